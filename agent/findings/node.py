@@ -9,6 +9,7 @@ from agent.findings.k3s_startup import not_read
 from agent.findings.manifests import beyond_limits
 from agent.findings.registry import APPLY_WITH_VERSION, Trouble, edit_of_k3s_config, finding, instruction, no, yes
 from agent.guide.files import POLICY_FILE
+from agent.k3s.go_values import TRUE
 from agent.model import (
     NEWEST_KNOWN,
     OLDEST_COVERED,
@@ -142,6 +143,33 @@ def data_dir_not_absolute(situation: Situation) -> Iterator[Trouble]:
             location=found.location,
             remediation=Remediation(
                 (Instruction("write an absolute path", found.location),),
+                restart=Restart.K3S,
+                alternative=instruction(f"set `data-dir` in {DEFAULT_SETTINGS} to the directory that K3s uses"),
+            ),
+        )
+
+
+@finding(
+    Level.ERROR,
+    blocks_gate=yes("The directories and manifests of the hardening are not where K3s reads them."),
+    prevents_start=no("K3s uses a directory below a home."),
+)
+def data_dir_of_rootless(situation: Situation) -> Iterator[Trouble]:
+    """K3s runs with `rootless` and without `data-dir`, so its data directory is `~/.rancher/k3s`.
+
+    The default directory is hardened instead (k3s-io/k3s, pkg/datadir).
+    """
+    config = situation.facts.operator_config
+    rootless, data_dir = config.scalar("rootless"), config.scalar("data-dir")
+    is_given = situation.settings.data_dir is not None or (data_dir is not None and data_dir.text != "")
+    if rootless is not None and rootless.text in TRUE and not is_given:
+        yield Trouble(
+            "K3s without root uses ~/.rancher/k3s, which is not hardened",
+            expected="an absolute path in `data-dir`",
+            found=f"rootless: {rootless.text}",
+            location=rootless.location,
+            remediation=Remediation(
+                (Instruction("remove `rootless`, or add `data-dir` with an absolute path", rootless.location),),
                 restart=Restart.K3S,
                 alternative=instruction(f"set `data-dir` in {DEFAULT_SETTINGS} to the directory that K3s uses"),
             ),

@@ -75,6 +75,7 @@ REMEDIATIONS = {
     "version-newer": "upgrade k3s-harden if a newer release exists",
     "version-older": "correct --k3s-version or `k3s-version` in the settings, or upgrade K3s",
     "data-dir-not-absolute": "write an absolute path, or set `data-dir` in the settings",
+    "data-dir-of-rootless": "remove `rootless`, or set `data-dir` to an absolute path",
     "rancher-managed": "set the arguments in the Cluster object; `k3s-harden render rancher-cluster` prints them",
     "datastore-endpoint-ignored": "remove the option; if the data is in that datastore, move the etcd on disk away",
     "read-only-etc": "run `sudo k3s-harden apply --root IMAGE`, or make /etc writable",

@@ -1288,6 +1288,17 @@ CASES = (
         cure=line_deleted,
     ),
     Case(
+        "data-dir-of-rootless",
+        written(CONFIG, "debug: true\nrootless: true\n"),
+        written(CONFIG, "debug: true\nrootless: true\ndata-dir: /k3s\n"),
+        location=f"{CONFIG}:2",
+        expected="an absolute path in `data-dir`",
+        found="rootless: true",
+        remediation="remove `rootless`, or add `data-dir` with an absolute path at {location}; restart K3s;"
+        " or set `data-dir` in /etc/k3s-harden/config.yaml to the directory that K3s uses",
+        cure=line_deleted,
+    ),
+    Case(
         "datastore-endpoint-ignored",
         both(
             written(CONFIG, "debug: true\ndatastore-endpoint: etcd://db\n"),
