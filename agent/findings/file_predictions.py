@@ -18,7 +18,15 @@ from agent.findings.registry import Trouble, edit_of_k3s_config, is_managed, wri
 from agent.guide.files import AUDIT_POLICY
 from agent.k3s import admission_configuration, admission_plugins, audit_policy
 from agent.k3s.admission_plugins import POD_SECURITY
-from agent.k3s.components import connection_files, controller_files, controllers, files, key_pairs
+from agent.k3s.components import (
+    connection_files,
+    controller_files,
+    controllers,
+    files,
+    key_pairs,
+    scheduler_configuration,
+    tables,
+)
 from agent.model import Component, File, Instruction, Location, Remediation, Restart
 from agent.node.components import not_run
 
@@ -45,6 +53,7 @@ def rejected(situation: Situation) -> Iterator[Trouble]:
     for component in Component:
         if component in running:
             yield from _mismatched(situation, component)
+            yield from _of_names(situation, component)
 
 
 def _mismatched(situation: Situation, component: Component) -> Iterator[Trouble]:
@@ -61,6 +70,22 @@ def _mismatched(situation: Situation, component: Component) -> Iterator[Trouble]
         ):
             message = f"it does not belong to the key of {pair[1]}"
             yield _trouble(situation, certificate, InputError(Location(certificate.path), message))
+
+
+def _of_names(situation: Situation, component: Component) -> Iterator[Trouble]:
+    """Yield the problems of certificates for certain names: one value of tls-sni-cert-key names both files."""
+    by_location: dict[Location, list[NamedPath]] = {}
+    for named in situation.k3s_files.named_paths:
+        if named.component is component and named.option == "tls-sni-cert-key":
+            by_location.setdefault(named.location, []).append(named)
+    for pair in by_location.values():
+        contents = [situation.k3s_files.contents.get(named.path) or b"" for named in pair]
+        for named, data, kind in zip(pair, contents, ("tls-cert-file", "tls-private-key-file")):
+            for problem in connection_files.problems(kind, data, named.path) if data else ():
+                yield _trouble(situation, named, problem)
+        if len(pair) > 1 and not key_pairs.belong_together(contents[0], contents[1]):
+            message = "the certificate does not belong to the key"
+            yield _trouble(situation, pair[0], InputError(Location(pair[0].path), message))
 
 
 def _named(situation: Situation, component: Component, argument: str) -> NamedPath | None:
@@ -170,10 +195,11 @@ def _replacement(situation: Situation, path: PurePosixPath, location: Location) 
 def _problems(situation: Situation, named: NamedPath, data: bytes) -> Iterable[InputError]:
     if not _is_read(named.option, situation):
         return ()
-    if named.component is Component.API_SERVER and named.option in _OF_API_SERVER:
-        return _OF_API_SERVER[named.option](situation, named.path, data)
-    if (named.component, named.option) in _READERS:
-        return _READERS[named.component, named.option](data, named.path)
+    key = (named.component, named.option)
+    if key in _WITH_ARGUMENTS:
+        return _WITH_ARGUMENTS[key](situation, named.path, data)
+    if key in _READERS:
+        return _READERS[key](data, named.path)
     return connection_files.problems(named.option, data, named.path)
 
 
@@ -216,16 +242,29 @@ def _of_api_server(situation: Situation) -> Mapping[str, Sequence[ConfigValue]]:
     return situation.facts.merged_config.component_arguments(API_SERVER_KEY)
 
 
-_OF_API_SERVER: Mapping[str, Callable[[Situation, PurePosixPath, bytes], Iterable[InputError]]] = {
-    ADMISSION_CONFIGURATION_ARGUMENT: _admission,
-    "authentication-config": _authentication,
-    "authorization-config": _authorization,
-    "encryption-provider-config": _encryption,
+def _scheduler(situation: Situation, path: PurePosixPath, data: bytes) -> Iterable[InputError]:
+    version = situation.facts.version
+    arguments = situation.facts.merged_config.component_arguments(Component.SCHEDULER.config_key)
+    context = scheduler_configuration.Context(
+        minor=version.minor if situation.facts.version_is_known and tables.describe(version) else 0,
+        has_master=any(value.text for value in arguments.get("master", ())[-1:]),
+        has_gates="feature-gates" in arguments,
+    )
+    return scheduler_configuration.problems(data, path, context)
+
+
+_WITH_ARGUMENTS: Mapping[
+    tuple[Component | None, str], Callable[[Situation, PurePosixPath, bytes], Iterable[InputError]]
+] = {
+    (Component.API_SERVER, ADMISSION_CONFIGURATION_ARGUMENT): _admission,
+    (Component.API_SERVER, "authentication-config"): _authentication,
+    (Component.API_SERVER, "authorization-config"): _authorization,
+    (Component.API_SERVER, "encryption-provider-config"): _encryption,
+    (Component.SCHEDULER, "config"): _scheduler,
 }
 """Files whose meaning depends on other arguments."""
 
 _READERS: Mapping[tuple[Component | None, str], Callable[[bytes, PurePosixPath], Iterable[InputError]]] = {
-    (Component.SCHEDULER, "config"): files.scheduler,
     (Component.KUBE_PROXY, "config"): files.kube_proxy,
     (Component.KUBELET, "image-credential-provider-config"): connection_files.credential_providers,
     (Component.CONTROLLER_MANAGER, "leader-migration-config"): controller_files.leader_migration,

@@ -74,6 +74,15 @@ egressSelections: [{name: cluster, connection: {proxyProtocol: Direct}}]
 TRACING = "apiVersion: apiserver.config.k8s.io/v1\nkind: TracingConfiguration\nendpoint: localhost:4317\n"
 
 
+SCHEDULED = """\
+apiVersion: kubescheduler.config.k8s.io/v1
+kind: KubeSchedulerConfiguration
+clientConnection: {kubeconfig: /var/lib/rancher/k3s/server/cred/scheduler.kubeconfig}
+profiles:
+- schedulerName: a
+  plugins: {score: {enabled: [{name: ImageLocality}]}}
+  pluginConfig: [{name: NodeResourcesFit, args: {scoringStrategy: {type: MostAllocated}}}]
+"""
 POD = "apiVersion: v1\nkind: Pod\nspec: {volumes: [{name: a, emptyDir: {}}]}\n"
 
 
@@ -165,6 +174,17 @@ PAIRS = (
     named("tracing-config-file", TRACING.replace("localhost", "http://localhost"), TRACING),
     named("token-auth-file", "token,user\n", "token,user,1\n"),
     named("pv-recycler-pod-template-filepath-nfs", POD.replace("volumes", "x"), POD, component=CONTROLLER_MANAGER),
+    *(
+        named("config", SCHEDULED.replace(old, new), SCHEDULED, component=SCHEDULER)
+        for old, new in (
+            ("clientConnection", "connection"),
+            ("kubeconfig: /var", "qps: 1} # /var"),
+            ("ImageLocality", "Own"),
+            ("score:", "bind:"),
+            ("MostAllocated", "Most"),
+            ("schedulerName: a", "schedulerName: ''"),
+        )
+    ),
     named("encryption-provider-config", ENCRYPTION.replace("Ug==", "UlJS"), ENCRYPTION),
     Pair(
         "component-file-invalid",

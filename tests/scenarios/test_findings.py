@@ -747,7 +747,8 @@ CASES = (
         remediation="correct /etc/scheduler.yaml at {location}; restart K3s",
         cure=file_put(
             "/etc/scheduler.yaml",
-            "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n",
+            "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n"
+            "clientConnection: {kubeconfig: /var/lib/rancher/k3s/server/cred/scheduler.kubeconfig}\n",
         ),
         name="scheduler",
     ),
@@ -811,6 +812,23 @@ CASES = (
         remediation="correct /etc/ca.crt; restart K3s",
         cure=file_put("/etc/ca.key", KEY),
         name="pair",
+    ),
+    Case(
+        "component-file-invalid",
+        both(
+            written("/etc/own.crt", CERTIFICATE),
+            written("/etc/own.key", OTHER_KEY),
+            written(CONFIG, "kube-apiserver-arg:\n  - tls-sni-cert-key=/etc/own.crt,/etc/own.key:a.com\n"),
+        ),
+        both(
+            written("/etc/own.crt", CERTIFICATE),
+            written("/etc/own.key", KEY),
+            written(CONFIG, "kube-apiserver-arg:\n  - tls-sni-cert-key=/etc/own.crt,/etc/own.key:a.com\n"),
+        ),
+        location="/etc/own.crt",
+        remediation="correct /etc/own.crt; restart K3s",
+        cure=file_put("/etc/own.key", KEY),
+        name="names",
     ),
     Case(
         "component-file-invalid",

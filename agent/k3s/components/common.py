@@ -47,6 +47,7 @@ def as_bool(a: Arguments, name: str, *, default: bool) -> bool:
 def problems(a: Arguments) -> Iterator[Problem]:
     """Yield the problems with arguments that several components have."""
     yield from _ends_at_once(a)
+    yield from _writes_configuration(a)
     yield from _versions(a)
     yield from _client(a)
     yield from _kubeconfig(a)
@@ -141,6 +142,13 @@ def _ends_at_once(a: Arguments) -> Iterator[Problem]:
             yield a.problem(name, message, "no such argument", "component-base/version/verflag/verflag.go")
         elif name == "version" and str(argument.value).startswith("v"):
             yield from _other_version(a)
+
+
+def _writes_configuration(a: Arguments) -> Iterator[Problem]:
+    name = "write-config-to"
+    if a.value(name):
+        message = f"writes its configuration and exits if {name} is set"
+        yield a.problem(name, message, "no such argument", f"cmd/{a.component}/app")
 
 
 def _other_version(a: Arguments) -> Iterator[Problem]:

@@ -92,32 +92,6 @@ _AUTHORIZATION: schema.Schema = {
     ],
 }
 
-_SCHEDULER: schema.Schema = {
-    **_HEAD,
-    **dict.fromkeys(("delayCacheUntilActive", "enableContentionProfiling", "enableProfiling"), "bool"),
-    **dict.fromkeys(("parallelism", "percentageOfNodesToScore"), "int32"),
-    **dict.fromkeys(("podInitialBackoffSeconds", "podMaxBackoffSeconds"), "int64"),
-    "clientConnection": {
-        **dict.fromkeys(("acceptContentTypes", "contentType", "kubeconfig"), "string"),
-        "burst": "int32",
-        "qps": "float",
-    },
-    "extenders": ["object"],
-    "leaderElection": {
-        **dict.fromkeys(("leaseDuration", "renewDeadline", "retryPeriod"), "duration"),
-        **dict.fromkeys(("resourceLock", "resourceName", "resourceNamespace"), "string"),
-        "leaderElect": "bool",
-    },
-    "profiles": [
-        {
-            "percentageOfNodesToScore": "int32",
-            "pluginConfig": ["object"],
-            "plugins": "object",
-            "schedulerName": "string",
-        }
-    ],
-}
-
 _CONFIG_GROUP = "apiserver.config.k8s.io"
 _LEVELS = ("privileged", "baseline", "restricted")
 _VERSION = r"latest|v1\.(?:[0-9]|[1-9][0-9]*)"
@@ -555,20 +529,6 @@ def _duration(node: Mapping, key: str) -> int | None:
         return None if text is None else duration(text)
     except InvalidValueError:
         return None
-
-
-def scheduler(data: bytes, path: PurePosixPath) -> Iterator[InputError]:
-    """Yield what the scheduler rejects in its configuration."""
-    root = read(data, path, "KubeSchedulerConfiguration", ("kubescheduler.config.k8s.io/v1",))
-    if isinstance(root, InputError):
-        yield root
-        return
-    yield from located(schema.problems(root, _SCHEDULER), path)
-    for key, low, high in (("parallelism", 1, 2**31), ("percentageOfNodesToScore", 0, 100)):
-        node = root.get(key)
-        value = node.value if isinstance(node, Scalar) else None
-        if node is not None and isinstance(value, (int, float)) and not low <= value <= high:
-            yield error(path, Problem(node.line, f"`{key}` must be from {low} to {high}"))
 
 
 def kube_proxy(data: bytes, path: PurePosixPath) -> Iterator[InputError]:

@@ -38,9 +38,6 @@ def problems(a: Arguments) -> Iterator[Problem]:
         port = address.rpartition(":")[2]
         if address and not values.is_ip(address) and not (re.fullmatch("[0-9]+", port) and int(port)):
             yield a.problem(name, f"rejects {name}={address}", "IP:PORT", _SOURCE)
-    if a.value("write-config-to"):
-        message = "writes its configuration and exits if write-config-to is set"
-        yield a.problem("write-config-to", message, "no such argument", "cmd/kube-proxy/app/options.go")
     yield from _local_traffic(a)
 
 

@@ -44,6 +44,20 @@ def problems(node: Node, schema: Schema, name: str = "", *, is_strict: bool = Tr
         yield _wrong(node, name, _TYPES[schema][0])
 
 
+def number(node: Mapping, key: str, default: float) -> float:
+    """Return the number in a field, or a default if it is not set or not a number."""
+    found = node.get(key)
+    value = found.value if isinstance(found, Scalar) else None
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else default
+
+
+def outside(node: Mapping, key: str, low: int, high: int | None = None) -> Iterator[Problem]:
+    """Yield a field whose number is outside its limits."""
+    if not low <= number(node, key, low) <= (2**63 if high is None else high):
+        expected = f"must be at least {low}" if high is None else f"must be from {low} to {high}"
+        yield Problem((node.get(key) or node).line, f"`{key}` {expected}")
+
+
 def repeated(node: Node) -> Iterator[Problem]:
     """Yield the fields that are set twice, at any depth."""
     if isinstance(node, Mapping):

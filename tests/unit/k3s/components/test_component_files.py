@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
 from agent.k3s import audit_policy
-from agent.k3s.components import files, kubelet_files
+from agent.k3s.components import files, kubelet_files, scheduler_configuration
+
+if TYPE_CHECKING:
+    from agent.errors import InputError
 
 PATH = PurePosixPath("/etc/50-own.conf")
 KUBELET = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
@@ -21,7 +25,10 @@ resources:
 - resources: [secrets]
   providers: [{identity: {}}]
 """
-SCHEDULER = "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n"
+SCHEDULER = (
+    "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n"
+    "clientConnection: {kubeconfig: /etc/own.kubeconfig}\n"
+)
 ADMISSION = "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins: []\n"
 
 
@@ -31,13 +38,18 @@ def kubelet_problems(data: str | bytes, name: str = "50-own.conf") -> list[str]:
     return [one.problem for one in kubelet_files.read(((PATH.with_name(name), content),), 36).problems]
 
 
+def scheduler(data: bytes, path: PurePosixPath, minor: int = 37) -> list[InputError]:
+    """Return what the scheduler rejects in a file."""
+    return list(scheduler_configuration.problems(data, path, scheduler_configuration.Context(minor)))
+
+
 def api_server_problems(text: str, data: bytes) -> list[str]:
     """Return what the API server rejects in a file that has the kind of `text`."""
     if text is POLICY:
         return [one.problem for one in audit_policy.problems(data, PATH)]
     if text is ADMISSION:
         return [one.problem for one in files.admission(data, PATH, lambda _: False, lambda _: True)]
-    return [one.problem for one in (files.scheduler if text is SCHEDULER else files.encryption)(data, PATH)]
+    return [one.problem for one in (scheduler if text is SCHEDULER else files.encryption)(data, PATH)]
 
 
 def forms(text: str) -> dict[str, bytes]:
@@ -124,8 +136,8 @@ def test_only_drop_ins_are_decoded_without_regard_to_case() -> None:
 )
 def test_a_file_that_stops_the_scheduler_is_predicted_and_a_similar_one_is_not(stops: str, near: str) -> None:
     """Each pair was tried with the scheduler of 1.36.3."""
-    assert list(files.scheduler(stops.encode(), PATH))
-    assert list(files.scheduler(near.encode(), PATH)) == []
+    assert list(scheduler(stops.encode(), PATH))
+    assert list(scheduler(near.encode(), PATH)) == []
 
 
 KMS = "{apiVersion: v2, name: a, endpoint: 'unix:///run/kms'}"

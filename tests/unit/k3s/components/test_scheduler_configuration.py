@@ -1,0 +1,218 @@
+"""Configuration files of the scheduler: each problem with a similar valid file."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+import pytest
+
+from agent.k3s.components.scheduler_configuration import Context, problems
+
+PATH = PurePosixPath("/etc/own.yaml")
+FILE = """\
+apiVersion: kubescheduler.config.k8s.io/v1
+kind: KubeSchedulerConfiguration
+clientConnection: {kubeconfig: /var/lib/rancher/k3s/server/cred/scheduler.kubeconfig}
+"""
+CONSTRAINT = "{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway}"
+POINT = "{utilization: 0, score: 0}"
+ADDED = (
+    "{addedAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: "
+    "[{matchExpressions: [{key: a, operator: In, values: [b]}]}]}}}"
+)
+EXTENDER = "{urlPrefix: 'http://a', prioritizeVerb: p, weight: 1}"
+
+
+def stops(text: str, minor: int = 37, *, has_master: bool = False, has_gates: bool = False) -> bool:
+    """Return whether the scheduler rejects a file."""
+    return bool(list(problems(text.encode(), PATH, Context(minor, has_master=has_master, has_gates=has_gates))))
+
+
+def profile(text: str) -> str:
+    """Return a file with one profile."""
+    return f"{FILE}profiles:\n- schedulerName: a\n  {text}\n"
+
+
+def plugins(text: str) -> str:
+    """Return a file with plugins."""
+    return profile(f"plugins: {{{text}}}")
+
+
+def arguments(plugin: str, text: str) -> str:
+    """Return a file with arguments of a plugin."""
+    return profile(f"pluginConfig: [{{name: {plugin}, args: {text}}}]")
+
+
+def enabled(point: str, *names: str, disabled: str = "") -> str:
+    """Return a file in which a profile enables plugins for a point."""
+    lists = ", ".join(f"{{name: {name}}}" for name in names)
+    return plugins(f"{point}: {{enabled: [{lists}], disabled: [{disabled}]}}")
+
+
+EVERY = "{name: '*'}"
+
+
+@pytest.mark.parametrize(
+    ("stopping", "near"),
+    [
+        (FILE.partition("clientConnection")[0], FILE),
+        (FILE.replace("{kubeconfig", "{burst: -1, kubeconfig"), FILE.replace("{kubeconfig", "{burst: 0, kubeconfig")),
+        (f"{FILE}profiles: [{{}}, {{}}]\n", f"{FILE}profiles: [{{}}]\n"),
+        (f"{FILE}profiles: [{{schedulerName: ''}}]\n", f"{FILE}profiles: []\n"),
+        (
+            f"{FILE}profiles: [{{schedulerName: a}}, {{schedulerName: a}}]\n",
+            f"{FILE}profiles: [{{schedulerName: a}}, {{schedulerName: b}}]\n",
+        ),
+        (profile("percentageOfNodesToScore: 101"), profile("percentageOfNodesToScore: 0")),
+        (f"{FILE}podInitialBackoffSeconds: 0\n", f"{FILE}podInitialBackoffSeconds: 10\n"),
+        (f"{FILE}podInitialBackoffSeconds: 11\n", f"{FILE}podMaxBackoffSeconds: 1\n"),
+        (f"{FILE}parallelism: 0\n", f"{FILE}parallelism: 1\n"),
+        (f"{FILE}percentageOfNodesToScore: -1\n", f"{FILE}percentageOfNodesToScore: 100\n"),
+        (plugins("scores: {}"), plugins("score: {}")),
+        (enabled("score", "Own"), enabled("score", disabled="{name: Own}")),
+        (enabled("multiPoint", "EBSLimits"), enabled("multiPoint", "ImageLocality")),
+        (enabled("bind", "ImageLocality"), enabled("score", "ImageLocality")),
+        (enabled("score", "ImageLocality", "ImageLocality"), enabled("score", "ImageLocality", "NodeAffinity")),
+        (enabled("multiPoint", "ImageLocality", "ImageLocality"), enabled("multiPoint", "ImageLocality")),
+        (enabled("bind", disabled=EVERY), enabled("bind", "DefaultBinder", disabled=EVERY)),
+        (enabled("queueSort", disabled="{name: PrioritySort}"), enabled("queueSort", disabled="{name: Own}")),
+        (
+            enabled("multiPoint", "DefaultBinder", disabled=EVERY),
+            enabled("multiPoint", "DefaultBinder", "PrioritySort", disabled=EVERY),
+        ),
+        (
+            enabled("multiPoint", disabled="{name: DefaultBinder}"),
+            plugins("multiPoint: {disabled: [{name: DefaultBinder}]}, bind: {enabled: [{name: DefaultBinder}]}"),
+        ),
+        (
+            enabled("queueSort", "PrioritySort") + "- schedulerName: b\n",
+            enabled("score", "ImageLocality") + "- schedulerName: b\n",
+        ),
+        (profile("pluginConfig: [{name: A}, {name: A}]"), profile("pluginConfig: [{name: A}, {name: B}]")),
+        (arguments("InterPodAffinity", "{hardPodAffinity: 1}"), arguments("Own", "{hardPodAffinity: 1}")),
+        (
+            arguments("InterPodAffinity", "{kind: NodeAffinityArgs}"),
+            arguments("InterPodAffinity", "{kind: InterPodAffinityArgs}"),
+        ),
+        (
+            arguments("InterPodAffinity", "{hardPodAffinityWeight: 101}"),
+            arguments("InterPodAffinity", "{hardPodAffinityWeight: 100}"),
+        ),
+        (
+            arguments("NodeResourcesFit", "{scoringStrategy: {type: Most}}"),
+            arguments("NodeResourcesFit", "{scoringStrategy: {type: MostAllocated}}"),
+        ),
+        (
+            arguments("NodeResourcesFit", "{scoringStrategy: {type: MostAllocated, resources: [{weight: 101}]}}"),
+            arguments("NodeResourcesFit", "{scoringStrategy: {type: MostAllocated, resources: [{weight: 0}]}}"),
+        ),
+        (
+            arguments("NodeResourcesFit", "{ignoredResourceGroups: [a.com/b]}"),
+            arguments("NodeResourcesFit", "{ignoredResources: [a.com/b]}"),
+        ),
+        (
+            arguments("PodTopologySpread", f"{{defaultConstraints: [{CONSTRAINT}]}}"),
+            arguments("PodTopologySpread", f"{{defaultConstraints: [{CONSTRAINT}], defaultingType: List}}"),
+        ),
+        *(
+            (
+                arguments("PodTopologySpread", f"{{defaultConstraints: [{wrong}], defaultingType: List}}"),
+                arguments("PodTopologySpread", "{defaultingType: List}"),
+            )
+            for wrong in (
+                CONSTRAINT.replace("1", "0"),
+                CONSTRAINT.replace("zone", "a b"),
+                CONSTRAINT.replace("ScheduleAnyway", "Anyway"),
+                CONSTRAINT.replace("}", ", labelSelector: {}}"),
+                f"{CONSTRAINT}, {CONSTRAINT}",
+            )
+        ),
+        (
+            arguments("NodeResourcesBalancedAllocation", "{resources: [{name: cpu, weight: 2}]}"),
+            arguments("NodeResourcesBalancedAllocation", "{resources: [{name: cpu}]}"),
+        ),
+        (
+            arguments("NodeResourcesBalancedAllocation", "{resources: [{name: cpu}, {name: cpu}]}"),
+            arguments("NodeResourcesBalancedAllocation", "{resources: [{name: cpu}, {name: memory}]}"),
+        ),
+        (arguments("VolumeBinding", "{bindTimeoutSeconds: -1}"), arguments("VolumeBinding", "{bindTimeoutSeconds: 0}")),
+        (
+            arguments("DefaultPreemption", "{minCandidateNodesPercentage: 0, minCandidateNodesAbsolute: 0}"),
+            arguments("DefaultPreemption", "{minCandidateNodesPercentage: 0}"),
+        ),
+        (
+            arguments("NodeAffinity", ADDED.replace("In", "Is")),
+            arguments("NodeAffinity", ADDED.replace("In, values: [b]", "Exists")),
+        ),
+        (arguments("NodeAffinity", ADDED.replace("[b]", "[]")), arguments("NodeAffinity", ADDED)),
+        (arguments("NodeAffinity", ADDED.replace("key", "keys")), arguments("NodeAffinity", "{addedAffinity: {}}")),
+        (arguments("EBSLimits", "{}"), arguments("Own", "{}")),
+        (
+            arguments("DynamicResources", "{bindingTimeout: 10ms}"),
+            arguments("DynamicResources", "{bindingTimeout: 1s}"),
+        ),
+        (arguments("DynamicResources", "{filterTimeout: -1s}"), arguments("DynamicResources", "{filterTimeout: 0s}")),
+        (f"{FILE}extenders: [{EXTENDER.replace(', weight: 1', '')}]\n", f"{FILE}extenders: [{EXTENDER}]\n"),
+        (f"{FILE}extenders: [{{bindVerb: a}}, {{bindVerb: a}}]\n", f"{FILE}extenders: [{{bindVerb: a}}]\n"),
+        (
+            f"{FILE}extenders: [{{managedResources: [{{name: cpu}}]}}]\n",
+            f"{FILE}extenders: [{{managedResources: [{{name: a.com/cpu}}]}}]\n",
+        ),
+        (f"{FILE}extenders: [{{urlprefix: a}}]\n", f"{FILE}extenders: [{{tlsConfig: {{insecure: true}}}}]\n"),
+    ],
+)
+def test_a_file_that_stops_the_scheduler_is_predicted_and_a_similar_one_is_not(stopping: str, near: str) -> None:
+    """Each pair was tried with the scheduler of 1.37.2."""
+    assert stops(stopping)
+    assert not stops(near)
+
+
+def test_a_file_with_an_address_as_argument_needs_no_kubeconfig() -> None:
+    """With a file, the scheduler ignores its argument kubeconfig, and not master."""
+    assert not stops(FILE.partition("clientConnection")[0], has_master=True)
+
+
+def test_plugins_are_checked_if_the_version_is_described() -> None:
+    """A newer version can have more plugins and points. Some plugins are newer than 1.34."""
+    assert stops(enabled("score", "Own"), 34)
+    assert not stops(enabled("score", "Own"), 0)
+    assert not stops(enabled("multiPoint", "GangScheduling"), 37)
+    assert stops(enabled("multiPoint", "GangScheduling"), 34)
+    assert not stops(plugins("placementScore: {}"), 37)
+    assert stops(plugins("placementScore: {}"), 34)
+
+
+def test_a_strategy_and_its_ratio_belong_together_since_1_37() -> None:
+    """1.34.4 panics without a ratio, and accepts one for another type."""
+    ratio = f"requestedToCapacityRatio: {{shape: [{POINT}]}}"
+    for text, older in (
+        ("{type: RequestedToCapacityRatio}", True),
+        (f"{{type: MostAllocated, {ratio}}}", False),
+        (f"{{type: RequestedToCapacityRatio, {ratio.replace(POINT, '')}}}", True),
+        (f"{{type: RequestedToCapacityRatio, {ratio.replace(POINT, f'{POINT}, {POINT}')}}}", True),
+        (f"{{type: RequestedToCapacityRatio, {ratio.replace('score: 0', 'score: 11')}}}", True),
+    ):
+        file = arguments("NodeResourcesFit", f"{{scoringStrategy: {text}}}")
+        assert stops(file, 37)
+        assert stops(file, 34) is older
+    near = arguments("NodeResourcesFit", f"{{scoringStrategy: {{type: RequestedToCapacityRatio, {ratio}}}}}")
+    assert not stops(near, 37)
+
+
+def test_a_field_that_needs_a_feature_gate_is_checked_if_no_gate_is_set() -> None:
+    """The gates can be of a stage, so a file beside any gate is not judged."""
+    file = arguments("VolumeBinding", f"{{shape: [{POINT}]}}")
+    assert stops(file, 34)
+    assert not stops(file, 34, has_gates=True)
+    assert not stops(file, 37)
+    assert stops(file.replace("score: 0", "score: 11"), 37)
+    assert stops(arguments("DynamicResources", "{bindingTimeout: 1s}"), 34)
+
+
+def test_the_arguments_of_a_disabled_plugin_are_not_checked() -> None:
+    """Only those of NodeResourcesFit: the plugin checks them, and not the validation of the file."""
+    wrong = "pluginConfig: [{name: NodeResourcesFit, args: {scoringStrategy: {type: Most}}}]"
+    off = "plugins: {multiPoint: {disabled: [{name: NodeResourcesFit}]}}"
+    assert stops(profile(wrong))
+    assert not stops(profile(f"{wrong}\n  {off}"))
+    assert stops(profile(f"{wrong}\n  {off.replace('}]}}', '}]}, score: {enabled: [{name: NodeResourcesFit}]}}')}"))
