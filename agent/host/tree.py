@@ -277,6 +277,13 @@ class Tree(Root):
         except (OSError, MissingParent, NotADirectory):
             return None
 
+    def broken_link(self, path: PurePosixPath) -> PurePosixPath | None:
+        """Return the first symlink among `path` and its parents that leads to nothing; None if there is none."""
+        for one in (*reversed(path.parents), path):
+            if self.link_target(one) is not None and isinstance(self.stat(one), Absent):
+                return one
+        return None
+
     def names(self, path: PurePosixPath) -> tuple[str, ...]:
         """Return the sorted names in a directory; empty if there is none. Raises HostError if it cannot be listed."""
         try:

@@ -100,18 +100,31 @@ def read_settings(host: Host, path: PurePosixPath | None, overrides: Overrides) 
     """Read the settings, and apply the overrides of the command line.
 
     `path` is a file of this machine; None is the default file of the host, which may be missing. Raises InputError if
-    the file is invalid, or writable by others than root.
+    the file is invalid, writable by others than root, or behind a symlink that leads to nothing.
     """
     return loading.override(loading.load(_settings_data(host, path), path or DEFAULT_SETTINGS), overrides)
 
 
 def _settings_data(host: Host, path: PurePosixPath | None) -> bytes | None:
     if path is None and isinstance(host.tree.stat(DEFAULT_SETTINGS), Absent):
+        _refuse_broken_link(host.tree, DEFAULT_SETTINGS)
         return None
     tree, root = (host.tree, _root(host)) if path is None else (host.machine_tree, "")
     data = tree.read_input(path or DEFAULT_SETTINGS)
     _require_trust(tree, path or DEFAULT_SETTINGS, root)
     return data
+
+
+def _refuse_broken_link(tree: Tree, path: PurePosixPath) -> None:
+    """Raise InputError if a symlink leads to nothing: the site has settings, such as on a disk that is not mounted."""
+    link = tree.broken_link(path)
+    if link is not None:
+        target = tree.link_target(link)
+        raise InputError(
+            Location(path),
+            f"{'it' if link == path else link} is a symlink to {target}, which does not exist",
+            f"restore {target}; or remove {link}, and the defaults apply",
+        )
 
 
 def _file(host: Host, path: PurePosixPath | None, key: str, files: dict[PurePosixPath, bytes]) -> bytes | None:

@@ -305,6 +305,35 @@ def test_settings_that_cannot_be_read_do_not_block_k3s(node: Node) -> None:
     assert only(report, "recorded-settings-used").location is not None
 
 
+@pytest.mark.parametrize("link", [SETTINGS, "etc/k3s-harden"])
+@pytest.mark.parametrize("had_settings", [True, False])
+def test_settings_behind_a_broken_symlink_are_not_missing_settings(
+    node: Node, link: str, *, had_settings: bool
+) -> None:
+    """The disk with the settings is not mounted. The gate uses the recorded settings; other verbs name the symlink."""
+    if had_settings:
+        node.put(SETTINGS, "audit: {max-age: 60}\n")
+    node.run("apply")
+    dropin = node.root / "etc/rancher/k3s/config.yaml.d/90-k3s-harden.yaml"
+    before = dropin.read_bytes()
+    (node.root / SETTINGS).unlink(missing_ok=True)
+    place = node.root / link
+    if link == "etc/k3s-harden" and place.exists():
+        place.rmdir()
+    place.parent.mkdir(exist_ok=True)
+    place.symlink_to("/srv/k3s-harden")
+    report = node.run("gate")
+    assert report.exit_code is ExitCode.COMPLIANT
+    found = only(report, "recorded-settings-used")
+    subject = "it" if link == SETTINGS else f"/{link}"
+    assert f"/{SETTINGS}: {subject} is a symlink to /srv/k3s-harden, which does not exist" in found.message
+    assert dropin.read_bytes() == before
+    for verb in ("check", "apply"):
+        with pytest.raises(InputError, match="which does not exist") as refused:
+            node.run(verb)
+        assert refused.value.hint == f"restore /srv/k3s-harden; or remove /{link}, and the defaults apply"
+
+
 def test_the_recorded_waivers_are_used_too(node: Node) -> None:
     """The waivers file of the recorded settings can have changed."""
     node.prints(NEWER)
