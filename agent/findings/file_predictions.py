@@ -24,6 +24,7 @@ from agent.k3s.components import (
     controllers,
     files,
     key_pairs,
+    kube_proxy_configuration,
     scheduler_configuration,
     tables,
 )
@@ -242,11 +243,20 @@ def _of_api_server(situation: Situation) -> Mapping[str, Sequence[ConfigValue]]:
     return situation.facts.merged_config.component_arguments(API_SERVER_KEY)
 
 
+def _described_minor(situation: Situation) -> int:
+    """Return the minor version; 0 if the tables do not describe it."""
+    facts = situation.facts
+    return facts.version.minor if facts.version_is_known and tables.describe(facts.version) else 0
+
+
+def _kube_proxy(situation: Situation, path: PurePosixPath, data: bytes) -> Iterable[InputError]:
+    return kube_proxy_configuration.problems(data, path, _described_minor(situation))
+
+
 def _scheduler(situation: Situation, path: PurePosixPath, data: bytes) -> Iterable[InputError]:
-    version = situation.facts.version
     arguments = situation.facts.merged_config.component_arguments(Component.SCHEDULER.config_key)
     context = scheduler_configuration.Context(
-        minor=version.minor if situation.facts.version_is_known and tables.describe(version) else 0,
+        minor=_described_minor(situation),
         has_master=any(value.text for value in arguments.get("master", ())[-1:]),
         has_gates="feature-gates" in arguments,
     )
@@ -260,12 +270,12 @@ _WITH_ARGUMENTS: Mapping[
     (Component.API_SERVER, "authentication-config"): _authentication,
     (Component.API_SERVER, "authorization-config"): _authorization,
     (Component.API_SERVER, "encryption-provider-config"): _encryption,
+    (Component.KUBE_PROXY, "config"): _kube_proxy,
     (Component.SCHEDULER, "config"): _scheduler,
 }
 """Files whose meaning depends on other arguments."""
 
 _READERS: Mapping[tuple[Component | None, str], Callable[[bytes, PurePosixPath], Iterable[InputError]]] = {
-    (Component.KUBE_PROXY, "config"): files.kube_proxy,
     (Component.KUBELET, "image-credential-provider-config"): connection_files.credential_providers,
     (Component.CONTROLLER_MANAGER, "leader-migration-config"): controller_files.leader_migration,
     **{

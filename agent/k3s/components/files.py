@@ -531,13 +531,6 @@ def _duration(node: Mapping, key: str) -> int | None:
         return None
 
 
-def kube_proxy(data: bytes, path: PurePosixPath) -> Iterator[InputError]:
-    """Yield why kube-proxy cannot decode its configuration. Its fields are not checked."""
-    root = read(data, path, "KubeProxyConfiguration", ("kubeproxy.config.k8s.io/v1alpha1",))
-    if isinstance(root, InputError):
-        yield root
-
-
 def read(data: bytes, path: PurePosixPath, kind: str, versions: tuple[str, ...]) -> Mapping | InputError:
     """Return the first document, or why the component cannot decode it."""
     node = first(data, path, f"kind {kind}")

@@ -162,6 +162,8 @@ LIMITS: Mapping[Component, Mapping[str, tuple[_Limits, str]]] = {
     Component.KUBE_PROXY: {**_EVERY, **_KUBE_PROXY},
 }
 
+LOCAL_MODES = ("", "ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix")
+PROXY_MODES = ("", "iptables", "ipvs", "nftables")
 TLS_VERSIONS = ("VersionTLS10", "VersionTLS11", "VersionTLS12", "VersionTLS13")
 _TLS = "component-base/cli/flag/ciphersuites_flag.go"
 
@@ -201,11 +203,8 @@ WORDS: Mapping[Component, Mapping[str, tuple[tuple[str, ...], str]]] = {
         "topology-manager-scope": (("container", "pod"), _KUBELET),
     },
     Component.KUBE_PROXY: {
-        "detect-local-mode": (
-            ("", "ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix"),
-            _PROXY,
-        ),
-        "proxy-mode": (("", "iptables", "ipvs", "nftables"), _PROXY),
+        "detect-local-mode": (LOCAL_MODES, _PROXY),
+        "proxy-mode": (PROXY_MODES, _PROXY),
     },
 }
 """Arguments with one value out of a list."""

@@ -63,6 +63,8 @@ def problems(
     settings = [*context.gates, *_gate_settings(component, parsed)]
     arguments = Arguments(component, minor, parsed, gates.values(settings), context.own)
     yield from found
+    if component is Component.KUBE_PROXY and parsed.get("config"):
+        return  # kube-proxy parses its arguments, and ignores their values if it has a configuration file
     for gate in gates.problems(settings, minor):
         yield Problem(
             Cause.FEATURE_GATE,
@@ -80,8 +82,6 @@ def problems(
         message = "rejects feature gates with and without the prefix kube:"
         problem = arguments.problem(FEATURE_GATES, message, "one way for all gates", _REGISTRY)
         yield replace(problem, cause=Cause.FEATURE_GATE)
-    if component is Component.KUBE_PROXY and parsed.get("config"):
-        return  # kube-proxy ignores its arguments if it has a configuration file
     yield from _after_parsing(arguments)
 
 
