@@ -66,9 +66,9 @@ def _problems(key: _Same) -> list[Problem]:
         files = situation.k3s_files.kubelet_files if component is Component.KUBELET else ()
         context = prediction.Context(own=_own(facts))
         if files:
-            from agent.k3s.components import kubelet_files
+            from agent.k3s.components.files import kubelet
 
-            read = kubelet_files.read(files, minor)
+            read = kubelet.read(files, minor)
             passed = {row.name for row in _own_rows(component, facts)}
             given = {**{name: value for name, value in read.arguments.items() if name not in passed}, **given}
             context = replace(context, fields=read.others, gates=read.gates)
@@ -98,10 +98,10 @@ def accepts_cgroup_v1(situation: Situation) -> bool:
     facts = situation.facts
     if not_run(Component.KUBELET, facts):
         return True
-    from agent.k3s.components import kubelet_files
+    from agent.k3s.components.files import kubelet
 
     given = facts.merged_config.component_arguments(Component.KUBELET.config_key)
-    read = kubelet_files.read(situation.k3s_files.kubelet_files, min(facts.version.minor, tables.LAST_MINOR))
+    read = kubelet.read(situation.k3s_files.kubelet_files, min(facts.version.minor, tables.LAST_MINOR))
     values = given.get("fail-cgroupv1") or read.arguments.get("fail-cgroupv1") or ()
     return bool(values) and values[-1].text in FALSE
 
@@ -111,9 +111,9 @@ def kubelet_file_problems(situation: Situation) -> Iterator[Trouble]:
     facts = situation.facts
     if not is_described(facts) or not_run(Component.KUBELET, facts):
         return
-    from agent.k3s.components import kubelet_files
+    from agent.k3s.components.files import kubelet
 
-    for problem in kubelet_files.read(situation.k3s_files.kubelet_files, facts.version.minor).problems:
+    for problem in kubelet.read(situation.k3s_files.kubelet_files, facts.version.minor).problems:
         yield Trouble(
             f"K3s does not start: the kubelet rejects a file of its configuration: {problem.problem}",
             location=problem.location,

@@ -18,15 +18,18 @@ from agent.findings.registry import Trouble, edit_of_k3s_config, is_managed, wri
 from agent.guide.files import AUDIT_POLICY
 from agent.k3s import admission_configuration, admission_plugins, audit_policy
 from agent.k3s.admission_plugins import POD_SECURITY
-from agent.k3s.components import (
-    connection_files,
-    controller_files,
-    controllers,
-    files,
+from agent.k3s.components import controllers, pairs, tables
+from agent.k3s.components.files import (
+    credential_providers,
+    decoding,
+    egress,
     key_pairs,
-    kube_proxy_configuration,
-    scheduler_configuration,
-    tables,
+    kubeconfig,
+    leader_migration,
+    pem,
+    recycler_pod,
+    tokens,
+    tracing,
 )
 from agent.model import Component, File, Instruction, Location, Remediation, Restart
 from agent.node.components import not_run
@@ -59,7 +62,7 @@ def rejected(situation: Situation) -> Iterator[Trouble]:
 
 def _mismatched(situation: Situation, component: Component) -> Iterator[Trouble]:
     """Yield the certificates that do not belong to their private key."""
-    for pair in key_pairs.of(component):
+    for pair in pairs.of(component):
         certificate, key = (_named(situation, component, argument) for argument in pair)
         contents = [named and situation.k3s_files.contents.get(named.path) for named in (certificate, key)]
         if (
@@ -82,7 +85,7 @@ def _of_names(situation: Situation, component: Component) -> Iterator[Trouble]:
     for pair in by_location.values():
         contents = [situation.k3s_files.contents.get(named.path) or b"" for named in pair]
         for named, data, kind in zip(pair, contents, ("tls-cert-file", "tls-private-key-file")):
-            for problem in connection_files.problems(kind, data, named.path) if data else ():
+            for problem in decoding.located(pem.problems(kind, data), named.path) if data else ():
                 yield _trouble(situation, named, problem)
         if len(pair) > 1 and not key_pairs.belong_together(contents[0], contents[1]):
             message = "the certificate does not belong to the key"
@@ -106,9 +109,7 @@ def _is_read(argument: str, situation: Situation) -> bool:
 
 
 _CONTROLLERS: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(
-        (name for pair in (*key_pairs.SIGNING, key_pairs.SIGNING_ALL) for name in pair), controllers.SIGNER
-    ),
+    **dict.fromkeys((name for pair in (*pairs.SIGNING, pairs.SIGNING_ALL) for name in pair), controllers.SIGNER),
     "root-ca-file": ("root-ca-certificate-publisher-controller", "root-ca-cert-publisher"),
 }
 """The names of the controller that reads the file of an argument."""
@@ -118,13 +119,15 @@ def misspelt(situation: Situation) -> Iterator[Trouble]:
     """Yield an entry for a plugin whose name is similar to PodSecurity, if PodSecurity has none."""
     from difflib import get_close_matches
 
+    from agent.k3s.components.files import admission
+
     for named, data in _of_the_operator(situation, ADMISSION_CONFIGURATION_ARGUMENT):
         try:
             if POD_SECURITY in admission_configuration.configured_plugins(data, named.path):
                 continue
         except InputError:
             continue  # the API server exits
-        for name, line in files.plugins(data, named.path):
+        for name, line in admission.plugins(data, named.path):
             is_unknown = admission_plugins.is_unknown(name, situation.facts.version)
             if is_unknown and get_close_matches(name, [POD_SECURITY], cutoff=_SIMILAR):
                 location = Location(named.path, line)
@@ -201,17 +204,19 @@ def _problems(situation: Situation, named: NamedPath, data: bytes) -> Iterable[I
         return _WITH_ARGUMENTS[key](situation, named.path, data)
     if key in _READERS:
         return _READERS[key](data, named.path)
-    return connection_files.problems(named.option, data, named.path)
+    return decoding.located(pem.problems(named.option, data), named.path)
 
 
 def _admission(situation: Situation, path: PurePosixPath, data: bytes) -> Iterable[InputError]:
+    from agent.k3s.components.files import admission
+
     contents, unusable = situation.k3s_files.contents, situation.k3s_files.unusable
     try:
         admission_configuration.configured_plugins(data, path)
     except InputError:
         return ()  # admission-configuration-unusable reports it
     on, off = (plugins(situation, one) for one in (ADMISSION_PLUGINS_ARGUMENT, DISABLED_PLUGINS_ARGUMENT))
-    return files.admission(
+    return admission.problems(
         data,
         path,
         missing=lambda file: file.is_absolute() and (file not in contents or file in unusable),
@@ -221,17 +226,23 @@ def _admission(situation: Situation, path: PurePosixPath, data: bytes) -> Iterab
 
 
 def _encryption(situation: Situation, path: PurePosixPath, data: bytes) -> Iterable[InputError]:
+    from agent.k3s.components.files import encryption
+
     gates = _of_api_server(situation).get("feature-gates", ())
-    return files.encryption(data, path, has_kms_v1=any("KMSv1" in one.text for one in gates))
+    return encryption.problems(data, path, has_kms_v1=any("KMSv1" in one.text for one in gates))
 
 
 def _authentication(situation: Situation, path: PurePosixPath, data: bytes) -> Iterable[InputError]:
-    return files.authentication(data, path, has_anonymous_auth="anonymous-auth" in _of_api_server(situation))
+    from agent.k3s.components.files import authentication
+
+    return authentication.problems(data, path, has_anonymous_auth="anonymous-auth" in _of_api_server(situation))
 
 
 def _authorization(situation: Situation, path: PurePosixPath, data: bytes) -> Iterable[InputError]:
+    from agent.k3s.components.files import authorization
+
     contents, unusable = situation.k3s_files.contents, situation.k3s_files.unusable
-    return files.authorization(
+    return authorization.problems(
         data,
         path,
         missing=lambda file: file not in contents or file in unusable,
@@ -250,17 +261,21 @@ def _described_minor(situation: Situation) -> int:
 
 
 def _kube_proxy(situation: Situation, path: PurePosixPath, data: bytes) -> Iterable[InputError]:
-    return kube_proxy_configuration.problems(data, path, _described_minor(situation))
+    from agent.k3s.components.files import kube_proxy
+
+    return kube_proxy.problems(data, path, _described_minor(situation))
 
 
 def _scheduler(situation: Situation, path: PurePosixPath, data: bytes) -> Iterable[InputError]:
+    from agent.k3s.components.files import scheduler
+
     arguments = situation.facts.merged_config.component_arguments(Component.SCHEDULER.config_key)
-    context = scheduler_configuration.Context(
+    context = scheduler.Context(
         minor=_described_minor(situation),
         has_master=any(value.text for value in arguments.get("master", ())[-1:]),
         has_gates="feature-gates" in arguments,
     )
-    return scheduler_configuration.problems(data, path, context)
+    return scheduler.problems(data, path, context)
 
 
 _WITH_ARGUMENTS: Mapping[
@@ -276,15 +291,22 @@ _WITH_ARGUMENTS: Mapping[
 """Files whose meaning depends on other arguments."""
 
 _READERS: Mapping[tuple[Component | None, str], Callable[[bytes, PurePosixPath], Iterable[InputError]]] = {
-    (Component.KUBELET, "image-credential-provider-config"): connection_files.credential_providers,
-    (Component.CONTROLLER_MANAGER, "leader-migration-config"): controller_files.leader_migration,
     **{
-        (Component.CONTROLLER_MANAGER, f"pv-recycler-pod-template-filepath-{kind}"): controller_files.recycler
+        (Component.API_SERVER, f"{name}-webhook-config-file"): kubeconfig.problems
+        for name in ("audit", "authentication-token", "authorization")
+    },
+    (Component.API_SERVER, "egress-selector-config-file"): egress.problems,
+    (Component.API_SERVER, "token-auth-file"): tokens.problems,
+    (Component.API_SERVER, "tracing-config-file"): tracing.problems,
+    (Component.KUBELET, "image-credential-provider-config"): credential_providers.problems,
+    (Component.CONTROLLER_MANAGER, "leader-migration-config"): leader_migration.problems,
+    **{
+        (Component.CONTROLLER_MANAGER, f"pv-recycler-pod-template-filepath-{kind}"): recycler_pod.problems
         for kind in ("hostpath", "nfs")
     },
-    (Component.KUBELET, "kubeconfig"): connection_files.kubeconfig,
+    (Component.KUBELET, "kubeconfig"): kubeconfig.problems,
     **{
-        (component, name): connection_files.kubeconfig
+        (component, name): kubeconfig.problems
         for component in (Component.CONTROLLER_MANAGER, Component.SCHEDULER)
         for name in ("authentication-kubeconfig", "authorization-kubeconfig", "kubeconfig")
     },

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath
 
-    from agent.k3s.components.schema import Schema
+    from agent.k3s.components.files.schema import Schema
     from agent.yaml_reader import Node
 
 _LEVELS = ("None", "Metadata", "Request", "RequestResponse")
@@ -68,7 +68,7 @@ def problems(
         policy = _policy(data, path)
     except InputError as error:
         return (error,)
-    from agent.k3s.components import schema  # no module of a run that writes the policy itself
+    from agent.k3s.components.files import schema  # no module of a run that writes the policy itself
 
     found = [*(_placeholders(policy) if placeholders else ()), *_policy_problems(policy, any_group=any_group)]
     lines = {line for line, _ in found}

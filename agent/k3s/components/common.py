@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.k3s.components import gates, tables
 from agent.k3s.components.controllers import SIGNER, runs
-from agent.k3s.components.key_pairs import PASSED, SIGNING
+from agent.k3s.components.pairs import PASSED, SIGNING
 from agent.k3s.components.values import SECOND
 from agent.k3s.components.words import SUITES
 from agent.model import Component

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _PRIMARY_BESIDE_CIDRS = 37
 """The first minor that accepts `primary` beside CIDRs in nodeport-addresses."""
+_MORE_KEYWORDS = 35
+"""The first minor that may have the keywords localhost and all; 1.34.4 does not."""
 _SOURCE = "pkg/proxy/apis/config/validation/validation.go"
 
 
@@ -22,7 +24,8 @@ def problems(a: Arguments) -> Iterator[Problem]:
     """Yield the rejected values and combinations."""
     addresses = a.words("nodeport-addresses")
     for address in addresses:
-        if address not in ("primary", "localhost", "all") and values.cidr(address) is None:
+        keywords = ("primary",) if a.minor < _MORE_KEYWORDS else ("primary", "localhost", "all")
+        if address not in keywords and values.cidr(address) is None:
             message = f"rejects `{address}` in nodeport-addresses"
             yield a.problem("nodeport-addresses", message, "CIDRs, or primary", _SOURCE)
     if a.minor < _PRIMARY_BESIDE_CIDRS and "primary" in addresses and len(addresses) > 1:

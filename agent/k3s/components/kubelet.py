@@ -230,12 +230,14 @@ _FEWEST_NODES = 8
 def _sysctls(a: Arguments) -> Iterator[Problem]:
     for pattern in a.words("allowed-unsafe-sysctls"):
         name = pattern.replace("/", ".").partition("*")[0]
-        if name not in _SYSCTLS and not name.startswith(_SYSCTL_PREFIXES):
+        is_known = name in _SYSCTLS or name.startswith(_SYSCTL_PREFIXES)
+        if not is_known or not re.fullmatch(_SYSCTL_PATTERN, pattern, re.ASCII):
             message = f"rejects `{pattern}` in allowed-unsafe-sysctls"
             expected = "parameters such as net.*, kernel.msg*, kernel.shm* or kernel.sem"
             yield a.problem("allowed-unsafe-sysctls", message, expected, "pkg/kubelet/sysctl/allowlist.go")
 
 
+_SYSCTL_PATTERN = r"(?:[a-z0-9](?:[-_a-z0-9]*[a-z0-9])?[./])*(?:[a-z0-9][-_a-z0-9]*)?[a-z0-9*]"
 _SYSCTLS = frozenset(
     (
         *("kernel.domainname", "kernel.sem"),

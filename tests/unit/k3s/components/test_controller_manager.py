@@ -6,8 +6,8 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from agent.k3s.components import connection_files, controller_files
 from agent.k3s.components.controllers import runs
+from agent.k3s.components.files import leader_migration, pem, recycler_pod
 from agent.k3s.components.prediction import problems
 from agent.k3s.config import ConfigText, merge
 from agent.model import Component
@@ -123,10 +123,10 @@ controllerLeaders: [{name: route, component: '*'}]
 )
 def test_a_leader_migration_that_stops_the_controller_manager_is_predicted(old: str, new: str) -> None:
     """v1 has no field resourceLock. Seen at 1.37.2."""
-    assert list(controller_files.leader_migration(MIGRATION.encode(), PATH)) == []
-    assert list(controller_files.leader_migration(MIGRATION.replace(old, new).encode(), PATH))
+    assert list(leader_migration.problems(MIGRATION.encode(), PATH)) == []
+    assert list(leader_migration.problems(MIGRATION.replace(old, new).encode(), PATH))
     first = MIGRATION.replace("/v1beta1", "/v1").replace("resourceLock: leases\n", "")
-    assert list(controller_files.leader_migration(first.encode(), PATH)) == []
+    assert list(leader_migration.problems(first.encode(), PATH)) == []
 
 
 POD = "apiVersion: v1\nkind: Pod\nspec: {volumes: [{name: a, emptyDir: {}}]}\n"
@@ -145,13 +145,13 @@ POD = "apiVersion: v1\nkind: Pod\nspec: {volumes: [{name: a, emptyDir: {}}]}\n"
 )
 def test_a_template_without_a_volume_stops_the_controller_manager(stopping: str, near: str) -> None:
     """It reads the pods that recycle volumes when it starts. Seen at 1.34.4 and 1.37.2."""
-    assert list(controller_files.recycler(stopping.encode(), PATH))
-    assert list(controller_files.recycler(near.encode(), PATH)) == []
+    assert list(recycler_pod.problems(stopping.encode(), PATH))
+    assert list(recycler_pod.problems(near.encode(), PATH)) == []
 
 
 def test_a_signer_needs_exactly_one_certificate() -> None:
     """The file of a certificate of the API server can have a chain."""
     block = b"-----BEGIN CERTIFICATE-----\nMANhYmM=\n-----END CERTIFICATE-----\n"
     for argument, expected in ((CERT, True), ("cluster-signing-cert-file", True), ("tls-cert-file", False)):
-        assert bool(list(connection_files.problems(argument, block + block, PATH))) is expected
-        assert list(connection_files.problems(argument, block, PATH)) == []
+        assert bool(list(pem.problems(argument, block + block))) is expected
+        assert list(pem.problems(argument, block)) == []

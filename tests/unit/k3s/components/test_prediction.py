@@ -70,6 +70,7 @@ PAIRS = [
     (KUBELET, "feature-gates=NodeSwap=true, ,", "feature-gates=NodeSwap=true,"),
     (SCHEDULER, "kube-api-burst=0", "kube-api-burst=1"),
     (KUBE_PROXY, "kube-api-burst=0", "kube-api-burst=1"),
+    (KUBELET, "allowed-unsafe-sysctls=net.*.x", "allowed-unsafe-sysctls=net.x.*"),
     (KUBE_PROXY, "nodeport-addresses=primary,x", "nodeport-addresses=primary,10.0.0.0/8"),
     (KUBE_PROXY, "logtostdrr=true", "logtostderr=true"),
     (CONTROLLER_MANAGER, "cluster-cidr=10.42.0.0/16,10.43.0.0/16", "cluster-cidr=10.42.0.0/16,fd00::/48"),
@@ -238,7 +239,16 @@ def test_subnets_of_nodes_fit_into_each_range(arguments: list[str], *, stops: bo
     assert bool(predicted(CONTROLLER_MANAGER, *arguments)) is stops
 
 
+def test_kube_proxy_ignores_values_if_it_has_a_file() -> None:
+    """It parses its arguments. Seen at 1.37.2."""
+    file = "config=/etc/own.yaml"
+    assert predicted(KUBE_PROXY, "feature-gates=Foo=true", "oom-score-adj=2000", file) == []
+    assert predicted(KUBE_PROXY, "oom-score-adj=x", file)
+
+
 def test_primary_addresses_exclude_ranges_before_1_37() -> None:
     """kube-proxy of 1.35.4 exits, and that of 1.37.2 does not."""
     assert predicted(KUBE_PROXY, "nodeport-addresses=primary,10.0.0.0/8", minor=36)
     assert predicted(KUBE_PROXY, "nodeport-addresses=primary,10.0.0.0/8", minor=37) == []
+    assert predicted(KUBE_PROXY, "nodeport-addresses=localhost", minor=34)
+    assert predicted(KUBE_PROXY, "nodeport-addresses=localhost", minor=37) == []

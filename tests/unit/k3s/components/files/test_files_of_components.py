@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from agent.k3s import audit_policy
-from agent.k3s.components import files, kubelet_files, scheduler_configuration
+from agent.k3s.components.files import admission, authentication, encryption, kubelet
+from agent.k3s.components.files import scheduler as scheduler_file
 
 if TYPE_CHECKING:
     from agent.errors import InputError
@@ -35,12 +36,12 @@ ADMISSION = "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguratio
 def kubelet_problems(data: str | bytes, name: str = "50-own.conf") -> list[str]:
     """Return what the kubelet rejects in a file."""
     content = data.encode() if isinstance(data, str) else data
-    return [one.problem for one in kubelet_files.read(((PATH.with_name(name), content),), 36).problems]
+    return [one.problem for one in kubelet.read(((PATH.with_name(name), content),), 36).problems]
 
 
 def scheduler(data: bytes, path: PurePosixPath, minor: int = 37) -> list[InputError]:
     """Return what the scheduler rejects in a file."""
-    return list(scheduler_configuration.problems(data, path, scheduler_configuration.Context(minor)))
+    return list(scheduler_file.problems(data, path, scheduler_file.Context(minor)))
 
 
 def api_server_problems(text: str, data: bytes) -> list[str]:
@@ -48,8 +49,8 @@ def api_server_problems(text: str, data: bytes) -> list[str]:
     if text is POLICY:
         return [one.problem for one in audit_policy.problems(data, PATH)]
     if text is ADMISSION:
-        return [one.problem for one in files.admission(data, PATH, lambda _: False, lambda _: True)]
-    return [one.problem for one in (scheduler if text is SCHEDULER else files.encryption)(data, PATH)]
+        return [one.problem for one in admission.problems(data, PATH, lambda _: False, lambda _: True)]
+    return [one.problem for one in (scheduler if text is SCHEDULER else encryption.problems)(data, PATH)]
 
 
 def forms(text: str) -> dict[str, bytes]:
@@ -156,14 +157,14 @@ def test_an_encryption_provider_that_stops_the_api_server_is_predicted_and_a_sim
     stops: str, near: str
 ) -> None:
     """KMS version 1 needs a feature gate; Go ignores line breaks in base64. Tried with 1.36.3."""
-    assert list(files.encryption(ENCRYPTION.replace("{identity: {}}", stops).encode(), PATH))
-    assert list(files.encryption(ENCRYPTION.replace("{identity: {}}", near).encode(), PATH)) == []
+    assert list(encryption.problems(ENCRYPTION.replace("{identity: {}}", stops).encode(), PATH))
+    assert list(encryption.problems(ENCRYPTION.replace("{identity: {}}", near).encode(), PATH)) == []
 
 
 def test_kms_version_1_is_accepted_with_its_feature_gate() -> None:
     """The gate is off by default since 1.29."""
     text = ENCRYPTION.replace("{identity: {}}", "{kms: {name: a, endpoint: 'unix:///run/kms'}}")
-    assert list(files.encryption(text.encode(), PATH, has_kms_v1=True)) == []
+    assert list(encryption.problems(text.encode(), PATH, has_kms_v1=True)) == []
 
 
 @pytest.mark.parametrize(
@@ -180,7 +181,7 @@ def test_a_claim_that_stops_the_api_server_is_predicted_and_a_similar_one_is_not
     text = f"{head}- issuer: {{url: 'https://a', audiences: [x]}}\n  claimMappings: {{CLAIMS}}\n"
     for claims, expected in ((stops, True), (near, False)):
         data = text.replace("CLAIMS", claims).encode()
-        assert bool(list(files.authentication(data, PATH, has_anonymous_auth=False))) is expected
+        assert bool(list(authentication.problems(data, PATH, has_anonymous_auth=False))) is expected
 
 
 POD_SECURITY = """\
@@ -209,6 +210,6 @@ def test_the_file_of_an_admission_plugin_is_checked(content: str, *, stops: bool
     """The configuration names it by a path relative to its own. Each content was tried with 1.36.3."""
     text = ADMISSION.replace("[]", "[{name: PodSecurity, path: psa.yaml}]")
     read = {PATH.with_name("psa.yaml"): content.encode()}
-    found = list(files.admission(text.encode(), PATH, lambda _: False, lambda _: True, read.get))
+    found = list(admission.problems(text.encode(), PATH, lambda _: False, lambda _: True, read.get))
     assert bool(found) is stops
     assert all(one.location.path in read for one in found)

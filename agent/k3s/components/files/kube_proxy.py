@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.errors import InputError
-from agent.k3s.components import files, gates, schema, values
+from agent.k3s.components import gates, values
+from agent.k3s.components.files import decoding, schema
+from agent.k3s.components.files.schema import Problem
 from agent.k3s.components.limits import LOCAL_MODES, PROXY_MODES
-from agent.k3s.components.schema import Problem
 from agent.model import Location
 from agent.yaml_reader import Mapping, Scalar, alternatives, scalars, shown
 
@@ -59,15 +60,15 @@ _NO_FIELDS = Mapping((), 0)
 
 def problems(data: bytes, path: PurePosixPath, minor: int) -> Iterator[InputError]:
     """Yield what kube-proxy rejects in its configuration. The minor is 0 if the tables do not describe it."""
-    root = files.read(data, path, "KubeProxyConfiguration", (_VERSION,))
+    root = decoding.read(data, path, "KubeProxyConfiguration", (_VERSION,))
     if isinstance(root, InputError):
         yield root
         return
     wrong = list(schema.problems(root, _FIELDS, is_strict=False))
-    yield from files.located(iter(wrong), path)
+    yield from decoding.located(iter(wrong), path)
     if not wrong:
         for rule in (_connection(root), _numbers(root), _addresses(root), _mode(root), _local(root)):
-            yield from files.located(rule, path)
+            yield from decoding.located(rule, path)
         yield from _gates(root, path, minor)
 
 

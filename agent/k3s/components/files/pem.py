@@ -10,7 +10,8 @@ import re
 from base64 import b64decode
 from typing import TYPE_CHECKING
 
-from agent.k3s.components.schema import Problem
+from agent.k3s.components.files.schema import Problem
+from agent.k3s.components.pairs import SIGNING, SIGNING_ALL
 from agent.value import NamedTuple
 
 if TYPE_CHECKING:
@@ -111,14 +112,7 @@ def blocks(data: bytes) -> Iterator[Block]:
             continue
 
 
-SIGNERS = ("kube-apiserver-client", "kubelet-client", "kubelet-serving", "legacy-unknown")
-"""The signers of the controller manager that have arguments of their own."""
-
-
-def _of_signers(kind: str) -> list[str]:
-    return [f"cluster-signing-{kind}-file", *(f"cluster-signing-{signer}-{kind}-file" for signer in SIGNERS)]
-
-
+_OF_SIGNERS = (*SIGNING, SIGNING_ALL)
 _CAN_BE_EMPTY = frozenset(("kubelet-certificate-authority", "oidc-ca-file"))
 _RULES: dict[str, tuple[Callable[[list[Block]], bool], str]] = {
     **dict.fromkeys(
@@ -129,10 +123,12 @@ _RULES: dict[str, tuple[Callable[[list[Block]], bool], str]] = {
         (_has_certificates, "a valid certificate"),
     ),
     **dict.fromkeys(
-        ("etcd-keyfile", "proxy-client-key-file", "tls-private-key-file", *_of_signers("key")),
+        ("etcd-keyfile", "proxy-client-key-file", "tls-private-key-file", *(key for _, key in _OF_SIGNERS)),
         (_has_private_key, "a private key without a password"),
     ),
-    **dict.fromkeys(_of_signers("cert"), (_has_one_certificate, "exactly one valid certificate")),
+    **dict.fromkeys(
+        (certificate for certificate, _ in _OF_SIGNERS), (_has_one_certificate, "exactly one valid certificate")
+    ),
     **dict.fromkeys(
         ("service-account-private-key-file", "service-account-signing-key-file"),
         (_has_signing_key, "an RSA or ECDSA private key"),

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from agent.k3s.components.scheduler_configuration import Context, problems
+from agent.k3s.components.files.scheduler import Context, problems
 
 PATH = PurePosixPath("/etc/own.yaml")
 FILE = """\

@@ -1,13 +1,17 @@
-"""Files of the API server about connections, certificates and keys: each problem with a similar valid file."""
+"""Files about connections, certificates and keys: each problem with a similar valid file."""
 
 from __future__ import annotations
 
 from base64 import b64encode
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.k3s.components import connection_files
+from agent.k3s.components.files import credential_providers, egress, kubeconfig, pem, tokens, tracing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 PATH = PurePosixPath("/etc/own")
 EGRESS = """\
@@ -26,18 +30,33 @@ current-context: b
 """
 
 
-def pem(kind: str, content: bytes = b"\x30\x03abc", headers: str = "") -> str:
+def block(kind: str, content: bytes = b"\x30\x03abc", headers: str = "") -> str:
     """Return a block in the PEM format."""
     return f"-----BEGIN {kind}-----\n{headers}{b64encode(content).decode()}\n-----END {kind}-----\n"
 
 
-CERTIFICATE, KEY = pem("CERTIFICATE"), pem("RSA PRIVATE KEY")
-ED25519 = pem("PRIVATE KEY", b"\x30\x05" + bytes.fromhex("06032b6570"))
+CERTIFICATE, KEY = block("CERTIFICATE"), block("RSA PRIVATE KEY")
+ED25519 = block("PRIVATE KEY", b"\x30\x05" + bytes.fromhex("06032b6570"))
 
 
 def replaced(text: str, *edits: tuple[str, str]) -> list[tuple[str, str]]:
     """Return each edited text with the original."""
     return [(text.replace(old, new), text) for old, new in edits]
+
+
+READERS: dict[str, Callable[[bytes, PurePosixPath], Iterator[object]]] = {
+    "audit-webhook-config-file": kubeconfig.problems,
+    "egress-selector-config-file": egress.problems,
+    "token-auth-file": tokens.problems,
+    "tracing-config-file": tracing.problems,
+}
+
+
+def found(argument: str, text: str) -> Iterator[object]:
+    """Yield what the API server rejects in the file of an argument."""
+    if argument in READERS:
+        return READERS[argument](text.encode(), PATH)
+    return pem.problems(argument, text.encode())
 
 
 PAIRS = [
@@ -94,17 +113,17 @@ PAIRS = [
     ("token-auth-file", "a,b,c\ntoken\n", 'token,user,1,"a,b"\n'),
     ("client-ca-file", KEY, CERTIFICATE),
     ("client-ca-file", CERTIFICATE.partition("-----END")[0], f"text\n{CERTIFICATE}".replace("\n", "\r\n")),
-    ("client-ca-file", CERTIFICATE + pem("CERTIFICATE", b"abc"), CERTIFICATE + KEY),
+    ("client-ca-file", CERTIFICATE + block("CERTIFICATE", b"abc"), CERTIFICATE + KEY),
     ("oidc-ca-file", "text", ""),
     ("etcd-cafile", KEY, "text"),
     ("tls-private-key-file", CERTIFICATE, KEY),
-    ("tls-private-key-file", pem("ENCRYPTED PRIVATE KEY") + KEY, KEY + pem("ENCRYPTED PRIVATE KEY")),
-    ("tls-private-key-file", pem("RSA PRIVATE KEY", headers="DEK-Info: AES\n\n"), pem("PUBLIC KEY") + KEY),
+    ("tls-private-key-file", block("ENCRYPTED PRIVATE KEY") + KEY, KEY + block("ENCRYPTED PRIVATE KEY")),
+    ("tls-private-key-file", block("RSA PRIVATE KEY", headers="DEK-Info: AES\n\n"), block("PUBLIC KEY") + KEY),
     ("root-ca-file", KEY, KEY + CERTIFICATE),
     ("service-account-signing-key-file", CERTIFICATE, KEY),
-    ("service-account-signing-key-file", ED25519, pem("PRIVATE KEY")),
-    ("service-account-key-file", pem("RSA PRIVATE KEY", headers="DEK-Info: AES\n\n"), CERTIFICATE),
-    ("service-account-key-file", pem("PUBLIC KEY", b"abc"), pem("PUBLIC KEY")),
+    ("service-account-signing-key-file", ED25519, block("PRIVATE KEY")),
+    ("service-account-key-file", block("RSA PRIVATE KEY", headers="DEK-Info: AES\n\n"), CERTIFICATE),
+    ("service-account-key-file", block("PUBLIC KEY", b"abc"), block("PUBLIC KEY")),
 ]
 """An argument, the content of its file that stops the API server, and a similar one that does not. Seen at 1.37.2."""
 
@@ -115,8 +134,8 @@ def test_a_file_that_stops_the_api_server_is_predicted_and_a_similar_one_is_not(
 ) -> None:
     """The API server reads the file before it serves."""
     assert stops != near
-    assert list(connection_files.problems(argument, stops.encode(), PATH))
-    assert list(connection_files.problems(argument, near.encode(), PATH)) == []
+    assert list(found(argument, stops))
+    assert list(found(argument, near)) == []
 
 
 CREDENTIALS = """\
@@ -144,12 +163,12 @@ providers:
 )
 def test_a_credential_provider_that_stops_the_kubelet_is_predicted(old: str, new: str) -> None:
     """The kubelet reads the file before it starts. Seen at 1.37.2."""
-    assert list(connection_files.credential_providers(CREDENTIALS.encode(), PATH)) == []
-    assert list(connection_files.credential_providers(CREDENTIALS.replace(old, new).encode(), PATH))
+    assert list(credential_providers.problems(CREDENTIALS.encode(), PATH)) == []
+    assert list(credential_providers.problems(CREDENTIALS.replace(old, new).encode(), PATH))
     twice = CREDENTIALS + CREDENTIALS.split("providers:\n")[1]
-    assert list(connection_files.credential_providers(twice.encode(), PATH))
+    assert list(credential_providers.problems(twice.encode(), PATH))
 
 
 def test_the_files_of_other_arguments_are_not_checked() -> None:
     """Any content is accepted."""
-    assert list(connection_files.problems("kubelet-client-key", b"text", PATH)) == []
+    assert list(found("kubelet-client-key", "text")) == []

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.errors import InputError
-from agent.k3s.components import files, schema
-from agent.k3s.components.kubelet import is_qualified_name
-from agent.k3s.components.scheduler_plugins import (
+from agent.k3s.components.files import decoding, schema
+from agent.k3s.components.files.decoding import HEAD
+from agent.k3s.components.files.scheduler_plugins import (
     DEFAULTS,
     EVERY,
     FIRST_MINORS,
@@ -20,7 +20,8 @@ from agent.k3s.components.scheduler_plugins import (
     argument_problems,
     fields_of,
 )
-from agent.k3s.components.schema import Problem
+from agent.k3s.components.files.schema import Problem
+from agent.k3s.components.kubelet import is_qualified_name
 from agent.value import NamedTuple
 from agent.yaml_reader import Mapping, shown
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
 _GROUP = "kubescheduler.config.k8s.io/v1"
-_HEAD: dict[str, schema.Schema] = {"apiVersion": "string", "kind": "string"}
 _PLUGIN: schema.Schema = [{"name": "string", "weight": "int32"}]
 _EXTENDER: schema.Schema = {
     **dict.fromkeys(("bindVerb", "filterVerb", "preemptVerb", "prioritizeVerb", "urlPrefix"), "string"),
@@ -43,7 +43,7 @@ _EXTENDER: schema.Schema = {
     "weight": "int64",
 }
 _FIELDS: dict[str, schema.Schema] = {
-    **_HEAD,
+    **HEAD,
     **dict.fromkeys(("delayCacheUntilActive", "enableContentionProfiling", "enableProfiling"), "bool"),
     **dict.fromkeys(("parallelism", "percentageOfNodesToScore"), "int32"),
     **dict.fromkeys(("podInitialBackoffSeconds", "podMaxBackoffSeconds"), "int64"),
@@ -81,13 +81,13 @@ class _Set(NamedTuple):
 
 def problems(data: bytes, path: PurePosixPath, context: Context) -> Iterator[InputError]:
     """Yield what the scheduler rejects in its configuration."""
-    root = files.read(data, path, "KubeSchedulerConfiguration", (_GROUP,))
+    root = decoding.read(data, path, "KubeSchedulerConfiguration", (_GROUP,))
     if isinstance(root, InputError):
         yield root
         return
-    yield from files.located(schema.problems(root, {**_FIELDS, "profiles": [_profile_fields(context.minor)]}), path)
+    yield from decoding.located(schema.problems(root, {**_FIELDS, "profiles": [_profile_fields(context.minor)]}), path)
     for rule in (_numbers(root), _connection(root, context), _profiles(root, context), _extenders(root)):
-        yield from files.located(rule, path)
+        yield from decoding.located(rule, path)
 
 
 def _profile_fields(minor: int) -> schema.Schema:
@@ -128,7 +128,7 @@ def _connection(root: Mapping, context: Context) -> Iterator[Problem]:
 
 
 def _profiles(root: Mapping, context: Context) -> Iterator[Problem]:
-    profiles = files.mappings(root.get("profiles"))
+    profiles = decoding.mappings(root.get("profiles"))
     seen: set[str] = set()
     for profile in profiles:
         name = profile.text("schedulerName")
@@ -153,8 +153,8 @@ def _sets(profile: Mapping) -> dict[str, _Set]:
     plugins = profile.get("plugins")
     return {
         entry.key: _Set(
-            tuple(one.text("name") or "" for one in files.mappings(entry.node.get("enabled"))),
-            frozenset(one.text("name") or "" for one in files.mappings(entry.node.get("disabled"))),
+            tuple(one.text("name") or "" for one in decoding.mappings(entry.node.get("enabled"))),
+            frozenset(one.text("name") or "" for one in decoding.mappings(entry.node.get("disabled"))),
         )
         for entry in (plugins.entries if isinstance(plugins, Mapping) else ())
         if isinstance(entry.node, Mapping)
@@ -187,7 +187,7 @@ def _plugins(profile: Mapping, minor: int) -> Iterator[Problem]:
 
 def _plugin_arguments(profile: Mapping, context: Context) -> Iterator[Problem]:
     seen: set[str] = set()
-    for item in files.mappings(profile.get("pluginConfig")):
+    for item in decoding.mappings(profile.get("pluginConfig")):
         name = item.text("name") or ""
         if name in seen:
             yield Problem(item.line, f"`pluginConfig` has two items for {shown(name)}")
@@ -202,7 +202,7 @@ def _plugin_arguments(profile: Mapping, context: Context) -> Iterator[Problem]:
         if kind not in (None, "", f"{name}Args") or version not in (None, "", _GROUP):
             yield Problem(arguments.line, f"`args` of {name} must be of the kind {name}Args and the version {_GROUP}")
             continue
-        yield from schema.problems(arguments, {**_HEAD, **fields}, f"args of {name}")
+        yield from schema.problems(arguments, {**HEAD, **fields}, f"args of {name}")
         if name != "NodeResourcesFit" or _is_enabled(profile, name):
             minor = context.minor
             yield from argument_problems(name, arguments, minor, has_gates=context.has_gates)
@@ -216,12 +216,12 @@ def _is_enabled(profile: Mapping, name: str) -> bool:
 
 
 def _extenders(root: Mapping) -> Iterator[Problem]:
-    extenders = files.mappings(root.get("extenders"))
+    extenders = decoding.mappings(root.get("extenders"))
     seen: set[str] = set()
     for one in extenders:
         if one.text("prioritizeVerb") and schema.number(one, "weight", 0) <= 0:
             yield Problem(_line(one, "weight"), "`weight` of an extender with `prioritizeVerb` must be more than 0")
-        for resource in files.mappings(one.get("managedResources")):
+        for resource in decoding.mappings(one.get("managedResources")):
             name = resource.text("name") or ""
             if not _is_extended(name) or name in seen:
                 yield Problem(resource.line, "each of `managedResources` must have a name of its own, such as a.com/b")

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.k3s.components import files, schema, tables
+from agent.k3s.components import tables
+from agent.k3s.components.files import decoding, schema
+from agent.k3s.components.files.schema import Problem
 from agent.k3s.components.kubelet import is_qualified_name
-from agent.k3s.components.schema import Problem
 from agent.k3s.components.values import SECOND, InvalidValueError, duration
 from agent.yaml_reader import Mapping, alternatives, scalars, shown
 
@@ -157,10 +158,10 @@ def _node_affinity(arguments: Mapping) -> Iterator[Problem]:
     added = arguments.get("addedAffinity")
     known = added if isinstance(added, Mapping) else Mapping((), arguments.line)
     required = known.get("requiredDuringSchedulingIgnoredDuringExecution")
-    preferred = files.mappings(known.get("preferredDuringSchedulingIgnoredDuringExecution"))
-    terms = files.mappings(required.get("nodeSelectorTerms")) if isinstance(required, Mapping) else []
+    preferred = decoding.mappings(known.get("preferredDuringSchedulingIgnoredDuringExecution"))
+    terms = decoding.mappings(required.get("nodeSelectorTerms")) if isinstance(required, Mapping) else []
     for term in (*terms, *(one.get("preference") for one in preferred)):
-        for expression in files.mappings(term.get("matchExpressions")) if isinstance(term, Mapping) else ():
+        for expression in decoding.mappings(term.get("matchExpressions")) if isinstance(term, Mapping) else ():
             operator, values = expression.text("operator"), expression.get("values")
             number = len(list(scalars(values))) if values else 0
             if operator not in _OPERATORS:
@@ -197,7 +198,7 @@ def _duration(node: Mapping, key: str) -> int:
 
 def _balanced(arguments: Mapping) -> Iterator[Problem]:
     seen: set[str] = set()
-    for resource in files.mappings(arguments.get("resources")):
+    for resource in decoding.mappings(arguments.get("resources")):
         name = resource.text("name") or ""
         if name in seen:
             yield Problem(resource.line, f"`resources` contains {shown(name)} twice")
@@ -208,7 +209,7 @@ def _balanced(arguments: Mapping) -> Iterator[Problem]:
 
 def _topology_spread(arguments: Mapping) -> Iterator[Problem]:
     kind = arguments.text("defaultingType") or "System"
-    constraints = files.mappings(arguments.get("defaultConstraints"))
+    constraints = decoding.mappings(arguments.get("defaultConstraints"))
     line = arguments.line
     if kind not in ("List", "System"):
         yield Problem(line, "`defaultingType` must be List or System")
@@ -223,7 +224,7 @@ def _topology_spread(arguments: Mapping) -> Iterator[Problem]:
             yield Problem(one.line, "`topologyKey` must be the key of a label")
         if unsatisfiable not in ("DoNotSchedule", "ScheduleAnyway"):
             yield Problem(one.line, "`whenUnsatisfiable` must be DoNotSchedule or ScheduleAnyway")
-        if files.is_set(one.get("labelSelector")):
+        if decoding.is_set(one.get("labelSelector")):
             yield Problem(one.line, "`labelSelector` cannot be set")
         if (key, unsatisfiable) in seen:
             yield Problem(one.line, "two `defaultConstraints` have the same `topologyKey` and `whenUnsatisfiable`")
@@ -244,14 +245,14 @@ def _strategy(strategy: Mapping, minor: int) -> Iterator[Problem]:
     kind, ratio = strategy.text("type"), strategy.get("requestedToCapacityRatio")
     if kind not in _STRATEGIES:
         yield Problem(strategy.line, f"`scoringStrategy.type` must be {alternatives(_STRATEGIES)}")
-    for resource in files.mappings(strategy.get("resources")):
+    for resource in decoding.mappings(strategy.get("resources")):
         if not 0 <= schema.number(resource, "weight", 1) <= 100:  # noqa: PLR2004 - 0 is the default, 1
             yield Problem(resource.line, "`weight` must be from 1 to 100")
     if isinstance(ratio, Mapping):
         yield from _shape(ratio)
-    if kind == _RATIO and not files.is_set(ratio):  # the scheduler of 1.34.4 panics
+    if kind == _RATIO and not decoding.is_set(ratio):  # the scheduler of 1.34.4 panics
         yield Problem(strategy.line, f"`requestedToCapacityRatio` must be set for the type {_RATIO}")
-    elif minor >= _CHECKS_RATIO and kind in _STRATEGIES and kind != _RATIO and files.is_set(ratio):
+    elif minor >= _CHECKS_RATIO and kind in _STRATEGIES and kind != _RATIO and decoding.is_set(ratio):
         yield Problem(strategy.line, f"`requestedToCapacityRatio` can be set only for the type {_RATIO}")
 
 
@@ -261,14 +262,14 @@ def _volume_binding(arguments: Mapping) -> Iterator[Problem]:
 
 def _volume_shape(arguments: Mapping, minor: int) -> Iterator[Problem]:
     gate = tables.gate(_SCORES_VOLUMES, minor)
-    if files.is_set(arguments.get("shape")) and gate and not gate.default:
+    if decoding.is_set(arguments.get("shape")) and gate and not gate.default:
         yield Problem(arguments.line, f"`shape` needs the feature gate {_SCORES_VOLUMES}")
-    elif files.mappings(arguments.get("shape")):
+    elif decoding.mappings(arguments.get("shape")):
         yield from _shape(arguments)
 
 
 def _shape(node: Mapping) -> Iterator[Problem]:
-    points = files.mappings(node.get("shape"))
+    points = decoding.mappings(node.get("shape"))
     if not points:
         yield Problem(node.line, "`shape` must contain at least one point")
     used = [schema.number(one, "utilization", 0) for one in points]

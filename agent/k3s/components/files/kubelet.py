@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from agent import yaml_reader
 from agent.errors import InputError
-from agent.k3s.components import schema, tables
+from agent.k3s.components import tables
+from agent.k3s.components.files import schema
 from agent.k3s.components.gates import Setting
 from agent.k3s.components.problem import Argument
 from agent.k3s.components.values import MAPPINGS, duration

@@ -1,45 +1,12 @@
-"""Pairs of a certificate and a private key that components require, and whether two files belong together. Pure.
+"""Whether a certificate belongs to a private key. Pure.
 
 Source: Go's crypto/tls, X509KeyPair. The first certificate and the first private key of the files count.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from agent.k3s.components import pem
-from agent.model import Component
+from agent.k3s.components.files import pem
 from agent.value import NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-SIGNING = tuple((f"cluster-signing-{signer}-cert-file", f"cluster-signing-{signer}-key-file") for signer in pem.SIGNERS)
-"""Arguments of the controller manager for its signers of certificates. K3s passes all of them."""
-
-SIGNING_ALL = ("cluster-signing-cert-file", "cluster-signing-key-file")
-"""Arguments of the controller manager for all signers. They exclude those of SIGNING."""
-
-_SERVING = ("tls-cert-file", "tls-private-key-file")
-
-PASSED: Mapping[Component, tuple[tuple[str, str], ...]] = {
-    Component.API_SERVER: (_SERVING, ("proxy-client-cert-file", "proxy-client-key-file")),
-    Component.CONTROLLER_MANAGER: (_SERVING, *SIGNING),
-    Component.SCHEDULER: (_SERVING,),
-    Component.KUBELET: (_SERVING,),
-}
-"""Arguments of each component with a certificate and its key, both of which K3s passes or writes to a file."""
-
-_NOT_PASSED: Mapping[Component, tuple[tuple[str, str], ...]] = {
-    Component.API_SERVER: (("etcd-certfile", "etcd-keyfile"),),
-    Component.CONTROLLER_MANAGER: (SIGNING_ALL,),
-}
-
-
-def of(component: Component) -> tuple[tuple[str, str], ...]:
-    """Return the pairs of a component."""
-    return (*PASSED.get(component, ()), *_NOT_PASSED.get(component, ()))
-
 
 _INTEGER, _BIT_STRING, _OCTET_STRING, _SEQUENCE = 0x02, 0x03, 0x04, 0x30
 _FIRST, _SECOND = 0xA0, 0xA1

@@ -1,0 +1,1 @@
+"""Files that components of Kubernetes read when they start, by kind. Pure."""

@@ -1,0 +1,71 @@
+"""Configuration files of kube-proxy: each problem with a similar valid file."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+import pytest
+
+from agent.k3s.components.files.kube_proxy import problems
+
+PATH = PurePosixPath("/etc/own.yaml")
+FILE = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
+
+
+def stops(text: str, minor: int = 37) -> bool:
+    """Return whether kube-proxy rejects a file with these fields."""
+    return bool(list(problems(f"{FILE}{text}\n".encode(), PATH, minor)))
+
+
+@pytest.mark.parametrize(
+    ("stopping", "near"),
+    [
+        ("mode: IPTables", "mode: iptables"),
+        ("mode: [iptables]", "mode: ''"),
+        ("bindAddress: localhost", "bindAddress: '::'"),
+        ("metricsBindAddress: foo", "metricsBindAddress: 0.0.0.0"),
+        ("metricsBindAddress: 0.0.0.0:99999", "metricsBindAddress: 0.0.0.0:10249"),
+        ("healthzBindAddress: foo", "healthzBindAddress: '[::1]:10256'"),
+        ("clusterCIDR: 10.42.0.0", "clusterCIDR: 10.42.0.0/16"),
+        ("clusterCIDR: '10.42.0.0/16,10.43.0.0/16'", "clusterCIDR: '10.42.0.0/16,fd00::/56'"),
+        ("iptables: {syncPeriod: -5s}", "iptables: {syncPeriod: 0s}"),
+        ("iptables: {syncPeriod: 10s, minSyncPeriod: 20s}", "iptables: {syncPeriod: 20s, minSyncPeriod: 10s}"),
+        ("iptables: {syncPeriod: 30}", "iptables: {syncPeriod: 30s, foo: bar}"),
+        ("iptables: {masqueradeBit: 32}", "nftables: {masqueradeBit: 32}"),
+        ("mode: nftables\nnftables: {masqueradeBit: 32}", "mode: nftables\nnftables: {masqueradeBit: 31}"),
+        ("mode: ipvs\nipvs: {excludeCIDRs: [foo]}", "ipvs: {excludeCIDRs: [foo], tcpTimeout: -1s}"),
+        ("mode: ipvs\nipvs: {tcpTimeout: -1s}", "mode: ipvs\nipvs: {tcpTimeout: 1s}"),
+        ("conntrack: {maxPerCore: -1}", "conntrack: {maxPerCore: 0}"),
+        ("conntrack: {udpTimeout: -1s}", "conntrack: {udpTimeout: 0s}"),
+        ("conntrack: {tcpCloseWaitTimeout: 3600}", "conntrack: {tcpCloseWaitTimeout: 1h}"),
+        ("clientConnection: {burst: -1}", "clientConnection: {burst: 0}"),
+        ("clientConnection: {qps: '5'}", "clientConnection: {qps: 5.5}"),
+        ("configSyncPeriod: -1m", "configSyncPeriod: 0s"),
+        ("detectLocalMode: Foo", "detectLocalMode: NodeCIDR"),
+        (
+            "detectLocalMode: BridgeInterface",
+            "detectLocalMode: BridgeInterface\ndetectLocal: {bridgeInterface: cni0}",
+        ),
+        ("featureGates: {Foo: true}", "featureGates: {WatchListClient: false}"),
+        ("featureGates: {WatchListClient: 'true'}", "featureGates: {}"),
+        ("logging: {format: xml}", "logging: {format: json, foo: bar}"),
+        ("nodePortAddresses: [10.0.0.1]", "nodePortAddresses: [10.0.0.0/8, primary]"),
+        ("oomScoreAdj: 2000", "oomScoreAdj: -999\noomScoreAdj: -998"),
+        ("enableProfiling: 'true'", "enableProfilings: 'true'"),
+    ],
+)
+def test_a_file_that_stops_kube_proxy_is_predicted_and_a_similar_one_is_not(stopping: str, near: str) -> None:
+    """kube-proxy ignores unknown and repeated fields, and those of other modes. Each was tried with 1.37.2."""
+    assert stops(stopping)
+    assert not stops(near)
+
+
+def test_feature_gates_are_checked_if_the_version_is_described() -> None:
+    """Without a table, a gate can exist."""
+    assert not stops("featureGates: {Foo: true}", 0)
+
+
+def test_a_file_of_another_kind_stops_kube_proxy() -> None:
+    """It has one version."""
+    for text in ("", FILE.replace("v1alpha1", "v1"), FILE.replace("KubeProxyC", "KubeletC")):
+        assert list(problems(text.encode(), PATH, 37))
