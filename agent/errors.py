@@ -31,7 +31,7 @@ class ExitCode(IntEnum):
     NOT_COMPLIANT = 3, "not compliant: differences, failed or undetermined controls, or findings of level error"
     PARTIAL = 4, "partially applied; the report lists what is left"
     LOCKED = 5, "another run holds the lock"
-    ENVIRONMENT = 6, "this environment cannot be changed from here; change it on the host that runs it"
+    ENVIRONMENT = 6, "this environment does not allow the change, such as a read-only mount; nothing was changed"
 
 
 class CommandHint(str):

@@ -61,7 +61,7 @@ class Item(Value):
     hint: str = ""
     """What to do."""
     blocked_by_environment: bool = False
-    """Whether no user can change it here, as in a container with a read-only /proc/sys."""
+    """Whether no user can change it here, as on a read-only mount."""
     diff: str = ""
     """A unified diff."""
     content_differs: bool = False
@@ -206,13 +206,10 @@ class Report(Value):
         if self.verb == GATE_VERB and all(item.status is ItemStatus.EDITED for item in left):
             return ExitCode.NOT_COMPLIANT
         if self.writes and left:
-            if all(item.blocked_by_environment for item in left):
-                return ExitCode.ENVIRONMENT
             # An edited file is a decision of the operator, not an error.
-            is_error = (
-                not statuses.isdisjoint({ItemStatus.FAILED, ItemStatus.REFUSED}) and ItemStatus.CHANGED not in statuses
-            )
-            return ExitCode.ERROR if is_error else ExitCode.PARTIAL
+            if ItemStatus.CHANGED in statuses or statuses.isdisjoint({ItemStatus.FAILED, ItemStatus.REFUSED}):
+                return ExitCode.PARTIAL
+            return ExitCode.ENVIRONMENT if all(item.blocked_by_environment for item in left) else ExitCode.ERROR
         if left or not self.is_ready or any(one.prevents_start or one.level is Level.ERROR for one in self.findings):
             return ExitCode.NOT_COMPLIANT
         return ExitCode.COMPLIANT

@@ -203,9 +203,12 @@ def _set(situation: Situation, row: SysctlRow, now: Observed) -> Remediation:
         return instruction(f"boot a kernel that has {row.key}")
     if row.written and not situation.facts.platform.kernel_is_read_only:
         return written_by_apply(situation, row.key)
-    host = "on the machine that runs this container, " if situation.facts.platform.kernel_is_read_only else ""
+    platform = situation.facts.platform
+    where = ""
+    if platform.kernel_is_read_only:
+        where = "on the machine that runs this container, " if platform.container else "where /proc/sys is writable, "
     line = f"{row.key}={row.value}"
-    return instruction(f"{host}run `sudo sysctl -w {line}`, and put that line in a file in /etc/sysctl.d")
+    return instruction(f"{where}run `sudo sysctl -w {line}`, and put that line in a file in /etc/sysctl.d")
 
 
 def _will_protect(situation: Situation) -> bool:

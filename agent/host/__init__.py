@@ -52,6 +52,7 @@ _HOSTNAME = PurePosixPath("/etc/hostname")
 _IN_EACH_SYSTEM = (PurePosixPath("/etc"), PurePosixPath("/usr"))
 
 _RELABEL_TIMEOUT = 20.0
+_OUTSIDE = "run this outside of the sandbox or user namespace of this process"
 _LOG_TIMEOUT = 5.0
 
 
@@ -286,7 +287,7 @@ class Host(Value):
             cause = error.__cause__
             if isinstance(cause, PermissionError) and self.runs_as_root:
                 # The kernel refuses root only in a container or a user namespace.
-                raise ReadOnlyEnvironmentError(error.message, error.hint) from error
+                raise ReadOnlyEnvironmentError(error.message, _OUTSIDE) from error
             raise
 
     def _relabel(self, path: PurePosixPath) -> None:

@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 
     from agent.model import DefaultPermissions, Directory, File, FilePermissions, Owner
 
+_FREE = "free space on the file system"
+_FIXES = {
+    errno.EROFS: "remount the file system read-write",
+    errno.ENOSPC: _FREE,
+    errno.EDQUOT: _FREE,
+}
+"""By error number: what to do."""
+
 
 class _NoParentError(HostError):
     """The parent directory of a path does not exist."""
@@ -201,7 +209,7 @@ class WritableTree(Tree):
             raise HostError(f"cannot {verb} {path}: {distrusted.problem}", distrusted.hint) from distrusted
         except OSError as error:
             kind = ReadOnlyEnvironmentError if error.errno == errno.EROFS else HostError
-            raise kind(f"cannot {verb} {path}: {reason_of(error)}") from error
+            raise kind(f"cannot {verb} {path}: {reason_of(error)}", _FIXES.get(error.errno or 0, "")) from error
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

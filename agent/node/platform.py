@@ -28,6 +28,8 @@ class Platform(Value):
     """Whether /etc is on a read-only mount."""
     kernel_is_read_only: bool = False
     """Whether /proc/sys is on a read-only mount, as in a container."""
+    container: str = ""
+    """The manager of the container in which this program runs; empty outside a container."""
     has_cgroup_v1: bool = False
     """Whether control groups have version 1, or both versions; False if that could not be determined."""
 
@@ -35,12 +37,13 @@ class Platform(Value):
 def detect_platform(host: Host) -> tuple[Platform, tuple[Fact, ...]]:
     """Return the platform, and the facts of it for reports."""
     reader, reader_source = _boot_reader(host)
-    container, container_source = _container(host)
+    container, container_source = container_manager(host)
     platform = Platform(
         boot_reader=reader,
         has_kernel=host.has_kernel,
         etc_is_read_only=host.is_read_only(PurePosixPath("/etc")),
         kernel_is_read_only=host.is_read_only(PurePosixPath("/proc/sys")),
+        container=container,
         has_cgroup_v1=host.has_kernel and _has_cgroup_v1(host),
     )
     return platform, (
@@ -75,7 +78,7 @@ def system_facts(host: Host) -> tuple[Fact, ...]:
     return tuple(facts)
 
 
-def _container(host: Host) -> tuple[str, str]:
+def container_manager(host: Host) -> tuple[str, str]:
     """Return the container manager, or an empty text outside a container, and the source.
 
     systemd writes the manager's name to a world-readable file; Docker and Podman create a file of their own.

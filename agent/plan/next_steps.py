@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _APPLY, _DIFF, _REVERT = "apply", "diff", "revert"
 _FORCE = "--force"
 _FORCED = OwnCommand(_APPLY, (_FORCE,))
+_ONCE_MORE = OwnCommand(_APPLY)
 _PURPOSES = {
     _DIFF: "see what apply will change",
     "install": "install the gate",
@@ -55,6 +56,8 @@ class K3s(Value):
     """Whether another program installs K3s, such as Rancher."""
     is_tree: bool = False
     """Whether the host is a tree, where nothing runs."""
+    in_container: bool = False
+    """Whether this program runs in a container."""
     arguments: tuple[str, ...] = ()
     """The arguments of its service after the role, with a placeholder in the place of each secret."""
     variables: tuple[str, ...] = ()
@@ -133,17 +136,19 @@ def of(report: Report, k3s: K3s) -> tuple[NextStep, ...]:
 
 def after_revert(report: Report, k3s: K3s, *, last: bool) -> tuple[NextStep, ...]:
     """Return the next steps after revert."""
-    steps = [*_repairs(report, k3s)]
+    options = ("--last",) if last else ()
+    steps = [*_repairs(report, k3s, OwnCommand(_REVERT, options))]
     if any(item.status is ItemStatus.EDITED for item in report.items):
-        options = ("--last", _FORCE) if last else (_FORCE,)
-        steps.append(NextStep(OwnCommand(_REVERT, options), "revert edited files, too, and keep backups of them"))
+        steps.append(
+            NextStep(OwnCommand(_REVERT, (*options, _FORCE)), "revert edited files, too, and keep backups of them")
+        )
     return tuple(steps)
 
 
 def after_install(report: Report, k3s: K3s) -> tuple[NextStep, ...]:
     """Return the next steps after install: how the gate gets its first effect."""
     if report.exit_code:
-        return tuple(_repairs(report, k3s, again="install"))
+        return tuple(_repairs(report, k3s, OwnCommand("install")))
     if not k3s.is_installed:
         return () if k3s.is_elsewhere else (k3s.install(),)
     see = NextStep(OwnCommand(_DIFF), "see what the gate will change before the next start of K3s")
@@ -152,7 +157,7 @@ def after_install(report: Report, k3s: K3s) -> tuple[NextStep, ...]:
 
 def after_uninstall(report: Report, k3s: K3s) -> tuple[NextStep, ...]:
     """Return the next steps after uninstall."""
-    steps = [*_repairs(report, k3s, again="uninstall")]
+    steps = [*_repairs(report, k3s, OwnCommand("uninstall"))]
     if not report.exit_code:
         steps.append(NextStep(OwnCommand(_REVERT), "if the hardening should be undone, too, revert it"))
     return tuple(steps)
@@ -215,7 +220,7 @@ def after_assess(
     """
     needs = [_Need(of_finding(one), one.message, one.remediation) for one in findings]
     by_apply, by_operator = open_by.get(FixOwner.APPLY, ()), open_by.get(FixOwner.OPERATOR, ())
-    steps = [*_in_order(needs, k3s, again=_APPLY if by_apply else "")]
+    steps = [*_in_order(needs, k3s, again=_ONCE_MORE if by_apply else None)]
     if by_operator:
         count = f"{len(by_operator)} control{'' if len(by_operator) == 1 else 's'}"
         explain = OwnCommand("explain", tuple(by_operator[:1]))
@@ -240,7 +245,7 @@ def after_drift(gaps: Iterable[Remediation], open_by: Mapping[FixOwner, Sequence
     needs = [_Need(Urgency.BLOCKS_GATE, "close a gap that is reported above", one) for one in gaps]
     by_apply, others = open_by.get(FixOwner.APPLY, ()), open_by.get(FixOwner.OPERATOR, ())
     # The check runs every day beside a running K3s: it advises no restart.
-    steps = [*_in_order(needs, _WITHOUT_RESTART, again=_APPLY if by_apply else "", fixes=len(by_apply))]
+    steps = [*_in_order(needs, _WITHOUT_RESTART, again=_ONCE_MORE if by_apply else None, fixes=len(by_apply))]
     steps += [NextStep(OwnCommand("explain", (one,)), f"see how to fix {one}") for one in others[:_FEW]]
     if any(open_by.values()):
         steps.append(NextStep(OwnCommand("assess"), "see the evidence and the fix of each open control"))
@@ -266,14 +271,16 @@ def _after_success(report: Report, k3s: K3s) -> Iterator[NextStep]:
         yield k3s.start()
 
 
-def _repairs(report: Report, k3s: K3s, again: str = _APPLY) -> Iterator[NextStep]:
-    """Yield what fixes the problems of a report. `again` is the verb that completes a partial run."""
+def _repairs(report: Report, k3s: K3s, again: OwnCommand = _ONCE_MORE) -> Iterator[NextStep]:
+    """Yield what fixes the problems of a report. `again` is the command that completes a partial run."""
     entries = [entry for entry in report.entries if entry.urgency is not Urgency.NONE]
     needs = [
         _Need(of_finding(one), one.message, one.remediation) for entry in entries for one in _fixable(entry, report)
     ]
     differing = [item for entry in entries for item in entry.items if item.status is ItemStatus.DIFFERS]
-    hints = _hints(report, ItemStatus.REFUSED, ItemStatus.FAILED)
+    by_host = k3s.in_container and any(item.blocked_by_environment for item in report.items)
+    here = tuple(item for item in report.items if not (by_host and item.blocked_by_environment))
+    hints = _hints(replace(report, items=here), ItemStatus.REFUSED, ItemStatus.FAILED)
     if hints.pop(WITH_VERSION, []):
         verb = report.verb if report.verb in ("check", _DIFF) else _APPLY
         purpose = "replace VERSION by the version of K3s, such as 1.34, or set `k3s-version` in the settings"
@@ -283,7 +290,6 @@ def _repairs(report: Report, k3s: K3s, again: str = _APPLY) -> Iterator[NextStep
     unread = hints.pop(_AS_ROOT, [])
     if unread:
         yield NextStep(OwnCommand(report.verb), f"run it again as root, to read {_listed(unread)}")
-    by_host = any(item.blocked_by_environment for item in report.items)
     if by_host:
         needs.append(_of_hint("run the command on the machine that runs this container"))
     needs += [_of_hint(f"{_listed(ids)}: {hint}") for hint, ids in hints.items() if not hint.endswith(_AGAIN)]
@@ -291,7 +297,7 @@ def _repairs(report: Report, k3s: K3s, again: str = _APPLY) -> Iterator[NextStep
     applies = bool(differing) or (is_left and not by_host and not unread)
     shows = any(item.content_differs for item in differing)
     fixes = _fixed_by_apply(entries)
-    yield from _in_order(needs, k3s, again=again if applies else "", fixes=fixes, shows_first=shows)
+    yield from _in_order(needs, k3s, again=again if applies else None, fixes=fixes, shows_first=shows)
 
 
 def _of_hint(text: str) -> _Need:
@@ -341,11 +347,11 @@ def _fixed_by_apply(entries: Iterable[Entry]) -> int:
 
 
 def _in_order(
-    needs: Sequence[_Need], k3s: K3s, *, again: str = "", fixes: int = 0, shows_first: bool = False
+    needs: Sequence[_Need], k3s: K3s, *, again: OwnCommand | None = None, fixes: int = 0, shows_first: bool = False
 ) -> Iterator[NextStep]:
     """Yield the steps by urgency; in each class edits come first, then apply, once. The restart is the last step.
 
-    `again` is the verb that also fixes differences, and `fixes` the number of problems that it fixes. With
+    `again` is the command that also fixes differences, and `fixes` the number of problems that it fixes. With
     `shows_first`, diff comes before the first apply.
     """
     restart = k3s.restart()
@@ -359,7 +365,7 @@ def _in_order(
         if not applying and not (again and urgency is Urgency.BLOCKS_GATE):
             continue
         is_forced = any(_FORCED in steps for steps in applying)
-        command = _FORCED if is_forced else OwnCommand(again or _APPLY)
+        command = _FORCED if is_forced else again or _ONCE_MORE
         # After an edit it has to run again.
         if command in given and not any(len(steps) > 1 for steps in applying):
             continue

@@ -94,7 +94,7 @@ def _meaning(report: Report) -> str:
         ExitCode.ERROR: "Failed; nothing was changed",
         ExitCode.NOT_COMPLIANT: f"{past.capitalize()}, but the host is not compliant",
         ExitCode.PARTIAL: f"Partially {past}; see what is left",
-        ExitCode.ENVIRONMENT: "Nothing can be changed from inside this environment",
+        ExitCode.ENVIRONMENT: "Nothing was changed; this environment does not allow it",
     }[code]
 
 

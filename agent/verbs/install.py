@@ -22,6 +22,7 @@ from agent.model import EXECUTABLE_FILE, PUBLIC_FILE, Absent, Directory, File, R
 from agent.node import gate
 from agent.node.configuration import data_directory, read_configuration
 from agent.node.gate import DROPIN
+from agent.node.platform import container_manager
 from agent.node.services import installed_units
 from agent.node.site_files import read_settings
 from agent.plan import next_steps, plan
@@ -120,12 +121,13 @@ def wanted(host: Host, request: Request, named: Sequence[str], program: PurePosi
     configuration = read_configuration(host, unit)
     data_dir, _ = data_directory(site, configuration)
     k3s = k3s_of(
+        host,
         unit,
         role=site.role or Role.SERVER,
         data_dir=data_dir,
         version=site.k3s_version,
         config=configuration.operator_config,
-        is_tree=not host.is_live,
+        container=container_manager(host)[0],
     )
     has_cloud_init = host.tree.exists(CLEAN_HOOK.parent.parent)
     completions = {path: completion.script(shell) for shell, path in COMPLETIONS.items()}

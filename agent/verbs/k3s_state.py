@@ -25,25 +25,27 @@ def of_facts(host: Host, facts: HostFacts) -> K3s:
     """Return K3s on a host that was observed."""
     unit = next((unit for unit in facts.units if unit.path.name == facts.service), None)
     k3s = k3s_of(
+        host,
         unit,
         role=facts.role,
         data_dir=facts.data_dir,
         version=facts.version if facts.version_is_known else None,
         config=facts.operator_config,
-        is_tree=not host.is_live,
+        container=facts.platform.container,
     )
     runs = facts.running_since is not None
     return replace(k3s, is_installed=k3s.is_installed or runs, runs=runs, is_elsewhere=facts.rancher_managed)
 
 
 def k3s_of(  # noqa: PLR0913 - one of each, by name
+    host: Host,
     unit: Unit | None,
     *,
     role: Role,
     data_dir: PurePosixPath,
     version: Version | None,
     config: MergedConfig,
-    is_tree: bool,
+    container: str,
 ) -> K3s:
     """Return K3s with this service, None if it is not installed; `role` is then that of the later installation."""
     usual = "k3s" if role is Role.SERVER else "k3s-agent"
@@ -57,7 +59,8 @@ def k3s_of(  # noqa: PLR0913 - one of each, by name
         is_openrc=unit is not None and unit.path.parent == OPENRC_DIRECTORY,
         joins=server is not None and server.text != "",
         names_data_dir=config.scalar("data-dir") is not None,
-        is_tree=is_tree,
+        is_tree=not host.is_live,
+        in_container=container != "",
         arguments=() if unit is None else tuple(_without_secrets([word.text for word in unit.arguments])),
         variables=() if unit is None else tuple(_variables(unit)),
     )

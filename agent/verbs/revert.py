@@ -22,6 +22,7 @@ from agent.model import Absent, Directory, File, Role
 from agent.node import gate
 from agent.node.configuration import data_directory, read_configuration
 from agent.node.datastore import encrypts_secrets
+from agent.node.platform import container_manager
 from agent.node.services import installed_units
 from agent.node.site_files import read_settings
 from agent.plan import next_steps, plan
@@ -107,12 +108,13 @@ def _read_k3s(host: Host) -> _K3s:
     data_dir, _ = data_directory(site, k3s)
     encrypts = False if k3s.operator_config.boolean(SECRETS_ENCRYPTION.key) else encrypts_secrets(host, data_dir)
     state = k3s_of(
+        host,
         unit,
         role=site.role or Role.SERVER,
         data_dir=data_dir,
         version=None,
         config=k3s.operator_config,
-        is_tree=not host.is_live,
+        container=container_manager(host)[0],
     )
     settings = DEFAULT_SETTINGS if host.tree.exists(DEFAULT_SETTINGS) else None
     return _K3s(data_dir, encrypts, state, settings)

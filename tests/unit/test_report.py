@@ -86,14 +86,17 @@ def test_the_exit_code_of_a_writing_verb_depends_on_remaining_items(
     ("statuses", "code"),
     [
         ((FAILED,), 6),
-        ((FAILED, FAILED, CHANGED, COMPLIANT), 6),
+        ((FAILED, FAILED, KEPT, COMPLIANT), 6),
+        ((FAILED, FAILED, CHANGED, COMPLIANT), 4),
         ((FAILED, EDITED), 1),
         ((FAILED, REFUSED, CHANGED), 4),
         ((CHANGED,), 0),
     ],
 )
-def test_6_is_for_a_run_that_only_the_environment_blocks(statuses: tuple[ItemStatus, ...], code: int) -> None:
-    """If another item remains that can be fixed on this host, the exit code is 4."""
+def test_6_is_for_a_run_without_changes_that_only_the_environment_blocks(
+    statuses: tuple[ItemStatus, ...], code: int
+) -> None:
+    """After a change the exit code is 4. If another item remains that can be fixed on this host, it is 1."""
     assert report(*statuses, blocked=True).exit_code == code
 
 

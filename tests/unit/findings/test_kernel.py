@@ -230,7 +230,7 @@ def test_a_directory_in_place_of_the_managed_file_is_reported(node: Node) -> Non
 
 
 def test_with_a_read_only_kernel_the_remediation_is_for_the_machine(node: Node) -> None:
-    """In a container with a read-only /proc/sys, apply and sysctl cannot change the value."""
+    """With a read-only /proc/sys, apply and sysctl cannot change the value. It is not always that of a container."""
     verbs.apply(node.host, REQUEST)
     (node.root / "proc/sys/vm/overcommit_memory").write_text("2\n")
     seen = observe(node.host, REQUEST)
@@ -238,6 +238,9 @@ def test_with_a_read_only_kernel_the_remediation_is_for_the_machine(node: Node) 
     assert text(trouble.remediation) == "sudo k3s-harden apply"
     read_only = replace(seen.facts, platform=replace(seen.facts.platform, kernel_is_read_only=True))
     (trouble,) = kernel_parameter(replace(seen, facts=read_only))
+    assert text(trouble.remediation).startswith(f"where /proc/sys is writable, run `sudo sysctl -w {KEY}=1`")
+    inside = replace(read_only, platform=replace(read_only.platform, container="podman"))
+    (trouble,) = kernel_parameter(replace(seen, facts=inside))
     assert text(trouble.remediation).startswith(
         f"on the machine that runs this container, run `sudo sysctl -w {KEY}=1`"
     )

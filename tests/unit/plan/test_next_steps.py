@@ -180,9 +180,19 @@ def test_an_ordinary_user_runs_the_verb_again_as_root() -> None:
 
 
 def test_what_the_environment_forbids_is_done_outside() -> None:
-    """apply would fail again."""
-    blocked = Item("vm.panic_on_oom", ItemStatus.FAILED, "Read-only", blocked_by_environment=True)
-    assert steps("apply", blocked) == [Instruction("run the command on the machine that runs this container")]
+    """apply would fail again in a container. Elsewhere it succeeds once the mount is writable."""
+    blocked = Item("vm.panic_on_oom", ItemStatus.FAILED, "Read-only", "remount it", blocked_by_environment=True)
+    inside = [Instruction("run the command on the machine that runs this container")]
+    assert steps("apply", blocked, k3s=replace(RUNNING, in_container=True)) == inside
+    assert steps("apply", blocked) == [Instruction("vm.panic_on_oom: remount it"), APPLY]
+
+
+@pytest.mark.parametrize("options", [(), ("--last",)])
+def test_a_partial_revert_is_run_again(options: tuple[str, ...]) -> None:
+    """Not apply, which would make the changes again."""
+    failed = Item("/a", ItemStatus.FAILED, "No space left on device", "free space")
+    after = next_steps.after_revert(report("revert", failed), RUNNING, last=bool(options))
+    assert [one.step for one in after] == [Instruction("/a: free space"), OwnCommand("revert", options)]
 
 
 def test_a_gate_that_blocks_advises_what_unblocks_it() -> None:

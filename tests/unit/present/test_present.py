@@ -69,7 +69,7 @@ CODES = {
     ("apply", 1): "Failed; nothing was changed",
     ("apply", 3): "Applied, but the host is not compliant",
     ("apply", 4): "Partially applied; see what is left",
-    ("apply", 6): "Nothing can be changed from inside this environment",
+    ("apply", 6): "Nothing was changed; this environment does not allow it",
     ("revert", 4): "Partially reverted; see what is left",
     (GATE_VERB, 0): "K3s may start",
     (GATE_VERB, 1): "K3s is blocked",
