@@ -13,7 +13,7 @@ from agent.changes.journal import Journal
 from agent.changes.last_run import LastRun, RecordedSettings
 from agent.desired import preconditions
 from agent.desired import resources as desired
-from agent.desired.dropin_options import named_paths, nested_files
+from agent.desired.dropin_options import named_paths, nested_files, own_admission_configuration
 from agent.desired.resources import Inputs
 from agent.errors import HardenError, HostError, InputError, UsageError
 from agent.guide.files import AUDIT_POLICY, FILES, K3S_CONFIG, POD_SECURITY_ADMISSION, POLICY_FILE
@@ -70,6 +70,8 @@ class K3sFiles(Value):
 
     named_paths: tuple[NamedPath, ...]
     """The files that K3s' configuration names."""
+    own_admission: NamedPath | None
+    """The operator's admission configuration, if the API server reads it once apply has written the drop-in."""
     contents: dict[PurePosixPath, bytes | None]
     """Content of those that exist, by path; None if the file is not readable."""
     manifests: Manifests
@@ -202,11 +204,14 @@ def _observe(
     state = JournalState(runs, journal.damage(runs, in_full=not changes.is_empty))
     sysctl_files = read_sysctl_files(host, unreadable)
     named = named_paths(host_facts.merged_config, host_facts.data_dir, host_facts.role)
-    contents = _contents(host, [one.path for one in named], unreadable)
-    contents.update(_contents(host, nested_files(named, contents), unreadable))
+    own_admission = own_admission_configuration(settings, host_facts)
+    read = named if own_admission is None else (*named, own_admission)
+    contents = _contents(host, [one.path for one in read], unreadable)
+    contents.update(_contents(host, nested_files(read, contents), unreadable))
     kubelet_files, without_content = _kubelet_files(host, host_facts)
     k3s_files = K3sFiles(
         named_paths=named,
+        own_admission=own_admission,
         contents=contents,
         manifests=_manifests(host, host_facts),
         obsolete=_obsolete(host, host_facts, expected),

@@ -277,10 +277,8 @@ _ACCESS: tuple[BenchmarkControl, ...] = (
     ),
 )
 
-_BY_BOTH = (
-    "the guide's psa.yaml makes 'restricted' the default, which rejects it, as its PodSecurityPolicies do up to v1.24"
-)
-_BY_ADMISSION = "the guide's psa.yaml makes 'restricted' the default, which rejects it"
+_BY_ADMISSION = "if the API server reads the guide's psa.yaml, that is 'restricted', which rejects it"
+_BY_BOTH = f"{_BY_ADMISSION}, as the guide's PodSecurityPolicies do up to v1.24"
 
 
 def _find(field: str, by: str = _BY_BOTH) -> str:
@@ -300,8 +298,9 @@ _PODS: tuple[BenchmarkControl, ...] = (
         why="Without it, everyone who may create a pod can take over the node that it runs on.",
         check=ClusterCheck(
             "Run 'kubectl get namespaces --show-labels' and verify that no namespace with workloads has the standard"
-            " 'privileged' or is exempt. The guide's psa.yaml makes 'restricted' the default for the others, as its"
-            " PodSecurityPolicies do up to v1.24.",
+            " 'privileged' or is exempt. If the API server reads the guide's psa.yaml, 'restricted' is the default for"
+            " the others. `k3s-harden check` reports another file that is weaker. Up to v1.24, the guide's"
+            " PodSecurityPolicies apply.",
             "pod-policy-mechanism",
         ),
     ),
@@ -515,8 +514,8 @@ _DATA: tuple[BenchmarkControl, ...] = (
             " default."
         ),
         check=ClusterCheck(
-            "Find pods with an empty securityContext in 'kubectl get pods -A -o yaml'. The guide's psa.yaml makes"
-            " 'restricted' the default, which requires most of its fields.",
+            "Find pods with an empty securityContext in 'kubectl get pods -A -o yaml'. If the API server reads the"
+            " guide's psa.yaml, 'restricted' is the default, which requires most of its fields.",
             "pods-security-context",
         ),
         source=f"{_KUBERNETES}/tasks/configure-pod-container/security-context.md",

@@ -244,6 +244,17 @@ def nested_files(
     return tuple(found)
 
 
+def own_admission_configuration(settings: Settings, facts: HostFacts) -> NamedPath | None:
+    """Return the operator's admission configuration, if the API server reads it once apply has written the drop-in."""
+    own = facts.operator_config
+    if ADMISSION_CONFIGURATION_ARGUMENT not in own.component_arguments(API_SERVER_KEY) or any(
+        option.row.name == ADMISSION_CONFIGURATION_ARGUMENT for option in options_to_set(settings, facts)
+    ):
+        return None
+    named = named_paths(own, facts.data_dir, facts.role)
+    return next((one for one in named if one.option == ADMISSION_CONFIGURATION_ARGUMENT), None)
+
+
 def starts_a_cluster(facts: HostFacts) -> bool:
     """Return whether K3s would start a new, empty cluster on this host."""
     return facts.role is Role.SERVER and facts.datastore is Datastore.NONE and not facts.joins_a_cluster

@@ -6,7 +6,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT, AUDIT_POLICY_ARGUMENT
-from agent.findings.registry import Trouble, edit_of_k3s_config, finding, instruction, no, yes
+from agent.findings.registry import Trouble, edit_of_k3s_config, finding, instruction, is_managed, no, yes
+from agent.guide.files import POD_SECURITY_ADMISSION
 from agent.k3s.config import component_argument
 from agent.k3s.options import (
     AGENT_KEYS,
@@ -20,6 +21,7 @@ from agent.k3s.options import (
 )
 from agent.k3s.spelling import similar
 from agent.model import NEWEST_KNOWN, Component, Location, Restart, Role
+from agent.node.components import not_run
 from agent.plan.plan import WITH_VERSION
 from agent.report import Level
 from agent.yaml_reader import shown
@@ -27,6 +29,7 @@ from agent.yaml_reader import shown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from agent.desired.dropin_options import NamedPath
     from agent.k3s.config import MergedConfig
     from agent.model import Remediation
     from agent.node.facts import HostFacts
@@ -191,6 +194,57 @@ def pod_security_misspelt(situation: Situation) -> Iterator[Trouble]:
         from agent.findings.file_predictions import misspelt
 
         yield from misspelt(situation)
+
+
+@finding(
+    Level.ERROR,
+    blocks_gate=yes("The API server starts without the default standard that the guide requires."),
+    prevents_start=no("The API server accepts the file."),
+)
+def pod_security_not_enforced(situation: Situation) -> Iterator[Trouble]:
+    """The operator's admission configuration does not make `restricted` the default of Pod Security.
+
+    K3s' configuration sets admission-control-config-file to another file than psa.yaml, and apply keeps that. The file
+    must have an entry for PodSecurity with `enforce: restricted`. A waiver with the ID of the control accepts it.
+    """
+    for named, data in _own_admission_configuration(situation):
+        from agent.findings.file_predictions import misspelt
+        from agent.findings.pod_security import not_enforced
+
+        # A misspelt name of the plugin is the more specific finding.
+        if next(misspelt(situation), None) is None:
+            yield from not_enforced(situation, named, data)
+
+
+@finding(
+    Level.WARNING,
+    blocks_gate=no("The operator's configuration asks for it, and all other pods are checked."),
+    prevents_start=no("The API server supports exemptions."),
+)
+def pod_security_exempts(situation: Situation) -> Iterator[Trouble]:
+    """The operator's admission configuration exempts more from Pod Security than the guide and the settings.
+
+    Namespaces, users and runtime classes can be exempt. The pods of a Deployment are created by a service account of
+    kube-system, so an exempt user can exempt the pods of all namespaces.
+    """
+    for named, data in _own_admission_configuration(situation):
+        from agent.findings.pod_security import exemptions
+
+        yield from exemptions(situation, named.path, data)
+
+
+def _own_admission_configuration(situation: Situation) -> Iterator[tuple[NamedPath, bytes]]:
+    """Yield the operator's admission configuration with its content, if the API server uses it for Pod Security."""
+    facts, named = situation.facts, situation.k3s_files.own_admission
+    if named is None or is_managed(situation, named.path) or not_run(Component.API_SERVER, facts):
+        return
+    data = situation.k3s_files.contents.get(named.path)
+    # If apply does not write the drop-in, the argument of the present one remains.
+    is_kept = any(one.id == str(facts.dropin_path) for one in situation.plan.refusals)
+    is_read = not is_kept or named in situation.k3s_files.named_paths
+    is_required = POD_SECURITY_ADMISSION.applies.to(facts.role, facts.version) and not facts.rancher_managed
+    if data is not None and is_read and is_required:
+        yield named, data
 
 
 @finding(

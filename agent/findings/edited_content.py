@@ -16,11 +16,12 @@ from agent.desired.dropin_options import (
     starts_a_cluster,
 )
 from agent.errors import InputError
+from agent.findings import pod_security
 from agent.findings.manifests import unpacked
 from agent.findings.registry import Trouble
 from agent.guide.files import AUDIT_POLICY, NETWORK_POLICIES, POD_SECURITY_ADMISSION, POD_SECURITY_POLICIES
 from agent.guide.manifests import RESTRICTED_POLICY
-from agent.k3s import admission_configuration, audit_policy, network_policy
+from agent.k3s import audit_policy, network_policy
 from agent.k3s.admission_plugins import K3S_DEFAULT
 from agent.model import File, Instruction, Location, OwnCommand, Remediation, Restart
 from agent.plan.equivalence import value_of
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from agent.situation import Situation
 
 _LARGEST_MANIFEST = 8 << 20
-_LEVEL = "restricted"
-"""The Pod Security standard that the guide requires as the default."""
 
 
 def judged(situation: Situation, edited: Iterable[str]) -> Iterator[Trouble]:
@@ -60,21 +59,9 @@ def judged(situation: Situation, edited: Iterable[str]) -> Iterator[Trouble]:
 def _admission_configuration(situation: Situation, file: File) -> Iterator[Trouble]:
     if not _is_judged(situation, file, ADMISSION_CONFIGURATION_ARGUMENT, POD_SECURITY_ADMISSION.id):
         return
-    expected = f"enforce: {_LEVEL}"
-    try:
-        level, line = admission_configuration.enforced_level(file.content, file.path)
-    except yaml_reader.BoundsError as error:
-        yield _unknown(error, expected)
-    except InputError:
-        return  # the API server exits
-    else:
-        if level != _LEVEL:
-            yield _trouble(
-                "Pod Security admission does not enforce the restricted standard by default",
-                expected=expected,
-                found=f"enforce: {level}" if level else "no level",
-                location=Location(file.path, line),
-            )
+    found = pod_security.judged(situation, file.path, file.content)
+    if found is not None:
+        yield _trouble(found.message, expected=found.expected, found=found.found, location=found.location)
 
 
 def _audit_policy(situation: Situation, file: File) -> Iterator[Trouble]:

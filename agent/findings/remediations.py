@@ -57,6 +57,8 @@ REMEDIATIONS = {
     "feature-gate-invalid": "remove or correct the feature gate; then restart K3s",
     "component-file-invalid": "correct the file or the path; then restart K3s",
     "pod-security-misspelt": "correct the name of the plugin in the file; then restart K3s",
+    "pod-security-not-enforced": "set `enforce: restricted` in the file, or remove the argument; then restart K3s",
+    "pod-security-exempts": "remove the exemptions, or list the namespaces in `pod-security.exempt-namespaces`",
     "audit-policy-logs-nothing": "correct the rules of the file; then restart K3s",
     "cgroup-v1-refused": "boot with control groups of version 2, or add fail-cgroupv1=false to kubelet-arg",
     "k3s-option-refused": "remove the option; then restart K3s",

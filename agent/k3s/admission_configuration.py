@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent import yaml_reader
 from agent.errors import InputError
@@ -10,6 +10,7 @@ from agent.k3s.admission_plugins import POD_SECURITY
 from agent.model import Location
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import PurePosixPath
 
     from agent.yaml_reader import Mapping, Node
@@ -17,6 +18,20 @@ if TYPE_CHECKING:
 
 _GROUPS = ("apiserver.config.k8s.io/", "apiserver.k8s.io/")
 """API groups of an AdmissionConfiguration; the second one is the older name (apiserver/pkg/apis/apiserver/install)."""
+
+
+class PodSecurity(NamedTuple):
+    """The configuration of the plugin PodSecurity."""
+
+    level: str
+    """The standard that is enforced in namespaces without labels; empty if none is set, which means privileged."""
+    location: Location
+    """The line that sets it, or in which it is missing."""
+    exempt_namespaces: tuple[str, ...] = ()
+    exempt_requests: tuple[str, ...] = ()
+    """The users and runtime classes whose pods are not checked, in words."""
+    exemptions: Location | None = None
+    """The line of the exemptions; None if there are none."""
 
 
 def configured_plugins(data: bytes, path: PurePosixPath) -> frozenset[str | None]:
@@ -27,21 +42,35 @@ def configured_plugins(data: bytes, path: PurePosixPath) -> frozenset[str | None
     return frozenset(item.text("name") for item in _plugins(_configuration(data, path)))
 
 
-def enforced_level(data: bytes, path: PurePosixPath) -> tuple[str, int]:
-    """Return the Pod Security standard that is enforced in namespaces without labels, and the line that sets it.
+def pod_security(data: bytes, path: PurePosixPath, content: Callable[[PurePosixPath], bytes | None]) -> PodSecurity:
+    """Return the configuration of Pod Security in an AdmissionConfiguration, or in the file that it names for that.
 
-    The level is empty if the file has none, or names another file. The API server uses the first entry of a plugin.
-    Raises InputError for a file that the API server cannot decode.
+    `content` returns the content of another file. The API server uses the first entry of a plugin, and a file only if
+    the entry has no configuration. Raises InputError for a file that the API server cannot decode.
     """
     document = _configuration(data, path)
     entry = next((item for item in _plugins(document) if item.text("name") == POD_SECURITY), None)
     if entry is None:
-        return "", document.line
-    defaults = _part(_part(entry, "configuration"), "defaults")
+        return PodSecurity("", Location(path, document.line))
+    configuration, name = entry.get("configuration"), entry.text("path")
+    if name and not isinstance(configuration, yaml_reader.Mapping):
+        path = path.parent / name
+        nested = content(path)
+        if nested is None:
+            raise InputError(Location(path), "the file cannot be read")
+        first = yaml_reader.read_first(nested, path)
+        configuration = first and yaml_reader.merged(first)
+    defaults, exemptions = _part(configuration, "defaults"), _part(configuration, "exemptions")
     level = _part(defaults, "enforce")
-    if not isinstance(level, yaml_reader.Scalar):
-        return "", (defaults or entry).line
-    return level.text, level.line
+    location = Location(path, (level or defaults or configuration or entry).line)
+    words = {"usernames": "user", "runtimeClasses": "runtime class"}
+    return PodSecurity(
+        level.text if isinstance(level, yaml_reader.Scalar) else "",
+        location,
+        tuple(_texts(_part(exemptions, "namespaces"))),
+        tuple(f"{word} {one}" for key, word in words.items() for one in _texts(_part(exemptions, key))),
+        Location(path, exemptions.line) if exemptions is not None else None,
+    )
 
 
 def plugin_paths(data: bytes, path: PurePosixPath) -> list[PurePosixPath]:
@@ -53,27 +82,8 @@ def plugin_paths(data: bytes, path: PurePosixPath) -> list[PurePosixPath]:
     return [path.parent / name for name in names if name]
 
 
-def exempt_namespaces(data: bytes, path: PurePosixPath) -> frozenset[str]:
-    """Return the namespaces that Pod Security does not check.
-
-    Raises InputError for a file that the API server cannot decode.
-    """
-    return frozenset(_exempt("namespaces", data, path))
-
-
-def exempt_requests(data: bytes, path: PurePosixPath) -> tuple[str, ...]:
-    """Return the users and runtime classes whose pods Pod Security does not check, in words.
-
-    Raises InputError for a file that the API server cannot decode.
-    """
-    words = {"usernames": "user", "runtimeClasses": "runtime class"}
-    return tuple(f"{word} {name}" for key, word in words.items() for name in _exempt(key, data, path))
-
-
-def _exempt(key: str, data: bytes, path: PurePosixPath) -> list[str]:
-    entry = next((item for item in _plugins(_configuration(data, path)) if item.text("name") == POD_SECURITY), None)
-    names = _part(_part(_part(entry, "configuration"), "exemptions"), key)
-    items = names.items if isinstance(names, yaml_reader.Sequence) else ()
+def _texts(node: Node | None) -> list[str]:
+    items = node.items if isinstance(node, yaml_reader.Sequence) else ()
     return [item.text for item in items if isinstance(item, yaml_reader.Scalar)]
 
 

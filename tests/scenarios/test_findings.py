@@ -121,6 +121,8 @@ plugins:
     kind: PodSecurityConfiguration
     defaults: {enforce: restricted}
 """
+OWN_PSA = MISSPELT.replace("Securty", "Security")
+EXEMPTIONS = "    exemptions: {{namespaces: [kube-system, {}]}}\n"
 PLUGIN_PATH = (
     '{"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AdmissionConfiguration",'
     ' "plugins": [{"name": "PodSecurity", "path": "psa.yaml"}]}'
@@ -596,7 +598,7 @@ CASES = (
         location=f"{SITE}:2",
         remediation="create /etc/psa.yaml; or remove the option at {location}; then run `k3s-harden apply`;"
         " restart K3s",
-        cure=file_put("/etc/psa.yaml", ADMISSION),
+        cure=file_put("/etc/psa.yaml", OWN_PSA),
         name="operator",
     ),
     Case(
@@ -992,6 +994,66 @@ CASES = (
         cure=line_replaced("Securty", "Security"),
     ),
     Case(
+        "pod-security-not-enforced",
+        both(written("/etc/own.yaml", ADMISSION), written(CONFIG, OWN_ADMISSION)),
+        both(written("/etc/own.yaml", OWN_PSA), written(CONFIG, OWN_ADMISSION)),
+        location="/etc/own.yaml:1",
+        expected="enforce: restricted",
+        found="no level",
+        remediation="set `enforce: restricted` in the defaults of PodSecurity at {location}; restart K3s; or remove"
+        f" `admission-control-config-file` at {CONFIG}:2; then run `k3s-harden apply`; restart K3s",
+        cure=file_put("/etc/own.yaml", OWN_PSA),
+    ),
+    Case(
+        "pod-security-not-enforced",
+        both(written("/etc/own.yaml", OWN_PSA.replace("restricted", "privileged")), written(SITE, OWN_ADMISSION)),
+        both(
+            written("/etc/own.yaml", OWN_PSA.replace("restricted", "privileged")),
+            written(SITE, OWN_ADMISSION),
+            asked_for("--role", "server", "--k3s-version", "1.24"),
+        ),
+        location="/etc/own.yaml:8",
+        expected="enforce: restricted",
+        found="enforce: privileged",
+        remediation="set `enforce: restricted` in the defaults of PodSecurity at {location}; restart K3s; or remove"
+        f" `admission-control-config-file` at {SITE}:2; then run `k3s-harden apply`; restart K3s",
+        cure=lambda host, _: both(deleted(SITE), lambda host: host.run("apply"))(host),
+        name="privileged",
+    ),
+    Case(
+        "pod-security-exempts",
+        both(written("/etc/own.yaml", OWN_PSA + EXEMPTIONS.format("default, shop")), written(CONFIG, OWN_ADMISSION)),
+        both(
+            written("/etc/own.yaml", OWN_PSA + EXEMPTIONS.format("longhorn-system, shop")),
+            written(CONFIG, OWN_ADMISSION),
+            written(SETTINGS, "pod-security: {exempt-namespaces: [shop]}\n"),
+        ),
+        location="/etc/own.yaml:9",
+        expected="no exemptions but those of the guide and the settings",
+        found="namespace default, namespace shop",
+        remediation="remove these exemptions at {location}; restart K3s; or list the namespaces in"
+        " `pod-security.exempt-namespaces` of the settings",
+        cure=file_put("/etc/own.yaml", OWN_PSA),
+    ),
+    Case(
+        "pod-security-exempts",
+        both(
+            written("/etc/own.yaml", OWN_PSA + "    exemptions:\n      usernames: [admin]\n"),
+            written(CONFIG, OWN_ADMISSION),
+        ),
+        both(
+            written("/etc/own.yaml", OWN_PSA + "    exemptions:\n      usernames: [admin]\n"),
+            written(CONFIG, OWN_ADMISSION),
+            written(SETTINGS, "waivers: [{control: pod-security-admission, reason: the admin's tool}]\n"),
+        ),
+        location="/etc/own.yaml:10",
+        expected="no exemptions but those of the guide and the settings",
+        found="user admin",
+        remediation="remove these exemptions at {location}; restart K3s",
+        cure=file_put("/etc/own.yaml", OWN_PSA),
+        name="user",
+    ),
+    Case(
         "audit-policy-logs-nothing",
         both(written("/etc/own.yaml", LOGS_NOTHING), written(SITE, OWN_AUDIT)),
         both(written("/etc/own.yaml", LOGS_NOTHING.replace("None", "Metadata")), written(SITE, OWN_AUDIT)),
@@ -1135,7 +1197,7 @@ CASES = (
     Case(
         "two-admission-configurations",
         both(
-            written("/etc/psa.yaml", ADMISSION),
+            written("/etc/psa.yaml", OWN_PSA),
             written(SITE, "kube-apiserver-arg+:\n  - admission-control-config-file=/etc/psa.yaml\n"),
         ),
         written(SITE, f"kube-apiserver-arg+:\n  - admission-control-config-file={PSA}\n"),
@@ -1148,7 +1210,7 @@ CASES = (
     Case(
         "admission-configuration-ignored",
         both(
-            written("/etc/psa.yaml", ADMISSION),
+            written("/etc/psa.yaml", OWN_PSA),
             written(CONFIG, "kube-apiserver-arg:\n  - admission-control-config-file=/etc/psa.yaml\n"),
         ),
         written(CONFIG, f"kube-apiserver-arg:\n  - admission-control-config-file={PSA}\n"),
@@ -1187,7 +1249,7 @@ CASES = (
     Case(
         "admission-configuration-ignored",
         both(
-            written("/etc/psa.yaml", ADMISSION),
+            written("/etc/psa.yaml", OWN_PSA),
             written(CONFIG, "kube-apiserver-arg:\n  - admission-control-config-file=/etc/psa.yaml\n"),
         ),
         written(CONFIG, f"kube-apiserver-arg:\n  - admission-control-config-file={PSA}\n"),
@@ -2123,6 +2185,7 @@ def test_the_gate_does_not_block_k3s_if_k3s_fails_by_itself(case: Case, hardened
         "k3s-config-ignored",
         "k3s-config-not-read",
         "pod-security-disabled",
+        "pod-security-not-enforced",
         "list-dropped",
         "option-overridden",
         "edited-file-insufficient",

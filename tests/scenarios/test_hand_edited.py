@@ -287,6 +287,13 @@ spec:
 """
 
 
+POD_SECURITY = """\
+apiVersion: pod-security.admission.config.k8s.io/v1
+kind: PodSecurityConfiguration
+defaults: {{enforce: {}}}
+"""
+
+
 class Edit(NamedTuple):
     """An edit of a managed file: a pattern, and what replaces its first match; or an addition to the end."""
 
@@ -314,7 +321,6 @@ INSUFFICIENT = {
     "psa-unknown-level": Edit(PSA, "enforce: restricted", "enforce: strict"),
     "psa-no-level": Edit(PSA, "        enforce: restricted\n", ""),
     "psa-no-plugin": Edit(PSA, r"plugins:.*", "plugins: []\n"),
-    "psa-in-another-file": Edit(PSA, r"    configuration:.*", "    path: /etc/psa.yaml\n"),
     "psa-second-entry": Edit(
         PSA, "plugins:\n", "plugins:\n  - name: PodSecurity\n    configuration: {defaults: {enforce: privileged}}\n"
     ),
@@ -383,6 +389,19 @@ def test_an_edited_file_that_does_not_meet_its_control_blocks_the_gate(case: str
     assert host.seen("check").of("edited-file-insufficient") == found
     assert host.run("apply", "--force").code == 0
     assert host.run("gate", *host.options).code == 0
+
+
+@pytest.mark.parametrize(("level", "found"), [("baseline", ("enforce: baseline",)), ("restricted", ())])
+def test_pod_security_in_a_file_that_psa_yaml_names_is_judged(
+    level: str, found: tuple[str, ...], hardened: Hardened
+) -> None:
+    """The API server reads that file if the entry of the plugin has no configuration."""
+    host = hardened()
+    host.write("/etc/psa.yaml", POD_SECURITY.format(level), 0o600)
+    Edit(PSA, r"    configuration:.*", "    path: /etc/psa.yaml\n").make(host)
+    cases = host.seen("check").of("edited-file-insufficient")
+    assert tuple(case.found for case in cases) == found
+    assert {case.location for case in cases} <= {"/etc/psa.yaml:3"}
 
 
 @pytest.mark.parametrize("case", SUFFICIENT)

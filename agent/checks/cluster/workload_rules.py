@@ -267,13 +267,9 @@ def pod_security_defaults(node: AssessedNode) -> PodSecurityDefaults:
     if data is None:
         return PodSecurityDefaults(None)
     try:
-        name, _ = admission_configuration.enforced_level(data, path)
-        level = next((one for one in PodSecurityLevel if one.value == name), PodSecurityLevel.PRIVILEGED)
-        return PodSecurityDefaults(
-            level,
-            admission_configuration.exempt_namespaces(data, path),
-            admission_configuration.exempt_requests(data, path),
-        )
+        found = admission_configuration.pod_security(data, path, node.situation.k3s_files.contents.get)
+        level = next((one for one in PodSecurityLevel if one.value == found.level), PodSecurityLevel.PRIVILEGED)
+        return PodSecurityDefaults(level, frozenset(found.exempt_namespaces), found.exempt_requests)
     except InputError:
         return PodSecurityDefaults(None)
 

@@ -1,0 +1,108 @@
+"""Evaluation of an admission configuration: whether Pod Security enforces what the guide requires.
+
+Loaded only for a file of the operator, and for an edited psa.yaml.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent import yaml_reader
+from agent.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT
+from agent.errors import InputError
+from agent.findings.registry import Trouble
+from agent.guide.files import POD_SECURITY_ADMISSION
+from agent.guide.manifests import exempt_namespaces
+from agent.k3s import admission_configuration
+from agent.model import Instruction, Location, OwnCommand, Remediation, Restart
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import PurePosixPath
+
+    from agent.desired.dropin_options import NamedPath
+    from agent.k3s.admission_configuration import PodSecurity
+    from agent.situation import Situation
+
+LEVEL = "restricted"
+"""The Pod Security standard that the guide requires as the default."""
+
+
+class Insufficient(NamedTuple):
+    """An admission configuration that does not meet the control."""
+
+    message: str
+    expected: str
+    found: str
+    location: Location
+
+
+def judged(situation: Situation, path: PurePosixPath, data: bytes) -> Insufficient | None:
+    """Return what is insufficient; None if the file meets the control, or if the API server exits at it."""
+    if _is_waived(situation):
+        return None
+    expected = f"enforce: {LEVEL}"
+    try:
+        found = _parsed(situation, path, data)
+    except yaml_reader.BoundsError as error:
+        return Insufficient("the content cannot be checked", expected, error.problem, error.location)
+    except InputError:
+        return None
+    if found.level == LEVEL:
+        return None
+    message = "Pod Security admission does not enforce the restricted standard by default"
+    return Insufficient(message, expected, f"enforce: {found.level}" if found.level else "no level", found.location)
+
+
+def not_enforced(situation: Situation, named: NamedPath, data: bytes) -> Iterator[Trouble]:
+    """Yield the case of a file of the operator that does not meet the control."""
+    found = judged(situation, named.path, data)
+    if found is not None:
+        removal = Instruction(f"remove `{ADMISSION_CONFIGURATION_ARGUMENT}`", named.location)
+        edit = Instruction(f"set `{found.expected}` in the defaults of PodSecurity", found.location)
+        yield Trouble(
+            *found,
+            remediation=Remediation(
+                (edit,),
+                restart=Restart.K3S,
+                alternative=Remediation((removal, OwnCommand("apply")), restart=Restart.K3S),
+            ),
+        )
+
+
+def exemptions(situation: Situation, path: PurePosixPath, data: bytes) -> Iterator[Trouble]:
+    """Yield the case of a file that exempts what neither the guide nor the settings exempt."""
+    if _is_waived(situation):
+        return
+    settings = situation.settings
+    allowed = {
+        *exempt_namespaces(situation.facts.version, with_rancher=settings.exempt_rancher),
+        *settings.exempt_namespaces,
+    }
+    try:
+        found = _parsed(situation, path, data)
+    except InputError:
+        return
+    namespaces = [f"namespace {name}" for name in found.exempt_namespaces if name not in allowed]
+    exempt = [*dict.fromkeys((*namespaces, *found.exempt_requests))]
+    if exempt and found.level == LEVEL:
+        setting = Instruction("list the namespaces in `pod-security.exempt-namespaces` of the settings")
+        yield Trouble(
+            "Pod Security admission does not check all pods",
+            expected="no exemptions but those of the guide and the settings",
+            found=", ".join(exempt),
+            location=found.exemptions,
+            remediation=Remediation(
+                (Instruction("remove these exemptions", found.exemptions),),
+                restart=Restart.K3S,
+                alternative=Remediation((setting,)) if namespaces else None,
+            ),
+        )
+
+
+def _is_waived(situation: Situation) -> bool:
+    return situation.waivers.covering(POD_SECURITY_ADMISSION.id, ADMISSION_CONFIGURATION_ARGUMENT) is not None
+
+
+def _parsed(situation: Situation, path: PurePosixPath, data: bytes) -> PodSecurity:
+    return admission_configuration.pod_security(data, path, situation.k3s_files.contents.get)
