@@ -263,7 +263,12 @@ def _described_minor(situation: Situation) -> int:
 def _kube_proxy(situation: Situation, path: PurePosixPath, data: bytes) -> Iterable[InputError]:
     from agent.k3s.components.files import kube_proxy
 
-    return kube_proxy.problems(data, path, _described_minor(situation))
+    arguments = situation.facts.merged_config.component_arguments(Component.KUBE_PROXY.config_key)
+    return kube_proxy.problems(data, path, _described_minor(situation), has_master=_has_value(arguments, "master"))
+
+
+def _has_value(arguments: Mapping[str, Sequence[ConfigValue]], name: str) -> bool:
+    return any(value.text for value in arguments.get(name, ())[-1:])
 
 
 def _scheduler(situation: Situation, path: PurePosixPath, data: bytes) -> Iterable[InputError]:
@@ -272,7 +277,7 @@ def _scheduler(situation: Situation, path: PurePosixPath, data: bytes) -> Iterab
     arguments = situation.facts.merged_config.component_arguments(Component.SCHEDULER.config_key)
     context = scheduler.Context(
         minor=_described_minor(situation),
-        has_master=any(value.text for value in arguments.get("master", ())[-1:]),
+        has_master=_has_value(arguments, "master"),
         has_gates="feature-gates" in arguments,
     )
     return scheduler.problems(data, path, context)

@@ -61,6 +61,13 @@ def problems(a: Arguments) -> Iterator[Problem]:
     yield from _metrics(a)
 
 
+def problems_beside_file(a: Arguments) -> Iterator[Problem]:
+    """Yield the problems with arguments that count beside a configuration file."""
+    yield from _ends_at_once(a)
+    yield from _writes_configuration(a)
+    yield from _logging(a)
+
+
 def _versions(a: Arguments) -> Iterator[Problem]:
     for name in ("emulated-version", "min-compatibility-version"):
         for word in a.words(name):

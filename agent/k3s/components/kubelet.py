@@ -317,15 +317,6 @@ def eviction_problem(signal: str, amount: str, *, is_reclaim: bool) -> str:
     return ""
 
 
-def _certificate(a: Arguments) -> Iterator[Problem]:
-    """Yield a certificate or key without the other one: K3s sets its own in a file, which does not match."""
-    pair = ("tls-cert-file", "tls-private-key-file")
-    for name, other in (pair, pair[::-1]):
-        if a.value(name) and other not in a.by_name and "/agent/serving-kubelet." not in str(a.value(name)):
-            message = f"rejects {name} beside K3s' own {other}, which does not match"
-            yield a.problem(name, message, "both or neither", "crypto/tls, X509KeyPair")
-
-
 def _switches(a: Arguments) -> Iterator[Problem]:
     if as_bool(a, "runonce", default=False):
         yield a.problem("runonce", "rejects runonce=true", "no such argument", _VALIDATION)
@@ -354,6 +345,7 @@ _GATED_FIELDS = {
 }
 """Fields that need a feature gate."""
 
+_WITH_ALLOWLIST = "NeverVerifyAllowlistedImages"
 _IDS = 65536
 """The smallest number of user IDs for a pod."""
 
@@ -365,6 +357,9 @@ def _fields(a: Arguments) -> Iterator[Problem]:
         period = as_number(a, name, 0)
         if period < 0 or 0 < period < values.SECOND:
             yield a.problem(name, f"rejects {name}: {a.by_name[name].text}", "0s, or at least 1s", _VALIDATION)
+    by_priority = "shutdownGracePeriodByPodPriority"
+    if a.words(by_priority) and as_number(a, total, 0) > 0:
+        yield a.problem(by_priority, f"rejects {by_priority} beside {total}", "one of them", _VALIDATION)
     if as_number(a, critical, 0) > as_number(a, total, 0):
         yield a.problem(critical, f"needs {critical} of at most {total}", f"at most {total}", _VALIDATION)
     period = as_number(a, "crashLoopBackOff.maxContainerRestartPeriod", 10 * values.SECOND)
@@ -406,6 +401,17 @@ def _more_fields(a: Arguments) -> Iterator[Problem]:
         yield a.problem("maxParallelImagePulls", message, "serializeImagePulls: false", _VALIDATION)
 
 
+def _images_and_tracing(a: Arguments) -> Iterator[Problem]:
+    name, policy = "preloadedImagesVerificationAllowlist", "imagePullCredentialsVerificationPolicy"
+    if a.words(name) and a.value(policy) != _WITH_ALLOWLIST:
+        message = f"rejects {name} without {policy}: {_WITH_ALLOWLIST}"
+        yield a.problem(name, message, f"{policy}: {_WITH_ALLOWLIST}", _VALIDATION)
+    name = "tracing.endpoint"
+    if a.value(name) and not values.is_endpoint(str(a.value(name))):
+        expected = "HOST:PORT, or an address that begins with dns:// or unix://"
+        yield a.problem(name, f"rejects {name}: {a.value(name)}", expected, "component-base/tracing/api/v1/config.go")
+
+
 _RULES: tuple[Callable[[Arguments], Iterator[Problem]], ...] = (
     _gates,
     _labels,
@@ -417,8 +423,8 @@ _RULES: tuple[Callable[[Arguments], Iterator[Problem]], ...] = (
     _policies,
     _reservations,
     _eviction,
-    _certificate,
     _switches,
     _fields,
     _more_fields,
+    _images_and_tracing,
 )

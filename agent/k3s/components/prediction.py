@@ -64,7 +64,9 @@ def problems(
     arguments = Arguments(component, minor, parsed, gates.values(settings), context.own)
     yield from found
     if component is Component.KUBE_PROXY and parsed.get("config"):
-        return  # kube-proxy parses its arguments, and ignores their values if it has a configuration file
+        # kube-proxy parses its arguments, and ignores most of their values if it has a configuration file.
+        yield from _beside_file(Arguments(component, minor, parsed, {}, context.own))
+        return
     for gate in gates.problems(settings, minor):
         yield Problem(
             Cause.FEATURE_GATE,
@@ -107,6 +109,12 @@ def _after_parsing(arguments: Arguments) -> Iterator[Problem]:
         from agent.k3s.components import kube_proxy
 
         yield from kube_proxy.problems(arguments)
+
+
+def _beside_file(arguments: Arguments) -> Iterator[Problem]:
+    from agent.k3s.components import common
+
+    yield from common.problems_beside_file(arguments)
 
 
 def _parse(component: Component, name: str, values: Sequence[ConfigValue], minor: int) -> Argument | Problem:

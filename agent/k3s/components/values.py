@@ -302,6 +302,12 @@ def port_range(text: str) -> str:
     raise InvalidValueError("a range of ports, such as 30000-32767")
 
 
+def is_endpoint(text: str) -> bool:
+    """Return whether a text is the address of a collector of traces (component-base, tracing/api/v1/config.go)."""
+    scheme, slashes, _ = text.partition("//")
+    return " " not in text and (not slashes or scheme in ("dns:", "unix:", "unix-abstract:"))
+
+
 def is_quantity(text: str) -> bool:
     """Return whether resource.ParseQuantity accepts the text."""
     return re.fullmatch(_QUANTITY, text, re.ASCII) is not None

@@ -49,7 +49,7 @@ _FIELDS: dict[str, schema.Schema] = {
         "scheduler": "string",
         "strictARP": "bool",
     },
-    "logging": {"format": "string"},
+    "logging": {"format": "string", "verbosity": "int64"},
     "nftables": _MASQUERADE,
     "nodePortAddresses": ["string"],
     "oomScoreAdj": "int32",
@@ -58,8 +58,12 @@ _KEYWORDS = ("primary", "localhost", "all")
 _NO_FIELDS = Mapping((), 0)
 
 
-def problems(data: bytes, path: PurePosixPath, minor: int) -> Iterator[InputError]:
-    """Yield what kube-proxy rejects in its configuration. The minor is 0 if the tables do not describe it."""
+def problems(data: bytes, path: PurePosixPath, minor: int, *, has_master: bool = False) -> Iterator[InputError]:
+    """Yield what kube-proxy rejects in its configuration.
+
+    The minor is 0 if the tables do not describe it. `has_master` is whether the argument master is set, so that the
+    file needs no kubeconfig.
+    """
     root = decoding.read(data, path, "KubeProxyConfiguration", (_VERSION,))
     if isinstance(root, InputError):
         yield root
@@ -67,13 +71,22 @@ def problems(data: bytes, path: PurePosixPath, minor: int) -> Iterator[InputErro
     wrong = list(schema.problems(root, _FIELDS, is_strict=False))
     yield from decoding.located(iter(wrong), path)
     if not wrong:
-        for rule in (_connection(root), _numbers(root), _addresses(root), _mode(root), _local(root)):
+        for rule in (
+            _connection(root, has_master=has_master),
+            _numbers(root),
+            _metrics(root, minor),
+            _addresses(root),
+            _mode(root),
+            _local(root),
+        ):
             yield from decoding.located(rule, path)
         yield from _gates(root, path, minor)
 
 
-def _connection(root: Mapping) -> Iterator[Problem]:
+def _connection(root: Mapping, *, has_master: bool) -> Iterator[Problem]:
     connection = _part(root, "clientConnection")
+    if not has_master and not connection.text("kubeconfig"):
+        yield Problem(connection.line, "`clientConnection.kubeconfig` must be set: K3s' argument has no effect")
     yield from schema.outside(connection, "burst", 0)
 
 
@@ -87,9 +100,17 @@ def _numbers(root: Mapping) -> Iterator[Problem]:
             yield Problem(conntrack.line, f"`conntrack.{key}` must be at least 0s")
     if _duration(root, "configSyncPeriod", values.SECOND) < 0:
         yield Problem(root.line, "`configSyncPeriod` must be more than 0s")
-    layout = _part(root, "logging").text("format")
-    if layout not in (None, "", "text", "json"):
-        yield Problem(_part(root, "logging").line, "`logging.format` must be text or json")
+    logging = _part(root, "logging")
+    yield from schema.outside(logging, "verbosity", 0)
+    if logging.text("format") not in (None, "", "text", "json"):
+        yield Problem(logging.line, "`logging.format` must be text or json")
+
+
+def _metrics(root: Mapping, minor: int) -> Iterator[Problem]:
+    key = "showHiddenMetricsForVersion"
+    before = f"1.{minor - 1}"
+    if minor and root.text(key) not in (None, "", before):
+        yield Problem(_line(root, key), f"`{key}` must be {before}")
 
 
 def _addresses(root: Mapping) -> Iterator[Problem]:

@@ -144,6 +144,9 @@ def _with(found: Fields, name: str, node: Node, path: PurePosixPath, known: dict
     elif isinstance(node, Scalar) and node.value is not None and not _is_unset(name, node.value):
         parsed: Parsed = duration(node.text) if kind == "duration" else node.value
         found.others[name] = Argument(kind, parsed, (ConfigValue(node.text, location),))
+    elif isinstance(node, Sequence) and node.items:
+        items = tuple(item.text if isinstance(item, Scalar) else "" for item in node.items)
+        found.others[name] = Argument(kind, items, (ConfigValue(",".join(items), location),))
     return found
 
 
@@ -170,7 +173,8 @@ def _texts(node: Node, kind: str) -> tuple[str, ...]:
     if kind == "ip":
         return ()
     if isinstance(node, Scalar):
-        is_zero = node.text in _ZERO_DURATIONS or (node.value in (None, "", 0) and not isinstance(node.value, bool))
+        is_number = node.value in (None, "", 0) and not isinstance(node.value, bool)
+        is_zero = is_number or (kind == "duration" and node.text in _ZERO_DURATIONS)
         return () if is_zero else (_text(node),)
     if isinstance(node, Sequence):
         items = [item.text for item in node.items if isinstance(item, Scalar)]

@@ -8,6 +8,7 @@ from agent.errors import InputError
 from agent.k3s.components.files import decoding, schema
 from agent.k3s.components.files.decoding import HEAD
 from agent.k3s.components.files.schema import Problem
+from agent.k3s.components.values import is_endpoint
 from agent.yaml_reader import Scalar
 
 if TYPE_CHECKING:
@@ -38,8 +39,6 @@ def problems(data: bytes, path: PurePosixPath) -> Iterator[InputError]:
     if isinstance(samples, (int, float)) and not 0 <= samples <= _MOST_SAMPLES:
         message = f"`samplingRatePerMillion` must be from 0 to {_MOST_SAMPLES}"
         yield decoding.error(path, Problem((rate or root).line, message))
-    scheme = (endpoint or "").partition("//")
-    is_known = not scheme[1] or scheme[0] in ("dns:", "unix:", "unix-abstract:")
-    if endpoint and (not is_known or " " in endpoint):
+    if endpoint and not is_endpoint(endpoint):
         line = (root.get("endpoint") or root).line
         yield decoding.error(path, Problem(line, "`endpoint` must be HOST:PORT, or begin with dns:// or unix://"))

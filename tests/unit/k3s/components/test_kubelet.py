@@ -6,7 +6,8 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from agent.k3s.components.prediction import problems
+from agent.k3s.components.files import kubelet as kubelet_file
+from agent.k3s.components.prediction import Context, problems
 from agent.k3s.config import ConfigText, merge
 from agent.model import Component
 
@@ -34,3 +35,33 @@ def test_a_combination_that_stops_the_kubelet_is_predicted_and_a_similar_one_is_
     """Seen at 1.37.2."""
     assert stops(arguments)
     assert not stops(near)
+
+
+def files_stop(text: str, minor: int = 37) -> bool:
+    """Return whether a file with these fields stops the kubelet."""
+    head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
+    read = kubelet_file.read(((PurePosixPath("/etc/50-own.conf"), f"{head}{text}\n".encode()),), minor)
+    assert not read.problems
+    context = Context(fields=read.others, gates=read.gates)
+    return bool(list(problems(Component.KUBELET, read.arguments, minor, context)))
+
+
+ALLOWLIST = "preloadedImagesVerificationAllowlist: [a.com/*]"
+
+
+@pytest.mark.parametrize(
+    ("stopping", "near"),
+    [
+        ("cpuManagerPolicy: static", "cpuManagerPolicy: static\nreservedSystemCPUs: '0'"),
+        (ALLOWLIST, f"{ALLOWLIST}\nimagePullCredentialsVerificationPolicy: NeverVerifyAllowlistedImages"),
+        (
+            "shutdownGracePeriod: 30s\nshutdownGracePeriodByPodPriority: [{priority: 0}]",
+            "shutdownGracePeriod: 0s\nshutdownGracePeriodByPodPriority: [{priority: 0}]",
+        ),
+        ("tracing: {endpoint: 'http://localhost:4317'}", "tracing: {endpoint: 'localhost:4317'}"),
+    ],
+)
+def test_fields_that_stop_the_kubelet_are_predicted_and_similar_ones_are_not(stopping: str, near: str) -> None:
+    """Seen at 1.37.2."""
+    assert files_stop(stopping)
+    assert not files_stop(near)

@@ -240,10 +240,11 @@ def test_subnets_of_nodes_fit_into_each_range(arguments: list[str], *, stops: bo
 
 
 def test_kube_proxy_ignores_values_if_it_has_a_file() -> None:
-    """It parses its arguments. Seen at 1.37.2."""
+    """It parses its arguments, and logs as they say. Seen at 1.34.4 and 1.37.2."""
     file = "config=/etc/own.yaml"
     assert predicted(KUBE_PROXY, "feature-gates=Foo=true", "oom-score-adj=2000", file) == []
-    assert predicted(KUBE_PROXY, "oom-score-adj=x", file)
+    for argument in ("oom-score-adj=x", "logging-format=xml", "write-config-to=/tmp/a", "help=true"):
+        assert predicted(KUBE_PROXY, argument, file)
 
 
 def test_primary_addresses_exclude_ranges_before_1_37() -> None:

@@ -10,11 +10,13 @@ from agent.k3s.components.files.kube_proxy import problems
 
 PATH = PurePosixPath("/etc/own.yaml")
 FILE = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
+CONNECTION = "clientConnection: {kubeconfig: /etc/own.kubeconfig"
 
 
 def stops(text: str, minor: int = 37) -> bool:
     """Return whether kube-proxy rejects a file with these fields."""
-    return bool(list(problems(f"{FILE}{text}\n".encode(), PATH, minor)))
+    connection = "" if text.startswith("clientConnection") else f"{CONNECTION}}}\n"
+    return bool(list(problems(f"{FILE}{connection}{text}\n".encode(), PATH, minor)))
 
 
 @pytest.mark.parametrize(
@@ -38,8 +40,11 @@ def stops(text: str, minor: int = 37) -> bool:
         ("conntrack: {maxPerCore: -1}", "conntrack: {maxPerCore: 0}"),
         ("conntrack: {udpTimeout: -1s}", "conntrack: {udpTimeout: 0s}"),
         ("conntrack: {tcpCloseWaitTimeout: 3600}", "conntrack: {tcpCloseWaitTimeout: 1h}"),
-        ("clientConnection: {burst: -1}", "clientConnection: {burst: 0}"),
-        ("clientConnection: {qps: '5'}", "clientConnection: {qps: 5.5}"),
+        ("clientConnection: {burst: 0}", f"{CONNECTION}, burst: 0}}"),
+        (f"{CONNECTION}, burst: -1}}", f"{CONNECTION}}}"),
+        (f"{CONNECTION}, qps: '5'}}", f"{CONNECTION}, qps: 5.5}}"),
+        ("logging: {verbosity: -1}", "logging: {verbosity: 4}"),
+        ("showHiddenMetricsForVersion: '1.20'", "showHiddenMetricsForVersion: '1.36'"),
         ("configSyncPeriod: -1m", "configSyncPeriod: 0s"),
         ("detectLocalMode: Foo", "detectLocalMode: NodeCIDR"),
         (
@@ -63,6 +68,12 @@ def test_a_file_that_stops_kube_proxy_is_predicted_and_a_similar_one_is_not(stop
 def test_feature_gates_are_checked_if_the_version_is_described() -> None:
     """Without a table, a gate can exist."""
     assert not stops("featureGates: {Foo: true}", 0)
+
+
+def test_a_file_with_an_address_as_argument_needs_no_kubeconfig() -> None:
+    """With a file, kube-proxy ignores its argument kubeconfig, and not master."""
+    assert list(problems(FILE.encode(), PATH, 37))
+    assert list(problems(FILE.encode(), PATH, 37, has_master=True)) == []
 
 
 def test_a_file_of_another_kind_stops_kube_proxy() -> None:
