@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found] # as in agent.__main__
 import os
 import sys
 from contextlib import redirect_stdout, suppress
@@ -23,6 +24,7 @@ def main() -> None:
     if completion.is_requested():
         sys.exit(completion.complete())
     try:
+        _raise_interrupts()
         run = requested(sys.argv[1:], os.environ) or _read_by_typer
         run()
     except HardenError as error:
@@ -58,7 +60,14 @@ def _read_by_typer() -> None:
         raise usage_error(error, words) from error
 
 
+def _raise_interrupts() -> None:
+    """Make Ctrl-C raise KeyboardInterrupt, unless it is ignored, as in a background job of a shell."""
+    if _signal.getsignal(_signal.SIGINT) == _signal.SIG_DFL:
+        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+
+
 def _fail_interrupted() -> NoReturn:
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # for the second Ctrl-C of somebody who does not wait
     print_error("interrupted", "run k3s-harden check; the next run completes what this run started")
     sys.exit(_INTERRUPTED)
 
