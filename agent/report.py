@@ -185,6 +185,11 @@ class Report(Value):
         return tuple(sorted(entries.values(), key=lambda one: (one.urgency + 1) % len(Urgency)))
 
     @property
+    def has_changed(self) -> bool:
+        """Whether the run has changed something."""
+        return any(item.status is ItemStatus.CHANGED for item in self.items)
+
+    @property
     def is_ready(self) -> bool:
         """Whether K3s may start: all resources are in place, and K3s would not run unhardened or unprotected.
 
@@ -207,7 +212,7 @@ class Report(Value):
             return ExitCode.NOT_COMPLIANT
         if self.writes and left:
             # An edited file is a decision of the operator, not an error.
-            if ItemStatus.CHANGED in statuses or statuses.isdisjoint({ItemStatus.FAILED, ItemStatus.REFUSED}):
+            if self.has_changed or statuses.isdisjoint({ItemStatus.FAILED, ItemStatus.REFUSED}):
                 return ExitCode.PARTIAL
             return ExitCode.ENVIRONMENT if all(item.blocked_by_environment for item in left) else ExitCode.ERROR
         if left or not self.is_ready or any(one.prevents_start or one.level is Level.ERROR for one in self.findings):

@@ -212,8 +212,9 @@ def _exit_codes() -> str:
         table(("code", "name", "meaning"), ((f"{int(code)}", code.name, code.meaning) for code in ExitCode)),
         prose("""
             The exit code is derived from the report, and the JSON report contains it (`exit_code`, `meaning`). If the
-            report cannot be printed, for example because the disk is full, the exit code is 1 instead of 0. A reader
-            that closes the pipe early, such as `head`, does not change it.
+            report cannot be printed, for example because the disk is full, the exit code of a run that has changed
+            nothing is 1 instead of 0, and standard error says whether the run has changed something. A reader that
+            closes the pipe early, such as `head`, does not change the exit code.
         """),
         prose("""
             `k3s-harden gate`, which k3s-harden.service runs before each start of K3s, exits with 0 if K3s may start.

@@ -205,7 +205,7 @@ class ReportOptions(Value):
     def finish(self, report: Report, caller: Callable[[], Caller]) -> None:
         """Print the report and exit with its exit code."""
         detail = verbosity(verbose=self.verbose, quiet=self.quiet)
-        with printing(report.exit_code, decides=report.verb != GATE_VERB):
+        with printing(report.exit_code, changed=report.has_changed, decides=report.verb != GATE_VERB):
             present(report, self.output_format, detail, sys.stdout, caller)
         sys.exit(int(report.exit_code))
 

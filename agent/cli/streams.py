@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _USUAL_SIZE = (80, 24)
 """Columns and lines of a terminal that does not report its size, such as a serial console."""
 
+_CHANGED = "changes were made, and the exit code is their result; run k3s-harden check to see the state"
+_UNCHANGED = "nothing was changed; print to a terminal or to another file, and run it again"
+
 
 def open_standard_streams() -> None:
     """Open /dev/null for each standard stream that is closed."""
@@ -42,11 +45,14 @@ def print_text(text: str) -> None:
 
 
 @contextmanager
-def printing(exit_code: ExitCode = ExitCode.COMPLIANT, *, decides: bool = True) -> Iterator[None]:
+def printing(
+    exit_code: ExitCode = ExitCode.COMPLIANT, *, changed: bool = False, decides: bool = True
+) -> Iterator[None]:
     """Flush standard output at the end, and report an error if it cannot be written.
 
     A reader that closes the pipe early (`| head`) is no error. For any other error the program exits with `exit_code`,
-    or with 1 if that is 0. Unless `decides`, it does not: a full log does not block K3s.
+    or with 1 if that is 0 and nothing was `changed`, as 1 says. Unless `decides`, it does not exit: a full log does not
+    block K3s.
     """
     try:
         yield
@@ -54,11 +60,9 @@ def printing(exit_code: ExitCode = ExitCode.COMPLIANT, *, decides: bool = True) 
     except OSError as error:
         discard_output()
         if not isinstance(error, BrokenPipeError):
-            print_error(
-                f"cannot print the report: {error.strerror}", "any exit code other than 1 is the command's own result"
-            )
+            print_error(f"cannot print the report: {error.strerror}", _CHANGED if changed else _UNCHANGED)
             if decides:
-                raise SystemExit(int(exit_code or ExitCode.ERROR)) from error
+                raise SystemExit(int(exit_code if changed else exit_code or ExitCode.ERROR)) from error
 
 
 def discard_output() -> None:

@@ -181,9 +181,8 @@ def after_service_accounts(report: Report) -> tuple[NextStep, ...]:
     ]
     if any(item.status in (ItemStatus.FAILED, ItemStatus.KEPT) and item.hint for item in report.items):
         return (*steps, NextStep(OwnCommand(report.verb, ("--wait 300",)), "run it again later"))
-    is_changed = any(item.status is ItemStatus.CHANGED for item in report.items)
     assess = NextStep(OwnCommand("assess", ("--cluster",)), "assess the cluster")
-    return (*steps, assess) if is_changed else tuple(steps)
+    return (*steps, assess) if report.has_changed else tuple(steps)
 
 
 def before_upgrade(  # noqa: PLR0913 - one of each, by name

@@ -86,9 +86,8 @@ def _meaning(report: Report) -> str:
     if not report.writes:
         return "Host is not compliant" if code else "Host is compliant, now and after the next boot"
     if code is ExitCode.COMPLIANT:
-        has_changed = any(item.status is ItemStatus.CHANGED for item in report.items)
         changed, unchanged = _DONE.get(report.verb, ("Compliant", "Compliant; nothing was changed"))
-        return changed if has_changed else unchanged
+        return changed if report.has_changed else unchanged
     past = _PAST.get(report.verb, "applied")
     return {
         ExitCode.ERROR: "Failed; nothing was changed",

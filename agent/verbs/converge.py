@@ -187,7 +187,7 @@ def _report(verb: str, situation: Situation, items: Iterable[Item], *, writes: b
 def _advised(report: Report, host: Host, situation: Situation) -> Report:
     """Return the report with the next steps."""
     is_calm = report.exit_code is ExitCode.COMPLIANT and not report.findings and situation.facts.running_since
-    if is_calm and not any(item.status is ItemStatus.CHANGED for item in report.items):
+    if is_calm and not report.has_changed:
         return report
     from agent.plan import next_steps
     from agent.verbs.k3s_state import of_facts

@@ -128,6 +128,16 @@ def test_a_full_disk_for_the_output_is_an_error(form: str, hardened: Hardened) -
         assert run("render", "policy", stdout=full, stderr=subprocess.PIPE).code == 1
 
 
+def test_a_report_that_is_lost_after_changes_says_so(host: HostTree) -> None:
+    """The exit code is that of the changes: 1 would mean that nothing was changed."""
+    with Path("/dev/full").open("wb") as full:
+        done = host.run("apply", stdout=full, stderr=subprocess.PIPE)
+        assert (done.code, host[AUDIT].exists()) == (0, True)
+        assert "  fix: changes were made, and the exit code is their result; run k3s-harden check" in done.stderr
+        again = host.run("apply", stdout=full, stderr=subprocess.PIPE)
+    assert (again.code, "  fix: nothing was changed" in again.stderr) == (1, True)
+
+
 def test_a_full_disk_for_the_output_does_not_block_k3s(hardened: Hardened) -> None:
     """The gate exits with 0 although its log is lost. A gate that fails keeps its exit code."""
     host = hardened()
