@@ -337,6 +337,8 @@ class Obstacle(Value):
     id: str
     kind: str
     """Such as "symlink" or "FIFO"."""
+    hint: str = ""
+    """What to do, if it is more than to move the file away."""
 
 
 class Unreadable(Value):

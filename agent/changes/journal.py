@@ -13,7 +13,8 @@ from agent.changes import last_run, records
 from agent.changes.records import RecordError
 from agent.changes.state import STATE, make_directory
 from agent.errors import HostError
-from agent.host.tree import LARGEST_READ
+from agent.host.paths import DIRECTORY
+from agent.host.tree import LARGEST_READ, DirectoryEntry
 from agent.model import PRIVATE_FILE, File
 from agent.plan.plan import Change, describe
 from agent.value import NamedTuple, Value
@@ -32,6 +33,7 @@ BACKUPS = STATE / "backups"
 
 _LONGEST_FLAT = 200
 """Bytes of the name of a backup without its number; a name has at most 255 bytes."""
+_MOVE = "inspect it, and move it away: apply and revert need a directory there"
 _MOST_RECORDS = 50
 """If there are more, the two oldest records are merged. A host that is reset at each boot must not fill its disk."""
 
@@ -112,11 +114,14 @@ class Journal(Value):
         return tuple(dict.fromkeys(contents))
 
     def damage(self, runs: Iterable[Run], *, in_full: bool) -> dict[PurePosixPath, HostError]:
-        """Return the errors of invalid records by path.
+        """Return the errors of invalid records by path, and that of another file in the place of their directory.
 
         Without `in_full`, only the beginning and the end are checked, which finds empty and truncated records fast.
         """
         found = {}
+        there = self.host.tree.stat(STATE)
+        if isinstance(there, DirectoryEntry) and there.kind != DIRECTORY:
+            found[STATE] = HostError(f"cannot use {STATE}: it is a {there.kind}, expected a directory", _MOVE)
         for run in runs:
             try:
                 if in_full or not self._seems_whole(run):

@@ -126,7 +126,7 @@ def interrupted_run(situation: Situation) -> Iterator[Trouble]:
     prevents_start=no("K3s does not read the journal."),
 )
 def journal_damaged(situation: Situation) -> Iterator[Trouble]:
-    """A record of the journal is invalid. revert stops because the journal is incomplete.
+    """A record of the journal is invalid, or another file is in the place of its directory. revert then stops.
 
     k3s-harden cannot determine what that run wrote, so it may report a file of an earlier release as edited.
     """

@@ -50,6 +50,15 @@ class MissingParent(Exception):  # noqa: N818 - control flow inside this package
     """A parent directory does not exist."""
 
 
+class BrokenLink(MissingParent):
+    """A parent is a symlink to a path that does not exist, such as the mount point of a disk that is not mounted."""
+
+    def __init__(self, link: str, target: str) -> None:
+        super().__init__(link, target)
+        self.problem = f"{link} is a symlink to {target}, which does not exist"
+        self.hint = f"mount or create {target}, or correct the symlink {link}"
+
+
 class NotADirectory(Exception):  # noqa: N818 - control flow inside this package
     """A parent is not a directory; the text names it and its kind."""
 
@@ -109,12 +118,14 @@ class Root(Value):
         The last component is kept as a name, followed if it is a symlink, or entered as a directory. `entered` is
         called for each directory that is opened.
 
-        Raises MissingParent, NotADirectory, or, when writing, Distrusted for a parent that another user can change.
+        Raises MissingParent, its kind BrokenLink, NotADirectory, or, when writing, Distrusted for a parent that another
+        user can change.
         """
         if writing and self.opened is not None and self.opened.distrusted is not None:
             raise self.opened.distrusted
         root = self._open_root() if self.opened is None else os.dup(self.opened.descriptor)
         opened = [Node(root, "/")]
+        broken, left = MissingParent(), 0
         call = entered or _ignore
         try:
             call(opened[0])
@@ -138,10 +149,12 @@ class Root(Value):
                     opened.append(Node(descriptor, f"{current.name.rstrip('/')}/{name}"))
                     call(opened[-1])
                 except FileNotFoundError:
-                    raise MissingParent from None
+                    # The last symlink is the cause if a name of its target is missing, not one that follows it.
+                    raise broken if len(remaining) >= left else MissingParent from None
                 except NotADirectoryError:
                     links += 1
                     target = self._link_target(Node(current.directory, name), links, writing=writing)
+                    broken, left = BrokenLink(f"{current.name.rstrip('/')}/{name}", target), len(remaining)
                     if target.startswith("/"):
                         _close_all(opened, keep=1)
                     remaining += _steps(target)

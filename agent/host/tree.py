@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from agent.errors import AccessDeniedError, HostError, InputError, LimitError
 from agent.host import acl
 from agent.host.paths import (
+    BrokenLink,
     Distrusted,
     MissingParent,
     Node,
@@ -97,6 +98,8 @@ class Tree(Root):
         try:
             with self._resolved(path) as node:
                 return self._observe(path, node)
+        except BrokenLink as link:
+            return Obstacle(id=str(path), kind=f"path below a broken link: {link.problem}", hint=link.hint)
         except (MissingParent, FileNotFoundError):
             return Absent(path)
         except NotADirectory as parent:

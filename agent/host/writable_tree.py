@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING
 
 from agent.errors import HostError, ReadOnlyEnvironmentError
 from agent.host import acl, temporary
-from agent.host.paths import Distrusted, Last, MissingParent, Node, NotADirectory, kind_of, opened_file, reason_of
+from agent.host.paths import (
+    BrokenLink,
+    Distrusted,
+    Last,
+    MissingParent,
+    Node,
+    NotADirectory,
+    kind_of,
+    opened_file,
+    reason_of,
+)
 from agent.host.tree import Tree
 from agent.model import PRIVATE_DIRECTORY, PRIVATE_FILE, ROOT
 
@@ -25,6 +35,7 @@ if TYPE_CHECKING:
 
     from agent.model import DefaultPermissions, Directory, File, FilePermissions, Owner
 
+_INSPECT = "inspect that file, and move it away if it is not needed"
 _FREE = "free space on the file system"
 _FIXES = {
     errno.EROFS: "remount the file system read-write",
@@ -201,10 +212,14 @@ class WritableTree(Tree):
         try:
             with self._resolved(path, last, writing=True) as node:
                 yield node
+        except BrokenLink as link:
+            raise _NoParentError(f"cannot {verb} {path}: {link.problem}", link.hint) from link
         except MissingParent as missing:
             raise _NoParentError(f"cannot {verb} {path}: its parent directory does not exist") from missing
         except NotADirectory as parent:
-            raise HostError(f"cannot {verb} {path}: found {parent}, in its path, expected a directory") from parent
+            raise HostError(
+                f"cannot {verb} {path}: found {parent}, in its path, expected a directory", _INSPECT
+            ) from parent
         except Distrusted as distrusted:
             raise HostError(f"cannot {verb} {path}: {distrusted.problem}", distrusted.hint) from distrusted
         except OSError as error:

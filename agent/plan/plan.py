@@ -375,6 +375,8 @@ def _guarded(now: File, expected: File) -> Iterator[Change]:
 def _blocked(now: Observed) -> Refusal:
     if isinstance(now, Unreadable):
         return Refusal(now.id, f"cannot be read: {now.reason}", "run as root")
+    if isinstance(now, Obstacle) and now.hint:
+        return Refusal(now.id, f"is {describe(now)}", now.hint)
     return Refusal(
         now.id, f"is {describe(now)}, which is not replaced", "inspect it, and move it away if it is not needed"
     )

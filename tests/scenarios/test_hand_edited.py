@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -233,6 +234,18 @@ def test_an_obstacle_is_refused_with_its_path_and_type(path: str, obstacle: str,
     assert host[PSA].exists()
     after = host.entries()
     assert {name: entry for name, entry in after.items() if name != PSA} == before
+
+
+def test_a_data_directory_on_a_disk_that_is_not_mounted_is_refused_with_its_fix(host: HostTree) -> None:
+    """apply writes nothing of the data directory, and the drop-in, which needs it, neither."""
+    host[DATA_DIR].parent.mkdir(parents=True)
+    host[DATA_DIR].symlink_to("/srv/disk")
+    seen = host.seen("check")
+    fix = f"mount or create /srv/disk, or correct the symlink {DATA_DIR}"
+    assert json.loads(seen.text)["next_steps"][0]["text"] == f"{DATA_DIR}/server and 5 others: {fix}"
+    assert seen.items[PSA] == host.seen("apply").items[PSA] == "refused"
+    host[DATA_DIR].unlink()
+    assert host.seen("apply").code == 0
 
 
 def test_an_obstacle_instead_of_a_directory_is_refused(host: HostTree) -> None:

@@ -121,6 +121,7 @@ def test_a_full_disk_keeps_the_old_files(machine: Machine) -> None:
     run = machine.harden("apply", *SERVER)
     assert run.returncode == 4
     assert f"failed {POLICY}: cannot write {POLICY}: No space left on device" in run.stdout
+    assert f"next 1: {POLICY}: free space on the file system" in run.stdout
     assert machine.entry(POLICY) == before
     assert left_overs(machine) == []
     machine.path(f"{MANIFESTS}/filler").unlink()
@@ -135,7 +136,7 @@ def test_a_full_disk_below_the_journal_stops_the_run_before_its_changes(machine:
     before = machine.tree(*PLACES)
     run = machine.harden("apply", *SERVER)
     assert run.returncode == 1
-    assert "No space left on device" in run.stderr
+    assert "No space left on device\n  fix: free space on the file system" in run.stderr
     assert live_values() == START
     assert {path: entry for path, entry in machine.tree(*PLACES).items() if path in before} == before
     assert left_overs(machine) == []

@@ -355,6 +355,17 @@ def test_an_invalid_record_is_an_error_with_a_hint(content: bytes, journal: Jour
     )
 
 
+def test_a_file_in_the_place_of_the_state_directory_is_damage(journal: Journal, host: Host) -> None:
+    """The next run could record nothing."""
+    assert journal.damage([], in_full=True) == {}
+    place = Path(host.root, *STATE.parts[1:])
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text("")
+    (error,) = journal.damage([], in_full=False).values()
+    assert error.message == f"cannot use {STATE}: it is a regular file, expected a directory"
+    assert error.hint
+
+
 def test_an_invalid_record_does_not_affect_others(journal: Journal, host: Host) -> None:
     """Content that other runs wrote is still recognized."""
     run(journal, Change(ABSENT, file(b"first")))

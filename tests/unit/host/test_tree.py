@@ -132,10 +132,9 @@ def test_a_directory_is_observed_with_mode_and_owner(root: Path, tree: WritableT
     assert isinstance(tree.observe(PurePosixPath("/")), Directory)
 
 
-@pytest.mark.parametrize("path", ["/etc/none", "/none/of/these", "/etc/dangling/x"])
-def test_a_missing_path_is_absent(path: str, root: Path, tree: WritableTree) -> None:
-    """It is absent even if a parent is missing or a dangling symlink."""
-    (root / "etc/dangling").symlink_to("/nowhere")
+@pytest.mark.parametrize("path", ["/etc/none", "/none/of/these"])
+def test_a_missing_path_is_absent(path: str, tree: WritableTree) -> None:
+    """It is absent even if a parent is missing."""
     assert tree.observe(PurePosixPath(path)) == Absent(PurePosixPath(path))
     assert not tree.exists(PurePosixPath(path))
     assert tree.read(PurePosixPath(path)) is None
@@ -193,8 +192,9 @@ def test_a_parent_that_is_a_file_is_an_obstacle(root: Path, tree: WritableTree) 
     for change in changes:
         with pytest.raises(
             HostError, match=r"/etc/k3s/config\.yaml: found k3s, a regular file, in its path, expected a directory"
-        ):
+        ) as caught:
             change()
+        assert caught.value.hint == "inspect that file, and move it away if it is not needed"
 
 
 @ordinary_user
@@ -236,7 +236,7 @@ def test_no_symlink_leads_outside_the_root(target: str, root: Path, tree: Writab
     (root / "etc/site.conf").symlink_to(target)
     assert tree.read(SITE) is None
     (root / "etc/out").symlink_to(PurePosixPath(target).parent)
-    assert tree.observe(PurePosixPath("/etc/out/precious")) == Absent(PurePosixPath("/etc/out/precious"))
+    assert isinstance(tree.observe(PurePosixPath("/etc/out/precious")), Obstacle)
 
 
 @pytest.mark.parametrize("prefix", ["/../..", "//", "/etc/../../..", "/./"])
@@ -383,6 +383,24 @@ def test_readers_of_the_directory_ignore_the_temporary_name() -> None:
     name = temporary.name_for("policy.yaml")
     assert name.startswith(".")
     assert not name.endswith((".conf", ".yaml", ".yml", ".json"))
+
+
+def test_a_parent_that_is_a_broken_link_is_an_obstacle_with_its_cause(root: Path, tree: WritableTree) -> None:
+    """As a data directory on a disk that is not mounted: the path can be neither absent nor created."""
+    (root / "srv").mkdir()
+    (root / "etc/k3s").symlink_to("/srv/disk/k3s")
+    path = PurePosixPath("/etc/k3s/server/psa.yaml")
+    problem = "/etc/k3s is a symlink to /srv/disk/k3s, which does not exist"
+    fix = "mount or create /srv/disk/k3s, or correct the symlink /etc/k3s"
+    assert tree.observe(path) == Obstacle(id=str(path), kind=f"path below a broken link: {problem}", hint=fix)
+    with pytest.raises(HostError) as caught:
+        tree.write(file(path))
+    assert (caught.value.message, caught.value.hint) == (f"cannot write {path}: {problem}", fix)
+    assert tree.read(path) is None
+    (root / "srv/disk/k3s").mkdir(parents=True)
+    assert tree.observe(path) == Absent(path)
+    with pytest.raises(HostError, match="its parent directory does not exist"):
+        tree.write(file(path))
 
 
 def test_a_missing_parent_is_an_error_with_the_path(tree: WritableTree) -> None:
@@ -559,7 +577,7 @@ def test_no_symlink_redirects_a_write_outside_the_root(target: str, root: Path, 
     path = PurePosixPath("/etc/way/precious")
     changes: list[Callable[[], None]] = [lambda: tree.write(file(path)), lambda: tree.overwrite(path, b"1")]
     for change in changes:
-        with pytest.raises(HostError, match="its parent directory does not exist"):
+        with pytest.raises(HostError, match=r"/etc/way is a symlink to .*, which does not exist"):
             change()
     tree.remove_file(path)
     assert (root.parent / "outside/precious").read_text() == "precious\n"
