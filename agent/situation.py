@@ -23,11 +23,11 @@ from agent.host.paths import DIRECTORY, FIFO, REGULAR_FILE, SOCKET
 from agent.host.tree import DirectoryEntry
 from agent.k3s.default_arguments import KUBELET_DIRECTORY
 from agent.k3s.paths import CERTIFICATE_DIRECTORIES, K3S_CONFIG_FILE
-from agent.model import Absent, Component, File, FilePermissions, Role, Unreadable
+from agent.model import Absent, Component, File, FilePermissions, Location, Role, Unreadable
 from agent.node import facts, gate, k3s_manifests, site_files
 from agent.node.k3s_manifests import Manifests
 from agent.node.sysctl_files import read_sysctl_files
-from agent.node.version import RecordedVersion
+from agent.node.version import GivenVersion, RecordedVersion
 from agent.plan import plan
 from agent.settings.schema import DEFAULT_SETTINGS
 from agent.settings.waivers import Scope, Waivers
@@ -177,7 +177,9 @@ def _observe(
     host: Host, request: Request, site: Site, last: LastRun, unreadable_record: Sequence[HardenError]
 ) -> Situation:
     settings = site.settings
-    host_facts = facts.read(host, settings, request.service, recorded=_recorded_versions(last))
+    host_facts = facts.read(
+        host, settings, request.service, given=_given_version(request, site), recorded=_recorded_versions(last)
+    )
     _require_supported(settings, host_facts)
     today = Today(time.strftime("%Y-%m-%d", time.gmtime(host.now())), max(last.day, __released__))
     scope = Scope(host_facts.role, host.name if site.waivers else "", _expiry_day(request, last, today))
@@ -255,9 +257,23 @@ def _to_record(site: Site, host_facts: HostFacts, last: LastRun, day: str) -> La
     recorded = RecordedSettings(day, site.path, site.files)
     if last.settings is not None and last.settings[1:] == recorded[1:]:
         recorded = last.settings
-    known = {host_facts.role.value: host_facts.version} if host_facts.version_is_known else {}
-    programs = {**last.programs, host_facts.role.value: host_facts.version_program}
-    return LastRun(day, {**last.versions, **known}, recorded, {role: one for role, one in programs.items() if one})
+    role, printed = host_facts.role.value, host_facts.version_printed
+    versions, programs = {**last.versions}, {**last.programs}
+    if printed is not None:
+        versions[role], programs[role] = printed.version, printed.identity
+    elif host_facts.version_is_known and not host_facts.version_recorded:
+        versions[role], programs[role] = host_facts.version, ""
+    return LastRun(day, versions, recorded, {name: one for name, one in programs.items() if one})
+
+
+def _given_version(request: Request, site: Site) -> GivenVersion | None:
+    """Return the version of the settings or of the command line, which never decides for the gate."""
+    version = site.settings.k3s_version
+    if version is None:
+        return None
+    if request.overrides.k3s_version is None:
+        return GivenVersion(version, "`k3s-version` in the settings", Location(site.path), decides=False)
+    return GivenVersion(version, "--k3s-version", None, decides=not request.for_gate)
 
 
 def _recorded_versions(last: LastRun) -> dict[str, RecordedVersion]:

@@ -30,7 +30,12 @@ if TYPE_CHECKING:
 
     from agent.situation import Situation
 
-_PASS_VERSION = instruction(f"pass --k3s-version VERSION, or set `k3s-version: VERSION` in {DEFAULT_SETTINGS}")
+_PASS_VERSION = Remediation(
+    (Instruction("make `k3s --version` work, or pass --k3s-version VERSION"),),
+    alternative=instruction(
+        f"set `k3s-version: VERSION` in {DEFAULT_SETTINGS}, and change it before each upgrade to another minor version"
+    ),
+)
 
 
 @finding(
@@ -67,6 +72,38 @@ def other_family_assumed(situation: Situation) -> Iterator[Trouble]:
             location=Location(situation.facts.data_dir / POLICY_FILE),
             remediation=APPLY_WITH_VERSION,
         )
+
+
+@finding(
+    Level.WARNING,
+    blocks_gate=no("The gate hardens for the version of the program, which is what starts."),
+    prevents_start=no(
+        "The gate hardens again before a start. If K3s rejects the configuration, another finding reports that."
+    ),
+)
+def version_differs(situation: Situation) -> Iterator[Trouble]:
+    """The K3s version of the settings or of `--k3s-version` is not the minor version of the installed K3s program.
+
+    The program is what starts, so its version counts, and the setting only if no program prints a version.
+    `--k3s-version` counts for its run, except in the gate: apply with it before an upgrade that follows.
+    """
+    facts = situation.facts
+    given, printed = facts.version_given, facts.version_printed
+    if given is None or printed is None or given.version.minor == printed.version.minor:
+        return
+    if given.decides:
+        fix = instruction(f"install K3s {given.version} before the next start, or omit --k3s-version")
+    elif given.location is not None:
+        fix = instruction(f"remove `k3s-version`, or set it to {printed.version.family}", given.location)
+    else:
+        fix = instruction("omit --k3s-version")
+    yield Trouble(
+        f"{given.name} is not the version of the K3s program; the hardening for {facts.version} applies",
+        expected=f"{printed.version}, from {printed.program} --version",
+        found=f"{given.version}, from {given.name}",
+        location=given.location,
+        remediation=fix,
+    )
 
 
 @finding(

@@ -7,7 +7,7 @@ _FORCE = "run `sudo k3s-harden apply --force`, which keeps a backup"
 _INSTALL = "run `sudo k3s-harden install`"
 _EDIT_WAIVER = "remove or extend the waiver"
 _PASS_VERSION = "pass the version, such as --k3s-version 1.34"  # noqa: S105 - no password
-_KEEP_VERSION = "pass --k3s-version VERSION, or set `k3s-version: VERSION` in /etc/k3s-harden/config.yaml"
+_KEEP_VERSION = "make `k3s --version` work, pass --k3s-version VERSION, or set `k3s-version` and keep it current"
 _REPAIR = "correct the file, or run `sudo k3s-harden apply` if it is one of k3s-harden; then restart K3s"
 
 REMEDIATIONS = {
@@ -74,6 +74,7 @@ REMEDIATIONS = {
     "manifest-changes-ignored": "restart K3s after each change, or upgrade to K3s v1.37.1 or newer",
     "version-assumed": _KEEP_VERSION,
     "other-family-assumed": "run `sudo k3s-harden apply --k3s-version VERSION` with the version of K3s",
+    "version-differs": "remove `k3s-version` from the settings, or omit --k3s-version",
     "version-newer": "upgrade k3s-harden if a newer release exists",
     "version-older": "correct --k3s-version or `k3s-version` in the settings, or upgrade K3s",
     "data-dir-not-absolute": "write an absolute path, or set `data-dir` in the settings",

@@ -131,7 +131,9 @@ def after(host: Host, states: Iterable[State]) -> PlannedHost:
         else:
             planned[state.path] = state
     fields = {name: getattr(host, name) for name in Host._fields}
-    return PlannedHost(**fields, states=planned, modes=modes, defaults=defaults)
+    later = PlannedHost(**fields, states=planned, modes=modes, defaults=defaults)
+    vars(later).update(_answers=host._answers)  # noqa: SLF001 - no change is about a program that was asked
+    return later
 
 
 def _entry(planned: Directory | File) -> DirectoryEntry:

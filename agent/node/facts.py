@@ -17,7 +17,7 @@ from agent.node.datastore import Datastore, detect_datastore, encrypts_secrets
 from agent.node.platform import Platform, detect_platform
 from agent.node.role import role_from_files, role_from_services
 from agent.node.services import installed_units
-from agent.node.version import RecordedVersion, detect_version
+from agent.node.version import GivenVersion, PrintedVersion, RecordedVersion, detect_version
 from agent.report import K3S_VERSION, ROLE, Fact
 from agent.value import Value
 
@@ -59,8 +59,10 @@ class HostFacts(Value):
     platform: Platform = Platform()
     version_recorded: str = ""
     """The day of the run that recorded the version, if K3s did not print it."""
-    version_program: str = ""
-    """The identity of the program that printed the version; empty if it is not known."""
+    version_printed: PrintedVersion | None = None
+    """The version of K3s' program; None if it is not known."""
+    version_given: GivenVersion | None = None
+    """The version of the settings or of the command line; None if there is none."""
     evidence: tuple[Fact, ...] = ()
     """The facts above with their sources, for reports."""
 
@@ -114,12 +116,18 @@ def assumed(role: Role, version: Version, data_dir: PurePosixPath = DEFAULT_DATA
 
 
 def read(
-    host: Host, settings: Settings, service: str = "", *, recorded: Mapping[str, RecordedVersion] = _NONE
+    host: Host,
+    settings: Settings,
+    service: str = "",
+    *,
+    given: GivenVersion | None = None,
+    recorded: Mapping[str, RecordedVersion] = _NONE,
 ) -> HostFacts:
-    """Detect the facts. Role, version and data directory of the settings override what is found.
+    """Detect the facts. Role and data directory of the settings override what is found.
 
     `service` names the K3s service that they are for, without `.service`: a host can have a server and an agent.
-    `recorded` has a version by role, which counts if its program has not changed, or does not print it.
+    `given` is the version of the settings or of the command line. `recorded` has a version by role, which counts if its
+    program has not changed, or does not print it.
 
     Raises UsageError if the role could not be determined, or contradicts the service: a wrong role prevents K3s from
     starting.
@@ -134,7 +142,7 @@ def read(
     role, role_source = role_from_services(settings, units, unit, processes)
     if role is None:
         role, role_source = role_from_files(host, k3s.operator_config, data_dir)
-    known = detect_version(host, settings, unit, recorded.get(role.value))
+    known = detect_version(host, unit, recorded.get(role.value), given)
     datastore, datastore_source = detect_datastore(host, data_dir, k3s.operator_config.scalar("datastore-endpoint"))
     rancher_managed, rancher_source = _rancher_managed(host, settings, k3s.path)
     platform, platform_facts = detect_platform(host)
@@ -156,7 +164,8 @@ def read(
         encrypts_secrets=encrypts,
         platform=platform,
         version_recorded=known.recorded,
-        version_program=known.program,
+        version_printed=known.printed,
+        version_given=given,
         evidence=(
             Fact(ROLE, role.value, role_source),
             Fact(K3S_VERSION, str(known.version or f"{NEWEST_KNOWN} assumed"), known.source),

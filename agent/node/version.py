@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from agent.errors import HostError
 from agent.model import Version
-from agent.value import Value
+from agent.value import NamedTuple, Value
 
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from agent.host import Host
     from agent.k3s.services import Unit
-    from agent.settings.schema import Settings
+    from agent.model import Location
 
 _TIMEOUT = 3.0
 """In seconds."""
@@ -29,6 +29,27 @@ class RecordedVersion(Value):
     """The identity of the program that printed the version; empty if it is not known."""
 
 
+class GivenVersion(NamedTuple):
+    """The K3s version of the settings or of `--k3s-version`."""
+
+    version: Version
+    name: str
+    """What gives it, as a reader knows it."""
+    location: Location | None
+    """The settings file; None for the command line."""
+    decides: bool
+    """Whether it overrides the version of the program, as for an upgrade that follows."""
+
+
+class PrintedVersion(NamedTuple):
+    """The version that the program of K3s' service prints, or printed before it was recorded."""
+
+    version: Version
+    program: PurePosixPath
+    identity: str
+    """The identity of the program; empty if it cannot be identified."""
+
+
 class KnownVersion(Value):
     """The K3s version of this host."""
 
@@ -37,17 +58,28 @@ class KnownVersion(Value):
     source: str
     recorded: str = ""
     """The day of the run that recorded it, if K3s did not answer."""
-    program: str = ""
-    """The identity of the program that printed it; empty if none did, or if it cannot be identified."""
+    printed: PrintedVersion | None = None
+    """None if no program prints it. It differs from `version` if a given version decides."""
 
 
-def detect_version(host: Host, settings: Settings, unit: Unit | None, last: RecordedVersion | None) -> KnownVersion:
-    """Return the version from the settings, from the program that K3s' service starts, or else the recorded one.
+def detect_version(
+    host: Host, unit: Unit | None, last: RecordedVersion | None, given: GivenVersion | None
+) -> KnownVersion:
+    """Return the version of the program that K3s' service starts, or else the given or the recorded one.
 
-    The file on disk counts, not the running process: it is what starts next.
+    The file on disk counts, not the running process: it is what starts next. A setting can be older than an upgrade, so
+    it counts only if no program printed a version, now or before the last successful run.
     """
-    if settings.k3s_version is not None:
-        return KnownVersion(settings.k3s_version, "given")
+    installed = _installed(host, unit, last)
+    if given is None:
+        return installed
+    was_printed = last is not None and last.program != "" and installed.recorded != ""
+    if not given.decides and (installed.printed is not None or was_printed):
+        return installed
+    return KnownVersion(given.version, "given", printed=installed.printed)
+
+
+def _installed(host: Host, unit: Unit | None, last: RecordedVersion | None) -> KnownVersion:
     if not host.is_live:
         return KnownVersion(None, "programs in a host tree are not run; pass --k3s-version")
     binary = unit.binary if unit else host.tool("k3s")
@@ -60,13 +92,13 @@ def _of_program(host: Host, binary: PurePosixPath, last: RecordedVersion | None)
     """Return the version of the program, which does not run if it is the one whose version was recorded."""
     problem = _distrust(host, binary)
     # Read before the program runs: a program that is replaced in the meantime is asked again by the next run.
-    program = "" if problem else host.tree.program_identity(binary)
-    if last is not None and program and program == last.program:
+    identity = "" if problem else host.tree.program_identity(binary)
+    if last is not None and identity and identity == last.program:
         source = f"{binary} --version, recorded on {last.day}; the program has not changed since"
-        return KnownVersion(last.version, source, program=program)
+        return KnownVersion(last.version, source, printed=PrintedVersion(last.version, binary, identity))
     answer = problem or _ask(host, binary)
     if isinstance(answer, Version):
-        return KnownVersion(answer, f"{binary} --version", program=program)
+        return KnownVersion(answer, f"{binary} --version", printed=PrintedVersion(answer, binary, identity))
     if last is None:
         return KnownVersion(None, f"{answer}; pass --k3s-version")
     return KnownVersion(last.version, f"last successful run, {last.day}; {answer}", last.day)

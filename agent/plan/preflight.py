@@ -20,8 +20,11 @@ MEANINGS = {
 }
 """What the exit codes mean for this verb."""
 
-_OF_TODAY = frozenset({"restart-needed", "file-edited"})
-"""Kinds of findings that an upgrade does not change: it restarts K3s, and edited-file-insufficient judges an edit."""
+_OF_TODAY = frozenset({"restart-needed", "file-edited", "version-differs"})
+"""Kinds of findings that are not about the other version.
+
+An upgrade restarts K3s and replaces its program, and edited-file-insufficient judges an edit.
+"""
 
 _LIMITS = frozenset({"component-arguments-not-checked", "k3s-config-not-read", "not-readable"})
 """Kinds that are shown although they are not new: something could not be checked."""

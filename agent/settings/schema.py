@@ -141,7 +141,8 @@ class Settings(Value):
     k3s_version: Version | None = _setting(
         "k3s-version",
         VERSION,
-        "The K3s version of this host, now or after the installation. The guide depends on the minor version.",
+        "The K3s version, if K3s is not installed yet, or if its program cannot be run. The program's own version"
+        " overrides it. The guide depends on the minor version.",
         "output of `k3s --version`, else the newest known version",
         default=None,
         example="v1.28.15+k3s1",

@@ -13,6 +13,7 @@ from agent.model import (
     OLDEST_COVERED,
     FixOwner,
     Instruction,
+    Location,
     OwnCommand,
     Remediation,
     ShellCommand,
@@ -20,9 +21,11 @@ from agent.model import (
     Version,
 )
 from agent.node.datastore import Datastore
+from agent.node.site_files import read_settings
 from agent.plan import next_steps
 from agent.plan.preflight import Preflight, left_over, problems
 from agent.report import ItemStatus, NextStep
+from agent.settings.schema import DEFAULT_SETTINGS, Overrides
 from agent.situation import observe
 from agent.value import replace
 from agent.verbs.converge import items_of
@@ -94,7 +97,7 @@ def preflight(host: Host, request: Request, target: Version) -> Preflight:
         ),
     )
     k3s = of_facts(host, now.facts)
-    first = tuple(_first(result, k3s, before.facts.datastore))
+    first = (*_first(result, k3s, before.facts.datastore), *_setting(host, request, target))
     if current is None:
         purpose = "check the steps between the versions, too, with the current version, such as 1.34, as VERSION"
         with_current = OwnCommand("preflight", (result.target, "--k3s-version VERSION"))
@@ -111,6 +114,14 @@ def _first(result: Preflight, k3s: K3s, datastore: Datastore) -> Iterator[NextSt
             yield from _save(k3s, datastore, result.target)
         elif note.first:
             yield NextStep(Instruction(note.first))
+
+
+def _setting(host: Host, request: Request, target: Version) -> Iterator[NextStep]:
+    """Yield the edit of a `k3s-version` in the settings that is not the version of the upgrade."""
+    version = read_settings(host, request.settings_file, Overrides()).k3s_version
+    if version is not None and version.minor != target.minor:
+        text = f"remove `k3s-version`, or change it to {target.family}"
+        yield NextStep(Instruction(text, Location(request.settings_file or DEFAULT_SETTINGS)))
 
 
 def _save(k3s: K3s, datastore: Datastore, target: str) -> Iterator[NextStep]:

@@ -1692,7 +1692,10 @@ CASES = (
         "version-assumed",
         asked_for("--role", "server"),
         nothing,
-        remediation=("pass --k3s-version VERSION, or set `k3s-version: VERSION` in /etc/k3s-harden/config.yaml"),
+        remediation=(
+            "make `k3s --version` work, or pass --k3s-version VERSION; or set `k3s-version: VERSION` in"
+            " /etc/k3s-harden/config.yaml, and change it before each upgrade to another minor version"
+        ),
         cure=asked_again("--role", "server", "--k3s-version", "1.34"),
     ),
     Case(
@@ -1917,6 +1920,7 @@ NOT_IN_A_TREE = {
     "expired-waiver-applied",
     "recorded-settings-used",
     "recorded-version-used",
+    "version-differs",
     "waiver-expires-soon",
 }
 """Kinds that need a running systemd, a record or a clock, which a host tree does not have; other tests cover them."""

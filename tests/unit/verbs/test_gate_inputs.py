@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 from agent.errors import ExitCode, HardenError, InputError, UsageError
 from agent.host.process import Completed
+from agent.model import Instruction, Location, Version
 from agent.settings.schema import Overrides
 from agent.situation import Request
 from agent.value import replace
 from agent.verbs import converge
+from agent.verbs.preflight import preflight
 from tests.fake import Clock, Programs, fake_host
 
 if TYPE_CHECKING:
@@ -214,6 +216,89 @@ def test_a_version_of_the_settings_is_not_that_of_the_program(node: Node) -> Non
     (node.root / SETTINGS).unlink()
     fact = next(fact for fact in node.run("gate").facts if fact.name == "K3s version")
     assert (fact.value, node.programs.asked) == ("v1.24.17+k3s1", [ASKED])
+
+
+def test_the_gate_hardens_for_the_program_and_not_for_an_older_setting(node: Node) -> None:
+    """After an upgrade the setting names the version before it, which would break the K3s that starts."""
+    node.put(K3S, PROGRAM)
+    node.put(SETTINGS, "k3s-version: v1.24.17+k3s1\n")
+    assert node.run("apply").exit_code is ExitCode.COMPLIANT
+    assert b"kind: PodSecurityPolicy" in (node.root / POLICY).read_bytes()
+    assert "version-differs" not in kinds(node.run("check"))
+    replaced(node.root / K3S)
+    node.prints(NEWER)
+    del node.programs.asked[:]
+    report = node.run("gate")
+    assert report.exit_code is ExitCode.COMPLIANT
+    assert b"kind: PodSecurityPolicy" not in (node.root / POLICY).read_bytes()
+    for seen in (report, node.run("check"), node.run("apply")):
+        finding = only(seen, "version-differs")
+        assert finding.expected == "v1.34.1+k3s1, from /usr/local/bin/k3s --version"
+        assert finding.found == "v1.24.17+k3s1, from `k3s-version` in the settings"
+        assert (str(finding.location), finding.blocks_gate) == (f"/{SETTINGS}", False)
+    assert node.programs.asked == [ASKED], "the version of the program was recorded by the gate"
+
+
+def test_a_setting_of_another_patch_is_no_difference(node: Node) -> None:
+    """Only the minor version decides what applies."""
+    node.put(SETTINGS, "k3s-version: 1.24\n")
+    assert "version-differs" not in kinds(node.run("check"))
+
+
+def test_a_failing_program_does_not_bring_an_older_setting_back(node: Node) -> None:
+    """The program printed its version before the last successful run, after the setting was written."""
+    node.put(K3S, PROGRAM)
+    node.put(SETTINGS, "k3s-version: v1.24.17+k3s1\n")
+    node.prints(NEWER)
+    node.run("apply")
+    replaced(node.root / K3S)
+    node.prints("")
+    for _ in range(2):
+        report = node.run("gate")
+        assert (report.exit_code, "recorded-version-used" in kinds(report)) == (ExitCode.COMPLIANT, True)
+    assert b"kind: PodSecurityPolicy" not in (node.root / POLICY).read_bytes()
+
+
+def test_a_setting_counts_if_no_program_ever_printed_its_version(node: Node) -> None:
+    """It is for such a host, and a change of it counts at once."""
+    node.prints("")
+    for version in ("v1.24.17+k3s1", "v1.34.1+k3s1"):
+        node.put(SETTINGS, f"k3s-version: {version}\n")
+        assert node.run("apply").exit_code is ExitCode.COMPLIANT
+        fact = next(fact for fact in node.run("gate").facts if fact.name == "K3s version")
+        assert (fact.value, fact.source) == (version, "given")
+
+
+def test_apply_with_the_version_of_an_upgrade_hardens_for_it(node: Node) -> None:
+    """K3s is stopped, and its new program is installed afterwards. A gate before that hardens for the old one."""
+    node.put(K3S, PROGRAM)
+    host = replace(node.host)
+    report = converge.apply(host, Request(Overrides(k3s_version="v1.34.1+k3s1")))
+    assert report.exit_code is ExitCode.COMPLIANT
+    assert b"kind: PodSecurityPolicy" not in (node.root / POLICY).read_bytes()
+    finding = only(report, "version-differs")
+    assert finding.expected == "v1.24.17+k3s1, from /usr/local/bin/k3s --version"
+    assert (finding.found, finding.location) == ("v1.34.1+k3s1, from --k3s-version", None)
+    assert "v1.24.17+k3s1" in (node.root / RECORD).read_text(), "the record has the version of the program"
+    report = converge.gate(replace(node.host), Request(Overrides(k3s_version="v1.34.1+k3s1")))
+    assert "the hardening for v1.24.17+k3s1 applies" in only(report, "version-differs").message
+    assert b"kind: PodSecurityPolicy" in (node.root / POLICY).read_bytes()
+
+
+def test_preflight_names_the_setting_that_an_upgrade_makes_wrong(node: Node) -> None:
+    """The version of the upgrade is not a difference."""
+    node.put(SETTINGS, "k3s-version: 1.24\n")
+    node.run("apply")
+    del node.programs.asked[:]
+    result = preflight(replace(node.host), REQUEST, Version.parse("v1.25"))
+    assert node.programs.asked == [ASKED]
+    assert "version-differs" not in {one.finding.id for one in result.problems}
+    steps = [str(one.step) for one in result.next_steps]
+    edit = Instruction("remove `k3s-version`, or change it to 1.25", Location(PurePosixPath(f"/{SETTINGS}")))
+    assert str(edit) in steps
+    node.put(SETTINGS, "k3s-version: 1.25\n")
+    result = preflight(replace(node.host), REQUEST, Version.parse("v1.25"))
+    assert not any("k3s-version`" in str(one.step) for one in result.next_steps)
 
 
 def test_a_program_that_others_can_change_is_not_trusted_because_of_the_record(node: Node) -> None:
