@@ -23,7 +23,7 @@ from agent.host.paths import DIRECTORY, FIFO, REGULAR_FILE, SOCKET
 from agent.host.tree import DirectoryEntry
 from agent.k3s.default_arguments import KUBELET_DIRECTORY
 from agent.k3s.paths import CERTIFICATE_DIRECTORIES, K3S_CONFIG_FILE
-from agent.model import Absent, Component, File, FilePermissions, Location, Role, Unreadable
+from agent.model import Absent, Component, File, FilePermissions, Location, Role, Sysctl, Unreadable
 from agent.node import facts, gate, k3s_manifests, site_files
 from agent.node.k3s_manifests import Manifests
 from agent.node.sysctl_files import read_sysctl_files
@@ -34,14 +34,14 @@ from agent.settings.waivers import Scope, Waivers
 from agent.value import Value, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from agent.changes.journal import Run
     from agent.changes.notifications import Notifications
     from agent.desired.dropin_options import NamedPath
     from agent.host import Host
     from agent.linux.sysctl_order import SysctlFile
-    from agent.model import Observed, Resource
+    from agent.model import Observed, Resource, State
     from agent.node.facts import HostFacts
     from agent.node.gate import Gate
     from agent.node.network_leases import NetworkLeases
@@ -171,6 +171,27 @@ def observe(host: Host, request: Request) -> Situation:
         except (InputError, UsageError):
             raise error from None
         return replace(situation, substitute=Substitute(error, recorded.day))
+
+
+def observe_after_apply(host: Host, request: Request, situation: Situation) -> Situation:
+    """Return the situation of a host after the changes of the plan that this environment permits. Makes no changes.
+
+    Raises as `observe` does.
+    """
+    from agent.host.planned import after  # not on a compliant host
+
+    return observe(after(host, _possible(situation)), request)
+
+
+def _possible(situation: Situation) -> Iterator[State]:
+    """Yield the states that apply can reach in this environment."""
+    platform = situation.facts.platform
+    for change in situation.plan.changes:
+        is_in_etc = change.id.startswith("/etc/")
+        if not (platform.etc_is_read_only and is_in_etc) and not (
+            platform.kernel_is_read_only and isinstance(change.after, Sysctl)
+        ):
+            yield change.after
 
 
 def _observe(

@@ -1,4 +1,7 @@
-"""Result of a preflight: whether another version of K3s would start here, and stay hardened. Pure."""
+"""Result of a preflight: whether another version of K3s would start here, and stay hardened. Pure.
+
+Also which problems apply causes, with any version.
+"""
 
 from __future__ import annotations
 
@@ -97,6 +100,23 @@ def problems(
     found += [Problem(one, fixed_by_apply=True, is_new=_key(one) not in present) for one in fixed]
     shown = (one for one in found if one.finding.id not in _OF_TODAY and _is_shown(one))
     return tuple(sorted(shown, key=lambda one: (not one.is_decisive, one.fixed_by_apply)))
+
+
+def caused(
+    before_apply: Iterable[Finding], after_apply: Iterable[Finding], managed: Collection[str]
+) -> tuple[Finding, ...]:
+    """Return the errors and warnings that apply causes, for the report before it.
+
+    What is reported at the same line already is the same problem. apply moves the lines of the `managed` files.
+    """
+
+    def place(finding: Finding) -> Location | str:
+        there = finding.location
+        return finding.id if there is None or str(there.path) in managed else there
+
+    present = {place(one) for one in before_apply}
+    new = (one for one in after_apply if place(one) not in present and one.id not in _OF_TODAY)
+    return tuple(one._replace(message=f"after apply: {one.message}") for one in new if one.level is not Level.NOTE)
 
 
 def left_over(items: Iterable[Item]) -> tuple[Item, ...]:

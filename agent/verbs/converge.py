@@ -13,7 +13,7 @@ from agent.model import Absent, File, OwnCommand
 from agent.plan import plan
 from agent.plan.plan import difference
 from agent.report import GATE_VERB, Item, ItemStatus, Report, no_progress
-from agent.situation import observe
+from agent.situation import observe, observe_after_apply
 from agent.value import replace
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 def check(host: Host, request: Request) -> Report:
     """Report whether the host is compliant, now and after the next boot. Makes no changes."""
     situation = observe(host, request)
-    return _advised(_report("check", situation, items_of(situation)), host, situation)
+    report = _report("check", situation, items_of(situation))
+    return _advised(_with_prediction(report, host, request, situation), host, situation)
 
 
 def diff(host: Host, request: Request) -> Report:
@@ -45,8 +46,19 @@ def diff(host: Host, request: Request) -> Report:
             items.append(_compared(item, changes[item.id].before, changes[item.id].after))
         elif item.status is not ItemStatus.COMPLIANT:
             items.append(_compared(item, situation.observed[item.id], expected[item.id]))
-    report = _report("diff", situation, items)
+    report = _with_prediction(_report("diff", situation, items), host, request, situation)
     return _advised(replace(report, findings=tuple(map(_without_diff, report.findings))), host, situation)
+
+
+def _with_prediction(report: Report, host: Host, request: Request, situation: Situation) -> Report:
+    """Return the report with the problems that apply would cause. If it would change nothing, there are none."""
+    if not situation.plan.changes:
+        return report
+    from agent.plan.preflight import caused
+
+    later = findings.collect(observe_after_apply(host, request, situation))
+    found = caused(report.findings, later, {resource.id for resource in situation.desired})
+    return replace(report, findings=(*report.findings, *found))
 
 
 def _without_diff(finding: Finding) -> Finding:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from agent import findings
 from agent.errors import UsageError
-from agent.host.planned import after
 from agent.k3s import upgrade_notes
 from agent.model import (
     NEWEST_KNOWN,
@@ -17,7 +16,6 @@ from agent.model import (
     OwnCommand,
     Remediation,
     ShellCommand,
-    Sysctl,
     Version,
 )
 from agent.node.datastore import Datastore
@@ -26,7 +24,7 @@ from agent.plan import next_steps
 from agent.plan.preflight import Preflight, left_over, problems
 from agent.report import ItemStatus, NextStep
 from agent.settings.schema import DEFAULT_SETTINGS, Overrides
-from agent.situation import observe
+from agent.situation import observe, observe_after_apply
 from agent.value import replace
 from agent.verbs.converge import items_of
 from agent.verbs.k3s_state import of_facts
@@ -35,9 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.host import Host
-    from agent.model import State
     from agent.plan.next_steps import K3s
-    from agent.situation import Request, Situation
+    from agent.situation import Request
 
 
 _BY_THE_GATE = Remediation((Instruction("the gate runs apply before that version starts"),), FixOwner.APPLY)
@@ -82,7 +79,7 @@ def preflight(host: Host, request: Request, target: Version) -> Preflight:
     given = request.overrides.k3s_version
     request = replace(request, overrides=replace(request.overrides, k3s_version=str(target)))
     before = observe(host, request)
-    later = observe(after(host, _possible(before)), request)
+    later = observe_after_apply(host, request, before)
     has_gate = now.facts.service in now.gate.dropins
     fix = _BY_THE_GATE if has_gate else _BY_HAND
     result = Preflight(
@@ -149,14 +146,3 @@ def _save(k3s: K3s, datastore: Datastore, target: str) -> Iterator[NextStep]:
 def _is_downgrade(current: Version, target: Version) -> bool:
     is_older_patch = target.is_release and current.is_release and target.patch < current.patch
     return target.minor < current.minor or (target.minor == current.minor and is_older_patch)
-
-
-def _possible(situation: Situation) -> Iterator[State]:
-    """Yield the states that apply can reach in this environment."""
-    platform = situation.facts.platform
-    for change in situation.plan.changes:
-        is_in_etc = change.id.startswith("/etc/")
-        if not (platform.etc_is_read_only and is_in_etc) and not (
-            platform.kernel_is_read_only and isinstance(change.after, Sysctl)
-        ):
-            yield change.after

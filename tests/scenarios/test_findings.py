@@ -1978,6 +1978,35 @@ def test_a_compliant_host_has_no_findings(role: str, version: str, hardened: Har
     assert set(seen.items.values()) == {"compliant"}
 
 
+LATER_LIST = "kube-apiserver-arg:\n- profiling=false\n"
+
+
+@pytest.mark.parametrize("verb", ["check", "diff"])
+def test_a_problem_that_apply_causes_is_reported_before(verb: str, host: HostTree) -> None:
+    """A later file drops the arguments of the drop-in that apply will write. After apply the same problem is there."""
+    host.write(f"{DROPINS}/95-ops.yaml", LATER_LIST, 0o600)
+    before = host.seen(verb).only("list-dropped")
+    assert before.message == "after apply: a later file replaces the list `kube-apiserver-arg`"
+    host.run("apply")
+    after = host.seen(verb).only("list-dropped")
+    assert before == after._replace(message=before.message)
+
+
+def test_a_problem_at_one_line_is_reported_once_before_apply(hardened: Hardened) -> None:
+    """It is there already, and apply adds an argument to the list."""
+    host = hardened()
+    host.write(f"{DROPINS}/95-ops.yaml", LATER_LIST, 0o600)
+    host.write(SETTINGS, "always-pull-images: true\n")
+    assert not host.seen("check").only("list-dropped").message.startswith("after apply")
+
+
+def test_nothing_is_predicted_that_apply_cannot_change(host: HostTree) -> None:
+    """Rancher writes the configuration of K3s, so apply writes no drop-in."""
+    host.write(f"{DROPINS}/95-ops.yaml", LATER_LIST, 0o600)
+    host.write(SETTINGS, "rancher-managed: true\n")
+    assert host.seen("check").of("list-dropped") == ()
+
+
 def test_all_problems_are_in_one_report(hardened: Hardened) -> None:
     """The order is: findings that prevent the start of K3s, errors, warnings, notes."""
     host = hardened()

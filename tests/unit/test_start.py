@@ -36,6 +36,7 @@ NOT_NEEDED = frozenset(
         "agent.findings.argument_predictions",
         "agent.findings.edited_content",
         "agent.guide.controls",
+        "agent.host.planned",
         "agent.host.temporary",
         "agent.host.writable_tree",
         "agent.k3s.components",
