@@ -18,7 +18,13 @@ from agent.checks.argument_values import Argument, Arguments, Doubt, Given, Give
 from agent.checks.k3s_arguments import PROTECT_KERNEL_DEFAULTS, by_operator, default, in_force, own_option
 from agent.k3s.config import component_argument, listed
 from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, KUBELET_DEFAULTS_FILE, Channel
-from agent.k3s.kubelet_configuration import FEATURE_GATES, KUBELET_FIELDS, KubeletConfiguration, as_field
+from agent.k3s.kubelet_configuration import (
+    FEATURE_GATES,
+    KUBELET_FIELDS,
+    KubeletConfiguration,
+    as_field,
+    other_spelling_of_config_dir,
+)
 from agent.model import Component, Location
 from agent.value import replace
 
@@ -141,7 +147,8 @@ def _fields_in_order(facts: HostFacts, kubelet: KubeletConfiguration) -> Iterato
     rows = tuple(in_force(Component.KUBELET, facts))
     yield from ((row.name, default(row, facts)) for row in rows if row.channel is Channel.BUILT_IN)
     own = facts.data_dir / KUBELET_DEFAULTS_FILE
-    if all(file.path != own for file in kubelet.files):
+    is_read = other_spelling_of_config_dir(facts.merged_config) is None
+    if is_read and all(file.path != own for file in kubelet.files):
         yield from ((row.name, default(row, facts)) for row in rows if row.channel is Channel.KUBELET_FILE)
         option = own_option(PROTECT_KERNEL_DEFAULTS, facts)
         if option and facts.version.minor >= FIRST_WITH_KUBELET_FILES:

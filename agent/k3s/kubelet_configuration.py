@@ -19,7 +19,7 @@ from agent.yaml_reader import Scalar, Sequence
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from agent.k3s.config import MergedConfig
+    from agent.k3s.config import ConfigValue, MergedConfig
     from agent.model import Version
     from agent.yaml_reader import Node
 
@@ -141,6 +141,16 @@ _GROUP = "kubelet.config.k8s.io/"
 _KIND = "KubeletConfiguration"
 
 
+def other_spelling_of_config_dir(config: MergedConfig) -> ConfigValue | None:
+    """Return the argument `config_dir`; None if there is none.
+
+    For K3s it has another name than `--config-dir`, which K3s passes too, with its own directory. For the kubelet it is
+    the same argument, so the kubelet does not read K3s' defaults in that directory.
+    """
+    values = config.component_arguments(Component.KUBELET.config_key).get("config-dir", ())
+    return values[-1] if values and values[-1].spelling else None
+
+
 def sources(config: MergedConfig, version: Version, data_dir: PurePosixPath) -> tuple[KubeletSource, ...]:
     """Return what the kubelet reads at K3s' next start, each with its present path.
 
@@ -148,14 +158,13 @@ def sources(config: MergedConfig, version: Version, data_dir: PurePosixPath) -> 
     """
     arguments = config.component_arguments(Component.KUBELET.config_key)
     file, directory = (arguments[name][-1].text if name in arguments else "" for name in ("config", "config-dir"))
-    spelling = arguments["config-dir"][-1].spelling if "config-dir" in arguments else ""
     if any(path and not path.startswith("/") for path in (file, directory)):
         raise ValueError("the path of the kubelet's configuration is not absolute")
     found = []
     if version.minor >= FIRST_WITH_KUBELET_FILES:
         # K3s copies the operator's files into its own directory (k3s, pkg/daemons/agent/agent.go).
         own = data_dir / KUBELET_DIRECTORY
-        if spelling:  # K3s passes it on, and the kubelet reads it instead of K3s' own
+        if other_spelling_of_config_dir(config) is not None:
             return (KubeletSource((), PurePosixPath(directory), is_directory=True),)
         found.append(KubeletSource((), own, is_directory=True))
         if file and not file.startswith(str(own)):
