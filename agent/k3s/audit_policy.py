@@ -32,7 +32,10 @@ _LEVELS = ("None", "Metadata", "Request", "RequestResponse")
 _STAGES = ("RequestReceived", "ResponseStarted", "ResponseComplete", "Panic")
 _STAGES_OF_A_REQUEST = frozenset({"RequestReceived", "ResponseComplete"})
 """The stages that every request has."""
-_SELECTORS = ("users", "userGroups", "verbs", "resources", "namespaces", "nonResourceURLs")
+_USER_GROUPS = "userGroups"
+_EVERYBODY = frozenset({"system:authenticated", "system:unauthenticated"})
+"""Each user is in one of these groups."""
+_SELECTORS = ("users", _USER_GROUPS, "verbs", "resources", "namespaces", "nonResourceURLs")
 """Keys of a rule that limit the requests it matches."""
 _SCHEMA: Schema = {
     "metadata": "object",
@@ -85,13 +88,17 @@ def why_nothing_is_logged(data: bytes, path: PurePosixPath) -> int | None:
     policy = _policy(data, path)
     for line, problem in _policy_problems(policy, any_group=True):
         raise InputError(Location(path, line), problem)
+    excluded: set[object] = set()
     for rule in _items(policy, "rules"):
         if isinstance(rule, Mapping):
             stages = (*_items(policy, "omitStages"), *_items(rule, "omitStages"))
             omitted = {stage.value for stage in stages if isinstance(stage, Scalar)}
             if rule.text("level") != "None" and not omitted >= _STAGES_OF_A_REQUEST:
                 return None
-            if not any(_items(rule, key) for key in _SELECTORS):
+            selectors = {key: _items(rule, key) for key in _SELECTORS if _items(rule, key)}
+            if selectors.keys() == {_USER_GROUPS}:
+                excluded |= {group.value for group in selectors[_USER_GROUPS] if isinstance(group, Scalar)}
+            if not selectors or excluded >= _EVERYBODY:
                 return rule.line
     return policy.line
 

@@ -39,6 +39,7 @@ _ADDONS = {
     _in_system("svclb"): "K3s packages the load balancer of Services",
     _in_system("traefik"): "K3s packages Traefik, the Ingress controller",
 }
+_KUBELETS = Subject("Group", "", "system:nodes")
 _COMPONENTS = {
     Subject("User", "", "k3s-cloud-controller-manager"): "it is K3s' cloud controller",
     Subject("User", "", "kube-apiserver"): "the API server uses it for the kubelet's API",
@@ -49,9 +50,12 @@ _COMPONENTS = {
     Subject("User", "", "system:kube-scheduler"): "it is the scheduler",
     Subject("Group", "", "system:bootstrappers:k3s:default-node-token"): "nodes join with it",
     Subject("Group", "", "system:monitoring"): _KUBERNETES,
-    Subject("Group", "", "system:nodes"): "it is the group of kubelets",
+    _KUBELETS: "it is the group of kubelets",
     SYSTEM_MASTERS: "it is the group of K3s' admin kubeconfig",
 }
+_WITHOUT_THE_NODE_AUTHORIZER = frozenset({"system:node", "system:kubelet-api-admin"})
+"""Roles that let every kubelet read what the node authorizer permits only to the node of a pod."""
+
 _ROLES = frozenset({"k3s-cloud-controller-manager", "local-path-provisioner-role", "traefik-kube-system"})
 """The names of K3s' own roles that do not start with `system:`."""
 
@@ -77,6 +81,8 @@ def reason_of_account(subject: Subject, binding: Binding) -> str:
         return "it is a controller of Kubernetes"
     if binding.role == CLUSTER_ADMIN:
         return _COMPONENTS[subject] if subject == SYSTEM_MASTERS else _INSTALLERS.get(subject, "")
+    if subject == _KUBELETS and binding.role in _WITHOUT_THE_NODE_AUTHORIZER:
+        return ""
     if binding.role.startswith("system:") or binding.role in _ROLES:
         return _COMPONENTS.get(subject) or _ADDONS.get(subject, "")
     return ""

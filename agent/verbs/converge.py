@@ -87,7 +87,8 @@ def _by_profile(situation: Situation) -> dict[str, str]:
                 if without.get(resource.id) != resource:
                     found.setdefault(resource.id, []).append(row.key)
     profile = situation.settings.profile
-    return {name: f"; by the profile {profile}: {', '.join(keys)}" for name, keys in found.items()}
+    source = f"by the profile {profile} (k3s-harden explain {profile}: what it can break)"
+    return {name: f"; {source}: {', '.join(keys)}" for name, keys in found.items()}
 
 
 def _compared(item: Item, found: Observed, expected: State) -> Item:

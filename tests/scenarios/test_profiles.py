@@ -184,7 +184,7 @@ def test_diff_names_the_settings_of_the_profile(host: HostTree) -> None:
     """They are shown for each resource that they change, but not for resources of the guide or the site."""
     strict(host, settings="pod-max-pids: 100\n")
     details = host.seen("diff").details
-    by = "; by the profile strict: "
+    by = "; by the profile strict (k3s-harden explain strict: what it can break): "
     named = {name: set(text.partition(by)[2].split(", ")) for name, text in details.items() if by in text}
     assert named == {
         NETWORKS: {"cni.file-permissions"},

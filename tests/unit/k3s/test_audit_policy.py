@@ -99,6 +99,13 @@ def test_all_problems_of_a_policy_are_listed() -> None:
         ("[{level: None, verbs: [get]}, {level: Request}]", None),
         ("[{level: None, verbs: []}, {level: Request}]", 3),
         ("[{level: None, verbs: [get]}]", 1),
+        ("[{level: None, userGroups: ['system:authenticated']}, {level: Metadata}]", None),
+        ("[{level: None, userGroups: ['system:authenticated', 'system:unauthenticated']}, {level: Metadata}]", 3),
+        (
+            """[{level: None, userGroups: ['system:authenticated']},
+            {level: None, userGroups: ['system:unauthenticated']}, {level: Metadata}]""",
+            3,
+        ),
         ("[{level: Metadata, omitStages: [RequestReceived]}]", None),
         ("[{level: Metadata, omitStages: [RequestReceived, ResponseComplete]}]", 3),
     ],

@@ -92,6 +92,13 @@ def test_accounts_of_kubernetes_and_k3s_have_a_reason() -> None:
     assert names(SECRETS, roles, binding("a", "cluster-admin", "ServiceAccount kube-system/helm-traefik")) == []
 
 
+@pytest.mark.parametrize("name", ["system:node", "system:kubelet-api-admin"])
+def test_a_role_that_bypasses_the_node_authorizer_has_no_reason(name: str) -> None:
+    """Bound to all kubelets, it lets each node read the Secrets of all pods."""
+    nodes = "Group system:nodes"
+    assert names(SECRETS, [role(name, rule("get", "secrets"))], binding("a", name, nodes)) == [nodes]
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
