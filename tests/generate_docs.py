@@ -34,6 +34,7 @@ from agent.host import LOCK, Host
 from agent.k3s.paths import DEFAULT_DATA_DIR, NETWORK_LEASES
 from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Directory, File, FileMode, Role, Version
 from agent.node import facts
+from agent.node.gate_units import PACKAGED_PROGRAM
 from agent.present import Verbosity
 from agent.present.table import print_to
 from agent.settings import schema as settings
@@ -475,7 +476,7 @@ def _drop_in(role: Role, version: Version) -> str:
 
 def _installed() -> Iterator[tuple[str, str]]:
     wanted = install.Wanted(
-        program=install.PACKAGED_PROGRAM,
+        program=PACKAGED_PROGRAM,
         data_dir=DEFAULT_DATA_DIR,
         services=install.USUAL,
         completions=dict.fromkeys(install.COMPLETIONS.values(), b""),

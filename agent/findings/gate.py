@@ -4,18 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.findings.registry import APPLY, INSTALL, UNINSTALL, Trouble, finding, no, removed
+from agent.findings.registry import APPLY, INSTALL, UNINSTALL, Trouble, finding, instruction, no, removed
+from agent.linux.unit_files import PACKAGED_UNITS
 from agent.model import Instruction, Location, OwnCommand, Remediation, ShellCommand
-from agent.node.gate import DROPIN, STATE, TEMPLATE, instance
+from agent.node.gate import STATE, instance
+from agent.node.gate_units import DROPIN, TEMPLATE
 from agent.report import Level
 from agent.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import PurePosixPath
 
+    from agent.k3s.services import Unit
     from agent.situation import Situation
 
-GATE_FINDINGS = ("gate-half-missing", "gate-outdated", "gate-bypassed", "gate-not-loaded", "started-without-gate")
+GATE_FINDINGS = (
+    "gate-half-missing",
+    "gate-outdated",
+    "gate-bypassed",
+    "gate-program-unusable",
+    "gate-not-loaded",
+    "started-without-gate",
+)
 """Findings with which K3s starts, or has started, without the present gate. No verdict covers them."""
 
 _GATE_ONLY = no("It concerns the gate. If the gate runs, it has checked the host.")
@@ -72,36 +83,93 @@ def gate_bypassed(situation: Situation) -> Iterator[Trouble]:
     """A K3s service has the drop-in of the gate, but does not run its command, so K3s starts without the gate.
 
     An empty `ExecStartPre=` in a later drop-in, such as one of `systemctl edit`, removes the commands before it. Or
-    the drop-in of the gate was edited, or the command of the gate's unit was replaced.
+    the drop-in of the gate was edited and does not start the gate's unit any more, or that unit runs another command or
+    succeeds if its command fails.
     """
     gate = situation.gate
-    for dropin, command in gate.replaced.items():
+    for command in gate.replaced:
+        path = command.location.path
         yield Trouble(
-            "the gate runs another command",
+            "the gate succeeds without a successful `k3s-harden gate`",
             expected="k3s-harden gate",
-            found=command,
-            location=Location(dropin),
-            remediation=removed(dropin),
+            found=command.text,
+            location=command.location,
+            remediation=_restored(path) if path == gate.template else removed(path),
         )
+    for service, unit, path in _unguarded(situation):
+        by = unit.resets[-1] if unit.resets else Location(path)
+        edit = Instruction(f"name the drop-in so that it sorts before {DROPIN}", by)
+        yield Trouble(
+            f"{service} starts without the gate: its ExecStartPre= does not run",
+            expected=f"systemctl start {instance(service)}",
+            location=by,
+            remediation=Remediation((edit,)) if unit.resets and by.path != path else _restored(path),
+        )
+
+
+def _unguarded(situation: Situation) -> Iterator[tuple[str, Unit, PurePosixPath]]:
+    """Yield each service that does not run the command of its drop-in, with its unit and that drop-in."""
+    gate = situation.gate
     for unit in situation.facts.units:
         service, path = unit.path.name, gate.dropins.get(unit.path.name)
         if path is None or service in gate.outdated:
             continue
         if not any(one.location.path == path and _runs_gate(one.text, service) for one in unit.before_start):
-            by = unit.resets[-1] if unit.resets else Location(path)
-            edit = Instruction(f"name the drop-in so that it sorts before {DROPIN}", by)
-            yield Trouble(
-                f"{service} starts without the gate: its ExecStartPre= does not run",
-                expected=f"systemctl start {instance(service)}",
-                location=by,
-                remediation=Remediation((edit,)) if unit.resets and by.path != path else INSTALL,
-            )
+            yield service, unit, path
 
 
 def _runs_gate(command: str, service: str) -> bool:
     if command.startswith("-"):  # systemd ignores the failure of such a command
         return False
     return "systemctl start k3s-harden@%N.service" in command or f"systemctl start {instance(service)}" in command
+
+
+@finding(Level.ERROR, blocks_gate=_GATE_ONLY, prevents_start=_K3S_IS_FINE)
+def gate_program_unusable(situation: Situation) -> Iterator[Trouble]:
+    """The program that the gate runs is missing or not executable, or a user other than root can change it.
+
+    A program that cannot run blocks K3s. One that others can change gives them the rights of root.
+    """
+    for program, problem in situation.gate.unusable.items():
+        yield Trouble(
+            f"the gate cannot use its program {program}: {problem.problem}",
+            location=Location(program),
+            remediation=Remediation((Instruction(problem.hint),))
+            if problem.hint
+            else replace(INSTALL, alternative=UNINSTALL),
+        )
+
+
+@finding(
+    Level.WARNING,
+    blocks_gate=no("The gate runs, with the units that are installed."),
+    prevents_start=_K3S_IS_FINE,
+)
+def gate_unit_differs(situation: Situation) -> Iterator[Trouble]:
+    """The gate's unit, or its drop-in of a K3s service, is not the one of this version of k3s-harden.
+
+    It was edited, or another version installed it. `install` replaces it, and keeps a backup.
+    """
+    gate = situation.gate
+    reported = {one.location.path for one in gate.replaced} | set(gate.outdated.values())
+    reported |= {path for _, _, path in _unguarded(situation)}
+    for one in gate.differences:
+        path = one.location.path
+        if path not in reported:
+            yield Trouble(
+                "the gate is not the one of this version: another version installed this file, or it was edited",
+                expected=one.expected.strip(),
+                found=one.found.strip(),
+                location=one.location,
+                remediation=_restored(path),
+            )
+
+
+def _restored(path: PurePosixPath) -> Remediation:
+    """Return the remediation for a file of the gate, which `install` or the package writes again."""
+    if path.is_relative_to(PACKAGED_UNITS):
+        return instruction("install the package k3s-harden again, which restores the file", Location(path))
+    return INSTALL
 
 
 @finding(Level.ERROR, blocks_gate=_GATE_ONLY, prevents_start=_K3S_IS_FINE)

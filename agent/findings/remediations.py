@@ -31,6 +31,8 @@ REMEDIATIONS = {
     "gate-half-missing": "run `sudo k3s-harden install`, with --unit for a service without drop-in, or unmask the unit",
     "gate-outdated": _INSTALL,
     "gate-bypassed": f"name the later drop-in so that it sorts before that of the gate, or {_INSTALL}",
+    "gate-program-unusable": f"install the program again, restrict it to root, or {_INSTALL} with the right --program",
+    "gate-unit-differs": f"{_INSTALL}, or install the package again if it has the file",
     "gate-not-loaded": "run `sudo systemctl daemon-reload`",
     "gate-before-mount": _INSTALL,
     "start-blocked": "read the reason with `systemctl status` of the gate's unit",

@@ -183,13 +183,17 @@ class Root(Value):
     def _refuse_distrusted(self, parent: Node, *, sticky_is_safe: bool) -> None:
         problem = self._write_access(parent.directory, sticky_is_safe=sticky_is_safe)
         if problem:
-            from shlex import quote
-
-            name = quote(f"{self.root.rstrip('/')}{parent.name}")
             raise Distrusted(
                 f"its parent directory {parent.name} is not safe: {problem}",
-                f"restrict it to root: sudo chown root:root {name} && sudo chmod go-w {name}",
+                f"restrict it to root: {self._restriction(parent.name)}",
             )
+
+    def _restriction(self, path: str) -> str:
+        """Return the command after which only root can write to a file or directory."""
+        from shlex import quote
+
+        name = quote(f"{self.root.rstrip('/')}{path}")
+        return f"sudo chown root:root {name} && sudo chmod go-w {name}"
 
     def _write_access(self, descriptor: int, *, sticky_is_safe: bool) -> str:
         found = os.fstat(descriptor)

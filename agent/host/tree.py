@@ -168,7 +168,7 @@ class Tree(Root):
         except (MissingParent, FileNotFoundError):
             return Absent(path)
         except (OSError, NotADirectory) as error:
-            return Unreadable(id=str(path), reason=reason_of(error))
+            return Unreadable(id=str(path), reason=reason_of(error), access_denied=_is_denied(error))
 
     def access(self, path: PurePosixPath, known: dict[str, Permitted] | None = None) -> Access | Unreadable:
         """Return who has access to what is at `path`, and to the directories on the way. Symlinks are followed.
@@ -311,17 +311,23 @@ class Tree(Root):
 
     def trust_problem(self, path: PurePosixPath) -> str:
         """Return why a user other than root could change the file at `path`; empty if none can."""
+        distrusted = self.distrusted(path)
+        return distrusted.problem if distrusted else ""
+
+    def distrusted(self, path: PurePosixPath) -> Distrusted | None:
+        """Return why a user other than root could change the file at `path`, with the fix; None if none can."""
         try:
             with self._resolved(path, "follow", writing=True) as node:
                 descriptor = os.open(node.name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=node.directory)
                 try:
-                    return self._write_access(descriptor, sticky_is_safe=False)
+                    problem = self._write_access(descriptor, sticky_is_safe=False)
                 finally:
                     os.close(descriptor)
         except Distrusted as distrusted:
-            return distrusted.problem
+            return distrusted
         except (OSError, MissingParent, NotADirectory) as error:
-            return reason_of(error)
+            return Distrusted(reason_of(error), "")
+        return Distrusted(problem, self._restriction(str(path))) if problem else None
 
     def _observe(self, path: PurePosixPath, node: Node) -> Directory | File | Obstacle:
         found = os.stat(node.name, dir_fd=node.directory, follow_symlinks=False)

@@ -6,31 +6,27 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.errors import HostError
+from agent.host.paths import REGULAR_FILE
 from agent.host.systemd import Systemd
-from agent.linux.unit_files import PACKAGED_UNITS, UNIT_DIRECTORIES, assignments
-from agent.linux.unit_files import settings as unit_settings
-from agent.node import unit_files
-from agent.value import Value
+from agent.host.tree import DirectoryEntry
+from agent.linux.unit_files import PACKAGED_UNITS, UNIT_DIRECTORIES
+from agent.model import Unreadable
+from agent.node import gate_units, unit_files
+from agent.node.gate_units import DROPIN, TEMPLATE, UNIT
+from agent.value import NamedTuple, Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from agent.errors import HardenError
     from agent.host import Host
-
-UNIT = "k3s-harden.service"
-"""Hardens the host once, for no service of K3s."""
-
-TEMPLATE = "k3s-harden@.service"
-"""The gate of one service of K3s, which its drop-in starts."""
-
-DROPIN = "10-k3s-harden.conf"
-"""The drop-in of each service that starts K3s."""
+    from agent.node.gate_units import Difference, GateCommand
 
 STATE = PurePosixPath("/run/k3s-harden")
 """Files in which the drop-ins and this program record starts for each other; a boot removes them."""
 
 _SUFFIX = ".service"
+_EXECUTABLE = 0o111
 _UNITS_LOADED = PurePosixPath("/run/systemd/systemd-units-load")
 """systemd sets its time of modification whenever it has read all unit files (systemd, src/core/manager.c)."""
 
@@ -58,10 +54,22 @@ class Gate(Value):
     """The services whose last start the gate refused."""
     released: Mapping[str, str]
     """By service, the user who released it and the time, until the next run that finds the host compliant."""
-    replaced: Mapping[PurePosixPath, str]
-    """The drop-ins of the template and of its instances that replace its command, and their commands."""
+    replaced: tuple[GateCommand, ...]
+    """What lets the template or an instance succeed without `k3s-harden gate`, in the unit or a drop-in of it."""
+    differences: tuple[Difference, ...]
+    """How the template and the drop-ins of services differ from those of this version."""
+    unusable: Mapping[PurePosixPath, ProgramProblem]
+    """The programs of the gate that cannot run or that others can change, each with the reason."""
     unread: tuple[HardenError, ...]
     """Drop-ins of the template that systemd reads and this program cannot read."""
+
+
+class ProgramProblem(NamedTuple):
+    """Why a program cannot be that of the gate."""
+
+    problem: str
+    hint: str
+    """The fix; empty if the program has to be installed."""
 
 
 def instance(service: str) -> str:
@@ -80,6 +88,7 @@ def detect(host: Host) -> Gate:
     instances = [path for path in own if path.name.endswith(_SUFFIX) and path.name != TEMPLATE]
     mask = next((path for path in (*templates[:1], *instances) if unit_files.is_masked(host, path)), None)
     is_masked = mask is not None
+    texts = _texts(host, own, template)
     dropins = {service: path for service, path in _dropins(host).items() if not unit_files.is_masked(host, path)}
     return Gate(
         unit=next(iter(units), None),
@@ -92,7 +101,9 @@ def detect(host: Host) -> Gate:
         is_stale=bool(units or templates or dropins) and _is_stale(host, [*units, *templates, *dropins.values()]),
         blocked=services_with(host, "blocked."),
         released={service: _released_by(host, service) for service in services_with(host, "released.")},
-        replaced=_replaced(host, [path for path in own if path.name.endswith(f"{_SUFFIX}.d")]),
+        replaced=() if is_masked else tuple(_replaced(texts)),
+        differences=() if is_masked else tuple(_differences(host, template, dropins)),
+        unusable={} if is_masked else _unusable(host, texts),
         unread=tuple(unread),
     )
 
@@ -101,13 +112,57 @@ def _names(host: Host, prefix: str) -> list[PurePosixPath]:
     return [top / name for top in UNIT_DIRECTORIES for name in host.tree.names(top) if name.startswith(prefix)]
 
 
-def _replaced(host: Host, directories: Iterable[PurePosixPath]) -> dict[PurePosixPath, str]:
-    found = {}
-    for path in (top / name for top in directories for name in host.tree.names(top) if name.endswith(".conf")):
-        commands = [value for _, key, value in assignments(_text(host, path)) if key == "ExecStart" and value]
-        if commands and " gate" not in commands[-1]:
-            found[path] = commands[-1]
-    return found
+def _texts(host: Host, own: Iterable[PurePosixPath], template: PurePosixPath | None) -> dict[PurePosixPath, str]:
+    """Return the texts of the template, its instances and the drop-ins of both that systemd reads."""
+    units = [path for path in own if path.name.endswith(_SUFFIX) and (path.name != TEMPLATE or path == template)]
+    directories = (path for path in own if path.name.endswith(f"{_SUFFIX}.d"))
+    dropins = (top / name for top in directories for name in host.tree.names(top) if name.endswith(".conf"))
+    return {path: _text(host, path) for path in (*units, *dropins)}
+
+
+def _replaced(texts: Mapping[PurePosixPath, str]) -> Iterator[GateCommand]:
+    for path, text in texts.items():
+        command = gate_units.command(path, text)
+        if command is not None and not command.runs_gate:
+            yield command
+        yield from gate_units.ignored_failures(path, text)
+
+
+def _differences(
+    host: Host, template: PurePosixPath | None, dropins: Mapping[str, PurePosixPath]
+) -> Iterator[Difference]:
+    compared = dict.fromkeys(dropins.values(), gate_units.dropin_difference)
+    if template is not None:
+        compared[template] = gate_units.template_difference
+    for path, difference in compared.items():
+        found = difference(path, text) if (text := _text(host, path)) else None  # an ordinary user may not read it
+        if found is not None:
+            yield found
+
+
+def _unusable(host: Host, texts: Mapping[PurePosixPath, str]) -> dict[PurePosixPath, ProgramProblem]:
+    found = {path: gate_units.command(path, text) for path, text in texts.items()}
+    # The command of a drop-in takes the place of the one in the unit.
+    replaced = any(command and path.parent.name == f"{TEMPLATE}.d" for path, command in found.items())
+    commands = (command for path, command in found.items() if command and not (replaced and path.name == TEMPLATE))
+    programs = dict.fromkeys(one.program for one in commands if one.runs_gate)
+    problems = ((path, program_problem(host, path)) for path in programs if path is not None)
+    return {path: problem for path, problem in problems if problem is not None}
+
+
+def program_problem(host: Host, program: PurePosixPath) -> ProgramProblem | None:
+    """Return why the gate cannot run this program as root, or must not; None if it can, or if that is unknown."""
+    found = host.tree.stat(program)
+    if isinstance(found, Unreadable) and found.access_denied:
+        return None
+    if isinstance(found, DirectoryEntry) and found.kind != REGULAR_FILE:
+        return ProgramProblem(f"it is a {found.kind}", "")
+    distrusted = host.tree.distrusted(program)
+    if distrusted is not None:
+        return ProgramProblem(distrusted.problem, distrusted.hint)
+    if isinstance(found, DirectoryEntry) and not found.mode & _EXECUTABLE:
+        return ProgramProblem(f"it is not executable: its mode is {found.mode}", f"set the mode of {program} to 0755")
+    return None
 
 
 def _dropins(host: Host) -> dict[str, PurePosixPath]:
@@ -187,5 +242,4 @@ def _text(host: Host, path: PurePosixPath) -> str:
 def _mounts(host: Host, unit: PurePosixPath, unread: list[HardenError]) -> tuple[PurePosixPath, ...]:
     """The paths in RequiresMountsFor= of a unit and its drop-ins, which add to each other."""
     texts = [_text(host, unit), *unit_files.dropins(host, unit.name, unread).values()]
-    words = unit_settings("\n".join(texts), "RequiresMountsFor")
-    return tuple(PurePosixPath(word.replace("%%", "%")) for _, word in words)
+    return gate_units.mounts("\n".join(texts))

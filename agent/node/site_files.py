@@ -109,9 +109,9 @@ def _settings_data(host: Host, path: PurePosixPath | None) -> bytes | None:
     if path is None and isinstance(host.tree.stat(DEFAULT_SETTINGS), Absent):
         _refuse_broken_link(host.tree, DEFAULT_SETTINGS)
         return None
-    tree, root = (host.tree, _root(host)) if path is None else (host.machine_tree, "")
+    tree = host.tree if path is None else host.machine_tree
     data = tree.read_input(path or DEFAULT_SETTINGS)
-    _require_trust(tree, path or DEFAULT_SETTINGS, root)
+    _require_trust(tree, path or DEFAULT_SETTINGS)
     return data
 
 
@@ -133,24 +133,13 @@ def _file(host: Host, path: PurePosixPath | None, key: str, files: dict[PurePosi
         return None
     data = host.tree.read_input(path, f"`{key}` in the settings names it")
     if key == "waivers-file":
-        _require_trust(host.tree, path, _root(host))
+        _require_trust(host.tree, path)
     files[path] = data
     return data
 
 
-def _root(host: Host) -> str:
-    return "" if host.is_live else host.root
-
-
-def _require_trust(tree: Tree, path: PurePosixPath, root: str) -> None:
-    """Raise InputError if others than root can write to a file. `root` is the directory of a host tree, else empty."""
-    problem = tree.trust_problem(path)
-    if problem:
-        from shlex import quote
-
-        name = quote(f"{root}{path}")
-        raise InputError(
-            Location(path),
-            f"root runs with these settings, and {problem}",
-            f"sudo chown root:root {name} && sudo chmod go-w {name}",
-        )
+def _require_trust(tree: Tree, path: PurePosixPath) -> None:
+    """Raise InputError if others than root can write to a file."""
+    distrusted = tree.distrusted(path)
+    if distrusted is not None:
+        raise InputError(Location(path), f"root runs with these settings, and {distrusted.problem}", distrusted.hint)

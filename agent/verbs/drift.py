@@ -19,6 +19,7 @@ from agent.host.systemd import Systemd
 from agent.linux.sysctl_order import Reader, at_boot
 from agent.model import PRIVATE_FILE, PUBLIC_FILE, File, FixOwner, Sysctl
 from agent.node import gate
+from agent.node.gate_units import UNIT
 from agent.node.site_files import read_settings
 from agent.plan import next_steps
 from agent.present.assessments import AssessmentFormat, as_text
@@ -220,7 +221,7 @@ def _repair(host: Host, request: Request) -> Iterator[str]:
     """Run apply; by its own unit if that is installed, because the unit of drift may not write."""
     systemd = Systemd(host)
     if request == Request(Overrides()) and systemd.is_running and gate.detect(host).unit is not None:
-        systemd.run_to_end(gate.UNIT, timeout=REPAIR_TIMEOUT)
+        systemd.run_to_end(UNIT, timeout=REPAIR_TIMEOUT)
         return
     report = converge.apply(host, request)
     for item in report.items:

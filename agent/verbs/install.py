@@ -12,16 +12,14 @@ from agent.changes.execute import carry_out, refused
 from agent.changes.journal import BACKUPS, Journal
 from agent.changes.notifications import HIDDEN_FROM_UNITS
 from agent.errors import HostError, UnsupportedHostError, UsageError
-from agent.host.paths import REGULAR_FILE
 from agent.host.systemd import Systemd
-from agent.host.tree import DirectoryEntry
 from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.k3s.services import chosen
 from agent.linux.unit_files import PACKAGED_UNITS
 from agent.model import EXECUTABLE_FILE, PUBLIC_FILE, Absent, Directory, File, Role
-from agent.node import gate
+from agent.node import gate, gate_units
 from agent.node.configuration import data_directory, read_configuration
-from agent.node.gate import DROPIN
+from agent.node.gate_units import DROPIN, PACKAGED_PROGRAM, TEMPLATE, UNIT
 from agent.node.platform import container_manager
 from agent.node.services import installed_units
 from agent.node.site_files import read_settings
@@ -43,8 +41,8 @@ if TYPE_CHECKING:
 
 UNIT_DIRECTORY = PurePosixPath("/etc/systemd/system")
 UNITS = (
-    gate.TEMPLATE,
-    gate.UNIT,
+    TEMPLATE,
+    UNIT,
     "k3s-harden-check.service",
     "k3s-harden-check.timer",
     "k3s-harden-notify@.service",
@@ -57,7 +55,7 @@ OBSOLETE_UNITS = ("k3s-harden-waiting@.service",)
 _WAITING = "waiting."
 """Prefix of files in gate.STATE in which an earlier release recorded a service that its gate blocked."""
 
-DATA_DIR_DROPINS = (f"{gate.TEMPLATE}.d/10-data-dir.conf", f"{gate.UNIT}.d/10-data-dir.conf")
+DATA_DIR_DROPINS = (f"{TEMPLATE}.d/10-data-dir.conf", f"{UNIT}.d/10-data-dir.conf")
 """Drop-ins with K3s' data directory for the units of a package, which contain the default directory."""
 
 CLEAN_HOOK = PurePosixPath("/etc/cloud/clean.d/50-k3s-harden")
@@ -72,13 +70,6 @@ COMPLETIONS = {
 
 USUAL = {"k3s.service": Role.SERVER, "k3s-agent.service": Role.AGENT}
 """The services of install.sh. Their drop-ins are installed even if the services do not exist yet."""
-
-PACKAGED_PROGRAM = PurePosixPath("/usr/bin/k3s-harden")
-_EXECUTABLE = 0o111
-
-_READ_ONLY_FOR_THE_GATE = tuple(map(PurePosixPath, ("/home", "/root", "/run/user")))
-_READ_ONLY_HOME, _WRITABLE_HOME = "ProtectHome=read-only", "ProtectHome=no"
-"""Settings of the gate; the second one is for a data directory in _READ_ONLY_FOR_THE_GATE."""
 
 _MISFIT = "its name has a quote, a backslash, a $ or a control character"
 _DATA_DIR_DROPIN = """\
@@ -142,9 +133,9 @@ def files(wanted: Wanted) -> tuple[File, ...]:
     """Return all files of an installation, without those that a package has installed."""
     units = {name: content for name, content in _units(wanted).items() if name not in wanted.packaged}
     if wanted.packaged and wanted.data_dir != DEFAULT_DATA_DIR:
-        content = _DATA_DIR_DROPIN.format(data_dir=_word(wanted.data_dir))
-        if _is_in_a_home(wanted.data_dir):
-            content += f"[Service]\n{_WRITABLE_HOME}\n"
+        content = _DATA_DIR_DROPIN.format(data_dir=gate_units.word(wanted.data_dir))
+        if gate_units.is_in_a_home(wanted.data_dir):
+            content += f"[Service]\n{gate_units.WRITABLE_HOME}\n"
         units |= dict.fromkeys(DATA_DIR_DROPINS, content.encode())
     found = [File(path=UNIT_DIRECTORY / name, content=content, mode=PUBLIC_FILE) for name, content in units.items()]
     if not wanted.packaged:
@@ -167,7 +158,7 @@ def install(host: Host, wanted: Wanted) -> Report:
     _refuse_host_without_systemd(host)
     if wanted.packaged and wanted.program != PACKAGED_PROGRAM:
         raise UsageError(
-            f"cannot install a gate that runs {wanted.program}: the package has its own, {PACKAGED_UNITS / gate.UNIT}",
+            f"cannot install a gate that runs {wanted.program}: the package has its own, {PACKAGED_UNITS / UNIT}",
             f"run {PACKAGED_PROGRAM} install, or pass --program {PACKAGED_PROGRAM}; or remove the package first",
         )
     problem = _program_problem(host, wanted.program)
@@ -281,13 +272,8 @@ def _program_problem(host: Host, program: PurePosixPath) -> str:
     hidden = next((place for place in HIDDEN_FROM_UNITS if program.is_relative_to(place)), None)
     if hidden is not None:
         return f"the sandbox of the units hides {hidden}"
-    found = host.tree.stat(program)
-    if isinstance(found, DirectoryEntry) and found.kind != REGULAR_FILE:
-        return f"it is a {found.kind}"
-    problem = host.tree.trust_problem(program)
-    if not problem and isinstance(found, DirectoryEntry) and not found.mode & _EXECUTABLE:
-        return f"it is not executable: its mode is {found.mode}"
-    return problem
+    found = gate.program_problem(host, program)
+    return found.problem if found else ""
 
 
 def _fits_in_a_unit(path: PurePosixPath) -> bool:
@@ -351,7 +337,7 @@ def _report(verb: str, items: Sequence[Item], all_ids: Sequence[str], there: Gat
     done = {item.id for item in items}
     untouched = [Item(name, ItemStatus.COMPLIANT) for name in all_ids if name not in done]
     evidence = "runs before each start of K3s" + ("; installed by a package" if there.packaged else "")
-    facts = (Fact("gate", str(there.template or UNIT_DIRECTORY / gate.TEMPLATE), evidence),)
+    facts = (Fact("gate", str(there.template or UNIT_DIRECTORY / TEMPLATE), evidence),)
     return Report(verb=verb, writes=True, facts=facts, items=(*items, *untouched), findings=())
 
 
@@ -363,26 +349,9 @@ def _units(wanted: Wanted) -> dict[str, bytes]:
         names[f"{service}.d/{DROPIN}"] = f"{usual}.d/{DROPIN}"
     # An interrupted install must not block K3s: each drop-in is written after the unit that it starts, and the unit
     # that drop-ins of earlier releases start is replaced last.
-    last = names.pop(gate.UNIT)
-    return {name: _unit(source, wanted) for name, source in (*names.items(), (gate.UNIT, last))}
-
-
-def _unit(name: str, wanted: Wanted) -> bytes:
-    text = package_data.read("units", *name.split("/")).decode()
-    words = {str(PACKAGED_PROGRAM): _word(wanted.program), str(DEFAULT_DATA_DIR): _word(wanted.data_dir)}
-    if name in (gate.TEMPLATE, gate.UNIT) and _is_in_a_home(wanted.data_dir):
-        words[_READ_ONLY_HOME] = _WRITABLE_HOME
-    return re.sub("|".join(map(re.escape, words)), lambda found: words[found[0]], text).encode()
-
-
-def _is_in_a_home(path: PurePosixPath) -> bool:
-    return any(path.is_relative_to(place) for place in _READ_ONLY_FOR_THE_GATE)
-
-
-def _word(path: PurePosixPath) -> str:
-    """Return a path as one word of a unit: % begins a specifier, and a blank ends a word (systemd.syntax(7))."""
-    word = str(path).replace("%", "%%")
-    return word if re.fullmatch(r"[\w./%+,:=@-]+", word) else f'"{word}"'
+    last = names.pop(UNIT)
+    sources = (*names.items(), (UNIT, last))
+    return {name: gate_units.content(source, wanted.program, wanted.data_dir) for name, source in sources}
 
 
 def _is_ours(now: File) -> bool:

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 PACKAGED_GATE = "/usr/lib/systemd/system/k3s-harden@.service"
 
 SERVICE_DROPIN = "/etc/systemd/system/k3s.service.d/50-{}.conf"
+GATE_UNIT = (Path(__file__).parents[2] / "systemd/k3s-harden@.service").read_text()
 GATE_DROPIN = (Path(__file__).parents[2] / "systemd/k3s.service.d/10-k3s-harden.conf").read_text()
 
 SITE = f"{DROPINS}/99-site.yaml"
@@ -205,6 +206,26 @@ def with_service(*dropins: str) -> Callable[[HostTree], object]:
         host.write("/etc/systemd/system/k3s.service.d/10-k3s-harden.conf", GATE_DROPIN)
         for number, content in enumerate(dropins):
             host.write(SERVICE_DROPIN.format(number), content)
+
+    return change
+
+
+def installed_gate(change: Callable[[HostTree], object]) -> Callable[[HostTree], object]:
+    """Install the gate of a program, and change the host."""
+    return both(
+        written("/usr/lib/systemd/systemd", ""),
+        lambda host: host.write("/opt/k3s-harden", "#!/bin/sh\n", 0o755),
+        lambda host: host.run("install", "--program", "/opt/k3s-harden"),
+        change,
+    )
+
+
+def line_of_unit(line: str, other: str) -> Callable[[HostTree], object]:
+    """Replace a line in the unit of the gate."""
+
+    def change(host: HostTree) -> None:
+        unit = host["/etc/systemd/system/k3s-harden@.service"]
+        unit.write_text(unit.read_text().replace(f"{line}\n", f"{other}\n"))
 
     return change
 
@@ -1775,16 +1796,17 @@ CASES = (
             "gate-bypassed",
             both(with_service(), written(f"/etc/systemd/system/{path}", text)),
             both(with_service(), written(f"/etc/systemd/system/{path}", near_miss)),
-            location=f"/etc/systemd/system/{path}",
+            location=f"/etc/systemd/system/{path}{line}",
             expected=expected,
             found=found,
             remediation=remediation,
             cure=None,
             name=path.partition("/")[0],
         )
-        for path, text, near_miss, expected, found, remediation in (
+        for path, line, text, near_miss, expected, found, remediation in (
             (
                 "k3s.service.d/10-k3s-harden.conf",
+                "",
                 GATE_DROPIN.replace("ExecStartPre=", "ExecStartPre=-"),
                 GATE_DROPIN.replace("ExecStartPre=", "# A comment \\\nExecStartPre="),
                 "systemctl start k3s-harden@k3s.service",
@@ -1794,6 +1816,7 @@ CASES = (
             *(
                 (
                     f"{directory}/override.conf",
+                    ":3",
                     "[Service]\nExecStart=\nExecStart=/bin/true\n",
                     "[Service]\nExecStart=\nExecStart=/usr/bin/k3s-harden gate --verbose\n",
                     "k3s-harden gate",
@@ -1802,7 +1825,43 @@ CASES = (
                 )
                 for directory in ("k3s-harden@.service.d", "k3s-harden@k3s.service.d")
             ),
+            (
+                "k3s-harden@.service.d/override.conf",
+                ":2",
+                "[Service]\nSuccessExitStatus=3\n",
+                "[Service]\nSuccessExitStatus=\n",
+                "k3s-harden gate",
+                "SuccessExitStatus=3",
+                "sudo rm /etc/systemd/system/k3s-harden@.service.d/override.conf",
+            ),
+            (
+                "k3s-harden@.service",
+                ":19",
+                GATE_UNIT.replace("ExecStart=/usr/bin/k3s-harden gate", "ExecStart=/bin/true"),
+                GATE_UNIT.replace("ExecStart=/usr/bin/k3s-harden gate", "ExecStart=/opt/k3s-harden gate"),
+                "k3s-harden gate",
+                "/bin/true",
+                "k3s-harden install",
+            ),
         )
+    ),
+    Case(
+        "gate-program-unusable",
+        installed_gate(lambda host: host["/opt/k3s-harden"].unlink()),
+        installed_gate(nothing),
+        location="/opt/k3s-harden",
+        remediation="run `k3s-harden install`; or run `k3s-harden uninstall`",
+        cure=lambda host, _: host.write("/opt/k3s-harden", "#!/bin/sh\n", 0o755),
+    ),
+    Case(
+        "gate-unit-differs",
+        installed_gate(line_of_unit("TimeoutStartSec=120", "TimeoutStartSec=5")),
+        installed_gate(written("/etc/systemd/system/k3s-harden@.service.d/a.conf", "[Service]\nTimeoutStartSec=5\n")),
+        location="/etc/systemd/system/k3s-harden@.service:22",
+        expected="TimeoutStartSec=120",
+        found="TimeoutStartSec=5",
+        remediation="k3s-harden install",
+        cure=lambda host, _: host.run("install", "--program", "/opt/k3s-harden"),
     ),
     Case(
         "gate-half-missing",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -207,6 +208,79 @@ def test_check_reports_a_masked_unit_or_drop_in_of_the_gate(ready: HostTree, *, 
     assert missing.remediation == "run `sudo systemctl unmask k3s-harden@.service`; or run `k3s-harden uninstall`"
 
 
+GATE_KINDS = {"gate-bypassed", "gate-unit-differs", "gate-program-unusable", "gate-outdated", "gate-half-missing"}
+CHECK = ("--role", "server", "--k3s-version", "1.34")
+
+
+@pytest.mark.parametrize("path", [PROGRAM, "/opt/my dir/100%/k3s-harden"])
+@pytest.mark.parametrize("data_dir", ["/var/lib/rancher/k3s", "/srv/a b", "/home/k3s"])
+def test_an_installed_gate_is_not_reported(ready: HostTree, path: str, data_dir: str) -> None:
+    """Its units contain the program and the data directory of this host."""
+    ready.write(path, "#!/bin/sh\n", 0o755)
+    ready.write("/etc/rancher/k3s/config.yaml", f"data-dir: {data_dir}\n")
+    ready.unit("server")
+    assert ready.run("install", "--program", path).code == 0
+    ready.options = CHECK
+    assert ready.seen("check").ids & GATE_KINDS == set()
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "problem"),
+    [
+        (0o777, 0, "others can write to it (mode 0777)"),
+        (0o755, 65534, "user 65534 owns it"),
+        (0o644, 0, "it is not executable: its mode is 0644"),
+        (None, 0, "No such file or directory"),
+    ],
+)
+@pytest.mark.root
+def test_check_reports_a_program_that_the_gate_cannot_use(
+    ready: HostTree, mode: int | None, owner: int, problem: str
+) -> None:
+    """install would refuse it. The gate itself is not blocked by the finding."""
+    ready.run("install", "--program", PROGRAM)
+    ready.options = CHECK
+    ready.run("apply")
+    if mode is None:
+        ready[PROGRAM].unlink()
+    else:
+        os.chown(ready[PROGRAM], owner, owner)
+        ready[PROGRAM].chmod(mode)
+    seen = ready.seen("check")
+    found = seen.only("gate-program-unusable")
+    assert (seen.code, found.level, found.location) == (3, "error", PROGRAM)
+    assert found.message == f"the gate cannot use its program {PROGRAM}: {problem}"
+    assert ready.run("gate").code == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "line", "other"),
+    [
+        (GATE, "PrivateNetwork=yes", "PrivateNetwork=no"),
+        (f"{UNITS}/k3s.service.d/10-k3s-harden.conf", "    exit 1'", "    exit 0'"),
+        (f"{UNITS}/k3s-agent.service.d/10-k3s-harden.conf", "    exit 1'", "    exit 0'"),
+    ],
+)
+def test_check_warns_about_a_file_of_the_gate_that_is_not_of_this_version(
+    ready: HostTree, path: str, line: str, other: str
+) -> None:
+    """It was edited, or another version installed it. `install` is the fix, and the gate is not blocked."""
+    ready.run("install", "--program", PROGRAM)
+    ready.options = CHECK
+    ready.run("apply")
+    text = ready[path].read_text()
+    ready[path].write_text(text.replace(f"{line}\n", f"{other}\n"))
+    seen = ready.seen("check")
+    found = seen.only("gate-unit-differs")
+    number = text.splitlines().index(line) + 1
+    assert (seen.code, found.level, found.location) == (0, "warning", f"{path}:{number}")
+    assert (found.expected, found.found) == (line.strip(), other.strip())
+    assert "install" in found.remediation
+    assert ready.run("gate").code == 0
+    ready.run("install", "--program", PROGRAM)
+    assert ready.seen("check").of("gate-unit-differs") == ()
+
+
 def test_revert_reports_that_the_gate_remains(ready: HostTree) -> None:
     """The gate hardens the host again at the next start of K3s."""
     ready.options = ("--role", "server", "--k3s-version", "1.34")
@@ -252,6 +326,20 @@ def test_with_the_package_install_makes_no_changes(packaged: HostTree) -> None:
         "runs before each start of K3s; installed by a package",
     )
     assert packaged.entries() == before
+
+
+@pytest.mark.parametrize("data_dir", ["/var/lib/rancher/k3s", "/srv/k3s", "/home/k3s"])
+def test_the_gate_of_a_package_is_not_reported(packaged: HostTree, data_dir: str) -> None:
+    """The data directory is in a drop-in. Files of the package are restored by the package."""
+    packaged.write("/etc/rancher/k3s/config.yaml", f"data-dir: {data_dir}\n")
+    packaged.unit("server")
+    packaged.run("install", *PACKAGED_PROGRAM)
+    packaged.options = CHECK
+    assert packaged.seen("check").ids & GATE_KINDS == set()
+    unit = f"{PACKAGED_UNITS}/k3s-harden@.service"
+    packaged[unit].write_text(packaged[unit].read_text().replace("/usr/bin/k3s-harden gate", "/bin/true"))
+    found = packaged.seen("check").only("gate-bypassed")
+    assert found.remediation == f"install the package k3s-harden again, which restores the file in {unit}"
 
 
 def test_with_the_package_install_adds_the_gate_to_a_service_of_another_name(packaged: HostTree) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from agent.errors import ExitCode, HardenError, HostError
 from agent.host import Host
+from agent.host.paths import Distrusted
 from agent.host.tree import LARGEST_READ
 from agent.host.writable_tree import WritableTree
 from agent.model import Unreadable
@@ -81,8 +82,9 @@ class FailingTree(WritableTree):
         self.fuse.guard(f"list {path}")
         return super().names(path)
 
-    def trust_problem(self, path: PurePosixPath) -> str:
-        return "Input/output error" if self.fuse.burns(f"trust {path}") else super().trust_problem(path)
+    def distrusted(self, path: PurePosixPath) -> Distrusted | None:
+        failed = self.fuse.burns(f"trust {path}")
+        return Distrusted("Input/output error", "") if failed else super().distrusted(path)
 
     def write(self, file: File) -> None:
         self.fuse.guard(f"write {file.path}")

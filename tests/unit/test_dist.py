@@ -28,7 +28,7 @@ from agent import __version__
 from agent.host import Host
 from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.node import gate
-from agent.node.gate import DROPIN
+from agent.node.gate_units import DROPIN, TEMPLATE, UNIT
 from agent.verbs.install import CLEAN_HOOK, DATA_DIR_DROPINS, UNITS, USUAL
 from tests.dist import reading
 from tests.dist.manual import manual
@@ -395,7 +395,7 @@ def test_removal_stops_and_removes_every_unit() -> None:
     script = (SOURCES / "remove-units.sh").read_text().replace("\\\n", " ")
     (stopped,) = re.findall(r"^ *systemctl stop (.+) \|\| true", script, re.MULTILINE)
     (removed,) = re.findall(r"^for file in (.+); do$", script, re.MULTILINE)
-    assert {unit.replace("@*", "@") for unit in shlex.split(stopped)} == set(UNITS) - {gate.UNIT, gate.TEMPLATE}
+    assert {unit.replace("@*", "@") for unit in shlex.split(stopped)} == set(UNITS) - {UNIT, TEMPLATE}
     assert set(shlex.split(removed)) == {*UNITS, f"k3s*.service.d/{DROPIN}", *DATA_DIR_DROPINS}
 
 
@@ -460,7 +460,7 @@ def test_an_upgrade_replaces_the_drop_ins_of_an_earlier_release(
     (units / "k3s-harden.service.d").mkdir()
     (units / "k3s-harden.service.d/10-data-dir.conf").write_text("[Unit]\nRequiresMountsFor=/srv/k3s\n")
     if has_own_gate:
-        (units / gate.UNIT).write_text("[Service]\nExecStart=/usr/local/bin/k3s-harden gate\n")
+        (units / UNIT).write_text("[Service]\nExecStart=/usr/local/bin/k3s-harden gate\n")
     before = {path: path.read_text() for path in units.rglob("*.conf")}
     run_script(tmp_path, tree, "update-units.sh")
     after = {path: path.read_text() for path in units.rglob("*.conf")}
@@ -621,6 +621,6 @@ def test_check_finds_the_gate_of_a_package(package: reading.Package, tmp_path: P
     """check finds unit and drop-ins for servers and agents, although `install` was never run."""
     reading.lay_out(package, tmp_path, Path(sys.executable), LIBRARIES)
     found = gate.detect(Host.tree_at(str(tmp_path)))
-    assert (found.template, found.packaged) == (SYSTEMD / gate.TEMPLATE, True)
+    assert (found.template, found.packaged) == (SYSTEMD / TEMPLATE, True)
     assert set(found.dropins) == set(USUAL)
     assert DEFAULT_DATA_DIR in found.mounts

@@ -8,6 +8,7 @@ import pytest
 
 from agent.errors import UnsupportedHostError
 from agent.host.process import Completed
+from agent.node.gate_units import PACKAGED_PROGRAM
 from agent.settings.schema import Overrides
 from agent.situation import Request
 from agent.value import replace
@@ -31,7 +32,7 @@ def _question(named: tuple[str, ...]) -> tuple[str, ...]:
 @pytest.mark.parametrize("packaged", [False, True])
 def test_uninstall_stops_the_timers_that_it_removes(tmp_path: Path, *, packaged: bool) -> None:
     """A running timer continues without its file. Timers of a package are not stopped."""
-    for program in (PROGRAM, PurePosixPath(SYSTEMCTL), install.PACKAGED_PROGRAM):
+    for program in (PROGRAM, PurePosixPath(SYSTEMCTL), PACKAGED_PROGRAM):
         file = tmp_path / program.relative_to("/")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch(0o755)
@@ -48,7 +49,7 @@ def test_uninstall_stops_the_timers_that_it_removes(tmp_path: Path, *, packaged:
                 unit = tmp_path / "usr/lib/systemd/system" / one.path.relative_to(install.UNIT_DIRECTORY)
                 unit.parent.mkdir(parents=True, exist_ok=True)
                 unit.write_bytes(one.content)
-        installation = install.wanted(host, REQUEST, (), install.PACKAGED_PROGRAM)
+        installation = install.wanted(host, REQUEST, (), PACKAGED_PROGRAM)
     install.install(host, installation)
     programs.asked.clear()
     install.uninstall(host, installation)

@@ -15,6 +15,8 @@ import pytest
 
 from agent.host.process import LARGEST_OUTPUT, Completed
 from agent.node import gate
+from agent.node.gate_units import DROPIN as DROPIN_NAME
+from agent.node.gate_units import TEMPLATE, UNIT
 from agent.settings.schema import Overrides
 from agent.situation import Request
 from agent.verbs import install
@@ -34,7 +36,7 @@ UNITS = "etc/systemd/system"
 K3S_UNIT = "[Service]\nExecStart=/usr/local/bin/k3s server\n"
 WRITING = ("rename", "unlink", "mkdir", "rmdir")
 """Functions of os that write; also open() if it creates a file."""
-DROPIN = f"k3s.service.d/{gate.DROPIN}"
+DROPIN = f"k3s.service.d/{DROPIN_NAME}"
 
 Files = dict[str, str]
 
@@ -136,8 +138,8 @@ def _start(used: Files, disk: Files) -> str:
         return "ungated"
     if "k3s-harden@" in dropin:
         # systemd unloads an instance that has ended, and reads the template again.
-        return "gated" if gate.TEMPLATE in disk else "blocked"
-    return "gated" if "/run/k3s-harden/ready" in used.get(gate.UNIT, disk.get(gate.UNIT, "")) else "blocked"
+        return "gated" if TEMPLATE in disk else "blocked"
+    return "gated" if "/run/k3s-harden/ready" in used.get(UNIT, disk.get(UNIT, "")) else "blocked"
 
 
 def _kill_at(machine: Machine, call: int) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from agent.errors import UsageError
 from agent.host.process import Completed
-from agent.node import gate
+from agent.node.gate_units import DROPIN
 from agent.verbs.release import release_once, retry_blocked_starts
 from tests.fake import Programs, fake_host
 
@@ -25,7 +25,7 @@ def guarded(tmp_path: Path) -> Path:
     """A host tree with a gate for two services."""
     (tmp_path / "run").mkdir()
     for service in ("k3s", "k3s-east"):
-        dropin = tmp_path / f"etc/systemd/system/{service}.service.d/{gate.DROPIN}"
+        dropin = tmp_path / f"etc/systemd/system/{service}.service.d/{DROPIN}"
         dropin.parent.mkdir(parents=True)
         dropin.write_text("# k3s-harden@\n")
     return tmp_path

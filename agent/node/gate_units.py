@@ -1,0 +1,139 @@
+"""The units and drop-ins of the gate as this version writes them, and how those of the host differ."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from agent import package_data
+from agent.k3s.paths import DEFAULT_DATA_DIR
+from agent.linux.unit_files import assignments, words
+from agent.linux.unit_files import settings as unit_settings
+from agent.model import Location
+from agent.value import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+UNIT = "k3s-harden.service"
+"""Hardens the host once, for no service of K3s."""
+
+TEMPLATE = "k3s-harden@.service"
+"""The gate of one service of K3s, which its drop-in starts."""
+
+DROPIN = "10-k3s-harden.conf"
+"""The drop-in of each service that starts K3s."""
+
+PACKAGED_PROGRAM = PurePosixPath("/usr/bin/k3s-harden")
+"""The program in the units of this package."""
+
+WRITABLE_HOME = "ProtectHome=no"
+"""Setting of the gate for a data directory in a home directory."""
+
+_READ_ONLY_HOME = "ProtectHome=read-only"
+_READ_ONLY_FOR_THE_GATE = tuple(map(PurePosixPath, ("/home", "/root", "/run/user")))
+_PREFIXES = "-@:+!|"
+"""Characters before the path of a program (systemd.service(5))."""
+
+
+class Difference(Value):
+    """The first line in which a file of the gate differs from that of this version."""
+
+    location: Location
+    expected: str
+    found: str
+
+
+class GateCommand(Value):
+    """A command of a unit."""
+
+    text: str
+    location: Location
+
+    @property
+    def runs_gate(self) -> bool:
+        """Whether it runs `k3s-harden gate`, and its failure is the failure of the unit."""
+        return " gate" in self.text and not self.text.startswith("-")
+
+    @property
+    def program(self) -> PurePosixPath | None:
+        """The program; None if it cannot be determined."""
+        try:
+            (_, first), *_ = words(self.text.lstrip(_PREFIXES), 0)
+        except ValueError:
+            return None
+        path = PurePosixPath(first.replace("%%", "%"))
+        return path if path.is_absolute() else None
+
+
+def content(name: str, program: PurePosixPath, data_dir: PurePosixPath) -> bytes:
+    """Return a unit or drop-in, by its name below a directory of units, for this program and data directory."""
+    text = package_data.read("units", *name.split("/")).decode()
+    replaced = {str(PACKAGED_PROGRAM): word(program), str(DEFAULT_DATA_DIR): word(data_dir)}
+    if name in (TEMPLATE, UNIT) and is_in_a_home(data_dir):
+        replaced[_READ_ONLY_HOME] = WRITABLE_HOME
+    return re.sub("|".join(map(re.escape, replaced)), lambda found: replaced[found[0]], text).encode()
+
+
+def word(path: PurePosixPath) -> str:
+    """Return a path as one word of a unit: % begins a specifier, and a blank ends a word (systemd.syntax(7))."""
+    text = str(path).replace("%", "%%")
+    return text if re.fullmatch(r"[\w./%+,:=@-]+", text) else f'"{text}"'
+
+
+def is_in_a_home(path: PurePosixPath) -> bool:
+    """Return whether the gate can write a path only with WRITABLE_HOME."""
+    return any(path.is_relative_to(place) for place in _READ_ONLY_FOR_THE_GATE)
+
+
+def command(path: PurePosixPath, text: str) -> GateCommand | None:
+    """Return the last command of a unit or drop-in; None if it has none."""
+    found = [(line, value) for line, key, value in assignments(text) if key == "ExecStart" and value]
+    return GateCommand(found[-1][1], Location(path, found[-1][0])) if found else None
+
+
+def ignored_failures(path: PurePosixPath, text: str) -> Iterator[GateCommand]:
+    """Yield the settings with which a unit succeeds although its command failed."""
+    for line, key, value in assignments(text):
+        if key == "SuccessExitStatus" and value:
+            yield GateCommand(f"{key}={value}", Location(path, line))
+
+
+def mounts(text: str) -> tuple[PurePosixPath, ...]:
+    """Return the paths whose mounts a unit or drop-in waits for."""
+    return tuple(PurePosixPath(one.replace("%%", "%")) for _, one in unit_settings(text, "RequiresMountsFor"))
+
+
+def template_difference(path: PurePosixPath, text: str) -> Difference | None:
+    """Return how the unit of the gate differs from that of this version, for its own program and data directory."""
+    starts = command(path, text)
+    program = starts.program if starts else None
+    named = mounts(text)
+    expected = content(TEMPLATE, program or PACKAGED_PROGRAM, named[-1] if named else DEFAULT_DATA_DIR)
+    return _difference(path, text, expected.decode())
+
+
+def dropin_difference(path: PurePosixPath, text: str) -> Difference | None:
+    """Return how the drop-in of a service differs from those of this version, which has one for each role."""
+    found = []
+    for service in ("k3s.service", "k3s-agent.service"):
+        expected = content(f"{service}.d/{DROPIN}", PACKAGED_PROGRAM, DEFAULT_DATA_DIR).decode()
+        difference = _difference(path, text, expected)
+        if difference is None:
+            return None
+        found.append(difference)
+    return max(found, key=lambda one: one.location.line)
+
+
+def _difference(path: PurePosixPath, text: str, expected: str) -> Difference | None:
+    if text == expected:
+        return None
+    here, there = text.split("\n"), expected.split("\n")
+    common = min(len(here), len(there))
+    line = next((number for number in range(common) if here[number] != there[number]), common)
+    return Difference(
+        Location(path, min(line + 1, len(here))),
+        there[line] if line < len(there) else "",
+        here[line] if line < len(here) else "",
+    )
