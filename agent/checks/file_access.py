@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 
 _READ, _WRITE, _ENTER = 0o4, 0o2, 0o1
 _REPLACE = _WRITE | _ENTER
+_ALL = _READ | _WRITE | _ENTER
 _STICKY = 0o1000
 _GROUP_OR_OTHERS_WRITE = 0o022
 _OTHERS_READ = 0o004
+_TO_ROOT = "chown root:root"
 _MOST_SHOWN = 5
 """The most files that are named one by one if all are compliant."""
 
@@ -46,7 +48,7 @@ _OTHERS = _Party("others")
 
 
 class _Problem(Value):
-    """A user other than root has access to a file or directory, or the guide's mode is stricter."""
+    """A user other than root has access to a file or directory, or it differs from the guide's mode or owner."""
 
     path: PurePosixPath
     observation: str
@@ -57,9 +59,9 @@ class _Problem(Value):
 class OnlyRoot(Check):
     """Only root can change these files and directories, and others cannot read those that are secret.
 
-    A user can change a file if the user can write the file or a directory on its path. A user who cannot enter all
-    directories above the file has no access, regardless of its mode. A file or directory that does not exist fails if a
-    user can create it.
+    A user can change a file if the user owns or can write the file or a directory on its path. A user who cannot enter
+    all directories above the file has no access, regardless of its mode. A file or directory that does not exist fails
+    if a user can create it.
     """
 
     paths: tuple[str, ...] | HostPaths = ()
@@ -135,6 +137,8 @@ class OnlyRoot(Check):
                 yield from problems
                 if row is not None and exact and all(one.command != exact for one in problems):
                     yield _Problem(file.path, f"{file.mode}, expected {row.mode}", exact)
+                if row is not None and file.owner != row.owner and all(one.command != _TO_ROOT for one in problems):
+                    yield _Problem(file.path, f"owner {file.owner}, expected {row.owner}", _TO_ROOT)
                 if id(file.above) not in seen:
                     seen.add(id(file.above))
                     for position, directory in enumerate(file.above):
@@ -222,7 +226,7 @@ def _replaceable(
 
 def _problem(who: _Party, can: str, subject: FoundFile | DirectoryAbove, change: str) -> _Problem:
     if who == ("user", subject.owner.uid):
-        return _Problem(subject.path, f"owner {subject.owner}", "chown root:root")
+        return _Problem(subject.path, f"owner {subject.owner}", _TO_ROOT)
     is_listed = any((kind, number) == who for kind, number, _ in subject.acl or ())
     command = "setfacl --remove-all" if is_listed else f"chmod {change}"
     return _Problem(subject.path, f"{subject.mode}: {who} can {can} it", command)
@@ -239,9 +243,9 @@ def _parties(subject: FoundFile | DirectoryAbove) -> Iterator[_Party]:
 
 
 def _permitted(who: _Party, subject: FoundFile | DirectoryAbove) -> int:
-    """Return the permissions that a party has on a file or directory."""
-    if who.kind == "user" and who.number == subject.owner.uid:
-        return subject.mode >> 6 & 0o7
+    """Return the permissions that a party has on a file or directory, or can get."""
+    if who == ("user", subject.owner.uid):
+        return _ALL  # an owner can change the mode
     for kind, number, permissions in subject.acl or ():
         if (kind, number) == who or (kind == "owning group" and who == ("group", subject.owner.gid)):
             return permissions

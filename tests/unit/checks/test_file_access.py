@@ -202,6 +202,41 @@ def test_an_owner_other_than_root_fails(node: Node) -> None:
 
 
 @pytest.mark.root
+@pytest.mark.parametrize(
+    ("control", "path", "mode"),
+    [
+        ("k3s-binary-access", BINARY, 0o555),
+        ("k3s-service-environment-access", f"{UNIT}.env", 0),
+        ("k3s-config-drop-ins-access", f"{CONFIG}.d", 0o555),
+        ("k3s-config-directory-access", "/etc/rancher", 0o555),
+    ],
+)
+def test_an_owner_without_the_permission_to_write_fails(node: Node, control: str, path: str, mode: int) -> None:
+    """The owner can change the mode at any time."""
+    os.chown(node.path(path), 1000, 0)
+    node.path(path).chmod(mode)
+    verdict = node.verdict(control)
+    assert (verdict.status, seen(verdict)) == (ControlStatus.FAIL, (("owner 1000:0", path),))
+    assert fix(verdict) == f"sudo chown root:root {path}"
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("control", "name"), GUIDE.items())
+@pytest.mark.parametrize(("uid", "gid"), [(1000, 0), (0, 1000)])
+def test_the_owners_of_the_guides_files_are_exact(hardened: Node, control: str, name: str, uid: int, gid: int) -> None:
+    """`check` requires the same owners, even if directories protect the files."""
+    os.chown(hardened.path(name), uid, gid)
+    verdict = hardened.verdict(control)
+    assert (verdict.status, verdict.owner, fix(verdict)) == (
+        ControlStatus.FAIL,
+        FixOwner.APPLY,
+        "sudo k3s-harden apply",
+    )
+    hardened.harden()
+    assert hardened.verdict(control).status is ControlStatus.PASS
+
+
+@pytest.mark.root
 @pytest.mark.parametrize(("mode", "status"), [(0o640, ControlStatus.PASS), (0o660, ControlStatus.FAIL)])
 def test_a_group_may_read_but_not_write(node: Node, mode: int, status: ControlStatus) -> None:
     """K3s' option write-kubeconfig-group makes a file readable by a group."""
