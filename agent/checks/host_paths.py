@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from agent.k3s import kubelet_configuration
 from agent.k3s.paths import K3S_CONFIG_FILE
 from agent.k3s.redaction import HIDDEN
-from agent.linux.unit_files import UNIT_DIRECTORIES
+from agent.linux.unit_files import dropin_directories
 from agent.model import Component
 from agent.node.configuration import dropin_directory
 from agent.value import Value
@@ -54,21 +54,17 @@ KUBELET_DIRECTORIES = HostPaths("the directories of the kubelet's drop-ins", _ku
 def _units(facts: HostFacts) -> Iterator[str]:
     for unit in facts.units:
         yield str(unit.path)
-        yield from (f"{directory}/*" for directory in _unit_dropins(unit.path))
+        yield from (f"{directory}/*.conf" for directory in dropin_directories(unit.path.name))
 
 
 def _unit_directories(facts: HostFacts) -> Iterator[str]:
     for unit in facts.units:
-        yield from map(str, _unit_dropins(unit.path))
-
-
-def _unit_dropins(unit: PurePosixPath) -> Iterator[PurePosixPath]:
-    return (directory / f"{unit.name}.d" for directory in UNIT_DIRECTORIES)
+        yield from map(str, dropin_directories(unit.path.name))
 
 
 def is_of_service(path: PurePosixPath, facts: HostFacts) -> bool:
     """Return whether a file is a service that starts K3s, or a drop-in of one."""
-    return any(path == unit.path or path.parent in _unit_dropins(unit.path) for unit in facts.units)
+    return any(path == unit.path or path.parent in dropin_directories(unit.path.name) for unit in facts.units)
 
 
 def _environment_files(facts: HostFacts) -> Iterator[str]:

@@ -20,16 +20,20 @@ PACKAGED_UNITS = UNIT_DIRECTORIES[-1]
 """The directory for units of a distribution's packages. A unit of the same name in an earlier directory masks them."""
 
 
-def dropin_directories(name: str) -> tuple[str, ...]:
-    """Return the names of the directories with drop-ins of a unit, the one that takes precedence first.
+def dropin_directories(name: str) -> tuple[PurePosixPath, ...]:
+    """Return the directories with drop-ins of a unit, the one that takes precedence first.
 
-    For k3s-agent.service these are k3s-agent.service.d and k3s-.service.d; service.d, for all services, comes after
-    those of all unit directories (systemd.unit(5)).
+    Those of k3s-agent.service are named k3s-agent.service.d and k3s-.service.d; service.d, for all services, comes
+    after those of all directories of units (systemd.unit(5)).
     """
     stem, _, kind = name.rpartition(".")
     parts = stem.split("-")
     prefixes = ("-".join(parts[:count]) + "-" for count in range(len(parts) - 1, 0, -1))
-    return (f"{name}.d", *(f"{prefix}.{kind}.d" for prefix in prefixes))
+    own = (f"{name}.d", *(f"{prefix}.{kind}.d" for prefix in prefixes))
+    return (
+        *(top / one for top in UNIT_DIRECTORIES for one in own),
+        *(top / f"{kind}.d" for top in UNIT_DIRECTORIES),
+    )
 
 
 def logical_lines(text: str) -> Iterator[tuple[int, str]]:

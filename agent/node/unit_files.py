@@ -29,10 +29,8 @@ def dropins(host: Host, name: str, unread: list[HardenError]) -> dict[PurePosixP
 
     Adds to `unread` the files that systemd reads and this program cannot read.
     """
-    directories = [top / one for top in UNIT_DIRECTORIES for one in dropin_directories(name)]
-    directories += [top / f"{name.rpartition('.')[2]}.d" for top in UNIT_DIRECTORIES]
     paths: dict[str, PurePosixPath] = {}
-    for directory in directories:
+    for directory in dropin_directories(name):
         for file in host.tree.names(directory):
             if file.endswith(".conf"):
                 paths.setdefault(file, directory / file)

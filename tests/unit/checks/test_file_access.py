@@ -394,6 +394,22 @@ def test_a_secret_in_a_service_fails(node: Node, place: str) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["service.d", "k3s-.service.d", "k3s-agent.service.d"])
+@pytest.mark.parametrize("top", ["/etc/systemd/system", "/usr/lib/systemd/system"])
+def test_drop_ins_for_several_services_are_checked(nodes: Nodes, top: str, name: str) -> None:
+    """systemd also reads those of all services, and of all whose names begin with the same part."""
+    node = nodes(K3s(role="agent"))
+    node.put(f"{top}/{name}/20-token.conf", "[Service]\nEnvironment=K3S_TOKEN=abc\n", 0o666)
+    for parent in node.path(f"{top}/{name}/20-token.conf").relative_to(node.root).parents:
+        (node.root / parent).chmod(0o755)
+    found = seen(node.verdict("k3s-service-access"))
+    assert found[0] == ("0666: others can write it", f"{top}/{name}/20-token.conf")
+    assert ("secret in `token`, which all users can read", f"{top}/{name}/20-token.conf:2") in found
+    node.path(f"{top}/{name}/20-token.conf").unlink()
+    node.path(f"{top}/{name}").chmod(0o777)
+    assert ("0777: others can write it", f"{top}/{name}") in seen(node.verdict("k3s-service-access"))
+
+
 def test_a_secret_in_the_environment_file_of_a_service_passes(node: Node) -> None:
     """install.sh writes the token into it."""
     node.put(f"{UNIT}.env", "K3S_TOKEN=abc\n")
