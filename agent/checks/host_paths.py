@@ -142,7 +142,9 @@ def _audit_logs(facts: HostFacts) -> Iterator[str]:
     if path:
         # The API server renames full logs: audit-2026-01-01T00-00-00.000.log, also with .gz at the end.
         directory, _, name = path.rpartition("/")
-        yield f"{directory}/{name.rpartition('.')[0] or name}*"
+        stem, dot, kind = name.rpartition(".") if "." in name else (name, "", "")
+        renamed = f"{directory}/{stem}-*-*-*T*-*-*.*{dot}{kind}"
+        yield from (path, renamed, f"{renamed}.gz")
 
 
 def _audit_log_directory(facts: HostFacts) -> Iterator[str]:

@@ -372,6 +372,23 @@ def test_a_log_on_standard_output_is_no_file(node: Node) -> None:
     assert node.verdict("audit-log-access").status is ControlStatus.NOT_APPLICABLE
 
 
+@pytest.mark.parametrize("log", ["a.log", "a"])
+def test_other_logs_are_not_the_audit_log(node: Node, log: str) -> None:
+    """The API server adds a time to the name of a full log; a name with the same beginning is another program's."""
+    node.config(f"kube-apiserver-arg: [audit-log-path=/var/log/{log}]\n")
+    stem, dot, kind = log.partition(".")
+    node.put(f"/var/log/{log}", "")
+    for other in ("alternatives.log", "a-b.log", "a.log.1", "apt"):
+        node.put(f"/var/log/{other}", "", 0o644)
+    node.path("/var/log").chmod(0o755)
+    assert node.verdict("audit-log-access").status is ControlStatus.PASS
+    full = f"/var/log/{stem}-2026-01-01T00-00-00.000{dot}{kind}"
+    for renamed in (full, f"{full}.gz"):
+        node.put(renamed, "", 0o644)
+        assert [where for _, where in seen(node.verdict("audit-log-access"))] == [renamed]
+        node.path(renamed).unlink()
+
+
 @pytest.mark.parametrize("place", ["command", "environment", "drop-in"])
 def test_a_secret_in_a_service_fails(node: Node, place: str) -> None:
     """systemd shows the content of units to all users. The environment file, which only root can read, is right."""
