@@ -61,7 +61,7 @@ class DirectoryAbove(Value):
 
 
 class AbsentFile(Value):
-    """A path where nothing exists, and where somebody may be able to create a file."""
+    """A path where nothing exists, and where somebody may be able to create a file; or a symlink to /dev/null."""
 
     path: PurePosixPath
     above: tuple[DirectoryAbove, ...]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from agent.checks.assessed_node import AssessedNode
     from agent.checks.evidence import DirectoryAbove, FoundFile, Matches
+    from agent.model import Step
     from agent.node.facts import HostFacts
 
 _READ, _WRITE, _ENTER = 0o4, 0o2, 0o1
@@ -29,6 +30,8 @@ _ALL = _READ | _WRITE | _ENTER
 _STICKY = 0o1000
 _GROUP_OR_OTHERS_WRITE = 0o022
 _OTHERS_READ = 0o004
+_SHARED = frozenset(("/tmp", "/var/tmp", "/dev/shm", "/run/lock", "/var/lock"))  # noqa: S108 - nothing is created
+"""Directories to which all users can add files by design."""
 _TO_ROOT = "chown root:root"
 _MOST_SHOWN = 5
 """The most files that are named one by one if all are compliant."""
@@ -52,8 +55,10 @@ class _Problem(Value):
 
     path: PurePosixPath
     observation: str
-    command: str
-    """The command that removes the access, without the path."""
+    command: str = ""
+    """The command that removes the access, without the path; empty if the mode of the directory is right."""
+    moved: PurePosixPath | None = None
+    """The file or directory that belongs elsewhere if there is no such command."""
 
 
 class OnlyRoot(Check):
@@ -142,13 +147,12 @@ class OnlyRoot(Check):
                 if id(file.above) not in seen:
                     seen.add(id(file.above))
                     for position, directory in enumerate(file.above):
-                        yield from _replaceable(directory, file.above[:position])
+                        yield from _replaceable(directory, file.above[:position], file.path)
             for absent in (one for match in node.evidence.files[query] for one in match.absent):
-                if id(absent.above) not in seen:
-                    seen.add(id(absent.above))
-                    last = len(absent.above) - 1
-                    for position, directory in enumerate(absent.above):
-                        yield from _replaceable(directory, absent.above[:position], may_add=position == last)
+                last = len(absent.above) - 1
+                for position, directory in enumerate(absent.above):
+                    above = absent.above[:position]
+                    yield from _replaceable(directory, above, absent.path, may_add=position == last)
 
     def _none(self, matches: Iterable[Matches]) -> str:
         for paths in (self.directories, self.paths):
@@ -204,15 +208,19 @@ def _own_problems(file: FoundFile, *, is_secret: bool) -> Iterator[_Problem]:
         if not all(_permitted(who, one) & _ENTER for one in file.above if one.is_real):
             continue  # cannot reach it
         if permitted & _WRITE:
-            yield _problem(who, "write", file, "go-w,o-r" if is_secret and file.mode & _OTHERS_READ else "go-w")
+            change = "go-w,o-r" if is_secret and file.mode & _OTHERS_READ else "go-w"
+            yield _problem(who, "write", file, change, file.path)
         elif is_secret and permitted & _READ and who != ("group", file.owner.gid):
-            yield _problem(who, "read", file, "o-r")
+            yield _problem(who, "read", file, "o-r", file.path)
 
 
 def _replaceable(
-    directory: DirectoryAbove, above: Sequence[DirectoryAbove], *, may_add: bool = False
+    directory: DirectoryAbove, above: Sequence[DirectoryAbove], path: PurePosixPath, *, may_add: bool = False
 ) -> Iterator[_Problem]:
-    """Yield who can replace what is in a directory, or with `may_add` add to it. In a sticky one, all can only add."""
+    """Yield who can replace what is in a directory, or with `may_add` add to it. In a sticky one, all can only add.
+
+    `path` leads through the directory.
+    """
     if not directory.mode & _GROUP_OR_OTHERS_WRITE and directory.acl is None and directory.owner.uid == 0:
         return
     for who in _parties(directory):
@@ -221,15 +229,18 @@ def _replaceable(
         if _permitted(who, directory) & _REPLACE != _REPLACE:
             continue
         if all(_permitted(who, one) & _ENTER for one in above if one.is_real):
-            yield _problem(who, "write", directory, "go-w")
+            yield _problem(who, "write", directory, "go-w", path)
 
 
-def _problem(who: _Party, can: str, subject: FoundFile | DirectoryAbove, change: str) -> _Problem:
+def _problem(who: _Party, can: str, subject: FoundFile | DirectoryAbove, change: str, path: PurePosixPath) -> _Problem:
+    observation = f"{subject.mode}: {who} can {can} it"
+    if str(subject.path) in _SHARED:
+        return _Problem(subject.path, observation, moved=path)
     if who == ("user", subject.owner.uid):
         return _Problem(subject.path, f"owner {subject.owner}", _TO_ROOT)
     is_listed = any((kind, number) == who for kind, number, _ in subject.acl or ())
     command = "setfacl --remove-all" if is_listed else f"chmod {change}"
-    return _Problem(subject.path, f"{subject.mode}: {who} can {can} it", command)
+    return _Problem(subject.path, observation, command)
 
 
 def _parties(subject: FoundFile | DirectoryAbove) -> Iterator[_Party]:
@@ -257,18 +268,21 @@ def _permitted(who: _Party, subject: FoundFile | DirectoryAbove) -> int:
 def _failed(problems: Sequence[_Problem], node: AssessedNode) -> Answer:
     commands: dict[str, list[str]] = {}
     for one in problems:
-        paths = commands.setdefault(one.command, [])
+        paths = commands.setdefault(one.command, []) if one.command else []
         if str(one.path) not in paths:
             paths.append(str(one.path))
+    moved = dict.fromkeys(one.moved for one in problems if one.moved is not None)
+    steps: list[Step] = [
+        Instruction(f"use another path than {path}, in a directory that only root can write") for path in moved
+    ]
+    steps += [ShellCommand(f"sudo {command} {' '.join(map(quote, paths))}") for command, paths in commands.items()]
     first = f"{problems[0].path} ({problems[0].observation})"
     subjects = {str(one.path) for one in problems}
     return Answer(
         ControlStatus.FAIL,
         f"{first}, and {len(subjects) - 1} more" if len(subjects) > 1 else first,
-        tuple(Evidence(one.observation, Location(one.path)) for one in problems),
-        remediation=Remediation(
-            tuple(ShellCommand(f"sudo {command} {' '.join(map(quote, paths))}") for command, paths in commands.items())
-        ),
+        tuple(dict.fromkeys(Evidence(one.observation, Location(one.path)) for one in problems)),
+        remediation=Remediation(tuple(steps), restart=Restart.K3S if moved else Restart.NOT_NEEDED),
         needs=frozenset(subjects) if subjects <= node.pending else frozenset(),
     )
 

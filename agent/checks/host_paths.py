@@ -68,7 +68,7 @@ def is_of_service(path: PurePosixPath, facts: HostFacts) -> bool:
 
 
 def _environment_files(facts: HostFacts) -> Iterator[str]:
-    return (str(path) for unit in facts.units for path in unit.environment_files)
+    return (str(path) for unit in facts.units for path in unit.environment_files if str(path) not in _NO_FILES)
 
 
 def _configuration_directories(facts: HostFacts) -> Iterator[str]:
@@ -118,12 +118,12 @@ def _option(key: str, facts: HostFacts) -> str:
 
 
 def _argument(name: str, facts: HostFacts) -> str:
-    """Return the path in the last value of an argument of the API server; empty without one, and for `-`.
+    """Return the path in the last value of an argument of the API server; empty without one, or without a file.
 
     Raises ValueError for a relative path.
     """
     values = facts.merged_config.component_arguments(Component.API_SERVER.config_key).get(name, ())
-    return _absolute(name, values[-1].text) if values and values[-1].text != _STANDARD_OUTPUT else ""
+    return _absolute(name, values[-1].text) if values and values[-1].text not in _NO_FILES else ""
 
 
 def _absolute(name: str, path: str) -> str:
@@ -160,7 +160,8 @@ def _binaries(facts: HostFacts) -> Iterator[str]:
 
 
 _BINARY = PurePosixPath("/usr/local/bin/k3s")
-_STANDARD_OUTPUT = "-"
+_NO_FILES = frozenset(("-", "/dev/null", "/dev/stderr", "/dev/stdout"))
+"""Paths that keep nothing; the API server writes its audit log to standard output for `-`."""
 
 SERVICE_FILES = HostPaths("the services that start K3s, and their drop-ins", _units, "no service starts K3s")
 SERVICE_DIRECTORIES = HostPaths("the directories of these drop-ins", _unit_directories, "no service starts K3s")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from agent.host.access import Access, Permitted
     from agent.host.tree import DirectoryEntry, Tree
 
+_NULL = PurePosixPath("/dev/null")
+
 
 class FileFinder:
     """Finds the files that checks ask for, and lists each directory once."""
@@ -68,7 +70,7 @@ class FileFinder:
             return
         for one in self._find(pattern, kind, with_linked=True):
             if isinstance(one, Unknown):
-                yield one
+                yield from self._access(one.path, kind) if self._is_null(one.path) else (one,)
                 continue
             # With an access control list, the bits of the group are its mask.
             may_have_list = one.mode >> 3 & ~one.mode & 0o7
@@ -86,6 +88,8 @@ class FileFinder:
         found = self._tree.access(path, self._known)
         if isinstance(found, Unreadable):
             yield Unknown(path, found.reason)
+        elif self._is_null(path):
+            yield AbsentFile(path, self._chain(found))
         elif found.file is None:
             if found.parent != str(path.parent) and self._tree.link_target(path) is not None:
                 yield Unknown(path, "it is a dangling symlink")
@@ -153,6 +157,9 @@ class FileFinder:
                     else:
                         waiting.append((path, True))
         return iter(sorted(found, key=lambda one: one.path))
+
+    def _is_null(self, path: PurePosixPath) -> bool:
+        return path == _NULL or self._tree.link_target(path) == str(_NULL)
 
     def _is_directory(self, path: PurePosixPath) -> bool:
         found = self._tree.stat(path)

@@ -175,6 +175,8 @@ def test_a_directory_to_which_others_can_add_files_fails(
 @pytest.mark.parametrize("path", ["/", "/etc", "/usr/local", "/usr/local/bin"])
 def test_a_parent_directory_that_others_can_write_fails(node: Node, path: str) -> None:
     """Others could replace the directories below it."""
+    for name in ("kubectl", "crictl", "ctr"):
+        node.path(f"/usr/local/bin/{name}").symlink_to("k3s")
     node.path(path).chmod(0o777)
     control = "k3s-config-access" if path == "/etc" else "k3s-binary-access"
     verdict = node.verdict(control)
@@ -387,6 +389,39 @@ def test_other_logs_are_not_the_audit_log(node: Node, log: str) -> None:
         node.put(renamed, "", 0o644)
         assert [where for _, where in seen(node.verdict("audit-log-access"))] == [renamed]
         node.path(renamed).unlink()
+
+
+@pytest.mark.parametrize("path", ["/dev/null", "/dev/stdout"])
+def test_a_device_that_keeps_nothing_is_no_file(node: Node, path: str) -> None:
+    """Its mode is right, and the remediation must not name it."""
+    node.config(f"kube-apiserver-arg: [audit-log-path={path}]\n")
+    unit = node.path(UNIT)
+    unit.write_text(f"{unit.read_text()}EnvironmentFile=\nEnvironmentFile={path}\n")
+    for control in ("audit-log-access", "k3s-service-environment-access"):
+        assert node.verdict(control).status is ControlStatus.NOT_APPLICABLE
+
+
+def test_a_masked_drop_in_is_empty(node: Node) -> None:
+    """systemd ignores the name of a symlink to /dev/null; its directory is checked."""
+    mask = node.path(f"{UNIT}.d/20-mask.conf")
+    mask.symlink_to("/dev/null")
+    assert node.verdict("k3s-service-access").status is ControlStatus.PASS
+    mask.parent.chmod(0o777)
+    assert node.verdict("k3s-service-access").status is ControlStatus.FAIL
+
+
+@pytest.mark.parametrize("path", ["/tmp", "/var/tmp", "/dev/shm"])  # noqa: S108 - in the tree
+def test_a_file_of_k3s_belongs_elsewhere_than_in_a_shared_directory(node: Node, path: str) -> None:
+    """All users have to be able to write such a directory, so the remediation leaves its mode alone."""
+    node.path(path).mkdir(parents=True, exist_ok=True)
+    for parent in node.path(path).relative_to(node.root).parents:
+        (node.root / parent).chmod(0o755)
+    node.path(path).chmod(0o1777)
+    node.config(f"token-file: {path}/token\nkube-apiserver-arg: [audit-log-path={path}/audit.log]\n")
+    verdict = node.verdict("k3s-token-access")
+    assert (verdict.status, seen(verdict)) == (ControlStatus.FAIL, (("1777: others can write it", path),))
+    assert fix(verdict) == (f"use another path than {path}/token, in a directory that only root can write; restart K3s")
+    assert "chmod" not in fix(node.verdict("audit-log-access"))
 
 
 @pytest.mark.parametrize("place", ["command", "environment", "drop-in"])
