@@ -104,7 +104,7 @@ def test_all_problems_of_a_policy_are_listed() -> None:
         (
             """[{level: None, userGroups: ['system:authenticated']},
             {level: None, userGroups: ['system:unauthenticated']}, {level: Metadata}]""",
-            3,
+            4,
         ),
         ("[{level: Metadata, omitStages: [RequestReceived]}]", None),
         ("[{level: Metadata, omitStages: [RequestReceived, ResponseComplete]}]", 3),
