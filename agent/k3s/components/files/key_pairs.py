@@ -41,7 +41,7 @@ def belong_together(certificate: bytes, key: bytes) -> bool:
         first = next(one for one in pem.blocks(certificate) if one.kind == pem.CERTIFICATE)
         second = next(one for one in pem.blocks(key) if one.kind.endswith("PRIVATE KEY") and not one.has_headers)
         ours, other = _of_certificate(first.content), _of_private_key(second.content)
-    except (StopIteration, IndexError):
+    except (StopIteration, IndexError, ValueError):
         return True
     if not ours.algorithm or not other.algorithm:
         return True
@@ -70,7 +70,10 @@ def _of_private_key(data: bytes) -> _PublicKey:
         return _PublicKey(_ELLIPTIC, public if public.startswith(_UNCOMPRESSED) else b"")
     if kind == _SEQUENCE and items[2].tag == _OCTET_STRING:
         name = items[1].items[0].content
-        return _of_private_key(items[2].content) if name in (_RSA, _ELLIPTIC) else _PublicKey(name, b"")
+        inner = _items(items[2].content) if name in (_RSA, _ELLIPTIC) else []
+        # A file can be hostile: PKCS #8 inside PKCS #8 is not read.
+        is_plain = bool(inner) and inner[0].items[1].tag in (_INTEGER, _OCTET_STRING)
+        return _of_private_key(items[2].content) if is_plain else _PublicKey(name, b"")
     return _PublicKey(b"", b"")
 
 

@@ -7,6 +7,7 @@ pkg/proxy/apis/config/v1alpha1/defaults.go.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from agent.errors import InputError
@@ -120,7 +121,8 @@ def _addresses(root: Mapping) -> Iterator[Problem]:
     for key in ("healthzBindAddress", "metricsBindAddress"):
         address = root.text(key) or ""
         host, _, port = address.rpartition(":")
-        has_port = port.isdecimal() and 0 < int(port) <= values.LAST_PORT and values.is_ip(host.strip("[]"))
+        is_port = re.fullmatch("[0-9]{1,5}", port, re.ASCII) is not None and 0 < int(port) <= values.LAST_PORT
+        has_port = is_port and values.is_ip(host.strip("[]"))
         if address and not values.is_ip(address) and not has_port:
             yield Problem(_line(root, key), f"`{key}` must be IP:PORT")
     chosen = [one.text for one in scalars(root.get("nodePortAddresses") or _NO_FIELDS)]

@@ -167,13 +167,15 @@ def _plugins(profile: Mapping, minor: int) -> Iterator[Problem]:
     line = (plugins or profile).line
     known = frozenset(name for names in POINTS.values() for name in names if minor >= FIRST_MINORS.get(name, 0))
     for point, chosen in sets.items():
+        seen: set[str] = set()
         for name in chosen.enabled:
             if name not in known:
                 yield Problem(line, f"`{point}` enables the plugin {shown(name)}, which does not exist")
             elif point in POINTS and name not in POINTS[point]:
                 yield Problem(line, f"`{point}` enables {name}, which does not extend it")
-            elif chosen.enabled.count(name) > 1:
+            elif name in seen:
                 yield Problem(line, f"`{point}` enables {name} twice")
+            seen.add(name)
     every = sets.get(EVERY, _Set((), frozenset()))
     for point in ("queueSort", "bind"):
         left = [one for one in DEFAULTS[point] if not {one, "*"} & every.disabled]

@@ -9,6 +9,8 @@ from tests.der import (
     ED25519,
     ELLIPTIC,
     INTEGER,
+    NAME,
+    OCTETS,
     RSA,
     SEQUENCE,
     certificate,
@@ -68,3 +70,13 @@ def test_what_cannot_be_read_is_not_compared(size: int) -> None:
     assert belong_together(rsa_certificate(2), pem("RSA PRIVATE KEY", rsa_key(1)[:size]))
     assert belong_together(rsa_certificate(2)[:size], b"")
     assert belong_together(certificate(ELLIPTIC, b"\x02compressed"), ELLIPTIC_KEY)
+
+
+def test_hostile_files_are_not_compared() -> None:
+    """A key in a key in a key, and a certificate whose key has three parts."""
+    nested = rsa_key(1)
+    for _ in range(2400):
+        nested = der(SEQUENCE, der(INTEGER, b"\0"), der(SEQUENCE, der(NAME, RSA)), der(OCTETS, nested))
+    assert belong_together(rsa_certificate(2), pem("PRIVATE KEY", nested))
+    signed = der(SEQUENCE, *[der(SEQUENCE)] * 5, der(SEQUENCE, *[der(SEQUENCE)] * 3))
+    assert belong_together(pem("CERTIFICATE", der(SEQUENCE, signed)), RSA_KEY)

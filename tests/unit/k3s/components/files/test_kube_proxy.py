@@ -26,6 +26,7 @@ def stops(text: str, minor: int = 37) -> bool:
         ("mode: [iptables]", "mode: ''"),
         ("bindAddress: localhost", "bindAddress: '::'"),
         ("metricsBindAddress: foo", "metricsBindAddress: 0.0.0.0"),
+        (f"metricsBindAddress: '0.0.0.0:{'9' * 5000}'", "metricsBindAddress: ''"),
         ("metricsBindAddress: 0.0.0.0:99999", "metricsBindAddress: 0.0.0.0:10249"),
         ("healthzBindAddress: foo", "healthzBindAddress: '[::1]:10256'"),
         ("clusterCIDR: 10.42.0.0", "clusterCIDR: 10.42.0.0/16"),
