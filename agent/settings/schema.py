@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
-from agent.guide.files import POD_SECURITY_ADMISSION
+from agent.guide.files import AUDIT_POLICY, NETWORK_POLICIES, POD_SECURITY_ADMISSION, POD_SECURITY_POLICIES
 from agent.guide.k3s_options import SECCOMP_DEFAULT
 from agent.k3s.paths import DEFAULT_DATA_DIR, NETWORK_LEASES
 from agent.model import ON_SERVERS, SERVERS, Applies, FileMode, Role, StrEnum, VersionRange
@@ -186,6 +186,7 @@ class Settings(Value):
         " encryption if the server starts a new cluster, and never changes it for an existing datastore. `leave`"
         " does not set the option.",
         default=SecretsEncryption.AUTO,
+        applies=ON_SERVERS,
         example="auto",
     )
     terminated_pod_gc_threshold: int | None = _setting(
@@ -194,6 +195,7 @@ class Settings(Value):
         "Number of terminated pods that can exist before the oldest are deleted.",
         "the guide's value for the K3s version",
         default=None,
+        applies=ON_SERVERS,
         example="100",
     )
     audit_policy_file: PurePosixPath | None = _setting(
@@ -202,6 +204,7 @@ class Settings(Value):
         "A file with the site's own audit policy (audit.k8s.io/v1). apply copies it to the path that K3s reads.",
         "the guide's policy, which logs the metadata of every request",
         default=None,
+        applies=AUDIT_POLICY.applies,
         example="/etc/k3s-harden/audit-policy.yaml",
     )
     audit_max_age: int | None = _setting(
@@ -210,6 +213,7 @@ class Settings(Value):
         "How long old audit logs are kept. The benchmark requires 30 or more.",
         "the guide's value",
         default=None,
+        applies=AUDIT_POLICY.applies,
         example="60",
     )
     audit_max_backups: int | None = _setting(
@@ -218,6 +222,7 @@ class Settings(Value):
         "Number of old audit logs that are kept. The benchmark requires 10 or more.",
         "the guide's value",
         default=None,
+        applies=AUDIT_POLICY.applies,
         example="20",
     )
     audit_max_size: int | None = _setting(
@@ -226,6 +231,7 @@ class Settings(Value):
         "Size at which an audit log is rotated. The benchmark requires 100 or more.",
         "the guide's value",
         default=None,
+        applies=AUDIT_POLICY.applies,
         example="200",
     )
     network_policy_namespaces: tuple[str, ...] = _setting(
@@ -234,6 +240,7 @@ class Settings(Value):
         "Additional namespaces that get the guide's NetworkPolicy: pods accept traffic only from their own"
         " namespace. Each namespace must exist, or K3s reapplies all its manifests every 15 seconds.",
         default=(),
+        applies=NETWORK_POLICIES.applies,
         example="[shop, billing]",
     )
     exempt_namespaces: tuple[str, ...] = _setting(
@@ -241,6 +248,7 @@ class Settings(Value):
         NAMESPACES,
         "Additional namespaces that Pod Security admission does not check. For K3s v1.25 and newer.",
         default=(),
+        applies=POD_SECURITY_ADMISSION.applies,
         example="[storage-system]",
     )
     exempt_rancher: bool = _setting(
@@ -250,6 +258,7 @@ class Settings(Value):
         " longhorn-system, as Rancher's sample does. false exempts only those of the K3s project's own guide:"
         " kube-system and compliance-operator-system. For K3s v1.25 and newer.",
         default=True,
+        applies=POD_SECURITY_ADMISSION.applies,
         example="true",
     )
     cis_operator_namespace: bool = _setting(
@@ -258,6 +267,7 @@ class Settings(Value):
         "Whether the namespace cis-operator-system exists. If so, apply creates the guide's RoleBinding in it. For"
         " K3s v1.24 and older.",
         default=False,
+        applies=POD_SECURITY_POLICIES.applies,
         example="false",
     )
     profile: Profile = _setting(
@@ -334,6 +344,7 @@ class Settings(Value):
         " mode. `leave` does not change the mode: a certificate is not secret.",
         _LEAVE,
         default=None,
+        applies=ON_SERVERS,
         example='"0600"',
     )
     waivers: tuple[SiteWaiver, ...] = _setting(

@@ -43,6 +43,7 @@ _EXAMPLES = (
 _INDENT = "  "
 _BY_HAND = "By hand"
 _PREVIEW = "Command"
+_EXAMPLE = "Example"
 """A command that is not wrapped, because it is pasted."""
 _PROFILE = (
     f"`profile: {{}}` in {settings.DEFAULT_SETTINGS} has the effect of the settings below. A setting in that file"
@@ -132,7 +133,7 @@ def _setting(row: SettingRow, *, is_first: bool) -> _Parts:
         ("Allowed", row.kind.allowed),
         ("Default", row.default),
         ("Applies to", str(row.applies)),
-        ("Example", textwrap.dedent(f"{row.key}: {row.example}") if "." not in row.key else row.line),
+        (_EXAMPLE, textwrap.dedent(f"{row.key}: {row.example}") if "." not in row.key else row.line),
         *_risk(row.key),
     ]
 
@@ -227,8 +228,8 @@ def _lines(parts: _Parts, width: int) -> Iterator[str]:
                 yield from rows(text, width)
                 continue
             for paragraph in text.splitlines():
-                if label == _PREVIEW:
-                    yield f"{_INDENT}{paragraph}"
+                if label in (_PREVIEW, _EXAMPLE):
+                    yield f"{_INDENT}{paragraph}".rstrip()
                 else:
                     yield from _command(paragraph, width) if label == _BY_HAND else wrapped(paragraph, width, _INDENT)
 

@@ -35,6 +35,8 @@ SETTINGS = "settings"
 PROFILES = tuple(profile.value for profile, presets in PRESETS.items() if presets)
 """The topics of the profiles that have presets."""
 
+_SHORTEST_PART = 3
+"""Characters of a part of an ID, such as psa; a shorter one is in too many of them."""
 _LONGEST = 1000
 """Characters that are compared; every name is shorter."""
 
@@ -94,7 +96,7 @@ def similar(text: str) -> list[str]:
         return []
     known = {name.lower().replace("_", "-"): name for name in (*titles(), *sorted(_arguments()), *sorted(_paths()))}
     # A part of an ID ("psa", "maxage") is more likely than a misspelling.
-    inside = [name for key, name in known.items() if part in key][:3]
+    inside = [name for key, name in known.items() if part in key][:3] if len(part) >= _SHORTEST_PART else []
     return inside or [known[key] for key in difflib.get_close_matches(part, known)]
 
 

@@ -45,11 +45,20 @@ def test_render_prints_the_bytes_that_apply_writes(version: str, hardened: Harde
     written = {"sysctl": KERNEL_FILE, "audit-policy": AUDIT, "policy": POLICY, "k3s-config": DROPIN, "psa": PSA}
     for what, path in written.items():
         done = program.run("render", what, "--role", "server", "--k3s-version", version)
-        assert done.code == 0
         if host[path].exists():
-            assert done.stdout == host[path].read_text()
+            assert (done.code, done.stdout) == (0, host[path].read_text())
         else:
             assert (what, version) in {("psa", "1.23"), ("psa", "1.24")}
+            assert (done.code, done.stdout) == (2, "")
+            assert "apply writes it on servers only, v1.25 and newer" in done.stderr
+
+
+@pytest.mark.parametrize("what", ["psa", "audit-policy"])
+def test_a_file_of_servers_is_not_rendered_for_an_agent(what: str, program: LoadedProgram) -> None:
+    """apply does not write it there."""
+    done = program.run("render", what, "--role", "agent")
+    assert (done.code, done.stdout) == (2, "")
+    assert "apply writes it on servers only" in done.stderr
 
 
 def test_render_for_an_agent_has_only_agent_options(hardened: Hardened) -> None:
@@ -76,11 +85,15 @@ def test_the_cluster_for_rancher_has_the_given_release(program: LoadedProgram) -
         assert cluster["spec"]["kubernetesVersion"] == expected
 
 
+OF_SERVERS = {Rendering.PSA, Rendering.AUDIT_POLICY}
+
+
 @pytest.mark.parametrize("what", [*Rendering])
 @pytest.mark.parametrize("role", ["server", "agent", "auto"])
 def test_render_needs_no_host(what: Rendering, role: str, program: LoadedProgram) -> None:
-    """Each document can be printed for each role without an error."""
-    done = program.run("render", what.value, "--role", role, "--k3s-version", "1.24", *options(what))
+    """Each document can be printed without an error, for an agent without those of servers only."""
+    role = "auto" if what in OF_SERVERS and role == "agent" else role
+    done = program.run("render", what.value, "--role", role, "--k3s-version", "1.25", *options(what))
     assert (done.code, done.stderr) == (0, "")
     assert done.stdout.endswith("\n")
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.desired import resources as desired
 from agent.errors import InputError, UsageError
 from agent.guide import manifests
+from agent.guide.files import AUDIT_POLICY, POD_SECURITY_ADMISSION
 from agent.host import Host
 from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.model import NEWEST_KNOWN, Location, Role
@@ -47,11 +48,17 @@ def rendered(
     """Return the document `what`, a key of RENDERERS, for a new host with this role and version.
 
     Reads only the settings file and the files that it names. `download` is for cloud-init, which requires it. Raises
-    InputError if a file is invalid, UsageError if there is no such document.
+    InputError if a file is invalid, UsageError if such a host does not have the document.
     """
     host = Host.real()
     site = override(Settings(), overrides) if settings_file is None else read_settings(host, settings_file, overrides)
     facts = assumed(site.role or Role.SERVER, site.k3s_version or NEWEST_KNOWN, site.data_dir or DEFAULT_DATA_DIR)
+    if what in _FILES and not _FILES[what].applies.to(facts.role, facts.version):
+        raise UsageError(
+            f"cannot render {what} for K3s {facts.version} and role {facts.role}: apply writes it on"
+            f" {_FILES[what].applies}",
+            "pass the --role and --k3s-version of such a host",
+        )
     return RENDERERS[what](_Source(site, facts, host, settings_file, download))
 
 
@@ -118,6 +125,9 @@ def _account_update_pair(_: _Source) -> bytes:
     parts.append(b"chmod +x account_update.sh\n")
     return b"".join(parts)
 
+
+_FILES = {"audit-policy": AUDIT_POLICY, "psa": POD_SECURITY_ADMISSION}
+"""The documents that are a file of some hosts only. A manifest is for the whole cluster."""
 
 RENDERERS: Mapping[str, Callable[[_Source], bytes]] = {
     "sysctl": lambda _: desired.sysctl_file(),

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import re
+from itertools import takewhile
+from textwrap import dedent
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from agent.benchmark.catalogue import CATALOGUE
+from agent.desired.resources import build
 from agent.errors import ExitCode, UsageError
 from agent.findings import KINDS
 from agent.findings.remediations import REMEDIATIONS
 from agent.guide.controls import CONTROLS
+from agent.model import Role, Version
+from agent.node.facts import assumed
+from agent.settings.loading import load
 from agent.settings.profiles import PRESETS, Preset
 from agent.settings.risks import RISKS
-from agent.settings.schema import Profile
+from agent.settings.schema import DEFAULT_SETTINGS, Profile, Settings, rows
 from agent.verbs.explain import explained, listed
 from agent.verbs.topic_names import named
 
 if TYPE_CHECKING:
     from agent.benchmark.control import BenchmarkControl
+    from agent.settings.schema import SettingRow
 
 NAMES = dict.fromkeys((*(control.id for control in CONTROLS), *KINDS, *(row.id for row in CATALOGUE)))
 
@@ -267,3 +275,42 @@ def test_the_explanation_of_a_control_has_the_risk_of_its_setting(control: Bench
     assert "\nBefore you set it\n" in text
     assert f"\n  {risk.command}\n" in text
     assert risk.breaks in " ".join(explained("settings").split())
+
+
+@pytest.mark.parametrize("row", rows(), ids=lambda row: row.key)
+def test_the_example_of_a_setting_can_be_copied(row: SettingRow) -> None:
+    """It keeps its lines and their indentation, also on a narrow terminal."""
+    example = explained(row.key, 40).partition("\nExample\n")[2]
+    lines = list(takewhile(lambda line: line.startswith("  "), example.splitlines()))
+    settings = yaml.safe_load(dedent("\n".join(lines)))
+    for key in row.key.split("."):
+        settings = settings[key]
+    assert settings == yaml.safe_load(row.example)
+
+
+@pytest.mark.parametrize("row", rows(), ids=lambda row: row.key)
+def test_a_setting_without_effect_on_agents_is_one_of_servers(row: SettingRow) -> None:
+    """A setting that changes the files of servers of some version, and those of no agent."""
+    settings = load(f"{row.line if '.' in row.key else f'{row.key}: {row.example}'}\n".encode(), DEFAULT_SETTINGS)
+    changed = {
+        role
+        for role in Role
+        for version in (Version(1, 24, 0), Version(1, 34, 0))
+        if build(settings, assumed(role, version)) != build(Settings(), assumed(role, version))
+    }
+    if changed:
+        assert row.applies.roles == changed
+
+
+@pytest.mark.parametrize("key", ["audit.max-age", "audit.policy-file", "secrets-encryption"])
+def test_a_setting_of_the_api_server_is_one_of_servers(key: str) -> None:
+    """explain says it."""
+    assert "Applies to\n  servers only, " in explained(key)
+
+
+@pytest.mark.parametrize("text", ["3", "e"])
+def test_a_short_text_suggests_nothing(text: str) -> None:
+    """It is a part of many IDs."""
+    with pytest.raises(UsageError) as caught:
+        explained(text)
+    assert caught.value.hint == "run k3s-harden explain for a list"
