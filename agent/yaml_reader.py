@@ -297,7 +297,8 @@ def _refuse_unprintable(text: str, path: PurePosixPath) -> None:
     if unprintable:
         line = text.count("\n", 0, unprintable.start()) + 1
         code = f"U+{ord(unprintable[0]):04X}"
-        raise InputError(Location(path, line), f"the file contains the character {code}, which YAML does not allow")
+        problem = f"the file contains the character {code}, which YAML does not allow"
+        raise InputError(Location(path, line), problem, "remove the character")
 
 
 _DEEPEST_SIMPLE = 10
@@ -446,7 +447,9 @@ class _Builder:
         for event in self._until(yaml.MappingEndEvent):
             key = self._node(event, depth)
             if not isinstance(key, Scalar):
-                raise InputError(Location(self.path, key.line), "a list or a mapping cannot be a key")
+                raise InputError(
+                    Location(self.path, key.line), "a list or a mapping cannot be a key", "use a text as the key"
+                )
             yield KeyValue(key.text, key.line, self._node(next(self.events), depth))
 
     def _until(self, end: type[Event]) -> Iterator[Event]:
@@ -458,7 +461,7 @@ class _Builder:
     def _alias(self, name: str, line: int) -> Node:
         if name not in self.anchors:
             # Also an alias inside the value of its own anchor, which is not complete yet.
-            raise InputError(Location(self.path, line), "an alias has no anchor before it")
+            raise InputError(Location(self.path, line), "an alias has no anchor before it", _ANCHOR)
         node, weight = self.anchors[name]
         self._count(weight, line)
         return node
@@ -477,6 +480,9 @@ def _scalar(event: ScalarEvent, line: int) -> Scalar:
 
 def _line(event: Event) -> int:
     return event.start_mark.line + 1 if event.start_mark else 1
+
+
+_ANCHOR = "put a text that begins with `*` in quotes, or define the anchor before it"
 
 
 class _Mistake(NamedTuple):
@@ -509,7 +515,20 @@ _MISTAKES = (
         is_of_begin=True,
     ),
     _Mistake(
-        ("expected key", "expected <block end>", "expected '-' indicator", "entries are not allowed"),
+        ("expected node content", "expected the node content"),
+        "a value is missing, or a bracket or brace is not closed",
+        "add the value, or close the bracket or brace",
+    ),
+    _Mistake(("maximum nesting depth",), "it nests too deep", "reduce the nesting"),
+    _Mistake(
+        (
+            "expected key",
+            "expected <block end>",
+            "expected '-' indicator",
+            "entries are not allowed",
+            "expected <document start>",
+            "expected '<document start>'",
+        ),
         "the text or its indentation fits no line above",
         "correct the text or its indentation",
     ),

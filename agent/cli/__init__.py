@@ -12,7 +12,7 @@ from agent.cli import commands as _declares_them  # noqa: F401
 from agent.cli import completion
 from agent.cli.plain_words import requested
 from agent.cli.streams import discard_output, open_standard_streams, print_error
-from agent.errors import ExitCode, HardenError, RootRequiredError
+from agent.errors import ExitCode, HardenError, InputError, RootRequiredError
 
 _INTERRUPTED = 130
 """The exit code after Ctrl-C, as in shells and of Typer: 128 and the number of SIGINT."""
@@ -92,7 +92,7 @@ def _fail_to_write(error: OSError) -> NoReturn:
 def _hint(error: HardenError) -> str:
     """Return what to do about an error; for root's verbs, the same command line with sudo."""
     if not isinstance(error, RootRequiredError):
-        return error.hint
+        return error.hint or (f"correct that in {error.location.path}" if isinstance(error, InputError) else "")
     from agent.cli.caller import as_root
 
     return as_root()

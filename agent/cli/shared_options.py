@@ -176,13 +176,13 @@ def cloud_init_download(what: Rendering, url: str | None, sha256: str | None) ->
     if url is None and sha256 is None:
         return None
     if what is not Rendering.CLOUD_INIT:
-        raise UsageError(f"cannot use --url or --sha256 for {what.value}: only cloud-init supports them")
+        raise UsageError(f"cannot use --url or --sha256 for {what.value}: only cloud-init supports them", "omit them")
     if url is None or sha256 is None:
         raise UsageError("cannot use --url without --sha256, or --sha256 without --url", EXAMPLE)
     if not re.fullmatch(r"[a-z]+://[\w.:/?&=%~+@#,-]+", url, re.ASCII):
-        raise UsageError(f"cannot use --url: found {url}, expected a URL without shell characters")
+        raise UsageError(f"cannot use --url: found {url}, expected a URL without shell characters", EXAMPLE)
     if not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
-        raise UsageError(f"cannot use --sha256: found {sha256}, expected 64 hexadecimal digits")
+        raise UsageError(f"cannot use --sha256: found {sha256}, expected 64 hexadecimal digits", EXAMPLE)
     return Download(url, sha256.lower())
 
 
@@ -272,7 +272,8 @@ def account_of_asff(
         given = (("--aws-account", account), ("--aws-region", region), ("--aws-product-arn", product))
         for option, value in given:
             if value is not None:
-                raise UsageError(f"cannot use {option} with --format {output_format.value}: only asff supports it")
+                problem = f"cannot use {option} with --format {output_format.value}: only asff supports it"
+                raise UsageError(problem, f"omit {option}")
         return None
     from agent.present.assessments.asff import account as of_options
 

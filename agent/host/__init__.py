@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from agent.errors import HostError, NotEmptyError, ReadOnlyEnvironmentError, RootRequiredError
 from agent.host.probe import no_processes
 from agent.host.process import SEARCH_PATH, run_nothing
-from agent.host.tree import Tree
+from agent.host.tree import DirectoryEntry, Tree
 from agent.model import (
     Absent,
     DefaultPermissions,
@@ -52,6 +52,7 @@ _HOSTNAME = PurePosixPath("/etc/hostname")
 _IN_EACH_SYSTEM = (PurePosixPath("/etc"), PurePosixPath("/usr"))
 
 _RELABEL_TIMEOUT = 20.0
+_NONE = "the directory does not exist"
 _OUTSIDE = "run this outside of the sandbox or user namespace of this process"
 _LOG_TIMEOUT = 5.0
 
@@ -93,7 +94,9 @@ class Host(Value):
         uid, gid = os.geteuid(), os.getegid()
         opened = Tree("/", uid, gid).enter(PurePosixPath(root))
         if opened is None:
-            raise HostError(f"cannot open {root}: the directory does not exist")
+            there = Tree("/", uid, gid).stat(PurePosixPath(root))
+            found = f"it is a {there.kind}, not a directory" if isinstance(there, DirectoryEntry) else _NONE
+            raise HostError(f"cannot open {root}: {found}")
         return cls(root=root, run=run_nothing, probe=no_processes, now=time.time, uid=uid, gid=gid, opened=opened)
 
     @property

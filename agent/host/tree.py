@@ -59,6 +59,7 @@ _FS_IOC_GETFLAGS = 0x80006601 | _LONG << 16
 _FS_IMMUTABLE_OR_APPEND = 0x10 | 0x20
 
 
+_READABLE = "name an existing regular file that this user can read"
 _ELF = b"\x7fELF"
 """The first bytes of a program: elf(5)."""
 
@@ -267,9 +268,10 @@ class Tree(Root):
         try:
             data = self.read(path)
         except HostError as error:
-            raise InputError(Location(path), error.message) from error
+            problem = error.message.removeprefix(f"cannot read {path}: ")
+            raise InputError(Location(path), problem, hint or _READABLE) from error
         if data is None:
-            raise InputError(Location(path), "the file does not exist", hint)
+            raise InputError(Location(path), "the file does not exist", hint or _READABLE)
         return data
 
     def link_target(self, path: PurePosixPath) -> str | None:

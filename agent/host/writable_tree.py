@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 _INSPECT = "inspect that file, and move it away if it is not needed"
 _FREE = "free space on the file system"
 _FIXES = {
+    errno.EACCES: "run this as root, or as a user who can write there",
     errno.EROFS: "remount the file system read-write",
     errno.ENOSPC: _FREE,
     errno.EDQUOT: _FREE,

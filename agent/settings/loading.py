@@ -94,11 +94,15 @@ def override(settings: Settings, overrides: Overrides) -> Settings:
             changes[row.name] = row.kind.read(node)
         except InvalidValue:
             raise UsageError(
-                f"cannot use --{row.key}: it must be {row.kind.allowed}; found {describe_node(node)}"
+                f"cannot use --{row.key}: it must be {row.kind.allowed}; found {describe_node(node)}", _example(row)
             ) from None
         if placeholder:
-            raise UsageError(f"cannot use --{row.key}: {placeholder}")
+            raise UsageError(f"cannot use --{row.key}: {placeholder}", _example(row))
     return replace(settings, **changes)  # type: ignore[arg-type]  # as in load
+
+
+def _example(row: SettingRow) -> str:
+    return f"omit the option, or pass a value such as --{row.key} {row.example}"
 
 
 class _Loader:

@@ -49,12 +49,15 @@ def target_version(text: str) -> Version:
     except ValueError:
         raise UsageError(
             f"cannot check the version {text!r}: expected one such as v1.{NEWEST_KNOWN.minor}, {NEWEST_KNOWN.family}"
-            f" or v{NEWEST_KNOWN.family}.2+k3s1"
+            f" or v{NEWEST_KNOWN.family}.2+k3s1",
+            "pass the version of K3s that you will install",
         ) from None
     if not OLDEST_COVERED.minor <= target.minor <= NEWEST_KNOWN.minor:
         raise UsageError(
             f"cannot check K3s {shown(target)}: this release knows v{OLDEST_COVERED.family} to v{NEWEST_KNOWN.family}",
-            "upgrade k3s-harden if a newer release exists" if target.minor > NEWEST_KNOWN.minor else "",
+            "upgrade k3s-harden if a newer release exists"
+            if target.minor > NEWEST_KNOWN.minor
+            else "choose one of these",
         )
     return target
 

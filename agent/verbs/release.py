@@ -46,7 +46,7 @@ def release_once(host: Host, named: Sequence[str]) -> Report:
     """
     host.refuse_ordinary_user("release")
     if not host.is_live:
-        raise UsageError("cannot release a start of K3s in a host tree: no service runs in it")
+        raise UsageError("cannot release a start of K3s in a host tree: no service runs in it", "run it on the host")
     guarded = gate.detect(host).dropins
     unknown = sorted(set(named) - guarded.keys())
     if unknown or not guarded:

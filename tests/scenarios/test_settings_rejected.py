@@ -58,7 +58,7 @@ BAD: dict[str, tuple[str | bytes, str, tuple[str, ...]]] = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_invalid_settings_are_rejected_without_changes(name: str, host: HostTree) -> None:
-    """Every verb exits with 2 and prints file, line, key and allowed values to standard error."""
+    """Every verb exits with 2 and prints file, line, key, allowed values and a fix to standard error."""
     content, line, words = BAD[name]
     host.write(SETTINGS, content)
     before = host.stamps()
@@ -68,6 +68,7 @@ def test_invalid_settings_are_rejected_without_changes(name: str, host: HostTree
     for word in words:
         assert word in done.stderr
     assert "Traceback" not in done.stderr
+    assert "\n  fix: " in done.stderr
     assert len(done.stderr) < 4000
     assert host.stamps() == before
     assert host.run("check") == done
@@ -126,7 +127,7 @@ def test_settings_that_are_not_a_regular_file_are_rejected(kind: str, host: Host
         os.mkfifo(host[SETTINGS])
     done = host.run("apply")
     assert done.code == 2
-    assert f"{SETTINGS}: it is a {kind}" in done.stderr
+    assert f"cannot use {SETTINGS}: it is a {kind}, not a regular file\n  fix: " in done.stderr
 
 
 @pytest.mark.parametrize("name", ["unknown-key", "not-yaml"])
@@ -167,6 +168,7 @@ def test_an_audit_policy_that_prevents_the_start_of_k3s_is_rejected(
     assert done.code == 2
     assert f"{POLICY_FILE}{line}" in done.stderr
     assert word in done.stderr
+    assert "\n  fix: " in done.stderr
     assert host.stamps() == before
 
 

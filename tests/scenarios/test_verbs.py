@@ -96,6 +96,9 @@ def test_1_is_for_an_error_with_nothing_changed(host: HostTree) -> None:
         ("check", "--root", "/no/such/directory"),
         ("check", "--root", "/etc/passwd"),
         ("revert", "--role", "server"),
+        ("preflight", "latest"),
+        ("preflight", "1.2"),
+        ("assess", "--baseline", "/no/such/file"),
         ("render",),
         ("render", "everything"),
         ("explain", "no-such-control"),
@@ -106,11 +109,19 @@ def test_1_is_for_an_error_with_nothing_changed(host: HostTree) -> None:
     ids=" ".join,
 )
 def test_2_is_for_invalid_usage(arguments: tuple[str, ...]) -> None:
-    """The error is on standard error without a traceback; standard output is empty."""
+    """The error and its fix are on standard error without a traceback; standard output is empty."""
     done = run(*arguments)
     assert (done.code, done.stdout) == (2, "")
-    assert done.stderr
+    assert "\n  fix: " in done.stderr or not arguments
     assert "Traceback" not in done.stderr
+
+
+def test_a_root_that_is_a_file_is_reported_as_one() -> None:
+    """It exists."""
+    assert (
+        "cannot use --root /etc/passwd: it is a regular file, not a directory\n"
+        in run("check", "--root", "/etc/passwd").stderr
+    )
 
 
 def test_2_is_for_a_host_with_an_unknown_role(host: HostTree) -> None:

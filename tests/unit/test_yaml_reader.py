@@ -295,6 +295,9 @@ def parsed(data: str, loader: object) -> object:
         ("a: 1\nb: {c\n", 2, "a bracket or brace is not closed", "close the bracket or brace"),
         ("a:\n  - b\n c: d\n", 3, "the text or its indentation fits no line above", "correct the text or its"),
         ("a: 1\nb\nc: d\n", 2, "a key has no `:`", "add `:` after the key"),
+        ("a: {\n", 2, "a value is missing, or a bracket or brace is not closed", "add the value, or close the bracket"),
+        ("a: [b, , c]\n", 1, "a value is missing, or a bracket or brace is not closed", "add the value, or close"),
+        ("{a: b} c\n", 1, "the text or its indentation fits no line above", "correct the text or its"),
     ],
 )
 @pytest.mark.parametrize("loader", [yaml.SafeLoader, yaml.CSafeLoader])

@@ -53,6 +53,9 @@ class AwsAccount(NamedTuple):
         return next((name for area, name in _PARTITIONS.items() if self.region.startswith(area)), "aws")
 
 
+_OMIT = "omit it, for the account's own product, or correct it"
+
+
 def account(id_: str | None, region: str | None, product: str | None) -> AwsAccount:
     """Return the account of these options; the default product is the account's own. Raises UsageError."""
     for option, value, pattern, expected in (
@@ -62,17 +65,17 @@ def account(id_: str | None, region: str | None, product: str | None) -> AwsAcco
         if value is None:
             raise UsageError(f"cannot use --format asff without {option}", f"pass {option}, {expected}")
         if not pattern.fullmatch(value) or len(value) > _MOST_OF_REGION:
-            raise UsageError(f"cannot use {option}: found {value}, expected {expected}")
+            raise UsageError(f"cannot use {option}: found {value}, expected {expected}", f"correct {option}")
     found = AwsAccount(id_ or "", region or "", "")
     default = f"arn:{found.partition}:securityhub:{found.region}:{found.id}:product/{found.id}/default"
     if product is None:
         return found._replace(product=default)
     matched = _PRODUCT.fullmatch(product)
     if not matched:
-        raise UsageError(f"cannot use --aws-product-arn: found {product}, expected an ARN such as {default}")
+        raise UsageError(f"cannot use --aws-product-arn: found {product}, expected an ARN such as {default}", _OMIT)
     if matched["region"] != found.region:
         message = f"cannot use --aws-product-arn: its region is {matched['region']}, and --aws-region is {found.region}"
-        raise UsageError(message)
+        raise UsageError(message, _OMIT)
     return found._replace(product=product)
 
 
