@@ -263,7 +263,7 @@ def drift(
     """Report changes since the last assessment.
 
     k3s-harden-check.service runs it. Stores the assessment and its metrics, and prints a line for each change, then the
-    next steps.
+    next steps. The first run prints the result.
     """
     from agent.verbs.assess import assess_host
     from agent.verbs.drift import drift as changes

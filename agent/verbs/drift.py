@@ -23,7 +23,7 @@ from agent.node.gate_units import UNIT
 from agent.node.site_files import read_settings
 from agent.plan import next_steps
 from agent.present.assessments import AssessmentFormat, as_text
-from agent.present.assessments.common import cleaned
+from agent.present.assessments.common import cleaned, result
 from agent.present.assessments.openmetrics import as_openmetrics
 from agent.present.next_steps import addressed
 from agent.present.next_steps import lines as step_lines
@@ -76,7 +76,7 @@ _KEPT = "the API server did not answer, so this is the status of the previous as
 def drift(host: Host, request: Request, assess: Assess, caller: Callable[[], Caller] = Caller) -> Iterator[str]:
     """Assess the host once, and yield a line for each change since the stored assessment, and for each gap in the gate.
 
-    The last lines are the next steps, with commands for `caller`.
+    Then come the next steps, with commands for `caller`, and without a stored assessment the result of this one.
 
     Stores the assessment and its metrics for the next run. With `drift.repair` in the settings, runs apply if it can
     fix a control. With `drift.notify`, notifies the site. If a repair fails, raises its HardenError at the end.
@@ -110,6 +110,8 @@ def drift(host: Host, request: Request, assess: Assess, caller: Callable[[], Cal
     is_late = any(one.finding == UNDELIVERED for one in now.notes)
     yield from notify(host, settings, now, causes)
     _store(host, settings, now, changes, is_late=is_late)
+    if last is None and not problem:
+        yield f"stored this assessment; the next run reports what has changed since: {result(now)}"
     if failure is not None:
         raise failure
 

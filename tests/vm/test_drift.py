@@ -20,7 +20,7 @@ _FIGHT = "/etc/sysctl.d/99-fight.conf"
 
 
 def test_drift_reports_changes_and_repairs_only_with_the_setting(node: Node) -> None:
-    """The first check and a check without a change report nothing. A change is reported with control, value and line.
+    """The first check and a check without a change report no change. A change is reported with control, value and line.
 
     The host is not changed unless `drift.repair` is set.
     """
