@@ -267,7 +267,8 @@ def not_readable(situation: Situation) -> Iterator[Trouble]:
         if error.message in elsewhere:
             continue
         as_root = isinstance(error, AccessDeniedError)
-        fix = "run the command as root" if as_root else error.hint or f"correct this: {error.message}"
+        correct = error.hint or f"remove the cause, or move the file away: {error.message}"
+        fix = "run the command as root" if as_root else correct
         yield Trouble(error.message, remediation=instruction(fix))
 
 

@@ -82,7 +82,7 @@ def written_by_apply(situation: Situation, resource_id: str) -> Remediation:
         return APPLY_WITH_VERSION
     if refusal.edited:
         return Remediation((OwnCommand("apply", ("--force",)),))
-    return Remediation((Instruction(refusal.hint), *APPLY.steps))
+    return Remediation((Instruction(f"{refusal.id}: {refusal.hint}"), *APPLY.steps))
 
 
 class Trouble(NamedTuple):

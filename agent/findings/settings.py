@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.errors import InputError
 from agent.findings.registry import Trouble, about_waiver, finding, instruction, no
-from agent.model import Instruction, Location, Remediation, ShellCommand
+from agent.model import Instruction, Location, OwnCommand, Remediation, ShellCommand
 from agent.report import Level
 from agent.situation import expired_but_applied
 from agent.value import replace
@@ -41,7 +41,9 @@ def recorded_settings_used(situation: Situation) -> Iterator[Trouble]:
         yield Trouble(
             f"{used.problem.message}; the gate uses the settings that were recorded on {used.day}",
             location=location,
-            remediation=instruction(used.problem.hint or "correct the settings, then run check", location),
+            remediation=Remediation(
+                (Instruction(used.problem.hint or "correct the settings", location), OwnCommand("check"))
+            ),
         )
 
 

@@ -325,7 +325,9 @@ def _hints(report: Report, *statuses: ItemStatus) -> dict[str, list[str]]:
     explained = {(one.resource, step) for one in report.findings for step in one.remediation.steps}
     found: dict[str, list[str]] = {}
     for item in report.items:
-        if item.status in statuses and item.hint and (item.id, Instruction(item.hint)) not in explained:
+        texts = (item.hint, f"{item.id}: {item.hint}")
+        is_explained = any((item.id, Instruction(text)) in explained for text in texts)
+        if item.status in statuses and item.hint and not is_explained:
             found.setdefault(item.hint, []).append(item.id)
     return found
 
@@ -368,6 +370,12 @@ def _in_order(
         # After an edit it has to run again.
         if command in given and not any(len(steps) > 1 for steps in applying):
             continue
+        if is_forced:
+            # What the command replaces is moved away before.
+            kept = [need for need in needs if need.remediation.alternative == Remediation((_FORCED,))]
+            moved = {one.step: one for need in kept for one in _edits(need) if one.step not in given}
+            given += moved
+            yield from moved.values()
         if shows_first and OwnCommand(_DIFF) not in given:
             yield NextStep(OwnCommand(_DIFF), _PURPOSES[_DIFF])
         given += [OwnCommand(_DIFF), command, OwnCommand(_APPLY)]

@@ -91,7 +91,9 @@ def _meaning(report: Report) -> str:
     past = _PAST.get(report.verb, "applied")
     return {
         ExitCode.ERROR: "Failed; nothing was changed",
-        ExitCode.NOT_COMPLIANT: f"{past.capitalize()}, but the host is not compliant",
+        ExitCode.NOT_COMPLIANT: f"{past.capitalize()}, but the host is not compliant"
+        if report.has_changed
+        else "Host is not compliant; nothing was changed",
         ExitCode.PARTIAL: f"Partially {past}; see what is left",
         ExitCode.ENVIRONMENT: "Nothing was changed; this environment does not allow it",
     }[code]

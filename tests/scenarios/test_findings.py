@@ -1956,7 +1956,9 @@ CASES = (
         "not-readable",
         both(written(CONFIG, "kubelet-arg:\n  - tls-cert-file=/etc/kubelet\n"), written("/etc/kubelet/a", "")),
         both(written(CONFIG, "kubelet-arg:\n  - tls-cert-file=/etc/kubelet\n"), written("/etc/kubelet", "")),
-        remediation="correct this: cannot read /etc/kubelet: it is a directory, not a regular file",
+        remediation=(
+            "remove the cause, or move the file away: cannot read /etc/kubelet: it is a directory, not a regular file"
+        ),
         cure=lambda host, _: (host["/etc/kubelet"].rename(host["/etc/moved"]), host.write("/etc/kubelet", "")),
     ),
 )

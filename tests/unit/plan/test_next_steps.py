@@ -239,3 +239,19 @@ def test_an_assessment_is_followed_by_what_its_owners_do() -> None:
     after = next_steps.after_assess([fatal], RUNNING, open_by)
     assert [one.step for one in after] == [EDIT, APPLY, OwnCommand("explain", ("c",))]
     assert next_steps.after_assess([], RUNNING, {}) == ()
+
+
+def test_what_is_to_be_kept_is_moved_before_its_file_is_replaced() -> None:
+    """Also if the finding that replaces the file is more urgent than the one that keeps the edit."""
+    move = Instruction("move an intended change to the settings")
+    edited = finding("edited", DIFF, move, alternative=Remediation((FORCE,)))
+    found = (finding("insufficient", FORCE, blocks=True), edited)
+    assert steps("check", findings=found) == [DIFF, move, FORCE]
+
+
+def test_an_item_and_its_finding_have_one_step_with_the_path() -> None:
+    """The reader of the steps does not see which line they belong to."""
+    hint = "inspect it, and move it away if it is not needed"
+    refused = Item("/a", ItemStatus.REFUSED, "is a FIFO", hint)
+    found = finding("unusable", Instruction(f"/a: {hint}"), APPLY, prevents=True)._replace(resource="/a")
+    assert steps("check", refused, findings=(found,)) == [Instruction(f"/a: {hint}"), APPLY]

@@ -67,7 +67,7 @@ CODES = {
     ("diff", 0): "Host is compliant, now and after the next boot",
     ("apply", 0): "Host is compliant",
     ("apply", 1): "Failed; nothing was changed",
-    ("apply", 3): "Applied, but the host is not compliant",
+    ("apply", 3): "Host is not compliant; nothing was changed",
     ("apply", 4): "Partially applied; see what is left",
     ("apply", 6): "Nothing was changed; this environment does not allow it",
     ("revert", 4): "Partially reverted; see what is left",

@@ -296,7 +296,7 @@ def test_a_file_that_is_not_readable_has_a_note(server: Node) -> None:
     path.symlink_to(path.name)
     (notice,) = notices(server)
     assert CONFIG in notice.message
-    assert fix(notice).startswith(f"correct this: cannot read {CONFIG}: ")
+    assert fix(notice).startswith(f"remove the cause, or move the file away: cannot read {CONFIG}: ")
 
 
 def test_a_manual_control_can_be_waived(server: Node) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from agent.errors import ExitCode, HardenError, InputError, UsageError
 from agent.host.process import Completed
-from agent.model import Instruction, Location, Version
+from agent.model import Instruction, Location, OwnCommand, Version
 from agent.settings.schema import Overrides
 from agent.situation import Request
 from agent.value import replace
@@ -371,6 +371,7 @@ def test_the_gate_uses_the_last_valid_settings(node: Node, text: str, problem: s
     finding = only(report, "recorded-settings-used")
     assert problem in finding.message
     assert finding.message.endswith("; the gate uses the settings that were recorded on 2027-01-01")
+    assert finding.remediation.steps[-1] == OwnCommand("check")
     assert "audit-log-maxage=60" in (node.root / "etc/rancher/k3s/config.yaml.d/90-k3s-harden.yaml").read_text()
     for verb in ("check", "apply"):
         with pytest.raises((InputError, UsageError)) as refused:
