@@ -231,7 +231,7 @@ def _observe(
     read = named if own_admission is None else (*named, own_admission)
     contents = _contents(host, [one.path for one in read], unreadable)
     contents.update(_contents(host, nested_files(read, contents), unreadable))
-    kubelet_files, without_content = _kubelet_files(host, host_facts)
+    kubelet_files, without_content = _kubelet_files(host, host_facts, unreadable)
     k3s_files = K3sFiles(
         named_paths=named,
         own_admission=own_admission,
@@ -392,12 +392,19 @@ def _contents(
 
 
 def _kubelet_files(
-    host: Host, host_facts: HostFacts
+    host: Host, host_facts: HostFacts, unreadable: list[HardenError]
 ) -> tuple[tuple[tuple[PurePosixPath, bytes], ...], tuple[PurePosixPath, ...]]:
-    """Return the kubelet's files that K3s does not write, and the paths of its drop-ins that cannot be read."""
+    """Return the kubelet's files that K3s does not write, and the paths of its drop-ins that cannot be read.
+
+    Adds an error to `unreadable` if the directory of the drop-ins cannot be listed.
+    """
     own = host_facts.data_dir / KUBELET_DIRECTORY
     arguments = host_facts.merged_config.component_arguments(Component.KUBELET.config_key)
-    names = [name for name in host.tree.names(own) if name not in _WRITTEN_BY_K3S]
+    try:
+        names = [name for name in host.tree.names(own) if name not in _WRITTEN_BY_K3S]
+    except HostError as error:
+        unreadable.append(error)
+        return (), ()
     if not names and not arguments.keys() & {"config", "config-dir"}:
         return (), ()
     from agent.node import kubelet_files

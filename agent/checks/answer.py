@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.checks.evidence import Cause
 from agent.model import Instruction, OwnCommand, Remediation, StrEnum
 from agent.value import NamedTuple
 
@@ -11,18 +12,23 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from agent.checks.argument_values import Doubt, GivenBy
+    from agent.checks.evidence import Unknown
     from agent.model import Location
 
 UNDETERMINED = "could not be determined"
 """`found` of a check that has no evidence for an answer."""
 
 
+def determined(unknown: Unknown) -> Remediation:
+    """Return the remediation for a file that could not be read. Root has access that this user does not have."""
+    if unknown.cause is Cause.DENIED:
+        return Remediation((OwnCommand("assess"),))
+    return made_readable(unknown.path)
+
+
 def made_readable(path: PurePosixPath, kind: str = "file") -> Remediation:
     """Return the remediation for a file that could not be read, or that is something else."""
     return Remediation((Instruction(f"make {path} a {kind} that root can read"), OwnCommand("assess")))
-
-
-"""Remediation if a check has no answer."""
 
 
 class ControlStatus(StrEnum):

@@ -6,13 +6,13 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.checks import k3s_arguments
-from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, doubtful, made_readable
+from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, determined, doubtful
 from agent.checks.argument_values import GivenBy
 from agent.checks.check import DATA_DIR, Check
-from agent.checks.evidence import Missing, Unknown
+from agent.checks.evidence import Cause, Missing, Unknown
 from agent.guide.k3s_options import ENCRYPTED_FROM_NOW_ON
 from agent.k3s.encryption_configuration import IDENTITY
-from agent.model import Component, Instruction, Location, Remediation, ShellCommand
+from agent.model import Component, Instruction, Location, OwnCommand, Remediation, ShellCommand
 from agent.node.components import not_run
 from agent.node.datastore import Datastore
 
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 _ENCRYPTION = "encryption-provider-config"
 """The API server's argument that names the file."""
+
+_WRITTEN_AGAIN = "restart K3s, which writes {path} again"
+_RESTORED = "restore {path} from a backup"
+"""K3s does not write the encryption configuration again."""
 
 _ENABLE = (
     Instruction("run `k3s secrets-encrypt enable` on one server, because encryption is disabled"),
@@ -51,7 +55,7 @@ class EtcdSetting(Check):
             reason = f"K3s writes {config.path} when it starts etcd, and the file is missing"
             return Answer(ControlStatus.UNKNOWN, "no such file", reason=reason, remediation=node.after_start)
         if isinstance(config, Unknown):
-            return _unknown(config)
+            return _unknown(config, _WRITTEN_AGAIN)
         value = config.values.get(self.key)
         if value is None:
             status = ControlStatus.PASS if self.unset_passes else ControlStatus.FAIL
@@ -124,7 +128,7 @@ class EncryptionProviders(Check):
             reason = f"K3s writes {config.path} when it starts with secrets-encryption, and the file is missing"
             return Answer(ControlStatus.UNKNOWN, "no such file", reason=reason, remediation=node.after_start)
         if isinstance(config, Unknown):
-            return _unknown(config)
+            return _unknown(config, _RESTORED)
         first = config.providers[0] if config.providers else "no provider for Secrets"
         evidence = tuple(Evidence(one, Location(config.path)) for one in config.providers or (first,))
         if first in self.providers:
@@ -168,6 +172,8 @@ def no_etcd(node: AssessedNode) -> Answer:
     switch = node.facts.merged_config.scalar("disable-etcd")
     if switch is not None and node.facts.merged_config.boolean("disable-etcd"):
         return Answer(ControlStatus.NOT_APPLICABLE, reason=f"`disable-etcd` at {switch[1]} disables etcd on this host")
+    if datastore is Datastore.NONE and isinstance(node.evidence.etcd, Unknown):
+        return _unknown(node.evidence.etcd, _WRITTEN_AGAIN)
     if datastore is Datastore.NONE:
         reason = "K3s has not created its datastore yet, so its kind is not known"
         return Answer(ControlStatus.UNKNOWN, "no datastore", reason=reason, remediation=node.after_start)
@@ -184,6 +190,10 @@ def _not_encrypted(option: Given | None, node: AssessedNode) -> Answer:
     return Answer(ControlStatus.FAIL, "Secrets are not encrypted", tuple(evidence))
 
 
-def _unknown(config: Unknown) -> Answer:
+def _unknown(config: Unknown, repair: str) -> Answer:
+    """Return the answer for a configuration that has no values; `repair` corrects its content."""
     evidence = (Evidence(config.reason, Location(config.path)),)
-    return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, config.reason, made_readable(config.path))
+    fix = determined(config)
+    if config.cause is Cause.INVALID:
+        fix = Remediation((Instruction(repair.format(path=config.path)), OwnCommand("assess")))
+    return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, config.reason, fix)

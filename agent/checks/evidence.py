@@ -6,6 +6,7 @@ the parts that a check needs are kept.
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from agent.value import Value
@@ -68,12 +69,21 @@ class AbsentFile(Value):
     """The directories of the path that exist, from the root on."""
 
 
+class Cause(Enum):
+    """Why a file is unknown."""
+
+    DENIED = "the kernel denied access to this user"
+    INVALID = "its content is invalid"
+    OTHER = "it could not be read"
+
+
 class Unknown(Value):
-    """A file that exists, or may exist, and that could not be read."""
+    """A file that exists, or may exist, and that could not be read or has invalid content."""
 
     path: PurePosixPath
     reason: str
     """One line."""
+    cause: Cause = Cause.OTHER
 
 
 class Missing(Value):

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, made_readable
+from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, determined
 from agent.checks.argument_values import GivenBy
 from agent.checks.check import DATA_DIR, Check
 from agent.checks.datastore import no_etcd
@@ -188,7 +188,7 @@ def not_determined(matches: Iterable[Matches]) -> Answer:
         UNDETERMINED,
         tuple(Evidence(one.reason, Location(one.path)) for one in unknown),
         reason=f"{unknown[0].path}: {unknown[0].reason}",
-        remediation=made_readable(unknown[0].path),
+        remediation=determined(unknown[0]),
     )
 
 

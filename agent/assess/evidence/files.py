@@ -6,8 +6,8 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.checks.evidence import AbsentFile, DirectoryAbove, FoundFile, Matches, Unknown
-from agent.errors import HostError
+from agent.checks.evidence import AbsentFile, Cause, DirectoryAbove, FoundFile, Matches, Unknown
+from agent.errors import AccessDeniedError, HostError
 from agent.host.paths import DIRECTORY, REGULAR_FILE, SYMLINK
 from agent.model import Absent, Unreadable
 
@@ -87,7 +87,7 @@ class FileFinder:
         """Yield the file at a path, with all facts that determine access to it."""
         found = self._tree.access(path, self._known)
         if isinstance(found, Unreadable):
-            yield Unknown(path, found.reason)
+            yield _unread(path, found)
         elif self._is_null(path):
             yield AbsentFile(path, self._chain(found))
         elif found.file is None:
@@ -122,7 +122,7 @@ class FileFinder:
     def _at(self, path: PurePosixPath, kind: str) -> Iterator[FoundFile | Unknown]:
         found = self._tree.stat(path)
         if isinstance(found, Unreadable):
-            yield Unknown(path, found.reason)
+            yield _unread(path, found)
         elif not isinstance(found, Absent):
             yield _of_kind(path, found, kind)
         elif self._tree.link_target(path) is not None:
@@ -193,16 +193,21 @@ class FileFinder:
     def _list(self, directory: PurePosixPath) -> tuple[DirectoryEntry | Unknown, ...]:
         try:
             return tuple(
-                Unknown(PurePosixPath(entry.id), entry.reason) if isinstance(entry, Unreadable) else entry
+                _unread(PurePosixPath(entry.id), entry) if isinstance(entry, Unreadable) else entry
                 for entry in self._tree.entries(directory)
             )
         except HostError as error:
-            return (Unknown(directory, error.message),)
+            cause = Cause.DENIED if isinstance(error, AccessDeniedError) else Cause.OTHER
+            return (Unknown(directory, error.message, cause),)
 
 
 def _leads_to(directory: str, parent: str) -> bool:
     """Return whether a directory is the parent or above it."""
     return directory in ("/", parent) or parent.startswith(f"{directory}/")
+
+
+def _unread(path: PurePosixPath, found: Unreadable) -> Unknown:
+    return Unknown(path, found.reason, Cause.DENIED if found.access_denied else Cause.OTHER)
 
 
 def _of_kind(path: PurePosixPath, found: DirectoryEntry, kind: str) -> FoundFile | Unknown:

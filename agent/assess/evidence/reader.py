@@ -9,9 +9,9 @@ import re
 from typing import TYPE_CHECKING, TypeVar
 
 from agent.assess.evidence.files import FileFinder
-from agent.checks.evidence import CollectedEvidence, EncryptionConfiguration, EtcdConfiguration, Missing, Unknown
+from agent.checks.evidence import Cause, CollectedEvidence, EncryptionConfiguration, EtcdConfiguration, Missing, Unknown
 from agent.checks.host_paths import REGISTRIES, paths_on
-from agent.errors import HostError, InputError
+from agent.errors import AccessDeniedError, HostError, InputError
 from agent.k3s import etcd_configuration, kubelet_configuration
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION, providers_of_secrets
 from agent.k3s.etcd_configuration import ETCD_CONFIGURATION
@@ -90,16 +90,16 @@ def _parsed(tree: Tree, path: PurePosixPath, parse: Callable[[bytes], _Parsed]) 
     try:
         return parse(data)
     except InputError as error:
-        return Unknown(path, error.message)
+        return Unknown(path, error.message, Cause.INVALID)
     except ValueError as error:
-        return Unknown(path, f"{path} is not a valid encryption configuration: {error}")
+        return Unknown(path, f"{path} is not a valid encryption configuration: {error}", Cause.INVALID)
 
 
 def _content(tree: Tree, path: PurePosixPath) -> bytes | Missing | Unknown:
     try:
         data = tree.read(path)
     except HostError as error:
-        return Unknown(path, error.message)
+        return Unknown(path, error.message, Cause.DENIED if isinstance(error, AccessDeniedError) else Cause.OTHER)
     if data is not None:
         return data
     is_link = tree.link_target(path) is not None

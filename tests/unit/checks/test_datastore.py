@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from typing import TYPE_CHECKING
@@ -81,6 +82,40 @@ def test_an_invalid_etcd_configuration_is_unknown(server: Node, text: str) -> No
         verdict = server.verdict(name)
         assert (verdict.status, verdict.owner) == (ControlStatus.UNKNOWN, FixOwner.OPERATOR)
         assert seen(verdict)[0][1] == f"{DATA}/{ETCD}"
+
+
+@pytest.mark.parametrize("text", ["", "a: [b", "[]"])
+def test_the_fix_of_an_invalid_file_of_k3s_changes_its_content(server: Node, text: str) -> None:
+    """K3s writes etcd's configuration at each start, and never the encryption configuration again."""
+    server.config("secrets-encryption: true\n")
+    server.path(ETCD).write_text(text)
+    server.path(ENCRYPTION).write_text(text or "{")
+    assert fix(server.verdict("etcd-server-certificate")) == (
+        f"restart K3s, which writes {DATA}/{ETCD} again; then run `sudo k3s-harden assess`"
+    )
+    assert fix(server.verdict("apiserver-encryption-providers")) == (
+        f"restore {DATA}/{ENCRYPTION} from a backup; then run `sudo k3s-harden assess`"
+    )
+
+
+@pytest.mark.root
+def test_an_ordinary_user_gets_a_report_of_what_root_can_read(server: Node) -> None:
+    """Nothing says that K3s has not started, and root has to run the command."""
+    server.path("agent/etc/kubelet.conf.d").mkdir(parents=True, exist_ok=True)
+    for directory in ("agent", "server"):
+        server.path(directory).chmod(0o700)
+    server.root.parent.chmod(0o755)
+    server.assess()  # imports everything that an ordinary user may not be able to read
+    os.seteuid(1000)
+    try:
+        assessment = server.assess()
+    finally:
+        os.seteuid(0)
+    verdicts = {one.control.id: one for one in assessment.verdicts}
+    for control in ("etcd-server-certificate", "etcd-data-permissions", "kubelet-config-permissions"):
+        verdict = verdicts[control]
+        assert (verdict.status, fix(verdict)) == (ControlStatus.UNKNOWN, "sudo k3s-harden assess"), control
+        assert "Permission denied" in verdict.reason
 
 
 def test_the_datastore_is_unknown_before_the_first_start(nodes: Nodes) -> None:
