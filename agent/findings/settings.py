@@ -71,13 +71,13 @@ def expired_waiver_applied(situation: Situation) -> Iterator[Trouble]:
 )
 def waiver_expires_soon(situation: Situation) -> Iterator[Trouble]:
     """A waiver for this host expires within 14 days. Its control then has to be compliant."""
+    scope = replace(situation.waivers.scope, today=situation.today.date)
+    applying = [one for one in situation.waivers.all if scope.applies(one)]
+    if not applying or not situation.today.is_plausible:
+        return
     from datetime import date, timedelta
 
-    if not situation.today.is_plausible:
-        return
-    scope = replace(situation.waivers.scope, today=situation.today.date)
     limit = (date.fromisoformat(situation.today.date) + timedelta(days=_DAYS)).isoformat()
-    applying = [one for one in situation.waivers.all if scope.applies(one)]
     lasting = {one.control for one in applying if not one.expires or one.expires >= limit}
     for waiver in applying:
         if waiver.control not in lasting:
