@@ -43,6 +43,8 @@ _FLOATS = {
 # Compiled on first use: most runs do not need these patterns.
 _INTEGER = r"([-+]?)(?:(0[xX])([0-9a-fA-F]+)|(0[bB])([01]+)|(0[oO]?)([0-7]+)|([1-9][0-9]*|0))"
 _FLOAT = r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+_IN_NUMBERS = frozenset("+-.0123456789abcdefxoABCDEFXO")
+"""The characters of all numbers."""
 _LONGEST_NUMBER = 400
 """Digits: more than any finite float has before its point, and few enough to convert fast."""
 _LONGEST_SHOWN = 60
@@ -254,7 +256,7 @@ def resolve(text: str) -> ScalarValue:
 
 def _number(text: str) -> int | float | None:
     plain = text if text[0] == "." else text.replace("_", "")
-    if len(plain) > _LONGEST_NUMBER:
+    if len(plain) > _LONGEST_NUMBER or not _IN_NUMBERS.issuperset(plain):
         return None
     integer = go_integer(plain)
     # int64, or uint64 without a sign: Go has no larger integers.

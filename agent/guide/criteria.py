@@ -207,10 +207,15 @@ class NotGiven(Criterion):
         return "not set"
 
 
+_LOOPBACK = ("127.0.0.1", "::1")
+
+
 class Loopback(Criterion):
     """An IP address that only the host itself can reach, with or without a port."""
 
     def accepts(self, value: str) -> bool:
+        if value in _LOOPBACK:
+            return True
         octet = r"(?:25[0-5]|2[0-4]\d|1?\d?\d)"
         pattern = rf"127(?:\.{octet}){{3}}(?::\d{{1,5}})?|::1|\[::1\](?::\d{{1,5}})?"
         return re.fullmatch(pattern, value, re.ASCII) is not None

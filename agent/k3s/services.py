@@ -161,6 +161,9 @@ def _substituted(found: Iterable[Word], variables: Mapping[str, Word]) -> Iterat
     Raises ValueError if a quote in such a variable is not closed.
     """
     for word in found:
+        if "$" not in word.text:
+            yield word
+            continue
         whole = re.fullmatch(_VARIABLE_WORD, word.text)
         if whole is None:
             text = re.sub(

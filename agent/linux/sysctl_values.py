@@ -26,6 +26,9 @@ def integer(value: str) -> int | None:
     As proc_dointvec (Linux: kernel/sysctl.c): 0x is hexadecimal, a leading 0 octal, and the text after a blank is
     ignored, so `1 # comment` is 1.
     """
+    if value.isdecimal() and value.isascii() and (value[0] != "0" or value == "0") and len(value) < _LONGEST_NUMBER:
+        number = int(value)  # as most values are; the pattern is compiled at its first use
+        return number if number <= _INT_MAX else None
     match = re.match(r"[ \t\n\v\f\r]*(-?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)(?:[ \t\n]|\Z)", value)
     if match is None or len(match[1] + match[2]) > _LONGEST_NUMBER:
         return None

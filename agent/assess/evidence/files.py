@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -130,7 +129,7 @@ class FileFinder:
 
     def _among(self, pattern: PurePosixPath, kind: str) -> Iterator[FoundFile | Unknown]:
         for path, entry in self._entries(pattern.parent):
-            if path == pattern.parent or fnmatchcase(path.name, pattern.name):
+            if path == pattern.parent or _fits(path.name, pattern.name):
                 yield from self._one(path, entry, kind)
 
     def _below(
@@ -145,7 +144,7 @@ class FileFinder:
         while waiting:
             here, is_linked = waiting.pop()
             for path, entry in self._entries(here):
-                if isinstance(entry, Unknown) or fnmatchcase(path.name, name):
+                if isinstance(entry, Unknown) or _fits(path.name, name):
                     found += self._one(path, entry, kind)
                 if isinstance(entry, Unknown):
                     continue
@@ -199,6 +198,13 @@ class FileFinder:
         except HostError as error:
             cause = Cause.DENIED if isinstance(error, AccessDeniedError) else Cause.OTHER
             return (Unknown(directory, error.message, cause),)
+
+
+def _fits(name: str, pattern: str) -> bool:
+    """Return whether a name matches a pattern that has at most one `*`, and no other wildcard."""
+    start, star, end = pattern.partition("*")
+    is_long_enough = len(name) >= len(start) + len(end)
+    return (is_long_enough and name.startswith(start) and name.endswith(end)) if star else name == pattern
 
 
 def _leads_to(directory: str, parent: str) -> bool:
