@@ -29,7 +29,7 @@ def _as_integers(number: Number) -> tuple[int, ...]:
 
 def _newest_first(control: BenchmarkControl) -> tuple[tuple[int, ...], int]:
     # Benchmarks reuse numbers: a control that the newest dropped follows the one that has its number now.
-    newest = max(control.numbers, key=_AGE.__getitem__)
+    *_, newest = control.numbers
     return _as_integers(control.numbers[newest]), -_AGE[newest]
 
 

@@ -24,6 +24,8 @@ WHY_OWNERSHIP = "The owner of a file can change its mode."
 
 _NAMES = frozenset({"Kubernetes", "Windows"})
 
+_BENCHMARKS = tuple(Benchmark)
+
 
 class Assessed(str, Enum):
     """How a benchmark assesses a control; the letters are those of `numbered`."""
@@ -129,9 +131,9 @@ def _is_a_name(word: str) -> bool:
 def numbered(row: str) -> Mapping[Benchmark, Number]:
     """Parse a control's numbers, one word for each benchmark, oldest first: "1.2.19u"; "-" for none."""
     words = row.split()
-    if len(words) != len(Benchmark):
-        raise ValueError(f"expected a number for each of {len(Benchmark)} benchmarks: {row}")
-    return {benchmark: _number(word) for benchmark, word in zip(Benchmark, words) if word != "-"}
+    if len(words) != len(_BENCHMARKS):
+        raise ValueError(f"expected a number for each of {len(_BENCHMARKS)} benchmarks: {row}")
+    return {benchmark: _number(word) for benchmark, word in zip(_BENCHMARKS, words) if word != "-"}
 
 
 @cache

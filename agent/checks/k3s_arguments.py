@@ -31,7 +31,8 @@ _ENCRYPT = "secrets-encryption"
 
 def default_of(component: Component, name: str, facts: HostFacts) -> Given | None:
     """Return what K3s passes for an argument that the operator does not set; None if it passes nothing."""
-    return next((default(row, facts) for row in in_force(component, facts) if row.name == name), None)
+    rows = (row for row in default_arguments.of(component) if row.name == name)
+    return next((default(row, facts) for row in rows if _is_in_force(row, facts)), None)
 
 
 def option_behind(component: Component, name: str, facts: HostFacts) -> Given | None:
@@ -57,9 +58,11 @@ def by_operator(value: str, location: Location, facts: HostFacts) -> Given:
 
 def in_force(component: Component, facts: HostFacts) -> Iterator[Default]:
     """Yield the defaults that K3s passes to a component on this host."""
-    return (
-        row for row in default_arguments.of(component) if row.in_version(facts.version) and is_met(row.needs, facts)
-    )
+    return (row for row in default_arguments.of(component) if _is_in_force(row, facts))
+
+
+def _is_in_force(row: Default, facts: HostFacts) -> bool:
+    return row.in_version(facts.version) and is_met(row.needs, facts)
 
 
 def is_met(need: Needs | None, facts: HostFacts) -> bool:

@@ -122,7 +122,7 @@ class Host(Value):
             words = [str(logger), "--tag", "k3s-harden", "--priority", "authpriv.warning", "--", message]
             self.run(words, timeout=_LOG_TIMEOUT)
 
-    @property
+    @cached_property
     def tree(self) -> Tree:
         """Return the files of the host."""
         return Tree(self.root, self.uid, self.gid, self.opened)
