@@ -7,7 +7,6 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from agent.host import acl
 from agent.host.paths import kind_of
 from agent.model import FileMode
 from agent.value import Value
@@ -54,6 +53,8 @@ def permitted(directory: int, name: str, path: str, owner: Callable[[os.stat_res
 
 
 def _listed(directory: int, name: str) -> tuple[tuple[str, int, int], ...] | None:
+    from agent.host import acl
+
     descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     try:
         data = acl.read(descriptor)

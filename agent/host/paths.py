@@ -13,7 +13,6 @@ import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
-from agent.host import acl
 from agent.model import FileMode
 from agent.value import NamedTuple, Value
 
@@ -207,6 +206,8 @@ class Root(Value):
         return self._group_access(descriptor, found) if others else ""
 
     def _group_access(self, descriptor: int, found: os.stat_result) -> str:
+        from agent.host import acl
+
         # With an access control list, the bits of the group are its mask: the most that any entry permits.
         try:
             listed = acl.read(descriptor)

@@ -10,7 +10,6 @@ import sys
 from typing import TYPE_CHECKING
 
 from agent.errors import AccessDeniedError, HostError, InputError, LimitError
-from agent.host import acl
 from agent.host.paths import (
     BrokenLink,
     Distrusted,
@@ -129,6 +128,8 @@ class Tree(Root):
 
         Unreadable if the file system does not support access control lists.
         """
+        from agent.host import acl
+
         resource_id = DefaultPermissions(path=path, acl=b"").id
         try:
             with self._resolved(path) as node:
