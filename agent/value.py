@@ -32,7 +32,7 @@ def _with_parameters(
     """Return a function that has these fields as its parameters after the first one."""
     names = (code.co_varnames[0], *fields)
     code = code.replace(co_argcount=len(names), co_nlocals=len(names), co_varnames=names)
-    made = FunctionType(code, globals(), None, tuple(defaults[field] for field in fields if field in defaults))
+    made = FunctionType(code, globals(), None, tuple([defaults[field] for field in fields if field in defaults]))
     made.__qualname__ = name
     return made
 
@@ -86,7 +86,7 @@ if not TYPE_CHECKING:
             return dict(zip(self._fields, self))
 
         def _replace(self, /, **changes: object) -> NamedTuple:
-            return replace(self, **changes)
+            return type(self)(**{**self._asdict(), **changes})
 
 
 @dataclass_transform(frozen_default=True)
