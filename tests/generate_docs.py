@@ -20,6 +20,7 @@ from rich.text import Text
 from typer.main import get_command
 
 from agent import findings
+from agent.benchmark.catalogue import CATALOGUE
 from agent.changes import journal, last_run, notifications, state
 from agent.cli.application import application
 from agent.cli.completion import TOPICS
@@ -27,6 +28,7 @@ from agent.cli.declared import COMMANDS
 from agent.desired import resources as desired
 from agent.errors import ExitCode
 from agent.findings.remediations import REMEDIATIONS
+from agent.guide.controls import CONTROLS
 from agent.guide.files import DIRECTORIES, FILES, DirectoryRow, FileRow
 from agent.guide.k3s_options import ON_REQUEST, OPTIONS
 from agent.guide.sysctls import SYSCTLS
@@ -38,6 +40,7 @@ from agent.node.gate_units import PACKAGED_PROGRAM
 from agent.present import Verbosity
 from agent.present.table import print_to
 from agent.settings import schema as settings
+from agent.settings.known_controls import NAMES
 from agent.settings.profiles import PRESETS
 from agent.settings.risks import RISKS, Risk
 from agent.settings.schema import Overrides, Settings
@@ -509,6 +512,18 @@ def topics() -> str:
     return "".join(f"{name}\n" for name in titles())
 
 
+CONTROL_NAMES_FILE = CHECKOUT.joinpath("agent", *NAMES)
+"""The file of the program with the names of controls that a waiver can have."""
+
+
+def control_names() -> str:
+    """Return the ID of each control of the guide and of the benchmarks, with its numbers, one control per line."""
+    names: dict[str, list[str]] = {control.id: [] for control in CONTROLS}
+    for row in CATALOGUE:
+        names.setdefault(row.id, []).extend(f"{at}/{number.text}" for at, number in row.numbers.items())
+    return "".join(f"{' '.join((name, *dict.fromkeys(numbers)))}\n" for name, numbers in names.items())
+
+
 PICTURE = "images/run.svg"
 PICTURE_WIDTH = 66
 """Columns of the picture, so that a phone shows it in a readable size."""
@@ -529,5 +544,6 @@ _PAGES: Mapping[str, Callable[[], str]] = {
 
 if __name__ == "__main__":
     TOPICS_FILE.write_text(topics(), encoding="utf-8")
+    CONTROL_NAMES_FILE.write_text(control_names(), encoding="utf-8")
     for changed in write(CHECKOUT / "docs"):
         sys.stdout.write(f"wrote {changed.relative_to(CHECKOUT)}\n")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent.errors import InputError
 from agent.k3s import audit_policy
 from agent.model import Absent, Location
-from agent.settings import loading
+from agent.settings import known_controls, loading
 from agent.settings.schema import DEFAULT_SETTINGS
 from agent.value import Value
 
@@ -45,11 +45,16 @@ def read_site(host: Host, path: PurePosixPath | None, overrides: Overrides) -> S
     settings = loading.override(loading.load(data, where), overrides)
     waivers = _file(host, settings.waivers_file, "waivers-file", files)
     policy = _file(host, settings.audit_policy_file, "audit.policy-file", files)
-    return _site(settings, where, waivers, policy, files)
+    site = _site(settings, where, waivers, policy, files)
+    known_controls.require_known(site.waivers)
+    return site
 
 
 def recorded_site(path: PurePosixPath, files: Mapping[PurePosixPath, bytes], overrides: Overrides) -> Site:
-    """Return a site from the content of its files. Raises InputError as read_site does."""
+    """Return a site from the content of its files. Raises InputError as read_site does.
+
+    A waiver for an unknown control has no effect here: the gate of an earlier release has recorded it.
+    """
     settings = loading.override(loading.load(files.get(path), path), overrides)
     named = (settings.waivers_file, settings.audit_policy_file)
     for one in named:
@@ -80,7 +85,9 @@ def read_waivers(host: Host, settings: Settings) -> tuple[SiteWaiver, ...]:
 
     Raises InputError if the file is missing, invalid, or writable by others than root.
     """
-    return _checked_waivers(settings, _file(host, settings.waivers_file, "waivers-file", {}))
+    waivers = _checked_waivers(settings, _file(host, settings.waivers_file, "waivers-file", {}))
+    known_controls.require_known(waivers)
+    return waivers
 
 
 def _checked_policy(settings: Settings, data: bytes | None) -> bytes | None:
@@ -102,7 +109,9 @@ def read_settings(host: Host, path: PurePosixPath | None, overrides: Overrides) 
     `path` is a file of this machine; None is the default file of the host, which may be missing. Raises InputError if
     the file is invalid, writable by others than root, or behind a symlink that leads to nothing.
     """
-    return loading.override(loading.load(_settings_data(host, path), path or DEFAULT_SETTINGS), overrides)
+    settings = loading.override(loading.load(_settings_data(host, path), path or DEFAULT_SETTINGS), overrides)
+    known_controls.require_known(settings.waivers)
+    return settings
 
 
 def _settings_data(host: Host, path: PurePosixPath | None) -> bytes | None:

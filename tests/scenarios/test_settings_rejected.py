@@ -43,6 +43,11 @@ BAD: dict[str, tuple[str | bytes, str, tuple[str, ...]]] = {
     "too-few-processes": ("profile: strict\npod-max-pids: 1\n", ":2", ("`pod-max-pids`", "64 to 4194304")),
     "a-mode-that-is-open": ("cni: {file-permissions: 0640}\n", ":1", ("leave or 0600",)),
     "half-of-a-rate-limit": ("event-rate-limit:\n  qps: 10\n", ":2", ("`burst`",)),
+    "waiver-for-an-unknown-control": (
+        "waivers:\n  - {control: vm.overcomit_memory, reason: the database needs it}\n",
+        ":2",
+        ("unknown control `vm.overcomit_memory`", "did you mean `vm.overcommit_memory`?"),
+    ),
     "not-a-mapping": ("- role\n", ":1", ("must be a mapping",)),
     "two-documents": ("role: server\n---\nrole: agent\n", ":2", ("second document",)),
     "not-yaml": ("role: server\naudit: {\n", ":3", ("not YAML",)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -356,6 +357,7 @@ def test_a_damaged_record_is_reported_and_replaced(node: Node) -> None:
         ("audit: {max-age: 60\n", f"/{SETTINGS}:1"),
         ("audit: {max-agee: 60}\n", f"/{SETTINGS}:1: unknown setting"),
         ("role: agent\n", "cannot treat this host as agent"),
+        ("waivers: [{control: 9.9.9, reason: the database}]\n", f"/{SETTINGS}:1: `waivers`: unknown control `9.9.9`"),
         ("waivers-file: /etc/k3s-harden/none.yaml\n", "/etc/k3s-harden/none.yaml: the file does not exist"),
         ("audit: {policy-file: /etc/hostname}\n", "cannot use /etc/hostname"),
     ],
@@ -430,6 +432,22 @@ def test_the_recorded_waivers_are_used_too(node: Node) -> None:
     report = node.run("gate")
     assert report.exit_code is ExitCode.COMPLIANT
     assert {"recorded-settings-used", "kernel-parameter-waived"} <= kinds(report)
+
+
+def test_recorded_waivers_for_unknown_controls_do_not_block_k3s(node: Node) -> None:
+    """An earlier release accepted and recorded them. The gate reports them after the upgrade."""
+    node.put(SETTINGS, WAIVER.format("2028-01-01"))
+    node.prints(NEWER)
+    node.run("apply")
+    settings, record = node.root / SETTINGS, node.root / RECORD
+    before = settings.read_bytes()
+    after = before.replace(b"vm.overcommit_memory", b"vm.overcomit_memory")
+    settings.write_bytes(after)
+    text = record.read_text().replace(sha256(before).hexdigest(), sha256(after).hexdigest())
+    record.write_text(text.replace("vm.overcommit_memory", "vm.overcomit_memory"))
+    report = node.run("gate")
+    assert report.exit_code is ExitCode.COMPLIANT
+    assert "unknown control `vm.overcomit_memory`" in only(report, "recorded-settings-used").message
 
 
 def test_without_a_record_invalid_settings_block_the_gate(node: Node) -> None:

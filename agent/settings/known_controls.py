@@ -1,0 +1,45 @@
+"""The names of controls that a waiver can have: IDs and CIS numbers of every benchmark."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent import package_data
+from agent.settings.loading import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import PurePosixPath
+
+    from agent.settings.waivers import SiteWaiver
+
+NAMES = ("settings", "control_names.txt")
+"""The generated file of this package with an ID per line, followed by its numbers, such as cis-1.9/1.2.9."""
+
+
+def require_known(waivers: Iterable[SiteWaiver]) -> None:
+    """Raise SettingsError for the waivers of a file whose control does not exist.
+
+    A control of another benchmark than that of the host is known: the host gets that benchmark with another K3s.
+    """
+    unknown: dict[PurePosixPath, list[tuple[int, str]]] = {}
+    known: frozenset[str] | None = None
+    for waiver in waivers:
+        known = _known() if known is None else known
+        if waiver.control not in known:
+            problem = f"`waivers`: unknown control `{waiver.control}`; {_suggestion(waiver.control, known)}"
+            unknown.setdefault(waiver.location.path, []).append((waiver.location.line, problem))
+    for path, errors in unknown.items():
+        raise SettingsError(path, errors)
+
+
+def _known() -> frozenset[str]:
+    names = package_data.read(*NAMES).decode().split()
+    return frozenset((*names, *(name.rpartition("/")[2] for name in names)))
+
+
+def _suggestion(text: str, known: frozenset[str]) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(text, sorted(known), n=1)
+    return f"did you mean `{close[0]}`?" if close else "`k3s-harden explain` lists all controls"
