@@ -123,9 +123,15 @@ def options_to_set(settings: Settings, facts: HostFacts) -> tuple[ExpectedOption
         if option.row.name == ADMISSION_PLUGINS_ARGUMENT:
             if not _required_plugins(option) <= set(_listed(own)):
                 found.append(option._replace(value=_plugins(option.value, own, facts)))
-        elif not own or not option.row.meets.accepts(own[-1].text):
+        elif not own or not option.row.meets.accepts(own[-1].text) or _can_replace(own[-1], facts):
             found.append(option)
     return tuple(found)
+
+
+def _can_replace(value: ConfigValue, facts: HostFacts) -> bool:
+    """Return whether a value names a file at which K3s would exit, and our drop-in overrides the value."""
+    is_later = bool(value.spelling) or facts.overrides_dropin(value.location.path)
+    return value.text in facts.unusable_files and not is_later
 
 
 def operators_plugins(facts: HostFacts) -> tuple[ConfigValue, ...]:

@@ -126,7 +126,8 @@ def admission_configuration_ignored(situation: Situation) -> Iterator[Trouble]:
     """
     values = _admission_configurations(situation)
     if values and values[-1].location.path == situation.facts.dropin_path:
-        yield from (_not_read(situation, value, values) for value in values[:-1])
+        usable = (value for value in values[:-1] if value.text not in situation.facts.unusable_files)
+        yield from (_not_read(situation, value, values) for value in usable)
 
 
 @finding(

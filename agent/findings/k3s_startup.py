@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from agent.desired.dropin_options import (
     ADMISSION_CONFIGURATION_ARGUMENT,
     ADMISSION_PLUGINS_ARGUMENT,
+    API_SERVER_KEY,
     AUDIT_POLICY_ARGUMENT,
 )
 from agent.errors import InputError, LimitError
@@ -25,7 +26,7 @@ from agent.findings.registry import (
 )
 from agent.k3s import admission_configuration, audit_policy
 from agent.k3s.options import SERVER_ONLY_KEYS, TOKEN_FILE_KEYS
-from agent.model import File, Instruction, Location, Remediation, Restart, Role
+from agent.model import File, Instruction, Location, OwnCommand, Remediation, Restart, Role
 from agent.report import Level
 from agent.yaml_reader import BoundsError
 
@@ -187,6 +188,39 @@ def admission_configuration_unusable(situation: Situation) -> Iterator[Trouble]:
     for name, values in needing.items():
         if name not in configured:
             yield _no_configuration(name, values[0])
+
+
+@finding(
+    Level.WARNING,
+    blocks_gate=no("The API server reads the file of the hardening."),
+    prevents_start=no("K3s starts with the file of the hardening, and would not start with that of the operator."),
+)
+def operator_file_replaced(situation: Situation) -> Iterator[Trouble]:
+    """The operator's audit policy or admission configuration is missing or invalid, so K3s uses that of the hardening.
+
+    The drop-in sets the argument after the operator's. When the operator's file is usable, the next apply removes the
+    argument from the drop-in, and K3s reads the operator's file from its next start on.
+    """
+    facts = situation.facts
+    arguments = facts.merged_config.component_arguments(API_SERVER_KEY)
+    for name in (AUDIT_POLICY_ARGUMENT, ADMISSION_CONFIGURATION_ARGUMENT):
+        values = arguments.get(name, ())
+        if not values or values[-1].location.path != facts.dropin_path:
+            continue
+        for value in values[:-1]:
+            if value.text in facts.unusable_files:
+                yield Trouble(
+                    f"K3s uses {values[-1].text} instead of {value.text}: {facts.unusable_files[value.text]}",
+                    found=value.text,
+                    location=value.location,
+                    remediation=Remediation(
+                        (
+                            Instruction(f"create or correct {value.text}, or remove `{name}`", value.location),
+                            OwnCommand("apply"),
+                        ),
+                        restart=Restart.K3S,
+                    ),
+                )
 
 
 @finding(

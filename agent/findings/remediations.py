@@ -42,6 +42,7 @@ REMEDIATIONS = {
     "server-key-on-agent": "remove the option",
     "audit-policy-unusable": _REPAIR,
     "admission-configuration-unusable": _REPAIR,
+    "operator-file-replaced": f"create or correct the file, or remove the argument; then {_APPLY}, and restart K3s",
     "named-file-missing": "create the file, or correct the path",
     "token-file-awaited": "make sure that the file is created before K3s starts",
     "sysctl-overridden": "set the value of the guide, or delete the line",

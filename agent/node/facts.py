@@ -14,6 +14,7 @@ from agent.k3s.services import chosen
 from agent.model import NEWEST_KNOWN, Role, Version
 from agent.node.configuration import Configuration, data_directory, dropin_directory, read_configuration
 from agent.node.datastore import Datastore, detect_datastore, encrypts_secrets
+from agent.node.operator_files import unusable_files
 from agent.node.platform import Platform, detect_platform
 from agent.node.role import role_from_files, role_from_services
 from agent.node.services import installed_units
@@ -61,6 +62,8 @@ class HostFacts(Value):
     """The day of the run that recorded the version, if K3s did not print it."""
     version_printed: PrintedVersion | None = None
     """The version of K3s' program; None if it is not known."""
+    unusable_files: Mapping[str, str] = MappingProxyType({})
+    """What is wrong with the operator's audit policy and admission configuration, by path."""
     version_given: GivenVersion | None = None
     """The version of the settings or of the command line; None if there is none."""
     evidence: tuple[Fact, ...] = ()
@@ -166,6 +169,7 @@ def read(
         version_recorded=known.recorded,
         version_printed=known.printed,
         version_given=given,
+        unusable_files=unusable_files(host, k3s.operator_config, data_dir, known.version),
         evidence=(
             Fact(ROLE, role.value, role_source),
             Fact(K3S_VERSION, str(known.version or f"{NEWEST_KNOWN} assumed"), known.source),

@@ -82,7 +82,9 @@ def hints(entry: Entry) -> list[str]:
 def _meaning(report: Report) -> str:
     code = report.exit_code
     if report.verb == GATE_VERB:
-        return "K3s may start" if report.is_ready else "K3s is blocked"
+        fails = any(one.prevents_start for one in report.findings)
+        released = "The gate does not block K3s, but K3s will not start" if fails else "K3s may start"
+        return released if report.is_ready else "K3s is blocked"
     if not report.writes:
         return "Host is not compliant" if code else "Host is compliant, now and after the next boot"
     if code is ExitCode.COMPLIANT:

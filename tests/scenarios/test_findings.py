@@ -315,6 +315,21 @@ kube-controller-manager-arg:
   - cluster-signing-kubelet-client-key-file=/etc/ca.key
 """
 
+
+def own_files(**files: str) -> Callable[[HostTree], None]:
+    """Return an edit after which the operator names an audit policy and an admission configuration."""
+
+    def edit(host: HostTree) -> None:
+        arguments = "[audit-policy-file=/srv/audit.yaml, admission-control-config-file=/srv/psa.yaml]"
+        host.write(CONFIG, f"kube-apiserver-arg: {arguments}\n", 0o600)
+        for name, source in {"audit": AUDIT, "psa": PSA}.items():
+            text = files.get(name, host[source].read_text())
+            if text:
+                host.write(f"/srv/{name}.yaml", text, 0o600)
+
+    return edit
+
+
 CASES = (
     Case(
         "file-damaged",
@@ -1710,6 +1725,18 @@ CASES = (
         version="1.24",
     ),
     Case(
+        "operator-file-replaced",
+        own_files(audit=""),
+        own_files(),
+        found="/srv/audit.yaml",
+        location=f"{CONFIG}:1",
+        remediation=(
+            f"create or correct /srv/audit.yaml, or remove `audit-policy-file` at {CONFIG}:1; then run"
+            " `k3s-harden apply`; restart K3s"
+        ),
+        cure=lambda host, _: own_files()(host),
+    ),
+    Case(
         "version-assumed",
         asked_for("--role", "server"),
         nothing,
@@ -2039,6 +2066,49 @@ def test_a_compliant_host_has_no_findings(role: str, version: str, hardened: Har
     assert set(seen.items.values()) == {"compliant"}
 
 
+@pytest.mark.parametrize("name", ["audit", "psa"])
+@pytest.mark.parametrize("text", ["", "a: [\n", "apiVersion: v1\nkind: ConfigMap\n", "directory"])
+def test_k3s_keeps_the_file_of_the_hardening_while_that_of_the_operator_is_unusable(
+    name: str, text: str, hardened: Hardened
+) -> None:
+    """K3s starts with it, and would not start with the operator's. apply changes that when the file is usable."""
+    host = hardened()
+    own_files(**{name: "" if text == "directory" else text})(host)
+    file = f"/srv/{name}.yaml"
+    if text == "directory":
+        host[file].mkdir(parents=True)
+    option = "audit-policy-file" if name == "audit" else "admission-control-config-file"
+    source = AUDIT if name == "audit" else PSA
+    assert host.run("apply").code == 0
+    assert f"{option}={source}" in host[DROPIN].read_text()
+    for verb in ("check", "diff", "apply"):
+        seen = host.seen(verb)
+        assert (seen.code, [one.id for one in seen.findings]) == (0, ["operator-file-replaced"])
+    assert "result 0: K3s may start (" in host.run("gate").stdout
+    if text == "directory":
+        host[file].rmdir()
+    host.write(file, host[source].read_text(), 0o600)
+    assert host.run("apply").code == 0
+    assert option not in host[DROPIN].read_text()
+    assert host.seen("check").findings == ()
+
+
+def test_a_new_host_starts_with_the_files_of_the_hardening(host: HostTree) -> None:
+    """The operator's file does not exist yet. Before apply, K3s does not start."""
+    host.write(CONFIG, "kube-apiserver-arg: [audit-policy-file=/srv/audit.yaml]\n", 0o600)
+    assert host.seen("check").only("audit-policy-unusable").prevents_start
+    seen = host.seen("apply")
+    assert (seen.code, [one.id for one in seen.findings]) == (0, ["operator-file-replaced"])
+
+
+def test_an_unusable_file_of_a_later_file_of_the_operator_is_not_replaced(hardened: Hardened) -> None:
+    """The argument of the drop-in would have no effect."""
+    host = hardened()
+    host.write(f"{DROPINS}/95-ops.yaml", "kube-apiserver-arg+: [audit-policy-file=/srv/audit.yaml]\n", 0o600)
+    assert host.seen("check").of("operator-file-replaced") == ()
+    assert host.seen("check").only("audit-policy-unusable").prevents_start
+
+
 LATER_LIST = "kube-apiserver-arg:\n- profiling=false\n"
 
 
@@ -2271,6 +2341,8 @@ def test_the_gate_does_not_block_k3s_if_k3s_fails_by_itself(case: Case, hardened
     assert done.code == 0
     repaired = case.remediation == "k3s-harden apply"
     assert (f"error {case.kind}: K3s does not start: " in done.stdout) is not repaired
+    result = "K3s may start" if repaired else "The gate does not block K3s, but K3s will not start"
+    assert f"result 0: {result} (" in done.stdout
 
 
 @pytest.mark.parametrize(
