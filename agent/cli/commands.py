@@ -130,7 +130,7 @@ def diff(
     Epilog(
         "sudo k3s-harden preflight v1.37",
         READS,
-        success="K3s of that version would start, and apply can do the rest",
+        success="nothing known prevents K3s of that version from starting, and apply can do the rest",
     )
 )
 def preflight(
@@ -157,7 +157,8 @@ def preflight(
 
     Reports whether K3s of another version would start with this host's configuration, what apply would change for it,
     and what else to know. Ends with 3 if it would not start, or if something is left that apply cannot fix. Makes no
-    changes, and does not need the new version. --k3s-version is the current one.
+    changes, and does not need the new version. --k3s-version is the current one. Arguments of components are checked
+    for K3s 1.34 and newer.
     """
     from agent.verbs import preflight as verb
 

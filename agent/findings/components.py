@@ -397,13 +397,23 @@ def component_arguments_not_checked(situation: Situation) -> Iterator[Trouble]:
     """The arguments of components are not checked, because the tables do not describe this version of Kubernetes."""
     if _has_arguments(situation):
         from agent.findings.argument_predictions import is_described, with_arguments
+        from agent.k3s.components.tables import FIRST_MINOR, LAST_MINOR
 
         components = with_arguments(situation.facts)
         if components and not is_described(situation.facts):
             known = situation.facts.version_is_known
+            minor = situation.facts.version.minor
             version = f"version {situation.facts.version}" if known else "an unknown version"
+            fix = WITH_VERSION
+            if known and minor < FIRST_MINOR:
+                fix = (
+                    f"k3s-harden checks arguments of v1.{FIRST_MINOR} to v1.{LAST_MINOR}; compare these with the"
+                    f" reference of the component for Kubernetes v1.{minor}"
+                )
+            elif known:
+                fix = "upgrade k3s-harden if a newer release exists"
             yield Trouble(
                 f"k3s-harden cannot tell whether {' and '.join(components)} of {version} will accept the configured "
                 "arguments",
-                remediation=instruction("update k3s-harden" if known else WITH_VERSION),
+                remediation=instruction(fix),
             )

@@ -67,7 +67,9 @@ REMEDIATIONS = {
     "k3s-option-refused": "remove the option; then restart K3s",
     "k3s-option-invalid": "correct the value; then restart K3s",
     "k3s-option-ignored": "correct or remove the option; then restart K3s",
-    "component-arguments-not-checked": f"update k3s-harden, or {_PASS_VERSION}",
+    "component-arguments-not-checked": (
+        f"compare the arguments with the reference of that version of Kubernetes, or {_PASS_VERSION} if it is unknown"
+    ),
     "k3s-config-not-read": "make the file smaller, or remove drop-ins; then restart K3s",
     "stale-pod-security-policy": f"{_APPLY}, or remove the PodSecurityPolicies before this K3s version starts",
     "selector-matches-no-namespace": "unless you label your namespaces, use the label kubernetes.io/metadata.name",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from agent.report import Fact, Finding, Item, NextStep
 
 MEANINGS = {
-    ExitCode.COMPLIANT: "K3s of that version would start, and apply makes the host compliant",
+    ExitCode.COMPLIANT: "nothing known prevents K3s of that version from starting, and apply makes the host compliant",
     ExitCode.NOT_COMPLIANT: "K3s of that version would not start, or apply cannot make the host compliant",
 }
 """What the exit codes mean for this verb."""

@@ -1103,7 +1103,10 @@ CASES = (
         "component-arguments-not-checked",
         written(CONFIG, "kube-apiserver-arg:\n  - request-timeout=300\n"),
         written(CONFIG, "kubelet-arg+: []\nnode-label: a=b\n"),
-        remediation="update k3s-harden",
+        remediation=(
+            "k3s-harden checks arguments of v1.34 to v1.37; compare these with the reference of the component for"
+            " Kubernetes v1.28"
+        ),
         cure=None,
         version="1.28",
     ),
