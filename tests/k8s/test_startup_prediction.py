@@ -27,6 +27,7 @@ from agent.situation import Request
 from agent.verbs import converge
 from tests.generate_tables import TABLES, Built, flags, flags_table
 from tests.k8s import binaries as programs
+from tests.k8s.namespaces import NAME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,6 +83,14 @@ profiles:
 - schedulerName: a
   plugins: {score: {enabled: [{name: ImageLocality}]}}
   pluginConfig: [{name: NodeResourcesFit, args: {scoringStrategy: {type: MostAllocated}}}]
+"""
+PROXIED = f"""\
+apiVersion: kubeproxy.config.k8s.io/v1alpha1
+kind: KubeProxyConfiguration
+clientConnection: {{kubeconfig: /var/lib/rancher/k3s/agent/kubeproxy.kubeconfig}}
+hostnameOverride: {NAME}
+healthzBindAddress: 127.0.0.1
+conntrack: {{maxPerCore: 0, tcpCloseWaitTimeout: 0s, tcpEstablishedTimeout: 0s}}
 """
 POD = "apiVersion: v1\nkind: Pod\nspec: {volumes: [{name: a, emptyDir: {}}]}\n"
 
@@ -185,6 +194,10 @@ PAIRS = (
             ("schedulerName: a", "schedulerName: ''"),
         )
     ),
+    *(
+        named("config", PROXIED.replace(old, new), PROXIED, component=KUBE_PROXY)
+        for old, new in (("clientConnection", "connection"), ("maxPerCore: 0", "maxPerCore: -1"))
+    ),
     named("encryption-provider-config", ENCRYPTION.replace("Ug==", "UlJS"), ENCRYPTION),
     Pair(
         "component-file-invalid",
@@ -196,6 +209,7 @@ PAIRS = (
         },
         {**given(API_SERVER, "audit-log-path=/var/log/own", f"audit-policy-file={OWN}"), OWN: POLICY},
     ),
+    kubelet_file("cpuManagerPolicy: static\n", "cpuManagerPolicy: static\nreservedSystemCPUs: '0'\n"),
     kubelet_file("maxPods: -1\n", "maxPods: 0\n"),
     kubelet_file("maxPods: '5'\n", "maxPod: '5'\n", "component-file-invalid"),
     kubelet_file("featureGates: {NoSuchGate: true}\n", "featureGates: {NodeSwap: true}\n", "feature-gate-invalid"),
