@@ -387,7 +387,7 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
         numbers=numbered("1.2.30u 1.2.30u 1.2.29u 1.2.28u 1.2.27u 1.2.27M 1.2.27M 1.2.27M 1.2.27M 1.2.27M"),
         check=_argument("encryption-provider-config", Present()),
         why=SECRETS_ENCRYPTION.why,
-        remediation=Remediation((Instruction(SECRETS_ENCRYPTION.by_hand),)),
+        remediation=Remediation((Instruction(SECRETS_ENCRYPTION.by_hand.removesuffix(".")),)),
         guide=SECRETS_ENCRYPTION,
     ),
     _row(

@@ -27,7 +27,7 @@ def _kernel_parameter(row: SysctlRow) -> BenchmarkControl:
         check=KernelParameter(row),
         why=row.why,
         # The guide does not write parameters whose default is compliant; apply does not undo changes by others.
-        remediation=None if row.written else Remediation((Instruction(row.by_hand),)),
+        remediation=None if row.written else Remediation((Instruction(row.by_hand.removesuffix(".")),)),
         guide=row if row.written else None,
         source="kubernetes/kubernetes pkg/kubelet/cm/container_manager_linux.go",
     )

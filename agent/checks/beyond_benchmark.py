@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, made_readable
 from agent.checks.argument_values import GivenBy
 from agent.checks.check import DATA_DIR, Check
+from agent.checks.corrections import removal, restart_of
 from agent.checks.files import below_data_dir
 from agent.guide.sysctls import PARAMETERS_FILE
 from agent.linux.sysctl_values import same_value
@@ -21,7 +22,6 @@ from agent.model import (
     Location,
     OwnCommand,
     Remediation,
-    Restart,
     ShellCommand,
     Sysctl,
     Unreadable,
@@ -154,12 +154,12 @@ class KubeconfigOptions(Check):
         wrong = [(key, value) for key, value in given if not _is_private(key, value.text)]
         shown = tuple(Evidence(f"{key}: {value.text}", value.location) for key, value in wrong or given)
         if wrong:
-            steps = tuple(Instruction(f"remove `{key}`", value.location) for key, value in wrong)
+            steps = tuple(removal(key, value, node.facts) for key, value in wrong)
             return Answer(
                 ControlStatus.FAIL,
                 ", ".join(one.observation for one in shown),
                 shown,
-                remediation=Remediation(steps, restart=Restart.K3S),
+                remediation=Remediation(steps, restart=restart_of((value.location for _, value in wrong), node.facts)),
                 given_by=GivenBy.OPERATOR,
                 is_specific=True,
             )

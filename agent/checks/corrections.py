@@ -5,19 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.checks.argument_values import GivenBy
+from agent.checks.host_paths import is_of_service
 from agent.desired.dropin_options import ADMISSION_PLUGINS_ARGUMENT
 from agent.guide.criteria import Excludes
 from agent.k3s.config import component_argument
 from agent.k3s.kubelet_configuration import as_field
+from agent.k3s.options import VARIABLES
 from agent.k3s.services import OPENRC_DIRECTORY
 from agent.model import Instruction, Location, Remediation, Restart
 from agent.node.facts import RANCHER_DROPIN
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from agent.checks.argument_values import Argument, ArgumentRequirement, Given
     from agent.checks.assessed_node import AssessedNode
+    from agent.k3s.config import ConfigValue
+    from agent.node.facts import HostFacts
 
 
 def corrected(required: ArgumentRequirement, argument: Argument, own: Given | None, node: AssessedNode) -> Remediation:
@@ -32,7 +36,8 @@ def corrected(required: ArgumentRequirement, argument: Argument, own: Given | No
     is_ranchers = node.facts.rancher_managed and any(
         one.location and one.location.path.name == RANCHER_DROPIN for one in wrong
     )
-    restart = Restart.NOT_NEEDED if is_ranchers else _restart(wrong, node)
+    changed = [one.location for one in wrong if one.location]
+    restart = Restart.NOT_NEEDED if is_ranchers else restart_of(changed, node.facts)
     if own is not None and required.criterion.accepts(own.value) and not (keeps_list and better):
         is_default_next = all(one.by is GivenBy.K3S for one in left[-1:])
         default = f" (K3s then sets {own.value})" if is_default_next else ""
@@ -115,8 +120,19 @@ def _settings(
         yield Instruction(f"set `{text}`", one.location)
 
 
-def _restart(changed: Sequence[Given], node: AssessedNode) -> Restart:
+def removal(key: str, value: ConfigValue, facts: HostFacts) -> Instruction:
+    """Return the edit that removes an option, by the name that it has there: of the variable in an environment."""
+    variables = (
+        name
+        for unit in facts.units
+        for name, word in unit.environment.items()
+        if VARIABLES.get(name) == key and word.location == value.location
+    )
+    return Instruction(f"remove `{next(variables, key)}`", value.location)
+
+
+def restart_of(changed: Iterable[Location], facts: HostFacts) -> Restart:
     """Return what has to restart for a change to take effect. systemd reads a unit again only after daemon-reload."""
-    paths = {one.location.path for one in changed if one.location} & node.facts.command_line_files
+    paths = [one.path for one in changed if is_of_service(one.path, facts)]
     is_unit = any(path.parent != OPENRC_DIRECTORY for path in paths)
     return Restart.DAEMON_RELOAD_AND_K3S if is_unit else Restart.K3S

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence
 from agent.checks.argument_values import GivenBy
 from agent.checks.check import DATA_DIR, Check
+from agent.checks.corrections import removal, restart_of
 from agent.checks.evidence import FileQuery
 from agent.checks.files import below_data_dir, not_determined
 from agent.checks.host_paths import SERVICE_FILES, HostPaths, is_of_service, paths_on
@@ -169,7 +170,7 @@ class NoSecretInServices(Check):
         if not units:
             return Answer(ControlStatus.NOT_APPLICABLE, reason="no service starts K3s")
         with_secrets = [
-            (key, value.location)
+            (key, value)
             for key, values in node.facts.merged_config.values.items()
             for value in values
             if HIDDEN in value.text and is_of_service(value.location.path, node.facts)
@@ -179,15 +180,16 @@ class NoSecretInServices(Check):
                 ControlStatus.PASS, "no secret", tuple(Evidence("no secret", Location(one.path)) for one in units)
             )
         target = node.facts.configuration.path
-        steps = [Instruction(f"remove `{key}`", location) for key, location in with_secrets]
+        steps = [removal(key, value, node.facts) for key, value in with_secrets]
         keys = ", ".join(f"`{key}`" for key in dict.fromkeys(key for key, _ in with_secrets))
-        commands = (ShellCommand(f"sudo chmod 0600 {quote(str(target))}"), ShellCommand("sudo systemctl daemon-reload"))
+        restrict = ShellCommand(f"sudo chmod 0600 {quote(str(target))}")
         return Answer(
             ControlStatus.FAIL,
             f"secret in `{with_secrets[0][0]}`, which all users can read",
-            tuple(Evidence(f"secret in `{key}`, which all users can read", at) for key, at in with_secrets),
+            tuple(Evidence(f"secret in `{key}`, which all users can read", one.location) for key, one in with_secrets),
             remediation=Remediation(
-                (*steps, Instruction(f"add {keys} with the value to {target}"), *commands), restart=Restart.K3S
+                (*steps, Instruction(f"add {keys} with the value to {target}"), restrict),
+                restart=restart_of((value.location for _, value in with_secrets), node.facts),
             ),
         )
 

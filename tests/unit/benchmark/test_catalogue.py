@@ -17,7 +17,7 @@ from agent.checks.manual import Manual
 from agent.guide.controls import CONTROLS
 from agent.guide.files import DIRECTORIES
 from agent.guide.sysctls import SYSCTLS
-from agent.model import BOTH_ROLES, SERVERS
+from agent.model import BOTH_ROLES, SERVERS, Instruction
 from tests.unit.benchmark.texts import fix
 
 TOTALS = {
@@ -177,3 +177,9 @@ def test_each_row_has_a_source() -> None:
         repository, _, path = row.source.partition(" ")
         assert repository.count("/") == 1, row.id
         assert "." in path, row.id
+
+
+def test_no_step_of_a_fix_ends_with_a_period() -> None:
+    """Another step can follow in the same sentence."""
+    steps = [step for control in CATALOGUE if control.repair for step in control.repair.steps]
+    assert not [step.text for step in steps if isinstance(step, Instruction) and step.text.endswith(".")]

@@ -10,7 +10,7 @@ from agent.assess.assessment import ControlStatus
 from agent.guide.sysctls import PARAMETERS_FILE
 from agent.model import FixOwner
 from tests.k3s_tree import K3s
-from tests.unit.checks.nodes import DATA, SETTINGS, fix, seen
+from tests.unit.checks.nodes import DATA, SETTINGS, UNIT, fix, seen
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -178,3 +178,9 @@ def test_an_agent_has_no_directories_of_a_server(nodes: Nodes) -> None:
     agent = nodes(K3s(role="agent"))
     assert agent.verdict("server").status is ControlStatus.NOT_APPLICABLE
     assert agent.verdict("vm.overcommit_memory").status is ControlStatus.FAIL
+
+
+def test_the_fix_of_an_option_in_the_environment_has_the_name_of_the_variable(server: Node) -> None:
+    """The line has no other name, and systemd reads an environment file at each start."""
+    server.put(f"{UNIT}.env", "K3S_KUBECONFIG_MODE=644\n")
+    assert fix(server.verdict("k3s-kubeconfig")) == (f"remove `K3S_KUBECONFIG_MODE` at {UNIT}.env:1; restart K3s")

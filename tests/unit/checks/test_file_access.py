@@ -440,9 +440,10 @@ def test_a_secret_in_a_service_fails(node: Node, place: str) -> None:
     verdict = node.verdict("k3s-service-access")
     assert (verdict.status, verdict.found) == (ControlStatus.FAIL, "secret in `token`, which all users can read")
     assert seen(verdict)[0] == ("secret in `token`, which all users can read", at)
+    name = "token" if place == "command" else "K3S_TOKEN"
     assert fix(verdict) == (
-        f"remove `token` at {at}; then add `token` with the value to {CONFIG}; then run `sudo chmod 0600 {CONFIG}`;"
-        " then run `sudo systemctl daemon-reload`; restart K3s"
+        f"remove `{name}` at {at}; then add `token` with the value to {CONFIG}; then run `sudo chmod 0600 {CONFIG}`;"
+        " run `sudo systemctl daemon-reload`; restart K3s"
     )
 
 
@@ -460,6 +461,17 @@ def test_drop_ins_for_several_services_are_checked(nodes: Nodes, top: str, name:
     node.path(f"{top}/{name}/20-token.conf").unlink()
     node.path(f"{top}/{name}").chmod(0o777)
     assert ("0777: others can write it", f"{top}/{name}") in seen(node.verdict("k3s-service-access"))
+
+
+def test_a_secret_in_an_openrc_script_needs_no_systemd(node: Node) -> None:
+    """OpenRC reads a script again at each start."""
+    node.path(UNIT).unlink()
+    node.put("/etc/init.d/k3s", 'command="/usr/local/bin/k3s"\ncommand_args="server --token=abc"\n', 0o755)
+    node.path("/etc/init.d").chmod(0o755)
+    assert fix(node.verdict("k3s-service-access")) == (
+        f"remove `token` at /etc/init.d/k3s:2; then add `token` with the value to {CONFIG}; then run"
+        f" `sudo chmod 0600 {CONFIG}`; restart K3s"
+    )
 
 
 def test_a_secret_in_the_environment_file_of_a_service_passes(node: Node) -> None:
