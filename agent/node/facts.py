@@ -11,10 +11,9 @@ from agent.guide.files import DROPIN_NAME
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
 from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.k3s.services import chosen
-from agent.model import NEWEST_KNOWN, Role, Version
+from agent.model import NEWEST_KNOWN, Component, Role, Version
 from agent.node.configuration import Configuration, data_directory, dropin_directory, read_configuration
 from agent.node.datastore import Datastore, detect_datastore, encrypts_secrets
-from agent.node.operator_files import unusable_files
 from agent.node.platform import Platform, detect_platform
 from agent.node.role import role_from_files, role_from_services
 from agent.node.services import installed_units
@@ -169,7 +168,7 @@ def read(
         version_recorded=known.recorded,
         version_printed=known.printed,
         version_given=given,
-        unusable_files=unusable_files(host, k3s.operator_config, data_dir, known.version),
+        unusable_files=_unusable_files(host, k3s.operator_config, data_dir, known.version),
         evidence=(
             Fact(ROLE, role.value, role_source),
             Fact(K3S_VERSION, str(known.version or f"{NEWEST_KNOWN} assumed"), known.source),
@@ -184,6 +183,16 @@ def read(
             *platform_facts,
         ),
     )
+
+
+def _unusable_files(
+    host: Host, config: MergedConfig, data_dir: PurePosixPath, version: Version | None
+) -> Mapping[str, str]:
+    if not config.component_arguments(Component.API_SERVER.config_key):
+        return {}
+    from agent.node.operator_files import unusable_files  # few hosts need it
+
+    return unusable_files(host, config, data_dir, version)
 
 
 def _rancher_managed(host: Host, settings: Settings, config_path: PurePosixPath) -> tuple[bool, str]:
