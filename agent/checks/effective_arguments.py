@@ -16,6 +16,7 @@ from agent.checks import k3s_arguments, undetermined_arguments
 from agent.checks.answer import made_readable
 from agent.checks.argument_values import Argument, Arguments, Doubt, Given, GivenBy
 from agent.checks.k3s_arguments import PROTECT_KERNEL_DEFAULTS, by_operator, default, in_force, own_option
+from agent.k3s.combined_arguments import COMBINED
 from agent.k3s.config import component_argument, listed
 from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, KUBELET_DEFAULTS_FILE, Channel
 from agent.k3s.kubelet_configuration import (
@@ -32,29 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.node.facts import HostFacts
-
-COMBINED = {
-    Component.API_SERVER: frozenset(
-        {
-            "api-audiences",
-            "authorization-mode",
-            "disable-admission-plugins",
-            "enable-admission-plugins",
-            FEATURE_GATES,
-            "service-account-issuer",
-            "service-account-key-file",
-            "tls-cipher-suites",
-        }
-    ),
-    Component.CONTROLLER_MANAGER: frozenset({"controllers", FEATURE_GATES, "tls-cipher-suites"}),
-    Component.SCHEDULER: frozenset({FEATURE_GATES, "tls-cipher-suites"}),
-    Component.KUBELET: frozenset({FEATURE_GATES, "tls-cipher-suites"}),
-    Component.KUBE_PROXY: frozenset({FEATURE_GATES}),
-}
-"""Arguments whose values a component combines (pflag's StringSlice, StringArray and MapStringBool).
-
-Of any other argument the last value counts.
-"""
 
 
 def effective(component: Component, facts: HostFacts, kubelet: KubeletConfiguration | None = None) -> Arguments:

@@ -87,7 +87,8 @@ def check(
 ) -> None:
     """Check this host against the guide.
 
-    Reports whether the host is compliant, now and after the next boot, and whether K3s would start. Makes no changes.
+    Reports whether the host meets the hardening guide, now and after the next boot, and whether K3s would start. Makes
+    no changes. `assess` reports the controls of the CIS benchmark.
     """
     from agent.verbs import converge
 

@@ -16,6 +16,7 @@ from agent.findings import (  # noqa: F401 - each module declares its kinds
     manifests,
     node,
     overrides,
+    secure_defaults,
     settings,
 )
 from agent.findings.after_run import after_release, after_revert, after_uninstall

@@ -91,6 +91,7 @@ REMEDIATIONS = {
     "restart-needed": "restart the service",
     "list-dropped": "append `+` to the key; then restart K3s",
     "option-overridden": "correct the value, or remove the option; then restart K3s",
+    "secure-default-replaced": "remove the argument, so that K3s sets its default; then restart K3s",
     "network-policies-inert": "remove the option or file, unless your network plugin enforces NetworkPolicies",
     "supervisor-endpoint-anonymous": "remove the option, or let only the cluster's nodes connect to port 6443",
     "event-qps-lowers-limit": "remove the argument, or set it to 50",

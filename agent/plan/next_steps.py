@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from agent.plan.preflight import Preflight
     from agent.report import Entry, Finding, Report
 
-_APPLY, _DIFF, _REVERT = "apply", "diff", "revert"
+_APPLY, _CHECK, _DIFF, _REVERT = "apply", "check", "diff", "revert"
 _FORCE = "--force"
 _FORCED = OwnCommand(_APPLY, (_FORCE,))
 _ONCE_MORE = OwnCommand(_APPLY)
@@ -129,7 +129,7 @@ def _release(version: Version) -> str:
 def of(report: Report, k3s: K3s) -> tuple[NextStep, ...]:
     """Return the next steps after check, diff, apply, or the gate if it blocks K3s."""
     steps = [*_repairs(report, k3s)]
-    if report.exit_code is ExitCode.COMPLIANT and report.verb in (_APPLY, "check") and not k3s.is_elsewhere:
+    if report.exit_code is ExitCode.COMPLIANT and report.verb in (_APPLY, _CHECK) and not k3s.is_elsewhere:
         steps += _after_success(report, k3s)
     return tuple(steps)
 
@@ -171,7 +171,7 @@ def after_release(services: Iterable[str]) -> tuple[NextStep, ...]:
         )
         for one in services
     )
-    return (*starts, NextStep(OwnCommand("check"), "then see what the gate would block, and repair it"))
+    return (*starts, NextStep(OwnCommand(_CHECK), "then see what the gate would block, and repair it"))
 
 
 def after_service_accounts(report: Report) -> tuple[NextStep, ...]:
@@ -260,7 +260,7 @@ class _Need(NamedTuple):
 
 
 def _after_success(report: Report, k3s: K3s) -> Iterator[NextStep]:
-    """Yield how to get K3s running on a compliant host."""
+    """Yield how to get K3s running on a compliant host, and after check what it does not cover."""
     if not k3s.is_installed:
         yield k3s.install()
         if k3s.role is Role.SERVER and report.verb == _APPLY and not k3s.is_tree:
@@ -268,6 +268,8 @@ def _after_success(report: Report, k3s: K3s) -> Iterator[NextStep]:
             yield NextStep(accounts, "disable the tokens of default ServiceAccounts when K3s runs")
     elif not (k3s.runs or k3s.is_tree or any(one.id == "k3s-released" for one in report.findings)):
         yield k3s.start()
+    if report.verb == _CHECK:
+        yield NextStep(OwnCommand("assess"), "check is about the hardening guide; assess the CIS benchmark, too")
 
 
 def _repairs(report: Report, k3s: K3s, again: OwnCommand = _ONCE_MORE) -> Iterator[NextStep]:
@@ -281,7 +283,7 @@ def _repairs(report: Report, k3s: K3s, again: OwnCommand = _ONCE_MORE) -> Iterat
     here = tuple(item for item in report.items if not (by_host and item.blocked_by_environment))
     hints = _hints(replace(report, items=here), ItemStatus.REFUSED, ItemStatus.FAILED)
     if hints.pop(WITH_VERSION, []):
-        verb = report.verb if report.verb in ("check", _DIFF) else _APPLY
+        verb = report.verb if report.verb in (_CHECK, _DIFF) else _APPLY
         purpose = "replace VERSION by the version of K3s, such as 1.34, or set `k3s-version` in the settings"
         # All other problems depend on the version.
         yield NextStep(OwnCommand(verb, ("--k3s-version VERSION",)), purpose)

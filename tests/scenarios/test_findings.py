@@ -133,6 +133,7 @@ POD_SECURITY = (
     "defaults: {enforce: restricted}\n"
 )
 KUBELET_FILE = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
+KUBELET_DROPIN = f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-site.conf"
 OWN_ADMISSION = "kube-apiserver-arg+:\n  - admission-control-config-file=/etc/own.yaml\n"
 LOGS_NOTHING = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: None\n"
 OWN_AUDIT = "kube-apiserver-arg+:\n  - audit-policy-file=/etc/own.yaml\n"
@@ -1234,6 +1235,28 @@ CASES = (
         name="scalar",
     ),
     Case(
+        "secure-default-replaced",
+        written(CONFIG, "kube-apiserver-arg:\n  - anonymous-auth=true\n"),
+        written(CONFIG, "kube-apiserver-arg:\n  - anonymous-auth=false\n"),
+        location=f"{CONFIG}:2",
+        expected="anonymous-auth=false, K3s' default",
+        found="anonymous-auth=true",
+        remediation="remove `anonymous-auth` at {location}; restart K3s",
+        cure=lambda host, _: host[CONFIG].unlink(),
+    ),
+    Case(
+        "secure-default-replaced",
+        written(KUBELET_DROPIN, f"{KUBELET_FILE}authorization:\n  mode: AlwaysAllow\n"),
+        written(KUBELET_DROPIN, f"{KUBELET_FILE}authorization:\n  mode: Webhook\n"),
+        location=f"{KUBELET_DROPIN}:4",
+        expected="authorization-mode=Webhook, K3s' default",
+        found="authorization.mode: AlwaysAllow",
+        remediation="remove `authorization.mode` at {location}; restart K3s",
+        cure=lambda host, _: host[KUBELET_DROPIN].unlink(),
+        role="agent",
+        name="kubelet-file",
+    ),
+    Case(
         "two-admission-configurations",
         both(
             written("/etc/psa.yaml", OWN_PSA),
@@ -2139,6 +2162,52 @@ def test_nothing_is_predicted_that_apply_cannot_change(host: HostTree) -> None:
     host.write(f"{DROPINS}/95-ops.yaml", LATER_LIST, 0o600)
     host.write(SETTINGS, "rancher-managed: true\n")
     assert host.seen("check").of("list-dropped") == ()
+
+
+@pytest.mark.parametrize(
+    ("config", "version", "found"),
+    [
+        ("kube-apiserver-arg: [anonymous-auth]", "1.34", ["anonymous-auth=true"]),
+        ("kube-apiserver-arg: [authorization-mode+=AlwaysAllow]", "1.34", ["authorization-mode=AlwaysAllow"]),
+        (
+            "kube-apiserver-arg: ['authorization-mode=RBAC,AlwaysAllow']",
+            "1.24",
+            ["authorization-mode=RBAC,AlwaysAllow"],
+        ),
+        (
+            "kubelet-arg+: [anonymous_auth=T, read_only_port=10255]",
+            "1.31",
+            ["anonymous_auth=T", "read_only_port=10255"],
+        ),
+        ("kubelet-arg: [authorization-mode-=AlwaysAllow]", "1.34", ["authorization-mode=AlwaysAllow"]),
+        # The value of K3s follows, and the last one counts. Later versions have theirs in a file.
+        ("kubelet-arg: [authorization-mode-=AlwaysAllow]", "1.31", []),
+        ("kubelet-arg: [anonymous-auth=true, anonymous-auth=false]", "1.34", []),
+        ("kube-apiserver-arg: ['authorization-mode=Node,RBAC,Webhook', profiling=true]", "1.34", []),
+        # K3s does not close the port in these versions (k3s-io/k3s #12164).
+        ("kubelet-arg: [read-only-port=10255]", "v1.32.1+k3s1", []),
+        ("disable-agent: true\nkubelet-arg: [anonymous-auth=true]", "1.34", []),
+    ],
+)
+def test_a_replaced_secure_default_is_found_in_each_spelling(
+    config: str, version: str, found: list[str], hardened: Hardened
+) -> None:
+    """The host is compliant with the guide, so K3s starts with the warning."""
+    host = hardened("server", version)
+    host.write(f"{DROPINS}/10-site.yaml", f"{config}\n")
+    host.write(SETTINGS, f"role: server\nk3s-version: {version!r}\n")
+    seen = host.seen("gate")
+    assert [finding.found for finding in seen.of("secure-default-replaced")] == found
+    assert not any(finding.blocks_gate for finding in seen.of("secure-default-replaced"))
+
+
+def test_a_replaced_secure_default_of_the_service_is_found(hardened: Hardened) -> None:
+    """A waiver with the ID of the control of assess accepts it."""
+    host = hardened()
+    host.unit("server", "--kubelet-arg", "anonymous-auth=true", name="k3s")
+    assert host.seen("check").only("secure-default-replaced").location.startswith("/etc/systemd/system/k3s.service:")
+    host.write(SETTINGS, "waivers: [{control: kubelet-anonymous-auth, reason: probes of the site}]\n")
+    assert host.seen("check").of("secure-default-replaced") == ()
 
 
 def test_all_problems_are_in_one_report(hardened: Hardened) -> None:

@@ -290,7 +290,11 @@ def test_check_of_a_tree_recommends_commands_for_that_tree(host: HostTree) -> No
         {
             "text": "on the host that boots from this tree, install K3s",
             "command": "curl -sfL https://get.k3s.io | INSTALL_K3S_CHANNEL=v1.34 sh -",
-        }
+        },
+        {
+            "text": "check is about the hardening guide; assess the CIS benchmark, too",
+            "command": f"k3s-harden assess --root {host.root} --role server --k3s-version 1.34",
+        },
     ]
 
 

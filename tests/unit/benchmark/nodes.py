@@ -19,7 +19,6 @@ from agent.checks.argument_values import GivenBy
 from agent.checks.arguments import ArgumentCheck
 from agent.checks.assessed_node import AssessedNode
 from agent.checks.check import AllOf
-from agent.checks.effective_arguments import COMBINED
 from agent.guide.criteria import (
     AbsolutePath,
     AtLeast,
@@ -32,6 +31,7 @@ from agent.guide.criteria import (
 )
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
 from agent.k3s import default_arguments as k3s_defaults
+from agent.k3s.combined_arguments import COMBINED
 from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, Channel
 from agent.k3s.kubelet_configuration import FEATURE_GATES, KUBELET_FIELDS
 from agent.model import Component, Owner, Role, Version

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.checks.argument_values import Argument, Arguments, Given, GivenBy
-from agent.checks.effective_arguments import COMBINED, effective
+from agent.checks.effective_arguments import effective
 from agent.errors import HostError
+from agent.k3s.combined_arguments import COMBINED
 from agent.k3s.config import ConfigText, merge
 from agent.k3s.default_arguments import KUBELET_DEFAULTS_FILE
 from agent.k3s.kubelet_configuration import KubeletConfiguration, KubeletFile, kubelet_file

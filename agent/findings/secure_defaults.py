@@ -1,0 +1,158 @@
+"""Findings about secure defaults of K3s that the operator's configuration replaces."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.findings.registry import Trouble, edit_of_k3s_config, finding, no
+from agent.guide.criteria import Boolean, Equals, Excludes
+from agent.k3s import default_arguments
+from agent.k3s.config import component_argument
+from agent.k3s.default_arguments import Channel
+from agent.model import Component, Location
+from agent.node.components import not_run
+from agent.report import Level
+from agent.value import NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.guide.criteria import Criterion
+    from agent.k3s.default_arguments import Default
+    from agent.situation import Situation
+
+
+class SecureDefault(NamedTuple):
+    """An argument without which a component authenticates and authorizes all requests."""
+
+    component: Component
+    name: str
+    meets: Criterion
+    """The values that are secure."""
+    effect: str
+    """What the component does with any other value."""
+    control: str
+    """The control of the benchmarks."""
+
+
+SECURE_DEFAULTS = (
+    SecureDefault(
+        Component.API_SERVER,
+        "anonymous-auth",
+        Boolean(expected=False),
+        "accepts requests without credentials",
+        "apiserver-anonymous-auth",
+    ),
+    SecureDefault(
+        Component.API_SERVER,
+        "authorization-mode",
+        Excludes(("AlwaysAllow",)),
+        "allows every request",
+        "apiserver-authorization-not-always-allow",
+    ),
+    SecureDefault(
+        Component.KUBELET,
+        "anonymous-auth",
+        Boolean(expected=False),
+        "accepts requests without credentials",
+        "kubelet-anonymous-auth",
+    ),
+    SecureDefault(
+        Component.KUBELET,
+        "authorization-mode",
+        Excludes(("AlwaysAllow",)),
+        "allows every request, such as to run commands in containers",
+        "kubelet-authorization-mode",
+    ),
+    SecureDefault(
+        Component.KUBELET,
+        "read-only-port",
+        Equals("0"),
+        "serves the pods and metrics of the node without authentication",
+        "kubelet-read-only-port",
+    ),
+)
+
+
+class _Given(NamedTuple):
+    """A value of an argument, from K3s' configuration or from a file of the kubelet."""
+
+    location: Location
+    key: str
+    """The argument or the field, as it is written."""
+    written: str
+
+
+@finding(
+    Level.WARNING,
+    blocks_gate=no("The guide keeps K3s' default, and the operator's configuration asks for another value."),
+    prevents_start=no("The component accepts the value."),
+)
+def secure_default_replaced(situation: Situation) -> Iterator[Trouble]:
+    """The operator's configuration switches off authentication or authorization, which K3s enables by default.
+
+    The guide does not set these arguments, because K3s' defaults are secure. `k3s-harden assess` has all arguments that
+    the benchmarks require. A waiver with the ID of their control there accepts the value.
+    """
+    for row in SECURE_DEFAULTS:
+        default = _default(row, situation)
+        given = _given(row, default, situation) if default is not None else None
+        if given is None or default is None or situation.waivers.covering(row.control) is not None:
+            continue
+        yield Trouble(
+            f"the {row.component} {row.effect}",
+            expected=f"{row.name}={default.value}, K3s' default",
+            found=given.written,
+            location=given.location,
+            remediation=edit_of_k3s_config(f"remove `{given.key}`", given.location),
+        )
+
+
+def _default(row: SecureDefault, situation: Situation) -> Default | None:
+    """Return K3s' own value for the argument if it is secure, and K3s runs the component here."""
+    if not_run(row.component, situation.facts):
+        return None
+    own = (
+        one
+        for one in default_arguments.of(row.component)
+        if one.name == row.name and one.in_version(situation.facts.version) and row.meets.accepts(one.value)
+    )
+    return next(own, None)
+
+
+def _given(row: SecureDefault, default: Default, situation: Situation) -> _Given | None:
+    """Return the value that takes effect in the place of K3s' own, if it is not secure."""
+    config, key = situation.facts.operator_config, row.component.config_key
+    values = config.component_arguments(key).get(row.name, ())
+    if not values:
+        return _in_kubelet_files(row, default, situation)
+    arguments = [component_argument(one.text) for one in config.items(key)]
+    forms = {one.form for one in arguments if one.name == row.name}
+    if row.name not in _combined(row.component):
+        # The value of `name-=x` comes before K3s' own, which the component then uses.
+        values = () if forms == {"-"} and default.channel is Channel.ARGUMENT else values[-1:]
+    weak = next((one for one in values if not row.meets.accepts(one.text)), None)
+    name = weak.spelling or row.name if weak else ""
+    return weak and _Given(weak.location, name, f"{name}={weak.text}")
+
+
+def _combined(component: Component) -> frozenset[str]:
+    from agent.k3s.combined_arguments import COMBINED
+
+    return COMBINED[component]
+
+
+def _in_kubelet_files(row: SecureDefault, default: Default, situation: Situation) -> _Given | None:
+    """Return the value in the last file of the kubelet that has one, if it overrides K3s' own and is not secure."""
+    files = situation.k3s_files.kubelet_files
+    if row.component is not Component.KUBELET or default.channel is not Channel.KUBELET_FILE or not files:
+        return None
+    from agent.k3s.kubelet_configuration import as_field, kubelet_file
+
+    for path, data in reversed(files):
+        value, line = kubelet_file(data, path).settings.get(row.name, (None, 0))
+        if value is not None:
+            field = as_field(row.name, value)
+            given = _Given(Location(path, line), field.partition(":")[0], field)
+            return None if row.meets.accepts(value) else given
+    return None

@@ -1,0 +1,32 @@
+"""The table of secure defaults, compared with the benchmark and with K3s' own arguments."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.benchmark import catalogue
+from agent.checks.arguments import ArgumentCheck
+from agent.findings.secure_defaults import SECURE_DEFAULTS, SecureDefault
+from agent.k3s import default_arguments
+from agent.model import NEWEST_KNOWN, Version
+
+
+@pytest.mark.parametrize("row", SECURE_DEFAULTS, ids=lambda row: f"{row.component}-{row.name}")
+def test_a_row_names_the_control_of_its_argument(row: SecureDefault) -> None:
+    """The control requires the same values, and a waiver for it covers the finding."""
+    (control,) = catalogue.named(row.control)
+    check = control.check
+    assert isinstance(check, ArgumentCheck)
+    assert (check.component, check.name, check.criterion) == (row.component, row.name, row.meets)
+
+
+@pytest.mark.parametrize("minor", range(23, NEWEST_KNOWN.minor + 1))
+@pytest.mark.parametrize("row", SECURE_DEFAULTS, ids=lambda row: f"{row.component}-{row.name}")
+def test_k3s_sets_a_secure_value_in_all_versions(row: SecureDefault, minor: int) -> None:
+    """Otherwise the finding would not apply to the version."""
+    own = [
+        one.value
+        for one in default_arguments.of(row.component)
+        if one.name == row.name and one.in_version(Version(1, minor, 20))
+    ]
+    assert any(map(row.meets.accepts, own))
