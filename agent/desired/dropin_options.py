@@ -17,6 +17,7 @@ from agent.guide.k3s_options import (
 )
 from agent.k3s.admission_plugins import is_unknown
 from agent.k3s.config import listed
+from agent.k3s.encryption_configuration import can_be_enabled_later
 from agent.k3s.go_values import TRUE
 from agent.model import Component, Instruction, Role
 from agent.node.datastore import Datastore
@@ -173,16 +174,24 @@ def encrypts(settings: Settings, facts: HostFacts) -> bool:
     """Return whether the host should have secrets-encryption: always if K3s encrypts, else by the settings.
 
     `auto` enables it if the server starts a new cluster, and keeps it if our drop-in sets it: K3s can be in its first
-    start, with a datastore but no key yet.
+    start, with a datastore but no key yet. `on` enables it, unless this K3s version cannot do that for existing data.
     """
     if facts.encrypts_secrets:
         return True  # K3s reads its key only with this option; without it, no Secret can be read
-    if settings.secrets_encryption is not SecretsEncryption.AUTO:
-        return settings.secrets_encryption is SecretsEncryption.ON
+    if settings.secrets_encryption not in (SecretsEncryption.AUTO, SecretsEncryption.ON):
+        return False
+    if settings.secrets_encryption is SecretsEncryption.ON and not is_encrypted_too_late(facts):
+        return True
     current = facts.merged_config.scalar(SECRETS_ENCRYPTION.key)
     if facts.datastore is Datastore.NONE or current is None or current.location.path != facts.dropin_path:
         return starts_a_cluster(facts)
     return facts.merged_config.boolean(SECRETS_ENCRYPTION.key) is True
+
+
+def is_encrypted_too_late(facts: HostFacts) -> bool:
+    """Return whether this K3s version cannot encrypt Secrets because their datastore on this host exists already."""
+    has_data = facts.datastore in (Datastore.SQLITE, Datastore.ETCD)
+    return has_data and facts.encrypts_secrets is False and not can_be_enabled_later(facts.version)
 
 
 def named_paths(config: MergedConfig, data_dir: PurePosixPath, role: Role = Role.SERVER) -> tuple[NamedPath, ...]:

@@ -9,6 +9,7 @@ from agent.desired.dropin_options import ADMISSION_PLUGINS_ARGUMENT, configured_
 from agent.findings.registry import Trouble, edit_of_k3s_config, finding, instruction, no, removed, yes
 from agent.guide.files import NETWORK_POLICIES
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS, SECRETS_ENCRYPTION
+from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION, release_enabling_later
 from agent.model import Component, Instruction, Location, OwnCommand, Remediation, Role, VersionRange
 from agent.node.datastore import Datastore
 from agent.report import Level
@@ -196,12 +197,18 @@ def event_qps_lowers_limit(situation: Situation) -> Iterator[Trouble]:
 def secrets_not_encrypted(situation: Situation) -> Iterator[Trouble]:
     """Kubernetes secrets are in the datastore in plain text.
 
-    k3s-harden does not enable encryption on a live datastore because that can make its secrets unreadable.
+    k3s-harden does not enable encryption on a live datastore because that can make its secrets unreadable. With
+    `secrets-encryption: on` in the settings it sets the option if this K3s version supports that. The finding remains
+    until K3s has written its encryption configuration with another first provider than identity.
     """
-    facts, settings = situation.facts, situation.settings
-    if facts.role is Role.AGENT or dropin_options.encrypts(settings, facts) or facts.encrypts_secrets is not False:
+    facts, setting = situation.facts, situation.settings.secrets_encryption
+    is_asked = setting is SecretsEncryption.ON or (setting is SecretsEncryption.AUTO and _operator_encrypts(situation))
+    if facts.role is Role.AGENT or facts.encrypts_secrets is not False:
         return
-    if settings.secrets_encryption is not SecretsEncryption.AUTO or _operator_encrypts(situation):
+    if is_asked:
+        yield from _not_yet_encrypted(situation)
+        return
+    if setting is not SecretsEncryption.AUTO or dropin_options.encrypts(situation.settings, facts):
         return
     if facts.joins_a_cluster and facts.datastore is Datastore.NONE:
         yield Trouble(
@@ -212,12 +219,34 @@ def secrets_not_encrypted(situation: Situation) -> Iterator[Trouble]:
         yield Trouble(
             "secrets are not encrypted, and this cluster has data",
             expected="secrets-encryption: true",
-            remediation=Remediation(
-                (
-                    OwnCommand("explain", ("secrets-encryption",)),
-                    Instruction("follow the steps for this K3s version"),
-                )
-            ),
+            remediation=_AS_EXPLAINED,
+        )
+
+
+_AS_EXPLAINED = Remediation(
+    (OwnCommand("explain", ("secrets-encryption",)), Instruction("follow the steps for this K3s version"))
+)
+
+
+def _not_yet_encrypted(situation: Situation) -> Iterator[Trouble]:
+    """Yield the case of a cluster with data whose configuration or settings ask for encryption."""
+    facts = situation.facts
+    location = Location(facts.data_dir / ENCRYPTION_CONFIGURATION)
+    if dropin_options.is_encrypted_too_late(facts):
+        yield Trouble(
+            f"secrets are not encrypted: K3s {facts.version} cannot encrypt those of a cluster that has data",
+            expected=f"{release_enabling_later(facts.version.minor)} or newer",
+            found=str(facts.version),
+            remediation=_AS_EXPLAINED,
+        )
+    # With an external datastore, the file is missing until K3s has started here.
+    elif facts.datastore in (Datastore.SQLITE, Datastore.ETCD) or facts.running_since is not None:
+        yield Trouble(
+            "secrets are not encrypted yet, and this cluster has data",
+            expected="another first provider than identity",
+            found="identity, or no such file",
+            location=location,
+            remediation=_AS_EXPLAINED,
         )
 
 

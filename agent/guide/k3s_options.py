@@ -10,6 +10,7 @@ from agent.guide.cipher_suites import with_long_names
 from agent.guide.control import Control, Origin
 from agent.guide.criteria import AbsolutePath, AtLeast, Boolean, Duration, Includes, SubsetOf
 from agent.guide.files import AUDIT_LOGS, AUDIT_POLICY, POD_SECURITY_ADMISSION
+from agent.k3s.encryption_configuration import FIRST_ENABLING_LATER, release_enabling_later
 from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
 from agent.model import (
     ALL_VERSIONS,
@@ -328,8 +329,9 @@ SECRETS_ENCRYPTION = OptionRow(
     ),
     by_hand=(
         f"For a new cluster, put 'secrets-encryption: true' into {K3S_CONFIG_FILE} before the first start of K3s. For a"
-        " cluster that has data, K3s supports this only from its releases of January 2026 on (v1.32.11+k3s3,"
-        " v1.33.7+k3s3, v1.34.3+k3s3, v1.35.0+k3s3): upgrade an older one first. Then take a snapshot of the datastore;"
+        " cluster that has data, K3s supports this only from its releases of January 2026 on"
+        f" ({', '.join(release_enabling_later(minor) for minor, _, _ in FIRST_ENABLING_LATER)}): upgrade an older one"
+        " first. Then take a snapshot of the datastore;"
         " run `k3s secrets-encrypt enable` on one server; put that line into the configuration of every server and"
         f" restart each; and {ENCRYPTED_FROM_NOW_ON}."
     ),

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agent.model import Version
+
 ENCRYPTION_CONFIGURATION = "server/cred/encryption-config.json"
 """Path relative to the data directory. K3s writes the file as JSON, and again at each `k3s secrets-encrypt`."""
 
@@ -11,6 +17,32 @@ IDENTITY = "identity"
 _PROVIDERS = frozenset({"aescbc", "aesgcm", IDENTITY, "kms", "secretbox"})
 _ALL_SECRETS = frozenset({"secrets", "secrets.", "*.", "*.*"})
 """Names of Secrets in an EncryptionConfiguration (apiserver.config.k8s.io/v1): the core group has an empty name."""
+
+
+FIRST_ENABLING_LATER = ((32, 11, 3), (33, 7, 3), (34, 3, 3), (35, 0, 3))
+"""The first releases, by minor, patch and build, in which K3s can encrypt the Secrets of a cluster that has data.
+
+(k3s-io/docs, docs/cli/secrets-encrypt.md)
+"""
+
+
+def release_enabling_later(minor: int) -> str:
+    """Return the first release that can encrypt the Secrets of a cluster that has data, near a minor version."""
+    number = next((one for one in FIRST_ENABLING_LATER if one[0] == minor), FIRST_ENABLING_LATER[0])
+    return "v1.{}.{}+k3s{}".format(*number)
+
+
+def can_be_enabled_later(version: Version) -> bool:
+    """Return whether K3s of this version can encrypt the Secrets of a cluster that has data.
+
+    A minor version without its patch has all of its fixes.
+    """
+    build = re.search(r"\+k3s(\d+)", version.build)
+    own = (version.minor, version.patch, int(build[1]) if build else 0)
+    first = next((one for one in FIRST_ENABLING_LATER if one[0] == version.minor), None)
+    if first is None:
+        return own > FIRST_ENABLING_LATER[-1]
+    return own >= first or not version.is_release
 
 
 def providers_of_secrets(data: bytes) -> tuple[str, ...]:

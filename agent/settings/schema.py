@@ -183,7 +183,9 @@ class Settings(Value):
             }
         ),
         "Whether K3s encrypts Secrets in its datastore. The value must be the same on all servers. `auto` enables"
-        " encryption if the server starts a new cluster, and never changes it for an existing datastore. `leave`"
+        " encryption if the server starts a new cluster, and never changes it for an existing datastore. `on` enables"
+        " it for an existing datastore, too, if the K3s version supports that: first follow the steps of `k3s-harden"
+        " explain secrets-encryption`. `leave`"
         " does not set the option.",
         default=SecretsEncryption.AUTO,
         applies=ON_SERVERS,

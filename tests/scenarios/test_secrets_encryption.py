@@ -62,7 +62,10 @@ CASES = (
     Case("sqlite-encrypted", _encrypting(SQLITE, ENCRYPTED), "auto", turned_on=True, warned=False),
     Case("sqlite-encrypted-after-others", _encrypting(SQLITE, AFTER_OTHERS), "auto", turned_on=True, warned=False),
     Case("sqlite-secretbox", _encrypting(SQLITE, SECRETBOX), "auto", turned_on=True, warned=False),
-    Case("sqlite-on", SQLITE, "on", turned_on=True, warned=False),
+    Case("sqlite-on", SQLITE, "on", turned_on=True, warned=True),
+    Case("sqlite-identity-on", _encrypting(SQLITE, NOT_ENCRYPTED), "on", turned_on=True, warned=True),
+    Case("sqlite-encrypted-on", _encrypting(SQLITE, ENCRYPTED), "on", turned_on=True, warned=False),
+    Case("external-on", EXTERNAL, "on", turned_on=True, warned=False),
     Case("etcd-not-encrypted", {ETCD: ""}, "auto", turned_on=False, warned=True),
     Case("etcd-encrypted", _encrypting({ETCD: ""}, ENCRYPTED), "auto", turned_on=True, warned=False),
     Case("external", EXTERNAL, "auto", turned_on=False, warned=True),
@@ -74,6 +77,13 @@ CASES = (
         "auto",
         turned_on=False,
         warned=False,
+    ),
+    Case(
+        "operator-on-identity",
+        _encrypting({**SQLITE, CONFIG: "secrets-encryption: true\n"}, NOT_ENCRYPTED),
+        "auto",
+        turned_on=False,
+        warned=True,
     ),
     Case("operator-off", {CONFIG: "secrets-encryption: false\n"}, "auto", turned_on=True, warned=False),
 )
@@ -92,6 +102,41 @@ def test_encryption_is_enabled_only_if_that_is_safe(case: Case, host: HostTree) 
     assert bool(seen.of("secrets-not-encrypted")) == case.warned
     assert "secrets-encryption: false" not in host[DROPIN].read_text()
     assert host.seen("apply").with_status("changed") == set()
+
+
+@pytest.mark.parametrize(
+    ("version", "turned_on"),
+    [
+        ("v1.24.17+k3s1", False),
+        ("v1.34.2+k3s1", False),
+        ("v1.34.3+k3s1", False),
+        ("v1.34.3+k3s3", True),
+        ("v1.34.4+k3s1", True),
+        ("v1.35.0+k3s1", False),
+        ("v1.36.0+k3s1", True),
+    ],
+)
+def test_on_does_not_enable_what_this_version_does_not_support(
+    version: str, host: HostTree, *, turned_on: bool
+) -> None:
+    """A K3s that starts with its data keeps its configuration, and the warning names the first release."""
+    host.write(SETTINGS, "secrets-encryption: on\n")
+    host.write(STATE_DB, "data", 0o600)
+    host.options = ("--role", "server", "--k3s-version", version)
+    found = host.seen("apply").only("secrets-not-encrypted")
+    assert ("secrets-encryption: true" in host[DROPIN].read_text()) == turned_on
+    assert (f"K3s {version} cannot encrypt" in found.message) != turned_on
+    assert host.seen("check").only("secrets-not-encrypted") == found
+
+
+def test_on_does_not_remove_the_option_from_the_first_start(host: HostTree) -> None:
+    """The datastore of a new cluster can be on disk before the encryption configuration."""
+    host.write(SETTINGS, "secrets-encryption: on\n")
+    host.options = ("--role", "server", "--k3s-version", "v1.34.2+k3s1")
+    assert host.seen("apply").findings == ()
+    host.write(STATE_DB, "data", 0o600)
+    assert host.seen("apply").with_status("changed") == set()
+    assert "secrets-encryption: true" in host[DROPIN].read_text()
 
 
 @pytest.mark.parametrize("provider", [ENCRYPTED, SECRETBOX])
