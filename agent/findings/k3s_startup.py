@@ -52,7 +52,8 @@ _SMALLER = "make it smaller, or merge the files"
 def k3s_config_broken(situation: Situation) -> Iterator[Trouble]:
     """K3s cannot read a file of its configuration.
 
-    The file is not valid YAML, an option has a value of the wrong kind, or something other than a file is in its place.
+    The file is not valid YAML, an option has a value of the wrong kind, or something other than a file is in its place,
+    such as a directory or a symlink that leads to itself.
     """
     for problem in situation.facts.merged_config.startup_problems(situation.facts.role):
         yield Trouble(

@@ -11,7 +11,7 @@ from agent.host.paths import DIRECTORY, FIFO, SOCKET
 from agent.host.tree import MOST_FILES, DirectoryEntry, too_many
 from agent.k3s.config import ConfigText, MergedConfig, has_suffix, merge
 from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
-from agent.model import Location
+from agent.model import Location, Unreadable
 from agent.value import Value
 
 if TYPE_CHECKING:
@@ -103,6 +103,8 @@ class _Reader:
     def _dropins(self, directory: PurePosixPath) -> list[PurePosixPath]:
         """Return the drop-ins in order of their names: dotDFiles skips directories, but not links to directories."""
         kind = self._kind(directory)
+        if kind is None:
+            return []
         if kind not in ("", DIRECTORY):
             self.invalid_files.append(InputError(Location(directory), f"it is a {kind}, expected a directory"))
             return []
@@ -126,6 +128,8 @@ class _Reader:
         if target == "/dev/null":
             return None  # like an empty file
         kind = self._kind(path)
+        if kind is None:
+            return None
         if kind in _NOT_FILES:
             self.invalid_files.append(InputError(Location(path), f"it is a {kind}, expected a regular file"))
             return None
@@ -138,7 +142,13 @@ class _Reader:
             self.broken_links.append(path)
         return data
 
-    def _kind(self, path: PurePosixPath) -> str:
-        """Return the kind of a path's target; empty if it is missing or could not be determined."""
+    def _kind(self, path: PurePosixPath) -> str | None:
+        """Return the kind of a path's target; empty if it is missing or this user may not see it.
+
+        None if K3s exits at the path: it continues only if the error of stat(2) is that the file does not exist.
+        """
         found = self._tree.stat(path)
+        if isinstance(found, Unreadable) and not found.access_denied:
+            self.invalid_files.append(InputError(Location(path), found.reason))
+            return None
         return found.kind if isinstance(found, DirectoryEntry) else ""

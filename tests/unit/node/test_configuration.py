@@ -58,6 +58,24 @@ def test_other_file_types_are_invalid(path: str, make: Callable[[Path], object],
     assert (str(error.location), error.problem) == (f"/{path}", problem)
 
 
+@pytest.mark.parametrize("path", [MAIN, DROPINS, f"{DROPINS}/a.yaml"])
+def test_a_symlink_loop_is_invalid(path: str, tmp_path: Path) -> None:
+    """K3s exits at each error of stat(2) other than that the file does not exist (k3s, pkg/configfilearg/parser.go)."""
+    (tmp_path / path).parent.mkdir(parents=True)
+    (tmp_path / path).symlink_to((tmp_path / path).name)
+    found = read(tmp_path)
+    (error,) = found.invalid_files
+    assert (str(error.location), error.problem) == (f"/{path}", "Too many levels of symbolic links")
+    assert (found.unreadable, found.broken_links) == ((), ())
+
+
+def test_a_configuration_below_a_file_is_invalid(tmp_path: Path) -> None:
+    """The kernel reports that a part of the path is not a directory."""
+    put(tmp_path, "etc/rancher/k3s", "")
+    problems = {str(error.location): error.problem for error in read(tmp_path).invalid_files}
+    assert problems == dict.fromkeys((f"/{MAIN}", f"/{DROPINS}"), "k3s, a regular file")
+
+
 def test_a_broken_link_is_a_problem_only_as_drop_in(tmp_path: Path) -> None:
     """A main file that is a broken link is treated as missing."""
     put(tmp_path, f"{DROPINS}/a.yaml", "debug: true\n")
