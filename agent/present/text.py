@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 _DONE = {
     "apply": ("Host is compliant", "Host is compliant; nothing was changed"),
     "revert": ("Reverted", "Nothing to revert"),
+    "release": ("Released: the next start of K3s passes without the gate", "Nothing to release"),
     "install": ("Installed", "Already installed; nothing was changed"),
     "uninstall": ("Uninstalled", "Nothing to uninstall"),
 }
 """By verb: the result of a run that changed something, and of one that did not."""
-_PAST = {"revert": "reverted", "install": "installed", "uninstall": "uninstalled"}
+_PAST = {"release": "released", "revert": "reverted", "install": "installed", "uninstall": "uninstalled"}
 
 
 def is_compliant(entry: Entry) -> bool:

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from agent.errors import UsageError
+from agent.linux.unit_files import UNIT_DIRECTORIES
 from agent.model import PRIVATE_FILE, Directory, File, FileMode
 from agent.node import gate
 from agent.node.gate import STATE
@@ -42,13 +43,13 @@ def retry_blocked_starts(host: Host) -> tuple[str, ...]:
 def release_once(host: Host, named: Sequence[str]) -> Report:
     """Let K3s start once without its gate, and record the user and the time.
 
-    Raises UsageError for a service without the gate, and HostError for an ordinary user.
+    Raises UsageError for a service that does not exist or has no gate, and HostError for an ordinary user.
     """
     host.refuse_ordinary_user("release")
     if not host.is_live:
         raise UsageError("cannot release a start of K3s in a host tree: no service runs in it", "run it on the host")
-    guarded = gate.detect(host).dropins
-    unknown = sorted(set(named) - guarded.keys())
+    guarded = [service for service in gate.detect(host).dropins if _exists(host, service)]
+    unknown = sorted(set(named) - set(guarded))
     if unknown or not guarded:
         what = unknown[0] if unknown else "K3s"
         names = " or ".join(f"--unit {name}" for name in guarded)
@@ -57,7 +58,7 @@ def release_once(host: Host, named: Sequence[str]) -> Report:
             if guarded
             else "start K3s as usual: no gate blocks it; if it fails, its own log has the reason"
         )
-        raise UsageError(f"cannot release {what}: it has no gate", hint)
+        raise UsageError(f"cannot release {what}: there is no such service with a gate", hint)
     who = host.user
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(host.now()))
     note = f"{who}, {when}\n"
@@ -75,8 +76,12 @@ def release_once(host: Host, named: Sequence[str]) -> Report:
         facts=(Fact("released by", who, when),),
         items=tuple(items),
         findings=(),
-        next_steps=next_steps.after_release(named or tuple(guarded)),
+        next_steps=next_steps.after_release(named or guarded),
     )
+
+
+def _exists(host: Host, service: str) -> bool:
+    return any(host.tree.exists(directory / service) for directory in UNIT_DIRECTORIES)
 
 
 def _file(name: str, content: bytes) -> File:

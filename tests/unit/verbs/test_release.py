@@ -9,7 +9,9 @@ import pytest
 
 from agent.errors import UsageError
 from agent.host.process import Completed
+from agent.model import ShellCommand
 from agent.node.gate_units import DROPIN
+from agent.present.text import result
 from agent.verbs.release import release_once, retry_blocked_starts
 from tests.fake import Programs, fake_host
 
@@ -28,6 +30,7 @@ def guarded(tmp_path: Path) -> Path:
         dropin = tmp_path / f"etc/systemd/system/{service}.service.d/{DROPIN}"
         dropin.parent.mkdir(parents=True)
         dropin.write_text("# k3s-harden@\n")
+        dropin.parent.with_name(f"{service}.service").touch()
     return tmp_path
 
 
@@ -62,10 +65,24 @@ def test_only_the_named_service_is_released(guarded: Path) -> None:
 
 def test_a_service_without_the_gate_cannot_be_released(guarded: Path) -> None:
     """The error lists the services with a gate. No file is written."""
-    with pytest.raises(UsageError, match=r"k3s-west\.service: it has no gate") as caught:
+    with pytest.raises(UsageError, match=r"k3s-west\.service: there is no such service with a gate") as caught:
         release_once(fake_host(guarded, is_live=True), ("k3s-west.service",))
     assert "k3s-east.service" in caught.value.hint
     assert not (guarded / RUN).exists()
+
+
+def test_only_services_that_exist_are_released(guarded: Path) -> None:
+    """install writes drop-ins for both usual services. A file for the other one would let its first start pass."""
+    (guarded / "etc/systemd/system/k3s-agent.service.d").mkdir()
+    (guarded / f"etc/systemd/system/k3s-agent.service.d/{DROPIN}").write_text("# k3s-harden@\n")
+    report = release_once(fake_host(guarded, is_live=True), ())
+    assert {item.id for item in report.items} == {"k3s.service", "k3s-east.service"}
+    restarts = [one.step for one in report.next_steps if isinstance(one.step, ShellCommand)]
+    assert {one.line for one in restarts} == {"sudo systemctl restart k3s", "sudo systemctl restart k3s-east"}
+    assert not (guarded / RUN / "release.k3s-agent").exists()
+    assert result(report) == "Released: the next start of K3s passes without the gate (2 changed)."
+    with pytest.raises(UsageError, match=r"k3s-agent\.service: there is no such service with a gate"):
+        release_once(fake_host(guarded, is_live=True), ("k3s-agent.service",))
 
 
 def test_a_host_tree_has_no_start_to_release(guarded: Path) -> None:
