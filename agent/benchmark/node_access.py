@@ -131,6 +131,14 @@ _ROWS = (
         _AGENT,
     ),
     _Row(
+        "kubelet-config-access",
+        "Only root can change the configuration files of the kubelet",
+        OnlyRoot(host_paths.KUBELET_FILES, directories=host_paths.KUBELET_DIRECTORIES),
+        "They configure how the kubelet authenticates and authorizes clients. Everyone who can write one, or a"
+        " directory on its path, controls the node.",
+        "k3s-io/k3s pkg/daemons/agent/agent.go",
+    ),
+    _Row(
         "cni-config-access",
         "Only root can change the configuration of the container network",
         OnlyRoot((f"{_CNI}/*",), directories=(_CNI,)),

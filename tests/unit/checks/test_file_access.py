@@ -34,6 +34,7 @@ FILES = {
     "encryption-config-access": (f"{DATA}/server/cred/encryption-config.json",),
     "agent-keys-access": (f"{DATA}/agent/serving-kubelet.key",),
     "agent-kubeconfigs-access": (f"{DATA}/agent/kubelet.kubeconfig",),
+    "kubelet-config-access": ("/etc/kubelet/k.yaml", f"{DATA}/agent/etc/kubelet.conf.d/50-site.conf"),
     "cni-config-access": (f"{DATA}/agent/etc/cni/net.d/10-flannel.conflist",),
     "etcd-data-access": (f"{DATA}/server/db/etcd/config", f"{DATA}/server/db/etcd/member/snap/db"),
     "sqlite-data-access": (f"{DATA}/server/db/state.db", f"{DATA}/server/db/state.db-wal"),
@@ -64,6 +65,7 @@ DIRECTORIES = {
     "k3s-config-directory-access": "/etc/rancher/k3s",
     "k3s-config-drop-ins-access": f"{CONFIG}.d",
     "server-credentials-access": f"{DATA}/server/cred",
+    "kubelet-config-access": f"{DATA}/agent/etc/kubelet.conf.d",
     "cni-config-access": f"{DATA}/agent/etc/cni/net.d",
     "etcd-data-access": f"{DATA}/server/db/etcd/member",
     "sqlite-data-access": f"{DATA}/server/db",
@@ -93,7 +95,10 @@ SECRET = frozenset(
 def node(nodes: Nodes) -> Node:
     """Return a server with all files, in directories that everybody can enter."""
     made = nodes(K3s(etcd=True))
-    made.config("kube-apiserver-arg: [audit-log-path=/var/log/k3s/audit.log, audit-policy-file=/etc/audit.yaml]\n")
+    made.config(
+        "kubelet-arg: [config=/etc/kubelet/k.yaml]\n"
+        "kube-apiserver-arg: [audit-log-path=/var/log/k3s/audit.log, audit-policy-file=/etc/audit.yaml]\n"
+    )
     made.put("/etc/audit.yaml", "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n")
     for paths in FILES.values():
         for path in paths:
@@ -172,13 +177,13 @@ def test_a_directory_to_which_others_can_add_files_fails(
     repaired(node, control)
 
 
-@pytest.mark.parametrize("path", ["/", "/etc", "/usr/local", "/usr/local/bin"])
+@pytest.mark.parametrize("path", ["/", "/etc", "/etc/kubelet", "/usr/local", "/usr/local/bin"])
 def test_a_parent_directory_that_others_can_write_fails(node: Node, path: str) -> None:
     """Others could replace the directories below it."""
     for name in ("kubectl", "crictl", "ctr"):
         node.path(f"/usr/local/bin/{name}").symlink_to("k3s")
     node.path(path).chmod(0o777)
-    control = "k3s-config-access" if path == "/etc" else "k3s-binary-access"
+    control = {"/etc": "k3s-config-access", "/etc/kubelet": "kubelet-config-access"}.get(path, "k3s-binary-access")
     verdict = node.verdict(control)
     assert (verdict.status, seen(verdict)[0]) == (ControlStatus.FAIL, ("0777: others can write it", path))
     node.path(path).chmod(0o1777)
