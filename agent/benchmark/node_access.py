@@ -93,9 +93,10 @@ _ROWS = (
     ),
     _Row(
         "k3s-token-access",
-        "Only root can read and change the tokens of the cluster",
+        "Only root can read and change the tokens of the cluster, and the key for its datastore",
         OnlyRoot(host_paths.TOKENS, secret=True),
-        "With a server's token anybody can join a server, and read the certificate authorities and all Secrets.",
+        "With a server's token anybody can join a server, and read the certificate authorities and all Secrets. With"
+        " the key of `datastore-keyfile` anybody can do what K3s can do in an external datastore.",
         "k3s-io/docs docs/cli/token.md",
     ),
     _Row(

@@ -104,7 +104,7 @@ def _kubeconfig(facts: HostFacts) -> Iterator[str]:
 
 def _tokens(facts: HostFacts) -> Iterator[str]:
     yield from ("server/token", "server/node-token", "server/agent-token")
-    yield from filter(None, (_option(key, facts) for key in ("token-file", "agent-token-file")))
+    yield from filter(None, (_option(key, facts) for key in ("token-file", "agent-token-file", "datastore-keyfile")))
 
 
 def _snapshots(facts: HostFacts) -> str:
@@ -175,7 +175,7 @@ CONFIG_DROPIN_DIRECTORY = HostPaths("the directory of these drop-ins", _configur
 CONFIG_WITH_SECRETS = HostPaths("a file that has a secret", _with_secrets)
 REGISTRIES = HostPaths("K3s' configuration of registries", _registries)
 KUBECONFIG = HostPaths("the kubeconfig that K3s writes for its administrator", _kubeconfig)
-TOKENS = HostPaths("the files of K3s' tokens", _tokens)
+TOKENS = HostPaths("the files of K3s' tokens, and the key for its datastore", _tokens)
 SNAPSHOTS = HostPaths("the snapshots of etcd", lambda facts: (f"{_snapshots(facts)}/**",))
 SNAPSHOT_DIRECTORY = HostPaths("the directory of these snapshots", lambda facts: (_snapshots(facts),))
 AUDIT_POLICY = HostPaths("the audit policy", _or_argument("server/audit.yaml", "audit-policy-file"))

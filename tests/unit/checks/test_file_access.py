@@ -373,6 +373,19 @@ def test_a_relative_path_is_unknown(node: Node, text: str, control: str) -> None
     assert verdict.reason.endswith(" is relative")
 
 
+def test_the_key_for_an_external_datastore_is_secret(node: Node) -> None:
+    """It can be outside of K3s' directories."""
+    node.config("datastore-keyfile: /srv/datastore.key\n")
+    node.put("/srv/datastore.key", "key\n", 0o644)
+    node.path("/srv").chmod(0o755)
+    verdict = node.verdict("k3s-token-access")
+    assert (verdict.status, seen(verdict)) == (
+        ControlStatus.FAIL,
+        (("0644: others can read it", "/srv/datastore.key"),),
+    )
+    assert fix(verdict) == "sudo chmod o-r /srv/datastore.key"
+
+
 def test_a_log_on_standard_output_is_no_file(node: Node) -> None:
     """The API server has the path `-` for it."""
     node.config("kube-apiserver-arg: [audit-log-path=-]\n")
