@@ -201,10 +201,20 @@ class FileFinder:
 
 
 def _fits(name: str, pattern: str) -> bool:
-    """Return whether a name matches a pattern that has at most one `*`, and no other wildcard."""
-    start, star, end = pattern.partition("*")
-    is_long_enough = len(name) >= len(start) + len(end)
-    return (is_long_enough and name.startswith(start) and name.endswith(end)) if star else name == pattern
+    """Return whether a name matches a pattern that has no other wildcard than `*`."""
+    start, *parts = pattern.split("*")
+    if not parts:
+        return name == pattern
+    *middle, end = parts
+    if not (name.startswith(start) and name.endswith(end)):
+        return False
+    position, last = len(start), len(name) - len(end)
+    for part in middle:
+        found = name.find(part, position, last)
+        if found < 0:
+            return False
+        position = found + len(part)
+    return position <= last
 
 
 def _leads_to(directory: str, parent: str) -> bool:
