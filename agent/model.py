@@ -272,7 +272,10 @@ class Restart(Enum):
 
     NOT_NEEDED = "not needed"
     K3S = "K3s"
-    DAEMON_RELOAD_AND_K3S = "systemd's manager configuration, then K3s"
+
+
+_OF_UNITS = frozenset({".conf", ".service"})
+"""Suffixes of files that systemd reads when it loads units; an environment file is read at each start."""
 
 
 class OwnCommand(Value):
@@ -297,6 +300,12 @@ class Instruction(Value):
     location: Location | None = None
     """The file, or the line of it, that the step edits."""
 
+    @property
+    def edits_unit(self) -> bool:
+        """Return whether the step edits a unit or a drop-in of one, which systemd reads again only after a reload."""
+        path = self.location.path if self.location else None
+        return path is not None and path.suffix in _OF_UNITS and "/systemd/system/" in str(path)
+
 
 Step = Union[OwnCommand, ShellCommand, Instruction]
 
@@ -309,6 +318,11 @@ class Remediation(Value):
     restart: Restart = Restart.NOT_NEEDED
     alternative: Remediation | None = None
     """Another way to the same result, by hand."""
+
+    @property
+    def needs_daemon_reload(self) -> bool:
+        """Return whether systemd has to read its units again before anything restarts."""
+        return any(isinstance(step, Instruction) and step.edits_unit for step in self.steps)
 
     def mapped(self, change: Callable[[Step], Step]) -> Remediation:
         """Return the remediation with each step changed, including those of the alternative."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, made_readable
 from agent.checks.argument_values import GivenBy
 from agent.checks.check import DATA_DIR, Check
-from agent.checks.corrections import removal, restart_of
+from agent.checks.corrections import removal
 from agent.checks.files import below_data_dir
 from agent.guide.sysctls import PARAMETERS_FILE
 from agent.linux.sysctl_values import same_value
@@ -22,6 +22,7 @@ from agent.model import (
     Location,
     OwnCommand,
     Remediation,
+    Restart,
     ShellCommand,
     Sysctl,
     Unreadable,
@@ -159,7 +160,7 @@ class KubeconfigOptions(Check):
                 ControlStatus.FAIL,
                 ", ".join(one.observation for one in shown),
                 shown,
-                remediation=Remediation(steps, restart=restart_of((value.location for _, value in wrong), node.facts)),
+                remediation=Remediation(steps, restart=Restart.K3S),
                 given_by=GivenBy.OPERATOR,
                 is_specific=True,
             )

@@ -5,18 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.checks.argument_values import GivenBy
-from agent.checks.host_paths import is_of_service
 from agent.desired.dropin_options import ADMISSION_PLUGINS_ARGUMENT
 from agent.guide.criteria import Excludes
 from agent.k3s.config import component_argument
 from agent.k3s.kubelet_configuration import as_field
 from agent.k3s.options import VARIABLES
-from agent.k3s.services import OPENRC_DIRECTORY
 from agent.model import Instruction, Location, Remediation, Restart
 from agent.node.facts import RANCHER_DROPIN
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from agent.checks.argument_values import Argument, ArgumentRequirement, Given
     from agent.checks.assessed_node import AssessedNode
@@ -36,8 +34,7 @@ def corrected(required: ArgumentRequirement, argument: Argument, own: Given | No
     is_ranchers = node.facts.rancher_managed and any(
         one.location and one.location.path.name == RANCHER_DROPIN for one in wrong
     )
-    changed = [one.location for one in wrong if one.location]
-    restart = Restart.NOT_NEEDED if is_ranchers else restart_of(changed, node.facts)
+    restart = Restart.NOT_NEEDED if is_ranchers else Restart.K3S
     if own is not None and required.criterion.accepts(own.value) and not (keeps_list and better):
         is_default_next = all(one.by is GivenBy.K3S for one in left[-1:])
         default = f" (K3s then sets {own.value})" if is_default_next else ""
@@ -129,10 +126,3 @@ def removal(key: str, value: ConfigValue, facts: HostFacts) -> Instruction:
         if VARIABLES.get(name) == key and word.location == value.location
     )
     return Instruction(f"remove `{next(variables, key)}`", value.location)
-
-
-def restart_of(changed: Iterable[Location], facts: HostFacts) -> Restart:
-    """Return what has to restart for a change to take effect. systemd reads a unit again only after daemon-reload."""
-    paths = [one.path for one in changed if is_of_service(one.path, facts)]
-    is_unit = any(path.parent != OPENRC_DIRECTORY for path in paths)
-    return Restart.DAEMON_RELOAD_AND_K3S if is_unit else Restart.K3S

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence
 from agent.checks.argument_values import GivenBy
 from agent.checks.check import DATA_DIR, Check
-from agent.checks.corrections import removal, restart_of
+from agent.checks.corrections import removal
 from agent.checks.evidence import FileQuery
 from agent.checks.files import below_data_dir, not_determined
 from agent.checks.host_paths import SERVICE_FILES, HostPaths, is_of_service, paths_on
@@ -189,7 +189,7 @@ class NoSecretInServices(Check):
             tuple(Evidence(f"secret in `{key}`, which all users can read", one.location) for key, one in with_secrets),
             remediation=Remediation(
                 (*steps, Instruction(f"add {keys} with the value to {target}"), restrict),
-                restart=restart_of((value.location for _, value in with_secrets), node.facts),
+                restart=Restart.K3S,
             ),
         )
 

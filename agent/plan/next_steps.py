@@ -389,7 +389,7 @@ def _restart(needs: Iterable[_Need], k3s: K3s) -> Iterator[NextStep]:
     """Yield the restart, if a remediation takes effect only then."""
     restart = k3s.restart()
     remediations = [need.remediation for need in needs]
-    if any(one.restart is Restart.DAEMON_RELOAD_AND_K3S for one in remediations):
+    if any(one.needs_daemon_reload for one in remediations) and not k3s.is_tree:
         yield NextStep(ShellCommand("sudo systemctl daemon-reload"), "make systemd read the changed units")
     is_needed = any(one.restart is not Restart.NOT_NEEDED or restart.step in one.steps for one in remediations)
     if is_needed and k3s.is_installed and not k3s.is_tree:

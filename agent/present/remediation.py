@@ -84,11 +84,16 @@ class Step(Value):
     """Whether it can be pasted into a shell."""
 
 
-_RESTARTS = {
-    Restart.NOT_NEEDED: (),
-    Restart.K3S: (Step("restart K3s"),),
-    Restart.DAEMON_RELOAD_AND_K3S: (Step("sudo systemctl daemon-reload", is_command=True), Step("restart K3s")),
-}
+_DAEMON_RELOAD = Step("sudo systemctl daemon-reload", is_command=True)
+_RESTART = Step("restart K3s")
+
+
+def _restarts(remediation: Remediation) -> tuple[Step, ...]:
+    """Return the steps after which the others take effect."""
+    return (
+        *((_DAEMON_RELOAD,) if remediation.needs_daemon_reload else ()),
+        *((_RESTART,) if remediation.restart is Restart.K3S else ()),
+    )
 
 
 def text(remediation: Remediation) -> str:
@@ -106,7 +111,7 @@ def labelled(fix: str) -> str:
 
 def steps(remediation: Remediation) -> tuple[Step, ...]:
     """Return the steps, the restart included, without those of the alternative."""
-    return (*map(described, remediation.steps), *_RESTARTS[remediation.restart])
+    return (*map(described, remediation.steps), *_restarts(remediation))
 
 
 def numbered(remediation: Remediation) -> list[tuple[str, Step]]:
@@ -128,7 +133,7 @@ def addressed(remediation: Remediation, caller: Caller) -> Remediation:
 
 def _prose(remediation: Remediation) -> str:
     own = "; then ".join(_quoted(described(step)) for step in remediation.steps)
-    line = "; ".join(filter(None, (own, *map(_quoted, _RESTARTS[remediation.restart]))))
+    line = "; ".join(filter(None, (own, *map(_quoted, _restarts(remediation)))))
     return line if remediation.alternative is None else f"{line}; or {_prose(remediation.alternative)}"
 
 

@@ -1829,7 +1829,10 @@ CASES = (
         ),
         location=f"{SERVICE_DROPIN.format(0)}:2",
         expected="systemctl start k3s-harden@k3s.service",
-        remediation="name the drop-in so that it sorts before 10-k3s-harden.conf at {location}",
+        remediation=(
+            "name the drop-in so that it sorts before 10-k3s-harden.conf at {location};"
+            " run `sudo systemctl daemon-reload`"
+        ),
         cure=lambda host, _: host[SERVICE_DROPIN.format(0)].rename(host["/etc/systemd/system/k3s.service.d/05-a.conf"]),
     ),
     Case(

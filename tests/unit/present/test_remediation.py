@@ -11,7 +11,13 @@ from agent.present.remediation import Caller, addressed, numbered, text
 
 APPLY = OwnCommand("apply")
 EDIT = Instruction("correct the path", Location(PurePosixPath("/etc/x"), 3))
-RELOAD = "run `sudo systemctl daemon-reload`; restart K3s"
+UNIT = "/etc/systemd/system/k3s.service"
+RELOAD = "run `sudo systemctl daemon-reload`"
+
+
+def of(path: str) -> Instruction:
+    """Return an edit of a file."""
+    return Instruction("correct the path", Location(PurePosixPath(path), 3))
 
 
 def lines(remediation: Remediation) -> list[str]:
@@ -32,7 +38,12 @@ def lines(remediation: Remediation) -> list[str]:
         (Remediation((EDIT, APPLY)), "correct the path at /etc/x:3; then run `sudo k3s-harden apply`"),
         (Remediation((APPLY,), restart=Restart.K3S), "run `sudo k3s-harden apply`; restart K3s"),
         (Remediation(restart=Restart.K3S), "restart K3s"),
-        (Remediation((EDIT,), restart=Restart.DAEMON_RELOAD_AND_K3S), f"correct the path at /etc/x:3; {RELOAD}"),
+        (Remediation((EDIT,), restart=Restart.K3S), "correct the path at /etc/x:3; restart K3s"),
+        (Remediation((of(UNIT),), restart=Restart.K3S), f"correct the path at {UNIT}:3; {RELOAD}; restart K3s"),
+        (Remediation((of(UNIT),)), f"correct the path at {UNIT}:3; {RELOAD}"),
+        (Remediation((of(f"{UNIT}.d/a.conf"),)), f"correct the path at {UNIT}.d/a.conf:3; {RELOAD}"),
+        (Remediation((of(f"{UNIT}.env"),)), f"correct the path at {UNIT}.env:3"),
+        (Remediation((of("/etc/init.d/k3s"),)), "correct the path at /etc/init.d/k3s:3"),
         (
             Remediation((APPLY,), FixOwner.APPLY, alternative=Remediation((ShellCommand("sudo rm /a"),))),
             "run `sudo k3s-harden apply`; or run `sudo rm /a`",
