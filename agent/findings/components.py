@@ -21,7 +21,6 @@ from agent.k3s.options import (
 )
 from agent.k3s.spelling import similar
 from agent.model import NEWEST_KNOWN, Component, Location, Restart, Role
-from agent.node.components import not_run
 from agent.plan.plan import WITH_VERSION
 from agent.report import Level
 from agent.yaml_reader import shown
@@ -236,7 +235,11 @@ def pod_security_exempts(situation: Situation) -> Iterator[Trouble]:
 def _own_admission_configuration(situation: Situation) -> Iterator[tuple[NamedPath, bytes]]:
     """Yield the operator's admission configuration with its content, if the API server uses it for Pod Security."""
     facts, named = situation.facts, situation.k3s_files.own_admission
-    if named is None or is_managed(situation, named.path) or not_run(Component.API_SERVER, facts):
+    if named is None or is_managed(situation, named.path):
+        return
+    from agent.node.components import not_run
+
+    if not_run(Component.API_SERVER, facts):
         return
     data = situation.k3s_files.contents.get(named.path)
     # If apply does not write the drop-in, the argument of the present one remains.

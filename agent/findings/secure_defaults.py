@@ -10,7 +10,6 @@ from agent.k3s import default_arguments
 from agent.k3s.config import component_argument
 from agent.k3s.default_arguments import Channel
 from agent.model import Component, Location
-from agent.node.components import not_run
 from agent.report import Level
 from agent.value import NamedTuple
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class SecureDefault(NamedTuple):
-    """An argument without which a component authenticates and authorizes all requests."""
+    """An argument that decides whether a component authenticates and authorizes requests."""
 
     component: Component
     name: str
@@ -94,7 +93,7 @@ def secure_default_replaced(situation: Situation) -> Iterator[Trouble]:
     The guide does not set these arguments, because K3s' defaults are secure. `k3s-harden assess` has all arguments that
     the benchmarks require. A waiver with the ID of their control there accepts the value.
     """
-    for row in SECURE_DEFAULTS:
+    for row in filter(lambda row: _can_be_replaced(row, situation), SECURE_DEFAULTS):
         default = _default(row, situation)
         given = _given(row, default, situation) if default is not None else None
         if given is None or default is None or situation.waivers.covering(row.control) is not None:
@@ -108,8 +107,15 @@ def secure_default_replaced(situation: Situation) -> Iterator[Trouble]:
         )
 
 
+def _can_be_replaced(row: SecureDefault, situation: Situation) -> bool:
+    is_given = row.name in situation.facts.operator_config.component_arguments(row.component.config_key)
+    return is_given or (row.component is Component.KUBELET and bool(situation.k3s_files.kubelet_files))
+
+
 def _default(row: SecureDefault, situation: Situation) -> Default | None:
     """Return K3s' own value for the argument if it is secure, and K3s runs the component here."""
+    from agent.node.components import not_run
+
     if not_run(row.component, situation.facts):
         return None
     own = (

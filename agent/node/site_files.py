@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from agent.errors import InputError
 from agent.k3s import audit_policy
 from agent.model import Absent, Location
-from agent.settings import known_controls, loading
+from agent.settings import loading
 from agent.settings.schema import DEFAULT_SETTINGS
 from agent.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import PurePosixPath
 
     from agent.host import Host
@@ -46,7 +46,7 @@ def read_site(host: Host, path: PurePosixPath | None, overrides: Overrides) -> S
     waivers = _file(host, settings.waivers_file, "waivers-file", files)
     policy = _file(host, settings.audit_policy_file, "audit.policy-file", files)
     site = _site(settings, where, waivers, policy, files)
-    known_controls.require_known(site.waivers)
+    _require_known(site.waivers)
     return site
 
 
@@ -86,8 +86,16 @@ def read_waivers(host: Host, settings: Settings) -> tuple[SiteWaiver, ...]:
     Raises InputError if the file is missing, invalid, or writable by others than root.
     """
     waivers = _checked_waivers(settings, _file(host, settings.waivers_file, "waivers-file", {}))
-    known_controls.require_known(waivers)
+    _require_known(waivers)
     return waivers
+
+
+def _require_known(waivers: Sequence[SiteWaiver]) -> None:
+    """Raise InputError if a waiver is for a control that does not exist."""
+    if waivers:
+        from agent.settings import known_controls  # reads the names of all controls
+
+        known_controls.require_known(waivers)
 
 
 def _checked_policy(settings: Settings, data: bytes | None) -> bytes | None:
@@ -110,7 +118,7 @@ def read_settings(host: Host, path: PurePosixPath | None, overrides: Overrides) 
     the file is invalid, writable by others than root, or behind a symlink that leads to nothing.
     """
     settings = loading.override(loading.load(_settings_data(host, path), path or DEFAULT_SETTINGS), overrides)
-    known_controls.require_known(settings.waivers)
+    _require_known(settings.waivers)
     return settings
 
 

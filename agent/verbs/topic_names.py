@@ -220,7 +220,10 @@ def _by_path(text: str) -> Iterable[Topic]:
     path = PurePosixPath(text)
     if path == settings.DEFAULT_SETTINGS:
         return _topics([SETTINGS])
-    matching = [names for pattern, names in _paths().items() if _matches(path, pattern)]
+    found = {pattern: names for pattern, names in _paths().items() if _matches(path, pattern)}
+    # Without its directory, a name such as 90-kubelet.conf also matches patterns for other directories.
+    exact = [] if path.is_absolute() else [names for pattern, names in found.items() if "*" not in pattern]
+    matching = exact or list(found.values())
     if not matching and path.is_absolute():
         above = tuple(f"{one}/" for one in _tails(path))
         matching = [names for pattern, names in _paths().items() if pattern.startswith(above)]

@@ -227,9 +227,12 @@ def test_a_symlink_to_the_root_directory_is_followed_for_writes_if_root_owns_it(
     assert names(image / "etc") == ([] if owner else ["site.conf"])
 
 
-@pytest.mark.parametrize("path", ["no/such", "file"])
-def test_a_root_that_is_not_a_directory_is_an_error(path: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [("no/such", "the directory does not exist"), ("file", "it is a regular file, not a directory")],
+)
+def test_a_root_that_is_not_a_directory_is_an_error(path: str, problem: str, tmp_path: Path) -> None:
     """The error contains the path."""
     (tmp_path / "file").touch()
-    with pytest.raises(HostError, match=f"^cannot open {tmp_path / path}: the directory does not exist$"):
+    with pytest.raises(HostError, match=f"^cannot open {tmp_path / path}: {problem}$"):
         Host.tree_at(str(tmp_path / path))
