@@ -1725,7 +1725,7 @@ CASES = (
             written(f"{MANIFESTS}/own.yaml.skip", ""),
         ),
         location=f"{MANIFESTS}/own.yaml:2",
-        remediation="correct the YAML at {location}",
+        remediation="add the value, or close the bracket or brace at {location}",
         cure=line_replaced(r"\[\}", "[]}"),
     ),
     Case(

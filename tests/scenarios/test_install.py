@@ -339,7 +339,9 @@ def test_the_gate_of_a_package_is_not_reported(packaged: HostTree, data_dir: str
     unit = f"{PACKAGED_UNITS}/k3s-harden@.service"
     packaged[unit].write_text(packaged[unit].read_text().replace("/usr/bin/k3s-harden gate", "/bin/true"))
     found = packaged.seen("check").only("gate-bypassed")
-    assert found.remediation == f"install the package k3s-harden again, which restores the file in {unit}"
+    assert found.remediation == (
+        f"install the package k3s-harden again, which restores the file in {unit}; run `sudo systemctl daemon-reload`"
+    )
 
 
 def test_with_the_package_install_adds_the_gate_to_a_service_of_another_name(packaged: HostTree) -> None:

@@ -253,8 +253,8 @@ except SystemExit:
     print(len(compiled), file=sys.stderr)
 """
 
-MOST_PATTERNS = 14
-"""Regular expressions that such a run compiles, some for the standard library: each takes up to 0.5 ms."""
+MOST_PATTERNS = 15
+"""Regular expressions that such a run compiles: each takes up to 0.5 ms. Python 3.13 compiles one more than 3.11."""
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="re is one module")
