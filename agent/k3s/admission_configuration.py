@@ -32,7 +32,7 @@ class PodSecurity(NamedTuple):
     exempt_requests: tuple[str, ...] = ()
     """The users and runtime classes whose pods are not checked, in words."""
     exemptions: Location | None = None
-    """The line of the exemptions; None if there are none."""
+    """The line of the exemptions; None without exemptions."""
 
 
 def configured_plugins(data: bytes, path: PurePosixPath) -> frozenset[str | None]:

@@ -51,7 +51,7 @@ def diff(host: Host, request: Request) -> Report:
 
 
 def _with_prediction(report: Report, host: Host, request: Request, situation: Situation) -> Report:
-    """Return the report with the problems that apply would cause. If it would change nothing, there are none."""
+    """Return the report with the problems that apply would cause; unchanged if apply would change nothing."""
     if not situation.plan.changes:
         return report
     from agent.plan.preflight import caused
