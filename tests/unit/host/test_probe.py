@@ -23,8 +23,9 @@ def process(program: Path, *words: str) -> Iterator[int]:
     shutil.copy("/bin/sleep", program)
     with subprocess.Popen([*words, "60"], executable=program) as running:
         try:
-            # exec(2) closes the pipe on which Popen waits shortly before it changes the name.
-            while Path(f"/proc/{running.pid}/comm").read_text().strip() != program.name[:15]:
+            # exec(2) closes the pipe on which Popen waits, then changes the name, and sets the command line last.
+            started = Path(f"/proc/{running.pid}")
+            while (started / "comm").read_text().strip() != program.name[:15] or not (started / "cmdline").read_bytes():
                 time.sleep(0.01)
             yield running.pid
         finally:
