@@ -182,8 +182,8 @@ def test_psutil_is_not_loaded_to_find_k3s(tmp_path: Path) -> None:
     code = "from agent.host.probe import k3s_processes\nimport sys\nprint(k3s_processes(), 'psutil' in sys.modules)"
     with subprocess.Popen(["k3s server", "60"], executable=program) as running:
         try:
-            while Path(f"/proc/{running.pid}/comm").read_text() != "k3s-server\n":
-                time.sleep(0.01)  # exec(2) changes the name shortly after Popen returns
+            while not Path(f"/proc/{running.pid}/cmdline").read_bytes().startswith(b"k3s server\0"):
+                time.sleep(0.01)  # exec(2) sets the command line shortly after Popen returns
             run = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True)
         finally:
             running.kill()
