@@ -128,6 +128,11 @@ class Host(Value):
         return Tree(self.root, self.uid, self.gid, self.opened)
 
     @property
+    def own_tree(self) -> Tree:
+        """Return the files of the host, with the current user trusted like root, for what this user's programs read."""
+        return Tree(self.root, os.geteuid(), os.getegid(), self.opened)
+
+    @property
     def writable_tree(self) -> WritableTree:
         """Return the files of the host, to change them."""
         from agent.host.writable_tree import WritableTree

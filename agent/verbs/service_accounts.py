@@ -5,6 +5,7 @@ Uses kubectl, which reaches the API on every server with the credentials that K3
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,7 +24,15 @@ _PAUSE = 3.0
 _LARGEST_ANSWER = 64 << 20
 """Bytes; the accounts of about 50,000 namespaces."""
 
+_KUBECONFIG = PurePosixPath("/etc/rancher/k3s/k3s.yaml")
+"""The default of `k3s kubectl`; a symlink if `write-kubeconfig` sets another path (k3s, pkg/server/server.go)."""
+_ROOTS_KUBECONFIG = "/var/lib/rancher/k3s/server/cred/admin.kubeconfig"
+
 _PATCH = '{"automountServiceAccountToken":false}'
+
+
+class _DistrustedError(HostError):
+    """Another user can change what this program would run."""
 
 
 class _Kubectl(NamedTuple):
@@ -31,11 +40,14 @@ class _Kubectl(NamedTuple):
 
     host: Host
     command: tuple[str, ...]
+    kubeconfig: PurePosixPath | None
+    """The file that kubectl reads; None for a kubectl without one."""
     timeout: float
     """Seconds for one call."""
 
     def __call__(self, *arguments: str) -> str:
         """Return the output of kubectl. Raises HostError with the last line of its error."""
+        self._refuse_distrusted()
         limit = f"--request-timeout={self.timeout:g}s"
         # The limit of kubectl expires first, with a useful error; ours is for a kubectl that hangs.
         done = self.host.run(
@@ -51,6 +63,19 @@ class _Kubectl(NamedTuple):
             )
         return done.stdout
 
+    def _refuse_distrusted(self) -> None:
+        """Raise _DistrustedError if another user can change the kubeconfig, which can name a program (`exec`)."""
+        # Before each call, because K3s can create the file during --wait.
+        tree = self.host.own_tree
+        if self.kubeconfig is None or not tree.exists(self.kubeconfig):
+            return
+        problem = tree.trust_problem(self.kubeconfig)
+        if problem:
+            raise _DistrustedError(
+                f"cannot use {self.kubeconfig}, because kubectl runs programs that it names: {problem}",
+                f"pass a kubeconfig that no other user can change, such as --kubeconfig {_ROOTS_KUBECONFIG}",
+            )
+
 
 def protect(
     host: Host, *, kubeconfig: str | None, timeout: float, wait: float = 0, progress: Progress = no_progress
@@ -58,9 +83,9 @@ def protect(
     """Patch the default ServiceAccount of each namespace; a failure does not stop the others.
 
     `timeout` is in seconds for one call, `wait` in seconds for the first answer of the API server. Raises HostError if
-    there is no kubectl or the API server does not answer.
+    there is no kubectl, another user can change it or its kubeconfig, or the API server does not answer.
     """
-    kubectl = _Kubectl(host, _command(host, kubeconfig), timeout)
+    kubectl = _Kubectl(host, *_command(host, kubeconfig), timeout)
     progress("reading the ServiceAccounts" if not wait else "waiting for the API server")
     before = _first_tokens(kubectl, host.now() + wait)
     failures: dict[str, str] = {}
@@ -111,6 +136,8 @@ def _first_tokens(kubectl: _Kubectl, deadline: float) -> dict[str, bool | None]:
     while True:
         try:
             return _tokens(kubectl)
+        except _DistrustedError:
+            raise
         except HostError:
             if kubectl.host.now() + _PAUSE > deadline:
                 raise
@@ -136,9 +163,11 @@ def _tokens(kubectl: _Kubectl) -> dict[str, bool | None]:
     return {name.removeprefix("namespace/"): found.get(name.removeprefix("namespace/")) for name in names}
 
 
-def _command(host: Host, kubeconfig: str | None) -> tuple[str, ...]:
+def _command(host: Host, kubeconfig: str | None) -> tuple[tuple[str, ...], PurePosixPath | None]:
+    """Return the command for kubectl, and the kubeconfig that it reads."""
     options = () if kubeconfig is None else (f"--kubeconfig={kubeconfig}",)
-    for command in (("k3s", "kubectl"), ("kubectl",)):
+    named = None if kubeconfig is None else PurePosixPath(kubeconfig)
+    for command, default in ((("k3s", "kubectl"), _KUBECONFIG), (("kubectl",), None)):
         tool = host.tool(command[0])
         if tool is not None:
             problem = host.tree.trust_problem(tool)
@@ -147,5 +176,5 @@ def _command(host: Host, kubeconfig: str | None) -> tuple[str, ...]:
                 raise HostError(
                     f"cannot run {tool} as root: {problem}", f"sudo chown root:root {name} && sudo chmod go-w {name}"
                 )
-            return (str(tool), *command[1:], *options)
+            return (str(tool), *command[1:], *options), named or default
     raise HostError("cannot reach the cluster: neither k3s nor kubectl is installed", "run this on a K3s server")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,6 +26,8 @@ ACCOUNTS = (
     *("--field-selector=metadata.name=default", "--output=json", LIMIT),
 )
 DEEP = 200_000
+K3S = "/usr/local/bin/k3s"
+KUBECONFIG = "etc/rancher/k3s/k3s.yaml"
 
 
 @pytest.fixture
@@ -69,3 +72,35 @@ def test_only_the_value_false_counts_as_protected(value: str, host: Host) -> Non
     }
     (item,) = protect(replace(host, run=Programs(answers)), kubeconfig=None, timeout=5).items
     assert item.detail == "still automounts its token after the patch"
+
+
+@pytest.mark.parametrize("is_link", [False, True], ids=["file", "symlink of write-kubeconfig"])
+def test_a_kubeconfig_that_another_user_can_change_is_not_used(host: Host, *, is_link: bool) -> None:
+    """It can name a program that kubectl runs, so kubectl does not run, and --wait does not wait."""
+    root = Path(host.root)
+    program, kubeconfig = root / K3S.lstrip("/"), root / KUBECONFIG
+    target = root / "srv/ci/kubeconfig" if is_link else kubeconfig
+    for path in (program, kubeconfig, target):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    program.touch(0o755)
+    target.touch(0o600)
+    if is_link:
+        kubeconfig.symlink_to("/srv/ci/kubeconfig")
+        target.parent.chmod(0o777)
+    else:
+        target.chmod(0o666)
+    programs = Programs()
+    with pytest.raises(HostError, match=r"^cannot use /etc/rancher/k3s/k3s.yaml, because kubectl runs programs"):
+        protect(replace(host, run=programs), kubeconfig=None, timeout=5, wait=300)
+    assert not programs.asked
+
+
+def test_a_named_kubeconfig_that_another_user_can_change_is_not_used(host: Host) -> None:
+    """--kubeconfig has the same rule as --config."""
+    named = Path(host.root, "tmp/kubeconfig")
+    named.parent.mkdir()
+    named.touch()
+    named.chmod(0o602)
+    with pytest.raises(HostError, match=r"^cannot use /tmp/kubeconfig, .*: others can write to it") as caught:
+        protect(replace(host, run=Programs()), kubeconfig="/tmp/kubeconfig", timeout=5)  # noqa: S108 - in the tree
+    assert "--kubeconfig /var/lib/rancher/k3s/server/cred/admin.kubeconfig" in caught.value.hint
