@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from typing import TYPE_CHECKING
 
 from agent.k3s.options import AGENT_KEYS, ALIASES, SECRET_KEYS, SERVER_ONLY_KEYS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HIDDEN = "(not shown)"
 """The text that replaces a secret value."""
@@ -27,16 +31,24 @@ _OPTIONS = frozenset(key.replace("-", "") for key in SECRET_KEYS)
 _LONG = 10
 """Characters of an option from which on two typing errors are recognised, instead of one."""
 
+_BEFORE_NAME = "-._0123456789"
+"""Characters before the first letter of a name, such as the dashes of an option."""
+
 _NOT_SECRET = frozenset({"", "true", "false", "yes", "no", "null", "~", HIDDEN, TOKEN_PLACEHOLDER.lower()})
 
-# Compiled on first use: most texts contain neither a token nor a URL.
+# Compiled on first use: most texts contain neither a token nor a URL. The text can be a whole file, so the time is
+# proportional to its length: (?<!...) lets a name begin only at its first letter, not at each of them.
 _TOKEN = r"(?ai)K10[0-9a-f]+::[^\s\"']*"  # noqa: S105 - a pattern
 """A token that starts with the hash of the cluster's certificate authority (k3s, pkg/clientaccess/token.go)."""
 
-_CREDENTIALS = r"(?ai)([a-z][a-z0-9+.-]*:(?:\\?/){2})[^\s\"'<>]*@"
-"""User and password of a URL; `\\/` is a slash in JSON."""
+_WITH_AT = r"[^\s\"'<>@]*@[^\s\"'<>]*"
+"""A word that can be a URL with a user and password."""
 
-_ASSIGNMENT = r"(?a)([A-Za-z][\w.-]*)(\+?=)(\"[^\"]*\"?|'[^']*'?|[^\s,;)\]}`]+)"
+_SCHEME = r"(?ai)(?<![a-z0-9+.-])[a-z0-9+.-]+:(?:\\?/){2}"
+"""The beginning of a URL; `\\/` is a slash in JSON."""
+
+_NAME = r"(?a)(?<![\w.-])([\w.-]+)\+?="
+_VALUE = r"\"[^\"]*\"?|'[^']*'?|[^\s,;)\]}`]+"
 
 
 @cache
@@ -75,8 +87,8 @@ def redacted(text: str) -> str:
     if "::" in text:
         text = re.sub(_TOKEN, HIDDEN, text)
     if "@" in text:
-        text = re.sub(_CREDENTIALS, rf"\1{HIDDEN}@", text)
-    return re.sub(_ASSIGNMENT, _assignment, text) if "=" in text else text
+        text = re.sub(_WITH_AT, _without_credentials, text)
+    return "".join(_without_assigned(text)) if "=" in text else text
 
 
 def redacted_all(value: object) -> object:
@@ -92,11 +104,27 @@ def redacted_all(value: object) -> object:
     return value
 
 
-def _assignment(match: re.Match[str]) -> str:
-    name, sign, value = match.groups()
-    if is_secret(name) and value.strip("\"'").lower() not in _NOT_SECRET:
-        return f"{name}{sign}{HIDDEN}"
-    return f"{name}{sign}{redacted(value)}"
+def _without_credentials(word: re.Match[str]) -> str:
+    """Return a word; in a URL with user and password, these are replaced."""
+    before, _, after = word[0].rpartition("@")
+    scheme = re.search(_SCHEME, before)
+    return f"{before[: scheme.end()]}{HIDDEN}@{after}" if scheme else word[0]
+
+
+def _without_assigned(text: str) -> Iterator[str]:
+    """Yield the parts of a text; the values that are assigned to names of secrets are replaced.
+
+    Another value can contain an assignment, too, as in `kubelet-arg=token=...`.
+    """
+    name, value, done = re.compile(_NAME), re.compile(_VALUE), 0
+    while assigned := name.search(text, done):
+        yield text[done : assigned.end()]
+        done = assigned.end()
+        found = value.match(text, done) if is_secret(assigned[1].lstrip(_BEFORE_NAME)) else None
+        if found and found[0].strip("\"'").lower() not in _NOT_SECRET:
+            yield HIDDEN
+            done = found.end()
+    yield text[done:]
 
 
 def _edits(text: str, word: str, most: int) -> bool:
