@@ -132,7 +132,7 @@ def after(host: Host, states: Iterable[State]) -> PlannedHost:
             planned[state.path] = state
     fields = {name: getattr(host, name) for name in Host._fields}
     later = PlannedHost(**fields, states=planned, modes=modes, defaults=defaults)
-    vars(later).update(_answers=host._answers)  # noqa: SLF001 - no change is about a program that was asked
+    host.lend_answers(later)  # no change is about a program that was asked
     return later
 
 

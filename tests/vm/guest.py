@@ -36,7 +36,7 @@ _HOPELESS = re.compile(
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|[A-Z])|\r")
 
 # In seconds; each is at least twice the longest observed time.
-BOOT_TIMEOUT = 200.0
+BOOT_TIMEOUT = 400.0
 _RESUME_TIMEOUT = 30.0
 _DOWN_TIMEOUT = 60.0
 _CALL_TIMEOUT = 120.0

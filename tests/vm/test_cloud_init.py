@@ -151,10 +151,10 @@ _FAILURES = {
         log=f"{STAND_IN_HOME}/version: Is a directory", command=f"mkdir -p {STAND_IN_HOME}/version"
     ),
     "K3s does not start": Failure(
-        log="/none",
+        log="Job for k3s.service failed",
         command=(
             "mkdir -p /etc/rancher/k3s;"
-            " echo 'kube-apiserver-arg: [audit-policy-file=/none]' >/etc/rancher/k3s/config.yaml"
+            " echo 'kube-apiserver-arg: [disable-admission-plugins=None]' >/etc/rancher/k3s/config.yaml"
         ),
     ),
 }
