@@ -77,10 +77,17 @@ def pod_security(data: bytes, path: PurePosixPath, content: Callable[[PurePosixP
 def plugin_paths(data: bytes, path: PurePosixPath) -> list[PurePosixPath]:
     """Return the files that an AdmissionConfiguration names for its plugins; none if it cannot be decoded."""
     try:
-        names = [item.text("path") for item in _plugins(_configuration(data, path))]
+        plugins = _plugins(_configuration(data, path))
     except InputError:
         return []
-    return [path.parent / name for name in names if name]
+    names = [name for item in plugins for name in (item.text("path"), _webhook_file(item)) if name]
+    return [path.parent / name for name in names]
+
+
+def _webhook_file(plugin: Mapping) -> str:
+    """Return the absolute path of the kubeconfig of ImagePolicyWebhook; empty if there is none."""
+    file = _part(_part(plugin.get("configuration"), "imagePolicy"), "kubeConfigFile")
+    return file.text if isinstance(file, yaml_reader.Scalar) and file.text.startswith("/") else ""
 
 
 def _texts(node: Node | None) -> list[str]:

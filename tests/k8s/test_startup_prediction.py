@@ -67,6 +67,19 @@ apiVersion: apiserver.config.k8s.io/v1
 kind: AuthorizationConfiguration
 authorizers: [{type: Node, name: node}, {type: RBAC, name: rbac}]
 """
+AUTHENTICATION = """\
+apiVersion: apiserver.config.k8s.io/v1beta1
+kind: AuthenticationConfiguration
+jwt:
+- issuer: {url: 'https://a.com', audiences: [b]}
+  claimMappings: {username: {claim: sub, prefix: ''}}
+"""
+RESERVED = """\
+memoryManagerPolicy: Static
+kubeReserved: {{memory: 412Mi}}
+evictionHard: {{memory.available: 100Mi}}
+reservedMemory: [{{limits: {{memory: {}}}}}]
+"""
 EGRESS = """\
 apiVersion: apiserver.k8s.io/v1beta1
 kind: EgressSelectorConfiguration
@@ -162,6 +175,9 @@ PAIRS = (
     argument(KUBELET, "node-labels=kubernetes.io/foo=bar", "node-labels=node.kubernetes.io/foo=bar"),
     argument(KUBELET, "register-with-taints=a=b:Never", "register-with-taints=a=b:NoExecute"),
     argument(KUBELET, "eviction-hard=foo<1Gi", "eviction-hard=memory.available<100Mi"),
+    argument(KUBELET, "container-log-max-size=1.5Mi", "container-log-max-size=1.5M"),
+    kubelet_file(RESERVED.format("1Gi"), RESERVED.format("512Mi")),
+    named("authentication-config", AUTHENTICATION.replace("audiences", "clientID: a, audiences"), AUTHENTICATION),
     argument(KUBE_PROXY, "oom-score-adj=2000", "oom-score-adj=1000"),
     named("audit-policy-file", POLICY.replace("level", "omitStages: [No], level"), POLICY, "audit-policy-unusable"),
     named("admission-control-config-file", ADMISSION.replace("kube-system", "kube-*"), ADMISSION),

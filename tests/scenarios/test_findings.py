@@ -112,6 +112,22 @@ authorizers:
     failurePolicy: Deny
     connectionInfo: {type: KubeConfigFile, kubeConfigFile: /etc/webhook.yaml}
 """
+IMAGE_POLICY = """\
+apiVersion: apiserver.config.k8s.io/v1
+kind: AdmissionConfiguration
+plugins:
+- name: ImagePolicyWebhook
+  configuration: {imagePolicy: {kubeConfigFile: /etc/webhook.yaml}}
+- name: PodSecurity
+  configuration:
+    apiVersion: pod-security.admission.config.k8s.io/v1
+    kind: PodSecurityConfiguration
+    defaults: {enforce: restricted}
+"""
+IMAGE_POLICY_ARGUMENTS = (
+    "kube-apiserver-arg:\n  - admission-control-config-file=/etc/own.yaml\n"
+    "  - enable-admission-plugins=NodeRestriction,ImagePolicyWebhook\n"
+)
 MISSPELT = """\
 apiVersion: apiserver.config.k8s.io/v1
 kind: AdmissionConfiguration
@@ -884,6 +900,19 @@ CASES = (
         remediation="correct /etc/own.yaml at {location}; restart K3s",
         cure=lambda host, _: host.write("/etc/webhook.yaml", ""),
         name="authorizer",
+    ),
+    Case(
+        "component-file-invalid",
+        both(written("/etc/own.yaml", IMAGE_POLICY), written(CONFIG, IMAGE_POLICY_ARGUMENTS)),
+        both(
+            written("/etc/own.yaml", IMAGE_POLICY),
+            written("/etc/webhook.yaml", KUBECONFIG),
+            written(CONFIG, IMAGE_POLICY_ARGUMENTS),
+        ),
+        location="/etc/own.yaml:5",
+        remediation="correct /etc/own.yaml at {location}; restart K3s",
+        cure=file_put("/etc/webhook.yaml", KUBECONFIG),
+        name="image-policy",
     ),
     Case(
         "component-file-invalid",

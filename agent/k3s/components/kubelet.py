@@ -15,6 +15,7 @@ from agent.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from fractions import Fraction
 
     from agent.k3s.components.problem import Arguments, Problem
 
@@ -205,10 +206,53 @@ def _policies(a: Arguments) -> Iterator[Problem]:
         yield from _options(a, name, _CPU_OPTIONS)
     if a.value("topology-manager-policy", "none") != "none":
         yield from _options(a, "topology-manager-policy-options", _TOPOLOGY_OPTIONS)
-    if a.value("memory-manager-policy") == "Static" and "reserved-memory" not in a.by_name:
-        message = "needs reserved-memory for memory-manager-policy=Static"
-        yield a.problem("memory-manager-policy", message, "reserved-memory=...", "pkg/kubelet/cm/memorymanager")
     yield from _sysctls(a)
+
+
+_DEFAULT_THRESHOLD = "100Mi"
+"""The kubelet's default of memory.available, which it has unless eviction-hard is set."""
+
+
+def _memory(a: Arguments) -> Iterator[Problem]:
+    """Yield the reservations of memory that are repeated or zero, or that differ from the rest of the configuration."""
+    name, source = "reserved-memory", "pkg/kubelet/cm/memorymanager/memory_manager.go"
+    is_static = a.value("memory-manager-policy") == "Static"
+    if name not in a.by_name:
+        if is_static:
+            message = "needs reserved-memory for memory-manager-policy=Static"
+            yield a.problem("memory-manager-policy", message, "reserved-memory=...", source)
+        return
+    reservations = [one for given in a.by_name[name].given for one in values.memory_reservations(given.text)]
+    amounts = {(node, kind): values.amount(size) for node, kind, size in reservations}
+    if len(amounts) < len(reservations):
+        message = "rejects two reservations of the same memory of a NUMA node"
+        yield a.problem(name, message, "one of each", _VALIDATION)
+    elif not all(amounts.values()):
+        yield a.problem(name, f"rejects a reservation of 0 in {name}", "more than 0", _VALIDATION)
+    elif is_static and (totals := _reserved_memory(a)):
+        total = sum(size for (_, kind), size in amounts.items() if kind == "memory")
+        if total not in totals:
+            message = f"needs in {name} the sum of kube-reserved, system-reserved and eviction-hard"
+            yield a.problem(name, message, f"{_mebibytes(totals[0])} in total", source)
+
+
+def _reserved_memory(a: Arguments) -> list[Fraction]:
+    """Return the memory that the node reserves, in bytes. Empty if it depends on the node's memory.
+
+    Without a threshold in eviction-hard, it can be that of the kubelet or none, which is K3s' default.
+    """
+    thresholds = a.value("eviction-hard", {})
+    threshold = thresholds.get("memory.available") if isinstance(thresholds, dict) else None
+    reserved = [a.value(one, {}) for one in ("kube-reserved", "system-reserved")]
+    sizes = [one.get("memory", "0") for one in reserved if isinstance(one, dict)]
+    ends = ["0", _DEFAULT_THRESHOLD] if threshold is None else [threshold]
+    if not all(map(values.is_quantity, (*sizes, *ends))):
+        return []
+    return [sum(map(values.amount, sizes), values.amount(end)) for end in ends]
+
+
+def _mebibytes(size: Fraction) -> str:
+    return f"{float(size / 1024**2):g}Mi"
 
 
 def _options(a: Arguments, name: str, known: tuple[str, ...]) -> Iterator[Problem]:
@@ -334,7 +378,7 @@ def _switches(a: Arguments) -> Iterator[Problem]:
     if name in a.by_name and not str(a.value(name)).startswith("/"):
         yield a.problem(name, f"rejects {name}={a.value(name)}", "an absolute path", "pkg/kubelet/kubelet.go")
     name = "container-log-max-size"
-    if name in a.by_name and not values.is_quantity(size := str(a.value(name))):
+    if name in a.by_name and not values.is_whole_quantity(size := str(a.value(name))):
         yield a.problem(name, f"rejects {name}={size}", "a quantity such as 10Mi", "pkg/kubelet/logs")
 
 
@@ -421,6 +465,7 @@ _RULES: tuple[Callable[[Arguments], Iterator[Problem]], ...] = (
     _enforcement,
     _cpus,
     _policies,
+    _memory,
     _reservations,
     _eviction,
     _switches,

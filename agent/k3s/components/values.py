@@ -13,6 +13,7 @@ from agent.k3s.go_values import FALSE, TRUE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from fractions import Fraction
 
 Parsed = Union[bool, int, float, str, "tuple[str, ...]", "dict[str, str]"]
 """A parsed value. A duration is a whole number of nanoseconds."""
@@ -313,6 +314,37 @@ def is_quantity(text: str) -> bool:
     return re.fullmatch(_QUANTITY, text, re.ASCII) is not None
 
 
+def is_whole_quantity(text: str) -> bool:
+    """Return whether Quantity.AsInt64 accepts a quantity: one without a fraction in its unit (apimachinery).
+
+    1000m and 1.5Mi are whole numbers too, but are stored as fractions.
+    """
+    match = re.fullmatch(r"[-+]?[0-9]*\.?([0-9]*)([KMGTPE]i|[numkMGTPE]|)(?:[eE]([-+]?[0-9]{1,3}))?", text, re.ASCII)
+    if match is None:
+        return False
+    decimals, unit, exponent = match.groups()
+    if unit.endswith("i"):
+        return not decimals
+    return _EXPONENTS[unit] + int(exponent or 0) >= len(decimals)
+
+
+_EXPONENTS = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+"""Powers of ten by decimal unit of a quantity."""
+
+
+def amount(text: str) -> Fraction:
+    """Return a quantity as a number."""
+    from fractions import Fraction
+
+    unit = text.lstrip("-+.0123456789")
+    figures = text.removesuffix(unit)
+    if unit[:1] in ("e", "E") and unit[1:]:
+        return Fraction(text)
+    if unit.endswith("i"):
+        return Fraction(figures) * (1 << 10 * ("KMGTPE".index(unit[0]) + 1))
+    return Fraction(figures) * Fraction(10) ** _EXPONENTS[unit]
+
+
 def certificate_and_key(text: str) -> str:
     """Parse as NamedCertKey of component-base: `certificate,key` or `certificate,key:names`."""
     files, colon, names = text.partition(":")
@@ -370,15 +402,23 @@ def _decimal(text: str) -> None:
 
 def reserved_memory(text: str) -> str:
     """Parse as ReservedMemoryVar of the kubelet (pkg/util/flag)."""
+    for _, kind, size in memory_reservations(text):
+        if (kind != "memory" and not kind.startswith("hugepages-")) or not is_quantity(size):
+            raise InvalidValueError("node:type=quantity, separated by semicolons")
+    return text
+
+
+def memory_reservations(text: str) -> list[tuple[int, str, str]]:
+    """Return the NUMA node, the type of memory and the quantity of each reservation of the kubelet."""
+    found = []
     for node in text.split(";") if text else ():
         number, _, limits = node.partition(":")
         if not re.fullmatch("[-+]?[0-9]{1,9}", number, re.ASCII) or ":" in limits:
             raise InvalidValueError("node:type=quantity, separated by semicolons")
         for limit in limits.split(","):
-            kind, _, amount = limit.partition("=")
-            if (kind != "memory" and not kind.startswith("hugepages-")) or not is_quantity(amount):
-                raise InvalidValueError("node:type=quantity, separated by semicolons")
-    return text
+            kind, _, size = limit.partition("=")
+            found.append((int(number), kind, size))
+    return found
 
 
 def any_text(text: str) -> str:

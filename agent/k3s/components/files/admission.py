@@ -17,9 +17,11 @@ from agent.yaml_reader import Mapping, Scalar, Sequence, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import PurePosixPath
 
     from agent.yaml_reader import Node
+
+    _Missing = Callable[[PurePosixPath], bool]
+    """A function that returns whether a file is missing."""
 
 
 _ADMISSION: schema.Schema = {
@@ -40,7 +42,7 @@ _VERSION = r"latest|v1\.(?:[0-9]|[1-9][0-9]*)"
 def problems(
     data: bytes,
     path: PurePosixPath,
-    missing: Callable[[PurePosixPath], bool],
+    missing: _Missing,
     enabled: Callable[[str], bool],
     content: Callable[[PurePosixPath], bytes | None] = lambda _: None,
 ) -> Iterator[InputError]:
@@ -64,7 +66,7 @@ def problems(
             continue
         configuration, file = plugin.get("configuration"), plugin.text("path")
         if decoding.is_set(configuration) and configuration is not None:
-            yield from decoding.located(_PLUGINS[name](configuration), path)
+            yield from decoding.located(_PLUGINS[name](configuration, missing), path)
         elif file:
             named = path.parent / file
             if missing(named):
@@ -81,7 +83,8 @@ def _plugin_file(name: str, path: PurePosixPath, data: bytes | None) -> Iterator
     if isinstance(root, InputError):
         yield root
     else:
-        yield from decoding.located(_PLUGINS[name](root), path)
+        # The files that this file names were not read.
+        yield from decoding.located(_PLUGINS[name](root, lambda _: False), path)
 
 
 def plugins(data: bytes, path: PurePosixPath) -> Iterator[tuple[str, int]]:
@@ -96,7 +99,7 @@ def plugins(data: bytes, path: PurePosixPath) -> Iterator[tuple[str, int]]:
             yield name, (plugin.get("name") or plugin).line
 
 
-def _pod_security(node: Node) -> Iterator[Problem]:
+def _pod_security(node: Node, _: _Missing) -> Iterator[Problem]:
     if not isinstance(node, Mapping):
         return
     group = "pod-security.admission.config.k8s.io"
@@ -134,7 +137,7 @@ def _names(node: Node | None, key: str, pattern: str, length: int) -> Iterator[P
         seen.add(text)
 
 
-def _event_rate_limit(node: Node) -> Iterator[Problem]:
+def _event_rate_limit(node: Node, _: _Missing) -> Iterator[Problem]:
     if not isinstance(node, Mapping):
         return
     yield from decoding.head(node, ("Configuration",), ("eventratelimit.admission.k8s.io/v1alpha1",))
@@ -155,9 +158,36 @@ def _event_rate_limit(node: Node) -> Iterator[Problem]:
             yield Problem((size or limit).line, "`cacheSize` must be at least 0")
 
 
-_PLUGINS: dict[str, Callable[[Node], Iterator[Problem]]] = {
+_IMAGE_POLICY: schema.Schema = {
+    "imagePolicy": {
+        **dict.fromkeys(("allowTTL", "denyTTL", "retryBackoff"), "int64"),
+        "defaultAllow": "bool",
+        "kubeConfigFile": "string",
+    }
+}
+_LONGEST_PERIODS = {"allowTTL": 1800, "denyTTL": 1800, "retryBackoff": 300_000}
+"""The limits of the periods of ImagePolicyWebhook: seconds, and milliseconds of retryBackoff."""
+
+
+def _image_policy(node: Node, missing: _Missing) -> Iterator[Problem]:
+    """Yield what ImagePolicyWebhook rejects (kubernetes, plugin/pkg/admission/imagepolicy/config.go)."""
+    wrong = list(schema.problems(node, _IMAGE_POLICY, is_strict=False))
+    yield from wrong
+    policy = node.get("imagePolicy") if isinstance(node, Mapping) and not wrong else None
+    if not isinstance(policy, Mapping):
+        return
+    for key, longest in _LONGEST_PERIODS.items():
+        yield from schema.outside(policy, key, -1, longest)
+    file = policy.text("kubeConfigFile") or ""
+    if file.startswith("/") and missing(PurePosixPath(file)):
+        line = (policy.get("kubeConfigFile") or policy).line
+        yield Problem(line, f"the plugin ImagePolicyWebhook requires a file at {shown(file)}")
+
+
+_PLUGINS: dict[str, Callable[[Node, _Missing], Iterator[Problem]]] = {
     POD_SECURITY: _pod_security,
     "EventRateLimit": _event_rate_limit,
+    "ImagePolicyWebhook": _image_policy,
 }
 
 

@@ -19,14 +19,24 @@ if TYPE_CHECKING:
     from agent.yaml_reader import Node
 
 
+_CLAIM: dict[str, schema.Schema] = dict.fromkeys(("claim", "expression"), "string")
 _AUTHENTICATION: schema.Schema = {
     **HEAD,
     "jwt": [
         {
-            "issuer": "object",
-            "claimValidationRules": ["object"],
-            "claimMappings": "object",
-            "userValidationRules": ["object"],
+            "issuer": {
+                **dict.fromkeys(("audienceMatchPolicy", "certificateAuthority", "discoveryURL"), "string"),
+                **dict.fromkeys(("egressSelectorType", "url"), "string"),
+                "audiences": ["string"],
+            },
+            "claimValidationRules": [{**_CLAIM, "message": "string", "requiredValue": "string"}],
+            "claimMappings": {
+                "groups": {**_CLAIM, "prefix": "string"},
+                "username": {**_CLAIM, "prefix": "string"},
+                "extra": [{"key": "string", "valueExpression": "string"}],
+                "uid": _CLAIM,
+            },
+            "userValidationRules": [{"expression": "string", "message": "string"}],
         }
     ],
     "anonymous": {"enabled": "bool", "conditions": [{"path": "string"}]},

@@ -33,6 +33,7 @@ _API_VERSION = "kubelet.config.k8s.io/v1beta1"
 _KIND = "KubeletConfiguration"
 _GATES = "featureGates"
 _TAINTS = "register-with-taints"
+_MEMORY = "reserved-memory"
 _NESTED: dict[str, dict[str, schema.Schema]] = {
     "logging": {
         "flushFrequency": "any",
@@ -137,6 +138,10 @@ def _with(found: Fields, name: str, node: Node, path: PurePosixPath, known: dict
         taints = _taints(node)
         if taints:
             found.arguments[flag] = (ConfigValue(taints, location),)
+    elif flag == _MEMORY:
+        reservations = _reservations(node)
+        if reservations:
+            found.arguments[flag] = (ConfigValue(reservations, location),)
     elif flag:
         values = _texts(node, tables.kind_of(Component.KUBELET, flag, LAST) or "string")
         if values:
@@ -163,6 +168,19 @@ def _taints(node: Node) -> str:
         if isinstance(item, YamlMapping) and item.text("effect")
     ]
     return ",".join(taints) if not any("," in taint for taint in taints) else ""
+
+
+def _reservations(node: Node) -> str:
+    """Return the reservations of memory as the value of the argument."""
+    found = []
+    for item in node.items if isinstance(node, Sequence) else ():
+        limits = item.get("limits") if isinstance(item, YamlMapping) else None
+        if isinstance(item, YamlMapping) and isinstance(limits, YamlMapping):
+            chosen = item.get("numaNode")
+            number = chosen.text if isinstance(chosen, Scalar) and chosen.value is not None else "0"
+            pairs = [(entry.key, entry.node.text) for entry in limits.entries if isinstance(entry.node, Scalar)]
+            found += [f"{number}:{kind}={size}" for kind, size in pairs if not set(kind + size) & set(",:;=")]
+    return ";".join(found)
 
 
 def _texts(node: Node, kind: str) -> tuple[str, ...]:

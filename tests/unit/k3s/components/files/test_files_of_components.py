@@ -184,6 +184,40 @@ def test_a_claim_that_stops_the_api_server_is_predicted_and_a_similar_one_is_not
         assert bool(list(authentication.problems(data, PATH, has_anonymous_auth=False))) is expected
 
 
+@pytest.mark.parametrize(
+    ("stops", "near"),
+    [
+        ("clientID: a", "discoveryURL: 'https://b'"),
+        ("egressSelectorType: [cluster]", "egressSelectorType: cluster"),
+    ],
+)
+def test_an_unknown_field_of_an_issuer_is_predicted(stops: str, near: str) -> None:
+    """The API server decodes the whole file strictly. Tried with 1.37.2."""
+    head = "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt:\n"
+    mappings = "claimMappings: {username: {claim: sub, prefix: ''}}"
+    for field, expected in ((stops, True), (near, False)):
+        text = f"{head}- issuer: {{url: 'https://a', audiences: [x], {field}}}\n  {mappings}\n"
+        assert bool(list(authentication.problems(text.encode(), PATH, has_anonymous_auth=False))) is expected
+
+
+@pytest.mark.parametrize(
+    ("stops", "near"),
+    [
+        ("{kubeConfigFile: /etc/a, allowTTL: 1801}", "{kubeConfigFile: /etc/a, allowTTL: 1800}"),
+        ("{kubeConfigFile: /etc/a, denyTTL: 50s}", "{kubeConfigFile: /etc/a, denyTTL: -1}"),
+        ("{kubeConfigFile: /etc/missing}", "{kubeConfigFile: /etc/a}"),
+    ],
+)
+def test_the_webhook_of_image_policies_is_checked(stops: str, near: str) -> None:
+    """Seconds, -1 or 0, and a kubeconfig that exists (imagepolicy/config.go)."""
+    text = ADMISSION.replace("[]", "[{name: ImagePolicyWebhook, configuration: {imagePolicy: POLICY}}]")
+    missing = PurePosixPath("/etc/missing").__eq__
+    for policy, expected in ((stops, True), (near, False)):
+        data = text.replace("POLICY", policy).encode()
+        assert bool(list(admission.problems(data, PATH, missing, lambda _: True))) is expected
+    assert list(admission.problems(text.replace("POLICY", stops).encode(), PATH, missing, lambda _: False)) == []
+
+
 POD_SECURITY = """\
 apiVersion: pod-security.admission.config.k8s.io/v1
 kind: PodSecurityConfiguration
