@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from agent.errors import CommandHint
-from agent.k3s.redaction import redacted
 from agent.present.prose import wrapped
 from agent.present.remediation import labelled
+from agent.present.text import printable
 
 _INDENT = "  "
 _BELOW_LABEL = " " * len(f"{_INDENT}fix: ")
@@ -16,7 +16,7 @@ def lines(message: str, hint: str, width: int) -> list[str]:
 
     A long command is continued with backslashes, so that it can be pasted.
     """
-    head, fix = redacted(f"k3s-harden: {message}"), redacted(hint)
+    head, fix = printable(f"k3s-harden: {message}"), printable(hint)
     if not width:
         return [head, f"{_INDENT}{labelled(fix)}"] if fix else [head]
     shown = wrapped(head, width, hanging=_INDENT)

@@ -42,3 +42,11 @@ def test_a_command_can_be_pasted_at_any_width(width: int) -> None:
 def test_secrets_are_replaced(width: int) -> None:
     """A message can contain a line of K3s' configuration."""
     assert "K10aaa" not in " ".join(lines("cannot use token=K10aaa::server:b", "remove token=K10aaa::server:b", width))
+
+
+@pytest.mark.parametrize("width", [0, 80])
+def test_a_name_cannot_forge_a_line_or_control_the_terminal(width: int) -> None:
+    """Names of files, and the errors of other programs, are untrusted."""
+    shown = lines("cannot read /etc/x\x1b[31m\nresult 0: compliant\r\x9b", "remove '/etc/x\x1b]0;\x07\n'", width)
+    assert all(line.isprintable() for line in shown)
+    assert r"/etc/x\x1b[31m\nresult 0: compliant" in " ".join(" ".join(shown).split())
