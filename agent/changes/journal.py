@@ -31,6 +31,7 @@ CONTENTS = STATE / "contents"
 """Contents of large files, by their SHA-256 checksums."""
 BACKUPS = STATE / "backups"
 
+_OTHERS_WRITE = 0o022
 _LONGEST_FLAT = 200
 """Bytes of the name of a backup without its number; a name has at most 255 bytes."""
 _MOVE = "inspect it, and move it away: apply and revert need a directory there"
@@ -201,10 +202,17 @@ class Journal(Value):
         return data.startswith(records.BEGIN) and data.endswith(records.END)
 
     def _read(self, path: PurePosixPath) -> bytes:
-        """Return the content of a regular file of the journal. A symlink is not followed."""
+        """Return the content of a regular file of the journal that only root could write. A symlink is not followed."""
         found = self.host.tree.observe(path)
         if not isinstance(found, File):
             raise HostError(f"cannot read {path}: found {describe(found)}, expected a regular file", _restore(path))
+        # Whoever could write to the directory before it was restricted to root can have left files there.
+        if found.owner.uid or found.mode & _OTHERS_WRITE:
+            raise HostError(
+                f"cannot use {path}: found owner {found.owner} and mode {found.mode}, expected a file that only root"
+                " can write",
+                f"another user can have written it: inspect {path}, and move it away",
+            )
         return found.content
 
     def _content(self, checksum: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -425,3 +426,25 @@ def test_a_state_directory_that_is_a_mount_point_is_kept(journal: Journal, host:
         entry = run(journal, Change(value("0"), value("1")))
         journal.forget([entry])
         assert names(state) == []
+
+
+@pytest.mark.parametrize("mode", [0o622, 0o660, 0o606], ids=oct)
+def test_a_record_that_another_user_could_write_is_not_used(mode: int, journal: Journal, host: Host) -> None:
+    """Revert would write any file that it names, with any content."""
+    run = journal.begin([Change(ABSENT, File(path=A, content=b"", mode=FileMode(0o644)))])
+    record = Path(f"{host.root}{run.path}")
+    record.chmod(mode)
+    with pytest.raises(HostError, match=r"expected a file that only root can write$"):
+        journal.changes(run)
+    assert run.path in journal.damage([run], in_full=False)
+    record.chmod(0o600)
+    assert journal.changes(run)
+
+
+@pytest.mark.root
+def test_a_record_of_another_user_is_not_used(journal: Journal, host: Host) -> None:
+    """It can be from a time when the directory was not restricted to root."""
+    run = journal.begin([Change(ABSENT, File(path=A, content=b"", mode=FileMode(0o644)))])
+    os.chown(f"{host.root}{run.path}", 65534, 0)
+    with pytest.raises(HostError, match=r"found owner 65534:0 and mode 0600, expected"):
+        journal.changes(run)
