@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from enum import Enum
-from typing import TYPE_CHECKING, Union
 
 from agent.value import NamedTuple, Value, replace
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import PurePosixPath
+    from typing import Union
 
 _ALL_BITS = 0o7777
 
@@ -307,7 +308,8 @@ class Instruction(Value):
         return path is not None and path.suffix in _OF_UNITS and "/systemd/system/" in str(path)
 
 
-Step = Union[OwnCommand, ShellCommand, Instruction]
+if TYPE_CHECKING:
+    Step = Union[OwnCommand, ShellCommand, Instruction]
 
 
 class Remediation(Value):
@@ -364,11 +366,12 @@ class Unreadable(Value):
     """Whether the kernel denied access to this user."""
 
 
-Resource = Union[Directory, File, FilePermissions, DefaultPermissions, Sysctl]
-"""What a host can be required to have."""
+if TYPE_CHECKING:
+    Resource = Union[Directory, File, FilePermissions, DefaultPermissions, Sysctl]
+    """What a host can be required to have."""
 
-State = Union[Directory, File, FilePermissions, DefaultPermissions, Sysctl, Absent]
-"""What a change starts from and leads to, and what the journal records."""
+    State = Union[Directory, File, FilePermissions, DefaultPermissions, Sysctl, Absent]
+    """What a change starts from and leads to, and what the journal records."""
 
-Observed = Union[Directory, File, FilePermissions, DefaultPermissions, Sysctl, Absent, Obstacle, Unreadable]
-"""What reading a resource of the host can return."""
+    Observed = Union[Directory, File, FilePermissions, DefaultPermissions, Sysctl, Absent, Obstacle, Unreadable]
+    """What reading a resource of the host can return."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from os import sep
-from typing import TYPE_CHECKING, cast
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
@@ -15,5 +15,5 @@ if TYPE_CHECKING:
 def read(*path: str) -> bytes:
     """Return the content of a file. The path is given in parts, relative to the package."""
     # importlib.resources and pkgutil wrap the same loader, but importing them costs more than 5 ms.
-    loader = cast("_DataLoader", __spec__.loader)
+    loader: _DataLoader = __spec__.loader  # type: ignore[assignment] # importlib's have get_data
     return loader.get_data(f"{__file__.rpartition(sep)[0]}{sep}" + "/".join(path))

@@ -6,25 +6,30 @@ A finding blocks the gate if it is declared with `blocks_gate=yes(...)` in agent
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, Protocol
 
 from agent.errors import ExitCode
-from agent.model import NO_REMEDIATION, FixOwner, Location, Remediation, Step, StrEnum
+from agent.model import NO_REMEDIATION, FixOwner, Location, Remediation, StrEnum
 from agent.value import NamedTuple, Value, replace
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from typing import Protocol
+
+    from agent.model import Step
 
 GATE_VERB = "gate"
 """The verb whose exit code states only whether K3s may start."""
 
 
-class Progress(Protocol):
-    """Called with each step of a run, for a person who waits."""
+if TYPE_CHECKING:
 
-    def __call__(self, text: str, done: int = 0, total: int = 0) -> None:
-        """Take the current step, and its number and how many there are, if that is known."""
-        ...
+    class Progress(Protocol):
+        """Called with each step of a run, for a person who waits."""
+
+        def __call__(self, text: str, done: int = 0, total: int = 0) -> None:
+            """Take the current step, and its number and how many there are, if that is known."""
+            ...
 
 
 def no_progress(text: str, done: int = 0, total: int = 0) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from functools import partial
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from agent import __released__
 from agent.changes import last_run
@@ -33,6 +32,7 @@ from agent.settings.schema import DEFAULT_SETTINGS
 from agent.settings.waivers import Scope, Waivers
 from agent.value import Value, replace
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 

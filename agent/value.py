@@ -13,11 +13,12 @@ from collections import _tuplegetter  # type: ignore[attr-defined]
 from functools import cache
 from operator import attrgetter
 from types import CodeType, FunctionType
-from typing import TYPE_CHECKING, Any, ClassVar
 
+TYPE_CHECKING = False  # as all modules; importing typing takes 3 ms
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from dataclasses import replace as replace  # noqa: PLC0414 - exports it
+    from typing import Any, ClassVar
     from typing import NamedTuple as NamedTuple  # noqa: PLC0414
 
     from typing_extensions import dataclass_transform

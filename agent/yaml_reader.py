@@ -7,15 +7,16 @@ booleans (`yes`, `on`, `off`, …), octal numbers with a leading 0, no base 60. 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Union
 
 from agent.errors import InputError
 from agent.model import Location
 from agent.value import NamedTuple, Value
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import PurePosixPath
+    from typing import Union
 
     from yaml import Event, ScalarEvent, YAMLError
 
@@ -52,8 +53,9 @@ _NOT_PRINTABLE = "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010
 _TAG = "tag:yaml.org,2002:"
 _RESOLVED_TAGS = frozenset(_TAG + name for name in ("bool", "int", "float", "null"))
 
-ScalarValue = Union[str, int, float, bool, None]
-"""The value of a scalar. A bool is also an int in Python, so test for bool first."""
+if TYPE_CHECKING:
+    ScalarValue = Union[str, int, float, bool, None]
+    """The value of a scalar. A bool is also an int in Python, so test for bool first."""
 
 
 class BoundsError(InputError):
@@ -101,7 +103,8 @@ class KeyValue(NamedTuple):
     node: Node
 
 
-Node = Union[Scalar, Sequence, Mapping]
+if TYPE_CHECKING:
+    Node = Union[Scalar, Sequence, Mapping]
 
 
 class Document(NamedTuple):

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from agent.assess.assessment import ControlStatus
 from agent.checks.beyond_benchmark import KernelParameter
 from agent.linux.sysctl_values import same_value
 from agent.model import Location
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from agent.assess.assessment import CLUSTER_NOT_ASSESSED, ControlStatus, Evidence, Note
 from agent.checks.cluster.check import ClusterCheck
@@ -16,6 +16,7 @@ from agent.kubernetes.queries import Query
 from agent.model import Component, Instruction, Remediation
 from agent.node.components import not_run
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 

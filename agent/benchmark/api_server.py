@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from agent.benchmark.control import BenchmarkControl, in_k3s_config, numbered
 from agent.benchmark.guide_options import of_the_guide
@@ -16,6 +15,7 @@ from agent.guide.criteria import AtLeast, Boolean, Excludes, Includes, IncludesO
 from agent.guide.k3s_options import SECRETS_ENCRYPTION, newest, oldest
 from agent.model import ON_SERVERS, SERVERS, WITH_POD_SECURITY_POLICY, Applies, Component, Instruction, Remediation
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.guide.criteria import Criterion
 

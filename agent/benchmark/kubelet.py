@@ -6,7 +6,6 @@ The kubelet's settings are named as arguments, although K3s v1.32 and newer sets
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from agent.benchmark.control import BenchmarkControl, in_k3s_config, numbered, removed
 from agent.benchmark.guide_options import of_the_guide
@@ -19,6 +18,7 @@ from agent.guide.criteria import AtLeast, Boolean, Equals, Excludes, LeavesGateO
 from agent.guide.k3s_options import POD_MAX_PIDS, PROTECT_KERNEL_DEFAULTS, SECCOMP_DEFAULT, newest
 from agent.model import Component
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.guide.criteria import Criterion
     from agent.model import Remediation

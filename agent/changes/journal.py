@@ -7,7 +7,6 @@ the names show when this host was last changed and whether a run was interrupted
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from agent.changes import last_run, records
 from agent.changes.records import RecordError
@@ -19,6 +18,7 @@ from agent.model import PRIVATE_FILE, File
 from agent.plan.plan import Change, describe
 from agent.value import NamedTuple, Value
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import PurePosixPath

@@ -11,7 +11,6 @@ import time
 from contextlib import suppress
 from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from agent.changes.state import STATE, make_directory
 from agent.errors import HostError, LockHeldError
@@ -19,6 +18,7 @@ from agent.host.tree import LARGEST_READ
 from agent.model import PRIVATE_FILE, Absent, File, Version
 from agent.value import NamedTuple, Value
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any

@@ -7,7 +7,6 @@ record has its SHA-256 checksum, so that a record is never larger than what the 
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from agent import __version__
 from agent.model import (
@@ -18,14 +17,16 @@ from agent.model import (
     FileMode,
     FilePermissions,
     Owner,
-    State,
     Sysctl,
 )
 from agent.plan.plan import Change
 from agent.value import Value
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from agent.model import State
 
 SCHEMA = 1
 BEGIN, END = b"{\n", b"\n}\n"

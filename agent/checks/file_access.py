@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from shlex import quote
-from typing import TYPE_CHECKING
 
 from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence
 from agent.checks.argument_values import GivenBy
@@ -16,6 +15,7 @@ from agent.k3s.redaction import HIDDEN
 from agent.model import File, Instruction, Location, Remediation, Restart, ShellCommand
 from agent.value import NamedTuple, Value, replace
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import PurePosixPath

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from agent.k3s import kubelet_configuration
 from agent.k3s.paths import K3S_CONFIG_FILE
@@ -13,6 +12,7 @@ from agent.model import Component
 from agent.node.configuration import dropin_directory
 from agent.value import Value
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 

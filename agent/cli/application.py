@@ -3,15 +3,16 @@
 # Without `from __future__ import annotations`: options are read from annotations.
 
 import inspect
+import typing
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from typer.core import TyperCommand
 
 from agent import __version__
-from agent.cli.declared import Command, Option
+from agent.cli.declared import Annotated, Command, Option, Optional
 from agent.cli.group import TopicCommand, VerbGroup
 from agent.cli.streams import print_text
 
@@ -50,10 +51,12 @@ def _for_typer(function: Callable[..., None]) -> Callable[..., None]:
 
 def _annotation(hint: Any) -> Any:  # noqa: ANN401 - special forms of typing
     """Return the type of a parameter with Typer's declaration."""
-    (declared,) = hint.__metadata__
+    declared, kind = hint.declared, hint.kind
+    if isinstance(kind, Optional):  # type: ignore[arg-type] # a class at run time
+        kind = typing.Optional[kind.kind]
     if isinstance(declared, Option):
-        return Annotated[hint.__origin__, typer.Option(*declared.names, envvar=declared.envvar, **declared.details)]
-    return Annotated[hint.__origin__, typer.Argument(**declared.details)]
+        return typing.Annotated[kind, typer.Option(*declared.names, envvar=declared.envvar, **declared.details)]
+    return typing.Annotated[kind, typer.Argument(**declared.details)]
 
 
 def _version(asked: bool) -> None:

@@ -3,10 +3,9 @@
 # Without `from __future__ import annotations`: options are read from annotations.
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Optional
 
 from agent.cli.completion import benchmarks, topics, versions
-from agent.cli.declared import CHANGES, READS, RENDERS, Argument, Epilog, Option, command
+from agent.cli.declared import CHANGES, READS, RENDERS, Annotated, Argument, Epilog, Option, Optional, command
 from agent.cli.shared_options import (
     AllowEmptyRoot,
     AssessmentOptions,

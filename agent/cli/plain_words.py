@@ -8,12 +8,15 @@ from __future__ import annotations
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
-from agent.cli.declared import COMMANDS, Option
+from agent.cli.declared import COMMANDS, Optional
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    from agent.cli.declared import Option
 
 
 def requested(words: Sequence[str], environment: Mapping[str, str]) -> Callable[[], None] | None:
@@ -32,10 +35,12 @@ def _given(
     given: dict[str, object] = {}
     parameters: dict[str, str] = {}
     for name, annotation in annotations.items():
-        for option in getattr(annotation, "__metadata__", ()):
-            parameters |= dict.fromkeys(_names(name, option), name)
-            if option.envvar and environment.get(option.envvar):
-                given[name] = environment[option.envvar]
+        if annotation is None:  # of the result
+            continue
+        option = annotation.declared
+        parameters |= dict.fromkeys(_names(name, option), name)
+        if option.envvar and environment.get(option.envvar):
+            given[name] = environment[option.envvar]
     seen = set()
     rest = iter(words)
     for word in rest:
@@ -44,7 +49,7 @@ def _given(
         if not name or name in seen:
             return None
         seen.add(name)
-        kind = annotations[name].__origin__
+        kind = annotations[name].kind
         if kind is bool and not equals:
             given[name] = True
             continue
@@ -58,10 +63,10 @@ def _names(parameter: str, option: Option) -> tuple[str, ...]:
     return option.names or (f"--{parameter.replace('_', '-')}",)
 
 
-def _converted(kind: Any, value: str) -> object:  # noqa: ANN401 - a type, or a special form of typing
+def _converted(kind: Any, value: str) -> object:  # noqa: ANN401 - a type, or an Optional one
     """Return the value of an option of this type, None if only Typer can tell whether it is valid."""
-    if get_origin(kind) is Union:  # Optional
-        kind = get_args(kind)[0]
+    if isinstance(kind, Optional):  # type: ignore[arg-type] # a class at run time
+        kind = kind.kind
     if not value or value.startswith("-"):
         return None
     if kind in (str, Path):

@@ -7,10 +7,9 @@ import re
 import sys
 from enum import Enum
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Optional
 
 from agent.cli.completion import versions
-from agent.cli.declared import Option
+from agent.cli.declared import Annotated, Option, Optional
 from agent.cli.streams import printing
 from agent.errors import HostError, UsageError
 from agent.present import Format, Verbosity, present
@@ -18,6 +17,7 @@ from agent.present.assessments import AssessmentFormat
 from agent.report import GATE_VERB
 from agent.value import Value
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from agent.guide.criteria import Includes
 from agent.guide.k3s_options import (
@@ -24,6 +23,7 @@ from agent.node.datastore import Datastore
 from agent.settings.schema import SecretsEncryption, row_of
 from agent.value import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from agent.desired import dropin_options
 from agent.guide import files as rows
 from agent.guide import manifests
@@ -17,17 +15,18 @@ from agent.model import (
     Directory,
     File,
     FilePermissions,
-    Resource,
     Role,
     Sysctl,
 )
 from agent.value import Value
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from pathlib import PurePosixPath
 
     from agent.guide.files import FileRow
+    from agent.model import Resource
     from agent.node.facts import HostFacts
     from agent.settings.schema import Settings
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from agent.findings.registry import Trouble, edit_of_k3s_config, finding, no
 from agent.guide.criteria import Boolean, Equals, Excludes
 from agent.k3s import default_arguments
@@ -13,6 +11,7 @@ from agent.model import Component, Location
 from agent.report import Level
 from agent.value import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 PROTECT_KERNEL_DEFAULTS: Final = "Ensure protect-kernel-defaults is set"
 KERNEL_PARAMETERS: Final = "Set kernel parameters"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from agent.guide import headings
 from agent.guide.cipher_suites import with_long_names
@@ -24,6 +23,7 @@ from agent.model import (
     VersionRange,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
 

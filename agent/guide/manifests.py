@@ -9,11 +9,10 @@ Each document starts with `---`, so documents can be joined and a comment can pr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from agent import package_data
 from agent.value import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

@@ -11,7 +11,6 @@ import time
 from contextlib import suppress
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from agent.errors import HostError, NotEmptyError, ReadOnlyEnvironmentError, RootRequiredError
 from agent.host.probe import no_processes
@@ -23,14 +22,12 @@ from agent.model import (
     Directory,
     File,
     FilePermissions,
-    Observed,
-    Resource,
-    State,
     Sysctl,
     Unreadable,
 )
 from agent.value import Value, replace
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
@@ -39,7 +36,7 @@ if TYPE_CHECKING:
     from agent.host.probe import Probe
     from agent.host.process import Completed, Runner
     from agent.host.writable_tree import WritableTree
-    from agent.model import Times
+    from agent.model import Observed, Resource, State, Times
 
 PROC_SYS = PurePosixPath("/proc/sys")
 LOCK = PurePosixPath("/run/k3s-harden.lock")

@@ -11,14 +11,15 @@ import errno
 import os
 import stat
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
 
 from agent.model import FileMode
 from agent.value import NamedTuple, Value
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import PurePosixPath
+    from typing import Literal
 
 _LONGEST_CHAIN = 40
 """Number of symlinks in one path that the kernel allows."""
@@ -26,7 +27,8 @@ _LONGEST_CHAIN = 40
 _DIRECTORY_ONLY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _GROUP_OR_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
-Last = Literal["keep", "follow", "enter"]
+if TYPE_CHECKING:
+    Last = Literal["keep", "follow", "enter"]
 
 REGULAR_FILE = "regular file"
 DIRECTORY = "directory"

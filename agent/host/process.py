@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol, cast
 
 from agent.errors import HostError
 from agent.value import Value
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from subprocess import Popen
-    from typing import IO
+    from typing import Protocol
 
 SEARCH_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/opt/bin")
 """Directories of tools. On some systems sudo's secure_path and cloud-init's PATH lack /usr/local/bin."""
@@ -33,15 +33,17 @@ LARGEST_OUTPUT = 64 * 1024
 _AT_ONCE = 64 * 1024
 
 
-class Runner(Protocol):
-    """Runs a program whose path is absolute.
+if TYPE_CHECKING:
 
-    Raises HostError if it cannot start, exceeds `timeout` seconds, or writes more than `largest_output` bytes.
-    """
+    class Runner(Protocol):
+        """Runs a program whose path is absolute.
 
-    def __call__(self, argv: Sequence[str], *, timeout: float, largest_output: int = LARGEST_OUTPUT) -> Completed:
-        """Run the program and return its result."""
-        ...
+        Raises HostError if it cannot start, exceeds `timeout` seconds, or writes more than `largest_output` bytes.
+        """
+
+        def __call__(self, argv: Sequence[str], *, timeout: float, largest_output: int = LARGEST_OUTPUT) -> Completed:
+            """Run the program and return its result."""
+            ...
 
 
 def run(argv: Sequence[str], *, timeout: float, largest_output: int = LARGEST_OUTPUT) -> Completed:
@@ -95,7 +97,7 @@ def run_with_input(argv: Sequence[str], data: bytes, *, timeout: float, kept: in
     finally:
         os.close(source)
     try:
-        pipe = cast("IO[bytes]", process.stdout).fileno()
+        pipe = process.stdout.fileno()  # type: ignore[union-attr] # it is a pipe
         output = _tail(process, pipe, time.monotonic() + timeout, kept)
     except subprocess.TimeoutExpired as error:
         raise HostError(f"cannot run {argv[0]}: it did not finish within {timeout:g} s") from error

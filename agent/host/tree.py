@@ -7,7 +7,6 @@ import fcntl
 import os
 import stat
 import sys
-from typing import TYPE_CHECKING
 
 from agent.errors import AccessDeniedError, HostError, InputError, LimitError
 from agent.host.paths import (
@@ -37,6 +36,7 @@ from agent.model import (
 )
 from agent.value import Value
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath

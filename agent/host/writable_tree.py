@@ -11,14 +11,12 @@ import errno
 import os
 import stat
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
 
 from agent.errors import HostError, ReadOnlyEnvironmentError
 from agent.host import acl, temporary
 from agent.host.paths import (
     BrokenLink,
     Distrusted,
-    Last,
     MissingParent,
     Node,
     NotADirectory,
@@ -29,10 +27,12 @@ from agent.host.paths import (
 from agent.host.tree import Tree
 from agent.model import PRIVATE_DIRECTORY, PRIVATE_FILE, ROOT
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath
 
+    from agent.host.paths import Last
     from agent.model import DefaultPermissions, Directory, File, FilePermissions, Owner
 
 _INSPECT = "inspect that file, and move it away if it is not needed"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from agent.errors import InputError
 from agent.model import Location
@@ -21,6 +20,7 @@ from agent.yaml_reader import (
     shown,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from agent import yaml_reader
 from agent.errors import InputError
@@ -23,6 +22,7 @@ from agent.model import Location, Role
 from agent.value import NamedTuple, Value
 from agent.yaml_reader import shown
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import PurePosixPath

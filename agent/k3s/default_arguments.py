@@ -10,12 +10,12 @@ the self-assessments of its documentation (k3s-io/docs, docs/security/self-asses
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING
 
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
 from agent.model import ALL_VERSIONS, Component, VersionRange
 from agent.value import Value
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 

@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from agent.yaml_reader import Mapping, Scalar, Sequence
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.yaml_reader import Node
 

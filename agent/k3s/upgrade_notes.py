@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from agent.model import BOTH_ROLES, SERVERS, Role
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.model import Version
 

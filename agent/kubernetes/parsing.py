@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from agent.kubernetes.objects import (
     Binding,
     Container,
@@ -18,6 +16,7 @@ from agent.kubernetes.objects import (
     Workload,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 

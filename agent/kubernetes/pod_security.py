@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from agent.model import StrEnum
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.kubernetes.objects import Namespace
 

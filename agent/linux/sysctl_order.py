@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from enum import Enum
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from agent.linux.libc_glob import (
     LONGEST_PATTERN,
@@ -24,6 +23,7 @@ from agent.linux.sysctl_values import accepted
 from agent.model import Location
 from agent.value import NamedTuple, Value
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from agent.errors import HostError
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION, IDENTITY, providers_of_secrets
 from agent.model import StrEnum
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from agent.errors import HostError
 from agent.host.paths import REGULAR_FILE
@@ -15,6 +14,7 @@ from agent.node import gate_units, unit_files
 from agent.node.gate_units import DROPIN, TEMPLATE, UNIT
 from agent.value import NamedTuple, Value
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 

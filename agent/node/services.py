@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from agent.k3s.services import OPENRC_DIRECTORY, Files, parse
 from agent.linux.unit_files import UNIT_DIRECTORIES
 from agent.node import unit_files
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
 

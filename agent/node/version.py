@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from agent.errors import HostError
 from agent.model import Version
 from agent.value import NamedTuple, Value
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
 

@@ -9,7 +9,11 @@ from pathlib import PurePosixPath
 
 from agent import yaml_reader
 from agent.errors import InputError
-from agent.yaml_reader import Mapping, Node, Scalar
+from agent.yaml_reader import Mapping, Scalar
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.yaml_reader import Node
 
 _SYSCTL_COMMENT_MARKS = ("#", ";")
 

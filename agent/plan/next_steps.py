@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from agent.errors import ExitCode
 from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.k3s.redaction import TOKEN_PLACEHOLDER
@@ -12,6 +10,7 @@ from agent.plan.plan import WITH_VERSION
 from agent.report import ItemStatus, Level, NextStep, Urgency, of_finding
 from agent.value import NamedTuple, Value, replace
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import PurePosixPath

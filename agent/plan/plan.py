@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Union
-
 from agent.linux.sysctl_values import same_value
 from agent.model import (
     PUBLIC_DIRECTORY,
@@ -14,20 +11,22 @@ from agent.model import (
     Directory,
     File,
     FilePermissions,
-    Observed,
     Obstacle,
-    Resource,
-    State,
     Sysctl,
     Unreadable,
 )
 from agent.value import Value, replace
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from pathlib import PurePosixPath
+    from typing import Union
 
-Need = Union[PurePosixPath, Sysctl]
-"""What a file requires: another file that exists, or a live kernel value."""
+    from agent.model import Observed, Resource, State
+
+    Need = Union[PurePosixPath, Sysctl]
+    """What a file requires: another file that exists, or a live kernel value."""
 
 
 class Change(Value):

@@ -5,11 +5,12 @@ Also which problems apply causes, with any version.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from agent.errors import ExitCode
 from agent.report import ItemStatus, Level
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 

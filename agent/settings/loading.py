@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
-
 from agent.errors import InputError, UsageError
 from agent.model import Location
 from agent.settings.schema import Overrides, Profile, Settings, row_of, rows
@@ -21,8 +19,10 @@ from agent.yaml_reader import (
     shown,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
+    from typing import Any
 
     from agent.settings.schema import SettingRow
     from agent.settings.waivers import SiteWaiver
@@ -59,7 +59,7 @@ def load(data: bytes | None, path: PurePosixPath) -> Settings:
         from agent.settings import profiles
 
         values = profiles.completed(values)
-    settings = replace(Settings(), **values)  # type: ignore[arg-type]  # each comes from its own reader
+    settings = replace(Settings(), **values)
     return replace(settings, waivers=_located(path, settings.waivers))
 
 
@@ -71,7 +71,7 @@ def load_waivers(data: bytes, path: PurePosixPath) -> tuple[SiteWaiver, ...]:
     loader = _Loader()
     row = row_of("waivers")
     loader.setting(row, KeyValue(row.key, documents[0].line, documents[0].node))
-    return _located(path, cast("tuple[SiteWaiver, ...]", loader.finish(documents, path)["waivers"]))
+    return _located(path, loader.finish(documents, path)["waivers"])
 
 
 def _located(path: PurePosixPath, waivers: tuple[SiteWaiver, ...]) -> tuple[SiteWaiver, ...]:
@@ -110,7 +110,7 @@ class _Loader:
 
     def __init__(self) -> None:
         self._rows = {row.key: row for row in rows()}
-        self._values: dict[str, object] = {}
+        self._values: dict[str, Any] = {}
         self._errors: list[tuple[int, str]] = []
 
     def document(self, node: Node) -> None:
@@ -119,7 +119,7 @@ class _Loader:
         elif not is_empty(node):
             self._error(node.line, f"the file must be a mapping of settings; found {describe_node(node)}")
 
-    def finish(self, documents: tuple[Document, ...], path: PurePosixPath) -> dict[str, object]:
+    def finish(self, documents: tuple[Document, ...], path: PurePosixPath) -> dict[str, Any]:
         """Return the values by field. Raises SettingsError, also if the file has further documents."""
         for document in documents[1:]:
             self._error(document.line, "the file contains a second document; expected one")

@@ -6,10 +6,11 @@ tools/record/event.go; containerd, contrib/seccomp/seccomp_default.go; Linux, ad
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from agent.k3s.paths import DEFAULT_DATA_DIR, NETWORK_LEASES
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 

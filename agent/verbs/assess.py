@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from agent import findings
 from agent.assess import waived_controls
 from agent.assess.assessment import Assessment, ControlStatus, Note
@@ -23,6 +21,7 @@ from agent.situation import observe
 from agent.value import replace
 from agent.verbs.k3s_state import of_facts
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import PurePosixPath

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, suppress
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from agent.assess import baseline
 from agent.assess.assessment import CLUSTER_NOT_ASSESSED, ControlStatus
@@ -36,6 +36,7 @@ from agent.value import replace
 from agent.verbs import converge
 from agent.verbs.notify import notify
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 

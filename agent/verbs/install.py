@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from agent import findings, package_data
 from agent.changes.execute import carry_out, refused
@@ -31,6 +31,7 @@ from agent.value import replace
 from agent.verbs import completion
 from agent.verbs.k3s_state import k3s_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 

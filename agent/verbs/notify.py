@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from agent.assess.assessment import ControlStatus
 from agent.assess.status_change import Known, Notification, due, known
@@ -23,6 +23,7 @@ from agent.node.site_files import read_settings
 from agent.present.assessments import notification as messages
 from agent.present.text import printable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 

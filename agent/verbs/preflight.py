@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from agent import findings
 from agent.errors import UsageError
 from agent.k3s import upgrade_notes
@@ -29,6 +27,7 @@ from agent.value import replace
 from agent.verbs.converge import items_of
 from agent.verbs.k3s_state import of_facts
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -16,12 +16,15 @@ from agent.model import (
     FileMode,
     Owner,
     Role,
-    State,
     Sysctl,
     Version,
     VersionRange,
 )
 from agent.value import replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.model import State
 
 PATH = PurePosixPath("/a")
 

@@ -13,7 +13,11 @@ from hypothesis import strategies as st
 
 from agent import yaml_reader
 from agent.errors import InputError
-from agent.yaml_reader import KeyValue, Mapping, Node, Scalar, Sequence, duplicates, read, resolve, scalars, shown
+from agent.yaml_reader import KeyValue, Mapping, Scalar, Sequence, duplicates, read, resolve, scalars, shown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.yaml_reader import Node
 
 PATH = PurePosixPath("/etc/site.yaml")
 

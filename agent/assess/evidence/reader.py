@@ -6,7 +6,6 @@ Nothing here raises for what is on the host.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, TypeVar
 
 from agent.assess.evidence.files import FileFinder
 from agent.checks.evidence import Cause, CollectedEvidence, EncryptionConfiguration, EtcdConfiguration, Missing, Unknown
@@ -18,17 +17,18 @@ from agent.k3s.etcd_configuration import ETCD_CONFIGURATION
 from agent.k3s.kubelet_configuration import KubeletConfiguration, KubeletFile
 from agent.node import kubelet_files
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import PurePosixPath
+    from typing import TypeVar
 
     from agent.checks.evidence import FileQuery
     from agent.host import Host
     from agent.host.tree import Tree
     from agent.node.facts import HostFacts
 
-
-_Parsed = TypeVar("_Parsed")
+    _Parsed = TypeVar("_Parsed")
 
 _CREDENTIALS = rb"\b(password|auth|identity_token)[\"']?\s*:\s*[^\s#]|://[^\s/@]+@"
 """Secrets of registries.yaml: values of keys, and in URLs (k3s-io/docs, docs/installation/private-registry.md)."""

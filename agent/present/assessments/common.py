@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from enum import Enum
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, TypeVar, cast
 
 from agent.assess.assessment import TIME_FORMAT, Assessment, ControlStatus
 from agent.benchmark.sections import SECTIONS
@@ -16,13 +15,15 @@ from agent.present.text import printable
 from agent.report import K3S_VERSION, ROLE
 from agent.value import NamedTuple, replace
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any, TypeVar
 
     from agent.assess.assessment import Evidence, Note, Verdict, Waiver
     from agent.present.remediation import Caller
 
-_T = TypeVar("_T")
+    _T = TypeVar("_T")
 
 
 class Awaiting(NamedTuple):
@@ -49,7 +50,7 @@ def cleaned(value: _T) -> _T:
 
     Paths and contents of the host are untrusted. The result is also valid in XML and has no lone surrogates.
     """
-    clean: object = value
+    clean: Any = value
     if isinstance(value, str) and not isinstance(value, Enum):
         clean = printable(value)
     elif isinstance(value, PurePosixPath):
@@ -59,7 +60,7 @@ def cleaned(value: _T) -> _T:
         clean = type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
     elif isinstance(value, (Assessment, Remediation, Instruction, ShellCommand)):
         clean = type(value)(*(cleaned(getattr(value, name)) for name in value._fields))
-    return cast("_T", clean)
+    return clean  # type: ignore[no-any-return] # of the type of value
 
 
 def addressed(assessment: Assessment, caller: Caller) -> Assessment:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from agent.desired import resources as desired
 from agent.errors import InputError, UsageError
@@ -17,6 +17,7 @@ from agent.settings.loading import load, override
 from agent.settings.schema import DEFAULT_SETTINGS, Overrides, Settings
 from agent.value import replace
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import PurePosixPath

@@ -14,7 +14,7 @@ from agent.changes.journal import Journal
 from agent.errors import HostError, ReadOnlyEnvironmentError
 from agent.host import Host
 from agent.host.probe import no_processes
-from agent.model import Absent, Directory, File, FileMode, FilePermissions, State, Sysctl
+from agent.model import Absent, Directory, File, FileMode, FilePermissions, Sysctl
 from agent.plan.plan import Change, Plan, Refusal, make
 from agent.report import Item, ItemStatus
 from agent.value import replace
@@ -23,7 +23,7 @@ from tests.fake import Programs, fake_host, in_memory, names
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.model import Observed, Resource
+    from agent.model import Observed, Resource, State
 
 ETC = PurePosixPath("/etc")
 KEY = "vm.panic_on_oom"

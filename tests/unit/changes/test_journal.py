@@ -23,7 +23,6 @@ from agent.model import (
     FileMode,
     FilePermissions,
     Owner,
-    State,
     Sysctl,
 )
 from agent.plan.plan import Change, undo
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.host import Host
+    from agent.model import State
 
 A = PurePosixPath("/etc/a.conf")
 KEY = "vm.panic_on_oom"

@@ -10,8 +10,12 @@ import pytest
 from agent.errors import HostError, NotEmptyError
 from agent.host import Host
 from agent.host.process import Completed
-from agent.model import Absent, Directory, File, FileMode, FilePermissions, Obstacle, State, Sysctl, Unreadable
+from agent.model import Absent, Directory, File, FileMode, FilePermissions, Obstacle, Sysctl, Unreadable
 from tests.fake import Programs, fake_host, names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.model import State
 
 ETC = PurePosixPath("/etc")
 MODE = FileMode(0o600)

@@ -15,19 +15,19 @@ from agent.model import (
     File,
     FileMode,
     FilePermissions,
-    Observed,
     Obstacle,
     Owner,
-    Resource,
-    State,
     Sysctl,
     Unreadable,
 )
-from agent.plan.plan import Change, Need, Plan, Refusal, describe, difference, is_damaged, keep_needed, make, undo
+from agent.plan.plan import Change, Plan, Refusal, describe, difference, is_damaged, keep_needed, make, undo
 from agent.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from agent.model import Observed, Resource, State
+    from agent.plan.plan import Need
 
 A = PurePosixPath("/srv/k3s/a.txt")
 B = PurePosixPath("/srv/k3s/b/c.txt")

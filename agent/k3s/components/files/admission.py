@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from agent import yaml_reader
 from agent.errors import InputError
@@ -15,6 +14,7 @@ from agent.k3s.components.files.schema import Problem
 from agent.k3s.components.kubelet import DOMAIN
 from agent.yaml_reader import Mapping, Scalar, Sequence, shown
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 

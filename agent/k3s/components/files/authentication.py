@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from agent.errors import InputError
 from agent.k3s.components.files import decoding, schema
@@ -12,6 +11,7 @@ from agent.k3s.components.files.decoding import CONFIG_GROUP, HEAD
 from agent.k3s.components.files.schema import Problem
 from agent.yaml_reader import Mapping, Scalar, Sequence
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from agent import yaml_reader
 from agent.errors import InputError
@@ -11,6 +10,7 @@ from agent.k3s.components.files.schema import Problem, Schema
 from agent.k3s.components.values import InvalidValueError, duration
 from agent.yaml_reader import Mapping, Scalar, Sequence
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath

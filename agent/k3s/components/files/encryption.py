@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from base64 import b64decode
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from agent import yaml_reader
 from agent.errors import InputError
@@ -14,6 +13,7 @@ from agent.k3s.components.files.schema import Problem
 from agent.k3s.components.values import InvalidValueError, duration
 from agent.yaml_reader import Mapping, Sequence, shown
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath

@@ -6,8 +6,6 @@ pkg/scheduler/framework/runtime/framework.go.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from agent.errors import InputError
 from agent.k3s.components.files import decoding, schema
 from agent.k3s.components.files.decoding import HEAD
@@ -25,6 +23,7 @@ from agent.k3s.components.kubelet import is_qualified_name
 from agent.value import NamedTuple
 from agent.yaml_reader import Mapping, shown
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath

@@ -6,11 +6,12 @@ pkg/runtime/serializer/json). null means that a field is not set.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Union
+from typing import NamedTuple, Union
 
 from agent.k3s.components.values import InvalidValueError, duration
 from agent.yaml_reader import Mapping, Scalar, Sequence, describe_node, duplicates, shown
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
