@@ -32,6 +32,7 @@ from agent.k3s.components.files import (
 )
 from agent.model import Component, File, Instruction, Location, Remediation, Restart
 from agent.node.components import not_run
+from agent.node.datastore import Datastore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -279,6 +280,8 @@ def _scheduler(situation: Situation, path: PurePosixPath, data: bytes) -> Iterab
         minor=_described_minor(situation),
         has_master=_has_value(arguments, "master"),
         has_gates="feature-gates" in arguments,
+        elects=situation.facts.datastore in (Datastore.ETCD, Datastore.EXTERNAL)
+        and not any(name.startswith("leader-elect") for name in arguments),
     )
     return scheduler.problems(data, path, context)
 

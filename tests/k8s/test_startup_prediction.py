@@ -62,6 +62,7 @@ resources:
 - resources: [secrets]
   providers: [{aescbc: {keys: [{name: a, secret: UlJSUlJSUlJSUlJSUlJSUg==}]}}, {identity: {}}]
 """
+OLD_ENCRYPTION = ENCRYPTION.replace("Configuration", "Config").replace("apiserver.config.k8s.io/", "")
 AUTHORIZATION = """\
 apiVersion: apiserver.config.k8s.io/v1
 kind: AuthorizationConfiguration
@@ -214,7 +215,7 @@ PAIRS = (
         named("config", PROXIED.replace(old, new), PROXIED, component=KUBE_PROXY)
         for old, new in (("clientConnection", "connection"), ("maxPerCore: 0", "maxPerCore: -1"))
     ),
-    named("encryption-provider-config", ENCRYPTION.replace("Ug==", "UlJS"), ENCRYPTION),
+    named("encryption-provider-config", ENCRYPTION.replace("Ug==", "UlJS"), OLD_ENCRYPTION),
     Pair(
         "component-file-invalid",
         API_SERVER,

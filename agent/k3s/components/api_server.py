@@ -270,6 +270,10 @@ def _etcd(a: Arguments) -> Iterator[Problem]:
             yield a.problem("watch-cache-sizes", f"rejects `{size}`", "resource#size", _ETCD)
 
 
+_CHECKS_ADDRESS = 37
+"""The first minor that rejects an address that cannot be an endpoint. Older ones only log that."""
+
+
 def _ports_and_addresses(a: Arguments) -> Iterator[Problem]:
     port = as_number(a, "kubernetes-service-node-port", 0)
     low, high = _node_ports(a)
@@ -277,9 +281,10 @@ def _ports_and_addresses(a: Arguments) -> Iterator[Problem]:
         name = "kubernetes-service-node-port"
         yield a.problem(name, f"rejects {name}={port:.0f}", f"{low} to {high}", "cmd/kube-apiserver/app/options")
     name = "advertise-address"
-    if str(a.value(name)).startswith("127.") and "endpoint-reconciler-type" not in a.by_name:
+    is_local = str(a.value(name)).startswith(("127.", "169.254."))
+    if is_local and a.minor >= _CHECKS_ADDRESS and "endpoint-reconciler-type" not in a.by_name:
         source = "pkg/controlplane/instance.go"
-        yield a.problem(name, f"rejects {name}={a.value(name)}", "an address that is not a loopback address", source)
+        yield a.problem(name, f"rejects {name}={a.value(name)}", "an address that other nodes can reach", source)
     name = "service-cluster-ip-range"
     ranges = str(a.value(name)).split(",") if a.value(name) else []
     sizes = [values.cidr(one) for one in ranges]

@@ -111,7 +111,7 @@ def _kubeconfig(a: Arguments) -> Iterator[Problem]:
 
 
 _LEADER = "client-go/tools/leaderelection/leaderelection.go"
-_JITTER = 1.2
+JITTER = 1.2
 """How much longer than the retry period the renew deadline must be (JitterFactor)."""
 
 
@@ -126,7 +126,7 @@ def _leader_election(a: Arguments) -> Iterator[Problem]:
     periods = zip(names, (15, 10, 2))
     lease, renew, retry = (as_number(a, name, seconds * SECOND) for name, seconds in periods)
     given = [name for name in names if name in a.by_name]
-    if given and not (lease > renew > _JITTER * retry > 0):
+    if given and not (lease > renew > JITTER * retry > 0):
         message = f"needs {names[0]} above {names[1]}, and that above 1.2 times {names[2]}"
         yield a.problem(given[0], message, "15s, 10s and 2s by default", _LEADER)
 

@@ -43,6 +43,8 @@ _ENCRYPTION: schema.Schema = {
         }
     ],
 }
+_OLD_KIND = ("v1", "EncryptionConfig")
+"""The version and kind of an old error in the documentation, still accepted (apiserver/pkg/apis/apiserver/v1)."""
 _AES = (16, 24, 32)
 _KEY_SIZES = {"aescbc": _AES, "aesgcm": _AES, "secretbox": (32,)}
 
@@ -52,10 +54,15 @@ def problems(data: bytes, path: PurePosixPath, *, has_kms_v1: bool = False) -> I
 
     `has_kms_v1` is whether the feature gate KMSv1 is set; it is off by default.
     """
-    root = decoding.read(data, path, "EncryptionConfiguration", (f"{CONFIG_GROUP}/v1",))
+    root = decoding.first(data, path, "kind EncryptionConfiguration")
     if isinstance(root, InputError):
         yield root
         return
+    if (root.text("apiVersion"), root.text("kind")) != _OLD_KIND:
+        wrong = next(decoding.head(root, ("EncryptionConfiguration",), (f"{CONFIG_GROUP}/v1",)), None)
+        if wrong is not None:
+            yield decoding.error(path, wrong)
+            return
     yield from decoding.located(schema.problems(root, _ENCRYPTION), path)
     resources = decoding.mappings(root.get("resources"))
     if not resources:

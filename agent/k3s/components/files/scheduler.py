@@ -7,6 +7,7 @@ pkg/scheduler/framework/runtime/framework.go.
 from __future__ import annotations
 
 from agent.errors import InputError
+from agent.k3s.components.common import JITTER
 from agent.k3s.components.files import decoding, schema
 from agent.k3s.components.files.decoding import HEAD
 from agent.k3s.components.files.scheduler_plugins import (
@@ -20,8 +21,9 @@ from agent.k3s.components.files.scheduler_plugins import (
 )
 from agent.k3s.components.files.schema import Problem
 from agent.k3s.components.kubelet import is_qualified_name
+from agent.k3s.components.values import SECOND
 from agent.value import NamedTuple
-from agent.yaml_reader import Mapping, shown
+from agent.yaml_reader import Mapping, Scalar, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,6 +71,8 @@ class Context(NamedTuple):
     """Whether the argument master is set, so that the file needs no kubeconfig."""
     has_gates: bool = False
     """Whether feature gates are set, on which some fields depend."""
+    elects: bool = False
+    """Whether the field `leaderElect` decides on leader election. With SQLite, K3s' argument switches it off."""
 
 
 class _Set(NamedTuple):
@@ -85,7 +89,8 @@ def problems(data: bytes, path: PurePosixPath, context: Context) -> Iterator[Inp
         yield root
         return
     yield from decoding.located(schema.problems(root, {**_FIELDS, "profiles": [_profile_fields(context.minor)]}), path)
-    for rule in (_numbers(root), _connection(root, context), _profiles(root, context), _extenders(root)):
+    election = _election(root) if context.elects else iter(())
+    for rule in (_numbers(root), _connection(root, context), election, _profiles(root, context), _extenders(root)):
         yield from decoding.located(rule, path)
 
 
@@ -124,6 +129,21 @@ def _connection(root: Mapping, context: Context) -> Iterator[Problem]:
     if not context.has_master and not connection.text("kubeconfig"):
         yield Problem(connection.line, "`clientConnection.kubeconfig` must be set: K3s' argument has no effect")
     yield from schema.outside(connection, "burst", 0)
+
+
+def _election(root: Mapping) -> Iterator[Problem]:
+    """Yield the problems of leader election (component-base/config/validation; client-go/tools/leaderelection)."""
+    election = root.get("leaderElection")
+    elects = election.get("leaderElect") if isinstance(election, Mapping) else None
+    if not isinstance(election, Mapping) or (isinstance(elects, Scalar) and elects.value is False):
+        return
+    periods = {"leaseDuration": 15, "renewDeadline": 10, "retryPeriod": 2}
+    lease, renew, retry = (decoding.duration_of(election, key) or periods[key] * SECOND for key in periods)
+    if not lease > renew > JITTER * retry > 0:
+        message = "`leaseDuration` must be more than `renewDeadline`, and that more than 1.2 times `retryPeriod`"
+        yield Problem(election.line, message)
+    if election.text("resourceLock") not in (None, "", "leases"):
+        yield Problem(_line(election, "resourceLock"), "`resourceLock` must be leases")
 
 
 def _profiles(root: Mapping, context: Context) -> Iterator[Problem]:

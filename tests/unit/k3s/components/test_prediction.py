@@ -253,3 +253,10 @@ def test_primary_addresses_exclude_ranges_before_1_37() -> None:
     assert predicted(KUBE_PROXY, "nodeport-addresses=primary,10.0.0.0/8", minor=37) == []
     assert predicted(KUBE_PROXY, "nodeport-addresses=localhost", minor=34)
     assert predicted(KUBE_PROXY, "nodeport-addresses=localhost", minor=37) == []
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "169.254.0.1"])
+def test_an_address_that_cannot_be_an_endpoint_stops_the_api_server_since_1_37(address: str) -> None:
+    """1.34.4 was seen to start; the sources of 1.35.4 and 1.36.3 have no such check."""
+    assert predicted(API_SERVER, f"advertise-address={address}", minor=37)
+    assert predicted(API_SERVER, f"advertise-address={address}", minor=36) == []

@@ -161,6 +161,15 @@ def test_an_encryption_provider_that_stops_the_api_server_is_predicted_and_a_sim
     assert list(encryption.problems(ENCRYPTION.replace("{identity: {}}", near).encode(), PATH)) == []
 
 
+def test_the_old_kind_of_an_encryption_configuration_is_accepted() -> None:
+    """It is EncryptionConfig in the version v1 only. Seen at 1.37.2."""
+    old = ENCRYPTION.replace("EncryptionConfiguration", "EncryptionConfig")
+    data = old.replace("apiserver.config.k8s.io/v1", "v1").encode()
+    assert list(encryption.problems(data, PATH)) == []
+    assert list(encryption.problems(old.encode(), PATH))
+    assert list(encryption.problems(data.replace(b"secrets", b"Secrets"), PATH))
+
+
 def test_kms_version_1_is_accepted_with_its_feature_gate() -> None:
     """The gate is off by default since 1.29."""
     text = ENCRYPTION.replace("{identity: {}}", "{kms: {name: a, endpoint: 'unix:///run/kms'}}")

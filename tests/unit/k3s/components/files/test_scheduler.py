@@ -216,3 +216,20 @@ def test_the_arguments_of_a_disabled_plugin_are_not_checked() -> None:
     assert stops(profile(wrong))
     assert not stops(profile(f"{wrong}\n  {off}"))
     assert stops(profile(f"{wrong}\n  {off.replace('}]}}', '}]}, score: {enabled: [{name: NodeResourcesFit}]}}')}"))
+
+
+@pytest.mark.parametrize(
+    ("stopping", "near"),
+    [
+        ("leaseDuration: 10s", "leaseDuration: 11s"),
+        ("renewDeadline: 15s", "renewDeadline: 15s, leaderElect: false"),
+        ("retryPeriod: 9s", "retryPeriod: 8s"),
+        ("resourceLock: endpoints", "resourceLock: leases, retryPeriod: 0s"),
+    ],
+)
+def test_the_fields_of_leader_election_are_checked_if_the_scheduler_takes_part_in_one(stopping: str, near: str) -> None:
+    """With SQLite, an argument of K3s switches it off. Seen at 1.37.2."""
+    for fields, expected in ((stopping, True), (near, False)):
+        data = f"{FILE}leaderElection: {{{fields}}}\n".encode()
+        assert bool(list(problems(data, PATH, Context(37, elects=True)))) is expected
+        assert list(problems(data, PATH, Context(37))) == []
