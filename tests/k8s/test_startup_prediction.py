@@ -180,6 +180,7 @@ PAIRS = (
     kubelet_file(RESERVED.format("1Gi"), RESERVED.format("512Mi")),
     named("authentication-config", AUTHENTICATION.replace("audiences", "clientID: a, audiences"), AUTHENTICATION),
     argument(KUBE_PROXY, "oom-score-adj=2000", "oom-score-adj=1000"),
+    argument(KUBE_PROXY, "metrics-port=0", "metrics-port=10249"),
     named("audit-policy-file", POLICY.replace("level", "omitStages: [No], level"), POLICY, "audit-policy-unusable"),
     named("admission-control-config-file", ADMISSION.replace("kube-system", "kube-*"), ADMISSION),
     named("admission-control-config-file", ADMISSION.replace("enforce:", "enforced:"), ADMISSION),

@@ -41,6 +41,10 @@ def problems(a: Arguments) -> Iterator[Problem]:
         port = address.rpartition(":")[2]
         if address and not values.is_ip(address) and not (re.fullmatch("[0-9]+", port) and int(port)):
             yield a.problem(name, f"rejects {name}={address}", "IP:PORT", _SOURCE)
+    name = "metrics-port"
+    if as_number(a, name, 1) == 0:
+        # The metrics then have no address, which only the health check may lack.
+        yield a.problem(name, f"rejects {name}=0", "a port, or no such argument", "cmd/kube-proxy/app/options.go")
     yield from _local_traffic(a)
 
 

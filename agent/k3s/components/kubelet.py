@@ -204,6 +204,7 @@ def _policies(a: Arguments) -> Iterator[Problem]:
         yield a.problem(name, message, "cpu-manager-policy=static", "pkg/kubelet/cm/cpumanager/policy_none.go")
     elif a.value("cpu-manager-policy") == "static":
         yield from _options(a, name, _CPU_OPTIONS)
+        yield from _gated_options(a, name)
     if a.value("topology-manager-policy", "none") != "none":
         yield from _options(a, "topology-manager-policy-options", _TOPOLOGY_OPTIONS)
     yield from _sysctls(a)
@@ -265,6 +266,24 @@ def _options(a: Arguments, name: str, known: tuple[str, ...]) -> Iterator[Proble
                 yield a.problem(name, f"rejects {option}={value}", f"at least {_FEWEST_NODES}", "pkg/kubelet/cm")
         elif value not in TRUE | FALSE:
             yield a.problem(name, f"rejects {option}={value}", f"{option}=true or {option}=false", "pkg/kubelet/cm")
+
+
+_GATES_OF_OPTIONS = {
+    **dict.fromkeys(("align-by-socket", "distribute-cpus-across-cores"), ("CPUManagerPolicyAlphaOptions", 37)),
+    "distribute-cpus-across-numa": ("CPUManagerPolicyBetaOptions", 37),
+    "prefer-align-cpus-by-uncorecache": ("CPUManagerPolicyBetaOptions", 35),
+    "strict-cpu-reservation": ("CPUManagerPolicyBetaOptions", 34),
+}
+"""The gates of options of the CPU manager, each with the last minor in which the option needs it."""
+
+
+def _gated_options(a: Arguments, name: str) -> Iterator[Problem]:
+    options = a.value(name, {})
+    for option in options if isinstance(options, dict) else ():
+        gate, last = _GATES_OF_OPTIONS.get(option, ("", 0))
+        if a.minor <= last and not gate_is_on(a, gate):
+            message = f"rejects {option} in {name} without the feature gate {gate}"
+            yield a.problem(name, message, f"{gate}=true", "pkg/kubelet/cm/cpumanager/policy_options.go")
 
 
 _MOST_NODES = "max-allowable-numa-nodes"

@@ -12,6 +12,7 @@ from agent.k3s.config import ConfigText, merge
 from agent.model import Component
 
 CPUS = "cpu-manager-policy=static,kube-reserved=cpu=500m,cpu-manager-policy-options=full-pcpus-only={}"
+OPTION = "cpu-manager-policy=static,kube-reserved=cpu=500m,cpu-manager-policy-options={}=true"
 MEMORY = "memory-manager-policy=Static,kube-reserved=memory=1Gi,eviction-hard=memory.available<512Mi"
 NODES = "topology-manager-policy=best-effort,topology-manager-policy-options=max-allowable-numa-nodes={}"
 
@@ -28,6 +29,12 @@ def stops(arguments: str) -> bool:
     [
         (CPUS.format("maybe"), CPUS.format("true")),
         (NODES.format("4"), NODES.format("8")),
+        (OPTION.format("align-by-socket"), OPTION.format("distribute-cpus-across-numa")),
+        (OPTION.format("distribute-cpus-across-cores"), OPTION.format("strict-cpu-reservation")),
+        (
+            f"{OPTION.format('distribute-cpus-across-numa')},feature-gates=CPUManagerPolicyBetaOptions=false",
+            f"{OPTION.format('align-by-socket')},feature-gates=CPUManagerPolicyAlphaOptions=true",
+        ),
         ("tls-cert-file=/etc/a", "tls-cert-file=/etc/a,tls-private-key-file=/etc/b"),
         ("tls-private-key-file=/etc/a", "tls-private-key-file=/data/agent/serving-kubelet.key"),
         (f"{MEMORY},reserved-memory=0:memory=1Gi", f"{MEMORY},reserved-memory=0:memory=1536Mi"),

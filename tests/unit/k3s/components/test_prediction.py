@@ -70,6 +70,7 @@ PAIRS = [
     (KUBELET, "feature-gates=NodeSwap=true, ,", "feature-gates=NodeSwap=true,"),
     (SCHEDULER, "kube-api-burst=0", "kube-api-burst=1"),
     (KUBE_PROXY, "kube-api-burst=0", "kube-api-burst=1"),
+    (KUBE_PROXY, "metrics-port=0", "healthz-port=0"),
     (KUBELET, "allowed-unsafe-sysctls=net.*.x", "allowed-unsafe-sysctls=net.x.*"),
     (KUBE_PROXY, "nodeport-addresses=primary,x", "nodeport-addresses=primary,10.0.0.0/8"),
     (KUBE_PROXY, "logtostdrr=true", "logtostderr=true"),
