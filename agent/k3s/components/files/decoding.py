@@ -84,6 +84,12 @@ def is_set(node: Node | None) -> bool:
     return node is not None and not (isinstance(node, Scalar) and node.value is None)
 
 
+def items(node: Mapping, key: str) -> list[Scalar]:
+    """Return the values of a list in a field; none if it is null or not set."""
+    found = node.get(key)
+    return list(yaml_reader.scalars(found)) if isinstance(found, Sequence) else []
+
+
 def mappings(node: Node | None) -> list[Mapping]:
     """Return the mappings in a list; none if the node is not a list."""
     items = node.items if isinstance(node, Sequence) else ()

@@ -77,9 +77,7 @@ def _encrypted(item: Mapping, *, has_kms_v1: bool, seen: set[str]) -> Iterator[P
         node = item.get(key)
         if not isinstance(node, Sequence) or not node.items:
             yield Problem((node or item).line, f"`{key}` must contain at least one item")
-    names = (
-        [scalar.text for scalar in yaml_reader.scalars(item.get("resources") or item)] if item.get("resources") else []
-    )
+    names = [scalar.text for scalar in decoding.items(item, "resources")]
     if len(set(names)) != len(names):
         yield Problem(item.line, "`resources` contains a name twice")
     elif len(names) > 1 and ("*.*" in names or any(_masked(name, names) for name in names)):

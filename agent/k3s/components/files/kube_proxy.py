@@ -15,7 +15,7 @@ from agent.k3s.components.files import decoding, schema
 from agent.k3s.components.files.schema import Problem
 from agent.k3s.components.limits import LOCAL_MODES, PROXY_MODES
 from agent.model import Location
-from agent.yaml_reader import Mapping, Scalar, alternatives, scalars, shown
+from agent.yaml_reader import Mapping, Scalar, alternatives, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +56,6 @@ _FIELDS: dict[str, schema.Schema] = {
     "oomScoreAdj": "int32",
 }
 _KEYWORDS = ("primary", "localhost", "all")
-_NO_FIELDS = Mapping((), 0)
 
 
 def problems(data: bytes, path: PurePosixPath, minor: int, *, has_master: bool = False) -> Iterator[InputError]:
@@ -125,7 +124,7 @@ def _addresses(root: Mapping) -> Iterator[Problem]:
         has_port = is_port and values.is_ip(host.strip("[]"))
         if address and not values.is_ip(address) and not has_port:
             yield Problem(_line(root, key), f"`{key}` must be IP:PORT")
-    chosen = [one.text for one in scalars(root.get("nodePortAddresses") or _NO_FIELDS)]
+    chosen = [one.text for one in decoding.items(root, "nodePortAddresses")]
     for one in chosen:
         if one not in _KEYWORDS and values.cidr(one) is None:
             yield Problem(_line(root, "nodePortAddresses"), f"`nodePortAddresses` contains '{shown(one)}', not a CIDR")
@@ -149,7 +148,7 @@ def _mode(root: Mapping) -> Iterator[Problem]:
         for key in ("tcpFinTimeout", "tcpTimeout", "udpTimeout"):
             if _duration(part, key, 0) < 0:
                 yield Problem(part.line, f"`ipvs.{key}` must be at least 0s")
-        for one in scalars(part.get("excludeCIDRs") or _NO_FIELDS):
+        for one in decoding.items(part, "excludeCIDRs"):
             if values.cidr(one.text) is None:
                 yield Problem(one.line, f"`excludeCIDRs` contains '{shown(one.text)}', which is not a CIDR")
 

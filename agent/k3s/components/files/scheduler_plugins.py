@@ -12,7 +12,7 @@ from agent.k3s.components.files import decoding, schema
 from agent.k3s.components.files.schema import Problem
 from agent.k3s.components.kubelet import is_qualified_name
 from agent.k3s.components.values import SECOND, InvalidValueError, duration
-from agent.yaml_reader import Mapping, alternatives, scalars, shown
+from agent.yaml_reader import Mapping, alternatives, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -161,8 +161,7 @@ def _node_affinity(arguments: Mapping) -> Iterator[Problem]:
     terms = decoding.mappings(required.get("nodeSelectorTerms")) if isinstance(required, Mapping) else []
     for term in (*terms, *(one.get("preference") for one in preferred)):
         for expression in decoding.mappings(term.get("matchExpressions")) if isinstance(term, Mapping) else ():
-            operator, values = expression.text("operator"), expression.get("values")
-            number = len(list(scalars(values))) if values else 0
+            operator, number = expression.text("operator"), len(decoding.items(expression, "values"))
             if operator not in _OPERATORS:
                 yield Problem(expression.line, f"`operator` must be {alternatives(_OPERATORS)}")
             elif not _OPERATORS[operator][0] <= number <= _OPERATORS[operator][1]:
@@ -232,7 +231,7 @@ def _topology_spread(arguments: Mapping) -> Iterator[Problem]:
 
 def _resources_fit(arguments: Mapping, minor: int) -> Iterator[Problem]:
     for key, has_domain in (("ignoredResources", True), ("ignoredResourceGroups", False)):
-        for item in scalars(arguments.get(key) or Mapping((), 0)):
+        for item in decoding.items(arguments, key):
             if not is_qualified_name(item.text) or (not has_domain and "/" in item.text):
                 yield Problem(item.line, f"`{key}` contains '{shown(item.text)}', which is not a valid name")
     strategy = arguments.get("scoringStrategy")

@@ -38,6 +38,8 @@ def stops(text: str, minor: int = 37) -> bool:
         ("mode: nftables\nnftables: {masqueradeBit: 32}", "mode: nftables\nnftables: {masqueradeBit: 31}"),
         ("mode: ipvs\nipvs: {excludeCIDRs: [foo]}", "ipvs: {excludeCIDRs: [foo], tcpTimeout: -1s}"),
         ("mode: ipvs\nipvs: {tcpTimeout: -1s}", "mode: ipvs\nipvs: {tcpTimeout: 1s}"),
+        ("mode: ipvs\nipvs: {excludeCIDRs: [null]}", "mode: ipvs\nipvs: {excludeCIDRs: null}"),
+        ("nodePortAddresses: ['null']", "nodePortAddresses: null"),
         ("conntrack: {maxPerCore: -1}", "conntrack: {maxPerCore: 0}"),
         ("conntrack: {udpTimeout: -1s}", "conntrack: {udpTimeout: 0s}"),
         ("conntrack: {tcpCloseWaitTimeout: 3600}", "conntrack: {tcpCloseWaitTimeout: 1h}"),

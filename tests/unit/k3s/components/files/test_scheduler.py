@@ -111,6 +111,10 @@ EVERY = "{name: '*'}"
             arguments("NodeResourcesFit", "{ignoredResources: [a.com/b]}"),
         ),
         (
+            arguments("NodeResourcesFit", "{ignoredResourceGroups: [a.com/b]}"),
+            arguments("NodeResourcesFit", "{ignoredResourceGroups: null}"),
+        ),
+        (
             arguments("PodTopologySpread", f"{{defaultConstraints: [{CONSTRAINT}]}}"),
             arguments("PodTopologySpread", f"{{defaultConstraints: [{CONSTRAINT}], defaultingType: List}}"),
         ),
