@@ -203,9 +203,10 @@ _ROWS = (
     ),
     _Row(
         "k3s-binary-access",
-        "Only root can change the program K3s",
-        OnlyRoot(host_paths.BINARIES),
-        "K3s runs as root. Its names kubectl, crictl and ctr are symlinks to it, and administrators run them as root.",
+        "Only root can change the program K3s, and the programs that it unpacks",
+        OnlyRoot(host_paths.BINARIES, contents=("data",)),
+        "K3s runs as root. Its names kubectl, crictl and ctr are symlinks to it, and administrators run them as root."
+        " K3s starts the programs in the directory `data`, such as containerd and runc, as root.",
         _INSTALL,
     ),
     _Row(

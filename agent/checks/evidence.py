@@ -33,6 +33,8 @@ class FileQuery(Value):
     """Whether the paths are directories."""
     access: bool = False
     """Whether access control lists and the directories above are read, too."""
+    contents: bool = False
+    """Whether the paths are directories of which the whole content is asked for."""
 
 
 class FoundFile(Value):
@@ -101,6 +103,12 @@ class Matches(Value):
     unknown: tuple[Unknown, ...] = ()
     absent: tuple[AbsentFile, ...] = ()
     """Only if the query requests access."""
+    number: int = 0
+    """Of all files and directories of the content that a query requests.
+
+    `found` then has the directory itself first, the targets of symlinks that lead out of it, and of the rest only what
+    root does not own, or what its group or others can write.
+    """
 
 
 class EtcdConfiguration(Value):

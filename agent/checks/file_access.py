@@ -74,6 +74,8 @@ class OnlyRoot(Check):
     """As files.FileCheck.paths."""
     directories: tuple[str, ...] | HostPaths = ()
     """Directories to which only root can add files."""
+    contents: tuple[str, ...] = ()
+    """Directories in which only root can change anything. They can have many files, so the report counts these."""
     secret: bool | HostPaths = False
     """Whether the content of the files is secret, or those of them that have a secret."""
 
@@ -89,6 +91,8 @@ class OnlyRoot(Check):
         files = [file for match in matches for file in match.found]
         problems = tuple(dict.fromkeys(self._problems(queries, node)))
         if problems:
+            for match in matches:
+                problems = _counted(problems, match) if match.number else problems
             return _failed(problems, node)
         if any(match.unknown for match in matches):
             return not_determined(matches)
@@ -112,7 +116,7 @@ class OnlyRoot(Check):
     def subject(self) -> str:
         names = (
             [paths.name] if isinstance(paths, HostPaths) else list(map(below_data_dir, paths))
-            for paths in (self.directories, self.paths)
+            for paths in (self.directories, self.paths, self.contents)
         )
         return ", ".join(dict.fromkeys(name for each in names for name in each))
 
@@ -123,8 +127,12 @@ class OnlyRoot(Check):
             return ()
 
     def _queries(self, facts: HostFacts) -> tuple[FileQuery, ...]:
-        found = ((paths_on(self.directories, facts), True), (paths_on(self.paths, facts), False))
-        return tuple(FileQuery(paths, directories=of, access=True) for paths, of in found if paths)
+        found = (
+            FileQuery(paths_on(self.directories, facts), directories=True, access=True),
+            FileQuery(paths_on(self.paths, facts), access=True),
+            FileQuery(self.contents, directories=True, access=True, contents=True),
+        )
+        return tuple(query for query in found if query.paths)
 
     def _problems(self, queries: Iterable[FileQuery], node: AssessedNode) -> Iterator[_Problem]:
         guide = {one.path: one for one in node.situation.desired if isinstance(one, File)}
@@ -267,6 +275,28 @@ def _permitted(who: _Party, subject: FoundFile | DirectoryAbove) -> int:
     return subject.mode & 0o7
 
 
+def _counted(problems: tuple[_Problem, ...], contents: Matches) -> tuple[_Problem, ...]:
+    """Return the problems, with one in place of many that are equal below a directory."""
+    top = contents.found[0]
+    way = _by_symlinks(top)
+    below = {file.path for file in contents.found[1:] if _by_symlinks(file) == way}
+    groups: dict[tuple[str, str], list[_Problem]] = {}
+    for one in problems:
+        if one.path in below:
+            groups.setdefault((one.observation, one.command), []).append(one)
+    for (observation, command), group in groups.items():
+        if len(group) > _MOST_SHOWN:
+            text = f"{len(group)} files and directories below it have {observation}"
+            others = (one for one in problems if one not in group)
+            problems = (*others, _Problem(top.path, text, command.replace(" ", " -R ", 1)))
+    return problems
+
+
+def _by_symlinks(file: FoundFile) -> list[PurePosixPath]:
+    """Return the directories on the way to a file that only have a symlink on it."""
+    return [one.path for one in file.above if not one.is_real]
+
+
 def _failed(problems: Sequence[_Problem], node: AssessedNode) -> Answer:
     commands: dict[str, list[str]] = {}
     for one in problems:
@@ -292,7 +322,14 @@ def _failed(problems: Sequence[_Problem], node: AssessedNode) -> Answer:
 def _shown(files: Sequence[FoundFile], matches: Sequence[Matches]) -> tuple[str, tuple[Evidence, ...]]:
     """Return what was found and the evidence if everything is compliant."""
     modes = " and ".join(sorted({str(file.mode) for file in files})[:3])
-    if len(files) <= _MOST_SHOWN:
-        return modes, tuple(Evidence(str(file.mode), Location(file.path)) for file in files)
-    patterns = ", ".join(str(match.pattern) for match in matches if match.found)
-    return f"{modes} ({len(files)} files)", (Evidence(f"{len(files)} files, {modes}", source=patterns),)
+    counted = [match for match in matches if match.number]
+    evidence = [Evidence(_of_contents(match), Location(match.pattern)) for match in counted]
+    single = [file for match in matches if match not in counted for file in match.found]
+    if len(single) <= _MOST_SHOWN:
+        return modes, (*(Evidence(str(file.mode), Location(file.path)) for file in single), *evidence)
+    patterns = ", ".join(str(match.pattern) for match in matches if match.found and match not in counted)
+    return f"{modes} ({len(files)} files)", (Evidence(f"{len(single)} files, {modes}", source=patterns), *evidence)
+
+
+def _of_contents(match: Matches) -> str:
+    return f"{match.found[0].mode}; only root can change the {match.number} files and directories below it"

@@ -73,6 +73,17 @@ class DirectoryEntry(Value):
     owner: Owner
 
 
+class Contents(Value):
+    """What is below a directory."""
+
+    number: int
+    """Of the files and directories; symlinks do not count."""
+    exposed: tuple[tuple[PurePosixPath, DirectoryEntry], ...]
+    """Those that do not belong to root, or that their group or others can write."""
+    links: tuple[PurePosixPath, ...]
+    """The symlinks that lead to somewhere else than below the directory."""
+
+
 class Tree(Root):
     """All files below `root`. The owner `uid` and the group `gid` are shown as 0 (see Host)."""
 
@@ -212,6 +223,34 @@ class Tree(Root):
             return ()
         except (OSError, NotADirectory) as error:
             raise _error(f"cannot list {path}", error) from error
+
+    def contents(self, top: PurePosixPath) -> Contents:
+        """Return what is below a directory, at any depth; nothing if it does not exist. No symlink below is followed.
+
+        Raises HostError if a directory cannot be listed.
+        """
+        number, waiting = 0, [top]
+        exposed: list[tuple[PurePosixPath, DirectoryEntry]] = []
+        links: list[PurePosixPath] = []
+        while waiting:
+            here = waiting.pop()
+            try:
+                with self._resolved(here, "enter") as node:
+                    for name, found in _scanned(node.directory):
+                        if isinstance(found, str):
+                            if _leads_out(found, here, top):
+                                links.append(here / name)
+                            continue
+                        number += 1
+                        if stat.S_ISDIR(found.st_mode):
+                            waiting.append(here / name)
+                        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or found.st_uid not in (0, self.uid):
+                            exposed.append((here / name, self._entry(name, found)))
+            except MissingParent:
+                continue
+            except (OSError, NotADirectory) as error:
+                raise _error(f"cannot list {here}", error) from error
+        return Contents(number, tuple(sorted(exposed, key=lambda one: one[0])), tuple(sorted(links)))
 
     def exists(self, path: PurePosixPath) -> bool:
         """Return whether a file of any kind exists at `path`; False if that cannot be determined."""
@@ -375,6 +414,29 @@ class Tree(Root):
             0 if found.st_uid == self.uid else found.st_uid,
             0 if found.st_gid == self.gid else found.st_gid,
         )
+
+
+def _scanned(directory: int) -> Iterator[tuple[str, str | os.stat_result]]:
+    """Yield each name in an open directory, with the target of a symlink, or with the result of stat(2)."""
+    descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        with os.scandir(descriptor) as entries:
+            for entry in entries:
+                try:
+                    is_link = entry.is_symlink()
+                    found = os.readlink(entry.name, dir_fd=descriptor) if is_link else entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue  # removed in the meantime
+                yield entry.name, found
+    finally:
+        os.close(descriptor)
+
+
+def _leads_out(target: str, directory: PurePosixPath, top: PurePosixPath) -> bool:
+    """Return whether the target of a symlink in a directory is not below `top`, by its text."""
+    if not target.startswith(("/", ".")):
+        return ".." in target
+    return not os.path.normpath(f"{directory}/{target}" if target[0] != "/" else target).startswith(f"{top}/")
 
 
 def _error(what: str, error: OSError | NotADirectory) -> HostError:

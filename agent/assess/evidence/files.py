@@ -11,7 +11,7 @@ from agent.model import Absent, Unreadable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from agent.checks.evidence import FileQuery
     from agent.host.access import Access, Permitted
@@ -37,6 +37,8 @@ class FileFinder:
 
     def matches(self, pattern: PurePosixPath, query: FileQuery) -> Matches:
         """Return the files that a path of a query matches."""
+        if query.contents:
+            return self._contents(pattern)
         key = pattern, query.directories, query.access
         if key not in self._found:
             kind = DIRECTORY if query.directories else REGULAR_FILE
@@ -45,12 +47,7 @@ class FileFinder:
             else:
                 self._found[key] = tuple(self._find(pattern, kind))
         found = [one for one in self._found[key] if one.path.name not in query.except_names]
-        return Matches(
-            pattern,
-            tuple(one for one in found if isinstance(one, FoundFile)),
-            tuple(one for one in found if isinstance(one, Unknown)),
-            tuple(one for one in found if isinstance(one, AbsentFile)),
-        )
+        return _matches(pattern, found)
 
     def _find(self, pattern: PurePosixPath, kind: str, *, with_linked: bool = False) -> Iterator[FoundFile | Unknown]:
         if pattern.name == "**":
@@ -71,16 +68,37 @@ class FileFinder:
             if isinstance(one, Unknown):
                 yield from self._access(one.path, kind) if self._is_null(one.path) else (one,)
                 continue
-            # With an access control list, the bits of the group are its mask.
-            may_have_list = one.mode >> 3 & ~one.mode & 0o7
-            above = None if may_have_list or one.path in self._links else self._above.get(one.path.parent)
-            if above is not None:
-                yield FoundFile(one.path, one.mode, one.owner, above=above)
-                continue
-            for found in self._access(one.path, kind):
-                if isinstance(found, FoundFile) and one.path not in self._links:
-                    self._above[one.path.parent] = found.above
-                yield found
+            yield from self._with_access(one, kind)
+
+    def _with_access(self, one: FoundFile, kind: str) -> Iterator[FoundFile | Unknown | AbsentFile]:
+        # With an access control list, the bits of the group are its mask.
+        may_have_list = one.mode >> 3 & ~one.mode & 0o7
+        above = None if may_have_list or one.path in self._links else self._above.get(one.path.parent)
+        if above is not None:
+            yield FoundFile(one.path, one.mode, one.owner, above=above)
+            return
+        for found in self._access(one.path, kind):
+            if isinstance(found, FoundFile) and one.path not in self._links:
+                self._above[one.path.parent] = found.above
+            yield found
+
+    def _contents(self, top: PurePosixPath) -> Matches:
+        """Return a directory and what is below it. A symlink that leads out of it is followed."""
+        try:
+            contents = self._tree.contents(top)
+        except HostError as error:
+            return Matches(top, unknown=(_unlisted(top, error),))
+        found = [*self._access(top, DIRECTORY)]
+        for link in contents.links:
+            if self._is_directory(link):
+                found += self._access(link, DIRECTORY)
+                found += self._find_access(link / "**", DIRECTORY)
+                found += self._find_access(link / "**", REGULAR_FILE)
+            else:
+                found += self._access(link, REGULAR_FILE)
+        for path, entry in contents.exposed:
+            found += self._with_access(FoundFile(path, entry.mode, entry.owner), entry.kind)
+        return _matches(top, found, contents.number)
 
     def _access(self, path: PurePosixPath, kind: str) -> Iterator[FoundFile | Unknown | AbsentFile]:
         """Yield the file at a path, with all facts that determine access to it."""
@@ -196,8 +214,17 @@ class FileFinder:
                 for entry in self._tree.entries(directory)
             )
         except HostError as error:
-            cause = Cause.DENIED if isinstance(error, AccessDeniedError) else Cause.OTHER
-            return (Unknown(directory, error.message, cause),)
+            return (_unlisted(directory, error),)
+
+
+def _matches(pattern: PurePosixPath, found: Sequence[FoundFile | Unknown | AbsentFile], number: int = 0) -> Matches:
+    return Matches(
+        pattern,
+        tuple(one for one in found if isinstance(one, FoundFile)),
+        tuple(one for one in found if isinstance(one, Unknown)),
+        tuple(one for one in found if isinstance(one, AbsentFile)),
+        number,
+    )
 
 
 def _fits(name: str, pattern: str) -> bool:
@@ -224,6 +251,10 @@ def _leads_to(directory: str, parent: str) -> bool:
 
 def _unread(path: PurePosixPath, found: Unreadable) -> Unknown:
     return Unknown(path, found.reason, Cause.DENIED if found.access_denied else Cause.OTHER)
+
+
+def _unlisted(directory: PurePosixPath, error: HostError) -> Unknown:
+    return Unknown(directory, error.message, Cause.DENIED if isinstance(error, AccessDeniedError) else Cause.OTHER)
 
 
 def _of_kind(path: PurePosixPath, found: DirectoryEntry, kind: str) -> FoundFile | Unknown:

@@ -43,7 +43,7 @@ FILES = {
     "pod-security-admission-access": (f"{DATA}/server/psa.yaml",),
     "policy-manifest-access": (f"{DATA}/server/manifests/policy.yaml",),
     "audit-log-access": ("/var/log/k3s/audit.log", "/var/log/k3s/audit-2026-01-01T00-00-00.000.log.gz"),
-    "k3s-binary-access": (BINARY,),
+    "k3s-binary-access": (BINARY, f"{DATA}/data/0a1b/bin/containerd"),
     "kernel-parameters-file-access": ("/etc/sysctl.d/90-kubelet.conf",),
 }
 """Files of each control."""
@@ -71,6 +71,7 @@ DIRECTORIES = {
     "sqlite-data-access": f"{DATA}/server/db",
     "snapshots-access": f"{DATA}/server/db/snapshots",
     "audit-log-access": "/var/log/k3s",
+    "k3s-binary-access": f"{DATA}/data/0a1b/bin",
 }
 """A directory of each control to which nobody else may add files."""
 
@@ -323,6 +324,40 @@ def test_a_symlink_in_a_closed_directory_does_not_hide_its_target(node: Node) ->
     node.path("server/token").symlink_to("/srv/token")
     node.path("server").chmod(0o700)
     assert node.verdict("k3s-token-access").status is ControlStatus.FAIL
+
+
+def test_the_programs_that_k3s_unpacks_are_counted(node: Node) -> None:
+    """K3s unpacks dozens of them for each version, and most are symlinks to other ones."""
+    programs = [f"data/0a1b/bin/aux/program-{number}" for number in range(8)]
+    for path in programs:
+        node.put(path, "", 0o755)
+    node.path("data/0a1b/bin/aux").chmod(0o755)
+    node.path("data/0a1b/bin/aux/link").symlink_to("../containerd")
+    node.path("data/current").symlink_to(f"{DATA}/data/0a1b")
+    verdict = node.verdict("k3s-binary-access")
+    assert seen(verdict) == (
+        ("0600", BINARY),
+        ("0755; only root can change the 12 files and directories below it", f"{DATA}/data"),
+    )
+    for path in programs:
+        node.path(path).chmod(0o777)
+    verdict = node.verdict("k3s-binary-access")
+    assert seen(verdict) == (("8 files and directories below it have 0777: others can write it", f"{DATA}/data"),)
+    assert fix(verdict) == f"sudo chmod -R go-w {DATA}/data"
+    subprocess.run(["chmod", "-R", "go-w", str(node.path("data"))], check=True)
+    assert node.verdict("k3s-binary-access").status is ControlStatus.PASS
+
+
+def test_a_program_that_a_symlink_in_the_data_directory_leads_to_is_checked(node: Node) -> None:
+    """An administrator can link a plugin of the network, or a whole version. Its mode is not that of the symlink."""
+    node.put("/opt/cni/bin/site", "", 0o777)
+    node.put("/opt/k3s/bin/runc", "", 0o777)
+    for path in ("/opt", "/opt/cni", "/opt/cni/bin", "/opt/k3s", "/opt/k3s/bin"):
+        node.path(path).chmod(0o755)
+    node.path("data/site").symlink_to("/opt/cni/bin/site")
+    node.path("data/current").symlink_to("/opt/k3s")
+    found = {where: observation for observation, where in seen(node.verdict("k3s-binary-access"))}
+    assert found == dict.fromkeys((f"{DATA}/data/site", f"{DATA}/data/current/bin/runc"), "0777: others can write it")
 
 
 @pytest.mark.parametrize(
