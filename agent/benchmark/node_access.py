@@ -156,7 +156,7 @@ _ROWS = (
     _Row(
         "sqlite-data-access",
         "Only root can read and change the SQLite datastore",
-        OnlyRoot(("server/db/state.db*",), directories=("server/db",), secret=True),
+        OnlyRoot(host_paths.SQLITE, directories=host_paths.SQLITE_DIRECTORY, secret=True),
         "The database is the whole cluster, including its Secrets. Everyone who can write it controls the cluster.",
         "k3s-io/kine pkg/drivers/sqlite/sqlite.go",
         ON_SERVERS,

@@ -10,6 +10,7 @@ from agent.k3s.redaction import HIDDEN
 from agent.linux.unit_files import dropin_directories
 from agent.model import Component
 from agent.node.configuration import dropin_directory
+from agent.node.datastore import sqlite_database
 from agent.value import Value
 
 TYPE_CHECKING = False
@@ -107,6 +108,13 @@ def _tokens(facts: HostFacts) -> Iterator[str]:
     yield from filter(None, (_option(key, facts) for key in ("token-file", "agent-token-file", "datastore-keyfile")))
 
 
+def _databases(facts: HostFacts) -> Iterator[PurePosixPath]:
+    """Yield the files of SQLite datastores: K3s' own, which can remain from before, and that of an endpoint."""
+    endpoint = facts.merged_config.scalar("datastore-endpoint")
+    found = (sqlite_database(one, facts.data_dir) for one in (None, endpoint))
+    yield from (path for path in dict.fromkeys(found) if path is not None)
+
+
 def _snapshots(facts: HostFacts) -> str:
     return _option("etcd-snapshot-dir", facts) or "server/db/snapshots"
 
@@ -176,6 +184,10 @@ CONFIG_WITH_SECRETS = HostPaths("a file that has a secret", _with_secrets)
 REGISTRIES = HostPaths("K3s' configuration of registries", _registries)
 KUBECONFIG = HostPaths("the kubeconfig that K3s writes for its administrator", _kubeconfig)
 TOKENS = HostPaths("the files of K3s' tokens, and the key for its datastore", _tokens)
+SQLITE = HostPaths("the SQLite datastore", lambda facts: (f"{path}*" for path in _databases(facts)))
+SQLITE_DIRECTORY = HostPaths(
+    "the directory of this datastore", lambda facts: (str(path.parent) for path in _databases(facts))
+)
 SNAPSHOTS = HostPaths("the snapshots of etcd", lambda facts: (f"{_snapshots(facts)}/**",))
 SNAPSHOT_DIRECTORY = HostPaths("the directory of these snapshots", lambda facts: (_snapshots(facts),))
 AUDIT_POLICY = HostPaths("the audit policy", _or_argument("server/audit.yaml", "audit-policy-file"))

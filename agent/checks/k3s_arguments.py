@@ -125,6 +125,8 @@ def _runs_etcd(facts: HostFacts) -> bool:
     """Return whether K3s' datastore is its own etcd, or will be after it starts."""
     if facts.datastore in (Datastore.ETCD, Datastore.EXTERNAL):
         return facts.datastore is Datastore.ETCD
+    if _datastore_option("datastore-endpoint", facts) is not None:
+        return False  # of SQLite
     if facts.datastore is Datastore.NONE and facts.joins_a_cluster:
         return True
     # K3s migrates the data of SQLite to etcd.

@@ -21,7 +21,8 @@ HIDDEN = "(not shown)"
 TOKEN_PLACEHOLDER = "TOKEN"  # noqa: S105 - no password
 """What commands for the reader have in the place of a token."""
 
-_DATASTORES = tuple(f"{name}://" for name in ("http", "https", "mysql", "nats", "postgres", "postgresql", "sqlite"))
+_SQLITE = "sqlite://"
+_DATASTORES = tuple(f"{name}://" for name in ("http", "https", "mysql", "nats", "postgres", "postgresql"))
 """Schemes of a datastore endpoint (kine, pkg/drivers). A scheme is not a secret."""
 
 _WORDS = ("token", "secret", "password", "passwd", "passphrase")
@@ -74,10 +75,16 @@ def is_secret(key: str) -> bool:
 
 
 def without_secrets(key: str, text: str) -> str:
-    """Return a value with its secret parts replaced by HIDDEN. Keeps the scheme of a datastore endpoint."""
+    """Return a value with its secret parts replaced by HIDDEN.
+
+    Keeps the scheme of a datastore endpoint, and for SQLite the path, but not the parameters.
+    """
     if not text:
         return ""
     if ALIASES.get(key, key) == "datastore-endpoint":
+        if text.startswith(_SQLITE):
+            path, mark, _ = text.partition("?")
+            return f"{redacted(path)}{mark}{HIDDEN if mark else ''}"
         return next((scheme for scheme in _DATASTORES if text.startswith(scheme)), "") + HIDDEN
     return HIDDEN if is_secret(key) and text not in _NOT_SECRET else redacted(text)
 

@@ -16,7 +16,7 @@ from agent.model import (
     ShellCommand,
     Version,
 )
-from agent.node.datastore import Datastore
+from agent.node.datastore import Datastore, sqlite_database
 from agent.node.site_files import read_settings
 from agent.plan import next_steps
 from agent.plan.preflight import Preflight, left_over, problems
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.host import Host
+    from agent.node.facts import HostFacts
     from agent.plan.next_steps import K3s
     from agent.situation import Request
 
@@ -96,7 +97,7 @@ def preflight(host: Host, request: Request, target: Version) -> Preflight:
         ),
     )
     k3s = of_facts(host, now.facts)
-    first = (*_first(result, k3s, before.facts.datastore), *_setting(host, request, target))
+    first = (*_first(result, k3s, before.facts), *_setting(host, request, target))
     if current is None:
         purpose = "check the steps between the versions, too, with the current version, such as 1.34, as VERSION"
         with_current = OwnCommand("preflight", (result.target, "--k3s-version VERSION"))
@@ -106,11 +107,11 @@ def preflight(host: Host, request: Request, target: Version) -> Preflight:
     return result._replace(next_steps=steps)
 
 
-def _first(result: Preflight, k3s: K3s, datastore: Datastore) -> Iterator[NextStep]:
+def _first(result: Preflight, k3s: K3s, facts: HostFacts) -> Iterator[NextStep]:
     """Yield what has to be done before the upgrade, in the order of the notes."""
     for note in result.notes:
         if note.id == upgrade_notes.SNAPSHOT_FIRST:
-            yield from _save(k3s, datastore, result.target)
+            yield from _save(k3s, facts, result.target)
         elif note.first:
             yield NextStep(Instruction(note.first))
 
@@ -123,11 +124,11 @@ def _setting(host: Host, request: Request, target: Version) -> Iterator[NextStep
         yield NextStep(Instruction(text, Location(request.settings_file or DEFAULT_SETTINGS)))
 
 
-def _save(k3s: K3s, datastore: Datastore, target: str) -> Iterator[NextStep]:
+def _save(k3s: K3s, facts: HostFacts, target: str) -> Iterator[NextStep]:
     """Yield how to save the datastore and the server's token (docs.k3s.io/datastore/backup-restore)."""
     from shlex import quote
 
-    server = k3s.data_dir / "server"
+    datastore, server = facts.datastore, k3s.data_dir / "server"
     token = f"sudo install -m 0600 {quote(str(server / 'token'))} /root/k3s-token-before-{target}"
     if datastore is Datastore.NONE:
         yield NextStep(Instruction("if the cluster exists already, save its datastore and its server's token"))
@@ -139,7 +140,10 @@ def _save(k3s: K3s, datastore: Datastore, target: str) -> Iterator[NextStep]:
         yield NextStep(ShellCommand(token), "save the server's token")
     else:
         # A copy is consistent only while nothing writes to the database.
-        script = f"umask 077; tar -C {quote(str(server))} -czf /root/k3s-before-{target}.tar.gz db token"
+        database = sqlite_database(facts.operator_config.scalar("datastore-endpoint"), k3s.data_dir)
+        is_elsewhere = datastore is Datastore.SQLITE and database is not None and server / "db" not in database.parents
+        data = f"{quote(str(database))}*" if is_elsewhere else "db"
+        script = f"umask 077; tar -C {quote(str(server))} -czf /root/k3s-before-{target}.tar.gz {data} token"
         yield from (k3s.stop(),) if k3s.runs else ()
         yield NextStep(ShellCommand(f"sudo sh -c {quote(script)}"), "save the datastore and the server's token")
         yield from (k3s.start(),) if k3s.runs else ()

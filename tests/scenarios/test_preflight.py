@@ -178,6 +178,15 @@ def test_the_next_steps_begin_with_what_comes_first(host: HostTree) -> None:
     assert shown[3].startswith("on the host that boots from this tree, install K3s v1.37: curl ")
 
 
+def test_the_next_steps_save_a_sqlite_database_where_it_is(host: HostTree) -> None:
+    """K3s' option `datastore-endpoint` can have another path than that below the data directory."""
+    host.options = ("--role", "server")
+    host.write(CONFIG, "datastore-endpoint: sqlite:///opt/db/site.db\n", 0o600)
+    host.write("/opt/db/site.db")
+    shown = steps(preflight(host, "1.37"))[1]
+    assert "k3s-before-v1.37.tar.gz /opt/db/site.db* token" in shown
+
+
 def test_the_next_steps_name_each_version_between(hardened: Hardened) -> None:
     """apply has no work here, so it is no step."""
     shown = steps(preflight(hardened(), "1.37"))

@@ -421,6 +421,23 @@ def test_the_key_for_an_external_datastore_is_secret(node: Node) -> None:
     assert fix(verdict) == "sudo chmod o-r /srv/datastore.key"
 
 
+def test_a_sqlite_database_elsewhere_is_secret(node: Node) -> None:
+    """`datastore-endpoint` has its path. The option is not secret then, so others may read the configuration."""
+    node.config("datastore-endpoint: sqlite:///opt/db/s.db\n")
+    node.path(CONFIG).chmod(0o644)
+    node.put("/opt/db/s.db-wal", "data\n")
+    node.put("/opt/db/s.db", "data\n", 0o666)
+    for path in ("/opt", "/opt/db"):
+        node.path(path).chmod(0o755)
+    verdict = node.verdict("sqlite-data-access")
+    assert (verdict.status, seen(verdict)) == (ControlStatus.FAIL, (("0666: others can write it", "/opt/db/s.db"),))
+    assert fix(verdict) == "sudo chmod go-w,o-r /opt/db/s.db"
+    node.path("/opt/db/s.db").chmod(0o600)
+    node.path("/opt/db").chmod(0o777)
+    assert seen(node.verdict("sqlite-data-access")) == (("0777: others can write it", "/opt/db"),)
+    assert node.verdict("k3s-config-access").status is ControlStatus.PASS
+
+
 def test_a_log_on_standard_output_is_no_file(node: Node) -> None:
     """The API server has the path `-` for it."""
     node.config("kube-apiserver-arg: [audit-log-path=-]\n")

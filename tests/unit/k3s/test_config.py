@@ -342,6 +342,13 @@ def test_only_the_scheme_of_a_datastore_endpoint_is_kept(scheme: str) -> None:
         assert texts(merged, "datastore-endpoint") == [f"{scheme}{HIDDEN}"]
 
 
+@pytest.mark.parametrize(("parameters", "shown"), [("", ""), (f"?_auth&_auth_pass={SECRET}", f"?{HIDDEN}")])
+def test_the_path_of_a_sqlite_endpoint_is_no_secret(parameters: str, shown: str) -> None:
+    """Its parameters can contain a password."""
+    merged = merge(config(f"datastore-endpoint: 'sqlite:///opt/db/s.db{parameters}'\n"))
+    assert texts(merged, "datastore-endpoint") == [f"sqlite:///opt/db/s.db{shown}"]
+
+
 @pytest.mark.parametrize("address", ["hunter2", "hunter2://x", "https:/hunter2", " mysql//k3s:hunter2@a"])
 def test_a_datastore_endpoint_with_an_unknown_scheme_is_hidden(address: str) -> None:
     """The text before :// could be a password."""

@@ -9,7 +9,7 @@ import pytest
 
 from agent.k3s.config import ConfigValue
 from agent.model import Location
-from agent.node.datastore import Datastore, detect_datastore
+from agent.node.datastore import Datastore, detect_datastore, sqlite_database
 from tests.fake import fake_host
 
 if TYPE_CHECKING:
@@ -30,6 +30,10 @@ ENDPOINT = ConfigValue("mysql://(not shown)", Location(PurePosixPath("/etc/ranch
         (("etcd/name",), ENDPOINT, Datastore.EXTERNAL),
         (("etcd/member/wal/0.wal",), ENDPOINT, Datastore.ETCD),
         ((), ConfigValue("", ENDPOINT.location), Datastore.NONE),
+        (("state.db",), ConfigValue("", ENDPOINT.location), Datastore.SQLITE),
+        (("state.db",), ConfigValue("sqlite://", ENDPOINT.location), Datastore.SQLITE),
+        (("site.db",), ConfigValue("sqlite://db/site.db?(not shown)", ENDPOINT.location), Datastore.SQLITE),
+        (("state.db",), ConfigValue("sqlite:///opt/db/site.db", ENDPOINT.location), Datastore.NONE),
     ],
 )
 def test_an_etcd_on_disk_takes_precedence_over_the_endpoint(
@@ -41,3 +45,21 @@ def test_an_etcd_on_disk_takes_precedence_over_the_endpoint(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("")
     assert detect_datastore(fake_host(tmp_path), DATA_DIR, endpoint)[0] is expected
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("sqlite:///opt/db/s.db", "/opt/db/s.db"),
+        ("sqlite:///opt/db/s.db?(not shown)", "/opt/db/s.db"),
+        ("sqlite://file:/opt/my%20db/s.db?(not shown)", "/opt/my db/s.db"),
+        ("sqlite://file://localhost/opt/s.db", "/opt/s.db"),
+        ("sqlite://", f"{DATA_DIR}/server/db/state.db"),
+        ("", f"{DATA_DIR}/server/db/state.db"),
+        ("mysql://(not shown)", "None"),
+        ("(not shown)", "None"),
+    ],
+)
+def test_the_file_of_a_sqlite_endpoint_is_known(address: str, expected: str) -> None:
+    """kine accepts a path or a URI of SQLite; without a path it has a default."""
+    assert str(sqlite_database(ConfigValue(address, ENDPOINT.location), DATA_DIR)) == expected
