@@ -51,7 +51,7 @@ _ROWS = (
     _Row(
         "k3s-service-environment-access",
         "Only root can read and change the environment files of the services that start K3s",
-        OnlyRoot(host_paths.ENVIRONMENT_FILES, secret=True),
+        OnlyRoot(host_paths.ENVIRONMENT_FILES, directories=host_paths.ENVIRONMENT_DIRECTORIES, secret=True),
         "install.sh writes the cluster's token to this file. Everyone who can read it can join a node to the cluster,"
         " and with a server's token read all Secrets. Everyone who can write it controls K3s.",
         _INSTALL,
@@ -163,9 +163,10 @@ _ROWS = (
     ),
     _Row(
         "snapshots-access",
-        "Only root can read and change the snapshots of the datastore",
+        "Only root can read and change the snapshots of the datastore, and the data that a restore replaced",
         OnlyRoot(host_paths.SNAPSHOTS, directories=host_paths.SNAPSHOT_DIRECTORY, secret=True),
-        "A snapshot is a copy of the whole cluster, including its Secrets, and a cluster is restored from it.",
+        "A snapshot is a copy of the whole cluster, including its Secrets, and a cluster is restored from it. A restore"
+        " keeps the data from before in `server/db/etcd-old-*`.",
         "k3s-io/k3s pkg/etcd/snapshot.go",
         ON_SERVERS,
     ),

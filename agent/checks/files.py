@@ -45,6 +45,7 @@ class FileCheck(Check):
     """Relative to the data directory, or absolute.
 
     `*` in the last part matches any name, `**` every file below at any depth, and `**/` before the last part any depth.
+    The part before a last `**` can also have a `*`.
     """
     except_names: tuple[str, ...] = ()
     """Names of files that are left out."""

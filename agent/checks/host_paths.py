@@ -72,6 +72,10 @@ def _environment_files(facts: HostFacts) -> Iterator[str]:
     return (str(path) for unit in facts.units for path in unit.environment_files if str(path) not in _NO_FILES)
 
 
+def _environment_directories(facts: HostFacts) -> Iterator[str]:
+    return (str(path) for unit in facts.units for path in unit.environment_directories)
+
+
 def _configuration_directories(facts: HostFacts) -> Iterator[str]:
     yield from map(str, (K3S_CONFIG_FILE.parent, facts.configuration.path.parent))
 
@@ -176,6 +180,9 @@ SERVICE_DIRECTORIES = HostPaths("the directories of these drop-ins", _unit_direc
 ENVIRONMENT_FILES = HostPaths(
     "the environment files of the services that start K3s", _environment_files, "no service has an environment file"
 )
+ENVIRONMENT_DIRECTORIES = HostPaths(
+    "the directories of which systemd reads all environment files", _environment_directories
+)
 CONFIG_DIRECTORIES = HostPaths("the directory of K3s' configuration", _configuration_directories)
 CONFIG_FILE = HostPaths("K3s' main configuration file", _configuration)
 CONFIG_DROPINS = HostPaths("the drop-ins of K3s' configuration", _configuration_dropins)
@@ -188,7 +195,11 @@ SQLITE = HostPaths("the SQLite datastore", lambda facts: (f"{path}*" for path in
 SQLITE_DIRECTORY = HostPaths(
     "the directory of this datastore", lambda facts: (str(path.parent) for path in _databases(facts))
 )
-SNAPSHOTS = HostPaths("the snapshots of etcd", lambda facts: (f"{_snapshots(facts)}/**",))
+# A restore of a snapshot renames the present data to etcd-old-TIME (k3s, pkg/etcd/etcd.go).
+SNAPSHOTS = HostPaths(
+    "the snapshots of etcd, and the data that a restore replaced",
+    lambda facts: (f"{_snapshots(facts)}/**", "server/db/etcd-old-*/**"),
+)
 SNAPSHOT_DIRECTORY = HostPaths("the directory of these snapshots", lambda facts: (_snapshots(facts),))
 AUDIT_POLICY = HostPaths("the audit policy", _or_argument("server/audit.yaml", "audit-policy-file"))
 POD_SECURITY = HostPaths(

@@ -48,6 +48,8 @@ class Unit(Value):
     """The lines with an empty ExecStartPre=, which removes the commands before them."""
     environment_files: tuple[PurePosixPath, ...] = ()
     """The files from which systemd or OpenRC reads variables; some may be missing."""
+    environment_directories: tuple[PurePosixPath, ...] = ()
+    """The directories of which systemd reads all files with names that match a pattern."""
 
     @property
     def config_path(self) -> PurePosixPath | None:
@@ -76,7 +78,8 @@ class Files(Value):
 
 def parse(path: PurePosixPath, texts: Mapping[PurePosixPath, str], files: Files) -> Unit | None:
     """Parse a unit and its drop-ins; None if the service does not start K3s. `texts` has the unit first."""
-    environment_files = tuple(_environment_files(path, texts, files))
+    patterns = tuple(_environment_patterns(path, texts))
+    environment_files = tuple(file for pattern in patterns for file in _matching(pattern, files))
     variables = dict(_environment(texts, environment_files, files))
     try:
         command = _of_k3s(_command(texts, variables))
@@ -88,7 +91,17 @@ def parse(path: PurePosixPath, texts: Mapping[PurePosixPath, str], files: Files)
     environment = {name: value for name, value in variables.items() if _is_read(name, role)}
     before_start, resets = _values(texts, "ExecStartPre")
     binary, arguments = PurePosixPath(command[0].text), tuple(command[2:])
-    return Unit(path, binary, role, arguments, environment, tuple(before_start), tuple(resets), environment_files)
+    return Unit(
+        path,
+        binary,
+        role,
+        arguments,
+        environment,
+        tuple(before_start),
+        tuple(resets),
+        environment_files,
+        tuple(pattern.parent for pattern in patterns if _has_wildcard(pattern.name)),
+    )
 
 
 def chosen(units: Sequence[Unit], role: Role | None) -> Unit | None:
@@ -193,23 +206,25 @@ def _environment(
                 yield found[1], Word(_unquoted(found[2]), Location(file, number))
 
 
-def _environment_files(
-    path: PurePosixPath, texts: Mapping[PurePosixPath, str], files: Files
-) -> Iterator[PurePosixPath]:
+def _environment_patterns(path: PurePosixPath, texts: Mapping[PurePosixPath, str]) -> Iterator[PurePosixPath]:
     named: list[str] = []
     for setting in _values(texts, "EnvironmentFile")[0]:
         with suppress(ValueError):
             named += (word.text.lstrip("-") for word in _split(*setting))
     for file in (expanded(word, path.name) for word in named) if named else _usual_files(path):
         if file:
-            yield from _matching(PurePosixPath(file), files)
+            yield PurePosixPath(file)
 
 
 def _matching(pattern: PurePosixPath, files: Files) -> Iterable[PurePosixPath]:
     """Return the files that match a pattern in the last part of a path, in the order of glob(3)."""
-    if not set(pattern.name) & set("*?["):
+    if not _has_wildcard(pattern.name):
         return (pattern,)
     return [pattern.with_name(name) for name in sorted(files.names(pattern.parent)) if _matches(name, pattern.name)]
+
+
+def _has_wildcard(name: str) -> bool:
+    return not set(name).isdisjoint("*?[")
 
 
 def _matches(name: str, pattern: str) -> bool:

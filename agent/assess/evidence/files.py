@@ -50,6 +50,8 @@ class FileFinder:
         return _matches(pattern, found)
 
     def _find(self, pattern: PurePosixPath, kind: str, *, with_linked: bool = False) -> Iterator[FoundFile | Unknown]:
+        if pattern.name == "**" and "*" in pattern.parent.name:
+            return self._below_each(pattern.parent, kind, with_linked=with_linked)
         if pattern.name == "**":
             return self._below(pattern.parent, "*", kind, with_linked=with_linked)
         if pattern.parent.name == "**":
@@ -149,6 +151,13 @@ class FileFinder:
         for path, entry in self._entries(pattern.parent):
             if path == pattern.parent or _fits(path.name, pattern.name):
                 yield from self._one(path, entry, kind)
+
+    def _below_each(self, directories: PurePosixPath, kind: str, *, with_linked: bool) -> Iterator[FoundFile | Unknown]:
+        for one in self._among(directories, DIRECTORY):
+            if isinstance(one, Unknown):
+                yield one
+            else:
+                yield from self._below(one.path, "*", kind, with_linked=with_linked)
 
     def _below(
         self, directory: PurePosixPath, name: str, kind: str, *, with_linked: bool

@@ -38,7 +38,7 @@ FILES = {
     "cni-config-access": (f"{DATA}/agent/etc/cni/net.d/10-flannel.conflist",),
     "etcd-data-access": (f"{DATA}/server/db/etcd/config", f"{DATA}/server/db/etcd/member/snap/db"),
     "sqlite-data-access": (f"{DATA}/server/db/state.db", f"{DATA}/server/db/state.db-wal"),
-    "snapshots-access": (f"{DATA}/server/db/snapshots/on-demand",),
+    "snapshots-access": (f"{DATA}/server/db/snapshots/on-demand", f"{DATA}/server/db/etcd-old-17/member/snap/db"),
     "audit-policy-access": (f"{DATA}/server/audit.yaml", "/etc/audit.yaml"),
     "pod-security-admission-access": (f"{DATA}/server/psa.yaml",),
     "policy-manifest-access": (f"{DATA}/server/manifests/policy.yaml",),
@@ -469,6 +469,18 @@ def test_a_device_that_keeps_nothing_is_no_file(node: Node, path: str) -> None:
     unit.write_text(f"{unit.read_text()}EnvironmentFile=\nEnvironmentFile={path}\n")
     for control in ("audit-log-access", "k3s-service-environment-access"):
         assert node.verdict(control).status is ControlStatus.NOT_APPLICABLE
+
+
+def test_an_empty_directory_of_environment_files_is_checked(node: Node) -> None:
+    """systemd reads each file in it that matches the pattern, so everyone who can add one controls K3s."""
+    unit = node.path(UNIT)
+    unit.write_text(f"{unit.read_text()}EnvironmentFile=-/etc/k3senv/*.env\n")
+    node.path("/etc/k3senv").mkdir(mode=0o755)
+    assert node.verdict("k3s-service-environment-access").status is ControlStatus.PASS
+    node.path("/etc/k3senv").chmod(0o777)
+    verdict = node.verdict("k3s-service-environment-access")
+    assert (verdict.status, seen(verdict)) == (ControlStatus.FAIL, (("0777: others can write it", "/etc/k3senv"),))
+    assert fix(verdict) == "sudo chmod go-w /etc/k3senv"
 
 
 def test_a_masked_drop_in_is_empty(node: Node) -> None:
