@@ -67,7 +67,8 @@ class AssessedNode:
         """Whether K3s is on this host: a service, a process, the program, or a file of an earlier start."""
         found = (file.path for matches in self.evidence.files.values() for match in matches for file in match.found)
         programs = [path for path in paths_on(BINARIES, self.facts) if path.rpartition("/")[2].startswith("k3s")]
-        return bool(self.facts.units) or self.has_started or any(str(path) in programs for path in found)
+        is_service = self.facts.units or self.facts.other_programs
+        return bool(is_service) or self.has_started or any(str(path) in programs for path in found)
 
     @property
     def after_start(self) -> Remediation:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-
 from agent.k3s import kubelet_configuration
-from agent.k3s.paths import K3S_CONFIG_FILE
+from agent.k3s.paths import K3S_BINARY, K3S_CONFIG_FILE
 from agent.k3s.redaction import HIDDEN
 from agent.linux.unit_files import dropin_directories
 from agent.model import Component
@@ -16,6 +14,7 @@ from agent.value import Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import PurePosixPath
 
     from agent.node.facts import HostFacts
 
@@ -52,20 +51,24 @@ KUBELET_FILES = HostPaths("the kubelet's configuration files", _kubelet_files, _
 KUBELET_DIRECTORIES = HostPaths("the directories of the kubelet's drop-ins", _kubelet_directories, _NO_KUBELET_FILES)
 
 
+def _services(facts: HostFacts) -> list[PurePosixPath]:
+    return [*(unit.path for unit in facts.units), *(one.unit for one in facts.other_programs)]
+
+
 def _units(facts: HostFacts) -> Iterator[str]:
-    for unit in facts.units:
-        yield str(unit.path)
-        yield from (f"{directory}/*.conf" for directory in dropin_directories(unit.path.name))
+    for path in _services(facts):
+        yield str(path)
+        yield from (f"{directory}/*.conf" for directory in dropin_directories(path.name))
 
 
 def _unit_directories(facts: HostFacts) -> Iterator[str]:
-    for unit in facts.units:
-        yield from map(str, dropin_directories(unit.path.name))
+    for path in _services(facts):
+        yield from map(str, dropin_directories(path.name))
 
 
 def is_of_service(path: PurePosixPath, facts: HostFacts) -> bool:
     """Return whether a file is a service that starts K3s, or a drop-in of one."""
-    return any(path == unit.path or path.parent in dropin_directories(unit.path.name) for unit in facts.units)
+    return any(path == unit or path.parent in dropin_directories(unit.name) for unit in _services(facts))
 
 
 def _environment_files(facts: HostFacts) -> Iterator[str]:
@@ -166,12 +169,12 @@ def _audit_log_directory(facts: HostFacts) -> Iterator[str]:
 
 
 def _binaries(facts: HostFacts) -> Iterator[str]:
-    for binary in dict.fromkeys(unit.binary for unit in facts.units) or (_BINARY,):
+    for binary in dict.fromkeys(unit.binary for unit in facts.units) or (K3S_BINARY,):
         yield str(binary)
         yield from (str(binary.with_name(name)) for name in ("kubectl", "crictl", "ctr"))
+    yield from (one.program.text for one in facts.other_programs if one.program.text.startswith("/"))
 
 
-_BINARY = PurePosixPath("/usr/local/bin/k3s")
 _NO_FILES = frozenset(("-", "/dev/null", "/dev/stderr", "/dev/stdout"))
 """Paths that keep nothing; the API server writes its audit log to standard output for `-`."""
 

@@ -8,6 +8,7 @@ from agent.findings.manifests import beyond_limits
 from agent.findings.registry import APPLY_WITH_VERSION, Trouble, edit_of_k3s_config, finding, instruction, no, yes
 from agent.guide.files import POLICY_FILE
 from agent.k3s.go_values import TRUE
+from agent.k3s.paths import K3S_BINARY
 from agent.model import (
     NEWEST_KNOWN,
     OLDEST_COVERED,
@@ -208,6 +209,36 @@ def data_dir_of_rootless(situation: Situation) -> Iterator[Trouble]:
                 (Instruction("remove `rootless`, or add `data-dir` with an absolute path", rootless.location),),
                 restart=Restart.K3S,
                 alternative=instruction(f"set `data-dir` in {DEFAULT_SETTINGS} to the directory that K3s uses"),
+            ),
+        )
+
+
+@finding(
+    Level.WARNING,
+    blocks_gate=no("The hardening in K3s' configuration files is in place."),
+    prevents_start=no("The other program can start K3s."),
+)
+def k3s_command_unknown(situation: Situation) -> Iterator[Trouble]:
+    """A service of K3s starts another program, such as a script, so the command line of K3s is not known.
+
+    Options on it override those of K3s' configuration files. check and assess assume that there are none. The hardening
+    is in the files, so an option in the script can undo it without a trace in the report.
+    """
+    facts = situation.facts
+    for one in facts.other_programs:
+        program = f"{K3S_BINARY} {one.role.value}"
+        yield Trouble(
+            f"{one.unit.name} starts another program, so the command line of K3s is not known;"
+            f" assumed: no options besides those in {facts.configuration.path} and its drop-ins",
+            expected=f"ExecStart={program}",
+            found=one.program.text,
+            location=one.program.location,
+            remediation=Remediation(
+                (
+                    Instruction(f"move the options of K3s from {one.program.text} to {facts.configuration.path}"),
+                    Instruction(f"set `ExecStart={program}`", one.program.location),
+                ),
+                restart=Restart.K3S,
             ),
         )
 

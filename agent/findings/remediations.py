@@ -85,6 +85,7 @@ REMEDIATIONS = {
     "data-dir-not-absolute": "write an absolute path, or set `data-dir` in the settings",
     "data-dir-of-rootless": "remove `rootless`, or set `data-dir` to an absolute path",
     "rancher-managed": "set the arguments in the Cluster object; `k3s-harden render rancher-cluster` prints them",
+    "k3s-command-unknown": "let the service start `k3s server` or `k3s agent`, and move the options to K3s' files",
     "datastore-endpoint-ignored": "remove the option; if the data is in that datastore, move the etcd on disk away",
     "read-only-etc": "run `sudo k3s-harden apply --root IMAGE`, or make /etc writable",
     "not-readable": "run as root, or correct what cannot be read",

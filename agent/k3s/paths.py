@@ -27,3 +27,6 @@ CERTIFICATE_DIRECTORIES = (
 The last two have the serving certificates of these components. K3s creates and renews them since May 2025 (k3s,
 53de96867); before, the component created a missing one when it started.
 """
+
+K3S_BINARY = PurePosixPath("/usr/local/bin/k3s")
+"""The program as install.sh installs it."""

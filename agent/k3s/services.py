@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 OPENRC_DIRECTORY = PurePosixPath("/etc/init.d")
 
+_USUAL_NAMES = frozenset(("k3s.service", "k3s-server.service", "k3s-agent.service"))
 _PROGRAMS = ("k3s", "k3s-server", "k3s-agent")
 _ROLES = tuple(role.value for role in Role)
 _PREFIXES = "-@:+!|"
@@ -67,6 +68,18 @@ class Unit(Value):
         return ""
 
 
+class OtherProgram(Value):
+    """A service with K3s' name that starts a program which is not K3s, such as a script that starts K3s."""
+
+    unit: PurePosixPath
+    program: Word
+
+    @property
+    def role(self) -> Role:
+        """The role of which install.sh names the service so."""
+        return Role.AGENT if self.unit.stem == "k3s-agent" else Role.SERVER
+
+
 class Files(Value):
     """Access to environment files."""
 
@@ -102,6 +115,17 @@ def parse(path: PurePosixPath, texts: Mapping[PurePosixPath, str], files: Files)
         environment_files,
         tuple(pattern.parent for pattern in patterns if _has_wildcard(pattern.name)),
     )
+
+
+def other_program(path: PurePosixPath, texts: Mapping[PurePosixPath, str]) -> OtherProgram | None:
+    """Return the program that a service of K3s starts although `parse` finds no command of K3s; None without one."""
+    if path.name not in _USUAL_NAMES:
+        return None  # such as one that takes snapshots
+    try:
+        command = _command(texts, {})
+    except ValueError:
+        return None
+    return OtherProgram(path, command[0]) if command else None
 
 
 def chosen(units: Sequence[Unit], role: Role | None) -> Unit | None:

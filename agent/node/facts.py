@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from agent.host import Host
     from agent.host.probe import K3sProcess
     from agent.k3s.config import MergedConfig
-    from agent.k3s.services import Unit
+    from agent.k3s.services import OtherProgram, Unit
     from agent.settings.schema import Settings
 
 RANCHER_DROPIN = "50-rancher.yaml"
@@ -65,6 +65,8 @@ class HostFacts(Value):
     """What is wrong with the operator's audit policy and admission configuration, by path."""
     version_given: GivenVersion | None = None
     """The version of the settings or of the command line; None if there is none."""
+    other_programs: tuple[OtherProgram, ...] = ()
+    """The services of K3s that start another program, so that the command line of K3s is not known."""
     evidence: tuple[Fact, ...] = ()
     """The facts above with their sources, for reports."""
 
@@ -135,7 +137,8 @@ def read(
     starting.
     """
     unread: list[HardenError] = []
-    units = installed_units(host, unread)
+    others: list[OtherProgram] = []
+    units = installed_units(host, unread, others)
     named = (unit for unit in units if service and unit.path.name == f"{service}.service")
     unit = next(named, None) or chosen(units, settings.role)
     k3s = read_configuration(host, unit, unread)
@@ -168,6 +171,7 @@ def read(
         version_recorded=known.recorded,
         version_printed=known.printed,
         version_given=given,
+        other_programs=tuple(others),
         unusable_files=_unusable_files(host, k3s.operator_config, data_dir, known.version),
         evidence=(
             Fact(ROLE, role.value, role_source),

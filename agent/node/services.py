@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.k3s.services import OPENRC_DIRECTORY, Files, parse
+from agent.k3s.services import OPENRC_DIRECTORY, Files, OtherProgram, Unit, other_program, parse
 from agent.linux.unit_files import UNIT_DIRECTORIES
 from agent.node import unit_files
 
@@ -12,15 +12,17 @@ if TYPE_CHECKING:
 
     from agent.errors import HardenError
     from agent.host import Host
-    from agent.k3s.services import Unit
 
 
-def installed_units(host: Host, unread: list[HardenError]) -> tuple[Unit, ...]:
+def installed_units(
+    host: Host, unread: list[HardenError], others: list[OtherProgram] | None = None
+) -> tuple[Unit, ...]:
     """Return the services that start K3s. Of files with one name, systemd reads the one in the first directory.
 
-    Adds to `unread` the files that systemd reads and this program cannot read.
+    Adds to `unread` the files that systemd reads and this program cannot read, and to `others` the services of K3s that
+    start another program.
     """
-    found: dict[str, Unit] = {}
+    found: dict[str, Unit | OtherProgram] = {}
     for directory in (*UNIT_DIRECTORIES, OPENRC_DIRECTORY):
         for name in host.tree.names(directory):
             is_service = "." not in name if directory == OPENRC_DIRECTORY else name.endswith(".service")
@@ -30,13 +32,16 @@ def installed_units(host: Host, unread: list[HardenError]) -> tuple[Unit, ...]:
             unit = _unit(host, path, unread) if name not in found else None
             if unit is not None:
                 found[name] = unit
-    return tuple(found.values())
+    if others is not None:
+        others += (one for one in found.values() if isinstance(one, OtherProgram))
+    return tuple(one for one in found.values() if isinstance(one, Unit))
 
 
-def _unit(host: Host, path: PurePosixPath, unread: list[HardenError]) -> Unit | None:
+def _unit(host: Host, path: PurePosixPath, unread: list[HardenError]) -> Unit | OtherProgram | None:
     text = unit_files.text(host, path, unread)
     if not text:
         return None
     # Drop-ins, such as those of `systemctl edit`, apply after the unit.
     texts = {path: text, **unit_files.dropins(host, path.name, unread)}
-    return parse(path, texts, Files(lambda file: unit_files.text(host, file, unread), host.tree.names))
+    unit = parse(path, texts, Files(lambda file: unit_files.text(host, file, unread), host.tree.names))
+    return unit or other_program(path, texts)

@@ -1470,6 +1470,20 @@ CASES = (
         cure=line_deleted,
     ),
     Case(
+        "k3s-command-unknown",
+        written("/etc/systemd/system/k3s.service", "[Service]\nExecStart=-/usr/local/bin/start-k3s.sh --token=abc\n"),
+        both(
+            written("/etc/systemd/system/k3s.service", "[Service]\nExecStart=/bin/sh -c 'exec k3s server'\n"),
+            written("/etc/systemd/system/k3s-snapshot.service", "[Service]\nExecStart=/usr/local/bin/snapshot.sh\n"),
+        ),
+        location="/etc/systemd/system/k3s.service:2",
+        expected="ExecStart=/usr/local/bin/k3s server",
+        found="/usr/local/bin/start-k3s.sh",
+        remediation=f"move the options of K3s from /usr/local/bin/start-k3s.sh to {CONFIG}; then set"
+        " `ExecStart=/usr/local/bin/k3s server` at {location}; run `sudo systemctl daemon-reload`; restart K3s",
+        cure=lambda host, _: host.unit("server"),
+    ),
+    Case(
         "datastore-endpoint-ignored",
         both(
             written(CONFIG, "debug: true\ndatastore-endpoint: etcd://db\n"),

@@ -483,6 +483,19 @@ def test_an_empty_directory_of_environment_files_is_checked(node: Node) -> None:
     assert fix(verdict) == "sudo chmod go-w /etc/k3senv"
 
 
+def test_a_script_that_starts_k3s_is_checked(node: Node) -> None:
+    """systemd runs it as root. A note states that the command line of K3s is not known."""
+    unit = node.path(UNIT)
+    unit.write_text(unit.read_text().replace("/usr/local/bin/k3s server", "/usr/local/bin/start-k3s.sh"))
+    unit.chmod(0o666)
+    node.put("/usr/local/bin/start-k3s.sh", "#!/bin/sh\nexec k3s server\n", 0o777)
+    assert seen(node.verdict("k3s-service-access")) == (("0666: others can write it", UNIT),)
+    assert seen(node.verdict("k3s-binary-access"))[0] == ("0777: others can write it", "/usr/local/bin/start-k3s.sh")
+    (note,) = (one for one in node.assess().notes if "command line of K3s is not known" in one.message)
+    assert f"assumed: no options besides those in {CONFIG} and its drop-ins (k3s-command-unknown)" in note.message
+    assert "not installed" not in " ".join(one.message for one in node.assess().notes)
+
+
 def test_a_masked_drop_in_is_empty(node: Node) -> None:
     """systemd ignores the name of a symlink to /dev/null; its directory is checked."""
     mask = node.path(f"{UNIT}.d/20-mask.conf")
