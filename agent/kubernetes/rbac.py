@@ -9,7 +9,7 @@ from agent.kubernetes.queries import Query
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from agent.kubernetes.objects import Binding, Cluster, Role, Rule, Subject
 
@@ -30,6 +30,8 @@ class Right(NamedTuple):
     """With its subresource, such as nodes/proxy."""
     on_named_objects: bool = False
     """Whether rules that are limited to objects by their names are included."""
+    everybody_on_named_objects: bool = False
+    """Whether such rules are included for an account of all users or pods, which need no access to a named object."""
 
     @property
     def is_in_a_namespace(self) -> bool:
@@ -76,14 +78,22 @@ class Holder(NamedTuple):
 def holders(cluster: Cluster, rights: Iterable[Right]) -> tuple[Holder, ...]:
     """Return each account that has one of the rights, with the binding that grants it, sorted by account."""
     rights = tuple(rights)
+    named = [right._replace(on_named_objects=True) for right in rights if right.everybody_on_named_objects]
+    found = _bound(cluster, rights)
+    everybody = (one for one in _bound(cluster, named) if one.is_everybody and one not in found)
+    return _sorted([*found, *everybody])
+
+
+def _bound(cluster: Cluster, rights: Sequence[Right]) -> list[Holder]:
+    """Return each account with a binding to a role that grants one of the rights."""
     everywhere = _granting(cluster, rights)
     inside = _granting(cluster, [right for right in rights if right.is_in_a_namespace])
-    return _sorted(
+    return [
         Holder(subject, binding, reason_of_account(subject, binding))
         for binding in bindings(cluster)
         if _role(binding) in (inside if binding.namespace else everywhere)
         for subject in binding.subjects
-    )
+    ]
 
 
 def bound_to(cluster: Cluster, role: str) -> tuple[Holder, ...]:

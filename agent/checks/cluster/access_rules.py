@@ -47,13 +47,13 @@ _POD_CREATORS = (
 )
 _COMMANDS = (
     # A command in a running pod has the same Secrets and the same account. Over a WebSocket, it is a GET request.
-    Right(_CREATE | {"get"}, "", "pods/exec"),
-    Right(_CREATE | {"get"}, "", "pods/attach"),
-    Right(frozenset({"patch", "update"}), "", "pods/ephemeralcontainers"),
+    Right(_CREATE | {"get"}, "", "pods/exec", everybody_on_named_objects=True),
+    Right(_CREATE | {"get"}, "", "pods/attach", everybody_on_named_objects=True),
+    Right(frozenset({"patch", "update"}), "", "pods/ephemeralcontainers", everybody_on_named_objects=True),
 )
 
 _RIGHTS: Mapping[str, tuple[str, tuple[Right, ...]]] = {
-    "rbac-secrets": ("get, list or watch secrets", (Right(_READ, "", "secrets"),)),
+    "rbac-secrets": ("get, list or watch secrets", (Right(_READ, "", "secrets", everybody_on_named_objects=True),)),
     "rbac-create-pods": (
         "create pods, objects that create pods, or commands in pods",
         (*(Right(_CREATE, group, name) for group, name in _POD_CREATORS), *_COMMANDS),

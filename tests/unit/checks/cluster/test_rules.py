@@ -236,6 +236,25 @@ def test_other_verbs_can_give_the_same_right(server: Server, name: str, given: J
     assert server.ask(name, objects).status is expected
 
 
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("rbac-secrets", rule("get", "secrets", names="db")),
+        ("rbac-create-pods", rule("create", "pods/exec", names="db-0")),
+    ],
+)
+def test_a_right_of_all_users_on_a_named_object_fails(server: Server, name: str, given: Json) -> None:
+    """A right on one object is what an account of a program needs, but not all users."""
+    objects = {
+        Query.CLUSTER_ROLES: [role("tool", given)],
+        Query.CLUSTER_ROLE_BINDINGS: [binding("tool", "tool", "ServiceAccount ops/tool")],
+    }
+    assert server.ask(name, objects).status is PASS
+    objects[Query.CLUSTER_ROLE_BINDINGS].append(binding("all", "tool", "Group system:authenticated"))
+    answer = server.ask(name, objects)
+    assert (answer.status, answer.found) == (FAIL, "1 account: Group system:authenticated")
+
+
 def test_cluster_administrators_are_reported_once(server: Server) -> None:
     """Controls of single rights list them separately, except groups of all users."""
     ops = binding("ops", "cluster-admin", "Group ops")
