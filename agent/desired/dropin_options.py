@@ -25,7 +25,7 @@ from agent.value import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from agent.k3s.config import ConfigValue, MergedConfig
     from agent.model import Location
@@ -149,12 +149,28 @@ def all_plugins(settings: Settings, facts: HostFacts) -> str:
 def plugins_joined(value: str, facts: HostFacts) -> tuple[Instruction, ...]:
     """Return the edits after which the operator's configuration has this list of plugins, once; empty if it has none.
 
-    The drop-in then needs no list. Removals begin with the last line, because they change the numbers of later lines.
+    The drop-in then needs no list. An edit adds plugins to those of a line, so that the edits of several problems can
+    be made in any order. Removals begin with the last line, because they change the numbers of later lines.
     """
-    locations = list(dict.fromkeys(one.location for one in operators_plugins(facts)))
-    setting = [Instruction(f"set `{ADMISSION_PLUGINS_ARGUMENT}={value}`", one) for one in locations[:1]]
+    values = operators_plugins(facts)
+    locations = list(dict.fromkeys(one.location for one in values))
+    setting = [
+        edit for at in locations[:1] for edit in _with_plugins(value, [one for one in values if one.location == at], at)
+    ]
     removals = [Instruction(f"remove `{ADMISSION_PLUGINS_ARGUMENT}`", one) for one in locations[1:]]
     return (*setting, *sorted(removals, key=lambda one: -(one.location.line if one.location else 0)))
+
+
+def _with_plugins(value: str, present: Sequence[ConfigValue], location: Location) -> Iterator[Instruction]:
+    """Yield the edit after which a line has these plugins, if it lacks one."""
+    names = _listed(present)
+    missing = [f"`{name}`" for name in value.split(",") if name not in names]
+    if len(present) > 1 or not set(names) <= set(value.split(",")):
+        yield Instruction(f"set `{ADMISSION_PLUGINS_ARGUMENT}={value}`", location)
+    elif missing:
+        # Without quotes, the comma would end an item of a list in brackets.
+        quoted = ", in quotes," if len(names) == 1 else ""
+        yield Instruction(f"add {' and '.join(missing)} to `{ADMISSION_PLUGINS_ARGUMENT}`{quoted}", location)
 
 
 def configured_values(config: MergedConfig, row: OptionRow) -> tuple[ConfigValue, ...]:

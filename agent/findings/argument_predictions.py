@@ -11,6 +11,7 @@ from agent.k3s.components.problem import Cause
 from agent.k3s.config import ConfigValue
 from agent.k3s.default_arguments import Channel
 from agent.k3s.go_values import FALSE
+from agent.k3s.redaction import HIDDEN
 from agent.model import Component, Location
 from agent.node.components import not_run
 from agent.node.datastore import Datastore
@@ -172,13 +173,37 @@ def _own(facts: HostFacts) -> frozenset[str]:
     )
 
 
+def _cut_at_commas(facts: HostFacts, problem: Problem) -> str:
+    """Return the text in a list in brackets of which an unknown argument is a part, because it has no quotes.
+
+    YAML reads `[a=x,y]` as the items `a=x` and `y`. The result is empty for any other problem.
+    """
+    if problem.cause is not Cause.UNKNOWN_ARGUMENT or problem.location.path in facts.command_line_files:
+        return ""
+    items = facts.operator_config.items(problem.component.config_key)
+    whole: list[str] = []
+    for item in items:
+        if item.location != problem.location or "=" in item.text:
+            if problem.argument in whole[1:]:
+                break
+            whole = []
+        if item.location == problem.location:
+            whole.append(item.text)
+    is_part = problem.argument in whole[1:] and "=" in whole[0] and "," not in whole[0] and HIDDEN not in whole[0]
+    return ",".join(whole) if is_part else ""
+
+
 def _trouble(situation: Situation, problem: Problem) -> Trouble:
     is_gate = problem.cause is Cause.FEATURE_GATE
     verb = "remove" if problem.cause is Cause.UNKNOWN_ARGUMENT else "correct"
     name = problem.found if is_gate else problem.argument or "the empty item"
     step = f"write `{problem.meant}` instead of `{name}`" if problem.meant else f"{verb} `{name}`"
+    whole = _cut_at_commas(situation.facts, problem)
+    if whole:
+        step = f"write `'{whole}'` instead of `{whole}`"
+    reason = ": a comma without quotes ends an item of the list" if whole else ""
     return Trouble(
-        f"K3s does not start: {problem.component} {problem.message}",
+        f"K3s does not start: {problem.component} {problem.message}{reason}",
         expected=problem.expected,
         found=problem.found,
         location=problem.location,

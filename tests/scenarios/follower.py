@@ -29,6 +29,7 @@ _REMOVE_EVERYWHERE = re.compile(
 _REMOVE_OPTIONS = re.compile(r"remove (?P<items>`[^`]+`(?: and `[^`]+`)*) from K3s' configuration")
 _REMOVE = re.compile(rf"remove `(?P<item>[^`]+)`(?: and the key `(?P<key>[^`]+)`, which has no other item)?{_AT}")
 _REMOVE_NAME = re.compile(rf"remove (?P<name>[\w-]+) from `(?P<item>[^`]+)`{_AT}")
+_ADD_NAMES = re.compile(rf"add (?P<names>`[^`]+`(?: and `[^`]+`)*) to `(?P<item>[^`]+)`(?P<quoted>, in quotes,)?{_AT}")
 _SET = re.compile(rf"set `(?P<item>[^`]+)`{_AT}")
 _APPEND = re.compile(rf"write `(?P<new>[^`]+)` instead of `(?P<old>[^`]+)`{_AT}")
 _KERNEL = re.compile(rf"set (?P<item>[\w./-]+) to (?P<value>\S+), or delete the line{_AT}")
@@ -85,6 +86,7 @@ class Follower:
             (_REMOVE_OPTIONS, self._remove_everywhere),
             (_REMOVE, self._remove),
             (_REMOVE_NAME, self._remove_name),
+            (_ADD_NAMES, self._add_names),
             (_APPEND, self._append),
             (_SET, self._set),
             (_ADD, self._add),
@@ -189,6 +191,20 @@ class Follower:
         left = ",".join(name for name in value[1].split(",") if name != found["name"])
         self._line(found, found["item"], f"{found['item']}={left}" if left else None)
 
+    def _add_names(self, found: re.Match[str]) -> None:
+        """Add names to a comma-separated value, as a person types them into the text of the line."""
+        path = self.host[found["file"]]
+        lines = path.read_text().splitlines()
+        index = int(found["line"]) - 1
+        value = re.search(rf"(['\"]?)([^\s\[]*?{found['item']}=)([^\s'\"\]]*)\1", lines[index])
+        if value is None:
+            return  # it was removed before
+        present = value[3].split(",")
+        left = ",".join([*present, *(name for name in re.findall("`(.*?)`", found["names"]) if name not in present)])
+        quote = value[1] or ("'" if found["quoted"] else "")
+        lines[index] = f"{lines[index][: value.start()]}{quote}{value[2]}{left}{quote}{lines[index][value.end() :]}"
+        path.write_text("".join(f"{line}\n" for line in lines))
+
     def _set(self, found: re.Match[str]) -> None:
         if found["line"] is None:
             self._add(found)
@@ -205,7 +221,8 @@ class Follower:
         path = self.host[found["file"]]
         lines = path.read_text().splitlines()
         index = int(found["line"]) - 1
-        if found["new"] not in lines[index]:
+        is_quoted = re.search(rf"['\"]{re.escape(found['old'])}\b", lines[index])
+        if found["new"] not in lines[index] and not is_quoted:
             lines[index] = lines[index].replace(found["old"], found["new"], 1)
         path.write_text("".join(f"{line}\n" for line in lines))
 

@@ -1332,8 +1332,8 @@ CASES = (
         expected="one value, joined by commas",
         found="NodeRestriction,ServiceAccount and AlwaysPullImages",
         remediation=(
-            f"set `enable-admission-plugins=NodeRestriction,ServiceAccount,AlwaysPullImages` at {SITE}:2; then run"
-            " `k3s-harden apply`; restart K3s"
+            "add `NodeRestriction` and `ServiceAccount` to `enable-admission-plugins`, in quotes,"
+            f" at {SITE}:2; then run `k3s-harden apply`; restart K3s"
         ),
         cure=lambda host, finding: Follower(host).follow(finding.remediation),
     ),
@@ -1364,8 +1364,8 @@ CASES = (
         expected="one value, joined by commas",
         found="AlwaysPullImages and NodeRestriction,ServiceAccount,AlwaysPullImages",
         remediation=(
-            "set `enable-admission-plugins=NodeRestriction,ServiceAccount,AlwaysPullImages` at {location}; then run"
-            " `k3s-harden apply`; restart K3s"
+            "add `NodeRestriction` and `ServiceAccount` to `enable-admission-plugins`, in quotes,"
+            " at {location}; then run `k3s-harden apply`; restart K3s"
         ),
         cure=lambda host, finding: Follower(host).follow(finding.remediation),
         name="operator",

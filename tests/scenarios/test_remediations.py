@@ -242,6 +242,35 @@ def test_the_remediation_of_an_argument_is_right_wherever_it_is_set(
     check_remediations(tree)
 
 
+PLUGINS = {
+    "block": "kube-apiserver-arg+:\n  - enable-admission-plugins=NodeRestriction\n",
+    "block of two": "kube-apiserver-arg+:\n  - enable-admission-plugins=ServiceAccount,NodeRestriction\n",
+    "brackets": "kube-apiserver-arg+: [enable-admission-plugins=NodeRestriction]\n",
+    "quotes": 'kube-apiserver-arg+: ["enable-admission-plugins=NodeRestriction,ServiceAccount"]\n',
+    "two lines": "kube-apiserver-arg+:\n  - enable-admission-plugins=ServiceAccount\n"
+    "  - enable-admission-plugins=NodeRestriction\n",
+    "cut": "kube-apiserver-arg+: [enable-admission-plugins=NodeRestriction,ServiceAccount]\n",
+}
+"""Lists of admission plugins. The last one has two items, because the comma is not in quotes."""
+
+
+@pytest.mark.parametrize("is_backwards", [False, True])
+@pytest.mark.parametrize("text", PLUGINS.values(), ids=PLUGINS)
+def test_all_remediations_of_one_report_give_a_compliant_host_in_any_order(
+    text: str, host: HostTree, *, is_backwards: bool
+) -> None:
+    """Several plugins are missing in one list. The remedies of `check` and `assess` are followed without a new run."""
+    tree = node(host, Role.SERVER, 34)
+    assert tree.run("apply").code == 0
+    tree.write(CONFIG, text, 0o600)
+    walk = Walk(tree)
+    remedies = [one.remediation for one in tree.seen("check").findings if one.level != "info"]
+    remedies += [one["remediation"] for one in walk.open().values()]
+    for remedy in reversed(remedies) if is_backwards else remedies:
+        walk.follower.follow(remedy)
+    assert (walk.open(), walk.warnings()) == ({}, {})
+
+
 OPEN = ("chmod 0666", "chmod 0777")
 FOREIGN = ("chown 1000:1000", "chown 1000:1000")
 ODD_NAME = "srv/k3s data $(touch pwned) 'x' \"y\" & ; *"

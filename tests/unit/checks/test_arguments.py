@@ -361,8 +361,8 @@ def test_the_required_event_rate_depends_on_the_benchmark(
             "enable-admission-plugins",
             "kube-apiserver-arg: [enable-admission-plugins=AlwaysPullImages]\n",
             (
-                f"{KEEP} at {SITE}:1; then set `{PLUGINS}=NodeRestriction,ServiceAccount,AlwaysPullImages` at {SITE}:1;"
-                f" then {APPLY}"
+                f"{KEEP} at {SITE}:1; then add `NodeRestriction` and `ServiceAccount` to `{PLUGINS}`, in quotes, at"
+                f" {SITE}:1; then {APPLY}"
             ),
         ),
         ("kubelet-event-qps", "kubelet-arg: [event-qps=-1]\n", f"set `event-qps=50` at {SITE}:1; restart K3s"),
@@ -379,8 +379,8 @@ def test_the_required_event_rate_depends_on_the_benchmark(
             "kube-apiserver-arg: [enable-admission-plugins=NodeRestriction]\n",
             (
                 "look for Services that use externalIPs, because new external IPs will be rejected; then"
-                f" {KEEP} at {SITE}:1; then set `{PLUGINS}=NodeRestriction,ServiceAccount,DenyServiceExternalIPs` at"
-                f" {SITE}:1; then {APPLY}"
+                f" {KEEP} at {SITE}:1; then add `ServiceAccount` and `DenyServiceExternalIPs` to `{PLUGINS}`,"
+                f" in quotes, at {SITE}:1; then {APPLY}"
             ),
         ),
     ],
