@@ -152,10 +152,7 @@ _FAILURES = {
     ),
     "K3s does not start": Failure(
         log="Job for k3s.service failed",
-        command=(
-            "mkdir -p /etc/rancher/k3s;"
-            " echo 'kube-apiserver-arg: [disable-admission-plugins=None]' >/etc/rancher/k3s/config.yaml"
-        ),
+        command="mkdir -p -m 700 /var/lib/rancher/k3s/server; touch /var/lib/rancher/k3s/server/tls",
     ),
 }
 
