@@ -89,13 +89,16 @@ def by_proc() -> Iterator[_Process]:
 
 
 def _is_of_this_host(pid: int) -> bool:
-    """Return whether a process is in the PID namespace of this program, not in one of a container on this host.
+    """Return whether a process can be K3s here: of root or of the user of this program, and not in a container.
 
-    NSpid lists a number for each namespace from this one down to that of the process (proc_pid_status(5)). Unlike
-    /proc/PID/ns/pid, every user can read it.
+    Anybody can start a process with the name of K3s, whose role would count before K3s has a service. NSpid lists a
+    number for each namespace from this one down to that of the process (proc_pid_status(5)). Unlike /proc/PID/ns/pid,
+    every user can read it.
     """
-    line = next((line for line in _read(f"/proc/{pid}/status").splitlines() if line.startswith("NSpid:")), "")
-    return len(line.split()[1:]) <= 1
+    lines = (line.split() for line in _read(f"/proc/{pid}/status").splitlines())
+    fields = {words[0]: words[1:] for words in lines if words}
+    _, effective, *_ = fields.get("Uid:") or ("0", "0")
+    return int(effective) in (0, os.geteuid()) and len(fields.get("NSpid:", ())) <= 1
 
 
 def no_processes() -> tuple[K3sProcess, ...]:

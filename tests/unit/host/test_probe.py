@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.host.probe import by_proc, by_psutil
+from tests.fake import in_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 @contextmanager
-def process(program: Path, *words: str) -> Iterator[int]:
+def process(program: Path, *words: str, user: int | None = None) -> Iterator[int]:
     """Start a process with this name and command line, and return its ID."""
     shutil.copy("/bin/sleep", program)
-    with subprocess.Popen([*words, "60"], executable=program) as running:
+    with subprocess.Popen([*words, "60"], executable=program, user=user) as running:
         try:
             # exec(2) closes the pipe on which Popen waits, then changes the name, and sets the command line last.
             started = Path(f"/proc/{running.pid}")
@@ -56,3 +57,14 @@ def test_a_name_with_parentheses_is_parsed(tmp_path: Path) -> None:
     with process(tmp_path / "k3s) R (x", "k3s server") as pid:
         found = {one.pid: one for one in by_proc()}[pid]
         assert found.started == pytest.approx(time.time(), abs=2)
+
+
+@pytest.mark.root
+def test_a_process_of_another_user_is_ignored() -> None:
+    """Any user can name a process `k3s agent`, and would choose the role of a host whose K3s has no service."""
+    with in_memory() as directory:
+        directory.chmod(0o755)
+        with process(directory / "k3s-agent", "k3s agent", user=65534) as pid:
+            assert pid not in {one.pid for one in (*by_proc(), *by_psutil())}
+        with process(directory / "k3s-agent", "k3s agent") as pid:
+            assert pid in {one.pid for one in by_proc()} & {one.pid for one in by_psutil()}
