@@ -100,7 +100,7 @@ class FileFinder:
                 found += self._access(link, REGULAR_FILE)
         for path, entry in contents.exposed:
             found += self._with_access(FoundFile(path, entry.mode, entry.owner), entry.kind)
-        return _matches(top, found, contents.number)
+        return _matches(top, found, contents.number if isinstance(found[0], FoundFile) else 0)
 
     def _access(self, path: PurePosixPath, kind: str) -> Iterator[FoundFile | Unknown | AbsentFile]:
         """Yield the file at a path, with all facts that determine access to it."""

@@ -54,6 +54,8 @@ def test_an_etcd_on_disk_takes_precedence_over_the_endpoint(
         ("sqlite:///opt/db/s.db?(not shown)", "/opt/db/s.db"),
         ("sqlite://file:/opt/my%20db/s.db?(not shown)", "/opt/my db/s.db"),
         ("sqlite://file://localhost/opt/s.db", "/opt/s.db"),
+        ("sqlite://file:///opt/s.db%00x", "/opt/s.db"),
+        ("sqlite://file://[x", "/"),
         ("sqlite://", f"{DATA_DIR}/server/db/state.db"),
         ("", f"{DATA_DIR}/server/db/state.db"),
         ("mysql://(not shown)", "None"),
