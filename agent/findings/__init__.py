@@ -25,6 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from agent.findings.registry import FindingKind
     from agent.report import Finding
     from agent.situation import Situation
 
@@ -33,9 +34,15 @@ __all__ = ["KINDS", "after_release", "after_revert", "after_uninstall", "collect
 _ORDER = (Level.ERROR, Level.WARNING, Level.NOTE)
 
 
-def collect(situation: Situation) -> tuple[Finding, ...]:
-    """Return all findings: those that prevent K3s from starting, then by level, then in the order of declaration."""
+def collect(situation: Situation, kinds: Iterable[FindingKind] | None = None) -> tuple[Finding, ...]:
+    """Return the findings of these kinds, None for all, in the order of a report.
+
+    Those that prevent K3s from starting are first; then by level, then in the order of declaration.
+    """
     found: Iterable[Finding] = (
-        kind.case(trouble) for kind in KINDS.values() if kind.detect is not None for trouble in kind.detect(situation)
+        kind.case(trouble)
+        for kind in (KINDS.values() if kinds is None else kinds)
+        if kind.detect is not None
+        for trouble in kind.detect(situation)
     )
     return tuple(sorted(found, key=lambda finding: (not finding.prevents_start, _ORDER.index(finding.level))))

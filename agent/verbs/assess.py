@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from agent.assess.assessment import Verdict
     from agent.assess.baseline import Baseline
     from agent.benchmark.control import BenchmarkControl
+    from agent.findings.registry import FindingKind
     from agent.host import Host
     from agent.kubernetes.objects import Cluster
     from agent.model import Version
@@ -68,7 +69,7 @@ def assess_host(  # noqa: PLR0913 - the last three are by name and have defaults
     benchmark = benchmark or fitting(situation.facts.version)
     controls = catalogue.of(benchmark)
     queries = [query for control in controls for query in control.check_of(benchmark).files(situation.facts)]
-    found = findings.collect(situation)
+    found = findings.collect(situation, filter(_limits_assessment, findings.KINDS.values()))
     node = AssessedNode(
         situation,
         reader.read(host, situation.facts, queries),
@@ -104,7 +105,7 @@ def assess_host(  # noqa: PLR0913 - the last three are by name and have defaults
     assessment = _with_cluster(assessment, controls, node)
     k3s = replace(of_facts(host, situation.facts), is_installed=node.is_installed)
     steps = next_steps.after_assess(
-        [one for one in found if _limits_assessment(one)],
+        found,
         k3s,
         {
             FixOwner.APPLY: [one.control.id for one in assessment.open if one.owner is FixOwner.APPLY],
@@ -181,24 +182,19 @@ def benchmark_named(text: str) -> Benchmark | None:
 
 def _limits(found: Iterable[Finding], version: Version, benchmark: Benchmark) -> Iterator[Note]:
     """Yield notes about what would stop K3s at startup, which come first, and about what limits this assessment."""
-    for finding in sorted(found, key=lambda one: not one.prevents_start):
-        if _limits_assessment(finding):
-            yield Note(
-                f"{finding.message} ({finding.id})",
-                finding.location,
-                finding.remediation,
-                finding.id,
-                finding.prevents_start,
-            )
+    for finding in found:
+        message = f"{finding.message} ({finding.id})"
+        yield Note(message, finding.location, finding.remediation, finding.id, finding.prevents_start)
     if not FITS[benchmark].includes(version):
         message = f"{benchmark} is for K3s {FITS[benchmark]}, and this is {version}"
         step = Instruction(f"omit `--benchmark` to use {fitting(version)}, which fits this version")
         yield Note(message, None, Remediation((step,)))
 
 
-def _limits_assessment(finding: Finding) -> bool:
-    """Return whether a finding is about what this assessment could not read, or does not cover."""
-    return finding.id in _LIMITS or ((finding.blocks_gate or finding.prevents_start) and finding.id not in _COVERED)
+def _limits_assessment(kind: FindingKind) -> bool:
+    """Return whether findings of a kind are about what an assessment could not read, or does not cover."""
+    is_serious = kind.blocks_gate.holds or kind.prevents_start.holds
+    return kind.id in _LIMITS or (is_serious and kind.id not in _COVERED)
 
 
 def _added(earlier: Baseline, controls: Iterable[BenchmarkControl], benchmark: Benchmark) -> frozenset[str]:
