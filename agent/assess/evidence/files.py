@@ -107,7 +107,7 @@ class FileFinder:
         found = self._tree.access(path, self._known)
         if isinstance(found, Unreadable):
             yield _unread(path, found)
-        elif self._is_null(path):
+        elif (found.file is None or found.file.kind not in (REGULAR_FILE, DIRECTORY)) and self._is_null(path):
             yield AbsentFile(path, self._chain(found))
         elif found.file is None:
             if found.parent != str(path.parent) and self._tree.link_target(path) is not None:
