@@ -10,6 +10,7 @@ the self-assessments of its documentation (k3s-io/docs, docs/security/self-asses
 from __future__ import annotations
 
 from enum import Enum
+from functools import cache
 
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
 from agent.model import ALL_VERSIONS, Component, VersionRange
@@ -17,8 +18,6 @@ from agent.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from agent.model import Version
 
 
@@ -244,6 +243,7 @@ DEFAULTS: tuple[Default, ...] = (
 """By component. A component has at most one row per argument, version and channel."""
 
 
-def of(component: Component) -> Iterable[Default]:
-    """Yield the rows of a component, for all versions."""
-    return (row for row in DEFAULTS if row.component is component)
+@cache
+def of(component: Component) -> tuple[Default, ...]:
+    """Return the rows of a component, for all versions."""
+    return tuple([row for row in DEFAULTS if row.component is component])

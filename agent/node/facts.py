@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import cached_property
 from pathlib import PurePosixPath
 from types import MappingProxyType
 
@@ -86,7 +87,7 @@ class HostFacts(Value):
         usual = "k3s.service" if self.role is Role.SERVER else "k3s-agent.service"
         return next((unit.path.name for unit in self.units if unit.role is self.role), usual)
 
-    @property
+    @cached_property
     def dropin_path(self) -> PurePosixPath:
         """Path of our drop-in for K3s' configuration, in the directory named after K3s' main file."""
         return dropin_directory(self.configuration.path) / DROPIN_NAME
