@@ -158,14 +158,19 @@ def _own_rows(component: Component, facts: HostFacts) -> Iterator[Default]:
     return (row for row in rows if row.channel is Channel.ARGUMENT and row.in_version(facts.version))
 
 
+def elects_leaders(facts: HostFacts) -> bool:
+    """Return whether components elect a leader. With SQLite, K3s passes leader-elect=false."""
+    starts_etcd = facts.datastore is Datastore.NONE and facts.merged_config.boolean("cluster-init") is True
+    return starts_etcd or facts.datastore in (Datastore.ETCD, Datastore.EXTERNAL)
+
+
 def _own(facts: HostFacts) -> frozenset[str]:
     """Return the arguments that K3s passes only with some options, which this host has."""
     encrypts = facts.merged_config.boolean("secrets-encryption") is True
     etcd = facts.datastore is not Datastore.SQLITE
-    elects = facts.datastore in (Datastore.ETCD, Datastore.EXTERNAL)
     return frozenset(
         (
-            *(("leader-elect",) if elects else ()),
+            *(("leader-elect",) if elects_leaders(facts) else ()),
             *(() if facts.merged_config.items("cluster-cidr") else ("cluster-cidr",)),
             *(("encryption-provider-config",) if encrypts else ()),
             *(("etcd-certfile", "etcd-keyfile") if etcd else ()),

@@ -32,7 +32,6 @@ from agent.k3s.components.files import (
 )
 from agent.model import Component, File, Instruction, Location, Remediation, Restart
 from agent.node.components import not_run
-from agent.node.datastore import Datastore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -273,6 +272,7 @@ def _has_value(arguments: Mapping[str, Sequence[ConfigValue]], name: str) -> boo
 
 
 def _scheduler(situation: Situation, path: PurePosixPath, data: bytes) -> Iterable[InputError]:
+    from agent.findings.argument_predictions import elects_leaders
     from agent.k3s.components.files import scheduler
 
     arguments = situation.facts.merged_config.component_arguments(Component.SCHEDULER.config_key)
@@ -280,8 +280,7 @@ def _scheduler(situation: Situation, path: PurePosixPath, data: bytes) -> Iterab
         minor=_described_minor(situation),
         has_master=_has_value(arguments, "master"),
         has_gates="feature-gates" in arguments,
-        elects=situation.facts.datastore in (Datastore.ETCD, Datastore.EXTERNAL)
-        and not any(name.startswith("leader-elect") for name in arguments),
+        elects=elects_leaders(situation.facts) and not any(name.startswith("leader-elect") for name in arguments),
     )
     return scheduler.problems(data, path, context)
 

@@ -112,6 +112,12 @@ authorizers:
     failurePolicy: Deny
     connectionInfo: {type: KubeConfigFile, kubeConfigFile: /etc/webhook.yaml}
 """
+SCHEDULER_FILE = """\
+apiVersion: kubescheduler.config.k8s.io/v1
+kind: KubeSchedulerConfiguration
+clientConnection: {kubeconfig: /var/lib/rancher/k3s/server/cred/scheduler.kubeconfig}
+leaderElection: {leaseDuration: 10s}
+"""
 IMAGE_POLICY = """\
 apiVersion: apiserver.config.k8s.io/v1
 kind: AdmissionConfiguration
@@ -710,6 +716,33 @@ CASES = (
         remediation="correct `request-timeout` at {location}; restart K3s",
         cure=line_replaced("300", "5m"),
         version="1.37",
+    ),
+    Case(
+        "component-argument-invalid",
+        written(CONFIG, "kube-scheduler-arg:\n  - leader-elect-lease-duration=10s\ncluster-init: true\n"),
+        written(CONFIG, "kube-scheduler-arg:\n  - leader-elect-lease-duration=10s\n"),
+        location=f"{CONFIG}:2",
+        expected="15s, 10s and 2s by default",
+        found="10s",
+        remediation="correct `leader-elect-lease-duration` at {location}; restart K3s",
+        cure=line_replaced("10s", "11s"),
+        version="1.37",
+        name="etcd",
+    ),
+    Case(
+        "component-file-invalid",
+        both(
+            written("/etc/own.yaml", SCHEDULER_FILE),
+            written(CONFIG, "kube-scheduler-arg:\n  - config=/etc/own.yaml\ncluster-init: true\n"),
+        ),
+        both(
+            written("/etc/own.yaml", SCHEDULER_FILE),
+            written(CONFIG, "kube-scheduler-arg:\n  - config=/etc/own.yaml\n"),
+        ),
+        location="/etc/own.yaml:4",
+        remediation="correct /etc/own.yaml at {location}; restart K3s",
+        cure=file_put("/etc/own.yaml", SCHEDULER_FILE.replace("10s", "11s")),
+        name="etcd",
     ),
     Case(
         "component-argument-invalid",
