@@ -142,6 +142,9 @@ def _with(found: Fields, name: str, node: Node, path: PurePosixPath, known: dict
         reservations = _reservations(node)
         if reservations:
             found.arguments[flag] = (ConfigValue(reservations, location),)
+    elif flag and isinstance(node, Sequence) and not node.items:
+        # The kubelet drops an empty list when it merges its drop-ins, and then uses its default.
+        found.arguments.pop(flag, None)
     elif flag:
         values = _texts(node, tables.kind_of(Component.KUBELET, flag, LAST) or "string")
         if values:

@@ -69,6 +69,7 @@ ALLOWLIST = "preloadedImagesVerificationAllowlist: [a.com/*]"
     ("stopping", "near"),
     [
         ("cpuManagerPolicy: static", "cpuManagerPolicy: static\nreservedSystemCPUs: '0'"),
+        ("cgroupsPerQOS: false\nenforceNodeAllocatable: []", "cgroupsPerQOS: false\nenforceNodeAllocatable: [none]"),
         (ALLOWLIST, f"{ALLOWLIST}\nimagePullCredentialsVerificationPolicy: NeverVerifyAllowlistedImages"),
         (
             "shutdownGracePeriod: 30s\nshutdownGracePeriodByPodPriority: [{priority: 0}]",
@@ -85,3 +86,12 @@ def test_fields_that_stop_the_kubelet_are_predicted_and_similar_ones_are_not(sto
     """Seen at 1.37.2."""
     assert files_stop(stopping)
     assert not files_stop(near)
+
+
+def test_an_empty_list_in_a_later_file_of_the_kubelet_restores_the_default() -> None:
+    """The kubelet drops the list when it merges its files. Seen at 1.37.2."""
+    head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
+    texts = (f"{head}enforceNodeAllocatable: [pods, kube-reserved]\n", f"{head}enforceNodeAllocatable: []\n")
+    files = tuple((PurePosixPath(f"/etc/{number}.conf"), text.encode()) for number, text in enumerate(texts))
+    assert list(problems(Component.KUBELET, kubelet_file.read(files[:1], 37).arguments, 37))
+    assert list(problems(Component.KUBELET, kubelet_file.read(files, 37).arguments, 37)) == []
