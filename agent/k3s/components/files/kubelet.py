@@ -23,7 +23,7 @@ from agent.yaml_reader import Scalar, Sequence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import PurePosixPath
 
     from agent.k3s.components.values import Parsed
@@ -134,19 +134,11 @@ def _with(found: Fields, name: str, node: Node, path: PurePosixPath, known: dict
             if isinstance(entry.node, Scalar)
         ]
         return replace(found, gates=(*found.gates, *gates))
-    if flag == _TAINTS:
-        taints = _taints(node)
-        if taints:
-            found.arguments[flag] = (ConfigValue(taints, location),)
-    elif flag == _MEMORY:
-        reservations = _reservations(node)
-        if reservations:
-            found.arguments[flag] = (ConfigValue(reservations, location),)
-    elif flag and isinstance(node, Sequence) and not node.items:
+    if flag and isinstance(node, Sequence) and not node.items:
         # The kubelet drops an empty list when it merges its drop-ins, and then uses its default.
         found.arguments.pop(flag, None)
     elif flag:
-        values = _texts(node, tables.kind_of(Component.KUBELET, flag, LAST) or "string")
+        values = _values(flag, node)
         if values:
             found.arguments[flag] = tuple(ConfigValue(text, location) for text in values)
     elif isinstance(node, Scalar) and node.value is not None and not _is_unset(name, node.value):
@@ -156,6 +148,14 @@ def _with(found: Fields, name: str, node: Node, path: PurePosixPath, known: dict
         items = tuple(item.text if isinstance(item, Scalar) else "" for item in node.items)
         found.others[name] = Argument(kind, items, (ConfigValue(",".join(items), location),))
     return found
+
+
+def _values(flag: str, node: Node) -> tuple[str, ...]:
+    """Return a field as values of its argument; empty if it sets none."""
+    if flag in _OBJECTS:
+        text = _OBJECTS[flag](node)
+        return (text,) if text else ()
+    return _texts(node, tables.kind_of(Component.KUBELET, flag, LAST) or "string")
 
 
 LAST = tables.LAST_MINOR
@@ -184,6 +184,10 @@ def _reservations(node: Node) -> str:
             pairs = [(entry.key, entry.node.text) for entry in limits.entries if isinstance(entry.node, Scalar)]
             found += [f"{number}:{kind}={size}" for kind, size in pairs if not set(kind + size) & set(",:;=")]
     return ";".join(found)
+
+
+_OBJECTS: dict[str, Callable[[Node], str]] = {_TAINTS: _taints, _MEMORY: _reservations}
+"""Fields with a list of mappings, by argument."""
 
 
 def _texts(node: Node, kind: str) -> tuple[str, ...]:
