@@ -207,8 +207,8 @@ def _api_problem(key: str, value: str, minor: int) -> tuple[str, str] | None:
     """Return what is wrong with an item of runtime-config, and what is expected."""
     if key in _EVERYTHING:
         return None if value in ("true", "false") else (f"rejects {key}={value}", f"{key}=true or {key}=false")
-    if key in ("v1", "api/v1") or key.startswith(("v1/", "api/v1/")):
-        return None  # the core group
+    if key in ("v1", "api/v1", "api/legacy") or key.startswith(("v1/", "api/v1/")):
+        return None  # the core group, and a key of old versions
     group, _, rest = key.partition("/")
     version, _, resource = rest.partition("/")
     if not rest or "/" in resource:

@@ -153,8 +153,7 @@ def _with(found: Fields, name: str, node: Node, path: PurePosixPath, known: dict
 def _values(flag: str, node: Node) -> tuple[str, ...]:
     """Return a field as values of its argument; empty if it sets none."""
     if flag in _OBJECTS:
-        text = _OBJECTS[flag](node)
-        return (text,) if text else ()
+        return _OBJECTS[flag](node)
     return _texts(node, tables.kind_of(Component.KUBELET, flag, LAST) or "string")
 
 
@@ -162,19 +161,19 @@ LAST = tables.LAST_MINOR
 """The kinds of the kubelet's arguments are equal in all minors."""
 
 
-def _taints(node: Node) -> str:
-    """Return the taints with an effect as the value of the argument."""
+def _taints(node: Node) -> tuple[str, ...]:
+    """Return each taint with an effect as a value of the argument: a file can repeat taints, and a value cannot."""
     items = node.items if isinstance(node, Sequence) else ()
     taints = [
         f"{item.text('key') or ''}={item.text('value') or ''}:{item.text('effect')}"
         for item in items
         if isinstance(item, YamlMapping) and item.text("effect")
     ]
-    return ",".join(taints) if not any("," in taint for taint in taints) else ""
+    return tuple(taints) if not any("," in taint for taint in taints) else ()
 
 
-def _reservations(node: Node) -> str:
-    """Return the reservations of memory as the value of the argument."""
+def _reservations(node: Node) -> tuple[str, ...]:
+    """Return the reservations of memory as values of the argument."""
     found = []
     for item in node.items if isinstance(node, Sequence) else ():
         limits = item.get("limits") if isinstance(item, YamlMapping) else None
@@ -183,10 +182,10 @@ def _reservations(node: Node) -> str:
             number = chosen.text if isinstance(chosen, Scalar) and chosen.value is not None else "0"
             pairs = [(entry.key, entry.node.text) for entry in limits.entries if isinstance(entry.node, Scalar)]
             found += [f"{number}:{kind}={size}" for kind, size in pairs if not set(kind + size) & set(",:;=")]
-    return ";".join(found)
+    return tuple(found)
 
 
-_OBJECTS: dict[str, Callable[[Node], str]] = {_TAINTS: _taints, _MEMORY: _reservations}
+_OBJECTS: dict[str, Callable[[Node], tuple[str, ...]]] = {_TAINTS: _taints, _MEMORY: _reservations}
 """Fields with a list of mappings, by argument."""
 
 

@@ -62,6 +62,7 @@ def files_stop(text: str, minor: int = 37) -> bool:
 
 
 RESERVED = "memoryManagerPolicy: Static\nsystemReserved: {memory: 2Gi}\nevictionHard: {memory.available: 512Mi}\n"
+TAINTS = "registerWithTaints: [{key: a, effect: NoSchedule}, {key: a, effect: NoSchedule}]"
 ALLOWLIST = "preloadedImagesVerificationAllowlist: [a.com/*]"
 
 
@@ -70,6 +71,7 @@ ALLOWLIST = "preloadedImagesVerificationAllowlist: [a.com/*]"
     [
         ("cpuManagerPolicy: static", "cpuManagerPolicy: static\nreservedSystemCPUs: '0'"),
         ("cgroupsPerQOS: false\nenforceNodeAllocatable: []", "cgroupsPerQOS: false\nenforceNodeAllocatable: [none]"),
+        (TAINTS.replace("NoSchedule", "Never"), TAINTS),
         (ALLOWLIST, f"{ALLOWLIST}\nimagePullCredentialsVerificationPolicy: NeverVerifyAllowlistedImages"),
         (
             "shutdownGracePeriod: 30s\nshutdownGracePeriodByPodPriority: [{priority: 0}]",

@@ -48,6 +48,7 @@ PAIRS = [
     (API_SERVER, "admission-control=NodeRestriction", "enable-admission-plugins=NodeRestriction"),
     (API_SERVER, "runtime-config=foo/v1=true", "runtime-config=batch/v1=true"),
     (API_SERVER, "runtime-config=api/all=yes", "runtime-config=api/all=true"),
+    (API_SERVER, "runtime-config=legacy/v1=true", "runtime-config=api/legacy=false"),
     (API_SERVER, "oidc-client-id=a", "api-audiences=a"),
     (API_SERVER, "", "profiling"),
     (API_SERVER, "feature-gates=Foo=true", "feature-gates=NodeSwap=true"),
