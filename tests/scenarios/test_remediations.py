@@ -303,6 +303,7 @@ def with_other_files(host: HostTree, data_dir: str = DATA_DIR) -> None:
     for number in range(7):
         for name in (f"agent/own-{number}.key", f"server/tls/own-{number}.key", f"server/tls/own-{number}.crt"):
             host.write(f"{data_dir}/{name}", "x\n", 0o600)
+        host.write(f"{data_dir}/data/0a1b/bin/own-{number}", "x\n", 0o755)
         host.write(f"/var/lib/cni/networks/cbr0/10.42.0.{number + 10}", "a pod\n", 0o600)
     for name in (
         "agent/etc/cni/net.d/10-flannel.conflist",
