@@ -127,12 +127,11 @@ class OnlyRoot(Check):
             return ()
 
     def _queries(self, facts: HostFacts) -> tuple[FileQuery, ...]:
-        found = (
-            FileQuery(paths_on(self.directories, facts), directories=True, access=True),
-            FileQuery(paths_on(self.paths, facts), access=True),
-            FileQuery(self.contents, directories=True, access=True, contents=True),
-        )
-        return tuple(query for query in found if query.paths)
+        found = ((paths_on(self.directories, facts), True), (paths_on(self.paths, facts), False))
+        queries = [FileQuery(paths, directories=of, access=True) for paths, of in found if paths]
+        if self.contents:
+            queries.append(FileQuery(self.contents, directories=True, access=True, contents=True))
+        return tuple(queries)
 
     def _problems(self, queries: Iterable[FileQuery], node: AssessedNode) -> Iterator[_Problem]:
         guide = {one.path: one for one in node.situation.desired if isinstance(one, File)}
