@@ -29,7 +29,7 @@ from agent.value import Value, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from agent.host.paths import RootDirectory
@@ -114,7 +114,7 @@ class Host(Value):
 
     def log(self, message: str) -> None:
         """Write a line to the system log, which systemd's journal collects, if the host has logger(1)."""
-        logger = self.tool("logger")
+        logger = self.trusted_tool("logger")
         if logger is not None:
             words = [str(logger), "--tag", "k3s-harden", "--priority", "authpriv.warning", "--", message]
             self.run(words, timeout=_LOG_TIMEOUT)
@@ -171,11 +171,14 @@ class Host(Value):
 
     def tool(self, name: str) -> PurePosixPath | None:
         """Return the path of a program in process.SEARCH_PATH, or None."""
-        for directory in SEARCH_PATH:
-            path = PurePosixPath(directory, name)
-            if self.tree.exists(path):
-                return path
-        return None
+        return next(self._tools(name), None)
+
+    def trusted_tool(self, name: str) -> PurePosixPath | None:
+        """Return the path of a program in process.SEARCH_PATH that no user other than root can change, or None."""
+        return next((path for path in self._tools(name) if not self.tree.trust_problem(path)), None)
+
+    def _tools(self, name: str) -> Iterator[PurePosixPath]:
+        return filter(self.tree.exists, (PurePosixPath(directory, name) for directory in SEARCH_PATH))
 
     @cached_property
     def _answers(self) -> dict[tuple[str, ...], Completed | HostError]:
@@ -303,7 +306,7 @@ class Host(Value):
         """Set the SELinux label of the policy. A renamed file keeps the label of the process that created it."""
         if not self.is_live or not os.path.exists("/sys/fs/selinux/enforce"):
             return
-        restorecon = self.tool("restorecon")
+        restorecon = self.trusted_tool("restorecon")
         if restorecon is not None:
             with suppress(HostError):
                 self.run([str(restorecon), str(path)], timeout=_RELABEL_TIMEOUT)

@@ -139,6 +139,18 @@ def test_a_tool_is_found_in_the_search_path(host: Host) -> None:
     assert host.tool("k3s") == PurePosixPath("/usr/local/bin/k3s")
 
 
+def test_a_tool_that_another_user_can_change_is_not_trusted(host: Host) -> None:
+    """Root runs a program only from a path that no other user can change."""
+    for directory in ("usr/local/sbin", "usr/bin"):
+        Path(host.root, directory).mkdir(parents=True)
+        Path(host.root, directory, "systemctl").touch(mode=0o755)
+    Path(host.root, "usr/local/sbin").chmod(0o777)
+    assert host.tool("systemctl") == PurePosixPath("/usr/local/sbin/systemctl")
+    assert host.trusted_tool("systemctl") == PurePosixPath("/usr/bin/systemctl")
+    Path(host.root, "usr/bin/systemctl").chmod(0o777)
+    assert host.trusted_tool("systemctl") is None
+
+
 def test_the_owner_of_a_tree_is_shown_as_root(tmp_path: Path) -> None:
     """Ordinary users can change their own --root tree. Its programs are not run."""
     host = Host.tree_at(str(tmp_path))
