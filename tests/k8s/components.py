@@ -9,6 +9,8 @@ from __future__ import annotations
 import base64
 import json
 import secrets
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import yaml
@@ -18,7 +20,6 @@ from tests.k8s.configuration import component_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from tests.k8s.configuration import Configuration
 
@@ -77,7 +78,10 @@ def arguments(
         KUBELET: _kubelet,
         KUBE_PROXY: _kube_proxy,
     }[component](configuration, host)
-    return component_arguments({**defaults, **(added or {})}, configuration.all(f"{component}-arg"))
+    given = configuration.all(f"{component}-arg")
+    if component == KUBELET:
+        given = tuple(argument for argument in given if not _copied(argument))
+    return component_arguments({**defaults, **(added or {})}, given)
 
 
 def prepare(configuration: Configuration, host: Host) -> None:
@@ -91,6 +95,30 @@ def prepare(configuration: Configuration, host: Host) -> None:
     if configuration.true("secrets-encryption"):
         _encryption_key(cred / "encryption-config.json")
     _kubelet_file(configuration, host)
+    _copy_kubelet_files(configuration, host)
+
+
+def _copied(argument: str) -> tuple[Path, str] | None:
+    """Return the operator's file or directory that K3s copies, and the name of the copy; None for another argument.
+
+    Source: k3s pkg/daemons/agent/agent.go, since v1.32: it removes these arguments. At a path that does not exist K3s
+    exits. Here the kubelet gets the argument then, and exits too.
+    """
+    name, _, value = argument.removeprefix("--").partition("=")
+    target = {"config": "10-cli-config.conf", "config-dir": "20-cli-config-dir"}.get(name)
+    source = Path(value)
+    return (source, target) if target and (source.is_dir() if name == "config-dir" else source.is_file()) else None
+
+
+def _copy_kubelet_files(configuration: Configuration, host: Host) -> None:
+    directory = host.data_dir / "agent/etc/kubelet.conf.d"
+    for source, name in filter(None, map(_copied, configuration.all(f"{KUBELET}-arg"))):
+        if directory in (source, *source.parents):
+            continue
+        if source.is_dir():
+            shutil.copytree(source, directory / name, dirs_exist_ok=True)
+        else:
+            shutil.copyfile(source, directory / name)
 
 
 def _encryption_key(path: Path) -> None:

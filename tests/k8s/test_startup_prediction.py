@@ -216,6 +216,14 @@ PAIRS = (
         named("config", PROXIED.replace(old, new), PROXIED, component=KUBE_PROXY)
         for old, new in (("clientConnection", "connection"), ("maxPerCore: 0", "maxPerCore: -1"))
     ),
+    named("config", f"{HEAD}maxPods: 1\nmaxPods: 2\n", f"{HEAD}maxPods: 1\n", component=KUBELET),
+    named(
+        "config",
+        f"{HEAD}allowedUnsafeSysctls: [vm.max_map_count]\n",
+        f"{HEAD}allowedUnsafeSysctls: [net.core.somaxconn]\n",
+        "component-argument-invalid",
+        component=KUBELET,
+    ),
     named("encryption-provider-config", ENCRYPTION.replace("Ug==", "UlJS"), OLD_ENCRYPTION),
     Pair(
         "component-file-invalid",

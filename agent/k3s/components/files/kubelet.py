@@ -80,10 +80,9 @@ def read(files: tuple[tuple[PurePosixPath, bytes], ...], minor: int) -> Fields:
         if isinstance(root, InputError):
             found = replace(found, problems=(*found.problems, root))
             continue
-        wrong: list[schema.Problem] = []
-        if path.suffix == ".conf":
-            wrong += schema.repeated(root)
-            root = _with_known_names(root, types)
+        # K3s copies the file of the argument `config`, so it is a drop-in, too (kubelet_configuration.sources).
+        wrong = [*schema.repeated(root)]
+        root = _with_known_names(root, types)
         wrong += schema.problems(root, types, is_strict=False)
         problems = tuple(InputError(Location(path, one.line), one.problem) for one in wrong)
         found = replace(found, problems=(*found.problems, *problems))

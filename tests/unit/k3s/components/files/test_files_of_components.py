@@ -118,9 +118,11 @@ def test_a_field_that_stops_the_kubelet_is_predicted_and_a_similar_one_is_not(st
     assert kubelet_problems(f"{KUBELET}{near}\n") == []
 
 
-def test_only_drop_ins_are_decoded_without_regard_to_case() -> None:
-    """In the file of its argument `config`, the kubelet ignores the field as unknown."""
-    assert kubelet_problems(f"{KUBELET}MaxPods: x\n", "kubelet.yaml") == []
+@pytest.mark.parametrize("name", ["50-own.conf", "kubelet.yaml"])
+@pytest.mark.parametrize("text", ["MaxPods: x\n", "maxPods: 1\nmaxPods: 1\n"])
+def test_the_file_of_config_is_decoded_like_a_drop_in(name: str, text: str) -> None:
+    """K3s copies it to the drop-ins: names in any case are fields, and a repeated one is an error."""
+    assert len(kubelet_problems(f"{KUBELET}{text}", name)) == 1
 
 
 @pytest.mark.parametrize(
