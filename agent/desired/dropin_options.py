@@ -165,7 +165,7 @@ def _with_plugins(value: str, present: Sequence[ConfigValue], location: Location
     """Yield the edit after which a line has these plugins, if it lacks one."""
     names = _listed(present)
     missing = [f"`{name}`" for name in value.split(",") if name not in names]
-    if len(present) > 1 or not set(names) <= set(value.split(",")):
+    if len(present) > 1 or present[0].spelling or not set(names) <= set(value.split(",")):
         yield Instruction(f"set `{ADMISSION_PLUGINS_ARGUMENT}={value}`", location)
     elif missing:
         # Without quotes, the comma would end an item of a list in brackets.

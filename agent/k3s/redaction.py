@@ -42,7 +42,7 @@ _NOT_SECRET = frozenset({"", "true", "false", "yes", "no", "null", "~", HIDDEN, 
 _TOKEN = r"(?ai)K10[0-9a-f]+::[^\s\"']*"  # noqa: S105 - a pattern
 """A token that starts with the hash of the cluster's certificate authority (k3s, pkg/clientaccess/token.go)."""
 
-_WITH_AT = r"[^\s\"'<>@]*@[^\s\"'<>]*"
+_WITH_AT = r"(?<![^\s\"'<>])[^\s\"'<>@]*@[^\s\"'<>]*"
 """A word that can be a URL with a user and password."""
 
 _SCHEME = r"(?ai)(?<![a-z0-9+.-])[a-z0-9+.-]+:(?:\\?/){2}"
@@ -123,11 +123,11 @@ def _without_assigned(text: str) -> Iterator[str]:
 
     Another value can contain an assignment, too, as in `kubelet-arg=token=...`.
     """
-    name, value, done = re.compile(_NAME), re.compile(_VALUE), 0
+    name, done = re.compile(_NAME), 0
     while assigned := name.search(text, done):
         yield text[done : assigned.end()]
         done = assigned.end()
-        found = value.match(text, done) if is_secret(assigned[1].lstrip(_BEFORE_NAME)) else None
+        found = re.compile(_VALUE).match(text, done) if is_secret(assigned[1].lstrip(_BEFORE_NAME)) else None
         if found and found[0].strip("\"'").lower() not in _NOT_SECRET:
             yield HIDDEN
             done = found.end()

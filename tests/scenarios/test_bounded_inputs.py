@@ -96,6 +96,7 @@ INPUTS = (
     _data("one word", lambda: b"kubelet-arg: " + b"x" * (_MIB // 5)),
     _data("one word of assignments", lambda: b"kubelet-arg: " + b"a=" * (_MIB // 10)),
     _data("one word of URLs", lambda: b"kubelet-arg: a@" + b"http://" * (_MIB // 35)),
+    _data("one word and an e-mail address", lambda: b"kubelet-arg: root@localhost " + b"x" * (_MIB // 5)),
     _data("quotes", lambda: b"[Service]\nEnvironment=" + b'a="b" ' * 40_000),
     _data("deep YAML", lambda: b"a: " + b"[" * 100_000),
     _data("alias bomb", _bomb),
