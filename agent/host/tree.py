@@ -7,6 +7,7 @@ import fcntl
 import os
 import stat
 import sys
+from contextlib import suppress
 
 from agent.errors import AccessDeniedError, HostError, InputError, LimitError
 from agent.host.paths import (
@@ -422,12 +423,10 @@ def _scanned(directory: int) -> Iterator[tuple[str, str | os.stat_result]]:
     try:
         with os.scandir(descriptor) as entries:
             for entry in entries:
-                try:
+                with suppress(FileNotFoundError):  # removed in the meantime
                     is_link = entry.is_symlink()
                     found = os.readlink(entry.name, dir_fd=descriptor) if is_link else entry.stat(follow_symlinks=False)
-                except FileNotFoundError:
-                    continue  # removed in the meantime
-                yield entry.name, found
+                    yield entry.name, found
     finally:
         os.close(descriptor)
 
