@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from agent.assess.assessment import SCHEMA, TIME_FORMAT, ControlStatus
 from agent.errors import InputError
 from agent.model import Location
+from agent.value import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from agent.assess.assessment import CLUSTER_NOT_ASSESSED, ControlStatus, Evidence, Note
 from agent.checks.cluster.check import ClusterCheck
@@ -15,6 +14,7 @@ from agent.kubernetes.parsing import mapping
 from agent.kubernetes.queries import Query
 from agent.model import Component, Instruction, Remediation
 from agent.node.components import not_run
+from agent.value import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from agent.findings.gate import GATE_FINDINGS
+from agent.value import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

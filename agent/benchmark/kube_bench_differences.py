@@ -8,11 +8,11 @@ an entry, and every entry has a difference.
 from __future__ import annotations
 
 from enum import Enum
-from typing import NamedTuple
 
 from agent.benchmark import catalogue
 from agent.benchmark.control import Assessed
 from agent.benchmark.versions import Benchmark, up_to
+from agent.value import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

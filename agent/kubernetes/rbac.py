@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from agent.kubernetes.built_in_objects import reason_of_account
 from agent.kubernetes.queries import Query
+from agent.value import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import NamedTuple
 
 from agent import yaml_reader
 from agent.errors import InputError
 from agent.k3s.redaction import HIDDEN, is_secret, redacted
 from agent.model import Absent, File
+from agent.value import NamedTuple
 from agent.yaml_reader import Mapping, Scalar
 
 TYPE_CHECKING = False

@@ -7,10 +7,10 @@ agent/settings/risks.py.
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from agent import yaml_reader
 from agent.settings.schema import Profile, row_of
+from agent.value import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

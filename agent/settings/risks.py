@@ -6,9 +6,8 @@ tools/record/event.go; containerd, contrib/seccomp/seccomp_default.go; Linux, ad
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from agent.k3s.paths import DEFAULT_DATA_DIR, NETWORK_LEASES
+from agent.value import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from agent import findings, package_data
 from agent.changes.execute import carry_out, refused
@@ -27,7 +26,7 @@ from agent.plan import next_steps, plan
 from agent.plan.next_steps import K3s
 from agent.plan.plan import Change, describe
 from agent.report import Fact, Item, ItemStatus, Report
-from agent.value import replace
+from agent.value import NamedTuple, replace
 from agent.verbs import completion
 from agent.verbs.k3s_state import k3s_of
 

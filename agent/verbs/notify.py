@@ -9,7 +9,6 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import NamedTuple
 
 from agent.assess.assessment import ControlStatus
 from agent.assess.status_change import Known, Notification, due, known
@@ -22,6 +21,7 @@ from agent.model import PRIVATE_FILE, File
 from agent.node.site_files import read_settings
 from agent.present.assessments import notification as messages
 from agent.present.text import printable
+from agent.value import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from agent import findings
 from agent.changes.execute import carry_out_all, refused
@@ -29,7 +28,7 @@ from agent.plan import next_steps, plan
 from agent.plan.plan import Change, Plan, Refusal
 from agent.report import Fact, Item, ItemStatus, Report
 from agent.settings.schema import DEFAULT_SETTINGS, Overrides, Settings
-from agent.value import replace
+from agent.value import NamedTuple, replace
 from agent.verbs.k3s_state import k3s_of
 
 TYPE_CHECKING = False

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 from shlex import quote
-from typing import NamedTuple
 
 from agent.errors import HostError
 from agent.plan import next_steps
 from agent.report import Fact, Item, ItemStatus, Report, no_progress
-from agent.value import replace
+from agent.value import NamedTuple, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ import fnmatch
 import re
 from functools import cache
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from agent.benchmark import catalogue, descriptions
 from agent.benchmark.versions import Benchmark
@@ -21,7 +20,7 @@ from agent.model import NEWEST_KNOWN, Role
 from agent.node.facts import assumed
 from agent.settings import schema as settings
 from agent.settings.profiles import PRESETS
-from agent.value import replace
+from agent.value import NamedTuple, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from agent.checks.answer import Answer, ControlStatus, Evidence
 from agent.kubernetes.queries import REQUESTS
 from agent.model import Remediation
+from agent.value import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

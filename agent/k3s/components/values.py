@@ -7,7 +7,6 @@ strconv, time and encoding/csv, github.com/spf13/pflag, and k8s.io/component-bas
 from __future__ import annotations
 
 import re
-from typing import Union
 
 from agent.k3s.go_values import FALSE, TRUE
 
@@ -15,9 +14,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from fractions import Fraction
+    from typing import Union
 
-Parsed = Union[bool, int, float, str, "tuple[str, ...]", "dict[str, str]"]
-"""A parsed value. A duration is a whole number of nanoseconds."""
+    Parsed = Union[bool, int, float, str, tuple[str, ...], dict[str, str]]
+    """A parsed value. A duration is a whole number of nanoseconds."""
 
 _INTEGER = r"[-+]?(?:0[xX](?:_?[0-9a-fA-F])+|0[bB](?:_?[01])+|0[oO](?:_?[0-7])+|0(?:_?[0-7])*|[1-9](?:_?[0-9])*)"
 _FLOAT = (

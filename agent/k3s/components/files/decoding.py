@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-
 from agent import yaml_reader
 from agent.errors import InputError
-from agent.k3s.components.files.schema import Problem, Schema
+from agent.k3s.components.files.schema import Problem
 from agent.k3s.components.values import InvalidValueError, duration
 from agent.yaml_reader import Mapping, Scalar, Sequence
 
@@ -15,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath
 
+    from agent.k3s.components.files.schema import Schema
     from agent.yaml_reader import Node
 
 

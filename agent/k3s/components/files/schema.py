@@ -6,16 +6,19 @@ pkg/runtime/serializer/json). null means that a field is not set.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Union
-
 from agent.k3s.components.values import InvalidValueError, duration
+from agent.value import NamedTuple
 from agent.yaml_reader import Mapping, Scalar, Sequence, describe_node, duplicates, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Union
 
     from agent.yaml_reader import Node
+
+    Schema = Union[str, list["Schema"], dict[str, "Schema"]]
+    """A type by name, [the type of the items of a list], or {field: its type}; see _TYPES."""
 
 
 class Problem(NamedTuple):
@@ -23,10 +26,6 @@ class Problem(NamedTuple):
 
     line: int
     problem: str
-
-
-Schema = Union[str, "list[Schema]", "dict[str, Schema]"]
-"""A type by name, [the type of the items of a list], or {field: its type}; see _TYPES."""
 
 
 def problems(node: Node, schema: Schema, name: str = "", *, is_strict: bool = True) -> Iterator[Problem]:
