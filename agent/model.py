@@ -43,6 +43,8 @@ PUBLIC_FILE = FileMode(0o644)
 PUBLIC_DIRECTORY = FileMode(0o755)
 EXECUTABLE_FILE = FileMode(0o755)
 """The owner can write, all users can read (and enter or execute)."""
+GROUP_OR_OTHERS_WRITE = FileMode(0o022)
+"""The bits with which others than the owner can write."""
 
 
 class Owner(Value):

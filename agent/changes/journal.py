@@ -14,7 +14,7 @@ from agent.changes.state import STATE, make_directory
 from agent.errors import HostError
 from agent.host.paths import DIRECTORY
 from agent.host.tree import LARGEST_READ, DirectoryEntry
-from agent.model import PRIVATE_FILE, File
+from agent.model import GROUP_OR_OTHERS_WRITE, PRIVATE_FILE, File
 from agent.plan.plan import Change, describe
 from agent.value import NamedTuple, Value
 
@@ -31,7 +31,6 @@ CONTENTS = STATE / "contents"
 """Contents of large files, by their SHA-256 checksums."""
 BACKUPS = STATE / "backups"
 
-_OTHERS_WRITE = 0o022
 _LONGEST_FLAT = 200
 """Bytes of the name of a backup without its number; a name has at most 255 bytes."""
 _MOVE = "inspect it, and move it away: apply and revert need a directory there"
@@ -207,7 +206,7 @@ class Journal(Value):
         if not isinstance(found, File):
             raise HostError(f"cannot read {path}: found {describe(found)}, expected a regular file", _restore(path))
         # Whoever could write to the directory before it was restricted to root can have left files there.
-        if found.owner.uid or found.mode & _OTHERS_WRITE:
+        if found.owner.uid or found.mode & GROUP_OR_OTHERS_WRITE:
             raise HostError(
                 f"cannot use {path}: found owner {found.owner} and mode {found.mode}, expected a file that only root"
                 " can write",

@@ -12,7 +12,7 @@ from agent.checks.evidence import FileQuery
 from agent.checks.files import below_data_dir, not_determined
 from agent.checks.host_paths import SERVICE_FILES, HostPaths, is_of_service, paths_on
 from agent.k3s.redaction import HIDDEN
-from agent.model import File, Instruction, Location, Remediation, Restart, ShellCommand
+from agent.model import GROUP_OR_OTHERS_WRITE, File, Instruction, Location, Remediation, Restart, ShellCommand
 from agent.value import NamedTuple, Value, replace
 
 TYPE_CHECKING = False
@@ -29,7 +29,6 @@ _READ, _WRITE, _ENTER = 0o4, 0o2, 0o1
 _REPLACE = _WRITE | _ENTER
 _ALL = _READ | _WRITE | _ENTER
 _STICKY = 0o1000
-_GROUP_OR_OTHERS_WRITE = 0o022
 _OTHERS_READ = 0o004
 _SHARED = frozenset(("/tmp", "/var/tmp", "/dev/shm", "/run/lock", "/var/lock"))  # noqa: S108 - nothing is created
 """Directories to which all users can add files by design."""
@@ -209,7 +208,7 @@ class NoSecretInServices(Check):
 
 
 def _own_problems(file: FoundFile, *, is_secret: bool) -> Iterator[_Problem]:
-    is_open = file.mode & _GROUP_OR_OTHERS_WRITE or (is_secret and file.mode & _OTHERS_READ)
+    is_open = file.mode & GROUP_OR_OTHERS_WRITE or (is_secret and file.mode & _OTHERS_READ)
     if not is_open and file.acl is None and file.owner.uid == 0:
         return  # nearly all files
     for who in _parties(file):
@@ -230,7 +229,7 @@ def _replaceable(
 
     `path` leads through the directory.
     """
-    if not directory.mode & _GROUP_OR_OTHERS_WRITE and directory.acl is None and directory.owner.uid == 0:
+    if not directory.mode & GROUP_OR_OTHERS_WRITE and directory.acl is None and directory.owner.uid == 0:
         return
     for who in _parties(directory):
         if directory.mode & _STICKY and not may_add and who != ("user", directory.owner.uid):

@@ -221,8 +221,8 @@ def data_dir_of_rootless(situation: Situation) -> Iterator[Trouble]:
 def k3s_command_unknown(situation: Situation) -> Iterator[Trouble]:
     """A service of K3s starts another program, such as a script, so the command line of K3s is not known.
 
-    Options on it override those of K3s' configuration files. check and assess assume that there are none. The hardening
-    is in the files, so an option in the script can undo it without a trace in the report.
+    Options on it override those of K3s' configuration files. check and assess assume that it has no options. The
+    hardening is in the files, so an option in the script can undo it without a trace in the report.
     """
     facts = situation.facts
     for one in facts.other_programs:

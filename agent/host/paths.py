@@ -12,7 +12,7 @@ import os
 import stat
 from contextlib import contextmanager
 
-from agent.model import FileMode
+from agent.model import GROUP_OR_OTHERS_WRITE, FileMode
 from agent.value import NamedTuple, Value
 
 TYPE_CHECKING = False
@@ -25,7 +25,6 @@ _LONGEST_CHAIN = 40
 """Number of symlinks in one path that the kernel allows."""
 
 _DIRECTORY_ONLY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_GROUP_OR_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 if TYPE_CHECKING:
     Last = Literal["keep", "follow", "enter"]
@@ -202,7 +201,7 @@ class Root(Value):
             return f"user {found.st_uid} owns it"
         if sticky_is_safe and found.st_mode & stat.S_ISVTX:
             return ""
-        others = found.st_mode & _GROUP_OR_OTHERS_WRITE
+        others = found.st_mode & GROUP_OR_OTHERS_WRITE
         if others & stat.S_IWOTH:
             return f"others can write to it (mode {FileMode(stat.S_IMODE(found.st_mode))})"
         return self._group_access(descriptor, found) if others else ""

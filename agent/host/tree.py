@@ -23,6 +23,7 @@ from agent.host.paths import (
     reason_of,
 )
 from agent.model import (
+    GROUP_OR_OTHERS_WRITE,
     Absent,
     DefaultPermissions,
     Directory,
@@ -245,7 +246,7 @@ class Tree(Root):
                         number += 1
                         if stat.S_ISDIR(found.st_mode):
                             waiting.append(here / name)
-                        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or found.st_uid not in (0, self.uid):
+                        if found.st_mode & GROUP_OR_OTHERS_WRITE or found.st_uid not in (0, self.uid):
                             exposed.append((here / name, self._entry(name, found)))
             except MissingParent:
                 continue
