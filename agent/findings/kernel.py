@@ -6,7 +6,7 @@ from agent.desired.boot_parameters import files_after_apply, overrides
 from agent.desired.dropin_options import options_to_set
 from agent.findings.registry import Trouble, about_waiver, finding, instruction, no, written_by_apply, yes
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
-from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
+from agent.guide.sysctls import KERNEL_DEFAULTS, PARAMETERS_FILE, SYSCTLS
 from agent.linux.sysctl_order import SYSCTL_CONF, Reader, SysctlFile, at_boot
 from agent.linux.sysctl_values import same_value
 from agent.model import Absent, Component, FixOwner, Instruction, Location, OwnCommand, Remediation, Sysctl
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from agent.guide.sysctls import SysctlRow
     from agent.model import Observed
+    from agent.settings.waivers import SiteWaiver
     from agent.situation import Situation
 
 
@@ -104,12 +105,44 @@ def kernel_parameter(situation: Situation) -> Iterator[Trouble]:
                 expected=row.value,
                 found=describe(now),
                 location=waiver.location,
-                remediation=Remediation(
-                    (Instruction("set `protect-kernel-defaults: false` in the settings"),),
-                    alternative=Remediation((Instruction("remove the waiver", waiver.location),)),
-                ),
+                remediation=_unprotected(waiver),
                 resource=row.key,
             )
+
+
+@finding(
+    Level.ERROR,
+    blocks_gate=no("The running kernel has the expected value, and the gate checks it again at the next boot."),
+    prevents_start=no("The kubelet compares the running value only."),
+)
+def waived_parameter_at_boot(situation: Situation) -> Iterator[Trouble]:
+    """The kubelet will reject a waived kernel parameter after the next boot.
+
+    apply does not set a waived parameter. The running value is the expected one, for example because an earlier apply
+    set it. The next boot sets another value, or leaves the kernel's default. The kubelet does not have waivers: with
+    protect-kernel-defaults it then exits, and K3s exits with it.
+    """
+    waived = situation.waivers.kernel_parameters
+    if not waived or (_protected(situation) is None and not _will_protect(situation)):
+        return
+    differing = {row.key for row, _ in _differing(situation)}
+    lines = at_boot(_with_ours(situation), list(waived), situation.facts.platform.boot_reader)
+    for row in SYSCTLS:
+        if row.key not in waived or row.key in differing:
+            continue
+        line, waiver = lines[row.key], waived[row.key]
+        value = KERNEL_DEFAULTS.get(row.key, row.value) if line is None or line.is_rejected else line.value
+        if same_value(value, row.value):
+            continue
+        yield Trouble(
+            f"K3s will not start after the next boot: the kubelet rejects {row.key}, which is waived, so apply does not"
+            " set it",
+            expected=row.value,
+            found=f"{value} after the next boot",
+            location=waiver.location if line is None else line.location,
+            remediation=_unprotected(waiver),
+            resource=row.key,
+        )
 
 
 @finding(
@@ -194,6 +227,14 @@ def _protected(situation: Situation) -> Location | None:
     arguments = config.component_arguments(Component.KUBELET.config_key).get(key, ())
     value = arguments[-1] if arguments else option
     return value.location if value is not None and PROTECT_KERNEL_DEFAULTS.meets.accepts(value.text) else None
+
+
+def _unprotected(waiver: SiteWaiver) -> Remediation:
+    """Return the remediation for a waived kernel parameter that the kubelet rejects."""
+    return Remediation(
+        (Instruction("set `protect-kernel-defaults: false` in the settings"), OwnCommand("apply")),
+        alternative=Remediation((Instruction("remove the waiver", waiver.location), OwnCommand("apply"))),
+    )
 
 
 def _set(situation: Situation, row: SysctlRow, now: Observed) -> Remediation:

@@ -50,6 +50,7 @@ REMEDIATIONS = {
     "kernel-parameter": "run `sudo k3s-harden apply`, or set the value by hand if apply does not write it",
     "kernel-default-changed": "set the value with `sysctl -w` and in a file in /etc/sysctl.d",
     "kernel-parameter-waived": "",
+    "waived-parameter-at-boot": "set `protect-kernel-defaults: false` in the settings, or remove the waiver",
     "notify-command-unusable": "put the program below a directory that only root can change, with mode 0755",
     "notification-undelivered": "read the reason with `journalctl -u 'k3s-harden-notify@*'`",
     "waiver-expired": _EDIT_WAIVER,

@@ -154,3 +154,9 @@ SYSCTLS: tuple[SysctlRow, ...] = (
     ),
 )
 """In the guide's order; the two that the guide does not name are last."""
+
+KERNEL_DEFAULTS = {"vm.overcommit_memory": "0", "kernel.panic": "0"}
+"""Values that a kernel has if no file sets them, where the guide has another one.
+
+kernel.panic_on_oops is not listed: kernels of some distributions are built with 1 (CONFIG_PANIC_ON_OOPS).
+"""

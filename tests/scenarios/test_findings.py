@@ -2050,6 +2050,17 @@ CASES = (
         cure=lambda host, _: host.run("install", "--program", "/usr/bin/k3s-harden"),
     ),
     Case(
+        "waived-parameter-at-boot",
+        both(written(SETTINGS, WAIVER), written("/etc/sysctl.d/99-database.conf", "vm.panic_on_oom = 2\n")),
+        both(written(SETTINGS, WAIVER), written("/etc/sysctl.d/99-database.conf", "vm.panic_on_oom = 0\n")),
+        location="/etc/sysctl.d/99-database.conf:1",
+        expected="0",
+        found="2 after the next boot",
+        remediation="set `protect-kernel-defaults: false` in the settings; then run `k3s-harden apply`;"
+        f" or remove the waiver at {SETTINGS}:2; then run `k3s-harden apply`",
+        cure=lambda host, _: [host.write(SETTINGS, f"protect-kernel-defaults: false\n{WAIVER}"), host.run("apply")],
+    ),
+    Case(
         "kernel-parameter-waived",
         written(SETTINGS, WAIVER),
         written(SETTINGS, f"{WAIVER}    role: agent\n"),

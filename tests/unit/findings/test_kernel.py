@@ -244,3 +244,37 @@ def test_with_a_read_only_kernel_the_remediation_is_for_the_machine(node: Node) 
     assert text(trouble.remediation).startswith(
         f"on the machine that runs this container, run `sudo sysctl -w {KEY}=1`"
     )
+
+
+@pytest.mark.parametrize("verb", [verbs.check, verbs.apply], ids=["check", "apply"])
+@pytest.mark.parametrize(
+    ("line", "found", "location"),
+    [("", "0", f"{SETTINGS}:2"), (f"{KEY} = 2\n", "2", "/etc/sysctl.d/99-database.conf:1")],
+    ids=["kernel-default", "file-of-the-site"],
+)
+def test_the_kubelet_rejects_a_waived_parameter_after_the_next_boot(
+    verb: Callable[[Host, Request], Report], line: str, found: str, location: str, node: Node
+) -> None:
+    """The value of an earlier apply is still in the kernel, so K3s starts now, and not after the next boot."""
+    node.settles("")
+    verbs.apply(node.host, REQUEST)
+    (node.root / "etc/sysctl.d/99-database.conf").write_text(line)
+    node.waives(protects=True)
+    assert node.live() == "1"
+    report = verb(node.host, REQUEST)
+    assert of(report, "kernel-parameter") == []
+    (error,) = of(report, "waived-parameter-at-boot")
+    assert (error.blocks_gate, error.prevents_start, report.exit_code) == (False, False, 3)
+    assert (error.expected, error.found, str(error.location)) == ("1", f"{found} after the next boot", location)
+    assert f"remove the waiver at {SETTINGS}:2" in text(error.remediation)
+
+
+@pytest.mark.parametrize("protects", [True, False], ids=["set-by-a-file", "not-protected"])
+def test_the_kubelet_accepts_a_waived_parameter_after_the_next_boot(*, protects: bool, node: Node) -> None:
+    """A file sets the expected value at the next boot, or the kubelet does not compare the values."""
+    node.settles("")
+    verbs.apply(node.host, REQUEST)
+    (node.root / "etc/sysctl.d/99-database.conf").write_text(f"{KEY} = 1\n" if protects else "")
+    node.waives(protects=protects)
+    verbs.apply(node.host, REQUEST)
+    assert of(verbs.check(node.host, REQUEST), "waived-parameter-at-boot") == []
