@@ -10,9 +10,9 @@ from agent.benchmark.versions import Benchmark, up_to
 from agent.checks.arguments import ArgumentCheck
 from agent.checks.check import AllOf
 from agent.checks.datastore import EncryptionProviders
-from agent.guide.cipher_suites import with_long_names
 from agent.guide.criteria import AtLeast, Boolean, Excludes, Includes, IncludesOneOf, NotGiven, Present, SubsetOf
 from agent.guide.k3s_options import SECRETS_ENCRYPTION, newest, oldest
+from agent.k3s.go_values import suites_with_long_names
 from agent.model import ON_SERVERS, SERVERS, WITH_POD_SECURITY_POLICY, Applies, Component, Instruction, Remediation
 
 TYPE_CHECKING = False
@@ -54,7 +54,7 @@ _SUITES = (
     "TLS_AES_128_GCM_SHA256",
     "TLS_AES_256_GCM_SHA384",
     "TLS_CHACHA20_POLY1305_SHA256",
-    *with_long_names(
+    *suites_with_long_names(
         f"{exchange}_{cipher}"
         for exchange in _KEY_EXCHANGES
         for cipher in ("AES_128_GCM_SHA256", "AES_256_GCM_SHA384", "CHACHA20_POLY1305")

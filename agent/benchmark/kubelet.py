@@ -13,9 +13,9 @@ from agent.benchmark.versions import Benchmark, up_to
 from agent.checks.arguments import ArgumentCheck
 from agent.checks.check import AllOf
 from agent.checks.manual import NotInK3s
-from agent.guide.cipher_suites import with_long_names
 from agent.guide.criteria import AtLeast, Boolean, Equals, Excludes, LeavesGateOn, Loopback, Present, SubsetOf
 from agent.guide.k3s_options import POD_MAX_PIDS, PROTECT_KERNEL_DEFAULTS, SECCOMP_DEFAULT, newest
+from agent.k3s.go_values import suites_with_long_names
 from agent.model import Component
 
 TYPE_CHECKING = False
@@ -41,7 +41,11 @@ def _added(argument: str) -> Remediation:
 
 _CIPHERS = newest("tls-cipher-suites")
 _STRONG_UNTIL_1_11 = SubsetOf(
-    (*with_long_names(_CIPHERS.value.split(",")), "TLS_RSA_WITH_AES_128_GCM_SHA256", "TLS_RSA_WITH_AES_256_GCM_SHA384")
+    (
+        *suites_with_long_names(_CIPHERS.value.split(",")),
+        "TLS_RSA_WITH_AES_128_GCM_SHA256",
+        "TLS_RSA_WITH_AES_256_GCM_SHA384",
+    )
 )
 """Includes two without forward secrecy, which the benchmarks accept up to 1.11."""
 

@@ -6,7 +6,6 @@ from agent.findings import (  # noqa: F401 - each module declares its kinds
     admission,
     after_run,
     components,
-    edited,
     files,
     gate,
     k3s_startup,

@@ -18,7 +18,6 @@ from agent.k3s.options import (
     REMOVED_KEYS,
     SERVER_ONLY_KEYS,
 )
-from agent.k3s.spelling import similar
 from agent.model import NEWEST_KNOWN, Component, Location, Restart, Role
 from agent.plan.plan import WITH_VERSION
 from agent.report import Level
@@ -379,6 +378,8 @@ def _meant(key: str, facts: HostFacts) -> str:
     """Return the option that was meant by a misspelt one. A removed option is not misspelt."""
     if key in REMOVED_KEYS:
         return ""
+    from agent.k3s.spelling import similar  # few hosts have an unknown option
+
     known = {*AGENT_KEYS, *(SERVER_ONLY_KEYS if facts.role is Role.SERVER else ())} - REMOVED_KEYS
     return similar(key, sorted(known))
 

@@ -18,6 +18,26 @@ if TYPE_CHECKING:
 
 @finding(
     Level.ERROR,
+    blocks_gate=yes("K3s starts with a policy or an option that does not meet the control."),
+    prevents_start=no("K3s accepts the file."),
+)
+def edited_file_insufficient(situation: Situation) -> Iterator[Trouble]:
+    """A managed file was edited, and its content does not meet the control any more.
+
+    psa.yaml must enforce the restricted standard. audit.yaml must log requests. policy.yaml must restrict the incoming
+    traffic of the guide's namespaces, and contain the guide's PodSecurityPolicy for K3s v1.24 and older. Our drop-in
+    must set the options that the operator's configuration files do not set. Stricter values, more exempt namespaces and
+    more objects are sufficient. A waiver with the ID of the control accepts the edit.
+    """
+    edited = [refusal.id for refusal in situation.plan.refusals if refusal.edited]
+    if edited:
+        from agent.findings.edited_content import judged
+
+        yield from judged(situation, edited)
+
+
+@finding(
+    Level.ERROR,
     blocks_gate=yes("An empty policy or configuration does not protect anything."),
     prevents_start=no("If K3s rejects the damaged file, another finding reports that."),
 )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 
 from agent.guide import headings
-from agent.guide.cipher_suites import with_long_names
 from agent.guide.control import Control, Origin
 from agent.guide.criteria import AbsolutePath, AtLeast, Boolean, Duration, Includes, SubsetOf
 from agent.guide.files import AUDIT_LOGS, AUDIT_POLICY, POD_SECURITY_ADMISSION
 from agent.k3s.encryption_configuration import FIRST_ENABLING_LATER, release_enabling_later
+from agent.k3s.go_values import suites_with_long_names
 from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
 from agent.model import (
     ALL_VERSIONS,
@@ -411,7 +411,7 @@ _KUBELET_ROWS: tuple[OptionRow, ...] = (
     _kubelet(
         "tls-cipher-suites",
         ",".join(_STRONG_CIPHERS),
-        SubsetOf(with_long_names(_STRONG_CIPHERS)),
+        SubsetOf(suites_with_long_names(_STRONG_CIPHERS)),
         title="kubelet uses only strong ciphers",
         why=(
             "Go's defaults include suites in CBC mode and without forward secrecy for old clients. kubelet's clients"

@@ -1,10 +1,14 @@
-"""Values as Go's packages parse them: booleans, integers and durations. Pure."""
+"""Values as Go's packages parse them: booleans, integers, durations and names of TLS cipher suites. Pure."""
 
 from __future__ import annotations
 
 import re
 
 from agent.yaml_reader import go_integer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
@@ -23,3 +27,13 @@ def is_duration(text: str) -> bool:
     """Return whether time.ParseDuration accepts the text, signs excluded."""
     pattern = r"(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|\u00b5s|\u03bcs|ms|s|m|h))+"
     return re.fullmatch(pattern, text, re.ASCII) is not None
+
+
+def suites_with_long_names(suites: Iterable[str]) -> tuple[str, ...]:
+    """Return the suites and the alternative names of those that have one.
+
+    Go has a short and a long name for the ChaCha20 suites of TLS 1.2. All components of Kubernetes accept both
+    (kubernetes, staging/src/k8s.io/component-base/cli/flag/ciphersuites_flag.go).
+    """
+    short = tuple(suites)
+    return (*short, *(f"{name}_SHA256" for name in short if name.endswith("_CHACHA20_POLY1305")))

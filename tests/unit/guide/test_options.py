@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from agent.guide.cipher_suites import with_long_names
 from agent.guide.criteria import AbsolutePath, AtLeast, Boolean, Criterion, Duration, Includes, SubsetOf
 from agent.guide.k3s_options import OPTIONS, newest, oldest
+from agent.k3s.go_values import suites_with_long_names
 
 ON, OFF = Boolean(expected=True), Boolean(expected=False)
 THIRTY = AtLeast(30)
@@ -101,4 +101,4 @@ def test_both_names_of_a_chacha20_suite_are_accepted() -> None:
 def test_only_chacha20_suites_of_tls_1_2_have_a_second_name() -> None:
     """The long names follow all short names."""
     suites = ("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256")
-    assert with_long_names(suites) == (*suites, "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256")
+    assert suites_with_long_names(suites) == (*suites, "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256")
