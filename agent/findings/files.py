@@ -119,7 +119,7 @@ def left_over(situation: Situation) -> Iterator[Trouble]:
 
     apply does not remove it because the detected role or version may be wrong. `revert` or the operator removes it.
     """
-    for path, content in situation.k3s_files.obsolete.items():
+    for path, content in situation.obsolete.items():
         yield Trouble(
             "k3s-harden wrote this file, but this host should not have it",
             found=f"{len(content)} bytes",

@@ -49,7 +49,7 @@ def version_assumed(situation: Situation) -> Iterator[Trouble]:
     K3s v1.24 and older require PodSecurityPolicies; v1.25 and newer do not support them.
     """
     facts = situation.facts
-    if not (facts.version_is_known or situation.k3s_files.had_pod_security_policies):
+    if not (facts.version_is_known or situation.had_pod_security_policies):
         yield Trouble(f"the K3s version could not be determined; {facts.version} is assumed", remediation=_PASS_VERSION)
 
 
@@ -64,7 +64,7 @@ def other_family_assumed(situation: Situation) -> Iterator[Trouble]:
     policy.yaml contains or contained PodSecurityPolicies, which only K3s v1.24 and older use. apply and the gate change
     nothing, because the hardening for the newest version would remove them.
     """
-    if situation.k3s_files.had_pod_security_policies:
+    if situation.had_pod_security_policies:
         yield Trouble(
             "the K3s version could not be determined, and an earlier run set up this host for v1.24 or older",
             expected="v1.24 or older",
@@ -309,7 +309,7 @@ def not_readable(situation: Situation) -> Iterator[Trouble]:
 )
 def restart_needed(situation: Situation) -> Iterator[Trouble]:
     """A file that K3s reads only when it starts changed after K3s started, so the change has no effect yet."""
-    changed = situation.k3s_files.changed_since_start
+    changed = situation.changed_since_start
     if changed:
         from shlex import quote
 

@@ -66,7 +66,7 @@ def is_managed(situation: Situation, path: PurePosixPath) -> bool:
 
 def correction(situation: Situation, location: Location, text: str) -> Remediation:
     """Return the remediation for an argument at a location: by the owner of that file, or `text` for the operator."""
-    if location.path in situation.k3s_files.obsolete:
+    if location.path in situation.obsolete:
         return removed(location.path)
     if is_managed(situation, location.path):
         return written_by_apply(situation, str(location.path))

@@ -6,7 +6,6 @@ from agent.errors import InputError
 from agent.findings.registry import Trouble, about_waiver, finding, instruction, no
 from agent.model import Instruction, Location, OwnCommand, Remediation, ShellCommand
 from agent.report import Level
-from agent.situation import expired_but_applied
 from agent.value import replace
 
 TYPE_CHECKING = False
@@ -57,7 +56,7 @@ def expired_waiver_applied(situation: Situation) -> Iterator[Trouble]:
     The expiry does not block K3s at the next boot of its node. All other verbs do not apply the waiver.
     """
     if situation.today.is_plausible:
-        for waiver in expired_but_applied(situation.waivers, situation.today):
+        for waiver in situation.waivers.applied_but_expired(situation.today.date):
             message = f"the waiver for {waiver.control} expired at the end of {waiver.expires}"
             fix = "remove or extend the waiver, then run apply"
             yield about_waiver(waiver, f"{message}; the gate still applies it", fix)

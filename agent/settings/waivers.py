@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from agent.guide.sysctls import SYSCTLS
 from agent.model import Location
-from agent.value import Value
+from agent.value import Value, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,3 +91,8 @@ class Waivers(Value):
             and self.scope.includes(waiver)
             and self.scope.is_expired(waiver)
         )
+
+    def applied_but_expired(self, day: str) -> tuple[SiteWaiver, ...]:
+        """Return the waivers that apply although they have expired on this day, which the gate postpones."""
+        on_day = replace(self.scope, today=day)
+        return tuple(one for one in self.all if self.scope.applies(one) and on_day.is_expired(one))

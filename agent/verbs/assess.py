@@ -17,7 +17,7 @@ from agent.model import FixOwner, Instruction, Remediation, Role
 from agent.node.platform import system_facts
 from agent.plan import next_steps
 from agent.report import Fact, no_progress
-from agent.situation import observe
+from agent.situation.observation import observe
 from agent.value import replace
 from agent.verbs.k3s_state import of_facts
 

@@ -12,7 +12,7 @@ from agent.model import Absent, File, OwnCommand
 from agent.plan import plan
 from agent.plan.plan import difference
 from agent.report import GATE_VERB, Item, ItemStatus, Report, no_progress
-from agent.situation import observe, observe_after_apply
+from agent.situation.observation import observe, observe_after_apply
 from agent.value import replace
 
 TYPE_CHECKING = False

@@ -31,7 +31,8 @@ from agent.present.remediation import Caller
 from agent.present.text import printable
 from agent.report import K3S_VERSION, ItemStatus
 from agent.settings.schema import Overrides
-from agent.situation import Request, observe
+from agent.situation import Request
+from agent.situation.observation import observe
 from agent.value import replace
 from agent.verbs import converge
 from agent.verbs.notify import notify

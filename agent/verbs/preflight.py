@@ -22,7 +22,7 @@ from agent.plan import next_steps
 from agent.plan.preflight import Preflight, left_over, problems
 from agent.report import ItemStatus, NextStep
 from agent.settings.schema import DEFAULT_SETTINGS, Overrides
-from agent.situation import observe, observe_after_apply
+from agent.situation.observation import observe, observe_after_apply
 from agent.value import replace
 from agent.verbs.converge import items_of
 from agent.verbs.k3s_state import of_facts

@@ -15,7 +15,7 @@ from agent.benchmark.versions import Benchmark
 from agent.checks.assessed_node import AssessedNode
 from agent.kubernetes.objects import Cluster
 from agent.present.assessments.common import noted
-from agent.situation import observe
+from agent.situation.observation import observe
 from tests.fake import in_memory
 from tests.k3s_tree import K3s
 from tests.unit.checks.nodes import Node, fix, node

@@ -39,7 +39,8 @@ from agent.node.components import not_run
 from agent.node.datastore import Datastore
 from agent.present.assessments.kube_bench import as_kube_bench
 from agent.settings.schema import Overrides
-from agent.situation import Request, observe
+from agent.situation import Request
+from agent.situation.observation import observe
 from agent.verbs import converge as verbs
 from tests import k3s_tree, kube_bench
 from tests.fake import fake_host

@@ -11,7 +11,8 @@ from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 from agent.present.remediation import text
 from agent.report import ItemStatus, Level
 from agent.settings.schema import Overrides
-from agent.situation import Request, observe
+from agent.situation import Request
+from agent.situation.observation import observe
 from agent.value import replace
 from agent.verbs import converge as verbs
 from tests.fake import Clock, fake_host, in_memory

@@ -16,7 +16,7 @@ from agent.checks.cluster.workload_rules import FORBIDDEN
 from agent.kubernetes.queries import REQUESTS, Query
 from agent.kubernetes.workloads import CONTROLLERS
 from agent.present import remediation
-from agent.situation import observe
+from agent.situation.observation import observe
 from tests.fake import in_memory
 from tests.k3s_tree import K3s
 from tests.unit.checks.nodes import Node, node

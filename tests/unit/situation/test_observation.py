@@ -1,4 +1,4 @@
-"""The situation of a host: files that the settings name, and certificates that K3s creates."""
+"""The observation of a host: files that the settings name, and certificates that K3s creates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from agent.model import FileMode, Role
 from agent.report import ItemStatus
 from agent.settings.schema import Overrides
 from agent.settings.waivers import Scope
-from agent.situation import Request, observe
+from agent.situation import Request
+from agent.situation.observation import observe
 from agent.verbs import converge as verbs
 from agent.verbs.revert import revert
 from tests.fake import Clock, fake_host, in_memory

@@ -1,0 +1,163 @@
+"""Files that K3s and its components read, other than K3s' configuration."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from agent.desired.dropin_options import named_paths, nested_files, own_admission_configuration
+from agent.errors import HostError
+from agent.guide.files import POLICY_FILE
+from agent.host.paths import DIRECTORY, FIFO, REGULAR_FILE, SOCKET
+from agent.host.tree import DirectoryEntry
+from agent.k3s.default_arguments import KUBELET_DIRECTORY
+from agent.k3s.paths import K3S_CONFIG_FILE
+from agent.model import Absent, Component, Role, Unreadable
+from agent.node import k3s_manifests
+from agent.node.k3s_manifests import Manifests
+from agent.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from agent.desired.dropin_options import NamedPath
+    from agent.errors import HardenError
+    from agent.host.tree import Tree
+    from agent.node.facts import HostFacts
+    from agent.settings.schema import Settings
+
+
+class K3sFiles(Value):
+    """Files that K3s reads, other than its configuration."""
+
+    named_paths: tuple[NamedPath, ...]
+    """The files that K3s' configuration names."""
+    own_admission: NamedPath | None
+    """The operator's admission configuration, if the API server reads it once apply has written the drop-in."""
+    contents: dict[PurePosixPath, bytes | None]
+    """Content of those that exist, by path; None if the file is not readable."""
+    manifests: Manifests
+    kubelet_files: tuple[tuple[PurePosixPath, bytes], ...]
+    """Path and content of the kubelet's configuration files, except those that K3s writes, in the kubelet's order."""
+    unusable: dict[PurePosixPath, str]
+    """What is at a path at which a component reads or writes a file, if it is none: a directory, a FIFO, ..."""
+    image_archives: tuple[PurePosixPath, ...]
+    """Archives in agent/images, which K3s imports at its start, if registries.yaml names no mirror."""
+
+
+def read(tree: Tree, settings: Settings, facts: HostFacts, unreadable: list[HardenError]) -> K3sFiles:
+    """Read the files. Adds to `unreadable` what could not be read, except of the manifests."""
+    named = named_paths(facts.merged_config, facts.data_dir, facts.role)
+    own_admission = own_admission_configuration(settings, facts)
+    outer = named if own_admission is None else (*named, own_admission)
+    contents = _contents(tree, [one.path for one in outer], unreadable)
+    contents.update(_contents(tree, nested_files(outer, contents), unreadable))
+    kubelet_files, without_content = _kubelet_files(tree, facts, unreadable)
+    return K3sFiles(
+        named_paths=named,
+        own_admission=own_admission,
+        contents=contents,
+        manifests=_manifests(tree, facts),
+        kubelet_files=kubelet_files,
+        unusable=_unusable(tree, facts, contents, without_content),
+        image_archives=_image_archives(tree, facts),
+    )
+
+
+def _contents(
+    tree: Tree, paths: Iterable[PurePosixPath], unreadable: list[HardenError]
+) -> dict[PurePosixPath, bytes | None]:
+    found: dict[PurePosixPath, bytes | None] = {}
+    for path in paths:
+        try:
+            data = tree.read(path)
+        except HostError as error:
+            unreadable.append(error)
+            found[path] = None
+        else:
+            if data is not None:
+                found[path] = data
+    return found
+
+
+def _manifests(tree: Tree, facts: HostFacts) -> Manifests:
+    if facts.role is not Role.SERVER:
+        return Manifests()
+    return k3s_manifests.read(tree, (facts.data_dir / POLICY_FILE).parent, facts.merged_config, facts.version)
+
+
+_WRITTEN_BY_K3S = frozenset({"00-k3s-defaults.conf", "10-cli-config.conf", "20-cli-config-dir"})
+"""Names in the directory of the kubelet's configuration that K3s writes at each start."""
+
+
+def _kubelet_files(
+    tree: Tree, facts: HostFacts, unreadable: list[HardenError]
+) -> tuple[tuple[tuple[PurePosixPath, bytes], ...], tuple[PurePosixPath, ...]]:
+    """Return the kubelet's files that K3s does not write, and the paths of its drop-ins that cannot be read.
+
+    Adds an error to `unreadable` if the directory of the drop-ins cannot be listed.
+    """
+    own = facts.data_dir / KUBELET_DIRECTORY
+    arguments = facts.merged_config.component_arguments(Component.KUBELET.config_key)
+    try:
+        names = [name for name in tree.names(own) if name not in _WRITTEN_BY_K3S]
+    except HostError as error:
+        unreadable.append(error)
+        return (), ()
+    if not names and not arguments.keys() & {"config", "config-dir"}:
+        return (), ()
+    from agent.node import kubelet_files  # on few nodes
+
+    try:
+        paths = kubelet_files.paths(tree, facts)
+    except (ValueError, HostError):
+        return (), ()
+    of_others = [path for path in paths if path.parent != own or path.name not in _WRITTEN_BY_K3S]
+    contents = _contents(tree, of_others, unreadable=[])
+    return (
+        tuple((path, data) for path in of_others if (data := contents.get(path)) is not None),
+        tuple(path for path in of_others if contents.get(path) is None and path.suffix == ".conf"),
+    )
+
+
+def _unusable(
+    tree: Tree, facts: HostFacts, contents: dict[PurePosixPath, bytes | None], without_content: Sequence[PurePosixPath]
+) -> dict[PurePosixPath, str]:
+    """Return what is at each path where a component reads or writes a file, if no file can be there."""
+    read = [*(path for path, data in contents.items() if data is None), *without_content]
+    found = {path: kind for path in read if (kind := _kind(tree, path)) in (DIRECTORY, FIFO, SOCKET)}
+    for path in without_content:
+        if isinstance(tree.stat(path), Absent):
+            found[path] = "link to a missing file"
+    arguments = facts.merged_config.component_arguments(Component.API_SERVER.config_key)
+    for log in (PurePosixPath(one.text) for one in arguments.get("audit-log-path", ())[-1:]):
+        there = tree.stat(log) if log.is_absolute() else None
+        if isinstance(there, DirectoryEntry) and there.kind == DIRECTORY:
+            found[log] = DIRECTORY
+        elif isinstance(there, Unreadable) and any(_kind(tree, parent) == REGULAR_FILE for parent in log.parents):
+            found[log] = "path through a file"
+    return found
+
+
+def _kind(tree: Tree, path: PurePosixPath) -> str:
+    """Return the kind of what is at a path; empty if it cannot be determined. Symlinks are followed."""
+    found = tree.stat(path)
+    return found.kind if isinstance(found, DirectoryEntry) else ""
+
+
+_ARCHIVES = (".tar", ".tar.lz4", ".tar.bz2", ".tbz", ".tar.gz", ".tgz", ".tar.zst", ".tzst")
+"""Endings of the archives that K3s imports (k3s, pkg/agent/containerd/containerd.go)."""
+
+
+def _image_archives(tree: Tree, facts: HostFacts) -> tuple[PurePosixPath, ...]:
+    directory = facts.data_dir / "agent/images"
+    try:
+        found = tuple(directory / name for name in tree.names(directory) if name.endswith(_ARCHIVES))
+        if not found:
+            return ()
+        option = facts.merged_config.scalar("private-registry")
+        path = PurePosixPath(option.text) if option and option.text else K3S_CONFIG_FILE.with_name("registries.yaml")
+        lines = tree.read_text(path).splitlines()
+    except HostError:
+        return ()
+    return () if any(line.startswith("mirrors:") for line in lines) else found
