@@ -7,6 +7,7 @@ booleans (`yes`, `on`, `off`, …), octal numbers with a leading 0, no base 60. 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from agent.errors import InputError
 from agent.model import Location
@@ -131,10 +132,12 @@ def read(
     return tuple(_documents(_events(text), text, path, max_nodes))
 
 
+@lru_cache(maxsize=4)
 def read_first(data: bytes, path: PurePosixPath) -> Node | None:
     """Return the first document of a file, or None if it has no content. Raises as `read`.
 
-    Go's YAML packages do not parse what follows the first document, so it can be anything.
+    Go's YAML packages do not parse what follows the first document, so it can be anything. Several findings read the
+    same file, such as the operator's audit policy, so the last files are kept.
     """
     text = _decoded(data, path, MAX_BYTES)
     simple = _simple(text)

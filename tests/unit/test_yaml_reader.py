@@ -201,6 +201,14 @@ def test_the_first_document_can_be_read_alone() -> None:
             yaml_reader.read_first(text.encode(), PATH)
 
 
+def test_the_same_file_is_parsed_once() -> None:
+    """Another content or another path is parsed."""
+    first = yaml_reader.read_first(b"a: [1]\n", PATH)
+    assert yaml_reader.read_first(b"a: [1]\n", PATH) is first
+    assert yaml_reader.read_first(b"a: [1]\n", PATH.with_name("other.yaml")) is not first
+    assert yaml_reader.read_first(b"a: [2]\n", PATH) != first
+
+
 def test_merge_keys_add_only_missing_keys() -> None:
     """Explicit keys override merged ones, and the first of several sources overrides the others, at any depth."""
     text = "x: [&a {p: 1, q: 1}, &b {q: 2, r: 2}]\ny: [{<<: [*a, *b], p: 0}]\nz: {<<: *b}\n"
