@@ -95,6 +95,10 @@ class Mapping(Value):
         node = self.get(key)
         return node.value if isinstance(node, Scalar) and isinstance(node.value, str) else None
 
+    def line_of(self, key: str) -> int:
+        """Return the line of the value of a key; that of the mapping if the key is not set."""
+        return (self.get(key) or self).line
+
 
 class KeyValue(NamedTuple):
     """A key of a mapping, as written without quotes, with its line and its value."""

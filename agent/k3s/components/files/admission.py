@@ -70,7 +70,7 @@ def problems(
         elif file:
             named = path.parent / file
             if missing(named):
-                line = (plugin.get("path") or plugin).line
+                line = plugin.line_of("path")
                 yield decoding.error(path, Problem(line, f"the plugin {name} requires a file at {shown(str(named))}"))
             else:
                 yield from _plugin_file(name, named, content(named))
@@ -96,7 +96,7 @@ def plugins(data: bytes, path: PurePosixPath) -> Iterator[tuple[str, int]]:
     for plugin in decoding.mappings(root.get("plugins") if isinstance(root, Mapping) else None):
         name = plugin.text("name")
         if name:
-            yield name, (plugin.get("name") or plugin).line
+            yield name, plugin.line_of("name")
 
 
 def _pod_security(node: Node, _: _Missing) -> Iterator[Problem]:
@@ -116,9 +116,9 @@ def _pod_security(node: Node, _: _Missing) -> Iterator[Problem]:
             elif not is_version and text not in _LEVELS:
                 expected = yaml_reader.alternatives(_LEVELS)
                 yield Problem(entry.line, f"`{shown(entry.key)}` must be {expected}; found '{shown(text)}'")
-    exemptions = node.get("exemptions")
+    exemptions = decoding.part(node, "exemptions")
     for key, pattern, length in (("namespaces", _LABEL, 63), ("runtimeClasses", DOMAIN, 253), ("usernames", ".+", 0)):
-        yield from _names(exemptions.get(key) if isinstance(exemptions, Mapping) else None, key, pattern, length)
+        yield from _names(exemptions.get(key), key, pattern, length)
 
 
 _LABEL = "[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
@@ -180,7 +180,7 @@ def _image_policy(node: Node, missing: _Missing) -> Iterator[Problem]:
         yield from schema.outside(policy, key, -1, longest)
     file = policy.text("kubeConfigFile") or ""
     if file.startswith("/") and missing(PurePosixPath(file)):
-        line = (policy.get("kubeConfigFile") or policy).line
+        line = policy.line_of("kubeConfigFile")
         yield Problem(line, f"the plugin ImagePolicyWebhook requires a file at {shown(file)}")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import PurePosixPath
 
 from agent.errors import InputError
 from agent.k3s.components.files import decoding, schema
@@ -69,39 +68,37 @@ def problems(data: bytes, path: PurePosixPath, *, has_anonymous_auth: bool) -> I
 
 
 def _issuer(jwt: Mapping, seen: set[str]) -> Iterator[Problem]:
-    issuer = jwt.get("issuer")
-    known = issuer if isinstance(issuer, Mapping) else Mapping((), jwt.line)
-    url = known.text("url")
+    issuer = decoding.part(jwt, "issuer")
+    url = issuer.text("url")
     if not url or _url_problem(url):
-        yield Problem(known.line, _url_problem(url or "").format("issuer.url"))
+        yield Problem(issuer.line, _url_problem(url or "").format("issuer.url"))
     elif url in seen:
-        yield Problem(known.line, "two items of `jwt` have the same `issuer.url`")
+        yield Problem(issuer.line, "two items of `jwt` have the same `issuer.url`")
     seen.add(url or "")
-    yield from _discovery(known, url or "")
-    yield from _audiences(known)
+    yield from _discovery(issuer, url or "")
+    yield from _audiences(issuer)
     yield from _claims(jwt)
 
 
-def _discovery(known: Mapping, url: str) -> Iterator[Problem]:
-    discovery = known.text("discoveryURL") or ""
+def _discovery(issuer: Mapping, url: str) -> Iterator[Problem]:
+    discovery = issuer.text("discoveryURL") or ""
     if discovery and _url_problem(discovery):
-        yield Problem(known.line, _url_problem(discovery).format("issuer.discoveryURL"))
+        yield Problem(issuer.line, _url_problem(discovery).format("issuer.discoveryURL"))
     elif discovery and discovery.rstrip("/") == url.rstrip("/"):
-        yield Problem(known.line, "`issuer.discoveryURL` must differ from `issuer.url`")
-    authority = known.text("certificateAuthority")
+        yield Problem(issuer.line, "`issuer.discoveryURL` must differ from `issuer.url`")
+    authority = issuer.text("certificateAuthority")
     if authority and "CERTIFICATE-----" not in authority:
-        yield Problem(known.line, "`issuer.certificateAuthority` must contain a certificate in the PEM format")
+        yield Problem(issuer.line, "`issuer.certificateAuthority` must contain a certificate in the PEM format")
 
 
 def _claims(jwt: Mapping) -> Iterator[Problem]:
-    claims = jwt.get("claimMappings")
-    username = claims.get("username") if isinstance(claims, Mapping) else None
+    claims = decoding.part(jwt, "claimMappings")
+    username = claims.get("username")
     if not isinstance(username, Mapping) or not (username.text("claim") or username.text("expression")):
         yield Problem(jwt.line, "`claimMappings.username` must contain a claim or an expression")
     for name in ("username", "groups"):
-        yield from _claim(claims.get(name) if isinstance(claims, Mapping) else None, f"claimMappings.{name}")
-    if isinstance(claims, Mapping):
-        yield from _more_claims(claims)
+        yield from _claim(claims.get(name), f"claimMappings.{name}")
+    yield from _more_claims(claims)
     for rule in decoding.mappings(jwt.get("claimValidationRules")):
         if bool(rule.text("claim")) is bool(rule.text("expression")):
             yield Problem(rule.line, "an item of `claimValidationRules` must contain either a claim or an expression")

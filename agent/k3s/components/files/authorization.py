@@ -95,9 +95,7 @@ def webhook_files(data: bytes, path: PurePosixPath) -> list[PurePosixPath]:
     root = decoding.first(data, path, "authorization configuration")
     found = []
     for one in decoding.mappings(root.get("authorizers") if isinstance(root, Mapping) else None):
-        webhook = one.get("webhook")
-        connection = webhook.get("connectionInfo") if isinstance(webhook, Mapping) else None
-        file = connection.text("kubeConfigFile") if isinstance(connection, Mapping) else None
+        file = decoding.part(decoding.part(one, "webhook"), "connectionInfo").text("kubeConfigFile")
         if file and file.startswith("/"):
             found.append(PurePosixPath(file))
     return found
@@ -124,9 +122,8 @@ def _webhook(webhook: Mapping, missing: Callable[[PurePosixPath], bool]) -> Iter
             yield Problem(line, f"`webhook.{key}` must be {yaml_reader.alternatives(filter(None, allowed))}")
     if any(not (one.text("expression") or "").strip() for one in conditions):
         yield Problem(line, "an item of `webhook.matchConditions` must contain an expression")
-    connection = webhook.get("connectionInfo")
-    known = connection if isinstance(connection, Mapping) else Mapping((), line)
-    kind, file = known.text("type"), known.text("kubeConfigFile") or ""
+    connection = decoding.part(webhook, "connectionInfo")
+    kind, file = connection.text("type"), connection.text("kubeConfigFile") or ""
     if kind not in ("InClusterConfig", "KubeConfigFile"):
         yield Problem(line, "`webhook.connectionInfo.type` must be InClusterConfig or KubeConfigFile")
     elif (kind == "KubeConfigFile") is not file.startswith("/"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from agent.errors import InputError
-from agent.k3s.components import values
 from agent.k3s.components.files import decoding
 from agent.k3s.components.files.schema import Problem
 from agent.yaml_reader import Mapping, Sequence
@@ -39,11 +38,8 @@ def _credential_provider(provider: Mapping, seen: set[str]) -> Iterator[Problem]
     images = provider.get("matchImages")
     if not isinstance(images, Sequence) or not images.items:
         yield Problem(line, "`matchImages` must contain at least one image")
-    try:
-        is_valid = values.duration(provider.text("defaultCacheDuration") or "") >= 0
-    except values.InvalidValueError:
-        is_valid = False
-    if not is_valid:
+    cached = decoding.duration_of(provider, "defaultCacheDuration")
+    if cached is None or cached < 0:
         yield Problem(line, "`defaultCacheDuration` must be a duration of at least 0s")
 
 

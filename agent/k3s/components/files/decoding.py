@@ -89,6 +89,12 @@ def items(node: Mapping, key: str) -> list[Scalar]:
     return list(yaml_reader.scalars(found)) if isinstance(found, Sequence) else []
 
 
+def part(node: Mapping, key: str) -> Mapping:
+    """Return the mapping in a field; an empty one, with its line, if the field is null, not set or no mapping."""
+    found = node.get(key)
+    return found if isinstance(found, Mapping) else Mapping((), node.line_of(key))
+
+
 def mappings(node: Node | None) -> list[Mapping]:
     """Return the mappings in a list; none if the node is not a list."""
     items = node.items if isinstance(node, Sequence) else ()

@@ -54,10 +54,8 @@ def problems(data: bytes, path: PurePosixPath) -> Iterator[InputError]:
 
 
 def _connection(selection: Mapping) -> Iterator[Problem]:
-    connection = selection.get("connection")
-    known = connection if isinstance(connection, Mapping) else Mapping((), selection.line)
-    protocol, transport = known.text("proxyProtocol"), known.get("transport")
-    line = (connection or selection).line
+    connection = decoding.part(selection, "connection")
+    protocol, transport, line = connection.text("proxyProtocol"), connection.get("transport"), connection.line
     if protocol not in ("Direct", "HTTPConnect", "GRPC"):
         yield Problem(line, "`proxyProtocol` must be Direct, HTTPConnect or GRPC")
         return

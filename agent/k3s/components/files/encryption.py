@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from pathlib import PurePosixPath
 
 from agent import yaml_reader
 from agent.errors import InputError
 from agent.k3s.components.files import decoding, schema
 from agent.k3s.components.files.decoding import CONFIG_GROUP, HEAD
 from agent.k3s.components.files.schema import Problem
-from agent.k3s.components.values import InvalidValueError, duration
 from agent.yaml_reader import Mapping, Sequence, shown
 
 TYPE_CHECKING = False
@@ -125,20 +123,15 @@ def _kms(kms: Mapping, *, has_kms_v1: bool, seen: set[str]) -> Iterator[Problem]
     if not name or ":" in name or name in seen:
         yield Problem(kms.line, "`kms.name` must be set, without a colon, and different for each provider")
     seen.add(name)
-    timeout = kms.text("timeout")
-    try:
-        is_positive = timeout is None or duration(timeout) > 0
-    except InvalidValueError:
-        return
-    if not is_positive:
+    timeout = decoding.duration_of(kms, "timeout")
+    if timeout is not None and timeout <= 0:
         yield Problem(kms.line, "`kms.timeout` must be more than 0s")
 
 
 def _key(kind: str, key: Mapping) -> Iterator[Problem]:
-
     if not key.text("name"):
         yield Problem(key.line, f"a key of `{kind}` must have a name")
-    line = (key.get("secret") or key).line
+    line = key.line_of("secret")
     try:
         # Go ignores line breaks in base64.
         size = len(b64decode((key.text("secret") or "").replace("\n", "").replace("\r", ""), validate=True))

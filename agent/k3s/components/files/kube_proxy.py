@@ -84,7 +84,7 @@ def problems(data: bytes, path: PurePosixPath, minor: int, *, has_master: bool =
 
 
 def _connection(root: Mapping, *, has_master: bool) -> Iterator[Problem]:
-    connection = _part(root, "clientConnection")
+    connection = decoding.part(root, "clientConnection")
     if not has_master and not connection.text("kubeconfig"):
         yield Problem(connection.line, "`clientConnection.kubeconfig` must be set: K3s' argument has no effect")
     yield from schema.outside(connection, "burst", 0)
@@ -92,15 +92,15 @@ def _connection(root: Mapping, *, has_master: bool) -> Iterator[Problem]:
 
 def _numbers(root: Mapping) -> Iterator[Problem]:
     yield from schema.outside(root, "oomScoreAdj", -1000, 1000)
-    conntrack = _part(root, "conntrack")
+    conntrack = decoding.part(root, "conntrack")
     for key in ("maxPerCore", "min"):
         yield from schema.outside(conntrack, key, 0)
     for key in ("tcpCloseWaitTimeout", "tcpEstablishedTimeout", "udpStreamTimeout", "udpTimeout"):
-        if _duration(conntrack, key, 0) < 0:
+        if (decoding.duration_of(conntrack, key) or 0) < 0:
             yield Problem(conntrack.line, f"`conntrack.{key}` must be at least 0s")
-    if _duration(root, "configSyncPeriod", values.SECOND) < 0:
+    if (decoding.duration_of(root, "configSyncPeriod") or 0) < 0:
         yield Problem(root.line, "`configSyncPeriod` must be more than 0s")
-    logging = _part(root, "logging")
+    logging = decoding.part(root, "logging")
     yield from schema.outside(logging, "verbosity", 0)
     if logging.text("format") not in (None, "", "text", "json"):
         yield Problem(logging.line, "`logging.format` must be text or json")
@@ -110,43 +110,43 @@ def _metrics(root: Mapping, minor: int) -> Iterator[Problem]:
     key = "showHiddenMetricsForVersion"
     before = f"1.{minor - 1}"
     if minor and root.text(key) not in (None, "", before):
-        yield Problem(_line(root, key), f"`{key}` must be {before}")
+        yield Problem(root.line_of(key), f"`{key}` must be {before}")
 
 
 def _addresses(root: Mapping) -> Iterator[Problem]:
     address = root.text("bindAddress")
     if address and not values.is_ip(address):
-        yield Problem(_line(root, "bindAddress"), "`bindAddress` must be an IP address")
+        yield Problem(root.line_of("bindAddress"), "`bindAddress` must be an IP address")
     for key in ("healthzBindAddress", "metricsBindAddress"):
         address = root.text(key) or ""
         host, _, port = address.rpartition(":")
         is_port = re.fullmatch("[0-9]{1,5}", port, re.ASCII) is not None and 0 < int(port) <= values.LAST_PORT
         has_port = is_port and values.is_ip(host.strip("[]"))
         if address and not values.is_ip(address) and not has_port:
-            yield Problem(_line(root, key), f"`{key}` must be IP:PORT")
+            yield Problem(root.line_of(key), f"`{key}` must be IP:PORT")
     chosen = [one.text for one in decoding.items(root, "nodePortAddresses")]
     for one in chosen:
         if one not in _KEYWORDS and values.cidr(one) is None:
-            yield Problem(_line(root, "nodePortAddresses"), f"`nodePortAddresses` contains '{shown(one)}', not a CIDR")
+            yield Problem(root.line_of("nodePortAddresses"), f"`nodePortAddresses` contains '{shown(one)}', not a CIDR")
 
 
 def _mode(root: Mapping) -> Iterator[Problem]:
     mode = root.text("mode") or "iptables"
     if mode not in PROXY_MODES:
-        yield Problem(_line(root, "mode"), f"`mode` must be {alternatives(filter(None, PROXY_MODES))}")
+        yield Problem(root.line_of("mode"), f"`mode` must be {alternatives(filter(None, PROXY_MODES))}")
         return
-    yield from schema.outside(_part(root, "iptables"), "masqueradeBit", 0, 31)
+    yield from schema.outside(decoding.part(root, "iptables"), "masqueradeBit", 0, 31)
     if mode == "nftables":
-        yield from schema.outside(_part(root, "nftables"), "masqueradeBit", 0, 31)
-    part = _part(root, mode)
+        yield from schema.outside(decoding.part(root, "nftables"), "masqueradeBit", 0, 31)
+    part = decoding.part(root, mode)
     # Zero is the default.
-    period = _duration(part, "syncPeriod", 0) or 30 * values.SECOND
-    least = _duration(part, "minSyncPeriod", 0) or (0 if mode == "ipvs" else values.SECOND)
+    period = decoding.duration_of(part, "syncPeriod") or 30 * values.SECOND
+    least = decoding.duration_of(part, "minSyncPeriod") or (0 if mode == "ipvs" else values.SECOND)
     if period < 0 or not 0 <= least <= period:
         yield Problem(part.line, f"`{mode}.minSyncPeriod` must be at least 0s, and at most `{mode}.syncPeriod`")
     if mode == "ipvs":
         for key in ("tcpFinTimeout", "tcpTimeout", "udpTimeout"):
-            if _duration(part, key, 0) < 0:
+            if (decoding.duration_of(part, key) or 0) < 0:
                 yield Problem(part.line, f"`ipvs.{key}` must be at least 0s")
         for one in decoding.items(part, "excludeCIDRs"):
             if values.cidr(one.text) is None:
@@ -157,36 +157,22 @@ def _local(root: Mapping) -> Iterator[Problem]:
     mode = root.text("detectLocalMode") or ""
     if mode not in LOCAL_MODES:
         yield Problem(
-            _line(root, "detectLocalMode"), f"`detectLocalMode` must be {alternatives(filter(None, LOCAL_MODES))}"
+            root.line_of("detectLocalMode"), f"`detectLocalMode` must be {alternatives(filter(None, LOCAL_MODES))}"
         )
     for chosen, key in (("BridgeInterface", "bridgeInterface"), ("InterfaceNamePrefix", "interfaceNamePrefix")):
-        if mode == chosen and not _part(root, "detectLocal").text(key):
-            yield Problem(_line(root, "detectLocalMode"), f"`detectLocal.{key}` must be set for {chosen}")
+        if mode == chosen and not decoding.part(root, "detectLocal").text(key):
+            yield Problem(root.line_of("detectLocalMode"), f"`detectLocal.{key}` must be set for {chosen}")
     ranges = (root.text("clusterCIDR") or "").split(",") if root.text("clusterCIDR") else []
     sizes = [values.cidr(one) for one in ranges]
     if mode in ("", "ClusterCIDR") and (None in sizes or len({size[0] for size in sizes if size}) != len(ranges)):
-        yield Problem(_line(root, "clusterCIDR"), "`clusterCIDR` must contain a CIDR of each IP version")
+        yield Problem(root.line_of("clusterCIDR"), "`clusterCIDR` must contain a CIDR of each IP version")
 
 
 def _gates(root: Mapping, path: PurePosixPath, minor: int) -> Iterator[InputError]:
     found = [
         gates.Setting(entry.key, entry.node.text.lower(), Location(path, entry.line), entry.key)
-        for entry in _part(root, "featureGates").entries
+        for entry in decoding.part(root, "featureGates").entries
         if isinstance(entry.node, Scalar) and entry.node.value is not None
     ]
     for problem in gates.problems(found, minor) if minor else ():
         yield InputError(problem.setting.location, problem.problem)
-
-
-def _part(root: Mapping, key: str) -> Mapping:
-    found = root.get(key)
-    return found if isinstance(found, Mapping) else Mapping((), root.line)
-
-
-def _duration(node: Mapping, key: str, default: int) -> int:
-    text = node.text(key)
-    return default if text is None else values.duration(text)
-
-
-def _line(node: Mapping, key: str) -> int:
-    return (node.get(key) or node).line

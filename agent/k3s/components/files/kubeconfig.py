@@ -23,12 +23,12 @@ def problems(data: bytes, path: PurePosixPath) -> Iterator[InputError]:
         return
     for key, expected in (("kind", "Config"), ("apiVersion", "v1")):
         if root.text(key) not in (None, expected):
-            yield decoding.error(path, Problem((root.get(key) or root).line, f"`{key}` must be {expected}"))
+            yield decoding.error(path, Problem(root.line_of(key), f"`{key}` must be {expected}"))
             return
     chosen = root.text("current-context")
     context = _named(root.get("contexts"), chosen, "context") if chosen else None
     if context is None:
-        line = (root.get("current-context") or root).line
+        line = root.line_of("current-context")
         yield decoding.error(path, Problem(line, "`current-context` must be the name of one of `contexts`"))
         return
     cluster = _named(root.get("clusters"), context.text("cluster"), "cluster")

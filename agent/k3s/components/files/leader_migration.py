@@ -38,7 +38,7 @@ def problems(data: bytes, path: PurePosixPath) -> Iterator[InputError]:
     if not root.text("leaderName"):
         yield decoding.error(path, Problem(root.line, "`leaderName` must be set"))
     if has_lock and (root.text("resourceLock") or _LOCKS[0]) not in _LOCKS:
-        line = (root.get("resourceLock") or root).line
+        line = root.line_of("resourceLock")
         yield decoding.error(path, Problem(line, f"`resourceLock` must be {' or '.join(_LOCKS)}"))
     for one in decoding.mappings(root.get("controllerLeaders")):
         for key in ("name", "component"):

@@ -25,7 +25,7 @@ def problems(data: bytes, path: PurePosixPath) -> Iterator[InputError]:
     for key, expected in (("kind", "Pod"), ("apiVersion", "v1")):
         # Without a kind or version, the controller manager decodes the file into a Pod.
         if root.text(key) not in (None, "", expected):
-            yield decoding.error(path, Problem((root.get(key) or root).line, f"`{key}` must be {expected}"))
+            yield decoding.error(path, Problem(root.line_of(key), f"`{key}` must be {expected}"))
             return
     spec = root.get("spec")
     volumes = spec.get("volumes") if isinstance(spec, Mapping) else None

@@ -116,16 +116,15 @@ def _numbers(root: Mapping) -> Iterator[Problem]:
         schema.number(root, "podMaxBackoffSeconds", 10),
     )
     if first <= 0:
-        yield Problem(_line(root, "podInitialBackoffSeconds"), "`podInitialBackoffSeconds` must be more than 0")
+        yield Problem(root.line_of("podInitialBackoffSeconds"), "`podInitialBackoffSeconds` must be more than 0")
     elif longest < first:
         key = "podMaxBackoffSeconds" if root.get("podMaxBackoffSeconds") else "podInitialBackoffSeconds"
-        yield Problem(_line(root, key), "`podMaxBackoffSeconds` must be at least `podInitialBackoffSeconds`")
+        yield Problem(root.line_of(key), "`podMaxBackoffSeconds` must be at least `podInitialBackoffSeconds`")
 
 
 def _connection(root: Mapping, context: Context) -> Iterator[Problem]:
     """Yield the problems of the connection. With a file, the scheduler ignores its argument kubeconfig."""
-    found = root.get("clientConnection")
-    connection = found if isinstance(found, Mapping) else Mapping((), (found or root).line)
+    connection = decoding.part(root, "clientConnection")
     if not context.has_master and not connection.text("kubeconfig"):
         yield Problem(connection.line, "`clientConnection.kubeconfig` must be set: K3s' argument has no effect")
     yield from schema.outside(connection, "burst", 0)
@@ -143,7 +142,7 @@ def _election(root: Mapping) -> Iterator[Problem]:
         message = "`leaseDuration` must be more than `renewDeadline`, and that more than 1.2 times `retryPeriod`"
         yield Problem(election.line, message)
     if election.text("resourceLock") not in (None, "", "leases"):
-        yield Problem(_line(election, "resourceLock"), "`resourceLock` must be leases")
+        yield Problem(election.line_of("resourceLock"), "`resourceLock` must be leases")
 
 
 def _profiles(root: Mapping, context: Context) -> Iterator[Problem]:
@@ -241,14 +240,14 @@ def _extenders(root: Mapping) -> Iterator[Problem]:
     seen: set[str] = set()
     for one in extenders:
         if one.text("prioritizeVerb") and schema.number(one, "weight", 0) <= 0:
-            yield Problem(_line(one, "weight"), "`weight` of an extender with `prioritizeVerb` must be more than 0")
+            yield Problem(one.line_of("weight"), "`weight` of an extender with `prioritizeVerb` must be more than 0")
         for resource in decoding.mappings(one.get("managedResources")):
             name = resource.text("name") or ""
             if not _is_extended(name) or name in seen:
                 yield Problem(resource.line, "each of `managedResources` must have a name of its own, such as a.com/b")
             seen.add(name)
     if len([one for one in extenders if one.text("bindVerb")]) > 1:
-        yield Problem(_line(root, "extenders"), "only one of `extenders` can have `bindVerb`")
+        yield Problem(root.line_of("extenders"), "only one of `extenders` can have `bindVerb`")
 
 
 def _is_extended(name: str) -> bool:
@@ -256,7 +255,3 @@ def _is_extended(name: str) -> bool:
     domain, slash, _ = name.partition("/")
     is_native = not slash or f".{domain}".endswith(".kubernetes.io")
     return is_qualified_name(name) and not is_native and not name.startswith("requests.")
-
-
-def _line(node: Mapping, key: str) -> int:
-    return (node.get(key) or node).line

@@ -11,7 +11,7 @@ from agent.k3s.components import tables
 from agent.k3s.components.files import decoding, schema
 from agent.k3s.components.files.schema import Problem
 from agent.k3s.components.kubelet import is_qualified_name
-from agent.k3s.components.values import SECOND, InvalidValueError, duration
+from agent.k3s.components.values import SECOND
 from agent.yaml_reader import Mapping, alternatives, shown
 
 TYPE_CHECKING = False
@@ -154,10 +154,9 @@ def _pod_affinity(arguments: Mapping) -> Iterator[Problem]:
 
 
 def _node_affinity(arguments: Mapping) -> Iterator[Problem]:
-    added = arguments.get("addedAffinity")
-    known = added if isinstance(added, Mapping) else Mapping((), arguments.line)
-    required = known.get("requiredDuringSchedulingIgnoredDuringExecution")
-    preferred = decoding.mappings(known.get("preferredDuringSchedulingIgnoredDuringExecution"))
+    added = decoding.part(arguments, "addedAffinity")
+    required = added.get("requiredDuringSchedulingIgnoredDuringExecution")
+    preferred = decoding.mappings(added.get("preferredDuringSchedulingIgnoredDuringExecution"))
     terms = decoding.mappings(required.get("nodeSelectorTerms")) if isinstance(required, Mapping) else []
     for term in (*terms, *(one.get("preference") for one in preferred)):
         for expression in decoding.mappings(term.get("matchExpressions")) if isinstance(term, Mapping) else ():
@@ -177,21 +176,14 @@ _OPERATORS = {
 
 
 def _dynamic_resources(arguments: Mapping) -> Iterator[Problem]:
-    if _duration(arguments, "filterTimeout") < 0:
+    if (decoding.duration_of(arguments, "filterTimeout") or 0) < 0:
         yield Problem(arguments.line, "`filterTimeout` must be at least 0s")
 
 
 def _binding_timeout(arguments: Mapping, minor: int) -> Iterator[Problem]:
-    if minor >= _BINDS_DEVICES and _duration(arguments, "bindingTimeout") < SECOND:
+    timeout = decoding.duration_of(arguments, "bindingTimeout")
+    if minor >= _BINDS_DEVICES and timeout is not None and timeout < SECOND:
         yield Problem(arguments.line, "`bindingTimeout` must be at least 1s")
-
-
-def _duration(node: Mapping, key: str) -> int:
-    """Return a duration; one that is accepted if it is not set or not a duration, which the schema reports."""
-    try:
-        return duration(node.text(key) or "1s")
-    except InvalidValueError:
-        return SECOND
 
 
 def _balanced(arguments: Mapping) -> Iterator[Problem]:

@@ -55,7 +55,7 @@ def outside(node: Mapping, key: str, low: int, high: int | None = None) -> Itera
     """Yield a field whose number is outside its limits."""
     if not low <= number(node, key, low) <= (2**63 if high is None else high):
         expected = f"must be at least {low}" if high is None else f"must be from {low} to {high}"
-        yield Problem((node.get(key) or node).line, f"`{key}` {expected}")
+        yield Problem(node.line_of(key), f"`{key}` {expected}")
 
 
 def repeated(node: Node) -> Iterator[Problem]:

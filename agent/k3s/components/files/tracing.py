@@ -39,5 +39,5 @@ def problems(data: bytes, path: PurePosixPath) -> Iterator[InputError]:
         message = f"`samplingRatePerMillion` must be from 0 to {_MOST_SAMPLES}"
         yield decoding.error(path, Problem((rate or root).line, message))
     if endpoint and not is_endpoint(endpoint):
-        line = (root.get("endpoint") or root).line
+        line = root.line_of("endpoint")
         yield decoding.error(path, Problem(line, "`endpoint` must be HOST:PORT, or begin with dns:// or unix://"))
