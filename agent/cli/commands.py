@@ -488,7 +488,8 @@ def install(
     host = open_host(root, allow_empty=allow_empty_root)
     options = HostOptions(config, role, k3s_version, data_dir, allow_empty_root)
     wanted = installation(host, options, unit or (), program)
-    ReportOptions(output_format, verbose, quiet).finish(verb(host, wanted), partial(options.caller, root))
+    caller = partial(options.caller, root, program, unit or ())
+    ReportOptions(output_format, verbose, quiet).finish(verb(host, wanted), caller)
 
 
 @command(Epilog("sudo k3s-harden uninstall", CHANGES, success="everything is removed"))
@@ -514,4 +515,4 @@ def uninstall(
     host = open_host(root, allow_empty=allow_empty_root)
     options = HostOptions(config, role, k3s_version, data_dir, allow_empty_root)
     wanted = installation(host, options, (), program)
-    ReportOptions(output_format, verbose, quiet).finish(verb(host, wanted), partial(options.caller, root))
+    ReportOptions(output_format, verbose, quiet).finish(verb(host, wanted), partial(options.caller, root, program))

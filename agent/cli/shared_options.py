@@ -131,19 +131,24 @@ class HostOptions(Value):
 
         return Request(self.overrides(), self.settings_file, force, service)
 
-    def caller(self, root: str) -> Caller:
-        """Return how this run was called, for the commands that a report recommends."""
+    def caller(self, root: str, program: Path | None = None, services: Sequence[str] = ()) -> Caller:
+        """Return how this run was called, for the commands that a report recommends.
+
+        `program` and `services` are those of install and uninstall.
+        """
         from agent.cli.caller import caller
 
-        return caller(root, self._words(root))
+        return caller(root, self._words(root, program, services))
 
-    def _words(self, root: str) -> tuple[str, ...]:
+    def _words(self, root: str, program: Path | None, services: Sequence[str]) -> tuple[str, ...]:
         all_options = (
             ("--root", root if root != "/" else None),
             ("--config", self.config),
             ("--role", self.role.value if self.role is not RoleChoice.AUTO else None),
             ("--k3s-version", self.k3s_version),
             ("--data-dir", self.data_dir),
+            ("--program", program),
+            *(("--unit", service) for service in services),
         )
         given = [(name, str(value)) for name, value in all_options if value is not None]
         words: tuple[str, ...] = ()

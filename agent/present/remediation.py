@@ -24,6 +24,9 @@ _OPTIONS = {
 }
 """By verb: the host options that it has, if it does not have all of them."""
 
+_ONLY_OF = {"--program": ("install", "uninstall"), "--unit": ("install",)}
+"""By option: the verbs that have it, if the others do not."""
+
 _SUDO = "sudo "
 
 
@@ -54,8 +57,10 @@ class Caller(Value):
         given = {option.partition(" ")[0] for option in step.options}
         options = (
             option
-            for option in self.options
-            if (known is None or option.startswith(known)) and option.partition(" ")[0] not in given
+            for option, name in ((one, one.partition(" ")[0]) for one in self.options)
+            if (known is None or option.startswith(known))
+            and name not in given
+            and step.verb in _ONLY_OF.get(name, (step.verb,))
         )
         return f"{_SUDO * self.needs_sudo}{' '.join((self.program, step.verb, *step.options, *options))}"
 

@@ -167,6 +167,16 @@ def test_a_symlink_at_the_path_of_a_unit_is_refused(ready: HostTree) -> None:
     assert canary.read_text() == "keep\n"
 
 
+def test_the_command_that_completes_an_installation_has_its_options(ready: HostTree) -> None:
+    """Without --program it would install a gate that runs another program, or fail on a host tree."""
+    ready[UNITS].mkdir(parents=True)
+    ready[GATE].symlink_to("/etc/canary")
+    unit = ("--unit", "k3s-north.service")
+    steps = ready.run("install", "--program", PROGRAM, *unit).stdout.splitlines()[-2:]
+    assert steps[0].endswith("inspect it, and move it away if it is not needed")
+    assert steps[1].endswith(f"install --root {ready.root} --program {PROGRAM} --unit k3s-north.service")
+
+
 def test_check_reports_a_missing_unit_or_drop_in_of_the_gate(ready: HostTree) -> None:
     """Without the unit, the drop-in blocks K3s; without the drop-in, K3s starts without the gate."""
     ready.options = ("--k3s-version", "1.34")
