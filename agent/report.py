@@ -106,6 +106,9 @@ OPERATING_SYSTEM = "operating system"
 KERNEL = "kernel"
 """Names of the facts that code looks up."""
 
+ASSUMED = " assumed"
+"""The end of a fact's value that is not known."""
+
 
 class Fact(NamedTuple):
     """A fact about the host."""

@@ -74,6 +74,8 @@ class Clues(NamedTuple):
     """The time when K3s started; None if it does not run."""
     upgrade: str = ""
     """The K3s versions of an upgrade ("v1.33.1+k3s1 to v1.34.1+k3s1"); empty if the version is the same."""
+    role: str = ""
+    """The roles of this host, earlier and now ("server to agent"); empty if the role is the same."""
 
 
 def likely(verdict: Verdict, clues: Clues) -> str:
@@ -110,6 +112,8 @@ def _causes(verdict: Verdict, clues: Clues) -> Iterator[str]:
         yield from _of_kernel_parameter(check.row.key, check.row.value, clues)
         return
     yield from _of_files(verdict, clues)
+    if clues.role:
+        yield f"the role of this host changed from {clues.role}"
     if clues.upgrade:
         yield f"K3s upgrade from {clues.upgrade}"
     yield from _of_packages(clues)

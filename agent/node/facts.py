@@ -18,7 +18,7 @@ from agent.node.platform import Platform, detect_platform
 from agent.node.role import role_from_files, role_from_services
 from agent.node.services import installed_units
 from agent.node.version import GivenVersion, PrintedVersion, RecordedVersion, detect_version
-from agent.report import K3S_VERSION, ROLE, Fact
+from agent.report import ASSUMED, K3S_VERSION, ROLE, Fact
 from agent.value import Value
 
 TYPE_CHECKING = False
@@ -176,7 +176,7 @@ def read(
         unusable_files=_unusable_files(host, k3s.operator_config, data_dir, known.version),
         evidence=(
             Fact(ROLE, role.value, role_source),
-            Fact(K3S_VERSION, str(known.version or f"{NEWEST_KNOWN} assumed"), known.source),
+            Fact(K3S_VERSION, str(known.version or f"{NEWEST_KNOWN}{ASSUMED}"), known.source),
             Fact("data directory", str(data_dir), data_dir_source),
             Fact("configuration", str(k3s.path), ", ".join(map(str, k3s.files)) or "no file yet"),
             Fact("services", ", ".join(str(unit.path) for unit in units) or "none", "unit files that start K3s"),

@@ -29,7 +29,7 @@ from agent.present.next_steps import addressed
 from agent.present.next_steps import lines as step_lines
 from agent.present.remediation import Caller
 from agent.present.text import printable
-from agent.report import K3S_VERSION, ItemStatus
+from agent.report import ASSUMED, K3S_VERSION, ROLE, ItemStatus
 from agent.settings.schema import Overrides
 from agent.situation import Request
 from agent.situation.observation import observe
@@ -136,7 +136,7 @@ def _kept(verdict: Verdict, last: Baseline) -> Verdict:
     return verdict._replace(status=before, reason=_KEPT)
 
 
-def clues(host: Host, request: Request, since: float, changes: Iterable[StatusChange], upgrade: str = "") -> Clues:
+def clues(host: Host, request: Request, since: float, changes: Iterable[StatusChange]) -> Clues:
     """Return the observations from which likely causes are derived. Raises the errors of situation.observe."""
     situation = observe(host, request)
     keys = [name for name, state in situation.observed.items() if isinstance(state, Sysctl)]
@@ -162,7 +162,6 @@ def clues(host: Host, request: Request, since: float, changes: Iterable[StatusCh
         tuned_sysctls=tuned_sysctls,
         applied=max((run.started for run in situation.journal.runs), default=None),
         started=situation.facts.running_since,
-        upgrade=upgrade,
     )
 
 
@@ -183,7 +182,8 @@ def _causes(
     """Return the likely causes by the id of the control."""
     if not changes:
         return {}
-    found = clues(host, request, last.when, changes, _upgrade(last, now))
+    versions, roles = (_change(name, last, now) for name in (K3S_VERSION, ROLE))
+    found = clues(host, request, last.when, changes)._replace(upgrade=versions, role=roles)
     causes = {one.verdict.control.id: likely(one.verdict, found) for one in changes}
     return {name: cause for name, cause in causes.items() if cause}
 
@@ -215,10 +215,12 @@ def _next_steps(gaps: Sequence[Note], now: Assessment, changes: Iterable[StatusC
     return next_steps.after_drift([one.remediation for one in gaps], open_by)
 
 
-def _upgrade(last: Baseline, now: Assessment) -> str:
-    before = last.facts.get(K3S_VERSION, "")
-    after = next((fact.value for fact in now.facts if fact.name == K3S_VERSION), "")
-    return f"{before} to {after}" if before and after and before != after else ""
+def _change(name: str, last: Baseline, now: Assessment) -> str:
+    """Return a fact of both reports as "OLD to NEW"; empty if it is the same, or if one of them is assumed."""
+    before = last.facts.get(name, "")
+    after = next((fact.value for fact in now.facts if fact.name == name), "")
+    is_known = before and after and not any(one.endswith(ASSUMED) for one in (before, after))
+    return f"{before} to {after}" if is_known and before != after else ""
 
 
 def _repair(host: Host, request: Request) -> Iterator[str]:

@@ -74,7 +74,7 @@ def verdict(  # noqa: PLR0913 - each has its default
     )
 
 
-def assessment(*verdicts: Verdict, when: float = WHEN, version: str = VERSION) -> Assessment:
+def assessment(*verdicts: Verdict, when: float = WHEN, version: str = VERSION, role: str = "server") -> Assessment:
     """An assessment with these verdicts."""
-    facts = (Fact("role", "server", "k3s.service"), Fact("K3s version", version, "k3s --version"))
+    facts = (Fact("role", role, "k3s.service"), Fact("K3s version", version, "k3s --version"))
     return Assessment(benchmark=BENCHMARK, node="node-1", when=when, facts=facts, verdicts=verdicts)

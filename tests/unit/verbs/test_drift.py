@@ -63,6 +63,7 @@ class Node:
         repaired: tuple[Verdict, ...] = (),
         request: Request = REQUEST,
         version: str = "v1.34.1+k3s1",
+        role: str = "server",
         silent: tuple[str, ...] = (),
     ) -> list[str]:
         """Run drift on a host with these verdicts, and with `repaired` after a repair.
@@ -75,7 +76,7 @@ class Node:
             self.now += 60
             self.with_cluster = with_cluster
             shown = repaired if repaired and self.assessed > 1 else found
-            result = assessment(*shown, when=self.now, version=version)
+            result = assessment(*shown, when=self.now, version=version, role=role)
             return replace(result, without_answer=frozenset(silent), notes=_CLUSTER_NOTES if silent else ())
 
         self.assessed = 0
@@ -208,6 +209,22 @@ def test_an_upgrade_of_k3s_is_derived_from_the_two_reports(node: Node) -> None:
     node.look(verdict(KEYS), version="v1.34.1+k3s1")
     (line,) = node.look(verdict(KEYS, ControlStatus.FAIL), version="v1.35.0+k3s1")
     assert line.endswith("; likely cause: K3s upgrade from v1.34.1+k3s1 to v1.35.0+k3s1")
+
+
+def test_an_assumed_version_of_k3s_is_no_upgrade(node: Node) -> None:
+    """K3s was not installed yet, or was removed."""
+    node.look(verdict(KEYS), version="v1.34.1+k3s1")
+    (line,) = node.look(verdict(KEYS, ControlStatus.FAIL), version="v1.37.0 assumed")
+    assert "upgrade" not in line
+    (line,) = node.look(verdict(KEYS), version="v1.35.0+k3s1")
+    assert "upgrade" not in line
+
+
+def test_another_role_of_the_host_is_the_likely_cause(node: Node) -> None:
+    """A server that joins as an agent has other controls, whatever its version."""
+    node.look(verdict(KEYS))
+    (line,) = node.look(verdict(KEYS, ControlStatus.NOT_APPLICABLE), version="v1.35.0+k3s1", role="agent")
+    assert line.endswith("; likely cause: the role of this host changed from server to agent")
 
 
 def test_a_change_of_the_benchmark_is_reported(node: Node) -> None:
