@@ -240,11 +240,9 @@ def _unusable_audit_policy(
     data = files[path]
     if data is None:
         return _unreadable(path, evidence)
-    if node.is_as_applied(path, data):
+    if node.situation.is_as_applied(path):
         return None
-    facts = node.facts
-    any_group = not facts.version_is_known or facts.version.minor >= audit_policy.ANY_GROUP_IN
-    for problem in audit_policy.problems(data, path, placeholders=False, any_group=any_group):
+    for problem in audit_policy.rejected(data, path, node.facts.known_version):
         message = f"K3s would not start: its audit policy is invalid: {problem.problem}"
         return _unusable(path, message, problem.location, node, evidence)
     line = audit_policy.why_nothing_is_logged(data, path)

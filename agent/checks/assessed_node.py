@@ -10,7 +10,7 @@ from agent.desired import boot_parameters
 from agent.desired.dropin_options import options_to_set
 from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 from agent.linux.sysctl_order import SYSCTL_CONF, at_boot
-from agent.model import Component, File, FixOwner, Instruction, OwnCommand, Remediation, Restart
+from agent.model import Component, FixOwner, Instruction, OwnCommand, Remediation, Restart
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,10 +107,6 @@ class AssessedNode:
     def pending(self) -> frozenset[str]:
         """The ids of the resources that `apply` would change."""
         return frozenset(change.id for change in self.situation.plan.changes)
-
-    def is_as_applied(self, path: PurePosixPath, data: bytes) -> bool:
-        """Return whether a file has the content that apply writes, which needs no check."""
-        return any(isinstance(one, File) and one.path == path and one.content == data for one in self.situation.desired)
 
     def repair_of(self, path: PurePosixPath | None) -> Remediation:
         """Return the fix for a file that a component cannot use; None for a plugin that has no file."""

@@ -30,7 +30,7 @@ from agent.k3s.components.files import (
     tokens,
     tracing,
 )
-from agent.model import Component, File, Instruction, Location, Remediation, Restart
+from agent.model import Component, Instruction, Location, Remediation, Restart
 from agent.node.components import not_run
 
 TYPE_CHECKING = False
@@ -51,7 +51,7 @@ def rejected(situation: Situation) -> Iterator[Trouble]:
     yield from _unusable(situation, running)
     for named in situation.k3s_files.named_paths:
         data = situation.k3s_files.contents.get(named.path)
-        if data is not None and named.component in running and not _is_expected(situation, named.path):
+        if data is not None and named.component in running and not situation.is_as_applied(named.path):
             for problem in _problems(situation, named, data):
                 yield _trouble(situation, named, problem)
     for component in Component:
@@ -332,9 +332,3 @@ def _trouble(situation: Situation, named: NamedPath, problem: InputError) -> Tro
         location=problem.location,
         remediation=remediation,
     )
-
-
-def _is_expected(situation: Situation, path: PurePosixPath) -> bool:
-    """Return whether a file has the content that we write, which is valid."""
-    data = situation.k3s_files.contents.get(path)
-    return any(isinstance(one, File) and one.path == path and one.content == data for one in situation.desired)

@@ -24,7 +24,7 @@ from agent.findings.registry import (
 )
 from agent.k3s import admission_configuration, audit_policy
 from agent.k3s.options import SERVER_ONLY_KEYS, TOKEN_FILE_KEYS
-from agent.model import File, Instruction, Location, OwnCommand, Remediation, Restart, Role
+from agent.model import Instruction, Location, OwnCommand, Remediation, Restart, Role
 from agent.report import Level
 from agent.yaml_reader import BoundsError
 
@@ -142,20 +142,15 @@ def audit_policy_unusable(situation: Situation) -> Iterator[Trouble]:
                 resource=_managed(situation, path),
             )
         data = situation.k3s_files.contents.get(path)
-        is_known = data is None or _is_expected(situation, path)
-        for problem in () if is_known or data is None else _rejected(situation, data, path):
+        if data is None or situation.is_as_applied(path):
+            continue
+        for problem in audit_policy.rejected(data, path, situation.facts.known_version):
             yield Trouble(
                 f"K3s does not start: its audit policy is invalid: {problem.problem}",
                 location=problem.location,
                 remediation=_repair(situation, path, location),
                 resource=_managed(situation, path),
             )
-
-
-def _rejected(situation: Situation, data: bytes, path: PurePosixPath) -> tuple[InputError, ...]:
-    facts = situation.facts
-    any_group = not facts.version_is_known or facts.version.minor >= audit_policy.ANY_GROUP_IN
-    return audit_policy.problems(data, path, placeholders=False, any_group=any_group)
 
 
 @finding(
@@ -172,7 +167,7 @@ def admission_configuration_unusable(situation: Situation) -> Iterator[Trouble]:
     needing = {name: of_the_operator(situation, enabled[name]) for name in _NEED_CONFIGURATION if name in enabled}
     configured: set[str | None] = set()
     for path, location in _named(situation, ADMISSION_CONFIGURATION_ARGUMENT):
-        if not needing and _is_expected(situation, path):
+        if not needing and situation.is_as_applied(path):
             continue
         found = _configured_plugins(situation, path)
         if isinstance(found, InputError):
@@ -290,12 +285,6 @@ def _no_configuration(plugin: str, value: ConfigValue) -> Trouble:
 
 def _named(situation: Situation, option: str) -> list[tuple[PurePosixPath, Location]]:
     return [(path, location) for name, path, location, _ in situation.k3s_files.named_paths if name == option]
-
-
-def _is_expected(situation: Situation, path: PurePosixPath) -> bool:
-    """Return whether a file has the content that we write. To parse that would take longer than all other work."""
-    data = situation.k3s_files.contents.get(path)
-    return any(isinstance(one, File) and one.path == path and one.content == data for one in situation.desired)
 
 
 def _configured_plugins(situation: Situation, path: PurePosixPath) -> frozenset[str | None] | InputError:

@@ -159,6 +159,9 @@ def rancher_managed(situation: Situation) -> Iterator[Trouble]:
         )
 
 
+_SET_DATA_DIR = instruction(f"set `data-dir` in {DEFAULT_SETTINGS} to the directory that K3s uses")
+
+
 @finding(
     Level.ERROR,
     blocks_gate=yes("The directories and manifests of the hardening are not where K3s reads them."),
@@ -181,7 +184,7 @@ def data_dir_not_absolute(situation: Situation) -> Iterator[Trouble]:
             remediation=Remediation(
                 (Instruction("write an absolute path", found.location),),
                 restart=Restart.K3S,
-                alternative=instruction(f"set `data-dir` in {DEFAULT_SETTINGS} to the directory that K3s uses"),
+                alternative=_SET_DATA_DIR,
             ),
         )
 
@@ -208,7 +211,7 @@ def data_dir_of_rootless(situation: Situation) -> Iterator[Trouble]:
             remediation=Remediation(
                 (Instruction("remove `rootless`, or add `data-dir` with an absolute path", rootless.location),),
                 restart=Restart.K3S,
-                alternative=instruction(f"set `data-dir` in {DEFAULT_SETTINGS} to the directory that K3s uses"),
+                alternative=_SET_DATA_DIR,
             ),
         )
 

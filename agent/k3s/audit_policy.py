@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from agent.k3s.components.files.schema import Schema
+    from agent.model import Version
     from agent.yaml_reader import Node
 
 _LEVELS = ("None", "Metadata", "Request", "RequestResponse")
@@ -53,16 +54,23 @@ _SCHEMA: Schema = {
 _GROUP = r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?"
 
 
-ANY_GROUP_IN = 36
+_ANY_GROUP_IN = 36
 """The first minor that accepts `*` as the group of a resource (apiserver, pkg/apis/audit/validation)."""
 
 
-def problems(
-    data: bytes, path: PurePosixPath, *, placeholders: bool = True, any_group: bool = False
-) -> tuple[InputError, ...]:
-    """Return the problems of an audit policy: those that the API server rejects, and `placeholders`.
+def problems(data: bytes, path: PurePosixPath) -> tuple[InputError, ...]:
+    """Return what the API server of some version rejects in an audit policy, and the placeholders that are left."""
+    return _problems(data, path, placeholders=True, any_group=False)
 
-    `any_group` is whether the API server accepts `*` as the group of a resource.
+
+def rejected(data: bytes, path: PurePosixPath, version: Version | None) -> tuple[InputError, ...]:
+    """Return what the API server of this version rejects; of an unknown version, what all versions reject."""
+    any_group = version is None or version.minor >= _ANY_GROUP_IN
+    return _problems(data, path, placeholders=False, any_group=any_group)
+
+
+def _problems(data: bytes, path: PurePosixPath, *, placeholders: bool, any_group: bool) -> tuple[InputError, ...]:
+    """Return the problems; `any_group` is whether the API server accepts `*` as the group of a resource.
 
     A policy has the apiVersion `audit.k8s.io/v1` (the only one since 1.24), no other kind than `Policy`, and a rule
     (kubernetes, apiserver: pkg/audit/policy/reader.go and pkg/apis/audit/validation).

@@ -72,6 +72,11 @@ class HostFacts(Value):
     """The facts above with their sources, for reports."""
 
     @property
+    def known_version(self) -> Version | None:
+        """The version of K3s; None if it is not known."""
+        return self.version if self.version_is_known else None
+
+    @property
     def operator_config(self) -> MergedConfig:
         """K3s' configuration without our drop-in."""
         return self.configuration.operator_config

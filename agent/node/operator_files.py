@@ -51,8 +51,7 @@ def _problem(host: Host, argument: str, path: PurePosixPath, version: Version | 
     if data is None:
         return f"{path} does not exist"
     if argument == "audit-policy-file":
-        any_group = version is None or version.minor >= audit_policy.ANY_GROUP_IN
-        problems = audit_policy.problems(data, path, placeholders=False, any_group=any_group)
+        problems = audit_policy.rejected(data, path, version)
         return problems[0].message if problems else ""
     try:
         admission_configuration.configured_plugins(data, path)

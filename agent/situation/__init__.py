@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agent.model import File
 from agent.value import Value
 
 TYPE_CHECKING = False
@@ -90,3 +91,11 @@ class Situation(Value):
     substitute: Substitute | None = None
     notifications: Notifications | None = None
     """None if the settings have no `drift.notify`."""
+
+    def is_as_applied(self, path: PurePosixPath) -> bool:
+        """Return whether a file that K3s reads has the content that apply writes.
+
+        That content is valid, and to parse it would take longer than all other work.
+        """
+        data = self.k3s_files.contents.get(path)
+        return any(isinstance(one, File) and one.path == path and one.content == data for one in self.desired)

@@ -28,7 +28,7 @@ def of_facts(host: Host, facts: HostFacts) -> K3s:
         unit,
         role=facts.role,
         data_dir=facts.data_dir,
-        version=facts.version if facts.version_is_known else None,
+        version=facts.known_version,
         config=facts.operator_config,
         container=facts.platform.container,
     )

@@ -73,7 +73,7 @@ def preflight(host: Host, request: Request, target: Version) -> Preflight:
     Raises UsageError for a downgrade.
     """
     now = observe(host, request)
-    current = now.facts.version if now.facts.version_is_known else None
+    current = now.facts.known_version
     if current is not None and _is_downgrade(current, target):
         raise UsageError(
             f"cannot check a downgrade from {shown(current)} to {shown(target)}: K3s does not support it",

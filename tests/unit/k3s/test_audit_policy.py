@@ -6,7 +6,8 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from agent.k3s.audit_policy import problems, why_nothing_is_logged
+from agent.k3s.audit_policy import problems, rejected, why_nothing_is_logged
+from agent.model import Version
 
 PATH = PurePosixPath("/etc/audit.yaml")
 
@@ -123,11 +124,13 @@ def test_any_group_is_accepted_from_1_36_on() -> None:
         b"- {level: Metadata, resources: [{group: '*', resources: ['*']}]}\n"
     )
     assert len(problems(policy, PATH)) == 1
-    assert problems(policy, PATH, any_group=True) == ()
+    assert len(rejected(policy, PATH, Version.parse("1.35"))) == 1
+    assert rejected(policy, PATH, Version.parse("1.36")) == ()
+    assert rejected(policy, PATH, None) == ()
 
 
 def test_a_placeholder_is_not_a_problem_of_the_api_server() -> None:
     """The API server treats the placeholder as a name."""
     policy = b"apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata, namespaces: [<NAMESPACE>]}]\n"
     assert len(problems(policy, PATH)) == 1
-    assert problems(policy, PATH, placeholders=False) == ()
+    assert rejected(policy, PATH, Version.parse("1.35")) == ()
