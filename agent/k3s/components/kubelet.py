@@ -6,6 +6,7 @@ import re
 
 from agent.k3s.components import tables, values
 from agent.k3s.components.common import as_bool, as_number, gate_is_on
+from agent.k3s.components.names import is_label_value, is_qualified_name
 from agent.k3s.components.problem import Cause
 from agent.k3s.components.values import InvalidValueError
 from agent.k3s.components.words import LABELS, SIGNALS
@@ -35,27 +36,12 @@ _ENFORCEMENTS = (
 )
 _RESERVABLE = ("cpu", "memory", "ephemeral-storage", "pid")
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
-_NAME = r"(?:[A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
-DOMAIN = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*"
 
 
 def problems(a: Arguments) -> Iterator[Problem]:
     """Yield the rejected values and combinations."""
     for rule in _RULES:
         yield from rule(a)
-
-
-def is_qualified_name(text: str) -> bool:
-    """Return whether a text can be the key of a label (apimachinery/pkg/util/validation, IsQualifiedName)."""
-    prefix, slash, name = text.rpartition("/")
-    if slash and not (prefix and len(prefix) <= 253 and re.fullmatch(DOMAIN, prefix, re.ASCII)):  # noqa: PLR2004
-        return False
-    return len(name) <= 63 and re.fullmatch(_NAME, name, re.ASCII) is not None  # noqa: PLR2004
-
-
-def is_label_value(text: str) -> bool:
-    """Return whether a text can be the value of a label (IsValidLabelValue)."""
-    return not text or (len(text) <= 63 and re.fullmatch(_NAME, text, re.ASCII) is not None)  # noqa: PLR2004
 
 
 def label_problem(key: str, value: str) -> tuple[str, str] | None:
@@ -207,7 +193,6 @@ def _policies(a: Arguments) -> Iterator[Problem]:
         yield from _gated_options(a, name)
     if a.value("topology-manager-policy", "none") != "none":
         yield from _options(a, "topology-manager-policy-options", _TOPOLOGY_OPTIONS)
-    yield from _sysctls(a)
 
 
 _DEFAULT_THRESHOLD = "100Mi"
@@ -413,8 +398,7 @@ _IDS = 65536
 """The smallest number of user IDs for a pod."""
 
 
-def _fields(a: Arguments) -> Iterator[Problem]:
-    """Yield the problems of fields that have no argument."""
+def _shutdown(a: Arguments) -> Iterator[Problem]:
     total, critical = "shutdownGracePeriod", "shutdownGracePeriodCriticalPods"
     for name in (total, critical):
         period = as_number(a, name, 0)
@@ -425,25 +409,39 @@ def _fields(a: Arguments) -> Iterator[Problem]:
         yield a.problem(by_priority, f"rejects {by_priority} beside {total}", "one of them", _VALIDATION)
     if as_number(a, critical, 0) > as_number(a, total, 0):
         yield a.problem(critical, f"needs {critical} of at most {total}", f"at most {total}", _VALIDATION)
-    period = as_number(a, "crashLoopBackOff.maxContainerRestartPeriod", 10 * values.SECOND)
-    if not values.SECOND <= period <= 300 * values.SECOND:
-        name = "crashLoopBackOff.maxContainerRestartPeriod"
+
+
+def _values_of_fields(a: Arguments) -> Iterator[Problem]:
+    """Yield the fields without an argument whose own value is rejected."""
+    name = "crashLoopBackOff.maxContainerRestartPeriod"
+    if not values.SECOND <= as_number(a, name, 10 * values.SECOND) <= 300 * values.SECOND:
         yield a.problem(name, f"rejects {name}: {a.by_name[name].text}", "1s to 300s", _VALIDATION)
-    factor = as_number(a, "memoryThrottlingFactor", 1)
+    name = "memoryThrottlingFactor"
+    factor = as_number(a, name, 1)
     if not 0 < factor <= 1:
-        name = "memoryThrottlingFactor"
         yield a.problem(name, f"rejects {name}: {factor}", "more than 0, and at most 1", _VALIDATION)
-
-
-def _more_fields(a: Arguments) -> Iterator[Problem]:
-    directory = str(a.value("podLogsDir", "/var/log/pods"))
+    name = "podLogsDir"
+    directory = str(a.value(name, "/var/log/pods"))
     if not directory.startswith("/") or (directory.endswith("/") and directory != "/") or "//" in directory:
-        expected = "an absolute path without a slash at its end"
-        yield a.problem("podLogsDir", f"rejects podLogsDir: {directory}", expected, _VALIDATION)
-    age = as_number(a, "imageMaximumGCAge", 0)
-    if age < 0 or 0 < age <= as_number(a, "minimum-image-ttl-duration", 120 * values.SECOND):
-        message = f"rejects imageMaximumGCAge: {a.by_name['imageMaximumGCAge'].text}"
-        yield a.problem("imageMaximumGCAge", message, "more than imageMinimumGCAge, or 0s", _VALIDATION)
+        yield a.problem(
+            name, f"rejects {name}: {directory}", "an absolute path without a slash at its end", _VALIDATION
+        )
+    name = "userNamespaces.idsPerPod"
+    ids = as_number(a, name, _IDS)
+    if ids < _IDS or ids % _IDS:
+        yield a.problem(name, f"rejects {name}: {ids:.0f}", f"a multiple of {_IDS}", _VALIDATION)
+    name, before = "showHiddenMetricsForVersion", f"1.{a.minor - 1}"
+    shown = a.value(name)
+    if shown and shown != before:
+        yield a.problem(name, f"rejects {name}: {shown}", before, _VALIDATION)
+    name = "tracing.endpoint"
+    if a.value(name) and not values.is_endpoint(str(a.value(name))):
+        expected = "HOST:PORT, or an address that begins with dns:// or unix://"
+        yield a.problem(name, f"rejects {name}: {a.value(name)}", expected, "component-base/tracing/api/v1/config.go")
+
+
+def _dependent_fields(a: Arguments) -> Iterator[Problem]:
+    """Yield the fields without an argument that need a feature gate or another field."""
     for name, gate in _GATED_FIELDS.items():
         if a.value(name) and not gate_is_on(a, gate):
             message = f"rejects {name} without the feature gate {gate}"
@@ -451,28 +449,22 @@ def _more_fields(a: Arguments) -> Iterator[Problem]:
     name, handler = "enableSystemLogQuery", "enableSystemLogHandler"
     if a.value(name) and not as_bool(a, handler, default=True):
         yield a.problem(name, f"rejects {name} without {handler}", f"{handler}: true", _VALIDATION)
-    ids = as_number(a, "userNamespaces.idsPerPod", _IDS)
-    if ids < _IDS or ids % _IDS:
-        message = f"rejects userNamespaces.idsPerPod: {ids:.0f}"
-        yield a.problem("userNamespaces.idsPerPod", message, f"a multiple of {_IDS}", _VALIDATION)
-    shown = a.value("showHiddenMetricsForVersion")
-    if shown and shown != f"1.{a.minor - 1}":
-        message = f"rejects showHiddenMetricsForVersion: {shown}"
-        yield a.problem("showHiddenMetricsForVersion", message, f"1.{a.minor - 1}", _VALIDATION)
-    if as_number(a, "maxParallelImagePulls", 1) > 1 and as_bool(a, "serialize-image-pulls", default=False):
-        message = "rejects maxParallelImagePulls above 1 beside serializeImagePulls"
-        yield a.problem("maxParallelImagePulls", message, "serializeImagePulls: false", _VALIDATION)
 
 
-def _images_and_tracing(a: Arguments) -> Iterator[Problem]:
+def _images(a: Arguments) -> Iterator[Problem]:
+    name = "imageMaximumGCAge"
+    age = as_number(a, name, 0)
+    if age < 0 or 0 < age <= as_number(a, "minimum-image-ttl-duration", 120 * values.SECOND):
+        message = f"rejects {name}: {a.by_name[name].text}"
+        yield a.problem(name, message, "more than imageMinimumGCAge, or 0s", _VALIDATION)
+    name = "maxParallelImagePulls"
+    if as_number(a, name, 1) > 1 and as_bool(a, "serialize-image-pulls", default=False):
+        message = f"rejects {name} above 1 beside serializeImagePulls"
+        yield a.problem(name, message, "serializeImagePulls: false", _VALIDATION)
     name, policy = "preloadedImagesVerificationAllowlist", "imagePullCredentialsVerificationPolicy"
     if a.words(name) and a.value(policy) != _WITH_ALLOWLIST:
         message = f"rejects {name} without {policy}: {_WITH_ALLOWLIST}"
         yield a.problem(name, message, f"{policy}: {_WITH_ALLOWLIST}", _VALIDATION)
-    name = "tracing.endpoint"
-    if a.value(name) and not values.is_endpoint(str(a.value(name))):
-        expected = "HOST:PORT, or an address that begins with dns:// or unix://"
-        yield a.problem(name, f"rejects {name}: {a.value(name)}", expected, "component-base/tracing/api/v1/config.go")
 
 
 _RULES: tuple[Callable[[Arguments], Iterator[Problem]], ...] = (
@@ -484,11 +476,13 @@ _RULES: tuple[Callable[[Arguments], Iterator[Problem]], ...] = (
     _enforcement,
     _cpus,
     _policies,
+    _sysctls,
     _memory,
     _reservations,
     _eviction,
     _switches,
-    _fields,
-    _more_fields,
-    _images_and_tracing,
+    _shutdown,
+    _values_of_fields,
+    _dependent_fields,
+    _images,
 )

@@ -11,7 +11,7 @@ from agent.k3s.admission_plugins import POD_SECURITY
 from agent.k3s.components.files import decoding, schema
 from agent.k3s.components.files.decoding import CONFIG_GROUP, HEAD
 from agent.k3s.components.files.schema import Problem
-from agent.k3s.components.kubelet import DOMAIN
+from agent.k3s.components.names import LABEL, SUBDOMAIN
 from agent.yaml_reader import Mapping, Scalar, Sequence, shown
 
 TYPE_CHECKING = False
@@ -117,11 +117,8 @@ def _pod_security(node: Node, _: _Missing) -> Iterator[Problem]:
                 expected = yaml_reader.alternatives(_LEVELS)
                 yield Problem(entry.line, f"`{shown(entry.key)}` must be {expected}; found '{shown(text)}'")
     exemptions = decoding.part(node, "exemptions")
-    for key, pattern, length in (("namespaces", _LABEL, 63), ("runtimeClasses", DOMAIN, 253), ("usernames", ".+", 0)):
+    for key, pattern, length in (("namespaces", LABEL, 63), ("runtimeClasses", SUBDOMAIN, 253), ("usernames", ".+", 0)):
         yield from _names(exemptions.get(key), key, pattern, length)
-
-
-_LABEL = "[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 
 
 def _names(node: Node | None, key: str, pattern: str, length: int) -> Iterator[Problem]:

@@ -98,7 +98,7 @@ def _claims(jwt: Mapping) -> Iterator[Problem]:
         yield Problem(jwt.line, "`claimMappings.username` must contain a claim or an expression")
     for name in ("username", "groups"):
         yield from _claim(claims.get(name), f"claimMappings.{name}")
-    yield from _more_claims(claims)
+    yield from _uid_and_extra(claims)
     for rule in decoding.mappings(jwt.get("claimValidationRules")):
         if bool(rule.text("claim")) is bool(rule.text("expression")):
             yield Problem(rule.line, "an item of `claimValidationRules` must contain either a claim or an expression")
@@ -130,7 +130,7 @@ def _audiences(issuer: Mapping) -> Iterator[Problem]:
         yield Problem(line, "`issuer.audienceMatchPolicy` must be MatchAny")
 
 
-def _more_claims(claims: Mapping) -> Iterator[Problem]:
+def _uid_and_extra(claims: Mapping) -> Iterator[Problem]:
     uid = claims.get("uid")
     if isinstance(uid, Mapping) and uid.text("claim") and uid.text("expression"):
         yield Problem(uid.line, "`claimMappings.uid` cannot contain both a claim and an expression")

@@ -20,7 +20,7 @@ from agent.k3s.components.files.scheduler_plugins import (
     fields_of,
 )
 from agent.k3s.components.files.schema import Problem
-from agent.k3s.components.kubelet import is_qualified_name
+from agent.k3s.components.names import is_qualified_name
 from agent.k3s.components.values import SECOND
 from agent.value import NamedTuple
 from agent.yaml_reader import Mapping, Scalar, shown

@@ -10,7 +10,7 @@ from __future__ import annotations
 from agent.k3s.components import tables
 from agent.k3s.components.files import decoding, schema
 from agent.k3s.components.files.schema import Problem
-from agent.k3s.components.kubelet import is_qualified_name
+from agent.k3s.components.names import is_qualified_name
 from agent.k3s.components.values import SECOND
 from agent.yaml_reader import Mapping, alternatives, shown
 
