@@ -202,7 +202,7 @@ def _by_hand(control: BenchmarkControl, answer: Answer, node: AssessedNode) -> R
     steps = _with_config_file(own.steps, node.facts.configuration.path)
     option = node.facts.merged_config.scalar(control.guide.key) if isinstance(control.guide, OptionRow) else None
     if option and isinstance(control.guide, OptionRow) and not control.guide.name:
-        steps = (*steps, Instruction(f"change `{control.guide.key}: {option[0]}`", option[1]))
+        steps = (*steps, Instruction(f"change `{control.guide.key}: {option.text}`", option.location))
     return control.with_caution(replace(own, steps=steps))
 
 

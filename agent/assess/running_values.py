@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from agent.assess.assessment import CLUSTER_NOT_ASSESSED, ControlStatus, Evidence, Note
 from agent.checks.cluster.check import ClusterCheck
 from agent.guide.k3s_options import SECCOMP_DEFAULT
+from agent.k3s.components.values import InvalidValueError, duration
 from agent.k3s.go_values import FALSE, TRUE
 from agent.k3s.kubelet_configuration import FEATURE_GATES, KUBELET_FIELDS
 from agent.k3s.redaction import HIDDEN, without_secrets
@@ -32,7 +31,6 @@ COUNTED = (Query.NODES, Query.NAMESPACES, Query.PODS)
 """The queries whose number of objects is a fact of an assessment."""
 
 _RESTART = Remediation((Instruction("restart K3s"),))
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "\u00b5s": 1e-6, "\u03bcs": 1e-6, "ns": 1e-9}
 _MOST_NOTES = 20
 _NOT_SHOWN = frozenset({FEATURE_GATES, SECCOMP_DEFAULT.name})
 """Arguments of the kubelet whose field in /configz can differ from the effective argument.
@@ -166,7 +164,7 @@ def _running(component: Component, name: str, node: AssessedNode) -> _Running | 
 def _own_node(node: AssessedNode, cluster: Cluster) -> str:
     """Return the name of this host's node; empty if it is not in the cluster."""
     option = node.facts.merged_config.scalar("node-name")
-    name = str(option[0]) if option is not None else node.evidence.node
+    name = option.text if option is not None else node.evidence.node
     with_id = [one for one in cluster.kubelets if one.startswith(f"{name}-")]
     return with_id[0] if name not in cluster.kubelets and len(with_id) == 1 else name
 
@@ -197,7 +195,7 @@ def _comparable(value: str) -> object:
         return None
     if value in TRUE:
         return True
-    parts = re.findall(r"(\d+\.?\d*|\.\d+)(ns|us|\u00b5s|\u03bcs|ms|s|m|h)", value, re.ASCII)
-    if parts and "".join(map("".join, parts)) == value:
-        return sum(float(number) * _UNITS[unit] for number, unit in parts) or None
-    return frozenset(part.strip() for part in value.split(",")) - {""}
+    try:
+        return duration(value) or None
+    except InvalidValueError:
+        return frozenset(part.strip() for part in value.split(",")) - {""}

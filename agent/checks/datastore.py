@@ -171,7 +171,9 @@ def no_etcd(node: AssessedNode) -> Answer:
     datastore = node.facts.datastore
     switch = node.facts.merged_config.scalar("disable-etcd")
     if switch is not None and node.facts.merged_config.boolean("disable-etcd"):
-        return Answer(ControlStatus.NOT_APPLICABLE, reason=f"`disable-etcd` at {switch[1]} disables etcd on this host")
+        return Answer(
+            ControlStatus.NOT_APPLICABLE, reason=f"`disable-etcd` at {switch.location} disables etcd on this host"
+        )
     if datastore is Datastore.NONE and isinstance(node.evidence.etcd, Unknown):
         return _unknown(node.evidence.etcd, _WRITTEN_AGAIN)
     if datastore is Datastore.NONE:

@@ -1,4 +1,4 @@
-"""Findings about the host itself, its K3s version, and the gate."""
+"""Findings about the host itself: version and directories of K3s, the datastore, and what could not be read."""
 
 from __future__ import annotations
 

@@ -25,5 +25,5 @@ def not_run(component: Component, facts: HostFacts) -> str:
     for key in dict.fromkeys((_SWITCHES[component], *(() if component in _ON_SERVERS else ("disable-agent",)))):
         found = facts.merged_config.scalar(key)
         if found is not None and facts.merged_config.boolean(key):
-            return f"`{key}` at {found[1]} disables {component} here"
+            return f"`{key}` at {found.location} disables {component} here"
     return ""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from agent.host import Host
     from agent.kubernetes.objects import Cluster
     from agent.model import Version
+    from agent.plan.next_steps import K3s
     from agent.report import Finding, Progress
     from agent.situation import Request, Situation
 
@@ -58,7 +59,7 @@ def assess_host(  # noqa: PLR0913 - the last three are by name and have defaults
     """Assess this host against a benchmark; None is the newest one for its K3s version. Makes no changes.
 
     Controls that were open in the report `earlier` do not affect the exit code. `with_cluster` also reads objects and
-    running configurations from the API server of this machine. Raises the errors of situation.observe.
+    running configurations from the API server of this machine. Raises as `observe` does.
     """
     progress("reading the host")
     situation = observe(host, request)
@@ -70,16 +71,9 @@ def assess_host(  # noqa: PLR0913 - the last three are by name and have defaults
     controls = catalogue.of(benchmark)
     queries = [query for control in controls for query in control.check_of(benchmark).files(situation.facts)]
     found = findings.collect(situation, filter(_limits_assessment, findings.KINDS.values()))
-    node = AssessedNode(
-        situation,
-        reader.read(host, situation.facts, queries),
-        prevents_start=[
-            f"{finding.id} at {finding.location}" if finding.location else finding.id
-            for finding in found
-            if finding.prevents_start
-        ],
-        cluster=cluster,
-    )
+    blockers = [f"{one.id} at {one.location}" if one.location else one.id for one in found if one.prevents_start]
+    evidence = reader.read(host, situation.facts, queries)
+    node = AssessedNode(situation, evidence, prevents_start=blockers, cluster=cluster)
     waivers = waived_controls.select(situation.waivers.all, controls, benchmark, situation.waivers.scope)
     verdicts = []
     for number, control in enumerate(controls, 1):
@@ -102,23 +96,20 @@ def assess_host(  # noqa: PLR0913 - the last three are by name and have defaults
         root="" if host.is_live else host.root,
         not_in_baseline=_added(earlier, controls, benchmark) if earlier else frozenset(),
     )
-    assessment = _with_cluster(assessment, controls, node)
     k3s = replace(of_facts(host, situation.facts), is_installed=node.is_installed)
-    steps = next_steps.after_assess(
-        found,
-        k3s,
-        {
-            FixOwner.APPLY: [one.control.id for one in assessment.open if one.owner is FixOwner.APPLY],
-            FixOwner.K3S: [one.control.id for one in assessment.open if one.owner is FixOwner.K3S],
-            FixOwner.OPERATOR: [
-                one.control.id
-                for one in assessment.open
-                if one.owner is FixOwner.OPERATOR and one.status is ControlStatus.FAIL
-            ],
-        },
-        undetermined=sum(one.awaits_correction_of is not None for one in assessment.open),
-    )
-    return replace(assessment, next_steps=steps)
+    return _with_next_steps(_with_cluster(assessment, controls, node), found, k3s)
+
+
+def _with_next_steps(assessment: Assessment, found: Iterable[Finding], k3s: K3s) -> Assessment:
+    """Add what to do after an assessment with these findings."""
+    open_by = {
+        owner: [one.control.id for one in assessment.open if one.owner is owner]
+        for owner in (FixOwner.APPLY, FixOwner.K3S)
+    }
+    failing = [one for one in assessment.open if one.owner is FixOwner.OPERATOR and one.status is ControlStatus.FAIL]
+    open_by[FixOwner.OPERATOR] = [one.control.id for one in failing]
+    undetermined = sum(one.awaits_correction_of is not None for one in assessment.open)
+    return replace(assessment, next_steps=next_steps.after_assess(found, k3s, open_by, undetermined))
 
 
 def _not_installed(node: AssessedNode, verdicts: Iterable[Verdict]) -> Iterator[Note]:

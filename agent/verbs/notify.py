@@ -231,27 +231,27 @@ def _save(host: Host, path: PurePosixPath, stored: Stored) -> None:
     import json
 
     after = stored.known
-    shape = {
+    record = {
         "schema": SCHEMA,
         **stored._asdict(),
         "causes": dict(stored.causes),
         "known": after and after._asdict(),
     }
     make_directory(host.writable_tree, DIRECTORY)
-    host.writable_tree.write(File(path=path, content=json.dumps(shape).encode(), mode=PRIVATE_FILE))
+    host.writable_tree.write(File(path=path, content=json.dumps(record).encode(), mode=PRIVATE_FILE))
 
 
 def _parsed(data: bytes) -> Stored | None:
     import json
 
     try:
-        shape = json.loads(data)
-        if shape["schema"] != SCHEMA:
+        record = json.loads(data)
+        if record["schema"] != SCHEMA:
             return None
-        after = shape["known"]
+        after = record["known"]
         return Stored(
-            number=int(shape["number"]),
-            starts=tuple(map(float, shape["starts"])),
+            number=int(record["number"]),
+            starts=tuple(map(float, record["starts"])),
             known=after
             and Known(
                 when=float(after["when"]),
@@ -259,9 +259,9 @@ def _parsed(data: bytes) -> Stored | None:
                 gate=tuple(map(str, after["gate"])),
                 is_compliant=bool(after["is_compliant"]),
             ),
-            command=tuple(map(str, shape["command"])),
-            message=str(shape["message"]),
-            causes={str(name): str(cause) for name, cause in shape["causes"].items()},
+            command=tuple(map(str, record["command"])),
+            message=str(record["message"]),
+            causes={str(name): str(cause) for name, cause in record["causes"].items()},
         )
     except (ValueError, OverflowError, LookupError, TypeError, AttributeError, RecursionError):
         return None

@@ -49,7 +49,7 @@ def _network_policies(of: AssessedCluster) -> Answer:
 def _enforcement(of: AssessedCluster) -> Answer:
     option = of.node.facts.merged_config.scalar(_DISABLED)
     if option is not None and of.node.facts.merged_config.boolean(_DISABLED):
-        evidence = (Evidence(f"{_DISABLED}: {option[0]}", option[1]),)
+        evidence = (Evidence(f"{_DISABLED}: {option.text}", option.location),)
         step = Instruction("verify that the CNI plugin enforces NetworkPolicies; then waive the control")
         reason = "K3s' controller is disabled, so another one has to enforce NetworkPolicies"
         return Answer(ControlStatus.MANUAL, "", evidence, reason, Remediation((step,)))
