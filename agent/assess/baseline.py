@@ -45,12 +45,17 @@ def parse(data: bytes, path: PurePosixPath) -> Baseline:
         report = json.loads(data)
         if report["schema"] not in _SCHEMAS:
             raise OtherSchemaError(location, f"its schema is {report['schema']!r}, expected {SCHEMA}", _HINT)
+        statuses = {str(verdict["id"]): ControlStatus(verdict["status"]) for verdict in report["verdicts"]}
+        counted = sum(report["counts"].values())
+        if counted != len(statuses):
+            # A control that was removed from the report would be one of a newer version, which does not fail a run.
+            raise InputError(location, f"it is incomplete: found {len(statuses)} controls, expected {counted}", _HINT)
         return Baseline(
             benchmark=str(report["benchmark"]),
             node=str(report["node"]),
             when=datetime.strptime(report["time"], TIME_FORMAT).replace(tzinfo=timezone.utc).timestamp(),
             facts={str(fact["name"]): str(fact["value"]) for fact in report["facts"]},
-            statuses={str(verdict["id"]): ControlStatus(verdict["status"]) for verdict in report["verdicts"]},
+            statuses=statuses,
             known=frozenset(str(verdict["id"]) for verdict in report["verdicts"] if verdict["is_open"]),
         )
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:

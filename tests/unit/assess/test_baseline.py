@@ -96,6 +96,14 @@ def test_an_invalid_report_is_rejected(data: bytes) -> None:
     assert caught.value.exit_code is ExitCode.USAGE
 
 
+@pytest.mark.parametrize("kept", [[], [CERTIFICATES.id, OVERCOMMIT.id]], ids=["none", "the-open-ones"])
+def test_a_report_without_some_of_its_controls_is_rejected(kept: list[str]) -> None:
+    """Otherwise each missing control would be one of a newer version, whose failure does not change the exit code."""
+    verdicts = [one for one in json.loads(REPORT)["verdicts"] if one["id"] in kept]
+    with pytest.raises(InputError, match=f"it is incomplete: found {len(kept)} controls, expected 3$"):
+        parse(spoilt(verdicts=verdicts), WHERE)
+
+
 def test_a_report_of_check_is_rejected() -> None:
     """A report of check has another schema."""
     with pytest.raises(InputError):
