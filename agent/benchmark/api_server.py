@@ -10,7 +10,17 @@ from agent.benchmark.versions import Benchmark, up_to
 from agent.checks.arguments import ArgumentCheck
 from agent.checks.check import AllOf
 from agent.checks.datastore import EncryptionProviders
-from agent.guide.criteria import AtLeast, Boolean, Excludes, Includes, IncludesOneOf, NotGiven, Present, SubsetOf
+from agent.guide.criteria import (
+    AtLeast,
+    Boolean,
+    EachPresent,
+    Excludes,
+    Includes,
+    IncludesOneOf,
+    NotGiven,
+    Present,
+    SubsetOf,
+)
 from agent.guide.k3s_options import SECRETS_ENCRYPTION, newest, oldest
 from agent.k3s.go_values import suites_with_long_names
 from agent.model import ON_SERVERS, SERVERS, WITH_POD_SECURITY_POLICY, Applies, Component, Instruction, Remediation
@@ -334,7 +344,7 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
         id="apiserver-service-account-key-file",
         title="Service account tokens are verified with a separate key",
         numbers=numbered("1.2.25S 1.2.25A 1.2.24A 1.2.23A 1.2.22A 1.2.22A 1.2.22A 1.2.22A 1.2.22A 1.2.22A"),
-        check=_argument("service-account-key-file", Present()),
+        check=_argument("service-account-key-file", EachPresent()),
         why=(
             "Without it the API server verifies tokens with the key of its serving certificate, so that neither can be"
             " renewed without the other."

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 _EVENT_RATE_LIMIT = "EventRateLimit"
 
+_OTHER_OF_PAIR = {"etcd-certfile": "etcd-keyfile", "etcd-keyfile": "etcd-certfile"}
+"""The API server exits if it has only one of both (etcd, client/pkg/transport/listener.go)."""
+
 
 class ArgumentCheck(Check):
     """A component argument has an effective value that `criterion` accepts, from the operator or from K3s."""
@@ -142,6 +145,10 @@ def _searched(check: ArgumentCheck, node: AssessedNode) -> Iterator[Evidence]:
 def _of_etcd(check: ArgumentCheck, node: AssessedNode, evidence: tuple[Evidence, ...]) -> Answer:
     """Return the answer if the API server has no file for etcd, and K3s does not run etcd here."""
     address = k3s_arguments.datastore_address(node.facts)
+    if address is None or not k3s_arguments.is_etcd(address):
+        alone = _other_alone(check, node)
+        if alone is not None:
+            return alone
     if address is None:
         return no_etcd(node)
     if not k3s_arguments.is_etcd(address):
@@ -153,6 +160,22 @@ def _of_etcd(check: ArgumentCheck, node: AssessedNode, evidence: tuple[Evidence,
     )
     evidence = (Evidence(address.written, address.location), *evidence)
     return Answer(ControlStatus.FAIL, "not set", evidence, remediation=Remediation((step,), restart=Restart.K3S))
+
+
+def _other_alone(check: ArgumentCheck, node: AssessedNode) -> Answer | None:
+    """Return the answer if the certificate or the key for etcd is set without the other."""
+    other = node.arguments(check.component).get(_OTHER_OF_PAIR.get(check.name, ""))
+    if other is None or not other.value:
+        return None
+    given = other.given[-1]
+    return Answer(
+        ControlStatus.FAIL,
+        f"--{other.name} is set without --{check.name}, so K3s would not start",
+        (Evidence(given.written or f"--{other.name}={given.value}", given.location),),
+        remediation=Remediation((Instruction(f"remove `{other.name}`", given.location),), restart=Restart.K3S),
+        given_by=GivenBy.OPERATOR,
+        is_specific=True,
+    )
 
 
 def _dropped(check: ArgumentCheck, node: AssessedNode) -> Dropped | None:

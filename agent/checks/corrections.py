@@ -35,7 +35,8 @@ def corrected(required: ArgumentRequirement, argument: Argument, own: Given | No
     )
     restart = Restart.NOT_NEEDED if is_ranchers else Restart.K3S
     if own is not None and required.criterion.accepts(own.value) and not (keeps_list and better):
-        is_default_next = all(one.by is GivenBy.K3S for one in left[-1:])
+        stays = [one for one in argument.given if one not in wrong]
+        is_default_next = all(one.by is GivenBy.K3S for one in (*left[-1:], *stays))
         default = f" (K3s then sets {own.value})" if is_default_next else ""
         nested = [one for one in wrong if one.by is GivenBy.KUBELET_FILE and "." in one.field]
         others = [one for one in wrong if one not in nested]

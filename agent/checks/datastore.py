@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from agent.checks import k3s_arguments
+from agent.checks import corrections, k3s_arguments
 from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, determined, doubtful
-from agent.checks.argument_values import GivenBy
+from agent.checks.argument_values import ArgumentRequirement, GivenBy
 from agent.checks.check import DATA_DIR, Check
 from agent.checks.evidence import Cause, Missing, Unknown
+from agent.guide.criteria import Present
 from agent.guide.k3s_options import ENCRYPTED_FROM_NOW_ON
 from agent.k3s.encryption_configuration import IDENTITY
 from agent.model import Component, Instruction, Location, OwnCommand, Remediation, ShellCommand
@@ -17,12 +18,14 @@ from agent.node.datastore import Datastore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from agent.checks.argument_values import Given
+    from agent.checks.argument_values import Argument, Given
     from agent.checks.assessed_node import AssessedNode
     from agent.guide.criteria import Criterion
 
 _ENCRYPTION = "encryption-provider-config"
 """The API server's argument that names the file."""
+
+_NOT_ENCRYPTED = "Secrets are not encrypted"
 
 _WRITTEN_AGAIN = "restart K3s, which writes {path} again"
 _RESTORED = "restore {path} from a backup"
@@ -104,8 +107,10 @@ class EncryptionProviders(Check):
             return doubtful(doubt)
         argument = arguments.get(_ENCRYPTION)
         option = k3s_arguments.option_behind(Component.API_SERVER, _ENCRYPTION, node.facts)
-        if argument is None or not argument.value:
+        if argument is None:
             return _not_encrypted(option, node)
+        if not argument.value:
+            return _without_file(argument, option, node)
         given = argument.given[-1]
         named = Evidence(f"--{_ENCRYPTION}={argument.value}", given.location, given.source)
         if PurePosixPath(argument.value) != node.evidence.encryption.path:
@@ -189,7 +194,26 @@ def _not_encrypted(option: Given | None, node: AssessedNode) -> Answer:
     source = "" if first else f"K3s {node.facts.version}"
     evidence = [Evidence(observation, Location(first) if first else None, source)]
     evidence += [Evidence(option.written, option.location)] if option else []
-    return Answer(ControlStatus.FAIL, "Secrets are not encrypted", tuple(evidence))
+    return Answer(ControlStatus.FAIL, _NOT_ENCRYPTED, tuple(evidence))
+
+
+def _without_file(argument: Argument, option: Given | None, node: AssessedNode) -> Answer:
+    """Return the answer if the operator's argument is empty; `option` is K3s' own, which it overrides."""
+    own = k3s_arguments.default_of(Component.API_SERVER, _ENCRYPTION, node.facts)
+    given = argument.given[-1]
+    evidence = [Evidence(f"--{_ENCRYPTION}= names no file, so Secrets are stored unencrypted", given.location)]
+    evidence += [Evidence(option.written, option.location)] if option else []
+    if own is None:
+        return Answer(ControlStatus.FAIL, _NOT_ENCRYPTED, tuple(evidence))
+    required = ArgumentRequirement(Component.API_SERVER, _ENCRYPTION, Present())
+    return Answer(
+        ControlStatus.FAIL,
+        _NOT_ENCRYPTED,
+        tuple(evidence),
+        remediation=corrections.corrected(required, argument, own, node),
+        given_by=given.by,
+        is_specific=True,
+    )
 
 
 def _unknown(config: Unknown, repair: str) -> Answer:

@@ -197,6 +197,13 @@ class Present(Criterion):
         return "set"
 
 
+class EachPresent(Present):
+    """One or more values, none of which is empty."""
+
+    def accepts(self, value: str) -> bool:
+        return all(value.split(","))
+
+
 class NotGiven(Criterion):
     """No value: the argument must not be set."""
 

@@ -54,6 +54,7 @@ def bad_value(component: Component, criterion: Criterion) -> str:
         criteria.IncludesOneOf: "CertificateApproval",
         criteria.Excludes: _with_excluded(component, criterion),
         criteria.SubsetOf: "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_RSA_WITH_RC4_128_SHA",
+        criteria.EachPresent: "",
         criteria.Present: "",
         criteria.NotGiven: "/etc/tokens.csv",
         criteria.Loopback: "0.0.0.0",  # noqa: S104 - the bad value

@@ -24,6 +24,7 @@ from agent.guide.criteria import (
     AtLeast,
     Boolean,
     Duration,
+    EachPresent,
     Equals,
     Loopback,
     NotGiven,
@@ -394,6 +395,7 @@ def _arguments(benchmark: Benchmark, number: int) -> list[tuple[Component, str, 
 _FIXED_VALUES: dict[type[Criterion], Sequence[str]] = {
     Boolean: ("true", "false"),
     AbsolutePath: ("/etc/file", "-"),
+    EachPresent: ("/etc/file", ""),
     Present: ("/etc/file", ""),
     NotGiven: ("/etc/file",),
     Loopback: ("127.0.0.1", "0.0.0.0", "::1"),  # noqa: S104 - the value that fails

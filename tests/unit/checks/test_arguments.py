@@ -526,6 +526,14 @@ def test_a_plugin_that_is_enabled_and_disabled_fails(server: Node, plugin: str) 
     assert fix(verdict) == f"remove {plugin} from `disable-admission-plugins` at {CONFIG}:1; restart K3s"
 
 
+def test_an_empty_item_of_a_list_of_files_fails(server: Node) -> None:
+    """The API server reads each file, and exits at an empty name."""
+    server.config("kube-apiserver-arg:\n- service-account-key-file=/etc/key\n- service-account-key-file=\n")
+    verdict = server.verdict("apiserver-service-account-key-file")
+    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+    assert fix(verdict) == f"remove `service-account-key-file` at {CONFIG}:3; restart K3s"
+
+
 def test_a_plugin_without_its_configuration_fails(server: Node) -> None:
     """EventRateLimit has no default limits."""
     server.config(f"kube-apiserver-arg: [{PLUGINS}+=EventRateLimit, admission-control-config-file=/etc/a.yaml]\n")

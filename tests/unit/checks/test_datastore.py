@@ -163,6 +163,21 @@ def test_the_etcd_files_are_not_applicable_to_a_database(nodes: Nodes, scheme: s
         assert "w0rd" not in repr(verdict)
 
 
+@pytest.mark.parametrize("datastore", ["", "datastore-endpoint: mysql://x"])
+@pytest.mark.parametrize(("given", "missing"), [("certfile", "keyfile"), ("keyfile", "certfile")])
+def test_one_of_the_certificate_and_the_key_for_etcd_fails(
+    nodes: Nodes, given: str, missing: str, datastore: str
+) -> None:
+    """The API server exits, also if its datastore is no etcd."""
+    server = nodes(K3s(etcd=False))
+    server.config(f"kube-apiserver-arg: [etcd-{given}=/etc/file]\n{datastore}\n")
+    verdict = server.verdict("apiserver-etcd-client-certificate")
+    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+    assert verdict.found == f"--etcd-{given} is set without --etcd-{missing}, so K3s would not start"
+    assert seen(verdict)[0] == (f"--etcd-{given}=/etc/file", f"{CONFIG}:1")
+    assert fix(verdict) == f"remove `etcd-{given}` at {CONFIG}:1; restart K3s"
+
+
 def test_an_external_etcd_requires_its_files(nodes: Nodes) -> None:
     """K3s passes its options datastore-cafile, -certfile and -keyfile to the API server."""
     server = nodes(K3s(etcd=False))
@@ -217,6 +232,11 @@ def test_an_empty_encryption_configuration_fails(server: Node) -> None:
     server.config("secrets-encryption: true\nkube-apiserver-arg: ['encryption-provider-config=']\n")
     verdict = server.verdict("apiserver-encryption-providers")
     assert (verdict.status, verdict.found) == (ControlStatus.FAIL, "Secrets are not encrypted")
+    assert seen(verdict) == (
+        ("--encryption-provider-config= names no file, so Secrets are stored unencrypted", f"{CONFIG}:2"),
+        ("secrets-encryption: true", f"{CONFIG}:1"),
+    )
+    assert fix(verdict) == fix(server.verdict("secrets-encryption"))
 
 
 def test_encryption_by_the_drop_in_passes_with_owner_apply(nodes: Nodes) -> None:
