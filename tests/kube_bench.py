@@ -222,7 +222,7 @@ def _file(audit: Mapping[str, Any], node: Node) -> _Output:
     file = node.root / audit["file"].lstrip("/")
     text = file.read_text(encoding="utf-8") if file.exists() else ""
     if "grep" not in audit:
-        return _Output(text, "" if text or audit.get("if_there") else _NO_SUCH_FILE)
+        return _Output(text, "" if file.exists() or audit.get("if_there") else _NO_SUCH_FILE)
     lines = text.splitlines()
     if "after" in audit:
         starts = [number for number, line in enumerate(lines) if audit["after"] in line]
@@ -236,8 +236,8 @@ def _file(audit: Mapping[str, Any], node: Node) -> _Output:
 def _encryption(node: Node) -> _Output:
     """Return the second word of the providers in the file that the API server's last start names."""
     line = _log({"log": "kube-apiserver", "units": ["k3s"]}, node).text
-    named = re.search(r"--encryption-provider-config=(\S+)", line)
-    file = node.root / named[1].lstrip("/") if named else None
+    named = re.search(r".*encryption-provider-config[= ](\S*)", line)  # the last one, as in kube-bench's sed
+    file = node.root / named[1].lstrip("/") if named and named[1] else None
     found = re.search(r'providers":\[.*\]', file.read_text(encoding="utf-8")) if file and file.exists() else None
     providers = re.findall(r"[A-Za-z]+", found[0])[:2] if found else []
     return _Output(f"provider={providers[-1]}" if providers else "")

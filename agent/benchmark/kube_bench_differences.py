@@ -34,7 +34,10 @@ class Reason(Enum):
         " combines all."
     )
     FIRST_START = "It reads the first start in the journal, not the last."
-    SPELLING = "It compares text, so another spelling of the same value, such as 1 for true, does not pass."
+    SPELLING = (
+        "It compares text. Another spelling of the same value, such as 1 for true, does not pass, and an argument whose"
+        " name is written with underscores is not found."
+    )
     KUBELET_FILES = (
         "It does not read the kubelet's configuration files, neither the operator's nor K3s' own, which contains most"
         " settings since v1.32."
@@ -90,6 +93,10 @@ _ANY_PATH = "It accepts any path."
 _LOOPBACK = "It accepts only 127.0.0.1, not ::1."
 _WRITTEN_OUT = "It requires the argument, although the component's default is compliant."
 _ALL_BETA = "It ignores that AllBeta=false also disables the gate."
+_EMPTY_IS_TRUE = "It reads an empty value as true. The component rejects it and exits."
+_OCTAL = "It reads a number with a leading zero as decimal. The API server reads it as octal, so 030 is 24."
+_ON_AND_OFF = "It ignores disable-admission-plugins. The API server exits if a plugin is enabled and disabled."
+_LAST_COMMA = "It accepts a space after a comma, and a comma at the end. The component rejects both and exits."
 _CLOSING_QUOTE = "It reads the quote that ends K3s' log line as a part of the last argument's value"
 _LINE_START = "It expects the setting at the start of a line, where K3s does not write it."
 
@@ -231,9 +238,24 @@ _ROWS = (
         Reason.SPELLING,
         (
             *(name for name in _BOOLEAN_ARGUMENTS if name != "controller-manager-service-account-credentials"),
+            *_AUDIT_LOG_ARGUMENTS,
+            *_PRESENCE_ARGUMENTS,
+            "apiserver-namespace-lifecycle",
+            "apiserver-secure-port",
+            "apiserver-service-account-plugin",
+            "controller-manager-rotate-kubelet-server-certificate",
+            "kube-proxy-metrics-bind-address",
+            "kubelet-event-qps",
+            "kubelet-read-only-port",
+            "scheduler-bind-address",
+            "secrets-encryption",
+            "streaming-connection-idle-timeout",
             "tls-cipher-suites",
         ),
     ),
+    _Rows(Reason.SPELLING, ("apiserver-token-auth-file",), _CIS_1_24_TO_1_9),
+    _Rows(Reason.SPELLING, ("controller-manager-bind-address",), _READ_FROM_JOURNAL),
+    _Rows(Reason.SPELLING, ("kubelet-authorization-mode",), _CIS_1_23_TO_1_8),
     _Rows(Reason.KUBELET_FILES, _KUBELET_FILE_FIELDS),
     _Rows(Reason.KUBELET_FILES, ("kubelet-read-only-port",), _CIS_1_9),
     _Rows(
@@ -301,9 +323,9 @@ _ROWS = (
         Reason.CLUSTER,
         ("rbac-cluster-admin", "rbac-wildcards", "default-service-accounts", "service-account-token-mounts"),
     ),
-    _Rows(Reason.NO_EVIDENCE, (*_ETCD_AUTO_TLS, "apiserver-encryption-providers")),
+    _Rows(Reason.NO_EVIDENCE, (*_ETCD_AUTO_TLS, "apiserver-encryption-providers", "kube-proxy-metrics-bind-address")),
     _Rows(Reason.NO_EVIDENCE, ("etcd-data-permissions",), _CIS_1_24_TO_1_8),
-    _Rows(Reason.NO_EVIDENCE, _ETCD_CONFIGURATION, _CIS_1_23),
+    _Rows(Reason.NO_EVIDENCE, _ETCD_CONFIGURATION),
     _Rows(Reason.NO_EVIDENCE, ("apiserver-etcd-client-certificate",), _CIS_1_24_TO_1_9),
     _stricter(
         _WORD_NEVER_PRINTED,
@@ -319,6 +341,11 @@ _ROWS = (
         "Its audit keeps the start line only if it contains the word ServiceAccount, which K3s' own does not.",
         ("apiserver-service-account-plugin",),
         _CIS_1_24,
+    ),
+    _stricter(
+        "It finds the providers only if the file is on one line without spaces, as K3s writes it.",
+        ("apiserver-encryption-providers",),
+        _CIS_1_24_TO_1_9,
     ),
     _stricter(_WRITTEN_OUT, ("request-timeout",)),
     _stricter(_WRITTEN_OUT, ("streaming-connection-idle-timeout",), _CIS_1_23),
@@ -352,7 +379,14 @@ _ROWS = (
     _laxer(_ANY_VALUE, (*_FILE_ARGUMENTS, *_ETCD_FILE_ARGUMENTS)),
     _laxer(_ANY_VALUE, ("kubelet-client-ca", "kubelet-serving-certificate"), _CIS_1_23_TO_1_8),
     _laxer(
-        _ARGUMENT_OF_API_SERVER, ("kubelet-client-ca", "kubelet-anonymous-auth", "kubelet-authorization-mode"), _CIS_1_9
+        "It reads the API server's argument of that name, not the kubelet's, and passes every agent.",
+        ("kubelet-client-ca", "kubelet-anonymous-auth", "kubelet-authorization-mode"),
+        _CIS_1_9,
+    ),
+    _laxer(
+        "It looks for the start of the kubelet only in the log of k3s, so it passes every agent.",
+        ("kubelet-anonymous-auth",),
+        (Benchmark.CIS_1_7,),
     ),
     _laxer(
         "Its test has a file name instead of a path in a document, so it passes if kubelet.kubeconfig exists.",
@@ -366,6 +400,19 @@ _ROWS = (
     _laxer(
         "It does not check the plugin's limits, without which the API server exits.", ("apiserver-event-rate-limit",)
     ),
+    _laxer(
+        _EMPTY_IS_TRUE,
+        (
+            "service-account-lookup",
+            "protect-kernel-defaults",
+            "make-iptables-util-chains",
+            "kubelet-rotate-certificates",
+        ),
+    ),
+    _laxer(_OCTAL, _AUDIT_LOG_ARGUMENTS),
+    _laxer(_ON_AND_OFF, ("enable-admission-plugins", "apiserver-event-rate-limit", "apiserver-external-ips-denied")),
+    _laxer(_ON_AND_OFF, ("apiserver-always-pull-images",), _READ_FROM_JOURNAL),
+    _laxer(_LAST_COMMA, ("apiserver-cipher-suites", "tls-cipher-suites")),
     _laxer("It accepts any value, and 0 means no limit.", ("request-timeout",)),
     _laxer("It accepts any value, and 0 disables the collection.", ("terminated-pod-gc-threshold",)),
     _laxer("It accepts any value, and below 1 there is no limit.", ("kubelet-pod-max-pids",)),

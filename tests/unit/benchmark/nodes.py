@@ -15,6 +15,7 @@ from agent.assess.evidence import reader
 from agent.assess.verdict import verdict
 from agent.benchmark import catalogue
 from agent.benchmark.kube_bench_differences import Reason
+from agent.checks import k3s_arguments
 from agent.checks.argument_values import GivenBy
 from agent.checks.arguments import ArgumentCheck
 from agent.checks.assessed_node import AssessedNode
@@ -175,6 +176,8 @@ def usual(version: str) -> Iterator[Setup]:
     yield Setup("new, with SQLite", version, k3s=K3s(etcd=False, encrypts=False))
     yield Setup("hardened", version, hardened=True)
     yield Setup("agent", version, k3s=K3s(role="agent"))
+    opened = {"kubelet-arg": ["anonymous-auth=true", "authorization-mode=AlwaysAllow", "client-ca-file="]}
+    yield Setup("open agent", version, k3s=K3s(role="agent"), config=opened)
     yield Setup("with secrets encrypted", version, k3s=K3s(), config=encrypts)
     yield Setup("with encryption off", version, k3s=K3s(), config=encrypts, files={_ENCRYPTION_CONFIG: off})
     yield Setup(
@@ -183,6 +186,12 @@ def usual(version: str) -> Iterator[Setup]:
         config=_config([(Component.API_SERVER, "encryption-provider-config", "/etc/encryption.json")]),
         files={"etc/encryption.json": k3s_tree.ENCRYPTION},
     )
+    spaced = json.dumps(json.loads(k3s_tree.ENCRYPTION), indent=2)
+    yield Setup("with formatted encryption", version, k3s=K3s(), config=encrypts, files={_ENCRYPTION_CONFIG: spaced})
+    plugins = ["NodeRestriction", "EventRateLimit", "AlwaysPullImages", "DenyServiceExternalIPs"]
+    lists = [f"{verb}-admission-plugins={','.join(plugins)}" for verb in ("enable", "disable")]
+    yield Setup("with plugins on and off", version, config={"kube-apiserver-arg": lists})
+    yield Setup("with a kube-proxy file", version, config={"kube-proxy-arg": ["config=/etc/kube-proxy.yaml"]})
     yield Setup("without pods", version, gone=[k3s_tree.LEASE])
     yield Setup(
         "without kube-proxy",
@@ -217,6 +226,7 @@ def with_arguments(benchmark: Benchmark, version: str) -> Iterator[Setup]:
     """Yield nodes with several values for each argument that a control tests."""
     for number in range(_ROUNDS):
         yield Setup(f"arguments {number}", version, config=_config(_arguments(benchmark, number)))
+    yield Setup("with invalid values", version, config=_config(list(_invalid(benchmark))))
 
 
 def disguises(benchmark: Benchmark, version: str) -> Iterator[Disguise]:
@@ -229,6 +239,7 @@ def disguises(benchmark: Benchmark, version: str) -> Iterator[Disguise]:
         given = _arguments(benchmark, number)
         yield _repeated(given, _arguments(benchmark, 0), _arguments(benchmark, 1), version)
         yield _spelt_otherwise(given, version)
+        yield _with_underscores(given, version)
         yield _in_a_file(given, version)
     every = (*_CERTIFICATES, "etcd/server-ca")
     yield Disguise(
@@ -331,8 +342,14 @@ def _start(component: Component, at: AssessedNode) -> str:
     told = {GivenBy.K3S: own, GivenBy.OPERATOR: operators, GivenBy.DROPIN: operators, GivenBy.KUBELET_FILE: ()}
     words = {name: ["other"] for name in _OTHER_ARGUMENTS[component].split()}
     for name, argument in at.arguments(component).found.items():
-        values = [one.value for one in (*argument.overridden, *argument.given) if name in told[one.by]]
-        words.update({name: values} if values else {})
+        spelled: dict[str, list[str]] = {}
+        for one in (*argument.overridden, *argument.given):
+            if name in told[one.by]:
+                spelled.setdefault(one.field if one.written.startswith("--") else name, []).append(one.value)
+        default = k3s_arguments.default_of(component, name, at.facts)
+        if spelled and name in own and default:
+            spelled.setdefault(name, [default.value])  # K3s replaces its argument only if the name is spelled alike
+        words.update(spelled)
     line = " ".join(f"--{name}={value}" for name in sorted(words) for value in words[name])
     moment = "2026-11-25T06:00:00Z"
     return f'Nov 25 06:00:00 node-1 k3s[1]: time="{moment}" level=info msg="Running {component} {line}"'
@@ -368,6 +385,9 @@ def _with_etcd_settings(version: str) -> Iterator[Setup]:
             section = f"{side}-transport-security:\n"
             added = text.replace(section, f"{section}  auto-tls: {value}\n")
             yield Setup(f"etcd, {side} auto-tls {value}", version, files={_ETCD_CONFIG: added})
+    quoted = text.replace("client-cert-auth: true", 'client-cert-auth: "true"')
+    yield Setup("etcd, texts as values", version, files={_ETCD_CONFIG: quoted})
+    yield Setup("etcd, empty", version, files={_ETCD_CONFIG: ""})
     yield Setup("etcd, cut off", version, files={_ETCD_CONFIG: text[:40]})
     yield Setup("etcd, not YAML", version, files={_ETCD_CONFIG: f"{text}]\n"})
 
@@ -390,6 +410,18 @@ def _arguments(benchmark: Benchmark, number: int) -> list[tuple[Component, str, 
         (component, name, values[(number + (component is Component.KUBELET)) % len(values)])
         for (component, name), values in found.items()
     ]
+
+
+def _invalid(benchmark: Benchmark) -> Iterator[tuple[Component, str, str]]:
+    """Yield values that a component rejects, or reads in another way than a person does."""
+    for control in catalogue.of(benchmark):
+        for check in checks(control.check_of(benchmark)):
+            if isinstance(check, ArgumentCheck) and isinstance(check.criterion, Boolean):
+                yield check.component, check.name, ""
+            elif isinstance(check, ArgumentCheck) and isinstance(check.criterion, AtLeast):
+                yield check.component, check.name, f"0{check.criterion.least}"
+            elif isinstance(check, ArgumentCheck) and check.name == "tls-cipher-suites":
+                yield check.component, check.name, f"{_STRONG},"
 
 
 _FIXED_VALUES: dict[type[Criterion], Sequence[str]] = {
@@ -440,6 +472,16 @@ def _spelt_otherwise(given: Arguments, version: str) -> Disguise:
     name = "arguments spelt otherwise"
     return Disguise(
         Reason.SPELLING, Setup(name, version, config=_config(others)), Setup(name, version, config=_config(chosen))
+    )
+
+
+def _with_underscores(given: Arguments, version: str) -> Disguise:
+    """Return arguments that the component reads after K3s' own of the same name, which K3s does not replace."""
+    others = [(component, name.replace("-", "_"), value) for component, name, value in given]
+    like = [(component, f"{name}+" if name in COMBINED[component] else name, value) for component, name, value in given]
+    name = "names with underscores"
+    return Disguise(
+        Reason.SPELLING, Setup(name, version, config=_config(others)), Setup(name, version, config=_config(like))
     )
 
 
