@@ -32,7 +32,7 @@ from agent.cli.shared_options import (
     open_host,
 )
 from agent.cli.streams import columns, print_text, progress
-from agent.errors import ExitCode, UsageError
+from agent.errors import SUCCESS, ExitCode, UsageError
 from agent.present import Format
 from agent.present.assessments import AssessmentFormat
 from agent.value import replace
@@ -298,7 +298,7 @@ def notify() -> None:
     print_text(f"{deliver_input()}\n")
 
 
-@command(Epilog("systemctl start k3s-harden.service", CHANGES, success="K3s may start"), hidden=True)
+@command(Epilog("systemctl start k3s-harden.service", CHANGES, success=SUCCESS["gate"]), hidden=True)
 def gate(
     *,
     service: Annotated[
@@ -328,7 +328,7 @@ def gate(
     ReportOptions(output_format, verbose, quiet).finish(report, partial(options.caller, root))
 
 
-@command(Epilog("sudo k3s-harden release --once", CHANGES, success="the next start passes"))
+@command(Epilog("sudo k3s-harden release --once", CHANGES, success=SUCCESS["release"]))
 def release(
     *,
     once: Annotated[bool, Option("--once", help="Confirm: one start, without its gate.")] = False,
@@ -351,7 +351,7 @@ def release(
     ReportOptions(output_format, verbose, quiet).finish(report, partial(HostOptions().caller, "/"))
 
 
-@command(Epilog("sudo k3s-harden revert", CHANGES, success="every change was undone"))
+@command(Epilog("sudo k3s-harden revert", CHANGES, success=SUCCESS["revert"]))
 def revert(
     *,
     last: Annotated[bool, Option("--last", help="Undo only the newest run.")] = False,
@@ -436,7 +436,7 @@ def explain(
     Epilog(
         "sudo k3s-harden service-accounts --wait 300",
         (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE, ExitCode.PARTIAL),
-        success="no namespace hands out default tokens",
+        success=SUCCESS["service-accounts"],
     ),
 )
 def service_accounts(
@@ -464,7 +464,7 @@ def service_accounts(
     ReportOptions(output_format, verbose, quiet).finish(report, partial(HostOptions().caller, "/"))
 
 
-@command(Epilog("sudo k3s-harden install", CHANGES, success="everything is installed"))
+@command(Epilog("sudo k3s-harden install", CHANGES, success=SUCCESS["install"]))
 def install(
     *,
     unit: Services = None,
@@ -492,7 +492,7 @@ def install(
     ReportOptions(output_format, verbose, quiet).finish(verb(host, wanted), caller)
 
 
-@command(Epilog("sudo k3s-harden uninstall", CHANGES, success="everything is removed"))
+@command(Epilog("sudo k3s-harden uninstall", CHANGES, success=SUCCESS["uninstall"]))
 def uninstall(
     *,
     program: Program = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agent.errors import SUCCESS
 from agent.k3s.redaction import redacted_all
 from agent.present import remediation
 from agent.present.next_steps import as_object as as_step
@@ -25,7 +26,7 @@ def as_json(report: Report) -> str:
         "version": __version__,
         "verb": report.verb,
         "exit_code": int(report.exit_code),
-        "meaning": report.exit_code.meaning,
+        "meaning": report.exit_code.meaning if report.exit_code else SUCCESS.get(report.verb, report.exit_code.meaning),
         "facts": [fact._asdict() for fact in report.facts],
         "items": list(map(item_object, report.items)),
         "findings": list(map(finding_object, report.findings)),
