@@ -53,24 +53,29 @@ def problems(
         return
     context = context or Context()
     parsed: dict[str, Argument] = dict(context.fields)
-    found = []
+    rejected = []
     for name, values in given.items():
         one = _parse(component, name, values, minor)
         if isinstance(one, Problem):
-            found.append(one)
+            rejected.append(one)
         else:
             parsed[name] = one
     settings = [*context.gates, *_gate_settings(component, parsed)]
     arguments = Arguments(component, minor, parsed, gates.values(settings), context.own)
-    yield from found
+    yield from rejected
     if component is Component.KUBE_PROXY and parsed.get("config"):
         # kube-proxy parses its arguments, and ignores most of their values if it has a configuration file.
         yield from _beside_file(Arguments(component, minor, parsed, {}, context.own))
         return
-    for gate in gates.problems(settings, minor):
+    yield from _of_gates(arguments, settings)
+    yield from _after_parsing(arguments)
+
+
+def _of_gates(arguments: Arguments, settings: Sequence[Setting]) -> Iterator[Problem]:
+    for gate in gates.problems(settings, arguments.minor):
         yield Problem(
             Cause.FEATURE_GATE,
-            component,
+            arguments.component,
             FEATURE_GATES,
             f"rejects its feature gates: {gate.problem}",
             gate.expected,
@@ -79,12 +84,11 @@ def problems(
             _GATES,
             gate.meant,
         )
-    all_gates = parsed.get(FEATURE_GATES)
-    if all_gates and component not in _WITHOUT_PREFIX and gates.mixes_prefixes(one.text for one in all_gates.given):
+    given = arguments.by_name[FEATURE_GATES].given if FEATURE_GATES in arguments.by_name else ()
+    if arguments.component not in _WITHOUT_PREFIX and gates.mixes_prefixes(one.text for one in given):
         message = "rejects feature gates with and without the prefix kube:"
         problem = arguments.problem(FEATURE_GATES, message, "one way for all gates", _REGISTRY)
         yield replace(problem, cause=Cause.FEATURE_GATE)
-    yield from _after_parsing(arguments)
 
 
 def _after_parsing(arguments: Arguments) -> Iterator[Problem]:
@@ -118,32 +122,9 @@ def _beside_file(arguments: Arguments) -> Iterator[Problem]:
 
 
 def _parse(component: Component, name: str, values: Sequence[ConfigValue], minor: int) -> Argument | Problem:
-    last = values[-1]
-    if not name or name.startswith(("-", "=")):
-        return Problem(
-            Cause.UNKNOWN_ARGUMENT,
-            component,
-            name,
-            "rejects an argument without a name",
-            "name=value",
-            last.text,
-            last.location,
-            _PFLAG,
-        )
     kind = tables.kind_of(component, name, minor)
-    if kind is None:
-        meant = _meant(component, name, minor)
-        return Problem(
-            Cause.UNKNOWN_ARGUMENT,
-            component,
-            name,
-            f"{_absent(component, name, minor)}",
-            meant or f"an argument of {component.value} 1.{minor}",
-            f"{name}={last.text}",
-            last.location,
-            "the program's own --help",
-            meant,
-        )
+    if kind is None or not name or name.startswith(("-", "=")):
+        return _unknown(component, name, values[-1], minor)
     parser = PARSERS.get(kind, str)
     parsed: list[Parsed] = []
     for value in values:
@@ -161,6 +142,18 @@ def _parse(component: Component, name: str, values: Sequence[ConfigValue], minor
                 _PFLAG,
             )
     return Argument(kind, combined(kind, parsed), values)
+
+
+def _unknown(component: Component, name: str, last: ConfigValue, minor: int) -> Problem:
+    cause = Cause.UNKNOWN_ARGUMENT
+    if not name or name.startswith(("-", "=")):
+        message = "rejects an argument without a name"
+        return Problem(cause, component, name, message, "name=value", last.text, last.location, _PFLAG)
+    meant = _meant(component, name, minor)
+    expected = meant or f"an argument of {component.value} 1.{minor}"
+    message, written = _absent(component, name, minor), f"{name}={last.text}"
+    source = "the program's own --help"
+    return Problem(cause, component, name, message, expected, written, last.location, source, meant)
 
 
 def _absent(component: Component, name: str, minor: int) -> str:
