@@ -16,7 +16,7 @@ from agent.findings import (  # noqa: F401 - each module declares its kinds
     secure_defaults,
     settings,
 )
-from agent.findings.after_run import after_release, after_revert, after_uninstall
+from agent.findings.after_run import after_release, after_revert, after_uninstall, without_runs
 from agent.findings.registry import KINDS
 from agent.report import Level
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from agent.report import Finding
     from agent.situation import Situation
 
-__all__ = ["KINDS", "after_release", "after_revert", "after_uninstall", "collect"]
+__all__ = ["KINDS", "after_release", "after_revert", "after_uninstall", "collect", "without_runs"]
 
 _ORDER = (Level.ERROR, Level.WARNING, Level.NOTE)
 

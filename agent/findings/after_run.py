@@ -47,6 +47,24 @@ GATE_REMAINS = declared(
     prevents_start=no("K3s starts after the gate has hardened the host."),
 )
 
+NOT_RECORDED = declared(
+    "hardening-not-recorded",
+    Level.WARNING,
+    """revert has nothing to undo, because the journal has no run, but K3s' drop-in of k3s-harden exists.
+
+    The journal was deleted, or another program copied the drop-in to this host. The hardening stays.
+    """,
+    blocks_gate=no("The host stays hardened."),
+    prevents_start=no("revert changed nothing."),
+)
+
+
+def without_runs(dropin: PurePosixPath) -> Finding:
+    """Return the finding about a drop-in of K3s that no run of the journal has written."""
+    message = "nothing was undone: the journal has no run, and the hardening stays"
+    remediation = instruction("restore /var/lib/k3s-harden/journal from a backup, or remove the hardening by hand")
+    return NOT_RECORDED.case(Trouble(message, location=Location(dropin), remediation=remediation))
+
 
 def after_release(services: Iterable[str]) -> tuple[Finding, ...]:
     """Return the findings about services that are being started."""

@@ -55,6 +55,8 @@ class _K3s(NamedTuple):
     """What the next steps need."""
     settings: PurePosixPath | None
     """The settings file of the site, if there is one."""
+    dropin: PurePosixPath
+    """The path of our drop-in."""
 
 
 class _Undo(NamedTuple):
@@ -93,6 +95,8 @@ def revert(host: Host, *, last: bool, force: bool) -> Report:
         lost_manifest=any(name.endswith(f"/{POLICY_FILE}") and isinstance(before[name], Absent) for name in undone),
         settings=k3s.settings,
     )
+    if not runs and host.tree.exists(k3s.dropin):
+        found = (*found, findings.without_runs(k3s.dropin))
     evidence = (Fact("runs", f"{len(runs) or 'no'} run{'' if len(runs) == 1 else 's'} to undo", "the journal"),)
     report = Report(verb="revert", writes=True, facts=evidence, items=items, findings=found)
     return replace(report, next_steps=next_steps.after_revert(report, k3s.state, last=last))
@@ -117,7 +121,7 @@ def _read_k3s(host: Host) -> _K3s:
         container=container_manager(host)[0],
     )
     settings = DEFAULT_SETTINGS if host.tree.exists(DEFAULT_SETTINGS) else None
-    return _K3s(data_dir, encrypts, state, settings)
+    return _K3s(data_dir, encrypts, state, settings, PurePosixPath(f"{k3s.path}.d", DROPIN_NAME))
 
 
 def _undo(full: Plan, before: Mapping[str, State], observed: Mapping[str, Observed], k3s: _K3s) -> _Undo:

@@ -2115,6 +2115,7 @@ ELSEWHERE = {
     "read-only-etc": "test_a_read_only_etc_is_reported_if_files_are_missing",
     "restart-needed": "test_a_restart_is_needed_if_a_file_changed_after_k3s_started",
     "objects-remain": "test_a_revert_on_a_server_reports_remaining_objects",
+    "hardening-not-recorded": "test_a_revert_without_the_journal_reports_the_remaining_hardening",
     "gate-remains": "test_a_revert_reports_the_installed_gate",
 }
 NOT_IN_A_TREE = {
@@ -2417,6 +2418,19 @@ def test_a_revert_on_a_server_reports_remaining_objects(version: str, hardened: 
         "k3s-harden render policy --k3s-version $(k3s --version | awk 'NR == 1 {print $3}')"
         " --config /etc/k3s-harden/config.yaml | sudo k3s kubectl delete --ignore-not-found -f -"
     )
+
+
+def test_a_revert_without_the_journal_reports_the_remaining_hardening(hardened: Hardened) -> None:
+    """Otherwise the result reads as if the host had never been hardened."""
+    host = hardened()
+    for record in host[f"{STATE}/journal"].iterdir():
+        record.unlink()
+    seen = host.seen("revert")
+    assert (seen.code, seen.items) == (0, {})
+    found = seen.only("hardening-not-recorded")
+    assert (found.level, found.location) == ("warning", DROPIN)
+    host[DROPIN].unlink()
+    assert host.seen("revert").of("hardening-not-recorded") == ()
 
 
 def test_a_revert_on_an_agent_reports_no_objects(hardened: Hardened) -> None:
