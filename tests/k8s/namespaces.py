@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.k8s import cgroups
+from tests.process_root import ProcessRoot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,7 +99,7 @@ timeout "$lifetime" cat >/dev/null || :
 """
 
 
-class Namespaces:
+class Namespaces(ProcessRoot):
     """A node as a context manager. `number` is the id of its first process."""
 
     def __init__(self, place: Path, *, real_kernel: bool = False, lifetime: int = LIFETIME) -> None:
@@ -142,21 +143,6 @@ class Namespaces:
         self._guardian.communicate(timeout=60)
         if self._real_kernel is not None:
             self._real_kernel.__exit__()
-
-    def path(self, inside: str | Path) -> Path:
-        """Return the path of a file of the node for this process."""
-        return Path(f"/proc/{self.number}/root{inside}")
-
-    def write(self, inside: str | Path, content: str | bytes, mode: int = 0o644) -> Path:
-        """Write a file; create missing directories with common modes."""
-        path = self.path(inside)
-        for parent in reversed(path.parents):
-            if not parent.exists():
-                parent.mkdir()
-                parent.chmod(0o755)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        path.chmod(mode)
-        return path
 
     def set_kernel(self, values: Mapping[str, str]) -> None:
         """Set kernel values of the node."""

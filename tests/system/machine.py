@@ -16,6 +16,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from tests.process_root import ProcessRoot
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -91,7 +93,7 @@ class Entry(NamedTuple):
     content: bytes
 
 
-class Machine:
+class Machine(ProcessRoot):
     """A machine as a context manager. `number` is the id of its first process."""
 
     def __init__(self, place: Path) -> None:
@@ -125,22 +127,6 @@ class Machine:
         self._first.communicate(timeout=20)
         os.close(self._turn)
         assert live_values() == self._before, "the kernel values of this machine were not restored"
-
-    def path(self, inside: str | Path) -> Path:
-        """Return the path of a file of the machine for this process."""
-        return Path(f"/proc/{self.number}/root{inside}")
-
-    def write(self, inside: str, content: str | bytes, mode: int = 0o644, uid: int = 0) -> Path:
-        """Write a file; create missing directories with common modes."""
-        path = self.path(inside)
-        for parent in reversed(path.parents):
-            if not parent.exists():
-                parent.mkdir()
-                parent.chmod(0o755)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        path.chmod(mode)
-        os.chown(path, uid, uid)
-        return path
 
     def entry(self, inside: str | Path) -> Entry | None:
         """Return the entry of a path, or None."""
