@@ -178,24 +178,37 @@ def _own(facts: HostFacts) -> frozenset[str]:
     )
 
 
-def _cut_at_commas(facts: HostFacts, problem: Problem) -> str:
+def _cut_at_commas(situation: Situation, problem: Problem) -> str:
     """Return the text in a list in brackets of which an unknown argument is a part, because it has no quotes.
 
     YAML reads `[a=x,y]` as the items `a=x` and `y`. The result is empty for any other problem.
     """
-    if problem.cause is not Cause.UNKNOWN_ARGUMENT or problem.location.path in facts.command_line_files:
+    if problem.cause is not Cause.UNKNOWN_ARGUMENT or problem.location.path in situation.facts.command_line_files:
         return ""
-    items = facts.operator_config.items(problem.component.config_key)
-    whole: list[str] = []
-    for item in items:
-        if item.location != problem.location or "=" in item.text:
-            if problem.argument in whole[1:]:
-                break
-            whole = []
-        if item.location == problem.location:
-            whole.append(item.text)
-    is_part = problem.argument in whole[1:] and "=" in whole[0] and "," not in whole[0] and HIDDEN not in whole[0]
-    return ",".join(whole) if is_part else ""
+    return _parts(_Same(situation), problem.component).get((problem.location, problem.argument), "")
+
+
+@lru_cache(maxsize=len(Component))
+def _parts(key: _Same, component: Component) -> dict[tuple[Location, str], str]:
+    """Return the text of each item without `=` and the items before it on its line, by location and item."""
+    lines: dict[Location, list[list[str]]] = {}
+    for item in key.situation.facts.operator_config.items(component.config_key):
+        groups = lines.setdefault(item.location, [])
+        if not groups or "=" in item.text:
+            groups.append([])
+        groups[-1].append(item.text)
+    found: dict[tuple[Location, str], str] = {}
+    for location, groups in lines.items():
+        for first, *others in groups:
+            whole = ",".join((first, *others))
+            if "=" in first and "," not in first and HIDDEN not in first and len(whole) <= _LONGEST_LIST:
+                for part in others:
+                    found.setdefault((location, part), whole)
+    return found
+
+
+_LONGEST_LIST = 1000
+"""Characters of a list that is printed for each of its items."""
 
 
 def _trouble(situation: Situation, problem: Problem) -> Trouble:
@@ -203,7 +216,7 @@ def _trouble(situation: Situation, problem: Problem) -> Trouble:
     verb = "remove" if problem.cause is Cause.UNKNOWN_ARGUMENT else "correct"
     name = problem.found if is_gate else problem.argument or "the empty item"
     step = f"write `{problem.meant}` instead of `{name}`" if problem.meant else f"{verb} `{name}`"
-    whole = _cut_at_commas(situation.facts, problem)
+    whole = _cut_at_commas(situation, problem)
     if whole:
         step = f"write `'{whole}'` instead of `{whole}`"
     reason = ": a comma without quotes ends an item of the list" if whole else ""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from agent.desired.dropin_options import NamedPath
     from agent.k3s.config import MergedConfig
+    from agent.k3s.spelling import Spelling
     from agent.model import Remediation
     from agent.node.facts import HostFacts
     from agent.situation import Situation
@@ -310,15 +311,18 @@ def k3s_option_refused(situation: Situation) -> Iterator[Trouble]:
     """
     facts = situation.facts
     is_agent = facts.role is Role.AGENT
+    options: Spelling | None = None
     for key, location in facts.operator_config.locations().items():
         is_fatal = key in FATAL_KEYS and facts.version.minor == FATAL_IN
         if is_fatal or (is_agent and _is_unknown(key, facts) and key not in SERVER_ONLY_KEYS - REMOVED_KEYS):
+            options = options or _options(facts)
+            meant = _meant(key, options)
             yield Trouble(
                 f"K3s does not start: `{shown(key)}` is not an option of k3s {facts.role} {facts.version}",
-                expected=_meant(key, facts),
+                expected=meant,
                 found=shown(key),
                 location=location,
-                remediation=_correction(key, facts, location, f"remove `{shown(key)}`"),
+                remediation=_correction(key, meant, location, f"remove `{shown(key)}`"),
             )
 
 
@@ -358,30 +362,34 @@ def k3s_option_ignored(situation: Situation) -> Iterator[Trouble]:
     """k3s server has no such option in this version, and ignores it with a warning in its log."""
     facts = situation.facts
     if facts.role is Role.SERVER:
+        options: Spelling | None = None
         for key, location in facts.operator_config.locations().items():
             if _is_unknown(key, facts) and location.path in facts.configuration.files:
+                options = options or _options(facts)
+                meant = _meant(key, options)
                 yield Trouble(
                     f"K3s ignores `{shown(key)}`, which is not an option of k3s server {facts.version}",
-                    expected=_meant(key, facts),
+                    expected=meant,
                     found=shown(key),
                     location=location,
-                    remediation=_correction(key, facts, location, f"correct or remove `{shown(key)}`"),
+                    remediation=_correction(key, meant, location, f"correct or remove `{shown(key)}`"),
                 )
 
 
-def _correction(key: str, facts: HostFacts, location: Location, otherwise: str) -> Remediation:
-    meant = _meant(key, facts)
+def _correction(key: str, meant: str, location: Location, otherwise: str) -> Remediation:
     return edit_of_k3s_config(f"write `{meant}` instead of `{shown(key)}`" if meant else otherwise, location)
 
 
-def _meant(key: str, facts: HostFacts) -> str:
-    """Return the option that was meant by a misspelt one. A removed option is not misspelt."""
-    if key in REMOVED_KEYS:
-        return ""
-    from agent.k3s.spelling import similar  # few hosts have an unknown option
+def _options(facts: HostFacts) -> Spelling:
+    """Return the options that this role has."""
+    from agent.k3s.spelling import Spelling  # few hosts have an unknown option
 
-    known = {*AGENT_KEYS, *(SERVER_ONLY_KEYS if facts.role is Role.SERVER else ())} - REMOVED_KEYS
-    return similar(key, sorted(known))
+    return Spelling(sorted({*AGENT_KEYS, *(SERVER_ONLY_KEYS if facts.role is Role.SERVER else ())} - REMOVED_KEYS))
+
+
+def _meant(key: str, options: Spelling) -> str:
+    """Return the option that was meant by a misspelt one. A removed option is not misspelt."""
+    return "" if key in REMOVED_KEYS else options.meant(key)
 
 
 def _is_unknown(key: str, facts: HostFacts) -> bool:

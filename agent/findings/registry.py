@@ -6,6 +6,7 @@ host can show is declared without a function, and a verb reports it.
 
 from __future__ import annotations
 
+from agent.k3s.redaction import redacted
 from agent.model import NO_REMEDIATION, FixOwner, Instruction, Location, OwnCommand, Remediation, Restart, ShellCommand
 from agent.plan.plan import WITH_VERSION
 from agent.report import Finding, Level
@@ -148,8 +149,20 @@ class FindingKind(NamedTuple):
     """None if a verb reports the kind."""
 
     def case(self, trouble: Trouble) -> Finding:
-        """Return a case of this kind for the report."""
-        return Finding(self.id, self.level, self.blocks_gate.holds, self.prevents_start.holds, *trouble)
+        """Return a case of this kind for the report. Texts are cut: each item of a long list can be a case."""
+        cut = trouble._replace(
+            message=_cut(trouble.message), expected=_cut(trouble.expected), found=_cut(trouble.found)
+        )
+        return Finding(self.id, self.level, self.blocks_gate.holds, self.prevents_start.holds, *cut)
+
+
+_LONGEST_TEXT = 2000
+"""Characters, more than any list that a person writes."""
+
+
+def _cut(text: str) -> str:
+    # First redacted, beyond the cut: a part of a secret may not be recognized.
+    return text if len(text) <= _LONGEST_TEXT else f"{redacted(text[: 2 * _LONGEST_TEXT])[:_LONGEST_TEXT]}…"
 
 
 KINDS: dict[str, FindingKind] = {}

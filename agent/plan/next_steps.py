@@ -357,11 +357,11 @@ def _in_order(
     `shows_first`, diff comes before the first apply.
     """
     restart = k3s.restart()
-    given: list[Step] = [restart.step]
+    given: set[Step] = {restart.step}
     for urgency in Urgency:
         inside = [need for need in needs if need.urgency is urgency]
         edits = {one.step: one for need in inside for one in _edits(need) if one.step not in given}
-        given += edits
+        given |= edits.keys()
         yield from edits.values()
         applying = [need.remediation.steps for need in inside if any(map(_is_apply, need.remediation.steps))]
         if not applying and not (again and urgency is Urgency.BLOCKS_GATE):
@@ -375,11 +375,11 @@ def _in_order(
             # What the command replaces is moved away before.
             kept = [need for need in needs if need.remediation.alternative == Remediation((_FORCED,))]
             moved = {one.step: one for need in kept for one in _edits(need) if one.step not in given}
-            given += moved
+            given |= moved.keys()
             yield from moved.values()
         if shows_first and OwnCommand(_DIFF) not in given:
             yield NextStep(OwnCommand(_DIFF), _PURPOSES[_DIFF])
-        given += [OwnCommand(_DIFF), command, OwnCommand(_APPLY)]
+        given |= {OwnCommand(_DIFF), command, OwnCommand(_APPLY)}
         yield NextStep(command, _purpose(command, fixes))
     yield from _restart(needs, k3s)
 

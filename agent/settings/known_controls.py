@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agent import package_data
+from agent.k3s.spelling import Spelling
 from agent.settings.loading import SettingsError
 
 TYPE_CHECKING = False
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 NAMES = ("settings", "control_names.txt")
 """The generated file of this package with an ID per line, followed by its numbers, such as cis-1.9/1.2.9."""
 
+_CUTOFF = 0.6
+"""Lower than that for options: the numbers of controls are short."""
+
 
 def require_known(waivers: Iterable[SiteWaiver]) -> None:
     """Raise SettingsError for the waivers of a file whose control does not exist.
@@ -23,10 +27,12 @@ def require_known(waivers: Iterable[SiteWaiver]) -> None:
     """
     unknown: dict[PurePosixPath, list[tuple[int, str]]] = {}
     known: frozenset[str] | None = None
+    spelling: Spelling | None = None
     for waiver in waivers:
         known = _known() if known is None else known
         if waiver.control not in known:
-            problem = f"`waivers`: unknown control `{waiver.control}`; {_suggestion(waiver.control, known)}"
+            spelling = spelling or Spelling(sorted(known), _CUTOFF)
+            problem = f"`waivers`: unknown control `{waiver.control}`; {_suggestion(waiver.control, spelling)}"
             unknown.setdefault(waiver.location.path, []).append((waiver.location.line, problem))
     for path, errors in unknown.items():
         raise SettingsError(path, errors)
@@ -37,8 +43,6 @@ def _known() -> frozenset[str]:
     return frozenset((*names, *(name.rpartition("/")[2] for name in names)))
 
 
-def _suggestion(text: str, known: frozenset[str]) -> str:
-    from difflib import get_close_matches
-
-    close = get_close_matches(text, sorted(known), n=1)
-    return f"did you mean `{close[0]}`?" if close else "`k3s-harden explain` lists all controls"
+def _suggestion(text: str, spelling: Spelling) -> str:
+    meant = spelling.meant(text)
+    return f"did you mean `{meant}`?" if meant else "`k3s-harden explain` lists all controls"

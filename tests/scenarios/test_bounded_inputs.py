@@ -106,6 +106,21 @@ INPUTS = (
 )
 
 
+_LINES = 20_000
+CONFIGURATIONS = {
+    "unknown options": ("", "write-kubeconfig-mode{}: x\n", ""),
+    "unknown arguments": ("kube-apiserver-arg:\n", "  - enable-admission-plugin{}=x\n", ""),
+    "parts of a list without quotes": ("kube-apiserver-arg: [admission-control-config-file=a", ", x{}", "]\n"),
+    "names with underscores": ("kube-apiserver-arg:\n", "  - enable_admission_plugins=x{}\n", ""),
+    "repeated arguments": ("kube-apiserver-arg:\n", "  - enable-admission-plugins=x{}\n", ""),
+    "unknown plugins": ("kube-apiserver-arg:\n  - enable-admission-plugins=x", ",x{}", "\n"),
+    "unknown cipher suites": ("kube-apiserver-arg:\n  - tls-cipher-suites=x", ",TLS_ECDHE_{}", "\n"),
+    "labels of the node": ("node-label:\n", "  - kubernetes.io/x{}=y\n", ""),
+    "unknown feature gates": ("kubelet-arg:\n  - feature-gates=x=true", ",GracefulNodeShutdown{}=true", "\n"),
+}
+"""Configurations of K3s with many mistakes of one kind: their beginning, the repeated part, and their end."""
+
+
 @pytest.fixture
 def root() -> Iterator[Path]:
     """Return a host tree with a service of K3s."""
@@ -144,4 +159,14 @@ def test_the_gate_ends_with_10000_files_in_a_directory(root: Path, pattern: str)
     (root / pattern).parent.mkdir(parents=True, exist_ok=True)
     for number in range(10_000):
         (root / pattern.format(number)).write_text("a: b\n")
+    run_gate(root)
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_the_gate_ends_for_a_configuration_with_20000_mistakes(root: Path, name: str) -> None:
+    """Each of them is a finding; the cost of a finding does not depend on the number of the others."""
+    first, part, last = CONFIGURATIONS[name]
+    path = root / FILES["K3s configuration"]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(first + "".join(part.format(number) for number in range(_LINES)) + last)
     run_gate(root)

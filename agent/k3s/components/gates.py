@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from agent.k3s.components import tables
 from agent.k3s.go_values import FALSE, TRUE
-from agent.k3s.spelling import similar
+from agent.k3s.spelling import Spelling
 from agent.value import Value
 
 TYPE_CHECKING = False
@@ -73,12 +73,13 @@ def problems(found: Iterable[Setting], minor: int) -> Iterator[GateProblem]:
     if not last:
         return
     reported = False
+    known = Spelling(one for one in tables.names_of_gates() if tables.gate(one, minor))
     for one in last.values():
         problem = _problem(one, minor)
         if problem:
             reported = True
             message, expected = problem
-            meant = _meant(one, minor)
+            meant = _meant(one, known)
             yield GateProblem(one.name, message, meant or expected, one, meant)
     if not reported:
         yield from _unmet(last, minor)
@@ -100,11 +101,11 @@ def _problem(setting: Setting, minor: int) -> tuple[str, str] | None:
     return None
 
 
-def _meant(setting: Setting, minor: int) -> str:
+def _meant(setting: Setting, known: Spelling) -> str:
     """Return the setting of the gate that was meant by a misspelt one. A gate of another version is not misspelt."""
     if not setting.name or setting.name in _ALL or tables.minors_of_gate(setting.name):
         return ""
-    meant = similar(setting.name, (one for one in tables.names_of_gates() if tables.gate(one, minor)))
+    meant = known.meant(setting.name)
     return setting.written.replace(setting.name, meant, 1) if meant else ""
 
 

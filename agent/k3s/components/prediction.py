@@ -11,7 +11,7 @@ from types import MappingProxyType
 from agent.k3s.components import gates, tables
 from agent.k3s.components.problem import Argument, Arguments, Cause, Problem
 from agent.k3s.components.values import PARSERS, InvalidValueError, combined
-from agent.k3s.spelling import similar
+from agent.k3s.spelling import Spelling
 from agent.model import Component
 from agent.value import Value, replace
 
@@ -54,8 +54,9 @@ def problems(
     context = context or Context()
     parsed: dict[str, Argument] = dict(context.fields)
     rejected = []
+    known = Spelling(tables.names_of(component, minor))
     for name, values in given.items():
-        one = _parse(component, name, values, minor)
+        one = _parse(component, name, values, minor, known)
         if isinstance(one, Problem):
             rejected.append(one)
         else:
@@ -121,10 +122,12 @@ def _beside_file(arguments: Arguments) -> Iterator[Problem]:
     yield from common.problems_beside_file(arguments)
 
 
-def _parse(component: Component, name: str, values: Sequence[ConfigValue], minor: int) -> Argument | Problem:
+def _parse(
+    component: Component, name: str, values: Sequence[ConfigValue], minor: int, known: Spelling
+) -> Argument | Problem:
     kind = tables.kind_of(component, name, minor)
     if kind is None or not name or name.startswith(("-", "=")):
-        return _unknown(component, name, values[-1], minor)
+        return _unknown(component, name, values[-1], minor, known)
     parser = PARSERS.get(kind, str)
     parsed: list[Parsed] = []
     for value in values:
@@ -144,12 +147,12 @@ def _parse(component: Component, name: str, values: Sequence[ConfigValue], minor
     return Argument(kind, combined(kind, parsed), values)
 
 
-def _unknown(component: Component, name: str, last: ConfigValue, minor: int) -> Problem:
+def _unknown(component: Component, name: str, last: ConfigValue, minor: int, known: Spelling) -> Problem:
     cause = Cause.UNKNOWN_ARGUMENT
     if not name or name.startswith(("-", "=")):
         message = "rejects an argument without a name"
         return Problem(cause, component, name, message, "name=value", last.text, last.location, _PFLAG)
-    meant = _meant(component, name, minor)
+    meant = _meant(component, name, known)
     expected = meant or f"an argument of {component.value} 1.{minor}"
     message, written = _absent(component, name, minor), f"{name}={last.text}"
     source = "the program's own --help"
@@ -167,9 +170,9 @@ def _absent(component: Component, name: str, minor: int) -> str:
     return f"has no argument {name}"
 
 
-def _meant(component: Component, name: str, minor: int) -> str:
+def _meant(component: Component, name: str, known: Spelling) -> str:
     """Return the argument that was meant by a misspelt one. A name of another version is not misspelt."""
-    return "" if tables.minors_of(component, name) else similar(name, tables.names_of(component, minor))
+    return "" if tables.minors_of(component, name) else known.meant(name)
 
 
 def _gate_settings(component: Component, parsed: Mapping[str, Argument]) -> Iterator[Setting]:
