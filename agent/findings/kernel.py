@@ -120,7 +120,8 @@ def waived_parameter_at_boot(situation: Situation) -> Iterator[Trouble]:
 
     apply does not set a waived parameter. The running value is the expected one, for example because an earlier apply
     set it. The next boot sets another value, or leaves the kernel's default. The kubelet does not have waivers: with
-    protect-kernel-defaults it then exits, and K3s exits with it.
+    protect-kernel-defaults it then exits, and K3s exits with it. If another program than systemd-sysctl sets the value,
+    such as TuneD, set it in a file in /etc/sysctl.d, too.
     """
     waived = situation.waivers.kernel_parameters
     if not waived or (_protected(situation) is None and not _will_protect(situation)):
@@ -134,9 +135,10 @@ def waived_parameter_at_boot(situation: Situation) -> Iterator[Trouble]:
         value = KERNEL_DEFAULTS.get(row.key, row.value) if line is None or line.is_rejected else line.value
         if same_value(value, row.value):
             continue
+        unless = f" unless another program sets {row.key}" if line is None else ""
         yield Trouble(
-            f"K3s will not start after the next boot: the kubelet rejects {row.key}, which is waived, so apply does not"
-            " set it",
+            f"K3s will not start after the next boot{unless}: the kubelet rejects {row.key}, which is waived, so apply"
+            " does not set it",
             expected=row.value,
             found=f"{value} after the next boot",
             location=waiver.location if line is None else line.location,
