@@ -16,7 +16,7 @@ from agent.findings.settings import NOTIFY_FINDINGS
 from agent.model import FixOwner, Instruction, Remediation, Role
 from agent.node.platform import system_facts
 from agent.plan import next_steps
-from agent.report import Fact, no_progress
+from agent.report import ROLE, Fact, no_progress
 from agent.situation.observation import observe
 from agent.value import replace
 from agent.verbs.k3s_state import of_facts
@@ -88,7 +88,7 @@ def assess_host(  # noqa: PLR0913 - the last three are by name and have defaults
         notes=(
             *_not_installed(node, verdicts),
             *_limits(found, situation.facts.version, benchmark),
-            *(_differences(earlier, node.evidence.node, controls, benchmark) if earlier else ()),
+            *(_differences(earlier, node, controls, benchmark) if earlier else ()),
             *waivers.notes,
             *waivers.unused({one.control.id: one.status for one in verdicts}),
         ),
@@ -199,17 +199,21 @@ def _added(earlier: Baseline, controls: Iterable[BenchmarkControl], benchmark: B
 
 
 def _differences(
-    earlier: Baseline, node: str, controls: Iterable[BenchmarkControl], benchmark: Benchmark
+    earlier: Baseline, node: AssessedNode, controls: Iterable[BenchmarkControl], benchmark: Benchmark
 ) -> Iterator[Note]:
-    """Yield notes about a baseline of another node, benchmark or version."""
+    """Yield notes about a baseline of another node, role, benchmark or version."""
     added = _added(earlier, controls, benchmark)
     if added:
         message = f"the baseline is of an older version without these controls: {', '.join(sorted(added))}"
         step = Instruction("write a new baseline, so that they decide the exit code")
         yield Note(message, None, Remediation((step,)))
     remediation = Remediation((Instruction("use a baseline of this node and benchmark"),))
-    if earlier.node != node:
+    if earlier.node != node.evidence.node:
         yield Note(f"the baseline is a report of {earlier.node or 'a node without a name'}", None, remediation)
+    role = earlier.facts.get(ROLE, "")
+    if role not in ("", node.facts.role):
+        message = f"the baseline is a report of a node with the role {role}; this one has the role {node.facts.role}"
+        yield Note(message, None, remediation)
     if earlier.benchmark != benchmark:
         message = f"the baseline is a report on {earlier.benchmark}; controls that it does not have count as new"
         yield Note(message, None, remediation)

@@ -338,11 +338,13 @@ def test_a_benchmark_for_another_version_has_a_note(server: Node) -> None:
     assert "cis-2.0" in fix(notice)
 
 
-def test_a_baseline_of_another_node_or_benchmark_has_a_note(server: Node) -> None:
+def test_a_baseline_of_another_node_role_or_benchmark_has_a_note(server: Node) -> None:
     """Its open controls are not comparable."""
     same = report(frozenset())
     for earlier, count in (
         (same, 0),
+        (same._replace(facts={"role": "server"}), 0),
+        (same._replace(facts={"role": "agent"}), 1),
         (report(frozenset(), "node-2"), 1),
         (report(frozenset(), "n", Benchmark.CIS_1_9), 2),
     ):
