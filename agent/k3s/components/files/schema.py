@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from agent.yaml_reader import Node
 
     Schema = Union[str, list["Schema"], dict[str, "Schema"]]
-    """A type by name, [the type of the items of a list], or {field: its type}; see _TYPES."""
+    """A type by name, [the type of the items of a list], or {field: its type}; see _TYPES and _MAPS."""
 
 
 class Problem(NamedTuple):
@@ -40,6 +40,12 @@ def problems(node: Node, schema: Schema, name: str = "", *, is_strict: bool = Tr
             yield from problems(item, schema[0], f"{name}[]", is_strict=is_strict)
     elif isinstance(schema, dict):
         yield from _fields(node, schema, name, is_strict=is_strict)
+    elif schema in _MAPS:
+        if not isinstance(node, Mapping):
+            yield _wrong(node, name, "a mapping")
+            return
+        for entry in node.entries:
+            yield from problems(entry.node, _MAPS[schema], f"{name}.{entry.key}", is_strict=is_strict)
     elif not _TYPES[schema][1](node):
         yield _wrong(node, name, _TYPES[schema][0])
 
@@ -127,23 +133,6 @@ def _is_mapping(node: Node) -> bool:
     return isinstance(node, Mapping)
 
 
-def _has_texts(node: Node) -> bool:
-    return isinstance(node, Mapping) and all(_is_text(entry.node) or _is_null(entry.node) for entry in node.entries)
-
-
-def _has_booleans(node: Node) -> bool:
-    return isinstance(node, Mapping) and all(_is_boolean(entry.node) or _is_null(entry.node) for entry in node.entries)
-
-
-def _has_lists(node: Node) -> bool:
-    lists = [entry.node for entry in node.entries if not _is_null(entry.node)] if isinstance(node, Mapping) else [node]
-    return all(isinstance(one, Sequence) and all(map(_is_text, one.items)) for one in lists)
-
-
-def _is_null(node: Node) -> bool:
-    return isinstance(node, Scalar) and node.value is None
-
-
 _TYPES: dict[str, tuple[str, Callable[[Node], bool]]] = {
     "any": ("anything", lambda _: True),
     "bool": ("true or false", _is_boolean),
@@ -153,8 +142,12 @@ _TYPES: dict[str, tuple[str, Callable[[Node], bool]]] = {
     "int64": ("a whole number", _is_integer),
     "object": ("a mapping", _is_mapping),
     "string": ("a text", _is_text),
-    "map[string][]string": ("a mapping of names to lists of texts", _has_lists),
-    "map[string]bool": ("a mapping of names to true or false", _has_booleans),
-    "map[string]string": ("a mapping of names to texts", _has_texts),
 }
 """Types with the words of messages."""
+
+_MAPS: dict[str, Schema] = {
+    "map[string][]string": ["string"],
+    "map[string]bool": "bool",
+    "map[string]string": "string",
+}
+"""Types of mappings, with the type of their values."""

@@ -108,14 +108,21 @@ def test_a_file_that_starts_with_a_brace_is_json(text: str) -> None:
         ("tracing: {samplingRatePerMillion: x}", "tracing: {samplingRatePerMillion: 5}"),
         ("registerWithTaints: ['a=b:NoSchedule']", "registerWithTaints: [{key: a, effect: NoSchedule}]"),
         ("staticPodURLHeader: {a: b}", "staticPodURLHeader: {a: [b]}"),
+        ("staticPodURLHeader: [b]", "staticPodURLHeader: {a: null}"),
         ("shutdownGracePeriodByPodPriority: [{priority: x}]", "shutdownGracePeriodByPodPriority: [{priority: 1}]"),
         ("failSwapOn: 'no'", "failSwapOn: no"),
     ],
 )
 def test_a_field_that_stops_the_kubelet_is_predicted_and_a_similar_one_is_not(stops: str, near: str) -> None:
-    """Each pair was tried with the kubelet of 1.35.4 or 1.36.3."""
+    """Each pair was tried with a kubelet of 1.35.4 to 1.37.2."""
     assert kubelet_problems(f"{KUBELET}{stops}\n")
     assert kubelet_problems(f"{KUBELET}{near}\n") == []
+
+
+def test_a_wrong_value_in_a_mapping_is_named() -> None:
+    """The mapping itself is correct."""
+    (problem,) = kubelet_problems(f"{KUBELET}kubeReserved: {{cpu: '1', memory: 500}}\n")
+    assert problem == "`kubeReserved.memory` must be a text; found 500"
 
 
 @pytest.mark.parametrize("name", ["50-own.conf", "kubelet.yaml"])
