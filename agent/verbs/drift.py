@@ -202,10 +202,10 @@ def _line(change: StatusChange) -> str:
     verdict = change.verdict
     number = f" ({verdict.number.text})" if verdict.number else ""
     line = f"{change.before} → {verdict.status} {verdict.control.id}{number}"
-    found = verdict.found or verdict.reason
+    found = f"found {verdict.found}" if verdict.found else verdict.reason
     first = verdict.evidence[0] if verdict.evidence else None
     where = f" ({first.location or first.source})" if first else ""
-    return printable(f"{line}: found {found}{where}" if found else line)
+    return printable(f"{line}: {found}{where}" if found else line)
 
 
 def _next_steps(gaps: Sequence[Note], now: Assessment, changes: Iterable[StatusChange]) -> tuple[NextStep, ...]:

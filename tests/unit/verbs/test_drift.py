@@ -170,7 +170,11 @@ def test_the_next_steps_are_those_of_changed_controls_that_are_open(node: Node) 
     ("before", "after", "words"),
     [
         (OPEN, verdict(CERTIFICATES, found="0600", where=CRT), "FAIL → PASS pki-certificate-permissions (1.1.20)"),
-        (verdict(KEYS), verdict(KEYS, ControlStatus.UNKNOWN, reason="I/O error"), "PASS → UNKNOWN pki-key-permissions"),
+        (
+            verdict(KEYS),
+            verdict(KEYS, ControlStatus.UNKNOWN, reason="I/O error"),
+            "PASS → UNKNOWN pki-key-permissions (1.1.21): I/O error",
+        ),
         (OPEN, verdict(CERTIFICATES, ControlStatus.WAIVED), "FAIL → WAIVED pki-certificate-permissions (1.1.20)"),
         (
             verdict(OVERCOMMIT),
