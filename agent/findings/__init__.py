@@ -33,8 +33,10 @@ __all__ = ["KINDS", "after_release", "after_revert", "after_uninstall", "collect
 _ORDER = (Level.ERROR, Level.WARNING, Level.NOTE)
 
 
-def collect(situation: Situation, kinds: Iterable[FindingKind] | None = None) -> tuple[Finding, ...]:
-    """Return the findings of these kinds, None for all, in the order of a report.
+def collect(
+    situation: Situation, kinds: Iterable[FindingKind] | None = None, others: Iterable[Finding] = ()
+) -> tuple[Finding, ...]:
+    """Return the findings of these kinds, None for all, and the others, in the order of a report.
 
     Those that prevent K3s from starting are first; then by level, then in the order of declaration.
     """
@@ -44,4 +46,6 @@ def collect(situation: Situation, kinds: Iterable[FindingKind] | None = None) ->
         if kind.detect is not None
         for trouble in kind.detect(situation)
     )
-    return tuple(sorted(found, key=lambda finding: (not finding.prevents_start, _ORDER.index(finding.level))))
+    return tuple(
+        sorted((*found, *others), key=lambda finding: (not finding.prevents_start, _ORDER.index(finding.level)))
+    )

@@ -47,6 +47,19 @@ GATE_REMAINS = declared(
     prevents_start=no("K3s starts after the gate has hardened the host."),
 )
 
+CONFIG_WRITABLE = declared(
+    "k3s-config-writable",
+    Level.WARNING,
+    """A user other than root can change K3s' configuration: a file, or a directory of the files.
+
+    K3s runs as root with these options, so this user controls the node. `assess` has the same rule in its controls
+    k3s-config-directory-access, k3s-config-access and k3s-config-drop-ins-access. A waiver with the ID of the control
+    accepts the access.
+    """,
+    blocks_gate=no("The hardening is in place as long as the user does not change the configuration."),
+    prevents_start=no("K3s does not check the modes and owners of these files."),
+)
+
 NOT_RECORDED = declared(
     "hardening-not-recorded",
     Level.WARNING,

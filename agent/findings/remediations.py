@@ -20,6 +20,7 @@ REMEDIATIONS = {
     "images-without-registry": "name a mirror that serves the images, or set `always-pull-images: false`",
     "objects-remain": "delete the objects with kubectl, on one server",
     "k3s-released": "",
+    "k3s-config-writable": "run the commands of the report, so that only root can write",
     "hardening-not-recorded": "restore /var/lib/k3s-harden/journal from a backup, or remove the hardening by hand",
     "gate-remains": "run `sudo k3s-harden uninstall`, or remove the package k3s-harden",
     "edited-file-insufficient": f"correct the edit, or {_FORCE}; then restart K3s",

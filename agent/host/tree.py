@@ -213,6 +213,19 @@ class Tree(Root):
         except (OSError, NotADirectory) as error:
             return Unreadable(id=str(path), reason=reason_of(error))
 
+    def may_be_changed(self, path: PurePosixPath) -> bool:
+        """Return whether an owner or a mode could let another user change what is at `path`, or create it.
+
+        Modes and owners of all directories on the way count, so False is certain. Tree.access has the details.
+        """
+        found: list[os.stat_result] = []
+        try:
+            with self._resolved(path, "follow", entered=lambda node: found.append(os.fstat(node.directory))) as node:
+                found.append(os.stat(node.name, dir_fd=node.directory, follow_symlinks=False))
+        except (OSError, MissingParent, NotADirectory):
+            pass  # what was passed counts
+        return any(one.st_mode & GROUP_OR_OTHERS_WRITE or one.st_uid not in (0, self.uid) for one in found)
+
     def entries(self, path: PurePosixPath) -> tuple[DirectoryEntry | Unreadable, ...]:
         """Return the entries of a directory, sorted by name; empty if it does not exist. Symlinks are not followed.
 

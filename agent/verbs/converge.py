@@ -9,6 +9,7 @@ from agent.changes import last_run
 from agent.changes.journal import Journal
 from agent.errors import ExitCode, HardenError, HostError
 from agent.model import Absent, File, OwnCommand
+from agent.node.configuration import dropin_directory
 from agent.plan import plan
 from agent.plan.plan import difference
 from agent.report import GATE_VERB, Item, ItemStatus, Report, no_progress
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 def check(host: Host, request: Request) -> Report:
     """Report whether the host is compliant, now and after the next boot. Makes no changes."""
     situation = observe(host, request)
-    report = _report("check", situation, items_of(situation))
+    report = _report("check", host, situation, items_of(situation))
     return _advised(_with_prediction(report, host, request, situation), host, situation)
 
 
@@ -46,7 +47,7 @@ def diff(host: Host, request: Request) -> Report:
             items.append(_compared(item, changes[item.id].before, changes[item.id].after))
         elif item.status is not ItemStatus.COMPLIANT:
             items.append(_compared(item, situation.observed[item.id], expected[item.id]))
-    report = _with_prediction(_report("diff", situation, items), host, request, situation)
+    report = _with_prediction(_report("diff", host, situation, items), host, request, situation)
     return _advised(replace(report, findings=tuple(map(_without_diff, report.findings))), host, situation)
 
 
@@ -115,7 +116,9 @@ def _applied(host: Host, request: Request, progress: Progress = no_progress) -> 
     if not (settled and situation.plan.is_empty):
         host.refuse_ordinary_user("apply")
     if settled and not situation.plan.changes:
-        return _released(_report("apply", situation, items_of(situation), writes=True), host, situation), situation
+        return _released(
+            _report("apply", host, situation, items_of(situation), writes=True), host, situation
+        ), situation
 
     from agent.changes.execute import execute
 
@@ -135,7 +138,7 @@ def _applied(host: Host, request: Request, progress: Progress = no_progress) -> 
         return Report(verb="apply", writes=True, facts=facts, items=(*done, again), findings=()), situation
     changed = {item.id: item for item in done}
     untouched = [item for item in items_of(situation) if item.id not in changed]
-    return _released(_report("apply", situation, [*done, *untouched], writes=True), host, situation), situation
+    return _released(_report("apply", host, situation, [*done, *untouched], writes=True), host, situation), situation
 
 
 def gate(host: Host, request: Request) -> Report:
@@ -187,14 +190,24 @@ def _differing(change: Change) -> Item:
     return Item(change.id, ItemStatus.DIFFERS, detail, content_differs=has_content)
 
 
-def _report(verb: str, situation: Situation, items: Iterable[Item], *, writes: bool = False) -> Report:
+def _report(verb: str, host: Host, situation: Situation, items: Iterable[Item], *, writes: bool = False) -> Report:
     return Report(
         verb=verb,
         writes=writes,
         facts=situation.facts.evidence,
         items=tuple(items),
-        findings=findings.collect(situation),
+        findings=findings.collect(situation, others=_config_access(host, situation)),
     )
+
+
+def _config_access(host: Host, situation: Situation) -> Iterator[Finding]:
+    """Yield the findings about users who can change K3s' configuration."""
+    configuration = situation.facts.configuration
+    paths = (configuration.path, dropin_directory(configuration.path), *configuration.files)
+    if any(map(host.tree.may_be_changed, dict.fromkeys(paths))):
+        from agent.verbs.config_access import found  # loads many modules
+
+        yield from found(host, situation)
 
 
 def _advised(report: Report, host: Host, situation: Situation) -> Report:

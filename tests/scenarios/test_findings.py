@@ -2104,6 +2104,27 @@ CASES = (
         ),
         cure=lambda host, _: (host["/etc/kubelet"].rename(host["/etc/moved"]), host.write("/etc/kubelet", "")),
     ),
+    Case(
+        "k3s-config-writable",
+        chmod(DROPINS, 0o777),
+        chmod(DROPINS, 0o700),
+        location=DROPINS,
+        expected="only root can write it",
+        found=f"{DROPINS} (0777: others can write it)",
+        remediation=f"sudo chmod go-w {DROPINS}",
+        cure=lambda host, _: host[DROPINS].chmod(0o755),
+    ),
+    Case(
+        "k3s-config-writable",
+        both(written(SITE, "node-name: a\n"), chmod(SITE, 0o666)),
+        both(written(SITE, "node-name: a\n"), chmod(SITE, 0o666), chmod(DROPINS, 0o700)),
+        location=SITE,
+        expected="only root can write it",
+        found=f"{SITE} (0666: others can write it)",
+        remediation=f"sudo chmod go-w {SITE}",
+        cure=lambda host, _: host[SITE].chmod(0o644),
+        name="file",
+    ),
 )
 
 
@@ -2299,6 +2320,33 @@ def test_a_replaced_secure_default_of_the_service_is_found(hardened: Hardened) -
     assert host.seen("check").only("secure-default-replaced").location.startswith("/etc/systemd/system/k3s.service:")
     host.write(SETTINGS, "waivers: [{control: kubelet-anonymous-auth, reason: probes of the site}]\n")
     assert host.seen("check").of("secure-default-replaced") == ()
+
+
+def test_the_gate_starts_k3s_with_a_configuration_that_others_can_change(hardened: Hardened) -> None:
+    """One finding names the directory, not each file in it. A waiver for the control of assess accepts it."""
+    host = hardened()
+    host.write(SITE, "node-name: a\n", 0o600)
+    host[DROPINS].chmod(0o775)
+    seen = host.seen("gate")
+    assert (seen.code, seen.only("k3s-config-writable").location) == (0, DROPINS)
+    host.write(SETTINGS, "waivers: [{control: k3s-config-drop-ins-access, reason: of the image}]\n")
+    assert host.seen("check").of("k3s-config-writable") == ()
+
+
+def test_others_who_can_replace_the_configuration_behind_a_symlink_are_found(hardened: Hardened) -> None:
+    """The modes of the file and of its own directory are right; the directory of the symlink's target decides."""
+    host = hardened()
+    host.write("/srv/k3s/site.yaml", "node-name: a\n", 0o600)
+    host["/srv/k3s"].chmod(0o777)
+    host[SITE].symlink_to("/srv/k3s/site.yaml")
+    assert host.seen("check").only("k3s-config-writable").location == "/srv/k3s"
+
+
+def test_a_configuration_that_others_can_only_read_is_left_to_assess(hardened: Hardened) -> None:
+    """Whether it has a secret is another question than who controls K3s."""
+    host = hardened()
+    host.write(CONFIG, "token: secret\n", 0o644)
+    assert host.seen("check").of("k3s-config-writable") == ()
 
 
 def test_all_problems_are_in_one_report(hardened: Hardened) -> None:

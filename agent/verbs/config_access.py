@@ -1,0 +1,50 @@
+"""Users other than root who can change K3s' configuration, by the rule of the controls of assess."""
+
+from __future__ import annotations
+
+from agent.assess.evidence import reader
+from agent.benchmark.node_access import NODE_ACCESS
+from agent.checks.answer import ControlStatus
+from agent.checks.assessed_node import AssessedNode
+from agent.checks.file_access import OnlyRoot
+from agent.findings.after_run import CONFIG_WRITABLE
+from agent.findings.registry import Trouble
+from agent.value import replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.checks.answer import Evidence
+    from agent.host import Host
+    from agent.report import Finding
+    from agent.situation import Situation
+
+_CONTROLS = ("k3s-config-directory-access", "k3s-config-access", "k3s-config-drop-ins-access")
+
+
+def found(host: Host, situation: Situation) -> Iterator[Finding]:
+    """Yield a finding for each of the controls that fails, if the ones before do not cover its problems."""
+    # Who can read a secret is left to assess: the mode of a file that nobody else can write does not lead here.
+    checks = {
+        one.id: replace(one.check, secret=False)
+        for one in NODE_ACCESS
+        if one.id in _CONTROLS and isinstance(one.check, OnlyRoot)
+    }
+    queries = [query for check in checks.values() for query in check.files(situation.facts)]
+    node = AssessedNode(situation, reader.read(host, situation.facts, queries))
+    seen: set[Evidence] = set()
+    for control, check in checks.items():
+        answer = check.answer(node)
+        is_new = not seen.issuperset(answer.evidence)
+        if answer.status is ControlStatus.FAIL and is_new and situation.waivers.covering(control) is None:
+            seen.update(answer.evidence)
+            yield CONFIG_WRITABLE.case(
+                Trouble(
+                    "a user other than root can change K3s' configuration, and so control this node",
+                    expected=check.expected(),
+                    found=answer.found,
+                    location=answer.evidence[0].location,
+                    remediation=answer.remediation,
+                )
+            )
