@@ -11,7 +11,7 @@ from agent.k3s.admission_plugins import POD_SECURITY
 from agent.k3s.components.files import decoding, schema
 from agent.k3s.components.files.decoding import CONFIG_GROUP, HEAD
 from agent.k3s.components.files.schema import Problem
-from agent.k3s.components.names import LABEL, SUBDOMAIN
+from agent.k3s.components.names import is_label, is_subdomain
 from agent.yaml_reader import Mapping, Scalar, Sequence, shown
 
 TYPE_CHECKING = False
@@ -117,17 +117,17 @@ def _pod_security(node: Node, _: _Missing) -> Iterator[Problem]:
                 expected = yaml_reader.alternatives(_LEVELS)
                 yield Problem(entry.line, f"`{shown(entry.key)}` must be {expected}; found '{shown(text)}'")
     exemptions = decoding.part(node, "exemptions")
-    for key, pattern, length in (("namespaces", LABEL, 63), ("runtimeClasses", SUBDOMAIN, 253), ("usernames", ".+", 0)):
-        yield from _names(exemptions.get(key), key, pattern, length)
+    for key, is_valid in (("namespaces", is_label), ("runtimeClasses", is_subdomain), ("usernames", bool)):
+        yield from _names(exemptions.get(key), key, is_valid)
 
 
-def _names(node: Node | None, key: str, pattern: str, length: int) -> Iterator[Problem]:
+def _names(node: Node | None, key: str, is_valid: Callable[[str], bool]) -> Iterator[Problem]:
     seen: set[str] = set()
     for item in node.items if isinstance(node, Sequence) else ():
         if not isinstance(item, Scalar) or not isinstance(item.value, (str, type(None))):
             continue
         text = item.value or ""  # Go decodes null as an empty text
-        if not re.fullmatch(pattern, text, re.DOTALL) or (length and len(text) > length):
+        if not is_valid(text):
             yield Problem(item.line, f"`{key}` contains '{shown(text)}', which is not a valid name")
         elif text in seen:
             yield Problem(item.line, f"`{key}` contains '{shown(text)}' twice")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import PurePosixPath
 
 from agent import yaml_reader
@@ -10,7 +9,7 @@ from agent.errors import InputError
 from agent.k3s.components.files import decoding, schema
 from agent.k3s.components.files.decoding import CONFIG_GROUP, HEAD
 from agent.k3s.components.files.schema import Problem
-from agent.k3s.components.names import SUBDOMAIN
+from agent.k3s.components.names import is_subdomain
 from agent.k3s.components.values import SECOND
 from agent.yaml_reader import Mapping, shown
 
@@ -79,8 +78,8 @@ def _authorizer(
         yield Problem(one.line, "each authorizer must have a `name` of its own")
     elif kind != "Webhook" and kind in _AUTHORIZERS and name != kind.lower():
         yield Problem(one.line, f"the authorizer {kind} must have the name {kind.lower()}")
-    elif not re.fullmatch(SUBDOMAIN, name, re.ASCII):
-        yield Problem(one.line, "`name` must consist of lower case letters, digits, - and .")
+    elif not is_subdomain(name):
+        yield Problem(one.line, "`name` must consist of at most 253 lower case letters, digits, - and .")
     if (kind == "Webhook") is not decoding.is_set(webhook):
         yield Problem(one.line, "`webhook` must be set for the type Webhook, and only for it")
     elif isinstance(webhook, Mapping):
