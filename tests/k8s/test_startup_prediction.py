@@ -158,6 +158,8 @@ PAIRS = (
     argument(API_SERVER, "audit-log-maxage=30d", "audit-log-maxage=30"),
     argument(API_SERVER, "tls-min-version=1.2", "tls-min-version=VersionTLS12"),
     argument(API_SERVER, "goaway-chance=0.5", "goaway-chance=0.02"),
+    argument(API_SERVER, "cors-allowed-origins=//(a|b$", "cors-allowed-origins=//(?:a|b)$"),
+    argument(API_SERVER, "cors-allowed-origins=*//a$", "cors-allowed-origins=^*//a[](]$"),
     argument(API_SERVER, "authorization-mode=RBAC,RBAC", "authorization-mode=RBAC,Node"),
     argument(
         API_SERVER,

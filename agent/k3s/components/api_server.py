@@ -238,6 +238,9 @@ def _cors_and_hsts(a: Arguments) -> Iterator[Problem]:
         if not pattern or not pinned:
             message = "requires expressions in cors-allowed-origins that match the whole host"
             yield a.problem("cors-allowed-origins", message, "for example ^https://example[.]com$", _SERVER_RUN)
+        elif invalid := _invalid_expression(pattern):
+            message = f"rejects the expression {pattern}: {invalid}"
+            yield a.problem("cors-allowed-origins", message, "a regular expression of Go", _SERVER_RUN)
     for directive in a.words("strict-transport-security-directives"):
         parts = directive.split("=")
         if directive not in ("includeSubDomains", "preload") and (len(parts) != 2 or parts[0] != "max-age"):  # noqa: PLR2004
@@ -245,6 +248,52 @@ def _cors_and_hsts(a: Arguments) -> Iterator[Problem]:
             yield a.problem(
                 name, f"rejects `{directive}`", "max-age=SECONDS, includeSubDomains or preload", _SERVER_RUN
             )
+
+
+def _invalid_expression(pattern: str) -> str:
+    """Return why a regular expression of Go is invalid; empty if it can be valid (Go, regexp/syntax/parse.go)."""
+    if "\\Q" in pattern:  # starts a literal text
+        return ""
+    groups, can_repeat = 0, False
+    for one in _syntax(pattern):
+        if one == "[":
+            return "a [ has no ]"
+        if one in "*+?" and not can_repeat:
+            return f"nothing precedes {one}"
+        groups += (one == "(") - (one == ")")
+        if groups < 0:
+            return "a ) has no ("
+        can_repeat = one not in "(|"
+    return "a ( has no )" if groups else ""
+
+
+def _syntax(pattern: str) -> Iterator[str]:
+    """Yield the characters of a regular expression; for each class and each escaped character, a letter.
+
+    A class without an end is `[`. The `?` after a `(` belongs to it.
+    """
+    position = 0
+    while position < len(pattern):
+        one = pattern[position]
+        position += 1
+        if one == "[":
+            position = _end_of_class(pattern, position)
+            one = "[" if position > len(pattern) else "c"
+        elif one == "\\":
+            position, one = position + 1, "e"
+        elif one == "(":
+            position += pattern.startswith("?", position)
+        yield one
+
+
+def _end_of_class(pattern: str, start: int) -> int:
+    """Return the position after the class of characters whose content starts there; beyond the end if it is open."""
+    position = start + pattern.startswith("^", start)
+    position += pattern.startswith("]", position)
+    while position < len(pattern) and pattern[position] != "]":
+        named = pattern.find(":]", position + 2) if pattern.startswith("[:", position) else -1
+        position = named + 2 if named >= 0 else position + 1 + (pattern[position] == "\\")
+    return position + 1
 
 
 def _etcd(a: Arguments) -> Iterator[Problem]:

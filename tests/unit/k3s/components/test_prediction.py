@@ -35,6 +35,12 @@ PAIRS = [
     (API_SERVER, "profiling=off", "profiling=f"),
     (API_SERVER, "audit-log-maxage=30d", "audit-log-maxage=30"),
     (API_SERVER, "goaway-chance=0.5", "goaway-chance=0.02"),
+    (API_SERVER, "cors-allowed-origins=//(a|b$", "cors-allowed-origins=//(?:a|b)$"),
+    (API_SERVER, "cors-allowed-origins=//a)$", "cors-allowed-origins=//a[)]$"),
+    (API_SERVER, "cors-allowed-origins=//a[b$", "cors-allowed-origins=//a[]([:alpha:]\\]]$"),
+    (API_SERVER, "cors-allowed-origins=*//a$", "cors-allowed-origins=^*//a[.]b{2}$"),
+    (API_SERVER, "cors-allowed-origins=//(+a)$", "cors-allowed-origins=//\\(+a$"),
+    (API_SERVER, "cors-allowed-origins=//a|?$", "cors-allowed-origins=//a|\\Q?(\\E$"),
     (API_SERVER, "tls-min-version=1.2", "tls-min-version=VersionTLS12"),
     (API_SERVER, "tls-cipher-suites=TLS_FOO", "tls-cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"),
     (
