@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import PurePosixPath
-from shlex import join, quote
+from shlex import join, quote, split
 
 from agent.errors import CommandHint
 from agent.present.remediation import PROGRAM, Caller
 
 _SEARCHED_BY_SUDO = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 """The usual secure_path of sudoers(5)."""
+_ON_FILES = frozenset({"chmod", "chown", "rm", "setfacl"})
+"""Programs that have the same effect from outside of a host tree."""
 _RED_HAT = "/etc/redhat-release"
 """On this family, sudo does not search /usr/local."""
 
@@ -20,12 +23,35 @@ def caller(root: str, options: tuple[str, ...] = ()) -> Caller:
     """Return the caller of this process, for commands about the host below `root`."""
     is_tree = root != "/"
     needs_sudo = os.geteuid() != 0 and not (is_tree and _owns(root))
-    return Caller(_program(needs_sudo=needs_sudo), needs_sudo, os.geteuid() == 0, root if is_tree else "", options)
+    return Caller(
+        _program(needs_sudo=needs_sudo),
+        needs_sudo,
+        os.geteuid() == 0,
+        root if is_tree else "",
+        partial(_outside, root) if is_tree else None,
+        options,
+    )
 
 
 def as_root() -> CommandHint:
     """Return the command line of this process, run by root."""
     return CommandHint(f"sudo {_program(needs_sudo=True)} {join(sys.argv[1:])}")
+
+
+def _outside(root: str, line: str) -> str:
+    """Return a command that changes files of a host tree as one for this machine, if the tree has no such program.
+
+    Empty for other commands, and if a path has a symlink, which can lead out of the tree.
+    """
+    program, *words = split(line)
+    has_program = any(os.path.lexists(f"{root}{one}/{program}") for one in _SEARCHED_BY_SUDO)
+    if program not in _ON_FILES or has_program or join((program, *words)) != line:
+        return ""
+    paths = {word: f"{root.rstrip('/')}{word}" for word in words if word.startswith("/")}
+    top = os.path.realpath(root)
+    if any(os.path.realpath(path) != f"{top}{word}" for word, path in paths.items()):
+        return ""
+    return join((program, *(paths.get(word, word) for word in words)))
 
 
 def _owns(root: str) -> bool:

@@ -7,6 +7,8 @@ from agent.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agent import model
     from agent.model import Location
 
@@ -40,6 +42,8 @@ class Caller(Value):
     is_root: bool = False
     root: str = ""
     """The root directory of a host tree; empty for this machine."""
+    outside: Callable[[str], str] | None = None
+    """Returns a command of the host tree as one for this machine, if it must run here; otherwise an empty text."""
     options: tuple[str, ...] = ()
     """The host options of the run, such as `--root /mnt`, quoted for a shell."""
 
@@ -72,7 +76,8 @@ class Caller(Value):
             from shlex import quote
 
             # Without it, the command changes this machine in the place of the host tree.
-            line = f"chroot {quote(self.root)} {line}"
+            here = self.outside(line) if self.outside is not None else ""
+            line = here or f"chroot {quote(self.root)} {line}"
         return line if self.is_root else _SUDO + line
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tests.scenarios.loaded_program import LoadedProgram
 
 SCHEMA = CHECKOUT / "docs/reference/report.schema.json"
+PROGRAMS = "/usr/bin"
 STATE = "/var/lib/k3s-harden"
 LOCK = "/run/k3s-harden.lock"
 DATA_DIR = "/var/lib/rancher/k3s"
@@ -188,8 +189,8 @@ class HostTree:
         return parsed(done)
 
     def entries(self, *, with_state: bool = False) -> dict[str, Entry]:
-        """Return the entry of each path of the tree, by default without the state and lock of the program."""
-        return dict(_entries(self.root, () if with_state else (STATE, LOCK)))
+        """Return the entry of each path of the tree without its programs, by default without the state and lock."""
+        return dict(_entries(self.root, (PROGRAMS,) if with_state else (STATE, LOCK, PROGRAMS)))
 
     def stamps(self) -> dict[str, Stamp]:
         """Return inode and times of each path of the tree, including the state of the program."""
@@ -258,6 +259,9 @@ def as_named(command: str) -> str:
 def disposable(root: Path, program: LoadedProgram | None = None) -> HostTree:
     """Create the tree of a newly installed Debian host, as `make run` does."""
     subprocess.run([str(CHECKOUT / ".ci/disposable-host"), str(root)], check=True)
+    (root / PROGRAMS[1:]).mkdir()
+    for name in ("chmod", "chown", "rm", "setfacl"):
+        (root / PROGRAMS[1:] / name).touch(0o755)  # commands of reports then run in the tree
     return HostTree(root, program)
 
 
