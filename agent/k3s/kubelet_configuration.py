@@ -220,8 +220,18 @@ def _descend(root: YamlMapping, field: Field, path: PurePosixPath) -> Node | Non
             return node
         if not isinstance(node, YamlMapping):
             raise _wrong(".".join(keys[:depth]), path, node, "a mapping")
-        node = node.get(key)
+        node = node.get(_used_spelling(node, key))
     return node
+
+
+def _used_spelling(node: YamlMapping, key: str) -> str:
+    """Return the spelling of a field that the kubelet uses, of those in a mapping.
+
+    It merges its files as JSON with sorted keys, and Go decodes that without regard to case: the last key counts. The
+    field itself is always there, with K3s' value or the kubelet's default.
+    """
+    lowered = key.lower()
+    return max((one.key for one in node.entries if one.key > key and one.key.lower() == lowered), default=key)
 
 
 def _wrong(field: str, path: PurePosixPath, node: Node, expected: str) -> InputError:

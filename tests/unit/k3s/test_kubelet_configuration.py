@@ -161,6 +161,21 @@ def test_any_bytes_give_settings_or_a_problem(data: bytes) -> None:
     assert not file.settings or not file.problem
 
 
+@pytest.mark.parametrize(
+    ("fields", "value"),
+    [
+        ("readonlyPort: 10255", "10255"),
+        ("readonlyPort: 10255\nreadOnlyPort: 0", "10255"),
+        ("ReadOnlyPort: 10255\nreadOnlyPort: 0", "0"),
+    ],
+)
+def test_of_two_spellings_of_a_field_the_last_in_sorted_order_counts(fields: str, value: str) -> None:
+    """The kubelet 1.37.2 does so with K3s' own value of the field in another file."""
+    text = f"apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n{fields}\n"
+    found, _ = kubelet_file(text.encode(), OWN).settings["read-only-port"]
+    assert found == value
+
+
 def test_config_dir_with_an_underscore_replaces_the_directory_of_k3s() -> None:
     """K3s copies only files of the argument that it recognises, and passes the other one on after its own."""
     (only,) = found("kubelet-arg: [config_dir=/etc/kubelet.d]\n", 34)
