@@ -43,9 +43,11 @@ def _outside(root: str, line: str) -> str:
 
     Empty for other commands, and if a path has a symlink, which can lead out of the tree.
     """
-    program, *words = split(line)
-    has_program = any(os.path.lexists(f"{root}{one}/{program}") for one in _SEARCHED_BY_SUDO)
-    if program not in _ON_FILES or has_program or join((program, *words)) != line:
+    program = line.partition(" ")[0]
+    if program not in _ON_FILES or any(os.path.lexists(f"{root}{one}/{program}") for one in _SEARCHED_BY_SUDO):
+        return ""
+    _, *words = split(line)
+    if join((program, *words)) != line:
         return ""
     paths = {word: f"{root.rstrip('/')}{word}" for word in words if word.startswith("/")}
     top = os.path.realpath(root)
