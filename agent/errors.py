@@ -7,11 +7,9 @@ The hint is the remediation; presenters print it on its own line.
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TYPE_CHECKING, ClassVar
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import ClassVar
-
     from agent.model import Location
 
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple, Union
 
-from agent.value import NamedTuple, Value, replace
+from agent.value import Value, replace
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import PurePosixPath
-    from typing import Union
 
 _ALL_BITS = 0o7777
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from os import sep
+from typing import Protocol
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Protocol
 
-    class _DataLoader(Protocol):
-        def get_data(self, path: str) -> bytes: ...
+class _DataLoader(Protocol):
+    def get_data(self, path: str) -> bytes: ...
 
 
 def read(*path: str) -> bytes:

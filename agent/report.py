@@ -6,15 +6,14 @@ A finding blocks the gate if it is declared with `blocks_gate=yes(...)` in agent
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from agent.errors import ExitCode
 from agent.model import NO_REMEDIATION, FixOwner, Location, Remediation, StrEnum
-from agent.value import NamedTuple, Value, replace
+from agent.value import Value, replace
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from typing import Protocol
 
     from agent.model import Step
 
@@ -22,14 +21,12 @@ GATE_VERB = "gate"
 """The verb whose exit code states only whether K3s may start."""
 
 
-if TYPE_CHECKING:
+class Progress(Protocol):
+    """Called with each step of a run, for a person who waits."""
 
-    class Progress(Protocol):
-        """Called with each step of a run, for a person who waits."""
-
-        def __call__(self, text: str, done: int = 0, total: int = 0) -> None:
-            """Take the current step, and its number and how many there are, if that is known."""
-            ...
+    def __call__(self, text: str, done: int = 0, total: int = 0) -> None:
+        """Take the current step, and its number and how many there are, if that is known."""
+        ...
 
 
 def no_progress(text: str, done: int = 0, total: int = 0) -> None:

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple, Union
 
 from agent.errors import InputError
 from agent.model import Location
-from agent.value import NamedTuple, Value
+from agent.value import Value
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import PurePosixPath
-    from typing import Union
 
     from yaml import Event, ScalarEvent, YAMLError
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.benchmark.control import Assessed
 from agent.checks.answer import ControlStatus, Evidence
 from agent.errors import ExitCode
 from agent.model import FixOwner, Instruction
-from agent.value import NamedTuple, Value
+from agent.value import Value
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.benchmark.control import BenchmarkControl, Number
     from agent.benchmark.versions import Benchmark

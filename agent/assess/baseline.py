@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, NamedTuple
+
 from agent.assess.assessment import SCHEMA, TIME_FORMAT, ControlStatus
 from agent.errors import InputError
 from agent.model import Location
-from agent.value import NamedTuple
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import PurePosixPath

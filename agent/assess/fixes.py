@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.assess.assessment import ControlStatus
 from agent.checks.argument_values import GivenBy
 from agent.checks.corrections import append_to_list
@@ -13,7 +15,6 @@ from agent.node.facts import RANCHER_DROPIN
 from agent.settings.schema import DEFAULT_SETTINGS, row_of
 from agent.value import replace
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import PurePosixPath

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.assessment import ControlStatus
 from agent.checks.beyond_benchmark import KernelParameter
 from agent.linux.sysctl_values import same_value
 from agent.model import Location
-from agent.value import NamedTuple
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, NamedTuple
+
 from agent.assess.assessment import CLUSTER_NOT_ASSESSED, ControlStatus, Evidence, Note
 from agent.checks.cluster.check import ClusterCheck
 from agent.guide.k3s_options import SECCOMP_DEFAULT
@@ -13,9 +15,7 @@ from agent.kubernetes.parsing import mapping
 from agent.kubernetes.queries import Query
 from agent.model import Component, Instruction, Remediation
 from agent.node.components import not_run
-from agent.value import NamedTuple
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 

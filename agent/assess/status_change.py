@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from agent.findings.gate import GATE_FINDINGS
-from agent.value import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-TYPE_CHECKING = False
+from agent.findings.gate import GATE_FINDINGS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 

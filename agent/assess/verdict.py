@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.assess.assessment import ControlStatus, Verdict
 from agent.assess.fixes import remediation_of
 from agent.checks.answer import Answer
@@ -9,7 +11,6 @@ from agent.checks.argument_values import GivenBy
 from agent.checks.manual import NotInK3s
 from agent.model import Role
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.assess.assessment import Waiver
     from agent.benchmark.control import BenchmarkControl

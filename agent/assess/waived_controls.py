@@ -7,6 +7,7 @@ so a note warns if the number has another meaning in another version.
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus, Note, Waiver
 from agent.benchmark.catalogue import named
@@ -14,7 +15,6 @@ from agent.guide.controls import CONTROLS
 from agent.model import Instruction, Remediation
 from agent.value import Value
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from agent.benchmark.control import BenchmarkControl, in_k3s_config, numbered
 from agent.benchmark.guide_options import of_the_guide
@@ -25,7 +26,6 @@ from agent.guide.k3s_options import SECRETS_ENCRYPTION, newest, oldest
 from agent.k3s.go_values import suites_with_long_names
 from agent.model import ON_SERVERS, SERVERS, WITH_POD_SECURITY_POLICY, Applies, Component, Instruction, Remediation
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.guide.criteria import Criterion
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.benchmark.control import BenchmarkControl
 from agent.benchmark.node_access import NODE_ACCESS
 from agent.checks.beyond_benchmark import GuideDirectory, KernelParameter, KubeconfigOptions, SysctlPrecedence
@@ -12,7 +14,6 @@ from agent.guide.files import DIRECTORIES
 from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 from agent.model import ON_SERVERS, Instruction, Remediation, ShellCommand
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.guide.files import DirectoryRow
     from agent.guide.sysctls import SysctlRow

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.benchmark.api_server import API_SERVER
 from agent.benchmark.beyond import BEYOND
 from agent.benchmark.cluster_policies import MANUAL
@@ -12,7 +14,6 @@ from agent.benchmark.kubelet import KUBELET
 from agent.benchmark.node_files import NODE_FILES
 from agent.benchmark.versions import Benchmark
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.benchmark.control import BenchmarkControl, Number
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from enum import Enum
 from functools import cache
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.benchmark.versions import Benchmark
 from agent.k3s.paths import K3S_CONFIG_FILE
 from agent.model import Applies, Instruction, Location, Remediation, Restart
-from agent.value import NamedTuple, Row, replace
+from agent.value import Row, replace
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
 
     from agent.checks.check import Check
     from agent.guide.control import Control

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.benchmark.control import BenchmarkControl, numbered
 from agent.checks.arguments import ArgumentCheck
 from agent.model import Applies
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 

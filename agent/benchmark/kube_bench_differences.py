@@ -8,13 +8,12 @@ an entry, and every entry has a difference.
 from __future__ import annotations
 
 from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.benchmark import catalogue
 from agent.benchmark.control import Assessed
 from agent.benchmark.versions import Benchmark, up_to
-from agent.value import NamedTuple
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 

@@ -6,6 +6,7 @@ The kubelet's settings are named as arguments, although K3s v1.32 and newer sets
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from agent.benchmark.control import BenchmarkControl, in_k3s_config, numbered, removed
 from agent.benchmark.guide_options import of_the_guide
@@ -18,7 +19,6 @@ from agent.guide.k3s_options import POD_MAX_PIDS, PROTECT_KERNEL_DEFAULTS, SECCO
 from agent.k3s.go_values import suites_with_long_names
 from agent.model import Component
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.guide.criteria import Criterion
     from agent.model import Remediation

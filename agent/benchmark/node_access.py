@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.benchmark.control import BenchmarkControl
 from agent.checks import host_paths
 from agent.checks.check import AllOf
@@ -10,7 +12,6 @@ from agent.guide.sysctls import PARAMETERS_FILE
 from agent.model import EVERYWHERE, ON_SERVERS
 from agent.value import Value
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.checks.check import Check
     from agent.model import Applies

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from agent.errors import HostError, NotEmptyError, ReadOnlyEnvironmentError
 from agent.model import Absent, File, FilePermissions
@@ -10,7 +11,6 @@ from agent.plan.plan import describe, difference
 from agent.report import Item, ItemStatus, no_progress
 from agent.value import replace
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 

@@ -7,6 +7,7 @@ the names show when this host was last changed and whether a run was interrupted
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.changes import last_run, records
 from agent.changes.records import RecordError
@@ -16,9 +17,8 @@ from agent.host.paths import DIRECTORY
 from agent.host.tree import LARGEST_READ, DirectoryEntry
 from agent.model import GROUP_OR_OTHERS_WRITE, PRIVATE_FILE, File
 from agent.plan.plan import Change, describe
-from agent.value import NamedTuple, Value
+from agent.value import Value
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import PurePosixPath

@@ -11,17 +11,16 @@ import time
 from contextlib import suppress
 from pathlib import PurePosixPath
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.changes.state import STATE, make_directory
 from agent.errors import HostError, LockHeldError
 from agent.host.tree import LARGEST_READ
 from agent.model import PRIVATE_FILE, Absent, File, Version
-from agent.value import NamedTuple, Value
+from agent.value import Value
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
 
     from agent.errors import HardenError
     from agent.host import Host

@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.changes.state import STATE
 from agent.errors import HostError
 from agent.host.paths import REGULAR_FILE
 from agent.host.tree import DirectoryEntry
-from agent.value import NamedTuple
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.host import Host
 

@@ -7,6 +7,7 @@ record has its SHA-256 checksum, so that a record is never larger than what the 
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from agent import __version__
 from agent.model import (
@@ -22,7 +23,6 @@ from agent.model import (
 from agent.plan.plan import Change
 from agent.value import Value
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 

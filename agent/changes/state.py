@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from agent.model import PRIVATE_DIRECTORY, PUBLIC_DIRECTORY, Absent, Directory
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.host.writable_tree import WritableTree
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, NamedTuple
+
 from agent.checks.evidence import Cause
 from agent.model import Instruction, OwnCommand, Remediation, StrEnum
-from agent.value import NamedTuple
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
 

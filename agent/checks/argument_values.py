@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from agent.model import StrEnum
-from agent.value import NamedTuple, Value
+from typing import TYPE_CHECKING, NamedTuple
 
-TYPE_CHECKING = False
+from agent.model import StrEnum
+from agent.value import Value
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 

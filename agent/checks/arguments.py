@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from agent.checks import corrections, k3s_arguments
 from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, doubtful, made_readable
@@ -26,7 +27,6 @@ from agent.model import Component, Instruction, Location, Remediation, Restart
 from agent.node.components import not_run
 from agent.node.datastore import Datastore
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from agent.checks.effective_arguments import effective
 from agent.checks.host_paths import BINARIES, paths_on
@@ -12,7 +13,6 @@ from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 from agent.linux.sysctl_order import SYSCTL_CONF, at_boot
 from agent.model import Component, FixOwner, Instruction, OwnCommand, Remediation, Restart
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import PurePosixPath

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 from shlex import quote
+from typing import TYPE_CHECKING
 
 from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, made_readable
 from agent.checks.argument_values import GivenBy
@@ -28,7 +29,6 @@ from agent.model import (
 )
 from agent.plan.plan import describe
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.checks.argument_values import GivenBy
 from agent.desired.dropin_options import ADMISSION_PLUGINS_ARGUMENT
 from agent.guide.criteria import Excludes
@@ -11,7 +13,6 @@ from agent.k3s.options import VARIABLES
 from agent.model import Instruction, Location, Remediation, Restart
 from agent.node.facts import RANCHER_DROPIN
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 

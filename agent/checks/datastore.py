@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from agent.checks import corrections, k3s_arguments
 from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, determined, doubtful
@@ -16,7 +17,6 @@ from agent.model import Component, Instruction, Location, OwnCommand, Remediatio
 from agent.node.components import not_run
 from agent.node.datastore import Datastore
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.checks.argument_values import Argument, Given
     from agent.checks.assessed_node import AssessedNode

@@ -10,6 +10,8 @@ cmd/kubelet/app/server.go).
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.checks import k3s_arguments, undetermined_arguments
 from agent.checks.answer import made_readable
 from agent.checks.argument_values import Argument, Arguments, Doubt, Given, GivenBy
@@ -27,7 +29,6 @@ from agent.k3s.kubelet_configuration import (
 from agent.model import Component, Location
 from agent.value import replace
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -7,10 +7,10 @@ the parts that a check needs are kept.
 from __future__ import annotations
 
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from agent.value import Value
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import PurePosixPath

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shlex import quote
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence
 from agent.checks.argument_values import GivenBy
@@ -13,9 +14,8 @@ from agent.checks.files import below_data_dir, not_determined
 from agent.checks.host_paths import SERVICE_FILES, HostPaths, is_of_service, paths_on
 from agent.k3s.redaction import HIDDEN
 from agent.model import GROUP_OR_OTHERS_WRITE, File, Instruction, Location, Remediation, Restart, ShellCommand
-from agent.value import NamedTuple, Value, replace
+from agent.value import Value, replace
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import PurePosixPath

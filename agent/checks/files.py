@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from shlex import quote
+from typing import TYPE_CHECKING
 
 from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, determined
 from agent.checks.argument_values import GivenBy
@@ -25,7 +26,6 @@ from agent.model import (
 from agent.node.components import not_run
 from agent.node.datastore import Datastore
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import PurePosixPath

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.k3s import kubelet_configuration
 from agent.k3s.paths import K3S_BINARY, K3S_CONFIG_FILE
 from agent.k3s.redaction import HIDDEN
@@ -11,7 +13,6 @@ from agent.node.configuration import dropin_directory
 from agent.node.datastore import sqlite_database
 from agent.value import Value
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import PurePosixPath

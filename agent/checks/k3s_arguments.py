@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.checks.argument_values import Given, GivenBy
 from agent.k3s import default_arguments
 from agent.k3s.default_arguments import Needs
 from agent.model import Component
 from agent.node.datastore import Datastore
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

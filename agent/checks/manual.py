@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.checks.answer import Answer, ControlStatus
 from agent.checks.check import Check
 from agent.model import Instruction, Remediation
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.checks.assessed_node import AssessedNode
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.checks import k3s_arguments
 from agent.checks.argument_values import Doubt
 from agent.checks.k3s_arguments import ETCD_FILES
@@ -10,7 +12,6 @@ from agent.k3s.default_arguments import Needs
 from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Component, Instruction, Location, OwnCommand, Version
 from agent.node.datastore import Datastore
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 

@@ -6,16 +6,13 @@ import _signal  # type: ignore[import-not-found] # as in agent.__main__
 import os
 import sys
 from contextlib import redirect_stdout, suppress
+from typing import NoReturn
 
 from agent.cli import commands as _declares_them  # noqa: F401
 from agent.cli import completion
 from agent.cli.plain_words import requested
 from agent.cli.streams import discard_output, open_standard_streams, print_error
 from agent.errors import ExitCode, HardenError, InputError, RootRequiredError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import NoReturn
 
 _INTERRUPTED = 130
 """The exit code after Ctrl-C, as in shells and of Typer: 128 and the number of SIGINT."""

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING, Any
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
 
 VARIABLE = "_K3S_HARDEN_COMPLETE"
 """Environment variable of Typer's protocol: `complete_bash`, `complete_zsh` or `complete_fish`."""

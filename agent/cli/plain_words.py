@@ -8,13 +8,12 @@ from __future__ import annotations
 from enum import Enum
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from agent.cli.declared import COMMANDS, Optional
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from typing import Any
 
     from agent.cli.declared import Option
 

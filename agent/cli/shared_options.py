@@ -7,6 +7,7 @@ import re
 import sys
 from enum import Enum
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from agent.cli.completion import versions
 from agent.cli.declared import Annotated, Option, Optional
@@ -17,7 +18,6 @@ from agent.present.assessments import AssessmentFormat
 from agent.report import GATE_VERB
 from agent.value import Value
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 

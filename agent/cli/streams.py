@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, TextIO
 
 from agent.errors import ExitCode
 from agent.report import no_progress
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import TextIO
 
     from agent.report import Progress
 

@@ -10,7 +10,7 @@ import sys
 import time
 from contextlib import contextmanager, suppress
 from io import StringIO
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from agent.cli.streams import terminal_size
 from agent.errors import HardenError, HostError, UsageError
@@ -20,10 +20,8 @@ from agent.present.text import printable
 from agent.report import Report
 from agent.value import replace
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from typing import TextIO
 
     from agent.host import Host
 

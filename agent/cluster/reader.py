@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from agent.errors import HardenError, HostError
@@ -18,7 +18,6 @@ from agent.kubernetes.parsing import mapping, sequence, text
 from agent.kubernetes.queries import REQUESTS, Query
 from agent.kubernetes.workloads import CONTROLLERS
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import PurePosixPath

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.guide.criteria import Includes
 from agent.guide.k3s_options import (
@@ -21,9 +22,7 @@ from agent.k3s.go_values import TRUE
 from agent.model import Component, Instruction, Role
 from agent.node.datastore import Datastore
 from agent.settings.schema import SecretsEncryption, row_of
-from agent.value import NamedTuple
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from agent.desired.dropin_options import named_paths
 from agent.guide.files import DROPIN_NAME
@@ -11,7 +12,6 @@ from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 from agent.k3s.config import ConfigText, merge
 from agent.model import Sysctl
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.model import File
     from agent.plan.plan import Need

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.desired import dropin_options
 from agent.guide import files as rows
 from agent.guide import manifests
@@ -20,7 +22,6 @@ from agent.model import (
 )
 from agent.value import Value
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from pathlib import PurePosixPath

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.findings import (  # noqa: F401 - each module declares its kinds
     admission,
     after_run,
@@ -20,7 +22,6 @@ from agent.findings.after_run import after_release, after_revert, after_uninstal
 from agent.findings.registry import KINDS
 from agent.report import Level
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.findings.registry import KINDS, UNINSTALL, Trouble, declared, instruction, no
 from agent.model import Location, OwnCommand, Remediation, Restart
 from agent.report import Level
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from pathlib import PurePosixPath

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from agent.findings.registry import Trouble, correction, edit_of_k3s_config, removed
 from agent.k3s import default_arguments
@@ -17,7 +18,6 @@ from agent.node.components import not_run
 from agent.node.datastore import Datastore
 from agent.value import replace
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from agent.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT, AUDIT_POLICY_ARGUMENT
 from agent.findings.registry import Trouble, edit_of_k3s_config, finding, instruction, is_managed, no, yes
@@ -23,7 +24,6 @@ from agent.plan.plan import WITH_VERSION
 from agent.report import Level
 from agent.yaml_reader import shown
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

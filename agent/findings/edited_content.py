@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from agent import yaml_reader
 from agent.desired.dropin_options import (
@@ -25,7 +26,6 @@ from agent.k3s.admission_plugins import K3S_DEFAULT
 from agent.model import File, Instruction, Location, OwnCommand, Remediation, Restart
 from agent.plan.equivalence import value_of
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 

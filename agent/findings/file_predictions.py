@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from agent.desired.dropin_options import (
     ADMISSION_CONFIGURATION_ARGUMENT,
@@ -33,7 +34,6 @@ from agent.k3s.components.files import (
 from agent.model import Component, Instruction, Location, Remediation, Restart
 from agent.node.components import not_run
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 

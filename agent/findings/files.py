@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from agent.findings.registry import APPLY, Trouble, finding, instruction, no, removal, written_by_apply, yes
 from agent.model import Directory, File, Instruction, Location, OwnCommand, Remediation
 from agent.plan.plan import is_damaged
 from agent.report import Level
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.findings.registry import APPLY, INSTALL, UNINSTALL, Trouble, finding, instruction, no, removed
 from agent.linux.unit_files import PACKAGED_UNITS
 from agent.model import Instruction, Location, OwnCommand, Remediation, ShellCommand
@@ -10,7 +12,6 @@ from agent.node.gate_units import DROPIN, TEMPLATE
 from agent.report import Level
 from agent.value import replace
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath

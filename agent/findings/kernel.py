@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.desired.boot_parameters import files_after_apply, overrides
 from agent.desired.dropin_options import options_to_set
 from agent.findings.registry import Trouble, about_waiver, finding, instruction, no, written_by_apply, yes
@@ -13,7 +15,6 @@ from agent.model import Absent, Component, FixOwner, Instruction, Location, OwnC
 from agent.plan.plan import describe
 from agent.report import Level
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

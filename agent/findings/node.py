@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.errors import AccessDeniedError
 from agent.findings.k3s_startup import not_read
 from agent.findings.manifests import beyond_limits
@@ -24,7 +26,6 @@ from agent.node.datastore import Datastore
 from agent.report import Level
 from agent.settings.schema import DEFAULT_SETTINGS
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.desired import dropin_options
 from agent.desired.dropin_options import ADMISSION_PLUGINS_ARGUMENT, configured_values, options_to_set
 from agent.findings.registry import Trouble, edit_of_k3s_config, finding, instruction, no, removed, yes
@@ -13,7 +15,6 @@ from agent.node.datastore import Datastore
 from agent.report import Level
 from agent.settings.schema import SecretsEncryption
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -5,6 +5,8 @@ Loaded only for a file of the operator, and for an edited psa.yaml.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, NamedTuple
+
 from agent import yaml_reader
 from agent.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT
 from agent.errors import InputError
@@ -13,9 +15,7 @@ from agent.guide.files import POD_SECURITY_ADMISSION
 from agent.guide.manifests import exempt_namespaces
 from agent.k3s import admission_configuration
 from agent.model import Instruction, Location, OwnCommand, Remediation, Restart
-from agent.value import NamedTuple
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath

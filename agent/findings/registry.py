@@ -6,18 +6,17 @@ host can show is declared without a function, and a verb reports it.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
 from agent.k3s.redaction import redacted
 from agent.model import NO_REMEDIATION, FixOwner, Instruction, Location, OwnCommand, Remediation, Restart, ShellCommand
 from agent.plan.plan import WITH_VERSION
 from agent.report import Finding, Level
 from agent.settings.schema import DEFAULT_SETTINGS
-from agent.value import NamedTuple
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import PurePosixPath
-    from typing import Protocol
 
     from agent.settings.waivers import SiteWaiver
     from agent.situation import Situation
@@ -105,14 +104,12 @@ def about_waiver(waiver: SiteWaiver, message: str, step: str) -> Trouble:
     )
 
 
-if TYPE_CHECKING:
+class Detector(Protocol):
+    """Detects one kind of finding in the state of a host; pure."""
 
-    class Detector(Protocol):
-        """Detects one kind of finding in the state of a host; pure."""
-
-        def __call__(self, situation: Situation) -> Iterator[Trouble]:
-            """Yield each case."""
-            ...
+    def __call__(self, situation: Situation) -> Iterator[Trouble]:
+        """Yield each case."""
+        ...
 
 
 class Property(NamedTuple):

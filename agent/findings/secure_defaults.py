@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, NamedTuple
+
 from agent.findings.registry import Trouble, edit_of_k3s_config, finding, no
 from agent.guide.criteria import Boolean, Equals, Excludes
 from agent.k3s import default_arguments
@@ -9,9 +11,7 @@ from agent.k3s.config import component_argument
 from agent.k3s.default_arguments import Channel
 from agent.model import Component, Location
 from agent.report import Level
-from agent.value import NamedTuple
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

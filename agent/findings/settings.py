@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.errors import InputError
 from agent.findings.registry import Trouble, about_waiver, finding, instruction, no
 from agent.model import Instruction, Location, OwnCommand, Remediation, ShellCommand
 from agent.report import Level
 from agent.value import replace
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Final
+from typing import Final
 
 PROTECT_KERNEL_DEFAULTS: Final = "Ensure protect-kernel-defaults is set"
 KERNEL_PARAMETERS: Final = "Set kernel parameters"

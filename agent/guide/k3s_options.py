@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from agent.guide import headings
 from agent.guide.control import Control, Origin
@@ -23,7 +24,6 @@ from agent.model import (
     VersionRange,
 )
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
 

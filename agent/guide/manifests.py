@@ -9,10 +9,10 @@ Each document starts with `---`, so documents can be joined and a comment can pr
 
 from __future__ import annotations
 
-from agent import package_data
-from agent.value import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-TYPE_CHECKING = False
+from agent import package_data
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 from functools import cached_property
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from agent.errors import HostError, NotEmptyError, ReadOnlyEnvironmentError, RootRequiredError
 from agent.host.probe import no_processes
@@ -27,7 +28,6 @@ from agent.model import (
 )
 from agent.value import Value, replace
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager

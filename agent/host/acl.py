@@ -5,10 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import struct
+from typing import TYPE_CHECKING, NamedTuple
 
-from agent.value import NamedTuple
-
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
 

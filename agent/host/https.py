@@ -10,11 +10,10 @@ import os
 import socket
 import ssl
 import time
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.errors import HostError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
 

@@ -6,11 +6,11 @@ import fcntl
 import os
 import time
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from agent.errors import HostError, LockHeldError
 from agent.model import PUBLIC_DIRECTORY, Absent, Directory
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath

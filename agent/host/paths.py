@@ -11,15 +11,14 @@ import errno
 import os
 import stat
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from agent.model import GROUP_OR_OTHERS_WRITE, FileMode
-from agent.value import NamedTuple, Value
+from agent.value import Value
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import PurePosixPath
-    from typing import Literal
 
 _LONGEST_CHAIN = 40
 """Number of symlinks in one path that the kernel allows."""

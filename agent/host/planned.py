@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from agent.host import PROC_SYS, Host
 from agent.host.paths import DIRECTORY, REGULAR_FILE
@@ -19,7 +20,6 @@ from agent.model import (
     Sysctl,
 )
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import PurePosixPath

@@ -6,14 +6,13 @@ import os
 import re
 import time
 from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
 
 from agent.model import Role
 from agent.value import Value
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Protocol
 
 
 _OWN_NAME = b"k3s-harden"
@@ -28,13 +27,11 @@ class K3sProcess(Value):
     """In seconds since the epoch."""
 
 
-if TYPE_CHECKING:
+class Probe(Protocol):
+    """Finds the running K3s processes."""
 
-    class Probe(Protocol):
-        """Finds the running K3s processes."""
-
-        def __call__(self) -> tuple[K3sProcess, ...]:
-            """Return the processes in any order."""
+    def __call__(self) -> tuple[K3sProcess, ...]:
+        """Return the processes in any order."""
 
 
 class _Process(Value):

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
 
 from agent.errors import HostError
 from agent.value import Value
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from subprocess import Popen
-    from typing import Protocol
 
 SEARCH_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/opt/bin")
 """Directories of tools. On some systems sudo's secure_path and cloud-init's PATH lack /usr/local/bin."""
@@ -33,17 +32,15 @@ LARGEST_OUTPUT = 64 * 1024
 _AT_ONCE = 64 * 1024
 
 
-if TYPE_CHECKING:
+class Runner(Protocol):
+    """Runs a program whose path is absolute.
 
-    class Runner(Protocol):
-        """Runs a program whose path is absolute.
+    Raises HostError if it cannot start, exceeds `timeout` seconds, or writes more than `largest_output` bytes.
+    """
 
-        Raises HostError if it cannot start, exceeds `timeout` seconds, or writes more than `largest_output` bytes.
-        """
-
-        def __call__(self, argv: Sequence[str], *, timeout: float, largest_output: int = LARGEST_OUTPUT) -> Completed:
-            """Run the program and return its result."""
-            ...
+    def __call__(self, argv: Sequence[str], *, timeout: float, largest_output: int = LARGEST_OUTPUT) -> Completed:
+        """Run the program and return its result."""
+        ...
 
 
 def run(argv: Sequence[str], *, timeout: float, largest_output: int = LARGEST_OUTPUT) -> Completed:

@@ -8,6 +8,7 @@ import os
 import stat
 import sys
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from agent.errors import AccessDeniedError, HostError, InputError, LimitError
 from agent.host.paths import (
@@ -38,7 +39,6 @@ from agent.model import (
 )
 from agent.value import Value
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath

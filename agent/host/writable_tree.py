@@ -11,6 +11,7 @@ import errno
 import os
 import stat
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from agent.errors import HostError, ReadOnlyEnvironmentError
 from agent.host import acl, temporary
@@ -27,7 +28,6 @@ from agent.host.paths import (
 from agent.host.tree import Tree
 from agent.model import PRIVATE_DIRECTORY, PRIVATE_FILE, ROOT
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, NamedTuple
+
 from agent import yaml_reader
 from agent.errors import InputError
 from agent.k3s.admission_plugins import POD_SECURITY
 from agent.model import Location
-from agent.value import NamedTuple
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import PurePosixPath

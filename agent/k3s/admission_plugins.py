@@ -5,9 +5,10 @@ Source: kubernetes, pkg/kubeapiserver/options/plugins.go (AllOrderedPlugins), 1.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.model import ALL_VERSIONS, NEWEST_KNOWN, OLDEST_COVERED, WITH_POD_SECURITY_POLICY, VersionRange
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.model import Version
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from agent.errors import InputError
 from agent.model import Location
@@ -20,7 +21,6 @@ from agent.yaml_reader import (
     shown,
 )
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent import yaml_reader
 from agent.errors import InputError
@@ -19,10 +20,9 @@ from agent.k3s.go_values import FALSE, TRUE
 from agent.k3s.options import AGENT_KEYS, ALIASES, SERVER_ONLY_KEYS, SWITCHES, VARIABLES
 from agent.k3s.redaction import without_secrets
 from agent.model import Location, Role
-from agent.value import NamedTuple, Value
+from agent.value import Value
 from agent.yaml_reader import shown
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import PurePosixPath

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from enum import Enum
 from functools import cache
+from typing import TYPE_CHECKING
 
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
 from agent.model import ALL_VERSIONS, Component, VersionRange
 from agent.value import Value
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.model import Version
 

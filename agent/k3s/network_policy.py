@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.yaml_reader import Mapping, Scalar, Sequence
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.yaml_reader import Node
 

@@ -6,12 +6,12 @@ the values of boolean and numeric options as Go's package flag.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, NamedTuple
+
 from agent.k3s.components import values
 from agent.k3s.components.values import InvalidValueError
 from agent.k3s.options import DURATIONS, SERVER_ONLY_KEYS, SWITCHES, WHOLE_NUMBERS
-from agent.value import NamedTuple
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 

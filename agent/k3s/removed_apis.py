@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-from agent.value import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.model import Version
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from fnmatch import fnmatchcase
 from itertools import takewhile
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from agent.k3s.config import Word
 from agent.k3s.options import CONFIG_FILE_VARIABLE, SERVER_ONLY_KEYS, VARIABLES
@@ -14,7 +15,6 @@ from agent.linux.unit_files import assignments, expanded, logical_lines, words
 from agent.model import Location, Role
 from agent.value import Value
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 

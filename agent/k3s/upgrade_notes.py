@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from agent.model import BOTH_ROLES, SERVERS, Role
-from agent.value import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-TYPE_CHECKING = False
+from agent.model import BOTH_ROLES, SERVERS, Role
+
 if TYPE_CHECKING:
     from agent.model import Version
 

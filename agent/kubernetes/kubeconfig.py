@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 from pathlib import PurePosixPath
-from typing import NamedTuple, Union
+from typing import TYPE_CHECKING, NamedTuple, Union
 
 from agent import yaml_reader
 from agent.errors import InputError
 from agent.model import Location
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.yaml_reader import Mapping, Node
 

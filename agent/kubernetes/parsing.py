@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.kubernetes.objects import (
     Binding,
     Container,
@@ -16,7 +18,6 @@ from agent.kubernetes.objects import (
     Workload,
 )
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from agent.model import StrEnum
-from agent.value import NamedTuple
 
 OBJECTS = "application/json"
 """Accept header: complete objects."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from enum import Enum
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.linux.libc_glob import (
     LONGEST_PATTERN,
@@ -21,9 +22,8 @@ from agent.linux.libc_glob import (
 )
 from agent.linux.sysctl_values import accepted
 from agent.model import Location
-from agent.value import NamedTuple, Value
+from agent.value import Value
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.model import Component, Role
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.node.facts import HostFacts
 

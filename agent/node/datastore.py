@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from agent.errors import HostError
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION, IDENTITY, providers_of_secrets
 from agent.model import StrEnum
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.host import Host
     from agent.k3s.config import ConfigValue

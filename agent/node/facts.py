@@ -6,6 +6,7 @@ import time
 from functools import cached_property
 from pathlib import PurePosixPath
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from agent.guide.files import DROPIN_NAME
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
@@ -21,7 +22,6 @@ from agent.node.version import GivenVersion, PrintedVersion, RecordedVersion, de
 from agent.report import ASSUMED, K3S_VERSION, ROLE, Fact
 from agent.value import Value
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 

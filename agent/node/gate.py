@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.errors import HostError
 from agent.host.paths import REGULAR_FILE
@@ -12,9 +13,8 @@ from agent.linux.unit_files import PACKAGED_UNITS, UNIT_DIRECTORIES
 from agent.model import Unreadable
 from agent.node import gate_units, unit_files
 from agent.node.gate_units import DROPIN, TEMPLATE, UNIT
-from agent.value import NamedTuple, Value
+from agent.value import Value
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from agent import package_data
 from agent.k3s.paths import DEFAULT_DATA_DIR
@@ -12,7 +13,6 @@ from agent.linux.unit_files import settings as unit_settings
 from agent.model import Location
 from agent.value import Value
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -10,6 +10,7 @@ Releases before June 2024 do not follow links to directories (k3s-io/k3s #9288).
 from __future__ import annotations
 
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from agent.errors import AccessDeniedError, HostError
 from agent.host.paths import DIRECTORY, SYMLINK
@@ -18,7 +19,6 @@ from agent.k3s.config import has_suffix
 from agent.model import Absent, Unreadable
 from agent.value import Value
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import PurePosixPath

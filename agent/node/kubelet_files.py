@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.errors import HostError
 from agent.host.paths import DIRECTORY
 from agent.k3s import kubelet_configuration
 from agent.model import Unreadable
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
 

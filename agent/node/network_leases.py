@@ -6,14 +6,14 @@ K3s has v1.4.0 since v1.26.14, v1.27.11, v1.28.7 and v1.29.2.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, NamedTuple
+
 from agent.errors import HostError
 from agent.host.paths import DIRECTORY, REGULAR_FILE
 from agent.host.tree import MOST_FILES, DirectoryEntry
 from agent.k3s.paths import NETWORK_LEASES
 from agent.model import PRIVATE_FILE, Absent, DefaultPermissions, Directory
-from agent.value import NamedTuple
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath

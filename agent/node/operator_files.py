@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from agent.errors import AccessDeniedError, HostError, InputError, LimitError
 from agent.guide.files import AUDIT_POLICY, POD_SECURITY_ADMISSION
 from agent.k3s import admission_configuration, audit_policy
 from agent.model import Component
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.host import Host
     from agent.k3s.config import MergedConfig

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from agent.errors import HostError
 from agent.k3s.services import OPENRC_DIRECTORY
@@ -12,7 +13,6 @@ from agent.model import Sysctl
 from agent.report import KERNEL, OPERATING_SYSTEM, Fact
 from agent.value import Value
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.host import Host
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.errors import UsageError
 from agent.k3s.options import SERVER_ONLY_KEYS
 from agent.model import Role
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import PurePosixPath

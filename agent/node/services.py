@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.k3s.services import OPENRC_DIRECTORY, Files, OtherProgram, Unit, other_program, parse
 from agent.linux.unit_files import UNIT_DIRECTORIES
 from agent.node import unit_files
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.errors import InputError
 from agent.k3s import audit_policy
 from agent.model import Absent, Location
@@ -9,7 +11,6 @@ from agent.settings import loading
 from agent.settings.schema import DEFAULT_SETTINGS
 from agent.value import Value
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import PurePosixPath

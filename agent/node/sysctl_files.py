@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.errors import HardenError, HostError
 from agent.host.paths import CHARACTER_DEVICE, DIRECTORY
 from agent.host.tree import MOST_FILES, DirectoryEntry, too_many
@@ -17,7 +19,6 @@ from agent.linux.sysctl_order import (
     patterns,
 )
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.errors import AccessDeniedError, HostError, LimitError
 from agent.host.tree import MOST_FILES, too_many
 from agent.linux.unit_files import UNIT_DIRECTORIES, dropin_directories
 from agent.model import File
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
 

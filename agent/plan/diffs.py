@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import difflib
 import re
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent import yaml_reader
 from agent.errors import InputError
 from agent.k3s.redaction import HIDDEN, is_secret, redacted
 from agent.model import Absent, File
-from agent.value import NamedTuple
 from agent.yaml_reader import Mapping, Scalar
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

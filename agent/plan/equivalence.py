@@ -6,12 +6,12 @@ A host that was hardened by hand has the guide's files in another layout; they a
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from agent import yaml_reader
 from agent.errors import InputError
 from agent.yaml_reader import Mapping, Scalar
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.yaml_reader import Node
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, NamedTuple
+
 from agent.errors import ExitCode
 from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.k3s.redaction import TOKEN_PLACEHOLDER
 from agent.model import FixOwner, Instruction, OwnCommand, Remediation, Restart, Role, ShellCommand
 from agent.plan.plan import WITH_VERSION
 from agent.report import ItemStatus, Level, NextStep, Urgency, of_finding
-from agent.value import NamedTuple, Value, replace
+from agent.value import Value, replace
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import PurePosixPath

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Union
+
 from agent.linux.sysctl_values import same_value
 from agent.model import (
     PUBLIC_DIRECTORY,
@@ -17,11 +19,9 @@ from agent.model import (
 )
 from agent.value import Value, replace
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import PurePosixPath
-    from typing import Union
 
     from agent.model import Observed, Resource, State
 

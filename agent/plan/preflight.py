@@ -5,11 +5,11 @@ Also which problems apply causes, with any version.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, NamedTuple
+
 from agent.errors import ExitCode
 from agent.report import ItemStatus, Level
-from agent.value import NamedTuple
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.errors import SUCCESS
 from agent.k3s.redaction import redacted_all
 from agent.present import remediation
 from agent.present.next_steps import as_object as as_step
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.model import Location
     from agent.report import Finding, Item, Report

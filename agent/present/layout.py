@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.text import Text
 
 from agent.present.text import printable
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rich.console import Console
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, TextIO
+
 from agent.present import Format, Verbosity, fitting, next_steps, remediation
 from agent.present.text import printable
 from agent.report import ItemStatus
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TextIO
 
     from rich.console import Console
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, TextIO
+
 from rich.console import Console
 from rich.text import Text
 
@@ -12,10 +14,8 @@ from agent.present.next_steps import print_next_steps
 from agent.present.text import fields, fix, hints, is_compliant, result, stripped, title
 from agent.report import ItemStatus, Level
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from typing import TextIO
 
     from agent.model import Remediation
     from agent.report import Entry, Fact, Finding, Item, Report

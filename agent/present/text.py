@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.errors import ExitCode
 from agent.k3s.redaction import redacted
 from agent.model import NO_REMEDIATION
 from agent.report import GATE_VERB, ItemStatus, Urgency, of_finding
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.model import Remediation
     from agent.report import Entry, Finding, Report

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from agent.errors import InputError, UsageError
 from agent.model import Location
 from agent.settings.schema import Overrides, Profile, Settings, row_of, rows
@@ -19,10 +21,8 @@ from agent.yaml_reader import (
     shown,
 )
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
-    from typing import Any
 
     from agent.settings.schema import SettingRow
     from agent.settings.waivers import SiteWaiver

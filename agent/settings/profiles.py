@@ -7,12 +7,11 @@ agent/settings/risks.py.
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent import yaml_reader
 from agent.settings.schema import Profile, row_of
-from agent.value import NamedTuple
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 

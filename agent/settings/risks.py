@@ -6,10 +6,10 @@ tools/record/event.go; containerd, contrib/seccomp/seccomp_default.go; Linux, ad
 
 from __future__ import annotations
 
-from agent.k3s.paths import DEFAULT_DATA_DIR, NETWORK_LEASES
-from agent.value import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-TYPE_CHECKING = False
+from agent.k3s.paths import DEFAULT_DATA_DIR, NETWORK_LEASES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, TypeVar
 
 from agent.guide.files import AUDIT_POLICY, NETWORK_POLICIES, POD_SECURITY_ADMISSION, POD_SECURITY_POLICIES
 from agent.guide.k3s_options import SECCOMP_DEFAULT
@@ -31,10 +32,7 @@ from agent.settings.value_kinds import (
 from agent.settings.waiver_values import WAIVERS
 from agent.value import Value, replace
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TypeVar
-
     from agent.guide.manifests import EventRateLimit
     from agent.model import Version
     from agent.settings.waivers import SiteWaiver

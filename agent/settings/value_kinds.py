@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from agent.guide.manifests import EventRateLimit
 from agent.model import Version
 from agent.value import Value
 from agent.yaml_reader import Mapping, Scalar, Sequence, alternatives, describe_node, shown
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from agent.model import Location, Role
 from agent.settings.value_kinds import InvalidValue, ValueKind, is_empty, one_of, text_of
 from agent.settings.waivers import SiteWaiver
 from agent.yaml_reader import Mapping, Scalar, Sequence, describe_node, duplicates, shown
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.yaml_reader import Node
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from agent.desired.dropin_options import named_paths, nested_files, own_admission_configuration
 from agent.errors import HostError
@@ -16,7 +17,6 @@ from agent.node import k3s_manifests
 from agent.node.k3s_manifests import Manifests
 from agent.value import Value
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 

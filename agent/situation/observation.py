@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from agent.changes import last_run
 from agent.changes.journal import Journal
@@ -25,7 +26,6 @@ from agent.settings.waivers import Scope, Waivers
 from agent.situation import JournalState, Situation, Substitute, k3s_files, run_record
 from agent.value import replace
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 

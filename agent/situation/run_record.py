@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from agent import __released__
 from agent.changes.last_run import LastRun, RecordedSettings
 from agent.node.version import RecordedVersion
 from agent.value import Value
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.host import Host
     from agent.node.facts import HostFacts

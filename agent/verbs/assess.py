@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent import findings
 from agent.assess import waived_controls
 from agent.assess.assessment import Assessment, ControlStatus, Note
@@ -21,7 +23,6 @@ from agent.situation.observation import observe
 from agent.value import replace
 from agent.verbs.k3s_state import of_facts
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import PurePosixPath

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.assess.evidence import reader
 from agent.benchmark.node_access import NODE_ACCESS
 from agent.checks.answer import ControlStatus
@@ -11,7 +13,6 @@ from agent.findings.after_run import CONFIG_WRITABLE
 from agent.findings.registry import Trouble
 from agent.value import replace
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from agent import findings
 from agent.changes import last_run
@@ -16,7 +17,6 @@ from agent.report import GATE_VERB, Item, ItemStatus, Report, no_progress
 from agent.situation.observation import observe, observe_after_apply
 from agent.value import replace
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 

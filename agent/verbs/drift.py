@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, suppress
 from pathlib import PurePosixPath
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from agent.assess import baseline
 from agent.assess.assessment import CLUSTER_NOT_ASSESSED, ControlStatus
@@ -37,7 +37,6 @@ from agent.value import replace
 from agent.verbs import converge
 from agent.verbs.notify import notify
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 

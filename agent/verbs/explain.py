@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from typing import Union
+from typing import TYPE_CHECKING, Union
 
 from agent.benchmark import catalogue, descriptions
 from agent.benchmark.kube_bench_differences import DIFFERENCES
@@ -21,7 +21,6 @@ from agent.settings.risks import RISKS
 from agent.settings.schema import Profile
 from agent.verbs.topic_names import PROFILES, SETTINGS, named, related, similar, summary, with_benchmark
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent import findings, package_data
 from agent.changes.execute import carry_out, refused
@@ -26,11 +27,10 @@ from agent.plan import next_steps, plan
 from agent.plan.next_steps import K3s
 from agent.plan.plan import Change, describe
 from agent.report import Fact, Item, ItemStatus, Report
-from agent.value import NamedTuple, replace
+from agent.value import replace
 from agent.verbs import completion
 from agent.verbs.k3s_state import k3s_of
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import PurePosixPath
 from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.assessment import ControlStatus
 from agent.assess.status_change import Known, Notification, due, known
@@ -21,9 +22,7 @@ from agent.model import PRIVATE_FILE, File
 from agent.node.site_files import read_settings
 from agent.present.assessments import notification as messages
 from agent.present.text import printable
-from agent.value import NamedTuple
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 

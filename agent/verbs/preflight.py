@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent import findings
 from agent.errors import UsageError
 from agent.k3s import upgrade_notes
@@ -27,7 +29,6 @@ from agent.value import replace
 from agent.verbs.converge import items_of
 from agent.verbs.k3s_state import of_facts
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -6,6 +6,7 @@ The drop-in systemd/k3s.service.d/10-k3s-harden.conf reads and writes the same f
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from agent.errors import UsageError
 from agent.linux.unit_files import UNIT_DIRECTORIES
@@ -14,7 +15,6 @@ from agent.node import gate
 from agent.node.gate import STATE
 from agent.report import Fact, Item, ItemStatus, Report
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

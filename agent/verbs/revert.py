@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent import findings
 from agent.changes.execute import carry_out_all, refused
@@ -28,10 +29,9 @@ from agent.plan import next_steps, plan
 from agent.plan.plan import Change, Plan, Refusal
 from agent.report import Fact, Item, ItemStatus, Report
 from agent.settings.schema import DEFAULT_SETTINGS, Overrides, Settings
-from agent.value import NamedTuple, replace
+from agent.value import replace
 from agent.verbs.k3s_state import k3s_of
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 from shlex import quote
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.errors import HostError
 from agent.plan import next_steps
 from agent.report import Fact, Item, ItemStatus, Report, no_progress
-from agent.value import NamedTuple, replace
+from agent.value import replace
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 

@@ -6,6 +6,7 @@ import fnmatch
 import re
 from functools import cache
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.benchmark import catalogue, descriptions
 from agent.benchmark.versions import Benchmark
@@ -20,9 +21,8 @@ from agent.model import NEWEST_KNOWN, Role
 from agent.node.facts import assumed
 from agent.settings import schema as settings
 from agent.settings.profiles import PRESETS
-from agent.value import NamedTuple, replace
+from agent.value import replace
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 

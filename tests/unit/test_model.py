@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -22,7 +23,6 @@ from agent.model import (
 )
 from agent.value import replace
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.model import State
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from agent.value import NamedTuple, Row, Value, replace
+from agent.value import Row, Value, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,20 +43,6 @@ class Line(Row):
     text: str
 
 
-class Point(NamedTuple):
-    """A named tuple."""
-
-    x: int
-    y: int = 2
-    """The documentation of a field."""
-    z: str = ""
-
-    @property
-    def total(self) -> int:
-        """A property of a named tuple."""
-        return self.x + self.y
-
-
 @pytest.mark.parametrize("value", [Pair(1, "r"), Pair(left=1, right="r"), Pair(1, right="r"), Pair(1)], ids=str)
 def test_fields_are_given_by_position_or_name(value: Pair) -> None:
     """Other fields have their default."""
@@ -82,8 +68,8 @@ def test_a_subclass_adds_its_fields() -> None:
     ],
 )
 def test_missing_and_unknown_fields_are_errors(make: Callable[[], Value]) -> None:
-    """The error is that of a function call; mypy also finds it."""
-    with pytest.raises(TypeError, match="argument"):
+    """The error names the expected fields; mypy finds it, too."""
+    with pytest.raises(TypeError, match="expected"):
         make()
 
 
@@ -128,33 +114,3 @@ def test_replace_returns_a_copy_with_other_fields() -> None:
     assert replace(value, right="x") == Triple(1, "x")
     assert replace(value, right="x").value == "n"
     assert value.right == "r"
-
-
-@pytest.mark.parametrize("value", [Point(1, 2, "z"), Point(z="z", x=1), Point(1, z="z")], ids=str)
-def test_a_named_tuple_is_a_tuple_whose_elements_have_names(value: Point) -> None:
-    """It is equal to a tuple, can be unpacked, and has the methods of typing.NamedTuple."""
-    assert value == (1, 2, "z")
-    assert (value.x, value.y, value.z, value.total) == (1, 2, "z", 3)
-    assert value._replace(y=5) == Point(1, 5, "z")
-    assert value._asdict() == {"x": 1, "y": 2, "z": "z"}
-    assert repr(value) == "Point(x=1, y=2, z='z')"
-    assert type(deepcopy(value)) is Point
-    assert deepcopy(value) == value
-    with pytest.raises(AttributeError):
-        value.x = 3  # type: ignore[misc]
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        Point,
-        lambda: Point(1, 2, "z", 4),  # type: ignore[call-arg]
-        lambda: Point(1, w=2),  # type: ignore[call-arg]
-        lambda: Point(1, x=2),  # type: ignore[misc]
-        lambda: Point(1)._replace(w=1),  # type: ignore[call-arg]
-    ],
-)
-def test_missing_and_unknown_elements_are_errors(make: Callable[[], Point]) -> None:
-    """As for a value type."""
-    with pytest.raises(TypeError, match="argument"):
-        make()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
@@ -15,7 +16,6 @@ from agent import yaml_reader
 from agent.errors import InputError
 from agent.yaml_reader import KeyValue, Mapping, Scalar, Sequence, duplicates, read, resolve, scalars, shown
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.yaml_reader import Node
 
@@ -340,3 +340,42 @@ def test_text_in_a_message_has_no_control_characters() -> None:
     """It is one line, truncated if long; letters of all scripts are kept."""
     assert shown("a\nb\x1b[31m\u2028c é 名") == "a\\nb\\x1b[31m\\u2028c é 名"
     assert shown("x" * 100) == "x" * 60 + "…"
+
+
+WORDS = st.one_of(
+    st.from_regex(r"[\w/](?:[\w./=,@%+:-]{0,9}[\w./=,@%+-])?", fullmatch=True),
+    st.from_regex(r'"[ -~]{0,9}"', fullmatch=True),
+    st.sampled_from(["yes", "null", "0600", "0x1f", "1:20", "1e3", "1.", "10.42.0.0/16", "2001-01-01", "a:b", "a#b"]),
+)
+KEYS = st.one_of(st.from_regex(r"[A-Za-z][\w.+-]{0,9}", fullmatch=True), st.sampled_from(["true", "y", "null"]))
+LINES = st.one_of(
+    st.builds("{}: {}\n".format, KEYS, WORDS),
+    st.builds("{}: {{}}\n".format, KEYS),
+    st.builds("{}:\n".format, KEYS),
+    st.builds("- {}\n".format, WORDS),
+)
+BLOCKS = st.one_of(
+    LINES,
+    st.builds("{}{}".format, st.sampled_from(["  ", "    ", " ", "      "]), LINES),
+    st.builds("{}:\n{}".format, KEYS, st.lists(st.builds("  - {}\n".format, WORDS), max_size=3).map("".join)),
+    st.builds("{}:\n{}".format, KEYS, st.lists(st.builds("- {}\n".format, WORDS), max_size=3).map("".join)),
+    st.builds("{}:\n{}".format, KEYS, st.lists(st.builds("  {}".format, LINES), max_size=3).map("".join)),
+    st.sampled_from(["\n", "# a comment: [\n", "---\n", "...\n", "a: b: c\n", "  - a\n", "<<: a\n", "a: b", "a: |\n"]),
+)
+
+
+@given(st.lists(BLOCKS, max_size=6).map("".join))
+@example("")
+@example("a:\n  b:\n    - c\n  d: {}\ne:\n- f\ng:\n  h:\n    i: 1\n")
+@example("a:\n  b:\n")
+@example("a:\n  b:\nc: d\n")
+@example("a:\n  - b\n  c: d\n")
+@example("a: b\n  c: d\n")
+@example("a:\n- b\n  - c\n")
+@example('# a comment\n\nb+:\n  - 010\n# another\nc: off\nb+:\n  - "x: y # z"\n')
+def test_the_simple_reader_agrees_with_pyyaml(text: str) -> None:
+    """Values, texts and lines are equal, or the simple reader rejects the file."""
+    simple = yaml_reader._simple(text)
+    if simple is not None:
+        read_by_pyyaml = yaml_reader._documents(yaml_reader._events(text), text, PurePosixPath("/etc/site.yaml"), 100)
+        assert repr(simple) == repr(tuple(read_by_pyyaml))

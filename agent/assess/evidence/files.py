@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from agent.checks.evidence import AbsentFile, Cause, DirectoryAbove, FoundFile, Matches, Unknown
 from agent.errors import AccessDeniedError, HostError
 from agent.host.paths import DIRECTORY, REGULAR_FILE, SYMLINK
 from agent.model import Absent, Unreadable
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 

@@ -6,6 +6,7 @@ Nothing here raises for what is on the host.
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING, TypeVar
 
 from agent.assess.evidence.files import FileFinder
 from agent.checks.evidence import Cause, CollectedEvidence, EncryptionConfiguration, EtcdConfiguration, Missing, Unknown
@@ -17,11 +18,9 @@ from agent.k3s.etcd_configuration import ETCD_CONFIGURATION
 from agent.k3s.kubelet_configuration import KubeletConfiguration, KubeletFile
 from agent.node import kubelet_files
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import PurePosixPath
-    from typing import TypeVar
 
     from agent.checks.evidence import FileQuery
     from agent.host import Host

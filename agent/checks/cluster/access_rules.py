@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.checks.answer import ControlStatus
 from agent.checks.cluster.rule import Observed, Rule, answer, of_site
 from agent.kubernetes import rbac
@@ -17,7 +19,6 @@ from agent.kubernetes.rbac import Right
 from agent.kubernetes.workloads import QUERIES, judged
 from agent.model import Instruction, OwnCommand
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.checks.answer import Answer, ControlStatus, Evidence
 from agent.checks.manual import Manual
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.checks.assessed_node import AssessedNode
     from agent.kubernetes.objects import Cluster

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from agent.checks.answer import Answer, ControlStatus, Evidence
 from agent.checks.cluster.rule import Observed, Rule, answer, of_site
@@ -12,7 +13,6 @@ from agent.kubernetes.queries import Query
 from agent.kubernetes.workloads import QUERIES, edited
 from agent.model import Component, Instruction, Remediation
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.checks.answer import Answer, ControlStatus
 from agent.checks.cluster.rule import Observed, Rule, answer, of_site
@@ -16,9 +17,7 @@ from agent.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel,
 from agent.kubernetes.queries import Query
 from agent.kubernetes.workloads import QUERIES, judged
 from agent.model import WITH_POD_SECURITY_POLICY, Component, Instruction
-from agent.value import NamedTuple
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from agent.k3s.components import tables, values
 from agent.k3s.components.common import as_bool, as_number, gate_is_on
 from agent.k3s.go_values import FALSE, TRUE
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 

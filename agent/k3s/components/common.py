@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from agent.k3s.components import gates, tables
 from agent.k3s.components.controllers import SIGNER, runs
@@ -11,7 +12,6 @@ from agent.k3s.components.values import SECOND
 from agent.k3s.components.words import SUITES
 from agent.model import Component
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

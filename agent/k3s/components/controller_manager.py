@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.k3s.components import values
 from agent.k3s.components.common import as_bool, as_number, gate_is_on
 from agent.k3s.components.controllers import runs
 from agent.k3s.components.pairs import SIGNING, SIGNING_ALL
 from agent.k3s.components.words import CONTROLLERS
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -5,12 +5,13 @@ Source: kubernetes, component-base/featuregate/feature_gate.go and component-bas
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.k3s.components import tables
 from agent.k3s.go_values import FALSE, TRUE
 from agent.k3s.spelling import Spelling
 from agent.value import Value
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from agent.k3s.components import tables, values
 from agent.k3s.components.common import as_bool, as_number, gate_is_on
@@ -13,7 +14,6 @@ from agent.k3s.components.words import LABELS, SIGNALS
 from agent.k3s.go_values import FALSE, TRUE
 from agent.value import replace
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from fractions import Fraction

@@ -5,13 +5,13 @@ Durations are in nanoseconds. Each table names the upstream file with the rules.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Optional
+
 from agent.k3s.components.values import LAST_PORT, MILLISECOND, SECOND
 from agent.model import Component
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from typing import Optional
 
     from agent.k3s.components.problem import Argument, Arguments, Problem
 

@@ -7,6 +7,7 @@ of a kind that this program does not support is accepted.
 from __future__ import annotations
 
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from agent.k3s.components import gates, tables
 from agent.k3s.components.problem import Argument, Arguments, Cause, Problem
@@ -15,7 +16,6 @@ from agent.k3s.spelling import Spelling
 from agent.model import Component
 from agent.value import Value, replace
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 

@@ -7,11 +7,10 @@ keeps of its gates (test/compatibility_lifecycle/reference/versioned_feature_lis
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent import package_data
-from agent.value import NamedTuple
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

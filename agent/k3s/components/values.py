@@ -7,14 +7,13 @@ strconv, time and encoding/csv, github.com/spf13/pflag, and k8s.io/component-bas
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING, Union
 
 from agent.k3s.go_values import FALSE, TRUE
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from fractions import Fraction
-    from typing import Union
 
     Parsed = Union[bool, int, float, str, tuple[str, ...], dict[str, str]]
     """A parsed value. A duration is a whole number of nanoseconds."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import TYPE_CHECKING, TextIO
 
 from agent.present import Verbosity, fitting
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TextIO
-
     from agent.assess.assessment import Assessment
     from agent.present.assessments.asff import AwsAccount
 

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import re
 from hashlib import sha256
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.assessment import ControlStatus
 from agent.errors import UsageError
 from agent.present.assessments.common import by_section, described, fact, fix, owner_name, timestamp, waived
 from agent.report import K3S_VERSION, ROLE
-from agent.value import NamedTuple
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.assess.assessment import Assessment, Verdict
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from enum import Enum
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from agent.assess.assessment import TIME_FORMAT, Assessment, ControlStatus
 from agent.benchmark.sections import SECTIONS
@@ -13,12 +14,10 @@ from agent.present import Verbosity, next_steps
 from agent.present import remediation as remediations
 from agent.present.text import printable
 from agent.report import K3S_VERSION, ROLE
-from agent.value import NamedTuple, replace
+from agent.value import replace
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from typing import Any, TypeVar
 
     from agent.assess.assessment import Evidence, Note, Verdict, Waiver
     from agent.present.remediation import Caller

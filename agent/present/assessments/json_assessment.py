@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.assess.assessment import SCHEMA
 from agent.present import remediation
 from agent.present.assessments.common import by_section, in_baseline, open_by_owner, section_title, timestamp
 from agent.present.json_report import as_object
 from agent.present.next_steps import as_object as as_step
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.assess.assessment import Assessment, Evidence, Note, Verdict, Waiver
 

@@ -5,6 +5,8 @@ The keys are those of the Go structs in kube-bench, check/controls.go and check/
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.assess.assessment import ControlStatus
 from agent.benchmark.sections import SECTIONS
 from agent.model import Version
@@ -12,7 +14,6 @@ from agent.present.assessments.common import UNNUMBERED, by_section, fact, fix, 
 from agent.report import K3S_VERSION
 from agent.value import replace
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 

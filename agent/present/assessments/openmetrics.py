@@ -6,10 +6,11 @@ and the end mark of OpenMetrics is a comment in the format of Prometheus.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.present.assessments.common import fact, seconds
 from agent.report import K3S_VERSION, ROLE
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.assess.assessment import ControlStatus
 from agent.present import Verbosity
 from agent.present.assessments import common
@@ -9,7 +11,6 @@ from agent.present.next_steps import lines
 from agent.present.remediation import labelled
 from agent.present.text import printable
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus
 from agent.k3s.paths import K3S_CONFIG_FILE
@@ -10,7 +11,6 @@ from agent.model import Instruction, Location
 from agent.present import remediation
 from agent.present.assessments.common import by_section, fix, in_baseline, owner_name, timestamp, waived
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.assess.assessment import Assessment, Evidence, Note, Verdict
     from agent.benchmark.control import BenchmarkControl

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from io import StringIO
+from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 from rich.text import Text
@@ -15,10 +16,8 @@ from agent.present.next_steps import print_next_steps
 from agent.present.table import print_facts, print_fix, print_result, write_captured
 from agent.present.text import stripped
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from typing import TextIO
 
     from agent.assess.assessment import Assessment, Note, Verdict
     from agent.model import Remediation

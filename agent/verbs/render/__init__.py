@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, NamedTuple
+
 from agent.desired import resources as desired
 from agent.errors import InputError, UsageError
 from agent.guide import manifests
@@ -13,9 +15,8 @@ from agent.node.facts import assumed
 from agent.node.site_files import read_audit_policy, read_settings, read_waivers
 from agent.settings.loading import load, override
 from agent.settings.schema import DEFAULT_SETTINGS, Overrides, Settings
-from agent.value import NamedTuple, replace
+from agent.value import replace
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import PurePosixPath

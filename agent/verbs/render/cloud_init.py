@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.errors import UsageError
 from agent.k3s.config_writer import dropin
 from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.model import EXECUTABLE_FILE, PRIVATE_FILE, PUBLIC_FILE, Role
 from agent.node.configuration import dropin_directory
-from agent.value import NamedTuple
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import PurePosixPath

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.desired import dropin_options
 from agent.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT
 from agent.guide.files import POD_SECURITY_ADMISSION
 from agent.model import Role
 from agent.value import replace
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.node.facts import HostFacts
     from agent.settings.schema import Settings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,7 +14,6 @@ from agent.host.process import Completed
 from agent.model import Absent, Directory, File, FileMode, FilePermissions, Obstacle, Sysctl, Unreadable
 from tests.fake import Programs, fake_host, names
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.model import State
 

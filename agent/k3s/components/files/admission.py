@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from agent import yaml_reader
 from agent.errors import InputError
@@ -14,7 +15,6 @@ from agent.k3s.components.files.schema import Problem
 from agent.k3s.components.names import is_label, is_subdomain
 from agent.yaml_reader import Mapping, Scalar, Sequence, shown
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from agent import yaml_reader
 from agent.errors import InputError
@@ -13,7 +14,6 @@ from agent.k3s.components.names import is_subdomain
 from agent.k3s.components.values import SECOND
 from agent.yaml_reader import Mapping, shown
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 

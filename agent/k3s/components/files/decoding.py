@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent import yaml_reader
 from agent.errors import InputError
 from agent.k3s.components.files.schema import Problem
 from agent.k3s.components.values import InvalidValueError, duration
 from agent.yaml_reader import Mapping, Scalar, Sequence
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath

@@ -5,8 +5,9 @@ Source: Go's crypto/tls, X509KeyPair. The first certificate and the first privat
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from agent.k3s.components.files import pem
-from agent.value import NamedTuple
 
 _INTEGER, _BIT_STRING, _OCTET_STRING, _SEQUENCE = 0x02, 0x03, 0x04, 0x30
 _FIRST, _SECOND = 0xA0, 0xA1

@@ -8,6 +8,7 @@ pkg/proxy/apis/config/v1alpha1/defaults.go.
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from agent.errors import InputError
 from agent.k3s.components import gates, values
@@ -17,7 +18,6 @@ from agent.k3s.components.limits import LOCAL_MODES, PROXY_MODES
 from agent.model import Location
 from agent.yaml_reader import Mapping, Scalar, alternatives, shown
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath

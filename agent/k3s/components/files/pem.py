@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.k3s.components.files.schema import Problem
 from agent.k3s.components.pairs import SIGNING, SIGNING_ALL
-from agent.value import NamedTuple
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 

@@ -6,6 +6,8 @@ pkg/scheduler/framework/runtime/framework.go.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, NamedTuple
+
 from agent.errors import InputError
 from agent.k3s.components.common import JITTER
 from agent.k3s.components.files import decoding, schema
@@ -22,10 +24,8 @@ from agent.k3s.components.files.scheduler_plugins import (
 from agent.k3s.components.files.schema import Problem
 from agent.k3s.components.names import is_qualified_name
 from agent.k3s.components.values import SECOND
-from agent.value import NamedTuple
 from agent.yaml_reader import Mapping, Scalar, shown
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath

@@ -7,6 +7,8 @@ accepted in the versions between.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.k3s.components import tables
 from agent.k3s.components.files import decoding, schema
 from agent.k3s.components.files.schema import Problem
@@ -14,7 +16,6 @@ from agent.k3s.components.names import is_qualified_name
 from agent.k3s.components.values import SECOND
 from agent.yaml_reader import Mapping, alternatives, shown
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 

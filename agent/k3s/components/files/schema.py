@@ -6,14 +6,13 @@ pkg/runtime/serializer/json). null means that a field is not set.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, NamedTuple, Union
+
 from agent.k3s.components.values import InvalidValueError, duration
-from agent.value import NamedTuple
 from agent.yaml_reader import Mapping, Scalar, Sequence, describe_node, duplicates, shown
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Union
 
     from agent.yaml_reader import Node
 

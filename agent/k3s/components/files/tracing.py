@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.errors import InputError
 from agent.k3s.components.files import decoding, schema
 from agent.k3s.components.files.decoding import HEAD
@@ -9,7 +11,6 @@ from agent.k3s.components.files.schema import Problem
 from agent.k3s.components.values import is_endpoint
 from agent.yaml_reader import Scalar
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from hashlib import sha256
+from typing import TYPE_CHECKING
 from xml.etree.ElementTree import fromstring, tostring
 
 from agent import __version__, package_data
@@ -12,7 +13,6 @@ from agent.present.assessments.html.controls import controls, legend
 from agent.present.assessments.html.elements import element, raw
 from agent.present.assessments.html.rows import node_name, rows_by_section, rows_of, time_element
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.assess.assessment import ControlStatus
 from agent.benchmark.control import Assessed
 from agent.present import remediation
@@ -32,7 +34,6 @@ from agent.present.assessments.html.rows import (
     section_heading,
 )
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from xml.etree.ElementTree import Element

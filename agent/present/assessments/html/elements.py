@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING, Union
 from xml.etree.ElementTree import Element
 
 from agent.present import remediation as remediations
 from agent.present.text import printable
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Union
 
     from agent.assess.assessment import ControlStatus
     from agent.model import Remediation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import permutations, takewhile
+from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus
 from agent.model import FixOwner
@@ -38,7 +39,6 @@ from agent.present.assessments.html.rows import (
 )
 from agent.report import K3S_VERSION, KERNEL, OPERATING_SYSTEM, ROLE
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from xml.etree.ElementTree import Element

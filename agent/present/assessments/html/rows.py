@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.assessment import ControlStatus
 from agent.benchmark.sections import SECTIONS
 from agent.model import FixOwner
 from agent.present.assessments.common import UNNUMBERED, by_section, is_new, timestamp
 from agent.present.assessments.html.elements import element, icon, whole
-from agent.value import NamedTuple
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from xml.etree.ElementTree import Element
