@@ -63,7 +63,7 @@ def test_a_subclass_adds_its_fields() -> None:
         lambda: Pair(1, "r", "more"),  # type: ignore[call-arg]
         lambda: Pair(1, middle="m"),  # type: ignore[call-arg]
         lambda: Pair(1, left=2),  # type: ignore[misc]
-        lambda: Empty(1),  # type: ignore[call-arg]
+        lambda: Empty(1),
         lambda: replace(Pair(1), middle="m"),  # type: ignore[call-arg]
     ],
 )
