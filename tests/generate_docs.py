@@ -27,7 +27,6 @@ from agent.cli.completion import TOPICS
 from agent.cli.declared import COMMANDS
 from agent.desired import resources as desired
 from agent.errors import ExitCode
-from agent.findings.remediations import REMEDIATIONS
 from agent.guide.controls import CONTROLS
 from agent.guide.files import DIRECTORIES, FILES, DirectoryRow, FileRow
 from agent.guide.k3s_options import ON_REQUEST, OPTIONS
@@ -203,7 +202,7 @@ def _findings() -> str:
             ("Blocks the gate", str(kind.blocks_gate)),
             ("Prevents K3s from starting", str(kind.prevents_start)),
         )
-        named = (*properties, ("Remediation", REMEDIATIONS[kind.id]))
+        named = (*properties, ("Remediation", kind.remediation))
         parts.append("\n".join(f"- {name}: {text}" for name, text in named if text))
     return page(parts)
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     Level.ERROR,
     blocks_gate=no("The API server exits, so nothing runs without the plugins."),
     prevents_start=yes("The API server exits at an unknown plugin, and at one that is both enabled and disabled."),
+    remediation="remove the plugin or the extra comma from the list; then restart K3s",
 )
 def admission_plugins_refused(situation: Situation) -> Iterator[Trouble]:
     """An admission plugin is unknown to this K3s version, or is both enabled and disabled.
@@ -66,6 +67,7 @@ def admission_plugins_refused(situation: Situation) -> Iterator[Trouble]:
     Level.ERROR,
     blocks_gate=no("Once apply enables the plugin, the API server exits, so nothing runs without it."),
     prevents_start=no("The API server starts until apply enables the plugin."),
+    remediation="remove the plugin from disable-admission-plugins before apply; then restart K3s",
 )
 def admission_plugins_conflict(situation: Situation) -> Iterator[Trouble]:
     """An admission plugin that apply will enable is disabled. K3s starts now, and exits at both after apply."""
@@ -85,6 +87,7 @@ def admission_plugins_conflict(situation: Situation) -> Iterator[Trouble]:
     Level.ERROR,
     blocks_gate=yes("The API server starts without Pod Security admission."),
     prevents_start=no("The API server supports disabling the plugin."),
+    remediation="remove PodSecurity from the list; then restart K3s",
 )
 def pod_security_disabled(situation: Situation) -> Iterator[Trouble]:
     """The admission plugin PodSecurity is disabled, so psa.yaml has no effect. K3s does not log that."""
@@ -103,6 +106,7 @@ def pod_security_disabled(situation: Situation) -> Iterator[Trouble]:
     Level.ERROR,
     blocks_gate=yes("The API server starts without the configuration of the other file, which can be psa.yaml."),
     prevents_start=no("The API server reads the last file only."),
+    remediation="merge the files into one, and remove the argument; then restart K3s",
 )
 def two_admission_configurations(situation: Situation) -> Iterator[Trouble]:
     """The API server has two different files as its admission configuration, and reads only the operator's, the last.
@@ -118,6 +122,7 @@ def two_admission_configurations(situation: Situation) -> Iterator[Trouble]:
     Level.WARNING,
     blocks_gate=no("The API server reads psa.yaml."),
     prevents_start=no("The API server reads the last file only."),
+    remediation="merge the files into one, and remove the argument; then restart K3s",
 )
 def admission_configuration_ignored(situation: Situation) -> Iterator[Trouble]:
     """The API server ignores the operator's admission configuration, because our drop-in sets another file after it.
@@ -134,6 +139,7 @@ def admission_configuration_ignored(situation: Situation) -> Iterator[Trouble]:
     Level.WARNING,
     blocks_gate=no("The API server enables the plugins of all arguments."),
     prevents_start=no("The API server accepts repeated arguments."),
+    remediation="join the plugins into one argument; then run `sudo k3s-harden apply`, and restart K3s",
 )
 def split_admission_plugins(situation: Situation) -> Iterator[Trouble]:
     """Several arguments enable admission plugins. The API server enables all; scanners read only the first argument."""
@@ -154,6 +160,7 @@ def split_admission_plugins(situation: Situation) -> Iterator[Trouble]:
     Level.WARNING,
     blocks_gate=no("The API server enforces the plugin, and running pods are not affected."),
     prevents_start=no("K3s starts without a registry. New pods do not."),
+    remediation="name a mirror that serves the images, or set `always-pull-images: false`",
 )
 def images_without_registry(situation: Situation) -> Iterator[Trouble]:
     """AlwaysPullImages is enabled on an air-gapped node: its images are archives, and no mirror is configured.

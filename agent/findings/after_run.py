@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.findings.registry import KINDS, UNINSTALL, Trouble, declared, instruction, no
+from agent.findings.registry import KINDS, UNINSTALL, FindingKind, Trouble, instruction, no, register
 from agent.model import Location, OwnCommand, Remediation, Restart
 from agent.report import Level
 
@@ -18,58 +18,73 @@ if TYPE_CHECKING:
 _INSTALLED_VERSION = "$(k3s --version | awk 'NR == 1 {print $3}')"
 _DELETE = "sudo k3s kubectl delete --ignore-not-found -f -"
 
-OBJECTS_REMAIN = declared(
-    "objects-remain",
-    Level.NOTE,
-    """After a revert, the objects of a removed manifest are still in the cluster.
+OBJECTS_REMAIN = register(
+    FindingKind(
+        "objects-remain",
+        Level.NOTE,
+        explanation="""After a revert, the objects of a removed manifest are still in the cluster.
 
     K3s does not delete objects when their manifest is removed. Delete them with kubectl, on one server.
     """,
-    blocks_gate=no("The remaining objects restrict workloads; they do not weaken the host."),
-    prevents_start=no("K3s reads the objects from its datastore as before."),
+        blocks_gate=no("The remaining objects restrict workloads; they do not weaken the host."),
+        prevents_start=no("K3s reads the objects from its datastore as before."),
+        remediation="delete the objects with kubectl, on one server",
+    )
 )
 
-K3S_RELEASED = declared(
-    "k3s-released",
-    Level.NOTE,
-    "After an apply, K3s is started because the gate blocked its last start and the host is compliant now.",
-    blocks_gate=no("The host is compliant."),
-    prevents_start=no("K3s is being started."),
+K3S_RELEASED = register(
+    FindingKind(
+        "k3s-released",
+        Level.NOTE,
+        explanation="After an apply, K3s is started: the gate blocked its last start, and the host is compliant now.",
+        blocks_gate=no("The host is compliant."),
+        prevents_start=no("K3s is being started."),
+        remediation="",
+    )
 )
 
-GATE_REMAINS = declared(
-    "gate-remains",
-    Level.WARNING,
-    """After a revert or an uninstall, the gate is still installed and hardens the host again.
+GATE_REMAINS = register(
+    FindingKind(
+        "gate-remains",
+        Level.WARNING,
+        explanation="""After a revert or an uninstall, the gate is still installed and hardens the host again.
 
     It does so at K3s' next start. Files of a package are removed with the package.
     """,
-    blocks_gate=no("The gate hardens the host before K3s starts."),
-    prevents_start=no("K3s starts after the gate has hardened the host."),
+        blocks_gate=no("The gate hardens the host before K3s starts."),
+        prevents_start=no("K3s starts after the gate has hardened the host."),
+        remediation="run `sudo k3s-harden uninstall`, or remove the package k3s-harden",
+    )
 )
 
-CONFIG_WRITABLE = declared(
-    "k3s-config-writable",
-    Level.WARNING,
-    """A user other than root can change K3s' configuration: a file, or a directory of the files.
+CONFIG_WRITABLE = register(
+    FindingKind(
+        "k3s-config-writable",
+        Level.WARNING,
+        explanation="""A user other than root can change K3s' configuration: a file, or a directory of the files.
 
     K3s runs as root with these options, so this user controls the node. `assess` has the same rule in its controls
     k3s-config-directory-access, k3s-config-access and k3s-config-drop-ins-access. A waiver with the ID of the control
     accepts the access.
     """,
-    blocks_gate=no("The hardening is in place as long as the user does not change the configuration."),
-    prevents_start=no("K3s does not check the modes and owners of these files."),
+        blocks_gate=no("The hardening is in place as long as the user does not change the configuration."),
+        prevents_start=no("K3s does not check the modes and owners of these files."),
+        remediation="run the commands of the report, so that only root can write",
+    )
 )
 
-NOT_RECORDED = declared(
-    "hardening-not-recorded",
-    Level.WARNING,
-    """revert has nothing to undo, because the journal has no run, but K3s' drop-in of k3s-harden exists.
+NOT_RECORDED = register(
+    FindingKind(
+        "hardening-not-recorded",
+        Level.WARNING,
+        explanation="""revert has nothing to undo: the journal has no run, but K3s' drop-in of k3s-harden exists.
 
     The journal was deleted, or another program copied the drop-in to this host. The hardening stays.
     """,
-    blocks_gate=no("The host stays hardened."),
-    prevents_start=no("revert changed nothing."),
+        blocks_gate=no("The host stays hardened."),
+        prevents_start=no("revert changed nothing."),
+        remediation="restore /var/lib/k3s-harden/journal from a backup, or remove the hardening by hand",
+    )
 )
 
 

@@ -73,6 +73,7 @@ def _names_own_file(situation: Situation, option: str) -> bool:
     Level.ERROR,
     blocks_gate=no(_NOTHING_RUNS),
     prevents_start=yes("A component exits at an argument that it does not have."),
+    remediation="remove or correct the argument; then restart K3s",
 )
 def component_argument_unknown(situation: Situation) -> Iterator[Trouble]:
     """An argument of a component does not exist in this version of Kubernetes.
@@ -91,6 +92,7 @@ def component_argument_unknown(situation: Situation) -> Iterator[Trouble]:
     Level.WARNING,
     blocks_gate=no("If the component exits, nothing runs unhardened."),
     prevents_start=no("It follows from the source of K3s, but no K3s was seen to exit."),
+    remediation="write the name with hyphens; then restart K3s",
 )
 def component_argument_underscored(situation: Situation) -> Iterator[Trouble]:
     """The name of an argument has underscores, which only the kubelet reads as hyphens when K3s runs it.
@@ -124,6 +126,7 @@ def _is_of_klog(name: str) -> bool:
     Level.ERROR,
     blocks_gate=no(_NOTHING_RUNS),
     prevents_start=yes("A component exits at a value that it cannot parse or does not accept."),
+    remediation="correct the value; then restart K3s",
 )
 def component_argument_invalid(situation: Situation) -> Iterator[Trouble]:
     """An argument of a component has a value that the component rejects when it starts.
@@ -142,6 +145,7 @@ def component_argument_invalid(situation: Situation) -> Iterator[Trouble]:
     Level.ERROR,
     blocks_gate=no(_NOTHING_RUNS),
     prevents_start=yes("A component exits at a feature gate that it does not have, or that is locked."),
+    remediation="remove or correct the feature gate; then restart K3s",
 )
 def feature_gate_invalid(situation: Situation) -> Iterator[Trouble]:
     """A feature gate does not exist in this version of Kubernetes, is locked, or has no boolean value.
@@ -159,6 +163,7 @@ def feature_gate_invalid(situation: Situation) -> Iterator[Trouble]:
     Level.ERROR,
     blocks_gate=no(_NOTHING_RUNS),
     prevents_start=yes("The API server exits at a configuration file that it cannot use."),
+    remediation="correct the file or the path; then restart K3s",
 )
 def component_file_invalid(situation: Situation) -> Iterator[Trouble]:
     """A file that an argument of a component names has content that the component rejects when it starts.
@@ -186,6 +191,7 @@ def component_file_invalid(situation: Situation) -> Iterator[Trouble]:
     Level.ERROR,
     blocks_gate=yes("The API server starts with Pod Security at its default, which allows privileged pods."),
     prevents_start=no("The API server ignores entries for plugins that do not exist."),
+    remediation="correct the name of the plugin in the file; then restart K3s",
 )
 def pod_security_misspelt(situation: Situation) -> Iterator[Trouble]:
     """The admission configuration has no entry for PodSecurity, but one with a similar name, which has no effect."""
@@ -199,6 +205,7 @@ def pod_security_misspelt(situation: Situation) -> Iterator[Trouble]:
     Level.ERROR,
     blocks_gate=yes("The API server starts without the default standard that the guide requires."),
     prevents_start=no("The API server accepts the file."),
+    remediation="set `enforce: restricted` in the file, or remove the argument; then restart K3s",
 )
 def pod_security_not_enforced(situation: Situation) -> Iterator[Trouble]:
     """The operator's admission configuration does not make `restricted` the default of Pod Security.
@@ -219,6 +226,7 @@ def pod_security_not_enforced(situation: Situation) -> Iterator[Trouble]:
     Level.WARNING,
     blocks_gate=no("The operator's configuration asks for it, and all other pods are checked."),
     prevents_start=no("The API server supports exemptions."),
+    remediation="remove the exemptions, or list the namespaces in `pod-security.exempt-namespaces`",
 )
 def pod_security_exempts(situation: Situation) -> Iterator[Trouble]:
     """The operator's admission configuration exempts more from Pod Security than the guide and the settings.
@@ -254,6 +262,7 @@ def _own_admission_configuration(situation: Situation) -> Iterator[tuple[NamedPa
     Level.ERROR,
     blocks_gate=yes("The API server starts and writes no audit log."),
     prevents_start=no("The API server accepts the policy."),
+    remediation="correct the rules of the file; then restart K3s",
 )
 def audit_policy_logs_nothing(situation: Situation) -> Iterator[Trouble]:
     """The audit policy of the operator logs no request, for example because all of its rules have the level None.
@@ -270,6 +279,7 @@ def audit_policy_logs_nothing(situation: Situation) -> Iterator[Trouble]:
     Level.ERROR,
     blocks_gate=no(_NOTHING_RUNS),
     prevents_start=yes("The kubelet v1.35 and newer exits on a host with control groups of version 1."),
+    remediation="boot with control groups of version 2, or add fail-cgroupv1=false to kubelet-arg",
 )
 def cgroup_v1_refused(situation: Situation) -> Iterator[Trouble]:
     """The host has control groups of version 1, and the kubelet exits there by default since v1.35.
@@ -302,6 +312,7 @@ _WITHOUT_CGROUP_V1 = 35
     Level.ERROR,
     blocks_gate=no("K3s exits, so nothing runs unhardened."),
     prevents_start=yes("k3s agent exits at an option that it does not have."),
+    remediation="remove the option; then restart K3s",
 )
 def k3s_option_refused(situation: Situation) -> Iterator[Trouble]:
     """An option is unknown to k3s agent, which exits at it, or is one of three at which K3s v1.25 exits.
@@ -330,6 +341,7 @@ def k3s_option_refused(situation: Situation) -> Iterator[Trouble]:
     Level.ERROR,
     blocks_gate=no("K3s exits, so nothing runs unhardened."),
     prevents_start=yes("K3s exits at a value that it cannot parse or does not accept."),
+    remediation="correct the value; then restart K3s",
 )
 def k3s_option_invalid(situation: Situation) -> Iterator[Trouble]:
     """An option of K3s has a value of the wrong kind, outside an enumeration, or without an option that it needs.
@@ -357,6 +369,7 @@ def k3s_option_invalid(situation: Situation) -> Iterator[Trouble]:
     Level.WARNING,
     blocks_gate=no("K3s starts as without the option."),
     prevents_start=no("k3s server ignores an unknown option of its configuration files."),
+    remediation="correct or remove the option; then restart K3s",
 )
 def k3s_option_ignored(situation: Situation) -> Iterator[Trouble]:
     """k3s server has no such option in this version, and ignores it with a warning in its log."""
@@ -404,6 +417,10 @@ def _is_unknown(key: str, facts: HostFacts) -> bool:
     Level.NOTE,
     blocks_gate=no("Nothing is known to be wrong."),
     prevents_start=no("Nothing is known to be wrong."),
+    remediation=(
+        "compare the arguments with the reference of that version of Kubernetes, or pass the version, such as "
+        "--k3s-version 1.34 if it is unknown"
+    ),
 )
 def component_arguments_not_checked(situation: Situation) -> Iterator[Trouble]:
     """The arguments of components are not checked, because the tables do not describe this version of Kubernetes."""

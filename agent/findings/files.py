@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Level.ERROR,
     blocks_gate=yes("K3s starts with a policy or an option that does not meet the control."),
     prevents_start=no("K3s accepts the file."),
+    remediation="correct the edit, or run `sudo k3s-harden apply --force`, which keeps a backup; then restart K3s",
 )
 def edited_file_insufficient(situation: Situation) -> Iterator[Trouble]:
     """A managed file was edited, and its content does not meet the control any more.
@@ -40,6 +41,7 @@ def edited_file_insufficient(situation: Situation) -> Iterator[Trouble]:
     Level.ERROR,
     blocks_gate=yes("An empty policy or configuration does not protect anything."),
     prevents_start=no("If K3s rejects the damaged file, another finding reports that."),
+    remediation="run `sudo k3s-harden apply`",
 )
 def file_damaged(situation: Situation) -> Iterator[Trouble]:
     """A managed file is empty or contains only NUL bytes, as after a power failure or with a full disk.
@@ -63,6 +65,7 @@ def file_damaged(situation: Situation) -> Iterator[Trouble]:
     Level.ERROR,
     blocks_gate=no("The content can meet the control. If it does not, edited-file-insufficient blocks the gate."),
     prevents_start=no("If K3s rejects the edited file, another finding reports that."),
+    remediation="move an intended change to the settings, or run `sudo k3s-harden apply --force`, which keeps a backup",
 )
 def file_edited(situation: Situation) -> Iterator[Trouble]:
     """A managed file has content that k3s-harden did not write: it was edited, or existed before the first apply.
@@ -87,6 +90,7 @@ def file_edited(situation: Situation) -> Iterator[Trouble]:
     Level.ERROR,
     blocks_gate=yes("Other users can read or replace files that K3s trusts."),
     prevents_start=no("K3s does not check the modes of these files and directories."),
+    remediation="run `sudo k3s-harden apply`",
 )
 def mode_loosened(situation: Situation) -> Iterator[Trouble]:
     """The permissions of a managed file or directory are more open than the guide allows.
@@ -113,6 +117,7 @@ def mode_loosened(situation: Situation) -> Iterator[Trouble]:
     Level.WARNING,
     blocks_gate=no("The file contains what an earlier run of k3s-harden wrote."),
     prevents_start=no("If K3s rejects the file, another finding reports that."),
+    remediation="make sure that role and version are correct; then remove the file",
 )
 def left_over(situation: Situation) -> Iterator[Trouble]:
     """A file that k3s-harden wrote is not part of the hardening for this role, K3s version or manager.
@@ -132,6 +137,7 @@ def left_over(situation: Situation) -> Iterator[Trouble]:
     Level.WARNING,
     blocks_gate=no("Whatever the interrupted run did not change is reported as a difference."),
     prevents_start=no("K3s does not read the journal, and every file is replaced in one step."),
+    remediation="run `sudo k3s-harden apply`",
 )
 def interrupted_run(situation: Situation) -> Iterator[Trouble]:
     """An earlier run was interrupted. The next apply completes its journal record and removes temporary files."""
@@ -144,6 +150,7 @@ def interrupted_run(situation: Situation) -> Iterator[Trouble]:
     Level.WARNING,
     blocks_gate=no("The journal does not affect the state of the host."),
     prevents_start=no("K3s does not read the journal."),
+    remediation="restore the record from a backup, or move it away; then that run cannot be reverted",
 )
 def journal_damaged(situation: Situation) -> Iterator[Trouble]:
     """A record of the journal is invalid, or another file is in the place of its directory. revert then stops.

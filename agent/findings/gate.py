@@ -33,7 +33,12 @@ _GATE_ONLY = no("It concerns the gate. If the gate runs, it has checked the host
 _K3S_IS_FINE = no("K3s itself is not affected.")
 
 
-@finding(Level.ERROR, blocks_gate=_GATE_ONLY, prevents_start=_K3S_IS_FINE)
+@finding(
+    Level.ERROR,
+    blocks_gate=_GATE_ONLY,
+    prevents_start=_K3S_IS_FINE,
+    remediation="run `sudo k3s-harden install`, with --unit for a service without drop-in, or unmask the unit",
+)
 def gate_half_missing(situation: Situation) -> Iterator[Trouble]:
     """One of the two parts of the gate is missing: the unit k3s-harden@.service, or the drop-in of a K3s service.
 
@@ -63,7 +68,7 @@ def gate_half_missing(situation: Situation) -> Iterator[Trouble]:
             )
 
 
-@finding(Level.ERROR, blocks_gate=_GATE_ONLY, prevents_start=_K3S_IS_FINE)
+@finding(Level.ERROR, blocks_gate=_GATE_ONLY, prevents_start=_K3S_IS_FINE, remediation="run `sudo k3s-harden install`")
 def gate_outdated(situation: Situation) -> Iterator[Trouble]:
     """The drop-in of a K3s service belongs to an earlier release.
 
@@ -78,7 +83,12 @@ def gate_outdated(situation: Situation) -> Iterator[Trouble]:
         )
 
 
-@finding(Level.ERROR, blocks_gate=_GATE_ONLY, prevents_start=_K3S_IS_FINE)
+@finding(
+    Level.ERROR,
+    blocks_gate=_GATE_ONLY,
+    prevents_start=_K3S_IS_FINE,
+    remediation="name the later drop-in so that it sorts before that of the gate, or run `sudo k3s-harden install`",
+)
 def gate_bypassed(situation: Situation) -> Iterator[Trouble]:
     """A K3s service has the drop-in of the gate, but does not run its command, so K3s starts without the gate.
 
@@ -124,7 +134,14 @@ def _runs_gate(command: str, service: str) -> bool:
     return "systemctl start k3s-harden@%N.service" in command or f"systemctl start {instance(service)}" in command
 
 
-@finding(Level.ERROR, blocks_gate=_GATE_ONLY, prevents_start=_K3S_IS_FINE)
+@finding(
+    Level.ERROR,
+    blocks_gate=_GATE_ONLY,
+    prevents_start=_K3S_IS_FINE,
+    remediation=(
+        "install the program again, restrict it to root, or run `sudo k3s-harden install` with the right --program"
+    ),
+)
 def gate_program_unusable(situation: Situation) -> Iterator[Trouble]:
     """The program that the gate runs is missing or not executable, or a user other than root can change it.
 
@@ -144,6 +161,7 @@ def gate_program_unusable(situation: Situation) -> Iterator[Trouble]:
     Level.WARNING,
     blocks_gate=no("The gate runs, with the units that are installed."),
     prevents_start=_K3S_IS_FINE,
+    remediation="run `sudo k3s-harden install`, or install the package again if it has the file",
 )
 def gate_unit_differs(situation: Situation) -> Iterator[Trouble]:
     """The gate's unit, or its drop-in of a K3s service, is not the one of this version of k3s-harden.
@@ -172,7 +190,9 @@ def _restored(path: PurePosixPath) -> Remediation:
     return INSTALL
 
 
-@finding(Level.ERROR, blocks_gate=_GATE_ONLY, prevents_start=_K3S_IS_FINE)
+@finding(
+    Level.ERROR, blocks_gate=_GATE_ONLY, prevents_start=_K3S_IS_FINE, remediation="run `sudo systemctl daemon-reload`"
+)
 def gate_not_loaded(situation: Situation) -> Iterator[Trouble]:
     """systemd still uses older unit files than those on the disk, so K3s can start without the gate.
 
@@ -189,6 +209,7 @@ def gate_not_loaded(situation: Situation) -> Iterator[Trouble]:
     Level.WARNING,
     blocks_gate=no("It has an effect only if the data directory is a mount point."),
     prevents_start=_K3S_IS_FINE,
+    remediation="run `sudo k3s-harden install`",
 )
 def gate_before_mount(situation: Situation) -> Iterator[Trouble]:
     """The gate does not wait for the mount of K3s' data directory, because its unit names another directory.
@@ -212,6 +233,7 @@ def gate_before_mount(situation: Situation) -> Iterator[Trouble]:
     Level.NOTE,
     blocks_gate=no("It reports an earlier start. The gate checks the host again at each start."),
     prevents_start=_K3S_IS_FINE,
+    remediation="read the reason with `systemctl status` of the gate's unit",
 )
 def start_blocked(situation: Situation) -> Iterator[Trouble]:
     """The gate refused the last start of a K3s service. systemd tries again about once a minute.
@@ -230,6 +252,7 @@ def start_blocked(situation: Situation) -> Iterator[Trouble]:
     Level.ERROR,
     blocks_gate=no("It reports an earlier start. The gate checks the host again at the next start."),
     prevents_start=_K3S_IS_FINE,
+    remediation="run `sudo k3s-harden apply`",
 )
 def started_without_gate(situation: Situation) -> Iterator[Trouble]:
     """Root let a K3s service start once without its gate (k3s-harden release --once).

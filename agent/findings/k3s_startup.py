@@ -48,6 +48,7 @@ _SMALLER = "make it smaller, or merge the files"
     Level.ERROR,
     blocks_gate=no("K3s exits, so nothing runs unhardened."),
     prevents_start=yes("K3s exits if it cannot parse a file of its configuration, and waits forever at a FIFO."),
+    remediation="correct the YAML or the value, or remove the directory, FIFO or broken link",
 )
 def k3s_config_broken(situation: Situation) -> Iterator[Trouble]:
     """K3s cannot read a file of its configuration.
@@ -73,6 +74,7 @@ def k3s_config_broken(situation: Situation) -> Iterator[Trouble]:
     Level.ERROR,
     blocks_gate=yes("K3s reads what this program did not, and can start with any option."),
     prevents_start=no("The content is not known."),
+    remediation="make the file smaller, or remove drop-ins; then restart K3s",
 )
 def k3s_config_not_read(situation: Situation) -> Iterator[Trouble]:
     """A part of K3s' configuration exceeds a limit of this program, but not those of K3s and systemd.
@@ -97,6 +99,7 @@ def not_read(situation: Situation) -> Iterator[HardenError]:
     Level.ERROR,
     blocks_gate=yes("K3s starts without the hardened configuration."),
     prevents_start=no("K3s continues without its configuration files."),
+    remediation="remove the file",
 )
 def k3s_config_ignored(situation: Situation) -> Iterator[Trouble]:
     """A drop-in of K3s' configuration is a symbolic link to a missing file, so K3s ignores all configuration files."""
@@ -112,6 +115,7 @@ def k3s_config_ignored(situation: Situation) -> Iterator[Trouble]:
     Level.ERROR,
     blocks_gate=no("K3s exits, so nothing runs unhardened."),
     prevents_start=yes("k3s agent exits at an option of k3s server."),
+    remediation="remove the option",
 )
 def server_key_on_agent(situation: Situation) -> Iterator[Trouble]:
     """The configuration of an agent sets an option that only k3s server has. systemd restarts k3s agent forever."""
@@ -130,6 +134,7 @@ def server_key_on_agent(situation: Situation) -> Iterator[Trouble]:
     Level.ERROR,
     blocks_gate=no("The API server exits, so nothing runs without an audit log."),
     prevents_start=yes("The API server exits if its audit policy is missing, invalid, or has no rules."),
+    remediation="correct the file, or run `sudo k3s-harden apply` if it is one of k3s-harden; then restart K3s",
 )
 def audit_policy_unusable(situation: Situation) -> Iterator[Trouble]:
     """The audit policy of the API server is missing, is invalid, or has no rules."""
@@ -158,6 +163,7 @@ def audit_policy_unusable(situation: Situation) -> Iterator[Trouble]:
     Level.ERROR,
     blocks_gate=no("The API server exits, so nothing runs without admission control."),
     prevents_start=yes("The API server exits if the file is missing or invalid, or lacks a plugin's configuration."),
+    remediation="correct the file, or run `sudo k3s-harden apply` if it is one of k3s-harden; then restart K3s",
 )
 def admission_configuration_unusable(situation: Situation) -> Iterator[Trouble]:
     """The admission configuration of the API server is missing or invalid.
@@ -190,6 +196,7 @@ def admission_configuration_unusable(situation: Situation) -> Iterator[Trouble]:
     Level.WARNING,
     blocks_gate=no("The API server reads the file of the hardening."),
     prevents_start=no("K3s starts with the file of the hardening, and would not start with that of the operator."),
+    remediation="create or correct the file, or remove the argument; then run `sudo k3s-harden apply`, and restart K3s",
 )
 def operator_file_replaced(situation: Situation) -> Iterator[Trouble]:
     """The operator's audit policy or admission configuration is missing or invalid, so K3s uses that of the hardening.
@@ -223,6 +230,7 @@ def operator_file_replaced(situation: Situation) -> Iterator[Trouble]:
     Level.ERROR,
     blocks_gate=no("The component exits, so nothing runs without the file."),
     prevents_start=yes("The component that reads the file exits."),
+    remediation="create the file, or correct the path",
 )
 def named_file_missing(situation: Situation) -> Iterator[Trouble]:
     """K3s' configuration sets an argument of a component to a file that does not exist."""
@@ -243,6 +251,7 @@ def named_file_missing(situation: Situation) -> Iterator[Trouble]:
     Level.NOTE,
     blocks_gate=no("The token does not affect the hardening."),
     prevents_start=no("K3s waits up to four minutes for the file, which another service may create."),
+    remediation="make sure that the file is created before K3s starts",
 )
 def token_file_awaited(situation: Situation) -> Iterator[Trouble]:
     """The file with the cluster's token does not exist yet. K3s waits for it for up to four minutes when it starts."""

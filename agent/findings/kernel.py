@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Level.ERROR,
     blocks_gate=no("The running kernel has the expected value, and the gate checks it again at the next boot."),
     prevents_start=no("The kubelet compares the running value only."),
+    remediation="set the value of the guide, or delete the line",
 )
 def sysctl_overridden(situation: Situation) -> Iterator[Trouble]:
     """Another file overrides 90-kubelet.conf at the next boot, so a kernel parameter loses its expected value.
@@ -45,6 +46,7 @@ def sysctl_overridden(situation: Situation) -> Iterator[Trouble]:
     Level.WARNING,
     blocks_gate=no("systemd does not read /etc/sysctl.conf, so the value does not take effect at boot."),
     prevents_start=no("The kubelet compares the running value only."),
+    remediation="set the value of the guide, or delete the line",
 )
 def sysctl_conf_disagrees(situation: Situation) -> Iterator[Trouble]:
     """/etc/sysctl.conf sets a value that differs from the guide. `sysctl --system` applies it; systemd does not.
@@ -77,6 +79,7 @@ def sysctl_conf_disagrees(situation: Situation) -> Iterator[Trouble]:
     Level.ERROR,
     blocks_gate=no("The kubelet exits, so no workload runs on the unhardened kernel."),
     prevents_start=yes("With protect-kernel-defaults the kubelet exits if one of six kernel parameters differs."),
+    remediation="run `sudo k3s-harden apply`, or set the value by hand if apply does not write it",
 )
 def kernel_parameter(situation: Situation) -> Iterator[Trouble]:
     """The kubelet rejects the value of a kernel parameter.
@@ -115,6 +118,7 @@ def kernel_parameter(situation: Situation) -> Iterator[Trouble]:
     Level.ERROR,
     blocks_gate=no("The running kernel has the expected value, and the gate checks it again at the next boot."),
     prevents_start=no("The kubelet compares the running value only."),
+    remediation="set `protect-kernel-defaults: false` in the settings, or remove the waiver",
 )
 def waived_parameter_at_boot(situation: Situation) -> Iterator[Trouble]:
     """The kubelet will reject a waived kernel parameter after the next boot.
@@ -152,6 +156,7 @@ def waived_parameter_at_boot(situation: Situation) -> Iterator[Trouble]:
     Level.ERROR,
     blocks_gate=yes("Workloads run on a kernel that does not meet the control."),
     prevents_start=no("Without protect-kernel-defaults the kubelet does not exit."),
+    remediation="set the value with `sysctl -w` and in a file in /etc/sysctl.d",
 )
 def kernel_default_changed(situation: Situation) -> Iterator[Trouble]:
     """A kernel parameter that apply does not write differs from the kernel's default, which is the expected value."""
@@ -172,6 +177,7 @@ def kernel_default_changed(situation: Situation) -> Iterator[Trouble]:
     Level.NOTE,
     blocks_gate=no("The site accepts the value."),
     prevents_start=no("If the kubelet rejects the value, another finding reports that."),
+    remediation="",
 )
 def kernel_parameter_waived(situation: Situation) -> Iterator[Trouble]:
     """A waiver in the settings excludes a kernel parameter, so apply sets it neither in its file nor in the kernel.
@@ -193,6 +199,7 @@ def kernel_parameter_waived(situation: Situation) -> Iterator[Trouble]:
     Level.NOTE,
     blocks_gate=no("apply sets the parameter again."),
     prevents_start=no("apply sets the parameter again."),
+    remediation="remove or extend the waiver",
 )
 def waiver_expired(situation: Situation) -> Iterator[Trouble]:
     """The waiver for a kernel parameter has expired, so apply sets the parameter again."""
@@ -205,6 +212,7 @@ def waiver_expired(situation: Situation) -> Iterator[Trouble]:
     Level.NOTE,
     blocks_gate=no("K3s does not start in a host tree."),
     prevents_start=no("K3s does not start in a host tree."),
+    remediation="boot the host; then run `sudo k3s-harden apply`",
 )
 def no_kernel_here(situation: Situation) -> Iterator[Trouble]:
     """The host tree has no /proc/sys, as in the build of an image. Kernel parameters are set at its first boot."""

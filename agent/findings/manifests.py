@@ -34,6 +34,7 @@ _LARGEST_MANIFEST = 8 << 20
     Level.ERROR,
     blocks_gate=no("Pod Security admission has replaced these policies, so K3s is not less protected."),
     prevents_start=no("K3s starts, and logs an error each time that it tries to apply the file."),
+    remediation="run `sudo k3s-harden apply`, or remove the PodSecurityPolicies before this K3s version starts",
 )
 def stale_pod_security_policy(situation: Situation) -> Iterator[Trouble]:
     """A manifest contains a PodSecurityPolicy, which Kubernetes 1.25 and newer do not support.
@@ -65,6 +66,7 @@ def stale_pod_security_policy(situation: Situation) -> Iterator[Trouble]:
     Level.ERROR,
     blocks_gate=no("The object of earlier starts remains. Other controls are not affected."),
     prevents_start=no("K3s starts, and logs an error each time that it tries to apply the file."),
+    remediation="change the objects to the API version that replaces it",
 )
 def manifest_api_removed(situation: Situation) -> Iterator[Trouble]:
     """A manifest has an API version that Kubernetes of this version does not have any more.
@@ -96,6 +98,7 @@ def manifest_api_removed(situation: Situation) -> Iterator[Trouble]:
     Level.WARNING,
     blocks_gate=no("The policy blocks more traffic than intended, not less."),
     prevents_start=no("The policy is valid."),
+    remediation="unless you label your namespaces, use the label kubernetes.io/metadata.name",
 )
 def selector_matches_no_namespace(situation: Situation) -> Iterator[Trouble]:
     """A NetworkPolicy selects namespaces by the label `name`, which Kubernetes does not set.
@@ -122,6 +125,7 @@ def selector_matches_no_namespace(situation: Situation) -> Iterator[Trouble]:
     Level.ERROR,
     blocks_gate=no("Only that object is missing. Other controls are not affected."),
     prevents_start=no("K3s logs an error for the manifest and continues."),
+    remediation="replace the placeholder with the name",
 )
 def manifest_placeholder(situation: Situation) -> Iterator[Trouble]:
     """A manifest contains a placeholder such as <NAMESPACE>, so K3s cannot create the object."""
@@ -143,6 +147,7 @@ def manifest_placeholder(situation: Situation) -> Iterator[Trouble]:
         "Objects of earlier starts remain, and K3s applies the manifest once it is correct, without a restart."
     ),
     prevents_start=no("K3s logs an error for the manifest and continues."),
+    remediation="correct the YAML, or remove the symbolic link",
 )
 def manifest_broken(situation: Situation) -> Iterator[Trouble]:
     """A manifest is not valid YAML. K3s applies nothing of it, not even its valid documents.
@@ -169,6 +174,7 @@ def manifest_broken(situation: Situation) -> Iterator[Trouble]:
     Level.NOTE,
     blocks_gate=no("K3s applies the content that the file has when K3s starts."),
     prevents_start=no("K3s applies the file when it starts."),
+    remediation="restart K3s after each change, or upgrade to K3s v1.37.1 or newer",
 )
 def manifest_changes_ignored(situation: Situation) -> Iterator[Trouble]:
     """A manifest has the epoch as its time of change, as all files in /nix/store, so K3s does not notice its changes.

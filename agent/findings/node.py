@@ -43,6 +43,7 @@ _PASS_VERSION = Remediation(
     Level.NOTE,
     blocks_gate=no("The hardening for the assumed version is in place."),
     prevents_start=no("If K3s rejects an option of another version, it logs that."),
+    remediation="make `k3s --version` work, pass --k3s-version VERSION, or set `k3s-version` and keep it current",
 )
 def version_assumed(situation: Situation) -> Iterator[Trouble]:
     """The K3s version could not be determined, so the newest known version is assumed.
@@ -58,6 +59,7 @@ def version_assumed(situation: Situation) -> Iterator[Trouble]:
     Level.ERROR,
     blocks_gate=yes("The hardening for the assumed version would remove the protection of a K3s v1.24."),
     prevents_start=no("Nothing is changed, so K3s starts as before."),
+    remediation="run `sudo k3s-harden apply --k3s-version VERSION` with the version of K3s",
 )
 def other_family_assumed(situation: Situation) -> Iterator[Trouble]:
     """The K3s version could not be determined, and an earlier run set up this host for v1.24 or older.
@@ -81,6 +83,7 @@ def other_family_assumed(situation: Situation) -> Iterator[Trouble]:
     prevents_start=no(
         "The gate hardens again before a start. If K3s rejects the configuration, another finding reports that."
     ),
+    remediation="remove `k3s-version` from the settings, or omit --k3s-version",
 )
 def version_differs(situation: Situation) -> Iterator[Trouble]:
     """The K3s version of the settings or of `--k3s-version` is not the minor version of the installed K3s program.
@@ -111,6 +114,7 @@ def version_differs(situation: Situation) -> Iterator[Trouble]:
     Level.NOTE,
     blocks_gate=no("The hardening for the newest known version is in place."),
     prevents_start=no("Whether this version removed an option is not known."),
+    remediation="upgrade k3s-harden if a newer release exists",
 )
 def version_newer(situation: Situation) -> Iterator[Trouble]:
     """This K3s version is newer than the newest known version, whose hardening applies."""
@@ -125,6 +129,7 @@ def version_newer(situation: Situation) -> Iterator[Trouble]:
     Level.WARNING,
     blocks_gate=no("The hardening for the oldest covered version is in place."),
     prevents_start=no("Whether this version has all options is not known."),
+    remediation="correct --k3s-version or `k3s-version` in the settings, or upgrade K3s",
 )
 def version_older(situation: Situation) -> Iterator[Trouble]:
     """This K3s version is older than the oldest version that the guide covers, whose hardening applies.
@@ -145,6 +150,7 @@ def version_older(situation: Situation) -> Iterator[Trouble]:
     Level.NOTE,
     blocks_gate=no("Rancher configures K3s on this node."),
     prevents_start=no("k3s-harden does not write K3s' configuration here."),
+    remediation="set the arguments in the Cluster object; `k3s-harden render rancher-cluster` prints them",
 )
 def rancher_managed(situation: Situation) -> Iterator[Trouble]:
     """Rancher writes K3s' configuration on this node, so k3s-harden does not: each would overwrite the other.
@@ -167,6 +173,7 @@ _SET_DATA_DIR = instruction(f"set `data-dir` in {DEFAULT_SETTINGS} to the direct
     Level.ERROR,
     blocks_gate=yes("The directories and manifests of the hardening are not where K3s reads them."),
     prevents_start=no("K3s uses a directory below its working directory, or below the home of root."),
+    remediation="write an absolute path, or set `data-dir` in the settings",
 )
 def data_dir_not_absolute(situation: Situation) -> Iterator[Trouble]:
     """K3s' `data-dir` is not an absolute path. It depends on how K3s is started, so the default directory is hardened.
@@ -194,6 +201,7 @@ def data_dir_not_absolute(situation: Situation) -> Iterator[Trouble]:
     Level.ERROR,
     blocks_gate=yes("The directories and manifests of the hardening are not where K3s reads them."),
     prevents_start=no("K3s uses a directory below a home."),
+    remediation="remove `rootless`, or set `data-dir` to an absolute path",
 )
 def data_dir_of_rootless(situation: Situation) -> Iterator[Trouble]:
     """K3s runs with `rootless` and without `data-dir`, so its data directory is `~/.rancher/k3s`.
@@ -221,6 +229,7 @@ def data_dir_of_rootless(situation: Situation) -> Iterator[Trouble]:
     Level.WARNING,
     blocks_gate=no("The hardening in K3s' configuration files is in place."),
     prevents_start=no("The other program can start K3s."),
+    remediation="let the service start `k3s server` or `k3s agent`, and move the options to K3s' files",
 )
 def k3s_command_unknown(situation: Situation) -> Iterator[Trouble]:
     """A service of K3s starts another program, such as a script, so the command line of K3s is not known.
@@ -251,6 +260,7 @@ def k3s_command_unknown(situation: Situation) -> Iterator[Trouble]:
     Level.WARNING,
     blocks_gate=no("The datastore does not affect the hardening of this node."),
     prevents_start=no("K3s starts with the etcd on disk."),
+    remediation="remove the option; if the data is in that datastore, move the etcd on disk away",
 )
 def datastore_endpoint_ignored(situation: Situation) -> Iterator[Trouble]:
     """K3s ignores `datastore-endpoint`, because it has an etcd on disk, which takes precedence.
@@ -274,6 +284,7 @@ def datastore_endpoint_ignored(situation: Situation) -> Iterator[Trouble]:
     Level.ERROR,
     blocks_gate=yes("Files of the hardening are missing, and the gate cannot write them."),
     prevents_start=no("K3s starts without the files."),
+    remediation="run `sudo k3s-harden apply --root IMAGE`, or make /etc writable",
 )
 def read_only_etc(situation: Situation) -> Iterator[Trouble]:
     """/etc is read-only, as on an immutable system, and files are missing there. They have to be part of the image."""
@@ -293,6 +304,7 @@ def read_only_etc(situation: Situation) -> Iterator[Trouble]:
     Level.WARNING,
     blocks_gate=no("The gate runs as root. What root cannot read, such as a FIFO, is usually not read by K3s either."),
     prevents_start=no("The content is not known."),
+    remediation="run as root, or correct what cannot be read",
 )
 def not_readable(situation: Situation) -> Iterator[Trouble]:
     """A file or directory could not be read, so this report does not include its content."""
@@ -310,6 +322,7 @@ def not_readable(situation: Situation) -> Iterator[Trouble]:
     Level.WARNING,
     blocks_gate=no("The next start of K3s reads the changed files."),
     prevents_start=no("If K3s rejects a changed file, another finding reports that."),
+    remediation="restart the service",
 )
 def restart_needed(situation: Situation) -> Iterator[Trouble]:
     """A file that K3s reads only when it starts changed after K3s started, so the change has no effect yet."""

@@ -37,6 +37,7 @@ _ZERO_MEANS_FIVE = VersionRange(27, 36)
     Level.ERROR,
     blocks_gate=yes("K3s starts without the lost arguments."),
     prevents_start=no("K3s accepts the later list."),
+    remediation="append `+` to the key; then restart K3s",
 )
 def list_dropped(situation: Situation) -> Iterator[Trouble]:
     """A later file repeats the key of a list without `+`, so K3s drops the items of earlier files, ours included."""
@@ -58,6 +59,7 @@ def list_dropped(situation: Situation) -> Iterator[Trouble]:
     Level.ERROR,
     blocks_gate=yes("K3s starts with a value that does not meet the control."),
     prevents_start=no("K3s accepts the value."),
+    remediation="correct the value, or remove the option; then restart K3s",
 )
 def option_overridden(situation: Situation) -> Iterator[Trouble]:
     """A file that K3s reads after ours, or its command line, sets an option to a value that does not meet the control.
@@ -101,6 +103,7 @@ def option_overridden(situation: Situation) -> Iterator[Trouble]:
         "The operator's configuration asks for it, and a network plugin may enforce NetworkPolicies instead."
     ),
     prevents_start=no("K3s supports these options."),
+    remediation="remove the option or file, unless your network plugin enforces NetworkPolicies",
 )
 def network_policies_inert(situation: Situation) -> Iterator[Trouble]:
     """The NetworkPolicies have no effect: K3s' network policy controller is disabled, or K3s skips policy.yaml.
@@ -140,6 +143,7 @@ def network_policies_inert(situation: Situation) -> Iterator[Trouble]:
     Level.WARNING,
     blocks_gate=no("The operator's configuration asks for the endpoint."),
     prevents_start=no("K3s supports these options."),
+    remediation="remove the option, or let only the cluster's nodes connect to port 6443",
 )
 def supervisor_endpoint_anonymous(situation: Situation) -> Iterator[Trouble]:
     """K3s before v1.37.1 serves an optional endpoint of its supervisor to clients without credentials.
@@ -168,6 +172,7 @@ def supervisor_endpoint_anonymous(situation: Situation) -> Iterator[Trouble]:
     Level.WARNING,
     blocks_gate=no("The rate of events does not affect the protection of the node."),
     prevents_start=no("The kubelet accepts the value."),
+    remediation="remove the argument, or set it to 50",
 )
 def event_qps_lowers_limit(situation: Situation) -> Iterator[Trouble]:
     """The kubelet's argument `event-qps=0` means 5 events per second up to v1.36, not no limit.
@@ -193,6 +198,7 @@ def event_qps_lowers_limit(situation: Situation) -> Iterator[Trouble]:
     Level.WARNING,
     blocks_gate=no("Blocking K3s does not encrypt the secrets of a live datastore."),
     prevents_start=no("K3s starts with and without encryption."),
+    remediation="follow `k3s-harden explain secrets-encryption`, or set `on` or `off` in the settings",
 )
 def secrets_not_encrypted(situation: Situation) -> Iterator[Trouble]:
     """Kubernetes secrets are in the datastore in plain text.
@@ -254,6 +260,7 @@ def _not_yet_encrypted(situation: Situation) -> Iterator[Trouble]:
     Level.ERROR,
     blocks_gate=no("Secrets are encrypted, which is more than the settings require."),
     prevents_start=no("K3s keeps the option with which it encrypted the secrets."),
+    remediation="set `secrets-encryption` to `on` or `auto`, or first decrypt the secrets",
 )
 def secrets_encryption_kept(situation: Situation) -> Iterator[Trouble]:
     """The settings disable secrets-encryption, but K3s encrypts secrets through our drop-in, so the option remains.

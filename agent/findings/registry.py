@@ -141,8 +141,10 @@ class FindingKind(NamedTuple):
     """Whether K3s would run unhardened or unprotected, so that the gate must block it."""
     prevents_start: Property
     """Whether K3s fails by itself at its next start. The gate logs it and does not block K3s."""
+    remediation: str
+    """What to do in general, for `explain`; empty if nothing. A case has the steps for its host."""
     explanation: str
-    detect: Detector | None
+    detect: Detector | None = None
     """None if a verb reports the kind."""
 
     def case(self, trouble: Trouble) -> Finding:
@@ -166,20 +168,20 @@ KINDS: dict[str, FindingKind] = {}
 """All kinds by id, in the order of declaration."""
 
 
-def finding(level: Level, *, blocks_gate: Property, prevents_start: Property) -> Callable[[Detector], Detector]:
+def finding(
+    level: Level, *, blocks_gate: Property, prevents_start: Property, remediation: str
+) -> Callable[[Detector], Detector]:
     """Declare a detector as a kind of finding."""
 
     def declare(detect: Detector) -> Detector:
         name = detect.__name__.replace("_", "-")  # type: ignore[attr-defined]
-        KINDS[name] = FindingKind(name, level, blocks_gate, prevents_start, detect.__doc__ or "", detect)
+        register(FindingKind(name, level, blocks_gate, prevents_start, remediation, detect.__doc__ or "", detect))
         return detect
 
     return declare
 
 
-def declared(
-    name: str, level: Level, explanation: str, *, blocks_gate: Property, prevents_start: Property
-) -> FindingKind:
-    """Declare a kind of finding that a verb reports."""
-    KINDS[name] = FindingKind(name, level, blocks_gate, prevents_start, explanation, detect=None)
-    return KINDS[name]
+def register(kind: FindingKind) -> FindingKind:
+    """Add a kind of finding that a verb reports, and return it."""
+    KINDS[kind.id] = kind
+    return kind

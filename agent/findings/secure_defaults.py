@@ -85,6 +85,7 @@ class _Given(NamedTuple):
     Level.WARNING,
     blocks_gate=no("The guide keeps K3s' default, and the operator's configuration asks for another value."),
     prevents_start=no("The component accepts the value."),
+    remediation="remove the argument, so that K3s sets its default; then restart K3s",
 )
 def secure_default_replaced(situation: Situation) -> Iterator[Trouble]:
     """The operator's configuration switches off authentication or authorization, which K3s enables by default.

@@ -10,7 +10,6 @@ from agent.benchmark.kube_bench_differences import DIFFERENCES
 from agent.checks.cluster.check import ClusterCheck
 from agent.errors import UsageError
 from agent.findings import KINDS
-from agent.findings.remediations import REMEDIATIONS
 from agent.guide.controls import CONTROLS
 from agent.present import remediation
 from agent.present.prose import WIDEST, rows, wrapped
@@ -213,7 +212,7 @@ def _finding(kind: FindingKind) -> _Parts:
         ("Details", "\n".join(rest)),
         ("Blocks the gate", str(kind.blocks_gate)),
         ("Prevents K3s from starting", str(kind.prevents_start)),
-        ("Remediation", REMEDIATIONS[kind.id]),
+        ("Remediation", kind.remediation),
     ]
 
 

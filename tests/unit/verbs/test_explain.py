@@ -14,7 +14,6 @@ from agent.benchmark.catalogue import CATALOGUE
 from agent.desired.resources import build
 from agent.errors import ExitCode, UsageError
 from agent.findings import KINDS
-from agent.findings.remediations import REMEDIATIONS
 from agent.guide.controls import CONTROLS
 from agent.model import Role, Version
 from agent.node.facts import assumed
@@ -246,7 +245,6 @@ def test_a_finding_has_its_remediation() -> None:
     """It is the last entry; a note that requires nothing has none."""
     assert explained("list-dropped").endswith("Remediation\n  append `+` to the key; then restart K3s\n")
     assert "Remediation" not in explained("k3s-released")
-    assert REMEDIATIONS.keys() == KINDS.keys()
 
 
 STRICT = PRESETS[Profile.STRICT]
