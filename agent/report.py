@@ -187,7 +187,7 @@ class Report(Value):
             key: object = _object_of(finding, open_ids) or number
             there = entries.get(key, Entry())
             entries[key] = replace(there, findings=(*there.findings, finding))
-        return tuple(sorted(entries.values(), key=lambda one: (one.urgency + 1) % len(Urgency)))
+        return tuple(sorted(entries.values(), key=lambda entry: (entry.urgency + 1) % len(Urgency)))
 
     @property
     def has_changed(self) -> bool:
@@ -202,7 +202,7 @@ class Report(Value):
         prevents K3s from starting does not block it: K3s reports that failure itself.
         """
         blocked = any(item.status in _BLOCKING for item in self.items)
-        return not blocked and not any(one.blocks_gate for one in self.findings)
+        return not blocked and not any(finding.blocks_gate for finding in self.findings)
 
     @property
     def exit_code(self) -> ExitCode:
@@ -220,7 +220,11 @@ class Report(Value):
             if self.has_changed or statuses.isdisjoint({ItemStatus.FAILED, ItemStatus.REFUSED}):
                 return ExitCode.PARTIAL
             return ExitCode.ENVIRONMENT if all(item.blocked_by_environment for item in left) else ExitCode.ERROR
-        if left or not self.is_ready or any(one.prevents_start or one.level is Level.ERROR for one in self.findings):
+        if (
+            left
+            or not self.is_ready
+            or any(finding.prevents_start or finding.level is Level.ERROR for finding in self.findings)
+        ):
             return ExitCode.NOT_COMPLIANT
         return ExitCode.COMPLIANT
 

@@ -210,8 +210,8 @@ def merged(node: Node) -> Node:
     for entry in entries:
         sources = entry.node.items if isinstance(entry.node, Sequence) else (entry.node,)
         for source in sources if entry.key == _MERGE else ():
-            new = [one for one in source.entries if one.key not in keys] if isinstance(source, Mapping) else []
-            keys |= {one.key for one in new}
+            new = [entry for entry in source.entries if entry.key not in keys] if isinstance(source, Mapping) else []
+            keys |= {entry.key for entry in new}
             own += new
     return Mapping(tuple(own), node.line)
 
@@ -553,7 +553,7 @@ def _syntax_error(error: YAMLError, text: str, path: PurePosixPath) -> InputErro
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = getattr(error, "problem", None) or getattr(error, "context", None) or "it cannot be parsed"
     hint = detail = ""
-    found = next((one for one in _MISTAKES if any(words in problem for words in one.words)), None)
+    found = next((mistake for mistake in _MISTAKES if any(words in problem for words in mistake.words)), None)
     if mark and any(words in problem for words in _UNQUOTED.words):
         detail = text.split("\n")[mark.line][mark.column :][:1]
         found = _TAB if detail == "\t" else _UNQUOTED

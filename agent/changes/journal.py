@@ -93,7 +93,7 @@ class Journal(Value):
                 first = before.setdefault(change.id, change.before)
                 earlier = left.get(change.id, ())
                 if not change.keeps_content or any(
-                    Change(one, change.after).keeps_content for one in (first, *earlier)
+                    Change(before, change.after).keeps_content for before in (first, *earlier)
                 ):
                     left[change.id] = (*earlier, change.after)
         return before, left

@@ -143,11 +143,11 @@ def _text(found: object) -> str:
 
 def _decoded_settings(record: Mapping[str, Any]) -> RecordedSettings:
     files = {}
-    for one in record["files"]:
-        data = one["content"].encode("latin-1")
-        if _sha256(data) != one["sha256"]:
+    for file in record["files"]:
+        data = file["content"].encode("latin-1")
+        if _sha256(data) != file["sha256"]:
             raise ValueError
-        files[PurePosixPath(one["path"])] = data
+        files[PurePosixPath(file["path"])] = data
     return RecordedSettings(_day(record["day"]), PurePosixPath(record["path"]), files)
 
 

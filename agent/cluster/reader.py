@@ -143,7 +143,7 @@ class _Reader:
                 raise
             if len(found) + len(page.items) > _MOST_OBJECTS or (page.following and not page.items):
                 raise _InvalidError(f"cannot read {request.path}: it has more than {_MOST_OBJECTS} objects")
-            found += page.items if request.accept == queries.TABLE else (parsed(query, one) for one in page.items)
+            found += page.items if request.accept == queries.TABLE else (parsed(query, item) for item in page.items)
             following = page.following
             if not following:
                 return tuple(found)
@@ -152,12 +152,12 @@ class _Reader:
         answer = self._json(request, parameters)
         following = text(mapping(mapping(answer).get("metadata")).get("continue"))
         if request.accept == queries.TABLE:
-            names = [text(mapping(one).get("name")) for one in sequence(mapping(answer).get("columnDefinitions"))]
+            names = [text(mapping(column).get("name")) for column in sequence(mapping(answer).get("columnDefinitions"))]
             rows = mapping(answer).get("rows")
             if not isinstance(rows, list) or "Name" not in names:
                 raise _InvalidError(f"cannot read {request.path}: the answer is not a table of objects")
             columns = {name: at for at, name in enumerate(names)}
-            return _Page([parsing.row(mapping(one).get("cells"), columns) for one in rows], following)
+            return _Page([parsing.row(mapping(row).get("cells"), columns) for row in rows], following)
         items = mapping(answer).get("items")
         if items is None and text(mapping(answer).get("kind")).endswith("List"):
             items = []  # as the API server writes an empty list of metadata

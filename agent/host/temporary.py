@@ -56,10 +56,10 @@ def remove_left_overs(directory: int, name: str | None = None) -> bool:
     """
     listed = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
     try:
-        left = [one for one in os.listdir(listed) if is_temporary(one, name) and _is_left_over(listed, one)]
-        for one in left:
+        left = [entry for entry in os.listdir(listed) if is_temporary(entry, name) and _is_left_over(listed, entry)]
+        for entry in left:
             with suppress(FileNotFoundError):
-                os.unlink(one, dir_fd=listed)
+                os.unlink(entry, dir_fd=listed)
     finally:
         os.close(listed)
     return bool(left)

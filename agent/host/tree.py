@@ -224,7 +224,9 @@ class Tree(Root):
                 found.append(os.stat(node.name, dir_fd=node.directory, follow_symlinks=False))
         except (OSError, MissingParent, NotADirectory):
             pass  # what was passed counts
-        return any(one.st_mode & GROUP_OR_OTHERS_WRITE or one.st_uid not in (0, self.uid) for one in found)
+        return any(
+            found_stat.st_mode & GROUP_OR_OTHERS_WRITE or found_stat.st_uid not in (0, self.uid) for found_stat in found
+        )
 
     def entries(self, path: PurePosixPath) -> tuple[DirectoryEntry | Unreadable, ...]:
         """Return the entries of a directory, sorted by name; empty if it does not exist. Symlinks are not followed.
@@ -265,7 +267,7 @@ class Tree(Root):
                 continue
             except (OSError, NotADirectory) as error:
                 raise _error(f"cannot list {here}", error) from error
-        return Contents(number, tuple(sorted(exposed, key=lambda one: one[0])), tuple(sorted(links)))
+        return Contents(number, tuple(sorted(exposed, key=lambda entry: entry[0])), tuple(sorted(links)))
 
     def exists(self, path: PurePosixPath) -> bool:
         """Return whether a file of any kind exists at `path`; False if that cannot be determined."""
@@ -339,9 +341,9 @@ class Tree(Root):
 
     def broken_link(self, path: PurePosixPath) -> PurePosixPath | None:
         """Return the first symlink among `path` and its parents that leads to nothing; None if there is none."""
-        for one in (*reversed(path.parents), path):
-            if self.link_target(one) is not None and isinstance(self.stat(one), Absent):
-                return one
+        for step in (*reversed(path.parents), path):
+            if self.link_target(step) is not None and isinstance(self.stat(step), Absent):
+                return step
         return None
 
     def names(self, path: PurePosixPath) -> tuple[str, ...]:

@@ -68,7 +68,7 @@ def pod_security(data: bytes, path: PurePosixPath, content: Callable[[PurePosixP
         level.text if isinstance(level, yaml_reader.Scalar) else "",
         location,
         tuple(_texts(_part(exemptions, "namespaces"))),
-        tuple(f"{word} {one}" for key, word in words.items() for one in _texts(_part(exemptions, key))),
+        tuple(f"{word} {name}" for key, word in words.items() for name in _texts(_part(exemptions, key))),
         Location(path, exemptions.line) if exemptions is not None else None,
     )
 

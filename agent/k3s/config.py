@@ -167,7 +167,7 @@ class MergedConfig(Value):
             values = found.setdefault(name, {}).setdefault(spelling, [])
             other = "" if spelling == name else spelling
             values.insert(0 if form == "-" else len(values), ConfigValue(value, location, other))
-        return {name: tuple(value for one in sorted(by) for value in by[one]) for name, by in found.items()}
+        return {name: tuple(value for key in sorted(by) for value in by[key]) for name, by in found.items()}
 
     def keeps_default(self, key: str, name: str) -> bool:
         """Return whether K3s keeps its own value for a component argument: not set, or extended by `+=` or `-=`.
@@ -176,7 +176,7 @@ class MergedConfig(Value):
         K3s.
         """
         arguments = (component_argument(value.text) for value in self.items(key))
-        return next((one.form for one in arguments if one.spelling == name), "+") != ""
+        return next((argument.form for argument in arguments if argument.spelling == name), "+") != ""
 
 
 def merge(
@@ -314,7 +314,9 @@ class _FileMerger:
             self.begins[key] = line
         if old is not None and (old.is_list or new.is_list or key.endswith(_COMPONENT)):
             kept = {value.text for value in new.values}
-            self.dropped += [Dropped(key, one.text, one.location, line) for one in old.values if one.text not in kept]
+            self.dropped += [
+                Dropped(key, value.text, value.location, line) for value in old.values if value.text not in kept
+            ]
         self.values[key] = new
 
     def _value(self, key: str, node: Node, path: PurePosixPath) -> _FileValue | None:

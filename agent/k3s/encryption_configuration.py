@@ -28,7 +28,7 @@ FIRST_ENABLING_LATER = ((32, 11, 3), (33, 7, 3), (34, 3, 3), (35, 0, 3))
 
 def release_enabling_later(minor: int) -> str:
     """Return the first release that can encrypt the Secrets of a cluster that has data, near a minor version."""
-    number = next((one for one in FIRST_ENABLING_LATER if one[0] == minor), FIRST_ENABLING_LATER[0])
+    number = next((release for release in FIRST_ENABLING_LATER if release[0] == minor), FIRST_ENABLING_LATER[0])
     return "v1.{}.{}+k3s{}".format(*number)
 
 
@@ -39,7 +39,7 @@ def can_be_enabled_later(version: Version) -> bool:
     """
     build = re.search(r"\+k3s(\d+)", version.build)
     own = (version.minor, version.patch, int(build[1]) if build else 0)
-    first = next((one for one in FIRST_ENABLING_LATER if one[0] == version.minor), None)
+    first = next((release for release in FIRST_ENABLING_LATER if release[0] == version.minor), None)
     if first is None:
         return own > FIRST_ENABLING_LATER[-1]
     return own >= first or not version.is_release

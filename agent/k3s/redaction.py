@@ -70,7 +70,7 @@ def is_secret(key: str) -> bool:
         last.endswith(_WORDS)
         or "".join(words[-2:]).endswith(tuple(_PAIRS))
         or (len(last) >= _SHORTEST_MISSPELT and any(_edits(last, word, 1) for word in _WORDS))
-        or any(_edits(squashed, one, 2 if len(one) >= _LONG else 1) for one in _OPTIONS)
+        or any(_edits(squashed, option, 2 if len(option) >= _LONG else 1) for option in _OPTIONS)
     )
 
 
@@ -105,9 +105,9 @@ def redacted_all(value: object) -> object:
         # An enumeration is a str, too, and stays what it is.
         return value if lines == value else lines
     if isinstance(value, dict):
-        return {key: redacted_all(one) for key, one in value.items()}
+        return {key: redacted_all(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [redacted_all(one) for one in value]
+        return [redacted_all(item) for item in value]
     return value
 
 

@@ -80,5 +80,5 @@ REMOVALS: tuple[Removal, ...] = (
 
 def removal_of(api_version: str, kind: str, version: Version) -> Removal | None:
     """Return the removal if this version of Kubernetes does not have the API version of the kind."""
-    found = (one for one in REMOVALS if one.api_version == api_version and kind in one.kinds)
-    return next((one for one in found if version.minor >= one.minor), None)
+    found = (removal for removal in REMOVALS if removal.api_version == api_version and kind in removal.kinds)
+    return next((removal for removal in found if version.minor >= removal.minor), None)

@@ -168,7 +168,7 @@ def _command(texts: Mapping[PurePosixPath, str], variables: Mapping[str, Word]) 
         for line, content in logical_lines(text)
         if (found := re.fullmatch(_OPENRC_COMMAND, content))
     ]
-    return [word for one in script for word in _split(*one)]
+    return [word for line in script for word in _split(*line)]
 
 
 def _of_k3s(command: Sequence[Word]) -> list[Word]:
@@ -181,7 +181,7 @@ def _of_k3s(command: Sequence[Word]) -> list[Word]:
         for position, word in enumerate(words_):
             if position and PurePosixPath(word.text).name not in _PROGRAMS:
                 continue
-            options = list(takewhile(lambda one: one.text.startswith("-"), words_[position + 1 :]))
+            options = list(takewhile(lambda word: word.text.startswith("-"), words_[position + 1 :]))
             role = words_[position + 1 + len(options) :]
             if role and role[0].text in _ROLES:
                 return [word, role[0], *options, *role[1:]]
@@ -205,13 +205,13 @@ def _substituted(found: Iterable[Word], variables: Mapping[str, Word]) -> Iterat
         if whole is None:
             text = re.sub(
                 _VARIABLE_IN_WORD,
-                lambda one: "$" if one[1] is None else variables[one[1]].text if one[1] in variables else "",
+                lambda match: "$" if match[1] is None else variables[match[1]].text if match[1] in variables else "",
                 word.text,
             )
             yield word._replace(text=text)
         elif whole[1] in variables:
             value, location = variables[whole[1]]
-            yield from (Word(one, location) for _, one in words(value, 0))
+            yield from (Word(word, location) for _, word in words(value, 0))
 
 
 def _environment(

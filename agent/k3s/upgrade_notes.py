@@ -143,8 +143,7 @@ def applying(current: Version | None, target: Version, role: Role, *, has_etcd: 
     notes = [_SNAPSHOT, _SERVERS_FIRST]
     if target.minor - oldest > 1:
         steps = ", ".join(f"v1.{minor}" for minor in range(oldest + 1, target.minor + 1))
-        one = _ONE_AT_A_TIME
-        first = one.first.format(before=steps.rpartition(", ")[0])
-        notes.append(one._replace(text=one.text.format(steps=steps), first=first))
+        first = _ONE_AT_A_TIME.first.format(before=steps.rpartition(", ")[0])
+        notes.append(_ONE_AT_A_TIME._replace(text=_ONE_AT_A_TIME.text.format(steps=steps), first=first))
     notes += [note for note in NOTES if oldest < note.minor <= target.minor and (has_etcd or not note.etcd_only)]
     return tuple(note for note in notes if role in note.roles)

@@ -49,7 +49,7 @@ def _texts(value: Json) -> frozenset[str]:
 
 def _rule_texts(value: Json) -> frozenset[str]:
     # The core API group is "".
-    return frozenset(one for one in sequence(value) if isinstance(one, str))
+    return frozenset(item for item in sequence(value) if isinstance(item, str))
 
 
 def _flag(value: Json) -> bool | None:
@@ -83,19 +83,19 @@ def service_account(item: Json) -> ServiceAccount:
 
 def role(item: Json) -> Role:
     """Return a Role or ClusterRole."""
-    rules = [mapping(one) for one in sequence(mapping(item).get("rules"))]
+    rules = [mapping(rule) for rule in sequence(mapping(item).get("rules"))]
     return Role(
         *_identity(item),
         tuple(
             Rule(
-                _texts(one.get("verbs")),
-                _rule_texts(one.get("apiGroups")),
-                _texts(one.get("resources")),
-                _texts(one.get("resourceNames")),
+                _texts(rule.get("verbs")),
+                _rule_texts(rule.get("apiGroups")),
+                _texts(rule.get("resources")),
+                _texts(rule.get("resourceNames")),
             )
-            for one in rules
+            for rule in rules
         ),
-        frozenset(url for one in rules for url in _texts(one.get("nonResourceURLs"))),
+        frozenset(url for rule in rules for url in _texts(rule.get("nonResourceURLs"))),
     )
 
 
@@ -103,12 +103,12 @@ def binding(item: Json) -> Binding:
     """Return a RoleBinding or ClusterRoleBinding."""
     reference = mapping(mapping(item).get("roleRef"))
     own, _ = _identity(item)
-    subjects = (mapping(one) for one in sequence(mapping(item).get("subjects")))
+    subjects = (mapping(subject) for subject in sequence(mapping(item).get("subjects")))
     return Binding(
         *_identity(item),
         text(reference.get("kind")),
         text(reference.get("name")),
-        tuple(_subject(one, own) for one in subjects),
+        tuple(_subject(subject, own) for subject in subjects),
     )
 
 
@@ -132,7 +132,10 @@ def controller(kind: str, item: Json) -> Workload:
     spec = mapping(mapping(item).get("spec"))
     of_pods = mapping(mapping(spec.get("jobTemplate")).get("spec")) if kind == "CronJob" else spec
     conditions = map(mapping, sequence(mapping(mapping(item).get("status")).get("conditions")))
-    is_finished = any(one.get("type") in ("Complete", "Failed") and one.get("status") == "True" for one in conditions)
+    is_finished = any(
+        condition.get("type") in ("Complete", "Failed") and condition.get("status") == "True"
+        for condition in conditions
+    )
     # A Deployment keeps its earlier revisions as ReplicaSets without replicas.
     is_revision = kind == "ReplicaSet" and spec.get("replicas") == 0 and bool(_controller_of(item))
     template = mapping(mapping(of_pods.get("template")).get("spec"))
@@ -141,8 +144,8 @@ def controller(kind: str, item: Json) -> Workload:
 
 def _controller_of(item: Json) -> str:
     """Return the kind and name of the object that created this one; empty if there is none."""
-    owners = [mapping(one) for one in sequence(mapping(mapping(item).get("metadata")).get("ownerReferences"))]
-    owner = next((one for one in owners if one.get("controller") is True), {})
+    owners = [mapping(owner) for owner in sequence(mapping(mapping(item).get("metadata")).get("ownerReferences"))]
+    owner = next((owner for owner in owners if owner.get("controller") is True), {})
     return f"{text(owner.get('kind'))} {text(owner.get('name'))}" if owner else ""
 
 
@@ -150,7 +153,7 @@ def _workload(kind: str, item: Json, spec: Mapping[str, Json], *, is_dormant: bo
     own, name = _identity(item)
     context = mapping(spec.get("securityContext"))
     kinds = ("containers", "initContainers", "ephemeralContainers")
-    volumes = [mapping(one) for one in sequence(spec.get("volumes"))]
+    volumes = [mapping(volume) for volume in sequence(spec.get("volumes"))]
     return Workload(
         kind=kind,
         namespace=own,
@@ -162,8 +165,10 @@ def _workload(kind: str, item: Json, spec: Mapping[str, Json], *, is_dormant: bo
         host_pid=spec.get("hostPID") is True,
         host_ipc=spec.get("hostIPC") is True,
         host_network=spec.get("hostNetwork") is True,
-        host_paths=tuple(text(mapping(one["hostPath"]).get("path")) for one in volumes if "hostPath" in one),
-        containers=tuple(_container(mapping(one), context) for kind in kinds for one in sequence(spec.get(kind))),
+        host_paths=tuple(text(mapping(volume["hostPath"]).get("path")) for volume in volumes if "hostPath" in volume),
+        containers=tuple(
+            _container(mapping(container), context) for kind in kinds for container in sequence(spec.get(kind))
+        ),
     )
 
 
@@ -182,8 +187,8 @@ def _container(item: Mapping[str, Json], of_pod: Mapping[str, Json]) -> Containe
         escalates=_flag(context.get("allowPrivilegeEscalation")),
         non_root=_flag(inherited("runAsNonRoot")),
         user=_number(inherited("runAsUser")),
-        adds=frozenset(one.upper() for one in _texts(capabilities.get("add"))),
-        drops=frozenset(one.upper() for one in _texts(capabilities.get("drop"))),
+        adds=frozenset(name.upper() for name in _texts(capabilities.get("add"))),
+        drops=frozenset(name.upper() for name in _texts(capabilities.get("drop"))),
         seccomp=text(mapping(inherited("seccompProfile")).get("type")),
         proc_mount=text(context.get("procMount")),
         host_process=mapping(inherited("windowsOptions")).get("hostProcess") is True,
@@ -193,12 +198,12 @@ def _container(item: Mapping[str, Json], of_pod: Mapping[str, Json]) -> Containe
 
 
 def _secrets_in_environment(item: Mapping[str, Json]) -> Iterator[str]:
-    for one in sequence(item.get("env")):
-        reference = mapping(mapping(mapping(one).get("valueFrom")).get("secretKeyRef"))
+    for variable in sequence(item.get("env")):
+        reference = mapping(mapping(mapping(variable).get("valueFrom")).get("secretKeyRef"))
         if reference:
             yield text(reference.get("name"))
-    for one in sequence(item.get("envFrom")):
-        reference = mapping(mapping(one).get("secretRef"))
+    for variable in sequence(item.get("envFrom")):
+        reference = mapping(mapping(variable).get("secretRef"))
         if reference:
             yield text(reference.get("name"))
 
@@ -235,7 +240,7 @@ def _is_of_pods(item: Json) -> bool:
 def node(item: Json) -> Node:
     """Return a node."""
     conditions = map(mapping, sequence(mapping(mapping(item).get("status")).get("conditions")))
-    is_ready = any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
+    is_ready = any(condition.get("type") == "Ready" and condition.get("status") == "True" for condition in conditions)
     return Node(_identity(item)[1], is_ready)
 
 

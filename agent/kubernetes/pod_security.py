@@ -55,7 +55,7 @@ def level_of(namespace: Namespace, defaults: PodSecurityDefaults) -> PodSecurity
     if label is None:
         return defaults.level
     # The API server enforces `restricted` for an unknown value.
-    level = next((one for one in _ORDER if one.value == label), PodSecurityLevel.RESTRICTED)
+    level = next((level for level in _ORDER if level.value == label), PodSecurityLevel.RESTRICTED)
     version = re.fullmatch(r"v1\.(\d{1,4})", namespace.labels.get(_VERSION, ""), re.ASCII)
     if level is PodSecurityLevel.RESTRICTED and version and int(version[1]) < _FIRST_COMPLETE:
         return PodSecurityLevel.BASELINE

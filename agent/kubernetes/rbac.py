@@ -79,7 +79,7 @@ def holders(cluster: Cluster, rights: Iterable[Right]) -> tuple[Holder, ...]:
     rights = tuple(rights)
     named = [right._replace(on_named_objects=True) for right in rights if right.everybody_on_named_objects]
     found = _bound(cluster, rights)
-    everybody = (one for one in _bound(cluster, named) if one.is_everybody and one not in found)
+    everybody = (holder for holder in _bound(cluster, named) if holder.is_everybody and holder not in found)
     return _sorted([*found, *everybody])
 
 
@@ -154,4 +154,4 @@ def _role(binding: Binding) -> tuple[str, str]:
 
 
 def _sorted(found: Iterable[Holder]) -> tuple[Holder, ...]:
-    return tuple(sorted(found, key=lambda one: (one.subject, one.binding.namespace, one.binding.name)))
+    return tuple(sorted(found, key=lambda holder: (holder.subject, holder.binding.namespace, holder.binding.name)))

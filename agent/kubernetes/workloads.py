@@ -32,15 +32,19 @@ def edited(cluster: Cluster) -> Iterator[tuple[Query, Workload]]:
     The controller of a pod is the outermost one, such as the Deployment of its ReplicaSet. A controller has another
     one only if that is listed, so that the title is always an object that has a template.
     """
-    listed = [one for query in CONTROLLERS for one in cluster.objects[query]]
-    titles = {one.own_title for one in listed}
-    above = {one.own_title: one.controller for one in listed if one.controller and one.title in titles}
+    listed = [workload for query in CONTROLLERS for workload in cluster.objects[query]]
+    titles = {workload.own_title for workload in listed}
+    above = {
+        workload.own_title: workload.controller
+        for workload in listed
+        if workload.controller and workload.title in titles
+    }
     for query in QUERIES:
-        for one in cluster.objects[query]:
+        for workload in cluster.objects[query]:
             if query is Query.PODS:
-                yield query, one._replace(controller=above.get(one.title, one.controller))
+                yield query, workload._replace(controller=above.get(workload.title, workload.controller))
             else:
-                yield query, one._replace(controller=above.get(one.own_title, ""))
+                yield query, workload._replace(controller=above.get(workload.own_title, ""))
 
 
 def judged(cluster: Cluster) -> Iterator[tuple[Query, Workload]]:
@@ -49,9 +53,9 @@ def judged(cluster: Cluster) -> Iterator[tuple[Query, Workload]]:
     The pods of a controller are what its template became in admission. A CronJob creates pods again and again.
     """
     with_pods: set[str] = set()
-    for query, one in edited(cluster):
+    for query, workload in edited(cluster):
         if query is Query.PODS:
-            with_pods.add(one.title)
-        elif one.is_dormant or (query is not Query.CRON_JOBS and one.title in with_pods):
+            with_pods.add(workload.title)
+        elif workload.is_dormant or (query is not Query.CRON_JOBS and workload.title in with_pods):
             continue
-        yield query, one
+        yield query, workload

@@ -70,17 +70,17 @@ def globbed(pattern: str, name: str) -> str | None:
 @lru_cache(maxsize=2048)
 def expression(pattern: str, *, across_slashes: bool = False) -> re.Pattern[str]:
     """Return a pattern as a regular expression: for one part of a path, as in glob(3), or for a whole path."""
-    one = "." if across_slashes else "[^/]"
+    any_character = "." if across_slashes else "[^/]"
     out = ["(?!\\.)" if pattern[:1] in {"*", "?", "["} and not across_slashes else ""]
     position = 0
     while position < len(pattern):
         char = pattern[position]
         position += 1
         if char == "*":
-            if out[-1] != f"{one}*":
-                out.append(f"{one}*")
+            if out[-1] != f"{any_character}*":
+                out.append(f"{any_character}*")
         elif char == "?":
-            out.append(one)
+            out.append(any_character)
         elif char == "[" and (bracket := _bracket(pattern, position)) is not None:
             characters, position = bracket
             out.append(characters)

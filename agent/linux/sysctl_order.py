@@ -119,9 +119,9 @@ class Patterns(Value):
 def patterns(data: bytes) -> Patterns:
     """Count the patterns of a file, without parsing its other lines."""
     found = re.findall(_PATTERN_LINE, data)
-    braces = [one for one in found if b"{" in one]
+    braces = [pattern for pattern in found if b"{" in pattern]
     # The number of patterns with braces has a limit of its own, and each takes long to expand.
-    too_complex = sum(has_too_many_alternatives(one.decode("latin-1")) for one in braces[: MOST_BRACES + 1])
+    too_complex = sum(has_too_many_alternatives(pattern.decode("latin-1")) for pattern in braces[: MOST_BRACES + 1])
     return Patterns(len(found), len(braces), max(map(len, found), default=0), too_complex)
 
 

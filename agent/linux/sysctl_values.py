@@ -38,9 +38,9 @@ def integer(value: str) -> int | None:
     return number if _INT_MIN <= number <= _INT_MAX else None
 
 
-def same_value(one: str, other: str) -> bool:
+def same_value(first: str, other: str) -> bool:
     """Return whether two texts give an integer key the same value (`1`, ` 01`, `0x1`, `1 # comment`)."""
-    return one.strip() == other.strip() or (integer(one) is not None and integer(one) == integer(other))
+    return first.strip() == other.strip() or (integer(first) is not None and integer(first) == integer(other))
 
 
 def accepted(key: str, value: str) -> bool:

@@ -31,7 +31,7 @@ def dropin_directories(name: str) -> tuple[PurePosixPath, ...]:
     prefixes = ("-".join(parts[:count]) + "-" for count in range(len(parts) - 1, 0, -1))
     own = (f"{name}.d", *(f"{prefix}.{kind}.d" for prefix in prefixes))
     return (
-        *(top / one for top in UNIT_DIRECTORIES for one in own),
+        *(top / directory for top in UNIT_DIRECTORIES for directory in own),
         *(top / f"{kind}.d" for top in UNIT_DIRECTORIES),
     )
 
@@ -101,5 +101,5 @@ def expanded(path: str, unit: str) -> str:
     name = unit.rpartition(".")[0]
     prefix, _, instance = name.partition("@")
     values = {"%%": "%", "%n": unit, "%N": name, "%p": prefix, "%i": instance, "%I": instance}
-    found = re.sub("%.?", lambda one: values.get(one[0], "\0"), path)
+    found = re.sub("%.?", lambda match: values.get(match[0], "\0"), path)
     return found if found.startswith("/") and "\0" not in found else ""

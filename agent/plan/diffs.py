@@ -61,7 +61,7 @@ def _lines(state: File | Absent, known: frozenset[str]) -> list[str]:
         lines = _by_key(lines) if secrets is None else _by_meaning(lines, secrets)
         if secrets is None:
             original = text.removesuffix("\n").split("\n")
-            lines = [line if one in known else _without_value(line) for line, one in zip(lines, original)]
+            lines = [line if raw in known else _without_value(line) for line, raw in zip(lines, original)]
     else:
         lines = _by_key(lines)
     lines = [redacted(line) for line in lines]
@@ -75,7 +75,7 @@ def _secrets(state: File | Absent, text: str) -> _Secrets | None:
     if not isinstance(state, File) or _OTHER_LINE_BREAK.search(text):
         return None
     try:
-        found = [one for document in yaml_reader.read(state.content, state.path) for one in _walk(document.node)]
+        found = [node for document in yaml_reader.read(state.content, state.path) for node in _walk(document.node)]
     except InputError:
         return None
     pieces = {piece for _, value in found for piece in (value.strip(), *value.split()) if len(piece) >= _SHORTEST_PIECE}

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 _SYSCTL_COMMENT_MARKS = ("#", ";")
 
 
-def is_equivalent(name: str, one: bytes, other: bytes) -> bool:
+def is_equivalent(name: str, first: bytes, other: bytes) -> bool:
     """Compare two contents of a file by meaning: YAML by its values, a sysctl.d(5) file by its assignments."""
     if name.endswith((".yaml", ".yml")):
         path = PurePosixPath(name)
         try:
-            return _values(one, path) == _values(other, path)
+            return _values(first, path) == _values(other, path)
         except InputError:
             return False
-    return name.endswith(".conf") and _assignments(one) == _assignments(other)
+    return name.endswith(".conf") and _assignments(first) == _assignments(other)
 
 
 def _values(content: bytes, path: PurePosixPath) -> list[object]:

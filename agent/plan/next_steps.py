@@ -96,10 +96,12 @@ class K3s(Value):
         if self.arguments or self.variables:
             # The installer replaces the service and its environment file: what is not passed again is lost.
             purpose += ", with the arguments and variables of its service"
-            if any(TOKEN_PLACEHOLDER in one for one in (*self.arguments, *self.variables)):
+            if any(TOKEN_PLACEHOLDER in word for word in (*self.arguments, *self.variables)):
                 purpose += f"; replace {TOKEN_PLACEHOLDER} by the secret that the service has there"
             arguments = ["-s -", str(self.role), *map(quote, self.arguments)]
-            variables += [f"{key}={quote(value)}" for key, _, value in (one.partition("=") for one in self.variables)]
+            variables += [
+                f"{key}={quote(value)}" for key, _, value in (variable.partition("=") for variable in self.variables)
+            ]
         elif self.role is Role.AGENT and not self.joins:
             variables += ["K3S_URL=https://SERVER:6443", f"K3S_TOKEN={TOKEN_PLACEHOLDER}"]
             purpose = f"install {name}; replace SERVER with a server of the cluster, and TOKEN with its node-token"
@@ -167,9 +169,10 @@ def after_release(services: Iterable[str]) -> tuple[NextStep, ...]:
     """Return the next steps after a release of K3s' services from the gate."""
     starts = (
         NextStep(
-            ShellCommand(f"sudo systemctl restart {one.removesuffix('.service')}"), f"start {one} without its gate"
+            ShellCommand(f"sudo systemctl restart {service.removesuffix('.service')}"),
+            f"start {service} without its gate",
         )
-        for one in services
+        for service in services
     )
     return (*starts, NextStep(OwnCommand(_CHECK), "then see what the gate would block, and repair it"))
 
@@ -195,9 +198,9 @@ def before_upgrade(  # noqa: PLR0913 - one of each, by name
     steps = [*first]
     if result.exit_code:
         needs = [
-            _Need(of_finding(one.finding), one.finding.message, one.finding.remediation)
-            for one in result.problems
-            if one.is_decisive
+            _Need(of_finding(problem.finding), problem.finding.message, problem.finding.remediation)
+            for problem in result.problems
+            if problem.is_decisive
         ]
         steps += _in_order(needs, _WITHOUT_RESTART)
         steps.append(NextStep(again, "check again, and continue only if it ends with result 0"))
@@ -217,7 +220,7 @@ def after_assess(
     `open_by` has the ids of the open controls by owner of the fix; those of the operator fail. `undetermined` is the
     number of controls that another assessment determines once a file is corrected.
     """
-    needs = [_Need(of_finding(one), one.message, one.remediation) for one in findings]
+    needs = [_Need(of_finding(finding), finding.message, finding.remediation) for finding in findings]
     by_apply, by_operator = open_by.get(FixOwner.APPLY, ()), open_by.get(FixOwner.OPERATOR, ())
     steps = [*_in_order(needs, k3s, again=_ONCE_MORE if by_apply else None)]
     if by_operator:
@@ -241,11 +244,11 @@ def after_drift(gaps: Iterable[Remediation], open_by: Mapping[FixOwner, Sequence
     `gaps` are the remediations of gaps in the gate. `open_by` has the ids of the controls that changed and
     are open, by owner of the fix.
     """
-    needs = [_Need(Urgency.BLOCKS_GATE, "close a gap that is reported above", one) for one in gaps]
+    needs = [_Need(Urgency.BLOCKS_GATE, "close a gap that is reported above", gap) for gap in gaps]
     by_apply, others = open_by.get(FixOwner.APPLY, ()), open_by.get(FixOwner.OPERATOR, ())
     # The check runs every day beside a running K3s: it advises no restart.
     steps = [*_in_order(needs, _WITHOUT_RESTART, again=_ONCE_MORE if by_apply else None, fixes=len(by_apply))]
-    steps += [NextStep(OwnCommand("explain", (one,)), f"see how to fix {one}") for one in others[:_FEW]]
+    steps += [NextStep(OwnCommand("explain", (control,)), f"see how to fix {control}") for control in others[:_FEW]]
     if any(open_by.values()):
         steps.append(NextStep(OwnCommand("assess"), "see the evidence and the fix of each open control"))
     return tuple(steps)
@@ -266,7 +269,7 @@ def _after_success(report: Report, k3s: K3s) -> Iterator[NextStep]:
         if k3s.role is Role.SERVER and report.verb == _APPLY and not k3s.is_tree:
             accounts = OwnCommand("service-accounts", ("--wait 300",))
             yield NextStep(accounts, "disable the tokens of default ServiceAccounts when K3s runs")
-    elif not (k3s.runs or k3s.is_tree or any(one.id == "k3s-released" for one in report.findings)):
+    elif not (k3s.runs or k3s.is_tree or any(finding.id == "k3s-released" for finding in report.findings)):
         yield k3s.start()
     if report.verb == _CHECK:
         yield NextStep(OwnCommand("assess"), "check is about the hardening guide; assess the CIS benchmark, too")
@@ -276,7 +279,9 @@ def _repairs(report: Report, k3s: K3s, again: OwnCommand = _ONCE_MORE) -> Iterat
     """Yield what fixes the problems of a report. `again` is the command that completes a partial run."""
     entries = [entry for entry in report.entries if entry.urgency is not Urgency.NONE]
     needs = [
-        _Need(of_finding(one), one.message, one.remediation) for entry in entries for one in _fixable(entry, report)
+        _Need(of_finding(finding), finding.message, finding.remediation)
+        for entry in entries
+        for finding in _fixable(entry, report)
     ]
     differing = [item for entry in entries for item in entry.items if item.status is ItemStatus.DIFFERS]
     by_host = k3s.in_container and any(item.blocked_by_environment for item in report.items)
@@ -313,18 +318,18 @@ def _fixable(entry: Entry, report: Report) -> Iterator[Finding]:
     """Yield the findings of an entry whose remediation belongs to the next steps."""
     # What a run left cannot be fixed by the same run.
     done = OwnCommand(_APPLY) if report.writes else OwnCommand(_DIFF) if report.verb == _DIFF else None
-    for one in entry.findings:
-        remediation = one.remediation
+    for finding in entry.findings:
+        remediation = finding.remediation
         if remediation.steps == (done,):
             continue
         has_command = any(not isinstance(step, Instruction) for step in remediation.steps)
-        if one.level is not Level.NOTE or has_command or report.verb == _REVERT:
-            yield one
+        if finding.level is not Level.NOTE or has_command or report.verb == _REVERT:
+            yield finding
 
 
 def _hints(report: Report, *statuses: ItemStatus) -> dict[str, list[str]]:
     """Return the ids of items by their hint, without those that a finding explains."""
-    explained = {(one.resource, step) for one in report.findings for step in one.remediation.steps}
+    explained = {(finding.resource, step) for finding in report.findings for step in finding.remediation.steps}
     found: dict[str, list[str]] = {}
     for item in report.items:
         texts = (item.hint, f"{item.id}: {item.hint}")
@@ -344,7 +349,7 @@ def _fixed_by_apply(entries: Iterable[Entry]) -> int:
     by_apply = (OwnCommand(_APPLY),)
     return sum(
         any(item.status is ItemStatus.DIFFERS for item in entry.items)
-        or any(one.remediation.steps == by_apply for one in entry.findings)
+        or any(finding.remediation.steps == by_apply for finding in entry.findings)
         for entry in entries
     )
 
@@ -361,7 +366,7 @@ def _in_order(
     given: set[Step] = {restart.step}
     for urgency in Urgency:
         inside = [need for need in needs if need.urgency is urgency]
-        edits = {one.step: one for need in inside for one in _edits(need) if one.step not in given}
+        edits = {edit.step: edit for need in inside for edit in _edits(need) if edit.step not in given}
         given |= edits.keys()
         yield from edits.values()
         applying = [need.remediation.steps for need in inside if any(map(_is_apply, need.remediation.steps))]
@@ -375,7 +380,7 @@ def _in_order(
         if is_forced:
             # What the command replaces is moved away before.
             kept = [need for need in needs if need.remediation.alternative == Remediation((_FORCED,))]
-            moved = {one.step: one for need in kept for one in _edits(need) if one.step not in given}
+            moved = {edit.step: edit for need in kept for edit in _edits(need) if edit.step not in given}
             given |= moved.keys()
             yield from moved.values()
         if shows_first and OwnCommand(_DIFF) not in given:
@@ -389,9 +394,12 @@ def _restart(needs: Iterable[_Need], k3s: K3s) -> Iterator[NextStep]:
     """Yield the restart, if a remediation takes effect only then."""
     restart = k3s.restart()
     remediations = [need.remediation for need in needs]
-    if any(one.needs_daemon_reload for one in remediations) and not k3s.is_tree:
+    if any(remediation.needs_daemon_reload for remediation in remediations) and not k3s.is_tree:
         yield NextStep(ShellCommand("sudo systemctl daemon-reload"), "make systemd read the changed units")
-    is_needed = any(one.restart is not Restart.NOT_NEEDED or restart.step in one.steps for one in remediations)
+    is_needed = any(
+        remediation.restart is not Restart.NOT_NEEDED or restart.step in remediation.steps
+        for remediation in remediations
+    )
     if is_needed and k3s.is_installed and not k3s.is_tree:
         yield restart
 

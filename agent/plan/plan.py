@@ -104,7 +104,9 @@ def make(
         if now == resource:
             continue
         intended = _steps(resource, now, written, force=force)
-        for step in (made for one in intended for made in _with_needs(one, needs, changes, refusals, observed)):
+        for step in (
+            made for resource in intended for made in _with_needs(resource, needs, changes, refusals, observed)
+        ):
             if isinstance(step, Refusal):
                 refusals.append(step)
                 continue
@@ -238,8 +240,8 @@ def describe(state: Observed) -> str:
     return "absent" if isinstance(state, Absent) else f"unreadable ({state.reason})"
 
 
-def _same_content(one: Observed, other: Observed) -> bool:
-    return isinstance(one, File) and isinstance(other, File) and one.content == other.content
+def _same_content(first: Observed, other: Observed) -> bool:
+    return isinstance(first, File) and isinstance(other, File) and first.content == other.content
 
 
 def _equivalent(expected: Resource, now: Observed) -> Resource:

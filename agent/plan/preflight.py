@@ -45,8 +45,10 @@ class Problem(NamedTuple):
     @property
     def is_decisive(self) -> bool:
         """Whether that version would not start, or run less protected, even after apply."""
-        one = self.finding
-        return not self.fixed_by_apply and (one.prevents_start or one.blocks_gate or one.level is Level.ERROR)
+        finding = self.finding
+        return not self.fixed_by_apply and (
+            finding.prevents_start or finding.blocks_gate or finding.level is Level.ERROR
+        )
 
 
 class Preflight(NamedTuple):
@@ -67,17 +69,19 @@ class Preflight(NamedTuple):
     @property
     def would_start(self) -> bool:
         """Whether nothing is known that prevents that version from starting after apply."""
-        return not any(one.finding.prevents_start for one in self.problems if one.is_decisive)
+        return not any(problem.finding.prevents_start for problem in self.problems if problem.is_decisive)
 
     @property
     def is_complete(self) -> bool:
         """Whether everything could be checked that is checked at all."""
-        return not any(one.finding.id in _LIMITS for one in self.problems)
+        return not any(problem.finding.id in _LIMITS for problem in self.problems)
 
     @property
     def stays_hardened(self) -> bool:
         """Whether the host is compliant after apply for that version."""
-        return not self.left and not any(one.is_decisive and not one.finding.prevents_start for one in self.problems)
+        return not self.left and not any(
+            problem.is_decisive and not problem.finding.prevents_start for problem in self.problems
+        )
 
     @property
     def exit_code(self) -> ExitCode:
@@ -93,13 +97,13 @@ def problems(
     Findings of both versions that do not decide anything are omitted: `check` reports them. `fix` is how apply runs for
     the other version.
     """
-    present = {_key(one) for one in now}
-    left = {_key(one) for one in after_apply}
-    fixed = [one._replace(remediation=fix) for one in before_apply if _key(one) not in left]
-    found = [Problem(one, fixed_by_apply=False, is_new=_key(one) not in present) for one in after_apply]
-    found += [Problem(one, fixed_by_apply=True, is_new=_key(one) not in present) for one in fixed]
-    shown = (one for one in found if one.finding.id not in _OF_TODAY and _is_shown(one))
-    return tuple(sorted(shown, key=lambda one: (not one.is_decisive, one.fixed_by_apply)))
+    present = {_key(finding) for finding in now}
+    left = {_key(finding) for finding in after_apply}
+    fixed = [finding._replace(remediation=fix) for finding in before_apply if _key(finding) not in left]
+    found = [Problem(finding, fixed_by_apply=False, is_new=_key(finding) not in present) for finding in after_apply]
+    found += [Problem(finding, fixed_by_apply=True, is_new=_key(finding) not in present) for finding in fixed]
+    shown = (problem for problem in found if problem.finding.id not in _OF_TODAY and _is_shown(problem))
+    return tuple(sorted(shown, key=lambda problem: (not problem.is_decisive, problem.fixed_by_apply)))
 
 
 def caused(
@@ -114,18 +118,22 @@ def caused(
         there = finding.location
         return finding.id if there is None or str(there.path) in managed else there
 
-    present = {place(one) for one in before_apply}
-    new = (one for one in after_apply if place(one) not in present and one.id not in _OF_TODAY)
-    return tuple(one._replace(message=f"after apply: {one.message}") for one in new if one.level is not Level.NOTE)
+    present = {place(finding) for finding in before_apply}
+    new = (finding for finding in after_apply if place(finding) not in present and finding.id not in _OF_TODAY)
+    return tuple(
+        finding._replace(message=f"after apply: {finding.message}")
+        for finding in new
+        if finding.level is not Level.NOTE
+    )
 
 
 def left_over(items: Iterable[Item]) -> tuple[Item, ...]:
     """Return the items that are not compliant after apply. Findings judge an edited file."""
-    return tuple(one for one in items if one.status not in (ItemStatus.COMPLIANT, ItemStatus.EDITED))
+    return tuple(item for item in items if item.status not in (ItemStatus.COMPLIANT, ItemStatus.EDITED))
 
 
-def _is_shown(one: Problem) -> bool:
-    return one.is_new or one.is_decisive or one.finding.id in _LIMITS
+def _is_shown(problem: Problem) -> bool:
+    return problem.is_new or problem.is_decisive or problem.finding.id in _LIMITS
 
 
 def _key(finding: Finding) -> tuple[str, Location | None, str]:

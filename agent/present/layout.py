@@ -81,14 +81,14 @@ def command_lines(command: str, width: int) -> list[str]:
 
 def _shell_words(command: str, width: int) -> list[str]:
     """Return the words of a command line; an option and its value are one if both fit."""
-    word = r"""(?:\\.|'[^']*'|"(?:\\.|[^"])*"|[^\s'"\\]|['"\\])+"""
+    pattern = r"""(?:\\.|'[^']*'|"(?:\\.|[^"])*"|[^\s'"\\]|['"\\])+"""
     words: list[str] = []
-    for one in re.findall(word, command):
-        is_value = bool(words) and words[-1].startswith("--") and " " not in words[-1] and not one.startswith("-")
-        if is_value and cell_len(f"{words[-1]} {one}") <= width:
-            words[-1] += f" {one}"
+    for word in re.findall(pattern, command):
+        is_value = bool(words) and words[-1].startswith("--") and " " not in words[-1] and not word.startswith("-")
+        if is_value and cell_len(f"{words[-1]} {word}") <= width:
+            words[-1] += f" {word}"
         else:
-            words.append(one)
+            words.append(word)
     return words
 
 
@@ -118,4 +118,4 @@ def _split(text: Text, width: int, next_width: int) -> tuple[Text, Text]:
 def _inside(plain: str, start: int, end: int, width: int) -> int:
     """Return where a word that is too long for a line can end, before the last column; 0 if nowhere."""
     ends = (start + part.end() for part in re.finditer(r"[/,](?=\S)", plain[start:end]))
-    return max((one for one in ends if cell_len(plain[:one]) <= width and one - start > 1), default=0)
+    return max((end for end in ends if cell_len(plain[:end]) <= width and end - start > 1), default=0)

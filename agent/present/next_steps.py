@@ -20,7 +20,7 @@ _INDENT = 5
 
 def addressed(steps: Iterable[NextStep], caller: Caller) -> tuple[NextStep, ...]:
     """Return the steps with complete commands for this caller."""
-    return tuple(replace(one, step=remediation.completed(one.step, caller)) for one in steps)
+    return tuple(replace(next_step, step=remediation.completed(next_step.step, caller)) for next_step in steps)
 
 
 def as_object(step: NextStep) -> dict[str, str]:
@@ -52,5 +52,5 @@ def print_next_steps(console: Console, steps: Iterable[NextStep]) -> None:
 
 
 def _texts(step: NextStep) -> tuple[str, str]:
-    one = remediation.described(step.step)
-    return (step.purpose, one.text) if one.is_command else (one.text, "")
+    text = remediation.described(step.step)
+    return (step.purpose, text.text) if text.is_command else (text.text, "")

@@ -32,8 +32,10 @@ def present(
     """Write the result to `stream`. Commands in it call the program as `caller` did, for the other version."""
     called = (caller or remediation.Caller)()
     shown = tuple(
-        one._replace(finding=one.finding._replace(remediation=remediation.addressed(one.finding.remediation, called)))
-        for one in result.problems
+        problem._replace(
+            finding=problem.finding._replace(remediation=remediation.addressed(problem.finding.remediation, called))
+        )
+        for problem in result.problems
     )
     steps = next_steps.addressed(result.next_steps, called)
     result = result._replace(problems=shown, next_steps=steps)
@@ -56,8 +58,8 @@ def _as_lines(result: Preflight, verbosity: Verbosity) -> str:
         lines = [_title(result)]
         if verbosity is Verbosity.VERBOSE:
             lines += [f"fact {fact.name}: {fact.value} ({fact.source})" for fact in result.facts]
-        for one in result.problems:
-            lines.append(f"{_FIXED if one.fixed_by_apply else ''}{finding_line(one.finding)}")
+        for problem in result.problems:
+            lines.append(f"{_FIXED if problem.fixed_by_apply else ''}{finding_line(problem.finding)}")
         lines += [item_line(item) for item in result.changes]
         lines += [f"left after apply: {item_line(item)}" for item in _unexpected(result)]
         lines += [f"note {note.id}: {note.text} ({note.source})" for note in result.notes]
@@ -84,9 +86,9 @@ def print_to(console: Console, result: Preflight, verbosity: Verbosity) -> None:
         if verbosity is Verbosity.VERBOSE:
             print_facts(console, result.facts)
         with_fix = verbosity is Verbosity.VERBOSE or not result.next_steps
-        decisive = [Entry((), (one.finding,)) for one in result.problems if not one.fixed_by_apply]
+        decisive = [Entry((), (problem.finding,)) for problem in result.problems if not problem.fixed_by_apply]
         print_entries(console, decisive, with_fix=with_fix)
-        fixed = [Entry((), (one.finding,)) for one in result.problems if one.fixed_by_apply]
+        fixed = [Entry((), (problem.finding,)) for problem in result.problems if problem.fixed_by_apply]
         parts = (
             ("apply fixes", fixed),
             ("apply changes, for that version", [Entry((item,)) for item in result.changes]),
@@ -127,8 +129,8 @@ def _as_json(result: Preflight) -> str:
         "stays_hardened": result.stays_hardened,
         "facts": [fact._asdict() for fact in result.facts],
         "findings": [
-            {**finding_object(one.finding), "fixed_by_apply": one.fixed_by_apply, "is_new": one.is_new}
-            for one in result.problems
+            {**finding_object(problem.finding), "fixed_by_apply": problem.fixed_by_apply, "is_new": problem.is_new}
+            for problem in result.problems
         ],
         "changes": list(map(item_object, result.changes)),
         "left_after_apply": list(map(item_object, result.left)),
@@ -161,7 +163,7 @@ def _summary(result: Preflight) -> str:
         text += "; steps between versions could not be checked, because the current version is unknown"
     if result.would_start and not result.is_complete:
         text = text.replace("would start", "would start as far as it could be checked", 1)
-    left = sum(one.is_decisive for one in result.problems)
+    left = sum(problem.is_decisive for problem in result.problems)
     differing = sum(item.status is ItemStatus.DIFFERS for item in result.changes)
     counts = [(left, "to fix first"), (differing, "that apply fixes"), (len(result.notes), "note")]
     listed = ", ".join(f"{number} {what}" for number, what in counts if number)

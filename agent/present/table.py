@@ -170,9 +170,9 @@ def _print_finding(console: Console, finding: Finding, item: Item | None) -> Non
         if location and not is_beside:
             print_line(console, location, indent, 2)
         print_line(console, message, indent, 2)
-    values = [one for one in fields(finding, item.id if item else "") if item is not None or one[0] != "location"]
+    values = [field for field in fields(finding, item.id if item else "") if item is not None or field[0] != "location"]
     if item is not None and item.detail.endswith(f"{finding.found} → {finding.expected}"):
-        values = [one for one in values if one[0] == "location"]
+        values = [field for field in values if field[0] == "location"]
     if values:
         print_line(console, styled("; ".join(f"{name} {value}" for name, value in values)), indent, 2)
 

@@ -138,10 +138,12 @@ class _Loader:
         try:
             self._values[row.name] = row.kind.read(entry.node)
         except InvalidValue as invalid:
-            for one in (invalid, *invalid.others):
-                node = one.node or entry.node
+            for value in (invalid, *invalid.others):
+                node = value.node or entry.node
                 problem = (
-                    f": {one.problem}" if one.problem else f" must be {row.kind.allowed}; found {describe_node(node)}"
+                    f": {value.problem}"
+                    if value.problem
+                    else f" must be {row.kind.allowed}; found {describe_node(node)}"
                 )
                 self._error(node.line, f"`{row.key}`{problem}")
 

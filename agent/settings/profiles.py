@@ -54,5 +54,5 @@ PRESETS: Mapping[Profile, tuple[Preset, ...]] = {
 def completed(values: Mapping[str, object]) -> dict[str, object]:
     """Return the values of a settings file with those of its profile. A value of the file takes precedence."""
     profile = Profile(str(values["profile"]))
-    added = {one.row.name: one.read() for one in PRESETS[profile] if one.row.name not in values}
+    added = {preset.row.name: preset.read() for preset in PRESETS[profile] if preset.row.name not in values}
     return {**values, **added, "from_profile": tuple(added)}

@@ -78,7 +78,7 @@ class Waivers(Value):
 
     def covering(self, *controls: str) -> SiteWaiver | None:
         """Return the first waiver that applies to one of these controls, by their IDs."""
-        return next((one for one in self.all if one.control in controls and self.scope.applies(one)), None)
+        return next((waiver for waiver in self.all if waiver.control in controls and self.scope.applies(waiver)), None)
 
     def expired(self, ids: Collection[str]) -> tuple[SiteWaiver, ...]:
         """Return the expired waivers for these controls on this host, unless another waiver applies."""
@@ -95,4 +95,4 @@ class Waivers(Value):
     def applied_but_expired(self, day: str) -> tuple[SiteWaiver, ...]:
         """Return the waivers that apply although they have expired on this day, which the gate postpones."""
         on_day = replace(self.scope, today=day)
-        return tuple(one for one in self.all if self.scope.applies(one) and on_day.is_expired(one))
+        return tuple(waiver for waiver in self.all if self.scope.applies(waiver) and on_day.is_expired(waiver))

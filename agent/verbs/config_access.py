@@ -28,9 +28,9 @@ def found(host: Host, situation: Situation) -> Iterator[Finding]:
     """Yield a finding for each of the controls that fails, if the ones before do not cover its problems."""
     # Who can read a secret is left to assess: the mode of a file that nobody else can write does not lead here.
     checks = {
-        one.id: replace(one.check, secret=False)
-        for one in NODE_ACCESS
-        if one.id in _CONTROLS and isinstance(one.check, OnlyRoot)
+        control.id: replace(control.check, secret=False)
+        for control in NODE_ACCESS
+        if control.id in _CONTROLS and isinstance(control.check, OnlyRoot)
     }
     queries = [query for check in checks.values() for query in check.files(situation.facts)]
     node = AssessedNode(situation, reader.read(host, situation.facts, queries))

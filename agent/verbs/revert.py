@@ -155,7 +155,7 @@ def _keep_encryption(full: Plan, before: Mapping[str, State], k3s: _K3s) -> _Und
         changes = [other for other in others if other not in parents]
         if change.before != reduced:
             changes.insert(0, replace(change, after=reduced))
-        created = [Change(one.after, one.before) for one in reversed(parents)]
+        created = [Change(change.after, change.before) for change in reversed(parents)]
         return _Undo(Plan(tuple(changes), full.refusals), (*created, Change(before[change.id], reduced)))
     return _Undo(full)
 

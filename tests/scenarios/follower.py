@@ -38,7 +38,7 @@ _SHADOWED = ("/etc", "/var", "/run", "/srv", "/opt", "/usr/local", "/usr/lib/sys
 _NO_EDIT = ("restart K3s", "start K3s", "restart K3s on every server")
 
 
-RATE_LIMITS = next(one.caution for one in catalogue.CATALOGUE if one.id == "apiserver-event-rate-limit")
+RATE_LIMITS = next(control.caution for control in catalogue.CATALOGUE if control.id == "apiserver-event-rate-limit")
 """A caution that changes a file."""
 CAUTIONS = frozenset(control.caution for control in catalogue.CATALOGUE) - {"", RATE_LIMITS}
 """What a person has to find out or decide before a remediation; it changes nothing on the host."""
@@ -129,7 +129,7 @@ class Follower:
             advice = dict.fromkeys(
                 re.findall(r"; fix: restrict it to root: (.*?)(?:; fix: .*)?$", done.stdout, re.MULTILINE)
             )
-            new = [one for one in advice if one not in seen]
+            new = [step for step in advice if step not in seen]
             if not new and done.code in {ExitCode.ERROR, ExitCode.PARTIAL}:
                 return  # something else is in the way; the next report shows what
             assert new, done
@@ -283,10 +283,10 @@ def _changed(line: str, name: str, new: str | None) -> str | None:
             return f"{field[1]}{new[len(inner) + 1 if inner else 0 :]}" if new is not None else None
         value = yaml.safe_load(field[3] or "null")
         values = value if isinstance(value, list) else [value]
-        if not any(_name(str(one)) == name for one in values):
+        if not any(_name(str(value)) == name for value in values):
             return line
-        left = [new if _name(str(one)) == name else one for one in values]
-        left = [one for one in left if one is not None]
+        left = [new if _name(str(value)) == name else value for value in values]
+        left = [value for value in left if value is not None]
         return f"{field[1]}{field[2]}: {json.dumps(left)}" if left else None
     return _changed_words(line, name, new)
 

@@ -245,7 +245,7 @@ def _finding(found: dict[str, Any]) -> Finding:
     """Read a finding, with commands as they are on the host itself: with sudo, but without host options and chroot."""
     location = found.pop("location")
     found.pop("resource")
-    remediation = _COMMANDS.sub(lambda one: as_named(one[0]), found["remediation"])
+    remediation = _COMMANDS.sub(lambda match: as_named(match[0]), found["remediation"])
     found["remediation"] = _IN_THE_TREE.sub("sudo ", remediation)
     line = f":{location['line']}" if location and location["line"] else ""
     return Finding(**found, location=f"{location['path']}{line}" if location else "")
@@ -283,7 +283,7 @@ def _schema() -> Any:  # noqa: ANN401 - a schema is any JSON
 def _entries(root: Path, left_out: Sequence[str]) -> Iterator[tuple[str, Entry]]:
     for path in sorted(root.rglob("*")):
         name = f"/{path.relative_to(root)}"
-        if any(name == one or name.startswith(f"{one}/") for one in left_out):
+        if any(name == path or name.startswith(f"{path}/") for path in left_out):
             continue
         found = path.lstat()
         owner = (found.st_uid - os.geteuid(), found.st_gid - os.getegid())

@@ -188,7 +188,9 @@ def test_check_reports_a_missing_unit_or_drop_in_of_the_gate(ready: HostTree) ->
     assert missing.expected == "k3s.service.d/10-k3s-harden.conf"
     ready.run("install", "--program", PROGRAM)
     ready[GATE].unlink()
-    missing = next(one for one in ready.seen("check").of("gate-half-missing") if one.location == dropin("k3s.service"))
+    missing = next(
+        finding for finding in ready.seen("check").of("gate-half-missing") if finding.location == dropin("k3s.service")
+    )
     assert missing.expected == "k3s-harden@.service"
     assert missing.message == "k3s.service does not start: its gate is missing"
     assert missing.remediation == "run `k3s-harden install`; or run `k3s-harden uninstall`"
@@ -213,7 +215,9 @@ def test_check_reports_a_masked_unit_or_drop_in_of_the_gate(ready: HostTree, *, 
     ready[dropin("k3s.service")].unlink()
     ready.run("install", "--program", PROGRAM)
     mask(GATE)
-    missing = next(one for one in ready.seen("check").of("gate-half-missing") if one.location == dropin("k3s.service"))
+    missing = next(
+        finding for finding in ready.seen("check").of("gate-half-missing") if finding.location == dropin("k3s.service")
+    )
     assert missing.message.endswith(f"its gate is masked by {GATE}")
     assert missing.remediation == "run `sudo systemctl unmask k3s-harden@.service`; or run `k3s-harden uninstall`"
 

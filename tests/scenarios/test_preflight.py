@@ -31,7 +31,7 @@ def preflight(host: HostTree, version: str) -> dict[str, Any]:
 
 
 def ids(found: dict[str, Any], key: str) -> list[str]:
-    return [one["id"] for one in found[key]]
+    return [finding["id"] for finding in found[key]]
 
 
 @pytest.mark.parametrize("target", ["v1.37", "1.37", "v1.37.2+k3s1", "v1.37.2-k3s1"])
@@ -50,7 +50,7 @@ def test_changes_that_apply_makes_do_not_prevent_an_upgrade(hardened: Hardened) 
     found = preflight(host, "1.25")
     assert found["exit_code"] == 0
     assert ids(found, "changes") == [POLICY, PSA, DROPIN]
-    fixed = {one["id"]: one["fixed_by_apply"] for one in found["findings"]}
+    fixed = {finding["id"]: finding["fixed_by_apply"] for finding in found["findings"]}
     assert fixed == {"admission-plugins-refused": True, "stale-pod-security-policy": True}
     host.options = ("--role", "server", "--k3s-version", "1.25")
     assert host.run("apply").code == 0
@@ -82,8 +82,10 @@ def test_a_preflight_predicts_what_check_reports_after_apply(
     host.options = ("--role", "server", "--k3s-version", target)
     host.run("apply")
     seen = host.seen("check")
-    predicted = {one["id"] for one in found["findings"] if one["level"] == "error" and not one["fixed_by_apply"]}
-    assert predicted == {one.id for one in seen.findings if one.level == "error"} - {"file-edited"}
+    predicted = {
+        finding["id"] for finding in found["findings"] if finding["level"] == "error" and not finding["fixed_by_apply"]
+    }
+    assert predicted == {finding.id for finding in seen.findings if finding.level == "error"} - {"file-edited"}
     assert set(ids(found, "left_after_apply")) == seen.with_status("differs") | seen.with_status("refused")
 
 
@@ -97,10 +99,10 @@ def test_apply_does_not_run_before_the_current_version_stops(hardened: Hardened,
         host.write("/opt/k3s-harden", "", 0o755)
         done = host.run("install", "--program", "/opt/k3s-harden")
         assert done.code == 0, done
-    fixed = [one["remediation"] for one in preflight(host, "1.25")["findings"] if one["fixed_by_apply"]]
+    fixed = [finding["remediation"] for finding in preflight(host, "1.25")["findings"] if finding["fixed_by_apply"]]
     start = "the gate runs apply" if has_gate else "stop K3s; then run `k3s-harden apply "
     assert fixed
-    assert all(one.startswith(start) for one in fixed)
+    assert all(text.startswith(start) for text in fixed)
 
 
 def test_a_pod_security_policy_of_the_operator_is_reported(hardened: Hardened) -> None:
@@ -109,8 +111,8 @@ def test_a_pod_security_policy_of_the_operator_is_reported(hardened: Hardened) -
     host.write(f"{MANIFESTS}/own.yaml", PSP)
     found = preflight(host, "1.25")
     assert (found["exit_code"], found["would_start"], found["stays_hardened"]) == (3, True, False)
-    left = [one for one in found["findings"] if not one["fixed_by_apply"]]
-    assert [(one["id"], one["location"]) for one in left] == [
+    left = [finding for finding in found["findings"] if not finding["fixed_by_apply"]]
+    assert [(finding["id"], finding["location"]) for finding in left] == [
         ("stale-pod-security-policy", {"path": f"{MANIFESTS}/own.yaml", "line": 1})
     ]
 
@@ -121,8 +123,8 @@ def test_a_plugin_of_the_operator_prevents_the_start(hardened: Hardened) -> None
     host.write(CONFIG, "kube-apiserver-arg:\n  - enable-admission-plugins=NodeRestriction,PodSecurityPolicy\n")
     found = preflight(host, "1.25")
     assert (found["exit_code"], found["would_start"]) == (3, False)
-    (one,) = (one for one in found["findings"] if one["prevents_start"])
-    assert (one["id"], one["location"]["path"], one["is_new"]) == ("admission-plugins-refused", CONFIG, True)
+    (only,) = (finding for finding in found["findings"] if finding["prevents_start"])
+    assert (only["id"], only["location"]["path"], only["is_new"]) == ("admission-plugins-refused", CONFIG, True)
 
 
 def test_an_edited_file_that_does_not_meet_its_control_is_reported(hardened: Hardened) -> None:
@@ -162,7 +164,7 @@ def test_an_agent_has_other_notes_than_a_server(hardened: Hardened) -> None:
 
 
 def steps(found: dict[str, Any]) -> list[str]:
-    return [": ".join(filter(None, (one["text"], one["command"]))) for one in found["next_steps"]]
+    return [": ".join(filter(None, (step["text"], step["command"]))) for step in found["next_steps"]]
 
 
 def test_the_next_steps_begin_with_what_comes_first(host: HostTree) -> None:
@@ -231,9 +233,9 @@ def test_a_removed_argument_and_a_removed_gate_prevent_the_start(hardened: Harde
     host.write(CONFIG, f"kubelet-arg:\n  - pod-infra-container-image=x\n{gate}")
     found = preflight(host, "1.37")
     assert (found["exit_code"], found["would_start"], found["stays_hardened"]) == (3, False, True)
-    locations = {one["id"]: one["location"]["line"] for one in found["findings"]}
+    locations = {finding["id"]: finding["location"]["line"] for finding in found["findings"]}
     assert locations == {"component-argument-unknown": 2, "feature-gate-invalid": 4}
-    assert all(one["location"]["path"] == CONFIG for one in found["findings"])
+    assert all(finding["location"]["path"] == CONFIG for finding in found["findings"])
 
 
 def test_notes_about_etcd_follow_the_datastore(hardened: Hardened) -> None:

@@ -99,7 +99,11 @@ def test_the_printed_remediation_of_each_control_fixes_it(host: HostTree) -> Non
     host[SETTINGS].unlink()
     assert host.run("apply").code == 0
     report = json.loads(host.run("assess", *host.options, "--format", "json").stdout)
-    texts = {one["id"]: one["remediation"] for one in report["verdicts"] if one["id"] in OF_STRICT and one["is_open"]}
+    texts = {
+        verdict["id"]: verdict["remediation"]
+        for verdict in report["verdicts"]
+        if verdict["id"] in OF_STRICT and verdict["is_open"]
+    }
     assert texts.keys() == OF_STRICT
     host.write(SETTINGS, "".join(f"{text.split('`')[1]}\n" for text in texts.values()))
     assert host.run("apply").code == 0
@@ -226,7 +230,7 @@ def test_the_cluster_object_of_rancher_has_the_profile_without_event_rate_limit(
     """Rancher's admission configuration has no limits for the plugin, so the API server would exit."""
     strict(host)
     cluster = yaml.safe_load(rendered(host, "rancher-cluster"))["spec"]["rkeConfig"]
-    servers = dict(one.split("=", 1) for one in cluster["machineGlobalConfig"]["kube-apiserver-arg"])
+    servers = dict(argument.split("=", 1) for argument in cluster["machineGlobalConfig"]["kube-apiserver-arg"])
     assert servers["enable-admission-plugins"] == (
         "NodeRestriction,ServiceAccount,AlwaysPullImages,DenyServiceExternalIPs"
     )
@@ -254,7 +258,7 @@ def test_cloud_init_contains_the_profile(host: HostTree) -> None:
     strict(host)
     url = ("--url", "https://example.com/k3s-harden.pyz", "--sha256", "0" * 64)
     text = rendered(host, "cloud-init", "--role", "agent", *url)
-    (file,) = (one for one in yaml.safe_load(text)["write_files"] if one["path"] == SETTINGS)
+    (file,) = (file for file in yaml.safe_load(text)["write_files"] if file["path"] == SETTINGS)
     content = base64.b64decode(file["content"]).decode() if "encoding" in file else file["content"]
     assert content == "profile: strict\nrole: agent\n"
 

@@ -170,7 +170,7 @@ BROKEN = (
     "# token: {secret}",
 )
 AWS = ("--aws-account", "123456789012", "--aws-region", "eu-central-1")
-FORMATS = tuple(one.value for one in AssessmentFormat if one is not AssessmentFormat.AUTO)
+FORMATS = tuple(format_.value for format_ in AssessmentFormat if format_ is not AssessmentFormat.AUTO)
 
 
 def combinations() -> dict[str, str]:
@@ -211,11 +211,14 @@ def outputs(host: HostTree, *, quick: bool = False) -> list[str]:
     """Return what the verbs print."""
     runs: list[tuple[str, ...]] = [("diff", "--format", "json")]
     if not quick:
-        runs += [("check", "-v", "--format", one) for one in ("table", "plain", "json")]
+        runs += [("check", "-v", "--format", format_) for format_ in ("table", "plain", "json")]
         runs += [("diff", "-v", "--format", "plain"), ("apply", "-v"), ("assess", "-v", "--role", "server")]
-        runs += [("assess", "--role", "server", "--format", one, *(AWS if one == "asff" else ())) for one in FORMATS]
+        runs += [
+            ("assess", "--role", "server", "--format", format_, *(AWS if format_ == "asff" else ()))
+            for format_ in FORMATS
+        ]
         runs += [("drift", "--role", "server"), ("check", "--config", str(host[CONFIG]))]
-        runs += [("preflight", "v1.37", "-v", "--format", one) for one in ("table", "plain", "json")]
+        runs += [("preflight", "v1.37", "-v", "--format", format_) for format_ in ("table", "plain", "json")]
     found = [host.run(*words) for words in runs]
     assert all(done.code != ExitCode.USAGE for done, words in zip(found, runs) if words[0] == "assess"), found
     return [text for done in found for text in done[1:]]

@@ -137,8 +137,8 @@ def test_a_finding_that_prevents_the_start_exits_with_3(level: Level) -> None:
 
 def test_the_gate_exits_with_0_only_if_k3s_may_start() -> None:
     """This is true for any two statuses and any finding. systemd starts K3s only after exit code 0."""
-    for one, other, finding, holds in product(ItemStatus, ItemStatus, (None, *Level), (False, True)):
-        seen = report(one, other, verb=GATE_VERB, finding=finding)
+    for first, other, finding, holds in product(ItemStatus, ItemStatus, (None, *Level), (False, True)):
+        seen = report(first, other, verb=GATE_VERB, finding=finding)
         seen = replace(seen, findings=tuple(f._replace(blocks_gate=holds) for f in seen.findings))
         assert (seen.exit_code == 0) == seen.is_ready
 

@@ -65,9 +65,10 @@ def cleaned(value: _T) -> _T:
 def addressed(assessment: Assessment, caller: Caller) -> Assessment:
     """Return the assessment with complete commands for this caller in remediations."""
     verdicts = (
-        one._replace(remediation=remediations.addressed(one.remediation, caller)) for one in assessment.verdicts
+        verdict._replace(remediation=remediations.addressed(verdict.remediation, caller))
+        for verdict in assessment.verdicts
     )
-    notes = (one._replace(remediation=remediations.addressed(one.remediation, caller)) for one in assessment.notes)
+    notes = (note._replace(remediation=remediations.addressed(note.remediation, caller)) for note in assessment.notes)
     steps = next_steps.addressed(assessment.next_steps, caller)
     return replace(assessment, verdicts=tuple(verdicts), notes=tuple(notes), next_steps=steps)
 
@@ -149,7 +150,7 @@ def awaiting(assessment: Assessment, verbosity: Verbosity) -> list[Awaiting]:
             groups.setdefault(fix(verdict), []).append(verdict)
     # For one control, the line adds nothing.
     return [
-        Awaiting(tuple(one.control.id for one in group), f"{len(group)} controls {_awaited(group[0])}", text)
+        Awaiting(tuple(verdict.control.id for verdict in group), f"{len(group)} controls {_awaited(group[0])}", text)
         for text, group in groups.items()
         if len(group) > 1
     ]

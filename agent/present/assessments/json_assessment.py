@@ -76,8 +76,8 @@ def _verdict(assessment: Assessment, verdict: Verdict) -> dict[str, object]:
     }
 
 
-def _located(one: Evidence | Waiver) -> dict[str, object]:
-    return {**one._asdict(), "location": as_object(one.location)}
+def _located(value: Evidence | Waiver) -> dict[str, object]:
+    return {**value._asdict(), "location": as_object(value.location)}
 
 
 def _note(note: Note) -> dict[str, object]:

@@ -82,7 +82,7 @@ def _result(verdict: Verdict) -> dict[str, object]:
     return {
         "test_number": verdict.number.text if verdict.number else verdict.control.id,
         "test_desc": verdict.control.recommendation,
-        "audit": "; ".join(dict.fromkeys(origin(one) for one in verdict.evidence)),
+        "audit": "; ".join(dict.fromkeys(origin(evidence_item) for evidence_item in verdict.evidence)),
         "AuditEnv": "",
         "AuditConfig": "",
         "type": {"WARN": "manual", "INFO": "skip"}.get(_state(verdict), "") if not verdict.is_open else "",

@@ -51,11 +51,11 @@ def as_json(notification: Notification, assessment: Assessment, number: int, cau
 def _rows(notification: Notification, assessment: Assessment, causes: Mapping[str, str]) -> list[dict[str, object]]:
     """Return the changed controls, worse ones first; in the first notification, all open controls."""
     if notification.before is None:
-        return [_row(one, None, "worse", causes) for one in assessment.verdicts if one.is_open]
-    verdicts = {one.control.id: one for one in assessment.verdicts}
+        return [_row(verdict, None, "worse", causes) for verdict in assessment.verdicts if verdict.is_open]
+    verdicts = {verdict.control.id: verdict for verdict in assessment.verdicts}
     order = {"worse": 0, "other": 1, "better": 2}
     changes = sorted(notification.changes, key=lambda change: order[change.direction])
-    return [_row(verdicts[one.verdict.control.id], one.before, one.direction, causes) for one in changes]
+    return [_row(verdicts[change.verdict.control.id], change.before, change.direction, causes) for change in changes]
 
 
 def _row(

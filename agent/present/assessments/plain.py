@@ -35,7 +35,9 @@ def _lines(assessment: Assessment, verbosity: Verbosity) -> Iterator[str]:
     waiting = {name for group in groups for name in group.ids}
     verdicts = [verdict for verdict in verdicts if verdict.control.id not in waiting]
     if verbosity is Verbosity.QUIET:
-        yield from (_verdict(assessment, one, verbosity) for one in verdicts if common.is_new(assessment, one))
+        yield from (
+            _verdict(assessment, verdict, verbosity) for verdict in verdicts if common.is_new(assessment, verdict)
+        )
         yield from (group.line for group in groups)
         if assessment.open:
             yield last
@@ -64,7 +66,7 @@ def _verdict(assessment: Assessment, verdict: Verdict, verbosity: Verbosity) -> 
     parts = [f"{verdict.status} {number} {verdict.control.id}: {verdict.control.recommendation}"]
     parts += [f"{name} {text}" for name, text in (("expected", verdict.expected), ("found", verdict.found)) if text]
     if verbosity is Verbosity.VERBOSE:
-        parts += [f"evidence {common.described(one)}" for one in verdict.evidence]
+        parts += [f"evidence {common.described(evidence_item)}" for evidence_item in verdict.evidence]
     elif verdict.evidence:
         some, others = common.few(verdict.evidence)
         parts.append(f"location {', '.join(filter(None, (*dict.fromkeys(map(common.origin, some)), others)))}")

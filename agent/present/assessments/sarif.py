@@ -117,7 +117,8 @@ def _result(assessment: Assessment, verdict: Verdict, rule: int) -> dict[str, ob
         # SARIF 3.27.10: only a failure has a level.
         "level": "none" if is_unknown else _level(verdict),
         "message": {"text": _plain(_message(verdict, f"; and {left} more locations" if left > 0 else ""))},
-        "locations": [_location(verdict, one) for one in evidence[:_MOST_LOCATIONS]] or [_location(verdict)],
+        "locations": [_location(verdict, evidence_item) for evidence_item in evidence[:_MOST_LOCATIONS]]
+        or [_location(verdict)],
         "partialFingerprints": {_FINGERPRINT: _fingerprint(verdict.control)},
         "properties": {
             "status": str(verdict.status),

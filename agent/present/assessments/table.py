@@ -154,7 +154,12 @@ def _fields(verdict: Verdict, verbosity: Verbosity) -> Iterable[tuple[str, str]]
         yield "found", verdict.found
         some, others = (verdict.evidence, "") if verbosity is Verbosity.VERBOSE else common.few(verdict.evidence)
         # The found value is often the only observation; then its location is enough.
-        texts = (common.origin(one) if one.observation == verdict.found else common.described(one) for one in some)
+        texts = (
+            common.origin(evidence_item)
+            if evidence_item.observation == verdict.found
+            else common.described(evidence_item)
+            for evidence_item in some
+        )
         yield from (("evidence", text) for text in (*texts, others))
     yield "reason", verdict.reason
     if verdict.waiver:

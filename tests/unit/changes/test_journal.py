@@ -410,7 +410,7 @@ def test_a_run_that_cannot_be_recorded_does_not_begin(journal: Journal, host: Ho
 
 def test_the_backup_of_a_file_with_a_long_path_has_a_short_unique_name(journal: Journal, host: Host) -> None:
     """The data directory can have 250 characters."""
-    paths = [PurePosixPath("/srv", one + "x" * 250, "server/psa.yaml") for one in "ab"]
+    paths = [PurePosixPath("/srv", letter + "x" * 250, "server/psa.yaml") for letter in "ab"]
     kept = [journal.backup(File(path=path, content=b"x", mode=FileMode(0o600))) for path in paths for _ in range(2)]
     assert len(set(kept)) == 4
     assert all(len(path.name) <= 230 and "psa.yaml" in path.name for path in kept)

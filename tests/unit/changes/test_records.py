@@ -77,8 +77,8 @@ def test_a_large_file_can_be_reverted(content: bytes, host: Host) -> None:
 def test_stored_content_is_removed_with_the_last_record_that_uses_it(host: Host) -> None:
     """Content of other records is kept."""
     journal = Journal(host)
-    one, other = b"1" * 20_000, b"2" * 20_000
-    runs = [journal.begin((Change(file(before), file(after)),)) for before, after in ((one, other), (other, b"x"))]
+    first, other = b"1" * 20_000, b"2" * 20_000
+    runs = [journal.begin((Change(file(before), file(after)),)) for before, after in ((first, other), (other, b"x"))]
     assert len(names(path_of(host, CONTENTS))) == 2
     journal.forget(runs[1:])
     assert len(names(path_of(host, CONTENTS))) == 2

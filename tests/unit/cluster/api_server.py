@@ -123,7 +123,7 @@ class Handler(BaseHTTPRequestHandler):
         metadata = {"continue": str(end)} if end < len(objects) else {}
         if "as=Table" in self.headers["Accept"]:
             columns = [{"name": "Name"}, {"name": "Type"}, {"name": "Data"}, {"name": "Age"}]
-            rows = [{"cells": [one["metadata"]["name"], one.get("type", "Opaque"), 1, "1d"]} for one in page]
+            rows = [{"cells": [item["metadata"]["name"], item.get("type", "Opaque"), 1, "1d"]} for item in page]
             return {"kind": "Table", "metadata": metadata, "columnDefinitions": columns, "rows": rows}
         # As in Kubernetes, an empty list of metadata is null.
         return {"kind": "List", "metadata": metadata, "items": page or None}

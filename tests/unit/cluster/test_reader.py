@@ -71,13 +71,13 @@ def test_each_list_is_read_once_over_one_connection(root: Path) -> None:
     assert len(api.connections) == 1
     accepted = {path.partition("?")[0]: accept for _, path, accept in api.asked}
     assert accepted.keys() == {
-        *(one.path for one in REQUESTS.values()),
+        *(request.path for request in REQUESTS.values()),
         FLAGS.path,
         "/api/v1/nodes/node-1/proxy/configz",
     }
     assert accepted["/api/v1/secrets"] == TABLE
     assert {accepted[REQUESTS[query].path] for query in (Query.NAMESPACES, Query.DEFAULT_SERVICES)} == {METADATA}
-    assert [one.name for one in cluster.objects[Query.PODS]] == ["web"]
+    assert [pod.name for pod in cluster.objects[Query.PODS]] == ["web"]
 
 
 def test_the_content_of_a_secret_is_not_requested(root: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_long_list_has_several_pages(root: Path) -> None:
     api = ApiServer({**samples.NEW, Query.PODS: [samples.pod(f"pod-{number}") for number in range(601)]})
     with serving(root, api) as host:
         cluster = read(host)
-    assert [one.name for one in cluster.objects[Query.PODS]] == [f"pod-{number}" for number in range(601)]
+    assert [pod.name for pod in cluster.objects[Query.PODS]] == [f"pod-{number}" for number in range(601)]
     assert [path for _, path, _ in api.asked if path.startswith(PODS)] == [
         f"{PODS}?limit=250",
         f"{PODS}?limit=250&continue=250",
@@ -257,7 +257,11 @@ def test_a_hostile_answer_is_a_problem_of_its_list(root: Path, kind: str) -> Non
 )
 def test_objects_of_any_form_are_accepted(root: Path, items: bytes) -> None:
     """A field of a wrong type is treated as missing."""
-    answers = {one.path: body(b'{"items": ' + items + b"}") for one in REQUESTS.values() if one.path != "/api/v1/nodes"}
+    answers = {
+        request.path: body(b'{"items": ' + items + b"}")
+        for request in REQUESTS.values()
+        if request.path != "/api/v1/nodes"
+    }
     with serving(root, ApiServer(samples.NEW, answers)) as host:
         cluster = read(host)
     assert set(cluster.objects) == set(Query) - {Query.SECRETS}
@@ -290,7 +294,7 @@ def test_all_requests_together_have_a_time_limit(root: Path) -> None:
         time.sleep(0.2)
         handler.send(200, b'{"items": []}')
 
-    with serving(root, ApiServer(samples.NEW, {one.path: slow for one in REQUESTS.values()})) as host:
+    with serving(root, ApiServer(samples.NEW, {request.path: slow for request in REQUESTS.values()})) as host:
         started = time.monotonic()
         cluster = read(host, QUICK._replace(total=0.7))
         assert time.monotonic() - started < QUICK.total
@@ -368,7 +372,7 @@ def test_an_api_server_that_has_only_ipv6_is_read(root: Path) -> None:
 )
 def test_the_same_error_for_each_request_is_one_problem(root: Path, status: int, meaning: str) -> None:
     """The credentials are rejected, or the server is not an API server."""
-    paths = (*(one.path for one in REQUESTS.values()), FLAGS.path)
+    paths = (*(request.path for request in REQUESTS.values()), FLAGS.path)
     with serving(root, ApiServer({}, dict.fromkeys(paths, body(b"{}", status)))) as host:
         cluster = read(host)
     assert (cluster.objects, cluster.problems) == ({}, {})

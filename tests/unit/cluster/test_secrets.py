@@ -83,7 +83,7 @@ def objects() -> Mapping[Query, Sequence[Json]]:
         own[query] = [controller("idle", "shop", SPEC)]
     for query in set(Query) - set(own):
         own[query] = [samples.metadata(f"some-{query.name.lower().replace('_', '-')}", "shop")]
-    return {query: [marked(one) for one in (*samples.NEW.get(query, ()), *items)] for query, items in own.items()}
+    return {query: [marked(item) for item in (*samples.NEW.get(query, ()), *items)] for query, items in own.items()}
 
 
 def body(answer: Any) -> Answer:  # noqa: ANN401 - any JSON
@@ -148,7 +148,10 @@ def test_no_secret_of_the_cluster_leaves_the_server(secrets: Answer | None) -> N
         )
         assert by_id["secrets-as-files"].evidence[0].observation.endswith("environment variables: db")
         aws = aws_account("123456789012", "eu-central-1", None)
-        texts = {one.value: as_text(found, one, Verbosity.VERBOSE, beyond=True, aws=aws) for one in AssessmentFormat}
+        texts = {
+            format_.value: as_text(found, format_, Verbosity.VERBOSE, beyond=True, aws=aws)
+            for format_ in AssessmentFormat
+        }
         before = dict(contents(host.root))
         texts["log"] = "\n".join(
             drift(

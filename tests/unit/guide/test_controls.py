@@ -37,13 +37,13 @@ def test_controls_are_in_the_order_of_the_guide() -> None:
 
 def test_at_most_one_control_of_an_id_applies_to_a_host() -> None:
     """Rows with the same ID apply to different versions."""
-    same = [(one, other) for one, other in combinations(CONTROLS, 2) if one.id == other.id]
-    assert {one.id for one, _ in same} == {"enable-admission-plugins", "terminated-pod-gc-threshold"}
+    same = [(control, other) for control, other in combinations(CONTROLS, 2) if control.id == other.id]
+    assert {control.id for control, _ in same} == {"enable-admission-plugins", "terminated-pod-gc-threshold"}
     versions = [Version(1, minor, 0) for minor in range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1)]
     assert not [
-        (one.id, role, version)
-        for (one, other), role, version in product(same, Role, versions)
-        if one.applies.to(role, version) and other.applies.to(role, version)
+        (control.id, role, version)
+        for (control, other), role, version in product(same, Role, versions)
+        if control.applies.to(role, version) and other.applies.to(role, version)
     ]
 
 

@@ -101,7 +101,7 @@ def test_criteria_describe_the_value() -> None:
 def test_criteria_of_different_classes_are_not_equal() -> None:
     """This is true even if they have no fields."""
     criteria: list[Criterion] = [Present(), NotGiven(), Loopback(), Includes(("A",)), Excludes(("A",))]
-    assert all(one != other for one in criteria for other in criteria if one is not other)
+    assert all(first != other for first in criteria for other in criteria if first is not other)
     assert all(map(bool, criteria))
 
 

@@ -93,7 +93,7 @@ def test_only_the_kernel_parameters_are_world_readable() -> None:
 
 def test_parts_of_one_file_have_the_same_mode() -> None:
     """Rows with the same path are parts of one file."""
-    assert all(one.mode == other.mode for one, other in combinations(FILES, 2) if one.path == other.path)
+    assert all(file.mode == other.mode for file, other in combinations(FILES, 2) if file.path == other.path)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_psutil_and_proc_return_the_same_process(tmp_path: Path, words: tuple[st
     """Command line and start time are equal."""
     before = time.time()
     with process(tmp_path / "k3s-server", *words) as pid:
-        plain, known = ({one.pid: one for one in way()}[pid] for way in (by_proc, by_psutil))
+        plain, known = ({process.pid: process for process in way()}[pid] for way in (by_proc, by_psutil))
         assert plain.line == known.line == " ".join((*words, "60"))
         assert plain.started == pytest.approx(known.started, abs=0.1)
         # The kernel counts start times in ticks, and its boot time in whole seconds.
@@ -49,13 +49,13 @@ def test_psutil_and_proc_return_the_same_process(tmp_path: Path, words: tuple[st
 def test_a_process_with_another_name_is_ignored(tmp_path: Path, name: str) -> None:
     """It is ignored even if its name contains blanks and parentheses."""
     with process(tmp_path / name, "k3s server") as pid:
-        assert pid not in {one.pid for one in (*by_proc(), *by_psutil())}
+        assert pid not in {process.pid for process in (*by_proc(), *by_psutil())}
 
 
 def test_a_name_with_parentheses_is_parsed(tmp_path: Path) -> None:
     """The fields start after the last parenthesis."""
     with process(tmp_path / "k3s) R (x", "k3s server") as pid:
-        found = {one.pid: one for one in by_proc()}[pid]
+        found = {process.pid: process for process in by_proc()}[pid]
         assert found.started == pytest.approx(time.time(), abs=2)
 
 
@@ -65,6 +65,6 @@ def test_a_process_of_another_user_is_ignored() -> None:
     with in_memory() as directory:
         directory.chmod(0o755)
         with process(directory / "k3s-agent", "k3s agent", user=65534) as pid:
-            assert pid not in {one.pid for one in (*by_proc(), *by_psutil())}
+            assert pid not in {process.pid for process in (*by_proc(), *by_psutil())}
         with process(directory / "k3s-agent", "k3s agent") as pid:
-            assert pid in {one.pid for one in by_proc()} & {one.pid for one in by_psutil()}
+            assert pid in {process.pid for process in by_proc()} & {process.pid for process in by_psutil()}

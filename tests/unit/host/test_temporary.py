@@ -29,11 +29,11 @@ def test_names_are_unique_and_not_too_long(name: str) -> None:
     """They contain the process ID; a name of 255 bytes is shortened."""
     found = {temporary.name_for(name) for _ in range(100)}
     assert len(found) == 100
-    for one in found:
-        assert f".{os.getpid()}-" in one
-        assert len(os.fsencode(one)) <= 255
-        assert temporary.is_temporary(one)
-        assert temporary.is_temporary(one, name)
+    for unique in found:
+        assert f".{os.getpid()}-" in unique
+        assert len(os.fsencode(unique)) <= 255
+        assert temporary.is_temporary(unique)
+        assert temporary.is_temporary(unique, name)
 
 
 @pytest.mark.parametrize(

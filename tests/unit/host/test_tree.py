@@ -301,7 +301,7 @@ def test_entries_of_a_directory_are_not_opened(root: Path, tree: WritableTree) -
         DirectoryEntry("a", "directory", FileMode(0o750), Owner(0, 0)),
         DirectoryEntry("b", "regular file", FileMode(0), Owner(0, 0)),
     )
-    assert [one.kind for one in found[2:] if isinstance(one, DirectoryEntry)] == ["FIFO", "symlink"]
+    assert [entry.kind for entry in found[2:] if isinstance(entry, DirectoryEntry)] == ["FIFO", "symlink"]
     assert tree.entries(PurePosixPath("/none/such")) == ()
     with pytest.raises(HostError, match=r"^cannot list /etc/b: "):
         tree.entries(PurePosixPath("/etc/b"))

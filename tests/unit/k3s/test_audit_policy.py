@@ -32,7 +32,10 @@ rules:
 
 
 def policy(data: str) -> list[tuple[str, str]]:
-    return [(str(one.location).removeprefix(str(POLICY)), one.problem) for one in problems(data.encode(), POLICY)]
+    return [
+        (str(problem.location).removeprefix(str(POLICY)), problem.problem)
+        for problem in problems(data.encode(), POLICY)
+    ]
 
 
 def test_a_valid_policy_has_no_problems() -> None:

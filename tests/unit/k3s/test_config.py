@@ -103,7 +103,7 @@ def test_ranchers_json_replaces_earlier_lists_and_later_files_append_to_it() -> 
         ]
     )
     assert texts(merged, "kube-apiserver-arg") == ["authentication-token-webhook-config-file=/x.yaml", "b=2"]
-    assert [(one.value, one.by.path.name) for one in merged.dropped] == [("a=1", "50-rancher.yaml")]
+    assert [(dropped.value, dropped.by.path.name) for dropped in merged.dropped] == [("a=1", "50-rancher.yaml")]
     assert merged.scalar("etcd-s3") == ConfigValue("false", Location(DROPINS / "50-rancher.yaml", 5))
 
 
@@ -296,7 +296,7 @@ def test_content_that_k3s_ignores_is_listed() -> None:
     merged = merge(config("<<: &x {node-name: m}\n<<: *x\nlog: a\nlog: b\n---\nselinux: true\n"))
     assert merged.scalar("log") == ConfigValue("b", Location(MAIN, 4))
     assert merged.locations().keys() == {"log"}
-    assert [(one.location.line, one.what.split()[0]) for one in merged.ignored] == [
+    assert [(ignored.location.line, ignored.what.split()[0]) for ignored in merged.ignored] == [
         (5, "K3s"),
         (3, "`log`"),
         (1, "K3s"),
@@ -405,7 +405,7 @@ def test_text_after_the_first_document_is_ignored() -> None:
     """go-yaml does not parse it, so an error in it does not stop K3s."""
     merged = merge(config("node-name: a\n---\nfoo: [\n"))
     assert (texts(merged, "node-name"), merged.problems) == (["a"], ())
-    assert [str(one.location) for one in merged.ignored] == [f"{MAIN}:4"]
+    assert [str(ignored.location) for ignored in merged.ignored] == [f"{MAIN}:4"]
     assert merge(config("node-name: [\n---\nfoo: bar\n")).problems
 
 

@@ -15,7 +15,7 @@ PATH = PurePosixPath("/etc/rancher/k3s/config.yaml")
 
 def keys(text: str, *, is_server: bool = True) -> list[str]:
     """Return the options with an invalid value in a configuration file."""
-    return [one.key for one in invalid(merge([ConfigText(PATH, text.encode())]), is_server=is_server)]
+    return [value.key for value in invalid(merge([ConfigText(PATH, text.encode())]), is_server=is_server)]
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_notes_about_etcd_are_for_servers_with_embedded_etcd() -> None:
     """In an upgrade from etcd 3.5 to 3.6, removed members can reappear."""
     assert "etcd-3-5-26-before-1-34" in ids("1.33", "1.34", has_etcd=True)
     assert "etcd-3-6-before-1-37" in ids("1.36", "1.37", has_etcd=True)
-    assert not any("etcd" in one for one in ids("1.33", "1.37", Role.AGENT, has_etcd=True))
+    assert not any("etcd" in id_ for id_ in ids("1.33", "1.37", Role.AGENT, has_etcd=True))
 
 
 def test_an_agent_has_the_note_servers_first() -> None:
@@ -59,7 +59,7 @@ def test_an_agent_has_the_note_servers_first() -> None:
 def test_a_note_lists_each_skipped_version() -> None:
     """Minor versions must be upgraded one after the other."""
     note = next(
-        one for one in applying(Version(1, 34, 0), Version(1, 37, 0), Role.SERVER, has_etcd=False) if one.id == ONE
+        note for note in applying(Version(1, 34, 0), Version(1, 37, 0), Role.SERVER, has_etcd=False) if note.id == ONE
     )
     assert "v1.35, v1.36, v1.37" in note.text
 
@@ -86,6 +86,6 @@ def test_removed_api_versions_are_known_by_kind(api_version: str, kind: str, ver
 
 def test_removals_are_in_order_and_unique() -> None:
     """Each kind of an API version is removed once."""
-    pairs = [(one.api_version, kind) for one in REMOVALS for kind in one.kinds]
+    pairs = [(removal.api_version, kind) for removal in REMOVALS for kind in removal.kinds]
     assert len(pairs) == len(set(pairs))
-    assert [one.minor for one in REMOVALS] == sorted(one.minor for one in REMOVALS)
+    assert [removal.minor for removal in REMOVALS] == sorted(removal.minor for removal in REMOVALS)

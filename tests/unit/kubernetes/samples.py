@@ -55,7 +55,7 @@ def subject(text: str) -> Json:
 def binding(name: str, role_name: str, *subjects: str, namespace: str = "", kind: str = "ClusterRole") -> Json:
     """Return a RoleBinding, or a ClusterRoleBinding without a namespace."""
     reference = {"kind": kind, "name": role_name}
-    return {**metadata(name, namespace), "roleRef": reference, "subjects": [subject(one) for one in subjects]}
+    return {**metadata(name, namespace), "roleRef": reference, "subjects": [subject(name) for name in subjects]}
 
 
 STRICT: Json = {
@@ -97,7 +97,7 @@ def webhook(name: str, resources: str) -> Json:
 
 
 NEW: Mapping[Query, Sequence[Json]] = {
-    Query.NAMESPACES: [namespace(one) for one in ("default", "kube-node-lease", "kube-public", "kube-system")],
+    Query.NAMESPACES: [namespace(name) for name in ("default", "kube-node-lease", "kube-public", "kube-system")],
     Query.CLUSTER_ROLES: [role("cluster-admin", rule("*", "*", "*"))],
     Query.CLUSTER_ROLE_BINDINGS: [binding("cluster-admin", "cluster-admin", "Group system:masters")],
     Query.DEFAULT_SERVICES: [metadata("kubernetes", "default")],
@@ -110,5 +110,5 @@ def cluster(objects: Mapping[Query, Sequence[Json]], **fields: Any) -> Cluster: 
     """Return a cluster with these objects in addition to those of NEW; other lists are empty."""
     found = {query: (*NEW.get(query, ()), *objects.get(query, ())) for query in Query}
     secrets = {Query.SECRETS: tuple(objects.get(Query.SECRETS, ()))}
-    complete = {query: tuple(parsed(query, one) for one in items) for query, items in found.items()} | secrets
+    complete = {query: tuple(parsed(query, item) for item in items) for query, items in found.items()} | secrets
     return Cluster(SERVER, complete, {}, **fields)

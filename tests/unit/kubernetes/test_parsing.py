@@ -49,7 +49,7 @@ def test_access_is_determined_for_any_roles(objects: Mapping[Query, Any]) -> Non
     """Subjects, roles and bindings can have any form."""
     found = cluster({query: [item] for query, item in objects.items()})
     rights = [Right(frozenset({"get"}), "", "secrets")]
-    assert all(str(one.subject) and str(one.binding) for one in rbac.holders(found, rights))
+    assert all(str(holder.subject) and str(holder.binding) for holder in rbac.holders(found, rights))
     assert found.server == SERVER
     assert len(found.objects[Query.CLUSTER_ROLES]) >= len(NEW[Query.CLUSTER_ROLES])
 

@@ -43,16 +43,16 @@ def test_a_rule_grants_a_right(given: Json, right: Right, expected: bool) -> Non
 
 def names(right: Right, roles: list[Json], *bindings: Json) -> list[str]:
     """Return the accounts that have a right by a binding of the site."""
-    inside = [one for one in roles if "namespace" in one["metadata"]]
+    inside = [role for role in roles if "namespace" in role["metadata"]]
     found = cluster(
         {
             Query.ROLES: inside,
-            Query.CLUSTER_ROLES: [one for one in roles if one not in inside],
-            Query.ROLE_BINDINGS: [one for one in bindings if "namespace" in one["metadata"]],
-            Query.CLUSTER_ROLE_BINDINGS: [one for one in bindings if "namespace" not in one["metadata"]],
+            Query.CLUSTER_ROLES: [role for role in roles if role not in inside],
+            Query.ROLE_BINDINGS: [binding for binding in bindings if "namespace" in binding["metadata"]],
+            Query.CLUSTER_ROLE_BINDINGS: [binding for binding in bindings if "namespace" not in binding["metadata"]],
         }
     )
-    return [str(one.subject) for one in rbac.holders(found, [right]) if not one.reason]
+    return [str(holder.subject) for holder in rbac.holders(found, [right]) if not holder.reason]
 
 
 def test_a_right_comes_from_bindings_of_the_cluster_and_of_namespaces() -> None:
@@ -116,7 +116,7 @@ def test_a_role_that_bypasses_the_node_authorizer_has_no_reason(name: str) -> No
 def test_groups_of_all_users_are_recognized(name: str, expected: bool) -> None:  # noqa: FBT001 - a parameter
     """The default account, which pods without an account use, is recognized too."""
     found = cluster({Query.CLUSTER_ROLE_BINDINGS: [binding("a", "cluster-admin", name)]})
-    (holder,) = [one for one in rbac.holders(found, [SECRETS]) if not one.reason]
+    (holder,) = [holder for holder in rbac.holders(found, [SECRETS]) if not holder.reason]
     assert holder.is_everybody is expected
 
 

@@ -36,12 +36,12 @@ def report(verb: str, *items: Item, findings: tuple[Finding, ...] = ()) -> Repor
 
 def steps(verb: str, *items: Item, findings: tuple[Finding, ...] = (), k3s: K3s = RUNNING) -> list[object]:
     """Return the steps without their purposes."""
-    return [one.step for one in next_steps.of(report(verb, *items, findings=findings), k3s)]
+    return [next_step.step for next_step in next_steps.of(report(verb, *items, findings=findings), k3s)]
 
 
 def lines(found: tuple[NextStep, ...]) -> list[str]:
     """Return the command lines of other programs."""
-    return [one.step.line for one in found if isinstance(one.step, ShellCommand)]
+    return [next_step.step.line for next_step in found if isinstance(next_step.step, ShellCommand)]
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_a_partial_revert_is_run_again(options: tuple[str, ...]) -> None:
     """Not apply, which would make the changes again."""
     failed = Item("/a", ItemStatus.FAILED, "No space left on device", "free space")
     after = next_steps.after_revert(report("revert", failed), RUNNING, last=bool(options))
-    assert [one.step for one in after] == [Instruction("/a: free space"), OwnCommand("revert", options)]
+    assert [next_step.step for next_step in after] == [Instruction("/a: free space"), OwnCommand("revert", options)]
 
 
 def test_a_gate_that_blocks_advises_what_unblocks_it() -> None:
@@ -208,31 +208,35 @@ def test_revert_restarts_k3s_and_offers_to_revert_edits() -> None:
     found = finding("restart-needed", level=Level.WARNING, restart=Restart.K3S)
     edited = Item("/a", ItemStatus.EDITED, "was changed since", "undo that change, or run again with --force")
     after = next_steps.after_revert(report("revert", edited, findings=(found,)), RUNNING, last=True)
-    assert [one.step for one in after] == [RESTART, OwnCommand("revert", ("--last", "--force"))]
+    assert [next_step.step for next_step in after] == [RESTART, OwnCommand("revert", ("--last", "--force"))]
 
 
 def test_install_leads_to_the_first_start_through_the_gate() -> None:
     """Or to the installation of K3s."""
     done = report("install", Item("/a", ItemStatus.CHANGED))
-    assert [one.step for one in next_steps.after_install(done, RUNNING)] == [DIFF, RESTART]
+    assert [next_step.step for next_step in next_steps.after_install(done, RUNNING)] == [DIFF, RESTART]
     assert lines(next_steps.after_install(done, SERVER)) == ["curl -sfL https://get.k3s.io | sh -"]
-    assert [one.step for one in next_steps.after_uninstall(report("uninstall"), RUNNING)] == [OwnCommand("revert")]
+    assert [next_step.step for next_step in next_steps.after_uninstall(report("uninstall"), RUNNING)] == [
+        OwnCommand("revert")
+    ]
 
 
 def test_a_released_service_is_restarted_and_then_repaired() -> None:
     """Each of them."""
     after = next_steps.after_release(["k3s.service"])
-    assert [one.step for one in after] == [RESTART, OwnCommand("check")]
+    assert [next_step.step for next_step in after] == [RESTART, OwnCommand("check")]
 
 
 def test_service_accounts_that_are_left_are_tried_again() -> None:
     """And the cluster is assessed after a change."""
     kept = Item("a/default", ItemStatus.KEPT, "no account yet", "run this again later")
     again = OwnCommand("service-accounts", ("--wait 300",))
-    assert [one.step for one in next_steps.after_service_accounts(report("service-accounts", kept))] == [again]
+    assert [next_step.step for next_step in next_steps.after_service_accounts(report("service-accounts", kept))] == [
+        again
+    ]
     changed = Item("a/default", ItemStatus.CHANGED)
     after = next_steps.after_service_accounts(report("service-accounts", changed))
-    assert [one.step for one in after] == [OwnCommand("assess", ("--cluster",))]
+    assert [next_step.step for next_step in after] == [OwnCommand("assess", ("--cluster",))]
 
 
 def test_an_assessment_is_followed_by_what_its_owners_do() -> None:
@@ -240,7 +244,7 @@ def test_an_assessment_is_followed_by_what_its_owners_do() -> None:
     fatal = finding("f", EDIT, prevents=True)
     open_by = {FixOwner.APPLY: ["a", "b"], FixOwner.OPERATOR: ["c", "d"]}
     after = next_steps.after_assess([fatal], RUNNING, open_by)
-    assert [one.step for one in after] == [EDIT, APPLY, OwnCommand("explain", ("c",))]
+    assert [next_step.step for next_step in after] == [EDIT, APPLY, OwnCommand("explain", ("c",))]
     assert next_steps.after_assess([], RUNNING, {}) == ()
 
 

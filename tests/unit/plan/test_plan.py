@@ -282,9 +282,9 @@ def test_an_immutable_file_can_be_compliant() -> None:
 
 def test_zero_is_a_value() -> None:
     """Expected or found, "0" is not treated as missing."""
-    one, zero = Sysctl(key=KEY, value="1"), Sysctl(key=KEY, value="0")
-    assert planned(one, desired=[zero]).changes == (Change(one, zero),)
-    assert planned(zero, desired=[one]).changes == (Change(zero, one),)
+    nonzero, zero = Sysctl(key=KEY, value="1"), Sysctl(key=KEY, value="0")
+    assert planned(nonzero, desired=[zero]).changes == (Change(nonzero, zero),)
+    assert planned(zero, desired=[nonzero]).changes == (Change(zero, nonzero),)
     assert planned(zero, desired=[zero]).is_empty
 
 
@@ -359,7 +359,7 @@ def with_needs(*observed: Observed, desired: Iterable[Resource] = DESIRED) -> Pl
     """Return a plan in which B requires A and a kernel value."""
     seen: dict[str, Observed] = {path: directory(path) for path in PARENTS}
     seen.update({_id(state): state for state in observed})
-    return make(desired, seen, lambda _: [b"old\n"], lambda one: NEEDS if one.path == B else ())
+    return make(desired, seen, lambda _: [b"old\n"], lambda resource: NEEDS if resource.path == B else ())
 
 
 def test_a_file_is_written_after_what_it_requires() -> None:
@@ -410,7 +410,9 @@ def test_a_change_of_mode_has_no_dependencies() -> None:
 
 
 def undone(*changes: Change, refusals: tuple[Refusal, ...] = ()) -> Plan:
-    return keep_needed(Plan(changes, refusals), NEEDY, lambda one: NEEDS if one.content == NEEDY.content else ())
+    return keep_needed(
+        Plan(changes, refusals), NEEDY, lambda resource: NEEDS if resource.content == NEEDY.content else ()
+    )
 
 
 GONE = Change(file(), Absent(A))
@@ -423,7 +425,7 @@ def test_requirements_of_a_file_that_cannot_be_reverted_are_kept() -> None:
     plan = undone(GONE, RESET, refusals=(refusal,))
     assert plan.changes == ()
     kept = f"is kept: {B} still requires it"
-    assert [(one.id, one.reason) for one in plan.refusals[1:]] == [(str(A), kept), (KEY, kept)]
+    assert [(refusal.id, refusal.reason) for refusal in plan.refusals[1:]] == [(str(A), kept), (KEY, kept)]
     rewritten = Change(file(), file(content=b"earlier\n"))
     assert undone(rewritten, refusals=(refusal,)) == Plan((rewritten,), (refusal,))
 

@@ -129,7 +129,7 @@ def test_the_next_steps_end_each_format() -> None:
     """With complete commands."""
     result = FULL._replace(next_steps=(NextStep(OwnCommand("apply"), "apply the hardening"),))
     command = "sudo k3s-harden apply --root /mnt"
-    formats = [shown(result, one, caller=lambda: Caller(options=("--root /mnt",))) for one in Format]
+    formats = [shown(result, format_, caller=lambda: Caller(options=("--root /mnt",))) for format_ in Format]
     assert f"next 1: apply the hardening: {command}\n" in formats[0]
     assert f"  1. apply the hardening:\n     {command}\n" in formats[1]
     assert json.loads(formats[3])["next_steps"] == [{"text": "apply the hardening", "command": command}]

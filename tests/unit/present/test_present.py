@@ -143,7 +143,8 @@ def test_what_apply_fixes_in_a_file_that_differs_is_the_same_problem() -> None:
     by_apply = Remediation((OwnCommand("apply"),), FixOwner.APPLY)
     finding = Finding("f", Level.ERROR, True, False, "m", location=at, remediation=by_apply)  # noqa: FBT003
     same, other = (
-        replace(CALM, items=(differs,), findings=(finding._replace(remediation=one),)) for one in (by_apply, APPLY)
+        replace(CALM, items=(differs,), findings=(finding._replace(remediation=remediation),))
+        for remediation in (by_apply, APPLY)
     )
     assert ("(1 problem)" in result(same), "(2 problems)" in result(other)) == (True, True)
 

@@ -123,7 +123,7 @@ def test_fixes_are_listed_once() -> None:
 def test_no_style_vanishes_on_a_light_or_dark_background(style: str) -> None:
     """The palette of a terminal fits its background, except for these."""
     styles = (*_STATUS_STYLE.values(), *_LEVEL_STYLE.values(), *_DIFF_STYLE.values(), *_STYLE.values())
-    assert not [one for one in styles if style in one]
+    assert not [style_ for style_ in styles if style in style_]
 
 
 def test_the_last_line_starts_with_a_mark() -> None:

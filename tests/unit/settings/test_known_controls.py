@@ -41,7 +41,7 @@ def test_all_unknown_controls_of_a_file_are_reported_with_their_lines() -> None:
     """A similar name is suggested, if there is one."""
     with pytest.raises(SettingsError) as refused:
         require_known([waiver("1.2.9"), waiver("vm.overcomit_memory", 3), waiver("cis-9.9/1.2.9", 5), waiver("???", 7)])
-    assert [str(one.location) for one in refused.value.problems] == [f"{PATH}:{line}" for line in (3, 5, 7)]
-    first, _, last = (one.problem for one in refused.value.problems)
+    assert [str(problem.location) for problem in refused.value.problems] == [f"{PATH}:{line}" for line in (3, 5, 7)]
+    first, _, last = (problem.problem for problem in refused.value.problems)
     assert first == "`waivers`: unknown control `vm.overcomit_memory`; did you mean `vm.overcommit_memory`?"
     assert last == "`waivers`: unknown control `???`; `k3s-harden explain` lists all controls"

@@ -69,7 +69,7 @@ def test_a_site_can_disable_each_preset(preset: object, order: int) -> None:
     assert settings == replace(
         strict,
         **{name: getattr(Settings(), name)},
-        from_profile=tuple(one for one in strict.from_profile if one != name),
+        from_profile=tuple(row for row in strict.from_profile if row != name),
     )
 
 

@@ -17,7 +17,7 @@ def test_the_example_has_every_setting() -> None:
     assert isinstance(document.node, yaml_reader.Mapping)
     for entry in document.node.entries:
         inner = entry.node.entries if isinstance(entry.node, yaml_reader.Mapping) else ()
-        keys |= {entry.key, *(f"{entry.key}.{one.key}" for one in inner)}
+        keys |= {entry.key, *(f"{entry.key}.{field.key}" for field in inner)}
     assert {row.key for row in rows()} <= keys
 
 

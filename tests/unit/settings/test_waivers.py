@@ -20,7 +20,7 @@ def waiver(
 
 
 @pytest.mark.parametrize(
-    ("one", "covers"),
+    ("candidate", "covers"),
     [
         (waiver("audit-policy"), True),
         (waiver("audit-policy", expires="2027-01-01"), True),
@@ -29,10 +29,10 @@ def waiver(
         (waiver("3.2.1"), False),
     ],
 )
-def test_a_waiver_covers_a_control_by_its_id(one: SiteWaiver, *, covers: bool) -> None:
+def test_a_waiver_covers_a_control_by_its_id(candidate: SiteWaiver, *, covers: bool) -> None:
     """The waiver must apply to this host today. A CIS number does not cover an edited file."""
-    waivers = Waivers((waiver("kernel.panic"), one), HERE)
-    assert waivers.covering("audit-policy", "audit-policy-file") == (one if covers else None)
+    waivers = Waivers((waiver("kernel.panic"), candidate), HERE)
+    assert waivers.covering("audit-policy", "audit-policy-file") == (candidate if covers else None)
 
 
 def test_kernel_parameters_maps_keys_to_the_first_waiver_that_applies() -> None:

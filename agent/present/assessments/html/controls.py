@@ -170,7 +170,9 @@ def _details(verdict: Verdict) -> Content:
     # The reason of a manual control is also its remediation.
     is_review = verdict.reason == remediation.text(verdict.remediation)
     reason = "" if is_review else verdict.reason
-    evidence = [element("li", one.observation, location(origin(one))) for one in verdict.evidence]
+    evidence = [
+        element("li", evidence_item.observation, location(origin(evidence_item))) for evidence_item in verdict.evidence
+    ]
     accepted = (waiver.reason, (expiry(waiver), location(waiver.location))) if waiver else ()
     blocks = (
         _block("Reason", paragraph(reason), " reason"),

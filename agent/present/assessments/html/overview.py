@@ -150,7 +150,7 @@ def _fixes(rows: Sequence[Row], owner: FixOwner) -> Iterator[tuple[Content, Cont
 
 def _last_steps(fixes: Sequence[tuple[Step, ...]]) -> tuple[Step, ...]:
     """Return the longest end that two fixes share, such as the restart after a change of the configuration."""
-    ends = (one[len(one) - _in_common(one, other[1:]) :] for one, other in permutations(fixes, 2))
+    ends = (first[len(first) - _in_common(first, other[1:]) :] for first, other in permutations(fixes, 2))
     return max(ends, key=len, default=())
 
 
@@ -280,5 +280,5 @@ def facts(assessment: Assessment) -> Element | None:
     """Return the facts of the node, each with its source."""
     if not assessment.facts:
         return None
-    pairs = ((one.name, (one.value, element("small", inline(one.source)))) for one in assessment.facts)
+    pairs = ((fact.name, (fact.value, element("small", inline(fact.source)))) for fact in assessment.facts)
     return part("node", "Node facts and their sources", definitions(pairs, class_="facts"))

@@ -101,7 +101,9 @@ def test_an_argument_that_stops_a_component_is_predicted_and_a_similar_one_is_no
     """Each pair was tried with the programs of Kubernetes 1.37.2."""
     found = predicted(component, stops)
     assert found
-    assert all(one.location.path == PATH and one.message and one.expected and one.source for one in found)
+    assert all(
+        problem.location.path == PATH and problem.message and problem.expected and problem.source for problem in found
+    )
     assert predicted(component, near) == []
 
 
@@ -121,16 +123,16 @@ def test_no_requests_in_flight_need_priority_and_fairness_to_be_off() -> None:
 )
 def test_the_version_of_a_webhook_is_checked_if_there_is_a_webhook(enabled: str, argument: str) -> None:
     """The API server reads the version only with the webhook. Seen at 1.37.2."""
-    names = [one.argument for one in predicted(API_SERVER, enabled, f"{argument}=v2")]
+    names = [problem.argument for problem in predicted(API_SERVER, enabled, f"{argument}=v2")]
     assert argument in names
-    assert argument not in [one.argument for one in predicted(API_SERVER, enabled, f"{argument}=v1beta1")]
+    assert argument not in [problem.argument for problem in predicted(API_SERVER, enabled, f"{argument}=v1beta1")]
     assert predicted(API_SERVER, f"{argument}=v2") == []
 
 
 def test_all_values_are_parsed_and_the_last_is_checked() -> None:
     """pflag stops at the first value that it cannot parse. Other rules check only the last value."""
     assert predicted(API_SERVER, "goaway-chance=0.5", "goaway-chance=0.01") == []
-    assert [one.cause for one in predicted(API_SERVER, "goaway-chance=x", "goaway-chance=0.01")] == [
+    assert [problem.cause for problem in predicted(API_SERVER, "goaway-chance=x", "goaway-chance=0.01")] == [
         Cause.INVALID_VALUE
     ]
 
@@ -143,9 +145,9 @@ def test_underscores_in_argument_names_are_treated_as_hyphens() -> None:
 
 def test_a_misspelt_argument_has_a_suggestion() -> None:
     """The expected text is the argument that is most similar."""
-    (one,) = predicted(API_SERVER, "audit-log-maxages=30")
-    assert one.cause is Cause.UNKNOWN_ARGUMENT
-    assert one.expected == "audit-log-maxage"
+    (only,) = predicted(API_SERVER, "audit-log-maxages=30")
+    assert only.cause is Cause.UNKNOWN_ARGUMENT
+    assert only.expected == "audit-log-maxage"
 
 
 def test_arguments_of_the_k3s_patch_are_known() -> None:
@@ -171,7 +173,7 @@ def test_invalid_feature_gates_are_predicted(gates: str, minor: int, words: str)
     """They are unknown, removed, newer, locked, without a boolean, or have an unmet dependency."""
     found = list(predicted(API_SERVER, f"feature-gates={gates}", minor=minor))
     assert bool(found) is bool(words)
-    assert all(one.cause is Cause.FEATURE_GATE for one in found)
+    assert all(problem.cause is Cause.FEATURE_GATE for problem in found)
     assert not words or words in found[0].message
 
 

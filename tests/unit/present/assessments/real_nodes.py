@@ -34,8 +34,8 @@ def assessed(name: str) -> Assessment:
     k3s = None if name == "server to be" else K3s(role="agent" if name == "agent" else "server")
     flags = {FLAGS.path: lambda handler: handler.send(200, b'{"flags": {"profiling": "true"}}')}
     with in_memory() as directory, ApiServer(OBJECTS, flags).running() as api:
-        one = node(directory / "node", k3s)
+        assessed = node(directory / "node", k3s)
         if name == "cluster":
-            one.put("server/cred/admin.kubeconfig", api.kubeconfig(embedded=True))
-        host = replace(one.host(), is_live=name.startswith("cluster"))
-        return assess_host(host, one.request(), with_cluster=host.is_live)
+            assessed.put("server/cred/admin.kubeconfig", api.kubeconfig(embedded=True))
+        host = replace(assessed.host(), is_live=name.startswith("cluster"))
+        return assess_host(host, assessed.request(), with_cluster=host.is_live)

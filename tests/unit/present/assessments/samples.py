@@ -84,7 +84,7 @@ def verdict(control: BenchmarkControl, status: ControlStatus, **fields: Any) -> 
     return bare._replace(**fields)
 
 
-_SYSCTL = next(one for one in SYSCTLS if one.key == "vm.panic_on_oom")
+_SYSCTL = next(row for row in SYSCTLS if row.key == "vm.panic_on_oom")
 _WAIVER = Waiver("the vendor's agent reads it", "2027-06-30", at("/etc/k3s-harden/waivers.yaml", 3))
 
 PASSES = verdict(
@@ -252,15 +252,15 @@ def _hostile(given: list[str]) -> Assessment:
         node=node,
         facts=(*FACTS, Fact("role", fact, fact), Fact("x", fact, fact)),
         verdicts=tuple(
-            one._replace(
+            verdict._replace(
                 expected=expected,
                 found=found,
                 evidence=evidence,
                 reason=reason,
                 remediation=steps(remedy),
-                waiver=waiver if one.waiver else None,
+                waiver=waiver if verdict.waiver else None,
             )
-            for one in FULL.verdicts
+            for verdict in FULL.verdicts
         ),
         notes=(Note(reason or "m", at(f"/{where}"), steps(remedy)),),
     )

@@ -54,20 +54,20 @@ def read(assessment: Assessment, aws: AwsAccount = AWS) -> list[dict[str, Any]]:
 
 def finding(verdict: Verdict) -> dict[str, Any]:
     """Return the finding of one verdict."""
-    (one,) = read(replace(FULL, verdicts=(verdict,)))
-    return one
+    (only,) = read(replace(FULL, verdicts=(verdict,)))
+    return only
 
 
 def validate(findings: list[dict[str, Any]]) -> None:
     """Check the rules of AWS, including the size of a finding. The limits of AWS in characters are checked in bytes."""
-    for one in findings:
-        VALIDATOR.validate(one)
-        assert len(json.dumps(one)) <= MOST_BYTES
-        assert len(one["Title"].encode()) <= 256
-        assert len(one["Description"].encode()) <= 1024
-        assert one["CreatedAt"] == one["UpdatedAt"] == WHEN_IN_WORDS or one["CreatedAt"].endswith("Z")
-        assert one["SchemaVersion"] == "2018-10-08"
-    assert len({one["Id"] for one in findings}) == len(findings)
+    for record in findings:
+        VALIDATOR.validate(record)
+        assert len(json.dumps(record)) <= MOST_BYTES
+        assert len(record["Title"].encode()) <= 256
+        assert len(record["Description"].encode()) <= 1024
+        assert record["CreatedAt"] == record["UpdatedAt"] == WHEN_IN_WORDS or record["CreatedAt"].endswith("Z")
+        assert record["SchemaVersion"] == "2018-10-08"
+    assert len({record["Id"] for record in findings}) == len(findings)
 
 
 @pytest.mark.parametrize("assessment", [FULL, CALM, NOTHING, COMPARED, *map(of_catalogue, Benchmark)])
@@ -98,13 +98,13 @@ def test_long_texts_are_cut() -> None:
     long = FAILS._replace(
         expected=text, found=text, evidence=(Evidence(text, at(f"/{text}")),), remediation=steps(text)
     )
-    (one,) = findings = read(replace(FULL, node=text, verdicts=(long,)))
+    (only,) = findings = read(replace(FULL, node=text, verdicts=(long,)))
     validate(findings)
-    assert one["Description"].startswith("Expected: é日")
-    assert one["Description"].endswith("...")
-    assert len(one["Id"].encode()) <= 512
+    assert only["Description"].startswith("Expected: é日")
+    assert only["Description"].endswith("...")
+    assert len(only["Id"].encode()) <= 512
     (other,) = read(replace(FULL, node=f"{text}x", verdicts=(long,)))
-    assert other["Id"] != one["Id"]
+    assert other["Id"] != only["Id"]
 
 
 @pytest.mark.parametrize(
@@ -123,25 +123,31 @@ def test_long_texts_are_cut() -> None:
 )
 def test_each_status_has_its_compliance(verdict: Verdict, compliance: str, severity: str, state: str) -> None:
     """Waived and not applicable controls are archived, so that Security Hub hides them."""
-    one = finding(verdict)
-    assert (one["Compliance"]["Status"], one["Severity"]["Label"], one["RecordState"]) == (compliance, severity, state)
-    assert one["FindingProviderFields"]["Severity"] == one["Severity"]
-    assert one["Severity"]["Original"] == str(verdict.status)
+    record = finding(verdict)
+    assert (record["Compliance"]["Status"], record["Severity"]["Label"], record["RecordState"]) == (
+        compliance,
+        severity,
+        state,
+    )
+    assert record["FindingProviderFields"]["Severity"] == record["Severity"]
+    assert record["Severity"]["Original"] == str(verdict.status)
 
 
 def test_a_finding_has_all_details() -> None:
     """The details are identity, remediation, resource and requirement."""
-    one = finding(FAILS)
-    assert one["Id"] == "eu-central-1/123456789012/node-1/k3s-harden/cis-1.9/pki-certificate-mode"
-    assert one["GeneratorId"] == "k3s-harden/cis-1.9/pki-certificate-mode"
-    assert one["Title"] == f"1.1.20 {FAILS.control.recommendation}"
-    assert one["Description"] == (
+    record = finding(FAILS)
+    assert record["Id"] == "eu-central-1/123456789012/node-1/k3s-harden/cis-1.9/pki-certificate-mode"
+    assert record["GeneratorId"] == "k3s-harden/cis-1.9/pki-certificate-mode"
+    assert record["Title"] == f"1.1.20 {FAILS.control.recommendation}"
+    assert record["Description"] == (
         "Expected: mode 0600 or stricter. Found: mode 0644. Why pki-certificate-mode matters."
     )
-    assert one["Remediation"]["Recommendation"]["Text"] == remediation.text(FAILS.remediation)
-    assert one["Compliance"]["RelatedRequirements"] == ["CIS Kubernetes 1.9 1.1.20"]
-    assert one["ProductFields"]["k3s-harden/evidence"].startswith("/var/lib/rancher/k3s/server/tls/a.crt: mode 0644; ")
-    (resource,) = one["Resources"]
+    assert record["Remediation"]["Recommendation"]["Text"] == remediation.text(FAILS.remediation)
+    assert record["Compliance"]["RelatedRequirements"] == ["CIS Kubernetes 1.9 1.1.20"]
+    assert record["ProductFields"]["k3s-harden/evidence"].startswith(
+        "/var/lib/rancher/k3s/server/tls/a.crt: mode 0644; "
+    )
+    (resource,) = record["Resources"]
     assert (resource["Type"], resource["Id"], resource["Partition"]) == ("Other", "node-1", "aws")
     assert resource["Details"]["Other"] == {"node": "node-1", "role": "server", "k3sVersion": "v1.28.5+k3s1"}
     assert finding(WAIVED)["ProductFields"]["k3s-harden/waiver"].startswith("the vendor's agent reads it (expires")
@@ -150,9 +156,9 @@ def test_a_finding_has_all_details() -> None:
 def test_the_id_of_a_finding_stays_the_same() -> None:
     """Security Hub updates the finding with the same ID."""
     later = replace(FULL, when=FULL.when + 86400, verdicts=tuple(reversed(FULL.verdicts)))
-    assert {one["Id"] for one in read(later)} == {one["Id"] for one in read(FULL)}
-    other = [one["Id"] for one in read(replace(FULL, node="node-2"))]
-    assert not set(other) & {one["Id"] for one in read(FULL)}
+    assert {record["Id"] for record in read(later)} == {record["Id"] for record in read(FULL)}
+    other = [record["Id"] for record in read(replace(FULL, node="node-2"))]
+    assert not set(other) & {record["Id"] for record in read(FULL)}
 
 
 def test_the_default_product_is_that_of_the_account() -> None:

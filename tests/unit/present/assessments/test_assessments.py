@@ -111,7 +111,7 @@ def test_cleaning_is_idempotent(assessment: Assessment) -> None:
     """It does not change a status."""
     once = cleaned(assessment)
     assert cleaned(once) == once
-    assert [one.status for one in once.verdicts] == [one.status for one in assessment.verdicts]
+    assert [verdict.status for verdict in once.verdicts] == [verdict.status for verdict in assessment.verdicts]
 
 
 def test_cleaning_keeps_printable_text() -> None:
@@ -123,9 +123,13 @@ def test_sections_and_controls_are_in_the_order_of_their_numbers() -> None:
     """1.2.10 comes after 1.2.9; controls beyond the benchmark come last."""
     sections = by_section(FULL)
     assert list(sections) == ["1.1", "1.2", "2", "4.2", "5.1", ""]
-    numbers = [one.number.text for inside in sections.values() for one in inside if one.number]
+    numbers = [control.number.text for inside in sections.values() for control in inside if control.number]
     assert numbers == ["1.1.1", "1.1.20", "1.2.1", "1.2.10", "2.2", "4.2.4", "4.2.9", "5.1.1"]
-    assert [one.control.id for one in sections[""]] == ["sysctl-precedence", "vm.panic_on_oom", "server-directory"]
+    assert [control.control.id for control in sections[""]] == [
+        "sysctl-precedence",
+        "vm.panic_on_oom",
+        "server-directory",
+    ]
 
 
 def test_a_section_without_a_title_has_its_number() -> None:
@@ -206,4 +210,4 @@ def test_a_timestamp_is_in_utc() -> None:
 
 def test_the_sample_has_every_status() -> None:
     """These tests therefore cover every status."""
-    assert {one.status for one in FULL.verdicts} == set(ControlStatus)
+    assert {verdict.status for verdict in FULL.verdicts} == set(ControlStatus)

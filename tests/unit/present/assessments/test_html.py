@@ -87,7 +87,7 @@ class Page(HTMLParser):
     @property
     def skeleton(self) -> list[tuple[str, dict[str, str]]]:
         """The tags with their attributes, without those that a text becomes."""
-        return [one for one in self.tags if one[0] not in OF_PROSE and one != WHOLE_WORD]
+        return [tag for tag in self.tags if tag[0] not in OF_PROSE and tag != WHOLE_WORD]
 
 
 def page(assessment: Assessment) -> Page:
@@ -115,7 +115,11 @@ def test_a_control_shows_every_field_of_its_verdict(shown: Verdict) -> None:
         shown.control.source,
     ]
     expected += [str(shown.status).replace("_", " ").capitalize(), shown.control.id]
-    expected += [part for one in shown.evidence for part in (one.observation, str(one.location or one.source))]
+    expected += [
+        part
+        for evidence_item in shown.evidence
+        for part in (evidence_item.observation, str(evidence_item.location or evidence_item.source))
+    ]
     if shown.number:
         expected.append(shown.number.text)
     if shown.waiver:
@@ -310,7 +314,7 @@ def test_the_last_steps_that_fixes_share_are_shown_once() -> None:
         sample.verdict(sample.control(f"one-{number}", f"x {number}", f"1.2.{number}"), ControlStatus.FAIL)
         for number in range(1, 7)
     ]
-    failed = tuple(one._replace(remediation=fix) for one, fix in zip(verdicts, fixes_))
+    failed = tuple(verdict._replace(remediation=fix) for verdict, fix in zip(verdicts, fixes_))
     (operator,) = fixes(as_html(replace(sample.MIXED, verdicts=failed)))
     shown = re.sub(r" ?1\.2\.(\d) Ensure that x \d", r" \1:", operator).replace("k3s-harden", "K")
     assert shown.endswith(
@@ -328,7 +332,7 @@ _BLOCKER = Note("K3s rejects `x`", None, steps("remove it"), "unknown-option", p
         (sample.MIXED, "FAIL", "Not compliant"),
         (replace(sample.MIXED, verdicts=()), "PASS", "No open controls"),
         (
-            replace(sample.MIXED, known=frozenset(one.control.id for one in sample.MIXED.verdicts)),
+            replace(sample.MIXED, known=frozenset(verdict.control.id for verdict in sample.MIXED.verdicts)),
             "WAIVED",
             "No new open controls",
         ),

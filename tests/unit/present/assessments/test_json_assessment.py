@@ -68,20 +68,20 @@ def test_a_report_is_valid_and_complete(assessment: Assessment) -> None:
     assert [note["message"] for note in parsed["notes"]] == [note.message for note in assessment.notes]
     assert parsed["counts"] == {str(status): count for status, count in assessment.counts().items()}
     assert len(parsed["verdicts"]) == len(assessment.verdicts)
-    by_id = {one["id"]: one for one in parsed["verdicts"]}
-    for one in assessment.verdicts:
-        there = by_id[one.control.id]
+    by_id = {found["id"]: found for found in parsed["verdicts"]}
+    for verdict in assessment.verdicts:
+        there = by_id[verdict.control.id]
         for name in ("status", "expected", "found", "reason", "owner", "section", "is_open"):
-            assert there[name] == getattr(one, name), name
+            assert there[name] == getattr(verdict, name), name
         for name in ("title", "level", "source"):
-            assert there[name] == getattr(one.control, name), name
-        assert there["rationale"] == one.control.why
-        assert there["remediation"] == remediation.text(one.remediation)
-        assert there["number"] == (one.number.text if one.number else "")
+            assert there[name] == getattr(verdict.control, name), name
+        assert there["rationale"] == verdict.control.why
+        assert there["remediation"] == remediation.text(verdict.remediation)
+        assert there["number"] == (verdict.number.text if verdict.number else "")
         assert there["evidence"] == [
-            {**shown._asdict(), "location": as_object(shown.location)} for shown in one.evidence
+            {**shown._asdict(), "location": as_object(shown.location)} for shown in verdict.evidence
         ]
-        waiver = one.waiver and {**one.waiver._asdict(), "location": as_object(one.waiver.location)}
+        waiver = verdict.waiver and {**verdict.waiver._asdict(), "location": as_object(verdict.waiver.location)}
         assert there["waiver"] == waiver
 
 
@@ -89,16 +89,19 @@ def test_controls_in_the_baseline_are_marked() -> None:
     """Without a baseline, none is marked."""
     parsed = read(COMPARED)
     assert parsed["has_baseline"] is True
-    assert [one["id"] for one in parsed["verdicts"] if one["in_baseline"]] == ["pki-certificate-mode", "kubelet-tls"]
+    assert [verdict["id"] for verdict in parsed["verdicts"] if verdict["in_baseline"]] == [
+        "pki-certificate-mode",
+        "kubelet-tls",
+    ]
     assert read(FULL)["has_baseline"] is False
-    assert not any(one["in_baseline"] for one in read(FULL)["verdicts"])
+    assert not any(verdict["in_baseline"] for verdict in read(FULL)["verdicts"])
 
 
 def test_each_control_is_in_one_section() -> None:
     """Each open control also has one owner."""
     parsed = read(FULL)
     assert sum(sum(section["counts"].values()) for section in parsed["sections"]) == len(FULL.verdicts)
-    assert {one["owner"]: len(one["controls"]) for one in parsed["open_by_owner"]} == {"apply": 2, "operator": 3}
+    assert {group["owner"]: len(group["controls"]) for group in parsed["open_by_owner"]} == {"apply": 2, "operator": 3}
 
 
 def test_the_schema_has_exactly_the_fields_and_values_of_an_assessment() -> None:
@@ -108,7 +111,10 @@ def test_the_schema_has_exactly_the_fields_and_values_of_an_assessment() -> None
     assert definitions["counts"]["required"] == [str(status) for status in ControlStatus]
     assert definitions["owner"]["enum"] == [str(owner) for owner in FixOwner]
     assert SCHEMA["properties"]["benchmark"]["enum"] == [str(benchmark) for benchmark in Benchmark]
-    assert definitions["verdict"]["properties"]["assessed"]["enum"] == [*(one.name.lower() for one in Assessed), ""]
+    assert definitions["verdict"]["properties"]["assessed"]["enum"] == [
+        *(status.name.lower() for status in Assessed),
+        "",
+    ]
     for name, kind in (("fact", Fact), ("evidence", Evidence), ("waiver", Waiver), ("note", Note)):
         assert definitions[name]["required"] == list(kind._fields)
     assert list(SCHEMA["properties"]) == list(read(CALM))
@@ -147,5 +153,5 @@ def test_json_with_hostile_text_is_valid(assessment: Assessment) -> None:
     """It is also printable."""
     parsed = read(assessment)
     VALIDATOR.validate(parsed)
-    for one in parsed["verdicts"]:
-        assert all(one[name].isprintable() for name in ("expected", "found", "reason", "remediation"))
+    for verdict in parsed["verdicts"]:
+        assert all(verdict[name].isprintable() for name in ("expected", "found", "reason", "remediation"))

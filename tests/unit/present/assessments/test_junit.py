@@ -82,7 +82,7 @@ def cases(assessment: Assessment) -> Iterator[tuple[str, TestCase]]:
 
 def results(assessment: Assessment) -> dict[str, list[type]]:
     """Return the types of the results of each case."""
-    return {name: [type(one) for one in case.result] for name, case in cases(assessment)}
+    return {name: [type(result) for result in case.result] for name, case in cases(assessment)}
 
 
 @pytest.mark.parametrize("assessment", [FULL, CALM, NOTHING, COMPARED])
@@ -119,7 +119,7 @@ def test_failures_and_errors_agree_with_the_exit_code() -> None:
     for assessment in (FULL, CALM, COMPARED, replace(COMPARED, known=frozenset(results(FULL)))):
         red = [name for name, kinds in results(assessment).items() if set(kinds) & {Failure, Error}]
         assert bool(red) == bool(assessment.exit_code)
-        assert set(red) == {one.control.id for one in assessment.open}
+        assert set(red) == {verdict.control.id for verdict in assessment.open}
     known = dict(cases(COMPARED))["pki-certificate-mode"].result[0]
     assert known.message == "in the baseline: FAIL: expected mode 0600 or stricter; found mode 0644"
 
@@ -158,7 +158,7 @@ def test_a_suite_has_node_and_time() -> None:
     )
     root = ET.fromstring(junit(FULL))  # noqa: S314 - our own
     for element in root:
-        assert {one.attrib["name"]: one.attrib["value"] for one in element.iter("property")} == {
+        assert {property_.attrib["name"]: property_.attrib["value"] for property_ in element.iter("property")} == {
             "benchmark": "cis-1.9",
             "role": "server",
             "K3s version": "v1.28.5+k3s1",

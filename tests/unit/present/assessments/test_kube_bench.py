@@ -138,7 +138,10 @@ def test_kube_bench_json_with_hostile_text_is_valid(assessment: Assessment) -> N
 def test_controls_are_grouped_as_in_kube_bench() -> None:
     """Groups are part and section of the benchmark. On request, controls beyond the benchmark have their own part."""
     report = read(FULL)
-    parts = [(one["id"], one["node_type"], [group["section"] for group in one["tests"]]) for one in report["Controls"]]
+    parts = [
+        (controls["id"], controls["node_type"], [group["section"] for group in controls["tests"]])
+        for controls in report["Controls"]
+    ]
     assert parts == [
         ("1", "master", ["1.1", "1.2"]),
         ("2", "etcd", ["2"]),
@@ -146,7 +149,7 @@ def test_controls_are_grouped_as_in_kube_bench() -> None:
         ("5", "policies", ["5.1"]),
         ("host", "node", ["host"]),
     ]
-    assert {one["version"] for one in report["Controls"]} == {"k3s-cis-1.9"}
+    assert {controls["version"] for controls in report["Controls"]} == {"k3s-cis-1.9"}
     ours = report["Controls"][-1]["tests"][0]["results"]
     assert [check["test_number"] for check in ours] == ["sysctl-precedence", "vm.panic_on_oom", "server-directory"]
 
@@ -154,17 +157,19 @@ def test_controls_are_grouped_as_in_kube_bench() -> None:
 def test_by_default_all_numbers_are_of_the_benchmark() -> None:
     """Readers parse the numbers, and sum up the totals of the benchmark."""
     report = read(FULL, beyond=False)
-    assert [one["id"] for one in report["Controls"]] == ["1", "2", "4", "5"]
-    results = [check for one in report["Controls"] for group in one["tests"] for check in group["results"]]
+    assert [controls["id"] for controls in report["Controls"]] == ["1", "2", "4", "5"]
+    results = [check for controls in report["Controls"] for group in controls["tests"] for check in group["results"]]
     assert all(re.fullmatch(r"[0-9]+(\.[0-9]+)+", check["test_number"]) for check in results)
-    assert sum(report["Totals"].values()) == len(results) == sum(one.number is not None for one in FULL.verdicts)
+    assert (
+        sum(report["Totals"].values()) == len(results) == sum(verdict.number is not None for verdict in FULL.verdicts)
+    )
 
 
 def test_an_unknown_version_of_kubernetes_is_absent() -> None:
     """kube-bench omits the key too."""
-    assert {one["detected_version"] for one in read(FULL)["Controls"]} == {"1.28"}
+    assert {controls["detected_version"] for controls in read(FULL)["Controls"]} == {"1.28"}
     unknown = replace(FULL, facts=(Fact("K3s version", "v1.37 assumed", "nothing"),))
-    assert not any("detected_version" in one for one in read(unknown)["Controls"])
+    assert not any("detected_version" in controls for controls in read(unknown)["Controls"])
 
 
 @pytest.mark.parametrize(

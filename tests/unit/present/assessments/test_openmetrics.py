@@ -61,7 +61,9 @@ def test_every_status_is_counted(assessment: Assessment) -> None:
 def test_only_open_controls_have_their_own_series() -> None:
     """They have the labels for an alert."""
     found = samples(FULL)["k3s_harden_control_open"]
-    assert {sample.labels["id"] for sample in found} == {one.control.id for one in FULL.verdicts if one.is_open}
+    assert {sample.labels["id"] for sample in found} == {
+        verdict.control.id for verdict in FULL.verdicts if verdict.is_open
+    }
     (certificate,) = [sample for sample in found if sample.labels["id"] == "pki-certificate-mode"]
     assert certificate.labels == {
         "id": "pki-certificate-mode",
@@ -98,15 +100,15 @@ def test_the_expiry_of_a_waiver_has_a_series() -> None:
 def test_a_duplicate_control_has_one_series() -> None:
     """The collector rejects a file with duplicate series."""
     twice = replace(FULL, verdicts=FULL.verdicts * 2)
-    assert len(samples(twice)["k3s_harden_control_open"]) == sum(one.is_open for one in FULL.verdicts)
+    assert len(samples(twice)["k3s_harden_control_open"]) == sum(verdict.is_open for verdict in FULL.verdicts)
 
 
 @given(assessment=hostile())
 def test_metrics_with_hostile_text_are_valid(assessment: Assessment) -> None:
     """The number of series is the same as for harmless text."""
     hostile_role = replace(assessment, facts=assessment.facts[3:])
-    for one in (assessment, hostile_role):
-        assert {name: len(found) for name, found in samples(one).items()} == {
+    for assessed in (assessment, hostile_role):
+        assert {name: len(found) for name, found in samples(assessed).items()} == {
             "k3s_harden_info": 1,
             "k3s_harden_assessment_timestamp_seconds": 1,
             "k3s_harden_controls": len(ControlStatus),

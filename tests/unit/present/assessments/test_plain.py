@@ -68,7 +68,7 @@ def test_verbose_adds_facts_other_controls_and_all_evidence() -> None:
     assert any(line.startswith("NOT_APPLICABLE 1.1.1 ") and "reason K3s runs the API" in line for line in lines)
     (line,) = [line for line in lines if " pki-certificate-mode: " in line]
     assert "evidence /var/lib/rancher/k3s/server/tls/b.crt: mode 0644" in line
-    assert len([line for line in lines if line.split()[0] in {one.status for one in FULL.verdicts}]) == 11
+    assert len([line for line in lines if line.split()[0] in {verdict.status for verdict in FULL.verdicts}]) == 11
 
 
 def test_much_evidence_is_shortened() -> None:
@@ -86,7 +86,9 @@ def test_controls_in_the_baseline_are_marked() -> None:
     assert plain(COMPARED)[-1].startswith(
         "result 3: 3 new open controls (2 FAIL, 1 UNKNOWN), 1 of them beyond the benchmark, 2 in the baseline ("
     )
-    assert plain(replace(FULL, known=frozenset(one.control.id for one in FULL.verdicts)))[-1].startswith("result 0: ")
+    assert plain(replace(FULL, known=frozenset(verdict.control.id for verdict in FULL.verdicts)))[-1].startswith(
+        "result 0: "
+    )
 
 
 def test_an_assessment_without_open_controls_is_short() -> None:

@@ -61,7 +61,7 @@ def run(assessment: Assessment) -> Any:  # noqa: ANN401 - JSON
 
 def results(assessment: Assessment = FULL) -> dict[str, Any]:
     """Return the results by the id of their rule."""
-    return {one["ruleId"]: one for one in run(assessment)["results"]}
+    return {result["ruleId"]: result for result in run(assessment)["results"]}
 
 
 def schema() -> jsonschema.Draft4Validator:
@@ -104,9 +104,9 @@ def test_locations_are_files_below_the_root_of_the_host(assessment: Assessment) 
     only = run(assessment)
     assert only["originalUriBaseIds"]["HOST"]["uri"] == "file:///"
     assert only["invocations"][0]["workingDirectory"] == {"uri": "file:///"}
-    for one in only["results"]:
-        assert 1 <= len(one["locations"]) <= 10
-        for location in one["locations"]:
+    for result in only["results"]:
+        assert 1 <= len(result["locations"]) <= 10
+        for location in result["locations"]:
             artifact = location["physicalLocation"]["artifactLocation"]
             uri = artifact["uri"]
             parts = urlsplit(uri)
@@ -135,8 +135,8 @@ def test_github_code_scanning_accepts_it(tmp_path: Path) -> None:
     hostile_text = replace(
         FULL,
         verdicts=tuple(
-            one._replace(found=text, evidence=(Evidence(text, at(f"/{text}")), Evidence(text, source=text)))
-            for one in FULL.verdicts
+            verdict._replace(found=text, evidence=(Evidence(text, at(f"/{text}")), Evidence(text, source=text)))
+            for verdict in FULL.verdicts
             for text in HOSTILE
         ),
     )
@@ -160,22 +160,24 @@ def test_github_code_scanning_rejects_other_locations(tmp_path: Path) -> None:
 def test_at_most_ten_locations_are_listed() -> None:
     """GitHub reads no more. The message has the number of the others."""
     many = FAILS._replace(evidence=tuple(Evidence("mode 0644", at(f"/etc/cni/{number}")) for number in range(27)))
-    (one,) = run(replace(FULL, verdicts=(many,)))["results"]
-    assert len(one["locations"]) == 10
-    assert "found mode 0644; and 17 more locations\nRemediation" in one["message"]["text"]
+    (result,) = run(replace(FULL, verdicts=(many,)))["results"]
+    assert len(result["locations"]) == 10
+    assert "found mode 0644; and 17 more locations\nRemediation" in result["message"]["text"]
 
 
 @given(assessment=hostile())
 def test_messages_have_no_links_and_no_placeholders(assessment: Assessment) -> None:
     """Viewers would interpret text in brackets and braces."""
-    for one in run(assessment)["results"]:
-        assert "](" not in one["message"]["text"]
-        assert "{0}" not in one["message"]["text"].replace("{{0}}", "")
+    for result in run(assessment)["results"]:
+        assert "](" not in result["message"]["text"]
+        assert "{0}" not in result["message"]["text"].replace("{{0}}", "")
 
 
 def test_only_problems_are_results() -> None:
     """Viewers show each result as a problem. An unknown control is open and has no level."""
-    kinds = {name: (one["kind"], one["level"], one["properties"]["status"]) for name, one in results().items()}
+    kinds = {
+        name: (result["kind"], result["level"], result["properties"]["status"]) for name, result in results().items()
+    }
     assert kinds == {
         "pki-certificate-mode": ("fail", "error", "FAIL"),
         "encryption-providers": ("open", "none", "UNKNOWN"),
@@ -191,8 +193,8 @@ def test_each_control_is_a_rule_with_an_index() -> None:
     only = run(FULL)
     rules = only["tool"]["driver"]["rules"]
     assert len({rule["id"] for rule in rules}) == len(FULL.verdicts)
-    for one in only["results"]:
-        assert rules[one["ruleIndex"]]["id"] == one["ruleId"]
+    for result in only["results"]:
+        assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
     rule = next(rule for rule in rules if rule["id"] == "etcd-client-certificate")
     assert rule["defaultConfiguration"] == {"level": "warning"}
     assert rule["help"]["text"].startswith("Why etcd-client-certificate matters.\n\nadd `etcd-arg+")
@@ -212,7 +214,7 @@ def test_a_waiver_is_a_suppression() -> None:
         "artifactLocation": {"uri": "etc/k3s-harden/waivers.yaml", "uriBaseId": "HOST"},
         "region": {"startLine": 3},
     }
-    assert [name for name, one in results().items() if "suppressions" in one] == ["kubelet-read-only-port"]
+    assert [name for name, result in results().items() if "suppressions" in result] == ["kubelet-read-only-port"]
     nowhere = WAIVED._replace(waiver=Waiver("r", "", None))
     (suppression,) = results(replace(FULL, verdicts=(nowhere,)))["kubelet-read-only-port"]["suppressions"]
     assert "location" not in suppression
@@ -277,7 +279,7 @@ def test_fingerprints_are_the_same_on_each_node_and_in_each_run() -> None:
     """They depend on the control and its object, not on time, node, location or found value."""
 
     def fingerprints(assessment: Assessment) -> dict[str, Any]:
-        return {name: one["partialFingerprints"] for name, one in results(assessment).items()}
+        return {name: result["partialFingerprints"] for name, result in results(assessment).items()}
 
     elsewhere = replace(
         FULL,
@@ -285,12 +287,12 @@ def test_fingerprints_are_the_same_on_each_node_and_in_each_run() -> None:
         when=FULL.when + 86400,
         facts=(),
         verdicts=tuple(
-            one._replace(found=f"other {one.found}", evidence=(Evidence("moved", at("/mnt/k3s/x", 99)),))
-            for one in reversed(FULL.verdicts)
+            verdict._replace(found=f"other {verdict.found}", evidence=(Evidence("moved", at("/mnt/k3s/x", 99)),))
+            for verdict in reversed(FULL.verdicts)
         ),
     )
     assert fingerprints(elsewhere) == fingerprints(FULL)
-    values = [value for one in fingerprints(FULL).values() for value in one.values()]
+    values = [value for prints in fingerprints(FULL).values() for value in prints.values()]
     assert len(set(values)) == len(values) == 6
     other = FAILS._replace(
         control=row("pki-certificate-mode", Permissions(("server/tls/*.key",), at_most=FileMode(0o600)))
@@ -300,7 +302,7 @@ def test_fingerprints_are_the_same_on_each_node_and_in_each_run() -> None:
 
 def test_each_result_has_a_logical_location() -> None:
     """The location is the object of the control, or its ID."""
-    subjects = {one.control.id: one.control.check.subject for one in FULL.verdicts}
+    subjects = {verdict.control.id: verdict.control.check.subject for verdict in FULL.verdicts}
     assert subjects["pki-certificate-mode"] == "server/tls/*.crt"
     assert subjects["apiserver-anonymous-auth"] == "kube-apiserver --anonymous-auth"
     assert subjects["vm.panic_on_oom"] == "vm.panic_on_oom"
@@ -312,7 +314,7 @@ def test_each_result_has_a_logical_location() -> None:
 
 def test_a_baseline_marks_new_results() -> None:
     """The mark is in all results or in none, as the format requires."""
-    assert {name: one["baselineState"] for name, one in results(COMPARED).items()} == {
+    assert {name: result["baselineState"] for name, result in results(COMPARED).items()} == {
         "pki-certificate-mode": "unchanged",
         "encryption-providers": "new",
         "etcd-client-certificate": "new",
@@ -320,7 +322,7 @@ def test_a_baseline_marks_new_results() -> None:
         "kubelet-tls": "unchanged",
         "vm.panic_on_oom": "new",
     }
-    assert not any("baselineState" in one for one in results(FULL).values())
+    assert not any("baselineState" in result for result in results(FULL).values())
 
 
 def test_the_run_has_benchmark_node_and_time() -> None:

@@ -36,7 +36,7 @@ ADMISSION = "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguratio
 def kubelet_problems(data: str | bytes, name: str = "50-own.conf") -> list[str]:
     """Return what the kubelet rejects in a file."""
     content = data.encode() if isinstance(data, str) else data
-    return [one.problem for one in kubelet.read(((PATH.with_name(name), content),), 36).problems]
+    return [problem.problem for problem in kubelet.read(((PATH.with_name(name), content),), 36).problems]
 
 
 def scheduler(data: bytes, path: PurePosixPath, minor: int = 37) -> list[InputError]:
@@ -47,10 +47,10 @@ def scheduler(data: bytes, path: PurePosixPath, minor: int = 37) -> list[InputEr
 def api_server_problems(text: str, data: bytes) -> list[str]:
     """Return what the API server rejects in a file that has the kind of `text`."""
     if text is POLICY:
-        return [one.problem for one in audit_policy.problems(data, PATH)]
+        return [problem.problem for problem in audit_policy.problems(data, PATH)]
     if text is ADMISSION:
-        return [one.problem for one in admission.problems(data, PATH, lambda _: False, lambda _: True)]
-    return [one.problem for one in (scheduler if text is SCHEDULER else encryption.problems)(data, PATH)]
+        return [problem.problem for problem in admission.problems(data, PATH, lambda _: False, lambda _: True)]
+    return [problem.problem for problem in (scheduler if text is SCHEDULER else encryption.problems)(data, PATH)]
 
 
 def forms(text: str) -> dict[str, bytes]:
@@ -90,7 +90,7 @@ def test_a_file_that_starts_with_a_brace_is_json(text: str) -> None:
     comma = f"{json.dumps(value)[:-1]},}}"
     for wrong in (flow, f"\n {flow}", comma):
         found = kubelet_problems(wrong) if text is KUBELET else api_server_problems(text, wrong.encode())
-        assert [one for one in found if "is not JSON" in one]
+        assert [text for text in found if "is not JSON" in text]
 
 
 @pytest.mark.parametrize(
@@ -264,4 +264,4 @@ def test_the_file_of_an_admission_plugin_is_checked(content: str, *, stops: bool
     read = {PATH.with_name("psa.yaml"): content.encode()}
     found = list(admission.problems(text.encode(), PATH, lambda _: False, lambda _: True, read.get))
     assert bool(found) is stops
-    assert all(one.location.path in read for one in found)
+    assert all(problem.location.path in read for problem in found)
