@@ -145,10 +145,10 @@ class Entry(Value):
     @property
     def urgency(self) -> Urgency:
         """The urgency of the most urgent item or finding."""
-        return min((*map(_of_item, self.items), *map(of_finding, self.findings)), default=Urgency.NONE)
+        return min((*map(_of_item, self.items), *map(urgency_of, self.findings)), default=Urgency.NONE)
 
 
-def of_finding(finding: Finding) -> Urgency:
+def urgency_of(finding: Finding) -> Urgency:
     """Return the urgency of a finding."""
     if finding.prevents_start:
         return Urgency.PREVENTS_START

@@ -118,7 +118,7 @@ class Document(NamedTuple):
     line: int
 
 
-def read(
+def read_documents(
     data: bytes, path: PurePosixPath, *, max_bytes: int = MAX_BYTES, max_nodes: int = MAX_NODES
 ) -> tuple[Document, ...]:
     """Return all documents of a file; none for a file without content.
@@ -136,7 +136,7 @@ def read(
 
 
 @lru_cache(maxsize=4)
-def read_first(data: bytes, path: PurePosixPath) -> Node | None:
+def read_first_document(data: bytes, path: PurePosixPath) -> Node | None:
     """Return the first document of a file, or None if it has no content. Raises as `read`.
 
     Go's YAML packages do not parse what follows the first document, so it can be anything. Several findings read the

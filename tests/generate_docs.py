@@ -37,7 +37,7 @@ from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Directory, File, FileMode,
 from agent.node import facts
 from agent.node.gate_units import PACKAGED_PROGRAM
 from agent.present import Verbosity
-from agent.present.table import print_to
+from agent.present.table import print_report
 from agent.settings import schema as settings
 from agent.settings.known_controls import NAMES
 from agent.settings.profiles import PRESETS
@@ -145,7 +145,7 @@ def picture() -> str:
 def _print_shortened(console: Console, report: Report) -> None:
     """Print the first changes that fit in one line, and everything from the first finding or the result on."""
     with console.capture() as printed:
-        print_to(console, report, Verbosity.NORMAL)
+        print_report(console, report, Verbosity.NORMAL)
     lines = Text.from_ansi(printed.get()).split("\n", allow_blank=False)
     items = [line for line in lines if line.plain.startswith(("changed", "differs")) and "→" in line.plain]
     rest = next(number for number, line in enumerate(lines) if line.plain.startswith(("error", "✔", "✘")))
@@ -308,7 +308,10 @@ def _settings() -> str:
         """),
         table(
             ("key", "allowed", "default", "purpose"),
-            ((f"`{row.key}`", row.kind.allowed, row.default, prose(row.description)) for row in settings.rows()),
+            (
+                (f"`{row.key}`", row.kind.allowed, row.default, prose(row.description))
+                for row in settings.setting_rows()
+            ),
         ),
         "## Profiles",
         prose(f"""
@@ -327,7 +330,7 @@ def _settings() -> str:
         "## What settings can break",
         *(part for key, risk in RISKS.items() for part in _risk(key, risk)),
         "## Example with all settings",
-        f"```yaml\n{settings.example()}```",
+        f"```yaml\n{settings.example_settings()}```",
     ])  # fmt: skip
 
 

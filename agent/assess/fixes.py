@@ -12,7 +12,7 @@ from agent.guide.k3s_options import OptionRow
 from agent.k3s.paths import K3S_CONFIG_FILE
 from agent.model import NO_REMEDIATION, FixOwner, Instruction, Location, OwnCommand, Remediation, Restart
 from agent.node.facts import RANCHER_DROPIN
-from agent.settings.schema import DEFAULT_SETTINGS, row_of
+from agent.settings.schema import DEFAULT_SETTINGS, setting_row
 from agent.value import replace
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def _by_hand_in_list(
 
 def _setting(control: BenchmarkControl) -> SettingRow | None:
     """Return the setting that makes `apply` implement a control, if there is one."""
-    return row_of(control.setting) if control.setting else None
+    return setting_row(control.setting) if control.setting else None
 
 
 def _by_hand(control: BenchmarkControl, answer: Answer, node: AssessedNode) -> Remediation:

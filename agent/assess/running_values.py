@@ -11,7 +11,7 @@ from agent.k3s.components.values import InvalidValueError, duration
 from agent.k3s.go_values import FALSE, TRUE
 from agent.k3s.kubelet_configuration import FEATURE_GATES, KUBELET_FIELDS
 from agent.k3s.redaction import HIDDEN, without_secrets
-from agent.kubernetes.parsing import mapping
+from agent.kubernetes.parsing import as_mapping
 from agent.kubernetes.queries import Query
 from agent.model import Component, Instruction, Remediation
 from agent.node.components import not_run
@@ -173,7 +173,7 @@ def _field(configuration: Json, path: str) -> str:
     """Return a field as the equivalent argument has it; empty if it is missing, as fields with zero values are."""
     value = configuration
     for key in path.split("."):
-        value = mapping(value).get(key)
+        value = as_mapping(value).get(key)
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):

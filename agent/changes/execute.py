@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.errors import HostError, NotEmptyError, ReadOnlyEnvironmentError
 from agent.model import Absent, File, FilePermissions
-from agent.plan.plan import describe, difference
+from agent.plan.plan import describe_state, difference
 from agent.report import Item, ItemStatus, no_progress
 from agent.value import replace
 
@@ -74,7 +74,7 @@ def carry_out(change: Change, host: Host, journal: Journal) -> Item:
         return Item(change.id, ItemStatus.FAILED, error.message, error.hint, by_environment)
     now = host.observe(change.after)
     if now != change.after:
-        return Item(change.id, ItemStatus.FAILED, f"written, but it reads back as {describe(now)}")
+        return Item(change.id, ItemStatus.FAILED, f"written, but it reads back as {describe_state(now)}")
     return Item(change.id, ItemStatus.CHANGED, difference(change.before, change.after) + kept)
 
 

@@ -16,7 +16,7 @@ from agent.errors import HostError
 from agent.host.paths import DIRECTORY
 from agent.host.tree import LARGEST_READ, DirectoryEntry
 from agent.model import GROUP_OR_OTHERS_WRITE, PRIVATE_FILE, File
-from agent.plan.plan import Change, describe
+from agent.plan.plan import Change, describe_state
 from agent.value import Value
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ class Journal(Value):
             self.host.writable_tree.remove_file(run.path)
         self._remove_unused_contents()
         if self.host.writable_tree.remove_directory(JOURNAL):
-            last_run.forget(self.host)
+            last_run.forget_last_run(self.host)
             with suppress(HostError):  # such as a mount point below a read-only directory
                 self.host.writable_tree.remove_directory(STATE)
 
@@ -204,7 +204,9 @@ class Journal(Value):
         """Return the content of a regular file of the journal that only root could write. A symlink is not followed."""
         found = self.host.tree.observe(path)
         if not isinstance(found, File):
-            raise HostError(f"cannot read {path}: found {describe(found)}, expected a regular file", _restore(path))
+            raise HostError(
+                f"cannot read {path}: found {describe_state(found)}, expected a regular file", _restore(path)
+            )
         # Whoever could write to the directory before it was restricted to root can have left files there.
         if found.owner.uid or found.mode & GROUP_OR_OTHERS_WRITE:
             raise HostError(

@@ -54,7 +54,7 @@ class LastRun(Value):
     """The identity of the program that printed the version, by role; a role is missing if no program did."""
 
 
-def read(host: Host, unreadable: list[HardenError]) -> LastRun:
+def read_last_run(host: Host, unreadable: list[HardenError]) -> LastRun:
     """Read the record. Adds a damaged one to `unreadable`, and ignores it.
 
     A --root tree has none: it becomes another host. Nor has a user other than root.
@@ -84,9 +84,9 @@ def read(host: Host, unreadable: list[HardenError]) -> LastRun:
         return LastRun()
 
 
-def write(host: Host, run: LastRun) -> None:
+def write_last_run(host: Host, run: LastRun) -> None:
     """Replace the record if it differs. Does nothing if another run holds the lock or the disk is full."""
-    if not (host.is_live and host.runs_as_root) or read(host, []) == run:
+    if not (host.is_live and host.runs_as_root) or read_last_run(host, []) == run:
         return
     import json
 
@@ -98,7 +98,7 @@ def write(host: Host, run: LastRun) -> None:
         host.writable_tree.write(File(path=RECORD, content=content, mode=PRIVATE_FILE))
 
 
-def forget(host: Host) -> None:
+def forget_last_run(host: Host) -> None:
     """Remove the record. The caller holds the lock."""
     if not isinstance(host.tree.observe(RECORD), Absent):
         host.writable_tree.remove_file(RECORD)

@@ -20,7 +20,7 @@ from agent.desired.dropin_options import (
 from agent.errors import InputError
 from agent.guide.criteria import NotGiven
 from agent.k3s import admission_configuration, audit_policy, default_arguments
-from agent.k3s.config import component_argument, listed
+from agent.k3s.config import component_argument, string_slice
 from agent.k3s.default_arguments import Channel
 from agent.k3s.kubelet_configuration import other_spelling_of_config_dir
 from agent.model import Component, Instruction, Location, Remediation, Restart
@@ -81,7 +81,7 @@ class ArgumentCheck(Check):
 
     @property
     def is_met_by_k3s(self) -> bool:
-        own = (row.example for row in default_arguments.of(self.component) if row.name == self.name)
+        own = (row.example for row in default_arguments.defaults_of(self.component) if row.name == self.name)
         return self.unset_passes or any(map(self.criterion.accepts, own))
 
     @property
@@ -190,7 +190,7 @@ def _dropped(check: ArgumentCheck, node: AssessedNode) -> Dropped | None:
 
 def _default_not_read(check: ArgumentCheck, node: AssessedNode) -> Answer | None:
     """Return the answer if K3s' default is in a directory that the kubelet does not read."""
-    rows = default_arguments.of(check.component)
+    rows = default_arguments.defaults_of(check.component)
     if all(row.channel is not Channel.KUBELET_FILE for row in rows if row.name == check.name):
         return None
     other = other_spelling_of_config_dir(node.facts.merged_config)
@@ -241,7 +241,7 @@ def _rejected(
     plugins = {*check.criterion.required} & {*argument.value.split(",")}
     disabled = node.arguments(check.component).get(DISABLED_PLUGINS_ARGUMENT)
     given = disabled.given if disabled else ()
-    both = [(plugin, one) for one in given for plugin in sorted(plugins & {*listed(one.value)})]
+    both = [(plugin, one) for one in given for plugin in sorted(plugins & {*string_slice(one.value)})]
     if both:
         plugin = both[0][0]
         found = f"the plugin {plugin} is both enabled and disabled, so K3s would not start"
@@ -265,7 +265,7 @@ def _unusable_audit_policy(
         return _unreadable(path, evidence)
     if node.situation.is_as_applied(path):
         return None
-    for problem in audit_policy.rejected(data, path, node.facts.known_version):
+    for problem in audit_policy.rejected_by_version(data, path, node.facts.known_version):
         message = f"K3s would not start: its audit policy is invalid: {problem.problem}"
         return _unusable(path, message, problem.location, node, evidence)
     line = audit_policy.why_nothing_is_logged(data, path)

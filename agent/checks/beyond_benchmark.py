@@ -27,7 +27,7 @@ from agent.model import (
     Sysctl,
     Unreadable,
 )
-from agent.plan.plan import describe
+from agent.plan.plan import describe_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,7 +78,7 @@ class KernelParameter(Check):
             reason = f"cannot read {path}, which may set it at boot"
             return Answer(ControlStatus.UNKNOWN, found, evidence, reason, made_readable(path))
         if not isinstance(now, Sysctl):
-            reason = "/proc/sys does not exist here" if now is None else describe(now)
+            reason = "/proc/sys does not exist here" if now is None else describe_state(now)
             remediation = Remediation((Instruction("assess the booted host"),))
             return Answer(ControlStatus.UNKNOWN, found, evidence, reason, remediation)
         return Answer(ControlStatus.PASS, found, evidence, given_by=_set_by(line))
@@ -110,10 +110,10 @@ class GuideDirectory(Check):
         path = node.facts.data_dir / self.row.path
         now = node.situation.observed.get(str(path))
         if now is None or isinstance(now, Unreadable):
-            reason = describe(now) if now is not None else "it was not read"
+            reason = describe_state(now) if now is not None else "it was not read"
             evidence = (Evidence(reason, Location(path)),)
             return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, reason, made_readable(path, "directory"))
-        found = describe(now)
+        found = describe_state(now)
         is_met = False
         if isinstance(now, Directory):
             found = f"mode {now.mode}, owner {'root:root' if now.owner == ROOT else now.owner}"

@@ -17,7 +17,7 @@ from agent.checks.answer import made_readable
 from agent.checks.argument_values import Argument, Arguments, Doubt, Given, GivenBy
 from agent.checks.k3s_arguments import PROTECT_KERNEL_DEFAULTS, by_operator, default, in_force, own_option
 from agent.k3s.combined_arguments import COMBINED
-from agent.k3s.config import component_argument, listed
+from agent.k3s.config import component_argument, string_slice
 from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, KUBELET_DEFAULTS_FILE, Channel
 from agent.k3s.kubelet_configuration import (
     FEATURE_GATES,
@@ -151,5 +151,5 @@ def _combined(component: Component, name: str, values: tuple[Given, ...]) -> Arg
         gates = {gate.removeprefix("kube:"): on for gate, _, on in pairs}
         return Argument(name, ",".join(f"{gate}={on}" for gate, on in gates.items()), values)
     if name in COMBINED[component]:
-        return Argument(name, ",".join(item for given in values for item in listed(given.value)), values)
+        return Argument(name, ",".join(item for given in values for item in string_slice(given.value)), values)
     return Argument(name, values[-1].value, values[-1:], values[:-1])

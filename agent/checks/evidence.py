@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import PurePosixPath
 
-    from agent.k3s.etcd_configuration import Text
+    from agent.k3s.etcd_configuration import EtcdValue
     from agent.k3s.kubelet_configuration import KubeletConfiguration
     from agent.model import FileMode, Owner
 
@@ -115,7 +115,7 @@ class EtcdConfiguration(Value):
     """The configuration that K3s wrote for its etcd."""
 
     path: PurePosixPath
-    values: Mapping[str, Text]
+    values: Mapping[str, EtcdValue]
     """As etcd_configuration.values returns them."""
 
 

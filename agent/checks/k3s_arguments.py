@@ -31,13 +31,17 @@ _ENCRYPT = "secrets-encryption"
 
 def default_of(component: Component, name: str, facts: HostFacts) -> Given | None:
     """Return what K3s passes for an argument that the operator does not set; None if it passes nothing."""
-    rows = (row for row in default_arguments.of(component) if row.name == name)
+    rows = (row for row in default_arguments.defaults_of(component) if row.name == name)
     return next((default(row, facts) for row in rows if _is_in_force(row, facts)), None)
 
 
 def option_behind(component: Component, name: str, facts: HostFacts) -> Given | None:
     """Return the K3s option that makes K3s pass an argument, as it is set; None if no option decides that."""
-    if all(row.needs is not Needs.SECRETS_ENCRYPTION for row in default_arguments.of(component) if row.name == name):
+    if all(
+        row.needs is not Needs.SECRETS_ENCRYPTION
+        for row in default_arguments.defaults_of(component)
+        if row.name == name
+    ):
         return None
     return own_option(_ENCRYPT, facts)
 
@@ -58,7 +62,7 @@ def by_operator(value: str, location: Location, facts: HostFacts) -> Given:
 
 def in_force(component: Component, facts: HostFacts) -> Iterator[Default]:
     """Yield the defaults that K3s passes to a component on this host."""
-    return (row for row in default_arguments.of(component) if _is_in_force(row, facts))
+    return (row for row in default_arguments.defaults_of(component) if _is_in_force(row, facts))
 
 
 def _is_in_force(row: Default, facts: HostFacts) -> bool:

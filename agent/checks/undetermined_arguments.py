@@ -48,7 +48,7 @@ def of(component: Component, facts: HostFacts, found: Mapping[str, Argument]) ->
     about_all = _about_configuration(facts)
     if about_all is not None:
         doubts[""] = about_all
-    rows = tuple(default_arguments.of(component))
+    rows = tuple(default_arguments.defaults_of(component))
     guesses = {k3s_arguments.default(row, facts) for row in rows}
     for name in dict.fromkeys(row.name for row in rows):
         argument = found.get(name)

@@ -456,11 +456,11 @@ def service_accounts(
     after K3s has started.
     """
     from agent.host import Host
-    from agent.verbs.service_accounts import protect
+    from agent.verbs.service_accounts import disable_default_tokens
 
     file = None if kubeconfig is None else str(absolute(kubeconfig))
     with progress("service-accounts", quiet=quiet) as shown:
-        report = protect(Host.real(), kubeconfig=file, timeout=timeout, wait=wait, progress=shown)
+        report = disable_default_tokens(Host.real(), kubeconfig=file, timeout=timeout, wait=wait, progress=shown)
     ReportOptions(output_format, verbose, quiet).finish(report, partial(HostOptions().caller, "/"))
 
 

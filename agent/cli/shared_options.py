@@ -224,7 +224,7 @@ class ReportOptions(Value):
 
     def finish_preflight(self, result: Preflight, caller: Callable[[], Caller]) -> None:
         """Print the result of a preflight and exit with its exit code."""
-        from agent.present.preflight import present as present_preflight
+        from agent.present.preflight import present_preflight
 
         detail = verbosity(verbose=self.verbose, quiet=self.quiet)
         with printing(result.exit_code):
@@ -246,10 +246,10 @@ class AssessmentOptions(Value):
 
     def finish(self, assessment: Assessment, caller: Callable[[], Caller]) -> None:
         """Print or write the assessment and exit with its exit code."""
-        from agent.present.assessments import present as present_assessment
-        from agent.present.assessments.common import addressed
+        from agent.present.assessments import present_assessment
+        from agent.present.assessments.common import addressed_assessment
 
-        assessment = addressed(assessment, caller())
+        assessment = addressed_assessment(assessment, caller())
         detail = verbosity(verbose=self.verbose, quiet=self.quiet)
         with printing(assessment.exit_code):
             if self.output and self.output != Path("-"):
@@ -294,10 +294,10 @@ def _write(assessment: Assessment, options: AssessmentOptions, detail: Verbosity
     """Write the assessment to a file with mode 0600, completely or not at all, and print one line about it."""
     from agent.host import Host
     from agent.model import PRIVATE_FILE, File
-    from agent.present.assessments import as_text
+    from agent.present.assessments import assessment_text
     from agent.present.assessments.common import result
 
-    data = as_text(assessment, options.output_format, detail, beyond=options.beyond, aws=options.aws).encode()
+    data = assessment_text(assessment, options.output_format, detail, beyond=options.beyond, aws=options.aws).encode()
     file = File(path=absolute(output), content=data, mode=PRIVATE_FILE)
     try:
         Host.real().machine_tree.write(file)

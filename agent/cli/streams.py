@@ -75,7 +75,7 @@ def print_error(message: str, hint: str = "") -> None:
     from agent.present import errors, fitting
 
     with suppress(OSError):
-        lines = errors.lines(message, hint, _width(sys.stderr))
+        lines = errors.error_lines(message, hint, _width(sys.stderr))
         sys.stderr.write(fitting("".join(f"{line}\n" for line in lines), sys.stderr))
         sys.stderr.flush()
 

@@ -14,7 +14,7 @@ from agent.errors import HardenError, HostError
 from agent.host.https import HttpsClient, Limits
 from agent.kubernetes import kubeconfig, parsing, queries
 from agent.kubernetes.objects import Cluster
-from agent.kubernetes.parsing import mapping, sequence, text
+from agent.kubernetes.parsing import as_list, as_mapping, as_string
 from agent.kubernetes.queries import REQUESTS, Query
 from agent.kubernetes.workloads import CONTROLLERS
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from agent.host import Host
     from agent.kubernetes.kubeconfig import Credential, Kubeconfig
-    from agent.kubernetes.queries import Request
+    from agent.kubernetes.queries import ApiRequest
 
 KUBECONFIGS = ("server/cred/admin.kubeconfig", "/etc/rancher/k3s/k3s.yaml")
 """K3s' kubeconfigs of an administrator, the preferred one first; a relative path is in the data directory."""
@@ -76,7 +76,7 @@ class _Page(NamedTuple):
     """The token for the next page; empty at the end."""
 
 
-def read(host: Host, data_dir: PurePosixPath, limits: Limits = LIMITS) -> Cluster:
+def read_cluster(host: Host, data_dir: PurePosixPath, limits: Limits = LIMITS) -> Cluster:
     """Read the objects that the controls need. Raises no exception: failures are in the problems of the result."""
     try:
         config = _kubeconfig(host, data_dir)
@@ -93,9 +93,9 @@ def read(host: Host, data_dir: PurePosixPath, limits: Limits = LIMITS) -> Cluste
         return _Reader(client, config.url).read()
 
 
-def parsed(query: Query, item: Any) -> Any:  # noqa: ANN401 - any JSON, and one of the types of objects
+def parsed_object(query: Query, item: Any) -> Any:  # noqa: ANN401 - any JSON, and one of the types of objects
     """Return an object of a list as the rules need it."""
-    return _PARSERS.get(query, parsing.named)(item)
+    return _PARSERS.get(query, parsing.named_object)(item)
 
 
 class _Reader:
@@ -127,7 +127,7 @@ class _Reader:
         kubelets = dict(self._kubelets())
         return Cluster(self._url, self._objects, self._problems, flags, kubelets)
 
-    def _list(self, query: Query, request: Request) -> tuple[Any, ...]:
+    def _list(self, query: Query, request: ApiRequest) -> tuple[Any, ...]:
         """Read all pages of a list. Raises HostError if one is missing."""
         found: list[Any] = []
         following = ""
@@ -143,23 +143,28 @@ class _Reader:
                 raise
             if len(found) + len(page.items) > _MOST_OBJECTS or (page.following and not page.items):
                 raise _InvalidError(f"cannot read {request.path}: it has more than {_MOST_OBJECTS} objects")
-            found += page.items if request.accept == queries.TABLE else (parsed(query, item) for item in page.items)
+            found += (
+                page.items if request.accept == queries.TABLE else (parsed_object(query, item) for item in page.items)
+            )
             following = page.following
             if not following:
                 return tuple(found)
 
-    def _page(self, request: Request, parameters: str) -> _Page:
+    def _page(self, request: ApiRequest, parameters: str) -> _Page:
         answer = self._json(request, parameters)
-        following = text(mapping(mapping(answer).get("metadata")).get("continue"))
+        following = as_string(as_mapping(as_mapping(answer).get("metadata")).get("continue"))
         if request.accept == queries.TABLE:
-            names = [text(mapping(column).get("name")) for column in sequence(mapping(answer).get("columnDefinitions"))]
-            rows = mapping(answer).get("rows")
+            names = [
+                as_string(as_mapping(column).get("name"))
+                for column in as_list(as_mapping(answer).get("columnDefinitions"))
+            ]
+            rows = as_mapping(answer).get("rows")
             if not isinstance(rows, list) or "Name" not in names:
                 raise _InvalidError(f"cannot read {request.path}: the answer is not a table of objects")
             columns = {name: at for at, name in enumerate(names)}
-            return _Page([parsing.row(mapping(row).get("cells"), columns) for row in rows], following)
-        items = mapping(answer).get("items")
-        if items is None and text(mapping(answer).get("kind")).endswith("List"):
+            return _Page([parsing.row(as_mapping(row).get("cells"), columns) for row in rows], following)
+        items = as_mapping(answer).get("items")
+        if items is None and as_string(as_mapping(answer).get("kind")).endswith("List"):
             items = []  # as the API server writes an empty list of metadata
         if not isinstance(items, list):
             raise _InvalidError(f"cannot read {request.path}: the answer is not a list of objects")
@@ -168,7 +173,7 @@ class _Reader:
     def _flags(self) -> dict[str, str] | None:
         """Return the flags of the API server; None before Kubernetes 1.36."""
         try:
-            answer = mapping(self._json(queries.FLAGS))
+            answer = as_mapping(self._json(queries.FLAGS))
         except _StatusError as error:
             if error.status != _NOT_FOUND:
                 self._problems["/flagz"] = error.message
@@ -176,7 +181,7 @@ class _Reader:
         except HostError as error:
             self._problems["/flagz"] = error.message
             return None
-        return {name: text(value) for name, value in mapping(answer.get("flags")).items()}
+        return {name: as_string(value) for name, value in as_mapping(answer.get("flags")).items()}
 
     def _kubelets(self) -> Iterator[tuple[str, Any]]:
         """Yield the configuration of each kubelet whose node is ready, by the name of the node."""
@@ -186,13 +191,13 @@ class _Reader:
                 self._problems[name] = f"cannot read the configuration of node {node.name}: the node is not ready"
                 continue
             try:
-                answer = mapping(self._json(queries.kubelet_configuration(quote(node.name, safe=""))))
+                answer = as_mapping(self._json(queries.kubelet_configuration(quote(node.name, safe=""))))
             except HostError as error:
                 self._problems[name] = error.message
                 continue
-            yield node.name, mapping(answer.get("kubeletconfig"))
+            yield node.name, as_mapping(answer.get("kubeletconfig"))
 
-    def _json(self, request: Request, parameters: str = "") -> Any:  # noqa: ANN401 - any JSON
+    def _json(self, request: ApiRequest, parameters: str = "") -> Any:  # noqa: ANN401 - any JSON
         path = f"{request.path}?{parameters}" if parameters else request.path
         response = self._client.get(path, request.accept)
         if response.status != _OK:
@@ -210,7 +215,7 @@ def _kubeconfig(host: Host, data_dir: PurePosixPath) -> Kubeconfig:
         data = host.tree.read(path)
         if data is not None:
             _refuse_distrusted(host, path)
-            return kubeconfig.parse(data, path)
+            return kubeconfig.parse_kubeconfig(data, path)
     raise HostError(f"cannot reach the API server: {data_dir / KUBECONFIGS[0]} does not exist")
 
 

@@ -16,12 +16,12 @@ from agent.guide.k3s_options import (
     OptionRow,
 )
 from agent.k3s.admission_plugins import is_unknown
-from agent.k3s.config import listed
+from agent.k3s.config import string_slice
 from agent.k3s.encryption_configuration import can_be_enabled_later
 from agent.k3s.go_values import TRUE
 from agent.model import Component, Instruction, Role
 from agent.node.datastore import Datastore
-from agent.settings.schema import SecretsEncryption, row_of
+from agent.settings.schema import SecretsEncryption, setting_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -304,7 +304,7 @@ def _value(row: OptionRow, settings: Settings, facts: HostFacts) -> str:
         enabled = (
             plugin
             for plugin, (is_on, key) in optional.items()
-            if is_on and row_of(key).applies.to(facts.role, facts.version)
+            if is_on and setting_row(key).applies.to(facts.role, facts.version)
         )
         return ",".join([row.value, *enabled])
     own_numbers = {
@@ -332,4 +332,4 @@ def _plugins(ours: str, own: Sequence[ConfigValue], facts: HostFacts) -> str:
 
 
 def _listed(own: Sequence[ConfigValue]) -> list[str]:
-    return [plugin for one in own for plugin in listed(one.text) if plugin]
+    return [plugin for one in own for plugin in string_slice(one.text) if plugin]

@@ -9,7 +9,7 @@ from agent.desired.dropin_options import named_paths
 from agent.guide.files import DROPIN_NAME
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
 from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
-from agent.k3s.config import ConfigText, merge
+from agent.k3s.config import ConfigText, merge_configuration
 from agent.model import Sysctl
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def of(file: File, data_dir: PurePosixPath) -> tuple[Need, ...]:
     """
     if file.path.name != DROPIN_NAME:
         return ()
-    config = merge([ConfigText(file.path, file.content)])
+    config = merge_configuration([ConfigText(file.path, file.content)])
     files = [named.path for named in named_paths(config, data_dir)]
     values: list[Sysctl] = []
     if config.boolean(PROTECT_KERNEL_DEFAULTS.key):

@@ -16,7 +16,7 @@ from agent.desired.dropin_options import (
 from agent.findings.registry import Trouble, correction, edit_of_k3s_config, finding, instruction, no, yes
 from agent.guide.files import POD_SECURITY_ADMISSION
 from agent.k3s import admission_plugins
-from agent.k3s.config import listed
+from agent.k3s.config import string_slice
 from agent.model import Location, OwnCommand, Remediation, Restart
 from agent.report import Level
 
@@ -202,7 +202,7 @@ def plugins(situation: Situation, argument: str) -> dict[str, list[ConfigValue]]
     """Return the admission plugins that an argument of the API server lists, each with the values that list it."""
     found: dict[str, list[ConfigValue]] = {}
     for value in situation.facts.merged_config.component_arguments(API_SERVER_KEY).get(argument, ()):
-        for plugin in dict.fromkeys(listed(value.text) if value.text else ()):
+        for plugin in dict.fromkeys(string_slice(value.text) if value.text else ()):
             found.setdefault(plugin, []).append(value)
     return found
 

@@ -154,7 +154,7 @@ def _given(component: Component, facts: HostFacts) -> Mapping[str, Sequence[Conf
 
 def _own_rows(component: Component, facts: HostFacts) -> Iterator[Default]:
     """Yield the arguments that K3s passes to a component by default, whatever the other options are."""
-    rows = default_arguments.of(component)
+    rows = default_arguments.defaults_of(component)
     return (row for row in rows if row.channel is Channel.ARGUMENT and row.in_version(facts.version))
 
 

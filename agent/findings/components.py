@@ -354,7 +354,7 @@ def k3s_option_invalid(situation: Situation) -> Iterator[Trouble]:
         from agent.k3s import option_values
 
         is_server = facts.role is Role.SERVER
-        for key, value, expected in option_values.invalid(facts.operator_config, is_server=is_server):
+        for key, value, expected in option_values.invalid_options(facts.operator_config, is_server=is_server):
             if is_described(facts):
                 yield Trouble(
                     f"K3s does not start: it rejects {key}: {shown(value.text)}",

@@ -198,7 +198,7 @@ def _is_met(situation: Situation, row: OptionRow, values: tuple[ConfigValue, ...
 
 
 def _objects(file: File) -> tuple[ManifestObject, ...]:
-    documents = yaml_reader.read(file.content, file.path, max_bytes=_LARGEST_MANIFEST)
+    documents = yaml_reader.read_documents(file.content, file.path, max_bytes=_LARGEST_MANIFEST)
     return tuple(one for document in documents for one in unpacked(document, file.path))
 
 

@@ -150,7 +150,7 @@ def audit_policy_unusable(situation: Situation) -> Iterator[Trouble]:
         data = situation.k3s_files.contents.get(path)
         if data is None or situation.is_as_applied(path):
             continue
-        for problem in audit_policy.rejected(data, path, situation.facts.known_version):
+        for problem in audit_policy.rejected_by_version(data, path, situation.facts.known_version):
             yield Trouble(
                 f"K3s does not start: its audit policy is invalid: {problem.problem}",
                 location=problem.location,

@@ -12,7 +12,7 @@ from agent.guide.sysctls import KERNEL_DEFAULTS, PARAMETERS_FILE, SYSCTLS
 from agent.linux.sysctl_order import SYSCTL_CONF, Reader, SysctlFile, at_boot
 from agent.linux.sysctl_values import same_value
 from agent.model import Absent, Component, FixOwner, Instruction, Location, OwnCommand, Remediation, Sysctl
-from agent.plan.plan import describe
+from agent.plan.plan import describe_state
 from agent.report import Level
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def kernel_parameter(situation: Situation) -> Iterator[Trouble]:
             yield Trouble(
                 f"K3s does not start: the kubelet rejects {row.key}",
                 expected=row.value,
-                found=describe(now),
+                found=describe_state(now),
                 location=protected,
                 remediation=_set(situation, row, now),
                 resource=row.key,
@@ -107,7 +107,7 @@ def kernel_parameter(situation: Situation) -> Iterator[Trouble]:
             yield Trouble(
                 f"K3s {when}: the kubelet rejects {row.key}, which is waived, so apply does not set it",
                 expected=row.value,
-                found=describe(now),
+                found=describe_state(now),
                 location=waiver.location,
                 remediation=_unprotected(waiver),
                 resource=row.key,
@@ -167,7 +167,7 @@ def kernel_default_changed(situation: Situation) -> Iterator[Trouble]:
             yield Trouble(
                 f"{row.key} does not have the kernel's default",
                 expected=row.value,
-                found=describe(now),
+                found=describe_state(now),
                 remediation=_set(situation, row, now),
                 resource=row.key,
             )
@@ -190,7 +190,7 @@ def kernel_parameter_waived(situation: Situation) -> Iterator[Trouble]:
         yield Trouble(
             f"{key} is waived{until}: {waiver.reason}",
             expected=next(row.value for row in SYSCTLS if row.key == key),
-            found="" if now is None else describe(now),
+            found="" if now is None else describe_state(now),
             location=waiver.location,
         )
 

@@ -263,7 +263,7 @@ def _parsed(path: PurePosixPath, data: bytes) -> tuple[Document, ...] | InputErr
     if not any(word in data for word in _WORTH_PARSING) and not re.search(_OLD_API, data):
         return ()
     try:
-        return yaml_reader.read(data, path, max_bytes=_LARGEST_MANIFEST)
+        return yaml_reader.read_documents(data, path, max_bytes=_LARGEST_MANIFEST)
     except InputError as error:
         return error
 

@@ -120,7 +120,7 @@ def _default(row: SecureDefault, situation: Situation) -> Default | None:
         return None
     own = (
         one
-        for one in default_arguments.of(row.component)
+        for one in default_arguments.defaults_of(row.component)
         if one.name == row.name and one.in_version(situation.facts.version) and row.meets.accepts(one.value)
     )
     return next(own, None)

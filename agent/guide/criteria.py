@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 
-from agent.k3s.go_values import FALSE, TRUE, integer, is_duration
+from agent.k3s.go_values import FALSE, TRUE, is_duration, pflag_integer
 from agent.value import Value
 
 
@@ -69,7 +69,7 @@ class AtLeast(Criterion):
     """A number that a site may start with, if the least is none."""
 
     def accepts(self, value: str) -> bool:
-        number = integer(value)
+        number = pflag_integer(value)
         return number is not None and number >= self.least
 
     def __str__(self) -> str:

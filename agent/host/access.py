@@ -57,7 +57,7 @@ def _listed(directory: int, name: str) -> tuple[tuple[str, int, int], ...] | Non
 
     descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     try:
-        data = acl.read(descriptor)
+        data = acl.read_acl(descriptor)
     finally:
         os.close(descriptor)
     if data is None:

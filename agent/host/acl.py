@@ -32,7 +32,7 @@ class _Entry(NamedTuple):
     """A user or group, for the tags _USER and _GROUP."""
 
 
-def read(descriptor: int) -> bytes | None:
+def read_acl(descriptor: int) -> bytes | None:
     """Return the access control list of an open file, which can be O_PATH; None if it has only a mode.
 
     Raises OSError if it cannot be read.
@@ -46,7 +46,7 @@ def read(descriptor: int) -> bytes | None:
         raise
 
 
-def read_default(descriptor: int) -> bytes | None:
+def read_default_acl(descriptor: int) -> bytes | None:
     """Return the default list of an open directory, which can be O_PATH: empty if it has none.
 
     None if the file system does not support lists. Raises OSError if it cannot be read.
@@ -61,7 +61,7 @@ def read_default(descriptor: int) -> bytes | None:
         raise
 
 
-def set_default(descriptor: int, data: bytes) -> None:
+def set_default_acl(descriptor: int, data: bytes) -> None:
     """Set the default list of a directory that is open for reading; an empty one removes it. Raises OSError."""
     if data:
         os.setxattr(descriptor, _DEFAULT_ATTRIBUTE, data)

@@ -71,7 +71,7 @@ class Distrusted(Exception):  # noqa: N818 - control flow inside this package
         self.hint = hint
 
 
-class Node(NamedTuple):
+class OpenedName(NamedTuple):
     """An open directory and a name in it. For a directory of the path itself, the name is its resolved path."""
 
     directory: int
@@ -110,8 +110,8 @@ class Root(Value):
         last: Last = "keep",
         *,
         writing: bool = False,
-        entered: Callable[[Node], object] | None = None,
-    ) -> Iterator[Node]:
+        entered: Callable[[OpenedName], object] | None = None,
+    ) -> Iterator[OpenedName]:
         """Open the parent directory of `path`, one component at a time.
 
         The last component is kept as a name, followed if it is a symlink, or entered as a directory. `entered` is
@@ -123,7 +123,7 @@ class Root(Value):
         if writing and self.opened is not None and self.opened.distrusted is not None:
             raise self.opened.distrusted
         root = self._open_root() if self.opened is None else os.dup(self.opened.descriptor)
-        opened = [Node(root, "/")]
+        opened = [OpenedName(root, "/")]
         broken, left = MissingParent(), 0
         call = entered or _ignore
         try:
@@ -141,32 +141,32 @@ class Root(Value):
                     continue
                 is_last = not remaining and last != "enter"
                 if is_last and not (last == "follow" and _is_symlink(current.directory, name)):
-                    yield Node(current.directory, name, current.name)
+                    yield OpenedName(current.directory, name, current.name)
                     return
                 try:
                     descriptor = os.open(name, _DIRECTORY_ONLY, dir_fd=current.directory)
-                    opened.append(Node(descriptor, f"{current.name.rstrip('/')}/{name}"))
+                    opened.append(OpenedName(descriptor, f"{current.name.rstrip('/')}/{name}"))
                     call(opened[-1])
                 except FileNotFoundError:
                     # The last symlink is the cause if a name of its target is missing, not one that follows it.
                     raise broken if len(remaining) >= left else MissingParent from None
                 except NotADirectoryError:
                     links += 1
-                    target = self._link_target(Node(current.directory, name), links, writing=writing)
+                    target = self._link_target(OpenedName(current.directory, name), links, writing=writing)
                     broken, left = BrokenLink(f"{current.name.rstrip('/')}/{name}", target), len(remaining)
                     if target.startswith("/"):
                         _close_all(opened, keep=1)
                     remaining += _steps(target)
             if writing:
                 self._refuse_distrusted(opened[-1], sticky_is_safe=False)
-            yield Node(opened[-1].directory, ".", opened[-1].name)
+            yield OpenedName(opened[-1].directory, ".", opened[-1].name)
         finally:
             _close_all(opened)
 
     def _open_root(self) -> int:
         return os.open(self.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
-    def _link_target(self, link: Node, links: int, *, writing: bool) -> str:
+    def _link_target(self, link: OpenedName, links: int, *, writing: bool) -> str:
         found = os.stat(link.name, dir_fd=link.directory, follow_symlinks=False)
         if not stat.S_ISLNK(found.st_mode):
             raise NotADirectory(f"{link.name}, a {kind_of(found.st_mode)}")
@@ -179,7 +179,7 @@ class Root(Value):
             )
         return os.readlink(link.name, dir_fd=link.directory)
 
-    def _refuse_distrusted(self, parent: Node, *, sticky_is_safe: bool) -> None:
+    def _refuse_distrusted(self, parent: OpenedName, *, sticky_is_safe: bool) -> None:
         problem = self._write_access(parent.directory, sticky_is_safe=sticky_is_safe)
         if problem:
             raise Distrusted(
@@ -210,7 +210,7 @@ class Root(Value):
 
         # With an access control list, the bits of the group are its mask: the most that any entry permits.
         try:
-            listed = acl.read(descriptor)
+            listed = acl.read_acl(descriptor)
         except OSError as error:
             return f"its access control list cannot be read: {reason_of(error)}"
         if listed is not None:
@@ -220,7 +220,7 @@ class Root(Value):
         return ""
 
 
-def _ignore(_: Node) -> None:
+def _ignore(_: OpenedName) -> None:
     """Do nothing with a directory that is opened."""
 
 
@@ -251,7 +251,7 @@ def _is_symlink(directory: int, name: str) -> bool:
 
 
 @contextmanager
-def opened_file(node: Node) -> Iterator[int]:
+def opened_file(node: OpenedName) -> Iterator[int]:
     """Open a file for reading. A symlink is not followed."""
     # O_NONBLOCK: if a FIFO replaces the file between stat and open, this does not block.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -262,6 +262,6 @@ def opened_file(node: Node) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _close_all(opened: list[Node], keep: int = 0) -> None:
+def _close_all(opened: list[OpenedName], keep: int = 0) -> None:
     while len(opened) > keep:
         os.close(opened.pop().directory)

@@ -15,8 +15,8 @@ from agent.host.paths import (
     BrokenLink,
     Distrusted,
     MissingParent,
-    Node,
     NotADirectory,
+    OpenedName,
     Root,
     RootDirectory,
     kind_of,
@@ -152,7 +152,7 @@ class Tree(Root):
                 flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
                 descriptor = os.open(node.name, flags, dir_fd=node.directory)
                 try:
-                    data = acl.read_default(descriptor)
+                    data = acl.read_default_acl(descriptor)
                 finally:
                     os.close(descriptor)
         except (MissingParent, FileNotFoundError):
@@ -196,7 +196,7 @@ class Tree(Root):
         passed: list[Permitted] = []
         seen = {} if known is None else known
 
-        def note(directory: Node) -> None:
+        def note(directory: OpenedName) -> None:
             if directory.name not in seen:
                 seen[directory.name] = permitted(directory.directory, ".", directory.name, self._shown_owner)
             passed.append(seen[directory.name])
@@ -388,7 +388,7 @@ class Tree(Root):
             return Distrusted(reason_of(error), "")
         return Distrusted(problem, self._restriction(str(path))) if problem else None
 
-    def _observe(self, path: PurePosixPath, node: Node) -> Directory | File | Obstacle:
+    def _observe(self, path: PurePosixPath, node: OpenedName) -> Directory | File | Obstacle:
         found = os.stat(node.name, dir_fd=node.directory, follow_symlinks=False)
         if stat.S_ISDIR(found.st_mode):
             return Directory(path=path, mode=FileMode(stat.S_IMODE(found.st_mode)), owner=self._shown_owner(found))
@@ -406,7 +406,7 @@ class Tree(Root):
                 immutable=_immutable(descriptor),
             )
 
-    def _listed(self, path: PurePosixPath, node: Node) -> Iterator[DirectoryEntry | Unreadable]:
+    def _listed(self, path: PurePosixPath, node: OpenedName) -> Iterator[DirectoryEntry | Unreadable]:
         descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=node.directory)
         try:
             for name in sorted(os.listdir(descriptor)):

@@ -19,8 +19,8 @@ from agent.host.paths import (
     BrokenLink,
     Distrusted,
     MissingParent,
-    Node,
     NotADirectory,
+    OpenedName,
     kind_of,
     opened_file,
     reason_of,
@@ -108,7 +108,7 @@ class WritableTree(Tree):
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(node.name, flags, dir_fd=node.directory)
             try:
-                acl.set_default(descriptor, permissions.acl)
+                acl.set_default_acl(descriptor, permissions.acl)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
@@ -208,7 +208,7 @@ class WritableTree(Tree):
             os.fchown(descriptor, uid, gid)
 
     @contextmanager
-    def _changing(self, verb: str, path: PurePosixPath, last: Last = "keep") -> Iterator[Node]:
+    def _changing(self, verb: str, path: PurePosixPath, last: Last = "keep") -> Iterator[OpenedName]:
         """Resolve a path that is about to be changed, and turn errors of the operating system into HostError."""
         try:
             with self._resolved(path, last, writing=True) as node:

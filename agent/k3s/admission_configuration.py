@@ -58,7 +58,7 @@ def pod_security(data: bytes, path: PurePosixPath, content: Callable[[PurePosixP
         nested = content(path)
         if nested is None:
             raise InputError(Location(path), "the file cannot be read")
-        first = yaml_reader.read_first(nested, path)
+        first = yaml_reader.read_first_document(nested, path)
         configuration = first and yaml_reader.merged(first)
     defaults, exemptions = _part(configuration, "defaults"), _part(configuration, "exemptions")
     level = _part(defaults, "enforce")
@@ -98,7 +98,7 @@ def _configuration(data: bytes, path: PurePosixPath) -> Mapping:
     problem = yaml_reader.json_problem(data)
     if problem:
         raise InputError(Location(path), problem)
-    first = yaml_reader.read_first(data, path)
+    first = yaml_reader.read_first_document(data, path)
     node = first and yaml_reader.merged(first)
     if not isinstance(node, yaml_reader.Mapping) or node.text("kind") != "AdmissionConfiguration":
         raise InputError(Location(path), "expected the kind AdmissionConfiguration")

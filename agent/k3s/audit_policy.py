@@ -16,7 +16,7 @@ from agent.yaml_reader import (
     json_problem,
     merged,
     placeholder_problem,
-    read_first,
+    read_first_document,
     scalars,
     shown,
 )
@@ -58,12 +58,12 @@ _ANY_GROUP_IN = 36
 """The first minor that accepts `*` as the group of a resource (apiserver, pkg/apis/audit/validation)."""
 
 
-def problems(data: bytes, path: PurePosixPath) -> tuple[InputError, ...]:
+def policy_problems(data: bytes, path: PurePosixPath) -> tuple[InputError, ...]:
     """Return what the API server of some version rejects in an audit policy, and the placeholders that are left."""
     return _problems(data, path, placeholders=True, any_group=False)
 
 
-def rejected(data: bytes, path: PurePosixPath, version: Version | None) -> tuple[InputError, ...]:
+def rejected_by_version(data: bytes, path: PurePosixPath, version: Version | None) -> tuple[InputError, ...]:
     """Return what the API server of this version rejects; of an unknown version, what all versions reject."""
     any_group = version is None or version.minor >= _ANY_GROUP_IN
     return _problems(data, path, placeholders=False, any_group=any_group)
@@ -115,7 +115,7 @@ def _policy(data: bytes, path: PurePosixPath) -> Mapping:
     problem = json_problem(data)
     if problem:
         raise InputError(Location(path), problem)
-    first = read_first(data, path)
+    first = read_first_document(data, path)
     node = first and merged(first)
     if not isinstance(node, Mapping):
         raise InputError(Location(path), f"an audit policy must be a mapping; found {describe_node(node)}")

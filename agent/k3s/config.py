@@ -179,7 +179,7 @@ class MergedConfig(Value):
         return next((argument.form for argument in arguments if argument.spelling == name), "+") != ""
 
 
-def merge(
+def merge_configuration(
     files: Iterable[ConfigText], arguments: Sequence[Word] = (), environment: Mapping[str, Word] | None = None
 ) -> MergedConfig:
     """Merge K3s' files in their order, the words after `k3s server` or `k3s agent`, and the service's environment.
@@ -207,7 +207,7 @@ def merge(
     )
 
 
-def listed(text: str) -> tuple[str, ...]:
+def string_slice(text: str) -> tuple[str, ...]:
     """Parse a list as pflag's StringSlice does, with the quotes of CSV. Text that pflag rejects is split at commas."""
     if '"' in text:
         from agent.k3s.components.values import InvalidValueError, strings  # takes time to import
@@ -336,13 +336,13 @@ class _FileMerger:
 
 
 def _documents(file: ConfigText) -> tuple[yaml_reader.Document, ...]:
-    """Return the documents of a file; only the first if another one is not YAML. Raises as yaml_reader.read."""
+    """Return the documents of a file; only the first if another one is not YAML. Raises as read_documents."""
     try:
-        return yaml_reader.read(file.data, file.path)
+        return yaml_reader.read_documents(file.data, file.path)
     except yaml_reader.BoundsError:
         raise
     except InputError as error:
-        first = yaml_reader.read_first(file.data, file.path)
+        first = yaml_reader.read_first_document(file.data, file.path)
         if first is None:
             raise
         line = error.location.line or 1

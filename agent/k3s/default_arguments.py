@@ -244,6 +244,6 @@ DEFAULTS: tuple[Default, ...] = (
 
 
 @cache
-def of(component: Component) -> tuple[Default, ...]:
+def defaults_of(component: Component) -> tuple[Default, ...]:
     """Return the rows of a component, for all versions."""
     return tuple([row for row in DEFAULTS if row.component is component])

@@ -32,20 +32,20 @@ _TYPES = {
 """Types of keys. etcd exits if a value has another type."""
 
 
-class Text(Value):
+class EtcdValue(Value):
     """A value in a file and its line, counted from 1."""
 
     value: str
     line: int
 
 
-def values(data: bytes, path: PurePosixPath) -> dict[str, Text]:
+def etcd_values(data: bytes, path: PurePosixPath) -> dict[str, EtcdValue]:
     """Return each value by its key, with a dot between nested keys and a comma between list items.
 
     Null values and values that look like a secret are left out. Raises InputError if etcd rejects the file or the file
     is incomplete. The message does not contain values of the file.
     """
-    documents = yaml_reader.read(data, path)
+    documents = yaml_reader.read_documents(data, path)
     if not documents:
         raise InputError(Location(path), "it is empty")
     root = documents[0].node
@@ -58,7 +58,7 @@ def values(data: bytes, path: PurePosixPath) -> dict[str, Text]:
     return dict(_flat(root, "", path))
 
 
-def _flat(mapping: YamlMapping, prefix: str, path: PurePosixPath) -> Iterator[tuple[str, Text]]:
+def _flat(mapping: YamlMapping, prefix: str, path: PurePosixPath) -> Iterator[tuple[str, EtcdValue]]:
     for entry in {entry.key: entry for entry in mapping.entries}.values():
         # A key that contains a dot would look like a nested key, which etcd does not make of it.
         if "." in entry.key or is_secret(entry.key):
@@ -67,12 +67,12 @@ def _flat(mapping: YamlMapping, prefix: str, path: PurePosixPath) -> Iterator[tu
         if isinstance(node, YamlMapping):
             yield from _flat(node, f"{key}.", path)
         elif isinstance(node, Sequence):
-            yield key, Text(",".join(_text(item) for item in node.items if isinstance(item, Scalar)), node.line)
+            yield key, EtcdValue(",".join(_text(item) for item in node.items if isinstance(item, Scalar)), node.line)
         elif node.value is not None:
             expected = _TYPES.get(entry.key, object)
             if not isinstance(node.value, expected):
                 raise _unexpected(f"`{key}` must be {'true or false' if expected is bool else 'a string'}", node, path)
-            yield key, Text(_text(node), node.line)
+            yield key, EtcdValue(_text(node), node.line)
 
 
 def _text(scalar: Scalar) -> str:

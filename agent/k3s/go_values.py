@@ -18,7 +18,7 @@ _LONGEST_NUMBER = 10
 """Characters. A longer number exceeds the limits of these arguments, which are Go's int or int32."""
 
 
-def integer(text: str) -> int | None:
+def pflag_integer(text: str) -> int | None:
     """Parse a number as pflag does. None for text that pflag rejects, and for a number beyond the limits."""
     return go_integer(text) if len(text) <= _LONGEST_NUMBER else None
 

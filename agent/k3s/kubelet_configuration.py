@@ -189,7 +189,7 @@ def kubelet_file(data: bytes, path: PurePosixPath) -> KubeletFile:
 
 def _settings(data: bytes, path: PurePosixPath) -> dict[str, tuple[str | None, int]]:
     """Return the settings. Raises InputError if the kubelet rejects the file, or this program cannot read it."""
-    documents = yaml_reader.read(data, path)
+    documents = yaml_reader.read_documents(data, path)
     root = documents[0].node if documents else None
     if not isinstance(root, YamlMapping):
         raise InputError(Location(path), f"it is not a {_KIND}")

@@ -34,7 +34,7 @@ class InvalidOption(NamedTuple):
     expected: str
 
 
-def invalid(config: MergedConfig, *, is_server: bool) -> Iterator[InvalidOption]:
+def invalid_options(config: MergedConfig, *, is_server: bool) -> Iterator[InvalidOption]:
     """Yield the invalid values of the options that `k3s server` or `k3s agent` has."""
     for key, parse in _PARSERS.items():
         if key in config.values and (is_server or key not in SERVER_ONLY_KEYS):

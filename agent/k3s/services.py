@@ -80,7 +80,7 @@ class OtherProgram(Value):
         return Role.AGENT if self.unit.stem == "k3s-agent" else Role.SERVER
 
 
-class Files(Value):
+class EnvironmentFiles(Value):
     """Access to environment files."""
 
     read: Callable[[PurePosixPath], str]
@@ -89,7 +89,7 @@ class Files(Value):
     """Returns the names in a directory; none if there is none."""
 
 
-def parse(path: PurePosixPath, texts: Mapping[PurePosixPath, str], files: Files) -> Unit | None:
+def parse_service(path: PurePosixPath, texts: Mapping[PurePosixPath, str], files: EnvironmentFiles) -> Unit | None:
     """Parse a unit and its drop-ins; None if the service does not start K3s. `texts` has the unit first."""
     patterns = tuple(_environment_patterns(path, texts))
     environment_files = tuple(file for pattern in patterns for file in _matching(pattern, files))
@@ -128,7 +128,7 @@ def other_program(path: PurePosixPath, texts: Mapping[PurePosixPath, str]) -> Ot
     return OtherProgram(path, command[0]) if command else None
 
 
-def chosen(units: Sequence[Unit], role: Role | None) -> Unit | None:
+def chosen_unit(units: Sequence[Unit], role: Role | None) -> Unit | None:
     """Return the unit whose configuration applies: that of the given role, or else of the only role there is."""
     suitable = [unit for unit in units if role in (None, unit.role)]
     return suitable[0] if len({unit.role for unit in suitable}) == 1 else None
@@ -215,7 +215,7 @@ def _substituted(found: Iterable[Word], variables: Mapping[str, Word]) -> Iterat
 
 
 def _environment(
-    texts: Mapping[PurePosixPath, str], paths: Iterable[PurePosixPath], files: Files
+    texts: Mapping[PurePosixPath, str], paths: Iterable[PurePosixPath], files: EnvironmentFiles
 ) -> Iterator[tuple[str, Word]]:
     """Yield the variables of a service, weakest first: EnvironmentFile= overrides Environment= (systemd.exec(5))."""
     for setting in _values(texts, "Environment")[0]:
@@ -240,7 +240,7 @@ def _environment_patterns(path: PurePosixPath, texts: Mapping[PurePosixPath, str
             yield PurePosixPath(file)
 
 
-def _matching(pattern: PurePosixPath, files: Files) -> Iterable[PurePosixPath]:
+def _matching(pattern: PurePosixPath, files: EnvironmentFiles) -> Iterable[PurePosixPath]:
     """Return the files that match a pattern in the last part of a path, in the order of glob(3)."""
     if not _has_wildcard(pattern.name):
         return (pattern,)

@@ -135,7 +135,9 @@ _ONE_AT_A_TIME = UpgradeNote(
 )
 
 
-def applying(current: Version | None, target: Version, role: Role, *, has_etcd: bool) -> tuple[UpgradeNote, ...]:
+def notes_for_upgrade(
+    current: Version | None, target: Version, role: Role, *, has_etcd: bool
+) -> tuple[UpgradeNote, ...]:
     """Return the notes for an upgrade. An unknown current version counts as the previous minor version."""
     oldest = target.minor - 1 if current is None else current.minor
     if oldest == target.minor:

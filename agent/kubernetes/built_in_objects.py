@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent.kubernetes.objects import Subject
 
 if TYPE_CHECKING:
-    from agent.kubernetes.objects import Binding, Role, Workload
+    from agent.kubernetes.objects import Binding, RbacRole, Workload
 
 SYSTEM_NAMESPACE = "kube-system"
 OWN_NAMESPACES = {
@@ -88,7 +88,7 @@ def reason_of_account(subject: Subject, binding: Binding) -> str:
     return ""
 
 
-def reason_of_role(role: Role) -> str:
+def reason_of_role(role: RbacRole) -> str:
     """Return why a role has wildcards on every K3s; empty if the site created it."""
     if role.namespace:
         return ""

@@ -36,9 +36,9 @@ class Kubeconfig(NamedTuple):
         return f"https://{host}:{self.port}"
 
 
-def parse(data: bytes, path: PurePosixPath) -> Kubeconfig:
+def parse_kubeconfig(data: bytes, path: PurePosixPath) -> Kubeconfig:
     """Parse a kubeconfig. Raises InputError for one that K3s did not write, or whose server is not authenticated."""
-    documents = yaml_reader.read(data, path)
+    documents = yaml_reader.read_documents(data, path)
     root = documents[0].node if documents else None
     if not isinstance(root, yaml_reader.Mapping):
         raise InputError(Location(path), "it is not a kubeconfig")

@@ -51,7 +51,7 @@ class Subject(NamedTuple):
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
 
 
-class Rule(NamedTuple):
+class RbacRule(NamedTuple):
     """A rule of a role: these verbs on these resources. It has no non-resource URLs."""
 
     verbs: frozenset[str]
@@ -62,12 +62,12 @@ class Rule(NamedTuple):
     """The objects that the rule is limited to; empty for all."""
 
 
-class Role(NamedTuple):
+class RbacRole(NamedTuple):
     """A Role, or a ClusterRole without a namespace."""
 
     namespace: str
     name: str
-    rules: tuple[Rule, ...]
+    rules: tuple[RbacRule, ...]
     urls: frozenset[str] = frozenset()
     """Non-resource URLs, such as /metrics."""
 
@@ -151,7 +151,7 @@ class Webhook(NamedTuple):
     """Whether it is called for requests to create or change pods."""
 
 
-class Node(NamedTuple):
+class ClusterNode(NamedTuple):
     """A node."""
 
     name: str

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from agent.kubernetes.objects import (
     Binding,
+    ClusterNode,
     Container,
     Named,
     Namespace,
-    Node,
-    Role,
-    Rule,
+    RbacRole,
+    RbacRule,
     ServiceAccount,
     Subject,
     Webhook,
@@ -28,28 +28,28 @@ _SERVICE_ACCOUNT = "system:serviceaccount:"
 """The prefix of the user name of a ServiceAccount, before its namespace and name."""
 
 
-def mapping(value: Json) -> Mapping[str, Json]:
+def as_mapping(value: Json) -> Mapping[str, Json]:
     """Return a JSON object; empty for any other value."""
     return value if isinstance(value, dict) else {}
 
 
-def sequence(value: Json) -> list[Json]:
+def as_list(value: Json) -> list[Json]:
     """Return a JSON array; empty for any other value."""
     return value if isinstance(value, list) else []
 
 
-def text(value: Json) -> str:
+def as_string(value: Json) -> str:
     """Return a JSON string; empty for any other value."""
     return value if isinstance(value, str) else ""
 
 
 def _texts(value: Json) -> frozenset[str]:
-    return frozenset(filter(None, map(text, sequence(value))))
+    return frozenset(filter(None, map(as_string, as_list(value))))
 
 
 def _rule_texts(value: Json) -> frozenset[str]:
     # The core API group is "".
-    return frozenset(item for item in sequence(value) if isinstance(item, str))
+    return frozenset(item for item in as_list(value) if isinstance(item, str))
 
 
 def _flag(value: Json) -> bool | None:
@@ -61,33 +61,33 @@ def _number(value: Json) -> int | None:
 
 
 def _identity(item: Json) -> tuple[str, str]:
-    metadata = mapping(mapping(item).get("metadata"))
-    return text(metadata.get("namespace")), text(metadata.get("name"))
+    metadata = as_mapping(as_mapping(item).get("metadata"))
+    return as_string(metadata.get("namespace")), as_string(metadata.get("name"))
 
 
-def named(item: Json) -> Named:
+def named_object(item: Json) -> Named:
     """Return the name of any object."""
     return Named(*_identity(item))
 
 
 def namespace(item: Json) -> Namespace:
     """Return a namespace."""
-    labels = mapping(mapping(mapping(item).get("metadata")).get("labels"))
-    return Namespace(_identity(item)[1], {key: text(value) for key, value in labels.items()})
+    labels = as_mapping(as_mapping(as_mapping(item).get("metadata")).get("labels"))
+    return Namespace(_identity(item)[1], {key: as_string(value) for key, value in labels.items()})
 
 
 def service_account(item: Json) -> ServiceAccount:
     """Return a ServiceAccount."""
-    return ServiceAccount(*_identity(item), _flag(mapping(item).get("automountServiceAccountToken")))
+    return ServiceAccount(*_identity(item), _flag(as_mapping(item).get("automountServiceAccountToken")))
 
 
-def role(item: Json) -> Role:
+def role(item: Json) -> RbacRole:
     """Return a Role or ClusterRole."""
-    rules = [mapping(rule) for rule in sequence(mapping(item).get("rules"))]
-    return Role(
+    rules = [as_mapping(rule) for rule in as_list(as_mapping(item).get("rules"))]
+    return RbacRole(
         *_identity(item),
         tuple(
-            Rule(
+            RbacRule(
                 _texts(rule.get("verbs")),
                 _rule_texts(rule.get("apiGroups")),
                 _texts(rule.get("resources")),
@@ -101,87 +101,91 @@ def role(item: Json) -> Role:
 
 def binding(item: Json) -> Binding:
     """Return a RoleBinding or ClusterRoleBinding."""
-    reference = mapping(mapping(item).get("roleRef"))
+    reference = as_mapping(as_mapping(item).get("roleRef"))
     own, _ = _identity(item)
-    subjects = (mapping(subject) for subject in sequence(mapping(item).get("subjects")))
+    subjects = (as_mapping(subject) for subject in as_list(as_mapping(item).get("subjects")))
     return Binding(
         *_identity(item),
-        text(reference.get("kind")),
-        text(reference.get("name")),
+        as_string(reference.get("kind")),
+        as_string(reference.get("name")),
         tuple(_subject(subject, own) for subject in subjects),
     )
 
 
 def _subject(item: Mapping[str, Json], namespace: str) -> Subject:
     """Return a subject of a binding in a namespace. A ServiceAccount can also be named as the user that it is."""
-    kind, name = text(item.get("kind")), text(item.get("name"))
+    kind, name = as_string(item.get("kind")), as_string(item.get("name"))
     user, _, account = name.removeprefix(_SERVICE_ACCOUNT).partition(":")
     if kind == "User" and name.startswith(_SERVICE_ACCOUNT) and account:
         return Subject("ServiceAccount", user, account)
-    own = text(item.get("namespace")) or namespace
+    own = as_string(item.get("namespace")) or namespace
     return Subject(kind, own if kind == "ServiceAccount" else "", name)
 
 
 def pod(item: Json) -> Workload:
     """Return a pod."""
-    return _workload("Pod", item, mapping(mapping(item).get("spec")), is_dormant=False)
+    return _workload("Pod", item, as_mapping(as_mapping(item).get("spec")), is_dormant=False)
 
 
 def controller(kind: str, item: Json) -> Workload:
     """Return the pods that an object of this kind creates from its template."""
-    spec = mapping(mapping(item).get("spec"))
-    of_pods = mapping(mapping(spec.get("jobTemplate")).get("spec")) if kind == "CronJob" else spec
-    conditions = map(mapping, sequence(mapping(mapping(item).get("status")).get("conditions")))
+    spec = as_mapping(as_mapping(item).get("spec"))
+    of_pods = as_mapping(as_mapping(spec.get("jobTemplate")).get("spec")) if kind == "CronJob" else spec
+    conditions = map(as_mapping, as_list(as_mapping(as_mapping(item).get("status")).get("conditions")))
     is_finished = any(
         condition.get("type") in ("Complete", "Failed") and condition.get("status") == "True"
         for condition in conditions
     )
     # A Deployment keeps its earlier revisions as ReplicaSets without replicas.
     is_revision = kind == "ReplicaSet" and spec.get("replicas") == 0 and bool(_controller_of(item))
-    template = mapping(mapping(of_pods.get("template")).get("spec"))
+    template = as_mapping(as_mapping(of_pods.get("template")).get("spec"))
     return _workload(kind, item, template, is_dormant=is_revision or (kind == "Job" and is_finished))
 
 
 def _controller_of(item: Json) -> str:
     """Return the kind and name of the object that created this one; empty if there is none."""
-    owners = [mapping(owner) for owner in sequence(mapping(mapping(item).get("metadata")).get("ownerReferences"))]
+    owners = [
+        as_mapping(owner) for owner in as_list(as_mapping(as_mapping(item).get("metadata")).get("ownerReferences"))
+    ]
     owner = next((owner for owner in owners if owner.get("controller") is True), {})
-    return f"{text(owner.get('kind'))} {text(owner.get('name'))}" if owner else ""
+    return f"{as_string(owner.get('kind'))} {as_string(owner.get('name'))}" if owner else ""
 
 
 def _workload(kind: str, item: Json, spec: Mapping[str, Json], *, is_dormant: bool) -> Workload:
     own, name = _identity(item)
-    context = mapping(spec.get("securityContext"))
+    context = as_mapping(spec.get("securityContext"))
     kinds = ("containers", "initContainers", "ephemeralContainers")
-    volumes = [mapping(volume) for volume in sequence(spec.get("volumes"))]
+    volumes = [as_mapping(volume) for volume in as_list(spec.get("volumes"))]
     return Workload(
         kind=kind,
         namespace=own,
         name=name,
         controller=_controller_of(item),
         is_dormant=is_dormant,
-        account=text(spec.get("serviceAccountName")) or "default",
+        account=as_string(spec.get("serviceAccountName")) or "default",
         automounts=_flag(spec.get("automountServiceAccountToken")),
         host_pid=spec.get("hostPID") is True,
         host_ipc=spec.get("hostIPC") is True,
         host_network=spec.get("hostNetwork") is True,
-        host_paths=tuple(text(mapping(volume["hostPath"]).get("path")) for volume in volumes if "hostPath" in volume),
+        host_paths=tuple(
+            as_string(as_mapping(volume["hostPath"]).get("path")) for volume in volumes if "hostPath" in volume
+        ),
         containers=tuple(
-            _container(mapping(container), context) for kind in kinds for container in sequence(spec.get(kind))
+            _container(as_mapping(container), context) for kind in kinds for container in as_list(spec.get(kind))
         ),
     )
 
 
 def _container(item: Mapping[str, Json], of_pod: Mapping[str, Json]) -> Container:
-    context = mapping(item.get("securityContext"))
-    capabilities = mapping(context.get("capabilities"))
-    ports = (_number(mapping(port).get("hostPort")) for port in sequence(item.get("ports")))
+    context = as_mapping(item.get("securityContext"))
+    capabilities = as_mapping(context.get("capabilities"))
+    ports = (_number(as_mapping(port).get("hostPort")) for port in as_list(item.get("ports")))
 
     def inherited(key: str) -> Json:
         return context[key] if context.get(key) is not None else of_pod.get(key)
 
     return Container(
-        name=text(item.get("name")),
+        name=as_string(item.get("name")),
         has_context=bool(context or of_pod),
         privileged=context.get("privileged") is True,
         escalates=_flag(context.get("allowPrivilegeEscalation")),
@@ -189,23 +193,23 @@ def _container(item: Mapping[str, Json], of_pod: Mapping[str, Json]) -> Containe
         user=_number(inherited("runAsUser")),
         adds=frozenset(name.upper() for name in _texts(capabilities.get("add"))),
         drops=frozenset(name.upper() for name in _texts(capabilities.get("drop"))),
-        seccomp=text(mapping(inherited("seccompProfile")).get("type")),
-        proc_mount=text(context.get("procMount")),
-        host_process=mapping(inherited("windowsOptions")).get("hostProcess") is True,
+        seccomp=as_string(as_mapping(inherited("seccompProfile")).get("type")),
+        proc_mount=as_string(context.get("procMount")),
+        host_process=as_mapping(inherited("windowsOptions")).get("hostProcess") is True,
         host_ports=tuple(port for port in ports if port),
         secrets=frozenset(_secrets_in_environment(item)),
     )
 
 
 def _secrets_in_environment(item: Mapping[str, Json]) -> Iterator[str]:
-    for variable in sequence(item.get("env")):
-        reference = mapping(mapping(mapping(variable).get("valueFrom")).get("secretKeyRef"))
+    for variable in as_list(item.get("env")):
+        reference = as_mapping(as_mapping(as_mapping(variable).get("valueFrom")).get("secretKeyRef"))
         if reference:
-            yield text(reference.get("name"))
-    for variable in sequence(item.get("envFrom")):
-        reference = mapping(mapping(variable).get("secretRef"))
+            yield as_string(reference.get("name"))
+    for variable in as_list(item.get("envFrom")):
+        reference = as_mapping(as_mapping(variable).get("secretRef"))
         if reference:
-            yield text(reference.get("name"))
+            yield as_string(reference.get("name"))
 
 
 def validating_webhook(item: Json) -> Webhook:
@@ -219,33 +223,33 @@ def mutating_webhook(item: Json) -> Webhook:
 
 
 def _webhook(kind: str, item: Json) -> Webhook:
-    hooks = map(mapping, sequence(mapping(item).get("webhooks")))
-    rules = (rule for hook in hooks for rule in sequence(hook.get("rules")))
+    hooks = map(as_mapping, as_list(as_mapping(item).get("webhooks")))
+    rules = (rule for hook in hooks for rule in as_list(hook.get("rules")))
     return Webhook(f"{kind} {_identity(item)[1]}", any(map(_is_of_pods, rules)))
 
 
 def admission_policy(item: Json) -> Webhook:
     """Return a ValidatingAdmissionPolicy."""
-    constraints = mapping(mapping(mapping(item).get("spec")).get("matchConstraints"))
-    rules = sequence(constraints.get("resourceRules"))
+    constraints = as_mapping(as_mapping(as_mapping(item).get("spec")).get("matchConstraints"))
+    rules = as_list(constraints.get("resourceRules"))
     return Webhook(f"ValidatingAdmissionPolicy {_identity(item)[1]}", any(map(_is_of_pods, rules)))
 
 
 def _is_of_pods(item: Json) -> bool:
-    rule = mapping(item)
+    rule = as_mapping(item)
     groups, resources = _rule_texts(rule.get("apiGroups")), _texts(rule.get("resources"))
     return bool({"*", "*/*", "pods"} & resources) and bool({"*", ""} & groups)
 
 
-def node(item: Json) -> Node:
+def node(item: Json) -> ClusterNode:
     """Return a node."""
-    conditions = map(mapping, sequence(mapping(mapping(item).get("status")).get("conditions")))
+    conditions = map(as_mapping, as_list(as_mapping(as_mapping(item).get("status")).get("conditions")))
     is_ready = any(condition.get("type") == "Ready" and condition.get("status") == "True" for condition in conditions)
-    return Node(_identity(item)[1], is_ready)
+    return ClusterNode(_identity(item)[1], is_ready)
 
 
 def row(cells: Json, columns: Mapping[str, int]) -> Named:
     """Return a row of a Table: the columns Name and Type."""
-    texts = [text(cell) for cell in sequence(cells)]
+    texts = [as_string(cell) for cell in as_list(cells)]
     name, kind = (texts[at] if at is not None and at < len(texts) else "" for at in map(columns.get, ("Name", "Type")))
     return Named("", name, kind)

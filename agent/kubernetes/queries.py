@@ -47,7 +47,7 @@ class Query(StrEnum):
     DEFAULT_SERVICES = "services in default"
 
 
-class Request(NamedTuple):
+class ApiRequest(NamedTuple):
     """How a query is sent."""
 
     path: str
@@ -59,35 +59,35 @@ class Request(NamedTuple):
 
 
 REQUESTS = {
-    Query.NAMESPACES: Request("/api/v1/namespaces", METADATA),
-    Query.PODS: Request("/api/v1/pods"),
-    Query.DEPLOYMENTS: Request(f"{_APPS}/deployments"),
-    Query.DAEMON_SETS: Request(f"{_APPS}/daemonsets"),
-    Query.STATEFUL_SETS: Request(f"{_APPS}/statefulsets"),
-    Query.REPLICA_SETS: Request(f"{_APPS}/replicasets"),
-    Query.REPLICATION_CONTROLLERS: Request("/api/v1/replicationcontrollers"),
-    Query.JOBS: Request(f"{_BATCH}/jobs"),
-    Query.CRON_JOBS: Request(f"{_BATCH}/cronjobs"),
-    Query.SERVICE_ACCOUNTS: Request("/api/v1/serviceaccounts"),
-    Query.ROLES: Request(f"{_RBAC}/roles"),
-    Query.CLUSTER_ROLES: Request(f"{_RBAC}/clusterroles"),
-    Query.ROLE_BINDINGS: Request(f"{_RBAC}/rolebindings"),
-    Query.CLUSTER_ROLE_BINDINGS: Request(f"{_RBAC}/clusterrolebindings"),
-    Query.NETWORK_POLICIES: Request("/apis/networking.k8s.io/v1/networkpolicies", METADATA),
+    Query.NAMESPACES: ApiRequest("/api/v1/namespaces", METADATA),
+    Query.PODS: ApiRequest("/api/v1/pods"),
+    Query.DEPLOYMENTS: ApiRequest(f"{_APPS}/deployments"),
+    Query.DAEMON_SETS: ApiRequest(f"{_APPS}/daemonsets"),
+    Query.STATEFUL_SETS: ApiRequest(f"{_APPS}/statefulsets"),
+    Query.REPLICA_SETS: ApiRequest(f"{_APPS}/replicasets"),
+    Query.REPLICATION_CONTROLLERS: ApiRequest("/api/v1/replicationcontrollers"),
+    Query.JOBS: ApiRequest(f"{_BATCH}/jobs"),
+    Query.CRON_JOBS: ApiRequest(f"{_BATCH}/cronjobs"),
+    Query.SERVICE_ACCOUNTS: ApiRequest("/api/v1/serviceaccounts"),
+    Query.ROLES: ApiRequest(f"{_RBAC}/roles"),
+    Query.CLUSTER_ROLES: ApiRequest(f"{_RBAC}/clusterroles"),
+    Query.ROLE_BINDINGS: ApiRequest(f"{_RBAC}/rolebindings"),
+    Query.CLUSTER_ROLE_BINDINGS: ApiRequest(f"{_RBAC}/clusterrolebindings"),
+    Query.NETWORK_POLICIES: ApiRequest("/apis/networking.k8s.io/v1/networkpolicies", METADATA),
     # Not METADATA: the annotation of `kubectl apply` repeats the content of a Secret. These columns never have it.
-    Query.SECRETS: Request("/api/v1/secrets", TABLE, "includeObject=None"),
-    Query.VALIDATING_WEBHOOKS: Request(f"{_ADMISSION}/validatingwebhookconfigurations"),
-    Query.MUTATING_WEBHOOKS: Request(f"{_ADMISSION}/mutatingwebhookconfigurations"),
-    Query.ADMISSION_POLICIES: Request(f"{_ADMISSION}/validatingadmissionpolicies", may_be_missing=True),
-    Query.NODES: Request("/api/v1/nodes"),
-    Query.DEFAULT_SERVICES: Request("/api/v1/namespaces/default/services", METADATA),
+    Query.SECRETS: ApiRequest("/api/v1/secrets", TABLE, "includeObject=None"),
+    Query.VALIDATING_WEBHOOKS: ApiRequest(f"{_ADMISSION}/validatingwebhookconfigurations"),
+    Query.MUTATING_WEBHOOKS: ApiRequest(f"{_ADMISSION}/mutatingwebhookconfigurations"),
+    Query.ADMISSION_POLICIES: ApiRequest(f"{_ADMISSION}/validatingadmissionpolicies", may_be_missing=True),
+    Query.NODES: ApiRequest("/api/v1/nodes"),
+    Query.DEFAULT_SERVICES: ApiRequest("/api/v1/namespaces/default/services", METADATA),
 }
 """Each query with its request, in the order in which they are sent."""
 
-FLAGS = Request("/flagz", "application/json;v=v1alpha1;g=config.k8s.io;as=Flagz")
+FLAGS = ApiRequest("/flagz", "application/json;v=v1alpha1;g=config.k8s.io;as=Flagz")
 """The effective flags of the API server, from Kubernetes 1.36 on."""
 
 
-def kubelet_configuration(node: str) -> Request:
+def kubelet_configuration(node: str) -> ApiRequest:
     """Return the request for the effective configuration of a node's kubelet, which the API server passes on."""
-    return Request(f"/api/v1/nodes/{node}/proxy/configz")
+    return ApiRequest(f"/api/v1/nodes/{node}/proxy/configz")

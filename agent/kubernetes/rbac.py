@@ -10,7 +10,7 @@ from agent.kubernetes.queries import Query
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from agent.kubernetes.objects import Binding, Cluster, Role, Rule, Subject
+    from agent.kubernetes.objects import Binding, Cluster, RbacRole, RbacRule, Subject
 
 QUERIES = (Query.CLUSTER_ROLE_BINDINGS, Query.CLUSTER_ROLES, Query.ROLE_BINDINGS, Query.ROLES)
 """The objects of a cluster that determine all rights."""
@@ -111,18 +111,18 @@ def bindings(cluster: Cluster) -> Iterator[Binding]:
     yield from cluster.objects[Query.ROLE_BINDINGS]
 
 
-def roles(cluster: Cluster) -> Iterator[Role]:
+def roles(cluster: Cluster) -> Iterator[RbacRole]:
     """Yield all roles."""
     yield from cluster.objects[Query.CLUSTER_ROLES]
     yield from cluster.objects[Query.ROLES]
 
 
-def has_wildcard(role: Role) -> bool:
+def has_wildcard(role: RbacRole) -> bool:
     """Return whether a rule of the role has `*` as a verb, resource, API group or URL."""
     return _ALL in role.urls or any(_ALL in part for rule in role.rules for part in rule[:3])
 
 
-def grants(rule: Rule, right: Right) -> bool:
+def grants(rule: RbacRule, right: Right) -> bool:
     """Return whether a rule grants a right."""
     if rule.names and not right.on_named_objects:
         return False

@@ -26,7 +26,7 @@ QUERIES = (Query.PODS, *CONTROLLERS)
 """The lists that the functions here need."""
 
 
-def edited(cluster: Cluster) -> Iterator[tuple[Query, Workload]]:
+def workloads_with_controllers(cluster: Cluster) -> Iterator[tuple[Query, Workload]]:
     """Yield all workloads with the query that lists them.
 
     The controller of a pod is the outermost one, such as the Deployment of its ReplicaSet. A controller has another
@@ -47,13 +47,13 @@ def edited(cluster: Cluster) -> Iterator[tuple[Query, Workload]]:
                 yield query, workload._replace(controller=above.get(workload.own_title, ""))
 
 
-def judged(cluster: Cluster) -> Iterator[tuple[Query, Workload]]:
+def workloads_to_check(cluster: Cluster) -> Iterator[tuple[Query, Workload]]:
     """Yield the workloads that rules are about: pods, CronJobs, and other controllers that have no pod.
 
     The pods of a controller are what its template became in admission. A CronJob creates pods again and again.
     """
     with_pods: set[str] = set()
-    for query, workload in edited(cluster):
+    for query, workload in workloads_with_controllers(cluster):
         if query is Query.PODS:
             with_pods.add(workload.title)
         elif workload.is_dormant or (query is not Query.CRON_JOBS and workload.title in with_pods):

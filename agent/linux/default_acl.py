@@ -12,7 +12,7 @@ A new directory gets 0700, and the same list.
 """
 
 
-def describe(acl: bytes) -> str:
+def describe_default_acl(acl: bytes) -> str:
     """Describe a list in a few words."""
     if not acl:
         return "none"

@@ -20,7 +20,7 @@ _LONGEST_NUMBER = 20
 """Characters, sign included. proc_get_long rejects a longer number (Linux: kernel/sysctl.c)."""
 
 
-def integer(value: str) -> int | None:
+def kernel_integer(value: str) -> int | None:
     """Return the number that the kernel stores for a text written to an integer key. None if it rejects the text.
 
     As proc_dointvec (Linux: kernel/sysctl.c): 0x is hexadecimal, a leading 0 octal, and the text after a blank is
@@ -40,11 +40,13 @@ def integer(value: str) -> int | None:
 
 def same_value(first: str, other: str) -> bool:
     """Return whether two texts give an integer key the same value (`1`, ` 01`, `0x1`, `1 # comment`)."""
-    return first.strip() == other.strip() or (integer(first) is not None and integer(first) == integer(other))
+    return first.strip() == other.strip() or (
+        kernel_integer(first) is not None and kernel_integer(first) == kernel_integer(other)
+    )
 
 
 def accepted(key: str, value: str) -> bool:
     """Return whether the kernel accepts a value for a key that the kubelet checks. True for all other keys."""
     low, high = _RANGES.get(key, (None, None))
-    number = integer(value)
+    number = kernel_integer(value)
     return low is None or high is None or (number is not None and low <= number <= high)

@@ -79,7 +79,7 @@ def words(text: str, line: int) -> list[tuple[int, str]]:
     return [(line + lexer.lineno - 1, word) for word in lexer]
 
 
-def settings(text: str, name: str) -> list[tuple[int, str]]:
+def words_of_setting(text: str, name: str) -> list[tuple[int, str]]:
     """Return the words of all settings `name=…`, each with its line number. Skips a line with an open quote."""
     found: list[tuple[int, str]] = []
     for line, key, value in assignments(text):

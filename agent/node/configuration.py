@@ -9,7 +9,7 @@ from agent.errors import HardenError, HostError, InputError
 from agent.guide.files import DROPIN_NAME
 from agent.host.paths import DIRECTORY, FIFO, SOCKET
 from agent.host.tree import MOST_FILES, DirectoryEntry, too_many
-from agent.k3s.config import ConfigText, MergedConfig, has_suffix, merge
+from agent.k3s.config import ConfigText, MergedConfig, has_suffix, merge_configuration
 from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
 from agent.model import Location, Unreadable
 from agent.value import Value
@@ -32,9 +32,9 @@ class Configuration(Value):
     """The main file, which may be missing."""
     files: tuple[PurePosixPath, ...] = ()
     """The existing files, in the order in which K3s reads them."""
-    operator_config: MergedConfig = merge(())
+    operator_config: MergedConfig = merge_configuration(())
     """Without our drop-in."""
-    merged_config: MergedConfig = merge(())
+    merged_config: MergedConfig = merge_configuration(())
     """With our drop-in."""
     invalid_files: tuple[InputError, ...] = ()
     """Paths at which K3s requires a file or directory, and exits or waits because it is something else."""
@@ -54,11 +54,11 @@ def read_configuration(host: Host, unit: Unit | None, unread: Iterable[HardenErr
     texts = reader.texts(path)
     arguments, environment = (unit.arguments, unit.environment) if unit else ((), {})
     ours = dropin_directory(path) / DROPIN_NAME
-    merged = merge(texts, arguments, environment)
+    merged = merge_configuration(texts, arguments, environment)
     return Configuration(
         path=path,
         files=tuple(text.path for text in texts),
-        operator_config=merge([text for text in texts if text.path != ours], arguments, environment),
+        operator_config=merge_configuration([text for text in texts if text.path != ours], arguments, environment),
         merged_config=merged,
         invalid_files=tuple(reader.invalid_files),
         unreadable=(*unread, *reader.unreadable, *merged.unjudged),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from agent.guide.files import DROPIN_NAME
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
 from agent.k3s.paths import DEFAULT_DATA_DIR
-from agent.k3s.services import chosen
+from agent.k3s.services import chosen_unit
 from agent.model import NEWEST_KNOWN, Component, Role, Version
 from agent.node.configuration import Configuration, data_directory, dropin_directory, read_configuration
 from agent.node.datastore import Datastore, detect_datastore, encrypts_secrets
@@ -146,7 +146,7 @@ def read(
     others: list[OtherProgram] = []
     units = installed_units(host, unread, others)
     named = (unit for unit in units if service and unit.path.name == f"{service}.service")
-    unit = next(named, None) or chosen(units, settings.role)
+    unit = next(named, None) or chosen_unit(units, settings.role)
     k3s = read_configuration(host, unit, unread)
     processes = host.probe()
     data_dir, data_dir_source = data_directory(settings, k3s)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from agent import package_data
 from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.linux.unit_files import assignments, words
-from agent.linux.unit_files import settings as unit_settings
+from agent.linux.unit_files import words_of_setting as unit_settings
 from agent.model import Location
 from agent.value import Value
 

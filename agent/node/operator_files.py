@@ -51,7 +51,7 @@ def _problem(host: Host, argument: str, path: PurePosixPath, version: Version | 
     if data is None:
         return f"{path} does not exist"
     if argument == "audit-policy-file":
-        problems = audit_policy.rejected(data, path, version)
+        problems = audit_policy.rejected_by_version(data, path, version)
         return problems[0].message if problems else ""
     try:
         admission_configuration.configured_plugins(data, path)

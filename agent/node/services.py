@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.k3s.services import OPENRC_DIRECTORY, Files, OtherProgram, Unit, other_program, parse
+from agent.k3s.services import OPENRC_DIRECTORY, EnvironmentFiles, OtherProgram, Unit, other_program, parse_service
 from agent.linux.unit_files import UNIT_DIRECTORIES
 from agent.node import unit_files
 
@@ -44,5 +44,7 @@ def _unit(host: Host, path: PurePosixPath, unread: list[HardenError]) -> Unit | 
         return None
     # Drop-ins, such as those of `systemctl edit`, apply after the unit.
     texts = {path: text, **unit_files.dropins(host, path.name, unread)}
-    unit = parse(path, texts, Files(lambda file: unit_files.text(host, file, unread), host.tree.names))
+    unit = parse_service(
+        path, texts, EnvironmentFiles(lambda file: unit_files.text(host, file, unread), host.tree.names)
+    )
     return unit or other_program(path, texts)

@@ -42,7 +42,7 @@ def read_site(host: Host, path: PurePosixPath | None, overrides: Overrides) -> S
     where = path or DEFAULT_SETTINGS
     if data is not None:
         files[where] = data
-    settings = loading.override(loading.load(data, where), overrides)
+    settings = loading.apply_overrides(loading.load_settings(data, where), overrides)
     waivers = _file(host, settings.waivers_file, "waivers-file", files)
     policy = _file(host, settings.audit_policy_file, "audit.policy-file", files)
     site = _site(settings, where, waivers, policy, files)
@@ -55,7 +55,7 @@ def recorded_site(path: PurePosixPath, files: Mapping[PurePosixPath, bytes], ove
 
     A waiver for an unknown control has no effect here: the gate of an earlier release has recorded it.
     """
-    settings = loading.override(loading.load(files.get(path), path), overrides)
+    settings = loading.apply_overrides(loading.load_settings(files.get(path), path), overrides)
     named = (settings.waivers_file, settings.audit_policy_file)
     for one in named:
         if one is not None and one not in files:
@@ -100,7 +100,7 @@ def _require_known(waivers: Sequence[SiteWaiver]) -> None:
 
 def _checked_policy(settings: Settings, data: bytes | None) -> bytes | None:
     path = settings.audit_policy_file
-    problems = () if path is None or data is None else audit_policy.problems(data, path)
+    problems = () if path is None or data is None else audit_policy.policy_problems(data, path)
     if problems:
         raise InputError(problems[0].location, "; ".join(problem.problem for problem in problems))
     return data
@@ -117,7 +117,9 @@ def read_settings(host: Host, path: PurePosixPath | None, overrides: Overrides) 
     `path` is a file of this machine; None is the default file of the host, which may be missing. Raises InputError if
     the file is invalid, writable by others than root, or behind a symlink that leads to nothing.
     """
-    settings = loading.override(loading.load(_settings_data(host, path), path or DEFAULT_SETTINGS), overrides)
+    settings = loading.apply_overrides(
+        loading.load_settings(_settings_data(host, path), path or DEFAULT_SETTINGS), overrides
+    )
     _require_known(settings.waivers)
     return settings
 

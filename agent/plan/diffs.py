@@ -75,7 +75,9 @@ def _secrets(state: File | Absent, text: str) -> _Secrets | None:
     if not isinstance(state, File) or _OTHER_LINE_BREAK.search(text):
         return None
     try:
-        found = [node for document in yaml_reader.read(state.content, state.path) for node in _walk(document.node)]
+        found = [
+            node for document in yaml_reader.read_documents(state.content, state.path) for node in _walk(document.node)
+        ]
     except InputError:
         return None
     pieces = {piece for _, value in found for piece in (value.strip(), *value.split()) if len(piece) >= _SHORTEST_PIECE}

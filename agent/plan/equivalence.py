@@ -30,7 +30,7 @@ def is_equivalent(name: str, first: bytes, other: bytes) -> bool:
 
 
 def _values(content: bytes, path: PurePosixPath) -> list[object]:
-    return [value_of(document.node) for document in yaml_reader.read(content, path)]
+    return [value_of(document.node) for document in yaml_reader.read_documents(content, path)]
 
 
 def value_of(node: Node) -> object:

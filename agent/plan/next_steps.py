@@ -9,7 +9,7 @@ from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.k3s.redaction import TOKEN_PLACEHOLDER
 from agent.model import FixOwner, Instruction, OwnCommand, Remediation, Restart, Role, ShellCommand
 from agent.plan.plan import WITH_VERSION
-from agent.report import ItemStatus, Level, NextStep, Urgency, of_finding
+from agent.report import ItemStatus, Level, NextStep, Urgency, urgency_of
 from agent.value import Value, replace
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _FEW = 3
 _INSTALLER = "curl -sfL https://get.k3s.io |"
 
 
-class K3s(Value):
+class InstalledK3s(Value):
     """K3s on a host, as far as the next steps depend on it."""
 
     role: Role
@@ -118,7 +118,7 @@ class K3s(Value):
         return self.names_data_dir or self.data_dir == DEFAULT_DATA_DIR
 
 
-_WITHOUT_RESTART = K3s(Role.SERVER, "k3s", is_tree=True)
+_WITHOUT_RESTART = InstalledK3s(Role.SERVER, "k3s", is_tree=True)
 """For steps without a restart of K3s at their end."""
 
 
@@ -128,7 +128,7 @@ def _release(version: Version) -> str:
     return f"INSTALL_K3S_VERSION={version}+k3s1" if version.patch else f"INSTALL_K3S_CHANNEL=v{version.family}"
 
 
-def of(report: Report, k3s: K3s) -> tuple[NextStep, ...]:
+def steps_after_run(report: Report, k3s: InstalledK3s) -> tuple[NextStep, ...]:
     """Return the next steps after check, diff, apply, or the gate if it blocks K3s."""
     steps = [*_repairs(report, k3s)]
     if report.exit_code is ExitCode.COMPLIANT and report.verb in (_APPLY, _CHECK) and not k3s.is_elsewhere:
@@ -136,7 +136,7 @@ def of(report: Report, k3s: K3s) -> tuple[NextStep, ...]:
     return tuple(steps)
 
 
-def after_revert(report: Report, k3s: K3s, *, last: bool) -> tuple[NextStep, ...]:
+def steps_after_revert(report: Report, k3s: InstalledK3s, *, last: bool) -> tuple[NextStep, ...]:
     """Return the next steps after revert."""
     options = ("--last",) if last else ()
     steps = [*_repairs(report, k3s, OwnCommand(_REVERT, options))]
@@ -147,7 +147,7 @@ def after_revert(report: Report, k3s: K3s, *, last: bool) -> tuple[NextStep, ...
     return tuple(steps)
 
 
-def after_install(report: Report, k3s: K3s) -> tuple[NextStep, ...]:
+def steps_after_install(report: Report, k3s: InstalledK3s) -> tuple[NextStep, ...]:
     """Return the next steps after install: how the gate gets its first effect."""
     if report.exit_code:
         return tuple(_repairs(report, k3s, OwnCommand("install")))
@@ -157,7 +157,7 @@ def after_install(report: Report, k3s: K3s) -> tuple[NextStep, ...]:
     return (see,) if k3s.is_tree else (see, replace(k3s.restart(), purpose="restart K3s through its gate"))
 
 
-def after_uninstall(report: Report, k3s: K3s) -> tuple[NextStep, ...]:
+def steps_after_uninstall(report: Report, k3s: InstalledK3s) -> tuple[NextStep, ...]:
     """Return the next steps after uninstall."""
     steps = [*_repairs(report, k3s, OwnCommand("uninstall"))]
     if not report.exit_code:
@@ -165,7 +165,7 @@ def after_uninstall(report: Report, k3s: K3s) -> tuple[NextStep, ...]:
     return tuple(steps)
 
 
-def after_release(services: Iterable[str]) -> tuple[NextStep, ...]:
+def steps_after_release(services: Iterable[str]) -> tuple[NextStep, ...]:
     """Return the next steps after a release of K3s' services from the gate."""
     starts = (
         NextStep(
@@ -177,7 +177,7 @@ def after_release(services: Iterable[str]) -> tuple[NextStep, ...]:
     return (*starts, NextStep(OwnCommand(_CHECK), "then see what the gate would block, and repair it"))
 
 
-def after_service_accounts(report: Report) -> tuple[NextStep, ...]:
+def steps_after_service_accounts(report: Report) -> tuple[NextStep, ...]:
     """Return the next steps after the tokens of service accounts were disabled."""
     steps = [
         NextStep(Instruction(f"{hint}: {_listed(ids)}")) for hint, ids in _hints(report, ItemStatus.FAILED).items()
@@ -188,8 +188,14 @@ def after_service_accounts(report: Report) -> tuple[NextStep, ...]:
     return (*steps, assess) if report.has_changed else tuple(steps)
 
 
-def before_upgrade(  # noqa: PLR0913 - one of each, by name
-    result: Preflight, k3s: K3s, target: Version, first: Sequence[NextStep], *, again: OwnCommand, has_gate: bool
+def steps_before_upgrade(  # noqa: PLR0913 - one of each, by name
+    result: Preflight,
+    k3s: InstalledK3s,
+    target: Version,
+    first: Sequence[NextStep],
+    *,
+    again: OwnCommand,
+    has_gate: bool,
 ) -> tuple[NextStep, ...]:
     """Return the next steps of an upgrade to a version of K3s: after `first` come apply and the installation.
 
@@ -198,7 +204,7 @@ def before_upgrade(  # noqa: PLR0913 - one of each, by name
     steps = [*first]
     if result.exit_code:
         needs = [
-            _Need(of_finding(problem.finding), problem.finding.message, problem.finding.remediation)
+            _Need(urgency_of(problem.finding), problem.finding.message, problem.finding.remediation)
             for problem in result.problems
             if problem.is_decisive
         ]
@@ -212,15 +218,15 @@ def before_upgrade(  # noqa: PLR0913 - one of each, by name
     return tuple(steps)
 
 
-def after_assess(
-    findings: Iterable[Finding], k3s: K3s, open_by: Mapping[FixOwner, Sequence[str]], undetermined: int = 0
+def steps_after_assess(
+    findings: Iterable[Finding], k3s: InstalledK3s, open_by: Mapping[FixOwner, Sequence[str]], undetermined: int = 0
 ) -> tuple[NextStep, ...]:
     """Return the next steps after an assessment.
 
     `open_by` has the ids of the open controls by owner of the fix; those of the operator fail. `undetermined` is the
     number of controls that another assessment determines once a file is corrected.
     """
-    needs = [_Need(of_finding(finding), finding.message, finding.remediation) for finding in findings]
+    needs = [_Need(urgency_of(finding), finding.message, finding.remediation) for finding in findings]
     by_apply, by_operator = open_by.get(FixOwner.APPLY, ()), open_by.get(FixOwner.OPERATOR, ())
     steps = [*_in_order(needs, k3s, again=_ONCE_MORE if by_apply else None)]
     if by_operator:
@@ -238,7 +244,7 @@ def after_assess(
     return tuple(steps)
 
 
-def after_drift(gaps: Iterable[Remediation], open_by: Mapping[FixOwner, Sequence[str]]) -> tuple[NextStep, ...]:
+def steps_after_drift(gaps: Iterable[Remediation], open_by: Mapping[FixOwner, Sequence[str]]) -> tuple[NextStep, ...]:
     """Return the next steps after the drift check.
 
     `gaps` are the remediations of gaps in the gate. `open_by` has the ids of the controls that changed and
@@ -262,7 +268,7 @@ class _Need(NamedTuple):
     remediation: Remediation
 
 
-def _after_success(report: Report, k3s: K3s) -> Iterator[NextStep]:
+def _after_success(report: Report, k3s: InstalledK3s) -> Iterator[NextStep]:
     """Yield how to get K3s running on a compliant host, and after check what it does not cover."""
     if not k3s.is_installed:
         yield k3s.install()
@@ -275,11 +281,11 @@ def _after_success(report: Report, k3s: K3s) -> Iterator[NextStep]:
         yield NextStep(OwnCommand("assess"), "check is about the hardening guide; assess the CIS benchmark, too")
 
 
-def _repairs(report: Report, k3s: K3s, again: OwnCommand = _ONCE_MORE) -> Iterator[NextStep]:
+def _repairs(report: Report, k3s: InstalledK3s, again: OwnCommand = _ONCE_MORE) -> Iterator[NextStep]:
     """Yield what fixes the problems of a report. `again` is the command that completes a partial run."""
     entries = [entry for entry in report.entries if entry.urgency is not Urgency.NONE]
     needs = [
-        _Need(of_finding(finding), finding.message, finding.remediation)
+        _Need(urgency_of(finding), finding.message, finding.remediation)
         for entry in entries
         for finding in _fixable(entry, report)
     ]
@@ -355,7 +361,12 @@ def _fixed_by_apply(entries: Iterable[Entry]) -> int:
 
 
 def _in_order(
-    needs: Sequence[_Need], k3s: K3s, *, again: OwnCommand | None = None, fixes: int = 0, shows_first: bool = False
+    needs: Sequence[_Need],
+    k3s: InstalledK3s,
+    *,
+    again: OwnCommand | None = None,
+    fixes: int = 0,
+    shows_first: bool = False,
 ) -> Iterator[NextStep]:
     """Yield the steps by urgency; in each class edits come first, then apply, once. The restart is the last step.
 
@@ -390,7 +401,7 @@ def _in_order(
     yield from _restart(needs, k3s)
 
 
-def _restart(needs: Iterable[_Need], k3s: K3s) -> Iterator[NextStep]:
+def _restart(needs: Iterable[_Need], k3s: InstalledK3s) -> Iterator[NextStep]:
     """Yield the restart, if a remediation takes effect only then."""
     restart = k3s.restart()
     remediations = [need.remediation for need in needs]

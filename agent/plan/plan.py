@@ -81,7 +81,7 @@ def nothing(_: object) -> tuple[()]:
     return ()
 
 
-def make(
+def make_plan(
     desired: Iterable[Resource],
     observed: Mapping[str, Observed],
     written: Callable[[str], Collection[bytes]] = nothing,
@@ -123,7 +123,7 @@ def withheld(steps: Plan, reason: str, hint: str) -> Plan:
     return Plan(changes=(), refusals=(*steps.refusals, *refusals))
 
 
-def undo(
+def undo_plan(
     first_before: Mapping[str, State],
     left: Mapping[str, Sequence[State]],
     observed: Mapping[str, Observed],
@@ -169,7 +169,7 @@ def _forced(now: Observed, target: State) -> str:
         return "keeps the file as a backup"
     if isinstance(target, Absent):
         return "removes it if it is empty"
-    return f"restores it: {describe(target)}"
+    return f"restores it: {describe_state(target)}"
 
 
 def keep_needed(steps: Plan, user: File, needs: Callable[[File], Iterable[Need]]) -> Plan:
@@ -212,7 +212,7 @@ def difference(before: Observed, after: Observed) -> str:
     if isinstance(before, File) and isinstance(after, File):
         content = () if _same_content(before, after) else ("content",)
         return ", ".join((*content, *_attribute_changes(before, after)))
-    return f"{describe(before)} → {describe(after)}"
+    return f"{describe_state(before)} → {describe_state(after)}"
 
 
 def _attribute_changes(before: File | Directory, after: File | Directory) -> Iterator[str]:
@@ -222,7 +222,7 @@ def _attribute_changes(before: File | Directory, after: File | Directory) -> Ite
         yield f"owner {before.owner} → {after.owner}"
 
 
-def describe(state: Observed) -> str:
+def describe_state(state: Observed) -> str:
     """Describe a state in a few words."""
     if isinstance(state, (File, Directory)):
         owner = "" if state.owner == ROOT else f", owner {state.owner}"
@@ -232,7 +232,7 @@ def describe(state: Observed) -> str:
     if isinstance(state, DefaultPermissions):
         from agent.linux import default_acl  # few sites set them
 
-        return default_acl.describe(state.acl)
+        return default_acl.describe_default_acl(state.acl)
     if isinstance(state, Sysctl):
         return state.value
     if isinstance(state, Obstacle):
@@ -287,7 +287,7 @@ def _with_needs(
         elif name in changes:
             awaited += [] if changes[name].keeps_content else [name]
         elif isinstance(need, Sysctl) and now is not None and not _is_value(now, need):
-            lacking.append(f"it requires {name} = {need.value}, found {describe(now)}")
+            lacking.append(f"it requires {name} = {need.value}, found {describe_state(now)}")
     if not lacking:
         yield replace(step, needs=tuple(awaited))
         return
@@ -377,9 +377,9 @@ def _blocked(now: Observed) -> Refusal:
     if isinstance(now, Unreadable):
         return Refusal(now.id, f"cannot be read: {now.reason}", "run as root")
     if isinstance(now, Obstacle) and now.hint:
-        return Refusal(now.id, f"is {describe(now)}", now.hint)
+        return Refusal(now.id, f"is {describe_state(now)}", now.hint)
     return Refusal(
-        now.id, f"is {describe(now)}, which is not replaced", "inspect it, and move it away if it is not needed"
+        now.id, f"is {describe_state(now)}, which is not replaced", "inspect it, and move it away if it is not needed"
     )
 
 

@@ -33,7 +33,7 @@ _LIMITS = frozenset({"component-arguments-not-checked", "k3s-config-not-read", "
 """Kinds that are shown although they are not new: something could not be checked."""
 
 
-class Problem(NamedTuple):
+class PreflightProblem(NamedTuple):
     """A finding that the other version would have on this host."""
 
     finding: Finding
@@ -58,7 +58,7 @@ class Preflight(NamedTuple):
     current: str
     """The current version of K3s; empty if it is unknown."""
     target: str
-    problems: tuple[Problem, ...]
+    problems: tuple[PreflightProblem, ...]
     changes: tuple[Item, ...]
     """What apply would change or refuse for that version."""
     left: tuple[Item, ...]
@@ -89,9 +89,9 @@ class Preflight(NamedTuple):
         return ExitCode.COMPLIANT if self.would_start and self.stays_hardened else ExitCode.NOT_COMPLIANT
 
 
-def problems(
+def compared_findings(
     now: Iterable[Finding], before_apply: Iterable[Finding], after_apply: Collection[Finding], fix: Remediation
-) -> tuple[Problem, ...]:
+) -> tuple[PreflightProblem, ...]:
     """Compare the findings of the current version with those of the other one, before and after apply.
 
     Findings of both versions that do not decide anything are omitted: `check` reports them. `fix` is how apply runs for
@@ -100,13 +100,15 @@ def problems(
     present = {_key(finding) for finding in now}
     left = {_key(finding) for finding in after_apply}
     fixed = [finding._replace(remediation=fix) for finding in before_apply if _key(finding) not in left]
-    found = [Problem(finding, fixed_by_apply=False, is_new=_key(finding) not in present) for finding in after_apply]
-    found += [Problem(finding, fixed_by_apply=True, is_new=_key(finding) not in present) for finding in fixed]
+    found = [
+        PreflightProblem(finding, fixed_by_apply=False, is_new=_key(finding) not in present) for finding in after_apply
+    ]
+    found += [PreflightProblem(finding, fixed_by_apply=True, is_new=_key(finding) not in present) for finding in fixed]
     shown = (problem for problem in found if problem.finding.id not in _OF_TODAY and _is_shown(problem))
     return tuple(sorted(shown, key=lambda problem: (not problem.is_decisive, problem.fixed_by_apply)))
 
 
-def caused(
+def problems_caused_by_apply(
     before_apply: Iterable[Finding], after_apply: Iterable[Finding], managed: Collection[str]
 ) -> tuple[Finding, ...]:
     """Return the errors and warnings that apply causes, for the report before it.
@@ -127,12 +129,12 @@ def caused(
     )
 
 
-def left_over(items: Iterable[Item]) -> tuple[Item, ...]:
+def not_compliant(items: Iterable[Item]) -> tuple[Item, ...]:
     """Return the items that are not compliant after apply. Findings judge an edited file."""
     return tuple(item for item in items if item.status not in (ItemStatus.COMPLIANT, ItemStatus.EDITED))
 
 
-def _is_shown(problem: Problem) -> bool:
+def _is_shown(problem: PreflightProblem) -> bool:
     return problem.is_new or problem.is_decisive or problem.finding.id in _LIMITS
 
 

@@ -51,23 +51,23 @@ def present(
 
         called = (caller or Caller)()
         findings = (one._replace(remediation=addressed(one.remediation, called)) for one in report.findings)
-        steps = next_steps.addressed(report.next_steps, called)
+        steps = next_steps.addressed_steps(report.next_steps, called)
         report = replace(report, findings=tuple(findings), next_steps=steps)
     if output_format is Format.AUTO:
         output_format = Format.TABLE if stream.isatty() else Format.PLAIN
     if output_format is Format.JSON:
-        from agent.present.json_report import as_json
+        from agent.present.json_report import report_json
 
-        stream.write(as_json(report))
+        stream.write(report_json(report))
         return
     if output_format is Format.TABLE:
-        from agent.present.table import as_table
+        from agent.present.table import report_table
 
-        as_table(report, verbosity, stream)
+        report_table(report, verbosity, stream)
     else:
-        from agent.present.plain import as_lines
+        from agent.present.plain import report_lines
 
-        stream.write(fitting(as_lines(report, verbosity), stream))
+        stream.write(fitting(report_lines(report, verbosity), stream))
 
 
 def fitting(text: str, stream: TextIO) -> str:

@@ -11,7 +11,7 @@ _INDENT = "  "
 _BELOW_LABEL = " " * len(f"{_INDENT}fix: ")
 
 
-def lines(message: str, hint: str, width: int) -> list[str]:
+def error_lines(message: str, hint: str, width: int) -> list[str]:
     """Return lines that fit a terminal of this width, or one line for each of both if it is 0: no terminal.
 
     A long command is continued with backslashes, so that it can be pasted.

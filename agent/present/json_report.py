@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent.errors import SUCCESS
 from agent.k3s.redaction import redacted_all
 from agent.present import remediation
-from agent.present.next_steps import as_object as as_step
+from agent.present.next_steps import step_object as as_step
 
 if TYPE_CHECKING:
     from agent.model import Location
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SCHEMA = 2
 
 
-def as_json(report: Report) -> str:
+def report_json(report: Report) -> str:
     """Return one JSON object and a line break. Every key is present; a text that does not apply is empty."""
     import json
 
@@ -37,7 +37,7 @@ def as_json(report: Report) -> str:
     return json.dumps(redacted_all(shape), indent=2) + "\n"
 
 
-def as_object(location: Location | None) -> dict[str, object] | None:
+def location_object(location: Location | None) -> dict[str, object] | None:
     """Return a location for JSON."""
     return location and {"path": str(location.path), "line": location.line or None}
 
@@ -58,6 +58,6 @@ def finding_object(finding: Finding) -> dict[str, object]:
     """Return a finding for JSON."""
     return {
         **finding._asdict(),
-        "location": as_object(finding.location),
+        "location": location_object(finding.location),
         "remediation": remediation.text(finding.remediation),
     }

@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 _INDENT = 5
 
 
-def addressed(steps: Iterable[NextStep], caller: Caller) -> tuple[NextStep, ...]:
+def addressed_steps(steps: Iterable[NextStep], caller: Caller) -> tuple[NextStep, ...]:
     """Return the steps with complete commands for this caller."""
     return tuple(replace(next_step, step=remediation.completed(next_step.step, caller)) for next_step in steps)
 
 
-def as_object(step: NextStep) -> dict[str, str]:
+def step_object(step: NextStep) -> dict[str, str]:
     """Return a step for JSON; the command is empty if no command does it."""
     text, command = _texts(step)
     return {"text": text, "command": command}
 
 
-def lines(steps: Iterable[NextStep]) -> Iterator[str]:
+def step_lines(steps: Iterable[NextStep]) -> Iterator[str]:
     """Yield one plain line for each step, with the command at its end."""
     for number, step in enumerate(steps, 1):
         yield f"next {number}: {': '.join(filter(None, _texts(step)))}"

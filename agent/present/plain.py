@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from agent.report import Entry, Finding, Item, Report
 
 
-def as_lines(report: Report, verbosity: Verbosity) -> str:
+def report_lines(report: Report, verbosity: Verbosity) -> str:
     """Return one line for each entry; an item's unified diff follows its line. -q is only the result."""
     last = f"result {int(report.exit_code)}: {result(report)}"
     lines = [last] if verbosity is Verbosity.QUIET else list(_lines(report, last, verbosity))
@@ -30,9 +30,9 @@ def _lines(report: Report, last: str, verbosity: Verbosity) -> Iterator[str]:
             yield from item.diff.removesuffix("\n").split("\n") if item.diff else ()
     yield last
     if report.next_steps:
-        from agent.present.next_steps import lines
+        from agent.present.next_steps import step_lines
 
-        yield from lines(report.next_steps)
+        yield from step_lines(report.next_steps)
 
 
 def _entry_line(entry: Entry) -> str:

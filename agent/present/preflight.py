@@ -22,7 +22,7 @@ SCHEMA = 1
 _FIXED = "apply fixes "
 
 
-def present(
+def present_preflight(
     result: Preflight,
     output_format: Format,
     verbosity: Verbosity,
@@ -37,7 +37,7 @@ def present(
         )
         for problem in result.problems
     )
-    steps = next_steps.addressed(result.next_steps, called)
+    steps = next_steps.addressed_steps(result.next_steps, called)
     result = result._replace(problems=shown, next_steps=steps)
     if output_format is Format.AUTO:
         output_format = Format.TABLE if stream.isatty() else Format.PLAIN
@@ -63,17 +63,17 @@ def _as_lines(result: Preflight, verbosity: Verbosity) -> str:
         lines += [item_line(item) for item in result.changes]
         lines += [f"left after apply: {item_line(item)}" for item in _unexpected(result)]
         lines += [f"note {note.id}: {note.text} ({note.source})" for note in result.notes]
-        lines += [last, *next_steps.lines(result.next_steps)]
+        lines += [last, *next_steps.step_lines(result.next_steps)]
     return "".join(f"{printable(line)}\n" for line in lines)
 
 
 def _as_table(result: Preflight, verbosity: Verbosity, stream: TextIO) -> None:
     from agent.present.table import write_captured
 
-    write_captured(stream, lambda console: print_to(console, result, verbosity))
+    write_captured(stream, lambda console: print_preflight(console, result, verbosity))
 
 
-def print_to(console: Console, result: Preflight, verbosity: Verbosity) -> None:
+def print_preflight(console: Console, result: Preflight, verbosity: Verbosity) -> None:
     """Write the result to a Rich console. -q prints only the last line."""
     from rich.text import Text
 
@@ -135,7 +135,7 @@ def _as_json(result: Preflight) -> str:
         "changes": list(map(item_object, result.changes)),
         "left_after_apply": list(map(item_object, result.left)),
         "notes": [{"id": note.id, "message": note.text, "source": note.source} for note in result.notes],
-        "next_steps": list(map(next_steps.as_object, result.next_steps)),
+        "next_steps": list(map(next_steps.step_object, result.next_steps)),
     }
     # ASCII, so that it is valid JSON in every encoding of the stream.
     return json.dumps(redacted_all(shape), indent=2) + "\n"

@@ -29,7 +29,7 @@ def wrapped(text: str, width: int, indent: str = "", hanging: str | None = None)
     return lines if is_empty else [*lines, line]
 
 
-def rows(pairs: list[tuple[str, str]], width: int, indent: str = "  ") -> list[str]:
+def two_columns(pairs: list[tuple[str, str]], width: int, indent: str = "  ") -> list[str]:
     """Return names with their texts in a second column, or below the names if the second column would be narrow."""
     widest = max((len(name) for name, _ in pairs), default=0)
     column = len(indent) + widest + 2

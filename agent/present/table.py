@@ -39,9 +39,9 @@ _DIFF_STYLE = {"+": "green", "-": "red", "@": "cyan"}
 """By the first character of a line of a diff."""
 
 
-def as_table(report: Report, verbosity: Verbosity, stream: TextIO) -> None:
+def report_table(report: Report, verbosity: Verbosity, stream: TextIO) -> None:
     """Write the report to a terminal; characters that its encoding lacks are replaced (Rich would raise an error)."""
-    write_captured(stream, lambda console: print_to(console, report, verbosity))
+    write_captured(stream, lambda console: print_report(console, report, verbosity))
 
 
 def write_captured(stream: TextIO, show: Callable[[Console], None]) -> None:
@@ -52,7 +52,7 @@ def write_captured(stream: TextIO, show: Callable[[Console], None]) -> None:
     stream.write(fitting(stripped(captured.get()), stream))
 
 
-def print_to(console: Console, report: Report, verbosity: Verbosity) -> None:
+def print_report(console: Console, report: Report, verbosity: Verbosity) -> None:
     """Write the report to a Rich console; the picture in the README comes from a recording one.
 
     -q prints only the result; -v adds the compliant items, the fix of each problem, and the facts with their sources.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent.errors import ExitCode
 from agent.k3s.redaction import redacted
 from agent.model import NO_REMEDIATION
-from agent.report import GATE_VERB, ItemStatus, Urgency, of_finding
+from agent.report import GATE_VERB, ItemStatus, Urgency, urgency_of
 
 if TYPE_CHECKING:
     from agent.model import Remediation
@@ -58,7 +58,7 @@ def fields(finding: Finding, about: str = "") -> list[tuple[str, str]]:
 
 def fix(entry: Entry) -> Remediation:
     """Return the remediation of an entry: that of its most urgent finding which has one, or none."""
-    ordered = sorted(entry.findings, key=of_finding)
+    ordered = sorted(entry.findings, key=urgency_of)
     return next((one.remediation for one in ordered if one.remediation != NO_REMEDIATION), NO_REMEDIATION)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.errors import InputError, UsageError
 from agent.model import Location
-from agent.settings.schema import Overrides, Profile, Settings, row_of, rows
+from agent.settings.schema import Overrides, Profile, Settings, setting_row, setting_rows
 from agent.settings.value_kinds import InvalidValue, is_empty
 from agent.value import replace
 from agent.yaml_reader import (
@@ -16,7 +16,7 @@ from agent.yaml_reader import (
     describe_node,
     duplicates,
     placeholder_problem,
-    read,
+    read_documents,
     scalars,
     shown,
 )
@@ -43,13 +43,13 @@ class SettingsError(InputError):
         super().__init__(location, problem, "run `k3s-harden explain settings` for all settings and their values")
 
 
-def load(data: bytes | None, path: PurePosixPath) -> Settings:
+def load_settings(data: bytes | None, path: PurePosixPath) -> Settings:
     """Read a settings file; None and an empty file give the defaults.
 
     Raises InputError if the file is not valid YAML, and SettingsError for unknown and repeated keys, invalid values and
     placeholders.
     """
-    documents = read(data or b"", path)
+    documents = read_documents(data or b"", path)
     if not documents:
         return Settings()
     loader = _Loader()
@@ -58,18 +58,18 @@ def load(data: bytes | None, path: PurePosixPath) -> Settings:
     if values.get("profile", Profile.GUIDE) is not Profile.GUIDE:
         from agent.settings import profiles
 
-        values = profiles.completed(values)
+        values = profiles.with_profile(values)
     settings = replace(Settings(), **values)
     return replace(settings, waivers=_located(path, settings.waivers))
 
 
 def load_waivers(data: bytes, path: PurePosixPath) -> tuple[SiteWaiver, ...]:
     """Read a file that contains only a list of waivers. Raises InputError and SettingsError as load() does."""
-    documents = read(data, path)
+    documents = read_documents(data, path)
     if not documents:
         return ()
     loader = _Loader()
-    row = row_of("waivers")
+    row = setting_row("waivers")
     loader.setting(row, KeyValue(row.key, documents[0].line, documents[0].node))
     return _located(path, loader.finish(documents, path)["waivers"])
 
@@ -78,13 +78,13 @@ def _located(path: PurePosixPath, waivers: tuple[SiteWaiver, ...]) -> tuple[Site
     return tuple(replace(waiver, location=Location(path, waiver.location.line)) for waiver in waivers)
 
 
-def override(settings: Settings, overrides: Overrides) -> Settings:
+def apply_overrides(settings: Settings, overrides: Overrides) -> Settings:
     """Apply the options of the command line; `auto` as role removes the role of the file.
 
     Raises UsageError for a value that the settings file does not allow either.
     """
     changes = {}
-    for row in rows():
+    for row in setting_rows():
         typed = getattr(overrides, row.name, None)
         if typed is None:
             continue
@@ -109,7 +109,7 @@ class _Loader:
     """Reads the nodes of a settings file, and collects values by field and errors by line."""
 
     def __init__(self) -> None:
-        self._rows = {row.key: row for row in rows()}
+        self._rows = {row.key: row for row in setting_rows()}
         self._values: dict[str, Any] = {}
         self._errors: list[tuple[int, str]] = []
 

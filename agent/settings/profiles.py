@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent import yaml_reader
-from agent.settings.schema import Profile, row_of
+from agent.settings.schema import Profile, setting_row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,11 +29,11 @@ class Preset(NamedTuple):
     @property
     def row(self) -> SettingRow:
         """The setting."""
-        return row_of(self.setting)
+        return setting_row(self.setting)
 
     def read(self) -> object:
         """Return the value as loading does. Raises InvalidValue."""
-        (document,) = yaml_reader.read(self.value.encode(), PurePosixPath(self.setting))
+        (document,) = yaml_reader.read_documents(self.value.encode(), PurePosixPath(self.setting))
         return self.row.kind.read(document.node)
 
 
@@ -51,7 +51,7 @@ PRESETS: Mapping[Profile, tuple[Preset, ...]] = {
 """The settings of each profile, in the order of the reference."""
 
 
-def completed(values: Mapping[str, object]) -> dict[str, object]:
+def with_profile(values: Mapping[str, object]) -> dict[str, object]:
     """Return the values of a settings file with those of its profile. A value of the file takes precedence."""
     profile = Profile(str(values["profile"]))
     added = {preset.row.name: preset.read() for preset in PRESETS[profile] if preset.row.name not in values}

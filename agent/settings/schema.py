@@ -24,7 +24,7 @@ from agent.settings.value_kinds import (
     PATH,
     VERSION,
     ValueKind,
-    number,
+    number_between,
     off_or_number,
     one_of,
     optional,
@@ -193,7 +193,7 @@ class Settings(Value):
     )
     terminated_pod_gc_threshold: int | None = _setting(
         "terminated-pod-gc-threshold",
-        optional(number(1, 1_000_000)),
+        optional(number_between(1, 1_000_000)),
         "Number of terminated pods that can exist before the oldest are deleted.",
         "the guide's value for the K3s version",
         default=None,
@@ -211,7 +211,7 @@ class Settings(Value):
     )
     audit_max_age: int | None = _setting(
         "audit.max-age",
-        optional(number(1, 3650, "days")),
+        optional(number_between(1, 3650, "days")),
         "How long old audit logs are kept. The benchmark requires 30 or more.",
         "the guide's value",
         default=None,
@@ -220,7 +220,7 @@ class Settings(Value):
     )
     audit_max_backups: int | None = _setting(
         "audit.max-backups",
-        optional(number(1, 1000)),
+        optional(number_between(1, 1000)),
         "Number of old audit logs that are kept. The benchmark requires 10 or more.",
         "the guide's value",
         default=None,
@@ -229,7 +229,7 @@ class Settings(Value):
     )
     audit_max_size: int | None = _setting(
         "audit.max-size",
-        optional(number(1, 10_240, "MiB")),
+        optional(number_between(1, 10_240, "MiB")),
         "Size at which an audit log is rotated. The benchmark requires 100 or more.",
         "the guide's value",
         default=None,
@@ -415,21 +415,21 @@ class Overrides(Value):
 
 
 @cache
-def rows() -> tuple[SettingRow, ...]:
+def setting_rows() -> tuple[SettingRow, ...]:
     """Return all settings, in the order of the reference."""
     return tuple(replace(row, name=name) for name, row in zip(Settings._fields, _rows))
 
 
-def row_of(key: str) -> SettingRow:
+def setting_row(key: str) -> SettingRow:
     """Return the setting with this key. Raises KeyError."""
-    return {row.key: row for row in rows()}[key]
+    return {row.key: row for row in setting_rows()}[key]
 
 
-def example() -> str:
+def example_settings() -> str:
     """Return a settings file with every setting."""
     lines = []
     section = ""
-    for row in rows():
+    for row in setting_rows():
         above, _, last = row.key.rpartition(".")
         if above and above != section:
             lines.append(f"{above}:")

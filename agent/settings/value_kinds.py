@@ -60,7 +60,7 @@ def one_of(choices: dict[str, object]) -> ValueKind:
     return ValueKind(alternatives(choices), read)
 
 
-def number(least: int, most: int, unit: str = "") -> ValueKind:
+def number_between(least: int, most: int, unit: str = "") -> ValueKind:
     """Return the kind of decimal integers in a range."""
     allowed = f"a whole number{unit and f' of {unit}'}, {least} to {most}"
     return ValueKind(allowed, lambda node: _integer(node, least, most))

@@ -47,7 +47,7 @@ def observe(host: Host, request: Request) -> Situation:
     Raises InputError for invalid settings, UsageError if they do not fit this host.
     """
     unreadable: list[HardenError] = []
-    last = last_run.read(host, unreadable)
+    last = last_run.read_last_run(host, unreadable)
     try:
         site = site_files.read_site(host, request.settings_file, request.overrides)
         return _observe(host, request, site, last, unreadable)
@@ -103,7 +103,7 @@ def _observe(
     unreadable = [*unreadable_record, *host_facts.configuration.unreadable]
     journal = Journal(host)
     runs = _runs(journal, unreadable)
-    changes = plan.make(
+    changes = plan.make_plan(
         expected,
         observed,
         journal.written if runs else plan.nothing,

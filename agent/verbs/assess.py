@@ -21,7 +21,7 @@ from agent.plan import next_steps
 from agent.report import ROLE, Fact, no_progress
 from agent.situation.observation import observe
 from agent.value import replace
-from agent.verbs.k3s_state import of_facts
+from agent.verbs.k3s_state import installed_k3s
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from agent.host import Host
     from agent.kubernetes.objects import Cluster
     from agent.model import Version
-    from agent.plan.next_steps import K3s
+    from agent.plan.next_steps import InstalledK3s
     from agent.report import Finding, Progress
     from agent.situation import Request, Situation
 
@@ -97,11 +97,11 @@ def assess_host(  # noqa: PLR0913 - the last three are by name and have defaults
         root="" if host.is_live else host.root,
         not_in_baseline=_added(earlier, controls, benchmark) if earlier else frozenset(),
     )
-    k3s = replace(of_facts(host, situation.facts), is_installed=node.is_installed)
+    k3s = replace(installed_k3s(host, situation.facts), is_installed=node.is_installed)
     return _with_next_steps(_with_cluster(assessment, controls, node), found, k3s)
 
 
-def _with_next_steps(assessment: Assessment, found: Iterable[Finding], k3s: K3s) -> Assessment:
+def _with_next_steps(assessment: Assessment, found: Iterable[Finding], k3s: InstalledK3s) -> Assessment:
     """Add what to do after an assessment with these findings."""
     open_by = {
         owner: [one.control.id for one in assessment.open if one.owner is owner]
@@ -110,7 +110,7 @@ def _with_next_steps(assessment: Assessment, found: Iterable[Finding], k3s: K3s)
     failing = [one for one in assessment.open if one.owner is FixOwner.OPERATOR and one.status is ControlStatus.FAIL]
     open_by[FixOwner.OPERATOR] = [one.control.id for one in failing]
     undetermined = sum(one.awaits_correction_of is not None for one in assessment.open)
-    return replace(assessment, next_steps=next_steps.after_assess(found, k3s, open_by, undetermined))
+    return replace(assessment, next_steps=next_steps.steps_after_assess(found, k3s, open_by, undetermined))
 
 
 def _not_installed(node: AssessedNode, verdicts: Iterable[Verdict]) -> Iterator[Note]:
@@ -131,7 +131,7 @@ def _cluster(host: Host, situation: Situation) -> Cluster:
 
     if situation.facts.role is not Role.SERVER:
         return Cluster("", {}, {}, problem="this host is an agent; run the command on a server")
-    return cluster_reader.read(host, situation.facts.data_dir)
+    return cluster_reader.read_cluster(host, situation.facts.data_dir)
 
 
 def _with_cluster(assessment: Assessment, controls: Sequence[BenchmarkControl], node: AssessedNode) -> Assessment:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _CONTROLS = ("k3s-config-directory-access", "k3s-config-access", "k3s-config-drop-ins-access")
 
 
-def found(host: Host, situation: Situation) -> Iterator[Finding]:
+def writable_configuration(host: Host, situation: Situation) -> Iterator[Finding]:
     """Yield a finding for each of the controls that fails, if the ones before do not cover its problems."""
     # Who can read a secret is left to assess: the mode of a file that nobody else can write does not lead here.
     checks = {

@@ -55,10 +55,10 @@ def _with_prediction(report: Report, host: Host, request: Request, situation: Si
     """Return the report with the problems that apply would cause; unchanged if apply would change nothing."""
     if not situation.plan.changes:
         return report
-    from agent.plan.preflight import caused
+    from agent.plan.preflight import problems_caused_by_apply
 
     later = findings.collect(observe_after_apply(host, request, situation))
-    found = caused(report.findings, later, {resource.id for resource in situation.desired})
+    found = problems_caused_by_apply(report.findings, later, {resource.id for resource in situation.desired})
     return replace(report, findings=(*report.findings, *found))
 
 
@@ -76,10 +76,10 @@ def _by_profile(situation: Situation) -> dict[str, str]:
     if not situation.settings.from_profile:
         return {}
     from agent.desired import resources
-    from agent.settings.schema import Settings, rows
+    from agent.settings.schema import Settings, setting_rows
 
     found: dict[str, list[str]] = {}
-    for row in rows():
+    for row in setting_rows():
         if row.name in situation.settings.from_profile:
             default = replace(situation.settings, **{row.name: getattr(Settings(), row.name)})
             others = resources.build(default, situation.facts, situation.inputs)
@@ -155,7 +155,7 @@ def _released(report: Report, host: Host, situation: Situation) -> Report:
 
     from agent.verbs.release import ENDED_BY_A_COMPLIANT_RUN, retry_blocked_starts
 
-    last_run.write(host, situation.to_record)
+    last_run.write_last_run(host, situation.to_record)
     retried: tuple[str, ...] = ()
     with suppress(HostError):  # such as a full /run: the pause then ends by itself
         retried = retry_blocked_starts(host)
@@ -177,7 +177,7 @@ def items_of(situation: Situation) -> Iterator[Item]:
             change = changes[resource.id]
             yield _differing(change)
         elif resource.id not in refusals:
-            yield Item(resource.id, ItemStatus.COMPLIANT, plan.describe(situation.observed[resource.id]))
+            yield Item(resource.id, ItemStatus.COMPLIANT, plan.describe_state(situation.observed[resource.id]))
     expected = {resource.id for resource in situation.desired}
     for change in situation.plan.changes:
         if change.id not in expected:
@@ -205,9 +205,9 @@ def _config_access(host: Host, situation: Situation) -> Iterator[Finding]:
     configuration = situation.facts.configuration
     paths = (configuration.path, dropin_directory(configuration.path), *configuration.files)
     if any(map(host.tree.may_be_changed, dict.fromkeys(paths))):
-        from agent.verbs.config_access import found  # loads many modules
+        from agent.verbs.config_access import writable_configuration  # loads many modules
 
-        yield from found(host, situation)
+        yield from writable_configuration(host, situation)
 
 
 def _advised(report: Report, host: Host, situation: Situation) -> Report:
@@ -216,6 +216,6 @@ def _advised(report: Report, host: Host, situation: Situation) -> Report:
     if is_calm and not report.has_changed:
         return report
     from agent.plan import next_steps
-    from agent.verbs.k3s_state import of_facts
+    from agent.verbs.k3s_state import installed_k3s
 
-    return replace(report, next_steps=next_steps.of(report, of_facts(host, situation.facts)))
+    return replace(report, next_steps=next_steps.steps_after_run(report, installed_k3s(host, situation.facts)))

@@ -22,11 +22,10 @@ from agent.node import gate
 from agent.node.gate_units import UNIT
 from agent.node.site_files import read_settings
 from agent.plan import next_steps
-from agent.present.assessments import AssessmentFormat, as_text
+from agent.present.assessments import AssessmentFormat, assessment_text
 from agent.present.assessments.common import cleaned, result
 from agent.present.assessments.openmetrics import as_openmetrics
-from agent.present.next_steps import addressed
-from agent.present.next_steps import lines as step_lines
+from agent.present.next_steps import addressed_steps, step_lines
 from agent.present.remediation import Caller
 from agent.present.text import printable
 from agent.report import ASSUMED, K3S_VERSION, ROLE, ItemStatus
@@ -107,7 +106,7 @@ def drift(host: Host, request: Request, assess: Assess, caller: Callable[[], Cal
     gaps = [one for one in now.notes if one.finding in (*GATE_FINDINGS, *NOTIFY_FINDINGS)]
     yield from (printable(one.message) for one in gaps)
     steps = _next_steps(gaps, now, changes)
-    yield from map(printable, step_lines(addressed(steps, caller())) if steps else ())
+    yield from map(printable, step_lines(addressed_steps(steps, caller())) if steps else ())
     is_late = any(one.finding == UNDELIVERED for one in now.notes)
     yield from notify(host, settings, now, causes)
     _store(host, settings, now, changes, is_late=is_late)
@@ -211,7 +210,7 @@ def _next_steps(gaps: Sequence[Note], now: Assessment, changes: Iterable[StatusC
     changed = {one.verdict.control.id for one in changes}
     left = [one for one in now.open if one.control.id in changed]
     open_by = {owner: [one.control.id for one in left if one.owner is owner] for owner in FixOwner}
-    return next_steps.after_drift([one.remediation for one in gaps], open_by)
+    return next_steps.steps_after_drift([one.remediation for one in gaps], open_by)
 
 
 def _change(name: str, last: Baseline, now: Assessment) -> str:
@@ -238,7 +237,10 @@ def _store(
     host: Host, settings: Settings, now: Assessment, changes: tuple[StatusChange, ...], *, is_late: bool
 ) -> None:
     undelivered = None if settings.drift_notify is None else is_late
-    report, metrics = as_text(now, AssessmentFormat.JSON).encode(), _metrics(now, changes, undelivered=undelivered)
+    report, metrics = (
+        assessment_text(now, AssessmentFormat.JSON).encode(),
+        _metrics(now, changes, undelivered=undelivered),
+    )
     with ExitStack() as held:
         # In the sandbox of the unit /run is read-only. A missing lock file cannot be created there, and means that no
         # run has changed this host since it started.

@@ -12,7 +12,7 @@ from agent.errors import UsageError
 from agent.findings import KINDS
 from agent.guide.controls import CONTROLS
 from agent.present import remediation
-from agent.present.prose import WIDEST, rows, wrapped
+from agent.present.prose import WIDEST, two_columns, wrapped
 from agent.present.text import printable
 from agent.settings import schema as settings
 from agent.settings.profiles import PRESETS
@@ -65,7 +65,7 @@ def listed(columns: int = 0) -> str:
     widest = max(len(name) for _, pairs in parts for name, _ in pairs)
     lines: list[str] = []
     for heading, pairs in parts:
-        lines += [heading, *rows([(f"{name:{widest}}", title) for name, title in pairs], width), ""]
+        lines += [heading, *two_columns([(f"{name:{widest}}", title) for name, title in pairs], width), ""]
     lines += ["Other topics", *(f"  {what:9}  k3s-harden explain {topic}" for what, topic in _EXAMPLES)]
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
@@ -79,7 +79,7 @@ def explained(text: str, columns: int = 0) -> str:
     found = named(text)
     if len(found) > 1:
         head = wrapped(f"{printable(text)} matches {len(found)} topics:", width)
-        topics = rows([(one.name, one.title) for one in found], width)
+        topics = two_columns([(one.name, one.title) for one in found], width)
         return _joined([*head, *topics, f"Next: k3s-harden explain {with_benchmark(text) or found[0].name}"])
     if found:
         return "\n".join(_joined(_lines(parts, width)) for parts in _explanations(found[0].name))
@@ -109,7 +109,7 @@ def _explanations(name: str) -> Iterator[_Parts]:
         yield from _settings()
     if name in PROFILES:
         yield from _profile(Profile(name))
-    for setting in settings.rows():
+    for setting in settings.setting_rows():
         if setting.key == name:
             yield _setting(setting, is_first=not (of_the_guide or of_benchmarks))
     others = [(one.name, one.title) for one in related(name)]
@@ -120,8 +120,8 @@ def _explanations(name: str) -> Iterator[_Parts]:
 def _settings() -> Iterator[_Parts]:
     """Yield all settings with their allowed values, and an example."""
     head = ("", f"Settings in {settings.DEFAULT_SETTINGS}; all are optional.")
-    yield [head, *((row.key, _of_setting(row)) for row in settings.rows())]
-    yield [("", f"Example with all settings\n{textwrap.indent(settings.example(), '  ')}".rstrip())]
+    yield [head, *((row.key, _of_setting(row)) for row in settings.setting_rows())]
+    yield [("", f"Example with all settings\n{textwrap.indent(settings.example_settings(), '  ')}".rstrip())]
 
 
 def _setting(row: SettingRow, *, is_first: bool) -> _Parts:
@@ -224,7 +224,7 @@ def _lines(parts: _Parts, width: int) -> Iterator[str]:
         elif text:
             yield label
             if not isinstance(text, str):
-                yield from rows(text, width)
+                yield from two_columns(text, width)
                 continue
             for paragraph in text.splitlines():
                 if label in (_PREVIEW, _EXAMPLE):

@@ -14,7 +14,7 @@ from agent.changes.notifications import HIDDEN_FROM_UNITS
 from agent.errors import HostError, UnsupportedHostError, UsageError
 from agent.host.systemd import Systemd
 from agent.k3s.paths import DEFAULT_DATA_DIR
-from agent.k3s.services import chosen
+from agent.k3s.services import chosen_unit
 from agent.linux.unit_files import PACKAGED_UNITS
 from agent.model import EXECUTABLE_FILE, PUBLIC_FILE, Absent, Directory, File, Role
 from agent.node import gate, gate_units
@@ -24,8 +24,8 @@ from agent.node.platform import container_manager
 from agent.node.services import installed_units
 from agent.node.site_files import read_settings
 from agent.plan import next_steps, plan
-from agent.plan.next_steps import K3s
-from agent.plan.plan import Change, describe
+from agent.plan.next_steps import InstalledK3s
+from agent.plan.plan import Change, describe_state
 from agent.report import Fact, Item, ItemStatus, Report
 from agent.value import replace
 from agent.verbs import completion
@@ -92,7 +92,7 @@ class Wanted(NamedTuple):
     completions: dict[PurePosixPath, bytes]
     has_cloud_init: bool
     packaged: frozenset[str] = frozenset()
-    k3s: K3s = K3s(Role.SERVER, "k3s")
+    k3s: InstalledK3s = InstalledK3s(Role.SERVER, "k3s")
     """K3s on the host, for the next steps."""
 
 
@@ -108,7 +108,7 @@ def wanted(host: Host, request: Request, named: Sequence[str], program: PurePosi
     for name in named:
         _refuse_service(name)
         services.setdefault(name, site.role or Role.SERVER)
-    unit = chosen(installed, site.role)
+    unit = chosen_unit(installed, site.role)
     configuration = read_configuration(host, unit)
     data_dir, _ = data_directory(site, configuration)
     k3s = k3s_of(
@@ -175,7 +175,7 @@ def install(host: Host, wanted: Wanted) -> Report:
     in_place = {file.path for file in resources}
     with host.lock():
         _remove_temporary_files(host, wanted)
-        steps = plan.make(resources, host.observe_all(resources), force=True)
+        steps = plan.make_plan(resources, host.observe_all(resources), force=True)
         items = _carry_out(host, steps.changes)
         left_over = [*_hiding(host, wanted), *(UNIT_DIRECTORY / name for name in OBSOLETE_UNITS)]
         items += _remove(host, [path for path in left_over if path not in in_place], wanted)
@@ -183,7 +183,7 @@ def install(host: Host, wanted: Wanted) -> Report:
     _reload(host, items, wanted)
     _take_over_waiting_services(host)
     report = _report("install", items, [file.id for file in resources], gate.detect(host))
-    return replace(report, next_steps=next_steps.after_install(report, wanted.k3s))
+    return replace(report, next_steps=next_steps.steps_after_install(report, wanted.k3s))
 
 
 def uninstall(host: Host, wanted: Wanted) -> Report:
@@ -204,7 +204,7 @@ def uninstall(host: Host, wanted: Wanted) -> Report:
     left = gate.detect(host)
     report = _report("uninstall", [*items, *removed], [], left)
     report = replace(report, findings=findings.after_uninstall(left))
-    return replace(report, next_steps=next_steps.after_uninstall(report, wanted.k3s))
+    return replace(report, next_steps=next_steps.steps_after_uninstall(report, wanted.k3s))
 
 
 def _all_places(host: Host, wanted: Wanted) -> tuple[list[PurePosixPath], list[PurePosixPath]]:
@@ -305,7 +305,7 @@ def _remove(host: Host, places: Iterable[PurePosixPath], wanted: Wanted) -> list
                 _remove_empty_directory(host, path.parent)
             continue
         if not isinstance(now, File) or not _is_ours(now):
-            detail = f"is not a file of k3s-harden: {describe(now)}"
+            detail = f"is not a file of k3s-harden: {describe_state(now)}"
             items.append(Item(str(path), ItemStatus.REFUSED, detail, "review it, and remove it if it is not needed"))
             continue
         items += _carry_out(host, [Change(now, Absent(path), backup=now.content not in unedited)])

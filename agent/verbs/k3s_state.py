@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent.k3s.redaction import TOKEN_PLACEHOLDER, is_secret
 from agent.k3s.services import OPENRC_DIRECTORY
 from agent.model import Role
-from agent.plan.next_steps import K3s
+from agent.plan.next_steps import InstalledK3s
 from agent.value import replace
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from agent.node.facts import HostFacts
 
 
-def of_facts(host: Host, facts: HostFacts) -> K3s:
+def installed_k3s(host: Host, facts: HostFacts) -> InstalledK3s:
     """Return K3s on a host that was observed."""
     unit = next((unit for unit in facts.units if unit.path.name == facts.service), None)
     k3s = k3s_of(
@@ -46,11 +46,11 @@ def k3s_of(  # noqa: PLR0913 - one of each, by name
     version: Version | None,
     config: MergedConfig,
     container: str,
-) -> K3s:
+) -> InstalledK3s:
     """Return K3s with this service, None if it is not installed; `role` is then that of the later installation."""
     usual = "k3s" if role is Role.SERVER else "k3s-agent"
     server = config.scalar("server")
-    return K3s(
+    return InstalledK3s(
         role=role if unit is None else unit.role,
         service=usual if unit is None else unit.path.name.removesuffix(".service"),
         data_dir=data_dir,

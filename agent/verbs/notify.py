@@ -169,7 +169,7 @@ def _prepare(
 def _write(host: Host, stored: Stored, notification: Notification, now: Assessment) -> int:
     """Write a notification in place of those that wait, and return its number."""
     earlier = notifications.waiting(host)
-    message = messages.as_json(notification, now, stored.number, stored.causes).decode()
+    message = messages.notification_json(notification, now, stored.number, stored.causes).decode()
     _save(host, notifications.path(stored.number), stored._replace(message=message))
     _remove(host, earlier)
     return stored.number

@@ -21,20 +21,20 @@ from agent.model import (
 from agent.node.datastore import Datastore, sqlite_database
 from agent.node.site_files import read_settings
 from agent.plan import next_steps
-from agent.plan.preflight import Preflight, left_over, problems
+from agent.plan.preflight import Preflight, compared_findings, not_compliant
 from agent.report import ItemStatus, NextStep
 from agent.settings.schema import DEFAULT_SETTINGS, Overrides
 from agent.situation.observation import observe, observe_after_apply
 from agent.value import replace
 from agent.verbs.converge import items_of
-from agent.verbs.k3s_state import of_facts
+from agent.verbs.k3s_state import installed_k3s
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.host import Host
     from agent.node.facts import HostFacts
-    from agent.plan.next_steps import K3s
+    from agent.plan.next_steps import InstalledK3s
     from agent.situation import Request
 
 
@@ -55,7 +55,8 @@ def target_version(text: str) -> Version:
         ) from None
     if not OLDEST_COVERED.minor <= target.minor <= NEWEST_KNOWN.minor:
         raise UsageError(
-            f"cannot check K3s {shown(target)}: this release knows v{OLDEST_COVERED.family} to v{NEWEST_KNOWN.family}",
+            f"cannot check K3s {shown_version(target)}:"
+            f" this release knows v{OLDEST_COVERED.family} to v{NEWEST_KNOWN.family}",
             "upgrade k3s-harden if a newer release exists"
             if target.minor > NEWEST_KNOWN.minor
             else "choose one of these",
@@ -63,7 +64,7 @@ def target_version(text: str) -> Version:
     return target
 
 
-def shown(version: Version) -> str:
+def shown_version(version: Version) -> str:
     """Return a version for a reader: a minor version without its patch stays one."""
     return str(version) if version.is_release else f"v{version.family}"
 
@@ -77,7 +78,8 @@ def preflight(host: Host, request: Request, target: Version) -> Preflight:
     current = now.facts.known_version
     if current is not None and _is_downgrade(current, target):
         raise UsageError(
-            f"cannot check a downgrade from {shown(current)} to {shown(target)}: K3s does not support it",
+            f"cannot check a downgrade from {shown_version(current)} to {shown_version(target)}:"
+            " K3s does not support it",
             "to go back, restore the datastore with the older version",
         )
     given = request.overrides.k3s_version
@@ -88,27 +90,27 @@ def preflight(host: Host, request: Request, target: Version) -> Preflight:
     fix = _BY_THE_GATE if has_gate else _BY_HAND
     result = Preflight(
         facts=now.facts.evidence,
-        current="" if current is None else shown(current),
-        target=shown(target),
-        problems=problems(findings.collect(now), findings.collect(before), findings.collect(later), fix),
+        current="" if current is None else shown_version(current),
+        target=shown_version(target),
+        problems=compared_findings(findings.collect(now), findings.collect(before), findings.collect(later), fix),
         changes=tuple(item for item in items_of(before) if item.status is not ItemStatus.COMPLIANT),
-        left=left_over(items_of(later)),
-        notes=upgrade_notes.applying(
+        left=not_compliant(items_of(later)),
+        notes=upgrade_notes.notes_for_upgrade(
             current, target, before.facts.role, has_etcd=before.facts.datastore is Datastore.ETCD
         ),
     )
-    k3s = of_facts(host, now.facts)
+    k3s = installed_k3s(host, now.facts)
     first = (*_first(result, k3s, before.facts), *_setting(host, request, target))
     if current is None:
         purpose = "check the steps between the versions, too, with the current version, such as 1.34, as VERSION"
         with_current = OwnCommand("preflight", (result.target, "--k3s-version VERSION"))
         first = (NextStep(with_current, purpose), *first)
     again = OwnCommand("preflight", (result.target, *([f"--k3s-version {given}"] if given else ())))
-    steps = next_steps.before_upgrade(result, k3s, target, first, again=again, has_gate=has_gate)
+    steps = next_steps.steps_before_upgrade(result, k3s, target, first, again=again, has_gate=has_gate)
     return result._replace(next_steps=steps)
 
 
-def _first(result: Preflight, k3s: K3s, facts: HostFacts) -> Iterator[NextStep]:
+def _first(result: Preflight, k3s: InstalledK3s, facts: HostFacts) -> Iterator[NextStep]:
     """Yield what has to be done before the upgrade, in the order of the notes."""
     for note in result.notes:
         if note.id == upgrade_notes.SNAPSHOT_FIRST:
@@ -125,7 +127,7 @@ def _setting(host: Host, request: Request, target: Version) -> Iterator[NextStep
         yield NextStep(Instruction(text, Location(request.settings_file or DEFAULT_SETTINGS)))
 
 
-def _save(k3s: K3s, facts: HostFacts, target: str) -> Iterator[NextStep]:
+def _save(k3s: InstalledK3s, facts: HostFacts, target: str) -> Iterator[NextStep]:
     """Yield how to save the datastore and the server's token (docs.k3s.io/datastore/backup-restore)."""
     from shlex import quote
 

@@ -76,7 +76,7 @@ def release_once(host: Host, named: Sequence[str]) -> Report:
         facts=(Fact("released by", who, when),),
         items=tuple(items),
         findings=(),
-        next_steps=next_steps.after_release(named or guarded),
+        next_steps=next_steps.steps_after_release(named or guarded),
     )
 
 

@@ -14,10 +14,10 @@ from agent.desired.resources import HEADER
 from agent.errors import HardenError
 from agent.guide.files import DROPIN_NAME, K3S_CONFIG, POLICY_FILE
 from agent.guide.k3s_options import SECRETS_ENCRYPTION
-from agent.k3s.config import ConfigText, merge
+from agent.k3s.config import ConfigText, merge_configuration
 from agent.k3s.config_writer import dropin
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
-from agent.k3s.services import chosen
+from agent.k3s.services import chosen_unit
 from agent.model import Absent, Directory, File, Role
 from agent.node import gate
 from agent.node.configuration import data_directory, read_configuration
@@ -51,7 +51,7 @@ class _K3s(NamedTuple):
     data_dir: PurePosixPath
     encrypts: bool | None
     """Whether K3s encrypts secrets only because of our drop-in; None if this could not be determined."""
-    state: next_steps.K3s
+    state: next_steps.InstalledK3s
     """What the next steps need."""
     settings: PurePosixPath | None
     """The settings file of the site, if there is one."""
@@ -85,7 +85,7 @@ def revert(host: Host, *, last: bool, force: bool) -> Report:
         before, left = journal.history(runs)
         k3s = _read_k3s(host)
         observed = {name: host.observe(state) for name, state in before.items()}
-        undo = _undo(plan.undo(before, left, observed, force=force), before, observed, k3s)
+        undo = _undo(plan.undo_plan(before, left, observed, force=force), before, observed, k3s)
         items = _carry_out(undo, runs, before, host, journal)
     undone = {item.id for item in items if item.status is ItemStatus.CHANGED}
     found = findings.after_revert(
@@ -99,7 +99,7 @@ def revert(host: Host, *, last: bool, force: bool) -> Report:
         found = (*found, findings.without_runs(k3s.dropin))
     evidence = (Fact("runs", f"{len(runs) or 'no'} run{'' if len(runs) == 1 else 's'} to undo", "the journal"),)
     report = Report(verb="revert", writes=True, facts=evidence, items=items, findings=found)
-    return replace(report, next_steps=next_steps.after_revert(report, k3s.state, last=last))
+    return replace(report, next_steps=next_steps.steps_after_revert(report, k3s.state, last=last))
 
 
 def _read_k3s(host: Host) -> _K3s:
@@ -107,7 +107,7 @@ def _read_k3s(host: Host) -> _K3s:
         site = read_settings(host, None, Overrides())
     except HardenError:
         site = Settings()
-    unit = chosen(installed_units(host, []), site.role)
+    unit = chosen_unit(installed_units(host, []), site.role)
     k3s = read_configuration(host, unit)
     data_dir, _ = data_directory(site, k3s)
     encrypts = False if k3s.operator_config.boolean(SECRETS_ENCRYPTION.key) else encrypts_secrets(host, data_dir)
@@ -174,7 +174,7 @@ def _only_encryption(name: str) -> File:
 def _encrypts(state: State) -> bool:
     if not isinstance(state, File) or not _is_dropin(state.id):
         return False
-    return bool(merge([ConfigText(state.path, state.content)]).boolean(SECRETS_ENCRYPTION.key))
+    return bool(merge_configuration([ConfigText(state.path, state.content)]).boolean(SECRETS_ENCRYPTION.key))
 
 
 def _is_dropin(name: str) -> bool:

@@ -77,7 +77,7 @@ class _Kubectl(NamedTuple):
             )
 
 
-def protect(
+def disable_default_tokens(
     host: Host, *, kubeconfig: str | None, timeout: float, wait: float = 0, progress: Progress = no_progress
 ) -> Report:
     """Patch the default ServiceAccount of each namespace; a failure does not stop the others.
@@ -107,7 +107,7 @@ def protect(
     items = (*(_item(namespace, before, after, failures) for namespace in before), *unread)
     facts = (Fact("command", " ".join(kubectl.command), "first of k3s kubectl and kubectl"),)
     report = Report(verb="service-accounts", writes=True, facts=facts, items=items, findings=())
-    return replace(report, next_steps=next_steps.after_service_accounts(report))
+    return replace(report, next_steps=next_steps.steps_after_service_accounts(report))
 
 
 def _item(

@@ -107,7 +107,7 @@ def titles() -> Mapping[str, str]:
     found |= {control.id: control.title for control in CONTROLS}
     found |= {kind.id: summary(kind.explanation) for kind in KINDS.values()}
     found |= {row.id: row.title for row in catalogue.CATALOGUE if row.id not in found}
-    return {**{row.key: summary(row.description) for row in settings.rows()}, **found}
+    return {**{row.key: summary(row.description) for row in settings.setting_rows()}, **found}
 
 
 def summary(text: str) -> str:
@@ -187,7 +187,7 @@ def _by_parameter(text: str) -> Iterable[Topic]:
 
 def _by_setting(text: str) -> Iterable[Topic]:
     key = re.split(r"[:=\s]", text)[0].replace("_", "-").lower()
-    keys = [row.key for row in settings.rows()]
+    keys = [row.key for row in settings.setting_rows()]
     return _topics(one for one in keys if one == key or one.startswith(f"{key}."))
 
 

@@ -13,7 +13,7 @@ from agent.host import Host, process
 from agent.host.process import LARGEST_OUTPUT
 from agent.present import Format, Verbosity, present
 from agent.value import replace
-from agent.verbs.service_accounts import protect
+from agent.verbs.service_accounts import disable_default_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ def main(root: str) -> None:
     def run(argv: Sequence[str], *, timeout: float, largest_output: int = LARGEST_OUTPUT) -> Completed:
         return process.run([f"{root}{argv[0]}", *argv[1:]], timeout=timeout, largest_output=largest_output)
 
-    report = protect(replace(Host.tree_at(root), run=run), kubeconfig=None, timeout=20)
+    report = disable_default_tokens(replace(Host.tree_at(root), run=run), kubeconfig=None, timeout=20)
     present(report, Format.AUTO, Verbosity.NORMAL, sys.stdout)
     sys.exit(int(report.exit_code))
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from agent.model import NEWEST_KNOWN
-from agent.settings.schema import example
+from agent.settings.schema import example_settings
 from tests.scenarios.host_tree import CONFIG, DROPINS, SETTINGS
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ EVERYTHING = {
     SETTINGS: "".join(
         # The command line sets both and overrides the settings.
         line
-        for line in example().replace(": false\n", ": true\n").splitlines(keepends=True)
+        for line in example_settings().replace(": false\n", ": true\n").splitlines(keepends=True)
         if not line.startswith(("role:", "k3s-version:"))
     ),
     "/etc/k3s-harden/waivers.yaml": "[]\n",

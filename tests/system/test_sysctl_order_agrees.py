@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from agent.linux.sysctl_order import CREDENTIALS, DIRECTORIES, SYSCTL_CONF, Reader, SysctlFile, at_boot
-from agent.linux.sysctl_values import integer
+from agent.linux.sysctl_values import kernel_integer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -307,4 +307,4 @@ def test_integer_agrees_with_the_kernel() -> None:
     stored = ran.stdout.split()
     assert len(stored) == len(spellings)
     kept = {text: stored[number] for number, text in enumerate(spellings)}
-    assert kept == {text: "100" if (number := integer(text)) is None else str(number) for text in spellings}
+    assert kept == {text: "100" if (number := kernel_integer(text)) is None else str(number) for text in spellings}

@@ -15,7 +15,7 @@ import agent
 from agent.changes import journal, state
 from agent.errors import ExitCode
 from agent.report import ItemStatus, Level
-from agent.settings.loading import load
+from agent.settings.loading import load_settings
 from agent.settings.schema import Settings
 from agent.verbs import drift, topic_names
 from tests import generate_docs, markdown
@@ -153,7 +153,7 @@ def test_settings_in_the_howtos_are_valid() -> None:
     """Each YAML example in a how-to is a valid settings file."""
     examples = [(page, body) for page in DOCS.glob("howto/*.md") for kind, body in _fences(page) if kind == "yaml"]
     for page, body in examples:
-        assert load(body.encode(), PurePosixPath(page.name)) != Settings()
+        assert load_settings(body.encode(), PurePosixPath(page.name)) != Settings()
     assert examples
 
 

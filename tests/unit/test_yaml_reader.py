@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from agent import yaml_reader
 from agent.errors import InputError
-from agent.yaml_reader import KeyValue, Mapping, Scalar, Sequence, duplicates, read, resolve, scalars, shown
+from agent.yaml_reader import KeyValue, Mapping, Scalar, Sequence, duplicates, read_documents, resolve, scalars, shown
 
 if TYPE_CHECKING:
     from agent.yaml_reader import Node
@@ -23,13 +23,13 @@ PATH = PurePosixPath("/etc/site.yaml")
 
 
 def only(text: str | bytes) -> Node:
-    (document,) = read(text.encode() if isinstance(text, str) else text, PATH)
+    (document,) = read_documents(text.encode() if isinstance(text, str) else text, PATH)
     return document.node
 
 
 def refused(data: bytes | str, **bounds: int) -> InputError:
     with pytest.raises(InputError) as caught:
-        read(data.encode() if isinstance(data, str) else data, PATH, **bounds)
+        read_documents(data.encode() if isinstance(data, str) else data, PATH, **bounds)
     return caught.value
 
 
@@ -57,10 +57,10 @@ def test_tree_keeps_lines_order_and_text() -> None:
 
 def test_documents_are_separate() -> None:
     """Each document has its first line; a file with only comments has no document."""
-    documents = read(b"a: 1\n---\n- b\n", PATH)
+    documents = read_documents(b"a: 1\n---\n- b\n", PATH)
     assert [(document.line, plain(document.node)) for document in documents] == [(1, {"a": 1}), (2, ["b"])]
-    assert read(b"# nothing\n\n", PATH) == ()
-    assert read(b"", PATH) == ()
+    assert read_documents(b"# nothing\n\n", PATH) == ()
+    assert read_documents(b"", PATH) == ()
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_any_bytes_give_documents_or_an_error_with_the_path(data: bytes) -> None
     """The reader raises only InputError."""
     wheres = [str(PATH)]
     try:
-        read(data, PATH)
+        read_documents(data, PATH)
     except InputError as error:
         wheres.append(str(error.location))
     assert all(where.startswith(str(PATH)) for where in wheres)
@@ -192,21 +192,21 @@ def test_utf_16_needs_a_byte_order_mark(encoding: str) -> None:
 def test_the_first_document_can_be_read_alone() -> None:
     """Text after its end is not parsed. An error in the document is found."""
     for text in ("a: 1\n---\nb: [\n", "a: 1\n...\n%\n", "%YAML 1.1\n---\na: 1\n", "--- {a: 1}\n--- *\n"):
-        node = yaml_reader.read_first(text.encode(), PATH)
+        node = yaml_reader.read_first_document(text.encode(), PATH)
         assert node is not None
         assert plain(node) == {"a": 1}
-    assert yaml_reader.read_first(b"# nothing\n", PATH) is None
+    assert yaml_reader.read_first_document(b"# nothing\n", PATH) is None
     for text in ("a: [\n---\nb: 1\n", "a: 1\n b\n: c\n"):
         with pytest.raises(InputError):
-            yaml_reader.read_first(text.encode(), PATH)
+            yaml_reader.read_first_document(text.encode(), PATH)
 
 
 def test_the_same_file_is_parsed_once() -> None:
     """Another content or another path is parsed."""
-    first = yaml_reader.read_first(b"a: [1]\n", PATH)
-    assert yaml_reader.read_first(b"a: [1]\n", PATH) is first
-    assert yaml_reader.read_first(b"a: [1]\n", PATH.with_name("other.yaml")) is not first
-    assert yaml_reader.read_first(b"a: [2]\n", PATH) != first
+    first = yaml_reader.read_first_document(b"a: [1]\n", PATH)
+    assert yaml_reader.read_first_document(b"a: [1]\n", PATH) is first
+    assert yaml_reader.read_first_document(b"a: [1]\n", PATH.with_name("other.yaml")) is not first
+    assert yaml_reader.read_first_document(b"a: [2]\n", PATH) != first
 
 
 def test_merge_keys_add_only_missing_keys() -> None:
@@ -256,7 +256,7 @@ def test_a_file_that_would_exhaust_memory_or_time_is_rejected_quickly(data: str,
 def test_limits_can_be_set() -> None:
     """A caller can allow more or less."""
     assert "5 bytes" in refused("a: 1\n", max_bytes=4).problem
-    assert len(read(b"- a\n- b\n", PATH, max_nodes=3)) == 1
+    assert len(read_documents(b"- a\n- b\n", PATH, max_nodes=3)) == 1
     assert "more than 2" in refused("- a\n- b\n", max_nodes=2).problem
 
 

@@ -41,7 +41,7 @@ def read(host: Host, facts: HostFacts, queries: Iterable[FileQuery]) -> Collecte
         node=host.name,
         files={query: tuple(files.matches(facts.data_dir / path, query) for path in query.paths) for query in queries},
         kubelet=_kubelet(host.tree, facts),
-        etcd=_parsed(host.tree, etcd, lambda data: EtcdConfiguration(etcd, etcd_configuration.values(data, etcd))),
+        etcd=_parsed(host.tree, etcd, lambda data: EtcdConfiguration(etcd, etcd_configuration.etcd_values(data, etcd))),
         encryption=_parsed(
             host.tree, encryption, lambda data: EncryptionConfiguration(encryption, providers_of_secrets(data))
         ),

@@ -16,7 +16,7 @@ from agent.kubernetes.built_in_objects import (
 )
 from agent.kubernetes.queries import Query
 from agent.kubernetes.rbac import Right
-from agent.kubernetes.workloads import QUERIES, judged
+from agent.kubernetes.workloads import QUERIES, workloads_to_check
 from agent.model import Instruction, OwnCommand
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from agent.checks.answer import Answer
     from agent.checks.cluster.rule import AssessedCluster
-    from agent.kubernetes.objects import Cluster, Role
+    from agent.kubernetes.objects import Cluster, RbacRole
     from agent.kubernetes.rbac import Holder
     from agent.model import Step
 
@@ -167,7 +167,7 @@ def _wildcards(of: AssessedCluster) -> Answer:
     return answer(status, observed, Query.CLUSTER_ROLES, of.cluster, step, noun="role")
 
 
-def _wildcard_parts(role: Role) -> Iterator[str]:
+def _wildcard_parts(role: RbacRole) -> Iterator[str]:
     names = ("verbs", "API groups", "resources")
     found = dict.fromkeys(name for rule in role.rules for name, part in zip(names, rule) if "*" in part)
     yield from (f"* in {name}" for name in (*found, *(("URLs",) if "*" in role.urls else ())))
@@ -202,7 +202,7 @@ def _token_mounts(of: AssessedCluster) -> Answer:
     accounts = {(one.namespace, one.name): one.automounts for one in of.cluster.objects[Query.SERVICE_ACCOUNTS]}
     observed: dict[str, Observed] = {}
     requested = True
-    for query, workload in judged(of.cluster):
+    for query, workload in workloads_to_check(of.cluster):
         by_pod, by_account = workload.automounts, accounts.get((workload.namespace, workload.account))
         if (by_account if by_pod is None else by_pod) is not False:
             reason = reason_of_workload(workload)

@@ -10,7 +10,7 @@ from agent.checks.cluster.rule import Observed, Rule, answer, of_site
 from agent.checks.cluster.workload_rules import workloads_of_site
 from agent.kubernetes.built_in_objects import OWN_NAMESPACES
 from agent.kubernetes.queries import Query
-from agent.kubernetes.workloads import QUERIES, edited
+from agent.kubernetes.workloads import QUERIES, workloads_with_controllers
 from agent.model import Component, Instruction, Remediation
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _enforcement(of: AssessedCluster) -> Answer:
 
 def _default_namespace(of: AssessedCluster) -> Answer:
     used: dict[str, Observed] = {}
-    for query, one in edited(of.cluster):
+    for query, one in workloads_with_controllers(of.cluster):
         if one.namespace == _DEFAULT:
             used.setdefault(one.title, Observed(one.title, "", query=query))
     for service in of.cluster.objects[Query.DEFAULT_SERVICES]:

@@ -15,7 +15,7 @@ from agent.k3s.admission_plugins import POD_SECURITY
 from agent.kubernetes.built_in_objects import OWN_NAMESPACES, reason_of_workload
 from agent.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel, level_of
 from agent.kubernetes.queries import Query
-from agent.kubernetes.workloads import QUERIES, judged
+from agent.kubernetes.workloads import QUERIES, workloads_to_check
 from agent.model import WITH_POD_SECURITY_POLICY, Component, Instruction
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ FORBIDDEN: Mapping[str, Forbidden] = {
 def observed(cluster: Cluster, breach: Breach) -> list[Observed]:
     """Return each workload that breaks a rule once, with all that it has."""
     found: dict[str, Observed] = {}
-    for query, workload in judged(cluster):
+    for query, workload in workloads_to_check(cluster):
         if workload.title not in found:
             detail = ", ".join(breach(workload))
             if detail:
@@ -140,7 +140,7 @@ def observed(cluster: Cluster, breach: Breach) -> list[Observed]:
 
 def workloads_of_site(cluster: Cluster) -> Iterator[Workload]:
     """Yield the workloads that K3s does not run itself."""
-    yield from (one for _, one in judged(cluster) if not reason_of_workload(one))
+    yield from (one for _, one in workloads_to_check(cluster) if not reason_of_workload(one))
 
 
 def _forbids(name: str) -> Rule:

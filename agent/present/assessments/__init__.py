@@ -27,7 +27,7 @@ class AssessmentFormat(str, Enum):
     HTML = "html"
 
 
-def present(  # noqa: PLR0913 - the last two are options of one format each
+def present_assessment(  # noqa: PLR0913 - the last two are options of one format each
     assessment: Assessment,
     output_format: AssessmentFormat,
     verbosity: Verbosity,
@@ -41,14 +41,14 @@ def present(  # noqa: PLR0913 - the last two are options of one format each
         output_format = AssessmentFormat.TABLE if stream.isatty() else AssessmentFormat.PLAIN
     if output_format is AssessmentFormat.TABLE:
         from agent.present.assessments.common import cleaned
-        from agent.present.assessments.table import as_table
+        from agent.present.assessments.table import assessment_table
 
-        as_table(cleaned(assessment), verbosity, stream)
+        assessment_table(cleaned(assessment), verbosity, stream)
     else:
-        stream.write(fitting(as_text(assessment, output_format, verbosity, beyond=beyond, aws=aws), stream))
+        stream.write(fitting(assessment_text(assessment, output_format, verbosity, beyond=beyond, aws=aws), stream))
 
 
-def as_text(  # noqa: PLR0911 - one branch for each format
+def assessment_text(  # noqa: PLR0911 - one branch for each format
     assessment: Assessment,
     output_format: AssessmentFormat,
     verbosity: Verbosity = Verbosity.NORMAL,
@@ -62,10 +62,10 @@ def as_text(  # noqa: PLR0911 - one branch for each format
     controls beyond the benchmark to the JSON of kube-bench. `aws` is required for ASFF.
     """
     if output_format in (AssessmentFormat.PLAIN, AssessmentFormat.AUTO):
-        from agent.present.assessments.plain import as_lines
+        from agent.present.assessments.plain import assessment_lines
 
         # It escapes each line that it prints, which are few of the texts of an assessment.
-        return as_lines(assessment, verbosity)
+        return assessment_lines(assessment, verbosity)
     from agent.present.assessments.common import cleaned
 
     assessment = cleaned(assessment)
@@ -74,9 +74,9 @@ def as_text(  # noqa: PLR0911 - one branch for each format
 
         return as_wide_table(assessment, verbosity)
     if output_format is AssessmentFormat.JSON:
-        from agent.present.assessments.json_assessment import as_json
+        from agent.present.assessments.json_assessment import assessment_json
 
-        return as_json(assessment)
+        return assessment_json(assessment)
     if output_format is AssessmentFormat.KUBE_BENCH:
         from agent.present.assessments.kube_bench import as_kube_bench
 

@@ -62,14 +62,14 @@ def cleaned(value: _T) -> _T:
     return clean  # type: ignore[no-any-return] # of the type of value
 
 
-def addressed(assessment: Assessment, caller: Caller) -> Assessment:
+def addressed_assessment(assessment: Assessment, caller: Caller) -> Assessment:
     """Return the assessment with complete commands for this caller in remediations."""
     verdicts = (
         verdict._replace(remediation=remediations.addressed(verdict.remediation, caller))
         for verdict in assessment.verdicts
     )
     notes = (note._replace(remediation=remediations.addressed(note.remediation, caller)) for note in assessment.notes)
-    steps = next_steps.addressed(assessment.next_steps, caller)
+    steps = next_steps.addressed_steps(assessment.next_steps, caller)
     return replace(assessment, verdicts=tuple(verdicts), notes=tuple(notes), next_steps=steps)
 
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from agent.assess.assessment import SCHEMA
 from agent.present import remediation
 from agent.present.assessments.common import by_section, in_baseline, open_by_owner, section_title, timestamp
-from agent.present.json_report import as_object
-from agent.present.next_steps import as_object as as_step
+from agent.present.json_report import location_object
+from agent.present.next_steps import step_object as as_step
 
 if TYPE_CHECKING:
     from agent.assess.assessment import Assessment, Evidence, Note, Verdict, Waiver
 
 
-def as_json(assessment: Assessment) -> str:
+def assessment_json(assessment: Assessment) -> str:
     """Return one JSON object and a line break. Every key is present; a value that does not apply is empty or null."""
     import json
 
@@ -77,8 +77,12 @@ def _verdict(assessment: Assessment, verdict: Verdict) -> dict[str, object]:
 
 
 def _located(value: Evidence | Waiver) -> dict[str, object]:
-    return {**value._asdict(), "location": as_object(value.location)}
+    return {**value._asdict(), "location": location_object(value.location)}
 
 
 def _note(note: Note) -> dict[str, object]:
-    return {**note._asdict(), "location": as_object(note.location), "remediation": remediation.text(note.remediation)}
+    return {
+        **note._asdict(),
+        "location": location_object(note.location),
+        "remediation": remediation.text(note.remediation),
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.present.assessments.common import cleaned, fix, timestamp
-from agent.present.json_report import as_object
+from agent.present.json_report import location_object
 from agent.present.text import printable
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ _MOST_LINES = 20
 """Changes in `text`; `changes` has all of them."""
 
 
-def as_json(notification: Notification, assessment: Assessment, number: int, causes: Mapping[str, str]) -> bytes:
+def notification_json(
+    notification: Notification, assessment: Assessment, number: int, causes: Mapping[str, str]
+) -> bytes:
     """Return the notification in ASCII. `causes` are the likely causes by the id of the control."""
     import json
 
@@ -71,7 +73,7 @@ def _row(
         "change": direction,
         "expected": verdict.expected,
         "found": verdict.found or verdict.reason,
-        "location": as_object(evidence[0].location) if evidence else None,
+        "location": location_object(evidence[0].location) if evidence else None,
         "likely_cause": printable(causes.get(control.id, "")),
         "owner": str(verdict.owner),
         "remediation": fix(verdict) if verdict.is_open else "",

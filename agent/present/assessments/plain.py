@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent.assess.assessment import ControlStatus
 from agent.present import Verbosity
 from agent.present.assessments import common
-from agent.present.next_steps import lines
+from agent.present.next_steps import step_lines
 from agent.present.remediation import labelled
 from agent.present.text import printable
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _ONLY_VERBOSE = (ControlStatus.PASS, ControlStatus.NOT_APPLICABLE, ControlStatus.MANUAL)
 
 
-def as_lines(assessment: Assessment, verbosity: Verbosity) -> str:
+def assessment_lines(assessment: Assessment, verbosity: Verbosity) -> str:
     """Return one line for each control.
 
     -q shows only controls that decide the exit code; -v adds all others, host facts and all evidence.
@@ -57,7 +57,7 @@ def _lines(assessment: Assessment, verbosity: Verbosity) -> Iterator[str]:
     if verbosity is Verbosity.NORMAL and common.manual_reviews(assessment):
         yield common.manual_reviews(assessment)
     yield last
-    yield from lines(assessment.next_steps)
+    yield from step_lines(assessment.next_steps)
 
 
 def _verdict(assessment: Assessment, verdict: Verdict, verbosity: Verbosity) -> str:

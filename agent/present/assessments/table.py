@@ -38,15 +38,15 @@ _WIDTH = 120
 """Columns of a table in a file, which has no terminal width."""
 
 
-def as_table(assessment: Assessment, verbosity: Verbosity, stream: TextIO) -> None:
+def assessment_table(assessment: Assessment, verbosity: Verbosity, stream: TextIO) -> None:
     """Write the assessment to a terminal; characters that its encoding lacks are replaced (Rich would raise)."""
-    write_captured(stream, lambda console: print_to(console, assessment, verbosity))
+    write_captured(stream, lambda console: print_assessment(console, assessment, verbosity))
 
 
 def as_wide_table(assessment: Assessment, verbosity: Verbosity) -> str:
     """Return the table for a file: 120 columns, no color."""
     file = StringIO()
-    print_to(
+    print_assessment(
         Console(file=file, width=_WIDTH, highlight=False, force_terminal=False, color_system=None),
         assessment,
         verbosity,
@@ -54,7 +54,7 @@ def as_wide_table(assessment: Assessment, verbosity: Verbosity) -> str:
     return stripped(file.getvalue())
 
 
-def print_to(console: Console, assessment: Assessment, verbosity: Verbosity) -> None:
+def print_assessment(console: Console, assessment: Assessment, verbosity: Verbosity) -> None:
     """Write the assessment to a Rich console.
 
     -q shows only controls that decide the exit code; -v adds all others, host facts and all evidence.

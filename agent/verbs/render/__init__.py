@@ -13,7 +13,7 @@ from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.model import NEWEST_KNOWN, Location, Role
 from agent.node.facts import assumed
 from agent.node.site_files import read_audit_policy, read_settings, read_waivers
-from agent.settings.loading import load, override
+from agent.settings.loading import apply_overrides, load_settings
 from agent.settings.schema import DEFAULT_SETTINGS, Overrides, Settings
 from agent.value import replace
 
@@ -51,7 +51,11 @@ def rendered(
     InputError if a file is invalid, UsageError if such a host does not have the document.
     """
     host = Host.real()
-    site = override(Settings(), overrides) if settings_file is None else read_settings(host, settings_file, overrides)
+    site = (
+        apply_overrides(Settings(), overrides)
+        if settings_file is None
+        else read_settings(host, settings_file, overrides)
+    )
     facts = assumed(site.role or Role.SERVER, site.k3s_version or NEWEST_KNOWN, site.data_dir or DEFAULT_DATA_DIR)
     if what in _FILES and not _FILES[what].applies.to(facts.role, facts.version):
         raise UsageError(
@@ -82,7 +86,7 @@ def _settings_file(source: _Source) -> dict[PurePosixPath, bytes]:
     """Return the settings file with the role added. Raises InputError if it contradicts the command line."""
     path = source.settings_file or DEFAULT_SETTINGS
     data = source.host.machine_tree.read(path) or b"" if source.settings_file else b""
-    written = load(data, path)
+    written = load_settings(data, path)
     for name in Overrides._fields:
         own, given = getattr(written, name), getattr(source.settings, name)
         if own not in (None, given):
@@ -93,7 +97,7 @@ def _settings_file(source: _Source) -> dict[PurePosixPath, bytes]:
     if written.role is None:
         data += (b"" if data.endswith(b"\n") or not data else b"\n") + f"role: {source.facts.role}\n".encode()
         try:
-            load(data, path)
+            load_settings(data, path)
         except InputError as error:
             hint = f"add `role: {source.facts.role}` to it"
             raise InputError(

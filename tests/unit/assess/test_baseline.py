@@ -14,7 +14,7 @@ from agent.assess.assessment import ControlStatus
 from agent.assess.baseline import Baseline, OtherSchemaError, parse
 from agent.errors import ExitCode, InputError
 from agent.host import Host
-from agent.present.assessments import AssessmentFormat, as_text
+from agent.present.assessments import AssessmentFormat, assessment_text
 from agent.value import replace
 from agent.verbs.assess import load_baseline
 from tests.unit.assessed import BENCHMARK, CERTIFICATES, KEYS, OVERCOMMIT, VERSION, WHEN, assessment, verdict
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 WHERE = PurePosixPath("/tmp/report.json")  # noqa: S108 - is never opened
-REPORT = as_text(
+REPORT = assessment_text(
     assessment(
         verdict(CERTIFICATES, ControlStatus.FAIL),
         verdict(KEYS, ControlStatus.PASS),

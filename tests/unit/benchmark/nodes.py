@@ -333,7 +333,7 @@ _OTHER_ARGUMENTS: Mapping[Component, str] = {
 
 def _start(component: Component, at: AssessedNode) -> str:
     """Return the line with all arguments, sorted by name (k3s, pkg/util/args.go), as logrus and journalctl print it."""
-    rows = k3s_defaults.of(component)
+    rows = k3s_defaults.defaults_of(component)
     own = {row.name for row in rows if row.channel is Channel.ARGUMENT and row.in_version(at.facts.version)}
     operators = at.facts.merged_config.component_arguments(component.config_key)
     if at.facts.version.minor < FIRST_WITH_KUBELET_FILES:
@@ -488,7 +488,7 @@ def _with_underscores(given: Arguments, version: str) -> Disguise:
 def _in_a_file(given: Arguments, version: str) -> Disguise:
     """Return the kubelet's settings in a drop-in or a --config file, except those that K3s' arguments override."""
     k3s = Version.parse(version)
-    rows = k3s_defaults.of(Component.KUBELET)
+    rows = k3s_defaults.defaults_of(Component.KUBELET)
     own = {row.name for row in rows if row.channel is Channel.ARGUMENT and row.in_version(k3s) and not row.needs}
     document: dict[str, object] = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}
     chosen = []

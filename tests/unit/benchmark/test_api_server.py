@@ -15,7 +15,7 @@ from agent.checks.datastore import EncryptionProviders
 from agent.guide.criteria import Excludes, Includes, IncludesOneOf
 from agent.guide.k3s_options import OPTIONS
 from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Component, Role, Version
-from agent.settings.schema import rows
+from agent.settings.schema import setting_rows
 from tests.unit.benchmark.texts import fix
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def test_settings_that_enable_a_plugin_exist() -> None:
         "apiserver-event-rate-limit": "event-rate-limit",
         "apiserver-external-ips-denied": "deny-service-external-ips",
     }
-    known = {setting.key for setting in rows()}
+    known = {setting.key for setting in setting_rows()}
     for row in API_SERVER:
         if row.setting:
             assert row.setting in known

@@ -15,7 +15,7 @@ from agent.errors import HostError, ReadOnlyEnvironmentError
 from agent.host import Host
 from agent.host.probe import no_processes
 from agent.model import Absent, Directory, File, FileMode, FilePermissions, Sysctl
-from agent.plan.plan import Change, Plan, Refusal, make
+from agent.plan.plan import Change, Plan, Refusal, make_plan
 from agent.report import Item, ItemStatus
 from agent.value import replace
 from tests.fake import Programs, fake_host, in_memory, names
@@ -153,7 +153,7 @@ def test_an_entry_of_a_directory_that_could_not_be_created_fails(host: Host) -> 
     deep = File(path=ETC / "d/e/f", content=b"x", mode=FileMode(0o600))
     strict = failing_host(host, read_only=("/etc/d",))
     observed = strict.observe_all([deep])
-    items = execute(make([deep, file("z")], {**observed, "/etc/z": absent("z")}), strict, Journal(strict))
+    items = execute(make_plan([deep, file("z")], {**observed, "/etc/z": absent("z")}), strict, Journal(strict))
     assert [(item.id, item.status) for item in items] == [
         ("/etc/d", ItemStatus.FAILED),
         ("/etc/d/e", ItemStatus.FAILED),
@@ -285,7 +285,7 @@ def test_a_plan_of_a_real_tree_makes_it_compliant(host: Host) -> None:
 
     def plan() -> Plan:
         seen: dict[str, Observed] = host.observe_all(expected)
-        return make(expected, seen, Journal(host).written)
+        return make_plan(expected, seen, Journal(host).written)
 
     before = os.umask(0o077)
     try:

@@ -25,7 +25,7 @@ from agent.model import (
     Owner,
     Sysctl,
 )
-from agent.plan.plan import Change, undo
+from agent.plan.plan import Change, undo_plan
 from tests.fake import Clock, fake_host, in_memory, mounted, names
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ def test_a_change_of_mode_does_not_mark_the_content_as_managed(journal: Journal)
     edited = file(b"edited", 0o644), file(b"edited")
     run(journal, Change(*edited))
     assert journal.written(str(A)) == (b"ours",)
-    back = undo(*journal.history(journal.runs()), {str(A): edited[1]})
+    back = undo_plan(*journal.history(journal.runs()), {str(A): edited[1]})
     assert back.changes == ()
     assert [refusal.edited for refusal in back.refusals] == [True]
 
@@ -238,13 +238,15 @@ def test_a_changed_mode_is_reverted(journal: Journal) -> None:
     """The content existed before the first run or is from a run."""
     theirs = Change(file(b"theirs", 0o644), file(b"theirs"))
     run(journal, theirs)
-    assert undo(*journal.history(journal.runs()), {str(A): theirs.after}).changes == (
+    assert undo_plan(*journal.history(journal.runs()), {str(A): theirs.after}).changes == (
         Change(theirs.after, theirs.before),
     )
     journal.forget(journal.runs())
     run(journal, Change(ABSENT, file(b"ours")))
     run(journal, Change(file(b"ours", 0o666), file(b"ours")))
-    assert undo(*journal.history(journal.runs()), {str(A): file(b"ours")}).changes == (Change(file(b"ours"), ABSENT),)
+    assert undo_plan(*journal.history(journal.runs()), {str(A): file(b"ours")}).changes == (
+        Change(file(b"ours"), ABSENT),
+    )
 
 
 def test_fifty_records_are_kept_and_older_ones_are_merged(journal: Journal, host: Host) -> None:

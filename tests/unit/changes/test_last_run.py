@@ -43,19 +43,19 @@ def host(tmp_path: Path) -> Host:
 
 def test_a_record_is_read_as_it_was_written(host: Host, tmp_path: Path) -> None:
     """The file has mode 0600, in a directory with mode 0700."""
-    last_run.write(host, RUN)
+    last_run.write_last_run(host, RUN)
     file = tmp_path / str(RECORD).lstrip("/")
-    assert last_run.read(host, []) == RUN
+    assert last_run.read_last_run(host, []) == RUN
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
 
 
 def test_a_record_that_is_the_same_is_not_written_again(host: Host, tmp_path: Path) -> None:
     """The run does not take the lock either."""
-    last_run.write(host, RUN)
+    last_run.write_last_run(host, RUN)
     (tmp_path / "run/k3s-harden.lock").unlink()
     before = (tmp_path / str(RECORD).lstrip("/")).stat()
-    last_run.write(host, RUN)
+    last_run.write_last_run(host, RUN)
     assert (tmp_path / str(RECORD).lstrip("/")).stat() == before
     assert not (tmp_path / "run/k3s-harden.lock").exists()
 
@@ -63,14 +63,14 @@ def test_a_record_that_is_the_same_is_not_written_again(host: Host, tmp_path: Pa
 def test_a_record_is_not_written_while_another_run_holds_the_lock(host: Host) -> None:
     """A successful run does not wait for the lock, and does not fail."""
     with host.lock():
-        last_run.write(host, RUN)
-    assert last_run.read(host, []) == LastRun()
+        last_run.write_last_run(host, RUN)
+    assert last_run.read_last_run(host, []) == LastRun()
 
 
 def test_a_tree_has_no_record(tmp_path: Path) -> None:
     """A host tree can become another host."""
     host = fake_host(tmp_path)
-    last_run.write(host, RUN)
+    last_run.write_last_run(host, RUN)
     assert not (tmp_path / "var").exists()
 
 
@@ -113,10 +113,10 @@ def test_a_damaged_record_is_ignored_and_reported(host: Host, tmp_path: Path, da
     file.parent.mkdir()
     file.write_bytes(data)
     unreadable: list[HardenError] = []
-    assert last_run.read(host, unreadable) == LastRun()
+    assert last_run.read_last_run(host, unreadable) == LastRun()
     assert [error.message.startswith(f"cannot read {RECORD}") for error in unreadable] == [True]
-    last_run.write(host, RUN)
-    assert last_run.read(host, []) == RUN
+    last_run.write_last_run(host, RUN)
+    assert last_run.read_last_run(host, []) == RUN
 
 
 @pytest.mark.parametrize(("owner", "mode"), [(1000, 0o600), (0, 0o666)])
@@ -124,10 +124,10 @@ def test_a_record_that_another_user_can_write_is_ignored_and_reported(
     host: Host, tmp_path: Path, owner: int, mode: int
 ) -> None:
     """Its settings and its K3s version would decide how root hardens the host."""
-    last_run.write(host, RUN)
+    last_run.write_last_run(host, RUN)
     file = tmp_path / str(RECORD).lstrip("/")
     os.chown(file, owner, -1)
     file.chmod(mode)
     unreadable: list[HardenError] = []
-    assert last_run.read(host, unreadable) == LastRun()
+    assert last_run.read_last_run(host, unreadable) == LastRun()
     assert [error.message.startswith(f"cannot use {RECORD}: ") for error in unreadable] == [True]

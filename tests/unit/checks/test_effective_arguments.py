@@ -12,7 +12,7 @@ from agent.checks.argument_values import Argument, Arguments, Given, GivenBy
 from agent.checks.effective_arguments import effective
 from agent.errors import HostError
 from agent.k3s.combined_arguments import COMBINED
-from agent.k3s.config import ConfigText, merge
+from agent.k3s.config import ConfigText, merge_configuration
 from agent.k3s.default_arguments import KUBELET_DEFAULTS_FILE
 from agent.k3s.kubelet_configuration import KubeletConfiguration, KubeletFile, kubelet_file
 from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
@@ -35,7 +35,7 @@ NONE_WRITTEN = KubeletConfiguration()
 def facts(config: str = "", dropin: str = "", *, version: str = "v1.34.1+k3s1", role: Role = Role.SERVER) -> HostFacts:
     base = assumed(role, Version.parse(version))
     texts = [ConfigText(K3S_CONFIG_FILE, config.encode()), ConfigText(base.dropin_path, dropin.encode())]
-    return replace(base, configuration=replace(base.configuration, merged_config=merge(texts)))
+    return replace(base, configuration=replace(base.configuration, merged_config=merge_configuration(texts)))
 
 
 def value_of(arguments: Arguments, name: str) -> str | None:

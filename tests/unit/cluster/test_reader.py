@@ -57,7 +57,7 @@ def write(root: Path, text: str, name: str = ADMIN) -> Path:
 def read(host: Host, limits: Limits = QUICK) -> Cluster:
     from agent.k3s.paths import DEFAULT_DATA_DIR
 
-    return reader.read(host, DEFAULT_DATA_DIR, limits)
+    return reader.read_cluster(host, DEFAULT_DATA_DIR, limits)
 
 
 def test_each_list_is_read_once_over_one_connection(root: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from agent.kubernetes.queries import FLAGS, REQUESTS, Query
 from agent.present import Verbosity
-from agent.present.assessments import AssessmentFormat, as_text
+from agent.present.assessments import AssessmentFormat, assessment_text
 from agent.present.assessments.asff import account as aws_account
 from agent.value import replace
 from agent.verbs.assess import assess_host
@@ -149,7 +149,7 @@ def test_no_secret_of_the_cluster_leaves_the_server(secrets: Answer | None) -> N
         assert by_id["secrets-as-files"].evidence[0].observation.endswith("environment variables: db")
         aws = aws_account("123456789012", "eu-central-1", None)
         texts = {
-            format_.value: as_text(found, format_, Verbosity.VERBOSE, beyond=True, aws=aws)
+            format_.value: assessment_text(found, format_, Verbosity.VERBOSE, beyond=True, aws=aws)
             for format_ in AssessmentFormat
         }
         before = dict(contents(host.root))

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from agent.desired.dropin_options import named_paths
-from agent.k3s.config import ConfigText, merge
+from agent.k3s.config import ConfigText, merge_configuration
 from agent.model import Role
 
 DATA_DIR = PurePosixPath("/data")
@@ -16,7 +16,7 @@ DATA_DIR = PurePosixPath("/data")
 def paths(*arguments: str, component: str = "kube-apiserver", role: Role = Role.SERVER) -> list[str]:
     """Return the files that arguments of a component name."""
     text = f"{component}-arg:\n" + "".join(f"- '{one}'\n" for one in arguments)
-    config = merge([ConfigText(PurePosixPath("/config.yaml"), text.encode())])
+    config = merge_configuration([ConfigText(PurePosixPath("/config.yaml"), text.encode())])
     return [str(one.path) for one in named_paths(config, DATA_DIR, role)]
 
 
@@ -75,5 +75,5 @@ def test_a_relative_path_of_an_agent_depends_on_its_service() -> None:
 )
 def test_files_of_options(text: str, expected: list[str]) -> None:
     """The kubelet starts without resolv.conf, and K3s reads certificates of a datastore only with its endpoint."""
-    config = merge([ConfigText(PurePosixPath("/config.yaml"), text.encode())])
+    config = merge_configuration([ConfigText(PurePosixPath("/config.yaml"), text.encode())])
     assert [str(one.path) for one in named_paths(config, DATA_DIR)] == expected

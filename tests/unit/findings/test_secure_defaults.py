@@ -26,7 +26,7 @@ def test_k3s_sets_a_secure_value_in_all_versions(row: SecureDefault, minor: int)
     """Otherwise the finding would not apply to the version."""
     own = [
         one.value
-        for one in default_arguments.of(row.component)
+        for one in default_arguments.defaults_of(row.component)
         if one.name == row.name and one.in_version(Version(1, minor, 20))
     ]
     assert any(map(row.meets.accepts, own))

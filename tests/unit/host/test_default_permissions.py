@@ -127,4 +127,4 @@ def test_an_unreadable_list_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(os, "getxattr", denied)
     with pytest.raises(PermissionError):
-        acl.read_default(0)
+        acl.read_default_acl(0)

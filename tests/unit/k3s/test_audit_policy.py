@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from agent.k3s.audit_policy import problems, rejected, why_nothing_is_logged
+from agent.k3s.audit_policy import policy_problems, rejected_by_version, why_nothing_is_logged
 from agent.model import Version
 
 PATH = PurePosixPath("/etc/audit.yaml")
@@ -34,7 +34,7 @@ rules:
 def policy(data: str) -> list[tuple[str, str]]:
     return [
         (str(problem.location).removeprefix(str(POLICY)), problem.problem)
-        for problem in problems(data.encode(), POLICY)
+        for problem in policy_problems(data.encode(), POLICY)
     ]
 
 
@@ -126,14 +126,14 @@ def test_any_group_is_accepted_from_1_36_on() -> None:
         b"apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n"
         b"- {level: Metadata, resources: [{group: '*', resources: ['*']}]}\n"
     )
-    assert len(problems(policy, PATH)) == 1
-    assert len(rejected(policy, PATH, Version.parse("1.35"))) == 1
-    assert rejected(policy, PATH, Version.parse("1.36")) == ()
-    assert rejected(policy, PATH, None) == ()
+    assert len(policy_problems(policy, PATH)) == 1
+    assert len(rejected_by_version(policy, PATH, Version.parse("1.35"))) == 1
+    assert rejected_by_version(policy, PATH, Version.parse("1.36")) == ()
+    assert rejected_by_version(policy, PATH, None) == ()
 
 
 def test_a_placeholder_is_not_a_problem_of_the_api_server() -> None:
     """The API server treats the placeholder as a name."""
     policy = b"apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata, namespaces: [<NAMESPACE>]}]\n"
-    assert len(problems(policy, PATH)) == 1
-    assert rejected(policy, PATH, Version.parse("1.35")) == ()
+    assert len(policy_problems(policy, PATH)) == 1
+    assert rejected_by_version(policy, PATH, Version.parse("1.35")) == ()

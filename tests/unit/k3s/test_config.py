@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.k3s.config import ConfigText, ConfigValue, Dropped, MergedConfig, Word, merge
+from agent.k3s.config import ConfigText, ConfigValue, Dropped, MergedConfig, Word, merge_configuration
 from agent.k3s.options import ALIASES, SECRET_KEYS, VARIABLES
 from agent.k3s.redaction import HIDDEN
 from agent.model import Location
@@ -38,7 +38,7 @@ def texts(merged: MergedConfig, key: str) -> list[str]:
 
 def test_later_file_replaces_a_key_without_plus() -> None:
     """The value and its location are those of the last file."""
-    merged = merge(config("# top\nnode-name: a\n", b="node-name: b\n"))
+    merged = merge_configuration(config("# top\nnode-name: a\n", b="node-name: b\n"))
     assert merged.scalar("node-name") == ConfigValue("b", Location(DROPINS / "b.yaml", 1))
     assert texts(merged, "node-name") == ["b"]
     assert not merged.dropped
@@ -46,7 +46,7 @@ def test_later_file_replaces_a_key_without_plus() -> None:
 
 def test_plus_appends_to_lists_scalars_and_unset_keys() -> None:
     """`key+` keeps the values of earlier files."""
-    merged = merge(
+    merged = merge_configuration(
         config(
             "tls-san: one\nnode-label: [a=1]\n",
             b="tls-san+: [two]\nnode-label+: b=2\nnode-taint+: [c]\n",
@@ -61,13 +61,13 @@ def test_plus_appends_to_lists_scalars_and_unset_keys() -> None:
 
 def test_plus_omits_null() -> None:
     """K3s does not convert null to a list item."""
-    assert texts(merge(config("tls-san:\n", b="tls-san+: [two]\n")), "tls-san") == ["two"]
+    assert texts(merge_configuration(config("tls-san:\n", b="tls-san+: [two]\n")), "tls-san") == ["two"]
 
 
 @pytest.mark.parametrize("value", ['""', "''", '[""]'])
 def test_plus_keeps_an_empty_string(value: str) -> None:
     """K3s converts it to a list item, which gives the API server the argument `--=true`: it exits."""
-    merged = merge(config(f"kube-apiserver-arg: {value}\n", b="kube-apiserver-arg+: [profiling=false]\n"))
+    merged = merge_configuration(config(f"kube-apiserver-arg: {value}\n", b="kube-apiserver-arg+: [profiling=false]\n"))
     assert texts(merged, "kube-apiserver-arg") == ["", "profiling=false"]
     assert [value.text for value in merged.component_arguments("kube-apiserver-arg")[""]] == ["true"]
 
@@ -75,7 +75,7 @@ def test_plus_keeps_an_empty_string(value: str) -> None:
 def test_list_without_plus_drops_earlier_items() -> None:
     """Each dropped item has its own location and that of the key that drops it."""
     ours = "kube-apiserver-arg+:\n  - audit-log-maxage=30\n  - profiling=false\n"
-    merged = merge(config("{}", a=ours, z="kube-apiserver-arg:\n  - profiling=false\n"))
+    merged = merge_configuration(config("{}", a=ours, z="kube-apiserver-arg:\n  - profiling=false\n"))
     assert texts(merged, "kube-apiserver-arg") == ["profiling=false"]
     assert merged.dropped == (
         Dropped(
@@ -95,7 +95,7 @@ def test_ranchers_json_replaces_earlier_lists_and_later_files_append_to_it() -> 
   ],
   "etcd-s3": false
 }"""
-    merged = merge(
+    merged = merge_configuration(
         [
             ConfigText(MAIN, b"kube-apiserver-arg: [a=1]\n"),
             ConfigText(DROPINS / "50-rancher.yaml", rancher),
@@ -127,14 +127,14 @@ def test_ranchers_json_replaces_earlier_lists_and_later_files_append_to_it() -> 
 )
 def test_values_are_parsed_as_yaml_1_1_and_printed_as_go_does(written: str, read: str) -> None:
     """A quoted value is text; a plain one can be a boolean or a number."""
-    found = merge(config(f"key: {written}\n")).scalar("key")
+    found = merge_configuration(config(f"key: {written}\n")).scalar("key")
     assert found is not None
     assert found.text == read
 
 
 def test_command_line_overrides_files() -> None:
     """A single value replaces that of the files, a list item is appended; `--name=x` and `--name x` are equal."""
-    merged = merge(
+    merged = merge_configuration(
         config("kube-apiserver-arg: [a=1]\ndata-dir: /old\nselinux: true\n"),
         words(
             "--kube-apiserver-arg=b=2",
@@ -165,7 +165,9 @@ def test_command_line_overrides_files() -> None:
 
 def test_environment_sets_an_option_that_nothing_else_sets() -> None:
     """The location is the line that sets the variable."""
-    merged = merge(config("node-name: a\n"), words("--debug"), environment(K3S_CLUSTER_INIT="1", K3S_URL="https://a"))
+    merged = merge_configuration(
+        config("node-name: a\n"), words("--debug"), environment(K3S_CLUSTER_INIT="1", K3S_URL="https://a")
+    )
     assert merged.scalar("server") == ConfigValue("https://a", ENVIRONMENT)
     assert merged.boolean("cluster-init") is True
     assert merged.locations()["cluster-init"] == ENVIRONMENT
@@ -183,7 +185,7 @@ def test_environment_sets_an_option_that_nothing_else_sets() -> None:
 )
 def test_files_and_command_line_override_the_environment(text: str, arguments: tuple[str, ...]) -> None:
     """urfave/cli reads a variable only for an option that is not given at all, under any of its names."""
-    merged = merge(config(text), words(*arguments), environment(K3S_DATA_DIR="/variable"))
+    merged = merge_configuration(config(text), words(*arguments), environment(K3S_DATA_DIR="/variable"))
     assert merged.scalar("data-dir") is not None
     assert texts(merged, "data-dir")[-1] == "/given"
     assert "/variable" not in texts(merged, "data-dir")
@@ -191,12 +193,12 @@ def test_files_and_command_line_override_the_environment(text: str, arguments: t
 
 def test_an_empty_value_in_a_file_overrides_the_environment() -> None:
     """K3s passes `--server=` to the parser, which counts as given."""
-    assert texts(merge(config("server: ''\n"), (), environment(K3S_URL="https://a")), "server") == [""]
+    assert texts(merge_configuration(config("server: ''\n"), (), environment(K3S_URL="https://a")), "server") == [""]
 
 
 def test_empty_and_unknown_variables_set_nothing() -> None:
     """K3s treats an empty variable as unset."""
-    assert merge((), (), environment(K3S_URL="", K3S_NO_SUCH="x", PATH="/bin")).values == {}
+    assert merge_configuration((), (), environment(K3S_URL="", K3S_NO_SUCH="x", PATH="/bin")).values == {}
 
 
 def test_variables_that_name_the_configuration_file_are_not_options() -> None:
@@ -206,14 +208,14 @@ def test_variables_that_name_the_configuration_file_are_not_options() -> None:
 
 def test_aliases_set_the_option_they_stand_for() -> None:
     """`d` is data-dir, and kube-controller-arg adds to kube-controller-manager-arg."""
-    merged = merge(config("d: /x\nkube-controller-arg: [a=1]\nkube-controller-manager-arg: [b=2]\n"))
+    merged = merge_configuration(config("d: /x\nkube-controller-arg: [a=1]\nkube-controller-manager-arg: [b=2]\n"))
     assert merged.scalar("data-dir") == ConfigValue("/x", Location(MAIN, 1))
     assert texts(merged, "kube-controller-manager-arg") == ["a=1", "b=2"]
 
 
 def test_component_arguments_in_all_forms() -> None:
     """`+=` and `-=` keep K3s' default, values of `-=` come first, and a missing `=` means true."""
-    merged = merge(
+    merged = merge_configuration(
         config(
             "kube-apiserver-arg:\n"
             "  - enable-admission-plugins+=A\n"
@@ -239,7 +241,7 @@ def test_component_arguments_in_all_forms() -> None:
 
 def test_underscores_in_the_name_of_a_component_argument() -> None:
     """K3s treats another spelling as another argument and sorts it last; the component treats both as one."""
-    merged = merge(
+    merged = merge_configuration(
         config(
             "kubelet-arg:\n  - anonymous_auth=true\n  - --read_only-port+=1\n  - read-only_port-=2\n  - a-b=1\n",
             site="kubelet-arg+:\n  - anonymous-auth=false\n  - read_only_port=3\n  - read-only-port=4\n",
@@ -253,7 +255,7 @@ def test_underscores_in_the_name_of_a_component_argument() -> None:
     }
     assert arguments["anonymous-auth"][-1].location == Location(MAIN, 2)
     assert not merged.keeps_default("kubelet-arg", "anonymous-auth")
-    only_other = merge(config("kubelet-arg: [anonymous_auth=true]\n"))
+    only_other = merge_configuration(config("kubelet-arg: [anonymous_auth=true]\n"))
     assert only_other.keeps_default("kubelet-arg", "anonymous-auth")
 
 
@@ -270,7 +272,7 @@ def test_underscores_in_the_name_of_a_component_argument() -> None:
 )
 def test_a_broken_file_is_a_problem_and_the_other_files_are_merged(text: str | bytes, line: int, problem: str) -> None:
     """The problem has the line of the error."""
-    merged = merge(config(text, z="node-name: z\n"))
+    merged = merge_configuration(config(text, z="node-name: z\n"))
     assert [error.location for error in merged.problems] == [Location(MAIN, line)]
     assert problem in merged.problems[0].problem
     assert merged.scalar("node-name") == ConfigValue("z", Location(DROPINS / "z.yaml", 1))
@@ -278,7 +280,7 @@ def test_a_broken_file_is_a_problem_and_the_other_files_are_merged(text: str | b
 
 def test_valid_content_of_a_broken_file_is_merged() -> None:
     """An invalid item does not invalidate its list or file."""
-    merged = merge(config("kubelet-arg:\n  - a=1\n  - b: c\n  - d=2\nnode-name: x\n"))
+    merged = merge_configuration(config("kubelet-arg:\n  - a=1\n  - b: c\n  - d=2\nnode-name: x\n"))
     assert texts(merged, "kubelet-arg") == ["a=1", "d=2"]
     assert texts(merged, "node-name") == ["x"]
     assert len(merged.problems) == 1
@@ -287,13 +289,13 @@ def test_valid_content_of_a_broken_file_is_merged() -> None:
 @pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", "~\n", "{}\n"])
 def test_an_empty_file_is_valid(text: str) -> None:
     """K3s accepts a file without content."""
-    merged = merge(config(text))
+    merged = merge_configuration(config(text))
     assert (merged.values, merged.problems, merged.ignored) == ({}, (), ())
 
 
 def test_content_that_k3s_ignores_is_listed() -> None:
     """A second document, the first of two equal keys, and merge keys have no effect."""
-    merged = merge(config("<<: &x {node-name: m}\n<<: *x\nlog: a\nlog: b\n---\nselinux: true\n"))
+    merged = merge_configuration(config("<<: &x {node-name: m}\n<<: *x\nlog: a\nlog: b\n---\nselinux: true\n"))
     assert merged.scalar("log") == ConfigValue("b", Location(MAIN, 4))
     assert merged.locations().keys() == {"log"}
     assert [(ignored.location.line, ignored.what.split()[0]) for ignored in merged.ignored] == [
@@ -317,7 +319,7 @@ def test_a_secret_in_files_or_on_the_command_line_is_hidden(key: str) -> None:
         ([], (f"--{key}={SECRET}",)),
         ([], (f"-{key}", SECRET)),
     ):
-        merged = merge(files, words(*arguments))
+        merged = merge_configuration(files, words(*arguments))
         assert SECRET not in repr((merged, files, words(*arguments)))
         assert set(texts(merged, ALIASES.get(key, key))) == {HIDDEN}
 
@@ -326,7 +328,7 @@ def test_a_secret_in_files_or_on_the_command_line_is_hidden(key: str) -> None:
 def test_a_secret_in_the_environment_is_hidden(variable: str) -> None:
     """The result shows only that the option is set, and the variable's repr omits its value."""
     variables = environment(**{variable: SECRET})
-    merged = merge((), (), variables)
+    merged = merge_configuration((), (), variables)
     assert texts(merged, VARIABLES[variable]) != [""]
     assert SECRET not in repr((merged, variables))
 
@@ -336,8 +338,8 @@ def test_only_the_scheme_of_a_datastore_endpoint_is_kept(scheme: str) -> None:
     """The rest of the address can contain a user and a password."""
     address = f"{scheme}k3s:hunter2@a/b?c=d://e"
     for merged in (
-        merge(config(f"datastore-endpoint: '{address}'\n")),
-        merge((), (), environment(K3S_DATASTORE_ENDPOINT=address)),
+        merge_configuration(config(f"datastore-endpoint: '{address}'\n")),
+        merge_configuration((), (), environment(K3S_DATASTORE_ENDPOINT=address)),
     ):
         assert texts(merged, "datastore-endpoint") == [f"{scheme}{HIDDEN}"]
 
@@ -345,23 +347,23 @@ def test_only_the_scheme_of_a_datastore_endpoint_is_kept(scheme: str) -> None:
 @pytest.mark.parametrize(("parameters", "shown"), [("", ""), (f"?_auth&_auth_pass={SECRET}", f"?{HIDDEN}")])
 def test_the_path_of_a_sqlite_endpoint_is_no_secret(parameters: str, shown: str) -> None:
     """Its parameters can contain a password."""
-    merged = merge(config(f"datastore-endpoint: 'sqlite:///opt/db/s.db{parameters}'\n"))
+    merged = merge_configuration(config(f"datastore-endpoint: 'sqlite:///opt/db/s.db{parameters}'\n"))
     assert texts(merged, "datastore-endpoint") == [f"sqlite:///opt/db/s.db{shown}"]
 
 
 @pytest.mark.parametrize("address", ["hunter2", "hunter2://x", "https:/hunter2", " mysql//k3s:hunter2@a"])
 def test_a_datastore_endpoint_with_an_unknown_scheme_is_hidden(address: str) -> None:
     """The text before :// could be a password."""
-    assert texts(merge(config(f"datastore-endpoint: '{address}'\n")), "datastore-endpoint") == [HIDDEN]
+    assert texts(merge_configuration(config(f"datastore-endpoint: '{address}'\n")), "datastore-endpoint") == [HIDDEN]
 
 
 @pytest.mark.parametrize("key", ["node-name", "server", "kubelet-arg", "nonsense"])
 def test_a_token_is_hidden_under_any_key(key: str) -> None:
     """A token under a wrong key is hidden; the rest of the value is kept."""
     for merged in (
-        merge(config(f"{key}: 'a={SECRET}'\n")),
-        merge(config(f"{key}: ['a={SECRET}']\n", b=f"{key}: [x]\n")),
-        merge([], words(f"--{key}=a={SECRET}")),
+        merge_configuration(config(f"{key}: 'a={SECRET}'\n")),
+        merge_configuration(config(f"{key}: ['a={SECRET}']\n", b=f"{key}: [x]\n")),
+        merge_configuration([], words(f"--{key}=a={SECRET}")),
     ):
         assert "hunter2" not in repr(merged)
         assert texts(merged, key)[0] in {"x", f"a={HIDDEN}"}
@@ -370,7 +372,7 @@ def test_a_token_is_hidden_under_any_key(key: str) -> None:
 
 def test_the_field_begins_is_the_last_key_without_plus() -> None:
     """This is true even if no earlier file sets the key."""
-    merged = merge(
+    merged = merge_configuration(
         config("kubelet-arg: [a=1]\n", b="# x\nkubelet-arg: [b=2]\n", c="kubelet-arg+: [c=3]\nkube-proxy-arg+: [d=4]\n")
     )
     assert merged.begins == {"kubelet-arg": Location(DROPINS / "b.yaml", 2)}
@@ -379,7 +381,7 @@ def test_the_field_begins_is_the_last_key_without_plus() -> None:
 @pytest.mark.parametrize(("text", "value"), [("true", True), ("'1'", True), ("F", False), ("maybe", None), ("", None)])
 def test_booleans_are_those_of_go(text: str, value: bool | None) -> None:  # noqa: FBT001 - a table of cases
     """Any text that Go's ParseBool rejects has no boolean value."""
-    assert merge(config(f"disable-network-policy: {text}\n")).boolean("disable-network-policy") is value
+    assert merge_configuration(config(f"disable-network-policy: {text}\n")).boolean("disable-network-policy") is value
 
 
 @given(
@@ -389,26 +391,28 @@ def test_booleans_are_those_of_go(text: str, value: bool | None) -> None:  # noq
 )
 def test_merge_never_raises(files: list[bytes], arguments: list[str], variables: dict[str, str]) -> None:
     """Any bytes, words and variables give a result; each file adds at most its own problems."""
-    merged = merge([ConfigText(MAIN, data) for data in files], words(*arguments), environment(**variables))
+    merged = merge_configuration(
+        [ConfigText(MAIN, data) for data in files], words(*arguments), environment(**variables)
+    )
     assert all(values for values in merged.values.values())
     assert len(merged.problems) <= sum(map(len, files))
 
 
 def test_white_space_around_a_value_is_removed() -> None:
     """convert.ToString of K3s removes it."""
-    merged = merge(config("kubelet-arg: [' max-pods=5 ', \"v=2\\n\"]\nnode-name: ' a '\n"))
+    merged = merge_configuration(config("kubelet-arg: [' max-pods=5 ', \"v=2\\n\"]\nnode-name: ' a '\n"))
     assert texts(merged, "kubelet-arg") == ["max-pods=5", "v=2"]
     assert texts(merged, "node-name") == ["a"]
 
 
 def test_text_after_the_first_document_is_ignored() -> None:
     """go-yaml does not parse it, so an error in it does not stop K3s."""
-    merged = merge(config("node-name: a\n---\nfoo: [\n"))
+    merged = merge_configuration(config("node-name: a\n---\nfoo: [\n"))
     assert (texts(merged, "node-name"), merged.problems) == (["a"], ())
     assert [str(ignored.location) for ignored in merged.ignored] == [f"{MAIN}:4"]
-    assert merge(config("node-name: [\n---\nfoo: bar\n")).problems
+    assert merge_configuration(config("node-name: [\n---\nfoo: bar\n")).problems
 
 
 def test_a_file_in_utf_16_is_read() -> None:
     """go-yaml also reads UTF-16 with a byte order mark."""
-    assert texts(merge(config("node-name: ä\n".encode("utf-16"))), "node-name") == ["ä"]
+    assert texts(merge_configuration(config("node-name: ä\n".encode("utf-16"))), "node-name") == ["ä"]

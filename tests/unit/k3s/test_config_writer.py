@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from agent.k3s.config import ConfigText, merge
+from agent.k3s.config import ConfigText, merge_configuration
 from agent.k3s.config_writer import dropin
 
 DROPINS = PurePosixPath("/etc/rancher/k3s/config.yaml.d")
@@ -55,8 +55,8 @@ def test_dropin_appends_to_the_operators_lists(files: list[tuple[str, list[str]]
         # JSON keeps U+007F and writes code points above U+FFFF as two escapes. YAML accepts neither.
         if all(character != "\x7f" and ord(character) < 0x10000 for item in items for character in item)
     ]
-    alone = merge(operators)
-    together = merge([*operators, ConfigText(DROPINS / "90-ours.yaml", dropin("Ours.", {}, ours))])
+    alone = merge_configuration(operators)
+    together = merge_configuration([*operators, ConfigText(DROPINS / "90-ours.yaml", dropin("Ours.", {}, ours))])
     assert not together.problems
     for key in ("kubelet-arg", "tls-san", "node-label"):
         expected = [value.text for value in alone.items(key)] + [item.strip() for item in ours.get(key, [])]
@@ -67,6 +67,8 @@ def test_dropin_appends_to_the_operators_lists(files: list[tuple[str, list[str]]
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.booleans())
 def test_scalars_are_read_back(text: str, switch: bool) -> None:  # noqa: FBT001 - drawn
     """A scalar is read back as written, without spaces at both ends."""
-    merged = merge([ConfigText(DROPINS / "a.yaml", dropin("", {"node-name": text, "selinux": switch}, {}))])
+    merged = merge_configuration(
+        [ConfigText(DROPINS / "a.yaml", dropin("", {"node-name": text, "selinux": switch}, {}))]
+    )
     assert [value.text for value in merged.items("node-name")] == [text.strip()]
     assert merged.boolean("selinux") is switch

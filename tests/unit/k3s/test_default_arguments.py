@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from agent.k3s.default_arguments import DEFAULTS, Channel, Default, Needs, of
+from agent.k3s.default_arguments import DEFAULTS, Channel, Default, Needs, defaults_of
 from agent.k3s.kubelet_configuration import kubelet_file
 from agent.model import Component, Version
 
@@ -55,7 +55,7 @@ def in_force(benchmark: str, component: Component) -> list[Default]:
     encrypts = benchmark != "cis-1.23"
     return [
         row
-        for row in of(component)
+        for row in defaults_of(component)
         if row.in_version(RELEASES[benchmark]) and (encrypts or row.needs is not Needs.SECRETS_ENCRYPTION)
     ]
 
@@ -69,7 +69,7 @@ def test_rows_agree_with_the_logged_arguments(benchmark: str, component: Compone
         for row in in_force(benchmark, component)
         if row.channel is Channel.ARGUMENT and row.name not in operators
     }
-    names = {row.name for row in of(component)} - operators
+    names = {row.name for row in defaults_of(component)} - operators
     assert rows == {name: value for name, value in logged.items() if name in names}
 
 
@@ -97,7 +97,7 @@ def test_at_most_one_row_applies_to_an_argument() -> None:
 
 
 def value(component: Component, name: str, version: str) -> list[str]:
-    return [row.value for row in of(component) if row.name == name and row.in_version(Version.parse(version))]
+    return [row.value for row in defaults_of(component) if row.name == name and row.in_version(Version.parse(version))]
 
 
 @pytest.mark.parametrize(

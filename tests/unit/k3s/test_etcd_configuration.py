@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from agent.errors import InputError
-from agent.k3s.etcd_configuration import Text, values
+from agent.k3s.etcd_configuration import EtcdValue, etcd_values
 
 PATH = PurePosixPath("/var/lib/rancher/k3s/server/db/etcd/config")
 TEXT = """\
@@ -25,18 +25,18 @@ peer-transport-security:
 
 def test_values_have_their_lines() -> None:
     """Nested keys are joined by dots; null values and secrets are left out."""
-    assert values(TEXT.encode(), PATH) == {
-        "client-transport-security.cert-file": Text("/var/lib/rancher/k3s/server/tls/etcd/server-client.crt", 2),
-        "client-transport-security.client-cert-auth": Text("true", 3),
-        "listen-peer-urls": Text("https://127.0.0.1:2380", 5),
-        "log-outputs": Text("stderr", 7),
+    assert etcd_values(TEXT.encode(), PATH) == {
+        "client-transport-security.cert-file": EtcdValue("/var/lib/rancher/k3s/server/tls/etcd/server-client.crt", 2),
+        "client-transport-security.client-cert-auth": EtcdValue("true", 3),
+        "listen-peer-urls": EtcdValue("https://127.0.0.1:2380", 5),
+        "log-outputs": EtcdValue("stderr", 7),
     }
 
 
 def test_a_key_that_contains_a_dot_is_left_out() -> None:
     """etcd does not read it as the nested key."""
     sections = "client-transport-security: {}\npeer-transport-security: {}\n"
-    assert values(f"{sections}client-transport-security.client-cert-auth: true\n".encode(), PATH) == {}
+    assert etcd_values(f"{sections}client-transport-security.client-cert-auth: true\n".encode(), PATH) == {}
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_key_that_contains_a_dot_is_left_out() -> None:
 def test_an_invalid_or_incomplete_file_is_rejected(text: str | bytes) -> None:
     """The message contains the path of the file."""
     with pytest.raises(InputError) as caught:
-        values(text.encode() if isinstance(text, str) else text, PATH)
+        etcd_values(text.encode() if isinstance(text, str) else text, PATH)
     assert caught.value.message.startswith(f"cannot use {PATH}")
 
 
@@ -69,6 +69,6 @@ def test_an_invalid_value_is_not_quoted() -> None:
     """The value can be a misplaced secret, so the error contains only its line."""
     text = "client-transport-security:\n  client-cert-auth: t0ps3cret\npeer-transport-security: {}\n"
     with pytest.raises(InputError) as caught:
-        values(text.encode(), PATH)
+        etcd_values(text.encode(), PATH)
     key = "client-transport-security.client-cert-auth"
     assert caught.value.message == f"cannot use {PATH}:2: `{key}` must be true or false"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def policy(spec: str) -> Node:
-    (document,) = yaml_reader.read(f"spec: {spec}\n".encode(), PurePosixPath("/policy.yaml"))
+    (document,) = yaml_reader.read_documents(f"spec: {spec}\n".encode(), PurePosixPath("/policy.yaml"))
     return document.node
 
 

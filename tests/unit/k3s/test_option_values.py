@@ -6,8 +6,8 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from agent.k3s.config import ConfigText, merge
-from agent.k3s.option_values import invalid
+from agent.k3s.config import ConfigText, merge_configuration
+from agent.k3s.option_values import invalid_options
 from agent.k3s.options import CHECKED_KEYS
 
 PATH = PurePosixPath("/etc/rancher/k3s/config.yaml")
@@ -15,7 +15,10 @@ PATH = PurePosixPath("/etc/rancher/k3s/config.yaml")
 
 def keys(text: str, *, is_server: bool = True) -> list[str]:
     """Return the options with an invalid value in a configuration file."""
-    return [value.key for value in invalid(merge([ConfigText(PATH, text.encode())]), is_server=is_server)]
+    return [
+        value.key
+        for value in invalid_options(merge_configuration([ConfigText(PATH, text.encode())]), is_server=is_server)
+    ]
 
 
 @pytest.mark.parametrize(

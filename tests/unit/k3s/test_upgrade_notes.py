@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent.k3s.removed_apis import REMOVALS, removal_of
-from agent.k3s.upgrade_notes import NOTES, applying
+from agent.k3s.upgrade_notes import NOTES, notes_for_upgrade
 from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Role, Version
 
 FROM_35 = ("cgroup-v1-not-supported", "pod-infra-container-image-removed")
@@ -14,7 +14,7 @@ SNAPSHOT, SERVERS, ONE = "snapshot-first", "servers-first", "one-minor-at-a-time
 
 def ids(current: str, target: str, role: Role = Role.SERVER, *, has_etcd: bool = False) -> list[str]:
     known = Version.parse(current) if current else None
-    return [note.id for note in applying(known, Version.parse(target), role, has_etcd=has_etcd)]
+    return [note.id for note in notes_for_upgrade(known, Version.parse(target), role, has_etcd=has_etcd)]
 
 
 def test_each_note_has_a_source_and_a_known_version() -> None:
@@ -59,7 +59,9 @@ def test_an_agent_has_the_note_servers_first() -> None:
 def test_a_note_lists_each_skipped_version() -> None:
     """Minor versions must be upgraded one after the other."""
     note = next(
-        note for note in applying(Version(1, 34, 0), Version(1, 37, 0), Role.SERVER, has_etcd=False) if note.id == ONE
+        note
+        for note in notes_for_upgrade(Version(1, 34, 0), Version(1, 37, 0), Role.SERVER, has_etcd=False)
+        if note.id == ONE
     )
     assert "v1.35, v1.36, v1.37" in note.text
 

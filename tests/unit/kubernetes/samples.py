@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agent.cluster.reader import parsed
+from agent.cluster.reader import parsed_object
 from agent.kubernetes.objects import Cluster
 from agent.kubernetes.queries import Query
 
@@ -110,5 +110,5 @@ def cluster(objects: Mapping[Query, Sequence[Json]], **fields: Any) -> Cluster: 
     """Return a cluster with these objects in addition to those of NEW; other lists are empty."""
     found = {query: (*NEW.get(query, ()), *objects.get(query, ())) for query in Query}
     secrets = {Query.SECRETS: tuple(objects.get(Query.SECRETS, ()))}
-    complete = {query: tuple(parsed(query, item) for item in items) for query, items in found.items()} | secrets
+    complete = {query: tuple(parsed_object(query, item) for item in items) for query, items in found.items()} | secrets
     return Cluster(SERVER, complete, {}, **fields)

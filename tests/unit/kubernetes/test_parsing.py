@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.cluster.reader import parsed
+from agent.cluster.reader import parsed_object
 from agent.kubernetes import rbac
 from agent.kubernetes.built_in_objects import reason_of_workload
 from agent.kubernetes.parsing import pod
@@ -39,7 +39,7 @@ JSON = st.recursive(
 @given(st.sampled_from(Query), JSON)
 def test_any_json_is_parsed_as_an_object(query: Query, item: Any) -> None:  # noqa: ANN401 - any JSON
     """No value raises an exception, and fields of type text are strings."""
-    found = parsed(query, item)
+    found = parsed_object(query, item)
     assert isinstance(found, tuple)
     assert isinstance(getattr(found, "name", ""), str)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.linux.sysctl_values import accepted, integer, same_value
+from agent.linux.sysctl_values import accepted, kernel_integer, same_value
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ from agent.linux.sysctl_values import accepted, integer, same_value
 )
 def test_integer_parses_as_the_kernel_does(text: str, number: int | None) -> None:
     """The texts are octal, hexadecimal, with blanks, or rejected, as in proc_dointvec."""
-    assert integer(text) == number
+    assert kernel_integer(text) == number
 
 
 def test_values_are_equal_if_the_kernel_parses_the_same_number() -> None:

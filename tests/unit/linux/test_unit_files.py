@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.linux.unit_files import logical_lines, settings, words
+from agent.linux.unit_files import logical_lines, words, words_of_setting
 
 
 def test_continuation_lines_are_joined_and_keep_the_first_line_number() -> None:
@@ -28,4 +28,4 @@ def test_settings_of_one_name_are_collected() -> None:
     text = (
         "[Service]\nEnvironment=A=1 'B=2 3'\n#Environment=C=4\nEnvironmentFile=/x\nEnvironment='D\n Environment = E=5\n"
     )
-    assert settings(text, "Environment") == [(2, "A=1"), (2, "B=2 3"), (6, "E=5")]
+    assert words_of_setting(text, "Environment") == [(2, "A=1"), (2, "B=2 3"), (6, "E=5")]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.host.tree import Tree
-from agent.k3s.config import ConfigText, merge
+from agent.k3s.config import ConfigText, merge_configuration
 from agent.model import Version
 from agent.node.k3s_manifests import Manifests, read
 
@@ -40,7 +40,7 @@ class Directory:
     def read(self, config: str = "", version: str = "1.37") -> Manifests:
         """Read the directory with this K3s configuration."""
         tree = Tree(str(self.root), os.geteuid(), os.getegid())
-        merged = merge([ConfigText(PurePosixPath("/c"), config.encode())])
+        merged = merge_configuration([ConfigText(PurePosixPath("/c"), config.encode())])
         return read(tree, TOP, merged, Version.parse(version))
 
     def applied(self, config: str = "") -> set[str]:

@@ -71,5 +71,5 @@ def test_a_linked_directory_is_not_changed(root: Path) -> None:
 def test_without_access_control_lists_only_the_files_are_changed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A default list that cannot be set must not block K3s."""
     leases(root)
-    monkeypatch.setattr("agent.host.acl.read_default", lambda _: None)
+    monkeypatch.setattr("agent.host.acl.read_default_acl", lambda _: None)
     assert found(root) == NetworkLeases((), (CBR0 / "10.42.0.2", CBR0 / "last_reserved_ip.0"))

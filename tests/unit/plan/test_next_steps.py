@@ -8,11 +8,11 @@ import pytest
 
 from agent.model import FixOwner, Instruction, Location, OwnCommand, Remediation, Restart, Role, ShellCommand, Version
 from agent.plan import next_steps
-from agent.plan.next_steps import K3s
+from agent.plan.next_steps import InstalledK3s
 from agent.report import GATE_VERB, Finding, Item, ItemStatus, Level, NextStep, Report
 from agent.value import replace
 
-SERVER, AGENT = K3s(Role.SERVER, "k3s"), K3s(Role.AGENT, "k3s-agent")
+SERVER, AGENT = InstalledK3s(Role.SERVER, "k3s"), InstalledK3s(Role.AGENT, "k3s-agent")
 RUNNING = replace(SERVER, is_installed=True, runs=True)
 APPLY, FORCE, DIFF = OwnCommand("apply"), OwnCommand("apply", ("--force",)), OwnCommand("diff")
 BY_APPLY = Remediation((APPLY,), FixOwner.APPLY)
@@ -34,9 +34,9 @@ def report(verb: str, *items: Item, findings: tuple[Finding, ...] = ()) -> Repor
     return Report(verb=verb, writes=verb not in {"check", "diff"}, facts=(), items=items, findings=findings)
 
 
-def steps(verb: str, *items: Item, findings: tuple[Finding, ...] = (), k3s: K3s = RUNNING) -> list[object]:
+def steps(verb: str, *items: Item, findings: tuple[Finding, ...] = (), k3s: InstalledK3s = RUNNING) -> list[object]:
     """Return the steps without their purposes."""
-    return [next_step.step for next_step in next_steps.of(report(verb, *items, findings=findings), k3s)]
+    return [next_step.step for next_step in next_steps.steps_after_run(report(verb, *items, findings=findings), k3s)]
 
 
 def lines(found: tuple[NextStep, ...]) -> list[str]:
@@ -70,10 +70,10 @@ def lines(found: tuple[NextStep, ...]) -> list[str]:
         ),
     ],
 )
-def test_a_hardened_host_without_k3s_gets_its_installation(k3s: K3s, line: str) -> None:
+def test_a_hardened_host_without_k3s_gets_its_installation(k3s: InstalledK3s, line: str) -> None:
     """By role and version; an agent needs a server and a token, as placeholders."""
     for verb in ("apply", "check"):
-        assert lines(next_steps.of(report(verb, Item("/a", ItemStatus.COMPLIANT)), k3s)) == [line]
+        assert lines(next_steps.steps_after_run(report(verb, Item("/a", ItemStatus.COMPLIANT)), k3s)) == [line]
 
 
 def test_k3s_is_not_installed_where_another_program_does_it_or_before_the_host_is_compliant() -> None:
@@ -161,7 +161,7 @@ def test_apply_says_how_many_problems_it_fixes() -> None:
     """A difference and its finding are one."""
     found = finding("f", APPLY, owner=FixOwner.APPLY, prevents=True)._replace(resource="/a")
     other = Item("/b", ItemStatus.DIFFERS)
-    (step,) = next_steps.of(report("check", DIFFERS, other, findings=(found,)), RUNNING)
+    (step,) = next_steps.steps_after_run(report("check", DIFFERS, other, findings=(found,)), RUNNING)
     assert step == NextStep(APPLY, "apply the hardening, which fixes 2 problems")
 
 
@@ -178,7 +178,7 @@ def test_what_apply_left_is_fixed_before_it_runs_again() -> None:
 def test_an_ordinary_user_runs_the_verb_again_as_root() -> None:
     """Once for all that could not be read."""
     items = [Item(f"/{n}", ItemStatus.REFUSED, "Permission denied", "run as root") for n in range(3)]
-    (step,) = next_steps.of(report("check", *items), RUNNING)
+    (step,) = next_steps.steps_after_run(report("check", *items), RUNNING)
     assert step == NextStep(OwnCommand("check"), "run it again as root, to read /0 and 2 others")
 
 
@@ -194,7 +194,7 @@ def test_what_the_environment_forbids_is_done_outside() -> None:
 def test_a_partial_revert_is_run_again(options: tuple[str, ...]) -> None:
     """Not apply, which would make the changes again."""
     failed = Item("/a", ItemStatus.FAILED, "No space left on device", "free space")
-    after = next_steps.after_revert(report("revert", failed), RUNNING, last=bool(options))
+    after = next_steps.steps_after_revert(report("revert", failed), RUNNING, last=bool(options))
     assert [next_step.step for next_step in after] == [Instruction("/a: free space"), OwnCommand("revert", options)]
 
 
@@ -207,23 +207,23 @@ def test_revert_restarts_k3s_and_offers_to_revert_edits() -> None:
     """With --last if that was given."""
     found = finding("restart-needed", level=Level.WARNING, restart=Restart.K3S)
     edited = Item("/a", ItemStatus.EDITED, "was changed since", "undo that change, or run again with --force")
-    after = next_steps.after_revert(report("revert", edited, findings=(found,)), RUNNING, last=True)
+    after = next_steps.steps_after_revert(report("revert", edited, findings=(found,)), RUNNING, last=True)
     assert [next_step.step for next_step in after] == [RESTART, OwnCommand("revert", ("--last", "--force"))]
 
 
 def test_install_leads_to_the_first_start_through_the_gate() -> None:
     """Or to the installation of K3s."""
     done = report("install", Item("/a", ItemStatus.CHANGED))
-    assert [next_step.step for next_step in next_steps.after_install(done, RUNNING)] == [DIFF, RESTART]
-    assert lines(next_steps.after_install(done, SERVER)) == ["curl -sfL https://get.k3s.io | sh -"]
-    assert [next_step.step for next_step in next_steps.after_uninstall(report("uninstall"), RUNNING)] == [
+    assert [next_step.step for next_step in next_steps.steps_after_install(done, RUNNING)] == [DIFF, RESTART]
+    assert lines(next_steps.steps_after_install(done, SERVER)) == ["curl -sfL https://get.k3s.io | sh -"]
+    assert [next_step.step for next_step in next_steps.steps_after_uninstall(report("uninstall"), RUNNING)] == [
         OwnCommand("revert")
     ]
 
 
 def test_a_released_service_is_restarted_and_then_repaired() -> None:
     """Each of them."""
-    after = next_steps.after_release(["k3s.service"])
+    after = next_steps.steps_after_release(["k3s.service"])
     assert [next_step.step for next_step in after] == [RESTART, OwnCommand("check")]
 
 
@@ -231,11 +231,11 @@ def test_service_accounts_that_are_left_are_tried_again() -> None:
     """And the cluster is assessed after a change."""
     kept = Item("a/default", ItemStatus.KEPT, "no account yet", "run this again later")
     again = OwnCommand("service-accounts", ("--wait 300",))
-    assert [next_step.step for next_step in next_steps.after_service_accounts(report("service-accounts", kept))] == [
-        again
-    ]
+    assert [
+        next_step.step for next_step in next_steps.steps_after_service_accounts(report("service-accounts", kept))
+    ] == [again]
     changed = Item("a/default", ItemStatus.CHANGED)
-    after = next_steps.after_service_accounts(report("service-accounts", changed))
+    after = next_steps.steps_after_service_accounts(report("service-accounts", changed))
     assert [next_step.step for next_step in after] == [OwnCommand("assess", ("--cluster",))]
 
 
@@ -243,9 +243,9 @@ def test_an_assessment_is_followed_by_what_its_owners_do() -> None:
     """What prevents the start, apply, then the operator; each once."""
     fatal = finding("f", EDIT, prevents=True)
     open_by = {FixOwner.APPLY: ["a", "b"], FixOwner.OPERATOR: ["c", "d"]}
-    after = next_steps.after_assess([fatal], RUNNING, open_by)
+    after = next_steps.steps_after_assess([fatal], RUNNING, open_by)
     assert [next_step.step for next_step in after] == [EDIT, APPLY, OwnCommand("explain", ("c",))]
-    assert next_steps.after_assess([], RUNNING, {}) == ()
+    assert next_steps.steps_after_assess([], RUNNING, {}) == ()
 
 
 def test_what_is_to_be_kept_is_moved_before_its_file_is_replaced() -> None:

@@ -20,7 +20,17 @@ from agent.model import (
     Sysctl,
     Unreadable,
 )
-from agent.plan.plan import Change, Plan, Refusal, describe, difference, is_damaged, keep_needed, make, undo
+from agent.plan.plan import (
+    Change,
+    Plan,
+    Refusal,
+    describe_state,
+    difference,
+    is_damaged,
+    keep_needed,
+    make_plan,
+    undo_plan,
+)
 from agent.value import replace
 
 if TYPE_CHECKING:
@@ -125,7 +135,7 @@ def worlds(draw: st.DrawFn) -> World:
 @given(world=worlds(), force=st.booleans())
 def test_a_plan_makes_everything_compliant_except_its_refusals(world: World, *, force: bool) -> None:
     """The content of refused files is unchanged."""
-    plan = make(DESIRED, world.observed, world.written, force=force)
+    plan = make_plan(DESIRED, world.observed, world.written, force=force)
     then = world.after(plan.changes)
     refused = {refusal.id for refusal in plan.refusals}
     for desired in DESIRED:
@@ -142,7 +152,7 @@ def test_a_plan_makes_everything_compliant_except_its_refusals(world: World, *, 
 @given(world=worlds(), force=st.booleans())
 def test_a_plan_changes_nothing_else(world: World, *, force: bool) -> None:
     """It only adds missing parent directories."""
-    plan = make(DESIRED, world.observed, world.written, force=force)
+    plan = make_plan(DESIRED, world.observed, world.written, force=force)
     ids = {desired.id for desired in DESIRED}
     for change in plan.changes:
         if change.id not in ids:
@@ -152,8 +162,8 @@ def test_a_plan_changes_nothing_else(world: World, *, force: bool) -> None:
 @given(world=worlds(), force=st.booleans())
 def test_a_second_plan_has_no_changes(world: World, *, force: bool) -> None:
     """Its refusals are those of the first plan."""
-    first = make(DESIRED, world.observed, world.written, force=force)
-    second = make(DESIRED, world.after(first.changes).observed, world.written, force=force)
+    first = make_plan(DESIRED, world.observed, world.written, force=force)
+    second = make_plan(DESIRED, world.after(first.changes).observed, world.written, force=force)
     assert second.changes == ()
     assert second.refusals == first.refusals
     assert second.is_empty == (not first.refusals)
@@ -162,8 +172,8 @@ def test_a_second_plan_has_no_changes(world: World, *, force: bool) -> None:
 @given(world=worlds())
 def test_force_refuses_only_other_file_types(world: World) -> None:
     """Edited files are replaced and backed up, as damaged files are without force."""
-    plain = make(DESIRED, world.observed, world.written)
-    forced = make(DESIRED, world.observed, world.written, force=True)
+    plain = make_plan(DESIRED, world.observed, world.written)
+    forced = make_plan(DESIRED, world.observed, world.written, force=True)
     edited = {refusal.id for refusal in plain.refusals if refusal.edited}
     assert {refusal.id for refusal in forced.refusals} == {r.id for r in plain.refusals} - edited
     damaged = [change for change in plain.changes if change.backup]
@@ -178,9 +188,9 @@ def remembered(changes: Sequence[Change]) -> tuple[dict[str, State], dict[str, t
 @given(world=worlds(), force=st.booleans())
 def test_undo_restores_the_first_state(world: World, *, force: bool) -> None:
     """Every file, mode, owner and value is restored; created directories are removed."""
-    changes = make(DESIRED, world.observed, world.written, force=force).changes
+    changes = make_plan(DESIRED, world.observed, world.written, force=force).changes
     then = world.after(changes)
-    back = undo(*remembered(changes), then.observed)
+    back = undo_plan(*remembered(changes), then.observed)
     assert back.refusals == ()
     assert then.after(back.changes) == world
 
@@ -188,12 +198,12 @@ def test_undo_restores_the_first_state(world: World, *, force: bool) -> None:
 @given(world=worlds(), force=st.booleans(), made=st.integers(0, 10), edit=CONTENTS)
 def test_undo_after_interruption_or_edit(world: World, made: int, edit: bytes, *, force: bool) -> None:
     """Changes that were not made are ignored; an edit is refused, or backed up with force."""
-    changes = make(DESIRED, world.observed, world.written).changes
+    changes = make_plan(DESIRED, world.observed, world.written).changes
     then = world.after(changes[:made])
     now = then.observed[A.as_posix()]
     if isinstance(now, File):
         then.observed[now.id] = replace(now, content=edit)
-    back = undo(*remembered(changes), then.observed, force=force)
+    back = undo_plan(*remembered(changes), then.observed, force=force)
     if not any(change.id == str(A) for change in changes):
         assert back.refusals == ()
         return
@@ -209,7 +219,7 @@ def test_undo_after_interruption_or_edit(world: World, made: int, edit: bytes, *
 def planned(*observed: Observed, desired: Iterable[Resource], force: bool = False, ours: bytes = b"earlier\n") -> Plan:
     seen: dict[str, Observed] = {path: directory(path) for path in PARENTS}
     seen.update({_id(state): state for state in observed})
-    return make(desired, seen, lambda _: [ours], force=force)
+    return make_plan(desired, seen, lambda _: [ours], force=force)
 
 
 def _id(state: Observed) -> str:
@@ -229,7 +239,7 @@ def test_missing_directories_are_created_top_down_and_removed_bottom_up() -> Non
     ]
     bare: dict[str, Observed] = {"/": directory("/"), **{state.id: state for state in absent}}
     then = World(bare, frozenset()).after(plan.changes)
-    assert [change.id for change in undo(*remembered(plan.changes), then.observed).changes] == made[::-1]
+    assert [change.id for change in undo_plan(*remembered(plan.changes), then.observed).changes] == made[::-1]
 
 
 def test_no_directory_is_created_for_a_refusal() -> None:
@@ -359,7 +369,7 @@ def with_needs(*observed: Observed, desired: Iterable[Resource] = DESIRED) -> Pl
     """Return a plan in which B requires A and a kernel value."""
     seen: dict[str, Observed] = {path: directory(path) for path in PARENTS}
     seen.update({_id(state): state for state in observed})
-    return make(desired, seen, lambda _: [b"old\n"], lambda resource: NEEDS if resource.path == B else ())
+    return make_plan(desired, seen, lambda _: [b"old\n"], lambda resource: NEEDS if resource.path == B else ())
 
 
 def test_a_file_is_written_after_what_it_requires() -> None:
@@ -457,7 +467,7 @@ def test_only_files_are_backed_up() -> None:
     """A kernel value has no backup."""
     hints = []
     for ours, now in ((file(), file(content=b"x")), (Sysctl(key=KEY, value="0"), Sysctl(key=KEY, value="9"))):
-        (refusal,) = undo({now.id: Absent(PurePosixPath(now.id))}, {now.id: (ours,)}, {now.id: now}).refusals
+        (refusal,) = undo_plan({now.id: Absent(PurePosixPath(now.id))}, {now.id: (ours,)}, {now.id: now}).refusals
         hints.append(refusal.hint)
     assert ["backup" in hint for hint in hints] == [True, False]
     assert all("--force" in hint for hint in hints)
@@ -473,7 +483,7 @@ def test_only_files_are_backed_up() -> None:
 def test_the_hint_says_what_force_does_to_a_directory(before: State, words: str) -> None:
     """The mode of the directory was changed after the run."""
     ours, now = (Directory(path=A, mode=FileMode(mode)) for mode in (0o700, 0o711))
-    (refusal,) = undo({str(A): before}, {str(A): (ours,)}, {str(A): now}).refusals
+    (refusal,) = undo_plan({str(A): before}, {str(A): (ours,)}, {str(A): now}).refusals
     assert refusal.hint == f"undo that change, or run again with --force, which {words}"
 
 
@@ -482,10 +492,10 @@ def test_undo_accepts_each_state_that_a_run_left() -> None:
     first, second = file(content=b"first\n"), file(content=b"second\n")
     absent = Absent(A)
     for now in (first, second):
-        plan = undo({str(A): absent}, {str(A): (first, second)}, {str(A): now})
+        plan = undo_plan({str(A): absent}, {str(A): (first, second)}, {str(A): now})
         assert plan == Plan(changes=(Change(now, absent),), refusals=())
     edited = file(content=b"edited\n", mode=0o644)
-    (refusal,) = undo({str(A): absent}, {str(A): (first, second)}, {str(A): edited}).refusals
+    (refusal,) = undo_plan({str(A): absent}, {str(A): (first, second)}, {str(A): edited}).refusals
     assert refusal.reason == "was edited after k3s-harden wrote it, so it was kept: content, mode 0600 → 0644"
 
 
@@ -501,7 +511,7 @@ def test_undo_accepts_each_state_that_a_run_left() -> None:
 def test_undo_refuses_what_it_cannot_change(now: Observed, reason: str) -> None:
     """They are refused with and without force."""
     for force in (False, True):
-        plan = undo({str(A): Absent(A)}, {str(A): (file(),)}, {str(A): now}, force=force)
+        plan = undo_plan({str(A): Absent(A)}, {str(A): (file(),)}, {str(A): now}, force=force)
         assert plan.changes == ()
         assert [(refusal.reason, refusal.edited) for refusal in plan.refusals] == [(reason, False)]
 
@@ -532,8 +542,11 @@ def test_a_difference_is_described(before: Observed, after: Observed, words: str
 
 def test_an_owner_is_described_only_if_it_is_not_root() -> None:
     """root:root is omitted."""
-    assert describe(file()) == "file, mode 0600"
-    assert describe(File(path=A, content=b"", mode=FileMode(0o644), owner=Owner(7, 0))) == "file, mode 0644, owner 7:0"
+    assert describe_state(file()) == "file, mode 0600"
+    assert (
+        describe_state(File(path=A, content=b"", mode=FileMode(0o644), owner=Owner(7, 0)))
+        == "file, mode 0644, owner 7:0"
+    )
 
 
 def test_a_refusal_is_not_an_edit_by_default() -> None:
@@ -553,7 +566,7 @@ def permissions(mode: int) -> FilePermissions:
 
 def guarded(now: Observed) -> Plan:
     desired = permissions(0o600)
-    return make([desired], {desired.id: now})
+    return make_plan([desired], {desired.id: now})
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o601, 0o700, 0o4600])
@@ -597,7 +610,7 @@ def test_permissions_are_reverted_unless_they_changed(
 ) -> None:
     """A certificate that K3s renewed or removed is not changed."""
     name = permissions(0).id
-    back = undo({name: permissions(0o644)}, {name: (permissions(0o600),)}, {name: now})
+    back = undo_plan({name: permissions(0o644)}, {name: (permissions(0o600),)}, {name: now})
     assert back.changes == changes
     assert bool(back.refusals) == is_refused
 
@@ -605,5 +618,5 @@ def test_permissions_are_reverted_unless_they_changed(
 def test_permissions_are_described_by_their_mode() -> None:
     """The ID contains the path."""
     assert difference(permissions(0o644), permissions(0o600)) == "0644 → 0600"
-    assert describe(permissions(0o644)) == "0644"
+    assert describe_state(permissions(0o644)) == "0644"
     assert permissions(0).id == f"mode of {CERTIFICATE}"

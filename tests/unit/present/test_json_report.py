@@ -12,7 +12,7 @@ import pytest
 from agent.model import Instruction, OwnCommand
 from agent.present import Format
 from agent.present.json_report import SCHEMA as NUMBER
-from agent.present.json_report import as_json
+from agent.present.json_report import report_json
 from agent.present.remediation import text
 from agent.report import Fact, Finding, Item, ItemStatus, Level, NextStep, Report
 from agent.value import replace
@@ -50,7 +50,7 @@ ADVISED = replace(
 
 def test_old_readers_need_no_next_steps() -> None:
     """Nor the resource of a finding."""
-    report = json.loads(as_json(FULL))
+    report = json.loads(report_json(FULL))
     del report["next_steps"]
     for finding in report["findings"]:
         del finding["resource"]
@@ -62,7 +62,7 @@ def test_old_readers_need_no_next_steps() -> None:
 )
 def test_a_report_is_valid_and_complete(report: Report) -> None:
     """Each fact, item and finding has each of its fields."""
-    printed = as_json(report)
+    printed = report_json(report)
     assert printed.endswith("}\n")
     parsed = json.loads(printed)
     VALIDATOR.validate(parsed)
@@ -96,7 +96,7 @@ def test_the_schema_has_exactly_the_fields_and_values_of_a_report() -> None:
         assert definitions[name]["required"] == ["remediation" if field == "hint" else field for field in fields]
     assert definitions["item"]["properties"]["status"]["enum"] == [str(status) for status in ItemStatus]
     assert definitions["finding"]["properties"]["level"]["enum"] == [str(level) for level in Level]
-    assert list(SCHEMA["properties"]) == list(json.loads(as_json(CALM)))
+    assert list(SCHEMA["properties"]) == list(json.loads(report_json(CALM)))
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_the_schema_has_exactly_the_fields_and_values_of_a_report() -> None:
 )
 def test_an_invalid_report_is_rejected(spoil: Any) -> None:  # noqa: ANN401 - any JSON
     """The schema rejects it."""
-    report = json.loads(as_json(FULL))
+    report = json.loads(report_json(FULL))
     spoil(report)
     assert not VALIDATOR.is_valid(report)
 
@@ -127,8 +127,8 @@ def test_an_invalid_report_is_rejected(spoil: Any) -> None:  # noqa: ANN401 - an
 def test_any_text_is_preserved(text: str) -> None:
     """This includes names that are not valid UTF-8."""
     report = replace(CALM, items=(Item(f"/etc/{text}", ItemStatus.DIFFERS, text),))
-    assert as_json(report).isascii()
-    for parsed in (json.loads(as_json(report)), json.loads(shown(report, Format.JSON))):
+    assert report_json(report).isascii()
+    for parsed in (json.loads(report_json(report)), json.loads(shown(report, Format.JSON))):
         assert parsed["items"][0]["id"] == f"/etc/{text}"
         assert parsed["items"][0]["detail"] == text
 
@@ -146,4 +146,4 @@ def test_any_text_is_preserved(text: str) -> None:
 )
 def test_the_meaning_of_success_depends_on_the_verb(verb: str, meaning: str) -> None:
     """A host whose hardening was undone is not compliant."""
-    assert json.loads(as_json(replace(CALM, verb=verb)))["meaning"] == meaning
+    assert json.loads(report_json(replace(CALM, verb=verb)))["meaning"] == meaning

@@ -12,9 +12,9 @@ import pytest
 
 from agent.k3s.upgrade_notes import NOTES
 from agent.model import Instruction, Location, OwnCommand, Remediation
-from agent.plan.preflight import Preflight, Problem
+from agent.plan.preflight import Preflight, PreflightProblem
 from agent.present import Format, Verbosity
-from agent.present.preflight import present
+from agent.present.preflight import present_preflight
 from agent.present.remediation import Caller
 from agent.report import Fact, Finding, Item, ItemStatus, Level, NextStep
 from tests.unit.present.test_json_report import OPTIONAL
@@ -44,9 +44,9 @@ FULL = Preflight(
     current="v1.34.1",
     target="v1.37",
     problems=(
-        Problem(BROKEN, fixed_by_apply=False, is_new=True),
-        Problem(FIXED, fixed_by_apply=True, is_new=True),
-        Problem(BROKEN._replace(id="weak", level=Level.WARNING, prevents_start=False), False, True),  # noqa: FBT003 - a row
+        PreflightProblem(BROKEN, fixed_by_apply=False, is_new=True),
+        PreflightProblem(FIXED, fixed_by_apply=True, is_new=True),
+        PreflightProblem(BROKEN._replace(id="weak", level=Level.WARNING, prevents_start=False), False, True),  # noqa: FBT003 - a row
     ),
     changes=(Item("/a", ItemStatus.DIFFERS, "content"), Item("/b", ItemStatus.REFUSED, "it is a symlink", "remove it")),
     left=(Item("/b", ItemStatus.REFUSED, "it is a symlink", "remove it"), Item("/c", ItemStatus.DIFFERS, "mode")),
@@ -61,7 +61,7 @@ def shown(
     caller: Callable[[], Caller] = Caller,
 ) -> str:
     stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
-    present(result, output_format, verbosity, stream, caller)
+    present_preflight(result, output_format, verbosity, stream, caller)
     stream.seek(0)
     return stream.read()
 
@@ -159,7 +159,7 @@ def test_an_unknown_current_version_is_reported_in_the_result() -> None:
 def test_an_incomplete_check_is_reported() -> None:
     """The result mentions it too."""
     unknown = BROKEN._replace(id="component-arguments-not-checked", level=Level.NOTE, prevents_start=False)
-    result = CALM._replace(problems=(Problem(unknown, fixed_by_apply=False, is_new=False),))
+    result = CALM._replace(problems=(PreflightProblem(unknown, fixed_by_apply=False, is_new=False),))
     assert not result.is_complete
     assert "would start as far as it could be checked, and" in shown(result)
     assert CALM.is_complete
@@ -168,18 +168,20 @@ def test_an_incomplete_check_is_reported() -> None:
 @pytest.mark.parametrize(
     ("problem", "would_start", "stays_hardened"),
     [
-        (Problem(BROKEN, fixed_by_apply=True, is_new=True), True, True),
-        (Problem(BROKEN, fixed_by_apply=False, is_new=False), False, True),
-        (Problem(BROKEN._replace(prevents_start=False), fixed_by_apply=False, is_new=True), True, False),
+        (PreflightProblem(BROKEN, fixed_by_apply=True, is_new=True), True, True),
+        (PreflightProblem(BROKEN, fixed_by_apply=False, is_new=False), False, True),
+        (PreflightProblem(BROKEN._replace(prevents_start=False), fixed_by_apply=False, is_new=True), True, False),
         (
-            Problem(BROKEN._replace(prevents_start=False, level=Level.NOTE), fixed_by_apply=False, is_new=True),
+            PreflightProblem(
+                BROKEN._replace(prevents_start=False, level=Level.NOTE), fixed_by_apply=False, is_new=True
+            ),
             True,
             True,
         ),
     ],
 )
 def test_the_result_depends_on_problems_that_apply_cannot_fix(
-    problem: Problem, *, would_start: bool, stays_hardened: bool
+    problem: PreflightProblem, *, would_start: bool, stays_hardened: bool
 ) -> None:
     """A problem that apply fixes does not affect the result."""
     result = CALM._replace(problems=(problem,))

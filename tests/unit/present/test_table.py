@@ -11,7 +11,7 @@ from rich.console import Console
 from agent.model import Instruction, Remediation
 from agent.present import Format, Verbosity, remediation
 from agent.present.assessments.table import _STYLE
-from agent.present.table import _DIFF_STYLE, _LEVEL_STYLE, _STATUS_STYLE, print_to
+from agent.present.table import _DIFF_STYLE, _LEVEL_STYLE, _STATUS_STYLE, print_report
 from agent.report import Finding, Item, ItemStatus, Level, NextStep, Report
 from agent.value import replace
 from tests.unit.present.reports import CALM, FULL, Stream, shown
@@ -23,7 +23,7 @@ def table(
     """Return the report as shown on a terminal of this width."""
     file = StringIO()
     console = Console(file=file, width=width, force_terminal=color, color_system="truecolor" if color else None)
-    print_to(console, report, verbosity)
+    print_report(console, report, verbosity)
     return file.getvalue()
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from agent.errors import ExitCode, InputError, UsageError
 from agent.guide.manifests import EventRateLimit
 from agent.model import FileMode, Location, Role, Version
-from agent.settings.loading import SettingsError, load, load_waivers, override
-from agent.settings.schema import Overrides, Profile, SecretsEncryption, Settings, example
+from agent.settings.loading import SettingsError, apply_overrides, load_settings, load_waivers
+from agent.settings.schema import Overrides, Profile, SecretsEncryption, Settings, example_settings
 from agent.settings.waivers import SiteWaiver
 from agent.value import replace
 
@@ -20,7 +20,7 @@ PATH = PurePosixPath("/etc/k3s-harden/config.yaml")
 
 
 def loaded(text: str) -> Settings:
-    return load(text.encode(), PATH)
+    return load_settings(text.encode(), PATH)
 
 
 def errors(text: str) -> list[tuple[str, str]]:
@@ -34,12 +34,12 @@ def errors(text: str) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("data", [None, b"", b"# nothing\n", b"---\n", b"audit:\n", b"{}"])
 def test_missing_and_empty_files_give_the_defaults(data: bytes | None) -> None:
     """The file is optional. A file without settings is treated as missing."""
-    assert load(data, PATH) == Settings()
+    assert load_settings(data, PATH) == Settings()
 
 
 def test_the_example_has_a_typed_value_for_every_setting() -> None:
     """The example of the reference loads without errors."""
-    assert loaded(example()) == Settings(
+    assert loaded(example_settings()) == Settings(
         role=Role.SERVER,
         k3s_version=Version(1, 28, 15, "+k3s1"),
         data_dir=PurePosixPath("/srv/k3s"),
@@ -312,7 +312,7 @@ def test_a_single_error_has_its_line_as_location() -> None:
 def test_invalid_yaml_is_an_input_error(data: bytes) -> None:
     """YAML errors, other encodings and alias bombs raise InputError with the path."""
     with pytest.raises(InputError) as caught:
-        load(data, PATH)
+        load_settings(data, PATH)
     assert str(caught.value.location).startswith(str(PATH))
 
 
@@ -321,7 +321,7 @@ def test_any_content_loads_or_raises_an_input_error(data: bytes) -> None:
     """No content raises another exception."""
     outcomes: list[object] = []
     try:
-        outcomes.append(load(data, PATH))
+        outcomes.append(load_settings(data, PATH))
     except InputError as error:
         outcomes.append(error)
     assert len(outcomes) == 1
@@ -330,9 +330,9 @@ def test_any_content_loads_or_raises_an_input_error(data: bytes) -> None:
 def test_the_command_line_overrides_the_file() -> None:
     """Options replace the values of the file, also with `auto`. Other values are kept."""
     site = loaded("role: server\ndata-dir: /srv\nk3s-version: 1.24\n")
-    assert override(site, Overrides()) == site
-    assert override(site, Overrides(role="auto")).role is None
-    typed = override(site, Overrides(role="agent", k3s_version="v1.30.1+k3s2", data_dir="/mnt"))
+    assert apply_overrides(site, Overrides()) == site
+    assert apply_overrides(site, Overrides(role="auto")).role is None
+    typed = apply_overrides(site, Overrides(role="agent", k3s_version="v1.30.1+k3s2", data_dir="/mnt"))
     assert (typed.role, typed.data_dir) == (Role.AGENT, PurePosixPath("/mnt"))
     assert typed.k3s_version == Version(1, 30, 1, "+k3s2")
 
@@ -351,6 +351,6 @@ def test_the_command_line_overrides_the_file() -> None:
 def test_invalid_options_of_the_command_line_are_usage_errors(overrides: Overrides, words: tuple[str, ...]) -> None:
     """The usage error names the option."""
     with pytest.raises(UsageError) as caught:
-        override(Settings(), overrides)
+        apply_overrides(Settings(), overrides)
     assert all(word in caught.value.message for word in words)
     assert caught.value.message.startswith("cannot use")

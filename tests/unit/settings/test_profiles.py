@@ -9,10 +9,10 @@ import pytest
 from agent.benchmark.catalogue import CATALOGUE
 from agent.guide.manifests import EventRateLimit
 from agent.model import FileMode
-from agent.settings.loading import load
+from agent.settings.loading import load_settings
 from agent.settings.profiles import PRESETS
 from agent.settings.risks import RISKS
-from agent.settings.schema import Profile, Settings, row_of
+from agent.settings.schema import Profile, Settings, setting_row
 from agent.value import replace
 
 PATH = PurePosixPath("/etc/k3s-harden/config.yaml")
@@ -29,7 +29,7 @@ OFF = {
 
 
 def loaded(text: str) -> Settings:
-    return load(text.encode(), PATH)
+    return load_settings(text.encode(), PATH)
 
 
 def as_file(key: str, value: str) -> str:
@@ -92,7 +92,7 @@ def test_each_preset_has_a_risk_and_a_command_to_check_it() -> None:
     """A line in a profile needs an entry in RISKS; a command is one line."""
     assert {preset.setting for presets in PRESETS.values() for preset in presets} <= RISKS.keys()
     for key, risk in RISKS.items():
-        assert row_of(key).key == key
+        assert setting_row(key).key == key
         assert risk.breaks.endswith(".")
         assert risk.preview.endswith(".")
         assert "\n" not in risk.command

@@ -17,10 +17,10 @@ from agent.findings import KINDS
 from agent.guide.controls import CONTROLS
 from agent.model import Role, Version
 from agent.node.facts import assumed
-from agent.settings.loading import load
+from agent.settings.loading import load_settings
 from agent.settings.profiles import PRESETS, Preset
 from agent.settings.risks import RISKS
-from agent.settings.schema import DEFAULT_SETTINGS, Profile, Settings, rows
+from agent.settings.schema import DEFAULT_SETTINGS, Profile, Settings, setting_rows
 from agent.verbs.explain import explained, listed
 from agent.verbs.topic_names import named
 
@@ -275,7 +275,7 @@ def test_the_explanation_of_a_control_has_the_risk_of_its_setting(control: Bench
     assert risk.breaks in " ".join(explained("settings").split())
 
 
-@pytest.mark.parametrize("row", rows(), ids=lambda row: row.key)
+@pytest.mark.parametrize("row", setting_rows(), ids=lambda row: row.key)
 def test_the_example_of_a_setting_can_be_copied(row: SettingRow) -> None:
     """It keeps its lines and their indentation, also on a narrow terminal."""
     example = explained(row.key, 40).partition("\nExample\n")[2]
@@ -286,10 +286,12 @@ def test_the_example_of_a_setting_can_be_copied(row: SettingRow) -> None:
     assert settings == yaml.safe_load(row.example)
 
 
-@pytest.mark.parametrize("row", rows(), ids=lambda row: row.key)
+@pytest.mark.parametrize("row", setting_rows(), ids=lambda row: row.key)
 def test_a_setting_without_effect_on_agents_is_one_of_servers(row: SettingRow) -> None:
     """A setting that changes the files of servers of some version, and those of no agent."""
-    settings = load(f"{row.line if '.' in row.key else f'{row.key}: {row.example}'}\n".encode(), DEFAULT_SETTINGS)
+    settings = load_settings(
+        f"{row.line if '.' in row.key else f'{row.key}: {row.example}'}\n".encode(), DEFAULT_SETTINGS
+    )
     changed = {
         role
         for role in Role

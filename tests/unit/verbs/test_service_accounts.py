@@ -10,7 +10,7 @@ import pytest
 from agent.errors import HostError
 from agent.host.process import Completed
 from agent.value import replace
-from agent.verbs.service_accounts import protect
+from agent.verbs.service_accounts import disable_default_tokens
 from tests.fake import Programs, fake_host, in_memory
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def test_output_that_is_not_a_list_of_accounts_is_an_error(output: str, host: Ho
     programs = Programs({NAMESPACES: Completed(0, "namespace/default\n", ""), ACCOUNTS: Completed(0, output, "")})
     host = replace(host, run=programs)
     with pytest.raises(HostError, match=r"^cannot read the output of kubectl: expected a list of ServiceAccounts$"):
-        protect(host, kubeconfig=None, timeout=5)
+        disable_default_tokens(host, kubeconfig=None, timeout=5)
     assert programs.asked == [NAMESPACES, ACCOUNTS]
 
 
@@ -70,7 +70,7 @@ def test_only_the_value_false_counts_as_protected(value: str, host: Host) -> Non
         ACCOUNTS: Completed(0, account, ""),
         (KUBECTL, *patch, LIMIT): Completed(0, "", ""),
     }
-    (item,) = protect(replace(host, run=Programs(answers)), kubeconfig=None, timeout=5).items
+    (item,) = disable_default_tokens(replace(host, run=Programs(answers)), kubeconfig=None, timeout=5).items
     assert item.detail == "still automounts its token after the patch"
 
 
@@ -91,7 +91,7 @@ def test_a_kubeconfig_that_another_user_can_change_is_not_used(host: Host, *, is
         target.chmod(0o666)
     programs = Programs()
     with pytest.raises(HostError, match=r"^cannot use /etc/rancher/k3s/k3s.yaml, because kubectl runs programs"):
-        protect(replace(host, run=programs), kubeconfig=None, timeout=5, wait=300)
+        disable_default_tokens(replace(host, run=programs), kubeconfig=None, timeout=5, wait=300)
     assert not programs.asked
 
 
@@ -102,5 +102,5 @@ def test_a_named_kubeconfig_that_another_user_can_change_is_not_used(host: Host)
     named.touch()
     named.chmod(0o602)
     with pytest.raises(HostError, match=r"^cannot use /tmp/kubeconfig, .*: others can write to it") as caught:
-        protect(replace(host, run=Programs()), kubeconfig="/tmp/kubeconfig", timeout=5)  # noqa: S108 - in the tree
+        disable_default_tokens(replace(host, run=Programs()), kubeconfig="/tmp/kubeconfig", timeout=5)  # noqa: S108 - in the tree
     assert "--kubeconfig /var/lib/rancher/k3s/server/cred/admin.kubeconfig" in caught.value.hint

@@ -92,7 +92,7 @@ def plugins(data: bytes, path: PurePosixPath) -> Iterator[tuple[str, int]]:
 
     Raises InputError if the file is not YAML.
     """
-    root = yaml_reader.read_first(data, path)
+    root = yaml_reader.read_first_document(data, path)
     for plugin in decoding.mappings(root.get("plugins") if isinstance(root, Mapping) else None):
         name = plugin.text("name")
         if name:

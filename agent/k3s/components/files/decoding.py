@@ -49,7 +49,7 @@ def first(data: bytes, path: PurePosixPath, expected: str, *, can_be_empty: bool
     if problem:
         return error(path, Problem(0, problem))
     try:
-        document = yaml_reader.read_first(data, path)
+        document = yaml_reader.read_first_document(data, path)
     except InputError as invalid:
         return invalid
     node = document and yaml_reader.merged(document)

@@ -224,7 +224,7 @@ def _root(data: bytes, path: PurePosixPath) -> YamlMapping | InputError:
     if problem:
         return InputError(Location(path), problem)
     try:
-        first = yaml_reader.read_first(data, path)
+        first = yaml_reader.read_first_document(data, path)
     except yaml_reader.BoundsError:
         return YamlMapping((), 1)  # the kubelet may read it
     except InputError as error:

@@ -20,7 +20,7 @@ from agent.present.assessments.html.elements import (
     paragraph,
     part,
     row,
-    steps,
+    step_elements,
     table,
     whole,
 )
@@ -180,7 +180,7 @@ def _details(verdict: Verdict) -> Content:
         _block("Evidence", [element("ul", evidence, class_="evidence")] if evidence else [], " seen"),
         _block(
             _REMEDIATION_HEADINGS.get(verdict.status, "Remediation"),
-            steps(verdict.remediation),
+            step_elements(verdict.remediation),
             " remediation same" if is_review else " remediation",
         ),
         _block("Rationale", paragraph(control.why), " why"),

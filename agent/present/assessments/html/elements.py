@@ -77,11 +77,11 @@ def paragraph(text: str) -> list[Element]:
     return [element("p", inline(text))] if text else []
 
 
-def steps(remediation: Remediation) -> list[Element]:
+def step_elements(remediation: Remediation) -> list[Element]:
     """Return the steps of a remediation and of its alternative."""
     blocks = step_blocks(remediations.steps(remediation))
     if remediation.alternative:
-        blocks += [element("p", "Or:"), *steps(remediation.alternative)]
+        blocks += [element("p", "Or:"), *step_elements(remediation.alternative)]
     return blocks
 
 

@@ -22,7 +22,7 @@ from agent.present.assessments.html.elements import (
     part,
     row,
     step_blocks,
-    steps,
+    step_elements,
     table,
 )
 from agent.present.assessments.html.rows import (
@@ -142,7 +142,11 @@ def _fixes(rows: Sequence[Row], owner: FixOwner) -> Iterator[tuple[Content, Cont
     for (reason, shared), sharing in fixes.items():
         links = element("ul", (element("li", link(shown), baseline_badge(shown)) for shown in sharing), class_="links")
         listed = remediations.steps(shared)
-        own = steps(shared) if shared.alternative else step_blocks(listed[: len(listed) - _in_common(listed, last)])
+        own = (
+            step_elements(shared)
+            if shared.alternative
+            else step_blocks(listed[: len(listed) - _in_common(listed, last)])
+        )
         yield links, [*paragraph(reason), *own] or element("p", "Compare expected and found.")
     if last:
         yield element("p", "After the changes above"), step_blocks(last)
@@ -196,7 +200,7 @@ def notes(assessment: Assessment) -> Element | None:
 
 
 def _note(note: Note) -> Element:
-    return element("li", element("p", inline(note.message), location(note.location)), steps(note.remediation))
+    return element("li", element("p", inline(note.message), location(note.location)), step_elements(note.remediation))
 
 
 def summary(assessment: Assessment, sections: Mapping[str, Sequence[Row]]) -> Element | None:

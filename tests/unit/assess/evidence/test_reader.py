@@ -25,9 +25,9 @@ from agent.checks.evidence import (
 )
 from agent.checks.files import Ownership, Permissions
 from agent.host.tree import LARGEST_READ
-from agent.k3s.config import ConfigText, merge
+from agent.k3s.config import ConfigText, merge_configuration
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
-from agent.k3s.etcd_configuration import ETCD_CONFIGURATION, Text
+from agent.k3s.etcd_configuration import ETCD_CONFIGURATION, EtcdValue
 from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
 from agent.model import ROOT, Component, FileMode, Role, Version
 from agent.node.facts import HostFacts, assumed
@@ -67,7 +67,7 @@ def put(root: Path, path: PurePosixPath, content: str | bytes = "", mode: int = 
 
 def facts(config: str = "", version: str = "v1.34.1+k3s1") -> HostFacts:
     base = assumed(Role.SERVER, Version.parse(version))
-    merged = merge([ConfigText(K3S_CONFIG_FILE, config.encode())])
+    merged = merge_configuration([ConfigText(K3S_CONFIG_FILE, config.encode())])
     return replace(base, configuration=replace(base.configuration, merged_config=merged))
 
 
@@ -336,7 +336,9 @@ ETCD_TEXT = "client-transport-security:\n  client-cert-auth: true\npeer-transpor
 def test_the_configuration_of_etcd_is_read_with_its_lines(root: Path) -> None:
     """Each value has the path and line of the file."""
     put(root, ETCD, ETCD_TEXT)
-    assert look(root).etcd == EtcdConfiguration(ETCD, {"client-transport-security.client-cert-auth": Text("true", 2)})
+    assert look(root).etcd == EtcdConfiguration(
+        ETCD, {"client-transport-security.client-cert-auth": EtcdValue("true", 2)}
+    )
 
 
 def test_without_a_file_etcd_and_encryption_are_missing(root: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from agent.k3s.components.files import kubelet as kubelet_file
 from agent.k3s.components.prediction import Context, problems
-from agent.k3s.config import ConfigText, merge
+from agent.k3s.config import ConfigText, merge_configuration
 from agent.model import Component
 
 CPUS = "cpu-manager-policy=static,kube-reserved=cpu=500m,cpu-manager-policy-options=full-pcpus-only={}"
@@ -20,7 +20,7 @@ NODES = "topology-manager-policy=best-effort,topology-manager-policy-options=max
 def stops(arguments: str) -> bool:
     """Return whether the kubelet exits at arguments that are separated by commas."""
     text = "kubelet-arg:\n" + "".join(f"- '{argument}'\n" for argument in arguments.split(","))
-    config = merge([ConfigText(PurePosixPath("/config.yaml"), text.encode())])
+    config = merge_configuration([ConfigText(PurePosixPath("/config.yaml"), text.encode())])
     return any(True for _ in problems(Component.KUBELET, config.component_arguments("kubelet-arg"), 37))
 
 

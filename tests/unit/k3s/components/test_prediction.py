@@ -9,7 +9,7 @@ import pytest
 from agent.k3s.components import tables
 from agent.k3s.components.prediction import Context, problems
 from agent.k3s.components.problem import Cause, Problem
-from agent.k3s.config import ConfigText, merge
+from agent.k3s.config import ConfigText, merge_configuration
 from agent.model import Component
 
 API_SERVER = Component.API_SERVER
@@ -24,7 +24,7 @@ PATH = PurePosixPath("/etc/rancher/k3s/config.yaml")
 def predicted(component: Component, *arguments: str, minor: int = 37) -> list[Problem]:
     """Return the problems of arguments that the operator sets."""
     text = f"{component.config_key}:\n" + "".join(f"- '{argument}'\n" for argument in arguments)
-    config = merge([ConfigText(PATH, text.encode())])
+    config = merge_configuration([ConfigText(PATH, text.encode())])
     return list(problems(component, config.component_arguments(component.config_key), minor))
 
 
@@ -183,7 +183,7 @@ def test_the_default_arguments_of_k3s_are_accepted() -> None:
 
     for component in Component:
         if _is_in_table(component):
-            rows = [row for row in default_arguments.of(component) if row.versions.last is None]
+            rows = [row for row in default_arguments.defaults_of(component) if row.versions.last is None]
             own = [f"{row.name}={row.example}" for row in rows if not row.needs]
             assert not own or predicted(component, *own) == []
 
@@ -218,7 +218,7 @@ def test_values_of_the_leader_election_are_validated_only_if_it_is_enabled(compo
 )
 def test_a_mask_of_nodes_fits_into_the_range_of_the_cluster(argument: str, *, stops: bool) -> None:
     """K3s' range is 10.42.0.0/16, unless its option cluster-cidr is set."""
-    config = merge([ConfigText(PATH, f"kube-controller-manager-arg: [{argument}]\n".encode())])
+    config = merge_configuration([ConfigText(PATH, f"kube-controller-manager-arg: [{argument}]\n".encode())])
     given = config.component_arguments(CONTROLLER_MANAGER.config_key)
     own = Context(own=frozenset({"cluster-cidr"}))
     assert bool(list(problems(CONTROLLER_MANAGER, given, 36, own))) is stops

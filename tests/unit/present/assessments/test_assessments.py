@@ -11,10 +11,10 @@ from hypothesis import given
 from agent.assess.assessment import Assessment, ControlStatus, Note
 from agent.model import OwnCommand, Remediation
 from agent.present import Verbosity
-from agent.present.assessments import AssessmentFormat, as_text, present
+from agent.present.assessments import AssessmentFormat, assessment_text, present_assessment
 from agent.present.assessments.asff import account
 from agent.present.assessments.common import (
-    addressed,
+    addressed_assessment,
     by_section,
     cleaned,
     result,
@@ -45,7 +45,7 @@ FORMATS = [output_format for output_format in AssessmentFormat if output_format 
 
 def shown(assessment: Assessment, output_format: AssessmentFormat, stream: Stream) -> str:
     """Return what a presenter writes, decoded."""
-    present(assessment, output_format, Verbosity.NORMAL, stream, aws=AWS)
+    present_assessment(assessment, output_format, Verbosity.NORMAL, stream, aws=AWS)
     stream.flush()
     buffer = stream.buffer
     assert isinstance(buffer, BytesIO)
@@ -54,11 +54,11 @@ def shown(assessment: Assessment, output_format: AssessmentFormat, stream: Strea
 
 def test_auto_is_a_table_on_a_terminal_and_plain_lines_elsewhere() -> None:
     """A file is not a terminal either."""
-    assert shown(FULL, AssessmentFormat.AUTO, Stream()) == as_text(FULL, AssessmentFormat.PLAIN)
-    assert as_text(FULL, AssessmentFormat.AUTO) == as_text(FULL, AssessmentFormat.PLAIN)
+    assert shown(FULL, AssessmentFormat.AUTO, Stream()) == assessment_text(FULL, AssessmentFormat.PLAIN)
+    assert assessment_text(FULL, AssessmentFormat.AUTO) == assessment_text(FULL, AssessmentFormat.PLAIN)
     on_a_terminal = shown(FULL, AssessmentFormat.AUTO, Stream(is_terminal=True))
     assert on_a_terminal == shown(FULL, AssessmentFormat.TABLE, Stream(is_terminal=True))
-    assert on_a_terminal != as_text(FULL, AssessmentFormat.PLAIN)
+    assert on_a_terminal != assessment_text(FULL, AssessmentFormat.PLAIN)
 
 
 @pytest.mark.parametrize("output_format", FORMATS)
@@ -67,9 +67,9 @@ def test_each_format_is_reproducible_and_ends_with_a_line_break(
     output_format: AssessmentFormat, assessment: Assessment
 ) -> None:
     """The output depends only on the assessment."""
-    text = as_text(assessment, output_format, aws=AWS)
+    text = assessment_text(assessment, output_format, aws=AWS)
     assert text.endswith("\n")
-    assert text == as_text(assessment, output_format, aws=AWS)
+    assert text == assessment_text(assessment, output_format, aws=AWS)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "euc-jp", "utf-8", "utf-16"])
@@ -95,14 +95,14 @@ def test_each_encoding_of_the_stream_is_supported(encoding: str, output_format: 
 @given(assessment=hostile())
 def test_formats_for_programs_are_ascii(output_format: AssessmentFormat, assessment: Assessment) -> None:
     """ASCII is valid in every encoding of the stream."""
-    assert as_text(assessment, output_format, aws=AWS).isascii()
+    assert assessment_text(assessment, output_format, aws=AWS).isascii()
 
 
 @pytest.mark.parametrize("output_format", FORMATS)
 @given(assessment=hostile())
 def test_no_format_has_control_characters(output_format: AssessmentFormat, assessment: Assessment) -> None:
     """Paths and contents of the host are untrusted."""
-    lines = as_text(assessment, output_format, aws=AWS).split("\n")
+    lines = assessment_text(assessment, output_format, aws=AWS).split("\n")
     assert [line for line in lines if not line.isprintable()] == []
 
 
@@ -176,13 +176,13 @@ def test_the_short_result_leaves_out_what_is_not_open_beyond_the_benchmark() -> 
     """A table has a line for these controls, and its result fits 80 columns."""
     words = "5 open controls (3 FAIL, 2 UNKNOWN); 1 PASS, 1 WAIVED, 1 NOT_APPLICABLE, 1 MANUAL."
     assert short_result(FULL) == words
-    assert words in as_text(FULL, AssessmentFormat.TABLE).splitlines()[-1]
+    assert words in assessment_text(FULL, AssessmentFormat.TABLE).splitlines()[-1]
 
 
 def test_the_options_of_the_run_are_in_every_command() -> None:
     """This includes the notes, because a command without --root would change this machine."""
     note = Note("K3s does not start", None, Remediation((OwnCommand("apply"),)), prevents_start=True)
-    shown = addressed(replace(FULL, notes=(note,)), Caller(options=("--root /mnt",)))
+    shown = addressed_assessment(replace(FULL, notes=(note,)), Caller(options=("--root /mnt",)))
     assert text(shown.notes[0].remediation) == "sudo k3s-harden apply --root /mnt"
 
 

@@ -16,8 +16,8 @@ from agent.benchmark.control import Assessed
 from agent.benchmark.versions import Benchmark
 from agent.model import FixOwner
 from agent.present import remediation
-from agent.present.assessments import AssessmentFormat, as_text
-from agent.present.json_report import as_object
+from agent.present.assessments import AssessmentFormat, assessment_text
+from agent.present.json_report import location_object
 from agent.report import Fact
 from tests.unit.present.assessments.samples import (
     CALM,
@@ -37,7 +37,7 @@ VALIDATOR = jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.Fo
 
 def read(assessment: Assessment) -> Any:  # noqa: ANN401 - JSON
     """Return the parsed report."""
-    return json.loads(as_text(assessment, AssessmentFormat.JSON))
+    return json.loads(assessment_text(assessment, AssessmentFormat.JSON))
 
 
 def objects(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -79,9 +79,9 @@ def test_a_report_is_valid_and_complete(assessment: Assessment) -> None:
         assert there["remediation"] == remediation.text(verdict.remediation)
         assert there["number"] == (verdict.number.text if verdict.number else "")
         assert there["evidence"] == [
-            {**shown._asdict(), "location": as_object(shown.location)} for shown in verdict.evidence
+            {**shown._asdict(), "location": location_object(shown.location)} for shown in verdict.evidence
         ]
-        waiver = verdict.waiver and {**verdict.waiver._asdict(), "location": as_object(verdict.waiver.location)}
+        waiver = verdict.waiver and {**verdict.waiver._asdict(), "location": location_object(verdict.waiver.location)}
         assert there["waiver"] == waiver
 
 

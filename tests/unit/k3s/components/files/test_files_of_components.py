@@ -47,7 +47,7 @@ def scheduler(data: bytes, path: PurePosixPath, minor: int = 37) -> list[InputEr
 def api_server_problems(text: str, data: bytes) -> list[str]:
     """Return what the API server rejects in a file that has the kind of `text`."""
     if text is POLICY:
-        return [problem.problem for problem in audit_policy.problems(data, PATH)]
+        return [problem.problem for problem in audit_policy.policy_problems(data, PATH)]
     if text is ADMISSION:
         return [problem.problem for problem in admission.problems(data, PATH, lambda _: False, lambda _: True)]
     return [problem.problem for problem in (scheduler if text is SCHEDULER else encryption.problems)(data, PATH)]
