@@ -409,7 +409,7 @@ def _resources() -> str:
                 (f"`{drift.REPORT}`", "0600", "previous assessment, for the daily comparison"),
                 (f"`{drift.METRICS}`", "0600", "metrics of that assessment, for a textfile collector"),
                 (f"`{notifications.DIRECTORY}`", "0700", "notifications of the site that wait for their delivery"),
-                (f"`{notifications.DELIVERED}`", "0600", "last notification that was delivered"),
+                (f"`{notifications.COMMAND}`", "0600", "command of the site that gets them"),
                 (f"`{LOCK}`", "0600", "lock; empty, or the ID of the process that holds it"),
             ),
         ),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.assessment import SCHEMA, TIME_FORMAT, ControlStatus
 from agent.errors import InputError
+from agent.findings.gate import GATE_FINDINGS
 from agent.model import Location
 
 if TYPE_CHECKING:
@@ -33,6 +34,13 @@ class Baseline(NamedTuple):
     """By the id of the control."""
     known: frozenset[str]
     """The ids of the controls that were open."""
+    gate: tuple[str, ...] = ()
+    """The gaps in the gate."""
+
+    @property
+    def is_compliant(self) -> bool:
+        """Return whether no control was open and the gate had no gap."""
+        return not self.known and not self.gate
 
 
 def parse(data: bytes, path: PurePosixPath) -> Baseline:
@@ -57,6 +65,7 @@ def parse(data: bytes, path: PurePosixPath) -> Baseline:
             facts={str(fact["name"]): str(fact["value"]) for fact in report["facts"]},
             statuses=statuses,
             known=frozenset(str(verdict["id"]) for verdict in report["verdicts"] if verdict["is_open"]),
+            gate=tuple(str(note["message"]) for note in report["notes"] if note.get("finding") in GATE_FINDINGS),
         )
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(location, "it is not a report of an assessment", _HINT) from error

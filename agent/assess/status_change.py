@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from agent.findings.gate import GATE_FINDINGS
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from agent.assess.assessment import Assessment, ControlStatus, Verdict
+    from agent.assess.baseline import Baseline
 
 
 class StatusChange(NamedTuple):
@@ -25,26 +26,13 @@ class StatusChange(NamedTuple):
         return "other" if was_open == is_open else "worse" if is_open else "better"
 
 
-class Known(NamedTuple):
-    """What the site knows of a host: the state of the notification that was delivered last."""
-
-    when: float
-    """The time of that assessment, in seconds since the epoch."""
-    statuses: Mapping[str, ControlStatus]
-    """By the id of the control."""
-    gate: tuple[str, ...]
-    """The gaps in the gate."""
-    is_compliant: bool
-
-
 class Notification(NamedTuple):
-    """What the site does not know yet."""
+    """A result of the drift check that the site has to get."""
 
-    before: Known | None
-    """None if nothing was delivered yet."""
-    now: Known
+    event: Literal["first", "change", "test"]
+    before: Baseline | None
+    """The previous assessment; None if the notification lists all open controls."""
     changes: tuple[StatusChange, ...]
-    is_test: bool = False
 
 
 def compared(before: Mapping[str, ControlStatus], now: Assessment) -> tuple[StatusChange, ...]:
@@ -53,22 +41,24 @@ def compared(before: Mapping[str, ControlStatus], now: Assessment) -> tuple[Stat
     return tuple(change for change in changes if change.before is not change.verdict.status)
 
 
-def known(now: Assessment) -> Known:
-    """Return what the site knows once it was notified of this assessment. A gap in the gate is not compliant."""
-    gate = tuple(one.message for one in now.notes if one.finding in GATE_FINDINGS)
-    statuses = {one.control.id: one.status for one in now.verdicts}
-    return Known(now.when, statuses, gate, is_compliant=not gate and not any(one.is_open for one in now.verdicts))
+def gate_gaps(assessment: Assessment) -> tuple[str, ...]:
+    """Return the gaps in the gate."""
+    return tuple(note.message for note in assessment.notes if note.finding in GATE_FINDINGS)
 
 
-def due(before: Known | None, now: Assessment) -> Notification | None:
-    """Return the notification that the site has to get; None if it knows everything.
+def is_compliant(assessment: Assessment) -> bool:
+    """Return whether no control is open and the gate has no gap."""
+    return not gate_gaps(assessment) and not any(verdict.is_open for verdict in assessment.verdicts)
+
+
+def due(before: Baseline | None, now: Assessment) -> Notification | None:
+    """Return the notification that the site has to get; None if there is nothing to report.
 
     The first one is due if the host is not compliant. A later one is due if a control, a gap in the gate or the result
     changed.
     """
-    after = known(now)
     if before is None:
-        return None if after.is_compliant else Notification(None, after, ())
-    found = Notification(before, after, compared(before.statuses, now))
-    has_changed = found.changes or set(before.gate) != set(after.gate) or before.is_compliant != after.is_compliant
-    return found if has_changed else None
+        return None if is_compliant(now) else Notification("first", None, ())
+    changes = compared(before.statuses, now)
+    has_changed = set(before.gate) != set(gate_gaps(now)) or before.is_compliant != is_compliant(now)
+    return Notification("change", before, changes) if changes or has_changed else None

@@ -280,24 +280,6 @@ def drift(
         print_text(f"{line}\n")
 
 
-@command(
-    Epilog(
-        "sudo k3s-harden drift --test-notification",
-        (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE),
-        success="the command accepted the notification",
-    ),
-    hidden=True,
-)
-def notify() -> None:
-    """Run the command of drift.notify.
-
-    k3s-harden-notify@.service runs it, with a notification of the drift check as standard input.
-    """
-    from agent.verbs.notify import deliver_input
-
-    print_text(f"{deliver_input()}\n")
-
-
 @command(Epilog("systemctl start k3s-harden.service", CHANGES, success=SUCCESS["gate"]), hidden=True)
 def gate(
     *,

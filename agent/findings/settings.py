@@ -153,9 +153,9 @@ def notify_command_unusable(situation: Situation) -> Iterator[Trouble]:
     remediation="read the reason with `journalctl -u 'k3s-harden-notify@*'`",
 )
 def notification_undelivered(situation: Situation) -> Iterator[Trouble]:
-    """The command of `drift.notify` did not accept the last notification of the drift check.
+    """The command of `drift.notify` did not accept a notification of the drift check.
 
-    Its unit tries five times in 40 minutes. The next drift check sends what the site does not know yet.
+    Its unit tries five times in 40 minutes, and again after each later drift check.
     """
     found = situation.notifications
     if found is not None and found.waits_since:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from agent.changes.journal import Run
     from agent.changes.last_run import LastRun
-    from agent.changes.notifications import Notifications
+    from agent.changes.notifications import NotificationState
     from agent.desired.resources import Inputs
     from agent.errors import HardenError, HostError
     from agent.linux.sysctl_order import SysctlFile
@@ -90,7 +90,7 @@ class Situation(Value):
     to_record: LastRun
     """What a run records that finds this host compliant."""
     substitute: Substitute | None = None
-    notifications: Notifications | None = None
+    notifications: NotificationState | None = None
     """None if the settings have no `drift.notify`."""
 
     def is_as_applied(self, path: PurePosixPath) -> bool:

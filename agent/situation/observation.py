@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from agent.changes.journal import Run
     from agent.changes.last_run import LastRun
-    from agent.changes.notifications import Notifications
+    from agent.changes.notifications import NotificationState
     from agent.host import Host
     from agent.model import Observed, Resource, State
     from agent.node.facts import HostFacts
@@ -142,12 +142,12 @@ def _observe(
     )
 
 
-def _notifications(host: Host, settings: Settings) -> Notifications | None:
+def _notifications(host: Host, settings: Settings) -> NotificationState | None:
     if settings.drift_notify is None:
         return None
-    from agent.changes import notifications
+    from agent.changes.notifications import notification_state
 
-    return notifications.observe(host, PurePosixPath(settings.drift_notify[0]))
+    return notification_state(host, PurePosixPath(settings.drift_notify[0]))
 
 
 def _given_version(request: Request, site: Site) -> GivenVersion | None:

@@ -108,7 +108,7 @@ def drift(host: Host, request: Request, assess: Assess, caller: Callable[[], Cal
     steps = _next_steps(gaps, now, changes)
     yield from map(printable, step_lines(addressed_steps(steps, caller())) if steps else ())
     is_late = any(one.finding == UNDELIVERED for one in now.notes)
-    yield from notify(host, settings, now, causes)
+    yield from notify(host, settings, last, now, causes)
     _store(host, settings, now, changes, is_late=is_late)
     if last is None and not problem:
         yield f"stored this assessment; the next run reports what has changed since: {result(now)}"

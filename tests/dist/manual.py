@@ -43,7 +43,7 @@ _FILES = (
     (REPORT, "Previous assessment, for the daily comparison."),
     (METRICS, "Metrics of that assessment, for a textfile collector."),
     (notifications.DIRECTORY, "Notifications of the site that wait for their delivery."),
-    (notifications.DELIVERED, "Last notification that was delivered."),
+    (notifications.COMMAND, "Command of the site that gets them."),
     (LOCK, "Lock of the run that makes changes."),
 )
 _EXAMPLES = (

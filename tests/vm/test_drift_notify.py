@@ -40,7 +40,7 @@ cat >/tmp/message
 {{
     printf 'uid=%s\\n' "$(id -u)"
     grep -E '^(CapEff|CapBnd|NoNewPrivs)' /proc/self/status
-    for file in /var/lib/k3s-harden/assessment.json {_STATE}/delivered.json {_SETTINGS}.private /etc/shadow; do
+    for file in /var/lib/k3s-harden/assessment.json {_STATE}/command {_SETTINGS}.private /etc/shadow; do
         cat "$file" >/dev/null 2>&1 && echo "reads $file"
     done
     for directory in /etc /usr /var/lib {_STATE} /run; do
@@ -102,9 +102,8 @@ def test_each_change_is_sent_once_by_an_unprivileged_command(node: Node) -> None
         (change,) = message["changes"]
         assert (change["id"], change["status"]) == ("vm.overcommit_memory", status)
     assert worse["number"] < better["number"]
-    assert node.run(f"stat -c %a {_STATE} {_STATE}/delivered.json").out.split() == ["700", "600"]
+    assert node.run(f"stat -c %a {_STATE} {_STATE}/command").out.split() == ["700", "600"]
     assert node.unit(CHECK)["PrivateNetwork"] == "yes"
-    assert "accepted notification" in node.run("journalctl --no-pager -u 'k3s-harden-notify@*'").out
 
     node.put(_COMMAND, _SNOOP, "0755")
     node.put(f"{_SETTINGS}.private", "secret\n", "0600")
@@ -134,10 +133,10 @@ def test_a_command_that_fails_is_retried_and_reported(node: Node) -> None:
     node.systemctl("start", CHECK)
     logged = "journalctl --no-pager -o cat -u 'k3s-harden-notify@*'"
     node.wait_until(f"{logged} | grep -q 'Start request repeated too quickly'", timeout=300)
-    assert node.run(f"{logged} | grep -c 'ended with exit code 7: no route'").out.strip() == "2"
-    assert node.run(f"ls {_STATE}").out.split() == ["1.json"]
+    assert node.run(f"{logged} | grep -c 'no route'").out.strip() == "2"
+    assert node.run(f"{logged} | grep -c 'status=7'").out.strip() == "2"
 
-    node.run(f"touch -d '10 minutes ago' {_STATE}/1.json")
+    node.run(f"touch -d '10 minutes ago' {_STATE}/*.json")
     found = node.harden("check", check=False)
     assert "notification-undelivered" in found.out + found.err
     assert found.code == before
@@ -145,7 +144,7 @@ def test_a_command_that_fails_is_retried_and_reported(node: Node) -> None:
     node.reboot()
     node.systemctl("start", CHECK)
     assert "has not accepted the notification" in node.journal(CHECK)
-    node.wait_until(f"{logged} | grep -c 'ended with exit code 7' | grep -qv 2")
+    node.wait_until(f"{logged} | grep -c 'no route' | grep -qv 2")
     node.put("/srv/works", "")
     node.systemctl("start", CHECK)
     settle(node)
@@ -155,7 +154,7 @@ def test_a_command_that_fails_is_retried_and_reported(node: Node) -> None:
 
 def test_processes_of_a_command_end_with_its_sandboxed_unit(node: Node) -> None:
     """A child in the background ends with the unit; systemd rates the exposure 2 or less of 10."""
-    node.put(_COMMAND, "#!/bin/sh\nsetsid sleep 1234 &\nhead -c 1000000 /dev/zero | tr '\\0' x\n", "0755")
+    node.put(_COMMAND, "#!/bin/sh\nsetsid sleep 1234 &\nyes | head -n 100000\n", "0755")
     node.put(_SETTINGS, f"drift:\n  notify: {_COMMAND}\n")
     assert "accepted" in node.harden("drift", "--test-notification").out
     assert node.run("pgrep -x sleep", check=False).code == 1
@@ -167,4 +166,4 @@ def test_processes_of_a_command_end_with_its_sandboxed_unit(node: Node) -> None:
     node.put(_COMMAND, "#!/bin/sh\nexit 3\n", "0755")
     failed = node.harden("drift", "--test-notification", check=False)
     assert (failed.code, "failed" in failed.err) == (1, True)
-    assert node.run(f"ls {_STATE}").out.split() == ["delivered.json"]
+    assert node.run(f"ls {_STATE}").out.split() == ["command"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.assess.status_change import gate_gaps, is_compliant
 from agent.present.assessments.common import cleaned, fix, timestamp
 from agent.present.json_report import location_object
 from agent.present.text import printable
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from agent.assess.assessment import Assessment, ControlStatus, Verdict
-    from agent.assess.status_change import Known, Notification
+    from agent.assess.status_change import Notification
 
 SCHEMA = 1
 """The version of a notification's JSON; it changes with the shape."""
@@ -30,22 +31,22 @@ def notification_json(
     from agent import __version__
 
     rows = _rows(notification, cleaned(assessment), causes)
-    before, now = notification.before, notification.now
+    before = notification.before
     shape = {
         "schema": SCHEMA,
         "version": __version__,
         "number": number,
-        "event": "test" if notification.is_test else "change" if before else "first",
+        "event": notification.event,
         "host": printable(assessment.node),
-        "time": timestamp(now.when),
+        "time": timestamp(assessment.when),
         "previous_time": timestamp(before.when) if before else None,
         "benchmark": str(assessment.benchmark),
-        "status": _status(now),
-        "previous_status": _status(before) if before else None,
-        "text": _text(notification, printable(assessment.node), rows),
+        "status": _status(is_compliant(assessment)),
+        "previous_status": _status(before.is_compliant) if before else None,
+        "text": _text(notification, assessment, rows),
         "counts": assessment.counts(),
         "changes": rows,
-        "gate": list(map(printable, now.gate)),
+        "gate": list(map(printable, gate_gaps(assessment))),
     }
     return json.dumps(shape, indent=2).encode() + b"\n"
 
@@ -80,19 +81,19 @@ def _row(
     }
 
 
-def _status(known: Known) -> str:
-    return "compliant" if known.is_compliant else "not_compliant"
+def _status(compliant: bool) -> str:  # noqa: FBT001 - the value that the text is of
+    return "compliant" if compliant else "not_compliant"
 
 
-def _text(notification: Notification, host: str, rows: Sequence[Mapping[str, object]]) -> str:
+def _text(notification: Notification, assessment: Assessment, rows: Sequence[Mapping[str, object]]) -> str:
     """Return the notification for a person: the result, then a line for each change."""
-    state = "compliant" if notification.now.is_compliant else "not compliant"
-    if notification.is_test:
+    host, state = printable(assessment.node), "compliant" if is_compliant(assessment) else "not compliant"
+    if notification.event == "test":
         return f"{host}: this is a test; the host is {state}"
     before = notification.before
-    has_changed = before is not None and before.is_compliant != notification.now.is_compliant
+    has_changed = before is not None and before.is_compliant != is_compliant(assessment)
     lines = [f"{host} is {'now ' if has_changed else ''}{state}{_counted(rows, is_first=before is None)}"]
-    lines += map(printable, notification.now.gate)
+    lines += map(printable, gate_gaps(assessment))
     lines += map(_line, rows[:_MOST_LINES])
     left = len(rows) - _MOST_LINES
     return "\n".join((*lines, f"and {left} more") if left > 0 else lines)

@@ -161,7 +161,7 @@ def test_an_error_is_one_message_with_exit_code_2(call: str, problem: str, fix: 
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"k3s-harden: {problem}\n  fix: {fix}\n")
 
 
-@pytest.mark.parametrize("verb", sorted({*visible_verbs(), *HIDDEN, "notify"} - {"explain"}))
+@pytest.mark.parametrize("verb", sorted({*visible_verbs(), *HIDDEN} - {"explain"}))
 def test_each_verb_refuses_an_argument_too_many_and_an_empty_value(verb: str) -> None:
     """Only explain takes any words. An empty path would be the current directory."""
     first = {"preflight": ["1.37"], "render": ["policy"]}.get(verb, [])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import HostError
-from agent.host.process import SEARCH_PATH, Completed, run, run_nothing, run_with_input
+from agent.host.process import SEARCH_PATH, Completed, run, run_nothing
 
 SHELL = "/bin/sh"
 
@@ -103,41 +103,3 @@ def test_programs_of_a_host_tree_are_not_run(tmp_path: Path) -> None:
     with pytest.raises(HostError, match="programs of a --root tree are not run"):
         run_nothing([f"{tmp_path}/k3s"], timeout=10)
     assert not (tmp_path / "ran").exists()
-
-
-# --- with input ---
-
-
-def test_a_program_gets_its_input_as_a_file() -> None:
-    """More than a pipe holds, also if the program reads none of it."""
-    data = b"x" * 300_000
-    assert run_with_input(["/usr/bin/wc", "-c"], data, timeout=10).stderr.split() == ["300000"]
-    assert run_with_input(["/bin/true"], data, timeout=10).code == 0
-
-
-def test_only_the_last_output_is_kept() -> None:
-    """A program that prints a megabyte succeeds."""
-    script = "import sys; sys.stdout.write('x' * 1_000_000); sys.stdout.flush(); sys.stderr.write('end'); sys.exit(3)"
-    done = run_with_input([sys.executable, "-c", script], b"", timeout=30, kept=100)
-    assert (done.code, done.stderr) == (3, "x" * 97 + "end")
-
-
-def test_a_child_that_keeps_the_output_open_does_not_delay_the_end() -> None:
-    """The program itself has ended; its process group is killed."""
-    began = time.monotonic()
-    done = run_with_input([SHELL, "-c", "echo out; sleep 600 & exit 0"], b"", timeout=60)
-    assert (done.code, done.stderr) == (0, "out\n")
-    assert time.monotonic() - began < 30
-
-
-@pytest.mark.parametrize("script", ["exec sleep 600", "exec >&- 2>&-; exec sleep 600", "sleep 600 & wait"])
-def test_a_program_with_input_that_exceeds_its_time_is_killed(script: str) -> None:
-    """It is killed even if it has closed its output."""
-    with pytest.raises(HostError, match=r"^cannot run /bin/sh: it did not finish within 0\.3 s$"):
-        run_with_input([SHELL, "-c", script], b"", timeout=0.3)
-
-
-def test_a_program_with_input_that_does_not_exist_is_an_error() -> None:
-    """The message has the path and the reason."""
-    with pytest.raises(HostError, match=r"^cannot run /none: No such file or directory$"):
-        run_with_input(["/none"], b"", timeout=1)

@@ -513,7 +513,6 @@ def test_an_ordinary_user_is_rejected(booted: Node) -> None:
 # --- the site's command ---
 
 NOTIFY = "drift: {notify: /usr/local/bin/notify}\n"
-SEND = ("/usr/bin/systemctl", "start", "--no-block", "k3s-harden-notify@1.service")
 
 
 @needs_root
@@ -524,11 +523,13 @@ def test_the_site_is_notified_of_a_change(booted: Node, code: int) -> None:
     booted.put("/etc/k3s-harden/config.yaml", "drift: {metrics-file: /none/x.prom, notify: /usr/local/bin/notify}\n")
     booted.put("/usr/local/bin/notify", "")
     booted.path("/usr/local/bin/notify").chmod(0o755)
-    booted.programs = Programs({SEND: Completed(code, "", "")})
+    number = int(booted.now + 60)
+    send = ("/usr/bin/systemctl", "start", "--no-block", f"k3s-harden-notify@{number}.service")
+    booted.programs = Programs({send: Completed(code, "", "")})
     with pytest.raises(HostError, match=r"^cannot write /none/x\.prom"):
         booted.look(OPEN, request=LIVE)
-    assert booted.programs.asked == [SEND]
-    assert booted.path("/var/lib/k3s-harden/notify/1.json").exists()
+    assert booted.programs.asked == [send]
+    assert booted.path(f"/var/lib/k3s-harden/notify/{number}.json").exists()
 
 
 def test_metrics_contain_whether_a_notification_was_not_delivered(node: Node) -> None:

@@ -1,10 +1,10 @@
-"""Notifications: when one is due, its JSON, its files, and the command of the site."""
+"""Notifications: when one is due, its JSON, its files, and the unit that delivers it."""
 
 from __future__ import annotations
 
 import json
-import os
 import stat
+import subprocess
 from configparser import ConfigParser
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,36 +12,50 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jsonschema
 import pytest
 
+from agent.assess import baseline
 from agent.assess.assessment import ControlStatus, Note
-from agent.assess.status_change import due, known
-from agent.changes import notifications
-from agent.changes.notifications import DELIVERED, DIRECTORY
-from agent.errors import HostError, UsageError
+from agent.assess.status_change import due
+from agent.changes.notifications import (
+    COMMAND,
+    DIRECTORY,
+    command_problem,
+    notification_path,
+    notification_state,
+    notification_unit,
+)
+from agent.errors import UsageError
 from agent.findings.gate import GATE_FINDINGS
-from agent.host.process import Completed, run_with_input
+from agent.host.process import Completed
 from agent.model import Remediation
+from agent.present.assessments import AssessmentFormat, assessment_text
 from agent.settings.schema import Overrides, Settings
 from agent.situation import Request
 from agent.value import replace
 from agent.verbs import notify
 from tests.fake import Clock, fake_host, in_memory, names
-from tests.unit.assessed import CERTIFICATES, KEYS, OVERCOMMIT, WHEN, assessment, verdict
+from tests.unit.assessed import CERTIFICATES, KEYS, OVERCOMMIT, assessment, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from agent.assess.assessment import Assessment
+    from agent.assess.baseline import Baseline
 
 CHECKOUT = Path(__file__).parents[3]
 SCHEMA = json.loads((CHECKOUT / "docs/reference/notification.schema.json").read_bytes())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker())
-COMMAND = ("/usr/local/bin/notify", "ops")
-SETTINGS = Settings(drift_notify=COMMAND)
+PROGRAM = "/usr/local/bin/notify"
+SETTINGS = Settings(drift_notify=(PROGRAM, "ops"))
 
 GOOD = assessment(verdict(OVERCOMMIT), verdict(KEYS))
 BAD = assessment(verdict(OVERCOMMIT, ControlStatus.FAIL, found="2", where="/etc/x", line=3), verdict(KEYS))
 WORSE = assessment(verdict(OVERCOMMIT, ControlStatus.FAIL, found="2"), verdict(KEYS, ControlStatus.UNKNOWN))
 BYPASSED = replace(GOOD, notes=(Note("K3s started without its gate", None, Remediation(), GATE_FINDINGS[0]),))
+
+
+def stored(assessed: Assessment) -> Baseline:
+    """Return an assessment as the next drift check reads it."""
+    return baseline.parse(assessment_text(assessed, AssessmentFormat.JSON).encode(), PurePosixPath("/assessment.json"))
 
 
 # --- due notifications ---
@@ -69,7 +83,7 @@ def test_the_first_notification_is_due_only_if_the_host_is_not_compliant(first: 
 )
 def test_a_later_notification_is_due_after_a_change(before: Assessment, now: Assessment, *, is_due: bool) -> None:
     """Changes include a host that is compliant again, and a newly open control."""
-    assert (due(known(before), now) is not None) is is_due
+    assert (due(stored(before), now) is not None) is is_due
 
 
 # --- the files ---
@@ -89,24 +103,34 @@ class Site(NamedTuple):
         self.started.append(argv[3])
         return Completed(self.code[0], "", "Unit not found.\n")
 
-    def check(self, now: Assessment, *, at: float = WHEN, settings: Settings = SETTINGS, cause: str = "") -> list[str]:
-        """Run the notification step of the drift check."""
-        host = replace(fake_host(self.root, clock=Clock(at), is_live=True), run=self.run)
-        return list(notify.notify(host, settings, replace(now, when=at), {OVERCOMMIT.id: cause} if cause else {}))
+    def check(
+        self,
+        last: Assessment | None,
+        now: Assessment,
+        number: int = 1,
+        *,
+        settings: Settings = SETTINGS,
+        causes: dict[str, str] | None = None,
+    ) -> list[str]:
+        """Run the notification step of a drift check at a time, which is the number of its notification."""
+        host = replace(fake_host(self.root, clock=Clock(number), is_live=True), run=self.run)
+        before = None if last is None else stored(last)
+        return list(notify.notify(host, settings, before, replace(now, when=number), causes or {}))
 
     def path(self, path: str | PurePosixPath) -> Path:
         """Return the path on this machine of a path of the host."""
         return self.root / str(path).lstrip("/")
 
-    def message(self, number: int) -> Any:  # noqa: ANN401 - JSON
+    def message(self, number: int = 1) -> Any:  # noqa: ANN401 - JSON
         """Return the validated message of a pending notification."""
-        message = json.loads(json.loads(self.path(notifications.path(number)).read_bytes())["message"])
+        message = json.loads(self.path(notification_path(number)).read_bytes())
         VALIDATOR.validate(message)
+        assert message["number"] == number
         return message
 
     def deliver(self, number: int) -> None:
-        """Mark a notification as delivered, as the unit does after the command succeeded."""
-        self.path(notifications.path(number)).rename(self.path(DELIVERED))
+        """Remove a notification, as the unit does after the command succeeded."""
+        self.path(notification_path(number)).unlink()
 
     @property
     def files(self) -> list[str]:
@@ -130,14 +154,13 @@ def site() -> Iterator[Site]:
 
 def test_a_change_is_written_to_a_private_file_and_started_without_waiting(site: Site) -> None:
     """The unit has the number of the notification."""
-    site.check(GOOD)
-    assert (site.files, site.started) == (["delivered.json"], [])
-    (line,) = site.check(BAD, cause="tuned")
-    assert line == "notification 1 is delivered by k3s-harden-notify@1.service"
-    assert site.started == ["k3s-harden-notify@1.service"]
+    assert site.check(None, GOOD) == []
+    (line,) = site.check(GOOD, BAD, 2, causes={OVERCOMMIT.id: "tuned"})
+    assert line == "notification 2 is delivered by k3s-harden-notify@2.service"
+    assert site.started == ["k3s-harden-notify@2.service"]
     modes = {stat.S_IMODE(path.stat().st_mode) for path in site.path(DIRECTORY).iterdir()}
     assert (modes, stat.S_IMODE(site.path(DIRECTORY).stat().st_mode)) == ({0o600}, 0o700)
-    message = site.message(1)
+    message = site.message(2)
     assert (message["event"], message["status"], message["previous_status"]) == ("change", "not_compliant", "compliant")
     (change,) = message["changes"]
     assert (change["id"], change["previous_status"], change["status"]) == (OVERCOMMIT.id, "PASS", "FAIL")
@@ -147,87 +170,64 @@ def test_a_change_is_written_to_a_private_file_and_started_without_waiting(site:
     )
 
 
-def test_a_delivered_change_is_not_sent_again(site: Site) -> None:
-    """The next change is relative to it."""
-    site.check(BAD)
-    assert site.message(1)["event"] == "first"
+def test_the_command_is_run_with_its_words(site: Site) -> None:
+    """The shell that runs it in the unit expands nothing."""
+    words = ("$HOME *", "it's", "a\nb", "-n", "é")
+    site.check(None, BAD, settings=Settings(drift_notify=("/usr/bin/printf", "%s|", *words)))
+    done = subprocess.run(["/bin/sh", site.path(COMMAND)], capture_output=True, check=True)
+    assert done.stdout.decode() == "|".join((*words, ""))
+
+
+def test_the_first_check_with_the_setting_reports_all_open_controls(site: Site) -> None:
+    """An earlier assessment without the setting does not count. The next change is relative to the last check."""
+    site.check(BAD, BAD)
+    assert (site.message(1)["event"], site.message(1)["previous_status"]) == ("first", None)
     site.deliver(1)
-    assert site.check(BAD) == []
-    site.check(GOOD)
-    assert [site.message(2)[key] for key in ("event", "status", "previous_status")] == [
+    assert site.check(BAD, BAD, 2) == []
+    site.check(BAD, GOOD, 3)
+    assert [site.message(3)[key] for key in ("event", "status", "previous_status")] == [
         "change",
         "compliant",
         "not_compliant",
     ]
 
 
-def test_a_change_that_was_not_delivered_is_sent_again_with_later_changes(site: Site) -> None:
-    """One notification replaces the pending ones, and contains all changes with their causes."""
-    site.check(GOOD)
-    site.check(BAD, cause="tuned")
-    site.check(WORSE)
-    assert site.files == ["2.json", "delivered.json"]
-    changes = {one["id"]: one for one in site.message(2)["changes"]}
-    assert changes.keys() == {OVERCOMMIT.id, KEYS.id}
-    assert changes[OVERCOMMIT.id]["likely_cause"] == "tuned"
-    assert site.started == ["k3s-harden-notify@1.service", "k3s-harden-notify@2.service"]
+def test_an_undelivered_notification_is_started_again_by_each_check(site: Site) -> None:
+    """Each notification has its own file and unit, so a later one does not replace it."""
+    site.check(None, BAD, 1)
+    site.check(BAD, BAD, 2)
+    site.check(BAD, WORSE, 3)
+    assert site.files == ["1.json", "3.json", "command"]
+    assert site.started == [notification_unit(number) for number in (1, 1, 1, 3)]
 
 
-def test_a_change_that_was_undone_before_its_delivery_is_not_sent(site: Site) -> None:
-    """The site was already notified of the status."""
-    site.check(GOOD)
-    site.check(BAD)
-    assert site.check(GOOD) == []
-    assert site.files == ["delivered.json"]
-
-
-def test_a_burst_of_changes_is_limited(site: Site) -> None:
-    """The limit is six in an hour. A later check sends the remaining changes."""
-    site.check(GOOD)
-    for number in range(1, 7):
-        site.check(BAD if number % 2 else GOOD)
-        site.deliver(number)
-    (line,) = site.check(BAD, at=WHEN + 60)
-    assert line == "6 notifications were sent in the last hour; a later check sends what changed"
-    assert len(site.started) == 6
-    site.check(BAD, at=WHEN + 3700)
-    assert site.started[-1] == "k3s-harden-notify@7.service"
-
-
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"{", b"[]", b'{"schema": 2}', b"\xff", b"[" * 100_000, b'{"schema": 1, "known": null, "number": 1e999}'],
-)
-def test_a_damaged_file_is_treated_as_missing(site: Site, content: bytes) -> None:
-    """The site is notified as if for the first time."""
-    site.check(BAD)
-    site.deliver(1)
-    site.path(DELIVERED).write_bytes(content)
-    site.check(BAD)
-    assert site.message(1)["event"] == "first"
+def test_the_number_of_waiting_notifications_is_limited(site: Site) -> None:
+    """The oldest ones are removed."""
+    for number in range(1, 13):
+        site.check(GOOD, BAD, number)
+    assert site.files == sorted([*(f"{number}.json" for number in range(3, 13)), "command"])
 
 
 def test_without_the_setting_no_file_is_kept_and_no_unit_started(site: Site) -> None:
     """If the setting is enabled again, the site is notified as if for the first time."""
-    site.check(BAD)
-    assert site.check(WORSE, settings=Settings()) == []
-    assert site.files == []
-    site.check(BAD)
-    assert site.message(1)["event"] == "first"
+    site.check(None, BAD)
+    assert site.check(BAD, WORSE, 2, settings=Settings()) == []
+    assert not site.path(DIRECTORY).exists()
+    site.check(WORSE, WORSE, 3)
+    assert site.message(3)["event"] == "first"
 
 
 def test_a_failure_of_systemd_is_reported_in_one_line(site: Site) -> None:
-    """The drift check continues. The notification is pending until the next check."""
+    """The drift check continues. The notification waits for the next check."""
     site.code[0] = 5
-    (line,) = site.check(BAD)
-    assert line == "cannot notify the site: cannot run systemctl start: Unit not found."
-    assert site.files == ["1.json"]
+    assert site.check(None, BAD) == ["cannot notify the site: cannot run systemctl start: Unit not found."]
+    assert site.files == ["1.json", "command"]
 
 
-def test_a_full_disk_is_reported_in_one_line(site: Site) -> None:
-    """A state directory that is not writable is also reported."""
+def test_a_directory_that_cannot_be_written_is_reported_in_one_line(site: Site) -> None:
+    """For example if another file has the name of the state directory."""
     site.path("/var/lib/k3s-harden").touch()
-    (line,) = site.check(BAD)
+    (line,) = site.check(None, BAD)
     assert line.startswith("cannot notify the site: cannot ")
     assert site.started == []
 
@@ -235,14 +235,17 @@ def test_a_full_disk_is_reported_in_one_line(site: Site) -> None:
 def test_without_systemd_the_command_is_not_run(site: Site) -> None:
     """The command runs only in its unit."""
     site.path("/run/systemd/system").rmdir()
-    assert site.check(BAD) == ["cannot notify the site: systemd is not running"]
+    assert site.check(None, BAD) == ["cannot notify the site: systemd is not running"]
 
 
-def test_an_untrusted_command_is_not_started(site: Site) -> None:
-    """A finding reports it."""
-    site.path(COMMAND[0]).chmod(0o757)
-    assert site.check(BAD) == []
+def test_an_untrusted_command_is_not_started_until_it_is_corrected(site: Site) -> None:
+    """A finding reports it. The notification waits."""
+    site.path(PROGRAM).chmod(0o757)
+    assert site.check(None, BAD) == []
     assert site.started == []
+    site.path(PROGRAM).chmod(0o755)
+    site.check(BAD, BAD, 2)
+    assert site.started == ["k3s-harden-notify@1.service"]
 
 
 @pytest.mark.parametrize(
@@ -265,41 +268,40 @@ def test_a_command_is_run_only_if_its_file_is_trusted_and_executable(
         site.path(path).parent.mkdir(parents=True, exist_ok=True)
         site.path(path).touch()
         site.path(path).chmod(mode)
-    assert notifications.problem(fake_host(site.root), PurePosixPath(path)) == problem
+    assert command_problem(fake_host(site.root), PurePosixPath(path)) == problem
 
 
 def test_a_notification_that_is_pending_for_minutes_is_reported(site: Site) -> None:
     """A new one can still be in delivery."""
-    site.check(BAD)
-    written = site.path(notifications.path(1)).stat().st_mtime
-    for age, since in ((60, ""), (600, "UTC")):
-        found = notifications.observe(fake_host(site.root, clock=Clock(written + age)), PurePosixPath(COMMAND[0]))
-        assert found.waits_since.endswith(since)
-        assert bool(found.waits_since) is bool(since)
+    site.check(None, BAD)
+    written = site.path(notification_path(1)).stat().st_mtime
+    for age, is_late in ((60, False), (600, True)):
+        state = notification_state(fake_host(site.root, clock=Clock(written + age)), PurePosixPath(PROGRAM))
+        assert state.waits_since.endswith("UTC") is is_late
+        assert state.file == notification_path(1)
 
 
 def test_a_directory_that_cannot_be_listed_is_no_error_of_check(site: Site) -> None:
     """An ordinary user cannot list it, and the gate does not depend on it; the drift check reports it."""
     site.path(DIRECTORY.parent).mkdir(mode=0o700)
     site.path(DIRECTORY).symlink_to("notify")
-    found = notifications.observe(fake_host(site.root), PurePosixPath(COMMAND[0]))
-    assert (found.problem, found.waits_since) == ("", "")
-    (line,) = site.check(BAD)
-    assert line.startswith(f"cannot notify the site: cannot list {DIRECTORY}: ")
+    state = notification_state(fake_host(site.root), PurePosixPath(PROGRAM))
+    assert (state.problem, state.waits_since) == ("", "")
+    (line,) = site.check(None, BAD)
+    assert line.startswith(f"cannot notify the site: cannot create {DIRECTORY}: ")
 
 
 def test_a_message_has_no_control_characters_of_the_host(site: Site) -> None:
     """Contents of files cannot add lines to `text`."""
-    site.check(GOOD)
-    site.check(assessment(verdict(OVERCOMMIT, ControlStatus.FAIL, found="x\ny\x1b[1m"), verdict(KEYS)))
-    assert len(site.message(1)["text"].splitlines()) == 2
+    site.check(None, assessment(verdict(OVERCOMMIT, ControlStatus.FAIL, found="x\ny\x1b[1m"), verdict(KEYS)))
+    assert len(site.message()["text"].splitlines()) == 2
 
 
 def test_only_the_text_of_a_long_list_is_shortened(site: Site) -> None:
     """`changes` contains all changes."""
     many = tuple(verdict(replace(KEYS, id=f"c{number}"), ControlStatus.FAIL) for number in range(30))
-    site.check(assessment(*many))
-    message = site.message(1)
+    site.check(None, assessment(*many))
+    message = site.message()
     assert len(message["changes"]) == 30
     assert message["text"].splitlines()[-1] == "and 10 more"
 
@@ -313,66 +315,6 @@ def test_the_schema_is_valid_and_strict() -> None:
         assert all(found["description"] for found in described["properties"].values())
 
 
-# --- the command ---
-
-
-def envelope(site: Site, *command: str) -> bytes:
-    """Return a stored notification for a command."""
-    site.check(BAD)
-    stored = json.loads(site.path(notifications.path(1)).read_bytes())
-    return json.dumps({**stored, "command": command}).encode()
-
-
-def deliver(site: Site, script: str) -> str:
-    """Deliver a notification to a script of sh."""
-    return notify.deliver(envelope(site, "/bin/sh", "-c", script), run_with_input)
-
-
-def test_the_command_gets_only_the_message_on_its_standard_input(site: Site, tmp_path: Path) -> None:
-    """Its arguments are those in the settings."""
-    data = envelope(site, "/bin/sh", "-c", f'cat >{tmp_path}/in; echo "$1" >{tmp_path}/word', "sh", "$HOME *")
-    assert notify.deliver(data, run_with_input) == "/bin/sh accepted notification 1"
-    message = json.loads((tmp_path / "in").read_bytes())
-    VALIDATOR.validate(message)
-    assert (tmp_path / "word").read_text() == "$HOME *\n"
-
-
-@pytest.mark.parametrize(
-    ("script", "problem"),
-    [
-        ("echo no route >&2; exit 7", "/bin/sh ended with exit code 7: no route"),
-        ("exit 1", "/bin/sh ended with exit code 1"),
-        ("kill -9 $$", "/bin/sh ended with signal 9"),
-        (r"printf 'a\033[1mb\nc\n'; exit 1", r"/bin/sh ended with exit code 1: a\x1b[1mb | c"),
-    ],
-)
-def test_a_failure_of_the_command_has_its_last_output(site: Site, script: str, problem: str) -> None:
-    """The error is one line without control characters."""
-    with pytest.raises(HostError) as raised:
-        deliver(site, script)
-    assert raised.value.message == f"cannot notify the site: {problem}"
-
-
-def test_a_command_that_does_not_exist_is_an_error(site: Site) -> None:
-    """The unit fails and is started again."""
-    with pytest.raises(HostError, match=r"^cannot run /none: No such file or directory$"):
-        notify.deliver(envelope(site, "/none"), run_with_input)
-
-
-@pytest.mark.parametrize("data", [b"", b"{", b"{}", b"[]", b"\x00" * 100])
-def test_other_input_is_rejected(data: bytes) -> None:
-    """The command is not run."""
-    with pytest.raises(UsageError, match="standard input is not a stored notification"):
-        notify.deliver(data, run_with_input)
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="requires root")
-def test_root_never_runs_the_command() -> None:
-    """A unit without its user fails closed."""
-    with pytest.raises(UsageError, match="cannot notify as root"):
-        notify.deliver_input()
-
-
 def test_a_test_without_the_setting_is_rejected(site: Site) -> None:
     """The error contains the setting."""
     host = fake_host(site.root)
@@ -383,31 +325,17 @@ def test_a_test_without_the_setting_is_rejected(site: Site) -> None:
 # --- the unit ---
 
 
-def unit() -> ConfigParser:
-    """Return the unit that delivers."""
+def test_the_unit_has_the_paths_of_the_program_and_no_privileges() -> None:
+    """tests/vm/test_drift_notify.py runs it."""
     parser = ConfigParser(strict=False, interpolation=None)
     parser.optionxform = str  # type: ignore[assignment,method-assign]  # systemd's keys have capital letters
     parser.read(CHECKOUT / "systemd/k3s-harden-notify@.service")
-    return parser
-
-
-def test_the_unit_reads_the_file_and_marks_its_delivery() -> None:
-    """The unit contains the paths that the program uses."""
-    service = unit()["Service"]
+    unit, service = parser["Unit"], parser["Service"]
     waiting = f"{DIRECTORY}/%i.json"
     assert service["StandardInput"] == f"file:{waiting}"
-    assert service["ExecStartPost"] == f"!/bin/mv -f {waiting} {DELIVERED}"
+    assert service["LoadCredential"] == f"command:{COMMAND}"
+    assert service["ExecStartPost"] == f"!/bin/rm -f {waiting}"
     assert service["ReadWritePaths"] == str(DIRECTORY)
-    assert unit()["Unit"]["ConditionPathExists"] == waiting
-    assert notifications.unit(3) == "k3s-harden-notify@3.service"
-
-
-def test_the_unit_has_limits_and_no_privileges() -> None:
-    """The time limit of the program is shorter than that of the unit, so its message is logged."""
-    service = unit()["Service"]
+    assert unit["ConditionPathExists"] == waiting
     assert (service["DynamicUser"], service["NoNewPrivileges"], service["CapabilityBoundingSet"]) == ("yes", "yes", "")
-    assert float(service["TimeoutStartSec"]) > notify.COMMAND_TIMEOUT
-    assert {"MemoryMax", "TasksMax"} <= service.keys()
-    assert (service["Restart"], service["RestartSec"]) == ("on-failure", "10min")
-    # Five attempts, each with its time limit, and the pauses are over before the limit of starts allows more.
-    assert (unit()["Unit"]["StartLimitBurst"], unit()["Unit"]["StartLimitIntervalSec"]) == ("5", "2h")
+    assert {"MemoryMax", "TasksMax", "TimeoutStartSec"} <= service.keys()
