@@ -177,7 +177,7 @@ ON_SERVERS = Applies(SERVERS)
 
 
 class _AtPath(Value):
-    """What is at a path of the host."""
+    """A state of a path on the host."""
 
     path: PurePosixPath
 

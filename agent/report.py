@@ -137,7 +137,7 @@ class Urgency(IntEnum):
 
 
 class Entry(Value):
-    """What a report says about one object: its items, and the findings about it."""
+    """The items and findings of a report that are about one object."""
 
     items: tuple[Item, ...] = ()
     findings: tuple[Finding, ...] = ()
@@ -176,7 +176,7 @@ class Report(Value):
     def entries(self) -> tuple[Entry, ...]:
         """The items and findings by object: first those without a problem, then the others, the most urgent first.
 
-        So one problem has one entry, although a difference and several findings can be about it.
+        A difference and several findings about the same problem are one entry.
         """
         open_ids = {item.id for item in self.items if item.status is not ItemStatus.COMPLIANT}
         entries: dict[object, Entry] = {}
@@ -232,7 +232,7 @@ class Report(Value):
 def _object_of(finding: Finding, open_ids: Collection[str]) -> str:
     """Return the id of the resource that a finding is about; empty if it is about something else.
 
-    What apply fixes in a file that differs is the same problem as the difference.
+    A finding that apply fixes, in a file that differs, is the same problem as the difference.
     """
     path = str(finding.location.path) if finding.location is not None else ""
     is_same = finding.remediation.owner is FixOwner.APPLY and path in open_ids

@@ -199,7 +199,7 @@ def duplicates(mapping: Mapping) -> tuple[tuple[KeyValue, KeyValue], ...]:
 
 
 def merged(node: Node) -> Node:
-    """Return a node with its merge keys (`<<`) replaced by what they name, as Go's YAML packages do."""
+    """Return a node with the entries of its merge keys (`<<`) merged, as Go's YAML packages do."""
     if isinstance(node, Sequence):
         return Sequence(tuple(merged(item) for item in node.items), node.line)
     if not isinstance(node, Mapping):
@@ -226,7 +226,7 @@ def json_problem(data: bytes) -> str:
     """
     if not data.lstrip().startswith(b"{"):
         return ""
-    import json  # no module of a run without such a file
+    import json  # few runs need it
 
     try:
         json.loads(data.decode(errors="replace"), parse_constant=_not_json)
@@ -313,7 +313,7 @@ def _refuse_unprintable(text: str, path: PurePosixPath) -> None:
 
 
 _DEEPEST_SIMPLE = 10
-"""Levels of mappings that are read without PyYAML."""
+"""Maximum depth of mappings in a simple file."""
 
 
 class _Line(NamedTuple):
@@ -504,7 +504,7 @@ class _Mistake(NamedTuple):
     problem: str
     fix: str
     is_of_begin: bool = False
-    """Whether the line to correct is that on which the unfinished value or key begins."""
+    """Whether the mistake is on the line where the unfinished value or key begins."""
 
 
 _TAB = _Mistake(("tab character",), "found a tab, expected blanks", "replace the tab by blanks")
@@ -548,8 +548,8 @@ _MISTAKES = (
 
 
 def _syntax_error(error: YAMLError, text: str, path: PurePosixPath) -> InputError:
-    # PyYAML's own message quotes the line, which can contain a token. This one has only the kind of the problem. In <>
-    # are the names of YAML's tokens.
+    # PyYAML's own message quotes the line, which can contain a secret. This one has only the kind of the problem. Names
+    # in <> are tokens of YAML.
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = getattr(error, "problem", None) or getattr(error, "context", None) or "it cannot be parsed"
     hint = detail = ""

@@ -80,7 +80,7 @@ def carry_out(change: Change, host: Host, journal: Journal) -> Item:
 
 def _changed_meanwhile(change: Change, now: Observed) -> Item:
     if isinstance(change.after, FilePermissions) and isinstance(now, Absent):
-        # For example the file of a pod that ended. The program that creates it again sets its mode.
+        # Such as the file of a pod that ended. A new file gets its mode from the program that creates it.
         return Item(change.id, ItemStatus.CHANGED, "the program that owns the file has removed it")
     found = f"changed during this run: {difference(change.before, now)}"
     return Item(change.id, ItemStatus.FAILED, found, "run again")

@@ -35,7 +35,7 @@ _LONGEST_FLAT = 200
 """Bytes of the name of a backup without its number; a name has at most 255 bytes."""
 _MOVE = "inspect it, and move it away: apply and revert need a directory there"
 _MOST_RECORDS = 50
-"""If there are more, the two oldest records are merged. A host that is reset at each boot must not fill its disk."""
+"""With more records, the two oldest are merged. Otherwise a host that is reset at each boot fills its disk."""
 
 
 class Run(NamedTuple):
@@ -207,7 +207,7 @@ class Journal(Value):
             raise HostError(
                 f"cannot read {path}: found {describe_state(found)}, expected a regular file", _restore(path)
             )
-        # Whoever could write to the directory before it was restricted to root can have left files there.
+        # A user who could write to the directory before it was restricted to root may have left files there.
         if found.owner.uid or found.mode & GROUP_OR_OTHERS_WRITE:
             raise HostError(
                 f"cannot use {path}: found owner {found.owner} and mode {found.mode}, expected a file that only root"
@@ -267,7 +267,7 @@ class Journal(Value):
 
 
 def _restore(path: PurePosixPath) -> str:
-    """Return what to do about a damaged record."""
+    """Return the remediation for a damaged record."""
     return f"restore {path} from a backup, or move it away; the changes of that run can then not be reverted"
 
 

@@ -1,4 +1,4 @@
-"""What the last successful run of apply or gate recorded about this host, for runs that lack the original.
+"""Record of the last successful run of apply or gate, for runs that cannot read the original values.
 
 /var/lib/k3s-harden/last-run.json contains the K3s version, the identity of the program that printed it, the settings,
 and the day. A run that finds the host compliant writes the file if it differs, so at most once a day on a host that
@@ -55,9 +55,9 @@ class LastRun(Value):
 
 
 def read_last_run(host: Host, unreadable: list[HardenError]) -> LastRun:
-    """Read the record. Adds a damaged one to `unreadable`, and ignores it.
+    """Return the record; empty for a --root tree, which becomes another host, and for a user other than root.
 
-    A --root tree has none: it becomes another host. Nor has a user other than root.
+    A damaged record is ignored, and its error is added to `unreadable`.
     """
     if not (host.is_live and host.runs_as_root):
         return LastRun()

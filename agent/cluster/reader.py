@@ -1,6 +1,6 @@
 """Lists of objects and effective configurations, read from the API server with K3s' own kubeconfig.
 
-All requests are GET. Lists are read in pages and reduced at once, so that memory does not grow with the objects.
+All requests are GET. Lists are read in pages, and each page is reduced to the needed fields to save memory.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _PARSERS: dict[Query, Callable[[Any], Any]] = {
     Query.NODES: parsing.node,
     **{query: partial(parsing.controller, kind) for query, kind in CONTROLLERS.items()},
 }
-"""For other queries only the name of an object is kept."""
+"""Parsers of objects by query. For other queries only the name is kept."""
 
 
 class _StatusError(HostError):
@@ -99,7 +99,7 @@ def parsed_object(query: Query, item: Any) -> Any:  # noqa: ANN401 - any JSON, a
 
 
 class _Reader:
-    """The answers of one API server."""
+    """Reads one API server."""
 
     def __init__(self, client: HttpsClient, url: str) -> None:
         self._client = client

@@ -10,7 +10,7 @@ from agent.value import Value
 
 
 class Criterion(Value, ABC):
-    """What a value must be for a control to be met. str() describes such a value."""
+    """A requirement for a value. str() describes the values that meet it."""
 
     @abstractmethod
     def accepts(self, value: str) -> bool:
@@ -26,11 +26,11 @@ class Criterion(Value, ABC):
 
     @property
     def required(self) -> tuple[str, ...]:
-        """Names of which a list must contain all, or at least one."""
+        """The names that a list must contain: all of them, or at least one."""
         return ()
 
     def suggestion(self, value: str) -> str:  # noqa: ARG002 - only lists keep a part of it
-        """Return a value that meets the criterion, and keeps parts of this one; empty if the site has to choose."""
+        """Return a value that meets the criterion and keeps parts of this one; empty if the site has to choose."""
         return ""
 
     def on_host(self, data_dir: str) -> Criterion:  # noqa: ARG002 - only Equals has the field
@@ -66,7 +66,7 @@ class AtLeast(Criterion):
 
     least: int
     example: int = 0
-    """A number that a site may start with, if the least is none."""
+    """A suggested number, if `least` is not one."""
 
     def accepts(self, value: str) -> bool:
         number = pflag_integer(value)

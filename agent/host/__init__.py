@@ -1,7 +1,7 @@
-"""The machine. Only this package reads or writes it.
+"""The machine. Only this package reads and writes it.
 
 A Host is a root directory and the functions that reach beyond files: run a program, list processes, read the clock.
-Tests and image builds pass their own Host.
+Tests and --root trees use another Host.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class Host(Value):
 
     @property
     def user(self) -> str:
-        """Who runs this program, for records: the user behind sudo, if there is one."""
+        """Return the user who runs this program, for records; with sudo, the user who called it."""
         behind = os.environ.get("SUDO_USER", "")
         return f"{behind}, by sudo" if behind else f"user {os.getuid()}"
 
@@ -126,7 +126,7 @@ class Host(Value):
 
     @property
     def own_tree(self) -> Tree:
-        """Return the files of the host, with the current user trusted like root, for what this user's programs read."""
+        """Return the files of the host for programs of the current user, who is trusted like root."""
         return Tree(self.root, os.geteuid(), os.getegid(), self.opened)
 
     @property
@@ -182,11 +182,11 @@ class Host(Value):
 
     @cached_property
     def _answers(self) -> dict[tuple[str, ...], Completed | HostError]:
-        """What programs answered that are asked once."""
+        """Cached results of programs, by command line."""
         return {}
 
     def ask_once(self, argv: Sequence[str], *, timeout: float) -> Completed:
-        """Run a program, or return what it answered before: a verb observes the host up to three times.
+        """Run a program, or return its cached result: a verb observes the host up to three times.
 
         Raises HostError as `run` does.
         """
@@ -203,15 +203,15 @@ class Host(Value):
 
     @cached_property
     def _times(self) -> dict[tuple[str, ...], Times]:
-        """When the programs changed that answered to an earlier copy of this host."""
+        """The timestamps of programs whose results are cached, by command line."""
         return {}
 
     def renewed(self) -> Host:
-        """Return this host for another observation, which asks all programs again."""
+        """Return a copy of this host without cached results."""
         return replace(self)
 
     def again(self) -> Host:
-        """Return this host for another observation. Programs that answered and have not changed are not asked again."""
+        """Return a copy of this host with the cached results of the programs that have not changed since."""
         now = {words: self.tree.times(PurePosixPath(words[0]), follows_link=True) for words in self._answers}
         times = {words: found for words, found in now.items() if found and self._times.get(words, found) == found}
         answers = {words: self._answers[words] for words in times if not isinstance(self._answers[words], HostError)}
@@ -220,7 +220,7 @@ class Host(Value):
         return host
 
     def lend_answers(self, copy: Host) -> None:
-        """Make a copy of this host return what programs answered to this one, instead of asking them again."""
+        """Share the cached results of this host with a copy of it."""
         vars(copy).update(_answers=self._answers)
 
     def is_read_only(self, path: PurePosixPath) -> bool:

@@ -35,11 +35,11 @@ class Access(Value):
     file: Permitted | None
     """With symlinks followed; None if there is no such file."""
     passed: tuple[Permitted, ...]
-    """All directories on the way, from the root on."""
+    """All directories of the path, the root first."""
     parent: str
     """The resolved path of the file's directory; empty if it does not exist.
 
-    Directories that do not lead to it have a symlink on the way.
+    `passed` can also have directories above a symlink, which are not parents of this path.
     """
 
 
@@ -47,7 +47,7 @@ def permitted(directory: int, name: str, path: str, owner: Callable[[os.stat_res
     """Return who has access to a name in an open directory. Raises OSError."""
     found = os.stat(name, dir_fd=directory, follow_symlinks=False)
     mode = FileMode(stat.S_IMODE(found.st_mode))
-    # With a list, the bits of the group are its mask. It permits nothing more if others have the same bits.
+    # With a list, the bits of the group are its mask. If others have the same bits, the list permits nothing more.
     listed = _listed(directory, name) if mode >> 3 & ~mode & stat.S_IRWXO else None
     return Permitted(path, kind_of(found.st_mode), mode, owner(found), listed)
 

@@ -1,4 +1,4 @@
-"""POSIX access control lists of files and directories, as far as they decide who has access."""
+"""POSIX access control lists of files and directories, and who has access by them."""
 
 from __future__ import annotations
 

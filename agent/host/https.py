@@ -1,6 +1,6 @@
 """HTTPS requests to one server with a client certificate: limited time and size, no redirect, no proxy.
 
-Importing this module takes longer than most runs of the program, so functions import it.
+This module is imported in functions, because the import takes longer than most runs of the program.
 """
 
 from __future__ import annotations

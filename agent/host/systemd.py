@@ -1,4 +1,4 @@
-"""The part of systemd that this program uses, through systemctl with output that does not depend on the locale."""
+"""The part of systemd that this program uses, through systemctl."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of temporary files, which no two writers share, and the removal of those that killed writers left.
+"""Unique names of temporary files, and removal of the files that killed writers left.
 
 A writer holds a lock on its temporary file until it has renamed it. So a file that can be locked is a left-over.
 """
@@ -25,7 +25,7 @@ def name_for(name: str) -> str:
 
 
 def is_temporary(candidate: str, name: str | None = None) -> bool:
-    """Return whether a name is that of a temporary file, or of one of `name`; earlier releases had a fixed name."""
+    """Return whether a name is that of a temporary file, or of a temporary file of `name`."""
     if not (candidate.startswith(".") and candidate.endswith(SUFFIX)):
         return False
     if name is None:

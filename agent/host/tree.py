@@ -79,11 +79,11 @@ class Contents(Value):
     """What is below a directory."""
 
     number: int
-    """Of the files and directories; symlinks do not count."""
+    """Number of files and directories, without symlinks."""
     exposed: tuple[tuple[PurePosixPath, DirectoryEntry], ...]
-    """Those that do not belong to root, or that their group or others can write."""
+    """Files and directories that do not belong to root, or that the group or others can write."""
     links: tuple[PurePosixPath, ...]
-    """The symlinks that lead to somewhere else than below the directory."""
+    """Symlinks with a target outside the directory."""
 
 
 class Tree(Root):
@@ -214,16 +214,17 @@ class Tree(Root):
             return Unreadable(id=str(path), reason=reason_of(error))
 
     def may_be_changed(self, path: PurePosixPath) -> bool:
-        """Return whether an owner or a mode could let another user change what is at `path`, or create it.
+        """Return whether another user could change or create what is at `path`, by its owner and mode.
 
-        Modes and owners of all directories on the way count, so False is certain. Tree.access has the details.
+        It is True if any directory of the path has such an owner or mode, even if a stricter one protects the file.
+        Tree.access has the details.
         """
         found: list[os.stat_result] = []
         try:
             with self._resolved(path, "follow", entered=lambda node: found.append(os.fstat(node.directory))) as node:
                 found.append(os.stat(node.name, dir_fd=node.directory, follow_symlinks=False))
         except (OSError, MissingParent, NotADirectory):
-            pass  # what was passed counts
+            pass  # the directories before the error decide
         return any(
             found_stat.st_mode & GROUP_OR_OTHERS_WRITE or found_stat.st_uid not in (0, self.uid) for found_stat in found
         )
@@ -299,7 +300,7 @@ class Tree(Root):
     def program_identity(self, path: PurePosixPath) -> str:
         """Return a text that changes when the program at `path` is replaced or written; empty for other files.
 
-        A script is no program here: it can start another one, which changes without it.
+        It is empty for a script, because the program that the script starts can change without it.
         """
         try:
             with self._resolved(path, "follow") as node:
@@ -316,7 +317,7 @@ class Tree(Root):
     def read_text(self, path: PurePosixPath) -> str:
         """Return the content of a file as text, empty if it does not exist. Raises HostError like `read`.
 
-        The limit is that of a file which is parsed: LARGEST_TEXT.
+        The limit is LARGEST_TEXT.
         """
         return (self.read(path, LARGEST_TEXT) or b"").decode(errors="replace")
 
@@ -340,7 +341,7 @@ class Tree(Root):
             return None
 
     def broken_link(self, path: PurePosixPath) -> PurePosixPath | None:
-        """Return the first symlink among `path` and its parents that leads to nothing; None if there is none."""
+        """Return the first dangling symlink among `path` and its parents, or None."""
         for step in (*reversed(path.parents), path):
             if self.link_target(step) is not None and isinstance(self.stat(step), Absent):
                 return step

@@ -59,12 +59,12 @@ _ANY_GROUP_IN = 36
 
 
 def policy_problems(data: bytes, path: PurePosixPath) -> tuple[InputError, ...]:
-    """Return what the API server of some version rejects in an audit policy, and the placeholders that are left."""
+    """Return what the API server of any version rejects in an audit policy, and the remaining placeholders."""
     return _problems(data, path, placeholders=True, any_group=False)
 
 
 def rejected_by_version(data: bytes, path: PurePosixPath, version: Version | None) -> tuple[InputError, ...]:
-    """Return what the API server of this version rejects; of an unknown version, what all versions reject."""
+    """Return what the API server of this version rejects; for an unknown version, what all versions reject."""
     any_group = version is None or version.minor >= _ANY_GROUP_IN
     return _problems(data, path, placeholders=False, any_group=any_group)
 
@@ -79,7 +79,7 @@ def _problems(data: bytes, path: PurePosixPath, *, placeholders: bool, any_group
         policy = _policy(data, path)
     except InputError as error:
         return (error,)
-    from agent.k3s.components.files import schema  # no module of a run that writes the policy itself
+    from agent.k3s.components.files import schema  # only for a policy of the site
 
     found = [*(_placeholders(policy) if placeholders else ()), *_policy_problems(policy, any_group=any_group)]
     lines = {line for line, _ in found}
@@ -89,7 +89,7 @@ def _problems(data: bytes, path: PurePosixPath, *, placeholders: bool, any_group
 
 
 def why_nothing_is_logged(data: bytes, path: PurePosixPath) -> int | None:
-    """Return the line that is the reason if the policy logs no request; None if it logs some.
+    """Return the line because of which the policy logs no request; None if it logs some.
 
     The first rule that matches a request decides. Raises InputError for a policy that the API server rejects.
     """

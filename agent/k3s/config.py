@@ -157,7 +157,7 @@ class MergedConfig(Value):
 
     @cached_property
     def _arguments(self) -> dict[str, Mapping[str, tuple[ConfigValue, ...]]]:
-        """What component_arguments() returned before."""
+        """Cached results of component_arguments()."""
         return {}
 
     def _component_arguments(self, key: str) -> Mapping[str, tuple[ConfigValue, ...]]:

@@ -1,7 +1,7 @@
-"""Arguments that K3s itself passes to the components of Kubernetes, as far as controls test them.
+"""Arguments that K3s itself passes to the components of Kubernetes, and that controls test.
 
-kube-proxy gets none of them. Not listed: feature gates, and arguments that differ on every host, such as the kubelet's
-hostname-override.
+kube-proxy gets none of them. The rows omit feature gates, and arguments that differ on every host, such as
+hostname-override of the kubelet.
 
 The rows follow K3s' source. Tests compare them with the lines that K3s logs at the start of a component, as shown in
 the self-assessments of its documentation (k3s-io/docs, docs/security/self-assessment-*.md).

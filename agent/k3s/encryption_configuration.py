@@ -27,7 +27,7 @@ FIRST_ENABLING_LATER = ((32, 11, 3), (33, 7, 3), (34, 3, 3), (35, 0, 3))
 
 
 def release_enabling_later(minor: int) -> str:
-    """Return the first release that can encrypt the Secrets of a cluster that has data, near a minor version."""
+    """Return the first release, if possible of this minor, that can encrypt the Secrets of a cluster with data."""
     number = next((release for release in FIRST_ENABLING_LATER if release[0] == minor), FIRST_ENABLING_LATER[0])
     return "v1.{}.{}+k3s{}".format(*number)
 

@@ -1,4 +1,4 @@
-"""Values of K3s' own options at which K3s exits. Pure.
+"""Values of K3s' own options that make K3s exit. Pure.
 
 Sources: k3s, pkg/cli/cmds (kinds of the options), pkg/cli/server/server.go and pkg/agent/flannel/setup.go. K3s parses
 the values of boolean and numeric options as Go's package flag.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from agent.k3s.config import ConfigValue, MergedConfig
 
 _NOT_IN_ALL_VERSIONS = frozenset({"disable-selinux", "docker", "kine-tls", "no-flannel", "nonroot-devices"})
-"""Boolean options that K3s removed, or that it has since a later release than the other options."""
+"""Boolean options that only some supported versions of K3s have."""
 
 _MODES = ("agent", "cluster", "pod", "disabled")
 _BACKENDS = ("none", "vxlan", "host-gw", "tailscale", "wireguard-native")
@@ -27,7 +27,7 @@ _FEWEST_SERVICES = 3
 
 
 class InvalidOption(NamedTuple):
-    """A value of an option at which K3s exits."""
+    """A value of an option that makes K3s exit."""
 
     key: str
     value: ConfigValue
@@ -45,7 +45,7 @@ def invalid_options(config: MergedConfig, *, is_server: bool) -> Iterator[Invali
 
 
 def _problem(key: str, value: ConfigValue, text: str, parse: Callable[[str], object]) -> Iterator[InvalidOption]:
-    """Yield a text that cannot be parsed. An empty one is not reported: K3s treats it as no item of some options."""
+    """Yield a text that cannot be parsed. An empty text is not reported, because some options ignore it."""
     try:
         if text:
             parse(text)

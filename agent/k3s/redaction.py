@@ -19,7 +19,7 @@ HIDDEN = "(not shown)"
 """The text that replaces a secret value."""
 
 TOKEN_PLACEHOLDER = "TOKEN"  # noqa: S105 - no password
-"""What commands for the reader have in the place of a token."""
+"""Placeholder for a token in commands for the reader."""
 
 _SQLITE = "sqlite://"
 _DATASTORES = tuple(f"{name}://" for name in ("http", "https", "mysql", "nats", "postgres", "postgresql"))
@@ -30,7 +30,7 @@ _SHORTEST_MISSPELT = 4
 _PAIRS = frozenset({"accesskey", "apikey", "joinkey", "privatekey", "secretkey"})
 _OPTIONS = frozenset(key.replace("-", "") for key in SECRET_KEYS)
 _LONG = 10
-"""Characters of an option from which on two typing errors are recognised, instead of one."""
+"""Minimum length of an option in which two typing errors are recognised, instead of one."""
 
 _BEFORE_NAME = "-._0123456789"
 """Characters before the first letter of a name, such as the dashes of an option."""
@@ -102,7 +102,7 @@ def redacted_all(value: object) -> object:
     """Return a structure for JSON with every text redacted."""
     if isinstance(value, str):
         lines = redacted(value)
-        # An enumeration is a str, too, and stays what it is.
+        # An enumeration is a str, too, and keeps its type.
         return value if lines == value else lines
     if isinstance(value, dict):
         return {key: redacted_all(inner) for key, inner in value.items()}
@@ -135,7 +135,7 @@ def _without_assigned(text: str) -> Iterator[str]:
 
 
 def _edits(text: str, word: str, most: int) -> bool:
-    """Return whether at most `most` typing errors make one of the other: a letter more, less, other, or exchanged."""
+    """Return whether two words differ by at most `most` typing errors: inserted, missing, other or swapped letters."""
     # One error changes the length by one letter and the set of letters by two: this decides almost all pairs.
     if abs(len(text) - len(word)) > most or len(set(text) ^ set(word)) > 2 * most:
         return False

@@ -76,7 +76,7 @@ class OtherProgram(Value):
 
     @property
     def role(self) -> Role:
-        """The role of which install.sh names the service so."""
+        """The role for which install.sh uses the name of the service."""
         return Role.AGENT if self.unit.stem == "k3s-agent" else Role.SERVER
 
 
@@ -118,7 +118,7 @@ def parse_service(path: PurePosixPath, texts: Mapping[PurePosixPath, str], files
 
 
 def other_program(path: PurePosixPath, texts: Mapping[PurePosixPath, str]) -> OtherProgram | None:
-    """Return the program that a service of K3s starts although `parse` finds no command of K3s; None without one."""
+    """Return the program of a service that has K3s' name but, as `parse_service` finds, no command of K3s; or None."""
     if path.name not in _USUAL_NAMES:
         return None  # such as one that takes snapshots
     try:

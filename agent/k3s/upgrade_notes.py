@@ -1,4 +1,4 @@
-"""Notes for an upgrade of K3s that do not depend on files of the host, by version. Pure."""
+"""Notes for an upgrade of K3s, by version. They do not depend on files of the host. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class UpgradeNote(NamedTuple):
     etcd_only: bool = False
     """Whether it is only for servers whose datastore is embedded etcd."""
     first: str = ""
-    """What has to be done before the upgrade, as a step; empty if the note is only information."""
+    """The step before the upgrade; empty if the note is only information."""
 
 
 NOTES: tuple[UpgradeNote, ...] = (

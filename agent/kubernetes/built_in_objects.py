@@ -1,4 +1,4 @@
-"""Objects and accounts that K3s and Kubernetes create themselves, each with the reason why it needs its rights."""
+"""Objects and accounts of K3s and Kubernetes, each with the reason for its rights."""
 
 from __future__ import annotations
 

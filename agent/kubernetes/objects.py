@@ -1,4 +1,4 @@
-"""Objects of the Kubernetes API, reduced to what controls need. Values of environment variables are not kept."""
+"""Objects of the Kubernetes API with the fields that controls need, without values of environment variables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Json = Any
 
 
 class Named(NamedTuple):
-    """An object of which only the name matters. A column of a Table has no namespace."""
+    """The name of an object. A row of a Table has no namespace."""
 
     namespace: str
     name: str
@@ -159,7 +159,7 @@ class ClusterNode(NamedTuple):
 
 
 class Cluster(NamedTuple):
-    """What the API server returned."""
+    """The objects and configurations that the API server returned."""
 
     server: str
     """Its URL."""
@@ -168,7 +168,7 @@ class Cluster(NamedTuple):
     problems: Mapping[str, str]
     """Why a query or a component has no answer, by its name."""
     flags: Mapping[str, str] | None = None
-    """The effective flags of the API server; None if it does not show them."""
+    """The effective flags of the API server; None if it does not return them."""
     kubelets: Mapping[str, Json] = {}
     """The effective configuration of each kubelet, by the name of its node."""
     problem: str = ""

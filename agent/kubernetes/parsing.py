@@ -1,4 +1,4 @@
-"""Reading of JSON of the Kubernetes API. The functions accept any JSON: a field of a wrong type counts as missing."""
+"""Parsers of objects of the Kubernetes API. They accept any JSON: a field of a wrong type counts as missing."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def binding(item: Json) -> Binding:
 
 
 def _subject(item: Mapping[str, Json], namespace: str) -> Subject:
-    """Return a subject of a binding in a namespace. A ServiceAccount can also be named as the user that it is."""
+    """Return a subject of a binding in a namespace. A ServiceAccount can also be named by its user name."""
     kind, name = as_string(item.get("kind")), as_string(item.get("name"))
     user, _, account = name.removeprefix(_SERVICE_ACCOUNT).partition(":")
     if kind == "User" and name.startswith(_SERVICE_ACCOUNT) and account:

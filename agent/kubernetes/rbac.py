@@ -21,7 +21,7 @@ _ALL_ACCOUNTS_OF = "system:serviceaccounts:"
 
 
 class Right(NamedTuple):
-    """One of these verbs on a resource."""
+    """A right to use one of these verbs on a resource."""
 
     verbs: frozenset[str]
     group: str
@@ -30,7 +30,7 @@ class Right(NamedTuple):
     on_named_objects: bool = False
     """Whether rules that are limited to objects by their names are included."""
     everybody_on_named_objects: bool = False
-    """Whether such rules are included for an account of all users or pods, which need no access to a named object."""
+    """Whether such rules are included for accounts of all users or pods."""
 
     @property
     def is_in_a_namespace(self) -> bool:

@@ -1,4 +1,4 @@
-"""Workloads of a cluster: pods, and the pod templates of controllers, each with the controller that a person edits."""
+"""Workloads of a cluster: pods and the pod templates of controllers, each with its outermost controller."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CONTROLLERS = {
 """The kinds of objects with a pod template, by their query."""
 
 QUERIES = (Query.PODS, *CONTROLLERS)
-"""The lists that the functions here need."""
+"""The queries that this module needs."""
 
 
 def workloads_with_controllers(cluster: Cluster) -> Iterator[tuple[Query, Workload]]:
@@ -48,9 +48,9 @@ def workloads_with_controllers(cluster: Cluster) -> Iterator[tuple[Query, Worklo
 
 
 def workloads_to_check(cluster: Cluster) -> Iterator[tuple[Query, Workload]]:
-    """Yield the workloads that rules are about: pods, CronJobs, and other controllers that have no pod.
+    """Yield the workloads that rules check: pods, CronJobs, and other controllers that have no pod.
 
-    The pods of a controller are what its template became in admission. A CronJob creates pods again and again.
+    Pods are preferred to templates, because admission can change them. A CronJob creates further pods.
     """
     with_pods: set[str] = set()
     for query, workload in workloads_with_controllers(cluster):

@@ -106,7 +106,7 @@ class _Line(NamedTuple):
 
 
 class Patterns(Value):
-    """Numbers of lines of a file that set keys by patterns."""
+    """Counts of the lines of a file that set keys by patterns."""
 
     lines: int
     with_braces: int

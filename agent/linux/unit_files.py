@@ -21,7 +21,7 @@ PACKAGED_UNITS = UNIT_DIRECTORIES[-1]
 
 
 def dropin_directories(name: str) -> tuple[PurePosixPath, ...]:
-    """Return the directories with drop-ins of a unit, the one that takes precedence first.
+    """Return the directories with drop-ins of a unit, highest precedence first.
 
     Those of k3s-agent.service are named k3s-agent.service.d and k3s-.service.d; service.d, for all services, comes
     after those of all directories of units (systemd.unit(5)).

@@ -1,4 +1,4 @@
-"""What to do after a run, from its report: the most urgent steps first, as values. Pure."""
+"""Next steps after a run, from its report, the most urgent first. Pure."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _PURPOSES = {
     "install": "install the gate",
     "uninstall": "remove the gate",
 }
-"""By verb: what its command is for."""
+"""Purpose of a command, by its verb."""
 _FEW = 3
-"""The most controls that have a step each."""
+"""Maximum number of controls that get a step of their own."""
 _INSTALLER = "curl -sfL https://get.k3s.io |"
 
 
 class InstalledK3s(Value):
-    """K3s on a host, as far as the next steps depend on it."""
+    """The facts about K3s on a host that the next steps depend on."""
 
     role: Role
     service: str
@@ -49,9 +49,9 @@ class InstalledK3s(Value):
     is_openrc: bool = False
     """Whether OpenRC starts K3s, not systemd."""
     joins: bool = False
-    """Whether its configuration has the server to join."""
+    """Whether its configuration names the server to join."""
     names_data_dir: bool = False
-    """Whether its configuration has the data directory."""
+    """Whether its configuration sets the data directory."""
     is_elsewhere: bool = False
     """Whether another program installs K3s, such as Rancher."""
     is_tree: bool = False
@@ -59,9 +59,9 @@ class InstalledK3s(Value):
     in_container: bool = False
     """Whether this program runs in a container."""
     arguments: tuple[str, ...] = ()
-    """The arguments of its service after the role, with a placeholder in the place of each secret."""
+    """The arguments of its service after the role, with a placeholder for each secret."""
     variables: tuple[str, ...] = ()
-    """The variables of its service as `K3S_NAME=value`, with a placeholder in the place of each secret."""
+    """The variables of its service as `K3S_NAME=value`, with a placeholder for each secret."""
 
     def restart(self) -> NextStep:
         """Return the restart of the service."""
@@ -83,7 +83,7 @@ class InstalledK3s(Value):
     def install(self, version: Version | None = None, name: str = "K3s") -> NextStep:
         """Return K3s' documented installation for this role and version (docs.k3s.io/installation/configuration).
 
-        `name` is how the step calls what it installs.
+        `name` is the name of K3s in the text of the step.
         """
         from shlex import quote
 
@@ -119,7 +119,7 @@ class InstalledK3s(Value):
 
 
 _WITHOUT_RESTART = InstalledK3s(Role.SERVER, "k3s", is_tree=True)
-"""For steps without a restart of K3s at their end."""
+"""For steps that do not end with a restart of K3s."""
 
 
 def _release(version: Version) -> str:
@@ -148,7 +148,7 @@ def steps_after_revert(report: Report, k3s: InstalledK3s, *, last: bool) -> tupl
 
 
 def steps_after_install(report: Report, k3s: InstalledK3s) -> tuple[NextStep, ...]:
-    """Return the next steps after install: how the gate gets its first effect."""
+    """Return the next steps after install, which run the gate for the first time."""
     if report.exit_code:
         return tuple(_repairs(report, k3s, OwnCommand("install")))
     if not k3s.is_installed:
@@ -269,7 +269,7 @@ class _Need(NamedTuple):
 
 
 def _after_success(report: Report, k3s: InstalledK3s) -> Iterator[NextStep]:
-    """Yield how to get K3s running on a compliant host, and after check what it does not cover."""
+    """Yield the installation or start of K3s on a compliant host; after check also the verb for the benchmark."""
     if not k3s.is_installed:
         yield k3s.install()
         if k3s.role is Role.SERVER and report.verb == _APPLY and not k3s.is_tree:
@@ -282,7 +282,7 @@ def _after_success(report: Report, k3s: InstalledK3s) -> Iterator[NextStep]:
 
 
 def _repairs(report: Report, k3s: InstalledK3s, again: OwnCommand = _ONCE_MORE) -> Iterator[NextStep]:
-    """Yield what fixes the problems of a report. `again` is the command that completes a partial run."""
+    """Yield the fixes of a report's problems. `again` is the command that completes a partial run."""
     entries = [entry for entry in report.entries if entry.urgency is not Urgency.NONE]
     needs = [
         _Need(urgency_of(finding), finding.message, finding.remediation)
@@ -322,7 +322,7 @@ _AGAIN = "run this again"
 
 def _fixable(entry: Entry, report: Report) -> Iterator[Finding]:
     """Yield the findings of an entry whose remediation belongs to the next steps."""
-    # What a run left cannot be fixed by the same run.
+    # The verb that just ran did not fix these problems.
     done = OwnCommand(_APPLY) if report.writes else OwnCommand(_DIFF) if report.verb == _DIFF else None
     for finding in entry.findings:
         remediation = finding.remediation
@@ -385,11 +385,11 @@ def _in_order(
             continue
         is_forced = any(_FORCED in steps for steps in applying)
         command = _FORCED if is_forced else again or _ONCE_MORE
-        # After an edit it has to run again.
+        # It has to run again after an edit.
         if command in given and not any(len(steps) > 1 for steps in applying):
             continue
         if is_forced:
-            # What the command replaces is moved away before.
+            # The user saves edited files before the command replaces them.
             kept = [need for need in needs if need.remediation.alternative == Remediation((_FORCED,))]
             moved = {edit.step: edit for need in kept for edit in _edits(need) if edit.step not in given}
             given |= moved.keys()

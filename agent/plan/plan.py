@@ -51,7 +51,7 @@ class Change(Value):
 
 
 WITH_VERSION = "pass the version of K3s, such as --k3s-version 1.34"
-"""Hint of a refusal for lack of the version, for which the next steps have a command."""
+"""Hint of a refusal because the K3s version is unknown. The next steps show a command instead."""
 
 
 class Refusal(Value):
@@ -118,7 +118,7 @@ def make_plan(
 
 
 def withheld(steps: Plan, reason: str, hint: str) -> Plan:
-    """Return the plan with a refusal in the place of each change."""
+    """Return the plan with each change replaced by a refusal."""
     refusals = (Refusal(change.id, f"is not changed: {reason}", hint) for change in steps.changes)
     return Plan(changes=(), refusals=(*steps.refusals, *refusals))
 

@@ -1,6 +1,6 @@
 """Result of a preflight: whether another version of K3s would start here, and stay hardened. Pure.
 
-Also which problems apply causes, with any version.
+Also the problems that apply would cause, with any version.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ MEANINGS = {
 """What the exit codes mean for this verb."""
 
 _OF_TODAY = frozenset({"restart-needed", "file-edited", "version-differs"})
-"""Kinds of findings that are not about the other version.
+"""Findings that are not about the other version.
 
-An upgrade restarts K3s and replaces its program, and edited-file-insufficient judges an edit.
+An upgrade restarts K3s and replaces its program. The finding edited-file-insufficient reports an insufficient edit.
 """
 
 _LIMITS = frozenset({"component-arguments-not-checked", "k3s-config-not-read", "not-readable"})
-"""Kinds that are shown although they are not new: something could not be checked."""
+"""Findings about a check that was not possible. They are shown even if they are not new."""
 
 
 class PreflightProblem(NamedTuple):
@@ -73,7 +73,7 @@ class Preflight(NamedTuple):
 
     @property
     def is_complete(self) -> bool:
-        """Whether everything could be checked that is checked at all."""
+        """Whether all checks were possible."""
         return not any(problem.finding.id in _LIMITS for problem in self.problems)
 
     @property
@@ -113,7 +113,7 @@ def problems_caused_by_apply(
 ) -> tuple[Finding, ...]:
     """Return the errors and warnings that apply causes, for the report before it.
 
-    What is reported at the same line already is the same problem. apply moves the lines of the `managed` files.
+    A finding at a line that already has one is the same problem. In `managed` files, lines move when apply writes them.
     """
 
     def place(finding: Finding) -> Location | str:
@@ -130,7 +130,7 @@ def problems_caused_by_apply(
 
 
 def not_compliant(items: Iterable[Item]) -> tuple[Item, ...]:
-    """Return the items that are not compliant after apply. Findings judge an edited file."""
+    """Return the items that are not compliant after apply, without edited files, which have findings of their own."""
     return tuple(item for item in items if item.status not in (ItemStatus.COMPLIANT, ItemStatus.EDITED))
 
 

@@ -12,7 +12,7 @@ _BELOW_LABEL = " " * len(f"{_INDENT}fix: ")
 
 
 def error_lines(message: str, hint: str, width: int) -> list[str]:
-    """Return lines that fit a terminal of this width, or one line for each of both if it is 0: no terminal.
+    """Return lines that fit a terminal of this width. Width 0 is no terminal: message and hint have one line each.
 
     A long command is continued with backslashes, so that it can be pasted.
     """

@@ -1,4 +1,4 @@
-"""What to do next, as texts for each format. `addressed` has completed the commands."""
+"""Next steps as texts for each format. `addressed_steps` has completed their commands."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def addressed_steps(steps: Iterable[NextStep], caller: Caller) -> tuple[NextStep
 
 
 def step_object(step: NextStep) -> dict[str, str]:
-    """Return a step for JSON; the command is empty if no command does it."""
+    """Return a step for JSON; the command is empty for an instruction."""
     text, command = _texts(step)
     return {"text": text, "command": command}
 

@@ -36,7 +36,7 @@ def _lines(report: Report, last: str, verbosity: Verbosity) -> Iterator[str]:
 
 
 def _entry_line(entry: Entry) -> str:
-    """Return what a report says about one object, as one line: the item, the findings, the fix."""
+    """Return an entry as one line: the item, the findings, the fix."""
     about = entry.items[0].id if entry.items else ""
     parts = [*map(_item, entry.items), *(_finding(finding, about) for finding in entry.findings)]
     text = remediation.text(fix(entry))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 WIDEST = 100
-"""Columns of prose on a wider terminal, and where there is none."""
+"""Columns of prose on a wider terminal, and without a terminal."""
 
 _NARROWEST = 20
 _WORD = re.compile(r"(?:`[^`]*`|(?<![^\s(])'[^'\n]+'(?![\w])|\S)+")
@@ -13,7 +13,7 @@ _WORD = re.compile(r"(?:`[^`]*`|(?<![^\s(])'[^'\n]+'(?![\w])|\S)+")
 
 
 def wrapped(text: str, width: int, indent: str = "", hanging: str | None = None) -> list[str]:
-    """Return a paragraph as lines of at most `width` columns; only a quoted text or word that is longer exceeds them.
+    """Return a paragraph as lines of at most `width` columns. A longer word or quoted text is not broken.
 
     `indent` is before the first line, `hanging` before the others.
     """

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from agent.model import Remediation
     from agent.report import Entry, Fact, Finding, Item, Report
 
-# The palette of a terminal is that of a dark or of a light background: yellow and bright colors vanish on white, blue
-# vanishes on black. The word that has the color says the same.
+# A terminal has a dark or a light background: yellow and bright colors are not readable on white, blue not on black.
+# The words are clear without color.
 _STATUS_STYLE = {
     ItemStatus.COMPLIANT: "green",
     ItemStatus.CHANGED: "green",
@@ -33,7 +33,7 @@ _STATUS_STYLE = {
 }
 _COLUMN = len("compliant") + 2
 _DETAIL_COLUMN = 40
-"""Longer details do not move the others below the id."""
+"""Column from which details are on the next line."""
 _LEVEL_STYLE = {Level.ERROR: "red", Level.WARNING: "magenta", Level.NOTE: "cyan"}
 _DIFF_STYLE = {"+": "green", "-": "red", "@": "cyan"}
 """By the first character of a line of a diff."""

@@ -1,4 +1,4 @@
-"""The names of controls that a waiver can have: IDs and CIS numbers of every benchmark."""
+"""Names of controls in waivers: IDs and CIS numbers of every benchmark."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CUTOFF = 0.6
 def require_known(waivers: Iterable[SiteWaiver]) -> None:
     """Raise SettingsError for the waivers of a file whose control does not exist.
 
-    A control of another benchmark than that of the host is known: the host gets that benchmark with another K3s.
+    Controls of all benchmarks are known, because an upgrade of K3s can change the benchmark of the host.
     """
     unknown: dict[PurePosixPath, list[tuple[int, str]]] = {}
     known: frozenset[str] | None = None

@@ -1,4 +1,4 @@
-"""Risks of settings, and how to check for them before the change. Pure.
+"""Risks of settings, and checks to make before the change. Pure.
 
 Sources: kubernetes, plugin/pkg/admission (denyserviceexternalips, eventratelimit, alwayspullimages); client-go,
 tools/record/event.go; containerd, contrib/seccomp/seccomp_default.go; Linux, admin-guide/cgroup-v2.rst (PID).
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class Risk(NamedTuple):
-    """A function that a setting can break."""
+    """What a setting can break."""
 
     breaks: str
     preview: str
     """How to check for it before the change."""
     command: str
-    """The command for it, which can be pasted."""
+    """The command of the check, ready to paste."""
 
 
 RISKS: Mapping[str, Risk] = {

@@ -1,4 +1,4 @@
-"""Kinds of values that a setting can have: what is allowed, and how a YAML node becomes a value. Pure."""
+"""Kinds of values of settings: the allowed values, and their conversion from YAML. Pure."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _boolean(node: Node) -> bool:
 def _integer(node: Node, least: int, most: int) -> int:
     if not isinstance(node, Scalar) or isinstance(node.value, bool) or not isinstance(node.value, int):
         raise InvalidValue
-    # YAML 1.1 reads 010 as 8, which is hardly what its author means.
+    # YAML 1.1 reads 010 as 8, and its author probably means 10.
     if str(node.value) != node.text:
         raise InvalidValue(f"must be written in decimal; found {node.text}")
     if not least <= node.value <= most:

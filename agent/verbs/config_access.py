@@ -1,4 +1,4 @@
-"""Users other than root who can change K3s' configuration, by the rule of the controls of assess."""
+"""Users other than root who can change K3s' configuration, by the same rule as in assess."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _CONTROLS = ("k3s-config-directory-access", "k3s-config-access", "k3s-config-dro
 
 
 def writable_configuration(host: Host, situation: Situation) -> Iterator[Finding]:
-    """Yield a finding for each of the controls that fails, if the ones before do not cover its problems."""
-    # Who can read a secret is left to assess: the mode of a file that nobody else can write does not lead here.
+    """Yield a finding for each control that fails, unless earlier ones have the same evidence."""
+    # Read access to secrets is checked only by assess: this code runs only if another user may write.
     checks = {
         control.id: replace(control.check, secret=False)
         for control in NODE_ACCESS

@@ -1,4 +1,4 @@
-"""K3s on a host, as the next steps depend on it."""
+"""The facts about K3s on a host that the next steps depend on."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def k3s_of(  # noqa: PLR0913 - one of each, by name
     config: MergedConfig,
     container: str,
 ) -> InstalledK3s:
-    """Return K3s with this service, None if it is not installed; `role` is then that of the later installation."""
+    """Return K3s with this service; None if it is not installed. `role` is then the role to install."""
     usual = "k3s" if role is Role.SERVER else "k3s-agent"
     server = config.scalar("server")
     return InstalledK3s(
@@ -67,7 +67,7 @@ def k3s_of(  # noqa: PLR0913 - one of each, by name
 
 
 def _without_secrets(words: Sequence[str]) -> Iterator[str]:
-    """Yield the arguments with a placeholder in the place of each secret."""
+    """Yield the arguments with a placeholder for each secret."""
     option = ""
     for word in words:
         name, separator, _ = word.partition("=")

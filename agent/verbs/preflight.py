@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _BY_THE_GATE = Remediation((Instruction("the gate runs apply before that version starts"),), FixOwner.APPLY)
 _BY_HAND = Remediation((Instruction("stop K3s"), OwnCommand("apply"), Instruction("install that version")))
-"""How apply runs for another version. While the current one runs, it would read files of the other version."""
+"""How apply runs for another version. K3s must be stopped: the current version would read files of the other one."""
 
 
 def target_version(text: str) -> Version:
@@ -65,7 +65,7 @@ def target_version(text: str) -> Version:
 
 
 def shown_version(version: Version) -> str:
-    """Return a version for a reader: a minor version without its patch stays one."""
+    """Return a version for a reader, such as v1.34 or v1.34.1+k3s1."""
     return str(version) if version.is_release else f"v{version.family}"
 
 
@@ -111,7 +111,7 @@ def preflight(host: Host, request: Request, target: Version) -> Preflight:
 
 
 def _first(result: Preflight, k3s: InstalledK3s, facts: HostFacts) -> Iterator[NextStep]:
-    """Yield what has to be done before the upgrade, in the order of the notes."""
+    """Yield the steps before the upgrade, in the order of the notes."""
     for note in result.notes:
         if note.id == upgrade_notes.SNAPSHOT_FIRST:
             yield from _save(k3s, facts, result.target)

@@ -46,17 +46,17 @@ _HINT = f"add {_OPTION} to config.yaml of K3s, then run this command again"
 
 
 class _K3s(NamedTuple):
-    """What K3s needs after revert."""
+    """The facts about K3s that revert needs."""
 
     data_dir: PurePosixPath
     encrypts: bool | None
-    """Whether K3s encrypts secrets only because of our drop-in; None if this could not be determined."""
+    """Whether K3s encrypts secrets only because of k3s-harden's drop-in; None if it could not be determined."""
     state: next_steps.InstalledK3s
-    """What the next steps need."""
+    """The facts that the next steps need."""
     settings: PurePosixPath | None
     """The settings file of the site, if there is one."""
     dropin: PurePosixPath
-    """The path of our drop-in."""
+    """The path of k3s-harden's drop-in."""
 
 
 class _Undo(NamedTuple):
@@ -216,7 +216,7 @@ def _carry_out(
 
 
 def _explained(item: Item, undo: _Undo) -> Item:
-    """Return the item; for the drop-in that is kept and its parents, with the reason."""
+    """Return the item. That of a kept drop-in, and those of its parents, get the reason."""
     *parents, dropin_id = (change.id for change in undo.encryption) if undo.encryption else ("",)
     kept = f"contains only {_OPTION}, {_REQUIRED}"
     if item.status is ItemStatus.COMPLIANT and item.id in parents:

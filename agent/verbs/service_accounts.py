@@ -49,7 +49,7 @@ class _Kubectl(NamedTuple):
         """Return the output of kubectl. Raises HostError with the last line of its error."""
         self._refuse_distrusted()
         limit = f"--request-timeout={self.timeout:g}s"
-        # The limit of kubectl expires first, with a useful error; ours is for a kubectl that hangs.
+        # The limit of kubectl expires first, with a useful error. The longer one is for a kubectl that hangs.
         done = self.host.run(
             [*self.command, *arguments, limit],
             timeout=self.timeout + min(self.timeout, 5),

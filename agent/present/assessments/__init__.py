@@ -64,7 +64,7 @@ def assessment_text(  # noqa: PLR0911 - one branch for each format
     if output_format in (AssessmentFormat.PLAIN, AssessmentFormat.AUTO):
         from agent.present.assessments.plain import assessment_lines
 
-        # It escapes each line that it prints, which are few of the texts of an assessment.
+        # It escapes only the lines that it prints, which is faster than cleaning all texts.
         return assessment_lines(assessment, verbosity)
     from agent.present.assessments.common import cleaned
 

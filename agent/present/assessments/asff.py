@@ -49,7 +49,7 @@ class AwsAccount(NamedTuple):
 
     @property
     def partition(self) -> str:
-        """The partition of the region, as ARNs have it."""
+        """The partition of the region in ARNs."""
         return next((name for area, name in _PARTITIONS.items() if self.region.startswith(area)), "aws")
 
 
@@ -80,7 +80,7 @@ def account(id_: str | None, region: str | None, product: str | None) -> AwsAcco
 
 
 def required(aws: AwsAccount | None) -> AwsAccount:
-    """Return the account. Raises UsageError without one: a finding names its account."""
+    """Return the account. Raises UsageError without one, because a finding contains its account."""
     return aws or account(None, None, None)
 
 
@@ -155,14 +155,14 @@ def _finding(assessment: Assessment, verdict: Verdict, aws: AwsAccount) -> dict[
 
 
 def _severity(verdict: Verdict) -> str:
-    """Return HIGH for a failure that the benchmark counts on level 1, and less for others."""
+    """Return HIGH for a scored failure of level 1, and a lower severity for others."""
     if verdict.status is ControlStatus.FAIL and verdict.is_scored:
         return "HIGH" if verdict.control.level == 1 else "MEDIUM"
     return "LOW" if verdict.is_open else "INFORMATIONAL"
 
 
 def _description(verdict: Verdict) -> str:
-    """Return what was found first: the end is cut off if it is too long."""
+    """Return expected and found value first, because a long description is cut at its end."""
     pairs = (("Expected", verdict.expected), ("Found", verdict.found), ("Reason", verdict.reason))
     sentences = [f"{name}: {text.rstrip('.')}." for name, text in pairs if text]
     return " ".join((*sentences, verdict.control.why)) or verdict.control.id
@@ -174,13 +174,13 @@ def _fields(texts: dict[str, str], most: int) -> dict[str, str]:
 
 
 def _limited(text: str, most: int) -> str:
-    """Return the text, cut at a number of bytes: it has at most as many characters."""
+    """Return the text with at most this number of bytes, and so of characters."""
     data = text.encode()
     return text if len(data) <= most else f"{data[: most - 3].decode(errors='ignore')}..."
 
 
 def _identifier(text: str, most: int = 512) -> str:
-    """Return the text, or its start and a hash if it is too long: it must stay the same and unique."""
+    """Return the text; a long one is shortened and ends in a hash, so that it is stable and unique."""
     if len(text.encode()) <= most:
         return text
     digest = sha256(text.encode()).hexdigest()

@@ -29,7 +29,7 @@ _PARTS = {
 """Node type and name of each part of the benchmark, by which kube-bench groups its controls."""
 
 _OURS = ("node", SECTIONS[""])
-"""Controls beyond the benchmark apply to every node; readers support only the node types of kube-bench."""
+"""Part of the controls beyond the benchmark. It has a node type that readers of kube-bench reports support."""
 
 _STATES = ("pass", "fail", "warn", "info")
 
@@ -98,7 +98,7 @@ def _result(verdict: Verdict) -> dict[str, object]:
 
 
 def _state(verdict: Verdict) -> str:
-    """Return the state in kube-bench: a control that is not scored or manual only warns, a skipped one informs."""
+    """Return the state in kube-bench: WARN for manual and unscored controls, INFO for skipped ones."""
     if verdict.status is ControlStatus.PASS:
         return "PASS"
     if verdict.status in (ControlStatus.WAIVED, ControlStatus.NOT_APPLICABLE):

@@ -19,7 +19,7 @@ SCHEMA = 1
 """The version of a notification's JSON; it changes with the shape."""
 
 _MOST_LINES = 20
-"""Changes in `text`; `changes` has all of them."""
+"""Maximum number of changes in `text`; `changes` has all of them."""
 
 
 def notification_json(
@@ -86,7 +86,7 @@ def _status(compliant: bool) -> str:  # noqa: FBT001 - the value that the text i
 
 
 def _text(notification: Notification, assessment: Assessment, rows: Sequence[Mapping[str, object]]) -> str:
-    """Return the notification for a person: the result, then a line for each change."""
+    """Return the text of the notification: the result, then a line for each change."""
     host, state = printable(assessment.node), "compliant" if is_compliant(assessment) else "not compliant"
     if notification.event == "test":
         return f"{host}: this is a test; the host is {state}"

@@ -23,13 +23,13 @@ _FILES = "file:///"
 """Address of the root directory of the host."""
 
 _ROOT = "HOST"
-"""Its name in locations. GitHub code scanning refuses absolute URIs of files."""
+"""Name of the root directory in locations. GitHub code scanning rejects absolute file URIs."""
 
 _MOST_LOCATIONS = 10
-"""Of one result: GitHub code scanning reads no more."""
+"""Maximum per result, because GitHub code scanning reads no more."""
 
 _REPORTED = (ControlStatus.FAIL, ControlStatus.UNKNOWN, ControlStatus.WAIVED)
-"""Only these: GitHub and others show every result as a problem, whatever its kind."""
+"""Statuses with a result. GitHub and others show every result as a problem, even one of the kind `pass`."""
 
 
 def as_sarif(assessment: Assessment) -> str:
@@ -154,7 +154,7 @@ def _message(verdict: Verdict, others: str) -> str:
 def _location(verdict: Verdict, evidence: Evidence | None = None) -> dict[str, object]:
     """Return the file of the evidence, and the object of the control as logical location.
 
-    Evidence without a file, such as a default of K3s, has the file to edit: GitHub shows no result without a file.
+    Evidence without a file, such as a default of K3s, gets the file to edit: GitHub ignores results without a file.
     """
     where = evidence.location if evidence else None
     shape = _physical(where or _file_to_edit(verdict))

@@ -87,7 +87,7 @@ def header(assessment: Assessment) -> Element:
 
 
 def _outcome(assessment: Assessment) -> tuple[ControlStatus, str]:
-    """Return the result as text, and the status whose icon and color it has; green only if nothing is open."""
+    """Return the status whose icon and color the result gets, and its text; PASS only if nothing is open."""
     if any(note.prevents_start for note in assessment.notes):
         return ControlStatus.FAIL, "K3s would not start"
     if assessment.exit_code:
@@ -159,7 +159,7 @@ def _last_steps(fixes: Sequence[tuple[Step, ...]]) -> tuple[Step, ...]:
 
 
 def _in_common(fix: tuple[Step, ...], last: tuple[Step, ...]) -> int:
-    """Return how many steps at the end of a fix are among the last ones; its first step is never."""
+    """Return how many steps at the end of a fix are among the last ones, without its first step."""
     return sum(1 for _ in takewhile(last.__contains__, reversed(fix[1:])))
 
 

@@ -107,7 +107,7 @@ def score(verdicts: Iterable[Verdict]) -> str:
     """
     undecided = (ControlStatus.MANUAL, ControlStatus.NOT_APPLICABLE)
     decided = [verdict.status for verdict in verdicts if verdict.status not in undecided]
-    # Rounded down: only all of them are 100 %.
+    # Rounded down, so that 100 % means all of them.
     return f"{decided.count(ControlStatus.PASS) * 100 // len(decided)} %" if decided else ""
 
 
