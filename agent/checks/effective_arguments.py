@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from agent.checks import k3s_arguments, undetermined_arguments
 from agent.checks.answer import made_readable
 from agent.checks.argument_values import Argument, Arguments, Doubt, Given, GivenBy
-from agent.checks.k3s_arguments import PROTECT_KERNEL_DEFAULTS, by_operator, default, in_force, own_option
+from agent.checks.k3s_arguments import by_operator, default, own_option
 from agent.k3s.combined_arguments import COMBINED
 from agent.k3s.config import component_argument, string_slice
 from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, KUBELET_DEFAULTS_FILE, Channel
@@ -27,6 +27,7 @@ from agent.k3s.kubelet_configuration import (
     other_spelling_of_config_dir,
 )
 from agent.model import Component, Location
+from agent.node.passed_arguments import PROTECT_KERNEL_DEFAULTS, in_force
 from agent.value import replace
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Arguments that K3s itself passes to components in this version and configuration."""
+"""Values of the arguments that K3s itself passes, with their sources."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from agent.checks.argument_values import Given, GivenBy
 from agent.k3s import default_arguments
 from agent.k3s.default_arguments import Needs
-from agent.model import Component
 from agent.node.datastore import Datastore
+from agent.node.passed_arguments import SECRETS_ENCRYPTION, default_value, is_in_force
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.k3s.default_arguments import Default
-    from agent.model import Location
+    from agent.model import Component, Location
     from agent.node.facts import HostFacts
 
 ETCD_FILES = {
@@ -24,15 +24,11 @@ ETCD_FILES = {
 }
 """The API server's arguments for etcd, with the K3s options that set them if K3s does not run etcd itself."""
 
-DATA_DIR = "{data_dir}"
-PROTECT_KERNEL_DEFAULTS = "protect-kernel-defaults"
-_ENCRYPT = "secrets-encryption"
-
 
 def default_of(component: Component, name: str, facts: HostFacts) -> Given | None:
     """Return what K3s passes for an argument that the operator does not set; None if it passes nothing."""
     rows = (row for row in default_arguments.defaults_of(component) if row.name == name)
-    return next((default(row, facts) for row in rows if _is_in_force(row, facts)), None)
+    return next((default(row, facts) for row in rows if is_in_force(row, facts)), None)
 
 
 def option_behind(component: Component, name: str, facts: HostFacts) -> Given | None:
@@ -43,7 +39,7 @@ def option_behind(component: Component, name: str, facts: HostFacts) -> Given | 
         if row.name == name
     ):
         return None
-    return own_option(_ENCRYPT, facts)
+    return own_option(SECRETS_ENCRYPTION, facts)
 
 
 def own_option(key: str, facts: HostFacts) -> Given | None:
@@ -60,37 +56,9 @@ def by_operator(value: str, location: Location, facts: HostFacts) -> Given:
     return Given(value, GivenBy.DROPIN if is_ours else GivenBy.OPERATOR, location)
 
 
-def in_force(component: Component, facts: HostFacts) -> Iterator[Default]:
-    """Yield the defaults that K3s passes to a component on this host."""
-    return (row for row in default_arguments.defaults_of(component) if _is_in_force(row, facts))
-
-
-def _is_in_force(row: Default, facts: HostFacts) -> bool:
-    return row.in_version(facts.version) and is_met(row.needs, facts)
-
-
-def is_met(need: Needs | None, facts: HostFacts) -> bool:
-    """Return whether this host's configuration makes K3s pass a default that needs this."""
-    if need is Needs.ETCD:
-        return _runs_etcd(facts)
-    if need is Needs.SECRETS_ENCRYPTION:
-        return facts.merged_config.boolean(_ENCRYPT) is True
-    if need is Needs.PROTECT_KERNEL_DEFAULTS:
-        return facts.merged_config.boolean(PROTECT_KERNEL_DEFAULTS) is True
-    return need is None or replacing_file(need, facts) is None
-
-
-def replacing_file(need: Needs, facts: HostFacts) -> tuple[str, str, Location] | None:
-    """Return the operator's argument whose file replaces an argument of K3s, its value and location; None if unset."""
-    name = "authentication-config" if need is Needs.NO_AUTHENTICATION_CONFIG else "authorization-config"
-    values = facts.merged_config.component_arguments(Component.API_SERVER.config_key).get(name, ())
-    return next(((name, value, location) for value, location, _ in values if value), None)
-
-
 def default(row: Default, facts: HostFacts) -> Given:
     """Return the value of a default on this host."""
-    value = row.value.replace(DATA_DIR, str(facts.data_dir))
-    value = value.replace("{loopback}", _loopback(facts)).replace("{apiserver_port}", _api_server_port(facts))
+    value = default_value(row, facts)
     assumed = "" if facts.version_is_known else ", assumed"
     return Given(value, GivenBy.K3S, source=f"default of K3s {facts.version}{assumed} ({row.source})")
 
@@ -124,31 +92,3 @@ def of_external_etcd(facts: HostFacts) -> Iterator[tuple[str, Given]]:
 def _datastore_option(key: str, facts: HostFacts) -> Given | None:
     given = own_option(key, facts)
     return given if given is not None and given.value else None
-
-
-def _runs_etcd(facts: HostFacts) -> bool:
-    """Return whether K3s' datastore is its own etcd, or will be after it starts."""
-    if facts.datastore in (Datastore.ETCD, Datastore.EXTERNAL):
-        return facts.datastore is Datastore.ETCD
-    if _datastore_option("datastore-endpoint", facts) is not None:
-        return False  # of SQLite
-    if facts.datastore is Datastore.NONE and facts.joins_a_cluster:
-        return True
-    # K3s migrates the data of SQLite to etcd.
-    return facts.merged_config.boolean("cluster-init") is True
-
-
-def _loopback(facts: HostFacts) -> str:
-    """Return K3s' Loopback(): the IPv6 address if services have no other (k3s, pkg/daemons/config/types.go)."""
-    services = facts.merged_config.scalar("service-cidr") or facts.merged_config.scalar("node-ip")
-    return "::1" if services and all(":" in one for one in services[0].split(",")) else "127.0.0.1"
-
-
-def _api_server_port(facts: HostFacts) -> str:
-    """Return the port after the supervisor's, which forwards connections to it (k3s, pkg/daemons/control/server.go)."""
-    own = facts.merged_config.scalar("apiserver-port")
-    if own and own[0].isdecimal() and own[0] != "0":
-        return own[0]
-    supervisor = facts.merged_config.scalar("https-listen-port")
-    is_number = supervisor is not None and supervisor[0].isdecimal() and len(supervisor[0]) <= len("65535")
-    return str(int(supervisor[0]) + 1) if supervisor and is_number else "6444"

@@ -10,6 +10,7 @@ from agent.checks.k3s_arguments import ETCD_FILES
 from agent.k3s import default_arguments
 from agent.k3s.default_arguments import Needs
 from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Component, Instruction, Location, OwnCommand, Version
+from agent.node import passed_arguments
 from agent.node.datastore import Datastore
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def _with_version(facts: HostFacts) -> tuple[Step, ...]:
 
 def _version_reason(rows: Iterable[Default], facts: HostFacts) -> str:
     """Return why K3s' default for one argument is unknown for lack of its full version; empty if it is known."""
-    rows = [row for row in rows if k3s_arguments.is_met(row.needs, facts)]
+    rows = [row for row in rows if passed_arguments.is_met(row.needs, facts)]
     if not facts.version_is_known:
         minors = range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1)
         possible = [Version(1, minor, patch) for minor in minors for patch in (0, _NEWEST_PATCH)]
@@ -119,7 +120,11 @@ def _version_reason(rows: Iterable[Default], facts: HostFacts) -> str:
         return ""
     # If K3s only renamed its own file, the argument is set in either version.
     values = [
-        {"a file" if row.value.startswith(k3s_arguments.DATA_DIR) else row.value for row in rows if row.in_version(one)}
+        {
+            "a file" if row.value.startswith(passed_arguments.DATA_DIR) else row.value
+            for row in rows
+            if row.in_version(one)
+        }
         for one in possible
     ]
     return reason if any(value != values[0] for value in values) else ""
@@ -127,7 +132,7 @@ def _version_reason(rows: Iterable[Default], facts: HostFacts) -> str:
 
 def _about_api_server(facts: HostFacts) -> Iterator[tuple[str, Doubt]]:
     for name, need, field in _REPLACED_BY_FILE:
-        found = k3s_arguments.replacing_file(need, facts)
+        found = passed_arguments.replacing_file(need, facts)
         if found is not None:
             argument, file, location = found
             yield name, _decided_by(argument, file, location, field)

@@ -6,23 +6,20 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from agent.findings.registry import Trouble, correction, edit_of_k3s_config, removed
-from agent.k3s import default_arguments
 from agent.k3s.components import prediction, tables
-from agent.k3s.components.problem import Cause
+from agent.k3s.components.rejection import Cause
 from agent.k3s.config import ConfigValue
-from agent.k3s.default_arguments import Channel
 from agent.k3s.go_values import FALSE
 from agent.k3s.redaction import HIDDEN
 from agent.model import Component, Location
 from agent.node.components import not_run
-from agent.node.datastore import Datastore
+from agent.node.passed_arguments import passed_arguments
 from agent.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from agent.k3s.components.problem import Problem
-    from agent.k3s.default_arguments import Default
+    from agent.k3s.components.rejection import Rejection
     from agent.node.facts import HostFacts
     from agent.situation import Situation
 
@@ -39,7 +36,7 @@ def is_described(facts: HostFacts) -> bool:
 
 def troubles(situation: Situation, cause: str) -> Iterator[Trouble]:
     """Yield the cases with one cause."""
-    return (_trouble(situation, one) for one in _problems(_Same(situation)) if one.cause == cause)
+    return (_trouble(situation, found) for found in _rejections(_Same(situation)) if found.cause == cause)
 
 
 class _Same:
@@ -56,26 +53,24 @@ class _Same:
 
 
 @lru_cache(maxsize=1)
-def _problems(key: _Same) -> list[Problem]:
+def _rejections(key: _Same) -> list[Rejection]:
     situation, facts = key.situation, key.situation.facts
-    minor = facts.version.minor
-    found: list[Problem] = []
+    found: list[Rejection] = []
     for component in _predicted(situation) if is_described(facts) else ():
-        given = _given(component, facts)
+        passed = passed_arguments(component, facts)
+        given = _given(component, facts, passed)
+        context = prediction.Context(passed)
         options = _options(given, facts) if component is Component.KUBELET else {}
-        given = {**given, **options}
-        files = situation.k3s_files.kubelet_files if component is Component.KUBELET else ()
-        context = prediction.Context(own=_own(facts))
-        if files:
+        if component is Component.KUBELET and situation.k3s_files.kubelet_files:
             from agent.k3s.components.files import kubelet
 
-            read = kubelet.read(files, minor)
-            passed = {row.name for row in _own_rows(component, facts)}
-            given = {**{name: value for name, value in read.arguments.items() if name not in passed}, **given}
-            context = replace(context, fields=read.others, gates=read.gates)
-        for problem in prediction.problems(component, given, minor, context):
-            is_option = problem.argument in options
-            found.append(replace(problem, argument=_OPTIONS[problem.argument]) if is_option else problem)
+            files = kubelet.read(situation.k3s_files.kubelet_files, facts.version.minor)
+            # What K3s passes as an argument overrides the files.
+            given = {**{name: value for name, value in files.arguments.items() if name not in passed}, **given}
+            context = replace(context, fields=files.others, gates=files.gates)
+        for rejected in prediction.rejected_arguments(component, {**given, **options}, facts.version.minor, context):
+            option = _OPTIONS[rejected.argument] if rejected.argument in options else ""
+            found.append(replace(rejected, argument=option) if option else rejected)
     return found
 
 
@@ -85,13 +80,13 @@ _OPTIONS = {"node-labels": "node-label", "register-with-taints": "node-taint"}
 
 def _options(given: Mapping[str, Sequence[ConfigValue]], facts: HostFacts) -> dict[str, tuple[ConfigValue, ...]]:
     """Return the arguments that K3s makes of its own options, unless an argument of the operator replaces them."""
-    found: dict[str, tuple[ConfigValue, ...]] = {}
-    for name, option in _OPTIONS.items():
-        values = facts.merged_config.items(option)
-        if values and name not in given:
-            # K3s joins the items to one value.
-            found[name] = (ConfigValue(",".join(one.text for one in values), values[-1].location),)
-    return found
+    items = {name: facts.merged_config.items(option) for name, option in _OPTIONS.items() if name not in given}
+    # K3s joins the items to one value.
+    return {
+        name: (ConfigValue(",".join(item.text for item in values), values[-1].location),)
+        for name, values in items.items()
+        if values
+    }
 
 
 def accepts_cgroup_v1(situation: Situation) -> bool:
@@ -141,44 +136,16 @@ def _predicted(situation: Situation) -> list[Component]:
     return [*found, Component.KUBELET] if has_more and is_kubelet_left else found
 
 
-def _given(component: Component, facts: HostFacts) -> Mapping[str, Sequence[ConfigValue]]:
+def _given(component: Component, facts: HostFacts, passed: Mapping[str, str]) -> Mapping[str, Sequence[ConfigValue]]:
     """Return the arguments that K3s' configuration sets, with K3s' own value where it keeps that."""
-    key = component.config_key
-    given = dict(facts.merged_config.component_arguments(key))
-    for row in _own_rows(component, facts):
-        if row.name in given and facts.merged_config.keeps_default(key, row.name):
-            values = given[row.name]
-            given[row.name] = (ConfigValue(row.example, values[0].location), *values)
+    given = dict(facts.merged_config.component_arguments(component.config_key))
+    for name in given.keys() & passed.keys():
+        if facts.merged_config.keeps_default(component.config_key, name):
+            given[name] = (ConfigValue(passed[name], given[name][0].location), *given[name])
     return given
 
 
-def _own_rows(component: Component, facts: HostFacts) -> Iterator[Default]:
-    """Yield the arguments that K3s passes to a component by default, whatever the other options are."""
-    rows = default_arguments.defaults_of(component)
-    return (row for row in rows if row.channel is Channel.ARGUMENT and row.in_version(facts.version))
-
-
-def elects_leaders(facts: HostFacts) -> bool:
-    """Return whether components elect a leader. With SQLite, K3s passes leader-elect=false."""
-    starts_etcd = facts.datastore is Datastore.NONE and facts.merged_config.boolean("cluster-init") is True
-    return starts_etcd or facts.datastore in (Datastore.ETCD, Datastore.EXTERNAL)
-
-
-def _own(facts: HostFacts) -> frozenset[str]:
-    """Return the arguments that K3s passes only with some options, which this host has."""
-    encrypts = facts.merged_config.boolean("secrets-encryption") is True
-    etcd = facts.datastore is not Datastore.SQLITE
-    return frozenset(
-        (
-            *(("leader-elect",) if elects_leaders(facts) else ()),
-            *(() if facts.merged_config.items("cluster-cidr") else ("cluster-cidr",)),
-            *(("encryption-provider-config",) if encrypts else ()),
-            *(("etcd-certfile", "etcd-keyfile") if etcd else ()),
-        )
-    )
-
-
-def _cut_at_commas(situation: Situation, problem: Problem) -> str:
+def _cut_at_commas(situation: Situation, problem: Rejection) -> str:
     """Return the text in a list in brackets of which an unknown argument is a part, because it has no quotes.
 
     YAML reads `[a=x,y]` as the items `a=x` and `y`. The result is empty for any other problem.
@@ -211,7 +178,7 @@ _LONGEST_LIST = 1000
 """Characters of a list that is printed for each of its items."""
 
 
-def _trouble(situation: Situation, problem: Problem) -> Trouble:
+def _trouble(situation: Situation, problem: Rejection) -> Trouble:
     is_gate = problem.cause is Cause.FEATURE_GATE
     verb = "remove" if problem.cause is Cause.UNKNOWN_ARGUMENT else "correct"
     name = problem.found if is_gate else problem.argument or "the empty item"

@@ -83,7 +83,7 @@ def component_argument_unknown(situation: Situation) -> Iterator[Trouble]:
     """
     if _has_arguments(situation):
         from agent.findings.argument_predictions import troubles
-        from agent.k3s.components.problem import Cause
+        from agent.k3s.components.rejection import Cause
 
         yield from troubles(situation, Cause.UNKNOWN_ARGUMENT)
 
@@ -136,7 +136,7 @@ def component_argument_invalid(situation: Situation) -> Iterator[Trouble]:
     """
     if _has_arguments(situation):
         from agent.findings.argument_predictions import troubles
-        from agent.k3s.components.problem import Cause
+        from agent.k3s.components.rejection import Cause
 
         yield from troubles(situation, Cause.INVALID_VALUE)
 
@@ -154,7 +154,7 @@ def feature_gate_invalid(situation: Situation) -> Iterator[Trouble]:
     """
     if _has_arguments(situation):
         from agent.findings.argument_predictions import troubles
-        from agent.k3s.components.problem import Cause
+        from agent.k3s.components.rejection import Cause
 
         yield from troubles(situation, Cause.FEATURE_GATE)
 

@@ -18,7 +18,8 @@ from agent.findings.registry import Trouble, edit_of_k3s_config, is_managed, wri
 from agent.guide.files import AUDIT_POLICY
 from agent.k3s import admission_configuration, admission_plugins, audit_policy
 from agent.k3s.admission_plugins import POD_SECURITY
-from agent.k3s.components import controllers, pairs, tables
+from agent.k3s.components import controllers, tables
+from agent.k3s.components.certificate_pairs import CERTIFICATE_PAIRS, SIGNING, SIGNING_ALL
 from agent.k3s.components.files import (
     credential_providers,
     decoding,
@@ -62,7 +63,7 @@ def rejected(situation: Situation) -> Iterator[Trouble]:
 
 def _mismatched(situation: Situation, component: Component) -> Iterator[Trouble]:
     """Yield the certificates that do not belong to their private key."""
-    for pair in pairs.of(component):
+    for pair in CERTIFICATE_PAIRS[component]:
         certificate, key = (_named(situation, component, argument) for argument in pair)
         contents = [named and situation.k3s_files.contents.get(named.path) for named in (certificate, key)]
         if (
@@ -109,7 +110,7 @@ def _is_read(argument: str, situation: Situation) -> bool:
 
 
 _CONTROLLERS: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys((name for pair in (*pairs.SIGNING, pairs.SIGNING_ALL) for name in pair), controllers.SIGNER),
+    **dict.fromkeys((name for pair in (*SIGNING, SIGNING_ALL) for name in pair), controllers.SIGNER),
     "root-ca-file": ("root-ca-certificate-publisher-controller", "root-ca-cert-publisher"),
 }
 """The names of the controller that reads the file of an argument."""
@@ -272,8 +273,8 @@ def _has_value(arguments: Mapping[str, Sequence[ConfigValue]], name: str) -> boo
 
 
 def _scheduler(situation: Situation, path: PurePosixPath, data: bytes) -> Iterable[InputError]:
-    from agent.findings.argument_predictions import elects_leaders
     from agent.k3s.components.files import scheduler
+    from agent.node.passed_arguments import elects_leaders
 
     arguments = situation.facts.merged_config.component_arguments(Component.SCHEDULER.config_key)
     context = scheduler.Context(

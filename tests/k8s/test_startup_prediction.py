@@ -379,7 +379,7 @@ def test_the_feature_gates_of_a_program_are_in_the_table(component: Component, b
     listed = set(re.findall(r"^ *(?:--feature-gates .*)?(?:kube:)?([A-Z]\w+)=true\|false ", text, re.MULTILINE))
     minor = Version.parse(binaries.version).minor
     assert listed > {"AllAlpha", "AllBeta"}
-    assert [name for name in listed - {"AllAlpha", "AllBeta"} if tables.gate(name, minor) is None] == []
+    assert [name for name in listed - {"AllAlpha", "AllBeta"} if tables.feature_gate(name, minor) is None] == []
 
 
 def test_the_admission_plugins_are_those_of_the_program(binaries: Binaries) -> None:

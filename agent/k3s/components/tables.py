@@ -45,7 +45,7 @@ takes over the global flags of the process (cmd/kube-proxy/app/server.go), and K
 """
 
 
-class Gate(NamedTuple):
+class FeatureGate(NamedTuple):
     """A feature gate in one minor version."""
 
     stage: str
@@ -101,7 +101,7 @@ def names_of_gates() -> list[str]:
     return [line.partition("\t")[0] for line in _text(FEATURE_GATES).splitlines() if not line.startswith("#")]
 
 
-def gates_with_needs(minor: int) -> Iterator[tuple[str, Gate]]:
+def gates_with_needs(minor: int) -> Iterator[tuple[str, FeatureGate]]:
     """Yield the feature gates of a minor that need other gates, with their names."""
     for line in _text(FEATURE_GATES).splitlines():
         if "(" in line and not line.startswith("#"):
@@ -132,7 +132,7 @@ def kubelet_fields(minor: int) -> dict[str, tuple[str, str]]:
     return found
 
 
-def gate(name: str, minor: int) -> Gate | None:
+def feature_gate(name: str, minor: int) -> FeatureGate | None:
     """Return a feature gate of a minor; None if the minor does not have it."""
     cell = dict(_cells(name)).get(minor)
     return _gate(cell) if cell else None
@@ -150,11 +150,11 @@ def _cells(name: str) -> Iterator[tuple[int, str]]:
     return ((minor, cell) for minor, cell in enumerate(cells, FIRST_MINOR) if cell not in ("", "-"))
 
 
-def _gate(cell: str) -> Gate:
+def _gate(cell: str) -> FeatureGate:
     """Parse a cell such as `beta=true`, `ga=true!` (locked) or `alpha=false(A,B)` (needs the gates A and B)."""
     state, _, needs = cell.rstrip(")").partition("(")
     stage, _, default = state.rstrip("!").partition("=")
-    return Gate(stage, default == "true", state.endswith("!"), tuple(filter(None, needs.split(","))))
+    return FeatureGate(stage, default == "true", state.endswith("!"), tuple(filter(None, needs.split(","))))
 
 
 def _rows(prefix: str) -> Iterator[tuple[str, str]]:

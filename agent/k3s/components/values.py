@@ -139,44 +139,17 @@ def duration(text: str) -> int:
 
 def csv_record(text: str) -> tuple[str, ...]:
     """Parse the first record of a text as encoding/csv does: commas, and double quotes around a field."""
-    if not text:
-        return ()
-    record = text
-    fields: list[str] = []
-    while True:
-        if record.startswith('"'):
-            field, record, ended = _quoted(record[1:])
-        else:
-            line = record.split("\n", 1)[0]
-            field, comma, _ = line.partition(",")
-            if '"' in field:
-                raise InvalidValueError('a list separated by commas, with no " inside an item')
-            record = record[len(field) + len(comma) :]
-            ended = not comma
-            if ended:
-                field = field.removesuffix("\r")
-        fields.append(field)
-        if ended:
-            return tuple(fields)
+    if '"' not in text:
+        return tuple(text.split("\n", maxsplit=1)[0].removesuffix("\r").split(",")) if text else ()
+    import csv
 
-
-def _quoted(text: str) -> tuple[str, str, bool]:
-    """Return a quoted field, the rest of the record after its comma, and whether the record ends with it."""
-    field = ""
-    while True:
-        part, quote, text = text.partition('"')
-        field += part
-        if not quote:
-            raise InvalidValueError('a list separated by commas, with a closing "')
-        if text.startswith('"'):
-            field += '"'
-            text = text[1:]
-        elif text.startswith(","):
-            return field, text[1:], False
-        elif not text or text.startswith(("\n", "\r\n")):
-            return field, "", True
-        else:
-            raise InvalidValueError('a list separated by commas, with a comma after each closing "')
+    try:
+        record = next(csv.reader([text], strict=True))
+    except csv.Error:
+        record = ['"']
+    if not re.match(r'(?:[^",\n]*|"(?:[^"]|"")*")(?:,(?:[^",\n]*|"(?:[^"]|"")*"))*\r?(?:\n|$)', text):
+        raise InvalidValueError('a list separated by commas, with " only around items')
+    return tuple(record)
 
 
 def strings(text: str) -> tuple[str, ...]:
@@ -461,6 +434,12 @@ PARSERS: dict[str, Callable[[str], Parsed]] = {
     "pattern=N,...": vmodule,
 }
 """The parser of one value, by kind of value. A kind that is missing here is not predicted."""
+
+
+def parse(kind: str, text: str) -> Parsed:
+    """Parse one value of a kind. Raises InvalidValueError."""
+    return PARSERS.get(kind, any_text)(text)
+
 
 LISTS = frozenset({"strings", "stringArray"})
 MAPPINGS = frozenset({"stringToString", "mapStringString", "mapLabel", "mapLess", "mapNoSplit", "mapStringBool"})

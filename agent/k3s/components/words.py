@@ -72,3 +72,7 @@ LABELS = _names(
     """
 )
 """The labels in the namespaces of Kubernetes that a kubelet may set (kubelet/pkg/apis/well_known_labels.go)."""
+
+LOCAL_MODES = ("ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix")
+"""How kube-proxy detects the traffic of the node's own pods."""
+PROXY_MODES = ("iptables", "ipvs", "nftables")

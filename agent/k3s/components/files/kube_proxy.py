@@ -14,7 +14,7 @@ from agent.errors import InputError
 from agent.k3s.components import gates, values
 from agent.k3s.components.files import decoding, schema
 from agent.k3s.components.files.schema import Problem
-from agent.k3s.components.limits import LOCAL_MODES, PROXY_MODES
+from agent.k3s.components.words import LOCAL_MODES, PROXY_MODES
 from agent.model import Location
 from agent.yaml_reader import Mapping, Scalar, alternatives, shown
 
@@ -132,8 +132,8 @@ def _addresses(root: Mapping) -> Iterator[Problem]:
 
 def _mode(root: Mapping) -> Iterator[Problem]:
     mode = root.text("mode") or "iptables"
-    if mode not in PROXY_MODES:
-        yield Problem(root.line_of("mode"), f"`mode` must be {alternatives(filter(None, PROXY_MODES))}")
+    if mode not in ("", *PROXY_MODES):
+        yield Problem(root.line_of("mode"), f"`mode` must be {alternatives(PROXY_MODES)}")
         return
     yield from schema.outside(decoding.part(root, "iptables"), "masqueradeBit", 0, 31)
     if mode == "nftables":
@@ -155,10 +155,8 @@ def _mode(root: Mapping) -> Iterator[Problem]:
 
 def _local(root: Mapping) -> Iterator[Problem]:
     mode = root.text("detectLocalMode") or ""
-    if mode not in LOCAL_MODES:
-        yield Problem(
-            root.line_of("detectLocalMode"), f"`detectLocalMode` must be {alternatives(filter(None, LOCAL_MODES))}"
-        )
+    if mode not in ("", *LOCAL_MODES):
+        yield Problem(root.line_of("detectLocalMode"), f"`detectLocalMode` must be {alternatives(LOCAL_MODES)}")
     for chosen, key in (("BridgeInterface", "bridgeInterface"), ("InterfaceNamePrefix", "interfaceNamePrefix")):
         if mode == chosen and not decoding.part(root, "detectLocal").text(key):
             yield Problem(root.line_of("detectLocalMode"), f"`detectLocal.{key}` must be set for {chosen}")
@@ -170,9 +168,9 @@ def _local(root: Mapping) -> Iterator[Problem]:
 
 def _gates(root: Mapping, path: PurePosixPath, minor: int) -> Iterator[InputError]:
     found = [
-        gates.Setting(entry.key, entry.node.text.lower(), Location(path, entry.line), entry.key)
+        gates.GateSetting(entry.key, entry.node.text.lower(), Location(path, entry.line), entry.key)
         for entry in decoding.part(root, "featureGates").entries
         if isinstance(entry.node, Scalar) and entry.node.value is not None
     ]
-    for problem in gates.problems(found, minor) if minor else ():
-        yield InputError(problem.setting.location, problem.problem)
+    for problem in gates.rejected_gates(found, minor) if minor else ():
+        yield InputError(problem.setting.location, problem.message)

@@ -13,8 +13,8 @@ from agent import yaml_reader
 from agent.errors import InputError
 from agent.k3s.components import tables
 from agent.k3s.components.files import schema
-from agent.k3s.components.gates import Setting
-from agent.k3s.components.problem import Argument
+from agent.k3s.components.gates import GateSetting
+from agent.k3s.components.rejection import ParsedArgument
 from agent.k3s.components.values import MAPPINGS, duration
 from agent.k3s.config import ConfigValue
 from agent.model import Component, Location
@@ -62,9 +62,9 @@ class Fields(Value):
 
     arguments: dict[str, tuple[ConfigValue, ...]]
     """The values of the fields that have an equivalent argument, by its name."""
-    others: dict[str, Argument]
+    others: dict[str, ParsedArgument]
     """The other fields, by path."""
-    gates: tuple[Setting, ...]
+    gates: tuple[GateSetting, ...]
     problems: tuple[InputError, ...]
     """Why the kubelet rejects a file."""
 
@@ -126,7 +126,7 @@ def _with(found: Fields, name: str, node: Node, path: PurePosixPath, known: dict
     location = Location(path, node.line)
     if name == _GATES:
         gates = [
-            Setting(
+            GateSetting(
                 entry.key, str(entry.node.value).lower(), Location(path, entry.line), f"{entry.key}: {entry.node.text}"
             )
             for entry in (node.entries if isinstance(node, YamlMapping) else ())
@@ -142,10 +142,10 @@ def _with(found: Fields, name: str, node: Node, path: PurePosixPath, known: dict
             found.arguments[flag] = tuple(ConfigValue(text, location) for text in values)
     elif isinstance(node, Scalar) and node.value is not None and not _is_unset(name, node.value):
         parsed: Parsed = duration(node.text) if kind == "duration" else node.value
-        found.others[name] = Argument(kind, parsed, (ConfigValue(node.text, location),))
+        found.others[name] = ParsedArgument(kind, parsed, (ConfigValue(node.text, location),))
     elif isinstance(node, Sequence) and node.items:
         items = tuple(item.text if isinstance(item, Scalar) else "" for item in node.items)
-        found.others[name] = Argument(kind, items, (ConfigValue(",".join(items), location),))
+        found.others[name] = ParsedArgument(kind, items, (ConfigValue(",".join(items), location),))
     return found
 
 

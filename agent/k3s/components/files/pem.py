@@ -10,8 +10,8 @@ import re
 from base64 import b64decode
 from typing import TYPE_CHECKING, NamedTuple
 
+from agent.k3s.components.certificate_pairs import SIGNING, SIGNING_ALL
 from agent.k3s.components.files.schema import Problem
-from agent.k3s.components.pairs import SIGNING, SIGNING_ALL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

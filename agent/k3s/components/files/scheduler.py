@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.errors import InputError
-from agent.k3s.components.common import JITTER
 from agent.k3s.components.files import decoding, schema
 from agent.k3s.components.files.decoding import HEAD
 from agent.k3s.components.files.scheduler_plugins import (
@@ -138,7 +137,7 @@ def _election(root: Mapping) -> Iterator[Problem]:
         return
     periods = {"leaseDuration": 15, "renewDeadline": 10, "retryPeriod": 2}
     lease, renew, retry = (decoding.duration_of(election, key) or periods[key] * SECOND for key in periods)
-    if not lease > renew > JITTER * retry > 0:
+    if not lease > renew > 1.2 * retry > 0:
         message = "`leaseDuration` must be more than `renewDeadline`, and that more than 1.2 times `retryPeriod`"
         yield Problem(election.line, message)
     if election.text("resourceLock") not in (None, "", "leases"):

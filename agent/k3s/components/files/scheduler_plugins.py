@@ -252,7 +252,7 @@ def _volume_binding(arguments: Mapping) -> Iterator[Problem]:
 
 
 def _volume_shape(arguments: Mapping, minor: int) -> Iterator[Problem]:
-    gate = tables.gate(_SCORES_VOLUMES, minor)
+    gate = tables.feature_gate(_SCORES_VOLUMES, minor)
     if decoding.is_set(arguments.get("shape")) and gate and not gate.default:
         yield Problem(arguments.line, f"`shape` needs the feature gate {_SCORES_VOLUMES}")
     elif decoding.mappings(arguments.get("shape")):

@@ -8,7 +8,7 @@ import pytest
 
 from agent.k3s.components.controllers import runs
 from agent.k3s.components.files import leader_migration, pem, recycler_pod
-from agent.k3s.components.prediction import problems
+from agent.k3s.components.prediction import rejected_arguments
 from agent.k3s.config import ConfigText, merge_configuration
 from agent.model import Component
 
@@ -28,7 +28,7 @@ def stops(*arguments: str, minor: int = 37) -> bool:
     component = Component.CONTROLLER_MANAGER
     text = f"{component.config_key}:\n" + "".join(f"- '{argument}'\n" for argument in arguments)
     config = merge_configuration([ConfigText(PATH, text.encode())])
-    return bool(list(problems(component, config.component_arguments(component.config_key), minor)))
+    return bool(list(rejected_arguments(component, config.component_arguments(component.config_key), minor)))
 
 
 @pytest.mark.parametrize(

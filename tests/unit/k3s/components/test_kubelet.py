@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from agent.k3s.components.files import kubelet as kubelet_file
-from agent.k3s.components.prediction import Context, problems
+from agent.k3s.components.prediction import Context, rejected_arguments
 from agent.k3s.config import ConfigText, merge_configuration
 from agent.model import Component
 
@@ -19,9 +19,9 @@ NODES = "topology-manager-policy=best-effort,topology-manager-policy-options=max
 
 def stops(arguments: str) -> bool:
     """Return whether the kubelet exits at arguments that are separated by commas."""
-    text = "kubelet-arg:\n" + "".join(f"- '{argument}'\n" for argument in arguments.split(","))
+    text = "kubelet-arg:\n" + "".join(f"- '{one}'\n" for one in arguments.split(","))
     config = merge_configuration([ConfigText(PurePosixPath("/config.yaml"), text.encode())])
-    return any(True for _ in problems(Component.KUBELET, config.component_arguments("kubelet-arg"), 37))
+    return any(True for _ in rejected_arguments(Component.KUBELET, config.component_arguments("kubelet-arg"), 37))
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def files_stop(text: str, minor: int = 37) -> bool:
     read = kubelet_file.read(((PurePosixPath("/etc/50-own.conf"), f"{head}{text}\n".encode()),), minor)
     assert not read.problems
     context = Context(fields=read.others, gates=read.gates)
-    return bool(list(problems(Component.KUBELET, read.arguments, minor, context)))
+    return bool(list(rejected_arguments(Component.KUBELET, read.arguments, minor, context)))
 
 
 RESERVED = "memoryManagerPolicy: Static\nsystemReserved: {memory: 2Gi}\nevictionHard: {memory.available: 512Mi}\n"
@@ -95,5 +95,5 @@ def test_an_empty_list_in_a_later_file_of_the_kubelet_restores_the_default() -> 
     head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
     texts = (f"{head}enforceNodeAllocatable: [pods, kube-reserved]\n", f"{head}enforceNodeAllocatable: []\n")
     files = tuple((PurePosixPath(f"/etc/{number}.conf"), text.encode()) for number, text in enumerate(texts))
-    assert list(problems(Component.KUBELET, kubelet_file.read(files[:1], 37).arguments, 37))
-    assert list(problems(Component.KUBELET, kubelet_file.read(files, 37).arguments, 37)) == []
+    assert list(rejected_arguments(Component.KUBELET, kubelet_file.read(files[:1], 37).arguments, 37))
+    assert list(rejected_arguments(Component.KUBELET, kubelet_file.read(files, 37).arguments, 37)) == []

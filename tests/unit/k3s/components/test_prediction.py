@@ -7,8 +7,8 @@ from pathlib import PurePosixPath
 import pytest
 
 from agent.k3s.components import tables
-from agent.k3s.components.prediction import Context, problems
-from agent.k3s.components.problem import Cause, Problem
+from agent.k3s.components.prediction import Context, rejected_arguments
+from agent.k3s.components.rejection import Cause, Rejection
 from agent.k3s.config import ConfigText, merge_configuration
 from agent.model import Component
 
@@ -21,11 +21,11 @@ KUBE_PROXY = Component.KUBE_PROXY
 PATH = PurePosixPath("/etc/rancher/k3s/config.yaml")
 
 
-def predicted(component: Component, *arguments: str, minor: int = 37) -> list[Problem]:
+def predicted(component: Component, *arguments: str, minor: int = 37) -> list[Rejection]:
     """Return the problems of arguments that the operator sets."""
     text = f"{component.config_key}:\n" + "".join(f"- '{argument}'\n" for argument in arguments)
     config = merge_configuration([ConfigText(PATH, text.encode())])
-    return list(problems(component, config.component_arguments(component.config_key), minor))
+    return list(rejected_arguments(component, config.component_arguments(component.config_key), minor))
 
 
 PAIRS = [
@@ -220,9 +220,9 @@ def test_a_mask_of_nodes_fits_into_the_range_of_the_cluster(argument: str, *, st
     """K3s' range is 10.42.0.0/16, unless its option cluster-cidr is set."""
     config = merge_configuration([ConfigText(PATH, f"kube-controller-manager-arg: [{argument}]\n".encode())])
     given = config.component_arguments(CONTROLLER_MANAGER.config_key)
-    own = Context(own=frozenset({"cluster-cidr"}))
-    assert bool(list(problems(CONTROLLER_MANAGER, given, 36, own))) is stops
-    assert list(problems(CONTROLLER_MANAGER, given, 36)) == []
+    own = Context(passed={"cluster-cidr": "10.42.0.0/16"})
+    assert bool(list(rejected_arguments(CONTROLLER_MANAGER, given, 36, own))) is stops
+    assert list(rejected_arguments(CONTROLLER_MANAGER, given, 36)) == []
     assert bool(predicted(CONTROLLER_MANAGER, "cluster-cidr=10.0.0.0/12", "node-cidr-mask-size=11"))
 
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _SIGNERS = ("kube-apiserver-client", "kubelet-client", "kubelet-serving", "legacy-unknown")
-SIGNING = tuple((f"cluster-signing-{one}-cert-file", f"cluster-signing-{one}-key-file") for one in _SIGNERS)
+SIGNING = tuple([(f"cluster-signing-{name}-cert-file", f"cluster-signing-{name}-key-file") for name in _SIGNERS])
 """Arguments of the controller manager for its signers of certificates. K3s passes all of them."""
 
 SIGNING_ALL = ("cluster-signing-cert-file", "cluster-signing-key-file")
@@ -23,15 +23,13 @@ PASSED: Mapping[Component, tuple[tuple[str, str], ...]] = {
     Component.CONTROLLER_MANAGER: (_SERVING, *SIGNING),
     Component.SCHEDULER: (_SERVING,),
     Component.KUBELET: (_SERVING,),
+    Component.KUBE_PROXY: (),
 }
 """Arguments of each component with a certificate and its key, both of which K3s passes or writes to a file."""
 
-_NOT_PASSED: Mapping[Component, tuple[tuple[str, str], ...]] = {
-    Component.API_SERVER: (("etcd-certfile", "etcd-keyfile"),),
-    Component.CONTROLLER_MANAGER: (SIGNING_ALL,),
+CERTIFICATE_PAIRS: Mapping[Component, tuple[tuple[str, str], ...]] = {
+    **PASSED,
+    Component.API_SERVER: (*PASSED[Component.API_SERVER], ("etcd-certfile", "etcd-keyfile")),
+    Component.CONTROLLER_MANAGER: (*PASSED[Component.CONTROLLER_MANAGER], SIGNING_ALL),
 }
-
-
-def of(component: Component) -> tuple[tuple[str, str], ...]:
-    """Return the pairs of a component."""
-    return (*PASSED.get(component, ()), *_NOT_PASSED.get(component, ()))
+"""All of them."""
