@@ -41,7 +41,7 @@ def verdict(control: BenchmarkControl, benchmark: Benchmark, node: AssessedNode,
         found=_found(answer, node),
         evidence=answer.evidence,
         reason=answer.reason,
-        remediation=remediation_of(control, check, answer, node),
+        remediation=remediation_of(control, answer, node.available_settings),
         waiver=waiver if is_waived else None,
     )
 

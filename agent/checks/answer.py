@@ -4,30 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.checks.evidence import Cause
-from agent.model import Instruction, OwnCommand, Remediation, StrEnum
+from agent.checks.unmet import Unmet, repair
+from agent.model import StrEnum
 
 if TYPE_CHECKING:
-    from pathlib import PurePosixPath
-
     from agent.checks.argument_values import Doubt, GivenBy
-    from agent.checks.evidence import Unknown
     from agent.model import Location
 
 UNDETERMINED = "could not be determined"
 """`found` of a check that has no evidence for an answer."""
-
-
-def determined(unknown: Unknown) -> Remediation:
-    """Return the remediation for a file that could not be read. Root has access that this user does not have."""
-    if unknown.cause is Cause.DENIED:
-        return Remediation((OwnCommand("assess"),))
-    return made_readable(unknown.path)
-
-
-def made_readable(path: PurePosixPath, kind: str = "file") -> Remediation:
-    """Return the remediation for a file that could not be read, or that is something else."""
-    return Remediation((Instruction(f"make {path} a {kind} that root can read"), OwnCommand("assess")))
 
 
 class ControlStatus(StrEnum):
@@ -56,22 +41,20 @@ class Evidence(NamedTuple):
     """Where the observation is from, if it is not one file: "default of K3s v1.34.1 (…)", or a pattern of paths."""
 
 
+_NOTHING = Unmet()
+
+
 class Answer(NamedTuple):
-    """What a check found on a node, before the owner of the fix is known."""
+    """What a check found on a node."""
 
     status: ControlStatus
     found: str = ""
     evidence: tuple[Evidence, ...] = ()
     reason: str = ""
     """Why the check is not applicable or has no answer, as a sentence without its period."""
-    remediation: Remediation = Remediation()
-    """The steps of the operator."""
+    unmet: Unmet = _NOTHING
     given_by: GivenBy | None = None
     """Who set the effective value."""
-    is_specific: bool = False
-    """Whether `remediation` names the problem on this host, so that it takes precedence over the control's own."""
-    needs: frozenset[str] = frozenset()
-    """IDs of the resources that fix the problem if `apply` changes them; empty if no resource does."""
     expected: str = ""
     """The requirement, if the check itself does not define it."""
 
@@ -79,4 +62,4 @@ class Answer(NamedTuple):
 def doubtful(doubt: Doubt) -> Answer:
     """Return the answer for an argument whose value is in doubt."""
     evidence = (Evidence(doubt.observation, doubt.location),) if doubt.location else ()
-    return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, doubt.reason, Remediation(doubt.steps))
+    return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, doubt.reason, repair(*doubt.steps))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.checks import corrections, k3s_arguments
-from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, doubtful, made_readable
+from agent.checks import argument_edits, k3s_arguments
+from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, doubtful
 from agent.checks.argument_values import ArgumentRequirement, GivenBy
 from agent.checks.check import DATA_DIR, Check
 from agent.checks.datastore import no_etcd
 from agent.checks.k3s_arguments import ETCD_FILES
+from agent.checks.unmet import ChangedBy, Unmet, made_readable, repair
 from agent.desired.dropin_options import (
     ADMISSION_CONFIGURATION_ARGUMENT,
     ADMISSION_PLUGINS_ARGUMENT,
@@ -23,7 +24,7 @@ from agent.k3s import admission_configuration, audit_policy, default_arguments
 from agent.k3s.config import component_argument, string_slice
 from agent.k3s.default_arguments import Channel
 from agent.k3s.kubelet_configuration import other_spelling_of_config_dir
-from agent.model import Component, Instruction, Location, Remediation, Restart
+from agent.model import Component, Instruction, Location, Restart
 from agent.node.components import not_run
 from agent.node.datastore import Datastore
 
@@ -112,9 +113,7 @@ def _unset(check: ArgumentCheck, node: AssessedNode) -> Answer:
             ControlStatus.FAIL,
             "not set",
             shown,
-            remediation=Remediation((corrections.append_to_list(dropped.key, dropped.by),), restart=Restart.K3S),
-            given_by=GivenBy.OPERATOR,
-            is_specific=True,
+            unmet=repair(argument_edits.append_to_list(dropped.key, dropped.by), restart=Restart.K3S),
         )
     replaced = _default_not_read(check, node)
     if replaced is not None:
@@ -122,7 +121,11 @@ def _unset(check: ArgumentCheck, node: AssessedNode) -> Answer:
     option = k3s_arguments.option_behind(check.component, check.name, node.facts)
     if option is not None:
         evidence = (Evidence(option.written, option.location),)
-    return Answer(ControlStatus.FAIL, "not set", evidence, remediation=corrections.added(check.requirement, "", node))
+    if check.name == argument_edits.ENCRYPTION_ARGUMENT:
+        unmet = argument_edits.not_encrypted(option, node)
+    else:
+        unmet = argument_edits.unmet_argument(check.requirement, None, evidence, None, node)
+    return Answer(ControlStatus.FAIL, "not set", evidence, unmet=unmet)
 
 
 def _searched(check: ArgumentCheck, node: AssessedNode) -> Iterator[Evidence]:
@@ -159,7 +162,7 @@ def _of_etcd(check: ArgumentCheck, node: AssessedNode, evidence: tuple[Evidence,
         f"set `{ETCD_FILES[check.name]}` to the path of that file", Location(node.facts.configuration.path)
     )
     evidence = (Evidence(address.written, address.location), *evidence)
-    return Answer(ControlStatus.FAIL, "not set", evidence, remediation=Remediation((step,), restart=Restart.K3S))
+    return Answer(ControlStatus.FAIL, "not set", evidence, unmet=Unmet((step,), restart=Restart.K3S))
 
 
 def _other_alone(check: ArgumentCheck, node: AssessedNode) -> Answer | None:
@@ -172,9 +175,7 @@ def _other_alone(check: ArgumentCheck, node: AssessedNode) -> Answer | None:
         ControlStatus.FAIL,
         f"--{other.name} is set without --{check.name}, so K3s would not start",
         (Evidence(given.written or f"--{other.name}={given.value}", given.location),),
-        remediation=Remediation((Instruction(f"remove `{other.name}`", given.location),), restart=Restart.K3S),
-        given_by=GivenBy.OPERATOR,
-        is_specific=True,
+        unmet=repair(Instruction(f"remove `{other.name}`", given.location), restart=Restart.K3S),
     )
 
 
@@ -202,9 +203,7 @@ def _default_not_read(check: ArgumentCheck, node: AssessedNode) -> Answer | None
         ControlStatus.FAIL,
         "not set",
         (Evidence(found, other.location),),
-        remediation=Remediation((step,), restart=Restart.K3S),
-        given_by=GivenBy.OPERATOR,
-        is_specific=True,
+        unmet=repair(step, restart=Restart.K3S),
     )
 
 
@@ -212,7 +211,6 @@ def _set(check: ArgumentCheck, argument: Argument, node: AssessedNode) -> Answer
     evidence = tuple(_evidence(check, one) for one in argument.given)
     by = argument.given[-1].by
     found = f"--{check.name}={argument.value}"
-    own = k3s_arguments.default_of(check.component, check.name, node.facts)
     option = k3s_arguments.option_behind(check.component, check.name, node.facts) if by is GivenBy.K3S else None
     if option is not None:
         by = option.by
@@ -220,11 +218,8 @@ def _set(check: ArgumentCheck, argument: Argument, node: AssessedNode) -> Answer
     if check.criterion.accepts(argument.value):
         rejected = _rejected(check, argument, node, evidence)
         return rejected or Answer(ControlStatus.PASS, found, evidence, given_by=by)
-    if by is GivenBy.K3S:
-        remediation = corrections.added(check.requirement, argument.value, node)
-    else:
-        remediation = corrections.corrected(check.requirement, argument, own, node)
-    return Answer(ControlStatus.FAIL, found, evidence, remediation=remediation, given_by=by)
+    unmet = argument_edits.unmet_argument(check.requirement, argument, evidence, by, node)
+    return Answer(ControlStatus.FAIL, found, evidence, unmet=unmet)
 
 
 def _rejected(
@@ -247,8 +242,8 @@ def _rejected(
         found = f"the plugin {plugin} is both enabled and disabled, so K3s would not start"
         shown = (Evidence(f"--{DISABLED_PLUGINS_ARGUMENT}={one.value}", one.location) for _, one in both)
         steps = (Instruction(f"remove {name} from `{DISABLED_PLUGINS_ARGUMENT}`", one.location) for name, one in both)
-        remediation = Remediation(tuple(steps), restart=Restart.K3S)
-        return Answer(ControlStatus.FAIL, found, (*evidence, *shown), remediation=remediation, is_specific=True)
+        unmet = node.unmet(tuple(steps), restart=Restart.K3S, is_repair=True)
+        return Answer(ControlStatus.FAIL, found, (*evidence, *shown), unmet=unmet)
     if _EVENT_RATE_LIMIT in plugins:
         return _unusable_rate_limits(location, node, evidence)
     return None
@@ -310,20 +305,18 @@ def _unusable(
     evidence: tuple[Evidence, ...],
 ) -> Answer:
     """Return the answer if the API server rejects a file that it reads at its start, or if the file has no effect."""
-    return Answer(
-        ControlStatus.FAIL,
-        message,
-        (*evidence, Evidence(message, location)),
-        remediation=node.repair_of(path),
-        is_specific=str(path) not in node.pending,
-        needs=frozenset({str(path)}),
+    unmet = (
+        Unmet(changed_by=ChangedBy.APPLY)
+        if str(path) in node.pending
+        else repair(*node.repair_of(path), restart=Restart.K3S)
     )
+    return Answer(ControlStatus.FAIL, message, (*evidence, Evidence(message, location)), unmet=unmet)
 
 
 def _unreadable(path: PurePosixPath, evidence: tuple[Evidence, ...]) -> Answer:
     shown = Evidence("cannot be read", Location(path))
     reason = f"{path} cannot be read, and K3s does not start if it is invalid"
-    return Answer(ControlStatus.UNKNOWN, UNDETERMINED, (*evidence, shown), reason, made_readable(path))
+    return Answer(ControlStatus.UNKNOWN, UNDETERMINED, (*evidence, shown), reason, repair(*made_readable(path)))
 
 
 def _evidence(check: ArgumentCheck, given: Given) -> Evidence:

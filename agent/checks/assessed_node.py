@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from agent.checks.effective_arguments import effective
 from agent.checks.host_paths import BINARIES, paths_on
+from agent.checks.unmet import ChangedBy, Unmet
 from agent.desired import boot_parameters
 from agent.desired.dropin_options import options_to_set
 from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 from agent.linux.sysctl_order import SYSCTL_CONF, at_boot
-from agent.model import Component, FixOwner, Instruction, OwnCommand, Remediation, Restart
+from agent.model import Component, DefaultPermissions, FilePermissions, Instruction, OwnCommand, Restart
+from agent.settings import schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from agent.desired.dropin_options import ExpectedOption
     from agent.kubernetes.objects import Cluster
     from agent.linux.sysctl_order import Assignment
+    from agent.model import Step
     from agent.situation import Situation
 
 
@@ -71,11 +74,11 @@ class AssessedNode:
         return bool(is_service) or self.has_started or any(str(path) in programs for path in found)
 
     @property
-    def after_start(self) -> Remediation:
-        """The fix if K3s has not yet written what a check reads."""
+    def after_start(self) -> Unmet:
+        """What has to happen if K3s has not yet written what a check reads."""
         blockers = ", ".join(self.prevents_start)
         first = (Instruction(f"correct what prevents K3s from starting: {blockers}"),) if blockers else ()
-        return Remediation((*first, Instruction("start K3s"), OwnCommand("assess")), owner=FixOwner.K3S)
+        return Unmet((*first, Instruction("start K3s"), OwnCommand("assess")), ChangedBy.K3S)
 
     @cached_property
     def at_boot(self) -> Mapping[str, Assignment | None]:
@@ -108,17 +111,48 @@ class AssessedNode:
         """The ids of the resources that `apply` would change."""
         return frozenset(change.id for change in self.situation.plan.changes)
 
-    def repair_of(self, path: PurePosixPath | None) -> Remediation:
-        """Return the fix for a file that a component cannot use; None for a plugin that has no file."""
+    @cached_property
+    def available_settings(self) -> Mapping[str, str]:
+        """By key, the line of each setting that has an effect on this host and that the site does not set."""
+        facts, settings = self.facts, self.situation.settings
+        rows = (row for row in schema.setting_rows() if row.applies.to(facts.role, facts.version))
+        return {row.key: row.line for row in rows if not row.differs_from_default(settings)}
+
+    @cached_property
+    def with_permissions_of_apply(self) -> frozenset[PurePosixPath]:
+        """Files whose mode `apply` sets, and directories in which it sets that of new files."""
+        desired = self.situation.desired
+        return frozenset(one.path for one in desired if isinstance(one, (FilePermissions, DefaultPermissions)))
+
+    def unmet(
+        self,
+        edits: Sequence[Step],
+        changed_by: ChangedBy = ChangedBy.SITE,
+        before_apply: tuple[Instruction, ...] = (),
+        *,
+        restart: Restart = Restart.NOT_NEEDED,
+        is_repair: bool = False,
+    ) -> Unmet:
+        """Return what has to change. Nobody edits the drop-in of this program: `apply` writes it."""
+        dropin = self.facts.dropin_path
+        others = tuple(
+            step
+            for step in edits
+            if not (isinstance(step, Instruction) and step.location and step.location.path == dropin)
+        )
+        then = self.repair_of(dropin) if len(others) < len(edits) else ()
+        return Unmet(others or then, changed_by, before_apply, then if others else (), restart, is_repair)
+
+    def repair_of(self, path: PurePosixPath | None) -> tuple[Step, ...]:
+        """Return the steps for a file that a component cannot use; None for a plugin that has no file."""
         if path is None:
             step = Instruction("set `event-rate-limit` in the settings, or remove the plugin")
-            return Remediation((step, OwnCommand("apply")), restart=Restart.K3S)
+            return step, OwnCommand("apply")
         refusal = next((one for one in self.situation.plan.refusals if one.id == str(path)), None)
         if refusal is not None and refusal.edited:
-            return Remediation((OwnCommand("apply", ("--force",)),), restart=Restart.K3S)
+            return (OwnCommand("apply", ("--force",)),)
         if refusal is not None:
-            return Remediation((Instruction(refusal.hint), OwnCommand("apply")), restart=Restart.K3S)
+            return Instruction(refusal.hint), OwnCommand("apply")
         if any(one.id == str(path) for one in self.situation.desired):
-            return Remediation((OwnCommand("apply"),), restart=Restart.K3S)
-        repair = Instruction("fix the file, or remove the argument so that apply sets its own")
-        return Remediation((repair,), restart=Restart.K3S)
+            return (OwnCommand("apply"),)
+        return (Instruction("fix the file, or remove the argument so that apply sets its own"),)

@@ -7,11 +7,12 @@ from pathlib import PurePosixPath
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, made_readable
+from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence
+from agent.checks.argument_edits import removal
 from agent.checks.argument_values import GivenBy
 from agent.checks.check import DATA_DIR, Check
-from agent.checks.corrections import removal
 from agent.checks.files import below_data_dir
+from agent.checks.unmet import ChangedBy, Unmet, made_readable, repair
 from agent.guide.sysctls import PARAMETERS_FILE
 from agent.linux.sysctl_values import same_value
 from agent.model import (
@@ -21,7 +22,6 @@ from agent.model import (
     Instruction,
     Location,
     OwnCommand,
-    Remediation,
     Restart,
     ShellCommand,
     Sysctl,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from agent.guide.files import DirectoryRow
     from agent.guide.sysctls import SysctlRow
     from agent.linux.sysctl_order import Assignment
-    from agent.model import Observed
+    from agent.model import Observed, Step
 
 _APPLY = OwnCommand("apply")
 _KUBECONFIG_OPTIONS = ("write-kubeconfig-mode", "write-kubeconfig-group")
@@ -64,23 +64,17 @@ class KernelParameter(Check):
         if is_wrong_now or is_wrong_at_boot:
             others = _set_by_others(row, line, node, is_wrong_now=is_wrong_now)
             needs = {*((row.key,) if is_wrong_now else ()), *((PARAMETERS_FILE,) if is_wrong_at_boot else ())}
-            return Answer(
-                ControlStatus.FAIL,
-                found,
-                evidence,
-                remediation=others or _by_hand(row),
-                given_by=GivenBy.OPERATOR if others else None,
-                is_specific=others is not None,
-                needs=frozenset() if others else frozenset(needs),
-            )
+            changed_by = ChangedBy.APPLY if needs <= node.pending else ChangedBy.SITE
+            unmet = repair(*others) if others else Unmet(_by_hand(row), changed_by)
+            return Answer(ControlStatus.FAIL, found, evidence, unmet=unmet)
         if node.unreadable_sysctl_files:
             path = node.unreadable_sysctl_files[0]
             reason = f"cannot read {path}, which may set it at boot"
-            return Answer(ControlStatus.UNKNOWN, found, evidence, reason, made_readable(path))
+            return Answer(ControlStatus.UNKNOWN, found, evidence, reason, repair(*made_readable(path)))
         if not isinstance(now, Sysctl):
             reason = "/proc/sys does not exist here" if now is None else describe_state(now)
-            remediation = Remediation((Instruction("assess the booted host"),))
-            return Answer(ControlStatus.UNKNOWN, found, evidence, reason, remediation)
+            unmet = repair(Instruction("assess the booted host"))
+            return Answer(ControlStatus.UNKNOWN, found, evidence, reason, unmet)
         return Answer(ControlStatus.PASS, found, evidence, given_by=_set_by(line))
 
     def expected(self, data_dir: str = DATA_DIR) -> str:  # noqa: ARG002 - names no path
@@ -112,7 +106,9 @@ class GuideDirectory(Check):
         if now is None or isinstance(now, Unreadable):
             reason = describe_state(now) if now is not None else "it was not read"
             evidence = (Evidence(reason, Location(path)),)
-            return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, reason, made_readable(path, "directory"))
+            return Answer(
+                ControlStatus.UNKNOWN, UNDETERMINED, evidence, reason, repair(*made_readable(path, "directory"))
+            )
         found = describe_state(now)
         is_met = False
         if isinstance(now, Directory):
@@ -123,9 +119,8 @@ class GuideDirectory(Check):
             ControlStatus.PASS if is_met else ControlStatus.FAIL,
             found,
             (Evidence(found, Location(path)),),
-            remediation=Remediation((ShellCommand(command),)),
+            unmet=Unmet((ShellCommand(command),), ChangedBy.APPLY if str(path) in node.pending else ChangedBy.SITE),
             given_by=(GivenBy.DROPIN if node.situation.journal.runs else GivenBy.OPERATOR) if is_met else None,
-            needs=frozenset({str(path)}),
         )
 
     def expected(self, data_dir: str = DATA_DIR) -> str:  # noqa: ARG002 - names no path
@@ -156,14 +151,8 @@ class KubeconfigOptions(Check):
         shown = tuple(Evidence(f"{key}: {value.text}", value.location) for key, value in wrong or given)
         if wrong:
             steps = tuple(removal(key, value, node.facts) for key, value in wrong)
-            return Answer(
-                ControlStatus.FAIL,
-                ", ".join(one.observation for one in shown),
-                shown,
-                remediation=Remediation(steps, restart=Restart.K3S),
-                given_by=GivenBy.OPERATOR,
-                is_specific=True,
-            )
+            unmet = node.unmet(steps, restart=Restart.K3S, is_repair=True)
+            return Answer(ControlStatus.FAIL, ", ".join(one.observation for one in shown), shown, unmet=unmet)
         default = Evidence("no option makes the kubeconfig accessible to others", source=f"K3s {node.facts.version}")
         return Answer(ControlStatus.PASS, "", shown or (default,), given_by=GivenBy.K3S)
 
@@ -196,14 +185,12 @@ class SysctlPrecedence(Check):
                 ControlStatus.FAIL,
                 "; ".join(one.message for one in overrides),
                 tuple(Evidence(one.message, one.location) for one in overrides),
-                remediation=Remediation(tuple(Instruction(one.fix, one.location) for one in overrides)),
-                given_by=GivenBy.OPERATOR,
-                is_specific=True,
+                unmet=repair(*(Instruction(one.fix, one.location) for one in overrides)),
             )
         if node.unreadable_sysctl_files:
             path = node.unreadable_sysctl_files[0]
-            remediation = made_readable(path)
-            return Answer(ControlStatus.UNKNOWN, UNDETERMINED, reason=f"cannot read {path}", remediation=remediation)
+            unmet = repair(*made_readable(path))
+            return Answer(ControlStatus.UNKNOWN, UNDETERMINED, reason=f"cannot read {path}", unmet=unmet)
         files = node.situation.sysctl_files
         directories = ", ".join(dict.fromkeys(str(file.path.parent) for file in files))
         observation = f"{len(files)} file{'s' if len(files) != 1 else ''} of kernel parameters, no override"
@@ -229,21 +216,23 @@ def _set_by(line: Assignment | None) -> GivenBy | None:
 
 def _set_by_others(
     row: SysctlRow, line: Assignment | None, node: AssessedNode, *, is_wrong_now: bool
-) -> Remediation | None:
-    """Return the fix for a line of another file that decides at boot; None if there is none."""
+) -> tuple[Step, ...]:
+    """Return the steps for a line of another file that decides at boot; empty if there is none."""
     override = node.overrides.get(row.key)
     if override is not None:
         # In the file of apply, the line can also be deleted, and apply writes it again.
         is_own = str(override.location.path) == PARAMETERS_FILE
         applies = is_wrong_now or is_own or PARAMETERS_FILE in node.pending
-        return Remediation((Instruction(override.fix, override.location), *((_APPLY,) if applies else ())))
+        return Instruction(override.fix, override.location), *((_APPLY,) if applies else ())
     if line is None or str(line.location.path) == PARAMETERS_FILE or same_value(line.value, row.value):
-        return None
-    edit = Instruction(f"set {row.key} to {row.value}, or delete the line", line.location)
-    return Remediation((edit, _APPLY))
+        return ()
+    return Instruction(f"set {row.key} to {row.value}, or delete the line", line.location), _APPLY
 
 
-def _by_hand(row: SysctlRow) -> Remediation:
+def _by_hand(row: SysctlRow) -> tuple[Step, ...]:
+    """Return the steps; none for a parameter that the guide does not write, whose control has its own."""
+    if not row.written:
+        return ()
     setting = f"{row.key}={row.value}"
     edit = Instruction(f"set `{setting}`", Location(_PARAMETERS_PATH))
-    return Remediation((edit, ShellCommand(f"sudo sysctl -w {setting}")))
+    return edit, ShellCommand(f"sudo sysctl -w {setting}")

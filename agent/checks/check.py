@@ -6,12 +6,10 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from agent.checks.answer import Answer, ControlStatus
-from agent.model import FixOwner, Remediation, Restart
+from agent.checks.unmet import all_of
 from agent.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from agent.checks.argument_values import ArgumentRequirement
     from agent.checks.assessed_node import AssessedNode
     from agent.checks.evidence import FileQuery
@@ -99,10 +97,8 @@ class AllOf(Check):
             found=", ".join(dict.fromkeys(answer.found for answer in deciding if answer.found)),
             evidence=tuple(dict.fromkeys(evidence for answer in ordered for evidence in answer.evidence)),
             reason="; ".join(dict.fromkeys(answer.reason for answer in deciding if answer.reason)),
-            remediation=_joined([answer.remediation for answer in deciding]),
+            unmet=all_of([answer.unmet for answer in deciding]),
             given_by=deciding[0].given_by,
-            is_specific=any(answer.is_specific for answer in deciding),
-            needs=frozenset().union(*(answer.needs for answer in deciding)),
         )
 
     def expected(self, data_dir: str = DATA_DIR) -> str:
@@ -142,13 +138,3 @@ class AllOf(Check):
     @property
     def arguments(self) -> tuple[ArgumentRequirement, ...]:
         return tuple(one for check in self.checks for one in check.arguments)
-
-
-def _joined(remediations: Sequence[Remediation]) -> Remediation:
-    """Return all steps once, in order, with the restart that any of them requires."""
-    owners = {one.owner for one in remediations}
-    return Remediation(
-        steps=tuple(dict.fromkeys(step for one in remediations for step in one.steps)),
-        owner=owners.pop() if len(owners) == 1 else FixOwner.OPERATOR,
-        restart=max((one.restart for one in remediations), key=list(Restart).index),
-    )

@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.checks import corrections, k3s_arguments
-from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, determined, doubtful
-from agent.checks.argument_values import ArgumentRequirement, GivenBy
+from agent.checks import argument_edits, k3s_arguments
+from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, doubtful
+from agent.checks.argument_edits import ENCRYPTION, ENCRYPTION_ARGUMENT
+from agent.checks.argument_values import GivenBy
 from agent.checks.check import DATA_DIR, Check
 from agent.checks.evidence import Cause, Missing, Unknown
-from agent.guide.criteria import Present
+from agent.checks.unmet import determined, repair
 from agent.guide.k3s_options import ENCRYPTED_FROM_NOW_ON
 from agent.k3s.encryption_configuration import IDENTITY
-from agent.model import Component, Instruction, Location, OwnCommand, Remediation, ShellCommand
+from agent.model import Component, Instruction, Location, OwnCommand, ShellCommand
 from agent.node.components import not_run
 from agent.node.datastore import Datastore
 
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from agent.checks.argument_values import Argument, Given
     from agent.checks.assessed_node import AssessedNode
     from agent.guide.criteria import Criterion
-
-_ENCRYPTION = "encryption-provider-config"
-"""The API server's argument that names the file."""
 
 _NOT_ENCRYPTED = "Secrets are not encrypted"
 
@@ -56,7 +54,7 @@ class EtcdSetting(Check):
         config = node.evidence.etcd
         if isinstance(config, Missing):
             reason = f"K3s writes {config.path} when it starts etcd, and the file is missing"
-            return Answer(ControlStatus.UNKNOWN, "no such file", reason=reason, remediation=node.after_start)
+            return Answer(ControlStatus.UNKNOWN, "no such file", reason=reason, unmet=node.after_start)
         if isinstance(config, Unknown):
             return _unknown(config, _WRITTEN_AGAIN)
         value = config.values.get(self.key)
@@ -102,21 +100,21 @@ class EncryptionProviders(Check):
         if not_applicable:
             return Answer(ControlStatus.NOT_APPLICABLE, reason=not_applicable)
         arguments = node.arguments(Component.API_SERVER)
-        doubt = arguments.doubt(_ENCRYPTION)
+        doubt = arguments.doubt(ENCRYPTION_ARGUMENT)
         if doubt:
             return doubtful(doubt)
-        argument = arguments.get(_ENCRYPTION)
-        option = k3s_arguments.option_behind(Component.API_SERVER, _ENCRYPTION, node.facts)
+        argument = arguments.get(ENCRYPTION_ARGUMENT)
+        option = k3s_arguments.option_behind(Component.API_SERVER, ENCRYPTION_ARGUMENT, node.facts)
         if argument is None:
             return _not_encrypted(option, node)
         if not argument.value:
             return _without_file(argument, option, node)
         given = argument.given[-1]
-        named = Evidence(f"--{_ENCRYPTION}={argument.value}", given.location, given.source)
+        named = Evidence(f"--{ENCRYPTION_ARGUMENT}={argument.value}", given.location, given.source)
         if PurePosixPath(argument.value) != node.evidence.encryption.path:
             reason = f"{argument.value} is not K3s' own file, and k3s-harden does not check its content"
             step = f"check that identity is not the first provider of any item of `resources` in {argument.value}"
-            return Answer(ControlStatus.UNKNOWN, UNDETERMINED, (named,), reason, Remediation((Instruction(step),)))
+            return Answer(ControlStatus.UNKNOWN, UNDETERMINED, (named,), reason, repair(Instruction(step)))
         return self._first_provider(node, given if option is None else option)
 
     def expected(self, data_dir: str = DATA_DIR) -> str:  # noqa: ARG002 - names no path
@@ -124,28 +122,21 @@ class EncryptionProviders(Check):
 
     @property
     def names(self) -> tuple[str, ...]:
-        return (f"--{_ENCRYPTION}",)
+        return (f"--{ENCRYPTION_ARGUMENT}",)
 
     def _first_provider(self, node: AssessedNode, given: Given) -> Answer:
         """Compare the file's first provider; `given` is what makes the API server read the file."""
         config = node.evidence.encryption
         if isinstance(config, Missing):
             reason = f"K3s writes {config.path} when it starts with secrets-encryption, and the file is missing"
-            return Answer(ControlStatus.UNKNOWN, "no such file", reason=reason, remediation=node.after_start)
+            return Answer(ControlStatus.UNKNOWN, "no such file", reason=reason, unmet=node.after_start)
         if isinstance(config, Unknown):
             return _unknown(config, _RESTORED)
         first = config.providers[0] if config.providers else "no provider for Secrets"
         evidence = tuple(Evidence(one, Location(config.path)) for one in config.providers or (first,))
         if first in self.providers:
             return Answer(ControlStatus.PASS, first, evidence, given_by=given.by)
-        return Answer(
-            ControlStatus.FAIL,
-            first,
-            evidence,
-            remediation=Remediation(self._steps(config.providers)),
-            given_by=GivenBy.OPERATOR,
-            is_specific=True,
-        )
+        return Answer(ControlStatus.FAIL, first, evidence, unmet=repair(*self._steps(config.providers)))
 
     def _steps(self, providers: tuple[str, ...]) -> tuple[Instruction | ShellCommand, ...]:
         """Return the steps until a strong provider is first and existing Secrets are encrypted.
@@ -183,43 +174,38 @@ def no_etcd(node: AssessedNode) -> Answer:
         return _unknown(node.evidence.etcd, _WRITTEN_AGAIN)
     if datastore is Datastore.NONE:
         reason = "K3s has not created its datastore yet, so its kind is not known"
-        return Answer(ControlStatus.UNKNOWN, "no datastore", reason=reason, remediation=node.after_start)
+        return Answer(ControlStatus.UNKNOWN, "no datastore", reason=reason, unmet=node.after_start)
     reason = f"the datastore is {datastore}, not an etcd that K3s runs"
     return Answer(ControlStatus.NOT_APPLICABLE, str(datastore), reason=reason)
 
 
 def _not_encrypted(option: Given | None, node: AssessedNode) -> Answer:
-    observation = f"--{_ENCRYPTION} is not set, so Secrets are stored unencrypted"
+    observation = f"--{ENCRYPTION_ARGUMENT} is not set, so Secrets are stored unencrypted"
     first = next(iter(node.facts.configuration.files), None)
     source = "" if first else f"K3s {node.facts.version}"
     evidence = [Evidence(observation, Location(first) if first else None, source)]
     evidence += [Evidence(option.written, option.location)] if option else []
-    return Answer(ControlStatus.FAIL, _NOT_ENCRYPTED, tuple(evidence))
+    unmet = argument_edits.not_encrypted(option, node)
+    return Answer(ControlStatus.FAIL, _NOT_ENCRYPTED, tuple(evidence), unmet=unmet)
 
 
 def _without_file(argument: Argument, option: Given | None, node: AssessedNode) -> Answer:
     """Return the answer if the operator's argument is empty; `option` is K3s' own, which it overrides."""
-    own = k3s_arguments.default_of(Component.API_SERVER, _ENCRYPTION, node.facts)
     given = argument.given[-1]
-    evidence = [Evidence(f"--{_ENCRYPTION}= names no file, so Secrets are stored unencrypted", given.location)]
+    evidence = [Evidence(f"--{ENCRYPTION_ARGUMENT}= names no file, so Secrets are stored unencrypted", given.location)]
     evidence += [Evidence(option.written, option.location)] if option else []
-    if own is None:
-        return Answer(ControlStatus.FAIL, _NOT_ENCRYPTED, tuple(evidence))
-    required = ArgumentRequirement(Component.API_SERVER, _ENCRYPTION, Present())
-    return Answer(
-        ControlStatus.FAIL,
-        _NOT_ENCRYPTED,
-        tuple(evidence),
-        remediation=corrections.corrected(required, argument, own, node),
-        given_by=given.by,
-        is_specific=True,
-    )
+    if k3s_arguments.default_of(Component.API_SERVER, ENCRYPTION_ARGUMENT, node.facts) is None:
+        unmet = argument_edits.not_encrypted(option, node)
+    else:
+        edits, restart = argument_edits.corrected(ENCRYPTION, argument, node)
+        unmet = repair(*edits, restart=restart)
+    return Answer(ControlStatus.FAIL, _NOT_ENCRYPTED, tuple(evidence), unmet=unmet)
 
 
-def _unknown(config: Unknown, repair: str) -> Answer:
-    """Return the answer for a configuration that has no values; `repair` corrects its content."""
+def _unknown(config: Unknown, correction: str) -> Answer:
+    """Return the answer for a configuration that could not be read; `correction` is for invalid content."""
     evidence = (Evidence(config.reason, Location(config.path)),)
-    fix = determined(config)
+    steps = determined(config)
     if config.cause is Cause.INVALID:
-        fix = Remediation((Instruction(repair.format(path=config.path)), OwnCommand("assess")))
-    return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, config.reason, fix)
+        steps = (Instruction(correction.format(path=config.path)), OwnCommand("assess"))
+    return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, config.reason, repair(*steps))

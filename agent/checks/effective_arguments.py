@@ -13,9 +13,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.checks import k3s_arguments, undetermined_arguments
-from agent.checks.answer import made_readable
 from agent.checks.argument_values import Argument, Arguments, Doubt, Given, GivenBy
 from agent.checks.k3s_arguments import by_operator, default, own_option
+from agent.checks.unmet import made_readable
 from agent.k3s.combined_arguments import COMBINED
 from agent.k3s.config import component_argument, string_slice
 from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, KUBELET_DEFAULTS_FILE, Channel
@@ -74,7 +74,7 @@ def _unread(kubelet: KubeletConfiguration) -> Doubt | None:
         return Doubt(kubelet.problem)
     return next(
         (
-            Doubt(file.problem, "cannot be read", Location(file.path), made_readable(file.path).steps)
+            Doubt(file.problem, "cannot be read", Location(file.path), made_readable(file.path))
             for file in kubelet.files
             if file.problem
         ),

@@ -6,14 +6,15 @@ from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence
+from agent.checks.argument_edits import removal
 from agent.checks.argument_values import GivenBy
 from agent.checks.check import DATA_DIR, Check
-from agent.checks.corrections import removal
 from agent.checks.evidence import FileQuery
 from agent.checks.files import below_data_dir, not_determined
 from agent.checks.host_paths import SERVICE_FILES, HostPaths, is_of_service, paths_on
+from agent.checks.unmet import ChangedBy, Unmet
 from agent.k3s.redaction import HIDDEN
-from agent.model import GROUP_OR_OTHERS_WRITE, File, Instruction, Location, Remediation, Restart, ShellCommand
+from agent.model import GROUP_OR_OTHERS_WRITE, File, Instruction, Location, Restart, ShellCommand
 from agent.value import Value, replace
 
 if TYPE_CHECKING:
@@ -193,9 +194,8 @@ class NoSecretInServices(Check):
             ControlStatus.FAIL,
             f"secret in `{with_secrets[0][0]}`, which all users can read",
             tuple(Evidence(f"secret in `{key}`, which all users can read", one.location) for key, one in with_secrets),
-            remediation=Remediation(
-                (*steps, Instruction(f"add {keys} with the value to {target}"), restrict),
-                restart=Restart.K3S,
+            unmet=node.unmet(
+                (*steps, Instruction(f"add {keys} with the value to {target}"), restrict), restart=Restart.K3S
             ),
         )
 
@@ -312,8 +312,11 @@ def _failed(problems: Sequence[_Problem], node: AssessedNode) -> Answer:
         ControlStatus.FAIL,
         f"{first}, and {len(subjects) - 1} more" if len(subjects) > 1 else first,
         tuple(dict.fromkeys(Evidence(one.observation, Location(one.path)) for one in problems)),
-        remediation=Remediation(tuple(steps), restart=Restart.K3S if moved else Restart.NOT_NEEDED),
-        needs=frozenset(subjects) if subjects <= node.pending else frozenset(),
+        unmet=Unmet(
+            tuple(steps),
+            ChangedBy.APPLY if subjects <= node.pending else ChangedBy.SITE,
+            restart=Restart.K3S if moved else Restart.NOT_NEEDED,
+        ),
     )
 
 

@@ -6,21 +6,21 @@ from abc import abstractmethod
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, determined
+from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence
 from agent.checks.argument_values import GivenBy
 from agent.checks.check import DATA_DIR, Check
 from agent.checks.datastore import no_etcd
 from agent.checks.evidence import FileQuery
 from agent.checks.host_paths import HostPaths, paths_on
+from agent.checks.unmet import ChangedBy, Unmet, determined, repair
 from agent.model import (
     PRIVATE_FILE,
     ROOT,
     Component,
     FileMode,
     FilePermissions,
+    Instruction,
     Location,
-    Remediation,
-    Restart,
     ShellCommand,
 )
 from agent.node.components import not_run
@@ -68,9 +68,13 @@ class FileCheck(Check):
     def command(self) -> str:
         """The command that makes a file compliant, without the file."""
 
-    @abstractmethod
-    def resources_of(self, files: Sequence[FoundFile]) -> frozenset[str]:
-        """Return the ids of the resources with which `apply` makes these files compliant."""
+    def changed_by(self, wrong: Sequence[FoundFile], node: AssessedNode) -> ChangedBy:  # noqa: ARG002 - of modes
+        """Return who may change these files."""
+        return ChangedBy.SITE
+
+    def given_by(self, files: Sequence[FoundFile], node: AssessedNode) -> GivenBy:  # noqa: ARG002 - of modes
+        """Return who made these files compliant."""
+        return GivenBy.K3S
 
     def answer(self, node: AssessedNode) -> Answer:
         try:
@@ -87,12 +91,11 @@ class FileCheck(Check):
                 ControlStatus.FAIL,
                 _one_or_many([self.shown(file) for file in wrong], len(files), self._kind),
                 tuple(Evidence(self.shown(file), Location(file.path)) for file in wrong),
-                remediation=Remediation((self._fix(wrong, paths, node),)),
-                needs=self.resources_of(wrong),
+                unmet=Unmet((self._fix(wrong, paths, node),), self.changed_by(wrong, node)),
             )
         if any(match.unknown for match in matches):
             return not_determined(matches)
-        return self._passed(files, matches) if files else _no_files(matches, node)
+        return self._passed(files, matches, node) if files else _no_files(matches, node)
 
     @property
     def description(self) -> str:
@@ -123,13 +126,14 @@ class FileCheck(Check):
     def _kind(self) -> str:
         return "directories" if self.directories else "files"
 
-    def _passed(self, files: Sequence[FoundFile], matches: Sequence[Matches]) -> Answer:
+    def _passed(self, files: Sequence[FoundFile], matches: Sequence[Matches], node: AssessedNode) -> Answer:
         shown = [self.shown(file) for file in files]
         evidence = tuple(Evidence(self.shown(file), Location(file.path)) for file in files)
         if len(files) > _MOST_SHOWN:
             patterns = ", ".join(str(match.pattern) for match in matches if match.found)
             evidence = (Evidence(f"{len(files)} {self._kind}, {_distinct(shown)}", source=patterns),)
-        return Answer(ControlStatus.PASS, _one_or_many(shown, len(files), self._kind), evidence, given_by=GivenBy.K3S)
+        found = _one_or_many(shown, len(files), self._kind)
+        return Answer(ControlStatus.PASS, found, evidence, given_by=self.given_by(files, node))
 
     def _fix(self, wrong: Sequence[FoundFile], paths: Sequence[str], node: AssessedNode) -> ShellCommand:
         """Return a command that can be pasted, with quoted file names."""
@@ -159,8 +163,14 @@ class Permissions(FileCheck):
     def command(self) -> str:
         return f"chmod {self.at_most}"
 
-    def resources_of(self, files: Sequence[FoundFile]) -> frozenset[str]:
-        return frozenset(FilePermissions(path=file.path, mode=self.at_most).id for file in files)
+    def changed_by(self, wrong: Sequence[FoundFile], node: AssessedNode) -> ChangedBy:
+        needed = {FilePermissions(path=file.path, mode=self.at_most).id for file in wrong}
+        return ChangedBy.APPLY if needed <= node.pending else ChangedBy.SITE
+
+    def given_by(self, files: Sequence[FoundFile], node: AssessedNode) -> GivenBy:
+        paths = node.with_permissions_of_apply
+        is_of_apply = all(not paths.isdisjoint((file.path, *file.path.parents)) for file in files) if paths else False
+        return GivenBy.DROPIN if is_of_apply else GivenBy.K3S
 
 
 class Ownership(FileCheck):
@@ -177,9 +187,6 @@ class Ownership(FileCheck):
     def shown(self, file: FoundFile) -> str:
         return "root:root" if file.owner == ROOT else str(file.owner)
 
-    def resources_of(self, files: Sequence[FoundFile]) -> frozenset[str]:  # noqa: ARG002 - apply changes no owner
-        return frozenset()
-
 
 def not_determined(matches: Iterable[Matches]) -> Answer:
     """Return the answer if some files could not be observed. At least one match has such a file."""
@@ -189,7 +196,7 @@ def not_determined(matches: Iterable[Matches]) -> Answer:
         UNDETERMINED,
         tuple(Evidence(one.reason, Location(one.path)) for one in unknown),
         reason=f"{unknown[0].path}: {unknown[0].reason}",
-        remediation=determined(unknown[0]),
+        unmet=repair(*determined(unknown[0])),
     )
 
 
@@ -211,14 +218,14 @@ def _no_files(matches: Sequence[Matches], node: AssessedNode) -> Answer:
         if reason and any(path.is_relative_to(part) for path in below):
             return Answer(ControlStatus.NOT_APPLICABLE, reason=reason)
     if not node.has_started:
-        reason, remediation = "K3s creates it at its first start, and has not started yet", node.after_start
+        reason, unmet = "K3s creates it at its first start, and has not started yet", node.after_start
     elif below:
         reason = "K3s creates it at each start, and it is missing although K3s has started"
-        remediation = Remediation(restart=Restart.K3S)
+        unmet = repair(Instruction("restart K3s"))
     else:
         return Answer(ControlStatus.NOT_APPLICABLE, "no such file", reason=f"no file matches {names}")
     evidence = (Evidence("no such file", source=names),)
-    return Answer(ControlStatus.UNKNOWN, "no such file", evidence, reason, remediation)
+    return Answer(ControlStatus.UNKNOWN, "no such file", evidence, reason, unmet)
 
 
 def _on_all(command: str, pattern: PurePosixPath, kind: str) -> str:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from agent.checks.answer import Answer, ControlStatus
 from agent.checks.check import Check
-from agent.model import Instruction, Remediation
+from agent.checks.unmet import repair
+from agent.model import Instruction
 
 if TYPE_CHECKING:
     from agent.checks.assessed_node import AssessedNode
@@ -37,8 +38,7 @@ class Manual(Check):
     is_automated = False
 
     def answer(self, node: AssessedNode) -> Answer:  # noqa: ARG002 - the same on every node
-        remediation = Remediation((Instruction(self.review),))
-        return Answer(ControlStatus.MANUAL, reason=self.review, remediation=remediation)
+        return Answer(ControlStatus.MANUAL, reason=self.review, unmet=repair(Instruction(self.review)))
 
     @property
     def description(self) -> str:

@@ -11,6 +11,7 @@ from agent.checks.assessed_node import AssessedNode
 from agent.checks.file_access import OnlyRoot
 from agent.findings.after_run import CONFIG_WRITABLE
 from agent.findings.registry import Trouble
+from agent.model import Remediation
 from agent.value import replace
 
 if TYPE_CHECKING:
@@ -46,6 +47,6 @@ def writable_configuration(host: Host, situation: Situation) -> Iterator[Finding
                     expected=check.expected(),
                     found=answer.found,
                     location=answer.evidence[0].location,
-                    remediation=answer.remediation,
+                    remediation=Remediation(answer.unmet.edits, restart=answer.unmet.restart),
                 )
             )

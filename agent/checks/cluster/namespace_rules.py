@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from agent.checks.answer import Answer, ControlStatus, Evidence
 from agent.checks.cluster.rule import Observed, Rule, answer, of_site
 from agent.checks.cluster.workload_rules import workloads_of_site
+from agent.checks.unmet import repair
 from agent.kubernetes.built_in_objects import OWN_NAMESPACES
 from agent.kubernetes.queries import Query
 from agent.kubernetes.workloads import QUERIES, workloads_with_controllers
-from agent.model import Component, Instruction, Remediation
+from agent.model import Component, Instruction
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,7 +53,7 @@ def _enforcement(of: AssessedCluster) -> Answer:
         evidence = (Evidence(f"{_DISABLED}: {option.text}", option.location),)
         step = Instruction("verify that the CNI plugin enforces NetworkPolicies; then waive the control")
         reason = "K3s' controller is disabled, so another one has to enforce NetworkPolicies"
-        return Answer(ControlStatus.MANUAL, "", evidence, reason, Remediation((step,)))
+        return Answer(ControlStatus.MANUAL, "", evidence, reason, repair(step))
     evidence = (Evidence(f"no configuration of K3s sets {_DISABLED}, so K3s enforces NetworkPolicies", source="K3s"),)
     return Answer(ControlStatus.PASS, f"{_DISABLED} is not set", evidence)
 

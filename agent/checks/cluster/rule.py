@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.checks.answer import Answer, ControlStatus, Evidence
+from agent.checks.unmet import repair
 from agent.kubernetes.queries import REQUESTS
-from agent.model import Remediation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -99,8 +99,7 @@ def answer(  # noqa: PLR0913 - the last three are by name or have defaults
         found=summary(site, noun) or ("none but those listed apart" if observed else "none"),
         evidence=tuple(shown),
         reason=reason,
-        remediation=Remediation() if status is ControlStatus.PASS else Remediation(steps),
-        is_specific=True,
+        unmet=repair(*steps),
     )
 
 

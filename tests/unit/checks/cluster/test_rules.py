@@ -15,6 +15,7 @@ from agent.checks.cluster.rules import RULES
 from agent.checks.cluster.workload_rules import FORBIDDEN
 from agent.kubernetes.queries import REQUESTS, Query
 from agent.kubernetes.workloads import CONTROLLERS
+from agent.model import Remediation
 from agent.present import remediation
 from agent.situation.observation import observe
 from tests.fake import in_memory
@@ -142,7 +143,7 @@ def test_without_an_answer_a_control_is_manual_with_its_command(server: Server, 
         answers.append(server.of(name, empty._replace(objects=without, problems=forbidden)))
         assert shown(answers[-1]) == list(forbidden.values())
     for one in answers:
-        assert (one.status, one.reason, remediation.text(one.remediation)) == (MANUAL, review, review)
+        assert (one.status, one.reason, remediation.text(Remediation(one.unmet.edits))) == (MANUAL, review, review)
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -337,7 +338,7 @@ def test_default_accounts_must_not_mount_tokens_or_have_rights(server: Server) -
     assert server.ask("default-service-accounts", {Query.SERVICE_ACCOUNTS: good}).status is PASS
     answer = server.ask("default-service-accounts", {Query.SERVICE_ACCOUNTS: [*good, account(namespace="new")]})
     assert (answer.status, answer.found) == (FAIL, "1 account: ServiceAccount new/default")
-    assert remediation.text(answer.remediation) == "sudo k3s-harden service-accounts"
+    assert remediation.text(Remediation(answer.unmet.edits)) == "sudo k3s-harden service-accounts"
     bound = {Query.ROLE_BINDINGS: [binding("b", "view", "ServiceAccount shop/default", namespace="shop")]}
     answer = server.ask("default-service-accounts", {Query.SERVICE_ACCOUNTS: good, **bound})
     assert answer.status is FAIL
@@ -634,7 +635,7 @@ def test_without_the_plugin_labels_have_no_effect(plain: Server, name: str) -> N
     answer = plain.ask(name, used)
     assert answer.status is FAIL
     assert "Namespace shop: is not checked, because the plugin PodSecurity is disabled" in shown(answer)
-    assert remediation.text(answer.remediation) == (
+    assert remediation.text(Remediation(answer.unmet.edits)) == (
         "remove PodSecurity from `disable-admission-plugins`, and restart K3s"
     )
 

@@ -1,0 +1,72 @@
+"""A requirement that a node does not meet: what has to change, where, and who may change it."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from agent.checks.evidence import Cause
+from agent.model import Instruction, OwnCommand, Restart
+from agent.value import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import PurePosixPath
+
+    from agent.checks.evidence import Unknown
+    from agent.model import Step
+
+
+class ChangedBy(Enum):
+    """Who may change what does not meet a requirement."""
+
+    APPLY = "apply, which changes it in its next run"
+    SITE = "the site, by the setting of the control or by hand"
+    OPERATOR = "the operator by hand, because no setting overrides the value"
+    RANCHER = "Rancher, by the Cluster object"
+    K3S = "K3s, when it starts"
+
+
+class Unmet(Value):
+    """A requirement that is not met. `assess.fixes` makes its remediation from this value and the control alone."""
+
+    edits: tuple[Step, ...] = ()
+    """What has to change, and where; empty if only the control knows."""
+    changed_by: ChangedBy = ChangedBy.SITE
+    before_apply: tuple[Instruction, ...] = ()
+    """Edits without which `apply` and a setting have no effect."""
+    then: tuple[Step, ...] = ()
+    """What follows the edits, those of the control too."""
+    restart: Restart = Restart.NOT_NEEDED
+    is_repair: bool = False
+    """Whether the edits repair something else than the control requires, so that they need neither its caution nor
+    its setting."""
+
+
+def repair(*edits: Step, restart: Restart = Restart.NOT_NEEDED) -> Unmet:
+    """Return edits that are all that is needed."""
+    return Unmet(edits, ChangedBy.OPERATOR, restart=restart, is_repair=True)
+
+
+def all_of(unmet: Sequence[Unmet]) -> Unmet:
+    """Return several requirements of one control as one."""
+    parties = {one.changed_by for one in unmet}
+    mixed = ChangedBy.RANCHER if ChangedBy.RANCHER in parties else ChangedBy.OPERATOR
+    return Unmet(
+        tuple(dict.fromkeys(step for one in unmet for step in one.edits)),
+        parties.pop() if len(parties) == 1 else mixed,
+        tuple(dict.fromkeys(step for one in unmet for step in one.before_apply)),
+        tuple(dict.fromkeys(step for one in unmet for step in one.then)),
+        max((one.restart for one in unmet), key=list(Restart).index),
+        any(one.is_repair for one in unmet),
+    )
+
+
+def determined(unknown: Unknown) -> tuple[Step, ...]:
+    """Return the steps for a file that could not be read. Root has access that this user does not have."""
+    return (OwnCommand("assess"),) if unknown.cause is Cause.DENIED else made_readable(unknown.path)
+
+
+def made_readable(path: PurePosixPath, kind: str = "file") -> tuple[Step, ...]:
+    """Return the steps for a file that could not be read, or that is something else."""
+    return Instruction(f"make {path} a {kind} that root can read"), OwnCommand("assess")
