@@ -6,6 +6,7 @@ of a kind that this program does not support is accepted.
 
 from __future__ import annotations
 
+import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 _PFLAG = "github.com/spf13/pflag"
 _WITHOUT_PREFIX = frozenset({Component.KUBELET, Component.KUBE_PROXY})
 """Components that read `kube:Gate=true` as the name of a gate (MapStringBool of component-base)."""
+_BESIDE_FILE = re.compile("help|version|cleanup|init-only|write-config-to|log.*|vmodule").fullmatch
+"""The arguments of kube-proxy that count beside a configuration file."""
 
 
 class Context(Value):
@@ -54,10 +57,9 @@ def rejected_arguments(
             yield found
         else:
             parsed[name] = found
-    if component is Component.KUBE_PROXY and parsed.get("config"):
+    if component is Component.KUBE_PROXY and "config" in parsed:
         # kube-proxy parses its arguments, and ignores most of their values if it has a configuration file.
-        yield from _after_parsing(ComponentArguments(component, minor, parsed, {}), is_beside_file=True)
-        return
+        parsed = {name: argument for name, argument in parsed.items() if _BESIDE_FILE(name)}
     texts = parsed[FEATURE_GATES].given if FEATURE_GATES in parsed else ()
     has_prefix = component not in _WITHOUT_PREFIX
     settings = [*context.gates]
@@ -75,16 +77,16 @@ def rejected_arguments(
     yield from _after_parsing(arguments)
 
 
-def _after_parsing(arguments: ComponentArguments, *, is_beside_file: bool = False) -> Iterator[Rejection]:
+def _after_parsing(arguments: ComponentArguments) -> Iterator[Rejection]:
     # Imported here: an unknown argument is found without them.
     from agent.k3s.components.irregular_rules import IRREGULAR_RULES
     from agent.k3s.components.rule import unmet_rules
-    from agent.k3s.components.rules import BESIDE_FILE, DEFAULTS, RULES
+    from agent.k3s.components.rules import default_values, rules_about
 
     component = arguments.component
-    arguments = replace(arguments, passed={**DEFAULTS[component], **arguments.passed})
-    yield from unmet_rules(BESIDE_FILE if is_beside_file else RULES[component], arguments)
-    for rule in IRREGULAR_RULES[component][: 1 if is_beside_file else None]:
+    arguments = replace(arguments, passed={**default_values(component), **arguments.passed})
+    yield from unmet_rules(rules_about(component), arguments)
+    for rule in IRREGULAR_RULES[component]:
         yield from rule(arguments)
 
 

@@ -89,9 +89,10 @@ def items(value: Parsed | None) -> tuple[str, ...]:
 
 
 def _number(bound: Bound) -> float:
-    if isinstance(bound, str):
-        return float(bound) if bound.isdecimal() else duration(bound)
-    return bound
+    try:
+        return float(bound)
+    except ValueError:
+        return duration(str(bound))
 
 
 class Relation(Value):

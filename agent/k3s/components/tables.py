@@ -77,7 +77,7 @@ def kind_of(component: Component, name: str, minor: int) -> str | None:
     if added is not None:
         return added
     for kind, minors in _rows(f"\n{component.value}\t{name}\t"):
-        if minor in _minors(minors):
+        if minor in minors_in(minors):
             return kind
     return None
 
@@ -85,14 +85,14 @@ def kind_of(component: Component, name: str, minor: int) -> str | None:
 def minors_of(component: Component, name: str) -> tuple[int, ...]:
     """Return the minors in which a component has an argument."""
     rows = _rows(f"\n{component.value}\t{name.replace('_', '-')}\t")
-    return tuple(minor for _, minors in rows for minor in _minors(minors))
+    return tuple(minor for _, minors in rows for minor in minors_in(minors))
 
 
 def names_of(component: Component, minor: int) -> Iterator[str]:
     """Yield the names of all arguments of a component."""
     for line in _text(FLAGS).splitlines():
         row = line.split("\t")
-        if row[0] == component.value and minor in _minors(row[3]):
+        if row[0] == component.value and minor in minors_in(row[3]):
             yield row[1]
 
 
@@ -116,7 +116,7 @@ def has_api(group: str, version: str, minor: int) -> bool:
     wanted = f"{group}/{version}"
     for line in _text(API_VERSIONS).splitlines():
         name, _, minors = line.partition("\t")
-        if (name == wanted if version else name.startswith(wanted)) and minor in _minors(minors):
+        if (name == wanted if version else name.startswith(wanted)) and minor in minors_in(minors):
             return True
     return False
 
@@ -127,7 +127,7 @@ def kubelet_fields(minor: int) -> dict[str, tuple[str, str]]:
     for line in _text(KUBELET_FIELDS).splitlines():
         if not line.startswith("#"):
             name, kind, flag, minors = line.split("\t")
-            if minor in _minors(minors):
+            if minor in minors_in(minors):
                 found[name] = (kind, flag.strip("-") and flag)
     return found
 
@@ -167,7 +167,10 @@ def _rows(prefix: str) -> Iterator[tuple[str, str]]:
         at = text.find(prefix, at + 1)
 
 
-def _minors(text: str) -> range:
+def minors_in(text: str) -> range:
+    """Return the minors of a cell such as `34-36` or `37`; all if it is empty."""
+    if not text:
+        return range(FIRST_MINOR, LAST_MINOR + 1)
     first, _, last = text.partition("-")
     return range(int(first), int(last or first) + 1)
 
