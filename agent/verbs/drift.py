@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, suppress
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
 from agent.assess import baseline
 from agent.assess.assessment import CLUSTER_NOT_ASSESSED, ControlStatus
 from agent.assess.baseline import OtherSchemaError
-from agent.assess.likely_cause import PACKAGE_DATABASES, Clues, likely, tuned_profile
+from agent.assess.likely_cause import PACKAGE_DATABASES, ChangesSince, likely_cause
 from agent.assess.status_change import compared
 from agent.changes.state import STATE, make_directory
 from agent.errors import HardenError, HostError, InputError, ReadOnlyEnvironmentError
 from agent.findings.gate import GATE_FINDINGS
 from agent.findings.settings import NOTIFY_FINDINGS, UNDELIVERED
 from agent.host.systemd import Systemd
-from agent.linux.sysctl_order import Reader, at_boot
-from agent.model import PRIVATE_FILE, PUBLIC_FILE, File, FixOwner, Sysctl
+from agent.model import PRIVATE_FILE, PUBLIC_FILE, File, FixOwner
 from agent.node import gate
 from agent.node.gate_units import UNIT
 from agent.node.site_files import read_settings
@@ -41,7 +39,6 @@ if TYPE_CHECKING:
 
     from agent.assess.assessment import Assessment, Note, Verdict
     from agent.assess.baseline import Baseline
-    from agent.assess.likely_cause import TunedValue
     from agent.assess.status_change import StatusChange
     from agent.host import Host
     from agent.report import NextStep
@@ -62,13 +59,6 @@ METRICS = STATE / "metrics" / "k3s-harden.prom"
 
 REPAIR_TIMEOUT = 150.0
 """Seconds: the gate's own limit (TimeoutStartSec), and a reserve for systemd."""
-
-_ACTIVE_PROFILE = PurePosixPath("/etc/tuned/active_profile")
-_TUNED_DIRECTORIES = tuple(
-    map(PurePosixPath, ("/etc/tuned/profiles", "/etc/tuned", "/usr/lib/tuned/profiles", "/usr/lib/tuned"))
-)
-"""Where tuned searches for a profile, in order; newer releases have profiles/ directories."""
-
 
 _KEPT = "the API server did not answer, so this is the status of the previous assessment"
 
@@ -134,33 +124,14 @@ def _kept(verdict: Verdict, last: Baseline) -> Verdict:
     return verdict._replace(status=before, reason=_KEPT)
 
 
-def clues(host: Host, request: Request, since: float, changes: Iterable[StatusChange]) -> Clues:
-    """Return the observations from which likely causes are derived. Raises the errors of situation.observe."""
-    situation = observe(host, request)
-    keys = [name for name, state in situation.observed.items() if isinstance(state, Sysctl)]
-    other = Reader.PROCPS if situation.facts.platform.boot_reader is Reader.SYSTEMD else Reader.SYSTEMD
-    boot, by_hand = (
-        at_boot(situation.sysctl_files, keys, reader) for reader in (situation.facts.platform.boot_reader, other)
-    )
-    tuned, tuned_sysctls = _tuned(host)
-    evidence = (one for change in changes for one in change.verdict.evidence)
-    paths = {one.location.path for one in evidence if one.location is not None}
-    paths |= {
-        *PACKAGE_DATABASES,
-        *(line.location.path for line in (*boot.values(), *by_hand.values()) if line is not None),
-    }
+def changes_since(host: Host, request: Request, since: float, changes: Iterable[StatusChange]) -> ChangesSince:
+    """Return what changed on the host since an earlier assessment. Raises the errors of situation.observe."""
+    runs = observe(host, request).journal.runs
+    evidence = (shown for change in changes for shown in change.verdict.evidence)
+    paths = {*PACKAGE_DATABASES, *(shown.location.path for shown in evidence if shown.location is not None)}
     times = {path: host.tree.times(path) for path in paths if path.is_absolute()}
-    return Clues(
-        since=since,
-        files={path: one for path, one in times.items() if one is not None},
-        live={state.key: state.value for state in situation.observed.values() if isinstance(state, Sysctl)},
-        boot=boot,
-        by_hand=by_hand,
-        tuned=tuned,
-        tuned_sysctls=tuned_sysctls,
-        applied=max((run.started for run in situation.journal.runs), default=None),
-        started=situation.facts.running_since,
-    )
+    known = {path: time for path, time in times.items() if time is not None}
+    return ChangesSince(since, known, applied=max((run.started for run in runs), default=None))
 
 
 def _last(host: Host) -> tuple[Baseline | None, str]:
@@ -181,8 +152,8 @@ def _causes(
     if not changes:
         return {}
     versions, roles = (_change(name, last, now) for name in (K3S_VERSION, ROLE))
-    found = clues(host, request, last.when, changes)._replace(upgrade=versions, role=roles)
-    causes = {one.verdict.control.id: likely(one.verdict, found) for one in changes}
+    known = changes_since(host, request, last.when, changes)._replace(upgrade=versions, role=roles)
+    causes = {change.verdict.control.id: likely_cause(change.verdict, known) for change in changes}
     return {name: cause for name, cause in causes.items() if cause}
 
 
@@ -257,33 +228,3 @@ def _metrics(now: Assessment, changes: tuple[StatusChange, ...], *, undelivered:
     directions = [change.direction for change in changes]
     counts = {direction: directions.count(direction) for direction in ("worse", "better", "other")}
     return as_openmetrics(cleaned(now), counts, undelivered=undelivered).encode()
-
-
-def _tuned(host: Host) -> tuple[str, dict[str, TunedValue]]:
-    """Return the names of the active tuned profiles, and the kernel parameters that they set."""
-    names = _text(host, _ACTIVE_PROFILE).decode(errors="replace").split()
-    found: dict[str, TunedValue] = {}
-    for name in names:
-        found |= _tuned_sysctls(host, name, ())
-    return " ".join(names), found
-
-
-def _tuned_sysctls(host: Host, name: str, above: tuple[str, ...]) -> dict[str, TunedValue]:
-    """Return what a profile sets, over the profiles that it includes. `above` stops a loop of includes."""
-    if name in above or "/" in name:
-        return {}
-    paths = (directory / name / "tuned.conf" for directory in _TUNED_DIRECTORIES)
-    data, path = next(((data, path) for path in paths if (data := _text(host, path))), (b"", _ACTIVE_PROFILE))
-    profile = tuned_profile(data, path)
-    found: dict[str, TunedValue] = {}
-    for other in profile.includes:
-        found |= _tuned_sysctls(host, other, (*above, name))
-    return found | dict(profile.sysctls)
-
-
-def _text(host: Host, path: PurePosixPath) -> bytes:
-    """Return the content of a file; empty if it cannot be read, because a likely cause is only a guess."""
-    try:
-        return host.tree.read(path) or b""
-    except HostError:
-        return b""
