@@ -1,0 +1,233 @@
+"""Cases of findings: a hardened host that gets a problem, and a similar change that causes none."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.findings import KINDS
+from tests.scenarios.host_tree import DATA_DIR, DROPINS, Finding, HostTree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from tests.scenarios.conftest import Hardened
+
+    Edit = Callable[[HostTree], object]
+    Cure = Callable[[HostTree, Finding], object]
+
+
+class Seen(NamedTuple):
+    """What `check` prints about a finding."""
+
+    location: str
+    """A pattern of fnmatch."""
+    remediation: str
+    """`{location}` stands for the location."""
+    expected: str = ""
+    found: str = ""
+
+
+class Case(NamedTuple):
+    """A hardened host that gets a finding."""
+
+    kind: str
+    problem: Edit
+    """The change that causes the finding."""
+    neighbour: Edit
+    """A similar change that does not cause it."""
+    seen: Seen
+    cure: Cure | None = None
+    """The change after which the finding is gone; None for that of the neighbour."""
+    role: str = "server"
+    version: str = "1.34"
+    name: str = ""
+
+
+def case_id(case: Case) -> str:
+    """Return the id of a case for pytest."""
+    return f"{case.kind}-{case.name}" if case.name else case.kind
+
+
+def with_own_cure(cases: Iterable[Case]) -> list[Case]:
+    """Return the cases whose neighbour is not tried by the cure."""
+    return [case for case in cases if case.cure is not None]
+
+
+def check_problem(case: Case, hardened: Hardened) -> None:
+    """Assert that the host has the finding, and that the cure removes it."""
+    host = hardened(case.role, case.version)
+    case.problem(host)
+    report = host.seen("check")
+    # One line can have several problems: a list without `+` drops each item of the k3s-harden drop-in.
+    finding, *others = report.of(case.kind)
+    assert all((other.location, other.remediation) == (finding.location, finding.remediation) for other in others)
+    assert fnmatchcase(finding.location, case.seen.location)
+    remediation = case.seen.remediation.replace("{location}", finding.location)
+    assert (finding.expected, finding.found, finding.remediation) == (
+        case.seen.expected,
+        case.seen.found,
+        remediation,
+    )
+    kind = KINDS[case.kind]
+    assert finding.level == str(kind.level)
+    assert (finding.blocks_gate, finding.prevents_start) == (kind.blocks_gate.holds, kind.prevents_start.holds)
+    if finding.level == "error":
+        assert report.code == 3
+    if case.cure is None:
+        case.neighbour(host)
+    else:
+        case.cure(host, finding)
+    assert (case.cure is unchanged) == bool(host.seen("check").of(case.kind))
+
+
+def check_neighbour(case: Case, hardened: Hardened) -> None:
+    """Assert that the similar change causes no finding of the kind."""
+    host = hardened(case.role, case.version)
+    case.neighbour(host)
+    assert host.seen("check").of(case.kind) == ()
+
+
+def apply(host: HostTree) -> object:
+    """Run apply."""
+    return host.run("apply")
+
+
+def of_version(version: str) -> Edit:
+    """Pass another version of K3s to the program."""
+    return asked_for("--role", "server", "--k3s-version", version)
+
+
+def unchanged(host: HostTree, finding: Finding) -> None:
+    """Change nothing, for a finding that only a person can fix or that a tree cannot show as fixed."""
+
+
+SERVICE_DROPIN = "/etc/systemd/system/k3s.service.d/50-{}.conf"
+
+
+GATE_DROPIN = (Path(__file__).parents[3] / "systemd/k3s.service.d/10-k3s-harden.conf").read_text()
+
+
+SITE = f"{DROPINS}/99-site.yaml"
+"""K3s reads this file after the drop-in of k3s-harden."""
+
+
+PSP = "apiVersion: policy/v1beta1\nkind: PodSecurityPolicy\nmetadata:\n  name: own\n"
+
+
+ADMISSION = "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins: []\n"
+
+
+MISSPELT = """\
+apiVersion: apiserver.config.k8s.io/v1
+kind: AdmissionConfiguration
+plugins:
+- name: PodSecurty
+  configuration:
+    apiVersion: pod-security.admission.config.k8s.io/v1
+    kind: PodSecurityConfiguration
+    defaults: {enforce: restricted}
+"""
+
+
+OWN_PSA = MISSPELT.replace("Securty", "Security")
+
+
+KUBELET_FILE = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
+
+
+def written(path: str, content: str) -> Edit:
+    return lambda host: host.write(path, content)
+
+
+def edited(path: str) -> Edit:
+    return lambda host: host.edit(path)
+
+
+def deleted(path: str) -> Edit:
+    return lambda host: host[path].unlink()
+
+
+def chmod(path: str, mode: int) -> Edit:
+    return lambda host: host[path].chmod(mode)
+
+
+def asked_for(*options: str) -> Edit:
+    def change(host: HostTree) -> None:
+        host.options = options
+
+    return change
+
+
+def both(*edits: Edit) -> Edit:
+    return lambda host: [edit(host) for edit in edits]
+
+
+def linked(path: str, target: str) -> Edit:
+    def change(host: HostTree) -> None:
+        host[path].parent.mkdir(parents=True, exist_ok=True)
+        host[path].symlink_to(target)
+
+    return change
+
+
+def many(pattern: str, number: int) -> Edit:
+    return lambda host: [host.write(pattern.format(count), "") for count in range(number)]
+
+
+def with_service(*dropins: str) -> Edit:
+    """Install the service of K3s, the gate, and drop-ins `50-0.conf`, `50-1.conf`."""
+
+    def change(host: HostTree) -> None:
+        host.write("/etc/systemd/system/k3s.service", "[Service]\nExecStart=/usr/local/bin/k3s server\n")
+        host.write("/etc/systemd/system/k3s-harden@.service", f"[Unit]\nRequiresMountsFor={DATA_DIR}\n")
+        host.write("/etc/systemd/system/k3s.service.d/10-k3s-harden.conf", GATE_DROPIN)
+        for number, content in enumerate(dropins):
+            host.write(SERVICE_DROPIN.format(number), content)
+
+    return change
+
+
+def nothing(_: HostTree) -> None: ...
+
+
+def as_described(host: HostTree, finding: Finding) -> None:
+    """Run the last command of the remediation."""
+    command = finding.remediation.rpartition("run `")[2].removesuffix("`")
+    words = shlex.split(command.removeprefix("sudo "))
+    if words[0] == "k3s-harden":
+        assert host.run(words[1], *words[2:]).code == 0
+    elif words[0] == "rm":
+        host[words[1]].unlink()
+    else:
+        raise AssertionError(f"unexpected command: {finding.remediation}")
+
+
+def line_deleted(host: HostTree, finding: Finding) -> None:
+    """Delete the line of the finding's location."""
+    line_replaced(r".*\n", "")(host, finding)
+
+
+def line_replaced(pattern: str, replacement: str) -> Cure:
+    """Edit the line of the finding's location."""
+
+    def cure(host: HostTree, finding: Finding) -> None:
+        path, _, number = finding.location.rpartition(":")
+        lines = host[path].read_text().splitlines(keepends=True)
+        edited = re.sub(pattern, replacement, lines[int(number) - 1])
+        assert edited != lines[int(number) - 1]
+        lines[int(number) - 1] = edited
+        host[path].write_text("".join(lines))
+
+    return cure
+
+
+def file_put(path: str, content: str) -> Cure:
+    return lambda host, _: host.write(path, content)
+
+
+def removed(path: str) -> Cure:
+    return lambda host, _: host[path].rmdir() if host[path].is_dir() else host[path].unlink()

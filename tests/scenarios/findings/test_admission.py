@@ -1,0 +1,120 @@
+"""Findings about admission plugins and their configuration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.scenarios.findings.case import (
+    OWN_PSA,
+    SITE,
+    Case,
+    Seen,
+    apply,
+    both,
+    case_id,
+    check_neighbour,
+    check_problem,
+    deleted,
+    line_deleted,
+    of_version,
+    with_own_cure,
+    written,
+)
+from tests.scenarios.host_tree import CONFIG, DATA_DIR, DROPIN, PSA, SETTINGS
+
+if TYPE_CHECKING:
+    from tests.scenarios.conftest import Hardened
+
+
+CASES = (
+    Case("admission-plugins-refused",
+         written(SITE, "kube-apiserver-arg+:\n  - enable-admission-plugins=NodeRestriction,PodSecurityPolicy\n"),
+         written(SITE, "kube-apiserver-arg+:\n  - enable-admission-plugins=NodeRestriction,PodSecurity\n"),
+         Seen(f"{SITE}:2", "remove PodSecurityPolicy from the list at {location}; restart K3s",
+             expected="plugins of K3s v1.25.0", found="NodeRestriction,PodSecurityPolicy"), version="1.25"),
+    Case("admission-plugins-refused",
+         written(SITE, "kube-apiserver-arg+: disable-admission-plugins=SecurityContextDeny\n"),
+         of_version("1.29"),
+         Seen(f"{SITE}:1", "remove SecurityContextDeny from the list at {location}; restart K3s",
+             expected="plugins of K3s v1.30.0", found="SecurityContextDeny"), version="1.30", name="removed"),
+    Case("admission-plugins-refused",
+         written(SITE, "kube-apiserver-arg+: enable-admission-plugins=AlwaysPullImages,\n"),
+         written(SITE, "kube-apiserver-arg+: enable-admission-plugins=\n"),
+         Seen(f"{SITE}:1", "remove the extra comma at {location}; restart K3s", expected="plugins of K3s v1.34.0",
+             found="AlwaysPullImages,"), name="empty"),
+    Case("admission-plugins-refused",
+         written(SITE, "kube-apiserver-arg+: disable-admission-plugins=DefaultStorageClass,ServiceAccount\n"),
+         written(SITE, "kube-apiserver-arg+: disable-admission-plugins=DefaultStorageClass,LimitRanger\n"),
+         Seen(f"{SITE}:1", "remove ServiceAccount from the list at {location}; restart K3s",
+             found="DefaultStorageClass,ServiceAccount"), name="overlap"),
+    Case("admission-plugins-refused",
+         both(deleted(DROPIN), written(SITE, "kube-apiserver-arg: disable-admission-plugins=NodeRestriction\n")),
+         both(deleted(DROPIN), written(SITE, "kube-apiserver-arg: disable-admission-plugins=ServiceAccount\n")),
+         Seen(f"{SITE}:1", "remove NodeRestriction from the list at {location}; restart K3s", found="NodeRestriction"),
+         cure=line_deleted, name="default"),
+    Case("admission-plugins-conflict",
+         both(deleted(DROPIN), written(SITE, "kube-apiserver-arg: disable-admission-plugins=ServiceAccount\n")),
+         both(deleted(DROPIN), written(SITE, "kube-apiserver-arg: disable-admission-plugins=NamespaceLifecycle\n")),
+         Seen(f"{SITE}:1", "remove ServiceAccount from the list at {location}; restart K3s",
+             expected="disable-admission-plugins without ServiceAccount", found="ServiceAccount"), cure=line_deleted),
+    Case("pod-security-disabled", written(SITE, "kube-apiserver-arg+: disable-admission-plugins=PodSecurity\n"),
+         both(written(SITE, "kube-apiserver-arg+: disable-admission-plugins=PodSecurity\n"), of_version("1.24")),
+         Seen(f"{SITE}:1", "remove PodSecurity from the list at {location}; restart K3s", found="PodSecurity")),
+    Case("two-admission-configurations",
+         both(written("/etc/psa.yaml", OWN_PSA),
+             written(SITE, "kube-apiserver-arg+:\n  - admission-control-config-file=/etc/psa.yaml\n")),
+         written(SITE, f"kube-apiserver-arg+:\n  - admission-control-config-file={PSA}\n"),
+         Seen(f"{DROPIN}:7", f"merge the files into one, and remove the argument at {SITE}:2; restart K3s",
+             expected="one file", found="2 files")),
+    Case("admission-configuration-ignored",
+         both(written("/etc/psa.yaml", OWN_PSA),
+             written(CONFIG, "kube-apiserver-arg:\n  - admission-control-config-file=/etc/psa.yaml\n")),
+         written(CONFIG, f"kube-apiserver-arg:\n  - admission-control-config-file={PSA}\n"),
+         Seen(f"{CONFIG}:2", f"merge the files into one, and remove the argument at {CONFIG}:2; restart K3s",
+             expected="one file", found="2 files")),
+    Case("images-without-registry",
+         both(written(SETTINGS, "profile: strict\n"), written(f"{DATA_DIR}/agent/images/k3s.tar.zst", "")),
+         both(written(SETTINGS, "profile: strict\nalways-pull-images: false\n"),
+             written(f"{DATA_DIR}/agent/images/k3s.tar.zst", "")),
+         Seen(f"{DATA_DIR}/agent/images/k3s.tar.zst",
+             "name a mirror that serves the images, or set `always-pull-images: false`",
+             expected="a mirror in registries.yaml, or no archives", found="1 archive, no mirror")),
+    Case("split-admission-plugins",
+         written(SITE, "kube-apiserver-arg+:\n  - enable-admission-plugins=AlwaysPullImages\n"),
+         written(SITE, "kube-apiserver-arg+:\n  - disable-admission-plugins=DefaultStorageClass\n"),
+         Seen(f"{DROPIN}:6",
+             "add `NodeRestriction` and `ServiceAccount` to `enable-admission-plugins`, in quotes,"
+                 f" at {SITE}:2; then run `k3s-harden apply`; restart K3s", expected="one value, joined by commas",
+             found="NodeRestriction,ServiceAccount and AlwaysPullImages")),
+    Case("split-admission-plugins",
+         both(written(CONFIG, "kube-apiserver-arg:\n  - enable-admission-plugins=AlwaysPullImages\n"),
+             apply),
+         both(written(CONFIG, "kube-apiserver-arg:\n  - enable-admission-plugins=AlwaysPullImages,NodeRestriction\n"),
+             apply),
+         Seen(f"{CONFIG}:2",
+             "add `NodeRestriction` and `ServiceAccount` to `enable-admission-plugins`, in quotes,"
+                 " at {location}; then run `k3s-harden apply`; restart K3s", expected="one value, joined by commas",
+             found="AlwaysPullImages and NodeRestriction,ServiceAccount,AlwaysPullImages"), name="operator"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=case_id)
+def test_a_finding_has_a_remediation_that_fixes_it(case: Case, hardened: Hardened) -> None:
+    """`check` reports the values, the location and the remediation; after the cure the finding is gone."""
+    check_problem(case, hardened)
+
+
+@pytest.mark.parametrize("case", with_own_cure(CASES), ids=case_id)
+def test_a_similar_host_does_not_have_the_finding(case: Case, hardened: Hardened) -> None:
+    """The harmless neighbour of each problem."""
+    check_neighbour(case, hardened)
+
+
+def test_the_drop_in_does_not_repeat_an_unknown_plugin(hardened: Hardened) -> None:
+    """After the operator removes the plugin, the drop-in does not contain it either."""
+    host = hardened()
+    host.write(CONFIG, "kube-apiserver-arg:\n  - enable-admission-plugins=AlwaysPullImages,NodeRestrictions\n")
+    assert host.run("apply").code == 3
+    assert "=NodeRestriction,ServiceAccount,AlwaysPullImages\n" in host[DROPIN].read_text()

@@ -1,0 +1,147 @@
+"""Properties of all findings: their order, their effect on the gate, and explain."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.findings import KINDS
+from agent.findings.gate import GATE_FINDINGS
+from agent.verbs.explain import explained
+from tests.scenarios.findings.case import PSP, SITE, Case, case_id
+from tests.scenarios.host_tree import AUDIT, DATA_DIR, MANIFESTS, SETTINGS
+
+if TYPE_CHECKING:
+    from tests.scenarios.conftest import Hardened
+    from tests.scenarios.loaded_program import LoadedProgram
+
+
+MODULES = [
+    importlib.import_module(f"tests.scenarios.findings.{path.stem}")
+    for path in sorted(Path(__file__).parent.glob("test_*.py"))
+    if path.name != Path(__file__).name
+]
+CASES: list[Case] = [case for module in MODULES for case in module.CASES]
+
+NOT_CASES = {"read-only-etc", "restart-needed", "objects-remain", "hardening-not-recorded", "gate-remains"}
+"""Kinds that have tests of their own beside the cases."""
+
+NOT_IN_A_TREE = {
+    "k3s-released",
+    "gate-not-loaded",
+    "clock-implausible",
+    "expired-waiver-applied",
+    "recorded-settings-used",
+    "recorded-version-used",
+    "version-differs",
+    "waiver-expires-soon",
+}
+"""Kinds that need a running systemd, a record or a clock, which a host tree does not have; other tests cover them."""
+
+
+def test_each_kind_of_finding_has_a_scenario() -> None:
+    """Add a Case for each new kind of finding, with a host that has the finding and one that does not."""
+    assert {case.kind for case in CASES} | NOT_CASES | NOT_IN_A_TREE == KINDS.keys()
+
+
+@pytest.mark.parametrize(
+    ("role", "version"), [("server", "1.24"), ("server", "1.34"), ("agent", "1.24"), ("agent", "1.34")]
+)
+def test_a_compliant_host_has_no_findings(role: str, version: str, hardened: Hardened) -> None:
+    """After `apply`, `check` reports compliant items only."""
+    seen = hardened(role, version).seen("check")
+    assert (seen.code, seen.findings) == (0, ())
+    assert set(seen.items.values()) == {"compliant"}
+
+
+def test_all_problems_are_in_one_report(hardened: Hardened) -> None:
+    """The order is: findings that prevent the start of K3s, errors, warnings, notes."""
+    host = hardened()
+    host.write("/etc/sysctl.conf", "kernel.panic=0\n")
+    host.write("/etc/sysctl.d/zz.conf", "kernel.panic_on_oops=0\n")
+    host.write("/proc/sys/vm/panic_on_oom", "1\n")
+    host.write(SITE, "kube-apiserver-arg:\n  - audit-log-maxage=90\n")
+    host.write(f"{MANIFESTS}/own.yaml", PSP)
+    host[f"{DATA_DIR}/server"].chmod(0o755)
+    host.edit(AUDIT)
+    seen = host.seen("check")
+    assert seen.code == 3
+    assert seen.ids == {
+        "sysctl-conf-disagrees",
+        "sysctl-overridden",
+        "kernel-parameter",
+        "list-dropped",
+        "stale-pod-security-policy",
+        "mode-loosened",
+        "file-edited",
+    }
+    assert seen.findings[0].prevents_start
+    levels = [finding.level for finding in seen.findings]
+    assert levels == sorted(levels, key=["error", "warning", "note"].index)
+
+
+def test_each_finding_is_explained_by_its_name(program: LoadedProgram) -> None:
+    """`explain` accepts the id that `check` prints, and prints both properties."""
+    assert program.run("explain", "file-edited") == (0, explained("file-edited"), "")
+    for kind in KINDS:
+        assert explained(kind).startswith(f"{kind} (")
+        assert "\nBlocks the gate\n" in explained(kind)
+        assert "\nPrevents K3s from starting\n" in explained(kind)
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if KINDS[case.kind].prevents_start.holds and not case.name], ids=case_id
+)
+def test_the_gate_does_not_block_k3s_if_k3s_fails_by_itself(case: Case, hardened: Hardened) -> None:
+    """The gate logs the finding and exits with 0; `check` and `diff` exit with 3."""
+    host = hardened(case.role, case.version)
+    case.problem(host)
+    assert {host.seen(verb).code for verb in ("check", "diff")} == {3}
+    host.write(SETTINGS, f"role: {case.role}\nk3s-version: '{case.version}'\n")
+    done = host.run("gate")
+    assert done.code == 0
+    repaired = case.seen.remediation == "k3s-harden apply"
+    assert (f"error {case.kind}: K3s does not start: " in done.stdout) is not repaired
+    result = "K3s may start" if repaired else "The gate does not block K3s, but K3s will not start"
+    assert f"result 0: {result} (" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "k3s-config-ignored",
+        "k3s-config-not-read",
+        "pod-security-disabled",
+        "pod-security-not-enforced",
+        "list-dropped",
+        "option-overridden",
+        "edited-file-insufficient",
+    ],
+)
+def test_the_gate_blocks_k3s_if_it_would_run_unhardened(kind: str, hardened: Hardened) -> None:
+    """apply cannot change the operator's files."""
+    case = next(case for case in CASES if case.kind == kind)
+    host = hardened(case.role, case.version)
+    case.problem(host)
+    host.write(SETTINGS, f"k3s-version: '{case.version}'\n")
+    assert host.run("gate").code == 3
+
+
+@pytest.mark.parametrize("kind", sorted({*GATE_FINDINGS} - NOT_IN_A_TREE))
+def test_assess_and_drift_report_an_incomplete_gate(kind: str, hardened: Hardened) -> None:
+    """They report it at each run until it is fixed, because no control covers the gate."""
+    host = hardened()
+    next(case for case in CASES if case.kind == kind).problem(host)
+    assert f"({kind})" in host.run("assess", "--format", "plain").stdout
+    for _ in range(2):
+        done = host.run("drift")
+        assert (done.code, done.stdout.count(f"({kind})")) == (0, 1)
+
+
+def test_no_finding_both_blocks_the_gate_and_prevents_the_start() -> None:
+    """If K3s fails by itself, it does not run unhardened, so the gate does not need to block it."""
+    assert [kind.id for kind in KINDS.values() if kind.blocks_gate.holds and kind.prevents_start.holds] == []
+    assert all(kind.blocks_gate.reason and kind.prevents_start.reason for kind in KINDS.values())

@@ -1,0 +1,280 @@
+"""Findings about arguments of components, K3s' options and the files that they name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.der import pem, rsa_certificate, rsa_key
+from tests.scenarios.findings.case import (
+    ADMISSION,
+    KUBELET_FILE,
+    MISSPELT,
+    OWN_PSA,
+    SITE,
+    Case,
+    Seen,
+    both,
+    case_id,
+    check_neighbour,
+    check_problem,
+    file_put,
+    line_replaced,
+    linked,
+    of_version,
+    removed,
+    unchanged,
+    with_own_cure,
+    written,
+)
+from tests.scenarios.host_tree import CONFIG, DATA_DIR, SETTINGS
+
+if TYPE_CHECKING:
+    from tests.scenarios.conftest import Hardened
+
+ENCRYPTION = """\
+apiVersion: apiserver.config.k8s.io/v1
+kind: EncryptionConfiguration
+resources:
+- resources: [secrets]
+  providers:
+  - aescbc:
+      keys: [{name: a, secret: UlJSUlJSUlJSUlJSUlJSUg==}]
+"""
+KUBECONFIG = """\
+clusters: [{name: a, cluster: {server: 'https://127.0.0.1'}}]
+contexts: [{name: b, context: {cluster: a}}]
+current-context: b
+"""
+AUTHORIZATION = """\
+apiVersion: apiserver.config.k8s.io/v1
+kind: AuthorizationConfiguration
+authorizers:
+- type: Webhook
+  name: own
+  webhook:
+    timeout: 3s
+    subjectAccessReviewVersion: v1
+    failurePolicy: Deny
+    connectionInfo: {type: KubeConfigFile, kubeConfigFile: /etc/webhook.yaml}
+"""
+SCHEDULER_FILE = """\
+apiVersion: kubescheduler.config.k8s.io/v1
+kind: KubeSchedulerConfiguration
+clientConnection: {kubeconfig: /var/lib/rancher/k3s/server/cred/scheduler.kubeconfig}
+leaderElection: {leaseDuration: 10s}
+"""
+IMAGE_POLICY = """\
+apiVersion: apiserver.config.k8s.io/v1
+kind: AdmissionConfiguration
+plugins:
+- name: ImagePolicyWebhook
+  configuration: {imagePolicy: {kubeConfigFile: /etc/webhook.yaml}}
+- name: PodSecurity
+  configuration:
+    apiVersion: pod-security.admission.config.k8s.io/v1
+    kind: PodSecurityConfiguration
+    defaults: {enforce: restricted}
+"""
+IMAGE_POLICY_ARGUMENTS = (
+    "kube-apiserver-arg:\n  - admission-control-config-file=/etc/own.yaml\n"
+    "  - enable-admission-plugins=NodeRestriction,ImagePolicyWebhook\n"
+)
+EXEMPTIONS = "    exemptions: {{namespaces: [kube-system, {}]}}\n"
+PLUGIN_PATH = (
+    '{"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AdmissionConfiguration",'
+    ' "plugins": [{"name": "PodSecurity", "path": "psa.yaml"}]}'
+)
+POD_SECURITY = (
+    "apiVersion: pod-security.admission.config.k8s.io/v1\nkind: PodSecurityConfiguration\n"
+    "defaults: {enforce: restricted}\n"
+)
+OWN_ADMISSION = "kube-apiserver-arg+:\n  - admission-control-config-file=/etc/own.yaml\n"
+LOGS_NOTHING = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: None\n"
+OWN_AUDIT = "kube-apiserver-arg+:\n  - audit-policy-file=/etc/own.yaml\n"
+CERTIFICATE = rsa_certificate(1).decode()
+KEY, OTHER_KEY = (pem("RSA PRIVATE KEY", rsa_key(seed)).decode() for seed in (1, 2))
+SIGNED = """\
+kube-controller-manager-arg:
+  - cluster-signing-kubelet-client-cert-file=/etc/ca.crt
+  - cluster-signing-kubelet-client-key-file=/etc/ca.key
+"""
+
+CASES = (
+    Case("component-argument-unknown", written(CONFIG, "kube-apiserver-arg:\n  - enable-swagger-ui=true\n"),
+         written(CONFIG, "kube-apiserver-arg:\n  - advertise_port=6443\n"),
+         Seen(f"{CONFIG}:2", "remove `enable-swagger-ui` at {location}; restart K3s",
+             expected="an argument of kube-apiserver 1.37", found="enable-swagger-ui=true"), version="1.37"),
+    Case("component-argument-unknown", written(CONFIG, "kubelet-arg:\n  - max-podz=50\n"),
+         written(CONFIG, "kubelet-arg:\n  - max-pods=50\n"),
+         Seen(f"{CONFIG}:2", "write `max-pods` instead of `max-podz` at {location}; restart K3s", expected="max-pods",
+             found="max-podz=50"), version="1.37", name="misspelt"),
+    Case("component-argument-underscored", written(CONFIG, "kube-apiserver-arg:\n  - event_ttl=2h\n"),
+         written(CONFIG, "kubelet-arg:\n  - max_pods=100\nkube-proxy-arg:\n  - log_dir=/var/log\n"),
+         Seen(f"{CONFIG}:2", "write `event-ttl` at {location}; restart K3s", expected="event-ttl", found="event_ttl")),
+    Case("component-argument-invalid", written(CONFIG, "node-label:\n  - kubernetes.io/role=a\n"),
+         written(CONFIG, "node-label:\n  - node.kubernetes.io/role=a\n"),
+         Seen(f"{CONFIG}:2", "correct `node-label` at {location}; restart K3s",
+             expected="a label of Kubernetes' syntax; of kubernetes.io and k8s.io only a few",
+             found="kubernetes.io/role=a"), role="agent", version="1.36", name="node-label"),
+    Case("component-argument-invalid", written(CONFIG, "kube-apiserver-arg:\n  - request-timeout=300\n"),
+         written(CONFIG, "kube-apiserver-arg:\n  - request-timeout=300s\n"),
+         Seen(f"{CONFIG}:2", "correct `request-timeout` at {location}; restart K3s",
+             expected="a duration with its unit, such as 30s, 5m or 1h30m", found="300"), version="1.37"),
+    Case("component-argument-invalid",
+         written(CONFIG, "kube-scheduler-arg:\n  - leader-elect-lease-duration=10s\ncluster-init: true\n"),
+         written(CONFIG, "kube-scheduler-arg:\n  - leader-elect-lease-duration=10s\n"),
+         Seen(f"{CONFIG}:2", "correct `leader-elect-lease-duration` at {location}; restart K3s",
+             expected="more than leader-elect-renew-deadline", found="10s"), version="1.37", name="etcd"),
+    Case("component-file-invalid",
+         both(written("/etc/own.yaml", SCHEDULER_FILE),
+             written(CONFIG, "kube-scheduler-arg:\n  - config=/etc/own.yaml\ncluster-init: true\n")),
+         both(written("/etc/own.yaml", SCHEDULER_FILE),
+             written(CONFIG, "kube-scheduler-arg:\n  - config=/etc/own.yaml\n")),
+         Seen("/etc/own.yaml:4", "correct /etc/own.yaml at {location}; restart K3s"), name="etcd"),
+    Case("component-argument-invalid", written(CONFIG, "kube-apiserver-arg:\n  - authorization-mode+=RBAC\n"),
+         written(CONFIG, "kube-apiserver-arg:\n  - authorization-mode+=AlwaysDeny\n"),
+         Seen(f"{CONFIG}:2", "correct `authorization-mode` at {location}; restart K3s", expected="each item once",
+             found="RBAC"), version="1.37", name="added"),
+    Case("feature-gate-invalid",
+         written(CONFIG, "kube-apiserver-arg:\n  - feature-gates=NodeSwap=true,APIServerTracing=true\n"),
+         written(CONFIG, "kube-apiserver-arg:\n  - feature-gates=NodeSwap=true,APIServerIdentity=true\n"),
+         Seen(f"{CONFIG}:2", "correct `APIServerTracing=true` at {location}; restart K3s",
+             expected="a feature gate of Kubernetes 1.37", found="APIServerTracing=true"), version="1.37"),
+    Case("component-file-invalid",
+         both(written("/etc/own.yaml", ENCRYPTION.replace("Ug==", "UlJS")),
+             written(CONFIG, "kube-apiserver-arg:\n  - encryption-provider-config=/etc/own.yaml\n")),
+         both(written("/etc/own.yaml", ENCRYPTION),
+             written(CONFIG, "kube-apiserver-arg:\n  - encryption-provider-config=/etc/own.yaml\n")),
+         Seen("/etc/own.yaml:7", "correct /etc/own.yaml at {location}; restart K3s")),
+    Case("component-file-invalid",
+         both(lambda host: host["/var/log/audit"].mkdir(parents=True),
+             written(SITE, "kube-apiserver-arg+:\n  - audit-log-path=/var/log/audit\n")),
+         written(SITE, "kube-apiserver-arg+:\n  - audit-log-path=/var/log/audit\n"),
+         Seen(f"{SITE}:2", "correct the path, or remove /var/log/audit at {location}; restart K3s", expected="a file",
+             found="a directory"), cure=line_replaced("/var/log/audit", "/var/log/audit/log"), name="directory"),
+    Case("component-file-invalid",
+         both(written("/etc/scheduler.yaml", "kind: KubeSchedulerConfiguration\n"),
+             written(CONFIG, "kube-scheduler-arg:\n  - config=/etc/scheduler.yaml\n")),
+         both(written("/etc/scheduler.yaml", "kind: KubeSchedulerConfiguration\n"),
+             written(CONFIG, "kube-scheduler-arg:\n  - config=/etc/scheduler.yaml\ndisable-scheduler: true\n")),
+         Seen("/etc/scheduler.yaml:1", "correct /etc/scheduler.yaml at {location}; restart K3s"), name="scheduler"),
+    Case("component-file-invalid",
+         both(written("/etc/own.yaml", PLUGIN_PATH), written("/etc/psa.yaml", "kind: PodSecurityConfiguration\n"),
+             written(SITE, OWN_ADMISSION)),
+         both(written("/etc/own.yaml", PLUGIN_PATH), written("/etc/psa.yaml", POD_SECURITY),
+             written(SITE, OWN_ADMISSION)),
+         Seen("/etc/psa.yaml:1", "correct /etc/psa.yaml at {location}; restart K3s"), name="plugin"),
+    Case("component-argument-invalid", written(CONFIG, "node-taint: ['a=b:NoExecute', 'a=c:NoExecute']\n"),
+         written(CONFIG, "node-taint: ['a=b:NoExecute', 'a=c:NoSchedule']\n"),
+         Seen(f"{CONFIG}:1", "correct `node-taint` at {location}; restart K3s",
+             expected="key=value:NoSchedule, separated by commas; each key and effect once",
+             found="a=b:NoExecute,a=c:NoExecute"), name="taints"),
+    Case("component-file-invalid",
+         both(written("/etc/own.yaml", "kind: Config\n"),
+             written(CONFIG, "kubelet-arg:\n  - kubeconfig=/etc/own.yaml\n")),
+         both(written("/etc/own.yaml", KUBECONFIG), written(CONFIG, "kubelet-arg:\n  - kubeconfig=/etc/own.yaml\n")),
+         Seen("/etc/own.yaml:1", "correct /etc/own.yaml at {location}; restart K3s"), role="agent", name="kubeconfig"),
+    Case("component-file-invalid",
+         both(written("/etc/ca.crt", CERTIFICATE), written("/etc/ca.key", OTHER_KEY), written(CONFIG, SIGNED)),
+         both(written("/etc/ca.crt", CERTIFICATE), written("/etc/ca.key", OTHER_KEY),
+             written(CONFIG, f"{SIGNED}  - controllers=*,tokencleaner,-csrsigning\n")),
+         Seen("/etc/ca.crt", "correct /etc/ca.crt; restart K3s"), name="pair"),
+    Case("component-file-invalid",
+         both(written("/etc/own.yaml", AUTHORIZATION),
+             written(CONFIG, "kube-apiserver-arg:\n  - authorization-config=/etc/own.yaml\n")),
+         both(written("/etc/own.yaml", AUTHORIZATION), written("/etc/webhook.yaml", ""),
+             written(CONFIG, "kube-apiserver-arg:\n  - authorization-config=/etc/own.yaml\n")),
+         Seen("/etc/own.yaml:7", "correct /etc/own.yaml at {location}; restart K3s"), name="authorizer"),
+    Case("component-file-invalid",
+         both(written("/etc/own.yaml", IMAGE_POLICY), written(CONFIG, IMAGE_POLICY_ARGUMENTS)),
+         both(written("/etc/own.yaml", IMAGE_POLICY), written("/etc/webhook.yaml", KUBECONFIG),
+             written(CONFIG, IMAGE_POLICY_ARGUMENTS)),
+         Seen("/etc/own.yaml:5", "correct /etc/own.yaml at {location}; restart K3s"), name="image-policy"),
+    Case("component-file-invalid", linked(f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-own.conf", "/etc/missing.conf"),
+         linked(f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-own.yaml", "/etc/missing.conf"),
+         Seen(f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-own.conf", "sudo rm {location}", expected="a file",
+             found="a link to a missing file"), cure=removed(f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-own.conf"),
+         role="agent", version="1.36", name="kubelet-link"),
+    Case("component-file-invalid",
+         written(f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-own.conf", f"{KUBELET_FILE}maxPods: many\n"),
+         written(f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-own.conf", f"{KUBELET_FILE}maxPod: many\n"),
+         Seen(f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-own.conf:3", "correct the file at {location}; restart K3s"),
+         role="agent", version="1.37", name="kubelet"),
+    Case("component-argument-invalid",
+         both(written(f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-own.conf", f"{KUBELET_FILE}maxPods: -1\n"),
+             written(CONFIG, "node-label: a=b\n")),
+         both(written(f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-own.conf", f"{KUBELET_FILE}maxPods: -1\n"),
+             written(CONFIG, "kubelet-arg: max-pods=100\n")),
+         Seen(f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-own.conf:3", "correct `max-pods` at {location}; restart K3s",
+             expected="at least 0", found="-1"), role="agent", version="1.37", name="kubelet-file"),
+    Case("cgroup-v1-refused", lambda host: host["/sys/fs/cgroup/memory"].mkdir(parents=True),
+         both(lambda host: host["/sys/fs/cgroup/memory"].mkdir(parents=True),
+             written(CONFIG, "kubelet-arg: fail-cgroupv1=false\n")),
+         Seen("/sys/fs/cgroup",
+             "boot with systemd.unified_cgroup_hierarchy=1, or add `fail-cgroupv1=false` to the list"
+                 " `kubelet-arg`; restart K3s",
+             expected="control groups of version 2, or kubelet-arg: fail-cgroupv1=false", found="version 1"),
+         cure=file_put("/sys/fs/cgroup/cgroup.controllers", "cpu memory\n"), role="agent", version="1.35"),
+    Case("k3s-option-refused", written(CONFIG, "node-nam: a\n"), written(CONFIG, "node-name: a\n"),
+         Seen(f"{CONFIG}:1", "write `node-name` instead of `node-nam` at {location}; restart K3s", expected="node-name",
+             found="node-nam"), role="agent"),
+    Case("k3s-option-refused", written(CONFIG, "no-deploy: traefik\n"), written(CONFIG, "disable: traefik\n"),
+         Seen(f"{CONFIG}:1", "remove `no-deploy` at {location}; restart K3s", found="no-deploy"), version="1.25",
+         name="fatal"),
+    Case("k3s-option-invalid", written(CONFIG, "selinux: maybe\n"), written(CONFIG, "selinux: t\n"),
+         Seen(f"{CONFIG}:1", "correct the value at {location}; restart K3s", expected="true or false", found="maybe")),
+    Case("k3s-option-ignored", written(CONFIG, "secret-encryption: true\n"),
+         written(CONFIG, "secrets-encryption: true\n"),
+         Seen(f"{CONFIG}:1", "write `secrets-encryption` instead of `secret-encryption` at {location}; restart K3s",
+             expected="secrets-encryption", found="secret-encryption")),
+    Case("pod-security-misspelt", both(written("/etc/own.yaml", MISSPELT), written(SITE, OWN_ADMISSION)),
+         both(written("/etc/own.yaml", MISSPELT.replace("Securty", "Security")), written(SITE, OWN_ADMISSION)),
+         Seen("/etc/own.yaml:4", "correct `PodSecurty` at {location}; restart K3s", expected="PodSecurity",
+             found="PodSecurty")),
+    Case("pod-security-not-enforced", both(written("/etc/own.yaml", ADMISSION), written(CONFIG, OWN_ADMISSION)),
+         both(written("/etc/own.yaml", OWN_PSA), written(CONFIG, OWN_ADMISSION)),
+         Seen("/etc/own.yaml:1",
+             "set `enforce: restricted` in the defaults of PodSecurity at {location}; restart K3s; or remove"
+                 f" `admission-control-config-file` at {CONFIG}:2; then run `k3s-harden apply`; restart K3s",
+             expected="enforce: restricted", found="no level")),
+    Case("pod-security-not-enforced",
+         both(written("/etc/own.yaml", OWN_PSA.replace("restricted", "privileged")), written(SITE, OWN_ADMISSION)),
+         both(written("/etc/own.yaml", OWN_PSA.replace("restricted", "privileged")), written(SITE, OWN_ADMISSION),
+             of_version("1.24")),
+         Seen("/etc/own.yaml:8",
+             "set `enforce: restricted` in the defaults of PodSecurity at {location}; restart K3s; or remove"
+                 f" `admission-control-config-file` at {SITE}:2; then run `k3s-harden apply`; restart K3s",
+             expected="enforce: restricted", found="enforce: privileged"), name="privileged"),
+    Case("pod-security-exempts",
+         both(written("/etc/own.yaml", OWN_PSA + EXEMPTIONS.format("default, shop")), written(CONFIG, OWN_ADMISSION)),
+         both(written("/etc/own.yaml", OWN_PSA + EXEMPTIONS.format("longhorn-system, shop")),
+             written(CONFIG, OWN_ADMISSION), written(SETTINGS, "pod-security: {exempt-namespaces: [shop]}\n")),
+         Seen("/etc/own.yaml:9",
+             "remove these exemptions at {location}; restart K3s; or list the namespaces in"
+                 " `pod-security.exempt-namespaces` of the settings",
+             expected="no exemptions but those of the guide and the settings",
+             found="namespace default, namespace shop")),
+    Case("audit-policy-logs-nothing", both(written("/etc/own.yaml", LOGS_NOTHING), written(SITE, OWN_AUDIT)),
+         both(written("/etc/own.yaml", LOGS_NOTHING.replace("None", "Metadata")), written(SITE, OWN_AUDIT)),
+         Seen("/etc/own.yaml:4", "correct the rules at {location}; restart K3s",
+             expected="a rule with the level Metadata or higher", found="no rule that logs")),
+    Case("component-arguments-not-checked", written(CONFIG, "kube-apiserver-arg:\n  - request-timeout=300\n"),
+         written(CONFIG, "kubelet-arg+: []\nnode-label: a=b\n"),
+         Seen("",
+             "k3s-harden checks arguments of v1.34 to v1.37; compare these with the reference of the component for"
+                 " Kubernetes v1.28"), cure=unchanged, version="1.28"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=case_id)
+def test_a_finding_has_a_remediation_that_fixes_it(case: Case, hardened: Hardened) -> None:
+    """`check` reports the values, the location and the remediation; after the cure the finding is gone."""
+    check_problem(case, hardened)
+
+
+@pytest.mark.parametrize("case", with_own_cure(CASES), ids=case_id)
+def test_a_similar_host_does_not_have_the_finding(case: Case, hardened: Hardened) -> None:
+    """The harmless neighbour of each problem."""
+    check_neighbour(case, hardened)

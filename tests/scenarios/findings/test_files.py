@@ -1,0 +1,86 @@
+"""Findings about managed files and the journal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.scenarios.findings.case import (
+    ADMISSION,
+    Case,
+    Seen,
+    as_described,
+    both,
+    case_id,
+    check_neighbour,
+    check_problem,
+    chmod,
+    edited,
+    nothing,
+    of_version,
+    with_own_cure,
+    written,
+)
+from tests.scenarios.host_tree import AUDIT, DATA_DIR, POLICY, PSA, STATE
+
+if TYPE_CHECKING:
+    from tests.scenarios.conftest import Hardened
+    from tests.scenarios.findings.case import Edit
+
+
+def emptied(path: str) -> Edit:
+    return lambda host: host.write(path, "", 0o600)
+
+
+CASES = (
+    Case("file-damaged", emptied(AUDIT), edited(AUDIT),
+         Seen(AUDIT, "k3s-harden apply", expected="238 bytes", found="0 bytes"), cure=as_described),
+    Case("file-edited", edited(POLICY), of_version("1.28"),
+         Seen(POLICY,
+             "run `k3s-harden diff`; then move an intended change to /etc/k3s-harden/config.yaml;"
+                 " or run `k3s-harden apply --force`"), cure=lambda host, _: host.run("apply", "--force")),
+    Case("edited-file-insufficient",
+         written(AUDIT, "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: None\n"),
+         edited(AUDIT),
+         Seen(f"{AUDIT}:4",
+             "run `k3s-harden apply --force`; restart K3s; or correct the edit at {location}; restart K3s",
+             expected="a rule with the level Metadata or higher", found="no rule that logs"),
+         cure=lambda host, _: host.run("apply", "--force")),
+    Case("mode-loosened", chmod(f"{DATA_DIR}/server", 0o755), chmod(f"{DATA_DIR}/server", 0o500),
+         Seen(f"{DATA_DIR}/server", "k3s-harden apply", expected="0700", found="0755"), cure=as_described),
+    Case("left-over", of_version("1.24"), both(written(PSA, ADMISSION), of_version("1.24")),
+         Seen(PSA, f"make sure that role and version are correct; then run `sudo rm {PSA}`", found="2044 bytes"),
+         cure=as_described),
+    Case("interrupted-run",
+         lambda host: [path.rename(path.with_suffix(".begun")) for path in host[f"{STATE}/journal"].iterdir()],
+         nothing,
+         Seen(f"{STATE}/journal/000001-*.begun", "k3s-harden apply"), cure=as_described),
+    Case("journal-damaged", lambda host: [path.write_text("{") for path in host[f"{STATE}/journal"].iterdir()],
+         written(f"{STATE}/journal/000001-1.json.bak", "{"),
+         Seen(f"{STATE}/journal/000001-*.json",
+             "restore {location} from a backup, or move it away; the changes of that run can then not be reverted"),
+         cure=lambda host, finding: host[finding.location].unlink()),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=case_id)
+def test_a_finding_has_a_remediation_that_fixes_it(case: Case, hardened: Hardened) -> None:
+    """`check` reports the values, the location and the remediation; after the cure the finding is gone."""
+    check_problem(case, hardened)
+
+
+@pytest.mark.parametrize("case", with_own_cure(CASES), ids=case_id)
+def test_a_similar_host_does_not_have_the_finding(case: Case, hardened: Hardened) -> None:
+    """The harmless neighbour of each problem."""
+    check_neighbour(case, hardened)
+
+
+def test_a_directory_in_place_of_a_file_is_reported_without_its_mode(hardened: Hardened) -> None:
+    """The item reports that the path is a directory; no finding reports its mode."""
+    host = hardened()
+    host[AUDIT].unlink()
+    host[AUDIT].mkdir(0o755)
+    seen = host.seen("check")
+    assert seen.of("mode-loosened") == ()
+    assert seen.items[AUDIT] == "refused"

@@ -1,0 +1,158 @@
+"""Findings about the gate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.scenarios.findings.case import (
+    GATE_DROPIN,
+    SERVICE_DROPIN,
+    Case,
+    Seen,
+    both,
+    case_id,
+    check_neighbour,
+    check_problem,
+    deleted,
+    linked,
+    nothing,
+    removed,
+    unchanged,
+    with_own_cure,
+    with_service,
+    written,
+)
+from tests.scenarios.host_tree import CONFIG, DATA_DIR, HostTree
+
+if TYPE_CHECKING:
+    from tests.scenarios.conftest import Hardened
+    from tests.scenarios.findings.case import Edit
+
+PACKAGED_GATE = "/usr/lib/systemd/system/k3s-harden@.service"
+GATE_UNIT = (Path(__file__).parents[3] / "systemd/k3s-harden@.service").read_text()
+
+
+def installed_gate(change: Edit) -> Edit:
+    """Install the gate of a program, and change the host."""
+    return both(
+        written("/usr/lib/systemd/systemd", ""),
+        lambda host: host.write("/opt/k3s-harden", "#!/bin/sh\n", 0o755),
+        lambda host: host.run("install", "--program", "/opt/k3s-harden"),
+        change,
+    )
+
+
+def line_of_unit(line: str, other: str) -> Edit:
+    """Replace a line in the unit of the gate."""
+
+    def change(host: HostTree) -> None:
+        unit = host["/etc/systemd/system/k3s-harden@.service"]
+        unit.write_text(unit.read_text().replace(f"{line}\n", f"{other}\n"))
+
+    return change
+
+
+CASES = (
+    Case("gate-half-missing",
+         written("/etc/systemd/system/k3s.service.d/10-k3s-harden.conf", "[Service]\n# k3s-harden@k3s.service\n"),
+         written("/etc/systemd/system/k3s.service.d/10-site.conf", "[Unit]\n"),
+         Seen("/etc/systemd/system/k3s.service.d/10-k3s-harden.conf",
+             "run `k3s-harden install`; or run `k3s-harden uninstall`", expected="k3s-harden@.service"),
+         cure=lambda host, _: host.run("uninstall")),
+    Case("gate-outdated",
+         both(written("/etc/systemd/system/k3s-harden@.service", f"[Unit]\nRequiresMountsFor={DATA_DIR}\n"),
+             written("/etc/systemd/system/k3s.service.d/10-k3s-harden.conf", "[Unit]\nWants=k3s-harden.service\n")),
+         both(written("/etc/systemd/system/k3s-harden@.service", f"[Unit]\nRequiresMountsFor={DATA_DIR}\n"),
+             written("/etc/systemd/system/k3s.service.d/10-k3s-harden.conf", "[Service]\n# k3s-harden@k3s.service\n")),
+         Seen("/etc/systemd/system/k3s.service.d/10-k3s-harden.conf", "k3s-harden install",
+             expected="a drop-in that starts k3s-harden@k3s.service")),
+    Case("gate-bypassed", with_service("[Service]\nExecStartPre=\nExecStartPre=-/sbin/modprobe overlay\n"),
+         both(with_service("[Service]\nExecStartPre=-/sbin/modprobe overlay\n"),
+             written("/etc/systemd/system/k3s.service.d/05-site.conf", "[Service]\nExecStartPre=\n")),
+         Seen(f"{SERVICE_DROPIN.format(0)}:2",
+             "name the drop-in so that it sorts before 10-k3s-harden.conf at {location};"
+                 " run `sudo systemctl daemon-reload`", expected="systemctl start k3s-harden@k3s.service")),
+    Case("gate-bypassed",
+         both(with_service(),
+             written("/etc/systemd/system/k3s.service.d/10-k3s-harden.conf", "# k3s-harden@%N.service\n")),
+         with_service(),
+         Seen("/etc/systemd/system/k3s.service.d/10-k3s-harden.conf", "k3s-harden install",
+             expected="systemctl start k3s-harden@k3s.service"), cure=unchanged, name="edited"),
+    *(Case("gate-bypassed",
+           both(with_service(), written(f"/etc/systemd/system/{path}", bad)),
+           both(with_service(), written(f"/etc/systemd/system/{path}", good)),
+           Seen(f"/etc/systemd/system/{path}{line}", remediation, expected=expected, found=found),
+           cure=unchanged, name=path.replace("/", "-"))
+      for path, line, bad, good, remediation, expected, found in (
+          ("k3s.service.d/10-k3s-harden.conf", "", GATE_DROPIN.replace("ExecStartPre=", "ExecStartPre=-"),
+           GATE_DROPIN.replace("ExecStartPre=", "# A comment \\\nExecStartPre="), "k3s-harden install",
+           "systemctl start k3s-harden@k3s.service", ""),
+          ("k3s-harden@.service.d/program.conf", ":3", "[Service]\nExecStart=\nExecStart=/bin/true\n",
+           "[Service]\nExecStart=\nExecStart=/usr/bin/k3s-harden gate --verbose\n",
+           "sudo rm /etc/systemd/system/k3s-harden@.service.d/program.conf", "k3s-harden gate", "/bin/true"),
+          ("k3s-harden@k3s.service.d/status.conf", ":2", "[Service]\nSuccessExitStatus=3\n",
+           "[Service]\nSuccessExitStatus=\n", "sudo rm /etc/systemd/system/k3s-harden@k3s.service.d/status.conf",
+           "k3s-harden gate", "SuccessExitStatus=3"),
+          ("k3s-harden@.service", ":19", GATE_UNIT.replace("=/usr/bin/k3s-harden gate", "=/bin/true"),
+           GATE_UNIT.replace("=/usr/bin/k3s-harden gate", "=/opt/k3s-harden gate"), "k3s-harden install",
+           "k3s-harden gate", "/bin/true"),
+      )),
+    Case("gate-program-unusable", installed_gate(deleted("/opt/k3s-harden")),
+         installed_gate(nothing),
+         Seen("/opt/k3s-harden", "run `k3s-harden install`; or run `k3s-harden uninstall`")),
+    Case("gate-unit-differs", installed_gate(line_of_unit("TimeoutStartSec=120", "TimeoutStartSec=5")),
+         installed_gate(written("/etc/systemd/system/k3s-harden@.service.d/a.conf", "[Service]\nTimeoutStartSec=5\n")),
+         Seen("/etc/systemd/system/k3s-harden@.service:22", "k3s-harden install", expected="TimeoutStartSec=120",
+             found="TimeoutStartSec=5")),
+    Case("gate-half-missing", both(with_service(), linked("/etc/systemd/system/k3s-harden@k3s.service", "/dev/null")),
+         both(with_service(), linked("/etc/systemd/system/k3s-harden@none.service", "/dev/null")),
+         Seen("/etc/systemd/system/k3s.service.d/10-k3s-harden.conf",
+             "run `sudo systemctl unmask k3s-harden@k3s.service`; or run `k3s-harden uninstall`",
+             expected="k3s-harden@.service"),
+         cure=removed("/etc/systemd/system/k3s-harden@k3s.service"), name="masked"),
+    Case("start-blocked", written("/run/k3s-harden/blocked.k3s", ""), written("/run/k3s-harden/passed.k3s", ""),
+         Seen("/run/k3s-harden/blocked.k3s", "systemctl status k3s-harden@k3s.service"),
+         cure=removed("/run/k3s-harden/blocked.k3s")),
+    Case("started-without-gate", written("/run/k3s-harden/released.k3s", "alice, by sudo, 2026-11-26T03:00:00Z\n"),
+         written("/run/k3s-harden/release.k3s", ""),
+         Seen("/run/k3s-harden/released.k3s", "k3s-harden apply",
+             found="released by alice, by sudo, 2026-11-26T03:00:00Z"),
+         cure=removed("/run/k3s-harden/released.k3s")),
+    Case("gate-before-mount",
+         both(
+             both(written("/usr/lib/systemd/systemd", ""),
+                 written(PACKAGED_GATE, f"[Unit]\nRequiresMountsFor=/etc {DATA_DIR}\n")),
+             both(lambda host: host.write("/usr/bin/k3s-harden", "#!/bin/sh\n", 0o755),
+                 written(CONFIG, "data-dir: /srv/k3s\n"))),
+         both(written(PACKAGED_GATE, f"[Unit]\nRequiresMountsFor=/etc {DATA_DIR}\n"),
+             both(
+                 written("/run/systemd/system/k3s-harden@.service.d/a.conf",
+                     "[Unit]\nRequiresMountsFor=/srv/k3s/server\n"), written(CONFIG, "data-dir: /srv/k3s\n"))),
+         Seen(PACKAGED_GATE, "k3s-harden install", expected="RequiresMountsFor=/srv/k3s",
+             found=f"RequiresMountsFor=/etc {DATA_DIR}")),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=case_id)
+def test_a_finding_has_a_remediation_that_fixes_it(case: Case, hardened: Hardened) -> None:
+    """`check` reports the values, the location and the remediation; after the cure the finding is gone."""
+    check_problem(case, hardened)
+
+
+@pytest.mark.parametrize("case", with_own_cure(CASES), ids=case_id)
+def test_a_similar_host_does_not_have_the_finding(case: Case, hardened: Hardened) -> None:
+    """The harmless neighbour of each problem."""
+    check_neighbour(case, hardened)
+
+
+def test_a_service_without_the_drop_in_of_the_gate_is_reported(hardened: Hardened) -> None:
+    """A service of another name needs its own drop-in."""
+    host = hardened()
+    host.write("/etc/systemd/system/k3s-harden@.service", "[Service]\n")
+    host.unit("server", "--debug", name="k3s-east")
+    finding = host.seen("check").only("gate-half-missing")
+    assert finding.expected == "k3s-east.service.d/10-k3s-harden.conf"
+    assert finding.remediation == "k3s-harden install --unit k3s-east.service"

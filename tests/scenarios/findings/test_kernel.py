@@ -1,0 +1,119 @@
+"""Findings about kernel parameters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.scenarios.findings.case import (
+    Case,
+    Seen,
+    apply,
+    as_described,
+    both,
+    case_id,
+    check_neighbour,
+    check_problem,
+    deleted,
+    file_put,
+    line_deleted,
+    nothing,
+    with_own_cure,
+    written,
+)
+from tests.scenarios.host_tree import CONFIG, DROPIN, SETTINGS
+
+if TYPE_CHECKING:
+    from tests.scenarios.conftest import Hardened
+    from tests.scenarios.findings.case import Edit
+
+WAIVER = """\
+waivers:
+  - control: vm.panic_on_oom
+    reason: a database restarts nodes on purpose
+"""
+
+
+def unprotected(edit: Edit) -> Edit:
+    return lambda host: [host.write(SETTINGS, "protect-kernel-defaults: false\n"), host.run("apply"), edit(host)]
+
+
+CASES = (
+    Case("sysctl-overridden", written("/etc/sysctl.d/99-site.conf", "# ours\nvm.overcommit_memory = 0\n"),
+         written("/etc/sysctl.d/10-site.conf", "# ours\nvm.overcommit_memory = 0\n"),
+         Seen("/etc/sysctl.d/99-site.conf:2", "set vm.overcommit_memory to 1, or delete the line at {location}",
+             expected="1", found="0"), cure=line_deleted),
+    Case("sysctl-conf-disagrees", written("/etc/sysctl.conf", "\nvm.panic_on_oom=1\n"),
+         written("/etc/sysctl.conf", "\nvm.panic_on_oom=0\nvm.swappiness=1\n"),
+         Seen("/etc/sysctl.conf:2", "set vm.panic_on_oom to 0, or delete the line at {location}", expected="0",
+             found="1")),
+    Case("kernel-parameter", written("/proc/sys/vm/overcommit_memory", "2\n"),
+         written("/proc/sys/vm/overcommit_memory", "1\n"),
+         Seen(f"{DROPIN}:3", "k3s-harden apply", expected="1", found="2"), cure=as_described),
+    Case("kernel-parameter", written("/proc/sys/kernel/keys/root_maxkeys", "200\n"),
+         both(written("/proc/sys/vm/overcommit_memory", "0\n"),
+             written("/etc/k3s-harden/config.yaml", "protect-kernel-defaults: false\n"),
+             lambda host: host.write(DROPIN, host[DROPIN].read_text().replace("protect-kernel-defaults: true\n", ""))),
+         Seen(f"{DROPIN}:3",
+             "run `sudo sysctl -w kernel.keys.root_maxkeys=1000000`, and put that line in a file in /etc/sysctl.d",
+             expected="1000000", found="200"), name="only-verified"),
+    Case("kernel-parameter", deleted("/proc/sys/vm/panic_on_oom"),
+         both(deleted("/proc/sys/vm/panic_on_oom"),
+             written(CONFIG, "kubelet-arg: protect-kernel-defaults=false\n")),
+         Seen(f"{DROPIN}:3", "boot a kernel that has vm.panic_on_oom", expected="0", found="absent"),
+         cure=file_put("/proc/sys/vm/panic_on_oom", "0\n"), name="absent"),
+    Case("kernel-parameter",
+         both(written(SETTINGS, "protect-kernel-defaults: false\n"),
+             both(apply,
+                 both(written(CONFIG, "kubelet-arg: protect-kernel-defaults=true\n"),
+                     written("/proc/sys/vm/panic_on_oom", "1\n")))),
+         both(written(SETTINGS, "protect-kernel-defaults: false\n"),
+             both(apply, written("/proc/sys/vm/panic_on_oom", "1\n"))),
+         Seen(f"{CONFIG}:1", "k3s-harden apply", expected="0", found="1"), cure=as_described, name="kubelet"),
+    Case("kernel-default-changed", unprotected(written("/proc/sys/kernel/keys/root_maxkeys", "200\n")),
+         unprotected(written("/proc/sys/kernel/keys/root_maxkeys", "1000000\n")),
+         Seen("",
+             "run `sudo sysctl -w kernel.keys.root_maxkeys=1000000`, and put that line in a file in /etc/sysctl.d",
+             expected="1000000", found="200")),
+    Case("no-kernel-here", lambda host: host["/proc/sys"].rename(host["/proc/other"]), nothing,
+         Seen("", "boot the host; then run `k3s-harden apply`"),
+         cure=lambda host, _: host["/proc/other"].rename(host["/proc/sys"])),
+    Case("waived-parameter-at-boot",
+         both(written(SETTINGS, WAIVER), written("/etc/sysctl.d/99-database.conf", "vm.panic_on_oom = 2\n")),
+         both(written(SETTINGS, WAIVER), written("/etc/sysctl.d/99-database.conf", "vm.panic_on_oom = 0\n")),
+         Seen("/etc/sysctl.d/99-database.conf:1",
+             "set `protect-kernel-defaults: false` in the settings; then run `k3s-harden apply`;"
+                 f" or remove the waiver at {SETTINGS}:2; then run `k3s-harden apply`", expected="0",
+             found="2 after the next boot")),
+    Case("kernel-parameter-waived", written(SETTINGS, WAIVER), written(SETTINGS, f"{WAIVER}    role: agent\n"),
+         Seen(f"{SETTINGS}:2", "", expected="0", found="0")),
+    Case("waiver-expired", written(SETTINGS, f"{WAIVER}    expires: 2001-02-03\n"),
+         written(SETTINGS, f"{WAIVER}    expires: 2001-02-03\n    host: not-this-one\n"),
+         Seen(f"{SETTINGS}:2", "remove or extend the waiver at {location}", found="2001-02-03")),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=case_id)
+def test_a_finding_has_a_remediation_that_fixes_it(case: Case, hardened: Hardened) -> None:
+    """`check` reports the values, the location and the remediation; after the cure the finding is gone."""
+    check_problem(case, hardened)
+
+
+@pytest.mark.parametrize("case", with_own_cure(CASES), ids=case_id)
+def test_a_similar_host_does_not_have_the_finding(case: Case, hardened: Hardened) -> None:
+    """The harmless neighbour of each problem."""
+    check_neighbour(case, hardened)
+
+
+def test_all_kernel_parameters_that_differ_are_reported(hardened: Hardened) -> None:
+    """The kubelet exits at the first one."""
+    host = hardened()
+    for name in ("vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops"):
+        host.write(f"/proc/sys/{name}", "7\n")
+    for name in ("root_maxkeys", "root_maxbytes"):
+        host.write(f"/proc/sys/kernel/keys/{name}", "7\n")
+    assert len(host.seen("check").of("kernel-parameter")) == 6
+    assert host.run("apply").code == 3
+    assert {finding.found for finding in host.seen("check").of("kernel-parameter")} == {"7"}
+    assert len(host.seen("check").of("kernel-parameter")) == 2

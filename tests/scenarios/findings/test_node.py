@@ -1,0 +1,157 @@
+"""Findings about the host: version, directories, datastore."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.host import Host
+from agent.host.probe import K3sProcess
+from agent.host.process import run_nothing
+from agent.model import Role
+from agent.present.remediation import text
+from agent.settings.schema import Overrides
+from agent.situation import Request
+from agent.verbs import converge as verbs
+from tests.scenarios.findings.case import (
+    Case,
+    Seen,
+    asked_for,
+    both,
+    case_id,
+    check_neighbour,
+    check_problem,
+    line_deleted,
+    nothing,
+    of_version,
+    unchanged,
+    with_own_cure,
+    written,
+)
+from tests.scenarios.host_tree import CONFIG, DATA_DIR, DROPIN, DROPINS, POLICY, STATE, HostTree, parsed, run
+
+if TYPE_CHECKING:
+    from tests.scenarios.conftest import Hardened
+
+
+CASES = (
+    Case("data-dir-not-absolute", written(CONFIG, "debug: true\ndata-dir: k3s\n"),
+         written(CONFIG, "debug: true\ndata-dir: /k3s\n"),
+         Seen(f"{CONFIG}:2",
+             "write an absolute path at {location}; restart K3s;"
+                 " or set `data-dir` in /etc/k3s-harden/config.yaml to the directory that K3s uses",
+             expected="an absolute path", found="k3s")),
+    Case("data-dir-of-rootless", written(CONFIG, "debug: true\nrootless: true\n"),
+         written(CONFIG, "debug: true\nrootless: true\ndata-dir: /k3s\n"),
+         Seen(f"{CONFIG}:2",
+             "remove `rootless`, or add `data-dir` with an absolute path at {location}; restart K3s;"
+                 " or set `data-dir` in /etc/k3s-harden/config.yaml to the directory that K3s uses",
+             expected="an absolute path in `data-dir`", found="rootless: true")),
+    Case("k3s-command-unknown",
+         written("/etc/systemd/system/k3s.service", "[Service]\nExecStart=-/usr/local/bin/start-k3s.sh --token=abc\n"),
+         both(written("/etc/systemd/system/k3s.service", "[Service]\nExecStart=/bin/sh -c 'exec k3s server'\n"),
+             written("/etc/systemd/system/k3s-snapshot.service", "[Service]\nExecStart=/usr/local/bin/snapshot.sh\n")),
+         Seen("/etc/systemd/system/k3s.service:2",
+             f"move the options of K3s from /usr/local/bin/start-k3s.sh to {CONFIG}; then set"
+             " `ExecStart=/usr/local/bin/k3s server` at {location}; run `sudo systemctl daemon-reload`; restart K3s",
+             expected="ExecStart=/usr/local/bin/k3s server", found="/usr/local/bin/start-k3s.sh")),
+    Case("datastore-endpoint-ignored",
+         both(written(CONFIG, "debug: true\ndatastore-endpoint: etcd://db\n"),
+             written(f"{DATA_DIR}/server/db/etcd/member/wal/0.wal", "")),
+         both(written(CONFIG, "datastore-endpoint: etcd://db\n"), written(f"{DATA_DIR}/server/db/etcd/name", "")),
+         Seen(f"{CONFIG}:2",
+             "remove the option; if the data is in that datastore, move"
+                 f" {DATA_DIR}/server/db/etcd away at {{location}}; restart K3s"), cure=line_deleted),
+    Case("other-family-assumed", asked_for("--role", "server"), of_version("1.25"),
+         Seen(POLICY,
+             "find out the version of K3s, such as 1.34, and replace VERSION by it; then run"
+                 " `k3s-harden apply`; or set `k3s-version: VERSION` in /etc/k3s-harden/config.yaml",
+             expected="v1.24 or older", found="v1.37.0 assumed"), version="1.24"),
+    Case("version-assumed", asked_for("--role", "server"), nothing,
+         Seen("",
+             "make `k3s --version` work, or pass --k3s-version VERSION; or set `k3s-version: VERSION` in"
+                 " /etc/k3s-harden/config.yaml, and change it before each upgrade to another minor version"),
+         cure=lambda host, _: of_version("1.34")(host)),
+    Case("version-newer", of_version("1.99"), of_version("1.37"),
+         Seen("", "upgrade k3s-harden if a newer release exists")),
+    Case("version-older", of_version("1.3"), of_version("1.23"),
+         Seen("", "correct --k3s-version or `k3s-version` in the settings, or upgrade K3s", expected="v1.23 or newer",
+             found="v1.3.0")),
+    Case("rancher-managed", written(f"{DROPINS}/50-rancher.yaml", '{"node-name": "a"}\n'),
+         written(f"{DROPINS}/50-site.yaml", '{"node-name": "a"}\n'),
+         Seen("", "k3s-harden render rancher-cluster --k3s-version 1.34"), cure=unchanged),
+    Case("not-readable",
+         both(written(CONFIG, "kubelet-arg:\n  - tls-cert-file=/etc/kubelet\n"), written("/etc/kubelet/a", "")),
+         both(written(CONFIG, "kubelet-arg:\n  - tls-cert-file=/etc/kubelet\n"), written("/etc/kubelet", "")),
+         Seen("",
+             "remove the cause, or move the file away: cannot read /etc/kubelet: it is a directory, not a regular"
+             " file"),
+         cure=lambda host, _: (host["/etc/kubelet"].rename(host["/etc/moved"]), host.write("/etc/kubelet", ""))),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=case_id)
+def test_a_finding_has_a_remediation_that_fixes_it(case: Case, hardened: Hardened) -> None:
+    """`check` reports the values, the location and the remediation; after the cure the finding is gone."""
+    check_problem(case, hardened)
+
+
+@pytest.mark.parametrize("case", with_own_cure(CASES), ids=case_id)
+def test_a_similar_host_does_not_have_the_finding(case: Case, hardened: Hardened) -> None:
+    """The harmless neighbour of each problem."""
+    check_neighbour(case, hardened)
+
+
+def test_an_apply_for_another_version_family_changes_nothing(hardened: Hardened) -> None:
+    """Without --k3s-version, a host of v1.24 keeps its PodSecurityPolicies, and the gate blocks K3s."""
+    host = hardened("server", "1.24")
+    before = host.entries()
+    host.options = ("--role", "server")
+    for verb, code in (("apply", 1), ("gate", 1), ("check", 3)):
+        seen = host.seen(verb)
+        assert seen.code == code
+        assert seen.only("other-family-assumed").blocks_gate
+        assert seen.with_status("refused") >= {POLICY, DROPIN}
+        assert host.entries() == before
+    host.options = ("--role", "server", "--k3s-version", "1.24")
+    assert host.run("apply").code == 0
+    assert host.seen("check").of("other-family-assumed") == ()
+
+
+@pytest.mark.root
+def test_a_read_only_etc_is_reported_if_files_are_missing(host: HostTree, hardened: Hardened) -> None:
+    """An image that contains the files is compliant."""
+    done = hardened()
+    for tree, there in ((host, True), (done, False)):
+        etc = str(tree["/etc"])
+        script = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"'
+        prefix = ("unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", etc)
+        seen = parsed(run("check", "--root", str(tree.root), "--format", "json", *tree.options, prefix=prefix))
+        assert bool(seen.of("read-only-etc")) == there
+        assert seen.facts["/etc"][0] == "read-only"
+        assert seen.code == (3 if there else 0)
+
+
+@pytest.mark.parametrize(
+    ("started", "changed", "asked"), [(-3600, True, True), (3600, True, False), (-3600, False, False)]
+)
+def test_a_restart_is_needed_if_a_file_changed_after_k3s_started(
+    host: HostTree, started: float, *, changed: bool, asked: bool
+) -> None:
+    """A K3s that started after the change has read the files."""
+    clock = 1_800_000_000.0
+    running = (K3sProcess(pid=4711, role=Role.SERVER, started=clock + started),)
+    tree = Host.tree_at(str(host.root))
+    machine = Host(
+        root=tree.root, run=run_nothing, probe=lambda: running, now=lambda: clock, uid=tree.uid, gid=tree.gid
+    )
+    request = Request(Overrides(role="server", k3s_version="1.34"))
+    verbs.apply(machine if changed else tree, request)
+    if not changed:
+        host[f"{STATE}/journal"].rename(host["/var/lib/elsewhere"])
+    found = {finding.id: finding for finding in verbs.check(machine, request).findings}
+    assert ("restart-needed" in found) == asked
+    if asked:
+        assert text(found["restart-needed"].remediation) == "sudo systemctl restart k3s"
+        assert DROPIN in found["restart-needed"].message

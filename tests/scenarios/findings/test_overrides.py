@@ -1,0 +1,137 @@
+"""Findings about options that override the hardening."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.scenarios.findings.case import (
+    SITE,
+    Case,
+    Seen,
+    as_described,
+    asked_for,
+    both,
+    case_id,
+    check_neighbour,
+    check_problem,
+    line_replaced,
+    of_version,
+    with_own_cure,
+    written,
+)
+from tests.scenarios.host_tree import CONFIG, DATA_DIR, DROPIN, DROPINS, MANIFESTS, SETTINGS, HostTree
+
+if TYPE_CHECKING:
+    from tests.scenarios.conftest import Hardened
+
+CLOSED_ENDPOINT = (
+    "remove the option, or allow only the cluster's nodes to connect to port 6443 at {location}; restart K3s"
+)
+IDENTITY = '{"kind":"EncryptionConfiguration","resources":[{"resources":["secrets"],"providers":[{"identity":{}}]}]}'
+AESCBC = IDENTITY.replace('{"identity"', '{"aescbc":{}},{"identity"')
+LATER_LIST = "kube-apiserver-arg:\n- profiling=false\n"
+
+CASES = (
+    Case("list-dropped", written(SITE, "node-name: a\nkubelet-arg:\n  - max-pods=200\n"),
+         written(SITE, "node-name: a\nkubelet-arg+:\n  - max-pods=200\n"),
+         Seen(f"{SITE}:2", "write `kubelet-arg+:` instead of `kubelet-arg:` at {location}; restart K3s",
+             expected="kubelet-arg+:",
+             found="kubelet-arg:, which drops streaming-connection-idle-timeout, tls-cipher-suites")),
+    Case("option-overridden", written(SITE, "kube-apiserver-arg+:\n  - audit-log-maxage=1\n"),
+         written(SITE, "kube-apiserver-arg+:\n  - audit-log-maxage=365\n"),
+         Seen(f"{SITE}:2", "correct or remove `audit-log-maxage` at {location}; restart K3s", expected="30 or more",
+             found="1")),
+    Case("option-overridden", written(f"{DROPINS}/99-site.YAML", "kube-apiserver-arg+:\n  - audit-log-maxage=1\n"),
+         written(f"{DROPINS}/99-site.YAML.old", "kube-apiserver-arg+:\n  - audit-log-maxage=1\n"),
+         Seen(f"{DROPINS}/99-site.YAML:2", "correct or remove `audit-log-maxage` at {location}; restart K3s",
+             expected="30 or more", found="1"), cure=line_replaced("=1", "=30"), name="upper-case"),
+    Case("option-overridden", written(CONFIG, "kubelet-arg:\n  - protect-kernel-defaults=false\n"),
+         written(CONFIG, "kubelet-arg:\n  - protect-kernel-defaults\n"),
+         Seen(f"{CONFIG}:2", "remove `protect-kernel-defaults` at {location}; restart K3s", expected="true",
+             found="false"), name="kubelet"),
+    Case("option-overridden", written(SITE, "protect-kernel-defaults: false\n"),
+         written(SITE, "protect-kernel-defaults: yes\n"),
+         Seen(f"{SITE}:1", "correct or remove `protect-kernel-defaults` at {location}; restart K3s", expected="true",
+             found="false"), role="agent", name="scalar"),
+    Case("network-policies-inert", written(CONFIG, "disable-network-policy: 1\n"),
+         written(CONFIG, "disable-network-policy: false\n"),
+         Seen(f"{CONFIG}:1",
+             "unless your network plugin enforces NetworkPolicies, remove the option at {location}; restart K3s",
+             found="disable-network-policy: 1")),
+    Case("network-policies-inert", written(f"{MANIFESTS}/shop/policy.yaml.skip", ""),
+         both(written(f"{MANIFESTS}/policy.skip", ""), written(f"{MANIFESTS}/policy.yaml.SKIP", "")),
+         Seen(f"{MANIFESTS}/shop/policy.yaml.skip", f"sudo rm {MANIFESTS}/shop/policy.yaml.skip",
+             found="policy.yaml.skip"), cure=as_described, name="skip"),
+    Case("network-policies-inert", written(CONFIG, "disable:\n  - traefik, policy\n"),
+         written(CONFIG, "disable:\n  - traefik, policy.yaml\n"),
+         Seen(f"{CONFIG}:2", "remove policy from the list at {location}; restart K3s", found="disable: policy"),
+         name="disable"),
+    Case("supervisor-endpoint-anonymous", written(CONFIG, "debug: true\nenable-pprof: true\n"),
+         both(written(CONFIG, "enable-pprof: true\n"), of_version("v1.37.1+k3s1")),
+         Seen(f"{CONFIG}:2", CLOSED_ENDPOINT, expected="v1.37.1 or newer, or the option is not set",
+             found="enable-pprof: true"), version="v1.37.0+k3s1"),
+    Case("event-qps-lowers-limit", written(CONFIG, "kubelet-arg:\n  - event-qps=0\n"),
+         both(written(CONFIG, "kubelet-arg:\n  - event-qps=0\n"),
+             asked_for("--k3s-version", "1.37", "--role", "agent")),
+         Seen(f"{CONFIG}:2", "remove the argument, or set it to 50 at {location}; restart K3s",
+             expected="event-qps=50, the default", found="event-qps=0"), role="agent"),
+    Case("secrets-not-encrypted",
+         both(lambda host: host[DROPIN].write_text(host[DROPIN].read_text().replace("secrets-encryption: true\n", "")),
+             written(f"{DATA_DIR}/server/db/state.db", "data"),
+             written(f"{DATA_DIR}/server/cred/encryption-config.json", IDENTITY)),
+         both(written(f"{DATA_DIR}/server/db/state.db", "data"),
+             written(f"{DATA_DIR}/server/cred/encryption-config.json", AESCBC)),
+         Seen("", "run `k3s-harden explain secrets-encryption`; then follow the steps for this K3s version",
+             expected="secrets-encryption: true")),
+    Case("secrets-not-encrypted", written(CONFIG, "server: https://10.0.0.1:6443\n"),
+         written(CONFIG, "server: https://10.0.0.1:6443\nsecrets-encryption: true\n"),
+         Seen("", "set `secrets-encryption` in the settings to `on` or `off`, as on the others"), name="joining"),
+    Case("secrets-encryption-kept",
+         both(written(f"{DATA_DIR}/server/cred/encryption-config.json", AESCBC),
+             written("/etc/k3s-harden/config.yaml", "secrets-encryption: leave\n")),
+         both(written(f"{DATA_DIR}/server/cred/encryption-config.json", AESCBC),
+             written("/etc/k3s-harden/config.yaml", "secrets-encryption: on\n")),
+         Seen(DROPIN,
+             "set `secrets-encryption` in the settings to `on` or `auto`;"
+                 " or first decrypt the secrets with k3s secrets-encrypt disable", expected="leave", found="true")),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=case_id)
+def test_a_finding_has_a_remediation_that_fixes_it(case: Case, hardened: Hardened) -> None:
+    """`check` reports the values, the location and the remediation; after the cure the finding is gone."""
+    check_problem(case, hardened)
+
+
+@pytest.mark.parametrize("case", with_own_cure(CASES), ids=case_id)
+def test_a_similar_host_does_not_have_the_finding(case: Case, hardened: Hardened) -> None:
+    """The harmless neighbour of each problem."""
+    check_neighbour(case, hardened)
+
+
+@pytest.mark.parametrize("verb", ["check", "diff"])
+def test_a_problem_that_apply_causes_is_reported_before(verb: str, host: HostTree) -> None:
+    """A later file drops the arguments of the drop-in that apply will write. After apply the same problem is there."""
+    host.write(f"{DROPINS}/95-ops.yaml", LATER_LIST, 0o600)
+    before = host.seen(verb).only("list-dropped")
+    assert before.message == "after apply: a later file replaces the list `kube-apiserver-arg`"
+    host.run("apply")
+    after = host.seen(verb).only("list-dropped")
+    assert before == after._replace(message=before.message)
+
+
+def test_a_problem_at_one_line_is_reported_once_before_apply(hardened: Hardened) -> None:
+    """It is there already, and apply adds an argument to the list."""
+    host = hardened()
+    host.write(f"{DROPINS}/95-ops.yaml", LATER_LIST, 0o600)
+    host.write(SETTINGS, "always-pull-images: true\n")
+    assert not host.seen("check").only("list-dropped").message.startswith("after apply")
+
+
+def test_nothing_is_predicted_that_apply_cannot_change(host: HostTree) -> None:
+    """Rancher writes the configuration of K3s, so apply writes no drop-in."""
+    host.write(f"{DROPINS}/95-ops.yaml", LATER_LIST, 0o600)
+    host.write(SETTINGS, "rancher-managed: true\n")
+    assert host.seen("check").of("list-dropped") == ()

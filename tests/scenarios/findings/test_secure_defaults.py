@@ -1,0 +1,86 @@
+"""Findings about secure defaults of K3s."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.scenarios.findings.case import (
+    KUBELET_FILE,
+    Case,
+    Seen,
+    case_id,
+    check_problem,
+    written,
+)
+from tests.scenarios.host_tree import CONFIG, DATA_DIR, DROPINS, SETTINGS
+
+if TYPE_CHECKING:
+    from tests.scenarios.conftest import Hardened
+
+KUBELET_DROPIN = f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-site.conf"
+
+CASES = (
+    Case("secure-default-replaced", written(CONFIG, "kube-apiserver-arg:\n  - anonymous-auth=true\n"),
+         written(CONFIG, "kube-apiserver-arg:\n  - anonymous-auth=false\n"),
+         Seen(f"{CONFIG}:2", "remove `anonymous-auth` at {location}; restart K3s",
+             expected="anonymous-auth=false, K3s' default", found="anonymous-auth=true")),
+    Case("secure-default-replaced", written(KUBELET_DROPIN, f"{KUBELET_FILE}authorization:\n  mode: AlwaysAllow\n"),
+         written(KUBELET_DROPIN, f"{KUBELET_FILE}authorization:\n  mode: Webhook\n"),
+         Seen(f"{KUBELET_DROPIN}:4", "remove `authorization.mode` at {location}; restart K3s",
+             expected="authorization-mode=Webhook, K3s' default", found="authorization.mode: AlwaysAllow"),
+         role="agent", name="kubelet-file"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=case_id)
+def test_a_finding_has_a_remediation_that_fixes_it(case: Case, hardened: Hardened) -> None:
+    """`check` reports the values, the location and the remediation; after the cure the finding is gone."""
+    check_problem(case, hardened)
+
+
+@pytest.mark.parametrize(
+    ("config", "version", "found"),
+    [
+        ("kube-apiserver-arg: [anonymous-auth]", "1.34", ["anonymous-auth=true"]),
+        ("kube-apiserver-arg: [authorization-mode+=AlwaysAllow]", "1.34", ["authorization-mode=AlwaysAllow"]),
+        (
+            "kube-apiserver-arg: ['authorization-mode=RBAC,AlwaysAllow']",
+            "1.24",
+            ["authorization-mode=RBAC,AlwaysAllow"],
+        ),
+        (
+            "kubelet-arg+: [anonymous_auth=T, read_only_port=10255]",
+            "1.31",
+            ["anonymous_auth=T", "read_only_port=10255"],
+        ),
+        ("kubelet-arg: [authorization-mode-=AlwaysAllow]", "1.34", ["authorization-mode=AlwaysAllow"]),
+        # The value of K3s follows, and the last one counts. Later versions have theirs in a file.
+        ("kubelet-arg: [authorization-mode-=AlwaysAllow]", "1.31", []),
+        ("kubelet-arg: [anonymous-auth=true, anonymous-auth=false]", "1.34", []),
+        ("kube-apiserver-arg: ['authorization-mode=Node,RBAC,Webhook', profiling=true]", "1.34", []),
+        # K3s does not close the port in these versions (k3s-io/k3s #12164).
+        ("kubelet-arg: [read-only-port=10255]", "v1.32.1+k3s1", []),
+        ("disable-agent: true\nkubelet-arg: [anonymous-auth=true]", "1.34", []),
+    ],
+)
+def test_a_replaced_secure_default_is_found_in_each_spelling(
+    config: str, version: str, found: list[str], hardened: Hardened
+) -> None:
+    """The host is compliant with the guide, so K3s starts with the warning."""
+    host = hardened("server", version)
+    host.write(f"{DROPINS}/10-site.yaml", f"{config}\n")
+    host.write(SETTINGS, f"role: server\nk3s-version: {version!r}\n")
+    seen = host.seen("gate")
+    assert [finding.found for finding in seen.of("secure-default-replaced")] == found
+    assert not any(finding.blocks_gate for finding in seen.of("secure-default-replaced"))
+
+
+def test_a_replaced_secure_default_of_the_service_is_found(hardened: Hardened) -> None:
+    """A waiver with the ID of the control of assess accepts it."""
+    host = hardened()
+    host.unit("server", "--kubelet-arg", "anonymous-auth=true", name="k3s")
+    assert host.seen("check").only("secure-default-replaced").location.startswith("/etc/systemd/system/k3s.service:")
+    host.write(SETTINGS, "waivers: [{control: kubelet-anonymous-auth, reason: probes of the site}]\n")
+    assert host.seen("check").of("secure-default-replaced") == ()
