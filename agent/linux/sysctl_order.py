@@ -12,14 +12,7 @@ from enum import Enum
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.linux.libc_glob import (
-    LONGEST_PATTERN,
-    braces_expanded,
-    expression,
-    globbed,
-    has_too_many_alternatives,
-    is_glob,
-)
+from agent.linux.glob_patterns import LONGEST_PATTERN, expression, globbed, is_glob, is_supported
 from agent.linux.sysctl_values import accepted
 from agent.model import Location
 from agent.value import Value
@@ -56,8 +49,7 @@ CREDENTIALS = tuple(
 
 MOST_BYTES = 1 << 20
 MOST_PATTERNS = 500
-MOST_BRACES = 20
-"""Limits of all files together: bytes, lines with patterns, and those of them with alternatives in braces.
+"""Limits of all files together: bytes, and lines with patterns.
 
 Each pattern is tested with each key, which takes a hundred times longer than to read the line.
 """
@@ -109,20 +101,17 @@ class Patterns(Value):
     """Counts of the lines of a file that set keys by patterns."""
 
     lines: int
-    with_braces: int
     longest: int
     """In bytes."""
-    too_complex: int
-    """Those whose braces have too many alternatives."""
+    unsupported: int
+    """Lines whose pattern this program cannot match."""
 
 
 def patterns(data: bytes) -> Patterns:
     """Count the patterns of a file, without parsing its other lines."""
     found = re.findall(_PATTERN_LINE, data)
-    braces = [pattern for pattern in found if b"{" in pattern]
-    # The number of patterns with braces has a limit of its own, and each takes long to expand.
-    too_complex = sum(has_too_many_alternatives(pattern.decode("latin-1")) for pattern in braces[: MOST_BRACES + 1])
-    return Patterns(len(found), len(braces), max(map(len, found), default=0), too_complex)
+    unsupported = sum(not is_supported(pattern.decode("latin-1")) for pattern in found)
+    return Patterns(len(found), max(map(len, found), default=0), unsupported)
 
 
 def in_order(files: Iterable[SysctlFile], reader: Reader) -> list[SysctlFile]:
@@ -230,21 +219,15 @@ def _systemd_options(files: Sequence[SysctlFile], names: frozenset[str]) -> dict
 def _systemd(files: Sequence[SysctlFile], names: frozenset[str]) -> Callable[[str], list[_Line]]:
     """Return a function that lists the writes of systemd-sysctl to a name, in order."""
     options = _systemd_options(files, names)
-    entries = [
-        (pattern, option)
-        for option in options.values()
-        if option.value is not None
-        for pattern in (braces_expanded(option.name) if is_glob(option.name) else [option.name])
-    ]
 
-    def writes(pattern: str, option: _Line, name: str) -> bool:
-        if not is_glob(option.name):
-            return pattern == name
-        path = globbed(pattern, name)
-        # A name with a line of its own is excluded; the `a//b` of an empty alternative is not such a name.
+    def writes(option: _Line, name: str) -> bool:
+        if option.value is None or not is_glob(option.name):
+            return option.value is not None and option.name == name
+        path = globbed(option.name, name)
+        # A name with a line of its own is excluded.
         return path is not None and path not in options
 
-    return lambda name: [option for pattern, option in entries if writes(pattern, option, name)]
+    return lambda name: [option for option in options.values() if writes(option, name)]
 
 
 def _procps(files: Sequence[SysctlFile], names: frozenset[str]) -> Callable[[str], list[_Line]]:
@@ -256,7 +239,7 @@ def _procps(files: Sequence[SysctlFile], names: frozenset[str]) -> Callable[[str
     ]
     exact = {line.name for line in lines}
     exclusions = [
-        expression(line.name, across_slashes=True)
+        expression(line.name, is_path=True)
         for line in lines
         if line.value is None and is_glob(line.name) and len(line.name) <= LONGEST_PATTERN
     ]

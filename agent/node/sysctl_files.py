@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 from agent.errors import HardenError, HostError
 from agent.host.paths import CHARACTER_DEVICE, DIRECTORY
 from agent.host.tree import MOST_FILES, DirectoryEntry, too_many
-from agent.linux.libc_glob import BRACE_STEPS, LONGEST_PATTERN
+from agent.linux.glob_patterns import LONGEST_PATTERN
 from agent.linux.sysctl_order import (
     CREDENTIALS,
     DIRECTORIES,
-    MOST_BRACES,
     MOST_BYTES,
     MOST_PATTERNS,
     SYSCTL_CONF,
@@ -40,10 +39,10 @@ def read_sysctl_files(host: Host, unreadable: list[HardenError]) -> tuple[Sysctl
 
 
 class _Limits:
-    """What the files may have in all."""
+    """The total of all files, and its limits."""
 
     def __init__(self) -> None:
-        self._bytes = self._lines = self._braces = 0
+        self._bytes = self._lines = 0
 
     def refuse(self, path: PurePosixPath, data: bytes) -> None:
         """Count a file. Raises HostError if it exceeds a limit."""
@@ -51,12 +50,13 @@ class _Limits:
         self._require(path, "bytes", self._bytes, MOST_BYTES)
         found = patterns(data)
         self._lines += found.lines
-        self._braces += found.with_braces
         self._require(path, "lines with patterns", self._lines, MOST_PATTERNS)
-        self._require(path, "patterns with braces", self._braces, MOST_BRACES)
         self._require(path, "bytes in a pattern", found.longest, LONGEST_PATTERN)
-        if found.too_complex:
-            self._require(path, "alternatives in a pattern", BRACE_STEPS + 1, BRACE_STEPS)
+        if found.unsupported:
+            raise HostError(
+                f"cannot read {path}: it sets keys by a pattern with a brace, a backslash or a character class",
+                "write the keys without them",
+            )
 
     @staticmethod
     def _require(path: PurePosixPath, what: str, number: int, limit: int) -> None:

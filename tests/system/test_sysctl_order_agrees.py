@@ -118,22 +118,16 @@ def names(draw: st.DrawFn) -> str:
     key = draw(st.sampled_from(KEYS))
     place = draw(st.integers(0, len(key) - 1))
     end = draw(st.integers(place, len(key)))
-    shape = draw(st.sampled_from(("plain", "plain", "plain", "hole", "char", "bracket", "brace", "extra")))
+    shape = draw(st.sampled_from(("plain", "plain", "plain", "hole", "char", "bracket", "extra")))
     if shape == "hole":
         key = key[:place] + draw(st.sampled_from(("*", "?", "**", "*?", "*.", ".*"))) + key[end:]
     elif shape == "char":
         key = key[:place] + "?" + key[place + 1 :]
     elif shape == "bracket":
-        char = draw(
-            st.sampled_from((key[place], "a-z", "!a", "^m", "]a", "!]", "[:alpha:]", "[:digit:]", "\\" + key[place]))
-        )
+        char = draw(st.sampled_from((key[place], "a-z", "!a", "^m", "]a", "!]")))
         key = key[:place] + "[" + char + draw(st.sampled_from(("]", "]", "]", ""))) + key[place + 1 :]
-    elif shape == "brace":
-        other = draw(st.sampled_from(("", "x", "m*", "{y,z}", "vm.*", "*")))
-        key = key[:place] + "{" + key[place:end] + "," + other + draw(st.sampled_from(("}", "}", ""))) + key[end:]
-        key += draw(st.sampled_from(("", "*")))
     elif shape == "extra":
-        extra = draw(st.sampled_from((".", "/", "..", "-", "\\", "\xef", "./", "x", "]")))
+        extra = draw(st.sampled_from((".", "/", "..", "-", "\xef", "./", "x", "]")))
         key = key[:place] + extra + key[place:]
         if draw(st.booleans()):
             key += draw(st.sampled_from((".", "*")))
@@ -218,10 +212,6 @@ SCENARIOS = settings(
 @example(files=tree(a="vm.*=1", b="vm.over*=2", c="vm.*=3"))
 @example(files=tree(a="vm.overcommit_memory=1", b="-vm.overcommit_memory", c="vm.*=3"))
 @example(files=tree(a="vm.*=1", b="-vm.*"))
-@example(files=tree(a="{vm.over*,kernel.panic}=1"))
-@example(files=tree(a=r"kernel\.pa*=1", b=r"vm\\/over*=1", c=r"vm.over\c*=2"))
-@example(files=tree(a="vm.{.,x}over*=1", b="vm.overcommit_memory=2"))
-@example(files=tree(a="vm.overcommit_memory=2", b="vm.{.,x}over*=1"))
 @example(files=tree(a="vm.panic_on_oom=" + "1" * (1 << 20) + "\nvm.overcommit_memory=1"))
 @example(files=tree(a="vm.overcommit_memory=1\n" + "#" * (1 << 20) + "\nvm.overcommit_memory=2"))
 def test_at_boot_agrees_with_systemd_sysctl(machine: Machine, files: list[SysctlFile]) -> None:
@@ -234,7 +224,6 @@ def test_at_boot_agrees_with_systemd_sysctl(machine: Machine, files: list[Sysctl
 @example(files=tree(a="vm.*=1", b="vm.over*=2", c="vm.*=1"))
 @example(files=tree(a="vm.overcommit_memory=1", b="-vm.overcommit_memory", c="vm.*=3"))
 @example(files=tree(a="vm/./overcommit_memory=1\nvm.over*=2"))
-@example(files=tree(a=r"kernel\.pa*=1", b=r"vm\\/over*=1", c=r"vm.over\c*=2"))
 @example(files=tree(a="vm.overcommit_memory=" + "1" * (1 << 20)))
 @example(files=[*tree(zz="vm.panic_on_oom=1"), SysctlFile(SYSCTL_CONF, b"vm.panic_on_oom=2")])
 def test_at_boot_agrees_with_sysctl_system(machine: Machine, files: list[SysctlFile]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import PurePosixPath
 
 import pytest
@@ -142,21 +141,12 @@ def test_a_line_is_parsed_as_in_each_program(text: str, systemd: str | None, pro
         ("vm.*=1", "1", "1"),
         ("*.over*=1", "1", "1"),
         ("vm/over????it_mem[n-p][!a]y=1", "1", "1"),
-        ("vm.[[:alpha:]]*=1", "1", "1"),
         ("vm.[]o]*=1", "1", "1"),
-        (r"vm.o\ver*=1", "1", "1"),
-        (r"vm\.over*=1", "1", "1"),
         ("vm.[!o]*=1", None, None),
         ("vm.[z-a]*=1", None, None),
-        ("vm.[[:nonsense:]]*=1", None, None),
         ("vm.[over*=1", None, None),
-        ("vm.over*\\=1", None, None),
         ("*=1", None, None),
         ("vm.*.*=1", None, None),
-        ("vm.{x,over*}=1", "1", None),
-        ("{kernel.panic,vm.{x,over}*}=1", "1", None),
-        ("vm.{over*=1", None, None),
-        ("vm.{,x}over*=1", "1", None),
         # A line with the exact key overrides any pattern, before or after it.
         (f"vm.*=2\n{KEY}=1\nvm.o*=2", "1", "1"),
         # A line that excludes the key cancels patterns.
@@ -175,7 +165,7 @@ def test_a_line_is_parsed_as_in_each_program(text: str, systemd: str | None, pro
     ],
 )
 def test_patterns_are_overridden_as_in_each_program(text: str, systemd: str | None, procps: str | None) -> None:
-    """The lines have glob(7) patterns, braces and exclusions."""
+    """The lines have glob(7) patterns and exclusions."""
     assert values(text) == (systemd, procps)
 
 
@@ -250,9 +240,7 @@ KEYS = (KEY, "vm.panic_on_oom", PANIC, "kernel.panic_on_oops")
 lines = st.builds(
     "{}{}{}".format,
     st.sampled_from(("", "-", "# ")),
-    st.sampled_from(
-        (*KEYS, "vm/overcommit_memory", "vm.*", "kernel.panic*", "vm.{over,panic}*", "*.panic?on*", "[", "")
-    ),
+    st.sampled_from((*KEYS, "vm/overcommit_memory", "vm.*", "kernel.panic*", "*.panic?on*", "[", "")),
     st.sampled_from(("=0", "=1", " = 2", "", "=x")),
 )
 paths = st.builds(
@@ -313,28 +301,3 @@ def test_any_bytes_are_read(data: bytes, reader: Reader) -> None:
     noise = SysctlFile(PurePosixPath("/etc/sysctl.d/50-noise.conf"), data + b"\n")
     ours = SysctlFile(PurePosixPath("/etc/sysctl.d/90-kubelet.conf"), f"{KEY}=1\n".encode())
     assert at_boot([noise, ours], [KEY], reader)[KEY] is not None
-
-
-@BOTH
-@pytest.mark.parametrize(
-    "text", ["{" * 50_000, "{a,b}" * 2_000 + "*", "*" * 50_000, "[" * 50_000, "vm." + "*a" * 20 + "*"]
-)
-def test_a_hostile_pattern_is_fast(reader: Reader, text: str) -> None:
-    """A pattern with braces for 2**2000 names is matched quickly."""
-    start = time.process_time()
-    assert value([file("a", f"{text}*=0\n-{text}*"), file("b", f"{KEY}=1")], reader) == "1"
-    assert time.process_time() - start < 2
-
-
-@BOTH
-def test_cost_is_linear_in_the_number_of_files(reader: Reader) -> None:
-    """Ten times the files take about ten times as long."""
-
-    def cost(count: int) -> float:
-        files = [file(f"{number:05}-x", f"# {number}\nnet.core.x{number}=1\nvm.*=2\n") for number in range(count)]
-        start = time.process_time()
-        at_boot(files, KEYS, reader)
-        return time.process_time() - start
-
-    small = min(cost(500) for _ in range(3))
-    assert min(cost(5_000) for _ in range(3)) < 40 * small
