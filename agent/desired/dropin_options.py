@@ -268,7 +268,7 @@ def nested_files(
 
             found += plugin_paths(data, path)
         elif option == "authorization-config" and data and b"kubeConfigFile" in data:
-            from agent.k3s.components.files.authorization import webhook_files
+            from agent.k3s.components.files.api_server_files import webhook_files
 
             found += webhook_files(data, path)
     return tuple(found)

@@ -62,9 +62,9 @@ def _rejections(key: _Same) -> list[Rejection]:
         context = prediction.Context(passed)
         options = _options(given, facts) if component is Component.KUBELET else {}
         if component is Component.KUBELET and situation.k3s_files.kubelet_files:
-            from agent.k3s.components.files import kubelet
+            from agent.k3s.components.files.fields_as_arguments import fields_as_arguments
 
-            files = kubelet.read(situation.k3s_files.kubelet_files, facts.version.minor)
+            files = fields_as_arguments(component, situation.k3s_files.kubelet_files, facts.version.minor)
             # What K3s passes as an argument overrides the files.
             given = {**{name: value for name, value in files.arguments.items() if name not in passed}, **given}
             context = replace(context, fields=files.others, gates=files.gates)
@@ -94,10 +94,11 @@ def accepts_cgroup_v1(situation: Situation) -> bool:
     facts = situation.facts
     if not_run(Component.KUBELET, facts):
         return True
-    from agent.k3s.components.files import kubelet
+    from agent.k3s.components.files.fields_as_arguments import fields_as_arguments
 
     given = facts.merged_config.component_arguments(Component.KUBELET.config_key)
-    read = kubelet.read(situation.k3s_files.kubelet_files, min(facts.version.minor, tables.LAST_MINOR))
+    files, minor = situation.k3s_files.kubelet_files, min(facts.version.minor, tables.LAST_MINOR)
+    read = fields_as_arguments(Component.KUBELET, files, minor)
     values = given.get("fail-cgroupv1") or read.arguments.get("fail-cgroupv1") or ()
     return bool(values) and values[-1].text in FALSE
 
@@ -107,9 +108,10 @@ def kubelet_file_problems(situation: Situation) -> Iterator[Trouble]:
     facts = situation.facts
     if not is_described(facts) or not_run(Component.KUBELET, facts):
         return
-    from agent.k3s.components.files import kubelet
+    from agent.k3s.components.files.fields_as_arguments import fields_as_arguments
 
-    for problem in kubelet.read(situation.k3s_files.kubelet_files, facts.version.minor).problems:
+    files = situation.k3s_files.kubelet_files
+    for problem in fields_as_arguments(Component.KUBELET, files, facts.version.minor).problems:
         yield Trouble(
             f"K3s does not start: the kubelet rejects a file of its configuration: {problem.problem}",
             location=problem.location,

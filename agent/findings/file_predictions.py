@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -18,28 +19,20 @@ from agent.findings.registry import Trouble, edit_of_k3s_config, is_managed, wri
 from agent.guide.files import AUDIT_POLICY
 from agent.k3s import admission_configuration, admission_plugins, audit_policy
 from agent.k3s.admission_plugins import POD_SECURITY
-from agent.k3s.components import controllers, tables
+from agent.k3s.components import controllers
 from agent.k3s.components.certificate_pairs import CERTIFICATE_PAIRS, SIGNING, SIGNING_ALL
-from agent.k3s.components.files import (
-    credential_providers,
-    decoding,
-    egress,
-    key_pairs,
-    kubeconfig,
-    leader_migration,
-    pem,
-    recycler_pod,
-    tokens,
-    tracing,
-)
+from agent.k3s.components.files import admission_files, key_pairs, pem
+from agent.k3s.components.files.decoding import located
+from agent.k3s.components.files.file_rules import FileContext
+from agent.k3s.components.files.named_files import rejected_content
+from agent.k3s.components.gates import FEATURE_GATES
 from agent.model import Component, Instruction, Location, Remediation, Restart
 from agent.node.components import not_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from agent.desired.dropin_options import NamedPath
-    from agent.k3s.config import ConfigValue
     from agent.situation import Situation
 
 _SIMILAR = 0.75
@@ -53,7 +46,7 @@ def rejected(situation: Situation) -> Iterator[Trouble]:
     for named in situation.k3s_files.named_paths:
         data = situation.k3s_files.contents.get(named.path)
         if data is not None and named.component in running and not situation.is_as_applied(named.path):
-            for problem in _problems(situation, named, data):
+            for problem in _invalid_content(situation, named, data):
                 yield _trouble(situation, named, problem)
     for component in Component:
         if component in running:
@@ -86,7 +79,7 @@ def _of_names(situation: Situation, component: Component) -> Iterator[Trouble]:
     for pair in by_location.values():
         contents = [situation.k3s_files.contents.get(named.path) or b"" for named in pair]
         for named, data, kind in zip(pair, contents, ("tls-cert-file", "tls-private-key-file")):
-            for problem in decoding.located(pem.problems(kind, data), named.path) if data else ():
+            for problem in located(pem.wrong_content(kind, data), named.path) if data else ():
                 yield _trouble(situation, named, problem)
         if len(pair) > 1 and not key_pairs.belong_together(contents[0], contents[1]):
             message = "the certificate does not belong to the key"
@@ -120,15 +113,13 @@ def misspelt(situation: Situation) -> Iterator[Trouble]:
     """Yield an entry for a plugin whose name is similar to PodSecurity, if PodSecurity has none."""
     from difflib import get_close_matches
 
-    from agent.k3s.components.files import admission
-
     for named, data in _of_the_operator(situation, ADMISSION_CONFIGURATION_ARGUMENT):
         try:
             if POD_SECURITY in admission_configuration.configured_plugins(data, named.path):
                 continue
         except InputError:
             continue  # the API server exits
-        for name, line in admission.plugins(data, named.path):
+        for name, line in admission_files.plugin_names(data, named.path):
             is_unknown = admission_plugins.is_unknown(name, situation.facts.version)
             if is_unknown and get_close_matches(name, [POD_SECURITY], cutoff=_SIMILAR):
                 location = Location(named.path, line)
@@ -197,128 +188,31 @@ def _replacement(situation: Situation, path: PurePosixPath, location: Location) 
     return edit_of_k3s_config(f"correct the path, or remove {path}", location)
 
 
-def _problems(situation: Situation, named: NamedPath, data: bytes) -> Iterable[InputError]:
-    if not _is_read(named.option, situation):
+def _invalid_content(situation: Situation, named: NamedPath, data: bytes) -> Iterable[InputError]:
+    """Return what a component rejects in a file that an argument names."""
+    component = named.component
+    if component is None or not _is_read(named.option, situation):
         return ()
-    key = (named.component, named.option)
-    if key in _WITH_ARGUMENTS:
-        return _WITH_ARGUMENTS[key](situation, named.path, data)
-    if key in _READERS:
-        return _READERS[key](data, named.path)
-    return decoding.located(pem.problems(named.option, data), named.path)
+    if named.option == ADMISSION_CONFIGURATION_ARGUMENT:
+        try:
+            admission_configuration.configured_plugins(data, named.path)
+        except InputError:
+            return ()  # admission-configuration-unusable reports it
+    return rejected_content(component, named.option, data, named.path, _context(situation, component))
 
 
-def _admission(situation: Situation, path: PurePosixPath, data: bytes) -> Iterable[InputError]:
-    from agent.k3s.components.files import admission
-
-    contents, unusable = situation.k3s_files.contents, situation.k3s_files.unusable
-    try:
-        admission_configuration.configured_plugins(data, path)
-    except InputError:
-        return ()  # admission-configuration-unusable reports it
+def _context(situation: Situation, component: Component) -> FileContext:
+    facts, files = situation.facts, situation.k3s_files
+    arguments = facts.merged_config.component_arguments(component.config_key)
     on, off = (plugins(situation, one) for one in (ADMISSION_PLUGINS_ARGUMENT, DISABLED_PLUGINS_ARGUMENT))
-    return admission.problems(
-        data,
-        path,
-        missing=lambda file: file.is_absolute() and (file not in contents or file in unusable),
-        enabled=lambda name: name in on if name != POD_SECURITY else name not in off,
-        content=contents.get,
+    return FileContext(
+        minor=facts.version.minor if facts.version_is_known else 0,
+        arguments={name: values[-1].text for name, values in arguments.items() if values},
+        gates={name for value in arguments.get(FEATURE_GATES, ()) for name in re.findall("[A-Za-z0-9]+", value.text)},
+        is_missing=lambda file: file.is_absolute() and (file not in files.contents or file in files.unusable),
+        content=files.contents.get,
+        uses_plugin=lambda name: name in on if name != POD_SECURITY else name not in off,
     )
-
-
-def _encryption(situation: Situation, path: PurePosixPath, data: bytes) -> Iterable[InputError]:
-    from agent.k3s.components.files import encryption
-
-    gates = _of_api_server(situation).get("feature-gates", ())
-    return encryption.problems(data, path, has_kms_v1=any("KMSv1" in one.text for one in gates))
-
-
-def _authentication(situation: Situation, path: PurePosixPath, data: bytes) -> Iterable[InputError]:
-    from agent.k3s.components.files import authentication
-
-    return authentication.problems(data, path, has_anonymous_auth="anonymous-auth" in _of_api_server(situation))
-
-
-def _authorization(situation: Situation, path: PurePosixPath, data: bytes) -> Iterable[InputError]:
-    from agent.k3s.components.files import authorization
-
-    contents, unusable = situation.k3s_files.contents, situation.k3s_files.unusable
-    return authorization.problems(
-        data,
-        path,
-        missing=lambda file: file not in contents or file in unusable,
-        has_policy="authorization-policy-file" in _of_api_server(situation),
-    )
-
-
-def _of_api_server(situation: Situation) -> Mapping[str, Sequence[ConfigValue]]:
-    return situation.facts.merged_config.component_arguments(API_SERVER_KEY)
-
-
-def _described_minor(situation: Situation) -> int:
-    """Return the minor version; 0 if the tables do not describe it."""
-    facts = situation.facts
-    return facts.version.minor if facts.version_is_known and tables.describe(facts.version) else 0
-
-
-def _kube_proxy(situation: Situation, path: PurePosixPath, data: bytes) -> Iterable[InputError]:
-    from agent.k3s.components.files import kube_proxy
-
-    arguments = situation.facts.merged_config.component_arguments(Component.KUBE_PROXY.config_key)
-    return kube_proxy.problems(data, path, _described_minor(situation), has_master=_has_value(arguments, "master"))
-
-
-def _has_value(arguments: Mapping[str, Sequence[ConfigValue]], name: str) -> bool:
-    return any(value.text for value in arguments.get(name, ())[-1:])
-
-
-def _scheduler(situation: Situation, path: PurePosixPath, data: bytes) -> Iterable[InputError]:
-    from agent.k3s.components.files import scheduler
-    from agent.node.passed_arguments import elects_leaders
-
-    arguments = situation.facts.merged_config.component_arguments(Component.SCHEDULER.config_key)
-    context = scheduler.Context(
-        minor=_described_minor(situation),
-        has_master=_has_value(arguments, "master"),
-        has_gates="feature-gates" in arguments,
-        elects=elects_leaders(situation.facts) and not any(name.startswith("leader-elect") for name in arguments),
-    )
-    return scheduler.problems(data, path, context)
-
-
-_WITH_ARGUMENTS: Mapping[
-    tuple[Component | None, str], Callable[[Situation, PurePosixPath, bytes], Iterable[InputError]]
-] = {
-    (Component.API_SERVER, ADMISSION_CONFIGURATION_ARGUMENT): _admission,
-    (Component.API_SERVER, "authentication-config"): _authentication,
-    (Component.API_SERVER, "authorization-config"): _authorization,
-    (Component.API_SERVER, "encryption-provider-config"): _encryption,
-    (Component.KUBE_PROXY, "config"): _kube_proxy,
-    (Component.SCHEDULER, "config"): _scheduler,
-}
-"""Files whose meaning depends on other arguments."""
-
-_READERS: Mapping[tuple[Component | None, str], Callable[[bytes, PurePosixPath], Iterable[InputError]]] = {
-    **{
-        (Component.API_SERVER, f"{name}-webhook-config-file"): kubeconfig.problems
-        for name in ("audit", "authentication-token", "authorization")
-    },
-    (Component.API_SERVER, "egress-selector-config-file"): egress.problems,
-    (Component.API_SERVER, "token-auth-file"): tokens.problems,
-    (Component.API_SERVER, "tracing-config-file"): tracing.problems,
-    (Component.KUBELET, "image-credential-provider-config"): credential_providers.problems,
-    (Component.CONTROLLER_MANAGER, "leader-migration-config"): leader_migration.problems,
-    **{
-        (Component.CONTROLLER_MANAGER, f"pv-recycler-pod-template-filepath-{kind}"): recycler_pod.problems
-        for kind in ("hostpath", "nfs")
-    },
-    (Component.KUBELET, "kubeconfig"): kubeconfig.problems,
-    **{
-        (component, name): kubeconfig.problems
-        for component in (Component.CONTROLLER_MANAGER, Component.SCHEDULER)
-        for name in ("authentication-kubeconfig", "authorization-kubeconfig", "kubeconfig")
-    },
-}
 
 
 def _trouble(situation: Situation, named: NamedPath, problem: InputError) -> Trouble:

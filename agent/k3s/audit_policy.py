@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath
 
-    from agent.k3s.components.files.schema import Schema
     from agent.model import Version
     from agent.yaml_reader import Node
 
@@ -38,19 +37,6 @@ _EVERYBODY = frozenset({"system:authenticated", "system:unauthenticated"})
 """Each user is in one of these groups."""
 _SELECTORS = ("users", _USER_GROUPS, "verbs", "resources", "namespaces", "nonResourceURLs")
 """Keys of a rule that limit the requests it matches."""
-_SCHEMA: Schema = {
-    "metadata": "object",
-    "omitManagedFields": "bool",
-    "omitStages": ["string"],
-    "rules": [
-        {
-            **{key: ["string"] for key in (*_SELECTORS, "omitStages") if key != "resources"},
-            "omitManagedFields": "bool",
-            "resources": [{"group": "string", "resources": ["string"], "resourceNames": ["string"]}],
-        }
-    ],
-}
-"""Types of the fields. The API server ignores fields that do not exist."""
 _GROUP = r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?"
 
 
@@ -79,11 +65,14 @@ def _problems(data: bytes, path: PurePosixPath, *, placeholders: bool, any_group
         policy = _policy(data, path)
     except InputError as error:
         return (error,)
-    from agent.k3s.components.files import schema  # only for a policy of the site
+    # Only for a policy of the site.
+    from agent.k3s.components.files.decoding import wrong_types
+    from agent.k3s.components.files.field_table import fields_of, nested_types
 
     found = [*(_placeholders(policy) if placeholders else ()), *_policy_problems(policy, any_group=any_group)]
     lines = {line for line, _ in found}
-    types = schema.problems(policy, _SCHEMA, is_strict=False)
+    # The API server ignores fields that do not exist.
+    types = wrong_types(policy, nested_types(fields_of("Policy", minor=0)), is_strict=False)
     found += [(line, problem) for line, problem in types if line not in lines]
     return tuple(InputError(Location(path, line), problem) for line, problem in found)
 

@@ -177,6 +177,15 @@ class NotEmpty(Relation):
             yield Unmet(f"rejects an empty {subject}", "a value")
 
 
+class Present(Relation):
+    """A field of a file is set, and is not an empty text or list."""
+
+    def unmet(self, subject: str, values: Values) -> Iterator[Unmet]:
+        """Yield a field that is not set."""
+        if values.value(subject) == ():
+            yield Unmet(f"needs {subject}", "a value")
+
+
 class Unique(Relation):
     """A list has each item once."""
 

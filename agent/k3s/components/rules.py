@@ -41,9 +41,17 @@ _RELATIONS: Mapping[str, Callable[[str], Relation]] = {
     "one of": relations.OneOf,
     "requires": relations.Requires,
     "requires any": lambda operand: Requires(operand, is_any=True),
+    "present": lambda _: relations.Present(),
     "unique": lambda _: relations.Unique(),
 }
 """By name in the table, the relation for an operand."""
+
+
+def rule_of(cells: list[str]) -> Rule:
+    """Return the rule of a row: arguments, relation, operand, when, minors, source."""
+    arguments, relation, operand, when, minors, source = cells
+    covered = minors_in(minors)
+    return Rule(arguments, _RELATIONS[relation](operand), source, when, covered[0], covered[-1])
 
 
 def _between(operand: str, *, or_zero: bool) -> Between:
@@ -59,12 +67,7 @@ def _name_and_factor(operand: str) -> tuple[str, float]:
 @lru_cache(maxsize=5)
 def rules_about(component: Component) -> tuple[Rule, ...]:
     """Return the rules of a component, for all minors."""
-    found = []
-    for arguments, relation, operand, when, minors, source in _rows(component):
-        if relation != _DEFAULT:
-            covered = minors_in(minors)
-            found.append(Rule(arguments, _RELATIONS[relation](operand), source, when, covered[0], covered[-1]))
-    return tuple(found)
+    return tuple(rule_of(cells) for cells in _rows(component) if cells[1] != _DEFAULT)
 
 
 def default_values(component: Component) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent import package_data
 from agent.k3s.components import values
-from agent.k3s.components.names import is_label_value, is_qualified_name
+from agent.k3s.components.names import is_label, is_label_value, is_qualified_name, is_subdomain
 from agent.k3s.components.words import CONTROLLERS, LABELS, SIGNALS, SUITES
 
 if TYPE_CHECKING:
@@ -128,6 +128,9 @@ _FUNCTIONS: Mapping[str, Callable[[str], bool]] = {
     "eviction threshold": _is_threshold,
     "host and port": _is_host_and_port,
     "https issuer": _is_issuer,
+    "label name": is_qualified_name,
+    "namespace": is_label,
+    "object name": is_subdomain,
     "id count": lambda text: int(text) > 0 and int(text) % 65536 == 0,
     "node label": _is_node_label,
     "node port address": lambda text: text in ("primary", "localhost", "all") or values.cidr(text) is not None,

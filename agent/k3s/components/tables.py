@@ -23,7 +23,6 @@ LAST_MINOR = 37
 FLAGS = "flags.tsv"
 FEATURE_GATES = "feature_gates.tsv"
 API_VERSIONS = "api_versions.tsv"
-KUBELET_FIELDS = "kubelet_fields.tsv"
 
 _HAD_BY_ALL = "feature-gates"
 """An argument that every component has in every minor."""
@@ -119,17 +118,6 @@ def has_api(group: str, version: str, minor: int) -> bool:
         if (name == wanted if version else name.startswith(wanted)) and minor in minors_in(minors):
             return True
     return False
-
-
-def kubelet_fields(minor: int) -> dict[str, tuple[str, str]]:
-    """Return the type and the equivalent argument of each field of the kubelet's configuration, by its path."""
-    found = {}
-    for line in _text(KUBELET_FIELDS).splitlines():
-        if not line.startswith("#"):
-            name, kind, flag, minors = line.split("\t")
-            if minor in minors_in(minors):
-                found[name] = (kind, flag.strip("-") and flag)
-    return found
 
 
 def feature_gate(name: str, minor: int) -> FeatureGate | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.der import pem, rsa_certificate, rsa_key
+from tests.certificates import CERTIFICATE, OTHER_KEY
 from tests.scenarios.findings.case import (
     ADMISSION,
     KUBELET_FILE,
@@ -59,12 +59,6 @@ authorizers:
     failurePolicy: Deny
     connectionInfo: {type: KubeConfigFile, kubeConfigFile: /etc/webhook.yaml}
 """
-SCHEDULER_FILE = """\
-apiVersion: kubescheduler.config.k8s.io/v1
-kind: KubeSchedulerConfiguration
-clientConnection: {kubeconfig: /var/lib/rancher/k3s/server/cred/scheduler.kubeconfig}
-leaderElection: {leaseDuration: 10s}
-"""
 IMAGE_POLICY = """\
 apiVersion: apiserver.config.k8s.io/v1
 kind: AdmissionConfiguration
@@ -93,8 +87,6 @@ POD_SECURITY = (
 OWN_ADMISSION = "kube-apiserver-arg+:\n  - admission-control-config-file=/etc/own.yaml\n"
 LOGS_NOTHING = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: None\n"
 OWN_AUDIT = "kube-apiserver-arg+:\n  - audit-policy-file=/etc/own.yaml\n"
-CERTIFICATE = rsa_certificate(1).decode()
-KEY, OTHER_KEY = (pem("RSA PRIVATE KEY", rsa_key(seed)).decode() for seed in (1, 2))
 SIGNED = """\
 kube-controller-manager-arg:
   - cluster-signing-kubelet-client-cert-file=/etc/ca.crt
@@ -127,12 +119,6 @@ CASES = (
          written(CONFIG, "kube-scheduler-arg:\n  - leader-elect-lease-duration=10s\n"),
          Seen(f"{CONFIG}:2", "correct `leader-elect-lease-duration` at {location}; restart K3s",
              expected="more than leader-elect-renew-deadline", found="10s"), version="1.37", name="etcd"),
-    Case("component-file-invalid",
-         both(written("/etc/own.yaml", SCHEDULER_FILE),
-             written(CONFIG, "kube-scheduler-arg:\n  - config=/etc/own.yaml\ncluster-init: true\n")),
-         both(written("/etc/own.yaml", SCHEDULER_FILE),
-             written(CONFIG, "kube-scheduler-arg:\n  - config=/etc/own.yaml\n")),
-         Seen("/etc/own.yaml:4", "correct /etc/own.yaml at {location}; restart K3s"), name="etcd"),
     Case("component-argument-invalid", written(CONFIG, "kube-apiserver-arg:\n  - authorization-mode+=RBAC\n"),
          written(CONFIG, "kube-apiserver-arg:\n  - authorization-mode+=AlwaysDeny\n"),
          Seen(f"{CONFIG}:2", "correct `authorization-mode` at {location}; restart K3s", expected="each item once",
@@ -186,7 +172,7 @@ CASES = (
              written(CONFIG, "kube-apiserver-arg:\n  - authorization-config=/etc/own.yaml\n")),
          both(written("/etc/own.yaml", AUTHORIZATION), written("/etc/webhook.yaml", ""),
              written(CONFIG, "kube-apiserver-arg:\n  - authorization-config=/etc/own.yaml\n")),
-         Seen("/etc/own.yaml:7", "correct /etc/own.yaml at {location}; restart K3s"), name="authorizer"),
+         Seen("/etc/own.yaml:10", "correct /etc/own.yaml at {location}; restart K3s"), name="authorizer"),
     Case("component-file-invalid",
          both(written("/etc/own.yaml", IMAGE_POLICY), written(CONFIG, IMAGE_POLICY_ARGUMENTS)),
          both(written("/etc/own.yaml", IMAGE_POLICY), written("/etc/webhook.yaml", KUBECONFIG),

@@ -1,82 +1,106 @@
-"""Configuration files, decoded as the components of Kubernetes decode them. Pure."""
+"""Configuration files, decoded as the components of Kubernetes decode them. Pure.
+
+A strict decoder rejects unknown and repeated fields and values of another type (apimachinery,
+pkg/runtime/serializer/json). null means that a field is not set.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent import yaml_reader
 from agent.errors import InputError
-from agent.k3s.components.files.schema import Problem
+from agent.k3s.components.files.field_table import words_of
 from agent.k3s.components.values import InvalidValueError, duration
-from agent.yaml_reader import Mapping, Scalar, Sequence
+from agent.model import Location
+from agent.yaml_reader import Mapping, Scalar, Sequence, describe_node, duplicates, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import PurePosixPath
 
-    from agent.k3s.components.files.schema import Schema
+    from agent.k3s.components.files.field_table import FieldType
     from agent.yaml_reader import Node
 
 
-HEAD: dict[str, Schema] = {"apiVersion": "string", "kind": "string"}
-"""The fields that every configuration file has."""
+class FileProblem(NamedTuple):
+    """A reason for which a component rejects a file."""
 
-CONFIG_GROUP = "apiserver.config.k8s.io"
-"""The group of most configuration files of the API server."""
-
-
-def duration_of(node: Mapping, key: str) -> int | None:
-    """Return a duration in nanoseconds; None if it is not set or not a duration, which the schema reports."""
-    text = node.text(key)
-    try:
-        return None if text is None else duration(text)
-    except InvalidValueError:
-        return None
+    line: int
+    text: str
 
 
-def read(data: bytes, path: PurePosixPath, kind: str, versions: tuple[str, ...]) -> Mapping | InputError:
-    """Return the first document, or why the component cannot decode it."""
-    node = first(data, path, f"kind {kind}")
-    if isinstance(node, InputError):
-        return node
-    wrong = next(head(node, (kind,), versions), None)
-    return node if wrong is None else error(path, wrong)
+def located(problems: Iterable[FileProblem], path: PurePosixPath) -> Iterator[InputError]:
+    """Return problems of a file with its path."""
+    return (InputError(Location(path, problem.line), problem.text) for problem in problems)
 
 
-def first(data: bytes, path: PurePosixPath, expected: str, *, can_be_empty: bool = False) -> Mapping | InputError:
-    """Return the first document as a mapping, or why the component cannot decode it."""
+def first_mapping(data: bytes, path: PurePosixPath, expected: str, *, can_be_empty: bool = False) -> Mapping:
+    """Return the first document. Raises InputError if the component cannot decode it as a mapping."""
     problem = yaml_reader.json_problem(data)
     if problem:
-        return error(path, Problem(0, problem))
-    try:
-        document = yaml_reader.read_first_document(data, path)
-    except InputError as invalid:
-        return invalid
+        raise InputError(Location(path), problem)
+    document = yaml_reader.read_first_document(data, path)
     node = document and yaml_reader.merged(document)
     if can_be_empty and not is_set(node):
         return Mapping((), 1)
-    return node if isinstance(node, Mapping) else error(path, Problem(0, f"expected the {expected}"))
+    if not isinstance(node, Mapping):
+        raise InputError(Location(path), f"expected the {expected}")
+    return node
 
 
-def head(node: Mapping, kinds: tuple[str, ...], versions: tuple[str, ...]) -> Iterator[Problem]:
-    """Yield a kind or version that is not one of these; none of each accepts any."""
+def wrong_head(
+    node: Mapping, kinds: tuple[str, ...], versions: tuple[str, ...], *, can_be_missing: bool = False
+) -> Iterator[FileProblem]:
+    """Yield a kind or version that is none of these."""
     for key, allowed in (("kind", kinds), ("apiVersion", versions)):
-        if allowed and node.text(key) not in allowed:
+        if node.text(key) not in allowed and not (can_be_missing and node.get(key) is None):
             found = node.get(key)
-            described = yaml_reader.describe_node(found)
-            yield Problem((found or node).line, f"expected the {key} {allowed[0]}; found {described}")
+            yield FileProblem((found or node).line, f"expected the {key} {allowed[0]}; found {describe_node(found)}")
 
 
-def located(problems: Iterator[Problem], path: PurePosixPath) -> Iterator[InputError]:
-    """Return problems of a file with its path."""
-    return (error(path, problem) for problem in problems)
+def wrong_types(node: Node, types: FieldType, name: str = "", *, is_strict: bool = True) -> Iterator[FileProblem]:
+    """Yield the fields that a decoder rejects, and those that are not in their enumeration."""
+    if isinstance(node, Scalar) and node.value is None:
+        return
+    if isinstance(types, list):
+        if isinstance(node, Sequence):
+            for item in node.items:
+                yield from wrong_types(item, types[0], f"{name}[]", is_strict=is_strict)
+        else:
+            yield _wrong(node, name, "a list")
+    elif isinstance(types, dict):
+        yield from _fields(node, types, name, is_strict=is_strict)
+    elif types.startswith(_MAP) and isinstance(node, Mapping):
+        inner = types[len(_MAP) :]
+        for entry in node.entries:
+            value: FieldType = [inner[1:-1]] if inner.startswith("[") else inner
+            yield from wrong_types(entry.node, value, f"{name}.{entry.key}", is_strict=is_strict)
+    else:
+        yield from _wrong_scalar(node, types, name)
 
 
-def error(path: PurePosixPath, problem: Problem) -> InputError:
-    """Return a problem of a file with its path."""
-    from agent.model import Location
+def _wrong_scalar(node: Node, type_name: str, name: str) -> Iterator[FileProblem]:
+    words = words_of(type_name)
+    expected, is_valid = _TYPES["object" if type_name.startswith(_MAP) else "string" if words else type_name]
+    if not is_valid(node):
+        yield _wrong(node, name, expected)
+    elif words and isinstance(node, Scalar) and node.value and node.value not in words:  # an empty text is not set
+        expected = yaml_reader.alternatives(words) if len(words) > 1 else words[0]
+        yield FileProblem(node.line, f"`{shown(name)}` must be {expected}; found {describe_node(node)}")
 
-    return InputError(Location(path, problem.line), problem.problem)
+
+_MAP = "map[string]"
+
+
+def repeated_fields(node: Node) -> Iterator[FileProblem]:
+    """Yield the fields that are set twice, at any depth."""
+    if isinstance(node, Mapping):
+        for _, again in duplicates(node):
+            yield FileProblem(again.line, f"the field `{shown(again.key)}` is set twice")
+    children = [entry.node for entry in node.entries] if isinstance(node, Mapping) else []
+    for child in node.items if isinstance(node, Sequence) else children:
+        yield from repeated_fields(child)
 
 
 def is_set(node: Node | None) -> bool:
@@ -84,19 +108,74 @@ def is_set(node: Node | None) -> bool:
     return node is not None and not (isinstance(node, Scalar) and node.value is None)
 
 
-def items(node: Mapping, key: str) -> list[Scalar]:
-    """Return the values of a list in a field; none if it is null or not set."""
-    found = node.get(key)
-    return list(yaml_reader.scalars(found)) if isinstance(found, Sequence) else []
-
-
-def part(node: Mapping, key: str) -> Mapping:
-    """Return the mapping in a field; an empty one, with its line, if the field is null, not set or no mapping."""
-    found = node.get(key)
-    return found if isinstance(found, Mapping) else Mapping((), node.line_of(key))
-
-
 def mappings(node: Node | None) -> list[Mapping]:
     """Return the mappings in a list; none if the node is not a list."""
     items = node.items if isinstance(node, Sequence) else ()
     return [item for item in items if isinstance(item, Mapping)]
+
+
+def texts(node: Node | None) -> list[Scalar]:
+    """Return the scalars in a list; none if the node is not a list."""
+    items = node.items if isinstance(node, Sequence) else ()
+    return [item for item in items if isinstance(item, Scalar)]
+
+
+def _fields(node: Node, types: dict[str, FieldType], name: str, *, is_strict: bool) -> Iterator[FileProblem]:
+    if not isinstance(node, Mapping):
+        yield _wrong(node, name or "the file", "a mapping")
+        return
+    for entry in node.entries:
+        path = f"{name}.{entry.key}" if name else entry.key
+        if entry.key in types:
+            yield from wrong_types(entry.node, types[entry.key], path, is_strict=is_strict)
+        elif is_strict:
+            yield FileProblem(entry.line, f"the field `{shown(path)}` does not exist")
+    for _, again in duplicates(node) if is_strict else ():
+        yield FileProblem(again.line, f"the field `{shown(again.key)}` is set twice")
+
+
+def _wrong(node: Node, name: str, expected: str) -> FileProblem:
+    # The message omits a text: it can be a secret in the wrong place.
+    found = "a text" if _is_text(node) else describe_node(node)
+    return FileProblem(node.line, f"`{shown(name)}` must be {expected}; found {found}")
+
+
+def _is_text(node: Node) -> bool:
+    return isinstance(node, Scalar) and isinstance(node.value, str)
+
+
+def _is_boolean(node: Node) -> bool:
+    return isinstance(node, Scalar) and isinstance(node.value, bool)
+
+
+def _is_integer(node: Node, low: int = -(2**63), high: int = 2**63) -> bool:
+    if not isinstance(node, Scalar) or isinstance(node.value, bool):
+        return False
+    # YAML becomes JSON, in which 110.0 and 1.1e2 are 110.
+    is_whole = isinstance(node.value, int) or (isinstance(node.value, float) and node.value.is_integer())
+    return is_whole and low <= int(node.value or 0) < high
+
+
+def _is_number(node: Node) -> bool:
+    return isinstance(node, Scalar) and isinstance(node.value, (int, float)) and not isinstance(node.value, bool)
+
+
+def _is_duration(node: Node) -> bool:
+    try:
+        return isinstance(node, Scalar) and isinstance(node.value, str) and duration(node.value) is not None
+    except InvalidValueError:
+        return False
+
+
+_TYPES: dict[str, tuple[str, Callable[[Node], bool]]] = {
+    "any": ("anything", lambda _: True),
+    "bool": ("true or false", _is_boolean),
+    "duration": ("a duration in quotes, such as 5m0s", _is_duration),
+    "float": ("a number", _is_number),
+    "int32": ("a whole number of 32 bits", lambda node: _is_integer(node, -(2**31), 2**31)),
+    "int64": ("a whole number", _is_integer),
+    "object": ("a mapping", lambda node: isinstance(node, Mapping)),
+    "string": ("a text", _is_text),
+    "uint32": ("a whole number of at least 0", lambda node: _is_integer(node, 0, 2**32)),
+}
+"""Types with the words of messages."""

@@ -11,7 +11,7 @@ from base64 import b64decode
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.k3s.components.certificate_pairs import SIGNING, SIGNING_ALL
-from agent.k3s.components.files.schema import Problem
+from agent.k3s.components.files.decoding import FileProblem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,14 +50,14 @@ class Block(NamedTuple):
         return len(data) == 2 + size + int.from_bytes(data[2 : 2 + size], "big")
 
 
-def problems(argument: str, data: bytes) -> Iterator[Problem]:
+def wrong_content(argument: str, data: bytes) -> Iterator[FileProblem]:
     """Yield why a file does not have what an argument of the API server requires."""
     rule = _RULES.get(argument)
     if rule is None or (not data and argument in _CAN_BE_EMPTY):
         return
     is_accepted, expected = rule
     if not is_accepted(list(blocks(data))):
-        yield Problem(0, f"it does not contain {expected} in the PEM format")
+        yield FileProblem(0, f"it does not contain {expected} in the PEM format")
 
 
 def _has_certificates(found: list[Block]) -> bool:

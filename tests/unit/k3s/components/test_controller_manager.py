@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 import pytest
 
 from agent.k3s.components.controllers import runs
-from agent.k3s.components.files import leader_migration, pem, recycler_pod
+from agent.k3s.components.files import pem
+from agent.k3s.components.files.file_rules import FileContext
+from agent.k3s.components.files.named_files import rejected_content
 from agent.k3s.components.prediction import rejected_arguments
 from agent.k3s.config import ConfigText, merge_configuration
 from agent.model import Component
+
+if TYPE_CHECKING:
+    from agent.errors import InputError
 
 PATH = PurePosixPath("/etc/own.yaml")
 OF_ALL_SIGNERS = tuple(
@@ -21,6 +27,11 @@ OF_ALL_SIGNERS = tuple(
 EMPTY = tuple(f"{name}=" for name in OF_ALL_SIGNERS)
 CERT, KEY = "cluster-signing-legacy-unknown-cert-file", "cluster-signing-legacy-unknown-key-file"
 OF_K3S = "/var/lib/rancher/k3s/server/tls/server-ca.crt"
+
+
+def rejected(argument: str, text: str) -> list[InputError]:
+    """Return what the controller manager rejects in the file of an argument."""
+    return list(rejected_content(Component.CONTROLLER_MANAGER, argument, text.encode(), PATH, FileContext(minor=37)))
 
 
 def stops(*arguments: str, minor: int = 37) -> bool:
@@ -123,10 +134,10 @@ controllerLeaders: [{name: route, component: '*'}]
 )
 def test_a_leader_migration_that_stops_the_controller_manager_is_predicted(old: str, new: str) -> None:
     """v1 has no field resourceLock. Seen at 1.37.2."""
-    assert list(leader_migration.problems(MIGRATION.encode(), PATH)) == []
-    assert list(leader_migration.problems(MIGRATION.replace(old, new).encode(), PATH))
+    assert rejected("leader-migration-config", MIGRATION) == []
+    assert rejected("leader-migration-config", MIGRATION.replace(old, new))
     first = MIGRATION.replace("/v1beta1", "/v1").replace("resourceLock: leases\n", "")
-    assert list(leader_migration.problems(first.encode(), PATH)) == []
+    assert rejected("leader-migration-config", first) == []
 
 
 POD = "apiVersion: v1\nkind: Pod\nspec: {volumes: [{name: a, emptyDir: {}}]}\n"
@@ -145,13 +156,13 @@ POD = "apiVersion: v1\nkind: Pod\nspec: {volumes: [{name: a, emptyDir: {}}]}\n"
 )
 def test_a_template_without_a_volume_stops_the_controller_manager(stopping: str, near: str) -> None:
     """It reads the pods that recycle volumes when it starts. Seen at 1.34.4 and 1.37.2."""
-    assert list(recycler_pod.problems(stopping.encode(), PATH))
-    assert list(recycler_pod.problems(near.encode(), PATH)) == []
+    assert rejected("pv-recycler-pod-template-filepath-nfs", stopping)
+    assert rejected("pv-recycler-pod-template-filepath-nfs", near) == []
 
 
 def test_a_signer_needs_exactly_one_certificate() -> None:
     """The file of a certificate of the API server can have a chain."""
     block = b"-----BEGIN CERTIFICATE-----\nMANhYmM=\n-----END CERTIFICATE-----\n"
     for argument, expected in ((CERT, True), ("cluster-signing-cert-file", True), ("tls-cert-file", False)):
-        assert bool(list(pem.problems(argument, block + block))) is expected
-        assert list(pem.problems(argument, block)) == []
+        assert bool(list(pem.wrong_content(argument, block + block))) is expected
+        assert list(pem.wrong_content(argument, block)) == []

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from agent.k3s.components.files import kubelet as kubelet_file
+from agent.k3s.components.files.fields_as_arguments import fields_as_arguments
 from agent.k3s.components.prediction import Context, rejected_arguments
 from agent.k3s.config import ConfigText, merge_configuration
 from agent.model import Component
@@ -55,7 +55,9 @@ def test_a_combination_that_stops_the_kubelet_is_predicted_and_a_similar_one_is_
 def files_stop(text: str, minor: int = 37) -> bool:
     """Return whether a file with these fields stops the kubelet."""
     head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
-    read = kubelet_file.read(((PurePosixPath("/etc/50-own.conf"), f"{head}{text}\n".encode()),), minor)
+    read = fields_as_arguments(
+        Component.KUBELET, ((PurePosixPath("/etc/50-own.conf"), f"{head}{text}\n".encode()),), minor
+    )
     assert not read.problems
     context = Context(fields=read.others, gates=read.gates)
     return bool(list(rejected_arguments(Component.KUBELET, read.arguments, minor, context)))
@@ -95,5 +97,6 @@ def test_an_empty_list_in_a_later_file_of_the_kubelet_restores_the_default() -> 
     head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
     texts = (f"{head}enforceNodeAllocatable: [pods, kube-reserved]\n", f"{head}enforceNodeAllocatable: []\n")
     files = tuple((PurePosixPath(f"/etc/{number}.conf"), text.encode()) for number, text in enumerate(texts))
-    assert list(rejected_arguments(Component.KUBELET, kubelet_file.read(files[:1], 37).arguments, 37))
-    assert list(rejected_arguments(Component.KUBELET, kubelet_file.read(files, 37).arguments, 37)) == []
+    for given, stops in ((files[:1], True), (files, False)):
+        arguments = fields_as_arguments(Component.KUBELET, given, 37).arguments
+        assert bool(list(rejected_arguments(Component.KUBELET, arguments, 37))) is stops

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.k3s.components.files import credential_providers, egress, kubeconfig, pem, tokens, tracing
+from agent.k3s.components.files.file_rules import FileContext
+from agent.k3s.components.files.named_files import rejected_content
+from agent.model import Component
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 PATH = PurePosixPath("/etc/own")
 EGRESS = """\
@@ -44,19 +46,9 @@ def replaced(text: str, *edits: tuple[str, str]) -> list[tuple[str, str]]:
     return [(text.replace(old, new), text) for old, new in edits]
 
 
-READERS: dict[str, Callable[[bytes, PurePosixPath], Iterator[object]]] = {
-    "audit-webhook-config-file": kubeconfig.problems,
-    "egress-selector-config-file": egress.problems,
-    "token-auth-file": tokens.problems,
-    "tracing-config-file": tracing.problems,
-}
-
-
-def found(argument: str, text: str) -> Iterator[object]:
-    """Yield what the API server rejects in the file of an argument."""
-    if argument in READERS:
-        return READERS[argument](text.encode(), PATH)
-    return pem.problems(argument, text.encode())
+def found(argument: str, text: str, component: Component = Component.API_SERVER) -> Iterator[object]:
+    """Yield what a component of 1.37 rejects in the file of an argument."""
+    return rejected_content(component, argument, text.encode(), PATH, FileContext(minor=37))
 
 
 PAIRS = [
@@ -74,7 +66,6 @@ PAIRS = [
                 ("uds: {udsName: /run/proxy.sock}", "tcp: {url: 'ftp://a'}"),
             ),
             (EGRESS + EGRESS.split("egressSelections:\n")[1], EGRESS.replace("cluster", "master")),
-            (EGRESS.replace("{uds: {udsName: /run/proxy.sock}}", HTTPS.replace("clientKey: /b", "")), EGRESS),
             (EGRESS.replace("HTTPConnect", "GRPC").replace("uds:", "tcp:"), EGRESS.replace("HTTPConnect", "GRPC")),
             ("", EGRESS.replace("{uds: {udsName: /run/proxy.sock}}", HTTPS)),
         )
@@ -163,10 +154,10 @@ providers:
 )
 def test_a_credential_provider_that_stops_the_kubelet_is_predicted(old: str, new: str) -> None:
     """The kubelet reads the file before it starts. Seen at 1.37.2."""
-    assert list(credential_providers.problems(CREDENTIALS.encode(), PATH)) == []
-    assert list(credential_providers.problems(CREDENTIALS.replace(old, new).encode(), PATH))
+    argument = "image-credential-provider-config"
     twice = CREDENTIALS + CREDENTIALS.split("providers:\n")[1]
-    assert list(credential_providers.problems(twice.encode(), PATH))
+    for text, stops in ((CREDENTIALS, False), (CREDENTIALS.replace(old, new), True), (twice, True)):
+        assert bool(list(found(argument, text, Component.KUBELET))) is stops
 
 
 def test_the_files_of_other_arguments_are_not_checked() -> None:

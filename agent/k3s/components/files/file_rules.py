@@ -1,0 +1,193 @@
+"""The table of the rules about fields of configuration files, file_rules.tsv. Pure.
+
+The fields of one mapping of a file are values of the relations that arguments have, too. A field is named by its path
+in the mapping. `--name` in a rule is an argument of the component.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent import package_data
+from agent.errors import InputError
+from agent.k3s.components.files.decoding import FileProblem, first_mapping, located, wrong_head, wrong_types
+from agent.k3s.components.files.field_table import fields_of, nested_types, words_of
+from agent.k3s.components.relations import holds, name_in
+from agent.k3s.components.rules import rule_of
+from agent.k3s.components.tables import FIRST_MINOR, LAST_MINOR
+from agent.k3s.components.values import InvalidValueError, duration
+from agent.yaml_reader import Mapping as YamlMapping
+from agent.yaml_reader import Scalar, Sequence, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping
+    from pathlib import PurePosixPath
+
+    from agent.k3s.components.files.field_table import FieldType
+    from agent.k3s.components.rule import Rule
+    from agent.k3s.components.values import Parsed
+    from agent.model import Component
+    from agent.yaml_reader import Node
+
+
+FILE_RULES = "file_rules.tsv"
+
+
+class FileContext(NamedTuple):
+    """What the meaning of a file depends on."""
+
+    minor: int = 0
+    """The minor version; 0 if it is unknown."""
+    arguments: Mapping[str, str] = MappingProxyType({})
+    """The arguments of the component."""
+    gates: Collection[str] = ()
+    """The feature gates that these arguments set."""
+    is_missing: Callable[[PurePosixPath], bool] = lambda _: False
+    """Whether a file that this file names cannot be read."""
+    content: Callable[[PurePosixPath], bytes | None] = lambda _: None
+    """Return the content of such a file; None if it is unknown."""
+    uses_plugin: Callable[[str], bool] = lambda _: True
+    """Whether the API server uses an admission plugin."""
+
+    @property
+    def is_described(self) -> bool:
+        """Return whether the tables describe the version."""
+        return FIRST_MINOR <= self.minor <= LAST_MINOR
+
+
+class FileKind(NamedTuple):
+    """A kind of configuration file."""
+
+    name: str
+    component: Component
+    others: Callable[[YamlMapping, FileContext], Iterator[FileProblem]] = lambda _, __: iter(())
+    """Return what else the component rejects."""
+    is_strict: bool = True
+    """Whether the component rejects unknown and repeated fields."""
+    has_head: bool = True
+    """Whether the file must have a kind and a version. A component can know them, and reads an empty file then."""
+    aliases: tuple[tuple[str, str], ...] = ()
+    """Other kinds and versions with the same fields."""
+
+
+class FieldValues:
+    """The fields of a mapping as values of relations. Go reads a missing field and null as an empty value."""
+
+    def __init__(self, node: YamlMapping, types: FieldType, context: FileContext) -> None:
+        self._node = node
+        self._types = types
+        self._context = context
+
+    def value(self, name: str) -> Parsed:
+        """Return the value of a field or argument; an empty tuple for an empty value. A mapping is true."""
+        if name.startswith("--"):
+            return self._context.arguments.get(name[2:]) or ()
+        parent, _, last = name.rpartition(".")
+        found = [
+            _parsed(node.get(last.removesuffix("[]")), types.get(last.removesuffix("[]"), "any"))
+            for node, types in scopes(self._node, self._types, parent)
+        ]
+        return tuple(str(value) for value in found if value != ()) if "[]" in parent else (found[0] if found else ())
+
+    def gate_is_on(self, name: str) -> bool:
+        """Return whether a feature gate may be on: a default is off here, as the rules name alpha gates only."""
+        return name in self._context.gates
+
+    def line_of(self, name: str) -> int:
+        """Return the line of a field; that of the mapping if the field is not set."""
+        parent, _, last = name.rpartition(".")
+        node = next((node for node, _ in scopes(self._node, self._types, parent)), self._node)
+        return node.line_of(last) if "[]" not in parent else self._node.line_of(name.partition("[]")[0])
+
+
+def rejected_by(kind: FileKind, data: bytes, path: PurePosixPath, context: FileContext) -> Iterator[InputError]:
+    """Yield why the component rejects a file of a kind."""
+    try:
+        root = first_mapping(data, path, f"kind {kind.name}", can_be_empty=not kind.has_head)
+    except InputError as error:
+        yield error
+        return
+    yield from located(rejected_fields(kind, root, context), path)
+
+
+def rejected_fields(kind: FileKind, root: YamlMapping, context: FileContext) -> Iterator[FileProblem]:
+    """Yield what the component rejects in the mapping of a kind of file."""
+    fields = fields_of(kind.name, context.minor, root.text("apiVersion") or "")
+    heads = [words_of(fields.pop(key).type_name) for key in ("kind", "apiVersion") if key in fields]
+    head = (root.text("kind"), root.text("apiVersion"))
+    if heads and head not in kind.aliases:
+        wrong = next(wrong_head(root, *heads, can_be_missing=not kind.has_head), None)
+        if wrong is not None:
+            yield wrong
+            return
+    types: dict[str, FieldType] = {"apiVersion": "string", "kind": "string", **nested_types(fields)}
+    yield from wrong_types(root, types, is_strict=kind.is_strict)
+    yield from unmet_rules_of(kind, root, types, context)
+    yield from kind.others(root, context)
+
+
+def unmet_rules_of(kind: FileKind, root: YamlMapping, types: FieldType, context: FileContext) -> Iterator[FileProblem]:
+    """Yield the fields that do not meet the rules of a kind."""
+    for scope, rule in _rules_about(kind.name):
+        for node, inner in scopes(root, types, scope) if _is_enforced(rule, context) else ():
+            values = FieldValues(node, inner, context)
+            if all(holds(term, values) for term in rule.when.split()):
+                yield from _unmet(rule, values, kind, scope)
+
+
+@cache
+def _rules_about(kind: str) -> tuple[tuple[str, Rule], ...]:
+    """Return the rules of a kind, each with the path of the mapping with its fields."""
+    lines = package_data.read("k3s", "components", FILE_RULES).decode().splitlines()
+    rows = (line.split("\t") for line in lines if line.startswith(f"{kind}\t"))
+    return tuple((scope, rule_of(cells)) for _, scope, *cells in rows)
+
+
+def _is_enforced(rule: Rule, context: FileContext) -> bool:
+    if context.is_described:
+        return rule.since <= context.minor <= rule.until
+    return (rule.since, rule.until) == (FIRST_MINOR, LAST_MINOR)
+
+
+def _unmet(rule: Rule, values: FieldValues, kind: FileKind, scope: str) -> Iterator[FileProblem]:
+    place = f" in `{scope.replace('?', '')}`" if scope else ""
+    for subject in rule.arguments.split():
+        for unmet in rule.relation.unmet(subject, values):
+            text = f"{kind.component} {shown(unmet.message)}{place}; expected {unmet.expected}"
+            yield FileProblem(values.line_of(name_in(subject)), text)
+
+
+def scopes(node: YamlMapping, types: FieldType, path: str) -> Iterator[tuple[YamlMapping, dict[str, FieldType]]]:
+    """Yield the mappings at a path, with the types of their fields."""
+    known = types if isinstance(types, dict) else {}
+    if not path:
+        yield node, known
+        return
+    key, _, rest = path.partition(".")
+    name = key.rstrip("?[]")
+    found, inner = node.get(name), known.get(name, "any")
+    inner = inner[0] if isinstance(inner, list) else inner
+    if key.endswith("[]"):
+        items = found.items if isinstance(found, Sequence) else ()
+    elif isinstance(found, YamlMapping) or key.endswith("?"):
+        items = () if found is None else (found,)
+    else:
+        items = (YamlMapping((), node.line_of(name)),)
+    for item in items:
+        if isinstance(item, YamlMapping):
+            yield from scopes(item, inner, rest)
+
+
+def _parsed(node: Node | None, types: FieldType) -> Parsed:
+    if isinstance(node, Sequence):
+        return tuple(item.text if isinstance(item, Scalar) and item.value is not None else "" for item in node.items)
+    if not isinstance(node, Scalar):
+        return () if node is None else True
+    if types == "duration" and isinstance(node.value, str):
+        try:
+            return duration(node.value)
+        except InvalidValueError:
+            return ()
+    return () if node.value in (None, "") else node.value
