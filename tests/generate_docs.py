@@ -434,7 +434,7 @@ def _built() -> Built:
     for role in Role:
         for minor in range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1):
             for rancher in (False, True):
-                host = replace(facts.assumed(role, Version(1, minor, 0), _DATA_DIR), rancher_managed=rancher)
+                host = replace(facts.assumed_facts(role, Version(1, minor, 0), _DATA_DIR), rancher_managed=rancher)
                 found[role, minor, rancher] = {one.id: one for one in desired.build(Settings(), host)}
     return found
 
@@ -476,7 +476,7 @@ def _argument(row: OptionRow) -> str:
 
 
 def _drop_in(role: Role, version: Version) -> str:
-    return desired.k3s_config(Settings(), facts.assumed(role, version)).decode()
+    return desired.k3s_config(Settings(), facts.assumed_facts(role, version)).decode()
 
 
 def _installed() -> Iterator[tuple[str, str]]:

@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from agent.report import Finding
     from agent.situation import Situation
 
-__all__ = ["KINDS", "after_release", "after_revert", "after_uninstall", "collect", "without_runs"]
+__all__ = ["KINDS", "after_release", "after_revert", "after_uninstall", "collect_findings", "without_runs"]
 
 _ORDER = (Level.ERROR, Level.WARNING, Level.NOTE)
 
 
-def collect(
+def collect_findings(
     situation: Situation, kinds: Iterable[FindingKind] | None = None, others: Iterable[Finding] = ()
 ) -> tuple[Finding, ...]:
     """Return the findings of these kinds, None for all, and the others, in the order of a report.

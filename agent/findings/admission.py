@@ -40,7 +40,7 @@ def admission_plugins_refused(situation: Situation) -> Iterator[Trouble]:
     plugin without a name, which is unknown, too.
     """
     for argument in (ADMISSION_PLUGINS_ARGUMENT, DISABLED_PLUGINS_ARGUMENT):
-        for plugin, values in plugins(situation, argument).items():
+        for plugin, values in listed_plugins(situation, argument).items():
             if admission_plugins.is_unknown(plugin, situation.facts.version):
                 for value in of_the_operator(situation, values):
                     yield Trouble(
@@ -52,7 +52,7 @@ def admission_plugins_refused(situation: Situation) -> Iterator[Trouble]:
                         remediation=_without(situation, plugin, value.location),
                     )
     enabled = _enabled_now(situation)
-    for plugin, values in plugins(situation, DISABLED_PLUGINS_ARGUMENT).items():
+    for plugin, values in listed_plugins(situation, DISABLED_PLUGINS_ARGUMENT).items():
         if plugin in enabled:
             for value in values:
                 yield Trouble(
@@ -72,7 +72,7 @@ def admission_plugins_refused(situation: Situation) -> Iterator[Trouble]:
 def admission_plugins_conflict(situation: Situation) -> Iterator[Trouble]:
     """An admission plugin that apply will enable is disabled. K3s starts now, and exits at both after apply."""
     conflicting = set(_enabled_by_apply(situation)) - _enabled_now(situation)
-    for plugin, values in plugins(situation, DISABLED_PLUGINS_ARGUMENT).items():
+    for plugin, values in listed_plugins(situation, DISABLED_PLUGINS_ARGUMENT).items():
         for value in values if plugin in conflicting else ():
             yield Trouble(
                 f"K3s will not start after apply, which enables the admission plugin {plugin}",
@@ -93,7 +93,7 @@ def pod_security_disabled(situation: Situation) -> Iterator[Trouble]:
     """The admission plugin PodSecurity is disabled, so psa.yaml has no effect. K3s does not log that."""
     facts = situation.facts
     if POD_SECURITY_ADMISSION.applies.to(facts.role, facts.version) and not facts.rancher_managed:
-        for value in plugins(situation, DISABLED_PLUGINS_ARGUMENT).get(admission_plugins.POD_SECURITY, ()):
+        for value in listed_plugins(situation, DISABLED_PLUGINS_ARGUMENT).get(admission_plugins.POD_SECURITY, ()):
             yield Trouble(
                 f"{facts.data_dir / POD_SECURITY_ADMISSION.path} has no effect: the plugin PodSecurity is disabled",
                 found=value.text,
@@ -198,7 +198,7 @@ def _not_read(situation: Situation, value: ConfigValue, values: tuple[ConfigValu
     )
 
 
-def plugins(situation: Situation, argument: str) -> dict[str, list[ConfigValue]]:
+def listed_plugins(situation: Situation, argument: str) -> dict[str, list[ConfigValue]]:
     """Return the admission plugins that an argument of the API server lists, each with the values that list it."""
     found: dict[str, list[ConfigValue]] = {}
     for value in situation.facts.merged_config.component_arguments(API_SERVER_KEY).get(argument, ()):
@@ -214,7 +214,7 @@ def of_the_operator(situation: Situation, values: list[ConfigValue]) -> list[Con
 
 def _enabled_now(situation: Situation) -> set[str]:
     """Return the admission plugins that K3s' configuration enables, with the one that K3s enables by default."""
-    enabled = set(plugins(situation, ADMISSION_PLUGINS_ARGUMENT))
+    enabled = set(listed_plugins(situation, ADMISSION_PLUGINS_ARGUMENT))
     if situation.facts.merged_config.keeps_default(API_SERVER_KEY, ADMISSION_PLUGINS_ARGUMENT):
         enabled.add(admission_plugins.K3S_DEFAULT)
     return enabled

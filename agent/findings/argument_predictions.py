@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from agent.findings.registry import Trouble, correction, edit_of_k3s_config, removed
+from agent.findings.registry import Trouble, correction, edit_of_k3s_config, file_removal
 from agent.k3s.components import prediction, tables
 from agent.k3s.components.rejection import Cause
 from agent.k3s.config import ConfigValue
@@ -125,7 +125,7 @@ def kubelet_file_problems(situation: Situation) -> Iterator[Trouble]:
                 expected="a file",
                 found=f"a {kind}",
                 location=Location(path),
-                remediation=removed(path),
+                remediation=file_removal(path),
             )
 
 

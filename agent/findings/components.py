@@ -51,21 +51,21 @@ _EFFECTS = (":NoSchedule", ":PreferNoSchedule", ":NoExecute")
 
 def _is_plain(config: MergedConfig) -> bool:
     """Return whether K3s' options for labels and taints have only common values, which need no table."""
-    labels = [one.text for one in config.items("node-label")]
+    labels = [label.text for label in config.items("node-label")]
     seen: set[tuple[str, str]] = set()
     for taint in config.items("node-taint"):
         key, colon, effect = taint.text.partition(":")
-        one = (key.partition("=")[0], effect)
-        if f"{colon}{effect}" not in _EFFECTS or one in seen:
+        pair = (key.partition("=")[0], effect)
+        if f"{colon}{effect}" not in _EFFECTS or pair in seen:
             return False
-        seen.add(one)
+        seen.add(pair)
         labels.append(key)
     return all(_PLAIN.issuperset(label) and label[-1:].isalnum() and label[:1].isalnum() for label in labels)
 
 
 def _names_own_file(situation: Situation, option: str) -> bool:
     """Return whether an argument names a file that k3s-harden does not write."""
-    files = [one.path for one in situation.k3s_files.named_paths if one.option == option]
+    files = [named.path for named in situation.k3s_files.named_paths if named.option == option]
     return bool(files) and not {str(path) for path in files} <= {resource.id for resource in situation.desired}
 
 
@@ -179,7 +179,7 @@ def component_file_invalid(situation: Situation) -> Iterator[Trouble]:
     written = {resource.id for resource in situation.desired}
     if (
         files.unusable
-        or any(str(one.path) not in written and one.path in files.contents for one in files.named_paths)
+        or any(str(named.path) not in written and named.path in files.contents for named in files.named_paths)
         or any(refusal.edited for refusal in situation.plan.refusals)
     ):
         from agent.findings.file_predictions import rejected
@@ -235,9 +235,9 @@ def pod_security_exempts(situation: Situation) -> Iterator[Trouble]:
     kube-system, so an exempt user can exempt the pods of all namespaces.
     """
     for named, data in _own_admission_configuration(situation):
-        from agent.findings.pod_security import exemptions
+        from agent.findings.pod_security import unexpected_exemptions
 
-        yield from exemptions(situation, named.path, data)
+        yield from unexpected_exemptions(situation, named.path, data)
 
 
 def _own_admission_configuration(situation: Situation) -> Iterator[tuple[NamedPath, bytes]]:
@@ -251,7 +251,7 @@ def _own_admission_configuration(situation: Situation) -> Iterator[tuple[NamedPa
         return
     data = situation.k3s_files.contents.get(named.path)
     # If apply does not write the drop-in, the argument of the present one remains.
-    is_kept = any(one.id == str(facts.dropin_path) for one in situation.plan.refusals)
+    is_kept = any(refusal.id == str(facts.dropin_path) for refusal in situation.plan.refusals)
     is_read = not is_kept or named in situation.k3s_files.named_paths
     is_required = POD_SECURITY_ADMISSION.applies.to(facts.role, facts.version) and not facts.rancher_managed
     if data is not None and is_read and is_required:

@@ -17,7 +17,7 @@ from agent.desired.dropin_options import (
 )
 from agent.errors import InputError
 from agent.findings import pod_security
-from agent.findings.manifests import unpacked
+from agent.findings.manifests import unpacked_objects
 from agent.findings.registry import Trouble
 from agent.guide.files import AUDIT_POLICY, NETWORK_POLICIES, POD_SECURITY_ADMISSION, POD_SECURITY_POLICIES
 from agent.guide.manifests import RESTRICTED_POLICY
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _LARGEST_MANIFEST = 8 << 20
 
 
-def judged(situation: Situation, edited: Iterable[str]) -> Iterator[Trouble]:
+def insufficient_edits(situation: Situation, edited: Iterable[str]) -> Iterator[Trouble]:
     """Yield a case for each part of an edited file that does not meet its control.
 
     `edited` contains the ids of the files. 90-kubelet.conf is not judged: the gate sets the running values at each
@@ -59,7 +59,7 @@ def judged(situation: Situation, edited: Iterable[str]) -> Iterator[Trouble]:
 def _admission_configuration(situation: Situation, file: File) -> Iterator[Trouble]:
     if not _is_judged(situation, file, ADMISSION_CONFIGURATION_ARGUMENT, POD_SECURITY_ADMISSION.id):
         return
-    found = pod_security.judged(situation, file.path, file.content)
+    found = pod_security.pod_security_shortfall(situation, file.path, file.content)
     if found is not None:
         yield _trouble(found.message, expected=found.expected, found=found.found, location=found.location)
 
@@ -92,7 +92,9 @@ def _is_judged(situation: Situation, file: File, argument: str, control: str) ->
 
 
 def _policy_manifest(situation: Situation, file: File) -> Iterator[Trouble]:
-    expected = next(one for one in situation.desired if isinstance(one, File) and one.path == file.path)
+    expected = next(
+        resource for resource in situation.desired if isinstance(resource, File) and resource.path == file.path
+    )
     try:
         found = _objects(file)
     except InputError as error:
@@ -115,10 +117,12 @@ def _network_policies(
     NetworkPolicies add up: a pod accepts what one of them allows. The other policies of the guide only allow traffic,
     so a file without them is stricter.
     """
-    guarded = {one.namespace for one in required if _is_policy(one) and network_policy.restricts_all_pods(one.node)}
+    guarded = {
+        entry.namespace for entry in required if _is_policy(entry) and network_policy.restricts_all_pods(entry.node)
+    }
     for namespace in sorted(guarded):
-        policies = [one for one in found if one.namespace == namespace and _is_policy(one)]
-        policies = [one for one in policies if network_policy.restricts_all_pods(one.node)]
+        policies = [entry for entry in found if entry.namespace == namespace and _is_policy(entry)]
+        policies = [entry for entry in policies if network_policy.restricts_all_pods(entry.node)]
         if not policies:
             yield _trouble(
                 f"no NetworkPolicy restricts all pods of the namespace {namespace}",
@@ -127,19 +131,19 @@ def _network_policies(
                 location=Location(file.path),
                 restart=Restart.NOT_NEEDED,
             )
-        for one in policies:
-            if network_policy.allows_all(one.node):
+        for entry in policies:
+            if network_policy.allows_all(entry.node):
                 yield _trouble(
                     f"a NetworkPolicy allows all traffic to all pods of the namespace {namespace}",
                     expected="rules that name their sources",
-                    found=one.name,
-                    location=Location(file.path, one.line),
+                    found=entry.name,
+                    location=Location(file.path, entry.line),
                     restart=Restart.NOT_NEEDED,
                 )
 
 
-def _is_policy(one: ManifestObject) -> bool:
-    return one.kind == "NetworkPolicy"
+def _is_policy(entry: ManifestObject) -> bool:
+    return entry.kind == "NetworkPolicy"
 
 
 def _pod_security_policies(
@@ -149,17 +153,17 @@ def _pod_security_policies(
 
     Without one of the other objects, fewer pods are admitted.
     """
-    by_name = {(one.kind, one.namespace, one.name): one for one in found}
-    for one in required:
-        if _is_policy(one):
+    by_name = {(entry.kind, entry.namespace, entry.name): entry for entry in found}
+    for entry in required:
+        if _is_policy(entry):
             continue
-        now = by_name.get((one.kind, one.namespace, one.name))
-        if now is None and one.name != RESTRICTED_POLICY:
+        now = by_name.get((entry.kind, entry.namespace, entry.name))
+        if now is None and entry.name != RESTRICTED_POLICY:
             continue
-        if now is None or value_of(now.node) != value_of(one.node):
+        if now is None or value_of(now.node) != value_of(entry.node):
             yield _trouble(
-                f"the {one.kind} {one.name} is {'missing' if now is None else 'not the guide’s'}",
-                expected=f"the {one.kind} of `k3s-harden render policy`",
+                f"the {entry.kind} {entry.name} is {'missing' if now is None else 'not the guide’s'}",
+                expected=f"the {entry.kind} of `k3s-harden render policy`",
                 found="none" if now is None else "another content",
                 location=Location(file.path, 0 if now is None else now.line),
                 restart=Restart.NOT_NEEDED,
@@ -182,7 +186,7 @@ def _dropin(situation: Situation, file: File) -> Iterator[Trouble]:
         yield _trouble(
             f"{row.name or row.key} does not meet its control",
             expected=str(row.meets),
-            found="not set" if last is None else ",".join(one.text for one in values) if is_list else last.text,
+            found="not set" if last is None else ",".join(value.text for value in values) if is_list else last.text,
             location=Location(file.path) if last is None or last.location.path != file.path else last.location,
         )
 
@@ -199,7 +203,7 @@ def _is_met(situation: Situation, row: OptionRow, values: tuple[ConfigValue, ...
 
 def _objects(file: File) -> tuple[ManifestObject, ...]:
     documents = yaml_reader.read_documents(file.content, file.path, max_bytes=_LARGEST_MANIFEST)
-    return tuple(one for document in documents for one in unpacked(document, file.path))
+    return tuple(entry for document in documents for entry in unpacked_objects(document, file.path))
 
 
 def _unknown(error: InputError, expected: str, restart: Restart = Restart.K3S) -> Trouble:

@@ -14,7 +14,7 @@ from agent.desired.dropin_options import (
     DISABLED_PLUGINS_ARGUMENT,
 )
 from agent.errors import InputError
-from agent.findings.admission import plugins
+from agent.findings.admission import listed_plugins
 from agent.findings.registry import Trouble, edit_of_k3s_config, is_managed, written_by_apply
 from agent.guide.files import AUDIT_POLICY
 from agent.k3s import admission_configuration, admission_plugins, audit_policy
@@ -204,7 +204,7 @@ def _invalid_content(situation: Situation, named: NamedPath, data: bytes) -> Ite
 def _context(situation: Situation, component: Component) -> FileContext:
     facts, files = situation.facts, situation.k3s_files
     arguments = facts.merged_config.component_arguments(component.config_key)
-    on, off = (plugins(situation, one) for one in (ADMISSION_PLUGINS_ARGUMENT, DISABLED_PLUGINS_ARGUMENT))
+    on, off = (listed_plugins(situation, name) for name in (ADMISSION_PLUGINS_ARGUMENT, DISABLED_PLUGINS_ARGUMENT))
     return FileContext(
         minor=facts.version.minor if facts.version_is_known else 0,
         arguments={name: values[-1].text for name, values in arguments.items() if values},

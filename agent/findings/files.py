@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.findings.registry import APPLY, Trouble, finding, instruction, no, removal, written_by_apply, yes
+from agent.findings.registry import APPLY, Trouble, finding, instruction, no, rm_command, written_by_apply, yes
 from agent.model import Directory, File, Instruction, Location, OwnCommand, Remediation
 from agent.plan.plan import is_damaged
 from agent.report import Level
@@ -32,9 +32,9 @@ def edited_file_insufficient(situation: Situation) -> Iterator[Trouble]:
     """
     edited = [refusal.id for refusal in situation.plan.refusals if refusal.edited]
     if edited:
-        from agent.findings.edited_content import judged
+        from agent.findings.edited_content import insufficient_edits
 
-        yield from judged(situation, edited)
+        yield from insufficient_edits(situation, edited)
 
 
 @finding(
@@ -129,7 +129,7 @@ def left_over(situation: Situation) -> Iterator[Trouble]:
             "k3s-harden wrote this file, but this host should not have it",
             found=f"{len(content)} bytes",
             location=Location(path),
-            remediation=Remediation((Instruction("make sure that role and version are correct"), removal(path))),
+            remediation=Remediation((Instruction("make sure that role and version are correct"), rm_command(path))),
         )
 
 

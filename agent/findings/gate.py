@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.findings.registry import APPLY, INSTALL, UNINSTALL, Trouble, finding, instruction, no, removed
+from agent.findings.registry import APPLY, INSTALL, UNINSTALL, Trouble, file_removal, finding, instruction, no
 from agent.linux.unit_files import PACKAGED_UNITS
 from agent.model import Instruction, Location, OwnCommand, Remediation, ShellCommand
-from agent.node.gate import STATE, instance
+from agent.node.gate import STATE, gate_instance
 from agent.node.gate_units import DROPIN, TEMPLATE
 from agent.report import Level
 from agent.value import replace
@@ -47,7 +47,7 @@ def gate_half_missing(situation: Situation) -> Iterator[Trouble]:
     template, mask, dropins = situation.gate.template, situation.gate.mask, situation.gate.dropins
     if template is None:
         for service, path in dropins.items():
-            if mask is not None and mask.name not in (TEMPLATE, instance(service)):
+            if mask is not None and mask.name not in (TEMPLATE, gate_instance(service)):
                 continue
             state = f"masked by {mask}" if mask else "missing"
             unmask = _command(f"sudo systemctl unmask {mask.name}") if mask else INSTALL
@@ -77,7 +77,7 @@ def gate_outdated(situation: Situation) -> Iterator[Trouble]:
     for service, path in situation.gate.outdated.items():
         yield Trouble(
             f"the gate of {service} belongs to an earlier release",
-            expected=f"a drop-in that starts {instance(service)}",
+            expected=f"a drop-in that starts {gate_instance(service)}",
             location=Location(path),
             remediation=INSTALL,
         )
@@ -104,14 +104,14 @@ def gate_bypassed(situation: Situation) -> Iterator[Trouble]:
             expected="k3s-harden gate",
             found=command.text,
             location=command.location,
-            remediation=_restored(path) if path == gate.template else removed(path),
+            remediation=_restored(path) if path == gate.template else file_removal(path),
         )
     for service, unit, path in _unguarded(situation):
         by = unit.resets[-1] if unit.resets else Location(path)
         edit = Instruction(f"name the drop-in so that it sorts before {DROPIN}", by)
         yield Trouble(
             f"{service} starts without the gate: its ExecStartPre= does not run",
-            expected=f"systemctl start {instance(service)}",
+            expected=f"systemctl start {gate_instance(service)}",
             location=by,
             remediation=Remediation((edit,)) if unit.resets and by.path != path else _restored(path),
         )
@@ -124,14 +124,16 @@ def _unguarded(situation: Situation) -> Iterator[tuple[str, Unit, PurePosixPath]
         service, path = unit.path.name, gate.dropins.get(unit.path.name)
         if path is None or service in gate.outdated:
             continue
-        if not any(one.location.path == path and _runs_gate(one.text, service) for one in unit.before_start):
+        if not any(
+            command.location.path == path and _runs_gate(command.text, service) for command in unit.before_start
+        ):
             yield service, unit, path
 
 
 def _runs_gate(command: str, service: str) -> bool:
     if command.startswith("-"):  # systemd ignores the failure of such a command
         return False
-    return "systemctl start k3s-harden@%N.service" in command or f"systemctl start {instance(service)}" in command
+    return "systemctl start k3s-harden@%N.service" in command or f"systemctl start {gate_instance(service)}" in command
 
 
 @finding(
@@ -169,16 +171,16 @@ def gate_unit_differs(situation: Situation) -> Iterator[Trouble]:
     It was edited, or another version installed it. `install` replaces it, and keeps a backup.
     """
     gate = situation.gate
-    reported = {one.location.path for one in gate.replaced} | set(gate.outdated.values())
+    reported = {command.location.path for command in gate.replaced} | set(gate.outdated.values())
     reported |= {path for _, _, path in _unguarded(situation)}
-    for one in gate.differences:
-        path = one.location.path
+    for difference in gate.differences:
+        path = difference.location.path
         if path not in reported:
             yield Trouble(
                 "the gate is not the one of this version: another version installed this file, or it was edited",
-                expected=one.expected.strip(),
-                found=one.found.strip(),
-                location=one.location,
+                expected=difference.expected.strip(),
+                found=difference.found.strip(),
+                location=difference.location,
                 remediation=_restored(path),
             )
 
@@ -244,7 +246,7 @@ def start_blocked(situation: Situation) -> Iterator[Trouble]:
         yield Trouble(
             f"the gate blocked the last start of {service}",
             location=Location(STATE / f"blocked.{service.removesuffix('.service')}"),
-            remediation=_command(f"systemctl status {instance(service)}"),
+            remediation=_command(f"systemctl status {gate_instance(service)}"),
         )
 
 

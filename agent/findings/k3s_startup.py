@@ -11,16 +11,16 @@ from agent.desired.dropin_options import (
     AUDIT_POLICY_ARGUMENT,
 )
 from agent.errors import InputError, LimitError
-from agent.findings.admission import of_the_operator, plugins
+from agent.findings.admission import listed_plugins, of_the_operator
 from agent.findings.registry import (
     APPLY,
     Trouble,
     edit_of_k3s_config,
+    file_removal,
     finding,
     instruction,
     is_managed,
     no,
-    removed,
     written_by_apply,
     yes,
 )
@@ -92,7 +92,7 @@ def not_read(situation: Situation) -> Iterator[HardenError]:
 
     Other errors are not included: what root cannot read, K3s cannot read either.
     """
-    return (one for one in situation.facts.configuration.unreadable if isinstance(one, (LimitError, BoundsError)))
+    return (error for error in situation.facts.configuration.unreadable if isinstance(error, (LimitError, BoundsError)))
 
 
 @finding(
@@ -107,7 +107,7 @@ def k3s_config_ignored(situation: Situation) -> Iterator[Trouble]:
         yield Trouble(
             "K3s ignores all files of its configuration: this drop-in is a symbolic link to a missing file",
             location=Location(path),
-            remediation=removed(path),
+            remediation=file_removal(path),
         )
 
 
@@ -170,7 +170,7 @@ def admission_configuration_unusable(situation: Situation) -> Iterator[Trouble]:
 
     The plugins EventRateLimit and ImagePolicyWebhook require an entry in that file if they are enabled.
     """
-    enabled = plugins(situation, ADMISSION_PLUGINS_ARGUMENT)
+    enabled = listed_plugins(situation, ADMISSION_PLUGINS_ARGUMENT)
     needing = {name: of_the_operator(situation, enabled[name]) for name in _NEED_CONFIGURATION if name in enabled}
     configured: set[str | None] = set()
     for path, location in _named(situation, ADMISSION_CONFIGURATION_ARGUMENT):

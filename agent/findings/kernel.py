@@ -38,8 +38,14 @@ def sysctl_overridden(situation: Situation) -> Iterator[Trouble]:
     hosts without systemd, the order of procps applies.
     """
     reader, waived = situation.facts.platform.boot_reader, situation.waivers.kernel_parameters
-    for one in overrides(_with_ours(situation), reader, waived, is_refused=_is_refused(situation)).values():
-        yield Trouble(one.message, one.expected, one.found, one.location, instruction(one.fix, one.location))
+    for override in overrides(_with_ours(situation), reader, waived, is_refused=_is_refused(situation)).values():
+        yield Trouble(
+            override.message,
+            override.expected,
+            override.found,
+            override.location,
+            instruction(override.fix, override.location),
+        )
 
 
 @finding(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent import yaml_reader
 from agent.errors import InputError
-from agent.findings.registry import APPLY, Trouble, finding, instruction, no, removed
+from agent.findings.registry import APPLY, Trouble, file_removal, finding, instruction, no
 from agent.guide.files import POLICY_FILE
 from agent.k3s.redaction import HIDDEN
 from agent.model import WITHOUT_POD_SECURITY_POLICY, File, Instruction, Location, Remediation
@@ -46,9 +46,9 @@ def stale_pod_security_policy(situation: Situation) -> Iterator[Trouble]:
         return
     planned = {change.id for change in situation.plan.changes}
     lines: dict[PurePosixPath, list[int]] = {}
-    for one in _objects(situation):
-        if one.kind == "PodSecurityPolicy":
-            lines.setdefault(one.path, []).append(one.line)
+    for entry in _objects(situation):
+        if entry.kind == "PodSecurityPolicy":
+            lines.setdefault(entry.path, []).append(entry.line)
     for path, found in lines.items():
         objects = "1 PodSecurityPolicy" if len(found) == 1 else f"{len(found)} PodSecurityPolicies"
         location = Location(path, found[0])
@@ -80,15 +80,15 @@ def manifest_api_removed(situation: Situation) -> Iterator[Trouble]:
     from agent.k3s.removed_apis import removal_of  # only few hosts have such a manifest
 
     directory = (situation.facts.data_dir / POLICY_FILE).parent
-    for one in _objects(situation):
-        removal = removal_of(one.api_version, one.kind or "", situation.facts.version)
-        if removal is not None and one.path.relative_to(directory).parts[0].partition(".")[0] not in _PACKAGED:
-            location = Location(one.path, _line_of(one.node, "apiVersion"))
+    for entry in _objects(situation):
+        removal = removal_of(entry.api_version, entry.kind or "", situation.facts.version)
+        if removal is not None and entry.path.relative_to(directory).parts[0].partition(".")[0] not in _PACKAGED:
+            location = Location(entry.path, _line_of(entry.node, "apiVersion"))
             yield Trouble(
-                f"manifest contains a {one.kind} of {one.api_version}, which K3s {situation.facts.version} does not"
+                f"manifest contains a {entry.kind} of {entry.api_version}, which K3s {situation.facts.version} does not"
                 " support",
                 expected=removal.instead,
-                found=one.api_version,
+                found=entry.api_version,
                 location=location,
                 remediation=instruction(f"change the object to {removal.instead}", location),
             )
@@ -106,10 +106,10 @@ def selector_matches_no_namespace(situation: Situation) -> Iterator[Trouble]:
     Such a policy allows no traffic, not even from its own namespace. The API server sets the label
     kubernetes.io/metadata.name on every namespace.
     """
-    for one in _objects(situation):
-        if one.kind == "NetworkPolicy":
-            for line in _name_selectors(one.node):
-                location = Location(one.path, line)
+    for entry in _objects(situation):
+        if entry.kind == "NetworkPolicy":
+            for line in _name_selectors(entry.node):
+                location = Location(entry.path, line)
                 yield Trouble(
                     "NetworkPolicy selects namespaces by a label that Kubernetes does not set",
                     expected="kubernetes.io/metadata.name",
@@ -129,13 +129,13 @@ def selector_matches_no_namespace(situation: Situation) -> Iterator[Trouble]:
 )
 def manifest_placeholder(situation: Situation) -> Iterator[Trouble]:
     """A manifest contains a placeholder such as <NAMESPACE>, so K3s cannot create the object."""
-    for one in _objects(situation):
-        for scalar in yaml_reader.scalars(one.node):
+    for entry in _objects(situation):
+        for scalar in yaml_reader.scalars(entry.node):
             if re.fullmatch(_PLACEHOLDER, scalar.text):
-                location = Location(one.path, scalar.line)
+                location = Location(entry.path, scalar.line)
                 yield Trouble(
                     "manifest contains a placeholder",
-                    found=HIDDEN if one.kind == "Secret" else scalar.text,
+                    found=HIDDEN if entry.kind == "Secret" else scalar.text,
                     location=location,
                     remediation=instruction("replace the placeholder with the name", location),
                 )
@@ -166,7 +166,7 @@ def manifest_broken(situation: Situation) -> Iterator[Trouble]:
         yield Trouble(
             "K3s applies no manifest: this one is a symbolic link to a missing file",
             location=Location(link),
-            remediation=removed(link),
+            remediation=file_removal(link),
         )
 
 
@@ -196,7 +196,7 @@ def manifest_changes_ignored(situation: Situation) -> Iterator[Trouble]:
 def beyond_limits(situation: Situation) -> Iterator[InputError]:
     """Yield the errors of manifests that are too deep or have too many nodes for this program."""
     parsed = (_parsed(path, data) for path, data in _unmanaged(situation))
-    return (one for one in parsed if isinstance(one, yaml_reader.BoundsError))
+    return (error for error in parsed if isinstance(error, yaml_reader.BoundsError))
 
 
 class ManifestObject(Value):
@@ -229,7 +229,7 @@ class ManifestObject(Value):
 
 def _unmanaged(situation: Situation) -> Iterator[tuple[PurePosixPath, bytes]]:
     """Yield the manifests that K3s applies, except those with the content that we write."""
-    expected = {one.path: one.content for one in situation.desired if isinstance(one, File)}
+    expected = {file.path: file.content for file in situation.desired if isinstance(file, File)}
     applied = situation.k3s_files.manifests.applied
     return ((path, data) for path, data in applied.items() if expected.get(path) != data)
 
@@ -238,10 +238,10 @@ def _objects(situation: Situation) -> Iterator[ManifestObject]:
     for path, data in _unmanaged(situation):
         parsed = _parsed(path, data)
         for document in () if isinstance(parsed, InputError) else parsed:
-            yield from unpacked(document, path)
+            yield from unpacked_objects(document, path)
 
 
-def unpacked(document: Document, path: PurePosixPath) -> Iterator[ManifestObject]:
+def unpacked_objects(document: Document, path: PurePosixPath) -> Iterator[ManifestObject]:
     """Yield the objects of a document. K3s treats every object with `items` as a list (controller.go, toObjects).
 
     Items of a list such as NetworkPolicyList that do not have a kind get it from the list.

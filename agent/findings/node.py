@@ -238,18 +238,18 @@ def k3s_command_unknown(situation: Situation) -> Iterator[Trouble]:
     hardening is in the files, so an option in the script can undo it without a trace in the report.
     """
     facts = situation.facts
-    for one in facts.other_programs:
-        program = f"{K3S_BINARY} {one.role.value}"
+    for other in facts.other_programs:
+        program = f"{K3S_BINARY} {other.role.value}"
         yield Trouble(
-            f"{one.unit.name} starts another program, so the command line of K3s is not known;"
+            f"{other.unit.name} starts another program, so the command line of K3s is not known;"
             f" assumed: no options besides those in {facts.configuration.path} and its drop-ins",
             expected=f"ExecStart={program}",
-            found=one.program.text,
-            location=one.program.location,
+            found=other.program.text,
+            location=other.program.location,
             remediation=Remediation(
                 (
-                    Instruction(f"move the options of K3s from {one.program.text} to {facts.configuration.path}"),
-                    Instruction(f"set `ExecStart={program}`", one.program.location),
+                    Instruction(f"move the options of K3s from {other.program.text} to {facts.configuration.path}"),
+                    Instruction(f"set `ExecStart={program}`", other.program.location),
                 ),
                 restart=Restart.K3S,
             ),
@@ -308,7 +308,7 @@ def read_only_etc(situation: Situation) -> Iterator[Trouble]:
 )
 def not_readable(situation: Situation) -> Iterator[Trouble]:
     """A file or directory could not be read, so this report does not include its content."""
-    elsewhere = {one.message for one in not_read(situation)}
+    elsewhere = {error.message for error in not_read(situation)}
     for error in (*situation.unreadable, *beyond_limits(situation)):
         if error.message in elsewhere:
             continue

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.desired import dropin_options
 from agent.desired.dropin_options import ADMISSION_PLUGINS_ARGUMENT, configured_values, options_to_set
-from agent.findings.registry import Trouble, edit_of_k3s_config, finding, instruction, no, removed, yes
+from agent.findings.registry import Trouble, edit_of_k3s_config, file_removal, finding, instruction, no, yes
 from agent.guide.files import NETWORK_POLICIES
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS, SECRETS_ENCRYPTION
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION, release_enabling_later
@@ -128,7 +128,7 @@ def network_policies_inert(situation: Situation) -> Iterator[Trouble]:
     policy = facts.data_dir / NETWORK_POLICIES.path
     if policy.name in manifests.skips:
         skip = manifests.skips[policy.name]
-        yield Trouble(f"K3s skips {policy}", found=skip.name, location=Location(skip), remediation=removed(skip))
+        yield Trouble(f"K3s skips {policy}", found=skip.name, location=Location(skip), remediation=file_removal(skip))
     if policy.stem in manifests.disabled:
         location = manifests.disabled[policy.stem]
         yield Trouble(

@@ -37,7 +37,7 @@ class Insufficient(NamedTuple):
     location: Location
 
 
-def judged(situation: Situation, path: PurePosixPath, data: bytes) -> Insufficient | None:
+def pod_security_shortfall(situation: Situation, path: PurePosixPath, data: bytes) -> Insufficient | None:
     """Return what is insufficient; None if the file meets the control, or if the API server exits at it."""
     if _is_waived(situation):
         return None
@@ -56,7 +56,7 @@ def judged(situation: Situation, path: PurePosixPath, data: bytes) -> Insufficie
 
 def not_enforced(situation: Situation, named: NamedPath, data: bytes) -> Iterator[Trouble]:
     """Yield the case of a file of the operator that does not meet the control."""
-    found = judged(situation, named.path, data)
+    found = pod_security_shortfall(situation, named.path, data)
     if found is not None:
         removal = Instruction(f"remove `{ADMISSION_CONFIGURATION_ARGUMENT}`", named.location)
         edit = Instruction(f"set `{found.expected}` in the defaults of PodSecurity", found.location)
@@ -70,7 +70,7 @@ def not_enforced(situation: Situation, named: NamedPath, data: bytes) -> Iterato
         )
 
 
-def exemptions(situation: Situation, path: PurePosixPath, data: bytes) -> Iterator[Trouble]:
+def unexpected_exemptions(situation: Situation, path: PurePosixPath, data: bytes) -> Iterator[Trouble]:
     """Yield the case of a file that exempts what neither the guide nor the settings exempt."""
     if _is_waived(situation):
         return

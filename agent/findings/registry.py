@@ -47,12 +47,12 @@ def edit_of_k3s_config(text: str, location: Location) -> Remediation:
     return instruction(text, location, restart=Restart.K3S)
 
 
-def removed(path: PurePosixPath) -> Remediation:
+def file_removal(path: PurePosixPath) -> Remediation:
     """Return the remediation for a file that has to be removed."""
-    return Remediation((removal(path),))
+    return Remediation((rm_command(path),))
 
 
-def removal(path: PurePosixPath) -> ShellCommand:
+def rm_command(path: PurePosixPath) -> ShellCommand:
     """Return the command that removes a file."""
     import shlex
 
@@ -67,7 +67,7 @@ def is_managed(situation: Situation, path: PurePosixPath) -> bool:
 def correction(situation: Situation, location: Location, text: str) -> Remediation:
     """Return the remediation for an argument at a location: by the owner of that file, or `text` for the operator."""
     if location.path in situation.obsolete:
-        return removed(location.path)
+        return file_removal(location.path)
     if is_managed(situation, location.path):
         return written_by_apply(situation, str(location.path))
     return edit_of_k3s_config(text, location)

@@ -119,9 +119,9 @@ def _default(row: SecureDefault, situation: Situation) -> Default | None:
     if not_run(row.component, situation.facts):
         return None
     own = (
-        one
-        for one in default_arguments.defaults_of(row.component)
-        if one.name == row.name and one.in_version(situation.facts.version) and row.meets.accepts(one.value)
+        default
+        for default in default_arguments.defaults_of(row.component)
+        if default.name == row.name and default.in_version(situation.facts.version) and row.meets.accepts(default.value)
     )
     return next(own, None)
 
@@ -132,12 +132,12 @@ def _given(row: SecureDefault, default: Default, situation: Situation) -> _Given
     values = config.component_arguments(key).get(row.name, ())
     if not values:
         return _in_kubelet_files(row, default, situation)
-    arguments = [component_argument(one.text) for one in config.items(key)]
-    forms = {one.form for one in arguments if one.name == row.name}
+    arguments = [component_argument(argument.text) for argument in config.items(key)]
+    forms = {argument.form for argument in arguments if argument.name == row.name}
     if row.name not in _combined(row.component):
         # The value of `name-=x` comes before K3s' own, which the component then uses.
         values = () if forms == {"-"} and default.channel is Channel.ARGUMENT else values[-1:]
-    weak = next((one for one in values if not row.meets.accepts(one.text)), None)
+    weak = next((value for value in values if not row.meets.accepts(value.text)), None)
     name = weak.spelling or row.name if weak else ""
     return weak and _Given(weak.location, name, f"{name}={weak.text}")
 

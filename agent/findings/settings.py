@@ -74,13 +74,13 @@ def expired_waiver_applied(situation: Situation) -> Iterator[Trouble]:
 def waiver_expires_soon(situation: Situation) -> Iterator[Trouble]:
     """A waiver for this host expires within 14 days. Its control then has to be compliant."""
     scope = replace(situation.waivers.scope, today=situation.today.date)
-    applying = [one for one in situation.waivers.all if scope.applies(one)]
+    applying = [waiver for waiver in situation.waivers.all if scope.applies(waiver)]
     if not applying or not situation.today.is_plausible:
         return
     from datetime import date, timedelta
 
     limit = (date.fromisoformat(situation.today.date) + timedelta(days=_DAYS)).isoformat()
-    lasting = {one.control for one in applying if not one.expires or one.expires >= limit}
+    lasting = {waiver.control for waiver in applying if not waiver.expires or waiver.expires >= limit}
     for waiver in applying:
         if waiver.control not in lasting:
             message = f"the waiver for {waiver.control} expires at the end of {waiver.expires}"

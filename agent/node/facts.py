@@ -108,7 +108,7 @@ class HostFacts(Value):
         return path in self.command_line_files or (path.parent == dropin.parent and path.name > dropin.name)
 
 
-def assumed(role: Role, version: Version, data_dir: PurePosixPath = DEFAULT_DATA_DIR) -> HostFacts:
+def assumed_facts(role: Role, version: Version, data_dir: PurePosixPath = DEFAULT_DATA_DIR) -> HostFacts:
     """Return the facts of a new host that starts a cluster of its own, for `render`, which reads no host."""
     return HostFacts(
         role=role,
@@ -125,7 +125,7 @@ def assumed(role: Role, version: Version, data_dir: PurePosixPath = DEFAULT_DATA
     )
 
 
-def read(
+def read_facts(
     host: Host,
     settings: Settings,
     service: str = "",

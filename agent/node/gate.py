@@ -72,12 +72,12 @@ class ProgramProblem(NamedTuple):
     """The fix; empty if the program has to be installed."""
 
 
-def instance(service: str) -> str:
+def gate_instance(service: str) -> str:
     """Return the gate of a service: k3s-harden@k3s.service for k3s.service."""
     return TEMPLATE.replace("@", f"@{service.removesuffix(_SUFFIX)}")
 
 
-def detect(host: Host) -> Gate:
+def detect_gate(host: Host) -> Gate:
     """Read the parts of the gate in all directories of systemd."""
     unread: list[HardenError] = []
     units, templates = (
@@ -122,7 +122,7 @@ def _texts(host: Host, own: Iterable[PurePosixPath], template: PurePosixPath | N
 
 def _replaced(texts: Mapping[PurePosixPath, str]) -> Iterator[GateCommand]:
     for path, text in texts.items():
-        command = gate_units.command(path, text)
+        command = gate_units.gate_command(path, text)
         if command is not None and not command.runs_gate:
             yield command
         yield from gate_units.ignored_failures(path, text)
@@ -141,11 +141,11 @@ def _differences(
 
 
 def _unusable(host: Host, texts: Mapping[PurePosixPath, str]) -> dict[PurePosixPath, ProgramProblem]:
-    found = {path: gate_units.command(path, text) for path, text in texts.items()}
+    found = {path: gate_units.gate_command(path, text) for path, text in texts.items()}
     # The command of a drop-in takes the place of the one in the unit.
     replaced = any(command and path.parent.name == f"{TEMPLATE}.d" for path, command in found.items())
     commands = (command for path, command in found.items() if command and not (replaced and path.name == TEMPLATE))
-    programs = dict.fromkeys(one.program for one in commands if one.runs_gate)
+    programs = dict.fromkeys(command.program for command in commands if command.runs_gate)
     problems = ((path, program_problem(host, path)) for path in programs if path is not None)
     return {path: problem for path, problem in problems if problem is not None}
 
@@ -184,7 +184,7 @@ def _is_stale(host: Host, files: Iterable[PurePosixPath]) -> bool:
         # A file that was removed has changed its directory.
         services = [directory / name for directory in UNIT_DIRECTORIES for name in _dropin_directories(host, directory)]
         times = map(host.tree.times, (*files, *UNIT_DIRECTORIES, *services))
-        if all(one is None or one.changed <= loaded.written for one in times):
+        if all(time is None or time.changed <= loaded.written for time in times):
             return False
     try:
         return needs_reload(host)
@@ -200,7 +200,7 @@ def needs_reload(host: Host, named: Iterable[str] = ()) -> bool:
     dropins = {name for name, path in _dropins(host).items() if not unit_files.is_masked(host, path)}
     services = {*dropins, *named, *_services(host)}
     for unit in Systemd(host).show(
-        {UNIT, *services, *map(instance, services)}, "Id", "LoadState", "NeedDaemonReload", "DropInPaths"
+        {UNIT, *services, *map(gate_instance, services)}, "Id", "LoadState", "NeedDaemonReload", "DropInPaths"
     ):
         if unit.get("NeedDaemonReload") == "yes":
             return True
@@ -241,5 +241,5 @@ def _text(host: Host, path: PurePosixPath) -> str:
 
 def _mounts(host: Host, unit: PurePosixPath, unread: list[HardenError]) -> tuple[PurePosixPath, ...]:
     """The paths in RequiresMountsFor= of a unit and its drop-ins, which add to each other."""
-    texts = [_text(host, unit), *unit_files.dropins(host, unit.name, unread).values()]
-    return gate_units.mounts("\n".join(texts))
+    texts = [_text(host, unit), *unit_files.read_dropins(host, unit.name, unread).values()]
+    return gate_units.required_mounts("\n".join(texts))

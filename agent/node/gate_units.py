@@ -67,16 +67,16 @@ class GateCommand(Value):
         return path if path.is_absolute() else None
 
 
-def content(name: str, program: PurePosixPath, data_dir: PurePosixPath) -> bytes:
+def unit_content(name: str, program: PurePosixPath, data_dir: PurePosixPath) -> bytes:
     """Return a unit or drop-in, by its name below a directory of units, for this program and data directory."""
     text = package_data.read("units", *name.split("/")).decode()
-    replaced = {str(PACKAGED_PROGRAM): word(program), str(DEFAULT_DATA_DIR): word(data_dir)}
+    replaced = {str(PACKAGED_PROGRAM): unit_word(program), str(DEFAULT_DATA_DIR): unit_word(data_dir)}
     if name in (TEMPLATE, UNIT) and is_in_a_home(data_dir):
         replaced[_READ_ONLY_HOME] = WRITABLE_HOME
     return re.sub("|".join(map(re.escape, replaced)), lambda found: replaced[found[0]], text).encode()
 
 
-def word(path: PurePosixPath) -> str:
+def unit_word(path: PurePosixPath) -> str:
     """Return a path as one word of a unit: % begins a specifier, and a blank ends a word (systemd.syntax(7))."""
     text = str(path).replace("%", "%%")
     return text if re.fullmatch(r"[\w./%+,:=@-]+", text) else f'"{text}"'
@@ -87,7 +87,7 @@ def is_in_a_home(path: PurePosixPath) -> bool:
     return any(path.is_relative_to(place) for place in _READ_ONLY_FOR_THE_GATE)
 
 
-def command(path: PurePosixPath, text: str) -> GateCommand | None:
+def gate_command(path: PurePosixPath, text: str) -> GateCommand | None:
     """Return the last command of a unit or drop-in; None if it has none."""
     found = [(line, value) for line, key, value in assignments(text) if key == "ExecStart" and value]
     return GateCommand(found[-1][1], Location(path, found[-1][0])) if found else None
@@ -100,17 +100,17 @@ def ignored_failures(path: PurePosixPath, text: str) -> Iterator[GateCommand]:
             yield GateCommand(f"{key}={value}", Location(path, line))
 
 
-def mounts(text: str) -> tuple[PurePosixPath, ...]:
+def required_mounts(text: str) -> tuple[PurePosixPath, ...]:
     """Return the paths whose mounts a unit or drop-in waits for."""
-    return tuple(PurePosixPath(one.replace("%%", "%")) for _, one in unit_settings(text, "RequiresMountsFor"))
+    return tuple(PurePosixPath(path.replace("%%", "%")) for _, path in unit_settings(text, "RequiresMountsFor"))
 
 
 def template_difference(path: PurePosixPath, text: str) -> Difference | None:
     """Return how the unit of the gate differs from that of this version, for its own program and data directory."""
-    starts = command(path, text)
+    starts = gate_command(path, text)
     program = starts.program if starts else None
-    named = mounts(text)
-    expected = content(TEMPLATE, program or PACKAGED_PROGRAM, named[-1] if named else DEFAULT_DATA_DIR)
+    named = required_mounts(text)
+    expected = unit_content(TEMPLATE, program or PACKAGED_PROGRAM, named[-1] if named else DEFAULT_DATA_DIR)
     return _difference(path, text, expected.decode())
 
 
@@ -118,12 +118,12 @@ def dropin_difference(path: PurePosixPath, text: str) -> Difference | None:
     """Return how the drop-in of a service differs from those of this version, which has one for each role."""
     found = []
     for service in ("k3s.service", "k3s-agent.service"):
-        expected = content(f"{service}.d/{DROPIN}", PACKAGED_PROGRAM, DEFAULT_DATA_DIR).decode()
+        expected = unit_content(f"{service}.d/{DROPIN}", PACKAGED_PROGRAM, DEFAULT_DATA_DIR).decode()
         difference = _difference(path, text, expected)
         if difference is None:
             return None
         found.append(difference)
-    return max(found, key=lambda one: one.location.line)
+    return max(found, key=lambda difference: difference.location.line)
 
 
 def _difference(path: PurePosixPath, text: str, expected: str) -> Difference | None:

@@ -53,7 +53,7 @@ class Manifests(Value):
     """What could not be read."""
 
 
-def read(tree: Tree, directory: PurePosixPath, config: MergedConfig, version: Version) -> Manifests:
+def read_manifests(tree: Tree, directory: PurePosixPath, config: MergedConfig, version: Version) -> Manifests:
     """Walk the directory, and read the files that K3s of this version applies."""
     walk = _Walk(tree, directory, follows_links=_follows_links(version))
     skips = {path.name.removesuffix(_SKIP): path for path in walk.files if path.name.endswith(_SKIP)}

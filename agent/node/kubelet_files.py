@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from agent.node.facts import HostFacts
 
 
-def paths(tree: Tree, facts: HostFacts) -> tuple[PurePosixPath, ...]:
+def kubelet_file_paths(tree: Tree, facts: HostFacts) -> tuple[PurePosixPath, ...]:
     """Return the files that the kubelet reads at K3s' next start, each with its present path.
 
     Raises ValueError for a relative path, and HostError for a directory that cannot be read.

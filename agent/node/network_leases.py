@@ -36,7 +36,7 @@ class NetworkLeases(NamedTuple):
     """Files to which users other than the owner have access."""
 
 
-def read(tree: Tree) -> NetworkLeases:
+def read_network_leases(tree: Tree) -> NetworkLeases:
     """Return the directories and files, as far as they can be changed.
 
     Empty if the directory is a symlink or cannot be listed. A file system without access control lists has only files.
@@ -48,7 +48,7 @@ def read(tree: Tree) -> NetworkLeases:
         files = tuple(path for directory in networks for path in _open_files(tree, directory))
     except HostError:
         return NetworkLeases()
-    supported = all(isinstance(tree.default_permissions(one), DefaultPermissions) for one in networks)
+    supported = all(isinstance(tree.default_permissions(path), DefaultPermissions) for path in networks)
     return NetworkLeases(networks if supported else (), files)
 
 

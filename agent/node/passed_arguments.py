@@ -94,7 +94,7 @@ def _runs_etcd(facts: HostFacts) -> bool:
 def _loopback(facts: HostFacts) -> str:
     """Return K3s' Loopback(): the IPv6 address if services have no other (k3s, pkg/daemons/config/types.go)."""
     services = facts.merged_config.scalar("service-cidr") or facts.merged_config.scalar("node-ip")
-    return "::1" if services and all(":" in one for one in services[0].split(",")) else "127.0.0.1"
+    return "::1" if services and all(":" in network for network in services[0].split(",")) else "127.0.0.1"
 
 
 def _api_server_port(facts: HostFacts) -> str:

@@ -34,17 +34,17 @@ def installed_units(
             if unit is not None:
                 found[name] = unit
     if others is not None:
-        others += (one for one in found.values() if isinstance(one, OtherProgram))
-    return tuple(one for one in found.values() if isinstance(one, Unit))
+        others += (service for service in found.values() if isinstance(service, OtherProgram))
+    return tuple(service for service in found.values() if isinstance(service, Unit))
 
 
 def _unit(host: Host, path: PurePosixPath, unread: list[HardenError]) -> Unit | OtherProgram | None:
-    text = unit_files.text(host, path, unread)
+    text = unit_files.unit_text(host, path, unread)
     if not text:
         return None
     # Drop-ins, such as those of `systemctl edit`, apply after the unit.
-    texts = {path: text, **unit_files.dropins(host, path.name, unread)}
+    texts = {path: text, **unit_files.read_dropins(host, path.name, unread)}
     unit = parse_service(
-        path, texts, EnvironmentFiles(lambda file: unit_files.text(host, file, unread), host.tree.names)
+        path, texts, EnvironmentFiles(lambda file: unit_files.unit_text(host, file, unread), host.tree.names)
     )
     return unit or other_program(path, texts)

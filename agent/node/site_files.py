@@ -57,10 +57,10 @@ def recorded_site(path: PurePosixPath, files: Mapping[PurePosixPath, bytes], ove
     """
     settings = loading.apply_overrides(loading.load_settings(files.get(path), path), overrides)
     named = (settings.waivers_file, settings.audit_policy_file)
-    for one in named:
-        if one is not None and one not in files:
-            raise InputError(Location(one), "the record of the last successful run does not contain it")
-    waivers, policy = (None if one is None else files[one] for one in named)
+    for other in named:
+        if other is not None and other not in files:
+            raise InputError(Location(other), "the record of the last successful run does not contain it")
+    waivers, policy = (None if other is None else files[other] for other in named)
     return _site(settings, path, waivers, policy, files)
 
 

@@ -24,7 +24,7 @@ def is_masked(host: Host, path: PurePosixPath) -> bool:
     return isinstance(found, File) and not found.content
 
 
-def dropins(host: Host, name: str, unread: list[HardenError]) -> dict[PurePosixPath, str]:
+def read_dropins(host: Host, name: str, unread: list[HardenError]) -> dict[PurePosixPath, str]:
     """Return the texts of a unit's drop-ins by path, in order of their names. Earlier directories take precedence.
 
     Adds to `unread` the files that systemd reads and this program cannot read.
@@ -36,10 +36,10 @@ def dropins(host: Host, name: str, unread: list[HardenError]) -> dict[PurePosixP
                 paths.setdefault(file, directory / file)
     if len(paths) > MOST_FILES:
         unread.append(too_many(UNIT_DIRECTORIES[0] / f"{name}.d", len(paths)))
-    return {paths[file]: text(host, paths[file], unread) for file in sorted(paths)[:MOST_FILES]}
+    return {paths[file]: unit_text(host, paths[file], unread) for file in sorted(paths)[:MOST_FILES]}
 
 
-def text(host: Host, path: PurePosixPath, unread: list[HardenError]) -> str:
+def unit_text(host: Host, path: PurePosixPath, unread: list[HardenError]) -> str:
     """Return the text of a file; empty if it is missing, or is nothing that systemd reads.
 
     Adds an error to `unread` if the file exceeds a limit of this program, or only root can read it.

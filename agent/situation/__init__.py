@@ -99,4 +99,7 @@ class Situation(Value):
         That content is valid, and to parse it would take longer than all other work.
         """
         data = self.k3s_files.contents.get(path)
-        return any(isinstance(one, File) and one.path == path and one.content == data for one in self.desired)
+        return any(
+            isinstance(resource, File) and resource.path == path and resource.content == data
+            for resource in self.desired
+        )

@@ -45,12 +45,12 @@ class K3sFiles(Value):
     """Archives in agent/images, which K3s imports at its start, if registries.yaml names no mirror."""
 
 
-def read(tree: Tree, settings: Settings, facts: HostFacts, unreadable: list[HardenError]) -> K3sFiles:
+def read_k3s_files(tree: Tree, settings: Settings, facts: HostFacts, unreadable: list[HardenError]) -> K3sFiles:
     """Read the files. Adds to `unreadable` what could not be read, except of the manifests."""
     named = named_paths(facts.merged_config, facts.data_dir, facts.role)
     own_admission = own_admission_configuration(settings, facts)
     outer = named if own_admission is None else (*named, own_admission)
-    contents = _contents(tree, [one.path for one in outer], unreadable)
+    contents = _contents(tree, [named.path for named in outer], unreadable)
     contents.update(_contents(tree, nested_files(outer, contents), unreadable))
     kubelet_files, without_content = _kubelet_files(tree, facts, unreadable)
     return K3sFiles(
@@ -83,7 +83,7 @@ def _contents(
 def _manifests(tree: Tree, facts: HostFacts) -> Manifests:
     if facts.role is not Role.SERVER:
         return Manifests()
-    return k3s_manifests.read(tree, (facts.data_dir / POLICY_FILE).parent, facts.merged_config, facts.version)
+    return k3s_manifests.read_manifests(tree, (facts.data_dir / POLICY_FILE).parent, facts.merged_config, facts.version)
 
 
 _WRITTEN_BY_K3S = frozenset({"00-k3s-defaults.conf", "10-cli-config.conf", "20-cli-config-dir"})
@@ -109,7 +109,7 @@ def _kubelet_files(
     from agent.node import kubelet_files  # on few nodes
 
     try:
-        paths = kubelet_files.paths(tree, facts)
+        paths = kubelet_files.kubelet_file_paths(tree, facts)
     except (ValueError, HostError):
         return (), ()
     of_others = [path for path in paths if path.parent != own or path.name not in _WRITTEN_BY_K3S]
@@ -130,7 +130,7 @@ def _unusable(
         if isinstance(tree.stat(path), Absent):
             found[path] = "link to a missing file"
     arguments = facts.merged_config.component_arguments(Component.API_SERVER.config_key)
-    for log in (PurePosixPath(one.text) for one in arguments.get("audit-log-path", ())[-1:]):
+    for log in (PurePosixPath(value.text) for value in arguments.get("audit-log-path", ())[-1:]):
         there = tree.stat(log) if log.is_absolute() else None
         if isinstance(there, DirectoryEntry) and there.kind == DIRECTORY:
             found[log] = DIRECTORY

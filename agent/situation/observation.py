@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from agent.situation import Request
 
 
-def observe(host: Host, request: Request) -> Situation:
+def observe_situation(host: Host, request: Request) -> Situation:
     """Read everything that the verbs need. Makes no changes.
 
     Raises InputError for invalid settings, UsageError if they do not fit this host.
@@ -70,7 +70,7 @@ def observe_after_apply(host: Host, request: Request, situation: Situation) -> S
     """
     from agent.host.planned import after  # not on a compliant host
 
-    return observe(after(host, _possible(situation)), request)
+    return observe_situation(after(host, _possible(situation)), request)
 
 
 def _possible(situation: Situation) -> Iterator[State]:
@@ -88,11 +88,15 @@ def _observe(
     host: Host, request: Request, site: Site, last: LastRun, unreadable_record: Sequence[HardenError]
 ) -> Situation:
     settings = site.settings
-    host_facts = facts.read(
-        host, settings, request.service, given=_given_version(request, site), recorded=run_record.versions(last)
+    host_facts = facts.read_facts(
+        host,
+        settings,
+        request.service,
+        given=_given_version(request, site),
+        recorded=run_record.recorded_versions(last),
     )
     _require_supported(settings, host_facts)
-    today = run_record.today(host, last)
+    today = run_record.date_for_waivers(host, last)
     expiry_day = run_record.expiry_day(last, today, for_gate=request.for_gate)
     waivers = Waivers(site.waivers, Scope(host_facts.role, host.name if site.waivers else "", expiry_day))
     inputs = _inputs(host, site, host_facts, waivers)
@@ -116,8 +120,8 @@ def _observe(
         changes = plan.withheld(changes, reason, plan.WITH_VERSION)
     state = JournalState(runs, journal.damage(runs, in_full=not changes.is_empty))
     sysctl_files = read_sysctl_files(host, unreadable)
-    files = k3s_files.read(host.tree, settings, host_facts, unreadable)
-    found_gate = gate.detect(host)
+    files = k3s_files.read_k3s_files(host.tree, settings, host_facts, unreadable)
+    found_gate = gate.detect_gate(host)
     unreadable += (*files.manifests.unreadable, *found_gate.unread)
     day = run_record.day_to_record(last, today, waivers, for_gate=request.for_gate)
     return Situation(
@@ -135,7 +139,7 @@ def _observe(
         gate=found_gate,
         journal=state,
         waivers=waivers,
-        unreadable=tuple({one.message: one for one in unreadable}.values()),
+        unreadable=tuple({error.message: error for error in unreadable}.values()),
         today=today,
         to_record=run_record.next_record(site, host_facts, last, day),
         notifications=_notifications(host, settings),
@@ -194,7 +198,7 @@ def _leases(host: Host, settings: Settings) -> NetworkLeases | None:
         return None
     from agent.node import network_leases  # few sites set it
 
-    return network_leases.read(host.tree)
+    return network_leases.read_network_leases(host.tree)
 
 
 def _require_supported(settings: Settings, host_facts: HostFacts) -> None:

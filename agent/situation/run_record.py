@@ -31,12 +31,12 @@ class Today(Value):
         return self.date >= self.not_before
 
 
-def today(host: Host, last: LastRun) -> Today:
+def date_for_waivers(host: Host, last: LastRun) -> Today:
     """Return the day of this run."""
     return Today(time.strftime("%Y-%m-%d", time.gmtime(host.now())), max(last.day, __released__))
 
 
-def versions(last: LastRun) -> dict[str, RecordedVersion]:
+def recorded_versions(last: LastRun) -> dict[str, RecordedVersion]:
     """Return the K3s versions that the last run recorded, by role."""
     return {
         role: RecordedVersion(version, last.day, last.programs.get(role, "")) for role, version in last.versions.items()
@@ -64,7 +64,7 @@ def next_record(site: Site, facts: HostFacts, last: LastRun, day: str) -> LastRu
         by_role[role], programs[role] = printed.version, printed.identity
     elif facts.version_is_known and not facts.version_recorded:
         by_role[role], programs[role] = facts.version, ""
-    return LastRun(day, by_role, recorded, {name: one for name, one in programs.items() if one})
+    return LastRun(day, by_role, recorded, {name: program for name, program in programs.items() if program})
 
 
 def day_to_record(last: LastRun, now: Today, waivers: Waivers, *, for_gate: bool) -> str:

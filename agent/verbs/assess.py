@@ -19,7 +19,7 @@ from agent.model import FixOwner, Instruction, Remediation, Role
 from agent.node.platform import system_facts
 from agent.plan import next_steps
 from agent.report import ROLE, Fact, no_progress
-from agent.situation.observation import observe
+from agent.situation.observation import observe_situation
 from agent.value import replace
 from agent.verbs.k3s_state import installed_k3s
 
@@ -63,7 +63,7 @@ def assess_host(  # noqa: PLR0913 - the last three are by name and have defaults
     running configurations from the API server of this machine. Raises as `observe` does.
     """
     progress("reading the host")
-    situation = observe(host, request)
+    situation = observe_situation(host, request)
     cluster = None
     if with_cluster and host.is_live:
         progress("reading the API server")
@@ -71,7 +71,7 @@ def assess_host(  # noqa: PLR0913 - the last three are by name and have defaults
     benchmark = benchmark or fitting(situation.facts.version)
     controls = catalogue.of(benchmark)
     queries = [query for control in controls for query in control.check_of(benchmark).files(situation.facts)]
-    found = findings.collect(situation, filter(_limits_assessment, findings.KINDS.values()))
+    found = findings.collect_findings(situation, filter(_limits_assessment, findings.KINDS.values()))
     blockers = [f"{one.id} at {one.location}" if one.location else one.id for one in found if one.prevents_start]
     evidence = reader.read(host, situation.facts, queries)
     node = AssessedNode(situation, evidence, prevents_start=blockers, cluster=cluster)

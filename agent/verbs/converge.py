@@ -14,7 +14,7 @@ from agent.node.configuration import dropin_directory
 from agent.plan import plan
 from agent.plan.plan import difference
 from agent.report import GATE_VERB, Item, ItemStatus, Report, no_progress
-from agent.situation.observation import observe, observe_after_apply
+from agent.situation.observation import observe_after_apply, observe_situation
 from agent.value import replace
 
 if TYPE_CHECKING:
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 def check(host: Host, request: Request) -> Report:
     """Report whether the host is compliant, now and after the next boot. Makes no changes."""
-    situation = observe(host, request)
+    situation = observe_situation(host, request)
     report = _report("check", host, situation, items_of(situation))
     return _advised(_with_prediction(report, host, request, situation), host, situation)
 
 
 def diff(host: Host, request: Request) -> Report:
     """Report what apply would change, with unified diffs of files. Makes no changes."""
-    situation = observe(host, request)
+    situation = observe_situation(host, request)
     expected = {resource.id: resource for resource in situation.desired}
     changes = {change.id: change for change in situation.plan.changes}
     by_profile = _by_profile(situation)
@@ -57,7 +57,7 @@ def _with_prediction(report: Report, host: Host, request: Request, situation: Si
         return report
     from agent.plan.preflight import problems_caused_by_apply
 
-    later = findings.collect(observe_after_apply(host, request, situation))
+    later = findings.collect_findings(observe_after_apply(host, request, situation))
     found = problems_caused_by_apply(report.findings, later, {resource.id for resource in situation.desired})
     return replace(report, findings=(*report.findings, *found))
 
@@ -111,7 +111,7 @@ def apply(host: Host, request: Request, progress: Progress = no_progress) -> Rep
 
 def _applied(host: Host, request: Request, progress: Progress = no_progress) -> tuple[Report, Situation]:
     progress("reading the host")
-    situation = observe(host, request)
+    situation = observe_situation(host, request)
     settled = all(run.finished for run in situation.journal.runs)
     if not (settled and situation.plan.is_empty):
         host.refuse_ordinary_user("apply")
@@ -128,10 +128,10 @@ def _applied(host: Host, request: Request, progress: Progress = no_progress) -> 
         journal = Journal(host)
         journal.finish_interrupted()
         # Another run may have made the changes before this one got the lock.
-        done = execute(observe(host, request).plan, host, journal, progress)
+        done = execute(observe_situation(host, request).plan, host, journal, progress)
     progress("reading the host again")
     try:
-        situation = observe(host, request)
+        situation = observe_situation(host, request)
     except HardenError as error:
         again = Item("this host", ItemStatus.FAILED, f"cannot be observed again: {error.message}", error.hint)
         facts = situation.facts.evidence
@@ -196,7 +196,7 @@ def _report(verb: str, host: Host, situation: Situation, items: Iterable[Item], 
         writes=writes,
         facts=situation.facts.evidence,
         items=tuple(items),
-        findings=findings.collect(situation, others=_config_access(host, situation)),
+        findings=findings.collect_findings(situation, others=_config_access(host, situation)),
     )
 
 

@@ -29,7 +29,7 @@ from agent.present.text import printable
 from agent.report import ASSUMED, K3S_VERSION, ROLE, ItemStatus
 from agent.settings.schema import Overrides
 from agent.situation import Request
-from agent.situation.observation import observe
+from agent.situation.observation import observe_situation
 from agent.value import replace
 from agent.verbs import converge
 from agent.verbs.notify import notify
@@ -78,26 +78,26 @@ def drift(host: Host, request: Request, assess: Assess, caller: Callable[[], Cal
     if problem:
         yield problem
     now = _assessed(assess, settings, last)
-    yield from (printable(one.message) for one in now.notes if one.message.startswith(CLUSTER_NOT_ASSESSED))
+    yield from (printable(note.message) for note in now.notes if note.message.startswith(CLUSTER_NOT_ASSESSED))
     changes = () if last is None else compared(last.statuses, now)
     causes = {}
     if last is not None:
         causes = _causes(host, request, last, now, changes)
         yield from _lines(last, now, changes, causes)
-    open_to_apply = (one for one in now.verdicts if one.status is ControlStatus.FAIL and one.owner is FixOwner.APPLY)
-    if settings.drift_repair and any(open_to_apply):
+    failed = (verdict for verdict in now.verdicts if verdict.status is ControlStatus.FAIL)
+    if settings.drift_repair and any(verdict.owner is FixOwner.APPLY for verdict in failed):
         try:
             yield from _repair(host, request)
         except HardenError as error:
             failure = error
         then, now = now, _assessed(assess, settings, last)
-        before = {one.control.id: one.status for one in then.verdicts}
-        yield from (f"{_line(one)}; fixed by k3s-harden apply" for one in compared(before, now))
-    gaps = [one for one in now.notes if one.finding in (*GATE_FINDINGS, *NOTIFY_FINDINGS)]
-    yield from (printable(one.message) for one in gaps)
+        before = {verdict.control.id: verdict.status for verdict in then.verdicts}
+        yield from (f"{_line(change)}; fixed by k3s-harden apply" for change in compared(before, now))
+    gaps = [note for note in now.notes if note.finding in (*GATE_FINDINGS, *NOTIFY_FINDINGS)]
+    yield from (printable(note.message) for note in gaps)
     steps = _next_steps(gaps, now, changes)
     yield from map(printable, step_lines(addressed_steps(steps, caller())) if steps else ())
-    is_late = any(one.finding == UNDELIVERED for one in now.notes)
+    is_late = any(note.finding == UNDELIVERED for note in now.notes)
     yield from notify(host, settings, last, now, causes)
     _store(host, settings, now, changes, is_late=is_late)
     if last is None and not problem:
@@ -112,7 +112,10 @@ def _assessed(assess: Assess, settings: Settings, last: Baseline | None) -> Asse
     if last is None or not now.without_answer:
         return now
     return replace(
-        now, verdicts=tuple(_kept(one, last) if one.control.id in now.without_answer else one for one in now.verdicts)
+        now,
+        verdicts=tuple(
+            _kept(verdict, last) if verdict.control.id in now.without_answer else verdict for verdict in now.verdicts
+        ),
     )
 
 
@@ -126,7 +129,7 @@ def _kept(verdict: Verdict, last: Baseline) -> Verdict:
 
 def changes_since(host: Host, request: Request, since: float, changes: Iterable[StatusChange]) -> ChangesSince:
     """Return what changed on the host since an earlier assessment. Raises the errors of situation.observe."""
-    runs = observe(host, request).journal.runs
+    runs = observe_situation(host, request).journal.runs
     evidence = (shown for change in changes for shown in change.verdict.evidence)
     paths = {*PACKAGE_DATABASES, *(shown.location.path for shown in evidence if shown.location is not None)}
     times = {path: host.tree.times(path) for path in paths if path.is_absolute()}
@@ -178,24 +181,24 @@ def _line(change: StatusChange) -> str:
 
 
 def _next_steps(gaps: Sequence[Note], now: Assessment, changes: Iterable[StatusChange]) -> tuple[NextStep, ...]:
-    changed = {one.verdict.control.id for one in changes}
-    left = [one for one in now.open if one.control.id in changed]
-    open_by = {owner: [one.control.id for one in left if one.owner is owner] for owner in FixOwner}
-    return next_steps.steps_after_drift([one.remediation for one in gaps], open_by)
+    changed = {change.verdict.control.id for change in changes}
+    left = [verdict for verdict in now.open if verdict.control.id in changed]
+    open_by = {owner: [verdict.control.id for verdict in left if verdict.owner is owner] for owner in FixOwner}
+    return next_steps.steps_after_drift([note.remediation for note in gaps], open_by)
 
 
 def _change(name: str, last: Baseline, now: Assessment) -> str:
     """Return a fact of both reports as "OLD to NEW"; empty if it is the same, or if one of them is assumed."""
     before = last.facts.get(name, "")
     after = next((fact.value for fact in now.facts if fact.name == name), "")
-    is_known = before and after and not any(one.endswith(ASSUMED) for one in (before, after))
+    is_known = before and after and not any(version.endswith(ASSUMED) for version in (before, after))
     return f"{before} to {after}" if is_known and before != after else ""
 
 
 def _repair(host: Host, request: Request) -> Iterator[str]:
     """Run apply; by its own unit if that is installed, because the unit of drift may not write."""
     systemd = Systemd(host)
-    if request == Request(Overrides()) and systemd.is_running and gate.detect(host).unit is not None:
+    if request == Request(Overrides()) and systemd.is_running and gate.detect_gate(host).unit is not None:
         systemd.run_to_end(UNIT, timeout=REPAIR_TIMEOUT)
         return
     report = converge.apply(host, request)

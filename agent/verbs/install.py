@@ -123,7 +123,7 @@ def wanted(host: Host, request: Request, named: Sequence[str], program: PurePosi
     has_cloud_init = host.tree.exists(CLEAN_HOOK.parent.parent)
     completions = {path: completion.script(shell) for shell, path in COMPLETIONS.items()}
     found = Wanted(program, data_dir, services, completions, has_cloud_init, k3s=k3s)
-    if not gate.detect(host).packaged:
+    if not gate.detect_gate(host).packaged:
         return found
     places = (name for name in _units(found) if host.tree.exists(PACKAGED_UNITS / name))
     return found._replace(packaged=frozenset(places))
@@ -133,7 +133,7 @@ def files(wanted: Wanted) -> tuple[File, ...]:
     """Return all files of an installation, without those that a package has installed."""
     units = {name: content for name, content in _units(wanted).items() if name not in wanted.packaged}
     if wanted.packaged and wanted.data_dir != DEFAULT_DATA_DIR:
-        content = _DATA_DIR_DROPIN.format(data_dir=gate_units.word(wanted.data_dir))
+        content = _DATA_DIR_DROPIN.format(data_dir=gate_units.unit_word(wanted.data_dir))
         if gate_units.is_in_a_home(wanted.data_dir):
             content += f"[Service]\n{gate_units.WRITABLE_HOME}\n"
         units |= dict.fromkeys(DATA_DIR_DROPINS, content.encode())
@@ -182,7 +182,7 @@ def install(host: Host, wanted: Wanted) -> Report:
     items += [refused(refusal) for refusal in steps.refusals]
     _reload(host, items, wanted)
     _take_over_waiting_services(host)
-    report = _report("install", items, [file.id for file in resources], gate.detect(host))
+    report = _report("install", items, [file.id for file in resources], gate.detect_gate(host))
     return replace(report, next_steps=next_steps.steps_after_install(report, wanted.k3s))
 
 
@@ -201,7 +201,7 @@ def uninstall(host: Host, wanted: Wanted) -> Report:
         _reload(host, items, wanted)
         removed = _remove(host, others, wanted)
     _reload(host, removed, wanted)
-    left = gate.detect(host)
+    left = gate.detect_gate(host)
     report = _report("uninstall", [*items, *removed], [], left)
     report = replace(report, findings=findings.after_uninstall(left))
     return replace(report, next_steps=next_steps.steps_after_uninstall(report, wanted.k3s))
@@ -351,7 +351,7 @@ def _units(wanted: Wanted) -> dict[str, bytes]:
     # that drop-ins of earlier releases start is replaced last.
     last = names.pop(UNIT)
     sources = (*names.items(), (UNIT, last))
-    return {name: gate_units.content(source, wanted.program, wanted.data_dir) for name, source in sources}
+    return {name: gate_units.unit_content(source, wanted.program, wanted.data_dir) for name, source in sources}
 
 
 def _is_ours(now: File) -> bool:

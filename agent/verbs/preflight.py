@@ -24,7 +24,7 @@ from agent.plan import next_steps
 from agent.plan.preflight import Preflight, compared_findings, not_compliant
 from agent.report import ItemStatus, NextStep
 from agent.settings.schema import DEFAULT_SETTINGS, Overrides
-from agent.situation.observation import observe, observe_after_apply
+from agent.situation.observation import observe_after_apply, observe_situation
 from agent.value import replace
 from agent.verbs.converge import items_of
 from agent.verbs.k3s_state import installed_k3s
@@ -74,7 +74,7 @@ def preflight(host: Host, request: Request, target: Version) -> Preflight:
 
     Raises UsageError for a downgrade.
     """
-    now = observe(host, request)
+    now = observe_situation(host, request)
     current = now.facts.known_version
     if current is not None and _is_downgrade(current, target):
         raise UsageError(
@@ -84,7 +84,7 @@ def preflight(host: Host, request: Request, target: Version) -> Preflight:
         )
     given = request.overrides.k3s_version
     request = replace(request, overrides=replace(request.overrides, k3s_version=str(target)))
-    before = observe(host, request)
+    before = observe_situation(host, request)
     later = observe_after_apply(host, request, before)
     has_gate = now.facts.service in now.gate.dropins
     fix = _BY_THE_GATE if has_gate else _BY_HAND
@@ -92,7 +92,9 @@ def preflight(host: Host, request: Request, target: Version) -> Preflight:
         facts=now.facts.evidence,
         current="" if current is None else shown_version(current),
         target=shown_version(target),
-        problems=compared_findings(findings.collect(now), findings.collect(before), findings.collect(later), fix),
+        problems=compared_findings(
+            findings.collect_findings(now), findings.collect_findings(before), findings.collect_findings(later), fix
+        ),
         changes=tuple(item for item in items_of(before) if item.status is not ItemStatus.COMPLIANT),
         left=not_compliant(items_of(later)),
         notes=upgrade_notes.notes_for_upgrade(

@@ -48,7 +48,7 @@ def release_once(host: Host, named: Sequence[str]) -> Report:
     host.refuse_ordinary_user("release")
     if not host.is_live:
         raise UsageError("cannot release a start of K3s in a host tree: no service runs in it", "run it on the host")
-    guarded = [service for service in gate.detect(host).dropins if _exists(host, service)]
+    guarded = [service for service in gate.detect_gate(host).dropins if _exists(host, service)]
     unknown = sorted(set(named) - set(guarded))
     if unknown or not guarded:
         what = unknown[0] if unknown else "K3s"

@@ -77,7 +77,7 @@ def revert(host: Host, *, last: bool, force: bool) -> Report:
     of the drop-in, it keeps the option secrets-encryption.
     """
     host.refuse_ordinary_user("revert")
-    gates = gate.detect(host)
+    gates = gate.detect_gate(host)
     with host.lock():
         journal = Journal(host)
         journal.finish_interrupted()

@@ -18,7 +18,7 @@ from agent.guide.sysctls import SYSCTLS
 from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.k3s.services import Unit
 from agent.model import NEWEST_KNOWN, Role
-from agent.node.facts import assumed
+from agent.node.facts import assumed_facts
 from agent.settings import schema as settings
 from agent.settings.profiles import PRESETS
 from agent.value import replace
@@ -264,7 +264,7 @@ def _paths() -> Mapping[str, tuple[str, ...]]:
             found.setdefault(str(control.path), []).append(control.id)
     units = {Role.SERVER: _UNITS[0], Role.AGENT: _UNITS[1]}
     for role, name in units.items():
-        facts = assumed(role, NEWEST_KNOWN)
+        facts = assumed_facts(role, NEWEST_KNOWN)
         unit = PurePosixPath("/etc/systemd/system", name)
         environment = unit.with_name(f"{name}.env")
         facts = replace(

@@ -13,7 +13,7 @@ from agent.changes.journal import BACKUPS, CONTENTS, JOURNAL
 from agent.changes.last_run import RECORD
 from agent.errors import ExitCode
 from agent.host import LOCK
-from agent.node.gate import instance
+from agent.node.gate import gate_instance
 from agent.settings.schema import DEFAULT_SETTINGS
 from agent.verbs.drift import METRICS, REPORT
 from tests.generate_docs import Command, Option, commands, program_options
@@ -21,7 +21,7 @@ from tests.generate_docs import Command, Option, commands, program_options
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_GATE = instance("k3s.service")
+_GATE = gate_instance("k3s.service")
 _DESCRIPTION = (
     """
 k3s-harden hardens a Linux host for K3s by the CIS guide: kernel parameters, directories, audit policy, pod security,

@@ -9,7 +9,7 @@ import pytest
 
 from agent.desired.resources import admission_configuration
 from agent.model import Role, Version
-from agent.node.facts import assumed
+from agent.node.facts import assumed_facts
 from agent.settings.schema import Settings
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ READ = f"kube-apiserver-arg: [admission-control-config-file={PSA}]\n"
 
 def psa(version: str) -> str:
     """Return the content of psa.yaml for a K3s version."""
-    return admission_configuration(Settings(), assumed(Role.SERVER, Version.parse(version))).decode()
+    return admission_configuration(Settings(), assumed_facts(Role.SERVER, Version.parse(version))).decode()
 
 
 @pytest.mark.parametrize("version", ["1.25", "1.37"])

@@ -620,7 +620,7 @@ def test_a_package_contains_manual_and_completions(package: reading.Package) -> 
 def test_check_finds_the_gate_of_a_package(package: reading.Package, tmp_path: Path) -> None:
     """check finds unit and drop-ins for servers and agents, although `install` was never run."""
     reading.lay_out(package, tmp_path, Path(sys.executable), LIBRARIES)
-    found = gate.detect(Host.tree_at(str(tmp_path)))
+    found = gate.detect_gate(Host.tree_at(str(tmp_path)))
     assert (found.template, found.packaged) == (SYSTEMD / TEMPLATE, True)
     assert set(found.dropins) == set(USUAL)
     assert DEFAULT_DATA_DIR in found.mounts

@@ -65,7 +65,7 @@ def _with_credentials(tree: Tree, facts: HostFacts) -> Iterator[str]:
 def _kubelet(tree: Tree, facts: HostFacts) -> KubeletConfiguration:
     """Return the files that the kubelet reads at K3s' next start, each from its present path."""
     try:
-        paths = kubelet_files.paths(tree, facts)
+        paths = kubelet_files.kubelet_file_paths(tree, facts)
     except ValueError as error:
         return KubeletConfiguration(problem=str(error))
     except HostError as error:

@@ -11,7 +11,7 @@ from agent.guide.files import AUDIT_POLICY, POD_SECURITY_ADMISSION
 from agent.host import Host
 from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.model import NEWEST_KNOWN, Location, Role
-from agent.node.facts import assumed
+from agent.node.facts import assumed_facts
 from agent.node.site_files import read_audit_policy, read_settings, read_waivers
 from agent.settings.loading import apply_overrides, load_settings
 from agent.settings.schema import DEFAULT_SETTINGS, Overrides, Settings
@@ -56,7 +56,7 @@ def rendered(
         if settings_file is None
         else read_settings(host, settings_file, overrides)
     )
-    facts = assumed(site.role or Role.SERVER, site.k3s_version or NEWEST_KNOWN, site.data_dir or DEFAULT_DATA_DIR)
+    facts = assumed_facts(site.role or Role.SERVER, site.k3s_version or NEWEST_KNOWN, site.data_dir or DEFAULT_DATA_DIR)
     if what in _FILES and not _FILES[what].applies.to(facts.role, facts.version):
         raise UsageError(
             f"cannot render {what} for K3s {facts.version} and role {facts.role}: apply writes it on"

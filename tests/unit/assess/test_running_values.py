@@ -15,7 +15,7 @@ from agent.benchmark.versions import Benchmark
 from agent.checks.assessed_node import AssessedNode
 from agent.kubernetes.objects import Cluster
 from agent.present.assessments.common import noted
-from agent.situation.observation import observe
+from agent.situation.observation import observe_situation
 from tests.fake import in_memory
 from tests.k3s_tree import K3s
 from tests.unit.checks.nodes import Node, fix, node
@@ -44,7 +44,7 @@ def host() -> Iterator[Node]:
 
 def assessed(host: Node, flags: Mapping[str, str] | None = None, **kubelets: Json) -> AssessedNode:
     """Return the node, whose components run with these values; `_` in the name of a node is `-`."""
-    situation = observe(host.host(), host.request())
+    situation = observe_situation(host.host(), host.request())
     named = {name.replace("_", "-"): one for name, one in kubelets.items()}
     cluster = Cluster(SERVER, {}, {}, flags=flags, kubelets=named)
     return AssessedNode(situation, reader.read(host.host(), situation.facts, ()), cluster=cluster)

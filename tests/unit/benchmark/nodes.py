@@ -42,7 +42,7 @@ from agent.node.datastore import Datastore
 from agent.present.assessments.kube_bench import as_kube_bench
 from agent.settings.schema import Overrides
 from agent.situation import Request
-from agent.situation.observation import observe
+from agent.situation.observation import observe_situation
 from agent.verbs import converge as verbs
 from tests import k3s_tree, kube_bench
 from tests.fake import fake_host
@@ -281,7 +281,7 @@ def _look(setup: Setup, benchmark: Benchmark, root: Path) -> tuple[Situation, As
     request = Request(Overrides(role=setup.k3s.role, k3s_version=setup.version))
     if setup.hardened:
         verbs.apply(host, request)
-    seen = observe(host, request)
+    seen = observe_situation(host, request)
     file_checks = [one for control in catalogue.of(benchmark) for one in control.check_of(benchmark).files(seen.facts)]
     found = reader.read(host, seen.facts, file_checks)
     # The user of the tests counts as root and cannot change owners, so other owners are inserted here.

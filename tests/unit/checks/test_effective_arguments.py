@@ -19,7 +19,7 @@ from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
 from agent.model import Component, Location, Role, Version
 from agent.node.components import not_run
 from agent.node.datastore import Datastore
-from agent.node.facts import HostFacts, assumed
+from agent.node.facts import HostFacts, assumed_facts
 from agent.value import replace
 
 API_SERVER, KUBELET = Component.API_SERVER, Component.KUBELET
@@ -33,7 +33,7 @@ NONE_WRITTEN = KubeletConfiguration()
 
 
 def facts(config: str = "", dropin: str = "", *, version: str = "v1.34.1+k3s1", role: Role = Role.SERVER) -> HostFacts:
-    base = assumed(role, Version.parse(version))
+    base = assumed_facts(role, Version.parse(version))
     texts = [ConfigText(K3S_CONFIG_FILE, config.encode()), ConfigText(base.dropin_path, dropin.encode())]
     return replace(base, configuration=replace(base.configuration, merged_config=merge_configuration(texts)))
 

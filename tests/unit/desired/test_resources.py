@@ -13,15 +13,15 @@ from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 from agent.k3s.paths import NETWORK_LEASES
 from agent.linux import default_acl
 from agent.model import DefaultPermissions, Directory, File, FileMode, FilePermissions, Role, Sysctl, Version
-from agent.node.facts import assumed
+from agent.node.facts import assumed_facts
 from agent.settings.schema import Settings
 from agent.value import replace
 
 if TYPE_CHECKING:
     from agent.node.facts import HostFacts
 
-SERVER = assumed(Role.SERVER, Version(1, 34, 0))
-AGENT = assumed(Role.AGENT, Version(1, 34, 0))
+SERVER = assumed_facts(Role.SERVER, Version(1, 34, 0))
+AGENT = assumed_facts(Role.AGENT, Version(1, 34, 0))
 CERTIFICATES = tuple(SERVER.data_dir / "server/tls" / name for name in ("client-ca.crt", "server-ca.crt"))
 
 
@@ -91,7 +91,7 @@ STRICT = replace(
 
 
 def dropin(role: Role, minor: int) -> str:
-    return k3s_config(STRICT, assumed(role, Version(1, minor, 0))).decode()
+    return k3s_config(STRICT, assumed_facts(role, Version(1, minor, 0))).decode()
 
 
 @pytest.mark.parametrize(

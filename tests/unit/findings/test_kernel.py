@@ -12,7 +12,7 @@ from agent.present.remediation import text
 from agent.report import ItemStatus, Level
 from agent.settings.schema import Overrides
 from agent.situation import Request
-from agent.situation.observation import observe
+from agent.situation.observation import observe_situation
 from agent.value import replace
 from agent.verbs import converge as verbs
 from tests.fake import Clock, fake_host, in_memory
@@ -234,7 +234,7 @@ def test_with_a_read_only_kernel_the_remediation_is_for_the_machine(node: Node) 
     """With a read-only /proc/sys, apply and sysctl cannot change the value. It is not always that of a container."""
     verbs.apply(node.host, REQUEST)
     (node.root / "proc/sys/vm/overcommit_memory").write_text("2\n")
-    seen = observe(node.host, REQUEST)
+    seen = observe_situation(node.host, REQUEST)
     (trouble,) = kernel_parameter(seen)
     assert text(trouble.remediation) == "sudo k3s-harden apply"
     read_only = replace(seen.facts, platform=replace(seen.facts.platform, kernel_is_read_only=True))

@@ -11,7 +11,7 @@ import pytest
 from agent.host.tree import Tree
 from agent.k3s.config import ConfigText, merge_configuration
 from agent.model import Version
-from agent.node.k3s_manifests import Manifests, read
+from agent.node.k3s_manifests import Manifests, read_manifests
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +41,7 @@ class Directory:
         """Read the directory with this K3s configuration."""
         tree = Tree(str(self.root), os.geteuid(), os.getegid())
         merged = merge_configuration([ConfigText(PurePosixPath("/c"), config.encode())])
-        return read(tree, TOP, merged, Version.parse(version))
+        return read_manifests(tree, TOP, merged, Version.parse(version))
 
     def applied(self, config: str = "") -> set[str]:
         """Return the relative paths of the files that K3s applies."""

@@ -36,7 +36,7 @@ def leases(root: Path) -> Path:
 
 
 def found(root: Path) -> NetworkLeases:
-    return network_leases.read(fake_host(root).tree)
+    return network_leases.read_network_leases(fake_host(root).tree)
 
 
 def test_a_new_host_has_only_the_missing_directory() -> None:

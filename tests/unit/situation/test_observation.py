@@ -15,7 +15,7 @@ from agent.report import ItemStatus
 from agent.settings.schema import Overrides
 from agent.settings.waivers import Scope
 from agent.situation import Request
-from agent.situation.observation import observe
+from agent.situation.observation import observe_situation
 from agent.verbs import converge as verbs
 from agent.verbs.revert import revert
 from tests.fake import Clock, fake_host, in_memory
@@ -81,7 +81,7 @@ def test_waivers_come_from_settings_and_waivers_file(site: Site) -> None:
     """Each has its location. They apply to this host and today."""
     site.configure(f"waivers-file: {WAIVERS}\nwaivers:\n  - control: 1.2.9\n    reason: one\n")
     site.put(WAIVERS, "- control: kernel.panic\n  reason: two\n")
-    situation = observe(site.host, REQUEST)
+    situation = observe_situation(site.host, REQUEST)
     assert [str(waiver.location) for waiver in situation.waivers.all] == [
         "/etc/k3s-harden/config.yaml:3",
         f"{WAIVERS}:1",
@@ -96,7 +96,7 @@ def test_a_missing_waivers_file_is_an_input_error(site: Site) -> None:
     """Without the waivers, apply would change the waived controls."""
     site.configure(f"waivers-file: {WAIVERS}\n")
     with pytest.raises(InputError, match=f"^cannot use {WAIVERS}: the file does not exist$") as caught:
-        observe(site.host, REQUEST)
+        observe_situation(site.host, REQUEST)
     assert "waivers-file" in caught.value.hint
 
 
@@ -106,7 +106,7 @@ def test_an_invalid_waivers_file_is_an_input_error(text: str, site: Site) -> Non
     site.configure(f"waivers-file: {WAIVERS}\n")
     site.put(WAIVERS, text)
     with pytest.raises(InputError, match=f"^cannot use {WAIVERS}"):
-        observe(site.host, REQUEST)
+        observe_situation(site.host, REQUEST)
 
 
 def test_a_waivers_file_writable_by_others_is_rejected(site: Site) -> None:
@@ -114,7 +114,7 @@ def test_a_waivers_file_writable_by_others_is_rejected(site: Site) -> None:
     site.configure(f"waivers-file: {WAIVERS}\n")
     site.put(WAIVERS, "[]\n", 0o666)
     with pytest.raises(InputError, match="root runs with these settings, and others can write to it") as caught:
-        observe(site.host, REQUEST)
+        observe_situation(site.host, REQUEST)
     file = f"{site.host.root}{WAIVERS}"
     assert caught.value.hint == f"sudo chown root:root {file} && sudo chmod go-w {file}"
 
@@ -125,10 +125,10 @@ def test_the_fix_for_an_unsafe_directory_of_the_settings_names_the_directory(sit
     directory = site.root / "etc/k3s-harden"
     directory.chmod(0o777)
     with pytest.raises(InputError, match="its parent directory /etc/k3s-harden is not safe") as caught:
-        observe(site.host, REQUEST)
+        observe_situation(site.host, REQUEST)
     assert caught.value.hint == f"restrict it to root: sudo chown root:root {directory} && sudo chmod go-w {directory}"
     directory.chmod(0o755)
-    observe(site.host, REQUEST)
+    observe_situation(site.host, REQUEST)
 
 
 def test_a_fifo_as_waivers_file_is_rejected(site: Site) -> None:
@@ -136,7 +136,7 @@ def test_a_fifo_as_waivers_file_is_rejected(site: Site) -> None:
     site.configure(f"waivers-file: {WAIVERS}\n")
     os.mkfifo(site.root / WAIVERS.lstrip("/"))
     with pytest.raises(InputError, match="it is a FIFO"):
-        observe(site.host, REQUEST)
+        observe_situation(site.host, REQUEST)
 
 
 # --- certificates ---

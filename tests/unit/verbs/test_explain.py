@@ -16,7 +16,7 @@ from agent.errors import ExitCode, UsageError
 from agent.findings import KINDS
 from agent.guide.controls import CONTROLS
 from agent.model import Role, Version
-from agent.node.facts import assumed
+from agent.node.facts import assumed_facts
 from agent.settings.loading import load_settings
 from agent.settings.profiles import PRESETS, Preset
 from agent.settings.risks import RISKS
@@ -296,7 +296,7 @@ def test_a_setting_without_effect_on_agents_is_one_of_servers(row: SettingRow) -
         role
         for role in Role
         for version in (Version(1, 24, 0), Version(1, 34, 0))
-        if build(settings, assumed(role, version)) != build(Settings(), assumed(role, version))
+        if build(settings, assumed_facts(role, version)) != build(Settings(), assumed_facts(role, version))
     }
     if changed:
         assert row.applies.roles == changed

@@ -30,7 +30,7 @@ from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
 from agent.k3s.etcd_configuration import ETCD_CONFIGURATION, EtcdValue
 from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
 from agent.model import ROOT, Component, FileMode, Role, Version
-from agent.node.facts import HostFacts, assumed
+from agent.node.facts import HostFacts, assumed_facts
 from agent.value import replace
 from tests.fake import fake_host, in_memory
 
@@ -66,7 +66,7 @@ def put(root: Path, path: PurePosixPath, content: str | bytes = "", mode: int = 
 
 
 def facts(config: str = "", version: str = "v1.34.1+k3s1") -> HostFacts:
-    base = assumed(Role.SERVER, Version.parse(version))
+    base = assumed_facts(Role.SERVER, Version.parse(version))
     merged = merge_configuration([ConfigText(K3S_CONFIG_FILE, config.encode())])
     return replace(base, configuration=replace(base.configuration, merged_config=merged))
 

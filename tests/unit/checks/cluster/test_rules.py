@@ -17,7 +17,7 @@ from agent.kubernetes.queries import REQUESTS, Query
 from agent.kubernetes.workloads import CONTROLLERS
 from agent.model import Remediation
 from agent.present import remediation
-from agent.situation.observation import observe
+from agent.situation.observation import observe_situation
 from tests.fake import in_memory
 from tests.k3s_tree import K3s
 from tests.unit.checks.nodes import Node, node
@@ -83,7 +83,7 @@ class Server:
     def of(self, name: str, found: Cluster | None) -> Answer:
         """Return the answer of a control."""
         if self._situation is None:
-            self._situation = observe(self.host.host(), self.host.request())
+            self._situation = observe_situation(self.host.host(), self.host.request())
         from agent.assess.evidence import reader
 
         evidence = reader.read(self.host.host(), self._situation.facts, ())

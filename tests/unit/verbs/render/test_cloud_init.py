@@ -32,7 +32,7 @@ def document(
     data_dir: str = "/var/lib/rancher/k3s",
     files: Mapping[PurePosixPath, bytes] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    host = facts.assumed(role, Version.parse(version), PurePosixPath(data_dir))
+    host = facts.assumed_facts(role, Version.parse(version), PurePosixPath(data_dir))
     read: dict[str, Any] = yaml.safe_load(user_data(host, DOWNLOAD, files))
     return read
 
@@ -70,7 +70,7 @@ def test_the_path_of_a_file_is_preserved(name: str) -> None:
 def test_text_is_not_encoded() -> None:
     """The document can be reviewed."""
     text = b"role: server\n\naudit:\n  max-age: 60\n"
-    made = user_data(facts.assumed(Role.SERVER, Version(1, 34, 0)), DOWNLOAD, {PATH: text}).decode()
+    made = user_data(facts.assumed_facts(Role.SERVER, Version(1, 34, 0)), DOWNLOAD, {PATH: text}).decode()
     assert "      role: server\n\n      audit:\n        max-age: 60\n" in made
     assert "encoding" not in made
 
