@@ -51,39 +51,6 @@ def test_an_edited_file_is_kept_and_its_mode_is_fixed(path: str, hardened: Harde
     assert host[path].read_bytes() == content
 
 
-@pytest.mark.parametrize("verb", ["check", "diff"])
-def test_check_and_diff_report_the_mode_of_an_edited_file(verb: str, hardened: Hardened) -> None:
-    """A dry run reports everything that `apply` would change."""
-    host = hardened()
-    host.edit(AUDIT)
-    host[AUDIT].chmod(0o644)
-    (line,) = [line for line in host.run(verb).stdout.splitlines() if line.startswith(("differs ", "edited "))]
-    assert f"edited {AUDIT}: " in line
-    assert f"differs {AUDIT}: mode 0644 → 0600; " in line
-
-
-@pytest.mark.parametrize("path", MANAGED)
-def test_an_edited_file_is_kept_by_every_later_run(path: str, hardened: Hardened) -> None:
-    """After its mode is fixed, the file is still treated as edited."""
-    host = hardened()
-    host.edit(path)
-    host[path].chmod(0o666)
-    content = host[path].read_bytes()
-    assert [host.seen("apply").items[path] for _ in range(3)] == ["edited"] * 3
-    assert host[path].read_bytes() == content
-
-
-def test_revert_keeps_an_edit_whose_mode_was_fixed(hardened: Hardened) -> None:
-    """revert refuses the file; with --force it keeps a backup."""
-    host = hardened()
-    host.edit(AUDIT)
-    host[AUDIT].chmod(0o666)
-    content = host[AUDIT].read_bytes()
-    assert host.run("apply").code == 4
-    assert host.seen("revert").items[AUDIT] == "edited"
-    assert host[AUDIT].read_bytes() == content
-
-
 @pytest.mark.parametrize("path", MANAGED)
 def test_force_replaces_an_edited_file_and_keeps_a_backup(path: str, hardened: Hardened) -> None:
     """The backup is outside the directories of K3s and systemd, readable only by root, and in the report."""
@@ -99,21 +66,6 @@ def test_force_replaces_an_edited_file_and_keeps_a_backup(path: str, hardened: H
     assert host[str(kept)].read_bytes() == edited
     modes = {entry.mode for name, entry in host.entries(with_state=True).items() if name.startswith(STATE)}
     assert modes == {0o600, 0o700}
-
-
-def test_two_forced_runs_keep_two_backups(hardened: Hardened) -> None:
-    """The second backup does not replace the first one."""
-    host = hardened()
-    kept = []
-    for _ in range(2):
-        host.edit(AUDIT)
-        kept.append(host[AUDIT].read_bytes())
-        assert host.run("apply", "--force").code == 0
-        host.edit(AUDIT)
-        host.edit(AUDIT)
-        kept.append(host[AUDIT].read_bytes())
-        assert host.run("apply", "--force").code == 0
-    assert sorted(path.read_bytes() for path in host[f"{STATE}/backups"].iterdir()) == sorted(kept)
 
 
 def test_a_file_from_before_the_first_apply_is_kept(host: HostTree) -> None:
@@ -196,16 +148,6 @@ def test_a_file_with_a_deleted_end_or_a_nul_byte_is_kept(path: str, edit: str, h
     assert host.seen("apply", "--force").items[path] == "changed"
     (kept,) = host[f"{STATE}/backups"].iterdir()
     assert kept.read_bytes() == edited
-
-
-@pytest.mark.parametrize("path", MANAGED)
-def test_check_agrees_with_apply_about_a_file_without_its_last_byte(path: str, hardened: Hardened) -> None:
-    """After `apply`, `check` reports only what `apply` would fix."""
-    host = hardened()
-    host[path].write_bytes(host[path].read_bytes()[:-1])
-    host.run("apply")
-    seen = host.seen("check")
-    assert (seen.code, seen.findings) == (0, ())
 
 
 OBSTACLES: dict[str, tuple[str, Callable[[Path], object]]] = {
@@ -527,17 +469,6 @@ def test_revert_restores_the_host_after_apply(role: str, version: str, host: Hos
     assert STATE not in host.entries(with_state=True)
 
 
-def test_revert_restores_modes_that_are_too_open(host: HostTree) -> None:
-    """A directory that had mode 0755 before apply has it after revert."""
-    host[f"{DATA_DIR}/server/manifests"].mkdir(parents=True)
-    host.write(f"{MANIFESTS}/own.yaml", "kind: ConfigMap\n")
-    before = host.entries()
-    host.run("apply")
-    assert host.entries()[f"{DATA_DIR}/server"].mode == 0o700
-    host.run("revert")
-    assert host.entries() == before
-
-
 def test_revert_refuses_edited_files(hardened: Hardened, pristine: HostTree) -> None:
     """All other changes are reverted; the edited file is kept and reported with its differences."""
     host = hardened()
@@ -597,28 +528,6 @@ def test_an_existing_drop_in_does_not_prevent_revert(hardened: Hardened) -> None
     assert host.entries() == before
 
 
-def test_revert_can_be_forced_after_a_refusal(hardened: Hardened, pristine: HostTree) -> None:
-    """The journal is kept until all runs are reverted; the edited file is kept as a backup."""
-    host = hardened()
-    host.edit(AUDIT)
-    edited = host[AUDIT].read_bytes()
-    assert host.run("revert").code == 4
-    assert host.seen("revert", "--force").code == 0
-    assert host.entries() == pristine.entries()
-    assert [path.read_bytes() for path in host[f"{STATE}/backups"].iterdir()] == [edited]
-
-
-def test_revert_succeeds_after_the_edit_is_undone(hardened: Hardened, pristine: HostTree) -> None:
-    """The alternative to --force is to undo the edit and run revert again."""
-    host = hardened()
-    ours = host[AUDIT].read_bytes()
-    host.edit(AUDIT)
-    assert host.run("revert").code == 4
-    host[AUDIT].write_bytes(ours)
-    assert host.run("revert").code == 0
-    assert host.entries() == pristine.entries()
-
-
 def test_a_directory_with_other_files_is_kept(hardened: Hardened, pristine: HostTree) -> None:
     """K3s has data in server/, so the directories are kept without an error."""
     host = hardened()
@@ -645,31 +554,12 @@ def test_revert_last_undoes_only_the_newest_run(host: HostTree, pristine: HostTr
     assert STATE not in host.entries(with_state=True)
 
 
-def test_revert_undoes_all_runs_at_once(host: HostTree, pristine: HostTree) -> None:
-    """The host is as before the first run. One of these five runs made no changes."""
-    for version in ("1.23", "1.24", "1.25", "1.29", "1.34"):
-        host.options = ("--role", "server", "--k3s-version", version)
-        assert host.run("apply").code == 0
-    seen = host.seen("revert")
-    assert (seen.code, seen.facts["runs"][0]) == (0, "4 runs to undo")
-    assert host.entries() == pristine.entries()
-
-
 def test_a_revert_without_runs_succeeds(host: HostTree) -> None:
     """On a host that was never hardened, revert makes no changes."""
     before = host.entries()
     seen = host.seen("revert")
     assert (seen.code, seen.items, seen.facts["runs"][0]) == (0, {}, "no runs to undo")
     assert host.entries(with_state=True).keys() - {LOCK} == before.keys()
-
-
-def test_a_host_can_be_hardened_again_after_a_revert(hardened: Hardened) -> None:
-    """The result is the same as after the first apply."""
-    host = hardened()
-    before = host.entries()
-    assert host.run("revert").code == 0
-    assert host.run("apply").code == 0
-    assert host.entries() == before
 
 
 def test_an_interrupted_run_is_completed_and_can_be_undone(hardened: Hardened, pristine: HostTree) -> None:

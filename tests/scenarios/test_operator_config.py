@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from tests.scenarios.host_tree import CONFIG, DROPIN, DROPINS, SETTINGS, HostTree
+from tests.scenarios.host_tree import CONFIG, DROPIN, DROPINS, HostTree
 
 if TYPE_CHECKING:
     from tests.scenarios.conftest import Hardened
@@ -102,19 +102,6 @@ def test_admission_plugins_of_the_operator_are_merged(path: str, host: HostTree)
     assert line in dropin(host)
 
 
-def test_a_plus_keeps_the_list_of_an_earlier_drop_in(host: HostTree) -> None:
-    """The merge rule of K3s decides which values of the operator are effective."""
-    host.write(CONFIG, "kube-apiserver-arg:\n  - audit-log-maxage=90\n")
-    host.write(BEFORE_OURS, "kube-apiserver-arg:\n  - audit-log-maxsize=500\n")
-    assert host.run("apply").code == 0
-    assert "audit-log-maxage=30" in dropin(host)
-    assert "audit-log-maxsize" not in dropin(host)
-    host.write(BEFORE_OURS, "kube-apiserver-arg+:\n  - audit-log-maxsize=500\n")
-    assert host.run("apply").code == 0
-    assert "audit-log-maxage" not in dropin(host)
-    assert "audit-log-maxsize" not in dropin(host)
-
-
 def test_a_later_drop_in_without_plus_is_reported(hardened: Hardened) -> None:
     """Each overridden argument is reported with its location; adding + fixes it."""
     host = hardened()
@@ -127,14 +114,6 @@ def test_a_later_drop_in_without_plus_is_reported(hardened: Hardened) -> None:
     assert finding.location == f"{AFTER_OURS}:2"
     host.write(AFTER_OURS, "debug: true\nkube-apiserver-arg+:\n  - v=2\n")
     assert host.seen("check").code == 0
-
-
-def test_plus_equals_extends_the_default_of_k3s(host: HostTree) -> None:
-    """`name+=value` adds to the default of K3s and is a value of that argument."""
-    host.write(CONFIG, "kube-apiserver-arg:\n  - enable-admission-plugins+=AlwaysPullImages\n")
-    assert host.run("apply").code == 0
-    assert "AlwaysPullImages" in dropin(host)
-    assert "NodeRestriction" in dropin(host)
 
 
 @pytest.mark.parametrize(
@@ -344,41 +323,3 @@ def test_openrc_uses_the_order_of_procps(host: HostTree) -> None:
     seen = host.seen("apply")
     assert seen.code == 3
     assert seen.only("sysctl-overridden").location == "/etc/sysctl.conf:1"
-
-
-def test_the_json_that_rancher_writes_is_read(host: HostTree) -> None:
-    """50-rancher.yaml is JSON, which is YAML; its arguments are merged."""
-    host.write(
-        f"{DROPINS}/50-rancher.yaml",
-        '{\n  "server": "https://10.0.0.1:9345",\n  "token": "t0ken",\n'
-        '  "kube-apiserver-arg": [\n    "oidc-ca-file=/etc/ssl/none.pem"\n  ]\n}\n',
-        0o600,
-    )
-    seen = host.seen("check")
-    assert seen.facts["joins a cluster"][0] == "yes"
-    assert seen.only("named-file-missing").location == f"{DROPINS}/50-rancher.yaml:5"
-
-
-def test_the_drop_in_has_the_numbers_of_the_settings(host: HostTree) -> None:
-    """A site can set 60 days of audit logs."""
-    host.write(SETTINGS, "audit: {max-age: 60, max-backups: 20, max-size: 200}\nterminated-pod-gc-threshold: 7\n")
-    assert host.run("apply").code == 0
-    for text in ("maxage=60", "maxbackup=20", "maxsize=200", "gc-threshold=7"):
-        assert text in dropin(host)
-
-
-@pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", "null\n", "{}\n", "\ufeffnode-name: a\n"])
-def test_an_empty_configuration_is_valid(text: str, host: HostTree) -> None:
-    """K3s starts with it, so there is no finding."""
-    host.write(CONFIG, text)
-    seen = host.seen("apply")
-    assert (seen.code, seen.findings) == (0, ())
-
-
-def test_a_symlinked_configuration_is_followed_inside_the_root(host: HostTree) -> None:
-    """Configuration management uses symlinks; an absolute symlink in an image refers to a file of the image."""
-    host.write("/srv/config/k3s.yaml", "data-dir: /srv/k3s\n")
-    host[CONFIG].parent.mkdir(parents=True)
-    host[CONFIG].symlink_to("/srv/config/k3s.yaml")
-    assert host.seen("apply").facts["data directory"][0] == "/srv/k3s"
-    assert host[CONFIG].is_symlink()

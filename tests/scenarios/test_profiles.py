@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 from typing import TYPE_CHECKING
@@ -151,15 +150,6 @@ def test_revert_restores_contents_modes_and_default_lists(role: str, host: HostT
     assert all(os.listxattr(host[path]) == [] for path in (NETWORKS, f"{NETWORKS}/cbr0"))
 
 
-def test_without_the_profile_cni_files_are_not_changed(host: HostTree) -> None:
-    """The guide has no requirement for them."""
-    strict(host)
-    host.write(SETTINGS, "profile: guide\n")
-    assert host.run("apply").code == 0
-    assert mode(host[LEASE]) == 0o644
-    assert os.listxattr(host[NETWORKS]) == []
-
-
 def test_explicit_settings_override_the_profile(host: HostTree) -> None:
     """Settings of the site replace values of the profile, and can disable presets."""
     off = "always-pull-images: false\nseccomp-default: false\nevent-rate-limit: off\ncni: {file-permissions: leave}\n"
@@ -200,11 +190,6 @@ def test_diff_names_the_settings_of_the_profile(host: HostTree) -> None:
     }
 
 
-def test_diff_names_no_profile_without_one(host: HostTree) -> None:
-    """The guide itself is not shown as a profile."""
-    assert "by the profile" not in host.run("diff").stdout
-
-
 def test_values_of_the_operator_that_meet_the_controls_are_kept(host: HostTree) -> None:
     """The drop-in repeats the operator's plugins, and does not contain the kubelet's argument."""
     strict(host)
@@ -243,34 +228,6 @@ def rendered(host: HostTree, what: str, *options: str) -> str:
     done = run("render", what, "--config", str(host[SETTINGS]), "--k3s-version", "1.34", *options)
     assert (done.code, done.stderr) == (0, "")
     return done.stdout
-
-
-def test_render_prints_what_apply_writes(host: HostTree) -> None:
-    """Another tool can write the rendered files to a host."""
-    strict(host)
-    assert host.run("apply").code == 0
-    assert rendered(host, "k3s-config", "--role", "server") == host[DROPIN].read_text()
-    assert rendered(host, "psa", "--role", "server") == host[PSA].read_text()
-
-
-def test_cloud_init_contains_the_profile(host: HostTree) -> None:
-    """The program on the host applies the profile."""
-    strict(host)
-    url = ("--url", "https://example.com/k3s-harden.pyz", "--sha256", "0" * 64)
-    text = rendered(host, "cloud-init", "--role", "agent", *url)
-    (file,) = (file for file in yaml.safe_load(text)["write_files"] if file["path"] == SETTINGS)
-    content = base64.b64decode(file["content"]).decode() if "encoding" in file else file["content"]
-    assert content == "profile: strict\nrole: agent\n"
-
-
-def test_preflight_plans_the_profile_for_the_next_version(host: HostTree) -> None:
-    """The plugin DenyServiceExternalIPs is added from v1.26 to v1.27."""
-    strict(host, version="1.26")
-    assert host.run("apply").code == 0
-    assert "DenyServiceExternalIPs" not in host[DROPIN].read_text()
-    done = host.run("preflight", "1.27", "--format", "json")
-    assert DROPIN in done.stdout
-    assert "DenyServiceExternalIPs" not in host[DROPIN].read_text()
 
 
 def test_each_preset_is_tested_here() -> None:

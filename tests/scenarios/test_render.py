@@ -208,11 +208,3 @@ def test_cloud_init_rejects_invalid_or_contradictory_settings(
     done = program.run("render", "cloud-init", *DOWNLOAD, "--config", str(site), *words)
     assert (done.code, done.stdout) == (2, "")
     assert str(site) in done.stderr or "/no/such/file" in done.stderr
-
-
-def test_the_help_of_render_does_not_describe_detection() -> None:
-    """render does not read the host, so its help does not state that values are detected."""
-    text = " ".join(run("render", "--help").stdout.split())
-    assert "Settings file. [default: none]" in text
-    assert "/etc/k3s-harden/config.yaml" not in text
-    assert "k3s --version" not in text

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.scenarios.host_tree import DROPIN, POLICY, PSA, SETTINGS, HostTree
+from tests.scenarios.host_tree import DROPIN, PSA, SETTINGS, HostTree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -212,16 +212,3 @@ def test_role_and_version_of_the_settings_apply_to_a_host_without_k3s(host: Host
     facts = host.seen("apply").facts
     assert facts["role"] == ("server", "given")
     assert facts["K3s version"] == ("v1.30.0", "given")
-
-
-def test_the_manifests_contain_the_namespaces_of_the_site(host: HostTree) -> None:
-    """The order does not depend on the file, and namespaces of the guide are not repeated."""
-    host.write(SETTINGS, "network-policies: {namespaces: [shop, billing, kube-system]}\n")
-    assert host.run("apply").code == 0
-    text = host[POLICY].read_text()
-    assert text.index('namespace: "billing"') < text.index('namespace: "shop"')
-    assert text.count("name: intra-namespace") == 5
-    before = host.entries()[POLICY]
-    host.write(SETTINGS, "network-policies: {namespaces: [kube-system, billing, shop]}\n")
-    assert host.seen("apply").with_status("changed") == set()
-    assert host.entries()[POLICY] == before

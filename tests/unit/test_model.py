@@ -17,7 +17,6 @@ from agent.model import (
     FileMode,
     Owner,
     Role,
-    Sysctl,
     Version,
     VersionRange,
 )
@@ -119,23 +118,6 @@ def test_a_row_applies_to_its_roles_and_versions() -> None:
     assert Applies().versions == ALL_VERSIONS
 
 
-@pytest.mark.parametrize(
-    ("state", "name"),
-    [
-        (Directory(path=PATH, mode=FileMode(0o700)), "/a"),
-        (File(path=PATH, content=b"", mode=FileMode(0o600)), "/a"),
-        (Sysctl(key="vm.panic_on_oom", value="0"), "vm.panic_on_oom"),
-        (Absent(PATH), "/a"),
-    ],
-    ids=str,
-)
-def test_each_state_has_an_id_and_is_immutable(state: Directory | File | Sysctl | Absent, name: str) -> None:
-    """Plans and reports use the id."""
-    assert state.id == name
-    with pytest.raises(AttributeError, match="is immutable"):
-        setattr(state, state._fields[0], "other")
-
-
 def test_states_are_compared_by_type_content_mode_and_owner() -> None:
     """Whether a file is immutable is not compared."""
     file = File(path=PATH, content=b"x", mode=FileMode(0o600))
@@ -145,9 +127,3 @@ def test_states_are_compared_by_type_content_mode_and_owner() -> None:
     assert file != replace(file, owner=Owner(0, 1))
     others: list[State] = [Directory(path=PATH, mode=FileMode(0o600)), Absent(PATH)]
     assert file not in others
-
-
-def test_roles_and_owners_are_printed_as_k3s_and_chown_do() -> None:
-    """Roles in K3s' terms, owners as chown(1) accepts them."""
-    assert [str(role) for role in Role] == ["server", "agent"]
-    assert f"{Owner(0, 65534)}" == "0:65534"

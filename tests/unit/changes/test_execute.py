@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -23,7 +22,7 @@ from tests.fake import Programs, fake_host, in_memory, names
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.model import Observed, Resource, State
+    from agent.model import State
 
 ETC = PurePosixPath("/etc")
 KEY = "vm.panic_on_oom"
@@ -271,30 +270,3 @@ def test_edited_files_and_other_refusals_have_different_statuses() -> None:
     refusal = Refusal("/etc/a", "reason", "hint", edited=True)
     assert refused(refusal) == Item("/etc/a", ItemStatus.EDITED, "reason", "hint")
     assert refused(replace(refusal, edited=False)) == Item("/etc/a", ItemStatus.REFUSED, "reason", "hint")
-
-
-def test_a_plan_of_a_real_tree_makes_it_compliant(host: Host) -> None:
-    """The plan changes modes, content, missing directories and values. A second plan is empty."""
-    expected: list[Resource] = [
-        Directory(path=PurePosixPath("/srv/k3s/server"), mode=FileMode(0o700)),
-        File(path=PurePosixPath("/srv/k3s/server/manifests/x.yaml"), content=b"x: 1\n", mode=FileMode(0o600)),
-        replace(file(), mode=FileMode(0o644)),
-        Sysctl(key=KEY, value="0"),
-    ]
-    host.put(file(content=b""))
-
-    def plan() -> Plan:
-        seen: dict[str, Observed] = host.observe_all(expected)
-        return make_plan(expected, seen, Journal(host).written)
-
-    before = os.umask(0o077)
-    try:
-        items = execute(plan(), host, Journal(host))
-    finally:
-        os.umask(before)
-    assert {item.status for item in items} == {ItemStatus.CHANGED}
-    assert [host.observe(resource) for resource in expected] == expected
-    assert host.tree.observe(PurePosixPath("/srv/k3s")) == Directory(
-        path=PurePosixPath("/srv/k3s"), mode=FileMode(0o755)
-    )
-    assert plan().is_empty

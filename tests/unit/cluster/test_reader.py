@@ -356,16 +356,6 @@ def test_an_expired_certificate_is_rejected(root: Path) -> None:
     assert api.asked == []
 
 
-def test_an_api_server_that_has_only_ipv6_is_read(root: Path) -> None:
-    """The address is in brackets, and its certificate is verified."""
-    api = ApiServer(samples.NEW, address="::1", certificate="server-ipv6")
-    with api.running():
-        write(root, api.kubeconfig(embedded=True, authority="server-ipv6.crt"))
-        cluster = read(fake_host(root, is_live=True))
-    assert (cluster.problem, cluster.server) == ("", f"https://[::1]:{api.port}")
-    assert Query.NAMESPACES in cluster.objects
-
-
 @pytest.mark.parametrize(
     ("status", "meaning"),
     [(401, "Unauthorized"), (403, "Forbidden"), (404, "Not Found"), (500, "Internal Server Error")],
@@ -397,14 +387,6 @@ def test_an_invalid_address_of_the_server_is_rejected(root: Path, server: str) -
     write(root, ApiServer().kubeconfig(embedded=True, server=server))
     problem = read(fake_host(root, is_live=True)).problem
     assert problem.endswith("the address of its server is not https://HOST:PORT")
-
-
-def test_a_client_key_of_another_certificate_is_an_error(root: Path) -> None:
-    """A file that is not a key is also an error."""
-    write(root, ApiServer().kubeconfig(embedded=True, key="server.key", server="https://127.0.0.1:1"))
-    assert "cannot use the client certificate" in read(fake_host(root, is_live=True)).problem
-    write(root, ApiServer().kubeconfig(embedded=True, key="ca.crt", server="https://127.0.0.1:1"))
-    assert "cannot use the client certificate" in read(fake_host(root, is_live=True)).problem
 
 
 def test_a_missing_kubeconfig_or_server_is_reported_with_a_reason(root: Path) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent.guide.criteria import AbsolutePath, AtLeast, Boolean, Criterion, Duration, Includes, SubsetOf
-from agent.guide.k3s_options import OPTIONS, newest, oldest
-from agent.k3s.go_values import suites_with_long_names
+from agent.guide.k3s_options import newest, oldest
 
 ON, OFF = Boolean(expected=True), Boolean(expected=False)
 THIRTY = AtLeast(30)
@@ -71,18 +70,6 @@ def test_expected_values_are_described(meets: Criterion, words: str) -> None:
     assert str(meets) == words
 
 
-def test_the_oldest_and_the_newest_row_of_an_id() -> None:
-    """A single row is both; an unknown ID is an error."""
-    rows = [row for row in OPTIONS if row.id == "terminated-pod-gc-threshold"]
-    assert {str(row.applies.versions) for row in rows} == {"v1.28 and older", "v1.29 and newer"}
-    assert str(oldest("terminated-pod-gc-threshold").applies.versions) == "v1.28 and older"
-    assert str(newest("terminated-pod-gc-threshold").applies.versions) == "v1.29 and newer"
-    assert oldest("request-timeout") is newest("request-timeout")
-    for find in (oldest, newest):
-        with pytest.raises(ValueError, match="empty"):
-            find("request-time")
-
-
 def test_a_plugin_that_is_enabled_by_default_can_be_omitted() -> None:
     """K3s' `NodeRestriction` is compliant: the API server enables ServiceAccount by default."""
     assert newest("enable-admission-plugins").meets.accepts("NodeRestriction")
@@ -96,9 +83,3 @@ def test_both_names_of_a_chacha20_suite_are_accepted() -> None:
     assert suites.accepts("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256")
     assert suites.accepts("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305")
     assert not suites.accepts("TLS_RSA_WITH_AES_128_CBC_SHA")
-
-
-def test_only_chacha20_suites_of_tls_1_2_have_a_second_name() -> None:
-    """The long names follow all short names."""
-    suites = ("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256")
-    assert suites_with_long_names(suites) == (*suites, "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import combinations
 from pathlib import PurePosixPath
 
 import pytest
@@ -13,7 +12,7 @@ from agent.guide.files import DIRECTORIES, FILES, POD_SECURITY_POLICIES
 from agent.guide.k3s_options import OPTIONS
 from agent.guide.sysctls import SYSCTLS
 from agent.k3s.paths import DEFAULT_DATA_DIR
-from agent.model import NEWEST_KNOWN, OLDEST_COVERED, FileMode, Role, Version
+from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Role, Version
 from tests.data import guide
 
 MINORS = range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1)
@@ -82,18 +81,6 @@ def test_files_are_those_of_the_guide_and_two_instead_of_ranchers_cluster() -> N
         "/var/lib/rancher/k3s/server/psa.yaml",
         "/etc/rancher/k3s/config.yaml.d/90-k3s-harden.yaml",
     }
-
-
-def test_only_the_kernel_parameters_are_world_readable() -> None:
-    """All other files are private."""
-    public = {row.id for row in FILES if row.mode != FileMode(0o600)}
-    assert public == {"kernel-parameters-file"}
-    assert {row.mode for row in FILES if row.id in public} == {FileMode(0o644)}
-
-
-def test_parts_of_one_file_have_the_same_mode() -> None:
-    """Rows with the same path are parts of one file."""
-    assert all(file.mode == other.mode for file, other in combinations(FILES, 2) if file.path == other.path)
 
 
 @pytest.mark.parametrize(

@@ -261,26 +261,12 @@ def test_the_order_of_the_arguments_has_no_effect(
 
 
 @given(files=trees, reader=readers)
-def test_files_that_are_not_read_have_no_effect(files: list[SysctlFile], reader: Reader) -> None:
-    """Masked and hidden files can be omitted, and in_order is idempotent."""
-    read = in_order(files, reader)
-    assert at_boot(read, KEYS, reader) == at_boot(files, KEYS, reader)
-    assert in_order(read, reader) == read
-
-
-@given(files=trees, reader=readers)
 def test_the_returned_line_contains_the_value(files: list[SysctlFile], reader: Reader) -> None:
     """A finding shows this line."""
     held = {file.path: (file.data or b"").decode().split("\n") for file in files}
     for found in at_boot(files, KEYS, reader).values():
         if found is not None:
             assert held[found.location.path][found.location.line - 1].partition("=")[2].strip() == found.value
-
-
-@given(files=trees, reader=readers, key=st.sampled_from(KEYS))
-def test_keys_are_independent(files: list[SysctlFile], reader: Reader, key: str) -> None:
-    """One key gives the same result alone and together with others."""
-    assert at_boot(files, [key], reader)[key] == at_boot(files, KEYS, reader)[key]
 
 
 @given(files=trees, reader=readers)
@@ -293,11 +279,3 @@ def test_the_last_file_sets_all_its_rows(files: list[SysctlFile], reader: Reader
     assert {key: (line.value, line.location.path) for key, line in found.items() if line} == dict.fromkeys(
         KEYS, ("1", ours.path)
     )
-
-
-@given(data=st.binary(max_size=200), reader=readers)
-def test_any_bytes_are_read(data: bytes, reader: Reader) -> None:
-    """No content of other files raises an error."""
-    noise = SysctlFile(PurePosixPath("/etc/sysctl.d/50-noise.conf"), data + b"\n")
-    ours = SysctlFile(PurePosixPath("/etc/sysctl.d/90-kubelet.conf"), f"{KEY}=1\n".encode())
-    assert at_boot([noise, ours], [KEY], reader)[KEY] is not None

@@ -15,7 +15,6 @@ from agent.value import replace
 SERVER, AGENT = InstalledK3s(Role.SERVER, "k3s"), InstalledK3s(Role.AGENT, "k3s-agent")
 RUNNING = replace(SERVER, is_installed=True, runs=True)
 APPLY, FORCE, DIFF = OwnCommand("apply"), OwnCommand("apply", ("--force",)), OwnCommand("diff")
-BY_APPLY = Remediation((APPLY,), FixOwner.APPLY)
 EDIT = Instruction("correct it", Location(PurePosixPath("/etc/x"), 3))
 RESTART = ShellCommand("sudo systemctl restart k3s")
 DIFFERS = Item("/a", ItemStatus.DIFFERS, "mode")
