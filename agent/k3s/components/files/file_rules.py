@@ -18,6 +18,7 @@ from agent.k3s.components.relations import holds, name_in
 from agent.k3s.components.rules import rule_of
 from agent.k3s.components.tables import FIRST_MINOR, LAST_MINOR
 from agent.k3s.components.values import InvalidValueError, duration
+from agent.k3s.redaction import redacted
 from agent.yaml_reader import Mapping as YamlMapping
 from agent.yaml_reader import Scalar, Sequence, shown
 
@@ -62,8 +63,8 @@ class FileKind(NamedTuple):
 
     name: str
     component: Component
-    others: Callable[[YamlMapping, FileContext], Iterator[FileProblem]] = lambda _, __: iter(())
-    """Return what else the component rejects."""
+    irregular: Callable[[YamlMapping, FileContext], Iterator[FileProblem]] = lambda _, __: iter(())
+    """Return what the component rejects by rules that are no rows."""
     is_strict: bool = True
     """Whether the component rejects unknown and repeated fields."""
     has_head: bool = True
@@ -86,13 +87,12 @@ class FieldValues:
             return self._context.arguments.get(name[2:]) or ()
         parent, _, last = name.rpartition(".")
         found = [
-            _parsed(node.get(last.removesuffix("[]")), types.get(last.removesuffix("[]"), "any"))
-            for node, types in scopes(self._node, self._types, parent)
+            _parsed(node.get(last), types.get(last, "any")) for node, types in scopes(self._node, self._types, parent)
         ]
         return tuple(str(value) for value in found if value != ()) if "[]" in parent else (found[0] if found else ())
 
     def gate_is_on(self, name: str) -> bool:
-        """Return whether a feature gate may be on: a default is off here, as the rules name alpha gates only."""
+        """Return whether a feature gate is set. The rules name only gates that are off by default."""
         return name in self._context.gates
 
     def line_of(self, name: str) -> int:
@@ -124,11 +124,11 @@ def rejected_fields(kind: FileKind, root: YamlMapping, context: FileContext) -> 
             return
     types: dict[str, FieldType] = {"apiVersion": "string", "kind": "string", **nested_types(fields)}
     yield from wrong_types(root, types, is_strict=kind.is_strict)
-    yield from unmet_rules_of(kind, root, types, context)
-    yield from kind.others(root, context)
+    yield from _unmet_rules(kind, root, types, context)
+    yield from kind.irregular(root, context)
 
 
-def unmet_rules_of(kind: FileKind, root: YamlMapping, types: FieldType, context: FileContext) -> Iterator[FileProblem]:
+def _unmet_rules(kind: FileKind, root: YamlMapping, types: FieldType, context: FileContext) -> Iterator[FileProblem]:
     """Yield the fields that do not meet the rules of a kind."""
     for scope, rule in _rules_about(kind.name):
         for node, inner in scopes(root, types, scope) if _is_enforced(rule, context) else ():
@@ -155,7 +155,7 @@ def _unmet(rule: Rule, values: FieldValues, kind: FileKind, scope: str) -> Itera
     place = f" in `{scope.replace('?', '')}`" if scope else ""
     for subject in rule.arguments.split():
         for unmet in rule.relation.unmet(subject, values):
-            text = f"{kind.component} {shown(unmet.message)}{place}; expected {unmet.expected}"
+            text = f"{kind.component} {shown(redacted(unmet.message))}{place}; expected {unmet.expected}"
             yield FileProblem(values.line_of(name_in(subject)), text)
 
 

@@ -1,0 +1,91 @@
+"""The table of the fields of configuration files, tried on the real decoders: each field in one file of each kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from agent.k3s.components.files.field_table import CONFIGURATION_FIELDS, fields_of, nested_types, words_of
+from agent.model import Component, Version
+from tests.generate_tables import TABLES, Built, configuration_fields_table
+from tests.k8s import binaries as programs
+
+if TYPE_CHECKING:
+    from agent.k3s.components.files.field_table import FieldType
+    from tests.k8s.outcome import Trials
+
+pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("trials")]
+
+MINOR = Version.parse(programs.chosen()).minor
+OWN = "/etc/own.yaml"
+KINDS = {
+    "AuthenticationConfiguration": (Component.API_SERVER, "authentication-config"),
+    "AuthorizationConfiguration": (Component.API_SERVER, "authorization-config"),
+    "EgressSelectorConfiguration": (Component.API_SERVER, "egress-selector-config-file"),
+    "EncryptionConfiguration": (Component.API_SERVER, "encryption-provider-config"),
+    "Policy": (Component.API_SERVER, "audit-policy-file"),
+    "TracingConfiguration": (Component.API_SERVER, "tracing-config-file"),
+    "LeaderMigrationConfiguration": (Component.CONTROLLER_MANAGER, "leader-migration-config"),
+    "KubeSchedulerConfiguration": (Component.SCHEDULER, "config"),
+    "CredentialProviderConfig": (Component.KUBELET, "image-credential-provider-config"),
+    "KubeProxyConfiguration": (Component.KUBE_PROXY, "config"),
+}
+SAMPLES: dict[str, object] = {
+    "any": None,
+    "bool": True,
+    "duration": "1s",
+    "float": 1.5,
+    "object": {},
+    "string": "YQ==",
+}
+NOT_DECODED = ("unknown field", "cannot unmarshal", "strict decoding")
+
+
+def sample(types: FieldType) -> object:
+    """Return a value of a type, with all fields."""
+    if isinstance(types, dict):
+        return {name: sample(inner) for name, inner in types.items()}
+    if isinstance(types, list):
+        return [sample(types[0])]
+    if types.startswith("map[string]"):
+        return {"a": sample(types[len("map[string]") :])}
+    return words_of(types)[0] if words_of(types) else SAMPLES.get(types, 1)
+
+
+def every_field(kind: str) -> dict[str, object]:
+    """Return a file with all fields of the newest version of a kind."""
+    version = words_of(fields_of(kind, MINOR)["apiVersion"].type_name)[0]
+    found = sample(nested_types(fields_of(kind, MINOR, version)))
+    return {**found, "apiVersion": version, "kind": kind} if isinstance(found, dict) else {}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_component_decodes_a_file_with_all_fields_of_the_table(trials: Trials, kind: str) -> None:
+    """It may reject their values, but each field exists and has the type of the table."""
+    component, argument = KINDS[kind]
+    content = every_field(kind)
+    if kind == "KubeSchedulerConfiguration":
+        names = sorted(line.partition("\t")[0] for line in _table().splitlines() if "Args\tkind\t" in line)
+        plugins = [{"name": name.removesuffix("Args"), "args": every_field(name)} for name in names]
+        content["profiles"] = [{**profile, "pluginConfig": plugins} for profile in content["profiles"]]  # type: ignore[attr-defined]
+    config = f"{component.config_key}: [{argument}={OWN}]\n"
+    outcome = trials.outcome(component.value, {OWN: yaml.safe_dump(content), "/etc/rancher/k3s/config.yaml": config})
+    assert [words for words in NOT_DECODED if words in outcome.output] == [], outcome.last_words
+
+
+def _table() -> str:
+    return (TABLES / CONFIGURATION_FIELDS).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("version", programs.pinned())
+def test_the_table_of_fields_matches_the_sources(version: str) -> None:
+    """If this fails, run `make tables COMPONENTS=DIRECTORY` with the components of this version.
+
+    The sources of each version that was built once are in Go's module cache.
+    """
+    if programs.built(version) is None:
+        pytest.skip(f"{version} is not built: make k8s-test K8S_VERSION={version}")
+    assert configuration_fields_table([Built(version.removeprefix("1."), Path())], _table()) == _table()

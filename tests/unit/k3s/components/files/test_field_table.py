@@ -1,0 +1,40 @@
+"""The table of the fields of configuration files."""
+
+from __future__ import annotations
+
+from agent.k3s.components.files.field_table import fields_of, nested_types
+from agent.k3s.kubelet_configuration import KUBELET_FIELDS
+
+TYPES = {"bool": "true or false", "int32": "a whole number", "int64": "a whole number", "[string]": "a list of strings"}
+
+
+def test_a_field_belongs_to_its_versions_and_minors() -> None:
+    """A field of a newer minor or an older version of the API is no field of others."""
+    assert "defaultPodSysctls" in fields_of("KubeletConfiguration", 37)
+    assert "defaultPodSysctls" not in fields_of("KubeletConfiguration", 34)
+    for version, has_lock in (("v1", False), ("v1beta1", True)):
+        fields = fields_of("LeaderMigrationConfiguration", 37, f"controllermanager.config.k8s.io/{version}")
+        assert ("resourceLock" in fields) is has_lock
+
+
+def test_a_minor_without_a_table_has_all_fields() -> None:
+    """A field that some minor has may exist there."""
+    for minor in (0, 30, 99):
+        assert "defaultPodSysctls" in fields_of("KubeletConfiguration", minor)
+
+
+def test_types_are_nested_as_in_a_file() -> None:
+    """A list of structures is a list of mappings."""
+    rules = nested_types(fields_of("Policy", 37))["rules"]
+    assert isinstance(rules, list)
+    assert isinstance(rules[0], dict)
+    assert rules[0]["resources"] == [{"group": "string", "resources": ["string"], "resourceNames": ["string"]}]
+
+
+def test_the_fields_that_controls_test_are_those_of_the_table() -> None:
+    """kubelet_configuration.py does not read the table, because every assessment uses these fields."""
+    table = fields_of("KubeletConfiguration", 37)
+    for argument, field in KUBELET_FIELDS.items():
+        # Its argument is no field of the kubelet's options in Go.
+        assert table[field.path].argument == ("" if argument == "seccomp-default" else argument)
+        assert TYPES.get(table[field.path].type_name, field.expected) == field.expected
