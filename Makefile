@@ -131,8 +131,8 @@ bench: $(VENV)/.dev ## measure apply, check and assess against other tools, and 
 docs: $(VENV)/.dev ## write docs/reference from the code
 	@$(PY) -m tests.generate_docs
 
-tables: $(VENV)/.dev ## write the tables of arguments and feature gates (COMPONENTS=folder of Kubernetes builds)
-	@$(PY) -m tests.generate_tables $(COMPONENTS)
+tables: $(VENV)/.dev ## write the tables of arguments, fields of files and feature gates from the built components
+	@$(PY) -m tests.generate_tables
 
 dist: $(VENV)/.run ## build wheel, source archive, .deb, .rpm and single file, reproducibly
 	@$(PY) -m tests.dist dist

@@ -82,7 +82,7 @@ def _table() -> str:
 
 @pytest.mark.parametrize("version", programs.pinned())
 def test_the_table_of_fields_matches_the_sources(version: str) -> None:
-    """If this fails, run `make tables COMPONENTS=DIRECTORY` with the components of this version.
+    """If this fails, run `make tables`.
 
     The sources of each version that was built once are in Go's module cache.
     """

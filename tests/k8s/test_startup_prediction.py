@@ -359,7 +359,7 @@ def test_check_and_component_agree_on_random_arguments(trials: Trials, number: i
 
 @pytest.mark.parametrize("version", programs.pinned())
 def test_the_table_of_flags_matches_the_programs(version: str, binaries: Binaries) -> None:
-    """If this fails, run `make tables COMPONENTS=DIRECTORY` with the components of this version.
+    """If this fails, run `make tables`.
 
     A version that was built for an earlier run is compared, too.
     """
