@@ -76,10 +76,10 @@ def _is_one_of(value: Parsed | None, words: list[str]) -> bool:
         return any(value.get(word, "0") != "0" for word in words)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return any(value == _number(word) for word in words)
-    return any(word in words for word in items(value))
+    return any(word in words for word in texts_in(value))
 
 
-def items(value: Parsed | None) -> tuple[str, ...]:
+def texts_in(value: Parsed | None) -> tuple[str, ...]:
     """Return a value as texts: the items of a list, `key=value` of a mapping, or one text."""
     if isinstance(value, dict):
         return tuple(f"{key}={item}" for key, item in value.items())
@@ -116,7 +116,7 @@ class OneOf(Relation):
     def unmet(self, subject: str, values: Values) -> Iterator[Unmet]:
         """Yield each other word."""
         words = self.words.split()
-        for item in items(values.value(subject)):
+        for item in texts_in(values.value(subject)):
             if item and item not in words:
                 yield Unmet(f"rejects {subject}={item}", f"out of {', '.join(words)}")
 
@@ -128,7 +128,7 @@ class Matches(Relation):
 
     def unmet(self, subject: str, values: Values) -> Iterator[Unmet]:
         """Yield each item with another syntax."""
-        for item in items(values.value(subject)):
+        for item in texts_in(values.value(subject)):
             if not self.syntax.accepts(item):
                 yield Unmet(f"rejects {subject}={item}", self.syntax.expected)
 
@@ -173,7 +173,7 @@ class NotEmpty(Relation):
     def unmet(self, subject: str, values: Values) -> Iterator[Unmet]:
         """Yield an empty value or item."""
         value = values.value(subject)
-        if value is not None and not (value and all(item.strip() for item in items(value))):
+        if value is not None and not (value and all(item.strip() for item in texts_in(value))):
             yield Unmet(f"rejects an empty {subject}", "a value")
 
 
@@ -191,7 +191,7 @@ class Unique(Relation):
 
     def unmet(self, subject: str, values: Values) -> Iterator[Unmet]:
         """Yield each repeated item."""
-        found = items(values.value(subject))
+        found = texts_in(values.value(subject))
         for item in dict.fromkeys(found):
             if found.count(item) > 1:
                 yield Unmet(f"rejects {item} twice in {subject}", "each item once")
@@ -204,7 +204,7 @@ class Alone(Relation):
 
     def unmet(self, subject: str, values: Values) -> Iterator[Unmet]:
         """Yield the word beside others."""
-        found = items(values.value(subject))
+        found = texts_in(values.value(subject))
         if self.word in found and len(found) > 1:
             yield Unmet(f"rejects {self.word} beside other items of {subject}", f"only {self.word}, or not {self.word}")
 
@@ -217,7 +217,7 @@ class Includes(Relation):
     def unmet(self, subject: str, values: Values) -> Iterator[Unmet]:
         """Yield a list with none of them."""
         words = self.words.split()
-        found = items(values.value(subject))
+        found = texts_in(values.value(subject))
         if found and {word.lower() for word in words}.isdisjoint(item.lower() for item in found):
             yield Unmet(f"needs {' or '.join(words)} in {subject}", f"{' or '.join(words)} in the list")
 

@@ -70,6 +70,7 @@ def rules_about(component: Component) -> tuple[Rule, ...]:
     return tuple(rule_of(cells) for cells in _rows(component) if cells[1] != _DEFAULT)
 
 
+@lru_cache(maxsize=5)
 def default_values(component: Component) -> dict[str, str]:
     """Return the values of arguments that rules depend on if the operator does not set them."""
     rows = (row for row in _rows(component) if row[1] == _DEFAULT)

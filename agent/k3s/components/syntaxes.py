@@ -53,11 +53,6 @@ def _has_cidrs(text: str, longest_suffix: int = 0) -> bool:
     return len(known) == len(found) == len({bits for bits, _ in known})
 
 
-def _is_host_and_port(text: str) -> bool:
-    port = text.rpartition(":")[2]
-    return not text or values.is_ip(text) or (port.isdecimal() and int(port) > 0)
-
-
 def _is_node_label(text: str) -> bool:
     """Return whether a kubelet may set a label (cmd/kubelet/app/options/options.go)."""
     key, _, value = text.partition("=")
@@ -66,11 +61,6 @@ def _is_node_label(text: str) -> bool:
     is_own = re.fullmatch(r"(.*\.)?(kubelet|node)\.kubernetes\.io", namespace) is not None
     is_allowed = not is_reserved or is_own or key in LABELS
     return is_allowed and is_qualified_name(key) and is_label_value(value)
-
-
-def _is_cpu_list(text: str) -> bool:
-    matches = [re.fullmatch("([0-9]{1,6})(?:-([0-9]{1,6}))?", item.strip(), re.ASCII) for item in text.split(",")]
-    return not text or all(match and (match[2] is None or int(match[1]) <= int(match[2])) for match in matches)
 
 
 def _is_threshold(text: str, *, is_reclaim: bool = False) -> bool:
@@ -121,12 +111,10 @@ _FUNCTIONS: Mapping[str, Callable[[str], bool]] = {
     "cidrs": _has_cidrs,
     "cipher suite": SUITES.__contains__,
     "controller": lambda text: text == "*" or text.removeprefix("-") in CONTROLLERS,
-    "cpu list": _is_cpu_list,
     "endpoint": values.is_endpoint,
     "eviction grace period": _is_grace_period,
     "eviction reclaim": partial(_is_threshold, is_reclaim=True),
     "eviction threshold": _is_threshold,
-    "host and port": _is_host_and_port,
     "https issuer": _is_issuer,
     "label name": is_qualified_name,
     "namespace": is_label,
@@ -140,7 +128,6 @@ _FUNCTIONS: Mapping[str, Callable[[str], bool]] = {
     "service cidrs": partial(_has_cidrs, longest_suffix=3),
     "service issuer": lambda text: ":" not in text or values.is_url(text),
     "unsafe sysctl": _is_unsafe_sysctl,
-    "whole quantity": values.is_whole_quantity,
 }
 
 

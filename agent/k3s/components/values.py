@@ -18,12 +18,6 @@ if TYPE_CHECKING:
     Parsed = Union[bool, int, float, str, tuple[str, ...], dict[str, str]]
     """A parsed value. A duration is a whole number of nanoseconds."""
 
-_INTEGER = r"[-+]?(?:0[xX](?:_?[0-9a-fA-F])+|0[bB](?:_?[01])+|0[oO](?:_?[0-7])+|0(?:_?[0-7])*|[1-9](?:_?[0-9])*)"
-_FLOAT = (
-    r"[-+]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
-    r"|0[xX](?:_?[0-9a-fA-F]+(?:_[0-9a-fA-F]+)*\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)[pP][-+]?[0-9]+)"
-)
-_INFINITE = r"[-+]?(?:inf|infinity)|nan"
 _DURATION = r"[-+]?(?:0|(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:ns|us|\u00b5s|\u03bcs|ms|s|m|h))+)"
 _NANOSECONDS = {
     "ns": 1,
@@ -69,68 +63,52 @@ def unsigned(text: str, bits: int = 64) -> int:
 
 
 def _whole_number(text: str, low: int, high: int) -> int:
-    number = _number(text)
-    if number is None:
+    found = None
+    if _is_plain(text):
+        try:
+            found = int(text, 8 if re.fullmatch("[-+]?0[0-7_]+", text) else 0)
+        except ValueError:
+            found = None
+    if found is None:
         raise InvalidValueError("a whole number")
-    if not low <= number <= high:
+    if not low <= found <= high:
         raise InvalidValueError(f"a whole number from {low} to {high}")
-    return number
+    return found
 
 
-def _number(text: str) -> int | None:
-    if len(text) > _LONGEST_NUMBER:
-        return None
-    # Nearly every number has only digits: compiling the pattern takes as long as all other work on one argument.
-    if _is_decimal(text):
-        return int(text)
-    if not re.fullmatch(_INTEGER, text, re.ASCII):
-        return None
-    digits = text.replace("_", "")
-    is_octal = re.fullmatch("[-+]?0[0-7]+", digits) is not None
-    return int(digits, 8 if is_octal else 0)
-
-
-def _is_decimal(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and (text[0] != "0" or text == "0")
+def _is_plain(text: str) -> bool:
+    """Return whether Python reads a number as Go does, which accepts no blanks and no other digits."""
+    return text.isascii() and len(text) <= _LONGEST_NUMBER and not re.search(r"\s", text)
 
 
 def number(text: str) -> float:
     """Parse as strconv.ParseFloat."""
-    if len(text) <= _LONGEST_NUMBER:
-        is_plain = _is_decimal(text)
-        if not is_plain and re.fullmatch(_INFINITE, text, re.ASCII | re.IGNORECASE):
-            return float(text)
-        if is_plain or re.fullmatch(_FLOAT, text, re.ASCII):
-            plain = text.replace("_", "")
-            try:
-                found = float.fromhex(plain) if "x" in plain.lower() else float(plain)
-            except OverflowError:
-                found = float("inf")
-            if found not in (float("inf"), float("-inf")):
-                return found
-    raise InvalidValueError("a number")
+    try:
+        found = float.fromhex(text) if re.search("x.*p", text, re.IGNORECASE) else float(text)
+    except (ValueError, OverflowError):
+        found = None
+    is_finite = found is not None and (abs(found) != float("inf") or "inf" in text.lower())
+    if found is None or not is_finite or not _is_plain(text) or "_" in text:
+        raise InvalidValueError("a number")
+    return found
 
 
 def number32(text: str) -> float:
     """Parse as strconv.ParseFloat with 32 bits."""
     found = number(text)
-    if abs(found) > 3.4028235677973366e38 and found not in (float("inf"), float("-inf")):  # noqa: PLR2004 - FLT_MAX
+    if abs(found) > 3.4028235677973366e38 and "inf" not in text.lower():  # noqa: PLR2004 - FLT_MAX
         raise InvalidValueError("a number of 32 bits")
     return found
 
 
 def duration(text: str) -> int:
     """Parse as time.ParseDuration. Return nanoseconds."""
-    is_short = len(text) <= _LONGEST_NUMBER
-    if is_short and text[-1:] in ("s", "m", "h") and _is_decimal(text[:-1]):
-        total = int(text[:-1]) * _NANOSECONDS[text[-1]]
-    elif is_short and re.fullmatch(_DURATION, text, re.ASCII):
-        total = 0
-        for whole, fraction, unit in re.findall(r"([0-9]*)\.?([0-9]*)(ns|us|µs|μs|ms|s|m|h)", text):
-            scale = _NANOSECONDS[unit]
-            total += int(whole or "0") * scale + (int(fraction) * scale // 10 ** len(fraction) if fraction else 0)
-    else:
+    if len(text) > _LONGEST_NUMBER or not re.fullmatch(_DURATION, text, re.ASCII):
         raise InvalidValueError("a duration with its unit, such as 30s, 5m or 1h30m")
+    total = 0
+    for whole, fraction, unit in re.findall(r"([0-9]*)\.?([0-9]*)(ns|us|µs|μs|ms|s|m|h)", text):
+        scale = _NANOSECONDS[unit]
+        total += int(whole or "0") * scale + (int(fraction) * scale // 10 ** len(fraction) if fraction else 0)
     # Go also accepts the smallest negative number, which is not used in practice.
     if total >= 2**63:
         raise InvalidValueError("a duration of less than 292 years")
@@ -197,25 +175,11 @@ def booleans(text: str) -> dict[str, str]:
     return found
 
 
-def ip(text: str) -> str:
-    """Parse as an IP address. An empty text keeps the default."""
-    if text and not is_ip(text.strip()):
-        raise InvalidValueError("an IP address")
-    return text
-
-
-def ip_and_port(text: str) -> str:
-    """Parse as an IP address with or without a port (kubernetes, pkg/util/flag)."""
-    if not text or is_ip(text):
-        return text
-    host, _, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        host = ""
-    if not is_ip(host) or not re.fullmatch("[0-9]{1,9}", port, re.ASCII) or int(port) > LAST_PORT:
-        raise InvalidValueError("an IP address with or without a port")
-    return text
+def _is_ip_and_port(text: str) -> bool:
+    """Return whether a text is an IP address with or without a port (kubernetes, pkg/util/flag)."""
+    match = re.fullmatch(r"(?:\[(.*)\]|([^:]*)):([0-9]{1,9})", text, re.ASCII)
+    has_port = match is not None and is_ip(match[1] or match[2]) and int(match[3]) <= LAST_PORT
+    return not text or is_ip(text) or has_port
 
 
 LAST_PORT = 65535
@@ -245,21 +209,15 @@ def cidr(text: str) -> tuple[int, int] | None:
 
 
 def is_url(text: str) -> bool:
-    """Return whether url.Parse accepts the text. True for a text with % in its host, which Go parses further."""
-    text = text.partition("#")[0]
-    if re.search(r"[\x00-\x1f\x7f]|%(?![0-9A-Fa-f]{2})", text):
+    """Return whether url.Parse accepts a text, as far as Python's parser shows it."""
+    from urllib.parse import urlsplit
+
+    try:
+        url = urlsplit(text)
+        is_valid = url.port is None or url.port >= 0
+    except ValueError:
         return False
-    scheme = re.match("[A-Za-z][A-Za-z0-9+.-]*:", text)
-    rest = text[scheme.end() if scheme else 0 :].partition("?")[0]
-    if not rest.startswith("/"):
-        return scheme is not None or ":" not in rest.partition("/")[0]
-    if not rest.startswith("//") or (scheme is None and rest.startswith("///")):
-        return True
-    host = rest[2:].partition("/")[0].rpartition("@")[2]
-    port = re.search(r":([^:\]]*)$", host)
-    if host.startswith("[") and "]" not in host:
-        return False
-    return not re.search(r"[ \\^`{|}]", host) and (port is None or not port[1] or port[1].isdecimal())
+    return is_valid and not text.startswith(":") and not re.search(r"[\x00-\x20\\^`{|}\x7f]", url.netloc)
 
 
 def port_range(text: str) -> str:
@@ -287,20 +245,6 @@ def is_quantity(text: str) -> bool:
     return re.fullmatch(_QUANTITY, text, re.ASCII) is not None
 
 
-def is_whole_quantity(text: str) -> bool:
-    """Return whether Quantity.AsInt64 accepts a quantity: one without a fraction in its unit (apimachinery).
-
-    1000m and 1.5Mi are whole numbers too, but are stored as fractions.
-    """
-    match = re.fullmatch(r"[-+]?[0-9]*\.?([0-9]*)([KMGTPE]i|[numkMGTPE]|)(?:[eE]([-+]?[0-9]{1,3}))?", text, re.ASCII)
-    if match is None:
-        return False
-    decimals, unit, exponent = match.groups()
-    if unit.endswith("i"):
-        return not decimals
-    return _EXPONENTS[unit] + int(exponent or 0) >= len(decimals)
-
-
 _EXPONENTS = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 """Powers of ten by decimal unit of a quantity."""
 
@@ -316,61 +260,6 @@ def amount(text: str) -> Fraction:
     if unit.endswith("i"):
         return Fraction(figures) * (1 << 10 * ("KMGTPE".index(unit[0]) + 1))
     return Fraction(figures) * Fraction(10) ** _EXPONENTS[unit]
-
-
-def certificate_and_key(text: str) -> str:
-    """Parse as NamedCertKey of component-base: `certificate,key` or `certificate,key:names`."""
-    files, colon, names = text.partition(":")
-    if colon and not names.strip():
-        raise InvalidValueError("at least one name after the colon")
-    if len(files.split(",")) != 2:  # noqa: PLR2004
-        raise InvalidValueError("the paths of a certificate and its key, separated by a comma")
-    return text
-
-
-def vmodule(text: str) -> str:
-    """Parse as VModuleConfiguration of component-base: pattern=number, separated by commas."""
-    for item in text.split(","):
-        if item:
-            pattern, _, level = item.partition("=")
-            if not pattern:
-                raise InvalidValueError("pattern=number, separated by commas")
-            verbosity(level)
-    return text
-
-
-def verbosity(text: str) -> int:
-    """Parse as VerbosityLevel of component-base."""
-    if not re.fullmatch("[0-9]{1,10}", text, re.ASCII) or int(text) >= 2**31:
-        raise InvalidValueError("a log level, as a whole number")
-    return int(text)
-
-
-def quantity(text: str) -> str:
-    """Parse as resource.ParseQuantity."""
-    if not is_quantity(text):
-        raise InvalidValueError("a quantity, such as 500Mi or 200m")
-    return text
-
-
-def version(text: str) -> str:
-    """Parse as versionValue of component-base. A text such as v1.34.1 changes the version that is reported."""
-    if text != "raw" and not text.startswith("v"):
-        boolean(text)
-    return text
-
-
-def integers(text: str) -> tuple[str, ...]:
-    """Parse as pflag's Int32Slice, which separates at commas."""
-    items = tuple(text.split(","))
-    for item in items:
-        _decimal(item)
-    return items
-
-
-def _decimal(text: str) -> None:
-    if not re.fullmatch("[-+]?[0-9]{1,10}", text, re.ASCII):
-        raise InvalidValueError("whole numbers, separated by commas")
 
 
 def reserved_memory(text: str) -> str:
@@ -394,10 +283,23 @@ def memory_reservations(text: str) -> list[tuple[int, str, str]]:
     return found
 
 
-def any_text(text: str) -> str:
-    """Accept any text."""
-    return text
+def _checked(is_valid: Callable[[str], object], expected: str) -> Callable[[str], str]:
+    """Return a parser that accepts some texts and does not change them."""
 
+    def parse_text(text: str) -> str:
+        if not is_valid(text):
+            raise InvalidValueError(expected)
+        return text
+
+    return parse_text
+
+
+def _pattern(pattern: str, expected: str) -> Callable[[str], str]:
+    return _checked(lambda text: re.fullmatch(pattern, text, re.ASCII | re.DOTALL), expected)
+
+
+_LEVEL = "[01]?[0-9]{1,9}"
+_integers = _pattern("[-+]?[0-9]{1,10}(,[-+]?[0-9]{1,10})*", "whole numbers, separated by commas")
 
 PARSERS: dict[str, Callable[[str], Parsed]] = {
     "bool": boolean,
@@ -410,35 +312,35 @@ PARSERS: dict[str, Callable[[str], Parsed]] = {
     "float": number,
     "float32": number32,
     "duration": duration,
-    "string": any_text,
+    "string": str,
     "strings": strings,
-    "stringArray": any_text,
+    "stringArray": str,
     "stringToString": string_to_string,
     "mapStringString": mapping,
     "mapLabel": label_mapping,
     "mapLess": lambda text: mapping(text, "<"),
     "mapNoSplit": lambda text: dict([_pair(text, "=", "key=value")]),
     "mapStringBool": booleans,
-    "ip": ip,
-    "ipport": ip_and_port,
+    "ip": _checked(lambda text: not text or is_ip(text.strip()), "an IP address"),
+    "ipport": _checked(_is_ip_and_port, "an IP address with or without a port"),
     "portRange": port_range,
-    "namedCertKey": certificate_and_key,
-    "Level": verbosity,
-    "quantity": quantity,
-    "version": version,
-    "int32Slice": integers,
-    "[]v1.Taint": any_text,
+    "namedCertKey": _pattern(r"[^:,]*,[^:,]*(:.*\S.*)?", "certificate,key or certificate,key:names"),
+    "Level": _pattern(_LEVEL, "a log level, as a whole number"),
+    "quantity": _checked(is_quantity, "a quantity, such as 500Mi or 200m"),
+    "version": _pattern(f"raw|v.*|{'|'.join(TRUE | FALSE)}", "true, false or raw"),
+    "int32Slice": lambda text: tuple(_integers(text).split(",")),
+    "[]v1.Taint": str,
     "colonSeparatedMultimapStringString": lambda text: mapping(text, ":"),
     "reserved-memory": reserved_memory,
-    "gates": any_text,
-    "pattern=N,...": vmodule,
+    "gates": str,
+    "pattern=N,...": _pattern(f"(([^=,]+={_LEVEL})?(,|$))*", "pattern=number, separated by commas"),
 }
 """The parser of one value, by kind of value. A kind that is missing here is not predicted."""
 
 
 def parse(kind: str, text: str) -> Parsed:
     """Parse one value of a kind. Raises InvalidValueError."""
-    return PARSERS.get(kind, any_text)(text)
+    return PARSERS.get(kind, str)(text)
 
 
 LISTS = frozenset({"strings", "stringArray"})
