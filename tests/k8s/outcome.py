@@ -34,7 +34,7 @@ from tests.k8s.namespaces import ADDRESS, HARDENED, NAME, Namespaces, on_cgroup_
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
     from tests.k8s.binaries import Binaries
@@ -89,6 +89,7 @@ class Trials:
         self._node = Namespaces(place / "node", real_kernel=real_kernel, lifetime=3600)
         self._running: list[subprocess.Popen[bytes]] = []
         self._number = 0
+        self._arguments: dict[str, dict[str, str]] = {}
 
     def __enter__(self) -> Trials:
         self._logs.mkdir(parents=True, exist_ok=True)
@@ -137,6 +138,39 @@ class Trials:
             self._remove(files)
         output = log.read_text(errors="replace")
         return Outcome(code, ready and code is None, time.monotonic() - started, output)
+
+    def rejection(
+        self, component: str, arguments: Mapping[str, Sequence[str]], file: str = "", *, seconds: float = 20
+    ) -> Outcome:
+        """Start a component with K3s' arguments, some of them replaced, and return how it exits.
+
+        `file` is another configuration file of the kubelet. It takes a quarter of the time of outcome(): it does not
+        merge K3s' configuration, and nothing is removed after it.
+        """
+        if component not in self._arguments:
+            started = self.outcome(component, {})
+            assert started.ready, started.output[-2000:]
+            words = [word.removeprefix("--").partition("=") for word in started.arguments]
+            self._arguments[component] = {name: value for name, _, value in words}
+        self._number += 1
+        log = self._logs / f"{self._number:03}-{component}.log"
+        program = next(path for path in self.binaries.directories if (path / component).exists()) / component
+        merged = {name: (value,) for name, value in self._arguments[component].items()} | dict(arguments)
+        own = Path(_DATA_DIR, "agent/etc/kubelet.conf.d/50-own.conf")
+        if file:
+            self._node.write(own, file, mode=0o600)
+        started_at = time.monotonic()
+        process = self._node.start(
+            program, *(f"--{name}={value}" for name, values in merged.items() for value in values), log=log
+        )
+        try:
+            while process.poll() is None and time.monotonic() < started_at + seconds:
+                time.sleep(0.02)
+        finally:
+            code = process.poll()
+            _kill(process)
+            self._remove({str(own): file} if file else {})
+        return Outcome(code, ready=False, seconds=time.monotonic() - started_at, output=log.read_text(errors="replace"))
 
     def _start_shared(self) -> None:
         """Start the other components that trials need, and keep the certificates for all trials."""

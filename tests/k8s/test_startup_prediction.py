@@ -293,7 +293,7 @@ VALUES = {
 """Valid and invalid values by kind. Kinds whose values must exist, such as files and addresses, are omitted."""
 
 NOT_VARIED = re.compile(
-    "help|version|leader-elect.*|.*port|.*address|etcd-.*|.*-ip|authoriz.*|authentic.*|.*auth|register-node|enable-server"
+    "help|version|.*leader-.*|.*port|.*address|etcd-.*|.*-ip|authoriz.*|authentic.*|.*auth|register-node|enable-server"
     "|requestheader-.*|cgroups-per-qos|fail-.*|service-account-.*|protect-kernel-defaults|watch-cache|cleanup|init-only"
     "|kubelet-.*|api-audiences|enable-.*-plugins|disable-.*-plugins|admission-control|encryption-.*|cpu-cfs.*|serialize.*"
     "|allocate-node-cidrs|controllers|emulat.*|min-compat.*|runtime-config.*|contention-profiling|allow-privileged"

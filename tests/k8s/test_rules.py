@@ -1,0 +1,93 @@
+"""Each row of rules.tsv, tried on the real component with a value that meets it and with one that does not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from agent.k3s.components.gates import FEATURE_GATES
+from agent.k3s.components.rule import unmet_rules
+from agent.model import Component, Version
+from tests.k8s import binaries as programs
+from tests.k8s.rule_examples import (
+    REPEATED,
+    Example,
+    Settings,
+    examples,
+    feature_gates,
+    is_accepted,
+    is_field,
+    parsed,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tests.k8s.outcome import Trials
+
+pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("rules")]
+
+MINOR = Version.parse(programs.chosen()).minor
+CONFIG = "/etc/rancher/k3s/config.yaml"
+KUBELET_FILE = "/var/lib/rancher/k3s/agent/etc/kubelet.conf.d/50-own.conf"
+
+
+def arguments_in(settings: Settings) -> dict[str, Sequence[str]]:
+    """Return the arguments in settings, with the feature gates as one argument."""
+    gates = feature_gates(settings)
+    found = {name: text.split(REPEATED) for name, text in settings.items() if not is_field(name) and name.islower()}
+    return {**found, **({FEATURE_GATES: [gates]} if gates else {})}
+
+
+def kubelet_file(settings: Settings) -> str:
+    """Return the fields in settings as a file of the kubelet; empty if there are none."""
+    content: dict[str, object] = {}
+    for name, text in settings.items():
+        if is_field(name):
+            *parents, last = name.split(".")
+            inner = content
+            for parent in parents:
+                inner = inner.setdefault(parent, {})  # type: ignore[assignment]
+            inner[last] = yaml.safe_load(text)
+    head = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}
+    return yaml.safe_dump({**head, **content}) if content else ""
+
+
+@pytest.mark.parametrize("example", examples(MINOR), ids=str)
+def test_a_component_exits_at_arguments_that_do_not_meet_a_row(trials: Trials, example: Example) -> None:
+    """The row rejects them, and the component exits."""
+    component = example.component
+    assert any(True for _ in unmet_rules([example.rule], parsed(component, example.breaks, MINOR)))
+    outcome = trials.rejection(component.value, arguments_in(example.breaks), kubelet_file(example.breaks))
+    assert outcome.exited, f"{example.breaks}: it runs; {outcome.last_words}"
+
+
+def groups(component: Component) -> Iterator[Settings]:
+    """Yield settings that meet the rows of a component, many rows at once: as many as no row rejects together."""
+    left = [example.meets for example in examples(MINOR) if example.component is component and example.meets]
+    while left:
+        group: Settings = {}
+        others = []
+        for settings in left:
+            together = {**group, **settings}
+            has_conflict = any(group.get(name, text) != text for name, text in settings.items())
+            if has_conflict or not is_accepted(component, together, MINOR):
+                others.append(settings)
+            else:
+                group = together
+        yield group
+        left = others
+
+
+@pytest.mark.parametrize("component", Component)
+def test_a_component_starts_with_arguments_that_meet_all_rows(trials: Trials, component: Component) -> None:
+    """The table rejects none of them; those that exclude each other are tried one after the other."""
+    for settings in groups(component):
+        items = "".join(f"- '{name}={value}'\n" for name, values in arguments_in(settings).items() for value in values)
+        files: dict[str, str | None] = {CONFIG: f"{component.config_key}:\n{items}"} if items else {}
+        if file := kubelet_file(settings):
+            files[KUBELET_FILE] = file
+        outcome = trials.outcome(component.value, files)
+        assert outcome.ready, f"{settings}: {outcome.last_words}"

@@ -1,0 +1,50 @@
+"""The table of rules about arguments: its names exist, and the relations of its rows hold for what they should."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.k3s.components import tables
+from agent.k3s.components.relations import is_gate, name_in
+from agent.k3s.components.rule import unmet_rules
+from agent.k3s.components.rules import default_values, rules_about
+from agent.model import Component
+from tests.k8s.rule_examples import examples, kind_of_value, parsed
+
+MINORS = range(tables.FIRST_MINOR, tables.LAST_MINOR + 1)
+
+
+@pytest.mark.parametrize("component", Component)
+def test_each_name_in_the_table_is_an_argument_a_field_or_a_gate(component: Component) -> None:
+    """A misspelt name would make a row that never applies."""
+    unknown = set()
+    for rule in rules_about(component):
+        for term in (*rule.arguments.split(), *rule.relation.others(), *rule.when.split()):
+            name, minors = name_in(term), range(rule.since, rule.until + 1)
+            exists = (
+                tables.minors_of_gate(name)
+                if is_gate(term)
+                else [minor for minor in minors if kind_of_value(component, name, minor)]
+            )
+            # Not each component has each argument of the rows about all.
+            if not exists and not any(kind_of_value(other, name, minor) for other in Component for minor in minors):
+                unknown.add(name)
+    assert unknown == set()
+    assert [name for name in default_values(component) if not kind_of_value(component, name, MINORS[-1])] == []
+
+
+@pytest.mark.parametrize("minor", MINORS)
+def test_each_row_rejects_the_example_of_what_it_rejects_and_accepts_the_other(minor: int) -> None:
+    """`make k8s-test` starts the components with the same examples."""
+    for example in examples(minor):
+        rejected = [
+            any(True for _ in unmet_rules([example.rule], parsed(example.component, settings, minor)))
+            for settings in (example.breaks, example.meets or {})
+        ]
+        assert rejected == [True, False], example
+
+
+def test_most_rows_have_an_example_of_what_they_accept() -> None:
+    """The others are relations that the defaults meet, and rows whose values other rows reject."""
+    found = examples(MINORS[-1])
+    assert sum(example.meets is not None for example in found) > 0.75 * len(found)
