@@ -13,8 +13,9 @@ from agent.changes import last_run, records
 from agent.changes.records import RecordError
 from agent.changes.state import STATE, make_directory
 from agent.errors import HostError
+from agent.host.directories import DirectoryEntry
 from agent.host.paths import DIRECTORY
-from agent.host.tree import LARGEST_READ, DirectoryEntry
+from agent.host.tree import LARGEST_READ
 from agent.model import GROUP_OR_OTHERS_WRITE, PRIVATE_FILE, File
 from agent.plan.plan import Change, describe_state
 from agent.value import Value

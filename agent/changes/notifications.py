@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.changes.state import STATE
 from agent.errors import HostError
+from agent.host.directories import DirectoryEntry
 from agent.host.paths import REGULAR_FILE
-from agent.host.tree import DirectoryEntry
 
 if TYPE_CHECKING:
     from agent.host import Host

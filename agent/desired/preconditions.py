@@ -9,7 +9,7 @@ from agent.desired.dropin_options import named_paths
 from agent.guide.files import DROPIN_NAME
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
 from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
-from agent.k3s.config import ConfigText, merge_configuration
+from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.model import Sysctl
 
 if TYPE_CHECKING:

@@ -14,9 +14,10 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.errors import HostError, NotEmptyError, ReadOnlyEnvironmentError, RootRequiredError
+from agent.host.directories import DirectoryEntry
 from agent.host.probe import no_processes
 from agent.host.process import SEARCH_PATH, run_nothing
-from agent.host.tree import DirectoryEntry, Tree
+from agent.host.tree import Tree
 from agent.model import (
     Absent,
     DefaultPermissions,

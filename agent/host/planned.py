@@ -6,8 +6,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from agent.host import PROC_SYS, Host
+from agent.host.directories import DirectoryEntry
 from agent.host.paths import DIRECTORY, REGULAR_FILE
-from agent.host.tree import LARGEST_READ, DirectoryEntry, Tree
+from agent.host.tree import LARGEST_READ, Tree
 from agent.model import (
     PUBLIC_FILE,
     ROOT,

@@ -7,17 +7,16 @@ import fcntl
 import os
 import stat
 import sys
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from agent.errors import AccessDeniedError, HostError, InputError, LimitError
+from agent.errors import HostError, InputError
+from agent.host.directories import DirectoryEntry, DirectoryTree, host_error, is_denied
 from agent.host.paths import (
     BrokenLink,
     Distrusted,
     MissingParent,
     NotADirectory,
     OpenedName,
-    Root,
     RootDirectory,
     kind_of,
     opened_file,
@@ -33,23 +32,17 @@ from agent.model import (
     FilePermissions,
     Location,
     Obstacle,
-    Owner,
     Times,
     Unreadable,
 )
-from agent.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import PurePosixPath
 
     from agent.host.access import Access, Permitted
 
 LARGEST_READ = 8 * 1024 * 1024
 """Bytes; far larger than any file that this program manages or assesses."""
-
-MOST_FILES = 500
-"""Files of one directory that are read, such as drop-ins. K3s and systemd read all of them."""
 
 LARGEST_TEXT = 256 * 1024
 """Bytes of a unit, an environment file, or another file whose lines are parsed."""
@@ -65,28 +58,7 @@ _ELF = b"\x7fELF"
 """The first bytes of a program: elf(5)."""
 
 
-class DirectoryEntry(Value):
-    """Name, kind, mode and owner of an existing file of any kind, as stat(2) returns them."""
-
-    name: str
-    kind: str
-    """Such as "regular file", "directory", "symlink" or "FIFO"."""
-    mode: FileMode
-    owner: Owner
-
-
-class Contents(Value):
-    """What is below a directory."""
-
-    number: int
-    """Number of files and directories, without symlinks."""
-    exposed: tuple[tuple[PurePosixPath, DirectoryEntry], ...]
-    """Files and directories that do not belong to root, or that the group or others can write."""
-    links: tuple[PurePosixPath, ...]
-    """Symlinks with a target outside the directory."""
-
-
-class Tree(Root):
+class Tree(DirectoryTree):
     """All files below `root`. The owner `uid` and the group `gid` are shown as 0 (see Host)."""
 
     def enter(self, path: PurePosixPath) -> RootDirectory | None:
@@ -104,7 +76,7 @@ class Tree(Root):
         except (MissingParent, NotADirectory):
             return None
         except OSError as error:
-            raise _error(f"cannot open {path}", error) from error
+            raise host_error(f"cannot open {path}", error) from error
 
     def observe(self, path: PurePosixPath) -> Directory | File | Absent | Obstacle | Unreadable:
         """Return what exists at `path`. A symlink is not followed."""
@@ -183,7 +155,7 @@ class Tree(Root):
         except (MissingParent, FileNotFoundError):
             return Absent(path)
         except (OSError, NotADirectory) as error:
-            return Unreadable(id=str(path), reason=reason_of(error), access_denied=_is_denied(error))
+            return Unreadable(id=str(path), reason=reason_of(error), access_denied=is_denied(error))
 
     def access(self, path: PurePosixPath, known: dict[str, Permitted] | None = None) -> Access | Unreadable:
         """Return who has access to what is at `path`, and to the directories on the way. Symlinks are followed.
@@ -229,47 +201,6 @@ class Tree(Root):
             found_stat.st_mode & GROUP_OR_OTHERS_WRITE or found_stat.st_uid not in (0, self.uid) for found_stat in found
         )
 
-    def entries(self, path: PurePosixPath) -> tuple[DirectoryEntry | Unreadable, ...]:
-        """Return the entries of a directory, sorted by name; empty if it does not exist. Symlinks are not followed.
-
-        Raises HostError if it cannot be listed or is not a directory.
-        """
-        try:
-            with self._resolved(path, "enter") as node:
-                return tuple(self._listed(path, node))
-        except MissingParent:
-            return ()
-        except (OSError, NotADirectory) as error:
-            raise _error(f"cannot list {path}", error) from error
-
-    def contents(self, top: PurePosixPath) -> Contents:
-        """Return what is below a directory, at any depth; nothing if it does not exist. No symlink below is followed.
-
-        Raises HostError if a directory cannot be listed.
-        """
-        number, waiting = 0, [top]
-        exposed: list[tuple[PurePosixPath, DirectoryEntry]] = []
-        links: list[PurePosixPath] = []
-        while waiting:
-            here = waiting.pop()
-            try:
-                with self._resolved(here, "enter") as node:
-                    for name, found in _scanned(node.directory):
-                        if isinstance(found, str):
-                            if _leads_out(found, here, top):
-                                links.append(here / name)
-                            continue
-                        number += 1
-                        if stat.S_ISDIR(found.st_mode):
-                            waiting.append(here / name)
-                        if found.st_mode & GROUP_OR_OTHERS_WRITE or found.st_uid not in (0, self.uid):
-                            exposed.append((here / name, self._entry(name, found)))
-            except MissingParent:
-                continue
-            except (OSError, NotADirectory) as error:
-                raise _error(f"cannot list {here}", error) from error
-        return Contents(number, tuple(sorted(exposed, key=lambda entry: entry[0])), tuple(sorted(links)))
-
     def exists(self, path: PurePosixPath) -> bool:
         """Return whether a file of any kind exists at `path`; False if that cannot be determined."""
         try:
@@ -295,7 +226,7 @@ class Tree(Root):
         except (MissingParent, FileNotFoundError):
             return None
         except (OSError, NotADirectory) as error:
-            raise _error(f"cannot read {path}", error) from error
+            raise host_error(f"cannot read {path}", error) from error
 
     def program_identity(self, path: PurePosixPath) -> str:
         """Return a text that changes when the program at `path` is replaced or written; empty for other files.
@@ -347,20 +278,6 @@ class Tree(Root):
                 return step
         return None
 
-    def names(self, path: PurePosixPath) -> tuple[str, ...]:
-        """Return the sorted names in a directory; empty if there is none. Raises HostError if it cannot be listed."""
-        try:
-            with self._resolved(path, "enter") as node:
-                descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=node.directory)
-                try:
-                    return tuple(sorted(os.listdir(descriptor)))
-                finally:
-                    os.close(descriptor)
-        except (MissingParent, NotADirectory):
-            return ()
-        except OSError as error:
-            raise _error(f"cannot list {path}", error) from error
-
     def is_read_only(self, path: PurePosixPath) -> bool:
         """Return whether the file system of a directory is read-only; False if there is no such directory."""
         try:
@@ -406,71 +323,6 @@ class Tree(Root):
                 owner=self._shown_owner(found),
                 immutable=_immutable(descriptor),
             )
-
-    def _listed(self, path: PurePosixPath, node: OpenedName) -> Iterator[DirectoryEntry | Unreadable]:
-        descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=node.directory)
-        try:
-            for name in sorted(os.listdir(descriptor)):
-                try:
-                    found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-                except FileNotFoundError:
-                    continue  # removed in the meantime
-                except OSError as error:
-                    yield Unreadable(id=str(path / name), reason=reason_of(error), access_denied=_is_denied(error))
-                else:
-                    yield self._entry(name, found)
-        finally:
-            os.close(descriptor)
-
-    def _entry(self, name: str, found: os.stat_result) -> DirectoryEntry:
-        return DirectoryEntry(
-            name, kind_of(found.st_mode), FileMode(stat.S_IMODE(found.st_mode)), self._shown_owner(found)
-        )
-
-    def _shown_owner(self, found: os.stat_result) -> Owner:
-        return Owner(
-            0 if found.st_uid == self.uid else found.st_uid,
-            0 if found.st_gid == self.gid else found.st_gid,
-        )
-
-
-def _scanned(directory: int) -> Iterator[tuple[str, str | os.stat_result]]:
-    """Yield each name in an open directory, with the target of a symlink, or with the result of stat(2)."""
-    descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
-    try:
-        with os.scandir(descriptor) as entries:
-            for entry in entries:
-                with suppress(FileNotFoundError):  # removed in the meantime
-                    is_link = entry.is_symlink()
-                    found = os.readlink(entry.name, dir_fd=descriptor) if is_link else entry.stat(follow_symlinks=False)
-                    yield entry.name, found
-    finally:
-        os.close(descriptor)
-
-
-def _leads_out(target: str, directory: PurePosixPath, top: PurePosixPath) -> bool:
-    """Return whether the target of a symlink in a directory is not below `top`, by its text."""
-    if not target.startswith(("/", ".")):
-        return ".." in target
-    return not os.path.normpath(f"{directory}/{target}" if target[0] != "/" else target).startswith(f"{top}/")
-
-
-def _error(what: str, error: OSError | NotADirectory) -> HostError:
-    kind = AccessDeniedError if _is_denied(error) else LimitError if _is_too_large(error) else HostError
-    return kind(f"{what}: {reason_of(error)}")
-
-
-def _is_denied(error: OSError | NotADirectory) -> bool:
-    return isinstance(error, PermissionError)
-
-
-def _is_too_large(error: OSError | NotADirectory) -> bool:
-    return isinstance(error, OSError) and error.errno == errno.EFBIG
-
-
-def too_many(directory: PurePosixPath, number: int) -> LimitError:
-    """Return the error that reports a directory with more than MOST_FILES files."""
-    return LimitError(f"cannot read all files in {directory}: it has {number}; k3s-harden reads the first {MOST_FILES}")
 
 
 def _content(descriptor: int, largest: int = LARGEST_READ) -> bytes:

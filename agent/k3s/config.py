@@ -1,12 +1,4 @@
-"""K3s' effective configuration: environment, files and command line, merged by K3s' own rules. Pure.
-
-K3s turns its files, the main file first and then the drop-ins by name, into a list of options and appends those of the
-command line (k3s, pkg/configfilearg/parser.go). In the files, `key:` replaces what earlier files set, and `key+:`
-appends to it. In the list, the last value of an option with one value counts; a list option collects all values. An
-environment variable sets an option only if the list does not contain it (urfave/cli).
-
-merge() replaces secret values, and text that looks like a K3s token under any key, so that nothing can print them.
-"""
+"""K3s' effective configuration: options with their values and locations, and the component arguments in them. Pure."""
 
 from __future__ import annotations
 
@@ -14,32 +6,15 @@ from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent import yaml_reader
 from agent.errors import InputError
 from agent.k3s.go_values import FALSE, TRUE
-from agent.k3s.options import AGENT_KEYS, ALIASES, SERVER_ONLY_KEYS, SWITCHES, VARIABLES
-from agent.k3s.redaction import without_secrets
+from agent.k3s.options import AGENT_KEYS, ALIASES, SERVER_ONLY_KEYS
 from agent.model import Location, Role
 from agent.value import Value
 from agent.yaml_reader import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import PurePosixPath
-
-    from agent.yaml_reader import KeyValue, Node, Scalar
-
-_COMPONENT = "-arg"
-
-
-class ConfigText(NamedTuple):
-    """A file of K3s' configuration. Its repr omits the content, which can contain the cluster's token."""
-
-    path: PurePosixPath
-    data: bytes
-
-    def __repr__(self) -> str:
-        return f"ConfigText({str(self.path)!r}, {len(self.data)} bytes)"
+    from collections.abc import Mapping
 
 
 class Word(NamedTuple):
@@ -179,34 +154,6 @@ class MergedConfig(Value):
         return next((argument.form for argument in arguments if argument.spelling == name), "+") != ""
 
 
-def merge_configuration(
-    files: Iterable[ConfigText], arguments: Sequence[Word] = (), environment: Mapping[str, Word] | None = None
-) -> MergedConfig:
-    """Merge K3s' files in their order, the words after `k3s server` or `k3s agent`, and the service's environment.
-
-    Raises nothing: problems of a file are part of the result.
-    """
-    merger = _FileMerger()
-    for file in files:
-        merger.read(file)
-    values: dict[str, list[ConfigValue]] = {}
-    given = ((name, without_secrets(name, text), location) for name, text, location in _command_line(arguments))
-    for name, text, location in (*merger.options(), *given):
-        values.setdefault(ALIASES.get(name, name), []).append(ConfigValue(text, location))
-    for variable, (text, location) in (environment or {}).items():
-        option = VARIABLES.get(variable)
-        if option is not None and text:
-            values.setdefault(option, [ConfigValue(without_secrets(option, text), location)])
-    return MergedConfig(
-        values={key: tuple(found) for key, found in values.items()},
-        begins={ALIASES.get(key, key): location for key, location in merger.begins.items()},
-        dropped=tuple(merger.dropped),
-        ignored=tuple(merger.ignored),
-        problems=tuple(merger.problems),
-        unjudged=tuple(merger.unjudged),
-    )
-
-
 def string_slice(text: str) -> tuple[str, ...]:
     """Parse a list as pflag's StringSlice does, with the quotes of CSV. Text that pflag rejects is split at commas."""
     if '"' in text:
@@ -231,156 +178,3 @@ def component_argument(text: str) -> ComponentArgument:
 def has_suffix(name: str, *suffixes: str) -> bool:
     """Return whether a file name ends in one of the suffixes, in any case, as K3s compares (k3s, pkg/agent/util)."""
     return name.lower().endswith(suffixes)
-
-
-class _FileValue(NamedTuple):
-    """What the files set for one key so far."""
-
-    values: list[ConfigValue]
-    is_list: bool
-    is_null: bool = False
-    """Whether the value is YAML's null, as in `key:`, and not an empty string, as in `key: ""`."""
-
-    def listed(self) -> list[ConfigValue]:
-        """Return the values that `+` appends to. K3s' toSlice omits null, but keeps an empty string."""
-        return [] if self.is_null else self.values
-
-
-class _FileMerger:
-    """The state of K3s' readConfigFile."""
-
-    __slots__ = ("begins", "dropped", "ignored", "problems", "unjudged", "values")
-
-    def __init__(self) -> None:
-        self.values: dict[str, _FileValue] = {}
-        self.begins: dict[str, Location] = {}
-        self.dropped: list[Dropped] = []
-        self.ignored: list[Ignored] = []
-        self.problems: list[InputError] = []
-        self.unjudged: list[InputError] = []
-
-    def read(self, file: ConfigText) -> None:
-        try:
-            documents = _documents(file)
-        except yaml_reader.BoundsError as error:
-            self.unjudged.append(error)
-            return
-        except InputError as error:
-            self.problems.append(error)
-            return
-        for document in documents[1:]:
-            self._ignore(file.path, document.line, "K3s reads only the first document of a file")
-        node = documents[0].node if documents else None
-        if isinstance(node, yaml_reader.Mapping):
-            self._mapping(node, file.path)
-        elif node is not None and not (isinstance(node, yaml_reader.Scalar) and node.value is None):
-            kind = "a list" if isinstance(node, yaml_reader.Sequence) else "a single value"
-            problem = f"the file contains {kind}, expected options as `key: value`"
-            self.problems.append(
-                InputError(Location(file.path, node.line), problem, "write each option as `key: value`")
-            )
-
-    def options(self) -> Iterator[tuple[str, str, Location]]:
-        """Yield the options that K3s makes of the files: name, value without secrets, and location."""
-        for key, value in self.values.items():
-            for text, location, _ in value.values:
-                yield key, text, location
-
-    def _ignore(self, path: PurePosixPath, line: int, what: str) -> None:
-        self.ignored.append(Ignored(Location(path, line), what))
-
-    def _mapping(self, mapping: yaml_reader.Mapping, path: PurePosixPath) -> None:
-        for first, again in yaml_reader.duplicates(mapping):
-            if first.key != "<<" and not first.key.endswith("+"):
-                what = f"`{shown(first.key)}` is set twice in this file; K3s uses line {again.line}"
-                self._ignore(path, first.line, what)
-        for entry in mapping.entries:
-            if entry.key == "<<":
-                # go-yaml merges it into the slice that it then replaces (decode.go, mappingSlice).
-                self._ignore(path, entry.line, "K3s ignores YAML merge keys (`<<`)")
-            else:
-                self._entry(entry, path)
-
-    def _entry(self, entry: KeyValue, path: PurePosixPath) -> None:
-        key, line = entry.key.removesuffix("+"), Location(path, entry.line)
-        new = self._value(key, entry.node, path)
-        if new is None:
-            return
-        old = self.values.get(key)
-        if old is not None and entry.key.endswith("+"):
-            self.values[key] = _FileValue([*old.listed(), *new.listed()], is_list=True)
-            return
-        if not entry.key.endswith("+"):
-            self.begins[key] = line
-        if old is not None and (old.is_list or new.is_list or key.endswith(_COMPONENT)):
-            kept = {value.text for value in new.values}
-            self.dropped += [
-                Dropped(key, value.text, value.location, line) for value in old.values if value.text not in kept
-            ]
-        self.values[key] = new
-
-    def _value(self, key: str, node: Node, path: PurePosixPath) -> _FileValue | None:
-        if isinstance(node, yaml_reader.Mapping):
-            self.problems.append(UnusableValueError(key, "contains a mapping", Location(path, node.line)))
-            return None
-        if isinstance(node, yaml_reader.Scalar):
-            return _FileValue([_config_value(key, node, path)], is_list=False, is_null=node.value is None)
-        values = []
-        for item in node.items:
-            if isinstance(item, yaml_reader.Scalar):
-                values.append(_config_value(key, item, path))
-            else:
-                what = "has an item that is not a single value"
-                self.problems.append(UnusableValueError(key, what, Location(path, item.line)))
-        return _FileValue(values, is_list=True)
-
-
-def _documents(file: ConfigText) -> tuple[yaml_reader.Document, ...]:
-    """Return the documents of a file; only the first if another one is not YAML. Raises as read_documents."""
-    try:
-        return yaml_reader.read_documents(file.data, file.path)
-    except yaml_reader.BoundsError:
-        raise
-    except InputError as error:
-        first = yaml_reader.read_first_document(file.data, file.path)
-        if first is None:
-            raise
-        line = error.location.line or 1
-        return (yaml_reader.Document(first, 1), yaml_reader.Document(yaml_reader.Scalar(None, "", line), line))
-
-
-def _config_value(key: str, scalar: Scalar, path: PurePosixPath) -> ConfigValue:
-    return ConfigValue(without_secrets(key, _go_text(scalar)), Location(path, scalar.line))
-
-
-def _go_text(scalar: Scalar) -> str:
-    """Return a value as K3s reads it: Go's text of the parsed YAML value (k3s, pkg/configfilearg/convert.go)."""
-    value = scalar.value
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return repr(value).removesuffix(".0")
-    return str(value).strip()
-
-
-def _command_line(words: Sequence[Word]) -> Iterator[tuple[str, str, Location]]:
-    """Yield the options of a command line by Go's rules: `--name=x`, `--name x`, `--switch`, with one hyphen or two.
-
-    Each comes with the location of its value.
-    """
-    rest = list(reversed(words))
-    while rest:
-        word, location = rest.pop()
-        if word == "--":
-            return
-        if not word.startswith("-") or word == "-":
-            continue
-        name, separator, value = word.removeprefix("-").removeprefix("-").partition("=")
-        if separator:
-            yield name, value, location
-        elif name in SWITCHES or not rest:
-            yield name, "true", location
-        else:
-            yield (name, *rest.pop())

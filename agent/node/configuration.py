@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from agent.errors import HardenError, HostError, InputError
 from agent.guide.files import DROPIN_NAME
+from agent.host.directories import MOST_FILES, DirectoryEntry, too_many
 from agent.host.paths import DIRECTORY, FIFO, SOCKET
-from agent.host.tree import MOST_FILES, DirectoryEntry, too_many
-from agent.k3s.config import ConfigText, MergedConfig, has_suffix, merge_configuration
+from agent.k3s.config import MergedConfig, has_suffix
+from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
 from agent.model import Location, Unreadable
 from agent.value import Value

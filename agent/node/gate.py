@@ -6,9 +6,9 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.errors import HostError
+from agent.host.directories import DirectoryEntry
 from agent.host.paths import REGULAR_FILE
 from agent.host.systemd import Systemd
-from agent.host.tree import DirectoryEntry
 from agent.linux.unit_files import PACKAGED_UNITS, UNIT_DIRECTORIES
 from agent.model import Unreadable
 from agent.node import gate_units, unit_files

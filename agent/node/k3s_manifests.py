@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from agent.errors import AccessDeniedError, HostError
+from agent.host.directories import MOST_FILES, DirectoryEntry, too_many
 from agent.host.paths import DIRECTORY, SYMLINK
-from agent.host.tree import MOST_FILES, DirectoryEntry, too_many
 from agent.k3s.config import has_suffix
 from agent.model import Absent, Unreadable
 from agent.value import Value

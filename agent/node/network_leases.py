@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.errors import HostError
+from agent.host.directories import MOST_FILES, DirectoryEntry
 from agent.host.paths import DIRECTORY, REGULAR_FILE
-from agent.host.tree import MOST_FILES, DirectoryEntry
 from agent.k3s.paths import NETWORK_LEASES
 from agent.model import PRIVATE_FILE, Absent, DefaultPermissions, Directory
 

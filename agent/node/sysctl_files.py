@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.errors import HardenError, HostError
+from agent.host.directories import MOST_FILES, DirectoryEntry, too_many
 from agent.host.paths import CHARACTER_DEVICE, DIRECTORY
-from agent.host.tree import MOST_FILES, DirectoryEntry, too_many
 from agent.linux.glob_patterns import LONGEST_PATTERN
 from agent.linux.sysctl_order import (
     CREDENTIALS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.errors import AccessDeniedError, HostError, LimitError
-from agent.host.tree import MOST_FILES, too_many
+from agent.host.directories import MOST_FILES, too_many
 from agent.linux.unit_files import UNIT_DIRECTORIES, dropin_directories
 from agent.model import File
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from agent.desired.dropin_options import named_paths, nested_files, own_admission_configuration
 from agent.errors import HostError
 from agent.guide.files import POLICY_FILE
+from agent.host.directories import DirectoryEntry
 from agent.host.paths import DIRECTORY, FIFO, REGULAR_FILE, SOCKET
-from agent.host.tree import DirectoryEntry
 from agent.k3s.default_arguments import KUBELET_DIRECTORY
 from agent.k3s.paths import K3S_CONFIG_FILE
 from agent.model import Absent, Component, Role, Unreadable

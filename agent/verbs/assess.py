@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from agent.host import Host
     from agent.kubernetes.objects import Cluster
     from agent.model import Version
-    from agent.plan.next_steps import InstalledK3s
+    from agent.plan.installed_k3s import InstalledK3s
     from agent.report import Finding, Progress
     from agent.situation import Request, Situation
 

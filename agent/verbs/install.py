@@ -24,7 +24,7 @@ from agent.node.platform import container_manager
 from agent.node.services import installed_units
 from agent.node.site_files import read_settings
 from agent.plan import next_steps, plan
-from agent.plan.next_steps import InstalledK3s
+from agent.plan.installed_k3s import InstalledK3s
 from agent.plan.plan import Change, describe_state
 from agent.report import Fact, Item, ItemStatus, Report
 from agent.value import replace

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent.k3s.redaction import TOKEN_PLACEHOLDER, is_secret
 from agent.k3s.services import OPENRC_DIRECTORY
 from agent.model import Role
-from agent.plan.next_steps import InstalledK3s
+from agent.plan.installed_k3s import InstalledK3s
 from agent.value import replace
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from agent.desired.resources import HEADER
 from agent.errors import HardenError
 from agent.guide.files import DROPIN_NAME, K3S_CONFIG, POLICY_FILE
 from agent.guide.k3s_options import SECRETS_ENCRYPTION
-from agent.k3s.config import ConfigText, merge_configuration
+from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.k3s.config_writer import dropin
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
 from agent.k3s.services import chosen_unit
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from agent.changes.journal import Run
     from agent.host import Host
     from agent.model import Observed, State
+    from agent.plan.installed_k3s import InstalledK3s
 
 _LEFT = (ItemStatus.FAILED, ItemStatus.REFUSED, ItemStatus.EDITED)
 _OPTION = f"`{SECRETS_ENCRYPTION.key}: true`"
@@ -51,7 +52,7 @@ class _K3s(NamedTuple):
     data_dir: PurePosixPath
     encrypts: bool | None
     """Whether K3s encrypts secrets only because of k3s-harden's drop-in; None if it could not be determined."""
-    state: next_steps.InstalledK3s
+    state: InstalledK3s
     """The facts that the next steps need."""
     settings: PurePosixPath | None
     """The settings file of the site, if there is one."""

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from agent.checks.evidence import FileQuery
     from agent.host.access import Access, Permitted
-    from agent.host.tree import DirectoryEntry, Tree
+    from agent.host.directories import DirectoryEntry
+    from agent.host.tree import Tree
 
 _NULL = PurePosixPath("/dev/null")
 

@@ -12,7 +12,7 @@ from agent.checks.argument_values import Argument, Arguments, Given, GivenBy
 from agent.checks.effective_arguments import effective
 from agent.errors import HostError
 from agent.k3s.combined_arguments import COMBINED
-from agent.k3s.config import ConfigText, merge_configuration
+from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.k3s.default_arguments import KUBELET_DEFAULTS_FILE
 from agent.k3s.kubelet_configuration import KubeletConfiguration, KubeletFile, kubelet_file
 from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE

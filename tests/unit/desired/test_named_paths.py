@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from agent.desired.dropin_options import named_paths
-from agent.k3s.config import ConfigText, merge_configuration
+from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.model import Role
 
 DATA_DIR = PurePosixPath("/data")

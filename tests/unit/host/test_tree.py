@@ -16,7 +16,8 @@ import pytest
 
 from agent.errors import HostError, ReadOnlyEnvironmentError
 from agent.host import temporary
-from agent.host.tree import LARGEST_READ, DirectoryEntry
+from agent.host.directories import DirectoryEntry
+from agent.host.tree import LARGEST_READ
 from agent.host.writable_tree import WritableTree
 from agent.model import Absent, Directory, File, FileMode, FilePermissions, Obstacle, Owner, Unreadable
 from agent.value import replace

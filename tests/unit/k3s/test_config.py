@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.k3s.config import ConfigText, ConfigValue, Dropped, MergedConfig, Word, merge_configuration
+from agent.k3s.config import ConfigValue, Dropped, MergedConfig, Word
+from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.k3s.options import ALIASES, SECRET_KEYS, VARIABLES
 from agent.k3s.redaction import HIDDEN
 from agent.model import Location

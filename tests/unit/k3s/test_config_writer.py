@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from agent.k3s.config import ConfigText, merge_configuration
+from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.k3s.config_writer import dropin
 
 DROPINS = PurePosixPath("/etc/rancher/k3s/config.yaml.d")

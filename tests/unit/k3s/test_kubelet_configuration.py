@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from agent.benchmark.catalogue import CATALOGUE
 from agent.checks.arguments import ArgumentCheck
 from agent.checks.check import AllOf
-from agent.k3s.config import ConfigText, merge_configuration
+from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.k3s.default_arguments import KUBELET_DEFAULTS_FILE
 from agent.k3s.kubelet_configuration import KUBELET_FIELDS, KubeletSource, kubelet_file, sources
 from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE

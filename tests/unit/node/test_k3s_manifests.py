@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.host.tree import Tree
-from agent.k3s.config import ConfigText, merge_configuration
+from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.model import Version
 from agent.node.k3s_manifests import Manifests, read_manifests
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.host.tree import LARGEST_TEXT, MOST_FILES
+from agent.host.directories import MOST_FILES
+from agent.host.tree import LARGEST_TEXT
 from agent.node.services import installed_units
 from tests.fake import fake_host
 from tests.k3s_tree import put

@@ -8,7 +8,7 @@ import pytest
 
 from agent.model import FixOwner, Instruction, Location, OwnCommand, Remediation, Restart, Role, ShellCommand, Version
 from agent.plan import next_steps
-from agent.plan.next_steps import InstalledK3s
+from agent.plan.installed_k3s import InstalledK3s
 from agent.report import GATE_VERB, Finding, Item, ItemStatus, Level, NextStep, Report
 from agent.value import replace
 

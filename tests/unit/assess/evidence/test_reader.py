@@ -25,7 +25,7 @@ from agent.checks.evidence import (
 )
 from agent.checks.files import Ownership, Permissions
 from agent.host.tree import LARGEST_READ
-from agent.k3s.config import ConfigText, merge_configuration
+from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
 from agent.k3s.etcd_configuration import ETCD_CONFIGURATION, EtcdValue
 from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE

@@ -12,7 +12,7 @@ from agent.k3s.components.files import pem
 from agent.k3s.components.files.file_rules import FileContext
 from agent.k3s.components.files.named_files import rejected_content
 from agent.k3s.components.prediction import rejected_arguments
-from agent.k3s.config import ConfigText, merge_configuration
+from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.model import Component
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 
 from agent.k3s.components.files.fields_as_arguments import fields_as_arguments
 from agent.k3s.components.prediction import Context, rejected_arguments
-from agent.k3s.config import ConfigText, merge_configuration
+from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.model import Component
 
 CPUS = "cpu-manager-policy=static,kube-reserved=cpu=500m,cpu-manager-policy-options=full-pcpus-only={}"

@@ -9,7 +9,7 @@ import pytest
 from agent.k3s.components import tables
 from agent.k3s.components.prediction import Context, rejected_arguments
 from agent.k3s.components.rejection import Cause, Rejection
-from agent.k3s.config import ConfigText, merge_configuration
+from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.model import Component
 
 API_SERVER = Component.API_SERVER
