@@ -11,10 +11,8 @@ from agent.benchmark.kubelet import KUBELET
 from agent.benchmark.versions import Benchmark, fitting
 from agent.checks.arguments import ArgumentCheck
 from agent.checks.check import AllOf
-from agent.checks.manual import NotInK3s
 from agent.guide.k3s_options import OPTIONS, PROTECT_KERNEL_DEFAULTS_REQUIRED
 from agent.model import BOTH_ROLES, NEWEST_KNOWN, OLDEST_COVERED, SERVERS, Component, Version
-from tests.unit.benchmark.recorded import numbers, recorded
 from tests.unit.benchmark.texts import fix
 
 if TYPE_CHECKING:
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
     from agent.checks.check import Check
 
 ROWS = CONTROLLER_MANAGER_AND_SCHEDULER + KUBELET
-SECTIONS = ("1.3", "1.4", "4.2", "4.3")
 
 OF_K3S = {
     Component.CONTROLLER_MANAGER: {
@@ -68,24 +65,6 @@ def meets(check: Check, changed: dict[str, str | None]) -> bool:
         if not (flag.unset_passes if value is None else flag.criterion.accepts(value)):
             return False
     return True
-
-
-def test_these_modules_have_the_recorded_controls_of_their_sections() -> None:
-    """No control is missing or added. 4.2.15 is about systemd and manual."""
-    theirs = {
-        identifier
-        for identifier, line in recorded().items()
-        if any(number.startswith(SECTIONS) for number, _ in line.values())
-    }
-    assert [row.id for row in ROWS if row.id not in theirs] == []
-    assert theirs - {row.id for row in ROWS} == {"kubelet-ip-address-deny"}
-    assert len({row.id for row in ROWS}) == len(ROWS) == 25
-
-
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
-def test_each_control_has_the_numbers_and_letters_of_the_sources(row: BenchmarkControl) -> None:
-    """This includes the benchmarks without the control."""
-    assert numbers(row) == recorded()[row.id]
 
 
 def test_an_unconfigured_k3s_fails_only_choices_of_the_operator() -> None:
@@ -194,13 +173,6 @@ def test_suites_without_forward_secrecy_are_accepted_up_to_1_11(benchmark: Bench
     assert not meets(check, {})
 
 
-def test_earlier_has_only_benchmarks_with_another_check() -> None:
-    """An exception without an effect would hide a mistake."""
-    for row in ROWS:
-        assert row.earlier.keys() <= row.numbers.keys(), row.id
-        assert row.check not in row.earlier.values(), row.id
-
-
 def test_rows_of_the_guide_have_its_texts_and_criterion() -> None:
     """Report and explain show the same. Of two rows the newer one is used."""
     linked = {row.id: row for row in ROWS if row.guide}
@@ -247,26 +219,3 @@ def test_each_check_is_on_the_component_of_its_section() -> None:
         (section,) = {number.section for number in row.numbers.values()}
         for check in (row.check, *row.earlier.values()):
             assert {flag.component for flag in flags(check)} <= {by_section[section]}, row.id
-
-
-def test_only_the_name_of_the_node_cannot_be_tested() -> None:
-    """K3s always sets it, and every benchmark skips it on K3s."""
-    assert [row.id for row in ROWS if isinstance(row.check, NotInK3s)] == ["kubelet-hostname-override"]
-    assert {number.assessed.value for number in by_id("kubelet-hostname-override").numbers.values()} == {"S"}
-
-
-def test_only_the_limit_on_events_has_level_2() -> None:
-    """It is in CIS' worker profile for high security."""
-    assert {row.id for row in ROWS if row.level != 1} == {"kubelet-event-qps"}
-
-
-def test_the_texts_of_a_report_are_whole_sentences() -> None:
-    """Rationale, reason and fix are shown without context, and have no empty fields."""
-    for row in ROWS:
-        reason = row.check.reason if isinstance(row.check, NotInK3s) else "."
-        for text in (row.why, reason):
-            assert text.endswith("."), (row.id, text)
-            assert not any(mark in text for mark in ("  ", "{", "}", "<", "..")), (row.id, text)
-        assert not row.title.endswith("."), row.id
-        assert not fix(row).endswith("."), row.id
-        assert row.guide or fix(row) or isinstance(row.check, NotInK3s), row.id

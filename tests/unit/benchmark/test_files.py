@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,7 +10,6 @@ from agent.benchmark.control_plane_files import CONTROL_PLANE_FILES
 from agent.benchmark.etcd import ETCD
 from agent.benchmark.node_files import NODE_FILES
 from agent.benchmark.sections import SECTIONS
-from agent.benchmark.versions import Benchmark
 from agent.checks.check import AllOf
 from agent.checks.datastore import EtcdSetting
 from agent.checks.files import Ownership, Permissions
@@ -19,16 +17,11 @@ from agent.checks.host_paths import HostPaths
 from agent.checks.manual import NotInK3s
 from agent.guide.criteria import Equals
 from agent.k3s.paths import DEFAULT_DATA_DIR
-from agent.model import BOTH_ROLES, PUBLIC_DIRECTORY, SERVERS, FileMode
-from tests.unit.benchmark.texts import fix
+from agent.model import BOTH_ROLES, SERVERS, FileMode
 
 if TYPE_CHECKING:
     from agent.benchmark.control import BenchmarkControl
     from agent.checks.check import Check
-
-RECORDED = Path(__file__).parents[2] / "data" / "benchmark" / "sections-1.1-2-4.1.tsv"
-"""One line for each control, one column for each benchmark: number, letter of `numbered` and, if K3s has the file
-whose mode is tested, "=" and the mode. From kube-bench's k3s-cis-* and, from 1.10 on, K3s' self-assessments."""
 
 ROWS = CONTROL_PLANE_FILES + ETCD + NODE_FILES
 
@@ -43,40 +36,6 @@ ETCD_CONFIGURATION = {
     "peer-transport-security.trusted-ca-file": "/srv/k3s/server/tls/etcd/peer-ca.crt",
 }
 """TLS settings that K3s with the data directory /srv/k3s writes for etcd; auto-tls is not set."""
-
-
-class Cell(NamedTuple):
-    """A control in one benchmark."""
-
-    number: str
-    letter: str
-    mode: FileMode | None
-
-
-def recorded() -> list[dict[Benchmark, Cell]]:
-    """Read the recorded lines, without benchmarks that do not have the control."""
-    header, *lines = (line.split("\t") for line in RECORDED.read_text(encoding="utf-8").splitlines())
-    benchmarks = [Benchmark(name) for name in header]
-    found = []
-    for line in lines:
-        cells = {}
-        for benchmark, text in zip(benchmarks, line):
-            word, _, mode = text.partition("=")
-            if word != "-":
-                cells[benchmark] = Cell(word[:-1], word[-1], FileMode(int(mode, 8)) if mode else None)
-        found.append(cells)
-    return found
-
-
-def numbers(row: BenchmarkControl) -> dict[Benchmark, tuple[str, str]]:
-    return {benchmark: (number.text, number.assessed.value) for benchmark, number in row.numbers.items()}
-
-
-def row_of(line: dict[Benchmark, Cell]) -> BenchmarkControl:
-    """Return the row with exactly the numbers and letters of a recorded line."""
-    expected = {benchmark: (cell.number, cell.letter) for benchmark, cell in line.items()}
-    (row,) = [row for row in ROWS if numbers(row) == expected]
-    return row
 
 
 def parts(check: Check) -> tuple[Check, ...]:
@@ -103,52 +62,11 @@ def by_id(identifier: str) -> BenchmarkControl:
     return row
 
 
-def test_ids_are_unique() -> None:
-    """Waivers, baselines and fingerprints name a control by its ID."""
-    assert len({row.id for row in ROWS}) == len(ROWS)
-
-
-@pytest.mark.parametrize("line", recorded(), ids=lambda line: next(iter(line.values())).number)
-def test_every_recorded_control_has_one_row_with_its_numbers(line: dict[Benchmark, Cell]) -> None:
-    """The row has the number and letter of all benchmarks with the control."""
-    assert row_of(line).title
-
-
-@pytest.mark.parametrize("benchmark", Benchmark)
-def test_a_benchmark_has_each_number_once_and_no_other(benchmark: Benchmark) -> None:
-    """No number of these sections is repeated, missing or added."""
-    ours = [row.numbers[benchmark].text for row in ROWS if benchmark in row.numbers]
-    theirs = [line[benchmark].number for line in recorded() if benchmark in line]
-    assert sorted(ours) == sorted(theirs)
-    assert len(set(ours)) == len(ours)
-
-
 def test_each_row_is_in_the_section_of_its_module() -> None:
     """Sections have the same numbers in all benchmarks."""
     for rows, section in ((CONTROL_PLANE_FILES, "1.1"), (ETCD, "2"), (NODE_FILES, "4.1")):
         assert section in SECTIONS
         assert {number.section for row in rows for number in row.numbers.values()} == {section}
-
-
-@pytest.mark.parametrize("line", recorded(), ids=lambda line: next(iter(line.values())).number)
-def test_each_benchmark_requires_its_own_mode(line: dict[Benchmark, Cell]) -> None:
-    """A mode changes between benchmarks exactly as in the sources."""
-    row = row_of(line)
-    for benchmark, cell in line.items():
-        check = row.check_of(benchmark)
-        modes = {one.at_most for one in parts(check) if isinstance(one, Permissions)}
-        if row.id == "kubelet-config-permissions":
-            modes -= {PUBLIC_DIRECTORY}  # the benchmarks require only the file's mode
-        elif not isinstance(check, Permissions):
-            modes = set()
-        assert modes == ({cell.mode} if cell.mode else set()), benchmark
-
-
-def test_earlier_has_only_benchmarks_with_another_check() -> None:
-    """Each benchmark in `earlier` has the control."""
-    for row in ROWS:
-        assert row.earlier.keys() <= row.numbers.keys()
-        assert row.check not in row.earlier.values()
 
 
 def test_paths_are_relative_to_the_data_directory() -> None:
@@ -171,28 +89,15 @@ def test_files_of_the_server_directory_apply_to_servers() -> None:
 
 def test_permissions_and_ownership_are_tested_on_the_same_files() -> None:
     """Neither control of a pair omits a file."""
-    pairs = [
-        (row, by_id(row.id.replace("-permissions", "-ownership")))
-        for row in ROWS
-        if row.id.endswith("-permissions") and not row.id.startswith(("pki-", "etcd-data-"))
-    ]
-    assert len(pairs) == 13
+    rows = {row.id: row for row in ROWS if not row.id.startswith(("pki-", "etcd-data-"))}
+    names = [name.removesuffix("-ownership") for name in rows if name.endswith("-ownership")]
+    pairs = [(rows[f"{name}-permissions"], rows[f"{name}-ownership"]) for name in names]
     for permissions, ownership in pairs:
         if isinstance(permissions.check, NotInK3s):
             assert ownership.check == permissions.check
         else:
             assert files_of(permissions.check)
             assert files_of(ownership.check) == files_of(permissions.check)
-
-
-def test_only_the_lock_of_the_leases_is_excluded() -> None:
-    """host-local creates it with 0750. Its owner is tested."""
-    left_out = {
-        row.id
-        for row, part in asked(ROWS)
-        if isinstance(part, (Permissions, Ownership)) and part.except_names == ("lock",)
-    }
-    assert left_out == {"cni-permissions"}
 
 
 def test_etcd_as_k3s_configures_it_meets_every_row() -> None:
@@ -251,31 +156,6 @@ def test_the_drop_ins_of_the_kubelet_are_tested_since_1_32() -> None:
         "agent/etc/kubelet.conf.d",
         "agent/etc/kubelet.conf.d/**",
     }
-
-
-def test_the_modes_of_certificates_and_of_cni_files_have_a_setting() -> None:
-    """The guide has none of these rows; K3s provides all others."""
-    assert {row.id: row.setting for row in ROWS if row.setting} == {
-        "cni-permissions": "cni.file-permissions",
-        "pki-certificate-permissions": "pki.certificate-permissions",
-    }
-    assert all(row.guide is None for row in ROWS)
-
-
-def test_only_the_certificate_authority_of_etcd_has_level_2() -> None:
-    """CIS' profile for high security has one more control than level 1 in these sections."""
-    assert {row.id for row in ROWS if row.level != 1} == {"etcd-unique-ca"}
-
-
-def test_the_texts_of_a_report_are_whole_sentences() -> None:
-    """Rationale, reason and fix are shown without context."""
-    for row in ROWS:
-        reasons = [part.reason for part in parts(row.check) if isinstance(part, NotInK3s)]
-        for text in (row.why, *reasons):
-            assert text.endswith("."), (row.id, text)
-            assert "  " not in text, (row.id, text)
-        assert not row.title.endswith("."), row.id
-        assert not fix(row).endswith("."), row.id
 
 
 def accepts(setting: EtcdSetting, value: str) -> bool:
