@@ -58,6 +58,7 @@ def parse(data: bytes, path: PurePosixPath) -> Baseline:
         if counted != len(statuses):
             # A control that was removed from the report would be one of a newer version, which does not fail a run.
             raise InputError(location, f"it is incomplete: found {len(statuses)} controls, expected {counted}", _HINT)
+        notes = report.get("notes", ())  # a report of the first schema can be without them
         return Baseline(
             benchmark=str(report["benchmark"]),
             node=str(report["node"]),
@@ -65,7 +66,7 @@ def parse(data: bytes, path: PurePosixPath) -> Baseline:
             facts={str(fact["name"]): str(fact["value"]) for fact in report["facts"]},
             statuses=statuses,
             known=frozenset(str(verdict["id"]) for verdict in report["verdicts"] if verdict["is_open"]),
-            gate=tuple(str(note["message"]) for note in report["notes"] if note.get("finding") in GATE_FINDINGS),
+            gate=tuple(str(note["message"]) for note in notes if note.get("finding") in GATE_FINDINGS),
         )
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(location, "it is not a report of an assessment", _HINT) from error
