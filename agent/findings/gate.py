@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 GATE_FINDINGS = (
     "gate-half-missing",
-    "gate-outdated",
     "gate-bypassed",
     "gate-program-unusable",
     "gate-not-loaded",
@@ -68,21 +67,6 @@ def gate_half_missing(situation: Situation) -> Iterator[Trouble]:
             )
 
 
-@finding(Level.ERROR, blocks_gate=_GATE_ONLY, prevents_start=_K3S_IS_FINE, remediation="run `sudo k3s-harden install`")
-def gate_outdated(situation: Situation) -> Iterator[Trouble]:
-    """The drop-in of a K3s service belongs to an earlier release.
-
-    Its gate can fail open: the mark of an earlier success lets K3s start if systemd cannot run the gate.
-    """
-    for service, path in situation.gate.outdated.items():
-        yield Trouble(
-            f"the gate of {service} belongs to an earlier release",
-            expected=f"a drop-in that starts {gate_instance(service)}",
-            location=Location(path),
-            remediation=INSTALL,
-        )
-
-
 @finding(
     Level.ERROR,
     blocks_gate=_GATE_ONLY,
@@ -122,7 +106,7 @@ def _unguarded(situation: Situation) -> Iterator[tuple[str, Unit, PurePosixPath]
     gate = situation.gate
     for unit in situation.facts.units:
         service, path = unit.path.name, gate.dropins.get(unit.path.name)
-        if path is None or service in gate.outdated:
+        if path is None:
             continue
         if not any(
             command.location.path == path and _runs_gate(command.text, service) for command in unit.before_start
@@ -171,7 +155,7 @@ def gate_unit_differs(situation: Situation) -> Iterator[Trouble]:
     It was edited, or another version installed it. `install` replaces it, and keeps a backup.
     """
     gate = situation.gate
-    reported = {command.location.path for command in gate.replaced} | set(gate.outdated.values())
+    reported = {command.location.path for command in gate.replaced}
     reported |= {path for _, _, path in _unguarded(situation)}
     for difference in gate.differences:
         path = difference.location.path

@@ -42,8 +42,6 @@ class Gate(Value):
     """The file that masks the template."""
     dropins: Mapping[str, PurePosixPath]
     """The drop-ins by the service that they belong to."""
-    outdated: Mapping[str, PurePosixPath]
-    """Those of the drop-ins that belong to a release without the template."""
     mounts: tuple[PurePosixPath, ...]
     """The paths whose mounts the template waits for."""
     packaged: bool
@@ -95,7 +93,6 @@ def detect_gate(host: Host) -> Gate:
         template=None if is_masked else template,
         mask=mask,
         dropins=dropins,
-        outdated={service: path for service, path in dropins.items() if "k3s-harden@" not in _text(host, path)},
         mounts=() if is_masked or template is None else _mounts(host, template, unread),
         packaged=any(path.parent == PACKAGED_UNITS for path in (*units, *templates)),
         is_stale=bool(units or templates or dropins) and _is_stale(host, [*units, *templates, *dropins.values()]),

@@ -49,11 +49,6 @@ UNITS = (
     "k3s-harden-service-accounts.service",
     "k3s-harden-service-accounts.timer",
 )
-OBSOLETE_UNITS = ("k3s-harden-waiting@.service",)
-"""Files of earlier releases."""
-
-_WAITING = "waiting."
-"""Prefix of files in gate.STATE in which an earlier release recorded a service that its gate blocked."""
 
 DATA_DIR_DROPINS = (f"{TEMPLATE}.d/10-data-dir.conf", f"{UNIT}.d/10-data-dir.conf")
 """Drop-ins with K3s' data directory for the units of a package, which contain the default directory."""
@@ -177,11 +172,9 @@ def install(host: Host, wanted: Wanted) -> Report:
         _remove_temporary_files(host, wanted)
         steps = plan.make_plan(resources, host.observe_all(resources), force=True)
         items = _carry_out(host, steps.changes)
-        left_over = [*_hiding(host, wanted), *(UNIT_DIRECTORY / name for name in OBSOLETE_UNITS)]
-        items += _remove(host, [path for path in left_over if path not in in_place], wanted)
+        items += _remove(host, [path for path in _hiding(host, wanted) if path not in in_place], wanted)
     items += [refused(refusal) for refusal in steps.refusals]
     _reload(host, items, wanted)
-    _take_over_waiting_services(host)
     report = _report("install", items, [file.id for file in resources], gate.detect_gate(host))
     return replace(report, next_steps=next_steps.steps_after_install(report, wanted.k3s))
 
@@ -210,7 +203,7 @@ def uninstall(host: Host, wanted: Wanted) -> Report:
 def _all_places(host: Host, wanted: Wanted) -> tuple[list[PurePosixPath], list[PurePosixPath]]:
     """Return the paths of the drop-ins of services, and of all other files, that any installation here has written."""
     dropins = [f"{name}/{DROPIN}" for name in host.tree.names(UNIT_DIRECTORY) if name.endswith(".service.d")]
-    units = [name for name in (*UNITS, *OBSOLETE_UNITS) if name not in wanted.packaged]
+    units = [name for name in UNITS if name not in wanted.packaged]
     others = [*(UNIT_DIRECTORY / name for name in units), *_hiding(host, wanted), *COMPLETIONS.values()]
     if not wanted.packaged:
         others.append(CLEAN_HOOK)
@@ -225,15 +218,6 @@ def _remove_temporary_files(host: Host, wanted: Wanted) -> None:
             host.writable_tree.remove_temporary(path)
     with suppress(HostError):
         host.writable_tree.remove_temporaries(BACKUPS)
-
-
-def _take_over_waiting_services(host: Host) -> None:
-    """Start the services that the gate of an earlier release blocked, because only that release would start them."""
-    systemd = Systemd(host)
-    if systemd.is_running:
-        for service in gate.services_with(host, _WAITING):
-            systemd.start(service)
-            host.writable_tree.remove_file(gate.STATE / f"{_WAITING}{service.removesuffix('.service')}")
 
 
 def _refuse_service(name: str) -> None:
@@ -347,11 +331,8 @@ def _units(wanted: Wanted) -> dict[str, bytes]:
     for service, role in wanted.services.items():
         usual = next(name for name, usual_role in USUAL.items() if usual_role is role)
         names[f"{service}.d/{DROPIN}"] = f"{usual}.d/{DROPIN}"
-    # An interrupted install must not block K3s: each drop-in is written after the unit that it starts, and the unit
-    # that drop-ins of earlier releases start is replaced last.
-    last = names.pop(UNIT)
-    sources = (*names.items(), (UNIT, last))
-    return {name: gate_units.unit_content(source, wanted.program, wanted.data_dir) for name, source in sources}
+    # The units are first, so that an interrupted install leaves no drop-in without the unit that it starts.
+    return {name: gate_units.unit_content(source, wanted.program, wanted.data_dir) for name, source in names.items()}
 
 
 def _is_ours(now: File) -> bool:

@@ -442,40 +442,6 @@ def test_removal_removes_files_of_install_that_would_block_k3s(dist: Path, tree:
     assert not [directory for directory in units.rglob("*.d") if directory.name != "k3s.service.d"]
 
 
-EARLIER_DROPIN = "[Unit]\nWants=k3s-harden.service{timer}\nAssertPathExists=/run/k3s-harden/ready\n"
-
-
-@pytest.mark.parametrize("has_own_gate", [True, False])
-def test_an_upgrade_replaces_the_drop_ins_of_an_earlier_release(
-    tree: Path, tmp_path: Path, *, has_own_gate: bool
-) -> None:
-    """They require a mark that only the earlier gate creates. Drop-ins are not changed if /etc contains that gate."""
-    packaged, units = tree / "usr/lib/systemd/system", tree / "etc/systemd/system"
-    shutil.copytree(CHECKOUT / "systemd", packaged)
-    for name, timer in (("k3s-east", " k3s-harden-service-accounts.timer"), ("k3s-west", "")):
-        (units / f"{name}.service.d").mkdir(parents=True)
-        (units / f"{name}.service.d/{DROPIN}").write_text(EARLIER_DROPIN.format(timer=timer))
-    (units / "k3s.service.d").mkdir()
-    (units / f"k3s.service.d/{DROPIN}").symlink_to("/dev/null")
-    (units / "k3s-harden.service.d").mkdir()
-    (units / "k3s-harden.service.d/10-data-dir.conf").write_text("[Unit]\nRequiresMountsFor=/srv/k3s\n")
-    if has_own_gate:
-        (units / UNIT).write_text("[Service]\nExecStart=/usr/local/bin/k3s-harden gate\n")
-    before = {path: path.read_text() for path in units.rglob("*.conf")}
-    run_script(tmp_path, tree, "update-units.sh")
-    after = {path: path.read_text() for path in units.rglob("*.conf")}
-    if has_own_gate:
-        assert after == before
-        return
-    assert after.pop(units / "k3s-harden@.service.d/10-data-dir.conf") == "[Unit]\nRequiresMountsFor=/srv/k3s\n"
-    changed = {path.parent.name: text for path, text in after.items() if text != before[path]}
-    assert changed == {
-        f"{name}.service.d": (packaged / f"{role}.service.d/{DROPIN}").read_text()
-        for name, role in (("k3s-east", "k3s"), ("k3s-west", "k3s-agent"))
-    }
-    assert not list(units.rglob("*.new"))
-
-
 def test_removal_keeps_the_gate_of_another_installation(dist: Path, tree: Path, tmp_path: Path) -> None:
     """The gate of a single file, installed in /etc beside the package, still runs before K3s."""
     units = with_installed_gate(dist, tree, "/usr/local/bin/k3s-harden")

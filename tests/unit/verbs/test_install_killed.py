@@ -16,7 +16,7 @@ import pytest
 from agent.host.process import LARGEST_OUTPUT, Completed
 from agent.node import gate
 from agent.node.gate_units import DROPIN as DROPIN_NAME
-from agent.node.gate_units import TEMPLATE, UNIT
+from agent.node.gate_units import TEMPLATE
 from agent.settings.schema import Overrides
 from agent.situation import Request
 from agent.verbs import install
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.root
 
-EARLIER_UNITS = Path(__file__).parents[2] / "data/earlier_units"
 PROGRAM = PurePosixPath("/opt/k3s-harden")
 REQUEST = Request(Overrides(role="server", k3s_version="1.34"))
 UNITS = "etc/systemd/system"
@@ -133,13 +132,10 @@ class Machine:
 
 
 def _start(used: Files, disk: Files) -> str:
-    dropin = used.get(DROPIN)
-    if dropin is None:
+    if DROPIN not in used:
         return "ungated"
-    if "k3s-harden@" in dropin:
-        # systemd unloads an instance that has ended, and reads the template again.
-        return "gated" if TEMPLATE in disk else "blocked"
-    return "gated" if "/run/k3s-harden/ready" in used.get(UNIT, disk.get(UNIT, "")) else "blocked"
+    # systemd unloads an instance that has ended, and reads the template again.
+    return "gated" if TEMPLATE in disk else "blocked"
 
 
 def _kill_at(machine: Machine, call: int) -> None:
@@ -176,23 +172,23 @@ def nothing(_: Machine) -> None:
     """Only K3s is installed."""
 
 
-def earlier_release(machine: Machine) -> None:
-    """Install the gate of the release without a template."""
-    shutil.copytree(EARLIER_UNITS, machine.root / UNITS, dirs_exist_ok=True)
-
-
 def installed(machine: Machine) -> None:
     """Install the gate."""
     machine.run(install.install)
 
 
+def other_version(machine: Machine) -> None:
+    """Install a gate whose files have another content."""
+    installed(machine)
+    for name in (TEMPLATE, DROPIN):
+        with (machine.root / UNITS / name).open("a") as file:
+            file.write("# another version\n")
+
+
 SCENARIOS = {
     "first installation": Scenario(install.install, nothing, frozenset({"ungated", "gated"}), "gated"),
-    "upgrade": Scenario(install.install, earlier_release, frozenset({"gated"}), "gated"),
+    "upgrade": Scenario(install.install, other_version, frozenset({"gated"}), "gated"),
     "removal": Scenario(install.uninstall, installed, frozenset({"ungated", "gated"}), "ungated"),
-    "removal of an earlier release": Scenario(
-        install.uninstall, earlier_release, frozenset({"ungated", "gated"}), "ungated"
-    ),
 }
 
 
@@ -242,24 +238,3 @@ def test_a_kill_never_blocks_k3s_and_the_next_run_completes(place: Path, name: s
     assert (call >= 10, left_stale) == (True, True)
     assert left_temporary_files or scenario.verb is install.uninstall
     assert not wrong, "\n".join(wrong)
-
-
-def test_install_starts_a_k3s_that_the_gate_of_an_earlier_release_blocked(tmp_path: Path) -> None:
-    """Only the earlier release would have started it."""
-    machine = Machine(tmp_path / "host")
-    earlier_release(machine)
-    machine.reload()
-    waiting = machine.root / "run/k3s-harden/waiting.k3s"
-    waiting.parent.mkdir()
-    waiting.touch()
-    asked = []
-
-    def run(argv: Sequence[str], *, timeout: float, largest_output: int = LARGEST_OUTPUT) -> Completed:
-        asked.append(list(argv[1:]))
-        return machine(argv, timeout=timeout, largest_output=largest_output)
-
-    host = fake_host(machine.root, programs=run, is_live=True)  # type: ignore[arg-type]
-    install.install(host, install.wanted(host, REQUEST, (), PROGRAM))
-    assert asked[-1] == ["start", "--no-block", "k3s.service"]
-    assert asked.index(["daemon-reload"]) < len(asked) - 1
-    assert not waiting.exists()
