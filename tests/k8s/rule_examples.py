@@ -11,33 +11,17 @@ from agent.k3s.components.files.field_table import fields_of
 from agent.k3s.components.gates import FEATURE_GATES
 from agent.k3s.components.prediction import Context, rejected_arguments
 from agent.k3s.components.rejection import ComponentArguments, ParsedArgument
-from agent.k3s.components.relations import (
-    Alone,
-    Between,
-    Exceeds,
-    Excludes,
-    Forbidden,
-    Includes,
-    Matches,
-    NotEmpty,
-    OneOf,
-    Relation,
-    Requires,
-    Unique,
-    holds,
-    is_gate,
-    name_in,
-)
-from agent.k3s.components.rule import unmet_rules
-from agent.k3s.components.rules import default_values, rules_about
-from agent.k3s.components.values import InvalidValueError, combined, duration, parse
+from agent.k3s.components.relations import holds, is_gate, name_in, number_of
+from agent.k3s.components.rules import default_values, rejected_by_rule, rules_about
+from agent.k3s.components.syntaxes import syntax
+from agent.k3s.components.values import InvalidValueError, combined, parse
 from agent.k3s.config import ConfigValue
 from agent.model import Component, Location
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from agent.k3s.components.rule import Rule
+    from agent.k3s.components.rules import ValueRule
 
 Settings = dict[str, str]
 """Values by argument, by field of the kubelet's file (as YAML), or by feature gate."""
@@ -85,14 +69,14 @@ class Example(NamedTuple):
     """A row of the table for one of its arguments, with what meets it and what does not."""
 
     component: Component
-    rule: Rule
+    rule: ValueRule
     subject: str
     meets: Settings | None
     """None if the defaults meet it, or if another row rejects these settings."""
     breaks: Settings
 
     def __str__(self) -> str:
-        return f"{self.component}-{self.subject}-{type(self.rule.relation).__name__}"
+        return f"{self.component}-{self.subject}-{self.rule.relation}"
 
 
 @cache
@@ -104,10 +88,10 @@ def examples(minor: int) -> tuple[Example, ...]:
 def _examples(component: Component, minor: int) -> Iterator[Example]:
     for rule in rules_about(component):
         for subject in rule.arguments.split():
-            if rule.since <= minor <= rule.until and kind_of_value(component, name_in(subject), minor):
+            if minor in rule.minors and kind_of_value(component, name_in(subject), minor):
                 make = _Maker(component, minor)
                 before = make.all_terms(rule.when, wanted=True)
-                meets, breaks = _MAKERS[type(rule.relation)](make, rule.relation, subject)
+                meets, breaks = _MAKERS[rule.relation](make, rule.operand, subject)
                 complete = make.completed({**before, **(meets or {})})
                 is_tried = meets is not None and is_accepted(component, complete, minor)
                 yield Example(component, rule, subject, complete if is_tried else None, {**before, **breaks})
@@ -209,12 +193,22 @@ class _Maker:
     def completed(self, settings: Settings) -> Settings:
         """Return settings with what other rows require."""
         for rule in rules_about(self.component) * 2:
-            if isinstance(rule.relation, Requires) and rule.since <= self.minor <= rule.until:
+            if rule.relation.startswith("requires") and self.minor in rule.minors:
                 arguments = parsed(self.component, settings, self.minor)
-                if any(True for _ in unmet_rules([rule], arguments)):
-                    terms = rule.relation.others()[:1] if rule.relation.is_any else rule.relation.others()
-                    settings = {**self.all_terms(" ".join(terms), wanted=True), **settings}
+                if any(True for _ in rejected_by_rule(rule, arguments)):
+                    terms = rule.operand.split(" ", 1)[0] if rule.relation == "requires any" else rule.operand
+                    settings = {**self.all_terms(terms, wanted=True), **settings}
         return settings
+
+    def step(self, name: str) -> float:
+        """Return the difference between two numbers of an argument: a second, one, or less."""
+        kind = self.kind(name)
+        return 10**9 if kind == "duration" else 0.5 if kind.startswith("float") else 1
+
+    def first(self, name: str, *numbers: float) -> Settings:
+        """Return the first number that no other row rejects; otherwise the first."""
+        settings = [{name: self.number(name, number)} for number in numbers]
+        return next(filter(self.is_accepted, settings), settings[0])
 
     def number(self, name: str, bound: float) -> str:
         """Return a number as a value of an argument."""
@@ -226,93 +220,105 @@ class _Maker:
 _Made = tuple["Settings | None", Settings]
 
 
-def _one_of(_: _Maker, relation: OneOf, subject: str) -> _Made:
-    return {subject: relation.words.split()[-1]}, {subject: "99" if relation.words[0].isdecimal() else "none-such"}
+def _one_of(_: _Maker, words: str, subject: str) -> _Made:
+    return {subject: words.rsplit(maxsplit=1)[-1]}, {subject: "99" if words[0].isdecimal() else "none-such"}
 
 
-def _matches(make: _Maker, relation: Matches, subject: str) -> _Made:
-    separator = "<" if make.kind(subject) == "mapLess" else "="
-    valid, invalid = relation.syntax.valid, relation.syntax.invalid
-    if make.kind(subject).startswith("map"):
-        valid, invalid = valid.replace("=", separator), invalid.replace("=", separator)
+def _matches(make: _Maker, name: str, subject: str) -> _Made:
+    valid, invalid = syntax(name).valid, syntax(name).invalid
+    if make.kind(subject) == "mapLess":
+        valid, invalid = valid.replace("=", "<"), invalid.replace("=", "<")
     return {subject: valid}, {subject: invalid}
 
 
-def _between(make: _Maker, relation: Between, subject: str) -> _Made:
-    step = 10**9 if make.kind(subject) == "duration" else 1
-    low, high = (None if bound is None else _number(bound) for bound in (relation.low, relation.high))
-    assert low is not None
-    meets = low + (0.5 if make.kind(subject).startswith("float") else step) if relation.is_open else low
-    below = low if relation.is_open else low / 2 if relation.or_zero else low - step
-    breaks = below if high is None else high + step
-    candidates = (meets, meets + step, *([] if high is None else [high]))
-    accepted = (number for number in candidates if make.is_accepted({subject: make.number(subject, number)}))
-    return {subject: make.number(subject, next(accepted, meets))}, {subject: make.number(subject, breaks)}
+def _at_least(make: _Maker, low: str, subject: str) -> _Made:
+    step = make.step(subject)
+    return make.first(subject, number_of(low), number_of(low) + step), {
+        subject: make.number(subject, number_of(low) - step)
+    }
 
 
-def _number(bound: float | str) -> float:
-    try:
-        return float(bound)
-    except ValueError:
-        return duration(str(bound))
+def _at_least_or_0(make: _Maker, low: str, subject: str) -> _Made:
+    return make.first(subject, number_of(low)), {subject: make.number(subject, number_of(low) / 2)}
 
 
-def _not_empty(_: _Maker, __: NotEmpty, subject: str) -> _Made:
+def _more_than(make: _Maker, low: str, subject: str) -> _Made:
+    above = number_of(low) + make.step(subject)
+    return make.first(subject, above), {subject: make.number(subject, number_of(low))}
+
+
+def _between(make: _Maker, bounds: str, subject: str) -> _Made:
+    low, high = map(number_of, bounds.split())
+    return make.first(subject, low, high), {subject: make.number(subject, high + make.step(subject))}
+
+
+def _not_empty(_: _Maker, __: str, subject: str) -> _Made:
     return None, {subject: ""}
 
 
-def _unique(make: _Maker, _: Unique, subject: str) -> _Made:
-    relations = [rule.relation for rule in rules_about(make.component) if rule.arguments == subject]
-    item = next((one.words.split()[-1] for one in relations if isinstance(one, OneOf)), "own")
+def _unique(make: _Maker, _: str, subject: str) -> _Made:
+    words = [rule.operand for rule in rules_about(make.component) if rule[:2] == (subject, "one of")]
+    item = words[0].split()[-1] if words else "own"
     separator = REPEATED if make.kind(subject) == "stringArray" else ","
     return {subject: item}, {subject: f"{item}{separator}{item}"}
 
 
-def _alone(_: _Maker, relation: Alone, subject: str) -> _Made:
-    return {subject: relation.word}, {subject: f"{relation.word},{OTHER_ITEMS[subject]}"}
+def _alone(_: _Maker, word: str, subject: str) -> _Made:
+    return {subject: word}, {subject: f"{word},{OTHER_ITEMS[subject]}"}
 
 
-def _includes(_: _Maker, relation: Includes, subject: str) -> _Made:
-    return {subject: relation.words.split()[0]}, {subject: NOT_INCLUDED[subject]}
+def _includes(_: _Maker, words: str, subject: str) -> _Made:
+    return {subject: words.split(maxsplit=1)[0]}, {subject: NOT_INCLUDED[subject]}
 
 
-def _exceeds(make: _Maker, relation: Exceeds, subject: str) -> _Made:
-    unit = 10**9 if make.kind(subject) == "duration" else 1
+def _above(make: _Maker, operand: str, subject: str) -> _Made:
+    other, unit = operand.partition(" ")[0], make.step(subject)
     # The defaults meet it.
-    return None, {subject: make.number(subject, 20 * unit), relation.other: make.number(relation.other, 40 * unit)}
+    return None, {subject: make.number(subject, 20 * unit), other: make.number(other, 40 * unit)}
 
 
-def _requires(make: _Maker, relation: Requires, subject: str) -> _Made:
+def _requires(make: _Maker, terms: str, subject: str) -> _Made:
     before = make.term(subject, wanted=True)
-    others = [term for term in relation.others() if name_in(term) != name_in(subject)]
-    met = make.all_terms(relation.terms, wanted=True)
-    broken = make.all_terms(" ".join(others if relation.is_any else others[-1:]), wanted=False)
-    rest = {} if relation.is_any else make.all_terms(" ".join(others[:-1]), wanted=True)
-    return {**met, **before}, {**rest, **broken, **before}
+    *others, last = (term for term in terms.split() if name_in(term) != name_in(subject))
+    breaks = {**make.all_terms(" ".join(others), wanted=True), **make.term(last, wanted=False)}
+    return {**make.all_terms(terms, wanted=True), **before}, {**breaks, **before}
 
 
-def _excludes(make: _Maker, relation: Excludes, subject: str) -> _Made:
-    before, both = make.term(subject, wanted=True), make.term(relation.others()[0], wanted=True)
+def _requires_any(make: _Maker, terms: str, subject: str) -> _Made:
+    before, enough = make.term(subject, wanted=True), make.term(terms.split(maxsplit=1)[0], wanted=True)
+    return {**enough, **before}, {**make.all_terms(terms, wanted=False), **before}
+
+
+def _excludes(make: _Maker, terms: str, subject: str) -> _Made:
+    other = terms.split(maxsplit=1)[0]
+    before, both = make.term(subject, wanted=True), make.term(other, wanted=True)
     meets = None if not both else before
-    if name_in(subject) == name_in(relation.others()[0]):
-        both = {name_in(subject): ",".join(term.partition("=")[2] for term in (subject, relation.others()[0]))}
+    if name_in(subject) == name_in(other):
+        both = {name_in(subject): ",".join(term.partition("=")[2] for term in (subject, other))}
     return meets, {**before, **both}
 
 
-def _forbidden(make: _Maker, _: Forbidden, subject: str) -> _Made:
+def _forbidden(make: _Maker, _: str, subject: str) -> _Made:
     return None, make.term(subject, wanted=True)
 
 
-_MAKERS: Mapping[type[Relation], Callable[..., _Made]] = {
-    Alone: _alone,
-    Between: _between,
-    Exceeds: _exceeds,
-    Excludes: _excludes,
-    Forbidden: _forbidden,
-    Includes: _includes,
-    Matches: _matches,
-    NotEmpty: _not_empty,
-    OneOf: _one_of,
-    Requires: _requires,
-    Unique: _unique,
+_MAKERS: Mapping[str, Callable[[_Maker, str, str], _Made]] = {
+    "above": _above,
+    "alone": _alone,
+    "at least": _at_least,
+    "at least or 0": _at_least_or_0,
+    "between": _between,
+    "between or 0": _between,
+    "excludes": _excludes,
+    "forbidden": _forbidden,
+    "includes": _includes,
+    "matches": _matches,
+    "more than": _more_than,
+    "not below": _above,
+    "not empty": _not_empty,
+    "one of": _one_of,
+    "requires": _requires,
+    "requires any": _requires_any,
+    "unique": _unique,
 }
+"""By the name of a relation, a function of its operand and a subject."""

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from agent.k3s.components.gates import FEATURE_GATES
-from agent.k3s.components.rule import unmet_rules
+from agent.k3s.components.rules import rejected_by_rule
 from agent.model import Component, Version
 from tests.k8s import binaries as programs
 from tests.k8s.rule_examples import (
@@ -59,7 +59,7 @@ def kubelet_file(settings: Settings) -> str:
 def test_a_component_exits_at_arguments_that_do_not_meet_a_row(trials: Trials, example: Example) -> None:
     """The row rejects them, and the component exits."""
     component = example.component
-    assert any(True for _ in unmet_rules([example.rule], parsed(component, example.breaks, MINOR)))
+    assert any(True for _ in rejected_by_rule(example.rule, parsed(component, example.breaks, MINOR)))
     outcome = trials.rejection(component.value, arguments_in(example.breaks), kubelet_file(example.breaks))
     assert outcome.exited, f"{example.breaks}: it runs; {outcome.last_words}"
 

@@ -80,14 +80,14 @@ def rejected_arguments(
 def _after_parsing(arguments: ComponentArguments) -> Iterator[Rejection]:
     # Imported here: an unknown argument is found without them.
     from agent.k3s.components.irregular_rules import IRREGULAR_RULES
-    from agent.k3s.components.rule import unmet_rules
-    from agent.k3s.components.rules import default_values, rules_about
+    from agent.k3s.components.rules import default_values, rejected_by_rule, rules_about
 
     component = arguments.component
     arguments = replace(arguments, passed={**default_values(component), **arguments.passed})
-    yield from unmet_rules(rules_about(component), arguments)
-    for rule in IRREGULAR_RULES[component]:
-        yield from rule(arguments)
+    for rule in rules_about(component):
+        yield from rejected_by_rule(rule, arguments)
+    for find_rejected in IRREGULAR_RULES[component]:
+        yield from find_rejected(arguments)
 
 
 def _parsed(

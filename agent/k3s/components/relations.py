@@ -10,17 +10,16 @@ The values are those of arguments, or of the fields of a file. A term is a condi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Union
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.k3s.components.controllers import runs
+from agent.k3s.components.syntaxes import syntax
 from agent.k3s.components.values import duration
-from agent.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Protocol
 
-    from agent.k3s.components.syntaxes import Syntax
     from agent.k3s.components.values import Parsed
 
     class Values(Protocol):
@@ -32,9 +31,6 @@ if TYPE_CHECKING:
         def gate_is_on(self, name: str) -> bool:
             """Return whether a feature gate is on."""
 
-    Bound = Union[float, str]
-    """A number, or a duration as text."""
-
 
 class Unmet(NamedTuple):
     """A relation that values do not meet."""
@@ -44,6 +40,11 @@ class Unmet(NamedTuple):
     expected: str
     other: str = ""
     """The other value that takes part."""
+
+
+if TYPE_CHECKING:
+    Relation = Callable[[str, str, Values], Iterator[Unmet]]
+    """A function of an operand, a subject and values, which yields how the values do not meet it."""
 
 
 def name_in(term: str) -> str:
@@ -75,7 +76,7 @@ def _is_one_of(value: Parsed | None, words: list[str]) -> bool:
     if isinstance(value, dict):
         return any(value.get(word, "0") != "0" for word in words)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return any(value == _number(word) for word in words)
+        return any(value == number_of(word) for word in words)
     return any(word in words for word in texts_in(value))
 
 
@@ -88,204 +89,169 @@ def texts_in(value: Parsed | None) -> tuple[str, ...]:
     return value if isinstance(value, tuple) else () if value is None else (str(value),)
 
 
-def _number(bound: Bound) -> float:
+def number_of(bound: str) -> float:
+    """Return a bound, which is a number or a duration."""
     try:
         return float(bound)
     except ValueError:
-        return duration(str(bound))
+        return duration(bound)
 
 
-class Relation(Value):
-    """What a value must be. Each kind has one text."""
-
-    def unmet(self, subject: str, values: Values) -> Iterator[Unmet]:
-        """Yield how the values do not meet the relation; `subject` is a name, or a term of Requires and Excludes."""
-        raise NotImplementedError
-
-    def others(self) -> tuple[str, ...]:
-        """Return the terms about other values."""
-        return ()
+def _one_of(words: str, subject: str, values: Values) -> Iterator[Unmet]:
+    """The value, or each item of a list, is one of the words. An empty one is accepted."""
+    for item in texts_in(values.value(subject)):
+        if item and item not in words.split():
+            yield Unmet(f"rejects {subject}={item}", f"out of {words.replace(' ', ', ')}")
 
 
-class OneOf(Relation):
-    """The value, or each item of a list, is one of some words."""
-
-    words: str
-    """Separated by blanks. An empty value is accepted."""
-
-    def unmet(self, subject: str, values: Values) -> Iterator[Unmet]:
-        """Yield each other word."""
-        words = self.words.split()
-        for item in texts_in(values.value(subject)):
-            if item and item not in words:
-                yield Unmet(f"rejects {subject}={item}", f"out of {', '.join(words)}")
+def _matches(name: str, subject: str, values: Values) -> Iterator[Unmet]:
+    """The value, or each item of a list or a mapping, has the syntax."""
+    known = syntax(name)
+    for item in texts_in(values.value(subject)):
+        if not known.accepts(item):
+            yield Unmet(f"rejects {subject}={item}", known.expected)
 
 
-class Matches(Relation):
-    """The value, or each item of a list or a mapping, has a syntax."""
-
-    syntax: Syntax
-
-    def unmet(self, subject: str, values: Values) -> Iterator[Unmet]:
-        """Yield each item with another syntax."""
-        for item in texts_in(values.value(subject)):
-            if not self.syntax.accepts(item):
-                yield Unmet(f"rejects {subject}={item}", self.syntax.expected)
+def _at_least(low: str, subject: str, values: Values) -> Iterator[Unmet]:
+    """A number or a duration has a lower limit. NaN passes every limit."""
+    value = _number_in(subject, values)
+    if value is not None and value < number_of(low):
+        yield Unmet(f"rejects {subject}", f"at least {low}")
 
 
-class Between(Relation):
-    """A number or a duration has limits."""
-
-    low: Bound
-    high: Bound | None = None
-    is_open: bool = False
-    """Whether `low` itself is rejected."""
-    or_zero: bool = False
-
-    def unmet(self, subject: str, values: Values) -> Iterator[Unmet]:
-        """Yield a number outside the limits. NaN passes every limit."""
-        value = values.value(subject)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or (self.or_zero and value == 0):
-            return
-        low, high = _number(self.low), None if self.high is None else _number(self.high)
-        if value < low or (self.is_open and value == low) or (high is not None and value > high):
-            yield Unmet(f"rejects {subject}", self._expected())
-
-    def _expected(self) -> str:
-        low = f"{'more than' if self.is_open else 'at least'} {self.low}"
-        limits = low if self.high is None else f"{low} and at most {self.high}"
-        return f"0, or {limits}" if self.or_zero else limits
+def _at_least_or_0(low: str, subject: str, values: Values) -> Iterator[Unmet]:
+    """A number or a duration is zero, or has a lower limit."""
+    value = _number_in(subject, values)
+    if value is not None and value != 0 and value < number_of(low):
+        yield Unmet(f"rejects {subject}", f"0, or at least {low}")
 
 
-def at_least(low: Bound) -> Between:
-    """Return the relation that a value has a lower limit."""
-    return Between(low)
+def _more_than(low: str, subject: str, values: Values) -> Iterator[Unmet]:
+    """A number or a duration is above a limit."""
+    value = _number_in(subject, values)
+    if value is not None and value <= number_of(low):
+        yield Unmet(f"rejects {subject}", f"more than {low}")
 
 
-def more_than(low: Bound) -> Between:
-    """Return the relation that a value is above a limit."""
-    return Between(low, is_open=True)
+def _between(bounds: str, subject: str, values: Values) -> Iterator[Unmet]:
+    """A number or a duration has two limits."""
+    low, high = bounds.split()
+    value = _number_in(subject, values)
+    if value is not None and (value < number_of(low) or value > number_of(high)):
+        yield Unmet(f"rejects {subject}", f"from {low} to {high}")
 
 
-class NotEmpty(Relation):
-    """The value is set, and no item of a list is empty or blank."""
-
-    def unmet(self, subject: str, values: Values) -> Iterator[Unmet]:
-        """Yield an empty value or item."""
-        value = values.value(subject)
-        if value is not None and not (value and all(item.strip() for item in texts_in(value))):
-            yield Unmet(f"rejects an empty {subject}", "a value")
+def _between_or_0(bounds: str, subject: str, values: Values) -> Iterator[Unmet]:
+    """A number or a duration is zero, or has two limits."""
+    if _number_in(subject, values):
+        yield from _between(bounds, subject, values)
 
 
-class Present(Relation):
+def _number_in(name: str, values: Values) -> float | None:
+    value = values.value(name)
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _not_empty(_: str, subject: str, values: Values) -> Iterator[Unmet]:
+    """An argument that is given is not empty, and no item of a list is empty or blank."""
+    value = values.value(subject)
+    if value is not None and not (value and all(item.strip() for item in texts_in(value))):
+        yield Unmet(f"rejects an empty {subject}", "a value")
+
+
+def _present(_: str, subject: str, values: Values) -> Iterator[Unmet]:
     """A field of a file is set, and is not an empty text or list."""
-
-    def unmet(self, subject: str, values: Values) -> Iterator[Unmet]:
-        """Yield a field that is not set."""
-        if values.value(subject) == ():
-            yield Unmet(f"needs {subject}", "a value")
+    if values.value(subject) == ():
+        yield Unmet(f"needs {subject}", "a value")
 
 
-class Unique(Relation):
+def _unique(_: str, subject: str, values: Values) -> Iterator[Unmet]:
     """A list has each item once."""
-
-    def unmet(self, subject: str, values: Values) -> Iterator[Unmet]:
-        """Yield each repeated item."""
-        found = texts_in(values.value(subject))
-        for item in dict.fromkeys(found):
-            if found.count(item) > 1:
-                yield Unmet(f"rejects {item} twice in {subject}", "each item once")
+    found = texts_in(values.value(subject))
+    for item in dict.fromkeys(found):
+        if found.count(item) > 1:
+            yield Unmet(f"rejects {item} twice in {subject}", "each item once")
 
 
-class Alone(Relation):
+def _alone(word: str, subject: str, values: Values) -> Iterator[Unmet]:
     """A word excludes the other items of a list."""
-
-    word: str
-
-    def unmet(self, subject: str, values: Values) -> Iterator[Unmet]:
-        """Yield the word beside others."""
-        found = texts_in(values.value(subject))
-        if self.word in found and len(found) > 1:
-            yield Unmet(f"rejects {self.word} beside other items of {subject}", f"only {self.word}, or not {self.word}")
+    found = texts_in(values.value(subject))
+    if word in found and len(found) > 1:
+        yield Unmet(f"rejects {word} beside other items of {subject}", f"only {word}, or not {word}")
 
 
-class Includes(Relation):
-    """A list that is set has at least one of some words, in lower or upper case."""
-
-    words: str
-
-    def unmet(self, subject: str, values: Values) -> Iterator[Unmet]:
-        """Yield a list with none of them."""
-        words = self.words.split()
-        found = texts_in(values.value(subject))
-        if found and {word.lower() for word in words}.isdisjoint(item.lower() for item in found):
-            yield Unmet(f"needs {' or '.join(words)} in {subject}", f"{' or '.join(words)} in the list")
+def _includes(words: str, subject: str, values: Values) -> Iterator[Unmet]:
+    """A list that is set has at least one of the words, in lower or upper case."""
+    found = texts_in(values.value(subject))
+    if found and set(words.lower().split()).isdisjoint(item.lower() for item in found):
+        expected = f"{words.replace(' ', ' or ')} in {subject}"
+        yield Unmet(f"needs {expected}", expected)
 
 
-class Exceeds(Relation):
-    """A number is above another one."""
-
-    other: str
-    times: float = 1
-    or_equal: bool = False
-
-    def unmet(self, subject: str, values: Values) -> Iterator[Unmet]:
-        """Yield two numbers in the wrong order."""
-        value, least = values.value(subject), values.value(self.other)
-        if isinstance(value, (int, float)) and isinstance(least, (int, float)):
-            least = least * self.times
-            if not (value > least or (self.or_equal and value == least)):
-                other = f"{self.times} times {self.other}" if self.times != 1 else self.other
-                limit = f"at least {other}" if self.or_equal else f"more than {other}"
-                yield Unmet(f"needs {limit} in {subject}", limit, self.other)
-
-    def others(self) -> tuple[str, ...]:
-        """Return the other number."""
-        return (self.other,)
+def _above(operand: str, subject: str, values: Values) -> Iterator[Unmet]:
+    """A number is above another one, or above a multiple of it."""
+    other, _, times = operand.partition(" ")
+    value, least = _number_in(subject, values), _number_in(other, values)
+    if value is not None and least is not None and not value > least * float(times or 1):
+        limit = f"more than {times} times {other}" if times else f"more than {other}"
+        yield Unmet(f"needs {limit} in {subject}", limit, other)
 
 
-class _OfTerms(Relation):
-    """A relation to terms."""
-
-    terms: str
-    """Separated by blanks."""
-
-    def others(self) -> tuple[str, ...]:
-        """Return the terms."""
-        return tuple(self.terms.split())
+def _not_below(other: str, subject: str, values: Values) -> Iterator[Unmet]:
+    """A number is at least another one."""
+    value, least = _number_in(subject, values), _number_in(other, values)
+    if value is not None and least is not None and value < least:
+        yield Unmet(f"needs at least {other} in {subject}", f"at least {other}", other)
 
 
-class Requires(_OfTerms):
-    """If a term holds, others must hold, too."""
-
-    is_any: bool = False
-    """Whether one of them is enough."""
-
-    def unmet(self, subject: str, values: Values) -> Iterator[Unmet]:
-        """Yield the first term that does not hold."""
-        if holds(subject, values):
-            missing = [term for term in self.others() if not holds(term, values)]
-            if len(missing) == len(self.others()) or (missing and not self.is_any):
-                needed = " or ".join(missing) if self.is_any else missing[0]
-                gate = "the feature gate " if is_gate(needed) else ""
-                expected = f"{needed}=true" if gate else needed
-                yield Unmet(f"rejects {subject} without {gate}{needed}", expected, name_in(missing[0]))
+def _requires(terms: str, subject: str, values: Values) -> Iterator[Unmet]:
+    """If a term holds, all others hold, too."""
+    missing = next((term for term in terms.split() if not holds(term, values)), "") if holds(subject, values) else ""
+    if missing:
+        gate = "the feature gate " if is_gate(missing) else ""
+        yield Unmet(
+            f"rejects {subject} without {gate}{missing}", f"{missing}=true" if gate else missing, name_in(missing)
+        )
 
 
-class Excludes(_OfTerms):
-    """If a term holds, others must not hold."""
-
-    def unmet(self, subject: str, values: Values) -> Iterator[Unmet]:
-        """Yield the first term that holds, too."""
-        both = next((term for term in self.others() if holds(term, values)), "") if holds(subject, values) else ""
-        if both:
-            yield Unmet(f"rejects {subject} beside {both}", "only one of them", name_in(both))
+def _requires_any(terms: str, subject: str, values: Values) -> Iterator[Unmet]:
+    """If a term holds, at least one of others holds, too."""
+    if holds(subject, values) and not any(holds(term, values) for term in terms.split()):
+        expected = terms.replace(" ", " or ")
+        yield Unmet(f"rejects {subject} without {expected}", expected)
 
 
-class Forbidden(Relation):
-    """A term must not hold."""
+def _excludes(terms: str, subject: str, values: Values) -> Iterator[Unmet]:
+    """If a term holds, none of others holds, too."""
+    both = next((term for term in terms.split() if holds(term, values)), "") if holds(subject, values) else ""
+    if both:
+        yield Unmet(f"rejects {subject} beside {both}", "only one of them", name_in(both))
 
-    def unmet(self, subject: str, values: Values) -> Iterator[Unmet]:
-        """Yield a term that holds."""
-        if holds(subject, values):
-            yield Unmet(f"exits with {subject}", "no such value")
+
+def _forbidden(_: str, subject: str, values: Values) -> Iterator[Unmet]:
+    """A term does not hold."""
+    if holds(subject, values):
+        yield Unmet(f"exits with {subject}", "no such value")
+
+
+RELATIONS: Mapping[str, Relation] = {
+    "above": _above,
+    "alone": _alone,
+    "at least": _at_least,
+    "at least or 0": _at_least_or_0,
+    "between": _between,
+    "between or 0": _between_or_0,
+    "excludes": _excludes,
+    "forbidden": _forbidden,
+    "includes": _includes,
+    "matches": _matches,
+    "more than": _more_than,
+    "not below": _not_below,
+    "not empty": _not_empty,
+    "one of": _one_of,
+    "present": _present,
+    "requires": _requires,
+    "requires any": _requires_any,
+    "unique": _unique,
+}
+"""By name in the tables."""

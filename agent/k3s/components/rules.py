@@ -1,4 +1,4 @@
-"""The table of the rules about arguments, rules.tsv. Pure.
+"""The table of the rules about arguments, rules.tsv, and the arguments that do not meet them. Pure.
 
 What is no row is in irregular_rules.py.
 """
@@ -6,66 +6,51 @@ What is no row is in irregular_rules.py.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent import package_data
-from agent.k3s.components import relations
-from agent.k3s.components.relations import Between, Exceeds, Matches, Requires
-from agent.k3s.components.rule import Rule
-from agent.k3s.components.syntaxes import syntax
+from agent.k3s.components.relations import RELATIONS, holds, name_in
 from agent.k3s.components.tables import minors_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator
 
-    from agent.k3s.components.relations import Relation
+    from agent.k3s.components.rejection import ComponentArguments, Rejection
+    from agent.k3s.components.relations import Unmet, Values
     from agent.model import Component
 
 RULES = "rules.tsv"
 _DEFAULT = "default"
 
-_RELATIONS: Mapping[str, Callable[[str], Relation]] = {
-    "above": lambda operand: Exceeds(*_name_and_factor(operand)),
-    "alone": relations.Alone,
-    "at least": relations.at_least,
-    "at least or 0": lambda operand: Between(operand, or_zero=True),
-    "between": lambda operand: _between(operand, or_zero=False),
-    "between or 0": lambda operand: _between(operand, or_zero=True),
-    "excludes": relations.Excludes,
-    "forbidden": lambda _: relations.Forbidden(),
-    "includes": relations.Includes,
-    "matches": lambda operand: Matches(syntax(operand)),
-    "more than": relations.more_than,
-    "not below": lambda operand: Exceeds(operand, or_equal=True),
-    "not empty": lambda _: relations.NotEmpty(),
-    "one of": relations.OneOf,
-    "requires": relations.Requires,
-    "requires any": lambda operand: Requires(operand, is_any=True),
-    "present": lambda _: relations.Present(),
-    "unique": lambda _: relations.Unique(),
-}
-"""By name in the table, the relation for an operand."""
+
+class ValueRule(NamedTuple):
+    """One row: a relation that a component enforces after it parsed its arguments, or decoded a file."""
+
+    arguments: str
+    """Names separated by blanks, each with a rule of its own; terms, for relations to other terms."""
+    relation: str
+    operand: str
+    when: str
+    """Terms that must hold, separated by blanks."""
+    minors: range
+    source: str
+    """The upstream file."""
+
+    def unmet(self, values: Values) -> Iterator[tuple[str, Unmet]]:
+        """Yield how values do not meet the rule, each with its argument."""
+        if all(holds(term, values) for term in self.when.split()):
+            for subject in self.arguments.split():
+                yield from ((subject, unmet) for unmet in RELATIONS[self.relation](self.operand, subject, values))
 
 
-def rule_of(cells: list[str]) -> Rule:
+def rule_of(cells: list[str]) -> ValueRule:
     """Return the rule of a row: arguments, relation, operand, when, minors, source."""
     arguments, relation, operand, when, minors, source = cells
-    covered = minors_in(minors)
-    return Rule(arguments, _RELATIONS[relation](operand), source, when, covered[0], covered[-1])
-
-
-def _between(operand: str, *, or_zero: bool) -> Between:
-    low, high = operand.split()
-    return Between(low, high, or_zero=or_zero)
-
-
-def _name_and_factor(operand: str) -> tuple[str, float]:
-    name, _, factor = operand.partition(" ")
-    return name, float(factor or 1)
+    return ValueRule(arguments, relation, operand, when, minors_in(minors), source)
 
 
 @lru_cache(maxsize=5)
-def rules_about(component: Component) -> tuple[Rule, ...]:
+def rules_about(component: Component) -> tuple[ValueRule, ...]:
     """Return the rules of a component, for all minors."""
     return tuple(rule_of(cells) for cells in _rows(component) if cells[1] != _DEFAULT)
 
@@ -82,3 +67,17 @@ def _rows(component: Component) -> Iterator[list[str]]:
         components, _, rest = line.partition("\t")
         if components == "*" or component.value in components.split():
             yield rest.split("\t")
+
+
+def rejected_by_rule(rule: ValueRule, arguments: ComponentArguments) -> Iterator[Rejection]:
+    """Yield the arguments that do not meet a rule. What only K3s passes is never rejected."""
+    terms = f"{rule.arguments} {rule.operand} {rule.when}".split()
+    if arguments.minor not in rule.minors or arguments.given.keys().isdisjoint(map(name_in, terms)):
+        return
+    for subject, unmet in rule.unmet(arguments):
+        involved = (name_in(subject), unmet.other, *map(name_in, rule.when.split()))
+        given = next((name for name in involved if name in arguments.given), None)
+        if given is not None:
+            is_default = unmet.other in arguments.passed and unmet.other not in arguments.given
+            note = " (its value by default)" if is_default else ""
+            yield arguments.rejection(given, f"{unmet.message}{note}", unmet.expected, rule.source)

@@ -14,9 +14,9 @@ from agent import package_data
 from agent.errors import InputError
 from agent.k3s.components.files.decoding import FileProblem, first_mapping, located, wrong_head, wrong_types
 from agent.k3s.components.files.field_table import fields_of, nested_types, words_of
-from agent.k3s.components.relations import holds, name_in
+from agent.k3s.components.relations import name_in
 from agent.k3s.components.rules import rule_of
-from agent.k3s.components.tables import FIRST_MINOR, LAST_MINOR
+from agent.k3s.components.tables import FIRST_MINOR, LAST_MINOR, minors_in
 from agent.k3s.components.values import InvalidValueError, duration
 from agent.k3s.redaction import redacted
 from agent.yaml_reader import Mapping as YamlMapping
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from agent.k3s.components.files.field_table import FieldType
-    from agent.k3s.components.rule import Rule
+    from agent.k3s.components.rules import ValueRule
     from agent.k3s.components.values import Parsed
     from agent.model import Component
     from agent.yaml_reader import Node
@@ -131,32 +131,21 @@ def rejected_fields(kind: FileKind, root: YamlMapping, context: FileContext) -> 
 def _unmet_rules(kind: FileKind, root: YamlMapping, types: FieldType, context: FileContext) -> Iterator[FileProblem]:
     """Yield the fields that do not meet the rules of a kind."""
     for scope, rule in _rules_about(kind.name):
-        for node, inner in scopes(root, types, scope) if _is_enforced(rule, context) else ():
+        is_enforced = context.minor in rule.minors if context.is_described else len(rule.minors) == len(minors_in(""))
+        for node, inner in scopes(root, types, scope) if is_enforced else ():
             values = FieldValues(node, inner, context)
-            if all(holds(term, values) for term in rule.when.split()):
-                yield from _unmet(rule, values, kind, scope)
+            place = f" in `{scope.replace('?', '')}`" if scope else ""
+            for subject, unmet in rule.unmet(values):
+                text = f"{kind.component} {shown(redacted(unmet.message))}{place}; expected {unmet.expected}"
+                yield FileProblem(values.line_of(name_in(subject)), text)
 
 
 @cache
-def _rules_about(kind: str) -> tuple[tuple[str, Rule], ...]:
+def _rules_about(kind: str) -> tuple[tuple[str, ValueRule], ...]:
     """Return the rules of a kind, each with the path of the mapping with its fields."""
     lines = package_data.read("k3s", "components", FILE_RULES).decode().splitlines()
     rows = (line.split("\t") for line in lines if line.startswith(f"{kind}\t"))
     return tuple((scope, rule_of(cells)) for _, scope, *cells in rows)
-
-
-def _is_enforced(rule: Rule, context: FileContext) -> bool:
-    if context.is_described:
-        return rule.since <= context.minor <= rule.until
-    return (rule.since, rule.until) == (FIRST_MINOR, LAST_MINOR)
-
-
-def _unmet(rule: Rule, values: FieldValues, kind: FileKind, scope: str) -> Iterator[FileProblem]:
-    place = f" in `{scope.replace('?', '')}`" if scope else ""
-    for subject in rule.arguments.split():
-        for unmet in rule.relation.unmet(subject, values):
-            text = f"{kind.component} {shown(redacted(unmet.message))}{place}; expected {unmet.expected}"
-            yield FileProblem(values.line_of(name_in(subject)), text)
 
 
 def scopes(node: YamlMapping, types: FieldType, path: str) -> Iterator[tuple[YamlMapping, dict[str, FieldType]]]:

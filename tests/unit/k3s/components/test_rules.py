@@ -6,11 +6,11 @@ import pytest
 
 from agent.k3s.components import tables
 from agent.k3s.components.relations import is_gate, name_in
-from agent.k3s.components.rule import unmet_rules
-from agent.k3s.components.rules import default_values, rules_about
+from agent.k3s.components.rules import default_values, rejected_by_rule, rules_about
 from agent.model import Component
 from tests.k8s.rule_examples import examples, kind_of_value, parsed
 
+OF_OTHERS = ("requires", "requires any", "excludes", "not below")
 MINORS = range(tables.FIRST_MINOR, tables.LAST_MINOR + 1)
 
 
@@ -19,8 +19,9 @@ def test_each_name_in_the_table_is_an_argument_a_field_or_a_gate(component: Comp
     """A misspelt name would make a row that never applies."""
     unknown = set()
     for rule in rules_about(component):
-        for term in (*rule.arguments.split(), *rule.relation.others(), *rule.when.split()):
-            name, minors = name_in(term), range(rule.since, rule.until + 1)
+        others = rule.operand.split() if rule.relation in OF_OTHERS else []
+        for term in (*rule.arguments.split(), *others, *rule.when.split()):
+            name, minors = name_in(term), rule.minors
             exists = (
                 tables.minors_of_gate(name)
                 if is_gate(term)
@@ -38,7 +39,7 @@ def test_each_row_rejects_the_example_of_what_it_rejects_and_accepts_the_other(m
     """`make k8s-test` starts the components with the same examples."""
     for example in examples(minor):
         rejected = [
-            any(True for _ in unmet_rules([example.rule], parsed(example.component, settings, minor)))
+            any(True for _ in rejected_by_rule(example.rule, parsed(example.component, settings, minor)))
             for settings in (example.breaks, example.meets or {})
         ]
         assert rejected == [True, False], example
