@@ -403,7 +403,6 @@ def _resources() -> str:
                     "0700",
                     "journal for `revert`: a file with mode 0600 for each run with changes",
                 ),
-                (f"`{journal.CONTENTS}`", "0700", "large files of the journal, by SHA-256 checksum, with mode 0600"),
                 (f"`{journal.BACKUPS}`", "0700", "files that `--force` and `install` replaced, with mode 0600"),
                 (f"`{last_run.RECORD}`", "0600", "version, settings and day of the last successful run, for the gate"),
                 (f"`{drift.REPORT}`", "0600", "previous assessment, for the daily comparison"),

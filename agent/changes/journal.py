@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from agent.model import State
 
 JOURNAL = STATE / "journal"
-CONTENTS = STATE / "contents"
-"""Contents of large files, by their SHA-256 checksums."""
 BACKUPS = STATE / "backups"
 
 _LONGEST_FLAT = 200
@@ -75,7 +73,7 @@ class Journal(Value):
         """Return the changes that the run recorded. Raises HostError for an invalid record."""
         data = self._read(run.path)
         try:
-            return records.decode(data, self._content)
+            return records.decode(data)
         except RecordError as error:
             if error.is_newer:
                 raise HostError(f"cannot read {run.path}: {error}", "use the newer k3s-harden that wrote it") from error
@@ -173,7 +171,7 @@ class Journal(Value):
             for run in interrupted:
                 self.finish(run)
         # An interrupted write of a record or a backup may have left no other trace.
-        for directory in (STATE, JOURNAL, CONTENTS, BACKUPS):
+        for directory in (STATE, JOURNAL, BACKUPS):
             self.host.writable_tree.remove_temporaries(directory)
         return interrupted
 
@@ -181,7 +179,6 @@ class Journal(Value):
         """Remove the records of reverted runs, newest first, and the journal if it is then empty."""
         for run in reversed(runs):
             self.host.writable_tree.remove_file(run.path)
-        self._remove_unused_contents()
         if self.host.writable_tree.remove_directory(JOURNAL):
             last_run.forget_last_run(self.host)
             with suppress(HostError):  # such as a mount point below a read-only directory
@@ -217,27 +214,6 @@ class Journal(Value):
             )
         return found.content
 
-    def _content(self, checksum: str) -> bytes:
-        """Return the content with this checksum."""
-        content = self._read(CONTENTS / checksum)
-        if records.sha256(content) != checksum:
-            raise HostError(
-                f"cannot read {CONTENTS / checksum}: its SHA-256 checksum differs from its name",
-                _restore(CONTENTS / checksum),
-            )
-        return content
-
-    def _remove_unused_contents(self) -> None:
-        """Remove the contents that no record names. If a record is damaged, all stay."""
-        stored = set(self.host.tree.names(CONTENTS))
-        with suppress(HostError, RecordError):
-            unused = (
-                stored.difference(*(records.checksums(self._read(run.path)) for run in self.runs())) if stored else ()
-            )
-            for name in unused:
-                self.host.writable_tree.remove_file(CONTENTS / name)
-            self.host.writable_tree.remove_directory(CONTENTS)
-
     def _merge(self, older: Run, newer: Run) -> None:
         by_id: dict[str, list[Change]] = {}
         for change in (*self.changes(older), *self.changes(newer)):
@@ -250,21 +226,15 @@ class Journal(Value):
         # The newer record is replaced first: after a crash in between, the older record only repeats part of it.
         self._write(newer, folded)
         self.host.writable_tree.remove_file(older.path)
-        self._remove_unused_contents()
 
     def _write(self, run: Run, changes: Sequence[Change]) -> None:
-        encoded = records.encode(changes)
-        largest = max((len(encoded.record), *map(len, encoded.contents.values())))
-        if largest > LARGEST_READ:
+        record = records.encode(changes)
+        if len(record) > LARGEST_READ:
             raise HostError(
-                f"cannot write {run.path}: found {largest} bytes, expected at most {LARGEST_READ}",
+                f"cannot write {run.path}: found {len(record)} bytes, expected at most {LARGEST_READ}",
                 "make the files that the run changes smaller; nothing was changed",
             )
-        if encoded.contents:
-            make_directory(self.host.writable_tree, CONTENTS)
-        for checksum, content in encoded.contents.items():
-            self.host.writable_tree.write(File(path=CONTENTS / checksum, content=content, mode=PRIVATE_FILE))
-        self.host.writable_tree.write(File(path=run.path, content=encoded.record, mode=PRIVATE_FILE))
+        self.host.writable_tree.write(File(path=run.path, content=record, mode=PRIVATE_FILE))
 
 
 def _restore(path: PurePosixPath) -> str:

@@ -1,7 +1,6 @@
 """Journal records as JSON. Pure.
 
-Any bytes are read as a record, or rejected with RecordError. The content of a large file is not part of its record: the
-record has its SHA-256 checksum, so that a record is never larger than what the journal reads.
+Any bytes are read as a record, or rejected with RecordError.
 """
 
 from __future__ import annotations
@@ -21,18 +20,14 @@ from agent.model import (
     Sysctl,
 )
 from agent.plan.plan import Change
-from agent.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from agent.model import State
 
 SCHEMA = 1
 BEGIN, END = b"{\n", b"\n}\n"
-
-LARGEST_CONTENT = 16 * 1024
-"""Bytes of a file's content in its record. JSON needs up to six times as many."""
 
 _LARGEST_NUMBER = 2**32 - 1
 _LONGEST_LIST = 2 * 64 * 1024
@@ -50,33 +45,20 @@ class RecordError(ValueError):
         self.is_newer = is_newer
 
 
-class Encoded(Value):
-    """A record, and the contents that it names by their checksums."""
-
-    record: bytes
-    contents: dict[str, bytes]
-
-
-def encode(changes: Iterable[Change]) -> Encoded:
+def encode(changes: Iterable[Change]) -> bytes:
     """Return the record of these changes."""
     import json
 
-    contents: dict[str, bytes] = {}
     record = {
         "schema": SCHEMA,
         "version": __version__,
-        "changes": [
-            {"before": _encode(change.before, contents), "after": _encode(change.after, contents)} for change in changes
-        ],
+        "changes": [{"before": _encode(change.before), "after": _encode(change.after)} for change in changes],
     }
-    return Encoded(json.dumps(record, indent=1).encode() + b"\n", contents)
+    return json.dumps(record, indent=1).encode() + b"\n"
 
 
-def decode(data: bytes, content_of: Callable[[str], bytes]) -> tuple[Change, ...]:
-    """Return the changes of a record. `content_of` returns the content with a checksum.
-
-    Raises RecordError, and what `content_of` raises.
-    """
+def decode(data: bytes) -> tuple[Change, ...]:
+    """Return the changes of a record. Raises RecordError."""
     import json
 
     try:
@@ -85,10 +67,7 @@ def decode(data: bytes, content_of: Callable[[str], bytes]) -> tuple[Change, ...
         if found != SCHEMA:
             number = found if isinstance(found, int) else "no number"
             raise RecordError(f"found schema {number}, expected {SCHEMA}", is_newer=True)  # noqa: TRY301 - as _decode does
-        return tuple(
-            Change(_decode(change["before"], content_of), _decode(change["after"], content_of))
-            for change in record["changes"]
-        )
+        return tuple(Change(_decode(change["before"]), _decode(change["after"])) for change in record["changes"])
     except RecordError:
         raise
     except KeyError as error:
@@ -99,19 +78,7 @@ def decode(data: bytes, content_of: Callable[[str], bytes]) -> tuple[Change, ...
         raise RecordError(_shortened(str(error))) from None
 
 
-def checksums(data: bytes) -> frozenset[str]:
-    """Return the checksums of the contents that a record names. Raises RecordError."""
-    found: set[str] = set()
-
-    def noted(checksum: str) -> bytes:
-        found.add(checksum)
-        return b""
-
-    decode(data, noted)
-    return frozenset(found)
-
-
-def _encode(state: State, contents: dict[str, bytes]) -> dict[str, str]:
+def _encode(state: State) -> dict[str, str]:
     if isinstance(state, Absent):
         return {"absent": str(state.path)}
     if isinstance(state, Sysctl):
@@ -121,10 +88,6 @@ def _encode(state: State, contents: dict[str, bytes]) -> dict[str, str]:
     if isinstance(state, Directory):
         return {"directory": str(state.path), "mode": str(state.mode), "owner": str(state.owner)}
     access = {"mode": str(state.mode), "owner": str(state.owner)}
-    if len(state.content) > LARGEST_CONTENT:
-        checksum = sha256(state.content)
-        contents[checksum] = state.content
-        return {"file": str(state.path), "sha256": checksum, **access}
     # latin-1 maps each byte to one character, so any content is preserved and text stays readable.
     return {"file": str(state.path), "content": state.content.decode("latin-1"), **access}
 
@@ -135,14 +98,7 @@ def _encode_permissions(state: FilePermissions | DefaultPermissions) -> dict[str
     return {"default-permissions": str(state.path), "acl": state.acl.hex()}
 
 
-def sha256(content: bytes) -> str:
-    """Return the checksum that names a content."""
-    from hashlib import sha256 as algorithm
-
-    return algorithm(content).hexdigest()
-
-
-def _decode(record: dict[str, object], content_of: Callable[[str], bytes]) -> State:
+def _decode(record: dict[str, object]) -> State:
     if "sysctl" in record:
         return Sysctl(key=_name(record["sysctl"]), value=_text(record["value"]))
     if "absent" in record:
@@ -153,17 +109,11 @@ def _decode(record: dict[str, object], content_of: Callable[[str], bytes]) -> St
     mode = FileMode(int(_text(record["mode"])[:_LONGEST_NUMBER], 8))
     if "permissions" in record:
         return FilePermissions(path=_path(record["permissions"]), mode=mode)
-    return _decode_entry(record, mode, content_of)
-
-
-def _decode_entry(record: dict[str, object], mode: FileMode, content_of: Callable[[str], bytes]) -> Directory | File:
     owner = _owner(_text(record["owner"]))
     if "directory" in record:
         return Directory(path=_path(record["directory"]), mode=mode, owner=owner)
-    path = _path(record["file"])
-    if "sha256" in record:
-        return File(path=path, content=content_of(_checksum(_text(record["sha256"]))), mode=mode, owner=owner)
-    return File(path=path, content=_text(record["content"]).encode("latin-1"), mode=mode, owner=owner)
+    content = _text(record["content"]).encode("latin-1")
+    return File(path=_path(record["file"]), content=content, mode=mode, owner=owner)
 
 
 def _text(value: object) -> str:
@@ -193,12 +143,6 @@ def _owner(text: str) -> Owner:
     if not (0 <= uid <= _LARGEST_NUMBER and 0 <= gid <= _LARGEST_NUMBER):
         raise RecordError("an owner is out of range")
     return Owner(uid, gid)
-
-
-def _checksum(text: str) -> str:
-    if len(text) != 64 or set(text) - set("0123456789abcdef"):  # noqa: PLR2004 - hexadecimal digits of 32 bytes
-        raise RecordError("a checksum is invalid")
-    return text
 
 
 def _integer(text: str) -> int:

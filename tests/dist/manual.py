@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from agent import __version__
 from agent.changes import notifications
-from agent.changes.journal import BACKUPS, CONTENTS, JOURNAL
+from agent.changes.journal import BACKUPS, JOURNAL
 from agent.changes.last_run import RECORD
 from agent.errors import ExitCode
 from agent.host import LOCK
@@ -37,7 +37,6 @@ After the cause is fixed, systemd starts K3s within about a minute, and k3s-hard
 _FILES = (
     (DEFAULT_SETTINGS, "Settings of the site; optional. k3s-harden explain settings lists them."),
     (JOURNAL, "Journal of all changes, for revert. Removed when the Debian package is purged."),
-    (CONTENTS, "Large files of the journal, by SHA-256 checksum."),
     (BACKUPS, "Backups of files that --force or install replaced."),
     (RECORD, "Version, settings and day of the last successful run, for the gate."),
     (REPORT, "Previous assessment, for the daily comparison."),
