@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.k8s import cgroups
+from tests import control_groups
 from tests.process_root import ProcessRoot
 
 if TYPE_CHECKING:
@@ -247,8 +247,8 @@ def _shown() -> list[str]:
 
 def _guard() -> None:
     """Start the first process of a node in its own control groups, wait for its end, and remove the groups."""
-    groups = cgroups.create(f"k3s-harden-test-{os.getpid()}")
-    mounts = "\n".join(hierarchy.mount_command() for hierarchy in cgroups.hierarchies())
+    groups = control_groups.create(f"k3s-harden-test-{os.getpid()}")
+    mounts = "\n".join(hierarchy.mount_command() for hierarchy in control_groups.hierarchies())
     new = ("--mount", "--propagation", "private", "--uts", "--ipc", "--net", "--pid", "--cgroup")
     # The root of a control group namespace is the group of the process that creates it.
     entered = "".join(f"echo $$ >{group}/cgroup.procs; " for group in groups)
@@ -260,7 +260,7 @@ def _guard() -> None:
             check=False,
         )
     finally:
-        cgroups.remove(groups)
+        control_groups.remove(groups)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.k8s import cgroups
+from tests import control_groups
 from tests.k8s.namespaces import CHECKOUT, HARDENED, Namespaces, RealKernel, read_kernel
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ with Namespaces(Path(sys.argv[1]), real_kernel=True) as node:
 def groups() -> list[Path]:
     """Return the control groups of all nodes on this machine."""
     found: list[Path] = []
-    for hierarchy in cgroups.hierarchies():
+    for hierarchy in control_groups.hierarchies():
         found += (hierarchy.mounted / hierarchy.own.lstrip("/")).glob("k3s-harden-test-*")
     return found
 

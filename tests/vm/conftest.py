@@ -1,4 +1,7 @@
-"""Guests for the tests of this tier. A failed test shows the console and the journal of its guests.
+"""Nodes for the tests of this tier. A failed test shows the console and the journal of its nodes.
+
+A test runs in a container, or in a virtual machine if it has the marker `own_kernel`. With GUESTS=all each test runs in
+a virtual machine.
 
 The number in the name of a test is that of the guarantee that it tests:
 
@@ -14,6 +17,7 @@ The number in the name of a test is that of the guarantee that it tests:
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,8 +26,8 @@ import pytest
 from tests.dist.build import build
 from tests.dist.packages import package
 from tests.vm import image as guest_image
-from tests.vm.guest import GuestError
-from tests.vm.node import Node, put_package, put_stand_in
+from tests.vm.machine import GuestError
+from tests.vm.node import ContainerNode, GuestNode, Node, put_package, put_stand_in
 from tests.vm.suite import SINGLE_FILE_SUITES
 
 if TYPE_CHECKING:
@@ -35,7 +39,7 @@ if TYPE_CHECKING:
 
 OLDER_VERSION = "0.0.1"
 
-_GUESTS = pytest.StashKey[list[Node]]()
+_NODES = pytest.StashKey[list[Node]]()
 
 
 @pytest.fixture(scope="session")
@@ -76,18 +80,6 @@ def packages(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Packag
     )
 
 
-@pytest.fixture(scope="session")
-def saved_bare(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
-    """A booted Debian with only the stand-in's files, saved for all tests."""
-    directory = tmp_path_factory.mktemp("saved") / "bare"
-    with Node(directory, image) as node:
-        node.boot()
-        put_stand_in(node)
-        saved = node.save()
-    yield saved
-    shutil.rmtree(directory)
-
-
 def put_program(node: Node, packages: Packages) -> None:
     """Install K3s and the program: the package if its dependencies are new enough, otherwise the single file."""
     if node.suite in SINGLE_FILE_SUITES:
@@ -100,12 +92,24 @@ def put_program(node: Node, packages: Packages) -> None:
 
 
 @pytest.fixture(scope="session")
+def saved_bare(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
+    """A booted Debian with only the stand-in's files, saved for all tests."""
+    directory = tmp_path_factory.mktemp("saved") / "bare"
+    with GuestNode(directory, image) as node:
+        node.boot()
+        put_stand_in(node)
+        saved = node.save()
+    yield saved
+    shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
 def saved_node(
     image: Image, saved_bare: Saved, packages: Packages, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Saved]:
     """A booted server with package and K3s, neither of them started so far; saved for all tests."""
     directory = tmp_path_factory.mktemp("saved") / "node"
-    with Node(directory, image, saved_bare) as node:
+    with GuestNode(directory, image, saved_bare) as node:
         node.resume()
         put_program(node, packages)
         saved = node.save()
@@ -113,43 +117,75 @@ def saved_node(
     shutil.rmtree(directory)
 
 
+@pytest.fixture(scope="session")
+def bare_layers(image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, ...]]:
+    """The same as `saved_bare`, as layers of containers."""
+    with ContainerNode(tmp_path_factory.mktemp("layers") / "bare", image) as node:
+        node.boot()
+        put_stand_in(node)
+        node.shut_down()
+    yield node.layers
+    node.remove_disk()
+
+
+@pytest.fixture(scope="session")
+def node_layers(
+    image: Image, bare_layers: tuple[Path, ...], packages: Packages, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Path, ...]]:
+    """The same as `saved_node`, as layers of containers."""
+    with ContainerNode(tmp_path_factory.mktemp("layers") / "node", image, bare_layers) as node:
+        node.boot()
+        put_program(node, packages)
+        node.shut_down()
+    yield node.layers
+    node.remove_disk()
+
+
+def _has_own_kernel(request: pytest.FixtureRequest) -> bool:
+    return os.environ.get("GUESTS") == "all" or request.node.get_closest_marker("own_kernel") is not None
+
+
 @pytest.fixture
 def new_node(image: Image, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Node]]:
-    """Return a function that creates powered-off guests; they are removed at the end of the test."""
-    nodes: list[Node] = request.node.stash.setdefault(_GUESTS, [])
+    """Return a function that creates powered-off nodes; they are removed at the end of the test."""
+    nodes: list[Node] = request.node.stash.setdefault(_NODES, [])
+    kind: Callable[..., Node] = GuestNode if _has_own_kernel(request) else ContainerNode
 
-    def make(name: str, saved: Saved | None = None) -> Node:
-        nodes.append(Node(tmp_path / name, image, saved))
+    def make(name: str, *saved: object) -> Node:
+        nodes.append(kind(tmp_path / name, image, *saved))
         return nodes[-1]
 
     yield make
     for node in nodes:
         node.cut_power()
-        node.disk.unlink()
+        node.remove_disk()
+
+
+def _running(name: str, request: pytest.FixtureRequest) -> Node:
+    saved = request.getfixturevalue(f"saved_{name}" if _has_own_kernel(request) else f"{name}_layers")
+    node: Node = request.getfixturevalue("new_node")(name, saved)
+    node.resume()
+    return node
 
 
 @pytest.fixture
-def bare(new_node: Callable[..., Node], saved_bare: Saved) -> Node:
+def bare(request: pytest.FixtureRequest) -> Node:
     """A running Debian without package and K3s."""
-    new = new_node("bare", saved_bare)
-    new.resume()
-    return new
+    return _running("bare", request)
 
 
 @pytest.fixture
-def node(new_node: Callable[..., Node], saved_node: Saved) -> Node:
+def node(request: pytest.FixtureRequest) -> Node:
     """A running server with package and K3s, neither of them started so far."""
-    new = new_node("node", saved_node)
-    new.resume()
-    return new
+    return _running("node", request)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add console and journal of the guests to the report of a failed test."""
+    """Add console and journal of the nodes to the report of a failed test."""
     report = yield
     if report.failed:
-        for node in item.stash.get(_GUESTS, []):
+        for node in item.stash.get(_NODES, []):
             console = "\n".join(node.console.splitlines()[-60:])
             report.sections.append((f"console of {node.name}", console))
             report.sections.append((f"journal of {node.name}", _journal(node)))
@@ -160,8 +196,9 @@ def _journal(node: Node) -> str:
     if not node.is_on:
         return "the guest is off"
     try:
-        # The test may have ended while the agent was answering.
-        node.wait_for_agent(10)
+        if isinstance(node, GuestNode):
+            # The test may have ended while the agent was answering.
+            node.wait_for_agent(10)
         return node.run("journalctl -b --no-hostname -o short-monotonic -n 120", timeout=60).out
     except GuestError as error:
         return f"cannot be read: {str(error).splitlines()[0]}"

@@ -1,4 +1,4 @@
-"""One guest: a persistent disk, a QEMU process while it is on, and commands run by its guest agent.
+"""A guest: a persistent disk, a QEMU process while it is on, and commands run by its guest agent.
 
 QEMU emulates the processor, so no hardware virtualization is required: a boot takes about ten seconds, a saved guest
 resumes in half a second. QEMU is killed when the thread that started it ends.
@@ -15,11 +15,21 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
+from tests.vm.machine import (
+    BOOT_TIMEOUT,
+    DOWN_TIMEOUT,
+    ENVIRONMENT,
+    NO_CLOUD_INIT,
+    Done,
+    GuestError,
+    Machine,
+    as_user,
+    checked,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    from typing_extensions import Self
 
     from tests.vm.image import Image
 
@@ -28,30 +38,14 @@ _KERNEL_ARGUMENTS = (
     "root=/dev/vda rw console=ttyS0 quiet loglevel=4 systemd.show_status=1 systemd.ssh_auto=no mitigations=off"
     " init_on_alloc=0 audit=0 cryptomgr.notests random.trust_cpu=on 8250.nr_uarts=1"
 )
-_NO_CLOUD_INIT = "cloud-init=disabled"
-_ENVIRONMENT = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "HOME=/root")
 _HOPELESS = re.compile(
     r"Kernel panic|You are in (?:emergency|rescue) mode|can't mount|Failed to start.*qemu-guest-agent"
 )
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|[A-Z])|\r")
 
 # In seconds; each is at least twice the longest observed time.
-BOOT_TIMEOUT = 400.0
 _RESUME_TIMEOUT = 30.0
-_DOWN_TIMEOUT = 60.0
 _CALL_TIMEOUT = 120.0
-
-
-class GuestError(Exception):
-    """An operation on the guest failed; the message ends with the last lines of its console."""
-
-
-class Done(NamedTuple):
-    """Exit code and output of a command in the guest."""
-
-    code: int
-    out: str
-    err: str
 
 
 class Saved(NamedTuple):
@@ -61,15 +55,12 @@ class Saved(NamedTuple):
     memory: Path
 
 
-class Guest:
+class Guest(Machine):
     """A virtual machine with its own disk; off until boot() or, for a saved guest, resume()."""
 
     def __init__(self, directory: Path, image: Image, saved: Saved | None = None) -> None:
-        directory.mkdir()
-        self.name = directory.name
-        self.suite = image.suite
+        super().__init__(directory, image.suite)
         self.disk = directory / "disk.qcow2"
-        self.console_log = directory / "console.log"
         self._complaints = directory / "qemu.stderr"
         self._image = image
         self._saved = saved
@@ -78,24 +69,12 @@ class Guest:
         base, kind = (image.disk, "raw") if saved is None else (saved.disk, "qcow2")
         _tool("qemu-img", "create", "-q", "-f", "qcow2", "-b", str(base), "-F", kind, str(self.disk))
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.cut_power()
-
     # --- power ---
 
-    def boot(self, *, seed: Path | None = None, wait: bool = True) -> None:
-        """Power on, with an optional cloud-init seed as second disk, and wait for the end of the boot."""
-        self._start(seed)
-        if wait:
-            self.wait_for_boot()
-
-    def wait_for_boot(self) -> None:
-        """Wait until systemd has finished the boot; a failed unit is not an error here."""
+    def start_boot(self, seed: Path | None = None) -> None:
+        """Power on, with an optional directory as second disk, and wait for the guest agent."""
+        self._start(_seed_disk(seed) if seed else None)
         self.wait_for_agent(BOOT_TIMEOUT)
-        self.run("systemctl is-system-running --wait", check=False, timeout=BOOT_TIMEOUT)
 
     def resume(self) -> None:
         """Continue from the state of the saved guest."""
@@ -120,7 +99,7 @@ class Guest:
         self._monitor("stop")
         # QEMU before 8.2 has no file: transport.
         self._monitor("migrate", uri=f"exec:cat >{shlex.quote(str(memory))}")
-        deadline = time.monotonic() + _DOWN_TIMEOUT
+        deadline = time.monotonic() + DOWN_TIMEOUT
         while (status := self._monitor("query-migrate")["status"]) != "completed":
             if status == "failed" or time.monotonic() > deadline:
                 self.fail(f"cannot save the memory: {status}")
@@ -139,16 +118,15 @@ class Guest:
         self._agent.send({"execute": "guest-exec", "arguments": command})
         self._wait_for_end()
 
-    def reboot(self, *, seed: Path | None = None) -> None:
-        """Shut down in an orderly way, and boot."""
-        self.shut_down()
-        self.boot(seed=seed)
-
     def cut_power(self) -> None:
         """Power off without a shutdown; no effect if the guest is off."""
         if self._qemu is not None:
             self._qemu.kill()
             self._wait_for_end()
+
+    def remove_disk(self) -> None:
+        """Remove the disk of a guest that is off."""
+        self.disk.unlink()
 
     @property
     def is_on(self) -> bool:
@@ -188,12 +166,10 @@ class Guest:
         user: str = "root",
     ) -> Done:
         """Run a program, or a string with sh. Raises GuestError if it fails, unless `check` is False."""
-        words = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
-        if user != "root":
-            words = ["runuser", "-u", user, "--", *words]
+        words = as_user(command, user)
         options = {"input-data": base64.b64encode(stdin).decode()} if stdin else {}
         started = self._ask_agent(
-            "guest-exec", path=words[0], arg=words[1:], env=_ENVIRONMENT, **{"capture-output": True}, **options
+            "guest-exec", path=words[0], arg=words[1:], env=ENVIRONMENT, **{"capture-output": True}, **options
         )
         began = time.monotonic()
         while not (status := self._ask_agent("guest-exec-status", pid=started["pid"]))["exited"]:
@@ -206,34 +182,7 @@ class Guest:
             status.get("exitcode", 128 + status.get("signal", 0)),
             *(base64.b64decode(status.get(name, "")).decode(errors="replace") for name in ("out-data", "err-data")),
         )
-        if check and done.code:
-            raise GuestError(f"{self.name}: exit code {done.code} of: {command}\n{done.out}{done.err}")
-        return done
-
-    def put(self, path: str, content: str | bytes, mode: str = "0644") -> None:
-        """Write a file and create its directories."""
-        data = content if isinstance(content, bytes) else content.encode()
-        self.run(("/usr/bin/install", "-D", "-m", mode, "/dev/stdin", path), stdin=data)
-
-    def read(self, path: str) -> str:
-        """Return the content of a file."""
-        return self.run(("/bin/cat", path)).out
-
-    def wait_until(self, command: str, timeout: float = 120) -> None:
-        """Wait until a shell command succeeds."""
-        deadline = time.monotonic() + timeout
-        while self.run(command, check=False).code:
-            if time.monotonic() > deadline:
-                self.fail(f"still failing after {timeout:g} s: {command}")
-            time.sleep(0.7)
-
-    def wait_for_console(self, words: str, timeout: float = 120) -> None:
-        """Wait for text on the console of this boot."""
-        deadline = time.monotonic() + timeout
-        while words not in self.console:
-            if not self.is_on or time.monotonic() > deadline:
-                self.fail(f"the console does not show: {words}")
-            time.sleep(0.02)
+        return checked(self, command, done) if check else done
 
     @property
     def console(self) -> str:
@@ -251,9 +200,7 @@ class Guest:
 
     def fail(self, message: str) -> NoReturn:
         """Raise GuestError with the end of the console and QEMU's errors."""
-        complaints = self._complaints.read_text(errors="replace")[-2000:]
-        tail = "\n".join(self.console.splitlines()[-40:])
-        raise GuestError(f"{self.name}: {message}\n--- console\n{tail}\n--- QEMU\n{complaints}")
+        super().fail(f"{message}\n--- QEMU\n{self._complaints.read_text(errors='replace')[-2000:]}")
 
     # --- QEMU ---
 
@@ -262,7 +209,7 @@ class Guest:
             raise GuestError(f"cannot start {self.name}: it is already on")
         monitor, its_monitor = socket.socketpair()
         agent, its_agent = socket.socketpair()
-        kernel_arguments = _KERNEL_ARGUMENTS if seed else f"{_KERNEL_ARGUMENTS} {_NO_CLOUD_INIT}"
+        kernel_arguments = _KERNEL_ARGUMENTS if seed else f"{_KERNEL_ARGUMENTS} {NO_CLOUD_INIT}"
         words = [
             *("setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-name", self.name),
             # One processor: two guests with one each are faster on two cores than one guest with two.
@@ -322,7 +269,7 @@ class Guest:
     def _wait_for_end(self) -> None:
         assert self._qemu is not None
         try:
-            self._qemu.wait(_DOWN_TIMEOUT)
+            self._qemu.wait(DOWN_TIMEOUT)
         except subprocess.TimeoutExpired:
             self.fail("still on after the shutdown")
         self._qemu = None
@@ -355,16 +302,10 @@ class _JsonLine:
         return message
 
 
-def seed_disk(directory: Path, user_data: str, vendor_data: str = "", files: Sequence[Path] = ()) -> Path:
-    """Create a seed for cloud-init (NoCloud: a disk with the label cidata) that also contains other files."""
-    contents = directory / "seed"
-    contents.mkdir()
-    documents = {"user-data": user_data, "vendor-data": vendor_data, "meta-data": "instance-id: node-1\n"}
-    for name, text in documents.items():
-        (contents / name).write_text(text)
-    disk = directory / "seed.iso"
-    words = ("genisoimage", "-quiet", "-output", str(disk), "-volid", "cidata", "-joliet", "-rock", str(contents))
-    _tool(*words, *map(str, files))
+def _seed_disk(seed: Path) -> Path:
+    """Create a disk with the label of cloud-init's NoCloud from a directory."""
+    disk = seed.with_suffix(".iso")
+    _tool("genisoimage", "-quiet", "-output", str(disk), "-volid", "cidata", "-joliet", "-rock", str(seed))
     return disk
 
 

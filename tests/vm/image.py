@@ -1,7 +1,8 @@
-"""Disk and kernel of the guests, built from Debian packages and cached outside the checkout.
+"""Disk and kernel of the guests, and the tree of the containers, built from Debian packages.
 
-The environment variable GUEST_SUITE selects the Debian suite. The image is built again when this file, the suite's
-kernel or the week changes. `python -m tests.vm.image` builds the image and prints its path.
+They are cached outside the checkout. The environment variable GUEST_SUITE selects the Debian suite. The image is built
+again when this file, the suite's kernel or the week changes. `python -m tests.vm.image` builds the image and prints its
+path.
 """
 
 from __future__ import annotations
@@ -134,13 +135,41 @@ _MODULES_UNPACKED = re.compile(
 )
 
 
+# A container has the kernel of this machine, which no test may change: its /proc/sys has files, with Debian's values at
+# each boot. Because of their sandbox, systemd gives the program's units a new /proc, so each needs a mount of its own.
+_TREE_FILES = {
+    "etc/systemd/system/kernel-values.service": """\
+[Unit]
+DefaultDependencies=no
+Before=systemd-sysctl.service sysinit.target
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -c 'cp -r /proc/sys /run/kernel-values 2>/dev/null; cd /run/kernel-values && \
+    echo 0 >vm/overcommit_memory && echo 0 >vm/panic_on_oom && echo 0 >kernel/panic && echo 0 >kernel/panic_on_oops && \
+    echo 1000000 >kernel/keys/root_maxkeys && echo 25000000 >kernel/keys/root_maxbytes && \
+    mount --bind /run/kernel-values /proc/sys'
+[Install]
+RequiredBy=sysinit.target
+""",
+    "etc/systemd/system-generators/kernel-values": """\
+#!/bin/sh
+for name in k3s-harden k3s-harden@ k3s-harden-check k3s-harden-service-accounts; do
+    mkdir "$1/$name.service.d"
+    printf '[Service]\\nBindPaths=/run/kernel-values:/proc/sys\\n' >"$1/$name.service.d/kernel-values.conf"
+done
+""",
+}
+
+
 class Image(NamedTuple):
-    """The files that a guest boots from: a read-only raw ext4 disk, a kernel and an initrd."""
+    """The files that a guest boots from, a read-only raw ext4 disk, a kernel and an initrd; the tree of a container."""
 
     suite: str
     disk: Path
     kernel: Path
     initrd: Path
+    tree: Path
 
 
 def lacking() -> str:
@@ -172,7 +201,7 @@ def ready() -> Image:
             _build_apart(directory, images / "build.log")
             (directory / ".done").touch()
         _held(directory, fcntl.LOCK_SH)
-    return Image(suite.name, directory / "disk.raw", directory / "vmlinux", directory / "initrd")
+    return Image(suite.name, directory / "disk.raw", directory / "vmlinux", directory / "initrd", directory / "tree")
 
 
 def _held(directory: Path, mode: int) -> bool:
@@ -218,6 +247,7 @@ def _build(out: Path, suite: Suite) -> None:
     _add_kernel(root, suite, work, out)
     _configure(root)
     run("mkfs.ext4", "-q", "-F", "-L", "root", "-d", str(root), str(out / "disk.raw"), _DISK_SIZE)
+    _make_tree(root, out / "tree")
     shutil.rmtree(root)
     if os.path.ismount(work):
         run("umount", str(work))
@@ -310,6 +340,18 @@ def _configure(root: Path) -> None:
     for stamp in (root / "etc/.updated", root / "var/.updated"):
         stamp.touch()
     os.utime(root / "usr", (0, 0))
+
+
+def _make_tree(root: Path, tree: Path) -> None:
+    """Make the tree of the containers from the root directory, which is useless afterwards."""
+    for name, text in _TREE_FILES.items():
+        path = root / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    (root / "etc/systemd/system-generators/kernel-values").chmod(0o755)
+    run("systemctl", f"--root={root}", "--quiet", "enable", "kernel-values.service")
+    shutil.rmtree(root / "usr/lib/modules")
+    run("cp", "--archive", root, tree)
 
 
 if __name__ == "__main__":

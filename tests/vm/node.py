@@ -1,4 +1,4 @@
-"""A guest as a K3s node: the program of the working tree, the stand-in for k3s, and their observed state."""
+"""A machine as a K3s node: the program of the working tree, the stand-in for k3s, and their observed state."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tests.vm.container import Container
 from tests.vm.guest import Guest
+from tests.vm.machine import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.vm.guest import Done
+    from tests.vm.machine import Done
 
 STAND_IN = Path(__file__).parent / "stand_in"
 STAND_IN_HOME = "/usr/local/lib/k3s-stand-in"
@@ -73,8 +75,8 @@ class Start(NamedTuple):
         return {kind for found in self.files.values() for kind in found.get("kinds", ())}
 
 
-class Node(Guest):
-    """A guest with the queries and actions of node tests."""
+class Node(Machine):
+    """A machine with the queries and actions of node tests."""
 
     def harden(self, *words: str, check: bool = True) -> Done:
         """Run k3s-harden with these arguments."""
@@ -158,14 +160,22 @@ class Node(Guest):
         self.run(f"kill -9 $(systemctl show --property=MainPID --value {service})")
 
 
-def put_stand_in(guest: Guest) -> None:
-    """Copy the stand-in for k3s and its installer to the guest without installing them."""
+class GuestNode(Node, Guest):
+    """A virtual machine as a node."""
+
+
+class ContainerNode(Node, Container):
+    """A container as a node."""
+
+
+def put_stand_in(node: Node) -> None:
+    """Copy the stand-in for k3s and its installer to the node without installing them."""
     for file in STAND_IN.iterdir():
         if file.is_file():
-            guest.put(f"{STAND_IN_HOME}/{file.name}", file.read_bytes(), "0755" if file.suffix == ".sh" else "0644")
+            node.put(f"{STAND_IN_HOME}/{file.name}", file.read_bytes(), "0755" if file.suffix == ".sh" else "0644")
 
 
-def put_package(guest: Guest, package: Path) -> None:
+def put_package(node: Node, package: Path) -> None:
     """Install a package from this machine."""
-    guest.put(f"/root/{package.name}", package.read_bytes())
-    guest.run(("/usr/bin/dpkg", "--install", f"/root/{package.name}"))
+    node.put(f"/root/{package.name}", package.read_bytes())
+    node.run(("/usr/bin/dpkg", "--install", f"/root/{package.name}"))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from tests.dist.build import build
 from tests.vm import image
-from tests.vm.node import Node, put_package, put_stand_in
+from tests.vm.node import GuestNode, put_package, put_stand_in
 
 if TYPE_CHECKING:
     import socket
@@ -47,7 +47,7 @@ def main() -> None:
         directory = Path(name)
         _say("building the package")
         package = next(file for file in build(directory / "dist") if file.suffix == ".deb")
-        with Node(directory / "guest", made) as node:
+        with GuestNode(directory / "guest", made) as node:
             _say("booting")
             node.boot()
             _say("installing")
@@ -58,7 +58,7 @@ def main() -> None:
     _say("the guest has ended")
 
 
-def _join(node: Node, path: Path) -> None:
+def _join(node: GuestNode, path: Path) -> None:
     columns, lines = shutil.get_terminal_size()
     with node.console_on(path) as console, _raw_terminal():
         node.run(_SHELL.format(lines=lines, columns=columns, term=os.environ.get("TERM", "vt220")))

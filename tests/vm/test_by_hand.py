@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tests.vm.conftest import Packages
     from tests.vm.node import Node
 
-pytestmark = pytest.mark.vm
+pytestmark = [pytest.mark.vm, pytest.mark.own_kernel]
 
 _HOME = "/home/admin"
 

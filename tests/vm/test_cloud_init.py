@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from tests.vm.guest import seed_disk
 from tests.vm.node import GATE, HARDENED_KERNEL, HARDENED_MODES, STAND_IN, STAND_IN_HOME
 from tests.vm.readme import commands
 
@@ -33,7 +33,7 @@ _VENDOR_DATA = f"""\
 #cloud-config
 bootcmd:
   - mkdir -p {_SEED} {STAND_IN_HOME}
-  - mount -o ro LABEL=cidata {_SEED}
+  - mount -o ro LABEL=cidata {_SEED} || mount --bind /var/lib/cloud/seed/nocloud {_SEED}
   - cp {_SEED}/*.py {STAND_IN_HOME}
 """
 
@@ -53,9 +53,18 @@ def _rendered(directory: Path, program: Path, *words: str) -> str:
 
 
 def _seed(directory: Path, program: Path, user_data: str, vendor_data: str = _VENDOR_DATA) -> Path:
-    return seed_disk(directory, user_data, vendor_data, [program, *STAND_IN.glob("*.*")])
+    """Create a seed for cloud-init that also contains the files of both downloads."""
+    seed = directory / "seed"
+    seed.mkdir()
+    documents = {"user-data": user_data, "vendor-data": vendor_data, "meta-data": "instance-id: node-1\n"}
+    for name, text in documents.items():
+        (seed / name).write_text(text)
+    for file in (program, *STAND_IN.glob("*.*")):
+        shutil.copy(file, seed)
+    return seed
 
 
+@pytest.mark.own_kernel
 def test_4_k3s_starts_after_its_gate_at_each_boot_with_cloud_init(
     new_node: Callable[..., Node], packages: Packages, tmp_path: Path
 ) -> None:

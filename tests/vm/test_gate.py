@@ -38,6 +38,7 @@ def _assert_stays_down(node: Node, case: str, service: str = SERVER) -> None:
 # --- 1: K3s never starts on a host that is not hardened ---
 
 
+@pytest.mark.own_kernel
 def test_1_at_boot_the_gate_has_succeeded_before_k3s_exists(node: Node) -> None:
     """The gate succeeded in this boot before the process of K3s existed, and K3s started on a hardened host."""
     node.reboot()
@@ -429,6 +430,7 @@ def test_4_check_reports_a_missing_part_of_the_gate(node: Node, part: str) -> No
 # --- 5: the sandbox ---
 
 
+@pytest.mark.own_kernel
 def test_5_the_gate_is_sandboxed_and_still_writes_kernel_values(node: Node) -> None:
     """systemd-analyze rates its exposure 3 or less, where 10 is no sandbox."""
     output = node.run(f"systemd-analyze security --no-pager {GATE}", check=False).out

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.vm.guest import BOOT_TIMEOUT, Saved
+from tests.vm.guest import Saved
 from tests.vm.node import (
     DATA_DIR,
     GATE,
@@ -16,6 +16,7 @@ from tests.vm.node import (
     HARDENED_MODES,
     KUBELET_CONF,
     SERVER,
+    GuestNode,
 )
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def _assert_hardened(node: Node) -> None:
     assert {path: start.modes.get(path) for path in HARDENED_MODES} == HARDENED_MODES
 
 
+@pytest.mark.own_kernel
 def test_6_k3s_starts_on_a_hardened_host_after_reboots_with_damage(node: Node) -> None:
     """90-kubelet.conf deleted, /etc of the image restored, a 99-*.conf that overrides: K3s starts on a hardened host.
 
@@ -83,6 +85,7 @@ def test_6_k3s_starts_on_a_hardened_host_after_reboots_with_damage(node: Node) -
     assert "/etc/sysctl.d/99-fight.conf:2" in checked.out
 
 
+@pytest.mark.own_kernel
 def test_6_power_cuts_during_apply_leave_no_partial_file(node: Node) -> None:
     """After each cut every managed file is absent or complete, of one version or the other, and K3s starts.
 
@@ -109,8 +112,7 @@ def test_6_power_cuts_during_apply_leave_no_partial_file(node: Node) -> None:
         node.run("sync; nohup k3s-harden apply >/dev/null 2>&1 &")
         time.sleep(moments.uniform(0.5, 1.1) * seconds)
         node.cut_power()
-        node.boot(wait=False)
-        node.wait_for_agent(BOOT_TIMEOUT)
+        node.start_boot()
         node.wait_until_up()
         found = _digests(node.read("/var/lib/inspection"))
         assert {path for path, digest in found.items() if digest not in complete[path]} == set(), f"cut {cut}"
@@ -124,12 +126,14 @@ def _digests(sums: str) -> dict[str, str]:
     return {path: digest for digest, path in (line.split() for line in sums.splitlines())}
 
 
+@pytest.mark.own_kernel
 def test_6_a_clone_of_a_hardened_disk_runs_its_gate(node: Node, new_node: Callable[..., Node]) -> None:
     """K3s starts on a machine with a copy of a hardened disk."""
     node.systemctl("start", SERVER)
     before = node.starts()[-1].boot
     node.run("truncate --size=0 /etc/machine-id; echo clone >/etc/hostname")
     node.shut_down()
+    assert isinstance(node, GuestNode)
     clone = new_node("clone", Saved(node.disk, node.disk))
     clone.boot()
     _assert_hardened(clone)
