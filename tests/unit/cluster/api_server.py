@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -47,8 +48,9 @@ class ApiServer:
         context.load_verify_locations(TLS / "ca.crt")
         context.verify_mode = ssl.CERT_REQUIRED
         family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
-        kind = type("_Server", (ThreadingHTTPServer,), {"address_family": family, "daemon_threads": True})
-        with kind((self.address, 0), type("_Handler", (Handler,), {"api": self})) as server:
+        with type("_Server", (_Server,), {"address_family": family})(
+            (self.address, 0), type("_Handler", (Handler,), {"api": self})
+        ) as server:
             server.socket = context.wrap_socket(server.socket, server_side=True)
             self.port = server.server_address[1]
             thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
@@ -81,6 +83,15 @@ class ApiServer:
             "contexts:\n- name: default\n  context:\n    cluster: default\n    user: default\n"
             f"users:\n- name: default\n  user:\n    {lines['client-certificate']}\n    {lines['client-key']}\n"
         )
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Print an error, except that a client closed its connection before the end of the answer."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 class Handler(BaseHTTPRequestHandler):
