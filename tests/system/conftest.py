@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
-    """A new machine with Debian's kernel values, without K3s and k3s-harden."""
+    """A new machine with Debian's kernel values in files, without K3s and k3s-harden."""
     with Machine(tmp_path) as new:
         yield new
 

@@ -1,8 +1,9 @@
 """A machine with the kernel and programs of this one, and with its own files and processes.
 
-Its root is an overlay in memory over the real root, with a new PID namespace; /proc/sys is the real one. The first
-process of the namespace waits for the end of a pipe, which closes when this process ends in any way, and then restores
-the kernel values.
+Its root is an overlay in memory over the real root, with a new PID namespace. The four kernel values that the program
+writes have no namespace: files are mounted over them, so that other processes neither see nor change the values of a
+test. With `real_kernel` they are the real ones. The first process of the namespace waits for the end of a pipe, which
+closes when this process ends in any way, and then restores the real ones.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ umask 022
 read -r number rest </proc/self/stat
 keys='vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops'
 saved=$(cd /proc/sys && for key in $keys; do echo "$key $(cat $key)"; done)
-place=$1 shown=$2 hidden=$3
+place=$1 shown=$2 hidden=$3 real=$4
 mount -t tmpfs -o mode=0755 machine "$place"
 mkdir "$place/upper" "$place/work" "$place/root"
 mount -t overlay -o "lowerdir=/,upperdir=$place/upper,workdir=$place/work" machine "$place/root"
@@ -63,6 +64,11 @@ mount -t proc proc proc
 mount --rbind /dev dev
 mount --rbind /sys sys
 for path in $shown; do mount --rbind "$path" ".$path"; done
+[ "$real" ] || for key in $keys; do
+    mkdir -p "$place/values/${key%/*}"
+    echo >"$place/values/$key"
+    mount --bind "$place/values/$key" "proc/sys/$key"
+done
 mkdir before
 pivot_root . before
 # What still runs would write after the values are back: it is ended first.
@@ -72,7 +78,7 @@ restore() {
 }
 # A test may hide /proc/sys, or make it read-only: from here it stays as it was.
 cd /before/proc/sys
-trap restore EXIT
+[ -z "$real" ] || trap restore EXIT
 for pattern in $hidden; do rm -rf $pattern; done
 mkdir -p -m 0755 /etc/sysctl.d /run
 mount -t tmpfs -o mode=0755 run /run
@@ -96,18 +102,19 @@ class Entry(NamedTuple):
 class Machine(ProcessRoot):
     """A machine as a context manager. `number` is the id of its first process."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, *, real_kernel: bool = False) -> None:
         self.place = place
         self.number = 0
+        self._real_kernel = real_kernel
 
     def __enter__(self) -> Machine:
         # Locked until the values are restored, so that two test runs take turns. The file is not changed.
         self._turn = os.open("/proc/sys/kernel/panic", os.O_RDONLY)
-        fcntl.flock(self._turn, fcntl.LOCK_EX)
-        self._before = live_values()
+        if self._real_kernel:
+            fcntl.flock(self._turn, fcntl.LOCK_EX)
         first = ("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "sh", "-c", _FIRST_PROCESS, "sh")
         self._first = subprocess.Popen(
-            [*first, str(self.place), " ".join(_shown()), " ".join(_HIDDEN)],
+            [*first, str(self.place), " ".join(_shown()), " ".join(_HIDDEN), "real" if self._real_kernel else ""],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -120,13 +127,16 @@ class Machine(ProcessRoot):
             self.__exit__()
             raise RuntimeError("cannot build a machine to harden: the output of its first process is above")
         self.number = int(line)
+        self._before = self.live_values()
         self.set_live(START)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._first.communicate(timeout=20)
+        if self._real_kernel:
+            found = {key: Path("/proc/sys", key.replace(".", "/")).read_text(encoding="ascii").strip() for key in START}
+            assert found == self._before, "the kernel values of this machine were not restored"
         os.close(self._turn)
-        assert live_values() == self._before, "the kernel values of this machine were not restored"
 
     def entry(self, inside: str | Path) -> Entry | None:
         """Return the entry of a path, or None."""
@@ -154,11 +164,18 @@ class Machine(ProcessRoot):
                 if entry.kind == "directory":
                     yield from self._walk(f"{top}/{path.name}" for path in sorted(self.path(top).iterdir()))
 
+    def live_values(self) -> dict[str, str]:
+        """Return the kernel values that the program writes."""
+        return {key: self._live(key).read_text(encoding="ascii").strip() for key in START}
+
     def set_live(self, values: Mapping[str, str]) -> None:
         """Set kernel values. Only the four keys that are restored are allowed."""
         for key, value in values.items():
             assert key in START
-            Path("/proc/sys", key.replace(".", "/")).write_text(f"{value}\n", encoding="ascii")
+            self._live(key).write_text(f"{value}\n", encoding="ascii")
+
+    def _live(self, key: str) -> Path:
+        return self.path(f"/proc/sys/{key.replace('.', '/')}")
 
     def run(
         self, *words: str, user: int = 0, umask: int = 0o022, check: bool = False, measured: bool = False
@@ -218,11 +235,6 @@ class Machine(ProcessRoot):
         enter = ["nsenter", f"--target={self.number}", "--mount", "--pid"]
         become = [f"--reuid={user}", f"--regid={user}", "--clear-groups", "--inh-caps=-all"]
         return [*enter, *(["setpriv", *become] if user else []), *words]
-
-
-def live_values() -> dict[str, str]:
-    """Return the kernel values that the program writes."""
-    return {key: Path("/proc/sys", key.replace(".", "/")).read_text(encoding="ascii").strip() for key in START}
 
 
 def _environment(*, measured: bool = False) -> dict[str, str]:

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.system.machine import HARDENED, NOBODY, START, live_values
+from tests.system.machine import HARDENED, NOBODY, START, Machine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.system.machine import Machine
+    from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.root
 
@@ -26,37 +24,46 @@ DROPIN = "/etc/rancher/k3s/config.yaml.d/90-k3s-harden.yaml"
 PLACES = ("/etc/sysctl.d", "/etc/rancher", "/var/lib/rancher", "/var/lib/k3s-harden")
 
 
+@pytest.fixture
+def real_machine(tmp_path: Path) -> Iterator[Machine]:
+    """A new machine on the real kernel, whose /proc/sys can become read-only."""
+    with Machine(tmp_path, real_kernel=True) as new:
+        yield new
+
+
 def left_overs(machine: Machine) -> list[str]:
     """Return all temporary files of the program."""
     return [path for path in machine.tree(*PLACES, "/run") if path.endswith(".k3s-harden")]
 
 
-def test_read_only_kernel_values_that_are_not_compliant_are_reported(machine: Machine) -> None:
+@pytest.mark.xdist_group("machine")
+def test_read_only_kernel_values_that_are_not_compliant_are_reported(real_machine: Machine) -> None:
     """In a container with a read-only /proc/sys, each wrong value is reported, and files are written.
 
     The drop-in is not written, because kubelet would exit with these values.
     """
-    machine.make_read_only("/proc/sys")
-    run = machine.harden("apply", *SERVER)
+    real_machine.make_read_only("/proc/sys")
+    run = real_machine.harden("apply", *SERVER)
     assert run.returncode == 4
-    assert live_values() == START
+    assert real_machine.live_values() == START
     for key in ("vm.overcommit_memory", "kernel.panic", "kernel.panic_on_oops"):
         assert f"failed {key}: cannot write /proc/sys/{key.replace('.', '/')}: Read-only file system" in run.stdout
-    assert machine.entry(PARAMETERS) is not None
+    assert real_machine.entry(PARAMETERS) is not None
     assert f"failed {DROPIN}: not written, because vm.overcommit_memory and kernel.panic and " in run.stdout
-    assert machine.entry(DROPIN) is None
-    again = machine.harden("apply", *SERVER)
+    assert real_machine.entry(DROPIN) is None
+    again = real_machine.harden("apply", *SERVER)
     assert again.returncode == 6
-    assert machine.harden("check", *SERVER).returncode == 3
+    assert real_machine.harden("check", *SERVER).returncode == 3
 
 
-def test_read_only_kernel_values_that_are_compliant_exit_0(machine: Machine) -> None:
+@pytest.mark.xdist_group("machine")
+def test_read_only_kernel_values_that_are_compliant_exit_0(real_machine: Machine) -> None:
     """A container on a hardened host does not need to write /proc/sys."""
-    machine.set_live(HARDENED)
-    machine.make_read_only("/proc/sys")
-    run = machine.harden("apply", *SERVER)
+    real_machine.set_live(HARDENED)
+    real_machine.make_read_only("/proc/sys")
+    run = real_machine.harden("apply", *SERVER)
     assert (run.returncode, run.stderr) == (0, "")
-    assert machine.harden("check", *SERVER).returncode == 0
+    assert real_machine.harden("check", *SERVER).returncode == 0
 
 
 def test_a_read_only_etc_exits_4_and_other_changes_are_made(machine: Machine) -> None:
@@ -67,7 +74,7 @@ def test_a_read_only_etc_exits_4_and_other_changes_are_made(machine: Machine) ->
     assert "remount the file system read-write" in run.stdout
     assert f"failed {PARAMETERS}: cannot write {PARAMETERS}: Read-only file system" in run.stdout
     assert "failed /etc/rancher: cannot create /etc/rancher: Read-only file system" in run.stdout
-    assert live_values() == HARDENED
+    assert machine.live_values() == HARDENED
     assert machine.entry(POLICY) is not None
     assert left_overs(machine) == []
     assert "/etc: read-only" in machine.harden("check", "-v", *SERVER).stdout
@@ -82,7 +89,7 @@ def test_nothing_changes_if_the_run_cannot_be_recorded(machine: Machine, place: 
     run = machine.harden("apply", *SERVER)
     assert run.returncode == 6
     assert "Read-only file system" in run.stderr
-    assert live_values() == START
+    assert machine.live_values() == START
     assert machine.tree(*PLACES) == before
 
 
@@ -137,7 +144,7 @@ def test_a_full_disk_below_the_journal_stops_the_run_before_its_changes(machine:
     run = machine.harden("apply", *SERVER)
     assert run.returncode == 1
     assert "No space left on device\n  fix: free space on the file system" in run.stderr
-    assert live_values() == START
+    assert machine.live_values() == START
     assert {path: entry for path, entry in machine.tree(*PLACES).items() if path in before} == before
     assert left_overs(machine) == []
     machine.path("/var/lib/k3s-harden/filler").unlink()

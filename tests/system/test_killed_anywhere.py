@@ -363,8 +363,9 @@ def test_a_kill_while_a_report_is_written_leaves_the_old_or_the_new_report(runs:
     expected = 3 if verb == "assess" else 0
     assert runs(*words)[0] == expected
     runs.keep_as(start)
-    at = runs.changing_calls(start, *words, code=expected)
-    assert len(at) >= 5
+    # Another process can change how many files a report reads, and with it the number of an openat(2).
+    at = [number for number in runs.changing_calls(start, *words, code=expected) if number.call != "openat"]
+    assert len(at) >= 4
     for number in at:
         runs.start_from(start)
         assert runs.traced(*words, kill_at=number)[0] == -signal.SIGKILL, number

@@ -16,7 +16,7 @@ from agent.settings.schema import Overrides
 from agent.situation import Request
 from agent.value import replace
 from agent.verbs import converge as verbs
-from tests.system.machine import HARDENED, PROGRAM, START, live_values
+from tests.system.machine import HARDENED, PROGRAM, START
 
 if TYPE_CHECKING:
     import subprocess
@@ -61,14 +61,14 @@ def test_only_one_of_twenty_concurrent_applies_changes_the_host(machine: Machine
     assert codes <= {0, 3}
     assert len(records(machine)) == 1
     assert sum("changed kernel.panic: 0 → 10" in text for text in output) == 1
-    assert live_values() == HARDENED
+    assert machine.live_values() == HARDENED
     assert left_overs(machine) == []
     assert machine.harden("check", *SERVER).returncode == 0
 
 
 def test_concurrent_runs_with_different_options_take_turns(machine: Machine) -> None:
     """Each run starts from the state of the previous one: the journal is an unbroken chain."""
-    before, values = machine.tree(*PLACES), live_values()
+    before, values = machine.tree(*PLACES), machine.live_values()
     runs = [start(machine, "apply", *(SERVER, OLDER_SERVER)[number % 2]) for number in range(8)]
     output = [run.communicate()[0] for run in runs]
     # If another run gets the lock after this run's changes, this run reports the state after the other run.
@@ -85,12 +85,12 @@ def test_concurrent_runs_with_different_options_take_turns(machine: Machine) -> 
     assert left_overs(machine) == []
     assert machine.harden("apply", *SERVER).returncode == 0
     assert machine.harden("revert").returncode == 0
-    assert (machine.tree(*PLACES), live_values()) == (before, values)
+    assert (machine.tree(*PLACES), machine.live_values()) == (before, values)
 
 
 def test_concurrent_applies_and_reverts_leave_no_partial_state(machine: Machine) -> None:
     """A final revert restores the start."""
-    before, values = machine.tree(*PLACES), live_values()
+    before, values = machine.tree(*PLACES), machine.live_values()
     runs = [start(machine, *(("apply", *SERVER), ("revert",))[number % 2]) for number in range(8)]
     output = [run.communicate()[0] for run in runs]
     assert {run.returncode for run in runs} <= {0, 3, 4}, output
@@ -98,7 +98,7 @@ def test_concurrent_applies_and_reverts_leave_no_partial_state(machine: Machine)
     assert left_overs(machine) == []
     assert machine.harden("apply", *SERVER).returncode == 0
     assert machine.harden("revert").returncode == 0
-    assert (machine.tree(*PLACES), live_values()) == (before, values)
+    assert (machine.tree(*PLACES), machine.live_values()) == (before, values)
 
 
 def test_ten_reports_to_one_file_are_complete(machine: Machine) -> None:
@@ -116,7 +116,7 @@ def test_ten_reports_to_one_file_are_complete(machine: Machine) -> None:
 
 def test_thirty_mixed_runs_leave_complete_files(machine: Machine) -> None:
     """Changes, reports and drift checks at once; a final revert restores the start."""
-    before, values = machine.tree(*PLACES), live_values()
+    before, values = machine.tree(*PLACES), machine.live_values()
     verbs_ = (
         ("apply", *SERVER),
         ("revert",),
@@ -134,7 +134,7 @@ def test_thirty_mixed_runs_leave_complete_files(machine: Machine) -> None:
     assert [path for path in machine.tree("/srv") if path.endswith(".k3s-harden")] == []
     assert machine.harden("apply", *SERVER).returncode == 0
     assert machine.harden("revert").returncode == 0
-    assert (machine.tree(*PLACES), live_values()) == (before, values)
+    assert (machine.tree(*PLACES), machine.live_values()) == (before, values)
 
 
 def test_a_waiting_run_continues_when_the_holder_is_killed(machine: Machine) -> None:
@@ -147,13 +147,13 @@ def test_a_waiting_run_continues_when_the_holder_is_killed(machine: Machine) -> 
         run = start(machine, "apply", *SERVER)
         time.sleep(1)
         assert run.poll() is None
-        assert live_values() == START
+        assert machine.live_values() == START
         assert machine.harden("check", *SERVER).returncode == 3, "a reader needs no lock"
     finally:
         machine.kill(holder)
     assert "compliant" in run.communicate()[0]
     assert run.returncode == 0
-    assert live_values() == HARDENED
+    assert machine.live_values() == HARDENED
 
 
 def test_a_killed_run_does_not_block_the_next_one(machine: Machine) -> None:

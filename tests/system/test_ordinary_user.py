@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.system.machine import NOBODY, START, live_values
+from tests.system.machine import NOBODY, START
 
 if TYPE_CHECKING:
     import subprocess
@@ -99,12 +99,12 @@ def test_writing_verbs_require_root(host: Machine, words: tuple[str, ...], *, ha
     """apply and revert exit 1, print the command with sudo, and change nothing."""
     if hardened:
         host.harden("apply", *SERVER)
-    before, values = host.tree(*PLACES), live_values()
+    before, values = host.tree(*PLACES), host.live_values()
     run = as_nobody(host, *words)
     assert run.returncode == 1
     assert f"cannot {words[0]}: changing the host requires root" in run.stderr
     assert re.search(rf"fix: sudo k3s-harden {' '.join(words)}$", run.stderr, re.MULTILINE)
-    assert (host.tree(*PLACES), live_values()) == (before, values)
+    assert (host.tree(*PLACES), host.live_values()) == (before, values)
 
 
 def test_an_unreadable_settings_file_is_an_error(host: Machine) -> None:
@@ -126,4 +126,4 @@ def test_an_ordinary_user_can_harden_their_own_tree(host: Machine) -> None:
     entry = host.entry(f"{IMAGE}{DATA}/server/audit.yaml")
     assert entry is not None
     assert (entry.uid, entry.mode) == (NOBODY, 0o600)
-    assert live_values() == START
+    assert host.live_values() == START

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.system.machine import HARDENED, PROGRAM, START, live_values
+from tests.system.machine import HARDENED, PROGRAM, START, Machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-    from tests.system.machine import Machine
-
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.xdist_group("machine")]
 
 SERVER = ("--role", "server", "--k3s-version", "1.34")
 AGENT = ("--role", "agent", "--k3s-version", "1.34")
@@ -50,6 +49,13 @@ READ_ONLY = re.compile(
     r"\d+ +(open\w*\((?!.*\bO_(WRONLY|RDWR|CREAT|TRUNC|APPEND|TMPFILE))|readlink|.?getxattr|writev?\([12]<)"
 )
 """Calls that change only standard output or standard error."""
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    """A new machine on the real kernel."""
+    with Machine(tmp_path, real_kernel=True) as new:
+        yield new
 
 
 def modes(machine: Machine) -> dict[str, int]:
@@ -94,7 +100,7 @@ def test_apply_hardens_this_host_and_the_running_kernel(
     before = machine.tree(*PLACES)
     run = machine.harden("apply", *words)
     assert (run.returncode, run.stderr) == (0, "")
-    assert live_values() == HARDENED
+    assert machine.live_values() == HARDENED
     assert modes(machine) == expected
     after = machine.tree(*PLACES)
     new = {path for path in after if path not in before}
@@ -118,13 +124,13 @@ def test_revert_restores_everything(machine: Machine, words: tuple[str, ...]) ->
     """revert restores files, directories, modes and live kernel values."""
     machine.write(PARAMETERS, "# an administrator's\nkernel.panic = 5\n", mode=0o640)
     machine.set_live({"kernel.panic": "5"})
-    before, values = machine.tree(*PLACES), live_values()
+    before, values = machine.tree(*PLACES), machine.live_values()
     assert machine.harden("apply", "--force", *words).returncode == 0
-    assert live_values() == HARDENED
+    assert machine.live_values() == HARDENED
     assert machine.harden("apply", "--force", *words, "--k3s-version", "1.24").returncode == 0
     run = machine.harden("revert")
     assert (run.returncode, run.stderr) == (0, "")
-    assert live_values() == values
+    assert machine.live_values() == values
     after = machine.tree(*PLACES)
     left = {path for path in after if path not in before}
     # The administrator's file was replaced with --force; its backup is kept.
@@ -145,7 +151,7 @@ def test_revert_keeps_an_edit_until_it_is_forced(machine: Machine) -> None:
     assert run.returncode == 4
     assert f"edited {DROPIN}: was edited after k3s-harden wrote it, so it was kept" in run.stdout
     assert machine.path(DROPIN).read_text() == "protect-kernel-defaults: false\n"
-    assert live_values() == START
+    assert machine.live_values() == START
     run = machine.harden("revert", "--force")
     assert run.returncode == 0, run.stdout
     assert machine.tree("/etc/rancher", "/var/lib/rancher") == before
@@ -161,7 +167,7 @@ def test_a_changed_kernel_value_is_found_and_corrected(machine: Machine) -> None
     done = report(machine, "apply", *SERVER)
     assert done["exit_code"] == 0
     assert [name for name, status in statuses(done).items() if status == "changed"] == ["kernel.panic"]
-    assert live_values() == HARDENED
+    assert machine.live_values() == HARDENED
 
 
 @pytest.mark.strace
