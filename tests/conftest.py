@@ -1,7 +1,7 @@
 """Test tiers: skip what this machine does not support, and list the tiers at the end of a run.
 
 A tier is a directory: unit (a fake host), scenarios (the real program on host trees), browser (a real Chromium),
-system (root, the real /proc/sys), vm (a real boot), k8s (the real components of Kubernetes). A test that requires more
+system (root, a new machine), vm (a real boot), k8s (the real components of Kubernetes). A test that requires more
 than Python has a marker, and is skipped if the requirement is missing.
 """
 
@@ -86,15 +86,17 @@ def _tier(path: Path) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip tests that this machine cannot run, and run tests of the real kernel values on one worker."""
+    """Skip tests that this machine cannot run, and run virtual machines on two workers, as each uses a processor."""
     selected = config.getoption("markexpr")
+    guests = 0
     for item in items:
         for marker in {mark.name for mark in item.iter_markers()}:
             reason = _ON_REQUEST[marker] if marker in _ON_REQUEST and marker not in selected else _lacking(marker)
             if reason:
                 item.add_marker(pytest.mark.skip(reason=reason))
-        if _tier(item.path) in {"system", "vm"}:
-            item.add_marker(pytest.mark.xdist_group("machine"))
+        if item.get_closest_marker("own_kernel") is not None:
+            item.add_marker(pytest.mark.xdist_group(f"guest-{guests % 2}"))
+            guests += 1
         if getattr(config.option, "loadgroup", False):
             _keep_together(item)
 

@@ -26,7 +26,7 @@ import pytest
 from tests.dist.build import build
 from tests.dist.packages import package
 from tests.vm import image as guest_image
-from tests.vm.machine import GuestError
+from tests.vm.instance import GuestError
 from tests.vm.node import ContainerNode, GuestNode, Node, put_package, put_stand_in
 from tests.vm.suite import SINGLE_FILE_SUITES
 

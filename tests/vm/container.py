@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests import control_groups
-from tests.vm.machine import (
+from tests.vm.instance import (
     BOOT_TIMEOUT,
     DOWN_TIMEOUT,
     ENVIRONMENT,
     NO_CLOUD_INIT,
     Done,
-    Machine,
+    Instance,
     as_user,
     checked,
 )
@@ -44,7 +44,7 @@ exec systemd-nspawn "$@"
 """
 
 
-class Container(Machine):
+class Container(Instance):
     """A container with its own disk, the uppermost of the layers; off until boot()."""
 
     def __init__(self, directory: Path, image: Image, layers: Sequence[Path] = ()) -> None:

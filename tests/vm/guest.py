@@ -15,14 +15,14 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from tests.vm.machine import (
+from tests.vm.instance import (
     BOOT_TIMEOUT,
     DOWN_TIMEOUT,
     ENVIRONMENT,
     NO_CLOUD_INIT,
     Done,
     GuestError,
-    Machine,
+    Instance,
     as_user,
     checked,
 )
@@ -55,7 +55,7 @@ class Saved(NamedTuple):
     memory: Path
 
 
-class Guest(Machine):
+class Guest(Instance):
     """A virtual machine with its own disk; off until boot() or, for a saved guest, resume()."""
 
     def __init__(self, directory: Path, image: Image, saved: Saved | None = None) -> None:

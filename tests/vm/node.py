@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.vm.container import Container
 from tests.vm.guest import Guest
-from tests.vm.machine import Machine
+from tests.vm.instance import Instance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.vm.machine import Done
+    from tests.vm.instance import Done
 
 STAND_IN = Path(__file__).parent / "stand_in"
 STAND_IN_HOME = "/usr/local/lib/k3s-stand-in"
@@ -75,7 +75,7 @@ class Start(NamedTuple):
         return {kind for found in self.files.values() for kind in found.get("kinds", ())}
 
 
-class Node(Machine):
+class Node(Instance):
     """A machine with the queries and actions of node tests."""
 
     def harden(self, *words: str, check: bool = True) -> Done:

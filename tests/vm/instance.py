@@ -32,7 +32,7 @@ class Done(NamedTuple):
     err: str
 
 
-class Machine(ABC):
+class Instance(ABC):
     """A Debian with its own systemd and a disk that survives a reboot; off until boot()."""
 
     def __init__(self, directory: Path, suite: str) -> None:
@@ -50,7 +50,7 @@ class Machine(ABC):
     @property
     @abstractmethod
     def is_on(self) -> bool:
-        """Whether the machine is on."""
+        """Whether the instance is on."""
 
     @abstractmethod
     def start_boot(self, seed: Path | None = None) -> None:
@@ -58,7 +58,7 @@ class Machine(ABC):
 
     @abstractmethod
     def resume(self) -> None:
-        """Power on a machine that was created from a saved one, in the state in which that one was saved."""
+        """Power on an instance that was created from a saved one, in the state in which that one was saved."""
 
     @abstractmethod
     def shut_down(self) -> None:
@@ -66,11 +66,11 @@ class Machine(ABC):
 
     @abstractmethod
     def cut_power(self) -> None:
-        """Power off without a shutdown; no effect if the machine is off."""
+        """Power off without a shutdown; no effect if it is off."""
 
     @abstractmethod
     def remove_disk(self) -> None:
-        """Remove the disk of a machine that is off."""
+        """Remove the disk of an instance that is off."""
 
     @abstractmethod
     def run(
@@ -128,8 +128,8 @@ def as_user(command: str | Sequence[str], user: str) -> list[str]:
     return words if user == "root" else ["runuser", "-u", user, "--", *words]
 
 
-def checked(machine: Machine, command: str | Sequence[str], done: Done) -> Done:
+def checked(instance: Instance, command: str | Sequence[str], done: Done) -> Done:
     """Return the result of a command. Raises GuestError if it failed."""
     if done.code:
-        raise GuestError(f"{machine.name}: exit code {done.code} of: {command}\n{done.out}{done.err}")
+        raise GuestError(f"{instance.name}: exit code {done.code} of: {command}\n{done.out}{done.err}")
     return done
