@@ -14,13 +14,13 @@ from agent.checks.datastore import EncryptionProviders
 from agent.guide.criteria import (
     AtLeast,
     Boolean,
-    EachPresent,
-    Excludes,
-    Includes,
-    IncludesOneOf,
+    EachNotEmpty,
+    ListExcludes,
+    ListIncludes,
+    ListIncludesOneOf,
+    ListSubsetOf,
+    NotEmpty,
     NotGiven,
-    Present,
-    SubsetOf,
 )
 from agent.guide.k3s_options import SECRETS_ENCRYPTION, newest, oldest
 from agent.k3s.go_values import suites_with_long_names
@@ -86,7 +86,7 @@ _SUITES_UNTIL_1_9 = (
 
 
 def _suites(names: tuple[str, ...]) -> ArgumentCheck:
-    return _argument("tls-cipher-suites", SubsetOf(names))
+    return _argument("tls-cipher-suites", ListSubsetOf(names))
 
 
 API_SERVER: tuple[BenchmarkControl, ...] = (
@@ -126,7 +126,7 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
         id="apiserver-kubelet-client-certificate",
         title="The API server presents a client certificate to kubelets",
         numbers=numbered("1.2.5A 1.2.5A 1.2.4A 1.2.4A 1.2.4A 1.2.4A 1.2.4A 1.2.4A 1.2.4A 1.2.4A"),
-        check=AllOf((_argument("kubelet-client-certificate", Present()), _argument("kubelet-client-key", Present()))),
+        check=AllOf((_argument("kubelet-client-certificate", NotEmpty()), _argument("kubelet-client-key", NotEmpty()))),
         why=(
             "Without it the API server is anonymous to a kubelet. Either the kubelet rejects it, so that logs and exec"
             " fail, or it accepts every client."
@@ -136,7 +136,7 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
         id="apiserver-kubelet-certificate-authority",
         title="The API server verifies kubelets' certificates",
         numbers=numbered("1.2.6A 1.2.6A 1.2.5A 1.2.5A 1.2.5A 1.2.5A 1.2.5A 1.2.5A 1.2.5A 1.2.5A"),
-        check=_argument("kubelet-certificate-authority", Present()),
+        check=_argument("kubelet-certificate-authority", NotEmpty()),
         why=(
             "Otherwise everyone who answers at a node's address can impersonate its kubelet, and read the data of"
             " kubectl exec and port-forward."
@@ -148,14 +148,14 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
         title="The API server does not allow every request",
         numbers=numbered("1.2.7A 1.2.7A 1.2.6A 1.2.6A 1.2.6A 1.2.6A 1.2.6A 1.2.6A 1.2.6A 1.2.6A"),
         # Without the argument the API server itself allows everything.
-        check=_argument("authorization-mode", Excludes(("AlwaysAllow",))),
+        check=_argument("authorization-mode", ListExcludes(("AlwaysAllow",))),
         why=f"With AlwaysAllow every account, including a pod's, may do everything, and RBAC has no effect. {_BY_FILE}",
     ),
     _row(
         id="apiserver-authorization-node",
         title="The API server authorizes kubelets as nodes",
         numbers=numbered("1.2.8A 1.2.8A 1.2.7A 1.2.7A 1.2.7A 1.2.7A 1.2.7A 1.2.7A 1.2.7A 1.2.7A"),
-        check=_argument("authorization-mode", Includes(("Node",))),
+        check=_argument("authorization-mode", ListIncludes(("Node",))),
         why=(
             "The Node authorizer lets a kubelet read only the Secrets and volumes of its own pods. Without it kubelets"
             " need a role for those of the whole cluster, so that one compromised node can read all of them."
@@ -166,7 +166,7 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
         id="apiserver-authorization-rbac",
         title="The API server authorizes requests with RBAC",
         numbers=numbered("1.2.9A 1.2.9A 1.2.8A 1.2.8A 1.2.8A 1.2.8A 1.2.8A 1.2.8A 1.2.8A 1.2.8A"),
-        check=_argument("authorization-mode", Includes(("RBAC",))),
+        check=_argument("authorization-mode", ListIncludes(("RBAC",))),
         why=(
             "Without it Roles and their bindings have no effect, and users cannot be limited to the rights that they"
             f" need. {_BY_FILE}"
@@ -177,7 +177,7 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
         id="apiserver-external-ips-not-denied",
         title="DenyServiceExternalIPs is not enabled",
         numbers=numbered("1.2.3A 1.2.3A 1.2.3A 1.2.3A - - - - - -"),
-        check=_argument("enable-admission-plugins", Excludes(("DenyServiceExternalIPs",)), unset_passes=True),
+        check=_argument("enable-admission-plugins", ListExcludes(("DenyServiceExternalIPs",)), unset_passes=True),
         why=(
             "The plugin rejects every new Service with external IPs, so that workloads with such Services cannot be"
             " deployed. Since 1.9 the benchmarks require the plugin instead."
@@ -188,7 +188,7 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
         id="apiserver-external-ips-denied",
         title="DenyServiceExternalIPs is enabled",
         numbers=numbered("- - - - 1.2.3u 1.2.3M 1.2.3M 1.2.3M 1.2.3M 1.2.3M"),
-        check=_argument("enable-admission-plugins", Includes(("DenyServiceExternalIPs",))),
+        check=_argument("enable-admission-plugins", ListIncludes(("DenyServiceExternalIPs",))),
         why=(
             "Otherwise everyone who may create a Service can claim any address in its externalIPs, and receive the"
             " traffic of pods to that address (CVE-2020-8554)."
@@ -202,7 +202,7 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
         id="apiserver-event-rate-limit",
         title="EventRateLimit is enabled",
         numbers=numbered("1.2.10u 1.2.10u 1.2.9u 1.2.9u 1.2.9u 1.2.9M 1.2.9M 1.2.9M 1.2.9M 1.2.9M"),
-        check=_argument("enable-admission-plugins", Includes(("EventRateLimit",))),
+        check=_argument("enable-admission-plugins", ListIncludes(("EventRateLimit",))),
         why=(
             "Otherwise a pod that fails repeatedly, or an attacker, can fill the datastore and overload the API server"
             " with events."
@@ -219,7 +219,7 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
         id="apiserver-always-admit",
         title="AlwaysAdmit is not enabled",
         numbers=numbered("1.2.11A 1.2.11A 1.2.10A 1.2.10A 1.2.10A 1.2.10A 1.2.10A 1.2.10A 1.2.10A 1.2.10A"),
-        check=_argument("enable-admission-plugins", Excludes(("AlwaysAdmit",)), unset_passes=True),
+        check=_argument("enable-admission-plugins", ListExcludes(("AlwaysAdmit",)), unset_passes=True),
         why="It admits everything without a check. It is deprecated and not needed.",
         source=_PLUGINS,
     ),
@@ -227,7 +227,7 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
         id="apiserver-always-pull-images",
         title="AlwaysPullImages is enabled",
         numbers=numbered("1.2.12u 1.2.12u 1.2.11u 1.2.11u 1.2.11u 1.2.11M 1.2.11M 1.2.11M 1.2.11M 1.2.11M"),
-        check=_argument("enable-admission-plugins", Includes(("AlwaysPullImages",))),
+        check=_argument("enable-admission-plugins", ListIncludes(("AlwaysPullImages",))),
         why=(
             "Otherwise every pod of a node can run a private image that another pod has pulled, without the right to"
             " pull it. With the plugin no container starts while its registry is not reachable."
@@ -243,7 +243,7 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
         numbers=numbered("1.2.13u 1.2.13u 1.2.12S 1.2.12S - - - - - -"),
         # The API server of v1.25 and newer rejects PodSecurityPolicy at startup.
         applies=Applies(SERVERS, WITH_POD_SECURITY_POLICY),
-        check=_argument("enable-admission-plugins", IncludesOneOf(("SecurityContextDeny", "PodSecurityPolicy"))),
+        check=_argument("enable-admission-plugins", ListIncludesOneOf(("SecurityContextDeny", "PodSecurityPolicy"))),
         why="Without either, a pod can request any rights: root, the host's network and files, all capabilities.",
         caution=(
             "create PodSecurityPolicies such as those of policy.yaml, because the plugin admits no pod without a policy"
@@ -257,7 +257,7 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
         title="ServiceAccount is not disabled",
         numbers=numbered("1.2.14A 1.2.14A 1.2.13A 1.2.13A 1.2.12A 1.2.12A 1.2.12A 1.2.12A 1.2.12A 1.2.12A"),
         level=2,
-        check=_argument("disable-admission-plugins", Excludes(("ServiceAccount",)), unset_passes=True),
+        check=_argument("disable-admission-plugins", ListExcludes(("ServiceAccount",)), unset_passes=True),
         why=(
             "The plugin assigns each pod a service account of its namespace, and rejects a missing one. Without it a"
             " pod has no identity that rights can be bound to."
@@ -269,7 +269,7 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
         title="NamespaceLifecycle is not disabled",
         numbers=numbered("1.2.15A 1.2.15A 1.2.14A 1.2.14A 1.2.13A 1.2.13A 1.2.13A 1.2.13A 1.2.13A 1.2.13A"),
         level=2,
-        check=_argument("disable-admission-plugins", Excludes(("NamespaceLifecycle",)), unset_passes=True),
+        check=_argument("disable-admission-plugins", ListExcludes(("NamespaceLifecycle",)), unset_passes=True),
         why=(
             "Without it objects can be created in namespaces that are missing or being deleted, and the namespaces"
             " default and kube-system can be deleted."
@@ -281,7 +281,7 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
         title="NodeRestriction is enabled",
         numbers=numbered("1.2.16A 1.2.16A 1.2.15A 1.2.15A 1.2.14A 1.2.14A 1.2.14A 1.2.14A 1.2.14A 1.2.14A"),
         level=2,
-        check=_argument("enable-admission-plugins", Includes(("NodeRestriction",))),
+        check=_argument("enable-admission-plugins", ListIncludes(("NodeRestriction",))),
         why=(
             "The plugin limits a kubelet to its own Node and its own pods. Without it one compromised node can relabel"
             " other nodes, and attract their pods with their Secrets."
@@ -344,7 +344,7 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
         id="apiserver-service-account-key-file",
         title="Service account tokens are verified with a separate key",
         numbers=numbered("1.2.25S 1.2.25A 1.2.24A 1.2.23A 1.2.22A 1.2.22A 1.2.22A 1.2.22A 1.2.22A 1.2.22A"),
-        check=_argument("service-account-key-file", EachPresent()),
+        check=_argument("service-account-key-file", EachNotEmpty()),
         why=(
             "Without it the API server verifies tokens with the key of its serving certificate, so that neither can be"
             " renewed without the other."
@@ -354,7 +354,7 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
         id="apiserver-etcd-client-certificate",
         title="The API server presents a client certificate to etcd",
         numbers=numbered("1.2.26A 1.2.26A 1.2.25A 1.2.24A 1.2.23A 1.2.23A 1.2.23A 1.2.23A 1.2.23A 1.2.23A"),
-        check=AllOf((_argument("etcd-certfile", Present()), _argument("etcd-keyfile", Present()))),
+        check=AllOf((_argument("etcd-certfile", NotEmpty()), _argument("etcd-keyfile", NotEmpty()))),
         why=(
             "An etcd that accepts clients without a certificate accepts everyone, and it contains all Secrets. This"
             " applies if K3s runs etcd, and if its datastore uses TLS."
@@ -364,7 +364,7 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
         id="apiserver-serving-certificate",
         title="The API server has a serving certificate and key",
         numbers=numbered("1.2.27A 1.2.27A 1.2.26A 1.2.25A 1.2.24A 1.2.24A 1.2.24A 1.2.24A 1.2.24A 1.2.24A"),
-        check=AllOf((_argument("tls-cert-file", Present()), _argument("tls-private-key-file", Present()))),
+        check=AllOf((_argument("tls-cert-file", NotEmpty()), _argument("tls-private-key-file", NotEmpty()))),
         why=(
             "Otherwise the API server uses a self-signed certificate, which no client can verify. A client that does"
             " not verify it sends its token to every impostor."
@@ -374,7 +374,7 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
         id="apiserver-client-ca-file",
         title="The API server verifies clients' certificates",
         numbers=numbered("1.2.28A 1.2.28A 1.2.27A 1.2.26A 1.2.25A 1.2.25A 1.2.25A 1.2.25A 1.2.25A 1.2.25A"),
-        check=_argument("client-ca-file", Present()),
+        check=_argument("client-ca-file", NotEmpty()),
         why=(
             "Kubelets and the control plane authenticate with certificates of this authority. Without it they need"
             " weaker authentication."
@@ -384,7 +384,7 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
         id="apiserver-etcd-ca-file",
         title="The API server verifies etcd's certificate",
         numbers=numbered("1.2.29A 1.2.29A 1.2.28A 1.2.27A 1.2.26A 1.2.26A 1.2.26A 1.2.26A 1.2.26A 1.2.26A"),
-        check=_argument("etcd-cafile", Present()),
+        check=_argument("etcd-cafile", NotEmpty()),
         why=(
             "Otherwise everyone who answers at etcd's address receives all data that the cluster stores. This applies"
             " if K3s runs etcd, and if its datastore uses TLS."
@@ -395,7 +395,7 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
         id=SECRETS_ENCRYPTION.id,
         title=SECRETS_ENCRYPTION.title,
         numbers=numbered("1.2.30u 1.2.30u 1.2.29u 1.2.28u 1.2.27u 1.2.27M 1.2.27M 1.2.27M 1.2.27M 1.2.27M"),
-        check=_argument("encryption-provider-config", Present()),
+        check=_argument("encryption-provider-config", NotEmpty()),
         why=SECRETS_ENCRYPTION.why,
         remediation=Remediation((Instruction(SECRETS_ENCRYPTION.by_hand.removesuffix(".")),)),
         guide=SECRETS_ENCRYPTION,

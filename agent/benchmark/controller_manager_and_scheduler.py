@@ -5,7 +5,7 @@ from __future__ import annotations
 from agent.benchmark.control import BenchmarkControl, numbered, removed
 from agent.benchmark.guide_options import of_the_guide
 from agent.checks.arguments import ArgumentCheck
-from agent.guide.criteria import Boolean, LeavesGateOn, Loopback, Present
+from agent.guide.criteria import Boolean, LeavesGateOn, Loopback, NotEmpty
 from agent.guide.k3s_options import newest
 from agent.model import ON_SERVERS, Component
 
@@ -64,7 +64,7 @@ CONTROLLER_MANAGER_AND_SCHEDULER: tuple[BenchmarkControl, ...] = (
     _row(
         "controller-manager-service-account-key",
         "1.3.4A 1.3.4A 1.3.4A 1.3.4A 1.3.4A 1.3.4A 1.3.4A 1.3.4A 1.3.4A 1.3.4A",
-        ArgumentCheck(Component.CONTROLLER_MANAGER, "service-account-private-key-file", Present()),
+        ArgumentCheck(Component.CONTROLLER_MANAGER, "service-account-private-key-file", NotEmpty()),
         title="Service account tokens are signed with a separate key",
         why="A separate key can be rotated without a change to any certificate, and its loss exposes nothing else.",
         default="K3s sets it to a key that it makes",
@@ -72,7 +72,7 @@ CONTROLLER_MANAGER_AND_SCHEDULER: tuple[BenchmarkControl, ...] = (
     _row(
         "controller-manager-root-ca",
         "1.3.5A 1.3.5A 1.3.5A 1.3.5A 1.3.5A 1.3.5A 1.3.5A 1.3.5A 1.3.5A 1.3.5A",
-        ArgumentCheck(Component.CONTROLLER_MANAGER, "root-ca-file", Present()),
+        ArgumentCheck(Component.CONTROLLER_MANAGER, "root-ca-file", NotEmpty()),
         title="Pods receive the certificate authority of the API server",
         why=(
             "The controller manager adds it to each pod's token. A pod without it cannot distinguish the API server"

@@ -14,7 +14,7 @@ from agent.benchmark.versions import Benchmark, up_to
 from agent.checks.arguments import ArgumentCheck
 from agent.checks.check import AllOf
 from agent.checks.manual import NotInK3s
-from agent.guide.criteria import AtLeast, Boolean, Equals, Excludes, LeavesGateOn, Loopback, Present, SubsetOf
+from agent.guide.criteria import AtLeast, Boolean, Equals, LeavesGateOn, ListExcludes, ListSubsetOf, Loopback, NotEmpty
 from agent.guide.k3s_options import POD_MAX_PIDS, PROTECT_KERNEL_DEFAULTS, SECCOMP_DEFAULT, newest
 from agent.k3s.go_values import suites_with_long_names
 from agent.model import Component
@@ -40,7 +40,7 @@ def _added(argument: str) -> Remediation:
 
 
 _CIPHERS = newest("tls-cipher-suites")
-_STRONG_UNTIL_1_11 = SubsetOf(
+_STRONG_UNTIL_1_11 = ListSubsetOf(
     (
         *suites_with_long_names(_CIPHERS.value.split(",")),
         "TLS_RSA_WITH_AES_128_GCM_SHA256",
@@ -65,7 +65,7 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         id="kubelet-authorization-mode",
         title="The kubelet authorizes requests",
         numbers=numbered("4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A"),
-        check=_argument("authorization-mode", Excludes(("AlwaysAllow",))),
+        check=_argument("authorization-mode", ListExcludes(("AlwaysAllow",))),
         why=(
             "With AlwaysAllow, which is the default, the kubelet allows every request of an authenticated client,"
             " including a pod with a token. With Webhook the API server decides by RBAC."
@@ -76,7 +76,7 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         id="kubelet-client-ca",
         title="The kubelet verifies clients' certificates",
         numbers=numbered("4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A"),
-        check=_argument("client-ca-file", Present()),
+        check=_argument("client-ca-file", NotEmpty()),
         why=(
             "The API server presents a certificate to the kubelet. Without the authority that signed it, the kubelet"
             " cannot authenticate the API server."
@@ -140,7 +140,7 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         id="kubelet-serving-certificate",
         title="The kubelet serves with a certificate of the cluster",
         numbers=numbered("4.2.10u 4.2.10A 4.2.9A 4.2.9A 4.2.9A 4.2.9A 4.2.9A 4.2.9A 4.2.9A 4.2.9M"),
-        check=AllOf((_argument("tls-cert-file", Present()), _argument("tls-private-key-file", Present()))),
+        check=AllOf((_argument("tls-cert-file", NotEmpty()), _argument("tls-private-key-file", NotEmpty()))),
         why=(
             "Without them the kubelet uses a self-signed certificate, and the API server cannot distinguish it from an"
             " impostor."

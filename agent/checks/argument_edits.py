@@ -8,7 +8,7 @@ from agent.checks import k3s_arguments
 from agent.checks.argument_values import ArgumentRequirement, GivenBy
 from agent.checks.unmet import ChangedBy, Unmet
 from agent.desired.dropin_options import ADMISSION_PLUGINS_ARGUMENT, all_plugins, configured_values, plugins_joined
-from agent.guide.criteria import Excludes, Present
+from agent.guide.criteria import ListExcludes, NotEmpty
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS, SECRETS_ENCRYPTION
 from agent.k3s.config import component_argument
 from agent.k3s.kubelet_configuration import as_field
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 ENCRYPTION_ARGUMENT = "encryption-provider-config"
 """The API server's argument that names the encryption configuration."""
-ENCRYPTION = ArgumentRequirement(Component.API_SERVER, ENCRYPTION_ARGUMENT, Present())
+ENCRYPTION = ArgumentRequirement(Component.API_SERVER, ENCRYPTION_ARGUMENT, NotEmpty())
 
 _APPLY = OwnCommand("apply")
 _K3S_OPTIONS = {
@@ -147,7 +147,7 @@ def corrected(
         wrong.insert(0, left.pop())  # it would take effect if only the last one were removed
     better = required.criterion.suggestion(argument.value)
     # K3s' own authorizers are all that is needed; of plugins, the operator's own would be lost.
-    keeps_list = required.name == ADMISSION_PLUGINS_ARGUMENT or isinstance(required.criterion, Excludes)
+    keeps_list = required.name == ADMISSION_PLUGINS_ARGUMENT or isinstance(required.criterion, ListExcludes)
     is_ranchers = node.facts.rancher_managed and any(
         one.location and one.location.path.name == RANCHER_DROPIN for one in wrong
     )

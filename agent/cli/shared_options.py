@@ -295,7 +295,7 @@ def _write(assessment: Assessment, options: AssessmentOptions, detail: Verbosity
     from agent.host import Host
     from agent.model import PRIVATE_FILE, File
     from agent.present.assessments import assessment_text
-    from agent.present.assessments.common import result
+    from agent.present.assessments.common import assessment_result
 
     data = assessment_text(assessment, options.output_format, detail, beyond=options.beyond, aws=options.aws).encode()
     file = File(path=absolute(output), content=data, mode=PRIVATE_FILE)
@@ -306,4 +306,4 @@ def _write(assessment: Assessment, options: AssessmentOptions, detail: Verbosity
         hint = "name a file in a directory that only you and root can write to, or redirect the output: >FILE"
         raise HostError(error.message, hint) from error
     if detail is not Verbosity.QUIET:
-        sys.stdout.write(f"{output}: {result(assessment)}\n")
+        sys.stdout.write(f"{output}: {assessment_result(assessment)}\n")

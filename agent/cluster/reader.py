@@ -162,7 +162,7 @@ class _Reader:
             if not isinstance(rows, list) or "Name" not in names:
                 raise _InvalidError(f"cannot read {request.path}: the answer is not a table of objects")
             columns = {name: at for at, name in enumerate(names)}
-            return _Page([parsing.row(as_mapping(row).get("cells"), columns) for row in rows], following)
+            return _Page([parsing.named_row(as_mapping(row).get("cells"), columns) for row in rows], following)
         items = as_mapping(answer).get("items")
         if items is None and as_string(as_mapping(answer).get("kind")).endswith("List"):
             items = []  # as the API server writes an empty list of metadata

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.guide.criteria import Includes
+from agent.guide.criteria import ListIncludes
 from agent.guide.k3s_options import (
     ON_REQUEST,
     OPTIONS,
@@ -321,7 +321,7 @@ def _value(row: OptionRow, settings: Settings, facts: HostFacts) -> str:
 def _required_plugins(option: ExpectedOption) -> set[str]:
     """Return the plugins that must be listed. ServiceAccount, which the guide lists, is enabled by default."""
     row = option.row
-    needed = set(row.meets.names) if isinstance(row.meets, Includes) else set()
+    needed = set(row.meets.names) if isinstance(row.meets, ListIncludes) else set()
     return needed | (set(option.value.split(",")) - set(row.value.split(",")))
 
 

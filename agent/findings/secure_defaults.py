@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.findings.registry import Trouble, edit_of_k3s_config, finding, no
-from agent.guide.criteria import Boolean, Equals, Excludes
+from agent.guide.criteria import Boolean, Equals, ListExcludes
 from agent.k3s import default_arguments
 from agent.k3s.config import component_argument
 from agent.k3s.default_arguments import Channel
@@ -44,7 +44,7 @@ SECURE_DEFAULTS = (
     SecureDefault(
         Component.API_SERVER,
         "authorization-mode",
-        Excludes(("AlwaysAllow",)),
+        ListExcludes(("AlwaysAllow",)),
         "allows every request",
         "apiserver-authorization-not-always-allow",
     ),
@@ -58,7 +58,7 @@ SECURE_DEFAULTS = (
     SecureDefault(
         Component.KUBELET,
         "authorization-mode",
-        Excludes(("AlwaysAllow",)),
+        ListExcludes(("AlwaysAllow",)),
         "allows every request, such as to run commands in containers",
         "kubelet-authorization-mode",
     ),

@@ -114,7 +114,7 @@ class _Names(Criterion):
     names: tuple[str, ...]
 
 
-class Includes(_Names):
+class ListIncludes(_Names):
     """A comma-separated list that contains at least these names, in any order."""
 
     def accepts(self, value: str) -> bool:
@@ -135,7 +135,7 @@ class Includes(_Names):
         return _joined([*_split(value), *self.names])
 
 
-class IncludesOneOf(_Names):
+class ListIncludesOneOf(_Names):
     """A comma-separated list that contains at least one of these names."""
 
     def accepts(self, value: str) -> bool:
@@ -153,7 +153,7 @@ class IncludesOneOf(_Names):
         return self.names
 
 
-class Excludes(_Names):
+class ListExcludes(_Names):
     """A comma-separated list that contains none of these names."""
 
     def accepts(self, value: str) -> bool:
@@ -170,7 +170,7 @@ class Excludes(_Names):
         return _joined([name for name in _split(value) if name not in self.names])
 
 
-class SubsetOf(_Names):
+class ListSubsetOf(_Names):
     """A comma-separated list of one or more of these names, and no others."""
 
     def accepts(self, value: str) -> bool:
@@ -187,7 +187,7 @@ class SubsetOf(_Names):
         return _joined([name for name in _split(value) if name in self.names] or [*self.names])
 
 
-class Present(Criterion):
+class NotEmpty(Criterion):
     """Any value that is not empty."""
 
     def accepts(self, value: str) -> bool:
@@ -197,7 +197,7 @@ class Present(Criterion):
         return "set"
 
 
-class EachPresent(Present):
+class EachNotEmpty(NotEmpty):
     """One or more values, none of which is empty."""
 
     def accepts(self, value: str) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.guide import headings
 from agent.guide.control import Control, Origin
-from agent.guide.criteria import AbsolutePath, AtLeast, Boolean, Duration, Includes, SubsetOf
+from agent.guide.criteria import AbsolutePath, AtLeast, Boolean, Duration, ListIncludes, ListSubsetOf
 from agent.guide.files import AUDIT_LOGS, AUDIT_POLICY, POD_SECURITY_ADMISSION
 from agent.k3s.encryption_configuration import FIRST_ENABLING_LATER, release_enabling_later
 from agent.k3s.go_values import suites_with_long_names
@@ -171,7 +171,7 @@ _ADMISSION: tuple[OptionRow, ...] = (
     _api_server(
         "enable-admission-plugins",
         "NodeRestriction,PodSecurityPolicy,ServiceAccount",
-        Includes(("NodeRestriction", "PodSecurityPolicy")),
+        ListIncludes(("NodeRestriction", "PodSecurityPolicy")),
         title="The admission plugins that restrict nodes and pods are enabled",
         why=f"{_ADMISSION_WHY} PodSecurityPolicy enforces the policies of policy.yaml.",
         origin=Origin(headings.TEMPLATE, ("1.2.15", "5.2", "1.2.13")),
@@ -184,7 +184,7 @@ _ADMISSION: tuple[OptionRow, ...] = (
     _api_server(
         "enable-admission-plugins",
         "NodeRestriction,ServiceAccount",
-        Includes(("NodeRestriction",)),
+        ListIncludes(("NodeRestriction",)),
         title="The admission plugin that restricts nodes is enabled",
         why=_ADMISSION_WHY,
         origin=Origin(headings.TEMPLATE, ("1.2.15", "1.2.13")),
@@ -411,7 +411,7 @@ _KUBELET_ROWS: tuple[OptionRow, ...] = (
     _kubelet(
         "tls-cipher-suites",
         ",".join(_STRONG_CIPHERS),
-        SubsetOf(suites_with_long_names(_STRONG_CIPHERS)),
+        ListSubsetOf(suites_with_long_names(_STRONG_CIPHERS)),
         title="kubelet uses only strong ciphers",
         why=(
             "Go's defaults include suites in CBC mode and without forward secrecy for old clients. kubelet's clients"

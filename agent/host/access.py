@@ -7,7 +7,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from agent.host.paths import kind_of
+from agent.host.paths import file_kind
 from agent.model import FileMode
 from agent.value import Value
 
@@ -49,7 +49,7 @@ def permitted(directory: int, name: str, path: str, owner: Callable[[os.stat_res
     mode = FileMode(stat.S_IMODE(found.st_mode))
     # With a list, the bits of the group are its mask. If others have the same bits, the list permits nothing more.
     listed = _listed(directory, name) if mode >> 3 & ~mode & stat.S_IRWXO else None
-    return Permitted(path, kind_of(found.st_mode), mode, owner(found), listed)
+    return Permitted(path, file_kind(found.st_mode), mode, owner(found), listed)
 
 
 def _listed(directory: int, name: str) -> tuple[tuple[str, int, int], ...] | None:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from agent.errors import AccessDeniedError, HostError, LimitError
-from agent.host.paths import MissingParent, NotADirectory, Root, kind_of, reason_of
+from agent.host.paths import MissingParent, NotADirectory, Root, file_kind, reason_of
 from agent.model import GROUP_OR_OTHERS_WRITE, FileMode, Owner, Unreadable
 from agent.value import Value
 
@@ -119,7 +119,7 @@ class DirectoryTree(Root):
 
     def _entry(self, name: str, found: os.stat_result) -> DirectoryEntry:
         return DirectoryEntry(
-            name, kind_of(found.st_mode), FileMode(stat.S_IMODE(found.st_mode)), self._shown_owner(found)
+            name, file_kind(found.st_mode), FileMode(stat.S_IMODE(found.st_mode)), self._shown_owner(found)
         )
 
     def _shown_owner(self, found: os.stat_result) -> Owner:

@@ -169,7 +169,7 @@ class Root(Value):
     def _link_target(self, link: OpenedName, links: int, *, writing: bool) -> str:
         found = os.stat(link.name, dir_fd=link.directory, follow_symlinks=False)
         if not stat.S_ISLNK(found.st_mode):
-            raise NotADirectory(f"{link.name}, a {kind_of(found.st_mode)}")
+            raise NotADirectory(f"{link.name}, a {file_kind(found.st_mode)}")
         if links > _LONGEST_CHAIN:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         if writing and found.st_uid not in (0, self.uid):
@@ -229,7 +229,7 @@ def _steps(path: str) -> list[str]:
     return [name for name in reversed(path.split("/")) if name not in ("", ".")]
 
 
-def kind_of(mode: int) -> str:
+def file_kind(mode: int) -> str:
     """Return the kind of a file, such as "symlink", by its mode of stat(2)."""
     return _KINDS.get(stat.S_IFMT(mode), "file of unknown kind")
 

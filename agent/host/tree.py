@@ -18,7 +18,7 @@ from agent.host.paths import (
     NotADirectory,
     OpenedName,
     RootDirectory,
-    kind_of,
+    file_kind,
     opened_file,
     reason_of,
 )
@@ -105,7 +105,7 @@ class Tree(DirectoryTree):
         except OSError as error:
             return Unreadable(id=resource_id, reason=reason_of(error))
         if not stat.S_ISREG(found.st_mode):
-            return Obstacle(id=resource_id, kind=kind_of(found.st_mode))
+            return Obstacle(id=resource_id, kind=file_kind(found.st_mode))
         return FilePermissions(path=path, mode=FileMode(stat.S_IMODE(found.st_mode)))
 
     def default_permissions(self, path: PurePosixPath) -> DefaultPermissions | Obstacle | Unreadable:
@@ -120,7 +120,7 @@ class Tree(DirectoryTree):
             with self._resolved(path) as node:
                 found = os.stat(node.name, dir_fd=node.directory, follow_symlinks=False)
                 if not stat.S_ISDIR(found.st_mode):
-                    return Obstacle(id=resource_id, kind=kind_of(found.st_mode))
+                    return Obstacle(id=resource_id, kind=file_kind(found.st_mode))
                 flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
                 descriptor = os.open(node.name, flags, dir_fd=node.directory)
                 try:
@@ -220,7 +220,7 @@ class Tree(DirectoryTree):
             with self._resolved(path, "follow") as node:
                 found = os.stat(node.name, dir_fd=node.directory, follow_symlinks=False)
                 if not stat.S_ISREG(found.st_mode):
-                    raise HostError(f"cannot read {path}: it is a {kind_of(found.st_mode)}, not a regular file")
+                    raise HostError(f"cannot read {path}: it is a {file_kind(found.st_mode)}, not a regular file")
                 with opened_file(node) as descriptor:
                     return _content(descriptor, largest)
         except (MissingParent, FileNotFoundError):
@@ -312,7 +312,7 @@ class Tree(DirectoryTree):
             return Directory(path=path, mode=FileMode(stat.S_IMODE(found.st_mode)), owner=self._shown_owner(found))
         # Other kinds are not opened: opening a device can have an effect.
         if not stat.S_ISREG(found.st_mode):
-            return Obstacle(id=str(path), kind=kind_of(found.st_mode))
+            return Obstacle(id=str(path), kind=file_kind(found.st_mode))
         with opened_file(node) as descriptor:
             # Content, mode and owner are read from one file, even if it is replaced in the meantime.
             found = os.fstat(descriptor)

@@ -21,7 +21,7 @@ from agent.host.paths import (
     MissingParent,
     NotADirectory,
     OpenedName,
-    kind_of,
+    file_kind,
     opened_file,
     reason_of,
 )
@@ -62,7 +62,7 @@ class WritableTree(Tree):
             with suppress(FileNotFoundError):
                 found = os.stat(node.name, dir_fd=node.directory, follow_symlinks=False)
                 if not stat.S_ISREG(found.st_mode):
-                    raise HostError(f"cannot write {file.path}: it is a {kind_of(found.st_mode)}")
+                    raise HostError(f"cannot write {file.path}: it is a {file_kind(found.st_mode)}")
             with suppress(OSError):  # such as a directory that cannot be listed
                 temporary.remove_left_overs(node.directory, node.name)
             descriptor, prepared = temporary.create(node.directory, node.name, PRIVATE_FILE)
@@ -97,7 +97,7 @@ class WritableTree(Tree):
         with self._changing("change the mode of", permissions.path) as node:
             found = os.stat(node.name, dir_fd=node.directory, follow_symlinks=False)
             if not stat.S_ISREG(found.st_mode):
-                raise HostError(f"cannot change the mode of {permissions.path}: it is a {kind_of(found.st_mode)}")
+                raise HostError(f"cannot change the mode of {permissions.path}: it is a {file_kind(found.st_mode)}")
             with opened_file(node) as descriptor:
                 os.fchmod(descriptor, permissions.mode)
                 os.fsync(descriptor)
@@ -149,7 +149,7 @@ class WritableTree(Tree):
                     raise
                 descriptor = os.open(node.name, flags | os.O_RDONLY, dir_fd=node.directory)
             found = os.fstat(descriptor)
-            problem = "" if stat.S_ISREG(found.st_mode) else f"it is a {kind_of(found.st_mode)}, not a regular file"
+            problem = "" if stat.S_ISREG(found.st_mode) else f"it is a {file_kind(found.st_mode)}, not a regular file"
             if not problem and found.st_nlink != 1:
                 problem = f"it has {found.st_nlink} hard links, expected 1"
             if problem:

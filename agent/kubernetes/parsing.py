@@ -248,7 +248,7 @@ def node(item: Json) -> ClusterNode:
     return ClusterNode(_identity(item)[1], is_ready)
 
 
-def row(cells: Json, columns: Mapping[str, int]) -> Named:
+def named_row(cells: Json, columns: Mapping[str, int]) -> Named:
     """Return a row of a Table: the columns Name and Type."""
     texts = [as_string(cell) for cell in as_list(cells)]
     name, kind = (texts[at] if at is not None and at < len(texts) else "" for at in map(columns.get, ("Name", "Type")))

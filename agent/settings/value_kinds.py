@@ -94,7 +94,7 @@ def is_empty(node: Node) -> bool:
     return isinstance(node, Scalar) and node.value is None
 
 
-def text_of(node: Node) -> str:
+def string_of(node: Node) -> str:
     """Return the value of a node that YAML reads as a string. Raises InvalidValue."""
     if isinstance(node, Scalar) and isinstance(node.value, str):
         return node.value
@@ -129,7 +129,7 @@ def _version(node: Node) -> Version:
 
 
 def _path(node: Node) -> PurePosixPath:
-    text = text_of(node)
+    text = string_of(node)
     if not text.startswith("/") or ".." in text.split("/") or not text.isprintable() or text.strip() != text:
         raise InvalidValue
     path = PurePosixPath("/" + text.lstrip("/"))
@@ -139,7 +139,7 @@ def _path(node: Node) -> PurePosixPath:
 
 
 def _command(node: Node) -> tuple[str, ...]:
-    words = [text_of(node)] if isinstance(node, Scalar) else _words(node)
+    words = [string_of(node)] if isinstance(node, Scalar) else _words(node)
     if isinstance(node, Scalar) and " " in words[0]:
         raise InvalidValue("a command with arguments must be a list of words", node)
     try:
@@ -172,7 +172,7 @@ def _namespaces(node: Node) -> tuple[str, ...]:
     for item in node.items:
         if not isinstance(item, Scalar):
             raise InvalidValue(f"each name must be a single value; found {describe_node(item)}", item)
-        name = text_of(item)
+        name = string_of(item)
         if not re.fullmatch(_NAMESPACE, name):
             raise InvalidValue(f"each name must be a lower-case RFC 1123 label; found {describe_node(item)}", item)
         if name in found:

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.model import Location, Role
-from agent.settings.value_kinds import InvalidValue, ValueKind, is_empty, one_of, text_of
+from agent.settings.value_kinds import InvalidValue, ValueKind, is_empty, one_of, string_of
 from agent.settings.waivers import SiteWaiver
 from agent.yaml_reader import Mapping, Scalar, Sequence, describe_node, duplicates, shown
 
@@ -66,7 +66,7 @@ def _control(node: Node) -> str:
 
 
 def _reason(node: Node) -> str:
-    text = " ".join(text_of(node).split())
+    text = " ".join(string_of(node).split())
     if text.strip(" .!").lower() in _FILLERS or not any(character.isalpha() for character in text):
         raise InvalidValue
     return text
@@ -75,7 +75,7 @@ def _reason(node: Node) -> str:
 def _date(node: Node) -> str:
     from datetime import date
 
-    text = text_of(node)
+    text = string_of(node)
     if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text, re.ASCII):
         raise InvalidValue
     try:
@@ -85,7 +85,7 @@ def _date(node: Node) -> str:
 
 
 def _host_pattern(node: Node) -> str:
-    text = text_of(node)
+    text = string_of(node)
     if not text or not text.isprintable() or any(character.isspace() for character in text):
         raise InvalidValue
     return text

@@ -21,7 +21,7 @@ from agent.node.gate_units import UNIT
 from agent.node.site_files import read_settings
 from agent.plan import next_steps
 from agent.present.assessments import AssessmentFormat, assessment_text
-from agent.present.assessments.common import cleaned, result
+from agent.present.assessments.common import assessment_result, cleaned
 from agent.present.assessments.openmetrics import as_openmetrics
 from agent.present.next_steps import addressed_steps, step_lines
 from agent.present.remediation import Caller
@@ -101,7 +101,7 @@ def drift(host: Host, request: Request, assess: Assess, caller: Callable[[], Cal
     yield from notify(host, settings, last, now, causes)
     _store(host, settings, now, changes, is_late=is_late)
     if last is None and not problem:
-        yield f"stored this assessment; the next run reports what has changed since: {result(now)}"
+        yield f"stored this assessment; the next run reports what has changed since: {assessment_result(now)}"
     if failure is not None:
         raise failure
 

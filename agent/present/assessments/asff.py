@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.assessment import ControlStatus
 from agent.errors import UsageError
-from agent.present.assessments.common import by_section, described, fact, fix, owner_name, timestamp, waived
+from agent.present.assessments.common import by_section, evidence_line, fact, owner_name, timestamp, verdict_fix, waived
 from agent.report import K3S_VERSION, ROLE
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def as_asff(assessment: Assessment, aws: AwsAccount) -> str:
 
 
 def _finding(assessment: Assessment, verdict: Verdict, aws: AwsAccount) -> dict[str, object]:
-    control, when, steps = verdict.control, timestamp(assessment.when), fix(verdict)
+    control, when, steps = verdict.control, timestamp(assessment.when), verdict_fix(verdict)
     label = _severity(verdict)
     number = verdict.number.text if verdict.number else ""
     name = f"k3s-harden/{assessment.benchmark}/{control.id}"
@@ -121,7 +121,7 @@ def _finding(assessment: Assessment, verdict: Verdict, aws: AwsAccount) -> dict[
                 "k3s-harden/status": str(verdict.status),
                 "k3s-harden/expected": verdict.expected,
                 "k3s-harden/found": verdict.found,
-                "k3s-harden/evidence": "; ".join(map(described, verdict.evidence)),
+                "k3s-harden/evidence": "; ".join(map(evidence_line, verdict.evidence)),
                 "k3s-harden/owner": owner_name(verdict.owner),
                 "k3s-harden/waiver": waived(verdict.waiver) if verdict.waiver else "",
             },

@@ -91,13 +91,13 @@ def section_title(number: str) -> str:
     return f"{number} {SECTIONS.get(number, '')}".strip()
 
 
-def title(assessment: Assessment) -> str:
+def assessment_title(assessment: Assessment) -> str:
     """Return the first line: benchmark, node, role and K3s version."""
     about = (fact(assessment, name) for name in (ROLE, K3S_VERSION))
     return f"k3s-harden assess: {', '.join(filter(None, (str(assessment.benchmark), assessment.node, *about)))}"
 
 
-def result(assessment: Assessment) -> str:
+def assessment_result(assessment: Assessment) -> str:
     """Return the last line: the number of open controls with each status, then that of the others."""
     beyond = sum(verdict.number is None for verdict in assessment.open)
     text = _open(assessment, f", {beyond} of them beyond the benchmark" if beyond else "")
@@ -147,7 +147,7 @@ def awaiting(assessment: Assessment, verbosity: Verbosity) -> list[Awaiting]:
     groups: dict[str, list[Verdict]] = {}
     for verdict in assessment.verdicts:
         if is_new(assessment, verdict) and _awaited(verdict):
-            groups.setdefault(fix(verdict), []).append(verdict)
+            groups.setdefault(verdict_fix(verdict), []).append(verdict)
     # For one control, the line adds nothing.
     return [
         Awaiting(tuple(verdict.control.id for verdict in group), f"{len(group)} controls {_awaited(group[0])}", text)
@@ -197,7 +197,7 @@ def is_added(assessment: Assessment, verdict: Verdict) -> bool:
     return verdict.is_open and verdict.control.id in assessment.not_in_baseline
 
 
-def fix(verdict: Verdict) -> str:
+def verdict_fix(verdict: Verdict) -> str:
     """Return a verdict's remediation as one line."""
     return remediations.text(verdict.remediation)
 
@@ -207,7 +207,7 @@ def origin(evidence: Evidence) -> str:
     return str(evidence.location or evidence.source)
 
 
-def described(evidence: Evidence) -> str:
+def evidence_line(evidence: Evidence) -> str:
     """Return evidence as one line."""
     return ": ".join(filter(None, (origin(evidence), evidence.observation)))
 

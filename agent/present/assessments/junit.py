@@ -21,7 +21,9 @@ def as_junit(assessment: Assessment) -> str:
 
     A control that was open in the baseline is skipped.
     """
-    root = Element("testsuites", {"name": common.title(assessment), **_counted(assessment, assessment.verdicts)})
+    root = Element(
+        "testsuites", {"name": common.assessment_title(assessment), **_counted(assessment, assessment.verdicts)}
+    )
     for number, verdicts in common.by_section(assessment).items():
         suite = SubElement(
             root,
@@ -85,7 +87,7 @@ def _case(suite: Element, assessment: Assessment, verdict: Verdict) -> None:
             case, "error", type="UNKNOWN", message=verdict.reason or "could not be determined"
         ).text = _at_length(verdict)
     if verdict.evidence:
-        SubElement(case, "system-out").text = "\n".join(map(common.described, verdict.evidence))
+        SubElement(case, "system-out").text = "\n".join(map(common.evidence_line, verdict.evidence))
 
 
 def _why_skipped(assessment: Assessment, verdict: Verdict) -> str:
@@ -101,4 +103,4 @@ def _in_short(verdict: Verdict) -> str:
 
 
 def _at_length(verdict: Verdict) -> str:
-    return f"Owner: {common.owner_name(verdict.owner)}\nRemediation: {common.fix(verdict) or verdict.reason}"
+    return f"Owner: {common.owner_name(verdict.owner)}\nRemediation: {common.verdict_fix(verdict) or verdict.reason}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from agent.assess.assessment import ControlStatus
 from agent.benchmark.sections import SECTIONS
 from agent.model import Version
-from agent.present.assessments.common import UNNUMBERED, by_section, fact, fix, origin, waived
+from agent.present.assessments.common import UNNUMBERED, by_section, fact, origin, verdict_fix, waived
 from agent.report import K3S_VERSION
 from agent.value import replace
 
@@ -86,8 +86,8 @@ def _result(verdict: Verdict) -> dict[str, object]:
         "AuditEnv": "",
         "AuditConfig": "",
         "type": {"WARN": "manual", "INFO": "skip"}.get(_state(verdict), "") if not verdict.is_open else "",
-        "remediation": fix(verdict),
-        "test_info": [fix(verdict)],
+        "remediation": verdict_fix(verdict),
+        "test_info": [verdict_fix(verdict)],
         "status": _state(verdict),
         "actual_value": verdict.found,
         "scored": verdict.is_scored,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.assess.status_change import gate_gaps, is_compliant
-from agent.present.assessments.common import cleaned, fix, timestamp
+from agent.present.assessments.common import cleaned, timestamp, verdict_fix
 from agent.present.json_report import location_object
 from agent.present.text import printable
 
@@ -77,7 +77,7 @@ def _row(
         "location": location_object(evidence[0].location) if evidence else None,
         "likely_cause": printable(causes.get(control.id, "")),
         "owner": str(verdict.owner),
-        "remediation": fix(verdict) if verdict.is_open else "",
+        "remediation": verdict_fix(verdict) if verdict.is_open else "",
     }
 
 

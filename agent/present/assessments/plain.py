@@ -30,7 +30,7 @@ def assessment_lines(assessment: Assessment, verbosity: Verbosity) -> str:
 def _lines(assessment: Assessment, verbosity: Verbosity) -> Iterator[str]:
     sections = common.by_section(assessment)
     verdicts = [verdict for inside in sections.values() for verdict in inside]
-    last = f"result {int(assessment.exit_code)}: {common.result(assessment)}"
+    last = f"result {int(assessment.exit_code)}: {common.assessment_result(assessment)}"
     groups = common.awaiting(assessment, verbosity)
     waiting = {name for group in groups for name in group.ids}
     verdicts = [verdict for verdict in verdicts if verdict.control.id not in waiting]
@@ -42,7 +42,7 @@ def _lines(assessment: Assessment, verbosity: Verbosity) -> Iterator[str]:
         if assessment.open:
             yield last
         return
-    yield common.title(assessment)
+    yield common.assessment_title(assessment)
     if verbosity is Verbosity.VERBOSE:
         yield from (f"fact {fact.name}: {fact.value} ({fact.source})" for fact in assessment.facts)
     for verdict in verdicts:
@@ -66,7 +66,7 @@ def _verdict(assessment: Assessment, verdict: Verdict, verbosity: Verbosity) -> 
     parts = [f"{verdict.status} {number} {verdict.control.id}: {verdict.control.recommendation}"]
     parts += [f"{name} {text}" for name, text in (("expected", verdict.expected), ("found", verdict.found)) if text]
     if verbosity is Verbosity.VERBOSE:
-        parts += [f"evidence {common.described(evidence_item)}" for evidence_item in verdict.evidence]
+        parts += [f"evidence {common.evidence_line(evidence_item)}" for evidence_item in verdict.evidence]
     elif verdict.evidence:
         some, others = common.few(verdict.evidence)
         parts.append(f"location {', '.join(filter(None, (*dict.fromkeys(map(common.origin, some)), others)))}")
@@ -80,5 +80,5 @@ def _verdict(assessment: Assessment, verdict: Verdict, verbosity: Verbosity) -> 
         parts.append("new control, not in the baseline")
     if verdict.is_open:
         parts.append(f"owner {common.owner_name(verdict.owner)}")
-        parts.append(labelled(common.fix(verdict)))
+        parts.append(labelled(common.verdict_fix(verdict)))
     return "; ".join(filter(None, parts))

@@ -9,7 +9,7 @@ from agent.assess.assessment import ControlStatus
 from agent.k3s.paths import K3S_CONFIG_FILE
 from agent.model import Instruction, Location
 from agent.present import remediation
-from agent.present.assessments.common import by_section, fix, in_baseline, owner_name, timestamp, waived
+from agent.present.assessments.common import by_section, in_baseline, owner_name, timestamp, verdict_fix, waived
 
 if TYPE_CHECKING:
     from agent.assess.assessment import Assessment, Evidence, Note, Verdict
@@ -148,7 +148,8 @@ def _message(verdict: Verdict, others: str) -> str:
     parts += [f"{name} {text};" for name, text in (("expected", verdict.expected), ("found", verdict.found)) if text]
     parts += [verdict.reason] if verdict.reason else []
     text = " ".join(parts).rstrip(";:") + others
-    return f"{text}\nRemediation (owner: {owner_name(verdict.owner)}): {fix(verdict)}" if fix(verdict) else text
+    steps = verdict_fix(verdict)
+    return f"{text}\nRemediation (owner: {owner_name(verdict.owner)}): {steps}" if steps else text
 
 
 def _location(verdict: Verdict, evidence: Evidence | None = None) -> dict[str, object]:

@@ -61,7 +61,7 @@ def print_assessment(console: Console, assessment: Assessment, verbosity: Verbos
     """
     is_quiet = verbosity is Verbosity.QUIET
     if not is_quiet:
-        print_line(console, styled(common.title(assessment), "bold"))
+        print_line(console, styled(common.assessment_title(assessment), "bold"))
     if verbosity is Verbosity.VERBOSE:
         print_facts(console, assessment.facts)
     groups = common.awaiting(assessment, verbosity)
@@ -88,7 +88,7 @@ def print_assessment(console: Console, assessment: Assessment, verbosity: Verbos
     if not is_quiet or assessment.open:
         console.print()
         # Above, the table has a line for the controls beyond the benchmark; quiet reports have none.
-        result = common.result if is_quiet else common.short_result
+        result = common.assessment_result if is_quiet else common.short_result
         print_result(console, result(assessment), assessment.exit_code)
     if not is_quiet:
         print_next_steps(console, assessment.next_steps)
@@ -157,7 +157,7 @@ def _fields(verdict: Verdict, verbosity: Verbosity) -> Iterable[tuple[str, str]]
         texts = (
             common.origin(evidence_item)
             if evidence_item.observation == verdict.found
-            else common.described(evidence_item)
+            else common.evidence_line(evidence_item)
             for evidence_item in some
         )
         yield from (("evidence", text) for text in (*texts, others))

@@ -25,11 +25,11 @@ from agent.guide.criteria import (
     AtLeast,
     Boolean,
     Duration,
-    EachPresent,
+    EachNotEmpty,
     Equals,
     Loopback,
+    NotEmpty,
     NotGiven,
-    Present,
 )
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
 from agent.k3s import default_arguments as k3s_defaults
@@ -427,8 +427,8 @@ def _invalid(benchmark: Benchmark) -> Iterator[tuple[Component, str, str]]:
 _FIXED_VALUES: dict[type[Criterion], Sequence[str]] = {
     Boolean: ("true", "false"),
     AbsolutePath: ("/etc/file", "-"),
-    EachPresent: ("/etc/file", ""),
-    Present: ("/etc/file", ""),
+    EachNotEmpty: ("/etc/file", ""),
+    NotEmpty: ("/etc/file", ""),
     NotGiven: ("/etc/file",),
     Loopback: ("127.0.0.1", "0.0.0.0", "::1"),  # noqa: S104 - the value that fails
 }

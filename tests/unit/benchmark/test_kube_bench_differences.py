@@ -17,7 +17,7 @@ from agent.benchmark.control import Assessed
 from agent.benchmark.kube_bench_differences import DIFFERENCES, PROFILED, Reason, runs
 from agent.benchmark.versions import Benchmark
 from agent.checks.arguments import ArgumentCheck
-from agent.guide.criteria import SubsetOf
+from agent.guide.criteria import ListSubsetOf
 from tests import kube_bench
 from tests.fake import in_memory
 from tests.unit.benchmark import nodes
@@ -136,7 +136,7 @@ def test_the_same_cipher_suites_are_accepted(benchmark: Benchmark) -> None:
         for item in check.get("items", ()):
             if item.get("flag") == "--tls-cipher-suites":
                 assert isinstance(ours, ArgumentCheck)
-                assert isinstance(ours.criterion, SubsetOf)
+                assert isinstance(ours.criterion, ListSubsetOf)
                 theirs = set(item["value"].split(","))
                 assert {_short(name) for name in theirs} == {_short(name) for name in ours.criterion.names}
                 assert theirs <= set(ours.criterion.names)

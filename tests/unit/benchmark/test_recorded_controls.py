@@ -11,7 +11,7 @@ from agent.benchmark.catalogue import CATALOGUE
 from agent.benchmark.versions import Benchmark
 from agent.checks.check import AllOf
 from agent.checks.files import Permissions
-from agent.guide.criteria import Excludes, Includes, IncludesOneOf
+from agent.guide.criteria import ListExcludes, ListIncludes, ListIncludesOneOf
 from agent.model import PUBLIC_DIRECTORY, FileMode
 
 if TYPE_CHECKING:
@@ -97,6 +97,6 @@ def test_a_control_of_the_api_server_checks_the_arguments_of_its_title(control: 
 
 def listed_names(criterion: Criterion) -> list[str]:
     """Return the names that a list must contain, and with "-" those that it must not."""
-    if isinstance(criterion, Excludes):
+    if isinstance(criterion, ListExcludes):
         return [f"-{name}" for name in criterion.names]
-    return list(criterion.names) if isinstance(criterion, (Includes, IncludesOneOf)) else []
+    return list(criterion.names) if isinstance(criterion, (ListIncludes, ListIncludesOneOf)) else []

@@ -8,12 +8,12 @@ from agent.guide.criteria import (
     AtLeast,
     Boolean,
     Criterion,
-    Excludes,
-    Includes,
     LeavesGateOn,
+    ListExcludes,
+    ListIncludes,
+    ListSubsetOf,
     Loopback,
-    Present,
-    SubsetOf,
+    NotEmpty,
 )
 
 GATE = "RotateKubeletServerCertificate"
@@ -102,12 +102,12 @@ def test_criteria_describe_the_value() -> None:
     [
         (Boolean(expected=False), "true", "false"),
         (AtLeast(1, example=4096), "0", "4096"),
-        (Includes(("A", "B")), "C,A", "C,A,B"),
-        (Excludes(("A",)), "A,B,B", "B"),
-        (SubsetOf(("A", "B")), "B,C", "B"),
-        (SubsetOf(("A", "B")), "C", "A,B"),
+        (ListIncludes(("A", "B")), "C,A", "C,A,B"),
+        (ListExcludes(("A",)), "A,B,B", "B"),
+        (ListSubsetOf(("A", "B")), "B,C", "B"),
+        (ListSubsetOf(("A", "B")), "C", "A,B"),
         (LeavesGateOn(GATE), f"X=true,{GATE}=false", "X=true"),
-        (Present(), "", ""),
+        (NotEmpty(), "", ""),
     ],
 )
 def test_a_suggestion_keeps_the_allowed_part_of_a_value(criterion: Criterion, value: str, suggestion: str) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from agent.guide.criteria import AbsolutePath, AtLeast, Boolean, Criterion, Duration, Includes, SubsetOf
+from agent.guide.criteria import AbsolutePath, AtLeast, Boolean, Criterion, Duration, ListIncludes, ListSubsetOf
 from agent.guide.k3s_options import newest, oldest
 
 ON, OFF = Boolean(expected=True), Boolean(expected=False)
 THIRTY = AtLeast(30)
 TIMEOUT = Duration("300s")
 FILE = AbsolutePath("an audit policy")
-PLUGINS = Includes(("NodeRestriction", "PodSecurityPolicy"))
-SUITES = SubsetOf(("A", "B"))
+PLUGINS = ListIncludes(("NodeRestriction", "PodSecurityPolicy"))
+SUITES = ListSubsetOf(("A", "B"))
 
 
 @pytest.mark.parametrize(

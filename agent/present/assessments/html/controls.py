@@ -19,9 +19,9 @@ from agent.present.assessments.html.elements import (
     location,
     paragraph,
     part,
-    row,
     step_elements,
     table,
+    table_row,
     whole,
 )
 from agent.present.assessments.html.rows import (
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from agent.assess.assessment import Verdict
     from agent.present.assessments.html.elements import Content
-    from agent.present.assessments.html.rows import Row
+    from agent.present.assessments.html.rows import ControlRow
 
 _MEANINGS = {
     ControlStatus.FAIL: "The found value is not the expected one.",
@@ -59,7 +59,7 @@ _ASSESSED = {
 _REMEDIATION_HEADINGS = {ControlStatus.PASS: "Remediation if it fails", ControlStatus.MANUAL: "Review"}
 
 
-def controls(rows: Sequence[Row], sections: Mapping[str, Sequence[Row]]) -> Element:
+def controls(rows: Sequence[ControlRow], sections: Mapping[str, Sequence[ControlRow]]) -> Element:
     """Return the filters and a table for each section."""
     return part(
         "controls",
@@ -70,7 +70,7 @@ def controls(rows: Sequence[Row], sections: Mapping[str, Sequence[Row]]) -> Elem
     )
 
 
-def _section(number: str, rows: Sequence[Row]) -> Element:
+def _section(number: str, rows: Sequence[ControlRow]) -> Element:
     anchor = section_anchor(number)
     tallies = ((text, sum(shown.verdict.status is status for shown in rows)) for status, text in STATUS_NAMES.items())
     tally = ", ".join(f"{count} {text.lower()}" for text, count in tallies if count)
@@ -86,7 +86,7 @@ def _section(number: str, rows: Sequence[Row]) -> Element:
     )
 
 
-def _filters(rows: Sequence[Row], sections: Iterable[str]) -> Element:
+def _filters(rows: Sequence[ControlRow], sections: Iterable[str]) -> Element:
     """Return the filters, hidden until the script runs."""
     statuses = (
         element(
@@ -130,12 +130,12 @@ def _select(name_: str, options: Content) -> Element:
     return element("select", element("option", "all", value=""), options, name=name_)
 
 
-def _control(shown: Row) -> Element:
+def _control(shown: ControlRow) -> Element:
     """Return the row of a control and, below it, the row with its details."""
     verdict = shown.verdict
     waiver = verdict.waiver
     return group(
-        row(
+        table_row(
             cell(element("a", name(verdict) if verdict.number else "–", href=f"#{shown.anchor}"), class_="no"),
             head_cell(whole(verdict.control.recommendation), baseline_badge(shown)),
             cell(
@@ -148,7 +148,7 @@ def _control(shown: Row) -> Element:
             cell(OWNERS[verdict.owner][0], class_="owner"),
             class_="line",
         ),
-        row(cell(element("div", _details(verdict), id=f"{shown.anchor}:more"), colspan="6"), class_="more"),
+        table_row(cell(element("div", _details(verdict), id=f"{shown.anchor}:more"), colspan="6"), class_="more"),
         id=shown.anchor,
         data_status=verdict.status,
         data_owner=verdict.owner.name.lower(),

@@ -110,7 +110,7 @@ def part(name: str, heading: str, *body: Content) -> Element:
 def table(name: str, heads: Iterable[Content], *bodies: Content, **attributes: str) -> Element:
     """Return a table. Explicit roles survive the layout of narrow screens, which removes the implicit ones."""
     cells = (element("th", head, role="columnheader", scope="col") for head in heads)
-    head = element("thead", row(*cells), role="rowgroup")
+    head = element("thead", table_row(*cells), role="rowgroup")
     return element("table", head, bodies, role="table", class_=name, **attributes)
 
 
@@ -119,7 +119,7 @@ def group(*rows: Content, tag: str = "tbody", **attributes: str) -> Element:
     return element(tag, rows, role="rowgroup", **attributes)
 
 
-def row(*cells: Content, **attributes: str) -> Element:
+def table_row(*cells: Content, **attributes: str) -> Element:
     """Return a table row."""
     made = element("tr", cells, role="row", **attributes)
     made.tail = "\n"

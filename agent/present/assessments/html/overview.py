@@ -20,10 +20,10 @@ from agent.present.assessments.html.elements import (
     location,
     paragraph,
     part,
-    row,
     step_blocks,
     step_elements,
     table,
+    table_row,
 )
 from agent.present.assessments.html.rows import (
     OWNERS,
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from agent.assess.assessment import Assessment, Note, Verdict
     from agent.model import Remediation
     from agent.present.assessments.html.elements import Content
-    from agent.present.assessments.html.rows import Row
+    from agent.present.assessments.html.rows import ControlRow
     from agent.present.remediation import Step
 
 
@@ -116,7 +116,7 @@ def _open_numbers(counts: Mapping[ControlStatus, int]) -> str:
     return f"{text} and {unknown} could not be determined" if unknown else text
 
 
-def remediation(rows: Sequence[Row]) -> Element:
+def remediation_part(rows: Sequence[ControlRow]) -> Element:
     """Return the open controls by owner. Controls with the same fix share a row, and fixes their last steps."""
     bodies = [_owner(*OWNERS[owner], list(_fixes(rows, owner))) for owner in FixOwner]
     manual = sum(shown.verdict.status is ControlStatus.MANUAL for shown in rows)
@@ -133,8 +133,8 @@ def remediation(rows: Sequence[Row]) -> Element:
     )
 
 
-def _fixes(rows: Sequence[Row], owner: FixOwner) -> Iterator[tuple[Content, Content]]:
-    fixes: dict[tuple[str, Remediation], list[Row]] = {}
+def _fixes(rows: Sequence[ControlRow], owner: FixOwner) -> Iterator[tuple[Content, Content]]:
+    fixes: dict[tuple[str, Remediation], list[ControlRow]] = {}
     for shown in rows:
         if shown.verdict.is_open and shown.verdict.owner is owner:
             fixes.setdefault(_fix(shown.verdict), []).append(shown)
@@ -172,14 +172,15 @@ def _owner(name: str, explanation: str, lines: Sequence[tuple[Content, Content]]
         return None
     head = head_cell(name, element("small", explanation), scope="rowgroup", rowspan=str(len(lines)))
     return group(
-        row(head if index == 0 else None, cell(controls), cell(fix)) for index, (controls, fix) in enumerate(lines)
+        table_row(head if index == 0 else None, cell(controls), cell(fix))
+        for index, (controls, fix) in enumerate(lines)
     )
 
 
-def waivers(rows: Sequence[Row]) -> Element | None:
+def waivers_part(rows: Sequence[ControlRow]) -> Element | None:
     """Return the waived controls."""
     lines = [
-        row(head_cell(link(shown)), cell(waiver.reason), cell(expiry(waiver)), cell(location(waiver.location)))
+        table_row(head_cell(link(shown)), cell(waiver.reason), cell(expiry(waiver)), cell(location(waiver.location)))
         for shown in rows
         if (waiver := shown.verdict.waiver)
     ]
@@ -187,13 +188,13 @@ def waivers(rows: Sequence[Row]) -> Element | None:
     return part("waivers", "Waivers", table("waivers", heads, group(lines))) if lines else None
 
 
-def blockers(assessment: Assessment) -> Element | None:
+def blockers_part(assessment: Assessment) -> Element | None:
     """Return the notes on what prevents K3s from starting."""
     items = [_note(note) for note in assessment.notes if note.prevents_start]
     return part("blockers", "What prevents K3s from starting", element("ul", items, class_="notes")) if items else None
 
 
-def notes(assessment: Assessment) -> Element | None:
+def notes_part(assessment: Assessment) -> Element | None:
     """Return the other notes on the assessment."""
     items = [_note(note) for note in assessment.notes if not note.prevents_start]
     return part("notes", "Notes", element("ul", items, class_="notes")) if items else None
@@ -203,7 +204,7 @@ def _note(note: Note) -> Element:
     return element("li", element("p", inline(note.message), location(note.location)), step_elements(note.remediation))
 
 
-def summary(assessment: Assessment, sections: Mapping[str, Sequence[Row]]) -> Element | None:
+def summary_part(assessment: Assessment, sections: Mapping[str, Sequence[ControlRow]]) -> Element | None:
     """Return a bar with its numbers and score for each section, and the totals, also by level of CIS."""
     if not sections:
         return None
@@ -212,7 +213,7 @@ def summary(assessment: Assessment, sections: Mapping[str, Sequence[Row]]) -> El
     for number, inside in sections.items():
         counts = assessment.counts(number)
         lines.append(
-            row(
+            table_row(
                 head_cell(element("a", section_heading(number), href=f"#{section_anchor(number)}")),
                 cell(_bar(counts, largest), class_="chart"),
                 _numbers([shown.verdict for shown in inside]),
@@ -235,7 +236,7 @@ def summary(assessment: Assessment, sections: Mapping[str, Sequence[Row]]) -> El
 
 
 def _total(name: str, verdicts: Sequence[Verdict]) -> Element:
-    return row(head_cell(name), cell(class_="chart"), _numbers(verdicts))
+    return table_row(head_cell(name), cell(class_="chart"), _numbers(verdicts))
 
 
 def _numbers(verdicts: Sequence[Verdict]) -> Content:
@@ -280,7 +281,7 @@ def _bar(counts: Mapping[ControlStatus, int], largest: int) -> Element:
     return element("svg", rects, class_="bar", role="img", aria_label=", ".join(texts))
 
 
-def facts(assessment: Assessment) -> Element | None:
+def facts_part(assessment: Assessment) -> Element | None:
     """Return the facts of the node, each with its source."""
     if not assessment.facts:
         return None

@@ -37,7 +37,7 @@ OWNERS = {
 """Name and explanation of each owner of a fix."""
 
 
-class Row(NamedTuple):
+class ControlRow(NamedTuple):
     """A verdict on the page."""
 
     verdict: Verdict
@@ -47,7 +47,7 @@ class Row(NamedTuple):
     """Whether it is open now and not in the baseline; None if it is not open or there is no baseline."""
 
 
-def rows_of(assessment: Assessment) -> tuple[Row, ...]:
+def rows_of(assessment: Assessment) -> tuple[ControlRow, ...]:
     """Return the verdicts in the order of their numbers, each with a unique anchor."""
     taken: dict[str, int] = {}
     rows = []
@@ -57,19 +57,19 @@ def rows_of(assessment: Assessment) -> tuple[Row, ...]:
         if taken[anchor] > 1:
             anchor += f":{taken[anchor]}"
         is_compared = assessment.known is not None and verdict.is_open
-        rows.append(Row(verdict, anchor, is_new(assessment, verdict) if is_compared else None))
+        rows.append(ControlRow(verdict, anchor, is_new(assessment, verdict) if is_compared else None))
     return tuple(rows)
 
 
-def rows_by_section(rows: Iterable[Row]) -> dict[str, list[Row]]:
+def rows_by_section(rows: Iterable[ControlRow]) -> dict[str, list[ControlRow]]:
     """Return the rows by the number of their section."""
-    sections: dict[str, list[Row]] = {}
+    sections: dict[str, list[ControlRow]] = {}
     for row in rows:
         sections.setdefault(row.verdict.section, []).append(row)
     return sections
 
 
-def baseline_badge(row: Row) -> Content:
+def baseline_badge(row: ControlRow) -> Content:
     """Return the badge of an open control in a comparison."""
     if row.is_new is None:
         return None
@@ -77,7 +77,7 @@ def baseline_badge(row: Row) -> Content:
     return (" ", element("span", text, class_=f"since{more}"))
 
 
-def link(row: Row) -> Element:
+def link(row: ControlRow) -> Element:
     """Return a link to a control."""
     title = row.verdict.control.recommendation
     content = (icon(row.verdict.status), name(row.verdict), element("span", whole(title), class_="title"))

@@ -18,7 +18,7 @@ from agent.checks.datastore import EncryptionProviders, EtcdSetting
 from agent.checks.files import Permissions
 from agent.checks.manual import Manual, NotInK3s
 from agent.guide.control import Origin
-from agent.guide.criteria import Boolean, Present
+from agent.guide.criteria import Boolean, NotEmpty
 from agent.guide.files import DirectoryRow
 from agent.guide.sysctls import SYSCTLS
 from agent.model import (
@@ -113,7 +113,7 @@ FAILS = verdict(
 WARNS = verdict(
     row(
         "etcd-client-certificate",
-        EtcdSetting("client-transport-security.client-cert-auth", Present()),
+        EtcdSetting("client-transport-security.client-cert-auth", NotEmpty()),
         "2.2",
         Assessed.UNSCORED,
     ),
@@ -137,7 +137,7 @@ CANNOT_TELL = verdict(
 CANNOT_TELL_EITHER = verdict(
     row(
         "kubelet-tls",
-        AllOf((ArgumentCheck(Component.KUBELET, "tls-cert-file", Present()),)),
+        AllOf((ArgumentCheck(Component.KUBELET, "tls-cert-file", NotEmpty()),)),
         "4.2.9",
         Assessed.UNSCORED,
     ),
@@ -146,7 +146,7 @@ CANNOT_TELL_EITHER = verdict(
     reason="K3s has not run yet",
 )
 WAIVED = verdict(
-    row("kubelet-read-only-port", ArgumentCheck(Component.KUBELET, "read-only-port", Present()), "4.2.4"),
+    row("kubelet-read-only-port", ArgumentCheck(Component.KUBELET, "read-only-port", NotEmpty()), "4.2.4"),
     ControlStatus.WAIVED,
     expected="0",
     found="10255",

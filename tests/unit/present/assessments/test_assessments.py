@@ -15,13 +15,13 @@ from agent.present.assessments import AssessmentFormat, assessment_text, present
 from agent.present.assessments.asff import account
 from agent.present.assessments.common import (
     addressed_assessment,
+    assessment_result,
+    assessment_title,
     by_section,
     cleaned,
-    result,
     section_title,
     short_result,
     timestamp,
-    title,
     waived,
 )
 from agent.present.remediation import Caller, text
@@ -169,7 +169,7 @@ _OTHERS = "1 PASS, 1 WAIVED, 1 NOT_APPLICABLE, 1 MANUAL; beyond the benchmark 2 
 )
 def test_the_result_counts_open_controls(assessment: Assessment, words: str) -> None:
     """With a baseline, it counts new ones and those in the baseline."""
-    assert result(assessment) == words
+    assert assessment_result(assessment) == words
 
 
 def test_the_short_result_leaves_out_what_is_not_open_beyond_the_benchmark() -> None:
@@ -188,8 +188,8 @@ def test_the_options_of_the_run_are_in_every_command() -> None:
 
 def test_the_title_names_benchmark_and_node() -> None:
     """It contains role and K3s version if they are known."""
-    assert title(FULL) == "k3s-harden assess: cis-1.9, node-1, server, v1.28.5+k3s1"
-    assert title(NOTHING) == "k3s-harden assess: cis-1.9"
+    assert assessment_title(FULL) == "k3s-harden assess: cis-1.9, node-1, server, v1.28.5+k3s1"
+    assert assessment_title(NOTHING) == "k3s-harden assess: cis-1.9"
 
 
 def test_a_waiver_has_reason_expiry_and_location() -> None:
