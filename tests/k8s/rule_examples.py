@@ -94,7 +94,9 @@ def _examples(component: Component, minor: int) -> Iterator[Example]:
                 meets, breaks = _MAKERS[rule.relation](make, rule.operand, subject)
                 complete = make.completed({**before, **(meets or {})})
                 is_tried = meets is not None and is_accepted(component, complete, minor)
-                yield Example(component, rule, subject, complete if is_tried else None, {**before, **breaks})
+                yield Example(
+                    component, rule, subject, complete if is_tried else None, {**make.completed(before), **breaks}
+                )
 
 
 @cache
@@ -256,6 +258,10 @@ def _not_empty(_: _Maker, __: str, subject: str) -> _Made:
     return None, {subject: ""}
 
 
+def _no_empty_item(_: _Maker, __: str, subject: str) -> _Made:
+    return {subject: "own"}, {subject: "own,"}
+
+
 def _unique(make: _Maker, _: str, subject: str) -> _Made:
     words = [rule.operand for rule in rules_about(make.component) if rule[:2] == (subject, "one of")]
     item = words[0].split()[-1] if words else "own"
@@ -315,6 +321,7 @@ _MAKERS: Mapping[str, Callable[[_Maker, str, str], _Made]] = {
     "matches": _matches,
     "more than": _more_than,
     "not below": _above,
+    "no empty item": _no_empty_item,
     "not empty": _not_empty,
     "one of": _one_of,
     "requires": _requires,

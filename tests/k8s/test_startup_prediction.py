@@ -1,8 +1,9 @@
 """Predictions of `check` that a component does not start, tested with the component.
 
 Each finding with `prevents_start` about a component has a pair: a configuration that stops the component, and a
-similar one that does not. The generated test takes its cases from the programs' --help and from the list of feature
-gates. Each run has another seed, which a failure shows; PREDICTION_SEED repeats a run.
+similar one that does not; test_rules.py tries the rows about arguments. The generated test takes its cases from the
+programs' --help and from the list of feature gates. Each run has another seed, which a failure shows; PREDICTION_SEED
+repeats a run.
 """
 
 from __future__ import annotations
@@ -155,34 +156,13 @@ PAIRS = (
     *(argument(one, "no-such-argument=1", "v=2", "component-argument-unknown") for one in Component),
     *(argument(one, "feature-gates=NoSuchGate=true", "v=2", "feature-gate-invalid") for one in Component),
     argument(API_SERVER, "request-timeout=300", "request-timeout=300s"),
-    argument(API_SERVER, "audit-log-maxage=30d", "audit-log-maxage=30"),
-    argument(API_SERVER, "tls-min-version=1.2", "tls-min-version=VersionTLS12"),
-    argument(API_SERVER, "goaway-chance=0.5", "goaway-chance=0.02"),
-    argument(API_SERVER, "cors-allowed-origins=//(a|b$", "cors-allowed-origins=//(?:a|b)$"),
     argument(API_SERVER, "cors-allowed-origins=*//a$", "cors-allowed-origins=^*//a[](]$"),
-    argument(API_SERVER, "authorization-mode=RBAC,RBAC", "authorization-mode=RBAC,Node"),
-    argument(
-        API_SERVER,
-        "tls-cipher-suites=TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
-        "tls-cipher-suites=TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
-    ),
     argument(API_SERVER, "runtime-config=batch/v9=true", "runtime-config=batch/v1=true"),
-    argument(CONTROLLER_MANAGER, "concurrent-job-syncs=0", "concurrent-job-syncs=1"),
     argument(CONTROLLER_MANAGER, "terminated-pod-gc-threshold=many", "terminated-pod-gc-threshold=-1"),
-    argument(CONTROLLER_MANAGER, "cluster-signing-cert-file=/etc/a", "cluster-signing-cert-file="),
-    argument(CONTROLLER_MANAGER, "cluster-signing-kubelet-client-cert-file=", "cluster-signing-duration=1h"),
-    argument(CONTROLLER_MANAGER, "authorization-always-allow-paths=/a*b", "authorization-always-allow-paths=/a*"),
-    argument(CONTROLLER_MANAGER, "legacy-service-account-token-clean-up-period=0s", "controllers=*,-svm"),
     argument(SCHEDULER, "profiling=off", "profiling=f"),
-    argument(KUBELET, "image-gc-high-threshold=80", "image-gc-high-threshold=81"),
-    argument(KUBELET, "node-labels=kubernetes.io/foo=bar", "node-labels=node.kubernetes.io/foo=bar"),
     argument(KUBELET, "register-with-taints=a=b:Never", "register-with-taints=a=b:NoExecute"),
-    argument(KUBELET, "eviction-hard=foo<1Gi", "eviction-hard=memory.available<100Mi"),
-    argument(KUBELET, "container-log-max-size=1.5Mi", "container-log-max-size=1.5M"),
     kubelet_file(RESERVED.format("1Gi"), RESERVED.format("512Mi")),
     named("authentication-config", AUTHENTICATION.replace("audiences", "clientID: a, audiences"), AUTHENTICATION),
-    argument(KUBE_PROXY, "oom-score-adj=2000", "oom-score-adj=1000"),
-    argument(KUBE_PROXY, "metrics-port=0", "metrics-port=10249"),
     named("audit-policy-file", POLICY.replace("level", "omitStages: [No], level"), POLICY, "audit-policy-unusable"),
     named("admission-control-config-file", ADMISSION.replace("kube-system", "kube-*"), ADMISSION),
     named("admission-control-config-file", ADMISSION.replace("enforce:", "enforced:"), ADMISSION),
@@ -238,7 +218,6 @@ PAIRS = (
         {**given(API_SERVER, "audit-log-path=/var/log/own", f"audit-policy-file={OWN}"), OWN: POLICY},
     ),
     kubelet_file("cpuManagerPolicy: static\n", "cpuManagerPolicy: static\nreservedSystemCPUs: '0'\n"),
-    kubelet_file("maxPods: -1\n", "maxPods: 0\n"),
     kubelet_file("maxPods: '5'\n", "maxPod: '5'\n", "component-file-invalid"),
     kubelet_file("featureGates: {NoSuchGate: true}\n", "featureGates: {NodeSwap: true}\n", "feature-gate-invalid"),
 )

@@ -153,10 +153,16 @@ def _number_in(name: str, values: Values) -> float | None:
 
 
 def _not_empty(_: str, subject: str, values: Values) -> Iterator[Unmet]:
-    """An argument that is given is not empty, and no item of a list is empty or blank."""
+    """An argument that is given is not empty, and no item of a list is."""
     value = values.value(subject)
-    if value is not None and not (value and all(item.strip() for item in texts_in(value))):
+    if value is not None and not (value and all(texts_in(value))):
         yield Unmet(f"rejects an empty {subject}", "a value")
+
+
+def _no_empty_item(_: str, subject: str, values: Values) -> Iterator[Unmet]:
+    """No item of a list is empty or blank. The list can be empty."""
+    if any(not item.strip() for item in texts_in(values.value(subject))):
+        yield Unmet(f"rejects an empty item in {subject}", "items with a text")
 
 
 def _present(_: str, subject: str, values: Values) -> Iterator[Unmet]:
@@ -247,6 +253,7 @@ RELATIONS: Mapping[str, Relation] = {
     "matches": _matches,
     "more than": _more_than,
     "not below": _not_below,
+    "no empty item": _no_empty_item,
     "not empty": _not_empty,
     "one of": _one_of,
     "present": _present,

@@ -85,6 +85,12 @@ PAIRS = [
     (KUBELET, "tls-cert-file=/etc/a", "tls-cert-file=/var/lib/rancher/k3s/agent/serving-kubelet.crt"),
     (SCHEDULER, "tls-private-key-file=/etc/a", "tls-private-key-file=/var/lib/rancher/k3s/server/tls/a.key"),
     (SCHEDULER, "authorization-always-allow-paths=/a*b", "authorization-always-allow-paths=/a*"),
+    (CONTROLLER_MANAGER, "concurrent-job-syncs=0", "concurrent-job-syncs=1"),
+    (KUBELET, "image-gc-high-threshold=80", "image-gc-high-threshold=81"),
+    (KUBELET, "node-labels=kubernetes.io/foo=bar", "node-labels=node.kubernetes.io/foo=bar"),
+    (KUBELET, "eviction-hard=foo<1Gi", "eviction-hard=memory.available<100Mi"),
+    (KUBELET, "max-pods=-1", "max-pods=0"),
+    (KUBE_PROXY, "oom-score-adj=2000", "oom-score-adj=1000"),
     (CONTROLLER_MANAGER, "controllers=*,-svn", "controllers=*,-svm"),
     (CONTROLLER_MANAGER, "horizontal-pod-autoscaler-sync-period=0", "horizontal-pod-autoscaler-sync-period=1s"),
 ]
