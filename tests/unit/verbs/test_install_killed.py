@@ -181,8 +181,8 @@ def other_version(machine: Machine) -> None:
     """Install a gate whose files have another content."""
     installed(machine)
     for name in (TEMPLATE, DROPIN):
-        with (machine.root / UNITS / name).open("a") as file:
-            file.write("# another version\n")
+        file = machine.root / UNITS / name
+        file.write_text(f"{file.read_text()}[Service]\nEnvironment=A=1\n")
 
 
 SCENARIOS = {
