@@ -118,12 +118,7 @@ def two_admission_configurations(situation: Situation) -> Iterator[Trouble]:
         yield from (_not_read(situation, value, values) for value in values[:-1])
 
 
-@finding(
-    Level.WARNING,
-    blocks_gate=no("The API server reads psa.yaml."),
-    prevents_start=no("The API server reads the last file only."),
-    remediation="merge the files into one, and remove the argument; then restart K3s",
-)
+@finding(Level.WARNING, remediation="merge the files into one, and remove the argument; then restart K3s")
 def admission_configuration_ignored(situation: Situation) -> Iterator[Trouble]:
     """The API server ignores the operator's admission configuration, because our drop-in sets another file after it.
 
@@ -136,10 +131,7 @@ def admission_configuration_ignored(situation: Situation) -> Iterator[Trouble]:
 
 
 @finding(
-    Level.WARNING,
-    blocks_gate=no("The API server enables the plugins of all arguments."),
-    prevents_start=no("The API server accepts repeated arguments."),
-    remediation="join the plugins into one argument; then run `sudo k3s-harden apply`, and restart K3s",
+    Level.WARNING, remediation="join the plugins into one argument; then run `sudo k3s-harden apply`, and restart K3s"
 )
 def split_admission_plugins(situation: Situation) -> Iterator[Trouble]:
     """Several arguments enable admission plugins. The API server enables all; scanners read only the first argument."""
@@ -156,12 +148,7 @@ def split_admission_plugins(situation: Situation) -> Iterator[Trouble]:
         )
 
 
-@finding(
-    Level.WARNING,
-    blocks_gate=no("The API server enforces the plugin, and running pods are not affected."),
-    prevents_start=no("K3s starts without a registry. New pods do not."),
-    remediation="name a mirror that serves the images, or set `always-pull-images: false`",
-)
+@finding(Level.WARNING, remediation="name a mirror that serves the images, or set `always-pull-images: false`")
 def images_without_registry(situation: Situation) -> Iterator[Trouble]:
     """AlwaysPullImages is enabled on an air-gapped node: its images are archives, and no mirror is configured.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.findings.registry import KINDS, UNINSTALL, FindingKind, Trouble, instruction, no, register
+from agent.findings.registry import KINDS, UNINSTALL, FindingKind, Trouble, instruction, register
 from agent.model import Location, OwnCommand, Remediation, Restart
 from agent.report import Level
 
@@ -26,8 +26,6 @@ OBJECTS_REMAIN = register(
 
     K3s does not delete objects when their manifest is removed. Delete them with kubectl, on one server.
     """,
-        blocks_gate=no("The remaining objects restrict workloads; they do not weaken the host."),
-        prevents_start=no("K3s reads the objects from its datastore as before."),
         remediation="delete the objects with kubectl, on one server",
     )
 )
@@ -37,8 +35,6 @@ K3S_RELEASED = register(
         "k3s-released",
         Level.NOTE,
         explanation="After an apply, K3s is started: the gate blocked its last start, and the host is compliant now.",
-        blocks_gate=no("The host is compliant."),
-        prevents_start=no("K3s is being started."),
         remediation="",
     )
 )
@@ -51,8 +47,6 @@ GATE_REMAINS = register(
 
     It does so at K3s' next start. Files of a package are removed with the package.
     """,
-        blocks_gate=no("The gate hardens the host before K3s starts."),
-        prevents_start=no("K3s starts after the gate has hardened the host."),
         remediation="run `sudo k3s-harden uninstall`, or remove the package k3s-harden",
     )
 )
@@ -67,8 +61,6 @@ CONFIG_WRITABLE = register(
     k3s-config-directory-access, k3s-config-access and k3s-config-drop-ins-access. A waiver with the ID of the control
     accepts the access.
     """,
-        blocks_gate=no("The hardening is in place as long as the user does not change the configuration."),
-        prevents_start=no("K3s does not check the modes and owners of these files."),
         remediation="run the commands of the report, so that only root can write",
     )
 )
@@ -81,8 +73,6 @@ NOT_RECORDED = register(
 
     The journal was deleted, or another program copied the drop-in to this host. The hardening stays.
     """,
-        blocks_gate=no("The host stays hardened."),
-        prevents_start=no("revert changed nothing."),
         remediation="restore /var/lib/k3s-harden/journal from a backup, or remove the hardening by hand",
     )
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT, AUDIT_POLICY_ARGUMENT
+from agent.desired.dropin_options import AUDIT_POLICY_ARGUMENT
 from agent.findings.registry import Trouble, edit_of_k3s_config, finding, instruction, is_managed, no, yes
 from agent.guide.files import POD_SECURITY_ADMISSION
 from agent.k3s.config import component_argument
@@ -88,12 +88,7 @@ def component_argument_unknown(situation: Situation) -> Iterator[Trouble]:
         yield from troubles(situation, Cause.UNKNOWN_ARGUMENT)
 
 
-@finding(
-    Level.WARNING,
-    blocks_gate=no("If the component exits, nothing runs unhardened."),
-    prevents_start=no("It follows from the source of K3s, but no K3s was seen to exit."),
-    remediation="write the name with hyphens; then restart K3s",
-)
+@finding(Level.WARNING, remediation="write the name with hyphens; then restart K3s")
 def component_argument_underscored(situation: Situation) -> Iterator[Trouble]:
     """The name of an argument has underscores, which only the kubelet reads as hyphens when K3s runs it.
 
@@ -189,20 +184,6 @@ def component_file_invalid(situation: Situation) -> Iterator[Trouble]:
 
 @finding(
     Level.ERROR,
-    blocks_gate=yes("The API server starts with Pod Security at its default, which allows privileged pods."),
-    prevents_start=no("The API server ignores entries for plugins that do not exist."),
-    remediation="correct the name of the plugin in the file; then restart K3s",
-)
-def pod_security_misspelt(situation: Situation) -> Iterator[Trouble]:
-    """The admission configuration has no entry for PodSecurity, but one with a similar name, which has no effect."""
-    if _names_own_file(situation, ADMISSION_CONFIGURATION_ARGUMENT):
-        from agent.findings.file_predictions import misspelt
-
-        yield from misspelt(situation)
-
-
-@finding(
-    Level.ERROR,
     blocks_gate=yes("The API server starts without the default standard that the guide requires."),
     prevents_start=no("The API server accepts the file."),
     remediation="set `enforce: restricted` in the file, or remove the argument; then restart K3s",
@@ -214,20 +195,12 @@ def pod_security_not_enforced(situation: Situation) -> Iterator[Trouble]:
     must have an entry for PodSecurity with `enforce: restricted`. A waiver with the ID of the control accepts it.
     """
     for named, data in _own_admission_configuration(situation):
-        from agent.findings.file_predictions import misspelt
         from agent.findings.pod_security import not_enforced
 
-        # A misspelt name of the plugin is the more specific finding.
-        if next(misspelt(situation), None) is None:
-            yield from not_enforced(situation, named, data)
+        yield from not_enforced(situation, named, data)
 
 
-@finding(
-    Level.WARNING,
-    blocks_gate=no("The operator's configuration asks for it, and all other pods are checked."),
-    prevents_start=no("The API server supports exemptions."),
-    remediation="remove the exemptions, or list the namespaces in `pod-security.exempt-namespaces`",
-)
+@finding(Level.WARNING, remediation="remove the exemptions, or list the namespaces in `pod-security.exempt-namespaces`")
 def pod_security_exempts(situation: Situation) -> Iterator[Trouble]:
     """The operator's admission configuration exempts more from Pod Security than the guide and the settings.
 
@@ -365,12 +338,7 @@ def k3s_option_invalid(situation: Situation) -> Iterator[Trouble]:
                 )
 
 
-@finding(
-    Level.WARNING,
-    blocks_gate=no("K3s starts as without the option."),
-    prevents_start=no("k3s server ignores an unknown option of its configuration files."),
-    remediation="correct or remove the option; then restart K3s",
-)
+@finding(Level.WARNING, remediation="correct or remove the option; then restart K3s")
 def k3s_option_ignored(situation: Situation) -> Iterator[Trouble]:
     """k3s server has no such option in this version, and ignores it with a warning in its log."""
     facts = situation.facts
@@ -415,8 +383,6 @@ def _is_unknown(key: str, facts: HostFacts) -> bool:
 
 @finding(
     Level.NOTE,
-    blocks_gate=no("Nothing is known to be wrong."),
-    prevents_start=no("Nothing is known to be wrong."),
     remediation=(
         "compare the arguments with the reference of that version of Kubernetes, or pass the version, such as "
         "--k3s-version 1.34 if it is unknown"

@@ -17,11 +17,11 @@ from agent.errors import InputError
 from agent.findings.admission import listed_plugins
 from agent.findings.registry import Trouble, edit_of_k3s_config, is_managed, written_by_apply
 from agent.guide.files import AUDIT_POLICY
-from agent.k3s import admission_configuration, admission_plugins, audit_policy
+from agent.k3s import admission_configuration, audit_policy
 from agent.k3s.admission_plugins import POD_SECURITY
 from agent.k3s.components import controllers
 from agent.k3s.components.certificate_pairs import CERTIFICATE_PAIRS, SIGNING, SIGNING_ALL
-from agent.k3s.components.files import admission_files, key_pairs, pem
+from agent.k3s.components.files import key_pairs, pem
 from agent.k3s.components.files.decoding import located
 from agent.k3s.components.files.file_rules import FileContext
 from agent.k3s.components.files.named_files import rejected_content
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
     from agent.desired.dropin_options import NamedPath
     from agent.situation import Situation
-
-_SIMILAR = 0.75
 
 
 def rejected(situation: Situation) -> Iterator[Trouble]:
@@ -107,29 +105,6 @@ _CONTROLLERS: Mapping[str, tuple[str, ...]] = {
     "root-ca-file": ("root-ca-certificate-publisher-controller", "root-ca-cert-publisher"),
 }
 """The names of the controller that reads the file of an argument."""
-
-
-def misspelt(situation: Situation) -> Iterator[Trouble]:
-    """Yield an entry for a plugin whose name is similar to PodSecurity, if PodSecurity has none."""
-    from difflib import get_close_matches
-
-    for named, data in _of_the_operator(situation, ADMISSION_CONFIGURATION_ARGUMENT):
-        try:
-            if POD_SECURITY in admission_configuration.configured_plugins(data, named.path):
-                continue
-        except InputError:
-            continue  # the API server exits
-        for name, line in admission_files.plugin_names(data, named.path):
-            is_unknown = admission_plugins.is_unknown(name, situation.facts.version)
-            if is_unknown and get_close_matches(name, [POD_SECURITY], cutoff=_SIMILAR):
-                location = Location(named.path, line)
-                yield Trouble(
-                    "Pod Security admission has its default, privileged: its configuration names another plugin",
-                    expected=POD_SECURITY,
-                    found=name,
-                    location=location,
-                    remediation=Remediation((Instruction(f"correct `{name}`", location),), restart=Restart.K3S),
-                )
 
 
 def logs_nothing(situation: Situation) -> Iterator[Trouble]:

@@ -113,12 +113,7 @@ def mode_loosened(situation: Situation) -> Iterator[Trouble]:
             )
 
 
-@finding(
-    Level.WARNING,
-    blocks_gate=no("The file contains what an earlier run of k3s-harden wrote."),
-    prevents_start=no("If K3s rejects the file, another finding reports that."),
-    remediation="make sure that role and version are correct; then remove the file",
-)
+@finding(Level.WARNING, remediation="make sure that role and version are correct; then remove the file")
 def left_over(situation: Situation) -> Iterator[Trouble]:
     """A file that k3s-harden wrote is not part of the hardening for this role, K3s version or manager.
 
@@ -133,12 +128,7 @@ def left_over(situation: Situation) -> Iterator[Trouble]:
         )
 
 
-@finding(
-    Level.WARNING,
-    blocks_gate=no("Whatever the interrupted run did not change is reported as a difference."),
-    prevents_start=no("K3s does not read the journal, and every file is replaced in one step."),
-    remediation="run `sudo k3s-harden apply`",
-)
+@finding(Level.WARNING, remediation="run `sudo k3s-harden apply`")
 def interrupted_run(situation: Situation) -> Iterator[Trouble]:
     """An earlier run was interrupted. The next apply completes its journal record and removes temporary files."""
     for run in situation.journal.runs:
@@ -147,10 +137,7 @@ def interrupted_run(situation: Situation) -> Iterator[Trouble]:
 
 
 @finding(
-    Level.WARNING,
-    blocks_gate=no("The journal does not affect the state of the host."),
-    prevents_start=no("K3s does not read the journal."),
-    remediation="restore the record from a backup, or move it away; then that run cannot be reverted",
+    Level.WARNING, remediation="restore the record from a backup, or move it away; then that run cannot be reverted"
 )
 def journal_damaged(situation: Situation) -> Iterator[Trouble]:
     """A record of the journal is invalid, or another file is in the place of its directory. revert then stops.

@@ -143,12 +143,7 @@ def gate_program_unusable(situation: Situation) -> Iterator[Trouble]:
         )
 
 
-@finding(
-    Level.WARNING,
-    blocks_gate=no("The gate runs, with the units that are installed."),
-    prevents_start=_K3S_IS_FINE,
-    remediation="run `sudo k3s-harden install`, or install the package again if it has the file",
-)
+@finding(Level.WARNING, remediation="run `sudo k3s-harden install`, or install the package again if it has the file")
 def gate_unit_differs(situation: Situation) -> Iterator[Trouble]:
     """The gate's unit, or its drop-in of a K3s service, is not the one of this version of k3s-harden.
 
@@ -191,12 +186,7 @@ def gate_not_loaded(situation: Situation) -> Iterator[Trouble]:
         )
 
 
-@finding(
-    Level.WARNING,
-    blocks_gate=no("It has an effect only if the data directory is a mount point."),
-    prevents_start=_K3S_IS_FINE,
-    remediation="run `sudo k3s-harden install`",
-)
+@finding(Level.WARNING, remediation="run `sudo k3s-harden install`")
 def gate_before_mount(situation: Situation) -> Iterator[Trouble]:
     """The gate does not wait for the mount of K3s' data directory, because its unit names another directory.
 
@@ -215,12 +205,7 @@ def gate_before_mount(situation: Situation) -> Iterator[Trouble]:
         )
 
 
-@finding(
-    Level.NOTE,
-    blocks_gate=no("It reports an earlier start. The gate checks the host again at each start."),
-    prevents_start=_K3S_IS_FINE,
-    remediation="read the reason with `systemctl status` of the gate's unit",
-)
+@finding(Level.NOTE, remediation="read the reason with `systemctl status` of the gate's unit")
 def start_blocked(situation: Situation) -> Iterator[Trouble]:
     """The gate refused the last start of a K3s service. systemd tries again about once a minute.
 

@@ -194,8 +194,6 @@ def admission_configuration_unusable(situation: Situation) -> Iterator[Trouble]:
 
 @finding(
     Level.WARNING,
-    blocks_gate=no("The API server reads the file of the hardening."),
-    prevents_start=no("K3s starts with the file of the hardening, and would not start with that of the operator."),
     remediation="create or correct the file, or remove the argument; then run `sudo k3s-harden apply`, and restart K3s",
 )
 def operator_file_replaced(situation: Situation) -> Iterator[Trouble]:
@@ -244,24 +242,6 @@ def named_file_missing(situation: Situation) -> Iterator[Trouble]:
                 found=str(path),
                 location=location,
                 remediation=instruction(f"create {path}, or correct the path", location),
-            )
-
-
-@finding(
-    Level.NOTE,
-    blocks_gate=no("The token does not affect the hardening."),
-    prevents_start=no("K3s waits up to four minutes for the file, which another service may create."),
-    remediation="make sure that the file is created before K3s starts",
-)
-def token_file_awaited(situation: Situation) -> Iterator[Trouble]:
-    """The file with the cluster's token does not exist yet. K3s waits for it for up to four minutes when it starts."""
-    for option, path, location, _ in situation.k3s_files.named_paths:
-        if option in TOKEN_FILE_KEYS and path not in situation.k3s_files.contents:
-            yield Trouble(
-                f"K3s will wait up to four minutes for the file of {option}",
-                found=str(path),
-                location=location,
-                remediation=instruction(f"make sure that {path} is created before K3s starts"),
             )
 
 

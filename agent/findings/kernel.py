@@ -48,12 +48,7 @@ def sysctl_overridden(situation: Situation) -> Iterator[Trouble]:
         )
 
 
-@finding(
-    Level.WARNING,
-    blocks_gate=no("systemd does not read /etc/sysctl.conf, so the value does not take effect at boot."),
-    prevents_start=no("The kubelet compares the running value only."),
-    remediation="set the value of the guide, or delete the line",
-)
+@finding(Level.WARNING, remediation="set the value of the guide, or delete the line")
 def sysctl_conf_disagrees(situation: Situation) -> Iterator[Trouble]:
     """/etc/sysctl.conf sets a value that differs from the guide. `sysctl --system` applies it; systemd does not.
 
@@ -179,12 +174,7 @@ def kernel_default_changed(situation: Situation) -> Iterator[Trouble]:
             )
 
 
-@finding(
-    Level.NOTE,
-    blocks_gate=no("The site accepts the value."),
-    prevents_start=no("If the kubelet rejects the value, another finding reports that."),
-    remediation="",
-)
+@finding(Level.NOTE, remediation="")
 def kernel_parameter_waived(situation: Situation) -> Iterator[Trouble]:
     """A waiver in the settings excludes a kernel parameter, so apply sets it neither in its file nor in the kernel.
 
@@ -201,12 +191,7 @@ def kernel_parameter_waived(situation: Situation) -> Iterator[Trouble]:
         )
 
 
-@finding(
-    Level.NOTE,
-    blocks_gate=no("apply sets the parameter again."),
-    prevents_start=no("apply sets the parameter again."),
-    remediation="remove or extend the waiver",
-)
+@finding(Level.NOTE, remediation="remove or extend the waiver")
 def waiver_expired(situation: Situation) -> Iterator[Trouble]:
     """The waiver for a kernel parameter has expired, so apply sets the parameter again."""
     for waiver in situation.waivers.expired([row.id for row in SYSCTLS]):
@@ -214,12 +199,7 @@ def waiver_expired(situation: Situation) -> Iterator[Trouble]:
         yield about_waiver(waiver, message, "remove or extend the waiver")
 
 
-@finding(
-    Level.NOTE,
-    blocks_gate=no("K3s does not start in a host tree."),
-    prevents_start=no("K3s does not start in a host tree."),
-    remediation="boot the host; then run `sudo k3s-harden apply`",
-)
+@finding(Level.NOTE, remediation="boot the host; then run `sudo k3s-harden apply`")
 def no_kernel_here(situation: Situation) -> Iterator[Trouble]:
     """The host tree has no /proc/sys, as in the build of an image. Kernel parameters are set at its first boot."""
     if not situation.facts.platform.has_kernel:

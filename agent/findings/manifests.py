@@ -11,7 +11,7 @@ from agent.errors import InputError
 from agent.findings.registry import APPLY, Trouble, file_removal, finding, instruction, no
 from agent.guide.files import POLICY_FILE
 from agent.k3s.redaction import HIDDEN
-from agent.model import WITHOUT_POD_SECURITY_POLICY, File, Instruction, Location, Remediation
+from agent.model import WITHOUT_POD_SECURITY_POLICY, File, Location
 from agent.report import Level
 from agent.value import Value
 
@@ -94,12 +94,7 @@ def manifest_api_removed(situation: Situation) -> Iterator[Trouble]:
             )
 
 
-@finding(
-    Level.WARNING,
-    blocks_gate=no("The policy blocks more traffic than intended, not less."),
-    prevents_start=no("The policy is valid."),
-    remediation="unless you label your namespaces, use the label kubernetes.io/metadata.name",
-)
+@finding(Level.WARNING, remediation="unless you label your namespaces, use the label kubernetes.io/metadata.name")
 def selector_matches_no_namespace(situation: Situation) -> Iterator[Trouble]:
     """A NetworkPolicy selects namespaces by the label `name`, which Kubernetes does not set.
 
@@ -141,14 +136,7 @@ def manifest_placeholder(situation: Situation) -> Iterator[Trouble]:
                 )
 
 
-@finding(
-    Level.WARNING,
-    blocks_gate=no(
-        "Objects of earlier starts remain, and K3s applies the manifest once it is correct, without a restart."
-    ),
-    prevents_start=no("K3s logs an error for the manifest and continues."),
-    remediation="correct the YAML, or remove the symbolic link",
-)
+@finding(Level.WARNING, remediation="correct the YAML, or remove the symbolic link")
 def manifest_broken(situation: Situation) -> Iterator[Trouble]:
     """A manifest is not valid YAML. K3s applies nothing of it, not even its valid documents.
 
@@ -167,29 +155,6 @@ def manifest_broken(situation: Situation) -> Iterator[Trouble]:
             "K3s applies no manifest: this one is a symbolic link to a missing file",
             location=Location(link),
             remediation=file_removal(link),
-        )
-
-
-@finding(
-    Level.NOTE,
-    blocks_gate=no("K3s applies the content that the file has when K3s starts."),
-    prevents_start=no("K3s applies the file when it starts."),
-    remediation="restart K3s after each change, or upgrade to K3s v1.37.1 or newer",
-)
-def manifest_changes_ignored(situation: Situation) -> Iterator[Trouble]:
-    """A manifest has the epoch as its time of change, as all files in /nix/store, so K3s does not notice its changes.
-
-    K3s before v1.37.1 compares only the time of change while it runs, and applies a changed file when it starts
-    (k3s-io/k3s #14568). K3s has the fix in later releases of v1.34 to v1.36, too.
-    """
-    for path in situation.k3s_files.manifests.never_newer:
-        yield Trouble(
-            "K3s does not notice when this manifest changes: its time of change is the epoch",
-            location=Location(path),
-            remediation=Remediation(
-                (Instruction("restart K3s after each change"),),
-                alternative=instruction("upgrade to K3s v1.37.1 or newer"),
-            ),
         )
 
 

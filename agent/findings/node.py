@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent.errors import AccessDeniedError
 from agent.findings.k3s_startup import not_read
 from agent.findings.manifests import beyond_limits
-from agent.findings.registry import APPLY_WITH_VERSION, Trouble, edit_of_k3s_config, finding, instruction, no, yes
+from agent.findings.registry import APPLY_WITH_VERSION, Trouble, finding, instruction, no, yes
 from agent.guide.files import POLICY_FILE
 from agent.k3s.go_values import TRUE
 from agent.k3s.paths import K3S_BINARY
@@ -22,7 +22,6 @@ from agent.model import (
     Role,
     ShellCommand,
 )
-from agent.node.datastore import Datastore
 from agent.report import Level
 from agent.settings.schema import DEFAULT_SETTINGS
 
@@ -41,8 +40,6 @@ _PASS_VERSION = Remediation(
 
 @finding(
     Level.NOTE,
-    blocks_gate=no("The hardening for the assumed version is in place."),
-    prevents_start=no("If K3s rejects an option of another version, it logs that."),
     remediation="make `k3s --version` work, pass --k3s-version VERSION, or set `k3s-version` and keep it current",
 )
 def version_assumed(situation: Situation) -> Iterator[Trouble]:
@@ -77,14 +74,7 @@ def other_family_assumed(situation: Situation) -> Iterator[Trouble]:
         )
 
 
-@finding(
-    Level.WARNING,
-    blocks_gate=no("The gate hardens for the version of the program, which is what starts."),
-    prevents_start=no(
-        "The gate hardens again before a start. If K3s rejects the configuration, another finding reports that."
-    ),
-    remediation="remove `k3s-version` from the settings, or omit --k3s-version",
-)
+@finding(Level.WARNING, remediation="remove `k3s-version` from the settings, or omit --k3s-version")
 def version_differs(situation: Situation) -> Iterator[Trouble]:
     """The K3s version of the settings or of `--k3s-version` is not the minor version of the installed K3s program.
 
@@ -110,12 +100,7 @@ def version_differs(situation: Situation) -> Iterator[Trouble]:
     )
 
 
-@finding(
-    Level.NOTE,
-    blocks_gate=no("The hardening for the newest known version is in place."),
-    prevents_start=no("Whether this version removed an option is not known."),
-    remediation="upgrade k3s-harden if a newer release exists",
-)
+@finding(Level.NOTE, remediation="upgrade k3s-harden if a newer release exists")
 def version_newer(situation: Situation) -> Iterator[Trouble]:
     """This K3s version is newer than the newest known version, whose hardening applies."""
     if situation.facts.version.minor > NEWEST_KNOWN.minor:
@@ -125,12 +110,7 @@ def version_newer(situation: Situation) -> Iterator[Trouble]:
         )
 
 
-@finding(
-    Level.WARNING,
-    blocks_gate=no("The hardening for the oldest covered version is in place."),
-    prevents_start=no("Whether this version has all options is not known."),
-    remediation="correct --k3s-version or `k3s-version` in the settings, or upgrade K3s",
-)
+@finding(Level.WARNING, remediation="correct --k3s-version or `k3s-version` in the settings, or upgrade K3s")
 def version_older(situation: Situation) -> Iterator[Trouble]:
     """This K3s version is older than the oldest version that the guide covers, whose hardening applies.
 
@@ -147,10 +127,7 @@ def version_older(situation: Situation) -> Iterator[Trouble]:
 
 
 @finding(
-    Level.NOTE,
-    blocks_gate=no("Rancher configures K3s on this node."),
-    prevents_start=no("k3s-harden does not write K3s' configuration here."),
-    remediation="set the arguments in the Cluster object; `k3s-harden render rancher-cluster` prints them",
+    Level.NOTE, remediation="set the arguments in the Cluster object; `k3s-harden render rancher-cluster` prints them"
 )
 def rancher_managed(situation: Situation) -> Iterator[Trouble]:
     """Rancher writes K3s' configuration on this node, so k3s-harden does not: each would overwrite the other.
@@ -226,10 +203,7 @@ def data_dir_of_rootless(situation: Situation) -> Iterator[Trouble]:
 
 
 @finding(
-    Level.WARNING,
-    blocks_gate=no("The hardening in K3s' configuration files is in place."),
-    prevents_start=no("The other program can start K3s."),
-    remediation="let the service start `k3s server` or `k3s agent`, and move the options to K3s' files",
+    Level.WARNING, remediation="let the service start `k3s server` or `k3s agent`, and move the options to K3s' files"
 )
 def k3s_command_unknown(situation: Situation) -> Iterator[Trouble]:
     """A service of K3s starts another program, such as a script, so the command line of K3s is not known.
@@ -257,30 +231,6 @@ def k3s_command_unknown(situation: Situation) -> Iterator[Trouble]:
 
 
 @finding(
-    Level.WARNING,
-    blocks_gate=no("The datastore does not affect the hardening of this node."),
-    prevents_start=no("K3s starts with the etcd on disk."),
-    remediation="remove the option; if the data is in that datastore, move the etcd on disk away",
-)
-def datastore_endpoint_ignored(situation: Situation) -> Iterator[Trouble]:
-    """K3s ignores `datastore-endpoint`, because it has an etcd on disk, which takes precedence.
-
-    So the server uses another datastore than its configuration states (k3s-io/k3s, pkg/cluster/managed.go).
-    """
-    facts = situation.facts
-    endpoint = facts.merged_config.scalar("datastore-endpoint")
-    if facts.datastore is Datastore.ETCD and facts.role is Role.SERVER and endpoint is not None and endpoint.text:
-        directory = facts.data_dir / "server/db/etcd"
-        yield Trouble(
-            f"K3s uses the etcd in {directory}, not the datastore of `datastore-endpoint`",
-            location=endpoint.location,
-            remediation=edit_of_k3s_config(
-                f"remove the option; if the data is in that datastore, move {directory} away", endpoint.location
-            ),
-        )
-
-
-@finding(
     Level.ERROR,
     blocks_gate=yes("Files of the hardening are missing, and the gate cannot write them."),
     prevents_start=no("K3s starts without the files."),
@@ -300,12 +250,7 @@ def read_only_etc(situation: Situation) -> Iterator[Trouble]:
             )
 
 
-@finding(
-    Level.WARNING,
-    blocks_gate=no("The gate runs as root. What root cannot read, such as a FIFO, is usually not read by K3s either."),
-    prevents_start=no("The content is not known."),
-    remediation="run as root, or correct what cannot be read",
-)
+@finding(Level.WARNING, remediation="run as root, or correct what cannot be read")
 def not_readable(situation: Situation) -> Iterator[Trouble]:
     """A file or directory could not be read, so this report does not include its content."""
     elsewhere = {error.message for error in not_read(situation)}
@@ -318,12 +263,7 @@ def not_readable(situation: Situation) -> Iterator[Trouble]:
         yield Trouble(error.message, remediation=instruction(fix))
 
 
-@finding(
-    Level.WARNING,
-    blocks_gate=no("The next start of K3s reads the changed files."),
-    prevents_start=no("If K3s rejects a changed file, another finding reports that."),
-    remediation="restart the service",
-)
+@finding(Level.WARNING, remediation="restart the service")
 def restart_needed(situation: Situation) -> Iterator[Trouble]:
     """A file that K3s reads only when it starts changed after K3s started, so the change has no effect yet."""
     changed = situation.changed_since_start

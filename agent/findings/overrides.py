@@ -97,14 +97,7 @@ def option_overridden(situation: Situation) -> Iterator[Trouble]:
             )
 
 
-@finding(
-    Level.WARNING,
-    blocks_gate=no(
-        "The operator's configuration asks for it, and a network plugin may enforce NetworkPolicies instead."
-    ),
-    prevents_start=no("K3s supports these options."),
-    remediation="remove the option or file, unless your network plugin enforces NetworkPolicies",
-)
+@finding(Level.WARNING, remediation="remove the option or file, unless your network plugin enforces NetworkPolicies")
 def network_policies_inert(situation: Situation) -> Iterator[Trouble]:
     """The NetworkPolicies have no effect: K3s' network policy controller is disabled, or K3s skips policy.yaml.
 
@@ -139,12 +132,7 @@ def network_policies_inert(situation: Situation) -> Iterator[Trouble]:
         )
 
 
-@finding(
-    Level.WARNING,
-    blocks_gate=no("The operator's configuration asks for the endpoint."),
-    prevents_start=no("K3s supports these options."),
-    remediation="remove the option, or let only the cluster's nodes connect to port 6443",
-)
+@finding(Level.WARNING, remediation="remove the option, or let only the cluster's nodes connect to port 6443")
 def supervisor_endpoint_anonymous(situation: Situation) -> Iterator[Trouble]:
     """K3s before v1.37.1 serves an optional endpoint of its supervisor to clients without credentials.
 
@@ -168,12 +156,7 @@ def supervisor_endpoint_anonymous(situation: Situation) -> Iterator[Trouble]:
             )
 
 
-@finding(
-    Level.WARNING,
-    blocks_gate=no("The rate of events does not affect the protection of the node."),
-    prevents_start=no("The kubelet accepts the value."),
-    remediation="remove the argument, or set it to 50",
-)
+@finding(Level.WARNING, remediation="remove the argument, or set it to 50")
 def event_qps_lowers_limit(situation: Situation) -> Iterator[Trouble]:
     """The kubelet's argument `event-qps=0` means 5 events per second up to v1.36, not no limit.
 
@@ -195,10 +178,7 @@ def event_qps_lowers_limit(situation: Situation) -> Iterator[Trouble]:
 
 
 @finding(
-    Level.WARNING,
-    blocks_gate=no("Blocking K3s does not encrypt the secrets of a live datastore."),
-    prevents_start=no("K3s starts with and without encryption."),
-    remediation="follow `k3s-harden explain secrets-encryption`, or set `on` or `off` in the settings",
+    Level.WARNING, remediation="follow `k3s-harden explain secrets-encryption`, or set `on` or `off` in the settings"
 )
 def secrets_not_encrypted(situation: Situation) -> Iterator[Trouble]:
     """Kubernetes secrets are in the datastore in plain text.

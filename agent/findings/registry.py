@@ -113,13 +113,13 @@ class Detector(Protocol):
 
 
 class Property(NamedTuple):
-    """Whether a property holds for a kind of finding, and the reason that the reference lists."""
+    """Whether a property holds for a kind of finding, and the reason; each error states it."""
 
     holds: bool
-    reason: str
+    reason: str = ""
 
     def __str__(self) -> str:
-        return f"{'Yes' if self.holds else 'No'}. {self.reason}"
+        return f"{'Yes' if self.holds else 'No'}. {self.reason}".strip()
 
 
 def yes(reason: str) -> Property:
@@ -132,18 +132,21 @@ def no(reason: str) -> Property:
     return Property(holds=False, reason=reason)
 
 
+NO = Property(holds=False)
+
+
 class FindingKind(NamedTuple):
     """A kind of finding."""
 
     id: str
     level: Level
-    blocks_gate: Property
-    """Whether K3s would run unhardened or unprotected, so that the gate must block it."""
-    prevents_start: Property
-    """Whether K3s fails by itself at its next start. The gate logs it and does not block K3s."""
+    explanation: str
     remediation: str
     """What to do in general, for `explain`; empty if nothing. A case has the steps for its host."""
-    explanation: str
+    blocks_gate: Property = NO
+    """Whether K3s would run unhardened or unprotected, so that the gate must block it."""
+    prevents_start: Property = NO
+    """Whether K3s fails by itself at its next start. The gate logs it and does not block K3s."""
     detect: Detector | None = None
     """None if a verb reports the kind."""
 
@@ -169,13 +172,13 @@ KINDS: dict[str, FindingKind] = {}
 
 
 def finding(
-    level: Level, *, blocks_gate: Property, prevents_start: Property, remediation: str
+    level: Level, *, remediation: str, blocks_gate: Property = NO, prevents_start: Property = NO
 ) -> Callable[[Detector], Detector]:
     """Declare a detector as a kind of finding."""
 
     def declare(detect: Detector) -> Detector:
         name = detect.__name__.replace("_", "-")  # type: ignore[attr-defined]
-        register(FindingKind(name, level, blocks_gate, prevents_start, remediation, detect.__doc__ or "", detect))
+        register(FindingKind(name, level, detect.__doc__ or "", remediation, blocks_gate, prevents_start, detect))
         return detect
 
     return declare

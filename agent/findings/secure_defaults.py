@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.findings.registry import Trouble, edit_of_k3s_config, finding, no
+from agent.findings.registry import Trouble, edit_of_k3s_config, finding
 from agent.guide.criteria import Boolean, Equals, ListExcludes
 from agent.k3s import default_arguments
 from agent.k3s.config import component_argument
@@ -81,12 +81,7 @@ class _Given(NamedTuple):
     written: str
 
 
-@finding(
-    Level.WARNING,
-    blocks_gate=no("The guide keeps K3s' default, and the operator's configuration asks for another value."),
-    prevents_start=no("The component accepts the value."),
-    remediation="remove the argument, so that K3s sets its default; then restart K3s",
-)
+@finding(Level.WARNING, remediation="remove the argument, so that K3s sets its default; then restart K3s")
 def secure_default_replaced(situation: Situation) -> Iterator[Trouble]:
     """The operator's configuration switches off authentication or authorization, which K3s enables by default.
 

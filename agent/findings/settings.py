@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.errors import InputError
-from agent.findings.registry import Trouble, about_waiver, finding, instruction, no
+from agent.findings.registry import Trouble, about_waiver, finding, instruction
 from agent.model import Instruction, Location, OwnCommand, Remediation, ShellCommand
 from agent.report import Level
 from agent.value import replace
@@ -23,12 +23,7 @@ _DAYS = 14
 """Days before its expiry in which a waiver is reported."""
 
 
-@finding(
-    Level.WARNING,
-    blocks_gate=no("The recorded settings were those of a run that found the host compliant."),
-    prevents_start=no("K3s does not read the settings."),
-    remediation="correct the settings; then run `sudo k3s-harden check`",
-)
+@finding(Level.WARNING, remediation="correct the settings; then run `sudo k3s-harden check`")
 def recorded_settings_used(situation: Situation) -> Iterator[Trouble]:
     """The gate cannot use the settings, so it uses those of the last successful run.
 
@@ -47,12 +42,7 @@ def recorded_settings_used(situation: Situation) -> Iterator[Trouble]:
         )
 
 
-@finding(
-    Level.WARNING,
-    blocks_gate=no("The waiver applied in the last successful run."),
-    prevents_start=no("The waiver applied when K3s started the last time."),
-    remediation="remove or extend the waiver; then run `sudo k3s-harden apply`",
-)
+@finding(Level.WARNING, remediation="remove or extend the waiver; then run `sudo k3s-harden apply`")
 def expired_waiver_applied(situation: Situation) -> Iterator[Trouble]:
     """A waiver has expired since the last successful run, and the gate still applies it.
 
@@ -65,12 +55,7 @@ def expired_waiver_applied(situation: Situation) -> Iterator[Trouble]:
             yield about_waiver(waiver, f"{message}; the gate still applies it", fix)
 
 
-@finding(
-    Level.WARNING,
-    blocks_gate=no("The waiver applies."),
-    prevents_start=no("The waiver applies."),
-    remediation="make the control compliant, or extend the waiver",
-)
+@finding(Level.WARNING, remediation="make the control compliant, or extend the waiver")
 def waiver_expires_soon(situation: Situation) -> Iterator[Trouble]:
     """A waiver for this host expires within 14 days. Its control then has to be compliant."""
     scope = replace(situation.waivers.scope, today=situation.today.date)
@@ -87,12 +72,7 @@ def waiver_expires_soon(situation: Situation) -> Iterator[Trouble]:
             yield about_waiver(waiver, message, "make the control compliant, or extend the waiver")
 
 
-@finding(
-    Level.WARNING,
-    blocks_gate=no("A clock that is behind must not block K3s before time synchronisation."),
-    prevents_start=no("K3s does not read the waivers."),
-    remediation="set the clock, such as by time synchronisation",
-)
+@finding(Level.WARNING, remediation="set the clock, such as by time synchronisation")
 def clock_implausible(situation: Situation) -> Iterator[Trouble]:
     """The clock of this host is behind the last successful run or this release, so no waiver expires."""
     if not situation.today.is_plausible and any(waiver.expires for waiver in situation.waivers.all):
@@ -104,12 +84,7 @@ def clock_implausible(situation: Situation) -> Iterator[Trouble]:
         )
 
 
-@finding(
-    Level.WARNING,
-    blocks_gate=no("The program of K3s had this version in the last successful run."),
-    prevents_start=no("If the program does not work, it reports that itself."),
-    remediation="run `k3s --version`, and correct what keeps it from working",
-)
+@finding(Level.WARNING, remediation="run `k3s --version`, and correct what keeps it from working")
 def recorded_version_used(situation: Situation) -> Iterator[Trouble]:
     """K3s did not print its version, so the version of the last successful run is used."""
     facts = situation.facts
@@ -120,15 +95,7 @@ def recorded_version_used(situation: Situation) -> Iterator[Trouble]:
         )
 
 
-_ONLY_NOTIFICATIONS = no("It concerns only the notifications of the drift check.")
-
-
-@finding(
-    Level.WARNING,
-    blocks_gate=_ONLY_NOTIFICATIONS,
-    prevents_start=no("K3s does not read the settings."),
-    remediation="put the program below a directory that only root can change, with mode 0755",
-)
+@finding(Level.WARNING, remediation="put the program below a directory that only root can change, with mode 0755")
 def notify_command_unusable(situation: Situation) -> Iterator[Trouble]:
     """The command of `drift.notify` is not run, so the site gets no notifications of the drift check.
 
@@ -146,12 +113,7 @@ def notify_command_unusable(situation: Situation) -> Iterator[Trouble]:
         )
 
 
-@finding(
-    Level.WARNING,
-    blocks_gate=_ONLY_NOTIFICATIONS,
-    prevents_start=no("K3s does not read the notification."),
-    remediation="read the reason with `journalctl -u 'k3s-harden-notify@*'`",
-)
+@finding(Level.WARNING, remediation="read the reason with `journalctl -u 'k3s-harden-notify@*'`")
 def notification_undelivered(situation: Situation) -> Iterator[Trouble]:
     """The command of `drift.notify` did not accept a notification of the drift check.
 

@@ -20,20 +20,14 @@ from agent.model import Absent, Unreadable
 from agent.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import PurePosixPath
 
     from agent.host.tree import Tree
     from agent.k3s.config import MergedConfig
-    from agent.model import Location, Version
+    from agent.model import Location
 
 _SKIP = ".skip"
-_FOLLOWS_LINKS = ((27, 15), (28, 11), (29, 6), (30, 2))
-"""The first releases of June 2024, by minor and patch version; all of later minor versions are newer."""
-_COMPARES_EPOCH = (37, 1)
-"""The first release that compares the content of a file whose time of change is the epoch (k3s-io/k3s #14568)."""
-_NIX_STORE = 1
-"""The time of change of each file in /nix/store, in seconds since the epoch."""
 
 
 class Manifests(Value):
@@ -47,15 +41,13 @@ class Manifests(Value):
     """Locations in K3s' configuration that disable a name."""
     broken_links: tuple[PurePosixPath, ...] = ()
     """Links without a target. If there is one, K3s applies no manifests."""
-    never_newer: tuple[PurePosixPath, ...] = ()
-    """Files whose time of change is the epoch, so that K3s does not notice that they change."""
     unreadable: tuple[HostError, ...] = ()
     """What could not be read."""
 
 
-def read_manifests(tree: Tree, directory: PurePosixPath, config: MergedConfig, version: Version) -> Manifests:
-    """Walk the directory, and read the files that K3s of this version applies."""
-    walk = _Walk(tree, directory, follows_links=_follows_links(version))
+def read_manifests(tree: Tree, directory: PurePosixPath, config: MergedConfig) -> Manifests:
+    """Walk the directory, and read the files that K3s applies."""
+    walk = _Walk(tree, directory)
     skips = {path.name.removesuffix(_SKIP): path for path in walk.files if path.name.endswith(_SKIP)}
     disabled = {
         name.strip(): at for value, at, _ in config.items("disable") for name in value.split(",") if name.strip()
@@ -69,20 +61,7 @@ def read_manifests(tree: Tree, directory: PurePosixPath, config: MergedConfig, v
             applied[path] = tree.read(path) or b""
         except HostError as error:
             walk.unreadable.append(error)
-    never_newer = tuple(_never_newer(tree, applied)) if version.is_before(*_COMPARES_EPOCH) else ()
-    return Manifests(applied, skips, disabled, tuple(walk.broken_links), never_newer, tuple(walk.unreadable))
-
-
-def _follows_links(version: Version) -> bool:
-    first = dict(_FOLLOWS_LINKS).get(version.minor)
-    return version.minor >= _FOLLOWS_LINKS[0][0] and (first is None or not version.is_before(version.minor, first))
-
-
-def _never_newer(tree: Tree, paths: Iterable[PurePosixPath]) -> Iterator[PurePosixPath]:
-    for path in paths:
-        times = tree.times(path, follows_link=True)
-        if times is not None and times.written <= _NIX_STORE:
-            yield path
+    return Manifests(applied, skips, disabled, tuple(walk.broken_links), tuple(walk.unreadable))
 
 
 def _is_applied(path: PurePosixPath, top: PurePosixPath, skipped: Collection[str], disabled: Collection[str]) -> bool:
@@ -95,12 +74,11 @@ def _is_applied(path: PurePosixPath, top: PurePosixPath, skipped: Collection[str
 class _Walk:
     """The files below a directory, and what prevents reading them."""
 
-    def __init__(self, tree: Tree, top: PurePosixPath, *, follows_links: bool) -> None:
+    def __init__(self, tree: Tree, top: PurePosixPath) -> None:
         self.tree = tree
         self.files: list[PurePosixPath] = []
         self.broken_links: list[PurePosixPath] = []
         self.unreadable: list[HostError] = []
-        self._enters_links = follows_links
         self._enter(top, follows_links=True)
 
     def _enter(self, top: PurePosixPath, *, follows_links: bool) -> None:
@@ -128,10 +106,8 @@ class _Walk:
     def _follow(self, link: PurePosixPath) -> None:
         target = self.tree.stat(link)
         if isinstance(target, Absent):
-            if self._enters_links:
-                self.broken_links.append(link)
+            self.broken_links.append(link)
         elif isinstance(target, DirectoryEntry) and target.kind == DIRECTORY:
-            if self._enters_links:
-                self._enter(link, follows_links=False)
+            self._enter(link, follows_links=False)
         else:
             self.files.append(link)

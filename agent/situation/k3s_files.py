@@ -83,7 +83,7 @@ def _contents(
 def _manifests(tree: Tree, facts: HostFacts) -> Manifests:
     if facts.role is not Role.SERVER:
         return Manifests()
-    return k3s_manifests.read_manifests(tree, (facts.data_dir / POLICY_FILE).parent, facts.merged_config, facts.version)
+    return k3s_manifests.read_manifests(tree, (facts.data_dir / POLICY_FILE).parent, facts.merged_config)
 
 
 _WRITTEN_BY_K3S = frozenset({"00-k3s-defaults.conf", "10-cli-config.conf", "20-cli-config-dir"})

@@ -10,7 +10,6 @@ from tests.certificates import CERTIFICATE, OTHER_KEY
 from tests.scenarios.findings.case import (
     ADMISSION,
     KUBELET_FILE,
-    MISSPELT,
     OWN_PSA,
     SITE,
     Case,
@@ -215,10 +214,6 @@ CASES = (
          written(CONFIG, "secrets-encryption: true\n"),
          Seen(f"{CONFIG}:1", "write `secrets-encryption` instead of `secret-encryption` at {location}; restart K3s",
              expected="secrets-encryption", found="secret-encryption")),
-    Case("pod-security-misspelt", both(written("/etc/own.yaml", MISSPELT), written(SITE, OWN_ADMISSION)),
-         both(written("/etc/own.yaml", MISSPELT.replace("Securty", "Security")), written(SITE, OWN_ADMISSION)),
-         Seen("/etc/own.yaml:4", "correct `PodSecurty` at {location}; restart K3s", expected="PodSecurity",
-             found="PodSecurty")),
     Case("pod-security-not-enforced", both(written("/etc/own.yaml", ADMISSION), written(CONFIG, OWN_ADMISSION)),
          both(written("/etc/own.yaml", OWN_PSA), written(CONFIG, OWN_ADMISSION)),
          Seen("/etc/own.yaml:1",

@@ -120,10 +120,6 @@ CASES = (
              written(CONFIG, "kube-apiserver-arg:\n  - oidc-ca-file=oidc.pem\n  - runtime-config=batch/v1=true\n")),
          Seen(f"{CONFIG}:2", f"create {DATA_DIR}/server/oidc.pem, or correct the path at {{location}}",
              found=f"{DATA_DIR}/server/oidc.pem"), name="relative"),
-    Case("token-file-awaited", written(CONFIG, "token-file: /run/secrets/token\n"),
-         both(written("/run/secrets/token", "a\n"), written(CONFIG, "token-file: /run/secrets/token\n")),
-         Seen(f"{CONFIG}:1", "make sure that /run/secrets/token is created before K3s starts",
-             found="/run/secrets/token")),
     Case("operator-file-replaced", own_files(audit=""), own_files(),
          Seen(f"{CONFIG}:1",
              f"create or correct /srv/audit.yaml, or remove `audit-policy-file` at {CONFIG}:1; then run"

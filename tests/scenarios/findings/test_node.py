@@ -22,14 +22,13 @@ from tests.scenarios.findings.case import (
     case_id,
     check_neighbour,
     check_problem,
-    line_deleted,
     nothing,
     of_version,
     unchanged,
     with_own_cure,
     written,
 )
-from tests.scenarios.host_tree import CONFIG, DATA_DIR, DROPIN, DROPINS, POLICY, STATE, HostTree, parsed, run
+from tests.scenarios.host_tree import CONFIG, DROPIN, DROPINS, POLICY, STATE, HostTree, parsed, run
 
 if TYPE_CHECKING:
     from tests.scenarios.conftest import Hardened
@@ -56,13 +55,6 @@ CASES = (
              f"move the options of K3s from /usr/local/bin/start-k3s.sh to {CONFIG}; then set"
              " `ExecStart=/usr/local/bin/k3s server` at {location}; run `sudo systemctl daemon-reload`; restart K3s",
              expected="ExecStart=/usr/local/bin/k3s server", found="/usr/local/bin/start-k3s.sh")),
-    Case("datastore-endpoint-ignored",
-         both(written(CONFIG, "debug: true\ndatastore-endpoint: etcd://db\n"),
-             written(f"{DATA_DIR}/server/db/etcd/member/wal/0.wal", "")),
-         both(written(CONFIG, "datastore-endpoint: etcd://db\n"), written(f"{DATA_DIR}/server/db/etcd/name", "")),
-         Seen(f"{CONFIG}:2",
-             "remove the option; if the data is in that datastore, move"
-                 f" {DATA_DIR}/server/db/etcd away at {{location}}; restart K3s"), cure=line_deleted),
     Case("other-family-assumed", asked_for("--role", "server"), of_version("1.25"),
          Seen(POLICY,
              "find out the version of K3s, such as 1.34, and replace VERSION by it; then run"

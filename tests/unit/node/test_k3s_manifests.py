@@ -10,7 +10,6 @@ import pytest
 
 from agent.host.tree import Tree
 from agent.k3s.config_merge import ConfigText, merge_configuration
-from agent.model import Version
 from agent.node.k3s_manifests import Manifests, read_manifests
 
 if TYPE_CHECKING:
@@ -37,11 +36,11 @@ class Directory:
         """Create a symbolic link."""
         (self.root / "m" / name).symlink_to(target)
 
-    def read(self, config: str = "", version: str = "1.37") -> Manifests:
+    def read(self, config: str = "") -> Manifests:
         """Read the directory with this K3s configuration."""
         tree = Tree(str(self.root), os.geteuid(), os.getegid())
         merged = merge_configuration([ConfigText(PurePosixPath("/c"), config.encode())])
-        return read_manifests(tree, TOP, merged, Version.parse(version))
+        return read_manifests(tree, TOP, merged)
 
     def applied(self, config: str = "") -> set[str]:
         """Return the relative paths of the files that K3s applies."""
@@ -106,48 +105,13 @@ def test_a_missing_directory_has_no_manifests(manifests: Directory) -> None:
     assert manifests.read() == Manifests()
 
 
-@pytest.mark.parametrize(
-    ("version", "follows"),
-    [
-        ("v1.26.15+k3s1", False),
-        ("v1.27.14+k3s1", False),
-        ("v1.27.15+k3s1", True),
-        ("v1.29.5+k3s1", False),
-        ("1.29", True),
-        ("v1.30.1+k3s1", False),
-        ("v1.30.2+k3s1", True),
-        ("v1.31.0+k3s1", True),
-    ],
-)
-def test_links_to_directories_are_followed_since_june_2024(
-    version: str, *, follows: bool, manifests: Directory
-) -> None:
-    """Before, K3s ignored them, and a link without a target affected no other manifest."""
+def test_links_to_directories_are_followed(manifests: Directory) -> None:
+    """A link without a target is reported."""
     manifests.put("a.yaml")
     (manifests.root / "other").mkdir()
     (manifests.root / "other/b.yaml").write_text("kind: ConfigMap\n")
     manifests.link("dir", "/other")
     manifests.link("gone", "/nowhere")
-    found = manifests.read(version=version)
-    assert set(found.applied) == {TOP / "a.yaml"} | ({TOP / "dir/b.yaml"} if follows else set())
-    assert found.broken_links == ((TOP / "gone",) if follows else ())
-
-
-@pytest.mark.parametrize(
-    ("seconds", "version", "noticed"),
-    [
-        (0, "1.36", False),
-        (1, "v1.37.0+k3s1", False),
-        (2, "v1.37.0+k3s1", True),
-        (0, "v1.37.1+k3s1", True),
-        (0, "1.37", True),
-        (0, "v1.38.0+k3s1", True),
-    ],
-)
-def test_k3s_ignores_changes_of_files_dated_to_the_epoch(
-    seconds: int, version: str, *, noticed: bool, manifests: Directory
-) -> None:
-    """This is so before v1.37.1 (k3s-io/k3s #14568)."""
-    manifests.put("a.yaml")
-    os.utime(manifests.root / "m/a.yaml", (seconds, seconds))
-    assert manifests.read(version=version).never_newer == (() if noticed else (TOP / "a.yaml",))
+    found = manifests.read()
+    assert set(found.applied) == {TOP / "a.yaml", TOP / "dir/b.yaml"}
+    assert found.broken_links == (TOP / "gone",)

@@ -63,15 +63,3 @@ def _plugin_file(name: str, path: PurePosixPath, location: Location, context: Fi
         yield InputError(location, f"the plugin {name} requires a file at {shown(str(path))}")
     elif data or (data is not None and name != POD_SECURITY):  # an empty file is the default of PodSecurity
         yield from rejected_by(_PLUGINS[name], data, path, context)
-
-
-def plugin_names(data: bytes, path: PurePosixPath) -> Iterator[tuple[str, int]]:
-    """Yield the names of the entries of an admission configuration, with their lines.
-
-    Raises InputError if the file is not YAML.
-    """
-    root = yaml_reader.read_first_document(data, path)
-    for plugin in mappings(root.get("plugins") if isinstance(root, Mapping) else None):
-        name = plugin.text("name")
-        if name:
-            yield name, plugin.line_of("name")
