@@ -70,7 +70,7 @@ def lines(found: tuple[NextStep, ...]) -> list[str]:
     ],
 )
 def test_a_hardened_host_without_k3s_gets_its_installation(k3s: InstalledK3s, line: str) -> None:
-    """By role and version; an agent needs a server and a token, as placeholders."""
+    """The command depends on role and version; an agent needs a server and a token, which are placeholders."""
     for verb in ("apply", "check"):
         assert lines(next_steps.steps_after_run(report(verb, Item("/a", ItemStatus.COMPLIANT)), k3s)) == [line]
 
@@ -82,14 +82,14 @@ def test_k3s_is_not_installed_where_another_program_does_it_or_before_the_host_i
 
 
 def test_after_the_installation_a_server_disables_default_tokens() -> None:
-    """It needs the API server."""
+    """The command needs the API server."""
     assert steps("apply", k3s=SERVER)[1:] == [OwnCommand("service-accounts", ("--wait 300",))]
     assert steps("apply", k3s=AGENT)[1:] == []
 
 
 @pytest.mark.parametrize("service", ["k3s", "k3s-agent", "k3s-east"])
 def test_a_change_under_a_running_k3s_is_followed_by_a_restart_of_its_unit(service: str) -> None:
-    """As systemd or OpenRC names it."""
+    """The command has the name of the service in systemd or OpenRC."""
     k3s = replace(RUNNING, service=service)
     restart = ShellCommand(f"sudo systemctl restart {service}")
     warning = finding("restart-needed", restart, level=Level.WARNING)
@@ -117,7 +117,7 @@ def test_a_compliant_host_with_a_running_k3s_needs_nothing() -> None:
 
 
 def test_steps_are_in_the_order_of_urgency() -> None:
-    """What prevents the start, what blocks the gate, the rest; apply and the restart appear once."""
+    """First what prevents the start, then what blocks the gate, then the rest. apply and the restart appear once."""
     rest = finding("rest", Instruction("rest"), level=Level.WARNING, restart=Restart.K3S)
     found = (
         rest,
@@ -136,7 +136,7 @@ def test_steps_are_in_the_order_of_urgency() -> None:
 
 
 def test_apply_comes_again_after_a_less_urgent_edit_that_requires_it() -> None:
-    """In one class the edit comes first."""
+    """Edits of the same urgency come before apply."""
     setting = Instruction("set it in the settings")
     weak = finding("w", setting, APPLY, level=Level.WARNING)
     assert steps("check", DIFFERS, findings=(weak,)) == [APPLY, setting, APPLY]
@@ -157,7 +157,7 @@ def test_content_is_shown_before_it_is_changed() -> None:
 
 
 def test_apply_says_how_many_problems_it_fixes() -> None:
-    """A difference and its finding are one."""
+    """A difference and its finding are one problem."""
     found = finding("f", APPLY, owner=FixOwner.APPLY, prevents=True)._replace(resource="/a")
     other = Item("/b", ItemStatus.DIFFERS)
     (step,) = next_steps.steps_after_run(report("check", DIFFERS, other, findings=(found,)), RUNNING)
@@ -165,7 +165,7 @@ def test_apply_says_how_many_problems_it_fixes() -> None:
 
 
 def test_what_apply_left_is_fixed_before_it_runs_again() -> None:
-    """Each remedy once; what follows from another failure has none."""
+    """Each remediation appears once. A failure that follows from another one has none."""
     items = (
         Item("/a", ItemStatus.FAILED, "no space", "free some space"),
         Item("/b", ItemStatus.REFUSED, "is a FIFO", "inspect it"),
@@ -175,7 +175,7 @@ def test_what_apply_left_is_fixed_before_it_runs_again() -> None:
 
 
 def test_an_ordinary_user_runs_the_verb_again_as_root() -> None:
-    """Once for all that could not be read."""
+    """One step is for all resources that could not be read."""
     items = [Item(f"/{n}", ItemStatus.REFUSED, "Permission denied", "run as root") for n in range(3)]
     (step,) = next_steps.steps_after_run(report("check", *items), RUNNING)
     assert step == NextStep(OwnCommand("check"), "run it again as root, to read /0 and 2 others")
@@ -191,19 +191,19 @@ def test_what_the_environment_forbids_is_done_outside() -> None:
 
 @pytest.mark.parametrize("options", [(), ("--last",)])
 def test_a_partial_revert_is_run_again(options: tuple[str, ...]) -> None:
-    """Not apply, which would make the changes again."""
+    """The step is not apply, which would make the changes again."""
     failed = Item("/a", ItemStatus.FAILED, "No space left on device", "free space")
     after = next_steps.steps_after_revert(report("revert", failed), RUNNING, last=bool(options))
     assert [next_step.step for next_step in after] == [Instruction("/a: free space"), OwnCommand("revert", options)]
 
 
 def test_a_gate_that_blocks_advises_what_unblocks_it() -> None:
-    """Its lines are in the system log."""
+    """The steps are lines of the system log."""
     assert steps(GATE_VERB, Item("/a", ItemStatus.FAILED, "m", "free it")) == [Instruction("/a: free it"), APPLY]
 
 
 def test_revert_restarts_k3s_and_offers_to_revert_edits() -> None:
-    """With --last if that was given."""
+    """The command repeats --last if it was given."""
     found = finding("restart-needed", level=Level.WARNING, restart=Restart.K3S)
     edited = Item("/a", ItemStatus.EDITED, "was changed since", "undo that change, or run again with --force")
     after = next_steps.steps_after_revert(report("revert", edited, findings=(found,)), RUNNING, last=True)
@@ -211,7 +211,7 @@ def test_revert_restarts_k3s_and_offers_to_revert_edits() -> None:
 
 
 def test_install_leads_to_the_first_start_through_the_gate() -> None:
-    """Or to the installation of K3s."""
+    """Without K3s, the step is its installation."""
     done = report("install", Item("/a", ItemStatus.CHANGED))
     assert [next_step.step for next_step in next_steps.steps_after_install(done, RUNNING)] == [DIFF, RESTART]
     assert lines(next_steps.steps_after_install(done, SERVER)) == ["curl -sfL https://get.k3s.io | sh -"]
@@ -221,13 +221,13 @@ def test_install_leads_to_the_first_start_through_the_gate() -> None:
 
 
 def test_a_released_service_is_restarted_and_then_repaired() -> None:
-    """Each of them."""
+    """Each service has a step."""
     after = next_steps.steps_after_release(["k3s.service"])
     assert [next_step.step for next_step in after] == [RESTART, OwnCommand("check")]
 
 
 def test_service_accounts_that_are_left_are_tried_again() -> None:
-    """And the cluster is assessed after a change."""
+    """After a change, the step is an assessment of the cluster."""
     kept = Item("a/default", ItemStatus.KEPT, "no account yet", "run this again later")
     again = OwnCommand("service-accounts", ("--wait 300",))
     assert [
@@ -239,7 +239,7 @@ def test_service_accounts_that_are_left_are_tried_again() -> None:
 
 
 def test_an_assessment_is_followed_by_what_its_owners_do() -> None:
-    """What prevents the start, apply, then the operator; each once."""
+    """First what prevents the start, then apply, then the controls of the operator."""
     fatal = finding("f", EDIT, prevents=True)
     open_by = {FixOwner.APPLY: ["a", "b"], FixOwner.OPERATOR: ["c", "d"]}
     after = next_steps.steps_after_assess([fatal], RUNNING, open_by)
@@ -248,7 +248,7 @@ def test_an_assessment_is_followed_by_what_its_owners_do() -> None:
 
 
 def test_what_is_to_be_kept_is_moved_before_its_file_is_replaced() -> None:
-    """Also if the finding that replaces the file is more urgent than the one that keeps the edit."""
+    """This is true even if the finding that replaces the file is the more urgent one."""
     move = Instruction("move an intended change to the settings")
     edited = finding("edited", DIFF, move, alternative=Remediation((FORCE,)))
     found = (finding("insufficient", FORCE, blocks=True), edited)

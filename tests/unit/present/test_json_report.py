@@ -49,7 +49,7 @@ ADVISED = replace(
 
 
 def test_old_readers_need_no_next_steps() -> None:
-    """Nor the resource of a finding."""
+    """The resource of a finding is also optional."""
     report = json.loads(report_json(FULL))
     del report["next_steps"]
     for finding in report["findings"]:

@@ -26,14 +26,14 @@ def printed(text: str, width: int, indent: int = 0, hanging: int = 0) -> list[st
 
 @given(words=WORDS, width=st.integers(20, 200))
 def test_a_broken_command_is_the_same_command(words: list[str], width: int) -> None:
-    """For a shell, whatever its words contain."""
+    """A shell reads the same words, whatever they contain."""
     command = shlex.join(words)
     text = "\n".join(command_lines(command, width))
     assert shlex.split(text.replace("\\\n", " ")) == words
 
 
 def test_a_command_is_broken_before_an_option() -> None:
-    """And stays whole if it fits."""
+    """A command that fits is not broken."""
     command = "sudo k3s-harden apply --root '/mnt/my image' --role server"
     assert command_lines(command, 80) == [command]
     assert command_lines(command, 50) == [
@@ -68,5 +68,5 @@ def test_a_word_that_the_next_line_cannot_hold_begins_beside_its_label() -> None
 
 @given(text=st.text(st.sampled_from("ab/, 日"), max_size=200), width=st.integers(15, 80))
 def test_no_character_is_lost(text: str, width: int) -> None:
-    """At any width."""
+    """This is true at any width."""
     assert "".join("".join(printed(text, width, 2, 2)).split()) == "".join(text.split())

@@ -36,7 +36,7 @@ result 4: Partially applied; see what is left (5 problems, 1 warning, 2 changed,
 
 
 def test_each_item_and_finding_has_one_line() -> None:
-    """Compliant ones, too, because a program can read it."""
+    """Compliant items have one, too, because programs read the lines."""
     assert shown(FULL) == NORMAL
 
 
@@ -52,7 +52,7 @@ def test_verbose_adds_facts() -> None:
 
 
 def test_a_compliant_host_has_a_line_for_each_item() -> None:
-    """Between title and result."""
+    """The facts are between title and result."""
     assert shown(CALM) == (
         "k3s-harden check: server, v1.34.1+k3s1\n"
         "compliant /etc/compliant: file, mode 0600\n"

@@ -118,7 +118,7 @@ def test_plain_lines() -> None:
 
 
 def test_quiet_prints_only_the_result() -> None:
-    """In both formats for people."""
+    """This is true for both formats for people."""
     for result, code in ((FULL, 3), (CALM, 0)):
         (line,) = shown(result, verbosity=Verbosity.QUIET).splitlines()
         assert line.startswith(f"result {code}: ")
@@ -126,7 +126,7 @@ def test_quiet_prints_only_the_result() -> None:
 
 
 def test_the_next_steps_end_each_format() -> None:
-    """With complete commands."""
+    """Their commands are complete."""
     result = FULL._replace(next_steps=(NextStep(OwnCommand("apply"), "apply the hardening"),))
     command = "sudo k3s-harden apply --root /mnt"
     formats = [shown(result, format_, caller=lambda: Caller(options=("--root /mnt",))) for format_ in Format]
@@ -136,7 +136,7 @@ def test_the_next_steps_end_each_format() -> None:
 
 
 def test_the_facts_are_shown_on_request() -> None:
-    """With -v."""
+    """-v shows them."""
     assert shown(FULL, verbosity=Verbosity.VERBOSE).splitlines()[1] == "fact role: server (given)"
 
 

@@ -116,7 +116,7 @@ def test_every_report_has_a_result() -> None:
 
 
 def test_the_result_has_counts() -> None:
-    """Of problems, those that prevent the start, warnings, and items without a problem; notes are not counted."""
+    """It counts problems, those that prevent the start, warnings, and items without a problem, but not notes."""
     two = Finding("f", Level.ERROR, blocks_gate=False, prevents_start=False, message="m")
     fatal = two._replace(prevents_start=True)
     assert result(replace(CALM, findings=(two, two))) == "Host is not compliant (2 problems, 1 compliant)."
@@ -138,7 +138,7 @@ def test_a_difference_and_its_findings_are_one_problem() -> None:
 
 
 def test_what_apply_fixes_in_a_file_that_differs_is_the_same_problem() -> None:
-    """An edit of the operator in that file is another one."""
+    """An edit of the operator in that file is another problem."""
     differs, at = Item("/a", ItemStatus.DIFFERS, "content"), Location(PurePosixPath("/a"), 3)
     by_apply = Remediation((OwnCommand("apply"),), FixOwner.APPLY)
     finding = Finding("f", Level.ERROR, True, False, "m", location=at, remediation=by_apply)  # noqa: FBT003
@@ -150,7 +150,7 @@ def test_what_apply_fixes_in_a_file_that_differs_is_the_same_problem() -> None:
 
 
 def test_the_most_urgent_problems_come_first() -> None:
-    """After what has no problem: what prevents the start, what blocks the gate, errors, warnings."""
+    """Items without a problem come first, then what prevents the start, what blocks the gate, errors, warnings."""
     calm = Finding("w", Level.WARNING, blocks_gate=False, prevents_start=False, message="m")
     findings = (
         calm,
@@ -193,7 +193,7 @@ def test_commands_repeat_the_host_options_of_the_run(output_format: Format) -> N
 @pytest.mark.parametrize("verbosity", [Verbosity.NORMAL, Verbosity.VERBOSE])
 @pytest.mark.parametrize("output_format", [Format.PLAIN, Format.TABLE])
 def test_a_report_ends_with_the_next_steps(output_format: Format, verbosity: Verbosity) -> None:
-    """After the result; each command is complete."""
+    """They follow the result, and each command is complete."""
     steps = (NextStep(Instruction("look at /a")), NextStep(OwnCommand("apply"), "apply the hardening"))
     stream = StringIO()
     present(replace(CALM, next_steps=steps), output_format, verbosity, stream, on_a_tree)
@@ -210,7 +210,7 @@ def test_a_report_ends_with_the_next_steps(output_format: Format, verbosity: Ver
 
 @pytest.mark.parametrize("output_format", [Format.PLAIN, Format.TABLE])
 def test_quiet_prints_only_the_result(output_format: Format) -> None:
-    """One line in each format for people, and everything in JSON."""
+    """Formats for people have one line, and JSON has everything."""
     for report in (FULL, CALM):
         text = shown(report, output_format, Verbosity.QUIET)
         assert text in {f"{mark}{result(report)}\n" for mark in ("✔ ", "✘ ", f"result {int(report.exit_code)}: ")} or (

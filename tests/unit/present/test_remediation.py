@@ -85,7 +85,7 @@ def test_a_command_has_only_options_of_its_verb_and_changes_only_the_host_tree(
 
 
 def test_root_needs_no_sudo() -> None:
-    """Neither for our own commands nor for others."""
+    """Neither own commands nor those of other programs have it."""
     root = Caller(program=".venv/bin/k3s-harden", needs_sudo=False, is_root=True)
     both = Remediation((APPLY, ShellCommand("sudo rm /etc/x")))
     assert lines(addressed(both, root)) == ["1. .venv/bin/k3s-harden apply", "2. rm /etc/x"]

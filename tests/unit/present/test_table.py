@@ -50,7 +50,7 @@ def test_everything_is_there_at_any_width(width: int) -> None:
 
 
 def test_each_item_is_a_row() -> None:
-    """With its status, id, detail and fix."""
+    """The row has status, id, detail and fix."""
     lines = table(width=400, verbosity=Verbosity.VERBOSE).splitlines()
     for item in FULL.items:
         row = [str(item.status), item.id]
@@ -60,7 +60,7 @@ def test_each_item_is_a_row() -> None:
 
 
 def test_a_word_longer_than_a_line_is_left_to_the_terminal() -> None:
-    """So that it can be copied as one."""
+    """It can then be copied as a whole."""
     report = replace(CALM, items=(Item("i" * 100, ItemStatus.CHANGED, "d" * 200, "h" * 300),))
     lines = [line.split()[-1] for line in table(report).splitlines()]
     assert {"i" * 100, "d" * 200, "h" * 300} <= set(lines)
@@ -101,7 +101,7 @@ def test_a_line_of_a_diff_has_the_color_of_its_kind(line: str, code: int) -> Non
 
 
 def test_compliant_items_are_counted_and_verbose_lists_them() -> None:
-    """With the facts of the host, and the fix of each problem."""
+    """-v also shows the facts of the host, and the fix of each problem."""
     assert "k3s.service" in table(verbosity=Verbosity.VERBOSE)
     assert "/etc/compliant" in table(verbosity=Verbosity.VERBOSE)
     assert "k3s.service" not in table()
@@ -112,7 +112,7 @@ def test_compliant_items_are_counted_and_verbose_lists_them() -> None:
 
 
 def test_fixes_are_listed_once() -> None:
-    """In the next steps, if there are any; -v shows them below each problem, too."""
+    """They are in the next steps, if there are any. -v also shows them below each problem."""
     report = replace(FULL, next_steps=(NextStep(Instruction("remove it in /etc/sysctl.conf:3")),))
     assert "fix: tighten it" in table()
     assert "fix: " not in table(report)
