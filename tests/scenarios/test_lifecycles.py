@@ -183,15 +183,6 @@ def test_files_restored_from_an_image_are_replaced(hardened: Hardened) -> None:
     assert host.entries() == expected
 
 
-def test_servers_of_one_cluster_get_the_same_manifests(host: HostTree, hardened: Hardened) -> None:
-    """K3s does not copy manifests between servers, and servers with different copies overwrite each other's objects."""
-    first = hardened()
-    host.write(CONFIG, "server: https://10.0.0.1:6443\nnode-name: b\ntls-san: [b.example]\n")
-    assert host.run("apply").code == 0
-    for path in (POLICY, PSA, AUDIT):
-        assert host[path].read_bytes() == first[path].read_bytes()
-
-
 def test_other_manifests_are_not_changed(hardened: Hardened) -> None:
     """Manifests of K3s and of the operator are not changed, even if they are invalid."""
     host = hardened("server", "1.24")

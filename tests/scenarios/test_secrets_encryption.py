@@ -275,18 +275,6 @@ def test_an_interrupted_revert_is_completed(hardened: Hardened, pristine: HostTr
     assert [path.suffix for path in host[f"{STATE}/journal"].iterdir()] == [".json"]
 
 
-def test_apply_and_revert_again_after_a_revert(hardened: Hardened, pristine: HostTree) -> None:
-    """The remaining drop-in is not an edit, and a second revert has the same result."""
-    host = started(hardened())
-    expected = host.entries()
-    for _ in range(2):
-        assert host.run("revert").code == 0
-        assert differences(host, pristine) == {DROPIN}
-        assert host.run("apply").code == 0
-        assert host.entries() == expected
-    assert list(host[STATE].iterdir()) == [host[f"{STATE}/journal"]]
-
-
 @pytest.mark.parametrize("state", ["", "{", "[]"])
 def test_revert_keeps_the_whole_drop_in_if_the_state_could_not_be_determined(state: str, hardened: Hardened) -> None:
     """Files that it names are also kept until the encryption configuration is readable."""

@@ -6,8 +6,6 @@ import copy
 import os
 import re
 import subprocess
-import sys
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -279,40 +277,6 @@ def test_documents_can_be_joined(build: Callable[[], bytes]) -> None:
         assert "#" not in line
         assert "\t" not in line
     assert objects(b"# comment\n" + text + manifests.audit_policy()) == [*objects(text), guide.AUDIT_POLICY]
-
-
-def test_assets_are_read_from_a_zip_archive_without_a_yaml_library(tmp_path: Path) -> None:
-    """The single file needs this, and no parser is imported at the start."""
-    archive = tmp_path / "agent.zip"
-    with zipfile.ZipFile(archive, "w") as packed:
-        for path in sorted((CHECKOUT / "agent").rglob("*")):
-            if path.suffix in {".py", ".yaml", ".sh"}:
-                packed.write(path, path.relative_to(CHECKOUT))
-    program = (
-        "import sys; from agent.guide import manifests as m;"
-        "assert '.zip' in m.__file__;"
-        "out = m.network_policies() + m.pod_security_policies(cis_operator_namespace=True)"
-        " + m.pod_security_admission(['kube-system']) + m.audit_policy() + m.account_update()"
-        " + m.account_update_script();"
-        "assert not {'yaml', 'json', 'pkgutil', 'importlib.resources'} & set(sys.modules), sys.modules;"
-        "sys.stdout.buffer.write(out)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-S", "-c", program],
-        env={"PYTHONPATH": str(archive)},
-        cwd=tmp_path,
-        capture_output=True,
-        check=False,
-    )
-    assert done.stderr == b""
-    assert done.stdout == (
-        manifests.network_policies()
-        + manifests.pod_security_policies(cis_operator_namespace=True)
-        + manifests.pod_security_admission(["kube-system"])
-        + manifests.audit_policy()
-        + manifests.account_update()
-        + manifests.account_update_script()
-    )
 
 
 @pytest.fixture

@@ -101,25 +101,6 @@ def value(component: Component, name: str, version: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("version", "is_set"),
-    [
-        ("v1.22.17+k3s1", False),
-        ("v1.23.15+k3s1", False),
-        ("v1.23.16+k3s1", True),
-        ("v1.24.9+k3s2", False),
-        ("v1.24.10+k3s1", True),
-        ("v1.25.5+k3s2", False),
-        ("v1.26.0+k3s2", False),
-        ("v1.26.1+k3s1", True),
-        ("v1.27.1+k3s1", True),
-    ],
-)
-def test_the_api_server_has_strong_ciphers_since_january_2023(version: str, *, is_set: bool) -> None:
-    """Earlier releases of each minor use Go's default, which has more suites."""
-    assert bool(value(Component.API_SERVER, "tls-cipher-suites", version)) is is_set
-
-
-@pytest.mark.parametrize(
     ("version", "port"),
     [
         ("v1.31.9+k3s1", "0"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.k3s.removed_apis import REMOVALS, removal_of
+from agent.k3s.removed_apis import REMOVALS
 from agent.k3s.upgrade_notes import NOTES, notes_for_upgrade
 from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Role, Version
 
@@ -64,26 +64,6 @@ def test_a_note_lists_each_skipped_version() -> None:
         if note.id == ONE
     )
     assert "v1.35, v1.36, v1.37" in note.text
-
-
-@pytest.mark.parametrize(
-    ("api_version", "kind", "version", "instead"),
-    [
-        ("batch/v1beta1", "CronJob", "1.24", None),
-        ("batch/v1beta1", "CronJob", "1.25", "batch/v1"),
-        ("policy/v1beta1", "PodDisruptionBudget", "1.37", "policy/v1"),
-        ("policy/v1beta1", "PodSecurityPolicy", "1.37", None),
-        ("storage.k8s.io/v1beta1", "CSIStorageCapacity", "1.26", None),
-        ("storage.k8s.io/v1beta1", "CSIStorageCapacity", "1.27", "storage.k8s.io/v1"),
-        ("storage.k8s.io/v1beta1", "VolumeAttributesClass", "1.37", None),
-        ("flowcontrol.apiserver.k8s.io/v1beta3", "FlowSchema", "1.32", "flowcontrol.apiserver.k8s.io/v1"),
-        ("batch/v1", "CronJob", "1.37", None),
-    ],
-)
-def test_removed_api_versions_are_known_by_kind(api_version: str, kind: str, version: str, instead: str | None) -> None:
-    """Other kinds of the same API version can still exist."""
-    found = removal_of(api_version, kind, Version.parse(version))
-    assert (found and found.instead) == instead
 
 
 def test_removals_are_in_order_and_unique() -> None:

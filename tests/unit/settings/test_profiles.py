@@ -7,8 +7,6 @@ from pathlib import PurePosixPath
 import pytest
 
 from agent.benchmark.catalogue import CATALOGUE
-from agent.guide.manifests import EventRateLimit
-from agent.model import FileMode
 from agent.settings.loading import load_settings
 from agent.settings.profiles import PRESETS
 from agent.settings.risks import RISKS
@@ -35,21 +33,6 @@ def loaded(text: str) -> Settings:
 def as_file(key: str, value: str) -> str:
     *sections, last = key.split(".")
     return "".join(f"{section}: {{" for section in sections) + f"{last}: {value}" + "}" * len(sections) + "\n"
-
-
-def test_strict_sets_every_preset() -> None:
-    """All other settings keep their defaults."""
-    assert loaded("profile: strict\n") == replace(
-        Settings(),
-        profile=Profile.STRICT,
-        deny_service_external_ips=True,
-        event_rate_limit=EventRateLimit(5000, 20_000),
-        always_pull_images=True,
-        pod_max_pids=4096,
-        seccomp_default=True,
-        cni_file_permissions=FileMode(0o600),
-        from_profile=tuple(preset.row.name for preset in STRICT),
-    )
 
 
 @pytest.mark.parametrize("text", ["", "profile: guide\n"])
