@@ -160,9 +160,9 @@ def read_first_document(data: bytes, path: PurePosixPath) -> Node | None:
     return document.node
 
 
-def shown(text: str) -> str:
+def shown(text: str, longest: int = _LONGEST_SHOWN) -> str:
     """Return a text for a message: on one line, without control characters, truncated if it is long."""
-    cut = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+    cut = text if len(text) <= longest else f"{text[:longest]}…"
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in cut)
 
 

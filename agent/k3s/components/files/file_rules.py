@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 
 FILE_RULES = "file_rules.tsv"
+_LONGEST_MESSAGE = 200
+"""Characters. A value can be of any length."""
 
 
 class FileContext(NamedTuple):
@@ -74,9 +76,13 @@ class FileKind(NamedTuple):
 
 
 class FieldValues:
-    """The fields of a mapping as values of relations. Go reads a missing field and null as an empty value."""
+    """The fields of a mapping as values of relations. Go reads a missing field and null as an empty value.
 
-    def __init__(self, node: YamlMapping, types: FieldType, context: FileContext) -> None:
+    The prefix is the path of the mapping, with which a name can begin.
+    """
+
+    def __init__(self, prefix: str, node: YamlMapping, types: FieldType, context: FileContext) -> None:
+        self._prefix = prefix
         self._node = node
         self._types = types
         self._context = context
@@ -85,6 +91,7 @@ class FieldValues:
         """Return the value of a field or argument; an empty tuple for an empty value. A mapping is true."""
         if name.startswith("--"):
             return self._context.arguments.get(name[2:]) or ()
+        name = name.removeprefix(self._prefix)
         parent, _, last = name.rpartition(".")
         found = [
             _parsed(node.get(last), types.get(last, "any")) for node, types in scopes(self._node, self._types, parent)
@@ -97,6 +104,7 @@ class FieldValues:
 
     def line_of(self, name: str) -> int:
         """Return the line of a field; that of the mapping if the field is not set."""
+        name = name.removeprefix(self._prefix)
         parent, _, last = name.rpartition(".")
         node = next((node for node, _ in scopes(self._node, self._types, parent)), self._node)
         return node.line_of(last) if "[]" not in parent else self._node.line_of(name.partition("[]")[0])
@@ -133,19 +141,27 @@ def _unmet_rules(kind: FileKind, root: YamlMapping, types: FieldType, context: F
     for scope, rule in _rules_about(kind.name):
         is_enforced = context.minor in rule.minors if context.is_described else len(rule.minors) == len(minors_in(""))
         for node, inner in scopes(root, types, scope) if is_enforced else ():
-            values = FieldValues(node, inner, context)
-            place = f" in `{scope.replace('?', '')}`" if scope else ""
+            values = FieldValues(_prefix(scope), node, inner, context)
             for subject, unmet in rule.unmet(values):
-                text = f"{kind.component} {shown(redacted(unmet.message))}{place}; expected {unmet.expected}"
-                yield FileProblem(values.line_of(name_in(subject)), text)
+                text = shown(redacted(unmet.message), _LONGEST_MESSAGE)
+                problem = f"{kind.component} {text}; expected {unmet.expected}"
+                yield FileProblem(values.line_of(name_in(subject)), problem)
 
 
 @cache
 def _rules_about(kind: str) -> tuple[tuple[str, ValueRule], ...]:
-    """Return the rules of a kind, each with the path of the mapping with its fields."""
+    """Return the rules of a kind, each with the path of the mapping with its fields. It names them by their paths."""
     lines = package_data.read("k3s", "components", FILE_RULES).decode().splitlines()
     rows = (line.split("\t") for line in lines if line.startswith(f"{kind}\t"))
-    return tuple((scope, rule_of(cells)) for _, scope, *cells in rows)
+    return tuple(
+        (scope, rule_of([" ".join(_prefix(scope) + name for name in fields.split()), *cells]))
+        for _, scope, fields, *cells in rows
+    )
+
+
+def _prefix(scope: str) -> str:
+    """Return what the names of the fields of a mapping begin with in messages."""
+    return f"{scope.replace('?', '')}." if scope else ""
 
 
 def scopes(node: YamlMapping, types: FieldType, path: str) -> Iterator[tuple[YamlMapping, dict[str, FieldType]]]:
