@@ -41,6 +41,16 @@ current-context: a
 """
 KMS = {"kms": {"apiVersion": "v2", "name": "own", "endpoint": "unix:///run/own.sock", "timeout": "3s"}}
 """A provider that the API server waits for, so it is in no valid file."""
+VALUES: Content = {
+    "anonymous": {"enabled": False},
+    "cachesize": 5,
+    "conditions": [{"path": "/healthz"}],
+    "tcp": {"url": "https://127.0.0.1:9"},
+    "transport": {},
+    "uds": {},
+    "webhook": {},
+}
+"""Values of fields that the valid files do not have."""
 OTHER = {
     "KubeConfigFile": "InClusterConfig",
     "List": "System",
@@ -141,7 +151,9 @@ def put(content: Content, term: str) -> None:
     elif words:
         mapping[last] = words.split("|")[0]
     elif not mapping.get(last):
-        mapping[last] = {} if last in {"transport", "uds", "webhook"} else "own"
+        mapping[last] = VALUES.get(last, "own")
+    if name == "type":
+        mapping.pop("webhook", None)
 
 
 def broken(row: Row) -> Trial:
