@@ -33,6 +33,11 @@ KINDS = {
     "CredentialProviderConfig": (Component.KUBELET, "image-credential-provider-config"),
     "KubeProxyConfiguration": (Component.KUBE_PROXY, "config"),
 }
+NEEDED = {
+    "CredentialProviderConfig": "image-credential-provider-bin-dir=/usr/bin",
+    "LeaderMigrationConfiguration": "enable-leader-migration=true",
+}
+"""Arguments without which the file is not read."""
 SAMPLES: dict[str, object] = {
     "any": None,
     "bool": True,
@@ -71,7 +76,7 @@ def test_a_component_decodes_a_file_with_all_fields_of_the_table(trials: Trials,
         names = sorted(line.partition("\t")[0] for line in _table().splitlines() if "Args\tkind\t" in line)
         plugins = [{"name": name.removesuffix("Args"), "args": every_field(name)} for name in names]
         content["profiles"] = [{**profile, "pluginConfig": plugins} for profile in content["profiles"]]  # type: ignore[attr-defined]
-    config = f"{component.config_key}: [{argument}={OWN}]\n"
+    config = f"{component.config_key}: [{argument}={OWN}, {NEEDED.get(kind, 'v=2')}]\n"
     outcome = trials.outcome(component.value, {OWN: yaml.safe_dump(content), "/etc/rancher/k3s/config.yaml": config})
     assert [words for words in NOT_DECODED if words in outcome.output] == [], outcome.last_words
 
