@@ -93,10 +93,10 @@ def notes(controls: Iterable[BenchmarkControl], benchmark: Benchmark, node: Asse
                 message = f"{component} runs with --{name}={running.value}, and --{name}={argument.value} is configured"
                 yield Note(message, argument.given[-1].location, _RESTART)
     requirements = {
-        (one.name, one.criterion): one
+        (requirement.name, requirement.criterion): requirement
         for control in controls
-        for one in control.check_of(benchmark).arguments
-        if one.component is Component.KUBELET and one.name in KUBELET_FIELDS
+        for requirement in control.check_of(benchmark).arguments
+        if requirement.component is Component.KUBELET and requirement.name in KUBELET_FIELDS
     }
     own = _own_node(node, cluster)
     for name, configuration in list(cluster.kubelets.items())[:_MOST_NOTES]:
@@ -114,13 +114,19 @@ def without_answer(controls: Iterable[BenchmarkControl], benchmark: Benchmark, c
         if isinstance(check, ClusterCheck):
             if check.has_no_answer(cluster):
                 yield control.id
-        elif any(one.component in silent for one in check.arguments):
+        elif any(argument.component in silent for argument in check.arguments):
             yield control.id
 
 
 def _of_other_node(name: str, configuration: Json, requirements: Iterable[ArgumentRequirement]) -> Iterator[Note]:
-    values = [(one, _field(configuration, KUBELET_FIELDS[one.name].path)) for one in requirements]
-    found = [f"--{one.name}={value}" for one, value in values if value and not one.criterion.accepts(value)]
+    values = [
+        (requirement, _field(configuration, KUBELET_FIELDS[requirement.name].path)) for requirement in requirements
+    ]
+    found = [
+        f"--{requirement.name}={value}"
+        for requirement, value in values
+        if value and not requirement.criterion.accepts(value)
+    ]
     if found:
         message = f"the kubelet of node {name} runs with {', '.join(found)}, which does not meet the benchmark"
         yield Note(message, None, Remediation())
@@ -165,7 +171,7 @@ def _own_node(node: AssessedNode, cluster: Cluster) -> str:
     """Return the name of this host's node; empty if it is not in the cluster."""
     option = node.facts.merged_config.scalar("node-name")
     name = option.text if option is not None else node.evidence.node
-    with_id = [one for one in cluster.kubelets if one.startswith(f"{name}-")]
+    with_id = [node_name for node_name in cluster.kubelets if node_name.startswith(f"{name}-")]
     return with_id[0] if name not in cluster.kubelets and len(with_id) == 1 else name
 
 

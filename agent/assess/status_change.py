@@ -37,7 +37,7 @@ class Notification(NamedTuple):
 
 def compared(before: Mapping[str, ControlStatus], now: Assessment) -> tuple[StatusChange, ...]:
     """Return the controls whose status changed; a control without an earlier status is left out."""
-    changes = (StatusChange(before.get(one.control.id, one.status), one) for one in now.verdicts)
+    changes = (StatusChange(before.get(verdict.control.id, verdict.status), verdict) for verdict in now.verdicts)
     return tuple(change for change in changes if change.before is not change.verdict.status)
 
 

@@ -451,7 +451,7 @@ def _differences(control: BenchmarkControl) -> Iterator[Difference]:
     for rows in _ROWS:
         if control.id in rows.ids:
             found.setdefault((rows.reason, rows.note), set()).update(rows.benchmarks or run)
-    for (reason, note), benchmarks in sorted(found.items(), key=lambda one: list(Reason).index(one[0][0])):
+    for (reason, note), benchmarks in sorted(found.items(), key=lambda item: list(Reason).index(item[0][0])):
         yield Difference(reason, tuple(benchmark for benchmark in PROFILED if benchmark in benchmarks), note)
 
 

@@ -47,7 +47,7 @@ def unmet_argument(
     """Return what has to change for an argument (None if it is not set) that `by` set, as the evidence shows."""
     facts = node.facts
     is_by_hand = by in (GivenBy.OPERATOR, GivenBy.KUBELET_FILE)
-    locations = [one.location for one in evidence if one.location]
+    locations = [shown.location for shown in evidence if shown.location]
     edits, restart = _edits(required, argument, by, node)
     if facts.rancher_managed and not (is_by_hand and all(at.path.name != RANCHER_DROPIN for at in locations)):
         return Unmet(edits, ChangedBy.RANCHER)
@@ -141,7 +141,7 @@ def corrected(
 ) -> tuple[tuple[Instruction, ...], Restart]:
     """Return the edits of a set value, which keep the other items of a list, and whether K3s has to restart."""
     own = k3s_arguments.default_of(required.component, required.name, node.facts)
-    wrong = [one for one in argument.given if not required.criterion.accepts(one.value)] or list(argument.given)
+    wrong = [value for value in argument.given if not required.criterion.accepts(value.value)] or list(argument.given)
     left = list(argument.overridden)
     while left and left[-1].by is not GivenBy.K3S and not required.criterion.accepts(left[-1].value):
         wrong.insert(0, left.pop())  # it would take effect if only the last one were removed
@@ -149,22 +149,22 @@ def corrected(
     # K3s' own authorizers are all that is needed; of plugins, the operator's own would be lost.
     keeps_list = required.name == ADMISSION_PLUGINS_ARGUMENT or isinstance(required.criterion, ListExcludes)
     is_ranchers = node.facts.rancher_managed and any(
-        one.location and one.location.path.name == RANCHER_DROPIN for one in wrong
+        value.location and value.location.path.name == RANCHER_DROPIN for value in wrong
     )
     restart = Restart.NOT_NEEDED if is_ranchers else Restart.K3S
     if own is not None and required.criterion.accepts(own.value) and not (keeps_list and better):
-        stays = [one for one in argument.given if one not in wrong]
-        is_default_next = all(one.by is GivenBy.K3S for one in (*left[-1:], *stays))
+        stays = [value for value in argument.given if value not in wrong]
+        is_default_next = all(value.by is GivenBy.K3S for value in (*left[-1:], *stays))
         default = f" (K3s then sets {own.value})" if is_default_next else ""
-        nested = [one for one in wrong if one.by is GivenBy.KUBELET_FILE and "." in one.field]
-        others = [one for one in wrong if one not in nested]
+        nested = [value for value in wrong if value.by is GivenBy.KUBELET_FILE and "." in value.field]
+        others = [value for value in wrong if value not in nested]
         edits = (
             *_removals(required, others, node, default, is_ranchers=is_ranchers),
             # Without its field, the field above can become null, which also removes K3s' own value.
             *_settings(required, own.value, nested, is_ranchers=False),
         )
     elif better:
-        given = [one for one in wrong if one in argument.given]
+        given = [value for value in wrong if value in argument.given]
         edits = tuple(_settings(required, better, given, is_ranchers=is_ranchers))
     else:
         edits = tuple(_removals(required, wrong, node, is_ranchers=is_ranchers))
@@ -182,22 +182,26 @@ def _removals(
     if is_ranchers:
         yield Instruction(f"remove `{required.name}` from `{required.component.config_key}`{note}")
         return
-    removed = {one.location for one in wrong if one.location}
-    for one in dict.fromkeys(one._replace(value="", written="") for one in wrong):
-        is_last = _empties(required, removed, one, node)
+    removed = {value.location for value in wrong if value.location}
+    for item in dict.fromkeys(value._replace(value="", written="") for value in wrong):
+        is_last = _empties(required, removed, item, node)
         key = f" and the key `{required.component.config_key}`, which has no other item" if is_last else ""
-        yield Instruction(f"remove `{one.field or required.name}`{key}{note}", one.location)
+        yield Instruction(f"remove `{item.field or required.name}`{key}{note}", item.location)
 
 
-def _empties(required: ArgumentRequirement, removed: Collection[Location], one: Given, node: AssessedNode) -> bool:
+def _empties(required: ArgumentRequirement, removed: Collection[Location], given: Given, node: AssessedNode) -> bool:
     """Return whether the removal at this location, the first in its file, leaves an empty list there.
 
     K3s passes an empty argument for a key without a value, and the component does not start.
     """
-    if one.location is None or one.by is GivenBy.KUBELET_FILE or one.location.path in node.facts.command_line_files:
+    if (
+        given.location is None
+        or given.by is GivenBy.KUBELET_FILE
+        or given.location.path in node.facts.command_line_files
+    ):
         return False
-    config, key, path = node.facts.merged_config, required.component.config_key, one.location.path
-    if one.location != min(location for location in removed if location.path == path):
+    config, key, path = node.facts.merged_config, required.component.config_key, given.location.path
+    if given.location != min(location for location in removed if location.path == path):
         return False
     items = [(value.text, value.location) for value in config.items(key)]
     items += [(dropped.value, dropped.location) for dropped in config.dropped if dropped.key == key]
@@ -214,10 +218,10 @@ def _settings(
     if is_ranchers:
         yield Instruction(f"set `{required.name}={better}` in `{required.component.config_key}`")
         return
-    for one in dict.fromkeys(one._replace(value="", written="") for one in wrong):
-        is_field = one.by is GivenBy.KUBELET_FILE
+    for item in dict.fromkeys(value._replace(value="", written="") for value in wrong):
+        is_field = item.by is GivenBy.KUBELET_FILE
         text = as_field(required.name, better) if is_field else f"{required.name}={better}"
-        yield Instruction(f"set `{text}`", one.location)
+        yield Instruction(f"set `{text}`", item.location)
 
 
 def removal(key: str, value: ConfigValue, facts: HostFacts) -> Instruction:

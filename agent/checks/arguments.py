@@ -208,7 +208,7 @@ def _default_not_read(check: ArgumentCheck, node: AssessedNode) -> Answer | None
 
 
 def _set(check: ArgumentCheck, argument: Argument, node: AssessedNode) -> Answer:
-    evidence = tuple(_evidence(check, one) for one in argument.given)
+    evidence = tuple(_evidence(check, value) for value in argument.given)
     by = argument.given[-1].by
     found = f"--{check.name}={argument.value}"
     option = k3s_arguments.option_behind(check.component, check.name, node.facts) if by is GivenBy.K3S else None
@@ -236,12 +236,12 @@ def _rejected(
     plugins = {*check.criterion.required} & {*argument.value.split(",")}
     disabled = node.arguments(check.component).get(DISABLED_PLUGINS_ARGUMENT)
     given = disabled.given if disabled else ()
-    both = [(plugin, one) for one in given for plugin in sorted(plugins & {*string_slice(one.value)})]
+    both = [(plugin, value) for value in given for plugin in sorted(plugins & {*string_slice(value.value)})]
     if both:
         plugin = both[0][0]
         found = f"the plugin {plugin} is both enabled and disabled, so K3s would not start"
-        shown = (Evidence(f"--{DISABLED_PLUGINS_ARGUMENT}={one.value}", one.location) for _, one in both)
-        steps = (Instruction(f"remove {name} from `{DISABLED_PLUGINS_ARGUMENT}`", one.location) for name, one in both)
+        shown = (Evidence(f"--{DISABLED_PLUGINS_ARGUMENT}={item.value}", item.location) for _, item in both)
+        steps = (Instruction(f"remove {name} from `{DISABLED_PLUGINS_ARGUMENT}`", item.location) for name, item in both)
         unmet = node.unmet(tuple(steps), restart=Restart.K3S, is_repair=True)
         return Answer(ControlStatus.FAIL, found, (*evidence, *shown), unmet=unmet)
     if _EVENT_RATE_LIMIT in plugins:

@@ -122,7 +122,9 @@ class AssessedNode:
     def with_permissions_of_apply(self) -> frozenset[PurePosixPath]:
         """Files whose mode `apply` sets, and directories in which it sets that of new files."""
         desired = self.situation.desired
-        return frozenset(one.path for one in desired if isinstance(one, (FilePermissions, DefaultPermissions)))
+        return frozenset(
+            resource.path for resource in desired if isinstance(resource, (FilePermissions, DefaultPermissions))
+        )
 
     def unmet(
         self,
@@ -148,11 +150,11 @@ class AssessedNode:
         if path is None:
             step = Instruction("set `event-rate-limit` in the settings, or remove the plugin")
             return step, OwnCommand("apply")
-        refusal = next((one for one in self.situation.plan.refusals if one.id == str(path)), None)
+        refusal = next((item for item in self.situation.plan.refusals if item.id == str(path)), None)
         if refusal is not None and refusal.edited:
             return (OwnCommand("apply", ("--force",)),)
         if refusal is not None:
             return Instruction(refusal.hint), OwnCommand("apply")
-        if any(one.id == str(path) for one in self.situation.desired):
+        if any(resource.id == str(path) for resource in self.situation.desired):
             return (OwnCommand("apply"),)
         return (Instruction("fix the file, or remove the argument so that apply sets its own"),)

@@ -58,7 +58,7 @@ class KernelParameter(Check):
         is_wrong_now = isinstance(now, Sysctl) and not same_value(now.value, row.value)
         is_wrong_at_boot = row.written if line is None else not same_value(line.value, row.value)
         evidence = tuple(_values(row, now, line))
-        found = ", ".join(one.observation for one in evidence) or "no such kernel parameter"
+        found = ", ".join(shown.observation for shown in evidence) or "no such kernel parameter"
         if line is None and row.written:
             found += ", and no file sets it at boot"
         if is_wrong_now or is_wrong_at_boot:
@@ -152,7 +152,7 @@ class KubeconfigOptions(Check):
         if wrong:
             steps = tuple(removal(key, value, node.facts) for key, value in wrong)
             unmet = node.unmet(steps, restart=Restart.K3S, is_repair=True)
-            return Answer(ControlStatus.FAIL, ", ".join(one.observation for one in shown), shown, unmet=unmet)
+            return Answer(ControlStatus.FAIL, ", ".join(item.observation for item in shown), shown, unmet=unmet)
         default = Evidence("no option makes the kubeconfig accessible to others", source=f"K3s {node.facts.version}")
         return Answer(ControlStatus.PASS, "", shown or (default,), given_by=GivenBy.K3S)
 
@@ -183,9 +183,9 @@ class SysctlPrecedence(Check):
         if overrides:
             return Answer(
                 ControlStatus.FAIL,
-                "; ".join(one.message for one in overrides),
-                tuple(Evidence(one.message, one.location) for one in overrides),
-                unmet=repair(*(Instruction(one.fix, one.location) for one in overrides)),
+                "; ".join(override.message for override in overrides),
+                tuple(Evidence(override.message, override.location) for override in overrides),
+                unmet=repair(*(Instruction(override.fix, override.location) for override in overrides)),
             )
         if node.unreadable_sysctl_files:
             path = node.unreadable_sysctl_files[0]

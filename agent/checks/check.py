@@ -133,8 +133,8 @@ class AllOf(Check):
         return all(check.is_decided_by_argument for check in self.checks)
 
     def files(self, facts: HostFacts) -> tuple[FileQuery, ...]:
-        return tuple(one for check in self.checks for one in check.files(facts))
+        return tuple(file for check in self.checks for file in check.files(facts))
 
     @property
     def arguments(self) -> tuple[ArgumentRequirement, ...]:
-        return tuple(one for check in self.checks for one in check.arguments)
+        return tuple(argument for check in self.checks for argument in check.arguments)

@@ -133,7 +133,7 @@ class EncryptionProviders(Check):
         if isinstance(config, Unknown):
             return _unknown(config, _RESTORED)
         first = config.providers[0] if config.providers else "no provider for Secrets"
-        evidence = tuple(Evidence(one, Location(config.path)) for one in config.providers or (first,))
+        evidence = tuple(Evidence(provider, Location(config.path)) for provider in config.providers or (first,))
         if first in self.providers:
             return Answer(ControlStatus.PASS, first, evidence, given_by=given.by)
         return Answer(ControlStatus.FAIL, first, evidence, unmet=repair(*self._steps(config.providers)))

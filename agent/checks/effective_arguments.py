@@ -96,7 +96,7 @@ def _on_the_command_line(component: Component, facts: HostFacts) -> dict[str, tu
         given = tuple(_as_written(by_operator(*value[:2], facts), value.spelling) for value in values)
         if name in defaults and facts.merged_config.keeps_default(key, name):
             arguments = (component_argument(value.text) for value in facts.merged_config.items(key))
-            first = sum(one.spelling == name and one.form == "-" for one in arguments)
+            first = sum(argument.spelling == name and argument.form == "-" for argument in arguments)
             given = (*given[:first], defaults[name], *given[first:])
         found[name] = given
     return {**{name: (value,) for name, value in defaults.items()}, **found}

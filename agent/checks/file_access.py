@@ -134,7 +134,7 @@ class OnlyRoot(Check):
         return tuple(queries)
 
     def _problems(self, queries: Iterable[FileQuery], node: AssessedNode) -> Iterator[_Problem]:
-        guide = {one.path: one for one in node.situation.desired if isinstance(one, File)}
+        guide = {resource.path: resource for resource in node.situation.desired if isinstance(resource, File)}
         secret = frozenset(paths_on(self.secret, node.facts)) if isinstance(self.secret, HostPaths) else frozenset()
         secret |= node.evidence.with_credentials
         seen: set[int] = set()  # files of one directory share the tuple
@@ -144,19 +144,23 @@ class OnlyRoot(Check):
                 row = guide.get(file.path)
                 exact = f"chmod {row.mode}" if row is not None and file.mode & ~row.mode else ""
                 problems = [
-                    replace(one, command=exact) if exact and one.command.startswith("chmod ") else one
-                    for one in _own_problems(file, is_secret=is_secret)
+                    replace(problem, command=exact) if exact and problem.command.startswith("chmod ") else problem
+                    for problem in _own_problems(file, is_secret=is_secret)
                 ]
                 yield from problems
-                if row is not None and exact and all(one.command != exact for one in problems):
+                if row is not None and exact and all(problem.command != exact for problem in problems):
                     yield _Problem(file.path, f"{file.mode}, expected {row.mode}", exact)
-                if row is not None and file.owner != row.owner and all(one.command != _TO_ROOT for one in problems):
+                if (
+                    row is not None
+                    and file.owner != row.owner
+                    and all(problem.command != _TO_ROOT for problem in problems)
+                ):
                     yield _Problem(file.path, f"owner {file.owner}, expected {row.owner}", _TO_ROOT)
                 if id(file.above) not in seen:
                     seen.add(id(file.above))
                     for position, directory in enumerate(file.above):
                         yield from _replaceable(directory, file.above[:position], file.path)
-            for absent in (one for match in node.evidence.files[query] for one in match.absent):
+            for absent in (missing for match in node.evidence.files[query] for missing in match.absent):
                 last = len(absent.above) - 1
                 for position, directory in enumerate(absent.above):
                     above = absent.above[:position]
@@ -184,7 +188,7 @@ class NoSecretInServices(Check):
         ]
         if not with_secrets:
             return Answer(
-                ControlStatus.PASS, "no secret", tuple(Evidence("no secret", Location(one.path)) for one in units)
+                ControlStatus.PASS, "no secret", tuple(Evidence("no secret", Location(unit.path)) for unit in units)
             )
         target = node.facts.configuration.path
         steps = [removal(key, value, node.facts) for key, value in with_secrets]
@@ -193,7 +197,9 @@ class NoSecretInServices(Check):
         return Answer(
             ControlStatus.FAIL,
             f"secret in `{with_secrets[0][0]}`, which all users can read",
-            tuple(Evidence(f"secret in `{key}`, which all users can read", one.location) for key, one in with_secrets),
+            tuple(
+                Evidence(f"secret in `{key}`, which all users can read", value.location) for key, value in with_secrets
+            ),
             unmet=node.unmet(
                 (*steps, Instruction(f"add {keys} with the value to {target}"), restrict), restart=Restart.K3S
             ),
@@ -213,7 +219,7 @@ def _own_problems(file: FoundFile, *, is_secret: bool) -> Iterator[_Problem]:
         return  # nearly all files
     for who in _parties(file):
         permitted = _permitted(who, file)
-        if not all(_permitted(who, one) & _ENTER for one in file.above if one.is_real):
+        if not all(_permitted(who, directory) & _ENTER for directory in file.above if directory.is_real):
             continue  # cannot reach it
         if permitted & _WRITE:
             change = "go-w,o-r" if is_secret and file.mode & _OTHERS_READ else "go-w"
@@ -236,7 +242,7 @@ def _replaceable(
             continue
         if _permitted(who, directory) & _REPLACE != _REPLACE:
             continue
-        if all(_permitted(who, one) & _ENTER for one in above if one.is_real):
+        if all(_permitted(who, item) & _ENTER for item in above if item.is_real):
             yield _problem(who, "write", directory, "go-w", path)
 
 
@@ -279,39 +285,39 @@ def _counted(problems: tuple[_Problem, ...], contents: Matches) -> tuple[_Proble
     way = _by_symlinks(top)
     below = {file.path for file in contents.found[1:] if _by_symlinks(file) == way}
     groups: dict[tuple[str, str], list[_Problem]] = {}
-    for one in problems:
-        if one.path in below:
-            groups.setdefault((one.observation, one.command), []).append(one)
+    for problem in problems:
+        if problem.path in below:
+            groups.setdefault((problem.observation, problem.command), []).append(problem)
     for (observation, command), group in groups.items():
         if len(group) > _MOST_SHOWN:
             text = f"{len(group)} files and directories below it have {observation}"
-            others = (one for one in problems if one not in group)
+            others = (item for item in problems if item not in group)
             problems = (*others, _Problem(top.path, text, command.replace(" ", " -R ", 1)))
     return problems
 
 
 def _by_symlinks(file: FoundFile) -> list[PurePosixPath]:
     """Return the directories on the way to a file that only have a symlink on it."""
-    return [one.path for one in file.above if not one.is_real]
+    return [directory.path for directory in file.above if not directory.is_real]
 
 
 def _failed(problems: Sequence[_Problem], node: AssessedNode) -> Answer:
     commands: dict[str, list[str]] = {}
-    for one in problems:
-        paths = commands.setdefault(one.command, []) if one.command else []
-        if str(one.path) not in paths:
-            paths.append(str(one.path))
-    moved = dict.fromkeys(one.moved for one in problems if one.moved is not None)
+    for problem in problems:
+        paths = commands.setdefault(problem.command, []) if problem.command else []
+        if str(problem.path) not in paths:
+            paths.append(str(problem.path))
+    moved = dict.fromkeys(item.moved for item in problems if item.moved is not None)
     steps: list[Step] = [
         Instruction(f"use another path than {path}, in a directory that only root can write") for path in moved
     ]
     steps += [ShellCommand(f"sudo {command} {' '.join(map(quote, paths))}") for command, paths in commands.items()]
     first = f"{problems[0].path} ({problems[0].observation})"
-    subjects = {str(one.path) for one in problems}
+    subjects = {str(item.path) for item in problems}
     return Answer(
         ControlStatus.FAIL,
         f"{first}, and {len(subjects) - 1} more" if len(subjects) > 1 else first,
-        tuple(dict.fromkeys(Evidence(one.observation, Location(one.path)) for one in problems)),
+        tuple(dict.fromkeys(Evidence(item.observation, Location(item.path)) for item in problems)),
         unmet=Unmet(
             tuple(steps),
             ChangedBy.APPLY if subjects <= node.pending else ChangedBy.SITE,

@@ -190,11 +190,11 @@ class Ownership(FileCheck):
 
 def not_determined(matches: Iterable[Matches]) -> Answer:
     """Return the answer if some files could not be observed. At least one match has such a file."""
-    unknown = [one for match in matches for one in match.unknown]
+    unknown = [unread for match in matches for unread in match.unknown]
     return Answer(
         ControlStatus.UNKNOWN,
         UNDETERMINED,
-        tuple(Evidence(one.reason, Location(one.path)) for one in unknown),
+        tuple(Evidence(unread.reason, Location(unread.path)) for unread in unknown),
         reason=f"{unknown[0].path}: {unknown[0].reason}",
         unmet=repair(*determined(unknown[0])),
     )
@@ -210,7 +210,7 @@ def _no_files(matches: Sequence[Matches], node: AssessedNode) -> Answer:
     patterns = [match.pattern for match in matches]
     below = [path.relative_to(node.facts.data_dir) for path in patterns if node.facts.data_dir in path.parents]
     # Nothing can be below a missing directory that has a pattern of its own.
-    names = ", ".join(str(one) for one in patterns if one.name != "**" or one.parent not in patterns)
+    names = ", ".join(str(pattern) for pattern in patterns if pattern.name != "**" or pattern.parent not in patterns)
     if any(path.is_relative_to("server/db/etcd") for path in below) and node.facts.datastore is not Datastore.ETCD:
         return no_etcd(node)
     for part, component in (("agent/kubeproxy.kubeconfig", Component.KUBE_PROXY), ("agent", Component.KUBELET)):

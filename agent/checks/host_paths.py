@@ -53,7 +53,7 @@ KUBELET_DIRECTORIES = HostPaths("the directories of the kubelet's drop-ins", _ku
 
 
 def _services(facts: HostFacts) -> list[PurePosixPath]:
-    return [*(unit.path for unit in facts.units), *(one.unit for one in facts.other_programs)]
+    return [*(unit.path for unit in facts.units), *(other.unit for other in facts.other_programs)]
 
 
 def _units(facts: HostFacts) -> Iterator[str]:
@@ -119,7 +119,7 @@ def _tokens(facts: HostFacts) -> Iterator[str]:
 def _databases(facts: HostFacts) -> Iterator[PurePosixPath]:
     """Yield the files of SQLite datastores: K3s' own, which can remain from before, and that of an endpoint."""
     endpoint = facts.merged_config.scalar("datastore-endpoint")
-    found = (sqlite_database(one, facts.data_dir) for one in (None, endpoint))
+    found = (sqlite_database(item, facts.data_dir) for item in (None, endpoint))
     yield from (path for path in dict.fromkeys(found) if path is not None)
 
 
@@ -173,7 +173,7 @@ def _binaries(facts: HostFacts) -> Iterator[str]:
     for binary in dict.fromkeys(unit.binary for unit in facts.units) or (K3S_BINARY,):
         yield str(binary)
         yield from (str(binary.with_name(name)) for name in ("kubectl", "crictl", "ctr"))
-    yield from (one.program.text for one in facts.other_programs if one.program.text.startswith("/"))
+    yield from (other.program.text for other in facts.other_programs if other.program.text.startswith("/"))
 
 
 _NO_FILES = frozenset(("-", "/dev/null", "/dev/stderr", "/dev/stdout"))

@@ -123,9 +123,9 @@ def _version_reason(rows: Iterable[Default], facts: HostFacts) -> str:
         {
             "a file" if row.value.startswith(passed_arguments.DATA_DIR) else row.value
             for row in rows
-            if row.in_version(one)
+            if row.in_version(version)
         }
-        for one in possible
+        for version in possible
     ]
     return reason if any(value != values[0] for value in values) else ""
 

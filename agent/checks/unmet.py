@@ -50,15 +50,15 @@ def repair(*edits: Step, restart: Restart = Restart.NOT_NEEDED) -> Unmet:
 
 def all_of(unmet: Sequence[Unmet]) -> Unmet:
     """Return several requirements of one control as one."""
-    parties = {one.changed_by for one in unmet}
+    parties = {requirement.changed_by for requirement in unmet}
     mixed = ChangedBy.RANCHER if ChangedBy.RANCHER in parties else ChangedBy.OPERATOR
     return Unmet(
-        tuple(dict.fromkeys(step for one in unmet for step in one.edits)),
+        tuple(dict.fromkeys(step for requirement in unmet for step in requirement.edits)),
         parties.pop() if len(parties) == 1 else mixed,
-        tuple(dict.fromkeys(step for one in unmet for step in one.before_apply)),
-        tuple(dict.fromkeys(step for one in unmet for step in one.then)),
-        max((one.restart for one in unmet), key=list(Restart).index),
-        any(one.is_repair for one in unmet),
+        tuple(dict.fromkeys(step for requirement in unmet for step in requirement.before_apply)),
+        tuple(dict.fromkeys(step for requirement in unmet for step in requirement.then)),
+        max((requirement.restart for requirement in unmet), key=list(Restart).index),
+        any(requirement.is_repair for requirement in unmet),
     )
 
 

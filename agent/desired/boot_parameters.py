@@ -39,9 +39,9 @@ def files_after_apply(
     """
     if is_refused:
         return tuple(files)
-    ours = (one for one in desired if isinstance(one, File) and one.id == PARAMETERS_FILE)
+    ours = (resource for resource in desired if isinstance(resource, File) and resource.id == PARAMETERS_FILE)
     others = (file for file in files if str(file.path) != PARAMETERS_FILE)
-    return (*others, *(SysctlFile(one.path, one.content) for one in ours))
+    return (*others, *(SysctlFile(file.path, file.content) for file in ours))
 
 
 def overrides(

@@ -117,7 +117,7 @@ def options_to_set(settings: Settings, facts: HostFacts) -> tuple[ExpectedOption
     found = []
     for option in expected_options(settings, facts):
         own = configured_values(facts.operator_config, option.row)
-        if any(one.text == option.value for one in own[-1:]) and _is_in_dropin(option, facts):
+        if any(value.text == option.value for value in own[-1:]) and _is_in_dropin(option, facts):
             found.append(option)  # an equal second value is harmless, and keeps the file unchanged
             continue
         if option.row.name == ADMISSION_PLUGINS_ARGUMENT:
@@ -141,7 +141,9 @@ def operators_plugins(facts: HostFacts) -> tuple[ConfigValue, ...]:
 
 def all_plugins(settings: Settings, facts: HostFacts) -> str:
     """Return one value with the guide's admission plugins and those of the operator."""
-    guide = (one.value for one in expected_options(settings, facts) if one.row.name == ADMISSION_PLUGINS_ARGUMENT)
+    guide = (
+        option.value for option in expected_options(settings, facts) if option.row.name == ADMISSION_PLUGINS_ARGUMENT
+    )
     return _plugins(next(guide, ""), operators_plugins(facts), facts)
 
 
@@ -152,12 +154,14 @@ def plugins_joined(value: str, facts: HostFacts) -> tuple[Instruction, ...]:
     be made in any order. Removals begin with the last line, because they change the numbers of later lines.
     """
     values = operators_plugins(facts)
-    locations = list(dict.fromkeys(one.location for one in values))
+    locations = list(dict.fromkeys(value.location for value in values))
     setting = [
-        edit for at in locations[:1] for edit in _with_plugins(value, [one for one in values if one.location == at], at)
+        edit
+        for at in locations[:1]
+        for edit in _with_plugins(value, [present for present in values if present.location == at], at)
     ]
-    removals = [Instruction(f"remove `{ADMISSION_PLUGINS_ARGUMENT}`", one) for one in locations[1:]]
-    return (*setting, *sorted(removals, key=lambda one: -(one.location.line if one.location else 0)))
+    removals = [Instruction(f"remove `{ADMISSION_PLUGINS_ARGUMENT}`", location) for location in locations[1:]]
+    return (*setting, *sorted(removals, key=lambda removal: -(removal.location.line if removal.location else 0)))
 
 
 def _with_plugins(value: str, present: Sequence[ConfigValue], location: Location) -> Iterator[Instruction]:
@@ -182,7 +186,7 @@ def configured_values(config: MergedConfig, row: OptionRow) -> tuple[ConfigValue
 
 def _is_in_dropin(option: ExpectedOption, facts: HostFacts) -> bool:
     values = configured_values(facts.merged_config, option.row)
-    return any(one.location.path == facts.dropin_path and one.text == option.value for one in values)
+    return any(value.location.path == facts.dropin_path and value.text == option.value for value in values)
 
 
 def encrypts(settings: Settings, facts: HostFacts) -> bool:
@@ -220,7 +224,7 @@ def named_paths(config: MergedConfig, data_dir: PurePosixPath, role: Role = Role
         arguments = config.component_arguments(component.config_key)
         for name, values in arguments.items():
             if name == _PAIRS:
-                named = [(path, one.location) for one in values for path in _pair(one)]
+                named = [(path, value.location) for value in values for path in _pair(value)]
             elif _names_a_file(name) and _is_read(name, arguments):
                 used = values if name in _ALL_VALUES_COUNT else values[-1:]
                 named = [(value.text, value.location) for value in used if value.text]
@@ -228,14 +232,14 @@ def named_paths(config: MergedConfig, data_dir: PurePosixPath, role: Role = Role
                 continue
             found += [NamedPath(name, PurePosixPath(path), location, component) for path, location in named]
     if role is Role.SERVER:
-        found = [one._replace(path=data_dir / "server" / one.path) for one in found]
+        found = [item._replace(path=data_dir / "server" / item.path) for item in found]
     endpoint = config.scalar("datastore-endpoint")
     for key in (*_FILE_KEYS, *(_DATASTORE_FILE_KEYS if endpoint is not None else ())):
         value = config.scalar(key)
         if value is not None:
             found.append(NamedPath(key, PurePosixPath(value.text), value.location))
     created = {data_dir / "agent", *(data_dir / "server" / name for name in ("tls", "cred", "etc"))}
-    return tuple(one for one in found if one.path.is_absolute() and created.isdisjoint(one.path.parents))
+    return tuple(item for item in found if item.path.is_absolute() and created.isdisjoint(item.path.parents))
 
 
 def _names_a_file(argument: str) -> bool:
@@ -282,7 +286,7 @@ def own_admission_configuration(settings: Settings, facts: HostFacts) -> NamedPa
     ):
         return None
     named = named_paths(own, facts.data_dir, facts.role)
-    return next((one for one in named if one.option == ADMISSION_CONFIGURATION_ARGUMENT), None)
+    return next((named_path for named_path in named if named_path.option == ADMISSION_CONFIGURATION_ARGUMENT), None)
 
 
 def starts_a_cluster(facts: HostFacts) -> bool:
@@ -332,4 +336,4 @@ def _plugins(ours: str, own: Sequence[ConfigValue], facts: HostFacts) -> str:
 
 
 def _listed(own: Sequence[ConfigValue]) -> list[str]:
-    return [plugin for one in own for plugin in string_slice(one.text) if plugin]
+    return [plugin for value in own for plugin in string_slice(value.text) if plugin]

@@ -62,7 +62,7 @@ class Caller(Value):
         given = {option.partition(" ")[0] for option in step.options}
         options = (
             option
-            for option, name in ((one, one.partition(" ")[0]) for one in self.options)
+            for option, name in ((option, option.partition(" ")[0]) for option in self.options)
             if (known is None or option.startswith(known))
             and name not in given
             and step.verb in _ONLY_OF.get(name, (step.verb,))

@@ -89,7 +89,7 @@ def test_the_printed_remediation_for_admission_plugins_fixes_the_control(node: H
     version, benchmark = ("--k3s-version", "1.26"), ("--benchmark", "cis-1.9")
     assert node.run("apply", *version).code == 0
     report = node.run("assess", *version, *benchmark, "--format", "plain").stdout
-    (line,) = (one for one in report.splitlines() if " apiserver-external-ips-denied: " in one)
+    (line,) = (splitline for splitline in report.splitlines() if " apiserver-external-ips-denied: " in splitline)
     found = re.search(r"set `(\S+)` in the list `(\S+)` in (\S+); then run `k3s-harden apply ", line)
     assert found
     argument, key, file = found.groups()
@@ -177,8 +177,8 @@ def test_controls_beyond_the_benchmark_are_in_the_json_of_kube_bench_on_request(
     """Without the option the totals are those of the benchmark."""
     by_default = json.loads(assess(node, "--format", "kube-bench").stdout)
     with_beyond = json.loads(assess(node, "--format", "kube-bench", "--beyond").stdout)
-    assert [one["id"] for one in by_default["Controls"]] == ["1", "2", "3", "4", "5"]
-    assert [one["id"] for one in with_beyond["Controls"]] == ["1", "2", "3", "4", "5", "host"]
+    assert [item["id"] for item in by_default["Controls"]] == ["1", "2", "3", "4", "5"]
+    assert [item["id"] for item in with_beyond["Controls"]] == ["1", "2", "3", "4", "5", "host"]
     assert sum(by_default["Totals"].values()) < sum(with_beyond["Totals"].values())
 
 
@@ -253,8 +253,8 @@ def test_controls_that_an_older_baseline_does_not_have_do_not_fail_the_run(
     old = {name: report[name] for name in ("schema", "benchmark", "node", "time", "facts")}
     old["schema"] = schema
     keys = ("id", "status", "is_open", "found")
-    old["verdicts"] = [{key: one[key] for key in keys} for one in report["verdicts"] if one["id"] not in added]
-    old["counts"] = Counter(one["status"] for one in old["verdicts"])
+    old["verdicts"] = [{key: entry[key] for key in keys} for entry in report["verdicts"] if entry["id"] not in added]
+    old["counts"] = Counter(item["status"] for item in old["verdicts"])
     baseline = tmp_path / "old.json"
     baseline.write_text(json.dumps(old))
     node[f"{CONFIG}.d"].chmod(0o777)
@@ -280,7 +280,7 @@ def test_an_invalid_baseline_is_rejected(node: HostTree, tmp_path: Path, content
 def test_each_benchmark_can_be_selected(node: HostTree, benchmark: Benchmark) -> None:
     """The prefix `cis-` is optional."""
     reports = [assess(node, "--format", "json", "--benchmark", word) for word in (str(benchmark), benchmark.number)]
-    assert {json.loads(one.stdout)["benchmark"] for one in reports} == {str(benchmark)}
+    assert {json.loads(report.stdout)["benchmark"] for report in reports} == {str(benchmark)}
     assert open_in(reports[0].stdout) == open_in(reports[1].stdout)
 
 

@@ -75,8 +75,8 @@ def _with_excluded(component: Component, criterion: Criterion) -> str:
 def leaves(check: Check) -> Iterator[Check]:
     """Yield the checks of which a check consists."""
     if isinstance(check, AllOf):
-        for one in check.checks:
-            yield from leaves(one)
+        for item in check.checks:
+            yield from leaves(item)
     else:
         yield check
 
@@ -94,15 +94,15 @@ def failing_arguments(benchmark: Benchmark, role: Role, known: frozenset[str] = 
             if not isinstance(check, ArgumentCheck) or repr(check) in known:
                 continue
             key = (check.component, check.name)
-            free = next((one for one in sets if key not in one), None)
+            free = next((item for item in sets if key not in item), None)
             if free is None:
                 free = {}
                 sets.append(free)
             free[key] = bad_value(check.component, check.criterion)
     by_component: list[Arguments] = []
-    for one in sets:
+    for chosen in sets:
         lists: dict[Component, list[str]] = {}
-        for (component, name), value in one.items():
+        for (component, name), value in chosen.items():
             lists.setdefault(component, []).append(f"{name}={value}")
         by_component.append(lists)
     return by_component
@@ -118,17 +118,17 @@ def place(host: HostTree, arguments: Arguments, where: str) -> None:
     elif where == "flow list":
         host.write(CONFIG, "".join(f"{key}: {json.dumps(values)}\n" for key, values in lists.items()), 0o600)
     elif where == "other spelling":
-        spelled = {key: [f"--{one.replace('-', '_', 1)}" for one in values] for key, values in lists.items()}
+        spelled = {key: [f"--{value.replace('-', '_', 1)}" for value in values] for key, values in lists.items()}
         host.write(CONFIG, yaml.safe_dump(spelled), 0o600)
     elif where == "earlier drop-in":
-        host.write(f"{DROPINS}/10-site.yaml", yaml.safe_dump({f"{key}+": one for key, one in lists.items()}), 0o600)
+        host.write(f"{DROPINS}/10-site.yaml", yaml.safe_dump({f"{key}+": item for key, item in lists.items()}), 0o600)
     elif where == "later drop-in":
-        host.write(f"{DROPINS}/99-site.yaml", yaml.safe_dump({f"{key}+": one for key, one in lists.items()}), 0o600)
+        host.write(f"{DROPINS}/99-site.yaml", yaml.safe_dump({f"{key}+": item for key, item in lists.items()}), 0o600)
     elif where == "later drop-in that replaces":
         host.write(f"{DROPINS}/99-site.yaml", yaml.safe_dump(lists), 0o600)
     else:
         assert where == "service"
-        host.unit(host.options[1], *(f"--{key}={one}" for key, values in lists.items() for one in values))
+        host.unit(host.options[1], *(f"--{key}={value}" for key, values in lists.items() for value in values))
 
 
 class Walk:
@@ -144,13 +144,17 @@ class Walk:
         """Return the open verdicts by the ids of their controls."""
         done = self.host.run("assess", *self.words)
         assert done.stdout, done
-        return {one["id"]: one for one in json.loads(done.stdout)["verdicts"] if one["status"] in {"FAIL", "UNKNOWN"}}
+        return {
+            load["id"]: load for load in json.loads(done.stdout)["verdicts"] if load["status"] in {"FAIL", "UNKNOWN"}
+        }
 
     def warnings(self) -> dict[str, str]:
         """Return the findings of check with their remediations, but for those of level info."""
         seen = self.host.seen("check")
         return {
-            one.id: f"{one.message}; {one.location}; {one.remediation}" for one in seen.findings if one.level != "info"
+            finding.id: f"{finding.message}; {finding.location}; {finding.remediation}"
+            for finding in seen.findings
+            if finding.level != "info"
         }
 
     def walk(self) -> list[str]:
@@ -158,8 +162,8 @@ class Walk:
         first, current = self.warnings(), self.open()
         done: set[tuple[str, str]] = set()
         while True:
-            left = ((name, one["remediation"]) for name, one in current.items())
-            step = next((one for one in left if one not in done), None)
+            left = ((name, item["remediation"]) for name, item in current.items())
+            step = next((name for name in left if name not in done), None)
             if step is None:
                 break
             done.add(step)
@@ -177,7 +181,7 @@ class Walk:
         after = self.open()
         if is_done and name in after:
             self.problems.append(("does not help", name, text, after[name]["found"], after[name]["remediation"]))
-        self.problems += [("opens another", name, text, one) for one in after if one not in before]
+        self.problems += [("opens another", name, text, item) for item in after if item not in before]
         if is_done and "which has no other item" not in text:  # the line of a removed list has another list then
             tree = self.host.entries()
             self.follower.follow(text)
@@ -190,7 +194,10 @@ def check_remediations(host: HostTree, *words: str, may_stay_open: str = "-") ->
     """Carry out all remediations; only controls whose ids begin so may be open afterwards."""
     walk = Walk(host, *words)
     left = walk.walk()
-    problems = [*map(str, walk.problems), *(f"still open: {one}" for one in left if not one.startswith(may_stay_open))]
+    problems = [
+        *map(str, walk.problems),
+        *(f"still open: {name}" for name in left if not name.startswith(may_stay_open)),
+    ]
     assert not problems, "\n".join(problems)
     return left
 
@@ -209,7 +216,7 @@ def sampled(arguments: Arguments) -> Arguments:
     """Return one argument for each kind of bad value of a component: the texts depend on nothing else."""
     found: dict[Component, list[str]] = {}
     for component, values in arguments.items():
-        kinds = {re.sub("[A-Za-z_]+=false", "gate", one.partition("=")[2]): one for one in reversed(values)}
+        kinds = {re.sub("[A-Za-z_]+=false", "gate", value.partition("=")[2]): value for value in reversed(values)}
         found[component] = [*kinds.values()]
     return found
 
@@ -265,8 +272,8 @@ def test_all_remediations_of_one_report_give_a_compliant_host_in_any_order(
     assert tree.run("apply").code == 0
     tree.write(CONFIG, text, 0o600)
     walk = Walk(tree)
-    remedies = [one.remediation for one in tree.seen("check").findings if one.level != "info"]
-    remedies += [one["remediation"] for one in walk.open().values()]
+    remedies = [finding.remediation for finding in tree.seen("check").findings if finding.level != "info"]
+    remedies += [item["remediation"] for item in walk.open().values()]
     for remedy in reversed(remedies) if is_backwards else remedies:
         walk.follower.follow(remedy)
     assert (walk.open(), walk.warnings()) == ({}, {})
@@ -384,7 +391,7 @@ def test_the_remediations_of_etcd_are_known_to_need_a_person(host: HostTree) -> 
     assert left
 
 
-@pytest.mark.parametrize("benchmark", [one for one in Benchmark if one is not Benchmark.CIS_2_0])
+@pytest.mark.parametrize("benchmark", [item for item in Benchmark if item is not Benchmark.CIS_2_0])
 def test_the_remediations_of_other_benchmarks_are_right_as_printed(benchmark: Benchmark, host: HostTree) -> None:
     """Only requirements on arguments that the newest benchmark does not have are tried again, on a fitting version."""
     newest = {repr(check) for control in catalogue.of(Benchmark.CIS_2_0) for check in leaves(control.check)}

@@ -47,7 +47,7 @@ class FileFinder:
                 self._found[key] = tuple(self._find_access(pattern, kind))
             else:
                 self._found[key] = tuple(self._find(pattern, kind))
-        found = [one for one in self._found[key] if one.path.name not in query.except_names]
+        found = [item for item in self._found[key] if item.path.name not in query.except_names]
         return _matches(pattern, found)
 
     def _find(self, pattern: PurePosixPath, kind: str, *, with_linked: bool = False) -> Iterator[FoundFile | Unknown]:
@@ -67,22 +67,22 @@ class FileFinder:
         if "*" not in pattern.name and pattern.parent.name != "**":
             yield from self._access(pattern, kind)
             return
-        for one in self._find(pattern, kind, with_linked=True):
-            if isinstance(one, Unknown):
-                yield from self._access(one.path, kind) if self._is_null(one.path) else (one,)
+        for item in self._find(pattern, kind, with_linked=True):
+            if isinstance(item, Unknown):
+                yield from self._access(item.path, kind) if self._is_null(item.path) else (item,)
                 continue
-            yield from self._with_access(one, kind)
+            yield from self._with_access(item, kind)
 
-    def _with_access(self, one: FoundFile, kind: str) -> Iterator[FoundFile | Unknown | AbsentFile]:
+    def _with_access(self, file: FoundFile, kind: str) -> Iterator[FoundFile | Unknown | AbsentFile]:
         # With an access control list, the bits of the group are its mask.
-        may_have_list = one.mode >> 3 & ~one.mode & 0o7
-        above = None if may_have_list or one.path in self._links else self._above.get(one.path.parent)
+        may_have_list = file.mode >> 3 & ~file.mode & 0o7
+        above = None if may_have_list or file.path in self._links else self._above.get(file.path.parent)
         if above is not None:
-            yield FoundFile(one.path, one.mode, one.owner, above=above)
+            yield FoundFile(file.path, file.mode, file.owner, above=above)
             return
-        for found in self._access(one.path, kind):
-            if isinstance(found, FoundFile) and one.path not in self._links:
-                self._above[one.path.parent] = found.above
+        for found in self._access(file.path, kind):
+            if isinstance(found, FoundFile) and file.path not in self._links:
+                self._above[file.path.parent] = found.above
             yield found
 
     def _contents(self, top: PurePosixPath) -> Matches:
@@ -125,17 +125,17 @@ class FileFinder:
 
     def _chain(self, found: Access) -> tuple[DirectoryAbove, ...]:
         """Return the directories on the way to a file; files of one directory share them."""
-        key = (found.parent, *(one.path for one in found.passed))
+        key = (found.parent, *(directory.path for directory in found.passed))
         if key not in self._chains:
             self._chains[key] = tuple(
                 DirectoryAbove(
-                    PurePosixPath(one.path),
-                    one.mode,
-                    one.owner,
-                    one.acl,
-                    is_real=_leads_to(one.path, found.parent or found.passed[-1].path),
+                    PurePosixPath(directory.path),
+                    directory.mode,
+                    directory.owner,
+                    directory.acl,
+                    is_real=_leads_to(directory.path, found.parent or found.passed[-1].path),
                 )
-                for one in found.passed
+                for directory in found.passed
             )
         return self._chains[key]
 
@@ -154,11 +154,11 @@ class FileFinder:
                 yield from self._one(path, entry, kind)
 
     def _below_each(self, directories: PurePosixPath, kind: str, *, with_linked: bool) -> Iterator[FoundFile | Unknown]:
-        for one in self._among(directories, DIRECTORY):
-            if isinstance(one, Unknown):
-                yield one
+        for item in self._among(directories, DIRECTORY):
+            if isinstance(item, Unknown):
+                yield item
             else:
-                yield from self._below(one.path, "*", kind, with_linked=with_linked)
+                yield from self._below(item.path, "*", kind, with_linked=with_linked)
 
     def _below(
         self, directory: PurePosixPath, name: str, kind: str, *, with_linked: bool
@@ -183,7 +183,7 @@ class FileFinder:
                         found.append(Unknown(path, "it is a symlink to a directory, below another one"))
                     else:
                         waiting.append((path, True))
-        return iter(sorted(found, key=lambda one: one.path))
+        return iter(sorted(found, key=lambda item: item.path))
 
     def _is_null(self, path: PurePosixPath) -> bool:
         return path == _NULL or self._tree.link_target(path) == str(_NULL)
@@ -230,9 +230,9 @@ class FileFinder:
 def _matches(pattern: PurePosixPath, found: Sequence[FoundFile | Unknown | AbsentFile], number: int = 0) -> Matches:
     return Matches(
         pattern,
-        tuple(one for one in found if isinstance(one, FoundFile)),
-        tuple(one for one in found if isinstance(one, Unknown)),
-        tuple(one for one in found if isinstance(one, AbsentFile)),
+        tuple(item for item in found if isinstance(item, FoundFile)),
+        tuple(item for item in found if isinstance(item, Unknown)),
+        tuple(item for item in found if isinstance(item, AbsentFile)),
         number,
     )
 

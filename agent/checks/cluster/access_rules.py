@@ -107,9 +107,9 @@ def _right(name: str) -> Rule:
 
     def decide(of: AssessedCluster) -> Answer:
         holders = map(_reported_elsewhere, rbac.holders(of.cluster, rights))
-        found = sorted(holders, key=lambda one: not one.is_everybody)
+        found = sorted(holders, key=lambda holder: not holder.is_everybody)
         observed = _accounts(found)
-        if any(one.is_everybody and not one.reason for one in found):
+        if any(item.is_everybody and not item.reason for item in found):
             step = Instruction("remove the groups and default accounts from these bindings")
             return answer(ControlStatus.FAIL, observed, Query.CLUSTER_ROLE_BINDINGS, of.cluster, step, noun="account")
         if not of_site(observed):
@@ -135,7 +135,9 @@ def _right(name: str) -> Rule:
 
 
 def _accounts(holders: Iterable[Holder]) -> list[Observed]:
-    return [Observed(str(one.subject), f"{one.binding} → {one.binding.role}", one.reason) for one in holders]
+    return [
+        Observed(str(holder.subject), f"{holder.binding} → {holder.binding.role}", holder.reason) for holder in holders
+    ]
 
 
 def _reported_elsewhere(holder: Holder) -> Holder:
@@ -177,12 +179,12 @@ def _default_accounts(of: AssessedCluster) -> Answer:
     excepted = "K3s' self-assessments except kube-system"
     observed = [
         Observed(
-            f"ServiceAccount {one.namespace}/{one.name}",
+            f"ServiceAccount {account.namespace}/{account.name}",
             "automountServiceAccountToken is not false",
-            excepted if one.namespace == SYSTEM_NAMESPACE else "",
+            excepted if account.namespace == SYSTEM_NAMESPACE else "",
         )
-        for one in of.cluster.objects[Query.SERVICE_ACCOUNTS]
-        if one.name == "default" and one.automounts is not False
+        for account in of.cluster.objects[Query.SERVICE_ACCOUNTS]
+        if account.name == "default" and account.automounts is not False
     ]
     mounts = bool(of_site(observed))
     bound = [
@@ -199,7 +201,9 @@ def _default_accounts(of: AssessedCluster) -> Answer:
 
 
 def _token_mounts(of: AssessedCluster) -> Answer:
-    accounts = {(one.namespace, one.name): one.automounts for one in of.cluster.objects[Query.SERVICE_ACCOUNTS]}
+    accounts = {
+        (account.namespace, account.name): account.automounts for account in of.cluster.objects[Query.SERVICE_ACCOUNTS]
+    }
     observed: dict[str, Observed] = {}
     requested = True
     for query, workload in workloads_to_check(of.cluster):
@@ -234,18 +238,18 @@ def _to_review(observed: list[Observed], query: Query, cluster: Cluster, noun: s
 
 def _token_secrets(of: AssessedCluster) -> Answer:
     observed = [
-        Observed(f"Secret {one.name}", "contains a token that does not expire")
-        for one in of.cluster.objects[Query.SECRETS]
-        if one.type == "kubernetes.io/service-account-token"
+        Observed(f"Secret {secret.name}", "contains a token that does not expire")
+        for secret in of.cluster.objects[Query.SECRETS]
+        if secret.type == "kubernetes.io/service-account-token"
     ]
     return _to_review(observed, Query.SECRETS, of.cluster, "token")
 
 
 def _bootstrap_tokens(of: AssessedCluster) -> Answer:
     observed = [
-        Observed(f"Secret {one.name}", "contains a bootstrap token")
-        for one in of.cluster.objects[Query.SECRETS]
-        if one.type == "bootstrap.kubernetes.io/token"
+        Observed(f"Secret {secret.name}", "contains a bootstrap token")
+        for secret in of.cluster.objects[Query.SECRETS]
+        if secret.type == "bootstrap.kubernetes.io/token"
     ]
     if observed:
         return _to_review(observed, Query.SECRETS, of.cluster, "bootstrap token")

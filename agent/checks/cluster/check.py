@@ -30,7 +30,7 @@ class ClusterCheck(Manual):
         answer = super().answer(node) if missing else rule.decide(AssessedCluster(node, cluster))
         if missing:
             problems = (cluster.problems.get(query, f"cannot read {query}") for query in missing)
-            return answer._replace(evidence=tuple(Evidence(one, source=cluster.server) for one in problems))
+            return answer._replace(evidence=tuple(Evidence(problem, source=cluster.server) for problem in problems))
         if answer.status is not ControlStatus.MANUAL:
             return answer._replace(expected=rule.passes)
         return answer if answer.reason else answer._replace(reason=self.review)

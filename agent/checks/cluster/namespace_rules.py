@@ -29,15 +29,15 @@ _REVIEW = Instruction("review what is listed; then waive the control with the re
 
 
 def _network_policies(of: AssessedCluster) -> Answer:
-    covered = {one.namespace for one in of.cluster.objects[Query.NETWORK_POLICIES]}
+    covered = {policy.namespace for policy in of.cluster.objects[Query.NETWORK_POLICIES]}
     missing = [
         Observed(
-            f"Namespace {one.name}",
+            f"Namespace {namespace.name}",
             "has no NetworkPolicy",
-            "it contains the leases of nodes and no pods" if one.name == _LEASES else "",
+            "it contains the leases of nodes and no pods" if namespace.name == _LEASES else "",
         )
-        for one in of.cluster.objects[Query.NAMESPACES]
-        if one.name not in covered
+        for namespace in of.cluster.objects[Query.NAMESPACES]
+        if namespace.name not in covered
     ]
     step = Instruction(
         "create a NetworkPolicy in these namespaces, for example with `network-policies.namespaces` in the settings"
@@ -60,9 +60,9 @@ def _enforcement(of: AssessedCluster) -> Answer:
 
 def _default_namespace(of: AssessedCluster) -> Answer:
     used: dict[str, Observed] = {}
-    for query, one in workloads_with_controllers(of.cluster):
-        if one.namespace == _DEFAULT:
-            used.setdefault(one.title, Observed(one.title, "", query=query))
+    for query, workload in workloads_with_controllers(of.cluster):
+        if workload.namespace == _DEFAULT:
+            used.setdefault(workload.title, Observed(workload.title, "", query=query))
     for service in of.cluster.objects[Query.DEFAULT_SERVICES]:
         if service.name != _API_SERVICE:
             title = f"Service {_DEFAULT}/{service.name}"
@@ -73,11 +73,13 @@ def _default_namespace(of: AssessedCluster) -> Answer:
 
 
 def _boundaries(of: AssessedCluster) -> Answer:
-    workloads = Counter(own for own, _ in {(one.namespace, one.title) for one in workloads_of_site(of.cluster)})
+    workloads = Counter(
+        own for own, _ in {(workload.namespace, workload.title) for workload in workloads_of_site(of.cluster)}
+    )
     found = [
-        Observed(f"Namespace {one.name}", f"{workloads[one.name]} workloads of the site")
-        for one in of.cluster.objects[Query.NAMESPACES]
-        if one.name not in OWN_NAMESPACES
+        Observed(f"Namespace {namespace.name}", f"{workloads[namespace.name]} workloads of the site")
+        for namespace in of.cluster.objects[Query.NAMESPACES]
+        if namespace.name not in OWN_NAMESPACES
     ]
     reason = "a person has to decide whether each team and each environment has its own namespaces"
     return answer(ControlStatus.MANUAL, found, Query.NAMESPACES, of.cluster, _REVIEW, noun="namespace", reason=reason)
@@ -89,10 +91,10 @@ def _images(of: AssessedCluster) -> Answer:
     found = [Observed(_IMAGE_POLICY, "is enabled in the API server")] if is_configured else []
     queries = (Query.VALIDATING_WEBHOOKS, Query.MUTATING_WEBHOOKS, Query.ADMISSION_POLICIES)
     found += [
-        Observed(one.title, "is called for pods")
+        Observed(webhook.title, "is called for pods")
         for query in queries
-        for one in of.cluster.objects[query]
-        if one.is_about_pods
+        for webhook in of.cluster.objects[query]
+        if webhook.is_about_pods
     ]
     reason = (
         "a person has to decide whether one of these verifies the origin of images"
@@ -105,7 +107,7 @@ def _images(of: AssessedCluster) -> Answer:
 
 
 def _secret_storage(of: AssessedCluster) -> Answer:
-    types = Counter(one.type or "unknown type" for one in of.cluster.objects[Query.SECRETS])
+    types = Counter(secret.type or "unknown type" for secret in of.cluster.objects[Query.SECRETS])
     found = [Observed(f"{number} Secrets", f"type {kind}") for kind, number in sorted(types.items())]
     reason = "a person has to decide which of the secrets require a store outside the cluster"
     return answer(

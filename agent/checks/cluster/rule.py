@@ -70,7 +70,7 @@ class Observed(NamedTuple):
 
 def of_site(observed: Iterable[Observed]) -> list[Observed]:
     """Return the objects that the site created."""
-    return [one for one in observed if not one.reason]
+    return [seen for seen in observed if not seen.reason]
 
 
 def answer(  # noqa: PLR0913 - the last three are by name or have defaults
@@ -84,12 +84,12 @@ def answer(  # noqa: PLR0913 - the last three are by name or have defaults
 ) -> Answer:
     """Return an answer about objects; those of the site are named in `found` and come first in the evidence."""
     site = of_site(observed)
-    listed = [*site, *(one for one in observed if one.reason)]
+    listed = [*site, *(seen for seen in observed if seen.reason)]
 
     def source(of: Query) -> str:
         return f"{cluster.server}{REQUESTS[of].path}"
 
-    shown = [Evidence(one.text, source=source(one.query or query)) for one in listed[:_MOST_LISTED]]
+    shown = [Evidence(seen.text, source=source(seen.query or query)) for seen in listed[:_MOST_LISTED]]
     if len(listed) > _MOST_LISTED:
         shown.append(Evidence(f"and {len(listed) - _MOST_LISTED} more", source=source(query)))
     if not shown:
@@ -105,7 +105,7 @@ def answer(  # noqa: PLR0913 - the last three are by name or have defaults
 
 def summary(observed: Sequence[Observed], noun: str) -> str:
     """Return the number of objects with the names of the first ones; empty if there are none."""
-    titles = list(dict.fromkeys(one.title for one in observed))
+    titles = list(dict.fromkeys(seen.title for seen in observed))
     if not titles:
         return ""
     named = ", ".join(titles[:_MOST_NAMED])

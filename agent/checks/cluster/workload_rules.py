@@ -41,7 +41,7 @@ _ALLOWED_BY_RESTRICTED = "NET_BIND_SERVICE"
 
 def _of_container(what: str, breaks: Callable[[Container], bool]) -> Breach:
     def breach(workload: Workload) -> Iterator[str]:
-        yield from (f"container {one.name} {what}" for one in workload.containers if breaks(one))
+        yield from (f"container {container.name} {what}" for container in workload.containers if breaks(container))
 
     return breach
 
@@ -59,7 +59,11 @@ def _host_paths(workload: Workload) -> Iterator[str]:
 
 
 def _host_ports(workload: Workload) -> Iterator[str]:
-    yield from (f"container {one.name} has host port {port}" for one in workload.containers for port in one.host_ports)
+    yield from (
+        f"container {container.name} has host port {port}"
+        for container in workload.containers
+        for port in container.host_ports
+    )
 
 
 def _may_be_root(container: Container) -> bool:
@@ -81,7 +85,7 @@ class Forbidden(NamedTuple):
 
 FORBIDDEN: Mapping[str, Forbidden] = {
     "pods-privileged": Forbidden(
-        "privileged: true", _of_container("is privileged", lambda one: one.privileged), _BASELINE
+        "privileged: true", _of_container("is privileged", lambda container: container.privileged), _BASELINE
     ),
     "pods-host-pid": Forbidden("hostPID: true", _of_pod("hostPID is true", lambda pod: pod.host_pid), _BASELINE),
     "pods-host-ipc": Forbidden("hostIPC: true", _of_pod("hostIPC is true", lambda pod: pod.host_ipc), _BASELINE),
@@ -90,7 +94,9 @@ FORBIDDEN: Mapping[str, Forbidden] = {
     ),
     "pods-privilege-escalation": Forbidden(
         "a container without allowPrivilegeEscalation: false",
-        _of_container("does not set allowPrivilegeEscalation: false", lambda one: one.escalates is not False),
+        _of_container(
+            "does not set allowPrivilegeEscalation: false", lambda container: container.escalates is not False
+        ),
         _RESTRICTED,
     ),
     "pods-root": Forbidden(
@@ -105,22 +111,24 @@ FORBIDDEN: Mapping[str, Forbidden] = {
     ),
     "pods-added-capabilities": Forbidden(
         f"a container that adds a capability other than {_ALLOWED_BY_RESTRICTED}",
-        _of_container("adds capabilities", lambda one: bool(one.adds - {_ALLOWED_BY_RESTRICTED})),
+        _of_container("adds capabilities", lambda container: bool(container.adds - {_ALLOWED_BY_RESTRICTED})),
         _RESTRICTED,
     ),
     "pods-assigned-capabilities": Forbidden(
         "a container that does not drop ALL capabilities",
-        _of_container("does not drop all capabilities", lambda one: _ALL not in one.drops),
+        _of_container("does not drop all capabilities", lambda container: _ALL not in container.drops),
         _RESTRICTED,
     ),
     "pods-windows-host-process": Forbidden(
-        "hostProcess: true", _of_container("is a HostProcess container", lambda one: one.host_process), _BASELINE
+        "hostProcess: true",
+        _of_container("is a HostProcess container", lambda container: container.host_process),
+        _BASELINE,
     ),
     "pods-host-path": Forbidden("a hostPath volume", _host_paths, _BASELINE),
     "pods-host-ports": Forbidden("a hostPort", _host_ports, _BASELINE),
     "pods-proc-mount": Forbidden(
         "procMount: Unmasked",
-        _of_container("has an unmasked /proc", lambda one: one.proc_mount == "Unmasked"),
+        _of_container("has an unmasked /proc", lambda container: container.proc_mount == "Unmasked"),
         _BASELINE,
     ),
 }
@@ -140,7 +148,7 @@ def observed(cluster: Cluster, breach: Breach) -> list[Observed]:
 
 def workloads_of_site(cluster: Cluster) -> Iterator[Workload]:
     """Yield the workloads that K3s does not run itself."""
-    yield from (one for _, one in workloads_to_check(cluster) if not reason_of_workload(one))
+    yield from (workload for _, workload in workloads_to_check(cluster) if not reason_of_workload(workload))
 
 
 def _forbids(name: str) -> Rule:
@@ -180,17 +188,19 @@ def _admission(
 
     `exemption` is the reason why an exempt namespace is listed apart; empty if it decides.
     """
-    used = {one.namespace for one in workloads_of_site(of.cluster)}
+    used = {workload.namespace for workload in workloads_of_site(of.cluster)}
     defaults = pod_security_defaults(of.node)
-    levels = {one.name: level_of(one, defaults) for one in of.cluster.objects[Query.NAMESPACES]}
+    levels = {namespace.name: level_of(namespace, defaults) for namespace in of.cluster.objects[Query.NAMESPACES]}
     weak = [
         Observed(
             f"Namespace {name}",
-            "is not checked, because the plugin PodSecurity is disabled" if defaults.is_disabled else _enforcement(one),
-            _reason(name, used, exemption if one is _EXEMPT else ""),
+            "is not checked, because the plugin PodSecurity is disabled"
+            if defaults.is_disabled
+            else _enforcement(present),
+            _reason(name, used, exemption if present is _EXEMPT else ""),
         )
-        for name, one in levels.items()
-        if one is None or not one.includes(level)
+        for name, present in levels.items()
+        if present is None or not present.includes(level)
     ]
     listed = [*weak, *apart]
     open_ = of_site(weak)
@@ -200,8 +210,10 @@ def _admission(
         which = "all namespaces without exemption enforce" if exemption else "all namespaces enforce"
         found = f"{which} {_at_least(level)}"
         return answer(ControlStatus.PASS, listed, Query.NAMESPACES, of.cluster)._replace(found=found)
-    engines = [one.title for query in _ENGINES for one in of.cluster.objects[query] if one.is_about_pods]
-    is_used = any(levels[name] is not None and name in used for name in (one.title.split()[1] for one in open_))
+    engines = [engine.title for query in _ENGINES for engine in of.cluster.objects[query] if engine.is_about_pods]
+    is_used = any(
+        levels[name] is not None and name in used for name in (namespace.title.split()[1] for namespace in open_)
+    )
     status = ControlStatus.FAIL if is_used and not engines else ControlStatus.MANUAL
     if engines:
         reason = f"a person has to decide whether {', '.join(engines)} forbids it"
@@ -222,7 +234,10 @@ def _admission(
 
 def _exemptions(of: AssessedCluster, defaults: PodSecurityDefaults, listed: Sequence[Observed]) -> Answer:
     """Return the answer if all namespaces enforce the standard, but not for all requests."""
-    exempt = [Observed(one, "is exempt in the API server's configuration") for one in defaults.exempt_requests]
+    exempt = [
+        Observed(exempt_request, "is exempt in the API server's configuration")
+        for exempt_request in defaults.exempt_requests
+    ]
     step = Instruction("remove these exemptions, or waive the control with the reason")
     reason = "a person has to decide whether pods of these users and runtime classes require an exemption"
     query = Query.NAMESPACES
@@ -268,7 +283,7 @@ def pod_security_defaults(node: AssessedNode) -> PodSecurityDefaults:
         return PodSecurityDefaults(None)
     try:
         found = admission_configuration.pod_security(data, path, node.situation.k3s_files.contents.get)
-        level = next((one for one in PodSecurityLevel if one.value == found.level), PodSecurityLevel.PRIVILEGED)
+        level = next((known for known in PodSecurityLevel if known.value == found.level), PodSecurityLevel.PRIVILEGED)
         return PodSecurityDefaults(level, frozenset(found.exempt_namespaces), found.exempt_requests)
     except InputError:
         return PodSecurityDefaults(None)
@@ -284,8 +299,8 @@ def _disables_pod_security(node: AssessedNode) -> bool:
 
 def _seccomp(of: AssessedCluster) -> Answer:
     has_default = bool(of.cluster.kubelets) and all(
-        one.get("seccompDefault") is True or _is_set_here(SECCOMP_DEFAULT, name, of.node)
-        for name, one in of.cluster.kubelets.items()
+        configuration.get("seccompDefault") is True or _is_set_here(SECCOMP_DEFAULT, name, of.node)
+        for name, configuration in of.cluster.kubelets.items()
     )
     all_known = len(of.cluster.kubelets) == len(of.cluster.objects[Query.NODES])
 
@@ -316,7 +331,7 @@ def _is_set_here(option: OptionRow, name: str, node: AssessedNode) -> bool:
 
 
 def _security_context(of: AssessedCluster) -> Answer:
-    empty = observed(of.cluster, _of_container("has no security context", lambda one: not one.has_context))
+    empty = observed(of.cluster, _of_container("has no security context", lambda container: not container.has_context))
     if of_site(empty):
         step = Instruction("set the security contexts of these workloads")
         return answer(ControlStatus.FAIL, empty, Query.PODS, of.cluster, step, noun="workload")
@@ -336,9 +351,10 @@ def _breaches_of_restricted(workload: Workload) -> Iterator[str]:
 
 def _secrets_in_environment(of: AssessedCluster) -> Answer:
     def breach(workload: Workload) -> Iterator[str]:
-        for one in workload.containers:
-            if one.secrets:
-                yield f"container {one.name} has Secrets in environment variables: {', '.join(sorted(one.secrets))}"
+        for container in workload.containers:
+            if container.secrets:
+                secrets = ", ".join(sorted(container.secrets))
+                yield f"container {container.name} has Secrets in environment variables: {secrets}"
 
     found = observed(of.cluster, breach)
     step = Instruction("mount the Secrets as files, or waive the control with the reason")

@@ -59,7 +59,7 @@ def test_only_newly_open_controls_affect_the_exit_code() -> None:
         assessment(verdict(CERTIFICATES, ControlStatus.FAIL), verdict(KEYS, ControlStatus.FAIL)), known=known
     )
     assert (same.exit_code, worse.exit_code) == (ExitCode.COMPLIANT, ExitCode.NOT_COMPLIANT)
-    assert [one.control.id for one in worse.open] == [KEYS.id]
+    assert [item.control.id for item in worse.open] == [KEYS.id]
 
 
 def spoilt(**changes: object) -> bytes:
@@ -99,7 +99,7 @@ def test_an_invalid_report_is_rejected(data: bytes) -> None:
 @pytest.mark.parametrize("kept", [[], [CERTIFICATES.id, OVERCOMMIT.id]], ids=["none", "the-open-ones"])
 def test_a_report_without_some_of_its_controls_is_rejected(kept: list[str]) -> None:
     """Otherwise each missing control would be one of a newer version, whose failure does not change the exit code."""
-    verdicts = [one for one in json.loads(REPORT)["verdicts"] if one["id"] in kept]
+    verdicts = [load for load in json.loads(REPORT)["verdicts"] if load["id"] in kept]
     with pytest.raises(InputError, match=f"it is incomplete: found {len(kept)} controls, expected 3$"):
         parse(spoilt(verdicts=verdicts), WHERE)
 

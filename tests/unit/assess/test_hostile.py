@@ -128,8 +128,8 @@ def broken() -> st.SearchStrategy[Broken]:
     return st.one_of(content, replaced.filter(lambda how: how.kind != "directory" or "kubelet.conf.d" not in how.path))
 
 
-def _break(one: Node, how: Broken) -> Path:
-    file = one.path(how.path)
+def _break(item: Node, how: Broken) -> Path:
+    file = item.path(how.path)
     if how.content is not None:
         file.write_bytes(how.content(file.read_bytes()))
         return file
@@ -164,13 +164,13 @@ def _break(one: Node, how: Broken) -> Path:
 def test_no_control_passes_on_broken_evidence(how: Broken) -> None:
     """Each presenter can print the result."""
     with in_memory() as directory:
-        one = node(directory / "node", K3s())
+        item = node(directory / "node", K3s())
         for path, text in TEXTS.items():
-            one.put(path, text)
-        file = _break(one, how)
+            item.put(path, text)
+        file = _break(item, how)
         data = file.read_bytes() if file.is_file() else b""
         data = data if len(data) <= LARGEST_READ else b""
-        found = one.assess(Benchmark.CIS_1_24)
+        found = item.assess(Benchmark.CIS_1_24)
     assert all(verdict.evidence for verdict in found.verdicts if verdict.status is ControlStatus.PASS)
     assert [name for name, why in _unfounded(found, how.path, data) if why] == []
     for shown in (AssessmentFormat.PLAIN, AssessmentFormat.JSON):
@@ -246,9 +246,9 @@ def _etcd_says(value: object, check: EtcdSetting) -> str:
 def _encryption_says(value: object, check: EncryptionProviders) -> str:
     try:
         providers = next(
-            one["providers"]
-            for one in value["resources"]  # type: ignore[index] # what is no mapping raises TypeError
-            if {"secrets", "secrets.", "*.", "*.*"} & set(one["resources"])
+            item["providers"]
+            for item in value["resources"]  # type: ignore[index] # what is no mapping raises TypeError
+            if {"secrets", "secrets.", "*.", "*.*"} & set(item["resources"])
         )
         (first,) = providers[0]
     except (TypeError, LookupError, ValueError, StopIteration):
@@ -261,9 +261,9 @@ def _encryption_says(value: object, check: EncryptionProviders) -> str:
 def test_no_control_passes_on_unreadable_evidence(path: str) -> None:
     """The assessment of an ordinary user reports the files that it could not read."""
     with in_memory() as directory:
-        one = node(directory / "node", K3s())
+        item = node(directory / "node", K3s())
         for name, text in TEXTS.items():
-            one.put(name, text)
-        one.path(path).chmod(0)
-        found = one.assess()
+            item.put(name, text)
+        item.path(path).chmod(0)
+        found = item.assess()
     assert [name for name, why in _unfounded(found, path, b"\xff") if why] == []

@@ -45,7 +45,7 @@ def host() -> Iterator[Node]:
 def assessed(host: Node, flags: Mapping[str, str] | None = None, **kubelets: Json) -> AssessedNode:
     """Return the node, whose components run with these values; `_` in the name of a node is `-`."""
     situation = observe_situation(host.host(), host.request())
-    named = {name.replace("_", "-"): one for name, one in kubelets.items()}
+    named = {name.replace("_", "-"): item for name, item in kubelets.items()}
     cluster = Cluster(SERVER, {}, {}, flags=flags, kubelets=named)
     return AssessedNode(situation, reader.read(host.host(), situation.facts, ()), cluster=cluster)
 
@@ -56,7 +56,7 @@ def judged(name: str, at: AssessedNode) -> Verdict:
 
 
 def notes(at: AssessedNode) -> list[str]:
-    return [noted(one) for one in running_values.notes(catalogue.of(BENCHMARK), BENCHMARK, at)]
+    return [noted(note) for note in running_values.notes(catalogue.of(BENCHMARK), BENCHMARK, at)]
 
 
 def last(verdict: Verdict) -> tuple[str, str]:

@@ -147,16 +147,16 @@ def results_of_both(setup: Setup, benchmark: Benchmark, root: Path) -> dict[str,
     verdicts = tuple(verdict(control, benchmark, at, None) for control in catalogue.of(benchmark))
     report = json.loads(as_kube_bench(Assessment(benchmark, "", 0, (), verdicts)))
     groups = [group for part in report["Controls"] for group in part["tests"]]
-    ours = {one["test_number"]: one["status"] for group in groups for one in group["results"]}
+    ours = {item["test_number"]: item["status"] for group in groups for item in group["results"]}
     owners = {f"/{path}": owner for path, owner in setup.owners.items()}
     journal = _journal(at, setup) if setup.logged and setup.started else {}
     profile = benchmark.kube_bench_profile
     assert profile
     theirs = kube_bench.words(profile, kube_bench.Node(root, journal, owners, setup.cluster_complies))
     return {
-        one.number.text: BothResults(theirs[one.number.text], ours[one.number.text], one.status)
-        for one in verdicts
-        if one.number and (seen.facts.role is Role.SERVER or one.section.startswith("4."))
+        item.number.text: BothResults(theirs[item.number.text], ours[item.number.text], item.status)
+        for item in verdicts
+        if item.number and (seen.facts.role is Role.SERVER or item.section.startswith("4."))
     }
 
 
@@ -282,7 +282,9 @@ def _look(setup: Setup, benchmark: Benchmark, root: Path) -> tuple[Situation, As
     if setup.hardened:
         verbs.apply(host, request)
     seen = observe_situation(host, request)
-    file_checks = [one for control in catalogue.of(benchmark) for one in control.check_of(benchmark).files(seen.facts)]
+    file_checks = [
+        file for control in catalogue.of(benchmark) for file in control.check_of(benchmark).files(seen.facts)
+    ]
     found = reader.read(host, seen.facts, file_checks)
     # The user of the tests counts as root and cannot change owners, so other owners are inserted here.
     files = {
@@ -309,7 +311,7 @@ def _journal(at: AssessedNode, setup: Setup) -> dict[str, list[str]]:
         lines.append(_start(Component.API_SERVER, AssessedNode(before, at.evidence)))
     if at.facts.datastore is Datastore.ETCD:
         lines.append("Managed etcd cluster bootstrap already complete and initialized")
-    lines += [_start(one, at) for one in Component if not not_run(one, at.facts)]
+    lines += [_start(item, at) for item in Component if not not_run(item, at.facts)]
     return {"k3s" if at.facts.role is Role.SERVER else "k3s-agent": lines}
 
 
@@ -343,9 +345,9 @@ def _start(component: Component, at: AssessedNode) -> str:
     words = {name: ["other"] for name in _OTHER_ARGUMENTS[component].split()}
     for name, argument in at.arguments(component).found.items():
         spelled: dict[str, list[str]] = {}
-        for one in (*argument.overridden, *argument.given):
-            if name in told[one.by]:
-                spelled.setdefault(one.field if one.written.startswith("--") else name, []).append(one.value)
+        for item in (*argument.overridden, *argument.given):
+            if name in told[item.by]:
+                spelled.setdefault(item.field if item.written.startswith("--") else name, []).append(item.value)
         default = k3s_arguments.default_of(component, name, at.facts)
         if spelled and name in own and default:
             spelled.setdefault(name, [default.value])  # K3s replaces its argument only if the name is spelled alike
@@ -446,10 +448,10 @@ def _values(criterion: Criterion) -> Sequence[str]:
     return _FIXED_VALUES[type(criterion)]
 
 
-def _repeated(given: Arguments, one: Arguments, other: Arguments, version: str) -> Disguise:
+def _repeated(given: Arguments, arguments: Arguments, other: Arguments, version: str) -> Disguise:
     """Return lists in parts, and arguments with an earlier value that is overridden."""
     parts = []
-    for (component, name, value), *others in zip(given, one, other):
+    for (component, name, value), *others in zip(given, arguments, other):
         if name in COMBINED[component]:
             parts += [(component, name, part) for part in value.split(",")]
         else:
@@ -467,7 +469,7 @@ def _spelt_otherwise(given: Arguments, version: str) -> Disguise:
         (component, name, "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305" if name == "tls-cipher-suites" else value)
         for component, name, value in given
     ]
-    chosen = [one for one in chosen if one[2] in spelt.values()]
+    chosen = [item for item in chosen if item[2] in spelt.values()]
     others = [(component, name, _OTHER_SPELLINGS[value]) for component, name, value in chosen]
     name = "arguments spelt otherwise"
     return Disguise(

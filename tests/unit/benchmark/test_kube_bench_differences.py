@@ -69,7 +69,9 @@ class Comparison:
         return self._known[key]
 
 
-_TOGETHER = [pytest.param(one, marks=pytest.mark.xdist_group(f"kube-bench {one}"), id=str(one)) for one in PROFILED]
+_TOGETHER = [
+    pytest.param(entry, marks=pytest.mark.xdist_group(f"kube-bench {entry}"), id=str(entry)) for entry in PROFILED
+]
 """One worker runs all tests of a profile, so that its nodes are created once."""
 
 
@@ -104,7 +106,7 @@ def observed(request: pytest.FixtureRequest) -> Observed:
 def test_every_difference_has_a_documented_reason(observed: Observed) -> None:
     """A failure shows the state of the node."""
     documented = _documented(observed.benchmark)
-    assert {one: where[:3] for one, where in observed.seen.items() if one not in documented} == {}
+    assert {item: where[:3] for item, where in observed.seen.items() if item not in documented} == {}
 
 
 def test_every_documented_reason_has_a_node_that_shows_it(observed: Observed) -> None:
@@ -147,12 +149,12 @@ def test_the_same_cipher_suites_are_accepted(benchmark: Benchmark) -> None:
 def test_reasons_are_only_for_controls_that_kube_bench_has() -> None:
     """Only special cases have a note, and a check that is not run has one of three reasons."""
     for name, found in DIFFERENCES.items():
-        (control,) = (one for one in catalogue.CATALOGUE if one.id == name)
-        for one in found:
-            assert bool(one.note) is (one.reason in (Reason.STRICTER, Reason.LAXER))
-            for benchmark in one.benchmarks:
+        (control,) = (entry for entry in catalogue.CATALOGUE if entry.id == name)
+        for item in found:
+            assert bool(item.note) is (item.reason in (Reason.STRICTER, Reason.LAXER))
+            for benchmark in item.benchmarks:
                 assert benchmark in control.numbers
-                assert runs(control, benchmark) or one.reason in (Reason.NOT_ASKED, Reason.NOT_HERE)
+                assert runs(control, benchmark) or item.reason in (Reason.NOT_ASKED, Reason.NOT_HERE)
 
 
 @pytest.mark.parametrize(
@@ -181,9 +183,9 @@ def test_the_model_compares_values_as_kube_bench_does(
 
 
 def _apart(benchmark: Benchmark, results: Mapping[str, BothResults]) -> Iterator[tuple[str, Reason]]:
-    for number, one in results.items():
-        if one.theirs != one.ours:
-            yield number, _why(_profile(benchmark)[number], one)
+    for number, result in results.items():
+        if result.theirs != result.ours:
+            yield number, _why(_profile(benchmark)[number], result)
 
 
 def _why(check: Mapping[str, Any], results: BothResults) -> Reason:
@@ -200,7 +202,9 @@ def _why(check: Mapping[str, Any], results: BothResults) -> Reason:
 
 
 def _documented(benchmark: Benchmark) -> set[tuple[str, Reason]]:
-    return {(name, one.reason) for name, found in DIFFERENCES.items() for one in found if benchmark in one.benchmarks}
+    return {
+        (name, item.reason) for name, found in DIFFERENCES.items() for item in found if benchmark in item.benchmarks
+    }
 
 
 def _profile(benchmark: Benchmark) -> Mapping[str, Mapping[str, Any]]:

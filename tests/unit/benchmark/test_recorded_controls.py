@@ -89,10 +89,10 @@ def test_a_control_of_the_api_server_checks_the_arguments_of_its_title(control: 
     names = [name for argument in required for name in listed_names(argument.criterion)]
     if names:
         argument, *others = control.arguments
-        assert {one.name for one in required} == {argument}
+        assert {item.name for item in required} == {argument}
         assert set(others) <= set(names)
     elif required:
-        assert [one.name for one in required] == list(control.arguments)
+        assert [item.name for item in required] == list(control.arguments)
 
 
 def listed_names(criterion: Criterion) -> list[str]:

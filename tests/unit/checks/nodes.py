@@ -82,7 +82,7 @@ class Node:
 
     def verdict(self, name: str, benchmark: Benchmark | None = None) -> Verdict:
         """Return the verdict on a control, by its ID."""
-        (found,) = [one for one in self.assess(benchmark).verdicts if one.control.id == name]
+        (found,) = [verdict for verdict in self.assess(benchmark).verdicts if verdict.control.id == name]
         return found
 
 
@@ -93,7 +93,9 @@ def fix(about: Verdict | Note) -> str:
 
 def seen(verdict: Verdict) -> tuple[tuple[str, str], ...]:
     """Return each observation, and its location or source as text."""
-    return tuple((one.observation, str(one.location) if one.location else one.source) for one in verdict.evidence)
+    return tuple(
+        (shown.observation, str(shown.location) if shown.location else shown.source) for shown in verdict.evidence
+    )
 
 
 def node(root: Path, k3s: K3s | None = None, version: str = "") -> Node:

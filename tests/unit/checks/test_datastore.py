@@ -111,7 +111,7 @@ def test_an_ordinary_user_gets_a_report_of_what_root_can_read(server: Node) -> N
         assessment = server.assess()
     finally:
         os.seteuid(0)
-    verdicts = {one.control.id: one for one in assessment.verdicts}
+    verdicts = {item.control.id: item for item in assessment.verdicts}
     for control in ("etcd-server-certificate", "etcd-data-permissions", "kubelet-config-permissions"):
         verdict = verdicts[control]
         assert (verdict.status, fix(verdict)) == (ControlStatus.UNKNOWN, "sudo k3s-harden assess"), control
@@ -279,7 +279,7 @@ def test_a_weak_provider_has_all_steps_of_the_fix(
 ) -> None:
     """The steps include existing Secrets."""
     server.config("secrets-encryption: true\n")
-    listed = ",".join(f'{{"{one}":{{}}}}' for one in providers)
+    listed = ",".join(f'{{"{provider}":{{}}}}' for provider in providers)
     server.put(ENCRYPTION, f'{{"resources":[{{"resources":["secrets"],"providers":[{listed}]}}]}}')
     verdict = server.verdict("apiserver-encryption-providers")
     assert (verdict.status, verdict.owner, verdict.found) == (ControlStatus.FAIL, FixOwner.OPERATOR, providers[0])

@@ -117,7 +117,10 @@ def test_lists_are_combined_and_single_values_overridden() -> None:
     assert plugins is not None
     assert profiling is not None
     assert plugins.value == "NodeRestriction,EventRateLimit"
-    assert [one.location for one in plugins.given] == [Location(K3S_CONFIG_FILE, 2), Location(K3S_CONFIG_FILE, 3)]
+    assert [given_value.location for given_value in plugins.given] == [
+        Location(K3S_CONFIG_FILE, 2),
+        Location(K3S_CONFIG_FILE, 3),
+    ]
     assert (profiling.value, profiling.overridden[0].value) == ("false", "true")
 
 
@@ -249,13 +252,13 @@ def test_later_files_and_arguments_take_precedence() -> None:
     assert anonymous.given == (
         Given("true", GivenBy.KUBELET_FILE, Location(files[1].path, 3), "", ANONYMOUS.format("true"), FIELD),
     )
-    assert [one.value for one in anonymous.overridden] == ["false"]
+    assert [item.value for item in anonymous.overridden] == ["false"]
     assert value_of(arguments, "read-only-port") == "0"  # K3s passes it as an argument
     stronger = effective(KUBELET, facts("kubelet-arg: [anonymous-auth=false]\n"), KubeletConfiguration(files))
     argument = stronger.get("anonymous-auth")
     assert argument is not None
     assert argument.value == "false"
-    assert [one.value for one in argument.overridden] == ["false", "true"]
+    assert [item.value for item in argument.overridden] == ["false", "true"]
 
 
 def test_null_removes_an_earlier_value() -> None:
@@ -408,7 +411,11 @@ def test_each_value_is_effective_or_overridden(arguments: list[str], component: 
     found = effective(component, seen, NONE_WRITTEN).found
     for name, values in seen.merged_config.component_arguments(component.config_key).items():
         argument = found[name]
-        kept = [one.value for one in (*argument.given, *argument.overridden) if one.by is GivenBy.OPERATOR]
+        kept = [
+            given_value.value
+            for given_value in (*argument.given, *argument.overridden)
+            if given_value.by is GivenBy.OPERATOR
+        ]
         assert sorted(kept) == sorted(value.text for value in values)
         if name not in COMBINED[component]:
             assert len(argument.given) == 1

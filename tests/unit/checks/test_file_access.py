@@ -112,7 +112,7 @@ def node(nodes: Nodes) -> Node:
 
 
 def statuses(node: Node) -> dict[str, ControlStatus]:
-    return {one.control.id: one.status for one in node.assess().verdicts if one.control.id in IDS}
+    return {verdict.control.id: verdict.status for verdict in node.assess().verdicts if verdict.control.id in IDS}
 
 
 def test_each_control_has_files_or_a_directory() -> None:
@@ -491,9 +491,9 @@ def test_a_script_that_starts_k3s_is_checked(node: Node) -> None:
     node.put("/usr/local/bin/start-k3s.sh", "#!/bin/sh\nexec k3s server\n", 0o777)
     assert seen(node.verdict("k3s-service-access")) == (("0666: others can write it", UNIT),)
     assert seen(node.verdict("k3s-binary-access"))[0] == ("0777: others can write it", "/usr/local/bin/start-k3s.sh")
-    (note,) = (one for one in node.assess().notes if "command line of K3s is not known" in one.message)
+    (note,) = (item for item in node.assess().notes if "command line of K3s is not known" in item.message)
     assert f"assumed: no options besides those in {CONFIG} and its drop-ins (k3s-command-unknown)" in note.message
-    assert "not installed" not in " ".join(one.message for one in node.assess().notes)
+    assert "not installed" not in " ".join(item.message for item in node.assess().notes)
 
 
 def test_a_masked_drop_in_is_empty(node: Node) -> None:
@@ -651,8 +651,8 @@ def test_other_files_of_the_configuration_are_found(node: Node) -> None:
     for path in ("/srv", "/srv/conf", "/srv/snapshots"):
         node.path(path).chmod(0o755)
     found = {name: node.verdict(name) for name in ("k3s-config-access", "snapshots-access", "k3s-token-access")}
-    assert {one.status for one in found.values()} == {ControlStatus.FAIL}
-    assert [seen(one)[0][1] for one in found.values()] == ["/srv/conf/k3s.yaml", "/srv/snapshots/one", "/srv/token"]
+    assert {item.status for item in found.values()} == {ControlStatus.FAIL}
+    assert [seen(item)[0][1] for item in found.values()] == ["/srv/conf/k3s.yaml", "/srv/snapshots/one", "/srv/token"]
 
 
 @pytest.mark.root

@@ -15,9 +15,9 @@ DATA_DIR = PurePosixPath("/data")
 
 def paths(*arguments: str, component: str = "kube-apiserver", role: Role = Role.SERVER) -> list[str]:
     """Return the files that arguments of a component name."""
-    text = f"{component}-arg:\n" + "".join(f"- '{one}'\n" for one in arguments)
+    text = f"{component}-arg:\n" + "".join(f"- '{argument}'\n" for argument in arguments)
     config = merge_configuration([ConfigText(PurePosixPath("/config.yaml"), text.encode())])
-    return [str(one.path) for one in named_paths(config, DATA_DIR, role)]
+    return [str(path.path) for path in named_paths(config, DATA_DIR, role)]
 
 
 @pytest.mark.parametrize(
@@ -76,4 +76,4 @@ def test_a_relative_path_of_an_agent_depends_on_its_service() -> None:
 def test_files_of_options(text: str, expected: list[str]) -> None:
     """The kubelet starts without resolv.conf, and K3s reads certificates of a datastore only with its endpoint."""
     config = merge_configuration([ConfigText(PurePosixPath("/config.yaml"), text.encode())])
-    assert [str(one.path) for one in named_paths(config, DATA_DIR)] == expected
+    assert [str(path.path) for path in named_paths(config, DATA_DIR)] == expected

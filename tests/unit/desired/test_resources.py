@@ -29,28 +29,28 @@ CERTIFICATES = tuple(SERVER.data_dir / "server/tls" / name for name in ("client-
 def test_a_waived_kernel_parameter_is_not_set(key: str) -> None:
     """It is not in the file either. The order of the other parameters does not change."""
     plain, waived = (build(Settings(), AGENT, Inputs(waived=keys)) for keys in ((), (key,)))
-    assert [one.id for one in waived] == [one.id for one in plain if one.id != key]
-    (file,) = (one for one in waived if isinstance(one, File) and one.id == PARAMETERS_FILE)
+    assert [item.id for item in waived] == [item.id for item in plain if item.id != key]
+    (file,) = (item for item in waived if isinstance(item, File) and item.id == PARAMETERS_FILE)
     assert file.content == sysctl_file({key})
     assert f"\n{key}=" not in file.content.decode()
     others = [row for row in SYSCTLS if row.written and row.key != key]
     assert all(f"\n{row.key}={row.value}\n" in file.content.decode() for row in others)
-    assert {one.key for one in waived if isinstance(one, Sysctl)} == {row.key for row in others}
+    assert {item.key for item in waived if isinstance(item, Sysctl)} == {row.key for row in others}
 
 
 def test_certificates_are_not_resources_by_default() -> None:
     """The guide does not contain a requirement for certificates."""
     resources = build(Settings(), SERVER, Inputs(certificates=CERTIFICATES))
-    assert not any(isinstance(one, FilePermissions) for one in resources)
+    assert not any(isinstance(resource, FilePermissions) for resource in resources)
 
 
 def test_certificates_have_the_mode_of_the_settings() -> None:
     """Only the mode of existing certificates is a resource."""
     site = replace(Settings(), certificate_permissions=FileMode(0o600))
     resources = build(site, SERVER, Inputs(certificates=CERTIFICATES))
-    modes = [one for one in resources if isinstance(one, FilePermissions)]
+    modes = [resource for resource in resources if isinstance(resource, FilePermissions)]
     assert modes == [FilePermissions(path=path, mode=FileMode(0o600)) for path in CERTIFICATES]
-    assert [one for one in resources if one not in modes] == list(build(Settings(), SERVER))
+    assert [resource for resource in resources if resource not in modes] == list(build(Settings(), SERVER))
     assert build(site, SERVER) == build(Settings(), SERVER)
 
 
@@ -58,7 +58,7 @@ def test_an_agent_has_no_certificates_of_the_control_plane() -> None:
     """All nodes can share the same settings."""
     site = replace(Settings(), certificate_permissions=FileMode(0o600))
     resources = build(site, AGENT, Inputs(certificates=[PurePosixPath("/x.crt")]))
-    assert not any(isinstance(one, FilePermissions) for one in resources)
+    assert not any(isinstance(resource, FilePermissions) for resource in resources)
 
 
 LEASES = Inputs(
@@ -70,7 +70,7 @@ LEASES = Inputs(
 def test_cni_files_have_the_mode_of_the_settings(host: HostFacts) -> None:
     """Each directory gets default permissions, and each open file its mode; every node has them."""
     site = replace(Settings(), cni_file_permissions=FileMode(0o600))
-    added = [one for one in build(site, host, LEASES) if one not in build(Settings(), host, LEASES)]
+    added = [item for item in build(site, host, LEASES) if item not in build(Settings(), host, LEASES)]
     assert added == [
         Directory(path=NETWORK_LEASES, mode=FileMode(0o700)),
         DefaultPermissions(path=NETWORK_LEASES, acl=default_acl.OWNER_ONLY),

@@ -86,7 +86,7 @@ def matches(root: Path, path: str, except_names: tuple[str, ...] = (), *, direct
 
 
 def names(found: Matches) -> list[str]:
-    return [str(one.path.relative_to(DEFAULT_DATA_DIR)) for one in found.found]
+    return [str(item.path.relative_to(DEFAULT_DATA_DIR)) for item in found.found]
 
 
 # --- modes and owners ---
@@ -138,7 +138,7 @@ def test_two_stars_match_all_files_below(root: Path) -> None:
 def test_an_absolute_path_is_not_below_the_data_directory(root: Path) -> None:
     """An absolute path, such as those of CNI, is used as it is."""
     put(root, PurePosixPath("/var/lib/cni/networks/cbr0/10.42.0.2"))
-    assert [one.path.name for one in matches(root, "/var/lib/cni/networks/**").found] == ["10.42.0.2"]
+    assert [item.path.name for item in matches(root, "/var/lib/cni/networks/**").found] == ["10.42.0.2"]
 
 
 def test_each_check_has_its_own_matches(root: Path) -> None:
@@ -193,8 +193,8 @@ def test_anything_but_a_file_is_unknown(plant: Callable[[Path], None], path: str
     put(root, TLS / "good.crt")
     plant(root / (TLS / "odd.crt").relative_to("/"))
     found = matches(root, path)
-    assert [(one.path, bool(one.reason)) for one in found.unknown] == [(TLS / "odd.crt", True)]
-    assert [one.path.name for one in found.found] == (["good.crt"] if "*" in path else [])
+    assert [(unread.path, bool(unread.reason)) for unread in found.unknown] == [(TLS / "odd.crt", True)]
+    assert [item.path.name for item in found.found] == (["good.crt"] if "*" in path else [])
 
 
 def test_a_directory_in_place_of_a_file_is_unknown(root: Path) -> None:
@@ -220,8 +220,8 @@ def test_a_directory_that_cannot_be_listed_is_unknown(root: Path) -> None:
         place.chmod(mode)
         found = [matches(root, path) for path in ("server/tls/*.crt", "server/tls/**")]
         place.chmod(0o700)
-        assert all(one.unknown and not one.found for one in found)
-        assert all("Permission denied" in unknown.reason for one in found for unknown in one.unknown)
+        assert all(item.unknown and not item.found for item in found)
+        assert all("Permission denied" in unknown.reason for item in found for unknown in item.unknown)
 
 
 def test_a_thousand_files_are_each_read_once(root: Path) -> None:
@@ -230,7 +230,7 @@ def test_a_thousand_files_are_each_read_once(root: Path) -> None:
         put(root, TLS / f"{number:04}.crt")
     checks = (permissions("server/tls/*.crt"), Ownership(("server/tls/**",)))
     found = look(root, *checks).files
-    assert [len({one.path for one in found[check.query(facts())][0].found}) for check in checks] == [1000, 1000]
+    assert [len({item.path for item in found[check.query(facts())][0].found}) for check in checks] == [1000, 1000]
 
 
 def test_a_permission_check_opens_no_file(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -376,9 +376,9 @@ def test_unreadable_files_are_unknown(root: Path) -> None:
     put(root, ETCD, ETCD_TEXT, 0o000)
     put(root, ENCRYPTION, "{}", 0o000)
     found = look(root)
-    for one in (found.etcd, found.encryption):
-        assert isinstance(one, Unknown)
-        assert "Permission denied" in one.reason
+    for item in (found.etcd, found.encryption):
+        assert isinstance(item, Unknown)
+        assert "Permission denied" in item.reason
 
 
 # --- encryption ---
@@ -432,9 +432,9 @@ def test_any_content_of_a_file_gives_values_or_a_reason(root: Path, data: bytes)
     for path in (ETCD, ENCRYPTION, KUBELET_DIRECTORY / "50-x.conf", PurePosixPath("/etc/hostname")):
         put(root, path, data)
     found = look(root, permissions("server/**"))
-    for one in (found.etcd, found.encryption):
-        assert not isinstance(one, Missing)
-        assert not isinstance(one, Unknown) or one.reason
+    for item in (found.etcd, found.encryption):
+        assert not isinstance(item, Missing)
+        assert not isinstance(item, Unknown) or item.reason
     file = found.kubelet.files[0]
     assert not (file.problem and file.settings)
     assert KEY not in repr(found)

@@ -113,7 +113,7 @@ def plain() -> Iterator[Server]:
 
 
 def shown(answer: Answer) -> list[str]:
-    return [one.observation for one in answer.evidence]
+    return [item.observation for item in answer.evidence]
 
 
 def test_each_control_of_section_5_has_a_rule() -> None:
@@ -121,9 +121,9 @@ def test_each_control_of_section_5_has_a_rule() -> None:
     assert {check.rule for check in REVIEWS.values()} == RULES.keys() == REVIEWS.keys()
     section = {row.id for row in catalogue.of(Benchmark.CIS_2_1) if row.numbers and _number(row).startswith("5.")}
     assert section <= RULES.keys()
-    for one in RULES.values():
-        assert one.passes or one.fails or one.manual
-        assert not any(text.endswith(".") for text in (one.passes, one.fails, one.manual))
+    for item in RULES.values():
+        assert item.passes or item.fails or item.manual
+        assert not any(text.endswith(".") for text in (item.passes, item.fails, item.manual))
 
 
 def _number(row: Any) -> str:  # noqa: ANN401 - a control
@@ -142,8 +142,12 @@ def test_without_an_answer_a_control_is_manual_with_its_command(server: Server, 
     if rule.queries:
         answers.append(server.of(name, empty._replace(objects=without, problems=forbidden)))
         assert shown(answers[-1]) == list(forbidden.values())
-    for one in answers:
-        assert (one.status, one.reason, remediation.text(Remediation(one.unmet.edits))) == (MANUAL, review, review)
+    for answer in answers:
+        assert (answer.status, answer.reason, remediation.text(Remediation(answer.unmet.edits))) == (
+            MANUAL,
+            review,
+            review,
+        )
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -151,7 +155,7 @@ def test_a_new_hardened_cluster_has_no_failure(server: Server, name: str) -> Non
     """Controls that apply does not fix are MANUAL."""
     objects = {
         Query.SERVICE_ACCOUNTS: [account(namespace="default", automounts=False), account(namespace="kube-system")],
-        Query.NETWORK_POLICIES: [metadata("a", one) for one in ("default", "kube-public", "kube-system")],
+        Query.NETWORK_POLICIES: [metadata("a", item) for item in ("default", "kube-public", "kube-system")],
     }
     answer = server.ask(name, objects)
     manual = {
@@ -184,7 +188,7 @@ def test_accounts_with_cluster_admin_fail_except_those_of_k3s(server: Server) ->
             " → cluster-admin (K3s installs Traefik with it)"
         ),
     ]
-    assert {one.source for one in answer.evidence} == {
+    assert {item.source for item in answer.evidence} == {
         "https://127.0.0.1:6444/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
     }
 
@@ -207,11 +211,11 @@ def test_accounts_with_a_right_are_listed_for_a_review(server: Server, name: str
     """A right of all users or all pods fails."""
     objects = {Query.CLUSTER_ROLES: [role("tool", given)]}
     assert server.ask(name, objects).status is PASS
-    one = [binding("tool", "tool", "ServiceAccount ops/tool")]
-    answer = server.ask(name, {**objects, Query.CLUSTER_ROLE_BINDINGS: one})
+    item = [binding("tool", "tool", "ServiceAccount ops/tool")]
+    answer = server.ask(name, {**objects, Query.CLUSTER_ROLE_BINDINGS: item})
     assert (answer.status, answer.found) == (MANUAL, "1 account: ServiceAccount ops/tool")
     assert answer.reason.startswith("a person has to decide which of the accounts require the right to ")
-    everybody = [*one, binding("all", "tool", "Group system:authenticated")]
+    everybody = [*item, binding("all", "tool", "Group system:authenticated")]
     answer = server.ask(name, {**objects, Query.CLUSTER_ROLE_BINDINGS: everybody})
     assert answer.status is FAIL
     assert shown(answer)[0] == "Group system:authenticated: ClusterRoleBinding all → tool"
@@ -261,7 +265,7 @@ def test_cluster_administrators_are_reported_once(server: Server) -> None:
     ops = binding("ops", "cluster-admin", "Group ops")
     answer = server.ask("rbac-secrets", {Query.CLUSTER_ROLE_BINDINGS: [ops]})
     assert (answer.status, answer.found) == (PASS, "none but those listed apart")
-    assert any("it is a cluster administrator" in one for one in shown(answer))
+    assert any("it is a cluster administrator" in item for item in shown(answer))
     everybody = binding("all", "cluster-admin", "Group system:authenticated")
     assert server.ask("rbac-secrets", {Query.CLUSTER_ROLE_BINDINGS: [everybody]}).status is FAIL
     local = binding("ops", "cluster-admin", "Group ops", namespace="shop")
@@ -537,7 +541,7 @@ def test_the_controllers_of_k3s_are_listed_apart(server: Server, query: Query, n
     made = controller(name, "kube-system", {**HOST_PID, "serviceAccountName": account_name}, replicas=0)
     answer = server.ask("pods-host-pid", {query: [made]})
     assert answer.status is PASS
-    assert any(one.startswith("listed apart: ") and f"kube-system/{name}" in one for one in shown(answer))
+    assert any(item.startswith("listed apart: ") and f"kube-system/{name}" in item for item in shown(answer))
     other = controller(name, "kube-system", {**HOST_PID, "serviceAccountName": "web"}, replicas=0)
     assert server.ask("pods-host-pid", {query: [other]}).status is FAIL
 
@@ -586,8 +590,8 @@ def test_kube_system_needs_a_standard_only_with_workloads_of_the_site(server: Se
     svclb = pod("svclb-web-1", "kube-system", container(LOOSE, ports=[{"hostPort": 80}]), serviceAccountName="svclb")
     answer = server.ask("pods-host-ports", {Query.PODS: [svclb]})
     assert answer.status is PASS
-    assert any(one.startswith("listed apart: Namespace kube-system: is exempt") for one in shown(answer))
-    assert any("container app has host port 80 (K3s packages the load balancer" in one for one in shown(answer))
+    assert any(item.startswith("listed apart: Namespace kube-system: is exempt") for item in shown(answer))
+    assert any("container app has host port 80 (K3s packages the load balancer" in item for item in shown(answer))
     site = pod("agent", "kube-system")
     answer = server.ask("pods-host-ports", {Query.PODS: [svclb, site]})
     assert (answer.status, answer.found) == (
@@ -701,8 +705,8 @@ def test_security_contexts_are_needed_and_reviewed(server: Server) -> None:
 
 def test_secrets_in_environment_variables_fail_without_their_values(server: Server) -> None:
     """A container can use single keys or all keys of a Secret."""
-    one = {"name": "P", "valueFrom": {"secretKeyRef": {"name": "db", "key": "password"}}}
-    for fields in ({"env": [one, {"name": "Q", "value": "hunter2"}]}, {"envFrom": [{"secretRef": {"name": "db"}}]}):
+    item = {"name": "P", "valueFrom": {"secretKeyRef": {"name": "db", "key": "password"}}}
+    for fields in ({"env": [item, {"name": "Q", "value": "hunter2"}]}, {"envFrom": [{"secretRef": {"name": "db"}}]}):
         answer = server.ask("secrets-as-files", {Query.PODS: [pod("web", "shop", container(STRICT, **fields))]})
         assert answer.status is FAIL
         assert shown(answer) == ["Pod shop/web: container app has Secrets in environment variables: db"]
@@ -712,7 +716,7 @@ def test_secrets_in_environment_variables_fail_without_their_values(server: Serv
 
 def test_each_namespace_needs_a_network_policy(server: Server) -> None:
     """The exception is kube-node-lease, which has no pods."""
-    policies = [metadata("a", one) for one in ("default", "kube-public", "kube-system")]
+    policies = [metadata("a", item) for item in ("default", "kube-public", "kube-system")]
     objects = {Query.NETWORK_POLICIES: policies, Query.NAMESPACES: [namespace("shop")]}
     answer = server.ask("namespaces-network-policies", objects)
     assert (answer.status, answer.found) == (FAIL, "1 namespace: Namespace shop")
