@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from agent.benchmark.control import BenchmarkControl, Number
     from agent.benchmark.kube_bench_differences import Difference
-    from agent.checks.cluster.rule import Rule
+    from agent.checks.cluster.rule import ClusterRule
     from agent.guide.control import Control
 
 _GUIDE_PAGE = "guide-controls.md"
@@ -124,7 +124,7 @@ def cluster_controls() -> str:
 _FORMATS = {OBJECTS: "objects", METADATA: "names and labels", TABLE: "names and types"}
 
 
-def _cluster_row(control: BenchmarkControl, rule: Rule) -> tuple[str, ...]:
+def _cluster_row(control: BenchmarkControl, rule: ClusterRule) -> tuple[str, ...]:
     _, number = _newest(control)
     reads = ", ".join(rule.queries) if rule.queries else "K3s' configuration"
     texts = (prose(text) if text else "never" for text in (rule.passes, rule.fails, rule.manual))
@@ -243,10 +243,10 @@ def _of_a_benchmark(control: BenchmarkControl) -> str:
     return _entry(
         f"**{escaped(control.title)}.** Applies to {control.applies}.{level}",
         [
-            ("Number", descriptions.numbers(control) or "none; in no benchmark"),
+            ("Number", descriptions.numbers_text(control) or "none; in no benchmark"),
             ("Expected", prose(control.check.description)),
             ("With `--cluster`", _with_cluster(control)),
-            *((f"Expected in {span}", prose(text)) for text, span in descriptions.earlier(control)),
+            *((f"Expected in {span}", prose(text)) for text, span in descriptions.earlier_requirements(control)),
             ("Rationale", prose(control.why)),
             ("Provided by", prose(descriptions.provider(control))),
             ("In the guide", f"[`{guide.id}`]({_GUIDE_PAGE}#{_anchor(guide)})" if guide else ""),
@@ -265,7 +265,7 @@ def _with_cluster(control: BenchmarkControl) -> str:
 def _profiles() -> Iterator[str]:
     for benchmark in PROFILED:
         yield f"## {benchmark.kube_bench_profile}"
-        inside = [control for control in catalogue.of(benchmark) if benchmark in control.numbers]
+        inside = [control for control in catalogue.controls_of(benchmark) if benchmark in control.numbers]
         alike = sum(not _differences(control, benchmark) for control in inside)
         yield f"{len(inside)} controls; {alike} never differ."
         yield table(

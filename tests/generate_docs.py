@@ -434,7 +434,7 @@ def _built() -> Built:
         for minor in range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1):
             for rancher in (False, True):
                 host = replace(facts.assumed_facts(role, Version(1, minor, 0), _DATA_DIR), rancher_managed=rancher)
-                found[role, minor, rancher] = {one.id: one for one in desired.build(Settings(), host)}
+                found[role, minor, rancher] = {one.id: one for one in desired.desired_resources(Settings(), host)}
     return found
 
 

@@ -43,7 +43,7 @@ class Baseline(NamedTuple):
         return not self.known and not self.gate
 
 
-def parse(data: bytes, path: PurePosixPath) -> Baseline:
+def parse_baseline(data: bytes, path: PurePosixPath) -> Baseline:
     """Parse a report. Raises InputError for an invalid one, and OtherSchemaError for an unsupported schema."""
     import json
     from datetime import datetime, timezone

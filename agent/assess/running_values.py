@@ -76,7 +76,9 @@ def confirmed(check: Check, answer: Answer, node: AssessedNode) -> Answer:
     return answer
 
 
-def notes(controls: Iterable[BenchmarkControl], benchmark: Benchmark, node: AssessedNode) -> Iterator[Note]:
+def notes_about_cluster(
+    controls: Iterable[BenchmarkControl], benchmark: Benchmark, node: AssessedNode
+) -> Iterator[Note]:
     """Yield notes about components that have to restart, about kubelets of other nodes, and about missing answers."""
     cluster = node.cluster
     if cluster is None:

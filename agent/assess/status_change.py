@@ -35,7 +35,7 @@ class Notification(NamedTuple):
     changes: tuple[StatusChange, ...]
 
 
-def compared(before: Mapping[str, ControlStatus], now: Assessment) -> tuple[StatusChange, ...]:
+def status_changes(before: Mapping[str, ControlStatus], now: Assessment) -> tuple[StatusChange, ...]:
     """Return the controls whose status changed; a control without an earlier status is left out."""
     changes = (StatusChange(before.get(verdict.control.id, verdict.status), verdict) for verdict in now.verdicts)
     return tuple(change for change in changes if change.before is not change.verdict.status)
@@ -51,7 +51,7 @@ def is_compliant(assessment: Assessment) -> bool:
     return not gate_gaps(assessment) and not any(verdict.is_open for verdict in assessment.verdicts)
 
 
-def due(before: Baseline | None, now: Assessment) -> Notification | None:
+def due_notification(before: Baseline | None, now: Assessment) -> Notification | None:
     """Return the notification that the site has to get; None if there is nothing to report.
 
     The first one is due if the host is not compliant. A later one is due if a control, a gap in the gate or the result
@@ -59,6 +59,6 @@ def due(before: Baseline | None, now: Assessment) -> Notification | None:
     """
     if before is None:
         return None if is_compliant(now) else Notification("first", None, ())
-    changes = compared(before.statuses, now)
+    changes = status_changes(before.statuses, now)
     has_changed = set(before.gate) != set(gate_gaps(now)) or before.is_compliant != is_compliant(now)
     return Notification("change", before, changes) if changes or has_changed else None

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus, Note, Waiver
-from agent.benchmark.catalogue import named
+from agent.benchmark.catalogue import controls_named
 from agent.guide.controls import CONTROLS
 from agent.model import Instruction, Remediation
 from agent.value import Value
@@ -35,7 +35,7 @@ class Selection(Value):
     targets: tuple[tuple[SiteWaiver, tuple[str, ...]], ...]
     """Each waiver that applies, with the ids of its controls."""
 
-    def of(self, control: BenchmarkControl) -> Waiver | None:
+    def waiver_of(self, control: BenchmarkControl) -> Waiver | None:
         """Return the waiver of a control; None if it has none."""
         return self.by_control.get(control.id)
 
@@ -51,7 +51,7 @@ class Selection(Value):
         return tuple(found)
 
 
-def select(
+def select_waivers(
     waivers: Iterable[SiteWaiver], controls: Iterable[BenchmarkControl], benchmark: Benchmark, scope: Scope
 ) -> Selection:
     """Return the waivers for these controls of this benchmark; the first of several for one control.
@@ -84,7 +84,7 @@ def select(
 def _matches(waiver: SiteWaiver, benchmark: Benchmark) -> tuple[Sequence[BenchmarkControl], Note | None]:
     """Return the controls that a waiver names, and a note about how it names them."""
     text = waiver.control
-    anywhere = named(text)
+    anywhere = controls_named(text)
     if not anywhere:
         if any(control.id == text for control in CONTROLS):
             return (), None  # the gate uses waivers of controls that only the guide has

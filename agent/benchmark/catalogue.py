@@ -47,13 +47,13 @@ CATALOGUE: tuple[BenchmarkControl, ...] = (*sorted(_NUMBERED, key=_newest_first)
 """In the order of each control's number in the newest benchmark that has it; then those without a number."""
 
 
-def of(benchmark: Benchmark) -> tuple[BenchmarkControl, ...]:
+def controls_of(benchmark: Benchmark) -> tuple[BenchmarkControl, ...]:
     """Return the controls of a benchmark in the order of its numbers, and then those that no benchmark has."""
     inside = (control for control in CATALOGUE if benchmark in control.numbers)
     return (*sorted(inside, key=lambda control: _as_integers(control.numbers[benchmark])), *BEYOND)
 
 
-def named(text: str) -> tuple[BenchmarkControl, ...]:
+def controls_named(text: str) -> tuple[BenchmarkControl, ...]:
     """Return the controls with this id or CIS number: "1.2.16" in any benchmark, "cis-1.9/1.2.16" in that one.
 
     A number can have several controls, because numbers change; an unknown name has none.

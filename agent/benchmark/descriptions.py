@@ -20,17 +20,17 @@ _ASSESSED = {
 }
 
 
-def earlier(control: BenchmarkControl) -> Iterator[tuple[str, str]]:
+def earlier_requirements(control: BenchmarkControl) -> Iterator[tuple[str, str]]:
     """Yield what some benchmarks require instead, each with the names of these benchmarks as a range."""
     found: dict[str, list[Benchmark]] = {}
     for benchmark in control.numbers:
         if benchmark in control.earlier:
             found.setdefault(control.earlier[benchmark].description, []).append(benchmark)
     for text, benchmarks in found.items():
-        yield text, span(benchmarks)
+        yield text, benchmark_range(benchmarks)
 
 
-def numbers(control: BenchmarkControl) -> str:
+def numbers_text(control: BenchmarkControl) -> str:
     """Return the control's number in every benchmark, and how it is assessed there; empty if no benchmark has it."""
     return "; ".join(f"{number} in {benchmarks}" for benchmarks, number in numbers_by_benchmark(control))
 
@@ -40,10 +40,10 @@ def numbers_by_benchmark(control: BenchmarkControl) -> list[tuple[str, str]]:
     found: dict[str, list[Benchmark]] = {}
     for benchmark, number in control.numbers.items():
         found.setdefault(f"{number.text}{_ASSESSED[number.assessed]}", []).append(benchmark)
-    return [(span(benchmarks), number) for number, benchmarks in found.items()]
+    return [(benchmark_range(benchmarks), number) for number, benchmarks in found.items()]
 
 
-def span(benchmarks: Iterable[Benchmark]) -> str:
+def benchmark_range(benchmarks: Iterable[Benchmark]) -> str:
     """Return benchmarks by name, consecutive ones as a range."""
     order = list(Benchmark)
     runs: list[list[Benchmark]] = []

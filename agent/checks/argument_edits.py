@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from agent.checks.answer import Evidence
-    from agent.checks.argument_values import Argument, Given
+    from agent.checks.argument_values import EffectiveArgument, Given
     from agent.checks.assessed_node import AssessedNode
     from agent.k3s.config import ConfigValue
     from agent.node.facts import HostFacts
@@ -39,7 +39,7 @@ _K3S_OPTIONS = {
 
 def unmet_argument(
     required: ArgumentRequirement,
-    argument: Argument | None,
+    argument: EffectiveArgument | None,
     evidence: Iterable[Evidence],
     by: GivenBy | None,
     node: AssessedNode,
@@ -107,7 +107,7 @@ def _in_operators_list(required: ArgumentRequirement, node: AssessedNode) -> tup
     return plugins_joined(value, node.facts) if value else ()
 
 
-def _all_plugins(required: ArgumentRequirement, argument: Argument | None, node: AssessedNode) -> str:
+def _all_plugins(required: ArgumentRequirement, argument: EffectiveArgument | None, node: AssessedNode) -> str:
     """Return the plugins in effect and the required ones; empty if none is required.
 
     The API server reads one list: an edit of K3s' main file has to repeat the plugins of the drop-in.
@@ -122,7 +122,7 @@ def _in_main_file(text: str, node: AssessedNode) -> Instruction:
 
 
 def _edits(
-    required: ArgumentRequirement, argument: Argument | None, by: GivenBy | None, node: AssessedNode
+    required: ArgumentRequirement, argument: EffectiveArgument | None, by: GivenBy | None, node: AssessedNode
 ) -> tuple[tuple[Instruction, ...], Restart]:
     """Return the edits by hand, and whether K3s has to restart."""
     if argument is not None and by is not GivenBy.K3S:
@@ -137,7 +137,7 @@ def _edits(
 
 
 def corrected(
-    required: ArgumentRequirement, argument: Argument, node: AssessedNode
+    required: ArgumentRequirement, argument: EffectiveArgument, node: AssessedNode
 ) -> tuple[tuple[Instruction, ...], Restart]:
     """Return the edits of a set value, which keep the other items of a list, and whether K3s has to restart."""
     own = k3s_arguments.default_of(required.component, required.name, node.facts)

@@ -51,7 +51,7 @@ class Given(NamedTuple):
     """The name in `written`."""
 
 
-class Argument(Value):
+class EffectiveArgument(Value):
     """The effective value of an argument."""
 
     name: str
@@ -75,15 +75,15 @@ class Doubt(Value):
     """What removes the doubt; empty if no file of this host does."""
 
 
-class Arguments(Value):
+class EffectiveArguments(Value):
     """The effective arguments of a component, by their names without dashes."""
 
     component: Component
-    found: Mapping[str, Argument]
+    found: Mapping[str, EffectiveArgument]
     doubts: Mapping[str, Doubt]
     """By name, for arguments that are set or not; under "" a doubt about all arguments."""
 
-    def get(self, name: str) -> Argument | None:
+    def get(self, name: str) -> EffectiveArgument | None:
         """Return the argument; None if it is not set, so that the component's own default applies."""
         return self.found.get(name)
 

@@ -31,7 +31,7 @@ from agent.node.datastore import Datastore
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.checks.argument_values import Argument, Given
+    from agent.checks.argument_values import EffectiveArgument, Given
     from agent.checks.assessed_node import AssessedNode
     from agent.guide.criteria import Criterion
     from agent.k3s.config import Dropped
@@ -207,7 +207,7 @@ def _default_not_read(check: ArgumentCheck, node: AssessedNode) -> Answer | None
     )
 
 
-def _set(check: ArgumentCheck, argument: Argument, node: AssessedNode) -> Answer:
+def _set(check: ArgumentCheck, argument: EffectiveArgument, node: AssessedNode) -> Answer:
     evidence = tuple(_evidence(check, value) for value in argument.given)
     by = argument.given[-1].by
     found = f"--{check.name}={argument.value}"
@@ -223,7 +223,7 @@ def _set(check: ArgumentCheck, argument: Argument, node: AssessedNode) -> Answer
 
 
 def _rejected(
-    check: ArgumentCheck, argument: Argument, node: AssessedNode, evidence: tuple[Evidence, ...]
+    check: ArgumentCheck, argument: EffectiveArgument, node: AssessedNode, evidence: tuple[Evidence, ...]
 ) -> Answer | None:
     """Return the answer if the value is compliant but the API server exits because of it; None if it accepts it."""
     if check.component is not Component.API_SERVER:

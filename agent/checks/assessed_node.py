@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from agent.checks.effective_arguments import effective
+from agent.checks.effective_arguments import effective_arguments
 from agent.checks.host_paths import BINARIES, paths_on
 from agent.checks.unmet import ChangedBy, Unmet
 from agent.desired import boot_parameters
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import PurePosixPath
 
-    from agent.checks.argument_values import Arguments
+    from agent.checks.argument_values import EffectiveArguments
     from agent.checks.evidence import CollectedEvidence
     from agent.desired.boot_parameters import Override
     from agent.desired.dropin_options import ExpectedOption
@@ -48,13 +48,13 @@ class AssessedNode:
         self.facts = situation.facts
         self.evidence = evidence
         self.cluster = cluster
-        self._arguments: dict[Component, Arguments] = {}
+        self._arguments: dict[Component, EffectiveArguments] = {}
 
-    def arguments(self, component: Component) -> Arguments:
+    def arguments(self, component: Component) -> EffectiveArguments:
         """Return a component's effective arguments."""
         if component not in self._arguments:
             kubelet = self.evidence.kubelet if component is Component.KUBELET else None
-            self._arguments[component] = effective(component, self.facts, kubelet)
+            self._arguments[component] = effective_arguments(component, self.facts, kubelet)
         return self._arguments[component]
 
     @cached_property

@@ -19,7 +19,7 @@ from agent.node.components import not_run
 from agent.node.datastore import Datastore
 
 if TYPE_CHECKING:
-    from agent.checks.argument_values import Argument, Given
+    from agent.checks.argument_values import EffectiveArgument, Given
     from agent.checks.assessed_node import AssessedNode
     from agent.guide.criteria import Criterion
 
@@ -189,7 +189,7 @@ def _not_encrypted(option: Given | None, node: AssessedNode) -> Answer:
     return Answer(ControlStatus.FAIL, _NOT_ENCRYPTED, tuple(evidence), unmet=unmet)
 
 
-def _without_file(argument: Argument, option: Given | None, node: AssessedNode) -> Answer:
+def _without_file(argument: EffectiveArgument, option: Given | None, node: AssessedNode) -> Answer:
     """Return the answer if the operator's argument is empty; `option` is K3s' own, which it overrides."""
     given = argument.given[-1]
     evidence = [Evidence(f"--{ENCRYPTION_ARGUMENT}= names no file, so Secrets are stored unencrypted", given.location)]

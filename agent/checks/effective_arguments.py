@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.checks import k3s_arguments, undetermined_arguments
-from agent.checks.argument_values import Argument, Arguments, Doubt, Given, GivenBy
+from agent.checks.argument_values import Doubt, EffectiveArgument, EffectiveArguments, Given, GivenBy
 from agent.checks.k3s_arguments import by_operator, default, own_option
 from agent.checks.unmet import made_readable
 from agent.k3s.combined_arguments import COMBINED
@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from agent.node.facts import HostFacts
 
 
-def effective(component: Component, facts: HostFacts, kubelet: KubeletConfiguration | None = None) -> Arguments:
+def effective_arguments(
+    component: Component, facts: HostFacts, kubelet: KubeletConfiguration | None = None
+) -> EffectiveArguments:
     """Return a component's effective arguments on this host; `kubelet` has the kubelet's configuration files.
 
     They are those of K3s' configuration and of default_arguments.DEFAULTS, not all that K3s sets.
@@ -45,10 +47,10 @@ def effective(component: Component, facts: HostFacts, kubelet: KubeletConfigurat
         return _kubelet(facts, kubelet or KubeletConfiguration(problem="the kubelet's files were not read"))
     given = _on_the_command_line(component, facts)
     found = {name: _combined(component, name, values) for name, values in given.items()}
-    return Arguments(component, found, undetermined_arguments.of(component, facts, found))
+    return EffectiveArguments(component, found, undetermined_arguments.doubts(component, facts, found))
 
 
-def _kubelet(facts: HostFacts, kubelet: KubeletConfiguration) -> Arguments:
+def _kubelet(facts: HostFacts, kubelet: KubeletConfiguration) -> EffectiveArguments:
     arguments = _on_the_command_line(Component.KUBELET, facts)
     in_files = _in_files(facts, kubelet)
     found = {}
@@ -60,13 +62,13 @@ def _kubelet(facts: HostFacts, kubelet: KubeletConfiguration) -> Arguments:
         elif values or name in arguments:
             argument = _combined(Component.KUBELET, name, (*values, *arguments.get(name, ())))
             found[name] = replace(argument, overridden=(*overridden, *argument.overridden))
-    in_doubt = undetermined_arguments.of(Component.KUBELET, facts, found)
+    in_doubt = undetermined_arguments.doubts(Component.KUBELET, facts, found)
     unread = _unread(kubelet)
     if unread is not None:
         for name in KUBELET_FIELDS:
             if name == FEATURE_GATES or name not in arguments:
                 in_doubt.setdefault(name, unread)
-    return Arguments(Component.KUBELET, found, in_doubt)
+    return EffectiveArguments(Component.KUBELET, found, in_doubt)
 
 
 def _unread(kubelet: KubeletConfiguration) -> Doubt | None:
@@ -145,12 +147,12 @@ def _field(name: str, value: str, by: GivenBy, location: Location) -> Given:
     return Given(value, by, location, written=as_field(name, value), field=KUBELET_FIELDS[name].path)
 
 
-def _combined(component: Component, name: str, values: tuple[Given, ...]) -> Argument:
+def _combined(component: Component, name: str, values: tuple[Given, ...]) -> EffectiveArgument:
     if name == FEATURE_GATES:
         pairs = [pair.strip().partition("=") for given in values for pair in given.value.split(",") if pair.strip()]
         # Newer components accept `component:gate=…`, and their own gates without the prefix.
         gates = {gate.removeprefix("kube:"): on for gate, _, on in pairs}
-        return Argument(name, ",".join(f"{gate}={on}" for gate, on in gates.items()), values)
+        return EffectiveArgument(name, ",".join(f"{gate}={on}" for gate, on in gates.items()), values)
     if name in COMBINED[component]:
-        return Argument(name, ",".join(item for given in values for item in string_slice(given.value)), values)
-    return Argument(name, values[-1].value, values[-1:], values[:-1])
+        return EffectiveArgument(name, ",".join(item for given in values for item in string_slice(given.value)), values)
+    return EffectiveArgument(name, values[-1].value, values[-1:], values[:-1])

@@ -51,7 +51,7 @@ class _Party(NamedTuple):
 _OTHERS = _Party("others")
 
 
-class _Problem(Value):
+class _OpenAccess(Value):
     """A user other than root has access to a file or directory, or it differs from the guide's mode or owner."""
 
     path: PurePosixPath
@@ -133,7 +133,7 @@ class OnlyRoot(Check):
             queries.append(FileQuery(self.contents, directories=True, access=True, contents=True))
         return tuple(queries)
 
-    def _problems(self, queries: Iterable[FileQuery], node: AssessedNode) -> Iterator[_Problem]:
+    def _problems(self, queries: Iterable[FileQuery], node: AssessedNode) -> Iterator[_OpenAccess]:
         guide = {resource.path: resource for resource in node.situation.desired if isinstance(resource, File)}
         secret = frozenset(paths_on(self.secret, node.facts)) if isinstance(self.secret, HostPaths) else frozenset()
         secret |= node.evidence.with_credentials
@@ -149,13 +149,13 @@ class OnlyRoot(Check):
                 ]
                 yield from problems
                 if row is not None and exact and all(problem.command != exact for problem in problems):
-                    yield _Problem(file.path, f"{file.mode}, expected {row.mode}", exact)
+                    yield _OpenAccess(file.path, f"{file.mode}, expected {row.mode}", exact)
                 if (
                     row is not None
                     and file.owner != row.owner
                     and all(problem.command != _TO_ROOT for problem in problems)
                 ):
-                    yield _Problem(file.path, f"owner {file.owner}, expected {row.owner}", _TO_ROOT)
+                    yield _OpenAccess(file.path, f"owner {file.owner}, expected {row.owner}", _TO_ROOT)
                 if id(file.above) not in seen:
                     seen.add(id(file.above))
                     for position, directory in enumerate(file.above):
@@ -213,7 +213,7 @@ class NoSecretInServices(Check):
         return SERVICE_FILES.name
 
 
-def _own_problems(file: FoundFile, *, is_secret: bool) -> Iterator[_Problem]:
+def _own_problems(file: FoundFile, *, is_secret: bool) -> Iterator[_OpenAccess]:
     is_open = file.mode & GROUP_OR_OTHERS_WRITE or (is_secret and file.mode & _OTHERS_READ)
     if not is_open and file.acl is None and file.owner.uid == 0:
         return  # nearly all files
@@ -230,7 +230,7 @@ def _own_problems(file: FoundFile, *, is_secret: bool) -> Iterator[_Problem]:
 
 def _replaceable(
     directory: DirectoryAbove, above: Sequence[DirectoryAbove], path: PurePosixPath, *, may_add: bool = False
-) -> Iterator[_Problem]:
+) -> Iterator[_OpenAccess]:
     """Yield who can replace what is in a directory, or with `may_add` add to it. In a sticky one, all can only add.
 
     `path` leads through the directory.
@@ -246,15 +246,17 @@ def _replaceable(
             yield _problem(who, "write", directory, "go-w", path)
 
 
-def _problem(who: _Party, can: str, subject: FoundFile | DirectoryAbove, change: str, path: PurePosixPath) -> _Problem:
+def _problem(
+    who: _Party, can: str, subject: FoundFile | DirectoryAbove, change: str, path: PurePosixPath
+) -> _OpenAccess:
     observation = f"{subject.mode}: {who} can {can} it"
     if str(subject.path) in _SHARED:
-        return _Problem(subject.path, observation, moved=path)
+        return _OpenAccess(subject.path, observation, moved=path)
     if who == ("user", subject.owner.uid):
-        return _Problem(subject.path, f"owner {subject.owner}", _TO_ROOT)
+        return _OpenAccess(subject.path, f"owner {subject.owner}", _TO_ROOT)
     is_listed = any((kind, number) == who for kind, number, _ in subject.acl or ())
     command = "setfacl --remove-all" if is_listed else f"chmod {change}"
-    return _Problem(subject.path, observation, command)
+    return _OpenAccess(subject.path, observation, command)
 
 
 def _parties(subject: FoundFile | DirectoryAbove) -> Iterator[_Party]:
@@ -279,12 +281,12 @@ def _permitted(who: _Party, subject: FoundFile | DirectoryAbove) -> int:
     return subject.mode & 0o7
 
 
-def _counted(problems: tuple[_Problem, ...], contents: Matches) -> tuple[_Problem, ...]:
+def _counted(problems: tuple[_OpenAccess, ...], contents: Matches) -> tuple[_OpenAccess, ...]:
     """Return the problems, with one in place of many that are equal below a directory."""
     top = contents.found[0]
     way = _by_symlinks(top)
     below = {file.path for file in contents.found[1:] if _by_symlinks(file) == way}
-    groups: dict[tuple[str, str], list[_Problem]] = {}
+    groups: dict[tuple[str, str], list[_OpenAccess]] = {}
     for problem in problems:
         if problem.path in below:
             groups.setdefault((problem.observation, problem.command), []).append(problem)
@@ -292,7 +294,7 @@ def _counted(problems: tuple[_Problem, ...], contents: Matches) -> tuple[_Proble
         if len(group) > _MOST_SHOWN:
             text = f"{len(group)} files and directories below it have {observation}"
             others = (item for item in problems if item not in group)
-            problems = (*others, _Problem(top.path, text, command.replace(" ", " -R ", 1)))
+            problems = (*others, _OpenAccess(top.path, text, command.replace(" ", " -R ", 1)))
     return problems
 
 
@@ -301,7 +303,7 @@ def _by_symlinks(file: FoundFile) -> list[PurePosixPath]:
     return [directory.path for directory in file.above if not directory.is_real]
 
 
-def _failed(problems: Sequence[_Problem], node: AssessedNode) -> Answer:
+def _failed(problems: Sequence[_OpenAccess], node: AssessedNode) -> Answer:
     commands: dict[str, list[str]] = {}
     for problem in problems:
         paths = commands.setdefault(problem.command, []) if problem.command else []

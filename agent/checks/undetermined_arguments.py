@@ -16,7 +16,7 @@ from agent.node.datastore import Datastore
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from agent.checks.argument_values import Argument
+    from agent.checks.argument_values import EffectiveArgument
     from agent.k3s.default_arguments import Default
     from agent.model import Step
     from agent.node.facts import HostFacts
@@ -43,7 +43,7 @@ _REPLACED_BY_FILE = (
 _NEWEST_PATCH = 99
 
 
-def of(component: Component, facts: HostFacts, found: Mapping[str, Argument]) -> dict[str, Doubt]:
+def doubts(component: Component, facts: HostFacts, found: Mapping[str, EffectiveArgument]) -> dict[str, Doubt]:
     """Return the doubts about a component's arguments, by name; under "" a doubt about all."""
     doubts: dict[str, Doubt] = {}
     about_all = _about_configuration(facts)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from agent.plan.plan import Need
 
 
-def of(file: File, data_dir: PurePosixPath) -> tuple[Need, ...]:
+def needs_of_dropin(file: File, data_dir: PurePosixPath) -> tuple[Need, ...]:
     """Return what a file requires if it is our drop-in: the files that it names, and the kubelet's kernel values.
 
     K3s exits if one of them is missing or invalid. The file that sets the values at boot is one of them.

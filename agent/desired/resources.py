@@ -59,7 +59,7 @@ class Inputs(Value):
 _NO_INPUTS = Inputs()
 
 
-def build(settings: Settings, facts: HostFacts, inputs: Inputs = _NO_INPUTS) -> tuple[Resource, ...]:
+def desired_resources(settings: Settings, facts: HostFacts, inputs: Inputs = _NO_INPUTS) -> tuple[Resource, ...]:
     """Return the resources of this host, in the order in which apply creates them.
 
     K3s' configuration is last: the kernel values and files that it requires must exist if the run is interrupted. Live

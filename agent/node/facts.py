@@ -38,7 +38,7 @@ _RANCHER_AGENT = PurePosixPath("/etc/rancher/agent/config.yaml")
 
 
 class HostFacts(Value):
-    """A host and its K3s, as desired.build, the findings and the controls need it."""
+    """A host and its K3s, as desired.desired_resources, the findings and the controls need it."""
 
     role: Role
     version: Version

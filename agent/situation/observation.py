@@ -100,7 +100,7 @@ def _observe(
     expiry_day = run_record.expiry_day(last, today, for_gate=request.for_gate)
     waivers = Waivers(site.waivers, Scope(host_facts.role, host.name if site.waivers else "", expiry_day))
     inputs = _inputs(host, site, host_facts, waivers)
-    expected = desired.build(settings, host_facts, inputs)
+    expected = desired.desired_resources(settings, host_facts, inputs)
     observed = host.observe_all(expected)
     if host_facts.platform.has_kernel:
         observed.update({row.key: host.sysctl(row.key) for row in SYSCTLS})
@@ -111,7 +111,7 @@ def _observe(
         expected,
         observed,
         journal.written if runs else plan.nothing,
-        partial(preconditions.of, data_dir=host_facts.data_dir),
+        partial(preconditions.needs_of_dropin, data_dir=host_facts.data_dir),
         force=request.force,
     )
     had_pod_security_policies = _had_pod_security_policies(host_facts, observed, journal)

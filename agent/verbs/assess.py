@@ -69,17 +69,17 @@ def assess_host(  # noqa: PLR0913 - the last three are by name and have defaults
         progress("reading the API server")
         cluster = _cluster(host, situation)
     benchmark = benchmark or fitting(situation.facts.version)
-    controls = catalogue.of(benchmark)
+    controls = catalogue.controls_of(benchmark)
     queries = [query for control in controls for query in control.check_of(benchmark).files(situation.facts)]
     found = findings.collect_findings(situation, filter(_limits_assessment, findings.KINDS.values()))
     blockers = [f"{one.id} at {one.location}" if one.location else one.id for one in found if one.prevents_start]
-    evidence = reader.read(host, situation.facts, queries)
+    evidence = reader.read_evidence(host, situation.facts, queries)
     node = AssessedNode(situation, evidence, prevents_start=blockers, cluster=cluster)
-    waivers = waived_controls.select(situation.waivers.all, controls, benchmark, situation.waivers.scope)
+    waivers = waived_controls.select_waivers(situation.waivers.all, controls, benchmark, situation.waivers.scope)
     verdicts = []
     for number, control in enumerate(controls, 1):
         progress(control.id, number, len(controls))
-        verdicts.append(verdict(control, benchmark, node, waivers.of(control)))
+        verdicts.append(verdict(control, benchmark, node, waivers.waiver_of(control)))
     assessment = Assessment(
         benchmark=benchmark,
         node=node.evidence.node,
@@ -147,16 +147,16 @@ def _with_cluster(assessment: Assessment, controls: Sequence[BenchmarkControl], 
     return replace(
         assessment,
         facts=(*assessment.facts, Fact("cluster", counts or "no answer", node.cluster.server or "not reached")),
-        notes=(*running_values.notes(controls, benchmark, node), *assessment.notes),
+        notes=(*running_values.notes_about_cluster(controls, benchmark, node), *assessment.notes),
         without_answer=frozenset(running_values.without_answer(controls, benchmark, node.cluster)),
     )
 
 
 def load_baseline(host: Host, path: PurePosixPath) -> Baseline:
     """Read the report at a path of this machine. Raises InputError if it is missing or invalid."""
-    from agent.assess.baseline import parse
+    from agent.assess.baseline import parse_baseline
 
-    return parse(host.machine_tree.read_input(path), path)
+    return parse_baseline(host.machine_tree.read_input(path), path)
 
 
 def benchmark_named(text: str) -> Benchmark | None:

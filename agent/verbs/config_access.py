@@ -34,7 +34,7 @@ def writable_configuration(host: Host, situation: Situation) -> Iterator[Finding
         if control.id in _CONTROLS and isinstance(control.check, OnlyRoot)
     }
     queries = [query for check in checks.values() for query in check.files(situation.facts)]
-    node = AssessedNode(situation, reader.read(host, situation.facts, queries))
+    node = AssessedNode(situation, reader.read_evidence(host, situation.facts, queries))
     seen: set[Evidence] = set()
     for control, check in checks.items():
         answer = check.answer(node)

@@ -82,7 +82,7 @@ def _by_profile(situation: Situation) -> dict[str, str]:
     for row in setting_rows():
         if row.name in situation.settings.from_profile:
             default = replace(situation.settings, **{row.name: getattr(Settings(), row.name)})
-            others = resources.build(default, situation.facts, situation.inputs)
+            others = resources.desired_resources(default, situation.facts, situation.inputs)
             without = {resource.id: resource for resource in others}
             for resource in situation.desired:
                 if without.get(resource.id) != resource:

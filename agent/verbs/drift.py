@@ -9,7 +9,7 @@ from agent.assess import baseline
 from agent.assess.assessment import CLUSTER_NOT_ASSESSED, ControlStatus
 from agent.assess.baseline import OtherSchemaError
 from agent.assess.likely_cause import PACKAGE_DATABASES, ChangesSince, likely_cause
-from agent.assess.status_change import compared
+from agent.assess.status_change import status_changes
 from agent.changes.state import STATE, make_directory
 from agent.errors import HardenError, HostError, InputError, ReadOnlyEnvironmentError
 from agent.findings.gate import GATE_FINDINGS
@@ -79,7 +79,7 @@ def drift(host: Host, request: Request, assess: Assess, caller: Callable[[], Cal
         yield problem
     now = _assessed(assess, settings, last)
     yield from (printable(note.message) for note in now.notes if note.message.startswith(CLUSTER_NOT_ASSESSED))
-    changes = () if last is None else compared(last.statuses, now)
+    changes = () if last is None else status_changes(last.statuses, now)
     causes = {}
     if last is not None:
         causes = _causes(host, request, last, now, changes)
@@ -92,7 +92,7 @@ def drift(host: Host, request: Request, assess: Assess, caller: Callable[[], Cal
             failure = error
         then, now = now, _assessed(assess, settings, last)
         before = {verdict.control.id: verdict.status for verdict in then.verdicts}
-        yield from (f"{_line(change)}; fixed by k3s-harden apply" for change in compared(before, now))
+        yield from (f"{_line(change)}; fixed by k3s-harden apply" for change in status_changes(before, now))
     gaps = [note for note in now.notes if note.finding in (*GATE_FINDINGS, *NOTIFY_FINDINGS)]
     yield from (printable(note.message) for note in gaps)
     steps = _next_steps(gaps, now, changes)
@@ -141,7 +141,7 @@ def _last(host: Host) -> tuple[Baseline | None, str]:
     """Return the stored report, None without one, and a message if it is unusable."""
     try:
         data = host.tree.read(REPORT)
-        return (None if data is None else baseline.parse(data, REPORT)), ""
+        return (None if data is None else baseline.parse_baseline(data, REPORT)), ""
     except OtherSchemaError:
         return None, ""
     except (HostError, InputError) as error:

@@ -182,7 +182,7 @@ def _row(row: BenchmarkControl) -> _Parts:
         ("Numbers", descriptions.numbers_by_benchmark(row) or "none"),
         ("Expected", row.check.description),
         ("With --cluster", _with_cluster(row)),
-        *((f"Expected in {span}", text) for text, span in descriptions.earlier(row)),
+        *((f"Expected in {span}", text) for text, span in descriptions.earlier_requirements(row)),
         ("Rationale", "" if is_explained else row.why),
         ("Applies to", "" if is_explained else str(row.applies)),
         ("Provided by", descriptions.provider(row)),
@@ -201,7 +201,7 @@ def _with_cluster(row: BenchmarkControl) -> str:
 
 def _differences(row: BenchmarkControl) -> Iterator[str]:
     for difference in DIFFERENCES[row.id]:
-        yield f"{descriptions.span(difference.benchmarks)}: {difference.note or difference.reason.value}"
+        yield f"{descriptions.benchmark_range(difference.benchmarks)}: {difference.note or difference.reason.value}"
 
 
 def _finding(kind: FindingKind) -> _Parts:

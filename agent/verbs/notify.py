@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.assess.status_change import Notification, due
+from agent.assess.status_change import Notification, due_notification
 from agent.changes.notifications import (
     COMMAND,
     DIRECTORY,
@@ -95,7 +95,7 @@ def _notify(
     with _locked(host):
         is_first = not host.tree.exists(DIRECTORY)
         make_directory(host.writable_tree, DIRECTORY)
-        notification = due(None if is_first else last, now)
+        notification = due_notification(None if is_first else last, now)
         if notification is not None:
             _write(host, notification, now, causes)
         waiting = waiting_notifications(host)

@@ -149,7 +149,7 @@ def _by_number(text: str) -> Iterator[Topic]:
                 by_number: dict[str, list[Benchmark]] = {}
                 for at, known in found.items():
                     by_number.setdefault(known.text, []).append(at)
-                where = "; ".join(f"{known} in {descriptions.span(at)}" for known, at in by_number.items())
+                where = "; ".join(f"{known} in {descriptions.benchmark_range(at)}" for known, at in by_number.items())
                 topics.append((max(found, key=_AGE.index), Topic(row.id, f"{where}: {row.title}")))
         yield from (topic for _, topic in sorted(topics, key=lambda one: -_AGE.index(one[0])))
 
@@ -163,7 +163,7 @@ def _by_benchmark(text: str) -> Iterator[Topic]:
     match = _BENCHMARK.fullmatch(text)
     for benchmark in Benchmark:
         if match and benchmark == f"cis-{match[1]}":
-            rows = (row for row in catalogue.of(benchmark) if benchmark in row.numbers)
+            rows = (row for row in catalogue.controls_of(benchmark) if benchmark in row.numbers)
             yield from (Topic(row.id, f"{row.numbers[benchmark].text}: {row.title}") for row in rows)
 
 

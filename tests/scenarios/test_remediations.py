@@ -87,7 +87,7 @@ def failing_arguments(benchmark: Benchmark, role: Role, known: frozenset[str] = 
     One argument can have several requirements. Requirements in `known` are left out.
     """
     sets: list[dict[tuple[Component, str], str]] = []
-    for control in catalogue.of(benchmark):
+    for control in catalogue.controls_of(benchmark):
         if role not in control.applies.roles:
             continue
         for check in leaves(control.check_of(benchmark)):
@@ -394,7 +394,7 @@ def test_the_remediations_of_etcd_are_known_to_need_a_person(host: HostTree) -> 
 @pytest.mark.parametrize("benchmark", [item for item in Benchmark if item is not Benchmark.CIS_2_0])
 def test_the_remediations_of_other_benchmarks_are_right_as_printed(benchmark: Benchmark, host: HostTree) -> None:
     """Only requirements on arguments that the newest benchmark does not have are tried again, on a fitting version."""
-    newest = {repr(check) for control in catalogue.of(Benchmark.CIS_2_0) for check in leaves(control.check)}
+    newest = {repr(check) for control in catalogue.controls_of(Benchmark.CIS_2_0) for check in leaves(control.check)}
     minor = FITS[benchmark].last or FITS[benchmark].first or 34
     for number, arguments in enumerate(failing_arguments(benchmark, Role.SERVER, frozenset(newest))):
         tree = node(copied(host, host.root.with_name(f"set-{number}")), Role.SERVER, minor)

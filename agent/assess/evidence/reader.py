@@ -33,7 +33,7 @@ _CREDENTIALS = rb"\b(password|auth|identity_token)[\"']?\s*:\s*[^\s#]|://[^\s/@]
 """Secrets of registries.yaml: values of keys, and in URLs (k3s-io/docs, docs/installation/private-registry.md)."""
 
 
-def read(host: Host, facts: HostFacts, queries: Iterable[FileQuery]) -> CollectedEvidence:
+def read_evidence(host: Host, facts: HostFacts, queries: Iterable[FileQuery]) -> CollectedEvidence:
     """Read the files of these queries, and the files that K3s wrote for the kubelet and etcd."""
     files = FileFinder(host.tree)
     etcd, encryption = facts.data_dir / ETCD_CONFIGURATION, facts.data_dir / ENCRYPTION_CONFIGURATION

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.checks.answer import ControlStatus
-from agent.checks.cluster.rule import Observed, Rule, answer, of_site
+from agent.checks.cluster.rule import ClusterRule, Observed, cluster_answer, of_site
 from agent.kubernetes import rbac
 from agent.kubernetes.built_in_objects import (
     CLUSTER_ADMIN,
@@ -102,7 +102,7 @@ _RIGHTS: Mapping[str, tuple[str, tuple[Right, ...]]] = {
 """By control: the right in words, and the rules of roles that grant it."""
 
 
-def _right(name: str) -> Rule:
+def _right(name: str) -> ClusterRule:
     words, rights = _RIGHTS[name]
 
     def decide(of: AssessedCluster) -> Answer:
@@ -111,18 +111,20 @@ def _right(name: str) -> Rule:
         observed = _accounts(found)
         if any(item.is_everybody and not item.reason for item in found):
             step = Instruction("remove the groups and default accounts from these bindings")
-            return answer(ControlStatus.FAIL, observed, Query.CLUSTER_ROLE_BINDINGS, of.cluster, step, noun="account")
+            return cluster_answer(
+                ControlStatus.FAIL, observed, Query.CLUSTER_ROLE_BINDINGS, of.cluster, step, noun="account"
+            )
         if not of_site(observed):
-            return answer(ControlStatus.PASS, observed, Query.CLUSTER_ROLE_BINDINGS, of.cluster, noun="account")
+            return cluster_answer(ControlStatus.PASS, observed, Query.CLUSTER_ROLE_BINDINGS, of.cluster, noun="account")
         reason = f"a person has to decide which of the accounts require the right to {words}"
         step = Instruction(
             "remove the right from the accounts that do not require it; waive the control for the others"
         )
-        return answer(
+        return cluster_answer(
             ControlStatus.MANUAL, observed, Query.CLUSTER_ROLE_BINDINGS, of.cluster, step, noun="account", reason=reason
         )
 
-    return Rule(
+    return ClusterRule(
         rbac.QUERIES,
         decide,
         passes=f"only accounts of K3s and Kubernetes, and cluster administrators, may {words}",
@@ -155,7 +157,7 @@ def _cluster_admin(of: AssessedCluster) -> Answer:
         "bind these accounts to a role with fewer rights and delete the bindings, or waive the control with the reason"
         " why they require it"
     )
-    return answer(status, observed, Query.CLUSTER_ROLE_BINDINGS, of.cluster, step, noun="account")
+    return cluster_answer(status, observed, Query.CLUSTER_ROLE_BINDINGS, of.cluster, step, noun="account")
 
 
 def _wildcards(of: AssessedCluster) -> Answer:
@@ -166,7 +168,7 @@ def _wildcards(of: AssessedCluster) -> Answer:
     ]
     status = ControlStatus.FAIL if of_site(observed) else ControlStatus.PASS
     step = Instruction("replace `*` in these roles by the verbs, resources and API groups that are required")
-    return answer(status, observed, Query.CLUSTER_ROLES, of.cluster, step, noun="role")
+    return cluster_answer(status, observed, Query.CLUSTER_ROLES, of.cluster, step, noun="role")
 
 
 def _wildcard_parts(role: RbacRole) -> Iterator[str]:
@@ -197,7 +199,7 @@ def _default_accounts(of: AssessedCluster) -> Answer:
     if bound:
         steps += (Instruction("give the pods an own ServiceAccount, and delete these bindings"),)
     status = ControlStatus.FAIL if mounts or bound else ControlStatus.PASS
-    return answer(status, [*observed, *bound], Query.SERVICE_ACCOUNTS, of.cluster, *steps, noun="account")
+    return cluster_answer(status, [*observed, *bound], Query.SERVICE_ACCOUNTS, of.cluster, *steps, noun="account")
 
 
 def _token_mounts(of: AssessedCluster) -> Answer:
@@ -219,7 +221,7 @@ def _token_mounts(of: AssessedCluster) -> Answer:
         "set automountServiceAccountToken: false in the ServiceAccounts, and true only in pods that use the API server"
     )
     reason = "a person has to decide which of these pods require the token" if status is ControlStatus.MANUAL else ""
-    return answer(status, [*observed.values()], Query.PODS, of.cluster, step, noun="workload", reason=reason)
+    return cluster_answer(status, [*observed.values()], Query.PODS, of.cluster, step, noun="workload", reason=reason)
 
 
 def _system_masters(of: AssessedCluster) -> Answer:
@@ -233,7 +235,7 @@ def _system_masters(of: AssessedCluster) -> Answer:
 
 def _to_review(observed: list[Observed], query: Query, cluster: Cluster, noun: str) -> Answer:
     step = Instruction("review what is listed; then waive the control with the result of the review")
-    return answer(ControlStatus.MANUAL, observed, query, cluster, step, noun=noun)
+    return cluster_answer(ControlStatus.MANUAL, observed, query, cluster, step, noun=noun)
 
 
 def _token_secrets(of: AssessedCluster) -> Answer:
@@ -253,32 +255,32 @@ def _bootstrap_tokens(of: AssessedCluster) -> Answer:
     ]
     if observed:
         return _to_review(observed, Query.SECRETS, of.cluster, "bootstrap token")
-    return answer(ControlStatus.PASS, observed, Query.SECRETS, of.cluster)
+    return cluster_answer(ControlStatus.PASS, observed, Query.SECRETS, of.cluster)
 
 
-RULES: Mapping[str, Rule] = {
-    "users-without-service-account-tokens": Rule(
+RULES: Mapping[str, ClusterRule] = {
+    "users-without-service-account-tokens": ClusterRule(
         (Query.SECRETS,), _token_secrets, manual="always; the evidence lists the Secrets with tokens"
     ),
-    "users-without-bootstrap-tokens": Rule(
+    "users-without-bootstrap-tokens": ClusterRule(
         (Query.SECRETS,),
         _bootstrap_tokens,
         passes="no Secret has the type bootstrap.kubernetes.io/token",
         manual="there is such a Secret",
     ),
-    "rbac-cluster-admin": Rule(
+    "rbac-cluster-admin": ClusterRule(
         (Query.CLUSTER_ROLE_BINDINGS,),
         _cluster_admin,
         passes="only the group system:masters and the jobs that install Traefik are bound to cluster-admin",
         fails="another account is bound to it",
     ),
-    "rbac-wildcards": Rule(
+    "rbac-wildcards": ClusterRule(
         (Query.CLUSTER_ROLES, Query.ROLES),
         _wildcards,
         passes="only roles that are on every K3s have `*` as a verb, API group, resource or URL",
         fails="another role has it",
     ),
-    "default-service-accounts": Rule(
+    "default-service-accounts": ClusterRule(
         (Query.SERVICE_ACCOUNTS, Query.CLUSTER_ROLE_BINDINGS, Query.ROLE_BINDINGS),
         _default_accounts,
         passes=(
@@ -287,14 +289,14 @@ RULES: Mapping[str, Rule] = {
         ),
         fails="one of them is not met",
     ),
-    "service-account-token-mounts": Rule(
+    "service-account-token-mounts": ClusterRule(
         (*QUERIES, Query.SERVICE_ACCOUNTS),
         _token_mounts,
         passes="only workloads of K3s mount a token",
         fails="another workload mounts one without automountServiceAccountToken: true in its specification",
         manual="other workloads mount one, and their specifications request it",
     ),
-    "rbac-system-masters": Rule(
+    "rbac-system-masters": ClusterRule(
         (Query.CLUSTER_ROLE_BINDINGS, Query.ROLE_BINDINGS),
         _system_masters,
         manual="always, because the API server has no list of certificates; the evidence lists the group's bindings",

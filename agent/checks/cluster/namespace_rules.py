@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from agent.checks.answer import Answer, ControlStatus, Evidence
-from agent.checks.cluster.rule import Observed, Rule, answer, of_site
+from agent.checks.cluster.rule import ClusterRule, Observed, cluster_answer, of_site
 from agent.checks.cluster.workload_rules import workloads_of_site
 from agent.checks.unmet import repair
 from agent.kubernetes.built_in_objects import OWN_NAMESPACES
@@ -43,7 +43,7 @@ def _network_policies(of: AssessedCluster) -> Answer:
         "create a NetworkPolicy in these namespaces, for example with `network-policies.namespaces` in the settings"
     )
     status = ControlStatus.FAIL if of_site(missing) else ControlStatus.PASS
-    found = answer(status, missing, Query.NETWORK_POLICIES, of.cluster, step, noun="namespace")
+    found = cluster_answer(status, missing, Query.NETWORK_POLICIES, of.cluster, step, noun="namespace")
     return found if status is ControlStatus.FAIL else found._replace(found="each namespace has a NetworkPolicy")
 
 
@@ -69,7 +69,7 @@ def _default_namespace(of: AssessedCluster) -> Answer:
             used.setdefault(title, Observed(title, "", query=Query.DEFAULT_SERVICES))
     step = Instruction("move these objects to other namespaces")
     status = ControlStatus.FAIL if used else ControlStatus.PASS
-    return answer(status, [*used.values()], Query.PODS, of.cluster, step, noun="object")
+    return cluster_answer(status, [*used.values()], Query.PODS, of.cluster, step, noun="object")
 
 
 def _boundaries(of: AssessedCluster) -> Answer:
@@ -82,7 +82,9 @@ def _boundaries(of: AssessedCluster) -> Answer:
         if namespace.name not in OWN_NAMESPACES
     ]
     reason = "a person has to decide whether each team and each environment has its own namespaces"
-    return answer(ControlStatus.MANUAL, found, Query.NAMESPACES, of.cluster, _REVIEW, noun="namespace", reason=reason)
+    return cluster_answer(
+        ControlStatus.MANUAL, found, Query.NAMESPACES, of.cluster, _REVIEW, noun="namespace", reason=reason
+    )
 
 
 def _images(of: AssessedCluster) -> Answer:
@@ -101,7 +103,7 @@ def _images(of: AssessedCluster) -> Answer:
         if found
         else "nothing in the API server verifies the origin of images; the container runtime may"
     )
-    return answer(
+    return cluster_answer(
         ControlStatus.MANUAL, found, Query.VALIDATING_WEBHOOKS, of.cluster, _REVIEW, noun="webhook", reason=reason
     )
 
@@ -110,38 +112,38 @@ def _secret_storage(of: AssessedCluster) -> Answer:
     types = Counter(secret.type or "unknown type" for secret in of.cluster.objects[Query.SECRETS])
     found = [Observed(f"{number} Secrets", f"type {kind}") for kind, number in sorted(types.items())]
     reason = "a person has to decide which of the secrets require a store outside the cluster"
-    return answer(
+    return cluster_answer(
         ControlStatus.MANUAL, found, Query.SECRETS, of.cluster, _REVIEW, noun="Secret", reason=reason
     )._replace(found=f"{sum(types.values())} Secrets")
 
 
-RULES: Mapping[str, Rule] = {
-    "cni-network-policies": Rule(
+RULES: Mapping[str, ClusterRule] = {
+    "cni-network-policies": ClusterRule(
         (),
         _enforcement,
         passes=f"K3s' configuration does not set {_DISABLED}, so K3s' own controller enforces NetworkPolicies",
         manual=f"{_DISABLED} is set",
     ),
-    "namespaces-network-policies": Rule(
+    "namespaces-network-policies": ClusterRule(
         (Query.NAMESPACES, Query.NETWORK_POLICIES),
         _network_policies,
         passes=f"each namespace has a NetworkPolicy, except {_LEASES}, which has no pods",
         fails="a namespace has none",
     ),
-    "external-secret-storage": Rule(
+    "external-secret-storage": ClusterRule(
         (Query.SECRETS,), _secret_storage, manual="always; the evidence has the number of Secrets of each type"
     ),
-    "image-provenance": Rule(
+    "image-provenance": ClusterRule(
         (Query.VALIDATING_WEBHOOKS, Query.MUTATING_WEBHOOKS, Query.ADMISSION_POLICIES),
         _images,
         manual="always; the evidence lists the webhooks and policies that are called for pods",
     ),
-    "namespace-boundaries": Rule(
+    "namespace-boundaries": ClusterRule(
         (Query.NAMESPACES, *QUERIES),
         _boundaries,
         manual="always; the evidence lists the namespaces and the number of their workloads",
     ),
-    "default-namespace": Rule(
+    "default-namespace": ClusterRule(
         (*QUERIES, Query.DEFAULT_SERVICES),
         _default_namespace,
         passes="the namespace default contains only the Service kubernetes",

@@ -30,7 +30,7 @@ class AssessedCluster(NamedTuple):
     cluster: Cluster
 
 
-class Rule(NamedTuple):
+class ClusterRule(NamedTuple):
     """How the objects of a cluster decide on a control."""
 
     queries: tuple[Query, ...]
@@ -73,7 +73,7 @@ def of_site(observed: Iterable[Observed]) -> list[Observed]:
     return [seen for seen in observed if not seen.reason]
 
 
-def answer(  # noqa: PLR0913 - the last three are by name or have defaults
+def cluster_answer(  # noqa: PLR0913 - the last three are by name or have defaults
     status: ControlStatus,
     observed: Sequence[Observed],
     query: Query,

@@ -9,7 +9,7 @@ from agent.checks.cluster import access_rules, namespace_rules, workload_rules
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from agent.checks.cluster.rule import Rule
+    from agent.checks.cluster.rule import ClusterRule
 
-RULES: Mapping[str, Rule] = {**access_rules.RULES, **workload_rules.RULES, **namespace_rules.RULES}
+RULES: Mapping[str, ClusterRule] = {**access_rules.RULES, **workload_rules.RULES, **namespace_rules.RULES}
 """By the id of the control."""

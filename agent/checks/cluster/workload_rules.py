@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.checks.answer import Answer, ControlStatus
-from agent.checks.cluster.rule import Observed, Rule, answer, of_site
+from agent.checks.cluster.rule import ClusterRule, Observed, cluster_answer, of_site
 from agent.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT, DISABLED_PLUGINS_ARGUMENT
 from agent.errors import InputError
 from agent.guide.k3s_options import SECCOMP_DEFAULT
@@ -151,17 +151,17 @@ def workloads_of_site(cluster: Cluster) -> Iterator[Workload]:
     yield from (workload for _, workload in workloads_to_check(cluster) if not reason_of_workload(workload))
 
 
-def _forbids(name: str) -> Rule:
+def _forbids(name: str) -> ClusterRule:
     words, breach, level = FORBIDDEN[name]
 
     def decide(of: AssessedCluster) -> Answer:
         found = observed(of.cluster, breach)
         if of_site(found):
             step = Instruction("correct these workloads, or waive the control with the reason why they require it")
-            return answer(ControlStatus.FAIL, found, Query.PODS, of.cluster, step, noun="workload")
+            return cluster_answer(ControlStatus.FAIL, found, Query.PODS, of.cluster, step, noun="workload")
         return _admission(of, level, found)
 
-    return Rule(
+    return ClusterRule(
         (*QUERIES, Query.NAMESPACES, *_ENGINES),
         decide,
         passes=f"no workload of the site has {words}, and all namespaces without exemption enforce {_at_least(level)}",
@@ -209,7 +209,7 @@ def _admission(
     if not open_:
         which = "all namespaces without exemption enforce" if exemption else "all namespaces enforce"
         found = f"{which} {_at_least(level)}"
-        return answer(ControlStatus.PASS, listed, Query.NAMESPACES, of.cluster)._replace(found=found)
+        return cluster_answer(ControlStatus.PASS, listed, Query.NAMESPACES, of.cluster)._replace(found=found)
     engines = [engine.title for query in _ENGINES for engine in of.cluster.objects[query] if engine.is_about_pods]
     is_used = any(
         levels[name] is not None and name in used for name in (namespace.title.split()[1] for namespace in open_)
@@ -221,7 +221,7 @@ def _admission(
         reason = "the default standard is not known; verify that the API server's configuration enforces one"
     else:
         reason = "these namespaces have no workloads of the site yet, and nothing forbids it there"
-    return answer(
+    return cluster_answer(
         status,
         listed,
         Query.NAMESPACES,
@@ -241,7 +241,9 @@ def _exemptions(of: AssessedCluster, defaults: PodSecurityDefaults, listed: Sequ
     step = Instruction("remove these exemptions, or waive the control with the reason")
     reason = "a person has to decide whether pods of these users and runtime classes require an exemption"
     query = Query.NAMESPACES
-    return answer(ControlStatus.MANUAL, [*exempt, *listed], query, of.cluster, step, noun="exemption", reason=reason)
+    return cluster_answer(
+        ControlStatus.MANUAL, [*exempt, *listed], query, of.cluster, step, noun="exemption", reason=reason
+    )
 
 
 def _enforced(level: PodSecurityLevel, defaults: PodSecurityDefaults) -> Instruction:
@@ -315,7 +317,7 @@ def _seccomp(of: AssessedCluster) -> Answer:
         "set seccompProfile: {type: RuntimeDefault} in these workloads, or `seccomp-default=true` for each kubelet"
     )
     status = ControlStatus.FAIL if of_site(found) else ControlStatus.PASS
-    return answer(status, found, Query.PODS, of.cluster, step, noun="workload")
+    return cluster_answer(status, found, Query.PODS, of.cluster, step, noun="workload")
 
 
 def _is_set_here(option: OptionRow, name: str, node: AssessedNode) -> bool:
@@ -334,13 +336,13 @@ def _security_context(of: AssessedCluster) -> Answer:
     empty = observed(of.cluster, _of_container("has no security context", lambda container: not container.has_context))
     if of_site(empty):
         step = Instruction("set the security contexts of these workloads")
-        return answer(ControlStatus.FAIL, empty, Query.PODS, of.cluster, step, noun="workload")
+        return cluster_answer(ControlStatus.FAIL, empty, Query.PODS, of.cluster, step, noun="workload")
     weak = observed(of.cluster, _breaches_of_restricted)
     if not of_site(weak):
-        return answer(ControlStatus.PASS, empty, Query.PODS, of.cluster)
+        return cluster_answer(ControlStatus.PASS, empty, Query.PODS, of.cluster)
     step = Instruction("complete the security contexts of these workloads; then waive the control with the reason")
     reason = "each container has a security context; a person has to decide whether those of these workloads suffice"
-    return answer(ControlStatus.MANUAL, weak, Query.PODS, of.cluster, step, noun="workload", reason=reason)
+    return cluster_answer(ControlStatus.MANUAL, weak, Query.PODS, of.cluster, step, noun="workload", reason=reason)
 
 
 def _breaches_of_restricted(workload: Workload) -> Iterator[str]:
@@ -359,11 +361,11 @@ def _secrets_in_environment(of: AssessedCluster) -> Answer:
     found = observed(of.cluster, breach)
     step = Instruction("mount the Secrets as files, or waive the control with the reason")
     status = ControlStatus.FAIL if of_site(found) else ControlStatus.PASS
-    return answer(status, found, Query.PODS, of.cluster, step, noun="workload")
+    return cluster_answer(status, found, Query.PODS, of.cluster, step, noun="workload")
 
 
-RULES: Mapping[str, Rule] = {
-    "pod-policy-mechanism": Rule(
+RULES: Mapping[str, ClusterRule] = {
+    "pod-policy-mechanism": ClusterRule(
         (*QUERIES, Query.NAMESPACES, *_ENGINES),
         _mechanism,
         passes=f"all namespaces enforce {_at_least(_BASELINE)}",
@@ -374,7 +376,7 @@ RULES: Mapping[str, Rule] = {
         ),
     ),
     **{name: _forbids(name) for name in FORBIDDEN},
-    "pods-seccomp": Rule(
+    "pods-seccomp": ClusterRule(
         (*QUERIES, Query.NODES),
         _seccomp,
         passes=(
@@ -384,14 +386,14 @@ RULES: Mapping[str, Rule] = {
         ),
         fails="a container has another profile, or none",
     ),
-    "pods-security-context": Rule(
+    "pods-security-context": ClusterRule(
         QUERIES,
         _security_context,
         passes="no container of the site is without a security context, or breaks the standard restricted",
         fails="a container of the site has no security context, and its pod has none",
         manual="a security context does not meet the standard restricted",
     ),
-    "secrets-as-files": Rule(
+    "secrets-as-files": ClusterRule(
         QUERIES,
         _secrets_in_environment,
         passes="no workload of the site has secretKeyRef or secretRef in its environment",

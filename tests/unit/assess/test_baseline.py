@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.assess.assessment import ControlStatus
-from agent.assess.baseline import Baseline, OtherSchemaError, parse
+from agent.assess.baseline import Baseline, OtherSchemaError, parse_baseline
 from agent.errors import ExitCode, InputError
 from agent.host import Host
 from agent.present.assessments import AssessmentFormat, assessment_text
@@ -37,7 +37,7 @@ REPORT = assessment_text(
 
 def test_a_report_is_parsed() -> None:
     """The baseline contains benchmark, time and the status of each control."""
-    assert parse(REPORT, WHERE) == Baseline(
+    assert parse_baseline(REPORT, WHERE) == Baseline(
         benchmark=str(BENCHMARK),
         node="node-1",
         when=WHEN,
@@ -53,7 +53,7 @@ def test_a_report_is_parsed() -> None:
 
 def test_only_newly_open_controls_affect_the_exit_code() -> None:
     """Controls that were open in the baseline do not affect it."""
-    known = parse(REPORT, WHERE).known
+    known = parse_baseline(REPORT, WHERE).known
     same = replace(assessment(verdict(CERTIFICATES, ControlStatus.FAIL), verdict(KEYS)), known=known)
     worse = replace(
         assessment(verdict(CERTIFICATES, ControlStatus.FAIL), verdict(KEYS, ControlStatus.FAIL)), known=known
@@ -92,7 +92,7 @@ def spoilt(**changes: object) -> bytes:
 def test_an_invalid_report_is_rejected(data: bytes) -> None:
     """A truncated file must not let a pipeline pass."""
     with pytest.raises(InputError, match=f"^cannot use {WHERE}: it is not a report of an assessment$") as caught:
-        parse(data, WHERE)
+        parse_baseline(data, WHERE)
     assert caught.value.exit_code is ExitCode.USAGE
 
 
@@ -101,20 +101,20 @@ def test_a_report_without_some_of_its_controls_is_rejected(kept: list[str]) -> N
     """Otherwise each missing control would be one of a newer version, whose failure does not change the exit code."""
     verdicts = [load for load in json.loads(REPORT)["verdicts"] if load["id"] in kept]
     with pytest.raises(InputError, match=f"it is incomplete: found {len(kept)} controls, expected 3$"):
-        parse(spoilt(verdicts=verdicts), WHERE)
+        parse_baseline(spoilt(verdicts=verdicts), WHERE)
 
 
 def test_a_report_of_check_is_rejected() -> None:
     """A report of check has another schema."""
     with pytest.raises(InputError):
-        parse(b'{"schema": 1, "verb": "check", "facts": [], "items": [], "findings": []}', WHERE)
+        parse_baseline(b'{"schema": 1, "verb": "check", "facts": [], "items": [], "findings": []}', WHERE)
 
 
 @pytest.mark.parametrize("schema", [3, 0, "2", None])
 def test_a_report_of_another_schema_is_rejected(schema: object) -> None:
     """Keys can have another meaning in another schema version."""
     with pytest.raises(OtherSchemaError, match="its schema is"):
-        parse(spoilt(schema=schema), WHERE)
+        parse_baseline(spoilt(schema=schema), WHERE)
 
 
 JSON = st.recursive(
@@ -128,7 +128,7 @@ JSON = st.recursive(
 def test_any_content_is_read_or_raises_an_input_error(key: str, value: Any) -> None:  # noqa: ANN401 - any JSON
     """No content raises another exception."""
     try:
-        outcome: object = parse(spoilt(**{key: value}), WHERE)
+        outcome: object = parse_baseline(spoilt(**{key: value}), WHERE)
     except InputError as error:
         outcome = error
     assert isinstance(outcome, (Baseline, InputError))
@@ -139,7 +139,7 @@ def test_a_report_is_read_from_this_machine(tmp_path: Path) -> None:
     (tmp_path / "report.json").write_bytes(REPORT)
     (tmp_path / "host").mkdir()
     host = Host.tree_at(str(tmp_path / "host"))
-    assert load_baseline(host, PurePosixPath(tmp_path / "report.json")) == parse(REPORT, WHERE)
+    assert load_baseline(host, PurePosixPath(tmp_path / "report.json")) == parse_baseline(REPORT, WHERE)
     with pytest.raises(InputError, match="the file does not exist"):
         load_baseline(host, PurePosixPath(tmp_path / "none.json"))
     with pytest.raises(InputError, match="it is a directory"):

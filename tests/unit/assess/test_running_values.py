@@ -47,16 +47,16 @@ def assessed(host: Node, flags: Mapping[str, str] | None = None, **kubelets: Jso
     situation = observe_situation(host.host(), host.request())
     named = {name.replace("_", "-"): item for name, item in kubelets.items()}
     cluster = Cluster(SERVER, {}, {}, flags=flags, kubelets=named)
-    return AssessedNode(situation, reader.read(host.host(), situation.facts, ()), cluster=cluster)
+    return AssessedNode(situation, reader.read_evidence(host.host(), situation.facts, ()), cluster=cluster)
 
 
 def judged(name: str, at: AssessedNode) -> Verdict:
-    (control,) = catalogue.named(name)
+    (control,) = catalogue.controls_named(name)
     return verdict(control, BENCHMARK, at, None)
 
 
 def notes(at: AssessedNode) -> list[str]:
-    return [noted(note) for note in running_values.notes(catalogue.of(BENCHMARK), BENCHMARK, at)]
+    return [noted(note) for note in running_values.notes_about_cluster(catalogue.controls_of(BENCHMARK), BENCHMARK, at)]
 
 
 def last(verdict: Verdict) -> tuple[str, str]:
@@ -190,7 +190,7 @@ def test_a_kubelet_of_another_node_that_is_not_compliant_has_a_note(host: Node) 
 def test_components_without_running_values_change_no_verdict(host: Node) -> None:
     """Kubernetes before 1.36 and nodes that are not ready show no values."""
     for name in ("apiserver-profiling", "kubelet-anonymous-auth"):
-        (control,) = catalogue.named(name)
+        (control,) = catalogue.controls_named(name)
         at = assessed(host)
         assert verdict(control, BENCHMARK, at, None).evidence == control.check_of(BENCHMARK).answer(at).evidence
     assert notes(assessed(host)) == []

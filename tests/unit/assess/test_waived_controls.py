@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agent.assess.assessment import ControlStatus, Waiver
-from agent.assess.waived_controls import select
+from agent.assess.waived_controls import select_waivers
 from agent.benchmark import catalogue
 from agent.benchmark.versions import Benchmark
 from agent.model import Location, Role
@@ -32,7 +32,7 @@ def waiver(
 
 
 def selected(*waivers: SiteWaiver, benchmark: Benchmark = NEW, scope: Scope = HERE) -> Selection:
-    return select(waivers, catalogue.of(benchmark), benchmark, scope)
+    return select_waivers(waivers, catalogue.controls_of(benchmark), benchmark, scope)
 
 
 def notes_of(*waivers: SiteWaiver, benchmark: Benchmark = NEW) -> list[str]:
@@ -50,11 +50,11 @@ def test_a_waiver_for_a_control_that_only_the_guide_has_gets_no_note() -> None:
 def test_a_waiver_applies_to_the_control_with_its_id() -> None:
     """The selected waiver contains reason, date and location."""
     chosen = selected(waiver(expires="2027-06-30"))
-    (control,) = catalogue.named(CERTIFICATES)
-    assert chosen.of(control) == Waiver("it is so", "2027-06-30", Location(PATH, 3))
+    (control,) = catalogue.controls_named(CERTIFICATES)
+    assert chosen.waiver_of(control) == Waiver("it is so", "2027-06-30", Location(PATH, 3))
     assert chosen.by_control.keys() == {CERTIFICATES}
     assert chosen.notes == ()
-    assert all(chosen.of(other) is None for other in catalogue.CATALOGUE if other is not control)
+    assert all(chosen.waiver_of(other) is None for other in catalogue.CATALOGUE if other is not control)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_number_of_another_benchmark_has_a_note() -> None:
     """The remediation contains the IDs of that number in other versions."""
     (notice,) = selected(waiver("5.6.4"), benchmark=Benchmark.CIS_1_9).notes
     assert notice.message == "the waiver for 5.6.4 matches no control of cis-1.9"
-    assert all(control.id in fix(notice) for control in catalogue.named("5.6.4"))
+    assert all(control.id in fix(notice) for control in catalogue.controls_named("5.6.4"))
 
 
 @pytest.mark.parametrize("text", ["kernel.panick", "9.9.9", "cis-9.9/1.2.9", "cis-1.9/9.9", "cis-1.9/"])

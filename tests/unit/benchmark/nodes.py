@@ -144,7 +144,7 @@ class BothResults(NamedTuple):
 def results_of_both(setup: Setup, benchmark: Benchmark, root: Path) -> dict[str, BothResults]:
     """Return the results of both by number, below the new directory `root`; for an agent only worker controls."""
     seen, at = _look(setup, benchmark, root)
-    verdicts = tuple(verdict(control, benchmark, at, None) for control in catalogue.of(benchmark))
+    verdicts = tuple(verdict(control, benchmark, at, None) for control in catalogue.controls_of(benchmark))
     report = json.loads(as_kube_bench(Assessment(benchmark, "", 0, (), verdicts)))
     groups = [group for part in report["Controls"] for group in part["tests"]]
     ours = {item["test_number"]: item["status"] for group in groups for item in group["results"]}
@@ -283,9 +283,9 @@ def _look(setup: Setup, benchmark: Benchmark, root: Path) -> tuple[Situation, As
         verbs.apply(host, request)
     seen = observe_situation(host, request)
     file_checks = [
-        file for control in catalogue.of(benchmark) for file in control.check_of(benchmark).files(seen.facts)
+        file for control in catalogue.controls_of(benchmark) for file in control.check_of(benchmark).files(seen.facts)
     ]
-    found = reader.read(host, seen.facts, file_checks)
+    found = reader.read_evidence(host, seen.facts, file_checks)
     # The user of the tests counts as root and cannot change owners, so other owners are inserted here.
     files = {
         check: tuple(
@@ -404,7 +404,7 @@ def _config(arguments: Arguments) -> dict[str, list[str]]:
 def _arguments(benchmark: Benchmark, number: int) -> list[tuple[Component, str, str]]:
     """Return each argument that a control tests, with its value `number`; components start at different values."""
     found: dict[tuple[Component, str], Sequence[str]] = {}
-    for control in catalogue.of(benchmark):
+    for control in catalogue.controls_of(benchmark):
         for check in checks(control.check_of(benchmark)):
             if isinstance(check, ArgumentCheck):
                 found[check.component, check.name] = _LISTS.get(check.name) or _values(check.criterion)
@@ -416,7 +416,7 @@ def _arguments(benchmark: Benchmark, number: int) -> list[tuple[Component, str, 
 
 def _invalid(benchmark: Benchmark) -> Iterator[tuple[Component, str, str]]:
     """Yield values that a component rejects, or reads in another way than a person does."""
-    for control in catalogue.of(benchmark):
+    for control in catalogue.controls_of(benchmark):
         for check in checks(control.check_of(benchmark)):
             if isinstance(check, ArgumentCheck) and isinstance(check.criterion, Boolean):
                 yield check.component, check.name, ""

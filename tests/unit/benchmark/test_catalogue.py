@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from agent.benchmark.beyond import BEYOND
-from agent.benchmark.catalogue import CATALOGUE, named, of
+from agent.benchmark.catalogue import CATALOGUE, controls_named, controls_of
 from agent.benchmark.node_access import NODE_ACCESS
 from agent.benchmark.sections import SECTIONS
 from agent.benchmark.versions import Benchmark
@@ -36,7 +36,7 @@ def test_a_benchmark_has_each_number_once(benchmark: Benchmark) -> None:
 def test_the_numbers_of_a_benchmark_have_no_gaps(benchmark: Benchmark) -> None:
     """Each section starts at 1, and no control of the sources is missing."""
     found: dict[str, set[int]] = {}
-    for row in of(benchmark):
+    for row in controls_of(benchmark):
         if benchmark in row.numbers:
             number = row.numbers[benchmark]
             found.setdefault(number.section, set()).add(int(number.text.rpartition(".")[2]))
@@ -46,7 +46,7 @@ def test_the_numbers_of_a_benchmark_have_no_gaps(benchmark: Benchmark) -> None:
 @pytest.mark.parametrize("benchmark", Benchmark)
 def test_a_benchmark_is_sorted_by_number_with_controls_of_the_guide_at_the_end(benchmark: Benchmark) -> None:
     """1.2.9 comes before 1.2.10. Controls without a number are those of the guide."""
-    rows = of(benchmark)
+    rows = controls_of(benchmark)
     inside, ours = rows[: -len(BEYOND)], rows[-len(BEYOND) :]
     numbers = [[int(part) for part in row.numbers[benchmark].text.split(".")] for row in inside]
     assert numbers == sorted(numbers)
@@ -59,7 +59,7 @@ def test_a_benchmark_is_sorted_by_number_with_controls_of_the_guide_at_the_end(b
 def test_the_catalogue_has_the_order_of_the_newest_benchmark() -> None:
     """A control that the newest benchmark does not have is at the position of its last number."""
     newest = [row for row in CATALOGUE if Benchmark.CIS_2_1 in row.numbers]
-    assert newest == [row for row in of(Benchmark.CIS_2_1) if Benchmark.CIS_2_1 in row.numbers]
+    assert newest == [row for row in controls_of(Benchmark.CIS_2_1) if Benchmark.CIS_2_1 in row.numbers]
     ids = [row.id for row in CATALOGUE]
     assert ids.index("kubelet-seccomp-default") + 1 == ids.index("kubelet-ip-address-deny")
     assert ids.index("pods-assigned-capabilities") + 1 == ids.index("pods-added-capabilities")
@@ -69,20 +69,20 @@ def test_the_catalogue_has_the_order_of_the_newest_benchmark() -> None:
 def test_a_control_is_found_by_its_id() -> None:
     """An ID can be a path or a kernel parameter."""
     for identifier in ("kubelet-anonymous-auth", "vm.panic_on_oom", "server/manifests"):
-        assert [row.id for row in named(identifier)] == [identifier]
+        assert [row.id for row in controls_named(identifier)] == [identifier]
 
 
 def test_a_number_names_the_controls_of_all_benchmarks() -> None:
     """The benchmark of a number can be unknown."""
-    assert {row.id for row in named("4.2.6")} == {"protect-kernel-defaults", "make-iptables-util-chains"}
-    assert {row.id for row in named("5.2.13")} == {"pods-host-ports", "pods-proc-mount"}
+    assert {row.id for row in controls_named("4.2.6")} == {"protect-kernel-defaults", "make-iptables-util-chains"}
+    assert {row.id for row in controls_named("5.2.13")} == {"pods-host-ports", "pods-proc-mount"}
 
 
 def test_a_number_with_its_benchmark_names_one_control() -> None:
     """The prefix makes the number exact."""
-    assert [row.id for row in named("cis-1.24/4.2.6")] == ["protect-kernel-defaults"]
-    assert [row.id for row in named("cis-2.1/4.2.6")] == ["make-iptables-util-chains"]
-    assert [row.id for row in named("cis-2.1/5.2.13")] == ["pods-proc-mount"]
+    assert [row.id for row in controls_named("cis-1.24/4.2.6")] == ["protect-kernel-defaults"]
+    assert [row.id for row in controls_named("cis-2.1/4.2.6")] == ["make-iptables-util-chains"]
+    assert [row.id for row in controls_named("cis-2.1/5.2.13")] == ["pods-proc-mount"]
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_number_with_its_benchmark_names_one_control() -> None:
 )
 def test_an_unknown_name_names_no_control(text: str) -> None:
     """Unknown names are a section, a part of a name, and an unknown benchmark."""
-    assert named(text) == ()
+    assert controls_named(text) == ()
 
 
 def test_controls_without_a_number_are_parameters_and_directories_of_the_guide() -> None:

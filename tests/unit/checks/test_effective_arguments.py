@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.checks.argument_values import Argument, Arguments, Given, GivenBy
-from agent.checks.effective_arguments import effective
+from agent.checks.argument_values import EffectiveArgument, EffectiveArguments, Given, GivenBy
+from agent.checks.effective_arguments import effective_arguments
 from agent.errors import HostError
 from agent.k3s.combined_arguments import COMBINED
 from agent.k3s.config_merge import ConfigText, merge_configuration
@@ -38,12 +38,12 @@ def facts(config: str = "", dropin: str = "", *, version: str = "v1.34.1+k3s1", 
     return replace(base, configuration=replace(base.configuration, merged_config=merge_configuration(texts)))
 
 
-def value_of(arguments: Arguments, name: str) -> str | None:
+def value_of(arguments: EffectiveArguments, name: str) -> str | None:
     argument = arguments.get(name)
     return argument.value if argument else None
 
 
-def reason_of_doubt(arguments: Arguments, name: str) -> str:
+def reason_of_doubt(arguments: EffectiveArguments, name: str) -> str:
     doubt = arguments.doubt(name)
     return doubt.reason if doubt else ""
 
@@ -61,8 +61,8 @@ def own_file(text: str | None = None) -> KubeletFile:
 
 def test_defaults_of_k3s_have_their_source() -> None:
     """Without an operator, a component has the defaults of K3s in this version, with paths filled in."""
-    arguments = effective(API_SERVER, replace(facts(), data_dir=PurePosixPath("/srv/k3s")))
-    assert arguments.get("profiling") == Argument(
+    arguments = effective_arguments(API_SERVER, replace(facts(), data_dir=PurePosixPath("/srv/k3s")))
+    assert arguments.get("profiling") == EffectiveArgument(
         "profiling",
         "false",
         (Given("false", GivenBy.K3S, source="default of K3s v1.34.1+k3s1 (k3s pkg/daemons/control/server.go)"),),
@@ -74,14 +74,16 @@ def test_defaults_of_k3s_have_their_source() -> None:
 
 def test_a_value_of_the_operator_replaces_the_default() -> None:
     """The value has the location of its line."""
-    argument = effective(API_SERVER, facts("# x\nkube-apiserver-arg:\n  - profiling=true\n")).get("profiling")
-    assert argument == Argument("profiling", "true", (Given("true", GivenBy.OPERATOR, Location(K3S_CONFIG_FILE, 3)),))
+    argument = effective_arguments(API_SERVER, facts("# x\nkube-apiserver-arg:\n  - profiling=true\n")).get("profiling")
+    assert argument == EffectiveArgument(
+        "profiling", "true", (Given("true", GivenBy.OPERATOR, Location(K3S_CONFIG_FILE, 3)),)
+    )
 
 
 def test_a_value_of_the_drop_in_is_not_attributed_to_the_operator() -> None:
     """The drop-in is written by this program."""
     seen = facts(dropin="kube-apiserver-arg+:\n  - audit-log-maxage=30\n")
-    argument = effective(API_SERVER, seen).get("audit-log-maxage")
+    argument = effective_arguments(API_SERVER, seen).get("audit-log-maxage")
     assert argument is not None
     assert argument.given == (Given("30", GivenBy.DROPIN, Location(seen.dropin_path, 2)),)
 
@@ -100,7 +102,7 @@ def test_a_value_of_the_drop_in_is_not_attributed_to_the_operator() -> None:
 def test_plus_and_minus_keep_the_default(argument: str, value: str) -> None:
     """A list contains both, in order. Of a single value the last one is effective, which is the default for `-=`."""
     name = argument.partition("=")[0].strip("-+")
-    assert value_of(effective(API_SERVER, facts(f"kube-apiserver-arg: ['{argument}']\n")), name) == value
+    assert value_of(effective_arguments(API_SERVER, facts(f"kube-apiserver-arg: ['{argument}']\n")), name) == value
 
 
 def test_lists_are_combined_and_single_values_overridden() -> None:
@@ -112,7 +114,7 @@ def test_lists_are_combined_and_single_values_overridden() -> None:
         "  - profiling=true\n"
         "  - profiling=false\n"
     )
-    arguments = effective(API_SERVER, seen)
+    arguments = effective_arguments(API_SERVER, seen)
     plugins, profiling = arguments.get("enable-admission-plugins"), arguments.get("profiling")
     assert plugins is not None
     assert profiling is not None
@@ -127,7 +129,7 @@ def test_lists_are_combined_and_single_values_overridden() -> None:
 def test_the_last_value_of_each_feature_gate_is_effective() -> None:
     """`component:gate` is the same gate."""
     seen = facts("kube-controller-manager-arg: ['feature-gates=A=true,B=true', 'feature-gates=kube:A=false']\n")
-    assert value_of(effective(Component.CONTROLLER_MANAGER, seen), "feature-gates") == "A=false,B=true"
+    assert value_of(effective_arguments(Component.CONTROLLER_MANAGER, seen), "feature-gates") == "A=false,B=true"
 
 
 @pytest.mark.parametrize(
@@ -143,7 +145,7 @@ def test_the_last_value_of_each_feature_gate_is_effective() -> None:
 )
 def test_the_api_server_has_the_etcd_files_if_k3s_runs_etcd(seen: HostFacts, *, has_it: bool) -> None:
     """K3s runs etcd now, or will run it after its first start."""
-    arguments = effective(API_SERVER, seen)
+    arguments = effective_arguments(API_SERVER, seen)
     assert (arguments.get("etcd-cafile") is not None) is has_it
     assert arguments.doubt("etcd-cafile") is None
 
@@ -151,15 +153,15 @@ def test_the_api_server_has_the_etcd_files_if_k3s_runs_etcd(seen: HostFacts, *, 
 def test_the_etcd_files_of_an_external_datastore_are_in_doubt() -> None:
     """An external datastore can be etcd or a database."""
     seen = replace(facts(), datastore=Datastore.EXTERNAL)
-    assert effective(API_SERVER, seen).doubt("etcd-cafile")
+    assert effective_arguments(API_SERVER, seen).doubt("etcd-cafile")
     given_anyhow = replace(facts("kube-apiserver-arg: [etcd-cafile=/x]\n"), datastore=Datastore.EXTERNAL)
-    assert not effective(API_SERVER, given_anyhow).doubt("etcd-cafile")
+    assert not effective_arguments(API_SERVER, given_anyhow).doubt("etcd-cafile")
 
 
 def test_encryption_follows_the_k3s_option() -> None:
     """K3s passes the file only with secrets-encryption."""
-    assert effective(API_SERVER, facts()).get("encryption-provider-config") is None
-    path = value_of(effective(API_SERVER, facts("secrets-encryption: true\n")), "encryption-provider-config")
+    assert effective_arguments(API_SERVER, facts()).get("encryption-provider-config") is None
+    path = value_of(effective_arguments(API_SERVER, facts("secrets-encryption: true\n")), "encryption-provider-config")
     assert path == "/var/lib/rancher/k3s/server/cred/encryption-config.json"
 
 
@@ -169,13 +171,13 @@ def test_encryption_follows_the_k3s_option() -> None:
 )
 def test_a_file_that_replaces_an_argument_is_a_doubt(file: str, argument: str) -> None:
     """K3s does not set the argument, and the file decides; an explicit argument is effective."""
-    arguments = effective(API_SERVER, facts(f"kube-apiserver-arg: ['{file}=/etc/a.yaml']\n"))
+    arguments = effective_arguments(API_SERVER, facts(f"kube-apiserver-arg: ['{file}=/etc/a.yaml']\n"))
     assert arguments.get(argument) is None
     doubt = arguments.doubt(argument)
     assert doubt is not None
     assert (doubt.observation, doubt.location) == (f"--{file}=/etc/a.yaml", Location(K3S_CONFIG_FILE, 1))
     assert "/etc/a.yaml" in str(doubt.steps)
-    both = effective(API_SERVER, facts(f"kube-apiserver-arg: ['{file}=/etc/a.yaml', '{argument}=x']\n"))
+    both = effective_arguments(API_SERVER, facts(f"kube-apiserver-arg: ['{file}=/etc/a.yaml', '{argument}=x']\n"))
     assert value_of(both, argument) == "x"
     assert both.doubt(argument) is None
 
@@ -194,9 +196,9 @@ def test_older_k3s_sets_the_argument_beside_the_file(
 ) -> None:
     """K3s omits its own argument only since v1.32.4 and v1.32.5 (k3s-io/k3s #12042, #12345)."""
     config = facts(f"kube-apiserver-arg: ['{file}=/etc/a.yaml']\n")
-    assert value_of(effective(API_SERVER, replace(config, version=Version.parse(before))), argument) == value
-    assert effective(API_SERVER, replace(config, version=Version.parse(since))).get(argument) is None
-    assert value_of(effective(API_SERVER, replace(facts(), version=Version.parse(since))), argument) == value
+    assert value_of(effective_arguments(API_SERVER, replace(config, version=Version.parse(before))), argument) == value
+    assert effective_arguments(API_SERVER, replace(config, version=Version.parse(since))).get(argument) is None
+    assert value_of(effective_arguments(API_SERVER, replace(facts(), version=Version.parse(since))), argument) == value
 
 
 @pytest.mark.parametrize(
@@ -211,8 +213,8 @@ def test_older_k3s_sets_the_argument_beside_the_file(
 )
 def test_ports_and_addresses_follow_the_k3s_options(config: str, port: str, address: str) -> None:
     """The API server uses the port after the supervisor; a cluster with only IPv6 uses ::1."""
-    assert value_of(effective(API_SERVER, facts(config)), "secure-port") == port
-    assert value_of(effective(Component.SCHEDULER, facts(config)), "bind-address") == address
+    assert value_of(effective_arguments(API_SERVER, facts(config)), "secure-port") == port
+    assert value_of(effective_arguments(Component.SCHEDULER, facts(config)), "bind-address") == address
 
 
 # --- the kubelet ---
@@ -221,7 +223,7 @@ def test_ports_and_addresses_follow_the_k3s_options(config: str, port: str, addr
 @pytest.mark.parametrize("version", ["v1.28.5+k3s1", "v1.34.1+k3s1"])
 def test_a_missing_defaults_file_is_derived_from_the_version(version: str) -> None:
     """K3s writes the file at its first start."""
-    arguments = effective(KUBELET, facts(version=version), NONE_WRITTEN)
+    arguments = effective_arguments(KUBELET, facts(version=version), NONE_WRITTEN)
     for name, value in {
         "anonymous-auth": "false",
         "authorization-mode": "Webhook",
@@ -235,8 +237,8 @@ def test_a_missing_defaults_file_is_derived_from_the_version(version: str) -> No
 
 def test_the_defaults_file_has_its_lines() -> None:
     """Its content takes precedence over the derived defaults."""
-    argument = effective(KUBELET, facts(), KubeletConfiguration((own_file(),))).get("anonymous-auth")
-    assert argument == Argument(
+    argument = effective_arguments(KUBELET, facts(), KubeletConfiguration((own_file(),))).get("anonymous-auth")
+    assert argument == EffectiveArgument(
         "anonymous-auth",
         "false",
         (Given("false", GivenBy.K3S, Location(OWN, 8), "", ANONYMOUS.format("false"), FIELD),),
@@ -246,7 +248,7 @@ def test_the_defaults_file_has_its_lines() -> None:
 def test_later_files_and_arguments_take_precedence() -> None:
     """Overridden values are in order, lowest precedence first."""
     files = (own_file(), conf("authentication: {anonymous: {enabled: true}}\nreadOnlyPort: 10255\n"))
-    arguments = effective(KUBELET, facts(), KubeletConfiguration(files))
+    arguments = effective_arguments(KUBELET, facts(), KubeletConfiguration(files))
     anonymous = arguments.get("anonymous-auth")
     assert anonymous is not None
     assert anonymous.given == (
@@ -254,7 +256,7 @@ def test_later_files_and_arguments_take_precedence() -> None:
     )
     assert [item.value for item in anonymous.overridden] == ["false"]
     assert value_of(arguments, "read-only-port") == "0"  # K3s passes it as an argument
-    stronger = effective(KUBELET, facts("kubelet-arg: [anonymous-auth=false]\n"), KubeletConfiguration(files))
+    stronger = effective_arguments(KUBELET, facts("kubelet-arg: [anonymous-auth=false]\n"), KubeletConfiguration(files))
     argument = stronger.get("anonymous-auth")
     assert argument is not None
     assert argument.value == "false"
@@ -264,7 +266,7 @@ def test_later_files_and_arguments_take_precedence() -> None:
 def test_null_removes_an_earlier_value() -> None:
     """The default of the kubelet applies, even if a parent mapping is null."""
     files = (own_file(), conf("tlsCertFile: null\nauthentication:\n"))
-    arguments = effective(KUBELET, facts(), KubeletConfiguration(files))
+    arguments = effective_arguments(KUBELET, facts(), KubeletConfiguration(files))
     assert arguments.get("tls-cert-file") is None
     assert arguments.get("anonymous-auth") is None
     assert value_of(arguments, "tls-private-key-file") == "/var/lib/rancher/k3s/agent/serving-kubelet.key"
@@ -277,7 +279,7 @@ def test_lists_are_replaced_and_feature_gates_merged() -> None:
         conf("featureGates: {B: false}\ntlsCipherSuites: [Z]\n"),
     )
     seen = facts("kubelet-arg: ['feature-gates=C=true']\n")
-    arguments = effective(KUBELET, seen, KubeletConfiguration(files))
+    arguments = effective_arguments(KUBELET, seen, KubeletConfiguration(files))
     assert value_of(arguments, "feature-gates") == "A=true,B=false,C=true"
     assert value_of(arguments, "tls-cipher-suites") == "Z"
 
@@ -288,7 +290,7 @@ def test_the_k3s_option_sets_protect_kernel_defaults(version: str, option: str) 
     """The value has the location of the option in every version. The file of K3s has the value of the last start."""
     seen = facts(f"protect-kernel-defaults: {option}\n", version=version)
     files = (own_file(),) if version == "v1.34.1+k3s1" else ()
-    argument = effective(KUBELET, seen, KubeletConfiguration(files)).get("protect-kernel-defaults")
+    argument = effective_arguments(KUBELET, seen, KubeletConfiguration(files)).get("protect-kernel-defaults")
     assert argument is not None
     assert argument.given == (
         Given(
@@ -304,7 +306,7 @@ def test_the_k3s_option_sets_protect_kernel_defaults(version: str, option: str) 
 
 def test_a_removed_option_is_not_effective() -> None:
     """The file of K3s contains the option until the next start."""
-    arguments = effective(KUBELET, facts(), KubeletConfiguration((own_file(),)))
+    arguments = effective_arguments(KUBELET, facts(), KubeletConfiguration((own_file(),)))
     assert arguments.get("protect-kernel-defaults") is None
 
 
@@ -312,15 +314,17 @@ def test_the_argument_of_the_kubelet_overrides_the_k3s_option() -> None:
     """K3s passes both, and the argument is effective."""
     for version in ("v1.28.5+k3s1", "v1.34.1+k3s1"):
         seen = facts("protect-kernel-defaults: true\nkubelet-arg: [protect-kernel-defaults=false]\n", version=version)
-        assert value_of(effective(KUBELET, seen, NONE_WRITTEN), "protect-kernel-defaults") == "false"
+        assert value_of(effective_arguments(KUBELET, seen, NONE_WRITTEN), "protect-kernel-defaults") == "false"
 
 
 def test_four_releases_open_the_read_only_port() -> None:
     """A file of the operator or an argument closes it."""
     seen = facts(version="v1.32.3+k3s1")
-    assert value_of(effective(KUBELET, seen, KubeletConfiguration((own_file(),))), "read-only-port") == "10255"
+    assert (
+        value_of(effective_arguments(KUBELET, seen, KubeletConfiguration((own_file(),))), "read-only-port") == "10255"
+    )
     closed = KubeletConfiguration((own_file(), conf("readOnlyPort: 0\n")))
-    assert value_of(effective(KUBELET, seen, closed), "read-only-port") == "0"
+    assert value_of(effective_arguments(KUBELET, seen, closed), "read-only-port") == "0"
 
 
 # --- unknown values ---
@@ -329,19 +333,21 @@ def test_four_releases_open_the_read_only_port() -> None:
 def test_an_invalid_configuration_is_a_doubt_about_all_arguments() -> None:
     """K3s would not start with this configuration."""
     for component in Component:
-        doubt = effective(component, facts("kube-apiserver-arg: [\n"), NONE_WRITTEN).doubt("profiling")
+        doubt = effective_arguments(component, facts("kube-apiserver-arg: [\n"), NONE_WRITTEN).doubt("profiling")
         assert doubt is not None
         assert str(doubt.location).startswith(str(K3S_CONFIG_FILE))
     message = "cannot read /etc/rancher/k3s/config.yaml: Permission denied"
     unreadable = replace(facts(), configuration=replace(facts().configuration, unreadable=(HostError(message),)))
-    assert "Permission denied" in reason_of_doubt(effective(API_SERVER, unreadable), "anything")
+    assert "Permission denied" in reason_of_doubt(effective_arguments(API_SERVER, unreadable), "anything")
 
 
 def test_an_invalid_kubelet_file_is_a_doubt_about_its_fields() -> None:
     """Fields that an argument sets are not in doubt."""
     broken = kubelet_file(b"kind: [", OWN.with_name("50-broken.conf"))
     assert broken.problem
-    arguments = effective(KUBELET, facts("kubelet-arg: [event-qps=5]\n"), KubeletConfiguration((own_file(), broken)))
+    arguments = effective_arguments(
+        KUBELET, facts("kubelet-arg: [event-qps=5]\n"), KubeletConfiguration((own_file(), broken))
+    )
     assert "50-broken.conf" in reason_of_doubt(arguments, "anonymous-auth")
     assert arguments.doubt("event-qps") is None
     assert arguments.doubt("read-only-port") is None
@@ -349,8 +355,8 @@ def test_an_invalid_kubelet_file_is_a_doubt_about_its_fields() -> None:
 
 def test_unread_kubelet_files_are_a_doubt_about_their_fields() -> None:
     """A value requires evidence."""
-    assert effective(KUBELET, facts()).doubt("anonymous-auth")
-    assert not effective(KUBELET, facts()).doubt("read-only-port")
+    assert effective_arguments(KUBELET, facts()).doubt("anonymous-auth")
+    assert not effective_arguments(KUBELET, facts()).doubt("read-only-port")
 
 
 @pytest.mark.parametrize(
@@ -359,24 +365,24 @@ def test_unread_kubelet_files_are_a_doubt_about_their_fields() -> None:
 def test_an_unknown_version_makes_version_dependent_arguments_unknown(name: str, *, is_open: bool) -> None:
     """Arguments that K3s passes in all versions are known."""
     seen = replace(facts(), version_is_known=False)
-    assert bool(effective(API_SERVER, seen).doubt(name)) is is_open
+    assert bool(effective_arguments(API_SERVER, seen).doubt(name)) is is_open
 
 
 def test_an_argument_whose_path_changed_between_versions_is_known() -> None:
     """K3s passes the argument in every version."""
     seen = replace(facts(), version_is_known=False)
-    assert not effective(Component.CONTROLLER_MANAGER, seen).doubt("service-account-private-key-file")
+    assert not effective_arguments(Component.CONTROLLER_MANAGER, seen).doubt("service-account-private-key-file")
 
 
 def test_a_minor_version_makes_arguments_that_patch_releases_changed_unknown() -> None:
     """`1.24` can be v1.24.0 or v1.24.17. Values of the operator are known in both."""
-    doubt = effective(API_SERVER, facts(version="1.24")).doubt("tls-cipher-suites")
+    doubt = effective_arguments(API_SERVER, facts(version="1.24")).doubt("tls-cipher-suites")
     assert doubt is not None
     assert "v1.24.1+k3s1" in str(doubt.steps)
-    assert not effective(API_SERVER, facts(version="1.27")).doubt("tls-cipher-suites")
+    assert not effective_arguments(API_SERVER, facts(version="1.27")).doubt("tls-cipher-suites")
     said = facts("kube-apiserver-arg: [tls-cipher-suites=X]\n", version="1.24")
-    assert not effective(API_SERVER, said).doubt("tls-cipher-suites")
-    assert effective(KUBELET, facts(version="1.32"), NONE_WRITTEN).doubt("read-only-port")
+    assert not effective_arguments(API_SERVER, said).doubt("tls-cipher-suites")
+    assert effective_arguments(KUBELET, facts(version="1.32"), NONE_WRITTEN).doubt("read-only-port")
 
 
 # --- disabled components ---
@@ -408,7 +414,7 @@ def test_each_value_is_effective_or_overridden(arguments: list[str], component: 
     import json
 
     seen = facts(json.dumps({component.config_key: arguments}))
-    found = effective(component, seen, NONE_WRITTEN).found
+    found = effective_arguments(component, seen, NONE_WRITTEN).found
     for name, values in seen.merged_config.component_arguments(component.config_key).items():
         argument = found[name]
         kept = [

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.desired.resources import Inputs, build, k3s_config, sysctl_file
+from agent.desired.resources import Inputs, desired_resources, k3s_config, sysctl_file
 from agent.guide.manifests import EventRateLimit
 from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 from agent.k3s.paths import NETWORK_LEASES
@@ -28,7 +28,7 @@ CERTIFICATES = tuple(SERVER.data_dir / "server/tls" / name for name in ("client-
 @pytest.mark.parametrize("key", [row.key for row in SYSCTLS if row.written])
 def test_a_waived_kernel_parameter_is_not_set(key: str) -> None:
     """It is not in the file either. The order of the other parameters does not change."""
-    plain, waived = (build(Settings(), AGENT, Inputs(waived=keys)) for keys in ((), (key,)))
+    plain, waived = (desired_resources(Settings(), AGENT, Inputs(waived=keys)) for keys in ((), (key,)))
     assert [item.id for item in waived] == [item.id for item in plain if item.id != key]
     (file,) = (item for item in waived if isinstance(item, File) and item.id == PARAMETERS_FILE)
     assert file.content == sysctl_file({key})
@@ -40,24 +40,24 @@ def test_a_waived_kernel_parameter_is_not_set(key: str) -> None:
 
 def test_certificates_are_not_resources_by_default() -> None:
     """The guide does not contain a requirement for certificates."""
-    resources = build(Settings(), SERVER, Inputs(certificates=CERTIFICATES))
+    resources = desired_resources(Settings(), SERVER, Inputs(certificates=CERTIFICATES))
     assert not any(isinstance(resource, FilePermissions) for resource in resources)
 
 
 def test_certificates_have_the_mode_of_the_settings() -> None:
     """Only the mode of existing certificates is a resource."""
     site = replace(Settings(), certificate_permissions=FileMode(0o600))
-    resources = build(site, SERVER, Inputs(certificates=CERTIFICATES))
+    resources = desired_resources(site, SERVER, Inputs(certificates=CERTIFICATES))
     modes = [resource for resource in resources if isinstance(resource, FilePermissions)]
     assert modes == [FilePermissions(path=path, mode=FileMode(0o600)) for path in CERTIFICATES]
-    assert [resource for resource in resources if resource not in modes] == list(build(Settings(), SERVER))
-    assert build(site, SERVER) == build(Settings(), SERVER)
+    assert [resource for resource in resources if resource not in modes] == list(desired_resources(Settings(), SERVER))
+    assert desired_resources(site, SERVER) == desired_resources(Settings(), SERVER)
 
 
 def test_an_agent_has_no_certificates_of_the_control_plane() -> None:
     """All nodes can share the same settings."""
     site = replace(Settings(), certificate_permissions=FileMode(0o600))
-    resources = build(site, AGENT, Inputs(certificates=[PurePosixPath("/x.crt")]))
+    resources = desired_resources(site, AGENT, Inputs(certificates=[PurePosixPath("/x.crt")]))
     assert not any(isinstance(resource, FilePermissions) for resource in resources)
 
 
@@ -70,14 +70,18 @@ LEASES = Inputs(
 def test_cni_files_have_the_mode_of_the_settings(host: HostFacts) -> None:
     """Each directory gets default permissions, and each open file its mode; every node has them."""
     site = replace(Settings(), cni_file_permissions=FileMode(0o600))
-    added = [item for item in build(site, host, LEASES) if item not in build(Settings(), host, LEASES)]
+    added = [
+        item
+        for item in desired_resources(site, host, LEASES)
+        if item not in desired_resources(Settings(), host, LEASES)
+    ]
     assert added == [
         Directory(path=NETWORK_LEASES, mode=FileMode(0o700)),
         DefaultPermissions(path=NETWORK_LEASES, acl=default_acl.OWNER_ONLY),
         DefaultPermissions(path=NETWORK_LEASES / "cbr0", acl=default_acl.OWNER_ONLY),
         FilePermissions(path=NETWORK_LEASES / "cbr0/10.42.0.2", mode=FileMode(0o600)),
     ]
-    assert build(site, host) == build(Settings(), host)
+    assert desired_resources(site, host) == desired_resources(Settings(), host)
 
 
 STRICT = replace(

@@ -14,7 +14,7 @@ from agent.model import NEWEST_KNOWN, Version
 @pytest.mark.parametrize("row", SECURE_DEFAULTS, ids=lambda row: f"{row.component}-{row.name}")
 def test_a_row_names_the_control_of_its_argument(row: SecureDefault) -> None:
     """The control requires the same values, and a waiver for it covers the finding."""
-    (control,) = catalogue.named(row.control)
+    (control,) = catalogue.controls_named(row.control)
     check = control.check
     assert isinstance(check, ArgumentCheck)
     assert (check.component, check.name, check.criterion) == (row.component, row.name, row.meets)

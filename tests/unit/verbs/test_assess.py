@@ -89,7 +89,7 @@ def test_every_verdict_is_complete(directory: Path, name: str, *, hardened: bool
         one.harden()
     for benchmark in Benchmark:
         found = one.assess(benchmark)
-        assert [verdict.control for verdict in found.verdicts] == list(catalogue.of(benchmark))
+        assert [verdict.control for verdict in found.verdicts] == list(catalogue.controls_of(benchmark))
         assert [verdict.control.id for verdict in found.verdicts if _complaint(verdict)] == []
         assert "s3cret" not in str(found)
 
@@ -224,7 +224,7 @@ def bare() -> Iterator[Node]:
 
 def report(known: frozenset[str], node: str = "node-1", benchmark: Benchmark = NEWEST) -> Baseline:
     """An earlier report in which these controls were open."""
-    statuses = {control.id: ControlStatus.PASS for control in catalogue.of(benchmark)}
+    statuses = {control.id: ControlStatus.PASS for control in catalogue.controls_of(benchmark)}
     return Baseline(benchmark=str(benchmark), node=node, when=0.0, facts={}, statuses=statuses, known=known)
 
 

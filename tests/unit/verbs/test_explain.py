@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from agent.benchmark.catalogue import CATALOGUE
-from agent.desired.resources import build
+from agent.desired.resources import desired_resources
 from agent.errors import ExitCode, UsageError
 from agent.findings import KINDS
 from agent.guide.controls import CONTROLS
@@ -296,7 +296,8 @@ def test_a_setting_without_effect_on_agents_is_one_of_servers(row: SettingRow) -
         role
         for role in Role
         for version in (Version(1, 24, 0), Version(1, 34, 0))
-        if build(settings, assumed_facts(role, version)) != build(Settings(), assumed_facts(role, version))
+        if desired_resources(settings, assumed_facts(role, version))
+        != desired_resources(Settings(), assumed_facts(role, version))
     }
     if changed:
         assert row.applies.roles == changed

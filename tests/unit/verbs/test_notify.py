@@ -14,7 +14,7 @@ import pytest
 
 from agent.assess import baseline
 from agent.assess.assessment import ControlStatus, Note
-from agent.assess.status_change import due
+from agent.assess.status_change import due_notification
 from agent.changes.notifications import (
     COMMAND,
     DIRECTORY,
@@ -55,7 +55,9 @@ BYPASSED = replace(GOOD, notes=(Note("K3s started without its gate", None, Remed
 
 def stored(assessed: Assessment) -> Baseline:
     """Return an assessment as the next drift check reads it."""
-    return baseline.parse(assessment_text(assessed, AssessmentFormat.JSON).encode(), PurePosixPath("/assessment.json"))
+    return baseline.parse_baseline(
+        assessment_text(assessed, AssessmentFormat.JSON).encode(), PurePosixPath("/assessment.json")
+    )
 
 
 # --- due notifications ---
@@ -64,7 +66,7 @@ def stored(assessed: Assessment) -> Baseline:
 @pytest.mark.parametrize(("first", "is_due"), [(GOOD, False), (BAD, True), (BYPASSED, True)])
 def test_the_first_notification_is_due_only_if_the_host_is_not_compliant(first: Assessment, *, is_due: bool) -> None:
     """An incomplete gate is also a reason."""
-    assert (due(None, first) is not None) is is_due
+    assert (due_notification(None, first) is not None) is is_due
 
 
 @pytest.mark.parametrize(
@@ -83,7 +85,7 @@ def test_the_first_notification_is_due_only_if_the_host_is_not_compliant(first: 
 )
 def test_a_later_notification_is_due_after_a_change(before: Assessment, now: Assessment, *, is_due: bool) -> None:
     """Changes include a host that is compliant again, and a newly open control."""
-    assert (due(stored(before), now) is not None) is is_due
+    assert (due_notification(stored(before), now) is not None) is is_due
 
 
 # --- the files ---

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from agent.assess.evidence import reader
-from agent.checks.effective_arguments import effective
+from agent.checks.effective_arguments import effective_arguments
 from agent.checks.evidence import (
     CollectedEvidence,
     EncryptionConfiguration,
@@ -73,7 +73,7 @@ def facts(config: str = "", version: str = "v1.34.1+k3s1") -> HostFacts:
 
 def look(root: Path, *checks: Permissions | Ownership, seen: HostFacts | None = None) -> CollectedEvidence:
     seen = seen or facts()
-    return reader.read(fake_host(root), seen, [check.query(seen) for check in checks])
+    return reader.read_evidence(fake_host(root), seen, [check.query(seen) for check in checks])
 
 
 def permissions(*paths: str, except_names: tuple[str, ...] = (), directories: bool = False) -> Permissions:
@@ -297,7 +297,7 @@ def test_older_versions_read_only_the_file_of_the_operator(root: Path) -> None:
     seen = facts("kubelet-arg: ['config=/etc/kubelet.yaml']\n", "v1.31.4+k3s1")
     found = look(root, seen=seen)
     assert [str(file.path) for file in found.kubelet.files] == ["/etc/kubelet.yaml"]
-    argument = effective(Component.KUBELET, seen, found.kubelet).get("event-qps")
+    argument = effective_arguments(Component.KUBELET, seen, found.kubelet).get("event-qps")
     assert argument is not None
     assert str(argument.given[0].location) == "/etc/kubelet.yaml:3"
 
@@ -319,7 +319,7 @@ def test_other_file_types_among_kubelet_files_are_a_problem(plant: Callable[[Pat
         assert [file.path.name for file in found.files] == ["00-k3s-defaults.conf"]
         return
     assert found.files[1].problem
-    assert effective(Component.KUBELET, facts(), found).doubt("anonymous-auth")
+    assert effective_arguments(Component.KUBELET, facts(), found).doubt("anonymous-auth")
 
 
 def test_a_kubelet_directory_that_is_a_file_is_a_problem(root: Path) -> None:

@@ -129,7 +129,7 @@ MIXED = Assessment(
 def of_catalogue(benchmark: Benchmark) -> Assessment:
     """Return all controls of a benchmark; every third automated one fails."""
     verdicts = []
-    for index, row in enumerate(catalogue.of(benchmark)):
+    for index, row in enumerate(catalogue.controls_of(benchmark)):
         check = row.check_of(benchmark)
         if isinstance(check, Manual):
             shown = MANUAL._replace(reason=check.review, remediation=steps(check.review))

@@ -131,7 +131,7 @@ def test_a_control_shows_every_field_of_its_verdict(shown: Verdict) -> None:
 def test_every_control_of_a_benchmark_is_shown(benchmark: Benchmark) -> None:
     """Each has number, title and rationale, in a section with a title."""
     shown = page(sample.of_catalogue(benchmark))
-    for row in catalogue.of(benchmark):
+    for row in catalogue.controls_of(benchmark):
         text = words(shown.text[f"control:{row.id}"])
         number = row.numbers.get(benchmark)
         assert text.startswith(f"{number.text} {row.recommendation}" if number else f"–{row.recommendation}")
