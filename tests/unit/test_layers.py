@@ -45,7 +45,7 @@ Modules of one package can import each other; other imports are only from lower 
 """
 
 TOP_LEVEL = frozenset(
-    {"__init__", "__main__", "errors", "model", "package_data", "report", "value", "yaml_reader"},
+    {"__init__", "__main__", "errors", "model", "package_data", "report", "value"},
 )
 """The modules that are not in a package."""
 

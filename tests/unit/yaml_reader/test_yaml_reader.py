@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from agent import yaml_reader
 from agent.errors import InputError
-from agent.yaml_reader import KeyValue, Mapping, Scalar, Sequence, duplicates, read_documents, resolve, scalars, shown
+from agent.yaml_reader import KeyValue, Mapping, Scalar, Sequence, duplicates, read_documents, scalars, shown
+from agent.yaml_reader.plain_scalars import resolve
+from agent.yaml_reader.simple_files import simple_documents
 
 if TYPE_CHECKING:
     from agent.yaml_reader import Node
@@ -375,7 +377,7 @@ BLOCKS = st.one_of(
 @example('# a comment\n\nb+:\n  - 010\n# another\nc: off\nb+:\n  - "x: y # z"\n')
 def test_the_simple_reader_agrees_with_pyyaml(text: str) -> None:
     """Values, texts and lines are equal, or the simple reader rejects the file."""
-    simple = yaml_reader._simple(text)
+    simple = simple_documents(text)
     if simple is not None:
         read_by_pyyaml = yaml_reader._documents(yaml_reader._events(text), text, PurePosixPath("/etc/site.yaml"), 100)
         assert repr(simple) == repr(tuple(read_by_pyyaml))

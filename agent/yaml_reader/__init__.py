@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, NamedTuple, Union
 from agent.errors import InputError
 from agent.model import Location
 from agent.value import Value
+from agent.yaml_reader.plain_scalars import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import PurePosixPath
 
-    from yaml import Event, ScalarEvent, YAMLError
+    from yaml import Event, ScalarEvent
+
+    from agent.yaml_reader.plain_scalars import ScalarValue
 
 MAX_BYTES = 1 << 20
 """Size of a file, in bytes. etcd rejects objects larger than 1.5 MiB, so no real manifest is much larger."""
@@ -29,33 +32,10 @@ MAX_NODES = 100_000
 MAX_DEPTH = 64
 """Levels of nesting. The deepest PodSecurityPolicy has six. This module and its callers recurse."""
 
-_BOOLEANS = {
-    word: value
-    for value, words in ((True, "y yes true on"), (False, "n no false off"))
-    for lower in words.split()
-    for word in (lower, lower.capitalize(), lower.upper())
-}
-_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
-_FLOATS = {
-    f"{sign}.{word}": float(f"{sign}{word}")
-    for sign, words in (("", "inf Inf INF nan NaN NAN"), ("+", "inf Inf INF"), ("-", "inf Inf INF"))
-    for word in words.split()
-}
-# Compiled on first use: most runs do not need these patterns.
-_INTEGER = r"([-+]?)(?:(0[xX])([0-9a-fA-F]+)|(0[bB])([01]+)|(0[oO]?)([0-7]+)|([1-9][0-9]*|0))"
-_FLOAT = r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
-_IN_NUMBERS = frozenset("+-.0123456789abcdefxoABCDEFXO")
-"""The characters of all numbers."""
-_LONGEST_NUMBER = 400
-"""Digits: more than any finite float has before its point, and few enough to convert fast."""
 _LONGEST_SHOWN = 60
 _NOT_PRINTABLE = "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 _TAG = "tag:yaml.org,2002:"
 _RESOLVED_TAGS = frozenset(_TAG + name for name in ("bool", "int", "float", "null"))
-
-if TYPE_CHECKING:
-    ScalarValue = Union[str, int, float, bool, None]
-    """The value of a scalar. A bool is also an int in Python, so test for bool first."""
 
 
 class BoundsError(InputError):
@@ -127,8 +107,10 @@ def read_documents(
     it has more than `max_bytes`, nests deeper than MAX_DEPTH, or has more than `max_nodes` nodes with aliases expanded
     (a few lines can mean billions).
     """
+    from agent.yaml_reader.simple_files import simple_documents
+
     text = _decoded(data, path, max_bytes)
-    simple = _simple(text) if 2 * text.count("\n") < max_nodes else None
+    simple = simple_documents(text) if 2 * text.count("\n") < max_nodes else None
     if simple is not None:
         return simple
     _refuse_unprintable(text, path)
@@ -142,8 +124,10 @@ def read_first_document(data: bytes, path: PurePosixPath) -> Node | None:
     Go's YAML packages do not parse what follows the first document, so it can be anything. Several findings read the
     same file, such as the operator's audit policy, so the last files are kept.
     """
+    from agent.yaml_reader.simple_files import simple_documents
+
     text = _decoded(data, path, MAX_BYTES)
-    simple = _simple(text)
+    simple = simple_documents(text)
     if simple is not None:
         return simple[0].node if simple else None
     _refuse_unprintable(text, path)
@@ -156,7 +140,9 @@ def read_first_document(data: bytes, path: PurePosixPath) -> Node | None:
     try:
         next(events, None)  # the end of the document
     except yaml.YAMLError as error:
-        raise _syntax_error(error, text, path) from None
+        from agent.yaml_reader.mistakes import syntax_error
+
+        raise syntax_error(error, text, path) from None
     return document.node
 
 
@@ -251,46 +237,6 @@ def scalars(node: Node) -> Iterator[Scalar]:
             yield from scalars(entry.node)
 
 
-def resolve(text: str) -> ScalarValue:
-    """Return the value of a plain scalar (go-yaml v2.4.0, as in K3s: resolve.go)."""
-    if text in _NULLS:
-        return None
-    if text in _BOOLEANS:
-        return _BOOLEANS[text]
-    if text in _FLOATS:
-        return _FLOATS[text]
-    number = _number(text) if text[0] in "+-.0123456789" else None
-    return text if number is None else number
-
-
-def _number(text: str) -> int | float | None:
-    plain = text if text[0] == "." else text.replace("_", "")
-    if len(plain) > _LONGEST_NUMBER or not _IN_NUMBERS.issuperset(plain):
-        return None
-    integer = go_integer(plain)
-    # int64, or uint64 without a sign: Go has no larger integers.
-    if integer is not None and -(2**63) <= integer < (2**63 if plain[0] in "+-" else 2**64):
-        return integer
-    if not re.fullmatch(_FLOAT, plain):
-        return None
-    number = float(plain)
-    # Go's ParseFloat fails where Python's overflows.
-    return None if number in (float("inf"), float("-inf")) else number
-
-
-def go_integer(text: str) -> int | None:
-    """Parse an integer as Go's strconv.ParseInt does with base 0: the prefix decides the base. None if it fails."""
-    if text.isdecimal() and text.isascii() and (text[0] != "0" or text == "0"):
-        return int(text)  # as most numbers are; the pattern is compiled at its first use
-    match = re.fullmatch(_INTEGER, text)
-    if match is None:
-        return None
-    sign, hexadecimal, hex_digits, binary, binary_digits, octal, octal_digits, decimal = match.groups()
-    base = 16 if hexadecimal else 2 if binary else 8 if octal else 10
-    number = int(hex_digits or binary_digits or octal_digits or decimal, base)
-    return -number if sign == "-" else number
-
-
 def _decoded(data: bytes, path: PurePosixPath, max_bytes: int) -> str:
     if len(data) > max_bytes:
         raise BoundsError(Location(path), f"it has {len(data)} bytes; k3s-harden reads at most {max_bytes}")
@@ -312,90 +258,6 @@ def _refuse_unprintable(text: str, path: PurePosixPath) -> None:
         raise InputError(Location(path, line), problem, "remove the character")
 
 
-_DEEPEST_SIMPLE = 10
-"""Maximum depth of mappings in a simple file."""
-
-
-class _Line(NamedTuple):
-    """A line of a simple file: a key with or without a word, a key with an empty mapping, or an item of a list."""
-
-    indent: int
-    key: str | None
-    word: str | None
-    empty: str | None
-    item: str | None
-    number: int
-
-
-def _simple(text: str) -> tuple[Document, ...] | None:
-    """Read a file that contains only comments, `key: word`, `key: {}`, and `key:` with a list or a mapping of these.
-
-    None for any other file. Most files of K3s' configuration are so simple, and those that K3s writes for the kubelet
-    and etcd. PyYAML has the same result, but its import takes longer than the rest of a run without changes.
-    """
-    lines = _simple_lines(text)
-    if not lines:
-        return None if lines is None else ()
-    mapping, end = _simple_mapping(lines, 0, 0)
-    return (Document(mapping, mapping.line),) if end == len(lines) and mapping.entries else None
-
-
-def _simple_lines(text: str) -> list[_Line] | None:
-    word = r'(?:[\w/](?:[\w./=,@%+:-]*[\w./=,@%+-])?|"[ !#-\[\]-~]*")'
-    indent = rf"((?:  ){{,{_DEEPEST_SIMPLE}}})"
-    pattern = rf"(?:#[ -~]*|{indent}(?:([A-Za-z][\w.+-]{{,99}}):(?: ({word})|( {{}}))?|- ({word})))?\n"
-    match = re.compile(pattern, re.ASCII).match
-    lines: list[_Line] = []
-    number, end = 1, 0
-    while end < len(text):
-        found = match(text, end)
-        if found is None:
-            return None
-        spaces, key, value, empty, item = found.groups()
-        if spaces is not None:
-            lines.append(_Line(len(spaces), key, value, empty, item, number))
-        number += 1
-        end = found.end()
-    return lines
-
-
-def _simple_mapping(lines: list[_Line], at: int, indent: int) -> tuple[Mapping, int]:
-    """Return the mapping that begins at a line, and the first line that does not belong to it.
-
-    A file that is not simple has lines that belong to no mapping, or the result is past the last line.
-    """
-    first, entries = lines[at].number, []
-    while at < len(lines) and lines[at].indent == indent and lines[at].key:
-        line, after = lines[at], lines[at + 1] if at + 1 < len(lines) else None
-        at += 1
-        if line.word:
-            node: Node = _word(line.word, line.number)
-        elif line.empty:
-            node = Mapping((), line.number)
-        elif after and after.item and after.indent in (indent, indent + 2):
-            node, at = _simple_list(lines, at, after.indent)
-        elif after and after.key and after.indent == indent + 2:
-            node, at = _simple_mapping(lines, at, after.indent)
-        else:
-            return Mapping((), first), len(lines) + 1  # a key without a value
-        entries.append(KeyValue(line.key or "", line.number, node))
-    return Mapping(tuple(entries), first), at
-
-
-def _simple_list(lines: list[_Line], at: int, indent: int) -> tuple[Sequence, int]:
-    first, words = lines[at].number, []
-    while at < len(lines) and lines[at].indent == indent and (item := lines[at].item):
-        words.append(_word(item, lines[at].number))
-        at += 1
-    return Sequence(tuple(words), first), at
-
-
-def _word(written: str, line: int) -> Scalar:
-    if written[0] == '"':
-        return Scalar(written[1:-1], written[1:-1], line)
-    return Scalar(resolve(written), written, line)
-
-
 def _events(text: str) -> Iterator[Event]:
     # Not yaml.compose: it rejects a repeated anchor, which go-yaml accepts, and has no limit on depth.
     import yaml
@@ -413,7 +275,9 @@ def _documents(events: Iterator[Event], text: str, path: PurePosixPath, max_node
             if isinstance(event, yaml.DocumentStartEvent):
                 yield builder.document(_line(event))
     except yaml.YAMLError as error:
-        raise _syntax_error(error, text, path) from None
+        from agent.yaml_reader.mistakes import syntax_error
+
+        raise syntax_error(error, text, path) from None
 
 
 class _Builder:
@@ -494,72 +358,3 @@ def _line(event: Event) -> int:
 
 
 _ANCHOR = "put a text that begins with `*` in quotes, or define the anchor before it"
-
-
-class _Mistake(NamedTuple):
-    """A usual mistake in a YAML file."""
-
-    words: tuple[str, ...]
-    """Parts of the messages of PyYAML's two parsers."""
-    problem: str
-    fix: str
-    is_of_begin: bool = False
-    """Whether the mistake is on the line where the unfinished value or key begins."""
-
-
-_TAB = _Mistake(("tab character",), "found a tab, expected blanks", "replace the tab by blanks")
-_UNQUOTED = _Mistake(
-    ("cannot start any token",), "found `{}` at the beginning of a value without quotes", "put the value in quotes"
-)
-_MISTAKES = (
-    _TAB,
-    _Mistake(
-        ("mapping values are not allowed",),
-        "found a `:` that no key can have here: the indentation differs from the line above, or quotes are missing",
-        "correct the indentation, or put a value that contains `: ` in quotes",
-    ),
-    _Mistake(("unexpected end of stream",), "a quote is not closed", "close the quote", is_of_begin=True),
-    _Mistake(
-        ("expected ',' or ']'", "expected ',' or '}'"),
-        "a bracket or brace is not closed",
-        "close the bracket or brace",
-        is_of_begin=True,
-    ),
-    _Mistake(
-        ("expected node content", "expected the node content"),
-        "a value is missing, or a bracket or brace is not closed",
-        "add the value, or close the bracket or brace",
-    ),
-    _Mistake(("maximum nesting depth",), "it nests too deep", "reduce the nesting"),
-    _Mistake(
-        (
-            "expected key",
-            "expected <block end>",
-            "expected '-' indicator",
-            "entries are not allowed",
-            "expected <document start>",
-            "expected '<document start>'",
-        ),
-        "the text or its indentation fits no line above",
-        "correct the text or its indentation",
-    ),
-    _Mistake(("expected ':'",), "a key has no `:`", "add `:` after the key", is_of_begin=True),
-)
-
-
-def _syntax_error(error: YAMLError, text: str, path: PurePosixPath) -> InputError:
-    # PyYAML's own message quotes the line, which can contain a secret. This one has only the kind of the problem. Names
-    # in <> are tokens of YAML.
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    problem = getattr(error, "problem", None) or getattr(error, "context", None) or "it cannot be parsed"
-    hint = detail = ""
-    found = next((mistake for mistake in _MISTAKES if any(words in problem for words in mistake.words)), None)
-    if mark and any(words in problem for words in _UNQUOTED.words):
-        detail = text.split("\n")[mark.line][mark.column :][:1]
-        found = _TAB if detail == "\t" else _UNQUOTED
-    if found is not None:
-        problem, hint = found.problem.format(detail), found.fix
-        mark = (getattr(error, "context_mark", None) if found.is_of_begin else None) or mark
-    else:
-        problem = re.sub(r"(['\"])(?!<)..+\1", "a text", problem)
-    return InputError(Location(path, mark.line + 1 if mark else 0), f"the file is not YAML: {problem}", hint)
