@@ -55,7 +55,12 @@ def kubelet_file(settings: Settings) -> str:
     return yaml.safe_dump({**head, **content}) if content else ""
 
 
-@pytest.mark.parametrize("example", examples(MINOR), ids=str)
+NEVER_READY = "request-timeout"
+"""With a value that does not meet its row, the API server runs and never becomes ready (test_outcomes.py)."""
+EXITS = [example for example in examples(MINOR) if example.subject != NEVER_READY]
+
+
+@pytest.mark.parametrize("example", EXITS, ids=str)
 def test_a_component_exits_at_arguments_that_do_not_meet_a_row(trials: Trials, example: Example) -> None:
     """The row rejects them, and the component exits."""
     component = example.component

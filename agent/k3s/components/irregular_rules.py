@@ -25,59 +25,58 @@ _EMULATED_MINORS = 3
 """How many minors back a component can emulate (component-base/compatibility/version.go)."""
 
 
-def _reported_version(a: ComponentArguments) -> Iterator[Rejection]:
+def _reported_version(arguments: ComponentArguments) -> Iterator[Rejection]:
     """Yield a `version` at which the component exits: it depends on the minor, and only the suffix may differ."""
-    text = str(a.value("version")).lower() if "version" in a.given else "false"
-    if text in ("true", "raw", "1", "t") or (text.startswith("v") and not text.startswith(f"v1.{a.minor}.")):
-        yield a.rejection("version", f"exits with version={text}", "no such argument", "component-base/version")
+    text = str(arguments.value("version")).lower() if "version" in arguments.given else "false"
+    if text in ("true", "raw", "1", "t") or (text.startswith("v") and not text.startswith(f"v1.{arguments.minor}.")):
+        yield arguments.rejection("version", f"exits with version={text}", "no such argument", "component-base/version")
 
 
-def _other_versions(a: ComponentArguments) -> Iterator[Rejection]:
+def _other_versions(arguments: ComponentArguments) -> Iterator[Rejection]:
     """Yield the versions that are not in a range relative to that of the component."""
     for name in ("emulated-version", "min-compatibility-version"):
-        for word in a.words(name):
+        for word in arguments.words(name):
             match = re.fullmatch(r"(?:kube=)?v?1[.]([0-9]{1,3})", word.strip(), re.ASCII)
-            if match is None or not a.minor - _EMULATED_MINORS <= int(match[1]) <= a.minor:
-                expected = f"1.{a.minor - _EMULATED_MINORS} to 1.{a.minor}"
-                yield a.rejection(name, f"rejects {name}={word}", expected, "component-base/compatibility/registry.go")
+            if match is None or not arguments.minor - _EMULATED_MINORS <= int(match[1]) <= arguments.minor:
+                expected = f"1.{arguments.minor - _EMULATED_MINORS} to 1.{arguments.minor}"
+                yield arguments.rejection(name, f"rejects {name}={word}", expected, "component-base/compatibility")
     for name in ("show-hidden-metrics-for-version", "showHiddenMetricsForVersion"):
-        previous = f"1.{a.minor - 1}"
-        if a.value(name) not in (None, "", previous):
-            yield a.rejection(name, f"rejects {name}={a.value(name)}", previous, "component-base/metrics/options.go")
+        previous, shown = f"1.{arguments.minor - 1}", arguments.value(name)
+        if shown not in (None, "", previous):
+            yield arguments.rejection(name, f"rejects {name}={shown}", previous, "component-base/metrics/options.go")
 
 
 _CERTIFICATES_OF_K3S = ("/server/tls/", "/agent/serving-kubelet.")
 """Parts of the paths of the certificates and keys that K3s passes itself."""
 
 
-def _half_of_a_pair(a: ComponentArguments) -> Iterator[Rejection]:
+def _half_of_a_pair(arguments: ComponentArguments) -> Iterator[Rejection]:
     """Yield a certificate or key without the other one: K3s passes its own, and the contents do not match."""
-    for pair in PASSED.get(a.component, ()):
+    for pair in PASSED.get(arguments.component, ()):
         for name, other in (pair, pair[::-1]):
-            is_own = any(part in str(a.value(name)) for part in _CERTIFICATES_OF_K3S)
-            is_read = pair not in SIGNING or runs(a.words("controllers"), *SIGNER)
-            if name in a.given and a.value(name) and other not in a.given and is_read and not is_own:
+            path = str(arguments.value(name)) if name in arguments.given else ""
+            is_own = any(part in path for part in _CERTIFICATES_OF_K3S)
+            is_read = pair not in SIGNING or runs(arguments.words("controllers"), *SIGNER)
+            if path and other not in arguments.given and is_read and not is_own:
                 message = f"rejects {name} beside K3s' own {other}, which does not match"
-                yield a.rejection(name, message, "both or neither", "crypto/tls, X509KeyPair")
+                yield arguments.rejection(name, message, "both or neither", "crypto/tls, X509KeyPair")
 
 
-def _runtime_config(a: ComponentArguments) -> Iterator[Rejection]:
+def _runtime_config(arguments: ComponentArguments) -> Iterator[Rejection]:
     """Yield the items of runtime-config that name no API of this minor, or switch off what the API server needs."""
-    name, source, found = "runtime-config", "apiserver/pkg/server/resourceconfig/helpers.go", a.pairs("runtime-config")
+    name, source = "runtime-config", "apiserver/pkg/server/resourceconfig/helpers.go"
+    found = arguments.pairs(name)
     if found == {"api/all": "false"}:
-        message = "rejects api/all=false alone"
-        yield a.rejection(
-            name, message, "at least one API that is on", "apiserver/pkg/server/options/api_enablement.go"
-        )
+        yield arguments.rejection(name, "rejects api/all=false alone", "at least one API that is on", source)
         return
     for key, value in found.items():
-        expected = _expected_api(key, value, a.minor)
+        expected = _expected_api(key, value, arguments.minor)
         if expected:
-            yield a.rejection(name, f"rejects {key}={value} in runtime-config", expected, source)
+            yield arguments.rejection(name, f"rejects {key}={value} in runtime-config", expected, source)
     decisive = next((key for key in ("flowcontrol.apiserver.k8s.io/v1", "api/ga", "api/all") if key in found), "")
-    if decisive and found[decisive] == "false" and a.value("enable-priority-and-fairness") is True:
+    if decisive and found[decisive] == "false" and arguments.value("enable-priority-and-fairness") is True:
         message = f"rejects {decisive}=false while enable-priority-and-fairness is true"
-        yield a.rejection(name, message, "enable-priority-and-fairness=false", source)
+        yield arguments.rejection(name, message, "enable-priority-and-fairness=false", source)
 
 
 def _expected_api(key: str, value: str, minor: int) -> str:
@@ -104,32 +103,34 @@ _MOST_BITS_OF_IPV6_SUBNETS = 16
 """nodeipam/ipam/cidrset: it keeps a bitmap of the subnets."""
 
 
-def _subnets_of_nodes(a: ComponentArguments) -> Iterator[Rejection]:
+def _subnets_of_nodes(arguments: ComponentArguments) -> Iterator[Rejection]:
     """Yield the masks that do not fit into the ranges of the cluster: a row cannot compare a mask with a CIDR."""
-    ranges = [values.cidr(text) for text in str(a.value("cluster-cidr") or "").split(",")]
+    ranges = [values.cidr(text) for text in str(arguments.value("cluster-cidr") or "").split(",")]
     known = [size for size in ranges if size]
-    if a.value("allocate-node-cidrs") is not True or len(known) < len(ranges):
+    if arguments.value("allocate-node-cidrs") is not True or len(known) < len(ranges):
         return
     for name in (_MASK, *(name for name, _ in _MASKS.values())):
         fits = len(known) == 1 if name == _MASK else any(_MASKS[bits][0] == name for bits, _ in known)
-        if name in a.given and a.value(name) and not fits:
+        if name in arguments.given and arguments.value(name) and not fits:
             expected = " and ".join(_MASKS[bits][0] for bits, _ in known)
-            yield a.rejection(name, f"rejects {name} for these ranges of the cluster", expected, _IPAM)
+            yield arguments.rejection(name, f"rejects {name} for these ranges of the cluster", expected, _IPAM)
     for bits, prefix in known:
         name, default = _MASKS[bits]
-        if len(known) == 1 and a.value(_MASK):
+        if len(known) == 1 and arguments.value(_MASK):
             name = _MASK
-        mask, most = a.value(name) or default, prefix + _MOST_BITS_OF_IPV6_SUBNETS if bits == _IPV6 else bits
-        given = name if name in a.given else "cluster-cidr"
-        if isinstance(mask, int) and not prefix <= mask <= most and given in a.given:
+        mask = arguments.value(name) or default
+        given = name if name in arguments.given else "cluster-cidr"
+        most = prefix + _MOST_BITS_OF_IPV6_SUBNETS if bits == _IPV6 else float("inf")
+        if isinstance(mask, int) and not prefix <= mask <= most and given in arguments.given:
             message = f"rejects subnets of {mask} bits for nodes in a range of {prefix} bits"
-            yield a.rejection(given, message, f"{name}: {prefix} to {most}", _IPAM)
+            expected = f"{prefix} to {most}" if bits == _IPV6 else f"{prefix} or more"
+            yield arguments.rejection(given, message, f"{name}: {expected}", _IPAM)
 
 
-def _taints(a: ComponentArguments) -> Iterator[Rejection]:
+def _taints(arguments: ComponentArguments) -> Iterator[Rejection]:
     """Yield the invalid taints: a list can have each key and effect once, and its type is no list of words."""
     name = "register-with-taints"
-    for given in a.given[name].given if name in a.given else ():
+    for given in arguments.given[name].given if name in arguments.given else ():
         seen: set[tuple[str, str]] = set()
         for taint in filter(None, given.text.split(",")):
             spec, _, effect = taint.removesuffix("-").partition(":")
@@ -139,7 +140,7 @@ def _taints(a: ComponentArguments) -> Iterator[Rejection]:
                 is_valid = is_valid and effect in ("NoSchedule", "PreferNoSchedule", "NoExecute")
             if not is_valid or (key, effect) in seen:
                 expected = "key=value:NoSchedule, separated by commas; each key and effect once"
-                yield a.rejection(name, f"rejects the taint `{taint}`", expected, "pkg/util/taints")
+                yield arguments.rejection(name, f"rejects the taint `{taint}`", expected, "pkg/util/taints")
             if not taint.endswith("-"):
                 seen.add((key, effect))
 
@@ -148,45 +149,45 @@ _DEFAULT_THRESHOLD = "100Mi"
 """The kubelet's default of memory.available, which it has unless eviction-hard is set."""
 
 
-def _reserved_memory(a: ComponentArguments) -> Iterator[Rejection]:
+def _reserved_memory(arguments: ComponentArguments) -> Iterator[Rejection]:
     """Yield the reservations of memory that are repeated or zero, or whose sum differs from three other arguments."""
     name, source = "reserved-memory", "pkg/kubelet/cm/memorymanager/memory_manager.go"
-    given = a.given[name].given if name in a.given else ()
+    given = arguments.given[name].given if name in arguments.given else ()
     reservations = [item for value in given for item in values.memory_reservations(value.text)]
     amounts = {(node, kind): values.amount(size) for node, kind, size in reservations}
     if len(amounts) < len(reservations) or not all(amounts.values()):
         message = "rejects a repeated reservation, or one of 0"
-        yield a.rejection(name, message, "one of each NUMA node and type, of more than 0", source)
-    elif amounts and a.value("memory-manager-policy") == "Static" and (totals := _totals(a)):
+        yield arguments.rejection(name, message, "one of each NUMA node and type, of more than 0", source)
+    elif amounts and arguments.value("memory-manager-policy") == "Static" and (totals := _totals(arguments)):
         total = sum(size for (_, kind), size in amounts.items() if kind == "memory")
         if total not in totals:
             message = f"needs in {name} the sum of kube-reserved, system-reserved and eviction-hard"
-            yield a.rejection(name, message, f"{float(totals[0] / 1024**2):g}Mi in total", source)
+            yield arguments.rejection(name, message, f"{float(totals[0] / 1024**2):g}Mi in total", source)
 
 
-def _totals(a: ComponentArguments) -> list[Fraction]:
+def _totals(arguments: ComponentArguments) -> list[Fraction]:
     """Return the memory that the node reserves, in bytes. Empty if it depends on the node's memory.
 
     Without a threshold in eviction-hard, it can be that of the kubelet or none, which is K3s' default.
     """
-    threshold = a.pairs("eviction-hard").get("memory.available")
-    sizes = [a.pairs(name).get("memory", "0") for name in ("kube-reserved", "system-reserved")]
+    threshold = arguments.pairs("eviction-hard").get("memory.available")
+    sizes = [arguments.pairs(name).get("memory", "0") for name in ("kube-reserved", "system-reserved")]
     ends = ["0", _DEFAULT_THRESHOLD] if threshold is None else [threshold]
     if not all(map(values.is_quantity, (*sizes, *ends))):
         return []
     return [sum(map(values.amount, sizes), values.amount(end)) for end in ends]
 
 
-def _soft_eviction(a: ComponentArguments) -> Iterator[Rejection]:
+def _soft_eviction(arguments: ComponentArguments) -> Iterator[Rejection]:
     """Yield the signals of eviction-soft without a grace period: the keys of one mapping are those of another."""
-    for signal, amount in a.pairs("eviction-soft").items():
-        has_period = signal in a.pairs("eviction-soft-grace-period")
-        if signal in SIGNALS and not has_period and amount not in ("0%", "100%") and "eviction-soft" in a.given:
-            message, expected = (
+    for signal, amount in arguments.pairs("eviction-soft").items():
+        has_period = signal in arguments.pairs("eviction-soft-grace-period")
+        if signal in SIGNALS and not has_period and amount not in ("0%", "100%"):
+            message, period = (
                 f"needs eviction-soft-grace-period for {signal}",
                 f"eviction-soft-grace-period={signal}=1m",
             )
-            yield a.rejection("eviction-soft", message, expected, "pkg/kubelet/eviction/helpers.go")
+            yield arguments.rejection("eviction-soft", message, period, "pkg/kubelet/eviction/helpers.go")
 
 
 _ALL = (_reported_version, _other_versions, _half_of_a_pair)

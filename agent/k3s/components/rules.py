@@ -79,5 +79,5 @@ def rejected_by_rule(rule: ValueRule, arguments: ComponentArguments) -> Iterator
         given = next((name for name in involved if name in arguments.given), None)
         if given is not None:
             is_default = unmet.other in arguments.passed and unmet.other not in arguments.given
-            note = " (its value by default)" if is_default else ""
+            note = " (set by default)" if is_default else ""
             yield arguments.rejection(given, f"{unmet.message}{note}", unmet.expected, rule.source)
