@@ -17,7 +17,7 @@ from agent.checks.argument_values import Doubt, EffectiveArgument, EffectiveArgu
 from agent.checks.k3s_arguments import by_operator, default, own_option
 from agent.checks.unmet import made_readable
 from agent.k3s.combined_arguments import COMBINED
-from agent.k3s.config import component_argument, string_slice
+from agent.k3s.config import string_slice
 from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, KUBELET_DEFAULTS_FILE, Channel
 from agent.k3s.kubelet_configuration import (
     FEATURE_GATES,
@@ -27,7 +27,7 @@ from agent.k3s.kubelet_configuration import (
     other_spelling_of_config_dir,
 )
 from agent.model import Component, Location
-from agent.node.passed_arguments import PROTECT_KERNEL_DEFAULTS, in_force
+from agent.node.passed_arguments import PROTECT_KERNEL_DEFAULTS, in_force, values_in_order
 from agent.value import replace
 
 if TYPE_CHECKING:
@@ -86,21 +86,19 @@ def _unread(kubelet: KubeletConfiguration) -> Doubt | None:
 
 def _on_the_command_line(component: Component, facts: HostFacts) -> dict[str, tuple[Given, ...]]:
     """Return all values of each argument in the order in which K3s passes them."""
-    key = component.config_key
     defaults = {row.name: default(row, facts) for row in in_force(component, facts) if row.channel is Channel.ARGUMENT}
     if component is Component.API_SERVER:
         defaults.update(k3s_arguments.of_external_etcd(facts))
     if component is Component.KUBELET and facts.version.minor < FIRST_WITH_KUBELET_FILES:
         option = own_option(PROTECT_KERNEL_DEFAULTS, facts)
         defaults.update({PROTECT_KERNEL_DEFAULTS: option} if option else {})
-    found: dict[str, tuple[Given, ...]] = {}
-    for name, values in facts.merged_config.component_arguments(key).items():
-        given = tuple(_as_written(by_operator(*value[:2], facts), value.spelling) for value in values)
-        if name in defaults and facts.merged_config.keeps_default(key, name):
-            arguments = (component_argument(value.text) for value in facts.merged_config.items(key))
-            first = sum(argument.spelling == name and argument.form == "-" for argument in arguments)
-            given = (*given[:first], defaults[name], *given[first:])
-        found[name] = given
+    found = {
+        name: tuple(
+            defaults[name] if value is None else _as_written(by_operator(*value[:2], facts), value.spelling)
+            for value in values
+        )
+        for name, values in values_in_order(component, facts, defaults).items()
+    }
     return {**{name: (value,) for name, value in defaults.items()}, **found}
 
 

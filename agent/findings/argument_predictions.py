@@ -13,7 +13,7 @@ from agent.k3s.go_values import FALSE
 from agent.k3s.redaction import HIDDEN
 from agent.model import Component, Location
 from agent.node.components import not_run
-from agent.node.passed_arguments import passed_arguments
+from agent.node.passed_arguments import passed_arguments, values_in_order
 from agent.value import replace
 
 if TYPE_CHECKING:
@@ -138,13 +138,12 @@ def _predicted(situation: Situation) -> list[Component]:
     return [*found, Component.KUBELET] if has_more and is_kubelet_left else found
 
 
-def _given(component: Component, facts: HostFacts, passed: Mapping[str, str]) -> Mapping[str, Sequence[ConfigValue]]:
+def _given(component: Component, facts: HostFacts, passed: Mapping[str, str]) -> dict[str, tuple[ConfigValue, ...]]:
     """Return the arguments that K3s' configuration sets, with K3s' own value where it keeps that."""
-    given = dict(facts.merged_config.component_arguments(component.config_key))
-    for name in given.keys() & passed.keys():
-        if facts.merged_config.keeps_default(component.config_key, name):
-            given[name] = (ConfigValue(passed[name], given[name][0].location), *given[name])
-    return given
+    return {
+        name: tuple(value or ConfigValue(passed[name], next(filter(None, values)).location) for value in values)
+        for name, values in values_in_order(component, facts, passed).items()
+    }
 
 
 def _cut_at_commas(situation: Situation, problem: Rejection) -> str:

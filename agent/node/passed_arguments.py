@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.k3s import default_arguments
+from agent.k3s.config import component_argument
 from agent.k3s.default_arguments import Channel, Needs
 from agent.model import Component
 from agent.node.datastore import Datastore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
+    from agent.k3s.config import ConfigValue
     from agent.k3s.default_arguments import Default
     from agent.model import Location
     from agent.node.facts import HostFacts
@@ -35,6 +37,24 @@ def passed_arguments(component: Component, facts: HostFacts) -> dict[str, str]:
         found["cluster-cidr"] = _CLUSTER_RANGE
     if facts.datastore is not Datastore.SQLITE:
         found.update({"etcd-certfile": "client.crt", "etcd-keyfile": "client.key", **found})
+    return found
+
+
+def values_in_order(
+    component: Component, facts: HostFacts, passed: Container[str]
+) -> dict[str, tuple[ConfigValue | None, ...]]:
+    """Return the operator's values of each argument in the order in which K3s passes them; None is K3s' own value.
+
+    `passed` are the arguments that K3s passes itself. It keeps its own value before `+=` and after `-=`.
+    """
+    key = component.config_key
+    found: dict[str, tuple[ConfigValue | None, ...]] = {}
+    for name, values in facts.merged_config.component_arguments(key).items():
+        found[name] = tuple(values)
+        if name in passed and facts.merged_config.keeps_default(key, name):
+            written = (component_argument(value.text) for value in facts.merged_config.items(key))
+            first = sum(argument.spelling == name and argument.form == "-" for argument in written)
+            found[name] = (*values[:first], None, *values[first:])
     return found
 
 
