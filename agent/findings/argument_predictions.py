@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from agent.findings.registry import Trouble, correction, edit_of_k3s_config, file_removal
+from agent.findings.registry import Trouble, correction, edit_of_k3s_config
 from agent.k3s.components import prediction, tables
 from agent.k3s.components.rejection import Cause
 from agent.k3s.config import ConfigValue
@@ -117,16 +117,6 @@ def kubelet_file_problems(situation: Situation) -> Iterator[Trouble]:
             location=problem.location,
             remediation=edit_of_k3s_config("correct the file", problem.location),
         )
-    named = {one.path for one in situation.k3s_files.named_paths}
-    for path, kind in situation.k3s_files.unusable.items():
-        if path.suffix == ".conf" and path not in named:
-            yield Trouble(
-                f"K3s does not start: the kubelet reads {path}, which is a {kind}",
-                expected="a file",
-                found=f"a {kind}",
-                location=Location(path),
-                remediation=file_removal(path),
-            )
 
 
 def _predicted(situation: Situation) -> list[Component]:

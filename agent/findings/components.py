@@ -167,7 +167,7 @@ def component_file_invalid(situation: Situation) -> Iterator[Trouble]:
     policy. Certificates and keys must be in the PEM format, and a directory cannot be in the place of a file.
     """
     files = situation.k3s_files
-    if files.kubelet_files or files.unusable:
+    if files.kubelet_files:
         from agent.findings.argument_predictions import kubelet_file_problems
 
         yield from kubelet_file_problems(situation)

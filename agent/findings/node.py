@@ -9,7 +9,6 @@ from agent.findings.k3s_startup import not_read
 from agent.findings.manifests import beyond_limits
 from agent.findings.registry import APPLY_WITH_VERSION, Trouble, finding, instruction, no, yes
 from agent.guide.files import POLICY_FILE
-from agent.k3s.go_values import TRUE
 from agent.k3s.paths import K3S_BINARY
 from agent.model import (
     NEWEST_KNOWN,
@@ -143,61 +142,35 @@ def rancher_managed(situation: Situation) -> Iterator[Trouble]:
         )
 
 
-_SET_DATA_DIR = instruction(f"set `data-dir` in {DEFAULT_SETTINGS} to the directory that K3s uses")
-
-
 @finding(
     Level.ERROR,
     blocks_gate=yes("The directories and manifests of the hardening are not where K3s reads them."),
-    prevents_start=no("K3s uses a directory below its working directory, or below the home of root."),
+    prevents_start=no("K3s uses a directory below its working directory or a home."),
     remediation="write an absolute path, or set `data-dir` in the settings",
 )
 def data_dir_not_absolute(situation: Situation) -> Iterator[Trouble]:
-    """K3s' `data-dir` is not an absolute path. It depends on how K3s is started, so the default directory is hardened.
+    """K3s' data directory depends on how K3s is started, so the default directory is hardened.
 
-    K3s replaces `~` and `$HOME` by a home directory, and other paths are below its working directory, which is / for a
-    service of systemd (k3s-io/k3s, pkg/datadir).
-    """
-    found = situation.facts.operator_config.scalar("data-dir")
-    is_given = situation.settings.data_dir is not None
-    if not is_given and found is not None and found.text and not found.text.startswith("/"):
-        yield Trouble(
-            "the data directory of K3s depends on its working directory or home",
-            expected="an absolute path",
-            found=found.text,
-            location=found.location,
-            remediation=Remediation(
-                (Instruction("write an absolute path", found.location),),
-                restart=Restart.K3S,
-                alternative=_SET_DATA_DIR,
-            ),
-        )
-
-
-@finding(
-    Level.ERROR,
-    blocks_gate=yes("The directories and manifests of the hardening are not where K3s reads them."),
-    prevents_start=no("K3s uses a directory below a home."),
-    remediation="remove `rootless`, or set `data-dir` to an absolute path",
-)
-def data_dir_of_rootless(situation: Situation) -> Iterator[Trouble]:
-    """K3s runs with `rootless` and without `data-dir`, so its data directory is `~/.rancher/k3s`.
-
-    The default directory is hardened instead (k3s-io/k3s, pkg/datadir).
+    K3s replaces `~` and `$HOME` in `data-dir` by a home directory, and other paths are below its working directory,
+    which is / for a service of systemd. With `rootless` and without `data-dir`, the directory is ~/.rancher/k3s
+    (k3s-io/k3s, pkg/datadir).
     """
     config = situation.facts.operator_config
-    rootless, data_dir = config.scalar("rootless"), config.scalar("data-dir")
-    is_given = situation.settings.data_dir is not None or (data_dir is not None and data_dir.text != "")
-    if rootless is not None and rootless.text in TRUE and not is_given:
+    data_dir, rootless = config.scalar("data-dir"), config.scalar("rootless")
+    if situation.settings.data_dir is not None:
+        return
+    is_given = data_dir is not None and data_dir.text != ""
+    option = data_dir if is_given else rootless
+    if option is not None and (not option.text.startswith("/") if is_given else config.boolean("rootless")):
         yield Trouble(
-            "K3s without root uses ~/.rancher/k3s, which is not hardened",
+            "the data directory of K3s depends on its working directory or home",
             expected="an absolute path in `data-dir`",
-            found=f"rootless: {rootless.text}",
-            location=rootless.location,
+            found=option.text if is_given else f"rootless: {option.text}",
+            location=option.location,
             remediation=Remediation(
-                (Instruction("remove `rootless`, or add `data-dir` with an absolute path", rootless.location),),
+                (Instruction("write an absolute path in `data-dir`", option.location),),
                 restart=Restart.K3S,
-                alternative=_SET_DATA_DIR,
+                alternative=instruction(f"set `data-dir` in {DEFAULT_SETTINGS} to the directory that K3s uses"),
             ),
         )
 

@@ -9,16 +9,16 @@ from agent.desired.dropin_options import named_paths, nested_files, own_admissio
 from agent.errors import HostError
 from agent.guide.files import POLICY_FILE
 from agent.host.directories import DirectoryEntry
-from agent.host.paths import DIRECTORY, FIFO, REGULAR_FILE, SOCKET
+from agent.host.paths import DIRECTORY, FIFO, SOCKET
 from agent.k3s.default_arguments import KUBELET_DIRECTORY
 from agent.k3s.paths import K3S_CONFIG_FILE
-from agent.model import Absent, Component, Role, Unreadable
+from agent.model import Component, Role
 from agent.node import k3s_manifests
 from agent.node.k3s_manifests import Manifests
 from agent.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from agent.desired.dropin_options import NamedPath
     from agent.errors import HardenError
@@ -52,14 +52,13 @@ def read_k3s_files(tree: Tree, settings: Settings, facts: HostFacts, unreadable:
     outer = named if own_admission is None else (*named, own_admission)
     contents = _contents(tree, [named.path for named in outer], unreadable)
     contents.update(_contents(tree, nested_files(outer, contents), unreadable))
-    kubelet_files, without_content = _kubelet_files(tree, facts, unreadable)
     return K3sFiles(
         named_paths=named,
         own_admission=own_admission,
         contents=contents,
         manifests=_manifests(tree, facts),
-        kubelet_files=kubelet_files,
-        unusable=_unusable(tree, facts, contents, without_content),
+        kubelet_files=_kubelet_files(tree, facts, unreadable),
+        unusable=_unusable(tree, facts, contents),
         image_archives=_image_archives(tree, facts),
     )
 
@@ -92,8 +91,8 @@ _WRITTEN_BY_K3S = frozenset({"00-k3s-defaults.conf", "10-cli-config.conf", "20-c
 
 def _kubelet_files(
     tree: Tree, facts: HostFacts, unreadable: list[HardenError]
-) -> tuple[tuple[tuple[PurePosixPath, bytes], ...], tuple[PurePosixPath, ...]]:
-    """Return the kubelet's files that K3s does not write, and the paths of its drop-ins that cannot be read.
+) -> tuple[tuple[PurePosixPath, bytes], ...]:
+    """Return the kubelet's files that K3s does not write, as far as they can be read.
 
     Adds an error to `unreadable` if the directory of the drop-ins cannot be listed.
     """
@@ -103,39 +102,28 @@ def _kubelet_files(
         names = [name for name in tree.names(own) if name not in _WRITTEN_BY_K3S]
     except HostError as error:
         unreadable.append(error)
-        return (), ()
+        return ()
     if not names and not arguments.keys() & {"config", "config-dir"}:
-        return (), ()
+        return ()
     from agent.node import kubelet_files  # on few nodes
 
     try:
         paths = kubelet_files.kubelet_file_paths(tree, facts)
     except (ValueError, HostError):
-        return (), ()
+        return ()
     of_others = [path for path in paths if path.parent != own or path.name not in _WRITTEN_BY_K3S]
     contents = _contents(tree, of_others, unreadable=[])
-    return (
-        tuple((path, data) for path in of_others if (data := contents.get(path)) is not None),
-        tuple(path for path in of_others if contents.get(path) is None and path.suffix == ".conf"),
-    )
+    return tuple((path, data) for path in of_others if (data := contents.get(path)) is not None)
 
 
-def _unusable(
-    tree: Tree, facts: HostFacts, contents: dict[PurePosixPath, bytes | None], without_content: Sequence[PurePosixPath]
-) -> dict[PurePosixPath, str]:
+def _unusable(tree: Tree, facts: HostFacts, contents: dict[PurePosixPath, bytes | None]) -> dict[PurePosixPath, str]:
     """Return what is at each path where a component reads or writes a file, if no file can be there."""
-    read = [*(path for path, data in contents.items() if data is None), *without_content]
+    read = [path for path, data in contents.items() if data is None]
     found = {path: kind for path in read if (kind := _kind(tree, path)) in (DIRECTORY, FIFO, SOCKET)}
-    for path in without_content:
-        if isinstance(tree.stat(path), Absent):
-            found[path] = "link to a missing file"
     arguments = facts.merged_config.component_arguments(Component.API_SERVER.config_key)
     for log in (PurePosixPath(value.text) for value in arguments.get("audit-log-path", ())[-1:]):
-        there = tree.stat(log) if log.is_absolute() else None
-        if isinstance(there, DirectoryEntry) and there.kind == DIRECTORY:
+        if log.is_absolute() and _kind(tree, log) == DIRECTORY:
             found[log] = DIRECTORY
-        elif isinstance(there, Unreadable) and any(_kind(tree, parent) == REGULAR_FILE for parent in log.parents):
-            found[log] = "path through a file"
     return found
 
 

@@ -35,18 +35,14 @@ if TYPE_CHECKING:
 
 
 CASES = (
-    Case("data-dir-not-absolute", written(CONFIG, "debug: true\ndata-dir: k3s\n"),
-         written(CONFIG, "debug: true\ndata-dir: /k3s\n"),
-         Seen(f"{CONFIG}:2",
-             "write an absolute path at {location}; restart K3s;"
-                 " or set `data-dir` in /etc/k3s-harden/config.yaml to the directory that K3s uses",
-             expected="an absolute path", found="k3s")),
-    Case("data-dir-of-rootless", written(CONFIG, "debug: true\nrootless: true\n"),
-         written(CONFIG, "debug: true\nrootless: true\ndata-dir: /k3s\n"),
-         Seen(f"{CONFIG}:2",
-             "remove `rootless`, or add `data-dir` with an absolute path at {location}; restart K3s;"
-                 " or set `data-dir` in /etc/k3s-harden/config.yaml to the directory that K3s uses",
-             expected="an absolute path in `data-dir`", found="rootless: true")),
+    *(Case("data-dir-not-absolute", written(CONFIG, f"debug: true\n{bad}\n"), written(CONFIG, f"debug: true\n{good}\n"),
+           Seen(f"{CONFIG}:2", "write an absolute path in `data-dir` at {location}; restart K3s; or set `data-dir` in"
+                " /etc/k3s-harden/config.yaml to the directory that K3s uses",
+                expected="an absolute path in `data-dir`", found=found), name=name)
+      for name, bad, good, found in (
+          ("", "data-dir: k3s", "data-dir: /k3s", "k3s"),
+          ("rootless", "rootless: true", "rootless: true\ndata-dir: /k3s", "rootless: true"),
+      )),
     Case("k3s-command-unknown",
          written("/etc/systemd/system/k3s.service", "[Service]\nExecStart=-/usr/local/bin/start-k3s.sh --token=abc\n"),
          both(written("/etc/systemd/system/k3s.service", "[Service]\nExecStart=/bin/sh -c 'exec k3s server'\n"),
