@@ -37,7 +37,7 @@ _FIELD = re.compile(r'^\t(?:(\w+) +)??(\S+)(?: +`json:"([\w-]*)\S*?".*`)?$', re.
 _ENUMERATED = re.compile(r'^\t?(?:const )?\w+ +(\w+) += "(\w+)"$', re.MULTILINE | re.ASCII)
 
 
-class Field(NamedTuple):
+class GoField(NamedTuple):
     """A field that is not a structure, or an empty structure."""
 
     path: str
@@ -80,11 +80,11 @@ class Sources(NamedTuple):
         module = f"{parts[1]}@v{'1' if parts[1] == 'kubernetes' else '0'}.{self.version}"
         return _package(name, self.cache / "k8s.io" / module / "/".join(parts[2:]))
 
-    def fields(self, package: str, struct: str) -> Iterator[Field]:
+    def fields(self, package: str, struct: str) -> Iterator[GoField]:
         """Yield the fields of a struct, with those of the structs in it."""
         return self._struct(self.package(package), struct, "", "")
 
-    def _struct(self, package: Package, struct: str, path: str, go_path: str) -> Iterator[Field]:
+    def _struct(self, package: Package, struct: str, path: str, go_path: str) -> Iterator[GoField]:
         for name, go_type, key in _FIELD.findall(package.structs[struct]):
             if key in ("", "inline") and not name and go_type != _TYPE_META:
                 owner, last = self._resolved(package, go_type)
@@ -92,14 +92,14 @@ class Sources(NamedTuple):
             elif key and key != "-":
                 yield from self._field(package, go_type, path + key, go_path + name)
 
-    def _field(self, package: Package, go_type: str, path: str, go_path: str) -> Iterator[Field]:
+    def _field(self, package: Package, go_type: str, path: str, go_path: str) -> Iterator[GoField]:
         kind = self._kind(package, go_type)
         if isinstance(kind, str):
-            yield Field(path, go_path, kind)
+            yield GoField(path, go_path, kind)
             return
         owner, struct, suffix = kind
         fields = list(self._struct(owner, struct, f"{path}{suffix}.", f"{go_path}."))
-        yield from fields or [Field(path, go_path, "object")]
+        yield from fields or [GoField(path, go_path, "object")]
 
     def _kind(self, package: Package, go_type: str) -> str | tuple[Package, str, str]:
         """Return the name of a type; for a struct or a list of structs, its package, name and suffix of the path."""

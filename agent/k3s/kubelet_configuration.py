@@ -90,7 +90,7 @@ def _gates(node: Node) -> str | None:
     return None if None in switches.values() else ",".join(f"{gate}={on}" for gate, on in switches.items())
 
 
-class Field(Value):
+class KubeletField(Value):
     """A field of KubeletConfiguration."""
 
     path: str
@@ -101,25 +101,25 @@ class Field(Value):
     """Returns the value as the equivalent argument has it, or None for a value of another type."""
 
 
-KUBELET_FIELDS: Mapping[str, Field] = {
-    "anonymous-auth": Field("authentication.anonymous.enabled", "true or false", _boolean),
-    "authentication-token-webhook": Field("authentication.webhook.enabled", "true or false", _boolean),
-    "authorization-mode": Field("authorization.mode", "a string", _string),
-    "client-ca-file": Field("authentication.x509.clientCAFile", "a string", _string),
-    "event-qps": Field("eventRecordQPS", "a whole number", _integer),
-    FEATURE_GATES: Field("featureGates", "a mapping of names to true or false", _gates),
-    "make-iptables-util-chains": Field("makeIPTablesUtilChains", "true or false", _boolean),
-    "pod-max-pids": Field("podPidsLimit", "a whole number", _integer),
-    "protect-kernel-defaults": Field("protectKernelDefaults", "true or false", _boolean),
-    "read-only-port": Field("readOnlyPort", "a whole number", _integer),
-    "rotate-certificates": Field("rotateCertificates", "true or false", _boolean),
-    "rotate-server-certificates": Field("serverTLSBootstrap", "true or false", _boolean),
-    "seccomp-default": Field("seccompDefault", "true or false", _boolean),
-    "streaming-connection-idle-timeout": Field("streamingConnectionIdleTimeout", "a duration string", _string),
-    "tls-cert-file": Field("tlsCertFile", "a string", _string),
-    "tls-cipher-suites": Field("tlsCipherSuites", "a list of strings", _list),
-    "tls-min-version": Field("tlsMinVersion", "a string", _string),
-    "tls-private-key-file": Field("tlsPrivateKeyFile", "a string", _string),
+KUBELET_FIELDS: Mapping[str, KubeletField] = {
+    "anonymous-auth": KubeletField("authentication.anonymous.enabled", "true or false", _boolean),
+    "authentication-token-webhook": KubeletField("authentication.webhook.enabled", "true or false", _boolean),
+    "authorization-mode": KubeletField("authorization.mode", "a string", _string),
+    "client-ca-file": KubeletField("authentication.x509.clientCAFile", "a string", _string),
+    "event-qps": KubeletField("eventRecordQPS", "a whole number", _integer),
+    FEATURE_GATES: KubeletField("featureGates", "a mapping of names to true or false", _gates),
+    "make-iptables-util-chains": KubeletField("makeIPTablesUtilChains", "true or false", _boolean),
+    "pod-max-pids": KubeletField("podPidsLimit", "a whole number", _integer),
+    "protect-kernel-defaults": KubeletField("protectKernelDefaults", "true or false", _boolean),
+    "read-only-port": KubeletField("readOnlyPort", "a whole number", _integer),
+    "rotate-certificates": KubeletField("rotateCertificates", "true or false", _boolean),
+    "rotate-server-certificates": KubeletField("serverTLSBootstrap", "true or false", _boolean),
+    "seccomp-default": KubeletField("seccompDefault", "true or false", _boolean),
+    "streaming-connection-idle-timeout": KubeletField("streamingConnectionIdleTimeout", "a duration string", _string),
+    "tls-cert-file": KubeletField("tlsCertFile", "a string", _string),
+    "tls-cipher-suites": KubeletField("tlsCipherSuites", "a list of strings", _list),
+    "tls-min-version": KubeletField("tlsMinVersion", "a string", _string),
+    "tls-private-key-file": KubeletField("tlsPrivateKeyFile", "a string", _string),
 }
 """The fields of KubeletConfiguration that controls test, by the equivalent argument of the kubelet.
 
@@ -211,7 +211,7 @@ def _settings(data: bytes, path: PurePosixPath) -> dict[str, tuple[str | None, i
     return found
 
 
-def _descend(root: YamlMapping, field: Field, path: PurePosixPath) -> Node | None:
+def _descend(root: YamlMapping, field: KubeletField, path: PurePosixPath) -> Node | None:
     """Return the node of a field, or the null of a parent; None if the field is missing."""
     node: Node | None = root
     keys = field.path.split(".")

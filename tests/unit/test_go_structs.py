@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.go_structs import Field, Sources
+from tests.go_structs import GoField, Sources
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,14 +70,14 @@ def test_the_fields_of_a_struct_have_the_types_of_their_json(tmp_path: Path) -> 
         (tmp_path / "k8s.io" / name).mkdir(parents=True)
         (tmp_path / "k8s.io" / name / "types.go").write_text(text, encoding="utf-8")
     assert list(Sources(tmp_path, "37.2").fields("k8s.io/kubelet/config/v1", "Own")) == [
-        Field("level", "Level", "string(Low|High)"),
-        Field("profiling", "Profiling", "bool"),
-        Field("items[].numbers", "Items.Numbers", "[int32]"),
-        Field("items[].count", "Items.Count", "uint32"),
-        Field("wait-time", "Wait", "duration"),
-        Field("ttl", "TTL", "int64"),
-        Field("labels", "Labels", "map[string]string"),
-        Field("lists", "Lists", "map[string][string]"),
-        Field("raw", "Raw", "any"),
-        Field("nothing", "Nothing", "object"),
+        GoField("level", "Level", "string(Low|High)"),
+        GoField("profiling", "Profiling", "bool"),
+        GoField("items[].numbers", "Items.Numbers", "[int32]"),
+        GoField("items[].count", "Items.Count", "uint32"),
+        GoField("wait-time", "Wait", "duration"),
+        GoField("ttl", "TTL", "int64"),
+        GoField("labels", "Labels", "map[string]string"),
+        GoField("lists", "Lists", "map[string][string]"),
+        GoField("raw", "Raw", "any"),
+        GoField("nothing", "Nothing", "object"),
     ]
