@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("trials")]
 
 MINOR = Version.parse(programs.chosen()).minor
 OWN, CONFIG, WEBHOOK = "/etc/own.yaml", "/etc/rancher/k3s/config.yaml", "/etc/webhook.yaml"
-VALID = yaml.safe_load(Path(__file__).with_name("valid_files.yaml").read_text(encoding="utf-8"))
+VALID = yaml.safe_load((Path(__file__).parents[1] / "data/valid_files.yaml").read_text(encoding="utf-8"))
 KUBECONFIG = """\
 clusters: [{name: a, cluster: {server: 'https://127.0.0.1:9'}}]
 contexts: [{name: a, context: {cluster: a}}]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple, Union
 
 from agent import package_data
@@ -35,13 +36,17 @@ def fields_of(kind: str, minor: int, api_version: str = "") -> dict[str, FileFie
     found = {}
     version = api_version.rpartition("/")[2]
     is_described = FIRST_MINOR <= minor <= LAST_MINOR
-    for line in package_data.read("k3s", "components", CONFIGURATION_FIELDS).decode().splitlines():
-        if line.startswith(f"{kind}\t"):
-            _, path, type_name, argument, versions, minors = line.split("\t")
-            is_in_version = not version or versions == "-" or version in versions.split(",")
-            if is_in_version and (not is_described or minor in minors_in(minors)):
-                found[path] = FileField(type_name, argument.strip("-") and argument)
+    for _, path, type_name, argument, versions, minors in _rows(kind):
+        is_in_version = not version or versions == "-" or version in versions.split(",")
+        if is_in_version and (not is_described or minor in minors_in(minors)):
+            found[path] = FileField(type_name, argument.strip("-") and argument)
     return found
+
+
+@cache
+def _rows(kind: str) -> tuple[list[str], ...]:
+    lines = package_data.read("k3s", "components", CONFIGURATION_FIELDS).decode().splitlines()
+    return tuple(line.split("\t") for line in lines if line.startswith(f"{kind}\t"))
 
 
 def words_of(type_name: str) -> tuple[str, ...]:

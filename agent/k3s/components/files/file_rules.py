@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent import package_data
 from agent.errors import InputError
-from agent.k3s.components.files.decoding import FileProblem, first_mapping, located, wrong_head, wrong_types
+from agent.k3s.components.files.decoding import FileProblem, first_mapping, is_set, located, wrong_head, wrong_types
 from agent.k3s.components.files.field_table import fields_of, nested_types, words_of
 from agent.k3s.components.relations import name_in
 from agent.k3s.components.rules import rule_of
@@ -131,9 +131,11 @@ def rejected_fields(kind: FileKind, root: YamlMapping, context: FileContext) -> 
             yield wrong
             return
     types: dict[str, FieldType] = {"apiVersion": "string", "kind": "string", **nested_types(fields)}
-    yield from wrong_types(root, types, is_strict=kind.is_strict)
-    yield from _unmet_rules(kind, root, types, context)
-    yield from kind.irregular(root, context)
+    wrong_fields = list(wrong_types(root, types, is_strict=kind.is_strict))
+    yield from wrong_fields
+    if not wrong_fields:  # the component decodes a file before it validates the values
+        yield from _unmet_rules(kind, root, types, context)
+        yield from kind.irregular(root, context)
 
 
 def _unmet_rules(kind: FileKind, root: YamlMapping, types: FieldType, context: FileContext) -> Iterator[FileProblem]:
@@ -175,7 +177,8 @@ def scopes(node: YamlMapping, types: FieldType, path: str) -> Iterator[tuple[Yam
     found, inner = node.get(name), known.get(name, "any")
     inner = inner[0] if isinstance(inner, list) else inner
     if key.endswith("[]"):
-        items = found.items if isinstance(found, Sequence) else ()
+        listed = found.items if isinstance(found, Sequence) else ()
+        items = tuple(item if is_set(item) else YamlMapping((), item.line) for item in listed)
     elif isinstance(found, YamlMapping) or key.endswith("?"):
         items = () if found is None else (found,)
     else:

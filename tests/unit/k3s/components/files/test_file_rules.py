@@ -1,0 +1,53 @@
+"""Valid files of each kind, and each of their fields with values of other types."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from agent.k3s.components.files.file_rules import FileContext, FileKind, rejected_by
+from agent.model import Component
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PATH = PurePosixPath("/etc/own.yaml")
+VALID = yaml.safe_load((Path(__file__).parents[5] / "tests/data/valid_files.yaml").read_text(encoding="utf-8"))
+VALUES: tuple[Any, ...] = (None, "own", -1, 1.5, True, {}, ["own", "own"], [{}])
+
+
+def rejected(kind: str, content: object) -> list[str]:
+    """Return what the component rejects in the content of a kind of file, without its irregular rules."""
+    file_kind = FileKind(kind, Component.API_SERVER, has_head=False)
+    found = rejected_by(file_kind, yaml.safe_dump(content).encode(), PATH, FileContext(minor=37))
+    return [error.problem for error in found]
+
+
+def places(content: object) -> Iterator[tuple[Any, Any]]:
+    """Yield each mapping and list with each of its keys."""
+    for key in content if isinstance(content, dict) else range(len(content)) if isinstance(content, list) else ():
+        yield content, key
+        yield from places(content[key])  # type: ignore[index]
+
+
+@pytest.mark.parametrize("kind", VALID)
+def test_a_valid_file_meets_all_rules(kind: str) -> None:
+    """Real components accept these files (tests/k8s/test_file_rules.py)."""
+    assert rejected(kind, VALID[kind]["content"]) == []
+
+
+@pytest.mark.parametrize("kind", VALID)
+def test_a_value_of_any_type_is_judged_in_each_field(kind: str) -> None:
+    """No value causes an error of the program, and a mapping in the place of a text is rejected."""
+    content = copy.deepcopy(VALID[kind]["content"])
+    for holder, key in list(places(content)):
+        present = holder[key]
+        for value in VALUES:
+            holder[key] = value
+            problems = rejected(kind, content)
+            assert problems or not (isinstance(present, str) and isinstance(value, dict))
+        holder[key] = present
