@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from agent.benchmark.control import BenchmarkControl, Number
     from agent.benchmark.kube_bench_differences import Difference
     from agent.checks.cluster.rule import ClusterRule
-    from agent.guide.control import Control
+    from agent.guide.control import GuideControl
 
 _GUIDE_PAGE = "guide-controls.md"
 _CONTROLS_PAGE = "../reference/controls.md"
@@ -164,7 +164,7 @@ def kube_bench() -> str:
     return page(parts)
 
 
-def _of_the_guide(control: Control) -> str:
+def _of_the_guide(control: GuideControl) -> str:
     return _entry(
         f"**{escaped(control.title)}.** Applies to {control.applies}.",
         [
@@ -178,7 +178,7 @@ def _of_the_guide(control: Control) -> str:
     )
 
 
-def _expected(control: Control) -> str:
+def _expected(control: GuideControl) -> str:
     if isinstance(control, SysctlRow):
         return f"`{control.key} = {control.value}`" + ("" if control.written else ", compared only")
     if isinstance(control, (DirectoryRow, FileRow)):
@@ -189,12 +189,12 @@ def _expected(control: Control) -> str:
     return ""
 
 
-def _heading(control: Control) -> str:
+def _heading(control: GuideControl) -> str:
     alike = [other for other in CONTROLS if other.id == control.id]
     return f"`{control.id}`" + (f" ({control.applies.versions})" if len(alike) > 1 else "")
 
 
-def _anchor(control: Control) -> str:
+def _anchor(control: GuideControl) -> str:
     return anchor(_heading(control))
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from agent.benchmark.control import BenchmarkControl
     from agent.benchmark.versions import Benchmark
-    from agent.settings.waivers import Scope, SiteWaiver
+    from agent.settings.waivers import SiteWaiver, WaiverScope
 
 _NOT_OPEN = frozenset({ControlStatus.PASS, ControlStatus.NOT_APPLICABLE})
 
@@ -52,7 +52,7 @@ class Selection(Value):
 
 
 def select_waivers(
-    waivers: Iterable[SiteWaiver], controls: Iterable[BenchmarkControl], benchmark: Benchmark, scope: Scope
+    waivers: Iterable[SiteWaiver], controls: Iterable[BenchmarkControl], benchmark: Benchmark, scope: WaiverScope
 ) -> Selection:
     """Return the waivers for these controls of this benchmark; the first of several for one control.
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from agent.checks.check import Check
-    from agent.guide.control import Control
+    from agent.guide.control import GuideControl
     from agent.model import Component
 
 WHY_OWNERSHIP = "The owner of a file can change its mode."
@@ -80,7 +80,7 @@ class BenchmarkControl(Row):
     """An additional step of a fix by hand, which the setting includes. In the form of `caution`."""
     remediation: Remediation | None = None
     """The fix by hand; None if it follows from the check."""
-    guide: Control | None = None
+    guide: GuideControl | None = None
     """The guide's control that `apply` implements."""
     setting: str = ""
     """The key of the settings that makes `apply` implement the control."""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from agent.checks.argument_values import EffectiveArgument, Given
     from agent.checks.assessed_node import AssessedNode
     from agent.guide.criteria import Criterion
-    from agent.k3s.config import Dropped
+    from agent.k3s.config import DroppedItem
 
 _EVENT_RATE_LIMIT = "EventRateLimit"
 
@@ -179,7 +179,7 @@ def _other_alone(check: ArgumentCheck, node: AssessedNode) -> Answer | None:
     )
 
 
-def _dropped(check: ArgumentCheck, node: AssessedNode) -> Dropped | None:
+def _dropped(check: ArgumentCheck, node: AssessedNode) -> DroppedItem | None:
     """Return a compliant value that a later file drops because it repeats the list's key without `+`."""
     for dropped in node.facts.merged_config.dropped:
         if dropped.key == check.component.config_key:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from agent.desired.boot_parameters import Override
     from agent.desired.dropin_options import ExpectedOption
     from agent.kubernetes.objects import Cluster
-    from agent.linux.sysctl_order import Assignment
+    from agent.linux.sysctl_order import SysctlAssignment
     from agent.model import Step
     from agent.situation import Situation
 
@@ -81,7 +81,7 @@ class AssessedNode:
         return Unmet((*first, Instruction("start K3s"), OwnCommand("assess")), ChangedBy.K3S)
 
     @cached_property
-    def at_boot(self) -> Mapping[str, Assignment | None]:
+    def at_boot(self) -> Mapping[str, SysctlAssignment | None]:
         """The line that sets each kernel parameter at the next boot."""
         return at_boot(self.situation.sysctl_files, [row.key for row in SYSCTLS], self.facts.platform.boot_reader)
 

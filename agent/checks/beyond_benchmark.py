@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from agent.checks.assessed_node import AssessedNode
     from agent.guide.files import DirectoryRow
     from agent.guide.sysctls import SysctlRow
-    from agent.linux.sysctl_order import Assignment
+    from agent.linux.sysctl_order import SysctlAssignment
     from agent.model import Observed, Step
 
 _APPLY = OwnCommand("apply")
@@ -200,14 +200,14 @@ class SysctlPrecedence(Check):
         return f"no file overrides {PARAMETERS_FILE} at boot"
 
 
-def _values(row: SysctlRow, now: Observed | None, line: Assignment | None) -> Iterator[Evidence]:
+def _values(row: SysctlRow, now: Observed | None, line: SysctlAssignment | None) -> Iterator[Evidence]:
     if isinstance(now, Sysctl):
         yield Evidence(f"{now.value} now", Location(_PROC_SYS / row.key.replace(".", "/")))
     if line is not None:
         yield Evidence(f"{line.value} at boot", line.location)
 
 
-def _set_by(line: Assignment | None) -> GivenBy | None:
+def _set_by(line: SysctlAssignment | None) -> GivenBy | None:
     """Return the author of the line that sets a kernel parameter at boot; None if the default of the kernel remains."""
     if line is None:
         return None
@@ -215,7 +215,7 @@ def _set_by(line: Assignment | None) -> GivenBy | None:
 
 
 def _set_by_others(
-    row: SysctlRow, line: Assignment | None, node: AssessedNode, *, is_wrong_now: bool
+    row: SysctlRow, line: SysctlAssignment | None, node: AssessedNode, *, is_wrong_now: bool
 ) -> tuple[Step, ...]:
     """Return the steps for a line of another file that decides at boot; empty if there is none."""
     override = node.overrides.get(row.key)

@@ -13,7 +13,7 @@ from agent.node.passed_arguments import SECRETS_ENCRYPTION, default_value, is_in
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.k3s.default_arguments import Default
+    from agent.k3s.default_arguments import DefaultArgument
     from agent.model import Component, Location
     from agent.node.facts import HostFacts
 
@@ -56,7 +56,7 @@ def by_operator(value: str, location: Location, facts: HostFacts) -> Given:
     return Given(value, GivenBy.DROPIN if is_ours else GivenBy.OPERATOR, location)
 
 
-def default(row: Default, facts: HostFacts) -> Given:
+def default(row: DefaultArgument, facts: HostFacts) -> Given:
     """Return the value of a default on this host."""
     value = default_value(row, facts)
     assumed = "" if facts.version_is_known else ", assumed"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from agent.checks.argument_values import EffectiveArgument
-    from agent.k3s.default_arguments import Default
+    from agent.k3s.default_arguments import DefaultArgument
     from agent.model import Step
     from agent.node.facts import HostFacts
 
@@ -106,7 +106,7 @@ def _with_version(facts: HostFacts) -> tuple[Step, ...]:
     )
 
 
-def _version_reason(rows: Iterable[Default], facts: HostFacts) -> str:
+def _version_reason(rows: Iterable[DefaultArgument], facts: HostFacts) -> str:
     """Return why K3s' default for one argument is unknown for lack of its full version; empty if it is known."""
     rows = [row for row in rows if passed_arguments.is_met(row.needs, facts)]
     if not facts.version_is_known:

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
-from agent.linux.sysctl_order import Reader, SysctlFile, at_boot, excluded
+from agent.linux.sysctl_order import SysctlFile, SysctlReader, at_boot, excluded
 from agent.linux.sysctl_values import same_value
 from agent.model import File, Location
 from agent.value import Value
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
 
     from agent.guide.sysctls import SysctlRow
-    from agent.linux.sysctl_order import Assignment
+    from agent.linux.sysctl_order import SysctlAssignment
     from agent.model import Resource
 
 
@@ -45,12 +45,12 @@ def files_after_apply(
 
 
 def overrides(
-    files: Sequence[SysctlFile], reader: Reader, waived: Container[str], *, is_refused: bool
+    files: Sequence[SysctlFile], reader: SysctlReader, waived: Container[str], *, is_refused: bool
 ) -> dict[str, Override]:
     """Return by kernel parameter what overrides it, given the files after apply."""
     keys = [row.key for row in SYSCTLS]
     outcome = at_boot(files, keys, reader)
-    removed = excluded(files, keys) if reader is Reader.SYSTEMD else {}
+    removed = excluded(files, keys) if reader is SysctlReader.SYSTEMD else {}
     is_unset = is_refused and all(file.is_readable for file in files)
     found = {}
     for row in SYSCTLS:
@@ -61,7 +61,7 @@ def overrides(
     return found
 
 
-def _by_line(row: SysctlRow, line: Assignment) -> Override | None:
+def _by_line(row: SysctlRow, line: SysctlAssignment) -> Override | None:
     if same_value(line.value, row.value):
         return None
     message = f"the next boot sets {row.key} to {line.value or 'an empty value'}"

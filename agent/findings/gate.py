@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath
 
-    from agent.k3s.services import Unit
+    from agent.k3s.services import K3sUnit
     from agent.situation import Situation
 
 GATE_FINDINGS = (
@@ -101,7 +101,7 @@ def gate_bypassed(situation: Situation) -> Iterator[Trouble]:
         )
 
 
-def _unguarded(situation: Situation) -> Iterator[tuple[str, Unit, PurePosixPath]]:
+def _unguarded(situation: Situation) -> Iterator[tuple[str, K3sUnit, PurePosixPath]]:
     """Yield each service that does not run the command of its drop-in, with its unit and that drop-in."""
     gate = situation.gate
     for unit in situation.facts.units:

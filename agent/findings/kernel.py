@@ -9,7 +9,7 @@ from agent.desired.dropin_options import options_to_set
 from agent.findings.registry import Trouble, about_waiver, finding, instruction, no, written_by_apply, yes
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
 from agent.guide.sysctls import KERNEL_DEFAULTS, PARAMETERS_FILE, SYSCTLS
-from agent.linux.sysctl_order import SYSCTL_CONF, Reader, SysctlFile, at_boot
+from agent.linux.sysctl_order import SYSCTL_CONF, SysctlFile, SysctlReader, at_boot
 from agent.linux.sysctl_values import same_value
 from agent.model import Absent, Component, FixOwner, Instruction, Location, OwnCommand, Remediation, Sysctl
 from agent.plan.plan import describe_state
@@ -54,10 +54,12 @@ def sysctl_conf_disagrees(situation: Situation) -> Iterator[Trouble]:
 
     A person or an installer that runs that command changes the running kernel until the next boot.
     """
-    if situation.facts.platform.boot_reader is Reader.PROCPS:
+    if situation.facts.platform.boot_reader is SysctlReader.PROCPS:
         return
     keys = [row.key for row in SYSCTLS]
-    systemd, procps = (at_boot(_with_ours(situation), keys, reader) for reader in (Reader.SYSTEMD, Reader.PROCPS))
+    systemd, procps = (
+        at_boot(_with_ours(situation), keys, reader) for reader in (SysctlReader.SYSTEMD, SysctlReader.PROCPS)
+    )
     for row in SYSCTLS:
         line = None if row.key in situation.waivers.kernel_parameters else procps[row.key]
         if (

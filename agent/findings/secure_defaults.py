@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.guide.criteria import Criterion
-    from agent.k3s.default_arguments import Default
+    from agent.k3s.default_arguments import DefaultArgument
     from agent.situation import Situation
 
 
@@ -107,7 +107,7 @@ def _can_be_replaced(row: SecureDefault, situation: Situation) -> bool:
     return is_given or (row.component is Component.KUBELET and bool(situation.k3s_files.kubelet_files))
 
 
-def _default(row: SecureDefault, situation: Situation) -> Default | None:
+def _default(row: SecureDefault, situation: Situation) -> DefaultArgument | None:
     """Return K3s' own value for the argument if it is secure, and K3s runs the component here."""
     from agent.node.components import not_run
 
@@ -121,7 +121,7 @@ def _default(row: SecureDefault, situation: Situation) -> Default | None:
     return next(own, None)
 
 
-def _given(row: SecureDefault, default: Default, situation: Situation) -> _Given | None:
+def _given(row: SecureDefault, default: DefaultArgument, situation: Situation) -> _Given | None:
     """Return the value that takes effect in the place of K3s' own, if it is not secure."""
     config, key = situation.facts.operator_config, row.component.config_key
     values = config.component_arguments(key).get(row.name, ())
@@ -143,7 +143,7 @@ def _combined(component: Component) -> frozenset[str]:
     return COMBINED[component]
 
 
-def _in_kubelet_files(row: SecureDefault, default: Default, situation: Situation) -> _Given | None:
+def _in_kubelet_files(row: SecureDefault, default: DefaultArgument, situation: Situation) -> _Given | None:
     """Return the value in the last file of the kubelet that has one, if it overrides K3s' own and is not secure."""
     files = situation.k3s_files.kubelet_files
     if row.component is not Component.KUBELET or default.channel is not Channel.KUBELET_FILE or not files:

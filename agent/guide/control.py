@@ -21,7 +21,7 @@ class Origin(Value):
     """Another source that requires the row, if the guide does not."""
 
 
-class Control(Row):
+class GuideControl(Row):
     """A requirement of the guide, as `explain` and docs/reference/guide-controls.md show it.
 
     No field has a default, so that subclasses can add fields.

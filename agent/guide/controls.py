@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from agent.guide import headings
-from agent.guide.control import Control, Origin
+from agent.guide.control import GuideControl, Origin
 from agent.guide.files import DIRECTORIES, FILES
 from agent.guide.k3s_options import OPTIONS
 from agent.guide.sysctls import SYSCTLS
 from agent.model import ON_SERVERS
 
-DEFAULT_SERVICE_ACCOUNTS = Control(
+DEFAULT_SERVICE_ACCOUNTS = GuideControl(
     id="default-service-accounts",
     title="Default service accounts do not mount tokens",
     why=(
@@ -32,7 +32,7 @@ DEFAULT_SERVICE_ACCOUNTS = Control(
     applies=ON_SERVERS,
 )
 
-CONTROLS: tuple[Control, ...] = tuple(
+CONTROLS: tuple[GuideControl, ...] = tuple(
     sorted(
         (*SYSCTLS, *DIRECTORIES, *FILES, *OPTIONS, DEFAULT_SERVICE_ACCOUNTS),
         key=lambda control: headings.IN_ORDER.index(control.origin.heading),

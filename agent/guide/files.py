@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from agent.guide import headings
-from agent.guide.control import Control, Origin
+from agent.guide.control import GuideControl, Origin
 from agent.guide.sysctls import PARAMETERS_FILE
 from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
 from agent.model import (
@@ -44,7 +44,7 @@ _MKDIR = (
 )
 
 
-class DirectoryRow(Control):
+class DirectoryRow(GuideControl):
     """A directory to which only root has access."""
 
     path: PurePosixPath
@@ -52,7 +52,7 @@ class DirectoryRow(Control):
     mode: FileMode
 
 
-class FileRow(Control):
+class FileRow(GuideControl):
     """A file or a part of one. Rows with the same path are parts of one file, in this order, with the same mode."""
 
     path: PurePosixPath

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from agent.guide import headings
-from agent.guide.control import Control, Origin
+from agent.guide.control import GuideControl, Origin
 from agent.guide.criteria import AbsolutePath, AtLeast, Boolean, Duration, ListIncludes, ListSubsetOf
 from agent.guide.files import AUDIT_LOGS, AUDIT_POLICY, POD_SECURITY_ADMISSION
 from agent.k3s.encryption_configuration import FIRST_ENABLING_LATER, release_enabling_later
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from agent.guide.criteria import Criterion
 
 
-class OptionRow(Control):
+class OptionRow(GuideControl):
     """A K3s option or a component argument.
 
     A row applies to agents only if k3s-agent supports the option: it exits on others

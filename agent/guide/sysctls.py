@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from agent.guide import headings
-from agent.guide.control import Control, Origin
+from agent.guide.control import GuideControl, Origin
 from agent.model import EVERYWHERE
 
 
-class SysctlRow(Control):
+class SysctlRow(GuideControl):
     """A kernel parameter.
 
     kubelet compares for equality, so a stricter value is not accepted either

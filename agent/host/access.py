@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from agent.model import Owner
 
 
-class Permitted(Value):
+class PathAccess(Value):
     """Who has access to a file or directory."""
 
     path: str
@@ -29,12 +29,12 @@ class Permitted(Value):
     """The permissions of each party, as acl.granted returns them; None if the file has only a mode."""
 
 
-class Access(Value):
+class FileAccess(Value):
     """Who has access to a file, and to the directories that lead to it."""
 
-    file: Permitted | None
+    file: PathAccess | None
     """With symlinks followed; None if there is no such file."""
-    passed: tuple[Permitted, ...]
+    passed: tuple[PathAccess, ...]
     """All directories of the path, the root first."""
     parent: str
     """The resolved path of the file's directory; empty if it does not exist.
@@ -43,13 +43,13 @@ class Access(Value):
     """
 
 
-def permitted(directory: int, name: str, path: str, owner: Callable[[os.stat_result], Owner]) -> Permitted:
+def permitted(directory: int, name: str, path: str, owner: Callable[[os.stat_result], Owner]) -> PathAccess:
     """Return who has access to a name in an open directory. Raises OSError."""
     found = os.stat(name, dir_fd=directory, follow_symlinks=False)
     mode = FileMode(stat.S_IMODE(found.st_mode))
     # With a list, the bits of the group are its mask. If others have the same bits, the list permits nothing more.
     listed = _listed(directory, name) if mode >> 3 & ~mode & stat.S_IRWXO else None
-    return Permitted(path, file_kind(found.st_mode), mode, owner(found), listed)
+    return PathAccess(path, file_kind(found.st_mode), mode, owner(found), listed)
 
 
 def _listed(directory: int, name: str) -> tuple[tuple[str, int, int], ...] | None:

@@ -33,7 +33,7 @@ class DirectoryEntry(Value):
     owner: Owner
 
 
-class Contents(Value):
+class DirectoryContents(Value):
     """What is below a directory."""
 
     number: int
@@ -60,7 +60,7 @@ class DirectoryTree(Root):
         except (OSError, NotADirectory) as error:
             raise host_error(f"cannot list {path}", error) from error
 
-    def contents(self, top: PurePosixPath) -> Contents:
+    def contents(self, top: PurePosixPath) -> DirectoryContents:
         """Return what is below a directory, at any depth; nothing if it does not exist. No symlink below is followed.
 
         Raises HostError if a directory cannot be listed.
@@ -86,7 +86,7 @@ class DirectoryTree(Root):
                 continue
             except (OSError, NotADirectory) as error:
                 raise host_error(f"cannot list {here}", error) from error
-        return Contents(number, tuple(sorted(exposed, key=lambda entry: entry[0])), tuple(sorted(links)))
+        return DirectoryContents(number, tuple(sorted(exposed, key=lambda entry: entry[0])), tuple(sorted(links)))
 
     def names(self, path: PurePosixPath) -> tuple[str, ...]:
         """Return the sorted names in a directory; empty if there is none. Raises HostError if it cannot be listed."""

@@ -39,7 +39,7 @@ from agent.model import (
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
-    from agent.host.access import Access, Permitted
+    from agent.host.access import FileAccess, PathAccess
 
 LARGEST_READ = 8 * 1024 * 1024
 """Bytes; far larger than any file that this program manages or assesses."""
@@ -157,15 +157,15 @@ class Tree(DirectoryTree):
         except (OSError, NotADirectory) as error:
             return Unreadable(id=str(path), reason=reason_of(error), access_denied=is_denied(error))
 
-    def access(self, path: PurePosixPath, known: dict[str, Permitted] | None = None) -> Access | Unreadable:
+    def access(self, path: PurePosixPath, known: dict[str, PathAccess] | None = None) -> FileAccess | Unreadable:
         """Return who has access to what is at `path`, and to the directories on the way. Symlinks are followed.
 
         If nothing is there, the result has no `file`; without its directory it also has no `parent`. `known` keeps the
         directories of earlier calls, by resolved path.
         """
-        from agent.host.access import Access, permitted
+        from agent.host.access import FileAccess, permitted
 
-        passed: list[Permitted] = []
+        passed: list[PathAccess] = []
         seen = {} if known is None else known
 
         def note(directory: OpenedName) -> None:
@@ -179,9 +179,9 @@ class Tree(DirectoryTree):
                     file = permitted(node.directory, node.name, str(path), self._shown_owner)
                 except FileNotFoundError:
                     file = None
-                return Access(file, tuple(passed), node.parent)
+                return FileAccess(file, tuple(passed), node.parent)
         except (MissingParent, FileNotFoundError):
-            return Access(None, tuple(passed), "")
+            return FileAccess(None, tuple(passed), "")
         except (OSError, NotADirectory) as error:
             return Unreadable(id=str(path), reason=reason_of(error))
 

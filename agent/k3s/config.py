@@ -37,7 +37,7 @@ class ConfigValue(NamedTuple):
     """The name of a component argument as it is written, if that contains `_`; empty for any other value."""
 
 
-class Dropped(Value):
+class DroppedItem(Value):
     """A list item that is lost because a later file repeats the key without `+`."""
 
     key: str
@@ -47,7 +47,7 @@ class Dropped(Value):
     """The line that repeats the key."""
 
 
-class Ignored(Value):
+class IgnoredContent(Value):
     """Content of a file that K3s ignores silently."""
 
     location: Location
@@ -82,8 +82,8 @@ class MergedConfig(Value):
     """The values of each option that is set, by its long name, in the order in which K3s reads them."""
     begins: Mapping[str, Location]
     """By key, the last line in the files that sets it without `+`. Values before that line are lost."""
-    dropped: tuple[Dropped, ...]
-    ignored: tuple[Ignored, ...]
+    dropped: tuple[DroppedItem, ...]
+    ignored: tuple[IgnoredContent, ...]
     problems: tuple[InputError, ...]
     """Invalid files and values; see startup_problems. Valid content of the same file is merged."""
     unjudged: tuple[InputError, ...]

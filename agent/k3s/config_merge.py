@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent import yaml_reader
 from agent.errors import InputError
-from agent.k3s.config import ConfigValue, Dropped, Ignored, MergedConfig, UnusableValueError
+from agent.k3s.config import ConfigValue, DroppedItem, IgnoredContent, MergedConfig, UnusableValueError
 from agent.k3s.options import ALIASES, SWITCHES, VARIABLES
 from agent.k3s.redaction import without_secrets
 from agent.model import Location
@@ -90,8 +90,8 @@ class _FileMerger:
     def __init__(self) -> None:
         self.values: dict[str, _FileValue] = {}
         self.begins: dict[str, Location] = {}
-        self.dropped: list[Dropped] = []
-        self.ignored: list[Ignored] = []
+        self.dropped: list[DroppedItem] = []
+        self.ignored: list[IgnoredContent] = []
         self.problems: list[InputError] = []
         self.unjudged: list[InputError] = []
 
@@ -123,7 +123,7 @@ class _FileMerger:
                 yield key, text, location
 
     def _ignore(self, path: PurePosixPath, line: int, what: str) -> None:
-        self.ignored.append(Ignored(Location(path, line), what))
+        self.ignored.append(IgnoredContent(Location(path, line), what))
 
     def _mapping(self, mapping: yaml_reader.Mapping, path: PurePosixPath) -> None:
         for first, again in yaml_reader.duplicates(mapping):
@@ -151,7 +151,7 @@ class _FileMerger:
         if old is not None and (old.is_list or new.is_list or key.endswith(_COMPONENT)):
             kept = {value.text for value in new.values}
             self.dropped += [
-                Dropped(key, value.text, value.location, line) for value in old.values if value.text not in kept
+                DroppedItem(key, value.text, value.location, line) for value in old.values if value.text not in kept
             ]
         self.values[key] = new
 

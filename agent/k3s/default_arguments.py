@@ -39,7 +39,7 @@ class Channel(Enum):
     BUILT_IN = "the kubelet's default without a --config file; any file and any argument override it"
 
 
-class Default(Value):
+class DefaultArgument(Value):
     """An argument that K3s sets."""
 
     component: Component
@@ -86,12 +86,16 @@ _KUBELET_ARGUMENTS = "k3s pkg/daemons/agent/agent_linux.go"
 _KUBELET_FILE = "k3s pkg/daemons/agent/agent.go"
 _TLS = "{data_dir}/server/tls"
 
-_API_SERVER: tuple[Default, ...] = tuple(
-    Default(Component.API_SERVER, name, value, _SERVER, needs=needs)
+_API_SERVER: tuple[DefaultArgument, ...] = tuple(
+    DefaultArgument(Component.API_SERVER, name, value, _SERVER, needs=needs)
     for name, value, needs in (
         ("client-ca-file", f"{_TLS}/client-ca.crt", None),
         ("enable-admission-plugins", "NodeRestriction", None),
-        ("encryption-provider-config", f"{{data_dir}}/{ENCRYPTION_CONFIGURATION}", Needs.SECRETS_ENCRYPTION),
+        (
+            "encryption-provider-config",
+            f"{{data_dir}}/{ENCRYPTION_CONFIGURATION}",
+            Needs.SECRETS_ENCRYPTION,
+        ),
         ("etcd-cafile", f"{_TLS}/etcd/server-ca.crt", Needs.ETCD),
         ("etcd-certfile", f"{_TLS}/etcd/client.crt", Needs.ETCD),
         ("etcd-keyfile", f"{_TLS}/etcd/client.key", Needs.ETCD),
@@ -114,15 +118,29 @@ Earlier ones pass both, and the API server exits at authorization-mode beside au
 in v1.32.4, and #12345 in v1.32.5; for the other minor versions, the releases of the same months are assumed.
 """
 
-_REPLACED_BY_FILES: tuple[Default, ...] = tuple(
+_REPLACED_BY_FILES: tuple[DefaultArgument, ...] = tuple(
     row
     for name, value, source, since, need in (
-        ("anonymous-auth", "false", "k3s-io/k3s #12345", _AUTHENTICATION_CONFIG, Needs.NO_AUTHENTICATION_CONFIG),
-        ("authorization-mode", "Node,RBAC", "k3s-io/k3s #12042", _AUTHORIZATION_CONFIG, Needs.NO_AUTHORIZATION_CONFIG),
+        (
+            "anonymous-auth",
+            "false",
+            "k3s-io/k3s #12345",
+            _AUTHENTICATION_CONFIG,
+            Needs.NO_AUTHENTICATION_CONFIG,
+        ),
+        (
+            "authorization-mode",
+            "Node,RBAC",
+            "k3s-io/k3s #12042",
+            _AUTHORIZATION_CONFIG,
+            Needs.NO_AUTHORIZATION_CONFIG,
+        ),
     )
     for row in (
-        Default(Component.API_SERVER, name, value, source, versions=VersionRange(last=since[-1][0]), before=since),
-        Default(
+        DefaultArgument(
+            Component.API_SERVER, name, value, source, versions=VersionRange(last=since[-1][0]), before=since
+        ),
+        DefaultArgument(
             Component.API_SERVER,
             name,
             value,
@@ -134,7 +152,7 @@ _REPLACED_BY_FILES: tuple[Default, ...] = tuple(
     )
 )
 
-_CIPHER_SUITES = Default(
+_CIPHER_SUITES = DefaultArgument(
     Component.API_SERVER,
     "tls-cipher-suites",
     "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,"
@@ -149,9 +167,9 @@ _CIPHER_SUITES = Default(
 _ROTATING_KEY = ((23, 17), (24, 11), (25, 7), (26, 2))
 """The first releases in which K3s can rotate the key that signs service account tokens."""
 
-_CONTROLLER_MANAGER: tuple[Default, ...] = (
+_CONTROLLER_MANAGER: tuple[DefaultArgument, ...] = (
     *(
-        Default(Component.CONTROLLER_MANAGER, name, value, _SERVER)
+        DefaultArgument(Component.CONTROLLER_MANAGER, name, value, _SERVER)
         for name, value in (
             ("bind-address", "{loopback}"),
             ("profiling", "false"),
@@ -159,7 +177,7 @@ _CONTROLLER_MANAGER: tuple[Default, ...] = (
             ("use-service-account-credentials", "true"),
         )
     ),
-    Default(
+    DefaultArgument(
         Component.CONTROLLER_MANAGER,
         "service-account-private-key-file",
         f"{_TLS}/service.key",
@@ -167,7 +185,7 @@ _CONTROLLER_MANAGER: tuple[Default, ...] = (
         versions=VersionRange(last=26),
         before=_ROTATING_KEY,
     ),
-    Default(
+    DefaultArgument(
         Component.CONTROLLER_MANAGER,
         "service-account-private-key-file",
         f"{_TLS}/service.current.key",
@@ -177,9 +195,9 @@ _CONTROLLER_MANAGER: tuple[Default, ...] = (
     ),
 )
 
-_SCHEDULER: tuple[Default, ...] = (
-    Default(Component.SCHEDULER, "bind-address", "{loopback}", _SERVER),
-    Default(Component.SCHEDULER, "profiling", "false", _SERVER),
+_SCHEDULER: tuple[DefaultArgument, ...] = (
+    DefaultArgument(Component.SCHEDULER, "bind-address", "{loopback}", _SERVER),
+    DefaultArgument(Component.SCHEDULER, "profiling", "false", _SERVER),
 )
 
 _KUBELET_SETTINGS: tuple[tuple[str, str, Needs | None], ...] = (
@@ -195,9 +213,9 @@ _KUBELET_SETTINGS: tuple[tuple[str, str, Needs | None], ...] = (
 _READ_ONLY_PORT_LOST = "k3s-io/k3s #12164"
 _READ_ONLY_PORT_BACK = ((FIRST_WITH_KUBELET_FILES, 4),)
 
-_KUBELET: tuple[Default, ...] = (
+_KUBELET: tuple[DefaultArgument, ...] = (
     *(
-        Default(
+        DefaultArgument(
             Component.KUBELET,
             name,
             value,
@@ -208,7 +226,7 @@ _KUBELET: tuple[Default, ...] = (
         for name, value, needs in _KUBELET_SETTINGS
     ),
     *(
-        Default(
+        DefaultArgument(
             Component.KUBELET,
             name,
             value,
@@ -219,9 +237,9 @@ _KUBELET: tuple[Default, ...] = (
         )
         for name, value, needs in (*_KUBELET_SETTINGS, ("streaming-connection-idle-timeout", "4h0m0s", None))
     ),
-    Default(Component.KUBELET, "read-only-port", "0", _KUBELET_ARGUMENTS, since=_READ_ONLY_PORT_BACK),
+    DefaultArgument(Component.KUBELET, "read-only-port", "0", _KUBELET_ARGUMENTS, since=_READ_ONLY_PORT_BACK),
     # Go omits a zero from the file, so these releases open the kubelet's default port.
-    Default(
+    DefaultArgument(
         Component.KUBELET,
         "read-only-port",
         "10255",
@@ -232,7 +250,7 @@ _KUBELET: tuple[Default, ...] = (
     ),
 )
 
-DEFAULTS: tuple[Default, ...] = (
+DEFAULTS: tuple[DefaultArgument, ...] = (
     *_API_SERVER,
     *_REPLACED_BY_FILES,
     _CIPHER_SUITES,
@@ -244,6 +262,6 @@ DEFAULTS: tuple[Default, ...] = (
 
 
 @cache
-def defaults_of(component: Component) -> tuple[Default, ...]:
+def defaults_of(component: Component) -> tuple[DefaultArgument, ...]:
     """Return the rows of a component, for all versions."""
     return tuple([row for row in DEFAULTS if row.component is component])

@@ -32,7 +32,7 @@ _VARIABLE_IN_WORD = r"(?a)\$(?:\$|\{([A-Za-z_]\w*)\})"
 _VARIABLE = r"(?s)[ \t]*(?:export )?(\w+)=(.*)"
 
 
-class Unit(Value):
+class K3sUnit(Value):
     """A service that starts K3s."""
 
     path: PurePosixPath
@@ -89,7 +89,7 @@ class EnvironmentFiles(Value):
     """Returns the names in a directory; none if there is none."""
 
 
-def parse_service(path: PurePosixPath, texts: Mapping[PurePosixPath, str], files: EnvironmentFiles) -> Unit | None:
+def parse_service(path: PurePosixPath, texts: Mapping[PurePosixPath, str], files: EnvironmentFiles) -> K3sUnit | None:
     """Parse a unit and its drop-ins; None if the service does not start K3s. `texts` has the unit first."""
     patterns = tuple(_environment_patterns(path, texts))
     environment_files = tuple(file for pattern in patterns for file in _matching(pattern, files))
@@ -104,7 +104,7 @@ def parse_service(path: PurePosixPath, texts: Mapping[PurePosixPath, str], files
     environment = {name: value for name, value in variables.items() if _is_read(name, role)}
     before_start, resets = _values(texts, "ExecStartPre")
     binary, arguments = PurePosixPath(command[0].text), tuple(command[2:])
-    return Unit(
+    return K3sUnit(
         path,
         binary,
         role,
@@ -128,7 +128,7 @@ def other_program(path: PurePosixPath, texts: Mapping[PurePosixPath, str]) -> Ot
     return OtherProgram(path, command[0]) if command else None
 
 
-def chosen_unit(units: Sequence[Unit], role: Role | None) -> Unit | None:
+def chosen_unit(units: Sequence[K3sUnit], role: Role | None) -> K3sUnit | None:
     """Return the unit whose configuration applies: that of the given role, or else of the only role there is."""
     suitable = [unit for unit in units if role in (None, unit.role)]
     return suitable[0] if len({unit.role for unit in suitable}) == 1 else None

@@ -13,7 +13,7 @@ Json = Any
 """What json.loads returns."""
 
 
-class Named(NamedTuple):
+class NamedObject(NamedTuple):
     """The name of an object. A row of a Table has no namespace."""
 
     namespace: str

@@ -8,7 +8,7 @@ from agent.kubernetes.objects import (
     Binding,
     ClusterNode,
     Container,
-    Named,
+    NamedObject,
     Namespace,
     RbacRole,
     RbacRule,
@@ -65,9 +65,9 @@ def _identity(item: Json) -> tuple[str, str]:
     return as_string(metadata.get("namespace")), as_string(metadata.get("name"))
 
 
-def named_object(item: Json) -> Named:
+def named_object(item: Json) -> NamedObject:
     """Return the name of any object."""
-    return Named(*_identity(item))
+    return NamedObject(*_identity(item))
 
 
 def namespace(item: Json) -> Namespace:
@@ -248,8 +248,8 @@ def node(item: Json) -> ClusterNode:
     return ClusterNode(_identity(item)[1], is_ready)
 
 
-def named_row(cells: Json, columns: Mapping[str, int]) -> Named:
+def named_row(cells: Json, columns: Mapping[str, int]) -> NamedObject:
     """Return a row of a Table: the columns Name and Type."""
     texts = [as_string(cell) for cell in as_list(cells)]
     name, kind = (texts[at] if at is not None and at < len(texts) else "" for at in map(columns.get, ("Name", "Type")))
-    return Named("", name, kind)
+    return NamedObject("", name, kind)

@@ -20,7 +20,7 @@ _EVERYBODY = frozenset({"system:authenticated", "system:unauthenticated", "syste
 _ALL_ACCOUNTS_OF = "system:serviceaccounts:"
 
 
-class Right(NamedTuple):
+class RbacRight(NamedTuple):
     """A right to use one of these verbs on a resource."""
 
     verbs: frozenset[str]
@@ -55,7 +55,7 @@ _OF_THE_CLUSTER = frozenset(
 """Resources without a namespace."""
 
 
-class Holder(NamedTuple):
+class RightHolder(NamedTuple):
     """An account with a right."""
 
     subject: Subject
@@ -74,7 +74,7 @@ class Holder(NamedTuple):
         return subject.name == "system:anonymous"
 
 
-def holders(cluster: Cluster, rights: Iterable[Right]) -> tuple[Holder, ...]:
+def holders(cluster: Cluster, rights: Iterable[RbacRight]) -> tuple[RightHolder, ...]:
     """Return each account that has one of the rights, with the binding that grants it, sorted by account."""
     rights = tuple(rights)
     named = [right._replace(on_named_objects=True) for right in rights if right.everybody_on_named_objects]
@@ -83,22 +83,22 @@ def holders(cluster: Cluster, rights: Iterable[Right]) -> tuple[Holder, ...]:
     return _sorted([*found, *everybody])
 
 
-def _bound(cluster: Cluster, rights: Sequence[Right]) -> list[Holder]:
+def _bound(cluster: Cluster, rights: Sequence[RbacRight]) -> list[RightHolder]:
     """Return each account with a binding to a role that grants one of the rights."""
     everywhere = _granting(cluster, rights)
     inside = _granting(cluster, [right for right in rights if right.is_in_a_namespace])
     return [
-        Holder(subject, binding, reason_of_account(subject, binding))
+        RightHolder(subject, binding, reason_of_account(subject, binding))
         for binding in bindings(cluster)
         if _role(binding) in (inside if binding.namespace else everywhere)
         for subject in binding.subjects
     ]
 
 
-def bound_to(cluster: Cluster, role: str) -> tuple[Holder, ...]:
+def bound_to(cluster: Cluster, role: str) -> tuple[RightHolder, ...]:
     """Return each account that has a ClusterRole by a ClusterRoleBinding."""
     return _sorted(
-        Holder(subject, binding, reason_of_account(subject, binding))
+        RightHolder(subject, binding, reason_of_account(subject, binding))
         for binding in cluster.objects[Query.CLUSTER_ROLE_BINDINGS]
         if binding.role == role
         for subject in binding.subjects
@@ -122,7 +122,7 @@ def has_wildcard(role: RbacRole) -> bool:
     return _ALL in role.urls or any(_ALL in part for rule in role.rules for part in rule[:3])
 
 
-def grants(rule: RbacRule, right: Right) -> bool:
+def grants(rule: RbacRule, right: RbacRight) -> bool:
     """Return whether a rule grants a right."""
     if rule.names and not right.on_named_objects:
         return False
@@ -139,7 +139,7 @@ def _covering(resource: str) -> tuple[str, ...]:
     return (resource, _ALL, f"{_ALL}/{sub}") if slash else (resource, _ALL)
 
 
-def _granting(cluster: Cluster, rights: Iterable[Right]) -> frozenset[tuple[str, str]]:
+def _granting(cluster: Cluster, rights: Iterable[RbacRight]) -> frozenset[tuple[str, str]]:
     """Return namespace and name of the roles that grant one of the rights."""
     rights = tuple(rights)
     return frozenset(
@@ -153,5 +153,5 @@ def _role(binding: Binding) -> tuple[str, str]:
     return (binding.namespace if binding.role_kind == "Role" else "", binding.role)
 
 
-def _sorted(found: Iterable[Holder]) -> tuple[Holder, ...]:
+def _sorted(found: Iterable[RightHolder]) -> tuple[RightHolder, ...]:
     return tuple(sorted(found, key=lambda holder: (holder.subject, holder.binding.namespace, holder.binding.name)))

@@ -57,7 +57,7 @@ Each pattern is tested with each key, which takes a hundred times longer than to
 _PATTERN_LINE = rb"(?:^|[\r\n\0])[^#;=\r\n\0]*[*?\[][^=\r\n\0]*"
 
 
-class Reader(Enum):
+class SysctlReader(Enum):
     """The program that applies the files at boot."""
 
     SYSTEMD = "systemd-sysctl"
@@ -76,7 +76,7 @@ class SysctlFile(NamedTuple):
     """False if the file could not be read."""
 
 
-class Assignment(NamedTuple):
+class SysctlAssignment(NamedTuple):
     """The line that sets a key at boot."""
 
     key: str
@@ -114,7 +114,7 @@ def patterns(data: bytes) -> Patterns:
     return Patterns(len(found), max(map(len, found), default=0), unsupported)
 
 
-def in_order(files: Iterable[SysctlFile], reader: Reader) -> list[SysctlFile]:
+def in_order(files: Iterable[SysctlFile], reader: SysctlReader) -> list[SysctlFile]:
     """Return the files that `reader` reads, in its order, without masked files.
 
     Raises ValueError for a path that is not in DIRECTORIES, SYSCTL_CONF or CREDENTIALS.
@@ -129,16 +129,16 @@ def in_order(files: Iterable[SysctlFile], reader: Reader) -> list[SysctlFile]:
         directory, _, name = text.rpartition("/")
         if (rank := ranks.get(directory)) is not None:
             # systemd ignores hidden files; procps does not.
-            if not name.endswith(".conf") or (reader is Reader.SYSTEMD and name.startswith(".")):
+            if not name.endswith(".conf") or (reader is SysctlReader.SYSTEMD and name.startswith(".")):
                 continue
             if name not in best or rank < best[name][0]:
                 best[name] = (rank, file)
         elif text in last_ranks:
-            if reader is Reader.SYSTEMD:
+            if reader is SysctlReader.SYSTEMD:
                 last[last_ranks[text]] = file
         elif text != conf:
             raise ValueError(f"not a file of sysctl.d(5): {text}")
-        elif reader is Reader.PROCPS:
+        elif reader is SysctlReader.PROCPS:
             last[0] = file
     # Both sort by strcmp(3) without a locale, so by bytes.
     ordered = [best[name][1] for name in sorted(best, key=lambda name: name.encode("utf-8", "surrogateescape"))]
@@ -146,8 +146,11 @@ def in_order(files: Iterable[SysctlFile], reader: Reader) -> list[SysctlFile]:
 
 
 def at_boot(
-    files: Iterable[SysctlFile], keys: Iterable[str], reader: Reader, accepts: Callable[[str, str], bool] = accepted
-) -> dict[str, Assignment | None]:
+    files: Iterable[SysctlFile],
+    keys: Iterable[str],
+    reader: SysctlReader,
+    accepts: Callable[[str, str], bool] = accepted,
+) -> dict[str, SysctlAssignment | None]:
     """Return the line that sets each key at boot, or None. Keys have dots, and exist in the kernel.
 
     Of several lines with the final value, the last one is returned. `accepts` returns whether the kernel accepts a
@@ -155,7 +158,7 @@ def at_boot(
     """
     names = {_simplified(_slashed(key)): key for key in keys}
     relevant = _relevant(files, names.values(), reader)
-    writers = (_systemd if reader is Reader.SYSTEMD else _procps)(relevant, frozenset(names))
+    writers = (_systemd if reader is SysctlReader.SYSTEMD else _procps)(relevant, frozenset(names))
     return {key: _outcome(key, writers(name), accepts) for name, key in names.items()}
 
 
@@ -166,7 +169,7 @@ def excluded(files: Iterable[SysctlFile], keys: Iterable[str]) -> dict[str, Loca
     in_order does.
     """
     names = {_simplified(_slashed(key)): key for key in keys}
-    options = _systemd_options(_relevant(files, names.values(), Reader.SYSTEMD), frozenset(names))
+    options = _systemd_options(_relevant(files, names.values(), SysctlReader.SYSTEMD), frozenset(names))
     return {names[name]: line.location for name, line in options.items() if name in names and line.value is None}
 
 
@@ -183,20 +186,20 @@ def file_text(rows: Mapping[str, str], header: str) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def _outcome(key: str, writes: Sequence[_Line], accepts: Callable[[str, str], bool]) -> Assignment | None:
+def _outcome(key: str, writes: Sequence[_Line], accepts: Callable[[str, str], bool]) -> SysctlAssignment | None:
     """Return the last write that the kernel accepts, else the last write."""
     outcome = None
     for line in reversed(writes):
         value = (line.value or b"").decode("utf-8", "backslashreplace")
         rejected = not accepts(key, value)
         if outcome is None or not rejected:
-            outcome = Assignment(key, value, line.location, rejected)
+            outcome = SysctlAssignment(key, value, line.location, rejected)
         if not rejected:
             break
     return outcome
 
 
-def _relevant(files: Iterable[SysctlFile], keys: Iterable[str], reader: Reader) -> list[SysctlFile]:
+def _relevant(files: Iterable[SysctlFile], keys: Iterable[str], reader: SysctlReader) -> list[SysctlFile]:
     """Return the files, in order, that can contain one of the keys. The others need not be parsed."""
     # A line contains the parts of its key unchanged; only the separators vary.
     pieces = {max(re.split("[./]", key), key=len).encode() for key in keys} | {b"*", b"?", b"["}

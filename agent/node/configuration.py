@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from agent.host import Host
-    from agent.k3s.services import Unit
+    from agent.k3s.services import K3sUnit
     from agent.settings.schema import Settings
 
 _NOT_FILES = frozenset({DIRECTORY, FIFO, SOCKET})
@@ -45,7 +45,7 @@ class Configuration(Value):
     """Drop-ins that are symbolic links to missing files. K3s then ignores all of its configuration files."""
 
 
-def read_configuration(host: Host, unit: Unit | None, unread: Iterable[HardenError] = ()) -> Configuration:
+def read_configuration(host: Host, unit: K3sUnit | None, unread: Iterable[HardenError] = ()) -> Configuration:
     """Read the configuration that K3s has when this service starts it.
 
     `unread` is what could not be read of the services.

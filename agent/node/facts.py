@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from agent.host import Host
     from agent.host.probe import K3sProcess
     from agent.k3s.config import MergedConfig
-    from agent.k3s.services import OtherProgram, Unit
+    from agent.k3s.services import K3sUnit, OtherProgram
     from agent.settings.schema import Settings
 
 RANCHER_DROPIN = "50-rancher.yaml"
@@ -48,7 +48,7 @@ class HostFacts(Value):
     configuration: Configuration
     rancher_managed: bool
     """Whether Rancher writes K3s' configuration on this host."""
-    units: tuple[Unit, ...]
+    units: tuple[K3sUnit, ...]
     """The services that start K3s."""
     running_since: float | None
     """Start of the oldest running K3s process of this role, in seconds since the epoch; None if K3s does not run."""

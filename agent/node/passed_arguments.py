@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterator
 
     from agent.k3s.config import ConfigValue
-    from agent.k3s.default_arguments import Default
+    from agent.k3s.default_arguments import DefaultArgument
     from agent.model import Location
     from agent.node.facts import HostFacts
 
@@ -64,12 +64,12 @@ def elects_leaders(facts: HostFacts) -> bool:
     return starts_etcd or facts.datastore in (Datastore.ETCD, Datastore.EXTERNAL)
 
 
-def in_force(component: Component, facts: HostFacts) -> Iterator[Default]:
+def in_force(component: Component, facts: HostFacts) -> Iterator[DefaultArgument]:
     """Yield the defaults that K3s passes to a component on this host."""
     return (row for row in default_arguments.defaults_of(component) if is_in_force(row, facts))
 
 
-def is_in_force(row: Default, facts: HostFacts) -> bool:
+def is_in_force(row: DefaultArgument, facts: HostFacts) -> bool:
     """Return whether K3s sets a default on this host."""
     return row.in_version(facts.version) and is_met(row.needs, facts)
 
@@ -92,7 +92,7 @@ def replacing_file(need: Needs, facts: HostFacts) -> tuple[str, str, Location] |
     return next(((name, value, location) for value, location, _ in values if value), None)
 
 
-def default_value(row: Default, facts: HostFacts) -> str:
+def default_value(row: DefaultArgument, facts: HostFacts) -> str:
     """Return the value of a default on this host."""
     value = row.value.replace(DATA_DIR, str(facts.data_dir))
     return value.replace("{loopback}", _loopback(facts)).replace("{apiserver_port}", _api_server_port(facts))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent.errors import HostError
 from agent.k3s.services import OPENRC_DIRECTORY
-from agent.linux.sysctl_order import Reader
+from agent.linux.sysctl_order import SysctlReader
 from agent.model import Sysctl
 from agent.report import KERNEL, OPERATING_SYSTEM, Fact
 from agent.value import Value
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Platform(Value):
     """The operating system below K3s."""
 
-    boot_reader: Reader = Reader.SYSTEMD
+    boot_reader: SysctlReader = SysctlReader.SYSTEMD
     """The program that applies sysctl.d at boot."""
     has_kernel: bool = True
     """Whether the kernel parameters of this host can be read: False for a host tree that is not live."""
@@ -96,10 +96,10 @@ def container_manager(host: Host) -> tuple[str, str]:
     return "", f"no {path}"
 
 
-def _boot_reader(host: Host) -> tuple[Reader, str]:
+def _boot_reader(host: Host) -> tuple[SysctlReader, str]:
     for path in (PurePosixPath("/usr/lib/systemd/systemd-sysctl"), PurePosixPath("/lib/systemd/systemd-sysctl")):
         if host.tree.exists(path):
-            return Reader.SYSTEMD, str(path)
+            return SysctlReader.SYSTEMD, str(path)
     if host.tree.names(OPENRC_DIRECTORY) and not host.tree.names(PurePosixPath("/usr/lib/systemd")):
-        return Reader.PROCPS, f"{OPENRC_DIRECTORY} and no systemd"
-    return Reader.SYSTEMD, "assumed"
+        return SysctlReader.PROCPS, f"{OPENRC_DIRECTORY} and no systemd"
+    return SysctlReader.SYSTEMD, "assumed"

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from agent.host import Host
     from agent.host.probe import K3sProcess
     from agent.k3s.config import MergedConfig
-    from agent.k3s.services import Unit
+    from agent.k3s.services import K3sUnit
     from agent.settings.schema import Settings
 
 
 def role_from_services(
-    settings: Settings, units: Sequence[Unit], unit: Unit | None, processes: Sequence[K3sProcess]
+    settings: Settings, units: Sequence[K3sUnit], unit: K3sUnit | None, processes: Sequence[K3sProcess]
 ) -> tuple[Role | None, str]:
     """Return the role from settings, services and processes, and its source.
 

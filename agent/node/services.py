@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.k3s.services import OPENRC_DIRECTORY, EnvironmentFiles, OtherProgram, Unit, other_program, parse_service
+from agent.k3s.services import OPENRC_DIRECTORY, EnvironmentFiles, K3sUnit, OtherProgram, other_program, parse_service
 from agent.linux.unit_files import UNIT_DIRECTORIES
 from agent.node import unit_files
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 def installed_units(
     host: Host, unread: list[HardenError], others: list[OtherProgram] | None = None
-) -> tuple[Unit, ...]:
+) -> tuple[K3sUnit, ...]:
     """Return the services that start K3s. Of files with one name, systemd reads the one in the first directory.
 
     Adds to `unread` the files that systemd reads and this program cannot read, and to `others` the services of K3s that
     start another program.
     """
-    found: dict[str, Unit | OtherProgram] = {}
+    found: dict[str, K3sUnit | OtherProgram] = {}
     for directory in (*UNIT_DIRECTORIES, OPENRC_DIRECTORY):
         for name in host.tree.names(directory):
             is_service = "." not in name if directory == OPENRC_DIRECTORY else name.endswith(".service")
@@ -35,10 +35,10 @@ def installed_units(
                 found[name] = unit
     if others is not None:
         others += (service for service in found.values() if isinstance(service, OtherProgram))
-    return tuple(service for service in found.values() if isinstance(service, Unit))
+    return tuple(service for service in found.values() if isinstance(service, K3sUnit))
 
 
-def _unit(host: Host, path: PurePosixPath, unread: list[HardenError]) -> Unit | OtherProgram | None:
+def _unit(host: Host, path: PurePosixPath, unread: list[HardenError]) -> K3sUnit | OtherProgram | None:
     text = unit_files.unit_text(host, path, unread)
     if not text:
         return None

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from agent.host import Host
-    from agent.k3s.services import Unit
+    from agent.k3s.services import K3sUnit
     from agent.model import Location
 
 _TIMEOUT = 3.0
@@ -63,7 +63,7 @@ class KnownVersion(Value):
 
 
 def detect_version(
-    host: Host, unit: Unit | None, last: RecordedVersion | None, given: GivenVersion | None
+    host: Host, unit: K3sUnit | None, last: RecordedVersion | None, given: GivenVersion | None
 ) -> KnownVersion:
     """Return the version of the program that K3s' service starts, or else the given or the recorded one.
 
@@ -79,7 +79,7 @@ def detect_version(
     return KnownVersion(given.version, "given", printed=installed.printed)
 
 
-def _installed(host: Host, unit: Unit | None, last: RecordedVersion | None) -> KnownVersion:
+def _installed(host: Host, unit: K3sUnit | None, last: RecordedVersion | None) -> KnownVersion:
     if not host.is_live:
         return KnownVersion(None, "programs in a host tree are not run; pass --k3s-version")
     binary = unit.binary if unit else host.tool("k3s")

@@ -31,7 +31,7 @@ class SiteWaiver(Value):
     location: Location = Location(PurePosixPath())
 
 
-class Scope(Value):
+class WaiverScope(Value):
     """The host and day that waivers are tested against."""
 
     role: Role
@@ -64,7 +64,7 @@ class Waivers(Value):
     """All waivers of a site, with the host and day that they are tested against."""
 
     all: tuple[SiteWaiver, ...]
-    scope: Scope
+    scope: WaiverScope
 
     @cached_property
     def kernel_parameters(self) -> Mapping[str, SiteWaiver]:

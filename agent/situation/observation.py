@@ -22,7 +22,7 @@ from agent.node.sysctl_files import read_sysctl_files
 from agent.node.version import GivenVersion
 from agent.plan import plan
 from agent.settings.schema import DEFAULT_SETTINGS
-from agent.settings.waivers import Scope, Waivers
+from agent.settings.waivers import Waivers, WaiverScope
 from agent.situation import JournalState, Situation, Substitute, k3s_files, run_record
 from agent.value import replace
 
@@ -98,7 +98,7 @@ def _observe(
     _require_supported(settings, host_facts)
     today = run_record.date_for_waivers(host, last)
     expiry_day = run_record.expiry_day(last, today, for_gate=request.for_gate)
-    waivers = Waivers(site.waivers, Scope(host_facts.role, host.name if site.waivers else "", expiry_day))
+    waivers = Waivers(site.waivers, WaiverScope(host_facts.role, host.name if site.waivers else "", expiry_day))
     inputs = _inputs(host, site, host_facts, waivers)
     expected = desired.desired_resources(settings, host_facts, inputs)
     observed = host.observe_all(expected)

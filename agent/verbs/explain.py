@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from agent.benchmark.control import BenchmarkControl
     from agent.findings.registry import FindingKind
-    from agent.guide.control import Control, Origin
+    from agent.guide.control import GuideControl, Origin
     from agent.settings.schema import SettingRow
 
     _Parts = list[tuple[str, Union[str, list[tuple[str, str]]]]]
@@ -162,7 +162,7 @@ def _risk(setting: str) -> _Parts:
     return [("Can break", risk.breaks), ("Before you set it", risk.preview), (_PREVIEW, risk.command)]
 
 
-def _control(control: Control) -> _Parts:
+def _control(control: GuideControl) -> _Parts:
     return [
         ("", f"{control.id}: {control.title}"),
         ("Rationale", control.why),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from agent.host import Host
     from agent.k3s.config import MergedConfig
-    from agent.k3s.services import Unit
+    from agent.k3s.services import K3sUnit
     from agent.model import Version
     from agent.node.facts import HostFacts
 
@@ -39,7 +39,7 @@ def installed_k3s(host: Host, facts: HostFacts) -> InstalledK3s:
 
 def k3s_of(  # noqa: PLR0913 - one of each, by name
     host: Host,
-    unit: Unit | None,
+    unit: K3sUnit | None,
     *,
     role: Role,
     data_dir: PurePosixPath,
@@ -80,7 +80,7 @@ def _without_secrets(words: Sequence[str]) -> Iterator[str]:
         option = "" if separator or not word.startswith("-") else word.lstrip("-")
 
 
-def _variables(unit: Unit) -> Iterator[str]:
+def _variables(unit: K3sUnit) -> Iterator[str]:
     for name, word in unit.environment.items():
         if name.startswith("K3S_"):
             yield f"{name}={TOKEN_PLACEHOLDER if is_secret(name) else word.text}"

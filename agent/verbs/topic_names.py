@@ -16,7 +16,7 @@ from agent.guide.files import DirectoryRow, FileRow
 from agent.guide.k3s_options import OptionRow
 from agent.guide.sysctls import SYSCTLS
 from agent.k3s.paths import DEFAULT_DATA_DIR
-from agent.k3s.services import Unit
+from agent.k3s.services import K3sUnit
 from agent.model import NEWEST_KNOWN, Role
 from agent.node.facts import assumed_facts
 from agent.settings import schema as settings
@@ -269,7 +269,7 @@ def _paths() -> Mapping[str, tuple[str, ...]]:
         environment = unit.with_name(f"{name}.env")
         facts = replace(
             facts,
-            units=(Unit(unit, PurePosixPath("/usr/local/bin/k3s"), role, (), {}, environment_files=(environment,)),),
+            units=(K3sUnit(unit, PurePosixPath("/usr/local/bin/k3s"), role, (), {}, environment_files=(environment,)),),
         )
         for row in catalogue.CATALOGUE:
             for path in _files_of(row, facts):

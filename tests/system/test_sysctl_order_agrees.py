@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from agent.linux.sysctl_order import CREDENTIALS, DIRECTORIES, SYSCTL_CONF, Reader, SysctlFile, at_boot
+from agent.linux.sysctl_order import CREDENTIALS, DIRECTORIES, SYSCTL_CONF, SysctlFile, SysctlReader, at_boot
 from agent.linux.sysctl_values import kernel_integer
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ READ_BY_BOTH = DIRECTORIES[:4]
 UNTOUCHED = b"untouched"
 
 PROGRAMS = {
-    Reader.SYSTEMD: ("/usr/lib/systemd/systemd-sysctl",),
-    Reader.PROCPS: (shutil.which("sysctl", path="/usr/sbin:/usr/bin:/sbin:/bin") or "/sbin/sysctl", "--system"),
+    SysctlReader.SYSTEMD: ("/usr/lib/systemd/systemd-sysctl",),
+    SysctlReader.PROCPS: (shutil.which("sysctl", path="/usr/sbin:/usr/bin:/sbin:/bin") or "/sbin/sysctl", "--system"),
 }
 
 
@@ -52,7 +52,7 @@ class Machine(NamedTuple):
 
     root: Path
 
-    def left_by(self, reader: Reader, files: Sequence[SysctlFile]) -> dict[str, str | None]:
+    def left_by(self, reader: SysctlReader, files: Sequence[SysctlFile]) -> dict[str, str | None]:
         """Return the value of each key after the program ran; None if it wrote nothing."""
         credential = CREDENTIALS[0]
         for directory in (*READ_BY_BOTH, credential.parent):
@@ -106,7 +106,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
 def excludes_by_pattern() -> bool:
     """Return whether the machine's procps is 4.0.5 or newer, which accepts patterns in exclusions."""
     output = subprocess.run(
-        [PROGRAMS[Reader.PROCPS][0], "--version"], check=True, capture_output=True, text=True
+        [PROGRAMS[SysctlReader.PROCPS][0], "--version"], check=True, capture_output=True, text=True
     ).stdout
     version = re.search(r"(\d+)\.(\d+)\.(\d+)", output)
     return version is not None and tuple(map(int, version.groups())) >= (4, 0, 5)
@@ -184,7 +184,7 @@ trees = st.dictionaries(paths, st.one_of(contents, contents, contents, st.none()
 )
 
 
-def agrees(machine: Machine, reader: Reader, files: Sequence[SysctlFile]) -> None:
+def agrees(machine: Machine, reader: SysctlReader, files: Sequence[SysctlFile]) -> None:
     if not machine.inside(PurePosixPath(PROGRAMS[reader][0])).exists():
         pytest.skip(f"this machine has no {reader.value}")
     found = at_boot(files, KEYS, reader, accepts=lambda _key, _value: True)
@@ -216,7 +216,7 @@ SCENARIOS = settings(
 @example(files=tree(a="vm.overcommit_memory=1\n" + "#" * (1 << 20) + "\nvm.overcommit_memory=2"))
 def test_at_boot_agrees_with_systemd_sysctl(machine: Machine, files: list[SysctlFile]) -> None:
     """For any files, at_boot returns the value of each key after systemd-sysctl ran."""
-    agrees(machine, Reader.SYSTEMD, files)
+    agrees(machine, SysctlReader.SYSTEMD, files)
 
 
 @SCENARIOS
@@ -235,7 +235,7 @@ def test_at_boot_agrees_with_sysctl_system(machine: Machine, files: list[SysctlF
             else file._replace(data=re.sub(rb"(?m)^(\s*)-(?=[^=\n\0]*(\0|$))", rb"\1#", file.data))
             for file in files
         ]
-    agrees(machine, Reader.PROCPS, files)
+    agrees(machine, SysctlReader.PROCPS, files)
 
 
 def test_integer_agrees_with_the_kernel() -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from agent.checks.evidence import FileQuery
-    from agent.host.access import Access, Permitted
+    from agent.host.access import FileAccess, PathAccess
     from agent.host.directories import DirectoryEntry
     from agent.host.tree import Tree
 
@@ -33,7 +33,7 @@ class FileFinder:
         self._links: set[PurePosixPath] = set()
         self._above: dict[PurePosixPath, tuple[DirectoryAbove, ...]] = {}
         self._absent: set[PurePosixPath] = set()
-        self._known: dict[str, Permitted] = {}
+        self._known: dict[str, PathAccess] = {}
         self._chains: dict[tuple[str, ...], tuple[DirectoryAbove, ...]] = {}
 
     def matches(self, pattern: PurePosixPath, query: FileQuery) -> Matches:
@@ -123,7 +123,7 @@ class FileFinder:
             above = self._chain(found)
             yield FoundFile(path, found.file.mode, found.file.owner, found.file.acl, above)
 
-    def _chain(self, found: Access) -> tuple[DirectoryAbove, ...]:
+    def _chain(self, found: FileAccess) -> tuple[DirectoryAbove, ...]:
         """Return the directories on the way to a file; files of one directory share them."""
         key = (found.parent, *(directory.path for directory in found.passed))
         if key not in self._chains:

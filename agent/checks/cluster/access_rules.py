@@ -15,7 +15,7 @@ from agent.kubernetes.built_in_objects import (
     reason_of_workload,
 )
 from agent.kubernetes.queries import Query
-from agent.kubernetes.rbac import Right
+from agent.kubernetes.rbac import RbacRight
 from agent.kubernetes.workloads import QUERIES, workloads_to_check
 from agent.model import Instruction, OwnCommand
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from agent.checks.answer import Answer
     from agent.checks.cluster.rule import AssessedCluster
     from agent.kubernetes.objects import Cluster, RbacRole
-    from agent.kubernetes.rbac import Holder
+    from agent.kubernetes.rbac import RightHolder
     from agent.model import Step
 
 _RBAC = "rbac.authorization.k8s.io"
@@ -48,38 +48,38 @@ _POD_CREATORS = (
 )
 _COMMANDS = (
     # A command in a running pod has the same Secrets and the same account. Over a WebSocket, it is a GET request.
-    Right(_CREATE | {"get"}, "", "pods/exec", everybody_on_named_objects=True),
-    Right(_CREATE | {"get"}, "", "pods/attach", everybody_on_named_objects=True),
-    Right(frozenset({"patch", "update"}), "", "pods/ephemeralcontainers", everybody_on_named_objects=True),
+    RbacRight(_CREATE | {"get"}, "", "pods/exec", everybody_on_named_objects=True),
+    RbacRight(_CREATE | {"get"}, "", "pods/attach", everybody_on_named_objects=True),
+    RbacRight(frozenset({"patch", "update"}), "", "pods/ephemeralcontainers", everybody_on_named_objects=True),
 )
 
-_RIGHTS: Mapping[str, tuple[str, tuple[Right, ...]]] = {
-    "rbac-secrets": ("get, list or watch secrets", (Right(_READ, "", "secrets", everybody_on_named_objects=True),)),
+_RIGHTS: Mapping[str, tuple[str, tuple[RbacRight, ...]]] = {
+    "rbac-secrets": ("get, list or watch secrets", (RbacRight(_READ, "", "secrets", everybody_on_named_objects=True),)),
     "rbac-create-pods": (
         "create pods, objects that create pods, or commands in pods",
-        (*(Right(_CREATE, group, name) for group, name in _POD_CREATORS), *_COMMANDS),
+        (*(RbacRight(_CREATE, group, name) for group, name in _POD_CREATORS), *_COMMANDS),
     ),
     "rbac-bind-impersonate-escalate": (
         "bind, impersonate or escalate",
         (
             *(
-                Right(frozenset({"bind", "escalate"}), _RBAC, name, on_named_objects=True)
+                RbacRight(frozenset({"bind", "escalate"}), _RBAC, name, on_named_objects=True)
                 for name in ("roles", "clusterroles")
             ),
             *(
-                Right(frozenset({"impersonate"}), "", name, on_named_objects=True)
+                RbacRight(frozenset({"impersonate"}), "", name, on_named_objects=True)
                 for name in ("users", "groups", "serviceaccounts")
             ),
-            Right(frozenset({"impersonate"}), "authentication.k8s.io", "userextras", on_named_objects=True),
+            RbacRight(frozenset({"impersonate"}), "authentication.k8s.io", "userextras", on_named_objects=True),
         ),
     ),
-    "rbac-persistent-volumes": ("create persistentvolumes", (Right(_CREATE, "", "persistentvolumes"),)),
-    "rbac-nodes-proxy": ("access nodes/proxy", (Right(_ANY, "", "nodes/proxy", on_named_objects=True),)),
-    "rbac-kubelet-subresources": ("access nodes/proxy", (Right(_ANY, "", "nodes/proxy", on_named_objects=True),)),
+    "rbac-persistent-volumes": ("create persistentvolumes", (RbacRight(_CREATE, "", "persistentvolumes"),)),
+    "rbac-nodes-proxy": ("access nodes/proxy", (RbacRight(_ANY, "", "nodes/proxy", on_named_objects=True),)),
+    "rbac-kubelet-subresources": ("access nodes/proxy", (RbacRight(_ANY, "", "nodes/proxy", on_named_objects=True),)),
     "rbac-csr-approval": (
         "approve certificatesigningrequests",
         (
-            Right(
+            RbacRight(
                 frozenset({"patch", "update"}),
                 _CERTIFICATES,
                 "certificatesigningrequests/approval",
@@ -90,13 +90,13 @@ _RIGHTS: Mapping[str, tuple[str, tuple[Right, ...]]] = {
     "rbac-webhooks": (
         "create, change or delete admission webhooks",
         (
-            Right(_CHANGE, _ADMISSION, "validatingwebhookconfigurations", on_named_objects=True),
-            Right(_CHANGE, _ADMISSION, "mutatingwebhookconfigurations", on_named_objects=True),
+            RbacRight(_CHANGE, _ADMISSION, "validatingwebhookconfigurations", on_named_objects=True),
+            RbacRight(_CHANGE, _ADMISSION, "mutatingwebhookconfigurations", on_named_objects=True),
         ),
     ),
     "rbac-token-creation": (
         "create serviceaccounts/token",
-        (Right(_CREATE, "", "serviceaccounts/token", on_named_objects=True),),
+        (RbacRight(_CREATE, "", "serviceaccounts/token", on_named_objects=True),),
     ),
 }
 """By control: the right in words, and the rules of roles that grant it."""
@@ -136,13 +136,13 @@ def _right(name: str) -> ClusterRule:
     )
 
 
-def _accounts(holders: Iterable[Holder]) -> list[Observed]:
+def _accounts(holders: Iterable[RightHolder]) -> list[Observed]:
     return [
         Observed(str(holder.subject), f"{holder.binding} → {holder.binding.role}", holder.reason) for holder in holders
     ]
 
 
-def _reported_elsewhere(holder: Holder) -> Holder:
+def _reported_elsewhere(holder: RightHolder) -> RightHolder:
     """Return an account with the reason that another control reports it; all users are reported by each control."""
     is_admin = holder.binding.role == CLUSTER_ADMIN and not holder.binding.namespace
     if holder.reason or holder.is_everybody or not is_admin:

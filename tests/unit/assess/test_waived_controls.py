@@ -12,7 +12,7 @@ from agent.assess.waived_controls import select_waivers
 from agent.benchmark import catalogue
 from agent.benchmark.versions import Benchmark
 from agent.model import Location, Role
-from agent.settings.waivers import Scope, SiteWaiver
+from agent.settings.waivers import SiteWaiver, WaiverScope
 from agent.value import replace
 from tests.unit.checks.nodes import fix
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from agent.assess.waived_controls import Selection
 
 PATH = PurePosixPath("/etc/k3s-harden/config.yaml")
-HERE = Scope(Role.SERVER, "db-1.example.org", "2027-01-01")
+HERE = WaiverScope(Role.SERVER, "db-1.example.org", "2027-01-01")
 NEW, OLD = Benchmark.CIS_1_9, Benchmark.CIS_1_23
 EVENTS, RBAC, CERTIFICATES = "apiserver-event-rate-limit", "apiserver-authorization-rbac", "pki-certificate-permissions"
 
@@ -31,7 +31,7 @@ def waiver(
     return SiteWaiver(control, "it is so", expires, role, host, Location(PATH, line))
 
 
-def selected(*waivers: SiteWaiver, benchmark: Benchmark = NEW, scope: Scope = HERE) -> Selection:
+def selected(*waivers: SiteWaiver, benchmark: Benchmark = NEW, scope: WaiverScope = HERE) -> Selection:
     return select_waivers(waivers, catalogue.controls_of(benchmark), benchmark, scope)
 
 

@@ -17,14 +17,14 @@ from agent.guide.sysctls import SYSCTLS
 from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Role, Version
 
 if TYPE_CHECKING:
-    from agent.guide.control import Control
+    from agent.guide.control import GuideControl
 
 each_control = pytest.mark.parametrize("control", CONTROLS, ids=lambda row: f"{row.id} {row.applies.versions}")
 
 
 def test_controls_contain_each_row_once() -> None:
     """`explain` shows everything that the program changes on a host."""
-    rows: list[Control] = [*SYSCTLS, *DIRECTORIES, *FILES, *OPTIONS, DEFAULT_SERVICE_ACCOUNTS]
+    rows: list[GuideControl] = [*SYSCTLS, *DIRECTORIES, *FILES, *OPTIONS, DEFAULT_SERVICE_ACCOUNTS]
     assert len(CONTROLS) == len(rows)
     assert set(map(id, CONTROLS)) == set(map(id, rows))
 
@@ -48,7 +48,7 @@ def test_at_most_one_control_of_an_id_applies_to_a_host() -> None:
 
 
 @each_control
-def test_each_control_has_complete_texts(control: Control) -> None:
+def test_each_control_has_complete_texts(control: GuideControl) -> None:
     """Title, reason, risk and manual steps, as sentences without placeholders."""
     assert re.fullmatch(r"[a-z0-9][a-z0-9._/-]*", control.id)
     assert 10 <= len(control.title) <= 70

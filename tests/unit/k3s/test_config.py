@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.k3s.config import ConfigValue, Dropped, MergedConfig, Word
+from agent.k3s.config import ConfigValue, DroppedItem, MergedConfig, Word
 from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.k3s.options import ALIASES, SECRET_KEYS, VARIABLES
 from agent.k3s.redaction import HIDDEN
@@ -79,7 +79,7 @@ def test_list_without_plus_drops_earlier_items() -> None:
     merged = merge_configuration(config("{}", a=ours, z="kube-apiserver-arg:\n  - profiling=false\n"))
     assert texts(merged, "kube-apiserver-arg") == ["profiling=false"]
     assert merged.dropped == (
-        Dropped(
+        DroppedItem(
             "kube-apiserver-arg",
             "audit-log-maxage=30",
             Location(DROPINS / "a.yaml", 2),

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from agent.k3s.default_arguments import DEFAULTS, Channel, Default, Needs, defaults_of
+from agent.k3s.default_arguments import DEFAULTS, Channel, DefaultArgument, Needs, defaults_of
 from agent.k3s.kubelet_configuration import kubelet_file
 from agent.model import Component, Version
 
@@ -44,14 +44,14 @@ def lines() -> list[tuple[str, Component, dict[str, str]]]:
     return found
 
 
-def text(row: Default) -> str:
+def text(row: DefaultArgument) -> str:
     value = row.value
     for field, meaning in FIELDS.items():
         value = value.replace(field, meaning)
     return value
 
 
-def in_force(benchmark: str, component: Component) -> list[Default]:
+def in_force(benchmark: str, component: Component) -> list[DefaultArgument]:
     encrypts = benchmark != "cis-1.23"
     return [
         row

@@ -12,7 +12,7 @@ from agent.kubernetes import rbac
 from agent.kubernetes.built_in_objects import reason_of_workload
 from agent.kubernetes.parsing import pod
 from agent.kubernetes.queries import Query
-from agent.kubernetes.rbac import Right
+from agent.kubernetes.rbac import RbacRight
 from tests.unit.kubernetes.samples import NEW, SERVER, cluster
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def test_any_json_is_parsed_as_an_object(query: Query, item: Any) -> None:  # no
 def test_access_is_determined_for_any_roles(objects: Mapping[Query, Any]) -> None:
     """Subjects, roles and bindings can have any form."""
     found = cluster({query: [item] for query, item in objects.items()})
-    rights = [Right(frozenset({"get"}), "", "secrets")]
+    rights = [RbacRight(frozenset({"get"}), "", "secrets")]
     assert all(str(holder.subject) and str(holder.binding) for holder in rbac.holders(found, rights))
     assert found.server == SERVER
     assert len(found.objects[Query.CLUSTER_ROLES]) >= len(NEW[Query.CLUSTER_ROLES])

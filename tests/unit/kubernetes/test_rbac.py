@@ -6,12 +6,12 @@ import pytest
 
 from agent.kubernetes import parsing, rbac
 from agent.kubernetes.queries import Query
-from agent.kubernetes.rbac import Right
+from agent.kubernetes.rbac import RbacRight
 from tests.unit.kubernetes.samples import Json, binding, cluster, role, rule
 
-SECRETS = Right(frozenset({"get", "list", "watch"}), "", "secrets")
-PROXY = Right(frozenset({"get", "create"}), "", "nodes/proxy")
-TOKENS = Right(frozenset({"create"}), "", "serviceaccounts/token", on_named_objects=True)
+SECRETS = RbacRight(frozenset({"get", "list", "watch"}), "", "secrets")
+PROXY = RbacRight(frozenset({"get", "create"}), "", "nodes/proxy")
+TOKENS = RbacRight(frozenset({"create"}), "", "serviceaccounts/token", on_named_objects=True)
 
 
 @pytest.mark.parametrize(
@@ -35,13 +35,13 @@ TOKENS = Right(frozenset({"create"}), "", "serviceaccounts/token", on_named_obje
         (rule("create", "serviceaccounts/token", names="web"), TOKENS, True),
     ],
 )
-def test_a_rule_grants_a_right(given: Json, right: Right, expected: bool) -> None:  # noqa: FBT001 - a parameter
+def test_a_rule_grants_a_right(given: Json, right: RbacRight, expected: bool) -> None:  # noqa: FBT001 - a parameter
     """Rules have wildcards, subresources, API groups, and names of objects."""
     (parsed,) = parsing.role(role("some", given)).rules
     assert rbac.grants(parsed, right) is expected
 
 
-def names(right: Right, roles: list[Json], *bindings: Json) -> list[str]:
+def names(right: RbacRight, roles: list[Json], *bindings: Json) -> list[str]:
     """Return the accounts that have a right by a binding of the site."""
     inside = [role for role in roles if "namespace" in role["metadata"]]
     found = cluster(

@@ -12,9 +12,9 @@ from agent.linux.sysctl_order import (
     CREDENTIALS,
     DIRECTORIES,
     SYSCTL_CONF,
-    Assignment,
-    Reader,
+    SysctlAssignment,
     SysctlFile,
+    SysctlReader,
     at_boot,
     excluded,
     file_text,
@@ -24,7 +24,7 @@ from agent.model import Location
 
 KEY = "vm.overcommit_memory"
 PANIC = "kernel.panic"
-BOTH = pytest.mark.parametrize("reader", list(Reader))
+BOTH = pytest.mark.parametrize("reader", list(SysctlReader))
 
 
 def file(path: str, data: str | None) -> SysctlFile:
@@ -32,7 +32,7 @@ def file(path: str, data: str | None) -> SysctlFile:
     return SysctlFile(whole, None if data is None else data.encode())
 
 
-def value(files: list[SysctlFile], reader: Reader, key: str = KEY) -> str | None:
+def value(files: list[SysctlFile], reader: SysctlReader, key: str = KEY) -> str | None:
     found = at_boot(files, [key], reader)[key]
     return found and found.value
 
@@ -40,15 +40,15 @@ def value(files: list[SysctlFile], reader: Reader, key: str = KEY) -> str | None
 def values(text: str, key: str = KEY) -> tuple[str | None, str | None]:
     """Return the value that systemd and procps set from one file."""
     files = [file("a", text)]
-    return value(files, Reader.SYSTEMD, key), value(files, Reader.PROCPS, key)
+    return value(files, SysctlReader.SYSTEMD, key), value(files, SysctlReader.PROCPS, key)
 
 
-def assignment(value: str, path: str, line: int, *, is_rejected: bool = False) -> Assignment:
-    return Assignment(KEY, value, Location(PurePosixPath(path), line), is_rejected)
+def assignment(value: str, path: str, line: int, *, is_rejected: bool = False) -> SysctlAssignment:
+    return SysctlAssignment(KEY, value, Location(PurePosixPath(path), line), is_rejected)
 
 
 @BOTH
-def test_the_effective_line_has_its_location(reader: Reader) -> None:
+def test_the_effective_line_has_its_location(reader: SysctlReader) -> None:
     """The value is the text of the line."""
     files = [file("90-kubelet", f"{KEY}=1\n"), file("/usr/lib/sysctl.d/99-x.conf", f"# why\r\n\r\n {KEY} =  0 \r\n")]
     assert at_boot(files, [KEY, PANIC], reader) == {
@@ -58,7 +58,7 @@ def test_the_effective_line_has_its_location(reader: Reader) -> None:
 
 
 @BOTH
-def test_the_later_name_overrides_in_any_directory(reader: Reader) -> None:
+def test_the_later_name_overrides_in_any_directory(reader: SysctlReader) -> None:
     """Names are compared as bytes across all directories."""
     for earlier, later in (("10-a", "9-a"), ("Z", "a"), ("90-kubelet", "99-sysctl"), ("a", "é"), ("￿", "\U00010000")):
         files = [file(f"/usr/lib/sysctl.d/{later}.conf", f"{KEY}=1"), file(f"/etc/sysctl.d/{earlier}.conf", f"{KEY}=2")]
@@ -67,7 +67,7 @@ def test_the_later_name_overrides_in_any_directory(reader: Reader) -> None:
 
 @BOTH
 @pytest.mark.parametrize("masking", [None, "", f"{PANIC}=1"])
-def test_an_earlier_directory_masks_the_name_in_later_ones(reader: Reader, masking: str | None) -> None:
+def test_an_earlier_directory_masks_the_name_in_later_ones(reader: SysctlReader, masking: str | None) -> None:
     """A link to /dev/null, an empty file and a file with other keys mask the file of the same name."""
     for rank, directory in enumerate(DIRECTORIES):
         for later in DIRECTORIES[rank + 1 :]:
@@ -78,26 +78,26 @@ def test_an_earlier_directory_masks_the_name_in_later_ones(reader: Reader, maski
 def test_only_procps_reads_sysctl_conf_and_reads_it_last() -> None:
     """systemd reads /etc/sysctl.conf only through a link in sysctl.d."""
     files = [file(str(SYSCTL_CONF), f"{KEY}=2"), file("zz", f"{KEY}=1")]
-    assert [value(files, reader) for reader in (Reader.SYSTEMD, Reader.PROCPS)] == ["1", "2"]
+    assert [value(files, reader) for reader in (SysctlReader.SYSTEMD, SysctlReader.PROCPS)] == ["1", "2"]
 
 
 def test_only_systemd_reads_credentials_and_reads_the_first_one_last() -> None:
     """A sysctl.extra credential overrides all files; only the first one that exists is read."""
     files = [file("zz", f"{KEY}=9"), *(file(str(path), f"{KEY}={rank}") for rank, path in enumerate(CREDENTIALS))]
     files.reverse()
-    assert [value(files, reader) for reader in (Reader.SYSTEMD, Reader.PROCPS)] == ["0", "9"]
+    assert [value(files, reader) for reader in (SysctlReader.SYSTEMD, SysctlReader.PROCPS)] == ["0", "9"]
 
 
 def test_only_procps_reads_hidden_files() -> None:
     """systemd ignores a name with a leading dot; both ignore a name that does not end in .conf."""
     files = [file("/etc/sysctl.d/.x.conf", f"{KEY}=1"), file("/etc/sysctl.d/README", f"{KEY}=2")]
-    assert [value(files, reader) for reader in (Reader.SYSTEMD, Reader.PROCPS)] == [None, "1"]
+    assert [value(files, reader) for reader in (SysctlReader.SYSTEMD, SysctlReader.PROCPS)] == [None, "1"]
 
 
 def test_a_path_outside_of_sysctl_d_is_an_error() -> None:
     """Neither program reads such a path, so this is an error of the caller."""
     with pytest.raises(ValueError, match=r"/etc/passwd"):
-        in_order([file("/etc/passwd", "")], Reader.SYSTEMD)
+        in_order([file("/etc/passwd", "")], SysctlReader.SYSTEMD)
 
 
 @pytest.mark.parametrize(
@@ -172,19 +172,19 @@ def test_patterns_are_overridden_as_in_each_program(text: str, systemd: str | No
 def test_the_line_that_excludes_a_key_has_its_location() -> None:
     """No line sets the key then. The report shows the line that cancels the managed one."""
     files = [file("90-kubelet", f"{KEY}=1\n{PANIC}=10"), file("99-x", f"\n-{KEY}\n-vm.*\n"), file("10-y", f"-{PANIC}")]
-    assert value(files, Reader.SYSTEMD) is None
+    assert value(files, SysctlReader.SYSTEMD) is None
     assert excluded(files, [KEY, PANIC]) == {KEY: Location(PurePosixPath("/etc/sysctl.d/99-x.conf"), 2)}
 
 
 @BOTH
-def test_an_assignment_by_pattern_is_marked(reader: Reader) -> None:
+def test_an_assignment_by_pattern_is_marked(reader: SysctlReader) -> None:
     """The line does not contain the key itself."""
     found = at_boot([file("a", "#\nvm.*=2")], [KEY], reader)[KEY]
     assert found == assignment("2", "/etc/sysctl.d/a.conf", 2)
 
 
 @BOTH
-def test_of_equal_lines_the_last_is_returned(reader: Reader) -> None:
+def test_of_equal_lines_the_last_is_returned(reader: SysctlReader) -> None:
     """The value changes if the returned line is removed."""
     found = at_boot([file("10", f"{KEY}=2"), file("99", f"{KEY}=2")], [KEY], reader)[KEY]
     assert found is not None
@@ -194,7 +194,7 @@ def test_of_equal_lines_the_last_is_returned(reader: Reader) -> None:
 def test_a_rejected_value_keeps_the_previous_one() -> None:
     """procps writes line by line, so an earlier valid line applies; systemd writes only the last line."""
     files = [file("90", f"{KEY}=1"), file("99", f"{KEY}=yes")]
-    systemd, procps = (at_boot(files, [KEY], reader)[KEY] for reader in (Reader.SYSTEMD, Reader.PROCPS))
+    systemd, procps = (at_boot(files, [KEY], reader)[KEY] for reader in (SysctlReader.SYSTEMD, SysctlReader.PROCPS))
     assert systemd == assignment("yes", "/etc/sysctl.d/99.conf", 1, is_rejected=True)
     assert procps == assignment("1", "/etc/sysctl.d/90.conf", 1)
 
@@ -207,7 +207,7 @@ def test_systemd_stops_reading_at_a_line_of_one_mebibyte() -> None:
 
 
 @BOTH
-def test_bytes_that_are_not_utf_8_are_escaped(reader: Reader) -> None:
+def test_bytes_that_are_not_utf_8_are_escaped(reader: SysctlReader) -> None:
     """A Latin-1 comment or value is read, and a report can print it."""
     data = b"# caf\xe9\nvm.overcommit_memory=\xff\n"
     found = at_boot([SysctlFile(PurePosixPath("/etc/sysctl.d/a.conf"), data)], [KEY], reader)[KEY]
@@ -216,7 +216,7 @@ def test_bytes_that_are_not_utf_8_are_escaped(reader: Reader) -> None:
 
 
 @BOTH
-def test_a_key_with_a_dot_in_one_part_matches_both_spellings(reader: Reader) -> None:
+def test_a_key_with_a_dot_in_one_part_matches_both_spellings(reader: SysctlReader) -> None:
     """If the first separator is a slash, dots are kept; if it is a dot, dots and slashes are swapped."""
     key = "net.ipv4.conf.eth0/100.forwarding"
     for spelling in (key, "net/ipv4/conf/eth0.100/forwarding", "net.ipv4.conf.*.forwarding"):
@@ -249,19 +249,19 @@ paths = st.builds(
 trees = st.dictionaries(paths, st.none() | st.lists(lines, max_size=5).map(lambda rows: "\n".join(rows).encode())).map(
     lambda tree: [SysctlFile(path, data) for path, data in tree.items()]
 )
-readers = st.sampled_from(Reader)
+readers = st.sampled_from(SysctlReader)
 
 
 @given(files=trees, reader=readers, shuffled=st.data())
 def test_the_order_of_the_arguments_has_no_effect(
-    files: list[SysctlFile], reader: Reader, shuffled: st.DataObject
+    files: list[SysctlFile], reader: SysctlReader, shuffled: st.DataObject
 ) -> None:
     """The order of directory entries is not defined."""
     assert at_boot(shuffled.draw(st.permutations(files)), KEYS, reader) == at_boot(files, KEYS, reader)
 
 
 @given(files=trees, reader=readers)
-def test_the_returned_line_contains_the_value(files: list[SysctlFile], reader: Reader) -> None:
+def test_the_returned_line_contains_the_value(files: list[SysctlFile], reader: SysctlReader) -> None:
     """A finding shows this line."""
     held = {file.path: (file.data or b"").decode().split("\n") for file in files}
     for found in at_boot(files, KEYS, reader).values():
@@ -270,7 +270,7 @@ def test_the_returned_line_contains_the_value(files: list[SysctlFile], reader: R
 
 
 @given(files=trees, reader=readers)
-def test_the_last_file_sets_all_its_rows(files: list[SysctlFile], reader: Reader) -> None:
+def test_the_last_file_sets_all_its_rows(files: list[SysctlFile], reader: SysctlReader) -> None:
     """The remediation, a file with a later name in /etc/sysctl.d, works with any other files."""
     rows = dict.fromkeys(KEYS, "1")
     ours = SysctlFile(PurePosixPath("/etc/sysctl.d/zz-last.conf"), file_text(rows, "k3s-harden"))

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.errors import HardenError
-    from agent.k3s.services import Unit
+    from agent.k3s.services import K3sUnit
 
 UNIT = "/etc/systemd/system/k3s.service"
 EDITED = f"{UNIT}.d/override.conf"
 START = "[Service]\nExecStart=/usr/local/bin/k3s {}\n"
 
 
-def installed(root: Path) -> Unit:
+def installed(root: Path) -> K3sUnit:
     (unit,) = installed_units(fake_host(root), [])
     return unit
 

@@ -7,10 +7,10 @@ from pathlib import PurePosixPath
 import pytest
 
 from agent.model import Location, Role
-from agent.settings.waivers import Scope, SiteWaiver, Waivers
+from agent.settings.waivers import SiteWaiver, Waivers, WaiverScope
 
 PATH = PurePosixPath("/etc/k3s-harden/config.yaml")
-HERE = Scope(Role.SERVER, "db-1.example.org", "2027-01-01")
+HERE = WaiverScope(Role.SERVER, "db-1.example.org", "2027-01-01")
 
 
 def waiver(

@@ -13,7 +13,7 @@ from agent.errors import InputError
 from agent.model import FileMode, Role
 from agent.report import ItemStatus
 from agent.settings.schema import Overrides
-from agent.settings.waivers import Scope
+from agent.settings.waivers import WaiverScope
 from agent.situation import Request
 from agent.situation.observation import observe_situation
 from agent.verbs import converge as verbs
@@ -86,7 +86,7 @@ def test_waivers_come_from_settings_and_waivers_file(site: Site) -> None:
         "/etc/k3s-harden/config.yaml:3",
         f"{WAIVERS}:1",
     ]
-    assert situation.waivers.scope == Scope(Role.SERVER, "node-1", "2027-01-01")
+    assert situation.waivers.scope == WaiverScope(Role.SERVER, "node-1", "2027-01-01")
     assert {key: waiver.reason for key, waiver in situation.waivers.kernel_parameters.items()} == {
         "kernel.panic": "two"
     }

@@ -748,13 +748,13 @@ def test_the_namespace_default_contains_only_its_service(server: Server) -> None
 
 def test_tokens_in_secrets_are_listed(server: Server) -> None:
     """No bootstrap token passes. Tokens of users can exist outside of Secrets."""
-    from agent.kubernetes.objects import Named
+    from agent.kubernetes.objects import NamedObject
 
     found = cluster({})
     secrets = (
-        Named("", "ci", "kubernetes.io/service-account-token"),
-        Named("", "bootstrap-token-abc", "bootstrap.kubernetes.io/token"),
-        Named("", "db", "Opaque"),
+        NamedObject("", "ci", "kubernetes.io/service-account-token"),
+        NamedObject("", "bootstrap-token-abc", "bootstrap.kubernetes.io/token"),
+        NamedObject("", "db", "Opaque"),
     )
     found = found._replace(objects={**found.objects, Query.SECRETS: secrets})
     assert server.of("users-without-service-account-tokens", found).found == "1 token: Secret ci"
