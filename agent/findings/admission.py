@@ -120,7 +120,7 @@ def two_admission_configurations(situation: Situation) -> Iterator[Trouble]:
 
 @finding(Level.WARNING, remediation="merge the files into one, and remove the argument; then restart K3s")
 def admission_configuration_ignored(situation: Situation) -> Iterator[Trouble]:
-    """The API server ignores the operator's admission configuration, because our drop-in sets another file after it.
+    """The API server ignores the operator's admission configuration, because a later drop-in sets another file.
 
     The plugins that only the operator's file configures have their defaults.
     """
@@ -195,7 +195,7 @@ def listed_plugins(situation: Situation, argument: str) -> dict[str, list[Config
 
 
 def of_the_operator(situation: Situation, values: list[ConfigValue]) -> list[ConfigValue]:
-    """Return the values outside our drop-in, which repeats the operator's plugins; all if there are no others."""
+    """Return the values that do not come from k3s-harden's drop-in, which repeats them; all if there are no others."""
     return [value for value in values if value.location.path != situation.facts.dropin_path] or values
 
 
@@ -208,7 +208,7 @@ def _enabled_now(situation: Situation) -> set[str]:
 
 
 def _enabled_by_apply(situation: Situation) -> Iterator[str]:
-    """Yield the admission plugins that our drop-in enables."""
+    """Yield the admission plugins that k3s-harden's drop-in enables."""
     for option in options_to_set(situation.settings, situation.facts):
         if option.row.name == ADMISSION_PLUGINS_ARGUMENT:
             yield from option.value.split(",")

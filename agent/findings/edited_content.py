@@ -171,7 +171,7 @@ def _pod_security_policies(
 
 
 def _dropin(situation: Situation, file: File) -> Iterator[Trouble]:
-    """Yield the options that neither our drop-in nor another layer of the configuration sets as required."""
+    """Yield the options that neither k3s-harden's drop-in nor another layer of the configuration sets as required."""
     config = situation.facts.merged_config
     if config.startup_problems(situation.facts.role):
         return  # K3s exits

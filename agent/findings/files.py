@@ -26,7 +26,7 @@ def edited_file_insufficient(situation: Situation) -> Iterator[Trouble]:
     """A managed file was edited, and its content does not meet the control any more.
 
     psa.yaml must enforce the restricted standard. audit.yaml must log requests. policy.yaml must restrict the incoming
-    traffic of the guide's namespaces, and contain the guide's PodSecurityPolicy for K3s v1.24 and older. Our drop-in
+    traffic of the guide's namespaces, and contain the guide's PodSecurityPolicy for K3s v1.24 and older. The drop-in
     must set the options that the operator's configuration files do not set. Stricter values, more exempt namespaces and
     more objects are sufficient. A waiver with the ID of the control accepts the edit.
     """

@@ -34,8 +34,8 @@ def sysctl_overridden(situation: Situation) -> Iterator[Trouble]:
     """Another file overrides 90-kubelet.conf at the next boot, so a kernel parameter loses its expected value.
 
     systemd-sysctl reads the files of all sysctl.d directories sorted by name, and the last line for a key takes effect
-    (sysctl.d(5)). A file of our name in a directory of higher precedence, or a link to /dev/null, replaces ours. On
-    hosts without systemd, the order of procps applies.
+    (sysctl.d(5)). A file of the same name in a directory of higher precedence, or a link to /dev/null, replaces
+    90-kubelet.conf. On hosts without systemd, the order of procps applies.
     """
     reader, waived = situation.facts.platform.boot_reader, situation.waivers.kernel_parameters
     for override in overrides(_with_ours(situation), reader, waived, is_refused=_is_refused(situation)).values():
@@ -251,14 +251,14 @@ def _set(situation: Situation, row: SysctlRow, now: Observed) -> Remediation:
 
 
 def _will_protect(situation: Situation) -> bool:
-    """Return whether apply will write protect-kernel-defaults into our drop-in."""
+    """Return whether apply will write protect-kernel-defaults into the drop-in."""
     if situation.facts.rancher_managed:
         return False
     return any(option.row is PROTECT_KERNEL_DEFAULTS for option in options_to_set(situation.settings, situation.facts))
 
 
 def _is_refused(situation: Situation) -> bool:
-    """Return whether apply refuses to write our file of kernel parameters."""
+    """Return whether apply refuses to write the file of kernel parameters."""
     return any(refusal.id == PARAMETERS_FILE for refusal in situation.plan.refusals)
 
 

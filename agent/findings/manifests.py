@@ -140,7 +140,7 @@ def manifest_placeholder(situation: Situation) -> Iterator[Trouble]:
 def manifest_broken(situation: Situation) -> Iterator[Trouble]:
     """A manifest is not valid YAML. K3s applies nothing of it, not even its valid documents.
 
-    If a manifest is a symbolic link to a missing file, K3s applies no manifest of the directory, ours included.
+    If a manifest is a symbolic link to a missing file, K3s applies no manifest of the directory, not even policy.yaml.
     """
     for path, data in _unmanaged(situation):
         problem = _parsed(path, data)
@@ -193,7 +193,7 @@ class ManifestObject(Value):
 
 
 def _unmanaged(situation: Situation) -> Iterator[tuple[PurePosixPath, bytes]]:
-    """Yield the manifests that K3s applies, except those with the content that we write."""
+    """Yield the manifests that K3s applies, except those with the content that apply writes."""
     expected = {file.path: file.content for file in situation.desired if isinstance(file, File)}
     applied = situation.k3s_files.manifests.applied
     return ((path, data) for path, data in applied.items() if expected.get(path) != data)

@@ -40,7 +40,7 @@ _ZERO_MEANS_FIVE = VersionRange(27, 36)
     remediation="append `+` to the key; then restart K3s",
 )
 def list_dropped(situation: Situation) -> Iterator[Trouble]:
-    """A later file repeats the key of a list without `+`, so K3s drops the items of earlier files, ours included."""
+    """A later file repeats the key of a list without `+`, so K3s drops the items of earlier files."""
     lost: dict[tuple[str, Location], list[str]] = {}
     for dropped in situation.facts.merged_config.dropped:
         if situation.facts.dropin_path in (dropped.location.path, dropped.by.path):
@@ -62,7 +62,7 @@ def list_dropped(situation: Situation) -> Iterator[Trouble]:
     remediation="correct the value, or remove the option; then restart K3s",
 )
 def option_overridden(situation: Situation) -> Iterator[Trouble]:
-    """A file that K3s reads after ours, or its command line, sets an option to a value that does not meet the control.
+    """A later file, or the command line of K3s, sets an option to a value that does not meet the control.
 
     An argument of the kubelet overrides K3s' option protect-kernel-defaults, in whichever file it is.
     """
@@ -89,7 +89,7 @@ def option_overridden(situation: Situation) -> Iterator[Trouble]:
         if is_later and not option.row.meets.accepts(last[0].text):
             name = option.row.name or option.row.key
             yield Trouble(
-                f"{name} is overridden after our drop-in",
+                f"a later value overrides {name} of k3s-harden's drop-in",
                 expected=str(option.row.meets),
                 found=last[0].text,
                 location=last[0].location,
@@ -243,7 +243,7 @@ def _not_yet_encrypted(situation: Situation) -> Iterator[Trouble]:
     remediation="set `secrets-encryption` to `on` or `auto`, or first decrypt the secrets",
 )
 def secrets_encryption_kept(situation: Situation) -> Iterator[Trouble]:
-    """The settings disable secrets-encryption, but K3s encrypts secrets through our drop-in, so the option remains.
+    """The settings disable secrets-encryption, but K3s encrypts secrets through the drop-in, so the option remains.
 
     K3s reads its encryption key only if the option is set. Without it, K3s could not read any secret of the cluster.
     """

@@ -34,9 +34,9 @@ class Configuration(Value):
     files: tuple[PurePosixPath, ...] = ()
     """The existing files, in the order in which K3s reads them."""
     operator_config: MergedConfig = merge_configuration(())
-    """Without our drop-in."""
+    """Without k3s-harden's drop-in."""
     merged_config: MergedConfig = merge_configuration(())
-    """With our drop-in."""
+    """With k3s-harden's drop-in."""
     invalid_files: tuple[InputError, ...] = ()
     """Paths at which K3s requires a file or directory, and exits or waits because it is something else."""
     unreadable: tuple[HardenError, ...] = ()
@@ -121,7 +121,7 @@ class _Reader:
         ]
         if len(paths) > MOST_FILES:
             self.unreadable.append(too_many(directory, len(paths)))
-        # Our drop-in is read in any case: it is compared with the others.
+        # The drop-in is read in any case: it is compared with the others.
         return paths[:MOST_FILES] + [path for path in paths[MOST_FILES:] if path.name == DROPIN_NAME]
 
     def _read(self, path: PurePosixPath, *, is_dropin: bool) -> bytes | None:

@@ -78,12 +78,12 @@ class HostFacts(Value):
 
     @property
     def operator_config(self) -> MergedConfig:
-        """K3s' configuration without our drop-in."""
+        """K3s' configuration without k3s-harden's drop-in."""
         return self.configuration.operator_config
 
     @property
     def merged_config(self) -> MergedConfig:
-        """K3s' configuration with our drop-in."""
+        """K3s' configuration with k3s-harden's drop-in."""
         return self.configuration.merged_config
 
     @property
@@ -94,7 +94,7 @@ class HostFacts(Value):
 
     @cached_property
     def dropin_path(self) -> PurePosixPath:
-        """Path of our drop-in for K3s' configuration, in the directory named after K3s' main file."""
+        """Path of k3s-harden's drop-in for K3s' configuration, in the directory named after K3s' main file."""
         return dropin_directory(self.configuration.path) / DROPIN_NAME
 
     @property
@@ -103,7 +103,7 @@ class HostFacts(Value):
         return frozenset(word.location.path for unit in self.units for word in unit.arguments)
 
     def overrides_dropin(self, path: PurePosixPath) -> bool:
-        """Return whether K3s reads this file after our drop-in."""
+        """Return whether K3s reads this file after k3s-harden's drop-in."""
         dropin = self.dropin_path
         return path in self.command_line_files or (path.parent == dropin.parent and path.name > dropin.name)
 

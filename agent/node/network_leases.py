@@ -37,7 +37,7 @@ class NetworkLeases(NamedTuple):
 
 
 def read_network_leases(tree: Tree) -> NetworkLeases:
-    """Return the directories and files, as far as they can be changed.
+    """Return the directories and files whose permissions can be changed.
 
     Empty if the directory is a symlink or cannot be listed. A file system without access control lists has only files.
     """

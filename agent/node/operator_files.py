@@ -1,4 +1,4 @@
-"""The operator's audit policy and admission configuration that the API server would exit at."""
+"""Operator's audit policy and admission configuration, if the API server would exit because of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ARGUMENTS = {
 def unusable_files(
     host: Host, config: MergedConfig, data_dir: PurePosixPath, version: Version | None
 ) -> dict[str, str]:
-    """Return by path what is wrong with the files that the operator's configuration names.
+    """Return the problems of the files that the operator's configuration names, by path.
 
     A file that could not be read is not known to be unusable.
     """

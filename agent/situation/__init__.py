@@ -78,7 +78,7 @@ class Situation(Value):
     """The files of sysctl.d, and others that set kernel parameters at boot."""
     k3s_files: K3sFiles
     obsolete: dict[PurePosixPath, bytes]
-    """Content of our own files that this host should not have, by path."""
+    """Content of k3s-harden's files that this host should not have, by path."""
     changed_since_start: tuple[str, ...]
     """Paths of the files that K3s reads only when it starts, and that changed after it started."""
     gate: Gate

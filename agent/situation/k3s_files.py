@@ -117,7 +117,7 @@ def _kubelet_files(
 
 
 def _unusable(tree: Tree, facts: HostFacts, contents: dict[PurePosixPath, bytes | None]) -> dict[PurePosixPath, str]:
-    """Return what is at each path where a component reads or writes a file, if no file can be there."""
+    """Return the kind of what is in the place of a file that a component reads or writes, by path."""
     read = [path for path, data in contents.items() if data is None]
     found = {path: kind for path in read if (kind := _kind(tree, path)) in (DIRECTORY, FIFO, SOCKET)}
     arguments = facts.merged_config.component_arguments(Component.API_SERVER.config_key)

@@ -210,7 +210,7 @@ def _require_supported(settings: Settings, host_facts: HostFacts) -> None:
 
 
 def _obsolete(host: Host, host_facts: HostFacts, expected: Sequence[Resource]) -> dict[PurePosixPath, bytes]:
-    """Return the files with our header at paths where this host should have none."""
+    """Return the files with k3s-harden's header at paths where this host should have none."""
     ids = {resource.id for resource in expected}
     found: dict[PurePosixPath, bytes] = {}
     for path in (host_facts.dropin_path, *(host_facts.data_dir / row.path for row in FILES if row is not K3S_CONFIG)):
