@@ -34,17 +34,6 @@ class ExitCode(IntEnum):
     ENVIRONMENT = 6, "this environment does not allow the change, such as a read-only mount; nothing was changed"
 
 
-SUCCESS = {
-    "gate": "K3s may start",
-    "install": "everything is installed",
-    "release": "the next start passes",
-    "revert": "every change was undone",
-    "service-accounts": "no namespace hands out default tokens",
-    "uninstall": "everything is removed",
-}
-"""The meaning of exit code 0 for verbs whose report does not say that the host is compliant."""
-
-
 class CommandHint(str):
     """A hint that is a command line, which no line break may split."""
 

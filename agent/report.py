@@ -161,6 +161,17 @@ def _of_item(item: Item) -> Urgency:
     return Urgency.ERROR if item.status is ItemStatus.EDITED else Urgency.NONE
 
 
+class Wording(Value):
+    """How the result of a verb is worded: by default, as for apply."""
+
+    success: str = ExitCode.COMPLIANT.meaning
+    """The meaning of exit code 0."""
+    changed: str = "Host is compliant"
+    """The result of a run that changed something."""
+    unchanged: str = "Host is compliant; nothing was changed"
+    past: str = "applied"
+
+
 class Report(Value):
     """One run of one verb."""
 
@@ -171,6 +182,7 @@ class Report(Value):
     findings: tuple[Finding, ...]
     next_steps: tuple[NextStep, ...] = ()
     """What to do next, the most urgent step first."""
+    wording: Wording = Wording()
 
     @property
     def entries(self) -> tuple[Entry, ...]:

@@ -1,12 +1,10 @@
-"""Generated pages about the controls of the guide and of the benchmarks, and about differences from kube-bench."""
+"""Generated pages about the controls of the guide and of the benchmarks."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from agent.benchmark import catalogue, descriptions
-from agent.benchmark.beyond import BEYOND
-from agent.benchmark.kube_bench_differences import DIFFERENCES, PROFILED, Reason, runs
 from agent.benchmark.sections import SECTIONS
 from agent.benchmark.versions import FITS, Benchmark
 from agent.checks.cluster.check import ClusterCheck
@@ -26,13 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from agent.benchmark.control import BenchmarkControl, Number
-    from agent.benchmark.kube_bench_differences import Difference
     from agent.checks.cluster.rule import ClusterRule
     from agent.guide.control import GuideControl
 
 _GUIDE_PAGE = "guide-controls.md"
-_CONTROLS_PAGE = "../reference/controls.md"
-_KUBE_BENCH_PAGE = "../explanation/kube-bench.md"
 
 
 def guide_controls() -> str:
@@ -131,39 +126,6 @@ def _cluster_row(control: BenchmarkControl, rule: ClusterRule) -> tuple[str, ...
     return (number.text if number else "", _link(control, "controls.md"), reads, *texts)
 
 
-def kube_bench() -> str:
-    """Return docs/explanation/kube-bench.md."""
-    parts = [
-        "# Differences from kube-bench",
-        generated("agent/benchmark/kube_bench_differences.py"),
-        prose(f"""
-            `k3s-harden assess` and [kube-bench](https://github.com/aquasecurity/kube-bench) check the same controls.
-            kube-bench has profiles for {len(PROFILED)} of the {len(Benchmark)} benchmarks. This page lists for each
-            control whether the two results can differ on the same node, and why. Without a reason they agree.
-        """),
-        prose("""
-            A test compares both on nodes in many states: new, hardened, with each file and each argument wrong, without
-            the journal, and with another data directory. It uses a model of kube-bench's profiles and comparison rules,
-            not kube-bench itself. It fails for a difference without a reason on this page, and for a reason that occurs
-            on no node. The model was compared with the program kube-bench, commit a73ce378, on 1,600 random nodes: all
-            results were the same.
-        """),
-        prose("""
-            Statuses correspond as follows: PASS to PASS; MANUAL to WARN; FAIL and UNKNOWN to FAIL, or to WARN if the
-            profile does not score the check; NOT_APPLICABLE and WAIVED to INFO.
-        """),
-        "## Reasons",
-        table(("reason", "meaning"), ((_label(reason), reason.value) for reason in Reason)),
-        *_profiles(),
-        "## Controls that kube-bench does not have",
-        prose("""
-            No benchmark requires these. Without them a node does not comply with the guide, or K3s does not start.
-        """),
-        _bullets(f"{_link(control, _CONTROLS_PAGE)}: {prose(control.title)}" for control in BEYOND),
-    ]
-    return page(parts)
-
-
 def _of_the_guide(control: GuideControl) -> str:
     return _entry(
         f"**{escaped(control.title)}.** Applies to {control.applies}.",
@@ -251,7 +213,6 @@ def _of_a_benchmark(control: BenchmarkControl) -> str:
             ("Provided by", prose(descriptions.provider(control))),
             ("In the guide", f"[`{guide.id}`]({_GUIDE_PAGE}#{_anchor(guide)})" if guide else ""),
             ("Remediation", prose(remediation.text(control.repair) if control.repair else "")),
-            ("kube-bench", f"the result can [differ]({_KUBE_BENCH_PAGE})" if DIFFERENCES[control.id] else ""),
             ("Source", f"`{control.source}`"),
         ],
     )
@@ -262,43 +223,8 @@ def _with_cluster(control: BenchmarkControl) -> str:
     return "the API server is asked; see the [rule](cluster-controls.md)" if is_asked else ""
 
 
-def _profiles() -> Iterator[str]:
-    for benchmark in PROFILED:
-        yield f"## {benchmark.kube_bench_profile}"
-        inside = [control for control in catalogue.controls_of(benchmark) if benchmark in control.numbers]
-        alike = sum(not _differences(control, benchmark) for control in inside)
-        yield f"{len(inside)} controls; {alike} never differ."
-        yield table(
-            ("number", "control", "kube-bench", "can differ"),
-            (
-                (
-                    control.numbers[benchmark].text,
-                    _link(control, _CONTROLS_PAGE),
-                    "runs it" if runs(control, benchmark) else "skips it",
-                    _in_short(control, benchmark),
-                )
-                for control in inside
-            ),
-        )
-
-
 def _is_host_checkable(control: BenchmarkControl) -> bool:
     return not isinstance(control.check, (Manual, NotInK3s))
-
-
-def _differences(control: BenchmarkControl, benchmark: Benchmark) -> tuple[Difference, ...]:
-    return tuple(one for one in DIFFERENCES[control.id] if benchmark in one.benchmarks)
-
-
-def _label(reason: Reason) -> str:
-    return reason.name.lower().replace("_", " ")
-
-
-def _in_short(control: BenchmarkControl, benchmark: Benchmark) -> str:
-    found = _differences(control, benchmark)
-    labels = ", ".join(_label(one.reason) for one in found if not one.note)
-    notes = (f"{_label(one.reason)} ({one.note.removesuffix('.')})" for one in found if one.note)
-    return "; ".join((*([labels] if labels else []), *notes))
 
 
 def _link(control: BenchmarkControl, where: str) -> str:

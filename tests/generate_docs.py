@@ -22,9 +22,7 @@ from typer.main import get_command
 from agent import findings
 from agent.benchmark.catalogue import CATALOGUE
 from agent.changes import journal, last_run, notifications, state
-from agent.cli.application import application
-from agent.cli.completion import TOPICS
-from agent.cli.declared import COMMANDS
+from agent.cli.commands import app
 from agent.desired import resources as desired
 from agent.errors import ExitCode
 from agent.guide.controls import CONTROLS
@@ -47,7 +45,6 @@ from agent.situation import Request
 from agent.value import replace
 from agent.verbs import converge as verbs
 from agent.verbs import drift, install
-from agent.verbs.topic_names import titles
 from tests import docs_controls
 from tests.markdown import anchor, generated, page, prose, table
 
@@ -93,7 +90,7 @@ def pages() -> dict[str, str]:
 
 def commands() -> tuple[Command, ...]:
     """Return all verbs in the order of --help."""
-    group = get_command(application(COMMANDS))
+    group = get_command(app)
     found = []
     for name, command in group.commands.items():  # type: ignore[attr-defined] # Typer's app has several commands
         given = [(parameter.param_type_name, _option(parameter)) for parameter in command.params]
@@ -115,7 +112,7 @@ def _epilog(command: Any) -> tuple[str, tuple[tuple[str, str], ...]]:  # noqa: A
 
 def program_options() -> tuple[Option, ...]:
     """Return the options before the verb."""
-    return tuple(_option(parameter) for parameter in get_command(application(COMMANDS)).params)
+    return tuple(_option(parameter) for parameter in get_command(app).params)
 
 
 def picture() -> str:
@@ -504,15 +501,6 @@ def _modules() -> str:
     ])  # fmt: skip
 
 
-TOPICS_FILE = CHECKOUT.joinpath("agent", *TOPICS)
-"""The file of the program from which shells complete the topics of `explain`."""
-
-
-def topics() -> str:
-    """Return the topics of `explain`, one per line."""
-    return "".join(f"{name}\n" for name in titles())
-
-
 CONTROL_NAMES_FILE = CHECKOUT.joinpath("agent", *NAMES)
 """The file of the program with the names of controls that a waiver can have."""
 
@@ -531,7 +519,6 @@ PICTURE_WIDTH = 66
 PICTURE_ITEMS = 2
 
 _PAGES: Mapping[str, Callable[[], str]] = {
-    "explanation/kube-bench.md": docs_controls.kube_bench,
     "reference/controls.md": docs_controls.controls,
     "reference/cluster-controls.md": docs_controls.cluster_controls,
     "reference/guide-controls.md": docs_controls.guide_controls,
@@ -544,7 +531,6 @@ _PAGES: Mapping[str, Callable[[], str]] = {
 }
 
 if __name__ == "__main__":
-    TOPICS_FILE.write_text(topics(), encoding="utf-8")
     CONTROL_NAMES_FILE.write_text(control_names(), encoding="utf-8")
     for changed in write(CHECKOUT / "docs"):
         sys.stdout.write(f"wrote {changed.relative_to(CHECKOUT)}\n")

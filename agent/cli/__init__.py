@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found] # as in agent.__main__
-import os
 import sys
-from contextlib import redirect_stdout, suppress
 from typing import NoReturn
 
-from agent.cli import commands as _declares_them  # noqa: F401
-from agent.cli import completion
-from agent.cli.plain_words import requested
+from agent.cli.bare_verbs import BARE_VERBS
 from agent.cli.streams import discard_output, open_standard_streams, print_error
 from agent.errors import ExitCode, HardenError, InputError, RootRequiredError
 
@@ -21,12 +17,9 @@ _INTERRUPTED = 130
 def main() -> None:
     """Run the command line and exit."""
     open_standard_streams()
-    if completion.is_requested():
-        sys.exit(completion.complete())
     try:
         _raise_interrupts()
-        run = requested(sys.argv[1:], os.environ) or _read_by_typer
-        run()
+        _run(sys.argv[1:])
     except HardenError as error:
         _fail(error)
     except OSError as error:
@@ -39,25 +32,14 @@ def main() -> None:
         raise
 
 
-def _read_by_typer() -> None:
-    """Read a command line that is not plain, and run its command."""
-    from agent.cli.application import application
-    from agent.cli.declared import named
-    from agent.cli.group import WrongWordsError
+def _run(words: list[str]) -> None:
+    """Run a verb without options at once; every other command line is read by Typer."""
+    if len(words) == 1 and words[0] in BARE_VERBS:
+        BARE_VERBS[words[0]]()
+        return
+    from agent.cli import commands
 
-    words = sys.argv[1:]
-    app = application(named(words[0] if words else ""))
-    try:
-        if words:
-            app(prog_name="k3s-harden")
-        # Click before 8.2 treats a missing command as --help: on standard output, with exit code 0.
-        with redirect_stdout(sys.stderr), suppress(SystemExit):
-            app(["--help"], prog_name="k3s-harden")
-        sys.exit(int(ExitCode.USAGE))
-    except WrongWordsError as error:
-        from agent.cli.suggestions import usage_error
-
-        raise usage_error(error, words) from error
+    commands.run(words)
 
 
 def _raise_interrupts() -> None:

@@ -1,46 +1,142 @@
-"""The verbs of the command line, with their options and help."""
+"""The commands, their options and their help, as Typer declares them."""
 
-# Without `from __future__ import annotations`: options are read from annotations.
+# Without `from __future__ import annotations`: Typer evaluates the annotations.
+
+import os
+import re
+import sys
+import textwrap
+from collections.abc import Sequence
+from contextlib import redirect_stdout
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
 
+import typer
+from typer.main import get_command
+
+from agent import __version__
+from agent.cli import bare_verbs
+from agent.cli.bare_verbs import GATE_WORDING, SERVICE_VARIABLE
 from agent.cli.completion import benchmarks, topics, versions
-from agent.cli.declared import CHANGES, READS, RENDERS, Annotated, Argument, Epilog, Option, Optional, command
+from agent.cli.host_options import HostOptions, RoleChoice, absolute
+from agent.cli.report_options import AssessmentOptions, ReportOptions
 from agent.cli.shared_options import (
     AllowEmptyRoot,
-    AssessmentOptions,
     Config,
     DataDir,
     Force,
-    HostOptions,
     K3sVersion,
     OutputFormat,
     Program,
     Quiet,
-    Rendering,
-    ReportOptions,
     Role,
-    RoleChoice,
     Root,
     Services,
     Verbose,
-    absolute,
-    account_of_asff,
-    cloud_init_download,
-    installation,
-    kube_bench_beyond,
-    open_host,
 )
 from agent.cli.streams import columns, print_text, progress
-from agent.errors import SUCCESS, ExitCode, UsageError
+from agent.errors import ExitCode, UsageError
+from agent.model import StrEnum
 from agent.present import Format
-from agent.present.assessments import AssessmentFormat
+from agent.report import Wording
 from agent.value import replace
 
-_RENDERINGS = ", ".join(one.value for one in Rendering)
+if TYPE_CHECKING:
+    from agent.host import Host
+    from agent.verbs.install import Wanted
+    from agent.verbs.render.cloud_init import Download
+
+_PROGRAM = "k3s-harden"
+_COMPLETION = "_K3S_HARDEN_COMPLETE"
+"""Environment variable of Typer's protocol for the completion of shells."""
+
+_CHANGES = tuple(ExitCode)
+"""Exit codes of a verb that changes the host."""
+_READS = (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE, ExitCode.NOT_COMPLIANT)
+"""Exit codes of a verb that compares the host and makes no changes."""
+_RENDERS = (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE)
+"""Exit codes of a verb that does not read the host."""
+
+_WIDTH = 76
+_KEEPS_LINES = "\b\n"
+"""Keeps the line breaks of the paragraph that follows, in Click."""
+
+app = typer.Typer(
+    name=_PROGRAM,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=f"{_PROGRAM} COMMAND --help prints the options, an example and the exit codes of a command.",
+)
 
 
-@command(Epilog("sudo k3s-harden apply --role server", CHANGES))
+def run(words: list[str]) -> NoReturn:
+    """Run the command line that these words are, and exit. Raises UsageError if they are none."""
+    try:
+        if words or _COMPLETION in os.environ:
+            sys.exit(app(words, prog_name=_PROGRAM, standalone_mode=False) or 0)
+        with redirect_stdout(sys.stderr):
+            app(["--help"], prog_name=_PROGRAM, standalone_mode=False)
+        sys.exit(int(ExitCode.USAGE))
+    # Click's UsageError: its module is `click.exceptions` or a copy in Typer, by the release of Typer.
+    except typer.BadParameter.__mro__[1] as error:  # type: ignore[misc]
+        raise _usage_error(error, words) from error
+
+
+def _usage_error(error: Any, words: Sequence[str]) -> UsageError:  # noqa: ANN401 - as above
+    """Return the error of a command line that Typer rejects, with a similar command or option."""
+    import difflib
+
+    group: Any = get_command(app)
+    verb = words[0] if words[:1] and words[0] in group.commands else ""
+    hint = f"run {_PROGRAM} {verb} --help for its options" if verb else f"run {_PROGRAM} --help for all commands"
+    unknown = re.match(r"No such (command|option):? '?(.*?)'?(\.|$)", error.message)
+    if not unknown:
+        problem = error.format_message().rstrip(".")
+        return UsageError(f"cannot run {verb or _PROGRAM}: {problem[0].lower()}{problem[1:]}", hint)
+    kind, name = unknown[1], unknown[2]
+    if kind == "command":
+        message = f"cannot run {name}: {_PROGRAM} has no such command"
+        known = [other for other, command in group.commands.items() if not command.hidden]
+    else:
+        message = f"cannot use {name}: {verb or _PROGRAM} has no such option"
+        options = group.commands[verb].params if verb else group.params
+        known = [other for option in options for other in option.opts if other.startswith("--")]
+        if not verb:
+            hint = f"options follow the command: {_PROGRAM} COMMAND {name}"
+    similar = difflib.get_close_matches(name, known, n=1)
+    return UsageError(message, f"did you mean {similar[0]}?" if similar else hint)
+
+
+def _epilog(example: str, codes: Sequence[ExitCode], success: str = ExitCode.COMPLIANT.meaning) -> str:
+    """Return the end of a command's help: an example, and the exit codes; `success` is the meaning of 0."""
+    rows = "\n".join(
+        textwrap.fill(
+            code.meaning if code else success, _WIDTH, initial_indent=f"  {int(code)}  ", subsequent_indent="     "
+        )
+        for code in codes
+    )
+    return f"{_KEEPS_LINES}Example:\n  {example}\n\n{_KEEPS_LINES}Exit codes:\n{rows}"
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print_text(f"{_PROGRAM} {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Harden a K3s host by the CIS guide, assess it, and undo the changes."""
+
+
+@app.command(epilog=_epilog("sudo k3s-harden apply --role server", _CHANGES))
 def apply(
     *,
     force: Force = False,
@@ -59,21 +155,13 @@ def apply(
     Writes files, directories, kernel parameters and K3s options, then reads the host again and reports. Makes no
     changes if the host is already compliant. `revert` undoes all changes.
     """
-    from agent.verbs import converge
-
-    options = HostOptions(config, role, k3s_version, data_dir, allow_empty_root)
-    host = open_host(root, allow_empty=allow_empty_root)
-    with progress("apply", quiet=quiet) as shown:
-        report = converge.apply(host, options.request(force=force), shown)
-    ReportOptions(output_format, verbose, quiet).finish(report, partial(options.caller, root))
+    options = HostOptions(root, allow_empty_root, config, role, k3s_version, data_dir)
+    bare_verbs.apply(options, ReportOptions(output_format, verbose, quiet), force=force)
 
 
-@command(Epilog("sudo k3s-harden check", READS))
+@app.command(epilog=_epilog("sudo k3s-harden check", _READS))
 def check(
     *,
-    watch: Annotated[
-        bool, Option("--watch", help="Check again every 2 seconds, and show changes, until Ctrl-C.")
-    ] = False,
     root: Root = "/",
     allow_empty_root: AllowEmptyRoot = False,
     config: Config = None,
@@ -89,19 +177,11 @@ def check(
     Reports whether the host meets the hardening guide, now and after the next boot, and whether K3s would start. Makes
     no changes. `assess` reports the controls of the CIS benchmark.
     """
-    from agent.verbs import converge
-
-    options = HostOptions(config, role, k3s_version, data_dir, allow_empty_root)
-    printed, caller = ReportOptions(output_format, verbose, quiet), partial(options.caller, root)
-    host = open_host(root, allow_empty=allow_empty_root)
-    if watch:
-        report = printed.watched(host, lambda again: converge.check(again, options.request()), caller)
-    else:
-        report = converge.check(host, options.request())
-    printed.finish(report, caller)
+    options = HostOptions(root, allow_empty_root, config, role, k3s_version, data_dir)
+    bare_verbs.check(options, ReportOptions(output_format, verbose, quiet))
 
 
-@command(Epilog("k3s-harden diff --role server --k3s-version 1.34", READS))
+@app.command(epilog=_epilog("k3s-harden diff --role server --k3s-version 1.34", _READS))
 def diff(
     *,
     force: Force = False,
@@ -119,24 +199,21 @@ def diff(
 
     Prints each difference, for files as a unified diff. Makes no changes.
     """
-    from agent.verbs import converge
-
-    options = HostOptions(config, role, k3s_version, data_dir, allow_empty_root)
-    report = converge.diff(open_host(root, allow_empty=allow_empty_root), options.request(force=force))
-    ReportOptions(output_format, verbose, quiet).finish(report, partial(options.caller, root))
+    options = HostOptions(root, allow_empty_root, config, role, k3s_version, data_dir)
+    bare_verbs.diff(options, ReportOptions(output_format, verbose, quiet), force=force)
 
 
-@command(
-    Epilog(
+@app.command(
+    epilog=_epilog(
         "sudo k3s-harden preflight v1.37",
-        READS,
-        success="nothing known prevents K3s of that version from starting, and apply can do the rest",
+        _READS,
+        "nothing known prevents K3s of that version from starting, and apply can do the rest",
     )
 )
 def preflight(
     version: Annotated[
         str,
-        Argument(
+        typer.Argument(
             metavar="VERSION",
             help="K3s version after the upgrade, such as v1.37 or v1.37.2+k3s1.",
             autocompletion=versions,
@@ -163,19 +240,18 @@ def preflight(
     from agent.verbs import preflight as verb
 
     target = verb.target_version(version)
-    host = open_host(root, allow_empty=allow_empty_root)
-    options = HostOptions(config, role, k3s_version, data_dir, allow_empty_root)
-    result = verb.preflight(host, options.request(), target)
+    options = HostOptions(root, allow_empty_root, config, role, k3s_version, data_dir)
+    result = verb.preflight(options.host(), options.request(), target)
     for_target = replace(options, k3s_version=result.target)
-    ReportOptions(output_format, verbose, quiet).finish_preflight(result, partial(for_target.caller, root))
+    ReportOptions(output_format, verbose, quiet).finish_preflight(result, for_target.caller)
 
 
-@command(Epilog("k3s-harden assess --benchmark cis-1.9 --format html --output report.html", READS))
+@app.command(epilog=_epilog("k3s-harden assess --benchmark cis-1.9 --format html --output report.html", _READS))
 def assess(
     *,
     benchmark: Annotated[
         str,
-        Option(
+        typer.Option(
             help="CIS benchmark, cis-1.23 to cis-2.1; auto: the newest for this K3s version.",
             metavar="VERSION",
             autocompletion=benchmarks,
@@ -183,10 +259,10 @@ def assess(
     ] = "auto",
     baseline: Annotated[
         Optional[Path],
-        Option(help="Earlier JSON report; its open controls do not affect the exit code.", metavar="FILE"),
+        typer.Option(help="Earlier JSON report; its open controls do not affect the exit code.", metavar="FILE"),
     ] = None,
     cluster: Annotated[
-        bool, Option("--cluster", help="Also read the API server of this host: section 5, and what runs.")
+        bool, typer.Option("--cluster", help="Also read the API server of this host: section 5, and what runs.")
     ] = False,
     root: Root = "/",
     allow_empty_root: AllowEmptyRoot = False,
@@ -194,58 +270,62 @@ def assess(
     role: Role = RoleChoice.AUTO,
     k3s_version: K3sVersion = None,
     data_dir: DataDir = None,
-    output_format: Annotated[AssessmentFormat, Option("--format", help="Output format.")] = AssessmentFormat.AUTO,
+    output_format: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.AUTO,
     output: Annotated[
         Optional[Path],
-        Option(help="File to write with mode 0600. [default: standard output, as with -]", metavar="FILE"),
+        typer.Option(help="File to write with mode 0600. [default: standard output, as with -]", metavar="FILE"),
     ] = None,
-    beyond: Annotated[bool, Option("--beyond", help="kube-bench: add the controls beyond the benchmark.")] = False,
-    aws_account: Annotated[Optional[str], Option(help="asff: AWS account, 12 digits.", metavar="ID")] = None,
+    beyond: Annotated[
+        bool, typer.Option("--beyond", help="kube-bench: add the controls beyond the benchmark.")
+    ] = False,
+    aws_account: Annotated[Optional[str], typer.Option(help="asff: AWS account, 12 digits.", metavar="ID")] = None,
     aws_region: Annotated[
-        Optional[str], Option(help="asff: AWS region, such as eu-central-1.", metavar="REGION")
+        Optional[str], typer.Option(help="asff: AWS region, such as eu-central-1.", metavar="REGION")
     ] = None,
     aws_product_arn: Annotated[
         Optional[str],
-        Option(help="asff: ARN of the product. [default: the account's own product]", metavar="ARN"),
+        typer.Option(help="asff: ARN of the product. [default: the account's own product]", metavar="ARN"),
     ] = None,
-    verbose: Annotated[bool, Option("--verbose", "-v", help="Print all controls, host facts and evidence.")] = False,
-    quiet: Annotated[bool, Option("--quiet", "-q", help="Print only controls that decide the exit code.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Print all controls, host facts and evidence.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print only controls that decide the exit code.")
+    ] = False,
 ) -> None:
     """Assess this host against a CIS benchmark.
 
     Reports the status of each control and its evidence. Makes no changes. The exit code is 3 if a control without a
     waiver failed or could not be determined.
     """
-    from agent.verbs import assess as verb
+    for option, value, format_ in (
+        ("--beyond", beyond, Format.KUBE_BENCH),
+        ("--aws-account", aws_account, Format.ASFF),
+        ("--aws-region", aws_region, Format.ASFF),
+        ("--aws-product-arn", aws_product_arn, Format.ASFF),
+    ):
+        if value and output_format is not format_:
+            problem = f"cannot use {option} with --format {output_format}: only {format_} supports it"
+            raise UsageError(problem, f"omit {option}")
+    aws = None
+    if output_format is Format.ASFF:
+        from agent.present.assessments.asff import account
 
-    chosen = verb.benchmark_named(benchmark)
-    options = AssessmentOptions(
-        output_format,
-        output,
-        verbose,
-        quiet,
-        kube_bench_beyond(output_format, beyond=beyond),
-        account_of_asff(output_format, aws_account, aws_region, aws_product_arn),
+        aws = account(aws_account, aws_region, aws_product_arn)
+    bare_verbs.assess(
+        HostOptions(root, allow_empty_root, config, role, k3s_version, data_dir),
+        AssessmentOptions(output_format, verbose, quiet, output, beyond, aws),
+        benchmark=benchmark,
+        baseline=baseline,
+        cluster=cluster,
     )
-    earlier = None
-    if baseline is not None:
-        from agent.host import Host
-
-        earlier = verb.load_baseline(Host.real(), absolute(baseline))
-    if cluster and root != "/":
-        raise UsageError("cannot use --cluster with --root: a host tree has no API server", "omit one of them")
-    of_host = HostOptions(config, role, k3s_version, data_dir, allow_empty_root)
-    host, request = open_host(root, allow_empty=allow_empty_root), of_host.request()
-    with progress("assess", quiet=quiet) as shown:
-        assessment = verb.assess_host(host, request, chosen, earlier=earlier, progress=shown, with_cluster=cluster)
-    options.finish(assessment, partial(of_host.caller, root))
 
 
-@command(
-    Epilog(
+@app.command(
+    epilog=_epilog(
         "systemctl start k3s-harden-check.service",
         (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE, ExitCode.LOCKED),
-        success="the assessment is stored, whatever its result",
+        "the assessment is stored, whatever its result",
     ),
     hidden=True,
 )
@@ -258,7 +338,7 @@ def drift(
     k3s_version: K3sVersion = None,
     data_dir: DataDir = None,
     test_notification: Annotated[
-        bool, Option("--test-notification", help="Only send a test with `drift.notify`, and wait for it.")
+        bool, typer.Option("--test-notification", help="Only send a test with `drift.notify`, and wait for it.")
     ] = False,
 ) -> None:
     """Report changes since the last assessment.
@@ -266,28 +346,22 @@ def drift(
     k3s-harden-check.service runs it. Stores the assessment and its metrics, and prints a line for each change, then the
     next steps. The first run prints the result.
     """
-    from agent.verbs.assess import assess_host
-    from agent.verbs.drift import drift as changes
-
-    options = HostOptions(config, role, k3s_version, data_dir, allow_empty_root)
-    host, request = open_host(root, allow_empty=allow_empty_root), options.request()
-    if test_notification:
-        from agent.verbs.notify import send_test
-
-        print_text(f"{send_test(host, request, lambda: assess_host(host, request))}\n")
+    options = HostOptions(root, allow_empty_root, config, role, k3s_version, data_dir)
+    if not test_notification:
+        bare_verbs.drift(options)
         return
-    for line in changes(host, request, partial(assess_host, host, request), partial(options.caller, root)):
-        print_text(f"{line}\n")
+    from agent.verbs.assess import assess_host
+    from agent.verbs.notify import send_test
+
+    host, request = options.host(), options.request()
+    print_text(f"{send_test(host, request, partial(assess_host, host, request))}\n")
 
 
-@command(Epilog("systemctl start k3s-harden.service", CHANGES, success=SUCCESS["gate"]), hidden=True)
+@app.command(epilog=_epilog("systemctl start k3s-harden.service", _CHANGES, GATE_WORDING.success), hidden=True)
 def gate(
     *,
     service: Annotated[
-        str,
-        Option(
-            envvar="K3S_HARDEN_SERVICE", show_envvar=False, help="K3s service that is about to start.", metavar="NAME"
-        ),
+        str, typer.Option(help=f"K3s service that is about to start. [default: ${SERVICE_VARIABLE}]", metavar="NAME")
     ] = "",
     root: Root = "/",
     allow_empty_root: AllowEmptyRoot = False,
@@ -303,17 +377,22 @@ def gate(
 
     k3s-harden@.service runs it before each start of a K3s service, which names itself in K3S_HARDEN_SERVICE.
     """
-    from agent.verbs import converge
-
-    options = HostOptions(config, role, k3s_version, data_dir, allow_empty_root)
-    report = converge.gate(open_host(root, allow_empty=allow_empty_root), options.request(service=service))
-    ReportOptions(output_format, verbose, quiet).finish(report, partial(options.caller, root))
+    options = HostOptions(root, allow_empty_root, config, role, k3s_version, data_dir)
+    bare_verbs.gate(options, ReportOptions(output_format, verbose, quiet), service=service)
 
 
-@command(Epilog("sudo k3s-harden release --once", CHANGES, success=SUCCESS["release"]))
+_RELEASE = Wording(
+    "the next start passes",
+    "Released: the next start of K3s passes without the gate",
+    "Nothing to release",
+    "released",
+)
+
+
+@app.command(epilog=_epilog("sudo k3s-harden release --once", _CHANGES, _RELEASE.success))
 def release(
     *,
-    once: Annotated[bool, Option("--once", help="Confirm: one start, without its gate.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Confirm: one start, without its gate.")] = False,
     unit: Services = None,
     output_format: OutputFormat = Format.AUTO,
     verbose: Verbose = False,
@@ -329,14 +408,17 @@ def release(
 
     if not once:
         raise UsageError("cannot release K3s: --once is missing", "pass --once to let one start pass without the gate")
-    report = release_once(Host.real(), unit or ())
-    ReportOptions(output_format, verbose, quiet).finish(report, partial(HostOptions().caller, "/"))
+    report = replace(release_once(Host.real(), unit or ()), wording=_RELEASE)
+    ReportOptions(output_format, verbose, quiet).finish(report, HostOptions().caller)
 
 
-@command(Epilog("sudo k3s-harden revert", CHANGES, success=SUCCESS["revert"]))
+_REVERT = Wording("every change was undone", "Reverted", "Nothing to revert", "reverted")
+
+
+@app.command(epilog=_epilog("sudo k3s-harden revert", _CHANGES, _REVERT.success))
 def revert(
     *,
-    last: Annotated[bool, Option("--last", help="Undo only the newest run.")] = False,
+    last: Annotated[bool, typer.Option("--last", help="Undo only the newest run.")] = False,
     force: Force = False,
     root: Root = "/",
     allow_empty_root: AllowEmptyRoot = False,
@@ -350,31 +432,50 @@ def revert(
     """
     from agent.verbs.revert import revert as verb
 
-    report = verb(open_host(root, allow_empty=allow_empty_root), last=last, force=force)
-    options = HostOptions(allow_empty_root=allow_empty_root)
-    ReportOptions(output_format, verbose, quiet).finish(report, partial(options.caller, root))
+    options = HostOptions(root, allow_empty_root)
+    report = replace(verb(options.host(), last=last, force=force), wording=_REVERT)
+    ReportOptions(output_format, verbose, quiet).finish(report, options.caller)
 
 
-@command(Epilog("k3s-harden render k3s-config --k3s-version 1.34", RENDERS, success="the document was printed"))
+class Rendering(StrEnum):
+    """Documents of `render`."""
+
+    SYSCTL = "sysctl"
+    AUDIT_POLICY = "audit-policy"
+    POLICY = "policy"
+    PSA = "psa"
+    K3S_CONFIG = "k3s-config"
+    RANCHER_CLUSTER = "rancher-cluster"
+    SERVICE_ACCOUNTS = "service-accounts"
+    CLOUD_INIT = "cloud-init"
+
+
+_DOCUMENTS = ", ".join(Rendering)
+
+
+@app.command(epilog=_epilog("k3s-harden render k3s-config --k3s-version 1.34", _RENDERS, "the document was printed"))
 def render(
-    what: Annotated[Rendering, Argument(help=f"{_RENDERINGS}.", metavar="DOCUMENT")],
+    what: Annotated[Rendering, typer.Argument(help=f"{_DOCUMENTS}.", metavar="DOCUMENT")],
     *,
     url: Annotated[
-        Optional[str], Option(help="For cloud-init: URL of the program as a single file.", metavar="URL")
+        Optional[str], typer.Option(help="For cloud-init: URL of the program as a single file.", metavar="URL")
     ] = None,
     sha256: Annotated[
-        Optional[str], Option(help="For cloud-init: SHA-256 checksum of that file.", metavar="HEX")
+        Optional[str], typer.Option(help="For cloud-init: SHA-256 checksum of that file.", metavar="HEX")
     ] = None,
-    config: Annotated[Optional[Path], Option(help="Settings file. [default: none]", metavar="FILE")] = None,
+    config: Annotated[Optional[Path], typer.Option(help="Settings file. [default: none]", metavar="FILE")] = None,
     role: Annotated[
-        RoleChoice, Option(help="Role of K3s on the host; auto: from the settings, or server.")
+        RoleChoice, typer.Option(help="Role of K3s on the host; auto: from the settings, or server.")
     ] = RoleChoice.AUTO,
     k3s_version: Annotated[
         Optional[str],
-        Option(help="K3s version, such as 1.34. [default: newest known]", metavar="VERSION", autocompletion=versions),
+        typer.Option(
+            help="K3s version, such as 1.34. [default: newest known]", metavar="VERSION", autocompletion=versions
+        ),
     ] = None,
     data_dir: Annotated[
-        Optional[Path], Option(help="Data directory of K3s. [default: /var/lib/rancher/k3s]", metavar="DIR")
+        Optional[Path],
+        typer.Option(help="Data directory of K3s. [default: /var/lib/rancher/k3s]", metavar="DIR"),
     ] = None,
 ) -> None:
     """Print a file of apply, or for cloud-init.
@@ -383,19 +484,36 @@ def render(
     """
     from agent.verbs.render import rendered
 
-    download = cloud_init_download(what, url, sha256)
-    options = HostOptions(config, role, k3s_version, data_dir)
-    print_text(rendered(what.value, options.settings_file, options.overrides(), download).decode())
+    options = HostOptions(config=config, role=role, k3s_version=k3s_version, data_dir=data_dir)
+    document = rendered(what.value, options.settings_file, options.overrides, _download(what, url, sha256))
+    print_text(document.decode())
 
 
-@command(
-    Epilog("k3s-harden explain audit-log-maxage", RENDERS, success="the explanation was printed"),
-    takes_any_word=True,
+def _download(what: Rendering, url: Optional[str], sha256: Optional[str]) -> "Optional[Download]":
+    """Return the download of --url and --sha256, None without both. Raises UsageError for values unsafe in a shell."""
+    if url is None and sha256 is None:
+        return None
+    from agent.verbs.render.cloud_init import EXAMPLE, Download
+
+    if what is not Rendering.CLOUD_INIT:
+        raise UsageError(f"cannot use --url or --sha256 for {what}: only cloud-init supports them", "omit them")
+    if url is None or sha256 is None:
+        raise UsageError("cannot use --url without --sha256, or --sha256 without --url", EXAMPLE)
+    if not re.fullmatch(r"[a-z]+://[\w.:/?&=%~+@#,-]+", url, re.ASCII):
+        raise UsageError(f"cannot use --url: found {url}, expected a URL without shell characters", EXAMPLE)
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
+        raise UsageError(f"cannot use --sha256: found {sha256}, expected 64 hexadecimal digits", EXAMPLE)
+    return Download(url, sha256.lower())
+
+
+@app.command(
+    epilog=_epilog("k3s-harden explain audit-log-maxage", _RENDERS, "the explanation was printed"),
+    context_settings={"ignore_unknown_options": True},  # `explain --anonymous-auth`
 )
 def explain(
     topic: Annotated[
         Optional[list[str]],
-        Argument(
+        typer.Argument(
             metavar="[TOPIC]",
             help="Control, finding, setting, CIS number, path, kernel parameter or argument. Without it, all IDs.",
             show_default=False,
@@ -414,20 +532,27 @@ def explain(
     print_text(explained(" ".join(topic), width) if topic else listed(width))
 
 
-@command(
-    Epilog(
+_SERVICE_ACCOUNTS = Wording(
+    "no namespace hands out default tokens", "Compliant", "Compliant; nothing was changed", "applied"
+)
+
+
+@app.command(
+    epilog=_epilog(
         "sudo k3s-harden service-accounts --wait 300",
         (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE, ExitCode.PARTIAL),
-        success=SUCCESS["service-accounts"],
+        _SERVICE_ACCOUNTS.success,
     ),
 )
 def service_accounts(
     *,
     kubeconfig: Annotated[
-        Optional[Path], Option(help="Kubeconfig file. [default: as for k3s kubectl]", metavar="FILE")
+        Optional[Path], typer.Option(help="Kubeconfig file. [default: as for k3s kubectl]", metavar="FILE")
     ] = None,
-    timeout: Annotated[float, Option(help="Timeout for each call.", metavar="SECONDS", min=1, max=600)] = 20,
-    wait: Annotated[float, Option(help="Time to wait for the API server.", metavar="SECONDS", min=0, max=3600)] = 0,
+    timeout: Annotated[float, typer.Option(help="Timeout for each call.", metavar="SECONDS", min=1, max=600)] = 20,
+    wait: Annotated[
+        float, typer.Option(help="Time to wait for the API server.", metavar="SECONDS", min=0, max=3600)
+    ] = 0,
     output_format: OutputFormat = Format.AUTO,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -443,10 +568,14 @@ def service_accounts(
     file = None if kubeconfig is None else str(absolute(kubeconfig))
     with progress("service-accounts", quiet=quiet) as shown:
         report = disable_default_tokens(Host.real(), kubeconfig=file, timeout=timeout, wait=wait, progress=shown)
-    ReportOptions(output_format, verbose, quiet).finish(report, partial(HostOptions().caller, "/"))
+    report = replace(report, wording=_SERVICE_ACCOUNTS)
+    ReportOptions(output_format, verbose, quiet).finish(report, HostOptions().caller)
 
 
-@command(Epilog("sudo k3s-harden install", CHANGES, success=SUCCESS["install"]))
+_INSTALL = Wording("everything is installed", "Installed", "Already installed; nothing was changed", "installed")
+
+
+@app.command(epilog=_epilog("sudo k3s-harden install", _CHANGES, _INSTALL.success))
 def install(
     *,
     unit: Services = None,
@@ -467,14 +596,16 @@ def install(
     """
     from agent.verbs.install import install as verb
 
-    host = open_host(root, allow_empty=allow_empty_root)
-    options = HostOptions(config, role, k3s_version, data_dir, allow_empty_root)
-    wanted = installation(host, options, unit or (), program)
-    caller = partial(options.caller, root, program, unit or ())
-    ReportOptions(output_format, verbose, quiet).finish(verb(host, wanted), caller)
+    options = HostOptions(root, allow_empty_root, config, role, k3s_version, data_dir)
+    host = options.host()
+    report = replace(verb(host, _installation(host, options, unit or (), program)), wording=_INSTALL)
+    ReportOptions(output_format, verbose, quiet).finish(report, partial(options.caller, program, unit or ()))
 
 
-@command(Epilog("sudo k3s-harden uninstall", CHANGES, success=SUCCESS["uninstall"]))
+_UNINSTALL = Wording("everything is removed", "Uninstalled", "Nothing to uninstall", "uninstalled")
+
+
+@app.command(epilog=_epilog("sudo k3s-harden uninstall", _CHANGES, _UNINSTALL.success))
 def uninstall(
     *,
     program: Program = None,
@@ -494,7 +625,15 @@ def uninstall(
     """
     from agent.verbs.install import uninstall as verb
 
-    host = open_host(root, allow_empty=allow_empty_root)
-    options = HostOptions(config, role, k3s_version, data_dir, allow_empty_root)
-    wanted = installation(host, options, (), program)
-    ReportOptions(output_format, verbose, quiet).finish(verb(host, wanted), partial(options.caller, root, program))
+    options = HostOptions(root, allow_empty_root, config, role, k3s_version, data_dir)
+    host = options.host()
+    report = replace(verb(host, _installation(host, options, (), program)), wording=_UNINSTALL)
+    ReportOptions(output_format, verbose, quiet).finish(report, partial(options.caller, program))
+
+
+def _installation(host: "Host", options: HostOptions, services: Sequence[str], program: Optional[Path]) -> "Wanted":
+    """Return the installation of this program, or of the named one, on this host."""
+    from agent.verbs.install import wanted
+
+    path = program or os.path.realpath(absolute(Path(sys.argv[0])))
+    return wanted(host, options.request(), services, PurePosixPath(path))

@@ -1,10 +1,11 @@
-"""Output formats of a report: a table on a terminal, plain lines elsewhere, JSON for programs."""
+"""Output formats: a table on a terminal, plain lines elsewhere, JSON and other formats for programs."""
 
 from __future__ import annotations
 
 from enum import Enum
 from typing import TYPE_CHECKING, TextIO
 
+from agent.model import StrEnum
 from agent.value import replace
 
 if TYPE_CHECKING:
@@ -14,14 +15,23 @@ if TYPE_CHECKING:
     from agent.report import Report
 
 
-class Format(str, Enum):
+class Format(StrEnum):
     """Output format; auto selects a table on a terminal and plain lines elsewhere."""
 
     AUTO = "auto"
     TABLE = "table"
     PLAIN = "plain"
     JSON = "json"
+    KUBE_BENCH = "kube-bench"
+    JUNIT = "junit"
+    SARIF = "sarif"
+    ASFF = "asff"
+    OPENMETRICS = "openmetrics"
+    HTML = "html"
 
+
+REPORT_FORMATS = (Format.AUTO, Format.TABLE, Format.PLAIN, Format.JSON)
+"""The formats of a report; an assessment has all."""
 
 _IN_ASCII = {"→": "->", "“": '"', "”": '"', "’": "'", "—": "-", "…": "...", "✔": "+", "✘": "x"}
 
@@ -50,7 +60,7 @@ def present(
         from agent.present.remediation import Caller, addressed
 
         called = (caller or Caller)()
-        findings = (one._replace(remediation=addressed(one.remediation, called)) for one in report.findings)
+        findings = (finding._replace(remediation=addressed(finding.remediation, called)) for finding in report.findings)
         steps = next_steps.addressed_steps(report.next_steps, called)
         report = replace(report, findings=tuple(findings), next_steps=steps)
     if output_format is Format.AUTO:

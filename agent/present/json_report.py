@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.errors import SUCCESS
 from agent.k3s.redaction import redacted_all
 from agent.present import remediation
 from agent.present.next_steps import step_object as as_step
@@ -27,7 +26,7 @@ def report_json(report: Report) -> str:
         "version": __version__,
         "verb": report.verb,
         "exit_code": int(report.exit_code),
-        "meaning": report.exit_code.meaning if report.exit_code else SUCCESS.get(report.verb, report.exit_code.meaning),
+        "meaning": report.exit_code.meaning if report.exit_code else report.wording.success,
         "facts": [fact._asdict() for fact in report.facts],
         "items": list(map(item_object, report.items)),
         "findings": list(map(finding_object, report.findings)),

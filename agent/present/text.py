@@ -13,16 +13,6 @@ if TYPE_CHECKING:
     from agent.model import Remediation
     from agent.report import Entry, Finding, Report
 
-_DONE = {
-    "apply": ("Host is compliant", "Host is compliant; nothing was changed"),
-    "revert": ("Reverted", "Nothing to revert"),
-    "release": ("Released: the next start of K3s passes without the gate", "Nothing to release"),
-    "install": ("Installed", "Already installed; nothing was changed"),
-    "uninstall": ("Uninstalled", "Nothing to uninstall"),
-}
-"""By verb: the result of a run that changed something, and of one that did not."""
-_PAST = {"release": "released", "revert": "reverted", "install": "installed", "uninstall": "uninstalled"}
-
 
 def is_compliant(entry: Entry) -> bool:
     """Return whether an entry is one of the compliant items that a table only counts."""
@@ -89,9 +79,8 @@ def _meaning(report: Report) -> str:
     if not report.writes:
         return "Host is not compliant" if code else "Host is compliant, now and after the next boot"
     if code is ExitCode.COMPLIANT:
-        changed, unchanged = _DONE.get(report.verb, ("Compliant", "Compliant; nothing was changed"))
-        return changed if report.has_changed else unchanged
-    past = _PAST.get(report.verb, "applied")
+        return report.wording.changed if report.has_changed else report.wording.unchanged
+    past = report.wording.past
     return {
         ExitCode.ERROR: "Failed; nothing was changed",
         ExitCode.NOT_COMPLIANT: f"{past.capitalize()}, but the host is not compliant"

@@ -20,7 +20,8 @@ from agent.node import gate
 from agent.node.gate_units import UNIT
 from agent.node.site_files import read_settings
 from agent.plan import next_steps
-from agent.present.assessments import AssessmentFormat, assessment_text
+from agent.present import Format
+from agent.present.assessments import assessment_text
 from agent.present.assessments.common import assessment_result, cleaned
 from agent.present.assessments.openmetrics import as_openmetrics
 from agent.present.next_steps import addressed_steps, step_lines
@@ -212,7 +213,7 @@ def _store(
 ) -> None:
     undelivered = None if settings.drift_notify is None else is_late
     report, metrics = (
-        assessment_text(now, AssessmentFormat.JSON).encode(),
+        assessment_text(now, Format.JSON).encode(),
         _metrics(now, changes, undelivered=undelivered),
     )
     with ExitStack() as held:

@@ -6,9 +6,8 @@ import textwrap
 from typing import TYPE_CHECKING, Union
 
 from agent.benchmark import catalogue, descriptions
-from agent.benchmark.kube_bench_differences import DIFFERENCES
 from agent.checks.cluster.check import ClusterCheck
-from agent.errors import UsageError
+from agent.errors import ExitCode, UsageError
 from agent.findings import KINDS
 from agent.guide.controls import CONTROLS
 from agent.present import remediation
@@ -18,7 +17,7 @@ from agent.settings import schema as settings
 from agent.settings.profiles import PRESETS
 from agent.settings.risks import RISKS
 from agent.settings.schema import Profile
-from agent.verbs.topic_names import PROFILES, SETTINGS, named, related, similar, summary, with_benchmark
+from agent.verbs.topics import EXIT_CODES, FINDINGS, PROFILES, SETTINGS, containing, named, related, similar, summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -33,13 +32,17 @@ if TYPE_CHECKING:
 
 _UNLIMITED = 1_000
 _EXAMPLES = (
+    ("benchmark", "cis-1.9"),
     ("number", "cis-1.9/1.2.16"),
     ("path", "/srv/k3s/server/audit.yaml"),
     ("argument", "anonymous-auth"),
-    ("settings", SETTINGS),
     ("profile", PROFILES[0]),
+    ("settings", SETTINGS),
+    ("findings", FINDINGS),
+    ("codes", EXIT_CODES),
 )
 _INDENT = "  "
+_FINDINGS = "Findings of `check`"
 _BY_HAND = "By hand"
 _PREVIEW = "Command"
 _EXAMPLE = "Example"
@@ -59,7 +62,7 @@ def listed(columns: int = 0) -> str:
     beyond = {row.id: row.title for row in catalogue.CATALOGUE if row.id not in of_the_guide}
     parts = (
         ("Controls of the guide", list(of_the_guide.items())),
-        ("Findings of `check`", [(kind.id, f"{kind.level}: {summary(kind.explanation)}") for kind in KINDS.values()]),
+        (_FINDINGS, _all_findings()),
         ("Other benchmark controls of `assess`", list(beyond.items())),
     )
     widest = max(len(name) for _, pairs in parts for name, _ in pairs)
@@ -76,11 +79,10 @@ def explained(text: str, columns: int = 0) -> str:
     `columns` is the width of the terminal, 0 if there is none. Raises UsageError if the text names no topic.
     """
     width = min(columns or WIDEST, WIDEST)
-    found = named(text)
+    found = named(text) or containing(text)
     if len(found) > 1:
         head = wrapped(f"{printable(text)} matches {len(found)} topics:", width)
-        topics = two_columns([(one.name, one.title) for one in found], width)
-        return _joined([*head, *topics, f"Next: k3s-harden explain {with_benchmark(text) or found[0].name}"])
+        return _joined([*head, *two_columns(list(found), width), f"Next: k3s-harden explain {found[0].name}"])
     if found:
         return "\n".join(_joined(_lines(parts, width)) for parts in _explanations(found[0].name))
     close = similar(text)
@@ -107,14 +109,23 @@ def _explanations(name: str) -> Iterator[_Parts]:
         yield _finding(KINDS[name])
     if name == SETTINGS:
         yield from _settings()
+    if name == FINDINGS:
+        yield [(_FINDINGS, _all_findings())]
+    if name == EXIT_CODES:
+        yield [("Exit codes", [(f"{int(code)}", code.meaning) for code in ExitCode])]
     if name in PROFILES:
         yield from _profile(Profile(name))
     for setting in settings.setting_rows():
         if setting.key == name:
             yield _setting(setting, is_first=not (of_the_guide or of_benchmarks))
-    others = [(one.name, one.title) for one in related(name)]
+    others = related(name)
     if others:
-        yield [("Related", others)]
+        yield [("Related", list(others))]
+
+
+def _all_findings() -> list[tuple[str, str]]:
+    """Return the ID of each finding with its level and summary."""
+    return [(kind.id, f"{kind.level}: {summary(kind.explanation)}") for kind in KINDS.values()]
 
 
 def _settings() -> Iterator[_Parts]:
@@ -188,7 +199,6 @@ def _row(row: BenchmarkControl) -> _Parts:
         ("Provided by", descriptions.provider(row)),
         *_risk(row.setting),
         ("Remediation", remediation.text(row.repair) if row.repair else ""),
-        ("Differences to kube-bench", "\n".join(dict.fromkeys(_differences(row)))),
         ("Source", row.source),
     ]
 
@@ -197,11 +207,6 @@ def _with_cluster(row: BenchmarkControl) -> str:
     from agent.checks.cluster.rules import RULES
 
     return RULES[row.check.rule].description if isinstance(row.check, ClusterCheck) else ""
-
-
-def _differences(row: BenchmarkControl) -> Iterator[str]:
-    for difference in DIFFERENCES[row.id]:
-        yield f"{descriptions.benchmark_range(difference.benchmarks)}: {difference.note or difference.reason.value}"
 
 
 def _finding(kind: FindingKind) -> _Parts:

@@ -13,14 +13,21 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tests import k3s_tree
 from tests.bench.measure import HOME, BenchError, Command, once
+from tests.system.machine import Machine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CHECKOUT = Path(__file__).parents[2]
 OPTIONS = ("--role", "server", "--k3s-version", "1.34")
+_SETTINGS = "role: server\nk3s-version: 1.34\n"
 
 _DATA = "var/lib/rancher/k3s"
 _DIRECTORIES = (f"{_DATA}/server", f"{_DATA}/server/manifests", f"{_DATA}/server/logs")
@@ -106,6 +113,22 @@ def populated_tree(program: Path, name: str = "populated") -> Path:
     k3s_tree.started(root, k3s_tree.K3s())
     (root / _DIRECTORIES[0]).chmod(mode)
     return root
+
+
+@contextmanager
+def hardened_server(program: Path) -> Iterator[tuple[str, ...]]:
+    """Yield the words before a command that runs on a hardened server, whose `/` is its own.
+
+    K3s has run on it with etcd, so that nearly all controls apply.
+    """
+    if os.geteuid() != 0:
+        raise BenchError("verbs without options work on `/`, and a root of their own requires root")
+    with tempfile.TemporaryDirectory() as place, Machine(Path(place)) as machine:
+        enter = ("/usr/bin/nsenter", f"--target={machine.number}", "--mount", "--pid", "--")
+        machine.write("/etc/k3s-harden/config.yaml", _SETTINGS)
+        k3s_tree.started(machine.path("/"), k3s_tree.K3s())
+        once(Command((*enter, str(program), "apply")))
+        yield enter
 
 
 def assessing(program: Path, root: Path) -> Command:

@@ -17,7 +17,7 @@ import jsonschema
 import pytest
 
 from agent.benchmark.versions import Benchmark
-from agent.present.assessments import AssessmentFormat
+from agent.present import Format
 from tests.k3s_tree import K3s, started
 from tests.scenarios.host_tree import CONFIG, DATA_DIR, SETTINGS, HostTree
 from tests.scenarios.loaded_program import CHECKOUT, Completed
@@ -123,13 +123,13 @@ def test_only_choices_of_the_site_are_open_after_apply(node: HostTree) -> None:
 AWS = ("--aws-account", "123456789012", "--aws-region", "eu-central-1")
 
 
-@pytest.mark.parametrize("report_format", AssessmentFormat)
+@pytest.mark.parametrize("report_format", Format)
 def test_each_format_is_the_same_on_the_terminal_and_in_a_file(
-    node: HostTree, tmp_path: Path, report_format: AssessmentFormat
+    node: HostTree, tmp_path: Path, report_format: Format
 ) -> None:
     """Content and exit code are the same. Only the owner can read the file, and one line summarizes it."""
     file = tmp_path / "report"
-    options = ("--format", report_format, *(AWS if report_format is AssessmentFormat.ASFF else ()))
+    options = ("--format", report_format, *(AWS if report_format is Format.ASFF else ()))
     printed = assess(node, *options)
     kept = assess(node, *options, "--output", str(file))
     assert (printed.code, kept.code, kept.stderr) == (3, 3, "")
@@ -137,18 +137,18 @@ def test_each_format_is_the_same_on_the_terminal_and_in_a_file(
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     text = file.read_text(encoding="utf-8")
     # A table in a file is wider, and timestamps can differ by a second.
-    assert report_format is AssessmentFormat.TABLE or len(text.splitlines()) == len(printed.stdout.splitlines())
-    if report_format == AssessmentFormat.JSON:
+    assert report_format is Format.TABLE or len(text.splitlines()) == len(printed.stdout.splitlines())
+    if report_format == Format.JSON:
         assert len(open_in(text)) == 5
-    elif report_format == AssessmentFormat.KUBE_BENCH:
+    elif report_format == Format.KUBE_BENCH:
         assert json.loads(text)["Controls"][0]["version"] == "k3s-cis-2.0"
-    elif report_format == AssessmentFormat.JUNIT:
+    elif report_format == Format.JUNIT:
         assert ET.fromstring(text).get("failures") == "5"  # noqa: S314 - the program wrote the XML
-    elif report_format == AssessmentFormat.SARIF:
+    elif report_format == Format.SARIF:
         assert len(json.loads(text)["runs"][0]["results"]) == 5
-    elif report_format == AssessmentFormat.OPENMETRICS:
+    elif report_format == Format.OPENMETRICS:
         assert 'k3s_harden_controls{status="FAIL"} 5\n' in text
-    elif report_format == AssessmentFormat.HTML:
+    elif report_format == Format.HTML:
         assert text.lower().startswith("<!doctype html>")
     else:
         assert "apiserver-event-rate-limit" in text
@@ -327,9 +327,9 @@ def test_no_report_contains_a_secret(node: HostTree) -> None:
     node.write(f"{DATA_DIR}/server/token", TOKEN, 0o600)
     key = "c2VjcmV0IG9mIHRoZSBjbHVzdGVy"
     assert key in node[f"{DATA_DIR}/server/cred/encryption-config.json"].read_text()
-    for report_format in AssessmentFormat:
-        done = assess(node, "-v", "--format", report_format, *(AWS if report_format is AssessmentFormat.ASFF else ()))
-        assert "EventRateLimit" in done.stdout or report_format is AssessmentFormat.OPENMETRICS
+    for report_format in Format:
+        done = assess(node, "-v", "--format", report_format, *(AWS if report_format is Format.ASFF else ()))
+        assert "EventRateLimit" in done.stdout or report_format is Format.OPENMETRICS
         assert "s3cret" not in done.stdout
         assert key not in done.stdout
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from agent.cli.shared_options import Rendering
+from agent.cli.commands import Rendering
 from tests.scenarios.host_tree import AUDIT, DROPIN, KERNEL_FILE, POLICY, PSA, SETTINGS, run
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.errors import ExitCode
-from agent.present.assessments import AssessmentFormat
+from agent.present import Format
 from tests.scenarios.host_tree import CONFIG, DATA_DIR, DROPIN, DROPINS, STATE, HostTree, run
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ BROKEN = (
     "# token: {secret}",
 )
 AWS = ("--aws-account", "123456789012", "--aws-region", "eu-central-1")
-FORMATS = tuple(format_.value for format_ in AssessmentFormat if format_ is not AssessmentFormat.AUTO)
+FORMATS = tuple(format_.value for format_ in Format if format_ is not Format.AUTO)
 
 
 def combinations() -> dict[str, str]:

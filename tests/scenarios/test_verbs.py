@@ -17,13 +17,12 @@ import jsonschema
 import pytest
 from typer.main import get_command
 
-from agent.cli.application import application
-from agent.cli.declared import COMMANDS
+from agent.cli.commands import app
 from agent.errors import ExitCode, LockHeldError
 from agent.findings import KINDS
 from agent.guide.controls import CONTROLS
 from agent.host import Host
-from agent.present import Format
+from agent.present import REPORT_FORMATS, Format
 from agent.settings.schema import Overrides
 from agent.situation import Request
 from agent.value import replace
@@ -244,7 +243,7 @@ def test_release_requires_the_option_once() -> None:
 
 def test_each_option_of_each_verb_has_a_scenario() -> None:
     """A new option needs a test that uses it."""
-    group = get_command(application(COMMANDS))
+    group = get_command(app)
     sources = "".join(path.read_text() for path in sorted(CHECKOUT.glob("tests/**/test_*.py")))
     for verb, command in group.commands.items():  # type: ignore[attr-defined]
         for parameter in command.params:
@@ -374,7 +373,7 @@ def test_force_is_for_apply_diff_and_revert(hardened: Hardened) -> None:
     assert host.run("check", "--force").code == 2
 
 
-@pytest.mark.parametrize("output_format", Format)
+@pytest.mark.parametrize("output_format", REPORT_FORMATS)
 @pytest.mark.parametrize("verb", [*COMPARING_VERBS, "revert"])
 def test_each_format_reports_the_same(verb: str, output_format: Format, hardened: Hardened) -> None:
     """Each format reports each problem, and the exit code is the same."""

@@ -17,7 +17,7 @@ from agent.errors import ExitCode
 from agent.report import ItemStatus, Level
 from agent.settings.loading import load_settings
 from agent.settings.schema import Settings
-from agent.verbs import drift, topic_names
+from agent.verbs import drift, topics
 from tests import generate_docs, markdown
 from tests.dist.manual import manual
 
@@ -215,7 +215,7 @@ def _misuses(command: generate_docs.Command, words: list[str]) -> bool:
                 return True
         elif not word.isupper():
             choices = command.arguments[0].choices
-            if word not in choices if choices else not topic_names.named(word):
+            if word not in choices if choices else not topics.named(word):
                 return True
     return False
 

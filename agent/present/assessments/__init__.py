@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TYPE_CHECKING, TextIO
 
-from agent.present import Verbosity, fitting
+from agent.present import Format, Verbosity, fitting
 
 if TYPE_CHECKING:
     from agent.assess.assessment import Assessment
     from agent.present.assessments.asff import AwsAccount
 
 
-class AssessmentFormat(str, Enum):
-    """Output format; auto selects a table on a terminal and plain lines elsewhere."""
-
-    AUTO = "auto"
-    TABLE = "table"
-    PLAIN = "plain"
-    JSON = "json"
-    KUBE_BENCH = "kube-bench"
-    JUNIT = "junit"
-    SARIF = "sarif"
-    ASFF = "asff"
-    OPENMETRICS = "openmetrics"
-    HTML = "html"
-
-
 def present_assessment(  # noqa: PLR0913 - the last two are options of one format each
     assessment: Assessment,
-    output_format: AssessmentFormat,
+    output_format: Format,
     verbosity: Verbosity,
     stream: TextIO,
     *,
@@ -37,9 +21,9 @@ def present_assessment(  # noqa: PLR0913 - the last two are options of one forma
     aws: AwsAccount | None = None,
 ) -> None:
     """Write the assessment to `stream`; characters that its encoding lacks are replaced."""
-    if output_format is AssessmentFormat.AUTO:
-        output_format = AssessmentFormat.TABLE if stream.isatty() else AssessmentFormat.PLAIN
-    if output_format is AssessmentFormat.TABLE:
+    if output_format is Format.AUTO:
+        output_format = Format.TABLE if stream.isatty() else Format.PLAIN
+    if output_format is Format.TABLE:
         from agent.present.assessments.common import cleaned
         from agent.present.assessments.table import assessment_table
 
@@ -50,7 +34,7 @@ def present_assessment(  # noqa: PLR0913 - the last two are options of one forma
 
 def assessment_text(  # noqa: PLR0911 - one branch for each format
     assessment: Assessment,
-    output_format: AssessmentFormat,
+    output_format: Format,
     verbosity: Verbosity = Verbosity.NORMAL,
     *,
     beyond: bool = False,
@@ -61,7 +45,7 @@ def assessment_text(  # noqa: PLR0911 - one branch for each format
     `verbosity` changes only the formats for people, HTML excepted; the others are always complete. `beyond` adds the
     controls beyond the benchmark to the JSON of kube-bench. `aws` is required for ASFF.
     """
-    if output_format in (AssessmentFormat.PLAIN, AssessmentFormat.AUTO):
+    if output_format in (Format.PLAIN, Format.AUTO):
         from agent.present.assessments.plain import assessment_lines
 
         # It escapes only the lines that it prints, which is faster than cleaning all texts.
@@ -69,31 +53,31 @@ def assessment_text(  # noqa: PLR0911 - one branch for each format
     from agent.present.assessments.common import cleaned
 
     assessment = cleaned(assessment)
-    if output_format is AssessmentFormat.TABLE:
+    if output_format is Format.TABLE:
         from agent.present.assessments.table import as_wide_table
 
         return as_wide_table(assessment, verbosity)
-    if output_format is AssessmentFormat.JSON:
+    if output_format is Format.JSON:
         from agent.present.assessments.json_assessment import assessment_json
 
         return assessment_json(assessment)
-    if output_format is AssessmentFormat.KUBE_BENCH:
+    if output_format is Format.KUBE_BENCH:
         from agent.present.assessments.kube_bench import as_kube_bench
 
         return as_kube_bench(assessment, beyond=beyond)
-    if output_format is AssessmentFormat.JUNIT:
+    if output_format is Format.JUNIT:
         from agent.present.assessments.junit import as_junit
 
         return as_junit(assessment)
-    if output_format is AssessmentFormat.SARIF:
+    if output_format is Format.SARIF:
         from agent.present.assessments.sarif import as_sarif
 
         return as_sarif(assessment)
-    if output_format is AssessmentFormat.ASFF:
+    if output_format is Format.ASFF:
         from agent.present.assessments.asff import as_asff, required
 
         return as_asff(assessment, required(aws))
-    if output_format is AssessmentFormat.OPENMETRICS:
+    if output_format is Format.OPENMETRICS:
         from agent.present.assessments.openmetrics import as_openmetrics
 
         return as_openmetrics(assessment)

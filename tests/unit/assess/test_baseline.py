@@ -14,7 +14,8 @@ from agent.assess.assessment import ControlStatus
 from agent.assess.baseline import Baseline, OtherSchemaError, parse_baseline
 from agent.errors import ExitCode, InputError
 from agent.host import Host
-from agent.present.assessments import AssessmentFormat, assessment_text
+from agent.present import Format
+from agent.present.assessments import assessment_text
 from agent.value import replace
 from agent.verbs.assess import load_baseline
 from tests.unit.assessed import BENCHMARK, CERTIFICATES, KEYS, OVERCOMMIT, VERSION, WHEN, assessment, verdict
@@ -31,7 +32,7 @@ REPORT = assessment_text(
         verdict(OVERCOMMIT, ControlStatus.UNKNOWN),
         when=WHEN,
     ),
-    AssessmentFormat.JSON,
+    Format.JSON,
 ).encode()
 
 

@@ -22,7 +22,8 @@ from agent.checks.datastore import EncryptionProviders, EtcdSetting
 from agent.host.tree import LARGEST_READ
 from agent.k3s.kubelet_configuration import KUBELET_FIELDS
 from agent.model import Component
-from agent.present.assessments import AssessmentFormat, assessment_text
+from agent.present import Format
+from agent.present.assessments import assessment_text
 from tests.fake import in_memory
 from tests.k3s_tree import K3s
 from tests.unit.checks.nodes import CONFIG, Node, node
@@ -173,7 +174,7 @@ def test_no_control_passes_on_broken_evidence(how: Broken) -> None:
         found = item.assess(Benchmark.CIS_1_24)
     assert all(verdict.evidence for verdict in found.verdicts if verdict.status is ControlStatus.PASS)
     assert [name for name, why in _unfounded(found, how.path, data) if why] == []
-    for shown in (AssessmentFormat.PLAIN, AssessmentFormat.JSON):
+    for shown in (Format.PLAIN, Format.JSON):
         assert assessment_text(found, shown)
 
 

@@ -13,15 +13,13 @@ from pathlib import Path
 import pytest
 
 from agent.benchmark.versions import Benchmark
-from agent.cli.shared_options import Rendering
-from agent.present import Format
-from agent.present.assessments import AssessmentFormat
+from agent.cli.commands import Rendering
+from agent.present import REPORT_FORMATS, Format
 from agent.verbs.completion import script
-from tests.generate_docs import TOPICS_FILE, topics
+from agent.verbs.topics import titles
 
 CHECKOUT = Path(__file__).parents[3]
 IDS = ("audit-log-maxage", "vm.overcommit_memory", "list-dropped", "pki-ownership", "audit.max-age", "settings")
-LINES = topics()
 
 
 def answer(*words: str, of: str = "bash", **variables: str) -> subprocess.CompletedProcess[str]:
@@ -39,12 +37,6 @@ def candidates(*words: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_topics_of_explain_are_up_to_date() -> None:
-    """The file has each ID and key; `make docs` writes it."""
-    assert TOPICS_FILE.read_text(encoding="utf-8") == LINES
-    assert set(IDS) <= set(LINES.splitlines())
-
-
 def test_verbs_are_offered_without_hidden_ones() -> None:
     """gate and drift are hidden, because units run them."""
     offered = candidates("")
@@ -56,72 +48,17 @@ def test_values_are_offered() -> None:
     """Values are benchmarks, formats, documents, versions and topics."""
     assert candidates("assess", "--benchmark", "") == ["auto", *map(str, Benchmark)]
     assert candidates("assess", "--benchmark", "cis-2") == ["cis-2.0", "cis-2.1"]
-    assert candidates("assess", "--format", "") == [one.value for one in AssessmentFormat]
-    assert candidates("check", "--root", "/mnt", "--format", "") == [one.value for one in Format]
+    assert candidates("assess", "--format", "") == [one.value for one in Format]
+    assert candidates("check", "--root", "/mnt", "--format", "") == [one.value for one in REPORT_FORMATS]
     assert candidates("render", "") == [one.value for one in Rendering]
     assert candidates("render", "k3") == ["k3s-config"]
     assert candidates("preflight", "v1.37") == ["v1.37"]
     for verb in ("apply", "render"):
         assert candidates(verb, "--k3s-version", "v1.37") == ["v1.37"]
     assert candidates("explain", "audit-log-maxa") == ["audit-log-maxage"]
-    assert candidates("explain", "") == LINES.splitlines()
+    assert candidates("explain", "") == list(titles())
+    assert set(IDS) <= titles().keys()
     assert "--benchmark" in candidates("assess", "--b")
-
-
-def test_a_value_after_an_equals_sign_is_offered() -> None:
-    """bash passes the value as a separate word; the other shells replace the whole word."""
-    assert candidates("assess", "--format", "=", "sa") == ["sarif"]
-    assert candidates("assess", "--format", "=") == [one.value for one in AssessmentFormat]
-    assert answer("k3s-harden", "assess", "--format=sa", of="fish").stdout == "--format=sarif\n"
-    assert '"--format=sarif"' in answer("k3s-harden", "assess", "--format=sa", of="zsh").stdout
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-@pytest.mark.parametrize("words", [("check", "--config", "/etc/"), ("check", "--root", "")])
-def test_files_are_left_to_the_shell(shell: str, words: tuple[str, ...]) -> None:
-    """Without candidates each script offers files."""
-    done = answer("k3s-harden", *words, of=shell)
-    assert done.stdout == ("_files\n" if shell == "zsh" else "")
-    assert done.stderr == ""
-    assert done.returncode == (1 if shell == "fish" else 0)
-
-
-@pytest.mark.parametrize(
-    "variables",
-    [
-        {"_K3S_HARDEN_COMPLETE": "complete_nonsense"},
-        {"COMP_CWORD": "nonsense"},
-        {"COMP_CWORD": ""},
-        {"COMP_WORDS": "k3s-harden\n'unfinished"},
-        {"COMP_WORDS": "\x1b[2J\n\udcff"},
-        {"HOME": "/nonexistent", "TERM": "", "LC_ALL": "C"},
-    ],
-)
-def test_no_error_is_printed_into_a_command_line(variables: dict[str, str]) -> None:
-    """For any input of the shell, no message and no traceback is printed."""
-    done = answer("k3s-harden", "che", **variables)
-    assert done.stderr == ""
-    assert done.stdout in ("", "check\n")
-
-
-def test_warnings_of_python_are_not_printed_into_a_command_line() -> None:
-    """Nothing is written to standard error."""
-    program = (
-        "import os, sys; from agent.cli import completion\n"
-        "write = sys.stdout.write\n"
-        "sys.stdout.write = lambda text: os.write(2, b'a warning') and write(text)\n"
-        "completion.complete()\n"
-    )
-    environment = {**os.environ, "COMP_WORDS": "k3s-harden\ncheck\n--f", "COMP_CWORD": "2"}
-    run = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=CHECKOUT,
-        env={**environment, "_K3S_HARDEN_COMPLETE": "complete_bash"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert (run.stdout, run.stderr) == ("--format\n", "")
 
 
 def test_settings_are_not_read(tmp_path: Path) -> None:
@@ -130,30 +67,6 @@ def test_settings_are_not_read(tmp_path: Path) -> None:
     settings.write_text("role: [\n")
     settings.chmod(0)
     assert candidates("check", "--config", str(settings), "--format", "j") == ["json"]
-
-
-def test_candidates_need_few_modules() -> None:
-    """Neither rich, yaml and json nor the rows of the controls are imported, and one command is built."""
-    program = (
-        "import sys, os, typer; before = set(sys.modules)\n"
-        "from agent.cli import main\n"
-        "try:\n    main()\nexcept SystemExit: pass\n"
-        "print(*sorted(set(sys.modules) - before))\n"
-    )
-    for words in (("",), ("explain", "a"), ("assess", "--benchmark", ""), ("render", "")):
-        variables = {"COMP_WORDS": "\n".join(("k3s-harden", *words)), "COMP_CWORD": str(len(words))}
-        run = subprocess.run(
-            [sys.executable, "-c", program],
-            cwd=CHECKOUT,
-            env={**os.environ, "_K3S_HARDEN_COMPLETE": "complete_bash", **variables},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        loaded = set(run.stdout.splitlines()[-1].split())
-        assert "agent.cli.completion" in loaded
-        slow = {"rich", "yaml", "json", "psutil", "agent.findings", "agent.checks", "agent.host", "agent.guide"}
-        assert not loaded & slow, words
 
 
 @pytest.fixture

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from typer.testing import CliRunner
 
-from agent.cli.application import application
-from agent.cli.declared import COMMANDS
+from agent.cli.commands import app
 from agent.errors import ExitCode
 from tests import generate_docs
 
@@ -25,7 +24,7 @@ def test_the_summary_of_a_verb_fits_the_list_of_commands(verb: str) -> None:
 def test_help_is_complete_at_80_columns(verb: str) -> None:
     """No line is truncated or too long, and a verb has an example and its exit codes."""
     run = CliRunner().invoke(
-        application(COMMANDS), [*filter(None, [verb]), "--help"], env={"COLUMNS": str(WIDTH)}, prog_name="k3s-harden"
+        app, [*filter(None, [verb]), "--help"], env={"COLUMNS": str(WIDTH)}, prog_name="k3s-harden"
     )
     lines = run.output.splitlines()
     assert run.exit_code == 0

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agent.kubernetes.queries import FLAGS, REQUESTS, Query
-from agent.present import Verbosity
-from agent.present.assessments import AssessmentFormat, assessment_text
+from agent.present import Format, Verbosity
+from agent.present.assessments import assessment_text
 from agent.present.assessments.asff import account as aws_account
 from agent.value import replace
 from agent.verbs.assess import assess_host
@@ -150,7 +150,7 @@ def test_no_secret_of_the_cluster_leaves_the_server(secrets: Answer | None) -> N
         aws = aws_account("123456789012", "eu-central-1", None)
         texts = {
             format_.value: assessment_text(found, format_, Verbosity.VERBOSE, beyond=True, aws=aws)
-            for format_ in AssessmentFormat
+            for format_ in Format
         }
         before = dict(contents(host.root))
         texts["log"] = "\n".join(

@@ -63,7 +63,7 @@ def test_a_compliant_host_has_a_line_for_each_item() -> None:
 def test_an_empty_report_has_title_and_result() -> None:
     """Facts and counts are omitted."""
     nothing = Report(verb="revert", writes=True, facts=(), items=(), findings=())
-    assert shown(nothing) == "k3s-harden revert\nresult 0: Nothing to revert.\n"
+    assert shown(nothing) == "k3s-harden revert\nresult 0: Host is compliant; nothing was changed.\n"
 
 
 BARE = Finding("the-id", Level.ERROR, blocks_gate=False, prevents_start=False, message="m")

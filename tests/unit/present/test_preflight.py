@@ -13,7 +13,7 @@ import pytest
 from agent.k3s.upgrade_notes import NOTES
 from agent.model import Instruction, Location, OwnCommand, Remediation
 from agent.plan.preflight import Preflight, PreflightProblem
-from agent.present import Format, Verbosity
+from agent.present import REPORT_FORMATS, Format, Verbosity
 from agent.present.preflight import present_preflight
 from agent.present.remediation import Caller
 from agent.report import Fact, Finding, Item, ItemStatus, Level, NextStep
@@ -129,7 +129,7 @@ def test_the_next_steps_end_each_format() -> None:
     """Their commands are complete."""
     result = FULL._replace(next_steps=(NextStep(OwnCommand("apply"), "apply the hardening"),))
     command = "sudo k3s-harden apply --root /mnt"
-    formats = [shown(result, format_, caller=lambda: Caller(options=("--root /mnt",))) for format_ in Format]
+    formats = [shown(result, format_, caller=lambda: Caller(options=("--root /mnt",))) for format_ in REPORT_FORMATS]
     assert f"next 1: apply the hardening: {command}\n" in formats[0]
     assert f"  1. apply the hardening:\n     {command}\n" in formats[1]
     assert json.loads(formats[3])["next_steps"] == [{"text": "apply the hardening", "command": command}]

@@ -8,12 +8,11 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from agent.errors import ExitCode
 from agent.model import FixOwner, Instruction, Location, OwnCommand, Remediation
 from agent.present import Format, Verbosity, fitting, present
 from agent.present.remediation import Caller
 from agent.present.text import result
-from agent.report import GATE_VERB, Finding, Item, ItemStatus, Level, NextStep, Report
+from agent.report import GATE_VERB, Finding, Item, ItemStatus, Level, NextStep, Report, Wording
 from agent.value import replace
 from tests.unit.present.reports import CALM, FULL, Stream, shown
 
@@ -70,7 +69,6 @@ CODES = {
     ("apply", 3): "Host is not compliant; nothing was changed",
     ("apply", 4): "Partially applied; see what is left",
     ("apply", 6): "Nothing was changed; this environment does not allow it",
-    ("revert", 4): "Partially reverted; see what is left",
     (GATE_VERB, 0): "K3s may start",
     (GATE_VERB, 1): "K3s is blocked",
     (GATE_VERB, 3): "K3s is blocked",
@@ -89,7 +87,6 @@ CODES = {
         ("apply", [Item("/a", ItemStatus.REFUSED)], 1),
         ("apply", [Item("/a", ItemStatus.EDITED)], 4),
         ("apply", [Item("/a", ItemStatus.FAILED, blocked_by_environment=True)], 6),
-        ("revert", [Item("/a", ItemStatus.EDITED)], 4),
         (GATE_VERB, [Item("/a", ItemStatus.EDITED)], 0),
         (GATE_VERB, [Item("/a", ItemStatus.FAILED)], 1),
         (GATE_VERB, [Item("/a", ItemStatus.DIFFERS)], 3),
@@ -165,20 +162,16 @@ def test_the_most_urgent_problems_come_first() -> None:
     ]
 
 
-def test_the_result_of_a_run_without_changes_states_it() -> None:
-    """Each verb that makes changes has such a result."""
-    done, idle = (Item("/a", ItemStatus.CHANGED),), (Item("/a", ItemStatus.COMPLIANT),)
-    words = {
-        "apply": ("Host is compliant", "Host is compliant; nothing was changed"),
-        "revert": ("Reverted", "Nothing to revert"),
-        "install": ("Installed", "Already installed; nothing was changed"),
-        "uninstall": ("Uninstalled", "Nothing to uninstall"),
-        "service-accounts": ("Compliant", "Compliant; nothing was changed"),
-    }
-    for verb, expected in words.items():
-        reports = [Report(verb=verb, writes=True, facts=(), items=items, findings=()) for items in (done, idle)]
-        assert tuple(result(report).partition(" (")[0] for report in reports) == expected
-    assert ExitCode.COMPLIANT.meaning
+def test_the_result_is_worded_by_the_verb() -> None:
+    """With changes, without, and with changes that are left."""
+    wording = Wording("every change was undone", "Reverted", "Nothing to revert", "reverted")
+    for status, expected in (
+        (ItemStatus.CHANGED, "Reverted"),
+        (ItemStatus.COMPLIANT, "Nothing to revert"),
+        (ItemStatus.EDITED, "Partially reverted; see what is left"),
+    ):
+        report = Report("revert", writes=True, facts=(), items=(Item("/a", status),), findings=(), wording=wording)
+        assert result(report).partition(" (")[0].rstrip(".") == expected
 
 
 @pytest.mark.parametrize("output_format", [Format.PLAIN, Format.JSON])

@@ -16,8 +16,8 @@ from agent.errors import ExitCode, UsageError
 from agent.host.probe import K3sProcess
 from agent.kubernetes.queries import Query
 from agent.model import FixOwner, Role, Version
-from agent.present import Verbosity
-from agent.present.assessments import AssessmentFormat, assessment_text
+from agent.present import Format, Verbosity
+from agent.present.assessments import assessment_text
 from agent.settings.loading import load_settings
 from agent.settings.schema import DEFAULT_SETTINGS, Settings, setting_row
 from agent.value import replace
@@ -380,14 +380,14 @@ def test_a_host_without_k3s_has_a_note_and_marked_defaults(bare: Node) -> None:
     assert by_id["apiserver-anonymous-auth"].found == "--anonymous-auth=false (default of K3s v1.34.2+k3s1)"
     waiting = [one.control.id for one in found.verdicts if one.awaits_start]
     assert len(waiting) > 20
-    lines = assessment_text(found, AssessmentFormat.PLAIN).splitlines()
+    lines = assessment_text(found, Format.PLAIN).splitlines()
     (line,) = [line for line in lines if "first start" in line and line.startswith("UNKNOWN")]
     assert line.split()[2] == f"{','.join(waiting)}:"
     assert line.endswith("fix: start K3s; then run `sudo k3s-harden assess`")
     assert f"owner K3s: {', '.join(waiting)}" in lines
-    table = " ".join(assessment_text(found, AssessmentFormat.TABLE).split())
+    table = " ".join(assessment_text(found, Format.TABLE).split())
     assert table.count(f"{len(waiting)} controls are about what K3s creates at its first start") == 1
-    verbose = assessment_text(found, AssessmentFormat.PLAIN, Verbosity.VERBOSE).splitlines()
+    verbose = assessment_text(found, Format.PLAIN, Verbosity.VERBOSE).splitlines()
     assert sum(line.split()[2].rstrip(":") in waiting for line in verbose if line.startswith("UNKNOWN")) == len(waiting)
 
 
@@ -397,7 +397,7 @@ def test_what_prevents_the_first_start_does_not_multiply_the_report(bare: Node) 
     found = bare.assess()
     waiting = [one for one in found.verdicts if one.awaits_start]
     assert len(waiting) > 20
-    lines = assessment_text(found, AssessmentFormat.PLAIN).splitlines()
+    lines = assessment_text(found, Format.PLAIN).splitlines()
     (line,) = [line for line in lines if "first start" in line and line.startswith("UNKNOWN")]
     assert (
         "fix: correct what prevents K3s from starting: component-argument-unknown at /etc/rancher/k3s/config.yaml:1;"
@@ -412,15 +412,15 @@ def test_an_unreadable_configuration_does_not_multiply_the_report(bare: Node) ->
     waiting = [one for one in found.verdicts if one.awaits_correction_of is not None]
     assert len(waiting) > 30
     sentence = f"{len(waiting)} controls cannot be determined until /etc/rancher/k3s/config.yaml:2 is corrected"
-    lines = assessment_text(found, AssessmentFormat.PLAIN).splitlines()
+    lines = assessment_text(found, Format.PLAIN).splitlines()
     (line,) = [line for line in lines if sentence in line]
     assert line.split()[2] == f"{','.join(one.control.id for one in waiting)}:"
     assert "fix: replace the tab by blanks at /etc/rancher/k3s/config.yaml:2; then run" in line
-    table = " ".join(assessment_text(found, AssessmentFormat.TABLE).split())
+    table = " ".join(assessment_text(found, Format.TABLE).split())
     assert table.count(f"UNKNOWN {sentence}") == 1
     again = f"assess again, to determine the {len(waiting)} controls with status UNKNOWN"
     assert again in lines[-1]
-    assert sentence not in assessment_text(found, AssessmentFormat.PLAIN, Verbosity.VERBOSE)
+    assert sentence not in assessment_text(found, Format.PLAIN, Verbosity.VERBOSE)
 
 
 def test_a_host_with_the_program_of_k3s_has_no_such_note(bare: Node) -> None:

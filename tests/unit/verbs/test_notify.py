@@ -27,7 +27,8 @@ from agent.errors import UsageError
 from agent.findings.gate import GATE_FINDINGS
 from agent.host.process import Completed
 from agent.model import Remediation
-from agent.present.assessments import AssessmentFormat, assessment_text
+from agent.present import Format
+from agent.present.assessments import assessment_text
 from agent.settings.schema import Overrides, Settings
 from agent.situation import Request
 from agent.value import replace
@@ -55,9 +56,7 @@ BYPASSED = replace(GOOD, notes=(Note("K3s started without its gate", None, Remed
 
 def stored(assessed: Assessment) -> Baseline:
     """Return an assessment as the next drift check reads it."""
-    return baseline.parse_baseline(
-        assessment_text(assessed, AssessmentFormat.JSON).encode(), PurePosixPath("/assessment.json")
-    )
+    return baseline.parse_baseline(assessment_text(assessed, Format.JSON).encode(), PurePosixPath("/assessment.json"))
 
 
 # --- due notifications ---

@@ -14,8 +14,8 @@ from agent.assess.assessment import Assessment, ControlStatus, Evidence, Verdict
 from agent.benchmark.versions import Benchmark
 from agent.errors import UsageError
 from agent.model import FixOwner
-from agent.present import remediation
-from agent.present.assessments import AssessmentFormat, assessment_text
+from agent.present import Format, remediation
+from agent.present.assessments import assessment_text
 from agent.present.assessments.asff import AwsAccount, account
 from agent.value import replace
 from tests.unit.present.assessments import real_nodes
@@ -47,7 +47,7 @@ MOST_BYTES = 240_000
 
 def read(assessment: Assessment, aws: AwsAccount = AWS) -> list[dict[str, Any]]:
     """Return the findings."""
-    found = json.loads(assessment_text(assessment, AssessmentFormat.ASFF, aws=aws))
+    found = json.loads(assessment_text(assessment, Format.ASFF, aws=aws))
     assert isinstance(found, list)
     return found
 
@@ -202,7 +202,7 @@ def test_missing_and_malformed_options_are_usage_errors(
 def test_asff_without_an_account_is_an_error() -> None:
     """A finding contains its account."""
     with pytest.raises(UsageError):
-        assessment_text(FULL, AssessmentFormat.ASFF)
+        assessment_text(FULL, Format.ASFF)
 
 
 def test_a_failure_on_level_2_is_less_severe() -> None:

@@ -10,8 +10,8 @@ from hypothesis import given
 
 from agent.assess.assessment import Assessment, ControlStatus, Note
 from agent.model import OwnCommand, Remediation
-from agent.present import Verbosity
-from agent.present.assessments import AssessmentFormat, assessment_text, present_assessment
+from agent.present import Format, Verbosity
+from agent.present.assessments import assessment_text, present_assessment
 from agent.present.assessments.asff import account
 from agent.present.assessments.common import (
     addressed_assessment,
@@ -40,10 +40,10 @@ from tests.unit.present.assessments.samples import (
 from tests.unit.present.reports import Stream
 
 AWS = account("123456789012", "eu-central-1", None)
-FORMATS = [output_format for output_format in AssessmentFormat if output_format is not AssessmentFormat.AUTO]
+FORMATS = [output_format for output_format in Format if output_format is not Format.AUTO]
 
 
-def shown(assessment: Assessment, output_format: AssessmentFormat, stream: Stream) -> str:
+def shown(assessment: Assessment, output_format: Format, stream: Stream) -> str:
     """Return what a presenter writes, decoded."""
     present_assessment(assessment, output_format, Verbosity.NORMAL, stream, aws=AWS)
     stream.flush()
@@ -54,18 +54,16 @@ def shown(assessment: Assessment, output_format: AssessmentFormat, stream: Strea
 
 def test_auto_is_a_table_on_a_terminal_and_plain_lines_elsewhere() -> None:
     """A file is not a terminal either."""
-    assert shown(FULL, AssessmentFormat.AUTO, Stream()) == assessment_text(FULL, AssessmentFormat.PLAIN)
-    assert assessment_text(FULL, AssessmentFormat.AUTO) == assessment_text(FULL, AssessmentFormat.PLAIN)
-    on_a_terminal = shown(FULL, AssessmentFormat.AUTO, Stream(is_terminal=True))
-    assert on_a_terminal == shown(FULL, AssessmentFormat.TABLE, Stream(is_terminal=True))
-    assert on_a_terminal != assessment_text(FULL, AssessmentFormat.PLAIN)
+    assert shown(FULL, Format.AUTO, Stream()) == assessment_text(FULL, Format.PLAIN)
+    assert assessment_text(FULL, Format.AUTO) == assessment_text(FULL, Format.PLAIN)
+    on_a_terminal = shown(FULL, Format.AUTO, Stream(is_terminal=True))
+    assert on_a_terminal == shown(FULL, Format.TABLE, Stream(is_terminal=True))
+    assert on_a_terminal != assessment_text(FULL, Format.PLAIN)
 
 
 @pytest.mark.parametrize("output_format", FORMATS)
 @pytest.mark.parametrize("assessment", [FULL, CALM, NOTHING, COMPARED])
-def test_each_format_is_reproducible_and_ends_with_a_line_break(
-    output_format: AssessmentFormat, assessment: Assessment
-) -> None:
+def test_each_format_is_reproducible_and_ends_with_a_line_break(output_format: Format, assessment: Assessment) -> None:
     """The output depends only on the assessment."""
     text = assessment_text(assessment, output_format, aws=AWS)
     assert text.endswith("\n")
@@ -74,7 +72,7 @@ def test_each_format_is_reproducible_and_ends_with_a_line_break(
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "euc-jp", "utf-8", "utf-16"])
 @pytest.mark.parametrize("output_format", FORMATS)
-def test_each_encoding_of_the_stream_is_supported(encoding: str, output_format: AssessmentFormat) -> None:
+def test_each_encoding_of_the_stream_is_supported(encoding: str, output_format: Format) -> None:
     """Each format replaces characters that the encoding lacks."""
     assessment = replace(FULL, verdicts=(FAILS._replace(found="é 日本"), *FULL.verdicts))
     assert "pki-certificate-mode" in shown(assessment, output_format, Stream(encoding))
@@ -83,24 +81,24 @@ def test_each_encoding_of_the_stream_is_supported(encoding: str, output_format: 
 @pytest.mark.parametrize(
     "output_format",
     [
-        AssessmentFormat.JSON,
-        AssessmentFormat.KUBE_BENCH,
-        AssessmentFormat.JUNIT,
-        AssessmentFormat.SARIF,
-        AssessmentFormat.ASFF,
-        AssessmentFormat.OPENMETRICS,
-        AssessmentFormat.HTML,
+        Format.JSON,
+        Format.KUBE_BENCH,
+        Format.JUNIT,
+        Format.SARIF,
+        Format.ASFF,
+        Format.OPENMETRICS,
+        Format.HTML,
     ],
 )
 @given(assessment=hostile())
-def test_formats_for_programs_are_ascii(output_format: AssessmentFormat, assessment: Assessment) -> None:
+def test_formats_for_programs_are_ascii(output_format: Format, assessment: Assessment) -> None:
     """ASCII is valid in every encoding of the stream."""
     assert assessment_text(assessment, output_format, aws=AWS).isascii()
 
 
 @pytest.mark.parametrize("output_format", FORMATS)
 @given(assessment=hostile())
-def test_no_format_has_control_characters(output_format: AssessmentFormat, assessment: Assessment) -> None:
+def test_no_format_has_control_characters(output_format: Format, assessment: Assessment) -> None:
     """Paths and contents of the host are untrusted."""
     lines = assessment_text(assessment, output_format, aws=AWS).split("\n")
     assert [line for line in lines if not line.isprintable()] == []
@@ -176,7 +174,7 @@ def test_the_short_result_leaves_out_what_is_not_open_beyond_the_benchmark() -> 
     """A table has a line for these controls, and its result fits 80 columns."""
     words = "5 open controls (3 FAIL, 2 UNKNOWN); 1 PASS, 1 WAIVED, 1 NOT_APPLICABLE, 1 MANUAL."
     assert short_result(FULL) == words
-    assert words in assessment_text(FULL, AssessmentFormat.TABLE).splitlines()[-1]
+    assert words in assessment_text(FULL, Format.TABLE).splitlines()[-1]
 
 
 def test_the_options_of_the_run_are_in_every_command() -> None:

@@ -15,8 +15,8 @@ from agent.assess.assessment import Assessment, ControlStatus, Evidence, Note, W
 from agent.benchmark.control import Assessed
 from agent.benchmark.versions import Benchmark
 from agent.model import FixOwner
-from agent.present import remediation
-from agent.present.assessments import AssessmentFormat, assessment_text
+from agent.present import Format, remediation
+from agent.present.assessments import assessment_text
 from agent.present.json_report import location_object
 from agent.report import Fact
 from tests.unit.present.assessments.samples import (
@@ -37,7 +37,7 @@ VALIDATOR = jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.Fo
 
 def read(assessment: Assessment) -> Any:  # noqa: ANN401 - JSON
     """Return the parsed report."""
-    return json.loads(assessment_text(assessment, AssessmentFormat.JSON))
+    return json.loads(assessment_text(assessment, Format.JSON))
 
 
 def objects(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
-from agent.present.assessments import AssessmentFormat, assessment_text
+from agent.present import Format
+from agent.present.assessments import assessment_text
 from agent.value import replace
 from tests.unit.present.assessments.samples import CALM, COMPARED, FULL, NOTHING, hostile
 
@@ -54,7 +55,7 @@ ALLOWED = {
 
 def junit(assessment: Assessment) -> str:
     """Return the XML of an assessment."""
-    return assessment_text(assessment, AssessmentFormat.JUNIT)
+    return assessment_text(assessment, Format.JUNIT)
 
 
 def validate(text: str) -> None:

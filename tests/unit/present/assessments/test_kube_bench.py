@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 
 from agent.assess.assessment import Assessment, ControlStatus, Verdict
-from agent.present import remediation
-from agent.present.assessments import AssessmentFormat, assessment_text
+from agent.present import Format, remediation
+from agent.present.assessments import assessment_text
 from agent.report import Fact
 from agent.value import replace
 from tests.unit.present.assessments import real_nodes
@@ -70,7 +70,7 @@ RECORDED = {
 
 def read(assessment: Assessment, *, beyond: bool = True) -> Any:  # noqa: ANN401 - JSON
     """Return the parsed report, by default with the controls beyond the benchmark."""
-    return json.loads(assessment_text(assessment, AssessmentFormat.KUBE_BENCH, beyond=beyond))
+    return json.loads(assessment_text(assessment, Format.KUBE_BENCH, beyond=beyond))
 
 
 def result(verdict: Verdict) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def test_the_report_has_the_structure_of_kube_bench(assessment: Assessment) -> N
     """It is on one line, as kube-bench writes it."""
     for beyond in (False, True):
         validate(read(assessment, beyond=beyond))
-    assert assessment_text(assessment, AssessmentFormat.KUBE_BENCH).count("\n") == 1
+    assert assessment_text(assessment, Format.KUBE_BENCH).count("\n") == 1
 
 
 @pytest.mark.parametrize("name", real_nodes.NAMES)

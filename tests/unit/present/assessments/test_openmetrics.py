@@ -12,7 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families as prometheu
 
 from agent import __version__
 from agent.assess.assessment import Assessment, ControlStatus
-from agent.present.assessments import AssessmentFormat, assessment_text
+from agent.present import Format
+from agent.present.assessments import assessment_text
 from agent.report import Fact
 from agent.value import replace
 from tests.unit.present.assessments.samples import CALM, COMPARED, FULL, NOTHING, WHEN, hostile
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 def metrics(assessment: Assessment) -> str:
     """Return the text for the textfile collector."""
-    return assessment_text(assessment, AssessmentFormat.OPENMETRICS)
+    return assessment_text(assessment, Format.OPENMETRICS)
 
 
 def samples(assessment: Assessment) -> dict[str, list[Sample]]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 
 from agent.assess.assessment import Evidence
-from agent.present import Verbosity
-from agent.present.assessments import AssessmentFormat, assessment_text
+from agent.present import Format, Verbosity
+from agent.present.assessments import assessment_text
 from agent.value import replace
 from tests.unit.present.assessments.samples import CALM, COMPARED, FAILS, FULL, NOTHING, at, hostile
 
@@ -40,7 +40,7 @@ result 3: 5 open controls (3 FAIL, 2 UNKNOWN), 1 of them beyond the benchmark; 1
 
 def plain(assessment: Assessment, verbosity: Verbosity = Verbosity.NORMAL) -> list[str]:
     """Return the lines of an assessment."""
-    return assessment_text(assessment, AssessmentFormat.PLAIN, verbosity).splitlines()
+    return assessment_text(assessment, Format.PLAIN, verbosity).splitlines()
 
 
 def test_each_control_has_one_line() -> None:

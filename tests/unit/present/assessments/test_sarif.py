@@ -17,8 +17,8 @@ from agent.benchmark.versions import Benchmark
 from agent.checks.datastore import EncryptionProviders
 from agent.checks.files import Permissions
 from agent.model import FileMode, Instruction, Remediation
-from agent.present import remediation
-from agent.present.assessments import AssessmentFormat, assessment_text
+from agent.present import Format, remediation
+from agent.present.assessments import assessment_text
 from agent.value import replace
 from tests.sarif import multitool
 from tests.unit.present.assessments import real_nodes
@@ -50,7 +50,7 @@ needs_the_schema = pytest.mark.skipif(find_spec(CARRIER) is None, reason=f"needs
 
 def read(assessment: Assessment) -> Any:  # noqa: ANN401 - JSON
     """Return the parsed log."""
-    return json.loads(assessment_text(assessment, AssessmentFormat.SARIF))
+    return json.loads(assessment_text(assessment, Format.SARIF))
 
 
 def run(assessment: Assessment) -> Any:  # noqa: ANN401 - JSON
@@ -123,7 +123,7 @@ def written(directory: Path, assessments: dict[str, Assessment]) -> list[Path]:
     files = []
     for name, assessment in assessments.items():
         file = directory / f"{name}.sarif"
-        file.write_text(assessment_text(assessment, AssessmentFormat.SARIF), encoding="utf-8")
+        file.write_text(assessment_text(assessment, Format.SARIF), encoding="utf-8")
         files.append(file)
     return files
 

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from agent.assess.assessment import Assessment, ControlStatus, Evidence
 from agent.model import Instruction, Remediation, ShellCommand
-from agent.present import Verbosity
-from agent.present.assessments import AssessmentFormat, assessment_text
+from agent.present import Format, Verbosity
+from agent.present.assessments import assessment_text
 from agent.present.assessments.common import cleaned
 from agent.present.assessments.table import print_assessment
 from agent.value import replace
@@ -168,7 +168,7 @@ def test_hostile_text_adds_no_row_and_no_control_character(assessment: Assessmen
 
 def test_a_table_in_a_file_has_no_color() -> None:
     """It has 120 columns, without blanks at the ends of lines."""
-    text = assessment_text(FULL, AssessmentFormat.TABLE)
+    text = assessment_text(FULL, Format.TABLE)
     assert "\x1b" not in text
     assert max(map(len, text.splitlines())) <= 120
     assert "tls/b.crt" in text

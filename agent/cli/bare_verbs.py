@@ -1,0 +1,107 @@
+"""The verbs that the units and most people run without any option. Importing Typer takes longer than these runs."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from agent.cli.host_options import HostOptions
+from agent.cli.report_options import AssessmentOptions, ReportOptions
+from agent.cli.streams import print_text, progress
+from agent.errors import UsageError
+from agent.report import Wording
+from agent.value import replace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_THIS_HOST = HostOptions()
+_REPORT = ReportOptions()
+_ASSESSMENT = AssessmentOptions()
+
+SERVICE_VARIABLE = "K3S_HARDEN_SERVICE"
+"""Environment variable of the gate: the K3s service that is about to start."""
+
+GATE_WORDING = Wording("K3s may start")
+
+
+def apply(options: HostOptions = _THIS_HOST, printed: ReportOptions = _REPORT, *, force: bool = False) -> None:
+    """Apply the guide, print the report and exit."""
+    from agent.verbs import converge
+
+    host = options.host()
+    with progress("apply", quiet=printed.quiet) as shown:
+        report = converge.apply(host, options.request(force=force), shown)
+    printed.finish(report, options.caller)
+
+
+def check(options: HostOptions = _THIS_HOST, printed: ReportOptions = _REPORT) -> None:
+    """Compare the host with the guide, print the report and exit."""
+    from agent.verbs import converge
+
+    printed.finish(converge.check(options.host(), options.request()), options.caller)
+
+
+def diff(options: HostOptions = _THIS_HOST, printed: ReportOptions = _REPORT, *, force: bool = False) -> None:
+    """Print what apply would change and exit."""
+    from agent.verbs import converge
+
+    printed.finish(converge.diff(options.host(), options.request(force=force)), options.caller)
+
+
+def gate(options: HostOptions = _THIS_HOST, printed: ReportOptions = _REPORT, *, service: str = "") -> None:
+    """Apply the guide, and exit with 0 if the service may start; without `service`, that of the environment."""
+    from agent.verbs import converge
+
+    service = service or os.environ.get(SERVICE_VARIABLE, "")
+    report = converge.gate(options.host(), options.request(service=service))
+    printed.finish(replace(report, wording=GATE_WORDING), options.caller)
+
+
+def assess(
+    options: HostOptions = _THIS_HOST,
+    printed: AssessmentOptions = _ASSESSMENT,
+    *,
+    benchmark: str = "auto",
+    baseline: Path | None = None,
+    cluster: bool = False,
+) -> None:
+    """Assess the host against a benchmark, print the assessment and exit."""
+    from agent.verbs import assess as verb
+
+    chosen = verb.benchmark_named(benchmark)
+    earlier = None
+    if baseline is not None:
+        from agent.cli.host_options import absolute
+        from agent.host import Host
+
+        earlier = verb.load_baseline(Host.real(), absolute(baseline))
+    if cluster and options.root != "/":
+        raise UsageError("cannot use --cluster with --root: a host tree has no API server", "omit one of them")
+    host, request = options.host(), options.request()
+    with progress("assess", quiet=printed.quiet) as shown:
+        assessment = verb.assess_host(host, request, chosen, earlier=earlier, progress=shown, with_cluster=cluster)
+    printed.finish_assessment(assessment, options.caller)
+
+
+def drift(options: HostOptions = _THIS_HOST) -> None:
+    """Print the changes since the last assessment."""
+    from functools import partial
+
+    from agent.verbs.assess import assess_host
+    from agent.verbs.drift import drift as changes
+
+    host, request = options.host(), options.request()
+    for line in changes(host, request, partial(assess_host, host, request), options.caller):
+        print_text(f"{line}\n")
+
+
+BARE_VERBS: dict[str, Callable[[], None]] = {
+    "apply": apply,
+    "assess": assess,
+    "check": check,
+    "diff": diff,
+    "drift": drift,
+    "gate": gate,
+}

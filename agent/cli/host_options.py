@@ -1,0 +1,125 @@
+"""The options that choose the host and its settings, and what a run derives from them."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from agent.errors import HostError, UsageError
+from agent.model import StrEnum
+from agent.value import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agent.host import Host
+    from agent.present.remediation import Caller
+    from agent.settings.schema import Overrides
+    from agent.situation import Request
+
+
+class RoleChoice(StrEnum):
+    """Values of --role."""
+
+    SERVER = "server"
+    AGENT = "agent"
+    AUTO = "auto"
+
+
+class HostOptions(Value):
+    """The root directory and the settings file of a host, and the options that override the settings."""
+
+    root: str = "/"
+    allow_empty_root: bool = False
+    config: Path | None = None
+    role: RoleChoice = RoleChoice.AUTO
+    k3s_version: str | None = None
+    data_dir: Path | None = None
+
+    def host(self) -> Host:
+        """Return this machine, or the host tree that --root names.
+
+        Raises UsageError if there is no such directory, or if it is empty and that is not allowed.
+        """
+        from agent.host import Host
+
+        if self.root == "/":
+            return Host.real()
+        if not self.root:
+            raise UsageError(
+                "cannot use --root: the value is empty", "check that the variable that it comes from is set"
+            )
+        try:
+            host = Host.tree_at(str(absolute(Path(self.root))))
+        except HostError as error:
+            raise UsageError(
+                f"cannot use --root {self.root}: {error.message.partition(': ')[2]}",
+                "pass the root directory of a host tree, such as the mount point of an image",
+            ) from error
+        if host.is_this_machine:
+            return Host.real()
+        if host.is_empty and not self.allow_empty_root:
+            raise UsageError(
+                f"cannot use --root {self.root}: it contains neither etc nor usr, so it is not the root of a host",
+                "check that the image is mounted there; for a new tree, pass --allow-empty-root",
+            )
+        return host
+
+    def request(self, *, force: bool = False, service: str = "") -> Request:
+        """Return the request of a verb that reads the host."""
+        from agent.situation import Request
+
+        return Request(self.overrides, self.settings_file, force, service)
+
+    @property
+    def settings_file(self) -> PurePosixPath | None:
+        """The settings file as an absolute path of this machine."""
+        return None if self.config is None else absolute(self.config)
+
+    @property
+    def overrides(self) -> Overrides:
+        """The settings that the command line overrides."""
+        from agent.settings.schema import Overrides
+
+        return Overrides(
+            role=None if self.role is RoleChoice.AUTO else self.role.value,
+            k3s_version=self.k3s_version,
+            data_dir=None if self.data_dir is None else str(self.data_dir),
+        )
+
+    def caller(self, program: Path | None = None, services: Sequence[str] = ()) -> Caller:
+        """Return how this run was called, for the commands that a report recommends.
+
+        `program` and `services` are options of install and uninstall.
+        """
+        from agent.cli.caller import caller
+
+        return caller(self.root, self._words(program, services))
+
+    def _words(self, program: Path | None, services: Sequence[str]) -> tuple[str, ...]:
+        all_options = (
+            ("--root", self.root if self.root != "/" else None),
+            ("--config", self.config),
+            ("--role", self.role.value if self.role is not RoleChoice.AUTO else None),
+            ("--k3s-version", self.k3s_version),
+            ("--data-dir", self.data_dir),
+            ("--program", program),
+            *(("--unit", service) for service in services),
+        )
+        given = [(name, str(value)) for name, value in all_options if value is not None]
+        words: tuple[str, ...] = ()
+        if given:
+            from shlex import quote
+
+            words = tuple(f"{name} {quote(value)}" for name, value in given)
+        return (*words, "--allow-empty-root") if self.allow_empty_root else words
+
+
+def absolute(path: Path) -> PurePosixPath:
+    """Return an absolute path. Raises UsageError for a relative one if the current directory was deleted."""
+    try:
+        return PurePosixPath(path.absolute())
+    except FileNotFoundError:
+        raise UsageError(
+            f"cannot use {path}: the current directory does not exist", "pass an absolute path, or change the directory"
+        ) from None

@@ -1,0 +1,94 @@
+"""The options that choose how the result of a run is printed, and the end of each run: print, and exit."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.cli.host_options import absolute
+from agent.cli.streams import printing
+from agent.errors import HostError
+from agent.present import Format, Verbosity, present
+from agent.report import GATE_VERB
+from agent.value import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
+
+    from agent.assess.assessment import Assessment
+    from agent.plan.preflight import Preflight
+    from agent.present.assessments.asff import AwsAccount
+    from agent.present.remediation import Caller
+    from agent.report import Report
+
+
+class ReportOptions(Value):
+    """How a report is printed."""
+
+    output_format: Format = Format.AUTO
+    verbose: bool = False
+    quiet: bool = False
+
+    @property
+    def verbosity(self) -> Verbosity:
+        """The verbosity; --verbose overrides --quiet."""
+        return Verbosity.VERBOSE if self.verbose else Verbosity.QUIET if self.quiet else Verbosity.NORMAL
+
+    def finish(self, report: Report, caller: Callable[[], Caller]) -> NoReturn:
+        """Print the report and exit with its exit code."""
+        with printing(report.exit_code, changed=report.has_changed, decides=report.verb != GATE_VERB):
+            present(report, self.output_format, self.verbosity, sys.stdout, caller)
+        sys.exit(int(report.exit_code))
+
+    def finish_preflight(self, result: Preflight, caller: Callable[[], Caller]) -> NoReturn:
+        """Print the result of a preflight and exit with its exit code."""
+        from agent.present.preflight import present_preflight
+
+        with printing(result.exit_code):
+            present_preflight(result, self.output_format, self.verbosity, sys.stdout, caller)
+        sys.exit(int(result.exit_code))
+
+
+class AssessmentOptions(ReportOptions):
+    """How an assessment is printed, and the file it is written to."""
+
+    output: Path | None = None
+    beyond: bool = False
+    """Whether the JSON of kube-bench has the controls beyond the benchmark."""
+    aws: AwsAccount | None = None
+    """The account of ASFF."""
+
+    def finish_assessment(self, assessment: Assessment, caller: Callable[[], Caller]) -> NoReturn:
+        """Print or write the assessment and exit with its exit code."""
+        from agent.present.assessments import present_assessment
+        from agent.present.assessments.common import addressed_assessment
+
+        assessment = addressed_assessment(assessment, caller())
+        with printing(assessment.exit_code):
+            if self.output and self.output != Path("-"):
+                self._write(assessment, self.output)
+            else:
+                present_assessment(
+                    assessment, self.output_format, self.verbosity, sys.stdout, beyond=self.beyond, aws=self.aws
+                )
+        sys.exit(int(assessment.exit_code))
+
+    def _write(self, assessment: Assessment, output: Path) -> None:
+        """Write the assessment to a file with mode 0600, completely or not at all, and print one line about it."""
+        from agent.host import Host
+        from agent.model import PRIVATE_FILE, File
+        from agent.present.assessments import assessment_text
+        from agent.present.assessments.common import assessment_result
+
+        text = assessment_text(assessment, self.output_format, self.verbosity, beyond=self.beyond, aws=self.aws)
+        file = File(path=absolute(output), content=text.encode(), mode=PRIVATE_FILE)
+        try:
+            Host.real().machine_tree.write(file)
+        except HostError as error:
+            # As root the program follows no path that others control; a redirection is opened by the user's shell.
+            hint = "name a file in a directory that only you and root can write to, or redirect the output: >FILE"
+            raise HostError(error.message, hint) from error
+        if self.verbosity is not Verbosity.QUIET:
+            sys.stdout.write(f"{output}: {assessment_result(assessment)}\n")

@@ -1,0 +1,48 @@
+"""Verbs without options on `/`: without Typer, and with the same result as through Typer."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.cli.bare_verbs import BARE_VERBS
+
+if TYPE_CHECKING:
+    from tests.system.machine import Machine
+
+pytestmark = pytest.mark.root
+
+MODULES = """
+import sys
+before = set(sys.modules)
+from agent.cli import main
+try:
+    main()
+finally:
+    print(*sorted(set(sys.modules) - before), file=sys.stderr)
+"""
+SETTINGS = "role: server\nk3s-version: 1.34\n"
+SLOW = {"click", "psutil", "rich", "typer", "yaml"}
+
+
+@pytest.mark.parametrize("verb", BARE_VERBS)
+def test_a_verb_without_options_runs_without_typer_and_has_the_same_result(verb: str, machine: Machine) -> None:
+    """`--root /` is the default, so it changes nothing but the reader of the command line."""
+    machine.write("/etc/k3s-harden/config.yaml", SETTINGS)
+    assert machine.harden("apply", "--root", "/").returncode == 0
+    machine.harden(verb, "--root", "/")  # the first run of drift has another result than the next ones
+    by_typer = machine.harden(verb, "--root", "/")
+    bare = machine.run(sys.executable, "-c", MODULES, verb)
+    assert (bare.returncode, bare.stdout) == (by_typer.returncode, by_typer.stdout)
+    assert SLOW.isdisjoint(bare.stderr.splitlines()[-1].split())
+
+
+def test_the_gate_reads_its_service_from_the_environment(machine: Machine) -> None:
+    """As in k3s-harden@.service. An agent's service has another role than the settings."""
+    words = ("env", "K3S_HARDEN_SERVICE=k3s-agent.service", sys.executable, "-c", MODULES, "gate")
+    by_environment = machine.run(*words)
+    by_option = machine.harden("gate", "--service", "k3s-agent.service")
+    assert by_environment.stdout == by_option.stdout
+    assert by_environment.returncode == by_option.returncode

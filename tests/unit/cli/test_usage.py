@@ -1,0 +1,126 @@
+"""Command lines that cannot be run: one message, and a similar command or option."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.generate_docs import commands
+from tests.terminal import Terminal
+
+CHECKOUT = Path(__file__).parents[3]
+OF_CHECK = "run k3s-harden check --help for its options"
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "agent", *words], cwd=CHECKOUT, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "problem", "fix"),
+    [
+        ("chekc", "cannot run chekc: k3s-harden has no such command", "did you mean check?"),
+        ("asses --benchmark=cis-1.9", "cannot run asses: k3s-harden has no such command", "did you mean assess?"),
+        ("qqqq", "cannot run qqqq: k3s-harden has no such command", "run k3s-harden --help for all commands"),
+        ("gaet", "cannot run gaet: k3s-harden has no such command", "run k3s-harden --help for all commands"),
+        ("check --formt json", "cannot use --formt: check has no such option", "did you mean --format?"),
+        (
+            "check --k3s-verison=1.34",
+            "cannot use --k3s-verison: check has no such option",
+            "did you mean --k3s-version?",
+        ),
+        ("check -x", "cannot use -x: check has no such option", OF_CHECK),
+        ("check --dry-run", "cannot use --dry-run: check has no such option", OF_CHECK),
+        (
+            "--root / check",
+            "cannot use --root: k3s-harden has no such option",
+            "options follow the command: k3s-harden COMMAND --root",
+        ),
+        ("--versoin", "cannot use --versoin: k3s-harden has no such option", "did you mean --version?"),
+        ("--", "cannot run k3s-harden: missing command", "run k3s-harden --help for all commands"),
+        (
+            "preflight",
+            "cannot run preflight: missing argument 'VERSION'",
+            "run k3s-harden preflight --help for its options",
+        ),
+        (
+            "check --role master",
+            "cannot run check: invalid value for '--role': 'master' is not one of 'server', 'agent', 'auto'",
+            OF_CHECK,
+        ),
+        (
+            "check --format junit",
+            "cannot run check: invalid value for '--format': 'junit' is not one of auto|table|plain|json",
+            OF_CHECK,
+        ),
+        ("check --data-dir", "cannot run check: option '--data-dir' requires an argument", OF_CHECK),
+        ("check --quiet=1", "cannot run check: option '--quiet' does not take a value", OF_CHECK),
+        (
+            "service-accounts --timeout 0",
+            "cannot run service-accounts: invalid value for '--timeout': 0.0 is not in the range 1<=x<=600",
+            "run k3s-harden service-accounts --help for its options",
+        ),
+        (
+            "check --root /nonexistent",
+            "cannot use --root /nonexistent: the directory does not exist",
+            "pass the root directory of a host tree, such as the mount point of an image",
+        ),
+        (
+            "check --root=",
+            "cannot use --root: the value is empty",
+            "check that the variable that it comes from is set",
+        ),
+    ],
+)
+def test_an_error_is_one_message_with_exit_code_2(call: str, problem: str, fix: str) -> None:
+    """Neither the usage of Click nor a traceback is added, and nothing is printed to standard output."""
+    done = run(*call.split())
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"k3s-harden: {problem}\n  fix: {fix}\n")
+
+
+@pytest.mark.parametrize("verb", [command.name for command in commands() if command.name != "explain"])
+def test_each_verb_refuses_an_argument_too_many(verb: str) -> None:
+    """Only explain takes any words."""
+    first = {"preflight": ["1.37"], "render": ["policy"]}.get(verb, [])
+    done = run(verb, *first, "one")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"k3s-harden: cannot run {verb}: got unexpected extra argument")
+
+
+def test_an_empty_path_does_not_become_the_current_directory() -> None:
+    """As from a variable that is not set."""
+    for option in ("--config", "--data-dir", "--baseline"):
+        done = run("assess", "--role", "server", option, "")
+        assert (done.returncode, done.stdout, "Traceback" in done.stderr) == (2, "", False)
+
+
+def test_control_characters_do_not_reach_the_terminal() -> None:
+    """An unknown word is printed with escapes."""
+    assert "\x1b" not in run("\x1b[2Jaudti").stderr + run("check", "--\x1b[2J").stderr
+
+
+def test_without_a_command_the_help_is_printed_as_an_error() -> None:
+    """Standard output is for reports."""
+    done = run()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Commands:" in done.stderr
+
+
+def test_the_help_of_a_verb_has_a_short_option() -> None:
+    """It is printed on standard output."""
+    done = run("check", "-h")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Usage: k3s-harden check" in done.stdout
+
+
+def test_errors_fit_the_terminal() -> None:
+    """Standard error is the terminal, also if standard output is redirected."""
+    with Terminal("assess", "--benchmark", "cis-9", columns=50, stdout=subprocess.DEVNULL) as terminal:
+        shown = terminal.rest().replace("\r", "").rstrip("\n").split("\n")
+    assert max(map(len, shown)) <= 50
+    assert any(line.startswith("       cis-1.") for line in shown)
