@@ -120,6 +120,17 @@ def test_the_proofs_of_guarantees_exist() -> None:
     assert guarantees
 
 
+def test_files_of_the_project_in_the_documents_exist() -> None:
+    """Each module, table or script that a document names is in the checkout."""
+    named = {
+        (str(page.relative_to(ROOT)), path)
+        for page in PAGES
+        for path in re.findall(r"`((?:agent|tests|\.ci)/[\w./-]+\.(?:py|tsv|txt|sh))[`:]", _text(page))
+    }
+    assert {(page, path) for page, path in named if not (ROOT / path).exists()} == set()
+    assert named
+
+
 def test_make_targets_in_the_documents_exist() -> None:
     """Each `make NAME` in a document is a target of the Makefile."""
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
