@@ -32,7 +32,7 @@ export PYTHON
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help run test vm-test vm-shell k8s-test release-test lint style types format bench docs tables dist pins test-oldest test-python clean FORCE
+.PHONY: help run test coverage vm-test vm-shell k8s-test release-test lint style types format bench docs tables dist pins test-oldest test-python clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -94,6 +94,9 @@ types: $(VENV)/.dev
 	@$(PY) -m mypy
 
 test: lint ## run lint, and each test tier that this machine supports
+	@$(PYTEST)
+
+coverage: $(VENV)/.dev ## measure which lines the tests of make test run, which takes several times as long
 	@$(PYTEST) --cov --cov-report=term
 
 # Four workers: the tests in containers mostly wait. With GUESTS=all each test boots a virtual machine.
