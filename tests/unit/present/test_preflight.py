@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jsonschema
 import pytest
@@ -17,7 +17,6 @@ from agent.present import REPORT_FORMATS, Format, Verbosity
 from agent.present.preflight import present_preflight
 from agent.present.remediation import Caller
 from agent.report import Fact, Finding, Item, ItemStatus, Level, NextStep
-from tests.unit.present.test_json_report import OPTIONAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,19 +63,6 @@ def shown(
     present_preflight(result, output_format, verbosity, stream, caller)
     stream.seek(0)
     return stream.read()
-
-
-def objects(schema: dict[str, Any]) -> list[dict[str, Any]]:
-    return [schema, *schema["$defs"].values()]
-
-
-def test_the_schema_is_valid_and_strict() -> None:
-    """Every key is required and has a description; no other key is allowed."""
-    jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    for described in objects(SCHEMA):
-        assert described["additionalProperties"] is False
-        assert described["required"] == [key for key in described["properties"] if key not in OPTIONAL]
-        assert all(found["description"] for found in described["properties"].values())
 
 
 def test_facts_items_and_locations_are_those_of_a_report() -> None:
