@@ -190,23 +190,6 @@ def test_a_data_directory_on_a_disk_that_is_not_mounted_is_refused_with_its_fix(
     assert host.seen("apply").code == 0
 
 
-def test_an_obstacle_instead_of_a_directory_is_refused(host: HostTree) -> None:
-    """A file or symlink instead of server/ is reported; nothing is written through it."""
-    elsewhere = host["/srv/elsewhere"]
-    elsewhere.mkdir(parents=True)
-    host[DATA_DIR].mkdir(parents=True)
-    host[f"{DATA_DIR}/server"].symlink_to("/srv/elsewhere")
-    seen = host.seen("apply")
-    assert seen.code == 4
-    assert seen.details[f"{DATA_DIR}/server"] == "is a symlink, which is not replaced"
-    host[f"{DATA_DIR}/server"].unlink()
-    host.write(f"{DATA_DIR}/server", "a file")
-    seen = host.seen("apply")
-    assert seen.code == 1
-    assert "regular file" in seen.details[f"{DATA_DIR}/server"]
-    assert host[f"{DATA_DIR}/server"].read_text() == "a file"
-
-
 def test_nothing_is_written_below_a_directory_that_others_can_write_to(host: HostTree) -> None:
     """Another user could replace the file; the directory is reported with the command that fixes the tree."""
     host.write("/etc/rancher/k3s/config.yaml", "node-name: a\n")
