@@ -239,7 +239,7 @@ class Journal(Value):
 
 def _restore(path: PurePosixPath) -> str:
     """Return the remediation for a damaged record."""
-    return f"restore {path} from a backup, or move it away; the changes of that run can then not be reverted"
+    return f"restore {path} from a backup, or move it away; then the changes of that run cannot be reverted"
 
 
 def _flat(name: str) -> str:

@@ -80,7 +80,7 @@ class InstalledK3s(Value):
             # The installer replaces the service and its environment file: what is not passed again is lost.
             purpose += ", with the arguments and variables of its service"
             if any(TOKEN_PLACEHOLDER in word for word in (*self.arguments, *self.variables)):
-                purpose += f"; replace {TOKEN_PLACEHOLDER} by the secret that the service has there"
+                purpose += f"; replace {TOKEN_PLACEHOLDER} with the secret that the service has there"
             arguments = ["-s -", str(self.role), *map(quote, self.arguments)]
             variables += [
                 f"{key}={quote(value)}" for key, _, value in (variable.partition("=") for variable in self.variables)

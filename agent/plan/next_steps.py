@@ -69,7 +69,7 @@ def steps_after_uninstall(report: Report, k3s: InstalledK3s) -> tuple[NextStep, 
     """Return the next steps after uninstall."""
     steps = [*_repairs(report, k3s, OwnCommand("uninstall"))]
     if not report.exit_code:
-        steps.append(NextStep(OwnCommand(_REVERT), "if the hardening should be undone, too, revert it"))
+        steps.append(NextStep(OwnCommand(_REVERT), "to undo the hardening, too, revert it"))
     return tuple(steps)
 
 
@@ -82,7 +82,7 @@ def steps_after_release(services: Iterable[str]) -> tuple[NextStep, ...]:
         )
         for service in services
     )
-    return (*starts, NextStep(OwnCommand(_CHECK), "then see what the gate would block, and repair it"))
+    return (*starts, NextStep(OwnCommand(_CHECK), "then see what the gate would block, and fix it"))
 
 
 def steps_after_service_accounts(report: Report) -> tuple[NextStep, ...]:
@@ -186,7 +186,7 @@ def _after_success(report: Report, k3s: InstalledK3s) -> Iterator[NextStep]:
     elif not (k3s.runs or k3s.is_tree or any(finding.id == "k3s-released" for finding in report.findings)):
         yield k3s.start()
     if report.verb == _CHECK:
-        yield NextStep(OwnCommand("assess"), "check is about the hardening guide; assess the CIS benchmark, too")
+        yield NextStep(OwnCommand("assess"), "check covers the hardening guide, and assess the CIS benchmark")
 
 
 def _repairs(report: Report, k3s: InstalledK3s, again: OwnCommand = _ONCE_MORE) -> Iterator[NextStep]:
@@ -203,7 +203,7 @@ def _repairs(report: Report, k3s: InstalledK3s, again: OwnCommand = _ONCE_MORE) 
     hints = _hints(replace(report, items=here), ItemStatus.REFUSED, ItemStatus.FAILED)
     if hints.pop(WITH_VERSION, []):
         verb = report.verb if report.verb in (_CHECK, _DIFF) else _APPLY
-        purpose = "replace VERSION by the version of K3s, such as 1.34, or set `k3s-version` in the settings"
+        purpose = "replace VERSION with the version of K3s, such as 1.34, or set `k3s-version` in the settings"
         # All other problems depend on the version.
         yield NextStep(OwnCommand(verb, ("--k3s-version VERSION",)), purpose)
         return

@@ -329,7 +329,9 @@ def _sysctl_step(expected: Sysctl, now: Observed) -> Change | Refusal:
         return Change(now, expected)
     if isinstance(now, Unreadable):
         return _blocked(now)
-    return Refusal(expected.id, "this kernel does not have the parameter", "use a kernel that has it; kubelet needs it")
+    return Refusal(
+        expected.id, "this kernel does not have the parameter", "use a kernel that has it; kubelet requires it"
+    )
 
 
 def _directory_step(expected: Directory, now: Observed) -> Change | Refusal:

@@ -25,7 +25,7 @@ class _Mistake(NamedTuple):
     """Whether the mistake is on the line where the unfinished value or key begins."""
 
 
-_TAB = _Mistake(("tab character",), "found a tab, expected blanks", "replace the tab by blanks")
+_TAB = _Mistake(("tab character",), "found a tab, expected blanks", "replace the tab with blanks")
 _UNQUOTED = _Mistake(
     ("cannot start any token",), "found `{}` at the beginning of a value without quotes", "put the value in quotes"
 )
@@ -58,7 +58,7 @@ _MISTAKES = (
             "expected <document start>",
             "expected '<document start>'",
         ),
-        "the text or its indentation fits no line above",
+        "the text or its indentation does not fit the lines above",
         "correct the text or its indentation",
     ),
     _Mistake(("expected ':'",), "a key has no `:`", "add `:` after the key", is_of_begin=True),

@@ -300,7 +300,7 @@ def test_the_installation_repeats_what_the_service_has(hardened: Hardened) -> No
     host.unit("agent", "--node-label", "zone=a b", "--vpn-auth=name=x,joinKey=s3cret", environment=environment)
     found = preflight(host, "1.35")
     step = found["next_steps"][-1]
-    assert step["text"].endswith("; replace TOKEN by the secret that the service has there")
+    assert step["text"].endswith("; replace TOKEN with the secret that the service has there")
     assert step["command"] == (
         "curl -sfL https://get.k3s.io | INSTALL_K3S_CHANNEL=v1.35 K3S_TOKEN=TOKEN K3S_URL=https://10.0.0.1:6443"
         " sh -s - agent --node-label 'zone=a b' --vpn-auth=TOKEN"

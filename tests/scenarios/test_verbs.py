@@ -291,7 +291,7 @@ def test_check_of_a_tree_recommends_commands_for_that_tree(host: HostTree) -> No
             "command": "curl -sfL https://get.k3s.io | INSTALL_K3S_CHANNEL=v1.34 sh -",
         },
         {
-            "text": "check is about the hardening guide; assess the CIS benchmark, too",
+            "text": "check covers the hardening guide, and assess the CIS benchmark",
             "command": f"k3s-harden assess --root {host.root} --role server --k3s-version 1.34",
         },
     ]
@@ -303,7 +303,7 @@ def test_a_missing_version_has_one_next_step(verb: str, hardened: Hardened) -> N
     host = hardened("server", "1.24")
     host.options = ("--role", "server")
     steps = [line for line in host.run(verb).stdout.splitlines() if line.startswith("next ")]
-    purpose = "replace VERSION by the version of K3s, such as 1.34, or set `k3s-version` in the settings"
+    purpose = "replace VERSION with the version of K3s, such as 1.34, or set `k3s-version` in the settings"
     assert steps == [f"next 1: {purpose}: k3s-harden {verb} --k3s-version VERSION --root {host.root} --role server"]
 
 

@@ -59,7 +59,7 @@ CASES = (
     Case("journal-damaged", lambda host: [path.write_text("{") for path in host[f"{STATE}/journal"].iterdir()],
          written(f"{STATE}/journal/000001-1.json.bak", "{"),
          Seen(f"{STATE}/journal/000001-*.json",
-             "restore {location} from a backup, or move it away; the changes of that run can then not be reverted"),
+             "restore {location} from a backup, or move it away; then the changes of that run cannot be reverted"),
          cure=lambda host, finding: host[finding.location].unlink()),
 )  # fmt: skip
 

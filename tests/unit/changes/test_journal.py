@@ -354,7 +354,7 @@ def test_an_invalid_record_is_an_error_with_a_hint(content: bytes, journal: Jour
         journal.history([entry])
     assert caught.value.message.startswith(f"cannot read {entry.path}: not a journal record (")
     assert caught.value.hint.endswith(
-        " from a backup, or move it away; the changes of that run can then not be reverted"
+        " from a backup, or move it away; then the changes of that run cannot be reverted"
     )
 
 

@@ -415,7 +415,7 @@ def test_an_unreadable_configuration_does_not_multiply_the_report(bare: Node) ->
     lines = assessment_text(found, Format.PLAIN).splitlines()
     (line,) = [line for line in lines if sentence in line]
     assert line.split()[2] == f"{','.join(one.control.id for one in waiting)}:"
-    assert "fix: replace the tab by blanks at /etc/rancher/k3s/config.yaml:2; then run" in line
+    assert "fix: replace the tab with blanks at /etc/rancher/k3s/config.yaml:2; then run" in line
     table = " ".join(assessment_text(found, Format.TABLE).split())
     assert table.count(f"UNKNOWN {sentence}") == 1
     again = f"assess again, to determine the {len(waiting)} controls with status UNKNOWN"

@@ -298,8 +298,8 @@ def parsed(data: str, loader: object) -> object:
 @pytest.mark.parametrize(
     ("data", "line", "problem", "fix"),
     [
-        ("a:\n\t- b\n", 2, "found a tab, expected blanks", "replace the tab by blanks"),
-        ("a:\n  - b\n\t- c\n", 3, "found a tab, expected blanks", "replace the tab by blanks"),
+        ("a:\n\t- b\n", 2, "found a tab, expected blanks", "replace the tab with blanks"),
+        ("a:\n  - b\n\t- c\n", 3, "found a tab, expected blanks", "replace the tab with blanks"),
         ("a: @b\n", 1, "found `@` at the beginning of a value without quotes", "put the value in quotes"),
         ("a: %b\n", 1, "found `%` at the beginning of a value without quotes", "put the value in quotes"),
         ("a: b\n  c: d\n", 2, "found a `:` that no key can have here", "correct the indentation, or put a value"),
@@ -307,11 +307,16 @@ def parsed(data: str, loader: object) -> object:
         ('a: 1\nb: "c\nd: e\n', 2, "a quote is not closed", "close the quote"),
         ("a: 1\nb: [c\nd: e\n", 2, "a bracket or brace is not closed", "close the bracket or brace"),
         ("a: 1\nb: {c\n", 2, "a bracket or brace is not closed", "close the bracket or brace"),
-        ("a:\n  - b\n c: d\n", 3, "the text or its indentation fits no line above", "correct the text or its"),
+        (
+            "a:\n  - b\n c: d\n",
+            3,
+            "the text or its indentation does not fit the lines above",
+            "correct the text or its",
+        ),
         ("a: 1\nb\nc: d\n", 2, "a key has no `:`", "add `:` after the key"),
         ("a: {\n", 2, "a value is missing, or a bracket or brace is not closed", "add the value, or close the bracket"),
         ("a: [b, , c]\n", 1, "a value is missing, or a bracket or brace is not closed", "add the value, or close"),
-        ("{a: b} c\n", 1, "the text or its indentation fits no line above", "correct the text or its"),
+        ("{a: b} c\n", 1, "the text or its indentation does not fit the lines above", "correct the text or its"),
     ],
 )
 @pytest.mark.parametrize("loader", [yaml.SafeLoader, yaml.CSafeLoader])
