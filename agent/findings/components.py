@@ -28,39 +28,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.desired.dropin_options import NamedPath
-    from agent.k3s.config import MergedConfig
     from agent.k3s.spelling import Spelling
     from agent.model import Remediation
     from agent.node.facts import HostFacts
     from agent.situation import Situation
 
 _NOTHING_RUNS = "The component exits, and K3s with it."
-_KEYS = tuple(component.config_key for component in Component)
+_KEYS = (*(component.config_key for component in Component), "node-label", "node-taint")
+"""Options whose values components read."""
 
 
 def _has_arguments(situation: Situation) -> bool:
     """Return whether the operator sets an argument of a component, or a kubelet file. If not, no table is loaded."""
     values = situation.facts.operator_config.values
-    has_files = bool(situation.k3s_files.kubelet_files)
-    return has_files or any(key in values for key in _KEYS) or not _is_plain(situation.facts.operator_config)
-
-
-_PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.=")
-_EFFECTS = (":NoSchedule", ":PreferNoSchedule", ":NoExecute")
-
-
-def _is_plain(config: MergedConfig) -> bool:
-    """Return whether K3s' options for labels and taints have only common values, which need no table."""
-    labels = [label.text for label in config.items("node-label")]
-    seen: set[tuple[str, str]] = set()
-    for taint in config.items("node-taint"):
-        key, colon, effect = taint.text.partition(":")
-        pair = (key.partition("=")[0], effect)
-        if f"{colon}{effect}" not in _EFFECTS or pair in seen:
-            return False
-        seen.add(pair)
-        labels.append(key)
-    return all(_PLAIN.issuperset(label) and label[-1:].isalnum() and label[:1].isalnum() for label in labels)
+    return bool(situation.k3s_files.kubelet_files) or any(key in values for key in _KEYS)
 
 
 def _names_own_file(situation: Situation, option: str) -> bool:

@@ -127,12 +127,10 @@ def manifest_placeholder(situation: Situation) -> Iterator[Trouble]:
     for entry in _objects(situation):
         for scalar in yaml_reader.scalars(entry.node):
             if re.fullmatch(_PLACEHOLDER, scalar.text):
-                location = Location(entry.path, scalar.line)
                 yield Trouble(
                     "manifest contains a placeholder",
                     found=HIDDEN if entry.kind == "Secret" else scalar.text,
-                    location=location,
-                    remediation=instruction("replace the placeholder with the name", location),
+                    location=Location(entry.path, scalar.line),
                 )
 
 

@@ -105,7 +105,6 @@ def version_newer(situation: Situation) -> Iterator[Trouble]:
     if situation.facts.version.minor > NEWEST_KNOWN.minor:
         yield Trouble(
             f"K3s {situation.facts.version} is not known to this release; the rows for v1.{NEWEST_KNOWN.minor} apply",
-            remediation=instruction("upgrade k3s-harden if a newer release exists"),
         )
 
 
@@ -121,7 +120,6 @@ def version_older(situation: Situation) -> Iterator[Trouble]:
             f"the guide does not cover this K3s version; the rows for v{OLDEST_COVERED.family} apply",
             expected=f"v{OLDEST_COVERED.family} or newer",
             found=str(version),
-            remediation=instruction("correct --k3s-version or `k3s-version` in the settings, or upgrade K3s"),
         )
 
 

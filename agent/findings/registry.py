@@ -93,6 +93,7 @@ class Trouble(NamedTuple):
     found: str = ""
     location: Location | None = None
     remediation: Remediation = NO_REMEDIATION
+    """The steps for this host; without any, the general remediation of the finding, at the location."""
     resource: str = ""
     """The id of the managed resource that has the problem; empty if it is not one."""
 
@@ -142,7 +143,7 @@ class FindingKind(NamedTuple):
     level: Level
     explanation: str
     remediation: str
-    """What to do in general, for `explain`; empty if nothing. A case has the steps for its host."""
+    """What to do in general; empty if nothing. `explain` prints it."""
     blocks_gate: Property = NO
     """Whether K3s would run unhardened or unprotected, so that the gate must block it."""
     prevents_start: Property = NO
@@ -152,8 +153,12 @@ class FindingKind(NamedTuple):
 
     def case(self, trouble: Trouble) -> Finding:
         """Return a case of this kind for the report. Texts are cut: each item of a long list can be a case."""
+        is_general = trouble.remediation == NO_REMEDIATION and self.remediation
         cut = trouble._replace(
-            message=_cut(trouble.message), expected=_cut(trouble.expected), found=_cut(trouble.found)
+            message=_cut(trouble.message),
+            expected=_cut(trouble.expected),
+            found=_cut(trouble.found),
+            remediation=instruction(self.remediation, trouble.location) if is_general else trouble.remediation,
         )
         return Finding(self.id, self.level, self.blocks_gate.holds, self.prevents_start.holds, *cut)
 

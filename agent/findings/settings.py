@@ -80,7 +80,6 @@ def clock_implausible(situation: Situation) -> Iterator[Trouble]:
             "the clock of this host is not plausible, so waivers are applied without regard to their expiry",
             expected=f"{situation.today.not_before} or later",
             found=situation.today.date,
-            remediation=instruction("set the clock, such as by time synchronisation"),
         )
 
 

@@ -62,13 +62,6 @@ def sqlite_database(endpoint: ConfigValue | None, data_dir: PurePosixPath) -> Pu
     if scheme != "sqlite":
         return None
     path = address.partition("?")[0]
-    if path.startswith("file:"):  # a URI of SQLite (sqlite.org/uri.html)
-        from urllib.parse import unquote
-
-        path = path[len("file:") :]
-        if path.startswith("//"):
-            path = f"/{path[2:].partition('/')[2]}"  # after the host
-        path = unquote(path).partition("\0")[0]
     return data_dir / "server" / PurePosixPath(path or _DATABASE)
 
 
