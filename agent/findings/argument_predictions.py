@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def with_arguments(facts: HostFacts) -> list[Component]:
     """Return the components that run on this host with arguments of the operator."""
-    return [one for one in Component if facts.operator_config.items(one.config_key) and not not_run(one, facts)]
+    return [item for item in Component if facts.operator_config.items(item.config_key) and not not_run(item, facts)]
 
 
 def is_described(facts: HostFacts) -> bool:
@@ -123,7 +123,7 @@ def _predicted(situation: Situation) -> list[Component]:
     facts = situation.facts
     found = with_arguments(facts)
     config = facts.operator_config
-    has_more = bool(situation.k3s_files.kubelet_files) or any(config.items(one) for one in _OPTIONS.values())
+    has_more = bool(situation.k3s_files.kubelet_files) or any(map(config.items, _OPTIONS.values()))
     is_kubelet_left = Component.KUBELET not in found and not not_run(Component.KUBELET, facts)
     return [*found, Component.KUBELET] if has_more and is_kubelet_left else found
 

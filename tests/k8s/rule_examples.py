@@ -35,6 +35,7 @@ KUBECONFIG = "/var/lib/rancher/k3s/server/cred/admin.kubeconfig"
 CERTIFICATE = "/var/lib/rancher/k3s/server/tls/client-ca.crt"
 
 VALUES: Mapping[str, str] = {
+    "service-account-key-file": "/var/lib/rancher/k3s/server/tls/service.key",
     "audit-log-path": "/var/log/own.log",
     "audit-webhook-config-file": KUBECONFIG,
     "authentication-token-webhook-config-file": KUBECONFIG,
@@ -185,7 +186,7 @@ class _Maker:
             return {name: str(wanted).lower()}
         if not wanted:
             return {name: ""}
-        word = words.split("|")[0]
+        word = words.split("|")[0] if words != "*" else self.value(name)
         suffix = "=1" if self.kind(name).startswith("map") else ""
         return {name: f"{word}{suffix}" if has_words else self.value(name)}
 
@@ -201,6 +202,10 @@ class _Maker:
                     terms = rule.operand.split(" ", 1)[0] if rule.relation == "requires any" else rule.operand
                     settings = {**self.all_terms(terms, wanted=True), **settings}
         return settings
+
+    def separator(self, name: str) -> str:
+        """Return what separates the items of a list."""
+        return REPEATED if self.kind(name) == "stringArray" else ","
 
     def step(self, name: str) -> float:
         """Return the difference between two numbers of an argument: a second, one, or less."""
@@ -258,15 +263,14 @@ def _not_empty(_: _Maker, __: str, subject: str) -> _Made:
     return None, {subject: ""}
 
 
-def _no_empty_item(_: _Maker, __: str, subject: str) -> _Made:
-    return {subject: "own"}, {subject: "own,"}
+def _no_empty_item(make: _Maker, _: str, subject: str) -> _Made:
+    return None, {subject: f"{make.value(subject)}{make.separator(subject)}"}
 
 
 def _unique(make: _Maker, _: str, subject: str) -> _Made:
     words = [rule.operand for rule in rules_about(make.component) if rule[:2] == (subject, "one of")]
     item = words[0].split()[-1] if words else "own"
-    separator = REPEATED if make.kind(subject) == "stringArray" else ","
-    return {subject: item}, {subject: f"{item}{separator}{item}"}
+    return {subject: item}, {subject: f"{item}{make.separator(subject)}{item}"}
 
 
 def _alone(_: _Maker, word: str, subject: str) -> _Made:
@@ -324,6 +328,7 @@ _MAKERS: Mapping[str, Callable[[_Maker, str, str], _Made]] = {
     "no empty item": _no_empty_item,
     "not empty": _not_empty,
     "one of": _one_of,
+    "one of or empty": _one_of,
     "requires": _requires,
     "requires any": _requires_any,
     "unique": _unique,

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 _PFLAG = "github.com/spf13/pflag"
 _WITHOUT_PREFIX = frozenset({Component.KUBELET, Component.KUBE_PROXY})
 """Components that read `kube:Gate=true` as the name of a gate (MapStringBool of component-base)."""
-_BESIDE_FILE = re.compile("help|version|cleanup|init-only|write-config-to|log.*|vmodule").fullmatch
+_BESIDE_FILE = re.compile(
+    "help|version|cleanup|init-only|write-config-to|logging-format|log-(text|json)-.*|vmodule"
+).fullmatch
 """The arguments of kube-proxy that count beside a configuration file."""
 
 

@@ -4,6 +4,7 @@ The values are those of arguments, or of the fields of a file. A term is a condi
 
     audit-log-path                 is true, more than 0, or a text or list that is not empty
     authorization-mode=ABAC|Node   is or contains one of these; `controllers=NAME`: the controller runs
+    oidc-client-id=*               is given, perhaps with an empty value
     LoggingAlphaOptions            the feature gate is on; the names of gates begin with a capital letter
     !watch-cache                   the opposite of a term
 """
@@ -67,6 +68,8 @@ def holds(term: str, values: Values) -> bool:
     value = values.value(name)
     if name == "controllers":
         return runs(value if isinstance(value, tuple) else (), *text.split("|"))
+    if text == "*":
+        return value is not None
     if has_words:
         return _is_one_of(value, text.split("|"))
     return value is not None and (value > 0 if isinstance(value, (int, float)) else bool(value))
@@ -98,10 +101,16 @@ def number_of(bound: str) -> float:
 
 
 def _one_of(words: str, subject: str, values: Values) -> Iterator[Unmet]:
-    """The value, or each item of a list, is one of the words. An empty one is accepted."""
+    """The value, or each item of a list, is one of the words."""
     for item in texts_in(values.value(subject)):
-        if item and item not in words.split():
+        if item not in words.split():
             yield Unmet(f"rejects {subject}={item}", f"out of {words.replace(' ', ', ')}")
+
+
+def _one_of_or_empty(words: str, subject: str, values: Values) -> Iterator[Unmet]:
+    """The value is empty, or one of the words."""
+    if values.value(subject):
+        yield from _one_of(words, subject, values)
 
 
 def _matches(name: str, subject: str, values: Values) -> Iterator[Unmet]:
@@ -153,9 +162,8 @@ def _number_in(name: str, values: Values) -> float | None:
 
 
 def _not_empty(_: str, subject: str, values: Values) -> Iterator[Unmet]:
-    """An argument that is given is not empty, and no item of a list is."""
-    value = values.value(subject)
-    if value is not None and not (value and all(texts_in(value))):
+    """An argument that is given is not empty."""
+    if values.value(subject) in ("", (), {}):
         yield Unmet(f"rejects an empty {subject}", "a value")
 
 
@@ -210,13 +218,19 @@ def _not_below(other: str, subject: str, values: Values) -> Iterator[Unmet]:
         yield Unmet(f"needs at least {other} in {subject}", f"at least {other}", other)
 
 
+def _shown(subject: str) -> str:
+    return subject.removesuffix("=*")
+
+
 def _requires(terms: str, subject: str, values: Values) -> Iterator[Unmet]:
     """If a term holds, all others hold, too."""
     missing = next((term for term in terms.split() if not holds(term, values)), "") if holds(subject, values) else ""
     if missing:
         gate = "the feature gate " if is_gate(missing) else ""
         yield Unmet(
-            f"rejects {subject} without {gate}{missing}", f"{missing}=true" if gate else missing, name_in(missing)
+            f"rejects {_shown(subject)} without {gate}{missing}",
+            f"{missing}=true" if gate else missing,
+            name_in(missing),
         )
 
 
@@ -224,14 +238,14 @@ def _requires_any(terms: str, subject: str, values: Values) -> Iterator[Unmet]:
     """If a term holds, at least one of others holds, too."""
     if holds(subject, values) and not any(holds(term, values) for term in terms.split()):
         expected = terms.replace(" ", " or ")
-        yield Unmet(f"rejects {subject} without {expected}", expected)
+        yield Unmet(f"rejects {_shown(subject)} without {expected}", expected)
 
 
 def _excludes(terms: str, subject: str, values: Values) -> Iterator[Unmet]:
     """If a term holds, none of others holds, too."""
     both = next((term for term in terms.split() if holds(term, values)), "") if holds(subject, values) else ""
     if both:
-        yield Unmet(f"rejects {subject} beside {both}", "only one of them", name_in(both))
+        yield Unmet(f"rejects {_shown(subject)} beside {both}", "only one of them", name_in(both))
 
 
 def _forbidden(_: str, subject: str, values: Values) -> Iterator[Unmet]:
@@ -256,6 +270,7 @@ RELATIONS: Mapping[str, Relation] = {
     "no empty item": _no_empty_item,
     "not empty": _not_empty,
     "one of": _one_of,
+    "one of or empty": _one_of_or_empty,
     "present": _present,
     "requires": _requires,
     "requires any": _requires_any,
