@@ -54,7 +54,7 @@ def wrong_head(
 ) -> Iterator[FileProblem]:
     """Yield a kind or version that is none of these."""
     for key, allowed in (("kind", kinds), ("apiVersion", versions)):
-        if node.text(key) not in allowed and not (can_be_missing and node.get(key) is None):
+        if node.text(key) not in allowed and not (can_be_missing and not node.text(key)):
             found = node.get(key)
             yield FileProblem((found or node).line, f"expected the {key} {allowed[0]}; found {describe_node(found)}")
 

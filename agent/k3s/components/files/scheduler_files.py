@@ -102,7 +102,7 @@ def _plugins(profile: Mapping, minor: int) -> Iterator[FileProblem]:
                 yield FileProblem(line, f"`{point}` enables the plugin {shown(name)}, which does not exist")
             elif point in _POINTS and name not in _POINTS[point]:
                 yield FileProblem(line, f"`{point}` enables {name}, which does not extend it")
-            elif chosen.enabled.count(name) > 1:
+            elif chosen.enabled.count(name) > 1 and (point != _EVERY or len(sets) == 1):  # a point overrides multiPoint
                 yield FileProblem(line, f"`{point}` enables {name} twice")
     every = sets.get(_EVERY, _Set())
     for point, default in (("queueSort", "PrioritySort"), ("bind", "DefaultBinder")):

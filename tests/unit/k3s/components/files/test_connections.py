@@ -83,6 +83,7 @@ PAIRS = [
             (f"{TRACING}samplingRatePerMillion: 1000001\n", f"{TRACING}samplingRatePerMillion: 1000000\n"),
             (f"{TRACING}endpoint: a\n", TRACING.replace("kind: TracingConfiguration\n", "")),
             ("- a\n", ""),
+            (TRACING.replace("/v1", "/v2"), TRACING.replace("apiserver.config.k8s.io/v1", "null")),
         )
     ),
     *(

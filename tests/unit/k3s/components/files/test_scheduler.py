@@ -79,6 +79,13 @@ EVERY = "{name: '*'}"
         (enabled("bind", "ImageLocality"), enabled("score", "ImageLocality")),
         (enabled("score", "ImageLocality", "ImageLocality"), enabled("score", "ImageLocality", "NodeAffinity")),
         (enabled("multiPoint", "ImageLocality", "ImageLocality"), enabled("multiPoint", "ImageLocality")),
+        (
+            enabled("multiPoint", "ImageLocality", "ImageLocality"),
+            plugins(
+                "multiPoint: {enabled: [{name: ImageLocality}, {name: ImageLocality}]},"
+                " score: {enabled: [{name: ImageLocality}], disabled: [{name: '*'}]}"
+            ),
+        ),
         (enabled("bind", disabled=EVERY), enabled("bind", "DefaultBinder", disabled=EVERY)),
         (enabled("queueSort", disabled="{name: PrioritySort}"), enabled("queueSort", disabled="{name: Own}")),
         (
