@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 def _kernel_parameter(row: SysctlRow) -> BenchmarkControl:
     return BenchmarkControl(
-        id=row.id,
-        title=row.title,
+        row.id,
+        row.title,
+        KernelParameter(row),
+        row.why,
         applies=row.applies,
-        check=KernelParameter(row),
-        why=row.why,
         # The guide does not write parameters whose default is compliant; apply does not undo changes by others.
         remediation=None if row.written else Remediation((Instruction(row.by_hand.removesuffix(".")),)),
         guide=row if row.written else None,
@@ -35,11 +35,11 @@ def _kernel_parameter(row: SysctlRow) -> BenchmarkControl:
 
 def _directory(row: DirectoryRow) -> BenchmarkControl:
     return BenchmarkControl(
-        id=row.id,
-        title=row.title,
+        row.id,
+        row.title,
+        GuideDirectory(row),
+        row.why,
         applies=row.applies,
-        check=GuideDirectory(row),
-        why=row.why,
         guide=row,
         source="k3s-io/k3s pkg/daemons/control/server.go",
     )
@@ -48,14 +48,12 @@ def _directory(row: DirectoryRow) -> BenchmarkControl:
 BEYOND: tuple[BenchmarkControl, ...] = (
     *map(_kernel_parameter, SYSCTLS),
     BenchmarkControl(
-        id="sysctl-precedence",
-        title="No file overrides the kernel parameters at boot",
-        check=SysctlPrecedence(),
-        why=(
-            "The kernel loses its parameters at a reboot, and the last file that sets one takes precedence. A"
-            " compliant value that was set by hand or by an earlier kubelet is lost at the boot, and the kubelet then"
-            " does not start."
-        ),
+        "sysctl-precedence",
+        "No file overrides the kernel parameters at boot",
+        SysctlPrecedence(),
+        "The kernel loses its parameters at a reboot, and the last file that sets one takes precedence. A"
+        " compliant value that was set by hand or by an earlier kubelet is lost at the boot, and the kubelet then"
+        " does not start.",
         remediation=Remediation(
             (
                 Instruction(f"delete the line of the other file, or set it to the value of {PARAMETERS_FILE}"),
@@ -66,14 +64,12 @@ BEYOND: tuple[BenchmarkControl, ...] = (
     ),
     *map(_directory, DIRECTORIES),
     BenchmarkControl(
-        id="k3s-kubeconfig",
-        title="Only root can access the kubeconfig that K3s writes for its administrator",
+        "k3s-kubeconfig",
+        "Only root can access the kubeconfig that K3s writes for its administrator",
+        AllOf((Permissions(KUBECONFIG), Ownership(KUBECONFIG), KubeconfigOptions(KUBECONFIG.name))),
+        "Unlike the kubeconfigs of the benchmarks, which only name files, it contains the key of a cluster"
+        " administrator. Everyone who can read it is an administrator, and this cannot be revoked.",
         applies=ON_SERVERS,
-        check=AllOf((Permissions(KUBECONFIG), Ownership(KUBECONFIG), KubeconfigOptions(KUBECONFIG.name))),
-        why=(
-            "Unlike the kubeconfigs of the benchmarks, which only name files, it contains the key of a cluster"
-            " administrator. Everyone who can read it is an administrator, and this cannot be revoked."
-        ),
         caution="give people their own kubeconfigs",
         source="k3s-io/k3s pkg/server/server.go",
     ),

@@ -24,12 +24,12 @@ def _row(  # noqa: PLR0913 - a row is this wide, and the calls name its fields
     identifier: str, numbers: str, check: ArgumentCheck, *, title: str, why: str, default: str
 ) -> BenchmarkControl:
     return BenchmarkControl(
-        id=identifier,
-        title=title,
+        identifier,
+        title,
+        check,
+        why,
         numbers=numbered(numbers),
         applies=ON_SERVERS,
-        check=check,
-        why=why,
         remediation=removed(check.component, check.name, default=default),
         source=_SOURCE,
     )

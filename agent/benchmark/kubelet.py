@@ -51,48 +51,40 @@ _STRONG_UNTIL_1_11 = ListSubsetOf(
 
 KUBELET: tuple[BenchmarkControl, ...] = (
     _row(
-        id="kubelet-anonymous-auth",
-        title="The kubelet rejects anonymous requests",
+        "kubelet-anonymous-auth",
+        "The kubelet rejects anonymous requests",
+        _argument("anonymous-auth", Boolean(expected=False)),
+        "Through the kubelet a client can run commands in any container of the node and read all logs. By default"
+        " it also accepts clients without credentials, as the user system:anonymous.",
         numbers=numbered("4.2.1A 4.2.1A 4.2.1A 4.2.1A 4.2.1A 4.2.1A 4.2.1A 4.2.1A 4.2.1A 4.2.1A"),
-        check=_argument("anonymous-auth", Boolean(expected=False)),
-        why=(
-            "Through the kubelet a client can run commands in any container of the node and read all logs. By default"
-            " it also accepts clients without credentials, as the user system:anonymous."
-        ),
         remediation=_removed("anonymous-auth", default="K3s sets it to false"),
     ),
     _row(
-        id="kubelet-authorization-mode",
-        title="The kubelet authorizes requests",
+        "kubelet-authorization-mode",
+        "The kubelet authorizes requests",
+        _argument("authorization-mode", ListExcludes(("AlwaysAllow",))),
+        "With AlwaysAllow, which is the default, the kubelet allows every request of an authenticated client,"
+        " including a pod with a token. With Webhook the API server decides by RBAC.",
         numbers=numbered("4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A 4.2.2A"),
-        check=_argument("authorization-mode", ListExcludes(("AlwaysAllow",))),
-        why=(
-            "With AlwaysAllow, which is the default, the kubelet allows every request of an authenticated client,"
-            " including a pod with a token. With Webhook the API server decides by RBAC."
-        ),
         remediation=_removed("authorization-mode", default="K3s sets it to Webhook"),
     ),
     _row(
-        id="kubelet-client-ca",
-        title="The kubelet verifies clients' certificates",
+        "kubelet-client-ca",
+        "The kubelet verifies clients' certificates",
+        _argument("client-ca-file", NotEmpty()),
+        "The API server presents a certificate to the kubelet. Without the authority that signed it, the kubelet"
+        " cannot authenticate the API server.",
         numbers=numbered("4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A 4.2.3A"),
-        check=_argument("client-ca-file", NotEmpty()),
-        why=(
-            "The API server presents a certificate to the kubelet. Without the authority that signed it, the kubelet"
-            " cannot authenticate the API server."
-        ),
         remediation=_removed("client-ca-file", default="K3s sets it to a file that it manages"),
     ),
     _row(
-        id="kubelet-read-only-port",
-        title="The kubelet has no port without authentication",
-        numbers=numbered("4.2.4u 4.2.4A 4.2.4A 4.2.4A 4.2.4A 4.2.4A 4.2.4A 4.2.4A 4.2.4A 4.2.4M"),
+        "kubelet-read-only-port",
+        "The kubelet has no port without authentication",
         # Without a --config file the kubelet opens port 10255 by default (cmd/kubelet/app/options/options.go).
-        check=_argument("read-only-port", Equals("0")),
-        why=(
-            "The read-only port reveals the pods of the node with their environment, and metrics, to everyone who can"
-            " reach it."
-        ),
+        _argument("read-only-port", Equals("0")),
+        "The read-only port reveals the pods of the node with their environment, and metrics, to everyone who can"
+        " reach it.",
+        numbers=numbered("4.2.4u 4.2.4A 4.2.4A 4.2.4A 4.2.4A 4.2.4A 4.2.4A 4.2.4A 4.2.4A 4.2.4M"),
         remediation=_removed("read-only-port", default="K3s sets it to 0, which closes the port"),
     ),
     _guide(
@@ -107,69 +99,59 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         source=_DEFAULTS,
     ),
     _row(
-        id="kubelet-hostname-override",
-        title="The kubelet uses the host's name",
-        numbers=numbered("4.2.8S 4.2.8S 4.2.7S 4.2.7S 4.2.7S 4.2.7S 4.2.7S 4.2.7S 4.2.7S 4.2.7S"),
-        check=NotInK3s(
+        "kubelet-hostname-override",
+        "The kubelet uses the host's name",
+        NotInK3s(
             "K3s always passes the node's name with --hostname-override, and creates the kubelet's certificate for the"
             " same name."
         ),
-        why=(
-            "If the name differs from the one in the node's certificate, TLS between the kubelet and the API server"
-            " fails, and logs are hard to correlate."
-        ),
+        "If the name differs from the one in the node's certificate, TLS between the kubelet and the API server"
+        " fails, and logs are hard to correlate.",
+        numbers=numbered("4.2.8S 4.2.8S 4.2.7S 4.2.7S 4.2.7S 4.2.7S 4.2.7S 4.2.7S 4.2.7S 4.2.7S"),
     ),
     BenchmarkControl(
-        id="kubelet-event-qps",
-        title="The kubelet records enough events for an investigation",
+        "kubelet-event-qps",
+        "The kubelet records enough events for an investigation",
+        _argument("event-qps", AtLeast(0, example=50), unset_passes=True),
+        "The kubelet drops events above this rate per second, and with them evidence of what happened on the node."
+        " The default is 5 up to v1.26, and 50 from v1.27 on. 0 means 5 up to v1.36, and no limit from v1.37 on,"
+        " with which a failing node can flood the datastore. So 0, which cis-1.23 and cis-1.24 require, changes"
+        " nothing on the versions that they cover, and must be removed before an upgrade to v1.27 or newer.",
         numbers=numbered("4.2.9M 4.2.9u 4.2.8u 4.2.8u 4.2.8u 4.2.8M 4.2.8M 4.2.8M 4.2.8M 4.2.8M"),
         level=2,
-        check=_argument("event-qps", AtLeast(0, example=50), unset_passes=True),
         earlier=dict.fromkeys(up_to(Benchmark.CIS_1_24), _argument("event-qps", Equals("0"))),
-        why=(
-            "The kubelet drops events above this rate per second, and with them evidence of what happened on the node."
-            " The default is 5 up to v1.26, and 50 from v1.27 on. 0 means 5 up to v1.36, and no limit from v1.37 on,"
-            " with which a failing node can flood the datastore. So 0, which cis-1.23 and cis-1.24 require, changes"
-            " nothing on the versions that they cover, and must be removed before an upgrade to v1.27 or newer."
-        ),
         remediation=_added("event-qps=50"),
         # (kubernetes/kubernetes #117119, CHANGELOG-1.37 and CHANGELOG-1.27)
         source=_DEFAULTS,
     ),
     _row(
-        id="kubelet-serving-certificate",
-        title="The kubelet serves with a certificate of the cluster",
+        "kubelet-serving-certificate",
+        "The kubelet serves with a certificate of the cluster",
+        AllOf((_argument("tls-cert-file", NotEmpty()), _argument("tls-private-key-file", NotEmpty()))),
+        "Without them the kubelet uses a self-signed certificate, and the API server cannot distinguish it from an"
+        " impostor.",
         numbers=numbered("4.2.10u 4.2.10A 4.2.9A 4.2.9A 4.2.9A 4.2.9A 4.2.9A 4.2.9A 4.2.9A 4.2.9M"),
-        check=AllOf((_argument("tls-cert-file", NotEmpty()), _argument("tls-private-key-file", NotEmpty()))),
-        why=(
-            "Without them the kubelet uses a self-signed certificate, and the API server cannot distinguish it from an"
-            " impostor."
-        ),
         remediation=_removed(
             "tls-cert-file", "tls-private-key-file", default="K3s sets them to files that it creates and renews"
         ),
     ),
     BenchmarkControl(
-        id="kubelet-rotate-certificates",
-        title="The renewal of the kubelet's client certificate is not disabled",
+        "kubelet-rotate-certificates",
+        "The renewal of the kubelet's client certificate is not disabled",
+        _argument("rotate-certificates", Boolean(expected=True), unset_passes=True),
+        "A node whose certificate has expired loses its connection to the cluster. K3s renews all certificates of"
+        " the node that are about to expire when it starts.",
         numbers=numbered("4.2.11S 4.2.11A 4.2.10A 4.2.10A 4.2.10A 4.2.10A 4.2.10A 4.2.10A 4.2.10A 4.2.10A"),
-        check=_argument("rotate-certificates", Boolean(expected=True), unset_passes=True),
-        why=(
-            "A node whose certificate has expired loses its connection to the cluster. K3s renews all certificates of"
-            " the node that are about to expire when it starts."
-        ),
         remediation=_removed("rotate-certificates", default="K3s renews the certificate itself"),
         source="k3s-io/k3s pkg/agent/config/config.go",
     ),
     BenchmarkControl(
-        id="kubelet-rotate-server-certificate",
-        title="The renewal of the kubelet's serving certificate is not disabled",
+        "kubelet-rotate-server-certificate",
+        "The renewal of the kubelet's serving certificate is not disabled",
+        _argument("feature-gates", LeavesGateOn("RotateKubeletServerCertificate"), unset_passes=True),
+        "With the gate disabled the kubelet does not request a new serving certificate before the old one expires."
+        " K3s leaves the gate enabled, and creates and renews the certificate itself when it starts.",
         numbers=numbered("4.2.12S 4.2.12A 4.2.11A 4.2.11A 4.2.11A 4.2.11A 4.2.11A 4.2.11A 4.2.11A 4.2.11M"),
-        check=_argument("feature-gates", LeavesGateOn("RotateKubeletServerCertificate"), unset_passes=True),
-        why=(
-            "With the gate disabled the kubelet does not request a new serving certificate before the old one expires."
-            " K3s leaves the gate enabled, and creates and renews the certificate itself when it starts."
-        ),
         remediation=_removed(
             "feature-gates",
             default="the gate RotateKubeletServerCertificate is enabled by default (other gates can stay in the list)",
@@ -183,28 +165,24 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         source=_DEFAULTS,
     ),
     BenchmarkControl(
-        id="kubelet-pod-max-pids",
-        title=POD_MAX_PIDS.title,
+        "kubelet-pod-max-pids",
+        POD_MAX_PIDS.title,
+        _argument("pod-max-pids", POD_MAX_PIDS.meets),
+        "All pods share the host's process IDs. One pod that forks without limit takes all of them, and then"
+        " neither other pods nor the host can start a process.",
         numbers=numbered("- - 4.2.13u 4.2.13u 4.2.13u 4.2.13M 4.2.13M 4.2.13M 4.2.13M 4.2.13M"),
-        check=_argument("pod-max-pids", POD_MAX_PIDS.meets),
-        why=(
-            "All pods share the host's process IDs. One pod that forks without limit takes all of them, and then"
-            " neither other pods nor the host can start a process."
-        ),
         caution="find out how many processes your largest pod has, and choose a larger number",
         remediation=_added(f"pod-max-pids={POD_MAX_PIDS.value}"),
         setting="pod-max-pids",
         source=_DEFAULTS,
     ),
     BenchmarkControl(
-        id="kubelet-seccomp-default",
-        title=SECCOMP_DEFAULT.title,
+        "kubelet-seccomp-default",
+        SECCOMP_DEFAULT.title,
+        _argument("seccomp-default", SECCOMP_DEFAULT.meets),
+        "By default a pod without a seccomp profile in its security context can make every system call. The"
+        " runtime's profile denies system calls that few programs need and many attacks use.",
         numbers=numbered("- - - - - - 4.2.14M 4.2.14M 4.2.14M 4.2.14M"),
-        check=_argument("seccomp-default", SECCOMP_DEFAULT.meets),
-        why=(
-            "By default a pod without a seccomp profile in its security context can make every system call. The"
-            " runtime's profile denies system calls that few programs need and many attacks use."
-        ),
         caution=(
             "test your workloads with 'seccompProfile: type: RuntimeDefault' in their security context, because"
             " programs that need a rare system call fail with it"
@@ -214,11 +192,11 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         source=_DEFAULTS,
     ),
     BenchmarkControl(
-        id="kube-proxy-metrics-bind-address",
-        title="kube-proxy serves its metrics only to the host",
+        "kube-proxy-metrics-bind-address",
+        "kube-proxy serves its metrics only to the host",
+        ArgumentCheck(Component.KUBE_PROXY, "metrics-bind-address", Loopback(), unset_passes=True),
+        "The port requires no credentials, and reveals the cluster's Services and kube-proxy's configuration.",
         numbers=numbered("- - - - 4.3.1A 4.3.1A 4.3.1A 4.3.1A 4.3.1A 4.3.1M"),
-        check=ArgumentCheck(Component.KUBE_PROXY, "metrics-bind-address", Loopback(), unset_passes=True),
-        why="The port requires no credentials, and reveals the cluster's Services and kube-proxy's configuration.",
         caution="run the program that collects the metrics in the host's network",
         remediation=removed(
             Component.KUBE_PROXY, "metrics-bind-address", default="the default of kube-proxy is 127.0.0.1:10249"

@@ -56,61 +56,55 @@ NODE_FILES: tuple[BenchmarkControl, ...] = (
         numbers=numbered("4.1.2S 4.1.2S 4.1.2S 4.1.2S 4.1.2S 4.1.2S 4.1.2S 4.1.2S 4.1.2S 4.1.2S"),
     ),
     _row(
-        id="kube-proxy-kubeconfig-permissions",
-        title="kube-proxy's kubeconfig has restrictive permissions",
+        "kube-proxy-kubeconfig-permissions",
+        "kube-proxy's kubeconfig has restrictive permissions",
+        Permissions(_KUBE_PROXY_KUBECONFIG),
+        "It gives access to the certificate of kube-proxy, which can read all Services and endpoints. Everyone who"
+        " can change it can connect kube-proxy to another API server, and so redirect the node's traffic.",
         numbers=numbered("4.1.3u 4.1.3A 4.1.3A 4.1.3A 4.1.3A 4.1.3A 4.1.3A 4.1.3A 4.1.3A 4.1.3M"),
-        check=Permissions(_KUBE_PROXY_KUBECONFIG),
         earlier={Benchmark.CIS_1_23: Permissions(_KUBE_PROXY_KUBECONFIG, at_most=PUBLIC_FILE)},
-        why=(
-            "It gives access to the certificate of kube-proxy, which can read all Services and endpoints. Everyone who"
-            " can change it can connect kube-proxy to another API server, and so redirect the node's traffic."
-        ),
     ),
     _row(
-        id="kube-proxy-kubeconfig-ownership",
-        title="kube-proxy's kubeconfig belongs to root:root",
+        "kube-proxy-kubeconfig-ownership",
+        "kube-proxy's kubeconfig belongs to root:root",
+        Ownership(_KUBE_PROXY_KUBECONFIG),
+        f"{WHY_OWNERSHIP} This file gives access to kube-proxy's certificate.",
         numbers=numbered("4.1.4u 4.1.4A 4.1.4A 4.1.4A 4.1.4A 4.1.4A 4.1.4A 4.1.4A 4.1.4A 4.1.4M"),
-        check=Ownership(_KUBE_PROXY_KUBECONFIG),
-        why=f"{WHY_OWNERSHIP} This file gives access to kube-proxy's certificate.",
     ),
     _row(
-        id="kubelet-kubeconfig-permissions",
-        title="The kubelet's kubeconfig has restrictive permissions",
+        "kubelet-kubeconfig-permissions",
+        "The kubelet's kubeconfig has restrictive permissions",
+        Permissions(_KUBELET_KUBECONFIG),
+        "It gives access to the node's certificate, which can read the Secrets of every pod on the node. Everyone"
+        " who can change it can connect the kubelet to another API server, and so run any pod.",
         numbers=numbered("4.1.5A 4.1.5A 4.1.5A 4.1.5A 4.1.5A 4.1.5A 4.1.5A 4.1.5A 4.1.5A 4.1.5A"),
-        check=Permissions(_KUBELET_KUBECONFIG),
         earlier={Benchmark.CIS_1_23: Permissions(_KUBELET_KUBECONFIG, at_most=PUBLIC_FILE)},
-        why=(
-            "It gives access to the node's certificate, which can read the Secrets of every pod on the node. Everyone"
-            " who can change it can connect the kubelet to another API server, and so run any pod."
-        ),
     ),
     _row(
-        id="kubelet-kubeconfig-ownership",
-        title="The kubelet's kubeconfig belongs to root:root",
+        "kubelet-kubeconfig-ownership",
+        "The kubelet's kubeconfig belongs to root:root",
+        Ownership(_KUBELET_KUBECONFIG),
+        f"{WHY_OWNERSHIP} This file gives access to the node's certificate.",
         numbers=numbered("4.1.6A 4.1.6A 4.1.6A 4.1.6A 4.1.6A 4.1.6A 4.1.6A 4.1.6A 4.1.6A 4.1.6A"),
-        check=Ownership(_KUBELET_KUBECONFIG),
-        why=f"{WHY_OWNERSHIP} This file gives access to the node's certificate.",
     ),
     _row(
-        id="kubelet-client-ca-permissions",
-        title="The certificate authority of the kubelet's clients has restrictive permissions",
+        "kubelet-client-ca-permissions",
+        "The certificate authority of the kubelet's clients has restrictive permissions",
+        Permissions(_CLIENT_CA, at_most=PUBLIC_FILE),
+        "The kubelet trusts clients whose certificate an authority in this file has signed. Everyone who can write"
+        " it can add an authority, and run commands in any container of the node. K3s' self-assessments of cis-1.24"
+        " to cis-2.0 require 0600, the mode that K3s sets; those of cis-1.23 and cis-2.1 accept 0644.",
         numbers=numbered("4.1.7A 4.1.7A 4.1.7A 4.1.7A 4.1.7A 4.1.7A 4.1.7A 4.1.7A 4.1.7A 4.1.7M"),
-        check=Permissions(_CLIENT_CA, at_most=PUBLIC_FILE),
         # CIS 1.11 and 1.12 accept 644 (kube-bench, cfg/cis-1.11), but K3s' self-assessments of them require 600.
         earlier=dict.fromkeys(up_to(Benchmark.CIS_2_0, Benchmark.CIS_1_24), Permissions(_CLIENT_CA)),
-        why=(
-            "The kubelet trusts clients whose certificate an authority in this file has signed. Everyone who can write"
-            " it can add an authority, and run commands in any container of the node. K3s' self-assessments of cis-1.24"
-            " to cis-2.0 require 0600, the mode that K3s sets; those of cis-1.23 and cis-2.1 accept 0644."
-        ),
         source="k3s-io/docs docs/security/self-assessment-*.md",
     ),
     _row(
-        id="kubelet-client-ca-ownership",
-        title="The certificate authority of the kubelet's clients belongs to root:root",
+        "kubelet-client-ca-ownership",
+        "The certificate authority of the kubelet's clients belongs to root:root",
+        Ownership(_CLIENT_CA),
+        f"{WHY_OWNERSHIP} This file defines which clients the kubelet trusts.",
         numbers=numbered("4.1.8u 4.1.8A 4.1.8A 4.1.8A 4.1.8A 4.1.8A 4.1.8A 4.1.8A 4.1.8A 4.1.8M"),
-        check=Ownership(_CLIENT_CA),
-        why=f"{WHY_OWNERSHIP} This file defines which clients the kubelet trusts.",
     ),
     _config_file(
         id="kubelet-config-permissions",
@@ -126,12 +120,9 @@ NODE_FILES: tuple[BenchmarkControl, ...] = (
         check=AllOf((Ownership(KUBELET_DIRECTORIES, directories=True), Ownership(KUBELET_FILES))),
     ),
     _row(
-        id="kubelet-drop-ins",
-        title="Only root can change the kubelet's drop-ins and their directory",
-        # K3s' self-assessment marks it as not applicable, but K3s has the directory since v1.32.
-        numbers=numbered("- - - - - - - - - 4.1.11S"),
-        applies=Applies(versions=VersionRange(first=FIRST_WITH_KUBELET_FILES)),
-        check=AllOf(
+        "kubelet-drop-ins",
+        "Only root can change the kubelet's drop-ins and their directory",
+        AllOf(
             (
                 Permissions(_DROP_IN_DIRECTORY, at_most=FileMode(0o755), directories=True),
                 Ownership(_DROP_IN_DIRECTORY, directories=True),
@@ -139,10 +130,11 @@ NODE_FILES: tuple[BenchmarkControl, ...] = (
                 Ownership(_DROP_INS),
             )
         ),
-        why=(
-            "A drop-in overrides any setting of the kubelet, so everyone who can write one can disable authentication"
-            " and authorization."
-        ),
+        "A drop-in overrides any setting of the kubelet, so everyone who can write one can disable authentication"
+        " and authorization.",
+        # K3s' self-assessment marks it as not applicable, but K3s has the directory since v1.32.
+        numbers=numbered("- - - - - - - - - 4.1.11S"),
+        applies=Applies(versions=VersionRange(first=FIRST_WITH_KUBELET_FILES)),
     ),
 )
 """In the benchmarks' order. A server also runs a kubelet."""
