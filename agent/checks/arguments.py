@@ -22,8 +22,6 @@ from agent.errors import InputError
 from agent.guide.criteria import NotGiven
 from agent.k3s import admission_configuration, audit_policy, default_arguments
 from agent.k3s.config import component_argument, string_slice
-from agent.k3s.default_arguments import Channel
-from agent.k3s.kubelet_configuration import other_spelling_of_config_dir
 from agent.model import Component, Instruction, Location, Restart
 from agent.node.components import not_run
 from agent.node.datastore import Datastore
@@ -115,9 +113,6 @@ def _unset(check: ArgumentCheck, node: AssessedNode) -> Answer:
             shown,
             unmet=repair(argument_edits.append_to_list(dropped.key, dropped.by), restart=Restart.K3S),
         )
-    replaced = _default_not_read(check, node)
-    if replaced is not None:
-        return replaced
     option = k3s_arguments.option_behind(check.component, check.name, node.facts)
     if option is not None:
         evidence = (Evidence(option.written, option.location),)
@@ -187,24 +182,6 @@ def _dropped(check: ArgumentCheck, node: AssessedNode) -> DroppedItem | None:
             if argument.name == check.name and check.criterion.accepts(argument.value):
                 return dropped
     return None
-
-
-def _default_not_read(check: ArgumentCheck, node: AssessedNode) -> Answer | None:
-    """Return the answer if K3s' default is in a directory that the kubelet does not read."""
-    rows = default_arguments.defaults_of(check.component)
-    if all(row.channel is not Channel.KUBELET_FILE for row in rows if row.name == check.name):
-        return None
-    other = other_spelling_of_config_dir(node.facts.merged_config)
-    if other is None:
-        return None
-    found = f"--config_dir={other.text}: the kubelet does not read the directory with K3s' defaults"
-    step = Instruction("write `config-dir` instead of `config_dir`", other.location)
-    return Answer(
-        ControlStatus.FAIL,
-        "not set",
-        (Evidence(found, other.location),),
-        unmet=repair(step, restart=Restart.K3S),
-    )
 
 
 def _set(check: ArgumentCheck, argument: EffectiveArgument, node: AssessedNode) -> Answer:

@@ -72,45 +72,6 @@ def is_of_service(path: PurePosixPath, facts: HostFacts) -> bool:
     return any(path == unit or path.parent in dropin_directories(unit.name) for unit in _services(facts))
 
 
-def _environment_files(facts: HostFacts) -> Iterator[str]:
-    return (str(path) for unit in facts.units for path in unit.environment_files if str(path) not in _NO_FILES)
-
-
-def _environment_directories(facts: HostFacts) -> Iterator[str]:
-    return (str(path) for unit in facts.units for path in unit.environment_directories)
-
-
-def _configuration_directories(facts: HostFacts) -> Iterator[str]:
-    yield from map(str, (K3S_CONFIG_FILE.parent, facts.configuration.path.parent))
-
-
-def _configuration(facts: HostFacts) -> Iterator[str]:
-    yield str(facts.configuration.path)
-
-
-def _configuration_dropins(facts: HostFacts) -> Iterator[str]:
-    yield f"{dropin_directory(facts.configuration.path)}/*"
-
-
-def _configuration_dropin_directory(facts: HostFacts) -> Iterator[str]:
-    yield str(dropin_directory(facts.configuration.path))
-
-
-def _with_secrets(facts: HostFacts) -> Iterator[str]:
-    for values in facts.merged_config.values.values():
-        yield from (str(value.location.path) for value in values if HIDDEN in value.text)
-
-
-def _registries(facts: HostFacts) -> Iterator[str]:
-    yield _option("private-registry", facts) or str(K3S_CONFIG_FILE.with_name("registries.yaml"))
-
-
-def _kubeconfig(facts: HostFacts) -> Iterator[str]:
-    # If the option names another path, K3s creates this one as a symlink to it (k3s, pkg/server/server.go).
-    yield str(K3S_CONFIG_FILE.with_name("k3s.yaml"))
-    yield from filter(None, (_option("write-kubeconfig", facts),))
-
-
 def _tokens(facts: HostFacts) -> Iterator[str]:
     yield from ("server/token", "server/node-token", "server/agent-token")
     yield from filter(None, (_option(key, facts) for key in ("token-file", "agent-token-file", "datastore-keyfile")))
@@ -182,18 +143,43 @@ _NO_FILES = frozenset(("-", "/dev/null", "/dev/stderr", "/dev/stdout"))
 SERVICE_FILES = HostPaths("the services that start K3s, and their drop-ins", _units, "no service starts K3s")
 SERVICE_DIRECTORIES = HostPaths("the directories of these drop-ins", _unit_directories, "no service starts K3s")
 ENVIRONMENT_FILES = HostPaths(
-    "the environment files of the services that start K3s", _environment_files, "no service has an environment file"
+    "the environment files of the services that start K3s",
+    lambda facts: (str(path) for unit in facts.units for path in unit.environment_files if str(path) not in _NO_FILES),
+    "no service has an environment file",
 )
 ENVIRONMENT_DIRECTORIES = HostPaths(
-    "the directories of which systemd reads all environment files", _environment_directories
+    "the directories of which systemd reads all environment files",
+    lambda facts: (str(path) for unit in facts.units for path in unit.environment_directories),
 )
-CONFIG_DIRECTORIES = HostPaths("the directory of K3s' configuration", _configuration_directories)
-CONFIG_FILE = HostPaths("K3s' main configuration file", _configuration)
-CONFIG_DROPINS = HostPaths("the drop-ins of K3s' configuration", _configuration_dropins)
-CONFIG_DROPIN_DIRECTORY = HostPaths("the directory of these drop-ins", _configuration_dropin_directory)
-CONFIG_WITH_SECRETS = HostPaths("a file that has a secret", _with_secrets)
-REGISTRIES = HostPaths("K3s' configuration of registries", _registries)
-KUBECONFIG = HostPaths("the kubeconfig that K3s writes for its administrator", _kubeconfig)
+CONFIG_DIRECTORIES = HostPaths(
+    "the directory of K3s' configuration",
+    lambda facts: map(str, (K3S_CONFIG_FILE.parent, facts.configuration.path.parent)),
+)
+CONFIG_FILE = HostPaths("K3s' main configuration file", lambda facts: (str(facts.configuration.path),))
+CONFIG_DROPINS = HostPaths(
+    "the drop-ins of K3s' configuration", lambda facts: (f"{dropin_directory(facts.configuration.path)}/*",)
+)
+CONFIG_DROPIN_DIRECTORY = HostPaths(
+    "the directory of these drop-ins", lambda facts: (str(dropin_directory(facts.configuration.path)),)
+)
+CONFIG_WITH_SECRETS = HostPaths(
+    "a file that has a secret",
+    lambda facts: (
+        str(value.location.path)
+        for values in facts.merged_config.values.values()
+        for value in values
+        if HIDDEN in value.text
+    ),
+)
+REGISTRIES = HostPaths(
+    "K3s' configuration of registries",
+    lambda facts: (_option("private-registry", facts) or str(K3S_CONFIG_FILE.with_name("registries.yaml")),),
+)
+# If the option names another path, K3s creates k3s.yaml as a symlink to it (k3s, pkg/server/server.go).
+KUBECONFIG = HostPaths(
+    "the kubeconfig that K3s writes for its administrator",
+    lambda facts: filter(None, (str(K3S_CONFIG_FILE.with_name("k3s.yaml")), _option("write-kubeconfig", facts))),
+)
 TOKENS = HostPaths("the files of K3s' tokens, and the key for its datastore", _tokens)
 SQLITE = HostPaths("the SQLite datastore", lambda facts: (f"{path}*" for path in _databases(facts)))
 SQLITE_DIRECTORY = HostPaths(

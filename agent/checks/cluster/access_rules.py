@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.checks.answer import ControlStatus
-from agent.checks.cluster.rule import ClusterRule, Observed, cluster_answer, of_site
+from agent.checks.cluster.rule import ClusterRule, Observed, cluster_answer, fails_if_any, of_site, to_review
 from agent.kubernetes import rbac
 from agent.kubernetes.built_in_objects import (
     CLUSTER_ADMIN,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from agent.checks.answer import Answer
     from agent.checks.cluster.rule import AssessedCluster
-    from agent.kubernetes.objects import Cluster, RbacRole
+    from agent.kubernetes.objects import RbacRole
     from agent.kubernetes.rbac import RightHolder
     from agent.model import Step
 
@@ -152,12 +152,11 @@ def _reported_elsewhere(holder: RightHolder) -> RightHolder:
 
 def _cluster_admin(of: AssessedCluster) -> Answer:
     observed = _accounts(rbac.bound_to(of.cluster, CLUSTER_ADMIN))
-    status = ControlStatus.FAIL if of_site(observed) else ControlStatus.PASS
     step = Instruction(
         "bind these accounts to a role with fewer rights and delete the bindings, or waive the control with the reason"
         " why they require it"
     )
-    return cluster_answer(status, observed, Query.CLUSTER_ROLE_BINDINGS, of.cluster, step, noun="account")
+    return fails_if_any(observed, Query.CLUSTER_ROLE_BINDINGS, of.cluster, step, noun="account")
 
 
 def _wildcards(of: AssessedCluster) -> Answer:
@@ -166,9 +165,8 @@ def _wildcards(of: AssessedCluster) -> Answer:
         for role in rbac.roles(of.cluster)
         if rbac.has_wildcard(role)
     ]
-    status = ControlStatus.FAIL if of_site(observed) else ControlStatus.PASS
     step = Instruction("replace `*` in these roles by the verbs, resources and API groups that are required")
-    return cluster_answer(status, observed, Query.CLUSTER_ROLES, of.cluster, step, noun="role")
+    return fails_if_any(observed, Query.CLUSTER_ROLES, of.cluster, step, noun="role")
 
 
 def _wildcard_parts(role: RbacRole) -> Iterator[str]:
@@ -230,12 +228,7 @@ def _system_masters(of: AssessedCluster) -> Answer:
         for binding in rbac.bindings(of.cluster)
         if SYSTEM_MASTERS in binding.subjects
     ]
-    return _to_review(observed, Query.CLUSTER_ROLE_BINDINGS, of.cluster, "binding")
-
-
-def _to_review(observed: list[Observed], query: Query, cluster: Cluster, noun: str) -> Answer:
-    step = Instruction("review what is listed; then waive the control with the result of the review")
-    return cluster_answer(ControlStatus.MANUAL, observed, query, cluster, step, noun=noun)
+    return to_review(observed, Query.CLUSTER_ROLE_BINDINGS, of.cluster, "binding")
 
 
 def _token_secrets(of: AssessedCluster) -> Answer:
@@ -244,7 +237,7 @@ def _token_secrets(of: AssessedCluster) -> Answer:
         for secret in of.cluster.objects[Query.SECRETS]
         if secret.type == "kubernetes.io/service-account-token"
     ]
-    return _to_review(observed, Query.SECRETS, of.cluster, "token")
+    return to_review(observed, Query.SECRETS, of.cluster, "token")
 
 
 def _bootstrap_tokens(of: AssessedCluster) -> Answer:
@@ -254,7 +247,7 @@ def _bootstrap_tokens(of: AssessedCluster) -> Answer:
         if secret.type == "bootstrap.kubernetes.io/token"
     ]
     if observed:
-        return _to_review(observed, Query.SECRETS, of.cluster, "bootstrap token")
+        return to_review(observed, Query.SECRETS, of.cluster, "bootstrap token")
     return cluster_answer(ControlStatus.PASS, observed, Query.SECRETS, of.cluster)
 
 

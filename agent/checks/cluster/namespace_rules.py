@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from agent.checks.answer import Answer, ControlStatus, Evidence
-from agent.checks.cluster.rule import ClusterRule, Observed, cluster_answer, of_site
+from agent.checks.cluster.rule import ClusterRule, Observed, cluster_answer, of_site, to_review
 from agent.checks.cluster.workload_rules import workloads_of_site
 from agent.checks.unmet import repair
 from agent.kubernetes.built_in_objects import OWN_NAMESPACES
@@ -25,7 +25,6 @@ _API_SERVICE = "kubernetes"
 _LEASES = "kube-node-lease"
 _DISABLED = "disable-network-policy"
 _IMAGE_POLICY = "ImagePolicyWebhook"
-_REVIEW = Instruction("review what is listed; then waive the control with the result of the review")
 
 
 def _network_policies(of: AssessedCluster) -> Answer:
@@ -82,9 +81,7 @@ def _boundaries(of: AssessedCluster) -> Answer:
         if namespace.name not in OWN_NAMESPACES
     ]
     reason = "a person has to decide whether each team and each environment has its own namespaces"
-    return cluster_answer(
-        ControlStatus.MANUAL, found, Query.NAMESPACES, of.cluster, _REVIEW, noun="namespace", reason=reason
-    )
+    return to_review(found, Query.NAMESPACES, of.cluster, "namespace", reason)
 
 
 def _images(of: AssessedCluster) -> Answer:
@@ -103,18 +100,16 @@ def _images(of: AssessedCluster) -> Answer:
         if found
         else "nothing in the API server verifies the origin of images; the container runtime may"
     )
-    return cluster_answer(
-        ControlStatus.MANUAL, found, Query.VALIDATING_WEBHOOKS, of.cluster, _REVIEW, noun="webhook", reason=reason
-    )
+    return to_review(found, Query.VALIDATING_WEBHOOKS, of.cluster, "webhook", reason)
 
 
 def _secret_storage(of: AssessedCluster) -> Answer:
     types = Counter(secret.type or "unknown type" for secret in of.cluster.objects[Query.SECRETS])
     found = [Observed(f"{number} Secrets", f"type {kind}") for kind, number in sorted(types.items())]
     reason = "a person has to decide which of the secrets require a store outside the cluster"
-    return cluster_answer(
-        ControlStatus.MANUAL, found, Query.SECRETS, of.cluster, _REVIEW, noun="Secret", reason=reason
-    )._replace(found=f"{sum(types.values())} Secrets")
+    return to_review(found, Query.SECRETS, of.cluster, "Secret", reason)._replace(
+        found=f"{sum(types.values())} Secrets"
+    )
 
 
 RULES: Mapping[str, ClusterRule] = {

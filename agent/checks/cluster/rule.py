@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.checks.answer import Answer, ControlStatus, Evidence
 from agent.checks.unmet import repair
 from agent.kubernetes.queries import REQUESTS
+from agent.model import Instruction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -101,6 +102,20 @@ def cluster_answer(  # noqa: PLR0913 - the last three are by name or have defaul
         reason=reason,
         unmet=repair(*steps),
     )
+
+
+def fails_if_any(
+    observed: Sequence[Observed], query: Query, cluster: Cluster, *steps: Step, noun: str = "object"
+) -> Answer:
+    """Return an answer that fails if an object is of the site."""
+    status = ControlStatus.FAIL if of_site(observed) else ControlStatus.PASS
+    return cluster_answer(status, observed, query, cluster, *steps, noun=noun)
+
+
+def to_review(observed: Sequence[Observed], query: Query, cluster: Cluster, noun: str, reason: str = "") -> Answer:
+    """Return an answer that lists objects for a person, who decides."""
+    step = Instruction("review what is listed; then waive the control with the result of the review")
+    return cluster_answer(ControlStatus.MANUAL, observed, query, cluster, step, noun=noun, reason=reason)
 
 
 def summary(observed: Sequence[Observed], noun: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.checks.answer import Answer, ControlStatus
-from agent.checks.cluster.rule import ClusterRule, Observed, cluster_answer, of_site
+from agent.checks.cluster.rule import ClusterRule, Observed, cluster_answer, fails_if_any, of_site
 from agent.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT, DISABLED_PLUGINS_ARGUMENT
 from agent.errors import InputError
 from agent.guide.k3s_options import SECCOMP_DEFAULT
@@ -316,8 +316,7 @@ def _seccomp(of: AssessedCluster) -> Answer:
     step = Instruction(
         "set seccompProfile: {type: RuntimeDefault} in these workloads, or `seccomp-default=true` for each kubelet"
     )
-    status = ControlStatus.FAIL if of_site(found) else ControlStatus.PASS
-    return cluster_answer(status, found, Query.PODS, of.cluster, step, noun="workload")
+    return fails_if_any(found, Query.PODS, of.cluster, step, noun="workload")
 
 
 def _is_set_here(option: OptionRow, name: str, node: AssessedNode) -> bool:
@@ -360,8 +359,7 @@ def _secrets_in_environment(of: AssessedCluster) -> Answer:
 
     found = observed(of.cluster, breach)
     step = Instruction("mount the Secrets as files, or waive the control with the reason")
-    status = ControlStatus.FAIL if of_site(found) else ControlStatus.PASS
-    return cluster_answer(status, found, Query.PODS, of.cluster, step, noun="workload")
+    return fails_if_any(found, Query.PODS, of.cluster, step, noun="workload")
 
 
 RULES: Mapping[str, ClusterRule] = {
