@@ -36,7 +36,7 @@ _MET_BY = {
 
 
 def remediation_of(control: BenchmarkControl, answer: Answer, settings: Mapping[str, str]) -> Remediation:
-    """Return the fix of an open control with its owner. If the control passes, the owner is the party that meets it.
+    """Return the fix of an open control with its owner. If the control passes, the owner is who meets it.
 
     `settings` has the line of each setting that the site can add, by its key.
     """

@@ -178,7 +178,7 @@ def _own_node(node: AssessedNode, cluster: Cluster) -> str:
 
 
 def _field(configuration: Json, path: str) -> str:
-    """Return a field as the equivalent argument has it; empty if it is missing, as fields with zero values are."""
+    """Return a field in the notation of its argument; empty if it is missing, because its value is zero."""
     value = configuration
     for key in path.split("."):
         value = as_mapping(value).get(key)

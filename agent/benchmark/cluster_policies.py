@@ -16,7 +16,7 @@ from agent.guide.files import AUDIT_POLICY, NETWORK_POLICIES, POD_SECURITY_ADMIS
 from agent.model import EVERYWHERE, ON_SERVERS
 
 if TYPE_CHECKING:
-    from agent.guide.control import Control
+    from agent.guide.control import GuideControl
 
 _KUBERNETES = "kubernetes/website content/en/docs"
 _AUTHENTICATION = f"{_KUBERNETES}/reference/access-authn-authz/authentication.md"
@@ -37,7 +37,7 @@ def _row(  # noqa: PLR0913 - a row is this wide
     *,
     source: str,
     level: int = 1,
-    guide: Control | None = None,
+    guide: GuideControl | None = None,
 ) -> BenchmarkControl:
     """Return a control that the objects of the cluster decide, by the rule with its ID."""
     return BenchmarkControl(

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from agent.benchmark.control import BenchmarkControl
 from agent.checks import host_paths
 from agent.checks.check import AllOf
 from agent.checks.file_access import NoSecretInServices, OnlyRoot
 from agent.guide.sysctls import PARAMETERS_FILE
-from agent.model import EVERYWHERE, ON_SERVERS
-from agent.value import Value
-
-if TYPE_CHECKING:
-    from agent.checks.check import Check
-    from agent.model import Applies
+from agent.model import ON_SERVERS
 
 _ETCD = "server/db/etcd"
 _CREDENTIALS = "server/cred"
@@ -26,19 +19,8 @@ _INSTALL = "k3s-io/k3s install.sh"
 _KUBE_API_SERVER = "kubernetes/kubernetes staging/src/k8s.io/apiserver/pkg/server/options"
 
 
-class _Row(Value):
-    """Files, and the risk of access to them."""
-
-    id: str
-    title: str
-    check: Check
-    why: str
-    source: str
-    applies: Applies = EVERYWHERE
-
-
-_ROWS = (
-    _Row(
+NODE_ACCESS: tuple[BenchmarkControl, ...] = (
+    BenchmarkControl(
         "k3s-service-access",
         "Only root can change the services that start K3s, and they contain no secret",
         AllOf(
@@ -49,7 +31,7 @@ _ROWS = (
         " `Environment=` is not secret.",
         _INSTALL,
     ),
-    _Row(
+    BenchmarkControl(
         "k3s-service-environment-access",
         "Only root can read and change the environment files of the services that start K3s",
         OnlyRoot(host_paths.ENVIRONMENT_FILES, directories=host_paths.ENVIRONMENT_DIRECTORIES, secret=True),
@@ -57,14 +39,14 @@ _ROWS = (
         " and with a server's token read all Secrets. Everyone who can write it controls K3s.",
         _INSTALL,
     ),
-    _Row(
+    BenchmarkControl(
         "k3s-config-directory-access",
         "Only root can change the directory of K3s' configuration",
         OnlyRoot(directories=host_paths.CONFIG_DIRECTORIES),
         "Everyone who can write a directory can replace the files in it, whatever their modes are.",
         _CONFIG,
     ),
-    _Row(
+    BenchmarkControl(
         "k3s-config-access",
         "Only root can change K3s' main configuration file",
         OnlyRoot(host_paths.CONFIG_FILE, secret=host_paths.CONFIG_WITH_SECRETS),
@@ -72,7 +54,7 @@ _ROWS = (
         " datastore-endpoint the file also contains a secret of the cluster.",
         _CONFIG,
     ),
-    _Row(
+    BenchmarkControl(
         "k3s-config-drop-ins-access",
         "Only root can change the drop-ins of K3s' configuration",
         OnlyRoot(
@@ -83,7 +65,7 @@ _ROWS = (
         "A drop-in overrides any option of K3s. Everyone who can write one, or add one to the directory, controls K3s.",
         _CONFIG,
     ),
-    _Row(
+    BenchmarkControl(
         "k3s-registries-access",
         "Only root can change K3s' configuration of registries",
         OnlyRoot(host_paths.REGISTRIES, secret=host_paths.CONFIG_WITH_SECRETS),
@@ -91,7 +73,7 @@ _ROWS = (
         " contain passwords of registries.",
         "k3s-io/docs docs/installation/private-registry.md",
     ),
-    _Row(
+    BenchmarkControl(
         "k3s-token-access",
         "Only root can read and change the tokens of the cluster, and the key for its datastore",
         OnlyRoot(host_paths.TOKENS, secret=True),
@@ -99,23 +81,23 @@ _ROWS = (
         " the key of `datastore-keyfile` anybody can do what K3s can do in an external datastore.",
         "k3s-io/docs docs/cli/token.md",
     ),
-    _Row(
+    BenchmarkControl(
         "server-credentials-access",
         "Only root can read and change the credentials of the control plane",
         OnlyRoot((f"{_CREDENTIALS}/**",), directories=(_CREDENTIALS,), secret=True),
         "The directory contains the kubeconfigs of the control plane's components and the passwords of the nodes.",
         _CERTIFICATES,
-        ON_SERVERS,
+        applies=ON_SERVERS,
     ),
-    _Row(
+    BenchmarkControl(
         "encryption-config-access",
         "Only root can read and change the keys that encrypt Secrets",
         OnlyRoot((f"{_CREDENTIALS}/encryption-config.json",), secret=True),
         "The file contains the keys. Everyone who has them and a copy of the datastore can read all Secrets.",
         _CERTIFICATES,
-        ON_SERVERS,
+        applies=ON_SERVERS,
     ),
-    _Row(
+    BenchmarkControl(
         "agent-keys-access",
         "Only root can read and change the private keys of the node",
         OnlyRoot(("agent/*.key",), secret=True),
@@ -123,7 +105,7 @@ _ROWS = (
         " pods on the node.",
         _AGENT,
     ),
-    _Row(
+    BenchmarkControl(
         "agent-kubeconfigs-access",
         "Only root can read and change the kubeconfigs of the node",
         OnlyRoot(("agent/*.kubeconfig",), secret=True),
@@ -131,7 +113,7 @@ _ROWS = (
         " server.",
         _AGENT,
     ),
-    _Row(
+    BenchmarkControl(
         "kubelet-config-access",
         "Only root can change the configuration files of the kubelet",
         OnlyRoot(host_paths.KUBELET_FILES, directories=host_paths.KUBELET_DIRECTORIES),
@@ -139,71 +121,71 @@ _ROWS = (
         " directory on its path, controls the node.",
         "k3s-io/k3s pkg/daemons/agent/agent.go",
     ),
-    _Row(
+    BenchmarkControl(
         "cni-config-access",
         "Only root can change the configuration of the container network",
         OnlyRoot((f"{_CNI}/*",), directories=(_CNI,)),
         "containerd runs the programs that these files name as root for each pod.",
         "k3s-io/k3s pkg/agent/flannel/setup.go",
     ),
-    _Row(
+    BenchmarkControl(
         "etcd-data-access",
         "Only root can read and change the data of etcd",
         OnlyRoot((f"{_ETCD}/**",), directories=(_ETCD, f"{_ETCD}/**"), secret=True),
         "The data is the whole cluster, including its Secrets. Everyone who can write it controls the cluster.",
         "k3s-io/k3s pkg/daemons/executor/executor.go",
-        ON_SERVERS,
+        applies=ON_SERVERS,
     ),
-    _Row(
+    BenchmarkControl(
         "sqlite-data-access",
         "Only root can read and change the SQLite datastore",
         OnlyRoot(host_paths.SQLITE, directories=host_paths.SQLITE_DIRECTORY, secret=True),
         "The database is the whole cluster, including its Secrets. Everyone who can write it controls the cluster.",
         "k3s-io/kine pkg/drivers/sqlite/sqlite.go",
-        ON_SERVERS,
+        applies=ON_SERVERS,
     ),
-    _Row(
+    BenchmarkControl(
         "snapshots-access",
         "Only root can read and change the snapshots of the datastore, and the data that a restore replaced",
         OnlyRoot(host_paths.SNAPSHOTS, directories=host_paths.SNAPSHOT_DIRECTORY, secret=True),
         "A snapshot is a copy of the whole cluster, including its Secrets, and a cluster is restored from it. A restore"
         " keeps the data from before in `server/db/etcd-old-*`.",
         "k3s-io/k3s pkg/etcd/snapshot.go",
-        ON_SERVERS,
+        applies=ON_SERVERS,
     ),
-    _Row(
+    BenchmarkControl(
         "audit-policy-access",
         "Only root can change the audit policy",
         OnlyRoot(host_paths.AUDIT_POLICY),
         "Everyone who can write it can hide requests from the audit log at K3s' next start.",
         _KUBE_API_SERVER,
-        ON_SERVERS,
+        applies=ON_SERVERS,
     ),
-    _Row(
+    BenchmarkControl(
         "pod-security-admission-access",
         "Only root can change the admission configuration",
         OnlyRoot(host_paths.POD_SECURITY),
         "Everyone who can write it can exempt pods from the Pod Security Standards at K3s' next start.",
         _KUBE_API_SERVER,
-        ON_SERVERS,
+        applies=ON_SERVERS,
     ),
-    _Row(
+    BenchmarkControl(
         "policy-manifest-access",
         "Only root can change the manifest of policies",
         OnlyRoot(("server/manifests/policy.yaml",)),
         "K3s applies the file with full cluster rights, so everyone who can write it is an administrator.",
         "k3s-io/k3s pkg/deploy/controller.go",
-        ON_SERVERS,
+        applies=ON_SERVERS,
     ),
-    _Row(
+    BenchmarkControl(
         "audit-log-access",
         "Only root can read and change the audit logs",
         OnlyRoot(host_paths.AUDIT_LOGS, directories=host_paths.AUDIT_LOG_DIRECTORY, secret=True),
         "The logs name users, Secrets and other objects. Everyone who can write them can remove evidence.",
         _KUBE_API_SERVER,
-        ON_SERVERS,
+        applies=ON_SERVERS,
     ),
-    _Row(
+    BenchmarkControl(
         "k3s-binary-access",
         "Only root can change the program K3s, and the programs that it unpacks",
         OnlyRoot(host_paths.BINARIES, contents=("data",)),
@@ -211,17 +193,12 @@ _ROWS = (
         " K3s starts the programs in the directory `data`, such as containerd and runc, as root.",
         _INSTALL,
     ),
-    _Row(
+    BenchmarkControl(
         "kernel-parameters-file-access",
         "Only root can change the file of the kernel parameters",
         OnlyRoot((PARAMETERS_FILE,)),
         "The kernel gets these values at every boot.",
         "systemd/systemd src/sysctl/sysctl.c",
     ),
-)
-
-NODE_ACCESS: tuple[BenchmarkControl, ...] = tuple(
-    BenchmarkControl(id=row.id, title=row.title, check=row.check, why=row.why, source=row.source, applies=row.applies)
-    for row in _ROWS
 )
 """From the service that starts K3s to its data."""

@@ -48,7 +48,7 @@ def unmet_argument(
     facts = node.facts
     is_by_hand = by in (GivenBy.OPERATOR, GivenBy.KUBELET_FILE)
     locations = [shown.location for shown in evidence if shown.location]
-    edits, restart = _edits(required, argument, by, node)
+    edits = _edits(required, argument, by, node)
     if facts.rancher_managed and not (is_by_hand and all(at.path.name != RANCHER_DROPIN for at in locations)):
         return Unmet(edits, ChangedBy.RANCHER)
     key = required.component.config_key
@@ -73,7 +73,7 @@ def unmet_argument(
     if begins is not None and not is_by_hand and begins.path != facts.configuration.path:
         edits = (*append, *edits)
     changed_by = ChangedBy.OPERATOR if is_by_hand and not is_plugins else ChangedBy.SITE
-    return node.unmet(edits, changed_by, first, restart=restart)
+    return node.unmet(edits, changed_by, first, restart=Restart.K3S)
 
 
 def not_encrypted(option: Given | None, node: AssessedNode) -> Unmet:
@@ -123,8 +123,8 @@ def _in_main_file(text: str, node: AssessedNode) -> Instruction:
 
 def _edits(
     required: ArgumentRequirement, argument: EffectiveArgument | None, by: GivenBy | None, node: AssessedNode
-) -> tuple[tuple[Instruction, ...], Restart]:
-    """Return the edits by hand, and whether K3s has to restart."""
+) -> tuple[Instruction, ...]:
+    """Return the edits by hand."""
     if argument is not None and by is not GivenBy.K3S:
         return corrected(required, argument, node)
     value = argument.value if argument is not None else ""
@@ -133,13 +133,13 @@ def _edits(
     better = required.criterion.suggestion(value) or (guide.value if guide is not None and is_accepted else "")
     key = required.component.config_key
     text = f"add `{required.name}={better}` to" if better else f"set `{required.name}` in"
-    return (_in_main_file(f"{text} the list `{key}`", node),), Restart.K3S
+    return (_in_main_file(f"{text} the list `{key}`", node),)
 
 
 def corrected(
     required: ArgumentRequirement, argument: EffectiveArgument, node: AssessedNode
-) -> tuple[tuple[Instruction, ...], Restart]:
-    """Return the edits of a set value, which keep the other items of a list, and whether K3s has to restart."""
+) -> tuple[Instruction, ...]:
+    """Return the edits of a set value, which keep the other items of a list."""
     own = k3s_arguments.default_of(required.component, required.name, node.facts)
     wrong = [value for value in argument.given if not required.criterion.accepts(value.value)] or list(argument.given)
     left = list(argument.overridden)
@@ -148,27 +148,23 @@ def corrected(
     better = required.criterion.suggestion(argument.value)
     # K3s' own authorizers are all that is needed; of plugins, the operator's own would be lost.
     keeps_list = required.name == ADMISSION_PLUGINS_ARGUMENT or isinstance(required.criterion, ListExcludes)
-    is_ranchers = node.facts.rancher_managed and any(
-        value.location and value.location.path.name == RANCHER_DROPIN for value in wrong
-    )
-    restart = Restart.NOT_NEEDED if is_ranchers else Restart.K3S
     if own is not None and required.criterion.accepts(own.value) and not (keeps_list and better):
         stays = [value for value in argument.given if value not in wrong]
         is_default_next = all(value.by is GivenBy.K3S for value in (*left[-1:], *stays))
         default = f" (K3s then sets {own.value})" if is_default_next else ""
         nested = [value for value in wrong if value.by is GivenBy.KUBELET_FILE and "." in value.field]
         others = [value for value in wrong if value not in nested]
-        edits = (
-            *_removals(required, others, node, default, is_ranchers=is_ranchers),
-            # Without its field, the field above can become null, which also removes K3s' own value.
-            *_settings(required, own.value, nested, is_ranchers=False),
-        )
-    elif better:
-        given = [value for value in wrong if value in argument.given]
-        edits = tuple(_settings(required, better, given, is_ranchers=is_ranchers))
-    else:
-        edits = tuple(_removals(required, wrong, node, is_ranchers=is_ranchers))
-    return edits, restart
+        # Without its field, the field above can become null, which also removes K3s' own value.
+        return (*_removals(required, others, node, default), *_settings(required, own.value, nested, node))
+    if better:
+        return tuple(_settings(required, better, [value for value in wrong if value in argument.given], node))
+    return tuple(_removals(required, wrong, node))
+
+
+def _are_ranchers(values: Sequence[Given], node: AssessedNode) -> bool:
+    """Return whether Rancher wrote the values, from its Cluster object."""
+    paths = {value.location.path.name for value in values if value.location}
+    return node.facts.rancher_managed and RANCHER_DROPIN in paths
 
 
 def append_to_list(key: str, begins: Location) -> Instruction:
@@ -177,9 +173,9 @@ def append_to_list(key: str, begins: Location) -> Instruction:
 
 
 def _removals(
-    required: ArgumentRequirement, wrong: Sequence[Given], node: AssessedNode, note: str = "", *, is_ranchers: bool
+    required: ArgumentRequirement, wrong: Sequence[Given], node: AssessedNode, note: str = ""
 ) -> Iterator[Instruction]:
-    if is_ranchers:
+    if _are_ranchers(wrong, node):
         yield Instruction(f"remove `{required.name}` from `{required.component.config_key}`{note}")
         return
     removed = {value.location for value in wrong if value.location}
@@ -213,9 +209,9 @@ def _empties(required: ArgumentRequirement, removed: Collection[Location], given
 
 
 def _settings(
-    required: ArgumentRequirement, better: str, wrong: Sequence[Given], *, is_ranchers: bool
+    required: ArgumentRequirement, better: str, wrong: Sequence[Given], node: AssessedNode
 ) -> Iterator[Instruction]:
-    if is_ranchers:
+    if _are_ranchers(wrong, node):
         yield Instruction(f"set `{required.name}={better}` in `{required.component.config_key}`")
         return
     for item in dict.fromkeys(value._replace(value="", written="") for value in wrong):

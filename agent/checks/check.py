@@ -49,7 +49,7 @@ class Check(Value, ABC):
 
     @property
     def provider(self) -> str:
-        """The party that meets the requirement on a host if neither `apply` nor a setting does."""
+        """Who meets the requirement on a host if neither `apply` nor a setting does."""
         return "K3s itself" if self.is_met_by_k3s else "the operator"
 
     @property

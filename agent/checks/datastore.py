@@ -14,7 +14,7 @@ from agent.checks.evidence import Cause, Missing, Unknown
 from agent.checks.unmet import determined, repair
 from agent.guide.k3s_options import ENCRYPTED_FROM_NOW_ON
 from agent.k3s.encryption_configuration import IDENTITY
-from agent.model import Component, Instruction, Location, OwnCommand, ShellCommand
+from agent.model import Component, Instruction, Location, OwnCommand, Restart, ShellCommand
 from agent.node.components import not_run
 from agent.node.datastore import Datastore
 
@@ -197,8 +197,7 @@ def _without_file(argument: EffectiveArgument, option: Given | None, node: Asses
     if k3s_arguments.default_of(Component.API_SERVER, ENCRYPTION_ARGUMENT, node.facts) is None:
         unmet = argument_edits.not_encrypted(option, node)
     else:
-        edits, restart = argument_edits.corrected(ENCRYPTION, argument, node)
-        unmet = repair(*edits, restart=restart)
+        unmet = repair(*argument_edits.corrected(ENCRYPTION, argument, node), restart=Restart.K3S)
     return Answer(ControlStatus.FAIL, _NOT_ENCRYPTED, tuple(evidence), unmet=unmet)
 
 

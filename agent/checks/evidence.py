@@ -104,7 +104,7 @@ class Matches(Value):
     absent: tuple[AbsentFile, ...] = ()
     """Only if the query requests access."""
     number: int = 0
-    """Of all files and directories of the content that a query requests.
+    """The number of files and directories in a directory whose whole content a query requests.
 
     `found` then has the directory itself first, the targets of symlinks that lead out of it, and of the rest only what
     root does not own, or what its group or others can write.

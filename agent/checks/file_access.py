@@ -59,7 +59,7 @@ class _OpenAccess(Value):
     command: str = ""
     """The command that removes the access, without the path; empty if the mode of the directory is right."""
     moved: PurePosixPath | None = None
-    """The file or directory that belongs elsewhere if there is no such command."""
+    """The file or directory that needs another path, if there is no such command."""
 
 
 class OnlyRoot(Check):
@@ -77,7 +77,7 @@ class OnlyRoot(Check):
     contents: tuple[str, ...] = ()
     """Directories in which only root can change anything. They can have many files, so the report counts these."""
     secret: bool | HostPaths = False
-    """Whether the content of the files is secret, or those of them that have a secret."""
+    """Whether the files are secret; with HostPaths, which of them are."""
 
     is_met_by_k3s = True
     """K3s creates its files with compliant modes and owners."""
@@ -231,7 +231,7 @@ def _own_problems(file: FoundFile, *, is_secret: bool) -> Iterator[_OpenAccess]:
 def _replaceable(
     directory: DirectoryAbove, above: Sequence[DirectoryAbove], path: PurePosixPath, *, may_add: bool = False
 ) -> Iterator[_OpenAccess]:
-    """Yield who can replace what is in a directory, or with `may_add` add to it. In a sticky one, all can only add.
+    """Yield who can replace the files of a directory or, with `may_add`, add one. In a sticky one, users only add.
 
     `path` leads through the directory.
     """
@@ -282,7 +282,7 @@ def _permitted(who: _Party, subject: FoundFile | DirectoryAbove) -> int:
 
 
 def _counted(problems: tuple[_OpenAccess, ...], contents: Matches) -> tuple[_OpenAccess, ...]:
-    """Return the problems, with one in place of many that are equal below a directory."""
+    """Return the problems; many equal ones below one directory become one."""
     top = contents.found[0]
     way = _by_symlinks(top)
     below = {file.path for file in contents.found[1:] if _by_symlinks(file) == way}
@@ -299,7 +299,7 @@ def _counted(problems: tuple[_OpenAccess, ...], contents: Matches) -> tuple[_Ope
 
 
 def _by_symlinks(file: FoundFile) -> list[PurePosixPath]:
-    """Return the directories on the way to a file that only have a symlink on it."""
+    """Return the directories that lead to a file only by a symlink."""
     return [directory.path for directory in file.above if not directory.is_real]
 
 

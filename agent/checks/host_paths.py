@@ -138,7 +138,7 @@ def _binaries(facts: HostFacts) -> Iterator[str]:
 
 
 _NO_FILES = frozenset(("-", "/dev/null", "/dev/stderr", "/dev/stdout"))
-"""Paths that keep nothing; the API server writes its audit log to standard output for `-`."""
+"""Paths that save nothing; the API server writes its audit log to standard output for `-`."""
 
 SERVICE_FILES = HostPaths("the services that start K3s, and their drop-ins", _units, "no service starts K3s")
 SERVICE_DIRECTORIES = HostPaths("the directories of these drop-ins", _unit_directories, "no service starts K3s")

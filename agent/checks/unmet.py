@@ -36,15 +36,14 @@ class Unmet(Value):
     before_apply: tuple[Instruction, ...] = ()
     """Edits without which `apply` and a setting have no effect."""
     then: tuple[Step, ...] = ()
-    """What follows the edits, those of the control too."""
+    """Steps after the edits, or after the steps of the control."""
     restart: Restart = Restart.NOT_NEEDED
     is_repair: bool = False
-    """Whether the edits repair something else than the control requires, so that they need neither its caution nor
-    its setting."""
+    """Whether something is broken: the edits need neither the caution nor the setting of the control."""
 
 
 def repair(*edits: Step, restart: Restart = Restart.NOT_NEEDED) -> Unmet:
-    """Return edits that are all that is needed."""
+    """Return the edits of something that is broken, or that a person has to look at."""
     return Unmet(edits, ChangedBy.OPERATOR, restart=restart, is_repair=True)
 
 

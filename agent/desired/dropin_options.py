@@ -38,10 +38,7 @@ ADMISSION_CONFIGURATION_ARGUMENT = "admission-control-config-file"
 AUDIT_POLICY_ARGUMENT = "audit-policy-file"
 
 _NEED_NOT_EXIST = frozenset(
-    (
-        *("boot-id-file", "bootstrap-kubeconfig", "cloud-config"),
-        *("lock-file", "log-file", "machine-id-file"),
-    )
+    ("boot-id-file", "bootstrap-kubeconfig", "cloud-config", "lock-file", "log-file", "machine-id-file")
 )
 """Component arguments with the path of a file that the component creates, or can do without."""
 
@@ -329,9 +326,9 @@ def _required_plugins(option: ExpectedOption) -> set[str]:
     return needed | (set(option.value.split(",")) - set(row.value.split(",")))
 
 
-def _plugins(ours: str, own: Sequence[ConfigValue], facts: HostFacts) -> str:
+def _plugins(guides: str, own: Sequence[ConfigValue], facts: HostFacts) -> str:
     """Return one value with all plugins that this version supports, because scanners read only the first value."""
-    plugins = dict.fromkeys([*ours.split(","), *_listed(own)])
+    plugins = dict.fromkeys([*guides.split(","), *_listed(own)])
     return ",".join(plugin for plugin in plugins if not is_unknown(plugin, facts.version))
 
 

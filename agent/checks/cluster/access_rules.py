@@ -143,7 +143,7 @@ def _accounts(holders: Iterable[RightHolder]) -> list[Observed]:
 
 
 def _reported_elsewhere(holder: RightHolder) -> RightHolder:
-    """Return an account with the reason that another control reports it; all users are reported by each control."""
+    """Return an account, with a reason if only another control reports it. Each control reports all users."""
     is_admin = holder.binding.role == CLUSTER_ADMIN and not holder.binding.namespace
     if holder.reason or holder.is_everybody or not is_admin:
         return holder

@@ -136,7 +136,7 @@ FORBIDDEN: Mapping[str, Forbidden] = {
 
 
 def observed(cluster: Cluster, breach: Breach) -> list[Observed]:
-    """Return each workload that breaks a rule once, with all that it has."""
+    """Return each workload that breaks a rule, once, with each of its breaches."""
     found: dict[str, Observed] = {}
     for query, workload in workloads_to_check(cluster):
         if workload.title not in found:
