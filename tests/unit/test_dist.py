@@ -144,7 +144,7 @@ def test_release_files_are_not_larger_than_documented(dist: Path) -> None:
     limits = {Path(name).suffix: int(limit) for name, limit in rows}
     assert limits.keys() == {".deb", ".rpm", ".pyz", ".whl"}
     assert [kind for kind, limit in limits.items() if the(dist, f"*{kind}").stat().st_size >= limit << 20] == []
-    (each,) = re.findall(r"up to (\d+) MiB each", text)
+    (each,) = re.findall(r"up\s+to\s+(\d+)\s+MiB each", text)
     with ZipFile(the(dist, "*.pyz")) as archive:
         sizes = Counter[str]()
         for member in archive.infolist():
