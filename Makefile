@@ -126,10 +126,10 @@ test-python: $(VENV)/.dev ## run mypy and unit tests on one Python (VENV=.venv-3
 	@$(PY) -m mypy --python-version "$$($(PY) -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
 	@$(PYTEST) tests/unit
 
-release-test: ## run before a release what CI leaves out; CONTRIBUTING.md has the list
+release-test: $(VENV)/.dev ## run before a release what CI leaves out; CONTRIBUTING.md has the list
 	@set -eu; for suite in bullseye bookworm trixie; do $(MAKE) --no-print-directory vm-test SUITE=$$suite GUESTS=all; done
 	@$(MAKE) --no-print-directory k8s-test K8S_VERSION=1.34.4
-	@$(MAKE) --no-print-directory test-oldest
+	@$(MAKE) --no-print-directory test-oldest PYTHON="$$(.ci/find-python 3.9)"
 	@$(PYTEST) --hypothesis-profile=explore tests/unit tests/scenarios
 
 format: $(VENV)/.dev ## format the code with ruff, and apply its fixes

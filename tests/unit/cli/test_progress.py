@@ -6,7 +6,6 @@ import fcntl
 import os
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -150,9 +149,7 @@ def test_without_a_terminal_nothing_is_shown_and_no_thread_is_started() -> None:
 
 def test_a_closed_terminal_is_not_an_error() -> None:
     """The run continues."""
-    started = time.monotonic()
     with slow(3) as terminal:
         terminal.read_until("reading the host")
         terminal.close()
         assert terminal.end() in (0, 1, -1)
-    assert time.monotonic() - started < 30
