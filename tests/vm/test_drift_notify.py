@@ -86,7 +86,7 @@ def test_each_change_is_sent_once_by_an_unprivileged_command(node: Node) -> None
     node.systemctl("start", CHECK)
     settle(node)
     known = received(node)
-    assert [one["event"] for one in known] == ["first"] * len(known)
+    assert [message["event"] for message in known] == ["first"] * len(known)
     node.systemctl("start", CHECK)
     assert received(node) == known
 

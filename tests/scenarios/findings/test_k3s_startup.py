@@ -156,7 +156,7 @@ def test_k3s_keeps_the_file_of_the_hardening_while_that_of_the_operator_is_unusa
     assert f"{option}={source}" in host[DROPIN].read_text()
     for verb in ("check", "diff", "apply"):
         seen = host.seen(verb)
-        assert (seen.code, [one.id for one in seen.findings]) == (0, ["operator-file-replaced"])
+        assert (seen.code, [finding.id for finding in seen.findings]) == (0, ["operator-file-replaced"])
     assert "result 0: K3s may start (" in host.run("gate").stdout
     if text == "directory":
         host[file].rmdir()
@@ -171,7 +171,7 @@ def test_a_new_host_starts_with_the_files_of_the_hardening(host: HostTree) -> No
     host.write(CONFIG, "kube-apiserver-arg: [audit-policy-file=/srv/audit.yaml]\n", 0o600)
     assert host.seen("check").only("audit-policy-unusable").prevents_start
     seen = host.seen("apply")
-    assert (seen.code, [one.id for one in seen.findings]) == (0, ["operator-file-replaced"])
+    assert (seen.code, [finding.id for finding in seen.findings]) == (0, ["operator-file-replaced"])
 
 
 def test_an_unusable_file_of_a_later_file_of_the_operator_is_not_replaced(hardened: Hardened) -> None:

@@ -25,8 +25,8 @@ def test_a_row_names_the_control_of_its_argument(row: SecureDefault) -> None:
 def test_k3s_sets_a_secure_value_in_all_versions(row: SecureDefault, minor: int) -> None:
     """Otherwise the finding would not apply to the version."""
     own = [
-        one.value
-        for one in default_arguments.defaults_of(row.component)
-        if one.name == row.name and one.in_version(Version(1, minor, 20))
+        default.value
+        for default in default_arguments.defaults_of(row.component)
+        if default.name == row.name and default.in_version(Version(1, minor, 20))
     ]
     assert any(map(row.meets.accepts, own))

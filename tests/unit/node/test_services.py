@@ -255,7 +255,7 @@ def test_exceeding_a_size_limit_is_an_error(tmp_path: Path) -> None:
         put(tmp_path, f"etc/systemd/system/k3s.service.d/{number}.conf", "")
     unread: list[HardenError] = []
     installed_units(fake_host(tmp_path), unread)
-    assert [one.message.partition(":")[0] for one in unread] == [
+    assert [error.message.partition(":")[0] for error in unread] == [
         "cannot read /etc/systemd/system/k3s-large.service",
         f"cannot read all files in {UNIT}.d",
         f"cannot read {UNIT}.d/0.conf",

@@ -20,7 +20,7 @@ OWN = PurePosixPath("/etc/sysctl.d/10-own.conf")
 
 
 def _distinct(line: str, number: int) -> bytes:
-    return "".join(line.format(one) for one in range(number)).encode()
+    return "".join(line.format(count) for count in range(number)).encode()
 
 
 @pytest.mark.parametrize(

@@ -272,7 +272,7 @@ def test_only_root_can_read_report_and_metrics(node: Node) -> None:
     }
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
     report = json.loads(node.path(REPORT).read_bytes())
-    assert [(one["id"], one["status"]) for one in report["verdicts"]] == [(CERTIFICATES.id, "FAIL")]
+    assert [(row["id"], row["status"]) for row in report["verdicts"]] == [(CERTIFICATES.id, "FAIL")]
 
 
 def test_metrics_have_open_and_changed_controls(node: Node) -> None:
@@ -281,10 +281,10 @@ def test_metrics_have_open_and_changed_controls(node: Node) -> None:
         verdict(CERTIFICATES), verdict(KEYS, ControlStatus.FAIL), verdict(OVERCOMMIT, ControlStatus.NOT_APPLICABLE)
     )
     drifted = "k3s_harden_drift_controls"
-    assert [node.metrics()[f"{drifted} {one}"] for one in ("worse", "better", "other")] == [0, 0, 0]
+    assert [node.metrics()[f"{drifted} {change}"] for change in ("worse", "better", "other")] == [0, 0, 0]
     node.look(OPEN, verdict(KEYS), verdict(OVERCOMMIT))
     found = node.metrics()
-    assert [found[f"{drifted} {one}"] for one in ("worse", "better", "other")] == [1, 1, 1]
+    assert [found[f"{drifted} {change}"] for change in ("worse", "better", "other")] == [1, 1, 1]
     assert found["k3s_harden_controls FAIL"] == 1
     assert found["k3s_harden_assessment_timestamp_seconds"] == pytest.approx(node.now)
 
