@@ -69,7 +69,7 @@ def node() -> Iterator[Node]:
         yield Node(root, fake_host(root, clock=Clock(TODAY)))
 
 
-def of(report: Report, kind: str) -> list[Finding]:
+def findings_of(report: Report, kind: str) -> list[Finding]:
     return [finding for finding in report.findings if finding.id == kind]
 
 
@@ -80,11 +80,11 @@ def test_apply_does_not_set_a_waived_parameter(node: Node) -> None:
     assert node.live() == "2"
     assert not node.keeps(KEY)
     assert KEY not in {item.id for item in report.items}
-    (note,) = of(report, "kernel-parameter-waived")
+    (note,) = findings_of(report, "kernel-parameter-waived")
     assert note.level is Level.NOTE
     assert note.message == f"{KEY} is waived until 2027-06-30: strict accounting"
     assert (note.expected, note.found, str(note.location)) == ("1", "2", f"{SETTINGS}:3")
-    assert of(verbs.check(node.host, REQUEST), "kernel-parameter-waived") == [note]
+    assert findings_of(verbs.check(node.host, REQUEST), "kernel-parameter-waived") == [note]
     assert report.exit_code == 0
 
 
@@ -94,7 +94,7 @@ def test_without_a_waiver_apply_sets_it(node: Node) -> None:
     report = verbs.apply(node.host, REQUEST)
     assert node.live() == "1"
     assert node.keeps(f"\n{KEY}=1\n")
-    assert of(report, "kernel-parameter-waived") == []
+    assert findings_of(report, "kernel-parameter-waived") == []
 
 
 @pytest.mark.parametrize("scope", ["role: server", "host: web-*", "host: db-2"])
@@ -103,7 +103,7 @@ def test_a_waiver_for_other_hosts_has_no_effect(scope: str, node: Node) -> None:
     node.waives(f"    {scope}\n")
     report = verbs.apply(node.host, REQUEST)
     assert node.live() == "1"
-    assert of(report, "kernel-parameter-waived") == of(report, "waiver-expired") == []
+    assert findings_of(report, "kernel-parameter-waived") == findings_of(report, "waiver-expired") == []
 
 
 @pytest.mark.parametrize("scope", ["role: agent", "host: db-*", "host: DB-1", "host: '*.example.org'"])
@@ -127,18 +127,18 @@ def test_apply_sets_a_parameter_whose_waiver_expired(node: Node) -> None:
     report = verbs.apply(node.host, REQUEST)
     assert node.live() == "1"
     assert node.keeps(f"\n{KEY}=1\n")
-    (note,) = of(report, "waiver-expired")
+    (note,) = findings_of(report, "waiver-expired")
     assert note.message == f"the waiver for {KEY} expired at the end of 2026-12-31"
     assert str(note.location) == f"{SETTINGS}:3"
-    assert of(report, "kernel-parameter-waived") == []
+    assert findings_of(report, "kernel-parameter-waived") == []
 
 
 def test_an_expired_waiver_with_a_replacement_is_not_reported(node: Node) -> None:
     """A second waiver for the same parameter renews it."""
     node.waives(f"    expires: 2026-12-31\n  - control: {KEY}\n    reason: strict accounting, renewed\n")
     report = verbs.check(node.host, REQUEST)
-    assert of(report, "waiver-expired") == []
-    (note,) = of(report, "kernel-parameter-waived")
+    assert findings_of(report, "waiver-expired") == []
+    (note,) = findings_of(report, "kernel-parameter-waived")
     assert str(note.location) == f"{SETTINGS}:6"
 
 
@@ -160,7 +160,7 @@ def test_a_file_that_sets_a_waived_parameter_is_not_reported(node: Node) -> None
     (node.root / "etc/sysctl.d/99-database.conf").write_text(f"{KEY} = 2\n")
     (node.root / "etc/sysctl.conf").write_text(f"{KEY} = 2\n")
     report = verbs.apply(node.host, REQUEST)
-    assert of(report, "sysctl-overridden") == of(report, "sysctl-conf-disagrees") == []
+    assert findings_of(report, "sysctl-overridden") == findings_of(report, "sysctl-conf-disagrees") == []
 
 
 @pytest.mark.parametrize("verb", [verbs.check, verbs.apply], ids=["check", "apply"])
@@ -170,7 +170,7 @@ def test_the_kubelet_rejects_a_waived_parameter(verb: Callable[[Host, Request], 
     report = verb(node.host, REQUEST)
     (refused,) = (item for item in report.items if item.status is ItemStatus.REFUSED)
     assert refused.detail == f"not written: it requires {KEY} = 1, found 2"
-    (error,) = of(report, "kernel-parameter")
+    (error,) = findings_of(report, "kernel-parameter")
     assert (error.blocks_gate, error.prevents_start) == (False, True)
     assert error.message.startswith("K3s will not start after apply: ")
     assert str(error.location) == f"{SETTINGS}:2"
@@ -181,7 +181,7 @@ def test_the_kubelet_accepts_a_waived_parameter_with_the_expected_value(node: No
     """The running value is the expected one, so the waiver has no effect."""
     node.waives(protects=True)
     (node.root / "proc/sys/vm/overcommit_memory").write_text("1\n")
-    assert of(verbs.apply(node.host, REQUEST), "kernel-parameter") == []
+    assert findings_of(verbs.apply(node.host, REQUEST), "kernel-parameter") == []
 
 
 # --- edits of the managed file ---
@@ -192,7 +192,7 @@ def edits(node: Node, content: str) -> list[Finding]:
     node.settles("protect-kernel-defaults: false\n")
     verbs.apply(node.host, REQUEST)
     (node.root / PARAMETERS_FILE.lstrip("/")).write_text(content)
-    return of(verbs.check(node.host, REQUEST), "sysctl-overridden")
+    return findings_of(verbs.check(node.host, REQUEST), "sysctl-overridden")
 
 
 OURS = "vm.overcommit_memory=1\nvm.panic_on_oom=0\nkernel.panic_on_oops=1\n"
@@ -226,7 +226,7 @@ def test_an_edit_that_changes_no_managed_value_is_not_reported(content: str, nod
 def test_a_directory_in_place_of_the_managed_file_is_reported(node: Node) -> None:
     """apply does not replace it."""
     (node.root / PARAMETERS_FILE.lstrip("/")).mkdir(parents=True)
-    found = of(verbs.check(node.host, REQUEST), "sysctl-overridden")
+    found = findings_of(verbs.check(node.host, REQUEST), "sysctl-overridden")
     assert len(found) == sum(row.written for row in SYSCTLS)
 
 
@@ -263,8 +263,8 @@ def test_the_kubelet_rejects_a_waived_parameter_after_the_next_boot(
     node.waives(protects=True)
     assert node.live() == "1"
     report = verb(node.host, REQUEST)
-    assert of(report, "kernel-parameter") == []
-    (error,) = of(report, "waived-parameter-at-boot")
+    assert findings_of(report, "kernel-parameter") == []
+    (error,) = findings_of(report, "waived-parameter-at-boot")
     assert (error.blocks_gate, error.prevents_start, report.exit_code) == (False, False, 3)
     assert (error.expected, error.found, str(error.location)) == ("1", f"{found} after the next boot", location)
     assert f"remove the waiver at {SETTINGS}:2" in text(error.remediation)
@@ -279,4 +279,4 @@ def test_the_kubelet_accepts_a_waived_parameter_after_the_next_boot(*, protects:
     (node.root / "etc/sysctl.d/99-database.conf").write_text(f"{KEY} = 1\n" if protects else "")
     node.waives(protects=protects)
     verbs.apply(node.host, REQUEST)
-    assert of(verbs.check(node.host, REQUEST), "waived-parameter-at-boot") == []
+    assert findings_of(verbs.check(node.host, REQUEST), "waived-parameter-at-boot") == []

@@ -19,7 +19,7 @@ MAIN = "etc/rancher/k3s/config.yaml"
 DROPINS = f"{MAIN}.d"
 
 
-def read(root: Path) -> Configuration:
+def configuration_of(root: Path) -> Configuration:
     return read_configuration(fake_host(root), None)
 
 
@@ -28,7 +28,7 @@ def test_files_are_in_the_order_in_which_k3s_reads_them(tmp_path: Path) -> None:
     for name in (MAIN, f"{DROPINS}/b.yaml", f"{DROPINS}/a.yml", f"{DROPINS}/c.yaml.bak"):
         put(tmp_path, name, "debug: true\n")
     (tmp_path / DROPINS / "d.yaml").symlink_to("/dev/null")
-    found = read(tmp_path)
+    found = configuration_of(tmp_path)
     assert [str(path) for path in found.files] == [f"/{MAIN}", f"/{DROPINS}/a.yml", f"/{DROPINS}/b.yaml"]
     assert (found.invalid_files, found.broken_links, found.unreadable) == ((), (), ())
 
@@ -37,7 +37,7 @@ def test_the_drop_in_of_k3s_harden_is_only_in_the_merged_configuration(tmp_path:
     """The operator's configuration is the same before and after apply."""
     put(tmp_path, MAIN, "debug: true\n")
     put(tmp_path, f"{DROPINS}/90-k3s-harden.yaml", "protect-kernel-defaults: true\n")
-    found = read(tmp_path)
+    found = configuration_of(tmp_path)
     assert found.operator_config.values.keys() == {"debug"}
     assert found.merged_config.values.keys() == {"debug", "protect-kernel-defaults"}
 
@@ -54,7 +54,7 @@ def test_other_file_types_are_invalid(path: str, make: Callable[[Path], object],
     """K3s would exit, or wait for the writer of a FIFO."""
     (tmp_path / path).parent.mkdir(parents=True)
     make(tmp_path / path)
-    (error,) = read(tmp_path).invalid_files
+    (error,) = configuration_of(tmp_path).invalid_files
     assert (str(error.location), error.problem) == (f"/{path}", problem)
 
 
@@ -63,7 +63,7 @@ def test_a_symlink_loop_is_invalid(path: str, tmp_path: Path) -> None:
     """K3s exits at each error of stat(2) other than that the file does not exist (k3s, pkg/configfilearg/parser.go)."""
     (tmp_path / path).parent.mkdir(parents=True)
     (tmp_path / path).symlink_to((tmp_path / path).name)
-    found = read(tmp_path)
+    found = configuration_of(tmp_path)
     (error,) = found.invalid_files
     assert (str(error.location), error.problem) == (f"/{path}", "Too many levels of symbolic links")
     assert (found.unreadable, found.broken_links) == ((), ())
@@ -72,7 +72,7 @@ def test_a_symlink_loop_is_invalid(path: str, tmp_path: Path) -> None:
 def test_a_configuration_below_a_file_is_invalid(tmp_path: Path) -> None:
     """The kernel reports that a part of the path is not a directory."""
     put(tmp_path, "etc/rancher/k3s", "")
-    problems = {str(error.location): error.problem for error in read(tmp_path).invalid_files}
+    problems = {str(error.location): error.problem for error in configuration_of(tmp_path).invalid_files}
     assert problems == dict.fromkeys((f"/{MAIN}", f"/{DROPINS}"), "k3s, a regular file")
 
 
@@ -81,4 +81,4 @@ def test_a_broken_link_is_a_problem_only_as_drop_in(tmp_path: Path) -> None:
     put(tmp_path, f"{DROPINS}/a.yaml", "debug: true\n")
     (tmp_path / MAIN).symlink_to("missing")
     (tmp_path / DROPINS / "b.yaml").symlink_to("missing")
-    assert [str(path) for path in read(tmp_path).broken_links] == [f"/{DROPINS}/b.yaml"]
+    assert [str(path) for path in configuration_of(tmp_path).broken_links] == [f"/{DROPINS}/b.yaml"]

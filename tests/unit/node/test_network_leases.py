@@ -35,20 +35,22 @@ def leases(root: Path) -> Path:
     return directory
 
 
-def found(root: Path) -> NetworkLeases:
+def leases_below(root: Path) -> NetworkLeases:
     return network_leases.read_network_leases(fake_host(root).tree)
 
 
 def test_a_new_host_has_only_the_missing_directory() -> None:
     """apply creates it with its permissions before the first pod."""
     with in_memory() as root:
-        assert found(root) == NetworkLeases((NETWORK_LEASES,), ())
+        assert leases_below(root) == NetworkLeases((NETWORK_LEASES,), ())
 
 
 def test_open_files_of_all_networks_are_found_without_the_lock(root: Path) -> None:
     """Neither a compliant file nor the empty file `lock` is changed."""
     leases(root)
-    assert found(root) == NetworkLeases((NETWORK_LEASES, CBR0), (CBR0 / "10.42.0.2", CBR0 / "last_reserved_ip.0"))
+    assert leases_below(root) == NetworkLeases(
+        (NETWORK_LEASES, CBR0), (CBR0 / "10.42.0.2", CBR0 / "last_reserved_ip.0")
+    )
 
 
 def test_links_and_other_file_types_are_omitted(root: Path) -> None:
@@ -56,8 +58,8 @@ def test_links_and_other_file_types_are_omitted(root: Path) -> None:
     directory = leases(root)
     (directory / "link").symlink_to("10.42.0.2")
     (directory.parent / "other").symlink_to("cbr0")
-    assert found(root).directories == (NETWORK_LEASES, CBR0)
-    assert CBR0 / "link" not in found(root).open_files
+    assert leases_below(root).directories == (NETWORK_LEASES, CBR0)
+    assert CBR0 / "link" not in leases_below(root).open_files
 
 
 def test_a_linked_directory_is_not_changed(root: Path) -> None:
@@ -65,11 +67,11 @@ def test_a_linked_directory_is_not_changed(root: Path) -> None:
     directory = leases(root)
     directory.parent.rename(root / "elsewhere")
     directory.parent.symlink_to("/elsewhere")
-    assert found(root) == NetworkLeases()
+    assert leases_below(root) == NetworkLeases()
 
 
 def test_without_access_control_lists_only_the_files_are_changed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A default list that cannot be set must not block K3s."""
     leases(root)
     monkeypatch.setattr("agent.host.acl.read_default_acl", lambda _: None)
-    assert found(root) == NetworkLeases((), (CBR0 / "10.42.0.2", CBR0 / "last_reserved_ip.0"))
+    assert leases_below(root) == NetworkLeases((), (CBR0 / "10.42.0.2", CBR0 / "last_reserved_ip.0"))
