@@ -45,7 +45,7 @@ from agent.situation import Request
 from agent.value import replace
 from agent.verbs import converge as verbs
 from agent.verbs import drift, install
-from tests import docs_controls
+from tests import docs_controls, docs_host
 from tests.markdown import anchor, generated, page, prose, table
 
 if TYPE_CHECKING:
@@ -519,6 +519,7 @@ PICTURE_WIDTH = 66
 PICTURE_ITEMS = 2
 
 _PAGES: Mapping[str, Callable[[], str]] = {
+    "howto/host.md": docs_host.host_page,
     "reference/controls.md": docs_controls.controls,
     "reference/cluster-controls.md": docs_controls.cluster_controls,
     "reference/guide-controls.md": docs_controls.guide_controls,

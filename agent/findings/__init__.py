@@ -12,6 +12,7 @@ from agent.findings import (  # noqa: F401 - each module declares its kinds
     gate,
     k3s_startup,
     kernel,
+    machine,
     manifests,
     node,
     overrides,

@@ -17,6 +17,7 @@ from agent.errors import HostError, NotEmptyError, ReadOnlyEnvironmentError, Roo
 from agent.host.directories import DirectoryEntry
 from agent.host.probe import no_processes
 from agent.host.process import SEARCH_PATH, run_nothing
+from agent.host.sockets import no_listeners
 from agent.host.tree import Tree
 from agent.model import (
     Absent,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from agent.host.paths import RootDirectory
     from agent.host.probe import Probe
     from agent.host.process import Completed, Runner
+    from agent.host.sockets import Listener
     from agent.host.writable_tree import WritableTree
     from agent.model import Observed, Resource, State, Times
 
@@ -68,6 +70,8 @@ class Host(Value):
     gid: int
     """The group that is shown as 0 below `root`."""
     sleep: Callable[[float], None] = time.sleep
+    listeners: Callable[[], tuple[Listener, ...]] = no_listeners
+    """The TCP sockets that accept connections."""
     is_live: bool = False
     """Whether this is the machine that runs this program, so that its programs and its systemd can be used."""
     lock_wait: float = LOCK_WAIT
@@ -80,8 +84,18 @@ class Host(Value):
         """Return this machine."""
         from agent.host.probe import k3s_processes
         from agent.host.process import run
+        from agent.host.sockets import tcp_listeners
 
-        return cls(root="/", run=run, probe=k3s_processes, now=time.time, uid=0, gid=0, is_live=True)
+        return cls(
+            root="/",
+            run=run,
+            probe=k3s_processes,
+            now=time.time,
+            uid=0,
+            gid=0,
+            listeners=tcp_listeners,
+            is_live=True,
+        )
 
     @classmethod
     def tree_at(cls, root: str) -> Host:

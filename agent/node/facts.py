@@ -68,6 +68,8 @@ class HostFacts(Value):
     """The version of the settings or of the command line; None if there is none."""
     other_programs: tuple[OtherProgram, ...] = ()
     """The services of K3s that start another program, so that the command line of K3s is not known."""
+    processes: tuple[int, ...] = ()
+    """The running K3s processes, of any role."""
     evidence: tuple[Fact, ...] = ()
     """The facts above with their sources, for reports."""
 
@@ -178,6 +180,7 @@ def read_facts(
         version_printed=known.printed,
         version_given=given,
         other_programs=tuple(others),
+        processes=tuple(process.pid for process in processes),
         unusable_files=_unusable_files(host, k3s.operator_config, data_dir, known.version),
         evidence=(
             Fact(ROLE, role.value, role_source),

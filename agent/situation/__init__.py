@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from agent.model import Observed, Resource
     from agent.node.facts import HostFacts
     from agent.node.gate import Gate
+    from agent.node.machine import Machine
     from agent.plan.plan import Plan
     from agent.settings.schema import Overrides, Settings
     from agent.settings.waivers import Waivers
@@ -81,6 +82,7 @@ class Situation(Value):
     """Content of k3s-harden's files that this host should not have, by path."""
     changed_since_start: tuple[str, ...]
     """Paths of the files that K3s reads only when it starts, and that changed after it started."""
+    machine: Machine
     gate: Gate
     journal: JournalState
     waivers: Waivers

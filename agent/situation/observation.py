@@ -18,6 +18,7 @@ from agent.guide.sysctls import SYSCTLS
 from agent.k3s.paths import CERTIFICATE_DIRECTORIES
 from agent.model import File, FilePermissions, Location, Role, Sysctl
 from agent.node import facts, gate, site_files
+from agent.node.machine import read_machine
 from agent.node.sysctl_files import read_sysctl_files
 from agent.node.version import GivenVersion
 from agent.plan import plan
@@ -136,6 +137,7 @@ def _observe(
         k3s_files=files,
         obsolete=_obsolete(host, host_facts, expected),
         changed_since_start=_changed_since_start(host, journal, state, host_facts),
+        machine=read_machine(host, host_facts),
         gate=found_gate,
         journal=state,
         waivers=waivers,

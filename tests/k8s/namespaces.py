@@ -68,6 +68,8 @@ cd "$place/root"
 mount -t proc proc proc
 mount -t sysfs sys sys
 mount --rbind /dev dev
+# K3s does not start with its default snapshotter on an overlay.
+mount -t tmpfs -o mode=0755 lib var/lib
 for path in $shown; do mount --rbind "$path" ".$path"; done
 mkdir before
 pivot_root . before

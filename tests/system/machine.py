@@ -63,6 +63,10 @@ cd "$place/root"
 mount -t proc proc proc
 mount --rbind /dev dev
 mount --rbind /sys sys
+# The overlayfs snapshotter of K3s does not work on an overlay.
+mount -t tmpfs -o mode=0755 lib var/lib
+# The overlayfs snapshotter of K3s does not work on an overlay.
+mount -t tmpfs -o mode=0755 lib var/lib
 for path in $shown; do mount --rbind "$path" ".$path"; done
 [ "$real" ] || for key in $keys; do
     mkdir -p "$place/values/${key%/*}"

@@ -40,6 +40,7 @@ _START = """\
 for group in $GROUPS; do echo $$ >"$group/cgroup.procs" || exit; done
 mkdir -p /run/systemd && mount -t tmpfs -o mode=755 none /run/systemd || exit
 mount -t overlay -o "lowerdir=$LAYERS,upperdir=$DIRECTORY/upper,workdir=$DIRECTORY/work" none "$DIRECTORY/root" || exit
+mount --bind "$DIRECTORY/lib" "$DIRECTORY/root/var/lib" || exit
 exec systemd-nspawn "$@"
 """
 
@@ -56,6 +57,9 @@ class Container(Instance):
         self._groups: list[Path] = []
         for name in ("upper", "work", "root"):
             (directory / name).mkdir()
+        # Not on the overlay, on which the overlayfs snapshotter of K3s does not work.
+        below = layers[0].parent / "lib" if layers else image.tree / "var/lib"
+        subprocess.run(("cp", "--archive", str(below), str(directory / "lib")), check=True)
 
     @property
     def is_on(self) -> bool:
@@ -77,6 +81,7 @@ class Container(Instance):
             *("--directory", str(self._directory / "root"), "--machine", name),
             *("--hostname=node", "--private-network", "--keep-unit", "--register=no"),
             *("--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=pipe"),
+            "--bind=/dev/kmsg",
             *(["--bind-ro", f"{seed}:/var/lib/cloud/seed/nocloud"] if seed else []),
             *("--boot", f"systemd.unit={target}", *([] if seed else [NO_CLOUD_INIT])),
         ]

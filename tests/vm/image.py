@@ -85,6 +85,12 @@ _FILES = {
         "ssh_deletekeys: false\n"
         "ssh_genkeytypes: []\n"
     ),
+    # K3s exits without a default route.
+    "etc/systemd/system/default-route.service": (
+        "[Unit]\nDefaultDependencies=no\nBefore=sysinit.target\n"
+        "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=ip route add default dev lo\n"
+        "[Install]\nWantedBy=sysinit.target\n"
+    ),
     "etc/systemd/journald.conf.d/guest.conf": "[Journal]\nStorage=persistent\nSyncIntervalSec=1s\n",
     # Without this, the agent writes a line to the journal at each request.
     "etc/systemd/system/qemu-guest-agent.service.d/guest.conf": "[Service]\nLogLevelMax=notice\n",
@@ -96,6 +102,7 @@ _FILES = {
         + "\n"
     ),
 }
+_ENABLED = ("default-route.service",)
 # No test requires these, and each boot would wait for them.
 _SWITCHED_OFF = (
     "apt-daily.timer",
@@ -137,6 +144,7 @@ _MODULES_UNPACKED = re.compile(
 
 # A container has the kernel of this machine, which no test may change: its /proc/sys has files, with Debian's values at
 # each boot. Because of their sandbox, systemd gives the program's units a new /proc, so each needs a mount of its own.
+# If this machine has control groups of version 1, those of version 2 lack the controllers that K3s requires.
 _TREE_FILES = {
     "etc/systemd/system/kernel-values.service": """\
 [Unit]
@@ -148,7 +156,8 @@ RemainAfterExit=yes
 ExecStart=/bin/sh -c 'cp -r /proc/sys /run/kernel-values 2>/dev/null; cd /run/kernel-values && \
     echo 0 >vm/overcommit_memory && echo 0 >vm/panic_on_oom && echo 0 >kernel/panic && echo 0 >kernel/panic_on_oops && \
     echo 1000000 >kernel/keys/root_maxkeys && echo 25000000 >kernel/keys/root_maxbytes && \
-    mount --bind /run/kernel-values /proc/sys'
+    mount --bind /run/kernel-values /proc/sys; \
+    echo cpuset cpu io memory pids >/run/controllers && mount --bind /run/controllers /sys/fs/cgroup/cgroup.controllers'
 [Install]
 RequiredBy=sysinit.target
 """,
@@ -334,7 +343,7 @@ def _configure(root: Path) -> None:
         path.write_text(text)
     (root / "etc/sudoers.d/admin").chmod(0o440)
     run("chroot", str(root), "useradd", "-m", "-s", "/bin/bash", "-G", "sudo", "admin")
-    for verb, units in (("disable", _SWITCHED_OFF), ("mask", _MASKED)):
+    for verb, units in (("enable", _ENABLED), ("disable", _SWITCHED_OFF), ("mask", _MASKED)):
         run("systemctl", f"--root={root}", "--quiet", verb, *units)
     # Otherwise systemd treats the first boot as an update and runs the services for it.
     for stamp in (root / "etc/.updated", root / "var/.updated"):

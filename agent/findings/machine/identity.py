@@ -1,0 +1,170 @@
+"""Findings about what this node remembers of its cluster: name, token, password of the node, certificates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent import __released__
+from agent.findings.machine.reason import may_fail, stops_k3s
+from agent.findings.registry import Trouble, edit_of_k3s_config, instruction
+from agent.k3s.components.names import is_subdomain
+from agent.model import Instruction, Location, Remediation, ShellCommand
+from agent.node.machine.identity import TOKEN_OF_CLUSTER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.situation import Situation
+
+_LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "localhost4", "localhost6"})
+_SET_TIME = (
+    ShellCommand("sudo timedatectl set-ntp true"),
+    Instruction("wait until `timedatectl` shows the right time"),
+)
+
+
+@stops_k3s(
+    'Unable to register node with API server: Node "…" is invalid: metadata.name: Invalid value',
+    on_trees=True,
+    source="apimachinery, pkg/util/validation, IsDNS1123Subdomain; pkg/util/net.go lowers the case; #10794, #1120",
+    remediation="set `node-name` or the host name to a name of RFC 1123",
+)
+def node_name_invalid(situation: Situation) -> Iterator[Trouble]:
+    """The name of the node is not a valid name in Kubernetes, so the node never registers.
+
+    K3s uses `node-name`, or else the host name, in lower case. A valid name has letters, digits, `-` and `.`, and
+    begins and ends with a letter or digit.
+    """
+    identity = situation.machine.identity
+    if identity.name and not is_subdomain(identity.name):
+        correct = "use letters, digits, `-` and `.` only"
+        fix = (
+            edit_of_k3s_config(correct, identity.name_location)
+            if identity.name_location is not None
+            else Remediation((Instruction(f"choose a name: {correct}"), ShellCommand("sudo hostnamectl hostname NAME")))
+        )
+        yield Trouble(
+            "the name of the node is not valid in Kubernetes",
+            expected="a name of RFC 1123: letters, digits, `-` and `.`",
+            found=identity.name,
+            location=identity.name_location,
+            remediation=fix,
+        )
+
+
+@may_fail(
+    "nodes replace each other in the cluster; Node password rejected, duplicate hostname",
+    on_trees=True,
+    source="documentation of K3s, Requirements: unique host names; #1120",
+    remediation="set a host name of its own for each node",
+)
+def node_name_localhost(situation: Situation) -> Iterator[Trouble]:
+    """The name of the node is `localhost`. A second node with this name cannot join the cluster."""
+    identity = situation.machine.identity
+    if identity.name in _LOCAL_NAMES:
+        yield Trouble(
+            "the name of the node is not unique",
+            expected="a unique name",
+            found=identity.name,
+            location=identity.name_location,
+            remediation=Remediation(
+                (ShellCommand("sudo hostnamectl hostname NAME"),),
+                alternative=instruction("set `node-name: NAME` in K3s' configuration"),
+            ),
+        )
+
+
+@stops_k3s(
+    "bootstrap data already found and encrypted with different token",
+    on_trees=True,
+    source="pkg/cluster/storage.go, getBootstrapKeyFromStorage; #4640, #4910",
+    remediation="configure the token with which the cluster was started",
+)
+def token_changed(situation: Situation) -> Iterator[Trouble]:
+    """The configured token is not the one with which the datastore on this server was created.
+
+    K3s encrypts the certificates in the datastore with the token. Neither token is printed.
+    """
+    location = situation.machine.identity.other_token
+    if location is not None:
+        of_cluster = situation.facts.data_dir / TOKEN_OF_CLUSTER
+        yield Trouble(
+            f"the configured token differs from the one in {of_cluster}, which encrypts the datastore",
+            expected=f"the last part of the token in {of_cluster}",
+            found="another token",
+            location=location,
+            remediation=edit_of_k3s_config(
+                f"remove the token or restore the one in {of_cluster}; `k3s token rotate` changes it while K3s runs",
+                location,
+            ),
+        )
+
+
+@may_fail(
+    "Node password rejected, duplicate hostname or contents of '/etc/rancher/node/password' may not match",
+    on_trees=True,
+    source="pkg/agent/config/config.go, getNodeNamedCrt; #6054, #802",
+    remediation="delete the Secret with the node's old password on a server",
+)
+def node_password_missing(situation: Situation) -> Iterator[Trouble]:
+    """The password of the node is missing although the node was part of a cluster, as after a reinstallation.
+
+    K3s creates a new one, which the server rejects as long as it has the old one.
+    """
+    identity = situation.machine.identity
+    if identity.lost_password:
+        import shlex
+
+        secret = shlex.quote(f"{identity.name}.node-password.k3s")
+        yield Trouble(
+            "/etc/rancher/node/password is missing, and the kubelet has a certificate of the cluster",
+            expected="the file /etc/rancher/node/password",
+            found="no such file",
+            remediation=Remediation(
+                (
+                    Instruction("restore the file, or run this command on a server"),
+                    ShellCommand(f"sudo k3s kubectl -n kube-system delete secret {secret}"),
+                )
+            ),
+        )
+
+
+@stops_k3s(
+    "x509: certificate has expired or is not yet valid: current time … is before …",
+    on_trees=False,
+    source="Go, crypto/x509; #5163, #6368",
+    remediation="correct the clock",
+)
+def clock_behind_certificates(situation: Situation) -> Iterator[Trouble]:
+    """The clock of this host is earlier than the validity of the cluster's certificates.
+
+    A Raspberry Pi without a clock of its own starts with an old time until it has synchronized it.
+    """
+    identity = situation.machine.identity
+    if identity.future_certificate is not None:
+        yield Trouble(
+            "the clock of this host is behind",
+            expected=f"later than {identity.future_certificate.valid_from}, when the certificate becomes valid",
+            found=identity.now,
+            location=Location(identity.future_certificate.path),
+            remediation=Remediation(_SET_TIME),
+        )
+
+
+@may_fail(
+    "x509: certificate has expired, after the clock was corrected",
+    on_trees=False,
+    source="#5163, #6368",
+    remediation="correct the clock",
+)
+def clock_behind_program(situation: Situation) -> Iterator[Trouble]:
+    """The clock of this host is earlier than the release of this program, so new certificates of K3s expire early."""
+    machine = situation.machine
+    today = machine.identity.now
+    if machine.is_live and machine.identity.future_certificate is None and today[: len(__released__)] < __released__:
+        yield Trouble(
+            "the clock of this host is behind",
+            expected=f"later than {__released__}, the release of k3s-harden",
+            found=today,
+            remediation=Remediation(_SET_TIME),
+        )

@@ -1,0 +1,191 @@
+"""Findings about what K3s needs of the kernel: control groups, modules, and /dev/kmsg."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from agent.findings.machine.reason import may_fail, stops_k3s
+from agent.findings.registry import Trouble, instruction
+from agent.linux.kernel_modules import Missing
+from agent.model import Instruction, Location, Remediation, ShellCommand
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.node.machine.kernel import MissingModule
+    from agent.situation import Situation
+
+_UNIFIED = ("cpu", "cpuset", "memory", "pids")
+_LEGACY = ("memory", "pids")
+_MEMORY = "cgroup_memory=1 cgroup_enable=memory"
+_ADD_TO_BOOT_LINE = (
+    Instruction(
+        f"append `{_MEMORY}` to the first line of the kernel's command line: on a Raspberry Pi in"
+        " /boot/firmware/cmdline.txt (before Debian 12, /boot/cmdline.txt), with GRUB in GRUB_CMDLINE_LINUX of"
+        " /etc/default/grub"
+    ),
+    ShellCommand("sudo reboot"),
+)
+
+
+def _runs_pods(situation: Situation) -> bool:
+    return not situation.facts.merged_config.boolean("disable-agent")
+
+
+@stops_k3s(
+    "failed to find memory cgroup; failed to find cpuset cgroup (v2); pids cgroup controller not found",
+    on_trees=False,
+    source="pkg/cgroups/cgroups_linux.go, Validate; pkg/daemons/agent/agent_linux.go; #2067, #2721, #3283, #8890",
+    remediation="enable the controllers on the command line of the kernel, and boot again",
+)
+def cgroup_controller_missing(situation: Situation) -> Iterator[Trouble]:
+    """The kernel does not offer a controller of control groups that K3s requires.
+
+    With version 2, K3s requires cpu, cpuset, memory and pids; with version 1, memory and pids.
+    """
+    groups = situation.machine.kernel.control_groups
+    if groups is None or not _runs_pods(situation):
+        return
+    missing = [name for name in (_UNIFIED if groups.is_unified else _LEGACY) if name not in groups.controllers]
+    if missing:
+        container = situation.facts.platform.container
+        enable = Remediation(_ADD_TO_BOOT_LINE)
+        delegate = instruction(f"delegate the controllers to this container: configure {container} on its machine")
+        yield Trouble(
+            f"control groups lack {' and '.join(missing)}",
+            expected=f"the controllers {', '.join(_UNIFIED if groups.is_unified else _LEGACY)}",
+            found=f"{' '.join(sorted(filter(None, groups.controllers))) or 'none'} in {groups.source}",
+            remediation=delegate if container else enable,
+        )
+
+
+@may_fail(
+    "Failed to find cpuset cgroup, you may need to add cgroup_enable=cpuset",
+    on_trees=False,
+    source="pkg/cgroups/cgroups_linux.go, validateCgroupsV1",
+    remediation="append `cgroup_enable=cpuset` to the command line of the kernel",
+)
+def cgroup_cpuset_missing(situation: Situation) -> Iterator[Trouble]:
+    """Control groups of version 1 lack the controller cpuset. K3s logs a warning and starts."""
+    groups = situation.machine.kernel.control_groups
+    if groups is not None and not groups.is_unified and "cpuset" not in groups.controllers and _runs_pods(situation):
+        yield Trouble(
+            "control groups lack cpuset",
+            expected="cpuset",
+            found=f"no cpuset in {groups.source}",
+            remediation=Remediation(
+                (
+                    Instruction("append `cgroup_enable=cpuset` to the command line of the kernel"),
+                    ShellCommand("sudo reboot"),
+                )
+            ),
+        )
+
+
+@may_fail(
+    "failed to find memory cgroup, on a Raspberry Pi after the boot of this tree",
+    on_trees=True,
+    source="documentation of K3s, Advanced options, Raspberry Pi; #2067",
+    remediation="append `cgroup_memory=1 cgroup_enable=memory` to the first line of cmdline.txt",
+)
+def cgroup_memory_not_enabled(situation: Situation) -> Iterator[Trouble]:
+    """The command line of a Raspberry Pi's kernel does not enable the controller memory, which K3s requires.
+
+    The firmware disables it by default and reads only the first line of cmdline.txt. On a running host, the finding
+    cgroup-controller-missing reports what the kernel has.
+    """
+    line = situation.machine.kernel.boot_line
+    if line is None or "cgroup_enable=memory" in line.first_line.split():
+        return
+    on_other_line = "cgroup_enable=memory" in line.other_lines.split()
+    yield Trouble(
+        "the firmware reads only the first line, which does not enable the memory controller"
+        if on_other_line
+        else "the kernel's command line does not enable the memory controller",
+        expected=f"{_MEMORY} in the first line",
+        found="it is in another line" if on_other_line else "no cgroup_enable=memory",
+        location=Location(line.path, 1),
+        remediation=instruction(f"append ` {_MEMORY}` to the first line", Location(line.path, 1)),
+    )
+
+
+@stops_k3s(
+    "flannel exited: operation not supported; the network policy controller exits; no overlayfs snapshotter",
+    on_trees=False,
+    source="pkg/agent/flannel, pkg/agent/netpol, pkg/agent/syssetup; #4234, #5355, #3852, #7118, #12600",
+    remediation="install the kernel's package of modules, and boot again",
+)
+def kernel_module_missing(situation: Situation) -> Iterator[Trouble]:
+    """The kernel lacks a module that this node's configuration of K3s requires, or cannot load it.
+
+    A module is there if it is loaded, built into the kernel, or listed in modules.dep of the running kernel and not
+    disabled by modprobe.d. If no file decides, nothing is reported.
+    """
+    yield from _missing_modules(situation, is_certain=True)
+
+
+@may_fail(
+    "flannel exited: operation not supported",
+    on_trees=False,
+    source="pkg/agent/flannel; #4234, #5355",
+    remediation="install the kernel's package of modules, and boot again",
+)
+def kernel_module_missing_for_agent(situation: Situation) -> Iterator[Trouble]:
+    """The kernel lacks a module that an agent needs unless its server configures another network.
+
+    Agents get the flannel back end and the use of network policies from their server.
+    """
+    yield from _missing_modules(situation, is_certain=False)
+
+
+def _missing_modules(situation: Situation, *, is_certain: bool) -> Iterator[Trouble]:
+    for missing in situation.machine.kernel.missing_modules:
+        if missing.needed.is_certain == is_certain:
+            name = missing.needed.module.name
+            yield Trouble(
+                f"the kernel cannot use the module {name}, which {missing.needed.purpose} needs",
+                expected=f"{name} loaded, built in, or installed",
+                found=missing.reason.value,
+                remediation=_module_fix(situation, missing),
+            )
+
+
+def _module_fix(situation: Situation, missing: MissingModule) -> Remediation:
+    name = missing.needed.module.name
+    load = ShellCommand(f"sudo modprobe {shlex.quote(name)}")
+    if missing.reason is Missing.DISABLED:
+        find = ShellCommand(f"grep -rnE 'install +{name.replace('_', '[-_]')} ' /etc/modprobe.d /usr/lib/modprobe.d")
+        return Remediation((find, Instruction(f"remove the line that disables {name}"), load))
+    if missing.reason in {Missing.OTHER_KERNEL, Missing.LOCKED}:
+        return Remediation((ShellCommand("sudo reboot"),))
+    package = {
+        "dnf install": "kernel-modules-extra-$(uname -r)",
+        "apt-get install": "linux-modules-extra-$(uname -r)",
+        "zypper install": "kernel-default",
+    }.get(situation.machine.package_manager)
+    if missing.reason is Missing.NOT_INSTALLED and package is not None:
+        return Remediation((ShellCommand(f"sudo {situation.machine.package_manager} {package}"), load))
+    return instruction(f"boot a kernel that has {name} ({missing.needed.module.option})")
+
+
+@stops_k3s(
+    "failed to create kubelet: open /dev/kmsg: no such file or directory",
+    on_trees=False,
+    source="kubernetes, pkg/kubelet/kubelet.go, oomwatcher; testcontainers-java #10125",
+    remediation="give the container the device /dev/kmsg",
+)
+def kmsg_not_readable(situation: Situation) -> Iterator[Trouble]:
+    """/dev/kmsg is missing or cannot be opened, so the kubelet exits. Containers such as those of LXC lack it."""
+    problem = situation.machine.kernel.kmsg_problem
+    if problem and _runs_pods(situation):
+        in_container = bool(situation.facts.platform.container)
+        fix = (
+            instruction(
+                "on the machine that runs this container: pass the device /dev/kmsg to it (LXC:"
+                " lxc.mount.entry = /dev/kmsg dev/kmsg none bind,optional,create=file), and start it again"
+            )
+            if in_container
+            else Remediation((ShellCommand("sudo mknod -m 600 /dev/kmsg c 1 11"),))
+        )
+        yield Trouble("/dev/kmsg cannot be opened", expected="a readable device", found=problem, remediation=fix)

@@ -1,0 +1,109 @@
+"""Findings about the network that K3s finds on this host: routes, ports, firewalls."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.findings.machine.reason import may_fail, stops_k3s
+from agent.findings.registry import Trouble, instruction
+from agent.model import Instruction, Remediation, Restart, ShellCommand
+from agent.node.machine.network import ONLINE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.situation import Situation
+
+_ADDRESS_OPTIONS = ("node-ip", "flannel-iface", "vpn-auth", "vpn-auth-file")
+"""Options with which K3s does not look for the interface of the default route (k3s, pkg/cli/agent/agent.go)."""
+
+
+@stops_k3s(
+    'no default routes found in "/proc/net/route" or "/proc/net/ipv6_route"',
+    on_trees=False,
+    source="pkg/util/net.go, GetHostnameAndIPs; #1144, #6265",
+    remediation="add a default route, or set `node-ip`",
+)
+def default_route_missing(situation: Situation) -> Iterator[Trouble]:
+    """There is no default route and no `node-ip`, so K3s cannot determine the address of the node.
+
+    While systemd answers that the network is not complete, nothing is reported: K3s starts after it.
+    """
+    network, config = situation.machine.network, situation.facts.merged_config
+    if network.has_default_route is not False or not network.is_up:
+        return
+    if not any(found is not None and found.text for found in map(config.scalar, _ADDRESS_OPTIONS)):
+        yield Trouble(
+            "this host has no default route, and K3s' configuration has no `node-ip`",
+            expected=f"a default route when {ONLINE} is reached, or `node-ip`",
+            found="no default route",
+            remediation=Remediation(
+                (Instruction("set `node-ip: ADDRESS` in K3s' configuration"),),
+                restart=Restart.K3S,
+                alternative=Remediation(
+                    (
+                        ShellCommand("sudo ip link add dummy0 type dummy"),
+                        ShellCommand("sudo ip link set dummy0 up"),
+                        ShellCommand("sudo ip addr add 203.0.113.254/31 dev dummy0"),
+                        ShellCommand("sudo ip route add default via 203.0.113.255 dev dummy0 metric 1000"),
+                    )
+                ),
+            ),
+        )
+
+
+@stops_k3s(
+    "listen tcp :6443: bind: address already in use",
+    on_trees=False,
+    source="pkg/daemons/control; #5973 (6444), #60 (10250), #1011 (6443)",
+    remediation="stop the other program, or configure another port",
+)
+def port_in_use(situation: Situation) -> Iterator[Trouble]:
+    """Another program listens on a TCP port that K3s needs.
+
+    Ports follow K3s' configuration. A program in the control group of K3s' service does not count.
+    """
+    for conflict in situation.machine.network.conflicts:
+        port, owner = conflict.port, conflict.owner
+        change = f", or set {port.change} in K3s' configuration" if port.change else ""
+        yield Trouble(
+            f"port {port.number}, on which {port.user} listens, is in use",
+            expected=f"{port.number}/tcp free",
+            found=f"process {owner.pid} ({owner.name})",
+            remediation=Remediation(
+                (
+                    ShellCommand(f"sudo ss -ltnp 'sport = :{port.number}'"),
+                    Instruction(f"stop the program{change}"),
+                )
+            ),
+        )
+
+
+@may_fail(
+    "dial tcp 10.43.0.1:443: connect: no route to host, in pods",
+    on_trees=True,
+    source="documentation of K3s, Requirements; #24, #344, #7013",
+    remediation="make the firewall trust the networks of pods and services",
+)
+def firewall_blocks_pods(situation: Situation) -> Iterator[Trouble]:
+    """A firewall is enabled whose rules do not mention the networks of pods and services. K3s starts; its pods fail."""
+    firewall = situation.machine.network.firewall
+    if firewall is None:
+        return
+    if firewall.name == "firewalld":
+        commands = [
+            f"sudo firewall-cmd --permanent --zone=trusted --add-source={network}" for network in firewall.untrusted
+        ]
+        commands += ["sudo firewall-cmd --permanent --add-port=6443/tcp", "sudo firewall-cmd --reload"]
+    else:
+        commands = [f"sudo ufw allow from {network} to any" for network in firewall.untrusted]
+        commands += ["sudo ufw allow 6443/tcp"]
+    yield Trouble(
+        f"{firewall.name} is enabled and does not trust the networks of pods and services",
+        expected=f"a rule for {' and '.join(firewall.untrusted)}",
+        found="no rule",
+        remediation=Remediation(
+            tuple(map(ShellCommand, commands)),
+            alternative=instruction("disable the firewall, or filter in front of the node"),
+        ),
+    )

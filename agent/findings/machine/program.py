@@ -1,0 +1,142 @@
+"""Findings about what keeps K3s' program from running: its file, SELinux, fapolicyd, nm-cloud-setup."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from agent.findings.machine.reason import may_fail, stops_k3s
+from agent.findings.registry import Trouble, instruction
+from agent.model import Instruction, Location, Remediation, ShellCommand
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.situation import Situation
+
+
+@stops_k3s(
+    "k3s.service: Failed at step EXEC spawning /usr/local/bin/k3s: Exec format error; status=203/EXEC",
+    on_trees=True,
+    source="execve(2), systemd.exec(5); #837, #1874, #2699, #13273",
+    remediation="install K3s' program for this architecture again",
+)
+def k3s_program_unusable(situation: Situation) -> Iterator[Trouble]:
+    """K3s' program is a directory, not executable, no program, or a program for another architecture.
+
+    A download that ended early, or a page with an error in the place of the program, has the same effect.
+    """
+    program = situation.machine.program
+    if program.problem:
+        yield Trouble(
+            f"systemd cannot start {program.path}: {program.problem}",
+            expected="an executable program for this machine",
+            found=program.problem,
+            location=Location(program.path),
+            remediation=Remediation(
+                (
+                    ShellCommand(f"file {shlex.quote(str(program.path))}"),
+                    Instruction("install K3s again, with the program for this architecture"),
+                )
+            ),
+        )
+
+
+@stops_k3s(
+    "k3s.service: Failed at step EXEC spawning /usr/local/bin/k3s: Permission denied; status=203/EXEC",
+    on_trees=False,
+    source="SELinux policy of Fedora and RHEL; #2699",
+    remediation="sudo restorecon -v /usr/local/bin/k3s",
+)
+def k3s_program_label(situation: Situation) -> Iterator[Trouble]:
+    """SELinux is enforcing, and K3s' program has the label of a home or temporary directory, from which it was moved.
+
+    systemd may not execute such a file. cp(1) sets the label of the new directory, and mv(1) keeps the old one.
+    """
+    program = situation.machine.program
+    if program.selinux_type:
+        yield Trouble(
+            f"SELinux does not let systemd start {program.path}",
+            expected="the type bin_t or container_runtime_exec_t",
+            found=program.selinux_type,
+            location=Location(program.path),
+            remediation=Remediation((ShellCommand(f"sudo restorecon -v {shlex.quote(str(program.path))}"),)),
+        )
+
+
+@may_fail(
+    "pods fail with permission denied; avc: denied in the audit log",
+    on_trees=True,
+    source="documentation of K3s, Advanced options, SELinux support; pkg/agent/containerd/config_linux.go",
+    remediation="install the package k3s-selinux",
+)
+def selinux_policy_missing(situation: Situation) -> Iterator[Trouble]:
+    """SELinux is enforcing without the policy of k3s-selinux. K3s starts, but its files and pods have wrong labels."""
+    if situation.machine.program.lacks_selinux_policy:
+        manager = situation.machine.package_manager or "dnf install"
+        yield Trouble(
+            "SELinux is enforcing, and its policy does not contain K3s",
+            expected="the package k3s-selinux",
+            found="no labels for /var/lib/rancher/k3s",
+            remediation=Remediation(
+                (
+                    Instruction("add the repository of k3s-selinux, as in K3s' documentation"),
+                    ShellCommand(f"sudo {manager} k3s-selinux"),
+                )
+            ),
+        )
+
+
+@may_fail(
+    "k3s-server: operation not permitted",
+    on_trees=True,
+    source="fapolicyd.rules(5); #9008, rke2 #2848",
+    remediation="allow K3s' data directory in the rules of fapolicyd",
+)
+def fapolicyd_blocks_k3s(situation: Situation) -> Iterator[Trouble]:
+    """fapolicyd is enabled and enforcing, and no rule mentions K3s' data directory, whose programs it then refuses.
+
+    The profile of the STIG for RHEL enables it.
+    """
+    rules = situation.machine.program.fapolicyd_rules
+    if rules is not None:
+        directory = situation.facts.data_dir
+        allow = f"allow perm=any all : dir={directory}/"
+        yield Trouble(
+            f"fapolicyd does not let K3s execute the programs below {directory}",
+            expected=f"a rule with dir={directory}/",
+            found="no such rule",
+            location=Location(rules),
+            remediation=Remediation(
+                (
+                    ShellCommand(f"echo {shlex.quote(allow)} | sudo tee {rules}/80-k3s.rules"),
+                    ShellCommand("sudo systemctl restart fapolicyd"),
+                )
+            ),
+        )
+
+
+@stops_k3s(
+    "k3s.service: Control process exited, code=exited, status=1/FAILURE, of ExecStartPre with nm-cloud-setup.service",
+    on_trees=True,
+    source="install.sh before #12889; #3465, #7077",
+    remediation="sudo systemctl disable nm-cloud-setup.service nm-cloud-setup.timer",
+)
+def nm_cloud_setup_enabled(situation: Situation) -> Iterator[Trouble]:
+    """nm-cloud-setup is enabled, and K3s' unit refuses to start beside it: it removes the routes of pods."""
+    location = situation.machine.program.nm_cloud_setup
+    if location is not None:
+        yield Trouble(
+            "K3s' unit does not start while nm-cloud-setup.service is enabled",
+            expected="nm-cloud-setup.service disabled",
+            found="enabled",
+            location=location,
+            remediation=Remediation(
+                (
+                    ShellCommand("sudo systemctl disable nm-cloud-setup.service nm-cloud-setup.timer"),
+                    ShellCommand("sudo reboot"),
+                )
+                if situation.machine.is_live
+                else (instruction("disable nm-cloud-setup.service and nm-cloud-setup.timer in this tree").steps)
+            ),
+        )

@@ -1,0 +1,117 @@
+"""What K3s finds on this host when it starts, besides its own configuration: the reasons on the host."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from agent.errors import HostError
+from agent.k3s.ports import required_ports
+from agent.k3s.services import chosen_unit
+from agent.model import Role
+from agent.node.datastore import Datastore
+from agent.node.machine.identity import Identity, read_identity
+from agent.node.machine.kernel import Kernel, read_kernel
+from agent.node.machine.network import Network, RunningK3s, read_network
+from agent.node.machine.program import Program, read_program
+from agent.node.machine.storage import Storage, read_storage
+from agent.value import Value
+
+if TYPE_CHECKING:
+    from agent.host import Host
+    from agent.k3s.config import MergedConfig
+    from agent.node.facts import HostFacts
+
+_UNITS = PurePosixPath("/etc/systemd/system")
+_FIRST, _OWN = PurePosixPath("/proc/1"), PurePosixPath("/proc/self")
+_DEFAULT_NETWORKS = {"cluster-cidr": "10.42.0.0/16", "service-cidr": "10.43.0.0/16"}
+
+
+class Machine(Value):
+    """The machine below K3s, as it is now or, for a host tree, after its boot."""
+
+    storage: Storage
+    kernel: Kernel
+    network: Network
+    program: Program
+    identity: Identity
+    is_live: bool
+    package_manager: str
+    """The command that installs a package on this system, such as `apt-get install`; empty if it is not known."""
+
+
+def read_machine(host: Host, facts: HostFacts) -> Machine:
+    """Return the state of the machine. Nothing is changed, loaded or opened for writing."""
+    config = facts.merged_config
+    sees_all = not host.is_live or _has_namespaces_of_systemd(host)
+    enabled = _enabled_units(host)
+    services = frozenset({facts.service, *(unit.path.name for unit in facts.units)})
+    ports = tuple(required_ports(facts.role, config, has_etcd=_has_etcd(facts)))
+    networks = tuple(
+        part for key, default in _DEFAULT_NETWORKS.items() for part in _network(config, key, default).split(",")
+    )
+    return Machine(
+        storage=read_storage(host, facts.data_dir, enabled),
+        kernel=read_kernel(host, facts.role, config, in_container=bool(facts.platform.container), sees_all=sees_all),
+        network=read_network(host, ports, networks, RunningK3s(facts.processes, services), enabled),
+        program=read_program(host, chosen_unit(facts.units, facts.role), facts.data_dir, enabled),
+        identity=read_identity(host, facts.role, config, facts.data_dir, facts.datastore),
+        is_live=host.is_live,
+        package_manager=_package_manager(host),
+    )
+
+
+def _has_namespaces_of_systemd(host: Host) -> bool:
+    """Return whether this process has the mounts of the first process, which starts K3s.
+
+    The sandbox of a unit hides devices and modules, and makes file systems read-only. The answer is also no if this
+    user may not see the namespaces of the first process.
+    """
+    return host.tree.link_target(_FIRST / "ns/mnt") == host.tree.link_target(_OWN / "ns/mnt")
+
+
+def _has_etcd(facts: HostFacts) -> bool:
+    """Return whether K3s runs the embedded etcd, or will do so at its first start."""
+    if facts.role is not Role.SERVER or facts.datastore is not Datastore.NONE:
+        return facts.role is Role.SERVER and facts.datastore is Datastore.ETCD
+    endpoint = facts.merged_config.scalar("datastore-endpoint")
+    return bool(
+        facts.merged_config.boolean("cluster-init") or (facts.joins_a_cluster and not (endpoint and endpoint.text))
+    )
+
+
+def _network(config: MergedConfig, key: str, default: str) -> str:
+    found = config.scalar(key)
+    return found.text if found is not None and found.text else default
+
+
+def _enabled_units(host: Host) -> frozenset[str]:
+    """Return the units that /etc/systemd/system starts at boot."""
+    found: set[str] = set()
+    with suppress(HostError):
+        for name in host.tree.names(_UNITS):
+            if name.endswith((".wants", ".requires")):
+                found.update(host.tree.names(_UNITS / name))
+    return frozenset(found)
+
+
+_PACKAGE_MANAGERS = {
+    "alpine": "apk add",
+    "debian": "apt-get install",
+    "fedora": "dnf install",
+    "rhel": "dnf install",
+    "suse": "zypper install",
+}
+"""By ID or ID_LIKE of os-release(5)."""
+
+
+def _package_manager(host: Host) -> str:
+    for path in (PurePosixPath("/etc/os-release"), PurePosixPath("/usr/lib/os-release")):
+        with suppress(HostError):
+            rows = (line.partition("=") for line in host.tree.read_text(path).splitlines())
+            values = {key: value.strip("\"'") for key, _, value in rows}
+            for name in (values.get("ID", ""), *values.get("ID_LIKE", "").split()):
+                if name in _PACKAGE_MANAGERS:
+                    return _PACKAGE_MANAGERS[name]
+    return ""

@@ -1,0 +1,126 @@
+"""What this node and its cluster remember of earlier starts: token, password of the node, certificates."""
+
+from __future__ import annotations
+
+import re
+import time
+from contextlib import suppress
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from agent.errors import HostError
+from agent.k3s.redaction import HIDDEN
+from agent.model import Role
+from agent.node.datastore import Datastore
+from agent.value import Value
+
+if TYPE_CHECKING:
+    from agent.host import Host
+    from agent.k3s.config import MergedConfig
+    from agent.model import Location
+
+_NODE_PASSWORD = PurePosixPath("/etc/rancher/node/password")
+_KUBELET_CERTIFICATE = "agent/client-kubelet.crt"
+_CERTIFICATES = {Role.SERVER: "server/tls/server-ca.crt", Role.AGENT: "agent/server-ca.crt"}
+TOKEN_OF_CLUSTER = "server/token"  # noqa: S105 - a path
+_TOKEN = r"""(?x) (?: ^\s*["']?token["']?\s*:\s* | \bK3S_TOKEN= | --token(?:=|'?\s+'?) ) (["']?)([^\s"'#]+)\1"""  # noqa: S105
+"""A token in K3s' configuration, an environment file or a unit."""
+_NOT_BEFORE = rb"\x17\x0d(\d{12})Z[\x17\x18]"
+"""The beginning of a certificate's validity, as UTCTime in DER (RFC 5280, section 4.1.2.5)."""
+
+
+class Certificate(Value):
+    """A certificate of this node that is valid in the future only."""
+
+    path: PurePosixPath
+    valid_from: str
+    """YYYY-MM-DD hh:mm:ss UTC."""
+
+
+class Identity(Value):
+    """What a reinstalled or copied node can have lost."""
+
+    name: str
+    """The name of the node without the suffix of `with-node-id`; empty if it is not known."""
+    name_location: Location | None
+    """Where the configuration sets the name; None if it is the host name."""
+    other_token: Location | None
+    """Where the configured token is, if it is not that of the datastore on this host."""
+    lost_password: bool
+    """Whether the kubelet has a certificate of this cluster, but the password of the node is missing."""
+    future_certificate: Certificate | None
+    now: str
+    """The time of this host, YYYY-MM-DD hh:mm:ss UTC."""
+
+
+def read_identity(
+    host: Host, role: Role, config: MergedConfig, data_dir: PurePosixPath, datastore: Datastore
+) -> Identity:
+    """Return what this node remembers of its cluster. No token leaves this function."""
+    name = config.scalar("node-name")
+    has_name = name is not None and bool(name.text)
+    has_own_datastore = role is Role.SERVER and datastore in {Datastore.SQLITE, Datastore.ETCD}
+    rootless, no_agent = config.boolean("rootless"), config.boolean("disable-agent")
+    return Identity(
+        name=name.text.lower() if name is not None and name.text else host.name,
+        name_location=name.location if name is not None and has_name else None,
+        other_token=_other_token(host, config, data_dir / TOKEN_OF_CLUSTER) if has_own_datastore else None,
+        lost_password=not rootless
+        and not no_agent
+        and host.tree.exists(data_dir / _KUBELET_CERTIFICATE)
+        and not host.tree.exists(_NODE_PASSWORD),
+        future_certificate=_future_certificate(host, data_dir / _CERTIFICATES[role]) if host.is_live else None,
+        now=_as_date(host.now()),
+    )
+
+
+def _other_token(host: Host, config: MergedConfig, of_cluster: PurePosixPath) -> Location | None:
+    """Return the location of the configured token if it differs; None if it is equal or one of both is not known."""
+    option, file = config.scalar("token"), config.scalar("token-file")
+    with suppress(HostError):
+        known = _secret(host.tree.read_text(of_cluster))
+        if option is not None and file is None and option.location.line:
+            lines = host.tree.read_text(option.location.path).splitlines()
+            found = re.search(_TOKEN, lines[option.location.line - 1]) if option.location.line <= len(lines) else None
+            if known and found and found[2] not in {HIDDEN, "|", ">"} and _secret(found[2]) != known:
+                return option.location
+        if file is not None and option is None and file.text.startswith("/"):
+            configured = _secret(host.tree.read_text(PurePosixPath(file.text)))
+            if known and configured and configured != known:
+                return file.location
+    return None
+
+
+def _secret(token: str) -> str:
+    """Return the part of a token with which K3s encrypts the data of the bootstrap (k3s, pkg/clientaccess/token.go)."""
+    text = token.strip()
+    if not text.startswith("K10"):
+        return text
+    return text.partition("::")[2].partition(":")[2]
+
+
+def _future_certificate(host: Host, path: PurePosixPath) -> Certificate | None:
+    try:
+        text = host.tree.read_text(path)
+    except HostError:
+        return None
+    valid_from = _valid_from(text) if text else 0
+    return Certificate(path, _as_date(valid_from)) if host.now() < valid_from else None
+
+
+def _as_date(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
+
+
+def _valid_from(certificate: str) -> float:
+    """Return the beginning of a certificate's validity, 0 if it cannot be read."""
+    from base64 import b64decode
+    from datetime import datetime, timezone
+
+    lines = certificate.partition("-----BEGIN CERTIFICATE-----")[2].partition("-----END")[0]
+    with suppress(ValueError):
+        found = re.search(_NOT_BEFORE, b64decode("".join(lines.split())))
+        if found is not None:
+            year, month, day, hour, minute, second = (int(found[1][start : start + 2]) for start in range(0, 12, 2))
+            return datetime(2000 + year, month, day, hour, minute, second, tzinfo=timezone.utc).timestamp()
+    return 0

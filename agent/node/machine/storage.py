@@ -1,0 +1,93 @@
+"""The file systems below K3s' data directory."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from agent.errors import HostError
+from agent.host import machine
+from agent.k3s.paths import DEFAULT_DATA_DIR
+from agent.linux import mounts
+from agent.linux.unit_files import assignments
+from agent.value import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.host import Host
+    from agent.host.machine import Space
+    from agent.linux.mounts import Mount
+
+_MOUNTINFO = PurePosixPath("/proc/1/mountinfo")
+"""The mounts of the first process, which starts K3s: a sandbox has others."""
+_FSTAB = PurePosixPath("/etc/fstab")
+_MOUNT_UNITS = PurePosixPath("/etc/systemd/system")
+UNPACKED = "data/current"
+"""The link to the programs that K3s unpacked last, relative to the data directory (k3s, cmd/k3s/main.go)."""
+
+
+class DataDirectory(Value):
+    """A directory into which K3s unpacks its programs, or where it looks for them."""
+
+    path: PurePosixPath
+    mount: Mount | None
+    """The file system that contains it, now or, on a host tree, after the boot; None if it is not known."""
+    space: Space | None
+    """None on a host tree."""
+    has_programs: bool
+    """Whether K3s unpacked its programs here before."""
+
+
+class Storage(Value):
+    """What K3s stores its programs and images on."""
+
+    directories: tuple[DataDirectory, ...]
+    """The data directory, and the default one if it has the programs: K3s uses those (k3s, cmd/k3s/main.go)."""
+    images: Mount | None
+    """The file system of containerd's directory."""
+    images_lack_file_types: bool
+    """Whether that is an XFS without the types of files in directories."""
+
+
+def read_storage(host: Host, data_dir: PurePosixPath, enabled: frozenset[str]) -> Storage:
+    """Return the file systems of this host's data directory; `enabled` are the enabled units."""
+    known = tuple(_mounts(host, enabled))
+    images = _mount(host, known, data_dir / "agent/containerd")
+    lacks_file_types = images is not None and images.kind == "xfs" and host.is_live
+    return Storage(
+        tuple(
+            _data_directory(host, known, path)
+            for path in dict.fromkeys((data_dir, DEFAULT_DATA_DIR))
+            if path == data_dir or host.tree.exists(path / UNPACKED)
+        ),
+        images,
+        lacks_file_types and machine.has_file_types(host.root, _existing(host, data_dir / "agent/containerd")) is False,
+    )
+
+
+def _data_directory(host: Host, known: tuple[Mount, ...], path: PurePosixPath) -> DataDirectory:
+    space = machine.space(host.root, _existing(host, path)) if host.is_live else None
+    return DataDirectory(path, _mount(host, known, path), space, host.tree.exists(path / UNPACKED))
+
+
+def _mount(host: Host, known: tuple[Mount, ...], path: PurePosixPath) -> Mount | None:
+    return mounts.mount_of(known, machine.real_path(host.root, path))
+
+
+def _existing(host: Host, path: PurePosixPath) -> PurePosixPath:
+    return next((parent for parent in (path, *path.parents) if host.tree.exists(parent)), PurePosixPath("/"))
+
+
+def _mounts(host: Host, enabled: frozenset[str]) -> Iterator[Mount]:
+    if host.is_live:
+        with suppress(HostError):  # root may read it
+            yield from mounts.mounted(host.tree.read_text(_MOUNTINFO))
+        return
+    yield from mounts.from_fstab(host.tree.read_text(_FSTAB))
+    for name in sorted(enabled):
+        if name.endswith(".mount"):
+            values = {key: value for _, key, value in assignments(host.tree.read_text(_MOUNT_UNITS / name))}
+            options = frozenset(values.get("Options", "").split(","))
+            yield mounts.Mount(values.get("Where", "/"), values.get("Type", ""), options)

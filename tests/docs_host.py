@@ -1,0 +1,55 @@
+"""The page docs/howto/host.md, for somebody whose K3s does not start."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.findings import KINDS
+from agent.findings.machine.reason import REASONS
+from tests.markdown import generated, page, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_INTRODUCTION = """\
+`sudo k3s-harden check` looks for these reasons on the host, without running K3s and without side effects, and prints
+the commands for this system. To search by symptom, read the journal first: `journalctl -u k3s -n 50 --no-pager`.
+
+If K3s certainly exits, or starts again and again, the finding is an error, and `prevents_start` is true in JSON. Others
+are warnings. None of them makes the gate block K3s. The column *trees* tells whether `check --root` reports the reason
+for a host tree, too, as it will be after the boot.
+
+`k3s check-config` examines the kernel's configuration and a few host settings. It requires K3s' program, unpacks it
+into the data directory, runs `modprobe`, and exits with 1 if the kernel has no readable configuration. It has no check
+of mounts, routes, ports, names, clocks, tokens or the controller pids. k3s-harden does not run it."""
+
+
+def host_page() -> str:
+    """Return the page."""
+    return page(
+        (
+            "# K3s does not start: reasons on the host",
+            generated("agent/findings/machine"),
+            _INTRODUCTION,
+            "## Where K3s fails",
+            table(_HEAD, _rows(is_certain=True)),
+            "## Where K3s may start, and something else fails",
+            table(_HEAD, _rows(is_certain=False)),
+            _AFTER,
+        )
+    )
+
+
+_HEAD = ("in the journal", "cause", "fix", "trees")
+_AFTER = """\
+Reasons in K3s' configuration have findings of their own: see [findings.md](../reference/findings.md). For reports and
+exit codes see [read-a-report.md](read-a-report.md)."""
+
+
+def _rows(*, is_certain: bool) -> Iterator[tuple[str, ...]]:
+    for name, reason in REASONS.items():
+        kind = KINDS[name]
+        if kind.prevents_start.holds == is_certain:
+            cause = " ".join(kind.explanation.split("\n\n")[0].split())
+            link = f"[`{name}`](../reference/findings.md#{name})"
+            yield f"`{reason.symptom}`", f"{cause} {link}", kind.remediation, "yes" if reason.on_trees else "no"

@@ -1,0 +1,76 @@
+"""Reasons on the host for which components exit: the real component exits, and check predicted it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.findings.machine.reason import REASONS
+from tests.k8s.binaries import real_k3s
+from tests.k8s.namespaces import NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.k8s.namespaces import Namespaces
+    from tests.k8s.node import Node
+    from tests.k8s.outcome import Trials
+
+pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("trials")]
+
+LISTEN = (
+    "import socket, sys, time; server = socket.create_server(('', int(sys.argv[1])));"
+    " print('listens', flush=True); time.sleep(120)"
+)
+
+
+def reasons(node: Namespaces) -> list[str]:
+    """Return the reasons on the host that check reports as preventing the start."""
+    run = node.harden("check", "--role", "server", "--format", "json")
+    return [found["id"] for found in json.loads(run.stdout)["findings"] if found["id"] in REASONS]
+
+
+def test_a_ready_node_has_no_reason(server: Node) -> None:
+    """No false alarm while all components run, or else the components would be right and check wrong.
+
+    The stand-in of K3s has a process for each component, and creates no password of the node.
+    """
+    assert server.is_ready()
+    expected = [] if real_k3s() else ["node-password-missing", "port-in-use"]
+    assert sorted(set(reasons(server))) == expected
+
+
+@pytest.mark.parametrize(("component", "port"), [("kube-controller-manager", 10257), ("kube-scheduler", 10259)])
+def test_a_component_exits_if_its_port_is_in_use(trials: Trials, component: str, port: int) -> None:
+    """The finding names the port and the program."""
+    node = trials._node
+    log = node.place / f"listener-{port}.log"
+    listener = node.start(sys.executable, "-c", LISTEN, str(port), log=log)
+    try:
+        while not log.read_text():
+            assert listener.poll() is None
+        assert "port-in-use" in reasons(node)
+        outcome = trials.outcome(component, {})
+    finally:
+        listener.kill()
+        listener.wait()
+    assert outcome.exited
+    assert "address already in use" in outcome.output
+
+
+@pytest.mark.parametrize("name", ["my_node", "-node", "node."])
+def test_the_api_server_rejects_a_node_with_an_invalid_name(
+    server: Node, new_node: Callable[..., Node], name: str
+) -> None:
+    """The kubelet creates its Node with this name, so it never registers. In upper case, K3s lowers it."""
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}
+    answer = server.try_kubectl("create", "--filename=-", text=json.dumps(node))
+    assert "metadata.name: Invalid value" in answer.stderr
+    other = new_node()
+    other.config({"config.yaml": {"node-name": name}})
+    assert "node-name-invalid" in reasons(other)
+    other.config({"config.yaml": {"node-name": NAME.upper()}})
+    assert "node-name-invalid" not in reasons(other)

@@ -1,0 +1,140 @@
+"""A live host below a test directory on which K3s would start, and changes of it."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from agent.findings import collect_findings
+from agent.findings.machine.reason import REASONS
+from agent.host.process import Completed
+from agent.node.machine.network import ONLINE
+from agent.settings.schema import Overrides
+from agent.situation import Request
+from agent.situation.observation import observe_situation
+from agent.value import replace
+from tests.fake import Clock, Programs, fake_host
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from agent.host.sockets import Listener
+    from agent.report import Finding
+
+RELEASE = "6.1.0-13-amd64"
+MOUNTINFO = """\
+22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw,errors=remount-ro
+23 22 0:20 / /proc rw,nosuid,nodev,noexec - proc proc rw
+"""
+ROUTE = "Iface\tDestination\tGateway\nens3\t00000000\t0102A8C0\t0003\n"
+MODULES = ("overlay", "vxlan", "xt_comment", "xt_multiport")
+SHOW = ("/usr/bin/systemctl", "show", "--property=ActiveState", "--", ONLINE)
+VERSION = ("/usr/local/bin/k3s", "--version")
+X86_64 = 0x3E
+ARM64 = 0xB7
+TOKEN_HEADER = "K10" + "a" * 64
+
+
+def elf(machine: int) -> bytes:
+    """Return the header of a 64-bit little-endian program for a machine."""
+    return b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 2, machine) + bytes(44)
+
+
+@dataclass
+class LiveHost:
+    """A live host; each change is a file below `root`."""
+
+    root: Path
+    role: str = "server"
+    network_state: str = "active"
+    """What systemd answers about network-online.target."""
+    listeners: tuple[Listener, ...] = ()
+    clock: Clock = field(default_factory=lambda: Clock(1_800_000_000))
+
+    def __post_init__(self) -> None:
+        """Create the files that a host has."""
+        self.write("/proc/1/mountinfo", MOUNTINFO)
+        self.write("/proc/1/net/route", ROUTE)
+        self.write("/proc/1/net/ipv6_route", "")
+        self.write("/proc/sys/kernel/osrelease", f"{RELEASE}\n")
+        self.write("/proc/sys/kernel/hostname", "db-1\n")
+        self.write("/sys/fs/cgroup/cgroup.controllers", "cpuset cpu io memory hugetlb pids\n")
+        self.write("/dev/kmsg")
+        self.write("/etc/os-release", "ID=ubuntu\nID_LIKE=debian\n")
+        self.write("/usr/bin/systemctl", mode=0o755)
+        self.write("/run/systemd/system/.keep")
+        for name in MODULES:
+            self.write(f"/sys/module/{name}/refcnt", "1\n")
+
+    def write(self, path: str, content: str | bytes = "", mode: int = 0o644) -> None:
+        """Write a file, and create the directories above it."""
+        file = self.root / path.lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content.encode() if isinstance(content, str) else content)
+        file.chmod(mode)
+
+    def remove(self, path: str) -> None:
+        """Remove a file."""
+        (self.root / path.lstrip("/")).unlink()
+
+    def configure(self, text: str) -> None:
+        """Write K3s' configuration."""
+        self.write("/etc/rancher/k3s/config.yaml", text, 0o600)
+
+    def mount(self, line: str) -> None:
+        """Add a line to the mounts."""
+        self.write("/proc/1/mountinfo", f"{MOUNTINFO}{line}\n")
+
+    def without_module(self, name: str) -> None:
+        """Remove a module from those that are loaded."""
+        self.remove(f"/sys/module/{name}/refcnt")
+        (self.root / "sys/module" / name).rmdir()
+
+    def modules_directory(self, builtin: Sequence[str] = (), installed: Sequence[str] = ()) -> None:
+        """Write modules.builtin and modules.dep of the running kernel."""
+        top = f"/lib/modules/{RELEASE}"
+        self.write(f"{top}/modules.builtin", "".join(f"kernel/net/{name}.ko\n" for name in ("tun", *builtin)))
+        self.write(f"{top}/modules.dep", "".join(f"kernel/net/{name}.ko.xz: a.ko\n" for name in ("dummy", *installed)))
+
+    def kernel_configuration(self, *lines: str) -> None:
+        """Write /proc/config.gz."""
+        self.write("/proc/config.gz", gzip.compress("\n".join(("# Linux", *lines, "")).encode()))
+
+    def unit(self, before_start: str = "", binary: str = "/usr/local/bin/k3s") -> None:
+        """Install a service of K3s."""
+        command = "agent" if self.role == "agent" else "server"
+        name = "k3s-agent" if self.role == "agent" else "k3s"
+        self.write(f"/etc/systemd/system/{name}.service", f"[Service]\n{before_start}ExecStart={binary} {command}\n")
+
+    def enable(self, unit: str) -> None:
+        """Enable a unit."""
+        self.write(f"/etc/systemd/system/multi-user.target.wants/{unit}")
+
+    def network_is(self, state: str) -> None:
+        """Let systemd answer with this state of network-online.target."""
+        self.network_state = state
+
+    def findings(self, *, is_live: bool = True) -> tuple[Finding, ...]:
+        """Return the findings about the host itself."""
+        programs = Programs(
+            {
+                SHOW: Completed(0, f"ActiveState={self.network_state}\n", ""),
+                VERSION: Completed(126, "", "Exec format error"),
+            }
+        )
+        host = fake_host(self.root, programs=programs, clock=self.clock, is_live=is_live)
+        host = replace(host, listeners=lambda: self.listeners)
+        situation = observe_situation(host, Request(Overrides(role=self.role, k3s_version="1.34")))
+        return tuple(finding for finding in collect_findings(situation) if finding.id in REASONS)
+
+    def ids(self, *, is_live: bool = True) -> list[str]:
+        """Return the ids of these findings."""
+        return [finding.id for finding in self.findings(is_live=is_live)]
+
+    def only(self, *, is_live: bool = True) -> Finding:
+        """Return the only finding."""
+        (finding,) = self.findings(is_live=is_live)
+        return finding

@@ -1,0 +1,524 @@
+"""Each reason on the host: a host that has it, and its harmless neighbour, which has no finding about the host."""
+
+from __future__ import annotations
+
+import platform
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from agent.findings import KINDS
+from agent.findings.machine.reason import REASONS
+from agent.host.sockets import Listener
+from agent.present.remediation import text
+from agent.report import Level
+from tests.der import certificate_valid_from
+from tests.unit.findings.machine.live_host import (
+    ARM64,
+    MOUNTINFO,
+    TOKEN_HEADER,
+    X86_64,
+    LiveHost,
+    elf,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+FSTAB = "UUID=1 / ext4 defaults 0 1\nUUID=2 /var ext4 {} 0 2\n"
+NM_CHECK = "ExecStartPre=/bin/sh -xc '! /usr/bin/systemctl is-enabled --quiet nm-cloud-setup.service'\n"
+ZONE = '<zone><source address="10.42.0.0/16"/><source address="10.43.0.0/16"/></zone>'
+CONTEXTS = "/etc/selinux/targeted/contexts/files/file_contexts"
+DATA = "/var/lib/rancher/k3s"
+PASSWORD = "the-password-of-the-cluster"  # noqa: S105 - of this test
+
+
+class Case(NamedTuple):
+    """A change of a live host."""
+
+    id: str
+    problem: Callable[[LiveHost], object]
+    harmless: Callable[[LiveHost], object]
+    says: str
+    """A part of what the finding found or expects."""
+    fix: str
+    """A part of its remediation."""
+    role: str = "server"
+    is_live: bool = True
+
+
+def all_of(*changes: Callable[[LiveHost], object]) -> Callable[[LiveHost], None]:
+    """Return a change that makes all these changes."""
+
+    def change(host: LiveHost) -> None:
+        for step in changes:
+            step(host)
+
+    return change
+
+
+def k3s_program(content: bytes, mode: int = 0o755) -> Callable[[LiveHost], None]:
+    return lambda host: host.write("/usr/local/bin/k3s", content, mode)
+
+
+def cluster(token: str) -> Callable[[LiveHost], None]:
+    """Return a change that configures a token on a server with a database."""
+    return all_of(
+        lambda host: host.write(f"{DATA}/server/db/state.db"),
+        lambda host: host.write(f"{DATA}/server/token", f"{TOKEN_HEADER}::server:{PASSWORD}\n", 0o600),
+        lambda host: host.configure(token),
+    )
+
+
+def certificate(year: int) -> Callable[[LiveHost], None]:
+    return lambda host: host.write(f"{DATA}/server/tls/server-ca.crt", certificate_valid_from(year))
+
+
+THIS = X86_64 if platform.machine() == "x86_64" else ARM64
+OTHER = ARM64 if platform.machine() == "x86_64" else X86_64
+
+CASES = (
+    Case(
+        "data-dir-noexec",
+        lambda host: host.mount("30 22 8:2 / /var rw,noexec - ext4 /dev/sda2 rw"),
+        lambda host: host.mount("30 22 8:2 / /srv rw,noexec - ext4 /dev/sda2 rw"),
+        "/var mounted with `exec`",
+        "sudo mount -o remount,exec /var",
+    ),
+    Case(
+        "data-dir-noexec",
+        lambda host: host.write("/etc/fstab", FSTAB.format("noexec")),
+        lambda host: host.write("/etc/fstab", FSTAB.format("noexec,noauto")),
+        "noexec",
+        "replace `noexec` by `exec` for /var in /etc/fstab",
+        is_live=False,
+    ),
+    Case(
+        "data-dir-noexec",
+        all_of(
+            lambda host: host.enable("var-lib.mount"),
+            lambda host: host.write(
+                "/etc/systemd/system/var-lib.mount", "[Mount]\nWhere=/var/lib\nType=ext4\nOptions=noexec\n"
+            ),
+        ),
+        lambda host: host.write(
+            "/etc/systemd/system/var-lib.mount", "[Mount]\nWhere=/var/lib\nType=ext4\nOptions=noexec\n"
+        ),
+        "/var/lib mounted with `exec`",
+        "mount unit",
+        is_live=False,
+    ),
+    Case(
+        "data-dir-read-only",
+        lambda host: host.mount("30 22 8:2 / /var ro - ext4 /dev/sda2 ro"),
+        lambda host: host.mount("30 22 8:2 / /usr ro - ext4 /dev/sda2 ro"),
+        "/var mounted with `rw`",
+        "sudo mount -o remount,rw /var",
+    ),
+    Case(
+        "snapshotter-unsupported",
+        lambda host: host.mount("30 22 0:40 / /var/lib/rancher rw - overlay overlay rw,lowerdir=/a"),
+        all_of(
+            lambda host: host.mount("30 22 0:40 / /var/lib/rancher rw - overlay overlay rw,lowerdir=/a"),
+            lambda host: host.configure("snapshotter: native\n"),
+        ),
+        "overlay at /var/lib/rancher",
+        "`snapshotter: native`",
+    ),
+    Case(
+        "snapshotter-unsupported",
+        lambda host: host.mount("30 22 0:40 / /var/lib/rancher rw - nfs4 nas:/k3s rw"),
+        all_of(
+            lambda host: host.mount("30 22 0:40 / /var/lib/rancher rw - nfs4 nas:/k3s rw"),
+            lambda host: host.configure("docker: true\n"),
+        ),
+        "nfs4",
+        "`data-dir`",
+    ),
+    Case(
+        "cgroup-controller-missing",
+        lambda host: host.write("/sys/fs/cgroup/cgroup.controllers", "cpuset cpu io pids\n"),
+        all_of(
+            lambda host: host.write("/sys/fs/cgroup/cgroup.controllers", "cpuset cpu io pids\n"),
+            lambda host: host.configure("disable-agent: true\n"),
+        ),
+        "cpu cpuset io pids",
+        "cgroup_memory=1 cgroup_enable=memory",
+    ),
+    Case(
+        "cgroup-controller-missing",
+        all_of(
+            lambda host: host.remove("/sys/fs/cgroup/cgroup.controllers"),
+            lambda host: host.write("/proc/self/cgroup", "4:cpuset:/\n3:memory:/\n1:name=systemd:/\n"),
+        ),
+        all_of(
+            lambda host: host.remove("/sys/fs/cgroup/cgroup.controllers"),
+            lambda host: host.write("/proc/self/cgroup", "5:pids:/\n4:cpuset:/\n3:memory:/\n1:name=systemd:/\n"),
+        ),
+        "memory, pids",
+        "sudo reboot",
+    ),
+    Case(
+        "cgroup-cpuset-missing",
+        all_of(
+            lambda host: host.remove("/sys/fs/cgroup/cgroup.controllers"),
+            lambda host: host.write("/proc/self/cgroup", "5:pids:/\n3:memory:/\n"),
+        ),
+        lambda host: host.write("/proc/self/cgroup", "0::/init.scope\n"),
+        "no cpuset",
+        "cgroup_enable=cpuset",
+    ),
+    Case(
+        "cgroup-memory-not-enabled",
+        lambda host: host.write("/boot/firmware/cmdline.txt", "root=/dev/sda2\ncgroup_enable=memory cgroup_memory=1\n"),
+        lambda host: host.write("/boot/firmware/cmdline.txt", "root=/dev/sda2 cgroup_memory=1 cgroup_enable=memory\n"),
+        "it is in another line",
+        "append ` cgroup_memory=1 cgroup_enable=memory` to the first line",
+        is_live=False,
+    ),
+    Case(
+        "default-route-missing",
+        lambda host: host.write("/proc/1/net/route", "Iface\tDestination\nens3\t0002A8C0\n"),
+        all_of(
+            lambda host: host.write("/proc/1/net/route", "Iface\tDestination\nens3\t0002A8C0\n"),
+            lambda host: host.network_is("inactive"),
+        ),
+        "no default route",
+        "`node-ip: ADDRESS`",
+    ),
+    Case(
+        "default-route-missing",
+        all_of(
+            lambda host: host.write("/proc/1/net/route", "Iface\n"),
+            lambda host: host.write("/proc/1/net/ipv6_route", f"{'0' * 32} 00 {'0' * 32} 00 {'0' * 32} ffffffff lo\n"),
+        ),
+        all_of(
+            lambda host: host.write("/proc/1/net/route", "Iface\n"),
+            lambda host: host.write("/proc/1/net/ipv6_route", f"{'0' * 32} 00 {'0' * 32} 00 fe80{'0' * 27}1 0 ens3\n"),
+        ),
+        "no default route",
+        "ip route add default",
+    ),
+    Case(
+        "kernel-module-missing",
+        all_of(
+            lambda host: host.without_module("vxlan"),
+            lambda host: host.modules_directory(builtin=["overlay"]),
+        ),
+        all_of(
+            lambda host: host.without_module("vxlan"),
+            lambda host: host.modules_directory(installed=["vxlan"]),
+        ),
+        "the files of its modules do not contain it",
+        "sudo apt-get install linux-modules-extra-$(uname -r)",
+    ),
+    Case(
+        "kernel-module-missing",
+        all_of(
+            lambda host: host.without_module("xt_comment"),
+            lambda host: host.kernel_configuration("# CONFIG_NETFILTER_XT_MATCH_COMMENT is not set"),
+        ),
+        all_of(
+            lambda host: host.without_module("xt_comment"),
+            lambda host: host.kernel_configuration("CONFIG_NETFILTER_XT_MATCH_COMMENT=y"),
+        ),
+        "built without it",
+        "boot a kernel that has xt_comment",
+    ),
+    Case(
+        "kernel-module-missing",
+        all_of(
+            lambda host: host.without_module("overlay"),
+            lambda host: host.modules_directory(installed=["overlay"]),
+            lambda host: host.write("/etc/modprobe.d/cis.conf", "install overlay /bin/false\n"),
+        ),
+        all_of(
+            lambda host: host.without_module("overlay"),
+            lambda host: host.modules_directory(installed=["overlay"]),
+            lambda host: host.write("/etc/modprobe.d/cis.conf", "blacklist overlay\n"),
+        ),
+        "modprobe.d disables it",
+        "remove the line that disables overlay",
+    ),
+    Case(
+        "kernel-module-missing",
+        all_of(
+            lambda host: host.without_module("vxlan"),
+            lambda host: host.write("/lib/modules/6.1.0-14-amd64/modules.dep"),
+        ),
+        lambda host: host.without_module("vxlan"),
+        "another kernel was installed since the boot",
+        "sudo reboot",
+    ),
+    Case(
+        "kernel-module-missing",
+        all_of(
+            lambda host: host.without_module("vxlan"),
+            lambda host: host.modules_directory(installed=["vxlan"]),
+            lambda host: host.write("/proc/sys/kernel/modules_disabled", "1\n"),
+        ),
+        all_of(
+            lambda host: host.without_module("vxlan"),
+            lambda host: host.modules_directory(),
+            lambda host: host.configure("flannel-backend: none\n"),
+        ),
+        "kernel.modules_disabled forbids",
+        "sudo reboot",
+    ),
+    Case(
+        "kernel-module-missing-for-agent",
+        all_of(
+            lambda host: host.without_module("vxlan"),
+            lambda host: host.modules_directory(),
+            lambda host: host.write("/etc/os-release", 'ID="rocky"\nID_LIKE="rhel centos fedora"\n'),
+        ),
+        all_of(
+            lambda host: host.without_module("vxlan"),
+            lambda host: host.modules_directory(),
+            lambda host: host.write("/run/systemd/container", "lxc\n"),
+        ),
+        "vxlan",
+        "sudo dnf install kernel-modules-extra-$(uname -r)",
+        role="agent",
+    ),
+    Case(
+        "kmsg-not-readable",
+        lambda host: host.remove("/dev/kmsg"),
+        all_of(lambda host: host.remove("/dev/kmsg"), lambda host: host.configure("disable-agent: true\n")),
+        "No such file or directory",
+        "sudo mknod -m 600 /dev/kmsg c 1 11",
+    ),
+    Case(
+        "k3s-program-unusable",
+        k3s_program(elf(OTHER)),
+        k3s_program(elf(THIS)),
+        f"another architecture than {platform.machine()}",
+        "file /usr/local/bin/k3s",
+    ),
+    Case(
+        "k3s-program-unusable",
+        k3s_program(b"<html>404 Not Found</html>"),
+        k3s_program(b'#!/bin/sh\nexec /opt/k3s "$@"\n'),
+        "no program in the format ELF",
+        "install K3s again",
+    ),
+    Case(
+        "k3s-program-unusable",
+        k3s_program(elf(THIS), 0o644),
+        k3s_program(elf(THIS), 0o700),
+        "nobody may execute it: mode 0644",
+        "install K3s again",
+        is_live=False,
+    ),
+    Case(
+        "k3s-program-unusable",
+        all_of(lambda host: host.write("/usr/local/bin/k3s/k3s"), LiveHost.unit),
+        LiveHost.unit,
+        "it is a directory",
+        "install K3s again",
+        is_live=False,
+    ),
+    Case(
+        "selinux-policy-missing",
+        all_of(
+            lambda host: host.write("/sys/fs/selinux/enforce", "1"),
+            lambda host: host.write(CONTEXTS, "/usr/bin system_u:object_r:bin_t:s0\n"),
+            lambda host: host.write("/etc/os-release", "ID=fedora\n"),
+        ),
+        all_of(
+            lambda host: host.write("/sys/fs/selinux/enforce", "1"),
+            lambda host: host.write(CONTEXTS, "/var/lib/rancher/k3s(/.*)? system_u:object_r:container_var_lib_t:s0\n"),
+        ),
+        "k3s-selinux",
+        "sudo dnf install k3s-selinux",
+    ),
+    Case(
+        "fapolicyd-blocks-k3s",
+        all_of(
+            lambda host: host.enable("fapolicyd.service"),
+            lambda host: host.write("/etc/fapolicyd/rules.d/90-deny.rules", "deny_audit perm=execute all : all\n"),
+        ),
+        all_of(
+            lambda host: host.enable("fapolicyd.service"),
+            lambda host: host.write(
+                "/etc/fapolicyd/rules.d/80-k3s.rules", "allow perm=any all : dir=/var/lib/rancher/\n"
+            ),
+        ),
+        "dir=/var/lib/rancher/k3s/",
+        "sudo systemctl restart fapolicyd",
+    ),
+    Case(
+        "nm-cloud-setup-enabled",
+        all_of(lambda host: host.unit(NM_CHECK), lambda host: host.enable("nm-cloud-setup.service")),
+        lambda host: host.unit(NM_CHECK),
+        "disabled",
+        "sudo systemctl disable nm-cloud-setup.service nm-cloud-setup.timer",
+    ),
+    Case(
+        "firewall-blocks-pods",
+        all_of(
+            lambda host: host.enable("firewalld.service"),
+            lambda host: host.write("/etc/firewalld/zones/public.xml", "<zone/>"),
+        ),
+        all_of(
+            lambda host: host.enable("firewalld.service"),
+            lambda host: host.write("/etc/firewalld/zones/trusted.xml", ZONE),
+        ),
+        "10.42.0.0/16 and 10.43.0.0/16",
+        "sudo firewall-cmd --permanent --zone=trusted --add-source=10.42.0.0/16",
+    ),
+    Case(
+        "firewall-blocks-pods",
+        lambda host: host.write("/etc/ufw/ufw.conf", "ENABLED=yes\n"),
+        lambda host: host.write("/etc/ufw/ufw.conf", "ENABLED=no\n"),
+        "10.43.0.0/16",
+        "sudo ufw allow from 10.42.0.0/16 to any",
+    ),
+    Case(
+        "node-name-invalid",
+        lambda host: host.write("/proc/sys/kernel/hostname", "db_1\n"),
+        lambda host: host.write("/proc/sys/kernel/hostname", "DB-1.example.org\n"),
+        "db_1",
+        "sudo hostnamectl hostname NAME",
+    ),
+    Case(
+        "node-name-invalid",
+        lambda host: host.configure("node-name: -db\n"),
+        lambda host: host.configure("node-name: DB\n"),
+        "-db",
+        "use letters, digits",
+        is_live=False,
+    ),
+    Case(
+        "node-name-localhost",
+        lambda host: host.write("/proc/sys/kernel/hostname", "localhost\n"),
+        all_of(
+            lambda host: host.write("/proc/sys/kernel/hostname", "localhost\n"),
+            lambda host: host.configure("node-name: db-1\n"),
+        ),
+        "localhost",
+        "`node-name: NAME`",
+    ),
+    Case(
+        "token-changed",
+        cluster("token: another-one\n"),
+        cluster(f"token: {PASSWORD}\n"),
+        "another token",
+        "restore the one in /var/lib/rancher/k3s/server/token",
+    ),
+    Case(
+        "token-changed",
+        all_of(
+            cluster("token-file: /etc/rancher/token\n"),
+            lambda host: host.write("/etc/rancher/token", f"{TOKEN_HEADER}::server:other\n", 0o600),
+        ),
+        all_of(
+            cluster("token-file: /etc/rancher/token\n"),
+            lambda host: host.write("/etc/rancher/token", f"{TOKEN_HEADER}::server:{PASSWORD}\n", 0o600),
+        ),
+        "another token",
+        "restore the one in",
+        is_live=False,
+    ),
+    Case(
+        "node-password-missing",
+        lambda host: host.write(f"{DATA}/agent/client-kubelet.crt"),
+        all_of(
+            lambda host: host.write(f"{DATA}/agent/client-kubelet.crt"),
+            lambda host: host.write("/etc/rancher/node/password", "x\n", 0o600),
+        ),
+        "no such file",
+        "sudo k3s kubectl -n kube-system delete secret db-1.node-password.k3s",
+        role="agent",
+    ),
+    Case(
+        "clock-behind-certificates",
+        certificate(2030),
+        certificate(2026),
+        "2027-01-15",
+        "sudo timedatectl set-ntp true",
+    ),
+    Case(
+        "clock-behind-program",
+        lambda host: setattr(host.clock, "seconds", 0.0),
+        lambda host: setattr(host.clock, "seconds", 1_900_000_000.0),
+        "1970-01-01",
+        "sudo timedatectl set-ntp true",
+    ),
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_a_host_with_the_problem_has_exactly_this_finding(case: Case, tmp_path: Path) -> None:
+    """It says what was found or is expected, and its remediation has the command for this system."""
+    host = LiveHost(tmp_path, case.role)
+    case.problem(host)
+    findings = host.findings(is_live=case.is_live)
+    assert {finding.id for finding in findings} == {case.id}
+    finding = findings[0]
+    assert case.says in f"{finding.expected} {finding.found}"
+    assert case.fix in text(finding.remediation)
+    assert not finding.blocks_gate
+    assert finding.prevents_start == (finding.level is Level.ERROR)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_a_host_that_only_looks_alike_has_no_finding(case: Case, tmp_path: Path) -> None:
+    """A false alarm is worse than a miss."""
+    host = LiveHost(tmp_path, case.role)
+    case.harmless(host)
+    assert host.ids(is_live=case.is_live) == []
+
+
+@pytest.mark.parametrize("role", ["server", "agent"])
+@pytest.mark.parametrize("is_live", [True, False], ids=["live", "tree"])
+def test_a_healthy_host_has_no_finding(role: str, *, is_live: bool, tmp_path: Path) -> None:
+    """Neither as the running host nor as a tree, and neither does an empty tree."""
+    assert LiveHost(tmp_path, role).ids(is_live=is_live) == []
+
+
+NEEDS_A_REAL_KERNEL = {"data-dir-full", "data-dir-nearly-full", "k3s-program-label", "port-in-use"}
+"""Findings whose problem a directory cannot have; tests/system has them."""
+
+
+def test_each_reason_has_a_case() -> None:
+    """Or a test with the real kernel. Reasons are findings of `explain`."""
+    assert {case.id for case in CASES} | NEEDS_A_REAL_KERNEL == set(REASONS)
+    assert set(REASONS) <= set(KINDS)
+
+
+@pytest.mark.parametrize("reason", [name for name, reason in REASONS.items() if not reason.on_trees])
+def test_reasons_of_the_running_host_are_not_claimed_for_trees(reason: str, tmp_path: Path) -> None:
+    """What only a running host shows is not reported for a tree with the same files."""
+    for case in CASES:
+        if case.id == reason:
+            host = LiveHost(tmp_path, case.role)
+            case.problem(host)
+            assert reason not in host.ids(is_live=False)
+
+
+def test_no_part_of_a_token_is_reported(tmp_path: Path) -> None:
+    """Neither of the configured one nor of the cluster's."""
+    host = LiveHost(tmp_path)
+    cluster("token: another-one\n")(host)
+    shown = repr(host.findings())
+    assert "another-one" not in shown
+    assert PASSWORD not in shown
+
+
+def test_a_server_of_another_program_does_not_make_a_port_of_k3s_busy(tmp_path: Path) -> None:
+    """Only the ports that the configuration selects count, and a listener on another address than 127.0.0.1."""
+    host = LiveHost(tmp_path)
+    elsewhere = Listener(10257, on_all_addresses=False, on_ipv4_loopback=False, is_ipv6=False, inode=1)
+    other_port = Listener(8080, on_all_addresses=True, on_ipv4_loopback=False, is_ipv6=False, inode=2)
+    host.listeners = (elsewhere, other_port)
+    assert host.ids() == []
+
+
+def test_the_mount_at_the_same_point_that_was_mounted_last_counts(tmp_path: Path) -> None:
+    """A remount replaces the options, and a second mount hides the first."""
+    host = LiveHost(tmp_path)
+    over = "30 22 8:2 / /var rw,noexec - ext4 /dev/sda2 rw\n31 30 8:3 / /var rw - ext4 /dev/sda3 rw"
+    host.write("/proc/1/mountinfo", f"{MOUNTINFO}{over}\n")
+    assert host.ids() == []
