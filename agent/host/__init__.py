@@ -28,7 +28,7 @@ from agent.model import (
     Sysctl,
     Unreadable,
 )
-from agent.value import Value, replace
+from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from agent.host.process import Completed, Runner
     from agent.host.sockets import Listener
     from agent.host.writable_tree import WritableTree
-    from agent.model import Observed, Resource, State, Times
+    from agent.model import Observed, Resource, State
 
 PROC_SYS = PurePosixPath("/proc/sys")
 LOCK = PurePosixPath("/run/k3s-harden.lock")
@@ -216,31 +216,9 @@ class Host(Value):
             raise answer
         return answer
 
-    @cached_property
-    def _times(self) -> dict[tuple[str, ...], Times]:
-        """The timestamps of programs whose results are cached, by command line."""
-        return {}
-
-    def renewed(self) -> Host:
-        """Return a copy of this host without cached results."""
-        return replace(self)
-
-    def again(self) -> Host:
-        """Return a copy of this host with the cached results of the programs that have not changed since."""
-        now = {words: self.tree.times(PurePosixPath(words[0]), follows_link=True) for words in self._answers}
-        times = {words: found for words, found in now.items() if found and self._times.get(words, found) == found}
-        answers = {words: self._answers[words] for words in times if not isinstance(self._answers[words], HostError)}
-        host = self.renewed()
-        vars(host).update(_answers=answers, _times=times)
-        return host
-
     def lend_answers(self, copy: Host) -> None:
         """Share the cached results of this host with a copy of it."""
         vars(copy).update(_answers=self._answers)
-
-    def is_read_only(self, path: PurePosixPath) -> bool:
-        """Return whether the file system of a directory is read-only; False if there is no such directory."""
-        return self.tree.is_read_only(path)
 
     def observe(self, resource: State) -> Observed:
         """Return the current state of a resource: of its path, of its permissions or of its kernel parameter."""

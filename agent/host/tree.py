@@ -137,10 +137,10 @@ class Tree(DirectoryTree):
             return Unreadable(id=resource_id, reason="the file system does not support access control lists")
         return DefaultPermissions(path=path, acl=data)
 
-    def times(self, path: PurePosixPath, *, follows_link: bool = False) -> Times | None:
+    def times(self, path: PurePosixPath) -> Times | None:
         """Return when the file at `path` last changed, or None if it cannot be read."""
         try:
-            with self._resolved(path, "follow" if follows_link else "keep") as node:
+            with self._resolved(path) as node:
                 found = os.stat(node.name, dir_fd=node.directory, follow_symlinks=False)
         except (OSError, MissingParent, NotADirectory):
             return None

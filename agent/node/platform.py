@@ -41,8 +41,8 @@ def detect_platform(host: Host) -> tuple[Platform, tuple[Fact, ...]]:
     platform = Platform(
         boot_reader=reader,
         has_kernel=host.has_kernel,
-        etc_is_read_only=host.is_read_only(PurePosixPath("/etc")),
-        kernel_is_read_only=host.is_read_only(PurePosixPath("/proc/sys")),
+        etc_is_read_only=host.tree.is_read_only(PurePosixPath("/etc")),
+        kernel_is_read_only=host.tree.is_read_only(PurePosixPath("/proc/sys")),
         container=container,
         has_cgroup_v1=host.has_kernel and _has_cgroup_v1(host),
     )

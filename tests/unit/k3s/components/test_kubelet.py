@@ -19,7 +19,7 @@ NODES = "topology-manager-policy=best-effort,topology-manager-policy-options=max
 
 def stops(arguments: str) -> bool:
     """Return whether the kubelet exits at arguments that are separated by commas."""
-    text = "kubelet-arg:\n" + "".join(f"- '{one}'\n" for one in arguments.split(","))
+    text = "kubelet-arg:\n" + "".join(f"- '{argument}'\n" for argument in arguments.split(","))
     config = merge_configuration([ConfigText(PurePosixPath("/config.yaml"), text.encode())])
     return any(True for _ in rejected_arguments(Component.KUBELET, config.component_arguments("kubelet-arg"), 37))
 

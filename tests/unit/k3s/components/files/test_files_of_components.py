@@ -101,7 +101,7 @@ def test_a_file_that_starts_with_a_brace_is_json(text: str) -> None:
     for wrong in (flow, f"\n {flow}", comma):
         errors = [error.problem for error in rejected(kind_of(text), wrong)] if text is not KUBELET else []
         found = kubelet_problems(wrong) if text is KUBELET else errors
-        assert [one for one in found if "is not JSON" in one]
+        assert [text for text in found if "is not JSON" in text]
 
 
 @pytest.mark.parametrize(
