@@ -166,8 +166,12 @@ def _path(row: DirectoryRow | FileRow) -> str:
 
 def _benchmarks() -> str:
     rows = (
-        (f"`{one}`", str(FITS[one]), f"`{one.kube_bench_profile}`" if one.kube_bench_profile else "none")
-        for one in Benchmark
+        (
+            f"`{benchmark}`",
+            str(FITS[benchmark]),
+            f"`{benchmark.kube_bench_profile}`" if benchmark.kube_bench_profile else "none",
+        )
+        for benchmark in Benchmark
     )
     return table(("benchmark", "K3s", "kube-bench's profile"), rows)
 

@@ -234,7 +234,9 @@ def _cli() -> str:
             `k3s-harden VERB [options]`. Reports go to standard output. Errors go to standard error as `k3s-harden:
             cannot …`, with the remediation on the next line. Each verb lists its [exit codes](exit-codes.md).
         """),
-        table(("verb", "does"), ((f"[`{one.name}`](#{anchor(one.name)})", one.summary) for one in public)),
+        table(
+            ("verb", "does"), ((f"[`{command.name}`](#{anchor(command.name)})", command.summary) for command in public)
+        ),
         "Options before the verb:",
         _option_table(program_options()),
     ]
@@ -431,7 +433,9 @@ def _built() -> Built:
         for minor in range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1):
             for rancher in (False, True):
                 host = replace(facts.assumed_facts(role, Version(1, minor, 0), _DATA_DIR), rancher_managed=rancher)
-                found[role, minor, rancher] = {one.id: one for one in desired.desired_resources(Settings(), host)}
+                found[role, minor, rancher] = {
+                    resource.id: resource for resource in desired.desired_resources(Settings(), host)
+                }
     return found
 
 

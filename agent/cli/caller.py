@@ -44,7 +44,9 @@ def _outside(root: str, line: str) -> str:
     Empty for other commands, and if a path has a symlink, which can lead out of the tree.
     """
     program = line.partition(" ")[0]
-    if program not in _ON_FILES or any(os.path.lexists(f"{root}{one}/{program}") for one in _SEARCHED_BY_SUDO):
+    if program not in _ON_FILES or any(
+        os.path.lexists(f"{root}{directory}/{program}") for directory in _SEARCHED_BY_SUDO
+    ):
         return ""
     _, *words = split(line)
     if join((program, *words)) != line:
@@ -87,7 +89,7 @@ def _interpreter(*, needs_sudo: bool) -> str:
 def _is_found(path: PurePosixPath, *, needs_sudo: bool) -> bool:
     """Return whether a shell, and sudo if it is needed, finds this file by its name."""
     directories = os.environ.get("PATH", "").split(":")
-    first = next((one for one in directories if os.access(f"{one}/{path.name}", os.X_OK)), "")
+    first = next((directory for directory in directories if os.access(f"{directory}/{path.name}", os.X_OK)), "")
     is_first = bool(first) and os.path.realpath(f"{first}/{path.name}") == os.path.realpath(path)
     if not (is_first and needs_sudo):
         return is_first

@@ -49,7 +49,7 @@ def fields(finding: Finding, about: str = "") -> list[tuple[str, str]]:
 def fix(entry: Entry) -> Remediation:
     """Return the remediation of an entry: that of its most urgent finding which has one, or none."""
     ordered = sorted(entry.findings, key=urgency_of)
-    return next((one.remediation for one in ordered if one.remediation != NO_REMEDIATION), NO_REMEDIATION)
+    return next((finding.remediation for finding in ordered if finding.remediation != NO_REMEDIATION), NO_REMEDIATION)
 
 
 def title(report: Report) -> str:
@@ -67,13 +67,13 @@ def result(report: Report) -> str:
 def hints(entry: Entry) -> list[str]:
     """Return what to do about the items of an entry; what is edited has the fix of its finding, if there is one."""
     has_fix = fix(entry) != NO_REMEDIATION
-    return [one.hint for one in entry.items if one.hint and not (has_fix and one.status is ItemStatus.EDITED)]
+    return [item.hint for item in entry.items if item.hint and not (has_fix and item.status is ItemStatus.EDITED)]
 
 
 def _meaning(report: Report) -> str:
     code = report.exit_code
     if report.verb == GATE_VERB:
-        fails = any(one.prevents_start for one in report.findings)
+        fails = any(finding.prevents_start for finding in report.findings)
         released = "The gate does not block K3s, but K3s will not start" if fails else "K3s may start"
         return released if report.is_ready else "K3s is blocked"
     if not report.writes:
@@ -93,7 +93,7 @@ def _meaning(report: Report) -> str:
 
 def _counts(report: Report) -> str:
     urgencies = [entry.urgency for entry in report.entries]
-    problems = sum(one.is_problem for one in urgencies)
+    problems = sum(urgency.is_problem for urgency in urgencies)
     warnings = urgencies.count(Urgency.WARNING)
     parts = [_number(problems, "problem") + _decisive(urgencies.count(Urgency.PREVENTS_START), problems)] * bool(
         problems

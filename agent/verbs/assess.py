@@ -72,7 +72,11 @@ def assess_host(  # noqa: PLR0913 - the last three are by name and have defaults
     controls = catalogue.controls_of(benchmark)
     queries = [query for control in controls for query in control.check_of(benchmark).files(situation.facts)]
     found = findings.collect_findings(situation, filter(_limits_assessment, findings.KINDS.values()))
-    blockers = [f"{one.id} at {one.location}" if one.location else one.id for one in found if one.prevents_start]
+    blockers = [
+        f"{finding.id} at {finding.location}" if finding.location else finding.id
+        for finding in found
+        if finding.prevents_start
+    ]
     evidence = reader.read_evidence(host, situation.facts, queries)
     node = AssessedNode(situation, evidence, prevents_start=blockers, cluster=cluster)
     waivers = waived_controls.select_waivers(situation.waivers.all, controls, benchmark, situation.waivers.scope)
@@ -91,7 +95,7 @@ def assess_host(  # noqa: PLR0913 - the last three are by name and have defaults
             *_limits(found, situation.facts.version, benchmark),
             *(_differences(earlier, node, controls, benchmark) if earlier else ()),
             *waivers.notes,
-            *waivers.unused({one.control.id: one.status for one in verdicts}),
+            *waivers.unused({verdict.control.id: verdict.status for verdict in verdicts}),
         ),
         known=earlier.known if earlier else None,
         root="" if host.is_live else host.root,
@@ -104,19 +108,23 @@ def assess_host(  # noqa: PLR0913 - the last three are by name and have defaults
 def _with_next_steps(assessment: Assessment, found: Iterable[Finding], k3s: InstalledK3s) -> Assessment:
     """Add what to do after an assessment with these findings."""
     open_by = {
-        owner: [one.control.id for one in assessment.open if one.owner is owner]
+        owner: [verdict.control.id for verdict in assessment.open if verdict.owner is owner]
         for owner in (FixOwner.APPLY, FixOwner.K3S)
     }
-    failing = [one for one in assessment.open if one.owner is FixOwner.OPERATOR and one.status is ControlStatus.FAIL]
-    open_by[FixOwner.OPERATOR] = [one.control.id for one in failing]
-    undetermined = sum(one.awaits_correction_of is not None for one in assessment.open)
+    failing = [
+        verdict
+        for verdict in assessment.open
+        if verdict.owner is FixOwner.OPERATOR and verdict.status is ControlStatus.FAIL
+    ]
+    open_by[FixOwner.OPERATOR] = [verdict.control.id for verdict in failing]
+    undetermined = sum(verdict.awaits_correction_of is not None for verdict in assessment.open)
     return replace(assessment, next_steps=next_steps.steps_after_assess(found, k3s, open_by, undetermined))
 
 
 def _not_installed(node: AssessedNode, verdicts: Iterable[Verdict]) -> Iterator[Note]:
     """Yield a note if there is no K3s on this host."""
     if not node.is_installed:
-        defaults = sum(one.found.endswith(f"(default of K3s {node.facts.version})") for one in verdicts)
+        defaults = sum(verdict.found.endswith(f"(default of K3s {node.facts.version})") for verdict in verdicts)
         message = (
             f"K3s is not installed: found no service, process or program; {defaults} controls pass only by defaults of"
             f" K3s {node.facts.version}"

@@ -41,8 +41,9 @@ def diff(host: Host, request: Request) -> Report:
     changes = {change.id: change for change in situation.plan.changes}
     by_profile = _by_profile(situation)
     items = []
-    for one in items_of(situation):
-        item = replace(one, detail=f"{one.detail}{by_profile.get(one.id, '')}")
+    for without_profile in items_of(situation):
+        profile = by_profile.get(without_profile.id, "")
+        item = replace(without_profile, detail=f"{without_profile.detail}{profile}")
         if item.status is ItemStatus.DIFFERS:
             items.append(_compared(item, changes[item.id].before, changes[item.id].after))
         elif item.status is not ItemStatus.COMPLIANT:
@@ -160,7 +161,7 @@ def _released(report: Report, host: Host, situation: Situation) -> Report:
     with suppress(HostError):  # such as a full /run: the pause then ends by itself
         retried = retry_blocked_starts(host)
     released = findings.after_release(retried)
-    current = (one for one in report.findings if one.id not in ENDED_BY_A_COMPLIANT_RUN)
+    current = (finding for finding in report.findings if finding.id not in ENDED_BY_A_COMPLIANT_RUN)
     return replace(report, findings=(*current, *released))
 
 

@@ -280,7 +280,9 @@ def _stop_timers(host: Host, units: Iterable[PurePosixPath]) -> None:
 
 
 def _remove(host: Host, places: Iterable[PurePosixPath], wanted: Wanted) -> list[Item]:
-    unedited = {file.content for one in (wanted, wanted._replace(packaged=frozenset())) for file in files(one)}
+    unedited = {
+        file.content for installation in (wanted, wanted._replace(packaged=frozenset())) for file in files(installation)
+    }
     items: list[Item] = []
     for path in places:
         now = host.tree.observe(path)

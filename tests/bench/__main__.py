@@ -1,7 +1,6 @@
 """Cost of apply without changes, check and assess, compared with other tools and on growing hosts: `make bench`.
 
-Prints Markdown; docs/explanation/performance.md contains the output of one machine. While it runs, kernel values of the
-machine change; nothing else does.
+Prints Markdown; docs/explanation/performance.md contains the output of one machine. The machine is not changed.
 """
 
 from __future__ import annotations

@@ -48,9 +48,9 @@ def test_values_are_offered() -> None:
     """Values are benchmarks, formats, documents, versions and topics."""
     assert candidates("assess", "--benchmark", "") == ["auto", *map(str, Benchmark)]
     assert candidates("assess", "--benchmark", "cis-2") == ["cis-2.0", "cis-2.1"]
-    assert candidates("assess", "--format", "") == [one.value for one in Format]
-    assert candidates("check", "--root", "/mnt", "--format", "") == [one.value for one in REPORT_FORMATS]
-    assert candidates("render", "") == [one.value for one in Rendering]
+    assert candidates("assess", "--format", "") == [choice.value for choice in Format]
+    assert candidates("check", "--root", "/mnt", "--format", "") == [choice.value for choice in REPORT_FORMATS]
+    assert candidates("render", "") == [choice.value for choice in Rendering]
     assert candidates("render", "k3") == ["k3s-config"]
     assert candidates("preflight", "v1.37") == ["v1.37"]
     for verb in ("apply", "render"):
