@@ -72,7 +72,11 @@ class ComponentArguments(Value):
         if found is not None:
             return found.value
         text = self.passed.get(name)
-        return None if text is None else parse(tables.kind_of(self.component, name, self.minor) or "string", text)
+        if text is None:
+            return None
+        # The table has no kinds of the fields of files.
+        kind = tables.kind_of(self.component, name, self.minor) or ("int" if text.isdecimal() else "string")
+        return parse(kind, text)
 
     def words(self, name: str) -> tuple[str, ...]:
         """Return the items of a list; empty if it is not set."""
