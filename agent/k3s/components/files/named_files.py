@@ -5,10 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from agent.k3s.components.files import api_server_files, node_files, other_files, pem
+from agent.errors import InputError
+from agent.k3s.components import prediction
+from agent.k3s.components.files import api_server_files, other_files, pem
 from agent.k3s.components.files.admission_files import rejected_admission
 from agent.k3s.components.files.decoding import located
-from agent.k3s.components.files.file_rules import rejected_by
+from agent.k3s.components.files.fields_as_arguments import fields_as_arguments
+from agent.k3s.components.files.file_rules import FileKind, rejected_by
 from agent.k3s.components.files.scheduler_files import SCHEDULER_CONFIGURATION
 from agent.model import Component
 
@@ -16,56 +19,59 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import PurePosixPath
 
-    from agent.errors import InputError
     from agent.k3s.components.files.file_rules import FileContext
 
     _Reader = Callable[[bytes, PurePosixPath, FileContext], Iterator[InputError]]
+
+_KUBE_PROXY = FileKind("KubeProxyConfiguration", Component.KUBE_PROXY, is_strict=False)
 
 
 def rejected_content(
     component: Component, argument: str, data: bytes, path: PurePosixPath, context: FileContext
 ) -> Iterator[InputError]:
     """Yield why a component rejects the content of a file that an argument names."""
-    reader = _READERS.get((component, argument))
-    if reader is None:
-        return located(pem.wrong_content(argument, data), path)
-    return reader(data, path, context)
+    if argument == "config":
+        reader = _CONFIGURATIONS.get(component)
+    else:
+        reader = _READERS.get(argument) if component is not Component.KUBE_PROXY else None
+    return reader(data, path, context) if reader else located(pem.wrong_content(argument, data), path)
 
 
-_READERS: Mapping[tuple[Component, str], _Reader] = {
-    (Component.API_SERVER, "admission-control-config-file"): rejected_admission,
-    (Component.API_SERVER, "token-auth-file"): other_files.rejected_tokens,
-    (Component.KUBE_PROXY, "config"): node_files.rejected_kube_proxy,
+def _kube_proxy(data: bytes, path: PurePosixPath, context: FileContext) -> Iterator[InputError]:
+    """Yield what kube-proxy rejects in its file. It ignores its arguments beside a file."""
+    fields = fields_as_arguments(Component.KUBE_PROXY, ((path, data),), context.minor)
+    yield from fields.problems
+    if not fields.problems:
+        yield from rejected_by(_KUBE_PROXY, data, path, context)
+        more = prediction.Context(fields=fields.others, gates=fields.gates)
+        for problem in prediction.rejected_arguments(Component.KUBE_PROXY, fields.arguments, context.minor, more):
+            name = fields.paths.get(problem.argument, problem.argument)
+            message = problem.message.replace(problem.argument, name)
+            yield InputError(problem.location, f"{Component.KUBE_PROXY} {message}; expected {problem.expected}")
+
+
+_CONFIGURATIONS: Mapping[Component, _Reader] = {
+    Component.KUBE_PROXY: _kube_proxy,
+    Component.SCHEDULER: partial(rejected_by, SCHEDULER_CONFIGURATION),
+}
+"""The files of the argument `config`. That of the kubelet is one of its drop-ins (fields_as_arguments)."""
+
+_READERS: Mapping[str, _Reader] = {
+    "admission-control-config-file": rejected_admission,
+    "authentication-config": partial(rejected_by, api_server_files.AUTHENTICATION),
+    "authorization-config": partial(rejected_by, api_server_files.AUTHORIZATION),
+    "egress-selector-config-file": partial(rejected_by, api_server_files.EGRESS_SELECTOR),
+    "encryption-provider-config": partial(rejected_by, api_server_files.ENCRYPTION),
+    "image-credential-provider-config": partial(rejected_by, FileKind("CredentialProviderConfig", Component.KUBELET)),
+    "leader-migration-config": partial(
+        rejected_by, FileKind("LeaderMigrationConfiguration", Component.CONTROLLER_MANAGER)
+    ),
+    "token-auth-file": other_files.rejected_tokens,
+    "tracing-config-file": partial(rejected_by, api_server_files.TRACING),
+    **{f"{name}kubeconfig": other_files.rejected_kubeconfig for name in ("", "authentication-", "authorization-")},
     **{
-        (component, argument): partial(rejected_by, kind)
-        for component, argument, kind in (
-            (Component.API_SERVER, "authentication-config", api_server_files.AUTHENTICATION),
-            (Component.API_SERVER, "authorization-config", api_server_files.AUTHORIZATION),
-            (Component.API_SERVER, "egress-selector-config-file", api_server_files.EGRESS_SELECTOR),
-            (Component.API_SERVER, "encryption-provider-config", api_server_files.ENCRYPTION),
-            (Component.API_SERVER, "tracing-config-file", api_server_files.TRACING),
-            (Component.CONTROLLER_MANAGER, "leader-migration-config", node_files.LEADER_MIGRATION),
-            (Component.KUBELET, "image-credential-provider-config", node_files.CREDENTIAL_PROVIDERS),
-            (Component.SCHEDULER, "config", SCHEDULER_CONFIGURATION),
-        )
+        f"{name}-webhook-config-file": other_files.rejected_kubeconfig
+        for name in ("audit", "authentication-token", "authorization")
     },
-    **{
-        (component, argument): other_files.rejected_kubeconfig
-        for component, arguments in (
-            (
-                Component.API_SERVER,
-                (f"{name}-webhook-config-file" for name in ("audit", "authentication-token", "authorization")),
-            ),
-            (Component.KUBELET, ("kubeconfig",)),
-            *(
-                (component, ("authentication-kubeconfig", "authorization-kubeconfig", "kubeconfig"))
-                for component in (Component.CONTROLLER_MANAGER, Component.SCHEDULER)
-            ),
-        )
-        for argument in arguments
-    },
-    **{
-        (Component.CONTROLLER_MANAGER, f"pv-recycler-pod-template-filepath-{kind}"): other_files.rejected_recycler_pod
-        for kind in ("hostpath", "nfs")
-    },
+    **{f"pv-recycler-pod-template-filepath-{kind}": other_files.rejected_recycler_pod for kind in ("hostpath", "nfs")},
 }

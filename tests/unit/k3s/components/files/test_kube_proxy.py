@@ -7,17 +7,24 @@ from pathlib import PurePosixPath
 import pytest
 
 from agent.k3s.components.files.file_rules import FileContext
-from agent.k3s.components.files.node_files import rejected_kube_proxy
+from agent.k3s.components.files.named_files import rejected_content
+from agent.model import Component
 
 PATH = PurePosixPath("/etc/own.yaml")
 FILE = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
 CONNECTION = "clientConnection: {kubeconfig: /etc/own.kubeconfig"
 
 
+def is_rejected(text: str, minor: int = 37, master: str = "") -> bool:
+    """Return whether kube-proxy rejects a file."""
+    context = FileContext(minor=minor, arguments={"master": master})
+    return bool(list(rejected_content(Component.KUBE_PROXY, "config", text.encode(), PATH, context)))
+
+
 def stops(text: str, minor: int = 37) -> bool:
     """Return whether kube-proxy rejects a file with these fields."""
     connection = "" if text.startswith("clientConnection") else f"{CONNECTION}}}\n"
-    return bool(list(rejected_kube_proxy(f"{FILE}{connection}{text}\n".encode(), PATH, FileContext(minor=minor))))
+    return is_rejected(f"{FILE}{connection}{text}\n", minor)
 
 
 @pytest.mark.parametrize(
@@ -76,13 +83,11 @@ def test_feature_gates_are_checked_if_the_version_is_described() -> None:
 
 def test_a_file_with_an_address_as_argument_needs_no_kubeconfig() -> None:
     """With a file, kube-proxy ignores its argument kubeconfig, and not master."""
-    assert list(rejected_kube_proxy(FILE.encode(), PATH, FileContext(minor=37)))
-    assert (
-        list(rejected_kube_proxy(FILE.encode(), PATH, FileContext(minor=37, arguments={"master": "https://a"}))) == []
-    )
+    assert is_rejected(FILE)
+    assert not is_rejected(FILE, master="https://a")
 
 
 def test_a_file_of_another_kind_stops_kube_proxy() -> None:
     """It has one version."""
     for text in ("", FILE.replace("v1alpha1", "v1"), FILE.replace("KubeProxyC", "KubeletC")):
-        assert list(rejected_kube_proxy(text.encode(), PATH, FileContext(minor=37)))
+        assert is_rejected(text)
