@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.findings.registry import Trouble, edit_of_k3s_config, finding
+from agent.findings.registry import Trouble, edit_of_k3s_config, finding, yes
 from agent.guide.criteria import Boolean, Equals, ListExcludes
 from agent.k3s import default_arguments
 from agent.k3s.config import component_argument
@@ -31,6 +31,8 @@ class SecureDefault(NamedTuple):
     """What the component does with any other value."""
     control: str
     """The control of the benchmarks."""
+    opens: bool = True
+    """Whether another value alone gives somebody without credentials more than the health endpoints."""
 
 
 SECURE_DEFAULTS = (
@@ -40,6 +42,7 @@ SECURE_DEFAULTS = (
         Boolean(expected=False),
         "accepts requests without credentials",
         "apiserver-anonymous-auth",
+        opens=False,
     ),
     SecureDefault(
         Component.API_SERVER,
@@ -54,6 +57,7 @@ SECURE_DEFAULTS = (
         Boolean(expected=False),
         "accepts requests without credentials",
         "kubelet-anonymous-auth",
+        opens=False,
     ),
     SecureDefault(
         Component.KUBELET,
@@ -81,14 +85,33 @@ class _Given(NamedTuple):
     written: str
 
 
+@finding(
+    Level.ERROR,
+    remediation="remove the argument, so that K3s sets its default; then restart K3s",
+    blocks_gate=yes("Anybody who reaches the port controls the node or reads its data, without credentials."),
+)
+def component_open(situation: Situation) -> Iterator[Trouble]:
+    """The operator's configuration gives somebody without credentials access to the API server or the kubelet.
+
+    `authorization-mode=AlwaysAllow` allows every request, also of users whom nobody knows, and the kubelet's
+    `read-only-port` serves its pods. A waiver with the ID of the control accepts the value.
+    """
+    return _replaced(situation, opens=True)
+
+
 @finding(Level.WARNING, remediation="remove the argument, so that K3s sets its default; then restart K3s")
 def secure_default_replaced(situation: Situation) -> Iterator[Trouble]:
-    """The operator's configuration switches off authentication or authorization, which K3s enables by default.
+    """The operator's configuration accepts requests without credentials, which K3s rejects by default.
 
-    The guide does not set these arguments, because K3s' defaults are secure. `k3s-harden assess` has all arguments that
-    the benchmarks require. A waiver with the ID of their control there accepts the value.
+    `anonymous-auth=true` opens nothing by itself: such requests have the rights that RBAC, or the API server for the
+    kubelet, gives to anonymous users, and load balancers use it for health checks. A waiver with the ID of the control
+    accepts the value.
     """
-    for row in filter(lambda row: _can_be_replaced(row, situation), SECURE_DEFAULTS):
+    return _replaced(situation, opens=False)
+
+
+def _replaced(situation: Situation, *, opens: bool) -> Iterator[Trouble]:
+    for row in (row for row in SECURE_DEFAULTS if row.opens == opens and _can_be_replaced(row, situation)):
         default = _default(row, situation)
         given = _given(row, default, situation) if default is not None else None
         if given is None or default is None or situation.waivers.covering(row.control) is not None:

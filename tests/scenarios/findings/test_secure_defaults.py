@@ -26,7 +26,7 @@ CASES = (
          written(CONFIG, "kube-apiserver-arg:\n  - anonymous-auth=false\n"),
          Seen(f"{CONFIG}:2", "remove `anonymous-auth` at {location}; restart K3s",
              expected="anonymous-auth=false, K3s' default", found="anonymous-auth=true")),
-    Case("secure-default-replaced", written(KUBELET_DROPIN, f"{KUBELET_FILE}authorization:\n  mode: AlwaysAllow\n"),
+    Case("component-open", written(KUBELET_DROPIN, f"{KUBELET_FILE}authorization:\n  mode: AlwaysAllow\n"),
          written(KUBELET_DROPIN, f"{KUBELET_FILE}authorization:\n  mode: Webhook\n"),
          Seen(f"{KUBELET_DROPIN}:4", "remove `authorization.mode` at {location}; restart K3s",
              expected="authorization-mode=Webhook, K3s' default", found="authorization.mode: AlwaysAllow"),
@@ -68,13 +68,30 @@ def test_a_finding_has_a_remediation_that_fixes_it(case: Case, hardened: Hardene
 def test_a_replaced_secure_default_is_found_in_each_spelling(
     config: str, version: str, found: list[str], hardened: Hardened
 ) -> None:
-    """The host is compliant with the guide, so K3s starts with the warning."""
+    """What opens a component blocks the gate; requests without credentials, which RBAC limits, are a warning."""
     host = hardened("server", version)
     host.write(f"{DROPINS}/10-site.yaml", f"{config}\n")
     host.write(SETTINGS, f"role: server\nk3s-version: {version!r}\n")
     seen = host.seen("gate")
-    assert [finding.found for finding in seen.of("secure-default-replaced")] == found
-    assert not any(finding.blocks_gate for finding in seen.of("secure-default-replaced"))
+    opened, replaced = seen.of("component-open"), seen.of("secure-default-replaced")
+    assert sorted(finding.found for finding in (*opened, *replaced)) == sorted(found)
+    assert {finding.found.replace("_", "-").startswith("anonymous-auth") for finding in opened} <= {False}
+    assert {finding.found.replace("_", "-").startswith("anonymous-auth") for finding in replaced} <= {True}
+    assert all(finding.blocks_gate for finding in opened)
+    assert not any(finding.blocks_gate for finding in replaced)
+    assert seen.code == (3 if opened else 0)
+
+
+def test_a_waiver_with_a_reason_lets_an_open_component_start(hardened: Hardened) -> None:
+    """The control is that of assess. Anonymous requests beside AlwaysAllow are still a warning."""
+    host = hardened()
+    host.write(f"{DROPINS}/10-site.yaml", "kubelet-arg: [authorization-mode=AlwaysAllow, anonymous-auth=true]\n")
+    assert host.seen("gate").only("component-open").blocks_gate
+    host.write(SETTINGS, "waivers: [{control: kubelet-authorization-mode, reason: a test cluster}]\n")
+    seen = host.seen("gate")
+    assert seen.of("component-open") == ()
+    assert seen.only("secure-default-replaced").found == "anonymous-auth=true"
+    assert seen.code == 0
 
 
 def test_a_replaced_secure_default_of_the_service_is_found(hardened: Hardened) -> None:
