@@ -136,7 +136,7 @@ format: $(VENV)/.dev ## format the code with ruff, and apply its fixes
 	@$(VENV)/bin/ruff format --quiet
 	@$(VENV)/bin/ruff check --fix --quiet
 
-bench: $(VENV)/.dev ## measure apply, check and assess against other tools, and check against a start of K3s
+bench: $(VENV)/.dev ## measure apply, check and assess against other tools, and the gate against a start of K3s
 	@$(PY) -m tests.bench $(if $(START),--start)
 
 docs: $(VENV)/.dev ## write docs/reference from the code

@@ -18,7 +18,7 @@ from typer.main import get_command
 from agent import __version__
 from agent.cli import bare_verbs
 from agent.cli.bare_verbs import GATE_WORDING, SERVICE_VARIABLE
-from agent.cli.completion import benchmarks, topics, versions
+from agent.cli.completion_candidates import benchmarks, topics, versions
 from agent.cli.host_options import HostOptions, RoleChoice, absolute
 from agent.cli.report_options import AssessmentOptions, ReportOptions
 from agent.cli.shared_options import (

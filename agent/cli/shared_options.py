@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from agent.cli.completion import versions
+from agent.cli.completion_candidates import versions
 from agent.cli.host_options import RoleChoice
 from agent.present import REPORT_FORMATS, Format
 

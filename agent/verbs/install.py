@@ -28,7 +28,7 @@ from agent.plan.installed_k3s import InstalledK3s
 from agent.plan.plan import Change, describe_state
 from agent.report import Fact, Item, ItemStatus, Report
 from agent.value import replace
-from agent.verbs import completion
+from agent.verbs.completion_scripts import completion_script
 from agent.verbs.k3s_state import k3s_of
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def wanted(host: Host, request: Request, named: Sequence[str], program: PurePosi
         container=container_manager(host)[0],
     )
     has_cloud_init = host.tree.exists(CLEAN_HOOK.parent.parent)
-    completions = {path: completion.script(shell) for shell, path in COMPLETIONS.items()}
+    completions = {path: completion_script(shell) for shell, path in COMPLETIONS.items()}
     found = Wanted(program, data_dir, services, completions, has_cloud_init, k3s=k3s)
     if not gate.detect_gate(host).packaged:
         return found

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import yaml
 
 from agent import __version__
-from agent.verbs.completion import script
+from agent.verbs.completion_scripts import completion_script
 from agent.verbs.install import CLEAN_HOOK
 from tests.dist.manual import manual
 from tests.dist.payload import CARRIED, gather
@@ -93,7 +93,7 @@ def _both(packager: str, payload: Payload, epoch: int) -> Iterator[Entry]:
     page = _compressed(manual(epoch).encode("ascii"))
     yield Entry(PurePosixPath("/usr/share/man/man8/k3s-harden.8.gz"), page)
     for shell, path in (*_COMPLETIONS.items(), ("zsh", _ZSH[packager])):
-        yield Entry(path, script(shell))
+        yield Entry(path, completion_script(shell))
 
 
 def _systemd(path: PurePosixPath, data: bytes) -> Entry:

@@ -38,6 +38,6 @@ complete --command k3s-harden --no-files --arguments '(__k3s_harden_completion)'
 }
 
 
-def script(shell: str) -> bytes:
+def completion_script(shell: str) -> bytes:
     """Return the completion script for bash, zsh or fish."""
     return _SCRIPTS[shell].encode()
