@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.desired.boot_parameters import files_after_apply, overrides
 from agent.desired.dropin_options import options_to_set
-from agent.findings.registry import Trouble, about_waiver, finding, instruction, no, written_by_apply, yes
+from agent.findings.registry import Trouble, finding, instruction, no, written_by_apply, yes
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
 from agent.guide.sysctls import KERNEL_DEFAULTS, PARAMETERS_FILE, SYSCTLS
 from agent.linux.sysctl_order import SYSCTL_CONF, SysctlFile, SysctlReader, at_boot
@@ -38,7 +38,7 @@ def sysctl_overridden(situation: Situation) -> Iterator[Trouble]:
     90-kubelet.conf. On hosts without systemd, the order of procps applies.
     """
     reader, waived = situation.facts.platform.boot_reader, situation.waivers.kernel_parameters
-    for override in overrides(_with_ours(situation), reader, waived, is_refused=_is_refused(situation)).values():
+    for override in overrides(_boot_files(situation), reader, waived, is_refused=_is_refused(situation)).values():
         yield Trouble(
             override.message,
             override.expected,
@@ -58,7 +58,7 @@ def sysctl_conf_disagrees(situation: Situation) -> Iterator[Trouble]:
         return
     keys = [row.key for row in SYSCTLS]
     systemd, procps = (
-        at_boot(_with_ours(situation), keys, reader) for reader in (SysctlReader.SYSTEMD, SysctlReader.PROCPS)
+        at_boot(_boot_files(situation), keys, reader) for reader in (SysctlReader.SYSTEMD, SysctlReader.PROCPS)
     )
     for row in SYSCTLS:
         line = None if row.key in situation.waivers.kernel_parameters else procps[row.key]
@@ -135,7 +135,7 @@ def waived_parameter_at_boot(situation: Situation) -> Iterator[Trouble]:
     if not waived or (_protected(situation) is None and not _will_protect(situation)):
         return
     differing = {row.key for row, _ in _differing(situation)}
-    lines = at_boot(_with_ours(situation), list(waived), situation.facts.platform.boot_reader)
+    lines = at_boot(_boot_files(situation), list(waived), situation.facts.platform.boot_reader)
     for row in SYSCTLS:
         if row.key not in waived or row.key in differing:
             continue
@@ -198,7 +198,7 @@ def waiver_expired(situation: Situation) -> Iterator[Trouble]:
     """The waiver for a kernel parameter has expired, so apply sets the parameter again."""
     for waiver in situation.waivers.expired([row.id for row in SYSCTLS]):
         message = f"the waiver for {waiver.control} expired at the end of {waiver.expires}"
-        yield about_waiver(waiver, message, "remove or extend the waiver")
+        yield Trouble(message, found=waiver.expires, location=waiver.location)
 
 
 @finding(Level.NOTE, remediation="boot the host; then run `sudo k3s-harden apply`")
@@ -262,5 +262,5 @@ def _is_refused(situation: Situation) -> bool:
     return any(refusal.id == PARAMETERS_FILE for refusal in situation.plan.refusals)
 
 
-def _with_ours(situation: Situation) -> tuple[SysctlFile, ...]:
+def _boot_files(situation: Situation) -> tuple[SysctlFile, ...]:
     return files_after_apply(situation.sysctl_files, situation.desired, is_refused=_is_refused(situation))

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import PurePosixPath
 
-    from agent.settings.waivers import SiteWaiver
     from agent.situation import Situation
 
 
@@ -96,13 +95,6 @@ class Trouble(NamedTuple):
     """The steps for this host; without any, the general remediation of the finding, at the location."""
     resource: str = ""
     """The id of the managed resource that has the problem; empty if it is not one."""
-
-
-def about_waiver(waiver: SiteWaiver, message: str, step: str) -> Trouble:
-    """Return a case about the expiry of a waiver."""
-    return Trouble(
-        message, found=waiver.expires, location=waiver.location, remediation=instruction(step, waiver.location)
-    )
 
 
 class Detector(Protocol):

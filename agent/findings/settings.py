@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.errors import InputError
-from agent.findings.registry import Trouble, about_waiver, finding, instruction
+from agent.findings.registry import Trouble, finding, instruction
 from agent.model import Instruction, Location, OwnCommand, Remediation, ShellCommand
 from agent.report import Level
 from agent.value import replace
@@ -42,7 +42,7 @@ def recorded_settings_used(situation: Situation) -> Iterator[Trouble]:
         )
 
 
-@finding(Level.WARNING, remediation="remove or extend the waiver; then run `sudo k3s-harden apply`")
+@finding(Level.WARNING, remediation="remove or extend the waiver, then run apply")
 def expired_waiver_applied(situation: Situation) -> Iterator[Trouble]:
     """A waiver has expired since the last successful run, and the gate still applies it.
 
@@ -51,8 +51,7 @@ def expired_waiver_applied(situation: Situation) -> Iterator[Trouble]:
     if situation.today.is_plausible:
         for waiver in situation.waivers.applied_but_expired(situation.today.date):
             message = f"the waiver for {waiver.control} expired at the end of {waiver.expires}"
-            fix = "remove or extend the waiver, then run apply"
-            yield about_waiver(waiver, f"{message}; the gate still applies it", fix)
+            yield Trouble(f"{message}; the gate still applies it", found=waiver.expires, location=waiver.location)
 
 
 @finding(Level.WARNING, remediation="make the control compliant, or extend the waiver")
@@ -69,7 +68,7 @@ def waiver_expires_soon(situation: Situation) -> Iterator[Trouble]:
     for waiver in applying:
         if waiver.control not in lasting:
             message = f"the waiver for {waiver.control} expires at the end of {waiver.expires}"
-            yield about_waiver(waiver, message, "make the control compliant, or extend the waiver")
+            yield Trouble(message, found=waiver.expires, location=waiver.location)
 
 
 @finding(Level.WARNING, remediation="set the clock, such as by time synchronisation")
