@@ -74,7 +74,8 @@ def syntax_error(error: YAMLError, text: str, path: PurePosixPath) -> InputError
     hint = detail = ""
     found = next((mistake for mistake in _MISTAKES if any(words in problem for words in mistake.words)), None)
     if mark and any(words in problem for words in _UNQUOTED.words):
-        detail = text.split("\n")[mark.line][mark.column :][:1]
+        # Of the mark, only the index does not depend on what ends a line: YAML counts U+2028, too.
+        detail = text[mark.index : mark.index + 1]
         found = _TAB if detail == "\t" else _UNQUOTED
     if found is not None:
         problem, hint = found.problem.format(detail), found.fix

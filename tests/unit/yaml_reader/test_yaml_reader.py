@@ -135,7 +135,33 @@ def test_json_has_the_same_values(value: object) -> None:
     assert plain(only(json.dumps(value))) == value
 
 
-@given(st.binary(max_size=200))
+_MARKUP = (
+    "a",
+    ": ",
+    "- ",
+    "\n",
+    "\t",
+    "@",
+    "`",
+    "{",
+    "[",
+    "]",
+    '"',
+    "'",
+    "\u2028",
+    "\u2029",
+    "\x85",
+    "&a",
+    "*a",
+    "|",
+    "#",
+)
+
+
+@given(
+    st.binary(max_size=200) | st.lists(st.sampled_from(_MARKUP), max_size=14).map(lambda parts: "".join(parts).encode())
+)
+@example("a: 1\u2028\u2028\n@x: 1\n".encode())
 @example(b"\xff\xfea\x00")
 @example(b"a: &x [*x]")
 @example(b"%YAML 3.0\n---\n")
