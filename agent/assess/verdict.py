@@ -8,6 +8,7 @@ from agent.assess.assessment import ControlStatus, Verdict
 from agent.assess.fixes import remediation_of
 from agent.checks.answer import Answer
 from agent.checks.argument_values import GivenBy
+from agent.checks.check import DATA_DIR
 from agent.checks.manual import NotInK3s
 from agent.model import Role
 
@@ -37,7 +38,7 @@ def verdict(control: BenchmarkControl, benchmark: Benchmark, node: AssessedNode,
         control=control,
         number=control.numbers.get(benchmark),
         status=ControlStatus.WAIVED if is_waived else answer.status,
-        expected="" if mismatch else answer.expected or check.expected(str(node.facts.data_dir)),
+        expected="" if mismatch else answer.expected or check.expected.replace(DATA_DIR, str(node.facts.data_dir)),
         found=_found(answer, node),
         evidence=answer.evidence,
         reason=answer.reason,

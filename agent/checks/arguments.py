@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from agent.checks import argument_edits, k3s_arguments
 from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, doubtful
 from agent.checks.argument_values import ArgumentRequirement, GivenBy
-from agent.checks.check import DATA_DIR, Check
+from agent.checks.check import Check
 from agent.checks.datastore import no_etcd
 from agent.checks.k3s_arguments import ETCD_FILES
 from agent.checks.unmet import ChangedBy, Unmet, made_readable, repair
@@ -63,7 +63,8 @@ class ArgumentCheck(Check):
         argument = arguments.get(self.name)
         return _unset(self, node) if argument is None else _set(self, argument, node)
 
-    def expected(self, data_dir: str = DATA_DIR) -> str:  # noqa: ARG002 - no argument is in the data directory
+    @property
+    def expected(self) -> str:
         return f"--{self.name} {self._predicate}"
 
     @property

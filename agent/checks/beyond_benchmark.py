@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence
 from agent.checks.argument_edits import removal
 from agent.checks.argument_values import GivenBy
-from agent.checks.check import DATA_DIR, Check
+from agent.checks.check import Check
 from agent.checks.files import below_data_dir
 from agent.checks.unmet import ChangedBy, Unmet, made_readable, repair
 from agent.guide.sysctls import PARAMETERS_FILE
@@ -77,12 +77,13 @@ class KernelParameter(Check):
             return Answer(ControlStatus.UNKNOWN, found, evidence, reason, unmet)
         return Answer(ControlStatus.PASS, found, evidence, given_by=_set_by(line))
 
-    def expected(self, data_dir: str = DATA_DIR) -> str:  # noqa: ARG002 - names no path
+    @property
+    def expected(self) -> str:
         return f"{self.row.value}, now and after the next boot"
 
     @property
     def description(self) -> str:
-        return f"`{self.row.key}`: {self.expected()}"
+        return f"`{self.row.key}`: {self.expected}"
 
     @property
     def subject(self) -> str:
@@ -123,12 +124,13 @@ class GuideDirectory(Check):
             given_by=(GivenBy.DROPIN if node.situation.journal.runs else GivenBy.OPERATOR) if is_met else None,
         )
 
-    def expected(self, data_dir: str = DATA_DIR) -> str:  # noqa: ARG002 - names no path
+    @property
+    def expected(self) -> str:
         return f"mode {self.row.mode}, owner root:root"
 
     @property
     def description(self) -> str:
-        return f"{below_data_dir(str(self.row.path))}: {self.expected()}"
+        return f"{below_data_dir(str(self.row.path))}: {self.expected}"
 
     @property
     def subject(self) -> str:
@@ -156,8 +158,7 @@ class KubeconfigOptions(Check):
         default = Evidence("no option makes the kubeconfig accessible to others", source=f"K3s {node.facts.version}")
         return Answer(ControlStatus.PASS, "", shown or (default,), given_by=GivenBy.K3S)
 
-    def expected(self, data_dir: str = DATA_DIR) -> str:  # noqa: ARG002 - names no path in it
-        return f"mode {PRIVATE_FILE} or stricter"
+    expected = f"mode {PRIVATE_FILE} or stricter"
 
     @property
     def description(self) -> str:
@@ -196,8 +197,7 @@ class SysctlPrecedence(Check):
         observation = f"{len(files)} file{'s' if len(files) != 1 else ''} of kernel parameters, no override"
         return Answer(ControlStatus.PASS, "none", (Evidence(observation, source=directories or "/etc/sysctl.d"),))
 
-    def expected(self, data_dir: str = DATA_DIR) -> str:  # noqa: ARG002 - names no path in it
-        return f"no file overrides {PARAMETERS_FILE} at boot"
+    expected = f"no file overrides {PARAMETERS_FILE} at boot"
 
 
 def _values(row: SysctlRow, now: Observed | None, line: SysctlAssignment | None) -> Iterator[Evidence]:

@@ -28,14 +28,15 @@ class Check(Value, ABC):
     def answer(self, node: AssessedNode) -> Answer:
         """Check this node."""
 
-    def expected(self, data_dir: str = DATA_DIR) -> str:  # noqa: ARG002 - only some kinds name the directory
-        """Return the requirement in one line, without its subject; empty if no program can check it."""
+    @property
+    def expected(self) -> str:
+        """The requirement in one line, without its subject; empty if no program can check it."""
         return ""
 
     @property
     def description(self) -> str:
         """The subject and the requirement in one line."""
-        return self.expected()
+        return self.expected
 
     @property
     def subject(self) -> str:
@@ -101,12 +102,11 @@ class AllOf(Check):
             given_by=deciding[0].given_by,
         )
 
-    def expected(self, data_dir: str = DATA_DIR) -> str:
+    @property
+    def expected(self) -> str:
         by_kind: dict[str, list[str]] = {}
         for check in self.checks:
-            by_kind.setdefault("directories" if check.is_of_directories else "files", []).append(
-                check.expected(data_dir)
-            )
+            by_kind.setdefault("directories" if check.is_of_directories else "files", []).append(check.expected)
         texts = {kind: " and ".join(dict.fromkeys(each)) for kind, each in by_kind.items()}
         if len(set(texts.values())) == 1:
             return next(iter(texts.values()))

@@ -67,12 +67,13 @@ class EtcdSetting(Check):
         status = ControlStatus.PASS if is_met else ControlStatus.FAIL
         return Answer(status, value.value, evidence, given_by=GivenBy.K3S)
 
-    def expected(self, data_dir: str = DATA_DIR) -> str:
-        return f"{self.key} {self._predicate(data_dir)}"
+    @property
+    def expected(self) -> str:
+        return f"{self.key} {self._predicate}"
 
     @property
     def description(self) -> str:
-        return f"`{self.key}` of etcd {self._predicate(DATA_DIR)}"
+        return f"`{self.key}` of etcd {self._predicate}"
 
     @property
     def subject(self) -> str:
@@ -82,8 +83,9 @@ class EtcdSetting(Check):
     def names(self) -> tuple[str, ...]:
         return (self.key,)
 
-    def _predicate(self, data_dir: str) -> str:
-        predicate = self.criterion.on_host(data_dir).predicate
+    @property
+    def _predicate(self) -> str:
+        predicate = self.criterion.on_host(DATA_DIR).predicate
         return f"{predicate}, or is not set" if self.unset_passes else predicate
 
 
@@ -117,7 +119,8 @@ class EncryptionProviders(Check):
             return Answer(ControlStatus.UNKNOWN, UNDETERMINED, (named,), reason, repair(Instruction(step)))
         return self._first_provider(node, given if option is None else option)
 
-    def expected(self, data_dir: str = DATA_DIR) -> str:  # noqa: ARG002 - names no path
+    @property
+    def expected(self) -> str:
         return f"the first provider for Secrets is {' or '.join(self.providers)}"
 
     @property

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence
 from agent.checks.argument_edits import removal
 from agent.checks.argument_values import GivenBy
-from agent.checks.check import DATA_DIR, Check
+from agent.checks.check import Check
 from agent.checks.evidence import FileQuery
 from agent.checks.files import below_data_dir, not_determined
 from agent.checks.host_paths import SERVICE_FILES, HostPaths, is_of_service, paths_on
@@ -103,14 +103,15 @@ class OnlyRoot(Check):
         given_by = GivenBy.K3S if is_of_k3s else GivenBy.OPERATOR
         return Answer(ControlStatus.PASS, found, evidence, given_by=given_by)
 
-    def expected(self, data_dir: str = DATA_DIR) -> str:  # noqa: ARG002 - the same for every path
+    @property
+    def expected(self) -> str:
         if isinstance(self.secret, HostPaths):
             return f"only root can write it, and no others can read {self.secret.name}"
         return "only root can write it, and no others can read it" if self.secret else "only root can write it"
 
     @property
     def description(self) -> str:
-        return f"{self.subject}: {self.expected()}"
+        return f"{self.subject}: {self.expected}"
 
     @property
     def subject(self) -> str:
@@ -205,8 +206,7 @@ class NoSecretInServices(Check):
             ),
         )
 
-    def expected(self, data_dir: str = DATA_DIR) -> str:  # noqa: ARG002 - names no path
-        return "it contains no secret"
+    expected = "it contains no secret"
 
     @property
     def subject(self) -> str:

@@ -101,7 +101,7 @@ class FileCheck(Check):
     def description(self) -> str:
         paths = self.paths.name if isinstance(self.paths, HostPaths) else ", ".join(map(below_data_dir, self.paths))
         names = f" (except {', '.join(self.except_names)})" if self.except_names else ""
-        return f"{paths}{names}: {self.expected()}"
+        return f"{paths}{names}: {self.expected}"
 
     @property
     def subject(self) -> str:
@@ -150,7 +150,8 @@ class Permissions(FileCheck):
 
     at_most: FileMode = PRIVATE_FILE
 
-    def expected(self, data_dir: str = DATA_DIR) -> str:  # noqa: ARG002 - the same for every path
+    @property
+    def expected(self) -> str:
         return f"mode {self.at_most} or stricter"
 
     def is_met_by(self, file: FoundFile) -> bool:
@@ -178,8 +179,7 @@ class Ownership(FileCheck):
 
     command = "chown root:root"
 
-    def expected(self, data_dir: str = DATA_DIR) -> str:  # noqa: ARG002 - the same for every path
-        return "owner root:root"
+    expected = "owner root:root"
 
     def is_met_by(self, file: FoundFile) -> bool:
         return file.owner == ROOT

@@ -44,7 +44,7 @@ def writable_configuration(host: Host, situation: Situation) -> Iterator[Finding
             yield CONFIG_WRITABLE.case(
                 Trouble(
                     "a user other than root can change K3s' configuration, and so control this node",
-                    expected=check.expected(),
+                    expected=check.expected,
                     found=answer.found,
                     location=answer.evidence[0].location,
                     remediation=Remediation(answer.unmet.edits, restart=answer.unmet.restart),
