@@ -45,7 +45,7 @@ def remediation_of(control: BenchmarkControl, answer: Answer, settings: Mapping[
     if answer.status is ControlStatus.PASS:
         return Remediation(owner=_MET_BY[answer.given_by])
     unmet = answer.unmet
-    if answer.status is ControlStatus.FAIL and not unmet.is_repair:
+    if answer.status is ControlStatus.FAIL and not unmet.is_complete:
         return _fix(control, unmet, settings.get(control.setting, ""))
     if answer.status is ControlStatus.UNKNOWN and not unmet.edits:
         return Remediation((OwnCommand("explain", (control.id,)), Instruction("check the control by hand")))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.assessment import CLUSTER_NOT_ASSESSED, ControlStatus, Evidence, Note
 from agent.checks.cluster.check import ClusterCheck
-from agent.checks.unmet import repair
+from agent.checks.unmet import complete_steps
 from agent.guide.k3s_options import SECCOMP_DEFAULT
 from agent.k3s.components.values import InvalidValueError, duration
 from agent.k3s.go_values import FALSE, TRUE
@@ -71,7 +71,7 @@ def confirmed(check: Check, answer: Answer, node: AssessedNode) -> Answer:
                 answer = answer._replace(
                     status=ControlStatus.FAIL,
                     found=f"--{running.name}={running.value} in the running {requirement.component}",
-                    unmet=repair(*_RESTART.steps),
+                    unmet=complete_steps(*_RESTART.steps),
                 )
     return answer
 

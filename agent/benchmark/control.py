@@ -89,17 +89,12 @@ class BenchmarkControl(Row):
         """Return what this benchmark requires."""
         return self.earlier.get(benchmark, self.check)
 
-    def with_caution(self, remediation: Remediation) -> Remediation:
-        """Return a fix by hand, preceded by its caution and its additional step."""
-        before = tuple(map(Instruction, filter(None, (self.caution, self.needed_by_hand))))
-        return replace(remediation, steps=(*before, *remediation.steps)) if before else remediation
-
     @property
     def repair(self) -> Remediation | None:
         """The fix by hand, after its caution; None if it follows from the check."""
-        if self.remediation is None and not self.caution and not self.needed_by_hand:
-            return None
-        return self.with_caution(self.remediation or Remediation())
+        before = tuple(map(Instruction, filter(None, (self.caution, self.needed_by_hand))))
+        own = self.remediation or Remediation()
+        return replace(own, steps=(*before, *own.steps)) if before else self.remediation
 
     @property
     def recommendation(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.checks.unmet import Unmet, repair
+from agent.checks.unmet import Unmet, complete_steps
 from agent.model import StrEnum
 
 if TYPE_CHECKING:
@@ -62,4 +62,4 @@ class Answer(NamedTuple):
 def doubtful(doubt: Doubt) -> Answer:
     """Return the answer for an argument whose value is in doubt."""
     evidence = (Evidence(doubt.observation, doubt.location),) if doubt.location else ()
-    return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, doubt.reason, repair(*doubt.steps))
+    return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, doubt.reason, complete_steps(*doubt.steps))

@@ -11,7 +11,7 @@ from agent.checks.argument_values import ArgumentRequirement, GivenBy
 from agent.checks.check import Check
 from agent.checks.datastore import no_etcd
 from agent.checks.k3s_arguments import ETCD_FILES
-from agent.checks.unmet import ChangedBy, Unmet, made_readable, repair
+from agent.checks.unmet import ChangedBy, Unmet, complete_steps, made_readable
 from agent.desired.dropin_options import (
     ADMISSION_CONFIGURATION_ARGUMENT,
     ADMISSION_PLUGINS_ARGUMENT,
@@ -112,7 +112,7 @@ def _unset(check: ArgumentCheck, node: AssessedNode) -> Answer:
             ControlStatus.FAIL,
             "not set",
             shown,
-            unmet=repair(argument_edits.append_to_list(dropped.key, dropped.by), restart=Restart.K3S),
+            unmet=complete_steps(argument_edits.append_to_list(dropped.key, dropped.by), restart=Restart.K3S),
         )
     option = k3s_arguments.option_behind(check.component, check.name, node.facts)
     if option is not None:
@@ -171,7 +171,7 @@ def _other_alone(check: ArgumentCheck, node: AssessedNode) -> Answer | None:
         ControlStatus.FAIL,
         f"--{other.name} is set without --{check.name}, so K3s would not start",
         (Evidence(given.written or f"--{other.name}={given.value}", given.location),),
-        unmet=repair(Instruction(f"remove `{other.name}`", given.location), restart=Restart.K3S),
+        unmet=complete_steps(Instruction(f"remove `{other.name}`", given.location), restart=Restart.K3S),
     )
 
 
@@ -220,7 +220,7 @@ def _rejected(
         found = f"the plugin {plugin} is both enabled and disabled, so K3s would not start"
         shown = (Evidence(f"--{DISABLED_PLUGINS_ARGUMENT}={item.value}", item.location) for _, item in both)
         steps = (Instruction(f"remove {name} from `{DISABLED_PLUGINS_ARGUMENT}`", item.location) for name, item in both)
-        unmet = node.unmet(tuple(steps), restart=Restart.K3S, is_repair=True)
+        unmet = node.unmet(tuple(steps), restart=Restart.K3S, is_complete=True)
         return Answer(ControlStatus.FAIL, found, (*evidence, *shown), unmet=unmet)
     if _EVENT_RATE_LIMIT in plugins:
         return _unusable_rate_limits(location, node, evidence)
@@ -286,7 +286,7 @@ def _unusable(
     unmet = (
         Unmet(changed_by=ChangedBy.APPLY)
         if str(path) in node.pending
-        else repair(*node.repair_of(path), restart=Restart.K3S)
+        else complete_steps(*node.repair_of(path), restart=Restart.K3S)
     )
     return Answer(ControlStatus.FAIL, message, (*evidence, Evidence(message, location)), unmet=unmet)
 
@@ -294,7 +294,7 @@ def _unusable(
 def _unreadable(path: PurePosixPath, evidence: tuple[Evidence, ...]) -> Answer:
     shown = Evidence("cannot be read", Location(path))
     reason = f"{path} cannot be read, and K3s does not start if it is invalid"
-    return Answer(ControlStatus.UNKNOWN, UNDETERMINED, (*evidence, shown), reason, repair(*made_readable(path)))
+    return Answer(ControlStatus.UNKNOWN, UNDETERMINED, (*evidence, shown), reason, complete_steps(*made_readable(path)))
 
 
 def _evidence(check: ArgumentCheck, given: Given) -> Evidence:

@@ -133,7 +133,7 @@ class AssessedNode:
         before_apply: tuple[Instruction, ...] = (),
         *,
         restart: Restart = Restart.NOT_NEEDED,
-        is_repair: bool = False,
+        is_complete: bool = False,
     ) -> Unmet:
         """Return what has to change. Nobody edits the drop-in of this program: `apply` writes it."""
         dropin = self.facts.dropin_path
@@ -143,7 +143,7 @@ class AssessedNode:
             if not (isinstance(step, Instruction) and step.location and step.location.path == dropin)
         )
         then = self.repair_of(dropin) if len(others) < len(edits) else ()
-        return Unmet(others or then, changed_by, before_apply, then if others else (), restart, is_repair)
+        return Unmet(others or then, changed_by, before_apply, then if others else (), restart, is_complete)
 
     def repair_of(self, path: PurePosixPath | None) -> tuple[Step, ...]:
         """Return the steps for a file that a component cannot use; None for a plugin that has no file."""

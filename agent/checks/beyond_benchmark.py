@@ -12,7 +12,7 @@ from agent.checks.argument_edits import removal
 from agent.checks.argument_values import GivenBy
 from agent.checks.check import Check
 from agent.checks.files import below_data_dir
-from agent.checks.unmet import ChangedBy, Unmet, made_readable, repair
+from agent.checks.unmet import ChangedBy, Unmet, complete_steps, made_readable
 from agent.guide.sysctls import PARAMETERS_FILE
 from agent.linux.sysctl_values import same_value
 from agent.model import (
@@ -65,15 +65,15 @@ class KernelParameter(Check):
             others = _set_by_others(row, line, node, is_wrong_now=is_wrong_now)
             needs = {*((row.key,) if is_wrong_now else ()), *((PARAMETERS_FILE,) if is_wrong_at_boot else ())}
             changed_by = ChangedBy.APPLY if needs <= node.pending else ChangedBy.SITE
-            unmet = repair(*others) if others else Unmet(_by_hand(row), changed_by)
+            unmet = complete_steps(*others) if others else Unmet(_by_hand(row), changed_by)
             return Answer(ControlStatus.FAIL, found, evidence, unmet=unmet)
         if node.unreadable_sysctl_files:
             path = node.unreadable_sysctl_files[0]
             reason = f"cannot read {path}, which may set it at boot"
-            return Answer(ControlStatus.UNKNOWN, found, evidence, reason, repair(*made_readable(path)))
+            return Answer(ControlStatus.UNKNOWN, found, evidence, reason, complete_steps(*made_readable(path)))
         if not isinstance(now, Sysctl):
             reason = "/proc/sys does not exist here" if now is None else describe_state(now)
-            unmet = repair(Instruction("assess the booted host"))
+            unmet = complete_steps(Instruction("assess the booted host"))
             return Answer(ControlStatus.UNKNOWN, found, evidence, reason, unmet)
         return Answer(ControlStatus.PASS, found, evidence, given_by=_set_by(line))
 
@@ -108,7 +108,7 @@ class GuideDirectory(Check):
             reason = describe_state(now) if now is not None else "it was not read"
             evidence = (Evidence(reason, Location(path)),)
             return Answer(
-                ControlStatus.UNKNOWN, UNDETERMINED, evidence, reason, repair(*made_readable(path, "directory"))
+                ControlStatus.UNKNOWN, UNDETERMINED, evidence, reason, complete_steps(*made_readable(path, "directory"))
             )
         found = describe_state(now)
         is_met = False
@@ -153,7 +153,7 @@ class KubeconfigOptions(Check):
         shown = tuple(Evidence(f"{key}: {value.text}", value.location) for key, value in wrong or given)
         if wrong:
             steps = tuple(removal(key, value, node.facts) for key, value in wrong)
-            unmet = node.unmet(steps, restart=Restart.K3S, is_repair=True)
+            unmet = node.unmet(steps, restart=Restart.K3S, is_complete=True)
             return Answer(ControlStatus.FAIL, ", ".join(item.observation for item in shown), shown, unmet=unmet)
         default = Evidence("no option makes the kubeconfig accessible to others", source=f"K3s {node.facts.version}")
         return Answer(ControlStatus.PASS, "", shown or (default,), given_by=GivenBy.K3S)
@@ -186,11 +186,11 @@ class SysctlPrecedence(Check):
                 ControlStatus.FAIL,
                 "; ".join(override.message for override in overrides),
                 tuple(Evidence(override.message, override.location) for override in overrides),
-                unmet=repair(*(Instruction(override.fix, override.location) for override in overrides)),
+                unmet=complete_steps(*(Instruction(override.fix, override.location) for override in overrides)),
             )
         if node.unreadable_sysctl_files:
             path = node.unreadable_sysctl_files[0]
-            unmet = repair(*made_readable(path))
+            unmet = complete_steps(*made_readable(path))
             return Answer(ControlStatus.UNKNOWN, UNDETERMINED, reason=f"cannot read {path}", unmet=unmet)
         files = node.situation.sysctl_files
         directories = ", ".join(dict.fromkeys(str(file.path.parent) for file in files))

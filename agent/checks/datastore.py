@@ -11,7 +11,7 @@ from agent.checks.argument_edits import ENCRYPTION, ENCRYPTION_ARGUMENT
 from agent.checks.argument_values import GivenBy
 from agent.checks.check import DATA_DIR, Check
 from agent.checks.evidence import Cause, Missing, Unknown
-from agent.checks.unmet import determined, repair
+from agent.checks.unmet import complete_steps, determined
 from agent.guide.k3s_options import ENCRYPTED_FROM_NOW_ON
 from agent.k3s.encryption_configuration import IDENTITY
 from agent.model import Component, Instruction, Location, OwnCommand, Restart, ShellCommand
@@ -116,7 +116,7 @@ class EncryptionProviders(Check):
         if PurePosixPath(argument.value) != node.evidence.encryption.path:
             reason = f"{argument.value} is not K3s' own file, and k3s-harden does not check its content"
             step = f"check that identity is not the first provider of any item of `resources` in {argument.value}"
-            return Answer(ControlStatus.UNKNOWN, UNDETERMINED, (named,), reason, repair(Instruction(step)))
+            return Answer(ControlStatus.UNKNOWN, UNDETERMINED, (named,), reason, complete_steps(Instruction(step)))
         return self._first_provider(node, given if option is None else option)
 
     @property
@@ -139,7 +139,7 @@ class EncryptionProviders(Check):
         evidence = tuple(Evidence(provider, Location(config.path)) for provider in config.providers or (first,))
         if first in self.providers:
             return Answer(ControlStatus.PASS, first, evidence, given_by=given.by)
-        return Answer(ControlStatus.FAIL, first, evidence, unmet=repair(*self._steps(config.providers)))
+        return Answer(ControlStatus.FAIL, first, evidence, unmet=complete_steps(*self._steps(config.providers)))
 
     def _steps(self, providers: tuple[str, ...]) -> tuple[Instruction | ShellCommand, ...]:
         """Return the steps until a strong provider is first and existing Secrets are encrypted.
@@ -200,7 +200,7 @@ def _without_file(argument: EffectiveArgument, option: Given | None, node: Asses
     if k3s_arguments.default_of(Component.API_SERVER, ENCRYPTION_ARGUMENT, node.facts) is None:
         unmet = argument_edits.not_encrypted(option, node)
     else:
-        unmet = repair(*argument_edits.corrected(ENCRYPTION, argument, node), restart=Restart.K3S)
+        unmet = complete_steps(*argument_edits.corrected(ENCRYPTION, argument, node), restart=Restart.K3S)
     return Answer(ControlStatus.FAIL, _NOT_ENCRYPTED, tuple(evidence), unmet=unmet)
 
 
@@ -210,4 +210,4 @@ def _unknown(config: Unknown, correction: str) -> Answer:
     steps = determined(config)
     if config.cause is Cause.INVALID:
         steps = (Instruction(correction.format(path=config.path)), OwnCommand("assess"))
-    return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, config.reason, repair(*steps))
+    return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, config.reason, complete_steps(*steps))

@@ -12,7 +12,7 @@ from agent.checks.check import DATA_DIR, Check
 from agent.checks.datastore import no_etcd
 from agent.checks.evidence import FileQuery
 from agent.checks.host_paths import HostPaths, paths_on
-from agent.checks.unmet import ChangedBy, Unmet, determined, repair
+from agent.checks.unmet import ChangedBy, Unmet, complete_steps, determined
 from agent.model import (
     PRIVATE_FILE,
     ROOT,
@@ -196,7 +196,7 @@ def not_determined(matches: Iterable[Matches]) -> Answer:
         UNDETERMINED,
         tuple(Evidence(unread.reason, Location(unread.path)) for unread in unknown),
         reason=f"{unknown[0].path}: {unknown[0].reason}",
-        unmet=repair(*determined(unknown[0])),
+        unmet=complete_steps(*determined(unknown[0])),
     )
 
 
@@ -221,7 +221,7 @@ def _no_files(matches: Sequence[Matches], node: AssessedNode) -> Answer:
         reason, unmet = "K3s creates it at its first start, and has not started yet", node.after_start
     elif below:
         reason = "K3s creates it at each start, and it is missing although K3s has started"
-        unmet = repair(Instruction("restart K3s"))
+        unmet = complete_steps(Instruction("restart K3s"))
     else:
         return Answer(ControlStatus.NOT_APPLICABLE, "no such file", reason=f"no file matches {names}")
     evidence = (Evidence("no such file", source=names),)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.checks.answer import Answer, ControlStatus
 from agent.checks.check import Check
-from agent.checks.unmet import repair
+from agent.checks.unmet import complete_steps
 from agent.model import Instruction
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Manual(Check):
     is_automated = False
 
     def answer(self, node: AssessedNode) -> Answer:  # noqa: ARG002 - the same on every node
-        return Answer(ControlStatus.MANUAL, reason=self.review, unmet=repair(Instruction(self.review)))
+        return Answer(ControlStatus.MANUAL, reason=self.review, unmet=complete_steps(Instruction(self.review)))
 
     @property
     def description(self) -> str:

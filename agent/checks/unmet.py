@@ -38,13 +38,13 @@ class Unmet(Value):
     then: tuple[Step, ...] = ()
     """Steps after the edits, or after the steps of the control."""
     restart: Restart = Restart.NOT_NEEDED
-    is_repair: bool = False
-    """Whether something is broken: the edits need neither the caution nor the setting of the control."""
+    is_complete: bool = False
+    """Whether the edits are the whole remediation, without the caution and the setting of the control."""
 
 
-def repair(*edits: Step, restart: Restart = Restart.NOT_NEEDED) -> Unmet:
-    """Return the edits of something that is broken, or that a person has to look at."""
-    return Unmet(edits, ChangedBy.OPERATOR, restart=restart, is_repair=True)
+def complete_steps(*edits: Step, restart: Restart = Restart.NOT_NEEDED) -> Unmet:
+    """Return the whole remediation of what is broken, could not be determined, or needs a person."""
+    return Unmet(edits, ChangedBy.OPERATOR, restart=restart, is_complete=True)
 
 
 def all_of(unmet: Sequence[Unmet]) -> Unmet:
@@ -57,7 +57,7 @@ def all_of(unmet: Sequence[Unmet]) -> Unmet:
         tuple(dict.fromkeys(step for requirement in unmet for step in requirement.before_apply)),
         tuple(dict.fromkeys(step for requirement in unmet for step in requirement.then)),
         max((requirement.restart for requirement in unmet), key=list(Restart).index),
-        any(requirement.is_repair for requirement in unmet),
+        any(requirement.is_complete for requirement in unmet),
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from agent.checks.answer import Answer, ControlStatus, Evidence
 from agent.checks.cluster.rule import ClusterRule, Observed, cluster_answer, of_site, to_review
 from agent.checks.cluster.workload_rules import workloads_of_site
-from agent.checks.unmet import repair
+from agent.checks.unmet import complete_steps
 from agent.kubernetes.built_in_objects import OWN_NAMESPACES
 from agent.kubernetes.queries import Query
 from agent.kubernetes.workloads import QUERIES, workloads_with_controllers
@@ -52,7 +52,7 @@ def _enforcement(of: AssessedCluster) -> Answer:
         evidence = (Evidence(f"{_DISABLED}: {option.text}", option.location),)
         step = Instruction("verify that the CNI plugin enforces NetworkPolicies; then waive the control")
         reason = "K3s' controller is disabled, so another one has to enforce NetworkPolicies"
-        return Answer(ControlStatus.MANUAL, "", evidence, reason, repair(step))
+        return Answer(ControlStatus.MANUAL, "", evidence, reason, complete_steps(step))
     evidence = (Evidence(f"no configuration of K3s sets {_DISABLED}, so K3s enforces NetworkPolicies", source="K3s"),)
     return Answer(ControlStatus.PASS, f"{_DISABLED} is not set", evidence)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.checks.answer import Answer, ControlStatus, Evidence
-from agent.checks.unmet import repair
+from agent.checks.unmet import complete_steps
 from agent.kubernetes.queries import REQUESTS
 from agent.model import Instruction
 
@@ -100,7 +100,7 @@ def cluster_answer(  # noqa: PLR0913 - the last three are by name or have defaul
         found=summary(site, noun) or ("none but those listed apart" if observed else "none"),
         evidence=tuple(shown),
         reason=reason,
-        unmet=repair(*steps),
+        unmet=complete_steps(*steps),
     )
 
 
