@@ -53,23 +53,6 @@ def test_huge_numbers_are_refused_without_conversion() -> None:
     assert AtLeast(1).accepts("9" * 10)
 
 
-@pytest.mark.parametrize(
-    ("meets", "words"),
-    [
-        (ON, "true"),
-        (OFF, "false"),
-        (THIRTY, "30 or more"),
-        (TIMEOUT, "a duration above zero, such as 300s"),
-        (FILE, "the absolute path of an audit policy"),
-        (PLUGINS, "a comma-separated list with NodeRestriction and PodSecurityPolicy"),
-        (SUITES, "a comma-separated list of some of A, B, and no others"),
-    ],
-)
-def test_expected_values_are_described(meets: Criterion, words: str) -> None:
-    """Reports contain the description."""
-    assert str(meets) == words
-
-
 def test_a_plugin_that_is_enabled_by_default_can_be_omitted() -> None:
     """K3s' `NodeRestriction` is compliant: the API server enables ServiceAccount by default."""
     assert newest("enable-admission-plugins").meets.accepts("NodeRestriction")

@@ -9,25 +9,6 @@ from agent.k3s.admission_plugins import is_unknown
 from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Role, Version
 
 
-@pytest.mark.parametrize(
-    ("plugin", "has_it", "has_it_not"),
-    [
-        ("PodSecurityPolicy", 24, 25),
-        ("SecurityContextDeny", 29, 30),
-        ("PersistentVolumeLabel", 30, 31),
-        ("ValidatingAdmissionPolicy", 26, 25),
-        ("MutatingAdmissionPolicy", 32, 31),
-        ("PodGroupWorkloadExists", 36, 37),
-        ("PodGroupWorkloadExists", 36, 35),
-        ("JobValidation", 36, 37),
-    ],
-)
-def test_a_plugin_is_valid_from_its_first_to_its_last_version(plugin: str, has_it: int, has_it_not: int) -> None:
-    """The API server of earlier and later versions rejects it."""
-    assert not is_unknown(plugin, Version(1, has_it, 0))
-    assert is_unknown(plugin, Version(1, has_it_not, 0))
-
-
 def test_an_unlisted_name_is_unknown_only_in_covered_versions() -> None:
     """Other versions may have it. A removed plugin stays unknown in newer versions."""
     for minor in range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1):
