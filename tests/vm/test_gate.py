@@ -237,6 +237,20 @@ def test_1_a_failing_gate_ends_with_the_result_of_the_program(node: Node) -> Non
     assert (unit["Result"], unit["ExecMainStatus"], unit["NRestarts"]) == ("exit-code", "3", "0")
 
 
+@pytest.mark.parametrize("listed", ["1", "1 2 3 SIGTERM", " ".join(map(str, range(1, 256)))], ids=["1", "some", "all"])
+def test_1_a_status_that_the_service_counts_as_success_does_not_open_the_gate(node: Node, listed: str) -> None:
+    """systemd applies SuccessExitStatus= to ExecStartPre=, too. Sites set it because K3s exits with 1 when it stops."""
+    node.put("/etc/systemd/system/k3s.service.d/50-site.conf", f"[Service]\nSuccessExitStatus={listed}\n")
+    node.run("systemctl daemon-reload")
+    node.break_host()
+    node.systemctl("restart", SERVER, check=False)
+    _assert_blocked(node)
+    assert node.starts() == []
+    node.repair_host()
+    node.harden("apply")
+    node.wait_until_up()
+
+
 def test_1_systemds_start_limit_does_not_stop_the_gate(node: Node) -> None:
     """At the limit systemd would not start the gate, and K3s would be blocked on a compliant host."""
     # The default is five starts in ten seconds; an hour lets a slow guest reach the limit.

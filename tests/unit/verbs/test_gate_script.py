@@ -23,10 +23,11 @@ TOOLS = ("mkdir", "mv", "rm", "systemctl", "sleep")
 SYSTEMCTL = """\
 #!/bin/sh
 echo "$*" >>{place}/asked
-case "$1" in
-    start) . {place}/gate ;;
-    show) /bin/cat {place}/restarts ;;
-    is-enabled) /bin/cat {place}/enabled; test "$(/bin/cat {place}/enabled)" = enabled ;;
+case "$*" in
+    start*) . {place}/gate ;;
+    show*NRestarts*) /bin/cat {place}/restarts ;;
+    show*SuccessExitStatus*) /bin/cat {place}/statuses ;;
+    is-enabled*) /bin/cat {place}/enabled; test "$(/bin/cat {place}/enabled)" = enabled ;;
 esac
 """
 PASSES = ": >{run}/passed.k3s"
@@ -55,6 +56,7 @@ class Starts:
         self.tool("sleep", f"#!/bin/sh\necho sleep >>{place}/asked\n")
         (place / "restarts").write_text("1\n")
         (place / "enabled").write_text("enabled\n")
+        (place / "statuses").write_text("\n\n\n")
 
     def tool(self, name: str, text: str) -> None:
         """Replace a program."""
@@ -105,6 +107,18 @@ def test_the_script_is_valid_shell(service: str) -> None:
     assert "\\" not in text
     done = subprocess.run(["/bin/sh", "-n", "-c", text], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("listed", "expected"),
+    [("143 SIGTERM\n\n\n", 1), ("1\n2\n\n", 3), ("1 2\n\n3 4\n", 5), (" ".join(map(str, range(1, 256))), -9)],
+)
+def test_a_blocked_start_ends_with_a_status_in_no_list_of_the_service(
+    starts: Starts, listed: str, expected: int
+) -> None:
+    """systemd applies SuccessExitStatus= and the lists of Restart= to the command; SIGKILL is the last resort."""
+    (starts.place / "statuses").write_text(listed)
+    assert starts.start(FAILS) == expected
 
 
 def test_k3s_starts_after_its_gate_has_passed(starts: Starts) -> None:
