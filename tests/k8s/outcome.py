@@ -159,6 +159,7 @@ class Trials:
         own = Path(_DATA_DIR, "agent/etc/kubelet.conf.d/50-own.conf")
         if file:
             self._node.write(own, file, mode=0o600)
+        self._expect_no_leader()
         started_at = time.monotonic()
         process = self._node.start(
             program, *(f"--{name}={value}" for name, values in merged.items() for value in values), log=log
@@ -210,12 +211,15 @@ class Trials:
                 self._node.path(path).mkdir(parents=True, exist_ok=True)
             else:
                 self._node.write(path, content, mode=0o600)
+        self._expect_no_leader()
         # kube-proxy waits for a Node with an address. No kubelet may have created one, or a controller has deleted it.
         status = {"addresses": [{"type": "InternalIP", "address": ADDRESS}]}
         node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NAME}, "status": status}
         self._client.request("POST", _SHARED_PORT, "/api/v1/nodes", body=node)
+
+    def _expect_no_leader(self) -> None:
+        """Remove the leases of killed components, for whose end a new one would wait."""
         for lease in (CONTROLLER_MANAGER, SCHEDULER):
-            # Otherwise the component would wait until the lease of the killed one expires.
             self._client.request("DELETE", _SHARED_PORT, f"{_LEASES}/{lease}")
 
     def _remove(self, files: Mapping[str, str | None]) -> None:

@@ -228,7 +228,8 @@ _Made = tuple["Settings | None", Settings]
 
 
 def _one_of(_: _Maker, words: str, subject: str) -> _Made:
-    return {subject: words.rsplit(maxsplit=1)[-1]}, {subject: "99" if words[0].isdecimal() else "none-such"}
+    first = words.split(maxsplit=1)[0]
+    return {subject: first}, {subject: "99" if first.isdecimal() else "none-such"}
 
 
 def _matches(make: _Maker, name: str, subject: str) -> _Made:
