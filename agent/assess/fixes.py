@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus
 from agent.checks.argument_values import GivenBy
-from agent.checks.unmet import ChangedBy, Unmet
+from agent.checks.unmet import ChangedBy, UnmetRequirement
 from agent.guide.k3s_options import OptionRow
 from agent.model import NO_REMEDIATION, FixOwner, Instruction, Location, OwnCommand, Remediation
 from agent.settings.schema import DEFAULT_SETTINGS
@@ -53,7 +53,7 @@ def remediation_of(control: BenchmarkControl, answer: Answer, settings: Mapping[
     return Remediation((*_upwards(unmet.edits), *unmet.then), owner, unmet.restart)
 
 
-def _fix(control: BenchmarkControl, unmet: Unmet, setting: str) -> Remediation:
+def _fix(control: BenchmarkControl, unmet: UnmetRequirement, setting: str) -> Remediation:
     if unmet.changed_by is ChangedBy.APPLY:
         owner = FixOwner.OPERATOR if unmet.before_apply else FixOwner.APPLY
         return Remediation((*unmet.before_apply, _APPLY), owner, unmet.restart)

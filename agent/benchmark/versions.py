@@ -60,6 +60,6 @@ def up_to(last: Benchmark, first: Benchmark = Benchmark.CIS_1_23) -> tuple[Bench
     return order[order.index(first) : order.index(last) + 1]
 
 
-def fitting(version: Version) -> Benchmark:
+def fitting_benchmark(version: Version) -> Benchmark:
     """Return the newest benchmark for this K3s version."""
     return next(benchmark for benchmark, versions in reversed(FITS.items()) if versions.includes(version))

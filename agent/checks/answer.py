@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.checks.unmet import Unmet, complete_steps
+from agent.checks.unmet import UnmetRequirement, complete_steps
 from agent.model import StrEnum
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Evidence(NamedTuple):
     """Where the observation is from, if it is not one file: "default of K3s v1.34.1 (…)", or a pattern of paths."""
 
 
-_NOTHING = Unmet()
+_NOTHING = UnmetRequirement()
 
 
 class Answer(NamedTuple):
@@ -52,7 +52,7 @@ class Answer(NamedTuple):
     evidence: tuple[Evidence, ...] = ()
     reason: str = ""
     """Why the check is not applicable or has no answer, as a sentence without its period."""
-    unmet: Unmet = _NOTHING
+    unmet: UnmetRequirement = _NOTHING
     given_by: GivenBy | None = None
     """Who set the effective value."""
     expected: str = ""

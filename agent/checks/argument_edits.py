@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.checks import k3s_arguments
 from agent.checks.argument_values import ArgumentRequirement, GivenBy
-from agent.checks.unmet import ChangedBy, Unmet
+from agent.checks.unmet import ChangedBy, UnmetRequirement
 from agent.desired.dropin_options import ADMISSION_PLUGINS_ARGUMENT, all_plugins, configured_values, plugins_joined
 from agent.guide.criteria import ListExcludes, NotEmpty
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS, SECRETS_ENCRYPTION
@@ -43,14 +43,14 @@ def unmet_argument(
     evidence: Iterable[Evidence],
     by: GivenBy | None,
     node: AssessedNode,
-) -> Unmet:
+) -> UnmetRequirement:
     """Return what has to change for an argument (None if it is not set) that `by` set, as the evidence shows."""
     facts = node.facts
     is_by_hand = by in (GivenBy.OPERATOR, GivenBy.KUBELET_FILE)
     locations = [shown.location for shown in evidence if shown.location]
     edits = _edits(required, argument, by, node)
     if facts.rancher_managed and not (is_by_hand and all(at.path.name != RANCHER_DROPIN for at in locations)):
-        return Unmet(edits, ChangedBy.RANCHER)
+        return UnmetRequirement(edits, ChangedBy.RANCHER)
     key = required.component.config_key
     begins = None if required.name in _K3S_OPTIONS else facts.merged_config.begins.get(key)
     append = (append_to_list(key, begins),) if begins is not None else ()
@@ -59,31 +59,31 @@ def unmet_argument(
     is_plugins = required.name == ADMISSION_PLUGINS_ARGUMENT
     in_list = _in_operators_list(required, node) if is_plugins and not facts.rancher_managed else ()
     if in_list:
-        return Unmet((*first, *in_list), ChangedBy.OPERATOR, then=(_APPLY,), restart=Restart.K3S)
+        return UnmetRequirement((*first, *in_list), ChangedBy.OPERATOR, then=(_APPLY,), restart=Restart.K3S)
     follows = is_by_hand and any(
         required.name == ENCRYPTION_ARGUMENT or facts.overrides_dropin(at.path) for at in locations
     )
     if not follows and _apply_sets(required, node):
         restart = Restart.K3S if first or node.has_started else Restart.NOT_NEEDED
-        return Unmet(edits, ChangedBy.APPLY, first, restart=restart)
+        return UnmetRequirement(edits, ChangedBy.APPLY, first, restart=restart)
     plugins = _all_plugins(required, argument, node) if is_plugins and not is_by_hand else ""
     if plugins:
         text = f"set `{required.name}={plugins}` in the list `{key}`"
-        return Unmet((_in_main_file(text, node),), before_apply=first, then=(_APPLY,), restart=Restart.K3S)
+        return UnmetRequirement((_in_main_file(text, node),), before_apply=first, then=(_APPLY,), restart=Restart.K3S)
     if begins is not None and not is_by_hand and begins.path != facts.configuration.path:
         edits = (*append, *edits)
     changed_by = ChangedBy.OPERATOR if is_by_hand and not is_plugins else ChangedBy.SITE
     return node.unmet(edits, changed_by, first, restart=Restart.K3S)
 
 
-def not_encrypted(option: Given | None, node: AssessedNode) -> Unmet:
+def not_encrypted(option: Given | None, node: AssessedNode) -> UnmetRequirement:
     """Return what has to change if no K3s option names the encryption configuration, or `option` disables it."""
     if node.facts.rancher_managed:
-        return Unmet(changed_by=ChangedBy.RANCHER)
+        return UnmetRequirement(changed_by=ChangedBy.RANCHER)
     if _apply_sets(ENCRYPTION, node):
         restart = Restart.K3S if node.has_started else Restart.NOT_NEEDED
-        return Unmet(changed_by=ChangedBy.APPLY, restart=restart)
-    return Unmet(then=(Instruction(f"change `{option.written}`", option.location),) if option else ())
+        return UnmetRequirement(changed_by=ChangedBy.APPLY, restart=restart)
+    return UnmetRequirement(then=(Instruction(f"change `{option.written}`", option.location),) if option else ())
 
 
 def _apply_sets(required: ArgumentRequirement, node: AssessedNode) -> bool:

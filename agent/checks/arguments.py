@@ -11,7 +11,7 @@ from agent.checks.argument_values import ArgumentRequirement, GivenBy
 from agent.checks.check import Check
 from agent.checks.datastore import no_etcd
 from agent.checks.k3s_arguments import ETCD_FILES
-from agent.checks.unmet import ChangedBy, Unmet, complete_steps, made_readable
+from agent.checks.unmet import ChangedBy, UnmetRequirement, complete_steps, made_readable
 from agent.desired.dropin_options import (
     ADMISSION_CONFIGURATION_ARGUMENT,
     ADMISSION_PLUGINS_ARGUMENT,
@@ -158,7 +158,7 @@ def _of_etcd(check: ArgumentCheck, node: AssessedNode, evidence: tuple[Evidence,
         f"set `{ETCD_FILES[check.name]}` to the path of that file", Location(node.facts.configuration.path)
     )
     evidence = (Evidence(address.written, address.location), *evidence)
-    return Answer(ControlStatus.FAIL, "not set", evidence, unmet=Unmet((step,), restart=Restart.K3S))
+    return Answer(ControlStatus.FAIL, "not set", evidence, unmet=UnmetRequirement((step,), restart=Restart.K3S))
 
 
 def _other_alone(check: ArgumentCheck, node: AssessedNode) -> Answer | None:
@@ -284,7 +284,7 @@ def _unusable(
 ) -> Answer:
     """Return the answer if the API server rejects a file that it reads at its start, or if the file has no effect."""
     unmet = (
-        Unmet(changed_by=ChangedBy.APPLY)
+        UnmetRequirement(changed_by=ChangedBy.APPLY)
         if str(path) in node.pending
         else complete_steps(*node.repair_of(path), restart=Restart.K3S)
     )

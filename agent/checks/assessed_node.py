@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.checks.effective_arguments import effective_arguments
 from agent.checks.host_paths import BINARIES, paths_on
-from agent.checks.unmet import ChangedBy, Unmet
+from agent.checks.unmet import ChangedBy, UnmetRequirement
 from agent.desired import boot_parameters
 from agent.desired.dropin_options import options_to_set
 from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
@@ -74,11 +74,11 @@ class AssessedNode:
         return bool(is_service) or self.has_started or any(str(path) in programs for path in found)
 
     @property
-    def after_start(self) -> Unmet:
+    def after_start(self) -> UnmetRequirement:
         """What has to happen if K3s has not yet written what a check reads."""
         blockers = ", ".join(self.prevents_start)
         first = (Instruction(f"correct what prevents K3s from starting: {blockers}"),) if blockers else ()
-        return Unmet((*first, Instruction("start K3s"), OwnCommand("assess")), ChangedBy.K3S)
+        return UnmetRequirement((*first, Instruction("start K3s"), OwnCommand("assess")), ChangedBy.K3S)
 
     @cached_property
     def at_boot(self) -> Mapping[str, SysctlAssignment | None]:
@@ -134,7 +134,7 @@ class AssessedNode:
         *,
         restart: Restart = Restart.NOT_NEEDED,
         is_complete: bool = False,
-    ) -> Unmet:
+    ) -> UnmetRequirement:
         """Return what has to change. Nobody edits the drop-in of this program: `apply` writes it."""
         dropin = self.facts.dropin_path
         others = tuple(
@@ -143,7 +143,7 @@ class AssessedNode:
             if not (isinstance(step, Instruction) and step.location and step.location.path == dropin)
         )
         then = self.repair_of(dropin) if len(others) < len(edits) else ()
-        return Unmet(others or then, changed_by, before_apply, then if others else (), restart, is_complete)
+        return UnmetRequirement(others or then, changed_by, before_apply, then if others else (), restart, is_complete)
 
     def repair_of(self, path: PurePosixPath | None) -> tuple[Step, ...]:
         """Return the steps for a file that a component cannot use; None for a plugin that has no file."""

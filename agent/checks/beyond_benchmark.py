@@ -12,7 +12,7 @@ from agent.checks.argument_edits import removal
 from agent.checks.argument_values import GivenBy
 from agent.checks.check import Check
 from agent.checks.files import below_data_dir
-from agent.checks.unmet import ChangedBy, Unmet, complete_steps, made_readable
+from agent.checks.unmet import ChangedBy, UnmetRequirement, complete_steps, made_readable
 from agent.guide.sysctls import PARAMETERS_FILE
 from agent.linux.sysctl_values import same_value
 from agent.model import (
@@ -65,7 +65,7 @@ class KernelParameter(Check):
             others = _set_by_others(row, line, node, is_wrong_now=is_wrong_now)
             needs = {*((row.key,) if is_wrong_now else ()), *((PARAMETERS_FILE,) if is_wrong_at_boot else ())}
             changed_by = ChangedBy.APPLY if needs <= node.pending else ChangedBy.SITE
-            unmet = complete_steps(*others) if others else Unmet(_by_hand(row), changed_by)
+            unmet = complete_steps(*others) if others else UnmetRequirement(_by_hand(row), changed_by)
             return Answer(ControlStatus.FAIL, found, evidence, unmet=unmet)
         if node.unreadable_sysctl_files:
             path = node.unreadable_sysctl_files[0]
@@ -120,7 +120,9 @@ class GuideDirectory(Check):
             ControlStatus.PASS if is_met else ControlStatus.FAIL,
             found,
             (Evidence(found, Location(path)),),
-            unmet=Unmet((ShellCommand(command),), ChangedBy.APPLY if str(path) in node.pending else ChangedBy.SITE),
+            unmet=UnmetRequirement(
+                (ShellCommand(command),), ChangedBy.APPLY if str(path) in node.pending else ChangedBy.SITE
+            ),
             given_by=(GivenBy.DROPIN if node.situation.journal.runs else GivenBy.OPERATOR) if is_met else None,
         )
 

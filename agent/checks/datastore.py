@@ -10,7 +10,7 @@ from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, d
 from agent.checks.argument_edits import ENCRYPTION, ENCRYPTION_ARGUMENT
 from agent.checks.argument_values import GivenBy
 from agent.checks.check import DATA_DIR, Check
-from agent.checks.evidence import Cause, Missing, Unknown
+from agent.checks.evidence import MissingFile, Unknown, UnknownCause
 from agent.checks.unmet import complete_steps, determined
 from agent.guide.k3s_options import ENCRYPTED_FROM_NOW_ON
 from agent.k3s.encryption_configuration import IDENTITY
@@ -52,7 +52,7 @@ class EtcdSetting(Check):
         if node.facts.datastore is not Datastore.ETCD or node.facts.merged_config.boolean("disable-etcd"):
             return no_etcd(node)
         config = node.evidence.etcd
-        if isinstance(config, Missing):
+        if isinstance(config, MissingFile):
             reason = f"K3s writes {config.path} when it starts etcd, and the file is missing"
             return Answer(ControlStatus.UNKNOWN, "no such file", reason=reason, unmet=node.after_start)
         if isinstance(config, Unknown):
@@ -130,7 +130,7 @@ class EncryptionProviders(Check):
     def _first_provider(self, node: AssessedNode, given: Given) -> Answer:
         """Compare the file's first provider; `given` is what makes the API server read the file."""
         config = node.evidence.encryption
-        if isinstance(config, Missing):
+        if isinstance(config, MissingFile):
             reason = f"K3s writes {config.path} when it starts with secrets-encryption, and the file is missing"
             return Answer(ControlStatus.UNKNOWN, "no such file", reason=reason, unmet=node.after_start)
         if isinstance(config, Unknown):
@@ -208,6 +208,6 @@ def _unknown(config: Unknown, correction: str) -> Answer:
     """Return the answer for a configuration that could not be read; `correction` is for invalid content."""
     evidence = (Evidence(config.reason, Location(config.path)),)
     steps = determined(config)
-    if config.cause is Cause.INVALID:
+    if config.cause is UnknownCause.INVALID:
         steps = (Instruction(correction.format(path=config.path)), OwnCommand("assess"))
     return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, config.reason, complete_steps(*steps))

@@ -1,7 +1,7 @@
 """Evidence that was read on a host: modes and owners of files, and the configuration files that K3s wrote.
 
-Missing and Unknown are different: unreadable evidence is never treated as a value. Of files that contain secrets only
-the parts that a check needs are kept.
+MissingFile and Unknown are different: unreadable evidence is never treated as a value. Of files that contain secrets,
+only the parts that a check needs are kept.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class AbsentFile(Value):
     """The directories of the path that exist, from the root on."""
 
 
-class Cause(Enum):
+class UnknownCause(Enum):
     """Why a file is unknown."""
 
     DENIED = "the kernel denied access to this user"
@@ -85,10 +85,10 @@ class Unknown(Value):
     path: PurePosixPath
     reason: str
     """One line."""
-    cause: Cause = Cause.OTHER
+    cause: UnknownCause = UnknownCause.OTHER
 
 
-class Missing(Value):
+class MissingFile(Value):
     """A path where nothing exists."""
 
     path: PurePosixPath
@@ -135,7 +135,7 @@ class CollectedEvidence(Value):
     files: Mapping[FileQuery, tuple[Matches, ...]]
     """One element for each path of a query, in their order."""
     kubelet: KubeletConfiguration
-    etcd: EtcdConfiguration | Missing | Unknown
-    encryption: EncryptionConfiguration | Missing | Unknown
+    etcd: EtcdConfiguration | MissingFile | Unknown
+    encryption: EncryptionConfiguration | MissingFile | Unknown
     with_credentials: frozenset[str] = frozenset()
     """Paths of the configuration of registries, if it has passwords or tokens."""

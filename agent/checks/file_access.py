@@ -12,7 +12,7 @@ from agent.checks.check import Check
 from agent.checks.evidence import FileQuery
 from agent.checks.files import below_data_dir, not_determined
 from agent.checks.host_paths import SERVICE_FILES, HostPaths, is_of_service, paths_on
-from agent.checks.unmet import ChangedBy, Unmet
+from agent.checks.unmet import ChangedBy, UnmetRequirement
 from agent.k3s.redaction import HIDDEN
 from agent.model import GROUP_OR_OTHERS_WRITE, File, Instruction, Location, Restart, ShellCommand
 from agent.value import Value, replace
@@ -320,7 +320,7 @@ def _failed(problems: Sequence[_OpenAccess], node: AssessedNode) -> Answer:
         ControlStatus.FAIL,
         f"{first}, and {len(subjects) - 1} more" if len(subjects) > 1 else first,
         tuple(dict.fromkeys(Evidence(item.observation, Location(item.path)) for item in problems)),
-        unmet=Unmet(
+        unmet=UnmetRequirement(
             tuple(steps),
             ChangedBy.APPLY if subjects <= node.pending else ChangedBy.SITE,
             restart=Restart.K3S if moved else Restart.NOT_NEEDED,

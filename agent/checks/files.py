@@ -12,7 +12,7 @@ from agent.checks.check import DATA_DIR, Check
 from agent.checks.datastore import no_etcd
 from agent.checks.evidence import FileQuery
 from agent.checks.host_paths import HostPaths, paths_on
-from agent.checks.unmet import ChangedBy, Unmet, complete_steps, determined
+from agent.checks.unmet import ChangedBy, UnmetRequirement, complete_steps, determined
 from agent.model import (
     PRIVATE_FILE,
     ROOT,
@@ -91,7 +91,7 @@ class FileCheck(Check):
                 ControlStatus.FAIL,
                 _one_or_many([self.shown(file) for file in wrong], len(files), self._kind),
                 tuple(Evidence(self.shown(file), Location(file.path)) for file in wrong),
-                unmet=Unmet((self._fix(wrong, paths, node),), self.changed_by(wrong, node)),
+                unmet=UnmetRequirement((self._fix(wrong, paths, node),), self.changed_by(wrong, node)),
             )
         if any(match.unknown for match in matches):
             return not_determined(matches)

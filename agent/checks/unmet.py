@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from agent.checks.evidence import Cause
+from agent.checks.evidence import UnknownCause
 from agent.model import Instruction, OwnCommand, Restart
 from agent.value import Value
 
@@ -27,7 +27,7 @@ class ChangedBy(Enum):
     K3S = "K3s, when it starts"
 
 
-class Unmet(Value):
+class UnmetRequirement(Value):
     """A requirement that is not met. `assess.fixes` makes its remediation from this value and the control alone."""
 
     edits: tuple[Step, ...] = ()
@@ -42,16 +42,16 @@ class Unmet(Value):
     """Whether the edits are the whole remediation, without the caution and the setting of the control."""
 
 
-def complete_steps(*edits: Step, restart: Restart = Restart.NOT_NEEDED) -> Unmet:
+def complete_steps(*edits: Step, restart: Restart = Restart.NOT_NEEDED) -> UnmetRequirement:
     """Return the whole remediation of what is broken, could not be determined, or needs a person."""
-    return Unmet(edits, ChangedBy.OPERATOR, restart=restart, is_complete=True)
+    return UnmetRequirement(edits, ChangedBy.OPERATOR, restart=restart, is_complete=True)
 
 
-def all_of(unmet: Sequence[Unmet]) -> Unmet:
+def all_of(unmet: Sequence[UnmetRequirement]) -> UnmetRequirement:
     """Return several requirements of one control as one."""
     parties = {requirement.changed_by for requirement in unmet}
     mixed = ChangedBy.RANCHER if ChangedBy.RANCHER in parties else ChangedBy.OPERATOR
-    return Unmet(
+    return UnmetRequirement(
         tuple(dict.fromkeys(step for requirement in unmet for step in requirement.edits)),
         parties.pop() if len(parties) == 1 else mixed,
         tuple(dict.fromkeys(step for requirement in unmet for step in requirement.before_apply)),
@@ -63,7 +63,7 @@ def all_of(unmet: Sequence[Unmet]) -> Unmet:
 
 def determined(unknown: Unknown) -> tuple[Step, ...]:
     """Return the steps for a file that could not be read. Root has access that this user does not have."""
-    return (OwnCommand("assess"),) if unknown.cause is Cause.DENIED else made_readable(unknown.path)
+    return (OwnCommand("assess"),) if unknown.cause is UnknownCause.DENIED else made_readable(unknown.path)
 
 
 def made_readable(path: PurePosixPath, kind: str = "file") -> tuple[Step, ...]:

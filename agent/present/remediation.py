@@ -124,11 +124,11 @@ def steps(remediation: Remediation) -> tuple[Step, ...]:
     return (*map(described, remediation.steps), *_restarts(remediation))
 
 
-def numbered(remediation: Remediation) -> list[tuple[str, Step]]:
+def numbered_steps(remediation: Remediation) -> list[tuple[str, Step]]:
     """Return each step with its number, if there are several; the alternative follows a line `or`."""
     own = steps(remediation)
     listed = [(f"{number}. " if len(own) > 1 else "", step) for number, step in enumerate(own, 1)]
-    return [*listed, ("", Step("or")), *numbered(remediation.alternative)] if remediation.alternative else listed
+    return [*listed, ("", Step("or")), *numbered_steps(remediation.alternative)] if remediation.alternative else listed
 
 
 def completed(step: model.Step, caller: Caller) -> model.Step:

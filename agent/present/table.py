@@ -113,7 +113,7 @@ def print_entries(console: Console, entries: Sequence[Entry], *, with_fix: bool)
 def print_fix(console: Console, fix_: Remediation, indent: int, label: Text | None = None) -> None:
     """Print the steps of a fix after a label, each from a line of its own on; a command can be pasted."""
     label = label or Text("fix: ")
-    for number, step in remediation.numbered(fix_):
+    for number, step in remediation.numbered_steps(fix_):
         head = joined(label, Text(number))
         if step.is_command:
             print_command(console, step.text, indent, head=head)

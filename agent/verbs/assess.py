@@ -10,7 +10,7 @@ from agent.assess.assessment import Assessment, ControlStatus, Note
 from agent.assess.evidence import reader
 from agent.assess.verdict import verdict
 from agent.benchmark import catalogue
-from agent.benchmark.versions import FITS, Benchmark, fitting
+from agent.benchmark.versions import FITS, Benchmark, fitting_benchmark
 from agent.checks.assessed_node import AssessedNode
 from agent.errors import UsageError
 from agent.findings.gate import GATE_FINDINGS
@@ -68,7 +68,7 @@ def assess_host(  # noqa: PLR0913 - the last three are by name and have defaults
     if with_cluster and host.is_live:
         progress("reading the API server")
         cluster = _cluster(host, situation)
-    benchmark = benchmark or fitting(situation.facts.version)
+    benchmark = benchmark or fitting_benchmark(situation.facts.version)
     controls = catalogue.controls_of(benchmark)
     queries = [query for control in controls for query in control.check_of(benchmark).files(situation.facts)]
     found = findings.collect_findings(situation, filter(_limits_assessment, findings.KINDS.values()))
@@ -187,7 +187,7 @@ def _limits(found: Iterable[Finding], version: Version, benchmark: Benchmark) ->
         yield Note(message, finding.location, finding.remediation, finding.id, finding.prevents_start)
     if not FITS[benchmark].includes(version):
         message = f"{benchmark} is for K3s {FITS[benchmark]}, and this is {version}"
-        step = Instruction(f"omit `--benchmark` to use {fitting(version)}, which fits this version")
+        step = Instruction(f"omit `--benchmark` to use {fitting_benchmark(version)}, which fits this version")
         yield Note(message, None, Remediation((step,)))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.checks.evidence import AbsentFile, Cause, DirectoryAbove, FoundFile, Matches, Unknown
+from agent.checks.evidence import AbsentFile, DirectoryAbove, FoundFile, Matches, Unknown, UnknownCause
 from agent.errors import AccessDeniedError, HostError
 from agent.host.paths import DIRECTORY, REGULAR_FILE, SYMLINK
 from agent.model import Absent, Unreadable
@@ -260,11 +260,13 @@ def _leads_to(directory: str, parent: str) -> bool:
 
 
 def _unread(path: PurePosixPath, found: Unreadable) -> Unknown:
-    return Unknown(path, found.reason, Cause.DENIED if found.access_denied else Cause.OTHER)
+    return Unknown(path, found.reason, UnknownCause.DENIED if found.access_denied else UnknownCause.OTHER)
 
 
 def _unlisted(directory: PurePosixPath, error: HostError) -> Unknown:
-    return Unknown(directory, error.message, Cause.DENIED if isinstance(error, AccessDeniedError) else Cause.OTHER)
+    return Unknown(
+        directory, error.message, UnknownCause.DENIED if isinstance(error, AccessDeniedError) else UnknownCause.OTHER
+    )
 
 
 def _of_kind(path: PurePosixPath, found: DirectoryEntry, kind: str) -> FoundFile | Unknown:

@@ -9,7 +9,14 @@ import re
 from typing import TYPE_CHECKING, TypeVar
 
 from agent.assess.evidence.files import FileFinder
-from agent.checks.evidence import Cause, CollectedEvidence, EncryptionConfiguration, EtcdConfiguration, Missing, Unknown
+from agent.checks.evidence import (
+    CollectedEvidence,
+    EncryptionConfiguration,
+    EtcdConfiguration,
+    MissingFile,
+    Unknown,
+    UnknownCause,
+)
 from agent.checks.host_paths import REGISTRIES, paths_on
 from agent.errors import AccessDeniedError, HostError, InputError
 from agent.k3s import etcd_configuration, kubelet_configuration
@@ -75,31 +82,33 @@ def _kubelet(tree: Tree, facts: HostFacts) -> KubeletConfiguration:
 
 def _kubelet_file(tree: Tree, path: PurePosixPath) -> KubeletFile:
     data = _content(tree, path)
-    if isinstance(data, Missing):
+    if isinstance(data, MissingFile):
         return KubeletFile(path, {}, f"cannot read {path}: there is no such file")
     if isinstance(data, Unknown):
         return KubeletFile(path, {}, data.reason)
     return kubelet_configuration.kubelet_file(data, path)
 
 
-def _parsed(tree: Tree, path: PurePosixPath, parse: Callable[[bytes], _Parsed]) -> _Parsed | Missing | Unknown:
+def _parsed(tree: Tree, path: PurePosixPath, parse: Callable[[bytes], _Parsed]) -> _Parsed | MissingFile | Unknown:
     data = _content(tree, path)
-    if isinstance(data, (Missing, Unknown)):
+    if isinstance(data, (MissingFile, Unknown)):
         return data
     try:
         return parse(data)
     except InputError as error:
-        return Unknown(path, error.message, Cause.INVALID)
+        return Unknown(path, error.message, UnknownCause.INVALID)
     except ValueError as error:
-        return Unknown(path, f"{path} is not a valid encryption configuration: {error}", Cause.INVALID)
+        return Unknown(path, f"{path} is not a valid encryption configuration: {error}", UnknownCause.INVALID)
 
 
-def _content(tree: Tree, path: PurePosixPath) -> bytes | Missing | Unknown:
+def _content(tree: Tree, path: PurePosixPath) -> bytes | MissingFile | Unknown:
     try:
         data = tree.read(path)
     except HostError as error:
-        return Unknown(path, error.message, Cause.DENIED if isinstance(error, AccessDeniedError) else Cause.OTHER)
+        return Unknown(
+            path, error.message, UnknownCause.DENIED if isinstance(error, AccessDeniedError) else UnknownCause.OTHER
+        )
     if data is not None:
         return data
     is_link = tree.link_target(path) is not None
-    return Unknown(path, f"cannot read {path}: it is a dangling symlink") if is_link else Missing(path)
+    return Unknown(path, f"cannot read {path}: it is a dangling symlink") if is_link else MissingFile(path)

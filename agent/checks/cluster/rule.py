@@ -97,7 +97,7 @@ def cluster_answer(  # noqa: PLR0913 - the last three are by name or have defaul
         shown.append(Evidence(f"none of {len(cluster.objects[query])} {query}", source=source(query)))
     return Answer(
         status,
-        found=summary(site, noun) or ("none but those listed apart" if observed else "none"),
+        found=objects_summary(site, noun) or ("none but those listed apart" if observed else "none"),
         evidence=tuple(shown),
         reason=reason,
         unmet=complete_steps(*steps),
@@ -118,7 +118,7 @@ def to_review(observed: Sequence[Observed], query: Query, cluster: Cluster, noun
     return cluster_answer(ControlStatus.MANUAL, observed, query, cluster, step, noun=noun, reason=reason)
 
 
-def summary(observed: Sequence[Observed], noun: str) -> str:
+def objects_summary(observed: Sequence[Observed], noun: str) -> str:
     """Return the number of objects with the names of the first ones; empty if there are none."""
     titles = list(dict.fromkeys(seen.title for seen in observed))
     if not titles:

@@ -26,7 +26,7 @@ from agent.present import Format
 from agent.present.assessments import assessment_text
 from tests.fake import in_memory
 from tests.k3s_tree import K3s
-from tests.unit.checks.nodes import CONFIG, Node, node
+from tests.unit.checks.nodes import CONFIG, CheckedNode, node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -129,7 +129,7 @@ def broken() -> st.SearchStrategy[Broken]:
     return st.one_of(content, replaced.filter(lambda how: how.kind != "directory" or "kubelet.conf.d" not in how.path))
 
 
-def _break(item: Node, how: Broken) -> Path:
+def _break(item: CheckedNode, how: Broken) -> Path:
     file = item.path(how.path)
     if how.content is not None:
         file.write_bytes(how.content(file.read_bytes()))

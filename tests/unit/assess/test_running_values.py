@@ -18,7 +18,7 @@ from agent.present.assessments.common import noted
 from agent.situation.observation import observe_situation
 from tests.fake import in_memory
 from tests.k3s_tree import K3s
-from tests.unit.checks.nodes import Node, fix, node
+from tests.unit.checks.nodes import CheckedNode, fix, node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,7 +34,7 @@ AGENT = "/var/lib/rancher/k3s/agent"
 
 
 @pytest.fixture
-def host() -> Iterator[Node]:
+def host() -> Iterator[CheckedNode]:
     """Yield a server on which K3s has run."""
     with in_memory() as directory:
         made = node(directory / "node", K3s())
@@ -42,7 +42,7 @@ def host() -> Iterator[Node]:
         yield made
 
 
-def assessed(host: Node, flags: Mapping[str, str] | None = None, **kubelets: Json) -> AssessedNode:
+def assessed(host: CheckedNode, flags: Mapping[str, str] | None = None, **kubelets: Json) -> AssessedNode:
     """Return the node, whose components run with these values; `_` in the name of a node is `-`."""
     situation = observe_situation(host.host(), host.request())
     named = {name.replace("_", "-"): item for name, item in kubelets.items()}
@@ -63,14 +63,14 @@ def last(verdict: Verdict) -> tuple[str, str]:
     return verdict.evidence[-1].observation, verdict.evidence[-1].source
 
 
-def test_a_running_value_that_is_configured_is_evidence(host: Node) -> None:
+def test_a_running_value_that_is_configured_is_evidence(host: CheckedNode) -> None:
     """The verdict does not change, and the source of the evidence is the API server."""
     found = judged("apiserver-profiling", assessed(host, {"profiling": "false"}))
     assert found.status is ControlStatus.PASS
     assert last(found) == ("--profiling=false in the running kube-apiserver, as configured", f"{SERVER}/flagz")
 
 
-def test_a_compliant_value_that_is_not_running_fails_until_a_restart(host: Node) -> None:
+def test_a_compliant_value_that_is_not_running_fails_until_a_restart(host: CheckedNode) -> None:
     """The evidence and a note contain both values."""
     at = assessed(host, {"profiling": "true"})
     found = judged("apiserver-profiling", at)
@@ -84,7 +84,7 @@ def test_a_compliant_value_that_is_not_running_fails_until_a_restart(host: Node)
     ]
 
 
-def test_a_configured_value_that_fails_still_fails_if_a_compliant_value_runs(host: Node) -> None:
+def test_a_configured_value_that_fails_still_fails_if_a_compliant_value_runs(host: CheckedNode) -> None:
     """The control fails after the next start. The note contains the changed line."""
     host.config("kube-apiserver-arg: [profiling=true]\n")
     at = assessed(host, {"profiling": "false"})
@@ -97,7 +97,7 @@ def test_a_configured_value_that_fails_still_fails_if_a_compliant_value_runs(hos
     ]
 
 
-def test_a_running_value_that_differs_but_is_compliant_passes(host: Node) -> None:
+def test_a_running_value_that_differs_but_is_compliant_passes(host: CheckedNode) -> None:
     """A note reports that the values differ."""
     host.config("kube-apiserver-arg: [audit-log-maxage=60]\n")
     at = assessed(host, {"audit-log-maxage": "30"})
@@ -105,7 +105,7 @@ def test_a_running_value_that_differs_but_is_compliant_passes(host: Node) -> Non
     assert len(notes(at)) == 1
 
 
-def test_an_argument_that_was_removed_still_runs(host: Node) -> None:
+def test_an_argument_that_was_removed_still_runs(host: CheckedNode) -> None:
     """The running value is reported although no file sets the argument any more."""
     at = assessed(host, {"token-auth-file": "/etc/tokens"})
     found = judged("apiserver-token-auth-file", at)
@@ -125,7 +125,7 @@ def test_an_argument_that_was_removed_still_runs(host: Node) -> None:
         ("enable-admission-plugins=NodeRestriction", "[NodeRestriction]"),
     ],
 )
-def test_spellings_of_the_same_value_are_equal(host: Node, configured: str, shown: str) -> None:
+def test_spellings_of_the_same_value_are_equal(host: CheckedNode, configured: str, shown: str) -> None:
     """Values can be lists in brackets and in any order, durations, and booleans."""
     host.config(f"kube-apiserver-arg: [{configured!r}]\n")
     assert notes(assessed(host, {configured.partition("=")[0]: shown})) == []
@@ -145,7 +145,7 @@ STRONG = {
 }
 
 
-def test_a_kubelet_is_compared_by_the_fields_of_its_configuration(host: Node) -> None:
+def test_a_kubelet_is_compared_by_the_fields_of_its_configuration(host: CheckedNode) -> None:
     """A missing field has its zero value, such as 0 for read-only-port."""
     host.config("kubelet-arg: [streaming-connection-idle-timeout=5m]\n")
     at = assessed(host, server_1={**STRONG, "streamingConnectionIdleTimeout": "5m0s"})
@@ -160,7 +160,7 @@ def test_a_kubelet_is_compared_by_the_fields_of_its_configuration(host: Node) ->
     assert judged("kubelet-read-only-port", open_).status is ControlStatus.FAIL
 
 
-def test_a_secret_is_neither_compared_nor_shown(host: Node) -> None:
+def test_a_secret_is_neither_compared_nor_shown(host: CheckedNode) -> None:
     """The API server shows flags with their secrets, but the configuration is read without them."""
     host.config("kube-apiserver-arg: ['etcd-servers=https://user:hunter2@db:2379']\n")
     at = assessed(host, {"etcd-servers": "[https://user:hunter3@db:2379]", "oidc-client-secret": "hunter4"})
@@ -168,7 +168,7 @@ def test_a_secret_is_neither_compared_nor_shown(host: Node) -> None:
     assert notes(at) == []
 
 
-def test_a_node_name_with_an_id_is_recognized_as_this_host(host: Node) -> None:
+def test_a_node_name_with_an_id_is_recognized_as_this_host(host: CheckedNode) -> None:
     """K3s can append an ID to the node name (`with-node-id`). Any other name is another host."""
     at = assessed(host, server_1_4f2a={**STRONG, "authentication": {"anonymous": {"enabled": True}}})
     assert judged("kubelet-anonymous-auth", at).status is ControlStatus.FAIL
@@ -179,7 +179,7 @@ def test_a_node_name_with_an_id_is_recognized_as_this_host(host: Node) -> None:
     assert notes(at) == []
 
 
-def test_a_kubelet_of_another_node_that_is_not_compliant_has_a_note(host: Node) -> None:
+def test_a_kubelet_of_another_node_that_is_not_compliant_has_a_note(host: CheckedNode) -> None:
     """Its configuration is not on this host, so no control fails."""
     weak: Mapping[str, Any] = {**STRONG, "readOnlyPort": 10255}
     assert notes(assessed(host, server_1=STRONG, agent_1=weak, agent_2=STRONG)) == [
@@ -187,7 +187,7 @@ def test_a_kubelet_of_another_node_that_is_not_compliant_has_a_note(host: Node) 
     ]
 
 
-def test_components_without_running_values_change_no_verdict(host: Node) -> None:
+def test_components_without_running_values_change_no_verdict(host: CheckedNode) -> None:
     """Kubernetes before 1.36 and nodes that are not ready show no values."""
     for name in ("apiserver-profiling", "kubelet-anonymous-auth"):
         (control,) = catalogue.controls_named(name)
@@ -196,7 +196,7 @@ def test_components_without_running_values_change_no_verdict(host: Node) -> None
     assert notes(assessed(host)) == []
 
 
-def test_lists_that_could_not_be_read_have_a_note(host: Node) -> None:
+def test_lists_that_could_not_be_read_have_a_note(host: CheckedNode) -> None:
     """The API server cannot be reached, or single lists fail."""
     at = assessed(host)
     at.cluster = Cluster("", {}, {}, problem="cannot reach it")
@@ -205,7 +205,7 @@ def test_lists_that_could_not_be_read_have_a_note(host: Node) -> None:
     assert notes(at) == ["cannot read /api/v1/pods: no"]
 
 
-def test_the_argument_seccomp_default_is_not_compared(host: Node) -> None:
+def test_the_argument_seccomp_default_is_not_compared(host: CheckedNode) -> None:
     """/configz shows only the field of a file, so it shows false although the argument is effective."""
     host.config("kubelet-arg: [seccomp-default=true]\n")
     at = assessed(host, server_1={**STRONG, "seccompDefault": False})

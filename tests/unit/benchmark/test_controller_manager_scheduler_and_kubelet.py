@@ -8,7 +8,7 @@ import pytest
 
 from agent.benchmark.controller_manager_and_scheduler import CONTROLLER_MANAGER_AND_SCHEDULER
 from agent.benchmark.kubelet import KUBELET
-from agent.benchmark.versions import Benchmark, fitting
+from agent.benchmark.versions import Benchmark, fitting_benchmark
 from agent.checks.arguments import ArgumentCheck
 from agent.checks.check import AllOf
 from agent.guide.k3s_options import OPTIONS, PROTECT_KERNEL_DEFAULTS_REQUIRED
@@ -197,7 +197,7 @@ def test_rows_of_the_guide_have_its_texts_and_criterion() -> None:
 def test_protect_kernel_defaults_is_required_if_the_benchmark_has_it(minor: int) -> None:
     """A site can disable it only in other versions."""
     version = Version(1, minor, 0)
-    has_it = fitting(version) in by_id("protect-kernel-defaults").numbers
+    has_it = fitting_benchmark(version) in by_id("protect-kernel-defaults").numbers
     assert PROTECT_KERNEL_DEFAULTS_REQUIRED.includes(version) is has_it
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.fake import in_memory
 from tests.k3s_tree import K3s
-from tests.unit.checks.nodes import Node, node
+from tests.unit.checks.nodes import CheckedNode, node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Nodes(Protocol):
     """A factory of nodes."""
 
-    def __call__(self, k3s: K3s | None = None, version: str = "") -> Node:
+    def __call__(self, k3s: K3s | None = None, version: str = "") -> CheckedNode:
         """Create a node; without `k3s` a server on which K3s never ran."""
 
 
@@ -26,20 +26,20 @@ def nodes() -> Iterator[Nodes]:
     """Return a function that creates nodes, each with its own tree."""
     with in_memory() as directory:
 
-        def make(k3s: K3s | None = None, version: str = "") -> Node:
+        def make(k3s: K3s | None = None, version: str = "") -> CheckedNode:
             return node(directory / str(len(list(directory.iterdir()))), k3s, version)
 
         yield make
 
 
 @pytest.fixture
-def server(nodes: Nodes) -> Node:
+def server(nodes: Nodes) -> CheckedNode:
     """Return a server with etcd on which K3s 1.34 has run, without hardening."""
     return nodes(K3s())
 
 
 @pytest.fixture
-def hardened(server: Node) -> Node:
+def hardened(server: CheckedNode) -> CheckedNode:
     """Return the server after apply."""
     server.harden()
     return server

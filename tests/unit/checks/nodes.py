@@ -34,7 +34,7 @@ NEWEST = Benchmark.CIS_2_0
 
 
 @dataclass
-class Node:
+class CheckedNode:
     """A host below `root`; `version` is the full version of K3s, or empty if it is unknown."""
 
     root: Path
@@ -98,10 +98,10 @@ def seen(verdict: Verdict) -> tuple[tuple[str, str], ...]:
     )
 
 
-def node(root: Path, k3s: K3s | None = None, version: str = "") -> Node:
+def node(root: Path, k3s: K3s | None = None, version: str = "") -> CheckedNode:
     """Return a node for one test; without `k3s` a future server on which K3s never ran."""
     shutil.copytree(_template(k3s), root, symlinks=True)
-    made = Node(root, k3s.role if k3s else "server")
+    made = CheckedNode(root, k3s.role if k3s else "server")
     made.version = version or (f"1.{k3s.minor}.9+k3s1" if k3s else made.version)
     return made
 

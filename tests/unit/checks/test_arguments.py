@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.unit.checks.conftest import Nodes
-    from tests.unit.checks.nodes import Node
+    from tests.unit.checks.nodes import CheckedNode
 
 APPLY = "run `sudo k3s-harden apply`; restart K3s"
 PLUGINS = "enable-admission-plugins"
@@ -31,7 +31,7 @@ SITE = f"{CONFIG}.d/95-site.yaml"
 # --- owner ---
 
 
-def test_a_default_of_k3s_passes_with_owner_k3s(server: Node) -> None:
+def test_a_default_of_k3s_passes_with_owner_k3s(server: CheckedNode) -> None:
     """The evidence names the K3s version and the upstream file."""
     verdict = server.verdict("apiserver-anonymous-auth")
     assert (verdict.status, verdict.owner) == (ControlStatus.PASS, FixOwner.K3S)
@@ -39,7 +39,7 @@ def test_a_default_of_k3s_passes_with_owner_k3s(server: Node) -> None:
     assert seen(verdict)[0][1] == "default of K3s v1.34.9+k3s1 (k3s pkg/daemons/control/server.go)"
 
 
-def test_a_compliant_default_of_the_component_passes(server: Node) -> None:
+def test_a_compliant_default_of_the_component_passes(server: CheckedNode) -> None:
     """The evidence says that the argument is not set."""
     verdict = server.verdict("service-account-lookup")
     assert (verdict.status, verdict.found) == (ControlStatus.PASS, "not set")
@@ -48,7 +48,7 @@ def test_a_compliant_default_of_the_component_passes(server: Node) -> None:
     assert seen(verdict) == ((f"{nobody}, so the default of kube-apiserver applies", "K3s v1.34.9+k3s1"),)
 
 
-def test_an_unset_argument_names_the_searched_files(server: Node) -> None:
+def test_an_unset_argument_names_the_searched_files(server: CheckedNode) -> None:
     """For the kubelet these include its own files."""
     server.config("node-name: a\n")
     server.drop_in("95-site.yaml", "{}\n")
@@ -57,7 +57,7 @@ def test_an_unset_argument_names_the_searched_files(server: Node) -> None:
     assert searched == [CONFIG, SITE, f"{DATA}/agent/etc/kubelet.conf.d/00-k3s-defaults.conf"]
 
 
-def test_a_value_of_the_drop_in_passes_with_owner_apply(hardened: Node) -> None:
+def test_a_value_of_the_drop_in_passes_with_owner_apply(hardened: CheckedNode) -> None:
     """The evidence names the line."""
     verdict = hardened.verdict("audit-log-maxage")
     assert (verdict.status, verdict.owner) == (ControlStatus.PASS, FixOwner.APPLY)
@@ -65,7 +65,7 @@ def test_a_value_of_the_drop_in_passes_with_owner_apply(hardened: Node) -> None:
     assert seen(verdict)[0][1].startswith(f"{DROPIN}:")
 
 
-def test_a_value_of_the_operator_passes_with_owner_operator(server: Node) -> None:
+def test_a_value_of_the_operator_passes_with_owner_operator(server: CheckedNode) -> None:
     """The evidence names the line."""
     server.config("kubelet-arg:\n  - pod-max-pids=4096\n")
     verdict = server.verdict("kubelet-pod-max-pids")
@@ -84,7 +84,7 @@ def test_a_value_of_the_operator_passes_with_owner_operator(server: Node) -> Non
     ],
 )
 def test_a_name_with_underscores_overrides_that_with_hyphens(
-    config: str, control: str, spelled: str, server: Node
+    config: str, control: str, spelled: str, server: CheckedNode
 ) -> None:
     """K3s passes it after its own argument and after that of any file; the fix names it as it is written."""
     server.config(config)
@@ -94,7 +94,7 @@ def test_a_name_with_underscores_overrides_that_with_hyphens(
     assert f"remove `{spelled}`" in fix(verdict)
 
 
-def test_apply_does_not_fix_an_argument_that_is_spelled_with_underscores(server: Node) -> None:
+def test_apply_does_not_fix_an_argument_that_is_spelled_with_underscores(server: CheckedNode) -> None:
     """K3s sorts it after the drop-in's argument, so both verbs tell the operator to edit it."""
     server.config("kubelet-arg: [streaming_connection_idle_timeout=0s]\n")
     assert "k3s-harden apply" not in fix(server.verdict("streaming-connection-idle-timeout"))
@@ -107,7 +107,7 @@ def test_apply_does_not_fix_an_argument_that_is_spelled_with_underscores(server:
     )
 
 
-def test_admission_plugins_of_all_spellings_are_enabled(server: Node) -> None:
+def test_admission_plugins_of_all_spellings_are_enabled(server: CheckedNode) -> None:
     """The API server combines the values of a list, whatever the spelling."""
     server.config("kube-apiserver-arg: [enable_admission_plugins=EventRateLimit]\n")
     verdict = server.verdict("enable-admission-plugins")
@@ -126,7 +126,7 @@ def test_admission_plugins_of_all_spellings_are_enabled(server: Node) -> None:
         ('disable-admission-plugins="PodSecurity","NamespaceLifecycle"', "apiserver-namespace-lifecycle"),
     ],
 )
-def test_quotes_do_not_hide_an_item_of_a_list(argument: str, control: str, server: Node) -> None:
+def test_quotes_do_not_hide_an_item_of_a_list(argument: str, control: str, server: CheckedNode) -> None:
     """The components parse a list as CSV, so the quotes are not part of the item."""
     server.config(f"kube-apiserver-arg: ['{argument}']\n")
     assert server.verdict(control).status is ControlStatus.FAIL
@@ -134,7 +134,7 @@ def test_quotes_do_not_hide_an_item_of_a_list(argument: str, control: str, serve
     assert server.verdict("enable-admission-plugins").status is ControlStatus.PASS
 
 
-def test_a_field_of_a_kubelet_file_names_its_line(server: Node) -> None:
+def test_a_field_of_a_kubelet_file_names_its_line(server: CheckedNode) -> None:
     """A later file overrides the one of K3s."""
     head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
     server.put("agent/etc/kubelet.conf.d/99-site.conf", f"{head}authentication: {{anonymous: {{enabled: true}}}}\n")
@@ -146,7 +146,7 @@ def test_a_field_of_a_kubelet_file_names_its_line(server: Node) -> None:
 
 
 @pytest.mark.parametrize("control", ["kubelet-anonymous-auth", "kubelet-authorization-mode", "kubelet-client-ca"])
-def test_defaults_in_a_directory_that_the_kubelet_does_not_read_do_not_pass(server: Node, control: str) -> None:
+def test_defaults_in_a_directory_that_the_kubelet_does_not_read_do_not_pass(server: CheckedNode, control: str) -> None:
     """`config_dir` follows K3s' own `--config-dir`, and the kubelet uses the last one."""
     server.config("kubelet-arg: [config_dir=/etc/kubelet.d]\n")
     assert server.verdict(control).status is ControlStatus.FAIL
@@ -167,7 +167,7 @@ def test_defaults_in_a_directory_that_the_kubelet_does_not_read_do_not_pass(serv
         ),
     ],
 )
-def test_the_fix_of_a_kubelet_file_is_a_field(server: Node, name: str, written: str, remedy: str) -> None:
+def test_the_fix_of_a_kubelet_file_is_a_field(server: CheckedNode, name: str, written: str, remedy: str) -> None:
     """The fix uses the syntax of the file, not that of the argument."""
     head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
     server.put("agent/etc/kubelet.conf.d/99-site.conf", f"{head}{written}\n")
@@ -181,7 +181,7 @@ def test_the_fix_of_a_kubelet_file_is_a_field(server: Node, name: str, written: 
 # --- fix ---
 
 
-def test_a_value_that_apply_sets_has_owner_apply(server: Node) -> None:
+def test_a_value_that_apply_sets_has_owner_apply(server: CheckedNode) -> None:
     """K3s reads it at its next start."""
     verdict = server.verdict("audit-log-path")
     assert (verdict.status, verdict.owner, fix(verdict)) == (ControlStatus.FAIL, FixOwner.APPLY, APPLY)
@@ -192,7 +192,7 @@ def test_no_restart_is_needed_before_the_first_start(nodes: Nodes) -> None:
     assert fix(nodes().verdict("audit-log-path")) == "sudo k3s-harden apply"
 
 
-def test_a_wrong_value_before_the_drop_in_has_owner_apply(server: Node) -> None:
+def test_a_wrong_value_before_the_drop_in_has_owner_apply(server: CheckedNode) -> None:
     """The last value of an argument takes effect, and K3s reads the drop-in after config.yaml."""
     server.config("kube-apiserver-arg: [audit-log-maxage=3]\n")
     verdict = server.verdict("audit-log-maxage")
@@ -200,7 +200,7 @@ def test_a_wrong_value_before_the_drop_in_has_owner_apply(server: Node) -> None:
     assert seen(verdict) == (("--audit-log-maxage=3", f"{CONFIG}:1"),)
 
 
-def test_a_wrong_value_in_a_later_file_has_owner_operator(server: Node) -> None:
+def test_a_wrong_value_in_a_later_file_has_owner_operator(server: CheckedNode) -> None:
     """apply cannot override a later file."""
     server.drop_in("95-site.yaml", "kube-apiserver-arg+: [audit-log-maxage=3]\n")
     verdict = server.verdict("audit-log-maxage")
@@ -208,7 +208,7 @@ def test_a_wrong_value_in_a_later_file_has_owner_operator(server: Node) -> None:
     assert fix(verdict) == f"set `audit-log-maxage=30` at {SITE}:1; restart K3s"
 
 
-def test_a_wrong_value_in_the_unit_has_owner_operator(server: Node) -> None:
+def test_a_wrong_value_in_the_unit_has_owner_operator(server: CheckedNode) -> None:
     """The command line overrides files, and systemd must reload its configuration."""
     server.starts_with("--kube-apiserver-arg=audit-log-maxage=3")
     verdict = server.verdict("audit-log-maxage")
@@ -217,7 +217,7 @@ def test_a_wrong_value_in_the_unit_has_owner_operator(server: Node) -> None:
     assert fix(verdict) == (f"set `audit-log-maxage=30` at {UNIT}:4; run `sudo systemctl daemon-reload`; restart K3s")
 
 
-def test_a_wrong_value_in_a_drop_in_of_the_unit_names_the_drop_in(server: Node) -> None:
+def test_a_wrong_value_in_a_drop_in_of_the_unit_names_the_drop_in(server: CheckedNode) -> None:
     """The unit itself does not contain it."""
     edited = f"{UNIT}.d/10-site.conf"
     command = "/usr/local/bin/k3s server --kube-apiserver-arg=profiling=true"
@@ -230,7 +230,7 @@ def test_a_wrong_value_in_a_drop_in_of_the_unit_names_the_drop_in(server: Node) 
     assert server.verdict("audit-log-maxage").owner is FixOwner.OPERATOR
 
 
-def test_a_list_that_a_later_file_drops_names_that_file(hardened: Node) -> None:
+def test_a_list_that_a_later_file_drops_names_that_file(hardened: CheckedNode) -> None:
     """The later file repeats the key without `+`."""
     hardened.drop_in("95-site.yaml", "kube-apiserver-arg: [v=2]\n")
     verdict = hardened.verdict("audit-log-maxage")
@@ -333,7 +333,7 @@ def test_a_fixed_list_keeps_allowed_names(nodes: Nodes) -> None:
     ],
 )
 def test_the_required_event_rate_depends_on_the_benchmark(
-    benchmark: Benchmark, value: str, status: ControlStatus, better: str, server: Node
+    benchmark: Benchmark, value: str, status: ControlStatus, better: str, server: CheckedNode
 ) -> None:
     """The two oldest benchmarks require 0. Later ones accept any number; the kubelet's default is 50 from v1.27 on."""
     server.config(f"kubelet-arg: [event-qps={value}]\n" if value else "")
@@ -382,7 +382,7 @@ def test_the_required_event_rate_depends_on_the_benchmark(
         ),
     ],
 )
-def test_an_existing_value_is_changed_at_its_location(server: Node, name: str, config: str, remedy: str) -> None:
+def test_an_existing_value_is_changed_at_its_location(server: CheckedNode, name: str, config: str, remedy: str) -> None:
     """The caution of the control is the first step."""
     server.drop_in("95-site.yaml", config)
     assert fix(server.verdict(name)) == remedy
@@ -403,7 +403,7 @@ def test_a_new_value_goes_into_the_configuration_file_of_the_host(nodes: Nodes) 
     assert seen(server.verdict("kubelet-event-qps"))[0][1] == "/etc/k3s/c.yaml"
 
 
-def test_a_drop_in_that_drops_the_list_is_fixed_first(server: Node) -> None:
+def test_a_drop_in_that_drops_the_list_is_fixed_first(server: CheckedNode) -> None:
     """It would drop what is added to config.yaml."""
     server.put(SETTINGS, "profile: strict\n")
     server.config("kubelet-arg: [v=2]\n")
@@ -416,7 +416,7 @@ def test_a_drop_in_that_drops_the_list_is_fixed_first(server: Node) -> None:
 
 
 @pytest.mark.parametrize("name", ["apiserver-event-rate-limit", "apiserver-always-pull-images", "audit-log-path"])
-def test_a_later_file_that_drops_the_list_is_fixed_before_apply(server: Node, name: str) -> None:
+def test_a_later_file_that_drops_the_list_is_fixed_before_apply(server: CheckedNode, name: str) -> None:
     """It drops the values of the drop-in."""
     server.drop_in("95-site.yaml", "kube-apiserver-arg: [v=2]\n")
     verdict = server.verdict(name)
@@ -429,7 +429,7 @@ def test_a_later_file_that_drops_the_list_is_fixed_before_apply(server: Node, na
     )
 
 
-def test_a_disabled_option_names_its_line(server: Node) -> None:
+def test_a_disabled_option_names_its_line(server: CheckedNode) -> None:
     """A K3s option is not part of a list."""
     server.drop_in("95-site.yaml", "secrets-encryption: false\n")
     verdict = server.verdict("secrets-encryption")
@@ -437,7 +437,7 @@ def test_a_disabled_option_names_its_line(server: Node) -> None:
     assert fix(verdict).endswith(f"; then change `secrets-encryption: false` at {SITE}:1")
 
 
-def test_only_the_required_feature_gate_is_checked(server: Node) -> None:
+def test_only_the_required_feature_gate_is_checked(server: CheckedNode) -> None:
     """Other gates do not affect the result."""
     server.config("kubelet-arg: ['feature-gates=X=true']\n")
     assert server.verdict("kubelet-rotate-server-certificate").status is ControlStatus.PASS
@@ -458,7 +458,7 @@ def test_only_the_required_feature_gate_is_checked(server: Node) -> None:
         ("kind: [", "its audit policy is invalid"),
     ],
 )
-def test_an_invalid_audit_policy_fails(server: Node, policy: str | None, message: str) -> None:
+def test_an_invalid_audit_policy_fails(server: CheckedNode, policy: str | None, message: str) -> None:
     """The API server does not start with it."""
     server.config("kube-apiserver-arg: [audit-policy-file=/etc/policy.yaml]\n")
     if policy is not None:
@@ -470,7 +470,7 @@ def test_an_invalid_audit_policy_fails(server: Node, policy: str | None, message
     assert fix(verdict)
 
 
-def test_a_valid_audit_policy_passes(server: Node) -> None:
+def test_a_valid_audit_policy_passes(server: CheckedNode) -> None:
     """Its rules are not compared with the guide."""
     server.config("kube-apiserver-arg: [audit-policy-file=/etc/policy.yaml]\n")
     server.put("/etc/policy.yaml", "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n")
@@ -481,7 +481,7 @@ def test_a_valid_audit_policy_passes(server: Node) -> None:
 @pytest.mark.parametrize(
     "rules", ["[{level: None}]", "[{level: None}, {level: Metadata}]", "[{level: None, verbs: [get]}]"]
 )
-def test_an_audit_policy_that_logs_nothing_fails(server: Node, rules: str) -> None:
+def test_an_audit_policy_that_logs_nothing_fails(server: CheckedNode, rules: str) -> None:
     """The API server accepts it. The first rule that matches a request decides."""
     server.config("kube-apiserver-arg: [audit-policy-file=/etc/policy.yaml]\n")
     server.put("/etc/policy.yaml", f"apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: {rules}\n")
@@ -492,7 +492,7 @@ def test_an_audit_policy_that_logs_nothing_fails(server: Node, rules: str) -> No
     assert fix(verdict)
 
 
-def test_an_audit_policy_that_is_not_readable_is_unknown(server: Node) -> None:
+def test_an_audit_policy_that_is_not_readable_is_unknown(server: CheckedNode) -> None:
     """A FIFO has no content to check."""
     server.config("kube-apiserver-arg: [audit-policy-file=/etc/policy.yaml]\n")
     os.mkfifo(server.path("/etc/policy.yaml"))
@@ -500,7 +500,7 @@ def test_an_audit_policy_that_is_not_readable_is_unknown(server: Node) -> None:
     assert (verdict.status, verdict.owner) == (ControlStatus.UNKNOWN, FixOwner.OPERATOR)
 
 
-def test_a_missing_audit_policy_of_apply_has_owner_apply(hardened: Node) -> None:
+def test_a_missing_audit_policy_of_apply_has_owner_apply(hardened: CheckedNode) -> None:
     """Apply writes it again."""
     hardened.path("server/audit.yaml").unlink()
     verdict = hardened.verdict("audit-policy-file")
@@ -512,7 +512,7 @@ def test_a_missing_audit_policy_of_apply_has_owner_apply(hardened: Node) -> None
 
 
 @pytest.mark.parametrize("plugin", ["NodeRestriction", "EventRateLimit", "AlwaysPullImages"])
-def test_a_plugin_that_is_enabled_and_disabled_fails(server: Node, plugin: str) -> None:
+def test_a_plugin_that_is_enabled_and_disabled_fails(server: CheckedNode, plugin: str) -> None:
     """The API server exits, also if K3s enables the plugin."""
     ids = {"EventRateLimit": "apiserver-event-rate-limit", "AlwaysPullImages": "apiserver-always-pull-images"}
     on = [] if plugin == "NodeRestriction" else [f"enable-admission-plugins+={plugin}"]
@@ -523,7 +523,7 @@ def test_a_plugin_that_is_enabled_and_disabled_fails(server: Node, plugin: str) 
     assert fix(verdict) == f"remove {plugin} from `disable-admission-plugins` at {CONFIG}:1; restart K3s"
 
 
-def test_an_empty_item_of_a_list_of_files_fails(server: Node) -> None:
+def test_an_empty_item_of_a_list_of_files_fails(server: CheckedNode) -> None:
     """The API server reads each file, and exits at an empty name."""
     server.config("kube-apiserver-arg:\n- service-account-key-file=/etc/key\n- service-account-key-file=\n")
     verdict = server.verdict("apiserver-service-account-key-file")
@@ -531,7 +531,7 @@ def test_an_empty_item_of_a_list_of_files_fails(server: Node) -> None:
     assert fix(verdict) == f"remove `service-account-key-file` at {CONFIG}:3; restart K3s"
 
 
-def test_a_plugin_without_its_configuration_fails(server: Node) -> None:
+def test_a_plugin_without_its_configuration_fails(server: CheckedNode) -> None:
     """EventRateLimit has no default limits."""
     server.config(f"kube-apiserver-arg: [{PLUGINS}+=EventRateLimit, admission-control-config-file=/etc/a.yaml]\n")
     head = "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins:\n"
@@ -556,7 +556,7 @@ def test_a_plugin_without_its_configuration_fails(server: Node) -> None:
         ("kubelet-seccomp-default", "seccomp-default: true"),
     ],
 )
-def test_a_control_with_a_setting_names_the_setting(server: Node, name: str, setting: str) -> None:
+def test_a_control_with_a_setting_names_the_setting(server: CheckedNode, name: str, setting: str) -> None:
     """The program accepts the line of the fix, and apply does the rest."""
     open_ = server.verdict(name)
     assert (open_.status, open_.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
@@ -581,7 +581,7 @@ def test_a_setting_without_effect_is_not_suggested(nodes: Nodes) -> None:
 # --- nodes that Rancher manages ---
 
 
-def test_on_rancher_nodes_the_fix_is_in_the_cluster_object(server: Node) -> None:
+def test_on_rancher_nodes_the_fix_is_in_the_cluster_object(server: CheckedNode) -> None:
     """Rancher overrides or removes changes in files of the node."""
     server.drop_in("50-rancher.yaml", '{"kube-apiserver-arg": ["profiling=true"]}\n')
     guide = server.verdict("audit-log-path")
@@ -599,7 +599,7 @@ def test_on_rancher_nodes_the_fix_is_in_the_cluster_object(server: Node) -> None
     assert fix(added).endswith("; then add `seccomp-default=true` to the list `kubelet-arg`")
 
 
-def test_on_rancher_nodes_a_file_of_the_operator_is_fixed_there(server: Node) -> None:
+def test_on_rancher_nodes_a_file_of_the_operator_is_fixed_there(server: CheckedNode) -> None:
     """Rancher does not write that file."""
     server.drop_in("50-rancher.yaml", "{}\n")
     server.drop_in("95-site.yaml", "kube-apiserver-arg: [profiling=true]\n")
@@ -639,7 +639,9 @@ def test_on_rancher_nodes_a_file_of_the_operator_is_fixed_there(server: Node) ->
         ("kubelet-arg: [config=relative.yaml]\n", "kubelet-anonymous-auth", "is not absolute"),
     ],
 )
-def test_an_argument_that_another_file_decides_is_unknown(server: Node, config: str, name: str, reason: str) -> None:
+def test_an_argument_that_another_file_decides_is_unknown(
+    server: CheckedNode, config: str, name: str, reason: str
+) -> None:
     """The control does not pass by a default, and the verdict contains no secret."""
     server.config(config)
     verdict = server.verdict(name)
@@ -664,7 +666,7 @@ def test_an_argument_that_another_file_decides_is_unknown(server: Node, config: 
     ],
 )
 def test_a_file_that_is_not_checked_names_the_field_to_review(
-    server: Node, argument: str, name: str, fields: tuple[str, ...]
+    server: CheckedNode, argument: str, name: str, fields: tuple[str, ...]
 ) -> None:
     """The remediation contains the field and the expected value."""
     server.config(f"{argument}=/etc/a.yaml]\n")
@@ -675,7 +677,7 @@ def test_a_file_that_is_not_checked_names_the_field_to_review(
     assert all(field in fix(verdict) for field in fields)
 
 
-def test_the_bind_address_of_a_scheduler_with_a_file_is_checked(server: Node) -> None:
+def test_the_bind_address_of_a_scheduler_with_a_file_is_checked(server: CheckedNode) -> None:
     """The file has no field for it."""
     server.config("kube-scheduler-arg: [config=/etc/s.yaml, bind-address=0.0.0.0]\n")
     assert server.verdict("scheduler-bind-address").status is ControlStatus.FAIL
@@ -686,7 +688,7 @@ def link_to_itself(path: Path) -> None:
 
 
 @pytest.mark.parametrize("plant", [os.mkfifo, link_to_itself])
-def test_a_configuration_that_is_not_readable_is_unknown(server: Node, plant: Callable[[Path], None]) -> None:
+def test_a_configuration_that_is_not_readable_is_unknown(server: CheckedNode, plant: Callable[[Path], None]) -> None:
     """The configuration is not treated as empty."""
     plant(server.path(CONFIG))
     for name in ("apiserver-profiling", "kubelet-anonymous-auth", "kube-proxy-metrics-bind-address"):
@@ -726,7 +728,7 @@ def test_an_agent_has_no_control_plane(nodes: Nodes) -> None:
         ("disable-kube-proxy", "kube-proxy-metrics-bind-address"),
     ],
 )
-def test_a_disabled_component_is_not_applicable(server: Node, switch: str, name: str) -> None:
+def test_a_disabled_component_is_not_applicable(server: CheckedNode, switch: str, name: str) -> None:
     """The reason names the line that disables it."""
     server.config(f"{switch}: true\n")
     verdict = server.verdict(name)
@@ -734,7 +736,7 @@ def test_a_disabled_component_is_not_applicable(server: Node, switch: str, name:
     assert verdict.reason.startswith(f"`{switch}` at {CONFIG}:1 disables ")
 
 
-def test_a_control_of_older_versions_is_not_applicable_to_newer_versions(server: Node) -> None:
+def test_a_control_of_older_versions_is_not_applicable_to_newer_versions(server: CheckedNode) -> None:
     """An old benchmark can be selected on any K3s."""
     verdict = server.verdict("apiserver-security-context-deny", Benchmark.CIS_1_24)
     assert verdict.status is ControlStatus.NOT_APPLICABLE

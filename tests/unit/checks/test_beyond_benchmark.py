@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.unit.checks.conftest import Nodes
-    from tests.unit.checks.nodes import Node
+    from tests.unit.checks.nodes import CheckedNode
 
 LIVE = "/proc/sys/vm/overcommit_memory"
 OTHERS = "/etc/sysctl.d/99-database.conf"
 
 
-def test_a_value_of_apply_passes_with_owner_apply(hardened: Node) -> None:
+def test_a_value_of_apply_passes_with_owner_apply(hardened: CheckedNode) -> None:
     """The evidence is the running value, and the line for the next boot."""
     verdict = hardened.verdict("vm.overcommit_memory")
     assert (verdict.status, verdict.owner, verdict.found) == (ControlStatus.PASS, FixOwner.APPLY, "1 now, 1 at boot")
     assert seen(verdict) == (("1 now", LIVE), ("1 at boot", f"{PARAMETERS_FILE}:4"))
 
 
-def test_a_value_of_the_operator_passes_with_owner_operator(server: Node) -> None:
+def test_a_value_of_the_operator_passes_with_owner_operator(server: CheckedNode) -> None:
     """apply never ran on this host."""
     server.put("/etc/sysctl.d/50-mine.conf", "kernel.panic = 10\n", 0o644)
     server.path("/proc/sys/kernel/panic").write_text("10\n")
@@ -40,7 +40,7 @@ def test_a_value_of_the_operator_passes_with_owner_operator(server: Node) -> Non
     assert (directory.status, directory.owner) == (ControlStatus.PASS, FixOwner.OPERATOR)
 
 
-def test_an_unset_value_has_owner_apply(server: Node) -> None:
+def test_an_unset_value_has_owner_apply(server: CheckedNode) -> None:
     """A compliant running value is not sufficient."""
     verdict = server.verdict("vm.overcommit_memory")
     assert (verdict.status, verdict.owner, fix(verdict)) == (
@@ -53,14 +53,14 @@ def test_an_unset_value_has_owner_apply(server: Node) -> None:
     assert (by_chance.status, by_chance.owner) == (ControlStatus.FAIL, FixOwner.APPLY)
 
 
-def test_a_changed_live_value_has_owner_apply(hardened: Node) -> None:
+def test_a_changed_live_value_has_owner_apply(hardened: CheckedNode) -> None:
     """The file is compliant, the running value is not."""
     hardened.path(LIVE).write_text("0\n")
     verdict = hardened.verdict("vm.overcommit_memory")
     assert (verdict.status, verdict.owner, verdict.found) == (ControlStatus.FAIL, FixOwner.APPLY, "0 now, 1 at boot")
 
 
-def test_an_overriding_file_has_owner_operator(hardened: Node) -> None:
+def test_an_overriding_file_has_owner_operator(hardened: CheckedNode) -> None:
     """apply does not change other files. Each report has the same fix; apply follows only for the running value."""
     hardened.put(OTHERS, "vm.overcommit_memory = 2\n", 0o644)
     verdict = hardened.verdict("vm.overcommit_memory")
@@ -75,7 +75,7 @@ def test_an_overriding_file_has_owner_operator(hardened: Node) -> None:
     assert fix(hardened.verdict("vm.overcommit_memory")) == f"{edit}; then run `sudo k3s-harden apply`"
 
 
-def test_a_line_that_excludes_the_key_is_reported(hardened: Node) -> None:
+def test_a_line_that_excludes_the_key_is_reported(hardened: CheckedNode) -> None:
     """After a key with a leading minus, the boot keeps the default of the kernel."""
     hardened.put(OTHERS, "-vm.overcommit_memory\n", 0o644)
     verdict = hardened.verdict("vm.overcommit_memory")
@@ -83,7 +83,7 @@ def test_a_line_that_excludes_the_key_is_reported(hardened: Node) -> None:
     assert fix(verdict).startswith(f"delete the line at {OTHERS}:1")
 
 
-def test_an_edited_file_of_apply_has_owner_operator(hardened: Node) -> None:
+def test_an_edited_file_of_apply_has_owner_operator(hardened: CheckedNode) -> None:
     """apply does not overwrite edits."""
     file = hardened.path(PARAMETERS_FILE)
     file.write_text(file.read_text().replace("vm.overcommit_memory=1", "vm.overcommit_memory=2"))
@@ -95,7 +95,7 @@ def test_an_edited_file_of_apply_has_owner_operator(hardened: Node) -> None:
     )
 
 
-def test_the_key_limits_are_defaults_of_the_kernel(server: Node) -> None:
+def test_the_key_limits_are_defaults_of_the_kernel(server: CheckedNode) -> None:
     """apply does not write them."""
     verdict = server.verdict("kernel.keys.root_maxkeys")
     assert (verdict.status, verdict.owner, verdict.found) == (ControlStatus.PASS, FixOwner.NONE, "1000000 now")
@@ -105,7 +105,7 @@ def test_the_key_limits_are_defaults_of_the_kernel(server: Node) -> None:
     assert "root_maxkeys" in fix(wrong)
 
 
-def test_a_tree_without_a_kernel_is_unknown(hardened: Node) -> None:
+def test_a_tree_without_a_kernel_is_unknown(hardened: CheckedNode) -> None:
     """The running value cannot be determined."""
     hardened.path(LIVE).unlink()
     verdict = hardened.verdict("vm.overcommit_memory")
@@ -119,7 +119,7 @@ def unreadable(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["vm.overcommit_memory", "sysctl-precedence"])
-def test_a_sysctl_file_that_is_not_readable_is_unknown(hardened: Node, name: str) -> None:
+def test_a_sysctl_file_that_is_not_readable_is_unknown(hardened: CheckedNode, name: str) -> None:
     """It could override the file of apply."""
     unreadable(hardened.path(OTHERS))
     verdict = hardened.verdict(name)
@@ -127,13 +127,13 @@ def test_a_sysctl_file_that_is_not_readable_is_unknown(hardened: Node, name: str
     assert OTHERS in verdict.reason
 
 
-def test_a_wrong_value_fails_despite_a_file_that_is_not_readable(server: Node) -> None:
+def test_a_wrong_value_fails_despite_a_file_that_is_not_readable(server: CheckedNode) -> None:
     """The running value is sufficient for a failure."""
     unreadable(server.path(OTHERS))
     assert server.verdict("vm.overcommit_memory").status is ControlStatus.FAIL
 
 
-def test_no_override_passes_with_the_searched_directories(hardened: Node) -> None:
+def test_no_override_passes_with_the_searched_directories(hardened: CheckedNode) -> None:
     """The evidence contains the number of files."""
     verdict = hardened.verdict("sysctl-precedence")
     assert (verdict.status, verdict.owner) == (ControlStatus.PASS, FixOwner.NONE)
@@ -141,7 +141,7 @@ def test_no_override_passes_with_the_searched_directories(hardened: Node) -> Non
     assert verdict.evidence[0].observation.startswith("2 files of kernel parameters")
 
 
-def test_a_waived_kernel_parameter_is_waived(server: Node) -> None:
+def test_a_waived_kernel_parameter_is_waived(server: CheckedNode) -> None:
     """The verdict contains the reason of the waiver."""
     server.put(SETTINGS, "waivers: [{control: vm.overcommit_memory, reason: The database counts strictly.}]\n")
     verdict = server.verdict("vm.overcommit_memory")
@@ -150,7 +150,7 @@ def test_a_waived_kernel_parameter_is_waived(server: Node) -> None:
     assert verdict.waiver.reason == "The database counts strictly."
 
 
-def test_directories_require_the_exact_mode(hardened: Node) -> None:
+def test_directories_require_the_exact_mode(hardened: CheckedNode) -> None:
     """apply sets the mode."""
     assert hardened.verdict("server/logs").status is ControlStatus.PASS
     hardened.path("server/logs").chmod(0o750)
@@ -164,7 +164,7 @@ def test_directories_require_the_exact_mode(hardened: Node) -> None:
     assert seen(verdict) == (("mode 0750, owner root:root", f"{DATA}/server/logs"),)
 
 
-def test_a_file_at_the_path_of_a_directory_has_owner_operator(hardened: Node) -> None:
+def test_a_file_at_the_path_of_a_directory_has_owner_operator(hardened: CheckedNode) -> None:
     """apply does not replace the file."""
     hardened.path("server/logs").rmdir()
     hardened.put("server/logs", "not a directory\n")
@@ -180,7 +180,7 @@ def test_an_agent_has_no_directories_of_a_server(nodes: Nodes) -> None:
     assert agent.verdict("vm.overcommit_memory").status is ControlStatus.FAIL
 
 
-def test_the_fix_of_an_option_in_the_environment_has_the_name_of_the_variable(server: Node) -> None:
+def test_the_fix_of_an_option_in_the_environment_has_the_name_of_the_variable(server: CheckedNode) -> None:
     """The line has no other name, and systemd reads an environment file at each start."""
     server.put(f"{UNIT}.env", "K3S_KUBECONFIG_MODE=644\n")
     assert fix(server.verdict("k3s-kubeconfig")) == (f"remove `K3S_KUBECONFIG_MODE` at {UNIT}.env:1; restart K3s")

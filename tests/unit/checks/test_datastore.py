@@ -16,13 +16,13 @@ from tests.unit.checks.nodes import CONFIG, DATA, UNIT, fix, seen
 
 if TYPE_CHECKING:
     from tests.unit.checks.conftest import Nodes
-    from tests.unit.checks.nodes import Node
+    from tests.unit.checks.nodes import CheckedNode
 
 ETCD = "server/db/etcd/config"
 ENCRYPTION = "server/cred/encryption-config.json"
 
 
-def edit(node: Node, path: str, old: str, new: str) -> None:
+def edit(node: CheckedNode, path: str, old: str, new: str) -> None:
     """Replace a text in a file that K3s wrote."""
     file = node.path(path)
     text = file.read_text()
@@ -30,7 +30,7 @@ def edit(node: Node, path: str, old: str, new: str) -> None:
     file.write_text(text.replace(old, new))
 
 
-def test_the_etcd_configuration_of_k3s_passes(server: Node) -> None:
+def test_the_etcd_configuration_of_k3s_passes(server: CheckedNode) -> None:
     """The evidence names file and line of both settings."""
     verdict = server.verdict("etcd-server-certificate")
     assert (verdict.status, verdict.owner) == (ControlStatus.PASS, FixOwner.K3S)
@@ -51,7 +51,7 @@ def test_the_etcd_configuration_of_k3s_passes(server: Node) -> None:
         ("etcd-unique-ca", "etcd/server-ca.crt", "server-ca.crt", f"{DATA}/server/tls/server-ca.crt"),
     ],
 )
-def test_a_wrong_etcd_setting_fails(server: Node, name: str, old: str, new: str, found: str) -> None:
+def test_a_wrong_etcd_setting_fails(server: CheckedNode, name: str, old: str, new: str, found: str) -> None:
     """The fix starts with a restart of K3s, which writes the file."""
     edit(server, ETCD, old, new)
     verdict = server.verdict(name)
@@ -59,14 +59,14 @@ def test_a_wrong_etcd_setting_fails(server: Node, name: str, old: str, new: str,
     assert fix(verdict).startswith("restart K3s, which writes etcd's configuration at each start")
 
 
-def test_an_unset_etcd_setting_passes_if_its_default_is_compliant(server: Node) -> None:
+def test_an_unset_etcd_setting_passes_if_its_default_is_compliant(server: CheckedNode) -> None:
     """auto-tls is disabled by default."""
     verdict = server.verdict("etcd-auto-tls")
     assert (verdict.status, verdict.found) == (ControlStatus.PASS, "not set")
     assert seen(verdict) == (("no client-transport-security.auto-tls", f"{DATA}/{ETCD}"),)
 
 
-def test_a_missing_etcd_configuration_is_unknown(server: Node) -> None:
+def test_a_missing_etcd_configuration_is_unknown(server: CheckedNode) -> None:
     """The data directory shows that the datastore is etcd."""
     server.path(ETCD).unlink()
     verdict = server.verdict("etcd-client-cert-auth")
@@ -75,7 +75,7 @@ def test_a_missing_etcd_configuration_is_unknown(server: Node) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "", "client-transport-security: 1\n"])
-def test_an_invalid_etcd_configuration_is_unknown(server: Node, text: str) -> None:
+def test_an_invalid_etcd_configuration_is_unknown(server: CheckedNode, text: str) -> None:
     """This includes settings that pass if they are not set."""
     server.put(ETCD, text)
     for name in ("etcd-client-cert-auth", "etcd-auto-tls", "etcd-unique-ca"):
@@ -85,7 +85,7 @@ def test_an_invalid_etcd_configuration_is_unknown(server: Node, text: str) -> No
 
 
 @pytest.mark.parametrize("text", ["", "a: [b", "[]"])
-def test_the_fix_of_an_invalid_file_of_k3s_changes_its_content(server: Node, text: str) -> None:
+def test_the_fix_of_an_invalid_file_of_k3s_changes_its_content(server: CheckedNode, text: str) -> None:
     """K3s writes etcd's configuration at each start, and never the encryption configuration again."""
     server.config("secrets-encryption: true\n")
     server.path(ETCD).write_text(text)
@@ -99,7 +99,7 @@ def test_the_fix_of_an_invalid_file_of_k3s_changes_its_content(server: Node, tex
 
 
 @pytest.mark.root
-def test_an_ordinary_user_gets_a_report_of_what_root_can_read(server: Node) -> None:
+def test_an_ordinary_user_gets_a_report_of_what_root_can_read(server: CheckedNode) -> None:
     """Nothing says that K3s has not started, and root has to run the command."""
     server.path("agent/etc/kubelet.conf.d").mkdir(parents=True, exist_ok=True)
     for directory in ("agent", "server"):
@@ -215,7 +215,7 @@ def test_controls_of_etcd_are_not_applicable_to_other_datastores(nodes: Nodes, c
     assert verdict.reason == f"the datastore is {datastore}, not an etcd that K3s runs"
 
 
-def test_encrypted_secrets_pass_with_the_provider(server: Node) -> None:
+def test_encrypted_secrets_pass_with_the_provider(server: CheckedNode) -> None:
     """The first provider encrypts new data."""
     server.config("secrets-encryption: true\n")
     verdict = server.verdict("apiserver-encryption-providers")
@@ -227,7 +227,7 @@ def test_encrypted_secrets_pass_with_the_provider(server: Node) -> None:
     assert verdict.owner is FixOwner.OPERATOR
 
 
-def test_an_empty_encryption_configuration_fails(server: Node) -> None:
+def test_an_empty_encryption_configuration_fails(server: CheckedNode) -> None:
     """The argument replaces that of K3s, and names no file."""
     server.config("secrets-encryption: true\nkube-apiserver-arg: ['encryption-provider-config=']\n")
     verdict = server.verdict("apiserver-encryption-providers")
@@ -249,7 +249,7 @@ def test_encryption_by_the_drop_in_passes_with_owner_apply(nodes: Nodes) -> None
         assert (verdict.status, verdict.owner) == (ControlStatus.PASS, FixOwner.APPLY)
 
 
-def test_a_file_that_the_api_server_does_not_read_is_not_evidence(server: Node) -> None:
+def test_a_file_that_the_api_server_does_not_read_is_not_evidence(server: CheckedNode) -> None:
     """K3s does not pass the file without the option."""
     verdict = server.verdict("apiserver-encryption-providers")
     assert (verdict.status, verdict.owner, verdict.found) == (
@@ -275,7 +275,7 @@ def test_a_file_that_the_api_server_does_not_read_is_not_evidence(server: Node) 
     ],
 )
 def test_a_weak_provider_has_all_steps_of_the_fix(
-    server: Node, providers: tuple[str, ...], steps: tuple[str, ...]
+    server: CheckedNode, providers: tuple[str, ...], steps: tuple[str, ...]
 ) -> None:
     """The steps include existing Secrets."""
     server.config("secrets-encryption: true\n")
@@ -287,7 +287,7 @@ def test_a_weak_provider_has_all_steps_of_the_fix(
     assert ("secrets-encrypt enable" in fix(verdict)) is ("enable" in steps)
 
 
-def test_an_unencrypted_cluster_has_the_steps_for_existing_data(server: Node) -> None:
+def test_an_unencrypted_cluster_has_the_steps_for_existing_data(server: CheckedNode) -> None:
     """The option alone does not encrypt existing Secrets."""
     server.path(ENCRYPTION).unlink()
     remedy = fix(server.verdict("secrets-encryption"))
@@ -298,7 +298,7 @@ def test_an_unencrypted_cluster_has_the_steps_for_existing_data(server: Node) ->
     assert remedy.startswith("turn on secrets-encryption as its control describes; or ")
 
 
-def test_an_encryption_configuration_without_secrets_fails(server: Node) -> None:
+def test_an_encryption_configuration_without_secrets_fails(server: CheckedNode) -> None:
     """Secrets are then stored in clear text."""
     server.config("secrets-encryption: true\n")
     server.put(ENCRYPTION, '{"resources":[{"resources":["configmaps"],"providers":[{"aescbc":{}}]}]}')
@@ -306,7 +306,7 @@ def test_an_encryption_configuration_without_secrets_fails(server: Node) -> None
     assert (verdict.status, verdict.found) == (ControlStatus.FAIL, "no provider for Secrets")
 
 
-def test_a_file_of_the_operator_is_not_checked(server: Node) -> None:
+def test_a_file_of_the_operator_is_not_checked(server: CheckedNode) -> None:
     """Its content is unknown. The control that requires the argument passes."""
     server.config("kube-apiserver-arg: [encryption-provider-config=/etc/own.yaml]\n")
     verdict = server.verdict("apiserver-encryption-providers")
@@ -318,7 +318,7 @@ def test_a_file_of_the_operator_is_not_checked(server: Node) -> None:
 @pytest.mark.parametrize(
     "text", [None, "{", "[]", "null", '{"resources":[{"resources":["secrets"],"providers":[{}]}]}']
 )
-def test_an_invalid_encryption_configuration_is_unknown(server: Node, text: str | None) -> None:
+def test_an_invalid_encryption_configuration_is_unknown(server: CheckedNode, text: str | None) -> None:
     """The file is missing, truncated, or has another structure."""
     server.config("secrets-encryption: true\n")
     if text is None:

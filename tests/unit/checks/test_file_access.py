@@ -18,7 +18,7 @@ from tests.unit.checks.nodes import CONFIG, DATA, UNIT, fix, seen
 
 if TYPE_CHECKING:
     from tests.unit.checks.conftest import Nodes
-    from tests.unit.checks.nodes import Node
+    from tests.unit.checks.nodes import CheckedNode
 
 BINARY = "/usr/local/bin/k3s"
 IDS = frozenset(control.id for control in NODE_ACCESS)
@@ -93,7 +93,7 @@ SECRET = frozenset(
 
 
 @pytest.fixture
-def node(nodes: Nodes) -> Node:
+def node(nodes: Nodes) -> CheckedNode:
     """Return a server with all files, in directories that everybody can enter."""
     made = nodes(K3s(etcd=True))
     made.config(
@@ -111,7 +111,7 @@ def node(nodes: Nodes) -> Node:
     return made
 
 
-def statuses(node: Node) -> dict[str, ControlStatus]:
+def statuses(node: CheckedNode) -> dict[str, ControlStatus]:
     return {verdict.control.id: verdict.status for verdict in node.assess().verdicts if verdict.control.id in IDS}
 
 
@@ -120,13 +120,13 @@ def test_each_control_has_files_or_a_directory() -> None:
     assert FILES.keys() | DIRECTORIES.keys() == IDS
 
 
-def test_the_modes_that_k3s_sets_pass(node: Node) -> None:
+def test_the_modes_that_k3s_sets_pass(node: CheckedNode) -> None:
     """They pass even in directories that everybody can enter."""
     assert set(statuses(node).values()) == {ControlStatus.PASS}
 
 
 @pytest.mark.parametrize(("control", "path"), EACH_FILE)
-def test_a_file_that_others_can_write_fails(node: Node, control: str, path: str) -> None:
+def test_a_file_that_others_can_write_fails(node: CheckedNode, control: str, path: str) -> None:
     """The report contains path and mode, and a command that fixes the mode."""
     node.path(path).chmod(0o666)
     verdict = node.verdict(control)
@@ -137,7 +137,7 @@ def test_a_file_that_others_can_write_fails(node: Node, control: str, path: str)
 
 
 @pytest.mark.parametrize(("control", "path"), EACH_FILE)
-def test_a_file_that_its_group_can_write_fails(node: Node, control: str, path: str) -> None:
+def test_a_file_that_its_group_can_write_fails(node: CheckedNode, control: str, path: str) -> None:
     """It fails even if the group is root."""
     node.path(path).chmod(0o660)
     verdict = node.verdict(control)
@@ -147,7 +147,7 @@ def test_a_file_that_its_group_can_write_fails(node: Node, control: str, path: s
 
 
 @pytest.mark.parametrize(("control", "path"), EACH_FILE)
-def test_only_secret_files_must_not_be_readable(node: Node, control: str, path: str) -> None:
+def test_only_secret_files_must_not_be_readable(node: CheckedNode, control: str, path: str) -> None:
     """A file that is not secret may be readable by others."""
     node.path(path).chmod(0o644)
     verdict = node.verdict(control)
@@ -158,7 +158,7 @@ def test_only_secret_files_must_not_be_readable(node: Node, control: str, path: 
 
 
 @pytest.mark.parametrize(("control", "path"), EACH_FILE)
-def test_a_file_that_nobody_else_can_reach_passes(node: Node, control: str, path: str) -> None:
+def test_a_file_that_nobody_else_can_reach_passes(node: CheckedNode, control: str, path: str) -> None:
     """SQLite's database has mode 0644 in a directory with mode 0700."""
     node.path(path).chmod(0o666)
     node.path(path).parent.chmod(0o700)
@@ -168,7 +168,7 @@ def test_a_file_that_nobody_else_can_reach_passes(node: Node, control: str, path
 @pytest.mark.parametrize(("control", "path"), DIRECTORIES.items())
 @pytest.mark.parametrize(("mode", "who"), [(0o777, "others"), (0o775, "group 0"), (0o1777, "others")])
 def test_a_directory_to_which_others_can_add_files_fails(
-    node: Node, control: str, path: str, mode: int, who: str
+    node: CheckedNode, control: str, path: str, mode: int, who: str
 ) -> None:
     """The sticky bit makes no difference, because it protects only existing files."""
     node.path(path).chmod(mode)
@@ -179,7 +179,7 @@ def test_a_directory_to_which_others_can_add_files_fails(
 
 
 @pytest.mark.parametrize("path", ["/", "/etc", "/etc/kubelet", "/usr/local", "/usr/local/bin"])
-def test_a_parent_directory_that_others_can_write_fails(node: Node, path: str) -> None:
+def test_a_parent_directory_that_others_can_write_fails(node: CheckedNode, path: str) -> None:
     """Others could replace the directories below it."""
     for name in ("kubectl", "crictl", "ctr"):
         node.path(f"/usr/local/bin/{name}").symlink_to("k3s")
@@ -191,7 +191,7 @@ def test_a_parent_directory_that_others_can_write_fails(node: Node, path: str) -
     assert node.verdict(control).status is ControlStatus.PASS
 
 
-def repaired(node: Node, control: str) -> None:
+def repaired(node: CheckedNode, control: str) -> None:
     """Run the command of the remediation in the tree, and assess again."""
     for command in fix(node.verdict(control)).split("; then run "):
         words = shlex.split(command.strip("`").removeprefix("run `"))
@@ -201,7 +201,7 @@ def repaired(node: Node, control: str) -> None:
 
 
 @pytest.mark.root
-def test_an_owner_other_than_root_fails(node: Node) -> None:
+def test_an_owner_other_than_root_fails(node: CheckedNode) -> None:
     """The owner can write the file, or change its mode."""
     os.chown(node.path(CONFIG), 1000, 1000)
     verdict = node.verdict("k3s-config-access")
@@ -219,7 +219,7 @@ def test_an_owner_other_than_root_fails(node: Node) -> None:
         ("k3s-config-directory-access", "/etc/rancher", 0o555),
     ],
 )
-def test_an_owner_without_the_permission_to_write_fails(node: Node, control: str, path: str, mode: int) -> None:
+def test_an_owner_without_the_permission_to_write_fails(node: CheckedNode, control: str, path: str, mode: int) -> None:
     """The owner can change the mode at any time."""
     os.chown(node.path(path), 1000, 0)
     node.path(path).chmod(mode)
@@ -231,7 +231,9 @@ def test_an_owner_without_the_permission_to_write_fails(node: Node, control: str
 @pytest.mark.root
 @pytest.mark.parametrize(("control", "name"), GUIDE.items())
 @pytest.mark.parametrize(("uid", "gid"), [(1000, 0), (0, 1000)])
-def test_the_owners_of_the_guides_files_are_exact(hardened: Node, control: str, name: str, uid: int, gid: int) -> None:
+def test_the_owners_of_the_guides_files_are_exact(
+    hardened: CheckedNode, control: str, name: str, uid: int, gid: int
+) -> None:
     """`check` requires the same owners, even if directories protect the files."""
     os.chown(hardened.path(name), uid, gid)
     verdict = hardened.verdict(control)
@@ -246,7 +248,7 @@ def test_the_owners_of_the_guides_files_are_exact(hardened: Node, control: str, 
 
 @pytest.mark.root
 @pytest.mark.parametrize(("mode", "status"), [(0o640, ControlStatus.PASS), (0o660, ControlStatus.FAIL)])
-def test_a_group_may_read_but_not_write(node: Node, mode: int, status: ControlStatus) -> None:
+def test_a_group_may_read_but_not_write(node: CheckedNode, mode: int, status: ControlStatus) -> None:
     """K3s' option write-kubeconfig-group makes a file readable by a group."""
     os.chown(node.path("server/token"), 0, 1234)
     node.path("server/token").chmod(mode)
@@ -254,7 +256,7 @@ def test_a_group_may_read_but_not_write(node: Node, mode: int, status: ControlSt
 
 
 @pytest.mark.root
-def test_a_group_reaches_only_directories_that_it_can_enter(node: Node) -> None:
+def test_a_group_reaches_only_directories_that_it_can_enter(node: CheckedNode) -> None:
     """The group of a file can differ from the group of its directory."""
     os.chown(node.path("server/token"), 0, 1234)
     node.path("server/token").chmod(0o660)
@@ -284,7 +286,7 @@ MASKED = acl((1, 6, 2**32 - 1), (2, 6, 1000), (4, 4, 2**32 - 1), (0x10, 4, 2**32
     ],
 )
 def test_access_by_an_access_control_list_fails(
-    node: Node, control: str, path: str, entries: bytes, observation: str
+    node: CheckedNode, control: str, path: str, entries: bytes, observation: str
 ) -> None:
     """The mask limits the entries of the list."""
     try:
@@ -299,7 +301,7 @@ def test_access_by_an_access_control_list_fails(
         assert verdict.status is ControlStatus.PASS
 
 
-def test_a_symlink_is_followed(node: Node) -> None:
+def test_a_symlink_is_followed(node: CheckedNode) -> None:
     """The target and every directory on both paths are checked."""
     node.path("/opt/bin").mkdir(parents=True)
     node.path(BINARY).rename(node.path("/opt/bin/k3s"))
@@ -316,7 +318,7 @@ def test_a_symlink_is_followed(node: Node) -> None:
     assert seen(node.verdict("k3s-binary-access")) == (("0777: others can write it", "/usr/local/bin"),)
 
 
-def test_a_symlink_in_a_closed_directory_does_not_hide_its_target(node: Node) -> None:
+def test_a_symlink_in_a_closed_directory_does_not_hide_its_target(node: CheckedNode) -> None:
     """Others reach the target by its own path."""
     node.path("server/token").unlink()
     node.put("/srv/token", "secret\n", 0o644)
@@ -326,7 +328,7 @@ def test_a_symlink_in_a_closed_directory_does_not_hide_its_target(node: Node) ->
     assert node.verdict("k3s-token-access").status is ControlStatus.FAIL
 
 
-def test_the_programs_that_k3s_unpacks_are_counted(node: Node) -> None:
+def test_the_programs_that_k3s_unpacks_are_counted(node: CheckedNode) -> None:
     """K3s unpacks dozens of them for each version, and most are symlinks to other ones."""
     programs = [f"data/0a1b/bin/aux/program-{number}" for number in range(8)]
     for path in programs:
@@ -348,7 +350,7 @@ def test_the_programs_that_k3s_unpacks_are_counted(node: Node) -> None:
     assert node.verdict("k3s-binary-access").status is ControlStatus.PASS
 
 
-def test_a_program_that_a_symlink_in_the_data_directory_leads_to_is_checked(node: Node) -> None:
+def test_a_program_that_a_symlink_in_the_data_directory_leads_to_is_checked(node: CheckedNode) -> None:
     """An administrator can link a plugin of the network, or a whole version. Its mode is not that of the symlink."""
     node.put("/opt/cni/bin/site", "", 0o777)
     node.put("/opt/k3s/bin/runc", "", 0o777)
@@ -369,7 +371,7 @@ def test_a_program_that_a_symlink_in_the_data_directory_leads_to_is_checked(node
         ("mirrors:\n  docker.io:\n    endpoint: [https://r]\n", ControlStatus.PASS),
     ],
 )
-def test_registries_are_secret_if_they_have_passwords(node: Node, text: str, status: ControlStatus) -> None:
+def test_registries_are_secret_if_they_have_passwords(node: CheckedNode, text: str, status: ControlStatus) -> None:
     """Others may read a file with mirrors only."""
     node.put("/etc/rancher/k3s/registries.yaml", text, 0o644)
     assert node.verdict("k3s-registries-access").status is status
@@ -379,7 +381,7 @@ def test_registries_are_secret_if_they_have_passwords(node: Node, text: str, sta
     ("text", "status"),
     [("token: abc\n", ControlStatus.FAIL), ("node-name: a\n", ControlStatus.PASS)],
 )
-def test_configuration_is_secret_if_it_has_a_token(node: Node, text: str, status: ControlStatus) -> None:
+def test_configuration_is_secret_if_it_has_a_token(node: CheckedNode, text: str, status: ControlStatus) -> None:
     """The main file and drop-ins are checked."""
     node.config(text)
     node.path(CONFIG).chmod(0o644)
@@ -400,7 +402,7 @@ def test_configuration_is_secret_if_it_has_a_token(node: Node, text: str, status
         ("kube-apiserver-arg: [audit-policy-file=p.yaml]\n", "audit-policy-access"),
     ],
 )
-def test_a_relative_path_is_unknown(node: Node, text: str, control: str) -> None:
+def test_a_relative_path_is_unknown(node: CheckedNode, text: str, control: str) -> None:
     """K3s changes its working directory, so it is not known which file it is."""
     node.config(text)
     verdict = node.verdict(control)
@@ -408,7 +410,7 @@ def test_a_relative_path_is_unknown(node: Node, text: str, control: str) -> None
     assert verdict.reason.endswith(" is relative")
 
 
-def test_the_key_for_an_external_datastore_is_secret(node: Node) -> None:
+def test_the_key_for_an_external_datastore_is_secret(node: CheckedNode) -> None:
     """It can be outside of K3s' directories."""
     node.config("datastore-keyfile: /srv/datastore.key\n")
     node.put("/srv/datastore.key", "key\n", 0o644)
@@ -421,7 +423,7 @@ def test_the_key_for_an_external_datastore_is_secret(node: Node) -> None:
     assert fix(verdict) == "sudo chmod o-r /srv/datastore.key"
 
 
-def test_a_sqlite_database_elsewhere_is_secret(node: Node) -> None:
+def test_a_sqlite_database_elsewhere_is_secret(node: CheckedNode) -> None:
     """`datastore-endpoint` has its path. The option is not secret then, so others may read the configuration."""
     node.config("datastore-endpoint: sqlite:///opt/db/s.db\n")
     node.path(CONFIG).chmod(0o644)
@@ -438,14 +440,14 @@ def test_a_sqlite_database_elsewhere_is_secret(node: Node) -> None:
     assert node.verdict("k3s-config-access").status is ControlStatus.PASS
 
 
-def test_a_log_on_standard_output_is_no_file(node: Node) -> None:
+def test_a_log_on_standard_output_is_no_file(node: CheckedNode) -> None:
     """The API server has the path `-` for it."""
     node.config("kube-apiserver-arg: [audit-log-path=-]\n")
     assert node.verdict("audit-log-access").status is ControlStatus.NOT_APPLICABLE
 
 
 @pytest.mark.parametrize("log", ["a.log", "a"])
-def test_other_logs_are_not_the_audit_log(node: Node, log: str) -> None:
+def test_other_logs_are_not_the_audit_log(node: CheckedNode, log: str) -> None:
     """The API server adds a time to the name of a full log; a name with the same beginning is another program's."""
     node.config(f"kube-apiserver-arg: [audit-log-path=/var/log/{log}]\n")
     stem, dot, kind = log.partition(".")
@@ -462,7 +464,7 @@ def test_other_logs_are_not_the_audit_log(node: Node, log: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/dev/null", "/dev/stdout"])
-def test_a_device_that_keeps_nothing_is_no_file(node: Node, path: str) -> None:
+def test_a_device_that_keeps_nothing_is_no_file(node: CheckedNode, path: str) -> None:
     """Its mode is right, and the remediation must not name it."""
     node.config(f"kube-apiserver-arg: [audit-log-path={path}]\n")
     unit = node.path(UNIT)
@@ -471,7 +473,7 @@ def test_a_device_that_keeps_nothing_is_no_file(node: Node, path: str) -> None:
         assert node.verdict(control).status is ControlStatus.NOT_APPLICABLE
 
 
-def test_an_empty_directory_of_environment_files_is_checked(node: Node) -> None:
+def test_an_empty_directory_of_environment_files_is_checked(node: CheckedNode) -> None:
     """systemd reads each file in it that matches the pattern, so everyone who can add one controls K3s."""
     unit = node.path(UNIT)
     unit.write_text(f"{unit.read_text()}EnvironmentFile=-/etc/k3senv/*.env\n")
@@ -483,7 +485,7 @@ def test_an_empty_directory_of_environment_files_is_checked(node: Node) -> None:
     assert fix(verdict) == "sudo chmod go-w /etc/k3senv"
 
 
-def test_a_script_that_starts_k3s_is_checked(node: Node) -> None:
+def test_a_script_that_starts_k3s_is_checked(node: CheckedNode) -> None:
     """systemd runs it as root. A note states that the command line of K3s is not known."""
     unit = node.path(UNIT)
     unit.write_text(unit.read_text().replace("/usr/local/bin/k3s server", "/usr/local/bin/start-k3s.sh"))
@@ -496,7 +498,7 @@ def test_a_script_that_starts_k3s_is_checked(node: Node) -> None:
     assert "not installed" not in " ".join(item.message for item in node.assess().notes)
 
 
-def test_a_masked_drop_in_is_empty(node: Node) -> None:
+def test_a_masked_drop_in_is_empty(node: CheckedNode) -> None:
     """systemd ignores the name of a symlink to /dev/null; its directory is checked."""
     mask = node.path(f"{UNIT}.d/20-mask.conf")
     mask.symlink_to("/dev/null")
@@ -506,7 +508,7 @@ def test_a_masked_drop_in_is_empty(node: Node) -> None:
 
 
 @pytest.mark.parametrize("path", ["/tmp", "/var/tmp", "/dev/shm"])  # noqa: S108 - in the tree
-def test_a_file_of_k3s_belongs_elsewhere_than_in_a_shared_directory(node: Node, path: str) -> None:
+def test_a_file_of_k3s_belongs_elsewhere_than_in_a_shared_directory(node: CheckedNode, path: str) -> None:
     """All users have to be able to write such a directory, so the remediation leaves its mode alone."""
     node.path(path).mkdir(parents=True, exist_ok=True)
     for parent in node.path(path).relative_to(node.root).parents:
@@ -520,7 +522,7 @@ def test_a_file_of_k3s_belongs_elsewhere_than_in_a_shared_directory(node: Node, 
 
 
 @pytest.mark.parametrize("place", ["command", "environment", "drop-in"])
-def test_a_secret_in_a_service_fails(node: Node, place: str) -> None:
+def test_a_secret_in_a_service_fails(node: CheckedNode, place: str) -> None:
     """systemd shows the content of units to all users. The environment file, which only root can read, is right."""
     at = f"{UNIT}:4"
     if place == "command":
@@ -558,7 +560,7 @@ def test_drop_ins_for_several_services_are_checked(nodes: Nodes, top: str, name:
     assert ("0777: others can write it", f"{top}/{name}") in seen(node.verdict("k3s-service-access"))
 
 
-def test_a_secret_in_an_openrc_script_needs_no_systemd(node: Node) -> None:
+def test_a_secret_in_an_openrc_script_needs_no_systemd(node: CheckedNode) -> None:
     """OpenRC reads a script again at each start."""
     node.path(UNIT).unlink()
     node.put("/etc/init.d/k3s", 'command="/usr/local/bin/k3s"\ncommand_args="server --token=abc"\n', 0o755)
@@ -569,13 +571,13 @@ def test_a_secret_in_an_openrc_script_needs_no_systemd(node: Node) -> None:
     )
 
 
-def test_a_secret_in_the_environment_file_of_a_service_passes(node: Node) -> None:
+def test_a_secret_in_the_environment_file_of_a_service_passes(node: CheckedNode) -> None:
     """install.sh writes the token into it."""
     node.put(f"{UNIT}.env", "K3S_TOKEN=abc\n")
     assert node.verdict("k3s-service-access").status is ControlStatus.PASS
 
 
-def test_files_in_a_directory_that_a_symlink_leads_to_are_checked(node: Node) -> None:
+def test_files_in_a_directory_that_a_symlink_leads_to_are_checked(node: CheckedNode) -> None:
     """A part of etcd's data can be on another disk. A loop of symlinks is unknown."""
     node.put("/srv/disk/wal/0.wal", "data\n")
     for path in ("/srv", "/srv/disk", "/srv/disk/wal"):
@@ -596,7 +598,7 @@ def test_files_in_a_directory_that_a_symlink_leads_to_are_checked(node: Node) ->
     ("control", "path"),
     [("k3s-registries-access", "/srv/open/r.yaml"), ("k3s-token-access", "/srv/open/below/token")],
 )
-def test_a_missing_file_that_others_can_create_fails(node: Node, control: str, path: str, mode: int) -> None:
+def test_a_missing_file_that_others_can_create_fails(node: CheckedNode, control: str, path: str, mode: int) -> None:
     """K3s would use it. The sticky bit makes no difference, because it protects only existing files."""
     node.put("/srv/open/other", "")
     node.path("/srv").chmod(0o755)
@@ -619,7 +621,7 @@ def test_files_that_do_not_exist_are_not_applicable(nodes: Nodes) -> None:
 
 
 @pytest.mark.parametrize(("control", "name"), GUIDE.items())
-def test_the_modes_of_the_guides_files_are_exact(hardened: Node, control: str, name: str) -> None:
+def test_the_modes_of_the_guides_files_are_exact(hardened: CheckedNode, control: str, name: str) -> None:
     """`check` requires the same modes, and `apply` sets them, even if directories protect the files."""
     assert hardened.verdict(control).status is ControlStatus.PASS
     path = hardened.path(name)
@@ -632,7 +634,7 @@ def test_the_modes_of_the_guides_files_are_exact(hardened: Node, control: str, n
 
 
 @pytest.mark.parametrize("kind", ["FIFO", "dangling"])
-def test_an_irregular_file_is_unknown(node: Node, kind: str) -> None:
+def test_an_irregular_file_is_unknown(node: CheckedNode, kind: str) -> None:
     """A FIFO or a dangling symlink neither passes nor fails."""
     node.path("server/token").unlink()
     if kind == "FIFO":
@@ -642,7 +644,7 @@ def test_an_irregular_file_is_unknown(node: Node, kind: str) -> None:
     assert node.verdict("k3s-token-access").status is ControlStatus.UNKNOWN
 
 
-def test_other_files_of_the_configuration_are_found(node: Node) -> None:
+def test_other_files_of_the_configuration_are_found(node: CheckedNode) -> None:
     """Other paths are set by --config of the service, and by options in the configuration."""
     node.starts_with("--config=/srv/conf/k3s.yaml")
     node.put("/srv/conf/k3s.yaml", "etcd-snapshot-dir: /srv/snapshots\ntoken-file: /srv/token\n", 0o666)
@@ -657,7 +659,7 @@ def test_other_files_of_the_configuration_are_found(node: Node) -> None:
 
 @pytest.mark.root
 @pytest.mark.parametrize("owner", [0, 1000])
-def test_one_remediation_gives_a_file_of_the_guide_its_exact_mode(hardened: Node, owner: int) -> None:
+def test_one_remediation_gives_a_file_of_the_guide_its_exact_mode(hardened: CheckedNode, owner: int) -> None:
     """A file that `apply` does not write is open beside it, so the remediation is commands."""
     dropin = hardened.path(f"{CONFIG}.d/90-k3s-harden.yaml")
     hardened.drop_in("10-site.yaml", "node-name: a\n")

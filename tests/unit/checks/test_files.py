@@ -16,10 +16,10 @@ from tests.unit.checks.nodes import CONFIG, DATA, SETTINGS, fix, seen
 
 if TYPE_CHECKING:
     from tests.unit.checks.conftest import Nodes
-    from tests.unit.checks.nodes import Node
+    from tests.unit.checks.nodes import CheckedNode
 
 
-def test_files_of_k3s_pass_with_owner_k3s(server: Node) -> None:
+def test_files_of_k3s_pass_with_owner_k3s(server: CheckedNode) -> None:
     """Each file is evidence, with its mode."""
     verdict = server.verdict("admin-kubeconfig-permissions")
     assert (verdict.status, verdict.owner, fix(verdict)) == (ControlStatus.PASS, FixOwner.K3S, "")
@@ -27,7 +27,7 @@ def test_files_of_k3s_pass_with_owner_k3s(server: Node) -> None:
     assert seen(verdict) == (("0600", f"{DATA}/server/cred/admin.kubeconfig"),)
 
 
-def test_many_compliant_files_are_counted(server: Node) -> None:
+def test_many_compliant_files_are_counted(server: CheckedNode) -> None:
     """The evidence has a pattern in place of every file."""
     for number in range(9):
         server.put(f"server/tls/extra-{number}.key", "key\n")
@@ -38,7 +38,7 @@ def test_many_compliant_files_are_counted(server: Node) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o700, 0o666])
-def test_an_extra_permission_bit_fails(server: Node, mode: int) -> None:
+def test_an_extra_permission_bit_fails(server: CheckedNode, mode: int) -> None:
     """The fix is a command for this file."""
     server.path("server/tls/server-ca.key").chmod(mode)
     verdict = server.verdict("pki-key-permissions")
@@ -49,13 +49,13 @@ def test_an_extra_permission_bit_fails(server: Node, mode: int) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o400, 0o000])
-def test_a_stricter_mode_is_as_good(server: Node, mode: int) -> None:
+def test_a_stricter_mode_is_as_good(server: CheckedNode, mode: int) -> None:
     """K3s runs as root, and can still read the file."""
     server.path("server/tls/server-ca.key").chmod(mode)
     assert server.verdict("pki-key-permissions").status is ControlStatus.PASS
 
 
-def test_all_wrong_files_are_evidence_and_one_command_repairs_them(server: Node) -> None:
+def test_all_wrong_files_are_evidence_and_one_command_repairs_them(server: CheckedNode) -> None:
     """The command lists a few files, or uses a pattern for many, in a root shell that can read the directory."""
     for number in range(9):
         server.put(f"server/tls/extra-{number}.key", "key\n", 0o640)
@@ -67,7 +67,7 @@ def test_all_wrong_files_are_evidence_and_one_command_repairs_them(server: Node)
 
 
 @pytest.mark.parametrize("name", ["etcd/peer-ca.key", "kube-scheduler/kube-scheduler.key", "temporary-certs/a/b.key"])
-def test_keys_at_any_depth_are_checked(server: Node, name: str) -> None:
+def test_keys_at_any_depth_are_checked(server: CheckedNode, name: str) -> None:
     """Components keep their keys in subdirectories of server/tls."""
     server.put(f"server/tls/{name}", "key\n", 0o644)
     verdict = server.verdict("pki-key-permissions")
@@ -75,7 +75,7 @@ def test_keys_at_any_depth_are_checked(server: Node, name: str) -> None:
     assert seen(verdict) == (("0644", f"{DATA}/server/tls/{name}"),)
 
 
-def test_certificates_of_etcd_are_checked(server: Node) -> None:
+def test_certificates_of_etcd_are_checked(server: CheckedNode) -> None:
     """They are in a separate directory. A user who can write one controls which clients etcd trusts."""
     server.path("server/tls/etcd/server-ca.crt").chmod(0o666)
     verdict = server.verdict("pki-certificate-permissions")
@@ -83,7 +83,7 @@ def test_certificates_of_etcd_are_checked(server: Node) -> None:
 
 
 @pytest.mark.root
-def test_a_file_of_another_owner_fails(server: Node) -> None:
+def test_a_file_of_another_owner_fails(server: CheckedNode) -> None:
     """The report contains the owner and a command. The group is not checked."""
     os.chown(server.path("agent/kubelet.kubeconfig"), 0, 1234)
     verdict = server.verdict("kubelet-kubeconfig-ownership")
@@ -95,7 +95,7 @@ def test_a_file_of_another_owner_fails(server: Node) -> None:
 
 @pytest.mark.root
 @pytest.mark.parametrize("name", ["server/tls", "server/tls/etcd", "server/tls/kube-scheduler"])
-def test_directories_of_keys_belong_to_root(server: Node, name: str) -> None:
+def test_directories_of_keys_belong_to_root(server: CheckedNode, name: str) -> None:
     """The owner of a directory can replace the files in it, at any depth."""
     server.put("server/tls/kube-scheduler/a.key", "key\n")
     assert server.verdict("pki-ownership").status is ControlStatus.PASS
@@ -107,7 +107,7 @@ def test_directories_of_keys_belong_to_root(server: Node, name: str) -> None:
 
 
 @pytest.mark.root
-def test_one_command_repairs_many_directories(server: Node) -> None:
+def test_one_command_repairs_many_directories(server: CheckedNode) -> None:
     """The command uses find(1) for many directories."""
     for number in range(9):
         server.put(f"server/tls/extra-{number}/a.key", "key\n")
@@ -120,7 +120,7 @@ KUBELET = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration
 
 
 @pytest.mark.parametrize("benchmark", Benchmark)
-def test_a_kubelet_file_of_the_operator_is_checked(server: Node, benchmark: Benchmark) -> None:
+def test_a_kubelet_file_of_the_operator_is_checked(server: CheckedNode, benchmark: Benchmark) -> None:
     """All benchmarks check it, although K3s passes no --config by default."""
     server.config("kubelet-arg: [config=/etc/kubelet.yaml]\n")
     server.put("/etc/kubelet.yaml", KUBELET, 0o666)
@@ -153,7 +153,7 @@ def test_the_oldest_benchmark_allows_others_to_read_the_kubelets_files(
     ],
 )
 def test_drop_ins_of_the_kubelet_and_their_directory_are_checked(
-    server: Node, name: str, mode: int, found: str
+    server: CheckedNode, name: str, mode: int, found: str
 ) -> None:
     """K3s reads them from v1.32 on."""
     server.put("agent/etc/kubelet.conf.d/99-site.conf", KUBELET)
@@ -164,7 +164,7 @@ def test_drop_ins_of_the_kubelet_and_their_directory_are_checked(
 
 
 @pytest.mark.root
-def test_the_owner_of_the_kubelets_files_is_checked(server: Node) -> None:
+def test_the_owner_of_the_kubelets_files_is_checked(server: CheckedNode) -> None:
     """Both files and directories are checked."""
     server.config("kubelet-arg: [config-dir=/etc/kubelet.d]\n")
     server.put("/etc/kubelet.d/a.conf", KUBELET)
@@ -174,19 +174,19 @@ def test_the_owner_of_the_kubelets_files_is_checked(server: Node) -> None:
     assert (verdict.status, seen(verdict)[0]) == (ControlStatus.FAIL, ("1000:0", "/etc/kubelet.d"))
 
 
-def test_a_relative_path_of_a_kubelet_file_is_unknown(server: Node) -> None:
+def test_a_relative_path_of_a_kubelet_file_is_unknown(server: CheckedNode) -> None:
     """The path depends on the working directory of K3s."""
     server.config("kubelet-arg: [config=kubelet.yaml]\n")
     assert server.verdict("kubelet-config-permissions").status is ControlStatus.UNKNOWN
 
 
-def test_the_reason_of_etcd_data_ownership_states_no_owner(server: Node) -> None:
+def test_the_reason_of_etcd_data_ownership_states_no_owner(server: CheckedNode) -> None:
     """The benchmark control does not apply to K3s, so the owner was not checked. Another control checks the data."""
     assert "belongs to root" not in server.verdict("etcd-data-ownership").reason
 
 
 @pytest.mark.parametrize("benchmark", [Benchmark.CIS_1_24, Benchmark.CIS_1_9, Benchmark.CIS_1_10])
-def test_stricter_certificates_need_a_setting(server: Node, benchmark: Benchmark) -> None:
+def test_stricter_certificates_need_a_setting(server: CheckedNode, benchmark: Benchmark) -> None:
     """The fix has the line for the settings; then apply fixes the mode."""
     open_ = server.verdict("pki-certificate-permissions", benchmark)
     assert (open_.status, open_.owner, len(open_.evidence)) == (ControlStatus.FAIL, FixOwner.OPERATOR, 4)
@@ -203,7 +203,7 @@ def test_stricter_certificates_need_a_setting(server: Node, benchmark: Benchmark
 
 
 @pytest.mark.parametrize("benchmark", [Benchmark.CIS_1_23, Benchmark.CIS_1_11, Benchmark.CIS_2_1])
-def test_certificates_of_k3s_pass_if_the_benchmark_allows_0644(server: Node, benchmark: Benchmark) -> None:
+def test_certificates_of_k3s_pass_if_the_benchmark_allows_0644(server: CheckedNode, benchmark: Benchmark) -> None:
     """A certificate is not secret."""
     verdict = server.verdict("pki-certificate-permissions", benchmark)
     assert (verdict.status, verdict.owner, verdict.found) == (ControlStatus.PASS, FixOwner.K3S, "0644 (4 files)")
@@ -217,7 +217,7 @@ def test_files_of_k3s_are_unknown_before_its_first_start(nodes: Nodes) -> None:
     assert fix(verdict) == "start K3s; then run `sudo k3s-harden assess`"
 
 
-def test_a_missing_file_is_unknown_after_the_start(server: Node) -> None:
+def test_a_missing_file_is_unknown_after_the_start(server: CheckedNode) -> None:
     """K3s creates the file when it starts, so it was deleted later."""
     server.path("server/cred/admin.kubeconfig").unlink()
     verdict = server.verdict("admin-kubeconfig-permissions")
@@ -241,7 +241,7 @@ def test_a_file_of_the_kubelet_is_evidence_before_directories_that_do_not_exist(
 
 
 @pytest.mark.parametrize("kind", ["FIFO", "directory", "loop", "dangling"])
-def test_an_irregular_file_is_unknown(server: Node, kind: str) -> None:
+def test_an_irregular_file_is_unknown(server: CheckedNode, kind: str) -> None:
     """A FIFO or a directory is not a key, so its mode is not evidence."""
     key = server.path("server/cred/admin.kubeconfig")
     key.unlink()
@@ -258,7 +258,7 @@ def test_an_irregular_file_is_unknown(server: Node, kind: str) -> None:
     assert fix(verdict) == f"make {path} a file that root can read; then run `sudo k3s-harden assess`"
 
 
-def test_a_wrong_file_fails_despite_unknown_files(server: Node) -> None:
+def test_a_wrong_file_fails_despite_unknown_files(server: CheckedNode) -> None:
     """A file with a wrong mode is sufficient for a failure."""
     os.mkfifo(server.path("server/tls/odd.key"))
     assert server.verdict("pki-key-permissions").status is ControlStatus.UNKNOWN
@@ -274,7 +274,7 @@ def test_a_wrong_file_fails_despite_unknown_files(server: Node) -> None:
     ],
 )
 def test_missing_files_of_disabled_components_are_not_applicable(
-    server: Node, name: str, config: str, reason: str
+    server: CheckedNode, name: str, config: str, reason: str
 ) -> None:
     """The reason names the line."""
     server.config(config)
@@ -292,7 +292,7 @@ def test_the_etcd_directory_is_not_applicable_to_other_datastores(nodes: Nodes) 
     assert verdict.reason == "the datastore is SQLite, not an etcd that K3s runs"
 
 
-def test_a_container_network_without_leases_is_not_applicable(server: Node) -> None:
+def test_a_container_network_without_leases_is_not_applicable(server: CheckedNode) -> None:
     """Another CNI keeps its state elsewhere."""
     server.path("/var/lib/cni/networks/cbr0/10.42.0.2").unlink()
     verdict = server.verdict("cni-permissions")
@@ -309,7 +309,7 @@ def test_a_container_network_without_leases_is_not_applicable(server: Node) -> N
         ("write-kubeconfig-mode: '0600'\nwrite-kubeconfig-group: root\n", ""),
     ],
 )
-def test_options_that_open_the_kubeconfig_at_the_next_start_fail(server: Node, text: str, found: str) -> None:
+def test_options_that_open_the_kubeconfig_at_the_next_start_fail(server: CheckedNode, text: str, found: str) -> None:
     """K3s writes the file at each start, so its present mode does not last."""
     server.config(text)
     verdict = server.verdict("k3s-kubeconfig")
@@ -320,7 +320,7 @@ def test_options_that_open_the_kubeconfig_at_the_next_start_fail(server: Node, t
         assert verdict.status is ControlStatus.PASS
 
 
-def test_the_admin_kubeconfig_is_accessible_only_by_root(server: Node) -> None:
+def test_the_admin_kubeconfig_is_accessible_only_by_root(server: CheckedNode) -> None:
     """It contains the key of the administrator."""
     assert server.verdict("k3s-kubeconfig").status is ControlStatus.PASS
     server.path("/etc/rancher/k3s/k3s.yaml").chmod(0o644)
@@ -331,7 +331,7 @@ def test_the_admin_kubeconfig_is_accessible_only_by_root(server: Node) -> None:
 
 
 @pytest.mark.parametrize("has_symlink", [True, False])
-def test_the_admin_kubeconfig_is_found_where_its_option_puts_it(server: Node, *, has_symlink: bool) -> None:
+def test_the_admin_kubeconfig_is_found_where_its_option_puts_it(server: CheckedNode, *, has_symlink: bool) -> None:
     """With `write-kubeconfig` K3s creates the usual path as a symlink, which somebody can delete."""
     server.config("write-kubeconfig: /srv/k3s.yaml\n")
     server.put("/srv/k3s.yaml", "secret\n", 0o640)
@@ -345,7 +345,7 @@ def test_the_admin_kubeconfig_is_found_where_its_option_puts_it(server: Node, *,
     assert "/srv/k3s.yaml" in fix(verdict)
 
 
-def test_file_names_are_quoted_for_the_shell(server: Node) -> None:
+def test_file_names_are_quoted_for_the_shell(server: CheckedNode) -> None:
     """The command can be pasted."""
     server.put("server/tls/x; reboot.key", "key\n", 0o644)
     assert fix(server.verdict("pki-key-permissions")) == f"sudo chmod 0600 '{DATA}/server/tls/x; reboot.key'"

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from agent.model import NO_REMEDIATION, FixOwner, Instruction, Location, OwnCommand, Remediation, Restart, ShellCommand
-from agent.present.remediation import Caller, addressed, numbered, text
+from agent.present.remediation import Caller, addressed, numbered_steps, text
 
 APPLY = OwnCommand("apply")
 EDIT = Instruction("correct the path", Location(PurePosixPath("/etc/x"), 3))
@@ -22,7 +22,7 @@ def of(path: str) -> Instruction:
 
 def lines(remediation: Remediation) -> list[str]:
     """Return the steps with their numbers."""
-    return [f"{number}{step.text}" for number, step in numbered(remediation)]
+    return [f"{number}{step.text}" for number, step in numbered_steps(remediation)]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from agent.assess.assessment import ControlStatus
 from agent.assess.baseline import Baseline
 from agent.benchmark import catalogue
-from agent.benchmark.versions import Benchmark, fitting
+from agent.benchmark.versions import Benchmark, fitting_benchmark
 from agent.checks.manual import Manual, NotInK3s
 from agent.errors import ExitCode, UsageError
 from agent.host.probe import K3sProcess
@@ -24,7 +24,7 @@ from agent.value import replace
 from agent.verbs.assess import AUTO, assess_host, benchmark_named
 from tests.fake import Clock, in_memory
 from tests.k3s_tree import K3s
-from tests.unit.checks.nodes import CONFIG, NEWEST, SETTINGS, UNIT, Node, fix, node, seen
+from tests.unit.checks.nodes import CONFIG, NEWEST, SETTINGS, UNIT, CheckedNode, fix, node, seen
 from tests.unit.cluster.api_server import ApiServer
 from tests.unit.kubernetes import samples
 
@@ -69,7 +69,7 @@ def directory() -> Iterator[Path]:
 
 
 @pytest.fixture
-def server(directory: Path) -> Node:
+def server(directory: Path) -> CheckedNode:
     """A server with etcd on which K3s 1.34 has run."""
     return node(directory / "server", K3s())
 
@@ -166,7 +166,7 @@ def test_apply_fixes_the_controls_with_owner_apply(directory: Path, minor: int, 
         assert {verdict.owner for verdict in now.open} == {FixOwner.OPERATOR}
 
 
-def test_not_applicable_and_manual_controls_have_their_reason(server: Node) -> None:
+def test_not_applicable_and_manual_controls_have_their_reason(server: CheckedNode) -> None:
     """Their verdicts have a reason on every node."""
     for verdict in server.assess().verdicts:
         check = verdict.control.check
@@ -199,8 +199,8 @@ def test_auto_is_the_newest_benchmark_for_the_version(directory: Path) -> None:
     assert benchmark_named(AUTO) is None
     for minor, benchmark in ((23, "cis-1.23"), (24, "cis-1.24"), (25, "cis-1.7"), (29, "cis-1.11"), (36, "cis-2.1")):
         assert node(directory / str(minor), K3s(minor=minor)).assess().benchmark == benchmark
-    assert fitting(Version.parse("1.22")) is Benchmark.CIS_1_23
-    assert fitting(Version.parse("1.99")) is Benchmark.CIS_2_1
+    assert fitting_benchmark(Version.parse("1.22")) is Benchmark.CIS_1_23
+    assert fitting_benchmark(Version.parse("1.99")) is Benchmark.CIS_2_1
 
 
 @pytest.mark.parametrize("wrong", ["", "cis", "cis-", "cis-9.9", "CIS-1.9", "k3s-cis-1.9", "1.10.0", "newest"])
@@ -216,7 +216,7 @@ def test_an_unknown_benchmark_is_rejected(wrong: str) -> None:
 
 
 @pytest.fixture
-def bare() -> Iterator[Node]:
+def bare() -> Iterator[CheckedNode]:
     """Return a host without K3s."""
     with in_memory() as directory:
         yield node(directory / "host")
@@ -228,7 +228,7 @@ def report(known: frozenset[str], node: str = "node-1", benchmark: Benchmark = N
     return Baseline(benchmark=str(benchmark), node=node, when=0.0, facts={}, statuses=statuses, known=known)
 
 
-def test_open_controls_decide_the_exit_code(server: Node) -> None:
+def test_open_controls_decide_the_exit_code(server: CheckedNode) -> None:
     """Waived controls and those in the baseline do not affect it."""
     found = server.assess()
     assert found.exit_code is ExitCode.NOT_COMPLIANT
@@ -244,7 +244,7 @@ def test_open_controls_decide_the_exit_code(server: Node) -> None:
     assert all(fix(verdict) for verdict in waived.verdicts if verdict.status is ControlStatus.WAIVED)
 
 
-def test_an_unknown_control_decides_the_exit_code(server: Node) -> None:
+def test_an_unknown_control_decides_the_exit_code(server: CheckedNode) -> None:
     """Its compliance could not be determined."""
     os.mkfifo(server.path("server/tls/odd.key"))
     found = server.assess()
@@ -256,16 +256,16 @@ def test_an_unknown_control_decides_the_exit_code(server: Node) -> None:
 # --- notes ---
 
 
-def notices(one: Node) -> list[Note]:
+def notices(one: CheckedNode) -> list[Note]:
     return list(one.assess().notes)
 
 
-def test_a_usual_node_has_no_note(server: Node) -> None:
+def test_a_usual_node_has_no_note(server: CheckedNode) -> None:
     """Notes describe limits of an assessment."""
     assert notices(server) == []
 
 
-def test_an_unknown_version_has_a_note(server: Node) -> None:
+def test_an_unknown_version_has_a_note(server: CheckedNode) -> None:
     """The remediation contains the option."""
     server.version = ""
     (notice,) = notices(server)
@@ -274,7 +274,7 @@ def test_an_unknown_version_has_a_note(server: Node) -> None:
 
 
 @pytest.mark.parametrize("name", [CONFIG, f"{CONFIG}.d/10-site.yaml", UNIT])
-def test_a_change_after_the_start_has_a_note(server: Node, name: str) -> None:
+def test_a_change_after_the_start_has_a_note(server: CheckedNode, name: str) -> None:
     """The verdicts are about the next start of K3s."""
     server.put(CONFIG, "{}\n")
     server.drop_in("10-site.yaml", "{}\n")
@@ -290,7 +290,7 @@ def test_a_change_after_the_start_has_a_note(server: Node, name: str) -> None:
     assert (notice.message.endswith(" (restart-needed)"), fix(notice)) == (True, "sudo systemctl restart k3s")
 
 
-def test_a_file_that_k3s_cannot_read_has_a_note(server: Node) -> None:
+def test_a_file_that_k3s_cannot_read_has_a_note(server: CheckedNode) -> None:
     """Not even root can read a symlink to itself."""
     path = server.path(CONFIG)
     path.symlink_to(path.name)
@@ -299,7 +299,7 @@ def test_a_file_that_k3s_cannot_read_has_a_note(server: Node) -> None:
     assert fix(notice) == f"remove {CONFIG}, or replace it"
 
 
-def test_a_manual_control_can_be_waived(server: Node) -> None:
+def test_a_manual_control_can_be_waived(server: CheckedNode) -> None:
     """The reason records the result of the review."""
     server.put(
         SETTINGS, "waivers:\n  - {control: rbac-cluster-admin, reason: Reviewed in June by the security team.}\n"
@@ -313,7 +313,7 @@ def test_a_manual_control_can_be_waived(server: Node) -> None:
     assert found.notes == ()
 
 
-def test_a_startup_blocker_has_a_note(server: Node) -> None:
+def test_a_startup_blocker_has_a_note(server: CheckedNode) -> None:
     """The note does not depend on the verdicts."""
     server.config("kube-apiserver-arg: [audit-policy-file=/etc/missing.yaml]\n")
     assert [(one.message.rpartition(" ")[2], str(one.location)) for one in notices(server)] == [
@@ -321,7 +321,7 @@ def test_a_startup_blocker_has_a_note(server: Node) -> None:
     ]
 
 
-def test_findings_that_prevent_k3s_from_starting_are_the_first_notes(server: Node) -> None:
+def test_findings_that_prevent_k3s_from_starting_are_the_first_notes(server: CheckedNode) -> None:
     """They come before findings that block the gate, and before limits of the assessment."""
     server.version = ""
     server.drop_in(
@@ -331,14 +331,14 @@ def test_findings_that_prevent_k3s_from_starting_are_the_first_notes(server: Nod
     assert ids == ["(audit-policy-unusable)", "(pod-security-disabled)", "(version-assumed)"]
 
 
-def test_a_benchmark_for_another_version_has_a_note(server: Node) -> None:
+def test_a_benchmark_for_another_version_has_a_note(server: CheckedNode) -> None:
     """The remediation contains the matching benchmark."""
     (notice,) = server.assess(Benchmark.CIS_1_23).notes
     assert notice.message == "cis-1.23 is for K3s v1.23 and older, and this is v1.34.9+k3s1"
     assert "cis-2.0" in fix(notice)
 
 
-def test_a_baseline_of_another_node_role_or_benchmark_has_a_note(server: Node) -> None:
+def test_a_baseline_of_another_node_role_or_benchmark_has_a_note(server: CheckedNode) -> None:
     """Its open controls are not comparable."""
     same = report(frozenset())
     for earlier, count in (
@@ -353,7 +353,9 @@ def test_a_baseline_of_another_node_role_or_benchmark_has_a_note(server: Node) -
 
 
 @pytest.mark.parametrize(("benchmark", "notes"), [(NEWEST, 1), (Benchmark.CIS_1_9, 2)])
-def test_a_baseline_of_an_older_version_lists_its_new_controls(server: Node, benchmark: Benchmark, notes: int) -> None:
+def test_a_baseline_of_an_older_version_lists_its_new_controls(
+    server: CheckedNode, benchmark: Benchmark, notes: int
+) -> None:
     """They do not decide the exit code."""
     server.path("server/token").chmod(0o666)
     known = frozenset(one.control.id for one in server.assess().open) - {"k3s-token-access"}
@@ -367,7 +369,7 @@ def test_a_baseline_of_an_older_version_lists_its_new_controls(server: Node, ben
     assert len(found.notes) == notes
 
 
-def test_a_host_without_k3s_has_a_note_and_marked_defaults(bare: Node) -> None:
+def test_a_host_without_k3s_has_a_note_and_marked_defaults(bare: CheckedNode) -> None:
     """Evidence from defaults of K3s is marked. One note counts the controls that need the first start."""
     bare.config("kube-apiserver-arg: [audit-log-maxage=30]\n")
     found = bare.assess()
@@ -391,7 +393,7 @@ def test_a_host_without_k3s_has_a_note_and_marked_defaults(bare: Node) -> None:
     assert sum(line.split()[2].rstrip(":") in waiting for line in verbose if line.startswith("UNKNOWN")) == len(waiting)
 
 
-def test_what_prevents_the_first_start_does_not_multiply_the_report(bare: Node) -> None:
+def test_what_prevents_the_first_start_does_not_multiply_the_report(bare: CheckedNode) -> None:
     """The controls that need the first start still have one line, whose fix begins with the finding."""
     bare.config("kubelet-arg: [no-such-flag=1]\n")
     found = bare.assess()
@@ -405,7 +407,7 @@ def test_what_prevents_the_first_start_does_not_multiply_the_report(bare: Node) 
     )
 
 
-def test_an_unreadable_configuration_does_not_multiply_the_report(bare: Node) -> None:
+def test_an_unreadable_configuration_does_not_multiply_the_report(bare: CheckedNode) -> None:
     """The controls that need the configuration have one line and one table entry, which name its file and line."""
     bare.config("a: 1\n\tb: 2\n")
     found = bare.assess()
@@ -423,27 +425,27 @@ def test_an_unreadable_configuration_does_not_multiply_the_report(bare: Node) ->
     assert sentence not in assessment_text(found, Format.PLAIN, Verbosity.VERBOSE)
 
 
-def test_a_host_with_the_program_of_k3s_has_no_such_note(bare: Node) -> None:
+def test_a_host_with_the_program_of_k3s_has_no_such_note(bare: CheckedNode) -> None:
     """An image can contain a K3s that was never started."""
     bare.put("/usr/local/bin/k3s", "", 0o755)
     assert bare.assess().notes == ()
 
 
-def test_an_assessment_has_time_and_node(server: Node) -> None:
+def test_an_assessment_has_time_and_node(server: CheckedNode) -> None:
     """They are read from the clock and the host name."""
     found = server.assess()
     assert (found.when, found.node, found.benchmark) == (Clock().seconds, "node-1", NEWEST)
     assert found.facts[0].name == "role"
 
 
-def test_an_assessment_changes_nothing(server: Node) -> None:
+def test_an_assessment_changes_nothing(server: CheckedNode) -> None:
     """Files and their times do not change."""
     before = {path: (path.lstat().st_mtime_ns, path.lstat().st_ctime_ns) for path in server.root.rglob("*")}
     server.assess()
     assert {path: (path.lstat().st_mtime_ns, path.lstat().st_ctime_ns) for path in server.root.rglob("*")} == before
 
 
-def test_progress_has_each_step_and_control(server: Node) -> None:
+def test_progress_has_each_step_and_control(server: CheckedNode) -> None:
     """Each control has its number."""
     shown: list[tuple[str, int, int]] = []
 

@@ -20,7 +20,7 @@ from agent.checks.evidence import (
     EtcdConfiguration,
     FoundFile,
     Matches,
-    Missing,
+    MissingFile,
     Unknown,
 )
 from agent.checks.files import Ownership, Permissions
@@ -344,8 +344,8 @@ def test_the_configuration_of_etcd_is_read_with_its_lines(root: Path) -> None:
 def test_without_a_file_etcd_and_encryption_are_missing(root: Path) -> None:
     """A missing file is not reported as unknown."""
     found = look(root)
-    assert found.etcd == Missing(ETCD)
-    assert found.encryption == Missing(ENCRYPTION)
+    assert found.etcd == MissingFile(ETCD)
+    assert found.encryption == MissingFile(ENCRYPTION)
 
 
 @pytest.mark.parametrize("text", ["", ETCD_TEXT[:40], "a: b\n" + "#" * 10_000_000], ids=["empty", "cut off", "huge"])
@@ -433,7 +433,7 @@ def test_any_content_of_a_file_gives_values_or_a_reason(root: Path, data: bytes)
         put(root, path, data)
     found = look(root, permissions("server/**"))
     for item in (found.etcd, found.encryption):
-        assert not isinstance(item, Missing)
+        assert not isinstance(item, MissingFile)
         assert not isinstance(item, Unknown) or item.reason
     file = found.kubelet.files[0]
     assert not (file.problem and file.settings)

@@ -20,7 +20,7 @@ from agent.present import remediation
 from agent.situation.observation import observe_situation
 from tests.fake import in_memory
 from tests.k3s_tree import K3s
-from tests.unit.checks.nodes import Node, node
+from tests.unit.checks.nodes import CheckedNode, node
 from tests.unit.kubernetes import samples
 from tests.unit.kubernetes.samples import (
     STRICT,
@@ -67,7 +67,7 @@ LOOSE: Json = {"allowPrivilegeEscalation": True}
 class Server:
     """A server, with the answers of its API server."""
 
-    def __init__(self, host: Node) -> None:
+    def __init__(self, host: CheckedNode) -> None:
         self.host = host
         self._situation: Situation | None = None
 
@@ -91,7 +91,7 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def hardened_node() -> Iterator[Node]:
+def hardened_node() -> Iterator[CheckedNode]:
     """Yield a server after apply: psa.yaml makes `restricted` the default."""
     with in_memory() as directory:
         made = node(directory / "node", K3s())
@@ -100,7 +100,7 @@ def hardened_node() -> Iterator[Node]:
 
 
 @pytest.fixture(scope="module")
-def server(hardened_node: Node) -> Server:
+def server(hardened_node: CheckedNode) -> Server:
     """Return the hardened server."""
     return Server(hardened_node)
 
