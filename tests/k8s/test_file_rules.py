@@ -218,7 +218,7 @@ def test_a_component_accepts_a_valid_file(trials: Trials, kind: str) -> None:
     assert outcome.ready, outcome.last_words
 
 
-@pytest.mark.parametrize("row", rows(), ids=str)
+@pytest.mark.parametrize("row", tuple(rows()), ids=str)
 def test_a_component_exits_at_a_file_that_does_not_meet_a_row(trials: Trials, row: Row) -> None:
     """The row predicts it."""
     found = broken(row)
