@@ -60,14 +60,16 @@ class _OpenAccess(Value):
     """The command that removes the access, without the path; empty if the mode of the directory is right."""
     moved: PurePosixPath | None = None
     """The file or directory that needs another path, if there is no such command."""
+    closed: DirectoryAbove | None = None
+    """The first directory on the path that the user cannot enter; then there is no access."""
 
 
 class OnlyRoot(Check):
     """Only root can change these files and directories, and others cannot read those that are secret.
 
     A user can change a file if the user owns or can write the file or a directory on its path. A user who cannot enter
-    all directories above the file has no access, regardless of its mode. A file or directory that does not exist fails
-    if a user can create it.
+    all directories above the file has no access, regardless of its mode; the evidence then names the directory. The
+    mode of the root protects nothing. A file or directory that does not exist fails if a user can create it.
     """
 
     paths: tuple[str, ...] | HostPaths = ()
@@ -89,7 +91,8 @@ class OnlyRoot(Check):
             return Answer(ControlStatus.UNKNOWN, UNDETERMINED, reason=str(error))
         matches = [match for query in queries for match in node.evidence.files[query]]
         files = [file for match in matches for file in match.found]
-        problems = tuple(dict.fromkeys(self._problems(queries, node)))
+        accesses = tuple(dict.fromkeys(self._accesses(queries, node)))
+        problems = tuple(access for access in accesses if access.closed is None)
         if problems:
             for match in matches:
                 problems = _counted(problems, match) if match.number else problems
@@ -100,6 +103,7 @@ class OnlyRoot(Check):
             return Answer(ControlStatus.NOT_APPLICABLE, "no such file", reason=self._none(matches))
         is_of_k3s = all(node.facts.data_dir in file.path.parents for file in files)
         found, evidence = _shown(files, matches)
+        evidence += tuple(_protections(accesses))
         given_by = GivenBy.K3S if is_of_k3s else GivenBy.OPERATOR
         return Answer(ControlStatus.PASS, found, evidence, given_by=given_by)
 
@@ -134,7 +138,7 @@ class OnlyRoot(Check):
             queries.append(FileQuery(self.contents, directories=True, access=True, contents=True))
         return tuple(queries)
 
-    def _problems(self, queries: Iterable[FileQuery], node: AssessedNode) -> Iterator[_OpenAccess]:
+    def _accesses(self, queries: Iterable[FileQuery], node: AssessedNode) -> Iterator[_OpenAccess]:
         guide = {resource.path: resource for resource in node.situation.desired if isinstance(resource, File)}
         secret = frozenset(paths_on(self.secret, node.facts)) if isinstance(self.secret, HostPaths) else frozenset()
         secret |= node.evidence.with_credentials
@@ -144,11 +148,12 @@ class OnlyRoot(Check):
                 is_secret = not query.directories and (self.secret is True or str(file.path) in secret)
                 row = guide.get(file.path)
                 exact = f"chmod {row.mode}" if row is not None and file.mode & ~row.mode else ""
-                problems = [
-                    replace(problem, command=exact) if exact and problem.command.startswith("chmod ") else problem
-                    for problem in _own_problems(file, is_secret=is_secret)
+                accesses = [
+                    replace(access, command=exact) if exact and access.command.startswith("chmod ") else access
+                    for access in _own_accesses(file, is_secret=is_secret)
                 ]
-                yield from problems
+                yield from accesses
+                problems = [access for access in accesses if access.closed is None]
                 if row is not None and exact and all(problem.command != exact for problem in problems):
                     yield _OpenAccess(file.path, f"{file.mode}, expected {row.mode}", exact)
                 if (
@@ -213,19 +218,18 @@ class NoSecretInServices(Check):
         return SERVICE_FILES.name
 
 
-def _own_problems(file: FoundFile, *, is_secret: bool) -> Iterator[_OpenAccess]:
+def _own_accesses(file: FoundFile, *, is_secret: bool) -> Iterator[_OpenAccess]:
     is_open = file.mode & GROUP_OR_OTHERS_WRITE or (is_secret and file.mode & _OTHERS_READ)
     if not is_open and file.acl is None and file.owner.uid == 0:
         return  # nearly all files
     for who in _parties(file):
         permitted = _permitted(who, file)
-        if not all(_permitted(who, directory) & _ENTER for directory in file.above if directory.is_real):
-            continue  # cannot reach it
+        closed = _closed(who, file.above)
         if permitted & _WRITE:
             change = "go-w,o-r" if is_secret and file.mode & _OTHERS_READ else "go-w"
-            yield _problem(who, "write", file, change, file.path)
+            yield replace(_access(who, "write", file, change, file.path), closed=closed)
         elif is_secret and permitted & _READ and who != ("group", file.owner.gid):
-            yield _problem(who, "read", file, "o-r", file.path)
+            yield replace(_access(who, "read", file, "o-r", file.path), closed=closed)
 
 
 def _replaceable(
@@ -242,11 +246,19 @@ def _replaceable(
             continue
         if _permitted(who, directory) & _REPLACE != _REPLACE:
             continue
-        if all(_permitted(who, item) & _ENTER for item in above if item.is_real):
-            yield _problem(who, "write", directory, "go-w", path)
+        yield replace(_access(who, "write", directory, "go-w", path), closed=_closed(who, above))
 
 
-def _problem(
+def _closed(who: _Party, above: Iterable[DirectoryAbove]) -> DirectoryAbove | None:
+    """Return the first directory that a party cannot enter; None if it can enter all of them."""
+    for directory in above:
+        # The root of a --root tree has the mode of a working directory, such as that of mktemp.
+        if directory.is_real and directory.path.name and not _permitted(who, directory) & _ENTER:
+            return directory
+    return None
+
+
+def _access(
     who: _Party, can: str, subject: FoundFile | DirectoryAbove, change: str, path: PurePosixPath
 ) -> _OpenAccess:
     observation = f"{subject.mode}: {who} can {can} it"
@@ -326,6 +338,19 @@ def _failed(problems: Sequence[_OpenAccess], node: AssessedNode) -> Answer:
             restart=Restart.K3S if moved else Restart.NOT_NEEDED,
         ),
     )
+
+
+def _protections(accesses: Iterable[_OpenAccess]) -> Iterator[Evidence]:
+    """Yield each directory that protects files and directories whose own modes or owners are too open."""
+    protected: dict[DirectoryAbove, dict[PurePosixPath, str]] = {}
+    for access in accesses:
+        if access.closed is not None:
+            protected.setdefault(access.closed, {}).setdefault(access.path, access.observation)
+    for directory, inside in protected.items():
+        path, observation = next(iter(inside.items()))
+        more = f", and {len(inside) - 1} more" if len(inside) > 1 else ""
+        text = f"{directory.mode}; only this directory protects {path} ({observation}){more}"
+        yield Evidence(text, Location(directory.path))
 
 
 def _shown(files: Sequence[FoundFile], matches: Sequence[Matches]) -> tuple[str, tuple[Evidence, ...]]:

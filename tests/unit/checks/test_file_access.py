@@ -6,6 +6,7 @@ import os
 import shlex
 import struct
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -159,10 +160,36 @@ def test_only_secret_files_must_not_be_readable(node: CheckedNode, control: str,
 
 @pytest.mark.parametrize(("control", "path"), EACH_FILE)
 def test_a_file_that_nobody_else_can_reach_passes(node: CheckedNode, control: str, path: str) -> None:
-    """SQLite's database has mode 0644 in a directory with mode 0700."""
+    """SQLite's database has mode 0644 in a directory with mode 0700. The evidence names that directory."""
     node.path(path).chmod(0o666)
-    node.path(path).parent.chmod(0o700)
-    assert node.verdict(control).status is ControlStatus.PASS
+    directory = Path(path).parent
+    node.path(str(directory)).chmod(0o700)
+    verdict = node.verdict(control)
+    assert verdict.status is ControlStatus.PASS
+    protection = f"0700; only this directory protects {path} (0666: others can write it)"
+    assert (protection, str(directory)) in seen(verdict)
+
+
+@pytest.mark.parametrize(("control", "path"), EACH_FILE)
+def test_the_root_of_a_tree_protects_nothing(node: CheckedNode, control: str, path: str) -> None:
+    """The tree is often in a directory of mktemp(1), whose mode is not that of the later host."""
+    node.path(path).chmod(0o666)
+    node.root.chmod(0o700)
+    assert node.verdict(control).status is ControlStatus.FAIL
+
+
+def test_a_closed_directory_is_named_once_with_the_number_of_what_it_protects(node: CheckedNode) -> None:
+    """Directories below it that others could write are included."""
+    for number in range(9):
+        node.put(f"data/0a1b/bin/aux/program-{number}", "", 0o777)
+    node.path("data/0a1b/bin/aux").chmod(0o777)
+    node.path("data").chmod(0o700)
+    verdict = node.verdict("k3s-binary-access")
+    first = f"{DATA}/data/0a1b/bin/aux (0777: others can write it)"
+    assert (verdict.status, seen(verdict)[-1]) == (
+        ControlStatus.PASS,
+        (f"0700; only this directory protects {first}, and 9 more", f"{DATA}/data"),
+    )
 
 
 @pytest.mark.parametrize(("control", "path"), DIRECTORIES.items())
