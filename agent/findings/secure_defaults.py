@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.findings.registry import Trouble, edit_of_k3s_config, finding, yes
+from agent.findings.registry import Trouble, edit_of_k3s_config, finding, no, yes
 from agent.guide.criteria import Boolean, Equals, ListExcludes
 from agent.k3s import default_arguments
 from agent.k3s.config import component_argument
@@ -89,6 +89,7 @@ class _Given(NamedTuple):
     Level.ERROR,
     remediation="remove the argument, so that K3s sets its default; then restart K3s",
     blocks_gate=yes("Anybody who reaches the port controls the node or reads its data, without credentials."),
+    prevents_start=no("The component accepts the value."),
 )
 def component_open(situation: Situation) -> Iterator[Trouble]:
     """The operator's configuration gives somebody without credentials access to the API server or the kubelet.
