@@ -29,20 +29,23 @@ class Value:
     """
 
     _fields: ClassVar[tuple[str, ...]] = ()
+    _defaults: ClassVar[dict[str, object]] = {}
     _not_compared: ClassVar[Collection[str]] = ()
 
     def __init_subclass__(cls, *, not_compared: Collection[str] = ()) -> None:
-        cls._fields = (*cls._fields, *cls.__dict__.get("__annotations__", ()))  # noqa: RUF063 - for Python 3.9
+        own = cls.__dict__.get("__annotations__", ())  # noqa: RUF063 - for Python 3.9
+        cls._fields = (*cls._fields, *own)
+        cls._defaults = {**cls._defaults, **{name: cls.__dict__[name] for name in own if name in cls.__dict__}}
         cls._not_compared = not_compared
 
     def __init__(self, *values: object, **named: object) -> None:
+        given = dict(zip(self._fields, values), **named)
         fields = self.__dict__
-        fields.update(zip(self._fields, values), **named)
-        # A default is an attribute of the class, so only a field without one can be missing.
-        if len(fields) != len(values) + len(named) or not all(hasattr(self, name) for name in self._fields):
-            raise TypeError(f"{type(self).__name__}: expected {self._fields}, found {values} and {named}")
-        if not fields.keys() <= set(self._fields):
-            raise TypeError(f"{type(self).__name__}: expected {self._fields}, found {tuple(named)}")
+        fields.update(self._defaults)
+        fields.update(given)
+        if len(given) != len(values) + len(named) or fields.keys() != set(self._fields):
+            found = (*map(repr, values), *(f"{name}={value!r}" for name, value in named.items()))
+            raise TypeError(f"{type(self).__name__}: expected {', '.join(self._fields)}; found {', '.join(found)}")
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"cannot set {name}: {type(self).__name__} is immutable")

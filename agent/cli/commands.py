@@ -33,6 +33,7 @@ from agent.cli.shared_options import (
     Role,
     Root,
     Services,
+    Unit,
     Verbose,
 )
 from agent.cli.streams import columns, print_text, progress
@@ -146,6 +147,7 @@ def apply(
     role: Role = RoleChoice.AUTO,
     k3s_version: K3sVersion = None,
     data_dir: DataDir = None,
+    unit: Unit = None,
     output_format: OutputFormat = Format.AUTO,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -155,7 +157,7 @@ def apply(
     Writes files, directories, kernel parameters and K3s options, then reads the host again and reports. Makes no
     changes if the host is already compliant. `revert` undoes all changes.
     """
-    options = HostOptions(root, allow_empty_root, config, role, k3s_version, data_dir)
+    options = HostOptions(root, allow_empty_root, config, role, k3s_version, data_dir, unit)
     bare_verbs.apply(options, ReportOptions(output_format, verbose, quiet), force=force)
 
 
@@ -168,6 +170,7 @@ def check(
     role: Role = RoleChoice.AUTO,
     k3s_version: K3sVersion = None,
     data_dir: DataDir = None,
+    unit: Unit = None,
     output_format: OutputFormat = Format.AUTO,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -177,7 +180,7 @@ def check(
     Reports whether the host meets the hardening guide, now and after the next boot, and whether K3s would start. Makes
     no changes. `assess` reports the controls of the CIS benchmark.
     """
-    options = HostOptions(root, allow_empty_root, config, role, k3s_version, data_dir)
+    options = HostOptions(root, allow_empty_root, config, role, k3s_version, data_dir, unit)
     bare_verbs.check(options, ReportOptions(output_format, verbose, quiet))
 
 
@@ -191,6 +194,7 @@ def diff(
     role: Role = RoleChoice.AUTO,
     k3s_version: K3sVersion = None,
     data_dir: DataDir = None,
+    unit: Unit = None,
     output_format: OutputFormat = Format.AUTO,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -199,7 +203,7 @@ def diff(
 
     Prints each difference, for files as a unified diff. Makes no changes.
     """
-    options = HostOptions(root, allow_empty_root, config, role, k3s_version, data_dir)
+    options = HostOptions(root, allow_empty_root, config, role, k3s_version, data_dir, unit)
     bare_verbs.diff(options, ReportOptions(output_format, verbose, quiet), force=force)
 
 
@@ -226,6 +230,7 @@ def preflight(
     role: Role = RoleChoice.AUTO,
     k3s_version: K3sVersion = None,
     data_dir: DataDir = None,
+    unit: Unit = None,
     output_format: OutputFormat = Format.AUTO,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -240,7 +245,7 @@ def preflight(
     from agent.verbs import preflight as verb
 
     target = verb.target_version(version)
-    options = HostOptions(root, allow_empty_root, config, role, k3s_version, data_dir)
+    options = HostOptions(root, allow_empty_root, config, role, k3s_version, data_dir, unit)
     result = verb.preflight(options.host(), options.request(), target)
     for_target = replace(options, k3s_version=result.target)
     ReportOptions(output_format, verbose, quiet).finish_preflight(result, for_target.caller)
@@ -270,6 +275,7 @@ def assess(
     role: Role = RoleChoice.AUTO,
     k3s_version: K3sVersion = None,
     data_dir: DataDir = None,
+    unit: Unit = None,
     output_format: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.AUTO,
     output: Annotated[
         Optional[Path],
@@ -313,7 +319,7 @@ def assess(
 
         aws = account(aws_account, aws_region, aws_product_arn)
     bare_verbs.assess(
-        HostOptions(root, allow_empty_root, config, role, k3s_version, data_dir),
+        HostOptions(root, allow_empty_root, config, role, k3s_version, data_dir, unit),
         AssessmentOptions(output_format, verbose, quiet, output, beyond, aws),
         benchmark=benchmark,
         baseline=baseline,
@@ -337,6 +343,7 @@ def drift(
     role: Role = RoleChoice.AUTO,
     k3s_version: K3sVersion = None,
     data_dir: DataDir = None,
+    unit: Unit = None,
     test_notification: Annotated[
         bool, typer.Option("--test-notification", help="Only send a test with `drift.notify`, and wait for it.")
     ] = False,
@@ -346,7 +353,7 @@ def drift(
     k3s-harden-check.service runs it. Stores the assessment and its metrics, and prints a line for each change, then the
     next steps. The first run prints the result.
     """
-    options = HostOptions(root, allow_empty_root, config, role, k3s_version, data_dir)
+    options = HostOptions(root, allow_empty_root, config, role, k3s_version, data_dir, unit)
     if not test_notification:
         bare_verbs.drift(options)
         return

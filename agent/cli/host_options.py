@@ -35,6 +35,8 @@ class HostOptions(Value):
     role: RoleChoice = RoleChoice.AUTO
     k3s_version: str | None = None
     data_dir: Path | None = None
+    unit: str | None = None
+    """The K3s service that a run is about, with `.service`."""
 
     def host(self) -> Host:
         """Return this machine, or the host tree that --root names.
@@ -69,7 +71,7 @@ class HostOptions(Value):
         """Return the request of a verb that reads the host."""
         from agent.situation import Request
 
-        return Request(self.overrides, self.settings_file, force, service)
+        return Request(self.overrides, self.settings_file, force, service or (self.unit or "").removesuffix(".service"))
 
     @property
     def settings_file(self) -> PurePosixPath | None:
@@ -103,6 +105,7 @@ class HostOptions(Value):
             ("--role", self.role.value if self.role is not RoleChoice.AUTO else None),
             ("--k3s-version", self.k3s_version),
             ("--data-dir", self.data_dir),
+            ("--unit", self.unit),
             ("--program", program),
             *(("--unit", service) for service in services),
         )

@@ -50,6 +50,14 @@ OutputFormat = Annotated[
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print compliant items, fixes and host facts, too.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")]
+Unit = Annotated[
+    Optional[str],
+    typer.Option(
+        "--unit",
+        help="K3s service, if several could start. [default: the running or enabled one]",
+        metavar="NAME.service",
+    ),
+]
 Services = Annotated[
     Optional[list[str]],
     typer.Option("--unit", help="Another service that starts K3s, such as k3s-east.service.", metavar="NAME.service"),

@@ -201,6 +201,18 @@ def k3s_command_unknown(situation: Situation) -> Iterator[Trouble]:
         )
 
 
+@finding(Level.NOTE, remediation="remove the unit file if nobody starts the service")
+def service_not_assessed(situation: Situation) -> Iterator[Trouble]:
+    """Another service starts K3s in the same role. It neither runs nor is enabled, or --unit names a different one."""
+    facts = situation.facts
+    for unit in facts.units:
+        if facts.unit is not None and unit.role is facts.role and unit.path != facts.unit.path:
+            yield Trouble(
+                f"{unit.path.name} starts K3s, too; this report is about {facts.unit.path.name}",
+                location=Location(unit.path),
+            )
+
+
 @finding(
     Level.ERROR,
     blocks_gate=yes("Files of the hardening are missing, and the gate cannot write them."),

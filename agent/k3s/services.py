@@ -128,10 +128,9 @@ def other_program(path: PurePosixPath, texts: Mapping[PurePosixPath, str]) -> Ot
     return OtherProgram(path, command[0]) if command else None
 
 
-def chosen_unit(units: Sequence[K3sUnit], role: Role | None) -> K3sUnit | None:
-    """Return the unit whose configuration applies: that of the given role, or else of the only role there is."""
-    suitable = [unit for unit in units if role in (None, unit.role)]
-    return suitable[0] if len({unit.role for unit in suitable}) == 1 else None
+def only_unit(units: Sequence[K3sUnit]) -> K3sUnit | None:
+    """Return the unit whose configuration applies; None if there is none, or if some are servers and others agents."""
+    return units[0] if len({unit.role for unit in units}) == 1 else None
 
 
 def _values(texts: Mapping[PurePosixPath, str], name: str) -> tuple[list[Word], list[Location]]:

@@ -8,16 +8,17 @@ from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from agent.errors import UsageError
 from agent.guide.files import DROPIN_NAME
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
 from agent.k3s.paths import DEFAULT_DATA_DIR
-from agent.k3s.services import chosen_unit
+from agent.k3s.services import only_unit
 from agent.model import NEWEST_KNOWN, Component, Role, Version
 from agent.node.configuration import Configuration, data_directory, dropin_directory, read_configuration
 from agent.node.datastore import Datastore, detect_datastore, encrypts_secrets
 from agent.node.platform import Platform, detect_platform
 from agent.node.role import role_from_files, role_from_services
-from agent.node.services import installed_units
+from agent.node.services import candidate_units, installed_units
 from agent.node.version import GivenVersion, PrintedVersion, RecordedVersion, detect_version
 from agent.report import ASSUMED, K3S_VERSION, ROLE, Fact
 from agent.value import Value
@@ -50,6 +51,8 @@ class HostFacts(Value):
     """Whether Rancher writes K3s' configuration on this host."""
     units: tuple[K3sUnit, ...]
     """The services that start K3s."""
+    unit: K3sUnit | None
+    """The service that the facts are about; None if there is none yet."""
     running_since: float | None
     """Start of the oldest running K3s process of this role, in seconds since the epoch; None if K3s does not run."""
     datastore: Datastore
@@ -92,7 +95,7 @@ class HostFacts(Value):
     def service(self) -> str:
         """The service that starts K3s here, or else the one that install.sh creates for this role."""
         usual = "k3s.service" if self.role is Role.SERVER else "k3s-agent.service"
-        return next((unit.path.name for unit in self.units if unit.role is self.role), usual)
+        return usual if self.unit is None else self.unit.path.name
 
     @cached_property
     def dropin_path(self) -> PurePosixPath:
@@ -120,6 +123,7 @@ def assumed_facts(role: Role, version: Version, data_dir: PurePosixPath = DEFAUL
         configuration=Configuration(),
         rancher_managed=False,
         units=(),
+        unit=None,
         running_since=None,
         datastore=Datastore.NONE,
         joins_a_cluster=False,
@@ -147,10 +151,16 @@ def read_facts(
     unread: list[HardenError] = []
     others: list[OtherProgram] = []
     units = installed_units(host, unread, others)
-    named = (unit for unit in units if service and unit.path.name == f"{service}.service")
-    unit = next(named, None) or chosen_unit(units, settings.role)
-    k3s = read_configuration(host, unit, unread)
     processes = host.probe()
+    named = tuple(unit for unit in units if service and unit.path.name == f"{service}.service")
+    candidates = named or candidate_units(host, units, settings.role, processes)
+    unit = only_unit(candidates)
+    if unit is not None and len(candidates) > 1:
+        names = " and ".join(candidate.path.name for candidate in candidates)
+        raise UsageError(
+            f"cannot choose a K3s {unit.role}: this host has {names}", "pass --unit NAME.service, or disable the others"
+        )
+    k3s = read_configuration(host, unit, unread)
     data_dir, data_dir_source = data_directory(settings, k3s)
     role, role_source = role_from_services(settings, units, unit, processes)
     if role is None:
@@ -171,6 +181,7 @@ def read_facts(
         configuration=k3s,
         rancher_managed=rancher_managed,
         units=units,
+        unit=unit,
         running_since=min((process.started for process in running), default=None),
         datastore=datastore,
         joins_a_cluster=joins,

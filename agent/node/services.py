@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from agent.errors import HostError
 from agent.k3s.services import OPENRC_DIRECTORY, EnvironmentFiles, K3sUnit, OtherProgram, other_program, parse_service
 from agent.linux.unit_files import UNIT_DIRECTORIES
 from agent.node import unit_files
 
 if TYPE_CHECKING:
-    from pathlib import PurePosixPath
+    from collections.abc import Iterator, Sequence
 
     from agent.errors import HardenError
     from agent.host import Host
+    from agent.host.probe import K3sProcess
+    from agent.model import Role
+
+_RUNLEVELS = PurePosixPath("/etc/runlevels")
+"""OpenRC's directories of the services that it starts."""
 
 
 def installed_units(
@@ -36,6 +44,36 @@ def installed_units(
     if others is not None:
         others += (service for service in found.values() if isinstance(service, OtherProgram))
     return tuple(service for service in found.values() if isinstance(service, K3sUnit))
+
+
+def candidate_units(
+    host: Host, units: Sequence[K3sUnit], role: Role | None, processes: Sequence[K3sProcess] = ()
+) -> tuple[K3sUnit, ...]:
+    """Return the services that decide about K3s' configuration: the running ones, or else those that the boot starts.
+
+    If there is none of both, all of this role, as on a host tree whose services are not enabled yet.
+    """
+    suitable = tuple(unit for unit in units if role in (None, unit.role))
+    running = {name for process in processes for name in _control_groups(host, process.pid)}
+    started = tuple(unit for unit in suitable if unit.path.name in running)
+    return started or tuple(unit for unit in suitable if _starts_at_boot(host, unit.path.name)) or suitable
+
+
+def _control_groups(host: Host, pid: int) -> Iterator[str]:
+    with suppress(HostError):
+        for line in host.tree.read_text(PurePosixPath(f"/proc/{pid}/cgroup")).splitlines():
+            yield line.rpartition("/")[2]
+
+
+def _starts_at_boot(host: Host, name: str) -> bool:
+    """Return whether a service is enabled, or is wanted or required by another unit."""
+    for top in (*UNIT_DIRECTORIES, _RUNLEVELS):
+        with suppress(HostError):
+            for directory in host.tree.names(top):
+                wants = directory.endswith((".wants", ".requires")) or top == _RUNLEVELS
+                if wants and host.tree.exists(top / directory / name):
+                    return True
+    return False
 
 
 def _unit(host: Host, path: PurePosixPath, unread: list[HardenError]) -> K3sUnit | OtherProgram | None:

@@ -27,7 +27,7 @@ _OPTIONS = {
 }
 """By verb: the host options that it has, if it does not have all of them."""
 
-_ONLY_OF = {"--program": ("install", "uninstall"), "--unit": ("install",)}
+_ONLY_OF = {"--program": ("install", "uninstall"), "--unit": ("apply", "assess", "check", "diff", "install")}
 """By option: the verbs that have it, if the others do not."""
 
 _SUDO = "sudo "

@@ -97,6 +97,7 @@ def _observe(
         recorded=run_record.recorded_versions(last),
     )
     _require_supported(settings, host_facts)
+    _require_service(request, host_facts)
     today = run_record.date_for_waivers(host, last)
     expiry_day = run_record.expiry_day(last, today, for_gate=request.for_gate)
     waivers = Waivers(site.waivers, WaiverScope(host_facts.role, host.name if site.waivers else "", expiry_day))
@@ -203,6 +204,14 @@ def _leases(host: Host, settings: Settings) -> NetworkLeases | None:
     return network_leases.read_network_leases(host.tree)
 
 
+def _require_service(request: Request, host_facts: HostFacts) -> None:
+    """Raise UsageError if there is no service of the requested name. The gate knows that its service exists."""
+    names = {*(unit.path.name for unit in host_facts.units), *(other.unit.name for other in host_facts.other_programs)}
+    if request.service and not request.for_gate and f"{request.service}.service" not in names:
+        known = f"use one of {', '.join(sorted(names))}" if names else "omit --unit"
+        raise UsageError(f"cannot find {request.service}.service: no service of this name starts K3s", known)
+
+
 def _require_supported(settings: Settings, host_facts: HostFacts) -> None:
     if not settings.protect_kernel_defaults and PROTECT_KERNEL_DEFAULTS_REQUIRED.includes(host_facts.version):
         raise UsageError(
@@ -234,7 +243,7 @@ def _changed_since_start(host: Host, journal: Journal, state: JournalState, host
     }
     runs = (run for run in state.runs if run.path not in state.damaged and run.started > since)
     by_us = (change.id for run in runs for change in journal.changes(run) if change.id in ours)
-    units = (unit.path for unit in host_facts.units if unit.role is host_facts.role)
+    units = () if host_facts.unit is None else (host_facts.unit.path,)
     others = (path for path in (*units, *host_facts.configuration.files) if str(path) not in ours)
     times = ((str(path), host.tree.times(path)) for path in others)
     by_others = (path for path, found in times if found is not None and found.changed > since)

@@ -14,14 +14,14 @@ from agent.changes.notifications import HIDDEN_FROM_UNITS
 from agent.errors import HostError, UnsupportedHostError, UsageError
 from agent.host.systemd import Systemd
 from agent.k3s.paths import DEFAULT_DATA_DIR
-from agent.k3s.services import chosen_unit
+from agent.k3s.services import only_unit
 from agent.linux.unit_files import PACKAGED_UNITS
 from agent.model import EXECUTABLE_FILE, PUBLIC_FILE, Absent, Directory, File, Role
 from agent.node import gate, gate_units
 from agent.node.configuration import data_directory, read_configuration
 from agent.node.gate_units import DROPIN, PACKAGED_PROGRAM, TEMPLATE, UNIT
 from agent.node.platform import container_manager
-from agent.node.services import installed_units
+from agent.node.services import candidate_units, installed_units
 from agent.node.site_files import read_settings
 from agent.plan import next_steps, plan
 from agent.plan.installed_k3s import InstalledK3s
@@ -103,7 +103,7 @@ def wanted(host: Host, request: Request, named: Sequence[str], program: PurePosi
     for name in named:
         _refuse_service(name)
         services.setdefault(name, site.role or Role.SERVER)
-    unit = chosen_unit(installed, site.role)
+    unit = only_unit(candidate_units(host, installed, site.role, host.probe()))
     configuration = read_configuration(host, unit)
     data_dir, _ = data_directory(site, configuration)
     k3s = k3s_of(

@@ -23,10 +23,9 @@ if TYPE_CHECKING:
 
 def installed_k3s(host: Host, facts: HostFacts) -> InstalledK3s:
     """Return K3s on a host that was observed."""
-    unit = next((unit for unit in facts.units if unit.path.name == facts.service), None)
     k3s = k3s_of(
         host,
-        unit,
+        facts.unit,
         role=facts.role,
         data_dir=facts.data_dir,
         version=facts.known_version,

@@ -17,13 +17,13 @@ from agent.guide.k3s_options import SECRETS_ENCRYPTION
 from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.k3s.config_writer import dropin
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
-from agent.k3s.services import chosen_unit
+from agent.k3s.services import only_unit
 from agent.model import Absent, Directory, File, Role
 from agent.node import gate
 from agent.node.configuration import data_directory, read_configuration
 from agent.node.datastore import encrypts_secrets
 from agent.node.platform import container_manager
-from agent.node.services import installed_units
+from agent.node.services import candidate_units, installed_units
 from agent.node.site_files import read_settings
 from agent.plan import next_steps, plan
 from agent.plan.plan import Change, Plan, Refusal
@@ -108,7 +108,7 @@ def _read_k3s(host: Host) -> _K3s:
         site = read_settings(host, None, Overrides())
     except HardenError:
         site = Settings()
-    unit = chosen_unit(installed_units(host, []), site.role)
+    unit = only_unit(candidate_units(host, installed_units(host, []), site.role, host.probe()))
     k3s = read_configuration(host, unit)
     data_dir, _ = data_directory(site, k3s)
     encrypts = False if k3s.operator_config.boolean(SECRETS_ENCRYPTION.key) else encrypts_secrets(host, data_dir)

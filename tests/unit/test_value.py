@@ -30,6 +30,16 @@ class Triple(Pair, not_compared=("value",)):
     value: str = ""
 
 
+def called() -> str:
+    return "called"
+
+
+class Calls(Value):
+    """A field with a function."""
+
+    function: Callable[[], str] = called
+
+
 class Twin(Value):
     """The fields of Pair in another class."""
 
@@ -71,6 +81,11 @@ def test_missing_and_unknown_fields_are_errors(make: Callable[[], Value]) -> Non
     """The error names the expected fields; mypy finds it, too."""
     with pytest.raises(TypeError, match="expected"):
         make()
+
+
+def test_a_function_as_a_default_is_not_a_method() -> None:
+    """It is called without the value."""
+    assert Calls().function() == "called"
 
 
 def test_values_of_different_classes_are_not_equal() -> None:

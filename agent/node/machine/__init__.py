@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from agent.errors import HostError
 from agent.k3s.ports import required_ports
-from agent.k3s.services import chosen_unit
 from agent.model import Role
 from agent.node.datastore import Datastore
 from agent.node.machine.identity import Identity, read_identity
@@ -55,7 +54,7 @@ def read_machine(host: Host, facts: HostFacts) -> Machine:
         storage=read_storage(host, facts.data_dir, enabled),
         kernel=read_kernel(host, facts.role, config, in_container=bool(facts.platform.container), sees_all=sees_all),
         network=read_network(host, ports, networks, RunningK3s(facts.processes, services), enabled),
-        program=read_program(host, chosen_unit(facts.units, facts.role), facts.data_dir, enabled),
+        program=read_program(host, facts.unit, facts.data_dir, enabled),
         identity=read_identity(host, facts.role, config, facts.data_dir, facts.datastore),
         is_live=host.is_live,
         package_manager=_package_manager(host),

@@ -83,7 +83,9 @@ def node(tmp_path: Path) -> Node:
     programs = Programs(answers)
     new = Node(root, fake_host(root, programs=programs, clock=clock, is_live=True), clock, programs, answers)
     new.put("etc/systemd/system/k3s.service", UNIT)
-    new.put(K3S, "")
+    new.put("dev/kmsg", "")
+    new.put(K3S, "#!/bin/sh\n")
+    (root / K3S).chmod(0o755)
     new.prints("k3s version v1.24.17+k3s1 (3dd98cc5)\ngo version go1.24.4\n")
     return new
 

@@ -11,7 +11,6 @@ from agent.errors import UsageError
 from agent.host.process import Completed
 from agent.model import ShellCommand
 from agent.node.gate_units import DROPIN
-from agent.present.text import result
 from agent.verbs.release import release_once, retry_blocked_starts
 from tests.fake import Programs, fake_host
 
@@ -80,7 +79,6 @@ def test_only_services_that_exist_are_released(guarded: Path) -> None:
     restarts = [one.step for one in report.next_steps if isinstance(one.step, ShellCommand)]
     assert {one.line for one in restarts} == {"sudo systemctl restart k3s", "sudo systemctl restart k3s-east"}
     assert not (guarded / RUN / "release.k3s-agent").exists()
-    assert result(report) == "Released: the next start of K3s passes without the gate (2 changed)."
     with pytest.raises(UsageError, match=r"k3s-agent\.service: there is no such service with a gate"):
         release_once(fake_host(guarded, is_live=True), ("k3s-agent.service",))
 
