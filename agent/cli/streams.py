@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from agent.report import Progress
 
-_USUAL_SIZE = (80, 24)
-"""Columns and lines of a terminal that does not report its size, such as a serial console."""
+_USUAL_WIDTH = 80
+"""Columns of a terminal that does not report its size, such as a serial console."""
 
 _CHANGED = "changes were made, and the exit code is their result; run k3s-harden check to see the state"
 _UNCHANGED = "nothing was changed; print to a terminal or to another file, and run it again"
@@ -105,12 +105,6 @@ def _is_watched() -> bool:
         return False
 
 
-def terminal_size(stream: TextIO | None = None) -> os.terminal_size:
-    """Return the columns and lines of the terminal that standard output is. Raises OSError if it is none."""
-    found = os.get_terminal_size((stream or sys.stdout).fileno())
-    return os.terminal_size((found.columns or _USUAL_SIZE[0], found.lines or _USUAL_SIZE[1]))
-
-
 def columns() -> int:
     """Return the width of the terminal that standard output is; 0 if it is none."""
     return _width(sys.stdout)
@@ -118,6 +112,6 @@ def columns() -> int:
 
 def _width(stream: TextIO) -> int:
     try:
-        return terminal_size(stream).columns
+        return os.get_terminal_size(stream.fileno()).columns or _USUAL_WIDTH
     except (OSError, ValueError):  # not a terminal, or closed
         return 0
