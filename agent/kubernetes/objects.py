@@ -92,6 +92,7 @@ class Container(NamedTuple):
     """A container of a pod, with the parts of its security context."""
 
     name: str
+    image: str
     has_context: bool
     privileged: bool
     escalates: bool | None
@@ -173,3 +174,5 @@ class Cluster(NamedTuple):
     """The effective configuration of each kubelet, by the name of its node."""
     problem: str = ""
     """Why the API server could not be queried at all."""
+    registry: str = ""
+    """K3s' option system-default-registry on the host whose API server answered."""

@@ -186,6 +186,7 @@ def _container(item: Mapping[str, Json], of_pod: Mapping[str, Json]) -> Containe
 
     return Container(
         name=as_string(item.get("name")),
+        image=as_string(item.get("image")),
         has_context=bool(context or of_pod),
         privileged=context.get("privileged") is True,
         escalates=_flag(context.get("allowPrivilegeEscalation")),

@@ -88,9 +88,9 @@ def _bound(cluster: Cluster, rights: Sequence[RbacRight]) -> list[RightHolder]:
     everywhere = _granting(cluster, rights)
     inside = _granting(cluster, [right for right in rights if right.is_in_a_namespace])
     return [
-        RightHolder(subject, binding, reason_of_account(subject, binding))
+        RightHolder(subject, binding, reason_of_account(subject, _role(binding), rules))
         for binding in bindings(cluster)
-        if _role(binding) in (inside if binding.namespace else everywhere)
+        if (rules := (inside if binding.namespace else everywhere).get(_role(binding)))
         for subject in binding.subjects
     ]
 
@@ -98,7 +98,7 @@ def _bound(cluster: Cluster, rights: Sequence[RbacRight]) -> list[RightHolder]:
 def bound_to(cluster: Cluster, role: str) -> tuple[RightHolder, ...]:
     """Return each account that has a ClusterRole by a ClusterRoleBinding."""
     return _sorted(
-        RightHolder(subject, binding, reason_of_account(subject, binding))
+        RightHolder(subject, binding, reason_of_account(subject, _role(binding), ()))
         for binding in cluster.objects[Query.CLUSTER_ROLE_BINDINGS]
         if binding.role == role
         for subject in binding.subjects
@@ -119,7 +119,12 @@ def roles(cluster: Cluster) -> Iterator[RbacRole]:
 
 def has_wildcard(role: RbacRole) -> bool:
     """Return whether a rule of the role has `*` as a verb, resource, API group or URL."""
-    return _ALL in role.urls or any(_ALL in part for rule in role.rules for part in rule[:3])
+    return _ALL in role.urls or bool(wildcard_rules(role))
+
+
+def wildcard_rules(role: RbacRole) -> list[RbacRule]:
+    """Return the rules of a role that have `*` as a verb, resource or API group."""
+    return [rule for rule in role.rules if any(_ALL in part for part in rule[:3])]
 
 
 def grants(rule: RbacRule, right: RbacRight) -> bool:
@@ -139,14 +144,13 @@ def _covering(resource: str) -> tuple[str, ...]:
     return (resource, _ALL, f"{_ALL}/{sub}") if slash else (resource, _ALL)
 
 
-def _granting(cluster: Cluster, rights: Iterable[RbacRight]) -> frozenset[tuple[str, str]]:
-    """Return namespace and name of the roles that grant one of the rights."""
+def _granting(cluster: Cluster, rights: Iterable[RbacRight]) -> dict[tuple[str, str], list[RbacRule]]:
+    """Return the rules that grant one of the rights, by namespace and name of their role."""
     rights = tuple(rights)
-    return frozenset(
-        (role.namespace, role.name)
+    return {
+        (role.namespace, role.name): [rule for rule in role.rules if any(grants(rule, right) for right in rights)]
         for role in roles(cluster)
-        if any(grants(rule, right) for rule in role.rules for right in rights)
-    )
+    }
 
 
 def _role(binding: Binding) -> tuple[str, str]:

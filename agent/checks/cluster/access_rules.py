@@ -161,7 +161,7 @@ def _cluster_admin(of: AssessedCluster) -> Answer:
 
 def _wildcards(of: AssessedCluster) -> Answer:
     observed = [
-        Observed(str(role), ", ".join(_wildcard_parts(role)), reason_of_role(role))
+        Observed(str(role), ", ".join(_wildcard_parts(role)), reason_of_role(role, rbac.wildcard_rules(role)))
         for role in rbac.roles(of.cluster)
         if rbac.has_wildcard(role)
     ]
@@ -209,10 +209,11 @@ def _token_mounts(of: AssessedCluster) -> Answer:
     for query, workload in workloads_to_check(of.cluster):
         by_pod, by_account = workload.automounts, accounts.get((workload.namespace, workload.account))
         if (by_account if by_pod is None else by_pod) is not False:
-            reason = reason_of_workload(workload)
+            reason = reason_of_workload(workload, of.cluster.registry)
             requested = requested and (by_pod is True or bool(reason))
             detail = f"mounts the token of {workload.account}{'' if by_pod is None else ', as its specification says'}"
-            observed.setdefault(workload.title, Observed(workload.title, detail, reason, query))
+            if not reason or workload.title not in observed:
+                observed[workload.title] = Observed(workload.title, detail, reason, query)
     site = of_site(observed.values())
     status = ControlStatus.PASS if not site else ControlStatus.MANUAL if requested else ControlStatus.FAIL
     step = Instruction(

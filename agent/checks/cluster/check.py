@@ -27,7 +27,7 @@ class ClusterCheck(Manual):
 
         rule = RULES[self.rule]
         missing = [query for query in rule.queries if query not in cluster.objects]
-        answer = super().answer(node) if missing else rule.decide(AssessedCluster(node, cluster))
+        answer = super().answer(node) if missing else rule.decide(AssessedCluster.on(node, cluster))
         if missing:
             problems = (cluster.problems.get(query, f"cannot read {query}") for query in missing)
             return answer._replace(evidence=tuple(Evidence(problem, source=cluster.server) for problem in problems))

@@ -30,6 +30,12 @@ class AssessedCluster(NamedTuple):
     node: AssessedNode
     cluster: Cluster
 
+    @classmethod
+    def on(cls, node: AssessedNode, cluster: Cluster) -> AssessedCluster:
+        """Return the cluster with the registry that K3s is configured to use on the node."""
+        registry = node.facts.merged_config.scalar("system-default-registry")
+        return cls(node, cluster._replace(registry=registry.text if registry is not None else ""))
+
 
 class ClusterRule(NamedTuple):
     """How the objects of a cluster decide on a control."""

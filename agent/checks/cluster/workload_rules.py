@@ -139,16 +139,21 @@ def observed(cluster: Cluster, breach: Breach) -> list[Observed]:
     """Return each workload that breaks a rule, once, with each of its breaches."""
     found: dict[str, Observed] = {}
     for query, workload in workloads_to_check(cluster):
-        if workload.title not in found:
+        known = found.get(workload.title)
+        # Anybody can create a pod that names a controller of K3s as its owner.
+        if known is None or known.reason:
             detail = ", ".join(breach(workload))
-            if detail:
-                found[workload.title] = Observed(workload.title, detail, reason_of_workload(workload), query)
+            reason = reason_of_workload(workload, cluster.registry)
+            if detail and (known is None or not reason):
+                found[workload.title] = Observed(workload.title, detail, reason, query)
     return list(found.values())
 
 
 def workloads_of_site(cluster: Cluster) -> Iterator[Workload]:
     """Yield the workloads that K3s does not run itself."""
-    yield from (workload for _, workload in workloads_to_check(cluster) if not reason_of_workload(workload))
+    for _, workload in workloads_to_check(cluster):
+        if not reason_of_workload(workload, cluster.registry):
+            yield workload
 
 
 def _forbids(name: str) -> ClusterRule:

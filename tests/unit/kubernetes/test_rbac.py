@@ -79,17 +79,33 @@ def test_a_role_binding_grants_no_right_on_objects_of_the_cluster() -> None:
 
 def test_accounts_of_kubernetes_and_k3s_have_a_reason() -> None:
     """They have a reason only for their own roles, not for roles of the site."""
-    controller = role("system:controller:job-controller", rule("get", "secrets"))
+    controller = role("system:controller:expand-controller", rule("get", "secrets"))
     site = role("site", rule("get", "secrets"))
-    job = "ServiceAccount kube-system/job-controller"
+    job = "ServiceAccount kube-system/expand-controller"
     traefik = "ServiceAccount kube-system/traefik"
     roles = [controller, site, role("traefik-kube-system", rule("get", "secrets"))]
-    assert names(SECRETS, roles, binding("a", "system:controller:job-controller", job)) == []
+    assert names(SECRETS, roles, binding("a", "system:controller:expand-controller", job)) == []
     assert names(SECRETS, roles, binding("a", "traefik-kube-system", traefik)) == []
     assert names(SECRETS, roles, binding("a", "site", job, traefik)) == [job, traefik]
-    assert names(SECRETS, roles, binding("a", "system:controller:job-controller", "User eve")) == ["User eve"]
+    assert names(SECRETS, roles, binding("a", "system:controller:expand-controller", "User eve")) == ["User eve"]
     assert names(SECRETS, roles, binding("a", "cluster-admin", traefik)) == [traefik]
     assert names(SECRETS, roles, binding("a", "cluster-admin", "ServiceAccount kube-system/helm-traefik")) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "account"),
+    [
+        ("system:controller:evil", rule("*", "*", "*"), "ServiceAccount kube-system/evil"),
+        ("system:evil", rule("get", "secrets"), "ServiceAccount kube-system/coredns"),
+        ("system:kube-scheduler", rule("get", "secrets"), "User system:kube-scheduler"),
+        ("system:kube-controller-manager", rule("get", "secrets"), "ServiceAccount kube-system/coredns"),
+        ("system:controller:job-controller", rule("list", "secrets"), "ServiceAccount kube-system/job-controller"),
+        ("traefik-kube-system", rule("*", "secrets"), "ServiceAccount kube-system/traefik"),
+    ],
+)
+def test_the_name_of_a_role_of_kubernetes_is_no_reason(name: str, given: Json, account: str) -> None:
+    """The role has more rights than Kubernetes or K3s gives it, or another account has it."""
+    assert names(SECRETS, [role(name, given)], binding("a", name, account)) == [account]
 
 
 @pytest.mark.parametrize("name", ["system:node", "system:kubelet-api-admin"])

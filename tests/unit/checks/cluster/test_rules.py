@@ -285,6 +285,14 @@ def test_roles_with_wildcards_fail_except_those_of_k3s(server: Server) -> None:
     answer = server.ask("rbac-wildcards", {Query.CLUSTER_ROLES: [*own, *site]})
     assert answer.status is FAIL
     assert shown(answer)[0] == "ClusterRole operator: * in verbs, * in API groups, * in resources"
+    for name, extra in (
+        ("system:controller:evil", rule("*", "*", "*")),
+        ("system:controller:namespace-controller", rule("create", "*", "*")),
+        ("local-path-provisioner-role", rule("*", "secrets")),
+        ("system:kubelet-api-admin", {"verbs": ["get"], "nonResourceURLs": ["*"]}),
+    ):
+        answer = server.ask("rbac-wildcards", {Query.CLUSTER_ROLES: [role(name, extra)]})
+        assert (answer.status, answer.found) == (FAIL, f"1 role: ClusterRole {name}")
     local = role("local-path-provisioner-role", rule("*", "pods"), namespace="shop")
     assert server.ask("rbac-wildcards", {Query.ROLES: [local]}).found == "1 role: Role shop/local-path-provisioner-role"
 
@@ -379,14 +387,114 @@ def test_a_pod_that_mounts_a_token_must_request_it(
     assert server.ask("service-account-token-mounts", objects).status is expected
 
 
+PACKAGED_IMAGES = {
+    "coredns": "rancher/mirrored-coredns-coredns:1.14.3",
+    "local-path-provisioner": "rancher/local-path-provisioner:v0.0.36",
+    "metrics-server": "docker.io/rancher/mirrored-metrics-server:v0.8.1",
+    "traefik": "rancher/mirrored-library-traefik@sha256:0a1b",
+}
+"""By Deployment (k3s, scripts/airgap/image-list.txt)."""
+
+
+def packaged_spec(name: str, *, image: str = "", **context: Any) -> Json:  # noqa: ANN401 - any JSON
+    """Return the specification of pods of a Deployment that K3s packages."""
+    account = f"{name}-service-account" if name.startswith("local-path") else name
+    weak = {**LOOSE, **context}
+    return {"containers": [container(weak, image=image or PACKAGED_IMAGES[name])], "serviceAccountName": account}
+
+
+def packaged_pod(name: str) -> Json:
+    """Return a pod of it."""
+    return pod(f"{name}-5d4-abc", "kube-system", owner=f"Deployment {name}", **packaged_spec(name))
+
+
+@pytest.mark.parametrize("name", PACKAGED_IMAGES)
+def test_a_pod_is_of_k3s_by_the_deployment_above_its_replica_set(server: Server, name: str) -> None:
+    """A pod that names a ReplicaSet that does not exist is of the site."""
+    made = pod(f"{name}-5d4-abc", "kube-system", owner=f"ReplicaSet {name}-5d4", **packaged_spec(name))
+    above = {
+        Query.DEPLOYMENTS: [controller(name, "kube-system", packaged_spec(name))],
+        Query.REPLICA_SETS: [
+            controller(f"{name}-5d4", "kube-system", packaged_spec(name), owner=f"Deployment {name}", replicas=1)
+        ],
+    }
+    assert server.ask("pods-privilege-escalation", {Query.PODS: [made], **above}).status is PASS
+    assert server.ask("pods-privilege-escalation", {Query.PODS: [made]}).status is FAIL
+
+
+@pytest.mark.parametrize("name", PACKAGED_IMAGES)
+def test_a_packaged_deployment_is_of_k3s_only_with_the_content_that_k3s_ships(server: Server, name: str) -> None:
+    """Its name, account and labels can be copied, and a site can change it."""
+
+    def found(control: str, spec: Json, kind: Query = Query.DEPLOYMENTS) -> ControlStatus:
+        return server.ask(control, {kind: [controller(name, "kube-system", spec)]}).status
+
+    shipped = packaged_spec(name)
+    assert found("pods-privilege-escalation", shipped) is PASS
+    assert found("pods-privilege-escalation", shipped, Query.DAEMON_SETS) is FAIL
+    assert found("pods-privilege-escalation", packaged_spec(name, image="docker.io/evil/miner")) is FAIL
+    assert found("pods-privilege-escalation", {**shipped, "serviceAccountName": "web"}) is FAIL
+    assert found("pods-privileged", packaged_spec(name, privileged=True)) is FAIL
+    assert found("pods-added-capabilities", packaged_spec(name, capabilities={"add": ["SYS_ADMIN"]})) is FAIL
+    assert found("pods-host-path", {**shipped, "volumes": [{"name": "v", "hostPath": {"path": "/"}}]}) is FAIL
+    for field, control in (
+        ("hostPID", "pods-host-pid"),
+        ("hostIPC", "pods-host-ipc"),
+        ("hostNetwork", "pods-host-network"),
+    ):
+        assert found(control, {**shipped, field: True}) is FAIL
+    ports = {**shipped, "containers": [container(LOOSE, image=PACKAGED_IMAGES[name], ports=[{"hostPort": 22}])]}
+    assert found("pods-host-ports", ports) is FAIL
+
+
+def test_a_registry_of_the_site_is_that_of_k3s_only_if_k3s_is_configured_for_it(plain: Server) -> None:
+    """K3s' option system-default-registry is a prefix of the images that K3s packages."""
+    mirrored = packaged_spec("coredns", image="registry.example.org:5000/rancher/mirrored-coredns-coredns:1.14.3")
+    objects = {
+        Query.NAMESPACES: [namespace("default", "restricted")],
+        Query.DEPLOYMENTS: [controller("coredns", "kube-system", mirrored)],
+    }
+    assert plain.ask("pods-privilege-escalation", objects).found == "1 workload: Deployment kube-system/coredns"
+    plain.config("system-default-registry: registry.example.org:5000\n")
+    assert "coredns" not in plain.ask("pods-privilege-escalation", objects).found
+
+
+@pytest.mark.parametrize("query", [Query.PODS, Query.DEPLOYMENTS])
+def test_a_privileged_helper_of_volumes_is_judged_like_any_workload(server: Server, query: Query) -> None:
+    """Its content does not show who created it."""
+    spec: dict[str, Any] = {
+        "containers": [container({"privileged": True}, image="rancher/mirrored-library-busybox:1.37.0")],
+        "volumes": [{"name": "v", "hostPath": {"path": "/"}}],
+    }
+    made = pod("helper-pod-miner", "kube-system", **spec)
+    made = made if query is Query.PODS else controller("helper-pod-miner", "kube-system", spec)
+    for control in ("pods-privileged", "pods-host-path"):
+        assert server.ask(control, {query: [made]}).status is FAIL
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_pod_that_names_a_controller_of_k3s_as_its_owner_is_not_hidden(
+    server: Server,
+    first: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    """The pods of one controller are reported once, and one of the site decides."""
+    own = packaged_pod("coredns")
+    spec: dict[str, Any] = packaged_spec("coredns", image="docker.io/evil/miner")
+    forged = pod("coredns-miner", "kube-system", owner="Deployment coredns", **spec)
+    objects = {Query.PODS: [forged, own] if first else [own, forged]}
+    for control in ("pods-privilege-escalation", "service-account-token-mounts"):
+        answer = server.ask(control, objects)
+        assert (answer.status, answer.found) == (FAIL, "1 workload: Deployment kube-system/coredns")
+
+
 def test_pods_of_k3s_may_mount_a_token(server: Server) -> None:
     """A pod of the site with the same name in another namespace may not."""
-    coredns = pod("coredns-5d4", "kube-system", serviceAccountName="coredns", owner="ReplicaSet coredns-5d4")
+    coredns = packaged_pod("coredns")
     answer = server.ask("service-account-token-mounts", {Query.PODS: [coredns]})
     assert (answer.status, answer.found) == (PASS, "none but those listed apart")
     assert shown(answer) == [
         (
-            "listed apart: ReplicaSet kube-system/coredns-5d4: mounts the token of coredns"
+            "listed apart: Deployment kube-system/coredns: mounts the token of coredns"
             " (K3s packages CoreDNS, the DNS server of the cluster)"
         )
     ]
@@ -532,20 +640,21 @@ def test_an_owner_that_is_not_listed_hides_no_template(server: Server) -> None:
 @pytest.mark.parametrize(
     ("query", "name", "account_name"),
     [
-        (Query.DEPLOYMENTS, "coredns", "coredns"),
-        (Query.DEPLOYMENTS, "traefik", "traefik"),
         (Query.DAEMON_SETS, "svclb-traefik-1a2b3c4d", "svclb"),
+        (Query.JOBS, "helm-install-traefik", "helm-traefik"),
         (Query.JOBS, "helm-install-traefik-crd", "helm-traefik-crd"),
     ],
 )
 def test_the_controllers_of_k3s_are_listed_apart(server: Server, query: Query, name: str, account_name: str) -> None:
     """The same object with another account belongs to the site."""
-    made = controller(name, "kube-system", {**HOST_PID, "serviceAccountName": account_name}, replicas=0)
-    answer = server.ask("pods-host-pid", {query: [made]})
+    image = "rancher/klipper-lb:v0.4.17" if query is Query.DAEMON_SETS else "rancher/klipper-helm:v0.10.0-build20260513"
+    spec = {"containers": [container(LOOSE, image=image)], "serviceAccountName": account_name}
+    made = controller(name, "kube-system", spec, replicas=0)
+    answer = server.ask("pods-privilege-escalation", {query: [made]})
     assert answer.status is PASS
     assert any(item.startswith("listed apart: ") and f"kube-system/{name}" in item for item in shown(answer))
-    other = controller(name, "kube-system", {**HOST_PID, "serviceAccountName": "web"}, replicas=0)
-    assert server.ask("pods-host-pid", {query: [other]}).status is FAIL
+    other = controller(name, "kube-system", {**spec, "serviceAccountName": "web"}, replicas=0)
+    assert server.ask("pods-privilege-escalation", {query: [other]}).status is FAIL
 
 
 def test_many_findings_are_limited(server: Server) -> None:
@@ -589,7 +698,13 @@ def test_baseline_is_enough_for_some_rules_only(server: Server) -> None:
 
 def test_kube_system_needs_a_standard_only_with_workloads_of_the_site(server: Server) -> None:
     """The guide exempts kube-system, because pods of K3s need more rights."""
-    svclb = pod("svclb-web-1", "kube-system", container(LOOSE, ports=[{"hostPort": 80}]), serviceAccountName="svclb")
+    svclb = pod(
+        "svclb-web-1",
+        "kube-system",
+        container(LOOSE, image="rancher/klipper-lb:v0.4.17", ports=[{"hostPort": 80}]),
+        owner="DaemonSet svclb-web",
+        serviceAccountName="svclb",
+    )
     answer = server.ask("pods-host-ports", {Query.PODS: [svclb]})
     assert answer.status is PASS
     assert any(item.startswith("listed apart: Namespace kube-system: is exempt") for item in shown(answer))
