@@ -70,7 +70,7 @@ class Host(Value):
     gid: int
     """The group that is shown as 0 below `root`."""
     sleep: Callable[[float], None] = time.sleep
-    listeners: Callable[[], tuple[Listener, ...]] = staticmethod(no_listeners)  # a function would become a method
+    listeners: Callable[[], tuple[Listener, ...]] = no_listeners
     """The TCP sockets that accept connections."""
     is_live: bool = False
     """Whether this is the machine that runs this program, so that its programs and its systemd can be used."""
