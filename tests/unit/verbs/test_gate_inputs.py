@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import time
 from hashlib import sha256
@@ -36,7 +37,8 @@ POLICY = "var/lib/rancher/k3s/server/manifests/policy.yaml"
 RECORD = "var/lib/k3s-harden/last-run.json"
 UNIT = "[Service]\nExecStart=/usr/local/bin/k3s server\n"
 ASKED = ("/usr/local/bin/k3s", "--version")
-PROGRAM = "\x7fELF, the content of a program"
+_MACHINE = "\x3e" if platform.machine() == "x86_64" else "\x28"
+PROGRAM = "\x7fELF\2\1\1" + "\0" * 9 + f"\2\0{_MACHINE}\0, the content of a program"
 NEWER = "k3s version v1.34.1+k3s1 (3dd98cc5)\n"
 RELAXED = "protect-kernel-defaults: false\n"
 WAIVER = RELAXED + "waivers:\n  - control: vm.overcommit_memory\n    reason: the database needs it\n    expires: {}\n"
@@ -150,6 +152,7 @@ def replaced(file: Path) -> None:
     before = file.stat()
     other = file.with_name("k3s.new")
     other.write_text(PROGRAM.replace("content", "CONTENT"))
+    other.chmod(0o755)
     os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
     other.replace(file)
 
