@@ -13,7 +13,7 @@ from agent.checks.check import DATA_DIR, Check
 from agent.checks.evidence import MissingFile, Unknown, UnknownCause
 from agent.checks.unmet import complete_steps, determined
 from agent.guide.k3s_options import ENCRYPTED_FROM_NOW_ON
-from agent.k3s.encryption_configuration import IDENTITY
+from agent.k3s.encryption_configuration import IDENTITY, providers_of_secrets
 from agent.model import Component, Instruction, Location, OwnCommand, Restart, ShellCommand
 from agent.node.components import not_run
 from agent.node.datastore import Datastore
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from agent.checks.argument_values import EffectiveArgument, Given
     from agent.checks.assessed_node import AssessedNode
     from agent.guide.criteria import Criterion
+    from agent.model import Step
 
 _NOT_ENCRYPTED = "Secrets are not encrypted"
 
@@ -90,7 +91,7 @@ class EtcdSetting(Check):
 
 
 class EncryptionProviders(Check):
-    """The first provider in K3s' encryption configuration, which encrypts new data, is one of these."""
+    """The first provider in the encryption configuration, which encrypts new data, is one of these."""
 
     providers: tuple[str, ...]
 
@@ -112,11 +113,9 @@ class EncryptionProviders(Check):
         if not argument.value:
             return _without_file(argument, option, node)
         given = argument.given[-1]
-        named = Evidence(f"--{ENCRYPTION_ARGUMENT}={argument.value}", given.location, given.source)
-        if PurePosixPath(argument.value) != node.evidence.encryption.path:
-            reason = f"{argument.value} is not K3s' own file, and k3s-harden does not check its content"
-            step = f"check that identity is not the first provider of any item of `resources` in {argument.value}"
-            return Answer(ControlStatus.UNKNOWN, UNDETERMINED, (named,), reason, complete_steps(Instruction(step)))
+        path = PurePosixPath(argument.value)
+        if path != node.evidence.encryption.path:
+            return self._first_provider_of_operator(path, given, node)
         return self._first_provider(node, given if option is None else option)
 
     @property
@@ -135,13 +134,41 @@ class EncryptionProviders(Check):
             return Answer(ControlStatus.UNKNOWN, "no such file", reason=reason, unmet=node.after_start)
         if isinstance(config, Unknown):
             return _unknown(config, _RESTORED)
-        first = config.providers[0] if config.providers else "no provider for Secrets"
-        evidence = tuple(Evidence(provider, Location(config.path)) for provider in config.providers or (first,))
+        return self._by_first_provider(config.path, config.providers, given, self._steps(config.providers))
+
+    def _first_provider_of_operator(self, path: PurePosixPath, given: Given, node: AssessedNode) -> Answer:
+        """Compare the first provider in a file of the operator, which can use a key management service."""
+        data = node.situation.k3s_files.contents.get(path)
+        if data is None:
+            return _unknown(Unknown(path, f"cannot read {path}"), _RESTORED)
+        try:
+            providers = providers_of_secrets(data)
+        except ValueError as error:
+            reason = f"{path} is not a valid encryption configuration: {error}"
+            return _unknown(Unknown(path, reason, UnknownCause.INVALID), "correct {path}")
+        return self._by_first_provider(path, providers, given, self._first_on_every_server)
+
+    def _by_first_provider(
+        self, path: PurePosixPath, providers: tuple[str, ...], given: Given, steps: tuple[Step, ...]
+    ) -> Answer:
+        first = providers[0] if providers else "no provider for Secrets"
+        evidence = tuple(Evidence(provider, Location(path)) for provider in providers or (first,))
         if first in self.providers:
             return Answer(ControlStatus.PASS, first, evidence, given_by=given.by)
-        return Answer(ControlStatus.FAIL, first, evidence, unmet=complete_steps(*self._steps(config.providers)))
+        return Answer(ControlStatus.FAIL, first, evidence, unmet=complete_steps(*steps))
 
-    def _steps(self, providers: tuple[str, ...]) -> tuple[Instruction | ShellCommand, ...]:
+    @property
+    def _first_on_every_server(self) -> tuple[Step, ...]:
+        return (
+            Instruction(
+                f"on every server, put {' or '.join(self.providers)} first for `secrets`, with its own key, and keep"
+                " the present providers after it"
+            ),
+            Instruction("restart K3s on every server"),
+            ShellCommand("kubectl get secrets --all-namespaces -o json | kubectl replace -f -"),
+        )
+
+    def _steps(self, providers: tuple[str, ...]) -> tuple[Step, ...]:
         """Return the steps until a strong provider is first and existing Secrets are encrypted.
 
         From k3s-io/docs, docs/cli/secrets-encrypt.md, and k3s, pkg/server/handlers/secrets-encrypt.go: `reencrypt`
@@ -156,12 +183,7 @@ class EncryptionProviders(Check):
             return (*_ENABLE, Instruction(ENCRYPTED_FROM_NOW_ON))
         return (
             Instruction("find out who wrote the file, because K3s writes no such file and rejects it"),
-            Instruction(
-                f"on every server, put {' or '.join(self.providers)} first for `secrets`, with its own key, and keep"
-                " the present providers after it"
-            ),
-            Instruction("restart K3s on every server"),
-            ShellCommand("kubectl get secrets --all-namespaces -o json | kubectl replace -f -"),
+            *self._first_on_every_server,
         )
 
 

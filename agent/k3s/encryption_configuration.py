@@ -1,12 +1,18 @@
-"""K3s' encryption configuration: the providers for Secrets. Pure."""
+"""Encryption configuration of the API server: the providers for Secrets. Pure."""
 
 from __future__ import annotations
 
 import re
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
+
+from agent import yaml_reader
+from agent.errors import InputError
+from agent.yaml_reader import Mapping, Scalar, Sequence
 
 if TYPE_CHECKING:
     from agent.model import Version
+    from agent.yaml_reader import Node
 
 ENCRYPTION_CONFIGURATION = "server/cred/encryption-config.json"
 """Path relative to the data directory. K3s writes the file as JSON, and again at each `k3s secrets-encrypt`."""
@@ -51,30 +57,28 @@ def providers_of_secrets(data: bytes) -> tuple[str, ...]:
     Empty if the file has no entry for Secrets, which means no encryption. Raises ValueError if the file is not an
     EncryptionConfiguration; the message contains no text of the file, which contains keys.
     """
-    import json
-
     try:
-        configuration = json.loads(data)
-    except (ValueError, RecursionError):
-        # json's error has the whole file in its attribute `doc`.
-        raise ValueError("it is not JSON") from None
-    for item in _list(configuration, "resources"):
+        document = yaml_reader.read_first_document(data, PurePosixPath(ENCRYPTION_CONFIGURATION))
+    except InputError:
+        raise ValueError("it is neither YAML nor JSON") from None
+    for item in _items(document and yaml_reader.merged(document), "resources"):
         # The first item that names a resource applies.
-        if not _ALL_SECRETS.isdisjoint(name for name in _list(item, "resources") if isinstance(name, str)):
-            return tuple(map(_name, _list(item, "providers")))
+        names = {name.text for name in _items(item, "resources") if isinstance(name, Scalar)}
+        if not _ALL_SECRETS.isdisjoint(names):
+            return tuple(map(_name, _items(item, "providers")))
     return ()
 
 
-def _list(mapping: object, key: str) -> list[object]:
-    found = mapping.get(key) if isinstance(mapping, dict) else None
-    if not isinstance(found, list):
+def _items(node: Node | None, key: str) -> tuple[Node, ...]:
+    found = node.get(key) if isinstance(node, Mapping) else None
+    if not isinstance(found, Sequence):
         raise ValueError(f"the list `{key}` is missing")  # noqa: TRY004 - callers catch one type
-    return found
+    return found.items
 
 
-def _name(provider: object) -> str:
-    if isinstance(provider, dict) and len(provider) == 1:
-        name, options = next(iter(provider.items()))
-        if name in _PROVIDERS and isinstance(options, dict):
-            return str(name)
+def _name(provider: Node) -> str:
+    if isinstance(provider, Mapping) and len(provider.entries) == 1:
+        (entry,) = provider.entries
+        if entry.key in _PROVIDERS and isinstance(entry.node, Mapping):
+            return entry.key
     raise ValueError(f"a provider must be one of {', '.join(sorted(_PROVIDERS))}")

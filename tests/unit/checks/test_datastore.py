@@ -306,13 +306,52 @@ def test_an_encryption_configuration_without_secrets_fails(server: CheckedNode) 
     assert (verdict.status, verdict.found) == (ControlStatus.FAIL, "no provider for Secrets")
 
 
-def test_a_file_of_the_operator_is_not_checked(server: CheckedNode) -> None:
-    """Its content is unknown. The control that requires the argument passes."""
+OWN = """\
+apiVersion: apiserver.config.k8s.io/v1
+kind: EncryptionConfiguration
+resources:
+- resources: [configmaps]
+  providers: [{identity: {}}]
+- resources: [secrets]
+  providers:
+  - FIRST
+  - aescbc: {keys: [{name: old, secret: c2VjcmV0IGlzIHNlY3VyZQ==}]}
+  - identity: {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "expected", "found"),
+    [
+        ("kms: {apiVersion: v2, name: vault, endpoint: 'unix:///run/kms.sock'}", ControlStatus.PASS, "kms"),
+        ("secretbox: {keys: []}", ControlStatus.PASS, "secretbox"),
+        ("identity: {}", ControlStatus.FAIL, "identity"),
+    ],
+)
+def test_the_first_provider_in_a_file_of_the_operator_decides(
+    server: CheckedNode, first: str, expected: ControlStatus, found: str
+) -> None:
+    """K3s has no own option for a key management service, so a file of the operator is the only way to one."""
+    server.put("/etc/own.yaml", OWN.replace("FIRST", first))
+    server.config("kube-apiserver-arg: [encryption-provider-config=/etc/own.yaml]\n")
+    verdict = server.verdict("apiserver-encryption-providers")
+    assert (verdict.status, verdict.owner, verdict.found) == (expected, FixOwner.OPERATOR, found)
+    assert seen(verdict) == tuple((name, "/etc/own.yaml") for name in (found, "aescbc", "identity"))
+    assert server.verdict("secrets-encryption").status is ControlStatus.PASS
+    if expected is ControlStatus.FAIL:
+        assert "put aescbc or kms or secretbox first for `secrets`" in fix(verdict)
+
+
+@pytest.mark.parametrize("text", [None, "{", "- secret: c2VjcmV0\n", "resources: {a: c2VjcmV0}\n", "\tc2VjcmV0: [\n"])
+def test_a_file_of_the_operator_that_cannot_be_read_is_unknown(server: CheckedNode, text: str | None) -> None:
+    """The reason repeats nothing of the file, because it contains keys."""
+    if text is not None:
+        server.put("/etc/own.yaml", text)
     server.config("kube-apiserver-arg: [encryption-provider-config=/etc/own.yaml]\n")
     verdict = server.verdict("apiserver-encryption-providers")
     assert (verdict.status, verdict.owner) == (ControlStatus.UNKNOWN, FixOwner.OPERATOR)
-    assert seen(verdict) == (("--encryption-provider-config=/etc/own.yaml", f"{CONFIG}:1"),)
-    assert server.verdict("secrets-encryption").status is ControlStatus.PASS
+    assert "/etc/own.yaml" in verdict.reason
+    assert "c2VjcmV0" not in repr(verdict)
 
 
 @pytest.mark.parametrize(
