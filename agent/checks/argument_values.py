@@ -73,6 +73,8 @@ class Doubt(Value):
     location: Location | None = None
     steps: tuple[Step, ...] = ()
     """What removes the doubt; empty if no file of this host does."""
+    file: str = ""
+    """The path of the file that decides the argument, if the operator names one."""
 
 
 class EffectiveArguments(Value):

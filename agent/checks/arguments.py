@@ -6,8 +6,9 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.checks import argument_edits, k3s_arguments
-from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, doubtful
+from agent.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence
 from agent.checks.argument_values import ArgumentRequirement, GivenBy
+from agent.checks.arguments_in_files import answer_by_file
 from agent.checks.check import Check
 from agent.checks.datastore import no_etcd
 from agent.checks.k3s_arguments import ETCD_FILES
@@ -59,7 +60,7 @@ class ArgumentCheck(Check):
         arguments = node.arguments(self.component)
         doubt = arguments.doubt(self.name)
         if doubt:
-            return doubtful(doubt)
+            return answer_by_file(self.name, self.criterion, doubt, node, unset_passes=self.unset_passes)
         argument = arguments.get(self.name)
         return _unset(self, node) if argument is None else _set(self, argument, node)
 

@@ -93,8 +93,8 @@ def _corrected(reason: str, observation: str, location: Location, correction: st
 
 
 def _decided_by(argument: str, file: str, location: Location | None, field: str) -> Doubt:
-    reason = f"the file that `{argument}` names decides it, and k3s-harden does not check its content"
-    return Doubt(reason, f"--{argument}={file}", location, (Instruction(f"check {field} in {file}"),))
+    reason = f"the file that `{argument}` names decides it, and its content could not be determined"
+    return Doubt(reason, f"--{argument}={file}", location, (Instruction(f"correct {field} in {file}"),), file)
 
 
 def _with_version(facts: HostFacts) -> tuple[Step, ...]:

@@ -617,22 +617,22 @@ def test_on_rancher_nodes_a_file_of_the_operator_is_fixed_there(server: CheckedN
         (
             "kube-proxy-arg: [config=/etc/p.yaml]\n",
             "kube-proxy-metrics-bind-address",
-            "decides it, and k3s-harden does not check its content",
+            "decides it, and its content could not be determined",
         ),
         (
             "kube-scheduler-arg: [config=/etc/s.yaml]\n",
             "scheduler-profiling",
-            "decides it, and k3s-harden does not check its content",
+            "decides it, and its content could not be determined",
         ),
         (
             "kube-apiserver-arg: [authentication-config=/etc/a.yaml]\n",
             "apiserver-anonymous-auth",
-            "decides it, and k3s-harden does not check its content",
+            "decides it, and its content could not be determined",
         ),
         (
             "kube-apiserver-arg: [authorization-config=/etc/a.yaml]\n",
             "apiserver-authorization-rbac",
-            "decides it, and k3s-harden does not check its content",
+            "decides it, and its content could not be determined",
         ),
         ("datastore-endpoint: user:word@db/k3s\n", "apiserver-etcd-ca-file", "if the external datastore"),
         ("kube-apiserver-arg: [\n", "apiserver-profiling", "K3s would not start with its configuration"),
@@ -665,16 +665,91 @@ def test_an_argument_that_another_file_decides_is_unknown(
         ("kube-apiserver-arg: [authorization-config", "apiserver-authorization-rbac", ("authorizers", "RBAC")),
     ],
 )
-def test_a_file_that_is_not_checked_names_the_field_to_review(
+def test_a_file_that_cannot_be_read_has_the_field_in_its_remediation(
     server: CheckedNode, argument: str, name: str, fields: tuple[str, ...]
 ) -> None:
     """The remediation contains the field and the expected value."""
     server.config(f"{argument}=/etc/a.yaml]\n")
     verdict = server.verdict(name)
     assert seen(verdict)[0][1] == f"{CONFIG}:1"
-    assert fix(verdict).startswith("check ")
+    assert fix(verdict).startswith("correct ")
     assert fix(verdict).endswith(" in /etc/a.yaml")
     assert all(field in fix(verdict) for field in fields)
+
+
+_AUTHENTICATION = ("kube-apiserver-arg: [authentication-config", "apiserver-anonymous-auth")
+_AUTHORIZATION = ("kube-apiserver-arg: [authorization-config", "apiserver-authorization-rbac")
+_PROXY = ("kube-proxy-arg: [config", "kube-proxy-metrics-bind-address")
+_SCHEDULER = ("kube-scheduler-arg: [config", "scheduler-profiling")
+
+
+@pytest.mark.parametrize(
+    ("decided", "text", "expected", "shown"),
+    [
+        (_SCHEDULER, "enableProfiling: false\n", True, ("enableProfiling: false", 1)),
+        (_SCHEDULER, "enableProfiling: true\n", False, ("enableProfiling: true", 1)),
+        (_SCHEDULER, "profiles: []\n", False, ("enableProfiling is not set", 1)),
+        (
+            _PROXY,
+            "mode: nftables\nmetricsBindAddress: 0.0.0.0:10249\n",
+            False,
+            ("metricsBindAddress: 0.0.0.0:10249", 2),
+        ),
+        (_PROXY, "mode: nftables\n", True, ("metricsBindAddress is not set", 1)),
+        (
+            _AUTHENTICATION,
+            "anonymous: {enabled: false}\n",
+            True,
+            ("anonymous.enabled: false", 1),
+        ),
+        (_AUTHENTICATION, "jwt: []\n", False, ("anonymous.enabled is not set", 1)),
+        (
+            _AUTHORIZATION,
+            "authorizers:\n- {type: Node, name: node}\n- {type: RBAC, name: rbac}\n",
+            True,
+            ("authorizers[].type: Node,RBAC", 2),
+        ),
+        (
+            _AUTHORIZATION,
+            "authorizers:\n- {type: Webhook, name: site}\n",
+            False,
+            ("authorizers[].type: Webhook", 2),
+        ),
+        (
+            _AUTHORIZATION,
+            "authorizers: []\n",
+            False,
+            ("authorizers[].type is not set", 1),
+        ),
+    ],
+)
+def test_a_field_of_a_file_decides_instead_of_the_argument(
+    server: CheckedNode,
+    decided: tuple[str, str],
+    text: str,
+    expected: bool,  # noqa: FBT001 - a parameter
+    shown: tuple[str, int],
+) -> None:
+    """Without the field, the default of the component applies. The evidence has the file and its line."""
+    argument, name = decided
+    server.put("/etc/a.yaml", text)
+    server.config(f"{argument}=/etc/a.yaml]\n")
+    verdict = server.verdict(name)
+    assert verdict.status is (ControlStatus.PASS if expected else ControlStatus.FAIL)
+    assert seen(verdict) == (
+        (f"--{argument.partition('[')[2]}=/etc/a.yaml", f"{CONFIG}:1"),
+        (shown[0], f"/etc/a.yaml:{shown[1]}"),
+    )
+    if not expected:
+        assert fix(verdict).startswith("correct ")
+
+
+@pytest.mark.parametrize("text", ["[", "- a\n", "", "enableProfiling: {a: b}\n---\n\t"])
+def test_a_file_of_another_structure_passes_nothing(server: CheckedNode, text: str) -> None:
+    """K3s would not start with it."""
+    server.put("/etc/a.yaml", text)
+    server.config(f"{_SCHEDULER[0]}=/etc/a.yaml]\n")
+    assert server.verdict("scheduler-profiling").status in (ControlStatus.UNKNOWN, ControlStatus.FAIL)
 
 
 def test_the_bind_address_of_a_scheduler_with_a_file_is_checked(server: CheckedNode) -> None:
