@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from agent.benchmark.control import BenchmarkControl, numbered
+from agent.checks.audit_coverage import AuditCoverage
 from agent.checks.cluster.check import ClusterCheck
 from agent.checks.manual import Manual
 from agent.guide.controls import DEFAULT_SERVICE_ACCOUNTS
@@ -87,7 +88,7 @@ _USERS: tuple[BenchmarkControl, ...] = (
     _manual(
         "audit-policy-coverage",
         "The audit policy covers security events",
-        Manual(
+        AuditCoverage(
             "Read the file that audit-policy-file names, and verify that it logs access to Secrets, ConfigMaps and"
             " token reviews, changes to workloads, and exec, attach, port-forward and proxy. The guide's audit.yaml"
             " logs the metadata of every request."

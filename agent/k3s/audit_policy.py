@@ -40,6 +40,9 @@ _SELECTORS = ("users", _USER_GROUPS, "verbs", "resources", "namespaces", "nonRes
 _GROUP = r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?"
 
 
+_LONGEST_LIST = 200
+"""Characters of a rule's users, verbs or resources that a summary shows."""
+
 _ANY_GROUP_IN = 36
 """The first minor that accepts `*` as the group of a resource (apiserver, pkg/apis/audit/validation)."""
 
@@ -98,6 +101,22 @@ def why_nothing_is_logged(data: bytes, path: PurePosixPath) -> int | None:
             if not selectors or excluded >= _EVERYBODY:
                 return rule.line
     return policy.line
+
+
+def rules_in_words(data: bytes, path: PurePosixPath) -> list[tuple[int, str]]:
+    """Return the line and a summary of each rule. Raises InputError for a file that is not an audit policy."""
+    rules = [rule for rule in _items(_policy(data, path), "rules") if isinstance(rule, Mapping)]
+    return [(rule.line, f"level {shown(rule.text('level') or '')} for {_requests(rule)}") for rule in rules]
+
+
+def _requests(rule: Mapping) -> str:
+    limits = {
+        # The core API group is "".
+        key: ", ".join(scalar.text for item in _items(rule, key) for scalar in scalars(item) if scalar.text)
+        for key in _SELECTORS
+        if _items(rule, key)
+    }
+    return "; ".join(f"{key} {shown(found, _LONGEST_LIST)}" for key, found in limits.items()) or "all requests"
 
 
 def _policy(data: bytes, path: PurePosixPath) -> Mapping:
