@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,6 +33,7 @@ def test_drift_reports_changes_and_repairs_only_with_the_setting(node: Node) -> 
     assert 'k3s_harden_controls{status="PASS"}' in node.read(_METRICS)
     assert node.run("stat -c %a /var/lib/k3s-harden/assessment.json").out.strip() == "600"
 
+    time.sleep(2)  # a report has whole seconds: a file that is written later than the check must also look later
     node.put(_FIGHT, "vm.overcommit_memory = 2\n")
     node.run(f"sysctl --load {_FIGHT}")
     node.systemctl("start", CHECK)

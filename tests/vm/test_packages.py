@@ -86,7 +86,7 @@ def test_the_rpm_is_installed_upgraded_and_removed_beside_a_running_k3s(bare: No
     assert (refused.code != 0, "is already installed" in refused.err) == (True, True)
     assert f"{bare.run(f'{_RPM} --query k3s-harden').out.strip()}.rpm" == packages.rpm.name
     assert bare.run(f"{_RPM} --nodeps --verify k3s-harden").out == ""
-    assert bare.run("find /usr/lib/k3s-harden/agent -name 'yaml_reader.*.pyc'").out
+    assert bare.run("find /usr/lib/k3s-harden/agent -name 'model.*.pyc'").out
     assert bare.unit(SERVER)["MainPID"] == process
     bare.systemctl("restart", SERVER)
     assert (bare.gate_runs(), len(bare.starts())) == (2, 2)
