@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.vm
 
-_OURS = "find / -xdev -name '*k3s-harden*' -not -path '/root/*' -not -path '/var/lib/dpkg/*' -not -path '/var/log/*'"
+_OURS = (
+    "find / /var/lib -xdev -name '*k3s-harden*' -not -path '/root/*' -not -path '/var/lib/dpkg/*'"
+    " -not -path '/var/log/*' | sort --unique"
+)
 
 # The database of rpm on Debian contains no Debian packages, so dependencies are not checked (--nodeps).
 _RPM = "rpm --dbpath /root/rpm"
