@@ -62,7 +62,7 @@ def enter(groups: list[Path], process: int) -> None:
 def remove(groups: list[Path]) -> None:
     """Remove the groups with all groups below them, after their processes have ended."""
     for group in groups:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while group.exists():
             for directory, _, _ in os.walk(group, topdown=False):
                 try:
