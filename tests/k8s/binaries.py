@@ -30,6 +30,8 @@ _OWN = ("tools", "k3s")
 _OLDEST_GO = (1, 21)
 """From this version on, Go downloads the version that a go.mod requires."""
 _TIMEOUT = 3600.0
+# Debugging information, which the linker would leave out, takes a tenth of the time. Not one of the inputs of a build.
+_FASTER = ("-gcflags=all=-dwarf=false",)
 _GO_DIRECTORY = "/usr/local/go/bin"
 """The directory of Go's own archive, which is not in PATH under `su` and cron."""
 
@@ -177,7 +179,7 @@ def _build(name: str, directory: Path) -> None:
         for program in programs:
             try:
                 subprocess.run(
-                    ("nice", _go(), "build", *_flags(name), "-o", f"{directory}/", program),
+                    ("nice", _go(), "build", *_flags(name), *_FASTER, "-o", f"{directory}/", program),
                     cwd=MODULES / name,
                     env={**os.environ, "CGO_ENABLED": "0"},
                     stdout=log,
