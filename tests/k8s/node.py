@@ -194,6 +194,7 @@ class Node(Namespaces):
             self.write(_SCRIPT, _stand_in(self.binaries), mode=0o755)
         if on_cgroup_v1():
             self.write(*containers.TOLERATE_CGROUP_V1, mode=0o600)
+        self.write("/etc/rancher/node/password", "of-the-tests\n", mode=0o600)
         archive = pods.image(self.binaries.path("tools"))
         self.write(f"{DATA_DIR}/agent/images/tools.tar", archive)
         for directory in (DATA_DIR, f"{DATA_DIR}/agent"):

@@ -209,9 +209,14 @@ def _relate(row: Row, content: Content) -> tuple[str, ...]:
     return ()
 
 
-@pytest.mark.parametrize("kind", [kind for kind in VALID if kind != "CredentialProviderConfig"])
+NOT_STARTED = {"CredentialProviderConfig", "LeaderMigrationConfiguration"}
+"""A credential provider would be a program on the node. The controller manager 1.37.2 exits at any leader migration,
+because it registers its informers twice."""
+
+
+@pytest.mark.parametrize("kind", [kind for kind in VALID if kind not in NOT_STARTED])
 def test_a_component_accepts_a_valid_file(trials: Trials, kind: str) -> None:
-    """It does not exit, and nothing is predicted. A credential provider would be a program on the node."""
+    """It does not exit, and nothing is predicted."""
     found = trial(kind, VALID[kind]["content"])
     assert not found.is_rejected()
     # It need not become ready: the servers that the files name do not answer.

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.findings.machine.reason import REASONS
-from tests.k8s.binaries import real_k3s
 from tests.k8s.namespaces import NAME
 
 if TYPE_CHECKING:
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("trials")]
 
 LISTEN = (
-    "import socket, sys, time; server = socket.create_server(('', int(sys.argv[1])));"
-    " print('listens', flush=True); time.sleep(120)"
+    "import os, socket, sys, time; server = socket.create_server(('', int(sys.argv[1])));"
+    " print(os.getpid(), flush=True); time.sleep(120)"
 )
 
 
@@ -34,13 +33,9 @@ def reasons(node: Namespaces) -> list[str]:
 
 
 def test_a_ready_node_has_no_reason(server: Node) -> None:
-    """No false alarm while all components run, or else the components would be right and check wrong.
-
-    The stand-in of K3s has a process for each component, and creates no password of the node.
-    """
+    """No false alarm while all components run, or else the components would be right and check wrong."""
     assert server.is_ready()
-    expected = [] if real_k3s() else ["node-password-missing", "port-in-use"]
-    assert sorted(set(reasons(server))) == expected
+    assert reasons(server) == []
 
 
 @pytest.mark.parametrize(("component", "port"), [("kube-controller-manager", 10257), ("kube-scheduler", 10259)])
@@ -55,7 +50,7 @@ def test_a_component_exits_if_its_port_is_in_use(trials: Trials, component: str,
         assert "port-in-use" in reasons(node)
         outcome = trials.outcome(component, {})
     finally:
-        listener.kill()
+        node.run("kill", log.read_text().strip(), check=True)
         listener.wait()
     assert outcome.exited
     assert "address already in use" in outcome.output

@@ -271,8 +271,8 @@ def test_check_reports_a_program_that_the_gate_cannot_use(
     ("path", "line", "other"),
     [
         (GATE, "PrivateNetwork=yes", "PrivateNetwork=no"),
-        (f"{UNITS}/k3s.service.d/10-k3s-harden.conf", "    exit 1'", "    exit 0'"),
-        (f"{UNITS}/k3s-agent.service.d/10-k3s-harden.conf", "    exit 1'", "    exit 0'"),
+        (f"{UNITS}/k3s.service.d/10-k3s-harden.conf", "    refuse'", "    exit 0'"),
+        (f"{UNITS}/k3s-agent.service.d/10-k3s-harden.conf", "    refuse'", "    exit 0'"),
     ],
 )
 def test_check_warns_about_a_file_of_the_gate_that_is_not_of_this_version(

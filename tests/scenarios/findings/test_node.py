@@ -33,6 +33,8 @@ from tests.scenarios.host_tree import CONFIG, DROPIN, DROPINS, POLICY, STATE, Ho
 if TYPE_CHECKING:
     from tests.scenarios.conftest import Hardened
 
+UNITS = "/etc/systemd/system"
+SERVICE = "[Service]\nExecStart=/usr/local/bin/k3s server\n"
 
 CASES = (
     *(Case("data-dir-not-absolute", written(CONFIG, f"debug: true\n{bad}\n"), written(CONFIG, f"debug: true\n{good}\n"),
@@ -51,6 +53,12 @@ CASES = (
              f"move the options of K3s from /usr/local/bin/start-k3s.sh to {CONFIG}; then set"
              " `ExecStart=/usr/local/bin/k3s server` at {location}; run `sudo systemctl daemon-reload`; restart K3s",
              expected="ExecStart=/usr/local/bin/k3s server", found="/usr/local/bin/start-k3s.sh")),
+    Case("service-not-assessed",
+         both(written(f"{UNITS}/k3s.service", SERVICE), written(f"{UNITS}/k3s-old.service", SERVICE),
+             written(f"{UNITS}/multi-user.target.wants/k3s.service", "")),
+         lambda host: host[f"{UNITS}/k3s-old.service"].unlink(),
+         Seen(f"{UNITS}/k3s-old.service",
+             "remove the unit file if nobody starts the service in {location}; run `sudo systemctl daemon-reload`")),
     Case("other-family-assumed", asked_for("--role", "server"), of_version("1.25"),
          Seen(POLICY,
              "find out the version of K3s, such as 1.34, and replace VERSION by it; then run"
