@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -479,7 +480,7 @@ def test_a_healthy_host_has_no_finding(role: str, *, is_live: bool, tmp_path: Pa
 
 
 NEEDS_A_REAL_KERNEL = {"data-dir-full", "data-dir-nearly-full", "k3s-program-label", "port-in-use"}
-"""Findings whose problem a directory cannot have; tests/system has them."""
+"""Findings whose problem the files of a directory cannot have; tests/system has them, and the last test here."""
 
 
 def test_each_reason_has_a_case() -> None:
@@ -521,4 +522,22 @@ def test_the_mount_at_the_same_point_that_was_mounted_last_counts(tmp_path: Path
     host = LiveHost(tmp_path)
     over = "30 22 8:2 / /var rw,noexec - ext4 /dev/sda2 rw\n31 30 8:3 / /var rw - ext4 /dev/sda3 rw"
     host.write("/proc/1/mountinfo", f"{MOUNTINFO}{over}\n")
+    assert host.ids() == []
+
+
+@pytest.mark.root
+def test_a_label_of_a_home_directory_is_reported_if_selinux_enforces(tmp_path: Path) -> None:
+    """mv(1) keeps the label. A label of a program, and SELinux that only warns, are no reason."""
+    host = LiveHost(tmp_path)
+    k3s_program(elf(THIS))(host)
+    host.write("/sys/fs/selinux/enforce", "1")
+    program = tmp_path / "usr/local/bin/k3s"
+    os.setxattr(program, "security.selinux", b"unconfined_u:object_r:user_home_t:s0\0")
+    finding = host.only()
+    assert (finding.id, finding.found) == ("k3s-program-label", "user_home_t")
+    assert "sudo restorecon -v /usr/local/bin/k3s" in text(finding.remediation)
+    os.setxattr(program, "security.selinux", b"system_u:object_r:bin_t:s0\0")
+    assert host.ids() == []
+    os.setxattr(program, "security.selinux", b"unconfined_u:object_r:user_home_t:s0\0")
+    host.write("/sys/fs/selinux/enforce", "0")
     assert host.ids() == []
