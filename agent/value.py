@@ -57,7 +57,9 @@ class Value:
         return tuple(getattr(self, name) for name in self._fields if name not in self._not_compared)
 
     def __eq__(self, other: object) -> bool:
-        return self._compared() == other._compared() if type(other) is type(self) else NotImplemented
+        if not isinstance(other, Value) or type(other) is not type(self):
+            return NotImplemented
+        return self._compared() == other._compared()
 
     def __hash__(self) -> int:
         return hash((type(self), self._compared()))

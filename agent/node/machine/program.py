@@ -124,7 +124,7 @@ def _fapolicyd_rules(host: Host, data_dir: PurePosixPath) -> PurePosixPath | Non
         names = [rules / name for name in host.tree.names(rules)]
         trust = [_FAPOLICYD / "trust.d" / name for name in host.tree.names(_FAPOLICYD / "trust.d")]
         texts = [host.tree.read_text(path) for path in (*names, _FAPOLICYD / "fapolicyd.rules", *trust)]
-        if not any(str(top) in text for text in texts for top in (data_dir, *data_dir.parents[:-2])):
+        if not any(str(top) in text for text in texts for top in (data_dir, *tuple(data_dir.parents)[:-2])):
             return rules
     return None
 

@@ -158,7 +158,7 @@ def _with(found: FieldsAsArguments, component: Component, leaf: _Leaf, file: Pur
         values = _OBJECTS[name][1](node) if name in _OBJECTS else _texts(node, component, field.argument)
         if values:
             found.arguments[field.argument] = tuple(ConfigValue(text, location) for text in values)
-    elif isinstance(node, Scalar) and node.value not in {None, ""} and not (node.value == 0 and name in _ZERO_IS_UNSET):
+    elif isinstance(node, Scalar) and node.value is not None and node.value != "" and not _is_unset_zero(name, node):
         parsed: Parsed = duration(node.text) if field.type_name == "duration" else node.value
         found.others[name] = ParsedArgument(field.type_name, parsed, (ConfigValue(node.text, location),))
     elif isinstance(node, Sequence) and node.items:
@@ -196,6 +196,10 @@ _OBJECTS: Mapping[str, tuple[str, Callable[[Node], tuple[str, ...]]]] = {
     "reservedMemory": ("reserved-memory", _reservations),
 }
 """Fields with a list of mappings, with their arguments."""
+
+
+def _is_unset_zero(name: str, node: Scalar) -> bool:
+    return node.value == 0 and name in _ZERO_IS_UNSET
 
 
 def _texts(node: Node, component: Component, argument: str) -> tuple[str, ...]:

@@ -198,4 +198,4 @@ def _parsed(node: Node | None, types: FieldType) -> Parsed:
             return duration(node.value)
         except InvalidValueError:
             return ()
-    return () if node.value in (None, "") else node.value
+    return () if node.value is None or node.value == "" else node.value
