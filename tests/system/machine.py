@@ -1,7 +1,7 @@
 """A machine with the kernel and programs of this one, and with its own files and processes.
 
-Its root is an overlay in memory over the real root, with a new PID namespace. The four kernel values that the program
-writes have no namespace: files are mounted over them, so that other processes neither see nor change the values of a
+Its root is an overlay in memory over the real root, with a new PID namespace. The six kernel values that the kubelet
+compares have no namespace: files are mounted over them, so that other processes neither see nor change the values of a
 test. With `real_kernel` they are the real ones. The first process of the namespace waits for the end of a pipe, which
 closes when this process ends in any way, and then restores the real ones.
 """
@@ -68,9 +68,9 @@ mount -t tmpfs -o mode=0755 lib var/lib
 # The overlayfs snapshotter of K3s does not work on an overlay.
 mount -t tmpfs -o mode=0755 lib var/lib
 for path in $shown; do mount --rbind "$path" ".$path"; done
-[ "$real" ] || for key in $keys; do
+[ "$real" ] || for key in $keys kernel/keys/root_maxkeys kernel/keys/root_maxbytes; do
     mkdir -p "$place/values/${key%/*}"
-    echo >"$place/values/$key"
+    case $key in *maxkeys) echo 1000000 ;; *maxbytes) echo 25000000 ;; *) echo 0 ;; esac >"$place/values/$key"
     mount --bind "$place/values/$key" "proc/sys/$key"
 done
 mkdir before
