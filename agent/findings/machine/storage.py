@@ -58,7 +58,7 @@ def data_dir_read_only(situation: Situation) -> Iterator[Trouble]:
 
 
 def _mounted_with(option: str, needed: str, directory: DataDirectory, mount: Mount, situation: Situation) -> Trouble:
-    point = shlex.quote(str(mount.point))
+    point = shlex.quote(mount.point)
     keep = Instruction(f"replace `{option}` by `{needed}` for {mount.point} in /etc/fstab or in its mount unit")
     now = (ShellCommand(f"sudo mount -o remount,{needed} {point}"),) if situation.machine.is_live else ()
     return Trouble(
@@ -89,11 +89,10 @@ def data_dir_full(situation: Situation) -> Iterator[Trouble]:
             continue
         needed = _NO_SPACE if directory.has_programs else _UNPACKED
         if space.inodes and not space.free_inodes:
-            yield _full(directory, directory.mount, "no free inodes", "free inodes")
+            yield _lacks_space(directory, directory.mount, "full", "no free inodes", "free inodes")
         elif space.free < needed:
-            yield _full(
-                directory, directory.mount, f"{space.free // 2**20} MiB free", f"at least {needed // 2**20} MiB"
-            )
+            free, least = f"{space.free // 2**20} MiB free", f"at least {needed // 2**20} MiB"
+            yield _lacks_space(directory, directory.mount, "full", free, least)
 
 
 @may_fail(
@@ -111,22 +110,21 @@ def data_dir_nearly_full(situation: Situation) -> Iterator[Trouble]:
         is_full = space.free < (_NO_SPACE if directory.has_programs else _UNPACKED)
         if not is_full and space.available < _LEAST_FREE * space.size and not _sets_eviction(situation):
             free = f"{100 * space.available / space.size:.1f} % free"
-            yield _full(directory, mount, free, "at least 5 %")
+            yield _lacks_space(directory, mount, "nearly full", free, "at least 5 %")
 
 
 def _sets_eviction(situation: Situation) -> bool:
     return "eviction-hard" in situation.facts.merged_config.component_arguments("kubelet-arg")
 
 
-def _full(directory: DataDirectory, mount: Mount, found: str, expected: str) -> Trouble:
+def _lacks_space(directory: DataDirectory, mount: Mount, state: str, found: str, expected: str) -> Trouble:
+    point = shlex.quote(mount.point)
     commands = (
-        ShellCommand(f"df -h {shlex.quote(str(mount.point))}"),
-        ShellCommand(f"sudo du -xh --max-depth=2 {shlex.quote(str(mount.point))} | sort -h | tail"),
+        ShellCommand(f"df -h {point}"),
+        ShellCommand(f"sudo du -xh --max-depth=2 {point} | sort -h | tail"),
     )
     return Trouble(
-        f"the file system of {directory.path} is full"
-        if "MiB" in expected or "inodes" in expected
-        else f"the file system of {directory.path} is nearly full",
+        f"the file system of {directory.path} is {state}",
         expected=expected,
         found=found,
         remediation=Remediation((*commands, Instruction(f"free space on {mount.point}, or enlarge it"))),
