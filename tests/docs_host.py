@@ -17,7 +17,8 @@ the commands for this system. To search by symptom, read the journal first: `jou
 
 If K3s certainly exits, or starts again and again, the finding is an error, and `prevents_start` is true in JSON. Others
 are warnings. None of them makes the gate block K3s. The column *trees* tells whether `check --root` reports the reason
-for a host tree, too, as it will be after the boot.
+for a host tree, too, as it will be after the boot. The last column says how the failure is known: it was *seen* on a
+kernel or with a component of Kubernetes, or it is *from source*. Numbers are issues of k3s-io/k3s.
 
 `k3s check-config` examines the kernel's configuration and a few host settings. It requires K3s' program, unpacks it
 into the data directory, runs `modprobe`, and exits with 1 if the kernel has no readable configuration. It has no check
@@ -40,7 +41,7 @@ def host_page() -> str:
     )
 
 
-_HEAD = ("in the journal", "cause", "fix", "trees")
+_HEAD = ("in the journal", "cause", "fix", "trees", "evidence")
 _AFTER = """\
 Reasons in K3s' configuration have findings of their own: see [findings.md](../reference/findings.md). For reports and
 exit codes see [read-a-report.md](read-a-report.md)."""
@@ -52,4 +53,10 @@ def _rows(*, is_certain: bool) -> Iterator[tuple[str, ...]]:
         if kind.prevents_start.holds == is_certain:
             cause = " ".join(kind.explanation.split("\n\n")[0].split())
             link = f"[`{name}`](../reference/findings.md#{name})"
-            yield f"`{reason.symptom}`", f"{cause} {link}", kind.remediation, "yes" if reason.on_trees else "no"
+            yield (
+                f"`{reason.symptom}`",
+                f"{cause} {link}",
+                kind.remediation,
+                "yes" if reason.on_trees else "no",
+                reason.source,
+            )

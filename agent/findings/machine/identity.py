@@ -26,7 +26,7 @@ _SET_TIME = (
 @stops_k3s(
     'Unable to register node with API server: Node "…" is invalid: metadata.name: Invalid value',
     on_trees=True,
-    source="apimachinery, pkg/util/validation, IsDNS1123Subdomain; pkg/util/net.go lowers the case; #10794, #1120",
+    source="seen with the API server: apimachinery, IsDNS1123Subdomain; pkg/util/net.go; #10794, #1120",
     remediation="set `node-name` or the host name to a name of RFC 1123",
 )
 def node_name_invalid(situation: Situation) -> Iterator[Trouble]:
@@ -55,7 +55,7 @@ def node_name_invalid(situation: Situation) -> Iterator[Trouble]:
 @may_fail(
     "nodes replace each other in the cluster; Node password rejected, duplicate hostname",
     on_trees=True,
-    source="documentation of K3s, Requirements: unique host names; #1120",
+    source="from source: documentation of K3s, Requirements: unique host names; #1120",
     remediation="set a host name of its own for each node",
 )
 def node_name_localhost(situation: Situation) -> Iterator[Trouble]:
@@ -77,7 +77,7 @@ def node_name_localhost(situation: Situation) -> Iterator[Trouble]:
 @stops_k3s(
     "bootstrap data already found and encrypted with different token",
     on_trees=True,
-    source="pkg/cluster/storage.go, getBootstrapKeyFromStorage; #4640, #4910",
+    source="from source: pkg/cluster/storage.go, getBootstrapKeyFromStorage; #4640, #4910",
     remediation="configure the token with which the cluster was started",
 )
 def token_changed(situation: Situation) -> Iterator[Trouble]:
@@ -103,7 +103,7 @@ def token_changed(situation: Situation) -> Iterator[Trouble]:
 @may_fail(
     "Node password rejected, duplicate hostname or contents of '/etc/rancher/node/password' may not match",
     on_trees=True,
-    source="pkg/agent/config/config.go, getNodeNamedCrt; #6054, #802",
+    source="from source: pkg/agent/config/config.go, getNodeNamedCrt; #6054, #802",
     remediation="delete the Secret with the node's old password on a server",
 )
 def node_password_missing(situation: Situation) -> Iterator[Trouble]:
@@ -132,7 +132,7 @@ def node_password_missing(situation: Situation) -> Iterator[Trouble]:
 @stops_k3s(
     "x509: certificate has expired or is not yet valid: current time … is before …",
     on_trees=False,
-    source="Go, crypto/x509; #5163, #6368",
+    source="from source: Go, crypto/x509; #5163, #6368",
     remediation="correct the clock",
 )
 def clock_behind_certificates(situation: Situation) -> Iterator[Trouble]:
@@ -154,7 +154,7 @@ def clock_behind_certificates(situation: Situation) -> Iterator[Trouble]:
 @may_fail(
     "x509: certificate has expired, after the clock was corrected",
     on_trees=False,
-    source="#5163, #6368",
+    source="from source: #5163, #6368",
     remediation="correct the clock",
 )
 def clock_behind_program(situation: Situation) -> Iterator[Trouble]:

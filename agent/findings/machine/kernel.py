@@ -36,7 +36,7 @@ def _runs_pods(situation: Situation) -> bool:
 @stops_k3s(
     "failed to find memory cgroup; failed to find cpuset cgroup (v2); pids cgroup controller not found",
     on_trees=False,
-    source="pkg/cgroups/cgroups_linux.go, Validate; pkg/daemons/agent/agent_linux.go; #2067, #2721, #3283, #8890",
+    source="from source: pkg/cgroups/cgroups_linux.go, Validate; pkg/daemons/agent/agent_linux.go; #2067, #2721, #3283",
     remediation="enable the controllers on the command line of the kernel, and boot again",
 )
 def cgroup_controller_missing(situation: Situation) -> Iterator[Trouble]:
@@ -63,7 +63,7 @@ def cgroup_controller_missing(situation: Situation) -> Iterator[Trouble]:
 @may_fail(
     "Failed to find cpuset cgroup, you may need to add cgroup_enable=cpuset",
     on_trees=False,
-    source="pkg/cgroups/cgroups_linux.go, validateCgroupsV1",
+    source="from source: pkg/cgroups/cgroups_linux.go, validateCgroupsV1",
     remediation="append `cgroup_enable=cpuset` to the command line of the kernel",
 )
 def cgroup_cpuset_missing(situation: Situation) -> Iterator[Trouble]:
@@ -86,7 +86,7 @@ def cgroup_cpuset_missing(situation: Situation) -> Iterator[Trouble]:
 @may_fail(
     "failed to find memory cgroup, on a Raspberry Pi after the boot of this tree",
     on_trees=True,
-    source="documentation of K3s, Advanced options, Raspberry Pi; #2067",
+    source="from source: documentation of K3s, Advanced options, Raspberry Pi; #2067",
     remediation="append `cgroup_memory=1 cgroup_enable=memory` to the first line of cmdline.txt",
 )
 def cgroup_memory_not_enabled(situation: Situation) -> Iterator[Trouble]:
@@ -113,7 +113,7 @@ def cgroup_memory_not_enabled(situation: Situation) -> Iterator[Trouble]:
 @stops_k3s(
     "flannel exited: operation not supported; the network policy controller exits; no overlayfs snapshotter",
     on_trees=False,
-    source="pkg/agent/flannel, pkg/agent/netpol, pkg/agent/syssetup; #4234, #5355, #3852, #7118, #12600",
+    source="from source: pkg/agent/flannel, pkg/agent/netpol, pkg/agent/syssetup; #4234, #5355, #3852, #7118, #12600",
     remediation="install the kernel's package of modules, and boot again",
 )
 def kernel_module_missing(situation: Situation) -> Iterator[Trouble]:
@@ -128,7 +128,7 @@ def kernel_module_missing(situation: Situation) -> Iterator[Trouble]:
 @may_fail(
     "flannel exited: operation not supported",
     on_trees=False,
-    source="pkg/agent/flannel; #4234, #5355",
+    source="from source: pkg/agent/flannel; #4234, #5355",
     remediation="install the kernel's package of modules, and boot again",
 )
 def kernel_module_missing_for_agent(situation: Situation) -> Iterator[Trouble]:
@@ -172,7 +172,7 @@ def _module_fix(situation: Situation, missing: MissingModule) -> Remediation:
 @stops_k3s(
     "failed to create kubelet: open /dev/kmsg: no such file or directory",
     on_trees=False,
-    source="kubernetes, pkg/kubelet/kubelet.go, oomwatcher; testcontainers-java #10125",
+    source="seen with the kubelet: kubernetes, pkg/kubelet/kubelet.go, oomwatcher; testcontainers-java #10125",
     remediation="give the container the device /dev/kmsg",
 )
 def kmsg_not_readable(situation: Situation) -> Iterator[Trouble]:

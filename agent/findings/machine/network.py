@@ -21,7 +21,7 @@ _ADDRESS_OPTIONS = ("node-ip", "flannel-iface", "vpn-auth", "vpn-auth-file")
 @stops_k3s(
     'no default routes found in "/proc/net/route" or "/proc/net/ipv6_route"',
     on_trees=False,
-    source="pkg/util/net.go, GetHostnameAndIPs; #1144, #6265",
+    source="seen with the API server: pkg/util/net.go, GetHostnameAndIPs; #1144, #6265",
     remediation="add a default route, or set `node-ip`",
 )
 def default_route_missing(situation: Situation) -> Iterator[Trouble]:
@@ -55,7 +55,7 @@ def default_route_missing(situation: Situation) -> Iterator[Trouble]:
 @stops_k3s(
     "listen tcp :6443: bind: address already in use",
     on_trees=False,
-    source="pkg/daemons/control; #5973 (6444), #60 (10250), #1011 (6443)",
+    source="seen with two components: pkg/daemons/control; #5973 (6444), #60 (10250), #1011 (6443)",
     remediation="stop the other program, or configure another port",
 )
 def port_in_use(situation: Situation) -> Iterator[Trouble]:
@@ -82,7 +82,7 @@ def port_in_use(situation: Situation) -> Iterator[Trouble]:
 @may_fail(
     "dial tcp 10.43.0.1:443: connect: no route to host, in pods",
     on_trees=True,
-    source="documentation of K3s, Requirements; #24, #344, #7013",
+    source="from source: documentation of K3s, Requirements; #24, #344, #7013",
     remediation="make the firewall trust the networks of pods and services",
 )
 def firewall_blocks_pods(situation: Situation) -> Iterator[Trouble]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @stops_k3s(
     "k3s.service: Failed at step EXEC spawning /usr/local/bin/k3s: Exec format error; status=203/EXEC",
     on_trees=True,
-    source="execve(2), systemd.exec(5); #837, #1874, #2699, #13273",
+    source="seen on the kernel: execve(2), systemd.exec(5); #837, #1874, #2699, #13273",
     remediation="install K3s' program for this architecture again",
 )
 def k3s_program_unusable(situation: Situation) -> Iterator[Trouble]:
@@ -45,7 +45,7 @@ def k3s_program_unusable(situation: Situation) -> Iterator[Trouble]:
 @stops_k3s(
     "k3s.service: Failed at step EXEC spawning /usr/local/bin/k3s: Permission denied; status=203/EXEC",
     on_trees=False,
-    source="SELinux policy of Fedora and RHEL; #2699",
+    source="from source: SELinux policy of Fedora and RHEL; #2699",
     remediation="sudo restorecon -v /usr/local/bin/k3s",
 )
 def k3s_program_label(situation: Situation) -> Iterator[Trouble]:
@@ -67,7 +67,7 @@ def k3s_program_label(situation: Situation) -> Iterator[Trouble]:
 @may_fail(
     "pods fail with permission denied; avc: denied in the audit log",
     on_trees=True,
-    source="documentation of K3s, Advanced options, SELinux support; pkg/agent/containerd/config_linux.go",
+    source="from source: documentation of K3s, Advanced options, SELinux support; pkg/agent/containerd/config_linux.go",
     remediation="install the package k3s-selinux",
 )
 def selinux_policy_missing(situation: Situation) -> Iterator[Trouble]:
@@ -90,7 +90,7 @@ def selinux_policy_missing(situation: Situation) -> Iterator[Trouble]:
 @may_fail(
     "k3s-server: operation not permitted",
     on_trees=True,
-    source="fapolicyd.rules(5); #9008, rke2 #2848",
+    source="from source: fapolicyd.rules(5); #9008, rke2 #2848",
     remediation="allow K3s' data directory in the rules of fapolicyd",
 )
 def fapolicyd_blocks_k3s(situation: Situation) -> Iterator[Trouble]:
@@ -119,7 +119,7 @@ def fapolicyd_blocks_k3s(situation: Situation) -> Iterator[Trouble]:
 @stops_k3s(
     "k3s.service: Control process exited, code=exited, status=1/FAILURE, of ExecStartPre with nm-cloud-setup.service",
     on_trees=True,
-    source="install.sh before #12889; #3465, #7077",
+    source="from source: install.sh before #12889; #3465, #7077",
     remediation="sudo systemctl disable nm-cloud-setup.service nm-cloud-setup.timer",
 )
 def nm_cloud_setup_enabled(situation: Situation) -> Iterator[Trouble]:

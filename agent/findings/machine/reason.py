@@ -24,7 +24,7 @@ class Reason(Value):
     on_trees: bool
     """Whether `--root` finds it on a host tree, too."""
     source: str
-    """Where K3s or the component decides, and issues of k3s-io/k3s with reports."""
+    """How it is known, where K3s or the component decides, and issues of k3s-io/k3s with reports."""
 
 
 REASONS: dict[str, Reason] = {}

@@ -29,7 +29,7 @@ _NOT_FOR_OVERLAYFS = frozenset({"overlay", "nfs", "nfs4"})
 @stops_k3s(
     "exec: /var/lib/rancher/k3s/data/…/bin/k3s-server: permission denied",
     on_trees=True,
-    source="cmd/k3s/main.go, stageAndRun; #7296, #7372",
+    source="seen on the kernel: cmd/k3s/main.go, stageAndRun; #7296, #7372",
     remediation="mount the file system of the data directory with `exec`",
 )
 def data_dir_noexec(situation: Situation) -> Iterator[Trouble]:
@@ -46,7 +46,7 @@ def data_dir_noexec(situation: Situation) -> Iterator[Trouble]:
 @stops_k3s(
     'extracting data: …: read-only file system; "k3s-server": executable file not found in $PATH',
     on_trees=True,
-    source="cmd/k3s/main.go, extract; #6474",
+    source="seen on the kernel: cmd/k3s/main.go, extract; #6474",
     remediation="mount the file system of the data directory with `rw`",
 )
 def data_dir_read_only(situation: Situation) -> Iterator[Trouble]:
@@ -78,7 +78,7 @@ def _mounted_with(option: str, needed: str, directory: DataDirectory, mount: Mou
 @stops_k3s(
     "extracting data: …: no space left on device",
     on_trees=False,
-    source="cmd/k3s/main.go, extract; #2372",
+    source="seen on the kernel: cmd/k3s/main.go, extract; #2372",
     remediation="free space or inodes on the file system of the data directory",
 )
 def data_dir_full(situation: Situation) -> Iterator[Trouble]:
@@ -98,7 +98,7 @@ def data_dir_full(situation: Situation) -> Iterator[Trouble]:
 @may_fail(
     "the node has the condition DiskPressure, and its pods are evicted",
     on_trees=False,
-    source="pkg/daemons/agent/agent.go: nodefs.available<5%",
+    source="from source: pkg/daemons/agent/agent.go: nodefs.available<5%",
     remediation="free space on the file system of the data directory",
 )
 def data_dir_nearly_full(situation: Situation) -> Iterator[Trouble]:
@@ -134,7 +134,7 @@ def _lacks_space(directory: DataDirectory, mount: Mount, state: str, found: str,
 @stops_k3s(
     '"overlayfs" snapshotter cannot be enabled for "/var/lib/rancher/k3s/agent/containerd"',
     on_trees=True,
-    source="pkg/daemons/executor, overlayutils.Supported; #3266, #12673, #2755, #495",
+    source="seen on the kernel: pkg/daemons/executor, overlayutils.Supported; #3266, #12673, #2755, #495",
     remediation="set `snapshotter: native`, or a data directory on another file system",
 )
 def snapshotter_unsupported(situation: Situation) -> Iterator[Trouble]:
