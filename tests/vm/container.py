@@ -81,7 +81,7 @@ class Container(Instance):
             *("--directory", str(self._directory / "root"), "--machine", name),
             *("--hostname=node", "--private-network", "--keep-unit", "--register=no"),
             *("--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=pipe"),
-            "--bind=/dev/kmsg",
+            *("--bind=/dev/kmsg", "--capability=CAP_SYSLOG"),
             *(["--bind-ro", f"{seed}:/var/lib/cloud/seed/nocloud"] if seed else []),
             *("--boot", f"systemd.unit={target}", *([] if seed else [NO_CLOUD_INIT])),
         ]

@@ -108,7 +108,7 @@ def test_cloud_init_uses_settings_data_directory_and_k3s_version(
     site = tmp_path / "site.yaml"
     site.write_text("audit:\n  max-age: 77\n")
     user_data = _rendered(
-        tmp_path, packages.single_file, "--config", str(site), "--data-dir", "/srv/k3s", "--k3s-version", "v1.33.4+k3s1"
+        tmp_path, packages.single_file, "--config", str(site), "--data-dir", "/var/lib/k3s-data", "--k3s-version", "v1.33.4+k3s1"
     )
     node = new_node("fresh")
     node.boot(seed=_seed(tmp_path, packages.single_file, user_data))
@@ -116,10 +116,10 @@ def test_cloud_init_uses_settings_data_directory_and_k3s_version(
     node.wait_until_up()
     (start,) = node.starts()
     assert start.version == "v1.33.4+k3s1"
-    assert start.modes["/srv/k3s/server/audit.yaml"] == "0600"
+    assert start.modes["/var/lib/k3s-data/server/audit.yaml"] == "0600"
     assert node.read("/etc/k3s-harden/config.yaml") == f"{site.read_text()}role: server\n"
     assert "audit-log-maxage=77" in node.read("/etc/rancher/k3s/config.yaml.d/90-k3s-harden.yaml")
-    assert "/srv/k3s" in node.unit(GATE)["RequiresMountsFor"].split()
+    assert "/var/lib/k3s-data" in node.unit(GATE)["RequiresMountsFor"].split()
     assert node.run("test -e /var/lib/rancher", check=False).code == 1
 
 
