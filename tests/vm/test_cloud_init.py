@@ -108,7 +108,14 @@ def test_cloud_init_uses_settings_data_directory_and_k3s_version(
     site = tmp_path / "site.yaml"
     site.write_text("audit:\n  max-age: 77\n")
     user_data = _rendered(
-        tmp_path, packages.single_file, "--config", str(site), "--data-dir", "/var/lib/k3s-data", "--k3s-version", "v1.33.4+k3s1"
+        tmp_path,
+        packages.single_file,
+        "--config",
+        str(site),
+        "--data-dir",
+        "/var/lib/k3s-data",
+        "--k3s-version",
+        "v1.33.4+k3s1",
     )
     node = new_node("fresh")
     node.boot(seed=_seed(tmp_path, packages.single_file, user_data))

@@ -149,8 +149,8 @@ def test_6_the_gate_waits_for_the_mount_of_the_data_directory(node: Node) -> Non
     node.reboot()
     _assert_hardened(node)
     assert "var-lib-rancher.mount" in node.unit(GATE)["After"].split()
-    node.run("mkdir /beneath && mount --bind / /beneath")
-    assert node.run("ls -A /beneath/var/lib/rancher").out == ""
+    node.run("mkdir /beneath && mount --bind /var/lib /beneath")
+    assert node.run("ls -A /beneath/rancher").out == ""
 
 
 def test_6_a_read_only_etc_blocks_k3s_only_if_it_is_incomplete(node: Node) -> None:
