@@ -87,7 +87,7 @@ def _as_with_cgroup_v2(node: Node) -> Iterator[None]:
         yield
         return
     node.path(TOLERATE_CGROUP_V1[0]).unlink()
-    node.write(_SIGN_OF_V2, "")
+    node.write(_SIGN_OF_V2, "cpuset cpu io memory pids\n")
     yield
     node.path(_SIGN_OF_V2).unlink()
     node.write(*TOLERATE_CGROUP_V1)
