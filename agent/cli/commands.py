@@ -73,7 +73,7 @@ app = typer.Typer(
 
 
 def run(words: list[str]) -> NoReturn:
-    """Run the command line that these words are, and exit. Raises UsageError if they are none."""
+    """Run a command line and exit. Raises UsageError if it is invalid."""
     try:
         if words or _COMPLETION in os.environ:
             sys.exit(app(words, prog_name=_PROGRAM, standalone_mode=False) or 0)

@@ -1,6 +1,6 @@
 """The table of the rules about arguments, rules.tsv, and the arguments that do not meet them. Pure.
 
-What is no row is in irregular_rules.py.
+Other rules are in irregular_rules.py.
 """
 
 from __future__ import annotations

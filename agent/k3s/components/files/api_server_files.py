@@ -1,4 +1,4 @@
-"""Configuration files of the API server: what is no row of file_rules.tsv. Pure.
+"""Configuration files of the API server: the rules that are not rows of file_rules.tsv. Pure.
 
 Source: kubernetes, apiserver/pkg/apis/apiserver/validation. Expressions of CEL are not checked.
 """
