@@ -48,8 +48,6 @@ class SocketOwner(Value):
     name: str
     control_groups: frozenset[str]
     """The last part of the name of each of its control groups, such as `nginx.service`."""
-    ancestors: frozenset[int]
-    """The processes that started it, and itself."""
 
 
 def no_listeners() -> tuple[Listener, ...]:
@@ -106,21 +104,13 @@ def socket_owners(root: str, inodes: Collection[int], *, first: Collection[int] 
         for target in _descriptors(f"{root}/proc/{pid}/fd"):
             if target in missing:
                 groups = frozenset(line.rpartition("/")[2] for line in _text(root, pid, "cgroup").splitlines())
-                owner = SocketOwner(pid, _text(root, pid, "comm"), groups, frozenset(_ancestors(root, pid)))
-                found[missing.pop(target)] = owner
+                found[missing.pop(target)] = SocketOwner(pid, _text(root, pid, "comm"), groups)
     return found
 
 
 def _pids(root: str) -> Iterator[int]:
     with suppress(OSError):
         yield from sorted(int(name) for name in os.listdir(f"{root}/proc") if name.isdecimal())
-
-
-def _ancestors(root: str, pid: int) -> Iterator[int]:
-    while pid:
-        yield pid
-        # The name in parentheses can contain blanks.
-        pid = int((_text(root, pid, "stat").rpartition(")")[2].split() or ["", "0"])[1])
 
 
 def _descriptors(directory: str) -> Iterator[str]:

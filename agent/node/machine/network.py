@@ -100,7 +100,7 @@ def _conflicts(host: Host, ports: Sequence[Port], k3s: RunningK3s) -> Iterator[P
     listening = {listener.inode: port for port, listener in found if port is not None and _excludes(listener, port)}
     if listening:
         for inode, owner in socket_owners(host.root, listening, first=k3s.processes).items():
-            if owner.ancestors.isdisjoint(k3s.processes) and owner.control_groups.isdisjoint(k3s.services):
+            if owner.pid not in k3s.processes and owner.control_groups.isdisjoint(k3s.services):
                 yield PortConflict(listening[inode], owner)
 
 

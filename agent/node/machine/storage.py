@@ -81,13 +81,17 @@ def _existing(host: Host, path: PurePosixPath) -> PurePosixPath:
 
 
 def _mounts(host: Host, enabled: frozenset[str]) -> Iterator[Mount]:
+    """Yield the mounts that can be read: a file that cannot be is no reason for K3s to fail."""
     if host.is_live:
-        with suppress(HostError):  # root may read it
-            yield from mounts.mounted(host.tree.read_text(_MOUNTINFO))
+        with suppress(HostError):
+            # A node with many pods has more mounts than the limit of a text.
+            yield from mounts.mounted((host.tree.read(_MOUNTINFO) or b"").decode(errors="replace"))
         return
-    yield from mounts.from_fstab(host.tree.read_text(_FSTAB))
+    with suppress(HostError):
+        yield from mounts.from_fstab(host.tree.read_text(_FSTAB))
     for name in sorted(enabled):
         if name.endswith(".mount"):
-            values = {key: value for _, key, value in assignments(host.tree.read_text(_MOUNT_UNITS / name))}
-            options = frozenset(values.get("Options", "").split(","))
-            yield mounts.Mount(values.get("Where", "/"), values.get("Type", ""), options)
+            with suppress(HostError):
+                values = {key: value for _, key, value in assignments(host.tree.read_text(_MOUNT_UNITS / name))}
+                options = frozenset(values.get("Options", "").split(","))
+                yield mounts.Mount(values.get("Where", "/"), values.get("Type", ""), options)

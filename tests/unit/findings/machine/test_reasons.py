@@ -541,3 +541,15 @@ def test_a_label_of_a_home_directory_is_reported_if_selinux_enforces(tmp_path: P
     os.setxattr(program, "security.selinux", b"unconfined_u:object_r:user_home_t:s0\0")
     host.write("/sys/fs/selinux/enforce", "0")
     assert host.ids() == []
+
+
+def test_mounts_that_cannot_be_read_are_no_error(tmp_path: Path) -> None:
+    """A directory in the place of fstab and of a mount unit; and more mounts than a text may have bytes."""
+    host = LiveHost(tmp_path)
+    host.write("/etc/fstab/readme")
+    host.write("/etc/systemd/system/srv.mount/readme")
+    host.enable("srv.mount")
+    assert host.ids(is_live=False) == []
+    pods = "".join(f"{number} 22 0:40 / /run/pod-{number} rw - overlay overlay rw\n" for number in range(10_000))
+    host.write("/proc/1/mountinfo", f"{MOUNTINFO}{pods}30 22 8:2 / /var rw,noexec - ext4 /dev/sda2 rw\n")
+    assert host.ids() == ["data-dir-noexec"]
