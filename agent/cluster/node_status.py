@@ -1,0 +1,59 @@
+"""Names and limits of what a node publishes on its own Node object: one condition, and annotations."""
+
+from __future__ import annotations
+
+from agent.model import StrEnum
+
+PREFIX = "k3s-harden.internal/"
+"""The domain .internal is reserved for private use, so nobody else can own it."""
+
+CONDITION = f"{PREFIX}Hardened"
+"""The type of the condition; its status is True, False or Unknown."""
+
+FIELD_MANAGER = "k3s-harden"
+"""The entry of managedFields that has the server's time of the last change."""
+
+MESSAGE_LIMIT = 256
+"""Characters of the condition's message."""
+ANNOTATIONS_LIMIT = 4096
+"""Bytes of all annotations, with their names."""
+
+
+class Annotation(StrEnum):
+    """The annotations."""
+
+    RESULT = f"{PREFIX}result"
+    """A PublishedResult."""
+    EVALUATED = f"{PREFIX}evaluated"
+    """Decimal number of controls that passed, failed or could not be determined."""
+    PASSED = f"{PREFIX}passed"
+    FAILED = f"{PREFIX}failed"
+    UNDETERMINED = f"{PREFIX}undetermined"
+    BENCHMARK = f"{PREFIX}benchmark"
+    VERSION = f"{PREFIX}version"
+    """The version of this program."""
+    ROLE = f"{PREFIX}role"
+    PROFILE = f"{PREFIX}profile"
+    ASSESSED = f"{PREFIX}assessed"
+    """RFC 3339 in UTC, by the clock of the node."""
+    DRIFTING_SINCE = f"{PREFIX}drifting-since"
+    """RFC 3339 in UTC; absent if the node has not drifted."""
+    FILE_DIGESTS = f"{PREFIX}file-digests"
+    """A JSON object: absolute path of a file that apply wrote, and the first 16 hexadecimal digits of its SHA-256."""
+    MACHINE = f"{PREFIX}machine"
+    """A hash of the machine ID."""
+    FAILED_CONTROLS = f"{PREFIX}failed-controls"
+    """IDs separated by commas, only with `publish: details`; the last one is `...` if some are left out."""
+
+
+class PublishedResult(StrEnum):
+    """The result of the assessment, and the status of the condition."""
+
+    COMPLIANT = "compliant"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+    @property
+    def condition_status(self) -> str:
+        """The status of the condition with this result."""
+        return {"compliant": "True", "failed": "False"}.get(self.value, "Unknown")
