@@ -188,7 +188,7 @@ def _dependencies(built: Built, cache: Path, names: dict[str, str]) -> dict[str,
     found: dict[str, list[str]] = {}
     for gate, needed in re.findall(r"^\t([\w.]+):\s*\{(.*)\},", text.partition("\n}\n")[0], re.MULTILINE):
         plain = re.sub(r"featuregate\.Feature\(([\w.]+)\)", r"\1", needed)
-        others = [names[_last(one)] for one in plain.split(",") if one.strip()]
+        others = [names[_last(part)] for part in plain.split(",") if part.strip()]
         if others:
             found[names[_last(gate)]] = others
     return found

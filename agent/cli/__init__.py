@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found] # as in agent.__main__
+import signal
 import sys
 from typing import NoReturn
 
@@ -44,12 +44,12 @@ def _run(words: list[str]) -> None:
 
 def _raise_interrupts() -> None:
     """Make Ctrl-C raise KeyboardInterrupt, unless it is ignored, as in a background job of a shell."""
-    if _signal.getsignal(_signal.SIGINT) == _signal.SIG_DFL:
-        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _fail_interrupted() -> NoReturn:
-    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # for the second Ctrl-C of somebody who does not wait
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # for the second Ctrl-C of somebody who does not wait
     print_error("interrupted", "run k3s-harden check; the next run completes what this run started")
     sys.exit(_INTERRUPTED)
 

@@ -86,7 +86,7 @@ def _of_names(situation: Situation, component: Component) -> Iterator[Trouble]:
 
 def _named(situation: Situation, component: Component, argument: str) -> NamedPath | None:
     """Return the last file that an argument of a component names."""
-    named = [one for one in situation.k3s_files.named_paths if (one.component, one.option) == (component, argument)]
+    named = [file for file in situation.k3s_files.named_paths if (file.component, file.option) == (component, argument)]
     return named[-1] if named else None
 
 
@@ -138,12 +138,12 @@ def _of_the_operator(situation: Situation, argument: str) -> Iterator[tuple[Name
 def _unusable(situation: Situation, running: set[Component]) -> Iterator[Trouble]:
     values = situation.facts.merged_config.component_arguments(API_SERVER_KEY).get("audit-log-path", ())
     named = [
-        (one.option, one.path, one.location)
-        for one in situation.k3s_files.named_paths
-        if one.component is None or one.component in running
+        (file.option, file.path, file.location)
+        for file in situation.k3s_files.named_paths
+        if file.component is None or file.component in running
     ]
     if Component.API_SERVER in running:
-        named += [("audit-log-path", PurePosixPath(one.text), one.location) for one in values[-1:]]
+        named += [("audit-log-path", PurePosixPath(value.text), value.location) for value in values[-1:]]
     for option, path, location in named:
         kind = situation.k3s_files.unusable.get(path)
         if kind is not None:

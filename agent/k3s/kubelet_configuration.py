@@ -231,7 +231,7 @@ def _used_spelling(node: YamlMapping, key: str) -> str:
     field itself is always there, with K3s' value or the kubelet's default.
     """
     lowered = key.lower()
-    return max((one.key for one in node.entries if one.key > key and one.key.lower() == lowered), default=key)
+    return max((entry.key for entry in node.entries if entry.key > key and entry.key.lower() == lowered), default=key)
 
 
 def _wrong(field: str, path: PurePosixPath, node: Node, expected: str) -> InputError:

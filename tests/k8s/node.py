@@ -149,7 +149,7 @@ class Node(Namespaces):
         """Return whether the node is Ready."""
         answer = self.client.get(6444, f"/api/v1/nodes/{NAME}")
         conditions = answer.json["status"].get("conditions", ()) if answer.status == 200 else ()
-        return any((one["type"], one["status"]) == ("Ready", "True") for one in conditions)
+        return any((condition["type"], condition["status"]) == ("Ready", "True") for condition in conditions)
 
     def until_exit(self, seconds: float = _PATIENCE) -> None:
         """Wait until K3s exits. Raises NodeError if it still runs."""
@@ -172,12 +172,12 @@ class Node(Namespaces):
     def run_pods(self, *manifests: Mapping[str, Any]) -> dict[str, str]:
         """Create pods, wait until they are ready, and return their addresses by name."""
         self.apply(*manifests)
-        for one in manifests:
-            name, namespace = one["metadata"]["name"], one["metadata"]["namespace"]
+        for manifest in manifests:
+            name, namespace = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
             self.kubectl("wait", f"--namespace={namespace}", f"pod/{name}", "--for=condition=Ready", "--timeout=60s")
         found = self.get("pods", "--all-namespaces")["items"]
-        names = {one["metadata"]["name"] for one in manifests}
-        return {one["metadata"]["name"]: one["status"]["podIP"] for one in found if one["metadata"]["name"] in names}
+        names = {manifest["metadata"]["name"] for manifest in manifests}
+        return {pod["metadata"]["name"]: pod["status"]["podIP"] for pod in found if pod["metadata"]["name"] in names}
 
     @property
     def exit_code(self) -> int | None:

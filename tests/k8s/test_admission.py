@@ -87,7 +87,9 @@ def test_every_exempt_namespace_admits_privileged_pods(server: Node) -> None:
     """The API server exempts each name in psa.yaml."""
     text = server.path("/var/lib/rancher/k3s/server/psa.yaml").read_text()
     plugins = yaml.safe_load(text)["plugins"]
-    exempt = next(one for one in plugins if one["name"] == "PodSecurity")["configuration"]["exemptions"]["namespaces"]
+    exempt = next(item for item in plugins if item["name"] == "PodSecurity")["configuration"]["exemptions"][
+        "namespaces"
+    ]
     names = [*exempt, "not-exempt"]
     server.create_namespaces(*names)
     admitted = []

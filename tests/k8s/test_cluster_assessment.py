@@ -47,7 +47,7 @@ class Report(NamedTuple):
 
     def of(self, control: str) -> dict[str, Any]:
         """Return the verdict on a control."""
-        (found,) = [one for one in self.json["verdicts"] if one["id"] == control]
+        (found,) = [item for item in self.json["verdicts"] if item["id"] == control]
         return dict(found)
 
     def status(self, control: str) -> str:
@@ -56,16 +56,16 @@ class Report(NamedTuple):
 
     def with_status(self, status: str) -> set[str]:
         """Return the controls with a status."""
-        return {one["id"] for one in self.json["verdicts"] if one["status"] == status}
+        return {item["id"] for item in self.json["verdicts"] if item["status"] == status}
 
     def observations(self, control: str) -> list[str]:
         """Return the observations of a control's evidence."""
-        return [one["observation"] for one in self.of(control)["evidence"]]
+        return [item["observation"] for item in self.of(control)["evidence"]]
 
     @property
     def notes(self) -> list[str]:
         """The messages of the notes."""
-        return [one["message"] for one in self.json["notes"]]
+        return [item["message"] for item in self.json["notes"]]
 
 
 def assessed(node: Node, *words: str) -> Report:
@@ -78,7 +78,7 @@ def assessed(node: Node, *words: str) -> Report:
 def requests(node: Node) -> int:
     """Return how many requests of k3s-harden the API server has logged."""
     events = map(json.loads, node.path(AUDIT_LOG).read_text(encoding="utf-8").splitlines())
-    return sum(one.get("userAgent") == "k3s-harden" and one["stage"] == "ResponseComplete" for one in events)
+    return sum(item.get("userAgent") == "k3s-harden" and item["stage"] == "ResponseComplete" for item in events)
 
 
 def in_cluster(kind: str, name: str, group: str = "", **fields: object) -> dict[str, object]:
@@ -93,7 +93,7 @@ def binding(name: str, role: str, kind: str, subject: str) -> dict[str, object]:
 
 
 def create(node: Node, objects: Sequence[object]) -> None:
-    """Create many objects with one kubectl."""
+    """Create many objects with item kubectl."""
     node.kubectl("create", "--filename=-", text=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
 
 
@@ -131,7 +131,7 @@ def test_a_hardened_server_has_few_manual_controls(api: Node) -> None:
     report = assessed(api)
     assert report.with_status("MANUAL") == REVIEWS
     assert {
-        one for one in report.with_status("FAIL") if one.startswith(("rbac", "pods", "default", "secrets"))
+        item for item in report.with_status("FAIL") if item.startswith(("rbac", "pods", "default", "secrets"))
     } == set()
     assert not any("cannot read" in note or "not assessed" in note for note in report.notes)
     for benchmark in Benchmark:
@@ -145,7 +145,7 @@ def test_objects_of_kubernetes_are_listed_separately(api: Node) -> None:
     for control in ("rbac-cluster-admin", "rbac-secrets", "rbac-wildcards", "rbac-create-pods", "rbac-nodes-proxy"):
         observations = report.observations(control)
         assert observations
-        assert all(one.startswith("listed apart: ") and one.endswith(")") for one in observations)
+        assert all(item.startswith("listed apart: ") and item.endswith(")") for item in observations)
 
 
 def test_the_running_api_server_confirms_its_arguments(api: Node) -> None:
@@ -154,9 +154,9 @@ def test_the_running_api_server_confirms_its_arguments(api: Node) -> None:
         pytest.skip("this version of Kubernetes has no /flagz")
     report = assessed(api)
     confirmed = [
-        one["id"]
-        for one in report.json["verdicts"]
-        if any("as configured" in e["observation"] for e in one["evidence"])
+        item["id"]
+        for item in report.json["verdicts"]
+        if any("as configured" in e["observation"] for e in item["evidence"])
     ]
     assert len(confirmed) >= 20
     assert [note for note in report.notes if "is configured" in note and "--etcd-" not in note] == []
@@ -214,7 +214,7 @@ def test_a_changed_configuration_needs_a_restart(new_server: Callable[[], Node])
     node.config({"99-late.yaml": {"kube-apiserver-arg+": ["audit-log-maxage=45"]}})
     report = assessed(node)
     assert report.status("audit-log-maxage") == "PASS"
-    (note,) = [one for one in report.json["notes"] if "--audit-log-maxage" in one["message"]]
+    (note,) = [item for item in report.json["notes"] if "--audit-log-maxage" in item["message"]]
     assert note["message"] == "kube-apiserver runs with --audit-log-maxage=30, and --audit-log-maxage=45 is configured"
     assert note["remediation"] == "restart K3s"
 
@@ -243,7 +243,7 @@ def test_the_drift_check_reports_a_new_administrator_but_not_an_outage(new_serve
 
 
 def test_without_an_answer_the_controls_stay_manual(new_server: Callable[[], Node]) -> None:
-    """While K3s is stopped, the report contains the commands to run, and one note with the reason."""
+    """While K3s is stopped, the report contains the commands to run, and item note with the reason."""
     node = new_server()
     node.run("pkill", "-STOP", "kube-apiserver")
     started = time.monotonic()
@@ -283,7 +283,7 @@ def test_a_changed_configuration_of_the_kubelet_needs_a_restart(new_node: Callab
     node.config({"99-late.yaml": {"kubelet-arg+": ["streaming-connection-idle-timeout=7m"]}})
     report = assessed(node)
     assert report.status("streaming-connection-idle-timeout") == "PASS"
-    (note,) = [one for one in report.notes if "--streaming-connection-idle-timeout" in one]
+    (note,) = [item for item in report.notes if "--streaming-connection-idle-timeout" in item]
     assert note == (
         "kubelet runs with --streaming-connection-idle-timeout=5m0s, and --streaming-connection-idle-timeout=7m is"
         " configured"
@@ -295,7 +295,7 @@ def test_the_running_kubelet_confirms_its_configuration(server: Node) -> None:
     """The evidence contains the values in /configz of this node, read through the API server."""
     report = assessed(server)
     for control in ("kubelet-anonymous-auth", "streaming-connection-idle-timeout", "kubelet-read-only-port"):
-        (shown,) = [one for one in report.of(control)["evidence"] if "configz" in one["source"]]
+        (shown,) = [item for item in report.of(control)["evidence"] if "configz" in item["source"]]
         assert "in the running kubelet" in shown["observation"]
         assert f"/nodes/{NAME}/" in shown["source"]
     assert [note for note in report.notes if note.startswith("kubelet runs with")] == []

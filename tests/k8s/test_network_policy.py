@@ -137,7 +137,7 @@ def test_probed_pods_stay_ready(network: Network) -> None:
     """Policies do not block the kubelet's HTTP probes, so pods with a probe are Ready."""
     for namespace, pod in (("default", "web"), ("kube-public", "public")):
         found = network.node.get("pod", f"--namespace={namespace}", pod)
-        conditions = {one["type"]: one["status"] for one in found["status"]["conditions"]}
+        conditions = {condition["type"]: condition["status"] for condition in found["status"]["conditions"]}
         assert conditions["Ready"] == "True"
 
 
@@ -152,8 +152,8 @@ def test_dns_is_reached_through_its_service_address(network: Network) -> None:
 def test_namespace_created_later_is_open_until_it_has_a_policy(network: Network) -> None:
     """The policy that the program renders for a namespace makes its pods unreachable from other namespaces."""
     network.until_reached("default", "client", {*OPEN_TO_ALL, WEB, SHOP})
-    documents = [one for one in yaml.safe_load_all(network_policies([POLICED_LATER])) if one]
-    (added,) = (one for one in documents if one["metadata"]["namespace"] == POLICED_LATER)
+    documents = [document for document in yaml.safe_load_all(network_policies([POLICED_LATER])) if document]
+    (added,) = (document for document in documents if document["metadata"]["namespace"] == POLICED_LATER)
     network.node.apply(added)
     try:
         network.until_reached("default", "client", {*OPEN_TO_ALL, WEB})

@@ -35,7 +35,7 @@ def test_new_pods_get_no_token(server: Node) -> None:
     assert "tokens/default" in changed
     assert not has_token(server, "after")
     accounts = server.get("serviceaccounts", "--all-namespaces", "--field-selector=metadata.name=default")["items"]
-    assert {one["automountServiceAccountToken"] for one in accounts} == {False}
+    assert {account["automountServiceAccountToken"] for account in accounts} == {False}
     second = server.harden("service-accounts", "--format", "json")
     assert {item["status"] for item in json.loads(second.stdout)["items"]} == {"compliant"}
 

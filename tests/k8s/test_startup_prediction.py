@@ -121,7 +121,7 @@ class Pair(NamedTuple):
 
 def given(component: Component, *arguments: str) -> dict[str, str | None]:
     """Return a configuration file with these arguments."""
-    return {CONFIG: f"{component.config_key}:\n" + "".join(f"- '{one}'\n" for one in arguments)}
+    return {CONFIG: f"{component.config_key}:\n" + "".join(f"- '{text}'\n" for text in arguments)}
 
 
 def argument(component: Component, stops: str, near: str, finding: str = "component-argument-invalid") -> Pair:
@@ -153,8 +153,8 @@ CONTROLLER_MANAGER, SCHEDULER, KUBE_PROXY = Component.CONTROLLER_MANAGER, Compon
 LOGGED = {OWN: POLICY, **given(API_SERVER, "audit-log-path=/var/log/own", f"audit-policy-file={OWN}")}
 
 PAIRS = (
-    *(argument(one, "no-such-argument=1", "v=2", "component-argument-unknown") for one in Component),
-    *(argument(one, "feature-gates=NoSuchGate=true", "v=2", "feature-gate-invalid") for one in Component),
+    *(argument(component, "no-such-argument=1", "v=2", "component-argument-unknown") for component in Component),
+    *(argument(component, "feature-gates=NoSuchGate=true", "v=2", "feature-gate-invalid") for component in Component),
     argument(API_SERVER, "request-timeout=300", "request-timeout=300s"),
     argument(API_SERVER, "cors-allowed-origins=*//a$", "cors-allowed-origins=^*//a[](]$"),
     argument(API_SERVER, "runtime-config=batch/v9=true", "runtime-config=batch/v1=true"),
@@ -297,7 +297,7 @@ def varied(component: Component, binaries: Binaries, chance: random.Random) -> s
         name, value = chance.choice(_defaults(component, binaries, known))
         return f"{name}={value}"
     if way == "misspelt":
-        name = chance.choice(sorted(one for one in known if len(one) > 1))
+        name = chance.choice(sorted(name for name in known if len(name) > 1))
         at = chance.randrange(len(name) - 1)
         return f"{name[:at]}{name[at + 1 :]}=1"
     if way == "gate":
@@ -328,7 +328,7 @@ def _defaults(component: Component, binaries: Binaries, known: Mapping[str, str]
 def test_check_and_component_agree_on_random_arguments(trials: Trials, number: int) -> None:
     """The arguments differ in each run; a failure shows the seed of the run."""
     chance = random.Random(f"{SEED}-{number}")  # noqa: S311 - not a secret
-    component = chance.choice([one for one in Component if _is_built(one, trials.binaries)])
+    component = chance.choice([component for component in Component if _is_built(component, trials.binaries)])
     files = given(component, varied(component, trials.binaries, chance))
     found = predicted(files, trials.binaries.version)
     outcome = trials.outcome(component.value, files)
@@ -342,7 +342,11 @@ def test_the_table_of_flags_matches_the_programs(version: str, binaries: Binarie
 
     A version that was built for an earlier run is compared, too.
     """
-    given = [one for one in binaries.directories if (one / "kube-apiserver").exists() and version == binaries.version]
+    given = [
+        directory
+        for directory in binaries.directories
+        if (directory / "kube-apiserver").exists() and version == binaries.version
+    ]
     directory = given[0] if given else programs.built(version)
     if directory is None:
         pytest.skip(f"{version} is not built: make k8s-test K8S_VERSION={version}")

@@ -85,9 +85,9 @@ def registry_log(node: Node) -> Path:
 
 def pod(name: str, namespace: str, image: str = registry.IMAGE, *, as_root: bool = False) -> dict[str, Any]:
     """Return a pod whose pull policy is not Always; with `as_root` without a seccomp profile."""
-    one = pods.pod(name, namespace, f"tcp:{PORT}", probe=PORT, as_root=as_root)
-    one["spec"]["containers"][0].update({"image": image, "imagePullPolicy": "IfNotPresent"})
-    return one
+    probed = pods.pod(name, namespace, f"tcp:{PORT}", probe=PORT, as_root=as_root)
+    probed["spec"]["containers"][0].update({"image": image, "imagePullPolicy": "IfNotPresent"})
+    return probed
 
 
 def files(node: Node) -> dict[str, tuple[Any, ...]]:
@@ -140,7 +140,7 @@ def test_a_pod_whose_registry_is_unreachable_does_not_start(strict: Strict) -> N
     def is_waiting() -> bool:
         found = strict.node.get("pod", "--namespace=shop", "imported")["status"].get("containerStatuses", ())
         return any(
-            one["state"].get("waiting", {}).get("reason") in ("ErrImagePull", "ImagePullBackOff") for one in found
+            status["state"].get("waiting", {}).get("reason") in ("ErrImagePull", "ImagePullBackOff") for status in found
         )
 
     strict.node.until("the pull fails", is_waiting, seconds=60)

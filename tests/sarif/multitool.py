@@ -59,4 +59,4 @@ def complaints(logs: Iterable[Path], output: Path) -> list[str]:
         # The tool fails to format the messages of some rules.
         return [run.stdout.strip() or run.stderr.strip()]
     (only,) = json.loads(output.read_text(encoding="utf-8-sig"))["runs"]
-    return [f"{one['ruleId']}: {one['message']}" for one in only.get("results", [])]
+    return [f"{result['ruleId']}: {result['message']}" for result in only.get("results", [])]

@@ -82,13 +82,13 @@ def server(directory: Path) -> CheckedNode:
 def test_every_verdict_is_complete(directory: Path, name: str, *, hardened: bool) -> None:
     """A pass has evidence, an open control has a fix, and every other status has a reason."""
     k3s, config = NODES[name]
-    one = node(directory / "node", k3s)
+    server = node(directory / "node", k3s)
     if config:
-        one.config(config)
+        server.config(config)
     if hardened and "cannot start" not in name:
-        one.harden()
+        server.harden()
     for benchmark in Benchmark:
-        found = one.assess(benchmark)
+        found = server.assess(benchmark)
         assert [verdict.control for verdict in found.verdicts] == list(catalogue.controls_of(benchmark))
         assert [verdict.control.id for verdict in found.verdicts if _complaint(verdict)] == []
         assert "s3cret" not in str(found)
@@ -142,7 +142,7 @@ def test_a_missing_api_server_is_reported_in_a_note(directory: Path) -> None:
         live = replace(host.host(), is_live=True)
         found = assess_host(live, host.request(), with_cluster=True)
         plain = host.assess()
-        assert [one.status for one in found.verdicts] == [one.status for one in plain.verdicts]
+        assert [verdict.status for verdict in found.verdicts] == [verdict.status for verdict in plain.verdicts]
         (first, *_) = found.notes
         assert first.message.startswith("the cluster was not assessed: ")
         assert {"rbac-secrets", "pods-host-pid"} <= found.without_answer
@@ -152,12 +152,12 @@ def test_a_missing_api_server_is_reported_in_a_note(directory: Path) -> None:
 @pytest.mark.parametrize("config", ["", BAD], ids=["plain", "bad"])
 def test_apply_fixes_the_controls_with_owner_apply(directory: Path, minor: int, config: str) -> None:
     """This is true for every version and benchmark. No control gets worse."""
-    one = node(directory / "node", K3s(minor=minor))
-    one.config(config)
-    before = {benchmark: one.assess(benchmark) for benchmark in Benchmark}
-    one.harden()
+    server = node(directory / "node", K3s(minor=minor))
+    server.config(config)
+    before = {benchmark: server.assess(benchmark) for benchmark in Benchmark}
+    server.harden()
     for benchmark, was in before.items():
-        now = one.assess(benchmark)
+        now = server.assess(benchmark)
         left = {verdict.control.id for verdict in now.verdicts if verdict.is_open}
         promised = {verdict.control.id for verdict in was.open if verdict.owner is FixOwner.APPLY}
         assert len(promised) >= 10
@@ -256,8 +256,8 @@ def test_an_unknown_control_decides_the_exit_code(server: CheckedNode) -> None:
 # --- notes ---
 
 
-def notices(one: CheckedNode) -> list[Note]:
-    return list(one.assess().notes)
+def notices(server: CheckedNode) -> list[Note]:
+    return list(server.assess().notes)
 
 
 def test_a_usual_node_has_no_note(server: CheckedNode) -> None:
@@ -305,7 +305,7 @@ def test_a_manual_control_can_be_waived(server: CheckedNode) -> None:
         SETTINGS, "waivers:\n  - {control: rbac-cluster-admin, reason: Reviewed in June by the security team.}\n"
     )
     found = server.assess()
-    (verdict,) = (one for one in found.verdicts if one.control.id == "rbac-cluster-admin")
+    (verdict,) = (verdict for verdict in found.verdicts if verdict.control.id == "rbac-cluster-admin")
     assert (verdict.status, verdict.waiver and verdict.waiver.reason) == (
         ControlStatus.WAIVED,
         "Reviewed in June by the security team.",
@@ -316,7 +316,7 @@ def test_a_manual_control_can_be_waived(server: CheckedNode) -> None:
 def test_a_startup_blocker_has_a_note(server: CheckedNode) -> None:
     """The note does not depend on the verdicts."""
     server.config("kube-apiserver-arg: [audit-policy-file=/etc/missing.yaml]\n")
-    assert [(one.message.rpartition(" ")[2], str(one.location)) for one in notices(server)] == [
+    assert [(note.message.rpartition(" ")[2], str(note.location)) for note in notices(server)] == [
         ("(audit-policy-unusable)", f"{CONFIG}:1")
     ]
 
@@ -327,7 +327,7 @@ def test_findings_that_prevent_k3s_from_starting_are_the_first_notes(server: Che
     server.drop_in(
         "99-site.yaml", "kube-apiserver-arg: [disable-admission-plugins=PodSecurity, audit-policy-file=/a]\n"
     )
-    ids = [one.message.rpartition(" ")[2] for one in notices(server)]
+    ids = [note.message.rpartition(" ")[2] for note in notices(server)]
     assert ids == ["(audit-policy-unusable)", "(pod-security-disabled)", "(version-assumed)"]
 
 
@@ -358,11 +358,13 @@ def test_a_baseline_of_an_older_version_lists_its_new_controls(
 ) -> None:
     """They do not decide the exit code."""
     server.path("server/token").chmod(0o666)
-    known = frozenset(one.control.id for one in server.assess().open) - {"k3s-token-access"}
+    known = frozenset(verdict.control.id for verdict in server.assess().open) - {"k3s-token-access"}
     same = report(known, benchmark=benchmark)
     found = assess_host(server.host(), server.request(), earlier=same)
-    assert [one.control.id for one in found.open] == ["k3s-token-access"]
-    older = same._replace(statuses={name: one for name, one in same.statuses.items() if name != "k3s-token-access"})
+    assert [verdict.control.id for verdict in found.open] == ["k3s-token-access"]
+    older = same._replace(
+        statuses={name: status for name, status in same.statuses.items() if name != "k3s-token-access"}
+    )
     found = assess_host(server.host(), server.request(), earlier=older)
     assert found.exit_code is ExitCode.COMPLIANT
     assert "k3s-token-access" in found.notes[0].message
@@ -374,13 +376,13 @@ def test_a_host_without_k3s_has_a_note_and_marked_defaults(bare: CheckedNode) ->
     bare.config("kube-apiserver-arg: [audit-log-maxage=30]\n")
     found = bare.assess()
     assert "K3s is not installed: found no service, process or program" in found.notes[0].message
-    defaults = [one for one in found.verdicts if one.found.endswith("(default of K3s v1.34.2+k3s1)")]
+    defaults = [verdict for verdict in found.verdicts if verdict.found.endswith("(default of K3s v1.34.2+k3s1)")]
     assert f"; {len(defaults)} controls pass only by defaults of K3s v1.34.2" in found.notes[0].message
     assert len(defaults) > 30
-    by_id = {one.control.id: one for one in found.verdicts}
+    by_id = {verdict.control.id: verdict for verdict in found.verdicts}
     assert by_id["audit-log-maxage"].found == "--audit-log-maxage=30"
     assert by_id["apiserver-anonymous-auth"].found == "--anonymous-auth=false (default of K3s v1.34.2+k3s1)"
-    waiting = [one.control.id for one in found.verdicts if one.awaits_start]
+    waiting = [verdict.control.id for verdict in found.verdicts if verdict.awaits_start]
     assert len(waiting) > 20
     lines = assessment_text(found, Format.PLAIN).splitlines()
     (line,) = [line for line in lines if "first start" in line and line.startswith("UNKNOWN")]
@@ -397,7 +399,7 @@ def test_what_prevents_the_first_start_does_not_multiply_the_report(bare: Checke
     """The controls that need the first start still have one line, whose fix begins with the finding."""
     bare.config("kubelet-arg: [no-such-flag=1]\n")
     found = bare.assess()
-    waiting = [one for one in found.verdicts if one.awaits_start]
+    waiting = [verdict for verdict in found.verdicts if verdict.awaits_start]
     assert len(waiting) > 20
     lines = assessment_text(found, Format.PLAIN).splitlines()
     (line,) = [line for line in lines if "first start" in line and line.startswith("UNKNOWN")]
@@ -411,12 +413,12 @@ def test_an_unreadable_configuration_does_not_multiply_the_report(bare: CheckedN
     """The controls that need the configuration have one line and one table entry, which name its file and line."""
     bare.config("a: 1\n\tb: 2\n")
     found = bare.assess()
-    waiting = [one for one in found.verdicts if one.awaits_correction_of is not None]
+    waiting = [verdict for verdict in found.verdicts if verdict.awaits_correction_of is not None]
     assert len(waiting) > 30
     sentence = f"{len(waiting)} controls cannot be determined until /etc/rancher/k3s/config.yaml:2 is corrected"
     lines = assessment_text(found, Format.PLAIN).splitlines()
     (line,) = [line for line in lines if sentence in line]
-    assert line.split()[2] == f"{','.join(one.control.id for one in waiting)}:"
+    assert line.split()[2] == f"{','.join(verdict.control.id for verdict in waiting)}:"
     assert "fix: replace the tab with blanks at /etc/rancher/k3s/config.yaml:2; then run" in line
     table = " ".join(assessment_text(found, Format.TABLE).split())
     assert table.count(f"UNKNOWN {sentence}") == 1

@@ -124,14 +124,14 @@ ANONYMOUS = ("apiserver-anonymous-auth", "kubelet-anonymous-auth")
 )  # fmt: skip
 def test_a_text_selects_topics(text: str, names: tuple[str, ...]) -> None:
     """Paths, kernel parameters, arguments, settings, IDs and numbers, as they are in files and commands."""
-    assert tuple(one.name for one in named(text)) == names
+    assert tuple(item.name for item in named(text)) == names
 
 
 def test_a_benchmark_lists_its_controls_in_the_order_of_their_numbers() -> None:
     """The name alone is enough; as a number, 2.1 is a control."""
     assert len(named("cis-1.9")) > 100
-    assert [one.name for one in named("2.1")] == ["etcd-server-certificate"]
-    titles = [one.title.partition(":")[0] for one in named("cis-2.1")]
+    assert [item.name for item in named("2.1")] == ["etcd-server-certificate"]
+    titles = [item.title.partition(":")[0] for item in named("cis-2.1")]
     assert titles == sorted(titles, key=lambda number: [int(part) for part in number.split(".")])
 
 

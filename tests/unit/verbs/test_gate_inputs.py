@@ -94,13 +94,13 @@ def node(tmp_path: Path) -> Node:
 
 def only(report: Report, kind: str) -> Finding:
     """Return the only finding of a kind."""
-    (found,) = (one for one in report.findings if one.id == kind)
+    (found,) = (finding for finding in report.findings if finding.id == kind)
     return found
 
 
 def kinds(report: Report) -> set[str]:
     """Return the kinds of findings."""
-    return {one.id for one in report.findings}
+    return {finding.id for finding in report.findings}
 
 
 # --- K3s' version ---
@@ -298,13 +298,13 @@ def test_preflight_names_the_setting_that_an_upgrade_makes_wrong(node: Node) -> 
     del node.programs.asked[:]
     result = preflight(replace(node.host), REQUEST, Version.parse("v1.25"))
     assert node.programs.asked == [ASKED]
-    assert "version-differs" not in {one.finding.id for one in result.problems}
-    steps = [str(one.step) for one in result.next_steps]
+    assert "version-differs" not in {problem.finding.id for problem in result.problems}
+    steps = [str(step.step) for step in result.next_steps]
     edit = Instruction("remove `k3s-version`, or change it to 1.25", Location(PurePosixPath(f"/{SETTINGS}")))
     assert str(edit) in steps
     node.put(SETTINGS, "k3s-version: 1.25\n")
     result = preflight(replace(node.host), REQUEST, Version.parse("v1.25"))
-    assert not any("k3s-version`" in str(one.step) for one in result.next_steps)
+    assert not any("k3s-version`" in str(step.step) for step in result.next_steps)
 
 
 def test_a_program_that_others_can_change_is_not_trusted_because_of_the_record(node: Node) -> None:

@@ -66,7 +66,7 @@ class _Answers(BaseHTTPRequestHandler):
         elif path == "/api/v1/namespaces":
             self._answer(200, _listed("Namespace", [_namespace(name) for name in namespaces]))
         elif path == "/api/v1/serviceaccounts" and "metadata.name%3Ddefault" in query:
-            self._answer(200, _listed("ServiceAccount", [_account(*one) for one in accounts.items()]))
+            self._answer(200, _listed("ServiceAccount", [_account(*account) for account in accounts.items()]))
         elif (name := _account_of(path)) in accounts:
             self._answer(200, _account(name, accounts[name]))
         else:

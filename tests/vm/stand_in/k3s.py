@@ -314,7 +314,7 @@ def described(path: Path) -> dict[str, object]:
         data = path.read_bytes()
         found["sha256"] = hashlib.sha256(data).hexdigest()
         if path.suffix in {".yaml", ".yml"}:
-            found["kinds"] = sorted({str(one.get("kind")) for one in yaml.safe_load_all(data) if one})
+            found["kinds"] = sorted({str(document.get("kind")) for document in yaml.safe_load_all(data) if document})
     return found
 
 

@@ -62,7 +62,7 @@ def wrong_content(argument: str, data: bytes) -> Iterator[FileProblem]:
 
 def _has_certificates(found: list[Block]) -> bool:
     certificates = _certificates(found)
-    return bool(certificates) and all(one.is_sequence for one in certificates)
+    return bool(certificates) and all(block.is_sequence for block in certificates)
 
 
 def _has_one_certificate(found: list[Block]) -> bool:
@@ -70,25 +70,25 @@ def _has_one_certificate(found: list[Block]) -> bool:
 
 
 def _certificates(found: list[Block]) -> list[Block]:
-    return [one for one in found if one.kind == CERTIFICATE and not one.has_headers]
+    return [block for block in found if block.kind == CERTIFICATE and not block.has_headers]
 
 
 def _has_only_certificates(found: list[Block]) -> bool:
-    return all(one.is_sequence and one.kind == CERTIFICATE for one in found)
+    return all(block.is_sequence and block.kind == CERTIFICATE for block in found)
 
 
 def _has_private_key(found: list[Block]) -> bool:
     """Return whether the first private key is not encrypted: Go's TLS reads no other."""
-    first = next((one for one in found if one.kind.endswith("PRIVATE KEY")), None)
+    first = next((block for block in found if block.kind.endswith("PRIVATE KEY")), None)
     return first is not None and first.is_sequence and not first.is_encrypted
 
 
 def _has_signing_key(found: list[Block]) -> bool:
-    return any(_is_usable(one) for one in found if one.kind in _PRIVATE)
+    return any(_is_usable(block) for block in found if block.kind in _PRIVATE)
 
 
 def _has_key(found: list[Block]) -> bool:
-    return any(_is_usable(one) for one in found if one.kind in (*_PRIVATE, *_PUBLIC))
+    return any(_is_usable(block) for block in found if block.kind in (*_PRIVATE, *_PUBLIC))
 
 
 def _is_usable(block: Block) -> bool:
