@@ -44,11 +44,11 @@ def test_uninstall_stops_the_timers_that_it_removes(tmp_path: Path, *, packaged:
     host = fake_host(tmp_path, programs=programs, is_live=True)
     installation = install.wanted(host, REQUEST, ("k3s-east.service",), PROGRAM)
     if packaged:
-        for file in install.files(installation):
-            if file.path.is_relative_to(install.UNIT_DIRECTORY):
-                unit = tmp_path / "usr/lib/systemd/system" / file.path.relative_to(install.UNIT_DIRECTORY)
+        for unit_file in install.files(installation):
+            if unit_file.path.is_relative_to(install.UNIT_DIRECTORY):
+                unit = tmp_path / "usr/lib/systemd/system" / unit_file.path.relative_to(install.UNIT_DIRECTORY)
                 unit.parent.mkdir(parents=True, exist_ok=True)
-                unit.write_bytes(one.content)
+                unit.write_bytes(unit_file.content)
         installation = install.wanted(host, REQUEST, (), PACKAGED_PROGRAM)
     install.install(host, installation)
     programs.asked.clear()

@@ -44,7 +44,11 @@ AUTHENTICATION = FileKind("AuthenticationConfiguration", Component.API_SERVER, _
 
 
 def _authorization(root: Mapping, context: FileContext) -> Iterator[FileProblem]:
-    kinds = [one.text("type") for one in mappings(root.get("authorizers")) if one.text("type") != "Webhook"]
+    kinds = [
+        authorizer.text("type")
+        for authorizer in mappings(root.get("authorizers"))
+        if authorizer.text("type") != "Webhook"
+    ]
     if len(set(kinds)) != len(kinds):
         yield FileProblem(root.line_of("authorizers"), "`authorizers` contains a type other than Webhook twice")
     for connection, _ in scopes(root, {}, _CONNECTION):
