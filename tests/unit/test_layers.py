@@ -103,6 +103,7 @@ DEPENDS_ON_WHEN_IT_RUNS = frozenset({"datetime.datetime.now", "random", "secrets
 
 ALLOWED: dict[str, frozenset[str]] = {
     "agent.cli": frozenset({"os", "pathlib.Path", "signal", "threading"}),
+    "agent.__main__": frozenset({"signal"}),
 }
 """Exceptions for packages outside agent.host: the command line uses streams, and options with paths."""
 
