@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent import yaml_reader
 from agent.errors import InputError
-from agent.yaml_reader import Mapping, Scalar, Sequence
+from agent.yaml_reader import Mapping, Sequence
 
 if TYPE_CHECKING:
     from agent.model import Version
@@ -57,28 +58,43 @@ def providers_of_secrets(data: bytes) -> tuple[str, ...]:
     Empty if the file has no entry for Secrets, which means no encryption. Raises ValueError if the file is not an
     EncryptionConfiguration; the message contains no text of the file, which contains keys.
     """
-    try:
-        document = yaml_reader.read_first_document(data, PurePosixPath(ENCRYPTION_CONFIGURATION))
-    except InputError:
-        raise ValueError("it is neither YAML nor JSON") from None
-    for item in _items(document and yaml_reader.merged(document), "resources"):
+    for item in _items(_document(data), "resources"):
         # The first item that names a resource applies.
-        names = {name.text for name in _items(item, "resources") if isinstance(name, Scalar)}
+        names = {name for name in _items(item, "resources") if isinstance(name, str)}
         if not _ALL_SECRETS.isdisjoint(names):
             return tuple(map(_name, _items(item, "providers")))
     return ()
 
 
-def _items(node: Node | None, key: str) -> tuple[Node, ...]:
-    found = node.get(key) if isinstance(node, Mapping) else None
-    if not isinstance(found, Sequence):
+def _document(data: bytes) -> object:
+    """Return the content as mappings, lists and text."""
+    try:
+        return json.loads(data)  # most files, since K3s writes JSON: importing PyYAML takes a tenth of a check
+    except (ValueError, RecursionError):
+        pass
+    try:
+        document = yaml_reader.read_first_document(data, PurePosixPath(ENCRYPTION_CONFIGURATION))
+    except InputError:
+        raise ValueError("it is neither YAML nor JSON") from None
+    return document and _plain(yaml_reader.merged(document))
+
+
+def _plain(node: Node) -> object:
+    if isinstance(node, Mapping):
+        return {entry.key: _plain(entry.node) for entry in node.entries}
+    return list(map(_plain, node.items)) if isinstance(node, Sequence) else node.text
+
+
+def _items(mapping: object, key: str) -> list[object]:
+    found = mapping.get(key) if isinstance(mapping, dict) else None
+    if not isinstance(found, list):
         raise ValueError(f"the list `{key}` is missing")  # noqa: TRY004 - callers catch one type
-    return found.items
+    return found
 
 
-def _name(provider: Node) -> str:
-    if isinstance(provider, Mapping) and len(provider.entries) == 1:
-        (entry,) = provider.entries
-        if entry.key in _PROVIDERS and isinstance(entry.node, Mapping):
-            return entry.key
+def _name(provider: object) -> str:
+    if isinstance(provider, dict) and len(provider) == 1:
+        ((name, options),) = provider.items()
+        if name in _PROVIDERS and isinstance(options, dict):
+            return str(name)
     raise ValueError(f"a provider must be one of {', '.join(sorted(_PROVIDERS))}")
