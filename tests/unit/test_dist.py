@@ -301,11 +301,35 @@ def test_the_single_file_reports_an_old_python(dist: Path) -> None:
         assert fix.startswith("  fix: ")
 
 
+def without_python(dist: Path, directory: Path, release: str = "") -> Path:
+    """Return a copy of the single file that searches no Python in /usr/bin, on a system with this os-release."""
+    file = directory / "k3s-harden"
+    (directory / "os-release").write_text(release)
+    replaced = {b"/usr/bin/$python": b"/nowhere/$python", b"/etc/os-release": bytes(directory / "os-release")}
+    file.write_bytes(
+        reduce(lambda data, old: data.replace(old, replaced[old]), replaced, the(dist, "*.pyz").read_bytes())
+    )
+    file.chmod(0o755)
+    return file
+
+
+def test_the_single_file_runs_with_the_newest_python_that_it_has_byte_code_for(dist: Path, tmp_path: Path) -> None:
+    """A Python without byte code in the file is used if there is no other; the name python3 is not needed."""
+    file = tmp_path / "k3s-harden"
+    file.write_bytes(the(dist, "*.pyz").read_bytes().replace(b"/usr/bin/$python", bytes(tmp_path / "$python")))
+    pythons = [*(f"python{one.version}" for one in interpreters()), "python3.16"]
+    found = []
+    for name in ("python3.16", *pythons):
+        (tmp_path / name).write_text(f"#!/bin/sh\necho {name}\n")
+        (tmp_path / name).chmod(0o755)
+        run = subprocess.run(["/bin/sh", file], env={"PATH": ""}, capture_output=True, text=True, check=True)
+        found.append(run.stdout.strip())
+    assert found == ["python3.16", *pythons[:-1], pythons[-2]]
+
+
 def test_the_single_file_reports_a_missing_python(dist: Path, tmp_path: Path) -> None:
     """A missing Python, or a shim that fails, causes no error message of the shell."""
-    file = tmp_path / "k3s-harden"
-    file.write_bytes(the(dist, "*.pyz").read_bytes().replace(b"/usr/bin/$python", b"/nowhere/$python"))
-    file.chmod(0o755)
+    file = without_python(dist, tmp_path)
     shims = tmp_path / "shims"
     shims.mkdir()
     (shims / "python3").write_text("#!/bin/sh\necho no such version >&2\nexit 127\n")
@@ -315,7 +339,34 @@ def test_the_single_file_reports_a_missing_python(dist: Path, tmp_path: Path) ->
         assert (run.returncode, run.stdout) == (1, "")
         message, fix = run.stderr.splitlines()
         assert message == "k3s-harden: cannot run: found no Python 3.9 or newer on this host"
-        assert fix.startswith("  fix: ")
+        assert fix.startswith("  fix: install Python 3.9 or newer, or use ")
+
+
+@pytest.mark.parametrize(
+    ("release", "fix"),
+    [
+        ("ID=debian\nVERSION_ID='12'", "apt-get install python3"),
+        ("ID=raspbian\nID_LIKE=debian", "apt-get install python3"),
+        ("ID=ubuntu\nID_LIKE=debian\nVERSION_ID='24.04'", "apt-get install python3"),
+        ('ID="rhel"\nID_LIKE="fedora"\nVERSION_ID="8.10"', "dnf install python3.11"),
+        ('ID="rocky"\nID_LIKE="rhel centos fedora"\nVERSION_ID="9.6"', "dnf install python3"),
+        ("ID=fedora\nVERSION_ID=43", "dnf install python3"),
+        ('ID="sles"\nID_LIKE="suse"\nVERSION_ID="15.7"', "zypper install python311"),
+        ('ID="opensuse-leap"\nID_LIKE="suse opensuse"\nVERSION_ID="15.6"', "zypper install python311"),
+        ('ID="opensuse-tumbleweed"\nID_LIKE="opensuse suse"\nVERSION_ID="20261101"', "zypper install python3"),
+        ('ID="sl-micro"\nID_LIKE="suse"\nVERSION_ID="6.1"', "transactional-update pkg install python311, then reboot"),
+        ("ID=alpine\nVERSION_ID=3.22.0", "apk add python3"),
+        ("ID=fedora\nVARIANT_ID=coreos", "use the archive k3s-harden-*-linux-*.tar.gz, which contains a Python"),
+        ("ID=flatcar\nID_LIKE=coreos", "use the archive k3s-harden-*-linux-*.tar.gz, which contains a Python"),
+    ],
+)
+def test_the_single_file_names_the_command_that_installs_a_python(
+    dist: Path, tmp_path: Path, release: str, fix: str
+) -> None:
+    """The command is that of the distribution, in the form of its own os-release."""
+    file = without_python(dist, tmp_path, release)
+    run = subprocess.run([file, "check"], env={"PATH": ""}, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr.splitlines()[1:]) == (1, [f"  fix: {fix}"])
 
 
 def test_the_single_file_reports_an_incomplete_python(dist: Path, tmp_path: Path) -> None:
