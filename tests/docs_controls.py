@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.benchmark import catalogue, descriptions
 from agent.benchmark.sections import SECTIONS
+from agent.benchmark.severity import rating
 from agent.benchmark.versions import FITS, Benchmark
 from agent.checks.cluster.check import ClusterCheck
 from agent.checks.cluster.rules import RULES
@@ -67,7 +68,8 @@ def controls() -> str:
         """),
         prose("""
             A mode is stricter than another if it has a subset of its bits. A number without a note is automated in its
-            benchmark.
+            benchmark. The severity, critical, high, medium or low, is what an attacker gains while the control is
+            open, whether or not the benchmark scores it. `agent/benchmark/severities.tsv` has all of them.
         """),
         _benchmarks(),
         prose("""
@@ -185,18 +187,19 @@ def _sections() -> Iterator[str]:
         )
     for section, inside in by_section.items():
         yield f"## {section}"
-        yield table(("number", "id", "control", "level"), map(_row, inside))
+        yield table(("number", "id", "control", "level", "severity"), map(_row, inside))
         for control in inside:
             yield f"### `{control.id}`"
             yield _of_a_benchmark(control)
 
 
-def _row(control: BenchmarkControl) -> tuple[str, str, str, str]:
+def _row(control: BenchmarkControl) -> tuple[str, str, str, str, str]:
     benchmark, number = _newest(control)
+    severity = str(rating(control.id).severity)
     if not number:
-        return "", _link(control, ""), control.title, ""
+        return "", _link(control, ""), control.title, "", severity
     text = number.text if benchmark is list(Benchmark)[-1] else f"{number.text} in {benchmark}"
-    return text, _link(control, ""), control.title, str(control.level)
+    return text, _link(control, ""), control.title, str(control.level), severity
 
 
 def _newest(control: BenchmarkControl) -> tuple[Benchmark | None, Number | None]:
@@ -214,6 +217,7 @@ def _of_a_benchmark(control: BenchmarkControl) -> str:
             ("With `--cluster`", _with_cluster(control)),
             *((f"Expected in {span}", prose(text)) for text, span in descriptions.earlier_requirements(control)),
             ("Rationale", prose(control.why)),
+            ("Severity", f"{rating(control.id).severity}. {rating(control.id).reason}"),
             ("Provided by", prose(descriptions.provider(control))),
             ("In the guide", f"[`{guide.id}`]({_GUIDE_PAGE}#{_anchor(guide)})" if guide else ""),
             ("Remediation", prose(remediation.text(control.repair) if control.repair else "")),

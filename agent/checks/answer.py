@@ -39,6 +39,8 @@ class Evidence(NamedTuple):
     """The file or line that shows it."""
     source: str = ""
     """Where the observation is from, if it is not one file: "default of K3s v1.34.1 (…)", or a pattern of paths."""
+    cluster_object: str = ""
+    """The observed object of the cluster: its kind, namespace and name."""
 
 
 _NOTHING = UnmetRequirement()

@@ -406,16 +406,19 @@ def test_the_accessibility_tree_has_names_and_roles(reader: Reader, width: int) 
 
 
 def test_print_shows_all_controls_despite_filters(reader: Reader) -> None:
-    """Every control has a row, and those that do not pass have details; nothing interactive is printed."""
+    """Every control has a row, and all that apply have details; nothing interactive is printed."""
     reader.open(LARGE, "#status=WAIVED&section=1.2")
     assert len(reader.shown()) < 5
     reader.page.look(media="print", scheme="dark", width=720)
     assert reader.shown() == ALL
     details = reader.page.value(
-        "[...document.querySelectorAll('.more div[id]')].map((one) => one.getBoundingClientRect().height > 20)"
+        "[...document.querySelectorAll('.more div[id]')].map((one) => one.getBoundingClientRect().height > 10)"
     )
-    folded = (ControlStatus.PASS, ControlStatus.NOT_APPLICABLE)
-    assert details.count(False) == len(ids(lambda shown: shown.status in folded))
+    assert details.count(False) == len(ids(lambda shown: shown.status is ControlStatus.NOT_APPLICABLE))
+    evidence = (
+        "[...document.querySelectorAll('[data-status=PASS] .evidence li')].map((li) => li.getClientRects().length)"
+    )
+    assert set(reader.page.value(evidence)) == {1}
     for selector in (".filters", "pre button", ".skip"):
         assert reader.page.value(f"document.querySelector({selector!r}).getClientRects().length") == 0
     assert reader.page.value("document.querySelector('.sign').getClientRects().length") == 1
@@ -430,10 +433,10 @@ def pages(reader: Reader) -> int:
 
 
 def test_the_report_of_a_hardened_server_prints_on_few_pages(reader: Reader) -> None:
-    """Details of passed controls are printed only if they are expanded on the screen."""
+    """Of passed controls only the evidence is printed, unless they are expanded on the screen."""
     reader.open(sample.hardened())
     few = pages(reader)
-    assert few <= 12
+    assert few <= 14
     reader.page.look()
     reader.page.value("document.querySelector('[name=expand]').click()")
     assert pages(reader) > 2 * few

@@ -96,7 +96,7 @@ def cluster_answer(  # noqa: PLR0913 - the last three are by name or have defaul
     def source(of: Query) -> str:
         return f"{cluster.server}{REQUESTS[of].path}"
 
-    shown = [Evidence(seen.text, source=source(seen.query or query)) for seen in listed[:_MOST_LISTED]]
+    shown = [Evidence(seen.text, None, source(seen.query or query), seen.title) for seen in listed[:_MOST_LISTED]]
     if len(listed) > _MOST_LISTED:
         shown.append(Evidence(f"and {len(listed) - _MOST_LISTED} more", source=source(query)))
     if not shown:

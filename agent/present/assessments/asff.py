@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.assessment import ControlStatus
+from agent.benchmark.severity import rating
 from agent.errors import UsageError
 from agent.present.assessments.common import by_section, evidence_line, fact, owner_name, timestamp, verdict_fix, waived
 from agent.report import K3S_VERSION, ROLE
@@ -94,7 +95,8 @@ def as_asff(assessment: Assessment, aws: AwsAccount) -> str:
 
 def _finding(assessment: Assessment, verdict: Verdict, aws: AwsAccount) -> dict[str, object]:
     control, when, steps = verdict.control, timestamp(assessment.when), verdict_fix(verdict)
-    label = _severity(verdict)
+    rated = rating(control.id)
+    label = str(rated.severity).upper() if verdict.is_open else "INFORMATIONAL"
     number = verdict.number.text if verdict.number else ""
     name = f"k3s-harden/{assessment.benchmark}/{control.id}"
     severity = {"Label": label, "Original": str(verdict.status)}
@@ -118,6 +120,8 @@ def _finding(assessment: Assessment, verdict: Verdict, aws: AwsAccount) -> dict[
                 "k3s-harden/control": control.id,
                 "k3s-harden/number": number,
                 "k3s-harden/level": str(control.level),
+                "k3s-harden/severity": str(rated.severity),
+                "k3s-harden/severity-reason": rated.reason,
                 "k3s-harden/status": str(verdict.status),
                 "k3s-harden/expected": verdict.expected,
                 "k3s-harden/found": verdict.found,
@@ -152,13 +156,6 @@ def _finding(assessment: Assessment, verdict: Verdict, aws: AwsAccount) -> dict[
         "RecordState": "ARCHIVED" if verdict.status in _ARCHIVED else "ACTIVE",
         "FindingProviderFields": {"Severity": severity, "Types": [_TYPE]},
     }
-
-
-def _severity(verdict: Verdict) -> str:
-    """Return HIGH for a scored failure of level 1, and a lower severity for others."""
-    if verdict.status is ControlStatus.FAIL and verdict.is_scored:
-        return "HIGH" if verdict.control.level == 1 else "MEDIUM"
-    return "LOW" if verdict.is_open else "INFORMATIONAL"
 
 
 def _description(verdict: Verdict) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import SCHEMA
+from agent.benchmark.severity import rating
 from agent.present import remediation
 from agent.present.assessments.common import by_section, in_baseline, open_by_owner, section_title, timestamp
 from agent.present.json_report import location_object
@@ -52,7 +53,7 @@ def assessment_json(assessment: Assessment) -> str:
 
 
 def _verdict(assessment: Assessment, verdict: Verdict) -> dict[str, object]:
-    control, number = verdict.control, verdict.number
+    control, number, rated = verdict.control, verdict.number, rating(verdict.control.id)
     return {
         "id": control.id,
         "title": control.title,
@@ -60,6 +61,8 @@ def _verdict(assessment: Assessment, verdict: Verdict) -> dict[str, object]:
         "section": verdict.section,
         "assessed": number.assessed.name.lower() if number else "",
         "level": control.level,
+        "severity": str(rated.severity),
+        "severity_reason": rated.reason,
         "status": str(verdict.status),
         "is_open": verdict.is_open,
         "in_baseline": in_baseline(assessment, verdict),

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus
+from agent.benchmark.severity import Severity, rating
 from agent.k3s.paths import K3S_CONFIG_FILE
 from agent.model import Instruction, Location
 from agent.present import remediation
@@ -27,6 +28,10 @@ _ROOT = "HOST"
 
 _MOST_LOCATIONS = 10
 """Maximum per result, because GitHub code scanning reads no more."""
+
+_LEVELS = {Severity.CRITICAL: "error", Severity.HIGH: "error", Severity.MEDIUM: "warning", Severity.LOW: "note"}
+_SECURITY_SEVERITIES = dict(zip(Severity, ("9.5", "8.0", "5.5", "2.0")))
+"""A number in the middle of each step, as GitHub divides them: over 9.0, over 6.9, over 3.9. No score is computed."""
 
 _REPORTED = (ControlStatus.FAIL, ControlStatus.UNKNOWN, ControlStatus.WAIVED)
 """Statuses with a result. GitHub and others show every result as a problem, even one of the kind `pass`."""
@@ -86,6 +91,7 @@ def as_sarif(assessment: Assessment) -> str:
 
 def _rule(verdict: Verdict) -> dict[str, object]:
     control = verdict.control
+    rated = rating(control.id)
     texts = (control.why, remediation.text(control.repair or verdict.remediation))
     return {
         "id": control.id,
@@ -95,6 +101,9 @@ def _rule(verdict: Verdict) -> dict[str, object]:
         "defaultConfiguration": {"level": _level(verdict)},
         "properties": {
             "tags": ["security", "kubernetes", "k3s", *(["CIS"] if control.numbers else [])],
+            "security-severity": _SECURITY_SEVERITIES[rated.severity],
+            "severity": str(rated.severity),
+            "severityReason": rated.reason,
             "level": control.level,
             "numbers": {str(benchmark): number.text for benchmark, number in control.numbers.items()},
             "source": control.source,
@@ -103,7 +112,7 @@ def _rule(verdict: Verdict) -> dict[str, object]:
 
 
 def _level(verdict: Verdict) -> str:
-    return "error" if verdict.is_scored else "warning"
+    return _LEVELS[rating(verdict.control.id).severity]
 
 
 def _result(assessment: Assessment, verdict: Verdict, rule: int) -> dict[str, object]:
@@ -153,13 +162,17 @@ def _message(verdict: Verdict, others: str) -> str:
 
 
 def _location(verdict: Verdict, evidence: Evidence | None = None) -> dict[str, object]:
-    """Return the file of the evidence, and the object of the control as logical location.
+    """Return the file of the evidence, and the object of the cluster or of the control as logical location.
 
     Evidence without a file, such as a default of K3s, gets the file to edit: GitHub ignores results without a file.
     """
     where = evidence.location if evidence else None
     shape = _physical(where or _file_to_edit(verdict))
-    shape["logicalLocations"] = [{"fullyQualifiedName": verdict.control.check.subject or verdict.control.id}]
+    subject = verdict.control.check.subject or verdict.control.id
+    if evidence and evidence.cluster_object:
+        shape["logicalLocations"] = [{"fullyQualifiedName": evidence.cluster_object, "kind": "resource"}]
+    else:
+        shape["logicalLocations"] = [{"fullyQualifiedName": subject}]
     if evidence:
         shape["message"] = {
             "text": _plain(f"{evidence.observation} ({evidence.source})" if evidence.source else evidence.observation)

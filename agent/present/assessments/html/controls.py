@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus
 from agent.benchmark.control import Assessed
+from agent.benchmark.severity import rating
 from agent.present import remediation
 from agent.present.assessments.common import UNNUMBERED, expiry, origin
 from agent.present.assessments.html.elements import (
@@ -140,6 +141,7 @@ def _control(shown: ControlRow) -> Element:
             head_cell(whole(verdict.control.recommendation), baseline_badge(shown)),
             cell(
                 element("span", icon(verdict.status), STATUS_NAMES[verdict.status]),
+                element("small", f"{_severity(verdict)} severity", class_="severity") if verdict.is_open else None,
                 element("small", f"Level {verdict.control.level}", class_="level") if verdict.number else None,
                 element("small", expiry(waiver)) if waiver else None,
                 class_=f"status {verdict.status}",
@@ -153,6 +155,10 @@ def _control(shown: ControlRow) -> Element:
         data_status=verdict.status,
         data_owner=verdict.owner.name.lower(),
     )
+
+
+def _severity(verdict: Verdict) -> str:
+    return str(rating(verdict.control.id).severity).capitalize()
 
 
 def _values(verdict: Verdict) -> Content:
@@ -187,6 +193,7 @@ def _details(verdict: Verdict) -> Content:
     )
     about = (
         ("Id", element("code", control.id)),
+        ("Severity", f"{_severity(verdict)}: {rating(control.id).reason}"),
         ("Level", str(control.level)),
         ("Assessed", _ASSESSED[verdict.number.assessed] if verdict.number else "beyond the benchmark"),
         ("Applies to", str(control.applies)),

@@ -98,13 +98,12 @@ def _outcome(assessment: Assessment) -> tuple[ControlStatus, str]:
 
 
 def _result(assessment: Assessment) -> str:
-    counts = assessment.counts()
+    counts, beyond = assessment.benchmark_counts, assessment.counts("")
     blockers = sum(note.prevents_start for note in assessment.notes)
     text = f"{count_of(blockers, 'problem')} to fix first. " if blockers else ""
-    text += f"Of {count_of(len(assessment.verdicts), 'control')}, {_open_numbers(counts)}."
-    beyond = assessment.counts("")
+    text += f"{count_of(sum(counts.values()), 'control')} of the benchmark: {_open_numbers(counts)}."
     if number := sum(beyond.values()):
-        text += f" {number} of them {'is' if number == 1 else 'are'} beyond the benchmark: {_open_numbers(beyond)}."
+        text += f" {number} more beyond the benchmark: {_open_numbers(beyond)}."
     if assessment.known is not None:
         text += f" New since the baseline: {len(assessment.open)}."
     return f"{text} Exit code {int(assessment.exit_code)}."
@@ -226,7 +225,10 @@ def summary_part(assessment: Assessment, sections: Mapping[str, Sequence[Control
     ]
     totals.append(_total("All sections", assessment.verdicts))
     heads = ("Section", "Controls", *((icon(status), text) for status, text in STATUS_NAMES.items()), "All", "Score")
-    explained = "Score: passed controls in percent of those with a result. Manual and not applicable ones are left out."
+    explained = (
+        "Score: passed controls in percent of those with a result. Manual and not applicable ones are left out; a"
+        " section that could not be determined at all has none."
+    )
     return part(
         "sections",
         "Sections",

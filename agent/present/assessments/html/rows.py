@@ -101,14 +101,16 @@ def section_heading(number: str) -> Content:
 
 
 def score(verdicts: Iterable[Verdict]) -> str:
-    """Return how many of the decided controls pass, in percent; empty if none is decided.
+    """Return how many of the controls with a result pass, in percent; empty if all of them are UNKNOWN.
 
-    A waived control is decided and does not pass. Manual controls and those that do not apply are left out.
+    A control that is waived or UNKNOWN does not pass. Manual controls and those that do not apply are left out.
     """
-    undecided = (ControlStatus.MANUAL, ControlStatus.NOT_APPLICABLE)
-    decided = [verdict.status for verdict in verdicts if verdict.status not in undecided]
+    left_out = (ControlStatus.MANUAL, ControlStatus.NOT_APPLICABLE)
+    statuses = [verdict.status for verdict in verdicts if verdict.status not in left_out]
+    if set(statuses) <= {ControlStatus.UNKNOWN}:
+        return ""
     # Rounded down, so that 100 % means all of them.
-    return f"{decided.count(ControlStatus.PASS) * 100 // len(decided)} %" if decided else ""
+    return f"{statuses.count(ControlStatus.PASS) * 100 // len(statuses)} %"
 
 
 def count_of(count: int, noun: str) -> str:

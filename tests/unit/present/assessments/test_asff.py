@@ -111,10 +111,10 @@ def test_long_texts_are_cut() -> None:
     ("verdict", "compliance", "severity", "state"),
     [
         (PASSES, "PASSED", "INFORMATIONAL", "ACTIVE"),
-        (FAILS, "FAILED", "HIGH", "ACTIVE"),
-        (WARNS, "FAILED", "LOW", "ACTIVE"),
-        (KERNEL_FAILS, "FAILED", "HIGH", "ACTIVE"),
-        (CANNOT_TELL, "WARNING", "LOW", "ACTIVE"),
+        (FAILS, "FAILED", "MEDIUM", "ACTIVE"),
+        (WARNS, "FAILED", "MEDIUM", "ACTIVE"),
+        (KERNEL_FAILS, "FAILED", "MEDIUM", "ACTIVE"),
+        (CANNOT_TELL, "WARNING", "MEDIUM", "ACTIVE"),
         (FOR_A_PERSON, "WARNING", "INFORMATIONAL", "ACTIVE"),
         (WAIVED, "WARNING", "INFORMATIONAL", "ARCHIVED"),
         (DOES_NOT_APPLY, "NOT_AVAILABLE", "INFORMATIONAL", "ARCHIVED"),
@@ -205,9 +205,27 @@ def test_asff_without_an_account_is_an_error() -> None:
         assessment_text(FULL, Format.ASFF)
 
 
-def test_a_failure_on_level_2_is_less_severe() -> None:
-    """Controls of level 2 can disable functions, so their severity is lower."""
-    assert finding(FAILS._replace(control=replace(FAILS.control, level=2)))["Severity"]["Label"] == "MEDIUM"
+@pytest.mark.parametrize(
+    ("control", "severity"),
+    [
+        ("kubelet-authorization-mode", "CRITICAL"),
+        ("audit-log-path", "HIGH"),
+        ("audit-log-maxage", "MEDIUM"),
+        ("request-timeout", "LOW"),
+    ],
+)
+def test_an_open_control_has_its_severity_though_the_benchmark_does_not_score_it(control: str, severity: str) -> None:
+    """A control that passes is informational; the product fields keep its severity."""
+    record = finding(WARNS._replace(control=replace(WARNS.control, id=control)))
+    assert (record["Severity"]["Label"], record["Compliance"]["Status"]) == (severity, "FAILED")
+    passes = finding(PASSES._replace(control=replace(PASSES.control, id=control)))
+    assert passes["Severity"]["Label"] == "INFORMATIONAL"
+    assert passes["ProductFields"]["k3s-harden/severity"] == severity.lower()
+    assert passes["ProductFields"]["k3s-harden/severity-reason"].endswith(".")
+
+
+def test_a_finding_has_level_owner_and_status() -> None:
+    """They are product fields."""
     assert finding(FAILS._replace(control=replace(FAILS.control, level=2)))["ProductFields"]["k3s-harden/level"] == "2"
     assert finding(FAILS)["ProductFields"]["k3s-harden/owner"] == str(FixOwner.APPLY)
     assert finding(FAILS)["ProductFields"]["k3s-harden/status"] == str(ControlStatus.FAIL)

@@ -189,7 +189,7 @@ def test_the_header_has_node_and_result() -> None:
         "v1.29.4+k3s1",
         "2026-11-21 08:00:00 UTC",
         "Not compliant",
-        "Of 10 controls, 4 failed and 1 could not be determined. 1 of them is beyond the benchmark: 1 failed.",
+        "9 controls of the benchmark: 3 failed and 1 could not be determined. 1 more beyond the benchmark: 1 failed.",
         "Exit code 3",
         "4Fail1Unknown1Manual2Waived1Pass1Not applicable",
     ):
@@ -213,7 +213,7 @@ def test_findings_that_prevent_the_start_of_k3s_come_first() -> None:
     parts = [id_ for tag, attributes in shown.tags if tag == "h2" and (id_ := attributes["id"])]
     assert parts[:2] == ["blockers", "remediation"]
     assert "notes" in parts
-    assert "K3s would not start1 problem to fix first. Of 10 controls" in words(shown.elements["header"][0])
+    assert "K3s would not start1 problem to fix first. 9 controls" in words(shown.elements["header"][0])
     (blocker,) = [text for text in shown.elements["li"] if "unknown-option" in text]
     assert words(blocker) == "K3s rejects x (unknown-option) /etc/x:3Remove it"
     assert "blockers" not in MIXED.ids
@@ -231,6 +231,15 @@ def test_sections_and_levels_have_a_score() -> None:
     assert rows[-2].endswith("9score 14 %")
     assert rows[-1].startswith("All sections")
     assert rows[-1].endswith("10score 12 %")
+
+
+def test_a_section_that_could_not_be_determined_has_no_score() -> None:
+    """0 % would mean that its controls failed."""
+    shown = page(replace(sample.MIXED, verdicts=(sample.UNKNOWN,)))
+    table = next(text for text in shown.elements["table"] if text.startswith("Section"))
+    assert all(words(row).endswith("of 1 –") for row in table.split("\n")[1:] if row)
+    mixed = page(replace(sample.MIXED, verdicts=(sample.UNKNOWN, sample.FAILED_SECOND)))
+    assert "score 0 %" in next(text for text in mixed.elements["table"] if text.startswith("Section"))
 
 
 def fixes(source: str) -> list[str]:

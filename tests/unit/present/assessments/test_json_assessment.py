@@ -13,6 +13,7 @@ from hypothesis import given
 from agent.assess.assessment import SCHEMA as NUMBER
 from agent.assess.assessment import Assessment, ControlStatus, Evidence, Note, Waiver
 from agent.benchmark.control import Assessed
+from agent.benchmark.severity import Severity
 from agent.benchmark.versions import Benchmark
 from agent.model import FixOwner
 from agent.present import Format, remediation
@@ -97,9 +98,10 @@ def test_the_schema_has_exactly_the_fields_and_values_of_an_assessment() -> None
         "",
     ]
     for name, kind in (("fact", Fact), ("evidence", Evidence), ("waiver", Waiver), ("note", Note)):
-        assert definitions[name]["required"] == list(kind._fields)
+        assert list(definitions[name]["properties"]) == list(kind._fields)
     assert list(SCHEMA["properties"]) == list(read(CALM))
-    assert definitions["verdict"]["required"] == list(read(FULL)["verdicts"][0])
+    assert list(definitions["verdict"]["properties"]) == list(read(FULL)["verdicts"][0])
+    assert definitions["verdict"]["properties"]["severity"]["enum"] == [str(severity) for severity in Severity]
 
 
 @given(assessment=hostile())

@@ -179,13 +179,39 @@ def test_only_problems_are_results() -> None:
         name: (result["kind"], result["level"], result["properties"]["status"]) for name, result in results().items()
     }
     assert kinds == {
-        "pki-certificate-mode": ("fail", "error", "FAIL"),
+        "pki-certificate-mode": ("fail", "warning", "FAIL"),
         "encryption-providers": ("open", "none", "UNKNOWN"),
         "etcd-client-certificate": ("fail", "warning", "FAIL"),
         "kubelet-read-only-port": ("fail", "error", "WAIVED"),
         "kubelet-tls": ("open", "none", "UNKNOWN"),
-        "vm.panic_on_oom": ("fail", "error", "FAIL"),
+        "vm.panic_on_oom": ("fail", "warning", "FAIL"),
     }
+
+
+@pytest.mark.parametrize(
+    ("control", "level", "band"),
+    [
+        ("kubelet-authorization-mode", "error", (9.0, 10.0)),
+        ("audit-log-path", "error", (6.9, 9.0)),
+        ("audit-log-maxage", "warning", (3.9, 6.9)),
+        ("request-timeout", "note", (0.0, 3.9)),
+    ],
+)
+def test_github_shows_the_severity_of_a_control(control: str, level: str, band: tuple[float, float]) -> None:
+    """GitHub makes critical, high, medium and low of a number: over 9.0, over 6.9, over 3.9, and less."""
+    only = run(replace(FULL, verdicts=(WARNS._replace(control=replace(WARNS.control, id=control)),)))
+    (rule,) = only["tool"]["driver"]["rules"]
+    assert only["results"][0]["level"] == rule["defaultConfiguration"]["level"] == level
+    assert band[0] < float(rule["properties"]["security-severity"]) <= band[1]
+
+
+def test_each_object_of_the_cluster_is_a_logical_location() -> None:
+    """A result about a service account or a pod names it; the control is the rule."""
+    found = results(real_nodes.assessed("cluster"))
+    (named,) = found["default-service-accounts"]["locations"][0]["logicalLocations"]
+    assert named == {"fullyQualifiedName": "ServiceAccount shop/default", "kind": "resource"}
+    pods = {place["logicalLocations"][0]["fullyQualifiedName"] for place in found["pods-host-pid"]["locations"]}
+    assert "Pod shop/web-0" in pods
 
 
 def test_each_control_is_a_rule_with_an_index() -> None:

@@ -1,0 +1,45 @@
+"""Severity of each control by its risk: severities.tsv, with one row for each group of controls and its reason."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+from agent import package_data
+from agent.model import StrEnum
+
+
+class Severity(StrEnum):
+    """What an attacker gains while a control is open, the most serious step first."""
+
+    CRITICAL = "critical"
+    """Control of the node or the cluster, without credentials or for any local user."""
+    HIGH = "high"
+    """The same with one credential, foothold or mistake of somebody else."""
+    MEDIUM = "medium"
+    """A larger effect, or fewer traces, of an attack that succeeds by other means."""
+    LOW = "low"
+    """Little."""
+
+
+class Rating(NamedTuple):
+    """The severity of a control."""
+
+    severity: Severity
+    reason: str
+
+
+_UNRATED = Rating(Severity.MEDIUM, "")
+"""A control without a row; none of the catalogue is."""
+
+
+def rating(control_id: str) -> Rating:
+    """Return the severity of a control and its reason."""
+    return _ratings().get(control_id, _UNRATED)
+
+
+@cache
+def _ratings() -> dict[str, Rating]:
+    table = package_data.read("benchmark", "severities.tsv").decode()
+    rows = (line.split("\t") for line in table.splitlines()[1:])
+    return {name: Rating(Severity(step), reason) for step, reason, names in rows for name in names.split()}
