@@ -21,7 +21,7 @@ from typer.main import get_command
 
 from agent import findings
 from agent.benchmark.catalogue import CATALOGUE
-from agent.changes import journal, last_run, notifications, state
+from agent.changes import journal, last_run, notifications, publication, state
 from agent.cli.commands import app
 from agent.desired import resources as desired
 from agent.errors import ExitCode
@@ -408,6 +408,8 @@ def _resources() -> str:
                 (f"`{drift.METRICS}`", "0600", "metrics of that assessment, for a textfile collector"),
                 (f"`{notifications.DIRECTORY}`", "0700", "notifications of the site that wait for their delivery"),
                 (f"`{notifications.COMMAND}`", "0600", "command of the site that gets them"),
+                (f"`{publication.PUBLICATION}`", "0600", "with `publish`: what the Node of this host should have"),
+                (f"`{publication.SENT}`", "0600", "digest and time of what was sent to the Node last"),
                 (f"`{LOCK}`", "0600", "lock; empty, or the ID of the process that holds it"),
             ),
         ),

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from agent.errors import ReadOnlyEnvironmentError
 from agent.model import PRIVATE_DIRECTORY, PUBLIC_DIRECTORY, Absent, Directory
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.host import Host
     from agent.host.writable_tree import WritableTree
 
 STATE = PurePosixPath("/var/lib/k3s-harden")
@@ -21,3 +26,15 @@ def make_directory(tree: WritableTree, path: PurePosixPath) -> None:
             is_private = parent == STATE or STATE in parent.parents
             tree.make_directory(Directory(parent, PRIVATE_DIRECTORY if is_private else PUBLIC_DIRECTORY))
     tree.make_directory(Directory(path, PRIVATE_DIRECTORY))
+
+
+@contextmanager
+def locked_state(host: Host) -> Iterator[None]:
+    """Hold the lock of the host, if it can be taken in the sandbox of a unit, where /run is read-only.
+
+    A missing lock file cannot be created there, and means that no run has changed this host since it started.
+    """
+    with ExitStack() as held:
+        with suppress(ReadOnlyEnvironmentError):
+            held.enter_context(host.lock())
+        yield

@@ -97,6 +97,16 @@ def drift(options: HostOptions = _THIS_HOST) -> None:
         print_text(f"{line}\n")
 
 
+def publish(*, remove: bool = False) -> None:
+    """Publish the state of this node, or remove what was published, and print what was done."""
+    from agent.host import Host
+    from agent.verbs.publish import publish as verb
+
+    line = verb(Host.real(), remove=remove)
+    if line:
+        print_text(f"{line}\n")
+
+
 BARE_VERBS: dict[str, Callable[[], None]] = {
     "apply": apply,
     "assess": assess,
@@ -104,4 +114,5 @@ BARE_VERBS: dict[str, Callable[[], None]] = {
     "diff": diff,
     "drift": drift,
     "gate": gate,
+    "publish": publish,
 }

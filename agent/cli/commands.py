@@ -364,6 +364,29 @@ def drift(
     print_text(f"{send_test(host, request, partial(assess_host, host, request))}\n")
 
 
+@app.command(
+    epilog=_epilog(
+        "systemctl start k3s-harden-publish.service",
+        (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE, ExitCode.LOCKED),
+        "the Node has the state of the last drift check, or nothing is to be published",
+    ),
+    hidden=True,
+)
+def publish(
+    *,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Remove what was published. The next drift check publishes it again.")
+    ] = False,
+) -> None:
+    """Publish the state of this node on its Node.
+
+    k3s-harden-publish.service runs it after each drift check, and every 15 to 30 minutes. With the setting `publish`,
+    it writes a condition and annotations with the kubelet's credential, if they have changed, and otherwise every six
+    hours. Without the setting, it removes them.
+    """
+    bare_verbs.publish(remove=remove)
+
+
 @app.command(epilog=_epilog("systemctl start k3s-harden.service", _CHANGES, GATE_WORDING.success), hidden=True)
 def gate(
     *,

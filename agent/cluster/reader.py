@@ -10,9 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
+from agent.cluster.connection import connect, rejection
 from agent.errors import HardenError, HostError
-from agent.host.https import HttpsClient, Limits
-from agent.kubernetes import kubeconfig, parsing, queries
+from agent.host.https import Limits
+from agent.kubernetes import parsing, queries
 from agent.kubernetes.objects import Cluster
 from agent.kubernetes.parsing import as_list, as_mapping, as_string
 from agent.kubernetes.queries import REQUESTS, Query
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from agent.host import Host
-    from agent.kubernetes.kubeconfig import Credential, Kubeconfig
+    from agent.host.https import HttpsClient
     from agent.kubernetes.queries import ApiRequest
 
 KUBECONFIGS = ("server/cred/admin.kubeconfig", "/etc/rancher/k3s/k3s.yaml")
@@ -59,10 +60,7 @@ class _StatusError(HostError):
     """The API server answered with an error."""
 
     def __init__(self, path: str, status: int) -> None:
-        from http.client import responses
-
-        meaning = f" ({responses[status]})" if status in responses else ""
-        super().__init__(f"cannot read {path}: the API server answered with HTTP status {status}{meaning}")
+        super().__init__(f"cannot read {path}: {rejection(status)}")
         self.status = status
 
 
@@ -79,18 +77,11 @@ class _Page(NamedTuple):
 def read_cluster(host: Host, data_dir: PurePosixPath, limits: Limits = LIMITS) -> Cluster:
     """Read the objects that the controls need. Raises no exception: failures are in the problems of the result."""
     try:
-        config = _kubeconfig(host, data_dir)
-        client = HttpsClient(
-            config.host,
-            config.port,
-            _content(host, config.authority),
-            _content(host, config.certificate) + b"\n" + _content(host, config.key),
-            limits,
-        )
+        connection = connect(host, [data_dir / name for name in KUBECONFIGS], limits)
     except HardenError as error:
         return Cluster("", {}, {}, problem=error.message)
-    with client:
-        return _Reader(client, config.url).read()
+    with connection.client as client:
+        return _Reader(client, connection.url).read()
 
 
 def parsed_object(query: Query, item: Any) -> Any:  # noqa: ANN401 - any JSON, and one of the types of objects
@@ -206,30 +197,3 @@ class _Reader:
             return json.loads(response.body)
         except (ValueError, RecursionError) as error:
             raise _InvalidError(f"cannot read {request.path}: the answer is not valid JSON") from error
-
-
-def _kubeconfig(host: Host, data_dir: PurePosixPath) -> Kubeconfig:
-    """Return the first of K3s' kubeconfigs that exists. Raises HardenError if there is none that can be used."""
-    for name in KUBECONFIGS:
-        path = data_dir / name
-        data = host.tree.read(path)
-        if data is not None:
-            _refuse_distrusted(host, path)
-            return kubeconfig.parse_kubeconfig(data, path)
-    raise HostError(f"cannot reach the API server: {data_dir / KUBECONFIGS[0]} does not exist")
-
-
-def _content(host: Host, credential: Credential) -> bytes:
-    if isinstance(credential, bytes):
-        return credential
-    data = host.tree.read(credential)
-    if data is None:
-        raise HostError(f"cannot reach the API server: {credential} does not exist")
-    _refuse_distrusted(host, credential)
-    return data
-
-
-def _refuse_distrusted(host: Host, path: PurePosixPath) -> None:
-    problem = host.tree.trust_problem(path)
-    if problem:
-        raise HostError(f"cannot use {path} to reach the API server: {problem}")

@@ -79,6 +79,13 @@ class HttpsClient:
 
     def get(self, path: str, accept: str) -> Response:
         """Send a GET request. Raises HostError without an answer, or if the answer exceeds a limit."""
+        return self._exchange("GET", path, {"Accept": accept})
+
+    def patch(self, path: str, body: bytes, content_type: str) -> Response:
+        """Send a PATCH request. Raises HostError as `get` does."""
+        return self._exchange("PATCH", path, {"Accept": "application/json", "Content-Type": content_type}, body)
+
+    def _exchange(self, method: str, path: str, headers: dict[str, str], body: bytes | None = None) -> Response:
         deadline = min(self._end, time.monotonic() + self._limits.request)
         connection = self._connection
         try:
@@ -91,12 +98,13 @@ class HttpsClient:
             if isinstance(connection.sock, _BoundedSocket):
                 connection.sock.deadline = deadline
                 connection.sock.settimeout(left)
-            connection.request("GET", path, headers={"Accept": accept, "User-Agent": "k3s-harden"})
+            connection.request(method, path, body, {**headers, "User-Agent": "k3s-harden"})
             response = connection.getresponse()
             return Response(response.status, _body(response, self._limits.body, deadline))
         except (OSError, http.client.HTTPException, ValueError) as error:
             connection.close()
-            raise HostError(f"cannot read {path.partition('?')[0]}: {_reason(error)}") from error
+            verb = "read" if method == "GET" else "write"
+            raise HostError(f"cannot {verb} {path.partition('?')[0]}: {_reason(error)}") from error
 
 
 class _TooLargeError(ValueError):

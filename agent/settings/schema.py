@@ -69,6 +69,14 @@ class Profile(StrEnum):
     STRICT = "strict"
 
 
+class Publish(StrEnum):
+    """What a node publishes on its own Node object."""
+
+    NONE = "none"
+    NODE = "node"
+    DETAILS = "details"
+
+
 class SettingRow(Value):
     """A setting."""
 
@@ -400,6 +408,15 @@ class Settings(Value):
         "none",
         default=None,
         example="[/usr/local/lib/k3s-harden/notify, ops]",
+    )
+    publish: Publish = _setting(
+        "publish",
+        one_of({choice.value: choice for choice in Publish}),
+        "What this node writes on its own Node object after each drift check. `node`: the condition"
+        " k3s-harden.internal/Hardened and annotations with the counts of controls. `details` also lists the IDs of the"
+        " failed controls, for everybody who can list nodes. `none` removes both.",
+        default=Publish.NONE,
+        example="node",
     )
 
     from_profile: tuple[str, ...] = ()

@@ -11,7 +11,8 @@ from agent import findings, package_data
 from agent.changes.execute import carry_out, refused
 from agent.changes.journal import BACKUPS, Journal
 from agent.changes.notifications import HIDDEN_FROM_UNITS
-from agent.errors import HostError, UnsupportedHostError, UsageError
+from agent.changes.publication import read_publication
+from agent.errors import HardenError, HostError, UnsupportedHostError, UsageError
 from agent.host.systemd import Systemd
 from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.k3s.services import only_unit
@@ -30,9 +31,10 @@ from agent.report import Fact, Item, ItemStatus, Report
 from agent.value import replace
 from agent.verbs.completion_scripts import completion_script
 from agent.verbs.k3s_state import k3s_of
+from agent.verbs.publish import withdraw
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from agent.host import Host
     from agent.node.gate import Gate
@@ -46,6 +48,8 @@ UNITS = (
     "k3s-harden-check.service",
     "k3s-harden-check.timer",
     "k3s-harden-notify@.service",
+    "k3s-harden-publish.service",
+    "k3s-harden-publish.timer",
     "k3s-harden-service-accounts.service",
     "k3s-harden-service-accounts.timer",
 )
@@ -195,9 +199,21 @@ def uninstall(host: Host, wanted: Wanted) -> Report:
         removed = _remove(host, others, wanted)
     _reload(host, removed, wanted)
     left = gate.detect_gate(host)
-    report = _report("uninstall", [*items, *removed], [], left)
+    # The units of a package continue to publish.
+    node = () if wanted.packaged else _withdrawn(host)
+    report = _report("uninstall", [*items, *removed, *node], [], left)
     report = replace(report, findings=findings.after_uninstall(left))
     return replace(report, next_steps=next_steps.steps_after_uninstall(report, wanted.k3s))
+
+
+def _withdrawn(host: Host) -> Iterator[Item]:
+    """Remove what this node has published, and yield an item about it."""
+    publication = read_publication(host) if host.is_live else None
+    if publication is not None:
+        try:
+            yield Item("Node", ItemStatus.CHANGED, withdraw(host, publication))
+        except HardenError as error:
+            yield Item("Node", ItemStatus.KEPT, error.message, error.hint)
 
 
 def _all_places(host: Host, wanted: Wanted) -> tuple[list[PurePosixPath], list[PurePosixPath]]:

@@ -6,7 +6,6 @@ systemd opens them for k3s-harden-notify@NUMBER.service, which runs the command 
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager, suppress
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -19,8 +18,8 @@ from agent.changes.notifications import (
     notification_unit,
     waiting_notifications,
 )
-from agent.changes.state import make_directory
-from agent.errors import HardenError, HostError, ReadOnlyEnvironmentError, UsageError
+from agent.changes.state import locked_state, make_directory
+from agent.errors import HardenError, HostError, UsageError
 from agent.host.systemd import Systemd
 from agent.model import PRIVATE_FILE, File
 from agent.node.site_files import read_settings
@@ -75,7 +74,7 @@ def send_test(host: Host, request: Request, assess: Callable[[], Assessment]) ->
     if not systemd.is_running:
         raise HostError("cannot notify the site: systemd is not running")
     now = assess()
-    with _locked(host):
+    with locked_state(host):
         make_directory(host.writable_tree, DIRECTORY)
         _write_command(host, settings.drift_notify)
         number = _write(host, Notification("test", None, ()), now, {})
@@ -92,7 +91,7 @@ def send_test(host: Host, request: Request, assess: Callable[[], Assessment]) ->
 def _notify(
     host: Host, command: tuple[str, ...], last: Baseline | None, now: Assessment, causes: Mapping[str, str]
 ) -> Iterator[str]:
-    with _locked(host):
+    with locked_state(host):
         is_first = not host.tree.exists(DIRECTORY)
         make_directory(host.writable_tree, DIRECTORY)
         notification = due_notification(None if is_first else last, now)
@@ -127,19 +126,10 @@ def _write_command(host: Host, command: tuple[str, ...]) -> None:
     host.writable_tree.write(File(path=COMMAND, content=f"exec {shlex.join(command)}\n".encode(), mode=PRIVATE_FILE))
 
 
-@contextmanager
-def _locked(host: Host) -> Iterator[None]:
-    with ExitStack() as held:
-        # As in the drift check: in the sandbox of its unit /run is read-only.
-        with suppress(ReadOnlyEnvironmentError):
-            held.enter_context(host.lock())
-        yield
-
-
 def _remove_all(host: Host) -> None:
     """Remove the directory, so that the first notification is due again if the setting returns."""
     if host.tree.exists(DIRECTORY):
-        with _locked(host):
+        with locked_state(host):
             for path in (*map(notification_path, waiting_notifications(host)), COMMAND):
                 host.writable_tree.remove_file(path)
             host.writable_tree.remove_directory(DIRECTORY)

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from agent import __version__
-from agent.changes import notifications
+from agent.changes import notifications, publication
 from agent.changes.journal import BACKUPS, JOURNAL
 from agent.changes.last_run import RECORD
 from agent.errors import ExitCode
@@ -43,6 +43,8 @@ _FILES = (
     (METRICS, "Metrics of that assessment, for a textfile collector."),
     (notifications.DIRECTORY, "Notifications of the site that wait for their delivery."),
     (notifications.COMMAND, "Command of the site that gets them."),
+    (publication.PUBLICATION, "With the setting publish: what the Node of this host should have."),
+    (publication.SENT, "Digest and time of what was sent to the Node last."),
     (LOCK, "Lock of the run that makes changes."),
 )
 _EXAMPLES = (

@@ -32,7 +32,9 @@ class ApiServer:
     objects: Mapping[Query, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     answers: Mapping[str, Answer] = field(default_factory=dict)
     asked: list[tuple[str, str, str]] = field(default_factory=list)
-    """Method, path with parameters, and Accept header of each request."""
+    """Method, path with parameters, and Accept header of each request; of PATCH, the Content-Type."""
+    patches: list[dict[str, Any]] = field(default_factory=list)
+    """The bodies of PATCH requests."""
     connections: set[tuple[str, int]] = field(default_factory=set)
     """The addresses of the clients."""
     port: int = 0
@@ -45,7 +47,8 @@ class ApiServer:
         """Serve until the end of the block."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(TLS / f"{self.certificate}.crt", TLS / f"{self.certificate}.key")
-        context.load_verify_locations(TLS / "ca.crt")
+        for authority in ("ca.crt", "node.crt"):
+            context.load_verify_locations(TLS / authority)
         context.verify_mode = ssl.CERT_REQUIRED
         family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
         with type("_Server", (_Server,), {"address_family": family})(
@@ -66,10 +69,11 @@ class ApiServer:
         from base64 import b64encode
 
         host = f"[{self.address}]" if ":" in self.address else self.address
-        values = {"server": f"https://{host}:{self.port}", "authority": "ca.crt", "key": "client.key", **changes}
+        usual = {"authority": "ca.crt", "certificate": "client.crt", "key": "client.key"}
+        values = {"server": f"https://{host}:{self.port}", **usual, **changes}
         files = {
             "certificate-authority": TLS / values["authority"],
-            "client-certificate": TLS / "client.crt",
+            "client-certificate": TLS / values["certificate"],
             "client-key": TLS / values["key"],
         }
         lines = {
@@ -114,6 +118,18 @@ class Handler(BaseHTTPRequestHandler):
             self.send(404, b"{}")
             return
         self.send(200, json.dumps(self._page(query)).encode())
+
+    def do_PATCH(self) -> None:
+        """Record the body, and answer with it or with the answer for the path."""
+        path = urlsplit(self.path).path
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.api.asked.append((self.command, self.path, self.headers["Content-Type"]))
+        self.api.patches.append(json.loads(body))
+        answer = self.api.answers.get(path)
+        if answer is not None:
+            answer(self)
+        else:
+            self.send(200, body)
 
     def send(self, status: int, body: bytes) -> None:
         """Send a complete answer."""

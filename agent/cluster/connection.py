@@ -1,0 +1,68 @@
+"""Connections to the API server with one of K3s' own kubeconfigs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.errors import HostError
+from agent.host.https import HttpsClient
+from agent.kubernetes import kubeconfig
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import PurePosixPath
+
+    from agent.host import Host
+    from agent.host.https import Limits
+    from agent.kubernetes.kubeconfig import Credential, Kubeconfig
+
+
+class Connection(NamedTuple):
+    """A client, which connects at its first request, the address of its server, and its certificate."""
+
+    client: HttpsClient
+    url: str
+    certificate: bytes
+    """In PEM."""
+
+
+def connect(host: Host, paths: Sequence[PurePosixPath], limits: Limits) -> Connection:
+    """Return a connection with the first of these kubeconfigs that exists. Raises HardenError if none can be used."""
+    config = _kubeconfig(host, paths)
+    certificate = _content(host, config.certificate)
+    pair = certificate + b"\n" + _content(host, config.key)
+    client = HttpsClient(config.host, config.port, _content(host, config.authority), pair, limits)
+    return Connection(client, config.url, certificate)
+
+
+def rejection(status: int) -> str:
+    """Return the reason for an error message if the API server answered with this status."""
+    from http.client import responses
+
+    meaning = f" ({responses[status]})" if status in responses else ""
+    return f"the API server answered with HTTP status {status}{meaning}"
+
+
+def _kubeconfig(host: Host, paths: Sequence[PurePosixPath]) -> Kubeconfig:
+    for path in paths:
+        data = host.tree.read(path)
+        if data is not None:
+            _refuse_distrusted(host, path)
+            return kubeconfig.parse_kubeconfig(data, path)
+    raise HostError(f"cannot reach the API server: {paths[0]} does not exist")
+
+
+def _content(host: Host, credential: Credential) -> bytes:
+    if isinstance(credential, bytes):
+        return credential
+    data = host.tree.read(credential)
+    if data is None:
+        raise HostError(f"cannot reach the API server: {credential} does not exist")
+    _refuse_distrusted(host, credential)
+    return data
+
+
+def _refuse_distrusted(host: Host, path: PurePosixPath) -> None:
+    problem = host.tree.trust_problem(path)
+    if problem:
+        raise HostError(f"cannot use {path} to reach the API server: {problem}")

@@ -1,0 +1,77 @@
+"""The Node object of this host, written with the kubelet's credential, which may write no other Node."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from agent.cluster.connection import connect, rejection
+from agent.cluster.node_status import FIELD_MANAGER
+from agent.errors import HostError
+from agent.host.https import Limits
+from agent.k3s.components.files import pem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from agent.host import Host
+
+KUBECONFIG = PurePosixPath("agent/kubelet.kubeconfig")
+"""K3s' kubeconfig of the kubelet, in the data directory."""
+HEALTH_PORT = 10248
+"""The kubelet's own port on the loopback interface, without TLS."""
+
+LIMITS = Limits(request=10.0, total=20.0, body=8 << 20)
+_HEALTH_TIMEOUT = 2.0
+_APPLY = "application/apply-patch+yaml"
+_OK = 200
+
+# DER: the attribute CN (2.5.4.3), a UTF8String or PrintableString, and its length in one byte, or in two from 128 on.
+_COMMON_NAME = re.compile(rb"\x06\x03\x55\x04\x03[\x0c\x13](?:([\x00-\x7f])|\x81(.))(?=system:node:)", re.DOTALL)
+_PREFIX = b"system:node:"
+_NODE_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
+
+
+def is_kubelet_healthy(port: int = HEALTH_PORT) -> bool:
+    """Return whether the kubelet of this host reports itself as healthy."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_HEALTH_TIMEOUT)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == _OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def node_name(certificate: bytes) -> str:
+    """Return the name of the Node in the common name of a kubelet's certificate. Raises HostError without one."""
+    first = next((block.content for block in pem.blocks(certificate) if block.kind == pem.CERTIFICATE), b"")
+    found = _COMMON_NAME.search(first)
+    length = (found[1] or found[2])[0] if found else 0
+    start = found.end() if found else 0
+    name = first[start : start + length].removeprefix(_PREFIX).decode("ascii", "replace")
+    if not _NODE_NAME.fullmatch(name):
+        raise HostError("cannot read the name of the Node: the kubelet's certificate is not one of system:node:NAME")
+    return name
+
+
+def apply_node_status(host: Host, kubeconfig: PurePosixPath, fields: Mapping[str, Any], limits: Limits = LIMITS) -> str:
+    """Make these fields of the Node those of k3s-harden, by one server-side apply, and return the name of the Node.
+
+    Fields of an earlier apply that are not among them are removed. Raises HardenError if that fails.
+    """
+    connection = connect(host, [kubeconfig], limits)
+    name = node_name(connection.certificate)
+    metadata = {**fields.get("metadata", {}), "name": name}
+    body = {**fields, "apiVersion": "v1", "kind": "Node", "metadata": metadata}
+    path = f"/api/v1/nodes/{name}/status"
+    with connection.client as client:
+        response = client.patch(f"{path}?fieldManager={FIELD_MANAGER}&force=true", json.dumps(body).encode(), _APPLY)
+    if response.status != _OK:
+        raise HostError(f"cannot write {path}: {rejection(response.status)}")
+    return name
