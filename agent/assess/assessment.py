@@ -36,6 +36,7 @@ class Waiver(NamedTuple):
     expires: str
     """The last day on which it is valid, as YYYY-MM-DD; empty if it does not expire."""
     location: Location | None
+    approved_by: str = ""
 
 
 class Verdict(NamedTuple):

@@ -73,7 +73,7 @@ def select_waivers(
             continue
         targets.append((waiver, ids))
         for name in ids:
-            by_control.setdefault(name, Waiver(waiver.reason, waiver.expires, waiver.location))
+            by_control.setdefault(name, Waiver(waiver.reason, waiver.expires, waiver.location, waiver.approved_by))
     for waiver, ids in expired:
         if not by_control.keys() & set(ids):
             message = f"the waiver for {waiver.control} expired at the end of {waiver.expires}"

@@ -108,7 +108,11 @@ def _checked_policy(settings: Settings, data: bytes | None) -> bytes | None:
 
 def _checked_waivers(settings: Settings, data: bytes | None) -> tuple[SiteWaiver, ...]:
     path = settings.waivers_file
-    return () if path is None or data is None else loading.load_waivers(data, path)
+    return (
+        ()
+        if path is None or data is None
+        else loading.load_waivers(data, path, must_expire=settings.waivers_must_expire)
+    )
 
 
 def read_settings(host: Host, path: PurePosixPath | None, overrides: Overrides) -> Settings:

@@ -60,10 +60,10 @@ def load_settings(data: bytes | None, path: PurePosixPath) -> Settings:
 
         values = profiles.with_profile(values)
     settings = replace(Settings(), **values)
-    return replace(settings, waivers=_located(path, settings.waivers))
+    return replace(settings, waivers=_located(path, settings.waivers, must_expire=settings.waivers_must_expire))
 
 
-def load_waivers(data: bytes, path: PurePosixPath) -> tuple[SiteWaiver, ...]:
+def load_waivers(data: bytes, path: PurePosixPath, *, must_expire: bool = False) -> tuple[SiteWaiver, ...]:
     """Read a file that contains only a list of waivers. Raises InputError and SettingsError as load() does."""
     documents = read_documents(data, path)
     if not documents:
@@ -71,10 +71,14 @@ def load_waivers(data: bytes, path: PurePosixPath) -> tuple[SiteWaiver, ...]:
     loader = _Loader()
     row = setting_row("waivers")
     loader.setting(row, KeyValue(row.key, documents[0].line, documents[0].node))
-    return _located(path, loader.finish(documents, path)["waivers"])
+    return _located(path, loader.finish(documents, path)["waivers"], must_expire=must_expire)
 
 
-def _located(path: PurePosixPath, waivers: tuple[SiteWaiver, ...]) -> tuple[SiteWaiver, ...]:
+def _located(path: PurePosixPath, waivers: tuple[SiteWaiver, ...], *, must_expire: bool) -> tuple[SiteWaiver, ...]:
+    problem = "`waivers`: `expires` is missing, which `waivers-must-expire` requires"
+    endless = [(waiver.location.line or 0, problem) for waiver in waivers if must_expire and not waiver.expires]
+    if endless:
+        raise SettingsError(path, endless)
     return tuple(replace(waiver, location=Location(path, waiver.location.line)) for waiver in waivers)
 
 

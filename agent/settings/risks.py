@@ -83,5 +83,11 @@ RISKS: Mapping[str, Risk] = {
         " noacl.",
         f"findmnt --target {NETWORK_LEASES.parents[1]} --output FSTYPE,OPTIONS",
     ),
+    "waivers-must-expire": Risk(
+        "A waiver without a date is an error of the settings, and every verb ends with 2. K3s starts with the recorded"
+        " settings.",
+        "Give each waiver a date, also those of the file that `waivers-file` names.",
+        "grep -nE 'control:|expires:' /etc/k3s-harden/config.yaml",
+    ),
 }
 """By the key of the setting."""

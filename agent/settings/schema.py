@@ -44,10 +44,12 @@ _EXAMPLE_WAIVERS = """
   - control: vm.overcommit_memory
     reason: the database on these nodes needs strict accounting
     expires: 2027-06-30
+    approved-by: Security team, SEC-1042
     role: agent
     host: db-*
   - control: cis-1.9/1.2.3
-    reason: the load balancer in front of the shop needs externalIPs"""
+    reason: the load balancer in front of the shop needs externalIPs
+    expires: 2027-12-31"""
 
 DEFAULT_SETTINGS = PurePosixPath("/etc/k3s-harden/config.yaml")
 """Path of the settings file on a host. Without the file, every setting has its default."""
@@ -361,8 +363,8 @@ class Settings(Value):
         "waivers",
         WAIVERS,
         "Controls whose failure this site accepts, each with a reason. `expires` is the last day on which the"
-        " waiver applies, in UTC. `role` and the shell pattern `host` limit it to some hosts. `apply` does not"
-        " change a waived kernel parameter.",
+        " waiver applies, in UTC. `approved-by` names who accepts the failure. `role` and the shell pattern `host`"
+        " limit it to some hosts. `apply` does not change a waived kernel parameter.",
         default=(),
         example=_EXAMPLE_WAIVERS,
     )
@@ -373,6 +375,13 @@ class Settings(Value):
         "none",
         default=None,
         example="/etc/k3s-harden/waivers.yaml",
+    )
+    waivers_must_expire: bool = _setting(
+        "waivers-must-expire",
+        BOOLEAN,
+        "Whether a waiver without `expires` is an error of the settings.",
+        default=False,
+        example="false",
     )
     drift_repair: bool = _setting(
         "drift.repair",

@@ -51,7 +51,7 @@ def _waiver(node: Node) -> SiteWaiver:
                 raise InvalidValue(f"`{key}` is missing; it must be {kind.allowed}", node)
             continue
         try:
-            values[key] = kind.read(value)
+            values[key.replace("-", "_")] = kind.read(value)
         except InvalidValue:
             raise InvalidValue(f"`{key}` must be {kind.allowed}; found {describe_node(value)}", value) from None
     location = Location(PurePosixPath(), node.line)
@@ -65,7 +65,7 @@ def _control(node: Node) -> str:
     return node.text
 
 
-def _reason(node: Node) -> str:
+def _words(node: Node) -> str:
     text = " ".join(string_of(node).split())
     if text.strip(" .!").lower() in _FILLERS or not any(character.isalpha() for character in text):
         raise InvalidValue
@@ -94,12 +94,14 @@ def _host_pattern(node: Node) -> str:
 _REQUIRED = ("control", "reason")
 _KEYS: dict[str, ValueKind] = {
     "control": ValueKind("the id of a control or its CIS number, such as 1.2.9 or cis-1.9/1.2.9", _control),
-    "reason": ValueKind("a sentence with the reason", _reason),
+    "reason": ValueKind("a sentence with the reason", _words),
     "expires": ValueKind("a date such as 2027-06-30", _date),
+    "approved-by": ValueKind("the name of who accepts the failure", _words),
     "role": one_of({role.value: role for role in Role}),
     "host": ValueKind("a shell pattern for host names", _host_pattern),
 }
 
 WAIVERS = ValueKind(
-    "a list of mappings, each with `control`, `reason` and optionally `expires`, `role` and `host`", _waivers
+    "a list of mappings, each with `control`, `reason` and optionally `expires`, `approved-by`, `role` and `host`",
+    _waivers,
 )

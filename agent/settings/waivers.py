@@ -29,6 +29,8 @@ class SiteWaiver(Value):
     host: str = ""
     """A shell pattern of the host names that it is for; empty is all."""
     location: Location = Location(PurePosixPath())
+    approved_by: str = ""
+    """Who accepts the failure; empty if the site does not say."""
 
 
 class WaiverScope(Value):

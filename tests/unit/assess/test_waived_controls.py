@@ -48,10 +48,10 @@ def test_a_waiver_for_a_control_that_only_the_guide_has_gets_no_note() -> None:
 
 
 def test_a_waiver_applies_to_the_control_with_its_id() -> None:
-    """The selected waiver contains reason, date and location."""
-    chosen = selected(waiver(expires="2027-06-30"))
+    """The selected waiver contains reason, date, location and approver."""
+    chosen = selected(replace(waiver(expires="2027-06-30"), approved_by="Ann"))
     (control,) = catalogue.controls_named(CERTIFICATES)
-    assert chosen.waiver_of(control) == Waiver("it is so", "2027-06-30", Location(PATH, 3))
+    assert chosen.waiver_of(control) == Waiver("it is so", "2027-06-30", Location(PATH, 3), "Ann")
     assert chosen.by_control.keys() == {CERTIFICATES}
     assert chosen.notes == ()
     assert all(chosen.waiver_of(other) is None for other in catalogue.CATALOGUE if other is not control)

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 REFERENCE = Path(__file__).parents[3] / "docs/reference"
-OPTIONAL = {"next_steps", "resource", "severity", "severity_reason", "cluster_object"}
+OPTIONAL = {"next_steps", "resource", "severity", "severity_reason", "cluster_object", "approved_by"}
 
 
 @pytest.mark.parametrize("path", sorted(REFERENCE.glob("*.schema.json")), ids=lambda path: path.name)

@@ -43,7 +43,10 @@ def test_the_example_of_the_reference_is_valid() -> None:
     assert settings.event_rate_limit == EventRateLimit(5000, 20_000)
     assert settings.network_policy_namespaces == ("shop", "billing")
     reason = "the database on these nodes needs strict accounting"
-    first = SiteWaiver("vm.overcommit_memory", reason, "2027-06-30", Role.AGENT, "db-*", Location(PATH, 30))
+    location = Location(PATH, 30)
+    first = SiteWaiver(
+        "vm.overcommit_memory", reason, "2027-06-30", Role.AGENT, "db-*", location, "Security team, SEC-1042"
+    )
     assert settings.waivers[0] == first
 
 
@@ -249,6 +252,28 @@ def test_a_waivers_file_has_the_same_format() -> None:
     with pytest.raises(SettingsError) as caught:
         load_waivers(b"- control: 1.2.9\n  reason: <WHY>\n---\n- x\n", other)
     assert [str(problem.location) for problem in caught.value.problems] == [f"{other}:2", f"{other}:3"]
+
+
+@pytest.mark.parametrize("approver", ["''", "TODO", "[a, b]", "42"])
+def test_an_approver_must_be_a_name(approver: str) -> None:
+    """It is for auditors, as the reason is."""
+    ((_, problem),) = errors(f"{WAIVER}    approved-by: {approver}\n")
+    assert "`approved-by` must be the name of who accepts the failure" in problem
+    (waiver,) = loaded(f"{WAIVER}    approved-by: Ann, SEC-7\n").waivers
+    assert waiver.approved_by == "Ann, SEC-7"
+
+
+@pytest.mark.parametrize("setting", ["profile: strict", "waivers-must-expire: true"])
+def test_a_setting_makes_the_expiry_of_waivers_mandatory(setting: str) -> None:
+    """Each waiver without a date is an error, in the settings and in a waivers file."""
+    endless = "  - control: 1.2.9\n    reason: It has its reason.\n"
+    text = f"{setting}\nwaivers:\n{endless}  - control: 1.2.3\n    reason: It has.\n    expires: 2027-06-30\n{endless}"
+    assert [line for line, _ in errors(text)] == [":3", ":8"]
+    assert all("`expires` is missing" in problem for _, problem in errors(text))
+    assert len(loaded(text.replace(setting, "profile: guide")).waivers) == 3
+    assert len(loaded(text.replace(setting, "profile: strict\nwaivers-must-expire: false")).waivers) == 3
+    with pytest.raises(SettingsError):
+        load_waivers(endless.encode(), PATH, must_expire=True)
 
 
 def test_all_errors_of_a_file_are_in_one_message() -> None:

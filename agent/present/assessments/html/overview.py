@@ -179,11 +179,17 @@ def _owner(name: str, explanation: str, lines: Sequence[tuple[Content, Content]]
 def waivers_part(rows: Sequence[ControlRow]) -> Element | None:
     """Return the waived controls."""
     lines = [
-        table_row(head_cell(link(shown)), cell(waiver.reason), cell(expiry(waiver)), cell(location(waiver.location)))
+        table_row(
+            head_cell(link(shown)),
+            cell(waiver.reason),
+            cell(waiver.approved_by or "–"),
+            cell(expiry(waiver)),
+            cell(location(waiver.location)),
+        )
         for shown in rows
         if (waiver := shown.verdict.waiver)
     ]
-    heads = ("Control", "Reason", "Expiry", "Location")
+    heads = ("Control", "Reason", "Approved by", "Expiry", "Location")
     return part("waivers", "Waivers", table("waivers", heads, group(lines))) if lines else None
 
 

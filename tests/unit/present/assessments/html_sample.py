@@ -72,7 +72,9 @@ FACTS = (
 )
 WAIVED = verdict(
     control("always-pull-images", "Admission plugin AlwaysPullImages", "1.2.11"), ControlStatus.WAIVED
-)._replace(waiver=Waiver("the registry needs no pull secret", "2027-03-31", at("/etc/k3s-harden/waivers.yaml", 4)))
+)._replace(
+    waiver=Waiver("the registry needs no pull secret", "2027-03-31", at("/etc/k3s-harden/waivers.yaml", 4), "Ann")
+)
 WAIVED_FOR_GOOD = verdict(control("pod-pids", "A limit on pod PIDs", "4.2.13"), ControlStatus.WAIVED)._replace(
     waiver=Waiver("one tenant only", "", at("/etc/k3s-harden/waivers.yaml", 9))
 )

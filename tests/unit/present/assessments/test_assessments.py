@@ -198,6 +198,15 @@ def test_a_waiver_has_reason_expiry_and_location() -> None:
     assert waived(WAIVED.waiver._replace(expires="", location=None)) == "the vendor's agent reads it (does not expire)"
 
 
+@pytest.mark.parametrize("output_format", [found for found in FORMATS if found is not Format.OPENMETRICS])
+def test_each_format_has_the_approver_of_a_waiver(output_format: Format) -> None:
+    """Metrics have no texts of people."""
+    assert WAIVED.waiver
+    verdict = WAIVED._replace(waiver=WAIVED.waiver._replace(approved_by="Ann"))
+    report = assessment_text(replace(FULL, verdicts=(verdict,)), output_format, Verbosity.VERBOSE, aws=AWS)
+    assert "approved by Ann" in report or '"approved_by": "Ann"' in report
+
+
 def test_a_timestamp_is_in_utc() -> None:
     """Its resolution is one second."""
     assert timestamp(WHEN) == WHEN_IN_WORDS

@@ -335,10 +335,10 @@ def test_every_section_has_a_bar_and_its_numbers_as_text() -> None:
 
 
 def test_waivers_and_notes_have_their_own_parts() -> None:
-    """A waiver has reason, expiry and location. An empty part is omitted."""
+    """A waiver has reason, approver, expiry and location. An empty part is omitted."""
     assert {"waivers", "notes"} <= set(MIXED.ids)
     source = words(re.sub(r"<[^>]*>", " ", as_html(sample.MIXED)))
-    assert "the registry needs no pull secret expires 2027-03-31 /etc/k3s-harden/waivers.yaml:4" in source
+    assert "the registry needs no pull secret Ann expires 2027-03-31 /etc/k3s-harden/waivers.yaml:4" in source
     assert "the waiver for pod-pids-2 is not needed /etc/k3s-harden/waivers.yaml:14 Remove it" in source
     bare = page(replace(sample.MIXED, verdicts=(sample.PASSED,), notes=()))
     assert {"waivers", "notes"}.isdisjoint(bare.ids)
