@@ -20,7 +20,7 @@ from agent.cli import bare_verbs
 from agent.cli.bare_verbs import GATE_WORDING, SERVICE_VARIABLE
 from agent.cli.completion_candidates import benchmarks, topics, versions
 from agent.cli.host_options import HostOptions, RoleChoice, absolute
-from agent.cli.report_options import AssessmentOptions, ReportOptions
+from agent.cli.report_options import AssessmentOptions, ReportOptions, write_output
 from agent.cli.shared_options import (
     AllowEmptyRoot,
     Config,
@@ -36,7 +36,7 @@ from agent.cli.shared_options import (
     Unit,
     Verbose,
 )
-from agent.cli.streams import columns, print_text, progress
+from agent.cli.streams import columns, print_error, print_text, progress
 from agent.errors import ExitCode, UsageError
 from agent.model import StrEnum
 from agent.present import Format
@@ -46,7 +46,7 @@ from agent.value import replace
 if TYPE_CHECKING:
     from agent.host import Host
     from agent.verbs.install import Wanted
-    from agent.verbs.render.cloud_init import Download
+    from agent.verbs.render.cloud_init import Download, Joining
 
 _PROGRAM = "k3s-harden"
 _COMPLETION = "_K3S_HARDEN_COMPLETE"
@@ -493,6 +493,22 @@ def render(
     sha256: Annotated[
         Optional[str], typer.Option(help="For cloud-init: SHA-256 checksum of that file.", metavar="HEX")
     ] = None,
+    join: Annotated[
+        str, typer.Option(help="For cloud-init: URL of the server to join. [default: start a cluster]", metavar="URL")
+    ] = "",
+    cluster_init: Annotated[
+        bool, typer.Option("--cluster-init", help="For cloud-init: first of several servers, with etcd.")
+    ] = False,
+    token_file: Annotated[
+        str, typer.Option(help="For cloud-init: file on the host with the cluster's token.", metavar="PATH")
+    ] = "",
+    embed_token: Annotated[
+        Optional[Path],
+        typer.Option(help="For cloud-init: file here whose token to include.", metavar="FILE"),
+    ] = None,
+    output: Annotated[
+        Optional[Path], typer.Option(help="File to write with mode 0600. [default: standard output]", metavar="FILE")
+    ] = None,
     config: Annotated[Optional[Path], typer.Option(help="Settings file. [default: none]", metavar="FILE")] = None,
     role: Annotated[
         RoleChoice, typer.Option(help="Role of K3s on the host; auto: from the settings, or server.")
@@ -515,8 +531,39 @@ def render(
     from agent.verbs.render import rendered
 
     options = HostOptions(config=config, role=role, k3s_version=k3s_version, data_dir=data_dir)
-    document = rendered(what.value, options.settings_file, options.overrides, _download(what, url, sha256))
-    print_text(document.decode())
+    download = _download(what, url, sha256)
+    joins = _joining(what, join, token_file, embed_token, output, cluster_init=cluster_init)
+    document = rendered(what.value, options.settings_file, options.overrides, download, joins)
+    if output in (None, Path("-")):
+        print_text(document.decode())
+        return
+    write_output(output, document)
+    if embed_token is not None:
+        warning = f"{output} contains the token: most clouds show user-data to every process on the host"
+        print_error(warning, "deliver the token in another way, and use only --token-file")
+
+
+def _joining(
+    what: Rendering,
+    join: str,
+    token_file: str,
+    embed_token: Optional[Path],
+    output: Optional[Path],
+    *,
+    cluster_init: bool,
+) -> "Optional[Joining]":
+    """Return how the host of cloud-init joins a cluster; None without these options. Raises UsageError."""
+    if not (join or token_file or embed_token or cluster_init):
+        return None
+    from agent.host import Host
+    from agent.verbs.render.cloud_init import joining
+
+    if what is not Rendering.CLOUD_INIT:
+        raise UsageError(f"cannot use options of a cluster for {what}: only cloud-init supports them", "omit them")
+    if embed_token is not None and output in (None, Path("-")):
+        raise UsageError("cannot use --embed-token without --output, which writes a file with mode 0600", "pass both")
+    token = b"" if embed_token is None else Host.real().machine_tree.read_input(absolute(embed_token)) or b"\n"
+    return joining(join, token_file, token, cluster_init=cluster_init)
 
 
 def _download(what: Rendering, url: Optional[str], sha256: Optional[str]) -> "Optional[Download]":

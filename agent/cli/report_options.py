@@ -77,18 +77,23 @@ class AssessmentOptions(ReportOptions):
 
     def _write(self, assessment: Assessment, output: Path) -> None:
         """Write the assessment to a file with mode 0600, completely or not at all, and print one line about it."""
-        from agent.host import Host
-        from agent.model import PRIVATE_FILE, File
         from agent.present.assessments import assessment_text
         from agent.present.assessments.common import assessment_result
 
         text = assessment_text(assessment, self.output_format, self.verbosity, beyond=self.beyond, aws=self.aws)
-        file = File(path=absolute(output), content=text.encode(), mode=PRIVATE_FILE)
-        try:
-            Host.real().machine_tree.write(file)
-        except HostError as error:
-            # As root the program follows no path that others control; a redirection is opened by the user's shell.
-            hint = "name a file in a directory that only you and root can write to, or redirect the output: >FILE"
-            raise HostError(error.message, hint) from error
+        write_output(output, text.encode())
         if self.verbosity is not Verbosity.QUIET:
             sys.stdout.write(f"{output}: {assessment_result(assessment)}\n")
+
+
+def write_output(output: Path, content: bytes) -> None:
+    """Write a file with mode 0600, completely or not at all. Raises HostError."""
+    from agent.host import Host
+    from agent.model import PRIVATE_FILE, File
+
+    try:
+        Host.real().machine_tree.write(File(path=absolute(output), content=content, mode=PRIVATE_FILE))
+    except HostError as error:
+        # As root the program follows no path that others control; a redirection is opened by the user's shell.
+        hint = "name a file in a directory that only you and root can write to, or redirect the output: >FILE"
+        raise HostError(error.message, hint) from error

@@ -25,7 +25,7 @@ class Annotation(StrEnum):
     RESULT = f"{PREFIX}result"
     """A PublishedResult."""
     EVALUATED = f"{PREFIX}evaluated"
-    """Decimal number of controls that passed, failed or could not be determined."""
+    """Decimal number of controls that passed, failed, are waived or could not be determined."""
     PASSED = f"{PREFIX}passed"
     FAILED = f"{PREFIX}failed"
     UNDETERMINED = f"{PREFIX}undetermined"

@@ -10,6 +10,9 @@ DEFAULT_DATA_DIR = PurePosixPath("/var/lib/rancher/k3s")
 K3S_CONFIG_FILE = PurePosixPath("/etc/rancher/k3s/config.yaml")
 """The default of K3S_CONFIG_FILE and `--config`."""
 
+TOKEN_FILE = PurePosixPath("/etc/rancher/k3s/token")
+"""Where this program's commands put the cluster's token. K3s has no default of `token-file`."""
+
 NETWORK_LEASES = PurePosixPath("/var/lib/cni/networks")
 """The data directory of the CNI plugin host-local, with a directory for each network and in it a file for each pod.
 

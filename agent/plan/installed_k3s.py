@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.k3s.paths import DEFAULT_DATA_DIR
+from agent.k3s.paths import DEFAULT_DATA_DIR, TOKEN_FILE
 from agent.k3s.redaction import TOKEN_PLACEHOLDER
 from agent.model import Role, ShellCommand
 from agent.report import NextStep
@@ -63,10 +63,15 @@ class InstalledK3s(Value):
             return ShellCommand(f"sudo rc-service {self.service} {verb}")
         return ShellCommand(f"sudo systemctl {verb} {self.service}")
 
-    def install(self, version: Version | None = None, name: str = "K3s") -> NextStep:
+    @property
+    def can_start_a_cluster(self) -> bool:
+        """Whether the installation of this server starts a new cluster."""
+        return self.role is Role.SERVER and not (self.joins or self.arguments or self.variables)
+
+    def install(self, version: Version | None = None, name: str = "K3s", *, joins: bool = False) -> NextStep:
         """Return K3s' documented installation for this role and version (docs.k3s.io/installation/configuration).
 
-        `name` is the name of K3s in the text of the step.
+        `name` is the name of K3s in the text of the step. With `joins`, a server joins a cluster.
         """
         from shlex import quote
 
@@ -85,10 +90,11 @@ class InstalledK3s(Value):
             variables += [
                 f"{key}={quote(value)}" for key, _, value in (variable.partition("=") for variable in self.variables)
             ]
-        elif self.role is Role.AGENT and not self.joins:
-            variables += ["K3S_URL=https://SERVER:6443", f"K3S_TOKEN={TOKEN_PLACEHOLDER}"]
-            purpose = f"install {name}; replace SERVER with a server of the cluster, and TOKEN with its node-token"
-        if not arguments and (self.role is Role.AGENT or not self._has_default_data_dir):
+        elif joins or (self.role is Role.AGENT and not self.joins):
+            variables += ["K3S_URL=https://SERVER:6443", f"K3S_TOKEN_FILE={TOKEN_FILE}"]
+            purpose += "; replace SERVER with a server of the cluster, and write its node-token to that file, mode 0600"
+            purpose = f"or join a cluster: {purpose}" if joins else purpose
+        if not arguments and (self.role is Role.AGENT or joins or not self._has_default_data_dir):
             data_dir = [] if self._has_default_data_dir else ["--data-dir", quote(str(self.data_dir))]
             arguments = ["-s -", str(self.role), *data_dir]
         line = " ".join((_INSTALLER, *variables, "sh", *(arguments or ["-"])))

@@ -17,7 +17,7 @@ from agent.host.systemd import Systemd
 from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.k3s.services import only_unit
 from agent.linux.unit_files import PACKAGED_UNITS
-from agent.model import EXECUTABLE_FILE, PUBLIC_FILE, Absent, Directory, File, Role
+from agent.model import EXECUTABLE_FILE, PUBLIC_FILE, Absent, Directory, File, Role, ShellCommand
 from agent.node import gate, gate_units
 from agent.node.configuration import data_directory, read_configuration
 from agent.node.gate_units import DROPIN, PACKAGED_PROGRAM, TEMPLATE, UNIT
@@ -27,14 +27,14 @@ from agent.node.site_files import read_settings
 from agent.plan import next_steps, plan
 from agent.plan.installed_k3s import InstalledK3s
 from agent.plan.plan import Change, describe_state
-from agent.report import Fact, Item, ItemStatus, Report
+from agent.report import Fact, Item, ItemStatus, NextStep, Report
 from agent.value import replace
 from agent.verbs.completion_scripts import completion_script
 from agent.verbs.k3s_state import k3s_of
 from agent.verbs.publish import withdraw
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from agent.host import Host
     from agent.node.gate import Gate
@@ -200,20 +200,22 @@ def uninstall(host: Host, wanted: Wanted) -> Report:
     _reload(host, removed, wanted)
     left = gate.detect_gate(host)
     # The units of a package continue to publish.
-    node = () if wanted.packaged else _withdrawn(host)
+    node, steps = ([], ()) if wanted.packaged else _withdrawn(host)
     report = _report("uninstall", [*items, *removed, *node], [], left)
     report = replace(report, findings=findings.after_uninstall(left))
-    return replace(report, next_steps=next_steps.steps_after_uninstall(report, wanted.k3s))
+    return replace(report, next_steps=(*steps, *next_steps.steps_after_uninstall(report, wanted.k3s)))
 
 
-def _withdrawn(host: Host) -> Iterator[Item]:
-    """Remove what this node has published, and yield an item about it."""
+def _withdrawn(host: Host) -> tuple[list[Item], tuple[NextStep, ...]]:
+    """Remove what this node has published, and return an item about it, and the step that is left if that failed."""
     publication = read_publication(host) if host.is_live else None
-    if publication is not None:
-        try:
-            yield Item("Node", ItemStatus.CHANGED, withdraw(host, publication))
-        except HardenError as error:
-            yield Item("Node", ItemStatus.KEPT, error.message, error.hint)
+    if publication is None:
+        return [], ()
+    try:
+        return [Item("Node", ItemStatus.CHANGED, withdraw(host, publication))], ()
+    except HardenError as error:
+        step = NextStep(ShellCommand(error.hint), "as an administrator of the cluster, remove what this node published")
+        return [Item("Node", ItemStatus.KEPT, error.message)], (step,)
 
 
 def _all_places(host: Host, wanted: Wanted) -> tuple[list[PurePosixPath], list[PurePosixPath]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import stat
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -158,6 +159,97 @@ def test_download_options_are_rejected_for_other_documents(
     done = program.run("render", what.value, *words)
     assert (done.code, done.stdout) == (2, "")
     assert "only cloud-init supports them" in done.stderr
+
+
+# --- cloud-init: joining ---
+
+JOIN_FILE = "/etc/rancher/k3s/config.yaml.d/10-join.yaml"
+SERVER_URL = "https://server-1.example:6443"
+TOKEN = "K10abc::server:s3cret"  # noqa: S105 - of the test
+
+
+@pytest.mark.parametrize(
+    ("words", "expected", "settings"),
+    [
+        (("--role", "server"), {}, {"role": "server"}),
+        (("--role", "server", "--cluster-init"), {"cluster-init": True}, {"role": "server"}),
+        (
+            ("--role", "server", "--join", SERVER_URL),
+            {"server": SERVER_URL, "token-file": "/etc/rancher/k3s/token"},
+            {"role": "server", "secrets-encryption": True},
+        ),
+        (
+            ("--role", "agent", "--join", SERVER_URL, "--token-file", "/run/token"),
+            {"server": SERVER_URL, "token-file": "/run/token"},
+            {"role": "agent"},
+        ),
+        (
+            ("--role", "agent"),
+            {"server": "https://server.example:6443", "token-file": "/etc/rancher/k3s/token"},
+            {"role": "agent"},
+        ),
+    ],
+)
+def test_k3s_and_apply_read_how_the_node_joins(
+    words: tuple[str, ...], expected: dict[str, Any], settings: dict[str, Any], program: LoadedProgram
+) -> None:
+    """K3s refuses a further server without the encryption of the first one, which is the default of a new cluster."""
+    files = cloud_init(program, *words)
+    assert yaml.safe_load(files.get(JOIN_FILE, "{}")) == expected
+    assert yaml.safe_load(files[SETTINGS]) == settings
+    assert "K3S_URL" not in files["/usr/local/sbin/k3s-harden-bootstrap"]
+
+
+def test_the_encryption_of_the_settings_is_kept(tmp_path: Path, program: LoadedProgram) -> None:
+    """The first server can have been without it."""
+    site = tmp_path / "site.yaml"
+    site.write_text("role: server\nsecrets-encryption: off\n")
+    files = cloud_init(program, "--join", SERVER_URL, "--config", str(site))
+    assert files[SETTINGS] == site.read_text()
+
+
+def test_an_embedded_token_is_only_in_a_private_file(tmp_path: Path, program: LoadedProgram) -> None:
+    """The document has mode 0600 and a warning, and so has the file on the host."""
+    token, output = tmp_path / "token", tmp_path / "user-data"
+    token.write_text(f"{TOKEN}\n")
+    words = ("render", "cloud-init", *DOWNLOAD, "--role", "agent", "--join", SERVER_URL, "--embed-token", str(token))
+    refused = program.run(*words)
+    assert (refused.code, refused.stdout) == (2, "")
+    done = program.run(*words, "--output", str(output))
+    assert (done.code, done.stdout) == (0, "")
+    assert f"{output} contains the token" in done.stderr
+    assert TOKEN not in done.stderr + refused.stderr
+    assert stat.S_IMODE(output.stat().st_mode) == 0o600
+    (file,) = [file for file in yaml.safe_load(output.read_text())["write_files"] if TOKEN in file["content"]]
+    assert file == {"path": "/etc/rancher/k3s/token", "permissions": "0600", "content": f"{TOKEN}\n"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("cloud-init", *DOWNLOAD, "--join", "http://server:6443"),
+        ("cloud-init", *DOWNLOAD, "--join", "https://server:6443/ $(reboot)"),
+        ("cloud-init", *DOWNLOAD, "--join", SERVER_URL, "--cluster-init"),
+        ("cloud-init", *DOWNLOAD, "--token-file", "token"),
+        ("cloud-init", *DOWNLOAD, "--embed-token", "/no/such/file", "--output", "user-data"),
+        ("psa", "--join", SERVER_URL),
+    ],
+)
+def test_invalid_options_of_a_cluster_are_rejected(words: tuple[str, ...], program: LoadedProgram) -> None:
+    """Nothing is printed."""
+    done = program.run("render", *words)
+    assert (done.code, done.stdout) == (2, "")
+
+
+@pytest.mark.parametrize("content", ["", "two words\n", "two\nlines\n", "\x1b[2J"])
+def test_a_file_without_a_token_is_rejected(content: str, tmp_path: Path, program: LoadedProgram) -> None:
+    """Its content is not printed."""
+    token = tmp_path / "token"
+    token.write_text(content)
+    words = ("--embed-token", str(token), "--output", str(tmp_path / "user-data"))
+    done = program.run("render", "cloud-init", *DOWNLOAD, *words)
+    assert (done.code, done.stdout) == (2, "")
+    assert "the file is not one line with a token" in done.stderr
 
 
 # --- cloud-init: the settings ---

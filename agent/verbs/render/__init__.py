@@ -14,7 +14,7 @@ from agent.model import NEWEST_KNOWN, Location, Role
 from agent.node.facts import assumed_facts
 from agent.node.site_files import read_audit_policy, read_settings, read_waivers
 from agent.settings.loading import apply_overrides, load_settings
-from agent.settings.schema import DEFAULT_SETTINGS, Overrides, Settings
+from agent.settings.schema import DEFAULT_SETTINGS, Overrides, SecretsEncryption, Settings
 from agent.value import replace
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from agent.node.facts import HostFacts
-    from agent.verbs.render.cloud_init import Download
+    from agent.verbs.render.cloud_init import Download, Joining
 
 
 class _Source(NamedTuple):
@@ -35,6 +35,8 @@ class _Source(NamedTuple):
     settings_file: PurePosixPath | None
     download: Download | None
     """For cloud-init."""
+    joins: Joining | None
+    """For cloud-init."""
 
     @property
     def server(self) -> HostFacts:
@@ -43,11 +45,16 @@ class _Source(NamedTuple):
 
 
 def rendered(
-    what: str, settings_file: PurePosixPath | None, overrides: Overrides, download: Download | None = None
+    what: str,
+    settings_file: PurePosixPath | None,
+    overrides: Overrides,
+    download: Download | None = None,
+    joins: Joining | None = None,
 ) -> bytes:
     """Return the document `what`, a key of RENDERERS, for a new host with this role and version.
 
-    Reads only the settings file and the files that it names. `download` is for cloud-init, which requires it. Raises
+    Reads only the settings file and the files that it names. `download`, which is required, and `joins` are for
+    cloud-init. Raises
     InputError if a file is invalid, UsageError if such a host does not have the document.
     """
     host = Host.real()
@@ -63,7 +70,7 @@ def rendered(
             f" {_FILES[what].applies}",
             "pass the --role and --k3s-version of such a host",
         )
-    return RENDERERS[what](_Source(site, facts, host, settings_file, download))
+    return RENDERERS[what](_Source(site, facts, host, settings_file, download, joins))
 
 
 def _rancher_cluster(source: _Source) -> bytes:
@@ -73,17 +80,18 @@ def _rancher_cluster(source: _Source) -> bytes:
 
 
 def _cloud_init(source: _Source) -> bytes:
-    from agent.verbs.render.cloud_init import EXAMPLE, user_data
+    from agent.verbs.render.cloud_init import ALONE, EXAMPLE, user_data
 
     if source.download is None:
         raise UsageError(
             "cannot render cloud-init without --url and --sha256, which name the program to run on the host", EXAMPLE
         )
-    return user_data(source.facts, source.download, {**_settings_file(source), **_named_files(source)})
+    files = {**_settings_file(source), **_named_files(source)}
+    return user_data(source.facts, source.download, files, source.joins or ALONE)
 
 
 def _settings_file(source: _Source) -> dict[PurePosixPath, bytes]:
-    """Return the settings file with the role added. Raises InputError if it contradicts the command line."""
+    """Return the settings file with what it lacks added. Raises InputError if it contradicts the command line."""
     path = source.settings_file or DEFAULT_SETTINGS
     data = source.host.machine_tree.read(path) or b"" if source.settings_file else b""
     written = load_settings(data, path)
@@ -94,15 +102,19 @@ def _settings_file(source: _Source) -> dict[PurePosixPath, bytes]:
             raise InputError(
                 Location(path), f"it sets `{key}: {own}`, but --{key} is {given}", "use the same value in both"
             )
-    if written.role is None:
-        data += (b"" if data.endswith(b"\n") or not data else b"\n") + f"role: {source.facts.role}\n".encode()
+    added = {} if written.role else {"role": str(source.facts.role)}
+    is_unset = written.secrets_encryption is SecretsEncryption.AUTO
+    if source.joins and source.joins.url and source.facts.role is Role.SERVER and is_unset:
+        # K3s refuses to join with another value than that of the first server, which encrypts a new cluster by default.
+        added["secrets-encryption"] = str(SecretsEncryption.ON)
+    for key, value in added.items():
+        data += (b"" if data.endswith(b"\n") or not data else b"\n") + f"{key}: {value}\n".encode()
         try:
             load_settings(data, path)
         except InputError as error:
-            hint = f"add `role: {source.facts.role}` to it"
-            raise InputError(
-                Location(path), "it does not set the role, and the role cannot be appended", hint
-            ) from error
+            hint = f"add `{key}: {value}` to it"
+            problem = f"it does not set `{key}`, which cannot be appended"
+            raise InputError(Location(path), problem, hint) from error
     return {DEFAULT_SETTINGS: data}
 
 

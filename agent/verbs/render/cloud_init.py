@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.errors import UsageError
 from agent.k3s.config_writer import dropin
-from agent.k3s.paths import DEFAULT_DATA_DIR
+from agent.k3s.paths import DEFAULT_DATA_DIR, TOKEN_FILE
 from agent.model import EXECUTABLE_FILE, PRIVATE_FILE, PUBLIC_FILE, Role
 from agent.node.configuration import dropin_directory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import PurePosixPath
 
     from agent.model import FileMode, Version
     from agent.node.facts import HostFacts
@@ -27,6 +28,21 @@ class Download(NamedTuple):
     sha256: str
     """In lower-case hexadecimal digits."""
 
+
+class Joining(NamedTuple):
+    """How K3s on the host gets into its cluster. The first server of a cluster has no URL."""
+
+    url: str = ""
+    token_file: PurePosixPath | None = None
+    """On the host."""
+    token: bytes = b""
+    """The content of that file, if the document writes it."""
+    cluster_init: bool = False
+    """Whether the first server has the datastore of several servers."""
+
+
+ALONE = Joining()
+"""For the only server of a cluster."""
 
 EXAMPLE = (
     "for example: k3s-harden render cloud-init --role server --k3s-version 1.34"
@@ -75,30 +91,72 @@ curl --fail --silent --show-error --location --retry 5 --output /usr/local/sbin/
 /usr/local/bin/k3s-harden check
 """
 
-_JOINS = "K3S_URL=https://server.example:6443 K3S_TOKEN_FILE=/etc/rancher/k3s/token"
+_EXAMPLE_SERVER = "https://server.example:6443"
+_URL = re.compile(r"https://(\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d{1,5})?", re.ASCII)
+_TOKEN = re.compile(rb"[!-~]{1,4096}\n?")
 
+_JOIN_CONFIG = "10-join.yaml"
+_JOIN_HEADER = "How this node joins its cluster. k3s-harden reads this file, too.\n"
 _DATA_DIR_CONFIG = "10-data-dir.yaml"
 _DATA_DIR_HEADER = "Data directory of K3s. k3s-harden reads this file, too.\n"
 
 
-def user_data(facts: HostFacts, download: Download, files: Mapping[PurePosixPath, bytes]) -> bytes:
-    """Return the document for a new host with this role, K3s version and data directory. It contains no secret.
+def joining(join: str, token_file: str, token: bytes, *, cluster_init: bool) -> Joining:
+    """Return how K3s joins, from options that can be empty. Raises UsageError if they are invalid."""
+    if join and not _URL.fullmatch(join):
+        raise UsageError(f"cannot use --join: found {join}, expected https://HOST:6443", "pass the URL of a server")
+    if join and cluster_init:
+        raise UsageError("cannot use --cluster-init with --join: only the first server creates the cluster", "omit one")
+    if token_file and not (PurePosixPath(token_file).is_absolute() and token_file.isprintable()):
+        hint = f"pass a path on the host, such as {TOKEN_FILE}"
+        raise UsageError("cannot use --token-file: expected an absolute path", hint)
+    if token and not _TOKEN.fullmatch(token):
+        raise UsageError("cannot use --embed-token: the file is not one line with a token", "pass K3s' token in a file")
+    needs_token = bool(join or token_file or token)
+    path = PurePosixPath(token_file or TOKEN_FILE) if needs_token else None
+    return Joining(join, path, token, cluster_init)
 
-    `files` are the settings file and the files that it names, by path on the host. The document of an agent has the URL
-    of an example server, and reads the token from a file that the image or other user-data must provide. Raises
-    UsageError for a version that is neither a minor version nor a release of K3s.
+
+def user_data(
+    facts: HostFacts, download: Download, files: Mapping[PurePosixPath, bytes], joins: Joining = ALONE
+) -> bytes:
+    """Return the document for a new host with this role, K3s version and data directory.
+
+    `files` are the settings file and the files that it names, by path on the host. By default, an agent joins an
+    example server. K3s reads the token from a file that the image or other user-data must provide; the document
+    contains no secret, unless that of `joins`. Raises UsageError for a version that is neither a minor version nor a
+    release of K3s.
     """
     release = _release(facts.version)
     environment = f"INSTALL_K3S_VERSION={release}" if facts.version.build else f"INSTALL_K3S_CHANNEL=v{release}"
-    if facts.role is Role.AGENT:
-        environment = f"{environment} {_JOINS}"
+    if facts.role is Role.AGENT and not joins.url:
+        joins = joins._replace(url=_EXAMPLE_SERVER, token_file=joins.token_file or TOKEN_FILE)
     script = _SCRIPT.format(**download._asdict(), version=release, environment=environment, role=facts.role)
     parts = [_file(str(path), content, PUBLIC_FILE) for path, content in files.items()]
-    if facts.data_dir != DEFAULT_DATA_DIR:
-        path = dropin_directory(facts.configuration.path) / _DATA_DIR_CONFIG
-        parts.append(_file(str(path), dropin(_DATA_DIR_HEADER, {"data-dir": str(facts.data_dir)}, {}), PRIVATE_FILE))
+    if joins.token_file and joins.token:
+        parts.append(_file(str(joins.token_file), joins.token, PRIVATE_FILE))
+    directory = dropin_directory(facts.configuration.path)
+    for name, header, options in (
+        (_JOIN_CONFIG, _JOIN_HEADER, _join_options(joins)),
+        (_DATA_DIR_CONFIG, _DATA_DIR_HEADER, _data_dir_option(facts)),
+    ):
+        if options:
+            parts.append(_file(str(directory / name), dropin(header, options, {}), PRIVATE_FILE))
     parts.append(_file(_BOOTSTRAP, script.encode(), EXECUTABLE_FILE))
     return _DOCUMENT.format(role=facts.role, files="".join(parts), bootstrap=_BOOTSTRAP).encode()
+
+
+def _join_options(joins: Joining) -> dict[str, str | bool]:
+    options: dict[str, str | bool] = {"server": joins.url} if joins.url else {}
+    if joins.token_file:
+        options["token-file"] = str(joins.token_file)
+    if joins.cluster_init:
+        options["cluster-init"] = True
+    return options
+
+
+def _data_dir_option(facts: HostFacts) -> dict[str, str | bool]:
+    return {} if facts.data_dir == DEFAULT_DATA_DIR else {"data-dir": str(facts.data_dir)}
 
 
 def _release(version: Version) -> str:

@@ -38,6 +38,9 @@ def steps(verb: str, *items: Item, findings: tuple[Finding, ...] = (), k3s: Inst
     return [next_step.step for next_step in next_steps.steps_after_run(report(verb, *items, findings=findings), k3s)]
 
 
+JOIN = "K3S_URL=https://SERVER:6443 K3S_TOKEN_FILE=/etc/rancher/k3s/token"
+
+
 def lines(found: tuple[NextStep, ...]) -> list[str]:
     """Return the command lines of other programs."""
     return [next_step.step.line for next_step in found if isinstance(next_step.step, ShellCommand)]
@@ -60,7 +63,7 @@ def lines(found: tuple[NextStep, ...]) -> list[str]:
             replace(SERVER, data_dir=PurePosixPath("/srv/k3s"), names_data_dir=True),
             "curl -sfL https://get.k3s.io | sh -",
         ),
-        (AGENT, "curl -sfL https://get.k3s.io | K3S_URL=https://SERVER:6443 K3S_TOKEN=TOKEN sh -s - agent"),
+        (AGENT, f"curl -sfL https://get.k3s.io | {JOIN} sh -s - agent"),
         (replace(AGENT, joins=True), "curl -sfL https://get.k3s.io | sh -s - agent"),
         (replace(SERVER, service="k3s-east"), "curl -sfL https://get.k3s.io | INSTALL_K3S_NAME=east sh -"),
         (
@@ -72,7 +75,19 @@ def lines(found: tuple[NextStep, ...]) -> list[str]:
 def test_a_hardened_host_without_k3s_gets_its_installation(k3s: InstalledK3s, line: str) -> None:
     """The command depends on role and version; an agent needs a server and a token, which are placeholders."""
     for verb in ("apply", "check"):
-        assert lines(next_steps.steps_after_run(report(verb, Item("/a", ItemStatus.COMPLIANT)), k3s)) == [line]
+        assert lines(next_steps.steps_after_run(report(verb, Item("/a", ItemStatus.COMPLIANT)), k3s))[0] == line
+
+
+def test_a_new_server_starts_a_cluster_or_joins_one() -> None:
+    """Without the second command, each server would start a cluster of its own. The token is in a file."""
+    compliant = report("apply", Item("/a", ItemStatus.COMPLIANT))
+    first, join = lines(next_steps.steps_after_run(compliant, SERVER))
+    assert (first, join) == (
+        "curl -sfL https://get.k3s.io | sh -",
+        f"curl -sfL https://get.k3s.io | {JOIN} sh -s - server",
+    )
+    for k3s in (replace(SERVER, joins=True), replace(SERVER, arguments=("--cluster-init",)), AGENT):
+        assert len(lines(next_steps.steps_after_run(compliant, k3s))) == 1
 
 
 def test_k3s_is_not_installed_where_another_program_does_it_or_before_the_host_is_compliant() -> None:
@@ -83,7 +98,7 @@ def test_k3s_is_not_installed_where_another_program_does_it_or_before_the_host_i
 
 def test_after_the_installation_a_server_disables_default_tokens() -> None:
     """The command needs the API server."""
-    assert steps("apply", k3s=SERVER)[1:] == [OwnCommand("service-accounts", ("--wait 300",))]
+    assert steps("apply", k3s=SERVER)[2:] == [OwnCommand("service-accounts", ("--wait 300",))]
     assert steps("apply", k3s=AGENT)[1:] == []
 
 
