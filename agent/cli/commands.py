@@ -423,6 +423,10 @@ _RELEASE = Wording(
 def release(
     *,
     once: Annotated[bool, typer.Option("--once", help="Confirm: one start, without its gate.")] = False,
+    expires_in: Annotated[
+        int,
+        typer.Option(help="Minutes until an unused release ends.", metavar="MINUTES", min=1, max=1440),
+    ] = 15,
     unit: Services = None,
     output_format: OutputFormat = Format.AUTO,
     verbose: Verbose = False,
@@ -430,15 +434,15 @@ def release(
 ) -> None:
     """Let K3s start once without its gate.
 
-    For emergencies: K3s starts although the host is not compliant. check, assess and the drift check report the start
-    until a run finds the host compliant.
+    For emergencies: K3s starts although the host is not compliant. A K3s that the gate blocks starts at once. check,
+    assess and the drift check report the release, and the start until a run finds the host compliant.
     """
     from agent.host import Host
     from agent.verbs.release import release_once
 
     if not once:
         raise UsageError("cannot release K3s: --once is missing", "pass --once to let one start pass without the gate")
-    report = replace(release_once(Host.real(), unit or ()), wording=_RELEASE)
+    report = replace(release_once(Host.real(), unit or (), expires_in), wording=_RELEASE)
     ReportOptions(output_format, verbose, quiet).finish(report, HostOptions().caller)
 
 

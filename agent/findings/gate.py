@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent.findings.registry import APPLY, INSTALL, UNINSTALL, Trouble, file_removal, finding, instruction, no
 from agent.linux.unit_files import PACKAGED_UNITS
 from agent.model import Instruction, Location, OwnCommand, Remediation, ShellCommand
-from agent.node.gate import STATE, gate_instance
+from agent.node.gate import RELEASE, UNGATED, file_of_service, gate_instance
 from agent.node.gate_units import DROPIN, TEMPLATE
 from agent.report import Level
 from agent.value import replace
@@ -25,6 +25,7 @@ GATE_FINDINGS = (
     "gate-program-unusable",
     "gate-not-loaded",
     "started-without-gate",
+    "release-in-effect",
 )
 """Findings with which K3s starts, or has started, without the present gate. No verdict covers them."""
 
@@ -209,12 +210,13 @@ def gate_before_mount(situation: Situation) -> Iterator[Trouble]:
 def start_blocked(situation: Situation) -> Iterator[Trouble]:
     """The gate refused the last start of a K3s service. systemd tries again about once a minute.
 
-    The status of the gate's unit has the reason. A service that its operator stops or disables is not tried again.
+    The status of the gate's unit has the reason. systemd ends the attempts if the service is stopped, or reaches its
+    StartLimitBurst=. In the second case `apply` starts it once the host is compliant.
     """
     for service in situation.gate.blocked:
         yield Trouble(
             f"the gate blocked the last start of {service}",
-            location=Location(STATE / f"blocked.{service.removesuffix('.service')}"),
+            location=Location(file_of_service(service, UNGATED)),
             remediation=_command(f"systemctl status {gate_instance(service)}"),
         )
 
@@ -234,7 +236,23 @@ def started_without_gate(situation: Situation) -> Iterator[Trouble]:
         yield Trouble(
             f"{service} started without its gate",
             found=f"released by {by}",
-            location=Location(STATE / f"released.{service.removesuffix('.service')}"),
+            location=Location(file_of_service(service, UNGATED)),
+            remediation=APPLY,
+        )
+
+
+@finding(Level.WARNING, remediation="run `sudo k3s-harden apply`, which ends the release on a compliant host")
+def release_in_effect(situation: Situation) -> Iterator[Trouble]:
+    """Root has released a K3s service: its next start passes without the gate (k3s-harden release --once).
+
+    The release ends with this start, at its time, at a boot, or when a run of apply or of the gate finds the host
+    compliant.
+    """
+    for service, release in situation.gate.releases.items():
+        yield Trouble(
+            f"the next start of {service} passes without its gate, if it is before {release.until}",
+            found=f"released by {release.by}",
+            location=Location(file_of_service(service, RELEASE)),
             remediation=APPLY,
         )
 

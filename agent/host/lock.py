@@ -24,20 +24,24 @@ _PAUSE = 0.05
 def locked(tree: WritableTree, path: PurePosixPath, *, wait: float) -> Iterator[None]:
     """Hold the lock file at `path`; create its directory if it is missing.
 
-    The file is not removed, because two runs could then lock two files of the same name.
     Raises LockHeldError after `wait` seconds, and HostError if the file cannot be created.
     """
     if isinstance(tree.observe(path.parent), Absent):
         tree.make_directory(Directory(path.parent, PUBLIC_DIRECTORY))
-    descriptor = tree.open_lock(path)
-    try:
-        _take(descriptor, path, time.monotonic() + wait)
-        with suppress(OSError):  # on a full disk the lock holds without the process number
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        yield
-    finally:
-        os.close(descriptor)
+    deadline = time.monotonic() + wait
+    while True:
+        descriptor = tree.open_lock(path)
+        try:
+            _take(descriptor, path, deadline)
+            if os.fstat(descriptor).st_nlink == 0:  # `uninstall` removed it, and another run can lock a new file
+                continue
+            with suppress(OSError):  # on a full disk the lock holds without the process number
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            yield
+            return
+        finally:
+            os.close(descriptor)
 
 
 def _take(descriptor: int, path: PurePosixPath, deadline: float) -> None:

@@ -49,6 +49,10 @@ class Systemd(Value):
         """Queue the start of a unit without waiting for it."""
         self._ask("start", "--no-block", unit)
 
+    def reset_failed(self, unit: str) -> None:
+        """Forget that a unit failed, and its starts, so that StartLimitBurst= does not refuse the next one."""
+        self._ask("reset-failed", unit)
+
     def run_to_end(self, unit: str, *, timeout: float) -> None:
         """Start a unit of Type=oneshot and wait for it. Raises HostError if it fails or exceeds the timeout."""
         self._ask("start", unit, timeout=timeout)

@@ -150,7 +150,7 @@ class WritableTree(Tree):
                 descriptor = os.open(node.name, flags | os.O_RDONLY, dir_fd=node.directory)
             found = os.fstat(descriptor)
             problem = "" if stat.S_ISREG(found.st_mode) else f"it is a {file_kind(found.st_mode)}, not a regular file"
-            if not problem and found.st_nlink != 1:
+            if not problem and found.st_nlink > 1:
                 problem = f"it has {found.st_nlink} hard links, expected 1"
             if problem:
                 from shlex import quote

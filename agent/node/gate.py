@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,10 +25,17 @@ if TYPE_CHECKING:
     from agent.node.gate_units import Difference, GateCommand
 
 STATE = PurePosixPath("/run/k3s-harden")
-"""Files in which the drop-ins and this program record starts for each other; a boot removes them."""
+"""Two files for each service, RELEASE and UNGATED, which its drop-in and this program write; a boot removes them."""
+
+RELEASE = "release."
+"""A release that no start has used: the uptime in seconds at which it ends, who gave it, and when."""
+
+UNGATED = "ungated."
+"""The gate has not passed the last start: it was blocked if the file is empty, and otherwise used this release."""
 
 _SUFFIX = ".service"
 _EXECUTABLE = 0o111
+_UPTIME = PurePosixPath("/proc/uptime")
 _UNITS_LOADED = PurePosixPath("/run/systemd/systemd-units-load")
 """systemd sets its time of modification whenever it has read all unit files (systemd, src/core/manager.c)."""
 
@@ -51,7 +60,9 @@ class Gate(Value):
     blocked: tuple[str, ...]
     """The services whose last start the gate refused."""
     released: Mapping[str, str]
-    """By service, the user who released it and the time, until the next run that finds the host compliant."""
+    """By service whose last start passed without the gate, the user who released it and the time."""
+    releases: Mapping[str, Release]
+    """The releases in effect, by service whose next start passes without the gate."""
     replaced: tuple[GateCommand, ...]
     """What lets the template or an instance succeed without `k3s-harden gate`, in the unit or a drop-in of it."""
     differences: tuple[Difference, ...]
@@ -60,6 +71,13 @@ class Gate(Value):
     """The programs of the gate that cannot run or that others can change, each with the reason."""
     unread: tuple[HardenError, ...]
     """Drop-ins of the template that systemd reads and this program cannot read."""
+
+
+class Release(NamedTuple):
+    """A release that no start has used."""
+
+    until: str
+    by: str
 
 
 class ProgramProblem(NamedTuple):
@@ -96,8 +114,9 @@ def detect_gate(host: Host) -> Gate:
         mounts=() if is_masked or template is None else _mounts(host, template, unread),
         packaged=any(path.parent == PACKAGED_UNITS for path in (*units, *templates)),
         is_stale=bool(units or templates or dropins) and _is_stale(host, [*units, *templates, *dropins.values()]),
-        blocked=services_with(host, "blocked."),
-        released={service: _released_by(host, service) for service in services_with(host, "released.")},
+        blocked=blocked_services(host),
+        released={service: _given_by(text) for service, text in files_of_services(host, UNGATED).items() if text},
+        releases=dict(_in_effect(host)),
         replaced=() if is_masked else tuple(_replaced(texts)),
         differences=() if is_masked else tuple(_differences(host, template, dropins)),
         unusable={} if is_masked else _unusable(host, texts),
@@ -219,14 +238,48 @@ def _dropin_directories(host: Host, directory: PurePosixPath) -> Iterator[str]:
     return (name for name in host.tree.names(directory) if name.endswith(f"{_SUFFIX}.d") and name.startswith("k3s"))
 
 
-def services_with(host: Host, prefix: str) -> tuple[str, ...]:
-    """Return the services for which a file with this prefix exists in STATE."""
-    names = host.tree.names(STATE)
-    return tuple(f"{name[len(prefix) :]}{_SUFFIX}" for name in names if name.startswith(prefix))
+def blocked_services(host: Host) -> tuple[str, ...]:
+    """Return the services whose last start the gate refused."""
+    return tuple(service for service, text in files_of_services(host, UNGATED).items() if not text)
 
 
-def _released_by(host: Host, service: str) -> str:
-    return _text(host, STATE / f"released.{service.removesuffix(_SUFFIX)}").strip() or "unknown"
+def files_of_services(host: Host, prefix: str) -> dict[str, str]:
+    """Return by service the text of its file in STATE, RELEASE or UNGATED."""
+    names = [name for name in host.tree.names(STATE) if name.startswith(prefix)]
+    return {f"{name[len(prefix) :]}{_SUFFIX}": _text(host, STATE / name).strip() for name in names}
+
+
+def file_of_service(service: str, prefix: str) -> PurePosixPath:
+    """Return the path of a service's file in STATE, RELEASE or UNGATED."""
+    return STATE / f"{prefix}{service.removesuffix(_SUFFIX)}"
+
+
+def uptime(host: Host) -> int:
+    """Return the seconds since the boot, in which releases end: nobody sets this clock, and a boot ends a release.
+
+    It is read from the file that the drop-in reads, because a container can have its own. 0 if it cannot be read.
+    """
+    return _seconds(_text(host, _UPTIME).partition(".")[0])
+
+
+def _seconds(text: str) -> int:
+    return int(text) if re.fullmatch(r"[0-9]{1,12}", text) else 0
+
+
+def _in_effect(host: Host) -> Iterator[tuple[str, Release]]:
+    for service, text in files_of_services(host, RELEASE).items():
+        left = _seconds(text.partition(" ")[0]) - uptime(host)
+        if left > 0:
+            yield service, Release(timestamp(host.now() + left), _given_by(text))
+
+
+def timestamp(seconds: float) -> str:
+    """Return a time in UTC as text."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def _given_by(release: str) -> str:
+    return release.partition(" ")[2] or "unknown"
 
 
 def _text(host: Host, path: PurePosixPath) -> str:

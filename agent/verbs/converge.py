@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from agent import findings
@@ -150,19 +149,19 @@ def gate(host: Host, request: Request) -> Report:
 
 
 def _released(report: Report, host: Host, situation: Situation) -> Report:
-    """Make the services that the gate blocks try again, if nothing blocks them any more."""
+    """Start the services that the gate blocked, and end releases from it, if nothing blocks K3s any more."""
     if not report.is_ready or not (host.is_live and host.runs_as_root):
         return report
 
-    from agent.verbs.release import ENDED_BY_A_COMPLIANT_RUN, retry_blocked_starts
+    from agent.verbs.release import ENDED_BY_A_COMPLIANT_RUN, end_exceptions
 
     last_run.write_last_run(host, situation.to_record)
-    retried: tuple[str, ...] = ()
-    with suppress(HostError):  # such as a full /run: the pause then ends by itself
-        retried = retry_blocked_starts(host)
-    released = findings.after_release(retried)
+    try:
+        started = findings.after_release(end_exceptions(host))
+    except HostError:  # such as a read-only /run: the pause then ends by itself
+        return report
     current = (finding for finding in report.findings if finding.id not in ENDED_BY_A_COMPLIANT_RUN)
-    return replace(report, findings=(*current, *released))
+    return replace(report, findings=(*current, *started))
 
 
 def items_of(situation: Situation) -> Iterator[Item]:

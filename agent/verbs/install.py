@@ -13,6 +13,7 @@ from agent.changes.journal import BACKUPS, Journal
 from agent.changes.notifications import HIDDEN_FROM_UNITS
 from agent.changes.publication import read_publication
 from agent.errors import HardenError, HostError, UnsupportedHostError, UsageError
+from agent.host import LOCK
 from agent.host.systemd import Systemd
 from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.k3s.services import only_unit
@@ -70,6 +71,10 @@ COMPLETIONS = {
 USUAL = {"k3s.service": Role.SERVER, "k3s-agent.service": Role.AGENT}
 """The services of install.sh. Their drop-ins are installed even if the services do not exist yet."""
 
+_LARGEST_SCRIPT = 1 << 12
+_SCRIPT_OF_PIP = re.compile(r"#!(?:/bin/sh\n'''exec' )?\"?(/[^\"\n]*/python[\d.]*)\b")
+_HOME_OF_PYTHON = re.compile(r"^home *= *(\S+)", re.MULTILINE)
+_SHARED_FILES = PurePosixPath("/usr/local/share")
 _MISFIT = "its name has a quote, a backslash, a $ or a control character"
 _DATA_DIR_DROPIN = """\
 # Written by `k3s-harden install`, because the unit of the package contains only the default data directory of K3s.
@@ -166,6 +171,12 @@ def install(host: Host, wanted: Wanted) -> Report:
             f"cannot install a gate that runs {wanted.program}: {problem}",
             "move the program to a directory that only root can write, such as /opt, or pass its path with --program",
         )
+    if not wanted.packaged and _runs_with_distribution_python(host, wanted.program):
+        raise UsageError(
+            f"cannot install a gate that runs {wanted.program}: pip installed it for the distribution's Python,"
+            " and it does not run after an upgrade of that to another version",
+            "install the single file, k3s-harden-VERSION.pyz, or the package, and run install with that program",
+        )
     if not _fits_in_a_unit(wanted.data_dir):
         raise UsageError(
             f"cannot install a gate that waits for the mount of {wanted.data_dir}: {_MISFIT}", "rename the directory"
@@ -197,6 +208,7 @@ def uninstall(host: Host, wanted: Wanted) -> Report:
         # A drop-in that systemd still uses blocks K3s without the unit that it starts.
         _reload(host, items, wanted)
         removed = _remove(host, others, wanted)
+        _remove_state_of_boot(host, wanted)
     _reload(host, removed, wanted)
     left = gate.detect_gate(host)
     # The units of a package continue to publish.
@@ -216,6 +228,16 @@ def _withdrawn(host: Host) -> tuple[list[Item], tuple[NextStep, ...]]:
     except HardenError as error:
         step = NextStep(ShellCommand(error.hint), "as an administrator of the cluster, remove what this node published")
         return [Item("Node", ItemStatus.KEPT, error.message)], (step,)
+
+
+def _remove_state_of_boot(host: Host, wanted: Wanted) -> None:
+    """Remove the files in /run, of which a package still needs those of its gate."""
+    with suppress(HostError):
+        if not wanted.packaged:
+            for name in host.tree.names(gate.STATE):
+                host.writable_tree.remove_file(gate.STATE / name)
+            host.writable_tree.remove_directory(gate.STATE)
+        host.writable_tree.remove_file(LOCK)
 
 
 def _all_places(host: Host, wanted: Wanted) -> tuple[list[PurePosixPath], list[PurePosixPath]]:
@@ -278,6 +300,23 @@ def _program_problem(host: Host, program: PurePosixPath) -> str:
     return found.problem if found else ""
 
 
+def _runs_with_distribution_python(host: Host, program: PurePosixPath) -> bool:
+    """Return whether a program is the script of a package that pip installed for a Python of the distribution.
+
+    The package is in a directory of one minor version of Python, also in a virtual environment.
+    """
+    try:
+        script = (host.tree.read(program, _LARGEST_SCRIPT) or b"").decode(errors="replace")
+        found = _SCRIPT_OF_PIP.match(script)
+        if found is None:
+            return False
+        python = PurePosixPath(found[1])
+        home = _HOME_OF_PYTHON.search(host.tree.read_text(python.parent.parent / "pyvenv.cfg"))
+    except HostError:  # such as a larger file
+        return False
+    return (home[1] if home else str(python.parent)) in ("/usr/bin", "/bin")
+
+
 def _fits_in_a_unit(path: PurePosixPath) -> bool:
     return str(path).isprintable() and not set(str(path)) & set("\"'\\$")
 
@@ -306,20 +345,25 @@ def _remove(host: Host, places: Iterable[PurePosixPath], wanted: Wanted) -> list
         now = host.tree.observe(path)
         if isinstance(now, Absent):
             if path.parent.parent == UNIT_DIRECTORY:  # left by a run that was killed
-                _remove_empty_directory(host, path.parent)
+                _remove_empty_directories(host, path.parent)
             continue
         if not isinstance(now, File) or not _is_ours(now):
             detail = f"is not a file of k3s-harden: {describe_state(now)}"
             items.append(Item(str(path), ItemStatus.REFUSED, detail, "review it, and remove it if it is not needed"))
             continue
         items += _carry_out(host, [Change(now, Absent(path), backup=now.content not in unedited)])
-        _remove_empty_directory(host, path.parent)
+        _remove_empty_directories(host, path.parent)
     return items
 
 
-def _remove_empty_directory(host: Host, path: PurePosixPath) -> None:
-    if path.name.endswith(".d") and isinstance(host.tree.observe(path), Directory):
-        host.writable_tree.remove_directory(path)
+def _remove_empty_directories(host: Host, path: PurePosixPath) -> None:
+    """Remove a directory of drop-ins or completions, and those above it that contain nothing else."""
+    for directory in (path, *path.parents):
+        is_removable = directory.name.endswith(".d") or _SHARED_FILES in directory.parents
+        if not (is_removable and isinstance(host.tree.observe(directory), Directory)):
+            return
+        if not host.writable_tree.remove_directory(directory):
+            return
 
 
 def _carry_out(host: Host, changes: Sequence[Change]) -> list[Item]:

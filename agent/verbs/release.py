@@ -5,43 +5,61 @@ The drop-in systemd/k3s.service.d/10-k3s-harden.conf reads and writes the same f
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
-from agent.errors import UsageError
+from agent.errors import HostError, UsageError
+from agent.host.systemd import Systemd
 from agent.linux.unit_files import UNIT_DIRECTORIES
-from agent.model import PRIVATE_FILE, Directory, File, FileMode
+from agent.model import PUBLIC_DIRECTORY, PUBLIC_FILE, Directory, File
 from agent.node import gate
-from agent.node.gate import STATE
+from agent.node.gate import RELEASE, STATE, UNGATED, file_of_service
 from agent.report import Fact, Item, ItemStatus, Report
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from agent.host import Host
 
-ENDED_BY_A_COMPLIANT_RUN = frozenset({"start-blocked", "started-without-gate"})
-"""Findings about what `retry_blocked_starts` ends."""
-
-_DIRECTORY = Directory(path=STATE, mode=FileMode(0o755))
+ENDED_BY_A_COMPLIANT_RUN = frozenset({"start-blocked", "started-without-gate", "release-in-effect"})
+"""Findings about what `end_exceptions` ends."""
 
 
-def retry_blocked_starts(host: Host) -> tuple[str, ...]:
-    """Make the services that the gate blocks try again at once, and forget earlier releases; return the services.
+def end_exceptions(host: Host) -> tuple[str, ...]:
+    """Forget releases, used or not, and start the services that the gate blocked; return those being started.
 
-    Called after a run that found the host compliant. systemd keeps a blocked service in its restart loop, so a service
-    that was stopped is not started by this.
+    Called after a run that found the host compliant. Raises HostError if /run or systemd does not permit it.
     """
-    blocked = gate.services_with(host, "blocked.")
-    for service in blocked:
-        host.put(_file(f"retry.{_stem(service)}", b""))
-    for service in gate.services_with(host, "released."):
-        host.writable_tree.remove_file(STATE / f"released.{_stem(service)}")
-    return blocked
+    for prefix in (RELEASE, UNGATED):
+        for service, release in gate.files_of_services(host, prefix).items():
+            if release or prefix == RELEASE:
+                host.writable_tree.remove_file(file_of_service(service, prefix))
+    return _start_blocked(host, gate.blocked_services(host))
 
 
-def release_once(host: Host, named: Sequence[str]) -> Report:
-    """Let K3s start once without its gate, and record the user and the time.
+def _start_blocked(host: Host, services: Sequence[str]) -> tuple[str, ...]:
+    """Start services that the gate blocked, and return those that systemd is starting.
+
+    systemd repeats the start of a blocked service, so this ends the pause. It does not repeat it after
+    StartLimitBurst= attempts; the service has then failed. A service that its operator stopped is not started.
+    """
+    systemd = Systemd(host)
+    if not services or not systemd.is_running:
+        return ()
+    for unit in systemd.show(services, "Id", "ActiveState", "UnitFileState"):
+        if unit.get("ActiveState") == "failed":
+            systemd.reset_failed(unit["Id"])
+            if not unit.get("UnitFileState", "").startswith(("disabled", "masked")):
+                systemd.start(unit["Id"])
+    for service in services:  # last, so that the next run repeats this one if it is killed
+        host.writable_tree.remove_file(file_of_service(service, UNGATED))
+    states = systemd.show(services, "Id", "ActiveState", "Job")
+    return tuple(
+        unit["Id"] for unit in states if unit.get("Job") or unit.get("ActiveState") in ("activating", "active")
+    )
+
+
+def release_once(host: Host, named: Sequence[str], minutes: int) -> Report:
+    """Let K3s start once without its gate within these minutes, and record the user and the time.
 
     Raises UsageError for a service that does not exist or has no gate, and HostError for an ordinary user.
     """
@@ -59,34 +77,34 @@ def release_once(host: Host, named: Sequence[str]) -> Report:
             else "start K3s as usual: no gate blocks it; if it fails, its own log has the reason"
         )
         raise UsageError(f"cannot release {what}: there is no such service with a gate", hint)
-    who = host.user
-    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(host.now()))
-    note = f"{who}, {when}\n"
-    items = []
-    host.put(_DIRECTORY)
-    for service in named or guarded:
-        host.put(_file(f"release.{_stem(service)}", note.encode()))
-        host.log(f"{service} may start once without its gate: k3s-harden release --once by {who}")
-        items.append(Item(service, ItemStatus.CHANGED, "its next start passes without the gate"))
+    uptime = gate.uptime(host)
+    if not uptime:
+        raise HostError("cannot release K3s: /proc/uptime, by which the release expires, cannot be read")
+    services = tuple(named or guarded)
+    when, until = gate.timestamp(host.now()), gate.timestamp(host.now() + minutes * 60)
+    release = f"{uptime + minutes * 60} {host.user}, {when}\n".encode()
+    host.put(Directory(path=STATE, mode=PUBLIC_DIRECTORY))
+    for service in services:
+        host.put(File(path=file_of_service(service, RELEASE), content=release, mode=PUBLIC_FILE))
+        host.log(f"{service} may start once without its gate until {until}: k3s-harden release --once by {host.user}")
+    started = _start_blocked(host, [service for service in gate.blocked_services(host) if service in services])
     from agent.plan import next_steps
 
     return Report(
         verb="release",
         writes=True,
-        facts=(Fact("released by", who, when),),
-        items=tuple(items),
+        facts=(Fact("released by", host.user, when), Fact("expires", until, f"{minutes} minutes after the release")),
+        items=tuple(_released(services, started, until)),
         findings=(),
-        next_steps=next_steps.steps_after_release(named or guarded),
+        next_steps=next_steps.steps_after_release([service for service in services if service not in started]),
     )
+
+
+def _released(services: Iterable[str], started: Sequence[str], until: str) -> Iterable[Item]:
+    for service in services:
+        detail = "is being started" if service in started else f"its next start until {until} passes"
+        yield Item(service, ItemStatus.CHANGED, f"{detail} without the gate")
 
 
 def _exists(host: Host, service: str) -> bool:
     return any(host.tree.exists(directory / service) for directory in UNIT_DIRECTORIES)
-
-
-def _file(name: str, content: bytes) -> File:
-    return File(path=STATE / name, content=content, mode=PRIVATE_FILE)
-
-
-def _stem(service: str) -> str:
-    return service.removesuffix(".service")

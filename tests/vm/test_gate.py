@@ -22,7 +22,7 @@ GATE_DROPIN = f"/etc/systemd/system/{GATE}.d/99-site.conf"
 
 def _assert_blocked(node: Node, service: str = SERVER) -> None:
     """Check that the gate failed, K3s does not run, and systemd retries the start."""
-    node.wait_until(f"test -e {RUN}/blocked.{service.removesuffix('.service')}")
+    node.wait_until(f"test -e {RUN}/ungated.{service.removesuffix('.service')}")
     assert node.unit(service)["ActiveState"] in {"activating", "failed", "inactive"}
 
 
@@ -97,8 +97,13 @@ CANNOT_RUN = {
         f"{_NO_DROPIN}; systemctl stop full.slice",
     ),
     "condition of a site's drop-in": Breakage(_DROPIN.format("'[Unit]' ConditionPathExists=/no/such/file"), _NO_DROPIN),
-    "touch is not executable": Breakage("chmod a-x /bin/touch", "chmod a+x /bin/touch"),
-    "rm is not executable": Breakage("chmod a-x /bin/rm", "chmod a+x /bin/rm"),
+    "failure that a site's drop-in ignores": Breakage(
+        _DROPIN.format("'[Service]' SuccessExitStatus=3 ExecStart= 'ExecStart=/bin/sh -c \"exit 3\"'"), _NO_DROPIN
+    ),
+    "program that systemd does not wait for": Breakage(
+        _DROPIN.format("'[Service]' Type=simple ExecStart= 'ExecStart=/bin/sleep 20'"),
+        f"{_NO_DROPIN}; systemctl stop {GATE}",
+    ),
     "masked": Breakage("systemctl mask k3s-harden@k3s.service", "systemctl unmask k3s-harden@k3s.service"),
     "deleted": Breakage(
         "systemctl show --property=FragmentPath --value k3s-harden@none.service >/root/where;"
@@ -185,7 +190,6 @@ def _id(unit: str, name: str) -> str:
     return f"systemctl show --property={name} --value {unit}"
 
 
-_MARK = f"ExecStartPost='/bin/touch {RUN}/passed.%i'"
 _HELD_BEFORE = _DROPIN.format("'[Service]' 'ExecStartPre=/bin/sleep 60'")
 STAGES = {
     "the shell that waits for the gate": Stage(
@@ -204,11 +208,7 @@ STAGES = {
         _id(GATE, "MainPID"),
         "systemctl stop holder",
     ),
-    "a command before the mark": Stage(
-        _DROPIN.format(f"'[Service]' ExecStartPost= 'ExecStartPost=/bin/sleep 60' {_MARK}"), _id(GATE, "ControlPID")
-    ),
-    # ControlPID= is that of the preceding command for a moment.
-    "a command after the mark": Stage(
+    "a command after the program": Stage(
         _DROPIN.format("'[Service]' 'ExecStartPost=/bin/sleep 60'"), "pgrep -x -f '/bin/sleep 60'"
     ),
 }
@@ -291,12 +291,14 @@ def test_2_a_blocked_k3s_is_retried_about_once_a_minute(node: Node) -> None:
     assert node.unit(SERVER)["SubState"] == "start-pre"
 
 
-def test_2_a_stopped_or_disabled_k3s_is_not_started_by_a_repair(node: Node) -> None:
-    """The operator stops K3s before the gate fails or while it is blocked, or disables it."""
+def test_2_a_stopped_k3s_is_not_started_by_a_repair(node: Node) -> None:
+    """The operator stops K3s before the gate fails, while it is blocked, or in the pause. apply prints the command."""
 
     def repaired_and_still_down(case: str) -> None:
         node.repair_host()
-        node.systemctl("start", "k3s-harden")
+        done = node.harden("apply")
+        assert "is being started" not in done.out, case
+        assert "sudo systemctl start k3s" in done.out, case
         _assert_stays_down(node, case)
 
     node.systemctl("start", SERVER)
@@ -312,9 +314,43 @@ def test_2_a_stopped_or_disabled_k3s_is_not_started_by_a_repair(node: Node) -> N
 
     node.break_host()
     node.systemctl("start", SERVER, check=False)
-    node.systemctl("disable", SERVER)
-    repaired_and_still_down("disabled while it was blocked")
+    _wait_for_the_pause(node)
+    node.systemctl("stop", SERVER)
+    assert node.systemctl("start", SERVER, check=False).code == 1, "a start by hand has no pause"
+    _wait_for_the_pause(node)
+    node.systemctl("stop", SERVER)
+    repaired_and_still_down("stopped in the pause")
     assert len(node.starts()) == 1
+
+
+def _wait_for_the_pause(node: Node, count: int = 1) -> None:
+    node.wait_until(f"pgrep -x sleep && test $({_id(SERVER, 'NRestarts')}) -ge {count}")
+
+
+@pytest.mark.parametrize("is_enabled", [True, False], ids=["enabled", "disabled"])
+def test_2_a_blocked_k3s_that_reached_its_start_limit_starts_after_the_repair(node: Node, *, is_enabled: bool) -> None:
+    """systemd has given it up. If its operator disabled it meanwhile, apply prints the command, which then works."""
+    node.put(
+        "/etc/systemd/system/k3s.service.d/50-site.conf",
+        "[Unit]\nStartLimitIntervalSec=600\nStartLimitBurst=2\n[Service]\nRestartSec=100ms\n",
+    )
+    node.systemctl("daemon-reload")
+    node.break_host()
+    for _ in range(2):
+        node.systemctl("restart", SERVER, check=False)
+    node.wait_until(f"test $({_id(SERVER, 'ActiveState')}) = failed")
+    node.repair_host()
+    if not is_enabled:
+        node.systemctl("disable", SERVER)
+    done = node.harden("apply")
+    if is_enabled:
+        assert "k3s.service is being started" in done.out
+    else:
+        assert "is being started" not in done.out
+        _assert_stays_down(node, "disabled")
+        assert "sudo systemctl start k3s" in done.out
+        node.systemctl("start", SERVER)
+    node.wait_until_up()
 
 
 # --- 3: every start is covered, and a running K3s is never stopped or restarted ---
@@ -459,13 +495,18 @@ def test_5_the_gate_is_sandboxed_and_still_writes_kernel_values(node: Node) -> N
 # --- 7: release for one start ---
 
 
-@pytest.mark.parametrize("how", ["k3s-harden release --once", f"mkdir -p {RUN}; touch {RUN}/release.k3s"])
+BY_HAND = f"mkdir -p {RUN}; awk '{{print int($1) + 900}}' /proc/uptime >{RUN}/release.k3s; rm -f {RUN}/ungated.k3s"
+
+
+@pytest.mark.parametrize("how", ["k3s-harden release --once", BY_HAND])
 def test_7_a_release_lets_k3s_start_once_and_is_reported(node: Node, how: str) -> None:
     """The program or, if it cannot run, a shell command releases K3s. The next compliant run ends the report."""
     node.break_host()
     node.systemctl("start", SERVER, check=False)
+    _wait_for_the_pause(node)
     node.run(how)
     node.wait_until_up()
+    assert node.unit(SERVER)["NRestarts"] == "1", "the release does not end the pause"
     assert "released by root" in node.journal(SERVER)
     assert "started-without-gate" in node.harden("check", check=False).out
     assert node.systemctl("restart", SERVER, check=False).code == 1
@@ -473,3 +514,32 @@ def test_7_a_release_lets_k3s_start_once_and_is_reported(node: Node, how: str) -
     node.harden("apply")
     node.wait_until_up()
     assert "started-without-gate" not in node.harden("check", check=False).out
+
+
+def test_7_an_unused_release_is_reported_and_ends(node: Node) -> None:
+    """It ends at its time, which setting the clock does not change, and when a run finds the host compliant."""
+    node.systemctl("start", SERVER)
+    node.harden("release", "--once", "--expires-in", "1")
+    for verb in ("check", "assess"):
+        assert "the next start of k3s.service passes without its gate" in node.harden(verb, check=False).out
+    node.harden("apply")
+    assert node.run(f"ls {RUN}").out == ""
+
+    node.harden("release", "--once", "--expires-in", "1")
+    node.break_host()
+    node.run(f"sed -i 's/^[0-9]*/1/' {RUN}/release.k3s")
+    node.kill_k3s()
+    _assert_blocked(node)
+    assert "the release of k3s.service has expired" in node.journal(SERVER)
+    assert "release-in-effect" not in node.harden("check", check=False).out
+    assert len(node.starts()) == 1
+
+
+def test_7_the_status_of_a_blocked_k3s_names_the_command_that_shows_the_reason(node: Node) -> None:
+    """It comes before the command that systemd shows, also on a narrow terminal."""
+    node.break_host()
+    node.systemctl("start", SERVER, check=False)
+    _wait_for_the_pause(node)
+    screen = node.run(f"COLUMNS=80 SYSTEMD_COLORS=0 systemctl status --no-pager {SERVER}", check=False).out
+    (line,) = (line for line in screen.splitlines() if "/bin/sh -c" in line)
+    assert "systemctl status k3s-harden@k3s" in line

@@ -55,6 +55,14 @@ def line_of_unit(line: str, other: str) -> Edit:
     return change
 
 
+_BY = "alice, by sudo, 2026-11-26T03:00:00Z"
+
+
+def released(uptime: str) -> Edit:
+    """Release K3s from its gate until an uptime of 1000 seconds."""
+    return both(written("/run/k3s-harden/release.k3s", f"1000 {_BY}\n"), written("/proc/uptime", f"{uptime}\n"))
+
+
 CASES = (
     Case("gate-half-missing",
          written("/etc/systemd/system/k3s.service.d/10-k3s-harden.conf", "[Service]\n# k3s-harden@k3s.service\n"),
@@ -89,7 +97,7 @@ CASES = (
           ("k3s-harden@k3s.service.d/status.conf", ":2", "[Service]\nSuccessExitStatus=3\n",
            "[Service]\nSuccessExitStatus=\n", "sudo rm /etc/systemd/system/k3s-harden@k3s.service.d/status.conf",
            "k3s-harden gate", "SuccessExitStatus=3"),
-          ("k3s-harden@.service", ":19", GATE_UNIT.replace("=/usr/bin/k3s-harden gate", "=/bin/true"),
+          ("k3s-harden@.service", ":17", GATE_UNIT.replace("=/usr/bin/k3s-harden gate", "=/bin/true"),
            GATE_UNIT.replace("=/usr/bin/k3s-harden gate", "=/opt/k3s-harden gate"), "k3s-harden install",
            "k3s-harden gate", "/bin/true"),
       )),
@@ -98,7 +106,7 @@ CASES = (
          Seen("/opt/k3s-harden", "run `k3s-harden install`; or run `k3s-harden uninstall`")),
     Case("gate-unit-differs", installed_gate(line_of_unit("TimeoutStartSec=120", "TimeoutStartSec=5")),
          installed_gate(written("/etc/systemd/system/k3s-harden@.service.d/a.conf", "[Service]\nTimeoutStartSec=5\n")),
-         Seen("/etc/systemd/system/k3s-harden@.service:22", "k3s-harden install", expected="TimeoutStartSec=120",
+         Seen("/etc/systemd/system/k3s-harden@.service:19", "k3s-harden install", expected="TimeoutStartSec=120",
              found="TimeoutStartSec=5")),
     Case("gate-half-missing", both(with_service(), linked("/etc/systemd/system/k3s-harden@k3s.service", "/dev/null")),
          both(with_service(), linked("/etc/systemd/system/k3s-harden@none.service", "/dev/null")),
@@ -106,14 +114,17 @@ CASES = (
              "run `sudo systemctl unmask k3s-harden@k3s.service`; or run `k3s-harden uninstall`",
              expected="k3s-harden@.service"),
          cure=removed("/etc/systemd/system/k3s-harden@k3s.service"), name="masked"),
-    Case("start-blocked", written("/run/k3s-harden/blocked.k3s", ""), written("/run/k3s-harden/passed.k3s", ""),
-         Seen("/run/k3s-harden/blocked.k3s", "systemctl status k3s-harden@k3s.service"),
-         cure=removed("/run/k3s-harden/blocked.k3s")),
-    Case("started-without-gate", written("/run/k3s-harden/released.k3s", "alice, by sudo, 2026-11-26T03:00:00Z\n"),
-         written("/run/k3s-harden/release.k3s", ""),
-         Seen("/run/k3s-harden/released.k3s", "k3s-harden apply",
-             found="released by alice, by sudo, 2026-11-26T03:00:00Z"),
-         cure=removed("/run/k3s-harden/released.k3s")),
+    Case("start-blocked", written("/run/k3s-harden/ungated.k3s", ""), written("/run/k3s-harden/release.k3s", ""),
+         Seen("/run/k3s-harden/ungated.k3s", "systemctl status k3s-harden@k3s.service"),
+         cure=removed("/run/k3s-harden/ungated.k3s")),
+    Case("started-without-gate", written("/run/k3s-harden/ungated.k3s", f"1000 {_BY}\n"),
+         written("/run/k3s-harden/ungated.k3s", ""),
+         Seen("/run/k3s-harden/ungated.k3s", "k3s-harden apply",
+             found=f"released by {_BY}"),
+         cure=removed("/run/k3s-harden/ungated.k3s")),
+    Case("release-in-effect", released(uptime="100.99 5"), released(uptime="1000.01 5"),
+         Seen("/run/k3s-harden/release.k3s", "k3s-harden apply", found=f"released by {_BY}"),
+         cure=removed("/run/k3s-harden/release.k3s")),
     Case("gate-before-mount",
          both(
              both(written("/usr/lib/systemd/systemd", ""),
