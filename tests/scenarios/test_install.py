@@ -143,17 +143,42 @@ def test_an_edited_unit_is_replaced_with_a_backup(ready: HostTree) -> None:
 
 
 def test_uninstall_removes_all_files_of_install(ready: HostTree) -> None:
-    """Drop-in directories that are then empty are also removed; files of others are kept."""
+    """Directories that are then empty, the lock and the files of this boot are also removed; files of others stay."""
     ready.write(f"{UNITS}/k3s.service.d/50-site.conf", "[Service]\n")
+    ready.write("/usr/local/share/zsh/site-functions/_site", "")
     ready["/etc/cloud"].mkdir()
-    before = {name for name, entry in ready.entries().items() if entry.kind == "file"}
+    ready["/run"].mkdir(exist_ok=True)
+    before = set(ready.entries())
     ready.run("install", "--program", PROGRAM)
     assert ready["/etc/cloud/clean.d/50-k3s-harden"].stat().st_mode & 0o111
+    ready.write("/run/k3s-harden/ungated.k3s", "")
     done = ready.run("uninstall", "--program", PROGRAM)
     assert done.code == 0, done
-    assert {name for name, entry in ready.entries().items() if entry.kind == "file"} == before
-    assert not ready[f"{UNITS}/k3s-agent.service.d"].exists()
-    assert ready[f"{UNITS}/k3s.service.d/50-site.conf"].exists()
+    assert set(ready.entries()) == before
+
+
+@pytest.mark.parametrize(
+    ("script", "settings", "code"),
+    [
+        ("#!/opt/venv/bin/python3\n", "home = /usr/bin\nversion = 3.11.2\n", 2),
+        ("#!/usr/bin/python3.11\n", "", 2),
+        ('#!/bin/sh\n\'\'\'exec\' "/opt/a venv/bin/python" "$0" "$@"\n', "home = /usr/bin\n", 2),
+        ("#!/opt/venv/bin/python3\n", "home = /opt/python3.12/bin\n", 0),
+        ("#!/usr/local/bin/python3.12\n", "", 0),
+        ("#!/bin/sh\nexec python3 -c main\n", "", 0),
+    ],
+)
+def test_a_program_that_an_upgrade_of_python_breaks_is_refused(
+    ready: HostTree, script: str, settings: str, code: int
+) -> None:
+    """pip installed it for the distribution's Python. The gate would fail after the upgrade, and block K3s."""
+    ready.write(PROGRAM, f"{script}import sys\n", 0o755)
+    for environment in ("venv", "a venv"):
+        ready.write(f"/opt/{environment}/pyvenv.cfg", settings)
+    done = ready.run("install", "--program", PROGRAM)
+    assert done.code == code, done
+    assert ready[GATE].exists() == (code == 0)
+    assert ("k3s-harden-VERSION.pyz" in done.stderr) == (code != 0)
 
 
 def test_a_symlink_at_the_path_of_a_unit_is_refused(ready: HostTree) -> None:

@@ -41,6 +41,8 @@ counter = Path(sys.argv[1], "counter")
 for _ in range(20):
     with Host.tree_at(sys.argv[1]).lock():
         counter.write_text(str(int(counter.read_text()) + 1))
+        if "removing" in sys.argv:
+            Path(sys.argv[1], "run/k3s-harden.lock").unlink()
 """
 
 
@@ -117,11 +119,14 @@ def test_the_kernel_releases_the_lock_of_a_killed_holder(host: Host) -> None:
             assert Path(host.root, *LOCK.parts[1:]).read_text() == f"{os.getpid()}\n"
 
 
-def test_only_one_process_holds_the_lock(host: Host) -> None:
-    """Four processes increment one counter to 80 without a lost update."""
+@pytest.mark.parametrize("options", [[], ["removing"]])
+def test_only_one_process_holds_the_lock(host: Host, options: list[str]) -> None:
+    """Four processes increment one counter to 80 without a lost update, also if each removes the file as uninstall."""
     counter = Path(host.root, "counter")
     counter.write_text("0")
-    workers = [subprocess.Popen([sys.executable, "-c", TAKE_TURNS, host.root], cwd=CHECKOUT) for _ in range(4)]
+    workers = [
+        subprocess.Popen([sys.executable, "-c", TAKE_TURNS, host.root, *options], cwd=CHECKOUT) for _ in range(4)
+    ]
     assert [worker.wait(60) for worker in workers] == [0] * 4
     assert counter.read_text() == "80"
 
