@@ -101,6 +101,7 @@ ROLE = "role"
 K3S_VERSION = "K3s version"
 OPERATING_SYSTEM = "operating system"
 KERNEL = "kernel"
+NODE_UID = "UID of the Node"
 """Names of the facts that code looks up."""
 
 ASSUMED = " assumed"

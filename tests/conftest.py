@@ -42,6 +42,7 @@ _ON_REQUEST = {
 }
 """Markers of tests that run only if the marker is selected."""
 _OTHERS: dict[str, Callable[[], str]] = {
+    "promtool": lambda: "" if shutil.which("promtool") else "needs promtool: apt-get install -y prometheus",
     "vm": guest_image.lacking,
     "k8s": kubernetes.lacking,
     "sarif": multitool.lacking,

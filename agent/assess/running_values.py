@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.assessment import CLUSTER_NOT_ASSESSED, ControlStatus, Evidence, Note
@@ -32,6 +33,9 @@ COUNTED = (Query.NODES, Query.NAMESPACES, Query.PODS)
 """The queries whose number of objects is a fact of an assessment."""
 
 _RESTART = Remediation((Instruction("restart K3s"),))
+_HIDE = Remediation(
+    (Instruction("replace the secret, and set it in K3s' configuration file instead of the command line"),)
+)
 _MOST_NOTES = 20
 _NOT_SHOWN = frozenset({FEATURE_GATES, SECCOMP_DEFAULT.name})
 """Arguments of the kubelet whose field in /configz can differ from the effective argument.
@@ -100,10 +104,11 @@ def notes_about_cluster(
         for requirement in control.check_of(benchmark).arguments
         if requirement.component is Component.KUBELET and requirement.name in KUBELET_FIELDS
     }
-    own = _own_node(node, cluster)
+    own = own_node(node, cluster)
     for name, configuration in list(cluster.kubelets.items())[:_MOST_NOTES]:
         if name != own:
             yield from _of_other_node(name, configuration, requirements.values())
+    yield from islice(_unequal_nodes(cluster), _MOST_NOTES)
 
 
 def without_answer(controls: Iterable[BenchmarkControl], benchmark: Benchmark, cluster: Cluster) -> Iterator[str]:
@@ -118,6 +123,17 @@ def without_answer(controls: Iterable[BenchmarkControl], benchmark: Benchmark, c
                 yield control.id
         elif any(argument.component in silent for argument in check.arguments):
             yield control.id
+
+
+def _unequal_nodes(cluster: Cluster) -> Iterator[Note]:
+    """Yield notes about nodes whose arguments or files are not those of most nodes of their role, and about secrets."""
+    from agent.fleet.fleet import Requirement, make_fleet
+
+    for row in make_fleet(cluster.objects.get(Query.NODES, ()), 0, Requirement(0)).nodes:
+        if row.leaked:
+            yield Note(f"{row.role} {row.name}: {row.leaked}", None, _HIDE)
+        if row.differs:
+            yield Note(f"{row.role} {row.name}: {'; '.join(row.differs)}", None, Remediation())
 
 
 def _of_other_node(name: str, configuration: Json, requirements: Iterable[ArgumentRequirement]) -> Iterator[Note]:
@@ -162,14 +178,14 @@ def _running(component: Component, name: str, node: AssessedNode) -> _Running | 
     if component is Component.API_SERVER and cluster.flags is not None and name in cluster.flags:
         value = without_secrets(name, _list(cluster.flags[name]))
         return _Running(name, value, configured, f"{cluster.server}/flagz")
-    own = _own_node(node, cluster)
+    own = own_node(node, cluster)
     if component is Component.KUBELET and own in cluster.kubelets and name in KUBELET_FIELDS.keys() - _NOT_SHOWN:
         value = _field(cluster.kubelets[own], KUBELET_FIELDS[name].path)
         return _Running(name, value, configured, f"{cluster.server}/api/v1/nodes/{own}/proxy/configz")
     return None
 
 
-def _own_node(node: AssessedNode, cluster: Cluster) -> str:
+def own_node(node: AssessedNode, cluster: Cluster) -> str:
     """Return the name of this host's node; empty if it is not in the cluster."""
     option = node.facts.merged_config.scalar("node-name")
     name = option.text if option is not None else node.evidence.node

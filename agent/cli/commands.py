@@ -25,6 +25,7 @@ from agent.cli.shared_options import (
     AllowEmptyRoot,
     Config,
     DataDir,
+    FleetFormat,
     Force,
     K3sVersion,
     OutputFormat,
@@ -36,7 +37,7 @@ from agent.cli.shared_options import (
     Unit,
     Verbose,
 )
-from agent.cli.streams import columns, print_error, print_text, progress
+from agent.cli.streams import columns, print_error, print_text, printing, progress
 from agent.errors import ExitCode, UsageError
 from agent.model import StrEnum
 from agent.present import Format
@@ -276,7 +277,9 @@ def assess(
     k3s_version: K3sVersion = None,
     data_dir: DataDir = None,
     unit: Unit = None,
-    output_format: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.AUTO,
+    output_format: Annotated[
+        Format, typer.Option("--format", help=f"Output format: {', '.join(Format)}.", metavar="FORMAT")
+    ] = Format.AUTO,
     output: Annotated[
         Optional[Path],
         typer.Option(help="File to write with mode 0600. [default: standard output, as with -]", metavar="FILE"),
@@ -469,6 +472,54 @@ def revert(
     options = HostOptions(root, allow_empty_root)
     report = replace(verb(options.host(), last=last, force=force), wording=_REVERT)
     ReportOptions(output_format, verbose, quiet).finish(report, options.caller)
+
+
+@app.command(
+    epilog=_epilog(
+        "k3s-harden fleet --require compliant --max-age 26h --expect 5",
+        _READS,
+        "the nodes were printed, and what is required of them holds",
+    )
+)
+def fleet(
+    source: Annotated[
+        Optional[str],
+        typer.Argument(
+            metavar="[-]",
+            help="- reads the output of `kubectl get nodes -o json`. [default: run kubectl]",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    require: Annotated[
+        Optional[str], typer.Option(help="End with 3 unless each node is compliant.", metavar="compliant")
+    ] = None,
+    max_age: Annotated[str, typer.Option(help="Age from which a report is unknown.", metavar="DURATION")] = "26h",
+    expect: Annotated[
+        Optional[int], typer.Option(help="End with 3 unless there are so many nodes.", metavar="NUMBER", min=1)
+    ] = None,
+    output_format: FleetFormat = Format.AUTO,
+) -> None:
+    """Show which nodes of a cluster are hardened.
+
+    Reads what each node published on its Node object, and compares nodes of the same role. Runs the kubectl in PATH
+    with your kubeconfig, or reads its output. Needs no root and makes no changes. A node without a complete and recent
+    report is unknown, and a cluster without nodes ends with 3.
+    """
+    from agent.present.fleet import present_fleet
+    from agent.verbs import fleet as verb
+
+    requirement = verb.requirement(require, max_age, expect)
+    if source not in (None, "-"):
+        raise UsageError(f"cannot read {source}: fleet reads only standard input", "pass -, or omit it to run kubectl")
+    if source:
+        found = verb.fleet_of_document(sys.stdin.buffer.read(verb.LARGEST_DOCUMENT + 1), requirement)
+    else:
+        with progress("fleet", quiet=False) as shown:
+            found = verb.fleet_of_cluster(os.environ, requirement, shown)
+    with printing(found.exit_code):
+        present_fleet(found, output_format, sys.stdout)
+    sys.exit(int(found.exit_code))
 
 
 class Rendering(StrEnum):

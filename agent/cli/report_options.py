@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.cli.host_options import absolute
-from agent.cli.streams import printing
+from agent.cli.streams import print_error, printing
 from agent.errors import HostError
 from agent.present import Format, Verbosity, present
-from agent.report import GATE_VERB
+from agent.report import GATE_VERB, NODE_UID
 from agent.value import Value
 
 if TYPE_CHECKING:
@@ -63,9 +63,11 @@ class AssessmentOptions(ReportOptions):
     def finish_assessment(self, assessment: Assessment, caller: Callable[[], Caller]) -> NoReturn:
         """Print or write the assessment and exit with its exit code."""
         from agent.present.assessments import present_assessment
-        from agent.present.assessments.common import addressed_assessment
+        from agent.present.assessments.common import addressed_assessment, fact
 
         assessment = addressed_assessment(assessment, caller())
+        if self.output_format is Format.OPENREPORTS and not fact(assessment, NODE_UID):
+            print_error("the report has no owner: the UID of the Node is not known", "pass --cluster on a server")
         with printing(assessment.exit_code):
             if self.output and self.output != Path("-"):
                 self._write(assessment, self.output)

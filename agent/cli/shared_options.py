@@ -2,27 +2,31 @@
 
 # Without `from __future__ import annotations`: the aliases are values, and Python 3.9 has no `X | None`.
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
 from agent.cli.completion_candidates import versions
 from agent.cli.host_options import RoleChoice
-from agent.present import REPORT_FORMATS, Format
+from agent.present import FLEET_FORMATS, REPORT_FORMATS, Format
 
 
-def _of_a_report(output_format: Format) -> Format:
-    if output_format not in REPORT_FORMATS:
-        raise typer.BadParameter(f"'{output_format}' is not one of {_CHOICES}")
-    return output_format
+def _format_option(choices: Sequence[Format]) -> Any:  # noqa: ANN401 - what typer.Option returns
+    """Return the option --format of a command that has not all formats."""
+    listed = "|".join(choices)
 
+    def checked(output_format: Format) -> Format:
+        if output_format not in choices:
+            raise typer.BadParameter(f"'{output_format}' is not one of {listed}")
+        return output_format
 
-def _report_formats(incomplete: str) -> list[str]:
-    return [choice for choice in REPORT_FORMATS if choice.startswith(incomplete)]
+    def completed(incomplete: str) -> list[str]:
+        return [choice for choice in choices if choice.startswith(incomplete)]
 
+    return typer.Option("--format", help="Output format.", metavar=listed, callback=checked, autocompletion=completed)
 
-_CHOICES = "|".join(REPORT_FORMATS)
 
 Root = Annotated[str, typer.Option(help="Root directory of the host.", metavar="DIR")]
 AllowEmptyRoot = Annotated[
@@ -42,12 +46,8 @@ DataDir = Annotated[
     Optional[Path], typer.Option(help="Data directory of K3s. [default: from the K3s configuration]", metavar="DIR")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace files edited by hand, and keep backups of them.")]
-OutputFormat = Annotated[
-    Format,
-    typer.Option(
-        "--format", help="Output format.", metavar=_CHOICES, callback=_of_a_report, autocompletion=_report_formats
-    ),
-]
+OutputFormat = Annotated[Format, _format_option(REPORT_FORMATS)]
+FleetFormat = Annotated[Format, _format_option(FLEET_FORMATS)]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print compliant items, fixes and host facts, too.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")]
 Unit = Annotated[

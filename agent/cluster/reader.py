@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from agent.cluster.connection import connect, rejection
+from agent.cluster.nodes import parse_node
 from agent.errors import HardenError, HostError
 from agent.host.https import Limits
 from agent.kubernetes import parsing, queries
@@ -50,7 +51,7 @@ _PARSERS: dict[Query, Callable[[Any], Any]] = {
     Query.VALIDATING_WEBHOOKS: parsing.validating_webhook,
     Query.MUTATING_WEBHOOKS: parsing.mutating_webhook,
     Query.ADMISSION_POLICIES: parsing.admission_policy,
-    Query.NODES: parsing.node,
+    Query.NODES: parse_node,
     **{query: partial(parsing.controller, kind) for query, kind in CONTROLLERS.items()},
 }
 """Parsers of objects by query. For other queries only the name is kept."""

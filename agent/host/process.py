@@ -11,7 +11,7 @@ from agent.errors import HostError
 from agent.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from subprocess import Popen
 
 SEARCH_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/opt/bin")
@@ -43,11 +43,21 @@ class Runner(Protocol):
         ...
 
 
-def run(argv: Sequence[str], *, timeout: float, largest_output: int = LARGEST_OUTPUT) -> Completed:
-    """Run a program on the real host. At a limit, it is killed with all processes of its group."""
+def run(
+    argv: Sequence[str],
+    *,
+    timeout: float,
+    largest_output: int = LARGEST_OUTPUT,
+    environment: Mapping[str, str] | None = None,
+) -> Completed:
+    """Run a program on the real host. At a limit, it is killed with all processes of its group.
+
+    With the environment of a user, it runs in the user's directory, and may be a name that is looked up in PATH.
+    """
     import subprocess
 
-    environment = {"PATH": ":".join(SEARCH_PATH), "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8"}
+    directory = "/" if environment is None else None
+    environment = environment or {"PATH": ":".join(SEARCH_PATH), "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8"}
     deadline = time.monotonic() + timeout
     try:
         process = subprocess.Popen(  # noqa: S603 - argv is a list of fixed words; no shell is involved
@@ -56,7 +66,7 @@ def run(argv: Sequence[str], *, timeout: float, largest_output: int = LARGEST_OU
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=environment,
-            cwd="/",
+            cwd=directory,
             start_new_session=True,
         )
     except OSError as error:

@@ -153,10 +153,19 @@ class Webhook(NamedTuple):
 
 
 class ClusterNode(NamedTuple):
-    """A node."""
+    """A node, with what K3s and k3s-harden write on its object."""
 
     name: str
     is_ready: bool
+    uid: str = ""
+    k3s_version: str = ""
+    is_server: bool = False
+    annotations: Mapping[str, str] = {}
+    """K3s' arguments, and what k3s-harden published."""
+    condition: Mapping[str, str] = {}
+    """The fields of k3s-harden's condition; each is empty without one."""
+    written: str = ""
+    """When the API server last stored a change of it (RFC 3339); empty if that is not known."""
 
 
 class Cluster(NamedTuple):

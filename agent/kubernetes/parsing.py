@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from agent.kubernetes.objects import (
     Binding,
-    ClusterNode,
     Container,
     NamedObject,
     Namespace,
@@ -240,13 +239,6 @@ def _is_of_pods(item: Json) -> bool:
     rule = as_mapping(item)
     groups, resources = _rule_texts(rule.get("apiGroups")), _texts(rule.get("resources"))
     return bool({"*", "*/*", "pods"} & resources) and bool({"*", ""} & groups)
-
-
-def node(item: Json) -> ClusterNode:
-    """Return a node."""
-    conditions = map(as_mapping, as_list(as_mapping(as_mapping(item).get("status")).get("conditions")))
-    is_ready = any(condition.get("type") == "Ready" and condition.get("status") == "True" for condition in conditions)
-    return ClusterNode(_identity(item)[1], is_ready)
 
 
 def named_row(cells: Json, columns: Mapping[str, int]) -> NamedObject:

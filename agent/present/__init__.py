@@ -26,12 +26,14 @@ class Format(StrEnum):
     JUNIT = "junit"
     SARIF = "sarif"
     ASFF = "asff"
+    OPENREPORTS = "openreports"
     OPENMETRICS = "openmetrics"
     HTML = "html"
 
 
 REPORT_FORMATS = (Format.AUTO, Format.TABLE, Format.PLAIN, Format.JSON)
 """The formats of a report; an assessment has all."""
+FLEET_FORMATS = (*REPORT_FORMATS, Format.OPENREPORTS, Format.HTML)
 
 _IN_ASCII = {"→": "->", "“": '"', "”": '"', "’": "'", "—": "-", "…": "...", "✔": "+", "✘": "x"}
 

@@ -18,7 +18,7 @@ from agent.findings.settings import NOTIFY_FINDINGS
 from agent.model import FixOwner, Instruction, Remediation, Role
 from agent.node.platform import system_facts
 from agent.plan import next_steps
-from agent.report import ROLE, Fact, no_progress
+from agent.report import NODE_UID, ROLE, Fact, no_progress
 from agent.situation.observation import observe_situation
 from agent.value import replace
 from agent.verbs.k3s_state import installed_k3s
@@ -147,14 +147,19 @@ def _with_cluster(assessment: Assessment, controls: Sequence[BenchmarkControl], 
     if node.cluster is None:
         return assessment
     from agent.assess import running_values
+    from agent.kubernetes.queries import Query
 
     benchmark = assessment.benchmark
     objects = node.cluster.objects
     numbers = {str(query): len(objects[query]) for query in running_values.COUNTED if query in objects}
     counts = ", ".join(f"{n} {name.removesuffix('s') if n == 1 else name}" for name, n in numbers.items())
+    own = running_values.own_node(node, node.cluster)
+    nodes = (known for known in objects.get(Query.NODES, ()) if known.name == own and known.uid)
+    uids = (Fact(NODE_UID, known.uid, "API server") for known in nodes)
+    found = Fact("cluster", counts or "no answer", node.cluster.server or "not reached")
     return replace(
         assessment,
-        facts=(*assessment.facts, Fact("cluster", counts or "no answer", node.cluster.server or "not reached")),
+        facts=(*assessment.facts, found, *uids),
         notes=(*running_values.notes_about_cluster(controls, benchmark, node), *assessment.notes),
         without_answer=frozenset(running_values.without_answer(controls, benchmark, node.cluster)),
     )

@@ -212,7 +212,7 @@ def _misuses(command: generate_docs.Command, words: list[str]) -> bool:
     waiting = list(words)
     while waiting:
         word = waiting.pop(0)
-        if word.startswith("-"):
+        if word.startswith("-") and (command.name, word) != ("fleet", "-"):
             option = options.get(word)
             if option is None:
                 return True
@@ -224,7 +224,7 @@ def _misuses(command: generate_docs.Command, words: list[str]) -> bool:
         elif command.name == "preflight":
             if not re.fullmatch(r"v1\.\d+(\.\d+\+k3s1)?", word):
                 return True
-        elif not word.isupper():
+        elif not word.isupper() and command.name != "fleet":
             choices = command.arguments[0].choices
             if word not in choices if choices else not topics.named(word):
                 return True

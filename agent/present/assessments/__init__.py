@@ -77,6 +77,10 @@ def assessment_text(  # noqa: PLR0911 - one branch for each format
         from agent.present.assessments.asff import as_asff, required
 
         return as_asff(assessment, required(aws))
+    if output_format is Format.OPENREPORTS:
+        from agent.present.assessments.openreports import as_openreports
+
+        return as_openreports(assessment)
     if output_format is Format.OPENMETRICS:
         from agent.present.assessments.openmetrics import as_openmetrics
 

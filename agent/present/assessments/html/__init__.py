@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 
 def as_html(assessment: Assessment) -> str:
     """Return the page, in ASCII; it depends only on the assessment."""
-    style, script = _asset("report.css"), _asset("report.js")
-    page = element("html", _head(assessment, style, script), _body(assessment, script), lang="en")
+    style, script = asset("report.css"), asset("report.js")
+    title = f"{node_name(assessment)}: CIS Kubernetes Benchmark {assessment.benchmark.number}"
+    page = element("html", head(title, style, script), _body(assessment, script), lang="en")
     return f"<!DOCTYPE html>\n{tostring(page, method='html').decode('ascii')}\n"
 
 
-def _head(assessment: Assessment, style: str, script: str) -> Element:
+def head(title: str, style: str, script: str = "") -> Element:
+    """Return the head of a page that loads nothing."""
     policy = (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; base-uri 'none';"
         " form-action 'none'"
@@ -40,7 +42,7 @@ def _head(assessment: Assessment, style: str, script: str) -> Element:
         element("meta", name="color-scheme", content="light dark"),
         element("meta", name="referrer", content="no-referrer"),
         element("meta", name="generator", content=f"k3s-harden {__version__}"),
-        element("title", f"{node_name(assessment)}: CIS Kubernetes Benchmark {assessment.benchmark.number}"),
+        element("title", title),
         raw("style", style),
     )
 
@@ -50,7 +52,7 @@ def _body(assessment: Assessment, script: str) -> Element:
     sections = rows_by_section(rows)
     return element(
         "body",
-        fromstring(_asset("icons.xml")),  # noqa: S314 - our own file
+        fromstring(asset("icons.xml")),  # noqa: S314 - our own file
         element("a", "Skip to the controls", class_="skip", href="#controls"),
         overview.header(assessment),
         element(
@@ -82,7 +84,8 @@ def _footer(assessment: Assessment) -> Element:
     )
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Return a file of the page."""
     return package_data.read("present", "assessments", "html", "assets", name).decode()
 
 

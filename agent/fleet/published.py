@@ -1,0 +1,172 @@
+"""What a node published, and whether it counts."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timezone
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple, Union
+
+from agent.benchmark import catalogue
+from agent.benchmark.versions import Benchmark
+from agent.checks.cluster.check import ClusterCheck
+from agent.checks.manual import Manual, NotInK3s
+from agent.cluster.node_status import PREFIX, Annotation, PublishedResult
+from agent.cluster.nodes import NODE_ARGUMENTS
+from agent.fleet.node_arguments import compared_values, leaked_secrets, options_of, parsed_json
+from agent.kubernetes.parsing import as_mapping
+from agent.model import Role, Version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from agent.fleet.comparison import Values
+    from agent.kubernetes.objects import ClusterNode
+
+    Published = Mapping[Annotation, Union[int, str, None]]
+    """None is missing."""
+
+LEFT_OUT = "..."
+"""The last one of the failed controls, if a node left out others."""
+BY_SERVER, BY_NODE = "managedFields", "lastHeartbeatTime"
+"""The fields that have the time of a report, by the clock of the API server and that of the node."""
+
+_COUNTS = (Annotation.EVALUATED, Annotation.PASSED, Annotation.FAILED, Annotation.UNDETERMINED)
+_COMPARED = (Annotation.BENCHMARK, Annotation.VERSION, Annotation.PROFILE)
+_TEXTS = (*_COMPARED, Annotation.ASSESSED, Annotation.DRIFTING_SINCE)
+_LONGEST = 64
+_MOST_PARTS = 200
+"""Files or failed controls of one node."""
+_MOST_AHEAD = 300
+"""Seconds that the clock of a report can be ahead of this machine's."""
+_NOT_ON_EVERY_NODE = ("etcd", "kubelet-config")
+"""Words in the ids of controls whose files and arguments not every node has."""
+
+
+class FleetNode(NamedTuple):
+    """A node with its published report."""
+
+    name: str
+    uid: str
+    role: Role
+    k3s_version: str
+    result: PublishedResult
+    reason: str
+    """Why the result is not compliant; empty if it is."""
+    published: Published
+    age_seconds: int | None
+    """Since the node published, and from its assessment to that; None without a time."""
+    age_from: str
+    failed_controls: tuple[str, ...] | None
+    """None if the node does not publish them."""
+    machine: str
+    leaked: str
+    """A sentence about secrets in K3s' annotation; empty if it has none."""
+    compared: Values
+    differs: tuple[str, ...] = ()
+
+
+def fleet_node(node: ClusterNode, now: float, max_age: float) -> FleetNode:
+    """Return a node with its result at this time; a report that is missing, old or contradictory is unknown."""
+    texts = node.annotations
+    options = options_of(texts.get(NODE_ARGUMENTS, ""))
+    role = Role.SERVER if node.is_server or texts.get(NODE_ARGUMENTS, "").startswith('["server"') else Role.AGENT
+    published: Published = {
+        **{name: int(texts[name]) if re.fullmatch("[0-9]{1,6}", texts.get(name, "")) else None for name in _COUNTS},
+        **{name: texts[name][:_LONGEST] if name in texts else None for name in _TEXTS},
+    }
+    age, source = _age(node, now)
+    secrets = leaked_secrets(options)
+    leaked = f"the annotation {NODE_ARGUMENTS} has the secret of {secrets}" if secrets else ""
+    doubt = next(_doubts(node, role, published, age, max_age), "")
+    result = PublishedResult.UNKNOWN if doubt else PublishedResult(texts[Annotation.RESULT])
+    reason = doubt or (node.condition["message"] if result is not PublishedResult.COMPLIANT else "")
+    failed = texts.get(Annotation.FAILED_CONTROLS, "").split(",")
+    ids = dict.fromkeys(word for word in failed if word == LEFT_OUT or re.fullmatch("[a-z0-9-]{1,64}", word))
+    return FleetNode(
+        name=node.name,
+        uid=node.uid,
+        role=role,
+        k3s_version=node.k3s_version,
+        result=PublishedResult.FAILED if leaked else result,
+        reason=leaked or reason,
+        published=published,
+        age_seconds=age,
+        age_from=source,
+        failed_controls=tuple(ids)[:_MOST_PARTS] if Annotation.FAILED_CONTROLS in texts else None,
+        machine=texts.get(Annotation.MACHINE, ""),
+        leaked=leaked,
+        compared=_compared(node, role.value, compared_values(options)),
+    )
+
+
+def _doubts(node: ClusterNode, role: Role, published: Published, age: int | None, max_age: float) -> Iterator[str]:
+    """Yield why a report does not count, the most important reason first."""
+    result, benchmark = node.annotations.get(Annotation.RESULT, ""), published[Annotation.BENCHMARK]
+    status = node.condition.get("status", "")
+    counts = [count for name in _COUNTS if isinstance(count := published[name], int)]
+    if not result and not status:
+        yield "no report"
+    if result not in tuple(PublishedResult) or PublishedResult(result).condition_status != status:
+        yield f"the condition is {status or 'missing'}, and the result {result[:_LONGEST] or 'missing'}"
+    if node.annotations.get(Annotation.ROLE) != role:
+        yield f"the report is not that of a node with the role {role}"
+    if benchmark not in tuple(Benchmark) or len(counts) < len(_COUNTS):
+        yield "the benchmark or counts of controls are missing"
+    least = _least_evaluated(Benchmark(benchmark), role, node.k3s_version)
+    if counts[0] < least:
+        yield f"{counts[0]} controls were evaluated, expected {least} or more"
+    # Waived controls are evaluated, too.
+    if counts[0] < sum(counts[1:]) or (result == PublishedResult.COMPLIANT and any(counts[2:])):
+        yield "the counts of controls contradict each other"
+    if age is None:
+        yield "the report has no time"
+    elif age < -_MOST_AHEAD:
+        yield "the report is from the future"
+    elif age > max_age:
+        yield f"the report is {age // 3600}h old"
+
+
+@cache
+def _least_evaluated(benchmark: Benchmark, role: Role, k3s_version: str) -> int:
+    """Return how many controls every node of a role evaluates: the automated ones of the benchmark."""
+    try:
+        version = Version.parse(k3s_version)
+    except ValueError:
+        return 1
+    return sum(
+        benchmark in control.numbers
+        and control.applies.to(role, version)
+        and not isinstance(control.check_of(benchmark), (Manual, NotInK3s, ClusterCheck))
+        and not any(word in control.id for word in _NOT_ON_EVERY_NODE)
+        for control in catalogue.controls_of(benchmark)
+    )
+
+
+def _age(node: ClusterNode, now: float) -> tuple[int | None, str]:
+    """Return the age of the assessment, and its source. Only times of the same clock are subtracted."""
+    heartbeat = _seconds(node.condition.get("lastHeartbeatTime", ""))
+    assessed, written = _seconds(node.annotations.get(Annotation.ASSESSED, "")), _seconds(node.written)
+    source, published = (BY_NODE, heartbeat) if written is None else (BY_SERVER, written)
+    if published is None or assessed is None:
+        return None, ""
+    return int(now - published + max(0.0, (heartbeat or assessed) - assessed)), source
+
+
+def _seconds(text: str) -> float | None:
+    """Return a time of RFC 3339 in UTC, in seconds since the epoch; None for any other text."""
+    try:
+        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc).timestamp()
+    except ValueError:
+        return None
+
+
+def _compared(node: ClusterNode, role: str, arguments: Mapping[str, str]) -> Values:
+    """Return the values that nodes of a role share: the arguments and files only within one K3s version."""
+    texts, version = node.annotations, node.k3s_version
+    about = {name.removeprefix(PREFIX): texts[name] for name in _COMPARED if name in texts}
+    digests = as_mapping(parsed_json(texts.get(Annotation.FILE_DIGESTS, ""))).items()
+    files = {path: str(digest) for path, digest in list(digests)[:_MOST_PARTS] if path.startswith("/")}
+    groups = {(role,): {"K3s": version, **about}, (role, "files", version): files, (role, "K3s", version): arguments}
+    there = (True, bool(files), NODE_ARGUMENTS in texts)
+    return {group: values for is_there, (group, values) in zip(there, groups.items()) if is_there}

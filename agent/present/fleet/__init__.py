@@ -1,0 +1,114 @@
+"""The nodes of a cluster as a table, plain lines or JSON; docs/reference/fleet.schema.json describes the JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TextIO
+
+from agent.cluster.node_status import PREFIX, Annotation, PublishedResult
+from agent.fleet.fleet import shortened
+from agent.fleet.published import BY_NODE
+from agent.k3s.redaction import redacted_all
+from agent.present import Format, fitting
+from agent.present.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+    from agent.fleet.fleet import Fleet
+    from agent.fleet.published import FleetNode
+
+SCHEMA = 1
+HEADS = ("Node", "Role", "Result", "K3s", "Failed", "Drifting since", "Age", "k3s-harden", "Remarks")
+_STYLE = {PublishedResult.COMPLIANT: "green", PublishedResult.FAILED: "red", PublishedResult.UNKNOWN: "magenta"}
+_NOT_IN_JSON = ("uid", "machine", "leaked", "compared", "published")
+
+
+def present_fleet(fleet: Fleet, output_format: Format, stream: TextIO) -> None:
+    """Write the nodes to `stream`. Texts of nodes are escaped, and secrets in them are replaced."""
+    if output_format is Format.TABLE or (output_format is Format.AUTO and stream.isatty()):
+        from agent.present.table import write_captured
+
+        write_captured(stream, lambda console: _print_table(console, fleet))
+    elif output_format is Format.JSON:
+        stream.write(_as_json(fleet))
+    elif output_format is Format.HTML:
+        from agent.present.fleet.html import fleet_html
+
+        stream.write(fleet_html(fleet))
+    elif output_format is Format.OPENREPORTS:
+        from agent.present.assessments.openreports import fleet_reports
+
+        stream.write(fleet_reports(fleet))
+    else:
+        rows = ("\t".join(text or "-" for text in columns(node)) for node in fleet.nodes)
+        stream.write(fitting("".join(f"{line}\n" for line in (*rows, *below(fleet), summary(fleet))), stream))
+
+
+def columns(node: FleetNode) -> tuple[str, ...]:
+    """Return the columns of HEADS, without control characters; empty if there is no value."""
+    names = (Annotation.FAILED, Annotation.DRIFTING_SINCE, Annotation.VERSION)
+    failed, drifting, program = (node.published[name] for name in names)
+    age = "" if node.age_seconds is None else f"{node.age_seconds // 3600}h{'*' * (node.age_from == BY_NODE)}"
+    remarks = "; ".join((*filter(None, (node.reason,)), *node.differs))
+    texts = (node.name, node.role, node.result, node.k3s_version, failed, drifting, age, program, remarks)
+    return tuple("" if text is None else printable(str(text)) for text in texts)
+
+
+def below(fleet: Fleet) -> Iterator[str]:
+    """Yield the nodes by failed control, and what the mark of an age means."""
+    for control, names in fleet.nodes_by_failed_control.items():
+        yield printable(f"{control} failed on {len(names)}: {shortened(names)}")
+    if any(node.age_from == BY_NODE for node in fleet.nodes):
+        yield "* by the clock of the node: without --show-managed-fields, kubectl omits the time of the API server"
+
+
+def summary(fleet: Fleet) -> str:
+    """Return the number of nodes with each result, and why the requirement is not met."""
+    counts = ", ".join(f"{count} {result}" for result, count in fleet.counts.items())
+    return printable(f"result {int(fleet.exit_code)}: {'; '.join((counts, *fleet.problems))}")
+
+
+def _print_table(console: Console, fleet: Fleet) -> None:
+    from rich.table import Table
+
+    from agent.present.layout import print_line, styled
+    from agent.present.table import print_result
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in HEADS:
+        table.add_column(name, overflow="fold", no_wrap=name not in ("Node", "Remarks"))
+    for node in fleet.nodes:
+        table.add_row(*(styled(text, _STYLE[node.result] if text == node.result else "") for text in columns(node)))
+    console.print(table)
+    for line in below(fleet):
+        print_line(console, styled(line), hanging=2)
+    print_result(console, summary(fleet), fleet.exit_code)
+
+
+def _as_json(fleet: Fleet) -> str:
+    """Return one JSON object and a line break. Every key is present; what a node does not publish is null."""
+    import json
+
+    from agent import __version__
+    from agent.present.assessments.common import timestamp
+
+    shape = {
+        "schema": SCHEMA,
+        "version": __version__,
+        "verb": "fleet",
+        "exit_code": int(fleet.exit_code),
+        "time": timestamp(fleet.when),
+        "problems": fleet.problems,
+        "counts": fleet.counts,
+        "nodes": list(map(_node, fleet.nodes)),
+        "nodes_by_failed_control": fleet.nodes_by_failed_control,
+    }
+    # ASCII, so that no text of a node controls a terminal.
+    return json.dumps(redacted_all(shape), indent=2) + "\n"
+
+
+def _node(node: FleetNode) -> dict[str, object]:
+    published = {name.removeprefix(PREFIX).replace("-", "_"): value for name, value in node.published.items()}
+    return {**{name: value for name, value in node._asdict().items() if name not in _NOT_IN_JSON}, **published}
