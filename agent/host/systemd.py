@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 _SD_BOOTED = PurePosixPath("/run/systemd/system")
 _PROGRAMS = (PurePosixPath("/usr/lib/systemd/systemd"), PurePosixPath("/lib/systemd/systemd"))
 _TIMEOUT = 30.0
+OLDEST_SYSTEMD = 243
+"""The oldest release whose units can gate K3s. The packages declare it too."""
 
 
 class Systemd(Value):
@@ -40,6 +43,16 @@ class Systemd(Value):
     def reads_units(self) -> bool:
         """Return whether systemd reads unit files here: it runs, or it is installed in a --root tree."""
         return self.is_running if self.host.is_live else any(map(self.host.tree.exists, _PROGRAMS))
+
+    @property
+    def version(self) -> int | None:
+        """Return the release of systemd, from the name of its library in a --root tree; None if it is unknown."""
+        if self.host.is_live:
+            words = self._ask("--version")
+        else:
+            words = " ".join(name for place in _PROGRAMS for name in self.host.tree.names(place.parent))
+        found = re.search(r"\b(?:systemd |libsystemd-shared-)(\d+)", words)
+        return int(found[1]) if found else None
 
     def stop(self, unit: str) -> None:
         """Queue the stop of a unit without waiting for it."""

@@ -14,7 +14,7 @@ from agent.changes.notifications import HIDDEN_FROM_UNITS
 from agent.changes.publication import read_publication
 from agent.errors import HardenError, HostError, UnsupportedHostError, UsageError
 from agent.host import LOCK
-from agent.host.systemd import Systemd
+from agent.host.systemd import OLDEST_SYSTEMD, Systemd
 from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.k3s.services import only_unit
 from agent.linux.unit_files import PACKAGED_UNITS
@@ -156,7 +156,7 @@ def install(host: Host, wanted: Wanted) -> Report:
 
     Raises UsageError for a program that others can write, because the gate runs it as root, for one that the gate
     cannot run, and for one that is not the program of an installed package. Raises UnsupportedHostError without
-    systemd.
+    systemd, and for one that is too old.
     """
     host.refuse_ordinary_user("install")
     _refuse_host_without_systemd(host)
@@ -274,7 +274,13 @@ def _refuse_service(name: str) -> None:
 
 def _refuse_host_without_systemd(host: Host) -> None:
     if Systemd(host).reads_units:
-        return
+        version = Systemd(host).version
+        if version is None or version >= OLDEST_SYSTEMD:
+            return
+        raise UnsupportedHostError(
+            f"cannot install the gate: found systemd {version}, expected {OLDEST_SYSTEMD} or newer",
+            "use apply and check without the gate; apply hardens the host, but does not hold K3s back",
+        )
     if host.is_live:
         problem = "systemd is not running; OpenRC and containers are not supported"
         raise UnsupportedHostError(

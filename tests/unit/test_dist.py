@@ -385,12 +385,12 @@ def test_the_single_file_reports_an_incomplete_python(dist: Path, tmp_path: Path
 
 
 def test_a_package_declares_its_dependencies(dist: Path) -> None:
-    """The .deb depends on Debian's psutil and PyYAML, the .rpm only on a Python that is new enough."""
+    """Both depend on a systemd that can gate K3s, the .deb also on Debian's psutil and PyYAML, the .rpm only on Python."""
     deb, rpm = reading.deb(the(dist, "*.deb")), reading.rpm(the(dist, "*.rpm"))
-    assert deb.fields["Depends"] == "python3 (>= 3.9), python3-psutil (>= 5.9), python3-yaml (>= 5.4)"
+    assert deb.fields["Depends"] == "python3 (>= 3.9), python3-psutil (>= 5.9), python3-yaml (>= 5.4), systemd (>= 243)"
     assert deb.fields["Architecture"] == "all"
     needs = [need for need in rpm.fields["Depends"].split(", ") if not need.startswith("rpmlib(")]
-    assert needs == ["findutils", "python(abi) >= 3.9"]
+    assert needs == ["findutils", "python(abi) >= 3.9", "systemd >= 243"]
     assert deb.fields["Version"].startswith(f"{__version__}-")
     assert rpm.fields["Version"] == __version__
 

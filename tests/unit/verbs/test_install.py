@@ -40,7 +40,8 @@ def test_uninstall_stops_the_timers_that_it_removes(tmp_path: Path, *, packaged:
     no_output = Completed(0, "", "")
     words = [("daemon-reload",), *(("stop", "--no-block", timer) for timer in TIMERS)]
     questions = {_question(named): no_output for named in ((), ("k3s-east",))}
-    programs = Programs({(SYSTEMCTL, *call): no_output for call in words} | questions)
+    version = {(SYSTEMCTL, "--version"): Completed(0, "systemd 257 (257.7-1)\n+PAM\n", "")}
+    programs = Programs({(SYSTEMCTL, *call): no_output for call in words} | questions | version)
     host = fake_host(tmp_path, programs=programs, is_live=True)
     installation = install.wanted(host, REQUEST, ("k3s-east.service",), PROGRAM)
     if packaged:
@@ -67,5 +68,32 @@ def test_install_fails_on_a_machine_without_running_systemd(tmp_path: Path) -> N
     installation = install.wanted(host, REQUEST, (), PROGRAM)
     with pytest.raises(UnsupportedHostError, match="systemd is not running") as refused:
         install.install(host, installation)
+    assert refused.value.exit_code == 6
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("release", "is_refused"), [(239, True), (242, True), (243, False), (258, False)])
+@pytest.mark.parametrize("is_live", [True, False], ids=["host", "tree"])
+def test_install_refuses_a_systemd_that_is_too_old(
+    tmp_path: Path, release: int, *, is_refused: bool, is_live: bool
+) -> None:
+    """A host is asked for the release; the library of systemd shows that of a --root tree."""
+    library = f"usr/lib/systemd/libsystemd-shared-{release}.so"
+    for path in ("opt/k3s-harden", "usr/bin/systemctl", "usr/lib/systemd/systemd", library):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch(0o755)
+    (tmp_path / "run/systemd/system").mkdir(parents=True)
+    answers = {(SYSTEMCTL, "--version"): f"systemd {release} ({release}-78.el8)\n+PAM -SYSVINIT\n"}
+    answers |= {(SYSTEMCTL, "daemon-reload"): "", _question(()): ""}
+    programs = Programs({call: Completed(0, output, "") for call, output in answers.items()})
+    host = fake_host(tmp_path, programs=programs, is_live=is_live)
+    before = sorted(tmp_path.rglob("*"))
+    if not is_refused:
+        install.install(host, install.wanted(host, REQUEST, (), PROGRAM))
+        assert (tmp_path / "etc/systemd/system/k3s-harden.service").exists()
+        return
+    with pytest.raises(UnsupportedHostError, match=f"found systemd {release}, expected 243 or newer") as refused:
+        install.install(host, install.wanted(host, REQUEST, (), PROGRAM))
     assert refused.value.exit_code == 6
     assert sorted(tmp_path.rglob("*")) == before
