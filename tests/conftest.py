@@ -1,8 +1,8 @@
 """Test tiers: skip what this machine does not support, and list the tiers at the end of a run.
 
 A tier is a directory: unit (a fake host), scenarios (the real program on host trees), browser (a real Chromium),
-system (root, a new machine), vm (a real boot), k8s (the real components of Kubernetes). A test that requires more
-than Python has a marker, and is skipped if the requirement is missing.
+system (root, a new machine), release (package managers), vm (a real boot), k8s (the real components of Kubernetes).
+A test that requires more than Python has a marker, and is skipped if the requirement is missing.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from hypothesis import HealthCheck, settings
 
 from tests.browser import chromium
 from tests.k8s import binaries as kubernetes
+from tests.release import rpm_root
 from tests.sarif import multitool
 from tests.vm import image as guest_image
+from tests.vm import suite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,15 +37,18 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-TIERS = ("unit", "scenarios", "browser", "system", "vm", "k8s")
+TIERS = ("unit", "scenarios", "browser", "system", "release", "vm", "k8s")
 _ON_REQUEST = {
+    "release": "installs packages, which takes minutes: make package-test",
     "vm": "boots guests, which takes minutes: make vm-test",
     "k8s": "builds and starts Kubernetes, which takes minutes: make k8s-test",
 }
 """Markers of tests that run only if the marker is selected."""
 _OTHERS: dict[str, Callable[[], str]] = {
     "promtool": lambda: "" if shutil.which("promtool") else "needs promtool: apt-get install -y prometheus",
+    "release": rpm_root.lacking,
     "vm": guest_image.lacking,
+    "deb": suite.without_package,
     "k8s": kubernetes.lacking,
     "sarif": multitool.lacking,
 }

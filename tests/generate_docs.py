@@ -1,4 +1,4 @@
-"""Generator of docs/reference and of the picture in the README: `make docs`.
+"""Generator of docs/reference, and of the picture and a sentence in the README: `make docs`.
 
 Each page is a function from the code to text. A test compares all pages with the files in docs/. The program prints the
 name of each file that it wrote.
@@ -45,7 +45,7 @@ from agent.situation import Request
 from agent.value import replace
 from agent.verbs import converge as verbs
 from agent.verbs import drift, install
-from tests import docs_controls, docs_host
+from tests import docs_controls, docs_host, docs_platforms, docs_releases
 from tests.markdown import anchor, generated, page, prose, table
 
 if TYPE_CHECKING:
@@ -524,6 +524,12 @@ PICTURE_WIDTH = 66
 """Columns of the picture, so that a phone shows it in a readable size."""
 PICTURE_ITEMS = 2
 
+
+def _with_releases(readme: str) -> str:
+    text, pyproject = ((CHECKOUT / name).read_text(encoding="utf-8") for name in (readme, "pyproject.toml"))
+    return docs_releases.with_releases(readme, text, docs_releases.releases_url(pyproject))
+
+
 _PAGES: Mapping[str, Callable[[], str]] = {
     "howto/host.md": docs_host.host_page,
     "reference/controls.md": docs_controls.controls,
@@ -535,6 +541,9 @@ _PAGES: Mapping[str, Callable[[], str]] = {
     "reference/findings.md": _findings,
     "reference/resources.md": _resources,
     "reference/modules.md": _modules,
+    "reference/platforms.md": docs_platforms.platforms,
+    "../README.md": lambda: _with_releases("README.md"),
+    "../README.zh.md": lambda: _with_releases("README.zh.md"),
 }
 
 if __name__ == "__main__":

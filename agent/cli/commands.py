@@ -625,10 +625,11 @@ def _download(what: Rendering, url: Optional[str], sha256: Optional[str]) -> "Op
     """Return the download of --url and --sha256, None without both. Raises UsageError for values unsafe in a shell."""
     if url is None and sha256 is None:
         return None
-    from agent.verbs.render.cloud_init import EXAMPLE, Download
+    from agent.verbs.render.cloud_init import EXAMPLE, Download, published_file
 
     if what is not Rendering.CLOUD_INIT:
         raise UsageError(f"cannot use --url or --sha256 for {what}: only cloud-init supports them", "omit them")
+    url = url or published_file()
     if url is None or sha256 is None:
         raise UsageError("cannot use --url without --sha256, or --sha256 without --url", EXAMPLE)
     if not re.fullmatch(r"[a-z]+://[\w.:/?&=%~+@#,-]+", url, re.ASCII):

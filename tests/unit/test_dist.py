@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import gzip
 import hashlib
+import json
 import os
 import re
 import shlex
@@ -23,18 +24,25 @@ from zipfile import ZipFile
 import psutil
 import pytest
 import yaml
+from jsonschema import Draft7Validator
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT7
 
-from agent import __version__
+from agent import __released__, __releases__, __version__
 from agent.host import Host
 from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.node import gate
 from agent.node.gate_units import DROPIN, TEMPLATE, UNIT
 from agent.verbs.install import CLEAN_HOOK, DATA_DIR_DROPINS, UNITS, USUAL
+from agent.verbs.render.cloud_init import published_file
 from tests.dist import reading
 from tests.dist.manual import manual
 from tests.dist.single_file import Interpreter, interpreters, pyenv_directories
-from tests.dist.tools import CHECKOUT
+from tests.dist.tools import CHECKOUT, cyclonedx_schemas
+from tests.docs_platforms import CHANGE, RELEASE, rows
+from tests.docs_releases import releases_url, with_releases
 from tests.generate_docs import commands, program_options
+from tests.vm.suite import DEFAULT, SUITES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -47,22 +55,31 @@ SOURCES = CHECKOUT / ".ci/dist"
 HOST = ("--role", "server", "--k3s-version", "1.34")
 PRIVATE = PurePosixPath("/usr/lib/k3s-harden")
 SYSTEMD = PurePosixPath("/usr/lib/systemd/system")
+ANOTHER_USER = 4711
+# With root's access to files, because the interpreter and the cache of downloads belong to root.
+AS_ANOTHER_USER = (
+    # Without this bit, access(2) ignores the capability.
+    *("setpriv", "--securebits=+no_setuid_fixup"),
+    *(f"--reuid={ANOTHER_USER}", f"--regid={ANOTHER_USER}", "--clear-groups"),
+    *("--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override"),
+)
 LIBRARIES = {Path(module.__path__[0]).parent for module in (psutil, yaml)}
 """The directories of psutil and PyYAML for the Python that runs the tests."""
 
 
-def build(checkout: Path, directory: Path, umask: int = 0o022, **environment: str) -> Path:
-    """Build as `make dist` does, and return the directory."""
-    run = subprocess.run(
-        [sys.executable, "-m", "tests.dist", directory],
-        cwd=checkout,
-        env={**os.environ, "SOURCE_DATE_EPOCH": str(EPOCH), **environment},
-        umask=umask,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
+def build(checkout: Path, directory: Path, by: Sequence[str] = (), umask: int = 0o022, **environment: str) -> Path:
+    """Build as `make release` does without keys, and return the directory."""
+    for module in ("tests.dist", "tests.dist.release"):
+        run = subprocess.run(
+            [*by, sys.executable, "-m", module, directory],
+            cwd=checkout,
+            env={**os.environ, "SOURCE_DATE_EPOCH": str(EPOCH), **environment},
+            umask=umask,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 0, run.stderr
     return directory
 
 
@@ -121,11 +138,15 @@ def the(directory: Path, pattern: str) -> Path:
 
 
 def test_the_same_commit_gives_the_same_bytes(checkout: Path, dist: Path, tmp_path: Path) -> None:
-    """Directory, time, umask and environment of the build have no effect."""
+    """Directory, time, user, umask and environment of the build have no effect."""
     copy = copied(checkout, tmp_path / "elsewhere")
     for file in copy.rglob("*"):
         os.utime(file, (0, 0), follow_symlinks=False)
-    again = build(copy, tmp_path / "again", umask=0o077, TZ="Pacific/Auckland", LC_ALL="C", PYTHONHASHSEED="7")
+    by = AS_ANOTHER_USER if os.geteuid() == 0 and shutil.which("setpriv") else ()
+    environment = {"TZ": "Pacific/Auckland", "LC_ALL": "C", "PYTHONHASHSEED": "7"}
+    again = build(copy, tmp_path / "again", by, umask=0o077, **environment)
+    if by:
+        assert the(again, "*.pyz").stat().st_uid == ANOTHER_USER
     assert (again / "SHA256SUMS").read_text() == (dist / "SHA256SUMS").read_text()
 
 
@@ -134,7 +155,7 @@ def test_the_checksums_are_those_of_all_files(dist: Path) -> None:
     lines = (dist / "SHA256SUMS").read_text().splitlines()
     files = [file for file in sorted(dist.iterdir()) if file.name != "SHA256SUMS"]
     assert lines == [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}" for file in files]
-    assert [file.suffix for file in files] == [".rpm", ".pyz", ".deb", ".whl", ".gz"]
+    assert [file.suffix for file in files] == [".md", ".rpm", ".json", ".pyz", ".deb", ".whl", ".gz"]
 
 
 def test_release_files_are_not_larger_than_documented(dist: Path) -> None:
@@ -183,6 +204,33 @@ def test_the_source_archive_builds_the_same_wheel(dist: Path, tmp_path: Path) ->
         check=True,
     )
     assert the(tmp_path, "*.whl").read_bytes() == the(dist, "*.whl").read_bytes()
+
+
+def test_the_bill_of_materials_lists_the_libraries_that_the_files_bundle(dist: Path) -> None:
+    """It is valid by the official schema, and has the same libraries as the single file."""
+    document = json.loads(the(dist, "*.cdx.json").read_bytes())
+    schemas = cyclonedx_schemas()
+    resources = ((name, Resource.from_contents(schema, DRAFT7)) for name, schema in schemas.items())
+    main = schemas["bom-1.6.SNAPSHOT.schema.json"]
+    base = main["$id"].rpartition("/")[0]
+    registry = Registry().with_resources((f"{base}/{name}", resource) for name, resource in resources)
+    Draft7Validator(main, registry=registry, format_checker=Draft7Validator.FORMAT_CHECKER).validate(document)
+    assert document["metadata"]["component"]["version"] == __version__
+    with ZipFile(the(dist, "*.pyz")) as archive:
+        bundled = {PurePosixPath(name).parts[1] for name in archive.namelist() if name.startswith("licenses/")}
+    assert {component["name"].replace("-", "_") for component in document["components"]} == bundled
+    assert {row["ref"] for row in document["dependencies"]} == {
+        *(component["bom-ref"] for component in document["components"]),
+        document["metadata"]["component"]["bom-ref"],
+    }
+
+
+def test_a_release_has_the_changes_of_its_version(dist: Path) -> None:
+    """The changelog has an entry with the version and the date of the release."""
+    entry = the(dist, "CHANGES-*.md").read_text(encoding="utf-8")
+    whole = (CHECKOUT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"\n## {__version__} ({__released__})\n\n{entry}" in whole
+    assert "\n## " not in entry
 
 
 # --- the single file ---
@@ -385,7 +433,7 @@ def test_the_single_file_reports_an_incomplete_python(dist: Path, tmp_path: Path
 
 
 def test_a_package_declares_its_dependencies(dist: Path) -> None:
-    """Both depend on a systemd that can gate K3s, the .deb also on Debian's psutil and PyYAML, the .rpm only on Python."""
+    """Both depend on a systemd that can gate K3s, and only the .deb on the psutil and PyYAML of the distribution."""
     deb, rpm = reading.deb(the(dist, "*.deb")), reading.rpm(the(dist, "*.rpm"))
     assert deb.fields["Depends"] == "python3 (>= 3.9), python3-psutil (>= 5.9), python3-yaml (>= 5.4), systemd (>= 243)"
     assert deb.fields["Architecture"] == "all"
@@ -560,6 +608,70 @@ def test_the_package_scripts_are_valid_posix_shell(script: Path) -> None:
         run = subprocess.run(["sh", "-n", script], capture_output=True, text=True, check=False)
         assert (run.returncode, run.stderr) == (0, "")
         assert not re.search(r"\[\[|\bfunction\b|\blocal\b|<<<|\$'", script.read_text())
+
+
+# --- the project ---
+
+
+def test_the_program_has_the_url_of_the_projects_releases() -> None:
+    """[project.urls] is the source; `make docs` writes the READMEs from it."""
+    assert __releases__ == releases_url((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def test_one_url_is_enough_to_publish_releases() -> None:
+    """The READMEs link to it, and `render cloud-init` downloads the file of this version below it."""
+    url = "https://files.example.com/k3s-harden/releases"
+    assert releases_url(f'[project]\nname = "x"\n\n[project.urls]\nReleases = "{url}"\n\n[tool]\n') == url
+    for readme in ("README.md", "README.zh.md"):
+        text = (CHECKOUT / readme).read_text(encoding="utf-8")
+        published = with_releases(readme, text, url)
+        assert (url in published, with_releases(readme, published, "")) == (True, text)
+    name = f"k3s-harden-{__version__}.pyz"
+    assert published_file(url) == f"{url}/download/v{__version__}/{name}"
+    assert published_file("") is None
+
+
+def test_a_workflow_runs_what_a_developer_runs() -> None:
+    """After the preparation it runs `.ci/run`, `make release` and the publication. Actions are pinned by hash."""
+    text = (CHECKOUT / ".github/workflows/test.yml").read_text(encoding="utf-8")
+    steps = {name: job["steps"] for name, job in yaml.safe_load(text)["jobs"].items()}
+    assert steps["test"][-1]["run"] == ".ci/run"
+    assert [step["run"].split('"')[0] for step in steps["release"][-2:]] == ["make release KEY=", "gh release create "]
+    assert set(re.findall(r"uses: \S+?@(\S+)", text)) == set(re.findall(r"@([0-9a-f]{40}) # v", text))
+
+
+def test_issue_forms_ask_for_the_report_of_check() -> None:
+    for file in (CHECKOUT / ".github/ISSUE_TEMPLATE").glob("[!c]*.yml"):
+        (area,) = (
+            part for part in yaml.safe_load(file.read_text(encoding="utf-8"))["body"] if part.get("id") == "check"
+        )
+        assert "sudo k3s-harden check --format json" in area["attributes"]["label"]
+        assert area["attributes"]["render"] == "json"
+
+
+def test_the_page_of_systems_has_only_tests_that_run() -> None:
+    """CI and `make release-test` run the command of each row, for each suite."""
+    ci, makefile = ((CHECKOUT / name).read_text(encoding="utf-8") for name in (".ci/run", "Makefile"))
+    recipe = makefile.partition("\nrelease-test:")[2].partition("\n\n")[0]
+    (suites,) = re.findall(r"for suite in ([\w ]+);", recipe)
+    assert suites.split() == list(SUITES)
+    assert f"\nSUITE := {DEFAULT}\n" in makefile
+    loop = "make vm-test SUITE=$$suite GUESTS=all"
+    assert loop in recipe.replace("$(MAKE) --no-print-directory", "make")
+    commands = {CHANGE: set(ci.splitlines()), RELEASE: {loop.replace("$$suite", name) for name in SUITES}}
+    assert [row for row in rows() if row.runner and row.command not in commands[row.runner]] == []
+
+
+def test_the_readme_names_as_tested_only_what_tests_run() -> None:
+    """Its short table has each tested system, and no other."""
+    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    table = readme.partition("| system | install | tested |\n|---|---|---|\n")[2].partition("\n\n")[0]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    named = " ".join(cell[0] for cell in cells if cell[2] != "no").replace(",", "")
+    tested = {row.system for row in rows() if row.runner and "refuses" not in row.tested}
+    words = {word for system in tested for word in system.split()} - {"Leap", "15.6", "16", "Tumbleweed"}
+    assert set(named.split()) - {"and"} == words
+    assert [cell[0] for cell in cells if cell[2] == "each change boots it"] == [f"Debian {SUITES[DEFAULT]}"]
 
 
 # --- man page and completions ---

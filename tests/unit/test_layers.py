@@ -170,8 +170,9 @@ def layer_names() -> tuple[str, ...]:
 
 
 def home(name: str) -> str:
-    """Return the entry of LAYERS that contains a dotted name. The package `agent` itself has only version and date."""
-    return "agent" if name in {"agent", "agent.__version__", "agent.__released__"} else within(name, layer_names()[1:])
+    """Return the entry of LAYERS that contains a dotted name. The package `agent` has only facts of the release."""
+    own = {"agent", "agent.__version__", "agent.__released__", "agent.__releases__"}
+    return "agent" if name in own else within(name, layer_names()[1:])
 
 
 def rank(entry: str) -> int:

@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-SUITES = ("bullseye", "bookworm", "trixie")
+SUITES = {"bullseye": "11", "bookworm": "12", "trixie": "13"}
+"""The tested suites, with Debian's version."""
 DEFAULT = "trixie"
 SINGLE_FILE_SUITES = ("bullseye",)
 """Suites whose python3-psutil and python3-yaml are too old for the package; the single file needs neither."""
@@ -75,9 +76,18 @@ class Suite(NamedTuple):
         return run(*words, cwd=cwd, env={**os.environ, "APT_CONFIG": str(self.directory / "apt.conf")})
 
 
+def without_package() -> str:
+    """Return why the chosen suite cannot install the package, or an empty string."""
+    return "needs newer packages of Debian than this suite has" if _chosen_name() in SINGLE_FILE_SUITES else ""
+
+
+def _chosen_name() -> str:
+    return os.environ.get("GUEST_SUITE") or DEFAULT
+
+
 def chosen(cache: Path) -> Suite:
     """Return the suite named by the environment variable GUEST_SUITE."""
-    name = os.environ.get("GUEST_SUITE") or DEFAULT
+    name = _chosen_name()
     if name not in SUITES:
         raise ImageError(f"unknown guest suite {name}, expected one of {', '.join(SUITES)}")
     return Suite(name, cache / name / "apt")

@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.release.distributions import DISTRIBUTIONS
+from tests.release.rpm_root import make_stubs
 from tests.vm.node import GATE, HARDENED_KERNEL, SERVER, put_package
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.vm.conftest import Packages
     from tests.vm.node import Node
 
@@ -19,14 +23,15 @@ _OURS = (
     " -not -path '/var/log/*' | sort --unique"
 )
 
-# The database of rpm on Debian contains no Debian packages, so dependencies are not checked (--nodeps).
 _RPM = "rpm --dbpath /root/rpm"
+_FEDORA = next(distribution for distribution in DISTRIBUTIONS if distribution.name.startswith("Fedora"))
 
 
 def _version(node: Node) -> str:
     return node.run("dpkg-query --show --showformat='${Version}' k3s-harden").out
 
 
+@pytest.mark.deb
 def test_install_starts_nothing_and_purge_removes_everything(bare: Node, packages: Packages) -> None:
     """Installing does not start K3s. After the removal K3s runs without a gate; a purge removes everything."""
     bare.install_k3s()
@@ -49,6 +54,7 @@ def test_install_starts_nothing_and_purge_removes_everything(bare: Node, package
     assert bare.run(_OURS).out.split() == ["/etc/rancher/k3s/config.yaml.d/90-k3s-harden.yaml"]
 
 
+@pytest.mark.deb
 def test_an_upgrade_keeps_k3s_running_and_a_downgrade_is_rejected(bare: Node, packages: Packages) -> None:
     """An upgrade does not restart K3s, and the new gate runs at its next start; a downgrade changes nothing."""
     bare.install_k3s()
@@ -68,27 +74,31 @@ def test_an_upgrade_keeps_k3s_running_and_a_downgrade_is_rejected(bare: Node, pa
     assert (len(bare.starts()), bare.gate_runs()) == (2, 2)
 
 
-def test_the_rpm_is_installed_upgraded_and_removed_beside_a_running_k3s(bare: Node, packages: Packages) -> None:
+def test_the_rpm_is_installed_upgraded_and_removed_beside_a_running_k3s(
+    bare: Node, packages: Packages, tmp_path: Path
+) -> None:
     """It starts no unit, its gate runs at the next start, a downgrade is rejected, and K3s runs after the removal.
 
-    rpm itself runs on Debian. Not covered, because they require a system of the RHEL family: dnf's choice of a Python,
-    and SELinux.
+    rpm itself runs on Debian, with packages without content that have the names and versions of Fedora's. SELinux is
+    not covered.
     """
-    for package in (packages.older_rpm, packages.rpm):
+    make_stubs(tmp_path, _FEDORA)
+    for package in (packages.older_rpm, packages.rpm, *tmp_path.glob("*.rpm")):
         bare.put(f"/root/{package.name}", package.read_bytes())
+    bare.run(f"{_RPM} --install {' '.join(f'/root/{stub.name}' for stub in tmp_path.glob('*.rpm'))}")
     bare.install_k3s()
-    bare.run(f"{_RPM} --nodeps --install /root/{packages.older_rpm.name}")
-    assert bare.run(f"{_RPM} --nodeps --verify k3s-harden").out == ""
+    bare.run(f"{_RPM} --install /root/{packages.older_rpm.name}")
+    assert bare.run(f"{_RPM} --verify k3s-harden").out == ""
     assert (bare.is_up(), bare.starts()) == (False, [])
     bare.systemctl("start", SERVER)
     assert (bare.gate_runs(), bare.starts()[0].kernel) == (1, HARDENED_KERNEL)
     process = bare.unit(SERVER)["MainPID"]
 
-    bare.run(f"{_RPM} --nodeps --upgrade /root/{packages.rpm.name}")
-    refused = bare.run(f"{_RPM} --nodeps --upgrade /root/{packages.older_rpm.name}", check=False)
+    bare.run(f"{_RPM} --upgrade /root/{packages.rpm.name}")
+    refused = bare.run(f"{_RPM} --upgrade /root/{packages.older_rpm.name}", check=False)
     assert (refused.code != 0, "is already installed" in refused.err) == (True, True)
     assert f"{bare.run(f'{_RPM} --query k3s-harden').out.strip()}.rpm" == packages.rpm.name
-    assert bare.run(f"{_RPM} --nodeps --verify k3s-harden").out == ""
+    assert bare.run(f"{_RPM} --verify k3s-harden").out == ""
     assert bare.run("find /usr/lib/k3s-harden/agent -name 'model.*.pyc'").out
     assert bare.unit(SERVER)["MainPID"] == process
     bare.systemctl("restart", SERVER)
@@ -96,7 +106,7 @@ def test_the_rpm_is_installed_upgraded_and_removed_beside_a_running_k3s(bare: No
     assert bare.harden("check").code == 0
 
     process = bare.unit(SERVER)["MainPID"]
-    bare.run(f"{_RPM} --nodeps --erase k3s-harden")
+    bare.run(f"{_RPM} --erase k3s-harden")
     assert bare.unit(SERVER)["MainPID"] == process
     assert bare.unit(GATE)["LoadState"] == "not-found"
     bare.systemctl("restart", SERVER)

@@ -22,6 +22,7 @@ _DATA_DIR = "/srv/k3s"
 _MOUNT = f"[Mount]\nWhat=data\nWhere={_DATA_DIR}\nType=tmpfs\nOptions=mode=0755\n"
 
 
+@pytest.mark.deb
 def test_installing_keeps_k3s_running_and_an_upgrade_keeps_a_blocked_k3s(bare: Node, packages: Packages) -> None:
     """The gate runs at the next start of K3s. A K3s that it blocks starts after the repair."""
     bare.install_k3s()
@@ -43,6 +44,7 @@ def test_installing_keeps_k3s_running_and_an_upgrade_keeps_a_blocked_k3s(bare: N
     assert {bare.unit(timer)["ActiveState"] for timer in TIMERS} == {"active"}
 
 
+@pytest.mark.deb
 def test_the_gate_of_the_package_waits_for_the_mount_of_another_data_directory(node: Node) -> None:
     """`install` adds the mount, which `check` requires; `uninstall` removes it and no file of the package."""
     node.put("/etc/systemd/system/srv-k3s.mount", _MOUNT)
@@ -64,6 +66,7 @@ def test_the_gate_of_the_package_waits_for_the_mount_of_another_data_directory(n
     assert (node.gate_runs(), len(node.starts())) == (2, 2)
 
 
+@pytest.mark.deb
 def test_removal_releases_every_k3s_and_keeps_the_journal(bare: Node, packages: Packages) -> None:
     """A K3s service of another name is released too. The package, installed again, reverts its earlier changes."""
     put_package(bare, packages.deb)

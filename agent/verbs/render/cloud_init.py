@@ -8,6 +8,7 @@ import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
+from agent import __releases__, __version__
 from agent.errors import UsageError
 from agent.k3s.config_writer import dropin
 from agent.k3s.paths import DEFAULT_DATA_DIR, TOKEN_FILE
@@ -43,6 +44,12 @@ class Joining(NamedTuple):
 
 ALONE = Joining()
 """For the only server of a cluster."""
+
+
+def published_file(releases: str = __releases__) -> str | None:
+    """Return the URL of this version as a single file, or None if the project has no releases."""
+    return f"{releases}/download/v{__version__}/k3s-harden-{__version__}.pyz" if releases else None
+
 
 EXAMPLE = (
     "for example: k3s-harden render cloud-init --role server --k3s-version 1.34"

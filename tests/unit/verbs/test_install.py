@@ -84,7 +84,9 @@ def test_install_refuses_a_systemd_that_is_too_old(
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).touch(0o755)
     (tmp_path / "run/systemd/system").mkdir(parents=True)
-    answers = {(SYSTEMCTL, "--version"): f"systemd {release} ({release}-78.el8)\n+PAM -SYSVINIT\n"}
+    answers: dict[tuple[str, ...], str] = {
+        (SYSTEMCTL, "--version"): f"systemd {release} ({release}-78.el8)\n+PAM -SYSVINIT\n"
+    }
     answers |= {(SYSTEMCTL, "daemon-reload"): "", _question(()): ""}
     programs = Programs({call: Completed(0, output, "") for call, output in answers.items()})
     host = fake_host(tmp_path, programs=programs, is_live=is_live)

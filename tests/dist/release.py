@@ -1,0 +1,58 @@
+"""The files of a release: those of a build, a bill of materials, the changes, checksums of all, and signatures.
+
+`make release` runs this on the directory of a build.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+
+from agent import __released__, __version__
+from tests.dist.build import SUMS, build_time, write_checksums
+from tests.dist.sbom import sbom
+from tests.dist.signing import sign
+from tests.dist.tools import CHECKOUT, CannotBuildError
+
+
+def main() -> int:
+    """Add to a build what is published with it, and print the names of the added files."""
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--key", action="append", default=[])
+    parser.add_argument("--ssh-key", default="")
+    given = parser.parse_args()
+    try:
+        made = complete(given.directory)
+        made += sign(given.directory / SUMS, given.key, given.ssh_key)
+    except CannotBuildError as error:
+        sys.stderr.write(f"cannot release: {error}\n")
+        return 1
+    sys.stdout.writelines(f"{file.stat().st_size / 1024:7.0f} KiB  {file}\n" for file in made)
+    return 0
+
+
+def complete(directory: Path) -> list[Path]:
+    """Add the bill of materials and the changes to a build, and write the checksums of all its files."""
+    materials, changes = directory / f"k3s-harden-{__version__}.cdx.json", directory / f"CHANGES-{__version__}.md"
+    changes.write_text(changes_of_this_version(), encoding="utf-8")
+    materials.write_bytes(sbom(build_time()))
+    files = {line.split("  ")[1] for line in (directory / SUMS).read_text(encoding="utf-8").splitlines()}
+    write_checksums(sorted({*(directory / name for name in files), materials, changes}), directory)
+    return [materials, changes]
+
+
+def changes_of_this_version() -> str:
+    """Return the entry of the changelog. Raises CannotBuildError if the version has none with its date."""
+    heading = f"## {__version__} ({__released__})"
+    text = (CHECKOUT / "CHANGELOG.md").read_text(encoding="utf-8")
+    found = re.search(rf"^{re.escape(heading)}\n+(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    if found is None:
+        raise CannotBuildError(f"CHANGELOG.md has no entry of this version and date, expected the heading {heading}")
+    return found[1].rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,40 @@
+"""The dependencies of the .rpm, resolved by the package manager of each distribution against its packages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.release.distributions import DISTRIBUTIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.release.distributions import Distribution
+    from tests.release.rpm_root import RpmRoot
+
+pytestmark = pytest.mark.release
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS, ids=lambda distribution: distribution.name)
+def test_the_rpm_uses_the_python_of_the_distribution(
+    distribution: Distribution, new_root: Callable[[Distribution], RpmRoot], rpm: Path
+) -> None:
+    """A Python is added only where the installed one is too old. A systemd that cannot gate K3s is refused."""
+    root = new_root(distribution)
+    before = root.installed.keys()
+    done = root.manage(*_unsigned(distribution), str(rpm), check=False)
+    if distribution.installs is None:
+        assert "systemd >= 243" in done.stdout + done.stderr
+        assert root.installed.keys() == before
+        return
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert root.installed.keys() - before == {"k3s-harden", *distribution.installs}
+    assert root.run("/usr/bin/k3s-harden", "--version").startswith("k3s-harden ")
+
+
+def _unsigned(distribution: Distribution) -> tuple[str, ...]:
+    """Return the words that install a file of a build, which only its checksum protects."""
+    return ("install", *(["--allow-unsigned-rpm"] if distribution.manager == "zypper" else []))

@@ -1,0 +1,89 @@
+"""The signatures of a release, verified by the commands of the README."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.dist import build, release, signing
+from tests.dist.tools import CHECKOUT, CannotBuildError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.release.keys import Keys
+
+pytestmark = pytest.mark.release
+
+
+@pytest.fixture
+def signed(dist: Path, tmp_path: Path, keys: Keys) -> Path:
+    """A release, signed with a key of GnuPG and one of OpenSSH."""
+    directory = tmp_path / "release"
+    shutil.copytree(dist, directory)
+    ssh_key = tmp_path / "ssh-key"
+    subprocess.run(("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", ssh_key), check=True)
+    release.complete(directory)
+    signing.sign(directory / build.SUMS, [keys.named("release-files")], str(ssh_key))
+    return directory
+
+
+def verify(directory: Path, command: str) -> subprocess.CompletedProcess[str]:
+    """Run one of the README's commands that verify a release."""
+    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    (line,) = (line for line in readme.splitlines() if line.startswith(command))
+    return subprocess.run(("sh", "-c", line), cwd=directory, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("tool", ["gpgv", "ssh-keygen"])
+def test_the_signature_of_the_checksums_is_valid(signed: Path, tool: str) -> None:
+    """It is valid only for the published bytes."""
+    assert verify(signed, tool).returncode == 0, verify(signed, tool).stderr
+    sums = signed / build.SUMS
+    sums.write_bytes(sums.read_bytes().replace(b"0", b"1", 1))
+    assert verify(signed, tool).returncode != 0
+
+
+@pytest.mark.parametrize("tool", ["gpgv", "ssh-keygen"])
+def test_the_signature_of_another_key_is_invalid(signed: Path, tmp_path: Path, keys: Keys, tool: str) -> None:
+    """The public keys are those that the user has, and not those beside the files."""
+    ours = {name: (signed / name).read_bytes() for name in ("k3s-harden.gpg", "allowed_signers")}
+    ssh_key = tmp_path / "stolen"
+    subprocess.run(("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", ssh_key), check=True)
+    signing.sign(signed / build.SUMS, [keys.named("someone-else")], str(ssh_key))
+    for name, content in ours.items():
+        (signed / name).write_bytes(content)
+    assert verify(signed, tool).returncode != 0
+
+
+def test_a_changed_file_does_not_have_its_checksum(signed: Path) -> None:
+    assert verify(signed, "sha256sum").returncode == 0
+    with next(signed.glob("*.pyz")).open("ab") as file:
+        file.write(b"changed")
+    assert verify(signed, "sha256sum").returncode != 0
+
+
+def test_an_unknown_key_is_reported(signed: Path) -> None:
+    with pytest.raises(CannotBuildError, match="gpg failed"):
+        signing.sign(signed / build.SUMS, ["nobody@example.com"], "")
+    with pytest.raises(CannotBuildError, match="ssh-keygen failed"):
+        signing.sign(signed / build.SUMS, [], "/nonexistent")
+
+
+@pytest.mark.parametrize("tool", ["pip", "pipx"])
+def test_the_wheel_is_installed(dist: Path, tmp_path: Path, tool: str) -> None:
+    """pip and pipx find all its dependencies."""
+    (wheel,) = dist.glob("*.whl")
+    command = tool
+    if tool == "pip":
+        subprocess.run(("python3", "-m", "venv", tmp_path), check=True)
+        command = str(tmp_path / "bin/pip")
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "PIPX_BIN_DIR": str(tmp_path / "bin")}
+    environment |= {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+    subprocess.run((command, "install", wheel), env=environment, capture_output=True, check=True)
+    program = (tmp_path / "bin/k3s-harden", "--version")
+    assert subprocess.run(program, capture_output=True, check=True).stdout.startswith(b"k3s-harden ")
