@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.changes.state import STATE
 from agent.errors import HostError
-from agent.model import PRIVATE_FILE, File
 
 if TYPE_CHECKING:
     from agent.host import Host
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 PUBLICATION = STATE / "node-status.json"
 """It does not exist if this host publishes nothing."""
 SENT = STATE / "node-status-sent.json"
+"""The time in seconds since the epoch as its first line, then the PUBLICATION that was sent."""
 
 _MACHINE_ID = PurePosixPath("/etc/machine-id")
 
@@ -24,6 +24,8 @@ _MACHINE_ID = PurePosixPath("/etc/machine-id")
 class Publication(NamedTuple):
     """What the Node should have after a drift check."""
 
+    node: str
+    """The expected name of the Node; that of the certificate decides."""
     kubeconfig: str
     """The path of the kubelet's kubeconfig."""
     when: float
@@ -31,49 +33,22 @@ class Publication(NamedTuple):
     annotations: dict[str, str]
     """Empty if all that was published is to be removed."""
     condition: dict[str, str]
-    """Without its times."""
+    """Without lastHeartbeatTime."""
     drifted: list[str]
     """The open controls that were not open at an earlier assessment."""
-
-
-class Sent(NamedTuple):
-    """What was sent last."""
-
-    content: str
-    """Its digest."""
-    when: float
-    node: str
-    status: str
-    """The status of the condition."""
-    since: str
-    """The time at which the condition got this status, in RFC 3339."""
 
 
 def read_publication(host: Host) -> Publication | None:
     """Return the content of PUBLICATION; None without it, or if it is not usable."""
     try:
         shape = json.loads(host.tree.read(PUBLICATION) or b"")
-        condition = {str(key): str(value) for key, value in shape["condition"].items()}
-        annotations = {str(key): str(value) for key, value in shape["annotations"].items()}
-        drifted = [str(name) for name in shape["drifted"]]
-        return Publication(str(shape["kubeconfig"]), float(shape["when"]), annotations, condition, drifted)
+        annotations, condition = (
+            {str(key): str(value) for key, value in shape[name].items()} for name in ("annotations", "condition")
+        )
+        node, kubeconfig, when = str(shape["node"]), str(shape["kubeconfig"]), float(shape["when"])
+        return Publication(node, kubeconfig, when, annotations, condition, list(map(str, shape["drifted"])))
     except (HostError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
-
-
-def read_sent(host: Host) -> Sent | None:
-    """Return the content of SENT; None without it, or if it is not usable."""
-    try:
-        shape = json.loads(host.tree.read(SENT) or b"")
-        names = (str(shape[name]) for name in ("node", "status", "since"))
-        return Sent(str(shape["content"]), float(shape["when"]), *names)
-    except (HostError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return None
-
-
-def publication_file(path: PurePosixPath, content: Publication | Sent) -> File:
-    """Return the file with this content."""
-    return File(path=path, content=json.dumps(content._asdict(), indent=2).encode() + b"\n", mode=PRIVATE_FILE)
 
 
 def machine_hash(host: Host) -> str:

@@ -586,10 +586,16 @@ def render(
     from agent.verbs.render import rendered
 
     options = HostOptions(config=config, role=role, k3s_version=k3s_version, data_dir=data_dir)
-    download = _download(what, url, sha256)
-    joins = _joining(what, join, token_file, embed_token, output, cluster_init=cluster_init)
-    document = rendered(what.value, options.settings_file, options.overrides, download, joins)
-    if output in (None, Path("-")):
+    cluster = {"--join": join, "--cluster-init": cluster_init, "--token-file": token_file, "--embed-token": embed_token}
+    given = [name for name, value in {"--url": url, "--sha256": sha256, **cluster}.items() if value]
+    if given and what is not Rendering.CLOUD_INIT:
+        raise UsageError(f"cannot use {given[0]} for {what}: only cloud-init supports it", "omit it")
+    is_printed = output in (None, Path("-"))
+    if embed_token is not None and is_printed:
+        raise UsageError("cannot use --embed-token without --output, which writes a file with mode 0600", "pass both")
+    joins = _joining(join, token_file, embed_token, cluster_init=cluster_init) if given else None
+    document = rendered(what.value, options.settings_file, options.overrides, _download(url, sha256), joins)
+    if output is None or is_printed:
         print_text(document.decode())
         return
     write_output(output, document)
@@ -598,37 +604,20 @@ def render(
         print_error(warning, "deliver the token in another way, and use only --token-file")
 
 
-def _joining(
-    what: Rendering,
-    join: str,
-    token_file: str,
-    embed_token: Optional[Path],
-    output: Optional[Path],
-    *,
-    cluster_init: bool,
-) -> "Optional[Joining]":
-    """Return how the host of cloud-init joins a cluster; None without these options. Raises UsageError."""
-    if not (join or token_file or embed_token or cluster_init):
-        return None
+def _joining(join: str, token_file: str, embed_token: Optional[Path], *, cluster_init: bool) -> "Joining":
     from agent.host import Host
     from agent.verbs.render.cloud_init import joining
 
-    if what is not Rendering.CLOUD_INIT:
-        raise UsageError(f"cannot use options of a cluster for {what}: only cloud-init supports them", "omit them")
-    if embed_token is not None and output in (None, Path("-")):
-        raise UsageError("cannot use --embed-token without --output, which writes a file with mode 0600", "pass both")
     token = b"" if embed_token is None else Host.real().machine_tree.read_input(absolute(embed_token)) or b"\n"
     return joining(join, token_file, token, cluster_init=cluster_init)
 
 
-def _download(what: Rendering, url: Optional[str], sha256: Optional[str]) -> "Optional[Download]":
+def _download(url: Optional[str], sha256: Optional[str]) -> "Optional[Download]":
     """Return the download of --url and --sha256, None without both. Raises UsageError for values unsafe in a shell."""
     if url is None and sha256 is None:
         return None
     from agent.verbs.render.cloud_init import EXAMPLE, Download, published_file
 
-    if what is not Rendering.CLOUD_INIT:
-        raise UsageError(f"cannot use --url or --sha256 for {what}: only cloud-init supports them", "omit them")
     url = url or published_file()
     if url is None or sha256 is None:
         raise UsageError("cannot use --url without --sha256, or --sha256 without --url", EXAMPLE)

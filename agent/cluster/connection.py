@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.errors import HostError
 from agent.host.https import HttpsClient
@@ -17,22 +17,19 @@ if TYPE_CHECKING:
     from agent.kubernetes.kubeconfig import Credential, Kubeconfig
 
 
-class Connection(NamedTuple):
-    """A client, which connects at its first request, the address of its server, and its certificate."""
+def connect(host: Host, paths: Sequence[PurePosixPath], limits: Limits) -> tuple[HttpsClient, str, bytes]:
+    """Return a client, which connects at its first request, the URL of its server, and its certificate in PEM.
 
-    client: HttpsClient
-    url: str
-    certificate: bytes
-    """In PEM."""
-
-
-def connect(host: Host, paths: Sequence[PurePosixPath], limits: Limits) -> Connection:
-    """Return a connection with the first of these kubeconfigs that exists. Raises HardenError if none can be used."""
+    The first of these kubeconfigs that exists is used. Raises HardenError if none can be.
+    """
     config = _kubeconfig(host, paths)
     certificate = _content(host, config.certificate)
     pair = certificate + b"\n" + _content(host, config.key)
-    client = HttpsClient(config.host, config.port, _content(host, config.authority), pair, limits)
-    return Connection(client, config.url, certificate)
+    return (
+        HttpsClient(config.host, config.port, _content(host, config.authority), pair, limits),
+        config.url,
+        certificate,
+    )
 
 
 def rejection(status: int) -> str:

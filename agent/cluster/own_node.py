@@ -65,12 +65,12 @@ def apply_node_status(host: Host, kubeconfig: PurePosixPath, fields: Mapping[str
 
     Fields of an earlier apply that are not among them are removed. Raises HardenError if that fails.
     """
-    connection = connect(host, [kubeconfig], limits)
-    name = node_name(connection.certificate)
+    client, _, certificate = connect(host, [kubeconfig], limits)
+    name = node_name(certificate)
     metadata = {**fields.get("metadata", {}), "name": name}
     body = {**fields, "apiVersion": "v1", "kind": "Node", "metadata": metadata}
     path = f"/api/v1/nodes/{name}/status"
-    with connection.client as client:
+    with client:
         response = client.patch(f"{path}?fieldManager={FIELD_MANAGER}&force=true", json.dumps(body).encode(), _APPLY)
     if response.status != _OK:
         raise HostError(f"cannot write {path}: {rejection(response.status)}")

@@ -78,11 +78,11 @@ class _Page(NamedTuple):
 def read_cluster(host: Host, data_dir: PurePosixPath, limits: Limits = LIMITS) -> Cluster:
     """Read the objects that the controls need. Raises no exception: failures are in the problems of the result."""
     try:
-        connection = connect(host, [data_dir / name for name in KUBECONFIGS], limits)
+        client, url, _ = connect(host, [data_dir / name for name in KUBECONFIGS], limits)
     except HardenError as error:
         return Cluster("", {}, {}, problem=error.message)
-    with connection.client as client:
-        return _Reader(client, connection.url).read()
+    with client:
+        return _Reader(client, url).read()
 
 
 def parsed_object(query: Query, item: Any) -> Any:  # noqa: ANN401 - any JSON, and one of the types of objects

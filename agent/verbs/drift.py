@@ -9,7 +9,6 @@ from agent.assess.assessment import CLUSTER_NOT_ASSESSED, ControlStatus
 from agent.assess.baseline import OtherSchemaError
 from agent.assess.likely_cause import PACKAGE_DATABASES, ChangesSince, likely_cause
 from agent.assess.status_change import status_changes
-from agent.changes.publication import PUBLICATION, publication_file
 from agent.changes.state import STATE, locked_state, make_directory
 from agent.errors import HardenError, HostError, InputError
 from agent.findings.gate import GATE_FINDINGS
@@ -34,8 +33,7 @@ from agent.situation.observation import observe_situation
 from agent.value import replace
 from agent.verbs import converge
 from agent.verbs.notify import notify
-from agent.verbs.publication import new_publication
-from agent.verbs.publish import UNIT as PUBLISHING_UNIT
+from agent.verbs.publication import prepare_publication
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -43,7 +41,6 @@ if TYPE_CHECKING:
     from agent.assess.assessment import Assessment, Note, Verdict
     from agent.assess.baseline import Baseline
     from agent.assess.status_change import StatusChange
-    from agent.changes.publication import Publication
     from agent.host import Host
     from agent.report import NextStep
     from agent.settings.schema import Settings
@@ -103,9 +100,8 @@ def drift(host: Host, request: Request, assess: Assess, caller: Callable[[], Cal
     yield from map(printable, step_lines(addressed_steps(steps, caller())) if steps else ())
     is_late = any(note.finding == UNDELIVERED for note in now.notes)
     yield from notify(host, settings, last, now, causes)
-    publication, problem_of_publication = _publication(host, request, settings, last, now)
-    _store(host, settings, now, changes, publication, is_late=is_late)
-    yield from (printable(line) for line in (problem_of_publication, _start_publishing(host, publication)) if line)
+    _store(host, settings, now, changes, is_late=is_late)
+    yield from prepare_publication(host, request, settings, last, now)
     if last is None and not problem:
         yield f"stored this assessment; the next run reports what has changed since: {assessment_result(now)}"
     if failure is not None:
@@ -213,35 +209,8 @@ def _repair(host: Host, request: Request) -> Iterator[str]:
             yield printable(f"not repaired: {item.id}: {item.detail}")
 
 
-def _publication(
-    host: Host, request: Request, settings: Settings, last: Baseline | None, now: Assessment
-) -> tuple[Publication | None, str]:
-    """Return what the Node should have, None if nothing is published, and why that is so if it is not the setting."""
-    try:
-        return new_publication(host, request, settings, last, now) if host.is_live else None, ""
-    except HardenError as error:
-        return None, error.message
-
-
-def _start_publishing(host: Host, publication: Publication | None) -> str:
-    """Start the unit that publishes, and return why that failed. Its timer starts it later, too."""
-    systemd = Systemd(host)
-    try:
-        if publication is not None and systemd.is_running:
-            systemd.start(PUBLISHING_UNIT)
-    except HostError as error:
-        return error.message
-    return ""
-
-
-def _store(  # noqa: PLR0913 - the parts of what is stored
-    host: Host,
-    settings: Settings,
-    now: Assessment,
-    changes: tuple[StatusChange, ...],
-    publication: Publication | None,
-    *,
-    is_late: bool,
+def _store(
+    host: Host, settings: Settings, now: Assessment, changes: tuple[StatusChange, ...], *, is_late: bool
 ) -> None:
     undelivered = None if settings.drift_notify is None else is_late
     report, metrics = (
@@ -252,10 +221,6 @@ def _store(  # noqa: PLR0913 - the parts of what is stored
         make_directory(host.writable_tree, METRICS.parent)
         host.writable_tree.write(File(path=REPORT, content=report, mode=PRIVATE_FILE))
         host.writable_tree.write(File(path=METRICS, content=metrics, mode=PRIVATE_FILE))
-        if publication is not None:
-            host.writable_tree.write(publication_file(PUBLICATION, publication))
-        elif host.is_live:
-            host.writable_tree.remove_file(PUBLICATION)
         if settings.drift_metrics_file is not None:
             host.writable_tree.write(File(path=settings.drift_metrics_file, content=metrics, mode=PUBLIC_FILE))
 

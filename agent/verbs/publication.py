@@ -2,54 +2,62 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
-from agent.changes.publication import Publication, digest, machine_hash, read_publication
-from agent.cluster.node_status import Annotation
+from agent import __version__
+from agent.assess.assessment import ControlStatus
+from agent.changes.publication import PUBLICATION, SENT, Publication, digest, machine_hash, read_publication
+from agent.changes.state import locked_state
+from agent.cluster.node_status import ANNOTATIONS_LIMIT, CONDITION, MESSAGE_LIMIT, Annotation, PublishedResult
 from agent.cluster.own_node import KUBECONFIG
-from agent.errors import HostError
-from agent.model import File
+from agent.errors import HardenError, HostError
+from agent.host.systemd import Systemd
+from agent.model import PRIVATE_FILE, File
 from agent.present.assessments.common import timestamp
-from agent.present.assessments.node_status import AboutNode, node_annotations, node_condition
+from agent.present.text import printable
 from agent.settings.schema import Publish
 from agent.situation.observation import observe_situation
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from agent.assess.assessment import Assessment
     from agent.assess.baseline import Baseline
     from agent.host import Host
     from agent.settings.schema import Settings
-    from agent.situation import Request
+    from agent.situation import Request, Situation
+
+UNIT = "k3s-harden-publish.service"
+
+_DIGESTS_LIMIT = 2048
+_CUT = ",..."
+_EVALUATED = (ControlStatus.PASS, ControlStatus.FAIL, ControlStatus.WAIVED, ControlStatus.UNKNOWN)
 
 
-def new_publication(
+def prepare_publication(
     host: Host, request: Request, settings: Settings, last: Baseline | None, now: Assessment
-) -> Publication | None:
-    """Return what the Node should have after an assessment; None if this host publishes nothing.
+) -> Iterator[str]:
+    """Write what the Node should have after an assessment, and start the unit that sends it; yield lines for the log.
 
-    Raises HostError if it has no Node.
+    A failure is a line, never an error: it does not change the result of the drift check.
     """
-    earlier = read_publication(host)
-    if settings.publish is Publish.NONE:
-        return earlier and earlier._replace(annotations={}, condition={}, drifted=[])
-    situation = observe_situation(host, request)
-    facts = situation.facts
-    if facts.merged_config.boolean("disable-agent"):
-        raise HostError("cannot publish the state of this server: it has no Node, because `disable-agent` is set")
-    drifted = _drifted(last, now, earlier)
-    before = earlier.annotations.get(Annotation.DRIFTING_SINCE) if earlier else None
-    since = (before or timestamp(now.when)) if drifted else ""
-    observed = (situation.observed.get(resource.id) for resource in situation.desired)
-    about = AboutNode(
-        role=facts.role,
-        profile=settings.profile,
-        machine=machine_hash(host),
-        digests={str(file.path): digest(file.content) for file in observed if isinstance(file, File)},
-        drifting_since=since,
-        with_details=settings.publish is Publish.DETAILS,
-    )
-    kubeconfig = str(facts.data_dir / KUBECONFIG)
-    return Publication(kubeconfig, now.when, node_annotations(now, about), node_condition(now, since), drifted)
+    earlier = read_publication(host) if host.is_live else None
+    if not host.is_live or (settings.publish is Publish.NONE and earlier is None):
+        return
+    try:
+        if settings.publish is Publish.NONE and earlier is not None:
+            new = earlier._replace(annotations={}, condition={}, drifted=[])
+        else:
+            new = _publication(host, request, settings, now, _drifted(last, now, earlier), earlier)
+        content = json.dumps(new._asdict(), indent=2).encode() + b"\n"
+        with locked_state(host):
+            host.writable_tree.write(File(path=PUBLICATION, content=content, mode=PRIVATE_FILE))
+        systemd = Systemd(host)
+        if systemd.is_running:
+            systemd.start(UNIT)
+    except HardenError as error:
+        yield printable(error.message)
 
 
 def _drifted(last: Baseline | None, now: Assessment, earlier: Publication | None) -> list[str]:
@@ -57,3 +65,84 @@ def _drifted(last: Baseline | None, now: Assessment, earlier: Publication | None
     candidates = set(earlier.drifted if earlier else ())
     candidates |= {name for name, status in last.statuses.items() if not status.is_open} if last else set()
     return [verdict.control.id for verdict in now.verdicts if verdict.is_open and verdict.control.id in candidates]
+
+
+def _publication(  # noqa: PLR0913, PLR0917 - what decides it
+    host: Host, request: Request, settings: Settings, now: Assessment, drifted: list[str], earlier: Publication | None
+) -> Publication:
+    """Return what the Node should have. Raises HostError if there is none."""
+    situation = observe_situation(host, request)
+    facts = situation.facts
+    if facts.merged_config.boolean("disable-agent"):
+        for path in (PUBLICATION, SENT):
+            host.writable_tree.remove_file(path)
+        raise HostError("cannot publish the state of this server: it has no Node, because `disable-agent` is set")
+    since = (earlier.annotations.get(Annotation.DRIFTING_SINCE) if earlier else None) or timestamp(now.when)
+    condition = _condition(now, since if drifted else "")
+    if earlier and earlier.condition.get("status") == condition["status"]:
+        condition["lastTransitionTime"] = earlier.condition["lastTransitionTime"]
+    annotations = _annotations(now, settings, situation)
+    annotations[Annotation.MACHINE] = machine_hash(host)
+    if drifted:
+        annotations[Annotation.DRIFTING_SINCE] = since
+    texts = {str(name): str(value) for name, value in annotations.items()}
+    if settings.publish is Publish.DETAILS:
+        room = ANNOTATIONS_LIMIT - len(Annotation.FAILED_CONTROLS) - sum(map(len, (*texts, *texts.values())))
+        texts[str(Annotation.FAILED_CONTROLS)] = _failed_controls(now, room)
+    return Publication(now.node, str(facts.data_dir / KUBECONFIG), now.when, texts, condition, drifted)
+
+
+def _annotations(now: Assessment, settings: Settings, situation: Situation) -> dict[Annotation, object]:
+    counts = now.counts()
+    observed = (situation.observed.get(resource.id) for resource in situation.desired)
+    files = {str(file.path): digest(file.content) for file in observed if isinstance(file, File)}
+    return {
+        Annotation.RESULT: _result(now),
+        Annotation.EVALUATED: sum(counts[status] for status in _EVALUATED),
+        Annotation.PASSED: counts[ControlStatus.PASS],
+        Annotation.FAILED: counts[ControlStatus.FAIL],
+        Annotation.UNDETERMINED: counts[ControlStatus.UNKNOWN],
+        Annotation.BENCHMARK: now.benchmark,
+        Annotation.VERSION: __version__,
+        Annotation.ROLE: situation.facts.role,
+        Annotation.PROFILE: settings.profile,
+        Annotation.ASSESSED: timestamp(now.when),
+        Annotation.FILE_DIGESTS: _digests(files),
+    }
+
+
+def _condition(now: Assessment, drifting_since: str) -> dict[str, str]:
+    counts, result = now.counts(), _result(now)
+    reasons = {PublishedResult.COMPLIANT: "Compliant", PublishedResult.UNKNOWN: "ControlsUndetermined"}
+    passed, failed, unknown = (counts[s] for s in (ControlStatus.PASS, ControlStatus.FAIL, ControlStatus.UNKNOWN))
+    numbers = f"{passed} controls passed, {failed} failed, {unknown} could not be determined"
+    drift = f"; drifting since {drifting_since}" if drifting_since else ""
+    return {
+        "type": CONDITION,
+        "status": result.condition_status,
+        "reason": reasons.get(result, "Drifted" if drift else "ControlsFailed"),
+        "message": f"{now.benchmark}: {numbers}{drift}"[:MESSAGE_LIMIT],
+        "lastTransitionTime": timestamp(now.when),
+    }
+
+
+def _result(now: Assessment) -> PublishedResult:
+    """Return the result; without evidence it is unknown."""
+    counts = now.counts()
+    if counts[ControlStatus.FAIL]:
+        return PublishedResult.FAILED
+    is_known = counts[ControlStatus.PASS] and not counts[ControlStatus.UNKNOWN]
+    return PublishedResult.COMPLIANT if is_known else PublishedResult.UNKNOWN
+
+
+def _failed_controls(now: Assessment, room: int) -> str:
+    ids = ",".join(verdict.control.id for verdict in now.verdicts if verdict.status is ControlStatus.FAIL)
+    return ids if len(ids) <= room else ids[: room - len(_CUT)].rpartition(",")[0] + _CUT
+
+
+def _digests(entries: Mapping[str, str]) -> str:
+    """Return a JSON object in ASCII with as many entries as fit."""
+    kept = dict(entries)
+    while len(text := json.dumps(kept, separators=(",", ":"))) > _DIGESTS_LIMIT:
+        kept.popitem()
+    return text

@@ -158,7 +158,7 @@ def test_download_options_are_rejected_for_other_documents(
     """Only cloud-init supports --url and --sha256."""
     done = program.run("render", what.value, *words)
     assert (done.code, done.stdout) == (2, "")
-    assert "only cloud-init supports them" in done.stderr
+    assert "only cloud-init supports it" in done.stderr
 
 
 # --- cloud-init: joining ---

@@ -104,7 +104,7 @@ def _settings_file(source: _Source) -> dict[PurePosixPath, bytes]:
             )
     added = {} if written.role else {"role": str(source.facts.role)}
     is_unset = written.secrets_encryption is SecretsEncryption.AUTO
-    if source.joins and source.joins.url and source.facts.role is Role.SERVER and is_unset:
+    if source.joins and "server" in source.joins.options and source.facts.role is Role.SERVER and is_unset:
         # K3s refuses to join with another value than that of the first server, which encrypts a new cluster by default.
         added["secrets-encryption"] = str(SecretsEncryption.ON)
     for key, value in added.items():

@@ -6,6 +6,7 @@ import base64
 import json
 import re
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent import __releases__, __version__
@@ -31,19 +32,15 @@ class Download(NamedTuple):
 
 
 class Joining(NamedTuple):
-    """How K3s on the host gets into its cluster. The first server of a cluster has no URL."""
+    """How K3s on the host gets into its cluster."""
 
-    url: str = ""
-    token_file: PurePosixPath | None = None
-    """On the host."""
+    options: Mapping[str, str | bool] = MappingProxyType({})
+    """K3s' options; none for the only server of a cluster."""
     token: bytes = b""
-    """The content of that file, if the document writes it."""
-    cluster_init: bool = False
-    """Whether the first server has the datastore of several servers."""
+    """The content of the file `token-file`, if the document writes it."""
 
 
 ALONE = Joining()
-"""For the only server of a cluster."""
 
 
 def published_file(releases: str = __releases__) -> str | None:
@@ -119,9 +116,9 @@ def joining(join: str, token_file: str, token: bytes, *, cluster_init: bool) -> 
         raise UsageError("cannot use --token-file: expected an absolute path", hint)
     if token and not _TOKEN.fullmatch(token):
         raise UsageError("cannot use --embed-token: the file is not one line with a token", "pass K3s' token in a file")
-    needs_token = bool(join or token_file or token)
-    path = PurePosixPath(token_file or TOKEN_FILE) if needs_token else None
-    return Joining(join, path, token, cluster_init)
+    path = token_file or (str(TOKEN_FILE) if join or token else "")
+    options: dict[str, str | bool] = {"server": join, "token-file": path, "cluster-init": cluster_init}
+    return Joining({name: value for name, value in options.items() if value}, token)
 
 
 def user_data(
@@ -136,34 +133,21 @@ def user_data(
     """
     release = _release(facts.version)
     environment = f"INSTALL_K3S_VERSION={release}" if facts.version.build else f"INSTALL_K3S_CHANNEL=v{release}"
-    if facts.role is Role.AGENT and not joins.url:
-        joins = joins._replace(url=_EXAMPLE_SERVER, token_file=joins.token_file or TOKEN_FILE)
+    options = joins.options
+    if facts.role is Role.AGENT:
+        options = {"server": _EXAMPLE_SERVER, "token-file": str(TOKEN_FILE), **options}
     script = _SCRIPT.format(**download._asdict(), version=release, environment=environment, role=facts.role)
     parts = [_file(str(path), content, PUBLIC_FILE) for path, content in files.items()]
-    if joins.token_file and joins.token:
-        parts.append(_file(str(joins.token_file), joins.token, PRIVATE_FILE))
+    if joins.token:
+        parts.append(_file(str(options["token-file"]), joins.token, PRIVATE_FILE))
     directory = dropin_directory(facts.configuration.path)
-    for name, header, options in (
-        (_JOIN_CONFIG, _JOIN_HEADER, _join_options(joins)),
-        (_DATA_DIR_CONFIG, _DATA_DIR_HEADER, _data_dir_option(facts)),
-    ):
-        if options:
-            parts.append(_file(str(directory / name), dropin(header, options, {}), PRIVATE_FILE))
+    if options:
+        parts.append(_file(str(directory / _JOIN_CONFIG), dropin(_JOIN_HEADER, options, {}), PRIVATE_FILE))
+    if facts.data_dir != DEFAULT_DATA_DIR:
+        content = dropin(_DATA_DIR_HEADER, {"data-dir": str(facts.data_dir)}, {})
+        parts.append(_file(str(directory / _DATA_DIR_CONFIG), content, PRIVATE_FILE))
     parts.append(_file(_BOOTSTRAP, script.encode(), EXECUTABLE_FILE))
     return _DOCUMENT.format(role=facts.role, files="".join(parts), bootstrap=_BOOTSTRAP).encode()
-
-
-def _join_options(joins: Joining) -> dict[str, str | bool]:
-    options: dict[str, str | bool] = {"server": joins.url} if joins.url else {}
-    if joins.token_file:
-        options["token-file"] = str(joins.token_file)
-    if joins.cluster_init:
-        options["cluster-init"] = True
-    return options
-
-
-def _data_dir_option(facts: HostFacts) -> dict[str, str | bool]:
-    return {} if facts.data_dir == DEFAULT_DATA_DIR else {"data-dir": str(facts.data_dir)}
 
 
 def _release(version: Version) -> str:
