@@ -7,7 +7,7 @@ if [ -d /run/systemd/system ]; then
         k3s-harden-publish.timer k3s-harden-publish.service || true # fails if a unit was removed by hand
 fi
 # A condition of the Node would outlive the program. The command prints how to remove it if the API server does not answer.
-/usr/bin/k3s-harden publish --remove || true
+/usr/bin/k3s-harden publish --remove >/dev/null || true
 # systemd stores the time at which a persistent timer last elapsed in a file.
 rm -f /var/lib/systemd/timers/stamp-k3s-harden-check.timer
 
