@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from agent.assess.baseline import Baseline
     from agent.host import Host
     from agent.settings.schema import Settings
-    from agent.situation import Request, Situation
+    from agent.situation import Request
 
 UNIT = "k3s-harden-publish.service"
 
@@ -78,41 +78,48 @@ def _publication(  # noqa: PLR0913, PLR0917 - what decides it
             host.writable_tree.remove_file(path)
         raise HostError("cannot publish the state of this server: it has no Node, because `disable-agent` is set")
     since = (earlier.annotations.get(Annotation.DRIFTING_SINCE) if earlier else None) or timestamp(now.when)
-    condition = _condition(now, since if drifted else "")
+    condition = node_condition(now, since if drifted else "")
     if earlier and earlier.condition.get("status") == condition["status"]:
-        condition["lastTransitionTime"] = earlier.condition["lastTransitionTime"]
-    annotations = _annotations(now, settings, situation)
-    annotations[Annotation.MACHINE] = machine_hash(host)
-    if drifted:
-        annotations[Annotation.DRIFTING_SINCE] = since
-    texts = {str(name): str(value) for name, value in annotations.items()}
-    if settings.publish is Publish.DETAILS:
-        room = ANNOTATIONS_LIMIT - len(Annotation.FAILED_CONTROLS) - sum(map(len, (*texts, *texts.values())))
-        texts[str(Annotation.FAILED_CONTROLS)] = _failed_controls(now, room)
-    return Publication(now.node, str(facts.data_dir / KUBECONFIG), now.when, texts, condition, drifted)
-
-
-def _annotations(now: Assessment, settings: Settings, situation: Situation) -> dict[Annotation, object]:
-    counts = now.counts()
+        condition["lastTransitionTime"] = earlier.condition.get("lastTransitionTime", condition["lastTransitionTime"])
     observed = (situation.observed.get(resource.id) for resource in situation.desired)
     files = {str(file.path): digest(file.content) for file in observed if isinstance(file, File)}
-    return {
-        Annotation.RESULT: _result(now),
+    about = {
+        Annotation.ROLE: str(facts.role),
+        Annotation.MACHINE: machine_hash(host),
+        Annotation.FILE_DIGESTS: _digests(files),
+        **({Annotation.DRIFTING_SINCE: since} if drifted else {}),
+    }
+    kubeconfig = str(facts.data_dir / KUBECONFIG)
+    return Publication(now.node, kubeconfig, now.when, node_annotations(now, settings, about), condition, drifted)
+
+
+def node_annotations(now: Assessment, settings: Settings, about: Mapping[Annotation, str]) -> dict[str, str]:
+    """Return the annotations of an assessment and of the node that it is about; what exceeds the limit is cut."""
+    counts = now.counts()
+    annotations = {
+        **about,
+        Annotation.RESULT: published_result(now),
         Annotation.EVALUATED: sum(counts[status] for status in _EVALUATED),
         Annotation.PASSED: counts[ControlStatus.PASS],
         Annotation.FAILED: counts[ControlStatus.FAIL],
         Annotation.UNDETERMINED: counts[ControlStatus.UNKNOWN],
         Annotation.BENCHMARK: now.benchmark,
         Annotation.VERSION: __version__,
-        Annotation.ROLE: situation.facts.role,
         Annotation.PROFILE: settings.profile,
         Annotation.ASSESSED: timestamp(now.when),
-        Annotation.FILE_DIGESTS: _digests(files),
     }
+    texts = {str(name): str(value) for name, value in annotations.items()}
+    if settings.publish is Publish.DETAILS:
+        room = ANNOTATIONS_LIMIT - len(Annotation.FAILED_CONTROLS) - sum(map(len, (*texts, *texts.values())))
+        ids = ",".join(verdict.control.id for verdict in now.verdicts if verdict.status is ControlStatus.FAIL)
+        cut = ids[: room - len(_CUT)].rpartition(",")[0] + _CUT
+        texts[str(Annotation.FAILED_CONTROLS)] = ids if len(ids) <= room else cut
+    return texts
 
 
-def _condition(now: Assessment, drifting_since: str) -> dict[str, str]:
-    counts, result = now.counts(), _result(now)
+def node_condition(now: Assessment, drifting_since: str) -> dict[str, str]:
+    """Return the condition without lastHeartbeatTime."""
+    counts, result = now.counts(), published_result(now)
     reasons = {PublishedResult.COMPLIANT: "Compliant", PublishedResult.UNKNOWN: "ControlsUndetermined"}
     passed, failed, unknown = (counts[s] for s in (ControlStatus.PASS, ControlStatus.FAIL, ControlStatus.UNKNOWN))
     numbers = f"{passed} controls passed, {failed} failed, {unknown} could not be determined"
@@ -126,18 +133,13 @@ def _condition(now: Assessment, drifting_since: str) -> dict[str, str]:
     }
 
 
-def _result(now: Assessment) -> PublishedResult:
+def published_result(now: Assessment) -> PublishedResult:
     """Return the result; without evidence it is unknown."""
     counts = now.counts()
     if counts[ControlStatus.FAIL]:
         return PublishedResult.FAILED
     is_known = counts[ControlStatus.PASS] and not counts[ControlStatus.UNKNOWN]
     return PublishedResult.COMPLIANT if is_known else PublishedResult.UNKNOWN
-
-
-def _failed_controls(now: Assessment, room: int) -> str:
-    ids = ",".join(verdict.control.id for verdict in now.verdicts if verdict.status is ControlStatus.FAIL)
-    return ids if len(ids) <= room else ids[: room - len(_CUT)].rpartition(",")[0] + _CUT
 
 
 def _digests(entries: Mapping[str, str]) -> str:

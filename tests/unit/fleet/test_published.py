@@ -9,8 +9,8 @@ import pytest
 from agent.cluster.node_status import Annotation, PublishedResult
 from agent.cluster.nodes import parse_node
 from agent.fleet.published import FleetNode, fleet_node
-from agent.present.assessments.node_status import AboutNode, node_annotations, node_condition
-from agent.settings.schema import Profile
+from agent.settings.schema import Publish, Settings
+from agent.verbs.publication import node_annotations, node_condition
 from tests.fake import in_memory
 from tests.unit.checks.nodes import node as checked_node
 from tests.unit.fleet.sample_nodes import NOW, node, without_managed_fields
@@ -97,9 +97,9 @@ def test_what_a_node_publishes_is_complete(directory: Path, name: str) -> None:
     if config:
         host.config(config)
     assessment = host.assess()
-    about = AboutNode(k3s.role if k3s else "server", Profile.GUIDE, "m", {}, "", with_details=True)
-    published = node_annotations(assessment, about)
-    item = node(role=about.role, version=f"v1.{k3s.minor if k3s else 37}.1+k3s1")
+    role = k3s.role if k3s else "server"
+    published = node_annotations(assessment, Settings(publish=Publish.DETAILS), {Annotation.ROLE: role})
+    item = node(role=role, version=f"v1.{k3s.minor if k3s else 37}.1+k3s1")
     item["metadata"]["annotations"].update(published)
     item["status"]["conditions"][1].update(node_condition(assessment, ""))
     found = seen(item, max_age=1e12)
