@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.cluster.node_status import PublishedResult
 from agent.errors import ExitCode
 from agent.fleet.comparison import differences
-from agent.fleet.published import LEFT_OUT, fleet_node
+from agent.fleet.published import fleet_node
 from agent.model import Role
 from agent.value import Value
 
@@ -20,11 +20,10 @@ if TYPE_CHECKING:
     from agent.kubernetes.objects import ClusterNode
 
 _MOST_NAMED = 20
-_COPIED = "machine-id is that of another node"
 
 
 class Requirement(NamedTuple):
-    """What decides the exit code: the age in seconds of a valid report, all results, and the number of nodes."""
+    """What decides the exit code: the largest age in seconds, whether all are compliant, and how many there are."""
 
     max_age: float
     is_compliant: bool = False
@@ -51,7 +50,6 @@ class Fleet(Value):
         for node in self.nodes:
             for control in node.failed_controls or ():
                 found.setdefault(control, []).append(node.name)
-        found.pop(LEFT_OUT, None)
         return dict(sorted(found.items(), key=lambda row: (-len(row[1]), row[0])))
 
     @cached_property
@@ -71,9 +69,8 @@ class Fleet(Value):
 def make_fleet(nodes: Iterable[ClusterNode], now: float, requirement: Requirement) -> Fleet:
     """Return the nodes with their results at this time, and how each differs from most nodes of its role."""
     rows = [fleet_node(node, now, requirement.max_age) for node in nodes]
-    machines = Counter(row.machine for row in rows if row.machine)
-    compared = zip(rows, differences([row.compared for row in rows]))
-    rows = [row._replace(differs=(*[_COPIED] * (machines[row.machine] > 1), *found)) for row, found in compared]
+    found = differences([row.compared for row in rows])
+    rows = [row._replace(compared={}, differs=differs) for row, differs in zip(rows, found)]
     return Fleet(tuple(sorted(rows, key=lambda row: (row.role is Role.AGENT, row.name))), now, requirement)
 
 

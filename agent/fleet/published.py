@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     Published = Mapping[Annotation, Union[int, str, None]]
     """None is missing."""
 
-LEFT_OUT = "..."
-"""The last one of the failed controls, if a node left out others."""
 BY_SERVER, BY_NODE = "managedFields", "lastHeartbeatTime"
 """The fields that have the time of a report, by the clock of the API server and that of the node."""
 
@@ -59,7 +57,6 @@ class FleetNode(NamedTuple):
     age_from: str
     failed_controls: tuple[str, ...] | None
     """None if the node does not publish them."""
-    machine: str
     leaked: str
     """A sentence about secrets in K3s' annotation; empty if it has none."""
     compared: Values
@@ -81,8 +78,7 @@ def fleet_node(node: ClusterNode, now: float, max_age: float) -> FleetNode:
     doubt = next(_doubts(node, role, published, age, max_age), "")
     result = PublishedResult.UNKNOWN if doubt else PublishedResult(texts[Annotation.RESULT])
     reason = doubt or (node.condition["message"] if result is not PublishedResult.COMPLIANT else "")
-    failed = texts.get(Annotation.FAILED_CONTROLS, "").split(",")
-    ids = dict.fromkeys(word for word in failed if word == LEFT_OUT or re.fullmatch("[a-z0-9-]{1,64}", word))
+    failed = re.findall(r"(?<![^,])[a-z][a-z0-9._/-]{0,63}(?![^,])", texts.get(Annotation.FAILED_CONTROLS, ""))
     return FleetNode(
         name=node.name,
         uid=node.uid,
@@ -93,8 +89,7 @@ def fleet_node(node: ClusterNode, now: float, max_age: float) -> FleetNode:
         published=published,
         age_seconds=age,
         age_from=source,
-        failed_controls=tuple(ids)[:_MOST_PARTS] if Annotation.FAILED_CONTROLS in texts else None,
-        machine=texts.get(Annotation.MACHINE, ""),
+        failed_controls=tuple(dict.fromkeys(failed))[:_MOST_PARTS] if Annotation.FAILED_CONTROLS in texts else None,
         leaked=leaked,
         compared=_compared(node, role.value, compared_values(options)),
     )
@@ -167,6 +162,7 @@ def _compared(node: ClusterNode, role: str, arguments: Mapping[str, str]) -> Val
     about = {name.removeprefix(PREFIX): texts[name] for name in _COMPARED if name in texts}
     digests = as_mapping(parsed_json(texts.get(Annotation.FILE_DIGESTS, ""))).items()
     files = {path: str(digest) for path, digest in list(digests)[:_MOST_PARTS] if path.startswith("/")}
-    groups = {(role,): {"K3s": version, **about}, (role, "files", version): files, (role, "K3s", version): arguments}
-    there = (True, bool(files), NODE_ARGUMENTS in texts)
-    return {group: values for is_there, (group, values) in zip(there, groups.items()) if is_there}
+    groups = {(role,): {"K3s": version}, (role, "report"): about, (role, "files", version): files}
+    found: dict[tuple[str, ...], Mapping[str, str]] = {group: values for group, values in groups.items() if values}
+    # No arguments are an answer, too.
+    return {**found, (role, "arguments", version): arguments} if NODE_ARGUMENTS in texts else found

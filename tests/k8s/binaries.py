@@ -179,7 +179,7 @@ def _build(name: str, directory: Path) -> None:
         for program in programs:
             try:
                 subprocess.run(
-                    ("nice", _go(), "build", *_flags(name), *_FASTER, "-o", f"{directory}/", program),
+                    ("nice", go(), "build", *_flags(name), *_FASTER, "-o", f"{directory}/", program),
                     cwd=MODULES / name,
                     env={**os.environ, "CGO_ENABLED": "0"},
                     stdout=log,
@@ -194,7 +194,8 @@ def _build(name: str, directory: Path) -> None:
             log.flush()
 
 
-def _go() -> str:
+def go() -> str:
+    """Return the path of Go."""
     return shutil.which("go", path=f"{os.environ.get('PATH', '')}:{_GO_DIRECTORY}") or "go"
 
 
@@ -202,7 +203,7 @@ def _go_version() -> tuple[int, ...]:
     """Return the version of Go here, or () if there is none."""
     try:
         answer = subprocess.run(
-            (_go(), "version"), cwd="/", capture_output=True, text=True, check=True, timeout=60
+            (go(), "version"), cwd="/", capture_output=True, text=True, check=True, timeout=60
         ).stdout
     except (OSError, subprocess.SubprocessError):
         return ()

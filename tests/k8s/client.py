@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from tests.k8s.namespaces import Namespaces
 
@@ -73,6 +73,11 @@ class Client:
         text = None if body is None else json.dumps(body)
         return self._thread.submit(_send, context, method, port, path, sent, text).result(timeout=30)
 
+    def post_all(self, port: int, path: str, bodies: Iterable[object]) -> None:
+        """Create many objects through one connection."""
+        texts = list(map(json.dumps, bodies))
+        self._thread.submit(_post_all, self._context(ADMIN), port, path, texts).result(timeout=300)
+
     def close(self) -> None:
         """End the thread."""
         self._thread.shutdown()
@@ -118,3 +123,13 @@ def _send(  # noqa: PLR0913, PLR0917 - as Client.request
         return Response(0, str(error))
     finally:
         connection.close()
+
+
+def _post_all(context: ssl.SSLContext, port: int, path: str, texts: Iterable[str]) -> None:
+    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=30, context=context)
+    for text in texts:
+        connection.request("POST", path, text, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        body = answer.read()
+        assert answer.status == http.client.CREATED, body
+    connection.close()

@@ -9,6 +9,7 @@ import json
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus
+from agent.benchmark.severity import rating
 from agent.cluster.node_status import Annotation, PublishedResult
 from agent.k3s.redaction import redacted_all
 from agent.present.assessments.common import by_section, fact, verdict_fix, waived
@@ -30,7 +31,7 @@ _RESULTS = {
     ControlStatus.PASS: "pass",
 }
 """The most important first: a report that is too large loses its last results."""
-_LARGEST = 64 << 10
+LARGEST = 64 << 10
 """Bytes of an object, because etcd has 2 GiB for all by default."""
 _LONGEST = 512
 
@@ -66,22 +67,20 @@ def _cluster_report(name: str, uid: str, summary: Mapping[str, int], results: Se
         "summary": dict(summary),
         "results": list(results),
     }
-    while len(json.dumps(report, indent=1)) > _LARGEST:
+    while len(json.dumps(report, indent=1)) > LARGEST:
         results = results[: len(results) * 9 // 10]
         report |= {"results": list(results), "configuration": {"limits": {"maxResults": len(results)}}}
     return report
 
 
 def _result(assessment: Assessment, verdict: Verdict) -> dict[str, object]:
-    is_severe = verdict.status is ControlStatus.FAIL and verdict.is_scored
-    severe = "high" if verdict.control.level == 1 else "medium"
     pairs = (("expected", verdict.expected), ("found", verdict.found), ("reason", verdict.reason))
     values = "; ".join(f"{name} {text}" for name, text in pairs if text)
     return {
         "policy": str(assessment.benchmark),
         "rule": verdict.control.id,
         "category": verdict.section or "beyond the benchmark",
-        "severity": severe if is_severe else "low" if verdict.is_open else "info",
+        "severity": str(rating(verdict.control.id).severity) if verdict.is_open else "info",
         "timestamp": {"seconds": int(assessment.when), "nanos": 0},
         "result": _RESULTS[verdict.status],
         "scored": verdict.is_scored,

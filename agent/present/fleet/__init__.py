@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TextIO
 
-from agent.cluster.node_status import PREFIX, Annotation, PublishedResult
+from agent.cluster.node_status import PREFIX, Annotation
 from agent.fleet.fleet import shortened
 from agent.fleet.published import BY_NODE
 from agent.k3s.redaction import redacted_all
@@ -14,36 +14,38 @@ from agent.present.text import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rich.console import Console
-
     from agent.fleet.fleet import Fleet
     from agent.fleet.published import FleetNode
 
 SCHEMA = 1
 HEADS = ("Node", "Role", "Result", "K3s", "Failed", "Drifting since", "Age", "k3s-harden", "Remarks")
-_STYLE = {PublishedResult.COMPLIANT: "green", PublishedResult.FAILED: "red", PublishedResult.UNKNOWN: "magenta"}
-_NOT_IN_JSON = ("uid", "machine", "leaked", "compared", "published")
+_NOT_IN_JSON = ("uid", "leaked", "compared", "published")
 
 
 def present_fleet(fleet: Fleet, output_format: Format, stream: TextIO) -> None:
     """Write the nodes to `stream`. Texts of nodes are escaped, and secrets in them are replaced."""
-    if output_format is Format.TABLE or (output_format is Format.AUTO and stream.isatty()):
-        from agent.present.table import write_captured
-
-        write_captured(stream, lambda console: _print_table(console, fleet))
-    elif output_format is Format.JSON:
-        stream.write(_as_json(fleet))
+    if output_format is Format.JSON:
+        text = _as_json(fleet)
     elif output_format is Format.HTML:
         from agent.present.fleet.html import fleet_html
 
-        stream.write(fleet_html(fleet))
+        text = fleet_html(fleet)
     elif output_format is Format.OPENREPORTS:
         from agent.present.assessments.openreports import fleet_reports
 
-        stream.write(fleet_reports(fleet))
+        text = fleet_reports(fleet)
     else:
-        rows = ("\t".join(text or "-" for text in columns(node)) for node in fleet.nodes)
-        stream.write(fitting("".join(f"{line}\n" for line in (*rows, *below(fleet), summary(fleet))), stream))
+        is_table = output_format is Format.TABLE or (output_format is Format.AUTO and stream.isatty())
+        rows = _table(fleet) if is_table else ("\t".join(text or "-" for text in columns(node)) for node in fleet.nodes)
+        text = "".join(f"{line}\n" for line in (*rows, *below(fleet), summary(fleet)))
+    stream.write(fitting(text, stream))
+
+
+def _table(fleet: Fleet) -> Iterator[str]:
+    """Yield aligned lines, the heads first. A terminal breaks long remarks, which are at the end."""
+    rows = [HEADS, *map(columns, fleet.nodes)]
+    widths = [max(map(len, texts)) for texts in zip(*rows)]
+    yield from ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
 def columns(node: FleetNode) -> tuple[str, ...]:
@@ -68,23 +70,6 @@ def summary(fleet: Fleet) -> str:
     """Return the number of nodes with each result, and why the requirement is not met."""
     counts = ", ".join(f"{count} {result}" for result, count in fleet.counts.items())
     return printable(f"result {int(fleet.exit_code)}: {'; '.join((counts, *fleet.problems))}")
-
-
-def _print_table(console: Console, fleet: Fleet) -> None:
-    from rich.table import Table
-
-    from agent.present.layout import print_line, styled
-    from agent.present.table import print_result
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in HEADS:
-        table.add_column(name, overflow="fold", no_wrap=name not in ("Node", "Remarks"))
-    for node in fleet.nodes:
-        table.add_row(*(styled(text, _STYLE[node.result] if text == node.result else "") for text in columns(node)))
-    console.print(table)
-    for line in below(fleet):
-        print_line(console, styled(line), hanging=2)
-    print_result(console, summary(fleet), fleet.exit_code)
 
 
 def _as_json(fleet: Fleet) -> str:

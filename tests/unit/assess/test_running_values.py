@@ -13,12 +13,15 @@ from agent.assess.verdict import verdict
 from agent.benchmark import catalogue
 from agent.benchmark.versions import Benchmark
 from agent.checks.assessed_node import AssessedNode
+from agent.cluster.nodes import parse_node
 from agent.kubernetes.objects import Cluster
+from agent.kubernetes.queries import Query
 from agent.present.assessments.common import noted
 from agent.situation.observation import observe_situation
 from tests.fake import in_memory
 from tests.k3s_tree import K3s
 from tests.unit.checks.nodes import CheckedNode, fix, node
+from tests.unit.fleet import sample_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -211,3 +214,21 @@ def test_the_argument_seccomp_default_is_not_compared(host: CheckedNode) -> None
     at = assessed(host, server_1={**STRONG, "seccompDefault": False})
     assert judged("kubelet-seccomp-default", at).status is ControlStatus.PASS
     assert notes(at) == []
+
+
+def test_servers_that_differ_have_a_note_and_so_have_secrets_that_all_can_read(host: CheckedNode) -> None:
+    """The secret itself is not shown. Arguments are compared within a role and K3s version."""
+    at = assessed(host)
+    assert at.cluster
+    usual = ["--flannel-backend", "none"]
+    servers = {"server-1": usual, "server-2": usual, "server-3": ["-t=hunter2"]}
+    items = [sample_nodes.node(name, role="server", arguments=words) for name, words in servers.items()]
+    nodes = tuple(map(parse_node, [*items, sample_nodes.node("agent-1")]))
+    at.cluster = at.cluster._replace(objects={Query.NODES: nodes})
+    assert notes(at) == [
+        (
+            "server server-3: the annotation k3s.io/node-args has the secret of --token; fix: replace the secret, and"
+            " set it in K3s' configuration file instead of the command line"
+        ),
+        "server server-3: --flannel-backend is not set, most have none",
+    ]

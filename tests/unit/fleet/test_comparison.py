@@ -65,6 +65,11 @@ def test_files_of_apply_are_compared_by_their_digests() -> None:
     assert differing(*servers(file_digests=usual), node("old", role="server")) == {}
 
 
+def test_a_node_without_a_report_is_not_compared_with_reports() -> None:
+    """Its remark is that it has none."""
+    assert differing(node("a"), node("b"), node("silent", published=None)) == {}
+
+
 def test_settings_of_the_program_are_compared() -> None:
     """A node can have another version of the program, another benchmark or another profile."""
     other = node("other", version="v1.34.3+k3s1", profile="strict", benchmark="cis-1.11")
@@ -79,12 +84,6 @@ def test_two_nodes_that_differ_are_both_reported() -> None:
         name: (f"--flannel-backend is {name}, no value is that of most",) for name in ("host-gw", "vxlan")
     }
     assert differing(one) == {}
-
-
-def test_a_cloned_machine_is_reported_on_each_node() -> None:
-    """The same machine-id makes two nodes one for some programs."""
-    text = "machine-id is that of another node"
-    assert differing(node("a", machine="m"), node("b", machine="m"), node("c")) == {"a": (text,), "b": (text,)}
 
 
 def test_invalid_annotations_are_not_compared() -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agent.benchmark.catalogue import CATALOGUE
 from agent.cluster.node_status import Annotation, PublishedResult
 from agent.cluster.nodes import parse_node
 from agent.fleet.published import FleetNode, fleet_node
@@ -126,10 +127,16 @@ def test_failed_controls_are_ids_and_bounded() -> None:
     """Other words are dropped."""
     assert seen(node()).failed_controls is None
     assert seen(node(failed_controls="")).failed_controls == ()
-    assert seen(node(failed_controls="b-1,<script>,a,a,\x1b[31m,...")).failed_controls == ("b-1", "a", "...")
+    assert seen(node(failed_controls="b-1,<script>,a,a,\x1b[31m,...")).failed_controls == ("b-1", "a")
     many = seen(node(failed_controls=",".join(f"c{number}" for number in range(600)))).failed_controls
     assert many is not None
     assert len(many) == 200
+
+
+def test_each_control_is_a_valid_id() -> None:
+    """A kernel parameter is the ID of its control."""
+    for control in CATALOGUE:
+        assert seen(node(failed_controls=f"{control.id},...")).failed_controls == (control.id,)
 
 
 @pytest.mark.parametrize(

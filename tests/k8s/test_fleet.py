@@ -1,0 +1,162 @@
+"""`fleet` and OpenReports on a real API server: many nodes, the least permissions, and reports that are replaced."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from agent.present.assessments.openreports import LARGEST
+from tests.k8s.binaries import go
+from tests.k8s.namespaces import CHECKOUT, NAME
+from tests.k8s.node import Node
+from tests.k8s.pins import MODULES
+from tests.unit.fleet import sample_nodes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.k8s.binaries import Binaries
+
+pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("fleet")]
+
+MANY = 5000
+MEMORY = 100 << 10
+"""KiB."""
+READER = "/root/reader.yaml"
+# The largest memory of the process itself, and not that of its parent before exec, as getrusage(2) has it.
+_MEASURED = """\
+import atexit, re, sys
+from agent.cli import main
+atexit.register(lambda: sys.stderr.write(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]))
+main()
+"""
+
+
+def published(name: str, **changes: Any) -> dict[str, Any]:  # noqa: ANN401 - as of a node
+    """Return a node with the size of a real one, whose report is recent."""
+    found = sample_nodes.node(name, **changes)
+    annotations = found["metadata"]["annotations"]
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    annotations["k3s-harden.internal/assessed"] = now
+    for condition in found["status"]["conditions"]:
+        condition["lastHeartbeatTime"] = condition["lastTransitionTime"] = now
+    del found["metadata"]["managedFields"], found["metadata"]["uid"]
+    names = [[f"docker.io/library/image-{at}@sha256:{'0' * 64}", f"docker.io/library/image-{at}:1"] for at in range(20)]
+    found["status"]["images"] = [{"names": pair, "sizeBytes": 1} for pair in names]
+    return {"apiVersion": "v1", **found}
+
+
+@pytest.fixture(scope="module")
+def api(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """A server without a kubelet, and a kubeconfig of a user of the group in docs/examples/fleet."""
+    with Node(tmp_path_factory.mktemp("server"), binaries) as node:
+        assert node.harden("apply").returncode == 0
+        node.start_server("--disable-agent")
+        node.wait_for_api()
+        config = yaml.safe_load(node.path("/etc/rancher/k3s/k3s.yaml").read_text())
+        config["users"][0]["user"] |= {"as": "anna", "as-groups": ["fleet-readers"]}
+        node.write(READER, yaml.safe_dump(config), mode=0o600)
+        yield node
+
+
+def fleet(node: Node, *words: str, kubeconfig: str = READER) -> subprocess.CompletedProcess[str]:
+    """Run `fleet` on a machine with kubectl in PATH."""
+    environment = {"KUBECONFIG": kubeconfig, "PATH": f"{node.binaries.search_path}:/usr/bin:/bin", "HOME": "/root"}
+    return node.run(sys.executable, "-c", _MEASURED, "fleet", *words, env=environment, timeout=120)
+
+
+def test_it_needs_only_to_get_and_list_nodes(api: Node) -> None:
+    """The example is enough, and without it the error of the API server is shown."""
+    done = fleet(api)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "cannot read the nodes: Error from server (Forbidden)" in done.stderr
+    example = (CHECKOUT / "docs/examples/fleet/fleet-reader.yaml").read_text(encoding="utf-8")
+    api.kubectl("apply", "--filename=-", text=example)
+    api.until("the role is in effect", lambda: fleet(api).returncode == 3)
+    assert fleet(api, "--require", "compliant").stdout.startswith("result 3: 0 compliant, 0 failed, 0 unknown; found 0")
+    assert api.run(api.binaries.path("kubectl"), "get", "pods", env={"KUBECONFIG": READER}).returncode != 0
+
+
+@pytest.fixture(scope="module")
+def definitions(api: Node) -> Node:
+    """The server with the real definition of ClusterReports."""
+    module = ("go", "mod", "download", "-json", "github.com/openreports/reports-api")
+    done = subprocess.run((go(), *module[1:]), cwd=MODULES / "openreports-0.2.1", capture_output=True, check=True)
+    directory = Path(json.loads(done.stdout)["Dir"])
+    text = (directory / "config/crd/openreports.io_clusterreports.yaml").read_text(encoding="utf-8")
+    api.kubectl("create", "--filename=-", text=text)
+    api.kubectl("wait", "--for=condition=Established", "crd/clusterreports.openreports.io")
+    return api
+
+
+def apply_reports(node: Node, text: str) -> None:
+    """Apply reports as docs/howto/policy-reporter.md does; the API server rejects unknown fields."""
+    node.kubectl("apply", "--server-side", "--force-conflicts", "--validate=strict", "--filename=-", text=text)
+
+
+def test_reports_of_nodes_are_replaced_and_deleted_with_their_nodes(definitions: Node) -> None:
+    """There is one for each node, which is its owner."""
+    api = definitions
+    failed: dict[str, Any] = {"result": "failed", "passed": "34", "failed": "2", "failed_controls": "a,b"}
+    items = [published("good"), published("bad", **failed), published("silent", published=None)]
+    api.client.post_all(6444, "/api/v1/nodes?fieldManager=k3s-harden", items)
+    for _ in range(2):
+        apply_reports(api, fleet(api, "--format", "openreports").stdout)
+    reports = {report["metadata"]["name"]: report for report in api.get("clusterreports")["items"]}
+    assert reports.keys() == {"k3s-harden-good", "k3s-harden-bad", "k3s-harden-silent"}
+    found = {name: (report["summary"], [row["rule"] for row in report["results"]]) for name, report in reports.items()}
+    assert found["k3s-harden-good"] == ({"pass": 36, "fail": 0, "error": 0, "warn": 0, "skip": 0}, [])
+    assert found["k3s-harden-bad"][0] == {"pass": 34, "fail": 2, "error": 0, "warn": 0, "skip": 0}
+    assert found["k3s-harden-bad"][1] == ["published-report", "a", "b"]
+    assert found["k3s-harden-silent"][0] == {"pass": 0, "fail": 0, "error": 1, "warn": 0, "skip": 0}
+    assert found["k3s-harden-silent"][1] == ["published-report"]
+    api.kubectl("delete", "node", "good", "bad", "silent")
+    api.until("the reports are deleted", lambda: api.get("clusterreports")["items"] == [])
+
+
+def test_the_complete_report_of_a_node_is_accepted(definitions: Node) -> None:
+    """With --cluster the report is owned by the Node; without, a warning says that nothing owns it."""
+    api = definitions
+    alone = api.harden("assess", "--format", "openreports")
+    assert "the report has no owner" in alone.stderr
+    apply_reports(api, alone.stdout)
+    api.client.post_all(6444, "/api/v1/nodes", [published(NAME)])
+    owned = api.harden("assess", "--cluster", "--format", "openreports")
+    assert "owner" not in owned.stderr
+    assert len(owned.stdout) < LARGEST
+    apply_reports(api, owned.stdout)
+    (report,) = api.get("clusterreports")["items"]
+    node = api.get("node", NAME)
+    assert report["scope"] == {"apiVersion": "v1", "kind": "Node", "name": NAME, "uid": node["metadata"]["uid"]}
+    statuses = json.loads(api.harden("assess", "--cluster", "--format", "json").stdout)["counts"]
+    counts = {"fail": statuses["FAIL"], "error": statuses["UNKNOWN"], "warn": statuses["MANUAL"]}
+    counts |= {"pass": statuses["PASS"], "skip": statuses["WAIVED"] + statuses["NOT_APPLICABLE"]}
+    assert report["summary"] == counts
+    assert len(report["results"]) == sum(counts.values()) - counts["pass"]
+    api.kubectl("delete", "node", NAME)
+    api.until("the report is deleted", lambda: api.get("clusterreports")["items"] == [])
+
+
+def test_many_nodes_are_read_in_pages_with_little_memory(api: Node) -> None:
+    """Each is one line, and one of them makes the requirement fail."""
+    items = (published(f"node-{at}", role="server" if at < 3 else "agent") for at in range(MANY))
+    api.client.post_all(6444, "/api/v1/nodes?fieldManager=k3s-harden", items)
+    required = ("--require", "compliant", "--expect", str(MANY))
+    started = time.monotonic()
+    done = fleet(api, *required)
+    seconds = time.monotonic() - started
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, f"result 0: {MANY} compliant, 0 failed, 0 unknown")
+    assert len(done.stdout.splitlines()) == MANY + 1
+    assert int(done.stderr) < MEMORY
+    sys.stderr.write(f"{MANY} nodes: {seconds:.1f} s, {int(done.stderr) >> 10} MiB\n")
+    api.client.post_all(6444, "/api/v1/nodes?fieldManager=k3s-harden", [published("late", published=None)])
+    done = fleet(api, *required)
+    assert done.returncode == 3
+    assert done.stdout.splitlines()[-1].endswith(f"found {MANY + 1} nodes, expected {MANY}; not compliant: late")
