@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -11,7 +12,6 @@ from agent.cluster.nodes import parse_node
 from agent.errors import CommandHint, HostError, UsageError
 from agent.fleet.fleet import Requirement, make_fleet
 from agent.host import process
-from agent.k3s.components.values import InvalidValueError, duration
 from agent.kubernetes.parsing import as_list, as_mapping, as_string
 
 if TYPE_CHECKING:
@@ -30,24 +30,19 @@ _EXPECTED = CommandHint("kubectl get nodes -o json --show-managed-fields | k3s-h
 
 
 def requirement(state: str | None, max_age: str, expected: int | None) -> Requirement:
-    """Return what is required of the nodes. Raises UsageError for an unknown state or an invalid duration."""
+    """Return what is required of the nodes. Raises UsageError for another state or an invalid age."""
+    age = re.fullmatch(r"([1-9][0-9]{0,5})([mhd])", max_age, re.ASCII)
+    if not age:
+        raise UsageError(
+            f"cannot use --max-age: found {max_age}, expected a duration", "pass one such as 90m, 26h or 3d"
+        )
     if state not in (None, "compliant"):
-        raise UsageError(f"cannot require {state}: expected compliant", "pass --require compliant")
-    try:
-        seconds = duration(max_age) / 1e9
-    except InvalidValueError:
-        seconds = 0
-    if seconds <= 0:
-        message = f"cannot use --max-age: found {max_age}, expected a duration such as 26h"
-        raise UsageError(message, "correct --max-age")
-    return Requirement(seconds, state is not None, expected)
+        raise UsageError(f"cannot use --require: found {state}, expected compliant", "pass --require compliant")
+    return Requirement(int(age[1]) * {"m": 60.0, "h": 3600.0, "d": 86400.0}[age[2]], state is not None, expected)
 
 
 def fleet_of_cluster(environment: Mapping[str, str], required: Requirement, progress: Progress) -> Fleet:
-    """Return the nodes of the cluster of kubectl, which runs with this environment.
-
-    Raises HostError if kubectl fails, and UsageError if its answer is not a list of nodes.
-    """
+    """Return the nodes of kubectl's cluster. Raises HostError if kubectl fails, and UsageError for an invalid answer."""
     return make_fleet(_pages(environment, progress), time.time(), required)
 
 
@@ -61,26 +56,25 @@ def fleet_of_document(text: bytes, required: Requirement) -> Fleet:
 def _pages(environment: Mapping[str, str], progress: Progress) -> Iterator[ClusterNode]:
     """Yield all nodes. Of each page, only the needed fields are kept."""
     following, count = "", 0
-    while following or not count:
+    while True:
         progress(f"reading nodes, {count} so far")
-        nodes, following = _page(environment, following)
+        path = f"/api/v1/nodes?limit={_PAGE}" + (f"&continue={quote(following, safe='')}" if following else "")
+        nodes, following = _parsed(_get(path, environment))
         count += len(nodes)
         if count > _MOST_NODES or (following and not nodes):
             raise HostError(f"cannot read the nodes: the API server lists more than {_MOST_NODES}")
         yield from nodes
-        if not nodes:
+        if not following:
             return
 
 
-def _page(environment: Mapping[str, str], following: str) -> tuple[list[ClusterNode], str]:
-    """Return the nodes of a page, and the token of the next one."""
-    path = f"/api/v1/nodes?limit={_PAGE}" + (f"&continue={quote(following, safe='')}" if following else "")
+def _get(path: str, environment: Mapping[str, str]) -> str:
     command = ("kubectl", "get", "--raw", path, "--request-timeout=30s")
     done = process.run(command, timeout=60, largest_output=_LARGEST_PAGE, environment=environment)
     if done.code:
         error = (done.stderr.strip().splitlines() or [f"kubectl failed with exit code {done.code}"])[-1]
         raise HostError(f"cannot read the nodes: {error}", "kubectl needs access to get and list nodes")
-    return _parsed(done.stdout)
+    return done.stdout
 
 
 def _parsed(text: str | bytes) -> tuple[list[ClusterNode], str]:
