@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import datetime, timezone
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple, Union
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.benchmark import catalogue
 from agent.benchmark.versions import Benchmark
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
     from agent.fleet.comparison import Values
     from agent.kubernetes.objects import ClusterNode
-
-    Published = Mapping[Annotation, Union[int, str, None]]
-    """None is missing."""
 
 BY_SERVER, BY_NODE = "managedFields", "lastHeartbeatTime"
 """The fields that have the time of a report, by the clock of the API server and that of the node."""
@@ -51,14 +48,14 @@ class FleetNode(NamedTuple):
     result: PublishedResult
     reason: str
     """Why the result is not compliant; empty if it is."""
-    published: Published
+    published: Mapping[Annotation, Any]
+    """Numbers and texts; None is missing."""
     age_seconds: int | None
     """Since the node published, and from its assessment to that; None without a time."""
     age_from: str
     failed_controls: tuple[str, ...] | None
     """None if the node does not publish them."""
     leaked: str
-    """A sentence about secrets in K3s' annotation; empty if it has none."""
     compared: Values
     differs: tuple[str, ...] = ()
 
@@ -68,7 +65,7 @@ def fleet_node(node: ClusterNode, now: float, max_age: float) -> FleetNode:
     texts = node.annotations
     options = options_of(texts.get(NODE_ARGUMENTS, ""))
     role = Role.SERVER if node.is_server or texts.get(NODE_ARGUMENTS, "").startswith('["server"') else Role.AGENT
-    published: Published = {
+    published = {
         **{name: int(texts[name]) if re.fullmatch("[0-9]{1,6}", texts.get(name, "")) else None for name in _COUNTS},
         **{name: texts[name][:_LONGEST] if name in texts else None for name in _TEXTS},
     }
@@ -77,7 +74,7 @@ def fleet_node(node: ClusterNode, now: float, max_age: float) -> FleetNode:
     leaked = f"the annotation {NODE_ARGUMENTS} has the secret of {secrets}" if secrets else ""
     doubt = next(_doubts(node, role, published, age, max_age), "")
     result = PublishedResult.UNKNOWN if doubt else PublishedResult(texts[Annotation.RESULT])
-    reason = doubt or (node.condition["message"] if result is not PublishedResult.COMPLIANT else "")
+    reason = doubt or ("" if result is PublishedResult.COMPLIANT else node.condition["message"] or str(result))
     failed = re.findall(r"(?<![^,])[a-z][a-z0-9._/-]{0,63}(?![^,])", texts.get(Annotation.FAILED_CONTROLS, ""))
     return FleetNode(
         name=node.name,
@@ -95,24 +92,26 @@ def fleet_node(node: ClusterNode, now: float, max_age: float) -> FleetNode:
     )
 
 
-def _doubts(node: ClusterNode, role: Role, published: Published, age: int | None, max_age: float) -> Iterator[str]:
+def _doubts(
+    node: ClusterNode, role: Role, published: Mapping[Annotation, Any], age: int | None, max_age: float
+) -> Iterator[str]:
     """Yield why a report does not count, the most important reason first."""
     result, benchmark = node.annotations.get(Annotation.RESULT, ""), published[Annotation.BENCHMARK]
     status = node.condition.get("status", "")
-    counts = [count for name in _COUNTS if isinstance(count := published[name], int)]
+    evaluated, passed, failed, undetermined = (published[name] for name in _COUNTS)
     if not result and not status:
         yield "no report"
     if result not in tuple(PublishedResult) or PublishedResult(result).condition_status != status:
         yield f"the condition is {status or 'missing'}, and the result {result[:_LONGEST] or 'missing'}"
     if node.annotations.get(Annotation.ROLE) != role:
         yield f"the report is not that of a node with the role {role}"
-    if benchmark not in tuple(Benchmark) or len(counts) < len(_COUNTS):
+    if benchmark not in tuple(Benchmark) or None in (evaluated, passed, failed, undetermined):
         yield "the benchmark or counts of controls are missing"
     least = _least_evaluated(Benchmark(benchmark), role, node.k3s_version)
-    if counts[0] < least:
-        yield f"{counts[0]} controls were evaluated, expected {least} or more"
+    if evaluated < least:
+        yield f"{evaluated} controls were evaluated, expected {least} or more"
     # Waived controls are evaluated, too.
-    if counts[0] < sum(counts[1:]) or (result == PublishedResult.COMPLIANT and any(counts[2:])):
+    if evaluated < passed + failed + undetermined or (result == "compliant" and failed + undetermined):
         yield "the counts of controls contradict each other"
     if age is None:
         yield "the report has no time"

@@ -52,11 +52,11 @@ def run(
 ) -> Completed:
     """Run a program on the real host. At a limit, it is killed with all processes of its group.
 
-    With the environment of a user, it runs in the user's directory, and may be a name that is looked up in PATH.
+    In the environment of a user, it has the user's current directory, and is looked up in the user's PATH.
     """
     import subprocess
 
-    directory = "/" if environment is None else None
+    directory = None if environment else "/"
     environment = environment or {"PATH": ":".join(SEARCH_PATH), "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8"}
     deadline = time.monotonic() + timeout
     try:

@@ -163,9 +163,9 @@ class ClusterNode(NamedTuple):
     annotations: Mapping[str, str] = {}
     """K3s' arguments, and what k3s-harden published."""
     condition: Mapping[str, str] = {}
-    """The fields of k3s-harden's condition; each is empty without one."""
+    """The fields of k3s-harden's condition."""
     written: str = ""
-    """When the API server last stored a change of it (RFC 3339); empty if that is not known."""
+    """When the API server last stored what k3s-harden published."""
 
 
 class Cluster(NamedTuple):

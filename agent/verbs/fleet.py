@@ -42,7 +42,7 @@ def requirement(state: str | None, max_age: str, expected: int | None) -> Requir
 
 
 def fleet_of_cluster(environment: Mapping[str, str], required: Requirement, progress: Progress) -> Fleet:
-    """Return the nodes of kubectl's cluster. Raises HostError if kubectl fails, and UsageError for an invalid answer."""
+    """Return the nodes of kubectl's cluster. Raises HostError, or UsageError if the answer is not a list of nodes."""
     return make_fleet(_pages(environment, progress), time.time(), required)
 
 

@@ -32,7 +32,7 @@ _RESULTS = {
 }
 """The most important first: a report that is too large loses its last results."""
 LARGEST = 64 << 10
-"""Bytes of an object, because etcd has 2 GiB for all by default."""
+"""Bytes of an object."""
 _LONGEST = 512
 
 
@@ -83,7 +83,6 @@ def _result(assessment: Assessment, verdict: Verdict) -> dict[str, object]:
         "severity": str(rating(verdict.control.id).severity) if verdict.is_open else "info",
         "timestamp": {"seconds": int(assessment.when), "nanos": 0},
         "result": _RESULTS[verdict.status],
-        "scored": verdict.is_scored,
         "message": f"{verdict.control.title}; {values}"[:_LONGEST],
         "properties": {
             "status": str(verdict.status),
@@ -102,9 +101,6 @@ def _report_of_node(node: FleetNode, when: int) -> dict[str, object]:
     rows = [("published-report", "error" if is_unknown else "fail", node.reason)] * bool(node.reason)
     rows += [("equal-nodes", "warn", "; ".join(node.differs))] * bool(node.differs)
     rows += [(control, "fail", "failed on this node") for control in node.failed_controls or ()]
-    policy, time = str(node.published[Annotation.BENCHMARK] or "k3s-harden"), {"seconds": when, "nanos": 0}
-    results = [
-        {"policy": policy, "rule": rule, "timestamp": time, "result": result, "message": message}
-        for rule, result, message in rows
-    ]
+    shared = {"policy": node.published[Annotation.BENCHMARK] or "none", "timestamp": {"seconds": when, "nanos": 0}}
+    results = [{**shared, "rule": rule, "result": result, "message": message} for rule, result, message in rows]
     return _cluster_report(node.name, node.uid, summary, results)
