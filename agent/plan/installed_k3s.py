@@ -66,7 +66,8 @@ class InstalledK3s(Value):
     @property
     def can_start_a_cluster(self) -> bool:
         """Whether the installation of this server starts a new cluster."""
-        return self.role is Role.SERVER and not (self.joins or self.arguments or self.variables)
+        is_named = self.joins or self.arguments or self.variables
+        return self.role is Role.SERVER and not (is_named or self.is_tree)
 
     def install(self, version: Version | None = None, name: str = "K3s", *, joins: bool = False) -> NextStep:
         """Return K3s' documented installation for this role and version (docs.k3s.io/installation/configuration).
@@ -93,7 +94,7 @@ class InstalledK3s(Value):
         elif joins or (self.role is Role.AGENT and not self.joins):
             variables += ["K3S_URL=https://SERVER:6443", f"K3S_TOKEN_FILE={TOKEN_FILE}"]
             purpose += "; replace SERVER with a server of the cluster, and write its node-token to that file, mode 0600"
-            purpose = f"or join a cluster: {purpose}" if joins else purpose
+            purpose = f"or, to join a cluster whose first server has `--cluster-init`, {purpose}" if joins else purpose
         if not arguments and (self.role is Role.AGENT or joins or not self._has_default_data_dir):
             data_dir = [] if self._has_default_data_dir else ["--data-dir", quote(str(self.data_dir))]
             arguments = ["-s -", str(self.role), *data_dir]

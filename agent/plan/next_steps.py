@@ -179,12 +179,9 @@ class _Need(NamedTuple):
 def _after_success(report: Report, k3s: InstalledK3s) -> Iterator[NextStep]:
     """Yield the installation or start of K3s on a compliant host; after check also the verb for the benchmark."""
     if not k3s.is_installed:
+        yield k3s.install()
         if k3s.can_start_a_cluster and report.verb == _APPLY:
-            first = "install K3s as the first server (of several: add `server --cluster-init` after `sh -s -`)"
-            yield replace(k3s.install(), purpose=first)
             yield k3s.install(joins=True)
-        else:
-            yield k3s.install()
         if k3s.role is Role.SERVER and report.verb == _APPLY and not k3s.is_tree:
             accounts = OwnCommand("service-accounts", ("--wait 300",))
             yield NextStep(accounts, "disable the tokens of default ServiceAccounts when K3s runs")
