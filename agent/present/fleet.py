@@ -51,7 +51,7 @@ def columns(node: FleetNode) -> tuple[str, ...]:
     """Return the columns of HEADS, without control characters; empty if there is no value."""
     names = (Annotation.FAILED, Annotation.DRIFTING_SINCE, Annotation.VERSION)
     failed, drifting, program = (node.published[name] for name in names)
-    age = "" if node.age_seconds is None else f"{node.age_seconds // 3600}h{'*' * (node.age_from == BY_NODE)}"
+    age = "" if node.age_seconds is None else f"{max(0, node.age_seconds) // 3600}h{'*' * (node.age_from == BY_NODE)}"
     remarks = "; ".join((*filter(None, (node.reason,)), *node.differs))
     texts = (node.name, node.role, node.result, node.k3s_version, failed, drifting, age, program, remarks)
     return tuple("" if text is None else printable(str(text)) for text in texts)
