@@ -13,7 +13,7 @@ from pathlib import Path
 from agent import __released__, __version__
 from tests.dist.build import SUMS, build_time, write_checksums
 from tests.dist.sbom import sbom
-from tests.dist.signing import sign
+from tests.dist.signing import sign, signature_files
 from tests.dist.tools import CHECKOUT, CannotBuildError
 
 
@@ -39,8 +39,9 @@ def complete(directory: Path) -> list[Path]:
     materials, changes = directory / f"k3s-harden-{__version__}.cdx.json", directory / f"CHANGES-{__version__}.md"
     changes.write_text(changes_of_this_version(), encoding="utf-8")
     materials.write_bytes(sbom(build_time()))
-    files = {line.split("  ")[1] for line in (directory / SUMS).read_text(encoding="utf-8").splitlines()}
-    write_checksums(sorted({*(directory / name for name in files), materials, changes}), directory)
+    for name in (SUMS, *signature_files(SUMS)):
+        (directory / name).unlink(missing_ok=True)
+    write_checksums(sorted(directory.iterdir()), directory)
     return [materials, changes]
 
 

@@ -26,47 +26,34 @@ _PROGRAM = f"pkg:generic/k3s-harden@{__version__}"
 
 def sbom(epoch: int) -> bytes:
     """Return the document as JSON; the same commit gives the same bytes."""
-    libraries = {_name(wheel): (wheel, _metadata(wheel)) for wheel in wheels(CARRIED)}
-    components = [_component(*library) for library in libraries.values()]
-    references = {name: _purl(name, metadata) for name, (_, metadata) in libraries.items()}
+    files = {wheel.name.partition("-")[0].lower().replace("_", "-"): wheel for wheel in wheels(CARRIED)}
+    libraries = {name: _metadata(wheel) for name, wheel in files.items()}
+    references = {name: f"pkg:pypi/{name}@{metadata['Version']}" for name, metadata in libraries.items()}
+    components = [
+        {
+            **{"type": "library", "bom-ref": references[name], "purl": references[name]},
+            **{"name": name, "version": metadata["Version"], "licenses": [_licence(metadata)]},
+            "hashes": [{"alg": "SHA-256", "content": hashlib.sha256(files[name].read_bytes()).hexdigest()}],
+        }
+        for name, metadata in libraries.items()
+    ]
     dependencies = [{"ref": _PROGRAM, "dependsOn": sorted(references.values())}]
-    for name, (_, metadata) in libraries.items():
-        needs = map(Requirement, metadata.get_all("Requires-Dist", []))
-        found = {references[need.name] for need in needs if need.name in references and "extra" not in str(need.marker)}
-        dependencies.append({"ref": references[name], "dependsOn": sorted(found)})
+    for name, metadata in libraries.items():
+        needs = {Requirement(text).name for text in metadata.get_all("Requires-Dist", []) if "extra ==" not in text}
+        known = [references[need] for need in sorted(needs & references.keys())]
+        dependencies.append({"ref": references[name], "dependsOn": known})
+    program = {
+        **{"type": "application", "bom-ref": _PROGRAM, "purl": _PROGRAM},
+        **{"name": "k3s-harden", "version": __version__, "licenses": [{"license": {"id": "Apache-2.0"}}]},
+    }
+    time = datetime.fromtimestamp(epoch, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     document: dict[str, Any] = {
-        "bomFormat": "CycloneDX",
-        "specVersion": "1.6",
-        "version": 1,
-        "metadata": {
-            "timestamp": datetime.fromtimestamp(epoch, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "component": {
-                "type": "application",
-                "bom-ref": _PROGRAM,
-                "name": "k3s-harden",
-                "version": __version__,
-                "licenses": [{"license": {"id": "Apache-2.0"}}],
-                "purl": _PROGRAM,
-            },
-        },
-        "components": components,
-        "dependencies": dependencies,
+        **{"bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1},
+        "metadata": {"timestamp": time, "component": program},
+        **{"components": components, "dependencies": dependencies},
     }
-    identity = uuid.uuid5(uuid.NAMESPACE_URL, json.dumps(document, sort_keys=True))
-    return (json.dumps({"serialNumber": f"urn:uuid:{identity}"} | document, indent=2) + "\n").encode()
-
-
-def _component(wheel: Path, metadata: Message) -> dict[str, Any]:
-    name = _name(wheel)
-    return {
-        "type": "library",
-        "bom-ref": _purl(name, metadata),
-        "name": name,
-        "version": metadata["Version"],
-        "hashes": [{"alg": "SHA-256", "content": hashlib.sha256(wheel.read_bytes()).hexdigest()}],
-        "licenses": [_licence(metadata)],
-        "purl": _purl(name, metadata),
-    }
+    document["serialNumber"] = f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, json.dumps(document, sort_keys=True))}"
+    return (json.dumps(document, indent=2) + "\n").encode()
 
 
 def _licence(metadata: Message) -> dict[str, Any]:
@@ -75,14 +62,6 @@ def _licence(metadata: Message) -> dict[str, Any]:
         return {"expression": metadata["License-Expression"]}
     classifier = next((text for text in metadata.get_all("Classifier", []) if text.startswith("License ::")), "")
     return {"license": {"name": metadata["License"] or classifier.rpartition(" :: ")[2]}}
-
-
-def _name(wheel: Path) -> str:
-    return wheel.name.partition("-")[0].lower().replace("_", "-")
-
-
-def _purl(name: str, metadata: Message) -> str:
-    return f"pkg:pypi/{name}@{metadata['Version']}"
 
 
 def _metadata(wheel: Path) -> Message:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.dist.tools import run
+from tests.dist.tools import CannotBuildError, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,21 +17,24 @@ _SSH_IDENTITY = "k3s-harden-releases"
 
 def sign(file: Path, keys: Sequence[str], ssh_key: str) -> list[Path]:
     """Sign a file beside it, and write the public keys; return the files of both."""
-    signature, keyring = file.with_name(f"{file.name}.asc"), file.with_name(f"{KEYRING}.gpg")
-    ssh_signature, signers = file.with_name(f"{file.name}.sig"), file.with_name("allowed_signers")
-    for old in (signature, keyring, ssh_signature, signers):
-        old.unlink(missing_ok=True)
-    made = []
+    signature, keyring, ssh_signature, signers = (file.with_name(name) for name in signature_files(file.name))
     if keys:
         gpg("--armor", "--detach-sign", "--output", signature, file, keys=keys)
         gpg("--output", keyring, "--export", *keys)
-        made += [signature, keyring]
     if ssh_key:
+        public = Path(f"{ssh_key.removesuffix('.pub')}.pub")
+        if not public.exists():
+            raise CannotBuildError(f"{public} is missing, the public half of the SSH key")
+        ssh_signature.unlink(missing_ok=True)
         run("ssh-keygen", "-q", "-Y", "sign", "-f", ssh_key, "-n", "file", file)
-        public = Path(f"{ssh_key.removesuffix('.pub')}.pub").read_text(encoding="utf-8")
-        signers.write_text(f'{_SSH_IDENTITY} namespaces="file" {" ".join(public.split()[:2])}\n', encoding="utf-8")
-        made += [ssh_signature, signers]
-    return made
+        words = public.read_text(encoding="utf-8").split()[:2]
+        signers.write_text(f'{_SSH_IDENTITY} namespaces="file" {" ".join(words)}\n', encoding="utf-8")
+    return [made for made in (signature, keyring, ssh_signature, signers) if made.exists()]
+
+
+def signature_files(name: str) -> tuple[str, str, str, str]:
+    """Return the names of the signature of GnuPG, its public keys, the signature of OpenSSH, and its public keys."""
+    return (f"{name}.asc", f"{KEYRING}.gpg", f"{name}.sig", "allowed_signers")
 
 
 def gpg(*words: str | Path, keys: Sequence[str] = ()) -> None:
