@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus, Verdict
 from agent.assess.fixes import remediation_of
-from agent.checks.answer import Answer
+from agent.checks.answer import Answer, Evidence
 from agent.checks.argument_values import GivenBy
 from agent.checks.check import DATA_DIR
 from agent.checks.manual import NotInK3s
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _WAIVABLE = (ControlStatus.FAIL, ControlStatus.UNKNOWN, ControlStatus.MANUAL)
 """A waiver of a manual control records the result of the review."""
+
+_MOST_EVIDENCE = 100
 
 _ROLE = {Role.SERVER: "a server", Role.AGENT: "an agent"}
 
@@ -40,11 +42,17 @@ def verdict(control: BenchmarkControl, benchmark: Benchmark, node: AssessedNode,
         status=ControlStatus.WAIVED if is_waived else answer.status,
         expected="" if mismatch else answer.expected or check.expected.replace(DATA_DIR, str(node.facts.data_dir)),
         found=_found(answer, node),
-        evidence=answer.evidence,
+        evidence=_limited(answer.evidence),
         reason=answer.reason,
         remediation=remediation_of(control, answer, node.available_settings),
         waiver=waiver if is_waived else None,
     )
+
+
+def _limited(evidence: tuple[Evidence, ...]) -> tuple[Evidence, ...]:
+    """Return the evidence; instead of items beyond the maximum one with their number."""
+    left = len(evidence) - _MOST_EVIDENCE
+    return (*evidence[:_MOST_EVIDENCE], Evidence(f"{left} more are not shown")) if left > 0 else evidence
 
 
 def _found(answer: Answer, node: AssessedNode) -> str:

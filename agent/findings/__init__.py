@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from agent.findings import (  # noqa: F401 - each module declares its kinds
@@ -20,11 +21,11 @@ from agent.findings import (  # noqa: F401 - each module declares its kinds
     settings,
 )
 from agent.findings.after_run import after_release, after_revert, after_uninstall, without_runs
-from agent.findings.registry import KINDS
+from agent.findings.registry import KINDS, Trouble, instruction
 from agent.report import Level
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from agent.findings.registry import FindingKind
     from agent.report import Finding
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "after_release", "after_revert", "after_uninstall", "collect_findings", "without_runs"]
 
+_MOST_CASES = 50
+"""Maximum number of findings of one kind in a report."""
 _ORDER = (Level.ERROR, Level.WARNING, Level.NOTE)
 
 
@@ -43,11 +46,20 @@ def collect_findings(
     Those that prevent K3s from starting are first; then by level, then in the order of declaration.
     """
     found: Iterable[Finding] = (
-        kind.case(trouble)
+        case
         for kind in (KINDS.values() if kinds is None else kinds)
         if kind.detect is not None
-        for trouble in kind.detect(situation)
+        for case in _cases(kind, kind.detect(situation))
     )
     return tuple(
         sorted((*found, *others), key=lambda finding: (not finding.prevents_start, _ORDER.index(finding.level)))
     )
+
+
+def _cases(kind: FindingKind, troubles: Iterator[Trouble]) -> Iterator[Finding]:
+    """Yield the cases of a kind, and instead of those beyond the maximum one that has their number."""
+    yield from map(kind.case, islice(troubles, _MOST_CASES))
+    left = sum(1 for _ in troubles)
+    if left:
+        again = instruction("fix these, then run this again")
+        yield kind.case(Trouble(f"{left} more findings of this kind are not shown", remediation=again))

@@ -92,7 +92,8 @@ def not_read(situation: Situation) -> Iterator[HardenError]:
 
     Other errors are not included: what root cannot read, K3s cannot read either.
     """
-    return (error for error in situation.facts.configuration.unreadable if isinstance(error, (LimitError, BoundsError)))
+    errors = {error.message: error for error in situation.facts.configuration.unreadable}
+    return (error for error in errors.values() if isinstance(error, (LimitError, BoundsError)))
 
 
 @finding(

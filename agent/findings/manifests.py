@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from agent.situation import Situation
     from agent.yaml_reader import Document, Node
 
-_WORTH_PARSING = (b"PodSecurityPolicy", b"namespaceSelector", b"<")
+_WORDS_OF_PROBLEMS = (b"PodSecurityPolicy", b"namespaceSelector", b"<")
 _OLD_API = rb"/v[12]beta[123]\b"
 _PACKAGED = frozenset({"ccm", "coredns", "local-storage", "metrics-server", "rolebindings", "runtimes", "traefik"})
 """Manifests and directories that K3s writes again at each start (k3s, pkg/deploy)."""
 _PLACEHOLDER = r"<[^<>\n]+>"
 _LARGEST_MANIFEST = 8 << 20
+_MOST_PARSED = 1 << 20
+"""Bytes of manifests after which no further file is parsed."""
 
 
 @finding(
@@ -157,9 +159,14 @@ def manifest_broken(situation: Situation) -> Iterator[Trouble]:
 
 
 def beyond_limits(situation: Situation) -> Iterator[InputError]:
-    """Yield the errors of manifests that are too deep or have too many nodes for this program."""
+    """Yield the errors of manifests that are too deep or too large for this program, one by one or together."""
     parsed = (_parsed(path, data) for path, data in _unmanaged(situation))
-    return (error for error in parsed if isinstance(error, yaml_reader.BoundsError))
+    yield from (error for error in parsed if isinstance(error, yaml_reader.BoundsError))
+    left = len(dict(_worth_parsing(situation))) - len(dict(_unmanaged(situation)))
+    if left:
+        directory = Location((situation.facts.data_dir / POLICY_FILE).parent)
+        problem = f"{left} manifests are not checked, because all have more than {_MOST_PARSED} bytes"
+        yield InputError(directory, problem, "remove manifests that are not needed")
 
 
 class ManifestObject(Value):
@@ -191,10 +198,24 @@ class ManifestObject(Value):
 
 
 def _unmanaged(situation: Situation) -> Iterator[tuple[PurePosixPath, bytes]]:
-    """Yield the manifests that K3s applies, except those with the content that apply writes."""
+    """Yield the manifests that are parsed."""
+    total = 0
+    for path, data in _worth_parsing(situation):
+        if total <= _MOST_PARSED:
+            yield path, data
+        total += len(data)
+
+
+def _worth_parsing(situation: Situation) -> Iterator[tuple[PurePosixPath, bytes]]:
+    """Yield the manifests that K3s applies and that can have a problem. Charts and large bundles have none.
+
+    Those with the content that apply writes are left out.
+    """
     expected = {file.path: file.content for file in situation.desired if isinstance(file, File)}
-    applied = situation.k3s_files.manifests.applied
-    return ((path, data) for path, data in applied.items() if expected.get(path) != data)
+    for path, data in situation.k3s_files.manifests.applied.items():
+        has_word = any(word in data for word in _WORDS_OF_PROBLEMS) or re.search(_OLD_API, data)
+        if has_word and expected.get(path) != data:
+            yield path, data
 
 
 def _objects(situation: Situation) -> Iterator[ManifestObject]:
@@ -220,11 +241,8 @@ def unpacked_objects(document: Document, path: PurePosixPath) -> Iterator[Manife
         yield ManifestObject(own or (kind or "").removesuffix("List"), item, path, item.line)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=512)
 def _parsed(path: PurePosixPath, data: bytes) -> tuple[Document, ...] | InputError:
-    # Charts and large bundles contain none of these words, and parsing them takes long.
-    if not any(word in data for word in _WORTH_PARSING) and not re.search(_OLD_API, data):
-        return ()
     try:
         return yaml_reader.read_documents(data, path, max_bytes=_LARGEST_MANIFEST)
     except InputError as error:

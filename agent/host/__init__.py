@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from agent.errors import HostError, NotEmptyError, ReadOnlyEnvironmentError, RootRequiredError
 from agent.host.directories import DirectoryEntry
 from agent.host.probe import no_processes
-from agent.host.process import LARGEST_OUTPUT, SEARCH_PATH, run_nothing
+from agent.host.process import SEARCH_PATH, run_nothing
 from agent.host.sockets import no_listeners
 from agent.host.tree import Tree
 from agent.model import (
@@ -200,7 +200,7 @@ class Host(Value):
         """Cached results of programs, by command line."""
         return {}
 
-    def ask_once(self, argv: Sequence[str], *, timeout: float, largest_output: int = LARGEST_OUTPUT) -> Completed:
+    def ask_once(self, argv: Sequence[str], *, timeout: float) -> Completed:
         """Run a program, or return its cached result: a verb observes the host up to three times.
 
         Raises HostError as `run` does.
@@ -208,7 +208,7 @@ class Host(Value):
         words = tuple(argv)
         if words not in self._answers:
             try:
-                self._answers[words] = self.run(words, timeout=timeout, largest_output=largest_output)
+                self._answers[words] = self.run(words, timeout=timeout)
             except HostError as error:
                 self._answers[words] = error
         answer = self._answers[words]

@@ -165,6 +165,24 @@ def _is_too_large(error: OSError | NotADirectory) -> bool:
     return isinstance(error, OSError) and error.errno == errno.EFBIG
 
 
+MOST_BYTES = 512 * 1024
+"""Bytes of all files of one kind after which no further one is read. Parsing them takes some seconds."""
+
+
+class Total:
+    """Bytes of the files of one kind that were read."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._bytes = 0
+
+    def add(self, size: int) -> None:
+        """Count a file. Raises LimitError if earlier files exceed the limit: the same for each further file."""
+        if self._bytes > MOST_BYTES:
+            raise LimitError(f"cannot read all {self._what}: k3s-harden reads no more after {MOST_BYTES} bytes")
+        self._bytes += size
+
+
 def too_many(directory: PurePosixPath, number: int) -> LimitError:
     """Return the error that reports a directory with more than MOST_FILES files."""
     return LimitError(f"cannot read all files in {directory}: it has {number}; k3s-harden reads the first {MOST_FILES}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.errors import HardenError, HostError, InputError
 from agent.guide.files import DROPIN_NAME
-from agent.host.directories import MOST_FILES, DirectoryEntry, too_many
+from agent.host.directories import MOST_FILES, DirectoryEntry, Total, too_many
 from agent.host.paths import DIRECTORY, FIFO, SOCKET
 from agent.k3s.config import MergedConfig, has_suffix
 from agent.k3s.config_merge import ConfigText, merge_configuration
@@ -45,14 +45,12 @@ class Configuration(Value):
     """Drop-ins that are symbolic links to missing files. K3s then ignores all of its configuration files."""
 
 
-def read_configuration(
-    host: Host, unit: K3sUnit | None, given: PurePosixPath | None = None, unread: Iterable[HardenError] = ()
-) -> Configuration:
-    """Read the configuration that K3s has when this service starts it, or with the given main file.
+def read_configuration(host: Host, unit: K3sUnit | None, unread: Iterable[HardenError] = ()) -> Configuration:
+    """Read the configuration that K3s has when this service starts it.
 
     `unread` is what could not be read of the services.
     """
-    path = given or (unit.config_path if unit else None) or K3S_CONFIG_FILE
+    path = (unit.config_path if unit else None) or K3S_CONFIG_FILE
     reader = _Reader(host)
     texts = reader.texts(path)
     arguments, environment = (unit.arguments, unit.environment) if unit else ((), {})
@@ -89,6 +87,7 @@ class _Reader:
 
     def __init__(self, host: Host) -> None:
         self._tree = host.tree
+        self._total = Total("files of K3s' configuration")
         self.invalid_files: list[InputError] = []
         self.broken_links: list[PurePosixPath] = []
         self.unreadable: list[HardenError] = []
@@ -138,6 +137,7 @@ class _Reader:
             return None
         try:
             data = self._tree.read(path)
+            self._total.add(len(data or b""))
         except HostError as error:
             self.unreadable.append(error)
             return None

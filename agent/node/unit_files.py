@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.errors import AccessDeniedError, HostError, LimitError
-from agent.host.directories import MOST_FILES, too_many
-from agent.linux.unit_files import dropin_directories
+from agent.host.directories import MOST_FILES, Total, too_many
+from agent.linux.unit_files import UNIT_DIRECTORIES, dropin_directories
 from agent.model import File
 
 if TYPE_CHECKING:
@@ -35,18 +35,22 @@ def read_dropins(host: Host, name: str, unread: list[HardenError]) -> dict[PureP
             if file.endswith(".conf"):
                 paths.setdefault(file, directory / file)
     if len(paths) > MOST_FILES:
-        unread.append(too_many(next(iter(paths.values())).parent, len(paths)))
-    return {paths[file]: unit_text(host, paths[file], unread) for file in sorted(paths)[:MOST_FILES]}
+        unread.append(too_many(UNIT_DIRECTORIES[0] / f"{name}.d", len(paths)))
+    total = Total(f"drop-ins of {name}")
+    return {paths[file]: unit_text(host, paths[file], unread, total) for file in sorted(paths)[:MOST_FILES]}
 
 
-def unit_text(host: Host, path: PurePosixPath, unread: list[HardenError]) -> str:
+def unit_text(host: Host, path: PurePosixPath, unread: list[HardenError], total: Total | None = None) -> str:
     """Return the text of a file; empty if it is missing, or is nothing that systemd reads.
 
     Adds an error to `unread` if the file exceeds a limit of this program, or only root can read it.
     """
     try:
-        return host.tree.read_text(path)
+        text = host.tree.read_text(path)
+        if total is not None:
+            total.add(len(text))
     except HostError as error:
         if isinstance(error, (AccessDeniedError, LimitError)):
             unread.append(error)
         return ""
+    return text

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     from agent.yaml_reader import Node
 
+# (?<!...) lets a name begin only at its first character: the time is proportional to the length of a line.
 _EXPLICIT_KEY = re.compile(r"\?\s+[\"']?([\w.-]+)\+?[\"']?")
-_KEY = re.compile(r"[\"']?([\w.-]+)\+?[\"']?\s*[:=]")
+_KEY = re.compile(r"(?<![\w.-])([\w.-]+)\+?[\"']?\s*[:=]")
 _FIRST_KEY = re.compile(r"\s*(?:[-?#]\s+)*[\"']?[A-Za-z][\w.-]*\+?[\"']?\s*:(?=\s|$)")
 _OTHER_LINE_BREAK = re.compile("\r(?!\n)|[\x85\u2028\u2029]")
 _SHORTEST_PIECE = 4

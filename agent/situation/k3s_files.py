@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from agent.desired.dropin_options import named_paths, nested_files, own_admission_configuration
 from agent.errors import HostError
 from agent.guide.files import POLICY_FILE
-from agent.host.directories import DirectoryEntry
+from agent.host.directories import DirectoryEntry, Total
 from agent.host.paths import DIRECTORY, FIFO, SOCKET
 from agent.k3s.default_arguments import KUBELET_DIRECTORY
 from agent.k3s.paths import K3S_CONFIG_FILE
@@ -64,12 +64,14 @@ def read_k3s_files(tree: Tree, settings: Settings, facts: HostFacts, unreadable:
 
 
 def _contents(
-    tree: Tree, paths: Iterable[PurePosixPath], unreadable: list[HardenError]
+    tree: Tree, paths: Iterable[PurePosixPath], unreadable: list[HardenError], total: Total | None = None
 ) -> dict[PurePosixPath, bytes | None]:
     found: dict[PurePosixPath, bytes | None] = {}
     for path in paths:
         try:
             data = tree.read(path)
+            if total is not None:
+                total.add(len(data or b""))
         except HostError as error:
             unreadable.append(error)
             found[path] = None
@@ -112,7 +114,7 @@ def _kubelet_files(
     except (ValueError, HostError):
         return ()
     of_others = [path for path in paths if path.parent != own or path.name not in _WRITTEN_BY_K3S]
-    contents = _contents(tree, of_others, unreadable=[])
+    contents = _contents(tree, of_others, unreadable, Total("configuration files of the kubelet"))
     return tuple((path, data) for path in of_others if (data := contents.get(path)) is not None)
 
 

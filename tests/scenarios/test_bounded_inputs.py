@@ -1,4 +1,4 @@
-"""Limits of the gate: it ends within 20 s of processor time for any content of the files that it reads."""
+"""Limits: the gate ends within 20 s of processor time for any files, and a verb prints at most 1 MiB."""
 
 from __future__ import annotations
 
@@ -132,14 +132,15 @@ def root() -> Iterator[Path]:
         yield tree
 
 
-def run_gate(root: Path) -> None:
-    """Run the gate in a new process with limited time and memory."""
-    words = ("gate", "--root", str(root), "--role", "server", "--k3s-version", "1.34")
+def run_gate(root: Path, verb: str = "gate") -> str:
+    """Run a verb in a new process with limited time and memory, and return its output."""
+    words = (verb, "--root", str(root), "--role", "server", "--k3s-version", "1.34")
     done = subprocess.run(
         [sys.executable, "-c", _RUN, *words], capture_output=True, text=True, timeout=300, check=False, cwd=CHECKOUT
     )
     assert "Traceback" not in done.stderr, done.stderr[-2000:]
     assert done.returncode in {0, 1, 2, 3, 4, 6}, done
+    return done.stdout
 
 
 @pytest.mark.parametrize("content", INPUTS, ids=lambda content: content.name)
@@ -170,3 +171,59 @@ def test_the_gate_ends_for_a_configuration_with_20000_mistakes(root: Path, name:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(first + "".join(part.format(number) for number in range(_LINES)) + last)
     run_gate(root)
+
+
+_LARGE = {
+    "etc/rancher/k3s/config.yaml.d/{}.yaml": (
+        "",
+        "unknown-{}: x\n",
+        "k3s-config-not-read: cannot read all files of K3s",
+    ),
+    "etc/systemd/system/k3s.service.d/{}.conf": (
+        "[Service]\n",
+        "Environment=K3S_{}=x\n",
+        "cannot read all drop-ins of k3s",
+    ),
+    "etc/default/env.d/{}": ("", "K3S_{}=x\n", "cannot read all environment files of k3s.service"),
+    f"{_SERVER}/manifests/{{}}.yaml": (
+        "",
+        "---\napiVersion: batch/v1beta1\nkind: CronJob\nmetadata: {{name: a{}}}\n",
+        "manifests are not checked",
+    ),
+    "var/lib/rancher/k3s/agent/etc/kubelet.conf.d/{}.conf": (
+        "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n",
+        "unknown{}: x\n",
+        "cannot read all configuration files of the kubelet",
+    ),
+}
+"""Directories of configuration: the beginning of a file, its repeated line, and what a report then says."""
+
+
+@pytest.mark.parametrize("pattern", _LARGE)
+def test_a_report_about_480_files_of_2000_mistakes_is_short_and_says_what_was_cut(root: Path, pattern: str) -> None:
+    """Limits are for all files of a kind together, and for all findings of a kind."""
+    first, line, cut = _LARGE[pattern]
+    (root / pattern).parent.mkdir(parents=True, exist_ok=True)
+    (root / FILES["unit"]).write_text(f"{_UNIT}EnvironmentFile=/etc/default/env.d/*\n")
+    for number in range(480):
+        lines = "".join(line.format(f"{number}-{other}") for other in range(2000))
+        (root / pattern.format(number)).write_text(first + lines)
+    printed = run_gate(root, "check")
+    assert cut in printed
+    assert len(printed) < _MIB
+
+
+def test_a_diff_of_one_long_word_ends(root: Path) -> None:
+    """The time to find the names of secrets is proportional to the length of a line."""
+    run_gate(root, "apply")
+    (root / FILES["our sysctl.d"]).write_text("K10" * 40_000)
+    assert "K10K10" in run_gate(root, "diff")
+
+
+def test_a_diff_of_a_large_file_is_not_printed(root: Path) -> None:
+    """Its size is said instead."""
+    run_gate(root, "apply")
+    (root / FILES["audit policy"]).write_bytes(_repeated(b"a: b\n", _MIB))
+    printed = run_gate(root, "diff")
+    assert "1048575 bytes are too large to compare" in printed
+    assert len(printed) < 10_000
