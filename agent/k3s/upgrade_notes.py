@@ -125,13 +125,15 @@ _SERVERS_FIRST = UpgradeNote(
     frozenset({Role.AGENT}),
     first="upgrade all servers of the cluster before this agent",
 )
+ONE_AT_A_TIME = "one-minor-at-a-time"
+"""The note for an upgrade of a server that skips a minor version."""
+
 _ONE_AT_A_TIME = UpgradeNote(
-    "one-minor-at-a-time",
+    ONE_AT_A_TIME,
     0,
     "Upgrade one minor version at a time: {steps}. Run preflight for each.",
     "docs.k3s.io, upgrades; kubernetes.io, version skew policy",
     SERVERS,
-    first="upgrade every server, one minor version at a time, to {before}, with the steps of preflight for each",
 )
 
 
@@ -145,7 +147,6 @@ def notes_for_upgrade(
     notes = [_SNAPSHOT, _SERVERS_FIRST]
     if target.minor - oldest > 1:
         steps = ", ".join(f"v1.{minor}" for minor in range(oldest + 1, target.minor + 1))
-        first = _ONE_AT_A_TIME.first.format(before=steps.rpartition(", ")[0])
-        notes.append(_ONE_AT_A_TIME._replace(text=_ONE_AT_A_TIME.text.format(steps=steps), first=first))
+        notes.append(_ONE_AT_A_TIME._replace(text=_ONE_AT_A_TIME.text.format(steps=steps)))
     notes += [note for note in NOTES if oldest < note.minor <= target.minor and (has_etcd or not note.etcd_only)]
     return tuple(note for note in notes if role in note.roles)

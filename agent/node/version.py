@@ -83,6 +83,8 @@ def _installed(host: Host, unit: K3sUnit | None, last: RecordedVersion | None) -
     if not host.is_live:
         return KnownVersion(None, "programs in a host tree are not run; pass --k3s-version")
     binary = unit.binary if unit else host.tool("k3s")
+    if binary is None and last is not None and not last.program:
+        return KnownVersion(last.version, f"last successful run, {last.day}; K3s is not installed")
     if binary is None:
         return KnownVersion(None, "K3s is not installed; pass --k3s-version")
     return _of_program(host, binary, last)

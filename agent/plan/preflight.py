@@ -29,7 +29,7 @@ _OF_TODAY = frozenset({"restart-needed", "file-edited", "version-differs"})
 An upgrade restarts K3s and replaces its program. The finding edited-file-insufficient reports an insufficient edit.
 """
 
-_LIMITS = frozenset({"component-arguments-not-checked", "k3s-config-not-read", "not-readable"})
+_LIMITS = frozenset({"component-arguments-not-checked", "k3s-config-not-read", "no-kernel-here", "not-readable"})
 """Findings about a check that was not possible. They are shown even if they are not new."""
 
 

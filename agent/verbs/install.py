@@ -13,7 +13,6 @@ from agent.changes.journal import BACKUPS, Journal
 from agent.changes.notifications import HIDDEN_FROM_UNITS
 from agent.changes.publication import read_publication
 from agent.errors import HardenError, HostError, UnsupportedHostError, UsageError
-from agent.findings.node import unknown_config
 from agent.host import LOCK
 from agent.host.systemd import OLDEST_SYSTEMD, Systemd
 from agent.k3s.paths import DEFAULT_DATA_DIR
@@ -39,9 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from agent.host import Host
-    from agent.k3s.services import OtherProgram
     from agent.node.gate import Gate
-    from agent.report import Finding
     from agent.situation import Request
 
 
@@ -101,8 +98,6 @@ class Wanted(NamedTuple):
     packaged: frozenset[str] = frozenset()
     k3s: InstalledK3s = InstalledK3s(Role.SERVER, "k3s")
     """K3s on the host, for the next steps."""
-    findings: tuple[Finding, ...] = ()
-    """Why the gate blocks K3s as it is installed now."""
 
 
 def wanted(host: Host, request: Request, named: Sequence[str], program: PurePosixPath) -> Wanted:
@@ -112,14 +107,13 @@ def wanted(host: Host, request: Request, named: Sequence[str], program: PurePosi
     UsageError for a name that cannot be a service of K3s.
     """
     site = read_settings(host, request.settings_file, request.overrides)
-    others: list[OtherProgram] = []
-    installed = installed_units(host, [], others)
+    installed = installed_units(host, [])
     services = USUAL | {unit.path.name: unit.role for unit in installed}
     for name in named:
         _refuse_service(name)
         services.setdefault(name, site.role or Role.SERVER)
     unit = only_unit(candidate_units(host, installed, site.role, host.probe()))
-    configuration = read_configuration(host, unit, site.k3s_config)
+    configuration = read_configuration(host, unit)
     data_dir, _ = data_directory(site, configuration)
     k3s = k3s_of(
         host,
@@ -132,9 +126,7 @@ def wanted(host: Host, request: Request, named: Sequence[str], program: PurePosi
     )
     has_cloud_init = host.tree.exists(CLEAN_HOOK.parent.parent)
     completions = {path: completion_script(shell) for shell, path in COMPLETIONS.items()}
-    troubles = unknown_config(unit, others, data_dir, site.k3s_config)
-    unknown = tuple(map(findings.KINDS["k3s-config-unknown"].case, troubles))
-    found = Wanted(program, data_dir, services, completions, has_cloud_init, k3s=k3s, findings=unknown)
+    found = Wanted(program, data_dir, services, completions, has_cloud_init, k3s=k3s)
     if not gate.detect_gate(host).packaged:
         return found
     places = (name for name in _units(found) if host.tree.exists(PACKAGED_UNITS / name))
@@ -199,7 +191,6 @@ def install(host: Host, wanted: Wanted) -> Report:
     items += [refused(refusal) for refusal in steps.refusals]
     _reload(host, items, wanted)
     report = _report("install", items, [file.id for file in resources], gate.detect_gate(host))
-    report = replace(report, findings=wanted.findings)
     return replace(report, next_steps=next_steps.steps_after_install(report, wanted.k3s))
 
 

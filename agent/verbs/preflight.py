@@ -107,7 +107,12 @@ def preflight(host: Host, request: Request, target: Version) -> Preflight:
         purpose = "check the steps between the versions, too, with the current version, such as 1.34, as VERSION"
         with_current = OwnCommand("preflight", (result.target, "--k3s-version VERSION"))
         first = (NextStep(with_current, purpose), *first)
-    again = OwnCommand("preflight", (result.target, *([f"--k3s-version {given}"] if given else ())))
+    with_version = [f"--k3s-version {given}"] if given else []
+    if current is not None and any(note.id == upgrade_notes.ONE_AT_A_TIME for note in result.notes):
+        following = f"v{current.major}.{current.minor + 1}"
+        purpose = f"upgrade one minor version at a time; first see the steps to {following}"
+        return result._replace(next_steps=(NextStep(OwnCommand("preflight", (following, *with_version)), purpose),))
+    again = OwnCommand("preflight", (result.target, *with_version))
     steps = next_steps.steps_before_upgrade(result, k3s, target, first, again=again, has_gate=has_gate)
     return result._replace(next_steps=steps)
 

@@ -89,11 +89,13 @@ def revert(host: Host, *, last: bool, force: bool) -> Report:
         undo = _undo(plan.undo_plan(before, left, observed, force=force), before, observed, k3s)
         items = _carry_out(undo, runs, before, host, journal)
     undone = {item.id for item in items if item.status is ItemStatus.CHANGED}
+    has_started = host.tree.exists(k3s.data_dir / "server/tls")
     found = findings.after_revert(
         undone,
         gates,
         k3s_runs=bool(host.probe()),
-        lost_manifest=any(name.endswith(f"/{POLICY_FILE}") and isinstance(before[name], Absent) for name in undone),
+        lost_manifest=has_started
+        and any(name.endswith(f"/{POLICY_FILE}") and isinstance(before[name], Absent) for name in undone),
         settings=k3s.settings,
     )
     if not runs and host.tree.exists(k3s.dropin):
@@ -109,7 +111,7 @@ def _read_k3s(host: Host) -> _K3s:
     except HardenError:
         site = Settings()
     unit = only_unit(candidate_units(host, installed_units(host, []), site.role, host.probe()))
-    k3s = read_configuration(host, unit, site.k3s_config)
+    k3s = read_configuration(host, unit)
     data_dir, _ = data_directory(site, k3s)
     encrypts = False if k3s.operator_config.boolean(SECRETS_ENCRYPTION.key) else encrypts_secrets(host, data_dir)
     state = k3s_of(

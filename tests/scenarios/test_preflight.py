@@ -44,6 +44,18 @@ def test_a_hardened_host_can_be_upgraded(target: str, hardened: Hardened) -> Non
     assert "one-minor-at-a-time" in ids(found, "notes")
 
 
+def test_an_upgrade_over_several_minor_versions_begins_with_the_steps_to_the_next_one(hardened: Hardened) -> None:
+    """v1.35 rejects the feature gate already, so its removal is a step of that upgrade."""
+    host = hardened()
+    host.write(CONFIG, "kubelet-arg: [feature-gates=AllowServiceLBStatusOnNonLB=false]\n")
+    found = preflight(host, "1.37")
+    (step,) = found["next_steps"]
+    assert " preflight v1.35 --k3s-version 1.34 " in step["command"]
+    assert "feature-gate-invalid" in ids(found, "findings")
+    steps = [step["text"] + step["command"] for step in preflight(host, "1.35")["next_steps"]]
+    assert [any("AllowServiceLB" in step for step in steps), "INSTALL_K3S_CHANNEL=v1.35" in steps[-1]] == [True, True]
+
+
 def test_changes_that_apply_makes_do_not_prevent_an_upgrade(hardened: Hardened) -> None:
     """From v1.24 to v1.25, apply replaces the plugin and the policies, and adds psa.yaml."""
     host = hardened("server", "1.24")
@@ -187,14 +199,6 @@ def test_the_next_steps_save_a_sqlite_database_where_it_is(host: HostTree) -> No
     host.write("/opt/db/site.db")
     shown = steps(preflight(host, "1.37"))[1]
     assert "k3s-before-v1.37.tar.gz /opt/db/site.db* token" in shown
-
-
-def test_the_next_steps_name_each_version_between(hardened: Hardened) -> None:
-    """apply has no work here, so it is no step."""
-    shown = steps(preflight(hardened(), "1.37"))
-    assert shown[0] == "if the cluster exists already, save its datastore and its server's token"
-    assert "to v1.35, v1.36, with" in shown[1]
-    assert shown[2].startswith("on the host that boots from this tree, install K3s v1.37")
 
 
 def test_the_next_steps_check_again_after_a_fix(host: HostTree) -> None:

@@ -16,7 +16,7 @@ from tests.scenarios.findings.case import (
     chmod,
     written,
 )
-from tests.scenarios.host_tree import CONFIG, DROPIN, DROPINS, SETTINGS, STATE
+from tests.scenarios.host_tree import CONFIG, DATA_DIR, DROPIN, DROPINS, PSA, SETTINGS, STATE
 
 if TYPE_CHECKING:
     from tests.scenarios.conftest import Hardened
@@ -70,6 +70,7 @@ def test_a_configuration_that_others_can_only_read_is_left_to_assess(hardened: H
 def test_a_revert_on_a_server_reports_remaining_objects(version: str, hardened: Hardened) -> None:
     """K3s does not delete them with their manifest. The command has the settings, which can list namespaces."""
     host = hardened("server", version)
+    host[f"{DATA_DIR}/server/tls"].mkdir()
     host.write("/etc/k3s-harden/config.yaml", "network-policies: {namespaces: [apps]}\n")
     host.seen("apply")
     seen = host.seen("revert")
@@ -78,6 +79,20 @@ def test_a_revert_on_a_server_reports_remaining_objects(version: str, hardened: 
         "k3s-harden render policy --k3s-version $(k3s --version | awk 'NR == 1 {print $3}')"
         " --config /etc/k3s-harden/config.yaml | sudo k3s kubectl delete --ignore-not-found -f -"
     )
+
+
+def test_a_revert_before_k3s_has_started_advises_no_kubectl(hardened: Hardened) -> None:
+    """K3s creates server/tls at its first start; before that, the cluster has no objects."""
+    assert hardened().seen("revert").findings == ()
+
+
+def test_a_revert_of_an_edited_file_advises_to_force_it_first(hardened: Hardened) -> None:
+    """The objects of policy.yaml are deleted after the last file that K3s could apply is gone."""
+    host = hardened()
+    host[f"{DATA_DIR}/server/tls"].mkdir()
+    host.edit(PSA)
+    steps = [line for line in host.run("revert").stdout.splitlines() if line.startswith("next ")]
+    assert ["revert --force" in steps[0], "kubectl delete" in steps[1]] == [True, True]
 
 
 def test_a_revert_without_the_journal_reports_the_remaining_hardening(hardened: Hardened) -> None:

@@ -214,6 +214,16 @@ def test_a_changed_program_that_prints_no_version_is_reported(node: Node) -> Non
         assert "v1.24.17+k3s1, which was recorded on" in only(node.run("gate"), "recorded-version-used").message
 
 
+def test_the_version_that_an_apply_before_k3s_got_is_that_of_the_next_check(node: Node) -> None:
+    """K3s is not installed yet, and the command that installs it keeps the version."""
+    (node.root / K3S).unlink()
+    (node.root / "etc/systemd/system/k3s.service").unlink()
+    overrides = Overrides(role="server", k3s_version="1.34")
+    converge.apply(replace(node.host), replace(REQUEST, overrides=overrides))
+    report = converge.check(replace(node.host), replace(REQUEST, overrides=Overrides(role="server")))
+    assert "INSTALL_K3S_CHANNEL=v1.34" in str(report.next_steps[0].step)
+
+
 def test_a_version_of_the_settings_is_not_that_of_the_program(node: Node) -> None:
     """When the setting is removed, the program is asked."""
     node.put(K3S, PROGRAM)
