@@ -6,9 +6,16 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.findings.registry import APPLY, Trouble, finding, instruction, no, rm_command, written_by_apply, yes
+from agent.guide.files import AUDIT_POLICY, POD_SECURITY_ADMISSION
 from agent.model import Directory, File, Instruction, Location, OwnCommand, Remediation
 from agent.plan.plan import is_damaged
 from agent.report import Level
+
+_SETTINGS = {
+    AUDIT_POLICY.path.name: "the file of `audit.policy-file` in the settings",
+    POD_SECURITY_ADMISSION.path.name: "`pod-security.exempt-namespaces` in the settings",
+}
+"""Settings that change managed files, by the name of the file."""
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,25 +72,28 @@ def file_damaged(situation: Situation) -> Iterator[Trouble]:
     Level.ERROR,
     blocks_gate=no("The content can meet the control. If it does not, edited-file-insufficient blocks the gate."),
     prevents_start=no("If K3s rejects the edited file, another finding reports that."),
-    remediation="move an intended change to the settings, or run `sudo k3s-harden apply --force`, which keeps a backup",
+    remediation="move an intended change to where a site configures it; then run `sudo k3s-harden apply --force`",
 )
 def file_edited(situation: Situation) -> Iterator[Trouble]:
     """A managed file has content that k3s-harden did not write: it was edited, or existed before the first apply.
 
-    apply keeps it. Configure what a site may change in the settings; `apply --force` replaces the file and keeps a
-    backup.
+    apply keeps it. Configure what a site may change in the settings, or in another file of the same directory;
+    `apply --force` replaces the file and keeps a backup.
     """
     for refusal in situation.plan.refusals:
         if refusal.edited:
             yield Trouble(
                 "file has content that k3s-harden did not write",
                 location=Location(PurePosixPath(refusal.id)),
-                remediation=Remediation(
-                    (OwnCommand("diff"), Instruction("move an intended change to /etc/k3s-harden/config.yaml")),
-                    alternative=Remediation((OwnCommand("apply", ("--force",)),)),
-                ),
+                remediation=Remediation((OwnCommand("diff"), _move(refusal.id), OwnCommand("apply", ("--force",)))),
                 resource=refusal.id,
             )
+
+
+def _move(path: str) -> Instruction:
+    """Return the step that keeps an intended change of a managed file: in a setting, or in a file of the site."""
+    place = _SETTINGS.get(PurePosixPath(path).name, "another file in its directory")
+    return Instruction(f"move an intended change of {path} to {place}")
 
 
 @finding(

@@ -11,9 +11,11 @@ from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
 from agent.guide.sysctls import KERNEL_DEFAULTS, PARAMETERS_FILE, SYSCTLS
 from agent.linux.sysctl_order import SYSCTL_CONF, SysctlFile, SysctlReader, at_boot
 from agent.linux.sysctl_values import same_value
-from agent.model import Absent, Component, FixOwner, Instruction, Location, OwnCommand, Remediation, Sysctl
+from agent.model import Absent, Component, Instruction, Location, OwnCommand, Remediation, Sysctl
 from agent.plan.plan import describe_state
 from agent.report import Level
+
+_AFTER_BOOT = "on the booted host, run `sudo k3s-harden check`"
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +46,11 @@ def sysctl_overridden(situation: Situation) -> Iterator[Trouble]:
             override.expected,
             override.found,
             override.location,
-            instruction(override.fix, override.location),
+            *(
+                (written_by_apply(situation, PARAMETERS_FILE), PARAMETERS_FILE)
+                if str(override.location.path) == PARAMETERS_FILE
+                else (instruction(override.fix, override.location),)
+            ),
         )
 
 
@@ -201,14 +207,11 @@ def waiver_expired(situation: Situation) -> Iterator[Trouble]:
         yield Trouble(message, found=waiver.expires, location=waiver.location)
 
 
-@finding(Level.NOTE, remediation="boot the host; then run `sudo k3s-harden apply`")
+@finding(Level.NOTE, remediation=_AFTER_BOOT)
 def no_kernel_here(situation: Situation) -> Iterator[Trouble]:
-    """The host tree has no /proc/sys, as in the build of an image. Kernel parameters are set at its first boot."""
+    """The host tree has no /proc/sys, as in the build of an image. Its files set kernel parameters at each boot."""
     if not situation.facts.platform.has_kernel:
-        yield Trouble(
-            "/proc/sys is missing, so running kernel parameters were not checked",
-            remediation=Remediation((Instruction("boot the host"), OwnCommand("apply")), FixOwner.OPERATOR),
-        )
+        yield Trouble("/proc/sys is missing, so running kernel parameters were not checked")
 
 
 def _differing(situation: Situation) -> Iterator[tuple[SysctlRow, Observed]]:

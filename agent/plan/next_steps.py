@@ -49,9 +49,8 @@ def steps_after_revert(report: Report, k3s: InstalledK3s, *, last: bool) -> tupl
     options = ("--last",) if last else ()
     steps = [*_repairs(report, k3s, OwnCommand(_REVERT, options))]
     if any(item.status is ItemStatus.EDITED for item in report.items):
-        steps.append(
-            NextStep(OwnCommand(_REVERT, (*options, _FORCE)), "revert edited files, too, and keep backups of them")
-        )
+        purpose = "revert edited files, too, and keep backups of them"
+        steps.insert(0, NextStep(OwnCommand(_REVERT, (*options, _FORCE)), purpose))
     return tuple(steps)
 
 
@@ -161,7 +160,7 @@ def steps_after_drift(gaps: Iterable[Remediation], open_by: Mapping[FixOwner, Se
     needs = [_Need(Urgency.BLOCKS_GATE, "close a gap that is reported above", gap) for gap in gaps]
     by_apply, others = open_by.get(FixOwner.APPLY, ()), open_by.get(FixOwner.OPERATOR, ())
     # The check runs every day beside a running K3s: it advises no restart.
-    steps = [*_in_order(needs, _WITHOUT_RESTART, again=_ONCE_MORE if by_apply else None, fixes=len(by_apply))]
+    steps = [*_in_order(needs, _WITHOUT_RESTART, again=_ONCE_MORE if by_apply else None)]
     steps += [NextStep(OwnCommand("explain", (control,)), f"see how to fix {control}") for control in others[:_FEW]]
     if any(open_by.values()):
         steps.append(NextStep(OwnCommand("assess"), "see the evidence and the fix of each open control"))
@@ -218,8 +217,7 @@ def _repairs(report: Report, k3s: InstalledK3s, again: OwnCommand = _ONCE_MORE) 
     is_left = any(item.status in (ItemStatus.REFUSED, ItemStatus.FAILED) for item in report.items)
     applies = bool(differing) or (is_left and not by_host and not unread)
     shows = any(item.content_differs for item in differing)
-    fixes = _fixed_by_apply(entries)
-    yield from _in_order(needs, k3s, again=again if applies else None, fixes=fixes, shows_first=shows)
+    yield from _in_order(needs, k3s, again=again if applies else None, changes=len(differing), shows_first=shows)
 
 
 def _of_hint(text: str) -> _Need:
@@ -260,33 +258,24 @@ def _listed(ids: Sequence[str]) -> str:
     return " and ".join(ids) if len(ids) <= few else f"{ids[0]} and {len(ids) - 1} others"
 
 
-def _fixed_by_apply(entries: Iterable[Entry]) -> int:
-    """Return how many problems apply fixes."""
-    by_apply = (OwnCommand(_APPLY),)
-    return sum(
-        any(item.status is ItemStatus.DIFFERS for item in entry.items)
-        or any(finding.remediation.steps == by_apply for finding in entry.findings)
-        for entry in entries
-    )
-
-
 def _in_order(
     needs: Sequence[_Need],
     k3s: InstalledK3s,
     *,
     again: OwnCommand | None = None,
-    fixes: int = 0,
+    changes: int = 0,
     shows_first: bool = False,
 ) -> Iterator[NextStep]:
     """Yield the steps by urgency; in each class edits come first, then apply, once. The restart is the last step.
 
-    `again` is the command that also fixes differences, and `fixes` the number of problems that it fixes. With
+    `again` is the command that also fixes differences, and `changes` the number of changes in the plan. With
     `shows_first`, diff comes before the first apply.
     """
     restart = k3s.restart()
     given: set[Step] = {restart.step}
     for urgency in Urgency:
         inside = [need for need in needs if need.urgency is urgency]
+        earlier = frozenset(given)
         edits = {edit.step: edit for need in inside for edit in _edits(need) if edit.step not in given}
         given |= edits.keys()
         yield from edits.values()
@@ -296,18 +285,18 @@ def _in_order(
         is_forced = any(_FORCED in steps for steps in applying)
         command = _FORCED if is_forced else again or _ONCE_MORE
         # It has to run again after an edit.
-        if command in given and not any(len(steps) > 1 for steps in applying):
+        if command in given and all(earlier.issuperset(steps[:-1]) for steps in applying):
             continue
         if is_forced:
             # The user saves edited files before the command replaces them.
-            kept = [need for need in needs if need.remediation.alternative == Remediation((_FORCED,))]
+            kept = [need for need in needs if need.remediation.steps[-1:] == (_FORCED,)]
             moved = {edit.step: edit for need in kept for edit in _edits(need) if edit.step not in given}
             given |= moved.keys()
             yield from moved.values()
         if shows_first and OwnCommand(_DIFF) not in given:
             yield NextStep(OwnCommand(_DIFF), _PURPOSES[_DIFF])
         given |= {OwnCommand(_DIFF), command, OwnCommand(_APPLY)}
-        yield NextStep(command, _purpose(command, fixes))
+        yield NextStep(command, _purpose(command, changes))
     yield from _restart(needs, k3s)
 
 
@@ -325,12 +314,12 @@ def _restart(needs: Iterable[_Need], k3s: InstalledK3s) -> Iterator[NextStep]:
         yield restart
 
 
-def _purpose(command: OwnCommand, fixes: int) -> str:
+def _purpose(command: OwnCommand, changes: int) -> str:
     if command == _FORCED:
         return "replace the edited files, and keep backups of them"
     if command.verb != _APPLY:
         return f"run {command.verb} again"
-    return "apply the hardening" + (f", which fixes {fixes} problem{'' if fixes == 1 else 's'}" if fixes else "")
+    return "apply the hardening" + (f", which makes {changes} change{'' if changes == 1 else 's'}" if changes else "")
 
 
 def _edits(need: _Need) -> Iterator[NextStep]:

@@ -72,14 +72,15 @@ def hints(entry: Entry) -> list[str]:
 
 def _meaning(report: Report) -> str:
     code = report.exit_code
+    kernel = "; its kernel was not checked" if any(found.id == "no-kernel-here" for found in report.findings) else ""
     if report.verb == GATE_VERB:
         fails = any(finding.prevents_start for finding in report.findings)
         released = "The gate does not block K3s, but K3s will not start" if fails else "K3s may start"
         return released if report.is_ready else "K3s is blocked"
     if not report.writes:
-        return "Host is not compliant" if code else "Host is compliant, now and after the next boot"
+        return "Host is not compliant" if code else f"Host is compliant{kernel or ', now and after the next boot'}"
     if code is ExitCode.COMPLIANT:
-        return report.wording.changed if report.has_changed else report.wording.unchanged
+        return (report.wording.changed if report.has_changed else report.wording.unchanged) + kernel
     past = report.wording.past
     return {
         ExitCode.ERROR: "Failed; nothing was changed",

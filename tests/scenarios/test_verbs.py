@@ -594,6 +594,18 @@ def test_the_gate_does_not_block_k3s_if_k3s_fails_by_itself(path: str, content: 
     assert "The gate does not block K3s, but K3s will not start" in done.stdout.splitlines()[-1]
 
 
+def test_a_tree_without_a_kernel_is_compliant_as_far_as_it_could_be_checked(hardened: Hardened) -> None:
+    """The advice for the booted host has no --root, and is printed once."""
+    host = hardened()
+    host["/proc/sys"].rename(host["/proc/other"])
+    for verb in ("check", "apply"):
+        printed = host.run(verb).stdout
+        assert "its kernel was not checked" in printed
+        assert "next boot" not in printed
+        assert printed.count("booted host") == 1
+    assert "K3s v1.35 would start as far as it could be checked" in host.run("preflight", "1.35").stdout
+
+
 # --- service-accounts ---
 
 

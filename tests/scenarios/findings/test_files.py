@@ -38,8 +38,8 @@ CASES = (
          Seen(AUDIT, "k3s-harden apply", expected="238 bytes", found="0 bytes"), cure=as_described),
     Case("file-edited", edited(POLICY), of_version("1.28"),
          Seen(POLICY,
-             "run `k3s-harden diff`; then move an intended change to /etc/k3s-harden/config.yaml;"
-                 " or run `k3s-harden apply --force`"), cure=lambda host, _: host.run("apply", "--force")),
+             f"run `k3s-harden diff`; then move an intended change of {POLICY} to another file in its directory;"
+                 " then run `k3s-harden apply --force`"), cure=lambda host, _: host.run("apply", "--force")),
     Case("edited-file-insufficient",
          written(AUDIT, "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: None\n"),
          edited(AUDIT),

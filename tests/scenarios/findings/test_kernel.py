@@ -22,7 +22,7 @@ from tests.scenarios.findings.case import (
     with_own_cure,
     written,
 )
-from tests.scenarios.host_tree import CONFIG, DROPIN, SETTINGS
+from tests.scenarios.host_tree import CONFIG, DROPIN, KERNEL_FILE, SETTINGS
 
 if TYPE_CHECKING:
     from tests.scenarios.conftest import Hardened
@@ -44,6 +44,10 @@ CASES = (
          written("/etc/sysctl.d/10-site.conf", "# ours\nvm.overcommit_memory = 0\n"),
          Seen("/etc/sysctl.d/99-site.conf:2", "set vm.overcommit_memory to 1, or delete the line at {location}",
              expected="1", found="0"), cure=line_deleted),
+    Case("sysctl-overridden",
+         lambda host: host.write(KERNEL_FILE, host[KERNEL_FILE].read_text().replace("panic=10", "panic=20")), nothing,
+         Seen(f"{KERNEL_FILE}:5", "k3s-harden apply --force", expected="10", found="20"),
+         cure=lambda host, _: host.run("apply", "--force"), name="in-our-file"),
     Case("sysctl-conf-disagrees", written("/etc/sysctl.conf", "\nvm.panic_on_oom=1\n"),
          written("/etc/sysctl.conf", "\nvm.panic_on_oom=0\nvm.swappiness=1\n"),
          Seen("/etc/sysctl.conf:2", "set vm.panic_on_oom to 0, or delete the line at {location}", expected="0",
@@ -77,7 +81,7 @@ CASES = (
              "run `sudo sysctl -w kernel.keys.root_maxkeys=1000000`, and put that line in a file in /etc/sysctl.d",
              expected="1000000", found="200")),
     Case("no-kernel-here", lambda host: host["/proc/sys"].rename(host["/proc/other"]), nothing,
-         Seen("", "boot the host; then run `k3s-harden apply`"),
+         Seen("", "on the booted host, run `sudo k3s-harden check`"),
          cure=lambda host, _: host["/proc/other"].rename(host["/proc/sys"])),
     Case("waived-parameter-at-boot",
          both(written(SETTINGS, WAIVER), written("/etc/sysctl.d/99-database.conf", "vm.panic_on_oom = 2\n")),

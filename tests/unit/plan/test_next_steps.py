@@ -171,12 +171,12 @@ def test_content_is_shown_before_it_is_changed() -> None:
     assert steps("diff", DIFFERS) == [APPLY]
 
 
-def test_apply_says_how_many_problems_it_fixes() -> None:
-    """A difference and its finding are one problem."""
-    found = finding("f", APPLY, owner=FixOwner.APPLY, prevents=True)._replace(resource="/a")
+def test_apply_says_how_many_changes_it_makes() -> None:
+    """The number is that of the plan: a finding that apply fixes is no change of its own."""
+    found = finding("f", APPLY, owner=FixOwner.APPLY, prevents=True)
     other = Item("/b", ItemStatus.DIFFERS)
     (step,) = next_steps.steps_after_run(report("check", DIFFERS, other, findings=(found,)), RUNNING)
-    assert step == NextStep(APPLY, "apply the hardening, which fixes 2 problems")
+    assert step == NextStep(APPLY, "apply the hardening, which makes 2 changes")
 
 
 def test_what_apply_left_is_fixed_before_it_runs_again() -> None:
@@ -265,9 +265,10 @@ def test_an_assessment_is_followed_by_what_its_owners_do() -> None:
 def test_what_is_to_be_kept_is_moved_before_its_file_is_replaced() -> None:
     """This is true even if the finding that replaces the file is the more urgent one."""
     move = Instruction("move an intended change to the settings")
-    edited = finding("edited", DIFF, move, alternative=Remediation((FORCE,)))
+    edited = finding("edited", DIFF, move, FORCE)
     found = (finding("insufficient", FORCE, blocks=True), edited)
     assert steps("check", findings=found) == [DIFF, move, FORCE]
+    assert steps("check", findings=found[1:]) == [DIFF, move, FORCE]
 
 
 def test_an_item_and_its_finding_have_one_step_with_the_path() -> None:

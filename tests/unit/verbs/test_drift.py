@@ -157,7 +157,7 @@ def test_the_next_steps_are_those_of_changed_controls_that_are_open(node: Node) 
     node.look(verdict(CERTIFICATES), verdict(KEYS), verdict(OVERCOMMIT))
     node.look(opened, verdict(KEYS), broken)
     assert node.next_steps == [
-        "next 1: apply the hardening, which fixes 1 problem: sudo k3s-harden apply",
+        "next 1: apply the hardening: sudo k3s-harden apply",
         "next 2: see how to fix pki-certificate-permissions: k3s-harden explain pki-certificate-permissions",
         "next 3: see the evidence and the fix of each open control: sudo k3s-harden assess",
     ]
