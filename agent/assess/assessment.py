@@ -12,6 +12,7 @@ from agent.model import FixOwner, Instruction
 from agent.value import Value
 
 if TYPE_CHECKING:
+    from agent.assess.provenance import Provenance
     from agent.benchmark.control import BenchmarkControl, Number
     from agent.benchmark.versions import Benchmark
     from agent.model import Location, Remediation
@@ -117,6 +118,7 @@ class Assessment(Value):
     """The IDs of the controls for which the API server was queried and did not answer."""
     root: str = ""
     """The root directory of a host tree; empty for this machine."""
+    provenance: Provenance | None = None
     next_steps: tuple[NextStep, ...] = ()
     """What to do next, the most urgent step first."""
 

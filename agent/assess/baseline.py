@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.assessment import SCHEMA, TIME_FORMAT, ControlStatus
+from agent.assess.provenance import FileContent, sha256_of_report
 from agent.errors import InputError
 from agent.findings.gate import GATE_FINDINGS
 from agent.model import Location
@@ -34,8 +35,11 @@ class Baseline(NamedTuple):
     """By the id of the control."""
     known: frozenset[str]
     """The ids of the controls that were open."""
+    file: FileContent
     gate: tuple[str, ...] = ()
     """The gaps in the gate."""
+    signer: str = ""
+    """Whose signature of the file is valid; empty if it was not verified."""
 
     @property
     def is_compliant(self) -> bool:
@@ -53,6 +57,8 @@ def parse_baseline(data: bytes, path: PurePosixPath) -> Baseline:
         report = json.loads(data)
         if report["schema"] not in _SCHEMAS:
             raise OtherSchemaError(location, f"its schema is {report['schema']!r}, expected {SCHEMA}", _HINT)
+        if "sha256" in report and report["sha256"] != sha256_of_report(report):
+            raise InputError(location, "it was changed after it was written: its sha256 differs", _HINT)
         statuses = {str(verdict["id"]): ControlStatus(verdict["status"]) for verdict in report["verdicts"]}
         counted = sum(report["counts"].values())
         if counted != len(statuses):
@@ -60,6 +66,7 @@ def parse_baseline(data: bytes, path: PurePosixPath) -> Baseline:
             raise InputError(location, f"it is incomplete: found {len(statuses)} controls, expected {counted}", _HINT)
         notes = report.get("notes", ())  # a report of the first schema can be without them
         return Baseline(
+            file=FileContent(path, data),
             benchmark=str(report["benchmark"]),
             node=str(report["node"]),
             when=datetime.strptime(report["time"], TIME_FORMAT).replace(tzinfo=timezone.utc).timestamp(),

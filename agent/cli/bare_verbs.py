@@ -65,6 +65,7 @@ def assess(
     *,
     benchmark: str = "auto",
     baseline: Path | None = None,
+    signers: Path | None = None,
     cluster: bool = False,
 ) -> None:
     """Assess the host against a benchmark, print the assessment and exit."""
@@ -76,7 +77,7 @@ def assess(
         from agent.cli.host_options import absolute
         from agent.host import Host
 
-        earlier = verb.load_baseline(Host.real(), absolute(baseline))
+        earlier = verb.load_baseline(Host.real(), absolute(baseline), None if signers is None else absolute(signers))
     if cluster and options.root != "/":
         raise UsageError("cannot use --cluster with --root: a host tree has no API server", "omit one of them")
     host, request = options.host(), options.request()

@@ -267,6 +267,9 @@ def assess(
         Optional[Path],
         typer.Option(help="Earlier JSON report; its open controls do not affect the exit code.", metavar="FILE"),
     ] = None,
+    allowed_signers: Annotated[
+        Optional[Path], typer.Option(help="Verify the baseline by FILE.sig and this file.", metavar="FILE")
+    ] = None,
     cluster: Annotated[
         bool, typer.Option("--cluster", help="Also read the API server of this host: section 5, and what runs.")
     ] = False,
@@ -283,6 +286,9 @@ def assess(
     output: Annotated[
         Optional[Path],
         typer.Option(help="File to write with mode 0600. [default: standard output, as with -]", metavar="FILE"),
+    ] = None,
+    sign: Annotated[
+        Optional[Path], typer.Option(help="Also write FILE.sig with this SSH key, by ssh-keygen.", metavar="KEY")
     ] = None,
     beyond: Annotated[
         bool, typer.Option("--beyond", help="kube-bench: add the controls beyond the benchmark.")
@@ -316,6 +322,10 @@ def assess(
         if value and output_format is not format_:
             problem = f"cannot use {option} with --format {output_format}: only {format_} supports it"
             raise UsageError(problem, f"omit {option}")
+    if sign and output in (None, Path("-")):
+        raise UsageError("cannot use --sign without --output: a signature is for a file", "pass --output FILE")
+    if allowed_signers and not baseline:
+        raise UsageError("cannot use --allowed-signers without --baseline", "pass --baseline FILE, or omit it")
     aws = None
     if output_format is Format.ASFF:
         from agent.present.assessments.asff import account
@@ -323,9 +333,10 @@ def assess(
         aws = account(aws_account, aws_region, aws_product_arn)
     bare_verbs.assess(
         HostOptions(root, allow_empty_root, config, role, k3s_version, data_dir, unit),
-        AssessmentOptions(output_format, verbose, quiet, output, beyond, aws),
+        AssessmentOptions(output_format, verbose, quiet, output, sign, beyond, aws),
         benchmark=benchmark,
         baseline=baseline,
+        signers=allowed_signers,
         cluster=cluster,
     )
 

@@ -55,6 +55,8 @@ class AssessmentOptions(ReportOptions):
     """How an assessment is printed, and the file it is written to."""
 
     output: Path | None = None
+    sign: Path | None = None
+    """The SSH key that signs the file."""
     beyond: bool = False
     """Whether the JSON of kube-bench has the controls beyond the benchmark."""
     aws: AwsAccount | None = None
@@ -83,7 +85,15 @@ class AssessmentOptions(ReportOptions):
         from agent.present.assessments.common import assessment_result
 
         text = assessment_text(assessment, self.output_format, self.verbosity, beyond=self.beyond, aws=self.aws)
-        write_output(output, text.encode())
+        data = text.encode()
+        if self.sign:
+            from agent.host import Host
+            from agent.host.ssh_keygen import signature, signature_path
+
+            # No report is left without its signature, so that is written first.
+            signed = signature(Host.real(), data, absolute(self.sign))
+            write_output(Path(signature_path(absolute(output))), signed)
+        write_output(output, data)
         if self.verbosity is not Verbosity.QUIET:
             sys.stdout.write(f"{output}: {assessment_result(assessment)}\n")
 

@@ -127,6 +127,16 @@ class Host(Value):
         behind = os.environ.get("SUDO_USER", "")
         return f"{behind}, by sudo" if behind else f"user {os.getuid()}"
 
+    @property
+    def account(self) -> tuple[str, str]:
+        """Return the user who runs this program, by name or number, and the one who called sudo; empty without sudo."""
+        import pwd
+
+        name = str(os.getuid())
+        with suppress(KeyError):
+            name = pwd.getpwuid(os.getuid()).pw_name
+        return name, os.environ.get("SUDO_USER", "")
+
     def log(self, message: str) -> None:
         """Write a line to the system log, which systemd's journal collects, if the host has logger(1)."""
         logger = self.trusted_tool("logger")

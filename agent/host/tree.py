@@ -7,6 +7,7 @@ import fcntl
 import os
 import stat
 import sys
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from agent.errors import HostError, InputError
@@ -60,6 +61,11 @@ _ELF = b"\x7fELF"
 
 class Tree(DirectoryTree):
     """All files below `root`. The owner `uid` and the group `gid` are shown as 0 (see Host)."""
+
+    @cached_property
+    def files_read(self) -> dict[PurePosixPath, bytes]:
+        """The content of each file that `read` returned, as it was read first: the evidence of an assessment."""
+        return {}
 
     def enter(self, path: PurePosixPath) -> RootDirectory | None:
         """Open the directory at `path` as the root of another tree; None if there is none.
@@ -222,7 +228,9 @@ class Tree(DirectoryTree):
                 if not stat.S_ISREG(found.st_mode):
                     raise HostError(f"cannot read {path}: it is a {file_kind(found.st_mode)}, not a regular file")
                 with opened_file(node) as descriptor:
-                    return _content(descriptor, largest)
+                    content = _content(descriptor, largest)
+                    self.files_read.setdefault(path, content)
+                    return content
         except (MissingParent, FileNotFoundError):
             return None
         except (OSError, NotADirectory) as error:

@@ -27,6 +27,7 @@ class Namespace(NamedTuple):
 
     name: str
     labels: Mapping[str, str]
+    uid: str = ""
 
 
 class ServiceAccount(NamedTuple):

@@ -71,8 +71,9 @@ def named_object(item: Json) -> NamedObject:
 
 def namespace(item: Json) -> Namespace:
     """Return a namespace."""
-    labels = as_mapping(as_mapping(as_mapping(item).get("metadata")).get("labels"))
-    return Namespace(_identity(item)[1], {key: as_string(value) for key, value in labels.items()})
+    metadata = as_mapping(as_mapping(item).get("metadata"))
+    labels = {key: as_string(value) for key, value in as_mapping(metadata.get("labels")).items()}
+    return Namespace(_identity(item)[1], labels, as_string(metadata.get("uid")))
 
 
 def service_account(item: Json) -> ServiceAccount:

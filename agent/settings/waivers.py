@@ -32,6 +32,10 @@ class SiteWaiver(Value):
     approved_by: str = ""
     """Who accepts the failure; empty if the site does not say."""
 
+    def __str__(self) -> str:
+        approver, day = self.approved_by or "-", self.expires or "never"
+        return f"{self.control}: {self.reason}; approved by {approver}; expires {day}"
+
 
 class WaiverScope(Value):
     """The host and day that waivers are tested against."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from agent import findings
 from agent.assess import waived_controls
 from agent.assess.assessment import Assessment, ControlStatus, Note
 from agent.assess.evidence import reader
+from agent.assess.provenance import MACHINE_ID, Provenance, files_without_secrets, shown_settings
 from agent.assess.verdict import verdict
 from agent.benchmark import catalogue
 from agent.benchmark.versions import FITS, Benchmark, fitting_benchmark
@@ -15,9 +17,10 @@ from agent.checks.assessed_node import AssessedNode
 from agent.errors import UsageError
 from agent.findings.gate import GATE_FINDINGS
 from agent.findings.settings import NOTIFY_FINDINGS
-from agent.model import FixOwner, Instruction, Remediation, Role
+from agent.model import File, FixOwner, Instruction, Remediation, Role
 from agent.node.platform import system_facts
 from agent.plan import next_steps
+from agent.present.assessments.common import timestamp
 from agent.report import NODE_UID, ROLE, Fact, no_progress
 from agent.situation.observation import observe_situation
 from agent.value import replace
@@ -47,6 +50,8 @@ _LIMITS = ("version-assumed", "k3s-command-unknown", "not-readable", "restart-ne
 _COVERED = ("mode-loosened", "option-overridden")
 """Findings that block the gate, and that verdicts report themselves."""
 
+_SIGN = "write the baseline with `--sign KEY`, and pass `--allowed-signers FILE` with it"
+
 
 def assess_host(  # noqa: PLR0913 - the last three are by name and have defaults
     host: Host,
@@ -62,6 +67,7 @@ def assess_host(  # noqa: PLR0913 - the last three are by name and have defaults
     Controls that were open in the report `earlier` do not affect the exit code. `with_cluster` also reads objects and
     running configurations from the API server of this machine. Raises as `observe` does.
     """
+    started = host.now()
     progress("reading the host")
     situation = observe_situation(host, request)
     cluster = None
@@ -100,6 +106,7 @@ def assess_host(  # noqa: PLR0913 - the last three are by name and have defaults
         known=earlier.known if earlier else None,
         root="" if host.is_live else host.root,
         not_in_baseline=_added(earlier, controls, benchmark) if earlier else frozenset(),
+        provenance=_provenance(host, situation, started, earlier),
     )
     k3s = replace(installed_k3s(host, situation.facts), is_installed=node.is_installed)
     return _with_next_steps(_with_cluster(assessment, controls, node), found, k3s)
@@ -132,6 +139,25 @@ def _not_installed(node: AssessedNode, verdicts: Iterable[Verdict]) -> Iterator[
         yield Note(message, None, Remediation((Instruction("assess again after the first start of K3s"),)))
 
 
+def _provenance(host: Host, situation: Situation, started: float, earlier: Baseline | None) -> Provenance:
+    """Return who assesses the host, and from which settings and files."""
+    user, sudo_user = host.account
+    machine = host.tree.observe(MACHINE_ID)
+    settings = situation.settings
+    return Provenance(
+        user=user,
+        sudo_user=sudo_user,
+        arguments=tuple(sys.argv),
+        settings=shown_settings(settings),
+        machine=machine.content.decode(errors="replace").strip() if isinstance(machine, File) else "",
+        started=timestamp(started),
+        ended=timestamp(host.now()),
+        files=tuple(files_without_secrets(host.tree.files_read, situation.facts, settings)),
+        baseline=earlier.file if earlier else None,
+        signer=earlier.signer if earlier else "",
+    )
+
+
 def _cluster(host: Host, situation: Situation) -> Cluster:
     """Read the cluster."""
     from agent.cluster import reader as cluster_reader
@@ -161,15 +187,32 @@ def _with_cluster(assessment: Assessment, controls: Sequence[BenchmarkControl], 
         assessment,
         facts=(*assessment.facts, found, *uids),
         notes=(*running_values.notes_about_cluster(controls, benchmark, node), *assessment.notes),
+        provenance=assessment.provenance and assessment.provenance._replace(cluster=_cluster_uid(node.cluster)),
         without_answer=frozenset(running_values.without_answer(controls, benchmark, node.cluster)),
     )
 
 
-def load_baseline(host: Host, path: PurePosixPath) -> Baseline:
-    """Read the report at a path of this machine. Raises InputError if it is missing or invalid."""
+def _cluster_uid(cluster: Cluster) -> str:
+    """Return the UID of kube-system, which is created with the cluster and never again; empty if unknown."""
+    from agent.kubernetes.queries import Query
+
+    namespaces = cluster.objects.get(Query.NAMESPACES, ())
+    return next((namespace.uid for namespace in namespaces if namespace.name == "kube-system"), "")
+
+
+def load_baseline(host: Host, path: PurePosixPath, signers: PurePosixPath | None = None) -> Baseline:
+    """Read the report at a path of this machine, and verify its signature by a file of allowed signers.
+
+    Raises InputError if it is missing or invalid, or its signature is, and UnsupportedHostError without ssh-keygen.
+    """
     from agent.assess.baseline import parse_baseline
 
-    return parse_baseline(host.machine_tree.read_input(path), path)
+    data = host.machine_tree.read_input(path)
+    if signers is None:
+        return parse_baseline(data, path)
+    from agent.host.ssh_keygen import verified_signer
+
+    return parse_baseline(data, path)._replace(signer=verified_signer(host, data, path, signers))
 
 
 def benchmark_named(text: str) -> Benchmark | None:
@@ -216,6 +259,9 @@ def _differences(
     earlier: Baseline, node: AssessedNode, controls: Iterable[BenchmarkControl], benchmark: Benchmark
 ) -> Iterator[Note]:
     """Yield notes about a baseline of another node, role, benchmark or version."""
+    if not earlier.signer:
+        message = f"the baseline {earlier.file.path} is not verified: who can write it decides what fails"
+        yield Note(message, None, Remediation((Instruction(_SIGN),)))
     added = _added(earlier, controls, benchmark)
     if added:
         message = f"the baseline is of an older version without these controls: {', '.join(sorted(added))}"

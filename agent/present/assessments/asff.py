@@ -96,6 +96,7 @@ def as_asff(assessment: Assessment, aws: AwsAccount) -> str:
 def _finding(assessment: Assessment, verdict: Verdict, aws: AwsAccount) -> dict[str, object]:
     control, when, steps = verdict.control, timestamp(assessment.when), verdict_fix(verdict)
     rated = rating(control.id)
+    provenance = assessment.provenance.facts() if assessment.provenance else ()
     label = str(rated.severity).upper() if verdict.is_open else "INFORMATIONAL"
     number = verdict.number.text if verdict.number else ""
     name = f"k3s-harden/{assessment.benchmark}/{control.id}"
@@ -128,6 +129,8 @@ def _finding(assessment: Assessment, verdict: Verdict, aws: AwsAccount) -> dict[
                 "k3s-harden/evidence": "; ".join(map(evidence_line, verdict.evidence)),
                 "k3s-harden/owner": owner_name(verdict.owner),
                 "k3s-harden/waiver": waived(verdict.waiver) if verdict.waiver else "",
+                # A finding has at most 50 fields.
+                **{f"k3s-harden/{made.name}": made.value for made in provenance[:35]},
             },
             2048,
         ),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from agent.assess.assessment import Evidence, Note, Verdict, Waiver
     from agent.present.remediation import Caller
+    from agent.report import Fact
 
     _T = TypeVar("_T")
 
@@ -248,6 +249,11 @@ def noted(note: Note) -> str:
 def fact(assessment: Assessment, name: str) -> str:
     """Return the value of a fact; empty if it is not known."""
     return next((fact.value for fact in assessment.facts if fact.name == name), "")
+
+
+def all_facts(assessment: Assessment) -> tuple[Fact, ...]:
+    """Return the facts about the host, and then who made the assessment and from what."""
+    return (*assessment.facts, *(assessment.provenance.facts() if assessment.provenance else ()))
 
 
 def seconds(day: str) -> float:

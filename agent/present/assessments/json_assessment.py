@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import SCHEMA
+from agent.assess.provenance import sha256_of_report
 from agent.benchmark.severity import rating
 from agent.present import remediation
 from agent.present.assessments.common import by_section, in_baseline, open_by_owner, section_title, timestamp
@@ -46,8 +47,10 @@ def assessment_json(assessment: Assessment) -> str:
         ],
         "verdicts": [_verdict(assessment, verdict) for verdicts in sections.values() for verdict in verdicts],
         "notes": list(map(_note, assessment.notes)),
+        "provenance": [fact._asdict() for fact in assessment.provenance.facts()] if assessment.provenance else [],
         "next_steps": list(map(as_step, assessment.next_steps)),
     }
+    shape["sha256"] = sha256_of_report(shape)
     # ASCII, so that it is valid JSON in every encoding of the stream.
     return json.dumps(shape, indent=2) + "\n"
 

@@ -8,7 +8,6 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from agent.assess.assessment import ControlStatus
 from agent.present.assessments import common
-from agent.report import K3S_VERSION, ROLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +39,7 @@ def as_junit(assessment: Assessment) -> str:
         properties = SubElement(suite, "properties")
         for name, value in (
             ("benchmark", str(assessment.benchmark)),
-            *((name, common.fact(assessment, name)) for name in (ROLE, K3S_VERSION)),
+            *((fact.name, fact.value) for fact in common.all_facts(assessment)),
         ):
             SubElement(properties, "property", name=name, value=value)
         for verdict in verdicts:

@@ -44,7 +44,7 @@ def _lines(assessment: Assessment, verbosity: Verbosity) -> Iterator[str]:
         return
     yield common.assessment_title(assessment)
     if verbosity is Verbosity.VERBOSE:
-        yield from (f"fact {fact.name}: {fact.value} ({fact.source})" for fact in assessment.facts)
+        yield from (f"fact {fact.name}: {fact.value} ({fact.source})" for fact in common.all_facts(assessment))
     for verdict in verdicts:
         if verbosity is Verbosity.VERBOSE or verdict.status not in _ONLY_VERBOSE:
             yield _verdict(assessment, verdict, verbosity)

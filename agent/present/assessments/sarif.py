@@ -10,7 +10,15 @@ from agent.benchmark.severity import Severity, rating
 from agent.k3s.paths import K3S_CONFIG_FILE
 from agent.model import Instruction, Location
 from agent.present import remediation
-from agent.present.assessments.common import by_section, in_baseline, owner_name, timestamp, verdict_fix, waived
+from agent.present.assessments.common import (
+    all_facts,
+    by_section,
+    in_baseline,
+    owner_name,
+    timestamp,
+    verdict_fix,
+    waived,
+)
 
 if TYPE_CHECKING:
     from agent.assess.assessment import Assessment, Evidence, Note, Verdict
@@ -83,7 +91,7 @@ def as_sarif(assessment: Assessment) -> str:
             "counts": assessment.counts(),
             "countsOfBenchmark": assessment.benchmark_counts,
             "countsBeyondBenchmark": assessment.counts(""),
-            "facts": {fact.name: fact.value for fact in assessment.facts},
+            "facts": {fact.name: fact.value for fact in all_facts(assessment)},
         },
     }
     return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"

@@ -63,7 +63,7 @@ def print_assessment(console: Console, assessment: Assessment, verbosity: Verbos
     if not is_quiet:
         print_line(console, styled(common.assessment_title(assessment), "bold"))
     if verbosity is Verbosity.VERBOSE:
-        print_facts(console, assessment.facts)
+        print_facts(console, common.all_facts(assessment))
     groups = common.awaiting(assessment, verbosity)
     waiting = {name for group in groups for name in group.ids}
     sections = {

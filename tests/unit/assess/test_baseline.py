@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from agent.assess.assessment import ControlStatus
 from agent.assess.baseline import Baseline, OtherSchemaError, parse_baseline
+from agent.assess.provenance import FileContent
 from agent.errors import ExitCode, InputError
 from agent.host import Host
 from agent.present import Format
@@ -49,6 +50,7 @@ def test_a_report_is_parsed() -> None:
             OVERCOMMIT.id: ControlStatus.UNKNOWN,
         },
         known=frozenset({CERTIFICATES.id, OVERCOMMIT.id}),
+        file=FileContent(WHERE, REPORT),
     )
 
 
@@ -64,8 +66,9 @@ def test_only_newly_open_controls_affect_the_exit_code() -> None:
 
 
 def spoilt(**changes: object) -> bytes:
-    """Return the report with some values replaced."""
-    return json.dumps({**json.loads(REPORT), **changes}).encode()
+    """Return the report with some values replaced, without its digest, as an older version wrote it."""
+    report = {**json.loads(REPORT), **changes}
+    return json.dumps({key: value for key, value in report.items() if key != "sha256" or key in changes}).encode()
 
 
 @pytest.mark.parametrize(
@@ -105,6 +108,16 @@ def test_a_report_without_some_of_its_controls_is_rejected(kept: list[str]) -> N
         parse_baseline(spoilt(verdicts=verdicts), WHERE)
 
 
+@pytest.mark.parametrize("spelling", [{}, {"indent": 7, "ensure_ascii": False, "sort_keys": True}])
+def test_a_report_that_was_changed_by_accident_is_rejected(spelling: Any) -> None:  # noqa: ANN401 - of json.dumps
+    """The digest does not depend on white space, escapes and the order of keys."""
+    report = json.loads(REPORT)
+    assert parse_baseline(json.dumps(report, **spelling).encode(), WHERE).statuses
+    report["verdicts"][0]["found"] = "another value"
+    with pytest.raises(InputError, match="it was changed after it was written: its sha256 differs"):
+        parse_baseline(json.dumps(report, **spelling).encode(), WHERE)
+
+
 def test_a_report_of_check_is_rejected() -> None:
     """A report of check has another schema."""
     with pytest.raises(InputError):
@@ -140,7 +153,8 @@ def test_a_report_is_read_from_this_machine(tmp_path: Path) -> None:
     (tmp_path / "report.json").write_bytes(REPORT)
     (tmp_path / "host").mkdir()
     host = Host.tree_at(str(tmp_path / "host"))
-    assert load_baseline(host, PurePosixPath(tmp_path / "report.json")) == parse_baseline(REPORT, WHERE)
+    path = PurePosixPath(tmp_path / "report.json")
+    assert load_baseline(host, path) == parse_baseline(REPORT, path)
     with pytest.raises(InputError, match="the file does not exist"):
         load_baseline(host, PurePosixPath(tmp_path / "none.json"))
     with pytest.raises(InputError, match="it is a directory"):

@@ -10,6 +10,7 @@ import pytest
 
 REFERENCE = Path(__file__).parents[3] / "docs/reference"
 OPTIONAL = {"next_steps", "resource", "severity", "severity_reason", "cluster_object", "approved_by"}
+OPTIONAL |= {"provenance", "sha256"}
 
 
 @pytest.mark.parametrize("path", sorted(REFERENCE.glob("*.schema.json")), ids=lambda path: path.name)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import pytest
 
 from agent.assess.assessment import ControlStatus
 from agent.assess.baseline import Baseline
+from agent.assess.provenance import FileContent
 from agent.benchmark import catalogue
 from agent.benchmark.versions import Benchmark, fitting_benchmark
 from agent.checks.manual import Manual, NotInK3s
@@ -225,7 +227,8 @@ def bare() -> Iterator[CheckedNode]:
 def report(known: frozenset[str], node: str = "node-1", benchmark: Benchmark = NEWEST) -> Baseline:
     """An earlier report in which these controls were open."""
     statuses = {control.id: ControlStatus.PASS for control in catalogue.controls_of(benchmark)}
-    return Baseline(benchmark=str(benchmark), node=node, when=0.0, facts={}, statuses=statuses, known=known)
+    file = FileContent(PurePosixPath("/srv/baseline.json"), b"{}")
+    return Baseline(str(benchmark), node, 0.0, {}, statuses, known, file, signer="ann")
 
 
 def test_open_controls_decide_the_exit_code(server: CheckedNode) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from agent.assess.assessment import ControlStatus
 from agent.model import FixOwner
 from agent.present import remediation as remediations
-from agent.present.assessments.common import expiry, fact
+from agent.present.assessments.common import all_facts, expiry, fact
 from agent.present.assessments.html.elements import (
     cell,
     definitions,
@@ -290,8 +290,8 @@ def _bar(counts: Mapping[ControlStatus, int], largest: int) -> Element:
 
 
 def facts_part(assessment: Assessment) -> Element | None:
-    """Return the facts of the node, each with its source."""
+    """Return the facts about the node and the assessment, each with its source."""
     if not assessment.facts:
         return None
-    pairs = ((fact.name, (fact.value, element("small", inline(fact.source)))) for fact in assessment.facts)
-    return part("node", "Node facts and their sources", definitions(pairs, class_="facts"))
+    pairs = ((fact.name, (fact.value, element("small", inline(fact.source)))) for fact in all_facts(assessment))
+    return part("node", "Facts and their sources", definitions(pairs, class_="facts"))

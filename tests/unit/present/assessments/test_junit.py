@@ -163,6 +163,7 @@ def test_a_suite_has_node_and_time() -> None:
             "benchmark": "cis-1.9",
             "role": "server",
             "K3s version": "v1.28.5+k3s1",
+            "data directory": "/var/lib/rancher/k3s",
         }
     assert {case.classname for case in suite} == {"1-1 Control plane node configuration files"}
 

@@ -1,0 +1,220 @@
+"""Provenance of assessments and signatures, with jq, sha256sum and ssh-keygen as judges."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import stat
+import subprocess
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.k3s_tree import K3s, started
+from tests.scenarios.host_tree import CONFIG, DATA_DIR, SETTINGS, HostTree
+from tests.scenarios.loaded_program import CHECKOUT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.scenarios.conftest import Hardened
+    from tests.scenarios.loaded_program import Completed
+
+HOW_TO = CHECKOUT / "docs/howto/sign-a-report.md"
+MACHINE = "0123456789abcdef0123456789abcdef"
+needs_jq = pytest.mark.skipif(shutil.which("jq") is None, reason="needs jq")
+needs_ssh = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs ssh-keygen")
+
+
+@pytest.fixture
+def node(hardened: Hardened) -> HostTree:
+    """A hardened server with etcd, a machine id, an operator's secrets, and settings."""
+    tree = started_on(hardened())
+    tree.write("/etc/machine-id", f"{MACHINE}\n")
+    tree.write("/etc/os-release", "PRETTY_NAME=Debian\n")
+    tree.write(CONFIG, "token: s3cret-token\n", 0o600)
+    tree.write("/etc/systemd/system/k3s.service.env", "K3S_TOKEN=s3cret-token\n", 0o600)
+    tree.write(
+        SETTINGS,
+        "pod-max-pids: 4096\ndrift: {notify: [/usr/bin/hook, s3cret-url]}\nwaivers:\n"
+        "  - {control: kernel.panic, reason: It é is so., approved-by: Ann}\n",
+    )
+    return tree
+
+
+def started_on(tree: HostTree) -> HostTree:
+    mode = stat.S_IMODE(tree[f"{DATA_DIR}/server"].stat().st_mode)
+    started(tree.root, K3s())
+    tree[f"{DATA_DIR}/server"].chmod(mode)
+    return tree
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Callable[..., Path]:
+    """Make a key in a directory of its own."""
+
+    def make(name: str, passphrase: str = "") -> Path:
+        path = tmp_path / name
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-f", path], check=True)
+        return path
+
+    return make
+
+
+def assess(tree: HostTree, *words: str, **options: Any) -> Completed:  # noqa: ANN401 - of subprocess.run
+    done = tree.run("assess", "--k3s-version", "1.34", *words, **options)
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def origin(report: str) -> dict[str, str]:
+    return {fact["name"]: fact["value"] for fact in json.loads(report)["provenance"]}
+
+
+def blocks(heading: str) -> list[str]:
+    """Return the shell commands below a heading of the how-to."""
+    section = HOW_TO.read_text(encoding="utf-8").partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    return re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+
+
+def test_a_report_names_user_command_settings_machine_and_times(node: HostTree, tmp_path: Path) -> None:
+    """The machine id is that of systemd-id128 for this program; secrets of settings and arguments are left out."""
+    node.environment = {"SUDO_USER": "alice"}
+    done = assess(node, "--format", "json")
+    about = origin(done.stdout)
+    assert about["called sudo"] == "alice"
+    assert about["user"]
+    assert about["command"].endswith(f"assess --root {node.root} --k3s-version 1.34 --format json")
+    assert (about["setting profile"], about["setting pod-max-pids"]) == ("guide", "4096")
+    assert about["setting waivers"] == "kernel.panic: It é is so.; approved by Ann; expires never"
+    assert about["setting drift.notify"] == "/usr/bin/hook"
+    # systemd-id128 machine-id --app-specific=25d7bb976a3843d496e1aa7a1adee41e, on a machine with this id.
+    assert about["machine id"] == "1c042c60ce8a4df48ce74eb871e2dc59"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", about["started"])
+    assert about["started"] <= about["ended"]
+    for secret in (MACHINE, "s3cret"):
+        assert secret not in done.stdout
+    report = tmp_path / "token=s3cret"
+    assert assess(node, "--format", "json", "--output", str(report)).code == 3
+    assert f"--output '{tmp_path}/token=(not shown)'" in origin(report.read_text())["command"]
+
+
+def test_only_files_without_secrets_have_a_digest(node: HostTree) -> None:
+    """A digest would confirm a guess of a short secret. The program also reads the token, units and manifests."""
+    about = origin(assess(node, "--format", "json").stdout)
+    files = [name for name in about if name.startswith("SHA-256 of /")]
+    digests = {name.removeprefix("SHA-256 of "): about[name] for name in files}
+    assert digests.keys() == {
+        "/etc/hostname",
+        "/etc/os-release",
+        "/etc/sysctl.d/90-kubelet.conf",
+        "/usr/lib/sysctl.d/50-pid-max.conf",
+        f"{DATA_DIR}/server/audit.yaml",
+        f"{DATA_DIR}/server/psa.yaml",
+        f"{DATA_DIR}/server/db/etcd/config",
+    }
+    for path, digest in digests.items():
+        assert sha256(node[path].read_bytes()).hexdigest() == digest
+
+
+@needs_jq
+def test_jq_computes_the_same_digests_by_the_commands_of_the_documentation(node: HostTree, tmp_path: Path) -> None:
+    """The first command of each pair computes what the second one prints."""
+    node.write("/etc/hostname", "nöde-\x7f😀\n")
+    assert assess(node, "--format", "json", "--output", str(tmp_path / "report.json")).code == 3
+    for block in blocks("Detect accidents"):
+        ours, theirs = subprocess.run(
+            ["sh", "-euc", block], cwd=tmp_path, check=True, capture_output=True, text=True
+        ).stdout.splitlines()
+        assert ours.split()[0] == theirs
+
+
+@pytest.mark.parametrize("output_format", ["plain", "table", "html", "junit", "sarif", "asff"])
+def test_each_format_for_people_and_tools_has_the_origin(node: HostTree, output_format: str) -> None:
+    """kube-bench's JSON and metrics have no place for it."""
+    node.environment = {"SUDO_USER": "alice"}
+    options = ("--aws-account", "123456789012", "--aws-region", "eu-central-1") if output_format == "asff" else ()
+    report = assess(node, "--format", output_format, "-v", *options).stdout
+    for text in ("alice", "1c042c60ce8a4df48ce74eb871e2dc59", sha256(node["/etc/os-release"].read_bytes()).hexdigest()):
+        assert text in report
+
+
+@needs_ssh
+def test_ssh_keygen_verifies_a_signed_report_by_the_documentation(
+    node: HostTree, key: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The report is then trusted as a baseline by its signature only."""
+    private = key("id_ed25519")
+    report = tmp_path / "report.json"
+    assert assess(node, "--format", "json", "--output", str(report), "--sign", str(private)).code == 3
+    assert stat.S_IMODE((tmp_path / "report.json.sig").stat().st_mode) == 0o600
+    (verify,) = blocks("Verify it")
+    verified = subprocess.run(["sh", "-euc", verify], cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert 'Good "k3s-harden" signature for auditor@example.org' in verified.stdout
+    signers = ("--allowed-signers", str(tmp_path / "allowed_signers"))
+    trusted = assess(node, "--baseline", str(report), *signers, "-v")
+    assert trusted.code == 0
+    assert "baseline, signed by auditor@example.org" in trusted.stdout
+    assert "is not verified" not in trusted.stdout
+    untrusted = assess(node, "--baseline", str(report))
+    assert untrusted.code == 0
+    assert f"note the baseline {report} is not verified: " in untrusted.stdout
+
+
+@needs_ssh
+@pytest.mark.parametrize("attack", ["all failed", "no signature", "other key", "other namespace", "no signers"])
+def test_a_baseline_that_no_allowed_signer_signed_is_rejected(
+    node: HostTree, key: Callable[..., Path], tmp_path: Path, attack: str
+) -> None:
+    """A baseline in which every control failed would let every failure pass."""
+    private, other = key("id"), key("other")
+    report, signed = tmp_path / "report.json", tmp_path / "report.json.sig"
+    signers = tmp_path / "allowed_signers"
+    signers.write_text(f"ann@example.org {private.with_suffix('.pub').read_text()}", encoding="utf-8")
+    assess(node, "--format", "json", "--output", str(report), "--sign", str(private))
+    if attack == "all failed":
+        found = json.loads(report.read_bytes())
+        del found["sha256"]
+        for verdict in found["verdicts"]:
+            verdict.update(status="FAIL", is_open=True)
+        report.write_text(json.dumps(found), encoding="utf-8")
+    elif attack == "no signers":
+        signers.unlink()
+    else:
+        signed.unlink()
+        name, namespace = (other, "k3s-harden") if attack == "other key" else (private, "file")
+        if attack != "no signature":
+            subprocess.run(["ssh-keygen", "-q", "-Y", "sign", "-n", namespace, "-f", name, report], check=True)
+    done = assess(node, "--baseline", str(report), "--allowed-signers", str(signers))
+    assert (done.code, done.stdout) == (2, "")
+    assert f"cannot use {report}: {signed} is no valid signature of an allowed signer: " in done.stderr
+
+
+@needs_ssh
+@pytest.mark.parametrize("problem", ["passphrase", "no key", "text"])
+def test_a_report_that_cannot_be_signed_is_not_written(
+    node: HostTree, key: Callable[..., Path], tmp_path: Path, problem: str
+) -> None:
+    """An unsigned report would be taken for a signed one. Without a terminal nobody can type a passphrase."""
+    private = key("id", "s3cret") if problem == "passphrase" else tmp_path / "id"
+    if problem == "text":
+        private.write_text("no key\n", encoding="utf-8")
+        private.chmod(0o600)
+    report = tmp_path / "report.json"
+    done = assess(node, "--format", "json", "--output", str(report), "--sign", str(private))
+    assert (done.code, done.stdout) == (6, "")
+    assert f"cannot sign the report with {private}: " in done.stderr
+    assert not list(tmp_path.glob("report.json*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "missing"), [(("--sign", "id"), "--output"), (("--allowed-signers", "a"), "--baseline")]
+)
+def test_an_option_for_a_file_requires_the_file(node: HostTree, words: tuple[str, ...], missing: str) -> None:
+    """A signature of standard output has no place."""
+    done = assess(node, *words)
+    assert done.code == 2
+    assert f"{words[0]} without {missing}" in done.stderr
