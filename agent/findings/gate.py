@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from agent.findings.registry import APPLY, INSTALL, UNINSTALL, Trouble, file_removal, finding, instruction, no
 from agent.linux.unit_files import PACKAGED_UNITS
 from agent.model import Instruction, Location, OwnCommand, Remediation, ShellCommand
+from agent.node import openrc
 from agent.node.gate import RELEASE, UNGATED, file_of_service, gate_instance
 from agent.node.gate_units import DROPIN, TEMPLATE
 from agent.report import Level
@@ -53,19 +54,22 @@ def gate_half_missing(situation: Situation) -> Iterator[Trouble]:
             unmask = _command(f"sudo systemctl unmask {mask.name}") if mask else INSTALL
             yield Trouble(
                 f"{service} does not start: its gate is {state}",
-                expected=TEMPLATE,
+                expected=str(openrc.START) if situation.gate.is_openrc else TEMPLATE,
                 location=Location(path),
                 remediation=replace(unmask, alternative=UNINSTALL),
             )
         return
     for service in (unit.path.name for unit in situation.facts.units):
-        if service.endswith(".service") and service not in dropins:
-            yield Trouble(
-                f"{service} starts without the gate",
-                expected=f"{service}.d/{DROPIN}",
-                location=Location(template),
-                remediation=Remediation((OwnCommand("install", (f"--unit {service}",)),)),
-            )
+        if service in dropins or service.endswith(".service") is situation.gate.is_openrc:
+            continue
+        yield Trouble(
+            f"{service} starts without the gate",
+            expected=str(openrc.CONFIGURATION) if situation.gate.is_openrc else f"{service}.d/{DROPIN}",
+            location=Location(template),
+            remediation=INSTALL
+            if situation.gate.is_openrc
+            else Remediation((OwnCommand("install", (f"--unit {service}",)),)),
+        )
 
 
 @finding(
@@ -107,7 +111,7 @@ def _unguarded(situation: Situation) -> Iterator[tuple[str, K3sUnit, PurePosixPa
     gate = situation.gate
     for unit in situation.facts.units:
         service, path = unit.path.name, gate.dropins.get(unit.path.name)
-        if path is None:
+        if path is None or gate.is_openrc:
             continue
         if not any(
             command.location.path == path and _runs_gate(command.text, service) for command in unit.before_start
@@ -217,7 +221,9 @@ def start_blocked(situation: Situation) -> Iterator[Trouble]:
         yield Trouble(
             f"the gate blocked the last start of {service}",
             location=Location(file_of_service(service, UNGATED)),
-            remediation=_command(f"systemctl status {gate_instance(service)}"),
+            remediation=instruction(f"read the log of {service}, such as /var/log/{service}.log")
+            if situation.gate.is_openrc
+            else _command(f"systemctl status {gate_instance(service)}"),
         )
 
 

@@ -152,7 +152,7 @@ def read_facts(
     others: list[OtherProgram] = []
     units = installed_units(host, unread, others)
     processes = host.probe()
-    named = tuple(unit for unit in units if service and unit.path.name == f"{service}.service")
+    named = tuple(unit for unit in units if service and unit.path.name.removesuffix(".service") == service)
     candidates = named or candidate_units(host, units, settings.role, processes)
     unit = only_unit(candidates)
     if unit is not None and len(candidates) > 1:

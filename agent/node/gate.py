@@ -13,7 +13,7 @@ from agent.host.paths import REGULAR_FILE
 from agent.host.systemd import Systemd
 from agent.linux.unit_files import PACKAGED_UNITS, UNIT_DIRECTORIES
 from agent.model import Unreadable
-from agent.node import gate_units, unit_files
+from agent.node import gate_units, openrc, unit_files
 from agent.node.gate_units import DROPIN, TEMPLATE, UNIT
 from agent.value import Value
 
@@ -55,6 +55,8 @@ class Gate(Value):
     """The paths whose mounts the template waits for."""
     packaged: bool
     """Whether the unit of a distribution's package is installed, in addition to any other."""
+    is_openrc: bool
+    """Whether the gate is that of OpenRC: `template` is what OpenRC starts, and each drop-in what makes it do so."""
     is_stale: bool
     """Whether systemd still uses older unit files than those on the disk."""
     blocked: tuple[str, ...]
@@ -88,13 +90,43 @@ class ProgramProblem(NamedTuple):
     """The fix; empty if the program has to be installed."""
 
 
+def _openrc_gate(host: Host) -> Gate:
+    """Read the parts of the gate under OpenRC."""
+    program = openrc.gate_program(_text(host, openrc.START))
+    parts = [part for part in openrc.gate_files(program) if host.tree.exists(part.path)]
+    has_gate = {part.path for part in parts}
+    problem = program_problem(host, program) if openrc.START in has_gate else None
+    services = openrc.services(host) if openrc.CONFIGURATION in has_gate else ()
+    texts = ((part, _text(host, part.path)) for part in parts)
+    differences = (gate_units.first_difference(part.path, text, part.content.decode()) for part, text in texts if text)
+    return Gate(
+        unit=None,
+        template=openrc.START if openrc.START in has_gate else None,
+        mask=None,
+        dropins=dict.fromkeys(services, openrc.CONFIGURATION),
+        mounts=(),
+        packaged=False,
+        is_stale=False,
+        is_openrc=True,
+        blocked=blocked_services(host),
+        released={service: _given_by(text) for service, text in files_of_services(host, UNGATED).items() if text},
+        releases=dict(_in_effect(host)),
+        replaced=(),
+        differences=tuple(difference for difference in differences if difference is not None),
+        unusable={} if problem is None else {program: problem},
+        unread=(),
+    )
+
+
 def gate_instance(service: str) -> str:
     """Return the gate of a service: k3s-harden@k3s.service for k3s.service."""
     return TEMPLATE.replace("@", f"@{service.removesuffix(_SUFFIX)}")
 
 
 def detect_gate(host: Host) -> Gate:
-    """Read the parts of the gate in all directories of systemd."""
+    """Read the parts of the gate in all directories of systemd, or those of OpenRC."""
+    if openrc.starts_services(host):
+        return _openrc_gate(host)
     unread: list[HardenError] = []
     units, templates = (
         [path for top in UNIT_DIRECTORIES if host.tree.exists(path := top / name)] for name in (UNIT, TEMPLATE)
@@ -113,6 +145,7 @@ def detect_gate(host: Host) -> Gate:
         dropins=dropins,
         mounts=() if is_masked or template is None else _mounts(host, template, unread),
         packaged=any(path.parent == PACKAGED_UNITS for path in (*units, *templates)),
+        is_openrc=False,
         is_stale=bool(units or templates or dropins) and _is_stale(host, [*units, *templates, *dropins.values()]),
         blocked=blocked_services(host),
         released={service: _given_by(text) for service, text in files_of_services(host, UNGATED).items() if text},
@@ -246,7 +279,8 @@ def blocked_services(host: Host) -> tuple[str, ...]:
 def files_of_services(host: Host, prefix: str) -> dict[str, str]:
     """Return by service the text of its file in STATE, RELEASE or UNGATED."""
     names = [name for name in host.tree.names(STATE) if name.startswith(prefix)]
-    return {f"{name[len(prefix) :]}{_SUFFIX}": _text(host, STATE / name).strip() for name in names}
+    suffix = "" if names and openrc.starts_services(host) else _SUFFIX
+    return {f"{name[len(prefix) :]}{suffix}": _text(host, STATE / name).strip() for name in names}
 
 
 def file_of_service(service: str, prefix: str) -> PurePosixPath:

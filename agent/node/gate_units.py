@@ -111,7 +111,7 @@ def template_difference(path: PurePosixPath, text: str) -> Difference | None:
     program = starts.program if starts else None
     named = required_mounts(text)
     expected = unit_content(TEMPLATE, program or PACKAGED_PROGRAM, named[-1] if named else DEFAULT_DATA_DIR)
-    return _difference(path, text, expected.decode())
+    return first_difference(path, text, expected.decode())
 
 
 def dropin_difference(path: PurePosixPath, text: str) -> Difference | None:
@@ -119,14 +119,15 @@ def dropin_difference(path: PurePosixPath, text: str) -> Difference | None:
     found = []
     for service in ("k3s.service", "k3s-agent.service"):
         expected = unit_content(f"{service}.d/{DROPIN}", PACKAGED_PROGRAM, DEFAULT_DATA_DIR).decode()
-        difference = _difference(path, text, expected)
+        difference = first_difference(path, text, expected)
         if difference is None:
             return None
         found.append(difference)
     return max(found, key=lambda difference: difference.location.line)
 
 
-def _difference(path: PurePosixPath, text: str, expected: str) -> Difference | None:
+def first_difference(path: PurePosixPath, text: str, expected: str) -> Difference | None:
+    """Return the first line in which a file of the gate differs from the expected text."""
     if text == expected:
         return None
     here, there = text.split("\n"), expected.split("\n")

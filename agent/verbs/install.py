@@ -19,7 +19,7 @@ from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.k3s.services import only_unit
 from agent.linux.unit_files import PACKAGED_UNITS
 from agent.model import EXECUTABLE_FILE, PUBLIC_FILE, Absent, Directory, File, Role, ShellCommand
-from agent.node import gate, gate_units
+from agent.node import gate, gate_units, openrc
 from agent.node.configuration import data_directory, read_configuration
 from agent.node.gate_units import DROPIN, PACKAGED_PROGRAM, TEMPLATE, UNIT
 from agent.node.platform import container_manager
@@ -35,7 +35,7 @@ from agent.verbs.k3s_state import k3s_of
 from agent.verbs.publish import withdraw
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from agent.host import Host
     from agent.node.gate import Gate
@@ -98,6 +98,8 @@ class Wanted(NamedTuple):
     packaged: frozenset[str] = frozenset()
     k3s: InstalledK3s = InstalledK3s(Role.SERVER, "k3s")
     """K3s on the host, for the next steps."""
+    is_openrc: bool = False
+    """Whether OpenRC starts the services, and not systemd."""
 
 
 def wanted(host: Host, request: Request, named: Sequence[str], program: PurePosixPath) -> Wanted:
@@ -126,7 +128,8 @@ def wanted(host: Host, request: Request, named: Sequence[str], program: PurePosi
     )
     has_cloud_init = host.tree.exists(CLEAN_HOOK.parent.parent)
     completions = {path: completion_script(shell) for shell, path in COMPLETIONS.items()}
-    found = Wanted(program, data_dir, services, completions, has_cloud_init, k3s=k3s)
+    is_openrc = openrc.starts_services(host)
+    found = Wanted(program, data_dir, services, completions, has_cloud_init, k3s=k3s, is_openrc=is_openrc)
     if not gate.detect_gate(host).packaged:
         return found
     places = (name for name in _units(found) if host.tree.exists(PACKAGED_UNITS / name))
@@ -135,6 +138,8 @@ def wanted(host: Host, request: Request, named: Sequence[str], program: PurePosi
 
 def files(wanted: Wanted) -> tuple[File, ...]:
     """Return all files of an installation, without those that a package has installed."""
+    if wanted.is_openrc:
+        return (*openrc.gate_files(wanted.program), *_other_files(wanted))
     units = {name: content for name, content in _units(wanted).items() if name not in wanted.packaged}
     if wanted.packaged and wanted.data_dir != DEFAULT_DATA_DIR:
         content = _DATA_DIR_DROPIN.format(data_dir=gate_units.unit_word(wanted.data_dir))
@@ -142,13 +147,15 @@ def files(wanted: Wanted) -> tuple[File, ...]:
             content += f"[Service]\n{gate_units.WRITABLE_HOME}\n"
         units |= dict.fromkeys(DATA_DIR_DROPINS, content.encode())
     found = [File(path=UNIT_DIRECTORY / name, content=content, mode=PUBLIC_FILE) for name, content in units.items()]
-    if not wanted.packaged:
-        found += [File(path=path, content=content, mode=PUBLIC_FILE) for path, content in wanted.completions.items()]
-        if wanted.has_cloud_init:
-            found.append(
-                File(path=CLEAN_HOOK, content=package_data.read("units", "cloud-init-clean"), mode=EXECUTABLE_FILE)
-            )
-    return tuple(found)
+    return (*found, *(() if wanted.packaged else _other_files(wanted)))
+
+
+def _other_files(wanted: Wanted) -> Iterator[File]:
+    """Yield the files besides the gate."""
+    for path, content in wanted.completions.items():
+        yield File(path=path, content=content, mode=PUBLIC_FILE)
+    if wanted.has_cloud_init:
+        yield File(path=CLEAN_HOOK, content=package_data.read("units", "cloud-init-clean"), mode=EXECUTABLE_FILE)
 
 
 def install(host: Host, wanted: Wanted) -> Report:
@@ -159,7 +166,8 @@ def install(host: Host, wanted: Wanted) -> Report:
     systemd, and for one that is too old.
     """
     host.refuse_ordinary_user("install")
-    _refuse_host_without_systemd(host)
+    if not wanted.is_openrc:
+        _refuse_host_without_systemd(host)
     if wanted.packaged and wanted.program != PACKAGED_PROGRAM:
         raise UsageError(
             f"cannot install a gate that runs {wanted.program}: the package has its own, {PACKAGED_UNITS / UNIT}",
@@ -190,7 +198,7 @@ def install(host: Host, wanted: Wanted) -> Report:
         items += _remove(host, [path for path in _hiding(host, wanted) if path not in in_place], wanted)
     items += [refused(refusal) for refusal in steps.refusals]
     _reload(host, items, wanted)
-    report = _report("install", items, [file.id for file in resources], gate.detect_gate(host))
+    report = _report("install", items, [file.id for file in resources], gate.detect_gate(host), wanted)
     return replace(report, next_steps=next_steps.steps_after_install(report, wanted.k3s))
 
 
@@ -213,7 +221,7 @@ def uninstall(host: Host, wanted: Wanted) -> Report:
     left = gate.detect_gate(host)
     # The units of a package continue to publish.
     node, steps = ([], ()) if wanted.packaged else _withdrawn(host)
-    report = _report("uninstall", [*items, *removed, *node], [], left)
+    report = _report("uninstall", [*items, *removed, *node], [], left, wanted)
     report = replace(report, findings=findings.after_uninstall(left))
     return replace(report, next_steps=(*steps, *next_steps.steps_after_uninstall(report, wanted.k3s)))
 
@@ -242,6 +250,8 @@ def _remove_state_of_boot(host: Host, wanted: Wanted) -> None:
 
 def _all_places(host: Host, wanted: Wanted) -> tuple[list[PurePosixPath], list[PurePosixPath]]:
     """Return the paths of the drop-ins of services, and of all other files, that any installation here has written."""
+    if wanted.is_openrc:
+        return [openrc.CONFIGURATION], [openrc.START, *COMPLETIONS.values(), CLEAN_HOOK]
     dropins = [f"{name}/{DROPIN}" for name in host.tree.names(UNIT_DIRECTORY) if name.endswith(".service.d")]
     units = [name for name in UNITS if name not in wanted.packaged]
     others = [*(UNIT_DIRECTORY / name for name in units), *_hiding(host, wanted), *COMPLETIONS.values()]
@@ -282,14 +292,14 @@ def _refuse_host_without_systemd(host: Host) -> None:
             "use apply and check without the gate; apply hardens the host, but does not hold K3s back",
         )
     if host.is_live:
-        problem = "systemd is not running; OpenRC and containers are not supported"
+        problem = "neither systemd nor OpenRC runs; containers without them are not supported"
         raise UnsupportedHostError(
             f"cannot install the gate: {problem}",
-            "run this on a host on which systemd starts K3s; for an image, pass its directory with --root",
+            "run this on a host on which systemd or OpenRC starts K3s; for an image, pass its directory with --root",
         )
     raise UnsupportedHostError(
-        f"cannot install the gate in {host.root}: systemd is not installed there",
-        "install systemd in the tree first; other init systems are not supported",
+        f"cannot install the gate in {host.root}: it has neither systemd nor OpenRC",
+        "install one of them in the tree first; other init systems are not supported",
     )
 
 
@@ -363,9 +373,11 @@ def _remove(host: Host, places: Iterable[PurePosixPath], wanted: Wanted) -> list
 
 
 def _remove_empty_directories(host: Host, path: PurePosixPath) -> None:
-    """Remove a directory of drop-ins or completions, and those above it that contain nothing else."""
+    """Remove a directory of drop-ins, of completions or of the gate, and those above it that contain nothing else."""
     for directory in (path, *path.parents):
-        is_removable = directory.name.endswith(".d") or _SHARED_FILES in directory.parents
+        is_removable = (
+            directory.name.endswith(".d") or directory == openrc.START.parent or _SHARED_FILES in directory.parents
+        )
         if not (is_removable and isinstance(host.tree.observe(directory), Directory)):
             return
         if not host.writable_tree.remove_directory(directory):
@@ -387,11 +399,12 @@ def _reload(host: Host, items: Sequence[Item], wanted: Wanted) -> None:
         systemd.reload()
 
 
-def _report(verb: str, items: Sequence[Item], all_ids: Sequence[str], there: Gate) -> Report:
+def _report(verb: str, items: Sequence[Item], all_ids: Sequence[str], there: Gate, wanted: Wanted) -> Report:
     done = {item.id for item in items}
     untouched = [Item(name, ItemStatus.COMPLIANT) for name in all_ids if name not in done]
     evidence = "runs before each start of K3s" + ("; installed by a package" if there.packaged else "")
-    facts = (Fact("gate", str(there.template or UNIT_DIRECTORY / TEMPLATE), evidence),)
+    place = openrc.START if wanted.is_openrc else there.template or UNIT_DIRECTORY / TEMPLATE
+    facts = (Fact("gate", str(place), evidence),)
     return Report(verb=verb, writes=True, facts=facts, items=(*items, *untouched), findings=())
 
 

@@ -1,6 +1,7 @@
 """Starts of K3s that the gate blocks: ended by a compliant run, or released once by root.
 
-The drop-in systemd/k3s.service.d/10-k3s-harden.conf reads and writes the same files in /run/k3s-harden.
+The drop-in systemd/k3s.service.d/10-k3s-harden.conf and systemd/openrc/start-k3s read and write the same files in
+/run/k3s-harden.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from agent.errors import HostError, UsageError
 from agent.host.systemd import Systemd
+from agent.k3s.services import OPENRC_DIRECTORY
 from agent.linux.unit_files import UNIT_DIRECTORIES
 from agent.model import PUBLIC_DIRECTORY, PUBLIC_FILE, Directory, File
 from agent.node import gate
@@ -44,6 +46,8 @@ def _start_blocked(host: Host, services: Sequence[str]) -> tuple[str, ...]:
     """
     systemd = Systemd(host)
     if not services or not systemd.is_running:
+        for service in services:  # what OpenRC has started then ends its pause
+            host.writable_tree.remove_file(file_of_service(service, UNGATED))
         return ()
     for unit in systemd.show(services, "Id", "ActiveState", "UnitFileState"):
         if unit.get("ActiveState") == "failed":
@@ -107,4 +111,4 @@ def _released(services: Iterable[str], started: Sequence[str], until: str) -> It
 
 
 def _exists(host: Host, service: str) -> bool:
-    return any(host.tree.exists(directory / service) for directory in UNIT_DIRECTORIES)
+    return any(host.tree.exists(directory / service) for directory in (*UNIT_DIRECTORIES, OPENRC_DIRECTORY))

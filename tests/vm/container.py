@@ -48,6 +48,9 @@ exec systemd-nspawn "$@"
 class Container(Instance):
     """A container with its own disk, the uppermost of the layers; off until boot()."""
 
+    IS_BOOTED = "systemctl show --property=Version"
+    """A command that succeeds as soon as the init answers."""
+
     def __init__(self, directory: Path, image: Image, layers: Sequence[Path] = ()) -> None:
         super().__init__(directory, image.suite)
         self.layers = (directory / "upper", *(layers or (image.tree,)))
@@ -68,22 +71,28 @@ class Container(Instance):
 
     def start_boot(self, seed: Path | None = None) -> None:
         """Start systemd, with an optional directory as cloud-init's seed, and wait until commands can run."""
-        self._start(seed, "multi-user.target")
+        self._start(self._systemd(seed, "multi-user.target"))
 
     def resume(self) -> None:
         """Start systemd without K3s, as a container is saved without its processes."""
-        self._start(None, "basic.target")
+        self._start(self._systemd(None, "basic.target"))
         self.run("systemctl is-system-running --wait", check=False)
 
-    def _start(self, seed: Path | None, target: str) -> None:
+    def _systemd(self, seed: Path | None, target: str) -> list[str]:
+        return [
+            *(["--bind-ro", f"{seed}:/var/lib/cloud/seed/nocloud"] if seed else []),
+            *("--boot", f"systemd.unit={target}", *([] if seed else [NO_CLOUD_INIT])),
+        ]
+
+    def _start(self, init: Sequence[str]) -> None:
+        """Start an init, given by the last options of systemd-nspawn, and wait until it answers."""
         name = f"k3s-harden-{os.getpid()}-{time.monotonic_ns()}"
         options = [
             *("--directory", str(self._directory / "root"), "--machine", name),
             *("--hostname=node", "--private-network", "--keep-unit", "--register=no"),
             *("--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=pipe"),
             *("--bind=/dev/kmsg", "--capability=CAP_SYSLOG"),
-            *(["--bind-ro", f"{seed}:/var/lib/cloud/seed/nocloud"] if seed else []),
-            *("--boot", f"systemd.unit={target}", *([] if seed else [NO_CLOUD_INIT])),
+            *init,
         ]
         self._groups = control_groups.create(name)
         with self.console_log.open("wb") as console:
@@ -104,16 +113,16 @@ class Container(Instance):
         deadline = time.monotonic() + BOOT_TIMEOUT
         while not self._answers():
             if not self.is_on or time.monotonic() > deadline:
-                self.fail("systemd did not start")
+                self.fail("the init did not start")
             time.sleep(0.05)
 
     def _answers(self) -> bool:
-        """Return whether systemd runs in the container and has an answer."""
+        """Return whether the init runs in the container and has an answer."""
         assert self._nspawn is not None
         for nspawn in _children(self._nspawn.pid):
             for process in filter(_is_first, _children(nspawn)):
                 self._leader = process
-                if self.run("systemctl show --property=Version", check=False).code == 0:
+                if self.run(self.IS_BOOTED, check=False).code == 0:
                     return True
         return False
 

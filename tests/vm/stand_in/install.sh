@@ -1,7 +1,7 @@
 #!/bin/sh
 # Stand-in for K3s' install.sh: installs the stand-in for k3s from the directory of this file, with the same variables,
-# systemd unit and order of steps (k3s, install.sh): the old unit is disabled and removed, the new one is written,
-# enabled and restarted. The version is INSTALL_K3S_VERSION, or the first of INSTALL_K3S_CHANNEL.
+# systemd unit or OpenRC script, and order of steps (k3s, install.sh): the old unit is disabled and removed, the new one
+# is written, enabled and restarted. OpenRC takes precedence over systemd. The version is INSTALL_K3S_VERSION, or the first of INSTALL_K3S_CHANNEL.
 set -e
 
 case "${1:-}" in
@@ -34,6 +34,47 @@ exec -a "/usr/local/bin/k3s $1" /usr/bin/python3 -sE /usr/local/lib/k3s-stand-in
 WRAPPER
 chmod 0755 /usr/local/bin/k3s
 
+if [ -x /sbin/openrc-run ]; then
+    script=/etc/init.d/$name
+    log=/var/log/$name.log
+    rc-update del "$name" default >/dev/null 2>&1 || true
+    mkdir -p /etc/rancher/k3s
+    env | grep -E '^(K3S|CONTAINERD)_' >/etc/rancher/k3s/$name.env || true
+    cat >"$script" <<SCRIPT
+#!/sbin/openrc-run
+
+depend() {
+    after network-online
+    want cgroups
+}
+
+start_pre() {
+    rm -f /tmp/k3s.*
+}
+
+supervisor=supervise-daemon
+name=$name
+command="/usr/local/bin/k3s"
+command_args="$command $* \\
+    >>$log 2>&1"
+
+output_log=$log
+error_log=$log
+
+pidfile="/var/run/$name.pid"
+respawn_delay=5
+respawn_max=0
+
+set -o allexport
+if [ -f /etc/environment ]; then . /etc/environment; fi
+if [ -f /etc/rancher/k3s/$name.env ]; then . /etc/rancher/k3s/$name.env; fi
+set +o allexport
+SCRIPT
+    chmod 0755 "$script"
+    rc-update add "$name" default >/dev/null
+    [ "${INSTALL_K3S_SKIP_START:-}" = true ] || rc-service "$name" restart
+    exit 0
+fi
 systemctl disable "$name" >/dev/null 2>&1 || true
 rm -f "$unit" "$unit.env"
 touch "$unit.env"

@@ -1,0 +1,144 @@
+"""The gate under OpenRC: K3s starts only on a hardened host, and starts as soon as the host is hardened."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.vm import openrc
+from tests.vm.node import HARDENED_KERNEL, JOIN, put_stand_in
+from tests.vm.openrc import OpenrcNode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.vm.conftest import Packages
+
+pytestmark = pytest.mark.vm
+
+GATE_FILES = ("/etc/rc.conf.d/k3s-harden.conf", "/usr/local/lib/k3s-harden/start-k3s")
+WAITS = "/usr/local/lib/k3s-harden/start-k3s"
+
+
+@pytest.fixture
+def node(packages: Packages, tmp_path: Path) -> Iterator[OpenrcNode]:
+    """Yield a booted server with program and gate, on which K3s has not started so far."""
+    with OpenrcNode(tmp_path / "node", openrc.image()) as booted:
+        booted.boot()
+        put_stand_in(booted)
+        booted.put("/usr/local/bin/k3s-harden", packages.single_file.read_bytes(), "0755")
+        booted.install_k3s()
+        booted.harden("install")
+        yield booted
+        booted.cut_power()
+        booted.remove_disk()
+
+
+def _wait_for_starts(node: OpenrcNode, number: int) -> None:
+    node.wait_until(f"test $(cat /var/lib/k3s-stand-in/starts 2>/dev/null | wc -l) -ge {number}", timeout=200)
+
+
+def _wait_until_refused(node: OpenrcNode, service: str = "k3s") -> None:
+    node.wait_until(f"test -e /run/k3s-harden/ungated.{service}")
+
+
+def test_at_boot_k3s_starts_on_a_hardened_host(node: OpenrcNode) -> None:
+    """The gate hardens the host before K3s exists, and other services start without it."""
+    node.reboot()
+    _wait_for_starts(node, 1)
+    (start,) = node.starts()
+    assert start.kernel == HARDENED_KERNEL
+    assert node.service("k3s", "status", check=False).strip().endswith("started")
+    assert WAITS not in node.supervised()
+
+
+def test_k3s_waits_for_the_repair_of_its_host_and_starts_with_it(node: OpenrcNode) -> None:
+    """The boot does not wait for K3s. The reason is in the log of the service."""
+    node.break_host()
+    node.reboot()
+    _wait_until_refused(node)
+    assert node.starts() == []
+    assert WAITS in node.supervised()
+    assert node.BAD_DROPIN in node.log()
+    assert "k3s is not started" in node.log()
+
+    node.repair_host()
+    node.harden("apply")
+    _wait_for_starts(node, 1)
+    assert WAITS not in node.supervised()
+
+
+def test_the_gate_runs_again_after_a_crash_a_restart_and_a_kill_of_what_waits(node: OpenrcNode) -> None:
+    """supervise-daemon starts again what it has started before, which is the gate."""
+    node.service("k3s", "start")
+    _wait_for_starts(node, 1)
+    node.break_host()
+    node.kill_supervised()
+    _wait_until_refused(node)
+    node.run("rm /run/k3s-harden/ungated.k3s")
+    node.kill_supervised()
+    _wait_until_refused(node)
+    node.service("k3s", "restart")
+    assert len(node.starts()) == 1
+
+    node.repair_host()
+    node.harden("apply")
+    _wait_for_starts(node, 2)
+
+
+def test_a_k3s_that_its_operator_stops_stays_stopped(node: OpenrcNode) -> None:
+    """Also in the pause between two attempts, and after the repair."""
+    node.break_host()
+    node.service("k3s", "start")
+    _wait_until_refused(node)
+    node.service("k3s", "stop")
+    node.repair_host()
+    node.harden("apply")
+    assert node.service("k3s", "status", check=False).strip().endswith("stopped")
+    assert node.starts() == []
+
+
+def test_root_releases_one_start(node: OpenrcNode) -> None:
+    """The start passes without its gate at once, `check` reports it, and a later crash does not pass."""
+    node.break_host()
+    node.service("k3s", "start")
+    _wait_until_refused(node)
+    node.harden("release", "--once")
+    _wait_for_starts(node, 1)
+    assert "started without its gate" in node.harden("check", check=False).out
+    node.kill_supervised()
+    node.wait_until(f"pgrep -f '^/bin/sh {WAITS}'")
+    assert len(node.starts()) == 1
+
+
+def test_the_gate_covers_agents_named_services_and_what_the_installer_of_k3s_writes_again(node: OpenrcNode) -> None:
+    """An upgrade replaces the script of the service. A file of the runlevel hides that of the service."""
+    node.run("rc-update del k3s default; rm /etc/init.d/k3s")
+    node.put("/etc/conf.d/k3s-agent.default", "")
+    node.install_k3s("agent", **JOIN)
+    node.install_k3s("server", INSTALL_K3S_NAME="east")
+    node.install_k3s("agent", **JOIN, INSTALL_K3S_VERSION="v1.35.1+k3s1")
+    node.break_host()
+    for service in ("k3s-agent", "k3s-east"):
+        node.service(service, "start")
+        assert WAITS in node.supervised(service)
+
+
+def test_other_services_do_not_pass_the_gate(node: OpenrcNode) -> None:
+    """Even if the program of the gate is missing."""
+    script = '#!/sbin/openrc-run\ncommand=/bin/sleep\ncommand_args="1d"\ncommand_background=yes\npidfile=/run/other\n'
+    node.put("/etc/init.d/k3sother", script, "0755")
+    node.run(("rm", GATE_FILES[1]))
+    node.service("k3sother", "start")
+    assert node.run("cat /proc/$(cat /run/other)/cmdline").out.startswith("/bin/sleep")
+
+
+def test_uninstall_removes_the_gate(node: OpenrcNode) -> None:
+    """K3s then starts without it."""
+    node.break_host()
+    node.harden("uninstall")
+    assert node.run(f"ls -d {' '.join(GATE_FILES)} /usr/local/lib/k3s-harden", check=False).out == ""
+    node.service("k3s", "start")
+    assert WAITS not in node.supervised()
