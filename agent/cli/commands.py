@@ -485,37 +485,25 @@ def revert(
     ReportOptions(output_format, verbose, quiet).finish(report, options.caller)
 
 
-@app.command(
-    epilog=_epilog(
-        "k3s-harden fleet --require compliant --max-age 26h --expect 5",
-        _READS,
-        "the nodes were printed, and what is required of them holds",
-    )
-)
+_FLEET = "k3s-harden fleet --require compliant --max-age 26h --expect 5"
+
+
+@app.command(epilog=_epilog(_FLEET, _READS, "the nodes were printed, and what is required of them holds"))
 def fleet(
     source: Annotated[
-        Optional[str],
-        typer.Argument(
-            metavar="[-]",
-            help="- reads the output of `kubectl get nodes -o json`. [default: run kubectl]",
-            show_default=False,
-        ),
+        Optional[str], typer.Argument(metavar="[-]", help="- reads the output of `kubectl get nodes -o json`.")
     ] = None,
     *,
-    require: Annotated[
-        Optional[str], typer.Option(help="End with 3 unless each node is compliant.", metavar="compliant")
-    ] = None,
+    require: Annotated[Optional[str], typer.Option(help="What each node has to be.", metavar="compliant")] = None,
     max_age: Annotated[str, typer.Option(help="Age from which a report is unknown.", metavar="DURATION")] = "26h",
-    expect: Annotated[
-        Optional[int], typer.Option(help="End with 3 unless there are so many nodes.", metavar="NUMBER", min=1)
-    ] = None,
+    expect: Annotated[Optional[int], typer.Option(help="How many nodes there are.", metavar="NUMBER", min=1)] = None,
     output_format: FleetFormat = Format.AUTO,
 ) -> None:
     """Show which nodes of a cluster are hardened.
 
     Reads what each node published on its Node object, and compares nodes of the same role. Runs the kubectl in PATH
     with your kubeconfig, or reads its output. Needs no root and makes no changes. A node without a complete and recent
-    report is unknown, and a cluster without nodes ends with 3.
+    report is unknown. Ends with 3 unless what is required holds, and for a cluster without nodes.
     """
     from agent.present.fleet import present_fleet
     from agent.verbs import fleet as verb

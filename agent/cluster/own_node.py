@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import re
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.cluster.connection import connect, rejection
@@ -16,16 +15,12 @@ from agent.k3s.components.files import pem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import PurePosixPath
     from typing import Any
 
     from agent.host import Host
 
-KUBECONFIG = PurePosixPath("agent/kubelet.kubeconfig")
-"""K3s' kubeconfig of the kubelet, in the data directory."""
-HEALTH_PORT = 10248
-"""The kubelet's own port on the loopback interface, without TLS."""
-
-LIMITS = Limits(request=10.0, total=20.0, body=8 << 20)
+_LIMITS = Limits(request=10.0, total=20.0, body=8 << 20)
 _HEALTH_TIMEOUT = 2.0
 _APPLY = "application/apply-patch+yaml"
 _OK = 200
@@ -36,7 +31,7 @@ _PREFIX = b"system:node:"
 _NODE_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
 
-def is_kubelet_healthy(port: int = HEALTH_PORT) -> bool:
+def is_kubelet_healthy(port: int) -> bool:
     """Return whether the kubelet of this host reports itself as healthy."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_HEALTH_TIMEOUT)
     try:
@@ -60,12 +55,12 @@ def node_name(certificate: bytes) -> str:
     return name
 
 
-def apply_node_status(host: Host, kubeconfig: PurePosixPath, fields: Mapping[str, Any], limits: Limits = LIMITS) -> str:
+def apply_node_status(host: Host, kubeconfig: PurePosixPath, fields: Mapping[str, Any], limits: Limits | None) -> str:
     """Make these fields of the Node those of k3s-harden, by one server-side apply, and return the name of the Node.
 
     Fields of an earlier apply that are not among them are removed. Raises HardenError if that fails.
     """
-    client, _, certificate = connect(host, [kubeconfig], limits)
+    client, _, certificate = connect(host, [kubeconfig], limits or _LIMITS)
     name = node_name(certificate)
     metadata = {**fields.get("metadata", {}), "name": name}
     body = {**fields, "apiVersion": "v1", "kind": "Node", "metadata": metadata}

@@ -96,13 +96,14 @@ def gate_bypassed(situation: Situation) -> Iterator[Trouble]:
             remediation=_restored(path) if path == gate.template else file_removal(path),
         )
     for service, unit, path in _unguarded(situation):
-        by = unit.resets[-1] if unit.resets else Location(path)
+        resets = unit.settings.resets
+        by = resets[-1] if resets else Location(path)
         edit = Instruction(f"name the drop-in so that it sorts before {DROPIN}", by)
         yield Trouble(
             f"{service} starts without the gate: its ExecStartPre= does not run",
             expected=f"systemctl start {gate_instance(service)}",
             location=by,
-            remediation=Remediation((edit,)) if unit.resets and by.path != path else _restored(path),
+            remediation=Remediation((edit,)) if resets and by.path != path else _restored(path),
         )
 
 
@@ -114,7 +115,8 @@ def _unguarded(situation: Situation) -> Iterator[tuple[str, K3sUnit, PurePosixPa
         if path is None or gate.is_openrc:
             continue
         if not any(
-            command.location.path == path and _runs_gate(command.text, service) for command in unit.before_start
+            command.location.path == path and _runs_gate(command.text, service)
+            for command in unit.settings.before_start
         ):
             yield service, unit, path
 
@@ -184,7 +186,7 @@ def gate_not_loaded(situation: Situation) -> Iterator[Trouble]:
 
     An installation that was interrupted leaves this state, and so does an edit without `systemctl daemon-reload`.
     """
-    if situation.gate.is_stale:
+    if situation.gate.is_stale or any(unit.settings.needs_reload for unit in situation.facts.units):
         yield Trouble(
             "systemd has not read the current unit files of K3s and its gate",
             remediation=_command("sudo systemctl daemon-reload"),

@@ -10,6 +10,7 @@ from agent.findings.manifests import beyond_limits
 from agent.findings.registry import APPLY_WITH_VERSION, Trouble, finding, instruction, no, yes
 from agent.guide.files import POLICY_FILE
 from agent.k3s.paths import K3S_BINARY
+from agent.k3s.redaction import redacted
 from agent.model import (
     NEWEST_KNOWN,
     OLDEST_COVERED,
@@ -25,8 +26,10 @@ from agent.report import Level
 from agent.settings.schema import DEFAULT_SETTINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from pathlib import PurePosixPath
 
+    from agent.k3s.services import K3sUnit, OtherProgram
     from agent.situation import Situation
 
 _PASS_VERSION = Remediation(
@@ -171,6 +174,40 @@ def data_dir_not_absolute(situation: Situation) -> Iterator[Trouble]:
                 alternative=instruction(f"set `data-dir` in {DEFAULT_SETTINGS} to the directory that K3s uses"),
             ),
         )
+
+
+@finding(
+    Level.ERROR,
+    blocks_gate=yes("K3s can read files that are not hardened."),
+    prevents_start=no("Nothing is changed, so K3s starts as before."),
+    remediation="let the service start `k3s server` or `k3s agent` on the files of the host, or set `k3s-config`",
+)
+def k3s_config_unknown(situation: Situation) -> Iterator[Trouble]:
+    """K3s starts in a way that cannot be followed, so it is not known which configuration K3s reads.
+
+    The service starts a script or an unknown program, the configuration is at a URL, or the unit has K3s see other
+    files than the host (RootDirectory=, BindPaths=). `env`, programs such as `nice`, and a shell that only prepares
+    K3s' start are followed. The setting `k3s-config` names the main configuration file that K3s reads.
+    """
+    facts, given = situation.facts, situation.settings.k3s_config
+    yield from unknown_config(facts.unit, facts.other_programs, facts.data_dir, given)
+
+
+def unknown_config(
+    unit: K3sUnit | None, others: Iterable[OtherProgram], data_dir: PurePosixPath, given: PurePosixPath | None
+) -> Iterator[Trouble]:
+    """Yield why the files that K3s reads are not known; a setting can give its configuration."""
+    setting = f"set `k3s-config` in {DEFAULT_SETTINGS} to the main configuration file that K3s reads"
+    for other in others if unit is None and given is None else ():
+        message = f"the configuration of K3s is not known: {other.unit.name} starts a program that cannot be followed"
+        yield Trouble(message, "", other.program.text, other.program.location, instruction(setting))
+    if unit is not None and unit.config_path is None and given is None:
+        message = "the configuration of K3s is not known: it is no file of this host"
+        yield Trouble(message, "", redacted(unit.given_config), Location(unit.path), instruction(setting))
+    if unit is not None and unit.on_host(data_dir) != data_dir:
+        message = f"K3s sees other files in {data_dir} than this host has there"
+        fix = instruction("let K3s see the directory of the host", Location(unit.path))
+        yield Trouble(message, str(data_dir), str(unit.on_host(data_dir)), Location(unit.path), fix)
 
 
 @finding(

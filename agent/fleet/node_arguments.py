@@ -19,8 +19,8 @@ _OF_ONE_NODE = frozenset(
     " with-node-id".split()
 )
 """Options that differ between equal nodes."""
-_URLS = frozenset({"datastore-endpoint", "etcd-s3-proxy"})
-"""Secret options whose value is public without a password."""
+_PROXY = "etcd-s3-proxy"
+"""The option whose value is public without a password."""
 
 
 def parsed_json(text: str) -> Json:
@@ -60,11 +60,6 @@ def compared_values(options: Mapping[str, list[str]]) -> Mapping[str, str]:
 
 def leaked_secrets(options: Mapping[str, list[str]]) -> str:
     """Return the options whose secret everybody can read who can read Nodes. K3s hides others by asterisks."""
-    return ", ".join(
-        f"--{option}"
-        for option, values in options.items()
-        if any(
-            text.strip("*") and (redacted(text) != text or (is_secret(option) and option not in _URLS))
-            for text in values
-        )
-    )
+    given = ((option, text) for option, values in options.items() for text in values if text.strip("*"))
+    leaks = (option for option, text in given if redacted(text) != text or (is_secret(option) and option != _PROXY))
+    return ", ".join(f"--{option}" for option in dict.fromkeys(leaks))

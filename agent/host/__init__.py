@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from agent.errors import HostError, NotEmptyError, ReadOnlyEnvironmentError, RootRequiredError
 from agent.host.directories import DirectoryEntry
 from agent.host.probe import no_processes
-from agent.host.process import SEARCH_PATH, run_nothing
+from agent.host.process import LARGEST_OUTPUT, SEARCH_PATH, run_nothing
 from agent.host.sockets import no_listeners
 from agent.host.tree import Tree
 from agent.model import (
@@ -210,7 +210,7 @@ class Host(Value):
         """Cached results of programs, by command line."""
         return {}
 
-    def ask_once(self, argv: Sequence[str], *, timeout: float) -> Completed:
+    def ask_once(self, argv: Sequence[str], *, timeout: float, largest_output: int = LARGEST_OUTPUT) -> Completed:
         """Run a program, or return its cached result: a verb observes the host up to three times.
 
         Raises HostError as `run` does.
@@ -218,7 +218,7 @@ class Host(Value):
         words = tuple(argv)
         if words not in self._answers:
             try:
-                self._answers[words] = self.run(words, timeout=timeout)
+                self._answers[words] = self.run(words, timeout=timeout, largest_output=largest_output)
             except HostError as error:
                 self._answers[words] = error
         answer = self._answers[words]

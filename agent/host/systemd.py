@@ -1,10 +1,10 @@
-"""The part of systemd that this program uses, through systemctl."""
+"""The part of systemd that this program uses, through systemctl and busctl."""
 
 from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent.errors import HostError
 from agent.value import Value
@@ -19,6 +19,10 @@ _PROGRAMS = (PurePosixPath("/usr/lib/systemd/systemd"), PurePosixPath("/lib/syst
 _TIMEOUT = 30.0
 OLDEST_SYSTEMD = 243
 """The oldest release whose units can gate K3s. The packages declare it too."""
+
+_SYSTEMD, _MANAGER = "org.freedesktop.systemd1", "/org/freedesktop/systemd1"
+_BUS_TIMEOUT = 5.0
+_LARGEST_ANSWER = 1024 * 1024
 
 
 class Systemd(Value):
@@ -38,6 +42,18 @@ class Systemd(Value):
         return tuple(
             dict(line.split("=", 1) for line in unit.splitlines() if "=" in line) for unit in output.split("\n\n")
         )
+
+    def properties(self, unit: str) -> dict[str, Any]:
+        """Return the properties of a unit (org.freedesktop.systemd1(5)). Raises HostError without an answer."""
+        label = re.sub("[^A-Za-z0-9]", lambda found: f"_{ord(found[0]):02x}", unit)
+        words = (f"{_MANAGER}/unit/{label}", "org.freedesktop.DBus.Properties", "GetAll", "s", "")
+        (answer,) = self._ask_bus("call", _SYSTEMD, *words)
+        return {name: value["data"] for name, value in answer.items()}
+
+    def environment(self) -> list[str]:
+        """Return the variables that systemd passes to each service. Raises HostError without an answer."""
+        answer: list[str] = self._ask_bus("get-property", _SYSTEMD, _MANAGER, f"{_SYSTEMD}.Manager", "Environment")
+        return answer
 
     @property
     def reads_units(self) -> bool:
@@ -75,11 +91,26 @@ class Systemd(Value):
         self._ask("daemon-reload")
 
     def _ask(self, *words: str, timeout: float = _TIMEOUT) -> str:
-        tool = self.host.trusted_tool("systemctl")
-        if tool is None:
-            raise HostError("cannot use systemd: there is no systemctl that only root can change")
-        done = self.host.run([str(tool), *words], timeout=timeout)
+        done = self.host.run([self._tool("systemctl"), *words], timeout=timeout)
         if done.code:
             reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise HostError(f"cannot run systemctl {words[0]}: {reason}")
         return done.stdout
+
+    def _ask_bus(self, *words: str) -> Any:  # noqa: ANN401 - any type of D-Bus
+        import json
+
+        if not self.is_running:
+            raise HostError("cannot use systemd: it does not run")
+        command = [self._tool("busctl"), "--json=short", *words]
+        try:
+            done = self.host.ask_once(command, timeout=_BUS_TIMEOUT, largest_output=_LARGEST_ANSWER)
+            return json.loads(done.stdout)["data"]
+        except ValueError as error:
+            raise HostError("cannot use systemd: busctl has no answer") from error
+
+    def _tool(self, name: str) -> str:
+        tool = self.host.trusted_tool(name)
+        if tool is None:
+            raise HostError(f"cannot use systemd: there is no {name} that only root can change")
+        return str(tool)

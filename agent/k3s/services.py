@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from contextlib import suppress
-from fnmatch import fnmatchcase
-from itertools import takewhile
+from os.path import normpath
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from agent.k3s.config import Word
 from agent.k3s.options import CONFIG_FILE_VARIABLE, SERVER_ONLY_KEYS, VARIABLES
+from agent.k3s.paths import K3S_CONFIG_FILE
+from agent.k3s.start_command import k3s_command
 from agent.linux.unit_files import assignments, expanded, logical_lines, words
 from agent.model import Location, Role
 from agent.value import Value
@@ -20,16 +23,38 @@ if TYPE_CHECKING:
 
 OPENRC_DIRECTORY = PurePosixPath("/etc/init.d")
 
-_USUAL_NAMES = frozenset(("k3s.service", "k3s-server.service", "k3s-agent.service"))
-_PROGRAMS = ("k3s", "k3s-server", "k3s-agent")
-_ROLES = tuple(role.value for role in Role)
 _PREFIXES = "-@:+!|"
 """Characters before the path of a program (systemd.service(5))."""
 # Compiled on first use: a host that is being prepared has no service yet.
 _OPENRC_COMMAND = r"(?s)command(?:_args)?=[\"']?(.*?)[\"']?"
+_OPENRC_FILE = r"(?m)(?:^|[\s;])(?:source|\.)\s+(/[^\s;]+)"
 _VARIABLE_WORD = r"(?a)\$([A-Za-z_]\w*)"
 _VARIABLE_IN_WORD = r"(?a)\$(?:\$|\{([A-Za-z_]\w*)\})"
-_VARIABLE = r"(?s)[ \t]*(?:export )?(\w+)=(.*)"
+_VARIABLE = r"(?s)[ \t]*(\w+)=(.*)"
+
+
+class ServiceSettings(Value):
+    """What a service sets for its process, as systemd has loaded it or as its files say."""
+
+    command: tuple[Word, ...]
+    """The words of ExecStart= before variables are replaced; empty if it starts nothing."""
+    environment: Mapping[str, Word] = MappingProxyType({})
+    """The variables that do not come from environment files."""
+    environment_files: tuple[PurePosixPath, ...] = ()
+    """The files of EnvironmentFile=; a name can be a pattern."""
+    unset: tuple[str, ...] = ()
+    """The words of UnsetEnvironment=: names, and assignments."""
+    replaces_variables: bool = True
+    directory: str = ""
+    """WorkingDirectory="""
+    mounts: Mapping[PurePosixPath, PurePosixPath | None] = MappingProxyType({})
+    """By directory that the process sees, that of the host; None if the host does not have these files."""
+    before_start: tuple[Word, ...] = ()
+    """The commands of ExecStartPre=, each as one word; `-` before it ignores its failure."""
+    resets: tuple[Location, ...] = ()
+    """The lines with an empty ExecStartPre=, which removes the commands before them."""
+    needs_reload: bool = False
+    """Whether systemd uses older files than those on the disk."""
 
 
 class K3sUnit(Value):
@@ -43,21 +68,32 @@ class K3sUnit(Value):
     """The words after `k3s server` or `k3s agent`."""
     environment: Mapping[str, Word]
     """The variables that K3s reads in this role, by name."""
-    before_start: tuple[Word, ...] = ()
-    """The commands of ExecStartPre= that systemd runs, each as one word."""
-    resets: tuple[Location, ...] = ()
-    """The lines with an empty ExecStartPre=, which removes the commands before them."""
+    settings: ServiceSettings
     environment_files: tuple[PurePosixPath, ...] = ()
     """The files from which systemd or OpenRC reads variables; some may be missing."""
     environment_directories: tuple[PurePosixPath, ...] = ()
     """The directories of which systemd reads all files with names that match a pattern."""
 
     @property
-    def config_path(self) -> PurePosixPath | None:
-        """The main configuration file, if it is set. K3S_CONFIG_FILE overrides --config (k3s, pkg/configfilearg)."""
+    def given_config(self) -> str:
+        """The main configuration file as K3s gets it; K3S_CONFIG_FILE overrides --config (k3s, pkg/configfilearg)."""
         variable = self.environment.get(CONFIG_FILE_VARIABLE)
-        path = variable.text if variable and variable.text else self._argument("--config", "-c")
-        return PurePosixPath(path) if path else None
+        return (variable.text if variable else "") or self._argument("--config", "-c") or str(K3S_CONFIG_FILE)
+
+    @property
+    def config_path(self) -> PurePosixPath | None:
+        """The main configuration file on the host; None if K3s reads another file than any on the host."""
+        return None if re.match("https?://", self.given_config) else self.on_host(PurePosixPath(self.given_config))
+
+    def on_host(self, path: PurePosixPath) -> PurePosixPath | None:
+        """Return the path on the host of a file that K3s sees at a path; None if the host does not have it."""
+        directory = self.settings.directory.lstrip("!-").replace("~", "/root")
+        absolute = PurePosixPath(normpath(PurePosixPath("/", directory, path)))
+        for place in (absolute, *absolute.parents):
+            if place in self.settings.mounts:
+                source = self.settings.mounts[place]
+                return None if source is None else source / absolute.relative_to(place)
+        return absolute
 
     def _argument(self, *names: str) -> str:
         texts = [word.text for word in self.arguments]
@@ -69,7 +105,7 @@ class K3sUnit(Value):
 
 
 class OtherProgram(Value):
-    """A service with K3s' name that starts a program which is not K3s, such as a script that starts K3s."""
+    """A service whose command does not lead to one of K3s, such as a script that starts K3s."""
 
     unit: PurePosixPath
     program: Word
@@ -80,57 +116,65 @@ class OtherProgram(Value):
         return Role.AGENT if self.unit.stem == "k3s-agent" else Role.SERVER
 
 
-class EnvironmentFiles(Value):
-    """Access to environment files."""
+def find_k3s(
+    path: PurePosixPath,
+    settings: ServiceSettings,
+    read: Callable[[PurePosixPath], str],
+    names: Callable[[PurePosixPath], Sequence[str]],
+) -> K3sUnit | OtherProgram | None:
+    """Return what a service starts; None if that is nothing.
 
-    read: Callable[[PurePosixPath], str]
-    """Returns the text of a file; empty if there is none."""
-    names: Callable[[PurePosixPath], Sequence[str]]
-    """Returns the names in a directory; none if there is none."""
-
-
-def parse_service(path: PurePosixPath, texts: Mapping[PurePosixPath, str], files: EnvironmentFiles) -> K3sUnit | None:
-    """Parse a unit and its drop-ins; None if the service does not start K3s. `texts` has the unit first."""
-    patterns = tuple(_environment_patterns(path, texts))
-    environment_files = tuple(file for pattern in patterns for file in _matching(pattern, files))
-    variables = dict(_environment(texts, environment_files, files))
-    try:
-        command = _of_k3s(_command(texts, variables))
-    except ValueError:
-        return None
-    if not command:
-        return None
-    role = Role(command[1].text)
-    environment = {name: value for name, value in variables.items() if _is_read(name, role)}
-    before_start, resets = _values(texts, "ExecStartPre")
-    binary, arguments = PurePosixPath(command[0].text), tuple(command[2:])
-    return K3sUnit(
-        path,
-        binary,
-        role,
-        arguments,
-        environment,
-        tuple(before_start),
-        tuple(resets),
-        environment_files,
-        tuple(pattern.parent for pattern in patterns if _has_wildcard(pattern.name)),
-    )
-
-
-def other_program(path: PurePosixPath, texts: Mapping[PurePosixPath, str]) -> OtherProgram | None:
-    """Return the program of a service that has K3s' name but, as `parse_service` finds, no command of K3s; or None."""
-    if path.name not in _USUAL_NAMES:
-        return None  # such as one that takes snapshots
-    try:
-        command = _command(texts, {})
-    except ValueError:
-        return None
+    `read` returns the text of a file, and `names` the names in a directory; both are empty if there is none.
+    """
+    environment_files = tuple(file for pattern in settings.environment_files for file in _matching(pattern, names))
+    variables = {**settings.environment, **dict(_of_files(environment_files, read))}
+    for word in settings.unset:
+        name, has_value, value = word.partition("=")
+        if not has_value or (name in variables and variables[name].text == value):
+            variables.pop(name, None)
+    command = settings.command
+    with suppress(ValueError):  # an open quote in a variable
+        words_ = _substituted(command[1:], variables) if settings.replaces_variables else command[1:]
+        started = k3s_command((*command[:1], *words_), variables)
+        if started:
+            role = Role(started[1].text)
+            environment = {name: value for name, value in variables.items() if _is_read(name, role)}
+            directories = tuple(file.parent for file in settings.environment_files if _has_wildcard(file.name))
+            binary, arguments = PurePosixPath(started[0].text), tuple(started[2:])
+            return K3sUnit(path, binary, role, arguments, environment, settings, environment_files, directories)
     return OtherProgram(path, command[0]) if command else None
 
 
 def only_unit(units: Sequence[K3sUnit]) -> K3sUnit | None:
     """Return the unit whose configuration applies; None if there is none, or if some are servers and others agents."""
     return units[0] if len({unit.role for unit in units}) == 1 else None
+
+
+def parse_settings(path: PurePosixPath, texts: Mapping[PurePosixPath, str]) -> ServiceSettings:
+    """Parse a unit and its drop-ins, or an OpenRC script. `texts` has the unit first."""
+    if path.parent == OPENRC_DIRECTORY:
+        return _of_openrc(texts)
+    before_start, resets = _values(texts, "ExecStartPre")
+    prefix, command = _command(texts)
+    environment = (word for word in _words(texts, "Environment") if "=" in word.text)
+    files = (expanded(word.text.lstrip("-"), path.name) for word in _words(texts, "EnvironmentFile"))
+    return ServiceSettings(
+        command,
+        environment=dict(assigned(environment)),
+        environment_files=tuple(PurePosixPath(file) for file in files if file),
+        unset=tuple(word.text for word in _words(texts, "UnsetEnvironment")),
+        replaces_variables=":" not in prefix,
+        directory="".join(word.text for word in [*_words(texts, "WorkingDirectory")][-1:]),
+        before_start=tuple(before_start),
+        resets=tuple(resets),
+    )
+
+
+def assigned(words_: Iterable[Word]) -> Iterator[tuple[str, Word]]:
+    """Yield the name and value of each assignment."""
+    for text, location in words_:
+        name, _, value = text.partition("=")
+        yield name, Word(value, location)
 
 
 def _values(texts: Mapping[PurePosixPath, str], name: str) -> tuple[list[Word], list[Location]]:
@@ -147,44 +191,39 @@ def _values(texts: Mapping[PurePosixPath, str], name: str) -> tuple[list[Word], 
     return values, resets
 
 
-def _command(texts: Mapping[PurePosixPath, str], variables: Mapping[str, Word]) -> list[Word]:
-    """Return the words of a unit's last ExecStart=, or of an OpenRC script's command= and command_args=.
+def _words(texts: Mapping[PurePosixPath, str], name: str) -> Iterator[Word]:
+    for setting in _values(texts, name)[0]:
+        with suppress(ValueError):  # an open quote
+            yield from _split(*setting)
 
-    Raises ValueError if a quote is not closed.
-    """
+
+def _command(texts: Mapping[PurePosixPath, str]) -> tuple[str, tuple[Word, ...]]:
+    """Return the prefix of the last ExecStart=, and its words; none if a quote is not closed."""
     started, _ = _values(texts, "ExecStart")
-    if started:
-        text, location = started[-1]
-        command = text.lstrip(_PREFIXES)
-        prefix = text.removesuffix(command)
-        parts = _split(command, location)
-        if "@" in prefix:
-            del parts[1:2]  # the name that the program gets
-        return parts if ":" in prefix else [*parts[:1], *_substituted(parts[1:], variables)]
+    if not started:
+        return "", ()
+    text, location = started[-1]
+    command = text.lstrip(_PREFIXES)
+    prefix = text.removesuffix(command)
+    with suppress(ValueError):
+        program, *arguments = _split(command, location)
+        return prefix, (program, *arguments[1 if "@" in prefix else 0 :])  # after @, the name that the program gets
+    return prefix, ()
+
+
+def _of_openrc(texts: Mapping[PurePosixPath, str]) -> ServiceSettings:
+    """Return the words of command= and command_args=, and the files that the script sources, as that of install.sh."""
     script = [
         Word(found[1], Location(path, line))
         for path, text in texts.items()
         for line, content in logical_lines(text)
         if (found := re.fullmatch(_OPENRC_COMMAND, content))
     ]
-    return [word for line in script for word in _split(*line)]
-
-
-def _of_k3s(command: Sequence[Word]) -> list[Word]:
-    """Return the words from K3s' program on, with the role as the second one; empty if there is no such command.
-
-    The program of the unit can be one that starts K3s, such as env(1) or a shell. Options of K3s itself can be between
-    its program and the role (k3s, pkg/cli/cmds/root.go).
-    """
-    for words_ in (command, [part for word in command for part in _split(*word)]):
-        for position, word in enumerate(words_):
-            if position and PurePosixPath(word.text).name not in _PROGRAMS:
-                continue
-            options = list(takewhile(lambda word: word.text.startswith("-"), words_[position + 1 :]))
-            role = words_[position + 1 + len(options) :]
-            if role and role[0].text in _ROLES:
-                return [word, role[0], *options, *role[1:]]
-    return []
+    files = (file for text in texts.values() for file in re.findall(_OPENRC_FILE, text))
+    with suppress(ValueError):
+        command = tuple(word for line in script for word in _split(*line))
+        return ServiceSettings(command, environment_files=tuple(map(PurePosixPath, files)), replaces_variables=False)
+    return ServiceSettings(())
 
 
 def _split(text: str, location: Location) -> list[Word]:
@@ -213,55 +252,25 @@ def _substituted(found: Iterable[Word], variables: Mapping[str, Word]) -> Iterat
             yield from (Word(word, location) for _, word in words(value, 0))
 
 
-def _environment(
-    texts: Mapping[PurePosixPath, str], paths: Iterable[PurePosixPath], files: EnvironmentFiles
-) -> Iterator[tuple[str, Word]]:
-    """Yield the variables of a service, weakest first: EnvironmentFile= overrides Environment= (systemd.exec(5))."""
-    for setting in _values(texts, "Environment")[0]:
-        with suppress(ValueError):  # an open quote
-            for text, location in _split(*setting):
-                name, _, value = text.partition("=")
-                yield name, Word(value, location)
+def _of_files(paths: Iterable[PurePosixPath], read: Callable[[PurePosixPath], str]) -> Iterator[tuple[str, Word]]:
+    """Yield the variables of environment files (systemd.exec(5)); later ones override earlier ones."""
     for file in paths:
-        for number, assignment in enumerate(files.read(file).split("\n"), 1):
+        for number, assignment in enumerate(read(file).split("\n"), 1):
             found = re.match(_VARIABLE, assignment)
             if found is not None:
                 yield found[1], Word(_unquoted(found[2]), Location(file, number))
 
 
-def _environment_patterns(path: PurePosixPath, texts: Mapping[PurePosixPath, str]) -> Iterator[PurePosixPath]:
-    named: list[str] = []
-    for setting in _values(texts, "EnvironmentFile")[0]:
-        with suppress(ValueError):
-            named += (word.text.lstrip("-") for word in _split(*setting))
-    for file in (expanded(word, path.name) for word in named) if named else _usual_files(path):
-        if file:
-            yield PurePosixPath(file)
-
-
-def _matching(pattern: PurePosixPath, files: EnvironmentFiles) -> Iterable[PurePosixPath]:
+def _matching(pattern: PurePosixPath, names: Callable[[PurePosixPath], Sequence[str]]) -> Iterable[PurePosixPath]:
     """Return the files that match a pattern in the last part of a path, in the order of glob(3)."""
     if not _has_wildcard(pattern.name):
         return (pattern,)
-    return [pattern.with_name(name) for name in sorted(files.names(pattern.parent)) if _matches(name, pattern.name)]
+    found = (name for name in names(pattern.parent) if not name.startswith("."))
+    return [pattern.with_name(name) for name in sorted(fnmatch.filter(found, pattern.name))]
 
 
 def _has_wildcard(name: str) -> bool:
     return not set(name).isdisjoint("*?[")
-
-
-def _matches(name: str, pattern: str) -> bool:
-    return fnmatchcase(name, pattern) and (not name.startswith(".") or pattern.startswith("."))
-
-
-def _usual_files(path: PurePosixPath) -> tuple[str, ...]:
-    """Return the environment files of a service that names none, as the OpenRC scripts of install.sh."""
-    return (
-        f"/etc/default/{path.stem}",
-        f"/etc/sysconfig/{path.stem}",
-        f"{path}.env",
-        f"/etc/rancher/k3s/{path.stem}.env",
-    )
 
 
 def _unquoted(text: str) -> str:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-UNIT_DIRECTORIES = tuple(
-    map(
-        PurePosixPath,
-        ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system"),
-    )
+_UNIT_PATH = (
+    "/etc/systemd/system.control:/run/systemd/system.control:/run/systemd/transient:/run/systemd/generator.early"
+    ":/etc/systemd/system:/etc/systemd/system.attached:/run/systemd/system:/run/systemd/system.attached"
+    ":/run/systemd/generator:/usr/local/lib/systemd/system:/usr/lib/systemd/system:/run/systemd/generator.late"
 )
+UNIT_DIRECTORIES = tuple(map(PurePosixPath, _UNIT_PATH.split(":")))
 """systemd's directories of units, highest precedence first (systemd.unit(5)). Drop-ins in all of them apply."""
 
-PACKAGED_UNITS = UNIT_DIRECTORIES[-1]
+PACKAGED_UNITS = PurePosixPath("/usr/lib/systemd/system")
 """The directory for units of a distribution's packages. A unit of the same name in an earlier directory masks them."""
 
 

@@ -45,12 +45,14 @@ class Configuration(Value):
     """Drop-ins that are symbolic links to missing files. K3s then ignores all of its configuration files."""
 
 
-def read_configuration(host: Host, unit: K3sUnit | None, unread: Iterable[HardenError] = ()) -> Configuration:
-    """Read the configuration that K3s has when this service starts it.
+def read_configuration(
+    host: Host, unit: K3sUnit | None, given: PurePosixPath | None = None, unread: Iterable[HardenError] = ()
+) -> Configuration:
+    """Read the configuration that K3s has when this service starts it, or with the given main file.
 
     `unread` is what could not be read of the services.
     """
-    path = (unit.config_path if unit else None) or K3S_CONFIG_FILE
+    path = given or (unit.config_path if unit else None) or K3S_CONFIG_FILE
     reader = _Reader(host)
     texts = reader.texts(path)
     arguments, environment = (unit.arguments, unit.environment) if unit else ((), {})

@@ -150,19 +150,21 @@ def read_facts(
     """
     unread: list[HardenError] = []
     others: list[OtherProgram] = []
-    units = installed_units(host, unread, others)
+    name = f"{service}.service" if service else ""
+    units = installed_units(host, unread, others, name)
     processes = host.probe()
     named = tuple(unit for unit in units if service and unit.path.name.removesuffix(".service") == service)
-    candidates = named or candidate_units(host, units, settings.role, processes)
+    is_unknown = any(other.unit.name == name for other in others)
+    candidates = named if named or is_unknown else candidate_units(host, units, settings.role, processes)
     unit = only_unit(candidates)
     if unit is not None and len(candidates) > 1:
         names = " and ".join(candidate.path.name for candidate in candidates)
         raise UsageError(
             f"cannot choose a K3s {unit.role}: this host has {names}", "pass --unit NAME.service, or disable the others"
         )
-    k3s = read_configuration(host, unit, unread)
+    k3s = read_configuration(host, unit, settings.k3s_config, unread)
     data_dir, data_dir_source = data_directory(settings, k3s)
-    role, role_source = role_from_services(settings, units, unit, processes)
+    role, role_source = role_from_services(settings, () if is_unknown else units, unit, processes)
     if role is None:
         role, role_source = role_from_files(host, k3s.operator_config, data_dir)
     known = detect_version(host, unit, recorded.get(role.value), given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,9 +13,9 @@ from agent.host.directories import DirectoryEntry
 from agent.host.paths import REGULAR_FILE
 from agent.host.systemd import Systemd
 from agent.linux.unit_files import PACKAGED_UNITS, UNIT_DIRECTORIES
-from agent.model import Unreadable
+from agent.model import Location, Unreadable
 from agent.node import gate_units, openrc, unit_files
-from agent.node.gate_units import DROPIN, TEMPLATE, UNIT
+from agent.node.gate_units import DROPIN, TEMPLATE, UNIT, GateCommand
 from agent.value import Value
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from agent.errors import HardenError
     from agent.host import Host
-    from agent.node.gate_units import Difference, GateCommand
+    from agent.node.gate_units import Difference
 
 STATE = PurePosixPath("/run/k3s-harden")
 """Two files for each service, RELEASE and UNGATED, which its drop-in and this program write; a boot removes them."""
@@ -150,7 +151,7 @@ def detect_gate(host: Host) -> Gate:
         blocked=blocked_services(host),
         released={service: _given_by(text) for service, text in files_of_services(host, UNGATED).items() if text},
         releases=dict(_in_effect(host)),
-        replaced=() if is_masked else tuple(_replaced(texts)),
+        replaced=() if is_masked else tuple(_replaced(host, texts, dropins)),
         differences=() if is_masked else tuple(_differences(host, template, dropins)),
         unusable={} if is_masked else _unusable(host, texts),
         unread=tuple(unread),
@@ -169,12 +170,16 @@ def _texts(host: Host, own: Iterable[PurePosixPath], template: PurePosixPath | N
     return {path: _text(host, path) for path in (*units, *dropins)}
 
 
-def _replaced(texts: Mapping[PurePosixPath, str]) -> Iterator[GateCommand]:
-    for path, text in texts.items():
-        command = gate_units.gate_command(path, text)
-        if command is not None and not command.runs_gate:
-            yield command
-        yield from gate_units.ignored_failures(path, text)
+def _replaced(host: Host, texts: Mapping[PurePosixPath, str], services: Iterable[str]) -> Iterator[GateCommand]:
+    in_files = [command for path, text in texts.items() for command in gate_units.not_of_a_gate(path, text)]
+    loaded: tuple[Mapping[str, str], ...] = ()
+    if len(texts) > 1 and Systemd(host).is_running:
+        with suppress(HostError):
+            loaded = Systemd(host).show(map(gate_instance, services), "ExecStart", *gate_units.REQUIRED)
+    yield from () if loaded else in_files
+    for key, value in dict(pair for shown in loaded for pair in gate_units.loaded_not_of_a_gate(shown)).items():
+        of_key = [command for command in in_files if command.key == key]
+        yield from of_key or [GateCommand(f"{key}={value}", Location(list(texts)[-1]))]
 
 
 def _differences(

@@ -14,7 +14,7 @@ from agent.model import Location
 from agent.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 UNIT = "k3s-harden.service"
 """Hardens the host once, for no service of K3s."""
@@ -31,8 +31,12 @@ PACKAGED_PROGRAM = PurePosixPath("/usr/bin/k3s-harden")
 WRITABLE_HOME = "ProtectHome=no"
 """Setting of the gate for a data directory in a home directory."""
 
+REQUIRED = {"Type": "oneshot", "RemainAfterExit": "no", "SuccessExitStatus": "", "RootDirectory": "", "RootImage": ""}
+"""Settings without which the unit can succeed though `k3s-harden gate` failed, did not run, or saw another root."""
+
 _READ_ONLY_HOME = "ProtectHome=read-only"
 _READ_ONLY_FOR_THE_GATE = tuple(map(PurePosixPath, ("/home", "/root", "/run/user")))
+_WITHOUT_GATE = frozenset(("--help", "-h", "--version"))
 _PREFIXES = "-@:+!|"
 """Characters before the path of a program (systemd.service(5))."""
 
@@ -46,25 +50,31 @@ class Difference(Value):
 
 
 class GateCommand(Value):
-    """A command of a unit."""
+    """A command or another setting of a unit."""
 
     text: str
     location: Location
+    key: str = "ExecStart"
 
     @property
     def runs_gate(self) -> bool:
         """Whether it runs `k3s-harden gate`, and its failure is the failure of the unit."""
-        return " gate" in self.text and not self.text.startswith("-")
+        program, verb, *options = (*self._words, "", "")
+        is_gate = "k3s-harden" in PurePosixPath(program).name and verb == "gate"
+        return is_gate and _WITHOUT_GATE.isdisjoint(options) and not self.text.startswith("-")
 
     @property
     def program(self) -> PurePosixPath | None:
         """The program; None if it cannot be determined."""
-        try:
-            (_, first), *_ = words(self.text.lstrip(_PREFIXES), 0)
-        except ValueError:
-            return None
-        path = PurePosixPath(first.replace("%%", "%"))
+        path = PurePosixPath("".join(self._words[:1]).replace("%%", "%"))
         return path if path.is_absolute() else None
+
+    @property
+    def _words(self) -> list[str]:
+        try:
+            return [word for _, word in words(self.text.lstrip(_PREFIXES), 0)]
+        except ValueError:
+            return []
 
 
 def unit_content(name: str, program: PurePosixPath, data_dir: PurePosixPath) -> bytes:
@@ -93,11 +103,22 @@ def gate_command(path: PurePosixPath, text: str) -> GateCommand | None:
     return GateCommand(found[-1][1], Location(path, found[-1][0])) if found else None
 
 
-def ignored_failures(path: PurePosixPath, text: str) -> Iterator[GateCommand]:
-    """Yield the settings with which a unit succeeds although its command failed."""
+def not_of_a_gate(path: PurePosixPath, text: str) -> Iterator[GateCommand]:
+    """Yield the settings of a unit or drop-in with which it does not depend on `k3s-harden gate`."""
+    command = gate_command(path, text)
+    if command is not None and not command.runs_gate:
+        yield command
     for line, key, value in assignments(text):
-        if key == "SuccessExitStatus" and value:
-            yield GateCommand(f"{key}={value}", Location(path, line))
+        if key in REQUIRED and value.strip() not in ("", REQUIRED[key]):
+            yield GateCommand(f"{key}={value}", Location(path, line), key)
+
+
+def loaded_not_of_a_gate(shown: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the same as name and value, of the properties of a unit that systemctl shows."""
+    command = re.fullmatch(r"\{ path=.*? ; argv\[\]=(.*?) ; ignore_errors=no ; [^{]*", shown.get("ExecStart", ""))
+    if command is None or not GateCommand(command[1], Location(PurePosixPath())).runs_gate:
+        yield "ExecStart", command[1] if command else shown.get("ExecStart", "")
+    yield from ((key, shown[key]) for key, value in REQUIRED.items() if shown.get(key, value) != value)
 
 
 def required_mounts(text: str) -> tuple[PurePosixPath, ...]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.errors import HostError
 from agent.host.directories import Total
-from agent.k3s.services import OPENRC_DIRECTORY, EnvironmentFiles, K3sUnit, OtherProgram, other_program, parse_service
+from agent.k3s.services import OPENRC_DIRECTORY, K3sUnit, OtherProgram, find_k3s, parse_settings
 from agent.linux.unit_files import UNIT_DIRECTORIES
 from agent.node import unit_files
+from agent.node.gate_units import DROPIN
+from agent.node.loaded_service import loaded_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,14 +26,16 @@ if TYPE_CHECKING:
 _RUNLEVELS = PurePosixPath("/etc/runlevels")
 """OpenRC's directories of the services that it starts."""
 
+_USUAL_NAMES = frozenset(("k3s.service", "k3s-server.service", "k3s-agent.service"))
+
 
 def installed_units(
-    host: Host, unread: list[HardenError], others: list[OtherProgram] | None = None
+    host: Host, unread: list[HardenError], others: list[OtherProgram] | None = None, named: str = ""
 ) -> tuple[K3sUnit, ...]:
     """Return the services that start K3s. Of files with one name, systemd reads the one in the first directory.
 
     Adds to `unread` the files that systemd reads and this program cannot read, and to `others` the services of K3s that
-    start another program.
+    start another program. systemd is asked about each service that the files show, or only about the named one.
     """
     found: dict[str, K3sUnit | OtherProgram] = {}
     for directory in (*UNIT_DIRECTORIES, OPENRC_DIRECTORY):
@@ -39,7 +44,7 @@ def installed_units(
             if not (is_service and name.startswith("k3s")) or name.startswith("k3s-harden"):
                 continue
             path = directory / name
-            unit = _unit(host, path, unread) if name not in found else None
+            unit = _unit(host, path, unread, asks=named in ("", name)) if name not in found else None
             if unit is not None:
                 found[name] = unit
     if others is not None:
@@ -77,14 +82,17 @@ def _starts_at_boot(host: Host, name: str) -> bool:
     return False
 
 
-def _unit(host: Host, path: PurePosixPath, unread: list[HardenError]) -> K3sUnit | OtherProgram | None:
+def _unit(host: Host, path: PurePosixPath, unread: list[HardenError], *, asks: bool) -> K3sUnit | OtherProgram | None:
     text = unit_files.unit_text(host, path, unread)
     if not text:
         return None
+    total = Total(f"environment files of {path.name}")
+    access = partial(unit_files.unit_text, host, unread=unread, total=total), host.tree.names
     # Drop-ins, such as those of `systemctl edit`, apply after the unit.
     texts = {path: text, **unit_files.read_dropins(host, path.name, unread)}
-    total = Total(f"environment files of {path.name}")
-    unit = parse_service(
-        path, texts, EnvironmentFiles(lambda file: unit_files.unit_text(host, file, unread, total), host.tree.names)
-    )
-    return unit or other_program(path, texts)
+    found = find_k3s(path, parse_settings(path, texts), *access)
+    is_named = path.name in _USUAL_NAMES or any(file.name == DROPIN for file in texts)
+    if isinstance(found, OtherProgram) and not is_named:
+        return None  # such as one that takes snapshots
+    loaded = loaded_settings(host, path, unread) if found and asks and path.parent != OPENRC_DIRECTORY else None
+    return find_k3s(path, loaded, *access) if loaded else found

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.errors import AccessDeniedError, HostError, LimitError
 from agent.host.directories import MOST_FILES, Total, too_many
-from agent.linux.unit_files import UNIT_DIRECTORIES, dropin_directories
+from agent.linux.unit_files import dropin_directories
 from agent.model import File
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def read_dropins(host: Host, name: str, unread: list[HardenError]) -> dict[PureP
             if file.endswith(".conf"):
                 paths.setdefault(file, directory / file)
     if len(paths) > MOST_FILES:
-        unread.append(too_many(UNIT_DIRECTORIES[0] / f"{name}.d", len(paths)))
+        unread.append(too_many(next(iter(paths.values())).parent, len(paths)))
     total = Total(f"drop-ins of {name}")
     return {paths[file]: unit_text(host, paths[file], unread, total) for file in sorted(paths)[:MOST_FILES]}
 

@@ -165,6 +165,15 @@ class Settings(Value):
         default=None,
         example="/srv/k3s",
     )
+    k3s_config: PurePosixPath | None = _setting(
+        "k3s-config",
+        PATH,
+        "K3s' main configuration file, if its service starts K3s by a script or in another way that k3s-harden cannot"
+        " follow. The gate then blocks K3s without this setting.",
+        "detected from the service",
+        default=None,
+        example="/srv/k3s.yaml",
+    )
     rancher_managed: bool | None = _setting(
         "rancher-managed",
         one_of({"auto": None, "true": True, "false": False}),

@@ -13,6 +13,7 @@ from agent.changes.journal import BACKUPS, Journal
 from agent.changes.notifications import HIDDEN_FROM_UNITS
 from agent.changes.publication import read_publication
 from agent.errors import HardenError, HostError, UnsupportedHostError, UsageError
+from agent.findings.node import unknown_config
 from agent.host import LOCK
 from agent.host.systemd import OLDEST_SYSTEMD, Systemd
 from agent.k3s.paths import DEFAULT_DATA_DIR
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from agent.host import Host
+    from agent.k3s.services import OtherProgram
     from agent.node.gate import Gate
+    from agent.report import Finding
     from agent.situation import Request
 
 
@@ -100,6 +103,8 @@ class Wanted(NamedTuple):
     """K3s on the host, for the next steps."""
     is_openrc: bool = False
     """Whether OpenRC starts the services, and not systemd."""
+    findings: tuple[Finding, ...] = ()
+    """Why the gate blocks K3s as it is installed now."""
 
 
 def wanted(host: Host, request: Request, named: Sequence[str], program: PurePosixPath) -> Wanted:
@@ -109,13 +114,14 @@ def wanted(host: Host, request: Request, named: Sequence[str], program: PurePosi
     UsageError for a name that cannot be a service of K3s.
     """
     site = read_settings(host, request.settings_file, request.overrides)
-    installed = installed_units(host, [])
+    others: list[OtherProgram] = []
+    installed = installed_units(host, [], others)
     services = USUAL | {unit.path.name: unit.role for unit in installed}
     for name in named:
         _refuse_service(name)
         services.setdefault(name, site.role or Role.SERVER)
     unit = only_unit(candidate_units(host, installed, site.role, host.probe()))
-    configuration = read_configuration(host, unit)
+    configuration = read_configuration(host, unit, site.k3s_config)
     data_dir, _ = data_directory(site, configuration)
     k3s = k3s_of(
         host,
@@ -129,7 +135,11 @@ def wanted(host: Host, request: Request, named: Sequence[str], program: PurePosi
     has_cloud_init = host.tree.exists(CLEAN_HOOK.parent.parent)
     completions = {path: completion_script(shell) for shell, path in COMPLETIONS.items()}
     is_openrc = openrc.starts_services(host)
-    found = Wanted(program, data_dir, services, completions, has_cloud_init, k3s=k3s, is_openrc=is_openrc)
+    troubles = unknown_config(unit, others, data_dir, site.k3s_config)
+    unknown = tuple(map(findings.KINDS["k3s-config-unknown"].case, troubles))
+    found = Wanted(
+        program, data_dir, services, completions, has_cloud_init, k3s=k3s, is_openrc=is_openrc, findings=unknown
+    )
     if not gate.detect_gate(host).packaged:
         return found
     places = (name for name in _units(found) if host.tree.exists(PACKAGED_UNITS / name))
@@ -199,6 +209,7 @@ def install(host: Host, wanted: Wanted) -> Report:
     items += [refused(refusal) for refusal in steps.refusals]
     _reload(host, items, wanted)
     report = _report("install", items, [file.id for file in resources], gate.detect_gate(host), wanted)
+    report = replace(report, findings=wanted.findings)
     return replace(report, next_steps=next_steps.steps_after_install(report, wanted.k3s))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent import __version__
@@ -10,7 +11,6 @@ from agent.assess.assessment import ControlStatus
 from agent.changes.publication import PUBLICATION, SENT, Publication, digest, machine_hash, read_publication
 from agent.changes.state import locked_state
 from agent.cluster.node_status import ANNOTATIONS_LIMIT, CONDITION, MESSAGE_LIMIT, Annotation, PublishedResult
-from agent.cluster.own_node import KUBECONFIG
 from agent.errors import HardenError, HostError
 from agent.host.systemd import Systemd
 from agent.model import PRIVATE_FILE, File
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from agent.settings.schema import Settings
     from agent.situation import Request
 
+KUBECONFIG = PurePosixPath("agent/kubelet.kubeconfig")
+"""K3s' kubeconfig of the kubelet, in the data directory."""
 UNIT = "k3s-harden-publish.service"
 
 _DIGESTS_LIMIT = 2048

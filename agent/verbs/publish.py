@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from agent.changes.publication import PUBLICATION, SENT, machine_hash, read_publication
 from agent.changes.state import locked_state
-from agent.cluster import own_node
 from agent.cluster.node_status import CONDITION, Annotation
 from agent.errors import CommandHint, HardenError, HostError
 from agent.model import PRIVATE_FILE, File
@@ -22,14 +21,14 @@ if TYPE_CHECKING:
     from agent.host import Host
     from agent.host.https import Limits
 
+HEALTH_PORT = 10248
+"""The kubelet's own port on the loopback interface, without TLS."""
 _PERIOD = 6 * 3600.0
 _STALE = 2 * 86400.0
 """Seconds after which an assessment states nothing; the drift check runs every day."""
 
 
-def publish(
-    host: Host, *, remove: bool = False, health_port: int = own_node.HEALTH_PORT, limits: Limits = own_node.LIMITS
-) -> str:
+def publish(host: Host, *, remove: bool = False, health_port: int = HEALTH_PORT, limits: Limits | None = None) -> str:
     """Send what has changed to the Node of this host, and return a line about it; empty if nothing is due.
 
     `remove` removes everything, whatever the settings are. Raises HardenError if that fails. The next run of the unit
@@ -50,6 +49,8 @@ def publish(
     when, _, sent = (host.tree.read(SENT) or b"").partition(b"\n")
     if sent == content and abs(now - float(when)) < _PERIOD:
         return ""
+    from agent.cluster import own_node  # most runs end before
+
     if not own_node.is_kubelet_healthy(health_port):
         raise HostError(f"cannot publish the state of this node: no healthy kubelet on 127.0.0.1:{health_port}")
     condition = {**publication.condition, "lastHeartbeatTime": timestamp(now)}
@@ -61,11 +62,13 @@ def publish(
     return f"published to Node {node}: {CONDITION} is {condition['status']}; {condition['message']}"
 
 
-def withdraw(host: Host, publication: Publication, limits: Limits = own_node.LIMITS) -> str:
+def withdraw(host: Host, publication: Publication, limits: Limits | None = None) -> str:
     """Remove all that was published, and the files about it, and return a line about it.
 
     Raises HardenError with the command of an administrator as its hint, and keeps the files.
     """
+    from agent.cluster import own_node
+
     try:
         node = own_node.apply_node_status(host, PurePosixPath(publication.kubeconfig), {}, limits)
     except HardenError as error:

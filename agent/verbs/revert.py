@@ -111,7 +111,7 @@ def _read_k3s(host: Host) -> _K3s:
     except HardenError:
         site = Settings()
     unit = only_unit(candidate_units(host, installed_units(host, []), site.role, host.probe()))
-    k3s = read_configuration(host, unit)
+    k3s = read_configuration(host, unit, site.k3s_config)
     data_dir, _ = data_directory(site, k3s)
     encrypts = False if k3s.operator_config.boolean(SECRETS_ENCRYPTION.key) else encrypts_secrets(host, data_dir)
     state = k3s_of(

@@ -15,7 +15,7 @@ from agent.guide.controls import CONTROLS
 from agent.guide.files import DirectoryRow, FileRow
 from agent.guide.k3s_options import OptionRow
 from agent.k3s.paths import DEFAULT_DATA_DIR
-from agent.k3s.services import K3sUnit
+from agent.k3s.services import K3sUnit, ServiceSettings
 from agent.model import NEWEST_KNOWN, Role
 from agent.node.facts import assumed_facts
 from agent.settings import schema as settings
@@ -169,7 +169,7 @@ def _by_key() -> Mapping[str, tuple[str, ...]]:
         program = PurePosixPath("/usr/local/bin/k3s")
         facts = replace(
             assumed_facts(role, NEWEST_KNOWN),
-            units=(K3sUnit(unit, program, role, (), {}, environment_files=(environment,)),),
+            units=(K3sUnit(unit, program, role, (), {}, ServiceSettings(()), (environment,)),),
         )
         for row in catalogue.CATALOGUE:
             for query in row.check.files(facts):

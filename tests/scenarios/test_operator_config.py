@@ -183,7 +183,7 @@ def test_another_configuration_file_has_its_own_drop_in_directory(
     [
         ("/etc/systemd/system/k3s-east.service.env", "K3S_DATA_DIR=/srv/k3s\n"),
         ("/etc/default/k3s-east", 'K3S_DATA_DIR="/srv/k3s"\n'),
-        ("/etc/sysconfig/k3s-east", "export K3S_DATA_DIR='/srv/k3s'\n"),
+        ("/etc/sysconfig/k3s-east", "K3S_DATA_DIR='/srv/k3s'\n"),
     ],
 )
 def test_a_service_of_another_name_is_read_with_its_environment(place: str, text: str, host: HostTree) -> None:
@@ -288,6 +288,11 @@ command_args="{role} \\
 
 output_log=/var/log/{name}.log
 pidfile="/var/run/{name}.pid"
+
+set -o allexport
+if [ -f /etc/environment ]; then source /etc/environment; fi
+if [ -f /etc/rancher/k3s/{name}.env ]; then source /etc/rancher/k3s/{name}.env; fi
+set +o allexport
 """
 
 

@@ -71,7 +71,9 @@ def read_program(host: Host, unit: K3sUnit | None, data_dir: PurePosixPath, enab
         selinux_type=label if label in _NOT_STARTED_BY_INIT else "",
         lacks_selinux_policy=enforcing and not _knows_k3s(host),
         fapolicyd_rules=_fapolicyd_rules(host, data_dir) if "fapolicyd.service" in enabled else None,
-        nm_cloud_setup=_blocked_by(unit.before_start) if unit is not None and _NM_CLOUD_SETUP in enabled else None,
+        nm_cloud_setup=_blocked_by(unit.settings.before_start)
+        if unit is not None and _NM_CLOUD_SETUP in enabled
+        else None,
     )
 
 

@@ -53,6 +53,13 @@ CASES = (
              f"move the options of K3s from /usr/local/bin/start-k3s.sh to {CONFIG}; then set"
              " `ExecStart=/usr/local/bin/k3s server` at {location}; run `sudo systemctl daemon-reload`; restart K3s",
              expected="ExecStart=/usr/local/bin/k3s server", found="/usr/local/bin/start-k3s.sh")),
+    Case("k3s-config-unknown",
+         written("/etc/systemd/system/k3s.service", "[Service]\nExecStart=/usr/local/bin/start-k3s.sh\n"),
+         both(written("/etc/systemd/system/k3s.service", "[Service]\nExecStart=/usr/local/bin/start-k3s.sh\n"),
+             written("/etc/k3s-harden/config.yaml", f"k3s-config: {CONFIG}\n")),
+         Seen("/etc/systemd/system/k3s.service:2",
+             "set `k3s-config` in /etc/k3s-harden/config.yaml to the main configuration file that K3s reads",
+             found="/usr/local/bin/start-k3s.sh")),
     Case("service-not-assessed",
          both(written(f"{UNITS}/k3s.service", SERVICE), written(f"{UNITS}/k3s-old.service", SERVICE),
              written(f"{UNITS}/multi-user.target.wants/k3s.service", "")),

@@ -30,7 +30,7 @@ SECRET = "hunter2hunter2"  # noqa: S105 - the test's own
         (["--token", ""], ""),
         (["--token"], ""),
         (["--token-file", "/etc/rancher/k3s/token"], ""),
-        (["--datastore-endpoint", "https://etcd:2379"], ""),
+        (["--datastore-endpoint", "********"], ""),
         (["--etcd-s3-proxy", "http://proxy:3128"], ""),
     ],
 )

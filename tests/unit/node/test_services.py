@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.errors import HardenError
-    from agent.k3s.services import K3sUnit
+    from agent.k3s.services import K3sUnit, OtherProgram
 
 UNIT = "/etc/systemd/system/k3s.service"
 EDITED = f"{UNIT}.d/override.conf"
 START = "[Service]\nExecStart=/usr/local/bin/k3s {}\n"
+ENVIRONMENT_FILE = f"EnvironmentFile=-{UNIT}.env\n"
 
 
 def installed(root: Path) -> K3sUnit:
@@ -75,7 +76,7 @@ def test_variables_have_the_line_that_sets_them(tmp_path: Path) -> None:
     put(tmp_path, EDITED.lstrip("/"), "[Service]\nEnvironment=K3S_SELINUX=true\nEnvironmentFile=-/etc/k3s.env\n")
     put(tmp_path, "etc/systemd/system/k3s.service.d/z.conf", f"[Service]\nEnvironmentFile=-{UNIT}.env\n")
     put(tmp_path, f"{UNIT}.env".lstrip("/"), "# install.sh\nK3S_URL='https://a:6443'\n")
-    put(tmp_path, "etc/k3s.env", '\nexport K3S_DATA_DIR="/srv/k3s"\n')
+    put(tmp_path, "etc/k3s.env", '\nK3S_DATA_DIR="/srv/k3s"\nexport K3S_TOKEN=not-read\n')
     assert environment(tmp_path) == {
         "K3S_NODE_NAME": ("a b", f"{UNIT}:4"),
         "K3S_SELINUX": ("true", f"{EDITED}:2"),
@@ -126,7 +127,7 @@ def test_other_specifiers_and_relative_paths_are_not_read(tmp_path: Path, word: 
 def test_an_agent_ignores_variables_of_server_options(tmp_path: Path) -> None:
     """The variables do not stop an agent; the same keys in a file would."""
     path = "/etc/systemd/system/k3s-agent.service"
-    put(tmp_path, path.lstrip("/"), START.format("agent"))
+    put(tmp_path, path.lstrip("/"), START.format("agent") + f"EnvironmentFile={path}.env\n")
     put(tmp_path, f"{path}.env".lstrip("/"), "K3S_CLUSTER_INIT=true\nK3S_URL=https://a:6443\nPATH=/bin\n")
     assert environment(tmp_path).keys() == {"K3S_URL"}
 
@@ -134,27 +135,27 @@ def test_an_agent_ignores_variables_of_server_options(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "variable", "path"),
     [
-        ("", "", None),
+        ("", "", "/etc/rancher/k3s/config.yaml"),
         ("--config /a.yaml", "", "/a.yaml"),
         ("-c /a.yaml", "", "/a.yaml"),
         ("--config=/a.yaml --config=/b.yaml", "", "/a.yaml"),
-        ("--config", "", None),
+        ("--config", "", "/etc/rancher/k3s/config.yaml"),
         ("", "/c.yaml", "/c.yaml"),
         ("--config /a.yaml", "/c.yaml", "/c.yaml"),
     ],
 )
 def test_the_variable_k3s_config_file_overrides_the_argument_config(
-    tmp_path: Path, words: str, variable: str, path: str | None
+    tmp_path: Path, words: str, variable: str, path: str
 ) -> None:
     """K3s looks for K3S_CONFIG_FILE first, then for the first --config or -c."""
-    put(tmp_path, UNIT.lstrip("/"), START.format(f"server {words}"))
+    put(tmp_path, UNIT.lstrip("/"), START.format(f"server {words}") + ENVIRONMENT_FILE)
     put(tmp_path, f"{UNIT}.env".lstrip("/"), f"K3S_CONFIG_FILE={variable}\n")
-    assert installed(tmp_path).config_path == (PurePosixPath(path) if path else None)
+    assert installed(tmp_path).config_path == PurePosixPath(path)
 
 
 def test_the_repr_of_a_unit_omits_tokens(tmp_path: Path) -> None:
     """A traceback must not show a token of the command line or the environment."""
-    put(tmp_path, UNIT.lstrip("/"), START.format("server --token s3cret"))
+    put(tmp_path, UNIT.lstrip("/"), START.format("server --token s3cret") + ENVIRONMENT_FILE)
     put(tmp_path, f"{UNIT}.env".lstrip("/"), "K3S_AGENT_TOKEN=s3cret\n")
     assert "s3cret" not in repr(installed_units(fake_host(tmp_path), []))
 
@@ -199,14 +200,80 @@ def test_a_unit_is_read_as_systemd_reads_it(tmp_path: Path, text: str, words: li
         ("/usr/bin/env A=b /usr/local/bin/k3s server --a", ["--a"]),
         ("/usr/bin/nice -n 5 /usr/local/bin/k3s agent --a", ["--a"]),
         ("/bin/sh -c 'ulimit -n 9; exec /usr/local/bin/k3s server --a'", ["--a"]),
-        ("/usr/local/bin/k3s --debug server --a", ["--debug", "--a"]),
+        ("/usr/local/bin/k3s --debug --data-dir /srv server --a", ["--a"]),
         ("/opt/k3s-v1.34 server --a", ["--a"]),
     ],
 )
 def test_k3s_can_be_started_by_another_program(tmp_path: Path, command: str, words: list[str]) -> None:
-    """Options of K3s can also be before the role."""
+    """Options before the role are not those of the server: there, --data-dir is only for K3s' own programs."""
     put(tmp_path, UNIT.lstrip("/"), f"[Service]\nExecStart={command}\n")
     assert [text for text, _ in arguments(tmp_path)] == words
+
+
+@pytest.mark.parametrize(
+    ("command", "variables"),
+    [
+        ("/usr/bin/env K3S_URL=b --unset=K3S_SELINUX /usr/local/bin/k3s server", {"K3S_URL": "b"}),
+        ("/bin/sh -c 'export K3S_URL=\"a b\"; K3S_SELINUX=no k3s server'", {"K3S_URL": "a b", "K3S_SELINUX": "no"}),
+        ("/bin/sh -ec 'export K3S_URL=\"a b\" && exec k3s server 2>>/log'", {"K3S_URL": "a b", "K3S_SELINUX": "yes"}),
+        ("/bin/sh -c 'exec nice env K3S_URL=b k3s server'", {"K3S_URL": "b", "K3S_SELINUX": "yes"}),
+    ],
+)
+def test_variables_of_what_starts_k3s_are_followed(tmp_path: Path, command: str, variables: dict[str, str]) -> None:
+    """env(1) and a script can set, replace and remove variables."""
+    unit = f"[Service]\nExecStart={command}\nEnvironment=K3S_URL=a K3S_SELINUX=yes\n"
+    put(tmp_path, UNIT.lstrip("/"), unit)
+    assert {name: word.text for name, word in installed(tmp_path).environment.items()} == variables
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "/usr/local/bin/start-k3s.sh server",
+        "/usr/bin/env -S 'K3S_URL=a k3s server'",
+        "/usr/bin/chroot /srv /usr/local/bin/k3s server",
+        "/bin/sh -lc 'exec k3s server'",
+        "/bin/sh /usr/local/bin/start-k3s",
+        "/bin/sh -c '. /etc/k3s; exec k3s server'",
+        "/bin/sh -c 'cd /srv; exec k3s server -c config.yaml'",
+        "/bin/sh -c 'exec k3s server $$OPTIONS'",
+        "/bin/sh -c 'true || exec k3s server'",
+        "/bin/sh -c 'k3s server & exec k3s agent'",
+        "/bin/sh -c 'true >/etc/rancher/k3s/config.yaml; exec k3s server'",
+        "/bin/sh -c 'if true; then exec k3s server; fi'",
+        "/bin/sh -c 'exec k3s server; true'",
+        "/bin/sh -c 'exec k3s server --name \"a;b\"'",
+        "/bin/sh -c",
+    ],
+)
+def test_what_may_give_k3s_other_options_is_not_followed(tmp_path: Path, command: str) -> None:
+    """The service is one of K3s by its name, or because it has the gate."""
+    others: list[OtherProgram] = []
+    for name in ("k3s.service", "k3s-east.service", "k3s-snapshot.service"):
+        put(tmp_path, f"etc/systemd/system/{name}", f"[Service]\nExecStart={command}\n")
+    put(tmp_path, "etc/systemd/system/k3s-east.service.d/10-k3s-harden.conf", "[Service]\n")
+    assert installed_units(fake_host(tmp_path), [], others) == ()
+    assert sorted(other.unit.name for other in others) == ["k3s-east.service", "k3s.service"]
+
+
+def test_only_an_environment_file_that_the_unit_names_is_read(tmp_path: Path) -> None:
+    """The usual files of install.sh do not count if the unit does not name them, or resets its list."""
+    put(tmp_path, UNIT.lstrip("/"), START.format("server") + ENVIRONMENT_FILE)
+    for path in (f"{UNIT}.env", "/etc/default/k3s", "/etc/sysconfig/k3s", "/etc/rancher/k3s/k3s.env"):
+        put(tmp_path, path.lstrip("/"), f"K3S_URL={path}\n")
+    assert environment(tmp_path) == {"K3S_URL": (f"{UNIT}.env", f"{UNIT}.env:1")}
+    put(tmp_path, EDITED.lstrip("/"), "[Service]\nEnvironmentFile=\n")
+    assert environment(tmp_path) == {}
+
+
+def test_an_openrc_script_reads_the_files_that_it_sources(tmp_path: Path) -> None:
+    """As the script of install.sh does."""
+    file = "/etc/rancher/k3s/k3s.env"
+    script = f'command="/usr/local/bin/k3s"\ncommand_args="server"\nif [ -f {file} ]; then source {file}; fi\n'
+    put(tmp_path, "etc/init.d/k3s", script)
+    put(tmp_path, file.lstrip("/"), "K3S_URL=a\n")
+    put(tmp_path, "etc/default/k3s", "K3S_URL=b\n")
+    assert environment(tmp_path) == {"K3S_URL": ("a", f"{file}:1")}
 
 
 def test_a_pattern_selects_environment_files(tmp_path: Path) -> None:
@@ -247,7 +314,7 @@ def test_a_service_whose_name_has_a_dot_is_read(tmp_path: Path) -> None:
 def test_exceeding_a_size_limit_is_an_error(tmp_path: Path) -> None:
     """Limits exist for a unit, a drop-in, an environment file, and the number of drop-ins; systemd has none."""
     large = "#" * (LARGEST_TEXT + 1)
-    put(tmp_path, UNIT.lstrip("/"), START.format("server"))
+    put(tmp_path, UNIT.lstrip("/"), START.format("server") + "EnvironmentFile=-/etc/default/%N\n")
     put(tmp_path, "etc/default/k3s", large)
     put(tmp_path, "etc/systemd/system/k3s-large.service", large)
     put(tmp_path, f"{UNIT}.d/0.conf".lstrip("/"), large)

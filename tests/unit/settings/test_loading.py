@@ -43,7 +43,7 @@ def test_the_example_of_the_reference_is_valid() -> None:
     assert settings.event_rate_limit == EventRateLimit(5000, 20_000)
     assert settings.network_policy_namespaces == ("shop", "billing")
     reason = "the database on these nodes needs strict accounting"
-    location = Location(PATH, 30)
+    location = Location(PATH, 31)
     first = SiteWaiver(
         "vm.overcommit_memory", reason, "2027-06-30", Role.AGENT, "db-*", location, "Security team, SEC-1042"
     )

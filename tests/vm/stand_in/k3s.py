@@ -329,7 +329,14 @@ def tell_systemd(message: str) -> None:
 
 def main() -> None:
     """Run as `k3s server`, `k3s agent`, `k3s kubectl` or `k3s --version`."""
-    command, *command_line = sys.argv[1:]
+    words_ = sys.argv[1:]
+    while words_[0] in {
+        "--debug",
+        "--data-dir",
+        "-d",
+    }:  # k3s pkg/cli/cmds/root.go; the server has a data-dir of its own
+        words_ = words_[1 if words_[0] == "--debug" else 2 :]
+    command, *command_line = words_
     if command in {"--version", "-v"}:
         sys.stdout.write(f"k3s version {version()} (00000000)\ngo version go1.24.0\n")
     elif command == "kubectl":

@@ -1,10 +1,10 @@
-"""The nodes of a cluster as a table, plain lines or JSON; docs/reference/fleet.schema.json describes the JSON."""
+"""The nodes of a cluster as a table, plain lines, HTML or JSON; docs/reference/fleet.schema.json describes the JSON."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, TextIO
 
-from agent.cluster.node_status import PREFIX, Annotation
+from agent.cluster.node_status import PREFIX, Annotation, PublishedResult
 from agent.fleet.fleet import shortened
 from agent.fleet.published import BY_NODE
 from agent.k3s.redaction import redacted_all
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 HEADS = ("Node", "Role", "Result", "K3s", "Failed", "Drifting since", "Age", "k3s-harden", "Remarks")
+_STYLE = ".part { overflow: auto; } .fleet tr > :not(:last-child) { white-space: nowrap; }"
 _NOT_IN_JSON = ("uid", "leaked", "compared", "published")
 
 
@@ -27,9 +28,7 @@ def present_fleet(fleet: Fleet, output_format: Format, stream: TextIO) -> None:
     if output_format is Format.JSON:
         text = _as_json(fleet)
     elif output_format is Format.HTML:
-        from agent.present.fleet.html import fleet_html
-
-        text = fleet_html(fleet)
+        text = _as_html(fleet)
     elif output_format is Format.OPENREPORTS:
         from agent.present.assessments.openreports import fleet_reports
 
@@ -52,7 +51,7 @@ def columns(node: FleetNode) -> tuple[str, ...]:
     """Return the columns of HEADS, without control characters; empty if there is no value."""
     names = (Annotation.FAILED, Annotation.DRIFTING_SINCE, Annotation.VERSION)
     failed, drifting, program = (node.published[name] for name in names)
-    age = "" if node.age_seconds is None else f"{node.age_seconds // 3600}h{'*' * (node.age_from == BY_NODE)}"
+    age = "" if node.age_seconds is None else f"{max(0, node.age_seconds) // 3600}h{'*' * (node.age_from == BY_NODE)}"
     remarks = "; ".join((*filter(None, (node.reason,)), *node.differs))
     texts = (node.name, node.role, node.result, node.k3s_version, failed, drifting, age, program, remarks)
     return tuple("" if text is None else printable(str(text)) for text in texts)
@@ -70,6 +69,31 @@ def summary(fleet: Fleet) -> str:
     """Return the number of nodes with each result, and why the requirement is not met."""
     counts = ", ".join(f"{count} {result}" for result, count in fleet.counts.items())
     return printable(f"result {int(fleet.exit_code)}: {'; '.join((counts, *fleet.problems))}")
+
+
+def _as_html(fleet: Fleet) -> str:
+    """Return one page, in ASCII, that loads nothing. The elements escape texts of nodes."""
+    from xml.etree.ElementTree import fromstring, tostring
+
+    from agent.assess.assessment import ControlStatus
+    from agent.present.assessments.html import asset, head
+    from agent.present.assessments.html.elements import cell, element, group, icon, part, table, table_row
+    from agent.present.assessments.html.rows import time_element
+
+    icons = dict(zip(PublishedResult, (ControlStatus.PASS, ControlStatus.FAIL, ControlStatus.UNKNOWN)))
+    rows = (
+        table_row(*(cell(icon(icons[node.result]) if text == node.result else None, text) for text in columns(node)))
+        for node in fleet.nodes
+    )
+    body = element(
+        "body",
+        fromstring(asset("icons.xml")),  # noqa: S314 - our own file
+        element("header", element("h1", "K3s fleet"), element("p", summary(fleet)), time_element(fleet.when)),
+        part("nodes", "Nodes", table("fleet", HEADS, group(rows))),
+        part("notes", "Failed controls and notes", element("ul", (element("li", line) for line in below(fleet)))),
+    )
+    page = element("html", head("K3s fleet", asset("report.css") + _STYLE), body, lang="en")
+    return f"<!DOCTYPE html>\n{tostring(page, method='html').decode('ascii')}\n"
 
 
 def _as_json(fleet: Fleet) -> str:

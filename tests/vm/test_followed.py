@@ -1,0 +1,136 @@
+"""The gate follows a real systemd to the configuration that K3s reads, and to what is in effect of its own unit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from tests.vm.node import SERVER
+
+if TYPE_CHECKING:
+    from tests.vm.node import Node
+
+pytestmark = pytest.mark.vm
+
+SITE = "/srv/site"
+DROPIN = "/etc/systemd/system/k3s.service.d/90-site.conf"
+K3S = "/usr/local/bin/k3s"
+
+
+class Way(NamedTuple):
+    """A way in which K3s gets to its configuration: lines of its unit, and commands before and after its start."""
+
+    unit: str
+    config: str = f"{SITE}/config.yaml"
+    before: str = "true"
+    after: str = "true"
+
+
+FILE = f"K3S_CONFIG_FILE={SITE}/config.yaml"
+ROOT = "/srv/root"
+WAYS = {
+    "env": Way(f"ExecStart=/usr/bin/env {FILE} {K3S} server"),
+    "script": Way(f"ExecStart=/bin/sh -c 'ulimit -n 4096; exec {K3S} server -c {SITE}/config.yaml >>/root/log 2>&1'"),
+    "export": Way(f"ExecStart=/bin/sh -ec 'export {FILE} && exec {K3S} server'"),
+    "set-environment": Way(
+        "", before=f"systemctl set-environment {FILE}", after="systemctl unset-environment K3S_CONFIG_FILE"
+    ),
+    "DefaultEnvironment": Way(
+        "",
+        before=f"mkdir -p /etc/systemd/system.conf.d; printf '[Manager]\\nDefaultEnvironment={FILE}\\n'"
+        " >/etc/systemd/system.conf.d/site.conf; systemctl daemon-reexec",
+        after="rm /etc/systemd/system.conf.d/site.conf; systemctl daemon-reexec",
+    ),
+    "UnsetEnvironment": Way(
+        "Environment=K3S_CONFIG_FILE=/srv/other.yaml\nUnsetEnvironment=K3S_CONFIG_FILE",
+        config="/etc/rancher/k3s/config.yaml",
+    ),
+    "PassEnvironment": Way(
+        f"PassEnvironment=container\nExecStart={K3S} server -c {SITE}/${{container}}", f"{SITE}/systemd-nspawn"
+    ),
+    "WorkingDirectory": Way(f"WorkingDirectory=-{SITE}\nExecStart={K3S} server -c config.yaml"),
+    "BindPaths": Way(f"BindPaths={SITE}:/etc/rancher/k3s"),
+    "RootDirectory": Way(
+        f"RootDirectory={ROOT}\nMountAPIVFS=yes\nBindPaths=/usr /bin /sbin /lib /lib64 /var /run /etc"
+        f" {ROOT}/etc:/etc/rancher",
+        f"{ROOT}/etc/k3s/config.yaml",
+        before=f"mkdir -p {ROOT}/etc",
+    ),
+    "option before the role": Way(f"ExecStart={K3S} --data-dir /srv/data server -c {SITE}/config.yaml"),
+    "environment file that the unit does not name": Way(
+        "EnvironmentFile=",
+        "/etc/rancher/k3s/config.yaml",
+        before="echo K3S_CONFIG_FILE=/srv/other.yaml >/etc/default/k3s",
+        after="rm /etc/default/k3s",
+    ),
+    "exported variable of an environment file": Way(
+        "",
+        "/etc/rancher/k3s/config.yaml",
+        before="echo export K3S_CONFIG_FILE=/srv/other.yaml >/etc/default/k3s",
+        after="rm /etc/default/k3s",
+    ),
+}
+"""By what leads to the configuration."""
+
+
+def _site_unit(lines: str) -> str:
+    reset = "ExecStart=\n" if "ExecStart=" in lines else ""
+    return f"[Service]\n{reset}{lines}\n"
+
+
+def test_the_gate_hardens_the_configuration_that_k3s_reads(node: Node) -> None:
+    """Each start of K3s has the option of its site's file and those of the hardening."""
+    for name, way in WAYS.items():
+        node.put(way.config, f"node-label: [way={name}]\n", "0600")
+        node.put(DROPIN, _site_unit(way.unit))
+        node.run(f"{way.before}; systemctl daemon-reload")
+        node.systemctl("restart", SERVER)
+        flags = node.starts()[-1].flags
+        assert f"node-label=way={name}" in flags, name
+        assert "protect-kernel-defaults=true" in flags, name
+        assert node.harden("check", check=False).code == 0, name
+        node.run(f"systemctl stop {SERVER}; {way.after}; rm -rf {way.config} {way.config}.d")
+
+
+def test_a_script_that_starts_k3s_blocks_it_until_a_setting_names_the_configuration(node: Node) -> None:
+    """`install` and the gate report the setting."""
+    node.put("/usr/local/bin/start-k3s", f"#!/bin/sh\nexport {FILE}\nexec {K3S} server\n", "0755")
+    node.put(f"{SITE}/config.yaml", "node-label: [way=script]\n", "0600")
+    node.put(DROPIN, _site_unit("ExecStart=/usr/local/bin/start-k3s server"))
+    node.systemctl("daemon-reload")
+    assert "set `k3s-config`" in node.harden("install").out
+    node.systemctl("start", SERVER, check=False)
+    assert node.starts() == []
+    assert "set `k3s-config`" in node.journal("k3s-harden@k3s.service")
+
+    node.put("/etc/k3s-harden/config.yaml", f"k3s-config: {SITE}/config.yaml\n")
+    node.harden("apply")
+    node.wait_until_up()
+    assert {"node-label=way=script", "protect-kernel-defaults=true"} <= set(node.starts()[-1].flags)
+
+
+BYPASSES = {
+    "/run/systemd/system.control": "ExecStart=\nExecStart=/bin/sh -c '/usr/bin/k3s-harden gate || true'",
+    "/etc/systemd/system.attached": "Type=simple",
+    "/run/systemd/generator.late": "ExecStart=\nExecStart=/bin/true gate",
+    "/run/systemd/transient": "RemainAfterExit=yes",
+    "/etc/systemd/system": "RootDirectory=/srv",
+}
+
+
+def test_a_drop_in_with_which_the_gate_succeeds_without_a_check_is_reported(node: Node) -> None:
+    """It can be in any directory of systemd. One that a later drop-in overrides has no effect and is not reported."""
+    for directory, lines in BYPASSES.items():
+        bad = f"{directory}/k3s-harden@k3s.service.d/50-site.conf"
+        node.put(bad, f"[Service]\n{lines}\n")
+        node.systemctl("daemon-reload")
+        out = node.harden("check", check=False).out
+        assert "the gate succeeds without a successful `k3s-harden gate`" in out, directory
+        assert bad in out, directory
+        node.run(f"rm {bad}; systemctl daemon-reload")
+    good = "/etc/systemd/system/k3s-harden@k3s.service.d"
+    node.put(f"{good}/50-site.conf", "[Service]\nType=simple\n")
+    node.put(f"{good}/60-site.conf", "[Service]\nType=oneshot\n")
+    node.systemctl("daemon-reload")
+    assert "gate succeeds without" not in node.harden("check", check=False).out
