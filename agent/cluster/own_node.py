@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from agent.cluster.connection import connect, rejection
@@ -33,14 +34,13 @@ _NODE_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
 def is_kubelet_healthy(port: int) -> bool:
     """Return whether the kubelet of this host reports itself as healthy."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_HEALTH_TIMEOUT)
-    try:
-        connection.request("GET", "/healthz")
-        return connection.getresponse().status == _OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
+    for address in ("127.0.0.1", "::1"):  # the latter on a node with only IPv6
+        connection = http.client.HTTPConnection(address, port, timeout=_HEALTH_TIMEOUT)
+        with suppress(OSError, http.client.HTTPException), closing(connection):
+            connection.request("GET", "/healthz")
+            if connection.getresponse().status == _OK:
+                return True
+    return False
 
 
 def node_name(certificate: bytes) -> str:

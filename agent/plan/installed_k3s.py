@@ -66,8 +66,7 @@ class InstalledK3s(Value):
     @property
     def can_start_a_cluster(self) -> bool:
         """Whether the installation of this server starts a new cluster."""
-        is_named = self.joins or self.arguments or self.variables
-        return self.role is Role.SERVER and not (is_named or self.is_tree)
+        return self.role is Role.SERVER and not (self.joins or self.arguments or self.variables or self.is_tree)
 
     def install(self, version: Version | None = None, name: str = "K3s", *, joins: bool = False) -> NextStep:
         """Return K3s' documented installation for this role and version (docs.k3s.io/installation/configuration).

@@ -45,13 +45,13 @@ def prepare_publication(
     A failure is a line, never an error: it does not change the result of the drift check.
     """
     earlier = read_publication(host) if host.is_live else None
-    if not host.is_live or (settings.publish is Publish.NONE and earlier is None):
-        return
     try:
-        if settings.publish is Publish.NONE and earlier is not None:
+        if host.is_live and settings.publish is not Publish.NONE:
+            new = _publication(host, request, settings, now, _drifted(last, now, earlier), earlier)
+        elif earlier is not None:
             new = earlier._replace(annotations={}, condition={}, drifted=[])
         else:
-            new = _publication(host, request, settings, now, _drifted(last, now, earlier), earlier)
+            return
         content = json.dumps(new._asdict(), indent=2).encode() + b"\n"
         with locked_state(host):
             host.writable_tree.write(File(path=PUBLICATION, content=content, mode=PRIVATE_FILE))

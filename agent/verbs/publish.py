@@ -52,7 +52,7 @@ def publish(host: Host, *, remove: bool = False, health_port: int = HEALTH_PORT,
     from agent.cluster import own_node  # most runs end before
 
     if not own_node.is_kubelet_healthy(health_port):
-        raise HostError(f"cannot publish the state of this node: no healthy kubelet on 127.0.0.1:{health_port}")
+        raise HostError(f"cannot publish the state of this node: no healthy kubelet on port {health_port}")
     condition = {**publication.condition, "lastHeartbeatTime": timestamp(now)}
     fields = {"metadata": {"annotations": publication.annotations}, "status": {"conditions": [condition]}}
     node = own_node.apply_node_status(host, PurePosixPath(publication.kubeconfig), fields, limits)
