@@ -71,7 +71,8 @@ def _index_rpms(directory: Path, keys: Sequence[str]) -> None:
     # The oldest clients read no compression but gzip.
     run("createrepo_c", "--quiet", "--no-database", "--general-compress-type=gz", directory)
     lists = directory / "repodata/repomd.xml"
-    gpg("--armor", "--detach-sign", "--output", lists.with_name("repomd.xml.asc"), lists, keys=keys)
+    # zypper verifies only the last signature, dnf any.
+    gpg("--armor", "--detach-sign", "--output", lists.with_name("repomd.xml.asc"), lists, keys=[*keys[1:], keys[0]])
 
 
 if __name__ == "__main__":
