@@ -219,23 +219,12 @@ def k3s_command_unknown(situation: Situation) -> Iterator[Trouble]:
     Options on it override those of K3s' configuration files. check and assess assume that it has no options. The
     hardening is in the files, so an option in the script can undo it without a trace in the report.
     """
-    facts = situation.facts
-    for other in facts.other_programs:
-        program = f"{K3S_BINARY} {other.role.value}"
-        yield Trouble(
+    for other in situation.facts.other_programs:
+        message = (
             f"{other.unit.name} starts another program, so the command line of K3s is not known;"
-            f" assumed: no options besides those in {facts.configuration.path} and its drop-ins",
-            expected=f"ExecStart={program}",
-            found=other.program.text,
-            location=other.program.location,
-            remediation=Remediation(
-                (
-                    Instruction(f"move the options of K3s from {other.program.text} to {facts.configuration.path}"),
-                    Instruction(f"set `ExecStart={program}`", other.program.location),
-                ),
-                restart=Restart.K3S,
-            ),
+            f" assumed: no options besides those in {situation.facts.configuration.path} and its drop-ins"
         )
+        yield Trouble(message, f"ExecStart={K3S_BINARY} {other.role.value}", other.program.text, other.program.location)
 
 
 @finding(Level.NOTE, remediation="remove the unit file if nobody starts the service")

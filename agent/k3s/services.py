@@ -53,6 +53,8 @@ class ServiceSettings(Value):
     """The commands of ExecStartPre=, each as one word; `-` before it ignores its failure."""
     resets: tuple[Location, ...] = ()
     """The lines with an empty ExecStartPre=, which removes the commands before them."""
+    is_loaded: bool = False
+    """Whether systemd has shown them."""
     needs_reload: bool = False
     """Whether systemd uses older files than those on the disk."""
 

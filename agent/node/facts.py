@@ -172,6 +172,7 @@ def read_facts(
     rancher_managed, rancher_source = _rancher_managed(host, settings, k3s.path)
     platform, platform_facts = detect_platform(host)
     running = [process for process in processes if process.role is role]
+    services_source = "systemd" if unit and unit.settings.is_loaded else "unit files that start K3s"
     server = k3s.operator_config.scalar("server")
     joins = server is not None and server.text != ""
     encrypts = encrypts_secrets(host, data_dir)
@@ -200,7 +201,7 @@ def read_facts(
             Fact(K3S_VERSION, str(known.version or f"{NEWEST_KNOWN}{ASSUMED}"), known.source),
             Fact("data directory", str(data_dir), data_dir_source),
             Fact("configuration", str(k3s.path), ", ".join(map(str, k3s.files)) or "no file yet"),
-            Fact("services", ", ".join(str(unit.path) for unit in units) or "none", "unit files that start K3s"),
+            Fact("services", ", ".join(str(unit.path) for unit in units) or "none", services_source),
             Fact("running", _processes(running), "processes named k3s"),
             Fact("managed by Rancher", _yes(rancher_managed), rancher_source),
             Fact("datastore", str(datastore), datastore_source),

@@ -55,6 +55,7 @@ def loaded_settings(host: Host, path: PurePosixPath, unread: list[HardenError]) 
                 for _, arguments, flags, *_ in found["ExecStartPreEx"]
             ),
             resets=parsed.resets,
+            is_loaded=True,
             needs_reload=found["NeedDaemonReload"],
         )
     return None

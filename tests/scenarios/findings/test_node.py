@@ -50,8 +50,8 @@ CASES = (
          both(written("/etc/systemd/system/k3s.service", "[Service]\nExecStart=/bin/sh -c 'exec k3s server'\n"),
              written("/etc/systemd/system/k3s-snapshot.service", "[Service]\nExecStart=/usr/local/bin/snapshot.sh\n")),
          Seen("/etc/systemd/system/k3s.service:2",
-             f"move the options of K3s from /usr/local/bin/start-k3s.sh to {CONFIG}; then set"
-             " `ExecStart=/usr/local/bin/k3s server` at {location}; run `sudo systemctl daemon-reload`; restart K3s",
+             "let the service start `k3s server` or `k3s agent`, and move the options to K3s' files at {location};"
+             " run `sudo systemctl daemon-reload`",
              expected="ExecStart=/usr/local/bin/k3s server", found="/usr/local/bin/start-k3s.sh")),
     Case("k3s-config-unknown",
          written("/etc/systemd/system/k3s.service", "[Service]\nExecStart=/usr/local/bin/start-k3s.sh\n"),

@@ -85,14 +85,14 @@ def test_systemd_is_asked_instead_of_the_files(tmp_path: Path) -> None:
         ("--loaded", UNIT),
     ]
     assert str(unit.environment["K3S_URL"].location) == f"{UNIT}:2"
-    assert unit.settings.needs_reload
+    assert (unit.settings.is_loaded, unit.settings.needs_reload) == (True, True)
 
 
 @pytest.mark.parametrize("answer", ["", "no JSON", "[]", '{"data": [{"FragmentPath": {"data": ""}}]}', '{"data": 1}'])
 def test_the_files_are_parsed_without_an_answer(tmp_path: Path, answer: str) -> None:
     """busctl fails, or systemd has loaded no unit of this name."""
     unit = loaded(tmp_path, answer or " ")
-    assert [word.text for word in unit.arguments] == ["--parsed"]
+    assert ([word.text for word in unit.arguments], unit.settings.is_loaded) == (["--parsed"], False)
 
 
 @pytest.mark.parametrize(
