@@ -82,7 +82,7 @@ def detect_version(
 def _installed(host: Host, unit: K3sUnit | None, last: RecordedVersion | None) -> KnownVersion:
     if not host.is_live:
         return KnownVersion(None, "programs in a host tree are not run; pass --k3s-version")
-    binary = unit.binary if unit else host.tool("k3s")
+    binary = unit.binary if unit and unit.binary.is_absolute() else host.tool("k3s")
     if binary is None and last is not None and not last.program:
         return KnownVersion(last.version, f"last successful run, {last.day}; K3s is not installed")
     if binary is None:
