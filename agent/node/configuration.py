@@ -48,11 +48,11 @@ class Configuration(Value):
 def read_configuration(
     host: Host, unit: K3sUnit | None, given: PurePosixPath | None = None, unread: Iterable[HardenError] = ()
 ) -> Configuration:
-    """Read the configuration that K3s has when this service starts it, or with the given main file.
+    """Read the configuration that K3s has when this service starts it. `given` is its main file if that is not known.
 
     `unread` is what could not be read of the services.
     """
-    path = given or (unit.config_path if unit else None) or K3S_CONFIG_FILE
+    path = (unit.config_path if unit else None) or given or K3S_CONFIG_FILE
     reader = _Reader(host)
     texts = reader.texts(path)
     arguments, environment = (unit.arguments, unit.environment) if unit else ((), {})

@@ -169,7 +169,7 @@ class Settings(Value):
         "k3s-config",
         PATH,
         "K3s' main configuration file, if its service starts K3s by a script or in another way that k3s-harden cannot"
-        " follow. The gate then blocks K3s without this setting.",
+        " follow. The gate then blocks K3s without this setting. What the service shows overrides it.",
         "detected from the service",
         default=None,
         example="/srv/k3s.yaml",

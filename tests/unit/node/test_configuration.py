@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import pytest
 
 from agent.node.configuration import Configuration, read_configuration
+from agent.node.services import installed_units
 from tests.fake import fake_host
 from tests.k3s_tree import put
 
@@ -82,3 +84,12 @@ def test_a_broken_link_is_a_problem_only_as_drop_in(tmp_path: Path) -> None:
     (tmp_path / MAIN).symlink_to("missing")
     (tmp_path / DROPINS / "b.yaml").symlink_to("missing")
     assert [str(path) for path in configuration_of(tmp_path).broken_links] == [f"/{DROPINS}/b.yaml"]
+
+
+def test_a_given_file_counts_only_if_the_service_does_not_show_it(tmp_path: Path) -> None:
+    """A setting can be older than a change of the service."""
+    host, given = fake_host(tmp_path), PurePosixPath("/srv/k3s.yaml")
+    put(tmp_path, "etc/systemd/system/k3s.service", "[Service]\nExecStart=/usr/local/bin/k3s server -c /etc/own.yaml\n")
+    (unit,) = installed_units(host, [])
+    assert read_configuration(host, unit, given).path == PurePosixPath("/etc/own.yaml")
+    assert read_configuration(host, None, given).path == given
