@@ -42,6 +42,8 @@ def rows() -> Iterator[Platform]:
             yield Platform(f"Debian {version}", "x86_64", form, "container and virtual machine", "make vm-test", CHANGE)
         command = f"make vm-test SUITE={name} GUESTS=all"
         yield Platform(f"Debian {version}", "x86_64", form, "virtual machine", command, RELEASE)
+    newest = f"Debian {suite.SUITES[suite.DEFAULT]}"
+    yield Platform(f"{newest} with OpenRC", "x86_64", "single file", "container", "make vm-test", CHANGE)
     for distribution in DISTRIBUTIONS:
         tested = f"{distribution.manager} installs it beside packages with these names and versions"
         if distribution.installs is None:
@@ -49,6 +51,7 @@ def rows() -> Iterator[Platform]:
         yield Platform(distribution.name, "x86_64", ".rpm", tested, "make package-test", CHANGE)
     yield Platform("Ubuntu 22.04 and newer", "any", ".deb, single file", "declared only")
     yield Platform("Raspberry Pi OS 12 and newer", "arm64, armhf", ".deb, single file", "declared only")
+    yield Platform("Alpine and other Linux with OpenRC and Python 3.9", "any", "single file", "declared only")
     yield Platform("other Linux with systemd 243 and Python 3.9", "any", "single file", "declared only")
     yield Platform(
         "other Linux with Python 3.9, such as RHEL 8 with its python3.11",
