@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PUBLICATION = STATE / "node-status.json"
 """It does not exist if this host publishes nothing."""
 SENT = STATE / "node-status-sent.json"
-"""The time in seconds since the epoch as its first line, then the PUBLICATION that was sent."""
+"""The time in seconds since the epoch as its first line, then the values of the Publication that was sent."""
 
 _MACHINE_ID = PurePosixPath("/etc/machine-id")
 

@@ -43,7 +43,7 @@ def publish(host: Host, *, remove: bool = False, health_port: int = HEALTH_PORT,
     if publication.annotations.get(Annotation.MACHINE) != machine_hash(host):
         return "nothing is published: the stored assessment is that of another machine, until the next drift check"
     # Absolute values, because the clock can have been set back.
-    now, content = host.now(), host.tree.read(PUBLICATION) or b""
+    now, content = host.now(), json.dumps(publication).encode()
     if abs(now - publication.when) > _STALE:
         raise HostError(f"cannot publish the state of this node: it was assessed at {timestamp(publication.when)}")
     when, _, sent = (host.tree.read(SENT) or b"").partition(b"\n")

@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("publish")]
 
 AGENT = f"{DATA_DIR}/agent"
 OTHER, OTHER_DIR = "node-2", "/var/lib/rancher/other"
+FLEET = ("fleet", "-", "--format", "json")
 FORGED = {
     "apiVersion": "v1",
     "kind": "Node",
@@ -95,6 +96,17 @@ def test_the_condition_stands_beside_those_of_the_kubelet(node: Node) -> None:
     assert len(found["failed-controls"].split(",")) == counts["FAIL"]
     assert f"{DATA_DIR}/server/psa.yaml" in json.loads(found["file-digests"])
     assert node.harden("publish").stdout == ""
+
+
+def test_fleet_counts_what_a_node_published(node: Node) -> None:
+    """The report is complete and recent."""
+    publish(node)
+    node.kubectl("label", "node", NAME, "node-role.kubernetes.io/control-plane=true", "--overwrite")  # as K3s does
+    nodes = node.kubectl("get", "nodes", "--output=json", "--show-managed-fields")
+    done = node.run(sys.executable, "-c", "from agent.cli import main; main()", *FLEET, text=nodes)
+    (found,) = [found for found in json.loads(done.stdout)["nodes"] if found["name"] == NAME]
+    assert (found["result"], found["age_from"]) == (published(node)["result"], "managedFields")
+    assert found["reason"] == conditions(node)[CONDITION]["message"]
 
 
 def test_a_node_writes_its_own_status_and_no_other(node: Node) -> None:
