@@ -75,8 +75,6 @@ USUAL = {"k3s.service": Role.SERVER, "k3s-agent.service": Role.AGENT}
 """The services of install.sh. Their drop-ins are installed even if the services do not exist yet."""
 
 _LARGEST_SCRIPT = 1 << 12
-_SCRIPT_OF_PIP = re.compile(r"#!(?:/bin/sh\n'''exec' )?\"?(/[^\"\n]*/python[\d.]*)\b")
-_HOME_OF_PYTHON = re.compile(r"^home *= *(\S+)", re.MULTILINE)
 _SHARED_FILES = PurePosixPath("/usr/local/share")
 _MISFIT = "its name has a quote, a backslash, a $ or a control character"
 _DATA_DIR_DROPIN = """\
@@ -187,13 +185,8 @@ def install(host: Host, wanted: Wanted) -> Report:
     if problem:
         raise UsageError(
             f"cannot install a gate that runs {wanted.program}: {problem}",
-            "move the program to a directory that only root can write, such as /opt, or pass its path with --program",
-        )
-    if not wanted.packaged and _runs_with_distribution_python(host, wanted.program):
-        raise UsageError(
-            f"cannot install a gate that runs {wanted.program}: pip installed it for the distribution's Python,"
-            " and it does not run after an upgrade of that to another version",
-            "install the single file, k3s-harden-VERSION.pyz, or the package, and run install with that program",
+            "run install of the single file, k3s-harden-VERSION.pyz, in a directory that only root can write, such as /opt,"
+            " or pass its path with --program",
         )
     if not _fits_in_a_unit(wanted.data_dir):
         raise UsageError(
@@ -323,25 +316,21 @@ def _program_problem(host: Host, program: PurePosixPath) -> str:
     hidden = next((place for place in HIDDEN_FROM_UNITS if program.is_relative_to(place)), None)
     if hidden is not None:
         return f"the sandbox of the units hides {hidden}"
+    if program != PACKAGED_PROGRAM and _needs_replaceable_python(host, program):
+        return "pip installed it for the distribution's Python, and it does not run after an upgrade to another version"
     found = gate.program_problem(host, program)
     return found.problem if found else ""
 
 
-def _runs_with_distribution_python(host: Host, program: PurePosixPath) -> bool:
-    """Return whether a program is the script of a package that pip installed for a Python of the distribution.
-
-    The package is in a directory of one minor version of Python, also in a virtual environment.
-    """
-    try:
+def _needs_replaceable_python(host: Host, program: PurePosixPath) -> bool:
+    """Return whether a program is a script of pip, which runs only with one version of the distribution's Python."""
+    with suppress(HostError):  # such as a file that is too large for a script of pip
         script = (host.tree.read(program, _LARGEST_SCRIPT) or b"").decode(errors="replace")
-        found = _SCRIPT_OF_PIP.match(script)
-        if found is None:
-            return False
-        python = PurePosixPath(found[1])
-        home = _HOME_OF_PYTHON.search(host.tree.read_text(python.parent.parent / "pyvenv.cfg"))
-    except HostError:  # such as a larger file
-        return False
-    return (home[1] if home else str(python.parent)) in ("/usr/bin", "/bin")
+        if python := re.match(r"#!(/\S*)/python[\d.]*\n", script):
+            venv = host.tree.read_text(PurePosixPath(python[1]).parent / "pyvenv.cfg")
+            home = re.search(r"^home *= *(\S+)", venv, re.MULTILINE)
+            return (home or python)[1] in ("/usr/bin", "/bin")
+    return False
 
 
 def _fits_in_a_unit(path: PurePosixPath) -> bool:

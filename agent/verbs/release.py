@@ -18,7 +18,7 @@ from agent.node.gate import RELEASE, STATE, UNGATED, file_of_service
 from agent.report import Fact, Item, ItemStatus, Report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from agent.host import Host
 
@@ -92,22 +92,17 @@ def release_once(host: Host, named: Sequence[str], minutes: int) -> Report:
         host.put(File(path=file_of_service(service, RELEASE), content=release, mode=PUBLIC_FILE))
         host.log(f"{service} may start once without its gate until {until}: k3s-harden release --once by {host.user}")
     started = _start_blocked(host, [service for service in gate.blocked_services(host) if service in services])
+    detail = (f"its next start until {until} passes without the gate", "is being started without the gate")
     from agent.plan import next_steps
 
     return Report(
         verb="release",
         writes=True,
         facts=(Fact("released by", host.user, when), Fact("expires", until, f"{minutes} minutes after the release")),
-        items=tuple(_released(services, started, until)),
+        items=tuple(Item(service, ItemStatus.CHANGED, detail[service in started]) for service in services),
         findings=(),
         next_steps=next_steps.steps_after_release([service for service in services if service not in started]),
     )
-
-
-def _released(services: Iterable[str], started: Sequence[str], until: str) -> Iterable[Item]:
-    for service in services:
-        detail = "is being started" if service in started else f"its next start until {until} passes"
-        yield Item(service, ItemStatus.CHANGED, f"{detail} without the gate")
 
 
 def _exists(host: Host, service: str) -> bool:
