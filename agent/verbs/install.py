@@ -185,8 +185,8 @@ def install(host: Host, wanted: Wanted) -> Report:
     if problem:
         raise UsageError(
             f"cannot install a gate that runs {wanted.program}: {problem}",
-            "run install of the single file, k3s-harden-VERSION.pyz, in a directory that only root can write, such as /opt,"
-            " or pass its path with --program",
+            "run install of the single file, k3s-harden-VERSION.pyz, in a directory that only root can write, such as"
+            " /opt, or pass its path with --program",
         )
     if not _fits_in_a_unit(wanted.data_dir):
         raise UsageError(

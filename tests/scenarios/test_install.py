@@ -162,7 +162,6 @@ def test_uninstall_removes_all_files_of_install(ready: HostTree) -> None:
     [
         ("#!/opt/venv/bin/python3\n", "home = /usr/bin\nversion = 3.11.2\n", 2),
         ("#!/usr/bin/python3.11\n", "", 2),
-        ('#!/bin/sh\n\'\'\'exec\' "/opt/a venv/bin/python" "$0" "$@"\n', "home = /usr/bin\n", 2),
         ("#!/opt/venv/bin/python3\n", "home = /opt/python3.12/bin\n", 0),
         ("#!/usr/local/bin/python3.12\n", "", 0),
         ("#!/bin/sh\nexec python3 -c main\n", "", 0),
