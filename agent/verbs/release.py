@@ -52,7 +52,7 @@ def _start_blocked(host: Host, services: Sequence[str]) -> tuple[str, ...]:
     for unit in systemd.show(services, "Id", "ActiveState", "UnitFileState"):
         if unit.get("ActiveState") == "failed":
             systemd.reset_failed(unit["Id"])
-            if not unit.get("UnitFileState", "").startswith(("disabled", "masked")):
+            if unit.get("UnitFileState", "").startswith(("enabled", "static", "linked")):
                 systemd.start(unit["Id"])
     for service in services:  # last, so that the next run repeats this one if it is killed
         host.writable_tree.remove_file(file_of_service(service, UNGATED))

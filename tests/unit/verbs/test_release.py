@@ -46,7 +46,7 @@ def booted(guarded: Path, *units: str, after: tuple[str, ...] = ()) -> Programs:
     services = sorted(line.split()[0] for line in units)
 
     def shown(names: str, lines: tuple[str, ...]) -> Completed:
-        rows = (dict(zip(names.split(","), line.split())) for line in lines)
+        rows = (dict(zip(names.split(","), line.split(" "))) for line in lines)
         return Completed(0, "\n\n".join("\n".join(f"{key}={row[key]}" for key in row) for row in rows), "")
 
     before, then = "Id,ActiveState,UnitFileState", "Id,ActiveState,Job"
@@ -155,6 +155,7 @@ def test_a_release_ends_the_pause_of_a_blocked_service(guarded: Path) -> None:
         ("failed enabled", "failed 7", ["reset-failed k3s.service", "start --no-block k3s.service"]),
         ("failed disabled", "inactive", ["reset-failed k3s.service"]),
         ("failed masked", "inactive", ["reset-failed k3s.service"]),
+        ("failed ", "inactive", ["reset-failed k3s.service"]),
         ("inactive enabled", "inactive", []),
     ],
 )
