@@ -98,7 +98,7 @@ def release_once(host: Host, named: Sequence[str], minutes: int) -> Report:
     return Report(
         verb="release",
         writes=True,
-        facts=(Fact("released by", host.user, when), Fact("expires", until, f"{minutes} minutes after the release")),
+        facts=(Fact("released by", host.user, when), Fact("expires", f"until {until}", f"{minutes} minutes later")),
         items=tuple(Item(service, ItemStatus.CHANGED, detail[service in started]) for service in services),
         findings=(),
         next_steps=next_steps.steps_after_release([service for service in services if service not in started]),
