@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 HEADS = ("Node", "Role", "Result", "K3s", "Failed", "Drifting since", "Age", "k3s-harden", "Remarks")
-_STYLE = ".part { overflow: auto; } .fleet tr > :not(:last-child) { white-space: nowrap; }"
+_STYLE = "header { padding: 1.5rem 0; } .part { overflow: auto; } tr > :not(:last-child) { white-space: nowrap; }"
 _NOT_IN_JSON = ("uid", "leaked", "compared", "published")
 
 

@@ -73,7 +73,7 @@ def _get(path: str, environment: Mapping[str, str]) -> str:
     done = process.run(command, timeout=60, largest_output=_LARGEST_PAGE, environment=environment)
     if done.code:
         error = (done.stderr.strip().splitlines() or [f"kubectl failed with exit code {done.code}"])[-1]
-        raise HostError(f"cannot read the nodes: {error}", "kubectl needs access to get and list nodes")
+        raise HostError(f"cannot read the nodes: {error}", "make `kubectl get nodes` work for this user")
     return done.stdout
 
 

@@ -170,6 +170,13 @@ def test_closed_streams_do_not_redirect_the_report_into_a_file(closed: str, form
     assert run("check", "--root", "/no/such", prefix=prefix).code == 2
 
 
+def test_a_closed_input_is_an_empty_document() -> None:
+    """No other verb reads standard input."""
+    done = run("fleet", "-", prefix=("sh", "-c", 'exec "$@" <&-', "sh"))
+    assert (done.code, done.stdout) == (2, "")
+    assert done.stderr.startswith("k3s-harden: cannot use the nodes: found invalid JSON")
+
+
 def test_the_report_is_a_table_on_a_terminal_and_plain_elsewhere(hardened: Hardened) -> None:
     """Journals and pipes get one line per item."""
     host = hardened()
