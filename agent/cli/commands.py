@@ -512,7 +512,7 @@ def fleet(
     if source not in (None, "-"):
         raise UsageError(f"cannot read {source}: fleet reads only standard input", "pass -, or omit it to run kubectl")
     if source:
-        found = verb.fleet_of_document(sys.stdin.buffer.read(verb.LARGEST_DOCUMENT + 1), requirement)
+        found = verb.fleet_of_document(sys.stdin.buffer.read(verb.LARGEST_DOCUMENT), requirement)
     else:
         with progress("fleet", quiet=False) as shown:
             found = verb.fleet_of_cluster(os.environ, requirement, shown)
