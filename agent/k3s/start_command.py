@@ -20,7 +20,7 @@ _RUNNERS = frozenset(("nice", "ionice", "chrt", "taskset", "nohup", "setsid", "n
 """Programs that start another one with the same files and environment."""
 _HARMLESS = frozenset(("ulimit", "umask", "sleep", "mkdir", "modprobe", "test", "[", "true"))
 """Commands of a script that change neither the environment nor files that K3s reads."""
-_SCRIPT = r"""([\w\s./:,;=@%+'"\[\]-]*?)(\s*\d?>>?\s*(&\d|[\w./-]+))*"""
+_SCRIPT = r"""([\w\s./:,;=@%+'"\[\]-]*?)(\d?>>?\s*(&\d|[\w./-]+)\s*)*"""
 """A script whose meaning depends only on its text, and redirections of its last command."""
 
 
