@@ -13,17 +13,17 @@ from agent.host.directories import DirectoryEntry
 from agent.host.paths import REGULAR_FILE
 from agent.host.systemd import Systemd
 from agent.linux.unit_files import PACKAGED_UNITS, UNIT_DIRECTORIES
-from agent.model import Location, Unreadable
+from agent.model import Unreadable
 from agent.node import gate_units, openrc, unit_files
-from agent.node.gate_units import DROPIN, TEMPLATE, UNIT, GateCommand
+from agent.node.gate_units import DROPIN, TEMPLATE, UNIT
 from agent.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from agent.errors import HardenError
     from agent.host import Host
-    from agent.node.gate_units import Difference
+    from agent.node.gate_units import Difference, GateCommand
 
 STATE = PurePosixPath("/run/k3s-harden")
 """Two files for each service, RELEASE and UNGATED, which its drop-in and this program write; a boot removes them."""
@@ -170,16 +170,14 @@ def _texts(host: Host, own: Iterable[PurePosixPath], template: PurePosixPath | N
     return {path: _text(host, path) for path in (*units, *dropins)}
 
 
-def _replaced(host: Host, texts: Mapping[PurePosixPath, str], services: Iterable[str]) -> Iterator[GateCommand]:
-    in_files = [command for path, text in texts.items() for command in gate_units.not_of_a_gate(path, text)]
-    loaded: tuple[Mapping[str, str], ...] = ()
-    if len(texts) > 1 and Systemd(host).is_running:
-        with suppress(HostError):
-            loaded = Systemd(host).show(map(gate_instance, services), "ExecStart", *gate_units.REQUIRED)
-    yield from () if loaded else in_files
-    for key, value in dict(pair for shown in loaded for pair in gate_units.loaded_not_of_a_gate(shown)).items():
-        of_key = [command for command in in_files if command.key == key]
-        yield from of_key or [GateCommand(f"{key}={value}", Location(list(texts)[-1]))]
+def _replaced(host: Host, texts: Mapping[PurePosixPath, str], services: Collection[str]) -> Iterator[GateCommand]:
+    found = [command for path, text in texts.items() for command in gate_units.not_of_a_gate(path, text)]
+    with suppress(HostError):
+        # A later file can override a setting, which systemd shows.
+        shown = Systemd(host).show(map(gate_instance, services), *gate_units.SHOWN) if found and services else None
+        in_effect = {key for unit in shown or () for key in gate_units.loaded_not_of_a_gate(unit)}
+        found = [command for command in found if shown is None or command.key in in_effect]
+    yield from found
 
 
 def _differences(

@@ -31,8 +31,11 @@ PACKAGED_PROGRAM = PurePosixPath("/usr/bin/k3s-harden")
 WRITABLE_HOME = "ProtectHome=no"
 """Setting of the gate for a data directory in a home directory."""
 
-REQUIRED = {"Type": "oneshot", "RemainAfterExit": "no", "SuccessExitStatus": "", "RootDirectory": "", "RootImage": ""}
+_REQUIRED = {"Type": "oneshot", "RemainAfterExit": "no", "SuccessExitStatus": "", "RootDirectory": "", "RootImage": ""}
 """Settings without which the unit can succeed though `k3s-harden gate` failed, did not run, or saw another root."""
+
+SHOWN = ("ExecStart", *_REQUIRED)
+"""The settings that decide whether the unit is a gate."""
 
 _READ_ONLY_HOME = "ProtectHome=read-only"
 _READ_ONLY_FOR_THE_GATE = tuple(map(PurePosixPath, ("/home", "/root", "/run/user")))
@@ -109,16 +112,16 @@ def not_of_a_gate(path: PurePosixPath, text: str) -> Iterator[GateCommand]:
     if command is not None and not command.runs_gate:
         yield command
     for line, key, value in assignments(text):
-        if key in REQUIRED and value.strip() not in ("", REQUIRED[key]):
+        if key in _REQUIRED and value.strip() not in ("", _REQUIRED[key]):
             yield GateCommand(f"{key}={value}", Location(path, line), key)
 
 
-def loaded_not_of_a_gate(shown: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield the same as name and value, of the properties of a unit that systemctl shows."""
+def loaded_not_of_a_gate(shown: Mapping[str, str]) -> Iterator[str]:
+    """Yield the names of these settings, of a unit that systemd has loaded and systemctl shows."""
     command = re.fullmatch(r"\{ path=.*? ; argv\[\]=(.*?) ; ignore_errors=no ; [^{]*", shown.get("ExecStart", ""))
     if command is None or not GateCommand(command[1], Location(PurePosixPath())).runs_gate:
-        yield "ExecStart", command[1] if command else shown.get("ExecStart", "")
-    yield from ((key, shown[key]) for key, value in REQUIRED.items() if shown.get(key, value) != value)
+        yield "ExecStart"
+    yield from (key for key, value in _REQUIRED.items() if shown.get(key, value) != value)
 
 
 def required_mounts(text: str) -> tuple[PurePosixPath, ...]:

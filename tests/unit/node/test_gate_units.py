@@ -45,15 +45,13 @@ def test_another_command_is_reported(command: str) -> None:
     """Also one that has the words of the gate."""
     (found,) = not_of_a_gate(PATH, f"[Service]\nExecStart={command}\n")
     assert (found.text, found.location.line) == (command, 2)
-    assert dict(loaded_not_of_a_gate({"ExecStart": shown(command)})) == {"ExecStart": command}
+    assert list(loaded_not_of_a_gate({"ExecStart": shown(command)})) == ["ExecStart"]
 
 
 def test_an_ignored_failure_is_reported() -> None:
     """systemd does not fail the unit for a command with the prefix `-`."""
     assert len(list(not_of_a_gate(PATH, "[Service]\nExecStart=-/usr/bin/k3s-harden gate\n"))) == 1
-    assert [key for key, _ in loaded_not_of_a_gate({"ExecStart": shown("/usr/bin/k3s-harden gate", "yes")})] == [
-        "ExecStart"
-    ]
+    assert list(loaded_not_of_a_gate({"ExecStart": shown("/usr/bin/k3s-harden gate", "yes")})) == ["ExecStart"]
 
 
 @pytest.mark.parametrize(
@@ -65,4 +63,4 @@ def test_a_setting_that_hides_a_failure_or_another_host_is_reported(setting: str
     assert found.text == setting
     key, value = setting.split("=")
     properties = {"ExecStart": shown("/usr/bin/k3s-harden gate"), key: value}
-    assert dict(loaded_not_of_a_gate(properties)) == {key: value}
+    assert list(loaded_not_of_a_gate(properties)) == [key]
