@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from base64 import encodebytes
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -342,3 +343,13 @@ def test_the_name_of_the_node_is_that_of_its_certificate() -> None:
     for data in ((TLS / "client.crt").read_bytes(), b"", b"system:node:node-1"):
         with pytest.raises(HardenError, match="is not one of system:node:NAME"):
             node_name(data)
+
+
+@pytest.mark.parametrize("length", [1, 63, 115, 116, 200, 243])
+def test_the_name_of_a_node_can_be_long(length: int) -> None:
+    """From 128 bytes on, DER has the length of the common name in a second byte."""
+    name = f"system:node:{'n' * length}".encode()
+    size = bytes([len(name)]) if len(name) < 0x80 else bytes([0x81, len(name)])
+    der = b"\x06\x03\x55\x04\x03\x0c" + size + name + b"0\x0a"
+    pem = b"-----BEGIN CERTIFICATE-----\n" + encodebytes(der) + b"-----END CERTIFICATE-----\n"
+    assert node_name(pem) == "n" * length
