@@ -99,4 +99,5 @@ def _not_made(change: Change, lacking: Iterable[Item]) -> Item:
 
 def refused(refusal: Refusal) -> Item:
     """Return the item of a refusal."""
-    return Item(refusal.id, ItemStatus.EDITED if refusal.edited else ItemStatus.REFUSED, refusal.reason, refusal.hint)
+    status = ItemStatus.EDITED if refusal.edited else ItemStatus.REFUSED
+    return Item(refusal.id, status, refusal.reason, refusal.hint, refusal.by_environment)

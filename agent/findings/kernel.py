@@ -11,10 +11,11 @@ from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
 from agent.guide.sysctls import KERNEL_DEFAULTS, PARAMETERS_FILE, SYSCTLS
 from agent.linux.sysctl_order import SYSCTL_CONF, SysctlFile, SysctlReader, at_boot
 from agent.linux.sysctl_values import same_value
-from agent.model import Absent, Component, Instruction, Location, OwnCommand, Remediation, Sysctl
+from agent.model import Absent, Component, Instruction, Location, OwnCommand, Remediation, ShellCommand, Sysctl
 from agent.plan.plan import describe_state
 from agent.report import Level
 
+_OUTSIDE = "/etc/sysctl.d/90-k3s-container.conf"
 _AFTER_BOOT = "on the booted host, run `sudo k3s-harden check`"
 
 if TYPE_CHECKING:
@@ -182,6 +183,29 @@ def kernel_default_changed(situation: Situation) -> Iterator[Trouble]:
             )
 
 
+@finding(
+    Level.ERROR,
+    blocks_gate=yes("Workloads would run on a kernel that does not meet the control."),
+    prevents_start=no(
+        "Without protect-kernel-defaults the kubelet does not exit. With it, kernel-parameter is reported."
+    ),
+    remediation="set the parameters on the machine that runs the container; then run `sudo k3s-harden apply`",
+)
+def kernel_read_only(situation: Situation) -> Iterator[Trouble]:
+    """Kernel parameters differ and /proc/sys is read-only, as in a container of systemd-nspawn or LXC.
+
+    apply and the gate then change nothing: the kubelet would reject the kernel. The parameters belong to the machine
+    that runs the container. A waiver for each of them, with `protect-kernel-defaults: false`, accepts its values.
+    """
+    if situation.facts.platform.kernel_is_read_only and (rows := _settable(situation)):
+        yield Trouble(
+            "/proc/sys is read-only, so kernel parameters cannot be set here",
+            expected=", ".join(f"{row.key}={row.value}" for row in rows),
+            found=", ".join(describe_state(situation.observed[row.key]) for row in rows),
+            remediation=_outside(situation),
+        )
+
+
 @finding(Level.NOTE, remediation="")
 def kernel_parameter_waived(situation: Situation) -> Iterator[Trouble]:
     """A waiver in the settings excludes a kernel parameter, so apply sets it neither in its file nor in the kernel.
@@ -243,14 +267,27 @@ def _set(situation: Situation, row: SysctlRow, now: Observed) -> Remediation:
     """Return the remediation for a kernel parameter whose running value differs."""
     if isinstance(now, Absent):
         return instruction(f"boot a kernel that has {row.key}")
-    if row.written and not situation.facts.platform.kernel_is_read_only:
+    if situation.facts.platform.kernel_is_read_only:
+        return _outside(situation)
+    if row.written:
         return written_by_apply(situation, row.key)
-    platform = situation.facts.platform
-    where = ""
-    if platform.kernel_is_read_only:
-        where = "on the machine that runs this container, " if platform.container else "where /proc/sys is writable, "
     line = f"{row.key}={row.value}"
-    return instruction(f"{where}run `sudo sysctl -w {line}`, and put that line in a file in /etc/sysctl.d")
+    return instruction(f"run `sudo sysctl -w {line}`, and put that line in a file in /etc/sysctl.d")
+
+
+def _outside(situation: Situation) -> Remediation:
+    """Return how to set all parameters that differ outside of this container, or of the mount that is read-only."""
+    lines = " ".join(f"{row.key}={row.value}" for row in _settable(situation))
+    where = "on the machine that runs this container" if situation.facts.platform.container else "where it is writable"
+    command = f"printf '%s\\n' {lines} | sudo tee {_OUTSIDE} && sudo sysctl -p {_OUTSIDE}"
+    first = Instruction(f"{where}, set the kernel parameters with the next command")
+    return Remediation((first, ShellCommand(command), OwnCommand("apply")))
+
+
+def _settable(situation: Situation) -> list[SysctlRow]:
+    """Return the parameters that differ, are not waived, and that this kernel has."""
+    waived = situation.waivers.kernel_parameters
+    return [row for row, now in _differing(situation) if row.key not in waived and not isinstance(now, Absent)]
 
 
 def _will_protect(situation: Situation) -> bool:

@@ -199,7 +199,8 @@ def _repairs(report: Report, k3s: InstalledK3s, again: OwnCommand = _ONCE_MORE) 
         for finding in _fixable(entry, report)
     ]
     differing = [item for entry in entries for item in entry.items if item.status is ItemStatus.DIFFERS]
-    by_host = k3s.in_container and any(item.blocked_by_environment for item in report.items)
+    failed = [item for item in report.items if item.status is ItemStatus.FAILED]
+    by_host = k3s.in_container and any(item.blocked_by_environment for item in failed)
     here = tuple(item for item in report.items if not (by_host and item.blocked_by_environment))
     hints = _hints(replace(report, items=here), ItemStatus.REFUSED, ItemStatus.FAILED)
     if hints.pop(WITH_VERSION, []):

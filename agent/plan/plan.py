@@ -62,6 +62,8 @@ class Refusal(Value):
     hint: str
     edited: bool = False
     """Whether the change would overwrite content that another author wrote."""
+    by_environment: bool = False
+    """Whether no user can make the change here, as on a read-only mount."""
 
 
 class Plan(Value):
@@ -117,9 +119,10 @@ def make_plan(
     return Plan(changes=tuple(changes.values()), refusals=tuple(refusals))
 
 
-def withheld(steps: Plan, reason: str, hint: str) -> Plan:
+def withheld(steps: Plan, reason: str, hint: str, *, by_environment: bool = False) -> Plan:
     """Return the plan with each change replaced by a refusal."""
-    refusals = (Refusal(change.id, f"is not changed: {reason}", hint) for change in steps.changes)
+    text = f"is not changed: {reason}"
+    refusals = (Refusal(change.id, text, hint, by_environment=by_environment) for change in steps.changes)
     return Plan(changes=(), refusals=(*steps.refusals, *refusals))
 
 

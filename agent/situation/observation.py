@@ -16,7 +16,7 @@ from agent.guide.files import AUDIT_POLICY, FILES, K3S_CONFIG, POD_SECURITY_ADMI
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS_REQUIRED
 from agent.guide.sysctls import SYSCTLS
 from agent.k3s.paths import CERTIFICATE_DIRECTORIES
-from agent.model import File, FilePermissions, Location, Role, Sysctl
+from agent.model import File, FilePermissions, Location, Role
 from agent.node import facts, gate, site_files
 from agent.node.machine import read_machine
 from agent.node.sysctl_files import read_sysctl_files
@@ -76,12 +76,8 @@ def observe_after_apply(host: Host, request: Request, situation: Situation) -> S
 
 def _possible(situation: Situation) -> Iterator[State]:
     """Yield the states that apply can reach in this environment."""
-    platform = situation.facts.platform
     for change in situation.plan.changes:
-        is_in_etc = change.id.startswith("/etc/")
-        if not (platform.etc_is_read_only and is_in_etc) and not (
-            platform.kernel_is_read_only and isinstance(change.after, Sysctl)
-        ):
+        if not (situation.facts.platform.etc_is_read_only and change.id.startswith("/etc/")):
             yield change.after
 
 

@@ -8,7 +8,7 @@ from agent import findings
 from agent.changes import last_run
 from agent.changes.journal import Journal
 from agent.errors import ExitCode, HardenError, HostError
-from agent.model import Absent, File, OwnCommand
+from agent.model import Absent, File, OwnCommand, Sysctl
 from agent.node.configuration import dropin_directory
 from agent.plan import plan
 from agent.plan.plan import difference
@@ -57,13 +57,19 @@ def diff(host: Host, request: Request) -> Report:
 
 def _with_prediction(report: Report, host: Host, request: Request, situation: Situation) -> Report:
     """Return the report with the problems that apply would cause; unchanged if apply would change nothing."""
-    if not situation.plan.changes:
+    if not situation.plan.changes or _is_forbidden(situation):
         return report
     from agent.plan.preflight import problems_caused_by_apply
 
     later = findings.collect_findings(observe_after_apply(host, request, situation))
     found = problems_caused_by_apply(report.findings, later, {resource.id for resource in situation.desired})
     return replace(report, findings=(*report.findings, *found))
+
+
+def _is_forbidden(situation: Situation) -> bool:
+    """Return whether apply changes nothing, because K3s would not start on the kernel that it cannot change."""
+    has_parameters = any(isinstance(change.after, Sysctl) for change in situation.plan.changes)
+    return has_parameters and situation.facts.platform.kernel_is_read_only
 
 
 def _without_diff(finding: Finding) -> Finding:
@@ -122,6 +128,10 @@ def _applied(host: Host, request: Request, progress: Progress = no_progress) -> 
     settled = all(run.finished for run in situation.journal.runs)
     if not (settled and situation.plan.is_empty):
         host.refuse_ordinary_user("apply")
+    if _is_forbidden(situation):
+        reason = "kernel parameters differ, and /proc/sys is read-only"
+        held = replace(situation, plan=plan.withheld(situation.plan, reason, "", by_environment=True))
+        return _report("apply", host, situation, items_of(held), writes=True), situation
     if settled and not situation.plan.changes:
         return _released(
             _report("apply", host, situation, items_of(situation), writes=True), host, situation

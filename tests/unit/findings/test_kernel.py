@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from agent.findings.kernel import kernel_parameter
+from agent.findings.kernel import kernel_parameter, kernel_read_only
 from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 from agent.present.remediation import text
 from agent.report import ItemStatus, Level
@@ -210,7 +210,7 @@ def test_a_line_deleted_from_the_managed_file_is_reported(node: Node) -> None:
     (error,) = edits(node, OURS)
     assert error.message.startswith("no file sets kernel.panic at the next boot")
     assert (error.expected, str(error.location)) == ("10", PARAMETERS_FILE)
-    assert text(error.remediation) == f"put the line kernel.panic=10 in {PARAMETERS_FILE}"
+    assert text(error.remediation) == "sudo k3s-harden apply --force"
     (node.root / "etc/sysctl.d/10-site.conf").write_text("kernel.panic = 10\n")
     assert edits(node, OURS) == []
 
@@ -239,12 +239,13 @@ def test_with_a_read_only_kernel_the_remediation_is_for_the_machine(node: Node) 
     assert text(trouble.remediation) == "sudo k3s-harden apply"
     read_only = replace(seen.facts, platform=replace(seen.facts.platform, kernel_is_read_only=True))
     (trouble,) = kernel_parameter(replace(seen, facts=read_only))
-    assert text(trouble.remediation).startswith(f"where /proc/sys is writable, run `sudo sysctl -w {KEY}=1`")
+    assert text(trouble.remediation).startswith("where it is writable, set the kernel parameters with the next command")
+    assert f"printf '%s\\n' {KEY}=1 | sudo tee" in text(trouble.remediation)
+    (all_parameters,) = kernel_read_only(replace(seen, facts=read_only))
+    assert all_parameters.remediation == trouble.remediation
     inside = replace(read_only, platform=replace(read_only.platform, container="podman"))
     (trouble,) = kernel_parameter(replace(seen, facts=inside))
-    assert text(trouble.remediation).startswith(
-        f"on the machine that runs this container, run `sudo sysctl -w {KEY}=1`"
-    )
+    assert text(trouble.remediation).startswith("on the machine that runs this container, set the kernel parameters")
 
 
 @pytest.mark.parametrize("verb", [verbs.check, verbs.apply], ids=["check", "apply"])

@@ -222,7 +222,7 @@ def test_revert_restarts_k3s_and_offers_to_revert_edits() -> None:
     found = finding("restart-needed", level=Level.WARNING, restart=Restart.K3S)
     edited = Item("/a", ItemStatus.EDITED, "was changed since", "undo that change, or run again with --force")
     after = next_steps.steps_after_revert(report("revert", edited, findings=(found,)), RUNNING, last=True)
-    assert [next_step.step for next_step in after] == [RESTART, OwnCommand("revert", ("--last", "--force"))]
+    assert [next_step.step for next_step in after] == [OwnCommand("revert", ("--last", "--force")), RESTART]
 
 
 def test_install_leads_to_the_first_start_through_the_gate() -> None:
