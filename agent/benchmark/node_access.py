@@ -9,7 +9,6 @@ from agent.checks.file_access import NoSecretInServices, OnlyRoot
 from agent.guide.sysctls import PARAMETERS_FILE
 from agent.model import ON_SERVERS
 
-_ETCD = "server/db/etcd"
 _CREDENTIALS = "server/cred"
 _CNI = "agent/etc/cni/net.d"
 _CERTIFICATES = "k3s-io/k3s pkg/daemons/control/deps/deps.go"
@@ -131,7 +130,7 @@ NODE_ACCESS: tuple[BenchmarkControl, ...] = (
     BenchmarkControl(
         "etcd-data-access",
         "Only root can read and change the data of etcd",
-        OnlyRoot((f"{_ETCD}/**",), directories=(_ETCD, f"{_ETCD}/**"), secret=True),
+        OnlyRoot(host_paths.ETCD, directories=host_paths.ETCD_DIRECTORIES, secret=True),
         "The data is the whole cluster, including its Secrets. Everyone who can write it controls the cluster.",
         "k3s-io/k3s pkg/daemons/executor/executor.go",
         applies=ON_SERVERS,

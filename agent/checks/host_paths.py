@@ -10,7 +10,7 @@ from agent.k3s.redaction import HIDDEN
 from agent.linux.unit_files import dropin_directories
 from agent.model import Component
 from agent.node.configuration import dropin_directory
-from agent.node.datastore import sqlite_database
+from agent.node.datastore import Datastore, sqlite_database
 from agent.value import Value
 
 if TYPE_CHECKING:
@@ -181,6 +181,16 @@ KUBECONFIG = HostPaths(
     lambda facts: filter(None, (str(K3S_CONFIG_FILE.with_name("k3s.yaml")), _option("write-kubeconfig", facts))),
 )
 TOKENS = HostPaths("the files of K3s' tokens, and the key for its datastore", _tokens)
+_ETCD = "server/db/etcd"
+
+
+def _of_etcd(*paths: str) -> Callable[[HostFacts], Iterable[str]]:
+    return lambda facts: paths if facts.datastore in (Datastore.ETCD, Datastore.NONE) else ()
+
+
+_NO_ETCD = "the datastore is not etcd"
+ETCD = HostPaths("the data of etcd", _of_etcd(f"{_ETCD}/**"), _NO_ETCD)
+ETCD_DIRECTORIES = HostPaths("the directories of this data", _of_etcd(_ETCD, f"{_ETCD}/**"), _NO_ETCD)
 SQLITE = HostPaths("the SQLite datastore", lambda facts: (f"{path}*" for path in _databases(facts)))
 SQLITE_DIRECTORY = HostPaths(
     "the directory of this datastore", lambda facts: (str(path.parent) for path in _databases(facts))

@@ -93,7 +93,8 @@ def drift(host: Host, request: Request, assess: Assess, caller: Callable[[], Cal
             failure = error
         then, now = now, _assessed(assess, settings, last)
         before = {verdict.control.id: verdict.status for verdict in then.verdicts}
-        yield from (f"{_line(change)}; fixed by k3s-harden apply" for change in status_changes(before, now))
+        fixed = status_changes(before, now)
+        yield from _grouped(fixed, dict.fromkeys(before, "; fixed by k3s-harden apply"))
     gaps = [note for note in now.notes if note.finding in (*GATE_FINDINGS, *NOTIFY_FINDINGS)]
     yield from (printable(note.message) for note in gaps)
     steps = _next_steps(gaps, now, changes)
@@ -167,19 +168,22 @@ def _lines(
 ) -> Iterator[str]:
     if last.benchmark != now.benchmark:
         yield f"{last.benchmark} → {now.benchmark}: controls that only one of them has are not compared"
+    yield from _grouped(changes, {control: f"; likely cause: {cause}" for control, cause in causes.items()})
+
+
+def _grouped(changes: Iterable[StatusChange], ends: Mapping[str, str]) -> Iterator[str]:
+    """Yield a line for all controls that changed in the same way for the same reason, such as one open directory."""
+    groups: dict[tuple[str, str], list[str]] = {}
     for change in changes:
-        cause = causes.get(change.verdict.control.id)
-        yield printable(f"{_line(change)}; likely cause: {cause}" if cause else _line(change))
-
-
-def _line(change: StatusChange) -> str:
-    verdict = change.verdict
-    number = f" ({verdict.number.text})" if verdict.number else ""
-    line = f"{change.before} → {verdict.status} {verdict.control.id}{number}"
-    found = f"found {verdict.found}" if verdict.found else verdict.reason
-    first = verdict.evidence[0] if verdict.evidence else None
-    where = f" ({first.location or first.source})" if first else ""
-    return printable(f"{line}: {found}{where}" if found else line)
+        verdict = change.verdict
+        number = f" ({verdict.number.text})" if verdict.number else ""
+        found = f"found {verdict.found}" if verdict.found else verdict.reason
+        first = verdict.evidence[0] if verdict.evidence else None
+        where = f" ({first.location or first.source})" if first else ""
+        end = (f": {found}{where}" if found else "") + ends.get(verdict.control.id, "")
+        groups.setdefault((f"{change.before} → {verdict.status}", end), []).append(f"{verdict.control.id}{number}")
+    for (head, end), names in groups.items():
+        yield printable(f"{head} {', '.join(names)}{end}")
 
 
 def _next_steps(gaps: Sequence[Note], now: Assessment, changes: Iterable[StatusChange]) -> tuple[NextStep, ...]:

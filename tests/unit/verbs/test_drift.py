@@ -17,12 +17,13 @@ from prometheus_client.parser import text_string_to_metric_families as text_fami
 
 from agent.assess.assessment import CLUSTER_NOT_ASSESSED, Assessment, ControlStatus, Note
 from agent.assess.status_change import StatusChange
+from agent.checks.answer import Evidence
 from agent.checks.cluster.check import ClusterCheck
 from agent.errors import HostError, InputError, LockHeldError
 from agent.findings.settings import UNDELIVERED
 from agent.guide.sysctls import SYSCTLS
 from agent.host.process import Completed
-from agent.model import FixOwner, Remediation
+from agent.model import FixOwner, Location, Remediation
 from agent.settings.schema import Overrides
 from agent.situation import Request
 from agent.value import replace
@@ -146,6 +147,19 @@ def test_a_newly_failed_control_has_a_line(node: Node) -> None:
     assert line == (
         f"PASS → FAIL pki-certificate-permissions (1.1.20): found 0644 ({CRT}); likely cause: {CRT}, written {when}"
     )
+
+
+def test_controls_that_changed_for_the_same_reason_have_one_line(node: Node) -> None:
+    """Such as those of all files below a directory that others can write to."""
+    evidence = Evidence("0777", Location(PurePosixPath("/var/lib/rancher")))
+    node.look(verdict(CERTIFICATES), verdict(KEYS))
+    failed = [
+        verdict(control, ControlStatus.FAIL)._replace(found="0777", evidence=(evidence,))
+        for control in (CERTIFICATES, KEYS)
+    ]
+    (line,) = node.look(*failed)
+    assert f"{CERTIFICATES.id} (" in line
+    assert f", {KEYS.id} (" in line
 
 
 def test_the_next_steps_are_those_of_changed_controls_that_are_open(node: Node) -> None:
