@@ -59,17 +59,38 @@ _READS = (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE, ExitCode.NOT_COMPL
 """Exit codes of a verb that compares the host and makes no changes."""
 _RENDERS = (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE)
 """Exit codes of a verb that does not read the host."""
+_FAILED = "error; nothing was changed"
+"""The meaning of 1 for a verb that does not change the host."""
 
-_WIDTH = 76
+_COLUMNS = os.environ.get("COLUMNS", "")
+_WIDTH = min(76, max(36, (int(_COLUMNS) if _COLUMNS.isdecimal() else columns() or 80) - 4))
+"""Columns of help: those of the terminal, or as in other programs those of the variable COLUMNS."""
+_NARROW = 60
 _KEEPS_LINES = "\b\n"
 """Keeps the line breaks of the paragraph that follows, in Click."""
 
+_context: Any = typer.Context.__mro__[1]  # of Click, or of its copy in Typer
+
+
+class _HelpFormatter(_context.formatter_class):  # type: ignore[misc]
+    """On a narrow terminal, the texts of options and commands begin below their names."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        super().__init__(width=_WIDTH + 2)
+
+    def write_dl(self, rows: Any, *_: int) -> None:  # noqa: ANN401 - as in Click
+        super().write_dl(rows, col_max=30 if _WIDTH > _NARROW else 6)
+
+
+_context.formatter_class = _HelpFormatter
 app = typer.Typer(
     name=_PROGRAM,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=f"{_PROGRAM} COMMAND --help prints the options, an example and the exit codes of a command.",
+    epilog=f"{_PROGRAM} COMMAND --help prints the options, an example and the exit codes of a command."
+    " --install-completion writes a script to your home directory and changes .bashrc or .zshrc to load it;"
+    " `install` adds the completions for all users.",
 )
 
 
@@ -113,9 +134,10 @@ def _usage_error(error: Any, words: Sequence[str]) -> UsageError:  # noqa: ANN40
 
 def _epilog(example: str, codes: Sequence[ExitCode], success: str = ExitCode.COMPLIANT.meaning) -> str:
     """Return the end of a command's help: an example, and the exit codes; `success` is the meaning of 0."""
+    meanings = {ExitCode.COMPLIANT: success, **({} if ExitCode.PARTIAL in codes else {ExitCode.ERROR: _FAILED})}
     rows = "\n".join(
         textwrap.fill(
-            code.meaning if code else success, _WIDTH, initial_indent=f"  {int(code)}  ", subsequent_indent="     "
+            meanings.get(code, code.meaning), _WIDTH, initial_indent=f"  {int(code)}  ", subsequent_indent="     "
         )
         for code in codes
     )
@@ -343,11 +365,10 @@ def assess(
 
 @app.command(
     epilog=_epilog(
-        "systemctl start k3s-harden-check.service",
+        "sudo k3s-harden drift",
         (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE, ExitCode.LOCKED),
         "the assessment is stored, whatever its result",
     ),
-    hidden=True,
 )
 def drift(
     *,
@@ -758,3 +779,7 @@ def _installation(host: "Host", options: HostOptions, services: Sequence[str], p
 
     path = program or os.path.realpath(absolute(Path(sys.argv[0])))
     return wanted(host, options.request(), services, PurePosixPath(path))
+
+
+for _command in app.registered_commands:
+    _command.short_help = (_command.callback.__doc__ or "").partition("\n")[0] if _command.callback else None

@@ -65,14 +65,15 @@ def print_command(console: Console, command: str, indent: int, style: str = "", 
 
 
 def command_lines(command: str, width: int) -> list[str]:
-    """Return a command line, or several that end with a backslash; they are broken before shell words."""
+    """Return a command line, or several that end with a backslash. Each of these fits, and ends after a word."""
     if cell_len(command) <= width:
         return [command]
     lines: list[str] = []
     line = ""
     for word in _shell_words(command, width - len(_CONTINUATION) - len(_BACKSLASH)):
         longer = f"{line} {word}" if line else f"{_CONTINUATION if lines else ''}{word}"
-        if line and cell_len(longer) > width - len(_BACKSLASH):
+        # After a word that is too long, the terminal would show the backslash alone on the next line.
+        if line and cell_len(line) <= width - len(_BACKSLASH) < cell_len(longer):
             lines.append(line + _BACKSLASH)
             longer = _CONTINUATION + word
         line = longer

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 from agent.cli.commands import app
 from agent.errors import ExitCode
 from tests import generate_docs
+from tests.scenarios.host_tree import run
 
 SUMMARY_LENGTH = 45
 WIDTH = 80
@@ -31,7 +32,27 @@ def test_help_is_complete_at_80_columns(verb: str) -> None:
     assert max(map(len, lines)) <= WIDTH
     assert not [line for line in lines if line.endswith("...") and not line.startswith("Usage: ")]
     if verb:
-        assert f"k3s-harden{'-check.service' if verb == 'drift' else ''}" in VERBS[verb].example
+        assert "k3s-harden" in VERBS[verb].example
         codes = {int(code): meaning for code, meaning in VERBS[verb].exit_codes}
         assert codes.keys() >= {ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE}
-        assert all(codes.get(code, code.meaning) == code.meaning for code in ExitCode if code)
+        undone = codes[ExitCode.ERROR].endswith("or every change was undone")
+        assert undone == (ExitCode.PARTIAL in codes)
+        others = (code for code in ExitCode if code > ExitCode.ERROR)
+        assert all(codes.get(code, code.meaning) == code.meaning for code in others)
+
+
+def test_help_fits_a_terminal_with_40_columns() -> None:
+    """No text is truncated: those of options and commands are below their names. An example can be pasted."""
+    for words in ((), ("check",), ("assess",)):
+        done = run(*words, "--help", environment={"COLUMNS": "40"})
+        lines = [line for line in done.stdout.splitlines() if "k3s-harden assess --" not in line]
+        assert max(map(len, lines)) <= 40
+        assert not [line for line in lines if line.endswith("...") and "[ARGS]" not in line]
+    assert "Settings file." in run("check", "--help", environment={"COLUMNS": "40"}).stdout
+
+
+def test_help_lists_drift_and_says_what_the_completion_changes() -> None:
+    """Cron runs drift. Typer's option edits a file of the user."""
+    shown = run("--help").stdout
+    assert "\n  drift " in shown
+    assert ".bashrc" in shown

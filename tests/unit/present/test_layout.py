@@ -32,6 +32,15 @@ def test_a_broken_command_is_the_same_command(words: list[str], width: int) -> N
     assert shlex.split(text.replace("\\\n", " ")) == words
 
 
+def test_no_backslash_follows_a_word_that_does_not_fit() -> None:
+    """A terminal would show it alone on the next line, and the command could not be pasted."""
+    program = f"/opt/{'a' * 40}/k3s-harden"
+    assert command_lines(f"{program} apply --role server", 40) == [f"{program} apply --role server"]
+    for width in range(10, 90):
+        lines = command_lines(f"sudo {program} apply --role server --root /mnt", width)
+        assert all(len(line) <= width for line in lines if line.endswith(chr(92)))
+
+
 def test_a_command_is_broken_before_an_option() -> None:
     """A command that fits is not broken."""
     command = "sudo k3s-harden apply --root '/mnt/my image' --role server"
