@@ -38,8 +38,8 @@ class Baseline(NamedTuple):
     file: FileContent
     gate: tuple[str, ...] = ()
     """The gaps in the gate."""
-    signer: str = ""
-    """Whose signature of the file is valid; empty if it was not verified."""
+    is_verified: bool = False
+    """Whether an allowed signer signed the file."""
 
     @property
     def is_compliant(self) -> bool:
@@ -66,7 +66,7 @@ def parse_baseline(data: bytes, path: PurePosixPath) -> Baseline:
             raise InputError(location, f"it is incomplete: found {len(statuses)} controls, expected {counted}", _HINT)
         notes = report.get("notes", ())  # a report of the first schema can be without them
         return Baseline(
-            file=FileContent(path, data),
+            file=FileContent(path, data, "baseline, not verified"),
             benchmark=str(report["benchmark"]),
             node=str(report["node"]),
             when=datetime.strptime(report["time"], TIME_FORMAT).replace(tzinfo=timezone.utc).timestamp(),

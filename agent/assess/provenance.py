@@ -36,17 +36,13 @@ class FileContent(NamedTuple):
 
     path: PurePosixPath
     content: bytes
-
-    def digest(self, source: str = "as it was read") -> Fact:
-        """Return the SHA-256 of the content as a fact."""
-        return Fact(f"SHA-256 of {self.path}", sha256(self.content), source)
+    about: str = "as it was read"
 
 
 class Provenance(NamedTuple):
     """Who made an assessment, when, and from what."""
 
     user: str
-    sudo_user: str
     arguments: tuple[str, ...]
     settings: tuple[tuple[str, str], ...]
     """The profile, and the settings that differ from their defaults, by key."""
@@ -55,32 +51,24 @@ class Provenance(NamedTuple):
     started: str
     ended: str
     files: tuple[FileContent, ...]
-    """The files that were read and cannot contain a secret."""
-    baseline: FileContent | None = None
-    signer: str = ""
-    """Whose signature of the baseline is valid; empty if it was not verified."""
-    cluster: str = ""
-    """The UID of the namespace kube-system; empty if the API server was not asked."""
+    """The files that were read and cannot contain a secret, and the baseline."""
 
     def facts(self) -> tuple[Fact, ...]:
-        """Return what is known, for reports."""
+        """Return what reports contain."""
         from shlex import join
 
         settings = "".join(f"{key}: {value}\n" for key, value in self.settings)
-        found = (
+        machine_id = _application_specific(self.machine)
+        return (
             Fact("user", self.user, "the process"),
-            Fact("called sudo", self.sudo_user, "SUDO_USER"),
             Fact("command", redacted(join(self.arguments)), "the process"),
             *(Fact(f"setting {key}", value, "in effect") for key, value in self.settings),
             Fact("SHA-256 of the settings", sha256(settings.encode()), "a line `key: value` for each setting above"),
-            Fact("machine id", _application_specific(self.machine), f"HMAC-SHA256 of {MACHINE_ID}"),
-            Fact("cluster UID", self.cluster, "the namespace kube-system"),
+            *([Fact("machine id", machine_id, f"HMAC-SHA256 of {MACHINE_ID}")] if machine_id else []),
             Fact("started", self.started, "the clock, in UTC"),
             Fact("ended", self.ended, "the clock, in UTC"),
-            *(file.digest() for file in self.files),
+            *(Fact(f"SHA-256 of {file.path}", sha256(file.content), file.about) for file in self.files),
         )
-        signed = f"baseline, signed by {self.signer}" if self.signer else "baseline, not verified"
-        return (*(fact for fact in found if fact.value), *([self.baseline.digest(signed)] if self.baseline else []))
 
 
 def _application_specific(machine: str) -> str:
@@ -93,7 +81,7 @@ def _application_specific(machine: str) -> str:
     import hmac
 
     digest = bytearray(hmac.digest(bytes.fromhex(machine), bytes.fromhex(APPLICATION), "sha256")[:16])
-    digest[6] = digest[6] & 0x0F | 0x40
+    digest[6] = digest[6] & 0x0F | 0x40  # a UUID of version 4
     digest[8] = digest[8] & 0x3F | 0x80
     return digest.hex()
 

@@ -12,14 +12,10 @@ from agent.model import StrEnum
 class Severity(StrEnum):
     """What an attacker gains while a control is open, the most serious step first."""
 
-    CRITICAL = "critical"
-    """Control of the node or the cluster, without credentials or for any local user."""
-    HIGH = "high"
-    """The same with one credential, foothold or mistake of somebody else."""
-    MEDIUM = "medium"
-    """A larger effect, or fewer traces, of an attack that succeeds by other means."""
+    CRITICAL = "critical"  # the node or the cluster, without credentials or for any local user
+    HIGH = "high"  # the same with one credential, foothold or mistake of somebody else
+    MEDIUM = "medium"  # a larger effect, or fewer traces, of an attack that succeeds by other means
     LOW = "low"
-    """Little."""
 
 
 class Rating(NamedTuple):
@@ -29,13 +25,9 @@ class Rating(NamedTuple):
     reason: str
 
 
-_UNRATED = Rating(Severity.MEDIUM, "")
-"""A control without a row; none of the catalogue is."""
-
-
 def rating(control_id: str) -> Rating:
-    """Return the severity of a control and its reason."""
-    return _ratings().get(control_id, _UNRATED)
+    """Return the severity of a control and its reason; a control without a row, which a test rejects, is medium."""
+    return _ratings().get(control_id, Rating(Severity.MEDIUM, ""))
 
 
 @cache

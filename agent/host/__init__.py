@@ -123,19 +123,9 @@ class Host(Value):
 
     @property
     def user(self) -> str:
-        """Return the user who runs this program, for records; with sudo, the user who called it."""
+        """Return the user who runs this program, for records; with sudo, also the user who called it."""
         behind = os.environ.get("SUDO_USER", "")
-        return f"{behind}, by sudo" if behind else f"user {os.getuid()}"
-
-    @property
-    def account(self) -> tuple[str, str]:
-        """Return the user who runs this program, by name or number, and the one who called sudo; empty without sudo."""
-        import pwd
-
-        name = str(os.getuid())
-        with suppress(KeyError):
-            name = pwd.getpwuid(os.getuid()).pw_name
-        return name, os.environ.get("SUDO_USER", "")
+        return f"{behind}, by sudo as user {os.getuid()}" if behind else f"user {os.getuid()}"
 
     def log(self, message: str) -> None:
         """Write a line to the system log, which systemd's journal collects, if the host has logger(1)."""

@@ -29,10 +29,7 @@ def signature_path(path: PurePosixPath) -> PurePosixPath:
 
 
 def signature(host: Host, data: bytes, key: PurePosixPath) -> bytes:
-    """Return a signature by a private key, or by an agent that has the key of a public one.
-
-    Raises UnsupportedHostError if ssh-keygen cannot make one.
-    """
+    """Return a signature by a private key, or by an agent for a public one. Raises UnsupportedHostError."""
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
@@ -48,10 +45,7 @@ def signature(host: Host, data: bytes, key: PurePosixPath) -> bytes:
 
 
 def verified_signer(host: Host, data: bytes, path: PurePosixPath, signers: PurePosixPath) -> str:
-    """Return the name of the allowed signer who signed the file at `path`, which has this content.
-
-    Raises InputError if nobody did, and UnsupportedHostError without ssh-keygen.
-    """
+    """Return the allowed signer of a file. Raises InputError if there is none, UnsupportedHostError."""
     files = ("-f", str(signers), "-s", str(signature_path(path)))
     done = _ssh_keygen(host, "find-principals", *files)
     for name in done.stdout.decode(errors="replace").replace(",", "\n").splitlines():
@@ -69,14 +63,14 @@ def _ssh_keygen(host: Host, action: str, *arguments: str, data: bytes | None = N
     program = host.trusted_tool("ssh-keygen")
     if program is None:
         raise UnsupportedHostError("cannot use signatures: found no program ssh-keygen", _INSTALL)
-    kept = {name: value for name, value in os.environ.items() if name == "SSH_AUTH_SOCK"}
+    agent = os.environ.get("SSH_AUTH_SOCK", "")
     try:
         return subprocess.run(  # noqa: S603 - a list of words, no shell
             [str(program), "-Y", action, *arguments],
             input=data,
             stdin=None if data is not None or os.isatty(0) else subprocess.DEVNULL,
             capture_output=True,
-            env={"PATH": ":".join(SEARCH_PATH), "LC_ALL": "C.UTF-8", **kept},
+            env={"PATH": ":".join(SEARCH_PATH), "LC_ALL": "C.UTF-8", "SSH_AUTH_SOCK": agent},
             timeout=_TIMEOUT,
             check=False,
         )
@@ -85,5 +79,4 @@ def _ssh_keygen(host: Host, action: str, *arguments: str, data: bytes | None = N
 
 
 def _first_line(done: CompletedProcess[bytes]) -> str:
-    lines = (done.stderr + done.stdout).decode(errors="replace").splitlines()
-    return lines[0] if lines else f"ssh-keygen ended with {done.returncode}"
+    return (done.stderr or done.stdout or b"it failed").decode(errors="replace").splitlines()[0]

@@ -9,7 +9,7 @@ from agent import findings
 from agent.assess import waived_controls
 from agent.assess.assessment import Assessment, ControlStatus, Note
 from agent.assess.evidence import reader
-from agent.assess.provenance import MACHINE_ID, Provenance, files_without_secrets, shown_settings
+from agent.assess.provenance import MACHINE_ID, FileContent, Provenance, files_without_secrets, shown_settings
 from agent.assess.verdict import verdict
 from agent.benchmark import catalogue
 from agent.benchmark.versions import FITS, Benchmark, fitting_benchmark
@@ -142,20 +142,17 @@ def _not_installed(node: AssessedNode, verdicts: Iterable[Verdict]) -> Iterator[
 
 def _provenance(host: Host, situation: Situation, started: float, earlier: Baseline | None) -> Provenance:
     """Return who assesses the host, and from which settings and files."""
-    user, sudo_user = host.account
     machine = host.tree.observe(MACHINE_ID)
     settings = situation.settings
+    files = tuple(files_without_secrets(host.tree.files_read, situation.facts, settings))
     return Provenance(
-        user=user,
-        sudo_user=sudo_user,
+        user=host.user,
         arguments=tuple(sys.argv),
         settings=shown_settings(settings),
         machine=machine.content.decode(errors="replace").strip() if isinstance(machine, File) else "",
         started=timestamp(started),
         ended=timestamp(host.now()),
-        files=tuple(files_without_secrets(host.tree.files_read, situation.facts, settings)),
-        baseline=earlier.file if earlier else None,
-        signer=earlier.signer if earlier else "",
+        files=(*files, earlier.file) if earlier else files,
     )
 
 
@@ -182,23 +179,19 @@ def _with_cluster(assessment: Assessment, controls: Sequence[BenchmarkControl], 
     counts = ", ".join(f"{n} {name.removesuffix('s') if n == 1 else name}" for name, n in numbers.items())
     own = running_values.own_node(node, node.cluster)
     nodes = (known for known in objects.get(Query.NODES, ()) if known.name == own and known.uid)
-    uids = (Fact(NODE_UID, known.uid, "API server") for known in nodes)
+    # kube-system is created with the cluster, and cannot be deleted.
+    first = (known for known in objects.get(Query.NAMESPACES, ()) if known.name == "kube-system" and known.uid)
+    uids = (
+        *(Fact(NODE_UID, known.uid, "API server") for known in nodes),
+        *(Fact("cluster UID", known.uid, "the namespace kube-system") for known in first),
+    )
     found = Fact("cluster", counts or "no answer", node.cluster.server or "not reached")
     return replace(
         assessment,
         facts=(*assessment.facts, found, *uids),
         notes=(*running_values.notes_about_cluster(controls, benchmark, node), *assessment.notes),
-        provenance=assessment.provenance and assessment.provenance._replace(cluster=_cluster_uid(node.cluster)),
         without_answer=frozenset(running_values.without_answer(controls, benchmark, node.cluster)),
     )
-
-
-def _cluster_uid(cluster: Cluster) -> str:
-    """Return the UID of kube-system, which is created with the cluster and never again; empty if unknown."""
-    from agent.kubernetes.queries import Query
-
-    namespaces = cluster.objects.get(Query.NAMESPACES, ())
-    return next((namespace.uid for namespace in namespaces if namespace.name == "kube-system"), "")
 
 
 def load_baseline(host: Host, path: PurePosixPath, signers: PurePosixPath | None = None) -> Baseline:
@@ -213,7 +206,9 @@ def load_baseline(host: Host, path: PurePosixPath, signers: PurePosixPath | None
         return parse_baseline(data, path)
     from agent.host.ssh_keygen import verified_signer
 
-    return parse_baseline(data, path)._replace(signer=verified_signer(host, data, path, signers))
+    signer = verified_signer(host, data, path, signers)
+    file = FileContent(path, data, f"baseline, signed by {signer}")
+    return parse_baseline(data, path)._replace(file=file, is_verified=True)
 
 
 def benchmark_named(text: str) -> Benchmark | None:
@@ -260,7 +255,7 @@ def _differences(
     earlier: Baseline, node: AssessedNode, controls: Iterable[BenchmarkControl], benchmark: Benchmark
 ) -> Iterator[Note]:
     """Yield notes about a baseline of another node, role, benchmark or version."""
-    if not earlier.signer:
+    if not earlier.is_verified:
         message = f"the baseline {earlier.file.path} is not verified: who can write it decides what fails"
         yield Note(message, None, Remediation((Instruction(_SIGN),)))
     added = _added(earlier, controls, benchmark)

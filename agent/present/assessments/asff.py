@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.assess.assessment import ControlStatus
 from agent.benchmark.severity import rating
 from agent.errors import UsageError
+from agent.present.assessments import common
 from agent.present.assessments.common import by_section, evidence_line, fact, owner_name, timestamp, verdict_fix, waived
 from agent.report import K3S_VERSION, ROLE
 
@@ -30,6 +31,8 @@ _COMPLIANCE = {
     ControlStatus.UNKNOWN: "WARNING",
 }
 """WARNING: information is missing. NOT_AVAILABLE: the check is not for this resource."""
+_MOST_FACTS = 35
+"""A finding has at most 50 product fields."""
 _ARCHIVED = (ControlStatus.WAIVED, ControlStatus.NOT_APPLICABLE)
 """By default Security Hub shows only active findings."""
 
@@ -96,7 +99,6 @@ def as_asff(assessment: Assessment, aws: AwsAccount) -> str:
 def _finding(assessment: Assessment, verdict: Verdict, aws: AwsAccount) -> dict[str, object]:
     control, when, steps = verdict.control, timestamp(assessment.when), verdict_fix(verdict)
     rated = rating(control.id)
-    provenance = assessment.provenance.facts() if assessment.provenance else ()
     label = str(rated.severity).upper() if verdict.is_open else "INFORMATIONAL"
     number = verdict.number.text if verdict.number else ""
     name = f"k3s-harden/{assessment.benchmark}/{control.id}"
@@ -129,8 +131,7 @@ def _finding(assessment: Assessment, verdict: Verdict, aws: AwsAccount) -> dict[
                 "k3s-harden/evidence": "; ".join(map(evidence_line, verdict.evidence)),
                 "k3s-harden/owner": owner_name(verdict.owner),
                 "k3s-harden/waiver": waived(verdict.waiver) if verdict.waiver else "",
-                # A finding has at most 50 fields.
-                **{f"k3s-harden/{made.name}": made.value for made in provenance[:35]},
+                **{f"k3s-harden/{made.name}": made.value for made in common.all_facts(assessment)[:_MOST_FACTS]},
             },
             2048,
         ),

@@ -10,15 +10,8 @@ from agent.benchmark.severity import Severity, rating
 from agent.k3s.paths import K3S_CONFIG_FILE
 from agent.model import Instruction, Location
 from agent.present import remediation
-from agent.present.assessments.common import (
-    all_facts,
-    by_section,
-    in_baseline,
-    owner_name,
-    timestamp,
-    verdict_fix,
-    waived,
-)
+from agent.present.assessments import common
+from agent.present.assessments.common import by_section, in_baseline, owner_name, timestamp, verdict_fix, waived
 
 if TYPE_CHECKING:
     from agent.assess.assessment import Assessment, Evidence, Note, Verdict
@@ -91,7 +84,7 @@ def as_sarif(assessment: Assessment) -> str:
             "counts": assessment.counts(),
             "countsOfBenchmark": assessment.benchmark_counts,
             "countsBeyondBenchmark": assessment.counts(""),
-            "facts": {fact.name: fact.value for fact in all_facts(assessment)},
+            "facts": {fact.name: fact.value for fact in common.all_facts(assessment)},
         },
     }
     return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"
@@ -176,11 +169,8 @@ def _location(verdict: Verdict, evidence: Evidence | None = None) -> dict[str, o
     """
     where = evidence.location if evidence else None
     shape = _physical(where or _file_to_edit(verdict))
-    subject = verdict.control.check.subject or verdict.control.id
-    if evidence and evidence.cluster_object:
-        shape["logicalLocations"] = [{"fullyQualifiedName": evidence.cluster_object, "kind": "resource"}]
-    else:
-        shape["logicalLocations"] = [{"fullyQualifiedName": subject}]
+    subject = (evidence and evidence.cluster_object) or verdict.control.check.subject or verdict.control.id
+    shape["logicalLocations"] = [{"fullyQualifiedName": subject}]
     if evidence:
         shape["message"] = {
             "text": _plain(f"{evidence.observation} ({evidence.source})" if evidence.source else evidence.observation)

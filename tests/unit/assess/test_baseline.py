@@ -50,7 +50,7 @@ def test_a_report_is_parsed() -> None:
             OVERCOMMIT.id: ControlStatus.UNKNOWN,
         },
         known=frozenset({CERTIFICATES.id, OVERCOMMIT.id}),
-        file=FileContent(WHERE, REPORT),
+        file=FileContent(WHERE, REPORT, "baseline, not verified"),
     )
 
 

@@ -115,6 +115,19 @@ def _complaint(verdict: Verdict) -> str:
     return "" if all(there) and places else str(verdict)
 
 
+def test_the_cluster_is_named_by_the_uid_of_kube_system(directory: Path) -> None:
+    """The namespace is created with the cluster; without the API server there is no such fact."""
+    host = node(directory / "node", K3s())
+    system = samples.metadata("kube-system", uid="3f2c")
+    api = ApiServer({**samples.NEW, Query.NAMESPACES: [samples.namespace("shop"), system]})
+    with api.running():
+        host.put("server/cred/admin.kubeconfig", api.kubeconfig(embedded=True))
+        live = replace(host.host(), is_live=True)
+        for with_cluster, uids in ((True, ["3f2c"]), (False, [])):
+            found = assess_host(live, host.request(), with_cluster=with_cluster)
+            assert [fact.value for fact in found.facts if fact.name == "cluster UID"] == uids
+
+
 def test_with_the_cluster_every_verdict_is_complete(directory: Path) -> None:
     """A verdict is decided, or contains the objects to review."""
     host = node(directory / "node", K3s())
@@ -228,7 +241,7 @@ def report(known: frozenset[str], node: str = "node-1", benchmark: Benchmark = N
     """An earlier report in which these controls were open."""
     statuses = {control.id: ControlStatus.PASS for control in catalogue.controls_of(benchmark)}
     file = FileContent(PurePosixPath("/srv/baseline.json"), b"{}")
-    return Baseline(str(benchmark), node, 0.0, {}, statuses, known, file, signer="ann")
+    return Baseline(str(benchmark), node, 0.0, {}, statuses, known, file, is_verified=True)
 
 
 def test_open_controls_decide_the_exit_code(server: CheckedNode) -> None:

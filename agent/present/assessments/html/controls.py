@@ -133,7 +133,7 @@ def _select(name_: str, options: Content) -> Element:
 
 def _control(shown: ControlRow) -> Element:
     """Return the row of a control and, below it, the row with its details."""
-    verdict = shown.verdict
+    verdict, rated = shown.verdict, rating(shown.verdict.control.id)
     waiver = verdict.waiver
     return group(
         table_row(
@@ -141,7 +141,7 @@ def _control(shown: ControlRow) -> Element:
             head_cell(whole(verdict.control.recommendation), baseline_badge(shown)),
             cell(
                 element("span", icon(verdict.status), STATUS_NAMES[verdict.status]),
-                element("small", f"{_severity(verdict)} severity", class_="severity") if verdict.is_open else None,
+                element("small", f"severity {rated.severity}") if verdict.is_open else None,
                 element("small", f"Level {verdict.control.level}", class_="level") if verdict.number else None,
                 element("small", expiry(waiver)) if waiver else None,
                 class_=f"status {verdict.status}",
@@ -155,10 +155,6 @@ def _control(shown: ControlRow) -> Element:
         data_status=verdict.status,
         data_owner=verdict.owner.name.lower(),
     )
-
-
-def _severity(verdict: Verdict) -> str:
-    return str(rating(verdict.control.id).severity).capitalize()
 
 
 def _values(verdict: Verdict) -> Content:
@@ -194,7 +190,7 @@ def _details(verdict: Verdict) -> Content:
     )
     about = (
         ("Id", element("code", control.id)),
-        ("Severity", f"{_severity(verdict)}: {rating(control.id).reason}"),
+        ("Severity", ": ".join(rating(control.id))),
         ("Level", str(control.level)),
         ("Assessed", _ASSESSED[verdict.number.assessed] if verdict.number else "beyond the benchmark"),
         ("Applies to", str(control.applies)),

@@ -231,10 +231,7 @@ def summary_part(assessment: Assessment, sections: Mapping[str, Sequence[Control
     ]
     totals.append(_total("All sections", assessment.verdicts))
     heads = ("Section", "Controls", *((icon(status), text) for status, text in STATUS_NAMES.items()), "All", "Score")
-    explained = (
-        "Score: passed controls in percent of those with a result. Manual and not applicable ones are left out; a"
-        " section that could not be determined at all has none."
-    )
+    explained = "Score: passed controls in percent of those with a result. Manual and not applicable ones are left out."
     return part(
         "sections",
         "Sections",

@@ -209,7 +209,7 @@ def test_each_object_of_the_cluster_is_a_logical_location() -> None:
     """A result about a service account or a pod names it; the control is the rule."""
     found = results(real_nodes.assessed("cluster"))
     (named,) = found["default-service-accounts"]["locations"][0]["logicalLocations"]
-    assert named == {"fullyQualifiedName": "ServiceAccount shop/default", "kind": "resource"}
+    assert named == {"fullyQualifiedName": "ServiceAccount shop/default"}
     pods = {place["logicalLocations"][0]["fullyQualifiedName"] for place in found["pods-host-pid"]["locations"]}
     assert "Pod shop/web-0" in pods
 
