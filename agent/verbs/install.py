@@ -131,7 +131,8 @@ def wanted(host: Host, request: Request, named: Sequence[str], program: PurePosi
         container=container_manager(host)[0],
     )
     has_cloud_init = host.tree.exists(CLEAN_HOOK.parent.parent)
-    completions = {path: completion_script(shell) for shell, path in COMPLETIONS.items()}
+    local = not host.tree.is_read_only(PurePosixPath("/usr/local"))
+    completions = {path: completion_script(shell) for shell, path in COMPLETIONS.items()} if local else {}
     is_openrc = openrc.starts_services(host)
     troubles = unknown_config(unit, others, data_dir, site.k3s_config)
     unknown = tuple(map(findings.KINDS["k3s-config-unknown"].case, troubles))

@@ -30,8 +30,7 @@ def build(directory: Path) -> list[Path]:
     epoch = build_time()
     with tempfile.TemporaryDirectory() as name:
         staging = Path(name)
-        _hatchling(staging, epoch)
-        (wheel,) = staging.glob("*.whl")
+        wheel = build_wheel(staging, epoch)
         alone = staging / f"k3s-harden-{__version__}.pyz"
         alone.write_bytes(single_file(gather(wheel), epoch, interpreters()))
         package(wheel, staging, epoch)
@@ -65,8 +64,8 @@ def build_time() -> int:
     return int(given)
 
 
-def _hatchling(directory: Path, epoch: int) -> None:
-    """Build the wheel and the source archive."""
+def build_wheel(directory: Path, epoch: int) -> Path:
+    """Build the wheel and the source archive; return the wheel."""
     run = subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "--directory", directory],
         cwd=CHECKOUT,
@@ -77,3 +76,5 @@ def _hatchling(directory: Path, epoch: int) -> None:
     )
     if run.returncode:
         raise CannotBuildError(f"hatchling cannot build the wheel:\n{run.stderr.strip()}")
+    (wheel,) = directory.glob("*.whl")
+    return wheel

@@ -66,8 +66,8 @@ def _deb(payload: Payload, epoch: int, settings: Mapping[str, Any]) -> Iterator[
     yield Entry(PurePosixPath("/usr/share/python3/runtime.d/k3s-harden.rtupdate"), hook, 0o755)
     documents = PurePosixPath("/usr/share/doc/k3s-harden")
     yield Entry(documents / "copyright", _copyright(payload))
-    yield Entry(documents / "changelog.gz", _compressed((CHECKOUT / "CHANGELOG.md").read_bytes()))
-    yield Entry(documents / "changelog.Debian.gz", _compressed(_debian_changelog(epoch, settings)))
+    yield Entry(documents / "changelog.gz", compressed((CHECKOUT / "CHANGELOG.md").read_bytes()))
+    yield Entry(documents / "changelog.Debian.gz", compressed(_debian_changelog(epoch, settings)))
 
 
 def _rpm(payload: Payload, epoch: int) -> Iterator[Entry]:
@@ -90,7 +90,7 @@ def _both(packager: str, payload: Payload, epoch: int) -> Iterator[Entry]:
         yield Entry(_PRIVATE / path, data)
         if path.is_relative_to(_SYSTEMD):
             yield _systemd(path.relative_to(_SYSTEMD), data)
-    page = _compressed(manual(epoch).encode("ascii"))
+    page = compressed(manual(epoch).encode("ascii"))
     kind = "doc" if packager == "rpm" else ""
     yield Entry(PurePosixPath("/usr/share/man/man8/k3s-harden.8.gz"), page, kind=kind)
     for shell, path in (*_COMPLETIONS.items(), ("zsh", _ZSH[packager])):
@@ -151,7 +151,8 @@ def _source(name: str) -> bytes:
     return (_SOURCES / name).read_bytes()
 
 
-def _compressed(data: bytes) -> bytes:
+def compressed(data: bytes) -> bytes:
+    """Return the data in the format of gzip, without a time."""
     # The header that gzip.compress writes depends on the version of Python.
     buffer = io.BytesIO()
     with gzip.GzipFile(filename="", mode="wb", fileobj=buffer, compresslevel=9, mtime=0) as file:

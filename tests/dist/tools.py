@@ -71,10 +71,19 @@ def _tool(name: str) -> Path:
     return wheel
 
 
+def pyinstaller(machine: str) -> list[Path]:
+    """Return the wheels of PyInstaller and its dependencies for this architecture, as pinned for the bundle."""
+    pins = _pins(CHECKOUT / "tests/requirements-bundle.txt").values()
+    platforms = (f"--platform=manylinux2014_{machine}", "--platform=any", "--python-version=3.11")
+    return _fetched(_CACHE / f"pyinstaller-{machine}", list(pins), platforms)
+
+
 def run(*command: str | Path, directory: Path | None = None, output: IO[bytes] | None = None) -> None:
     """Run a tool of the system. Raises CannotBuildError if it is missing or fails."""
     try:
-        subprocess.run(command, cwd=directory, stdout=output or subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=True)
+        subprocess.run(
+            command, cwd=directory, stdout=output or subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=True
+        )
     except FileNotFoundError:
         raise CannotBuildError(f"{command[0]} is not installed") from None
     except subprocess.CalledProcessError as error:

@@ -24,11 +24,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from tests.dist.build import build
+from tests.dist.bundle import bundle as build_bundle
 from tests.dist.packages import package
 from tests.vm import image as guest_image
 from tests.vm.instance import GuestError
 from tests.vm.node import ContainerNode, GuestNode, Node, put_package, put_stand_in
-from tests.vm.suite import SINGLE_FILE_SUITES
+from tests.vm.suite import SINGLE_FILE_SUITES, is_emulated, machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -78,6 +79,25 @@ def packages(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Packag
         older_rpm=next(older.glob("*.rpm")),
         single_file=next(directory.glob("*.pyz")),
     )
+
+
+class Bundle(NamedTuple):
+    """The bundle of the working tree for this machine: the archive and the system extension."""
+
+    archive: Path
+    extension: Path
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Bundle:
+    """Build the bundle from the working tree, once for all workers."""
+    shared = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
+    directory = shared / "bundle"
+    with (shared / "bundle.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not directory.exists():
+            build_bundle(directory, machine())
+    return Bundle(*(next(directory.glob(pattern)) for pattern in ("*.tar.gz", "*.raw")))
 
 
 def put_program(node: Node, packages: Packages) -> None:
@@ -149,6 +169,8 @@ def _has_own_kernel(request: pytest.FixtureRequest) -> bool:
 def new_node(image: Image, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Node]]:
     """Return a function that creates powered-off nodes; they are removed at the end of the test."""
     nodes: list[Node] = request.node.stash.setdefault(_NODES, [])
+    if _has_own_kernel(request) and is_emulated():
+        pytest.skip("needs a virtual machine of this architecture")
     kind: Callable[..., Node] = GuestNode if _has_own_kernel(request) else ContainerNode
 
     def make(name: str, *saved: object) -> Node:

@@ -6,18 +6,25 @@ No mirror is named here: the sources of the build host are rewritten for the sui
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
 import subprocess
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 SUITES = {"bullseye": "11", "bookworm": "12", "trixie": "13"}
 """The tested suites, with Debian's version."""
 DEFAULT = "trixie"
 SINGLE_FILE_SUITES = ("bullseye",)
 """Suites whose python3-psutil and python3-yaml are too old for the package; the single file needs neither."""
+
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+"""Debian's names of the architectures."""
 
 # The kernel is downloaded, never installed. The host's preferences and sources must not affect its version.
 _APT_CONFIG = """\
@@ -46,8 +53,8 @@ class Suite(NamedTuple):
         """The suite's package sources, in deb822 format."""
         return self.directory / "sources/debian.sources"
 
-    def update(self) -> None:
-        """Write the sources, and fetch the package lists once per week."""
+    def update(self, settings: str = "") -> None:
+        """Write the sources and further settings of apt, and fetch the package lists once per week."""
         week = time.strftime("%G-%V")
         stamp = self.directory / "updated"
         if stamp.exists() and stamp.read_text() == week:
@@ -55,7 +62,7 @@ class Suite(NamedTuple):
         shutil.rmtree(self.directory, ignore_errors=True)
         for name in ("cache/archives/partial", "lists/partial", "preferences", "sources"):
             (self.directory / name).mkdir(parents=True)
-        (self.directory / "apt.conf").write_text(_APT_CONFIG.format(self.directory))
+        (self.directory / "apt.conf").write_text(_APT_CONFIG.format(self.directory) + settings)
         self.sources.write_text("\n\n".join(sources(self.name)) + "\n")
         self._apt("apt-get", "-qq", "update")
         stamp.write_text(week)
@@ -72,6 +79,11 @@ class Suite(NamedTuple):
         self._apt("apt-get", "-qq", "download", package, cwd=directory)
         return next(directory.glob(f"{package}_*.deb"))
 
+    def download_all(self, packages: Iterable[str]) -> list[Path]:
+        """Download packages with those that they depend on and that dpkg does not list; return their paths."""
+        self._apt("apt-get", "-qq", "--download-only", "--no-install-recommends", "install", *packages)
+        return sorted(self.directory.glob("cache/archives/*.deb"))
+
     def _apt(self, *words: str, cwd: Path | None = None) -> str:
         return run(*words, cwd=cwd, env={**os.environ, "APT_CONFIG": str(self.directory / "apt.conf")})
 
@@ -85,12 +97,22 @@ def _chosen_name() -> str:
     return os.environ.get("GUEST_SUITE") or DEFAULT
 
 
+def machine() -> str:
+    """Return the architecture of the containers, as `uname -m` prints it: that of GUEST_MACHINE, or of this machine."""
+    return os.environ.get("GUEST_MACHINE") or platform.machine()
+
+
+def is_emulated() -> bool:
+    """Return whether QEMU runs each program of the containers; there are no virtual machines then."""
+    return machine() != platform.machine()
+
+
 def chosen(cache: Path) -> Suite:
     """Return the suite named by the environment variable GUEST_SUITE."""
     name = _chosen_name()
     if name not in SUITES:
         raise ImageError(f"unknown guest suite {name}, expected one of {', '.join(SUITES)}")
-    return Suite(name, cache / name / "apt")
+    return Suite(name, cache / (f"{name}-{machine()}" if is_emulated() else name) / "apt")
 
 
 def sources(suite: str) -> list[str]:

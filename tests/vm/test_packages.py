@@ -32,6 +32,7 @@ def _version(node: Node) -> str:
 
 
 @pytest.mark.deb
+@pytest.mark.emulated
 def test_install_starts_nothing_and_purge_removes_everything(bare: Node, packages: Packages) -> None:
     """Installing does not start K3s. After the removal K3s runs without a gate; a purge removes everything."""
     bare.install_k3s()
@@ -117,6 +118,7 @@ def test_the_rpm_is_installed_upgraded_and_removed_beside_a_running_k3s(
     }
 
 
+@pytest.mark.emulated
 def test_the_single_file_requires_only_python(bare: Node, packages: Packages) -> None:
     """Without pip, network, HOME and executable /tmp, it hardens the host, and installs and removes the gate."""
     assert bare.run("python3 -m pip --version", check=False).code != 0
