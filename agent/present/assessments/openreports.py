@@ -6,13 +6,14 @@ Fields: github.com/openreports/reports-api, config/crd/openreports.io_clusterrep
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus
 from agent.benchmark.severity import rating
 from agent.cluster.node_status import Annotation, PublishedResult
 from agent.k3s.redaction import redacted_all
-from agent.present.assessments.common import by_section, fact, verdict_fix, waived
+from agent.present.assessments.common import fact, verdict_fix, waived
 from agent.report import NODE_UID
 
 if TYPE_CHECKING:
@@ -38,12 +39,9 @@ _LONGEST = 512
 
 def as_openreports(assessment: Assessment) -> str:
     """Return the report of a node as JSON."""
-    verdicts = [verdict for verdicts in by_section(assessment).values() for verdict in verdicts]
-    verdicts.sort(key=lambda verdict: list(_RESULTS).index(verdict.status))
+    verdicts = sorted(assessment.verdicts, key=lambda verdict: list(_RESULTS).index(verdict.status))
     shown = [_result(assessment, verdict) for verdict in verdicts if verdict.status is not ControlStatus.PASS]
-    summary = dict.fromkeys(_RESULTS.values(), 0)
-    for status, count in assessment.counts().items():
-        summary[_RESULTS[status]] += count
+    summary = {**dict.fromkeys(_RESULTS.values(), 0), **Counter(_RESULTS[verdict.status] for verdict in verdicts)}
     report = _cluster_report((assessment.node or "unnamed").lower(), fact(assessment, NODE_UID), summary, shown)
     return json.dumps(report, indent=1) + "\n"
 
