@@ -166,7 +166,7 @@ def read_facts(
     data_dir, data_dir_source = data_directory(settings, k3s)
     role, role_source = role_from_services(settings, () if is_unknown else units, unit, processes)
     if role is None:
-        role, role_source = role_from_files(host, k3s.operator_config, data_dir)
+        role, role_source = role_from_files(host, k3s.operator_config, data_dir, others)
     known = detect_version(host, unit, recorded.get(role.value), given)
     datastore, datastore_source = detect_datastore(host, data_dir, k3s.operator_config.scalar("datastore-endpoint"))
     rancher_managed, rancher_source = _rancher_managed(host, settings, k3s.path)

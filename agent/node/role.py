@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from agent.host import Host
     from agent.host.probe import K3sProcess
     from agent.k3s.config import MergedConfig
-    from agent.k3s.services import K3sUnit
+    from agent.k3s.services import K3sUnit, OtherProgram
     from agent.settings.schema import Settings
 
 
@@ -48,14 +48,19 @@ def role_from_services(
     return None, ""
 
 
-def role_from_files(host: Host, config: MergedConfig, data_dir: PurePosixPath) -> tuple[Role, str]:
+def role_from_files(
+    host: Host, config: MergedConfig, data_dir: PurePosixPath, others: Sequence[OtherProgram]
+) -> tuple[Role, str]:
     """Return the role from K3s' data and configuration, and its source. Raises UsageError if they do not have it."""
     if host.tree.exists(data_dir / "server"):
         return Role.SERVER, f"{data_dir}/server exists"
     server_keys = [key for key in config.values if key in SERVER_ONLY_KEYS]
     if server_keys:
         return Role.SERVER, f"`{server_keys[0]}` in K3s' configuration, which only servers support"
+    why = "K3s is not installed yet"
+    for other in others:
+        why = f"{other.unit.name} starts {other.program.text}, which cannot be followed"
     raise UsageError(
-        "cannot determine whether this host is a server or an agent: K3s is not installed yet",
+        f"cannot determine whether this host is a server or an agent: {why}",
         "pass --role server or --role agent, or set `role:` in the settings",
     )

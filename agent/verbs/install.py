@@ -19,7 +19,7 @@ from agent.host.systemd import OLDEST_SYSTEMD, Systemd
 from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.k3s.services import only_unit
 from agent.linux.unit_files import PACKAGED_UNITS
-from agent.model import EXECUTABLE_FILE, PUBLIC_FILE, Absent, Directory, File, Role, ShellCommand
+from agent.model import EXECUTABLE_FILE, PUBLIC_FILE, Absent, Directory, File, Instruction, Role, ShellCommand
 from agent.node import gate, gate_units, openrc
 from agent.node.configuration import data_directory, read_configuration
 from agent.node.gate_units import DROPIN, PACKAGED_PROGRAM, TEMPLATE, UNIT
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from agent.host import Host
     from agent.k3s.services import OtherProgram
     from agent.node.gate import Gate
-    from agent.report import Finding
     from agent.situation import Request
 
 
@@ -101,8 +100,8 @@ class Wanted(NamedTuple):
     """K3s on the host, for the next steps."""
     is_openrc: bool = False
     """Whether OpenRC starts the services, and not systemd."""
-    findings: tuple[Finding, ...] = ()
-    """Why the gate blocks K3s as it is installed now."""
+    blocked: tuple[NextStep, ...] = ()
+    """Why the gate blocks K3s as it is installed now, and what to do."""
 
 
 def wanted(host: Host, request: Request, named: Sequence[str], program: PurePosixPath) -> Wanted:
@@ -134,10 +133,13 @@ def wanted(host: Host, request: Request, named: Sequence[str], program: PurePosi
     local = not host.tree.is_read_only(PurePosixPath("/usr/local"))
     completions = {path: completion_script(shell) for shell, path in COMPLETIONS.items()} if local else {}
     is_openrc = openrc.starts_services(host)
-    troubles = unknown_config(unit, others, data_dir, site.k3s_config)
-    unknown = tuple(map(findings.KINDS["k3s-config-unknown"].case, troubles))
+    blocked = tuple(
+        NextStep(step)
+        for trouble in unknown_config(unit, others, data_dir, site.k3s_config)
+        for step in (Instruction(f"the gate will block K3s: {trouble.message}"), *trouble.remediation.steps)
+    )
     found = Wanted(
-        program, data_dir, services, completions, has_cloud_init, k3s=k3s, is_openrc=is_openrc, findings=unknown
+        program, data_dir, services, completions, has_cloud_init, k3s=k3s, is_openrc=is_openrc, blocked=blocked
     )
     if not gate.detect_gate(host).packaged:
         return found
@@ -203,8 +205,7 @@ def install(host: Host, wanted: Wanted) -> Report:
     items += [refused(refusal) for refusal in steps.refusals]
     _reload(host, items, wanted)
     report = _report("install", items, [file.id for file in resources], gate.detect_gate(host), wanted)
-    report = replace(report, findings=wanted.findings)
-    return replace(report, next_steps=next_steps.steps_after_install(report, wanted.k3s))
+    return replace(report, next_steps=(*wanted.blocked, *next_steps.steps_after_install(report, wanted.k3s)))
 
 
 def uninstall(host: Host, wanted: Wanted) -> Report:

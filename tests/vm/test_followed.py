@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from tests.vm.node import SERVER
+from tests.vm.node import GATE, SERVER
 
 if TYPE_CHECKING:
     from tests.vm.node import Node
@@ -28,7 +28,6 @@ class Way(NamedTuple):
 
 
 FILE = f"K3S_CONFIG_FILE={SITE}/config.yaml"
-ROOT = "/srv/root"
 WAYS = {
     "env": Way(f"ExecStart=/usr/bin/env {FILE} {K3S} server"),
     "script": Way(f"ExecStart=/bin/sh -c 'ulimit -n 4096; exec {K3S} server -c {SITE}/config.yaml >>/root/log 2>&1'"),
@@ -51,12 +50,6 @@ WAYS = {
     ),
     "WorkingDirectory": Way(f"WorkingDirectory=-{SITE}\nExecStart={K3S} server -c config.yaml"),
     "BindPaths": Way(f"BindPaths={SITE}:/etc/rancher/k3s"),
-    "RootDirectory": Way(
-        f"RootDirectory={ROOT}\nMountAPIVFS=yes\nBindPaths=/usr /bin /sbin /lib /lib64 /var /run /etc"
-        f" {ROOT}/etc:/etc/rancher",
-        f"{ROOT}/etc/k3s/config.yaml",
-        before=f"mkdir -p {ROOT}/etc",
-    ),
     "option before the role": Way(f"ExecStart={K3S} --data-dir /srv/data server -c {SITE}/config.yaml"),
     "environment file that the unit does not name": Way(
         "EnvironmentFile=",
@@ -100,20 +93,22 @@ def test_a_script_that_starts_k3s_blocks_it_until_a_setting_names_the_configurat
     node.put(DROPIN, _site_unit("ExecStart=/usr/local/bin/start-k3s server"))
     node.systemctl("daemon-reload")
     assert "set `k3s-config`" in node.harden("install").out
-    node.systemctl("start", SERVER, check=False)
-    assert node.starts() == []
-    assert "set `k3s-config`" in node.journal("k3s-harden@k3s.service")
+    for settings, reason in (("{}\n", "which cannot be followed"), ("role: server\n", "set `k3s-config`")):
+        node.put("/etc/k3s-harden/config.yaml", settings)
+        node.systemctl("start", SERVER, check=False)
+        assert node.starts() == []
+        assert reason in node.journal(GATE)
+        node.systemctl("stop", SERVER)
 
-    node.put("/etc/k3s-harden/config.yaml", f"k3s-config: {SITE}/config.yaml\n")
-    node.harden("apply")
-    node.wait_until_up()
+    node.put("/etc/k3s-harden/config.yaml", f"role: server\nk3s-config: {SITE}/config.yaml\n")
+    node.systemctl("start", SERVER)
     assert {"node-label=way=script", "protect-kernel-defaults=true"} <= set(node.starts()[-1].flags)
 
 
 BYPASSES = {
     "/run/systemd/system.control": "ExecStart=\nExecStart=/bin/sh -c '/usr/bin/k3s-harden gate || true'",
     "/etc/systemd/system.attached": "Type=simple",
-    "/run/systemd/generator.late": "ExecStart=\nExecStart=/bin/true gate",
+    "/run/systemd/system": "ExecStart=\nExecStart=/bin/true gate",
     "/run/systemd/transient": "RemainAfterExit=yes",
     "/etc/systemd/system": "RootDirectory=/srv",
 }
