@@ -14,6 +14,7 @@ from agent.situation import Request
 from agent.value import replace
 from agent.verbs import install
 from tests.fake import Programs, fake_host
+from tests.k3s_tree import put
 
 PROGRAM = PurePosixPath("/opt/k3s-harden")
 SYSTEMCTL = "/usr/bin/systemctl"
@@ -56,6 +57,16 @@ def test_uninstall_stops_the_timers_that_it_removes(tmp_path: Path, *, packaged:
     install.uninstall(host, installation)
     stopped = [call[-1] for call in programs.asked if call[1] == "stop"]
     assert stopped == ([] if packaged else TIMERS)
+
+
+def test_a_service_that_cannot_be_followed_is_announced_with_its_setting(tmp_path: Path) -> None:
+    """The gate will block it. With the setting, nothing is announced."""
+    put(tmp_path, "etc/systemd/system/k3s.service", "[Service]\nExecStart=/usr/local/bin/start-k3s\n")
+    reason, remedy = install.wanted(fake_host(tmp_path), REQUEST, (), PROGRAM).blocked
+    assert "k3s.service starts a program that cannot be followed" in str(reason.step)
+    assert "set `k3s-config`" in str(remedy.step)
+    put(tmp_path, "etc/k3s-harden/config.yaml", "k3s-config: /srv/k3s.yaml\n")
+    assert install.wanted(fake_host(tmp_path), REQUEST, (), PROGRAM).blocked == ()
 
 
 def test_install_fails_on_a_machine_without_running_systemd(tmp_path: Path) -> None:
