@@ -53,7 +53,8 @@ def rows() -> Iterator[Platform]:
             tested = f"{distribution.manager} refuses it: systemd {distribution.systemd}"
         yield Platform(distribution.name, "x86_64", ".rpm", tested, "make package-test", CHANGE)
     yield Platform("Ubuntu 22.04 and newer", "any", ".deb, single file", "declared only")
-    yield Platform("SLE Micro 6, Fedora CoreOS, Flatcar", "x86_64, arm64", f"{bundle}, system extension", "declared only")
+    forms = f"{bundle}, system extension"
+    yield Platform("SLE Micro 6, Fedora CoreOS, Flatcar", "x86_64, arm64", forms, "declared only")
     yield Platform("Raspberry Pi OS 12 and newer", "arm64, armhf", ".deb, single file", "declared only")
     yield Platform("Alpine and other Linux with OpenRC and Python 3.9", "any", "single file", "declared only")
     yield Platform("other Linux with systemd 243 and Python 3.9", "any", "single file", "declared only")
