@@ -8,7 +8,8 @@ from agent.findings.registry import APPLY, INSTALL, UNINSTALL, Trouble, file_rem
 from agent.linux.unit_files import PACKAGED_UNITS
 from agent.model import Instruction, Location, OwnCommand, Remediation, ShellCommand
 from agent.node import openrc
-from agent.node.gate import RELEASE, UNGATED, file_of_service, gate_instance
+from agent.node.gate import gate_instance
+from agent.node.gate_exceptions import RELEASE, UNGATED, file_of_service
 from agent.node.gate_units import DROPIN, TEMPLATE
 from agent.report import Level
 from agent.value import replace
@@ -219,7 +220,7 @@ def start_blocked(situation: Situation) -> Iterator[Trouble]:
     The status of the gate's unit has the reason. systemd ends the attempts if the service is stopped, or reaches its
     StartLimitBurst=. In the second case `apply` starts it once the host is compliant.
     """
-    for service in situation.gate.blocked:
+    for service in situation.gate.exceptions.blocked:
         yield Trouble(
             f"the gate blocked the last start of {service}",
             location=Location(file_of_service(service, UNGATED)),
@@ -240,7 +241,7 @@ def started_without_gate(situation: Situation) -> Iterator[Trouble]:
 
     It is reported until a run of apply or of the gate finds the host compliant.
     """
-    for service, by in situation.gate.released.items():
+    for service, by in situation.gate.exceptions.released.items():
         yield Trouble(
             f"{service} started without its gate",
             found=f"released by {by}",
@@ -256,7 +257,7 @@ def release_in_effect(situation: Situation) -> Iterator[Trouble]:
     The release ends with this start, at its time, at a boot, or when a run of apply or of the gate finds the host
     compliant.
     """
-    for service, release in situation.gate.releases.items():
+    for service, release in situation.gate.exceptions.releases.items():
         yield Trouble(
             f"the next start of {service} passes without its gate, if it is before {release.until}",
             found=f"released by {release.by}",

@@ -1,9 +1,7 @@
-"""The gate on this host: its units, the drop-ins of K3s' services, and the files in /run/k3s-harden."""
+"""The gate on this host: its units, the drop-ins of K3s' services, and starts that it blocked or did not see."""
 
 from __future__ import annotations
 
-import re
-import time
 from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,6 +13,7 @@ from agent.host.systemd import Systemd
 from agent.linux.unit_files import PACKAGED_UNITS, UNIT_DIRECTORIES
 from agent.model import Unreadable
 from agent.node import gate_units, openrc, unit_files
+from agent.node.gate_exceptions import read_exceptions
 from agent.node.gate_units import DROPIN, TEMPLATE, UNIT
 from agent.value import Value
 
@@ -23,20 +22,11 @@ if TYPE_CHECKING:
 
     from agent.errors import HardenError
     from agent.host import Host
+    from agent.node.gate_exceptions import GateExceptions
     from agent.node.gate_units import Difference, GateCommand
-
-STATE = PurePosixPath("/run/k3s-harden")
-"""Two files for each service, RELEASE and UNGATED, which its drop-in and this program write; a boot removes them."""
-
-RELEASE = "release."
-"""A release that no start has used: the uptime in seconds at which it ends, who gave it, and when."""
-
-UNGATED = "ungated."
-"""The gate has not passed the last start: it was blocked if the file is empty, and otherwise used this release."""
 
 _SUFFIX = ".service"
 _EXECUTABLE = 0o111
-_UPTIME = PurePosixPath("/proc/uptime")
 _UNITS_LOADED = PurePosixPath("/run/systemd/systemd-units-load")
 """systemd sets its time of modification whenever it has read all unit files (systemd, src/core/manager.c)."""
 
@@ -60,12 +50,8 @@ class Gate(Value):
     """Whether the gate is that of OpenRC: `template` is what OpenRC starts, and each drop-in what makes it do so."""
     is_stale: bool
     """Whether systemd still uses older unit files than those on the disk."""
-    blocked: tuple[str, ...]
-    """The services whose last start the gate refused."""
-    released: Mapping[str, str]
-    """By service whose last start passed without the gate, the user who released it and the time."""
-    releases: Mapping[str, Release]
-    """The releases in effect, by service whose next start passes without the gate."""
+    exceptions: GateExceptions
+    """Starts of K3s that the gate blocked, or that pass without it."""
     replaced: tuple[GateCommand, ...]
     """What lets the template or an instance succeed without `k3s-harden gate`, in the unit or a drop-in of it."""
     differences: tuple[Difference, ...]
@@ -74,13 +60,6 @@ class Gate(Value):
     """The programs of the gate that cannot run or that others can change, each with the reason."""
     unread: tuple[HardenError, ...]
     """Drop-ins of the template that systemd reads and this program cannot read."""
-
-
-class Release(NamedTuple):
-    """A release that no start has used."""
-
-    until: str
-    by: str
 
 
 class ProgramProblem(NamedTuple):
@@ -109,9 +88,7 @@ def _openrc_gate(host: Host) -> Gate:
         packaged=False,
         is_stale=False,
         is_openrc=True,
-        blocked=blocked_services(host),
-        released={service: _given_by(text) for service, text in files_of_services(host, UNGATED).items() if text},
-        releases=dict(_in_effect(host)),
+        exceptions=read_exceptions(host),
         replaced=(),
         differences=tuple(difference for difference in differences if difference is not None),
         unusable={} if problem is None else {program: problem},
@@ -148,9 +125,7 @@ def detect_gate(host: Host) -> Gate:
         packaged=any(path.parent == PACKAGED_UNITS for path in (*units, *templates)),
         is_openrc=False,
         is_stale=bool(units or templates or dropins) and _is_stale(host, [*units, *templates, *dropins.values()]),
-        blocked=blocked_services(host),
-        released={service: _given_by(text) for service, text in files_of_services(host, UNGATED).items() if text},
-        releases=dict(_in_effect(host)),
+        exceptions=read_exceptions(host),
         replaced=() if is_masked else tuple(_replaced(host, texts, dropins)),
         differences=() if is_masked else tuple(_differences(host, template, dropins)),
         unusable={} if is_masked else _unusable(host, texts),
@@ -272,51 +247,6 @@ def _services(host: Host) -> Iterator[str]:
 
 def _dropin_directories(host: Host, directory: PurePosixPath) -> Iterator[str]:
     return (name for name in host.tree.names(directory) if name.endswith(f"{_SUFFIX}.d") and name.startswith("k3s"))
-
-
-def blocked_services(host: Host) -> tuple[str, ...]:
-    """Return the services whose last start the gate refused."""
-    return tuple(service for service, text in files_of_services(host, UNGATED).items() if not text)
-
-
-def files_of_services(host: Host, prefix: str) -> dict[str, str]:
-    """Return by service the text of its file in STATE, RELEASE or UNGATED."""
-    names = [name for name in host.tree.names(STATE) if name.startswith(prefix)]
-    suffix = "" if names and openrc.starts_services(host) else _SUFFIX
-    return {f"{name[len(prefix) :]}{suffix}": _text(host, STATE / name).strip() for name in names}
-
-
-def file_of_service(service: str, prefix: str) -> PurePosixPath:
-    """Return the path of a service's file in STATE, RELEASE or UNGATED."""
-    return STATE / f"{prefix}{service.removesuffix(_SUFFIX)}"
-
-
-def uptime(host: Host) -> int:
-    """Return the seconds since the boot, in which releases end: nobody sets this clock, and a boot ends a release.
-
-    It is read from the file that the drop-in reads, because a container can have its own. 0 if it cannot be read.
-    """
-    return _seconds(_text(host, _UPTIME).partition(".")[0])
-
-
-def _seconds(text: str) -> int:
-    return int(text) if re.fullmatch(r"[0-9]{1,12}", text) else 0
-
-
-def _in_effect(host: Host) -> Iterator[tuple[str, Release]]:
-    for service, text in files_of_services(host, RELEASE).items():
-        left = _seconds(text.partition(" ")[0]) - uptime(host)
-        if left > 0:
-            yield service, Release(timestamp(host.now() + left), _given_by(text))
-
-
-def timestamp(seconds: float) -> str:
-    """Return a time in UTC as text."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
-
-
-def _given_by(release: str) -> str:
-    return release.partition(" ")[2] or "unknown"
 
 
 def _text(host: Host, path: PurePosixPath) -> str:

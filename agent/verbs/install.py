@@ -22,6 +22,7 @@ from agent.linux.unit_files import PACKAGED_UNITS
 from agent.model import EXECUTABLE_FILE, PUBLIC_FILE, Absent, Directory, File, Instruction, Role, ShellCommand
 from agent.node import gate, gate_units, openrc
 from agent.node.configuration import data_directory, read_configuration
+from agent.node.gate_exceptions import RUN_DIRECTORY
 from agent.node.gate_units import DROPIN, PACKAGED_PROGRAM, TEMPLATE, UNIT
 from agent.node.platform import container_manager
 from agent.node.services import candidate_units, installed_units
@@ -248,9 +249,9 @@ def _remove_state_of_boot(host: Host, wanted: Wanted) -> None:
     """Remove the files in /run, of which a package still needs those of its gate."""
     with suppress(HostError):
         if not wanted.packaged:
-            for name in host.tree.names(gate.STATE):
-                host.writable_tree.remove_file(gate.STATE / name)
-            host.writable_tree.remove_directory(gate.STATE)
+            for name in host.tree.names(RUN_DIRECTORY):
+                host.writable_tree.remove_file(RUN_DIRECTORY / name)
+            host.writable_tree.remove_directory(RUN_DIRECTORY)
         host.writable_tree.remove_file(LOCK)
 
 

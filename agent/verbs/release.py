@@ -14,7 +14,8 @@ from agent.k3s.services import OPENRC_DIRECTORY
 from agent.linux.unit_files import UNIT_DIRECTORIES
 from agent.model import PUBLIC_DIRECTORY, PUBLIC_FILE, Directory, File
 from agent.node import gate
-from agent.node.gate import RELEASE, STATE, UNGATED, file_of_service
+from agent.node import gate_exceptions as exceptions
+from agent.node.gate_exceptions import RELEASE, RUN_DIRECTORY, UNGATED, file_of_service
 from agent.report import Fact, Item, ItemStatus, Report
 
 if TYPE_CHECKING:
@@ -31,11 +32,11 @@ def end_exceptions(host: Host) -> tuple[str, ...]:
 
     Called after a run that found the host compliant. Raises HostError if /run or systemd does not permit it.
     """
-    for prefix in (RELEASE, UNGATED):
-        for service, release in gate.files_of_services(host, prefix).items():
-            if release or prefix == RELEASE:
-                host.writable_tree.remove_file(file_of_service(service, prefix))
-    return _start_blocked(host, gate.blocked_services(host))
+    found = exceptions.read_exceptions(host)
+    for prefix, services in ((RELEASE, exceptions.files_of_services(host, RELEASE)), (UNGATED, found.released)):
+        for service in services:
+            host.writable_tree.remove_file(file_of_service(service, prefix))
+    return _start_blocked(host, found.blocked)
 
 
 def _start_blocked(host: Host, services: Sequence[str]) -> tuple[str, ...]:
@@ -81,17 +82,18 @@ def release_once(host: Host, named: Sequence[str], minutes: int) -> Report:
             else "start K3s as usual: no gate blocks it; if it fails, its own log has the reason"
         )
         raise UsageError(f"cannot release {what}: there is no such service with a gate", hint)
-    uptime = gate.uptime(host)
+    uptime = exceptions.uptime(host)
     if not uptime:
         raise HostError("cannot release K3s: /proc/uptime, by which the release expires, cannot be read")
     services = tuple(named or guarded)
-    when, until = gate.timestamp(host.now()), gate.timestamp(host.now() + minutes * 60)
+    when, until = exceptions.timestamp(host.now()), exceptions.timestamp(host.now() + minutes * 60)
     release = f"{uptime + minutes * 60} {host.user}, {when}\n".encode()
-    host.put(Directory(path=STATE, mode=PUBLIC_DIRECTORY))
+    host.put(Directory(path=RUN_DIRECTORY, mode=PUBLIC_DIRECTORY))
     for service in services:
         host.put(File(path=file_of_service(service, RELEASE), content=release, mode=PUBLIC_FILE))
         host.log(f"{service} may start once without its gate until {until}: k3s-harden release --once by {host.user}")
-    started = _start_blocked(host, [service for service in gate.blocked_services(host) if service in services])
+    blocked = exceptions.read_exceptions(host).blocked
+    started = _start_blocked(host, [service for service in services if service in blocked])
     detail = (f"its next start until {until} passes without the gate", "is being started without the gate")
     from agent.plan import next_steps
 
