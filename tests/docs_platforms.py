@@ -44,6 +44,8 @@ def rows() -> Iterator[Platform]:
         yield Platform(f"Debian {version}", "x86_64", form, "virtual machine", command, RELEASE)
     newest = f"Debian {suite.SUITES[suite.DEFAULT]}"
     yield Platform(f"{newest} with OpenRC", "x86_64", "single file", "container", "make vm-test", CHANGE)
+    selinux = f"{newest} with SELinux, enforcing"
+    yield Platform(selinux, "x86_64", ".deb", "virtual machine", "make vm-test", CHANGE)
     bundle, bare = "archive with its own Python", "without Python"
     yield Platform(newest, "x86_64", bundle, f"container {bare}, with a read-only /usr", "make vm-test", CHANGE)
     yield Platform(newest, "x86_64", "system extension", f"virtual machine {bare}", "make vm-test", CHANGE)

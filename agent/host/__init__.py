@@ -256,7 +256,7 @@ class Host(Value):
         """Write a state. The caller observes the resource again afterwards.
 
         Absent removes a file, or a directory if it is empty. Raises NotEmptyError for a directory that is not, and
-        HostError if the host refuses the operation; a file is then unchanged.
+        HostError if the host refuses the operation; a file is then unchanged, except for a failed SELinux label.
         """
         if isinstance(state, File):
             self.writable_tree.write(state)
@@ -300,9 +300,12 @@ class Host(Value):
         if not self.is_live or not os.path.exists("/sys/fs/selinux/enforce"):
             return
         restorecon = self.trusted_tool("restorecon")
-        if restorecon is not None:
-            with suppress(HostError):
-                self.run([str(restorecon), str(path)], timeout=_RELABEL_TIMEOUT)
+        if restorecon is None:
+            return
+        done = self.run([str(restorecon), str(path)], timeout=_RELABEL_TIMEOUT)
+        if done.code:
+            reason = (done.stderr.strip().splitlines() or [f"restorecon exited with {done.code}"])[-1]
+            raise HostError(f"cannot set the SELinux label of {path}: {reason}", f"run sudo restorecon -v {path}")
 
 
 def _proc_path(key: str) -> PurePosixPath:

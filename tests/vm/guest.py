@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 # No panic= here: it would set kernel.panic, which is under test. With -no-reboot, a reset ends QEMU.
 _KERNEL_ARGUMENTS = (
     "root=/dev/vda rw console=ttyS0 quiet loglevel=4 systemd.show_status=1 systemd.ssh_auto=no mitigations=off"
-    " init_on_alloc=0 audit=0 cryptomgr.notests random.trust_cpu=on 8250.nr_uarts=1"
+    " init_on_alloc=0 cryptomgr.notests random.trust_cpu=on 8250.nr_uarts=1"
 )
 _HOPELESS = re.compile(
     r"Kernel panic|You are in (?:emergency|rescue) mode|can't mount|Failed to start.*qemu-guest-agent"
@@ -209,7 +209,7 @@ class Guest(Instance):
             raise GuestError(f"cannot start {self.name}: it is already on")
         monitor, its_monitor = socket.socketpair()
         agent, its_agent = socket.socketpair()
-        kernel_arguments = _KERNEL_ARGUMENTS if seed else f"{_KERNEL_ARGUMENTS} {NO_CLOUD_INIT}"
+        kernel_arguments = f"{_KERNEL_ARGUMENTS} {self._image.kernel_arguments}{'' if seed else f' {NO_CLOUD_INIT}'}"
         words = [
             *("setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-name", self.name),
             # One processor: two guests with one each are faster on two cores than one guest with two.

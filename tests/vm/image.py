@@ -2,7 +2,7 @@
 
 They are cached outside the checkout. The environment variable GUEST_SUITE selects the Debian suite. The image is built
 again when this file, the suite's kernel or the week changes. `python -m tests.vm.image` builds the image and prints its
-path.
+path. The image with SELinux, which enforces Debian's policy, is one of its own.
 """
 
 from __future__ import annotations
@@ -58,6 +58,8 @@ _PACKAGES = (
 _NOT_EMULATED = {"cloud-init", "curl", "qemu-guest-agent", "rpm"}
 """Packages without which the emulation of their installation takes a third of the time."""
 
+_SELINUX = ("policycoreutils", "selinux-policy-default", "selinux-utils")
+_ENFORCING = "audit=1 security=selinux selinux=1 enforcing=1"
 _KUBECTL = {"bullseye": "kubernetes-client", "bookworm": "kubernetes-client", "trixie": "kubectl"}
 _EXCLUDED_DOCS = ("doc", "info", "locale", "man")
 
@@ -183,6 +185,7 @@ class Image(NamedTuple):
     kernel: Path
     initrd: Path
     tree: Path
+    kernel_arguments: str = "audit=0"
 
 
 def lacking() -> str:
@@ -196,11 +199,12 @@ def lacking() -> str:
     return "needs root to build the disk of the guests" if os.geteuid() else ""
 
 
-def ready() -> Image:
+def ready(*, selinux: bool = False) -> Image:
     """Return the image of the chosen suite, built now unless the cache has it. A lock prevents parallel builds."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "k3s-harden" / "vm"
     suite = debian.chosen(cache)
-    images = suite.directory.parent
+    name = f"{suite.directory.parent.name}{'-selinux' if selinux else ''}"
+    images = suite.directory.parents[1] / name
     images.mkdir(parents=True, exist_ok=True)
     with (images / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -211,10 +215,17 @@ def ready() -> Image:
                 if old.is_dir() and _held(old, fcntl.LOCK_EX):
                     shutil.rmtree(old)
             directory.mkdir()
-            _build_apart(directory, images / "build.log")
+            _build_apart(directory, images / "build.log", selinux=selinux)
             (directory / ".done").touch()
         _held(directory, fcntl.LOCK_SH)
-    return Image(suite.name, directory / "disk.raw", directory / "vmlinux", directory / "initrd", directory / "tree")
+    return Image(
+        suite.name,
+        directory / "disk.raw",
+        directory / "vmlinux",
+        directory / "initrd",
+        directory / "tree",
+        _ENFORCING if selinux else "audit=0",
+    )
 
 
 def _held(directory: Path, mode: int) -> bool:
@@ -235,19 +246,22 @@ def _key(suite: Suite) -> str:
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
-def _build_apart(directory: Path, log: Path) -> None:
+def _build_apart(directory: Path, log: Path, *, selinux: bool) -> None:
     """Build in a private mount namespace, so that a killed build leaves no mount."""
     command = ("unshare", "--mount", "--propagation", "private", sys.executable, "-m", "tests.vm.image", str(directory))
+    variant = ("selinux",) if selinux else ()
     timeout = _EMULATED_BUILD_TIMEOUT if debian.is_emulated() else _BUILD_TIMEOUT
     with log.open("w") as output:
         try:
-            subprocess.run(command, cwd=CHECKOUT, stdout=output, stderr=output, check=True, timeout=timeout, text=True)
+            subprocess.run(
+                (*command, *variant), cwd=CHECKOUT, stdout=output, stderr=output, check=True, timeout=timeout, text=True
+            )
         except subprocess.SubprocessError as error:
             last = "\n".join(log.read_text().splitlines()[-30:])
             raise ImageError(f"cannot build the guest image: {error}\n{last}") from error
 
 
-def _build(out: Path, suite: Suite) -> None:
+def _build(out: Path, suite: Suite, *, selinux: bool) -> None:
     """Build the image in `out`, with the work directory in memory, which saves a third of the time."""
     work = out / "work"
     work.mkdir()
@@ -255,10 +269,12 @@ def _build(out: Path, suite: Suite) -> None:
         run("mount", "-t", "tmpfs", "-o", f"size={_MEMORY_FOR_BUILD},mode=0755", "image", str(work))
     os.environ["TMPDIR"] = str(work)
     root = work / "root"
-    _bootstrap(root, suite)
+    _bootstrap(root, suite, *(_SELINUX if selinux else ()))
     if not debian.is_emulated():
         _add_kernel(root, suite, work, out)
     _configure(root)
+    if selinux:
+        _label(root)
     if not debian.is_emulated():
         run("mkfs.ext4", "-q", "-F", "-L", "root", "-d", str(root), str(out / "disk.raw"), _DISK_SIZE)
     _make_tree(root, out / "tree")
@@ -268,9 +284,9 @@ def _build(out: Path, suite: Suite) -> None:
     shutil.rmtree(work)
 
 
-def _bootstrap(root: Path, suite: Suite) -> None:
+def _bootstrap(root: Path, suite: Suite, *others: str) -> None:
     excluded = (f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in _EXCLUDED_DOCS)
-    packages = [*_PACKAGES, _KUBECTL[suite.name]]
+    packages = [*_PACKAGES, _KUBECTL[suite.name], *others]
     if debian.is_emulated():
         packages = [package for package in _PACKAGES if package not in _NOT_EMULATED]
     include = f"--include={','.join(packages)}"
@@ -360,6 +376,12 @@ def _configure(root: Path) -> None:
     os.utime(root / "usr", (0, 0))
 
 
+def _label(root: Path) -> None:
+    """Set the labels of SELinux, with which the guest is enforcing from its first boot."""
+    contexts = "/etc/selinux/default/contexts/files/file_contexts"
+    run("chroot", root, "setfiles", "-F", "-m", "-e", "/proc", "-e", "/sys", "-e", "/dev", contexts, "/")
+
+
 def _make_tree(root: Path, tree: Path) -> None:
     """Make the tree of the containers from the root directory, which is useless afterwards."""
     for name, text in _TREE_FILES.items():
@@ -374,6 +396,7 @@ def _make_tree(root: Path, tree: Path) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        _build(Path(sys.argv[1]), debian.chosen(Path(sys.argv[1]).parents[1]))
+        out, *variant = map(Path, sys.argv[1:])
+        _build(out, debian.chosen(out.parents[1]), selinux=bool(variant))
     else:
         sys.stdout.write(f"{ready().disk}\n")
