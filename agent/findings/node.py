@@ -204,7 +204,7 @@ def unknown_config(
     if unit is not None and unit.config_path is None and given is None:
         message = "the configuration of K3s is not known: it is no file of this host"
         yield Trouble(message, "", redacted(unit.given_config), Location(unit.path), instruction(setting))
-    if unit is not None and unit.on_host(data_dir) != data_dir:
+    if unit is not None and unit.settings.mounts and unit.on_host(data_dir) != data_dir:
         message = f"K3s sees other files in {data_dir} than this host has there"
         fix = instruction("let K3s see the directory of the host", Location(unit.path))
         yield Trouble(message, str(data_dir), str(unit.on_host(data_dir)), Location(unit.path), fix)

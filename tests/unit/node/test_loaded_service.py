@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agent.findings.node import unknown_config
 from agent.host.process import Completed
+from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.node.services import installed_units
 from tests.fake import Programs, fake_host
 from tests.k3s_tree import put
@@ -125,3 +127,27 @@ def test_the_configuration_is_the_file_of_the_host_that_k3s_reads(
     put(tmp_path, "etc/k3s.env", "K3S_CONFIG_FILE=/f\n")
     put(tmp_path, "proc/1/environ", "A=b\0K3S_CONFIG_FILE=/p\0")
     assert loaded(tmp_path, manager=manager, **properties).config_path == (path and PurePosixPath(path))
+
+
+@pytest.mark.parametrize(
+    ("binds", "found"),
+    [
+        ([], []),
+        ([["/srv", "/etc/rancher", False, 0], ["/var", "/var", False, 0]], []),
+        ([["/srv", "/var/lib", False, 0]], ["/srv/rancher/k3s"]),
+    ],
+)
+def test_a_unit_that_shows_k3s_another_data_directory_is_reported(
+    tmp_path: Path, binds: list[Any], found: list[str]
+) -> None:
+    """The hardening would be in the directory of the host."""
+    unit = loaded(tmp_path, BindPaths=binds)
+    assert [trouble.found for trouble in unknown_config(unit, [], DEFAULT_DATA_DIR, None)] == found
+
+
+def test_a_configuration_that_no_file_has_is_reported_without_its_password(tmp_path: Path) -> None:
+    """K3s can read it from a URL. The setting that names a file ends the report."""
+    unit = loaded(tmp_path, ExecStartEx=[started(K3S, "server", "-c", "https://a:s3cret@b/c")])
+    (trouble,) = unknown_config(unit, [], DEFAULT_DATA_DIR, None)
+    assert "s3cret" not in trouble.found
+    assert list(unknown_config(unit, [], DEFAULT_DATA_DIR, PurePosixPath("/srv/k3s.yaml"))) == []
