@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import re
 import sys
+import tarfile
 from argparse import ArgumentParser
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from agent import __released__, __version__
 from tests.dist.build import SUMS, build_time, write_checksums
 from tests.dist.sbom import sbom
 from tests.dist.signing import sign, signature_files
 from tests.dist.tools import CHECKOUT, CannotBuildError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def main() -> int:
@@ -38,11 +43,23 @@ def complete(directory: Path) -> list[Path]:
     """Add the bill of materials and the changes to a build, and write the checksums of all its files."""
     materials, changes = directory / f"k3s-harden-{__version__}.cdx.json", directory / f"CHANGES-{__version__}.md"
     changes.write_text(changes_of_this_version(), encoding="utf-8")
-    materials.write_bytes(sbom(build_time()))
+    packages = {row for archive in directory.glob("*-linux-*.tar.gz") for row in _packages(archive)}
+    materials.write_bytes(sbom(build_time(), packages))
     for name in (SUMS, *signature_files(SUMS)):
         (directory / name).unlink(missing_ok=True)
     write_checksums(sorted(directory.iterdir()), directory)
     return [materials, changes]
+
+
+def _packages(bundle: Path) -> Iterator[tuple[str, str]]:
+    """Yield names and versions from the list that a bundle contains."""
+    with tarfile.open(bundle) as archive:
+        (name,) = (name for name in archive.getnames() if PurePosixPath(name).name == "CONTENTS")
+        member = archive.extractfile(name)
+        assert member is not None
+        for line in member.read().decode().splitlines():
+            package, version = line.split()
+            yield package, version
 
 
 def changes_of_this_version() -> str:

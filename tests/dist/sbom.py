@@ -1,4 +1,4 @@
-"""The software bill of materials of a release in CycloneDX 1.6: the program and the libraries that its files bundle."""
+"""The software bill of materials of a release in CycloneDX 1.6: the program and what its files contain of others."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import uuid
 from datetime import datetime, timezone
 from email.parser import HeaderParser
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 from zipfile import ZipFile
 
 from packaging.requirements import Requirement
@@ -17,6 +18,7 @@ from tests.dist.payload import CARRIED
 from tests.dist.tools import wheels
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from email.message import Message
     from pathlib import Path
 
@@ -24,12 +26,15 @@ if TYPE_CHECKING:
 _PROGRAM = f"pkg:generic/k3s-harden@{__version__}"
 
 
-def sbom(epoch: int) -> bytes:
-    """Return the document as JSON; the same commit gives the same bytes."""
+def sbom(epoch: int, packages: Iterable[tuple[str, str]]) -> bytes:
+    """Return the document as JSON; the same commit gives the same bytes.
+
+    `packages` are the names and versions of the Debian packages from which the bundles have Python and its libraries.
+    """
     files = {wheel.name.partition("-")[0].lower().replace("_", "-"): wheel for wheel in wheels(CARRIED)}
     libraries = {name: _metadata(wheel) for name, wheel in files.items()}
     references = {name: f"pkg:pypi/{name}@{metadata['Version']}" for name, metadata in libraries.items()}
-    components = [
+    components: list[dict[str, Any]] = [
         {
             **{"type": "library", "bom-ref": references[name], "purl": references[name]},
             **{"name": name, "version": metadata["Version"], "licenses": [_licence(metadata)]},
@@ -37,7 +42,10 @@ def sbom(epoch: int) -> bytes:
         }
         for name, metadata in libraries.items()
     ]
-    dependencies = [{"ref": _PROGRAM, "dependsOn": sorted(references.values())}]
+    for name, version in sorted(packages):
+        purl = f"pkg:deb/debian/{quote(name)}@{quote(version)}"
+        components.append({"type": "library", "bom-ref": purl, "purl": purl, "name": name, "version": version})
+    dependencies = [{"ref": _PROGRAM, "dependsOn": sorted(component["bom-ref"] for component in components)}]
     for name, metadata in libraries.items():
         needs = {Requirement(text).name for text in metadata.get_all("Requires-Dist", []) if "extra ==" not in text}
         known = [references[need] for need in sorted(needs & references.keys())]

@@ -37,6 +37,7 @@ from agent.verbs.install import CLEAN_HOOK, DATA_DIR_DROPINS, UNITS, USUAL
 from agent.verbs.render.cloud_init import published_file
 from tests.dist import reading
 from tests.dist.manual import manual
+from tests.dist.sbom import sbom
 from tests.dist.single_file import Interpreter, interpreters, pyenv_directories
 from tests.dist.tools import CHECKOUT, cyclonedx_schemas
 from tests.docs_platforms import CHANGE, RELEASE, rows
@@ -214,7 +215,11 @@ def test_the_bill_of_materials_lists_the_libraries_that_the_files_bundle(dist: P
     main = schemas["bom-1.6.SNAPSHOT.schema.json"]
     base = main["$id"].rpartition("/")[0]
     registry = Registry().with_resources((f"{base}/{name}", resource) for name, resource in resources)
-    Draft7Validator(main, registry=registry, format_checker=Draft7Validator.FORMAT_CHECKER).validate(document)
+    validator = Draft7Validator(main, registry=registry, format_checker=Draft7Validator.FORMAT_CHECKER)
+    validator.validate(document)
+    with_bundle = json.loads(sbom(EPOCH, [("libssl3", "3.0.17-1~deb12u3")]))
+    validator.validate(with_bundle)
+    assert with_bundle["components"][-1]["purl"] == "pkg:deb/debian/libssl3@3.0.17-1~deb12u3"
     assert document["metadata"]["component"]["version"] == __version__
     with ZipFile(the(dist, "*.pyz")) as archive:
         bundled = {PurePosixPath(name).parts[1] for name in archive.namelist() if name.startswith("licenses/")}
