@@ -65,7 +65,7 @@ def fleet_node(node: ClusterNode, now: float, max_age: float) -> FleetNode:
         **{name: texts[name][:_LONGEST] if name in texts else None for name in _TEXTS},
     }
     age, source = _age(node, now)
-    secrets = leaked_secrets(options)
+    secrets = leaked_secrets(options)[: 4 * _LONGEST]
     leaked = f"the annotation {NODE_ARGUMENTS} has the secret of {secrets}" if secrets else ""
     doubt = next(_doubts(node, role, published, age, max_age), "")
     result = PublishedResult.UNKNOWN if doubt else PublishedResult(texts[Annotation.RESULT])

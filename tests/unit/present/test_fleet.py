@@ -123,7 +123,9 @@ def test_texts_of_nodes_control_neither_a_terminal_nor_a_page(output_format: For
     hostile["status"]["conditions"][1]["message"] = HOSTILE
     failed = node(HOSTILE + "2", **FAILED)
     failed["status"]["conditions"][1]["message"] = HOSTILE * 100
-    failed["metadata"]["annotations"]["k3s.io/node-args"] = json.dumps(["agent", f"--{HOSTILE}", HOSTILE])
+    failed["metadata"]["annotations"]["k3s.io/node-args"] = json.dumps(
+        ["agent", f"--{HOSTILE}", HOSTILE, f"--{'x' * 50_000}-token", "s"]
+    )
     text = shown(fleet(hostile, failed, node("c"), node("d"), is_compliant=True), output_format)
     assert "s3cret" not in text
     assert not set(text) & set("\x1b\r\x00\u202e")
