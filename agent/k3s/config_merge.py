@@ -17,9 +17,8 @@ from agent import yaml_reader
 from agent.errors import InputError
 from agent.k3s.config import ConfigValue, DroppedItem, IgnoredContent, MergedConfig, UnusableValueError
 from agent.k3s.options import ALIASES, SWITCHES, VARIABLES
-from agent.k3s.redaction import without_secrets
+from agent.k3s.redaction import shown_key, without_secrets
 from agent.model import Location
-from agent.yaml_reader import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -52,7 +51,8 @@ def merge_configuration(
     for file in files:
         merger.read(file)
     values: dict[str, list[ConfigValue]] = {}
-    given = ((name, without_secrets(name, text), location) for name, text, location in _command_line(arguments))
+    words = _command_line(arguments)
+    given = ((shown_key(name), without_secrets(name, text), location) for name, text, location in words)
     for name, text, location in (*merger.options(), *given):
         values.setdefault(ALIASES.get(name, name), []).append(ConfigValue(text, location))
     for variable, (text, location) in (environment or {}).items():
@@ -128,7 +128,7 @@ class _FileMerger:
     def _mapping(self, mapping: yaml_reader.Mapping, path: PurePosixPath) -> None:
         for first, again in yaml_reader.duplicates(mapping):
             if first.key != "<<" and not first.key.endswith("+"):
-                what = f"`{shown(first.key)}` is set twice in this file; K3s uses line {again.line}"
+                what = f"`{shown_key(first.key)}` is set twice in this file; K3s uses line {again.line}"
                 self._ignore(path, first.line, what)
         for entry in mapping.entries:
             if entry.key == "<<":
@@ -138,7 +138,7 @@ class _FileMerger:
                 self._entry(entry, path)
 
     def _entry(self, entry: KeyValue, path: PurePosixPath) -> None:
-        key, line = entry.key.removesuffix("+"), Location(path, entry.line)
+        key, line = shown_key(entry.key).removesuffix("+"), Location(path, entry.line)
         new = self._value(key, entry.node, path)
         if new is None:
             return

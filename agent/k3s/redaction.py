@@ -32,6 +32,10 @@ _OPTIONS = frozenset(key.replace("-", "") for key in SECRET_KEYS)
 _LONG = 10
 """Minimum length of an option in which two typing errors are recognised, instead of one."""
 
+_LONGEST_KEY = 50
+_PLAUSIBLE = r"(--?)?[A-Za-z]{0,20}[0-9]{0,4}s?([-_./][A-Za-z]{0,20}[0-9]{0,4})*\+?|<<"
+"""A key, also with a typing error, in another notation or with the dashes of the command line."""
+
 _BEFORE_NAME = "-._0123456789"
 """Characters before the first letter of a name, such as the dashes of an option."""
 
@@ -72,6 +76,11 @@ def is_secret(key: str) -> bool:
         or (len(last) >= _SHORTEST_MISSPELT and any(_edits(last, word, 1) for word in _WORDS))
         or any(_edits(squashed, option, 2 if len(option) >= _LONG else 1) for option in _OPTIONS)
     )
+
+
+def shown_key(key: str) -> str:
+    """Return a key, or HIDDEN instead of one that no option or setting can have: it can be a secret."""
+    return key if len(key) <= _LONGEST_KEY and re.fullmatch(_PLAUSIBLE, key) else HIDDEN
 
 
 def without_secrets(key: str, text: str) -> str:

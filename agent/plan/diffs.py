@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent import yaml_reader
 from agent.errors import InputError
-from agent.k3s.redaction import HIDDEN, is_secret, redacted
+from agent.k3s.redaction import HIDDEN, is_secret, redacted, shown_key
 from agent.model import Absent, File
 from agent.yaml_reader import Mapping, Scalar
 
@@ -63,6 +63,7 @@ def _lines(state: File | Absent, known: frozenset[str]) -> list[str]:
         if secrets is None:
             original = text.removesuffix("\n").split("\n")
             lines = [line if raw in known else _without_value(line) for line, raw in zip(lines, original)]
+        lines = [line if _has_plausible_key(line) else HIDDEN for line in lines]
     else:
         lines = _by_key(lines)
     lines = [redacted(line) for line in lines]
@@ -110,6 +111,12 @@ def _by_meaning(lines: list[str], secrets: _Secrets) -> list[str]:
     for piece in secrets.pieces:
         shown = [line.replace(piece, HIDDEN) for line in shown]
     return shown
+
+
+def _has_plausible_key(line: str) -> bool:
+    """Return whether a line has no key, or one that an option or a field of an object can have."""
+    key, colon, _ = line.lstrip(" -?#").partition(":")
+    return not colon or HIDDEN in (key, line) or shown_key(key.strip("\"' ")) != HIDDEN
 
 
 def _without_value(line: str) -> str:

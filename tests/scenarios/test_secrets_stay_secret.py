@@ -31,6 +31,7 @@ CONFIGURATIONS = {
     "explicit": f"? token\n: {SECRET}\n",
     "alias": f"agent-token: &a {SECRET}\ntoken: *a\n",
     "list": f"token: [{SECRET}, {SECRET}]\ntoken+:\n  - {SECRET}\n",
+    "key": f"--token {SECRET}: x\n--token {SECRET}: y\n{SECRET}: [a]\n'{SECRET}+': {{a: b}}\n",
     "mapping": f"token: {{value: {SECRET}}}\n",
     "twice": f"token: {SECRET}\ntoken: {SECRET}\n",
     "misspelt": f"tokn: x\nagent_token: {SECRET}\nmy-token: {SECRET}\n",
