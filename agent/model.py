@@ -102,12 +102,19 @@ class Version(NamedTuple):
         match = re.fullmatch(r"v?(1)\.(\d{1,3})(?:\.(\d{1,3}))?([-+][\w.+-]+)?", text.strip(), re.ASCII)
         if match is None:
             raise ValueError(f"not a K3s version: {text!r}")
-        return cls(int(match[1]), int(match[2]), int(match[3] or 0), match[4] or "")
+        build = (match[4] or "").replace("-k3s", "+k3s")  # as in the tags of images
+        return cls(int(match[1]), int(match[2]), int(match[3] or 0), build)
 
     @property
     def is_release(self) -> bool:
         """Whether it is one release, such as v1.37.0+k3s1. If not, it is a minor version without its patch, 1.37."""
         return bool(self.patch or self.build)
+
+    @property
+    def is_plausible(self) -> bool:
+        """Whether K3s can have such a release: not one of another distribution, and not minor versions ahead."""
+        is_of_k3s = re.fullmatch(r"(-rc\d+)?\+k3s\d+", self.build, re.ASCII) is not None
+        return (is_of_k3s or not self.build) and self.minor <= NEWEST_PLAUSIBLE
 
     def is_before(self, minor: int, patch: int) -> bool:
         """Return whether it is older than this release. A minor version without its patch has all of its fixes."""
@@ -124,6 +131,9 @@ class Version(NamedTuple):
 
 NEWEST_KNOWN = Version(1, 37, 0)
 """The newest minor version that the guide's rows were checked against."""
+
+NEWEST_PLAUSIBLE = NEWEST_KNOWN.minor + 5
+"""The newest minor version that a person can mean."""
 
 OLDEST_COVERED = Version(1, 23, 0)
 """The oldest minor version that the guide covers. An older K3s gets the rows of this one."""

@@ -63,7 +63,7 @@ _FAILED = "error; nothing was changed"
 """The meaning of 1 for a verb that does not change the host."""
 
 _COLUMNS = os.environ.get("COLUMNS", "")
-_WIDTH = min(76, max(36, (int(_COLUMNS) if _COLUMNS.isdecimal() else columns() or 80) - 4))
+_WIDTH = min(76, max(36, ((int(_COLUMNS) if _COLUMNS.isdecimal() else 0) or columns() or 80) - 4))
 """Columns of help: those of the terminal, or as in other programs those of the variable COLUMNS."""
 _NARROW = 60
 _KEEPS_LINES = "\b\n"

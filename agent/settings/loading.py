@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import InputError, UsageError
+from agent.k3s.redaction import shown_key
 from agent.model import Location
 from agent.settings.schema import Overrides, Profile, Settings, setting_row, setting_rows
 from agent.settings.value_kinds import InvalidValue, is_empty
@@ -163,7 +164,7 @@ class _Loader:
             elif any(known.startswith(f"{key}.") for known in self._rows):
                 self._section(key, entry.node)
             else:
-                self._error(entry.line, f"unknown setting `{shown(key)}`; {self._suggestion(key)}")
+                self._error(entry.line, f"unknown setting `{shown_key(key)}`; {self._suggestion(key)}")
 
     def _duplicates(self, mapping: Mapping, prefix: str) -> None:
         for first, again in duplicates(mapping):

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.guide.manifests import EventRateLimit
-from agent.model import Version
+from agent.model import NEWEST_PLAUSIBLE, Version
 from agent.value import Value
 from agent.yaml_reader import Mapping, Scalar, Sequence, alternatives, describe_node, shown
 
@@ -123,9 +123,12 @@ def _version(node: Node) -> Version:
     if not isinstance(node, Scalar):
         raise InvalidValue
     try:
-        return Version.parse(node.text)
+        version = Version.parse(node.text)
     except ValueError:
         raise InvalidValue from None
+    if not version.is_plausible:
+        raise InvalidValue
+    return version
 
 
 def _path(node: Node) -> PurePosixPath:
@@ -205,7 +208,7 @@ def _event_rate_limit(node: Node) -> EventRateLimit | None:
 BOOLEAN = ValueKind("true or false", _boolean)
 PATH = optional(ValueKind("an absolute path without `..`", _path))
 COMMAND = optional(ValueKind("an absolute path, or a list of words whose first is one", _command))
-VERSION = optional(ValueKind("a K3s version such as v1.28.5+k3s1 or 1.28", _version))
+VERSION = optional(ValueKind(f"a K3s version such as v1.28.5+k3s1 or 1.28, up to 1.{NEWEST_PLAUSIBLE}", _version))
 NAMESPACES = ValueKind("a list of namespace names", _namespaces)
 EVENT_RATE_LIMIT = ValueKind(
     f"{OFF}, or a mapping of `qps` and `burst`, each a whole number, 1 to {_MOST_EVENTS}", _event_rate_limit

@@ -46,13 +46,15 @@ _BY_HAND = Remediation((Instruction("stop K3s"), OwnCommand("apply"), Instructio
 def target_version(text: str) -> Version:
     """Return the version to check. Raises UsageError if it is malformed, or not known to this release."""
     try:
-        target = Version.parse(text)
+        target: Version | None = Version.parse(text)
     except ValueError:
+        target = None
+    if target is None or (target.build and not target.is_plausible):
         raise UsageError(
             f"cannot check the version {text!r}: expected one such as v1.{NEWEST_KNOWN.minor}, {NEWEST_KNOWN.family}"
             f" or v{NEWEST_KNOWN.family}.2+k3s1",
             "pass the version of K3s that you will install",
-        ) from None
+        )
     if not OLDEST_COVERED.minor <= target.minor <= NEWEST_KNOWN.minor:
         raise UsageError(
             f"cannot check K3s {shown_version(target)}:"

@@ -161,6 +161,8 @@ def describe_node(node: Node | None) -> str:
     if node.value is None:
         return "nothing"
     text = shown(node.text)
+    if isinstance(node.value, float) or (isinstance(node.value, bool) and text.lower() not in ("true", "false")):
+        return f"{text}, which YAML reads as {str(node.value).lower()} unless it is in quotes"
     return f"'{text}'" if isinstance(node.value, str) else text
 
 

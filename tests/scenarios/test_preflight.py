@@ -259,6 +259,7 @@ def test_notes_about_etcd_follow_the_datastore(hardened: Hardened) -> None:
         ("latest", ("'latest'", "v1.37")),
         ("", ("''",)),
         ("2.0", ("'2.0'",)),
+        ("v1.34.3+rke2r1", ("'v1.34.3+rke2r1'",)),
         ("v1.33", ("downgrade from v1.34 to v1.33",)),
     ],
 )

@@ -52,6 +52,7 @@ def test_other_numbers_are_not_modes(bits: int) -> None:
         ("1.24", Version(1, 24, 0)),
         ("v1.30.0-rc1+k3s2", Version(1, 30, 0, "-rc1+k3s2")),
         (" v1.36.5+k3s1\n", Version(1, 36, 5, "+k3s1")),
+        ("v1.36.5-k3s1", Version(1, 36, 5, "+k3s1")),
     ],
 )
 def test_versions_are_parsed(text: str, version: Version) -> None:
