@@ -274,7 +274,11 @@ def preflight(
     ReportOptions(output_format, verbose, quiet).finish_preflight(result, for_target.caller)
 
 
-@app.command(epilog=_epilog("k3s-harden assess --benchmark cis-1.9 --format html --output report.html", _READS))
+@app.command(
+    epilog=_epilog(
+        "k3s-harden assess --benchmark cis-1.9 --format html --output report.html", (*_READS, ExitCode.ENVIRONMENT)
+    )
+)
 def assess(
     *,
     benchmark: Annotated[

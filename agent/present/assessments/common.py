@@ -224,16 +224,11 @@ def expiry(waiver: Waiver) -> str:
     return f"expires {waiver.expires}" if waiver.expires else "does not expire"
 
 
-def approval(waiver: Waiver) -> str:
-    """Return who approved a waiver; empty if that is not known."""
-    return f"approved by {waiver.approved_by}" if waiver.approved_by else ""
-
-
 def waived(waiver: Waiver) -> str:
     """Return a waiver as one line."""
-    return (
-        f"{waiver.reason} ({', '.join(filter(None, (approval(waiver), expiry(waiver), str(waiver.location or ''))))})"
-    )
+    approval = f"approved by {waiver.approved_by}" if waiver.approved_by else ""
+    parts = filter(None, (approval, expiry(waiver), str(waiver.location or "")))
+    return f"{waiver.reason} ({', '.join(parts)})"
 
 
 def noted(note: Note) -> str:

@@ -8,7 +8,7 @@ from agent.assess.assessment import ControlStatus
 from agent.benchmark.control import Assessed
 from agent.benchmark.severity import rating
 from agent.present import remediation
-from agent.present.assessments.common import UNNUMBERED, approval, expiry, origin
+from agent.present.assessments.common import UNNUMBERED, expiry, origin
 from agent.present.assessments.html.elements import (
     cell,
     definitions,
@@ -175,8 +175,7 @@ def _details(verdict: Verdict) -> Content:
     evidence = [
         element("li", evidence_item.observation, location(origin(evidence_item))) for evidence_item in verdict.evidence
     ]
-    terms = ", ".join(filter(None, (approval(waiver), expiry(waiver)))) if waiver else ""
-    accepted = (waiver.reason, (terms, location(waiver.location))) if waiver else ()
+    accepted = (waiver.reason, (expiry(waiver), location(waiver.location))) if waiver else ()
     blocks = (
         _block("Reason", paragraph(reason), " reason"),
         _block("Waiver", [element("p", text) for text in accepted], " waiver"),
