@@ -209,26 +209,18 @@ def _is_stale(host: Host, files: Iterable[PurePosixPath]) -> bool:
     loaded = host.tree.times(_UNITS_LOADED)
     if loaded is not None:
         # A file that was removed has changed its directory.
-        services = [directory / name for directory in UNIT_DIRECTORIES for name in _dropin_directories(host, directory)]
-        times = map(host.tree.times, (*files, *UNIT_DIRECTORIES, *services))
+        directories = (top / name for top in UNIT_DIRECTORIES for name in _dropin_directories(host, top))
+        times = map(host.tree.times, (*files, *UNIT_DIRECTORIES, *directories))
         if all(time is None or time.changed <= loaded.written for time in times):
             return False
+    dropins = {name for name, path in _dropins(host).items() if not unit_files.is_masked(host, path)}
+    services = {*dropins, *_services(host)}
+    names = {UNIT, *services, *map(gate_instance, services)}
     try:
-        return needs_reload(host)
+        units = systemd.show(names, "Id", "LoadState", "NeedDaemonReload", "DropInPaths")
     except HostError:
         return False
-
-
-def needs_reload(host: Host, named: Iterable[str] = ()) -> bool:
-    """Return whether systemd uses older files of the gate or of K3s' services than those on the disk.
-
-    Raises HostError if systemd does not answer.
-    """
-    dropins = {name for name, path in _dropins(host).items() if not unit_files.is_masked(host, path)}
-    services = {*dropins, *named, *_services(host)}
-    for unit in Systemd(host).show(
-        {UNIT, *services, *map(gate_instance, services)}, "Id", "LoadState", "NeedDaemonReload", "DropInPaths"
-    ):
+    for unit in units:
         if unit.get("NeedDaemonReload") == "yes":
             return True
         # systemd 247 does not notice the first drop-in of a service.

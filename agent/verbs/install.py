@@ -204,7 +204,7 @@ def install(host: Host, wanted: Wanted) -> Report:
         items = _carry_out(host, steps.changes)
         items += _remove(host, [path for path in _hiding(host, wanted) if path not in in_place], wanted)
     items += [refused(refusal) for refusal in steps.refusals]
-    _reload(host, items, wanted)
+    _reload(host)
     report = _report("install", items, [file.id for file in resources], gate.detect_gate(host), wanted)
     return replace(report, next_steps=(*wanted.blocked, *next_steps.steps_after_install(report, wanted.k3s)))
 
@@ -221,10 +221,10 @@ def uninstall(host: Host, wanted: Wanted) -> Report:
         _stop_timers(host, others)
         items = _remove(host, dropins, wanted)
         # A drop-in that systemd still uses blocks K3s without the unit that it starts.
-        _reload(host, items, wanted)
+        _reload(host)
         removed = _remove(host, others, wanted)
         _remove_state_of_boot(host, wanted)
-    _reload(host, removed, wanted)
+    _reload(host)
     left = gate.detect_gate(host)
     # The units of a package continue to publish.
     node, steps = ([], ()) if wanted.packaged else _withdrawn(host)
@@ -392,13 +392,10 @@ def _carry_out(host: Host, changes: Sequence[Change]) -> list[Item]:
     return [carry_out(change, host, Journal(host)) for change in changes]
 
 
-def _reload(host: Host, items: Sequence[Item], wanted: Wanted) -> None:
+def _reload(host: Host) -> None:
     """Make systemd read the files, including those of an earlier run that was killed before its reload."""
     systemd = Systemd(host)
-    if not systemd.is_running:
-        return
-    changed = any(item.status is ItemStatus.CHANGED for item in items)
-    if changed or gate.needs_reload(host, wanted.services):
+    if systemd.is_running:
         systemd.reload()
 
 
