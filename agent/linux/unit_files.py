@@ -79,18 +79,6 @@ def words(text: str, line: int) -> list[tuple[int, str]]:
     return [(line + lexer.lineno - 1, word) for word in lexer]
 
 
-def words_of_setting(text: str, name: str) -> list[tuple[int, str]]:
-    """Return the words of all settings `name=…`, each with its line number. Skips a line with an open quote."""
-    found: list[tuple[int, str]] = []
-    for line, key, value in assignments(text):
-        if key == name:
-            try:
-                found += words(value, line)
-            except ValueError:
-                continue
-    return found
-
-
 def expanded(path: str, unit: str) -> str:
     """Return an absolute path with the specifiers for the unit's name replaced (systemd.unit(5)).
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from agent import package_data
 from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.linux.unit_files import assignments, words
-from agent.linux.unit_files import words_of_setting as unit_settings
 from agent.model import Location
 from agent.value import Value
 
@@ -62,22 +61,22 @@ class GateCommand(Value):
     @property
     def runs_gate(self) -> bool:
         """Whether it runs `k3s-harden gate`, and its failure is the failure of the unit."""
-        program, verb, *options = (*self._words, "", "")
+        program, verb, *options = (*_words(self.text), "", "")
         is_gate = "k3s-harden" in PurePosixPath(program).name and verb == "gate"
         return is_gate and _WITHOUT_GATE.isdisjoint(options) and not self.text.startswith("-")
 
     @property
     def program(self) -> PurePosixPath | None:
         """The program; None if it cannot be determined."""
-        path = PurePosixPath("".join(self._words[:1]).replace("%%", "%"))
+        path = PurePosixPath("".join(_words(self.text)[:1]).replace("%%", "%"))
         return path if path.is_absolute() else None
 
-    @property
-    def _words(self) -> list[str]:
-        try:
-            return [word for _, word in words(self.text.lstrip(_PREFIXES), 0)]
-        except ValueError:
-            return []
+
+def _words(value: str) -> list[str]:
+    try:
+        return [word for _, word in words(value.lstrip(_PREFIXES), 0)]
+    except ValueError:  # an open quote
+        return []
 
 
 def unit_content(name: str, program: PurePosixPath, data_dir: PurePosixPath) -> bytes:
@@ -126,7 +125,8 @@ def loaded_not_of_a_gate(shown: Mapping[str, str]) -> Iterator[str]:
 
 def required_mounts(text: str) -> tuple[PurePosixPath, ...]:
     """Return the paths whose mounts a unit or drop-in waits for."""
-    return tuple(PurePosixPath(path.replace("%%", "%")) for _, path in unit_settings(text, "RequiresMountsFor"))
+    values = (value for _, key, value in assignments(text) if key == "RequiresMountsFor")
+    return tuple(PurePosixPath(path.replace("%%", "%")) for value in values for path in _words(value))
 
 
 def template_difference(path: PurePosixPath, text: str) -> Difference | None:

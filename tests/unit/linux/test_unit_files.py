@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.linux.unit_files import logical_lines, words, words_of_setting
+from agent.linux.unit_files import logical_lines, words
 
 
 def test_continuation_lines_are_joined_and_keep_the_first_line_number() -> None:
@@ -21,11 +21,3 @@ def test_an_open_quote_is_an_error() -> None:
     """systemd also rejects the line."""
     with pytest.raises(ValueError, match="quotation"):
         words("'a", 1)
-
-
-def test_settings_of_one_name_are_collected() -> None:
-    """Comments, other names and lines with an open quote are skipped."""
-    text = (
-        "[Service]\nEnvironment=A=1 'B=2 3'\n#Environment=C=4\nEnvironmentFile=/x\nEnvironment='D\n Environment = E=5\n"
-    )
-    assert words_of_setting(text, "Environment") == [(2, "A=1"), (2, "B=2 3"), (6, "E=5")]

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from agent.node.gate_units import loaded_not_of_a_gate, not_of_a_gate
+from agent.node.gate_units import loaded_not_of_a_gate, not_of_a_gate, required_mounts
 
 PATH = PurePosixPath("/etc/systemd/system/k3s-harden@.service.d/site.conf")
 
@@ -64,3 +64,9 @@ def test_a_setting_that_hides_a_failure_or_another_host_is_reported(setting: str
     key, value = setting.split("=")
     properties = {"ExecStart": shown("/usr/bin/k3s-harden gate"), key: value}
     assert list(loaded_not_of_a_gate(properties)) == [key]
+
+
+def test_the_gate_waits_for_the_mounts_of_all_lines() -> None:
+    """Comments, other settings and a line with an open quote are skipped."""
+    text = "RequiresMountsFor=/a '/b c'\n#RequiresMountsFor=/d\nRequiresMountsFor='/e\n RequiresMountsFor = /f%%\n"
+    assert list(map(str, required_mounts(text))) == ["/a", "/b c", "/f%"]
