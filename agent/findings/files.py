@@ -72,7 +72,7 @@ def file_damaged(situation: Situation) -> Iterator[Trouble]:
     Level.ERROR,
     blocks_gate=no("The content can meet the control. If it does not, edited-file-insufficient blocks the gate."),
     prevents_start=no("If K3s rejects the edited file, another finding reports that."),
-    remediation="move an intended change to where a site configures it; then run `sudo k3s-harden apply --force`",
+    remediation="move an intended change to its setting or another file; then run `sudo k3s-harden apply --force`",
 )
 def file_edited(situation: Situation) -> Iterator[Trouble]:
     """A managed file has content that k3s-harden did not write: it was edited, or existed before the first apply.

@@ -46,12 +46,12 @@ def steps_after_run(report: Report, k3s: InstalledK3s) -> tuple[NextStep, ...]:
 
 def steps_after_revert(report: Report, k3s: InstalledK3s, *, last: bool) -> tuple[NextStep, ...]:
     """Return the next steps after revert."""
-    options = ("--last",) if last else ()
-    steps = [*_repairs(report, k3s, OwnCommand(_REVERT, options))]
-    if any(item.status is ItemStatus.EDITED for item in report.items):
-        purpose = "revert edited files, too, and keep backups of them"
-        steps.insert(0, NextStep(OwnCommand(_REVERT, (*options, _FORCE)), purpose))
-    return tuple(steps)
+    is_edited = any(item.status is ItemStatus.EDITED for item in report.items)
+    again = OwnCommand(_REVERT, (*(("--last",) if last else ()), *((_FORCE,) if is_edited else ())))
+    steps = tuple(_repairs(report, k3s, again))
+    if is_edited and all(step.step != again for step in steps):
+        return (NextStep(again, _purpose(again, 0)), *steps)
+    return steps
 
 
 def steps_after_install(report: Report, k3s: InstalledK3s) -> tuple[NextStep, ...]:
@@ -318,6 +318,8 @@ def _restart(needs: Iterable[_Need], k3s: InstalledK3s) -> Iterator[NextStep]:
 def _purpose(command: OwnCommand, changes: int) -> str:
     if command == _FORCED:
         return "replace the edited files, and keep backups of them"
+    if _FORCE in command.options:
+        return f"{command.verb} edited files, too, and keep backups of them"
     if command.verb != _APPLY:
         return f"run {command.verb} again"
     return "apply the hardening" + (f", which makes {changes} change{'' if changes == 1 else 's'}" if changes else "")

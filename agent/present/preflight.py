@@ -165,7 +165,11 @@ def _summary(result: Preflight) -> str:
         text = text.replace("would start", "would start as far as it could be checked", 1)
     left = sum(problem.is_decisive for problem in result.problems)
     differing = sum(item.status is ItemStatus.DIFFERS for item in result.changes)
-    counts = [(left, "to fix first"), (differing, "that apply fixes"), (len(result.notes), "note")]
+    counts = [
+        (left, "to fix first"),
+        (differing, f"change{'' if differing == 1 else 's'} by apply"),
+        (len(result.notes), "note"),
+    ]
     listed = ", ".join(f"{number} {what}" for number, what in counts if number)
     listed += "s" if len(result.notes) > 1 else ""
     return f"{text} ({listed})." if listed else f"{text}."

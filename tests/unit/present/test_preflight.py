@@ -99,7 +99,7 @@ def test_plain_lines() -> None:
         "refused /b: it is a symlink; fix: remove it",
         "left after apply: differs /c: mode",
         f"note {NOTES[0].id}: {NOTES[0].text} ({NOTES[0].source})",
-        "result 3: K3s v1.37 would not start with this configuration (1 to fix first, 1 that apply fixes, 1 note).",
+        "result 3: K3s v1.37 would not start with this configuration (1 to fix first, 1 change by apply, 1 note).",
     ]
 
 
