@@ -22,7 +22,7 @@ from agent.model import (
     Role,
     ShellCommand,
 )
-from agent.report import Level
+from agent.report import K3S_VERSION, Level
 from agent.settings.schema import DEFAULT_SETTINGS
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from agent.situation import Situation
 
 _PASS_VERSION = Remediation(
-    (Instruction("make `k3s --version` work, or pass --k3s-version VERSION"),),
+    (Instruction("pass --k3s-version VERSION"),),
     alternative=instruction(
         f"set `k3s-version: VERSION` in {DEFAULT_SETTINGS}, and change it before each upgrade to another minor version"
     ),
@@ -51,7 +51,11 @@ def version_assumed(situation: Situation) -> Iterator[Trouble]:
     """
     facts = situation.facts
     if not (facts.version_is_known or situation.had_pod_security_policies):
-        yield Trouble(f"the K3s version could not be determined; {facts.version} is assumed", remediation=_PASS_VERSION)
+        source = next(fact.source for fact in facts.evidence if fact.name == K3S_VERSION)
+        reason = source.partition("; pass ")[0]
+        yield Trouble(
+            f"the K3s version could not be determined: {reason}; {facts.version} is assumed", remediation=_PASS_VERSION
+        )
 
 
 @finding(

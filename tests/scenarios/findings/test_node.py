@@ -73,10 +73,10 @@ CASES = (
              expected="v1.24 or older", found="v1.37.0 assumed"), version="1.24"),
     Case("version-assumed", asked_for("--role", "server"), nothing,
          Seen("",
-             "make `k3s --version` work, or pass --k3s-version VERSION; or set `k3s-version: VERSION` in"
+             "pass --k3s-version VERSION; or set `k3s-version: VERSION` in"
                  " /etc/k3s-harden/config.yaml, and change it before each upgrade to another minor version"),
          cure=lambda host, _: of_version("1.34")(host)),
-    Case("version-newer", of_version("1.99"), of_version("1.37"),
+    Case("version-newer", of_version("1.42"), of_version("1.37"),
          Seen("", "upgrade k3s-harden if a newer release exists")),
     Case("version-older", of_version("1.3"), of_version("1.23"),
          Seen("", "correct --k3s-version or `k3s-version` in the settings, or upgrade K3s", expected="v1.23 or newer",
