@@ -49,6 +49,8 @@ def rows() -> Iterator[Platform]:
     bundle, bare = "archive with its own Python", "without Python"
     yield Platform(newest, "x86_64", bundle, f"container {bare}, with a read-only /usr", "make vm-test", CHANGE)
     yield Platform(newest, "x86_64", "system extension", f"virtual machine {bare}", "make vm-test", CHANGE)
+    command, forms = "make vm-test ARCH=aarch64 SUITE=bookworm", f"single file, {bundle}"
+    yield Platform("Debian 12", "arm64", forms, "container, emulated by QEMU", command, RELEASE)
     for distribution in DISTRIBUTIONS:
         tested = f"{distribution.manager} installs it beside packages with these names and versions"
         if distribution.installs is None:

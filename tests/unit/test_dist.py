@@ -661,9 +661,11 @@ def test_the_page_of_systems_has_only_tests_that_run() -> None:
     (suites,) = re.findall(r"for suite in ([\w ]+);", recipe)
     assert suites.split() == list(SUITES)
     assert f"\nSUITE := {DEFAULT}\n" in makefile
-    loop = "make vm-test SUITE=$$suite GUESTS=all"
-    assert loop in recipe.replace("$(MAKE) --no-print-directory", "make")
-    commands = {CHANGE: set(ci.splitlines()), RELEASE: {loop.replace("$$suite", name) for name in SUITES}}
+    loop, emulation = "make vm-test SUITE=$$suite GUESTS=all", "make vm-test ARCH=aarch64 SUITE=bookworm"
+    recipe = recipe.replace("$(MAKE) --no-print-directory", "make")
+    assert (loop in recipe, emulation in recipe) == (True, True)
+    released = {emulation, *(loop.replace("$$suite", name) for name in SUITES)}
+    commands = {CHANGE: set(ci.splitlines()), RELEASE: released}
     assert [row for row in rows() if row.runner and row.command not in commands[row.runner]] == []
 
 

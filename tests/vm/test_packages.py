@@ -32,7 +32,6 @@ def _version(node: Node) -> str:
 
 
 @pytest.mark.deb
-@pytest.mark.emulated
 def test_install_starts_nothing_and_purge_removes_everything(bare: Node, packages: Packages) -> None:
     """Installing does not start K3s. After the removal K3s runs without a gate; a purge removes everything."""
     bare.install_k3s()
