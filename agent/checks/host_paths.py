@@ -182,15 +182,12 @@ KUBECONFIG = HostPaths(
 )
 TOKENS = HostPaths("the files of K3s' tokens, and the key for its datastore", _tokens)
 _ETCD = "server/db/etcd"
-
-
-def _of_etcd(*paths: str) -> Callable[[HostFacts], Iterable[str]]:
-    return lambda facts: paths if facts.datastore in (Datastore.ETCD, Datastore.NONE) else ()
-
-
 _NO_ETCD = "the datastore is not etcd"
-ETCD = HostPaths("the data of etcd", _of_etcd(f"{_ETCD}/**"), _NO_ETCD)
-ETCD_DIRECTORIES = HostPaths("the directories of this data", _of_etcd(_ETCD, f"{_ETCD}/**"), _NO_ETCD)
+_OTHERS = (Datastore.SQLITE, Datastore.EXTERNAL)
+ETCD = HostPaths("the data of etcd", lambda facts: () if facts.datastore in _OTHERS else (f"{_ETCD}/**",), _NO_ETCD)
+ETCD_DIRECTORIES = HostPaths(
+    "its directories", lambda facts: () if facts.datastore in _OTHERS else (_ETCD, f"{_ETCD}/**"), _NO_ETCD
+)
 SQLITE = HostPaths("the SQLite datastore", lambda facts: (f"{path}*" for path in _databases(facts)))
 SQLITE_DIRECTORY = HostPaths(
     "the directory of this datastore", lambda facts: (str(path.parent) for path in _databases(facts))

@@ -30,7 +30,7 @@ def is_equivalent(name: str, first: bytes, other: bytes) -> bool:
             found, expected = _values(first, path), _values(other, path)
             # A file that begins as that of k3s-harden is cut off or edited, and not one of the site.
             is_own = name == _POD_SECURITY_FILE and first.partition(b"\n")[0] != other.partition(b"\n")[0]
-            return found == expected or (is_own and _is_part(found, expected) and _is_part(_required(expected), found))
+            return found == expected or (is_own and _is_part(found, expected) and _is_part(expected, found, _OPTIONAL))
         except InputError:
             return False
     return name.endswith(".conf") and _assignments(first) == _assignments(other)
@@ -50,20 +50,14 @@ def value_of(node: Node) -> object:
     return [value_of(item) for item in node.items]
 
 
-def _is_part(part: object, whole: object) -> bool:
-    """Return whether a value of a file has nothing that another one lacks."""
+def _is_part(part: object, whole: object, optional: frozenset[str] = frozenset()) -> bool:
+    """Return whether a value of a file has nothing that another one lacks, except under optional keys."""
     if isinstance(part, dict) and isinstance(whole, dict):
-        return all(key in whole and _is_part(value, whole[key]) for key, value in part.items())
+        required = part.keys() - optional
+        return all(key in whole and _is_part(part[key], whole[key], optional) for key in required)
     if isinstance(part, list) and isinstance(whole, list):
-        return all(any(_is_part(item, other) for other in whole) for item in part)
+        return all(any(_is_part(item, other, optional) for other in whole) for item in part)
     return part == whole
-
-
-def _required(value: object) -> object:
-    """Return a value of psa.yaml without what is optional."""
-    if isinstance(value, dict):
-        return {key: _required(inner) for key, inner in value.items() if key not in _OPTIONAL}
-    return [_required(item) for item in value] if isinstance(value, list) else value
 
 
 def _assignments(content: bytes) -> list[tuple[str, str]]:

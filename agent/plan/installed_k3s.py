@@ -39,8 +39,6 @@ class InstalledK3s(Value):
     """Whether another program installs K3s, such as Rancher."""
     is_tree: bool = False
     """Whether the host is a tree, where nothing runs."""
-    in_container: bool = False
-    """Whether this program runs in a container."""
     arguments: tuple[str, ...] = ()
     """The arguments of its service after the role, with a placeholder for each secret."""
     variables: tuple[str, ...] = ()

@@ -199,10 +199,7 @@ def _repairs(report: Report, k3s: InstalledK3s, again: OwnCommand = _ONCE_MORE) 
         for finding in _fixable(entry, report)
     ]
     differing = [item for entry in entries for item in entry.items if item.status is ItemStatus.DIFFERS]
-    failed = [item for item in report.items if item.status is ItemStatus.FAILED]
-    by_host = k3s.in_container and any(item.blocked_by_environment for item in failed)
-    here = tuple(item for item in report.items if not (by_host and item.blocked_by_environment))
-    hints = _hints(replace(report, items=here), ItemStatus.REFUSED, ItemStatus.FAILED)
+    hints = _hints(report, ItemStatus.REFUSED, ItemStatus.FAILED)
     if hints.pop(WITH_VERSION, []):
         verb = report.verb if report.verb in (_CHECK, _DIFF) else _APPLY
         purpose = "replace VERSION with the version of K3s, such as 1.34, or set `k3s-version` in the settings"
@@ -212,11 +209,9 @@ def _repairs(report: Report, k3s: InstalledK3s, again: OwnCommand = _ONCE_MORE) 
     unread = hints.pop(_AS_ROOT, [])
     if unread:
         yield NextStep(OwnCommand(report.verb), f"run it again as root, to read {_listed(unread)}")
-    if by_host:
-        needs.append(_of_hint("run the command on the machine that runs this container"))
     needs += [_of_hint(f"{_listed(ids)}: {hint}") for hint, ids in hints.items() if not hint.endswith(_AGAIN)]
     is_left = any(item.status in (ItemStatus.REFUSED, ItemStatus.FAILED) for item in report.items)
-    applies = bool(differing) or (is_left and not by_host and not unread)
+    applies = bool(differing) or (is_left and not unread)
     shows = any(item.content_differs for item in differing)
     yield from _in_order(needs, k3s, again=again if applies else None, changes=len(differing), shows_first=shows)
 

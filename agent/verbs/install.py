@@ -24,7 +24,6 @@ from agent.node import gate, gate_units, openrc
 from agent.node.configuration import data_directory, read_configuration
 from agent.node.gate_exceptions import RUN_DIRECTORY
 from agent.node.gate_units import DROPIN, PACKAGED_PROGRAM, TEMPLATE, UNIT
-from agent.node.platform import container_manager
 from agent.node.services import candidate_units, installed_units
 from agent.node.site_files import read_settings
 from agent.plan import next_steps, plan
@@ -128,7 +127,6 @@ def wanted(host: Host, request: Request, named: Sequence[str], program: PurePosi
         data_dir=data_dir,
         version=site.k3s_version,
         config=configuration.operator_config,
-        container=container_manager(host)[0],
     )
     has_cloud_init = host.tree.exists(CLEAN_HOOK.parent.parent)
     local = not host.tree.is_read_only(PurePosixPath("/usr/local"))

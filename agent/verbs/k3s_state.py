@@ -30,7 +30,6 @@ def installed_k3s(host: Host, facts: HostFacts) -> InstalledK3s:
         data_dir=facts.data_dir,
         version=facts.known_version,
         config=facts.operator_config,
-        container=facts.platform.container,
     )
     runs = facts.running_since is not None
     return replace(k3s, is_installed=k3s.is_installed or runs, runs=runs, is_elsewhere=facts.rancher_managed)
@@ -44,7 +43,6 @@ def k3s_of(  # noqa: PLR0913 - one of each, by name
     data_dir: PurePosixPath,
     version: Version | None,
     config: MergedConfig,
-    container: str,
 ) -> InstalledK3s:
     """Return K3s with this service; None if it is not installed. `role` is then the role to install."""
     usual = "k3s" if role is Role.SERVER else "k3s-agent"
@@ -59,7 +57,6 @@ def k3s_of(  # noqa: PLR0913 - one of each, by name
         joins=server is not None and server.text != "",
         names_data_dir=config.scalar("data-dir") is not None,
         is_tree=not host.is_live,
-        in_container=container != "",
         arguments=() if unit is None else tuple(_without_secrets([word.text for word in unit.arguments])),
         variables=() if unit is None else tuple(_variables(unit)),
     )

@@ -22,7 +22,6 @@ from agent.model import Absent, Directory, File, Role
 from agent.node import gate
 from agent.node.configuration import data_directory, read_configuration
 from agent.node.datastore import encrypts_secrets
-from agent.node.platform import container_manager
 from agent.node.services import candidate_units, installed_units
 from agent.node.site_files import read_settings
 from agent.plan import next_steps, plan
@@ -121,7 +120,6 @@ def _read_k3s(host: Host) -> _K3s:
         data_dir=data_dir,
         version=None,
         config=k3s.operator_config,
-        container=container_manager(host)[0],
     )
     settings = DEFAULT_SETTINGS if host.tree.exists(DEFAULT_SETTINGS) else None
     return _K3s(data_dir, encrypts, state, settings, PurePosixPath(f"{k3s.path}.d", DROPIN_NAME))

@@ -196,14 +196,6 @@ def test_an_ordinary_user_runs_the_verb_again_as_root() -> None:
     assert step == NextStep(OwnCommand("check"), "run it again as root, to read /0 and 2 others")
 
 
-def test_what_the_environment_forbids_is_done_outside() -> None:
-    """apply would fail again in a container. Elsewhere it succeeds once the mount is writable."""
-    blocked = Item("vm.panic_on_oom", ItemStatus.FAILED, "Read-only", "remount it", blocked_by_environment=True)
-    inside = [Instruction("run the command on the machine that runs this container")]
-    assert steps("apply", blocked, k3s=replace(RUNNING, in_container=True)) == inside
-    assert steps("apply", blocked) == [Instruction("vm.panic_on_oom: remount it"), APPLY]
-
-
 @pytest.mark.parametrize("options", [(), ("--last",)])
 def test_a_partial_revert_is_run_again(options: tuple[str, ...]) -> None:
     """The step is not apply, which would make the changes again."""
