@@ -298,7 +298,7 @@ def test_2_a_stopped_k3s_is_not_started_by_a_repair(node: Node) -> None:
         node.repair_host()
         done = node.harden("apply")
         assert "is being started" not in done.out, case
-        assert "sudo systemctl start k3s" in done.out, case
+        assert "start K3s: systemctl start k3s" in done.out, case
         _assert_stays_down(node, case)
 
     node.systemctl("start", SERVER)
@@ -347,7 +347,7 @@ def test_2_a_blocked_k3s_that_reached_its_start_limit_starts_after_the_repair(no
     else:
         assert "is being started" not in done.out
         _assert_stays_down(node, "disabled")
-        assert "sudo systemctl start k3s" in done.out
+        assert "start K3s: systemctl start k3s" in done.out
         node.systemctl("start", SERVER)
     node.wait_until_up()
 
