@@ -196,7 +196,7 @@ def _findings() -> str:
         parts += [f"## {kind.id}", f"Level: {kind.level}."]
         parts += [prose(paragraph) for paragraph in kind.explanation.split("\n\n")]
         properties = (
-            ("Blocks the gate", str(kind.blocks_gate)),
+            ("The gate blocks K3s", str(kind.blocks_gate)),
             ("Prevents K3s from starting", str(kind.prevents_start)),
         )
         named = (*properties, ("Remediation", kind.remediation))

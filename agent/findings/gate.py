@@ -38,7 +38,7 @@ _K3S_IS_FINE = no("K3s itself is not affected.")
 @finding(
     Level.ERROR,
     blocks_gate=_GATE_ONLY,
-    prevents_start=_K3S_IS_FINE,
+    prevents_start=no("Only the gate does: without its unit, the drop-in blocks K3s."),
     remediation="run `sudo k3s-harden install`, with --unit for a service without drop-in, or unmask the unit",
 )
 def gate_half_missing(situation: Situation) -> Iterator[Trouble]:
@@ -255,7 +255,7 @@ def release_in_effect(situation: Situation) -> Iterator[Trouble]:
     """Root has released a K3s service: its next start passes without the gate (k3s-harden release --once).
 
     The release ends with this start, at its time, at a boot, or when a run of apply or of the gate finds the host
-    compliant.
+    compliant. Removing its file ends it, too.
     """
     for service, release in situation.gate.exceptions.releases.items():
         yield Trouble(

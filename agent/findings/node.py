@@ -1,4 +1,4 @@
-"""Findings about the host itself: version and directories of K3s, the datastore, and what could not be read."""
+"""Findings about K3s on this host: version, services, directories and datastore, and what could not be read."""
 
 from __future__ import annotations
 
@@ -231,9 +231,9 @@ def k3s_command_unknown(situation: Situation) -> Iterator[Trouble]:
         yield Trouble(message, f"ExecStart={K3S_BINARY} {other.role.value}", other.program.text, other.program.location)
 
 
-@finding(Level.NOTE, remediation="remove the unit file if nobody starts the service")
+@finding(Level.NOTE, remediation="assess it with `--unit NAME.service`, or remove its unit if nobody uses it")
 def service_not_assessed(situation: Situation) -> Iterator[Trouble]:
-    """Another service starts K3s in the same role. It neither runs nor is enabled, or --unit names a different one."""
+    """Another service starts K3s in the same role. It does not run, or --unit names a different one."""
     facts = situation.facts
     for unit in facts.units:
         if facts.unit is not None and unit.role is facts.role and unit.path != facts.unit.path:

@@ -95,7 +95,8 @@ def component_open(situation: Situation) -> Iterator[Trouble]:
     """The operator's configuration gives somebody without credentials access to the API server or the kubelet.
 
     `authorization-mode=AlwaysAllow` allows every request, also of users whom nobody knows, and the kubelet's
-    `read-only-port` serves its pods. A waiver with the ID of the control accepts the value.
+    `read-only-port` serves its pods. A waiver of apiserver-authorization-not-always-allow, of
+    kubelet-authorization-mode or of kubelet-read-only-port accepts the value.
     """
     return _replaced(situation, opens=True)
 
@@ -105,8 +106,8 @@ def secure_default_replaced(situation: Situation) -> Iterator[Trouble]:
     """The operator's configuration accepts requests without credentials, which K3s rejects by default.
 
     `anonymous-auth=true` opens nothing by itself: such requests have the rights that RBAC, or the API server for the
-    kubelet, gives to anonymous users, and load balancers use it for health checks. A waiver with the ID of the control
-    accepts the value.
+    kubelet, gives to anonymous users, and load balancers use it for health checks. A waiver of
+    apiserver-anonymous-auth or of kubelet-anonymous-auth accepts the value.
     """
     return _replaced(situation, opens=False)
 

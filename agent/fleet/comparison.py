@@ -43,5 +43,5 @@ def _of_node(node: Values, usual: Mapping[Group, Mapping[str, str | None]]) -> I
             if value != expected and subject.startswith("/"):
                 yield f"{subject[:_LONGEST]} {'has other content' if value else 'is missing'}"
             elif value != expected:
-                most = "no value is that of most" if expected is None else f"most have {expected[:_LONGEST] or 'none'}"
+                most = "no value is usual" if expected is None else f"most have {expected[:_LONGEST] or 'none'}"
                 yield f"{subject[:_LONGEST]} is {value[:_LONGEST] or 'not set'}, {most}"

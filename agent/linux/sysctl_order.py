@@ -1,4 +1,4 @@
-"""The line of the sysctl.d(5) files that sets a kernel parameter at the next boot. Pure.
+"""The precedence of sysctl.d(5) files: the line that sets a kernel parameter at the next boot. Pure.
 
 systemd-sysctl(8) and procps' `sysctl --system` read these files by different rules. This module follows their source
 (systemd 257: src/sysctl/sysctl.c, src/basic/conf-files.c, src/basic/sysctl-util.c; procps 4.0.5: src/sysctl.c), which

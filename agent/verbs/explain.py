@@ -215,7 +215,7 @@ def _finding(kind: FindingKind) -> _Parts:
         ("", f"{kind.id} ({kind.level})"),
         ("Description", head),
         ("Details", "\n".join(rest)),
-        ("Blocks the gate", str(kind.blocks_gate)),
+        ("The gate blocks K3s", str(kind.blocks_gate)),
         ("Prevents K3s from starting", str(kind.prevents_start)),
         ("Remediation", kind.remediation),
     ]

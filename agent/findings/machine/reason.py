@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from agent.findings.registry import Detector
 
-_BLOCKS_NOTHING = no("K3s fails by itself, if at all. The gate blocks only a K3s that would run unhardened.")
+_BLOCKS_NOTHING = no("K3s fails by itself. The gate blocks only a K3s that would run unhardened.")
 
 
 class Reason(Value):

@@ -32,7 +32,7 @@ def present_assessment(  # noqa: PLR0913 - the last two are options of one forma
         stream.write(fitting(assessment_text(assessment, output_format, verbosity, beyond=beyond, aws=aws), stream))
 
 
-def assessment_text(  # noqa: PLR0911 - one branch for each format
+def assessment_text(  # noqa: C901, PLR0911 - one branch for each format
     assessment: Assessment,
     output_format: Format,
     verbosity: Verbosity = Verbosity.NORMAL,
@@ -85,6 +85,8 @@ def assessment_text(  # noqa: PLR0911 - one branch for each format
         from agent.present.assessments.openmetrics import as_openmetrics
 
         return as_openmetrics(assessment)
-    from agent.present.assessments.html import as_html
+    if output_format is Format.HTML:
+        from agent.present.assessments.html import as_html
 
-    return as_html(assessment)
+        return as_html(assessment)
+    raise AssertionError(output_format)

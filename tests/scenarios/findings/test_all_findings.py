@@ -97,7 +97,7 @@ def test_each_finding_is_explained_by_its_name(program: LoadedProgram) -> None:
     assert program.run("explain", "file-edited") == (0, explained("file-edited"), "")
     for kind in KINDS:
         assert explained(kind).startswith(f"{kind} (")
-        assert "\nBlocks the gate\n" in explained(kind)
+        assert "\nThe gate blocks K3s\n" in explained(kind)
         assert "\nPrevents K3s from starting\n" in explained(kind)
 
 

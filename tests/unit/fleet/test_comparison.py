@@ -81,7 +81,7 @@ def test_two_nodes_that_differ_are_both_reported() -> None:
     """Neither is that of most."""
     one, two = (node(name, role="server", arguments=[f"--flannel-backend={name}"]) for name in ("host-gw", "vxlan"))
     assert differing(one, two) == {
-        name: (f"--flannel-backend is {name}, no value is that of most",) for name in ("host-gw", "vxlan")
+        name: (f"--flannel-backend is {name}, no value is usual",) for name in ("host-gw", "vxlan")
     }
     assert differing(one) == {}
 

@@ -199,7 +199,7 @@ def test_a_different_expectation_of_an_older_benchmark_is_shown() -> None:
 def test_the_details_of_a_finding_are_paragraphs() -> None:
     """Each paragraph of the docstring is wrapped and indented alike."""
     _, _, rest = explained("manifest-broken").partition("Details\n")
-    details, _, _ = rest.partition("Blocks the gate\n")
+    details, _, _ = rest.partition("The gate blocks K3s\n")
     assert details.startswith("  If a manifest")
     assert all(re.match("  \\S", line) for line in details.splitlines())
 
