@@ -83,16 +83,13 @@ def test_the_archive_hardens_a_host_without_python(host: Node, bundle: Bundle) -
 
 
 def test_install_refuses_a_host_on_which_the_program_cannot_run(bare: Node, bundle: Bundle) -> None:
-    """It exits with 6 and changes nothing for an older glibc, another C library, and a file system without programs."""
+    """It exits with 6 and changes nothing for an older glibc, and on a file system without programs."""
     install = unpack(bare, bundle)
     before = bare.run(_OURS).out
-    found = {"echo glibc 2.35": "glibc 2.35", "false": "another C library"}
-    if bare.suite in SINGLE_FILE_SUITES:
-        found = {"exec /usr/bin/getconf GNU_LIBC_VERSION": "glibc 2.31"}
-    for libc, name in found.items():
-        bare.put("/root/old/getconf", f"#!/bin/sh\n{libc}\n", "0755")
-        refused = bare.run(f"PATH=/root/old:$PATH {install}", check=False)
-        assert (refused.code, f"has {name}, expected glibc 2.36 or newer" in refused.err) == (6, True)
+    if bare.suite not in SINGLE_FILE_SUITES:
+        bare.put("/root/old/getconf", "#!/bin/sh\necho glibc 2.35\n", "0755")
+    refused = bare.run(f"PATH=/root/old:$PATH {install}", check=False)
+    assert (refused.code, ", expected glibc 2.36 or newer" in refused.err) == (6, True)
     bare.run("mkdir /opt/noexec && mount -t tmpfs -o noexec tmpfs /opt/noexec")
     refused = bare.run(f"{install} /opt/noexec/k3s-harden", check=False)
     assert (refused.code, "cannot install" in refused.err) == (6, True)
