@@ -50,14 +50,14 @@ WAYS = {
     ),
     "WorkingDirectory": Way(f"WorkingDirectory=-{SITE}\nExecStart={K3S} server -c config.yaml"),
     "BindPaths": Way(f"BindPaths={SITE}:/etc/rancher/k3s"),
-    "option before the role": Way(f"ExecStart={K3S} --data-dir /srv/data server -c {SITE}/config.yaml"),
-    "environment file that the unit does not name": Way(
+    "option-before-the-role": Way(f"ExecStart={K3S} --data-dir /srv/data server -c {SITE}/config.yaml"),
+    "file-that-the-unit-does-not-name": Way(
         "EnvironmentFile=",
         "/etc/rancher/k3s/config.yaml",
         before="echo K3S_CONFIG_FILE=/srv/other.yaml >/etc/default/k3s",
         after="rm /etc/default/k3s",
     ),
-    "exported variable of an environment file": Way(
+    "exported-variable-of-a-file": Way(
         "",
         "/etc/rancher/k3s/config.yaml",
         before="echo export K3S_CONFIG_FILE=/srv/other.yaml >/etc/default/k3s",
