@@ -77,7 +77,7 @@ def test_the_gate_hardens_the_configuration_that_k3s_reads(node: Node) -> None:
     for name, way in WAYS.items():
         node.put(way.config, f"node-label: [way={name}]\n", "0600")
         node.put(DROPIN, _site_unit(way.unit))
-        node.run(f"{way.before}; systemctl daemon-reload; systemctl reset-failed {SERVER}")  # the limit of starts
+        node.run(f"{way.before}; systemctl daemon-reload; systemctl reset-failed {SERVER} || true")
         node.systemctl("restart", SERVER)
         flags = node.starts()[-1].flags
         assert f"node-label=way={name}" in flags, name
