@@ -231,7 +231,7 @@ def k3s_command_unknown(situation: Situation) -> Iterator[Trouble]:
         yield Trouble(message, f"ExecStart={K3S_BINARY} {other.role.value}", other.program.text, other.program.location)
 
 
-@finding(Level.NOTE, remediation="assess it with `--unit NAME.service`, or remove its unit if nobody uses it")
+@finding(Level.NOTE, remediation="assess it with `--unit NAME.service`; if nobody uses it, remove its unit")
 def service_not_assessed(situation: Situation) -> Iterator[Trouble]:
     """Another service starts K3s in the same role. It does not run, or --unit names a different one."""
     facts = situation.facts

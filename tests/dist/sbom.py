@@ -36,8 +36,12 @@ def sbom(epoch: int, packages: Iterable[tuple[str, str]]) -> bytes:
     references = {name: f"pkg:pypi/{name}@{metadata['Version']}" for name, metadata in libraries.items()}
     components: list[dict[str, Any]] = [
         {
-            **{"type": "library", "bom-ref": references[name], "purl": references[name]},
-            **{"name": name, "version": metadata["Version"], "licenses": [_licence(metadata)]},
+            "type": "library",
+            "bom-ref": references[name],
+            "purl": references[name],
+            "name": name,
+            "version": metadata["Version"],
+            "licenses": [_licence(metadata)],
             "hashes": [{"alg": "SHA-256", "content": hashlib.sha256(files[name].read_bytes()).hexdigest()}],
         }
         for name, metadata in libraries.items()
@@ -51,14 +55,21 @@ def sbom(epoch: int, packages: Iterable[tuple[str, str]]) -> bytes:
         known = [references[need] for need in sorted(needs & references.keys())]
         dependencies.append({"ref": references[name], "dependsOn": known})
     program = {
-        **{"type": "application", "bom-ref": _PROGRAM, "purl": _PROGRAM},
-        **{"name": "k3s-harden", "version": __version__, "licenses": [{"license": {"id": "Apache-2.0"}}]},
+        "type": "application",
+        "bom-ref": _PROGRAM,
+        "purl": _PROGRAM,
+        "name": "k3s-harden",
+        "version": __version__,
+        "licenses": [{"license": {"id": "Apache-2.0"}}],
     }
     time = datetime.fromtimestamp(epoch, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     document: dict[str, Any] = {
-        **{"bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1},
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
         "metadata": {"timestamp": time, "component": program},
-        **{"components": components, "dependencies": dependencies},
+        "components": components,
+        "dependencies": dependencies,
     }
     document["serialNumber"] = f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, json.dumps(document, sort_keys=True))}"
     return (json.dumps(document, indent=2) + "\n").encode()

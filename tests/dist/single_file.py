@@ -1,7 +1,7 @@
 """The single file: a shell script that finds a Python, followed by a zip archive that this Python runs.
 
 The archive contains the payload as source, and as byte code for each Python of the build machine: without byte code the
-start takes two to three times as long. The byte code is not checked against the source, since both are in the same file.
+start takes two to three times as long. The byte code is not checked against the source: both are in one file.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SOURCES = CHECKOUT / ".ci/dist"
 _MINORS = range(9, 17)
 
 _STORED = "agent"
-"""The package that usual runs load. Its byte code is not compressed, because decompression takes a tenth of the start."""
+"""The package that usual runs load. Its byte code is not compressed, since decompression takes a tenth of the start."""
 
 # The hash seed determines the order of sets in byte code; the order of files determines that of interned strings.
 _COMPILE = """

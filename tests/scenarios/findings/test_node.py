@@ -65,7 +65,8 @@ CASES = (
              written(f"{UNITS}/multi-user.target.wants/k3s.service", "")),
          lambda host: host[f"{UNITS}/k3s-old.service"].unlink(),
          Seen(f"{UNITS}/k3s-old.service",
-             "remove the unit file if nobody starts the service in {location}; run `sudo systemctl daemon-reload`")),
+             "assess it with `--unit NAME.service`; if nobody uses it, remove its unit in {location};"
+             " run `sudo systemctl daemon-reload`")),
     Case("other-family-assumed", asked_for("--role", "server"), of_version("1.25"),
          Seen(POLICY,
              "find out the version of K3s, such as 1.34, and replace VERSION by it; then run"
