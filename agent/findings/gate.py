@@ -202,6 +202,8 @@ def gate_before_mount(situation: Situation) -> Iterator[Trouble]:
     mount point, and K3s starts on a directory that is not hardened.
     """
     gate, data_dir = situation.gate, situation.facts.data_dir
+    if gate.is_openrc:
+        return  # it starts services after all mounts
     # A path includes the mounts of all directories above it (systemd.unit(5)).
     if gate.template is not None and not any(path.is_relative_to(data_dir) for path in gate.mounts):
         yield Trouble(

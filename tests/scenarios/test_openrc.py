@@ -47,7 +47,10 @@ def test_install_writes_two_files_that_a_shell_accepts(alpine: HostTree) -> None
     before = alpine.entries()
     assert "changed" not in alpine.run("install", "--program", PROGRAM).stdout.replace("nothing was changed", "")
     assert alpine.entries() == before
-    assert findings(alpine).keys() & {"gate-half-missing", "gate-unit-differs", "gate-bypassed"} == set()
+    assert (
+        findings(alpine).keys() & {"gate-before-mount", "gate-bypassed", "gate-half-missing", "gate-unit-differs"}
+        == set()
+    )
 
 
 @pytest.mark.parametrize("service", ["net.lo", "k3s-harden-x", "k3sother", ""])

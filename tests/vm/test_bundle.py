@@ -139,7 +139,6 @@ def test_the_same_commit_gives_the_same_bytes(bundle: Bundle, tmp_path: Path) ->
     subprocess.run(command, cwd=CHECKOUT, env={**os.environ, **environment}, umask=0o077, check=True)
     for file in (bundle.archive, bundle.extension):
         assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes()
-    subprocess.run(("sha256sum", "--check", "--quiet", "SHA256SUMS"), cwd=tmp_path / "again", check=True)
 
 
 @pytest.mark.own_kernel

@@ -80,7 +80,9 @@ def test_the_gate_runs_again_after_a_crash_a_restart_and_a_kill_of_what_waits(no
     node.run("rm /run/k3s-harden/ungated.k3s")
     node.kill_supervised()
     _wait_until_refused(node)
+    node.run("rm /run/k3s-harden/ungated.k3s")
     node.service("k3s", "restart")
+    _wait_until_refused(node)
     assert len(node.starts()) == 1
 
     node.repair_host()
