@@ -26,6 +26,7 @@ pytestmark = pytest.mark.vm
 _INSTALLED = "/opt/k3s-harden"
 _OURS = (
     "find / /run /var/lib -xdev -name '*k3s-harden*' -not -path '/root/*' -not -path '/var/log/*'"
+    " -not -name 'systemd-private-*'"
     " -not -path '/run/systemd/*' | sort --unique"
 )
 _ENCRYPTION = "/etc/rancher/k3s/config.yaml.d/90-k3s-harden.yaml\n"
