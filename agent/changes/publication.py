@@ -31,7 +31,7 @@ class Publication(NamedTuple):
     when: float
     """The time of the assessment, in seconds since the epoch."""
     annotations: dict[str, str]
-    """Empty if all that was published is to be removed."""
+    """Empty if the node removes what it has published."""
     condition: dict[str, str]
     """Without lastHeartbeatTime."""
     drifted: list[str]

@@ -407,7 +407,7 @@ def drift(
     epilog=_epilog(
         "systemctl start k3s-harden-publish.service",
         (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE, ExitCode.LOCKED),
-        "the Node has the state of the last drift check, or nothing is to be published",
+        "the Node has the state of the last drift check, or there is nothing to publish",
     ),
     hidden=True,
 )
