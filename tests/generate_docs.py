@@ -20,12 +20,10 @@ from rich.text import Text
 from typer.main import get_command
 
 from agent import findings
-from agent.benchmark.catalogue import CATALOGUE
 from agent.changes import journal, last_run, notifications, publication, state
 from agent.cli.commands import app
 from agent.desired import resources as desired
 from agent.errors import ExitCode
-from agent.guide.controls import CONTROLS
 from agent.guide.files import DIRECTORIES, FILES, DirectoryRow, FileRow
 from agent.guide.k3s_options import ON_REQUEST, OPTIONS
 from agent.guide.sysctls import SYSCTLS
@@ -37,7 +35,6 @@ from agent.node.gate_units import PACKAGED_PROGRAM
 from agent.present import Verbosity
 from agent.present.table import print_report
 from agent.settings import schema as settings
-from agent.settings.known_controls import NAMES
 from agent.settings.profiles import PRESETS
 from agent.settings.risks import RISKS, Risk
 from agent.settings.schema import Overrides, Settings
@@ -507,18 +504,6 @@ def _modules() -> str:
     ])  # fmt: skip
 
 
-CONTROL_NAMES_FILE = CHECKOUT.joinpath("agent", *NAMES)
-"""The file of the program with the names of controls that a waiver can have."""
-
-
-def control_names() -> str:
-    """Return the ID of each control of the guide and of the benchmarks, with its numbers, one control per line."""
-    names: dict[str, list[str]] = {control.id: [] for control in CONTROLS}
-    for row in CATALOGUE:
-        names.setdefault(row.id, []).extend(f"{at}/{number.text}" for at, number in row.numbers.items())
-    return "".join(f"{' '.join((name, *dict.fromkeys(numbers)))}\n" for name, numbers in names.items())
-
-
 PICTURE = "images/run.svg"
 PICTURE_WIDTH = 66
 """Columns of the picture, so that a phone shows it in a readable size."""
@@ -547,6 +532,5 @@ _PAGES: Mapping[str, Callable[[], str]] = {
 }
 
 if __name__ == "__main__":
-    CONTROL_NAMES_FILE.write_text(control_names(), encoding="utf-8")
     for changed in write(CHECKOUT / "docs"):
         sys.stdout.write(f"wrote {changed.relative_to(CHECKOUT)}\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.benchmark.control import BenchmarkControl
+from agent.benchmark.control import BenchmarkControl, benchmark_control
 from agent.benchmark.node_access import NODE_ACCESS
 from agent.checks.beyond_benchmark import GuideDirectory, KernelParameter, KubeconfigOptions, SysctlPrecedence
 from agent.checks.check import AllOf
@@ -47,13 +47,9 @@ def _directory(row: DirectoryRow) -> BenchmarkControl:
 
 BEYOND: tuple[BenchmarkControl, ...] = (
     *map(_kernel_parameter, SYSCTLS),
-    BenchmarkControl(
+    benchmark_control(
         "sysctl-precedence",
-        "No file overrides the kernel parameters at boot",
         SysctlPrecedence(),
-        "The kernel loses its parameters at a reboot, and the last file that sets one takes precedence. A"
-        " compliant value that was set by hand or by an earlier kubelet is lost at the boot, and the kubelet then"
-        " does not start.",
         remediation=Remediation(
             (
                 Instruction(f"delete the line of the other file, or set it to the value of {PARAMETERS_FILE}"),
@@ -63,12 +59,9 @@ BEYOND: tuple[BenchmarkControl, ...] = (
         source="systemd/systemd src/sysctl/sysctl.c",
     ),
     *map(_directory, DIRECTORIES),
-    BenchmarkControl(
+    benchmark_control(
         "k3s-kubeconfig",
-        "Only root can access the kubeconfig that K3s writes for its administrator",
         AllOf((Permissions(KUBECONFIG), Ownership(KUBECONFIG), KubeconfigOptions(KUBECONFIG.name))),
-        "Unlike the kubeconfigs of the benchmarks, which only name files, it contains the key of a cluster"
-        " administrator. Everyone who can read it is an administrator, and this cannot be revoked.",
         applies=ON_SERVERS,
         caution="give people their own kubeconfigs",
         source="k3s-io/k3s pkg/server/server.go",

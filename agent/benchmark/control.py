@@ -1,4 +1,4 @@
-"""A control of the benchmarks: its number in each of them, and its check."""
+"""A control of the benchmarks: its numbers and texts, from controls.tsv, and its check."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from agent import package_data
 from agent.benchmark.versions import Benchmark
 from agent.k3s.paths import K3S_CONFIG_FILE
 from agent.model import Applies, Instruction, Location, Remediation, Restart
@@ -19,12 +20,11 @@ if TYPE_CHECKING:
     from agent.guide.control import GuideControl
     from agent.model import Component
 
-WHY_OWNERSHIP = "The owner of a file can change its mode."
-"""Why controls check the owner of a file and not only its mode."""
-
 _NAMES = frozenset({"Kubernetes", "Windows"})
 
 _BENCHMARKS = tuple(Benchmark)
+_NO_VALUE = "-"
+"""In a cell of controls.tsv."""
 
 
 class Assessed(str, Enum):
@@ -104,6 +104,46 @@ class BenchmarkControl(Row):
         return f"Ensure that {first if _is_a_name(first) else first.lower()} {rest}" + (f" ({names})" if names else "")
 
 
+def benchmark_control(  # noqa: PLR0913 - what a row has besides its texts and numbers
+    id_: str,
+    check: Check,
+    source: str,
+    *,
+    applies: Applies = Applies(),
+    earlier: Mapping[Benchmark, Check] = _NOTHING,
+    caution: str = "",
+    needed_by_hand: str = "",
+    remediation: Remediation | None = None,
+    guide: GuideControl | None = None,
+    setting: str = "",
+) -> BenchmarkControl:
+    """Return the control with this row in controls.tsv; a row without texts has those of `guide`."""
+    level, *numbers, title, why = _table()[id_]
+    return BenchmarkControl(
+        id_,
+        guide.title if guide and title == _NO_VALUE else title,
+        check,
+        guide.why if guide and why == _NO_VALUE else why,
+        source,
+        numbered(" ".join(numbers)),
+        int(level),
+        applies,
+        earlier,
+        caution,
+        needed_by_hand,
+        remediation,
+        guide,
+        setting,
+    )
+
+
+@cache
+def _table() -> dict[str, list[str]]:
+    """Return the other columns of controls.tsv by the ID of the control."""
+    rows = (line.split("\t") for line in package_data.read("benchmark", "controls.tsv").decode().splitlines())
+    return {name: cells for name, *cells in rows}
+
+
 def in_k3s_config(text: str) -> Remediation:
     """Return an edit of K3s' main configuration file, which takes effect when K3s restarts."""
     return Remediation((Instruction(text, Location(K3S_CONFIG_FILE)),), restart=Restart.K3S)
@@ -128,7 +168,7 @@ def numbered(row: str) -> Mapping[Benchmark, Number]:
     words = row.split()
     if len(words) != len(_BENCHMARKS):
         raise ValueError(f"expected a number for each of {len(_BENCHMARKS)} benchmarks: {row}")
-    return {benchmark: _number(word) for benchmark, word in zip(_BENCHMARKS, words) if word != "-"}
+    return {benchmark: _number(word) for benchmark, word in zip(_BENCHMARKS, words) if word != _NO_VALUE}
 
 
 @cache

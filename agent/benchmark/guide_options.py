@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.benchmark.control import BenchmarkControl, numbered
+from agent.benchmark.control import benchmark_control
 from agent.checks.arguments import ArgumentCheck
 from agent.model import Applies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from agent.benchmark.control import BenchmarkControl
     from agent.benchmark.versions import Benchmark
     from agent.guide.criteria import Criterion
     from agent.guide.k3s_options import OptionRow
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 def of_the_guide(
     component: Component,
     row: OptionRow,
-    numbers: str,
     *,
     source: str,
     earlier: Mapping[Benchmark, Criterion] | None = None,
@@ -35,14 +35,11 @@ def of_the_guide(
     def flag(criterion: Criterion) -> ArgumentCheck:
         return ArgumentCheck(component, name, criterion, row.unset_complies)
 
-    return BenchmarkControl(
-        id=row.id,
-        title=row.title,
-        numbers=numbered(numbers),
+    return benchmark_control(
+        row.id,
+        flag(row.meets),
+        source,
         applies=Applies(row.applies.roles),
-        check=flag(row.meets),
         earlier={benchmark: flag(criterion) for benchmark, criterion in (earlier or {}).items()},
-        why=row.why,
         guide=row,
-        source=source,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent import package_data
+from agent.guide.controls import CONTROLS
 from agent.k3s.spelling import Spelling
 from agent.settings.loading import SettingsError
 
@@ -13,9 +14,6 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from agent.settings.waivers import SiteWaiver
-
-NAMES = ("settings", "control_names.txt")
-"""The generated file of this package with an ID per line, followed by its numbers, such as cis-1.9/1.2.9."""
 
 _CUTOFF = 0.6
 """Lower than that for options: the numbers of controls are short."""
@@ -40,8 +38,15 @@ def require_known(waivers: Iterable[SiteWaiver]) -> None:
 
 
 def _known() -> frozenset[str]:
-    names = package_data.read(*NAMES).decode().split()
-    return frozenset((*names, *(name.rpartition("/")[2] for name in names)))
+    """Return the IDs of all controls, and their numbers with and without the benchmark, such as cis-1.9/1.2.9."""
+    names = {control.id for control in CONTROLS}
+    header, *rows = (line.split("\t") for line in package_data.read("benchmark", "controls.tsv").decode().splitlines())
+    for row in rows:
+        names.add(row[0])
+        for benchmark, cell in zip(header, row):
+            if benchmark.startswith("cis-") and cell != "-":
+                names |= {cell[:-1], f"{benchmark}/{cell[:-1]}"}
+    return frozenset(names)
 
 
 def _suggestion(text: str, spelling: Spelling) -> str:

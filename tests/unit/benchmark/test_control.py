@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from agent.benchmark import control
 from agent.benchmark.catalogue import CATALOGUE
 from agent.benchmark.control import BenchmarkControl
 from agent.checks.manual import Manual
@@ -50,6 +53,14 @@ def test_the_object_of_a_check_follows_the_recommendation(name: str, recommendat
     """The titles of CIS also contain the object, such as an argument."""
     (row,) = (row for row in CATALOGUE if row.id == name)
     assert row.recommendation == recommendation
+
+
+def test_each_row_of_the_table_is_that_of_a_control() -> None:
+    """A row that is left over would make a waiver for it valid."""
+    text = Path(control.__file__).with_name("controls.tsv").read_text(encoding="utf-8")
+    names = [line.partition("\t")[0] for line in text.splitlines()[1:]]
+    assert len(names) == len(set(names))
+    assert set(names) <= {row.id for row in CATALOGUE}
 
 
 def test_no_title_is_an_instruction() -> None:

@@ -1,4 +1,4 @@
-"""Waivers for unknown controls, and the generated list of all controls."""
+"""Waivers for unknown controls."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from agent.model import Location
 from agent.settings.known_controls import require_known
 from agent.settings.loading import SettingsError
 from agent.settings.waivers import SiteWaiver
-from tests.generate_docs import CONTROL_NAMES_FILE, control_names
 
 PATH = PurePosixPath("/etc/k3s-harden/config.yaml")
 
@@ -20,11 +19,6 @@ PATH = PurePosixPath("/etc/k3s-harden/config.yaml")
 def waiver(control: str, line: int = 1) -> SiteWaiver:
     """Return a waiver for a control."""
     return SiteWaiver(control, "it is so", location=Location(PATH, line))
-
-
-def test_the_list_of_controls_is_current() -> None:
-    """`make docs` writes it."""
-    assert CONTROL_NAMES_FILE.read_text(encoding="utf-8") == control_names()
 
 
 def test_each_id_and_number_of_each_benchmark_is_known() -> None:
