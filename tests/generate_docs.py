@@ -86,10 +86,9 @@ def pages() -> dict[str, str]:
 
 
 def commands() -> tuple[Command, ...]:
-    """Return all verbs in the order of --help."""
-    group = get_command(app)
+    """Return all verbs in the order of --help, and after a group of commands its members."""
     found = []
-    for name, command in group.commands.items():  # type: ignore[attr-defined] # Typer's app has several commands
+    for name, command in click_commands().items():
         given = [(parameter.param_type_name, _option(parameter)) for parameter in command.params]
         arguments = tuple(option for kind, option in given if kind == "argument")
         options = tuple(option for kind, option in given if kind == "option")
@@ -98,6 +97,18 @@ def commands() -> tuple[Command, ...]:
             Command(name, prose(summary), prose(details), *_epilog(command), bool(command.hidden), arguments, options)
         )
     return tuple(found)
+
+
+def click_commands() -> dict[str, Any]:
+    """Return Typer's commands by their words, in the order of --help."""
+    found: dict[str, Any] = {}
+    waiting = [("", get_command(app))]
+    while waiting:
+        prefix, group = waiting.pop(0)
+        for name, command in getattr(group, "commands", {}).items():
+            found[prefix + name] = command
+            waiting.append((f"{prefix}{name} ", command))
+    return found
 
 
 def _epilog(command: Any) -> tuple[str, tuple[tuple[str, str], ...]]:  # noqa: ANN401 - as in _option

@@ -5,7 +5,6 @@
 import os
 import re
 import sys
-import textwrap
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from functools import partial
@@ -19,8 +18,10 @@ from agent import __version__
 from agent.cli import bare_verbs
 from agent.cli.bare_verbs import GATE_WORDING, SERVICE_VARIABLE
 from agent.cli.completion_candidates import benchmarks, topics, versions
+from agent.cli.help_text import CHANGES, PROGRAM, READS, RENDERS, epilog, set_summaries
 from agent.cli.host_options import HostOptions, RoleChoice, absolute
-from agent.cli.report_options import AssessmentOptions, ReportOptions, write_output
+from agent.cli.render import documents
+from agent.cli.report_options import AssessmentOptions, ReportOptions
 from agent.cli.shared_options import (
     AllowEmptyRoot,
     Config,
@@ -37,9 +38,8 @@ from agent.cli.shared_options import (
     Unit,
     Verbose,
 )
-from agent.cli.streams import columns, print_error, print_text, printing, progress
+from agent.cli.streams import columns, print_text, printing, progress
 from agent.errors import ExitCode, UsageError
-from agent.model import StrEnum
 from agent.present import Format
 from agent.report import Wording
 from agent.value import replace
@@ -47,48 +47,16 @@ from agent.value import replace
 if TYPE_CHECKING:
     from agent.host import Host
     from agent.verbs.install import Wanted
-    from agent.verbs.render.cloud_init import Download, Joining
 
-_PROGRAM = "k3s-harden"
 _COMPLETION = "_K3S_HARDEN_COMPLETE"
 """Environment variable of Typer's protocol for the completion of shells."""
 
-_CHANGES = tuple(ExitCode)
-"""Exit codes of a verb that changes the host."""
-_READS = (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE, ExitCode.NOT_COMPLIANT)
-"""Exit codes of a verb that compares the host and makes no changes."""
-_RENDERS = (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE)
-"""Exit codes of a verb that does not read the host."""
-_FAILED = "error; nothing was changed"
-"""The meaning of 1 for a verb that does not change the host."""
-
-_COLUMNS = os.environ.get("COLUMNS", "")
-_WIDTH = min(76, max(36, ((int(_COLUMNS) if _COLUMNS.isdecimal() else 0) or columns() or 80) - 4))
-"""Columns of help: those of the terminal, or as in other programs those of the variable COLUMNS."""
-_NARROW = 60
-_KEEPS_LINES = "\b\n"
-"""Keeps the line breaks of the paragraph that follows, in Click."""
-
-_context: Any = typer.Context.__mro__[1]  # of Click, or of its copy in Typer
-
-
-class _HelpFormatter(_context.formatter_class):  # type: ignore[misc]
-    """On a narrow terminal, the texts of options and commands begin below their names."""
-
-    def __init__(self, *_: object, **__: object) -> None:
-        super().__init__(width=_WIDTH + 2)
-
-    def write_dl(self, rows: Any, *_: int) -> None:  # noqa: ANN401 - as in Click
-        super().write_dl(rows, col_max=30 if _WIDTH > _NARROW else 6)
-
-
-_context.formatter_class = _HelpFormatter
 app = typer.Typer(
-    name=_PROGRAM,
+    name=PROGRAM,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=f"{_PROGRAM} COMMAND --help prints the options, an example and the exit codes of a command."
+    epilog=f"{PROGRAM} COMMAND --help prints the options, an example and the exit codes of a command."
     " --install-completion writes a script to your home directory and changes .bashrc or .zshrc to load it;"
     " `install` adds the completions for all users.",
 )
@@ -98,9 +66,9 @@ def run(words: list[str]) -> NoReturn:
     """Run a command line and exit. Raises UsageError if it is invalid."""
     try:
         if words or _COMPLETION in os.environ:
-            sys.exit(app(words, prog_name=_PROGRAM, standalone_mode=False) or 0)
+            sys.exit(app(words, prog_name=PROGRAM, standalone_mode=False) or 0)
         with redirect_stdout(sys.stderr):
-            app(["--help"], prog_name=_PROGRAM, standalone_mode=False)
+            app(["--help"], prog_name=PROGRAM, standalone_mode=False)
         sys.exit(int(ExitCode.USAGE))
     # Click's UsageError: its module is `click.exceptions` or a copy in Typer, by the release of Typer.
     except typer.BadParameter.__mro__[1] as error:  # type: ignore[misc]
@@ -111,42 +79,35 @@ def _usage_error(error: Any, words: Sequence[str]) -> UsageError:  # noqa: ANN40
     """Return the error of a command line that Typer rejects, with a similar command or option."""
     import difflib
 
-    group: Any = get_command(app)
-    verb = words[0] if words[:1] and words[0] in group.commands else ""
-    hint = f"run {_PROGRAM} {verb} --help for its options" if verb else f"run {_PROGRAM} --help for all commands"
+    command: Any = get_command(app)
+    called = PROGRAM
+    for word in words:
+        if word not in getattr(command, "commands", {}):
+            break
+        command, called = command.commands[word], f"{called} {word}"
+    verb = called.removeprefix(PROGRAM).strip()
+    commands = getattr(command, "commands", {})
+    hint = f"run {called} --help for {'all commands' if commands else 'its options'}"
     unknown = re.match(r"No such (command|option):? '?(.*?)'?(\.|$)", error.message)
     if not unknown:
         problem = error.format_message().rstrip(".")
-        return UsageError(f"cannot run {verb or _PROGRAM}: {problem[0].lower()}{problem[1:]}", hint)
+        return UsageError(f"cannot run {verb or PROGRAM}: {problem[0].lower()}{problem[1:]}", hint)
     kind, name = unknown[1], unknown[2]
     if kind == "command":
-        message = f"cannot run {name}: {_PROGRAM} has no such command"
-        known = [other for other, command in group.commands.items() if not command.hidden]
+        message = f"cannot run {name}: {called} has no such command"
+        known = [other for other, command in commands.items() if not command.hidden]
     else:
-        message = f"cannot use {name}: {verb or _PROGRAM} has no such option"
-        options = group.commands[verb].params if verb else group.params
-        known = [other for option in options for other in option.opts if other.startswith("--")]
-        if not verb:
-            hint = f"options follow the command: {_PROGRAM} COMMAND {name}"
+        message = f"cannot use {name}: {verb or PROGRAM} has no such option"
+        known = [other for option in command.params for other in option.opts if other.startswith("--")]
+        if commands:
+            hint = f"options follow the command: {called} COMMAND {name}"
     similar = difflib.get_close_matches(name, known, n=1)
     return UsageError(message, f"did you mean {similar[0]}?" if similar else hint)
 
 
-def _epilog(example: str, codes: Sequence[ExitCode], success: str = ExitCode.COMPLIANT.meaning) -> str:
-    """Return the end of a command's help: an example, and the exit codes; `success` is the meaning of 0."""
-    meanings = {ExitCode.COMPLIANT: success, **({} if ExitCode.PARTIAL in codes else {ExitCode.ERROR: _FAILED})}
-    rows = "\n".join(
-        textwrap.fill(
-            meanings.get(code, code.meaning), _WIDTH, initial_indent=f"  {int(code)}  ", subsequent_indent="     "
-        )
-        for code in codes
-    )
-    return f"{_KEEPS_LINES}Example:\n  {example}\n\n{_KEEPS_LINES}Exit codes:\n{rows}"
-
-
 def _print_version(asked: bool) -> None:
     if asked:
-        print_text(f"{_PROGRAM} {__version__}\n")
+        print_text(f"{PROGRAM} {__version__}\n")
         raise typer.Exit
 
 
@@ -160,7 +121,7 @@ def _program(
     """Harden a K3s host by the CIS guide, assess it, and undo the changes."""
 
 
-@app.command(epilog=_epilog("sudo k3s-harden apply --role server", _CHANGES))
+@app.command(epilog=epilog("sudo k3s-harden apply --role server", CHANGES))
 def apply(
     *,
     force: Force = False,
@@ -184,7 +145,7 @@ def apply(
     bare_verbs.apply(options, ReportOptions(output_format, verbose, quiet), force=force)
 
 
-@app.command(epilog=_epilog("sudo k3s-harden check", _READS))
+@app.command(epilog=epilog("sudo k3s-harden check", READS))
 def check(
     *,
     root: Root = "/",
@@ -207,7 +168,7 @@ def check(
     bare_verbs.check(options, ReportOptions(output_format, verbose, quiet))
 
 
-@app.command(epilog=_epilog("k3s-harden diff --role server --k3s-version 1.34", _READS))
+@app.command(epilog=epilog("k3s-harden diff --role server --k3s-version 1.34", READS))
 def diff(
     *,
     force: Force = False,
@@ -231,9 +192,9 @@ def diff(
 
 
 @app.command(
-    epilog=_epilog(
+    epilog=epilog(
         "sudo k3s-harden preflight v1.37",
-        _READS,
+        READS,
         "nothing known prevents K3s of that version from starting, and apply can do the rest",
     )
 )
@@ -275,8 +236,8 @@ def preflight(
 
 
 @app.command(
-    epilog=_epilog(
-        "k3s-harden assess --benchmark cis-1.9 --format html --output report.html", (*_READS, ExitCode.ENVIRONMENT)
+    epilog=epilog(
+        "k3s-harden assess --benchmark cis-1.9 --format html --output report.html", (*READS, ExitCode.ENVIRONMENT)
     )
 )
 def assess(
@@ -368,7 +329,7 @@ def assess(
 
 
 @app.command(
-    epilog=_epilog(
+    epilog=epilog(
         "sudo k3s-harden drift",
         (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE, ExitCode.LOCKED),
         "the assessment is stored, whatever its result",
@@ -404,7 +365,7 @@ def drift(
 
 
 @app.command(
-    epilog=_epilog(
+    epilog=epilog(
         "systemctl start k3s-harden-publish.service",
         (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE, ExitCode.LOCKED),
         "the Node has the state of the last drift check, or there is nothing to publish",
@@ -426,7 +387,7 @@ def publish(
     bare_verbs.publish(remove=remove)
 
 
-@app.command(epilog=_epilog("systemctl start k3s-harden.service", _CHANGES, GATE_WORDING.success), hidden=True)
+@app.command(epilog=epilog("systemctl start k3s-harden.service", CHANGES, GATE_WORDING.success), hidden=True)
 def gate(
     *,
     service: Annotated[
@@ -458,7 +419,7 @@ _RELEASE = Wording(
 )
 
 
-@app.command(epilog=_epilog("sudo k3s-harden release --once", _CHANGES, _RELEASE.success))
+@app.command(epilog=epilog("sudo k3s-harden release --once", CHANGES, _RELEASE.success))
 def release(
     *,
     once: Annotated[bool, typer.Option("--once", help="Confirm: one start, without its gate.")] = False,
@@ -488,7 +449,7 @@ def release(
 _REVERT = Wording("every change was undone", "Reverted", "Nothing to revert", "reverted")
 
 
-@app.command(epilog=_epilog("sudo k3s-harden revert", _CHANGES, _REVERT.success))
+@app.command(epilog=epilog("sudo k3s-harden revert", CHANGES, _REVERT.success))
 def revert(
     *,
     last: Annotated[bool, typer.Option("--last", help="Undo only the newest run.")] = False,
@@ -513,7 +474,7 @@ def revert(
 _FLEET = "k3s-harden fleet --require compliant --max-age 26h --expect 5"
 
 
-@app.command(epilog=_epilog(_FLEET, _READS, "the nodes were printed, and what is required of them holds"))
+@app.command(epilog=epilog(_FLEET, READS, "the nodes were printed, and what is required of them holds"))
 def fleet(
     source: Annotated[
         Optional[str], typer.Argument(metavar="[-]", help="- reads the output of `kubectl get nodes -o json`.")
@@ -546,114 +507,11 @@ def fleet(
     sys.exit(int(found.exit_code))
 
 
-class Rendering(StrEnum):
-    """Documents of `render`."""
-
-    SYSCTL = "sysctl"
-    AUDIT_POLICY = "audit-policy"
-    POLICY = "policy"
-    PSA = "psa"
-    K3S_CONFIG = "k3s-config"
-    RANCHER_CLUSTER = "rancher-cluster"
-    SERVICE_ACCOUNTS = "service-accounts"
-    CLOUD_INIT = "cloud-init"
-
-
-_DOCUMENTS = ", ".join(Rendering)
-
-
-@app.command(epilog=_epilog("k3s-harden render k3s-config --k3s-version 1.34", _RENDERS, "the document was printed"))
-def render(
-    what: Annotated[Rendering, typer.Argument(help=f"{_DOCUMENTS}.", metavar="DOCUMENT")],
-    *,
-    url: Annotated[
-        Optional[str], typer.Option(help="For cloud-init: URL of the program as a single file.", metavar="URL")
-    ] = None,
-    sha256: Annotated[
-        Optional[str], typer.Option(help="For cloud-init: SHA-256 checksum of that file.", metavar="HEX")
-    ] = None,
-    join: Annotated[
-        str, typer.Option(help="For cloud-init: URL of the server to join. [default: start a cluster]", metavar="URL")
-    ] = "",
-    cluster_init: Annotated[
-        bool, typer.Option("--cluster-init", help="For cloud-init: first of several servers, with etcd.")
-    ] = False,
-    token_file: Annotated[
-        str, typer.Option(help="For cloud-init: file on the host with the cluster's token.", metavar="PATH")
-    ] = "",
-    embed_token: Annotated[
-        Optional[Path],
-        typer.Option(help="For cloud-init: file here whose token to include.", metavar="FILE"),
-    ] = None,
-    output: Annotated[
-        Optional[Path], typer.Option(help="File to write with mode 0600. [default: standard output]", metavar="FILE")
-    ] = None,
-    config: Annotated[Optional[Path], typer.Option(help="Settings file. [default: none]", metavar="FILE")] = None,
-    role: Annotated[
-        RoleChoice, typer.Option(help="Role of K3s on the host; auto: from the settings, or server.")
-    ] = RoleChoice.AUTO,
-    k3s_version: Annotated[
-        Optional[str],
-        typer.Option(
-            help="K3s version, such as 1.34. [default: newest known]", metavar="VERSION", autocompletion=versions
-        ),
-    ] = None,
-    data_dir: Annotated[
-        Optional[Path],
-        typer.Option(help="Data directory of K3s. [default: /var/lib/rancher/k3s]", metavar="DIR"),
-    ] = None,
-) -> None:
-    """Print a file of apply, or for cloud-init.
-
-    Prints the content that apply would write, or a document for Rancher or cloud-init. Does not read the host.
-    """
-    from agent.verbs.render import rendered
-
-    options = HostOptions(config=config, role=role, k3s_version=k3s_version, data_dir=data_dir)
-    cluster = {"--join": join, "--cluster-init": cluster_init, "--token-file": token_file, "--embed-token": embed_token}
-    given = [name for name, value in {"--url": url, "--sha256": sha256, **cluster}.items() if value]
-    if given and what is not Rendering.CLOUD_INIT:
-        raise UsageError(f"cannot use {given[0]} for {what}: only cloud-init supports it", "omit it")
-    is_printed = output in (None, Path("-"))
-    if embed_token is not None and is_printed:
-        raise UsageError("cannot use --embed-token without --output, which writes a file with mode 0600", "pass both")
-    joins = _joining(join, token_file, embed_token, cluster_init=cluster_init) if given else None
-    document = rendered(what.value, options.settings_file, options.overrides, _download(url, sha256), joins)
-    if output is None or is_printed:
-        print_text(document.decode())
-        return
-    write_output(output, document)
-    if embed_token is not None:
-        warning = f"{output} contains the token: most clouds show user-data to every process on the host"
-        print_error(warning, "deliver the token in another way, and use only --token-file")
-
-
-def _joining(join: str, token_file: str, embed_token: Optional[Path], *, cluster_init: bool) -> "Joining":
-    from agent.host import Host
-    from agent.verbs.render.cloud_init import joining
-
-    token = b"" if embed_token is None else Host.real().machine_tree.read_input(absolute(embed_token)) or b"\n"
-    return joining(join, token_file, token, cluster_init=cluster_init)
-
-
-def _download(url: Optional[str], sha256: Optional[str]) -> "Optional[Download]":
-    """Return the download of --url and --sha256, None without both. Raises UsageError for values unsafe in a shell."""
-    if url is None and sha256 is None:
-        return None
-    from agent.verbs.render.cloud_init import EXAMPLE, Download, published_file
-
-    url = url or published_file()
-    if url is None or sha256 is None:
-        raise UsageError("cannot use --url without --sha256, or --sha256 without --url", EXAMPLE)
-    if not re.fullmatch(r"[a-z]+://[\w.:/?&=%~+@#,-]+", url, re.ASCII):
-        raise UsageError(f"cannot use --url: found {url}, expected a URL without shell characters", EXAMPLE)
-    if not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
-        raise UsageError(f"cannot use --sha256: found {sha256}, expected 64 hexadecimal digits", EXAMPLE)
-    return Download(url, sha256.lower())
+app.add_typer(documents)
 
 
 @app.command(
-    epilog=_epilog("k3s-harden explain audit-log-maxage", _RENDERS, "the explanation was printed"),
+    epilog=epilog("k3s-harden explain audit-log-maxage", RENDERS, "the explanation was printed"),
     context_settings={"ignore_unknown_options": True},  # `explain --anonymous-auth`
 )
 def explain(
@@ -684,7 +542,7 @@ _SERVICE_ACCOUNTS = Wording(
 
 
 @app.command(
-    epilog=_epilog(
+    epilog=epilog(
         "sudo k3s-harden service-accounts --wait 300",
         (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE, ExitCode.PARTIAL),
         _SERVICE_ACCOUNTS.success,
@@ -721,7 +579,7 @@ def service_accounts(
 _INSTALL = Wording("everything is installed", "Installed", "Already installed; nothing was changed", "installed")
 
 
-@app.command(epilog=_epilog("sudo k3s-harden install", _CHANGES, _INSTALL.success))
+@app.command(epilog=epilog("sudo k3s-harden install", CHANGES, _INSTALL.success))
 def install(
     *,
     unit: Services = None,
@@ -751,7 +609,7 @@ def install(
 _UNINSTALL = Wording("everything is removed", "Uninstalled", "Nothing to uninstall", "uninstalled")
 
 
-@app.command(epilog=_epilog("sudo k3s-harden uninstall", _CHANGES, _UNINSTALL.success))
+@app.command(epilog=epilog("sudo k3s-harden uninstall", CHANGES, _UNINSTALL.success))
 def uninstall(
     *,
     program: Program = None,
@@ -785,5 +643,4 @@ def _installation(host: "Host", options: HostOptions, services: Sequence[str], p
     return wanted(host, options.request(), services, PurePosixPath(path))
 
 
-for _command in app.registered_commands:
-    _command.short_help = (_command.callback.__doc__ or "").partition("\n")[0] if _command.callback else None
+set_summaries(app)

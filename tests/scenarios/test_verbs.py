@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING
 
 import jsonschema
 import pytest
-from typer.main import get_command
 
-from agent.cli.commands import app
 from agent.errors import ExitCode, LockHeldError
 from agent.findings import KINDS
 from agent.guide.controls import CONTROLS
@@ -29,6 +27,7 @@ from agent.value import replace
 from agent.verbs import converge as verbs
 from agent.verbs import install
 from agent.verbs.revert import revert
+from tests import generate_docs
 from tests.scenarios.host_tree import (
     AUDIT,
     CONFIG,
@@ -243,9 +242,8 @@ def test_release_requires_the_option_once() -> None:
 
 def test_each_option_of_each_verb_has_a_scenario() -> None:
     """A new option needs a test that uses it."""
-    group = get_command(app)
     sources = "".join(path.read_text() for path in sorted(CHECKOUT.glob("tests/**/test_*.py")))
-    for verb, command in group.commands.items():  # type: ignore[attr-defined]
+    for verb, command in generate_docs.click_commands().items():
         for parameter in command.params:
             options = [name for name in parameter.opts if name.startswith("--")]
             assert not options or f'"{options[0]}"' in sources, f"{verb} {options}"

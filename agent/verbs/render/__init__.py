@@ -33,10 +33,6 @@ class _Source(NamedTuple):
     host: Host
     """This machine, for the settings file and the files that it names."""
     settings_file: PurePosixPath | None
-    download: Download | None
-    """For cloud-init."""
-    joins: Joining | None
-    """For cloud-init."""
 
     @property
     def server(self) -> HostFacts:
@@ -44,19 +40,35 @@ class _Source(NamedTuple):
         return replace(self.facts, role=Role.SERVER)
 
 
-def rendered(
-    what: str,
-    settings_file: PurePosixPath | None,
-    overrides: Overrides,
-    download: Download | None = None,
-    joins: Joining | None = None,
-) -> bytes:
+def rendered(what: str, settings_file: PurePosixPath | None, overrides: Overrides) -> bytes:
     """Return the document `what`, a key of RENDERERS, for a new host with this role and version.
 
-    Reads only the settings file and the files that it names. `download`, which is required, and `joins` are for
-    cloud-init. Raises
-    InputError if a file is invalid, UsageError if such a host does not have the document.
+    Reads only the settings file and the files that it names. Raises InputError if one is invalid, UsageError if such a
+    host does not have the document.
     """
+    source = _source(settings_file, overrides)
+    facts = source.facts
+    if what in _FILES and not _FILES[what].applies.to(facts.role, facts.version):
+        raise UsageError(
+            f"cannot render {what} for K3s {facts.version} and role {facts.role}: apply writes it on"
+            f" {_FILES[what].applies}",
+            "pass the --role and --k3s-version of such a host",
+        )
+    return RENDERERS[what](source)
+
+
+def rendered_cloud_init(
+    settings_file: PurePosixPath | None, overrides: Overrides, download: Download, joins: Joining
+) -> bytes:
+    """Return user-data for a new host with this role and version. Raises as `rendered`."""
+    from agent.verbs.render.cloud_init import user_data
+
+    source = _source(settings_file, overrides)
+    files = {**_settings_file(source, joins), **_named_files(source)}
+    return user_data(source.facts, download, files, joins)
+
+
+def _source(settings_file: PurePosixPath | None, overrides: Overrides) -> _Source:
     host = Host.real()
     site = (
         apply_overrides(Settings(), overrides)
@@ -64,13 +76,7 @@ def rendered(
         else read_settings(host, settings_file, overrides)
     )
     facts = assumed_facts(site.role or Role.SERVER, site.k3s_version or NEWEST_KNOWN, site.data_dir or DEFAULT_DATA_DIR)
-    if what in _FILES and not _FILES[what].applies.to(facts.role, facts.version):
-        raise UsageError(
-            f"cannot render {what} for K3s {facts.version} and role {facts.role}: apply writes it on"
-            f" {_FILES[what].applies}",
-            "pass the --role and --k3s-version of such a host",
-        )
-    return RENDERERS[what](_Source(site, facts, host, settings_file, download, joins))
+    return _Source(site, facts, host, settings_file)
 
 
 def _rancher_cluster(source: _Source) -> bytes:
@@ -79,18 +85,7 @@ def _rancher_cluster(source: _Source) -> bytes:
     return cluster(source.settings, source.server)
 
 
-def _cloud_init(source: _Source) -> bytes:
-    from agent.verbs.render.cloud_init import ALONE, EXAMPLE, user_data
-
-    if source.download is None:
-        raise UsageError(
-            "cannot render cloud-init without --url and --sha256, which name the program to run on the host", EXAMPLE
-        )
-    files = {**_settings_file(source), **_named_files(source)}
-    return user_data(source.facts, source.download, files, source.joins or ALONE)
-
-
-def _settings_file(source: _Source) -> dict[PurePosixPath, bytes]:
+def _settings_file(source: _Source, joins: Joining) -> dict[PurePosixPath, bytes]:
     """Return the settings file with what it lacks added. Raises InputError if it contradicts the command line."""
     path = source.settings_file or DEFAULT_SETTINGS
     data = source.host.machine_tree.read(path) or b"" if source.settings_file else b""
@@ -104,7 +99,7 @@ def _settings_file(source: _Source) -> dict[PurePosixPath, bytes]:
             )
     added = {} if written.role else {"role": str(source.facts.role)}
     is_unset = written.secrets_encryption is SecretsEncryption.AUTO
-    if source.joins and "server" in source.joins.options and source.facts.role is Role.SERVER and is_unset:
+    if "server" in joins.options and source.facts.role is Role.SERVER and is_unset:
         # K3s refuses to join with another value than that of the first server, which encrypts a new cluster by default.
         added["secrets-encryption"] = str(SecretsEncryption.ON)
     for key, value in added.items():
@@ -153,5 +148,4 @@ RENDERERS: Mapping[str, Callable[[_Source], bytes]] = {
     "k3s-config": lambda source: desired.k3s_config(source.settings, source.facts),
     "rancher-cluster": _rancher_cluster,
     "service-accounts": _account_update_pair,
-    "cloud-init": _cloud_init,
 }

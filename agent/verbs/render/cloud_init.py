@@ -41,6 +41,7 @@ class Joining(NamedTuple):
 
 
 ALONE = Joining()
+"""The only server of a cluster."""
 
 
 def published_file(releases: str = __releases__) -> str | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from agent.benchmark.versions import Benchmark
-from agent.cli.commands import Rendering
+from agent.cli.render import FILES
 from agent.present import REPORT_FORMATS, Format
 from agent.verbs.completion_scripts import completion_script
 from agent.verbs.topics import titles
@@ -50,11 +50,11 @@ def test_values_are_offered() -> None:
     assert candidates("assess", "--benchmark", "cis-2") == ["cis-2.0", "cis-2.1"]
     assert candidates("assess", "--format", "") == [choice.value for choice in Format]
     assert candidates("check", "--root", "/mnt", "--format", "") == [choice.value for choice in REPORT_FORMATS]
-    assert candidates("render", "") == [choice.value for choice in Rendering]
+    assert candidates("render", "") == [*FILES, "cloud-init"]
     assert candidates("render", "k3") == ["k3s-config"]
     assert candidates("preflight", "v1.37") == ["v1.37"]
-    for verb in ("apply", "render"):
-        assert candidates(verb, "--k3s-version", "v1.37") == ["v1.37"]
+    assert candidates("apply", "--k3s-version", "v1.37") == ["v1.37"]
+    assert candidates("render", "psa", "--k3s-version", "v1.37") == ["v1.37"]
     assert candidates("explain", "audit-log-maxa") == ["audit-log-maxage"]
     assert candidates("explain", "") == list(titles())
     assert set(IDS) <= titles().keys()
@@ -112,7 +112,7 @@ def test_fish_completes(home: Path) -> None:
     """`complete -C` prints the candidates of a command line."""
     text = f"source {home}/k3s-harden.fish; complete -C 'k3s-harden render audit'; complete -C 'k3s-harden chec'"
     assert in_shell(home, "fish", "--no-config", "-c", text) == (
-        "audit-policy\ncheck\tCheck this host against the guide.\n"
+        "audit-policy\tPrint the audit policy.\ncheck\tCheck this host against the guide.\n"
     )
     (home / "somefile").touch()
     text = f"source {home}/k3s-harden.fish; complete -C 'k3s-harden check --config some'"

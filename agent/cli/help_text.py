@@ -1,0 +1,67 @@
+"""The help of commands: its width, its examples and its exit codes."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from inspect import getdoc
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from agent.cli.streams import columns
+from agent.errors import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PROGRAM = "k3s-harden"
+
+CHANGES = tuple(ExitCode)
+"""Exit codes of a verb that changes the host."""
+READS = (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE, ExitCode.NOT_COMPLIANT)
+"""Exit codes of a verb that compares the host and makes no changes."""
+RENDERS = (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE)
+"""Exit codes of a verb that does not read the host."""
+_FAILED = "error; nothing was changed"
+"""The meaning of 1 for a verb that does not change the host."""
+
+_COLUMNS = os.environ.get("COLUMNS", "")
+_WIDTH = min(76, max(36, ((int(_COLUMNS) if _COLUMNS.isdecimal() else 0) or columns() or 80) - 4))
+"""Columns of help: those of the terminal, or as in other programs those of the variable COLUMNS."""
+_NARROW = 60
+_KEEPS_LINES = "\b\n"
+"""Keeps the line breaks of the paragraph that follows, in Click."""
+
+_context: Any = typer.Context.__mro__[1]  # of Click, or of its copy in Typer
+
+
+class _HelpFormatter(_context.formatter_class):  # type: ignore[misc]
+    """On a narrow terminal, the texts of options and commands begin below their names."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        super().__init__(width=_WIDTH + 2)
+
+    def write_dl(self, rows: Any, *_: int) -> None:  # noqa: ANN401 - as in Click
+        super().write_dl(rows, col_max=30 if _WIDTH > _NARROW else 6)
+
+
+_context.formatter_class = _HelpFormatter
+
+
+def epilog(example: str, codes: Sequence[ExitCode], success: str = ExitCode.COMPLIANT.meaning) -> str:
+    """Return the end of a command's help: an example, and the exit codes; `success` is the meaning of 0."""
+    meanings = {ExitCode.COMPLIANT: success, **({} if ExitCode.PARTIAL in codes else {ExitCode.ERROR: _FAILED})}
+    rows = "\n".join(
+        textwrap.fill(
+            meanings.get(code, code.meaning), _WIDTH, initial_indent=f"  {int(code)}  ", subsequent_indent="     "
+        )
+        for code in codes
+    )
+    return f"{_KEEPS_LINES}Example:\n  {example}\n\n{_KEEPS_LINES}Exit codes:\n{rows}"
+
+
+def set_summaries(app: typer.Typer) -> None:
+    """Use the first line of each command's docstring as its text in the list of commands."""
+    for command in app.registered_commands:
+        command.short_help = (command.help or getdoc(command.callback) or "").partition("\n")[0]

@@ -1,0 +1,143 @@
+"""The documents of `render`, each a command with its own options, as Typer declares them."""
+
+# Without `from __future__ import annotations`: Typer evaluates the annotations.
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from agent.cli.completion_candidates import versions
+from agent.cli.help_text import RENDERS, epilog, set_summaries
+from agent.cli.host_options import HostOptions, RoleChoice, absolute
+from agent.cli.report_options import write_output
+from agent.cli.streams import print_error, print_text
+from agent.errors import UsageError
+
+if TYPE_CHECKING:
+    from agent.verbs.render.cloud_init import Download
+
+_SUMMARY = "Print a document for other programs."
+documents = typer.Typer(
+    name="render",
+    short_help=_SUMMARY,
+    help=f"{_SUMMARY}\n\n"
+    "Prints the content that apply would write, or a document for Rancher or cloud-init. Does not read the host.",
+    epilog=epilog("k3s-harden render k3s-config --k3s-version 1.34", RENDERS, "the document was printed"),
+)
+
+Output = Annotated[
+    Optional[Path], typer.Option(help="File to write with mode 0600. [default: standard output]", metavar="FILE")
+]
+Config = Annotated[Optional[Path], typer.Option(help="Settings file. [default: none]", metavar="FILE")]
+Role = Annotated[RoleChoice, typer.Option(help="Role of K3s on the host; auto: from the settings, or server.")]
+K3sVersion = Annotated[
+    Optional[str],
+    typer.Option(help="K3s version, such as 1.34. [default: newest known]", metavar="VERSION", autocompletion=versions),
+]
+DataDir = Annotated[
+    Optional[Path], typer.Option(help="Data directory of K3s. [default: /var/lib/rancher/k3s]", metavar="DIR")
+]
+
+FILES = {
+    "sysctl": "Print the file with the kernel parameters.",
+    "audit-policy": "Print the audit policy.",
+    "policy": "Print the manifest with the policies.",
+    "psa": "Print the Pod Security configuration.",
+    "k3s-config": "Print the drop-in of the K3s configuration.",
+    "rancher-cluster": "Print a Cluster for Rancher.",
+    "service-accounts": "Print the guide's script for default tokens.",
+}
+"""The documents that depend only on the settings, with their summaries."""
+
+
+def _epilog(words: str) -> str:
+    return epilog(f"k3s-harden render {words}", RENDERS, "the document was printed")
+
+
+def _printed(document: bytes, output: Optional[Path]) -> None:
+    if output in (None, Path("-")):
+        print_text(document.decode())
+    else:
+        write_output(output, document)
+
+
+def _add_file(name: str, summary: str) -> None:
+    """Add the command for a document that depends only on the settings."""
+
+    @documents.command(name, help=summary, epilog=_epilog(f"{name} --k3s-version 1.34"))
+    def _file(
+        *,
+        output: Output = None,
+        config: Config = None,
+        role: Role = RoleChoice.AUTO,
+        k3s_version: K3sVersion = None,
+        data_dir: DataDir = None,
+    ) -> None:
+        from agent.verbs.render import rendered
+
+        options = HostOptions(config=config, role=role, k3s_version=k3s_version, data_dir=data_dir)
+        _printed(rendered(name, options.settings_file, options.overrides), output)
+
+
+for _name, _summary in FILES.items():
+    _add_file(_name, _summary)
+
+
+@documents.command(epilog=_epilog('cloud-init --url "$URL" --sha256 "$SHA256"'))
+def cloud_init(
+    *,
+    url: Annotated[Optional[str], typer.Option(help="URL of the program as a single file.", metavar="URL")] = None,
+    sha256: Annotated[Optional[str], typer.Option(help="SHA-256 checksum of that file.", metavar="HEX")] = None,
+    join: Annotated[
+        str, typer.Option(help="URL of the server to join. [default: start a cluster]", metavar="URL")
+    ] = "",
+    cluster_init: Annotated[bool, typer.Option("--cluster-init", help="First of several servers, with etcd.")] = False,
+    token_file: Annotated[str, typer.Option(help="File on the host with the cluster's token.", metavar="PATH")] = "",
+    embed_token: Annotated[
+        Optional[Path], typer.Option(help="File here whose token to include.", metavar="FILE")
+    ] = None,
+    output: Output = None,
+    config: Config = None,
+    role: Role = RoleChoice.AUTO,
+    k3s_version: K3sVersion = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Print user-data for cloud-init.
+
+    It installs the program and K3s on a new host, which is hardened before K3s starts.
+    """
+    from agent.host import Host
+    from agent.verbs.render import rendered_cloud_init
+    from agent.verbs.render.cloud_init import joining
+
+    is_printed = output in (None, Path("-"))
+    if embed_token is not None and is_printed:
+        raise UsageError("cannot use --embed-token without --output, which writes a file with mode 0600", "pass both")
+    token = b"" if embed_token is None else Host.real().machine_tree.read_input(absolute(embed_token)) or b"\n"
+    joins = joining(join, token_file, token, cluster_init=cluster_init)
+    options = HostOptions(config=config, role=role, k3s_version=k3s_version, data_dir=data_dir)
+    _printed(rendered_cloud_init(options.settings_file, options.overrides, _download(url, sha256), joins), output)
+    if embed_token is not None:
+        warning = f"{output} contains the token: most clouds show user-data to every process on the host"
+        print_error(warning, "deliver the token in another way, and use only --token-file")
+
+
+def _download(url: Optional[str], sha256: Optional[str]) -> "Download":
+    """Return the download of --url and --sha256. Raises UsageError if one is missing or unsafe in a shell."""
+    from agent.verbs.render.cloud_init import EXAMPLE, Download, published_file
+
+    url = url or published_file()
+    if url is None or sha256 is None:
+        raise UsageError(
+            "cannot render cloud-init without --url and --sha256, which name the program to run on the host", EXAMPLE
+        )
+    if not re.fullmatch(r"[a-z]+://[\w.:/?&=%~+@#,-]+", url, re.ASCII):
+        raise UsageError(f"cannot use --url: found {url}, expected a URL without shell characters", EXAMPLE)
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
+        raise UsageError(f"cannot use --sha256: found {sha256}, expected 64 hexadecimal digits", EXAMPLE)
+    return Download(url, sha256.lower())
+
+
+set_summaries(documents)
