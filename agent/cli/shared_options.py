@@ -62,6 +62,7 @@ Services = Annotated[
     Optional[list[str]],
     typer.Option("--unit", help="Another service that starts K3s, such as k3s-east.service.", metavar="NAME.service"),
 ]
+Image = Annotated[str, typer.Option(help="Container image of this program.", metavar="REF")]
 Program = Annotated[
     Optional[Path], typer.Option(help="Path of the program on the host. [default: this program]", metavar="FILE")
 ]
