@@ -39,7 +39,7 @@ export PYTHON
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help run install test coverage vm-test vm-shell package-test k8s-test release-test lint style types format bench docs tables dist bundle release repositories pins test-oldest test-python clean FORCE
+.PHONY: help run install test coverage vm-test vm-shell package-test k8s-test release-test lint style types format bench docs tables dist bundle image release repositories pins test-oldest test-python clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -169,7 +169,7 @@ dist: $(VENV)/.run ## build wheel, source archive, .deb, .rpm and single file, r
 	@$(PY) -m tests.dist '$(DIST)'
 
 release: dist ## build all files of a release, and sign their checksums (KEY=GPG key, SSH_KEY=file)
-	@set -e; for machine in x86_64 aarch64; do $(MAKE) --no-print-directory bundle ARCH=$$machine; done
+	@set -e; for machine in x86_64 aarch64; do $(MAKE) --no-print-directory image ARCH=$$machine; done
 	@$(PY) -m tests.dist.release '$(DIST)' $(foreach key,$(KEY),--key '$(key)') $(if $(SSH_KEY),--ssh-key '$(SSH_KEY)')
 
 repositories: $(VENV)/.run ## add the packages in dist/ to signed repositories for apt, dnf and zypper (KEY=, REPOSITORIES=)
@@ -180,6 +180,9 @@ bundle: $(VENV)/.run ## build the program with its own Python into dist/, on Deb
 	@.ci/host-packages dist
 	@$(if $(filter aarch64,$(ARCH)),.ci/emulate-arm64)
 	@$(PY) -m tests.dist.bundle '$(DIST)' $(ARCH)
+
+image: bundle ## build the container image with the bundle into dist/, on Debian (ARCH=x86_64|aarch64)
+	@$(PY) -m tests.dist.image '$(DIST)' $(ARCH)
 
 # uv writes the pins for all supported versions of Python to one file. The tools pinned last do not run on Python 3.9.
 pins: $(VENV)/.made ## update the pinned packages in tests/requirements*.txt and tests/bench/requirements*.txt

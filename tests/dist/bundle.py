@@ -69,14 +69,14 @@ def bundle(directory: Path, machine: str) -> list[Path]:
         directory.mkdir(parents=True, exist_ok=True)
         install = {PurePosixPath("install"): Entry((_SOURCES / "install").read_bytes(), 0o755)}
         below = {PurePosixPath(name, path): entry for path, entry in (install | files).items()}
-        archive.write_bytes(compressed(_tar(below, epoch)))
+        archive.write_bytes(compressed(archive_of(below, epoch)))
         _make_extension(extension, files, machine, epoch)
     return [archive, extension]
 
 
 def _files(work: Path, machine: str, payload: Payload, epoch: int) -> dict[PurePosixPath, Entry]:
     """Return the files of the bundle: the program, the licences, and the list of what it contains."""
-    root, debs = work / "root", _debian_packages(work, machine)
+    root, debs = work / "root", debian_packages(work, machine, _PACKAGES)
     for deb in debs:
         run("dpkg-deb", "--extract", deb, root)
     for wheel in pyinstaller(machine):
@@ -99,14 +99,14 @@ def _files(work: Path, machine: str, payload: Payload, epoch: int) -> dict[PureP
     return files | {"licenses" / path: Entry(data) for path, data in texts.items()}
 
 
-def _debian_packages(work: Path, machine: str) -> list[Path]:
+def debian_packages(work: Path, machine: str, packages: Iterable[str]) -> list[Path]:
     """Download the packages and those that they depend on."""
     architecture = suite.ARCHITECTURES[machine]
     (work / "status").touch()
     debian = suite.Suite(_SUITE, work / "apt")
     names = f'APT::Architecture "{architecture}"; APT::Architectures {{ "{architecture}"; }};'
     debian.update(f'{names} Dir::State::status "{work}/status";\n')
-    return debian.download_all(_PACKAGES)
+    return debian.download_all(packages)
 
 
 def _frozen(root: Path, epoch: int) -> Iterator[tuple[PurePosixPath, Entry]]:
@@ -146,7 +146,7 @@ def _packages(debs: Iterable[Path], names: set[str]) -> dict[str, str]:
     return found
 
 
-def _tar(entries: Mapping[PurePosixPath, Entry], epoch: int, *, labelled: bool = False) -> bytes:
+def archive_of(entries: Mapping[PurePosixPath, Entry], epoch: int, *, labelled: bool = False) -> bytes:
     """Return an archive of these files and their directories, with labels of SELinux if they are to be in /usr."""
     directories = {parent: Entry(mode=0o755) for path in entries for parent in path.parents if parent.name}
     buffer = io.BytesIO()
@@ -194,7 +194,7 @@ def _make_extension(file: Path, files: Mapping[PurePosixPath, Entry], machine: s
         "-quiet",
         "-no-progress",
     )
-    data = _tar(entries, epoch, labelled=True)
+    data = archive_of(entries, epoch, labelled=True)
     done = subprocess.run(command, input=data, capture_output=True, check=False)
     if done.returncode:
         raise CannotBuildError(f"mksquashfs failed:\n{done.stderr.decode(errors='replace').strip()}")

@@ -75,6 +75,12 @@ def sbom(epoch: int, packages: Iterable[tuple[str, str]]) -> bytes:
     return (json.dumps(document, indent=2) + "\n").encode()
 
 
+def package_urls(document: bytes) -> list[str]:
+    """Return what a document lists, the program included."""
+    described = json.loads(document)
+    return [component["purl"] for component in (described["metadata"]["component"], *described["components"])]
+
+
 def _licence(metadata: Message) -> dict[str, Any]:
     """Return the licence: an expression of SPDX, or the words of the library's author."""
     if metadata["License-Expression"]:
