@@ -8,24 +8,15 @@ import pytest
 
 from agent.benchmark.api_server import API_SERVER
 from agent.benchmark.versions import Benchmark
-from agent.checks.arguments import ArgumentCheck
-from agent.checks.check import AllOf
-from agent.guide.k3s_options import OPTIONS
-from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Component, Role, Version
-from tests.unit.benchmark.texts import fix
+from agent.model import NEWEST_KNOWN, Component, Role, Version
+from tests.unit.benchmark.rows import OF_K3S, flags
 
 if TYPE_CHECKING:
     from agent.benchmark.control import BenchmarkControl
 
 ADMISSION = "enable-admission-plugins"
+K3S_SETS = OF_K3S[Component.API_SERVER]
 OLDEST, NEWEST = Benchmark.CIS_1_23, Benchmark.CIS_2_1
-
-
-def flags(row: BenchmarkControl, benchmark: Benchmark = NEWEST) -> tuple[ArgumentCheck, ...]:
-    """Return the arguments that a row tests; none for a row that tests something else."""
-    check = row.check_of(benchmark)
-    parts = check.checks if isinstance(check, AllOf) else (check,)
-    return tuple(part for part in parts if isinstance(part, ArgumentCheck))
 
 
 def by_id(identifier: str) -> BenchmarkControl:
@@ -37,71 +28,17 @@ def met(row: BenchmarkControl, given: dict[str, str], benchmark: Benchmark = NEW
     """Return whether arguments of the API server meet all tests of a row, by value or by default."""
     return all(
         flag.criterion.accepts(given[flag.name]) if flag.name in given else flag.unset_passes
-        for flag in flags(row, benchmark)
+        for flag in flags(row.check_of(benchmark))
     )
 
 
 def test_all_rows_test_the_api_server_and_apply_to_servers() -> None:
     """An agent has no API server. An old pair of plugins applies only to versions that have it."""
     for row in API_SERVER:
-        assert {flag.component for flag in flags(row)} <= {Component.API_SERVER}
+        assert {flag.component for flag in flags(row.check)} <= {Component.API_SERVER}
         assert not row.applies.to(Role.AGENT, NEWEST_KNOWN)
         assert row.applies.to(Role.SERVER, Version(1, 24, 0))
         assert row.applies.to(Role.SERVER, NEWEST_KNOWN) == (row.id != "apiserver-security-context-deny")
-
-
-@pytest.mark.parametrize("minor", range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1))
-def test_the_values_of_the_guide_meet_their_rows(minor: int) -> None:
-    """After apply, no control fails whose owner is apply, in any version."""
-    version = Version(1, minor, 0)
-    given = {
-        row.name: row.value
-        for row in OPTIONS
-        if row.key == "kube-apiserver-arg" and row.applies.to(Role.SERVER, version)
-    }
-    given["encryption-provider-config"] = "/var/lib/rancher/k3s/server/cred/encryption-config.json"
-    given = {name: value.replace("{data_dir}", "/var/lib/rancher/k3s") for name, value in given.items()}
-    for row in API_SERVER:
-        if (
-            row.guide is not None
-            and row.applies.to(Role.SERVER, version)
-            and row.guide.applies.to(Role.SERVER, version)
-        ):
-            assert met(row, given), row.id
-
-
-def test_the_newest_row_of_the_guide_is_linked() -> None:
-    """PodSecurityPolicy is only in the row for old versions, and is required there."""
-    newest, oldest = by_id("enable-admission-plugins").guide, by_id("apiserver-security-context-deny").guide
-    assert newest is not None
-    assert oldest is not None
-    assert newest.applies.to(Role.SERVER, NEWEST_KNOWN)
-    assert str(oldest.applies) == "servers only, v1.24 and older"
-
-
-K3S_SETS = {
-    "anonymous-auth": "false",
-    "authorization-mode": "Node,RBAC",
-    "client-ca-file": "/var/lib/rancher/k3s/server/tls/client-ca.crt",
-    "enable-admission-plugins": "NodeRestriction",
-    "etcd-cafile": "/var/lib/rancher/k3s/server/tls/etcd/server-ca.crt",
-    "etcd-certfile": "/var/lib/rancher/k3s/server/tls/etcd/client.crt",
-    "etcd-keyfile": "/var/lib/rancher/k3s/server/tls/etcd/client.key",
-    "kubelet-certificate-authority": "/var/lib/rancher/k3s/server/tls/server-ca.crt",
-    "kubelet-client-certificate": "/var/lib/rancher/k3s/server/tls/client-kube-apiserver.crt",
-    "kubelet-client-key": "/var/lib/rancher/k3s/server/tls/client-kube-apiserver.key",
-    "profiling": "false",
-    "secure-port": "6444",
-    "service-account-key-file": "/var/lib/rancher/k3s/server/tls/service.key",
-    "tls-cert-file": "/var/lib/rancher/k3s/server/tls/serving-kube-apiserver.crt",
-    "tls-cipher-suites": (
-        "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,"
-        "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,"
-        "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305,TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305"
-    ),
-    "tls-private-key-file": "/var/lib/rancher/k3s/server/tls/serving-kube-apiserver.key",
-}
-"""Arguments that an unconfigured K3s with embedded etcd passes to its API server, if a row tests them."""
 
 
 LEFT_TO_OPERATORS = {
@@ -254,7 +191,7 @@ def test_a_row_accepts_compliant_values_in_each_spelling(
 ) -> None:
     """Weaker values are rejected."""
     row = by_id(identifier)
-    others = {flag.name: FILE for flag in flags(row) if flag.name != name}
+    others = {flag.name: FILE for flag in flags(row.check) if flag.name != name}
     assert [value for value in passing if not met(row, {**others, name: value})] == []
     assert [value for value in failing if met(row, {**others, name: value})] == []
     assert met(row, others) == unset_passes
@@ -263,7 +200,7 @@ def test_a_row_accepts_compliant_values_in_each_spelling(
 def test_every_argument_of_every_row_has_examples() -> None:
     """Without an example, a row is not tested."""
     assert {(identifier, name) for identifier, name, *_ in EXAMPLES} == {
-        (row.id, flag.name) for row in API_SERVER for flag in flags(row)
+        (row.id, flag.name) for row in API_SERVER for flag in flags(row.check)
     }
 
 
@@ -289,17 +226,3 @@ def test_newer_benchmarks_reject_more_cipher_suites(suite: str, first_that_refus
     refusing = [benchmark for benchmark in Benchmark if not met(row, {"tls-cipher-suites": suite}, benchmark)]
     every = list(Benchmark)
     assert refusing == (every[every.index(first_that_refuses) :] if first_that_refuses else [])
-
-
-def test_no_benchmark_requires_a_plugin_to_be_enabled_and_disabled() -> None:
-    """The benchmarks disagree about DenyServiceExternalIPs: each has one of the two rows."""
-    on, off = by_id("apiserver-external-ips-denied"), by_id("apiserver-external-ips-not-denied")
-    assert set(on.numbers) | set(off.numbers) == set(Benchmark)
-    assert not set(on.numbers) & set(off.numbers)
-
-
-def test_a_fix_for_a_plugin_keeps_the_plugin_of_k3s() -> None:
-    """The argument replaces NodeRestriction, so a text without it would break another control."""
-    for row in API_SERVER:
-        if any(flag.name == ADMISSION and not flag.unset_passes for flag in flags(row)):
-            assert "NodeRestriction" in fix(row), row.id

@@ -9,9 +9,8 @@ import pytest
 
 from agent.benchmark.cluster_policies import MANUAL
 from agent.checks.manual import Manual
-from agent.guide.controls import CONTROLS
 from agent.model import BOTH_ROLES, SERVERS
-from tests.unit.benchmark.texts import fix
+from tests.unit.benchmark.rows import fix
 
 if TYPE_CHECKING:
     from agent.benchmark.control import BenchmarkControl
@@ -38,23 +37,3 @@ def test_the_cluster_is_reviewed_on_a_server() -> None:
     """The kubectl of an agent has no permissions. Only settings of systemd are reviewed on each node."""
     assert {row.id for row in MANUAL if row.applies.roles == BOTH_ROLES} == {"kubelet-ip-address-deny"}
     assert {row.applies.roles for row in MANUAL} == {SERVERS, BOTH_ROLES}
-
-
-def test_a_row_names_the_files_of_the_guide_for_its_control() -> None:
-    """These are psa.yaml, policy.yaml, the default accounts, and the audit policy."""
-    linked = {row.id: row.guide for row in MANUAL if row.guide}
-    assert all(guide in CONTROLS for guide in linked.values())
-    assert {identifier: guide.id for identifier, guide in linked.items() if guide.id != "pod-security-admission"} == {
-        "audit-policy-coverage": "audit-policy",
-        "default-service-accounts": "default-service-accounts",
-        "namespaces-network-policies": "network-policies",
-    }
-    assert {identifier for identifier, guide in linked.items() if guide.id == "pod-security-admission"} == {
-        "pod-policy-mechanism",
-        *(row.id for row in MANUAL if row.id.startswith("pods-")),
-    }
-    files = {"pod-security-admission": "psa.yaml", "network-policies": "policy.yaml", "audit-policy": "audit.yaml"}
-    for row in MANUAL:
-        if row.guide:
-            assert isinstance(row.check, Manual)
-            assert files.get(row.guide.id, "k3s-harden service-accounts") in row.check.review, row.id

@@ -9,39 +9,15 @@ import pytest
 from agent.benchmark.controller_manager_and_scheduler import CONTROLLER_MANAGER_AND_SCHEDULER
 from agent.benchmark.kubelet import KUBELET
 from agent.benchmark.versions import Benchmark, fitting_benchmark
-from agent.checks.arguments import ArgumentCheck
-from agent.checks.check import AllOf
-from agent.guide.k3s_options import OPTIONS, PROTECT_KERNEL_DEFAULTS_REQUIRED
+from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS_REQUIRED
 from agent.model import BOTH_ROLES, NEWEST_KNOWN, OLDEST_COVERED, SERVERS, Component, Version
-from tests.unit.benchmark.texts import fix
+from tests.unit.benchmark.rows import OF_K3S, flags
 
 if TYPE_CHECKING:
     from agent.benchmark.control import BenchmarkControl
     from agent.checks.check import Check
 
 ROWS = CONTROLLER_MANAGER_AND_SCHEDULER + KUBELET
-
-OF_K3S = {
-    Component.CONTROLLER_MANAGER: {
-        "bind-address": "127.0.0.1",
-        "profiling": "false",
-        "root-ca-file": "/var/lib/rancher/k3s/server/tls/server-ca.crt",
-        "service-account-private-key-file": "/var/lib/rancher/k3s/server/tls/service.current.key",
-        "use-service-account-credentials": "true",
-    },
-    Component.SCHEDULER: {"bind-address": "127.0.0.1", "profiling": "false"},
-    Component.KUBELET: {
-        "anonymous-auth": "false",
-        "authorization-mode": "Webhook",
-        "client-ca-file": "/var/lib/rancher/k3s/agent/client-ca.crt",
-        "hostname-override": "server-0",
-        "read-only-port": "0",
-        "tls-cert-file": "/var/lib/rancher/k3s/agent/serving-kubelet.crt",
-        "tls-private-key-file": "/var/lib/rancher/k3s/agent/serving-kubelet.key",
-    },
-    Component.KUBE_PROXY: {"healthz-bind-address": "127.0.0.1"},
-}
-"""Arguments that K3s passes to each component, if a row tests them (self-assessments for 1.10 to 2.1)."""
 
 SHORT = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305"
 LONG = "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"
@@ -51,11 +27,6 @@ NO_FORWARD_SECRECY = "TLS_RSA_WITH_AES_128_GCM_SHA256"
 def by_id(identifier: str) -> BenchmarkControl:
     (row,) = [row for row in ROWS if row.id == identifier]
     return row
-
-
-def flags(check: Check) -> tuple[ArgumentCheck, ...]:
-    parts = check.checks if isinstance(check, AllOf) else (check,)
-    return tuple(part for part in parts if isinstance(part, ArgumentCheck))
 
 
 def meets(check: Check, changed: dict[str, str | None]) -> bool:
@@ -171,26 +142,6 @@ def test_suites_without_forward_secrecy_are_accepted_up_to_1_11(benchmark: Bench
     assert meets(check, {"tls-cipher-suites": f"{SHORT},{LONG}"})
     assert meets(check, {"tls-cipher-suites": f"{SHORT},{NO_FORWARD_SECRECY}"}) is not later
     assert not meets(check, {})
-
-
-def test_rows_of_the_guide_have_its_texts_and_criterion() -> None:
-    """Report and explain show the same. Of two rows the newer one is used."""
-    linked = {row.id: row for row in ROWS if row.guide}
-    assert set(linked) == {
-        "terminated-pod-gc-threshold",
-        "streaming-connection-idle-timeout",
-        "protect-kernel-defaults",
-        "make-iptables-util-chains",
-        "tls-cipher-suites",
-    }
-    newest = {option.id: option for option in OPTIONS}
-    for identifier, row in linked.items():
-        option = newest[identifier]
-        assert row.guide is option
-        assert (row.title, row.why, fix(row)) == (option.title, option.why, "")
-        (flag,) = flags(row.check)
-        assert flag.criterion == option.meets
-        assert flag.name in (option.name, option.key)
 
 
 @pytest.mark.parametrize("minor", range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1))

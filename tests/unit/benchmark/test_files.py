@@ -9,7 +9,6 @@ import pytest
 from agent.benchmark.control_plane_files import CONTROL_PLANE_FILES
 from agent.benchmark.etcd import ETCD
 from agent.benchmark.node_files import NODE_FILES
-from agent.benchmark.sections import SECTIONS
 from agent.checks.check import AllOf
 from agent.checks.datastore import EtcdSetting
 from agent.checks.files import Ownership, Permissions
@@ -18,6 +17,7 @@ from agent.checks.manual import NotInK3s
 from agent.guide.criteria import Equals
 from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.model import BOTH_ROLES, SERVERS, FileMode
+from tests.unit.benchmark.rows import parts
 
 if TYPE_CHECKING:
     from agent.benchmark.control import BenchmarkControl
@@ -38,10 +38,6 @@ ETCD_CONFIGURATION = {
 """TLS settings that K3s with the data directory /srv/k3s writes for etcd; auto-tls is not set."""
 
 
-def parts(check: Check) -> tuple[Check, ...]:
-    return check.checks if isinstance(check, AllOf) else (check,)
-
-
 def fixed(check: Permissions | Ownership) -> tuple[str, ...]:
     """Return the paths that are the same on every host."""
     return () if isinstance(check.paths, HostPaths) else check.paths
@@ -60,13 +56,6 @@ def asked(rows: tuple[BenchmarkControl, ...]) -> list[tuple[BenchmarkControl, Ch
 def by_id(identifier: str) -> BenchmarkControl:
     (row,) = [row for row in ROWS if row.id == identifier]
     return row
-
-
-def test_each_row_is_in_the_section_of_its_module() -> None:
-    """Sections have the same numbers in all benchmarks."""
-    for rows, section in ((CONTROL_PLANE_FILES, "1.1"), (ETCD, "2"), (NODE_FILES, "4.1")):
-        assert section in SECTIONS
-        assert {number.section for row in rows for number in row.numbers.values()} == {section}
 
 
 def test_paths_are_relative_to_the_data_directory() -> None:

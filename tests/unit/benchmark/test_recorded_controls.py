@@ -9,13 +9,12 @@ import pytest
 
 from agent.benchmark.catalogue import CATALOGUE
 from agent.benchmark.versions import Benchmark
-from agent.checks.check import AllOf
 from agent.checks.files import Permissions
 from agent.guide.criteria import ListExcludes, ListIncludes, ListIncludesOneOf
 from agent.model import PUBLIC_DIRECTORY, FileMode
+from tests.unit.benchmark.rows import parts
 
 if TYPE_CHECKING:
-    from agent.checks.check import Check
     from agent.guide.criteria import Criterion
 
 RECORDED = Path(__file__).parents[2] / "data" / "benchmark" / "controls.tsv"
@@ -54,10 +53,6 @@ def recorded() -> list[RecordedControl]:
 each_control = pytest.mark.parametrize("control", recorded(), ids=lambda control: control.id)
 
 
-def leaves(check: Check) -> tuple[Check, ...]:
-    return check.checks if isinstance(check, AllOf) else (check,)
-
-
 def test_the_benchmarks_have_no_other_controls() -> None:
     """No control is missing or added."""
     assert set(ROWS) == {control.id for control in recorded()}
@@ -75,7 +70,7 @@ def test_each_benchmark_requires_its_own_mode(control: RecordedControl) -> None:
     """A mode changes between benchmarks exactly as in the sources."""
     for benchmark in control.numbers:
         check = ROWS[control.id].check_of(benchmark)
-        modes = {leaf.at_most for leaf in leaves(check) if isinstance(leaf, Permissions)}
+        modes = {part.at_most for part in parts(check) if isinstance(part, Permissions)}
         if control.id == "kubelet-config-permissions":
             modes -= {PUBLIC_DIRECTORY}  # the benchmarks require only the mode of the file
         if benchmark in control.modes or isinstance(check, Permissions):

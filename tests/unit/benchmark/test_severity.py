@@ -22,10 +22,3 @@ def test_each_control_has_one_severity_with_a_reason() -> None:
         (row["severity"] for row in rows), key=lambda step: list(Severity).index(Severity(step))
     )
     assert all(rating(control.id).reason for control in CATALOGUE)
-
-
-def test_the_severity_does_not_follow_the_level_or_the_assessment_of_the_benchmark() -> None:
-    """A kubelet that allows every request is critical, and an unscored control can be high."""
-    assert rating("kubelet-authorization-mode").severity is Severity.CRITICAL
-    assert rating("kubelet-read-only-port").severity is Severity.HIGH
-    assert rating("streaming-connection-idle-timeout").severity is Severity.LOW
