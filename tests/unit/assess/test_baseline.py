@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,16 +14,9 @@ from agent.assess.assessment import ControlStatus
 from agent.assess.baseline import Baseline, OtherSchemaError, parse_baseline
 from agent.assess.provenance import FileContent
 from agent.errors import ExitCode, InputError
-from agent.host import Host
 from agent.present import Format
 from agent.present.assessments import assessment_text
-from agent.value import replace
-from agent.verbs.assess import load_baseline
 from tests.unit.assessed import BENCHMARK, CERTIFICATES, KEYS, OVERCOMMIT, VERSION, WHEN, assessment, verdict
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 WHERE = PurePosixPath("/tmp/report.json")  # noqa: S108 - is never opened
 REPORT = assessment_text(
@@ -38,7 +31,6 @@ REPORT = assessment_text(
 
 
 def test_a_report_is_parsed() -> None:
-    """The baseline contains benchmark, time and the status of each control."""
     assert parse_baseline(REPORT, WHERE) == Baseline(
         benchmark=str(BENCHMARK),
         node="node-1",
@@ -52,17 +44,6 @@ def test_a_report_is_parsed() -> None:
         known=frozenset({CERTIFICATES.id, OVERCOMMIT.id}),
         file=FileContent(WHERE, REPORT, "baseline, not verified"),
     )
-
-
-def test_only_newly_open_controls_affect_the_exit_code() -> None:
-    """Controls that were open in the baseline do not affect it."""
-    known = parse_baseline(REPORT, WHERE).known
-    same = replace(assessment(verdict(CERTIFICATES, ControlStatus.FAIL), verdict(KEYS)), known=known)
-    worse = replace(
-        assessment(verdict(CERTIFICATES, ControlStatus.FAIL), verdict(KEYS, ControlStatus.FAIL)), known=known
-    )
-    assert (same.exit_code, worse.exit_code) == (ExitCode.COMPLIANT, ExitCode.NOT_COMPLIANT)
-    assert [item.control.id for item in worse.open] == [KEYS.id]
 
 
 def spoilt(**changes: object) -> bytes:
@@ -118,12 +99,6 @@ def test_a_report_that_was_changed_by_accident_is_rejected(spelling: Any) -> Non
         parse_baseline(json.dumps(report, **spelling).encode(), WHERE)
 
 
-def test_a_report_of_check_is_rejected() -> None:
-    """A report of check has another schema."""
-    with pytest.raises(InputError):
-        parse_baseline(b'{"schema": 1, "verb": "check", "facts": [], "items": [], "findings": []}', WHERE)
-
-
 @pytest.mark.parametrize("schema", [3, 0, "2", None])
 def test_a_report_of_another_schema_is_rejected(schema: object) -> None:
     """Keys can have another meaning in another schema version."""
@@ -140,22 +115,8 @@ JSON = st.recursive(
 
 @given(key=st.sampled_from(sorted(json.loads(REPORT))), value=JSON)
 def test_any_content_is_read_or_raises_an_input_error(key: str, value: Any) -> None:  # noqa: ANN401 - any JSON
-    """No content raises another exception."""
     try:
         outcome: object = parse_baseline(spoilt(**{key: value}), WHERE)
     except InputError as error:
         outcome = error
     assert isinstance(outcome, (Baseline, InputError))
-
-
-def test_a_report_is_read_from_this_machine(tmp_path: Path) -> None:
-    """The path is not below --root."""
-    (tmp_path / "report.json").write_bytes(REPORT)
-    (tmp_path / "host").mkdir()
-    host = Host.tree_at(str(tmp_path / "host"))
-    path = PurePosixPath(tmp_path / "report.json")
-    assert load_baseline(host, path) == parse_baseline(REPORT, path)
-    with pytest.raises(InputError, match="the file does not exist"):
-        load_baseline(host, PurePosixPath(tmp_path / "none.json"))
-    with pytest.raises(InputError, match="it is a directory"):
-        load_baseline(host, PurePosixPath(tmp_path))

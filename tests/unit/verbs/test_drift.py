@@ -132,12 +132,6 @@ def test_the_first_run_reports_its_result_and_no_change(node: Node) -> None:
     assert line.startswith("stored this assessment; the next run reports what has changed since: 1 ")
 
 
-def test_no_change_prints_nothing(node: Node) -> None:
-    """The log contains no line."""
-    node.look(OPEN, verdict(KEYS))
-    assert node.look(OPEN, verdict(KEYS)) == []
-
-
 def test_a_newly_failed_control_has_a_line(node: Node) -> None:
     """The line contains ID, number, found value, location and likely cause."""
     node.look(verdict(CERTIFICATES), verdict(KEYS))
@@ -166,16 +160,17 @@ def test_the_next_steps_are_those_of_changed_controls_that_are_open(node: Node) 
     """First apply for those that it fixes, then the explanation of others; none without a change."""
     opened = verdict(CERTIFICATES, ControlStatus.FAIL, owner=FixOwner.OPERATOR)
     broken = verdict(OVERCOMMIT, ControlStatus.FAIL, owner=FixOwner.APPLY)
-    node.look(verdict(CERTIFICATES), verdict(KEYS), broken)
-    assert (node.look(verdict(CERTIFICATES), verdict(KEYS), broken), node.next_steps) == ([], [])
-    node.look(verdict(CERTIFICATES), verdict(KEYS), verdict(OVERCOMMIT))
-    node.look(opened, verdict(KEYS), broken)
+    for _ in range(2):
+        node.look(verdict(CERTIFICATES), broken)
+    assert node.next_steps == []
+    node.look(verdict(CERTIFICATES), verdict(OVERCOMMIT))
+    node.look(opened, broken)
     assert node.next_steps == [
         "next 1: apply the hardening: sudo k3s-harden apply",
         "next 2: see how to fix pki-certificate-permissions: k3s-harden explain pki-certificate-permissions",
         "next 3: see the evidence and the fix of each open control: sudo k3s-harden assess",
     ]
-    node.look(verdict(CERTIFICATES), verdict(KEYS), verdict(OVERCOMMIT))
+    node.look(verdict(CERTIFICATES), verdict(OVERCOMMIT))
     assert node.next_steps == []
 
 
@@ -183,54 +178,38 @@ def test_the_next_steps_are_those_of_changed_controls_that_are_open(node: Node) 
     ("before", "after", "words"),
     [
         (OPEN, verdict(CERTIFICATES, found="0600", where=CRT), "FAIL → PASS pki-certificate-permissions (1.1.20)"),
-        (
-            verdict(KEYS),
-            verdict(KEYS, ControlStatus.UNKNOWN, reason="I/O error"),
-            "PASS → UNKNOWN pki-key-permissions (1.1.21): I/O error",
-        ),
+        (verdict(KEYS), verdict(KEYS, ControlStatus.UNKNOWN, reason="E"), f"PASS → UNKNOWN {KEYS.id} (1.1.21): E"),
         (OPEN, verdict(CERTIFICATES, ControlStatus.WAIVED), "FAIL → WAIVED pki-certificate-permissions (1.1.20)"),
         (
             verdict(OVERCOMMIT),
             verdict(OVERCOMMIT, ControlStatus.FAIL, found="2"),
-            "PASS → FAIL vm.overcommit_memory: found 2",
+            f"PASS → FAIL {OVERCOMMIT.id}: found 2",
         ),
     ],
 )
-def test_every_change_of_status_has_a_line(before: Verdict, after: Verdict, words: str, node: Node) -> None:
-    """This includes changes to a better status."""
+def test_every_change_of_status_has_a_line_once(before: Verdict, after: Verdict, words: str, node: Node) -> None:
     node.look(before)
     (line,) = node.look(after)
     assert line.startswith(words)
+    assert node.look(after) == []
 
 
-def test_a_change_is_reported_once(node: Node) -> None:
-    """The next run compares with this one."""
-    node.look(verdict(CERTIFICATES))
-    assert len(node.look(OPEN)) == 1
-    assert node.look(OPEN) == []
-
-
-def test_an_upgrade_of_k3s_is_derived_from_the_two_reports(node: Node) -> None:
-    """Each report has the version."""
-    node.look(verdict(KEYS), version="v1.34.1+k3s1")
-    (line,) = node.look(verdict(KEYS, ControlStatus.FAIL), version="v1.35.0+k3s1")
-    assert line.endswith("; likely cause: K3s upgrade from v1.34.1+k3s1 to v1.35.0+k3s1")
-
-
-def test_an_assumed_version_of_k3s_is_no_upgrade(node: Node) -> None:
-    """K3s was not installed yet, or was removed."""
-    node.look(verdict(KEYS), version="v1.34.1+k3s1")
-    (line,) = node.look(verdict(KEYS, ControlStatus.FAIL), version="v1.37.0 assumed")
-    assert "upgrade" not in line
-    (line,) = node.look(verdict(KEYS), version="v1.35.0+k3s1")
-    assert "upgrade" not in line
-
-
-def test_another_role_of_the_host_is_the_likely_cause(node: Node) -> None:
-    """A server that joins as an agent has other controls, whatever its version."""
-    node.look(verdict(KEYS))
-    (line,) = node.look(verdict(KEYS, ControlStatus.NOT_APPLICABLE), version="v1.35.0+k3s1", role="agent")
-    assert line.endswith("; likely cause: the role of this host changed from server to agent")
+@pytest.mark.parametrize(
+    ("before", "after", "role", "cause"),
+    [
+        ("v1.34.1+k3s1", "v1.35.0+k3s1", "server", "K3s upgrade from v1.34.1+k3s1 to v1.35.0+k3s1"),
+        ("v1.34.1+k3s1", "v1.37.0 assumed", "server", ""),
+        ("v1.37.0 assumed", "v1.35.0+k3s1", "server", ""),
+        ("v1.34.1+k3s1", "v1.35.0+k3s1", "agent", "the role of this host changed from server to agent"),
+    ],
+)
+def test_an_upgrade_or_another_role_is_the_likely_cause(
+    before: str, after: str, role: str, cause: str, node: Node
+) -> None:
+    """An assumed version is none: K3s was not installed yet, or was removed."""
+    node.look(verdict(KEYS), version=before)
+    (line,) = node.look(verdict(KEYS, ControlStatus.FAIL), version=after, role=role)
+    assert line.partition("; likely cause: ")[2] == cause
 
 
 def test_a_change_of_the_benchmark_is_reported(node: Node) -> None:
@@ -266,7 +245,6 @@ def test_a_stored_report_of_another_schema_is_ignored(schema: int, node: Node) -
 
 
 def test_content_of_files_cannot_forge_lines(node: Node) -> None:
-    """Each change has one line."""
     node.look(verdict(KEYS))
     (line,) = node.look(verdict(KEYS, ControlStatus.FAIL, found="x\nPASS → FAIL \x1b[1mforged"))
     assert line.isprintable()
@@ -276,22 +254,15 @@ def test_content_of_files_cannot_forge_lines(node: Node) -> None:
 
 
 def test_only_root_can_read_report_and_metrics(node: Node) -> None:
-    """Reports show the weaknesses of a host."""
     node.look(OPEN)
     state = node.path(REPORT).parent
-    modes = {path.relative_to(state): stat.S_IMODE(path.stat().st_mode) for path in state.rglob("*")}
-    assert {str(path): mode for path, mode in modes.items()} == {
-        "assessment.json": 0o600,
-        "metrics": 0o700,
-        "metrics/k3s-harden.prom": 0o600,
-    }
-    assert stat.S_IMODE(state.stat().st_mode) == 0o700
+    modes = {str(path.relative_to(state)): stat.S_IMODE(path.stat().st_mode) for path in (state, *state.rglob("*"))}
+    assert modes == {".": 0o700, "assessment.json": 0o600, "metrics": 0o700, "metrics/k3s-harden.prom": 0o600}
     report = json.loads(node.path(REPORT).read_bytes())
     assert [(row["id"], row["status"]) for row in report["verdicts"]] == [(CERTIFICATES.id, "FAIL")]
 
 
 def test_metrics_have_open_and_changed_controls(node: Node) -> None:
-    """Prometheus can alert on both, and on the time of the assessment."""
     node.look(
         verdict(CERTIFICATES), verdict(KEYS, ControlStatus.FAIL), verdict(OVERCOMMIT, ControlStatus.NOT_APPLICABLE)
     )
@@ -318,7 +289,6 @@ def test_metrics_have_open_and_changed_controls(node: Node) -> None:
     ],
 )
 def test_a_newly_open_control_counts_as_worse(before: ControlStatus, after: ControlStatus, direction: str) -> None:
-    """Metrics count changes by direction."""
     assert StatusChange(before, verdict(KEYS, after)).direction == direction
 
 
@@ -387,7 +357,6 @@ def test_the_report_is_replaced_under_the_lock(node: Node) -> None:
 
 
 def test_invalid_settings_fail_before_anything_is_stored(node: Node) -> None:
-    """drift rejects invalid settings, as every verb does."""
     node.put("/etc/k3s-harden/config.yaml", "drift: {repare: true}\n")
     with pytest.raises(InputError, match="unknown setting"):
         node.look(OPEN)
@@ -404,7 +373,6 @@ REPAIRS = "drift: {repair: true}\npki: {certificate-permissions: '0600'}\n"
 
 @pytest.mark.parametrize("settings", ["", "drift: {repair: false}\npki: {certificate-permissions: '0600'}\n"])
 def test_nothing_is_repaired_without_the_setting(settings: str, node: Node) -> None:
-    """By default drift makes no changes."""
     node.put("/etc/k3s-harden/config.yaml", settings)
     node.look(REPAIRED)
     node.path(CRT).chmod(0o644)
@@ -433,20 +401,16 @@ def test_apply_repairs_with_the_setting(node: Node) -> None:
 
 @pytest.mark.parametrize("owner", [FixOwner.OPERATOR, FixOwner.K3S, FixOwner.NONE])
 def test_controls_of_other_owners_start_no_repair(owner: FixOwner, node: Node) -> None:
-    """apply would not fix these controls."""
     node.put("/etc/k3s-harden/config.yaml", REPAIRS)
     node.look(OPEN._replace(remediation=Remediation(owner=owner)))
     assert node.assessed == 1
 
 
 def test_an_incomplete_repair_is_reported(node: Node) -> None:
-    """The report contains the reason."""
     node.put("/etc/k3s-harden/config.yaml", REPAIRS)
     node.put("/etc/sysctl.d/90-kubelet.conf", "somebody's = own\n")
-    assert any(
-        line.startswith("not repaired: /etc/sysctl.d/90-kubelet.conf: exists with content")
-        for line in node.look(REPAIRABLE)
-    )
+    lines = node.look(REPAIRABLE)
+    assert [line for line in lines if line.startswith("not repaired: /etc/sysctl.d/90-kubelet.conf: exists with")]
 
 
 SYSTEMCTL = ("/usr/bin/systemctl", "start", "k3s-harden.service")
@@ -499,7 +463,6 @@ def test_a_repair_holds_no_lock_while_its_unit_runs(booted: Node) -> None:
 
 @needs_root
 def test_a_failed_repair_fails_last(booted: Node) -> None:
-    """The report and the metrics are stored before the error."""
     booted.programs = Programs({SYSTEMCTL: Completed(1, "", "Job for k3s-harden.service failed.\n")})
     with pytest.raises(HostError, match=r"^cannot run systemctl start: Job for k3s-harden\.service failed"):
         booted.look(REPAIRABLE, request=LIVE)
@@ -508,7 +471,6 @@ def test_a_failed_repair_fails_last(booted: Node) -> None:
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root is not refused")
 def test_an_ordinary_user_is_rejected(booted: Node) -> None:
-    """An ordinary user cannot store the report."""
     with pytest.raises(HostError, match="cannot drift: changing the host requires root"):
         booted.look(OPEN, request=LIVE)
 
@@ -570,14 +532,6 @@ def test_the_unit_may_write_the_files_of_drift() -> None:
 
 
 def test_the_timeout_of_a_repair_is_between_those_of_the_units() -> None:
-    """It is longer than that of the repair unit, and shorter than that of the drift unit."""
     allowed = float(unit("k3s-harden.service")["Service"]["TimeoutStartSec"])
     whole = float(unit("k3s-harden-check.service")["Service"]["TimeoutStartSec"])
     assert allowed < REPAIR_TIMEOUT < whole / 2
-
-
-def test_the_timer_runs_daily_and_after_boot() -> None:
-    """The timer has a random delay."""
-    timer = unit("k3s-harden-check.timer")["Timer"]
-    assert timer["OnCalendar"] == "daily"
-    assert {"OnBootSec", "RandomizedDelaySec"} <= timer.keys()

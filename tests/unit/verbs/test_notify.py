@@ -55,7 +55,6 @@ BYPASSED = replace(GOOD, notes=(Note("K3s started without its gate", None, Remed
 
 
 def stored(assessed: Assessment) -> Baseline:
-    """Return an assessment as the next drift check reads it."""
     return baseline.parse_baseline(assessment_text(assessed, Format.JSON).encode(), PurePosixPath("/assessment.json"))
 
 
@@ -64,7 +63,6 @@ def stored(assessed: Assessment) -> Baseline:
 
 @pytest.mark.parametrize(("first", "is_due"), [(GOOD, False), (BAD, True), (BYPASSED, True)])
 def test_the_first_notification_is_due_only_if_the_host_is_not_compliant(first: Assessment, *, is_due: bool) -> None:
-    """An incomplete gate is also a reason."""
     assert (due_notification(None, first) is not None) is is_due
 
 
@@ -154,7 +152,6 @@ def site() -> Iterator[Site]:
 
 
 def test_a_change_is_written_to_a_private_file_and_started_without_waiting(site: Site) -> None:
-    """The unit has the number of the notification."""
     assert site.check(None, GOOD) == []
     (line,) = site.check(GOOD, BAD, 2, causes={OVERCOMMIT.id: "tuned"})
     assert line == "notification 2 is delivered by k3s-harden-notify@2.service"
@@ -203,7 +200,6 @@ def test_an_undelivered_notification_is_started_again_by_each_check(site: Site) 
 
 
 def test_the_number_of_waiting_notifications_is_limited(site: Site) -> None:
-    """The oldest ones are removed."""
     for number in range(1, 13):
         site.check(GOOD, BAD, number)
     assert site.files == sorted([*(f"{number}.json" for number in range(3, 13)), "command"])
@@ -234,13 +230,11 @@ def test_a_directory_that_cannot_be_written_is_reported_in_one_line(site: Site) 
 
 
 def test_without_systemd_the_command_is_not_run(site: Site) -> None:
-    """The command runs only in its unit."""
     site.path("/run/systemd/system").rmdir()
     assert site.check(None, BAD) == ["cannot notify the site: systemd is not running"]
 
 
 def test_an_untrusted_command_is_not_started_until_it_is_corrected(site: Site) -> None:
-    """A finding reports it. The notification waits."""
     site.path(PROGRAM).chmod(0o757)
     assert site.check(None, BAD) == []
     assert site.started == []
@@ -307,17 +301,7 @@ def test_only_the_text_of_a_long_list_is_shortened(site: Site) -> None:
     assert message["text"].splitlines()[-1] == "and 10 more"
 
 
-def test_the_schema_is_valid_and_strict() -> None:
-    """Every key is required and has a description; no other key is allowed."""
-    jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    for described in (SCHEMA, SCHEMA["$defs"]["change"], SCHEMA["$defs"]["location"]):
-        assert described["additionalProperties"] is False
-        assert described["required"] == list(described["properties"])
-        assert all(found["description"] for found in described["properties"].values())
-
-
 def test_a_test_without_the_setting_is_rejected(site: Site) -> None:
-    """The error contains the setting."""
     host = fake_host(site.root)
     with pytest.raises(UsageError, match=r"`drift\.notify` is not set"):
         notify.send_test(host, Request(Overrides()), lambda: GOOD)
@@ -327,7 +311,6 @@ def test_a_test_without_the_setting_is_rejected(site: Site) -> None:
 
 
 def test_the_unit_has_the_paths_of_the_program_and_no_privileges() -> None:
-    """tests/vm/test_drift_notify.py runs it."""
     parser = ConfigParser(strict=False, interpolation=None)
     parser.optionxform = str  # type: ignore[assignment,method-assign]  # systemd's keys have capital letters
     parser.read(CHECKOUT / "systemd/k3s-harden-notify@.service")
