@@ -177,7 +177,7 @@ def test_the_default_product_is_that_of_the_account() -> None:
         ("123456789012", "Frankfurt", None, "aws-region: found Frankfurt"),
         ("123456789012", "", None, "aws-region: found , expected"),
         ("123456789012", "us-east-1", "arn:aws:iam::1:role/x", "aws-product-arn: found arn:aws:iam"),
-        ("123456789012", "us-east-1", "arn:aws:securityhub:us-west-1::product/acme/x", "aws-product-arn: its region is"),
+        ("123456789012", "us-east-1", "arn:aws:securityhub:us-west-1::product/a/x", "aws-product-arn: its region is"),
     ],
 )
 def test_malformed_options_are_usage_errors(id_: str, region: str, product: str | None, message: str) -> None:

@@ -53,7 +53,6 @@ CHECK = {
 NODE_TYPES = {"master", "node", "etcd", "controlplane", "policies"}
 
 
-
 def read(assessment: Assessment, *, beyond: bool = True) -> Any:  # noqa: ANN401 - JSON
     """Return the parsed report, by default with the controls beyond the benchmark."""
     return json.loads(assessment_text(assessment, Format.KUBE_BENCH, beyond=beyond))
