@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent import yaml_reader
 from agent.checks.answer import Answer, ControlStatus, Evidence, doubtful
 from agent.checks.argument_values import GivenBy
 from agent.checks.unmet import complete_steps
 from agent.errors import InputError
 from agent.model import Location, Restart
-from agent.yaml_reader import Mapping, Scalar, Sequence
+from agent.yaml_reader import Mapping, Scalar, Sequence, first_object
 
 if TYPE_CHECKING:
     from agent.checks.argument_values import Doubt
@@ -45,10 +44,9 @@ def answer_by_file(name: str, criterion: Criterion, doubt: Doubt, node: Assessed
         return doubtful(doubt)
     path, field = PurePosixPath(doubt.file), FIELDS[name]
     try:
-        document = yaml_reader.read_first_document(data, path)
+        root = first_object(data, path)
     except InputError:
         return doubtful(doubt)
-    root = document and yaml_reader.merged(document)
     if not isinstance(root, Mapping):
         return doubtful(doubt)
     found = _scalars(root, field.path)

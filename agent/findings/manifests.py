@@ -83,7 +83,7 @@ def manifest_api_removed(situation: Situation) -> Iterator[Trouble]:
 
     directory = (situation.facts.data_dir / POLICY_FILE).parent
     for entry in _objects(situation):
-        removal = removal_of(entry.api_version, entry.kind or "", situation.facts.version)
+        removal = removal_of(entry.api_version, entry.kind, situation.facts.version)
         if removal is not None and entry.path.relative_to(directory).parts[0].partition(".")[0] not in _PACKAGED:
             location = Location(entry.path, _line_of(entry.node, "apiVersion"))
             yield Trouble(
@@ -172,7 +172,7 @@ def beyond_limits(situation: Situation) -> Iterator[InputError]:
 class ManifestObject(Value):
     """An object that K3s applies."""
 
-    kind: str | None
+    kind: str
     node: Node
     path: PurePosixPath
     line: int
@@ -180,21 +180,17 @@ class ManifestObject(Value):
     @property
     def api_version(self) -> str:
         """The version of its API, such as `batch/v1`; empty if it has none."""
-        return (self.node.text("apiVersion") or "") if isinstance(self.node, yaml_reader.Mapping) else ""
+        return _text(self.node, "apiVersion")
 
     @property
     def name(self) -> str:
         """The name in its metadata; empty if it has none."""
-        return self._metadata("name")
+        return _text(yaml_reader.part(self.node, "metadata"), "name")
 
     @property
     def namespace(self) -> str:
         """The namespace in its metadata; empty if it has none."""
-        return self._metadata("namespace")
-
-    def _metadata(self, key: str) -> str:
-        metadata = self.node.get("metadata") if isinstance(self.node, yaml_reader.Mapping) else None
-        return (metadata.text(key) or "") if isinstance(metadata, yaml_reader.Mapping) else ""
+        return _text(yaml_reader.part(self.node, "metadata"), "namespace")
 
 
 def _unmanaged(situation: Situation) -> Iterator[tuple[PurePosixPath, bytes]]:
@@ -231,14 +227,16 @@ def unpacked_objects(document: Document, path: PurePosixPath) -> Iterator[Manife
     Items of a list such as NetworkPolicyList that do not have a kind get it from the list.
     """
     node = document.node
-    kind = node.text("kind") if isinstance(node, yaml_reader.Mapping) else None
-    items = node.get("items") if isinstance(node, yaml_reader.Mapping) else None
+    kind, items = _text(node, "kind"), yaml_reader.part(node, "items")
     if not isinstance(items, yaml_reader.Sequence):
         yield ManifestObject(kind, node, path, document.line)
         return
     for item in items.items:
-        own = item.text("kind") if isinstance(item, yaml_reader.Mapping) else None
-        yield ManifestObject(own or (kind or "").removesuffix("List"), item, path, item.line)
+        yield ManifestObject(_text(item, "kind") or kind.removesuffix("List"), item, path, item.line)
+
+
+def _text(node: Node | None, key: str) -> str:
+    return (node.text(key) or "") if isinstance(node, yaml_reader.Mapping) else ""
 
 
 @lru_cache(maxsize=512)
@@ -261,7 +259,7 @@ def _name_selectors(node: Node) -> Iterator[int]:
             yield from _name_selectors(item)
     elif isinstance(node, yaml_reader.Mapping):
         for entry in node.entries:
-            labels = entry.node.get("matchLabels") if isinstance(entry.node, yaml_reader.Mapping) else None
+            labels = yaml_reader.part(entry.node, "matchLabels")
             if entry.key == "namespaceSelector" and isinstance(labels, yaml_reader.Mapping):
                 yield from (label.line for label in labels.entries if label.key == "name")
             yield from _name_selectors(entry.node)

@@ -8,12 +8,13 @@ from agent import yaml_reader
 from agent.errors import InputError
 from agent.k3s.admission_plugins import POD_SECURITY
 from agent.model import Location
+from agent.yaml_reader import mappings, part, texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import PurePosixPath
 
-    from agent.yaml_reader import Mapping, Node
+    from agent.yaml_reader import Mapping
 
 
 _GROUPS = ("apiserver.config.k8s.io/", "apiserver.k8s.io/")
@@ -39,7 +40,7 @@ def configured_plugins(data: bytes, path: PurePosixPath) -> frozenset[str | None
 
     Raises InputError for a file that the API server cannot decode.
     """
-    return frozenset(item.text("name") for item in _plugins(_configuration(data, path)))
+    return frozenset(item.text("name") for item in mappings(_configuration(data, path).get("plugins")))
 
 
 def pod_security(data: bytes, path: PurePosixPath, content: Callable[[PurePosixPath], bytes | None]) -> PodSecurity:
@@ -49,7 +50,7 @@ def pod_security(data: bytes, path: PurePosixPath, content: Callable[[PurePosixP
     the entry has no configuration. Raises InputError for a file that the API server cannot decode.
     """
     document = _configuration(data, path)
-    entry = next((item for item in _plugins(document) if item.text("name") == POD_SECURITY), None)
+    entry = next((item for item in mappings(document.get("plugins")) if item.text("name") == POD_SECURITY), None)
     if entry is None:
         return PodSecurity("", Location(path, document.line))
     configuration, name = entry.get("configuration"), entry.text("path")
@@ -58,17 +59,16 @@ def pod_security(data: bytes, path: PurePosixPath, content: Callable[[PurePosixP
         nested = content(path)
         if nested is None:
             raise InputError(Location(path), "the file cannot be read")
-        first = yaml_reader.read_first_document(nested, path)
-        configuration = first and yaml_reader.merged(first)
-    defaults, exemptions = _part(configuration, "defaults"), _part(configuration, "exemptions")
-    level = _part(defaults, "enforce")
+        configuration = yaml_reader.first_object(nested, path)
+    defaults, exemptions = part(configuration, "defaults"), part(configuration, "exemptions")
+    level = part(defaults, "enforce")
     location = Location(path, (level or defaults or configuration or entry).line)
     words = {"usernames": "user", "runtimeClasses": "runtime class"}
     return PodSecurity(
         level.text if isinstance(level, yaml_reader.Scalar) else "",
         location,
-        tuple(_texts(_part(exemptions, "namespaces"))),
-        tuple(f"{word} {name}" for key, word in words.items() for name in _texts(_part(exemptions, key))),
+        tuple(texts(part(exemptions, "namespaces"))),
+        tuple(f"{word} {name}" for key, word in words.items() for name in texts(part(exemptions, key))),
         Location(path, exemptions.line) if exemptions is not None else None,
     )
 
@@ -76,7 +76,7 @@ def pod_security(data: bytes, path: PurePosixPath, content: Callable[[PurePosixP
 def plugin_paths(data: bytes, path: PurePosixPath) -> list[PurePosixPath]:
     """Return the files that an AdmissionConfiguration names for its plugins; none if it cannot be decoded."""
     try:
-        plugins = _plugins(_configuration(data, path))
+        plugins = mappings(_configuration(data, path).get("plugins"))
     except InputError:
         return []
     names = [name for item in plugins for name in (item.text("path"), _webhook_file(item)) if name]
@@ -85,33 +85,14 @@ def plugin_paths(data: bytes, path: PurePosixPath) -> list[PurePosixPath]:
 
 def _webhook_file(plugin: Mapping) -> str:
     """Return the absolute path of the kubeconfig of ImagePolicyWebhook; empty if there is none."""
-    file = _part(_part(plugin.get("configuration"), "imagePolicy"), "kubeConfigFile")
+    file = part(plugin, "configuration", "imagePolicy", "kubeConfigFile")
     return file.text if isinstance(file, yaml_reader.Scalar) and file.text.startswith("/") else ""
 
 
-def _texts(node: Node | None) -> list[str]:
-    items = node.items if isinstance(node, yaml_reader.Sequence) else ()
-    return [item.text for item in items if isinstance(item, yaml_reader.Scalar)]
-
-
 def _configuration(data: bytes, path: PurePosixPath) -> Mapping:
-    problem = yaml_reader.json_problem(data)
-    if problem:
-        raise InputError(Location(path), problem)
-    first = yaml_reader.read_first_document(data, path)
-    node = first and yaml_reader.merged(first)
+    node = yaml_reader.first_object(data, path)
     if not isinstance(node, yaml_reader.Mapping) or node.text("kind") != "AdmissionConfiguration":
         raise InputError(Location(path), "expected the kind AdmissionConfiguration")
     if not (node.text("apiVersion") or "").startswith(_GROUPS):
         raise InputError(Location(path), "expected the apiVersion apiserver.config.k8s.io/v1")
     return node
-
-
-def _plugins(configuration: Mapping) -> tuple[Mapping, ...]:
-    plugins = configuration.get("plugins")
-    items = plugins.items if isinstance(plugins, yaml_reader.Sequence) else ()
-    return tuple(item for item in items if isinstance(item, yaml_reader.Mapping))
-
-
-def _part(node: Node | None, key: str) -> Node | None:
-    return node.get(key) if isinstance(node, yaml_reader.Mapping) else None

@@ -13,10 +13,10 @@ from agent.yaml_reader import (
     Sequence,
     alternatives,
     describe_node,
-    json_problem,
-    merged,
+    first_object,
+    items,
+    mappings,
     placeholder_problem,
-    read_first_document,
     scalars,
     shown,
 )
@@ -89,52 +89,45 @@ def why_nothing_is_logged(data: bytes, path: PurePosixPath) -> int | None:
     for line, problem in _policy_problems(policy, any_group=True):
         raise InputError(Location(path, line), problem)
     excluded: set[object] = set()
-    for rule in _items(policy, "rules"):
-        if isinstance(rule, Mapping):
-            stages = (*_items(policy, "omitStages"), *_items(rule, "omitStages"))
-            omitted = {stage.value for stage in stages if isinstance(stage, Scalar)}
-            if rule.text("level") != "None" and not omitted >= _STAGES_OF_A_REQUEST:
-                return None
-            selectors = {key: _items(rule, key) for key in _SELECTORS if _items(rule, key)}
-            if selectors.keys() == {_USER_GROUPS}:
-                excluded |= {group.value for group in selectors[_USER_GROUPS] if isinstance(group, Scalar)}
-            if not selectors or excluded >= _EVERYBODY:
-                return rule.line
+    for rule in mappings(policy.get("rules")):
+        stages = (*items(policy.get("omitStages")), *items(rule.get("omitStages")))
+        omitted = {stage.value for stage in stages if isinstance(stage, Scalar)}
+        if rule.text("level") != "None" and not omitted >= _STAGES_OF_A_REQUEST:
+            return None
+        selectors = {key: found for key in _SELECTORS if (found := items(rule.get(key)))}
+        if selectors.keys() == {_USER_GROUPS}:
+            excluded |= {group.value for group in selectors[_USER_GROUPS] if isinstance(group, Scalar)}
+        if not selectors or excluded >= _EVERYBODY:
+            return rule.line
     return policy.line
 
 
 def rules_in_words(data: bytes, path: PurePosixPath) -> list[tuple[int, str]]:
     """Return the line and a summary of each rule. Raises InputError for a file that is not an audit policy."""
-    rules = [rule for rule in _items(_policy(data, path), "rules") if isinstance(rule, Mapping)]
+    rules = mappings(_policy(data, path).get("rules"))
     return [(rule.line, f"level {shown(rule.text('level') or '')} for {_requests(rule)}") for rule in rules]
 
 
 def _requests(rule: Mapping) -> str:
     limits = {
         # The core API group is "".
-        key: ", ".join(scalar.text for item in _items(rule, key) for scalar in scalars(item) if scalar.text)
+        key: ", ".join(scalar.text for item in found for scalar in scalars(item) if scalar.text)
         for key in _SELECTORS
-        if _items(rule, key)
+        if (found := items(rule.get(key)))
     }
     return "; ".join(f"{key} {shown(found, _LONGEST_LIST)}" for key, found in limits.items()) or "all requests"
 
 
 def _policy(data: bytes, path: PurePosixPath) -> Mapping:
-    problem = json_problem(data)
-    if problem:
-        raise InputError(Location(path), problem)
-    first = read_first_document(data, path)
-    node = first and merged(first)
+    node = first_object(data, path)
     if not isinstance(node, Mapping):
         raise InputError(Location(path), f"an audit policy must be a mapping; found {describe_node(node)}")
     return node
 
 
 def _placeholders(policy: Mapping) -> Iterator[tuple[int, str]]:
-    for scalar in scalars(policy):
-        placeholder = placeholder_problem(scalar)
-        if placeholder:
-            yield scalar.line, placeholder
+    found = ((scalar.line, placeholder_problem(scalar)) for scalar in scalars(policy))
+    yield from ((line, problem) for line, problem in found if problem)
 
 
 def _policy_problems(policy: Mapping, *, any_group: bool) -> Iterator[tuple[int, str]]:
@@ -165,20 +158,20 @@ def _rule_problems(rule: Mapping, *, any_group: bool) -> Iterator[tuple[int, str
             f"`level` of a rule must be {alternatives(_LEVELS)}; found {describe_node(level)}",
         )
     yield from _stage_problems(rule)
-    urls = _items(rule, "nonResourceURLs")
+    urls = items(rule.get("nonResourceURLs"))
     for url in urls:
         text = url.value if isinstance(url, Scalar) and isinstance(url.value, str) else ""
         if text != "*" and (not text.startswith("/") or "*" in text[:-1]):
             yield url.line, f"`nonResourceURLs` must start with / and can only end in *; found {describe_node(url)}"
-    resources = _items(rule, "resources")
-    if urls and (resources or _items(rule, "namespaces")):
+    resources = items(rule.get("resources"))
+    if urls and (resources or items(rule.get("namespaces"))):
         yield rule.line, "a rule with `nonResourceURLs` cannot have `resources` or `namespaces`"
     for resource in resources:
         yield from _resource_problems(resource, any_group=any_group)
 
 
 def _stage_problems(mapping: Mapping) -> Iterator[tuple[int, str]]:
-    for stage in _items(mapping, "omitStages"):
+    for stage in items(mapping.get("omitStages")):
         if not isinstance(stage, Scalar) or stage.value not in _STAGES:
             yield stage.line, f"`omitStages` must be {alternatives(_STAGES)}; found {describe_node(stage)}"
 
@@ -190,10 +183,5 @@ def _resource_problems(resource: Node, *, any_group: bool) -> Iterator[tuple[int
     group = resource.text("group")
     if group and not (any_group and group == "*") and not re.fullmatch(_GROUP, group):
         yield resource.line, f"`group` must be the name of an API group without a version; found '{shown(group)}'"
-    if _items(resource, "resourceNames") and not _items(resource, "resources"):
+    if items(resource.get("resourceNames")) and not items(resource.get("resources")):
         yield resource.line, "`resourceNames` requires `resources` in the same item"
-
-
-def _items(mapping: Mapping, key: str) -> tuple[Node, ...]:
-    node = mapping.get(key)
-    return node.items if isinstance(node, Sequence) else ()

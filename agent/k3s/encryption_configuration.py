@@ -7,9 +7,8 @@ import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent import yaml_reader
 from agent.errors import InputError
-from agent.yaml_reader import Mapping, Sequence
+from agent.yaml_reader import Mapping, Sequence, first_object
 
 if TYPE_CHECKING:
     from agent.model import Version
@@ -73,10 +72,10 @@ def _document(data: bytes) -> object:
     except (ValueError, RecursionError):
         pass
     try:
-        document = yaml_reader.read_first_document(data, PurePosixPath(ENCRYPTION_CONFIGURATION))
+        document = first_object(data, PurePosixPath(ENCRYPTION_CONFIGURATION))
     except InputError:
         raise ValueError("it is neither YAML nor JSON") from None
-    return document and _plain(yaml_reader.merged(document))
+    return document and _plain(document)
 
 
 def _plain(node: Node) -> object:

@@ -12,7 +12,7 @@ from agent.errors import InputError
 from agent.model import Location
 
 if TYPE_CHECKING:
-    from agent.yaml_reader import Mapping, Node
+    from agent.yaml_reader import Mapping
 
 _HTTPS_PORT = 443
 
@@ -69,12 +69,10 @@ def _address(url: str, path: PurePosixPath) -> tuple[str, int]:
 
 
 def _entry(root: Mapping, section: str, name: str | None, kind: str, path: PurePosixPath) -> Mapping:
-    items = root.get(section)
-    for item in items.items if isinstance(items, yaml_reader.Sequence) else ():
-        if isinstance(item, yaml_reader.Mapping) and name and item.text("name") == name:
-            found: Node | None = item.get(kind)
-            if isinstance(found, yaml_reader.Mapping):
-                return found
+    for item in yaml_reader.mappings(root.get(section)):
+        found = item.get(kind)
+        if name and item.text("name") == name and isinstance(found, yaml_reader.Mapping):
+            return found
     raise InputError(Location(path), f"its current context has no {kind}")
 
 

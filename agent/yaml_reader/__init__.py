@@ -227,6 +227,37 @@ def _not_json(word: str) -> float:
     raise ValueError(f"found {word}")
 
 
+def first_object(data: bytes, path: PurePosixPath) -> Node | None:
+    """Return the first document as Kubernetes reads it, with merge keys merged. Raises InputError as read_documents."""
+    problem = json_problem(data)
+    if problem:
+        raise InputError(Location(path), problem)
+    document = read_first_document(data, path)
+    return document and merged(document)
+
+
+def part(node: Node | None, *keys: str) -> Node | None:
+    """Return the value at a path of keys; None if there is none."""
+    for key in keys:
+        node = node.get(key) if isinstance(node, Mapping) else None
+    return node
+
+
+def items(node: Node | None) -> tuple[Node, ...]:
+    """Return the items of a list; none if the node is not a list."""
+    return node.items if isinstance(node, Sequence) else ()
+
+
+def mappings(node: Node | None) -> list[Mapping]:
+    """Return the mappings in a list; none if the node is not a list."""
+    return [item for item in items(node) if isinstance(item, Mapping)]
+
+
+def texts(node: Node | None) -> list[str]:
+    """Return the scalars in a list as texts; none if the node is not a list."""
+    return [item.text for item in items(node) if isinstance(item, Scalar)]
+
+
 def scalars(node: Node) -> Iterator[Scalar]:
     """Yield all scalar values below a node, without keys, in the order in which they were written."""
     if isinstance(node, Scalar):

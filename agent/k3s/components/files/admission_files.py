@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent import yaml_reader
 from agent.errors import InputError
 from agent.k3s.admission_plugins import POD_SECURITY
-from agent.k3s.components.files.decoding import FileProblem, located, mappings
+from agent.k3s.components.files.decoding import FileProblem, located
 from agent.k3s.components.files.file_rules import FileKind, rejected_by, rejected_fields, scopes
 from agent.model import Component, Location
-from agent.yaml_reader import Mapping, shown
+from agent.yaml_reader import Mapping, first_object, mappings, part, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,10 +42,9 @@ def rejected_admission(data: bytes, path: PurePosixPath, context: FileContext) -
     """
     problems = list(rejected_by(ADMISSION, data, path, context))
     yield from problems
-    first = yaml_reader.read_first_document(data, path) if not problems else None
-    root = first and yaml_reader.merged(first)
+    root = first_object(data, path) if not problems else None
     seen: set[str | None] = set()
-    for plugin in mappings(root.get("plugins") if isinstance(root, Mapping) else None):
+    for plugin in mappings(part(root, "plugins")):
         name, configuration, file = plugin.text("name") or "", plugin.get("configuration"), plugin.text("path")
         if name in seen or name not in _PLUGINS or not context.uses_plugin(name):
             continue

@@ -10,10 +10,10 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.errors import InputError
-from agent.k3s.components.files.decoding import FileProblem, first_mapping, is_set, mappings, texts
+from agent.k3s.components.files.decoding import FileProblem, first_mapping, is_set
 from agent.k3s.components.files.file_rules import FileKind, scopes
 from agent.model import Component
-from agent.yaml_reader import Mapping, shown
+from agent.yaml_reader import Mapping, mappings, shown, texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,7 +91,7 @@ def _decoded_size(text: str) -> int | None:
 
 def _encryption(root: Mapping, _: FileContext) -> Iterator[FileProblem]:
     for item in mappings(root.get("resources")):
-        names = [scalar.text for scalar in texts(item.get("resources"))]
+        names = texts(item.get("resources"))
         if len(names) > 1 and ("*.*" in names or any(_is_masked(name, names) for name in names)):
             yield FileProblem(item.line_of("resources"), "`resources` contains names that overlap")
         for provider in mappings(item.get("providers")):

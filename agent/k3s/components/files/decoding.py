@@ -37,11 +37,7 @@ def located(problems: Iterable[FileProblem], path: PurePosixPath) -> Iterator[In
 
 def first_mapping(data: bytes, path: PurePosixPath, expected: str, *, can_be_empty: bool = False) -> Mapping:
     """Return the first document. Raises InputError if the component cannot decode it as a mapping."""
-    problem = yaml_reader.json_problem(data)
-    if problem:
-        raise InputError(Location(path), problem)
-    document = yaml_reader.read_first_document(data, path)
-    node = document and yaml_reader.merged(document)
+    node = yaml_reader.first_object(data, path)
     if can_be_empty and not is_set(node):
         return Mapping((), 1)
     if not isinstance(node, Mapping):
@@ -106,18 +102,6 @@ def repeated_fields(node: Node) -> Iterator[FileProblem]:
 def is_set(node: Node | None) -> bool:
     """Return whether a node exists and is not null."""
     return node is not None and not (isinstance(node, Scalar) and node.value is None)
-
-
-def mappings(node: Node | None) -> list[Mapping]:
-    """Return the mappings in a list; none if the node is not a list."""
-    items = node.items if isinstance(node, Sequence) else ()
-    return [item for item in items if isinstance(item, Mapping)]
-
-
-def texts(node: Node | None) -> list[Scalar]:
-    """Return the scalars in a list; none if the node is not a list."""
-    items = node.items if isinstance(node, Sequence) else ()
-    return [item for item in items if isinstance(item, Scalar)]
 
 
 def _fields(node: Node, types: dict[str, FieldType], name: str, *, is_strict: bool) -> Iterator[FileProblem]:
