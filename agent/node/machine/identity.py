@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from binascii import a2b_base64
 from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ _CERTIFICATES = {Role.SERVER: "server/tls/server-ca.crt", Role.AGENT: "agent/ser
 TOKEN_OF_CLUSTER = "server/token"  # noqa: S105 - a path
 _TOKEN = r"""(?x) (?: ^\s*["']?token["']?\s*:\s* | \bK3S_TOKEN= | --token(?:=|'?\s+'?) ) (["']?)([^\s"'#]+)\1"""  # noqa: S105
 """A token in K3s' configuration, an environment file or a unit."""
-_NOT_BEFORE = rb"\x17\x0d(\d{12})Z[\x17\x18]"
+_NOT_BEFORE = rb"\x17\x0d" + rb"(\d\d)" * 6 + rb"Z[\x17\x18]"
 """The beginning of a certificate's validity, as UTCTime in DER (RFC 5280, section 4.1.2.5)."""
 
 
@@ -100,27 +101,22 @@ def _secret(token: str) -> str:
 
 
 def _future_certificate(host: Host, path: PurePosixPath) -> Certificate | None:
-    try:
-        text = host.tree.read_text(path)
-    except HostError:
-        return None
-    valid_from = _valid_from(text) if text else 0
-    return Certificate(path, _as_date(valid_from)) if host.now() < valid_from else None
+    with suppress(HostError):
+        valid_from = _valid_from(host.tree.read_text(path) or "")
+        if _as_date(host.now()) < valid_from:
+            return Certificate(path, valid_from)
+    return None
 
 
 def _as_date(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
 
 
-def _valid_from(certificate: str) -> float:
-    """Return the beginning of a certificate's validity, 0 if it cannot be read."""
-    from base64 import b64decode
-    from datetime import datetime, timezone
-
+def _valid_from(certificate: str) -> str:
+    """Return the beginning of a certificate's validity as `_as_date` writes it, an empty text if it cannot be read."""
     lines = certificate.partition("-----BEGIN CERTIFICATE-----")[2].partition("-----END")[0]
     with suppress(ValueError):
-        found = re.search(_NOT_BEFORE, b64decode("".join(lines.split())))
+        found = re.search(_NOT_BEFORE, a2b_base64(lines))
         if found is not None:
-            year, month, day, hour, minute, second = (int(found[1][start : start + 2]) for start in range(0, 12, 2))
-            return datetime(2000 + year, month, day, hour, minute, second, tzinfo=timezone.utc).timestamp()
-    return 0
+            return "20{}-{}-{} {}:{}:{} UTC".format(*(part.decode() for part in found.groups()))
+    return ""

@@ -78,9 +78,6 @@ def _changed(**values: object) -> bytes:
     return json.dumps({"schema": 1, "day": "2027-01-01", "versions": {}, "settings": None, **values}).encode()
 
 
-_FILE = {"path": "/a", "sha256": "0" * 64, "content": "a"}
-
-
 @pytest.mark.parametrize(
     "data",
     [
@@ -99,7 +96,6 @@ _FILE = {"path": "/a", "sha256": "0" * 64, "content": "a"}
         _changed(day="99999999999999999999-01-01"),
         _changed(versions={"server": "x"}),
         _changed(versions=[]),
-        _changed(settings={"day": "", "path": "/a", "files": [_FILE]}),
         _changed(settings={"day": "", "path": "/a", "files": [{"path": "/a"}]}),
         _changed(settings={"day": "", "path": 7, "files": []}),
         _changed(settings=[]),
