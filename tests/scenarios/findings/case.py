@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.findings import KINDS
 from tests.scenarios.host_tree import DATA_DIR, DROPINS, Finding, HostTree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from tests.scenarios.conftest import Hardened
+    from collections.abc import Callable
 
     Edit = Callable[[HostTree], object]
     Cure = Callable[[HostTree, Finding], object]
@@ -45,50 +41,6 @@ class Case(NamedTuple):
     role: str = "server"
     version: str = "1.34"
     name: str = ""
-
-
-def case_id(case: Case) -> str:
-    """Return the id of a case for pytest."""
-    return f"{case.kind}-{case.name}" if case.name else case.kind
-
-
-def with_own_cure(cases: Iterable[Case]) -> list[Case]:
-    """Return the cases whose neighbour is not tried by the cure."""
-    return [case for case in cases if case.cure is not None]
-
-
-def check_problem(case: Case, hardened: Hardened) -> None:
-    """Assert that the host has the finding, and that the cure removes it."""
-    host = hardened(case.role, case.version)
-    case.problem(host)
-    report = host.seen("check")
-    # One line can have several problems: a list without `+` drops each item of the k3s-harden drop-in.
-    finding, *others = report.of(case.kind)
-    assert all((other.location, other.remediation) == (finding.location, finding.remediation) for other in others)
-    assert fnmatchcase(finding.location, case.seen.location)
-    remediation = case.seen.remediation.replace("{location}", finding.location)
-    assert (finding.expected, finding.found, finding.remediation) == (
-        case.seen.expected,
-        case.seen.found,
-        remediation,
-    )
-    kind = KINDS[case.kind]
-    assert finding.level == str(kind.level)
-    assert (finding.blocks_gate, finding.prevents_start) == (kind.blocks_gate.holds, kind.prevents_start.holds)
-    if finding.level == "error":
-        assert report.code == 3
-    if case.cure is None:
-        case.neighbour(host)
-    else:
-        case.cure(host, finding)
-    assert (case.cure is unchanged) == bool(host.seen("check").of(case.kind))
-
-
-def check_neighbour(case: Case, hardened: Hardened) -> None:
-    """Assert that the similar change causes no finding of the kind."""
-    host = hardened(case.role, case.version)
-    case.neighbour(host)
-    assert host.seen("check").of(case.kind) == ()
 
 
 def apply(host: HostTree) -> object:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.scenarios.findings.case import (
     OWN_PSA,
     SITE,
@@ -13,13 +11,9 @@ from tests.scenarios.findings.case import (
     Seen,
     apply,
     both,
-    case_id,
-    check_neighbour,
-    check_problem,
     deleted,
     line_deleted,
     of_version,
-    with_own_cure,
     written,
 )
 from tests.scenarios.host_tree import CONFIG, DATA_DIR, DROPIN, PSA, SETTINGS
@@ -34,11 +28,6 @@ CASES = (
          written(SITE, "kube-apiserver-arg+:\n  - enable-admission-plugins=NodeRestriction,PodSecurity\n"),
          Seen(f"{SITE}:2", "remove PodSecurityPolicy from the list at {location}; restart K3s",
              expected="plugins of K3s v1.25.0", found="NodeRestriction,PodSecurityPolicy"), version="1.25"),
-    Case("admission-plugins-refused",
-         written(SITE, "kube-apiserver-arg+: disable-admission-plugins=SecurityContextDeny\n"),
-         of_version("1.29"),
-         Seen(f"{SITE}:1", "remove SecurityContextDeny from the list at {location}; restart K3s",
-             expected="plugins of K3s v1.30.0", found="SecurityContextDeny"), version="1.30", name="removed"),
     Case("admission-plugins-refused",
          written(SITE, "kube-apiserver-arg+: enable-admission-plugins=AlwaysPullImages,\n"),
          written(SITE, "kube-apiserver-arg+: enable-admission-plugins=\n"),
@@ -98,18 +87,6 @@ CASES = (
                  " at {location}; then run `k3s-harden apply`; restart K3s", expected="one value, joined by commas",
              found="AlwaysPullImages and NodeRestriction,ServiceAccount,AlwaysPullImages"), name="operator"),
 )  # fmt: skip
-
-
-@pytest.mark.parametrize("case", CASES, ids=case_id)
-def test_a_finding_has_a_remediation_that_fixes_it(case: Case, hardened: Hardened) -> None:
-    """`check` reports the values, the location and the remediation; after the cure the finding is gone."""
-    check_problem(case, hardened)
-
-
-@pytest.mark.parametrize("case", with_own_cure(CASES), ids=case_id)
-def test_a_similar_host_does_not_have_the_finding(case: Case, hardened: Hardened) -> None:
-    """The harmless neighbour of each problem."""
-    check_neighbour(case, hardened)
 
 
 def test_the_drop_in_does_not_repeat_an_unknown_plugin(hardened: Hardened) -> None:

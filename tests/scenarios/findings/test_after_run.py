@@ -6,16 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.scenarios.findings.case import (
-    SITE,
-    Case,
-    Seen,
-    both,
-    case_id,
-    check_problem,
-    chmod,
-    written,
-)
+from tests.scenarios.findings.case import SITE, Case, Seen, both, chmod, written
 from tests.scenarios.host_tree import CONFIG, DATA_DIR, DROPIN, DROPINS, PSA, SETTINGS, STATE
 
 if TYPE_CHECKING:
@@ -31,12 +22,6 @@ CASES = (
          Seen(SITE, f"sudo chmod go-w {SITE}", expected="only root can write it",
              found=f"{SITE} (0666: others can write it)"), name="file"),
 )  # fmt: skip
-
-
-@pytest.mark.parametrize("case", CASES, ids=case_id)
-def test_a_finding_has_a_remediation_that_fixes_it(case: Case, hardened: Hardened) -> None:
-    """`check` reports the values, the location and the remediation; after the cure the finding is gone."""
-    check_problem(case, hardened)
 
 
 def test_the_gate_starts_k3s_with_a_configuration_that_others_can_change(hardened: Hardened) -> None:

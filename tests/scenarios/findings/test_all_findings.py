@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from agent.findings.gate import GATE_FINDINGS
 from agent.findings.machine.reason import REASONS
 from agent.report import Level
 from agent.verbs.explain import explained
-from tests.scenarios.findings.case import PSP, SITE, Case, case_id
+from tests.scenarios.findings.case import PSP, SITE, Case, unchanged
 from tests.scenarios.host_tree import AUDIT, DATA_DIR, MANIFESTS, SETTINGS
 
 if TYPE_CHECKING:
@@ -21,12 +22,51 @@ if TYPE_CHECKING:
     from tests.scenarios.loaded_program import LoadedProgram
 
 
+HERE = Path(__file__)
 MODULES = [
     importlib.import_module(f"tests.scenarios.findings.{path.stem}")
-    for path in sorted(Path(__file__).parent.glob("test_*.py"))
-    if path.name != Path(__file__).name
+    for path in sorted(HERE.parent.glob("*.py"))
+    if path.stem not in {"case", HERE.stem}
 ]
 CASES: list[Case] = [case for module in MODULES for case in module.CASES]
+
+
+def case_id(case: Case) -> str:
+    """Return the id of a case for pytest."""
+    return f"{case.kind}-{case.name}" if case.name else case.kind
+
+
+@pytest.mark.parametrize("case", CASES, ids=case_id)
+def test_a_finding_has_a_remediation_that_fixes_it(case: Case, hardened: Hardened) -> None:
+    """`check` reports the values, the location and the remediation; after the cure the finding is gone."""
+    host = hardened(case.role, case.version)
+    case.problem(host)
+    report = host.seen("check")
+    # One line can have several problems: a list without `+` drops each item of the k3s-harden drop-in.
+    finding, *others = report.of(case.kind)
+    assert all((other.location, other.remediation) == (finding.location, finding.remediation) for other in others)
+    assert fnmatchcase(finding.location, case.seen.location)
+    remediation = case.seen.remediation.replace("{location}", finding.location)
+    assert (finding.expected, finding.found, finding.remediation) == (case.seen.expected, case.seen.found, remediation)
+    kind = KINDS[case.kind]
+    assert finding.level == str(kind.level)
+    assert (finding.blocks_gate, finding.prevents_start) == (kind.blocks_gate.holds, kind.prevents_start.holds)
+    if finding.level == "error":
+        assert report.code == 3
+    if case.cure is None:
+        case.neighbour(host)
+    else:
+        case.cure(host, finding)
+    assert (case.cure is unchanged) == bool(host.seen("check").of(case.kind))
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.cure is not None], ids=case_id)
+def test_a_similar_host_does_not_have_the_finding(case: Case, hardened: Hardened) -> None:
+    """The harmless neighbour of each problem; without a cure, the test above has tried it."""
+    host = hardened(case.role, case.version)
+    case.neighbour(host)
+    assert host.seen("check").of(case.kind) == ()
+
 
 NOT_CASES = {
     "read-only-etc",

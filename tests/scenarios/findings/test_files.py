@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.scenarios.findings.case import (
     ADMISSION,
     Case,
     Seen,
     as_described,
     both,
-    case_id,
-    check_neighbour,
-    check_problem,
     chmod,
     edited,
     nothing,
     of_version,
-    with_own_cure,
     written,
 )
 from tests.scenarios.host_tree import AUDIT, DATA_DIR, POLICY, PSA, STATE
@@ -62,18 +56,6 @@ CASES = (
              "restore {location} from a backup, or move it away; then the changes of that run cannot be reverted"),
          cure=lambda host, finding: host[finding.location].unlink()),
 )  # fmt: skip
-
-
-@pytest.mark.parametrize("case", CASES, ids=case_id)
-def test_a_finding_has_a_remediation_that_fixes_it(case: Case, hardened: Hardened) -> None:
-    """`check` reports the values, the location and the remediation; after the cure the finding is gone."""
-    check_problem(case, hardened)
-
-
-@pytest.mark.parametrize("case", with_own_cure(CASES), ids=case_id)
-def test_a_similar_host_does_not_have_the_finding(case: Case, hardened: Hardened) -> None:
-    """The harmless neighbour of each problem."""
-    check_neighbour(case, hardened)
 
 
 def test_a_directory_in_place_of_a_file_is_reported_without_its_mode(hardened: Hardened) -> None:

@@ -5,23 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.scenarios.findings.case import (
     GATE_DROPIN,
     SERVICE_DROPIN,
     Case,
     Seen,
     both,
-    case_id,
-    check_neighbour,
-    check_problem,
     deleted,
     linked,
     nothing,
     removed,
     unchanged,
-    with_own_cure,
     with_service,
     written,
 )
@@ -146,18 +140,6 @@ CASES = (
          Seen(PACKAGED_GATE, "k3s-harden install", expected="RequiresMountsFor=/srv/k3s",
              found=f"RequiresMountsFor=/etc {DATA_DIR}")),
 )  # fmt: skip
-
-
-@pytest.mark.parametrize("case", CASES, ids=case_id)
-def test_a_finding_has_a_remediation_that_fixes_it(case: Case, hardened: Hardened) -> None:
-    """`check` reports the values, the location and the remediation; after the cure the finding is gone."""
-    check_problem(case, hardened)
-
-
-@pytest.mark.parametrize("case", with_own_cure(CASES), ids=case_id)
-def test_a_similar_host_does_not_have_the_finding(case: Case, hardened: Hardened) -> None:
-    """The harmless neighbour of each problem."""
-    check_neighbour(case, hardened)
 
 
 def test_a_service_without_the_drop_in_of_the_gate_is_reported(hardened: Hardened) -> None:

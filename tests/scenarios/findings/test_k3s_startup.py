@@ -13,9 +13,6 @@ from tests.scenarios.findings.case import (
     Seen,
     as_described,
     both,
-    case_id,
-    check_neighbour,
-    check_problem,
     chmod,
     deleted,
     edited,
@@ -24,7 +21,6 @@ from tests.scenarios.findings.case import (
     many,
     removed,
     unchanged,
-    with_own_cure,
     with_service,
     written,
 )
@@ -55,9 +51,6 @@ CASES = (
     Case("k3s-config-broken", written(CONFIG, "kubelet-arg:\n  - max-pods: 200\n"),
          written(CONFIG, "not-an-option:\n  a: b\n"),
          Seen(f"{CONFIG}:2", "quote an item that contains a colon followed by a space at {location}"), name="mapping"),
-    Case("k3s-config-broken", written(CONFIG, "not-an-option:\n  a: b\n"), written(CONFIG, "node-label:\n  - a=b\n"),
-         Seen(f"{CONFIG}:2", "quote an item that contains a colon followed by a space at {location}"), role="agent",
-         name="agent"),
     Case("k3s-config-broken", lambda host: host[CONFIG].mkdir(), lambda host: host[SITE].mkdir(),
          Seen(CONFIG, "remove {location}, or replace it"), cure=removed(CONFIG), name="directory"),
     Case("k3s-config-ignored", linked(SITE, "/etc/nowhere.yaml"),
@@ -70,10 +63,6 @@ CASES = (
           ("many", many(f"{DROPINS}/{{}}.yaml", 501), many(f"{DROPINS}/{{}}.yaml", 400), ""),
           ("unit", with_service("", "#" * ((1 << 18) + 1)), with_service(""), ""),
       )),
-    Case("k3s-config-broken",
-         both(deleted(DROPIN), lambda host: host[DROPINS].rmdir(), written(DROPINS, "")),
-         both(deleted(DROPIN), lambda host: host[DROPINS].rmdir()),
-         Seen(DROPINS, "remove {location}, or replace it"), cure=removed(DROPINS), name="drop-ins"),
     Case("server-key-on-agent", written(CONFIG, "node-name: a\ndisable: traefik\n"),
          written(CONFIG, "node-name: a\nnode-label: b=c\n"),
          Seen(f"{CONFIG}:2", "remove `disable` at {location}", found="disable"), role="agent"),
@@ -102,19 +91,6 @@ CASES = (
     Case("named-file-missing", written(CONFIG, "kube-apiserver-arg:\n  - oidc-ca-file=/etc/ssl/oidc.pem\n"),
          written(CONFIG, f"kube-apiserver-arg:\n  - client-ca-file={DATA_DIR}/server/tls/client-ca.crt\n"),
          Seen(f"{CONFIG}:2", "create /etc/ssl/oidc.pem, or correct the path at {location}", found="/etc/ssl/oidc.pem")),
-    Case("named-file-missing",
-         written(CONFIG, "kubelet-arg:\n  - tls-cert-file=/etc/a.pem\n  - tls-cert-file=/etc/b.pem\n"),
-         both(written("/etc/b.pem", "a certificate\n"),
-             written(CONFIG, "kubelet-arg:\n  - tls-cert-file=/etc/a.pem\n  - tls-cert-file=/etc/b.pem\n")),
-         Seen(f"{CONFIG}:3", "create /etc/b.pem, or correct the path at {location}", found="/etc/b.pem"),
-         name="last-value"),
-    Case("named-file-missing",
-         written(CONFIG,
-             "kube-apiserver-arg:\n  - service-account-key-file=/etc/a.pem\n"
-                 f"  - service-account-key-file={DATA_DIR}/server/tls/service.key\n"),
-         written(CONFIG, "kubelet-arg:\n  - lock-file=/run/kubelet.lock\n  - log-file=/var/log/kubelet.log\n"),
-         Seen(f"{CONFIG}:2", "create /etc/a.pem, or correct the path at {location}", found="/etc/a.pem"),
-         name="all-values"),
     Case("named-file-missing", written(CONFIG, "kube-apiserver-arg:\n  - oidc-ca-file=oidc.pem\n"),
          both(written(f"{DATA_DIR}/server/oidc.pem", "a certificate\n"),
              written(CONFIG, "kube-apiserver-arg:\n  - oidc-ca-file=oidc.pem\n  - runtime-config=batch/v1=true\n")),
@@ -125,18 +101,6 @@ CASES = (
              f"create or correct /srv/audit.yaml, or remove `audit-policy-file` at {CONFIG}:1; then run"
                  " `k3s-harden apply`; restart K3s", found="/srv/audit.yaml")),
 )  # fmt: skip
-
-
-@pytest.mark.parametrize("case", CASES, ids=case_id)
-def test_a_finding_has_a_remediation_that_fixes_it(case: Case, hardened: Hardened) -> None:
-    """`check` reports the values, the location and the remediation; after the cure the finding is gone."""
-    check_problem(case, hardened)
-
-
-@pytest.mark.parametrize("case", with_own_cure(CASES), ids=case_id)
-def test_a_similar_host_does_not_have_the_finding(case: Case, hardened: Hardened) -> None:
-    """The harmless neighbour of each problem."""
-    check_neighbour(case, hardened)
 
 
 @pytest.mark.parametrize("name", ["audit", "psa"])

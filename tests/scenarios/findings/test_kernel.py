@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.scenarios.findings.case import (
     Case,
     Seen,
     apply,
     as_described,
     both,
-    case_id,
-    check_neighbour,
-    check_problem,
     deleted,
     file_put,
     line_deleted,
     nothing,
-    with_own_cure,
     written,
 )
 from tests.scenarios.host_tree import CONFIG, DROPIN, KERNEL_FILE, SETTINGS
@@ -96,18 +90,6 @@ CASES = (
          written(SETTINGS, f"{WAIVER}    expires: 2001-02-03\n    host: not-this-one\n"),
          Seen(f"{SETTINGS}:2", "remove or extend the waiver at {location}", found="2001-02-03")),
 )  # fmt: skip
-
-
-@pytest.mark.parametrize("case", CASES, ids=case_id)
-def test_a_finding_has_a_remediation_that_fixes_it(case: Case, hardened: Hardened) -> None:
-    """`check` reports the values, the location and the remediation; after the cure the finding is gone."""
-    check_problem(case, hardened)
-
-
-@pytest.mark.parametrize("case", with_own_cure(CASES), ids=case_id)
-def test_a_similar_host_does_not_have_the_finding(case: Case, hardened: Hardened) -> None:
-    """The harmless neighbour of each problem."""
-    check_neighbour(case, hardened)
 
 
 def test_all_kernel_parameters_that_differ_are_reported(hardened: Hardened) -> None:

@@ -5,21 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-import pytest
-
-from tests.scenarios.findings.case import (
-    PSP,
-    Case,
-    Seen,
-    as_described,
-    both,
-    case_id,
-    check_neighbour,
-    check_problem,
-    linked,
-    with_own_cure,
-    written,
-)
+from tests.scenarios.findings.case import PSP, Case, Seen, as_described, both, linked, written
 from tests.scenarios.host_tree import MANIFESTS, POLICY
 
 if TYPE_CHECKING:
@@ -77,18 +63,6 @@ CASES = (
          both(linked(f"{MANIFESTS}/own.yaml", "/etc/own.yaml"), written("/etc/own.yaml", "kind: ConfigMap\n")),
          Seen(f"{MANIFESTS}/own.yaml", f"sudo rm {MANIFESTS}/own.yaml"), cure=as_described, name="link"),
 )  # fmt: skip
-
-
-@pytest.mark.parametrize("case", CASES, ids=case_id)
-def test_a_finding_has_a_remediation_that_fixes_it(case: Case, hardened: Hardened) -> None:
-    """`check` reports the values, the location and the remediation; after the cure the finding is gone."""
-    check_problem(case, hardened)
-
-
-@pytest.mark.parametrize("case", with_own_cure(CASES), ids=case_id)
-def test_a_similar_host_does_not_have_the_finding(case: Case, hardened: Hardened) -> None:
-    """The harmless neighbour of each problem."""
-    check_neighbour(case, hardened)
 
 
 def test_apply_removes_the_pod_security_policies_of_k3s_harden(hardened: Hardened) -> None:

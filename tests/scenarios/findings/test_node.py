@@ -14,20 +14,7 @@ from agent.present.remediation import text
 from agent.settings.schema import Overrides
 from agent.situation import Request
 from agent.verbs import converge as verbs
-from tests.scenarios.findings.case import (
-    Case,
-    Seen,
-    asked_for,
-    both,
-    case_id,
-    check_neighbour,
-    check_problem,
-    nothing,
-    of_version,
-    unchanged,
-    with_own_cure,
-    written,
-)
+from tests.scenarios.findings.case import Case, Seen, asked_for, both, nothing, of_version, unchanged, written
 from tests.scenarios.host_tree import CONFIG, DROPIN, DROPINS, POLICY, STATE, HostTree, parsed, run
 
 if TYPE_CHECKING:
@@ -93,18 +80,6 @@ CASES = (
              " file"),
          cure=lambda host, _: (host["/etc/kubelet"].rename(host["/etc/moved"]), host.write("/etc/kubelet", ""))),
 )  # fmt: skip
-
-
-@pytest.mark.parametrize("case", CASES, ids=case_id)
-def test_a_finding_has_a_remediation_that_fixes_it(case: Case, hardened: Hardened) -> None:
-    """`check` reports the values, the location and the remediation; after the cure the finding is gone."""
-    check_problem(case, hardened)
-
-
-@pytest.mark.parametrize("case", with_own_cure(CASES), ids=case_id)
-def test_a_similar_host_does_not_have_the_finding(case: Case, hardened: Hardened) -> None:
-    """The harmless neighbour of each problem."""
-    check_neighbour(case, hardened)
 
 
 def test_an_apply_for_another_version_family_changes_nothing(hardened: Hardened) -> None:

@@ -13,12 +13,8 @@ from tests.scenarios.findings.case import (
     as_described,
     asked_for,
     both,
-    case_id,
-    check_neighbour,
-    check_problem,
     line_replaced,
     of_version,
-    with_own_cure,
     written,
 )
 from tests.scenarios.host_tree import CONFIG, DATA_DIR, DROPIN, DROPINS, MANIFESTS, SETTINGS, HostTree
@@ -97,18 +93,6 @@ CASES = (
              "set `secrets-encryption` in the settings to `on` or `auto`;"
                  " or first decrypt the secrets with k3s secrets-encrypt disable", expected="leave", found="true")),
 )  # fmt: skip
-
-
-@pytest.mark.parametrize("case", CASES, ids=case_id)
-def test_a_finding_has_a_remediation_that_fixes_it(case: Case, hardened: Hardened) -> None:
-    """`check` reports the values, the location and the remediation; after the cure the finding is gone."""
-    check_problem(case, hardened)
-
-
-@pytest.mark.parametrize("case", with_own_cure(CASES), ids=case_id)
-def test_a_similar_host_does_not_have_the_finding(case: Case, hardened: Hardened) -> None:
-    """The harmless neighbour of each problem."""
-    check_neighbour(case, hardened)
 
 
 @pytest.mark.parametrize("verb", ["check", "diff"])

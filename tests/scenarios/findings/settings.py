@@ -6,20 +6,10 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-import pytest
-
-from tests.scenarios.findings.case import (
-    Case,
-    Seen,
-    both,
-    case_id,
-    check_problem,
-    written,
-)
+from tests.scenarios.findings.case import Case, Seen, both, written
 from tests.scenarios.host_tree import SETTINGS, STATE, HostTree
 
 if TYPE_CHECKING:
-    from tests.scenarios.conftest import Hardened
     from tests.scenarios.findings.case import Edit
 
 _NOTIFY = "drift:\n  notify: /opt/notify\n"
@@ -50,9 +40,3 @@ CASES = (
          both(written(SETTINGS, _NOTIFY), lambda host: host.write(_COMMAND, "#!/bin/sh\n", 0o755), waits(1)),
          Seen(_WAITING, "sudo journalctl -u 'k3s-harden-notify@*'")),
 )  # fmt: skip
-
-
-@pytest.mark.parametrize("case", CASES, ids=case_id)
-def test_a_finding_has_a_remediation_that_fixes_it(case: Case, hardened: Hardened) -> None:
-    """`check` reports the values, the location and the remediation; after the cure the finding is gone."""
-    check_problem(case, hardened)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import pytest
-
 from tests.certificates import CERTIFICATE, OTHER_KEY
 from tests.scenarios.findings.case import (
     ADMISSION,
@@ -15,20 +11,13 @@ from tests.scenarios.findings.case import (
     Case,
     Seen,
     both,
-    case_id,
-    check_neighbour,
-    check_problem,
     file_put,
     line_replaced,
     of_version,
     unchanged,
-    with_own_cure,
     written,
 )
 from tests.scenarios.host_tree import CONFIG, DATA_DIR, SETTINGS
-
-if TYPE_CHECKING:
-    from tests.scenarios.conftest import Hardened
 
 ENCRYPTION = """\
 apiVersion: apiserver.config.k8s.io/v1
@@ -38,11 +27,6 @@ resources:
   providers:
   - aescbc:
       keys: [{name: a, secret: UlJSUlJSUlJSUlJSUlJSUg==}]
-"""
-KUBECONFIG = """\
-clusters: [{name: a, cluster: {server: 'https://127.0.0.1'}}]
-contexts: [{name: b, context: {cluster: a}}]
-current-context: b
 """
 AUTHORIZATION = """\
 apiVersion: apiserver.config.k8s.io/v1
@@ -56,22 +40,6 @@ authorizers:
     failurePolicy: Deny
     connectionInfo: {type: KubeConfigFile, kubeConfigFile: /etc/webhook.yaml}
 """
-IMAGE_POLICY = """\
-apiVersion: apiserver.config.k8s.io/v1
-kind: AdmissionConfiguration
-plugins:
-- name: ImagePolicyWebhook
-  configuration: {imagePolicy: {kubeConfigFile: /etc/webhook.yaml}}
-- name: PodSecurity
-  configuration:
-    apiVersion: pod-security.admission.config.k8s.io/v1
-    kind: PodSecurityConfiguration
-    defaults: {enforce: restricted}
-"""
-IMAGE_POLICY_ARGUMENTS = (
-    "kube-apiserver-arg:\n  - admission-control-config-file=/etc/own.yaml\n"
-    "  - enable-admission-plugins=NodeRestriction,ImagePolicyWebhook\n"
-)
 EXEMPTIONS = "    exemptions: {{namespaces: [kube-system, {}]}}\n"
 PLUGIN_PATH = (
     '{"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AdmissionConfiguration",'
@@ -95,10 +63,6 @@ CASES = (
          written(CONFIG, "kube-apiserver-arg:\n  - advertise_port=6443\n"),
          Seen(f"{CONFIG}:2", "remove `enable-swagger-ui` at {location}; restart K3s",
              expected="an argument of kube-apiserver 1.37", found="enable-swagger-ui=true"), version="1.37"),
-    Case("component-argument-unknown", written(CONFIG, "kubelet-arg:\n  - max-podz=50\n"),
-         written(CONFIG, "kubelet-arg:\n  - max-pods=50\n"),
-         Seen(f"{CONFIG}:2", "write `max-pods` instead of `max-podz` at {location}; restart K3s", expected="max-pods",
-             found="max-podz=50"), version="1.37", name="misspelt"),
     Case("component-argument-underscored", written(CONFIG, "kube-apiserver-arg:\n  - event_ttl=2h\n"),
          written(CONFIG, "kubelet-arg:\n  - max_pods=100\nkube-proxy-arg:\n  - log_dir=/var/log\n"),
          Seen(f"{CONFIG}:2", "write `event-ttl` at {location}; restart K3s", expected="event-ttl", found="event_ttl")),
@@ -116,10 +80,6 @@ CASES = (
          written(CONFIG, "kube-scheduler-arg:\n  - leader-elect-lease-duration=10s\n"),
          Seen(f"{CONFIG}:2", "correct `leader-elect-lease-duration` at {location}; restart K3s",
              expected="more than leader-elect-renew-deadline", found="10s"), version="1.37", name="etcd"),
-    Case("component-argument-invalid", written(CONFIG, "kube-apiserver-arg:\n  - authorization-mode+=RBAC\n"),
-         written(CONFIG, "kube-apiserver-arg:\n  - authorization-mode+=AlwaysDeny\n"),
-         Seen(f"{CONFIG}:2", "correct `authorization-mode` at {location}; restart K3s", expected="each item once",
-             found="RBAC"), version="1.37", name="added"),
     Case("feature-gate-invalid",
          written(CONFIG, "kube-apiserver-arg:\n  - feature-gates=NodeSwap=true,APIServerTracing=true\n"),
          written(CONFIG, "kube-apiserver-arg:\n  - feature-gates=NodeSwap=true,APIServerIdentity=true\n"),
@@ -149,16 +109,6 @@ CASES = (
          both(written("/etc/own.yaml", PLUGIN_PATH), written("/etc/psa.yaml", POD_SECURITY),
              written(SITE, OWN_ADMISSION)),
          Seen("/etc/psa.yaml:1", "correct /etc/psa.yaml at {location}; restart K3s"), name="plugin"),
-    Case("component-argument-invalid", written(CONFIG, "node-taint: ['a=b:NoExecute', 'a=c:NoExecute']\n"),
-         written(CONFIG, "node-taint: ['a=b:NoExecute', 'a=c:NoSchedule']\n"),
-         Seen(f"{CONFIG}:1", "correct `node-taint` at {location}; restart K3s",
-             expected="key=value:NoSchedule, separated by commas; each key and effect once",
-             found="a=b:NoExecute,a=c:NoExecute"), name="taints"),
-    Case("component-file-invalid",
-         both(written("/etc/own.yaml", "kind: Config\n"),
-             written(CONFIG, "kubelet-arg:\n  - kubeconfig=/etc/own.yaml\n")),
-         both(written("/etc/own.yaml", KUBECONFIG), written(CONFIG, "kubelet-arg:\n  - kubeconfig=/etc/own.yaml\n")),
-         Seen("/etc/own.yaml:1", "correct /etc/own.yaml at {location}; restart K3s"), role="agent", name="kubeconfig"),
     Case("component-file-invalid",
          both(written("/etc/ca.crt", CERTIFICATE), written("/etc/ca.key", OTHER_KEY), written(CONFIG, SIGNED)),
          both(written("/etc/ca.crt", CERTIFICATE), written("/etc/ca.key", OTHER_KEY),
@@ -170,11 +120,6 @@ CASES = (
          both(written("/etc/own.yaml", AUTHORIZATION), written("/etc/webhook.yaml", ""),
              written(CONFIG, "kube-apiserver-arg:\n  - authorization-config=/etc/own.yaml\n")),
          Seen("/etc/own.yaml:10", "correct /etc/own.yaml at {location}; restart K3s"), name="authorizer"),
-    Case("component-file-invalid",
-         both(written("/etc/own.yaml", IMAGE_POLICY), written(CONFIG, IMAGE_POLICY_ARGUMENTS)),
-         both(written("/etc/own.yaml", IMAGE_POLICY), written("/etc/webhook.yaml", KUBECONFIG),
-             written(CONFIG, IMAGE_POLICY_ARGUMENTS)),
-         Seen("/etc/own.yaml:5", "correct /etc/own.yaml at {location}; restart K3s"), name="image-policy"),
     Case("component-file-invalid",
          written(f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-own.conf", f"{KUBELET_FILE}maxPods: many\n"),
          written(f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-own.conf", f"{KUBELET_FILE}maxPod: many\n"),
@@ -240,15 +185,3 @@ CASES = (
              "k3s-harden checks arguments of v1.34 to v1.37; compare these with the reference of the component for"
                  " Kubernetes v1.28"), cure=unchanged, version="1.28"),
 )  # fmt: skip
-
-
-@pytest.mark.parametrize("case", CASES, ids=case_id)
-def test_a_finding_has_a_remediation_that_fixes_it(case: Case, hardened: Hardened) -> None:
-    """`check` reports the values, the location and the remediation; after the cure the finding is gone."""
-    check_problem(case, hardened)
-
-
-@pytest.mark.parametrize("case", with_own_cure(CASES), ids=case_id)
-def test_a_similar_host_does_not_have_the_finding(case: Case, hardened: Hardened) -> None:
-    """The harmless neighbour of each problem."""
-    check_neighbour(case, hardened)
