@@ -89,10 +89,3 @@ def test_uninstall_removes_both_files(alpine: HostTree) -> None:
     assert alpine.run("uninstall").code == 0
     after = alpine.entries()
     assert {path for path in after if "harden" in str(path)} == {path for path in before if "harden" in str(path)}
-
-
-def test_a_host_with_neither_init_is_refused(alpine: HostTree) -> None:
-    """The exit code is 6."""
-    alpine["/sbin/openrc-run"].unlink()
-    done = alpine.run("install", "--program", PROGRAM)
-    assert (done.code, "it has neither systemd nor OpenRC" in done.stderr) == (6, True)

@@ -115,14 +115,6 @@ def test_render_uses_the_settings_file_and_options(tmp_path: Path) -> None:
 # --- cloud-init: the program ---
 
 
-def test_cloud_init_downloads_the_given_url() -> None:
-    """The document contains `--url` and `--sha256`."""
-    done = run("render", "cloud-init", "--role", "server", *DOWNLOAD)
-    assert done.code == 0
-    assert URL in done.stdout
-    assert SHA256 in done.stdout
-
-
 def test_cloud_init_requires_a_url_and_a_checksum() -> None:
     """Root runs the program, so there is no default for it."""
     done = run("render", "cloud-init", "--role", "server")

@@ -12,53 +12,37 @@ from tests.scenarios.host_tree import DROPIN, PSA, SETTINGS, HostTree
 if TYPE_CHECKING:
     from pathlib import Path
 
-ANCHORS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 30)
-)
 POLICY_FILE = "/etc/k3s-harden/audit-policy.yaml"
 
-BAD: dict[str, tuple[str | bytes, str, tuple[str, ...]]] = {
-    "unknown-key": ("role: server\nrol: agent\n", ":2", ("`rol`", "did you mean `role`")),
-    "repeated-key": ("role: server\n\nrole: agent\n", ":3", ("`role`", "line 1")),
-    "wrong-type": ("audit: {max-age: sixty}\n", ":1", ("`audit.max-age`", "1 to 3650", "'sixty'")),
-    "placeholder": ("pod-security:\n  exempt-namespaces: ['<NAMESPACE>']\n", ":2", ("placeholder <NAMESPACE>",)),
-    "waiver-for-an-unknown-control": (
-        "waivers:\n  - {control: vm.overcomit_memory, reason: the database needs it}\n",
-        ":2",
-        ("unknown control `vm.overcomit_memory`", "did you mean `vm.overcommit_memory`?"),
-    ),
-    "not-yaml": ("role: server\naudit: {\n", ":3", ("not YAML",)),
-    "not-utf-8": (b"role: server\ndata-dir: /srv/\xff\n", ":2", ("UTF-8",)),
-    "ten-megabytes": ("# " + "x" * 10_000_000 + "\n", "", ("reads at most",)),
-    "anchors": (ANCHORS, "", ("more than 100000 values",)),
-}
 
-
-@pytest.mark.parametrize("name", BAD)
-def test_invalid_settings_are_rejected_without_changes(name: str, host: HostTree) -> None:
-    """Every verb exits with 2 and prints file, line, key, allowed values and a fix to standard error."""
-    content, line, words = BAD[name]
+@pytest.mark.parametrize(
+    ("content", "line", "words"),
+    [
+        ("role: server\nrol: agent\n", ":2", ("`rol`", "did you mean `role`")),
+        ("role: server\naudit: {\n", ":3", ("not YAML",)),
+        ("# " + "x" * 10_000_000 + "\n", "", ("reads at most",)),
+    ],
+    ids=["unknown-key", "not-yaml", "ten-megabytes"],
+)
+def test_invalid_settings_are_rejected_without_changes(
+    content: str, line: str, words: tuple[str, ...], host: HostTree, tmp_path: Path
+) -> None:
+    """Every verb exits with 2, and prints file, line, key and a fix. `--config` changes only the path."""
     host.write(SETTINGS, content)
     before = host.stamps()
     done = host.run("apply")
     assert (done.code, done.stdout) == (2, "")
     assert f"{SETTINGS}{line}" in done.stderr
-    for word in words:
-        assert word in done.stderr
+    assert all(word in done.stderr for word in words)
     assert "Traceback" not in done.stderr
     assert "\n  fix: " in done.stderr
     assert len(done.stderr) < 4000
     assert host.stamps() == before
     assert host.run("check") == done
-
-
-def test_one_run_reports_all_errors(host: HostTree) -> None:
-    """The message has every line with an error."""
-    host.write(SETTINGS, "rol: server\naudit:\n  max-age: 0\n  max-siz: 1\nrole: both\n")
-    done = host.run("check")
-    assert done.code == 2
-    for word in ("line 1", "line 3", "line 4", "line 5", "`rol`", "`audit.max-age`", "`audit.max-siz`", "`role`"):
-        assert word in done.stderr
+    site = tmp_path / "site.yaml"
+    site.write_text(content)
+    done = host.run("apply", "--config", str(site))
+    assert (done.code, f"{site}{line}" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("mode", [0o646, 0o666])
@@ -106,18 +90,6 @@ def test_settings_that_are_not_a_regular_file_are_rejected(kind: str, host: Host
     done = host.run("apply")
     assert done.code == 2
     assert f"cannot use {SETTINGS}: it is a {kind}, not a regular file\n  fix: " in done.stderr
-
-
-@pytest.mark.parametrize("name", ["unknown-key", "not-yaml"])
-def test_settings_given_by_option_have_the_same_rules(name: str, host: HostTree, tmp_path: Path) -> None:
-    """`--config` only changes the path of the file."""
-    content, line, _ = BAD[name]
-    assert isinstance(content, str)
-    site = tmp_path / "site.yaml"
-    site.write_text(content)
-    done = host.run("apply", "--config", str(site))
-    assert done.code == 2
-    assert f"{site}{line}" in done.stderr
 
 
 @pytest.mark.parametrize(
