@@ -109,10 +109,7 @@ def populated_tree(program: Path, name: str = "populated") -> Path:
     """Return the tree of a hardened server on which K3s has run with etcd, so that nearly all controls apply."""
     root = host_tree(name)
     once(Command((str(program), "apply", "--root", str(root), *OPTIONS)))
-    mode = stat.S_IMODE((root / _DIRECTORIES[0]).stat().st_mode)
-    k3s_tree.started(root, k3s_tree.K3s())
-    (root / _DIRECTORIES[0]).chmod(mode)
-    return root
+    return k3s_tree.started(root, k3s_tree.K3s())
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Runs with any locale, without environment, with closed or full streams, and as an ordinary user."""
+"""Runs with any locale, without environment, and with closed or full streams."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ import json
 import os
 import pty
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,10 +17,6 @@ import pytest
 from tests.scenarios.host_tree import (
     AUDIT,
     CONFIG,
-    DROPIN,
-    KERNEL_FILE,
-    SETTINGS,
-    STATE,
     HostTree,
     copied,
     parsed,
@@ -36,7 +29,6 @@ if TYPE_CHECKING:
 
     from tests.scenarios.conftest import Hardened
 
-NOBODY = 65534
 LOCALES = {
     "C": {"LC_ALL": "C"},
     "POSIX": {"LC_ALL": "POSIX", "LANG": "POSIX"},
@@ -238,100 +230,3 @@ def test_an_empty_root_can_be_allowed(tmp_path: Path) -> None:
     assert "--allow-empty-root" in empty.run("check", "--allow-empty-root", "--format", "json").stdout
     assert empty.run("apply", "--allow-empty-root").code == 0
     assert empty.run("check").code == 0
-
-
-# --- an ordinary user ---
-
-
-@cache
-def _nobody_can_run_the_program() -> bool:
-    """Return whether the user nobody can run the program of this checkout."""
-    if os.geteuid() != 0 or shutil.which("setpriv") is None:
-        return False
-    return (
-        subprocess.run(
-            [*AS_NOBODY, sys.executable, "-c", "import agent.cli"], cwd="/", env=_env(), check=False
-        ).returncode
-        == 0
-    )
-
-
-AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
-
-
-def _env() -> dict[str, str]:
-    return {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(CHECKOUT),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "LC_ALL": "C.UTF-8",
-    }
-
-
-@pytest.fixture
-def open_tree(hardened: Hardened) -> Iterator[HostTree]:
-    """Copy a hardened host, owned by root, to a directory that an ordinary user can read."""
-    if not _nobody_can_run_the_program():
-        pytest.skip("needs root, setpriv, and a checkout and an interpreter that nobody can read")
-    with tempfile.TemporaryDirectory() as directory:
-        Path(directory).chmod(0o755)
-        yield copied(hardened(), Path(directory) / "host")
-
-
-@pytest.mark.parametrize("verb", ["check", "diff"])
-def test_an_ordinary_user_gets_a_partial_report(verb: str, open_tree: HostTree) -> None:
-    """Kernel parameters and public files are checked; unreadable files are reported with the remediation."""
-    open_tree.write("/etc/sysctl.d/99-site.conf", "kernel.panic=0\n")
-    open_tree.write("/proc/sys/vm/overcommit_memory", "0\n")
-    done = open_tree.run(verb, "--format", "json", prefix=AS_NOBODY, env=_env(), cwd="/")
-    seen = parsed(done)
-    assert (seen.code, done.stderr) == (3, "")
-    assert seen.items["vm.overcommit_memory"] == "differs"
-    assert seen.only("sysctl-overridden").location == "/etc/sysctl.d/99-site.conf:1"
-    for path in (DROPIN, AUDIT):
-        assert seen.items[path] == "refused"
-        assert "Permission denied" in seen.details[path]
-        assert seen.hints[path] == "run as root"
-    complaints = " ".join(finding.message for finding in seen.of("not-readable"))
-    assert DROPIN in complaints
-    assert f"{STATE}/journal" in complaints
-    assert {finding.remediation for finding in seen.of("not-readable")} == {"run the command as root"}
-    assert "Traceback" not in done.stdout
-
-
-def test_an_ordinary_user_can_render_and_explain() -> None:
-    """They do not read the host."""
-    if not _nobody_can_run_the_program():
-        pytest.skip("needs root, setpriv, and a checkout and an interpreter that nobody can read")
-    for arguments in (("render", "policy"), ("explain", "audit-policy")):
-        assert run(*arguments, prefix=AS_NOBODY, env=_env(), cwd="/").code == 0
-
-
-@pytest.mark.parametrize("verb", ["apply", "revert"])
-def test_an_ordinary_user_cannot_change_the_host(verb: str, open_tree: HostTree) -> None:
-    """The run fails before it changes anything."""
-    open_tree[KERNEL_FILE].unlink()
-    before = open_tree.entries(with_state=True)
-    done = open_tree.run(verb, prefix=AS_NOBODY, env=_env(), cwd="/")
-    assert (done.code, done.stdout) == (1, "")
-    assert done.stderr.startswith("k3s-harden: cannot ")
-    assert "Permission denied" in done.stderr
-    assert open_tree.entries(with_state=True) == before
-
-
-def test_unreadable_settings_are_an_error(open_tree: HostTree) -> None:
-    """A report with default settings would be wrong."""
-    open_tree.write(SETTINGS, "audit: {max-age: 60}\n", 0o600)
-    done = open_tree.run("check", prefix=AS_NOBODY, env=_env(), cwd="/")
-    assert done.code != 0
-    assert SETTINGS in done.stderr
-    assert "Permission denied" in done.stderr
-
-
-def test_an_ordinary_user_can_use_their_own_host_tree(open_tree: HostTree, pristine: HostTree) -> None:
-    """The owner of a host tree has the rights of root in it for apply, check and revert."""
-    own = copied(pristine, open_tree.root.parent / "own")
-    for path in [own.root, *own.root.rglob("*")]:
-        os.chown(path, NOBODY, NOBODY)
-    options = {"prefix": AS_NOBODY, "env": _env(), "cwd": "/"}
-    assert [own.run(verb, **options).code for verb in ("apply", "check", "revert", "check")] == [0, 0, 0, 3]

@@ -8,7 +8,6 @@ import pytest
 
 from tests.scenarios.host_tree import (
     AUDIT,
-    CONFIG,
     DATA_DIR,
     DROPIN,
     DROPINS,
@@ -99,34 +98,6 @@ def test_an_agent_that_becomes_a_server_equals_a_new_server(hardened: Hardened) 
     assert host.run("revert").code == 0
     assert host.run("apply").code == 0
     assert host.entries() == promoted
-
-
-def test_files_and_arguments_follow_the_data_directory(hardened: Hardened) -> None:
-    """All paths are below the `data-dir` of the K3s configuration."""
-    host = hardened()
-    host.write(CONFIG, "data-dir: /srv/k3s\n")
-    seen = host.seen("apply")
-    assert seen.code == 0
-    text = host[DROPIN].read_text()
-    assert "/srv/k3s/server/audit.yaml" in text
-    assert DATA_DIR not in text
-    for path in (AUDIT, POLICY, PSA):
-        assert host[path.replace(DATA_DIR, "/srv/k3s")].read_bytes() == host[path].read_bytes()
-    assert host.entries()["/srv/k3s/server"].mode == 0o700
-    assert host.seen("check").code == 0
-
-
-@pytest.mark.parametrize("path", ["srv/k3s", "~/k3s", "${HOME}/k3s"])
-def test_a_data_directory_that_is_not_absolute_is_an_error(path: str, hardened: Hardened) -> None:
-    """K3s uses another directory than the default one, which is hardened. The settings can name it."""
-    host = hardened()
-    host.write(CONFIG, f"data-dir: {path}\n")
-    seen = host.seen("check")
-    found = seen.only("data-dir-not-absolute")
-    assert (seen.code, found.location, found.level, found.found) == (3, f"{CONFIG}:1", "error", path)
-    assert host.run("gate").code == 3
-    host.write("/etc/k3s-harden/config.yaml", "data-dir: /srv/k3s\n")
-    assert "data-dir-not-absolute" not in host.seen("check").ids
 
 
 @pytest.mark.parametrize(

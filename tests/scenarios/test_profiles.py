@@ -10,8 +10,6 @@ import pytest
 import yaml
 
 from agent.linux import default_acl
-from agent.settings.profiles import PRESETS
-from agent.settings.schema import Profile
 from tests.scenarios.host_tree import CONFIG, DROPIN, DROPINS, PSA, SETTINGS, run
 
 if TYPE_CHECKING:
@@ -56,25 +54,6 @@ def default_list(path: Path) -> bytes:
 
 def mode(path: Path) -> int:
     return path.stat().st_mode & 0o7777
-
-
-@pytest.mark.parametrize("role", ["server", "agent"])
-@pytest.mark.parametrize("version", VERSIONS)
-def test_each_node_gets_the_options_that_its_role_and_version_support(role: str, version: str, host: HostTree) -> None:
-    """No option makes a component exit, and none is forbidden by the benchmark of the version."""
-    strict(host, role, version)
-    assert host.run("apply").code == 0
-    minor = int(version.split(".")[1])
-    kubelet, plugins = arguments(host, "kubelet-arg"), arguments(host, "kube-apiserver-arg")
-    assert kubelet["pod-max-pids"] == "4096"
-    assert kubelet.get("seccomp-default") == ("true" if minor >= 25 else None)
-    enabled = set(plugins.get("enable-admission-plugins", "").split(","))
-    assert ("AlwaysPullImages" in enabled) is (role == "server")
-    assert ("EventRateLimit" in enabled) is (role == "server" and minor >= 25)
-    assert ("DenyServiceExternalIPs" in enabled) is (role == "server" and minor >= 27)
-    assert (host[PSA].exists() and "name: EventRateLimit" in host[PSA].read_text()) is ("EventRateLimit" in enabled)
-    assert host.run("check").code == 0
-    assert json.loads(host.run("apply", "--format", "json").stdout)["exit_code"] == 0
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -228,9 +207,3 @@ def rendered(host: HostTree, what: str, *options: str) -> str:
     done = run("render", what, "--config", str(host[SETTINGS]), "--k3s-version", "1.34", *options)
     assert (done.code, done.stderr) == (0, "")
     return done.stdout
-
-
-def test_each_preset_is_tested_here() -> None:
-    """A new line of the profile needs a control in OF_STRICT."""
-    about_controls = [preset for preset in PRESETS[Profile.STRICT] if preset.setting != "waivers-must-expire"]
-    assert len(about_controls) == len(OF_STRICT)

@@ -33,7 +33,8 @@ needs_ssh = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs
 @pytest.fixture
 def node(hardened: Hardened) -> HostTree:
     """A hardened server with etcd, a machine id, an operator's secrets, and settings."""
-    tree = started_on(hardened())
+    tree = hardened()
+    started(tree.root, K3s())
     tree.write("/etc/machine-id", f"{MACHINE}\n")
     tree.write("/etc/os-release", "PRETTY_NAME=Debian\n")
     tree.write(CONFIG, "token: s3cret-token\n", 0o600)
@@ -43,13 +44,6 @@ def node(hardened: Hardened) -> HostTree:
         "pod-max-pids: 4096\ndrift: {notify: [/usr/bin/hook, s3cret-url]}\nwaivers:\n"
         "  - {control: kernel.panic, reason: It é is so., approved-by: Ann}\n",
     )
-    return tree
-
-
-def started_on(tree: HostTree) -> HostTree:
-    mode = stat.S_IMODE(tree[f"{DATA_DIR}/server"].stat().st_mode)
-    started(tree.root, K3s())
-    tree[f"{DATA_DIR}/server"].chmod(mode)
     return tree
 
 

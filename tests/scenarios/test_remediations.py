@@ -111,24 +111,22 @@ def failing_arguments(benchmark: Benchmark, role: Role, known: frozenset[str] = 
 def place(host: HostTree, arguments: Arguments, where: str) -> None:
     """Give K3s these arguments in one of the ways in which an operator does."""
     lists = {component.config_key: values for component, values in arguments.items()}
-    if where == "main file":
-        host.write(CONFIG, yaml.safe_dump(lists), 0o600)
-    elif where == "twice":
-        host.write(CONFIG, yaml.safe_dump({key: values + values for key, values in lists.items()}), 0o600)
-    elif where == "flow list":
-        host.write(CONFIG, "".join(f"{key}: {json.dumps(values)}\n" for key, values in lists.items()), 0o600)
-    elif where == "other spelling":
-        spelled = {key: [f"--{value.replace('-', '_', 1)}" for value in values] for key, values in lists.items()}
-        host.write(CONFIG, yaml.safe_dump(spelled), 0o600)
-    elif where == "earlier drop-in":
-        host.write(f"{DROPINS}/10-site.yaml", yaml.safe_dump({f"{key}+": item for key, item in lists.items()}), 0o600)
-    elif where == "later drop-in":
-        host.write(f"{DROPINS}/99-site.yaml", yaml.safe_dump({f"{key}+": item for key, item in lists.items()}), 0o600)
-    elif where == "later drop-in that replaces":
-        host.write(f"{DROPINS}/99-site.yaml", yaml.safe_dump(lists), 0o600)
-    else:
-        assert where == "service"
+    if where == "service":
         host.unit(host.options[1], *(f"--{key}={value}" for key, values in lists.items() for value in values))
+        return
+    appended = {f"{key}+": values for key, values in lists.items()}
+    spelled = {key: [f"--{value.replace('-', '_', 1)}" for value in values] for key, values in lists.items()}
+    path, content = {
+        "main file": (CONFIG, lists),
+        "twice": (CONFIG, {key: values + values for key, values in lists.items()}),
+        "flow list": (CONFIG, lists),
+        "other spelling": (CONFIG, spelled),
+        "earlier drop-in": (f"{DROPINS}/10-site.yaml", appended),
+        "later drop-in": (f"{DROPINS}/99-site.yaml", appended),
+        "later drop-in that replaces": (f"{DROPINS}/99-site.yaml", lists),
+    }[where]
+    in_lines = where != "flow list"
+    host.write(path, yaml.safe_dump(content, default_flow_style=False if in_lines else None, width=10_000), 0o600)
 
 
 class Walk:
@@ -203,11 +201,8 @@ def check_remediations(host: HostTree, *words: str, may_stay_open: str = "-") ->
 
 
 def node(base: HostTree, role: Role, minor: int) -> HostTree:
-    """Let K3s run on a host, with its own modes."""
-    modes = {path: base[path].stat().st_mode & 0o7777 for path in (f"{DATA_DIR}/server",) if base[path].exists()}
+    """Let K3s run on a host."""
     started(base.root, K3s(role=str(role), minor=minor))
-    for path, mode in modes.items():
-        base[path].chmod(mode)
     base.options = ("--role", str(role), "--k3s-version", f"1.{minor}.2+k3s1")
     return base
 

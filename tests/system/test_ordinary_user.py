@@ -117,7 +117,7 @@ def test_an_unreadable_settings_file_is_an_error(host: Machine) -> None:
 
 
 def test_an_ordinary_user_can_harden_their_own_tree(host: Machine) -> None:
-    """apply and check with --root need no root if the user owns the tree."""
+    """apply and check with --root need no root if the user owns the tree, the directory of the lock included."""
     host.run(
         "mkdir", "-p", *(f"{IMAGE}/{path}" for path in ("etc/sysctl.d", "var/lib", "run")), user=NOBODY, check=True
     )
@@ -127,3 +127,6 @@ def test_an_ordinary_user_can_harden_their_own_tree(host: Machine) -> None:
     assert entry is not None
     assert (entry.uid, entry.mode) == (NOBODY, 0o600)
     assert host.live_values() == START
+    host.run("chown", "root", f"{IMAGE}/run", check=True)
+    refused = as_nobody(host, "apply", "--root", IMAGE, *SERVER, "--k3s-version", "1.24")
+    assert (refused.returncode, "Permission denied" in refused.stderr) == (1, True), refused

@@ -161,6 +161,7 @@ def test_the_gate_does_not_block_k3s_if_k3s_fails_by_itself(case: Case, hardened
 @pytest.mark.parametrize(
     "kind",
     [
+        "data-dir-not-absolute",
         "k3s-config-ignored",
         "k3s-config-not-read",
         "pod-security-disabled",

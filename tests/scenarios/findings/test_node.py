@@ -30,6 +30,7 @@ CASES = (
                 expected="an absolute path in `data-dir`", found=found), name=name)
       for name, bad, good, found in (
           ("", "data-dir: k3s", "data-dir: /k3s", "k3s"),
+          ("home", "data-dir: ${HOME}/k3s", "data-dir: /k3s", "${HOME}/k3s"),
           ("rootless", "rootless: true", "rootless: true\ndata-dir: /k3s", "rootless: true"),
       )),
     Case("k3s-command-unknown",
