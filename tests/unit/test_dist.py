@@ -139,7 +139,6 @@ def the(directory: Path, pattern: str) -> Path:
 
 
 def test_the_same_commit_gives_the_same_bytes(checkout: Path, dist: Path, tmp_path: Path) -> None:
-    """Directory, time, user, umask and environment of the build have no effect."""
     copy = copied(checkout, tmp_path / "elsewhere")
     for file in copy.rglob("*"):
         os.utime(file, (0, 0), follow_symlinks=False)
@@ -152,7 +151,6 @@ def test_the_same_commit_gives_the_same_bytes(checkout: Path, dist: Path, tmp_pa
 
 
 def test_the_checksums_are_those_of_all_files(dist: Path) -> None:
-    """`sha256sum --check` accepts the file, which contains each other file."""
     lines = (dist / "SHA256SUMS").read_text().splitlines()
     files = [file for file in sorted(dist.iterdir()) if file.name != "SHA256SUMS"]
     assert lines == [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}" for file in files]
@@ -160,7 +158,6 @@ def test_the_checksums_are_those_of_all_files(dist: Path) -> None:
 
 
 def test_release_files_are_not_larger_than_documented(dist: Path) -> None:
-    """The table in docs/howto/packages.md has a limit for each file, and for the byte code of one Python."""
     text = (CHECKOUT / "docs/howto/packages.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\S+)` \|.*\| less than (\d+) MiB \|$", text, re.MULTILINE)
     limits = {Path(name).suffix: int(limit) for name, limit in rows}
@@ -175,7 +172,6 @@ def test_release_files_are_not_larger_than_documented(dist: Path) -> None:
 
 
 def test_the_wheel_contains_only_the_program_and_its_units(checkout: Path, dist: Path) -> None:
-    """It contains every file of agent/, and the units as files, without tests, caches or links."""
     with ZipFile(the(dist, "*.whl")) as wheel:
         held = {name: wheel.read(name) for name in wheel.namelist() if ".dist-info/" not in name}
     assert held == {f"agent/{path}": data for path, data in program(checkout).items()}
@@ -194,7 +190,6 @@ def program(checkout: Path) -> dict[PurePosixPath, bytes]:
 
 
 def test_the_source_archive_builds_the_same_wheel(dist: Path, tmp_path: Path) -> None:
-    """A build without git has the same result."""
     with tarfile.open(the(dist, "*.tar.gz")) as archive:
         archive.extractall(tmp_path, filter="data")
     subprocess.run(
@@ -231,7 +226,6 @@ def test_the_bill_of_materials_lists_the_libraries_that_the_files_bundle(dist: P
 
 
 def test_a_release_has_the_changes_of_its_version(dist: Path) -> None:
-    """The changelog has an entry with the version and the date of the release."""
     entry = the(dist, "CHANGES-*.md").read_text(encoding="utf-8")
     whole = (CHECKOUT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert f"\n## {__version__} ({__released__})\n\n{entry}" in whole
@@ -249,7 +243,6 @@ def alone(dist: Path, *words: str | Path, by: Sequence[str | Path] = ()) -> subp
 
 @pytest.mark.parametrize("interpreter", interpreters(), ids=lambda one: str(one.version))
 def test_the_single_file_hardens_a_host_on_each_python(dist: Path, tree: Path, interpreter: Interpreter) -> None:
-    """Packages, HOME, PATH and TMPDIR are not needed."""
     by = (interpreter.path, "-I")
     done = alone(dist, "apply", "--root", tree, *HOST, by=by)
     assert done.returncode == 0, done.stderr
@@ -258,7 +251,6 @@ def test_the_single_file_hardens_a_host_on_each_python(dist: Path, tree: Path, i
 
 
 def test_the_single_file_finds_a_python_by_itself(dist: Path) -> None:
-    """It does not need PATH. `sh FILE` works too, without the executable bit."""
     assert alone(dist, "--version").stdout == f"k3s-harden {__version__}\n"
     assert alone(dist, "--version", by=["/bin/sh"]).stdout == f"k3s-harden {__version__}\n"
 
@@ -276,7 +268,6 @@ def test_the_single_file_finds_a_python_by_itself(dist: Path) -> None:
 def test_the_single_file_prints_what_the_checkout_does(
     checkout: Path, dist: Path, tree: Path, words: tuple[str, ...]
 ) -> None:
-    """All required libraries and data are bundled: for tables, diffs, units and JSON."""
     (tree / "usr/local/bin").mkdir()
     (tree / "usr/local/bin/k3s-harden").touch(0o755)
     copy = shutil.copytree(tree, tree.with_name("copy"))
@@ -302,7 +293,6 @@ def _without_lines(text: str) -> str:
 
 
 def test_the_single_file_contains_no_compiled_code_and_all_licences(dist: Path) -> None:
-    """It runs on every architecture and libc, and can be redistributed."""
     with ZipFile(the(dist, "*.pyz")) as archive:
         names = {PurePosixPath(name) for name in archive.namelist()}
         assert {entry.external_attr >> 16 for entry in archive.infolist()} == {stat.S_IFREG | 0o644}
@@ -314,7 +304,6 @@ def test_the_single_file_contains_no_compiled_code_and_all_licences(dist: Path) 
 
 
 def test_the_single_file_has_byte_code_for_each_python_of_this_machine(dist: Path) -> None:
-    """Each version has byte code for all modules, so that nothing is compiled at the start."""
     modules: dict[str, set[str]] = {}
     with ZipFile(the(dist, "*.pyz")) as archive:
         for name in map(PurePosixPath, archive.namelist()):
@@ -327,8 +316,6 @@ def test_the_single_file_has_byte_code_for_each_python_of_this_machine(dist: Pat
 def test_an_old_python_can_read_the_start_of_the_single_file() -> None:
     """The start has the grammar of Python 3.6, so that an old Python can print the error."""
     ast.parse((SOURCES / "single-file.py").read_text(), feature_version=(3, 6))
-    with pytest.raises(SyntaxError):
-        ast.parse("match 1:\n    case 1: pass", feature_version=(3, 6))
 
 
 def old_pythons() -> Iterator[Path]:
@@ -342,7 +329,6 @@ def old_pythons() -> Iterator[Path]:
 
 
 def test_the_single_file_reports_an_old_python(dist: Path) -> None:
-    """With a Python before 3.9, `python3 FILE` prints the required version and a remediation, without a traceback."""
     programs = list(old_pythons())
     if not programs:
         pytest.skip("needs a Python before 3.9, of which this machine has none")
@@ -381,7 +367,6 @@ def test_the_single_file_runs_with_the_newest_python_that_it_has_byte_code_for(d
 
 
 def test_the_single_file_reports_a_missing_python(dist: Path, tmp_path: Path) -> None:
-    """A missing Python, or a shim that fails, causes no error message of the shell."""
     file = without_python(dist, tmp_path)
     shims = tmp_path / "shims"
     shims.mkdir()
@@ -416,7 +401,6 @@ def test_the_single_file_reports_a_missing_python(dist: Path, tmp_path: Path) ->
 def test_the_single_file_names_the_command_that_installs_a_python(
     dist: Path, tmp_path: Path, release: str, fix: str
 ) -> None:
-    """The command is that of the distribution, in the form of its own os-release."""
     file = without_python(dist, tmp_path, release)
     run = subprocess.run([file, "check"], env={"PATH": ""}, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stderr.splitlines()[1:]) == (1, [f"  fix: {fix}"])
@@ -438,7 +422,6 @@ def test_the_single_file_reports_an_incomplete_python(dist: Path, tmp_path: Path
 
 
 def test_a_package_declares_its_dependencies(dist: Path) -> None:
-    """Both depend on a systemd that can gate K3s, and only the .deb on the psutil and PyYAML of the distribution."""
     deb, rpm = reading.deb(the(dist, "*.deb")), reading.rpm(the(dist, "*.rpm"))
     assert deb.fields["Depends"] == "python3 (>= 3.9), python3-psutil (>= 5.9), python3-yaml (>= 5.4), systemd (>= 243)"
     assert deb.fields["Architecture"] == "all"
@@ -449,7 +432,6 @@ def test_a_package_declares_its_dependencies(dist: Path) -> None:
 
 
 def test_only_root_can_write_the_files_of_a_package(package: reading.Package) -> None:
-    """Root owns all files. Only the programs are executable."""
     assert {member.owner for member in package.members.values()} == {"root:root"}
     modes = {path: stat.S_IMODE(member.mode) for path, member in package.members.items() if stat.S_ISREG(member.mode)}
     assert set(modes.values()) == {0o644, 0o755}
@@ -460,7 +442,6 @@ def test_only_root_can_write_the_files_of_a_package(package: reading.Package) ->
 
 
 def test_a_package_contains_the_program_and_its_libraries(checkout: Path, package: reading.Package) -> None:
-    """They are in a private directory, which other Python programs do not search. The libraries are pure Python."""
     private = {path: member.data for path, member in package.members.items() if path.is_relative_to(PRIVATE)}
     for path, data in program(checkout).items():
         assert private[PRIVATE / "agent" / path] == data
@@ -469,7 +450,6 @@ def test_a_package_contains_the_program_and_its_libraries(checkout: Path, packag
 
 
 def test_a_package_contains_the_units_in_the_directory_of_systemd(checkout: Path, package: reading.Package) -> None:
-    """Files that `install` writes to /etc are below /usr with the same content, and run /usr/bin/k3s-harden."""
     installed = {
         path.relative_to(SYSTEMD): member.data
         for path, member in package.members.items()
@@ -555,7 +535,6 @@ def test_removal_keeps_the_gate_of_another_installation(dist: Path, tree: Path, 
 
 
 def test_the_entry_points_of_the_packages_run_the_program(dist: Path, tmp_path: Path, tree: Path) -> None:
-    """Extracted to a directory instead of /usr, each entry point starts the program with its libraries."""
     for read in (reading.deb, reading.rpm):
         root = tmp_path / read.__name__
         reading.lay_out(read(the(dist, f"*.{read.__name__}")), root, Path(sys.executable), LIBRARIES)
@@ -606,7 +585,6 @@ SCRIPTS = [file for file in sorted(SOURCES.rglob("*")) if file.is_file() and fil
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda file: str(file.relative_to(SOURCES)))
 def test_the_package_scripts_are_valid_posix_shell(script: Path) -> None:
-    """sh accepts each script. The entry point of the Debian package is Python."""
     if script.read_text().startswith("#!/usr/bin/python3"):
         compile(script.read_text(), script, "exec")
     else:
@@ -619,12 +597,10 @@ def test_the_package_scripts_are_valid_posix_shell(script: Path) -> None:
 
 
 def test_the_program_has_the_url_of_the_projects_releases() -> None:
-    """[project.urls] is the source; `make docs` writes the READMEs from it."""
     assert __releases__ == releases_url((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 def test_one_url_is_enough_to_publish_releases() -> None:
-    """The READMEs link to it, and `render cloud-init` downloads the file of this version below it."""
     url = "https://files.example.com/k3s-harden/releases"
     assert releases_url(f'[project]\nname = "x"\n\n[project.urls]\nReleases = "{url}"\n\n[tool]\n') == url
     for readme in ("README.md", "README.zh.md"):
@@ -637,7 +613,6 @@ def test_one_url_is_enough_to_publish_releases() -> None:
 
 
 def test_a_workflow_runs_what_a_developer_runs() -> None:
-    """After the preparation it runs `.ci/run`, `make release` and the publication. Actions are pinned by hash."""
     text = (CHECKOUT / ".github/workflows/test.yml").read_text(encoding="utf-8")
     steps = {name: job["steps"] for name, job in yaml.safe_load(text)["jobs"].items()}
     assert steps["test"][-1]["run"] == ".ci/run"
@@ -655,7 +630,6 @@ def test_issue_forms_ask_for_the_report_of_check() -> None:
 
 
 def test_the_page_of_systems_has_only_tests_that_run() -> None:
-    """CI and `make release-test` run the command of each row, for each suite."""
     ci, makefile = ((CHECKOUT / name).read_text(encoding="utf-8") for name in (".ci/run", "Makefile"))
     recipe = makefile.partition("\nrelease-test:")[2].partition("\n\n")[0]
     (suites,) = re.findall(r"for suite in ([\w ]+);", recipe)
@@ -670,7 +644,6 @@ def test_the_page_of_systems_has_only_tests_that_run() -> None:
 
 
 def test_the_readme_names_as_tested_only_what_tests_run() -> None:
-    """Its short table has each tested system, and no other."""
     readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
     table = readme.partition("| system | install | tested |\n|---|---|---|\n")[2].partition("\n\n")[0]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
@@ -690,7 +663,6 @@ def test_the_readme_names_as_tested_only_what_tests_run() -> None:
 
 
 def test_the_manual_contains_every_verb_and_option() -> None:
-    """Hidden verbs are not in the page."""
     page = manual(EPOCH).replace(r"\-", "-")
     for command in commands():
         assert (f'.SS "{command.name}"' in page) == (not command.hidden)
@@ -700,7 +672,6 @@ def test_the_manual_contains_every_verb_and_option() -> None:
 
 
 def test_the_manual_is_plain_roff() -> None:
-    """It is ASCII, has the date of the build, only requests of man(7), and hyphens that can be copied."""
     page = manual(EPOCH)
     assert page.isascii()
     assert page.startswith(rf'.TH K3S\-HARDEN 8 2023-11-14 "k3s\-harden {__version__}"')
@@ -712,7 +683,6 @@ def test_the_manual_is_plain_roff() -> None:
 
 @pytest.mark.skipif(shutil.which("groff") is None, reason="needs groff")
 def test_groff_formats_the_manual_without_warnings() -> None:
-    """All warnings of groff are enabled."""
     run = subprocess.run(
         ["groff", "-man", "-Tascii", "-ww"], input=manual(EPOCH), capture_output=True, text=True, check=True
     )
@@ -722,7 +692,6 @@ def test_groff_formats_the_manual_without_warnings() -> None:
 
 @pytest.mark.skipif(shutil.which("groff") is None, reason="needs groff")
 def test_commands_of_the_manual_can_be_pasted() -> None:
-    """No word is divided, and no example has additional blanks. A verb has its exit codes."""
     run = subprocess.run(
         ["groff", "-man", "-Tascii", "-P-cbou", "-rLL=80n"],
         input=manual(EPOCH),
@@ -741,7 +710,6 @@ def test_commands_of_the_manual_can_be_pasted() -> None:
 
 
 def test_the_manual_names_the_gate_that_the_drop_in_starts() -> None:
-    """For the usual service of K3s."""
     drop_in = Path("systemd/k3s.service.d/10-k3s-harden.conf").read_text(encoding="utf-8")
     (gate,) = set(re.findall(r"systemctl start (\S+)", drop_in))
     page = " ".join(manual(EPOCH).replace(r"\-", "-").split())
@@ -750,7 +718,6 @@ def test_the_manual_names_the_gate_that_the_drop_in_starts() -> None:
 
 
 def test_a_package_contains_manual_and_completions(package: reading.Package) -> None:
-    """They are in the directories of man and of each shell, with the content that the program prints."""
     members = {str(path): member.data for path, member in package.members.items()}
     assert gzip.decompress(members["/usr/share/man/man8/k3s-harden.8.gz"]).decode() == manual(EPOCH)
     for path in ("bash-completion/completions/k3s-harden", "fish/vendor_completions.d/k3s-harden.fish"):
@@ -759,7 +726,6 @@ def test_a_package_contains_manual_and_completions(package: reading.Package) -> 
 
 
 def test_check_finds_the_gate_of_a_package(package: reading.Package, tmp_path: Path) -> None:
-    """check finds unit and drop-ins for servers and agents, although `install` was never run."""
     reading.lay_out(package, tmp_path, Path(sys.executable), LIBRARIES)
     found = gate.detect_gate(Host.tree_at(str(tmp_path)))
     assert (found.template, found.packaged) == (SYSTEMD / TEMPLATE, True)

@@ -50,7 +50,6 @@ class Command(NamedTuple):
 
 @pytest.mark.parametrize("path", GENERATED)
 def test_generated_pages_are_up_to_date(path: str) -> None:
-    """`make docs` does not change any page."""
     assert _text(DOCS / path) == GENERATED[path]
 
 
@@ -61,7 +60,6 @@ def test_the_picture_shows_the_output_of_a_current_run() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_resolve_to_files_and_headings(page: Path) -> None:
-    """A relative link refers to an existing file, and after `#` to one of its headings."""
     broken = []
     for target in _LINK.findall(_without_fences(page)):
         if "://" in target:
@@ -74,7 +72,6 @@ def test_links_resolve_to_files_and_headings(page: Path) -> None:
 
 
 def test_every_document_is_reachable_from_the_readme() -> None:
-    """Each page is linked, directly or indirectly, from the README."""
     seen = {README}
     waiting = [README]
     while waiting:
@@ -89,7 +86,6 @@ def test_every_document_is_reachable_from_the_readme() -> None:
 
 
 def test_commands_in_the_documents_exist() -> None:
-    """The program supports each verb, option and choice that a document uses."""
     verbs = {command.name: command for command in generate_docs.commands()}
     before = {name for option in generate_docs.program_options() for name in option.names} | {"--help"}
     wrong = []
@@ -110,7 +106,6 @@ def test_commands_in_the_documents_exist() -> None:
 
 
 def test_the_proofs_of_guarantees_exist() -> None:
-    """Each `tests/PATH.py::NAME` in an explanation is a test, and each guarantee has a proof."""
     missing = []
     for page in DOCS.glob("explanation/*.md"):
         for path, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", _text(page)):
@@ -124,7 +119,6 @@ def test_the_proofs_of_guarantees_exist() -> None:
 
 
 def test_files_of_the_project_in_the_documents_exist() -> None:
-    """Each module, table or script that a document names is in the checkout."""
     named = {
         (str(page.relative_to(ROOT)), path)
         for page in PAGES
@@ -135,7 +129,6 @@ def test_files_of_the_project_in_the_documents_exist() -> None:
 
 
 def test_make_targets_in_the_documents_exist() -> None:
-    """Each `make NAME` in a document is a target of the Makefile."""
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     used = {
         name for page in PAGES for name in re.findall(r"(?:^|`|sudo )make ([a-z][\w-]*)", _text(page), re.MULTILINE)
@@ -145,7 +138,6 @@ def test_make_targets_in_the_documents_exist() -> None:
 
 
 def test_settings_in_the_howtos_are_valid() -> None:
-    """Each YAML example in a how-to is a valid settings file."""
     examples = [(page, body) for page in DOCS.glob("howto/*.md") for kind, body in _fences(page) if kind == "yaml"]
     for page, body in examples:
         assert load_settings(body.encode(), PurePosixPath(page.name)) != Settings()
@@ -153,7 +145,6 @@ def test_settings_in_the_howtos_are_valid() -> None:
 
 
 def test_the_reference_and_the_manual_list_every_path_of_the_state() -> None:
-    """Each path below the state directory is documented."""
     modules = (importlib.import_module(module.name) for module in pkgutil.walk_packages(agent.__path__, "agent."))
     public = (value for module in modules for name, value in vars(module).items() if not name.startswith("_"))
     paths = {value for value in public if isinstance(value, PurePosixPath) and state.STATE in value.parents}
@@ -163,7 +154,6 @@ def test_the_reference_and_the_manual_list_every_path_of_the_state() -> None:
 
 
 def test_the_readme_has_the_exit_codes() -> None:
-    """The English README has the numbers and meanings of the program; the Chinese one has the numbers."""
     rows = re.findall(r"^\| (\d) \| (.*) \|$", _text(README), re.MULTILINE)
     assert rows == [(str(int(code)), code.meaning) for code in ExitCode]
     assert [number for number, _ in re.findall(r"^\| (\d) \| (.*) \|$", _text(CHINESE), re.MULTILINE)] == [
@@ -172,7 +162,6 @@ def test_the_readme_has_the_exit_codes() -> None:
 
 
 def test_the_how_to_explains_every_status_level_and_exit_code_of_a_report() -> None:
-    """Each has a row, and no row is obsolete."""
     sections = _text(DOCS / "howto/read-a-report.md").split("\n## ")
     rows = {text.splitlines()[0]: re.findall(r"^\| ([\w ]+?) \|", text, re.MULTILINE) for text in sections}
     assert rows["Items"] == ["status", *map(str, ItemStatus)]
@@ -182,7 +171,6 @@ def test_the_how_to_explains_every_status_level_and_exit_code_of_a_report() -> N
 
 @pytest.mark.parametrize("chinese", TRANSLATIONS, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_chinese_page_has_the_structure_of_the_english_page(chinese: Path) -> None:
-    """Code blocks, headings, rows, items, links and inline code are the same."""
     english = chinese.with_suffix("").with_suffix(".md")
     assert list(_fences(chinese)) == list(_fences(english))
     assert _shape(chinese) == _shape(english)
@@ -191,7 +179,6 @@ def test_a_chinese_page_has_the_structure_of_the_english_page(chinese: Path) -> 
 
 
 def test_the_design_shows_each_package() -> None:
-    """design.md lists each package and top-level module of agent/."""
     table = re.findall(r"^\|(.*?)\|", _text(DOCS / "explanation/design.md"), re.MULTILINE)
     shown = set(re.findall(r"`(\w+?)(?:/|\.py)`", " ".join(table)))
     there = {
@@ -201,7 +188,6 @@ def test_the_design_shows_each_package() -> None:
 
 
 def test_the_index_of_decisions_has_each_with_its_title() -> None:
-    """The index lists each record with its title, which starts with the number of the file."""
     listed = re.findall(r"^- \[(\d+)(: .*)\]\((\d+).*\)$", _text(DOCS / "adr/README.md"), re.MULTILINE)
     records = sorted(DOCS.glob("adr/0*.md"))
     assert [(number, f"# {number}{title}", file) for number, title, file in listed] == [

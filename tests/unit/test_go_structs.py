@@ -65,7 +65,6 @@ BASE = 'package config\n\ntype Debugging struct {\n\tProfiling *bool `json:"prof
 
 
 def test_the_fields_of_a_struct_have_the_types_of_their_json(tmp_path: Path) -> None:
-    """Embedded structs and those of other modules are part of it; own decoders accept anything."""
     for name, text in (("kubelet@v0.37.2/config/v1", TYPES), ("component-base@v0.37.2/config", BASE)):
         (tmp_path / "k8s.io" / name).mkdir(parents=True)
         (tmp_path / "k8s.io" / name / "types.go").write_text(text, encoding="utf-8")

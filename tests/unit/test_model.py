@@ -39,7 +39,6 @@ def test_a_mode_is_shown_in_four_octal_digits(bits: int, text: str) -> None:
 
 @pytest.mark.parametrize("bits", [-1, 0o10000, 0o100644])
 def test_other_numbers_are_not_modes(bits: int) -> None:
-    """A complete st_mode is not a mode."""
     with pytest.raises(ValueError, match="not permission bits"):
         FileMode(bits)
 
@@ -56,7 +55,6 @@ def test_other_numbers_are_not_modes(bits: int) -> None:
     ],
 )
 def test_versions_are_parsed(text: str, version: Version) -> None:
-    """v, patch and build are optional; str() can be parsed again."""
     assert Version.parse(text) == version
     assert Version.parse(str(version)) == version
     assert version.family == f"1.{version.minor}"
@@ -81,7 +79,6 @@ def test_versions_are_parsed(text: str, version: Version) -> None:
     ],
 )
 def test_other_text_is_not_a_version(text: str) -> None:
-    """Other digits than ASCII are rejected."""
     with pytest.raises(ValueError, match="not a K3s version"):
         Version.parse(text)
 
@@ -100,7 +97,6 @@ def test_other_text_is_not_a_version(text: str) -> None:
 def test_a_range_includes_both_ends(
     first: int | None, last: int | None, inside: set[int], outside: set[int], text: str
 ) -> None:
-    """Patch and build are ignored."""
     bounds = VersionRange(first, last)
     assert all(bounds.includes(Version(1, minor, 99, "+k3s9")) for minor in inside)
     assert not any(bounds.includes(Version(1, minor, 0)) for minor in outside)
@@ -108,7 +104,6 @@ def test_a_range_includes_both_ends(
 
 
 def test_a_row_applies_to_its_roles_and_versions() -> None:
-    """Both the role and the version must match."""
     server = Applies(SERVERS, VersionRange(25))
     assert server.to(Role.SERVER, Version(1, 25, 0))
     assert not server.to(Role.AGENT, Version(1, 25, 0))
@@ -120,7 +115,6 @@ def test_a_row_applies_to_its_roles_and_versions() -> None:
 
 
 def test_states_are_compared_by_type_content_mode_and_owner() -> None:
-    """Whether a file is immutable is not compared."""
     file = File(path=PATH, content=b"x", mode=FileMode(0o600))
     assert file == replace(file, immutable=True)
     assert file != replace(file, content=b"y")

@@ -62,14 +62,12 @@ def promtool(*words: str | Path) -> None:
 
 @pytest.mark.promtool
 def test_the_rules_pass_their_tests() -> None:
-    """The tests are those that the how-to recommends."""
     promtool("check", "rules", "--lint-fatal", EXAMPLES / "alerts.yaml")
     promtool("test", "rules", EXAMPLES / "alerts.test.yaml")
 
 
 @pytest.mark.parametrize("alert", [rule["alert"] for rule in RULES])
 def test_each_rule_is_tested_with_and_without_its_problem(alert: str) -> None:
-    """A hardened node does not raise it, and its problem does."""
     calm, raised = (
         [bool(case.get("exp_alerts")) for case in test["alert_rule_test"] if case["alertname"] == alert]
         for test in TESTS
@@ -91,7 +89,6 @@ def series() -> Iterator[dict[str, str]]:
 
 
 def test_queries_name_only_metrics_that_exist() -> None:
-    """The metrics are those of the program, and two of others."""
     known = {*re.findall(r"^# TYPE (\w+)", METRICS, re.MULTILINE), "kube_node_status_condition"}
     texts = [target["expr"] for panel in PANELS for target in panel["targets"]] + [rule["expr"] for rule in RULES]
     used = set(re.findall(r"\b(?:k3s_harden|kube)_\w+", " ".join(texts)))
@@ -101,7 +98,6 @@ def test_queries_name_only_metrics_that_exist() -> None:
 
 @pytest.mark.promtool
 def test_each_query_of_the_dashboard_has_the_expected_result(tmp_path: Path) -> None:
-    """Each panel has one query, and shows two nodes."""
     cases = []
     for panel in PANELS:
         (target,) = panel["targets"]

@@ -55,13 +55,11 @@ class Line(Row):
 
 @pytest.mark.parametrize("value", [Pair(1, "r"), Pair(left=1, right="r"), Pair(1, right="r"), Pair(1)], ids=str)
 def test_fields_are_given_by_position_or_name(value: Pair) -> None:
-    """Other fields have their default."""
     assert (value.left, value.right) == (1, "r")
     assert repr(value) == "Pair(left=1, right='r')"
 
 
 def test_a_subclass_adds_its_fields() -> None:
-    """They follow the fields of the base class, which keep their defaults."""
     assert repr(Triple(1)) == "Triple(left=1, right='r', value='')"
     assert Triple(1, "x", "n") == Triple(value="n", right="x", left=1)
 
@@ -78,13 +76,11 @@ def test_a_subclass_adds_its_fields() -> None:
     ],
 )
 def test_missing_and_unknown_fields_are_errors(make: Callable[[], Value]) -> None:
-    """The error names the expected fields; mypy finds it, too."""
     with pytest.raises(TypeError, match="expected"):
         make()
 
 
 def test_a_function_as_a_default_is_not_a_method() -> None:
-    """It is called without the value."""
     assert Calls().function() == "called"
 
 
@@ -99,7 +95,6 @@ def test_values_of_different_classes_are_not_equal() -> None:
 
 
 def test_a_field_that_is_not_compared_affects_neither_equality_nor_hash() -> None:
-    """Two values that differ only in this field are equal."""
     assert Triple(1, value="a") == Triple(1, value="b")
     assert len({Triple(1, value="a"), Triple(1, value="b"), Triple(2)}) == 2
 
@@ -113,7 +108,6 @@ def test_rows_are_equal_only_to_themselves() -> None:
 
 
 def test_values_cannot_be_changed() -> None:
-    """Fields and other attributes cannot be set or deleted."""
     value = Pair(1)
     for name in ("left", "other"):
         with pytest.raises(AttributeError, match=f"cannot set {name}: Pair is immutable"):
@@ -124,7 +118,6 @@ def test_values_cannot_be_changed() -> None:
 
 
 def test_replace_returns_a_copy_with_other_fields() -> None:
-    """The original does not change."""
     value = Triple(1, value="n")
     assert replace(value, right="x") == Triple(1, "x")
     assert replace(value, right="x").value == "n"

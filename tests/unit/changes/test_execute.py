@@ -91,7 +91,6 @@ def failing_host(
 
 
 def test_the_journal_is_written_before_the_first_change(host: Host) -> None:
-    """The record contains all planned changes, and is closed after the last one."""
     strict = failing_host(host)
     journal = Journal(strict)
     changes = (Change(absent("a"), file("a")), Change(absent("b"), file("b")))
@@ -103,7 +102,6 @@ def test_the_journal_is_written_before_the_first_change(host: Host) -> None:
 
 
 def test_nothing_is_changed_if_the_journal_cannot_be_written(host: Host) -> None:
-    """A change that cannot be reverted is not made."""
     Path(host.root, "var").write_text("a file in the way")
     with pytest.raises(HostError, match="var, a regular file"):
         execute(plan_of(Change(absent("a"), file("a"))), host, Journal(host))
@@ -111,7 +109,6 @@ def test_nothing_is_changed_if_the_journal_cannot_be_written(host: Host) -> None
 
 
 def test_a_plan_without_changes_writes_nothing(host: Host) -> None:
-    """The refusals of the plan are reported."""
     refusal = Refusal("/etc/a", "is a FIFO", "look")
     items = execute(Plan(changes=(), refusals=(refusal,)), host, Journal(host))
     assert items == (Item("/etc/a", ItemStatus.REFUSED, "is a FIFO", "look"),)
@@ -126,7 +123,6 @@ def test_a_file_that_its_owner_removed_needs_no_mode(host: Host) -> None:
 
 
 def test_one_failure_does_not_stop_the_others(host: Host) -> None:
-    """The failure has a reason and a hint; all changes are recorded."""
     strict = failing_host(host, fails_at=("/etc/a",), read_only=(KEY,))
     journal = Journal(strict)
     changes = (
@@ -148,7 +144,6 @@ def test_one_failure_does_not_stop_the_others(host: Host) -> None:
 
 
 def test_an_entry_of_a_directory_that_could_not_be_created_fails(host: Host) -> None:
-    """The entry fails because its parent directory does not exist, and the run continues."""
     deep = File(path=ETC / "d/e/f", content=b"x", mode=FileMode(0o600))
     strict = failing_host(host, read_only=("/etc/d",))
     observed = strict.observe_all([deep])
@@ -164,7 +159,6 @@ def test_an_entry_of_a_directory_that_could_not_be_created_fails(host: Host) -> 
 
 
 def test_a_change_that_depends_on_a_failed_one_is_not_made(host: Host) -> None:
-    """The environment is the reason only if it blocks all dependencies."""
     strict = failing_host(host, fails_at=("/etc/a",), read_only=(KEY,))
     value = Change(Sysctl(key=KEY, value="1"), Sysctl(key=KEY, value="0"))
     changes = (
@@ -197,7 +191,6 @@ def test_a_change_that_depends_on_a_failed_one_is_not_made(host: Host) -> None:
     ],
 )
 def test_a_resource_that_changed_during_the_run_is_not_written(now: State, host: Host) -> None:
-    """The next run observes it again."""
     host.put(now)
     item = carry_out(Change(file(content=b"old"), file()), host, Journal(host))
     assert (item.status, item.hint) == (ItemStatus.FAILED, "run again")
@@ -206,7 +199,6 @@ def test_a_resource_that_changed_during_the_run_is_not_written(now: State, host:
 
 
 def test_a_resource_that_became_compliant_during_the_run_is_not_written(host: Host) -> None:
-    """The item is compliant, so the run succeeds."""
     host.put(file())
     before = Path(host.root, "etc/a").stat()
     item = carry_out(Change(absent("a"), file()), host, Journal(host))
@@ -222,7 +214,6 @@ def test_a_change_that_does_not_read_back_fails(host: Host) -> None:
 
 
 def test_an_edited_file_is_backed_up_before_it_is_replaced(host: Host) -> None:
-    """The report names the backup."""
     before = file(content=b"theirs\0")
     host.put(before)
     item = carry_out(Change(before, file(), backup=True), host, Journal(host))
@@ -234,7 +225,6 @@ def test_an_edited_file_is_backed_up_before_it_is_replaced(host: Host) -> None:
 
 
 def test_a_file_that_cannot_be_backed_up_is_not_replaced(host: Host) -> None:
-    """The change fails, also with --force."""
     before = file(content=b"theirs")
     host.put(before)
     Path(host.root, "var").write_text("a file in the way")
@@ -244,7 +234,6 @@ def test_a_file_that_cannot_be_backed_up_is_not_replaced(host: Host) -> None:
 
 
 def test_a_directory_that_is_not_empty_is_kept_and_reported(host: Host) -> None:
-    """A kept directory is not a failure."""
     directory = Directory(path=ETC / "d", mode=FileMode(0o755))
     host.put(directory)
     host.put(file("d/theirs"))
@@ -253,8 +242,6 @@ def test_a_directory_that_is_not_empty_is_kept_and_reported(host: Host) -> None:
 
 
 def test_a_record_that_cannot_be_closed_does_not_hide_the_changes(host: Host) -> None:
-    """The changes are reported, and the next run closes the record."""
-
     class Stubborn(Journal):
         def finish(self, entry: object) -> None:
             raise HostError(f"cannot rename {entry}")
@@ -266,7 +253,6 @@ def test_a_record_that_cannot_be_closed_does_not_hide_the_changes(host: Host) ->
 
 
 def test_edited_files_and_other_refusals_have_different_statuses() -> None:
-    """The field `edited` of the refusal determines the status."""
     refusal = Refusal("/etc/a", "reason", "hint", edited=True)
     assert refused(refusal) == Item("/etc/a", ItemStatus.EDITED, "reason", "hint")
     assert refused(replace(refusal, edited=False)) == Item("/etc/a", ItemStatus.REFUSED, "reason", "hint")

@@ -110,7 +110,6 @@ RECORDED_CHANGES = [
 
 @given(changes=st.lists(st.tuples(STATES, STATES), min_size=1, max_size=5))
 def test_each_state_is_read_back_unchanged(changes: list[tuple[State, State]]) -> None:
-    """This includes binary content, unusual names, and every mode and owner."""
     with in_memory() as root:
         journal = Journal(fake_host(root))
         written = [Change(before, after) for before, after in changes]
@@ -125,7 +124,6 @@ def test_records_keep_their_format(journal: Journal, host: Host) -> None:
 
 
 def test_a_record_is_written_before_the_run_and_closed_after_it(journal: Journal, host: Host) -> None:
-    """Its name contains number, time and state; its text is readable."""
     changes = (Change(ABSENT, file("é\n".encode())), Change(value("0"), value("1")))
     entry = journal.begin(changes)
     assert entry == Run(1, 1_700_000_000, finished=False)
@@ -140,7 +138,6 @@ def test_a_record_is_written_before_the_run_and_closed_after_it(journal: Journal
 
 
 def test_the_journal_is_private(journal: Journal, host: Host) -> None:
-    """It contains the content of private files."""
     run(journal, Change(ABSENT, file(b"x")))
     journal.backup(file(b"secret"))
     found = {path: stat.S_IMODE(path.stat().st_mode) for path in Path(host.root, "var").rglob("*")}
@@ -150,7 +147,6 @@ def test_the_journal_is_private(journal: Journal, host: Host) -> None:
 
 
 def test_an_existing_state_directory_keeps_its_mode(journal: Journal, host: Host) -> None:
-    """The journal in it is private."""
     Path(host.root, *STATE.parts[1:]).mkdir(parents=True)
     Path(host.root, *STATE.parts[1:]).chmod(0o755)
     run(journal, Change(ABSENT, file(b"x")))
@@ -159,7 +155,6 @@ def test_an_existing_state_directory_keeps_its_mode(journal: Journal, host: Host
 
 
 def test_a_host_without_a_journal_has_no_runs(journal: Journal, host: Host) -> None:
-    """Listing the runs creates nothing."""
     assert journal.runs() == ()
     assert journal.written(str(A)) == ()
     assert journal.finish_interrupted() == ()
@@ -167,7 +162,6 @@ def test_a_host_without_a_journal_has_no_runs(journal: Journal, host: Host) -> N
 
 
 def test_runs_are_numbered_and_sorted(journal: Journal, clock: Clock) -> None:
-    """This is true even if the clock is set back."""
     for seconds in (50, 10, 30):
         clock.seconds = seconds
         run(journal, Change(value("0"), value("1")))
@@ -175,7 +169,6 @@ def test_runs_are_numbered_and_sorted(journal: Journal, clock: Clock) -> None:
 
 
 def test_other_files_in_the_journal_are_ignored(journal: Journal, host: Host) -> None:
-    """Other files are temporary files, copies, and similar names."""
     run(journal, Change(value("0"), value("1")))
     directory = Path(host.root, *JOURNAL.parts[1:])
     for name in (
@@ -191,7 +184,6 @@ def test_other_files_in_the_journal_are_ignored(journal: Journal, host: Host) ->
 
 
 def test_an_interrupted_run_is_closed_by_the_next_one(journal: Journal, host: Host) -> None:
-    """The next run removes its temporary files and no others. The record is still valid."""
     entry = journal.begin([Change(ABSENT, file(b"x")), Change(value("0"), value("1"))])
     etc = Path(host.root, "etc")
     (etc / ".a.conf.k3s-harden").write_bytes(b"half")
@@ -205,7 +197,6 @@ def test_an_interrupted_run_is_closed_by_the_next_one(journal: Journal, host: Ho
 
 
 def test_the_history_of_a_path_has_its_first_and_all_later_states(journal: Journal) -> None:
-    """The paths of all runs are in the order of their first change."""
     run(journal, Change(value("0"), value("1")))
     run(journal, Change(ABSENT, file(b"first")), Change(value("2"), value("3")))
     run(journal, Change(file(b"first"), file(b"second")))
@@ -235,7 +226,6 @@ def test_a_change_of_mode_does_not_mark_the_content_as_managed(journal: Journal)
 
 
 def test_a_changed_mode_is_reverted(journal: Journal) -> None:
-    """The content existed before the first run or is from a run."""
     theirs = Change(file(b"theirs", 0o644), file(b"theirs"))
     run(journal, theirs)
     assert undo_plan(*journal.history(journal.runs()), {str(A): theirs.after}).changes == (
@@ -250,7 +240,6 @@ def test_a_changed_mode_is_reverted(journal: Journal) -> None:
 
 
 def test_fifty_records_are_kept_and_older_ones_are_merged(journal: Journal, host: Host) -> None:
-    """The disk does not fill up, and the state before the first run is kept."""
     run(journal, Change(ABSENT, file(b"ours")), Change(value("0"), value("1")))
     for number in range(2, 130):
         run(journal, Change(value(f"{number}"), value("1")))
@@ -267,7 +256,6 @@ def test_fifty_records_are_kept_and_older_ones_are_merged(journal: Journal, host
 
 
 def test_merging_does_not_mark_content_as_managed(journal: Journal) -> None:
-    """Content that runs wrote is still recognized."""
     run(journal, Change(ABSENT, file(b"ours")))
     for number in range(120):
         edited = f"edit {number}".encode()
@@ -279,7 +267,6 @@ def test_merging_does_not_mark_content_as_managed(journal: Journal) -> None:
 
 
 def test_an_interrupted_merge_changes_nothing(journal: Journal, host: Host) -> None:
-    """If the older record still exists beside the merged one, the history is the same."""
     for number in range(50):
         run(journal, Change(value(f"{number}"), value("1")))
     first = Path(host.root, *JOURNAL.parts[1:], "000001-1700000000.json")
@@ -293,7 +280,6 @@ def test_an_interrupted_merge_changes_nothing(journal: Journal, host: Host) -> N
 
 
 def test_reverted_runs_are_removed(journal: Journal, host: Host) -> None:
-    """The newest or all records are removed. The empty journal and its directory are removed with the last one."""
     entries = [run(journal, Change(value("0"), value("1"))) for _ in range(3)]
     journal.forget(entries[-1:])
     assert journal.runs() == tuple(entries[:-1])
@@ -307,7 +293,6 @@ def test_reverted_runs_are_removed(journal: Journal, host: Host) -> None:
 
 
 def test_each_backup_has_a_unique_name(journal: Journal, host: Host, clock: Clock) -> None:
-    """It contains the file and the time."""
     paths = [journal.backup(file(content)) for content in (b"1", b"2")]
     paths.append(journal.backup(File(path=A.with_name("a.conf.1700000000.3"), content=b"3", mode=FileMode(0o600))))
     clock.sleep(100)
@@ -347,7 +332,6 @@ def changing_to(state: object) -> bytes:
     ids=str,
 )
 def test_an_invalid_record_is_an_error_with_a_hint(content: bytes, journal: Journal, host: Host) -> None:
-    """There is no traceback, and nothing is reverted."""
     entry = run(journal, Change(value("0"), value("1")))
     Path(host.root, *entry.path.parts[1:]).write_bytes(content)
     with pytest.raises(HostError) as caught:
@@ -359,7 +343,6 @@ def test_an_invalid_record_is_an_error_with_a_hint(content: bytes, journal: Jour
 
 
 def test_a_file_in_the_place_of_the_state_directory_is_damage(journal: Journal, host: Host) -> None:
-    """The next run could record nothing."""
     assert journal.damage([], in_full=True) == {}
     place = Path(host.root, *STATE.parts[1:])
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -370,7 +353,6 @@ def test_a_file_in_the_place_of_the_state_directory_is_damage(journal: Journal, 
 
 
 def test_an_invalid_record_does_not_affect_others(journal: Journal, host: Host) -> None:
-    """Content that other runs wrote is still recognized."""
     run(journal, Change(ABSENT, file(b"first")))
     broken = run(journal, Change(file(b"first"), file(b"second")))
     run(journal, Change(file(b"second"), file(b"third")))
@@ -391,7 +373,6 @@ def test_a_truncated_record_is_detected_without_parsing(content: bytes, journal:
 
 
 def test_a_record_of_another_schema_is_an_error(journal: Journal, host: Host) -> None:
-    """It was written by a newer version of this program."""
     entry = run(journal, Change(value("0"), value("1")))
     record = Path(host.root, *entry.path.parts[1:])
     record.write_text(record.read_text().replace('"schema": 1', '"schema": 2'))
@@ -401,7 +382,6 @@ def test_a_record_of_another_schema_is_an_error(journal: Journal, host: Host) ->
 
 
 def test_a_run_that_cannot_be_recorded_does_not_begin(journal: Journal, host: Host) -> None:
-    """A regular file at the path of the state directory prevents the record."""
     Path(host.root, "var/lib").mkdir(parents=True)
     Path(host.root, *STATE.parts[1:]).symlink_to("/etc")
     Path(host.root, "var/lib").chmod(0o777)
@@ -421,7 +401,6 @@ def test_the_backup_of_a_file_with_a_long_path_has_a_short_unique_name(journal: 
 
 @pytest.mark.root
 def test_a_state_directory_that_is_a_mount_point_is_kept(journal: Journal, host: Host) -> None:
-    """All changes are reverted nevertheless."""
     state = Path(host.root, *STATE.parts[1:])
     state.mkdir(parents=True)
     with mounted(state, "size=1m,mode=700"):

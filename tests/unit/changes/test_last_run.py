@@ -42,7 +42,6 @@ def host(tmp_path: Path) -> Host:
 
 
 def test_a_record_is_read_as_it_was_written(host: Host, tmp_path: Path) -> None:
-    """The file has mode 0600, in a directory with mode 0700."""
     last_run.write_last_run(host, RUN)
     file = tmp_path / str(RECORD).lstrip("/")
     assert last_run.read_last_run(host, []) == RUN
@@ -51,7 +50,6 @@ def test_a_record_is_read_as_it_was_written(host: Host, tmp_path: Path) -> None:
 
 
 def test_a_record_that_is_the_same_is_not_written_again(host: Host, tmp_path: Path) -> None:
-    """The run does not take the lock either."""
     last_run.write_last_run(host, RUN)
     (tmp_path / "run/k3s-harden.lock").unlink()
     before = (tmp_path / str(RECORD).lstrip("/")).stat()
@@ -61,7 +59,6 @@ def test_a_record_that_is_the_same_is_not_written_again(host: Host, tmp_path: Pa
 
 
 def test_a_record_is_not_written_while_another_run_holds_the_lock(host: Host) -> None:
-    """A successful run does not wait for the lock, and does not fail."""
     with host.lock():
         last_run.write_last_run(host, RUN)
     assert last_run.read_last_run(host, []) == LastRun()
@@ -104,7 +101,6 @@ def _changed(**values: object) -> bytes:
     ],
 )
 def test_a_damaged_record_is_ignored_and_reported(host: Host, tmp_path: Path, data: bytes) -> None:
-    """The next successful run replaces it."""
     file = tmp_path / str(RECORD).lstrip("/")
     file.parent.mkdir()
     file.write_bytes(data)

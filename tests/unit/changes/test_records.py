@@ -49,7 +49,6 @@ def path_of(host: Host, path: PurePosixPath) -> Path:
 
 
 def test_a_record_that_could_not_be_read_back_is_not_written(host: Host) -> None:
-    """The run stops before it makes changes."""
     changes = [Change(Absent(A), File(A / str(number), b"\0" * 16_000, FileMode(0o600))) for number in range(100)]
     with pytest.raises(HostError, match=r"^cannot write /var/lib/k3s-harden/journal/000001-1700000000\.begun: found"):
         Journal(host).begin(changes)
@@ -112,7 +111,6 @@ def test_any_record_is_read_or_is_an_error(data: bytes, *, force: bool) -> None:
 
 @pytest.mark.parametrize("kind", ["symlink", "FIFO", "directory"])
 def test_a_record_that_is_not_a_regular_file_is_an_error(kind: str, host: Host) -> None:
-    """A symlink is not followed, and a FIFO does not block."""
     record = path_of(host, JOURNAL / RECORD)
     record.parent.mkdir(parents=True)
     if kind == "symlink":

@@ -38,7 +38,6 @@ def server(nodes: Nodes) -> CheckedNode:
 
 
 def test_each_rule_is_evidence_with_its_line(server: CheckedNode) -> None:
-    """A person still decides whether they suffice."""
     server.put("/etc/audit.yaml", POLICY)
     server.config(NAMED)
     verdict = server.verdict(CONTROL)
@@ -52,7 +51,6 @@ def test_each_rule_is_evidence_with_its_line(server: CheckedNode) -> None:
 
 
 def test_the_policy_of_the_guide_logs_all_requests(server: CheckedNode) -> None:
-    """`apply` writes it below K3s' data directory."""
     server.harden()
     shown, location = seen(server.verdict(CONTROL))[-1]
     assert (shown, location) == ("level Metadata for all requests", f"{DATA}/server/audit.yaml")
@@ -67,7 +65,6 @@ def test_the_policy_of_the_guide_logs_all_requests(server: CheckedNode) -> None:
     ],
 )
 def test_without_a_policy_the_evidence_says_why(server: CheckedNode, config: str, text: str | None, shown: str) -> None:
-    """Nothing is shown of a file that is not an audit policy."""
     if text is not None:
         server.put("/etc/audit.yaml", text)
     server.config(config)
@@ -76,7 +73,6 @@ def test_without_a_policy_the_evidence_says_why(server: CheckedNode, config: str
 
 
 def test_a_long_policy_is_cut_with_the_number_of_omitted_rules(server: CheckedNode) -> None:
-    """Rules can number in the hundreds."""
     server.put("/etc/audit.yaml", POLICY + "- level: Metadata\n" * 100)
     server.config(NAMED)
     assert seen(server.verdict(CONTROL))[-1] == ("and 53 more rules", "/etc/audit.yaml")

@@ -21,11 +21,11 @@ from agent.node.components import not_run
 from agent.node.datastore import Datastore
 from agent.node.facts import HostFacts, assumed_facts
 from agent.value import replace
+from tests.component_files import KUBELET as KUBELET_FILE
 
 API_SERVER, KUBELET = Component.API_SERVER, Component.KUBELET
 OWN = DEFAULT_DATA_DIR / KUBELET_DEFAULTS_FILE
 RECORDED = Path(__file__).parents[2] / "data/benchmark/00-k3s-defaults.conf"
-HEAD = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
 ANONYMOUS = "authentication.anonymous.enabled: {}"
 """The anonymous-auth setting in the kubelet's file."""
 FIELD = "authentication.anonymous.enabled"
@@ -49,18 +49,17 @@ def reason_of_doubt(arguments: EffectiveArguments, name: str) -> str:
 
 
 def conf(text: str, name: str = "50-site.conf") -> KubeletFile:
-    return kubelet_file((HEAD + text).encode(), OWN.with_name(name))
+    return kubelet_file((KUBELET_FILE + text).encode(), OWN.with_name(name))
 
 
 def own_file(text: str | None = None) -> KubeletFile:
-    return kubelet_file(RECORDED.read_bytes() if text is None else (HEAD + text).encode(), OWN)
+    return kubelet_file(RECORDED.read_bytes() if text is None else (KUBELET_FILE + text).encode(), OWN)
 
 
 # --- K3s and the operator ---
 
 
 def test_defaults_of_k3s_have_their_source() -> None:
-    """Without an operator, a component has the defaults of K3s in this version, with paths filled in."""
     arguments = effective_arguments(API_SERVER, replace(facts(), data_dir=PurePosixPath("/srv/k3s")))
     assert arguments.get("profiling") == EffectiveArgument(
         "profiling",
@@ -73,7 +72,6 @@ def test_defaults_of_k3s_have_their_source() -> None:
 
 
 def test_a_value_of_the_operator_replaces_the_default() -> None:
-    """The value has the location of its line."""
     argument = effective_arguments(API_SERVER, facts("# x\nkube-apiserver-arg:\n  - profiling=true\n")).get("profiling")
     assert argument == EffectiveArgument(
         "profiling", "true", (Given("true", GivenBy.OPERATOR, Location(K3S_CONFIG_FILE, 3)),)
@@ -81,7 +79,6 @@ def test_a_value_of_the_operator_replaces_the_default() -> None:
 
 
 def test_a_value_of_the_drop_in_is_not_attributed_to_the_operator() -> None:
-    """The drop-in is written by this program."""
     seen = facts(dropin="kube-apiserver-arg+:\n  - audit-log-maxage=30\n")
     argument = effective_arguments(API_SERVER, seen).get("audit-log-maxage")
     assert argument is not None
@@ -106,7 +103,6 @@ def test_plus_and_minus_keep_the_default(argument: str, value: str) -> None:
 
 
 def test_lists_are_combined_and_single_values_overridden() -> None:
-    """Overridden values are kept."""
     seen = facts(
         "kube-apiserver-arg:\n"
         "  - enable-admission-plugins=NodeRestriction\n"
@@ -127,7 +123,6 @@ def test_lists_are_combined_and_single_values_overridden() -> None:
 
 
 def test_the_last_value_of_each_feature_gate_is_effective() -> None:
-    """`component:gate` is the same gate."""
     seen = facts("kube-controller-manager-arg: ['feature-gates=A=true,B=true', 'feature-gates=kube:A=false']\n")
     assert value_of(effective_arguments(Component.CONTROLLER_MANAGER, seen), "feature-gates") == "A=false,B=true"
 
@@ -144,14 +139,12 @@ def test_the_last_value_of_each_feature_gate_is_effective() -> None:
     ],
 )
 def test_the_api_server_has_the_etcd_files_if_k3s_runs_etcd(seen: HostFacts, *, has_it: bool) -> None:
-    """K3s runs etcd now, or will run it after its first start."""
     arguments = effective_arguments(API_SERVER, seen)
     assert (arguments.get("etcd-cafile") is not None) is has_it
     assert arguments.doubt("etcd-cafile") is None
 
 
 def test_the_etcd_files_of_an_external_datastore_are_in_doubt() -> None:
-    """An external datastore can be etcd or a database."""
     seen = replace(facts(), datastore=Datastore.EXTERNAL)
     assert effective_arguments(API_SERVER, seen).doubt("etcd-cafile")
     given_anyhow = replace(facts("kube-apiserver-arg: [etcd-cafile=/x]\n"), datastore=Datastore.EXTERNAL)
@@ -159,7 +152,6 @@ def test_the_etcd_files_of_an_external_datastore_are_in_doubt() -> None:
 
 
 def test_encryption_follows_the_k3s_option() -> None:
-    """K3s passes the file only with secrets-encryption."""
     assert effective_arguments(API_SERVER, facts()).get("encryption-provider-config") is None
     path = value_of(effective_arguments(API_SERVER, facts("secrets-encryption: true\n")), "encryption-provider-config")
     assert path == "/var/lib/rancher/k3s/server/cred/encryption-config.json"
@@ -170,7 +162,6 @@ def test_encryption_follows_the_k3s_option() -> None:
     [("authentication-config", "anonymous-auth"), ("authorization-config", "authorization-mode")],
 )
 def test_a_file_that_replaces_an_argument_is_a_doubt(file: str, argument: str) -> None:
-    """K3s does not set the argument, and the file decides; an explicit argument is effective."""
     arguments = effective_arguments(API_SERVER, facts(f"kube-apiserver-arg: ['{file}=/etc/a.yaml']\n"))
     assert arguments.get(argument) is None
     doubt = arguments.doubt(argument)
@@ -222,7 +213,6 @@ def test_ports_and_addresses_follow_the_k3s_options(config: str, port: str, addr
 
 @pytest.mark.parametrize("version", ["v1.28.5+k3s1", "v1.34.1+k3s1"])
 def test_a_missing_defaults_file_is_derived_from_the_version(version: str) -> None:
-    """K3s writes the file at its first start."""
     arguments = effective_arguments(KUBELET, facts(version=version), NONE_WRITTEN)
     for name, value in {
         "anonymous-auth": "false",
@@ -236,7 +226,6 @@ def test_a_missing_defaults_file_is_derived_from_the_version(version: str) -> No
 
 
 def test_the_defaults_file_has_its_lines() -> None:
-    """Its content takes precedence over the derived defaults."""
     argument = effective_arguments(KUBELET, facts(), KubeletConfiguration((own_file(),))).get("anonymous-auth")
     assert argument == EffectiveArgument(
         "anonymous-auth",
@@ -246,7 +235,6 @@ def test_the_defaults_file_has_its_lines() -> None:
 
 
 def test_later_files_and_arguments_take_precedence() -> None:
-    """Overridden values are in order, lowest precedence first."""
     files = (own_file(), conf("authentication: {anonymous: {enabled: true}}\nreadOnlyPort: 10255\n"))
     arguments = effective_arguments(KUBELET, facts(), KubeletConfiguration(files))
     anonymous = arguments.get("anonymous-auth")
@@ -264,7 +252,6 @@ def test_later_files_and_arguments_take_precedence() -> None:
 
 
 def test_null_removes_an_earlier_value() -> None:
-    """The default of the kubelet applies, even if a parent mapping is null."""
     files = (own_file(), conf("tlsCertFile: null\nauthentication:\n"))
     arguments = effective_arguments(KUBELET, facts(), KubeletConfiguration(files))
     assert arguments.get("tls-cert-file") is None
@@ -273,7 +260,6 @@ def test_null_removes_an_earlier_value() -> None:
 
 
 def test_lists_are_replaced_and_feature_gates_merged() -> None:
-    """The kubelet merges files and arguments in this way."""
     files = (
         conf("featureGates: {A: true, B: true}\ntlsCipherSuites: [V, W]\n"),
         conf("featureGates: {B: false}\ntlsCipherSuites: [Z]\n"),
@@ -305,7 +291,6 @@ def test_the_k3s_option_sets_protect_kernel_defaults(version: str, option: str) 
 
 
 def test_a_removed_option_is_not_effective() -> None:
-    """The file of K3s contains the option until the next start."""
     arguments = effective_arguments(KUBELET, facts(), KubeletConfiguration((own_file(),)))
     assert arguments.get("protect-kernel-defaults") is None
 
@@ -331,7 +316,6 @@ def test_four_releases_open_the_read_only_port() -> None:
 
 
 def test_an_invalid_configuration_is_a_doubt_about_all_arguments() -> None:
-    """K3s would not start with this configuration."""
     for component in Component:
         doubt = effective_arguments(component, facts("kube-apiserver-arg: [\n"), NONE_WRITTEN).doubt("profiling")
         assert doubt is not None
@@ -342,7 +326,6 @@ def test_an_invalid_configuration_is_a_doubt_about_all_arguments() -> None:
 
 
 def test_an_invalid_kubelet_file_is_a_doubt_about_its_fields() -> None:
-    """Fields that an argument sets are not in doubt."""
     broken = kubelet_file(b"kind: [", OWN.with_name("50-broken.conf"))
     assert broken.problem
     arguments = effective_arguments(
@@ -354,24 +337,25 @@ def test_an_invalid_kubelet_file_is_a_doubt_about_its_fields() -> None:
 
 
 def test_unread_kubelet_files_are_a_doubt_about_their_fields() -> None:
-    """A value requires evidence."""
     assert effective_arguments(KUBELET, facts()).doubt("anonymous-auth")
     assert not effective_arguments(KUBELET, facts()).doubt("read-only-port")
 
 
 @pytest.mark.parametrize(
-    ("name", "is_open"), [("tls-cipher-suites", True), ("profiling", False), ("service-account-key-file", False)]
+    ("component", "name", "is_open"),
+    [
+        (API_SERVER, "tls-cipher-suites", True),
+        (API_SERVER, "profiling", False),
+        (API_SERVER, "service-account-key-file", False),
+        (Component.CONTROLLER_MANAGER, "service-account-private-key-file", False),
+    ],
 )
-def test_an_unknown_version_makes_version_dependent_arguments_unknown(name: str, *, is_open: bool) -> None:
-    """Arguments that K3s passes in all versions are known."""
+def test_an_unknown_version_makes_version_dependent_arguments_unknown(
+    component: Component, name: str, *, is_open: bool
+) -> None:
+    """An argument whose path changed between versions is known."""
     seen = replace(facts(), version_is_known=False)
-    assert bool(effective_arguments(API_SERVER, seen).doubt(name)) is is_open
-
-
-def test_an_argument_whose_path_changed_between_versions_is_known() -> None:
-    """K3s passes the argument in every version."""
-    seen = replace(facts(), version_is_known=False)
-    assert not effective_arguments(Component.CONTROLLER_MANAGER, seen).doubt("service-account-private-key-file")
+    assert bool(effective_arguments(component, seen).doubt(name)) is is_open
 
 
 def test_a_minor_version_makes_arguments_that_patch_releases_changed_unknown() -> None:
@@ -389,7 +373,6 @@ def test_a_minor_version_makes_arguments_that_patch_releases_changed_unknown() -
 
 
 def test_a_disabled_component_has_a_reason() -> None:
-    """An agent has no control plane, and a server can disable components."""
     assert not_run(API_SERVER, facts(role=Role.AGENT)) == "an agent runs no kube-apiserver"
     assert not_run(KUBELET, facts(role=Role.AGENT)) == ""
     assert f"{K3S_CONFIG_FILE}:1" in not_run(API_SERVER, facts("disable-apiserver: true\n"))
@@ -410,7 +393,6 @@ def test_a_disabled_component_has_a_reason() -> None:
     st.sampled_from(list(Component)),
 )
 def test_each_value_is_effective_or_overridden(arguments: list[str], component: Component) -> None:
-    """No value of the operator is lost."""
     import json
 
     seen = facts(json.dumps({component.config_key: arguments}))

@@ -11,6 +11,7 @@ import pytest
 from agent.assess.assessment import ControlStatus
 from agent.benchmark.versions import Benchmark
 from agent.model import FixOwner
+from tests.component_files import KUBELET
 from tests.k3s_tree import K3s
 from tests.unit.checks.nodes import CONFIG, DATA, SETTINGS, fix, seen
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 
 def test_files_of_k3s_pass_with_owner_k3s(server: CheckedNode) -> None:
-    """Each file is evidence, with its mode."""
     verdict = server.verdict("admin-kubeconfig-permissions")
     assert (verdict.status, verdict.owner, fix(verdict)) == (ControlStatus.PASS, FixOwner.K3S, "")
     assert (verdict.expected, verdict.found) == ("mode 0600 or stricter", "0600")
@@ -28,7 +28,6 @@ def test_files_of_k3s_pass_with_owner_k3s(server: CheckedNode) -> None:
 
 
 def test_many_compliant_files_are_counted(server: CheckedNode) -> None:
-    """The evidence has a pattern in place of every file."""
     for number in range(9):
         server.put(f"server/tls/extra-{number}.key", "key\n")
     verdict = server.verdict("pki-key-permissions")
@@ -39,7 +38,6 @@ def test_many_compliant_files_are_counted(server: CheckedNode) -> None:
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o700, 0o666])
 def test_an_extra_permission_bit_fails(server: CheckedNode, mode: int) -> None:
-    """The fix is a command for this file."""
     server.path("server/tls/server-ca.key").chmod(mode)
     verdict = server.verdict("pki-key-permissions")
     assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
@@ -50,13 +48,11 @@ def test_an_extra_permission_bit_fails(server: CheckedNode, mode: int) -> None:
 
 @pytest.mark.parametrize("mode", [0o600, 0o400, 0o000])
 def test_a_stricter_mode_is_as_good(server: CheckedNode, mode: int) -> None:
-    """K3s runs as root, and can still read the file."""
     server.path("server/tls/server-ca.key").chmod(mode)
     assert server.verdict("pki-key-permissions").status is ControlStatus.PASS
 
 
 def test_all_wrong_files_are_evidence_and_one_command_repairs_them(server: CheckedNode) -> None:
-    """The command lists a few files, or uses a pattern for many, in a root shell that can read the directory."""
     for number in range(9):
         server.put(f"server/tls/extra-{number}.key", "key\n", 0o640)
     verdict = server.verdict("pki-key-permissions")
@@ -68,7 +64,6 @@ def test_all_wrong_files_are_evidence_and_one_command_repairs_them(server: Check
 
 @pytest.mark.parametrize("name", ["etcd/peer-ca.key", "kube-scheduler/kube-scheduler.key", "temporary-certs/a/b.key"])
 def test_keys_at_any_depth_are_checked(server: CheckedNode, name: str) -> None:
-    """Components keep their keys in subdirectories of server/tls."""
     server.put(f"server/tls/{name}", "key\n", 0o644)
     verdict = server.verdict("pki-key-permissions")
     assert (verdict.status, verdict.found) == (ControlStatus.FAIL, "0644 (1 of 5 files)")
@@ -76,7 +71,6 @@ def test_keys_at_any_depth_are_checked(server: CheckedNode, name: str) -> None:
 
 
 def test_certificates_of_etcd_are_checked(server: CheckedNode) -> None:
-    """They are in a separate directory. A user who can write one controls which clients etcd trusts."""
     server.path("server/tls/etcd/server-ca.crt").chmod(0o666)
     verdict = server.verdict("pki-certificate-permissions")
     assert seen(verdict) == (("0666", f"{DATA}/server/tls/etcd/server-ca.crt"),)
@@ -84,7 +78,6 @@ def test_certificates_of_etcd_are_checked(server: CheckedNode) -> None:
 
 @pytest.mark.root
 def test_a_file_of_another_owner_fails(server: CheckedNode) -> None:
-    """The report contains the owner and a command. The group is not checked."""
     os.chown(server.path("agent/kubelet.kubeconfig"), 0, 1234)
     verdict = server.verdict("kubelet-kubeconfig-ownership")
     assert verdict.found == "0:1234"
@@ -108,7 +101,6 @@ def test_directories_of_keys_belong_to_root(server: CheckedNode, name: str) -> N
 
 @pytest.mark.root
 def test_one_command_repairs_many_directories(server: CheckedNode) -> None:
-    """The command uses find(1) for many directories."""
     for number in range(9):
         server.put(f"server/tls/extra-{number}/a.key", "key\n")
         os.chown(server.path(f"server/tls/extra-{number}"), 65534, 0)
@@ -116,12 +108,8 @@ def test_one_command_repairs_many_directories(server: CheckedNode) -> None:
     assert find in shlex.split(fix(server.verdict("pki-ownership")))[-1]
 
 
-KUBELET = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
-
-
 @pytest.mark.parametrize("benchmark", Benchmark)
 def test_a_kubelet_file_of_the_operator_is_checked(server: CheckedNode, benchmark: Benchmark) -> None:
-    """All benchmarks check it, although K3s passes no --config by default."""
     server.config("kubelet-arg: [config=/etc/kubelet.yaml]\n")
     server.put("/etc/kubelet.yaml", KUBELET, 0o666)
     verdict = server.verdict("kubelet-config-permissions", benchmark)
@@ -135,7 +123,6 @@ def test_a_kubelet_file_of_the_operator_is_checked(server: CheckedNode, benchmar
 def test_the_oldest_benchmark_allows_others_to_read_the_kubelets_files(
     nodes: Nodes, benchmark: Benchmark, *, passes: bool
 ) -> None:
-    """Newer ones require 0600."""
     node = nodes(K3s(minor=29))
     assert node.verdict("kubelet-config-permissions", benchmark).status is ControlStatus.NOT_APPLICABLE
     assert node.verdict("kubelet-config-ownership", benchmark).status is ControlStatus.NOT_APPLICABLE
@@ -155,7 +142,6 @@ def test_the_oldest_benchmark_allows_others_to_read_the_kubelets_files(
 def test_drop_ins_of_the_kubelet_and_their_directory_are_checked(
     server: CheckedNode, name: str, mode: int, found: str
 ) -> None:
-    """K3s reads them from v1.32 on."""
     server.put("agent/etc/kubelet.conf.d/99-site.conf", KUBELET)
     assert server.verdict("kubelet-config-permissions").status is ControlStatus.PASS
     server.path(name).chmod(mode)
@@ -165,7 +151,6 @@ def test_drop_ins_of_the_kubelet_and_their_directory_are_checked(
 
 @pytest.mark.root
 def test_the_owner_of_the_kubelets_files_is_checked(server: CheckedNode) -> None:
-    """Both files and directories are checked."""
     server.config("kubelet-arg: [config-dir=/etc/kubelet.d]\n")
     server.put("/etc/kubelet.d/a.conf", KUBELET)
     assert server.verdict("kubelet-config-ownership").status is ControlStatus.PASS
@@ -175,19 +160,16 @@ def test_the_owner_of_the_kubelets_files_is_checked(server: CheckedNode) -> None
 
 
 def test_a_relative_path_of_a_kubelet_file_is_unknown(server: CheckedNode) -> None:
-    """The path depends on the working directory of K3s."""
     server.config("kubelet-arg: [config=kubelet.yaml]\n")
     assert server.verdict("kubelet-config-permissions").status is ControlStatus.UNKNOWN
 
 
 def test_the_reason_of_etcd_data_ownership_states_no_owner(server: CheckedNode) -> None:
-    """The benchmark control does not apply to K3s, so the owner was not checked. Another control checks the data."""
     assert "belongs to root" not in server.verdict("etcd-data-ownership").reason
 
 
 @pytest.mark.parametrize("benchmark", [Benchmark.CIS_1_24, Benchmark.CIS_1_9, Benchmark.CIS_1_10])
 def test_stricter_certificates_need_a_setting(server: CheckedNode, benchmark: Benchmark) -> None:
-    """The fix has the line for the settings; then apply fixes the mode."""
     open_ = server.verdict("pki-certificate-permissions", benchmark)
     assert (open_.status, open_.owner, len(open_.evidence)) == (ControlStatus.FAIL, FixOwner.OPERATOR, 4)
     assert fix(open_).startswith(
@@ -204,13 +186,11 @@ def test_stricter_certificates_need_a_setting(server: CheckedNode, benchmark: Be
 
 @pytest.mark.parametrize("benchmark", [Benchmark.CIS_1_23, Benchmark.CIS_1_11, Benchmark.CIS_2_1])
 def test_certificates_of_k3s_pass_if_the_benchmark_allows_0644(server: CheckedNode, benchmark: Benchmark) -> None:
-    """A certificate is not secret."""
     verdict = server.verdict("pki-certificate-permissions", benchmark)
     assert (verdict.status, verdict.owner, verdict.found) == (ControlStatus.PASS, FixOwner.K3S, "0644 (4 files)")
 
 
 def test_files_of_k3s_are_unknown_before_its_first_start(nodes: Nodes) -> None:
-    """They neither pass nor fail."""
     verdict = nodes().verdict("admin-kubeconfig-permissions")
     assert (verdict.status, verdict.owner) == (ControlStatus.UNKNOWN, FixOwner.K3S)
     assert verdict.reason == "K3s creates it at its first start, and has not started yet"
@@ -218,7 +198,6 @@ def test_files_of_k3s_are_unknown_before_its_first_start(nodes: Nodes) -> None:
 
 
 def test_a_missing_file_is_unknown_after_the_start(server: CheckedNode) -> None:
-    """K3s creates the file when it starts, so it was deleted later."""
     server.path("server/cred/admin.kubeconfig").unlink()
     verdict = server.verdict("admin-kubeconfig-permissions")
     assert verdict.status is ControlStatus.UNKNOWN
@@ -227,7 +206,6 @@ def test_a_missing_file_is_unknown_after_the_start(server: CheckedNode) -> None:
 
 
 def test_a_file_of_the_kubelet_is_evidence_before_directories_that_do_not_exist(nodes: Nodes) -> None:
-    """The requirement states which mode is for directories, and a pattern below a missing directory is not evidence."""
     node = nodes()
     node.config("kubelet-arg: [config=/etc/kubelet.yaml]\n")
     node.put("/etc/kubelet.yaml", "kind: KubeletConfiguration\n", 0o666)
@@ -242,7 +220,6 @@ def test_a_file_of_the_kubelet_is_evidence_before_directories_that_do_not_exist(
 
 @pytest.mark.parametrize("kind", ["FIFO", "directory", "loop", "dangling"])
 def test_an_irregular_file_is_unknown(server: CheckedNode, kind: str) -> None:
-    """A FIFO or a directory is not a key, so its mode is not evidence."""
     key = server.path("server/cred/admin.kubeconfig")
     key.unlink()
     if kind == "FIFO":
@@ -259,7 +236,6 @@ def test_an_irregular_file_is_unknown(server: CheckedNode, kind: str) -> None:
 
 
 def test_a_wrong_file_fails_despite_unknown_files(server: CheckedNode) -> None:
-    """A file with a wrong mode is sufficient for a failure."""
     os.mkfifo(server.path("server/tls/odd.key"))
     assert server.verdict("pki-key-permissions").status is ControlStatus.UNKNOWN
     server.path("server/tls/server-ca.key").chmod(0o644)
@@ -276,7 +252,6 @@ def test_a_wrong_file_fails_despite_unknown_files(server: CheckedNode) -> None:
 def test_missing_files_of_disabled_components_are_not_applicable(
     server: CheckedNode, name: str, config: str, reason: str
 ) -> None:
-    """The reason names the line."""
     server.config(config)
     for file in server.path("agent").glob("*.kubeconfig"):
         file.unlink()
@@ -286,14 +261,12 @@ def test_missing_files_of_disabled_components_are_not_applicable(
 
 
 def test_the_etcd_directory_is_not_applicable_to_other_datastores(nodes: Nodes) -> None:
-    """SQLite has no such directory."""
     verdict = nodes(K3s(etcd=False)).verdict("etcd-data-permissions")
     assert verdict.status is ControlStatus.NOT_APPLICABLE
     assert verdict.reason == "the datastore is SQLite, not an etcd that K3s runs"
 
 
 def test_a_container_network_without_leases_is_not_applicable(server: CheckedNode) -> None:
-    """Another CNI keeps its state elsewhere."""
     server.path("/var/lib/cni/networks/cbr0/10.42.0.2").unlink()
     verdict = server.verdict("cni-permissions")
     assert verdict.status is ControlStatus.NOT_APPLICABLE
@@ -321,7 +294,6 @@ def test_options_that_open_the_kubeconfig_at_the_next_start_fail(server: Checked
 
 
 def test_the_admin_kubeconfig_is_accessible_only_by_root(server: CheckedNode) -> None:
-    """It contains the key of the administrator."""
     assert server.verdict("k3s-kubeconfig").status is ControlStatus.PASS
     server.path("/etc/rancher/k3s/k3s.yaml").chmod(0o644)
     verdict = server.verdict("k3s-kubeconfig")
@@ -346,13 +318,11 @@ def test_the_admin_kubeconfig_is_found_where_its_option_puts_it(server: CheckedN
 
 
 def test_file_names_are_quoted_for_the_shell(server: CheckedNode) -> None:
-    """The command can be pasted."""
     server.put("server/tls/x; reboot.key", "key\n", 0o644)
     assert fix(server.verdict("pki-key-permissions")) == f"sudo chmod 0600 '{DATA}/server/tls/x; reboot.key'"
 
 
 def test_another_data_directory_is_checked(nodes: Nodes) -> None:
-    """kube-bench checks only the default directory."""
     server = nodes(K3s(data_dir="srv/k3s"))
     server.config("data-dir: /srv/k3s\n")
     server.path("/srv/k3s/server/tls/server-ca.key").chmod(0o644)

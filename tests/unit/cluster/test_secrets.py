@@ -133,7 +133,6 @@ RUNNING: Mapping[str, Answer] = {
 
 @pytest.mark.parametrize("secrets", [None, ignoring_accept, table_with_objects, refused, broken])
 def test_no_secret_of_the_cluster_leaves_the_server(secrets: Answer | None) -> None:
-    """Each format, the stored state, the metrics and the lines for the log of the drift check are searched."""
     answers = {**RUNNING, **({REQUESTS[Query.SECRETS].path: secrets} if secrets else {})}
     with in_memory() as directory, ApiServer(objects(), answers).running() as api:
         host = node(directory / "node", K3s(), "1.36.1+k3s1")

@@ -13,7 +13,6 @@ from agent.model import NEWEST_KNOWN, Version
 
 @pytest.mark.parametrize("row", SECURE_DEFAULTS, ids=lambda row: f"{row.component}-{row.name}")
 def test_a_row_names_the_control_of_its_argument(row: SecureDefault) -> None:
-    """The control requires the same values, and a waiver for it covers the finding."""
     (control,) = catalogue.controls_named(row.control)
     check = control.check
     assert isinstance(check, ArgumentCheck)
@@ -23,7 +22,6 @@ def test_a_row_names_the_control_of_its_argument(row: SecureDefault) -> None:
 @pytest.mark.parametrize("minor", range(23, NEWEST_KNOWN.minor + 1))
 @pytest.mark.parametrize("row", SECURE_DEFAULTS, ids=lambda row: f"{row.component}-{row.name}")
 def test_k3s_sets_a_secure_value_in_all_versions(row: SecureDefault, minor: int) -> None:
-    """Otherwise the finding would not apply to the version."""
     own = [
         default.value
         for default in default_arguments.defaults_of(row.component)

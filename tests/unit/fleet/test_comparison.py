@@ -44,7 +44,6 @@ def servers(*arguments: str, **annotations: Any) -> list[dict[str, Any]]:  # noq
     ],
 )
 def test_arguments_are_compared_by_their_meaning(usual: list[str], other: list[str], expected: str) -> None:
-    """What belongs to one node, and secrets, are not compared."""
     found = differing(*servers(*usual), node("other", role="server", arguments=other))
     assert found == ({"other": (expected,)} if expected else {})
 
@@ -57,7 +56,6 @@ def test_arguments_are_compared_only_within_a_role_and_version() -> None:
 
 
 def test_files_of_apply_are_compared_by_their_digests() -> None:
-    """Only the path is shown."""
     usual = json.dumps({"/a/psa.yaml": "1", "/a/policy.yaml": "2"})
     other = node("other", role="server", file_digests=json.dumps({"/a/psa.yaml": "9", "/b": "3"}))
     expected = ("/a/psa.yaml has other content", "/a/policy.yaml is missing", "/b has other content")
@@ -66,19 +64,16 @@ def test_files_of_apply_are_compared_by_their_digests() -> None:
 
 
 def test_a_node_without_a_report_is_not_compared_with_reports() -> None:
-    """Its remark is that it has none."""
     assert differing(node("a"), node("b"), node("silent", published=None)) == {}
 
 
 def test_settings_of_the_program_are_compared() -> None:
-    """A node can have another version of the program, another benchmark or another profile."""
     other = node("other", version="v1.34.3+k3s1", profile="strict", benchmark="cis-1.11")
     expected = ("benchmark is cis-1.11, most have cis-2.0", "profile is strict, most have cis")
     assert differing(node("a"), node("b"), other) == {"other": expected}
 
 
 def test_two_nodes_that_differ_are_both_reported() -> None:
-    """Neither is that of most."""
     one, two = (node(name, role="server", arguments=[f"--flannel-backend={name}"]) for name in ("host-gw", "vxlan"))
     assert differing(one, two) == {
         name: (f"--flannel-backend is {name}, no value is usual",) for name in ("host-gw", "vxlan")
@@ -87,7 +82,6 @@ def test_two_nodes_that_differ_are_both_reported() -> None:
 
 
 def test_invalid_annotations_are_not_compared() -> None:
-    """A node may write anything."""
     for text in ("{", "[1, {}]", '"server"', "[" * 5000, "null", '{"a": 1}'):
         item = node("other", file_digests=text)
         item["metadata"]["annotations"]["k3s.io/node-args"] = text
@@ -114,6 +108,5 @@ def calls(count: int, unique: int) -> int:
 
 @pytest.mark.parametrize(("count", "unique"), [(1000, 0), (100, 20)])
 def test_the_work_is_linear_in_the_number_of_nodes(count: int, unique: int) -> None:
-    """Five times as many nodes need five times as many calls, also if each has other arguments."""
     calls(10, unique)
     assert calls(5 * count, unique) < 5.2 * calls(count, unique)

@@ -44,7 +44,6 @@ def directory() -> Iterator[Path]:
 
 @pytest.mark.parametrize("role", ["server", "agent"])
 def test_a_recent_and_complete_report_counts(role: str) -> None:
-    """Its result is that of the node, which needs no reason."""
     found = seen(node(role=role))
     assert (found.result, found.reason, found.role) == ("compliant", "", role)
     failed = seen(node(role=role, result="failed", passed="30", failed="2"))
@@ -72,13 +71,11 @@ def test_a_recent_and_complete_report_counts(role: str) -> None:
     ],
 )
 def test_anything_less_is_unknown(changes: dict[str, Any], reason: str) -> None:
-    """The first reason is shown."""
     found = seen(node(**changes))
     assert (found.result, found.reason) == ("unknown" if reason else "compliant", reason)
 
 
 def test_a_condition_that_is_not_that_of_the_result_is_unknown() -> None:
-    """Each is evidence, and another program may have changed one."""
     found = node()
     found["status"]["conditions"][1]["status"] = "False"
     assert seen(found).reason == "the condition is False, and the result compliant"
@@ -113,7 +110,6 @@ def test_the_least_number_of_controls_is_that_of_the_benchmarks(role: Role) -> N
 
 @pytest.mark.parametrize("name", NODES)
 def test_what_a_node_publishes_is_complete(directory: Path, name: str) -> None:
-    """Each kind of node evaluates what is expected of its role."""
     k3s, config = NODES[name]
     host = checked_node(directory / "node", k3s)
     if config:
@@ -138,14 +134,12 @@ def test_the_age_does_not_depend_on_the_clock_of_the_node(clock: float) -> None:
 
 
 def test_without_managed_fields_the_age_is_by_the_clock_of_the_node() -> None:
-    """A clock that is a day ahead is then from the future."""
     found = seen(without_managed_fields(node(published=3)))
     assert (found.age_seconds, found.age_from) == (4 * 3600, "lastHeartbeatTime")
     assert seen(without_managed_fields(node(published=3, clock=-24))).reason == "the report is from the future"
 
 
 def test_failed_controls_are_ids_and_bounded() -> None:
-    """Other words are dropped."""
     assert seen(node()).failed_controls is None
     assert seen(node(failed_controls="")).failed_controls == ()
     assert seen(node(failed_controls="b-1,<script>,a,a,\x1b[31m,...")).failed_controls == ("b-1", "a")
@@ -155,7 +149,6 @@ def test_failed_controls_are_ids_and_bounded() -> None:
 
 
 def test_each_control_is_a_valid_id() -> None:
-    """A kernel parameter is the ID of its control."""
     for control in CATALOGUE:
         assert seen(node(failed_controls=f"{control.id},...")).failed_controls == (control.id,)
 
@@ -172,7 +165,6 @@ def test_each_control_is_a_valid_id() -> None:
     ],
 )
 def test_any_json_is_a_node_without_a_report(item: object) -> None:
-    """A node writes its own object."""
     found = seen(item)
     assert (found.result, found.reason) == (PublishedResult.UNKNOWN, "no report")
     assert len(found.name) < 300
@@ -180,7 +172,6 @@ def test_any_json_is_a_node_without_a_report(item: object) -> None:
 
 @pytest.mark.parametrize("name", ["result", "benchmark", "assessed", "file_digests", "profile", "failed_controls"])
 def test_long_annotations_are_not_kept(name: str) -> None:
-    """What all annotations may have in total, one of them cannot exceed."""
     changes: dict[str, Any] = {name: "x" * 5000}
     item = parse_node(node(**changes))
     assert f"k3s-harden.internal/{name.replace('_', '-')}" not in item.annotations

@@ -72,7 +72,6 @@ def test_users_and_groups_that_can_write_are_reported(data: bytes, problem: str)
 
 @given(data=st.binary(max_size=100))
 def test_any_bytes_are_parsed_or_an_unknown_format(data: bytes) -> None:
-    """No bytes raise an exception."""
     assert isinstance(acl.write_problem(data, owning_group=0, users=(0,), groups=(0,)), str)
 
 
@@ -108,7 +107,6 @@ def test_a_file_that_a_user_can_write_by_its_acl_is_not_trusted(root: Path, tree
 
 
 def test_nothing_is_written_to_a_directory_that_a_user_can_write_by_its_acl(root: Path, tree: WritableTree) -> None:
-    """A file in the directory is not trusted either, but it can be read."""
     os.setxattr(root / "etc", "system.posix_acl_access", acl_of(group=5, named=(GROUP, 7, NOBODY), user=5))
     problem = "its parent directory /etc is not safe: group 65534 can write to it by its access control list"
     assert tree.trust_problem(SITE) == problem

@@ -60,7 +60,6 @@ def test_new_files_are_accessible_only_by_their_owner(host: Host, mode: int) -> 
 
 
 def test_the_default_list_can_be_removed(host: Host) -> None:
-    """The directory keeps its mode. Removing a missing list is not an error."""
     assert host.observe(PRIVATE) == NONE
     host.put(PRIVATE)
     for _ in range(2):
@@ -72,7 +71,6 @@ def test_the_default_list_can_be_removed(host: Host) -> None:
 
 
 def test_an_earlier_list_is_restored(host: Host) -> None:
-    """The journal contains its bytes, so `revert` restores it."""
     theirs = replace_group(default_acl.OWNER_ONLY)
     os.setxattr(directory(host), "system.posix_acl_default", theirs)
     before = host.observe(PRIVATE)
@@ -89,7 +87,6 @@ def replace_group(data: bytes) -> bytes:
 
 
 def test_a_missing_directory_has_no_default_list(host: Host) -> None:
-    """apply creates the directory before it sets the list."""
     directory(host).rmdir()
     assert host.observe(PRIVATE) == NONE
     with pytest.raises(HostError, match="cannot set the default permissions in /var/cni"):
@@ -97,7 +94,6 @@ def test_a_missing_directory_has_no_default_list(host: Host) -> None:
 
 
 def test_a_link_or_a_file_is_an_obstacle(host: Host) -> None:
-    """Neither is followed."""
     directory(host).rename(Path(host.root, "elsewhere"))
     directory(host).symlink_to("/elsewhere")
     assert isinstance(host.observe(PRIVATE), Obstacle)
@@ -108,8 +104,6 @@ def test_a_link_or_a_file_is_an_obstacle(host: Host) -> None:
 
 
 def test_a_file_system_without_lists_is_reported(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernel returns this error on such a file system."""
-
     def unsupported(*_: object) -> bytes:
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
@@ -120,8 +114,6 @@ def test_a_file_system_without_lists_is_reported(host: Host, monkeypatch: pytest
 
 
 def test_an_unreadable_list_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not treated as a missing list."""
-
     def denied(*_: object) -> bytes:
         raise PermissionError(errno.EACCES, "Permission denied")
 

@@ -33,7 +33,6 @@ def host(tmp_path: Path) -> Host:
 
 
 def test_white_space_in_a_kernel_value_is_reduced_to_single_blanks(host: Host) -> None:
-    """A key without a file is absent."""
     assert host.sysctl("vm.overcommit_memory") == Sysctl(key="vm.overcommit_memory", value="1")
     assert host.sysctl("kernel.printk") == Sysctl(key="kernel.printk", value="4 4 1 7")
     assert host.sysctl("kernel.none") == Sysctl(key="kernel.none", value="")
@@ -42,13 +41,11 @@ def test_white_space_in_a_kernel_value_is_reduced_to_single_blanks(host: Host) -
 
 
 def test_a_directory_below_proc_sys_is_an_unreadable_value(host: Host) -> None:
-    """The read fails with the path."""
     seen = host.sysctl("vm")
     assert seen == Unreadable(id="vm", reason="cannot read /proc/sys/vm: it is a directory, not a regular file")
 
 
 def test_a_kernel_value_is_written_as_sysctl_writes_it(host: Host) -> None:
-    """The value and a newline are written to the existing file; a missing file is not created."""
     host.put(Sysctl(key="vm.overcommit_memory", value="0"))
     assert Path(host.root, "proc/sys/vm/overcommit_memory").read_bytes() == b"0\n"
     with pytest.raises(HostError, match=r"^cannot write /proc/sys/vm/panic_on_oom: No such file or directory$"):
@@ -57,13 +54,11 @@ def test_a_kernel_value_is_written_as_sysctl_writes_it(host: Host) -> None:
 
 
 def test_a_tree_without_proc_sys_has_no_kernel(host: Host, tmp_path: Path) -> None:
-    """An image has no /proc/sys."""
     assert host.has_kernel
     assert not fake_host(tmp_path / "etc").has_kernel
 
 
 def test_resources_are_observed_with_their_parent_directories(host: Host) -> None:
-    """The observation maps IDs to states. Kernel values have no parents."""
     path = ETC / "sysctl.d/90-kubelet.conf"
     seen = host.observe_all([File(path=path, content=b"", mode=MODE), Sysctl(key="kernel.printk", value="1")])
     assert seen.keys() == {str(path), "/etc/sysctl.d", "/etc", "/", "kernel.printk"}
@@ -83,7 +78,6 @@ def test_resources_are_observed_with_their_parent_directories(host: Host) -> Non
     ids=str,
 )
 def test_observe_returns_the_state_that_put_wrote(state: State, host: Host) -> None:
-    """This is true for each type of state, with and without an earlier state."""
     for before in (None, File(path=ETC / "f", content=b"old", mode=MODE), Directory(path=ETC / "d", mode=MODE)):
         if before is not None:
             host.put(before)
@@ -92,7 +86,6 @@ def test_observe_returns_the_state_that_put_wrote(state: State, host: Host) -> N
 
 
 def test_permissions_are_observed_and_set_without_the_content(host: Host) -> None:
-    """Content that another program writes between both calls is preserved."""
     path = ETC / "ca.crt"
     expected = FilePermissions(path=path, mode=MODE)
     host.put(File(path=path, content=b"one", mode=FileMode(0o644)))
@@ -116,14 +109,12 @@ def test_permissions_are_observed_and_set_without_the_content(host: Host) -> Non
     ],
 )
 def test_the_host_name_is_from_the_kernel_or_from_etc_hostname(files: dict[str, str], name: str, host: Host) -> None:
-    """It is in lower case, as the node name of K3s."""
     for path, text in files.items():
         Path(host.root, path).write_text(text)
     assert host.name == name
 
 
 def test_a_directory_that_is_not_empty_is_kept(host: Host) -> None:
-    """Its entries belong to other programs."""
     host.put(Directory(path=ETC / "d", mode=FileMode(0o700)))
     host.put(File(path=ETC / "d/theirs", content=b"", mode=MODE))
     with pytest.raises(NotEmptyError, match=r"^cannot remove /etc/d: it contains other files, or is a mount point$"):
@@ -166,14 +157,12 @@ def test_the_owner_of_a_tree_is_shown_as_root(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root has the permission")
 def test_an_ordinary_user_gets_the_command_with_sudo() -> None:
-    """The error is raised before any change."""
     with pytest.raises(HostError, match=r"^cannot revert: changing the host requires root$") as caught:
         Host.real().refuse_ordinary_user("revert")
     assert caught.value.hint == "sudo k3s-harden revert"
 
 
 def test_the_real_host_is_this_machine() -> None:
-    """Its kernel values are those of the running kernel."""
     host = Host.real()
     assert (host.root, host.is_live, host.has_kernel) == ("/", True, True)
     release = Path("/proc/sys/kernel/osrelease").read_text(encoding="ascii").strip()
@@ -182,7 +171,6 @@ def test_the_real_host_is_this_machine() -> None:
 
 
 def test_without_selinux_no_program_sets_a_label(tmp_path: Path) -> None:
-    """In a --root tree on a machine with SELinux, no program runs either."""
     (tmp_path / "usr/sbin").mkdir(parents=True)
     (tmp_path / "usr/sbin/restorecon").touch()
     programs = Programs({("/usr/sbin/restorecon", "/f"): Completed(0, "", "")})
@@ -216,7 +204,6 @@ def test_a_root_directory_that_is_exchanged_does_not_redirect_a_write(image: Pat
 
 @pytest.mark.root
 def test_nothing_is_written_below_a_root_whose_parent_belongs_to_another_user(image: Path) -> None:
-    """That user could replace the root directory. Reading is possible."""
     os.chown(image.parent, 65534, 65534)
     host = Host.tree_at(str(image))
     assert host.observe(SITE) == Absent(SITE.path)
@@ -231,7 +218,6 @@ def test_nothing_is_written_below_a_root_whose_parent_belongs_to_another_user(im
 @pytest.mark.root
 @pytest.mark.parametrize("owner", [0, 65534])
 def test_a_symlink_to_the_root_directory_is_followed_for_writes_if_root_owns_it(owner: int, image: Path) -> None:
-    """Symlinks of other users are not followed, as for all other paths."""
     (image.parent / "link").symlink_to("image")
     os.lchown(image.parent / "link", owner, owner)
     host = Host.tree_at(str(image.parent / "link"))
@@ -248,7 +234,6 @@ def test_a_symlink_to_the_root_directory_is_followed_for_writes_if_root_owns_it(
     [("no/such", "the directory does not exist"), ("file", "it is a regular file, not a directory")],
 )
 def test_a_root_that_is_not_a_directory_is_an_error(path: str, problem: str, tmp_path: Path) -> None:
-    """The error contains the path."""
     (tmp_path / "file").touch()
     with pytest.raises(HostError, match=f"^cannot open {tmp_path / path}: {problem}$"):
         Host.tree_at(str(tmp_path / path))

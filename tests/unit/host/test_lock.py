@@ -76,7 +76,6 @@ def held_by_another(host: Host, running: subprocess.Popen[str]) -> None:
 
 
 def test_the_lock_file_is_private_and_is_not_removed(host: Host) -> None:
-    """Its mode does not depend on the umask."""
     before = os.umask(0o077)
     try:
         with host.lock():
@@ -90,7 +89,6 @@ def test_the_lock_file_is_private_and_is_not_removed(host: Host) -> None:
 
 
 def test_a_second_run_fails_after_its_wait(host: Host) -> None:
-    """The error contains the process ID of the holder, and the exit code is 5."""
     with process(HOLD, host.root) as holder:
         held_by_another(host, holder)
         with pytest.raises(LockHeldError) as caught, patient(host, 0.2).lock():
@@ -101,7 +99,6 @@ def test_a_second_run_fails_after_its_wait(host: Host) -> None:
 
 
 def test_a_waiting_run_gets_the_lock_when_the_holder_ends(host: Host) -> None:
-    """The waiting run continues by itself."""
     with process(HOLD, host.root) as holder:
         held_by_another(host, holder)
         with process(HOLD, host.root) as waiting:
@@ -111,7 +108,6 @@ def test_a_waiting_run_gets_the_lock_when_the_holder_ends(host: Host) -> None:
 
 
 def test_the_kernel_releases_the_lock_of_a_killed_holder(host: Host) -> None:
-    """The next run replaces the process ID in the file."""
     with process(HOLD, host.root) as holder:
         held_by_another(host, holder)
         holder.send_signal(signal.SIGKILL)
@@ -121,7 +117,6 @@ def test_the_kernel_releases_the_lock_of_a_killed_holder(host: Host) -> None:
 
 @pytest.mark.parametrize("options", [[], ["removing"]])
 def test_only_one_process_holds_the_lock(host: Host, options: list[str]) -> None:
-    """Four processes increment one counter to 80 without a lost update, also if each removes the file as uninstall."""
     counter = Path(host.root, "counter")
     counter.write_text("0")
     workers = [
@@ -133,7 +128,6 @@ def test_only_one_process_holds_the_lock(host: Host, options: list[str]) -> None
 
 @pytest.mark.parametrize("kind", ["directory", "FIFO", "symlink", "link on the way", "file on the way"])
 def test_another_file_type_is_rejected_as_lock(kind: str, host: Host) -> None:
-    """Opening it does not block, and nothing outside the root changes."""
     root = Path(host.root, "host")
     outside = Path(host.root, "outside")
     outside.mkdir()
@@ -158,7 +152,6 @@ def test_another_file_type_is_rejected_as_lock(kind: str, host: Host) -> None:
 
 @pytest.mark.root
 def test_the_lock_works_on_a_full_disk(host: Host) -> None:
-    """Only the process ID of the holder is missing."""
     run = Path(host.root, "run")
     run.mkdir()
     with mounted(run, "size=8k,mode=755"):
@@ -169,7 +162,6 @@ def test_the_lock_works_on_a_full_disk(host: Host) -> None:
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_directory_without_write_permission_is_an_error(host: Host) -> None:
-    """The error contains the path."""
     Path(host.root).chmod(0o500)
     try:
         with pytest.raises(HostError, match=r"^cannot create /run: Permission denied$"), host.lock():
@@ -179,7 +171,6 @@ def test_a_directory_without_write_permission_is_an_error(host: Host) -> None:
 
 
 def test_a_hard_linked_lock_file_is_rejected_and_not_truncated(host: Host) -> None:
-    """The other link can be any file."""
     run = Path(host.root, "run")
     run.mkdir()
     (run / "precious").write_text("precious\n")

@@ -35,7 +35,6 @@ def process(program: Path, *words: str, user: int | None = None) -> Iterator[int
 
 @pytest.mark.parametrize("words", [("k3s server",), ("/usr/local/bin/k3s-east agent --flag",)])
 def test_psutil_and_proc_return_the_same_process(tmp_path: Path, words: tuple[str, ...]) -> None:
-    """Command line and start time are equal."""
     before = time.time()
     with process(tmp_path / "k3s-server", *words) as pid:
         plain, known = ({process.pid: process for process in way()}[pid] for way in (by_proc, by_psutil))
@@ -47,13 +46,11 @@ def test_psutil_and_proc_return_the_same_process(tmp_path: Path, words: tuple[st
 
 @pytest.mark.parametrize("name", ["k4s", "a k3s", "x) k3s"])
 def test_a_process_with_another_name_is_ignored(tmp_path: Path, name: str) -> None:
-    """It is ignored even if its name contains blanks and parentheses."""
     with process(tmp_path / name, "k3s server") as pid:
         assert pid not in {process.pid for process in (*by_proc(), *by_psutil())}
 
 
 def test_a_name_with_parentheses_is_parsed(tmp_path: Path) -> None:
-    """The fields start after the last parenthesis."""
     with process(tmp_path / "k3s) R (x", "k3s server") as pid:
         found = {process.pid: process for process in by_proc()}[pid]
         assert found.started == pytest.approx(time.time(), abs=2)

@@ -16,19 +16,16 @@ SHELL = "/bin/sh"
 
 
 def test_a_program_returns_its_code_and_both_outputs() -> None:
-    """An exit code other than 0 is not an error here."""
     assert run([SHELL, "-c", "echo out; echo err >&2; exit 3"], timeout=10) == Completed(3, "out\n", "err\n")
 
 
 def test_arguments_are_not_interpreted_by_a_shell() -> None:
-    """They are passed unchanged."""
     words = ["a b", "$HOME", "*", "", "é", "\n"]
     script = "import sys; print(sys.argv[1:])"
     assert run([sys.executable, "-c", script, *words], timeout=10).stdout == f"{words}\n"
 
 
 def test_the_environment_is_fixed() -> None:
-    """The locale is C.UTF-8 and the directory is /. HOME and variables of the caller are not set."""
     assert "HOME" in os.environ or "PATH" in os.environ
     done = run([SHELL, "-c", "/usr/bin/env; pwd"], timeout=10)
     lines = {line for line in done.stdout.splitlines() if not line.startswith(("PWD=", "SHLVL=", "_=", "OLDPWD="))}
@@ -36,17 +33,14 @@ def test_the_environment_is_fixed() -> None:
 
 
 def test_standard_input_is_empty() -> None:
-    """A program that reads it gets the end of the file."""
     assert run(["/bin/cat"], timeout=10) == Completed(0, "", "")
 
 
 def test_output_that_is_not_utf8_is_decoded() -> None:
-    """Invalid bytes are replaced."""
     assert run([SHELL, "-c", r"printf 'a\377b'"], timeout=10).stdout == "a�b"
 
 
 def test_large_output_on_both_streams_does_not_block() -> None:
-    """Both outputs are larger than a pipe."""
     script = "import sys; sys.stderr.write('e' * 300_000); sys.stdout.write('o' * 300_000)"
     done = run([sys.executable, "-c", script], timeout=30, largest_output=300_000)
     assert (len(done.stdout), len(done.stderr)) == (300_000, 300_000)
@@ -54,14 +48,12 @@ def test_large_output_on_both_streams_does_not_block() -> None:
 
 @pytest.mark.parametrize("script", ["exec sleep 600", "sleep 600 & wait"])
 def test_a_program_that_exceeds_the_time_limit_is_killed(script: str) -> None:
-    """It is killed even if a child still has the pipe open."""
     with pytest.raises(HostError, match=r"^cannot run /bin/sh: it did not finish within 0\.2 s$"):
         run([SHELL, "-c", script], timeout=0.2)
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 def test_a_program_that_prints_without_end_is_killed_with_its_children(tmp_path: Path, stream: str) -> None:
-    """Its output is read up to the limit, and none of its processes remains."""
     script = f"sleep 600 & echo $! >{tmp_path}/child; exec cat /dev/zero >/dev/{stream}"
     with pytest.raises(HostError, match=r"^cannot run /bin/sh: it printed more than 65536 bytes$"):
         run([SHELL, "-c", script], timeout=60)
@@ -79,7 +71,6 @@ def test_a_program_that_prints_without_end_is_killed_with_its_children(tmp_path:
 
 
 def test_a_program_that_cannot_be_run_is_an_error(tmp_path: Path) -> None:
-    """It is missing, not executable, a directory, or a script without an interpreter."""
     (tmp_path / "plain").write_text("x")
     (tmp_path / "script").write_text("#!/no/such/interpreter\n")
     (tmp_path / "script").chmod(0o755)

@@ -34,7 +34,6 @@ exit 1
 
 
 def test_an_ssh_keygen_before_openssh_8_1_is_an_error(tmp_path: Path) -> None:
-    """The message is its own, and the hint names the version."""
     program = tmp_path / "ssh-keygen"
     program.write_text(OLD, encoding="utf-8")
     program.chmod(0o755)

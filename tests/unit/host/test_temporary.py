@@ -26,7 +26,6 @@ def directory(tmp_path: Path) -> Iterator[int]:
 
 @pytest.mark.parametrize("name", ["policy.yaml", "x" * 255, "ü" * 127, "a.b.1-00000000"])
 def test_names_are_unique_and_not_too_long(name: str) -> None:
-    """They contain the process ID; a name of 255 bytes is shortened."""
     found = {temporary.name_for(name) for _ in range(100)}
     assert len(found) == 100
     for unique in found:
@@ -40,7 +39,6 @@ def test_names_are_unique_and_not_too_long(name: str) -> None:
     "other", [".a.conf.k3s-harden.bak", "a.conf.1-00000000.k3s-harden", ".a.conf", ".b.a.conf.1-00000000.k3s-harden"]
 )
 def test_other_names_are_not_temporary_files_of_a_file(other: str) -> None:
-    """The temporary file of another file does not match either."""
     assert not temporary.is_temporary(other, "a.conf")
     assert temporary.is_temporary(".a.conf.k3s-harden", "a.conf"), "earlier releases used a fixed name"
 

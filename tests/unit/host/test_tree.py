@@ -70,14 +70,12 @@ def mode_of(path: Path) -> int:
 
 
 def test_a_file_is_observed_with_content_mode_and_owner(root: Path, tree: WritableTree) -> None:
-    """The owner of the tree is observed as 0:0."""
     (root / "etc/site.conf").write_bytes(b"\0\xff\n")
     (root / "etc/site.conf").chmod(0o2751)
     assert tree.observe(SITE) == File(path=SITE, content=b"\0\xff\n", mode=FileMode(0o2751), owner=Owner(0, 0))
 
 
 def test_only_regular_files_have_permissions(root: Path, tree: WritableTree) -> None:
-    """A symlink is not followed."""
     (root / "etc/site.conf").touch(mode=0o640)
     (root / "etc/link").symlink_to("site.conf")
     os.mkfifo(root / "etc/fifo")
@@ -94,7 +92,6 @@ def test_only_regular_files_have_permissions(root: Path, tree: WritableTree) -> 
 
 @pytest.mark.parametrize("name", ["link", "fifo", "none"])
 def test_permissions_are_set_only_on_regular_files(name: str, root: Path, tree: WritableTree) -> None:
-    """A symlink is not followed, and a FIFO does not block."""
     (root / "etc/link").symlink_to("../../outside/precious")
     os.mkfifo(root / "etc/fifo", 0o640)
     (root / "../outside/precious").chmod(0o640)
@@ -104,7 +101,6 @@ def test_permissions_are_set_only_on_regular_files(name: str, root: Path, tree: 
 
 
 def test_permissions_are_not_set_in_a_directory_that_others_can_write(root: Path, tree: WritableTree) -> None:
-    """Other users could replace the file at the same time."""
     (root / "etc/site.conf").touch(mode=0o644)
     (root / "etc").chmod(0o777)
     with pytest.raises(HostError, match="is not safe: others can write to it"):
@@ -126,7 +122,6 @@ def test_a_copy_preserves_mtime_but_not_ctime(root: Path, tree: WritableTree) ->
 
 
 def test_a_directory_is_observed_with_mode_and_owner(root: Path, tree: WritableTree) -> None:
-    """Its entries are ignored."""
     (root / "etc").chmod(0o1750)
     (root / "etc/x").touch()
     assert tree.observe(PurePosixPath("/etc")) == Directory(path=PurePosixPath("/etc"), mode=FileMode(0o1750))
@@ -135,7 +130,6 @@ def test_a_directory_is_observed_with_mode_and_owner(root: Path, tree: WritableT
 
 @pytest.mark.parametrize("path", ["/etc/none", "/none/of/these"])
 def test_a_missing_path_is_absent(path: str, tree: WritableTree) -> None:
-    """It is absent even if a parent is missing."""
     assert tree.observe(PurePosixPath(path)) == Absent(PurePosixPath(path))
     assert not tree.exists(PurePosixPath(path))
     assert tree.read(PurePosixPath(path)) is None
@@ -183,7 +177,6 @@ def test_another_file_type_is_observed_as_obstacle_with_its_type(
 
 
 def test_a_parent_that_is_a_file_is_an_obstacle(root: Path, tree: WritableTree) -> None:
-    """The path is not observed as absent, because it cannot be created."""
     (root / "etc/k3s").touch()
     path = PurePosixPath("/etc/k3s/config.yaml")
     assert tree.observe(path) == Obstacle(id=str(path), kind="path through k3s, a regular file")
@@ -200,7 +193,6 @@ def test_a_parent_that_is_a_file_is_an_obstacle(root: Path, tree: WritableTree) 
 
 @ordinary_user
 def test_a_file_without_read_permission_is_unreadable(root: Path, tree: WritableTree) -> None:
-    """`check` reports the path to an ordinary user."""
     (root / "etc/site.conf").touch(0o000)
     assert tree.observe(SITE) == Unreadable(id=str(SITE), reason="Permission denied")
     with pytest.raises(HostError, match=r"^cannot read /etc/site\.conf: Permission denied$"):
@@ -242,7 +234,6 @@ def test_no_symlink_leads_outside_the_root(target: str, root: Path, tree: Writab
 
 @pytest.mark.parametrize("prefix", ["/../..", "//", "/etc/../../..", "/./"])
 def test_no_path_leads_outside_the_root(prefix: str, root: Path, tree: WritableTree) -> None:
-    """Two leading slashes, which pathlib keeps, make no difference."""
     (root / "etc/site.conf").write_text("inside\n")
     outside = str(root.parent / "outside/precious").lstrip("/")
     assert tree.read(PurePosixPath(f"{prefix}/etc/site.conf")) == b"inside\n"
@@ -251,7 +242,6 @@ def test_no_path_leads_outside_the_root(prefix: str, root: Path, tree: WritableT
 
 
 def test_a_loop_of_symlinks_is_an_error(root: Path, tree: WritableTree) -> None:
-    """The error is that of the kernel."""
     (root / "etc/site.conf").symlink_to("other")
     (root / "etc/other").symlink_to("site.conf")
     with pytest.raises(HostError, match=r"^cannot read /etc/site\.conf: Too many levels of symbolic links$"):
@@ -261,14 +251,12 @@ def test_a_loop_of_symlinks_is_an_error(root: Path, tree: WritableTree) -> None:
 
 @pytest.mark.parametrize(("plant", "kind"), OBSTACLES[2:])
 def test_only_a_regular_file_is_read(plant: Callable[[Path], None], kind: str, root: Path, tree: WritableTree) -> None:
-    """The error contains the file type; a FIFO does not block."""
     plant(root / "etc/site.conf")
     with pytest.raises(HostError, match=rf"^cannot read /etc/site\.conf: it is a {kind}, not a regular file$"):
         tree.read(SITE)
 
 
 def test_a_file_above_the_size_limit_is_not_read(root: Path, tree: WritableTree) -> None:
-    """The largest allowed size is read."""
     path = root / "etc/site.conf"
     path.touch()
     os.truncate(path, LARGEST_READ)
@@ -281,7 +269,6 @@ def test_a_file_above_the_size_limit_is_not_read(root: Path, tree: WritableTree)
 
 
 def test_names_are_sorted_and_empty_for_other_file_types(root: Path, tree: WritableTree) -> None:
-    """A symlink to a directory is followed, as K3s and sysctl do."""
     for name in ("b", "a", ".hidden", "10"):
         (root / "etc" / name).touch()
     (root / "link").symlink_to("/etc")
@@ -291,7 +278,6 @@ def test_names_are_sorted_and_empty_for_other_file_types(root: Path, tree: Writa
 
 
 def test_entries_of_a_directory_are_not_opened(root: Path, tree: WritableTree) -> None:
-    """They are sorted and have type, mode and owner; symlinks are not followed."""
     (root / "etc/b").touch(0o000)
     (root / "etc/b").chmod(0o000)
     (root / "etc/a").mkdir(0o750)
@@ -309,7 +295,6 @@ def test_entries_of_a_directory_are_not_opened(root: Path, tree: WritableTree) -
 
 
 def test_stat_follows_symlinks_inside_the_root(root: Path, tree: WritableTree) -> None:
-    """A dangling symlink is absent, a loop is unreadable."""
     (root / "etc/real").touch()
     (root / "etc/real").chmod(0o640)
     (root / "etc/link").symlink_to("/etc/real")
@@ -330,7 +315,6 @@ def test_stat_follows_symlinks_inside_the_root(root: Path, tree: WritableTree) -
 @pytest.mark.parametrize("mask", [0o000, 0o022, 0o027, 0o077])
 @pytest.mark.parametrize("mode", [0o600, 0o644, 0o666, 0o000, 0o4755])
 def test_modes_are_exact_under_any_umask(mask: int, mode: int, root: Path, tree: WritableTree) -> None:
-    """This is true for new and existing files and directories."""
     directory = PurePosixPath("/etc/d")
     for _ in range(2):
         with umask(mask):
@@ -341,7 +325,6 @@ def test_modes_are_exact_under_any_umask(mask: int, mode: int, root: Path, tree:
 
 
 def test_a_written_file_is_observed_unchanged(root: Path, tree: WritableTree) -> None:
-    """The content can be large, empty or binary."""
     for content in (b"", bytes(range(256)), b"x" * (3 << 20)):
         tree.write(file(content=content))
         assert tree.observe(SITE) == file(content=content)
@@ -361,7 +344,6 @@ def test_a_file_is_replaced_and_not_overwritten(root: Path, tree: WritableTree) 
 def test_the_temporary_file_of_a_killed_run_is_replaced(
     plant: Callable[[Path], None], root: Path, tree: WritableTree
 ) -> None:
-    """It can have any file type; a symlink is not followed."""
     plant(root / "etc/.site.conf.k3s-harden")
     tree.write(file())
     assert names(root / "etc") == ["site.conf"]
@@ -369,7 +351,6 @@ def test_the_temporary_file_of_a_killed_run_is_replaced(
 
 
 def test_a_temporary_file_is_removed(root: Path, tree: WritableTree) -> None:
-    """Nothing else is removed; a missing file or directory is not an error."""
     (root / "etc/site.conf").touch()
     (root / "etc" / temporary.name_for("site.conf")).touch()
     (root / "etc/.site.conf.k3s-harden").touch()
@@ -405,7 +386,6 @@ def test_a_parent_that_is_a_broken_link_is_an_obstacle_with_its_cause(root: Path
 
 
 def test_a_missing_parent_is_an_error_with_the_path(tree: WritableTree) -> None:
-    """The error is a HostError, so other changes continue."""
     path = PurePosixPath("/none/such")
     for verb, change in (
         ("write", lambda: tree.write(file(path))),
@@ -440,7 +420,6 @@ def test_overwriting_keeps_the_inode(root: Path, tree: WritableTree) -> None:
 def test_creating_a_directory_does_not_replace_another_file_type(
     plant: Callable[[Path], None], kind: str, root: Path, tree: WritableTree
 ) -> None:
-    """The existing file and the target of a symlink are unchanged."""
     plant(root / "etc/site.conf")
     outside = mode_of(root.parent / "outside/precious")
     with pytest.raises(HostError, match=r"^cannot create /etc/site\.conf: Not a directory$"):
@@ -450,7 +429,6 @@ def test_creating_a_directory_does_not_replace_another_file_type(
 
 
 def test_removing_a_missing_path_succeeds(root: Path, tree: WritableTree) -> None:
-    """This is true for files and directories, even if the parent is missing."""
     (root / "etc/site.conf").touch()
     (root / "etc/d").mkdir()
     for _ in range(2):
@@ -462,14 +440,12 @@ def test_removing_a_missing_path_succeeds(root: Path, tree: WritableTree) -> Non
 
 
 def test_a_directory_that_is_not_empty_is_not_removed(root: Path, tree: WritableTree) -> None:
-    """It can contain only a hidden file."""
     (root / "etc/.hidden").touch()
     assert not tree.remove_directory(PurePosixPath("/etc"))
     assert names(root / "etc") == [".hidden"]
 
 
 def test_removing_a_symlink_keeps_its_target(root: Path, tree: WritableTree) -> None:
-    """A symlink to a directory is not removed as a directory."""
     symlink(root / "etc/site.conf")
     tree.remove_file(SITE)
     assert (root.parent / "outside/precious").exists()
@@ -481,7 +457,6 @@ def test_removing_a_symlink_keeps_its_target(root: Path, tree: WritableTree) -> 
 
 
 def test_a_file_is_renamed(root: Path, tree: WritableTree) -> None:
-    """The new name is in the same directory."""
     (root / "etc/site.conf").write_text("x")
     tree.rename(SITE, "other")
     assert names(root / "etc") == ["other"]
@@ -537,7 +512,6 @@ def test_a_sticky_parent_directory_is_trusted(root: Path, tree: WritableTree) ->
 
 
 def test_nothing_is_written_below_a_root_that_others_can_write(root: Path, tree: WritableTree) -> None:
-    """Others could replace /etc."""
     root.chmod(0o777)
     with pytest.raises(HostError, match="its parent directory / is not safe: others can write to it"):
         tree.write(file())
@@ -573,7 +547,6 @@ def test_a_write_replaces_only_a_regular_file(kind: str, root: Path, tree: Writa
 
 @pytest.mark.parametrize("target", ["{outside}", "../../outside", "/../../outside"])
 def test_no_symlink_redirects_a_write_outside_the_root(target: str, root: Path, tree: WritableTree) -> None:
-    """The target is resolved below the root, and does not exist there."""
     (root / "etc/way").symlink_to(target.format(outside=root.parent / "outside"))
     path = PurePosixPath("/etc/way/precious")
     changes: list[Callable[[], None]] = [lambda: tree.write(file(path)), lambda: tree.overwrite(path, b"1")]
@@ -587,7 +560,6 @@ def test_no_symlink_redirects_a_write_outside_the_root(target: str, root: Path, 
 
 @pytest.mark.root
 def test_a_symlink_of_another_user_is_rejected_for_writes(root: Path, tree: WritableTree) -> None:
-    """For reads it is followed inside the root."""
     (root / "srv").mkdir()
     (root / "etc/way").symlink_to("/srv")
     os.lchown(root / "etc/way", NOBODY, NOBODY)
@@ -610,7 +582,6 @@ def test_a_symlink_of_another_user_is_rejected_for_writes(root: Path, tree: Writ
 def test_no_file_is_written_to_a_directory_of_another_user(
     owner: Owner, mode: int, reason: str, root: Path, tree: WritableTree
 ) -> None:
-    """Its owner, or a group with write access, could replace any file by a symlink."""
     os.chown(root / "etc", owner.uid, owner.gid)
     (root / "etc").chmod(mode)
     if not reason:
@@ -623,7 +594,6 @@ def test_no_file_is_written_to_a_directory_of_another_user(
 
 @pytest.mark.root
 def test_owners_are_set_and_observed(root: Path, tree: WritableTree) -> None:
-    """This includes files and directories. The set-user-ID bit is set after the owner."""
     expected = File(path=SITE, content=b"x", mode=FileMode(0o4711), owner=Owner(NOBODY, 7))
     tree.write(expected)
     assert tree.observe(SITE) == expected
@@ -637,7 +607,6 @@ def test_owners_are_set_and_observed(root: Path, tree: WritableTree) -> None:
 
 @ordinary_user
 def test_an_owner_that_cannot_be_set_keeps_the_old_file(root: Path, tree: WritableTree) -> None:
-    """An ordinary user cannot change the owner of a file."""
     (root / "etc/site.conf").write_text("old\n")
     with pytest.raises(HostError, match=r"^cannot write /etc/site\.conf: Operation not permitted$"):
         tree.write(File(path=SITE, content=b"new", mode=FileMode(0o600), owner=Owner(1, 1)))
@@ -646,7 +615,6 @@ def test_an_owner_that_cannot_be_set_keeps_the_old_file(root: Path, tree: Writab
 
 
 def test_a_file_is_trusted_only_if_only_root_can_change_it(root: Path, tree: WritableTree) -> None:
-    """The reason is a clause that can follow "and"."""
     (root / "etc/site.conf").touch()
     (root / "etc/link.conf").symlink_to("/etc/site.conf")
     link = PurePosixPath("/etc/link.conf")
@@ -665,7 +633,6 @@ def test_a_file_is_trusted_only_if_only_root_can_change_it(root: Path, tree: Wri
 
 @pytest.mark.root
 def test_a_file_of_another_user_is_not_trusted(root: Path, tree: WritableTree) -> None:
-    """A file behind a symlink of another user is not trusted either."""
     (root / "etc/site.conf").touch()
     (root / "etc/link.conf").symlink_to("/etc/site.conf")
     os.lchown(root / "etc/link.conf", NOBODY, NOBODY)
@@ -694,7 +661,6 @@ except HostError as error:
 
 
 def test_a_write_that_fails_halfway_keeps_the_old_file(root: Path) -> None:
-    """No temporary file is left. A limit ends the write after 4096 bytes."""
     (root / "etc/site.conf").write_text("old\n")
     done = subprocess.run(
         [sys.executable, "-c", WRITE_TOO_MUCH, str(root)], capture_output=True, text=True, check=True, cwd=CHECKOUT
@@ -706,7 +672,6 @@ def test_a_write_that_fails_halfway_keeps_the_old_file(root: Path) -> None:
 
 @pytest.mark.root
 def test_a_full_disk_keeps_the_old_file(root: Path, tree: WritableTree) -> None:
-    """No temporary file is left. The same write succeeds when there is space."""
     with mounted(root / "etc", "size=16k,mode=755"):
         (root / "etc/site.conf").write_text("old\n")
         fill(root / "etc/filler")
@@ -720,7 +685,6 @@ def test_a_full_disk_keeps_the_old_file(root: Path, tree: WritableTree) -> None:
 
 @pytest.mark.root
 def test_a_read_only_file_system_is_an_environment_error(root: Path, tree: WritableTree) -> None:
-    """Every kind of change raises this error."""
     with mounted(root / "etc", "mode=755"):
         (root / "etc/site.conf").touch()
         (root / "etc/d").mkdir()
@@ -746,7 +710,6 @@ def test_a_read_only_file_system_is_an_environment_error(root: Path, tree: Writa
 @pytest.mark.root
 @pytest.mark.parametrize("flag", ["i", "a"])
 def test_an_immutable_file_is_observed_as_immutable(flag: str, tmp_path: Path) -> None:
-    """A write fails and does not change it."""
     # On a disk, because file systems in memory support these flags only from Linux 6.6 on.
     tree = WritableTree(str(tmp_path), 0, 0)
     path = tmp_path / "etc/site.conf"
@@ -770,7 +733,6 @@ def test_an_immutable_file_is_observed_as_immutable(flag: str, tmp_path: Path) -
 
 
 def test_no_descriptor_is_left_open(root: Path, tree: WritableTree) -> None:
-    """This is true after success and after an error."""
     os.mkfifo(root / "etc/fifo")
     (root / "etc/out").symlink_to("../../outside")
     before = names(Path("/proc/self/fd"))

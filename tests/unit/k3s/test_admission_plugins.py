@@ -20,7 +20,6 @@ def test_an_unlisted_name_is_unknown_only_in_covered_versions() -> None:
 
 @pytest.mark.parametrize("minor", range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1))
 def test_plugins_of_the_guide_are_valid(minor: int) -> None:
-    """The drop-in of k3s-harden enables only plugins that the API server of the version has."""
     version = Version(1, minor, 0)
     values = [
         row.value for row in OPTIONS if row.name == "enable-admission-plugins" and row.applies.to(Role.SERVER, version)

@@ -39,7 +39,6 @@ def policy(data: str) -> list[tuple[str, str]]:
 
 
 def test_a_valid_policy_has_no_problems() -> None:
-    """All levels and forms of a rule are valid, and so is JSON."""
     assert policy(GOOD_POLICY) == []
     assert policy('{"apiVersion":"audit.k8s.io/v1","kind":"Policy","rules":[{"level":"Request"}]}') == []
     assert policy("apiVersion: audit.k8s.io/v1\nrules: [{level: Request}]\n") == []
@@ -67,7 +66,6 @@ def test_a_valid_policy_has_no_problems() -> None:
     ],
 )
 def test_a_problem_has_its_line_and_the_expected_value(old: str, new: str, where: str, words: str) -> None:
-    """One change to a valid policy gives one problem."""
     assert old in GOOD_POLICY
     ((place, problem),) = policy(GOOD_POLICY.replace(old, new, 1))
     assert place == where
@@ -86,13 +84,11 @@ def test_a_problem_has_its_line_and_the_expected_value(old: str, new: str, where
     ],
 )
 def test_a_policy_without_rules_has_one_problem(text: str, words: str) -> None:
-    """The API server does not start with an empty or incomplete policy."""
     ((_, problem),) = policy(text)
     assert words in problem
 
 
 def test_all_problems_of_a_policy_are_listed() -> None:
-    """The first problem does not hide others."""
     assert len(policy("kind: A\nrules:\n  - level: A\n  - level: B\n")) == 4
 
 
@@ -115,7 +111,6 @@ def test_all_problems_of_a_policy_are_listed() -> None:
     ],
 )
 def test_a_policy_logs_nothing_if_no_rule_that_logs_is_reached(rules: str, line: int | None) -> None:
-    """The first rule that matches a request decides."""
     policy = f"apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: {rules}\n"
     assert why_nothing_is_logged(policy.encode(), POLICY) == line
 

@@ -15,7 +15,6 @@ DROPINS = PurePosixPath("/etc/rancher/k3s/config.yaml.d")
 
 
 def test_dropin_uses_quotes_only_if_yaml_needs_them() -> None:
-    """The header is a comment, each list key has a `+`, and an empty list is left out."""
     assert (
         dropin(
             "First line.\n\nSecond.\n",
@@ -48,7 +47,6 @@ ITEMS = st.lists(
 )
 @example([("tls-san", ["a"])], {"tls-san": ["a:", ":", "é", "\u2028", "\U0001f600", "\x00", "\x85", "x\ny"]})
 def test_dropin_appends_to_the_operators_lists(files: list[tuple[str, list[str]]], ours: dict[str, list[str]]) -> None:
-    """The merged list contains the items of the operator, then those of the drop-in. No item is dropped."""
     operators = [
         ConfigText(DROPINS / f"{number:02}.yaml", json.dumps({key: items}).encode())
         for number, (key, items) in enumerate(files)
@@ -66,7 +64,6 @@ def test_dropin_appends_to_the_operators_lists(files: list[tuple[str, list[str]]
 
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.booleans())
 def test_scalars_are_read_back(text: str, switch: bool) -> None:  # noqa: FBT001 - drawn
-    """A scalar is read back as written, without spaces at both ends."""
     merged = merge_configuration(
         [ConfigText(DROPINS / "a.yaml", dropin("", {"node-name": text, "selinux": switch}, {}))]
     )

@@ -74,7 +74,6 @@ def test_rows_agree_with_the_logged_arguments(benchmark: str, component: Compone
 
 
 def test_every_component_with_rows_has_a_logged_line() -> None:
-    """Rows of a component without a line would not be tested."""
     assert {row.component for row in DEFAULTS} <= {component for _, component, _ in lines()}
 
 
@@ -90,7 +89,6 @@ def test_rows_agree_with_the_kubelets_file() -> None:
 
 
 def test_at_most_one_row_applies_to_an_argument() -> None:
-    """This is true in every release and channel."""
     for version in (Version(1, minor, patch, "+k3s1") for minor in range(22, 40) for patch in range(30)):
         seen = [(row.component, row.name, row.channel) for row in DEFAULTS if row.in_version(version)]
         assert len(seen) == len(set(seen)), version

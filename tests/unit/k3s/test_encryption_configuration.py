@@ -28,13 +28,11 @@ def configuration(*providers: object, resources: object = ("secrets",)) -> bytes
     [((AESCBC, IDENTITY), ("aescbc", "identity")), ((IDENTITY, AESCBC), ("identity", "aescbc")), ((), ())],
 )
 def test_providers_are_returned_in_order(providers: tuple[object, ...], expected: tuple[str, ...]) -> None:
-    """The first one encrypts new values."""
     assert providers_of_secrets(configuration(*providers)) == expected
 
 
 @pytest.mark.parametrize("name", ["secrets", "secrets.", "*.", "*.*"])
 def test_the_first_entry_for_secrets_applies(name: str) -> None:
-    """The entry can use any name of Secrets. Entries for other resources and later entries are ignored."""
     others = {"resources": ["configmaps"], "providers": [IDENTITY]}
     ours = {"resources": ["events", name], "providers": [AESCBC]}
     later = {"resources": ["*.*"], "providers": [IDENTITY]}
@@ -62,7 +60,6 @@ def test_the_first_entry_for_secrets_applies(name: str) -> None:
     ids=range(13),
 )
 def test_an_invalid_file_is_rejected_without_quoting_it(data: bytes) -> None:
-    """No error shows the encryption keys."""
     with pytest.raises(ValueError, match=r"^(it|a provider|the list) ") as error:
         providers_of_secrets(data)
     assert KEY not in repr(error.value)

@@ -24,7 +24,6 @@ peer-transport-security:
 
 
 def test_values_have_their_lines() -> None:
-    """Nested keys are joined by dots; null values and secrets are left out."""
     assert etcd_values(TEXT.encode(), PATH) == {
         "client-transport-security.cert-file": EtcdValue("/var/lib/rancher/k3s/server/tls/etcd/server-client.crt", 2),
         "client-transport-security.client-cert-auth": EtcdValue("true", 3),
@@ -59,7 +58,6 @@ def test_a_key_that_contains_a_dot_is_left_out() -> None:
     ids=range(13),
 )
 def test_an_invalid_or_incomplete_file_is_rejected(text: str | bytes) -> None:
-    """The message contains the path of the file."""
     with pytest.raises(InputError) as caught:
         etcd_values(text.encode() if isinstance(text, str) else text, PATH)
     assert caught.value.message.startswith(f"cannot use {PATH}")

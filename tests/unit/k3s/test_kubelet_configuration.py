@@ -18,10 +18,10 @@ from agent.k3s.default_arguments import KUBELET_DEFAULTS_FILE
 from agent.k3s.kubelet_configuration import KUBELET_FIELDS, KubeletSource, kubelet_file, sources
 from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
 from agent.model import Component, Version
+from tests.component_files import KUBELET
 
 OWN = DEFAULT_DATA_DIR / KUBELET_DEFAULTS_FILE
 RECORDED = Path(__file__).parents[2] / "data/benchmark/00-k3s-defaults.conf"
-HEAD = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
 CONFIG, CONFIG_DIR = PurePosixPath("/etc/kubelet.yaml"), PurePosixPath("/etc/kubelet.d")
 BOTH_NAMED = f"kubelet-arg: ['config={CONFIG}', 'config-dir={CONFIG_DIR}']\n"
 
@@ -54,7 +54,6 @@ def test_sources_depend_on_the_version(minor: int, named: tuple[KubeletSource, .
 
 @pytest.mark.parametrize(("minor", "count"), [(31, 0), (32, 1)])
 def test_without_arguments_only_k3s_own_directory_is_read(minor: int, count: int) -> None:
-    """Older versions have no such directory."""
     assert len(found("", minor)) == count
 
 
@@ -65,13 +64,11 @@ def test_files_in_k3s_own_directory_are_read_once() -> None:
 
 @pytest.mark.parametrize("argument", ["config=kubelet.yaml", "config-dir=./kubelet.d"])
 def test_a_relative_path_is_an_error(argument: str) -> None:
-    """Its base is K3s' working directory, which is unknown."""
     with pytest.raises(ValueError, match="not absolute"):
         found(f"kubelet-arg: ['{argument}']\n", 34)
 
 
 def test_every_kubelet_argument_of_a_control_has_a_field() -> None:
-    """Without the field, a control would ignore a file that sets the value."""
     checks = chain.from_iterable((row.check, *row.earlier.values()) for row in CATALOGUE)
     parts = chain.from_iterable(check.checks if isinstance(check, AllOf) else (check,) for check in checks)
     asked = {part.name for part in parts if isinstance(part, ArgumentCheck) and part.component is Component.KUBELET}
@@ -92,9 +89,8 @@ def test_every_kubelet_argument_of_a_control_has_a_field() -> None:
     ],
 )
 def test_a_field_has_the_value_of_the_equivalent_argument(text: str, name: str, value: str) -> None:
-    """The file is YAML 1.1 or JSON. As in the kubelet, the last value of a repeated key applies."""
     head = '{"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", '
-    data = head + text.removeprefix("{") if text.startswith("{") else HEAD + text
+    data = head + text.removeprefix("{") if text.startswith("{") else KUBELET + text
     file = kubelet_file(data.encode(), OWN)
     assert file.problem == ""
     assert file.settings[name][0] == value
@@ -110,26 +106,25 @@ def test_a_field_has_the_value_of_the_equivalent_argument(text: str, name: str, 
         "kind: KubeletConfiguration\nauthentication: {anonymous: {enabled: false}}\n",
         "apiVersion: v1\nkind: KubeletConfiguration\n",
         "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: CredentialProviderConfig\n",
-        HEAD + "authentication: [anonymous]\n",
-        HEAD + "authentication: {anonymous: {enabled: 'false'}}\n",
-        HEAD + "readOnlyPort: '0'\n",
-        HEAD + "readOnlyPort: false\n",
-        HEAD + "readOnlyPort: 0.5\n",
-        HEAD + "tlsCertFile: [x]\n",
-        HEAD + "tlsCipherSuites: X\n",
-        HEAD + "tlsCipherSuites: [{}]\n",
-        HEAD + "featureGates: [A]\n",
-        HEAD + "featureGates: {A: maybe}\n",
-        HEAD + "tlsCertFile: *nowhere\n",
-        HEAD + "a: &a [x, x, x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a, *a]\n"
+        KUBELET + "authentication: [anonymous]\n",
+        KUBELET + "authentication: {anonymous: {enabled: 'false'}}\n",
+        KUBELET + "readOnlyPort: '0'\n",
+        KUBELET + "readOnlyPort: false\n",
+        KUBELET + "readOnlyPort: 0.5\n",
+        KUBELET + "tlsCertFile: [x]\n",
+        KUBELET + "tlsCipherSuites: X\n",
+        KUBELET + "tlsCipherSuites: [{}]\n",
+        KUBELET + "featureGates: [A]\n",
+        KUBELET + "featureGates: {A: maybe}\n",
+        KUBELET + "tlsCertFile: *nowhere\n",
+        KUBELET + "a: &a [x, x, x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a, *a]\n"
         "c: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b, *b]\nd: &d [*c, *c, *c, *c, *c, *c, *c, *c, *c, *c]\n"
         "e: [*d, *d, *d, *d, *d, *d, *d, *d, *d, *d]\n",
-        HEAD + "protectKernelDefaults: true\n" + "#" * 2_000_000,
+        KUBELET + "protectKernelDefaults: true\n" + "#" * 2_000_000,
     ],
     ids=range(20),
 )
 def test_a_file_that_the_kubelet_rejects_has_no_settings(text: str) -> None:
-    """A value of another type or a file of another kind is a problem."""
     file = kubelet_file(text.encode(), OWN)
     assert str(OWN) in file.problem
     assert not file.settings
@@ -142,7 +137,6 @@ _TREES = st.recursive(_LEAVES, lambda inner: st.lists(inner) | st.dictionaries(_
 
 @given(st.dictionaries(_KEYS, _TREES))
 def test_any_tree_gives_values_of_the_right_type_or_a_problem(tree: dict[str, object]) -> None:
-    """No tree raises an exception."""
     head = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}
     file = kubelet_file(json.dumps(tree | head).encode(), OWN)
     assert not (file.problem and file.settings)
@@ -158,7 +152,6 @@ def test_any_tree_gives_values_of_the_right_type_or_a_problem(tree: dict[str, ob
 @example(RECORDED.read_bytes()[:200])
 @example(b"\xff\xfe")
 def test_any_bytes_give_settings_or_a_problem(data: bytes) -> None:
-    """Parsing never raises."""
     file = kubelet_file(data, OWN)
     assert not file.settings or not file.problem
 
@@ -173,8 +166,7 @@ def test_any_bytes_give_settings_or_a_problem(data: bytes) -> None:
 )
 def test_of_two_spellings_of_a_field_the_last_in_sorted_order_counts(fields: str, value: str) -> None:
     """The kubelet 1.37.2 does so with K3s' own value of the field in another file."""
-    text = f"apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n{fields}\n"
-    found, _ = kubelet_file(text.encode(), OWN).settings["read-only-port"]
+    found, _ = kubelet_file(f"{KUBELET}{fields}\n".encode(), OWN).settings["read-only-port"]
     assert found == value
 
 

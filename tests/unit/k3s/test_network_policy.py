@@ -33,7 +33,6 @@ def policy(spec: str) -> Node:
     ],
 )
 def test_a_policy_restricts_all_pods_if_it_selects_them_for_ingress(spec: str, *, restricts: bool) -> None:
-    """Ingress is the default type."""
     assert restricts_all_pods(policy(spec)) is restricts
 
 

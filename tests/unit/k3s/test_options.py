@@ -9,7 +9,6 @@ ALL_KEYS = AGENT_KEYS | SERVER_ONLY_KEYS
 
 
 def test_every_table_names_options_that_exist() -> None:
-    """Aliases, switches, variables and secrets refer to options of a server or an agent."""
     assert {*ALIASES.values(), *SWITCHES, *VARIABLES.values(), *SECRET_KEYS} <= ALL_KEYS
 
 
@@ -21,7 +20,6 @@ def test_secret_keys_are_exactly_the_options_with_a_secret_value() -> None:
 
 
 def test_server_only_keys_are_not_agent_keys() -> None:
-    """Options of the guide are in the table of their role."""
     assert not AGENT_KEYS & SERVER_ONLY_KEYS
     assert {"kubelet-arg", "protect-kernel-defaults", "data-dir"} <= AGENT_KEYS
     assert {"kube-apiserver-arg", "kube-controller-manager-arg", "secrets-encryption"} <= SERVER_ONLY_KEYS

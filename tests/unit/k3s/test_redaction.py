@@ -17,6 +17,5 @@ from agent.k3s.redaction import redacted
     ],
 )
 def test_what_is_redacted_already_stays(text: str, expected: str) -> None:
-    """A token is found by its form and by its name, and a message can contain a redacted one."""
     once = redacted(text)
     assert once == redacted(once) == expected

@@ -6,7 +6,6 @@ from agent.k3s.spelling import MOST_COMPARED, Spelling
 
 
 def test_the_most_similar_known_name_is_suggested() -> None:
-    """A name that is similar to none has no suggestion."""
     spelling = Spelling(iter(("tls-san", "node-label")))
     assert spelling.meant("tls-sans") == "tls-san"
     assert spelling.meant("node-labels") == "node-label"

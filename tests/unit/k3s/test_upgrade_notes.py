@@ -18,7 +18,6 @@ def ids(current: str, target: str, role: Role = Role.SERVER, *, has_etcd: bool =
 
 
 def test_each_note_has_a_source_and_a_known_version() -> None:
-    """The IDs are unique, and each text is a sentence."""
     assert len({note.id for note in NOTES}) == len(NOTES)
     assert [note.minor for note in NOTES] == sorted(note.minor for note in NOTES)
     for note in NOTES:
@@ -52,12 +51,10 @@ def test_notes_about_etcd_are_for_servers_with_embedded_etcd() -> None:
 
 
 def test_an_agent_has_the_note_servers_first() -> None:
-    """An agent has no datastore, so notes about it are omitted."""
     assert ids("1.34", "1.35", Role.AGENT) == [SERVERS, *FROM_35]
 
 
 def test_a_note_lists_each_skipped_version() -> None:
-    """Minor versions must be upgraded one after the other."""
     note = next(
         note
         for note in notes_for_upgrade(Version(1, 34, 0), Version(1, 37, 0), Role.SERVER, has_etcd=False)
@@ -67,7 +64,6 @@ def test_a_note_lists_each_skipped_version() -> None:
 
 
 def test_removals_are_in_order_and_unique() -> None:
-    """Each kind of an API version is removed once."""
     pairs = [(removal.api_version, kind) for removal in REMOVALS for kind in removal.kinds]
     assert len(pairs) == len(set(pairs))
     assert [removal.minor for removal in REMOVALS] == sorted(removal.minor for removal in REMOVALS)

@@ -38,7 +38,6 @@ JSON = st.recursive(
 
 @given(st.sampled_from(Query), JSON)
 def test_any_json_is_parsed_as_an_object(query: Query, item: Any) -> None:  # noqa: ANN401 - any JSON
-    """No value raises an exception, and fields of type text are strings."""
     found = parsed_object(query, item)
     assert isinstance(found, tuple)
     assert isinstance(getattr(found, "name", ""), str)
@@ -46,7 +45,6 @@ def test_any_json_is_parsed_as_an_object(query: Query, item: Any) -> None:  # no
 
 @given(st.dictionaries(st.sampled_from((Query.ROLES, Query.CLUSTER_ROLES, Query.CLUSTER_ROLE_BINDINGS)), JSON))
 def test_access_is_determined_for_any_roles(objects: Mapping[Query, Any]) -> None:
-    """Subjects, roles and bindings can have any form."""
     found = cluster({query: [item] for query, item in objects.items()})
     rights = [RbacRight(frozenset({"get"}), "", "secrets")]
     assert all(str(holder.subject) and str(holder.binding) for holder in rbac.holders(found, rights))
@@ -56,7 +54,6 @@ def test_access_is_determined_for_any_roles(objects: Mapping[Query, Any]) -> Non
 
 @given(JSON)
 def test_any_pod_has_a_title(item: Any) -> None:  # noqa: ANN401 - any JSON
-    """It belongs to the site unless it has the name and account of a packaged component."""
     workload = pod(item)
     assert workload.title.startswith(("Pod ", *(f"{workload.controller.partition(' ')[0]} ",)))
     assert reason_of_workload(workload) == ""

@@ -32,7 +32,6 @@ def test_the_label_overrides_the_default(name: str, labels: dict[str, str], expe
 
 
 def test_an_unknown_default_is_not_a_level() -> None:
-    """With a label the level is known."""
     unknown = PodSecurityDefaults(None)
     assert level_of(Namespace("shop", {}), unknown) is None
     labelled = Namespace("shop", {"pod-security.kubernetes.io/enforce": "baseline"})
@@ -40,7 +39,6 @@ def test_an_unknown_default_is_not_a_level() -> None:
 
 
 def test_a_level_includes_those_below_it() -> None:
-    """An exempt namespace includes no level."""
     order = (PodSecurityLevel.PRIVILEGED, PodSecurityLevel.BASELINE, PodSecurityLevel.RESTRICTED)
     for at, level in enumerate(order):
         assert [level.includes(other) for other in order] == [at >= number for number in range(3)]

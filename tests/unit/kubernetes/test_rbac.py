@@ -36,7 +36,6 @@ TOKENS = RbacRight(frozenset({"create"}), "", "serviceaccounts/token", on_named_
     ],
 )
 def test_a_rule_grants_a_right(given: Json, right: RbacRight, expected: bool) -> None:  # noqa: FBT001 - a parameter
-    """Rules have wildcards, subresources, API groups, and names of objects."""
     (parsed,) = parsing.role(role("some", given)).rules
     assert rbac.grants(parsed, right) is expected
 
@@ -56,7 +55,6 @@ def names(right: RbacRight, roles: list[Json], *bindings: Json) -> list[str]:
 
 
 def test_a_right_comes_from_bindings_of_the_cluster_and_of_namespaces() -> None:
-    """A RoleBinding can name a ClusterRole; a Role with the same name in another namespace is another role."""
     reader = role("reader", rule("get", "secrets"))
     local = role("local", rule("get", "secrets"), namespace="shop")
     assert names(
@@ -78,7 +76,6 @@ def test_a_role_binding_grants_no_right_on_objects_of_the_cluster() -> None:
 
 
 def test_accounts_of_kubernetes_and_k3s_have_a_reason() -> None:
-    """They have a reason only for their own roles, not for roles of the site."""
     controller = role("system:controller:expand-controller", rule("get", "secrets"))
     site = role("site", rule("get", "secrets"))
     job = "ServiceAccount kube-system/expand-controller"
@@ -104,7 +101,6 @@ def test_accounts_of_kubernetes_and_k3s_have_a_reason() -> None:
     ],
 )
 def test_the_name_of_a_role_of_kubernetes_is_no_reason(name: str, given: Json, account: str) -> None:
-    """The role has more rights than Kubernetes or K3s gives it, or another account has it."""
     assert names(SECRETS, [role(name, given)], binding("a", name, account)) == [account]
 
 
@@ -130,7 +126,6 @@ def test_a_role_that_bypasses_the_node_authorizer_has_no_reason(name: str) -> No
     ],
 )
 def test_groups_of_all_users_are_recognized(name: str, expected: bool) -> None:  # noqa: FBT001 - a parameter
-    """The default account, which pods without an account use, is recognized too."""
     found = cluster({Query.CLUSTER_ROLE_BINDINGS: [binding("a", "cluster-admin", name)]})
     (holder,) = [holder for holder in rbac.holders(found, [SECRETS]) if not holder.reason]
     assert holder.is_everybody is expected
@@ -149,5 +144,4 @@ def test_groups_of_all_users_are_recognized(name: str, expected: bool) -> None: 
     ],
 )
 def test_a_wildcard_is_a_complete_star(given: Json, expected: bool) -> None:  # noqa: FBT001 - a parameter
-    """A pattern such as `pods/*` is not a wildcard."""
     assert rbac.has_wildcard(parsing.role(role("some", given))) is expected

@@ -49,7 +49,6 @@ def assignment(value: str, path: str, line: int, *, is_rejected: bool = False) -
 
 @BOTH
 def test_the_effective_line_has_its_location(reader: SysctlReader) -> None:
-    """The value is the text of the line."""
     files = [file("90-kubelet", f"{KEY}=1\n"), file("/usr/lib/sysctl.d/99-x.conf", f"# why\r\n\r\n {KEY} =  0 \r\n")]
     assert at_boot(files, [KEY, PANIC], reader) == {
         KEY: assignment("0", "/usr/lib/sysctl.d/99-x.conf", 3),
@@ -59,7 +58,6 @@ def test_the_effective_line_has_its_location(reader: SysctlReader) -> None:
 
 @BOTH
 def test_the_later_name_overrides_in_any_directory(reader: SysctlReader) -> None:
-    """Names are compared as bytes across all directories."""
     for earlier, later in (("10-a", "9-a"), ("Z", "a"), ("90-kubelet", "99-sysctl"), ("a", "é"), ("￿", "\U00010000")):
         files = [file(f"/usr/lib/sysctl.d/{later}.conf", f"{KEY}=1"), file(f"/etc/sysctl.d/{earlier}.conf", f"{KEY}=2")]
         assert value(files, reader) == value(files[::-1], reader) == "1"
@@ -95,7 +93,6 @@ def test_only_procps_reads_hidden_files() -> None:
 
 
 def test_a_path_outside_of_sysctl_d_is_an_error() -> None:
-    """Neither program reads such a path, so this is an error of the caller."""
     with pytest.raises(ValueError, match=r"/etc/passwd"):
         in_order([file("/etc/passwd", "")], SysctlReader.SYSTEMD)
 
@@ -131,7 +128,6 @@ def test_a_path_outside_of_sysctl_d_is_an_error() -> None:
     ],
 )
 def test_a_line_is_parsed_as_in_each_program(text: str, systemd: str | None, procps: str | None) -> None:
-    """The lines have separators, blanks, comments, minus signs and errors."""
     assert values(text) == (systemd, procps)
 
 
@@ -165,12 +161,10 @@ def test_a_line_is_parsed_as_in_each_program(text: str, systemd: str | None, pro
     ],
 )
 def test_patterns_are_overridden_as_in_each_program(text: str, systemd: str | None, procps: str | None) -> None:
-    """The lines have glob(7) patterns and exclusions."""
     assert values(text) == (systemd, procps)
 
 
 def test_the_line_that_excludes_a_key_has_its_location() -> None:
-    """No line sets the key then. The report shows the line that cancels the managed one."""
     files = [file("90-kubelet", f"{KEY}=1\n{PANIC}=10"), file("99-x", f"\n-{KEY}\n-vm.*\n"), file("10-y", f"-{PANIC}")]
     assert value(files, SysctlReader.SYSTEMD) is None
     assert excluded(files, [KEY, PANIC]) == {KEY: Location(PurePosixPath("/etc/sysctl.d/99-x.conf"), 2)}
@@ -178,7 +172,6 @@ def test_the_line_that_excludes_a_key_has_its_location() -> None:
 
 @BOTH
 def test_an_assignment_by_pattern_is_marked(reader: SysctlReader) -> None:
-    """The line does not contain the key itself."""
     found = at_boot([file("a", "#\nvm.*=2")], [KEY], reader)[KEY]
     assert found == assignment("2", "/etc/sysctl.d/a.conf", 2)
 
@@ -208,7 +201,6 @@ def test_systemd_stops_reading_at_a_line_of_one_mebibyte() -> None:
 
 @BOTH
 def test_bytes_that_are_not_utf_8_are_escaped(reader: SysctlReader) -> None:
-    """A Latin-1 comment or value is read, and a report can print it."""
     data = b"# caf\xe9\nvm.overcommit_memory=\xff\n"
     found = at_boot([SysctlFile(PurePosixPath("/etc/sysctl.d/a.conf"), data)], [KEY], reader)[KEY]
     assert found is not None
@@ -224,7 +216,6 @@ def test_a_key_with_a_dot_in_one_part_matches_both_spellings(reader: SysctlReade
 
 
 def test_file_text_has_the_header_as_comments_and_the_rows_in_order() -> None:
-    """The text is the same on every host."""
     text = file_text({PANIC: "10", KEY: "1"}, "Managed by k3s-harden.\n\nSee its manual.")
     assert text == b"# Managed by k3s-harden.\n#\n# See its manual.\nkernel.panic=10\nvm.overcommit_memory=1\n"
 
@@ -256,13 +247,11 @@ readers = st.sampled_from(SysctlReader)
 def test_the_order_of_the_arguments_has_no_effect(
     files: list[SysctlFile], reader: SysctlReader, shuffled: st.DataObject
 ) -> None:
-    """The order of directory entries is not defined."""
     assert at_boot(shuffled.draw(st.permutations(files)), KEYS, reader) == at_boot(files, KEYS, reader)
 
 
 @given(files=trees, reader=readers)
 def test_the_returned_line_contains_the_value(files: list[SysctlFile], reader: SysctlReader) -> None:
-    """A finding shows this line."""
     held = {file.path: (file.data or b"").decode().split("\n") for file in files}
     for found in at_boot(files, KEYS, reader).values():
         if found is not None:

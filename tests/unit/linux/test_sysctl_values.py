@@ -12,24 +12,8 @@ from agent.linux.sysctl_values import accepted, kernel_integer, same_value
     [
         *[("0", 0), ("10", 10), ("010", 8), ("0x1F", 31), ("-1", -1), ("-0x10", -16), (" \v7", 7), ("7\tx", 7)],
         *[("2147483647", 2**31 - 1), ("-2147483648", -(2**31)), ("0" * 19 + "7", 7), ("1 # c", 1), ("1\n", 1)],
-        *[
-            ("", None),
-            (" ", None),
-            ("08", None),
-            ("0x", None),
-            ("+1", None),
-            ("- 1", None),
-            ("1a", None),
-            ("1\r", None),
-        ],
-        *[
-            ("2147483648", None),
-            ("-2147483649", None),
-            ("0" * 20 + "7", None),
-            ("one", None),
-            ("١", None),
-            ("1_0", None),
-        ],
+        *((text, None) for text in ("", " ", "08", "0x", "+1", "- 1", "1a", "1\r", "one", "١", "1_0")),
+        *((text, None) for text in ("2147483648", "-2147483649", "0" * 20 + "7")),
     ],
 )
 def test_integer_parses_as_the_kernel_does(text: str, number: int | None) -> None:
@@ -38,7 +22,6 @@ def test_integer_parses_as_the_kernel_does(text: str, number: int | None) -> Non
 
 
 def test_values_are_equal_if_the_kernel_parses_the_same_number() -> None:
-    """`0x1` equals `1`. Texts that are not numbers are compared as texts."""
     assert all(same_value("1", other) for other in (" 1 ", "01", "0x1", "1 # keep", "1\n"))
     assert not any(same_value("10", other) for other in ("010", "0x10", "1", "", "10a", "-10"))
     assert same_value("core ", "core")
@@ -47,13 +30,8 @@ def test_values_are_equal_if_the_kernel_parses_the_same_number() -> None:
 
 def test_values_outside_of_a_keys_range_are_rejected() -> None:
     """vm.overcommit_memory has three modes and a quota is not negative; other keys have no known range."""
-    assert [accepted("vm.overcommit_memory", text) for text in ("0", "2", "3", "-1", "")] == [
-        True,
-        True,
-        False,
-        False,
-        False,
-    ]
+    assert all(accepted("vm.overcommit_memory", text) for text in ("0", "2"))
+    assert not any(accepted("vm.overcommit_memory", text) for text in ("3", "-1", ""))
     assert accepted("kernel.panic", "-1")
     assert not accepted("kernel.keys.root_maxkeys", "-1")
     assert accepted("kernel.core_pattern", "|/bin/false")

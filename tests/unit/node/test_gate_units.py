@@ -42,7 +42,6 @@ def test_the_gate_can_have_another_path_and_options(command: str) -> None:
     ],
 )
 def test_another_command_is_reported(command: str) -> None:
-    """Also one that has the words of the gate."""
     (found,) = not_of_a_gate(PATH, f"[Service]\nExecStart={command}\n")
     assert (found.text, found.location.line) == (command, 2)
     assert list(loaded_not_of_a_gate({"ExecStart": shown(command)})) == ["ExecStart"]
@@ -67,6 +66,5 @@ def test_a_setting_that_hides_a_failure_or_another_host_is_reported(setting: str
 
 
 def test_the_gate_waits_for_the_mounts_of_all_lines() -> None:
-    """Comments, other settings and a line with an open quote are skipped."""
     text = "RequiresMountsFor=/a '/b c'\n#RequiresMountsFor=/d\nRequiresMountsFor='/e\n RequiresMountsFor = /f%%\n"
     assert list(map(str, required_mounts(text))) == ["/a", "/b c", "/f%"]

@@ -50,15 +50,8 @@ def loaded(root: Path, answer: str = "", manager: tuple[str, ...] = (), **proper
     if not (root / UNIT.lstrip("/")).exists():
         put(root, UNIT.lstrip("/"), f"[Service]\nExecStart={K3S} server --parsed\n")
     shown = {name: {"type": "", "data": value} for name, value in (PROPERTIES | properties).items()}
-    call = (
-        "call",
-        MANAGER[0],
-        f"{MANAGER[1]}/unit/k3s_2eservice",
-        "org.freedesktop.DBus.Properties",
-        "GetAll",
-        "s",
-        "",
-    )
+    path = f"{MANAGER[1]}/unit/k3s_2eservice"
+    call = ("call", MANAGER[0], path, "org.freedesktop.DBus.Properties", "GetAll", "s", "")
     get = ("get-property", *MANAGER, "org.freedesktop.systemd1.Manager", "Environment")
     answers = {call: answer or json.dumps({"data": [shown]}), get: json.dumps({"type": "as", "data": manager})}
     programs = Programs(
@@ -69,12 +62,8 @@ def loaded(root: Path, answer: str = "", manager: tuple[str, ...] = (), **proper
 
 
 def test_systemd_is_asked_instead_of_the_files(tmp_path: Path) -> None:
-    """The words have the locations of the files where these have the same words."""
-    put(
-        tmp_path,
-        UNIT.lstrip("/"),
-        f"[Service]\nEnvironment=K3S_URL=%N\nExecStart={K3S} server \\\n --name %N --parsed\n",
-    )
+    text = f"[Service]\nEnvironment=K3S_URL=%N\nExecStart={K3S} server \\\n --name %N --parsed\n"
+    put(tmp_path, UNIT.lstrip("/"), text)
     unit = loaded(
         tmp_path,
         Environment=["K3S_URL=k3s"],
@@ -92,7 +81,6 @@ def test_systemd_is_asked_instead_of_the_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("answer", ["", "no JSON", "[]", '{"data": [{"FragmentPath": {"data": ""}}]}', '{"data": 1}'])
 def test_the_files_are_parsed_without_an_answer(tmp_path: Path, answer: str) -> None:
-    """busctl fails, or systemd has loaded no unit of this name."""
     unit = loaded(tmp_path, answer or " ")
     assert ([word.text for word in unit.arguments], unit.settings.is_loaded) == (["--parsed"], False)
 
@@ -140,7 +128,6 @@ def test_the_configuration_is_the_file_of_the_host_that_k3s_reads(
 def test_a_unit_that_shows_k3s_another_data_directory_is_reported(
     tmp_path: Path, binds: list[Any], found: list[str]
 ) -> None:
-    """The hardening would be in the directory of the host."""
     unit = loaded(tmp_path, BindPaths=binds)
     assert [trouble.found for trouble in unknown_config(unit, [], DEFAULT_DATA_DIR, None)] == found
 

@@ -46,7 +46,6 @@ def test_a_new_host_has_only_the_missing_directory() -> None:
 
 
 def test_open_files_of_all_networks_are_found_without_the_lock(root: Path) -> None:
-    """Neither a compliant file nor the empty file `lock` is changed."""
     leases(root)
     assert leases_below(root) == NetworkLeases(
         (NETWORK_LEASES, CBR0), (CBR0 / "10.42.0.2", CBR0 / "last_reserved_ip.0")
@@ -54,7 +53,6 @@ def test_open_files_of_all_networks_are_found_without_the_lock(root: Path) -> No
 
 
 def test_links_and_other_file_types_are_omitted(root: Path) -> None:
-    """Only regular files in real directories are changed."""
     directory = leases(root)
     (directory / "link").symlink_to("10.42.0.2")
     (directory.parent / "other").symlink_to("cbr0")
@@ -63,7 +61,6 @@ def test_links_and_other_file_types_are_omitted(root: Path) -> None:
 
 
 def test_a_linked_directory_is_not_changed(root: Path) -> None:
-    """The owner of the link determines its target."""
     directory = leases(root)
     directory.parent.rename(root / "elsewhere")
     directory.parent.symlink_to("/elsewhere")

@@ -21,7 +21,6 @@ def write(root: Path, path: str, text: str) -> None:
 
 
 def test_distribution_and_kernel_have_their_sources(tmp_path: Path) -> None:
-    """Quotes of os-release(5) are removed."""
     write(tmp_path, "etc/os-release", '# x\nNAME=Debian\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n')
     write(tmp_path, "proc/sys/kernel/osrelease", "6.1.0-18-amd64\n")
     assert system_facts(Host.tree_at(str(tmp_path))) == (

@@ -48,14 +48,12 @@ def test_each_argument_has_its_own_line(tmp_path: Path) -> None:
 
 
 def test_the_last_exec_start_is_effective(tmp_path: Path) -> None:
-    """A drop-in of `systemctl edit` resets the command and sets a new one."""
     put(tmp_path, UNIT.lstrip("/"), START.format("server --old"))
     put(tmp_path, EDITED.lstrip("/"), "[Service]\nExecStart=\nExecStart=-/usr/local/bin/k3s server --new\n")
     assert arguments(tmp_path) == [("--new", f"{EDITED}:3")]
 
 
 def test_arguments_of_an_openrc_script_have_lines(tmp_path: Path) -> None:
-    """The command of the script is in two variables."""
     path = "/etc/init.d/k3s-agent"
     text = '#!/sbin/openrc-run\ncommand="/usr/local/bin/k3s"\ncommand_args="agent \\\n\t\'--debug\' \\\n\n    >>/log"\n'
     put(tmp_path, path.lstrip("/"), text)
@@ -64,13 +62,11 @@ def test_arguments_of_an_openrc_script_have_lines(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["/bin/true", "/usr/local/bin/k3s kubectl get", "/usr/local/bin/k3s 'server", ""])
 def test_a_unit_that_does_not_start_k3s_is_ignored(tmp_path: Path, command: str) -> None:
-    """It runs another program or subcommand, or has a quote that is not closed."""
     put(tmp_path, UNIT.lstrip("/"), f"[Service]\nExecStart={command}\n")
     assert installed_units(fake_host(tmp_path), []) == ()
 
 
 def test_variables_have_the_line_that_sets_them(tmp_path: Path) -> None:
-    """A variable can be set in the unit, in its drop-ins and in environment files."""
     unit = START.format("server") + "Environment=A=b \\\n  'K3S_NODE_NAME=a b'\n"
     put(tmp_path, UNIT.lstrip("/"), unit)
     put(tmp_path, EDITED.lstrip("/"), "[Service]\nEnvironment=K3S_SELINUX=true\nEnvironmentFile=-/etc/k3s.env\n")
@@ -86,7 +82,6 @@ def test_variables_have_the_line_that_sets_them(tmp_path: Path) -> None:
 
 
 def test_environment_files_override_the_unit_and_later_files_override_earlier_ones(tmp_path: Path) -> None:
-    """An empty assignment in a later file also overrides."""
     unit = START.format("server") + "Environment=K3S_URL=https://a K3S_NODE_NAME=a\nEnvironmentFile=/etc/last.env\n"
     put(tmp_path, UNIT.lstrip("/"), unit)
     put(tmp_path, f"{UNIT}.env".lstrip("/"), "K3S_URL=https://b\nK3S_NODE_NAME=b\n")
@@ -109,7 +104,6 @@ def test_environment_files_override_the_unit_and_later_files_override_earlier_on
 def test_specifiers_in_the_name_of_an_environment_file_are_replaced(
     tmp_path: Path, unit: str, word: str, path: str
 ) -> None:
-    """The name of the unit replaces them. A file that the unit does not contain is not read."""
     put(tmp_path, f"etc/systemd/system/{unit}", START.format("server") + f"EnvironmentFile={word}\n")
     put(tmp_path, path, 'K3S_NODE_NAME="it\'s"  \n')
     put(tmp_path, "etc/sysconfig/k3s", "K3S_URL=https://not-read\n")
@@ -118,7 +112,6 @@ def test_specifiers_in_the_name_of_an_environment_file_are_replaced(
 
 @pytest.mark.parametrize("word", ["/etc/%H.env", "%N.env", "/etc/k3s%"])
 def test_other_specifiers_and_relative_paths_are_not_read(tmp_path: Path, word: str) -> None:
-    """systemd rejects relative paths. Specifiers such as the host name are not resolved."""
     put(tmp_path, "etc/systemd/system/k3s.service", START.format("server") + f"EnvironmentFile={word}\n")
     put(tmp_path, "etc/k3s", "K3S_NODE_NAME=a\n")
     assert environment(tmp_path) == {}
@@ -189,7 +182,6 @@ def test_variables_in_the_command_are_replaced(tmp_path: Path, command: str, wor
     ],
 )
 def test_a_unit_is_read_as_systemd_reads_it(tmp_path: Path, text: str, words: list[tuple[str, int]]) -> None:
-    """The unit has comments between continued lines, blanks around `=`, DOS line endings, or prefixes."""
     put(tmp_path, UNIT.lstrip("/"), f"[Service]\n{text}")
     assert arguments(tmp_path) == [(word, f"{UNIT}:{line}") for word, line in words]
 
@@ -220,7 +212,6 @@ def test_k3s_can_be_started_by_another_program(tmp_path: Path, command: str, wor
     ],
 )
 def test_variables_of_what_starts_k3s_are_followed(tmp_path: Path, command: str, variables: dict[str, str]) -> None:
-    """env(1) and a script can set, replace and remove variables."""
     unit = f"[Service]\nExecStart={command}\nEnvironment=K3S_URL=a K3S_SELINUX=yes\n"
     put(tmp_path, UNIT.lstrip("/"), unit)
     assert {name: word.text for name, word in installed(tmp_path).environment.items()} == variables
@@ -267,7 +258,6 @@ def test_only_an_environment_file_that_the_unit_names_is_read(tmp_path: Path) ->
 
 
 def test_an_openrc_script_reads_the_files_that_it_sources(tmp_path: Path) -> None:
-    """As the script of install.sh does."""
     file = "/etc/rancher/k3s/k3s.env"
     script = f'command="/usr/local/bin/k3s"\ncommand_args="server"\nif [ -f {file} ]; then source {file}; fi\n'
     put(tmp_path, "etc/init.d/k3s", script)
@@ -277,7 +267,6 @@ def test_an_openrc_script_reads_the_files_that_it_sources(tmp_path: Path) -> Non
 
 
 def test_a_pattern_selects_environment_files(tmp_path: Path) -> None:
-    """The files are sorted by name; a hidden file does not match."""
     put(tmp_path, UNIT.lstrip("/"), START.format("server") + "EnvironmentFile=-/etc/k3s/*.env\n")
     for name, value in (("b.env", "b"), ("a.env", "a"), (".c.env", "c"), ("d.conf", "d")):
         put(tmp_path, f"etc/k3s/{name}", f"K3S_NODE_NAME={value}\n")
@@ -294,7 +283,6 @@ def test_an_empty_assignment_removes_earlier_variables_and_files(tmp_path: Path)
 
 
 def test_drop_ins_for_several_services_apply(tmp_path: Path) -> None:
-    """These are drop-ins for a prefix of the name, and for all services. Those of the service take precedence."""
     units = "etc/systemd/system"
     put(tmp_path, f"{units}/k3s-east.service", START.format("server"))
     put(tmp_path, f"{units}/k3s-.service.d/b.conf", "[Service]\nExecStart=\nExecStart=/usr/local/bin/k3s server --b\n")

@@ -37,7 +37,6 @@ def _distinct(line: str, number: int) -> bytes:
     ],
 )
 def test_a_file_above_a_limit_is_reported(tmp_path: Path, data: bytes, limit: str) -> None:
-    """The keys that it sets are unknown, also if it has a pattern that is not supported."""
     (tmp_path / "etc/sysctl.d").mkdir(parents=True)
     (tmp_path / "etc/sysctl.d/10-own.conf").write_bytes(data)
     (tmp_path / "etc/sysctl.d/20-next.conf").write_text("kernel.panic = 1\n")
@@ -49,7 +48,6 @@ def test_a_file_above_a_limit_is_reported(tmp_path: Path, data: bytes, limit: st
 
 
 def test_comments_are_not_patterns(tmp_path: Path) -> None:
-    """Asterisks in a comment or a value do not count as patterns."""
     (tmp_path / "etc/sysctl.d").mkdir(parents=True)
     data = b"# ***** {a} *****\n; *\nkernel.core_pattern = *{a,b}\n" * (MOST_PATTERNS + 1)
     (tmp_path / "etc/sysctl.d/10-own.conf").write_bytes(data)

@@ -78,7 +78,6 @@ def server(site: Site) -> Site:
 
 
 def test_waivers_come_from_settings_and_waivers_file(site: Site) -> None:
-    """Each has its location. They apply to this host and today."""
     site.configure(f"waivers-file: {WAIVERS}\nwaivers:\n  - control: 1.2.9\n    reason: one\n")
     site.put(WAIVERS, "- control: kernel.panic\n  reason: two\n")
     situation = observe_situation(site.host, REQUEST)
@@ -102,7 +101,6 @@ def test_a_missing_waivers_file_is_an_input_error(site: Site) -> None:
 
 @pytest.mark.parametrize("text", ["- control: 1.2.9\n", "waivers: []\n", "[\n", "\0"])
 def test_an_invalid_waivers_file_is_an_input_error(text: str, site: Site) -> None:
-    """It has the same rules as the settings file."""
     site.configure(f"waivers-file: {WAIVERS}\n")
     site.put(WAIVERS, text)
     with pytest.raises(InputError, match=f"^cannot use {WAIVERS}"):
@@ -120,7 +118,6 @@ def test_a_waivers_file_writable_by_others_is_rejected(site: Site) -> None:
 
 
 def test_the_fix_for_an_unsafe_directory_of_the_settings_names_the_directory(site: Site) -> None:
-    """The mode of the file is correct. After the fix the settings are read."""
     site.configure("{}\n")
     directory = site.root / "etc/k3s-harden"
     directory.chmod(0o777)
@@ -132,7 +129,6 @@ def test_the_fix_for_an_unsafe_directory_of_the_settings_names_the_directory(sit
 
 
 def test_a_fifo_as_waivers_file_is_rejected(site: Site) -> None:
-    """The program does not wait for a writer."""
     site.configure(f"waivers-file: {WAIVERS}\n")
     os.mkfifo(site.root / WAIVERS.lstrip("/"))
     with pytest.raises(InputError, match="it is a FIFO"):
@@ -143,7 +139,6 @@ def test_a_fifo_as_waivers_file_is_rejected(site: Site) -> None:
 
 
 def test_apply_sets_the_mode_of_certificates_and_revert_restores_it(server: Site) -> None:
-    """These include the serving certificates of two components. Keys and other directories do not change."""
     server.put(f"{TLS}/kube-scheduler/kube-scheduler.crt", "K3s creates it")
     server.put(f"{TLS}/kube-controller-manager/kube-controller-manager.crt", "K3s creates it")
     server.put(f"{TLS}/temporary-certs/apiserver.crt", "a component creates it")
@@ -161,7 +156,6 @@ def test_apply_sets_the_mode_of_certificates_and_revert_restores_it(server: Site
 
 
 def test_apply_sets_the_mode_of_renewed_certificates_again(server: Site) -> None:
-    """revert restores the mode and keeps the new content."""
     verbs.apply(server.host, REQUEST)
     server.put(f"{TLS}/server-ca.crt", "renewed")
     server.put(f"{TLS}/new.crt", "new")
@@ -176,7 +170,6 @@ def test_apply_sets_the_mode_of_renewed_certificates_again(server: Site) -> None
 
 
 def test_deleted_certificates_are_ignored(server: Site) -> None:
-    """apply and revert do not create certificates."""
     verbs.apply(server.host, REQUEST)
     (server.root / TLS / "server-ca.crt").unlink()
     assert verbs.check(server.host, REQUEST).exit_code == 0
@@ -186,7 +179,6 @@ def test_deleted_certificates_are_ignored(server: Site) -> None:
 
 
 def test_links_and_directories_are_not_certificates(server: Site) -> None:
-    """A link can point anywhere, and a directory needs other modes."""
     (server.root / TLS / "link.crt").symlink_to("/etc/hostname")
     (server.root / TLS / "directory.crt").mkdir(mode=0o755)
     report = verbs.apply(server.host, REQUEST)
@@ -196,7 +188,6 @@ def test_links_and_directories_are_not_certificates(server: Site) -> None:
 
 
 def test_a_host_without_certificates_is_compliant(site: Site) -> None:
-    """apply does not create server/tls."""
     site.configure("pki: {certificate-permissions: '0600'}\n")
     verbs.apply(site.host, REQUEST)
     assert verbs.check(site.host, REQUEST).exit_code == 0
@@ -204,7 +195,6 @@ def test_a_host_without_certificates_is_compliant(site: Site) -> None:
 
 
 def test_the_setting_leave_does_not_change_certificates(server: Site) -> None:
-    """A certificate is not secret."""
     server.configure("pki: {certificate-permissions: leave}\n")
     report = verbs.apply(server.host, REQUEST)
     assert server.mode("server-ca.crt") == 0o644

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    Change = Callable[[LiveHost], object]
+
 FSTAB = "UUID=1 / ext4 defaults 0 1\nUUID=2 /var ext4 {} 0 2\n"
 NM_CHECK = "ExecStartPre=/bin/sh -xc '! /usr/bin/systemctl is-enabled --quiet nm-cloud-setup.service'\n"
 ZONE = '<zone><source address="10.42.0.0/16"/><source address="10.43.0.0/16"/></zone>'
@@ -39,8 +41,8 @@ class Case(NamedTuple):
     """A change of a live host."""
 
     id: str
-    problem: Callable[[LiveHost], object]
-    harmless: Callable[[LiveHost], object]
+    problem: Change
+    harmless: Change
     says: str
     """A part of what the finding found or expects."""
     fix: str
@@ -49,7 +51,22 @@ class Case(NamedTuple):
     is_live: bool = True
 
 
-def all_of(*changes: Callable[[LiveHost], object]) -> Callable[[LiveHost], None]:
+def calling(method: Callable[..., object]) -> Callable[..., Change]:
+    """Return a function that returns the change which a call of the method makes."""
+
+    def with_arguments(*arguments: object, **options: object) -> Change:
+        return lambda host: method(host, *arguments, **options)
+
+    return with_arguments
+
+
+write, mount, configure = calling(LiveHost.write), calling(LiveHost.mount), calling(LiveHost.configure)
+remove, enable, unit = calling(LiveHost.remove), calling(LiveHost.enable), calling(LiveHost.unit)
+without_module, modules_directory = calling(LiveHost.without_module), calling(LiveHost.modules_directory)
+kernel_configuration, network_is = calling(LiveHost.kernel_configuration), calling(LiveHost.network_is)
+
+
+def all_of(*changes: Change) -> Change:
     """Return a change that makes all these changes."""
 
     def change(host: LiveHost) -> None:
@@ -59,21 +76,21 @@ def all_of(*changes: Callable[[LiveHost], object]) -> Callable[[LiveHost], None]
     return change
 
 
-def k3s_program(content: bytes, mode: int = 0o755) -> Callable[[LiveHost], None]:
-    return lambda host: host.write("/usr/local/bin/k3s", content, mode)
+def k3s_program(content: bytes, mode: int = 0o755) -> Change:
+    return write("/usr/local/bin/k3s", content, mode)
 
 
-def cluster(token: str) -> Callable[[LiveHost], None]:
+def cluster(token: str) -> Change:
     """Return a change that configures a token on a server with a database."""
     return all_of(
-        lambda host: host.write(f"{DATA}/server/db/state.db"),
-        lambda host: host.write(f"{DATA}/server/token", f"{TOKEN_HEADER}::server:{PASSWORD}\n", 0o600),
-        lambda host: host.configure(token),
+        write(f"{DATA}/server/db/state.db"),
+        write(f"{DATA}/server/token", f"{TOKEN_HEADER}::server:{PASSWORD}\n", 0o600),
+        configure(token),
     )
 
 
-def certificate(year: int) -> Callable[[LiveHost], None]:
-    return lambda host: host.write(f"{DATA}/server/tls/server-ca.crt", certificate_valid_from(year))
+def certificate(year: int) -> Change:
+    return write(f"{DATA}/server/tls/server-ca.crt", certificate_valid_from(year))
 
 
 THIS = X86_64 if platform.machine() == "x86_64" else ARM64
@@ -82,15 +99,15 @@ OTHER = ARM64 if platform.machine() == "x86_64" else X86_64
 CASES = (
     Case(
         "data-dir-noexec",
-        lambda host: host.mount("30 22 8:2 / /var rw,noexec - ext4 /dev/sda2 rw"),
-        lambda host: host.mount("30 22 8:2 / /srv rw,noexec - ext4 /dev/sda2 rw"),
+        mount("30 22 8:2 / /var rw,noexec - ext4 /dev/sda2 rw"),
+        mount("30 22 8:2 / /srv rw,noexec - ext4 /dev/sda2 rw"),
         "/var mounted with `exec`",
         "sudo mount -o remount,exec /var",
     ),
     Case(
         "data-dir-noexec",
-        lambda host: host.write("/etc/fstab", FSTAB.format("noexec")),
-        lambda host: host.write("/etc/fstab", FSTAB.format("noexec,noauto")),
+        write("/etc/fstab", FSTAB.format("noexec")),
+        write("/etc/fstab", FSTAB.format("noexec,noauto")),
         "noexec",
         "replace `noexec` by `exec` for /var in /etc/fstab",
         is_live=False,
@@ -98,195 +115,156 @@ CASES = (
     Case(
         "data-dir-noexec",
         all_of(
-            lambda host: host.enable("var-lib.mount"),
-            lambda host: host.write(
-                "/etc/systemd/system/var-lib.mount", "[Mount]\nWhere=/var/lib\nType=ext4\nOptions=noexec\n"
-            ),
+            enable("var-lib.mount"),
+            write("/etc/systemd/system/var-lib.mount", "[Mount]\nWhere=/var/lib\nType=ext4\nOptions=noexec\n"),
         ),
-        lambda host: host.write(
-            "/etc/systemd/system/var-lib.mount", "[Mount]\nWhere=/var/lib\nType=ext4\nOptions=noexec\n"
-        ),
+        write("/etc/systemd/system/var-lib.mount", "[Mount]\nWhere=/var/lib\nType=ext4\nOptions=noexec\n"),
         "/var/lib mounted with `exec`",
         "mount unit",
         is_live=False,
     ),
     Case(
         "data-dir-read-only",
-        lambda host: host.mount("30 22 8:2 / /var ro - ext4 /dev/sda2 ro"),
-        lambda host: host.mount("30 22 8:2 / /usr ro - ext4 /dev/sda2 ro"),
+        mount("30 22 8:2 / /var ro - ext4 /dev/sda2 ro"),
+        mount("30 22 8:2 / /usr ro - ext4 /dev/sda2 ro"),
         "/var mounted with `rw`",
         "sudo mount -o remount,rw /var",
     ),
     Case(
         "snapshotter-unsupported",
-        lambda host: host.mount("30 22 0:40 / /var/lib/rancher rw - overlay overlay rw,lowerdir=/a"),
+        mount("30 22 0:40 / /var/lib/rancher rw - overlay overlay rw,lowerdir=/a"),
         all_of(
-            lambda host: host.mount("30 22 0:40 / /var/lib/rancher rw - overlay overlay rw,lowerdir=/a"),
-            lambda host: host.configure("snapshotter: native\n"),
+            mount("30 22 0:40 / /var/lib/rancher rw - overlay overlay rw,lowerdir=/a"),
+            configure("snapshotter: native\n"),
         ),
         "overlay at /var/lib/rancher",
         "`snapshotter: native`",
     ),
     Case(
         "snapshotter-unsupported",
-        lambda host: host.mount("30 22 0:40 / /var/lib/rancher rw - nfs4 nas:/k3s rw"),
-        all_of(
-            lambda host: host.mount("30 22 0:40 / /var/lib/rancher rw - nfs4 nas:/k3s rw"),
-            lambda host: host.configure("docker: true\n"),
-        ),
+        mount("30 22 0:40 / /var/lib/rancher rw - nfs4 nas:/k3s rw"),
+        all_of(mount("30 22 0:40 / /var/lib/rancher rw - nfs4 nas:/k3s rw"), configure("docker: true\n")),
         "nfs4",
         "`data-dir`",
     ),
     Case(
         "cgroup-controller-missing",
-        lambda host: host.write("/sys/fs/cgroup/cgroup.controllers", "cpuset cpu io pids\n"),
-        all_of(
-            lambda host: host.write("/sys/fs/cgroup/cgroup.controllers", "cpuset cpu io pids\n"),
-            lambda host: host.configure("disable-agent: true\n"),
-        ),
+        write("/sys/fs/cgroup/cgroup.controllers", "cpuset cpu io pids\n"),
+        all_of(write("/sys/fs/cgroup/cgroup.controllers", "cpuset cpu io pids\n"), configure("disable-agent: true\n")),
         "cpu cpuset io pids",
         "cgroup_memory=1 cgroup_enable=memory",
     ),
     Case(
         "cgroup-controller-missing",
         all_of(
-            lambda host: host.remove("/sys/fs/cgroup/cgroup.controllers"),
-            lambda host: host.write("/proc/self/cgroup", "4:cpuset:/\n3:memory:/\n1:name=systemd:/\n"),
+            remove("/sys/fs/cgroup/cgroup.controllers"),
+            write("/proc/self/cgroup", "4:cpuset:/\n3:memory:/\n1:name=systemd:/\n"),
         ),
         all_of(
-            lambda host: host.remove("/sys/fs/cgroup/cgroup.controllers"),
-            lambda host: host.write("/proc/self/cgroup", "5:pids:/\n4:cpuset:/\n3:memory:/\n1:name=systemd:/\n"),
+            remove("/sys/fs/cgroup/cgroup.controllers"),
+            write("/proc/self/cgroup", "5:pids:/\n4:cpuset:/\n3:memory:/\n1:name=systemd:/\n"),
         ),
         "memory, pids",
         "sudo reboot",
     ),
     Case(
         "cgroup-cpuset-missing",
-        all_of(
-            lambda host: host.remove("/sys/fs/cgroup/cgroup.controllers"),
-            lambda host: host.write("/proc/self/cgroup", "5:pids:/\n3:memory:/\n"),
-        ),
-        lambda host: host.write("/proc/self/cgroup", "0::/init.scope\n"),
+        all_of(remove("/sys/fs/cgroup/cgroup.controllers"), write("/proc/self/cgroup", "5:pids:/\n3:memory:/\n")),
+        write("/proc/self/cgroup", "0::/init.scope\n"),
         "no cpuset",
         "cgroup_enable=cpuset",
     ),
     Case(
         "cgroup-memory-not-enabled",
-        lambda host: host.write("/boot/firmware/cmdline.txt", "root=/dev/sda2\ncgroup_enable=memory cgroup_memory=1\n"),
-        lambda host: host.write("/boot/firmware/cmdline.txt", "root=/dev/sda2 cgroup_memory=1 cgroup_enable=memory\n"),
+        write("/boot/firmware/cmdline.txt", "root=/dev/sda2\ncgroup_enable=memory cgroup_memory=1\n"),
+        write("/boot/firmware/cmdline.txt", "root=/dev/sda2 cgroup_memory=1 cgroup_enable=memory\n"),
         "it is in another line",
         "append ` cgroup_memory=1 cgroup_enable=memory` to the first line",
         is_live=False,
     ),
     Case(
         "default-route-missing",
-        lambda host: host.write("/proc/1/net/route", "Iface\tDestination\nens3\t0002A8C0\n"),
-        all_of(
-            lambda host: host.write("/proc/1/net/route", "Iface\tDestination\nens3\t0002A8C0\n"),
-            lambda host: host.network_is("inactive"),
-        ),
+        write("/proc/1/net/route", "Iface\tDestination\nens3\t0002A8C0\n"),
+        all_of(write("/proc/1/net/route", "Iface\tDestination\nens3\t0002A8C0\n"), network_is("inactive")),
         "no default route",
         "`node-ip: ADDRESS`",
     ),
     Case(
         "default-route-missing",
         all_of(
-            lambda host: host.write("/proc/1/net/route", "Iface\n"),
-            lambda host: host.write("/proc/1/net/ipv6_route", f"{'0' * 32} 00 {'0' * 32} 00 {'0' * 32} ffffffff lo\n"),
+            write("/proc/1/net/route", "Iface\n"),
+            write("/proc/1/net/ipv6_route", f"{'0' * 32} 00 {'0' * 32} 00 {'0' * 32} ffffffff lo\n"),
         ),
         all_of(
-            lambda host: host.write("/proc/1/net/route", "Iface\n"),
-            lambda host: host.write("/proc/1/net/ipv6_route", f"{'0' * 32} 00 {'0' * 32} 00 fe80{'0' * 27}1 0 ens3\n"),
+            write("/proc/1/net/route", "Iface\n"),
+            write("/proc/1/net/ipv6_route", f"{'0' * 32} 00 {'0' * 32} 00 fe80{'0' * 27}1 0 ens3\n"),
         ),
         "no default route",
         "ip route add default",
     ),
     Case(
         "kernel-module-missing",
-        all_of(
-            lambda host: host.without_module("vxlan"),
-            lambda host: host.modules_directory(builtin=["overlay"]),
-        ),
-        all_of(
-            lambda host: host.without_module("vxlan"),
-            lambda host: host.modules_directory(installed=["vxlan"]),
-        ),
+        all_of(without_module("vxlan"), modules_directory(builtin=["overlay"])),
+        all_of(without_module("vxlan"), modules_directory(installed=["vxlan"])),
         "the files of its modules do not contain it",
         "sudo apt-get install linux-modules-extra-$(uname -r)",
     ),
     Case(
         "kernel-module-missing",
-        all_of(
-            lambda host: host.without_module("xt_comment"),
-            lambda host: host.kernel_configuration("# CONFIG_NETFILTER_XT_MATCH_COMMENT is not set"),
-        ),
-        all_of(
-            lambda host: host.without_module("xt_comment"),
-            lambda host: host.kernel_configuration("CONFIG_NETFILTER_XT_MATCH_COMMENT=y"),
-        ),
+        all_of(without_module("xt_comment"), kernel_configuration("# CONFIG_NETFILTER_XT_MATCH_COMMENT is not set")),
+        all_of(without_module("xt_comment"), kernel_configuration("CONFIG_NETFILTER_XT_MATCH_COMMENT=y")),
         "built without it",
         "boot a kernel that has xt_comment",
     ),
     Case(
         "kernel-module-missing",
         all_of(
-            lambda host: host.without_module("overlay"),
-            lambda host: host.modules_directory(installed=["overlay"]),
-            lambda host: host.write("/etc/modprobe.d/cis.conf", "install overlay /bin/false\n"),
+            without_module("overlay"),
+            modules_directory(installed=["overlay"]),
+            write("/etc/modprobe.d/cis.conf", "install overlay /bin/false\n"),
         ),
         all_of(
-            lambda host: host.without_module("overlay"),
-            lambda host: host.modules_directory(installed=["overlay"]),
-            lambda host: host.write("/etc/modprobe.d/cis.conf", "blacklist overlay\n"),
+            without_module("overlay"),
+            modules_directory(installed=["overlay"]),
+            write("/etc/modprobe.d/cis.conf", "blacklist overlay\n"),
         ),
         "modprobe.d disables it",
         "remove the line that disables overlay",
     ),
     Case(
         "kernel-module-missing",
-        all_of(
-            lambda host: host.without_module("vxlan"),
-            lambda host: host.write("/lib/modules/6.1.0-14-amd64/modules.dep"),
-        ),
-        lambda host: host.without_module("vxlan"),
+        all_of(without_module("vxlan"), write("/lib/modules/6.1.0-14-amd64/modules.dep")),
+        without_module("vxlan"),
         "another kernel was installed since the boot",
         "sudo reboot",
     ),
     Case(
         "kernel-module-missing",
         all_of(
-            lambda host: host.without_module("vxlan"),
-            lambda host: host.modules_directory(installed=["vxlan"]),
-            lambda host: host.write("/proc/sys/kernel/modules_disabled", "1\n"),
+            without_module("vxlan"),
+            modules_directory(installed=["vxlan"]),
+            write("/proc/sys/kernel/modules_disabled", "1\n"),
         ),
-        all_of(
-            lambda host: host.without_module("vxlan"),
-            lambda host: host.modules_directory(),
-            lambda host: host.configure("flannel-backend: none\n"),
-        ),
+        all_of(without_module("vxlan"), modules_directory(), configure("flannel-backend: none\n")),
         "kernel.modules_disabled forbids",
         "sudo reboot",
     ),
     Case(
         "kernel-module-missing-for-agent",
         all_of(
-            lambda host: host.without_module("vxlan"),
-            lambda host: host.modules_directory(),
-            lambda host: host.write("/etc/os-release", 'ID="rocky"\nID_LIKE="rhel centos fedora"\n'),
+            without_module("vxlan"),
+            modules_directory(),
+            write("/etc/os-release", 'ID="rocky"\nID_LIKE="rhel centos fedora"\n'),
         ),
-        all_of(
-            lambda host: host.without_module("vxlan"),
-            lambda host: host.modules_directory(),
-            lambda host: host.write("/run/systemd/container", "lxc\n"),
-        ),
+        all_of(without_module("vxlan"), modules_directory(), write("/run/systemd/container", "lxc\n")),
         "vxlan",
         "sudo dnf install kernel-modules-extra-$(uname -r)",
         role="agent",
     ),
     Case(
         "kmsg-not-readable",
-        lambda host: host.remove("/dev/kmsg"),
-        all_of(lambda host: host.remove("/dev/kmsg"), lambda host: host.configure("disable-agent: true\n")),
+        remove("/dev/kmsg"),
+        all_of(remove("/dev/kmsg"), configure("disable-agent: true\n")),
         "No such file or directory",
         "sudo mknod -m 600 /dev/kmsg c 1 11",
     ),
@@ -314,7 +292,7 @@ CASES = (
     ),
     Case(
         "k3s-program-unusable",
-        all_of(lambda host: host.write("/usr/local/bin/k3s/k3s"), LiveHost.unit),
+        all_of(write("/usr/local/bin/k3s/k3s"), LiveHost.unit),
         LiveHost.unit,
         "it is a directory",
         "install K3s again",
@@ -323,13 +301,13 @@ CASES = (
     Case(
         "selinux-policy-missing",
         all_of(
-            lambda host: host.write("/sys/fs/selinux/enforce", "1"),
-            lambda host: host.write(CONTEXTS, "/usr/bin system_u:object_r:bin_t:s0\n"),
-            lambda host: host.write("/etc/os-release", "ID=fedora\n"),
+            write("/sys/fs/selinux/enforce", "1"),
+            write(CONTEXTS, "/usr/bin system_u:object_r:bin_t:s0\n"),
+            write("/etc/os-release", "ID=fedora\n"),
         ),
         all_of(
-            lambda host: host.write("/sys/fs/selinux/enforce", "1"),
-            lambda host: host.write(CONTEXTS, "/var/lib/rancher/k3s(/.*)? system_u:object_r:container_var_lib_t:s0\n"),
+            write("/sys/fs/selinux/enforce", "1"),
+            write(CONTEXTS, "/var/lib/rancher/k3s(/.*)? system_u:object_r:container_var_lib_t:s0\n"),
         ),
         "k3s-selinux",
         "sudo dnf install k3s-selinux",
@@ -337,67 +315,56 @@ CASES = (
     Case(
         "fapolicyd-blocks-k3s",
         all_of(
-            lambda host: host.enable("fapolicyd.service"),
-            lambda host: host.write("/etc/fapolicyd/rules.d/90-deny.rules", "deny_audit perm=execute all : all\n"),
+            enable("fapolicyd.service"),
+            write("/etc/fapolicyd/rules.d/90-deny.rules", "deny_audit perm=execute all : all\n"),
         ),
         all_of(
-            lambda host: host.enable("fapolicyd.service"),
-            lambda host: host.write(
-                "/etc/fapolicyd/rules.d/80-k3s.rules", "allow perm=any all : dir=/var/lib/rancher/\n"
-            ),
+            enable("fapolicyd.service"),
+            write("/etc/fapolicyd/rules.d/80-k3s.rules", "allow perm=any all : dir=/var/lib/rancher/\n"),
         ),
         "dir=/var/lib/rancher/k3s/",
         "sudo systemctl restart fapolicyd",
     ),
     Case(
         "nm-cloud-setup-enabled",
-        all_of(lambda host: host.unit(NM_CHECK), lambda host: host.enable("nm-cloud-setup.service")),
-        lambda host: host.unit(NM_CHECK),
+        all_of(unit(NM_CHECK), enable("nm-cloud-setup.service")),
+        unit(NM_CHECK),
         "disabled",
         "sudo systemctl disable nm-cloud-setup.service nm-cloud-setup.timer",
     ),
     Case(
         "firewall-blocks-pods",
-        all_of(
-            lambda host: host.enable("firewalld.service"),
-            lambda host: host.write("/etc/firewalld/zones/public.xml", "<zone/>"),
-        ),
-        all_of(
-            lambda host: host.enable("firewalld.service"),
-            lambda host: host.write("/etc/firewalld/zones/trusted.xml", ZONE),
-        ),
+        all_of(enable("firewalld.service"), write("/etc/firewalld/zones/public.xml", "<zone/>")),
+        all_of(enable("firewalld.service"), write("/etc/firewalld/zones/trusted.xml", ZONE)),
         "10.42.0.0/16 and 10.43.0.0/16",
         "sudo firewall-cmd --permanent --zone=trusted --add-source=10.42.0.0/16",
     ),
     Case(
         "firewall-blocks-pods",
-        lambda host: host.write("/etc/ufw/ufw.conf", "ENABLED=yes\n"),
-        lambda host: host.write("/etc/ufw/ufw.conf", "ENABLED=no\n"),
+        write("/etc/ufw/ufw.conf", "ENABLED=yes\n"),
+        write("/etc/ufw/ufw.conf", "ENABLED=no\n"),
         "10.43.0.0/16",
         "sudo ufw allow from 10.42.0.0/16 to any",
     ),
     Case(
         "node-name-invalid",
-        lambda host: host.write("/proc/sys/kernel/hostname", "db_1\n"),
-        lambda host: host.write("/proc/sys/kernel/hostname", "DB-1.example.org\n"),
+        write("/proc/sys/kernel/hostname", "db_1\n"),
+        write("/proc/sys/kernel/hostname", "DB-1.example.org\n"),
         "db_1",
         "sudo hostnamectl hostname NAME",
     ),
     Case(
         "node-name-invalid",
-        lambda host: host.configure("node-name: -db\n"),
-        lambda host: host.configure("node-name: DB\n"),
+        configure("node-name: -db\n"),
+        configure("node-name: DB\n"),
         "-db",
         "use letters, digits",
         is_live=False,
     ),
     Case(
         "node-name-localhost",
-        lambda host: host.write("/proc/sys/kernel/hostname", "localhost\n"),
-        all_of(
-            lambda host: host.write("/proc/sys/kernel/hostname", "localhost\n"),
-            lambda host: host.configure("node-name: db-1\n"),
-        ),
+        write("/proc/sys/kernel/hostname", "localhost\n"),
+        all_of(write("/proc/sys/kernel/hostname", "localhost\n"), configure("node-name: db-1\n")),
         "localhost",
         "`node-name: NAME`",
     ),
@@ -412,11 +379,11 @@ CASES = (
         "token-changed",
         all_of(
             cluster("token-file: /etc/rancher/token\n"),
-            lambda host: host.write("/etc/rancher/token", f"{TOKEN_HEADER}::server:other\n", 0o600),
+            write("/etc/rancher/token", f"{TOKEN_HEADER}::server:other\n", 0o600),
         ),
         all_of(
             cluster("token-file: /etc/rancher/token\n"),
-            lambda host: host.write("/etc/rancher/token", f"{TOKEN_HEADER}::server:{PASSWORD}\n", 0o600),
+            write("/etc/rancher/token", f"{TOKEN_HEADER}::server:{PASSWORD}\n", 0o600),
         ),
         "another token",
         "restore the one in",
@@ -424,21 +391,14 @@ CASES = (
     ),
     Case(
         "node-password-missing",
-        lambda host: host.write(f"{DATA}/agent/client-kubelet.crt"),
-        all_of(
-            lambda host: host.write(f"{DATA}/agent/client-kubelet.crt"),
-            lambda host: host.write("/etc/rancher/node/password", "x\n", 0o600),
-        ),
+        write(f"{DATA}/agent/client-kubelet.crt"),
+        all_of(write(f"{DATA}/agent/client-kubelet.crt"), write("/etc/rancher/node/password", "x\n", 0o600)),
         "no such file",
         "sudo k3s kubectl -n kube-system delete secret db-1.node-password.k3s",
         role="agent",
     ),
     Case(
-        "clock-behind-certificates",
-        certificate(2030),
-        certificate(2026),
-        "2027-01-15",
-        "sudo timedatectl set-ntp true",
+        "clock-behind-certificates", certificate(2030), certificate(2026), "2027-01-15", "sudo timedatectl set-ntp true"
     ),
     Case(
         "clock-behind-program",
@@ -452,7 +412,6 @@ CASES = (
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_a_host_with_the_problem_has_exactly_this_finding(case: Case, tmp_path: Path) -> None:
-    """It says what was found or is expected, and its remediation has the command for this system."""
     host = LiveHost(tmp_path, case.role)
     case.problem(host)
     findings = host.findings(is_live=case.is_live)
@@ -466,7 +425,6 @@ def test_a_host_with_the_problem_has_exactly_this_finding(case: Case, tmp_path: 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_a_host_that_only_looks_alike_has_no_finding(case: Case, tmp_path: Path) -> None:
-    """A false alarm is worse than a miss."""
     host = LiveHost(tmp_path, case.role)
     case.harmless(host)
     assert host.ids(is_live=case.is_live) == []
@@ -475,7 +433,6 @@ def test_a_host_that_only_looks_alike_has_no_finding(case: Case, tmp_path: Path)
 @pytest.mark.parametrize("role", ["server", "agent"])
 @pytest.mark.parametrize("is_live", [True, False], ids=["live", "tree"])
 def test_a_healthy_host_has_no_finding(role: str, *, is_live: bool, tmp_path: Path) -> None:
-    """Neither as the running host nor as a tree, and neither does an empty tree."""
     assert LiveHost(tmp_path, role).ids(is_live=is_live) == []
 
 
@@ -484,14 +441,12 @@ NEEDS_A_REAL_KERNEL = {"data-dir-full", "data-dir-nearly-full", "k3s-program-lab
 
 
 def test_each_reason_has_a_case() -> None:
-    """Or a test with the real kernel. Reasons are findings of `explain`."""
     assert {case.id for case in CASES} | NEEDS_A_REAL_KERNEL == set(REASONS)
     assert set(REASONS) <= set(KINDS)
 
 
 @pytest.mark.parametrize("reason", [name for name, reason in REASONS.items() if not reason.on_trees])
 def test_reasons_of_the_running_host_are_not_claimed_for_trees(reason: str, tmp_path: Path) -> None:
-    """What only a running host shows is not reported for a tree with the same files."""
     for case in CASES:
         if case.id == reason:
             host = LiveHost(tmp_path, case.role)
@@ -500,7 +455,6 @@ def test_reasons_of_the_running_host_are_not_claimed_for_trees(reason: str, tmp_
 
 
 def test_no_part_of_a_token_is_reported(tmp_path: Path) -> None:
-    """Neither of the configured one nor of the cluster's."""
     host = LiveHost(tmp_path)
     cluster("token: another-one\n")(host)
     shown = repr(host.findings())

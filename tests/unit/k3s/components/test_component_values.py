@@ -57,13 +57,11 @@ INVALID = {
 
 @pytest.mark.parametrize(("kind", "text"), [(kind, text) for kind, texts in VALID.items() for text in texts])
 def test_a_valid_value_is_parsed(kind: str, text: str) -> None:
-    """Go's parser of the kind accepts these values."""
     PARSERS[kind](text)
 
 
 @pytest.mark.parametrize(("kind", "text"), [(kind, text) for kind, texts in INVALID.items() for text in texts])
 def test_an_invalid_value_is_rejected(kind: str, text: str) -> None:
-    """Go's parser of the kind rejects these values."""
     with pytest.raises(InvalidValueError):
         PARSERS[kind](text)
 
@@ -83,7 +81,6 @@ def test_an_invalid_value_is_rejected(kind: str, text: str) -> None:
     ],
 )
 def test_the_parsed_value_equals_that_of_go(kind: str, text: str, value: object) -> None:
-    """Numbers have a base by prefix, durations are in nanoseconds, lists are CSV, and keys are trimmed."""
     assert PARSERS[kind](text) == value
 
 
@@ -97,7 +94,6 @@ def test_repeated_lists_and_mappings_are_combined_and_other_values_replaced() ->
 
 @given(st.text(max_size=20))
 def test_any_text_is_parsed_or_rejected(text: str) -> None:
-    """No parser raises another exception, and each error contains the expected value."""
     reasons = set()
     for parser in PARSERS.values():
         try:
@@ -109,11 +105,9 @@ def test_any_text_is_parsed_or_rejected(text: str) -> None:
 
 @given(st.lists(st.from_regex("[a-z ]{1,5}", fullmatch=True), min_size=1, max_size=4))
 def test_quoted_fields_are_read_back(fields: list[str]) -> None:
-    """A quoted field contains commas."""
     assert csv_record(",".join(f'"{field},"' for field in fields)) == tuple(f"{field}," for field in fields)
 
 
 def test_quantities_have_the_suffixes_of_kubernetes() -> None:
-    """The suffixes are those of resource.Quantity."""
     assert all(map(is_quantity, ("1", "1.5Gi", "100m", "5k", "1E", "1e3", "+1", "-1", ".5", "1.")))
     assert not any(map(is_quantity, ("", "Gi", "1 Gi", "1gi", "1K", "1e", "1.5.5", "0x1")))

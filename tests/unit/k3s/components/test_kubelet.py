@@ -10,6 +10,7 @@ from agent.k3s.components.files.fields_as_arguments import fields_as_arguments
 from agent.k3s.components.prediction import Context, rejected_arguments
 from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.model import Component
+from tests.component_files import KUBELET
 
 CPUS = "cpu-manager-policy=static,kube-reserved=cpu=500m,cpu-manager-policy-options=full-pcpus-only={}"
 OPTION = "cpu-manager-policy=static,kube-reserved=cpu=500m,cpu-manager-policy-options={}=true"
@@ -51,9 +52,8 @@ def test_a_combination_that_stops_the_kubelet_is_predicted_and_a_similar_one_is_
 
 def files_stop(text: str, minor: int = 37) -> bool:
     """Return whether a file with these fields stops the kubelet."""
-    head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
     read = fields_as_arguments(
-        Component.KUBELET, ((PurePosixPath("/etc/50-own.conf"), f"{head}{text}\n".encode()),), minor
+        Component.KUBELET, ((PurePosixPath("/etc/50-own.conf"), f"{KUBELET}{text}\n".encode()),), minor
     )
     assert not read.problems
     context = Context(fields=read.others, gates=read.gates)
@@ -87,8 +87,7 @@ def test_fields_that_stop_the_kubelet_are_predicted_and_similar_ones_are_not(sto
 
 def test_an_empty_list_in_a_later_file_of_the_kubelet_restores_the_default() -> None:
     """The kubelet drops the list when it merges its files. Seen at 1.37.2."""
-    head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
-    texts = (f"{head}enforceNodeAllocatable: [pods, kube-reserved]\n", f"{head}enforceNodeAllocatable: []\n")
+    texts = (f"{KUBELET}enforceNodeAllocatable: [pods, kube-reserved]\n", f"{KUBELET}enforceNodeAllocatable: []\n")
     files = tuple((PurePosixPath(f"/etc/{number}.conf"), text.encode()) for number, text in enumerate(texts))
     for given, stops in ((files[:1], True), (files, False)):
         arguments = fields_as_arguments(Component.KUBELET, given, 37).arguments

@@ -150,7 +150,6 @@ def test_underscores_in_argument_names_are_treated_as_hyphens() -> None:
 
 
 def test_a_misspelt_argument_has_a_suggestion() -> None:
-    """The expected text is the argument that is most similar."""
     (only,) = predicted(API_SERVER, "audit-log-maxages=30")
     assert only.cause is Cause.UNKNOWN_ARGUMENT
     assert only.expected == "audit-log-maxage"
@@ -176,7 +175,6 @@ def test_arguments_of_the_k3s_patch_are_known() -> None:
     ],
 )
 def test_invalid_feature_gates_are_predicted(gates: str, minor: int, words: str) -> None:
-    """They are unknown, removed, newer, locked, without a boolean, or have an unmet dependency."""
     found = list(predicted(API_SERVER, f"feature-gates={gates}", minor=minor))
     assert bool(found) is bool(words)
     assert all(problem.cause is Cause.FEATURE_GATE for problem in found)
@@ -184,7 +182,6 @@ def test_invalid_feature_gates_are_predicted(gates: str, minor: int, words: str)
 
 
 def test_the_default_arguments_of_k3s_are_accepted() -> None:
-    """No default argument has a finding."""
     from agent.k3s import default_arguments
 
     for component in Component:
@@ -251,7 +248,6 @@ BOTH = "cluster-cidr=10.0.0.0/16,fd00::/48"
     ],
 )
 def test_subnets_of_nodes_fit_into_each_range(arguments: list[str], *, stops: bool) -> None:
-    """By default they have 24 and 64 bits. Two ranges need the arguments of their IP versions."""
     assert bool(predicted(CONTROLLER_MANAGER, *arguments)) is stops
 
 

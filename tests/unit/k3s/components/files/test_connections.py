@@ -124,7 +124,6 @@ PAIRS = [
 def test_a_file_that_stops_the_api_server_is_predicted_and_a_similar_one_is_not(
     argument: str, stops: str, near: str
 ) -> None:
-    """The API server reads the file before it serves."""
     assert stops != near
     assert list(found(argument, stops))
     assert list(found(argument, near)) == []
@@ -162,5 +161,4 @@ def test_a_credential_provider_that_stops_the_kubelet_is_predicted(old: str, new
 
 
 def test_the_files_of_other_arguments_are_not_checked() -> None:
-    """Any content is accepted."""
     assert list(found("kubelet-client-key", "text")) == []

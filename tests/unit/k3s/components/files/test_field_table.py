@@ -9,7 +9,6 @@ TYPES = {"bool": "true or false", "int32": "a whole number", "int64": "a whole n
 
 
 def test_a_field_belongs_to_its_versions_and_minors() -> None:
-    """A field of a newer minor or an older version of the API is no field of others."""
     assert "defaultPodSysctls" in fields_of("KubeletConfiguration", 37)
     assert "defaultPodSysctls" not in fields_of("KubeletConfiguration", 34)
     for version, has_lock in (("v1", False), ("v1beta1", True)):
@@ -18,13 +17,11 @@ def test_a_field_belongs_to_its_versions_and_minors() -> None:
 
 
 def test_a_minor_without_a_table_has_all_fields() -> None:
-    """A field that some minor has may exist there."""
     for minor in (0, 30, 99):
         assert "defaultPodSysctls" in fields_of("KubeletConfiguration", minor)
 
 
 def test_types_are_nested_as_in_a_file() -> None:
-    """A list of structures is a list of mappings."""
     rules = nested_types(fields_of("Policy", 37))["rules"]
     assert isinstance(rules, list)
     assert isinstance(rules[0], dict)

@@ -42,7 +42,6 @@ def test_a_valid_file_meets_all_rules(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", VALID)
 def test_a_value_of_any_type_is_judged_in_each_field(kind: str) -> None:
-    """No value causes an error of the program, and a mapping in the place of a text is rejected."""
     content = copy.deepcopy(VALID[kind]["content"])
     for holder, key in list(places(content)):
         present = holder[key]

@@ -14,13 +14,12 @@ from agent.k3s.components.files.fields_as_arguments import fields_as_arguments
 from agent.k3s.components.files.file_rules import FileContext
 from agent.k3s.components.files.named_files import rejected_content
 from agent.model import Component
+from tests.component_files import ADMISSION, AUDIT, KUBELET
 
 if TYPE_CHECKING:
     from agent.errors import InputError
 
 PATH = PurePosixPath("/etc/50-own.conf")
-KUBELET = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
-POLICY = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n"
 ENCRYPTION = """\
 apiVersion: apiserver.config.k8s.io/v1
 kind: EncryptionConfiguration
@@ -32,7 +31,6 @@ SCHEDULER = (
     "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n"
     "clientConnection: {kubeconfig: /etc/own.kubeconfig}\n"
 )
-ADMISSION = "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins: []\n"
 
 
 ARGUMENTS = {
@@ -43,19 +41,21 @@ ARGUMENTS = {
 }
 
 
-def kubelet_problems(data: str | bytes, name: str = "50-own.conf") -> list[str]:
-    """Return what the kubelet rejects in a file."""
-    content = data.encode() if isinstance(data, str) else data
-    files = ((PATH.with_name(name), content),)
-    return [error.problem for error in fields_as_arguments(Component.KUBELET, files, 36).problems]
-
-
-def rejected(kind: str, data: str | bytes, context: FileContext | None = None) -> list[InputError]:
+def rejected(
+    kind: str, data: str | bytes, context: FileContext | None = None, name: str = "50-own.conf"
+) -> list[InputError]:
     """Return what a component rejects in a file of a kind."""
     content = data.encode() if isinstance(data, str) else data
+    if kind == "KubeletConfiguration":
+        return list(fields_as_arguments(Component.KUBELET, ((PATH.with_name(name), content),), 36).problems)
     if kind == "Policy":
         return list(audit_policy.policy_problems(content, PATH))
     return list(rejected_content(*ARGUMENTS[kind], content, PATH, context or FileContext(minor=37)))
+
+
+def kubelet_problems(data: str, name: str = "50-own.conf") -> list[str]:
+    """Return what the kubelet rejects in a file."""
+    return [error.problem for error in rejected("KubeletConfiguration", data, name=name)]
 
 
 def kind_of(text: str) -> str:
@@ -79,29 +79,23 @@ def forms(text: str) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("text", [POLICY, ENCRYPTION, SCHEDULER, ADMISSION], ids=kind_of)
-@pytest.mark.parametrize("form", forms(POLICY))
+FILES = [AUDIT, ENCRYPTION, SCHEDULER, ADMISSION, KUBELET]
+
+
+@pytest.mark.parametrize("text", FILES, ids=kind_of)
+@pytest.mark.parametrize("form", forms(AUDIT))
 def test_a_valid_file_is_valid_in_every_form(text: str, form: str) -> None:
-    """No form of a valid file is a problem."""
     assert rejected(kind_of(text), forms(text)[form]) == []
 
 
-@pytest.mark.parametrize("form", forms(KUBELET))
-def test_a_valid_file_of_the_kubelet_is_valid_in_every_form(form: str) -> None:
-    """The kubelet accepts the same forms as the API server."""
-    assert kubelet_problems(forms(KUBELET)[form]) == []
-
-
-@pytest.mark.parametrize("text", [POLICY, ENCRYPTION, SCHEDULER, ADMISSION, KUBELET], ids=kind_of)
+@pytest.mark.parametrize("text", FILES, ids=kind_of)
 def test_a_file_that_starts_with_a_brace_is_json(text: str) -> None:
     """Kubernetes rejects a flow mapping of YAML, and JSON with an extra comma."""
     value = yaml.safe_load(text)
     flow = yaml.safe_dump(value, default_flow_style=True, width=1000)
     comma = f"{json.dumps(value)[:-1]},}}"
     for wrong in (flow, f"\n {flow}", comma):
-        errors = [error.problem for error in rejected(kind_of(text), wrong)] if text is not KUBELET else []
-        found = kubelet_problems(wrong) if text is KUBELET else errors
-        assert [text for text in found if "is not JSON" in text]
+        assert [error for error in rejected(kind_of(text), wrong) if "is not JSON" in error.problem]
 
 
 @pytest.mark.parametrize(
@@ -131,7 +125,6 @@ def test_a_field_that_stops_the_kubelet_is_predicted_and_a_similar_one_is_not(st
 
 
 def test_a_wrong_value_in_a_mapping_is_named() -> None:
-    """The mapping itself is correct."""
     (problem,) = kubelet_problems(f"{KUBELET}kubeReserved: {{cpu: '1', memory: 500}}\n")
     assert problem == "`kubeReserved.memory` must be a text; found 500"
 
@@ -196,36 +189,31 @@ def test_kms_version_1_is_accepted_with_its_feature_gate() -> None:
     assert rejected("EncryptionConfiguration", text, FileContext(minor=37, gates={"KMSv1"})) == []
 
 
-@pytest.mark.parametrize(
-    ("stops", "near"),
-    [
-        ("username: {claim: sub}", "username: {claim: sub, prefix: ''}"),
-        ("username: {claim: sub, prefix: '', expression: a}", "username: {expression: claims.sub}"),
-        ("username: {claim: a, prefix: ''}, groups: {claim: b}", "username: {claim: a, prefix: ''}, groups: {}"),
-    ],
-)
-def test_a_claim_that_stops_the_api_server_is_predicted_and_a_similar_one_is_not(stops: str, near: str) -> None:
-    """A claim needs a prefix and excludes an expression. Tried with 1.36.3."""
-    head = "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt:\n"
-    text = f"{head}- issuer: {{url: 'https://a', audiences: [x]}}\n  claimMappings: {{CLAIMS}}\n"
-    for claims, expected in ((stops, True), (near, False)):
-        assert bool(rejected("AuthenticationConfiguration", text.replace("CLAIMS", claims))) is expected
+ISSUER = "issuer: {url: 'https://a', audiences: [x], EXTRA}\n  claimMappings: {username: {claim: sub, prefix: ''}}"
+CLAIMS = "issuer: {url: 'https://a', audiences: [x]}\n  claimMappings: {EXTRA}"
 
 
 @pytest.mark.parametrize(
-    ("stops", "near"),
+    ("place", "stops", "near"),
     [
-        ("clientID: a", "discoveryURL: 'https://b'"),
-        ("egressSelectorType: [cluster]", "egressSelectorType: cluster"),
+        (CLAIMS, "username: {claim: sub}", "username: {claim: sub, prefix: ''}"),
+        (CLAIMS, "username: {claim: sub, prefix: '', expression: a}", "username: {expression: claims.sub}"),
+        (
+            CLAIMS,
+            "username: {claim: a, prefix: ''}, groups: {claim: b}",
+            "username: {claim: a, prefix: ''}, groups: {}",
+        ),
+        (ISSUER, "clientID: a", "discoveryURL: 'https://b'"),
+        (ISSUER, "egressSelectorType: [cluster]", "egressSelectorType: cluster"),
     ],
 )
-def test_an_unknown_field_of_an_issuer_is_predicted(stops: str, near: str) -> None:
-    """The API server decodes the whole file strictly. Tried with 1.37.2."""
-    head = "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt:\n"
-    mappings = "claimMappings: {username: {claim: sub, prefix: ''}}"
-    for field, expected in ((stops, True), (near, False)):
-        text = f"{head}- issuer: {{url: 'https://a', audiences: [x], {field}}}\n  {mappings}\n"
-        assert bool(rejected("AuthenticationConfiguration", text)) is expected
+def test_a_jwt_that_stops_the_api_server_is_predicted_and_a_similar_one_is_not(
+    place: str, stops: str, near: str
+) -> None:
+    """A claim needs a prefix and excludes an expression; fields are decoded strictly. Tried with 1.36.3 and 1.37.2."""
+    head = "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt:\n- "
+    for extra, expected in ((stops, True), (near, False)):
+        assert bool(rejected("AuthenticationConfiguration", head + place.replace("EXTRA", extra))) is expected
 
 
 @pytest.mark.parametrize(

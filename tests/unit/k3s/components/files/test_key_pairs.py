@@ -27,7 +27,6 @@ from tests.certificates import (
     ],
 )
 def test_a_certificate_belongs_to_its_key(certificates: str, keys: str) -> None:
-    """The first certificate and the first key of each file are compared, in each form of a key."""
     assert belong_together(certificates.encode(), keys.encode())
 
 
@@ -42,7 +41,6 @@ def test_a_certificate_belongs_to_its_key(certificates: str, keys: str) -> None:
     ],
 )
 def test_a_certificate_does_not_belong_to_another_key(certificates: str, keys: str) -> None:
-    """The numbers or the kinds of the keys differ."""
     assert not belong_together(certificates.encode(), keys.encode())
 
 
@@ -56,5 +54,4 @@ def test_what_cannot_be_read_is_not_compared(certificate: str, key: str) -> None
 
 
 def test_a_key_with_a_password_is_not_compared() -> None:
-    """Nobody is asked for the password."""
     assert belong_together(OTHER_CERTIFICATE.encode(), ENCRYPTED_KEY.encode())

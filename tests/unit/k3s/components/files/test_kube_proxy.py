@@ -77,7 +77,6 @@ def test_a_file_that_stops_kube_proxy_is_predicted_and_a_similar_one_is_not(stop
 
 
 def test_feature_gates_are_checked_if_the_version_is_described() -> None:
-    """Without a table, a gate can exist."""
     assert not stops("featureGates: {Foo: true}", 0)
 
 
@@ -88,6 +87,5 @@ def test_a_file_with_an_address_as_argument_needs_no_kubeconfig() -> None:
 
 
 def test_a_file_of_another_kind_stops_kube_proxy() -> None:
-    """It has one version."""
     for text in ("", FILE.replace("v1alpha1", "v1"), FILE.replace("KubeProxyC", "KubeletC")):
         assert is_rejected(text)
