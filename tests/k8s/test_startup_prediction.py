@@ -76,6 +76,12 @@ jwt:
 - issuer: {url: 'https://a.com', audiences: [b]}
   claimMappings: {username: {claim: sub, prefix: ''}}
 """
+RESERVED = """\
+memoryManagerPolicy: Static
+kubeReserved: {{memory: 412Mi}}
+evictionHard: {{memory.available: 100Mi}}
+reservedMemory: [{{limits: {{memory: {}}}}}]
+"""
 EGRESS = """\
 apiVersion: apiserver.k8s.io/v1beta1
 kind: EgressSelectorConfiguration
@@ -101,6 +107,7 @@ hostnameOverride: {NAME}
 healthzBindAddress: 127.0.0.1
 conntrack: {{maxPerCore: 0, tcpCloseWaitTimeout: 0s, tcpEstablishedTimeout: 0s}}
 """
+POD = "apiVersion: v1\nkind: Pod\nspec: {volumes: [{name: a, emptyDir: {}}]}\n"
 
 
 class Pair(NamedTuple):
@@ -154,6 +161,7 @@ PAIRS = (
     argument(CONTROLLER_MANAGER, "terminated-pod-gc-threshold=many", "terminated-pod-gc-threshold=-1"),
     argument(SCHEDULER, "profiling=off", "profiling=f"),
     argument(KUBELET, "register-with-taints=a=b:Never", "register-with-taints=a=b:NoExecute"),
+    kubelet_file(RESERVED.format("1Gi"), RESERVED.format("512Mi")),
     named("authentication-config", AUTHENTICATION.replace("audiences", "clientID: a, audiences"), AUTHENTICATION),
     named("audit-policy-file", POLICY.replace("level", "omitStages: [No], level"), POLICY, "audit-policy-unusable"),
     named("admission-control-config-file", ADMISSION.replace("kube-system", "kube-*"), ADMISSION),
@@ -174,12 +182,14 @@ PAIRS = (
     named("egress-selector-config-file", EGRESS.replace("cluster", "pods"), EGRESS),
     named("tracing-config-file", TRACING.replace("localhost", "http://localhost"), TRACING),
     named("token-auth-file", "token,user\n", "token,user,1\n"),
+    named("pv-recycler-pod-template-filepath-nfs", POD.replace("volumes", "x"), POD, component=CONTROLLER_MANAGER),
     *(
         named("config", SCHEDULED.replace(old, new), SCHEDULED, component=SCHEDULER)
         for old, new in (
             ("clientConnection", "connection"),
             ("kubeconfig: /var", "qps: 1} # /var"),
             ("ImageLocality", "Own"),
+            ("score:", "bind:"),
             ("MostAllocated", "Most"),
             ("schedulerName: a", "schedulerName: ''"),
         )

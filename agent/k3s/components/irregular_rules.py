@@ -15,6 +15,7 @@ from agent.model import Component
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from fractions import Fraction
 
     from agent.k3s.components.rejection import ComponentArguments, Rejection
 
@@ -144,6 +145,39 @@ def _taints(arguments: ComponentArguments) -> Iterator[Rejection]:
                 seen.add((key, effect))
 
 
+_DEFAULT_THRESHOLD = "100Mi"
+"""The kubelet's default of memory.available, which it has unless eviction-hard is set."""
+
+
+def _reserved_memory(arguments: ComponentArguments) -> Iterator[Rejection]:
+    """Yield the reservations of memory that are repeated or zero, or whose sum differs from three other arguments."""
+    name, source = "reserved-memory", "pkg/kubelet/cm/memorymanager/memory_manager.go"
+    given = arguments.given[name].given if name in arguments.given else ()
+    reservations = [item for value in given for item in values.memory_reservations(value.text)]
+    amounts = {(node, kind): values.amount(size) for node, kind, size in reservations}
+    if len(amounts) < len(reservations) or not all(amounts.values()):
+        message = "rejects a repeated reservation, or one of 0"
+        yield arguments.rejection(name, message, "one of each NUMA node and type, of more than 0", source)
+    elif amounts and arguments.value("memory-manager-policy") == "Static" and (totals := _totals(arguments)):
+        total = sum(size for (_, kind), size in amounts.items() if kind == "memory")
+        if total not in totals:
+            message = f"needs in {name} the sum of kube-reserved, system-reserved and eviction-hard"
+            yield arguments.rejection(name, message, f"{float(totals[0] / 1024**2):g}Mi in total", source)
+
+
+def _totals(arguments: ComponentArguments) -> list[Fraction]:
+    """Return the memory that the node reserves, in bytes. Empty if it depends on the node's memory.
+
+    Without a threshold in eviction-hard, it can be that of the kubelet or none, which is K3s' default.
+    """
+    threshold = arguments.pairs("eviction-hard").get("memory.available")
+    sizes = [arguments.pairs(name).get("memory", "0") for name in ("kube-reserved", "system-reserved")]
+    ends = ["0", _DEFAULT_THRESHOLD] if threshold is None else [threshold]
+    if not all(map(values.is_quantity, (*sizes, *ends))):
+        return []
+    return [sum(map(values.amount, sizes), values.amount(end)) for end in ends]
+
+
 def _soft_eviction(arguments: ComponentArguments) -> Iterator[Rejection]:
     """Yield the signals of eviction-soft without a grace period: the keys of one mapping are those of another."""
     for signal, amount in arguments.pairs("eviction-soft").items():
@@ -162,6 +196,6 @@ IRREGULAR_RULES: Mapping[Component, tuple[_IrregularRule, ...]] = {
     Component.API_SERVER: (*_ALL, _runtime_config),
     Component.CONTROLLER_MANAGER: (*_ALL, _subnets_of_nodes),
     Component.SCHEDULER: _ALL,
-    Component.KUBELET: (*_ALL, _taints, _soft_eviction),
+    Component.KUBELET: (*_ALL, _taints, _reserved_memory, _soft_eviction),
     Component.KUBE_PROXY: _ALL,
 }

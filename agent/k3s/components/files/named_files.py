@@ -73,4 +73,5 @@ _READERS: Mapping[str, _Reader] = {
         f"{name}-webhook-config-file": other_files.rejected_kubeconfig
         for name in ("audit", "authentication-token", "authorization")
     },
+    **{f"pv-recycler-pod-template-filepath-{kind}": other_files.rejected_recycler_pod for kind in ("hostpath", "nfs")},
 }

@@ -1,4 +1,4 @@
-"""Files of components that are not of a kind with a table: kubeconfigs and tokens. Pure."""
+"""Files of components that are not of a kind with a table: kubeconfigs, pods that recycle volumes, and tokens. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from agent.errors import InputError
 from agent.k3s.components import values
 from agent.k3s.components.files.decoding import first_mapping
 from agent.model import Location
-from agent.yaml_reader import Mapping, mappings, shown
+from agent.yaml_reader import Mapping, Sequence, mappings, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,16 +22,10 @@ _TOKEN_COLUMNS = 3
 
 def rejected_kubeconfig(data: bytes, path: PurePosixPath, _: FileContext) -> Iterator[InputError]:
     """Yield why a kubeconfig names no server (client-go, tools/clientcmd/validation.go)."""
-    try:
-        root = first_mapping(data, path, "kind Config")
-    except InputError as error:
-        yield error
+    root = _first(data, path, "Config")
+    if isinstance(root, InputError):
+        yield root
         return
-    # Both can be missing: the component decodes the file into this kind.
-    for key, expected in (("kind", "Config"), ("apiVersion", "v1")):
-        if root.text(key) not in (None, "", expected):
-            yield InputError(Location(path, root.line_of(key)), f"`{key}` must be {expected}")
-            return
     chosen = root.text("current-context")
     context = _named(root.get("contexts"), chosen, "context") if chosen else None
     if context is None:
@@ -44,6 +38,18 @@ def rejected_kubeconfig(data: bytes, path: PurePosixPath, _: FileContext) -> Ite
         yield InputError(Location(path, (cluster or context).line), message)
 
 
+def rejected_recycler_pod(data: bytes, path: PurePosixPath, _: FileContext) -> Iterator[InputError]:
+    """Yield why the controller manager cannot recycle a volume with a pod (pkg/volume/plugins.go)."""
+    root = _first(data, path, "Pod")
+    if isinstance(root, InputError):
+        yield root
+        return
+    spec = root.get("spec")
+    volumes = spec.get("volumes") if isinstance(spec, Mapping) else None
+    if not isinstance(volumes, Sequence) or not volumes.items:
+        yield InputError(Location(path, (volumes or root).line), "`spec.volumes` must contain at least one volume")
+
+
 def rejected_tokens(data: bytes, path: PurePosixPath, _: FileContext) -> Iterator[InputError]:
     """Yield a line of a token file with too few columns (apiserver, pkg/authentication/token/tokenfile)."""
     text = data.decode("utf-8", "replace")
@@ -53,6 +59,18 @@ def rejected_tokens(data: bytes, path: PurePosixPath, _: FileContext) -> Iterato
         if line and len(values.csv_record(line)) < _TOKEN_COLUMNS:
             yield InputError(Location(path, number), "a line must have three columns: token, user name, user ID")
             return
+
+
+def _first(data: bytes, path: PurePosixPath, kind: str) -> Mapping | InputError:
+    """Return the first document. Its kind and version can be missing: the component decodes it into this kind."""
+    try:
+        root = first_mapping(data, path, f"kind {kind}")
+    except InputError as error:
+        return error
+    for key, expected in (("kind", kind), ("apiVersion", "v1")):
+        if root.text(key) not in (None, "", expected):
+            return InputError(Location(path, root.line_of(key)), f"`{key}` must be {expected}")
+    return root
 
 
 def _named(items: Node | None, name: str | None, key: str) -> Mapping | None:

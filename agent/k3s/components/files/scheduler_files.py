@@ -1,17 +1,18 @@
 """The configuration file of the scheduler: its fields, and the plugins of its profiles. Pure.
 
-Sources: kubernetes, pkg/scheduler/apis/config/validation and pkg/scheduler/framework/plugins.
+Sources: kubernetes, pkg/scheduler/apis/config/validation, pkg/scheduler/framework/plugins and
+pkg/scheduler/framework/runtime/framework.go.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.k3s.components.files.decoding import FileProblem
 from agent.k3s.components.files.field_table import fields_of
 from agent.k3s.components.files.file_rules import FileKind, rejected_fields
 from agent.model import Component
-from agent.yaml_reader import Mapping, mappings, part, shown
+from agent.yaml_reader import Mapping, mappings, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,17 +24,46 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+_FILTERS = """
+    NodeVolumeLimits DynamicResources NodeResourcesFit InterPodAffinity NodeAffinity NodeName NodePorts
+    NodeUnschedulable PodTopologySpread TaintToleration VolumeBinding VolumeRestrictions VolumeZone NodeDeclaredFeatures
+    DeferredPodScheduling
+"""
+_SCORES = """
+    NodeResourcesBalancedAllocation NodeResourcesFit InterPodAffinity NodeAffinity PodTopologySpread TaintToleration
+    VolumeBinding
+"""
+_POINTS = {
+    "preEnqueue": _names("DefaultPreemption DynamicResources SchedulingGates GangScheduling"),
+    "queueSort": _names("PrioritySort"),
+    "preFilter": _names(_FILTERS),
+    "filter": _names(_FILTERS),
+    "postFilter": _names("DefaultPreemption DynamicResources"),
+    "preScore": _names(_SCORES),
+    "score": _names(f"{_SCORES} ImageLocality DynamicResources"),
+    "reserve": _names("DynamicResources VolumeBinding"),
+    "permit": _names("GangScheduling DeferredPodScheduling"),
+    "preBind": _names("DynamicResources VolumeBinding"),
+    "bind": _names("DefaultBinder"),
+    "postBind": _names(""),
+    "placementGenerate": _names("TopologyPlacementGenerator"),
+    "placementScore": _names("NodeResourcesFit PodGroupPodsCount"),
+    "podGroupPostFilter": _names("DynamicResources"),
+}
+"""The plugins that extend each point, in any minor from 1.34 to 1.37."""
 _SINCE_35 = _names(
     "DeferredPodScheduling GangScheduling NodeDeclaredFeatures PodGroupPodsCount TopologyPlacementGenerator"
 )
-_PLUGINS = _SINCE_35 | _names(
-    """
-    DefaultBinder DefaultPreemption DynamicResources ImageLocality InterPodAffinity NodeAffinity NodeName NodePorts
-    NodeResourcesBalancedAllocation NodeResourcesFit NodeUnschedulable NodeVolumeLimits PodTopologySpread PrioritySort
-    SchedulingGates TaintToleration VolumeBinding VolumeRestrictions VolumeZone
-    """
-)
-"""The plugins of any minor from 1.34 to 1.37."""
+"""Plugins that 1.34 does not have."""
+_EVERY = "multiPoint"
+"""The extension point that stands for all that a plugin extends."""
+
+
+class _Set(NamedTuple):
+    """The plugins that a profile enables and disables for one extension point."""
+
+    enabled: tuple[str, ...] = ()
+    disabled: frozenset[str] = frozenset()
 
 
 def _profiles(root: Mapping, context: FileContext) -> Iterator[FileProblem]:
@@ -44,26 +74,47 @@ def _profiles(root: Mapping, context: FileContext) -> Iterator[FileProblem]:
         if context.is_described:
             yield from _plugins(profile, context.minor)
             yield from _plugin_arguments(profile, context)
+    sorts = [_sets(profile).get("queueSort", _Set()) for profile in profiles]
+    for profile, sort in zip(profiles, sorts):
+        if sort != sorts[0]:
+            yield FileProblem(profile.line, "`plugins.queueSort` must be the same for all profiles")
 
 
-def _listed(profile: Mapping, key: str) -> Iterator[tuple[str, str]]:
-    """Yield the plugins that a profile enables or disables, each after its extension point."""
+def _sets(profile: Mapping) -> dict[str, _Set]:
     plugins = profile.get("plugins")
-    for entry in plugins.entries if isinstance(plugins, Mapping) else ():
-        for plugin in mappings(part(entry.node, key)):
-            yield entry.key, plugin.text("name") or ""
+    return {
+        entry.key: _Set(
+            tuple(plugin.text("name") or "" for plugin in mappings(entry.node.get("enabled"))),
+            frozenset(plugin.text("name") or "" for plugin in mappings(entry.node.get("disabled"))),
+        )
+        for entry in (plugins.entries if isinstance(plugins, Mapping) else ())
+        if isinstance(entry.node, Mapping)
+    }
 
 
 def _plugins(profile: Mapping, minor: int) -> Iterator[FileProblem]:
-    known = _PLUGINS if minor >= 35 else _PLUGINS - _SINCE_35  # noqa: PLR2004
-    for point, name in _listed(profile, "enabled"):
-        if name not in known:
-            line = profile.line_of("plugins")
-            yield FileProblem(line, f"`{point}` enables the plugin {shown(name)}, which does not exist")
+    """Yield plugins that do not exist, that cannot be used where they are, or without which nothing is scheduled."""
+    sets, line = _sets(profile), profile.line_of("plugins")
+    known = frozenset().union(*_POINTS.values()) - (_SINCE_35 if minor < 35 else frozenset())  # noqa: PLR2004
+    for point, chosen in sets.items():
+        for name in dict.fromkeys(chosen.enabled):
+            if name not in known:
+                yield FileProblem(line, f"`{point}` enables the plugin {shown(name)}, which does not exist")
+            elif point in _POINTS and name not in _POINTS[point]:
+                yield FileProblem(line, f"`{point}` enables {name}, which does not extend it")
+            elif chosen.enabled.count(name) > 1 and (point != _EVERY or len(sets) == 1):  # a point overrides multiPoint
+                yield FileProblem(line, f"`{point}` enables {name} twice")
+    every = sets.get(_EVERY, _Set())
+    for point, default in (("queueSort", "PrioritySort"), ("bind", "DefaultBinder")):
+        left = () if {default, "*"} & every.disabled else (default,)
+        here = sets.get(point, _Set())
+        spread = {name for name in (*left, *every.enabled) if name in _POINTS[point]}
+        if not (*here.enabled, *(() if "*" in here.disabled else spread - here.disabled)):
+            yield FileProblem(line, f"`{point}` must have a plugin")
 
 
 def _plugin_arguments(profile: Mapping, context: FileContext) -> Iterator[FileProblem]:
-    disabled = {name for _, name in _listed(profile, "disabled")}
+    disabled = frozenset().union(*(chosen.disabled for chosen in _sets(profile).values()))
     for item in mappings(profile.get("pluginConfig")):
         name, arguments = item.text("name") or "", item.get("args")
         # The other plugins are validated with the file, and this one when it is used.

@@ -14,6 +14,7 @@ from tests.component_files import KUBELET
 
 CPUS = "cpu-manager-policy=static,kube-reserved=cpu=500m,cpu-manager-policy-options=full-pcpus-only={}"
 OPTION = "cpu-manager-policy=static,kube-reserved=cpu=500m,cpu-manager-policy-options={}=true"
+MEMORY = "memory-manager-policy=Static,kube-reserved=memory=1Gi,eviction-hard=memory.available<512Mi"
 NODES = "topology-manager-policy=best-effort,topology-manager-policy-options=max-allowable-numa-nodes={}"
 
 
@@ -37,8 +38,10 @@ def stops(arguments: str) -> bool:
         ),
         ("tls-cert-file=/etc/a", "tls-cert-file=/etc/a,tls-private-key-file=/etc/b"),
         ("tls-private-key-file=/etc/a", "tls-private-key-file=/data/agent/serving-kubelet.key"),
-        ("reserved-memory=0:memory", "reserved-memory=0:memory=1Gi;1:hugepages-2Mi=4Mi"),
-        ("memory-manager-policy=Static", "memory-manager-policy=Static,reserved-memory=0:memory=1Gi"),
+        (f"{MEMORY},reserved-memory=0:memory=1Gi", f"{MEMORY},reserved-memory=0:memory=1536Mi"),
+        ("memory-manager-policy=Static,reserved-memory=0:memory=1Gi", "reserved-memory=0:memory=1Gi"),
+        ("reserved-memory=0:memory=0", "reserved-memory=0:memory=1"),
+        ("reserved-memory=0:memory=1;0:memory=1", "reserved-memory=0:memory=1;1:memory=1"),
         ("container-log-max-size=50m", "container-log-max-size=50M"),
         ("container-log-max-size=1.5Mi", "container-log-max-size=1.5M"),
         ("container-log-max-size=1000m", "container-log-max-size=1e3"),
@@ -60,6 +63,7 @@ def files_stop(text: str, minor: int = 37) -> bool:
     return bool(list(rejected_arguments(Component.KUBELET, read.arguments, minor, context)))
 
 
+RESERVED = "memoryManagerPolicy: Static\nsystemReserved: {memory: 2Gi}\nevictionHard: {memory.available: 512Mi}\n"
 TAINTS = "registerWithTaints: [{key: a, effect: NoSchedule}, {key: a, effect: NoSchedule}]"
 ALLOWLIST = "preloadedImagesVerificationAllowlist: [a.com/*]"
 
@@ -76,7 +80,10 @@ ALLOWLIST = "preloadedImagesVerificationAllowlist: [a.com/*]"
             "shutdownGracePeriod: 0s\nshutdownGracePeriodByPodPriority: [{priority: 0}]",
         ),
         ("tracing: {endpoint: 'http://localhost:4317'}", "tracing: {endpoint: 'localhost:4317'}"),
-        ("memoryManagerPolicy: Static", "memoryManagerPolicy: Static\nreservedMemory: [{limits: {memory: 1Gi}}]"),
+        (
+            f"{RESERVED}reservedMemory: [{{limits: {{memory: 1Gi}}}}, {{numaNode: 1, limits: {{memory: 1Gi}}}}]",
+            f"{RESERVED}reservedMemory: [{{limits: {{memory: 1Gi}}}}, {{numaNode: 1, limits: {{memory: 1.5Gi}}}}]",
+        ),
     ],
 )
 def test_fields_that_stop_the_kubelet_are_predicted_and_similar_ones_are_not(stopping: str, near: str) -> None:

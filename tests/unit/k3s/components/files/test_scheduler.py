@@ -51,6 +51,9 @@ def enabled(point: str, *names: str, disabled: str = "") -> str:
     return plugins(f"{point}: {{enabled: [{lists}], disabled: [{disabled}]}}")
 
 
+EVERY = "{name: '*'}"
+
+
 @pytest.mark.parametrize(
     ("stopping", "near"),
     [
@@ -73,6 +76,30 @@ def enabled(point: str, *names: str, disabled: str = "") -> str:
         (plugins("scores: {}"), plugins("score: {}")),
         (enabled("score", "Own"), enabled("score", disabled="{name: Own}")),
         (enabled("multiPoint", "EBSLimits"), enabled("multiPoint", "ImageLocality")),
+        (enabled("bind", "ImageLocality"), enabled("score", "ImageLocality")),
+        (enabled("score", "ImageLocality", "ImageLocality"), enabled("score", "ImageLocality", "NodeAffinity")),
+        (enabled("multiPoint", "ImageLocality", "ImageLocality"), enabled("multiPoint", "ImageLocality")),
+        (
+            enabled("multiPoint", "ImageLocality", "ImageLocality"),
+            plugins(
+                "multiPoint: {enabled: [{name: ImageLocality}, {name: ImageLocality}]},"
+                " score: {enabled: [{name: ImageLocality}], disabled: [{name: '*'}]}"
+            ),
+        ),
+        (enabled("bind", disabled=EVERY), enabled("bind", "DefaultBinder", disabled=EVERY)),
+        (enabled("queueSort", disabled="{name: PrioritySort}"), enabled("queueSort", disabled="{name: Own}")),
+        (
+            enabled("multiPoint", "DefaultBinder", disabled=EVERY),
+            enabled("multiPoint", "DefaultBinder", "PrioritySort", disabled=EVERY),
+        ),
+        (
+            enabled("multiPoint", disabled="{name: DefaultBinder}"),
+            plugins("multiPoint: {disabled: [{name: DefaultBinder}]}, bind: {enabled: [{name: DefaultBinder}]}"),
+        ),
+        (
+            enabled("queueSort", "PrioritySort") + "- schedulerName: b\n",
+            enabled("score", "ImageLocality") + "- schedulerName: b\n",
+        ),
         (profile("pluginConfig: [{name: A}, {name: A}]"), profile("pluginConfig: [{name: A}, {name: B}]")),
         (arguments("InterPodAffinity", "{hardPodAffinity: 1}"), arguments("Own", "{hardPodAffinity: 1}")),
         (f"{FILE}extenders: [{EXTENDER.replace(', weight: 1', '')}]\n", f"{FILE}extenders: [{EXTENDER}]\n"),
