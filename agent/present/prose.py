@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import textwrap
 
 WIDEST = 100
 """Columns of prose on a wider terminal, and without a terminal."""
 
 _NARROWEST = 20
-_WORD = re.compile(r"(?:`[^`]*`|(?<![^\s(])'[^'\n]+'(?![\w])|\S)+")
-"""A word, or quoted text with its punctuation."""
+_QUOTED = re.compile(r"`[^`]*`|(?<![^\s(])'[^'\n]+'(?![\w])")
+_BLANK = "\0"
+"""A blank of a quoted text while a paragraph is wrapped."""
 
 
 def wrapped(text: str, width: int, indent: str = "", hanging: str | None = None) -> list[str]:
@@ -17,16 +19,16 @@ def wrapped(text: str, width: int, indent: str = "", hanging: str | None = None)
 
     `indent` is before the first line, `hanging` before the others.
     """
-    room = max(width, _NARROWEST)
-    lines: list[str] = []
-    line, is_empty = indent, True
-    for word in _WORD.findall(text):
-        if not is_empty and len(line) + 1 + len(word) > room:
-            lines.append(line)
-            line, is_empty = indent if hanging is None else hanging, True
-        line += word if is_empty else f" {word}"
-        is_empty = False
-    return lines if is_empty else [*lines, line]
+    whole = _QUOTED.sub(lambda quoted: quoted[0].replace(" ", _BLANK), text)
+    lines = textwrap.wrap(
+        " ".join(whole.split()),
+        max(width, _NARROWEST),
+        initial_indent=indent,
+        subsequent_indent=indent if hanging is None else hanging,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [line.replace(_BLANK, " ") for line in lines]
 
 
 def two_columns(pairs: list[tuple[str, str]], width: int, indent: str = "  ") -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from agent.assess import baseline
@@ -9,6 +10,7 @@ from agent.assess.assessment import CLUSTER_NOT_ASSESSED, ControlStatus
 from agent.assess.baseline import OtherSchemaError
 from agent.assess.likely_cause import PACKAGE_DATABASES, ChangesSince, likely_cause
 from agent.assess.status_change import status_changes
+from agent.changes.journal import Journal
 from agent.changes.state import STATE, locked_state, make_directory
 from agent.errors import HardenError, HostError, InputError
 from agent.findings.gate import GATE_FINDINGS
@@ -29,7 +31,6 @@ from agent.present.text import printable
 from agent.report import ASSUMED, K3S_VERSION, ROLE, ItemStatus
 from agent.settings.schema import Overrides
 from agent.situation import Request
-from agent.situation.observation import observe_situation
 from agent.value import replace
 from agent.verbs import converge
 from agent.verbs.notify import notify
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from agent.assess.assessment import Assessment, Note, Verdict
     from agent.assess.baseline import Baseline
     from agent.assess.status_change import StatusChange
+    from agent.changes.journal import Run
     from agent.host import Host
     from agent.report import NextStep
     from agent.settings.schema import Settings
@@ -83,7 +85,7 @@ def drift(host: Host, request: Request, assess: Assess, caller: Callable[[], Cal
     changes = () if last is None else status_changes(last.statuses, now)
     causes = {}
     if last is not None:
-        causes = _causes(host, request, last, now, changes)
+        causes = _causes(host, last, now, changes)
         yield from _lines(last, now, changes, causes)
     failed = (verdict for verdict in now.verdicts if verdict.status is ControlStatus.FAIL)
     if settings.drift_repair and any(verdict.owner is FixOwner.APPLY for verdict in failed):
@@ -130,16 +132,6 @@ def _kept(verdict: Verdict, last: Baseline) -> Verdict:
     return verdict._replace(status=before, reason=_KEPT)
 
 
-def changes_since(host: Host, request: Request, since: float, changes: Iterable[StatusChange]) -> ChangesSince:
-    """Return what changed on the host since an earlier assessment. Raises the errors of situation.observe."""
-    runs = observe_situation(host, request).journal.runs
-    evidence = (shown for change in changes for shown in change.verdict.evidence)
-    paths = {*PACKAGE_DATABASES, *(shown.location.path for shown in evidence if shown.location is not None)}
-    times = {path: host.tree.times(path) for path in paths if path.is_absolute()}
-    known = {path: time for path, time in times.items() if time is not None}
-    return ChangesSince(since, known, applied=max((run.started for run in runs), default=None))
-
-
 def _last(host: Host) -> tuple[Baseline | None, str]:
     """Return the stored report, None without one, and a message if it is unusable."""
     try:
@@ -151,14 +143,23 @@ def _last(host: Host) -> tuple[Baseline | None, str]:
         return None, printable(f"{error.message}; there is no earlier assessment to compare with")
 
 
-def _causes(
-    host: Host, request: Request, last: Baseline, now: Assessment, changes: tuple[StatusChange, ...]
-) -> dict[str, str]:
+def _causes(host: Host, last: Baseline, now: Assessment, changes: tuple[StatusChange, ...]) -> dict[str, str]:
     """Return the likely causes by the id of the control."""
     if not changes:
         return {}
-    versions, roles = (_change(name, last, now) for name in (K3S_VERSION, ROLE))
-    known = changes_since(host, request, last.when, changes)._replace(upgrade=versions, role=roles)
+    runs: tuple[Run, ...] = ()
+    with suppress(HostError):
+        runs = Journal(host).runs()
+    evidence = (shown for change in changes for shown in change.verdict.evidence)
+    paths = {*PACKAGE_DATABASES, *(shown.location.path for shown in evidence if shown.location is not None)}
+    times = {path: host.tree.times(path) for path in paths if path.is_absolute()}
+    known = ChangesSince(
+        since=last.when,
+        files={path: time for path, time in times.items() if time is not None},
+        applied=max((run.started for run in runs), default=None),
+        upgrade=_change(K3S_VERSION, last, now),
+        role=_change(ROLE, last, now),
+    )
     causes = {change.verdict.control.id: likely_cause(change.verdict, known) for change in changes}
     return {name: cause for name, cause in causes.items() if cause}
 
@@ -217,10 +218,7 @@ def _store(
     host: Host, settings: Settings, now: Assessment, changes: tuple[StatusChange, ...], *, is_late: bool
 ) -> None:
     undelivered = None if settings.drift_notify is None else is_late
-    report, metrics = (
-        assessment_text(now, Format.JSON).encode(),
-        _metrics(now, changes, undelivered=undelivered),
-    )
+    report, metrics = assessment_text(now, Format.JSON).encode(), _metrics(now, changes, undelivered=undelivered)
     with locked_state(host):
         make_directory(host.writable_tree, METRICS.parent)
         host.writable_tree.write(File(path=REPORT, content=report, mode=PRIVATE_FILE))

@@ -17,14 +17,12 @@ from agent.findings.node import unknown_config
 from agent.host import LOCK
 from agent.host.systemd import OLDEST_SYSTEMD, Systemd
 from agent.k3s.paths import DEFAULT_DATA_DIR
-from agent.k3s.services import only_unit
 from agent.linux.unit_files import PACKAGED_UNITS
 from agent.model import EXECUTABLE_FILE, PUBLIC_FILE, Absent, Directory, File, Instruction, Role, ShellCommand
 from agent.node import gate, gate_units, openrc
-from agent.node.configuration import data_directory, read_configuration
 from agent.node.gate_exceptions import RUN_DIRECTORY
 from agent.node.gate_units import DROPIN, PACKAGED_PROGRAM, TEMPLATE, UNIT
-from agent.node.services import candidate_units, installed_units
+from agent.node.services import installed_units
 from agent.node.site_files import read_settings
 from agent.plan import next_steps, plan
 from agent.plan.installed_k3s import InstalledK3s
@@ -32,7 +30,7 @@ from agent.plan.plan import Change, describe_state
 from agent.report import Fact, Item, ItemStatus, NextStep, Report
 from agent.value import replace
 from agent.verbs.completion_scripts import completion_script
-from agent.verbs.k3s_state import k3s_of
+from agent.verbs.k3s_state import configured_k3s
 from agent.verbs.publish import withdraw
 
 if TYPE_CHECKING:
@@ -117,28 +115,18 @@ def wanted(host: Host, request: Request, named: Sequence[str], program: PurePosi
     for name in named:
         _refuse_service(name)
         services.setdefault(name, site.role or Role.SERVER)
-    unit = only_unit(candidate_units(host, installed, site.role, host.probe()))
-    configuration = read_configuration(host, unit, site.k3s_config)
-    data_dir, _ = data_directory(site, configuration)
-    k3s = k3s_of(
-        host,
-        unit,
-        role=site.role or Role.SERVER,
-        data_dir=data_dir,
-        version=site.k3s_version,
-        config=configuration.operator_config,
-    )
+    unit, _, k3s = configured_k3s(host, site, installed)
     has_cloud_init = host.tree.exists(CLEAN_HOOK.parent.parent)
     local = not host.tree.is_read_only(PurePosixPath("/usr/local"))
     completions = {path: completion_script(shell) for shell, path in COMPLETIONS.items()} if local else {}
     is_openrc = openrc.starts_services(host)
     blocked = tuple(
         NextStep(step)
-        for trouble in unknown_config(unit, others, data_dir, site.k3s_config)
+        for trouble in unknown_config(unit, others, k3s.data_dir, site.k3s_config)
         for step in (Instruction(f"the gate will block K3s: {trouble.message}"), *trouble.remediation.steps)
     )
     found = Wanted(
-        program, data_dir, services, completions, has_cloud_init, k3s=k3s, is_openrc=is_openrc, blocked=blocked
+        program, k3s.data_dir, services, completions, has_cloud_init, k3s=k3s, is_openrc=is_openrc, blocked=blocked
     )
     if not gate.detect_gate(host).packaged:
         return found

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.k3s.redaction import TOKEN_PLACEHOLDER, is_secret
-from agent.k3s.services import OPENRC_DIRECTORY
+from agent.k3s.services import OPENRC_DIRECTORY, only_unit
 from agent.model import Role
+from agent.node.configuration import data_directory, read_configuration
+from agent.node.services import candidate_units
 from agent.plan.installed_k3s import InstalledK3s
 from agent.value import replace
 
@@ -18,31 +20,40 @@ if TYPE_CHECKING:
     from agent.k3s.config import MergedConfig
     from agent.k3s.services import K3sUnit
     from agent.model import Version
+    from agent.node.configuration import Configuration
     from agent.node.facts import HostFacts
+    from agent.settings.schema import Settings
 
 
 def installed_k3s(host: Host, facts: HostFacts) -> InstalledK3s:
     """Return K3s on a host that was observed."""
-    k3s = k3s_of(
-        host,
-        facts.unit,
-        role=facts.role,
-        data_dir=facts.data_dir,
-        version=facts.known_version,
-        config=facts.operator_config,
-    )
+    k3s = _k3s(host, facts.unit, facts.operator_config, facts.role, facts.data_dir, facts.known_version)
     runs = facts.running_since is not None
     return replace(k3s, is_installed=k3s.is_installed or runs, runs=runs, is_elsewhere=facts.rancher_managed)
 
 
-def k3s_of(  # noqa: PLR0913 - one of each, by name
+def configured_k3s(
+    host: Host, site: Settings, installed: Sequence[K3sUnit]
+) -> tuple[K3sUnit | None, Configuration, InstalledK3s]:
+    """Return the service that starts K3s, if there is one, its configuration, and K3s, on a host that is not observed.
+
+    `installed` are the services of the host.
+    """
+    unit = only_unit(candidate_units(host, installed, site.role, host.probe()))
+    configuration = read_configuration(host, unit, site.k3s_config)
+    data_dir, _ = data_directory(site, configuration)
+    role = site.role or Role.SERVER
+    k3s = _k3s(host, unit, configuration.operator_config, role, data_dir, site.k3s_version)
+    return unit, configuration, k3s
+
+
+def _k3s(  # noqa: PLR0913, PLR0917 - one of each
     host: Host,
     unit: K3sUnit | None,
-    *,
+    config: MergedConfig,
     role: Role,
     data_dir: PurePosixPath,
     version: Version | None,
-    config: MergedConfig,
 ) -> InstalledK3s:
     """Return K3s with this service; None if it is not installed. `role` is then the role to install."""
     usual = "k3s" if role is Role.SERVER else "k3s-agent"

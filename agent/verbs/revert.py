@@ -17,19 +17,18 @@ from agent.guide.k3s_options import SECRETS_ENCRYPTION
 from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.k3s.config_writer import dropin
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
-from agent.k3s.services import only_unit
-from agent.model import Absent, Directory, File, Role
+from agent.model import Absent, Directory, File
 from agent.node import gate
-from agent.node.configuration import data_directory, read_configuration
+from agent.node.configuration import dropin_directory
 from agent.node.datastore import encrypts_secrets
-from agent.node.services import candidate_units, installed_units
+from agent.node.services import installed_units
 from agent.node.site_files import read_settings
 from agent.plan import next_steps, plan
 from agent.plan.plan import Change, Plan, Refusal
 from agent.report import Fact, Item, ItemStatus, Report
 from agent.settings.schema import DEFAULT_SETTINGS, Overrides, Settings
 from agent.value import replace
-from agent.verbs.k3s_state import k3s_of
+from agent.verbs.k3s_state import configured_k3s
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,20 +108,11 @@ def _read_k3s(host: Host) -> _K3s:
         site = read_settings(host, None, Overrides())
     except HardenError:
         site = Settings()
-    unit = only_unit(candidate_units(host, installed_units(host, []), site.role, host.probe()))
-    k3s = read_configuration(host, unit, site.k3s_config)
-    data_dir, _ = data_directory(site, k3s)
-    encrypts = False if k3s.operator_config.boolean(SECRETS_ENCRYPTION.key) else encrypts_secrets(host, data_dir)
-    state = k3s_of(
-        host,
-        unit,
-        role=site.role or Role.SERVER,
-        data_dir=data_dir,
-        version=None,
-        config=k3s.operator_config,
-    )
+    _, configuration, k3s = configured_k3s(host, site, installed_units(host, []))
+    is_set = configuration.operator_config.boolean(SECRETS_ENCRYPTION.key)
+    encrypts = False if is_set else encrypts_secrets(host, k3s.data_dir)
     settings = DEFAULT_SETTINGS if host.tree.exists(DEFAULT_SETTINGS) else None
-    return _K3s(data_dir, encrypts, state, settings, PurePosixPath(f"{k3s.path}.d", DROPIN_NAME))
+    return _K3s(k3s.data_dir, encrypts, k3s, settings, dropin_directory(configuration.path) / DROPIN_NAME)
 
 
 def _undo(full: Plan, before: Mapping[str, State], observed: Mapping[str, Observed], k3s: _K3s) -> _Undo:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -239,19 +240,7 @@ def _matches(pattern: PurePosixPath, found: Sequence[FoundFile | Unknown | Absen
 
 def _fits(name: str, pattern: str) -> bool:
     """Return whether a name matches a pattern that has no other wildcard than `*`."""
-    start, *parts = pattern.split("*")
-    if not parts:
-        return name == pattern
-    *middle, end = parts
-    if not (name.startswith(start) and name.endswith(end)):
-        return False
-    position, last = len(start), len(name) - len(end)
-    for part in middle:
-        found = name.find(part, position, last)
-        if found < 0:
-            return False
-        position = found + len(part)
-    return position <= last
+    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), name, re.DOTALL) is not None
 
 
 def _leads_to(directory: str, parent: str) -> bool:

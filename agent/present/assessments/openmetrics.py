@@ -13,8 +13,9 @@ from agent.report import K3S_VERSION, ROLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any
 
-    from agent.assess.assessment import Assessment, ControlStatus
+    from agent.assess.assessment import Assessment
 
     Sample = tuple[Mapping[str, str], str]
     """Labels and a value."""
@@ -38,83 +39,65 @@ def as_openmetrics(
         "role": fact(assessment, ROLE),
         "k3s_version": fact(assessment, K3S_VERSION),
     }
-    counts = _counts(assessment.counts())
     # A duplicate series would make the collector reject the whole file.
-    open_ones = {
-        verdict.control.id: (
-            {
-                "id": verdict.control.id,
-                "number": verdict.number.text if verdict.number else "",
-                "status": str(verdict.status),
-                "actor": str(verdict.owner),
-            },
-            "1",
-        )
+    open_controls = {
+        verdict.control.id: {
+            "id": verdict.control.id,
+            "number": verdict.number.text if verdict.number else "",
+            "status": str(verdict.status),
+            "actor": str(verdict.owner),
+        }
         for verdict in assessment.verdicts
         if verdict.is_open
     }
-    lines = [
-        *_gauge("k3s_harden_info", "The assessed node and the version of k3s-harden; always 1.", [(about, "1")]),
-        *_gauge(
-            "k3s_harden_assessment_timestamp_seconds",
-            "Time of the assessment in seconds since the epoch.",
-            [({}, f"{assessment.when:.3f}")],
-        ),
-        *_gauge("k3s_harden_controls", "Number of controls with each status.", counts),
-        *_gauge(
-            "k3s_harden_controls_beyond_benchmark",
-            "Number of those controls that the benchmark does not have.",
-            _counts(assessment.counts("")),
-        ),
-        *_gauge(
-            "k3s_harden_control_open",
-            "A control that failed or could not be determined; always 1, absent if it is not open.",
-            open_ones.values(),
-        ),
-        *_waivers(assessment),
-        *_drift(changes or {}),
-        *_notification(undelivered),
-        "# EOF",
-    ]
-    return "".join(f"{line}\n" for line in lines)
-
-
-def _counts(counts: Mapping[ControlStatus, int]) -> list[Sample]:
-    return [({"status": str(status)}, str(count)) for status, count in counts.items()]
-
-
-def _waivers(assessment: Assessment) -> Iterator[str]:
-    """Yield the time at which each waiver expires: the end of its last day."""
-    samples = {
-        verdict.control.id: ({"id": verdict.control.id}, f"{seconds(verdict.waiver.expires) + _DAY:.0f}")
+    expiries = {
+        verdict.control.id: seconds(verdict.waiver.expires) + _DAY
         for verdict in assessment.verdicts
         if verdict.waiver and verdict.waiver.expires
     }
-    if samples:
+    beyond = assessment.counts("")
+    lines = [
+        *_gauge("info", "The assessed node and the version of k3s-harden; always 1.", [(about, "1")]),
+        *_gauge(
+            "assessment_timestamp_seconds",
+            "Time of the assessment in seconds since the epoch.",
+            [({}, f"{assessment.when:.3f}")],
+        ),
+        *_gauge("controls", "Number of controls with each status.", _numbers("status", assessment.counts())),
+        *_gauge(
+            "controls_beyond_benchmark",
+            "Number of those controls that the benchmark does not have.",
+            _numbers("status", beyond),
+        ),
+        *_gauge(
+            "control_open",
+            "A control that failed or could not be determined; always 1, absent if it is not open.",
+            [(labels, "1") for labels in open_controls.values()],
+        ),
+    ]
+    if expiries:
         text = "Time at which the waiver of a control expires, in seconds since the epoch."
-        yield from _gauge("k3s_harden_waiver_expiry_timestamp_seconds", text, samples.values())
-
-
-def _drift(changes: Mapping[str, int]) -> Iterator[str]:
+        samples = [({"id": control}, f"{at:.0f}") for control, at in expiries.items()]
+        lines += _gauge("waiver_expiry_timestamp_seconds", text, samples)
     if changes:
-        samples = [({"change": direction}, str(count)) for direction, count in changes.items()]
-        yield from _gauge(
-            "k3s_harden_drift_controls", "Number of controls that changed since the previous assessment.", samples
-        )
-
-
-def _notification(undelivered: bool | None) -> Iterator[str]:  # noqa: FBT001 - a value of the sample
+        text = "Number of controls that changed since the previous assessment."
+        lines += _gauge("drift_controls", text, _numbers("change", changes))
     if undelivered is not None:
         text = "Whether an earlier notification of the site was not delivered."
-        yield from _gauge("k3s_harden_notification_undelivered", text, [({}, str(int(undelivered)))])
+        lines += _gauge("notification_undelivered", text, [({}, str(int(undelivered)))])
+    return "".join(f"{line}\n" for line in (*lines, "# EOF"))
+
+
+def _numbers(label: str, counts: Mapping[Any, int]) -> list[Sample]:
+    return [({label: str(value)}, str(count)) for value, count in counts.items()]
 
 
 def _gauge(name: str, text: str, samples: Iterable[Sample]) -> Iterator[str]:
-    yield f"# HELP {name} {text}"
-    yield f"# TYPE {name} gauge"
+    yield f"# HELP k3s_harden_{name} {text}"
+    yield f"# TYPE k3s_harden_{name} gauge"
     for labels, value in samples:
         shown = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
-        yield f"{name}{{{shown}}} {value}" if shown else f"{name} {value}"
+        yield f"k3s_harden_{name}{{{shown}}} {value}" if shown else f"k3s_harden_{name} {value}"
 
 
 def _escaped(value: str) -> str:
