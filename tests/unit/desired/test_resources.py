@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,27 +37,17 @@ def test_a_waived_kernel_parameter_is_not_set(key: str) -> None:
     assert {item.key for item in waived if isinstance(item, Sysctl)} == {row.key for row in others}
 
 
-def test_certificates_are_not_resources_by_default() -> None:
-    """The guide does not contain a requirement for certificates."""
-    resources = desired_resources(Settings(), SERVER, Inputs(certificates=CERTIFICATES))
-    assert not any(isinstance(resource, FilePermissions) for resource in resources)
-
-
 def test_certificates_have_the_mode_of_the_settings() -> None:
-    """Only the mode of existing certificates is a resource."""
+    """Only the mode of existing certificates is a resource, of a server, and not by default."""
     site = replace(Settings(), certificate_permissions=FileMode(0o600))
+    for settings, host in ((Settings(), SERVER), (site, AGENT)):
+        resources = desired_resources(settings, host, Inputs(certificates=CERTIFICATES))
+        assert not any(isinstance(resource, FilePermissions) for resource in resources)
     resources = desired_resources(site, SERVER, Inputs(certificates=CERTIFICATES))
     modes = [resource for resource in resources if isinstance(resource, FilePermissions)]
     assert modes == [FilePermissions(path=path, mode=FileMode(0o600)) for path in CERTIFICATES]
     assert [resource for resource in resources if resource not in modes] == list(desired_resources(Settings(), SERVER))
     assert desired_resources(site, SERVER) == desired_resources(Settings(), SERVER)
-
-
-def test_an_agent_has_no_certificates_of_the_control_plane() -> None:
-    """All nodes can share the same settings."""
-    site = replace(Settings(), certificate_permissions=FileMode(0o600))
-    resources = desired_resources(site, AGENT, Inputs(certificates=[PurePosixPath("/x.crt")]))
-    assert not any(isinstance(resource, FilePermissions) for resource in resources)
 
 
 LEASES = Inputs(
@@ -94,32 +83,21 @@ STRICT = replace(
 )
 
 
-def dropin(role: Role, minor: int) -> str:
-    return k3s_config(STRICT, assumed_facts(role, Version(1, minor, 0))).decode()
-
-
 @pytest.mark.parametrize(
     ("minor", "plugins"),
     [
-        (23, ",AlwaysPullImages"),
         (24, ",AlwaysPullImages"),
         (25, ",EventRateLimit,AlwaysPullImages"),
         (26, ",EventRateLimit,AlwaysPullImages"),
         (27, ",EventRateLimit,AlwaysPullImages,DenyServiceExternalIPs"),
-        (37, ",EventRateLimit,AlwaysPullImages,DenyServiceExternalIPs"),
     ],
 )
-def test_admission_plugins_are_those_that_the_version_allows(minor: int, plugins: str) -> None:
-    """Up to v1.24 no file has the limits of EventRateLimit; up to v1.26 DenyServiceExternalIPs fails a control."""
-    (line,) = (line for line in dropin(Role.SERVER, minor).splitlines() if "enable-admission-plugins=" in line)
+def test_plugins_and_arguments_are_those_that_the_version_allows(minor: int, plugins: str) -> None:
+    """Up to v1.24 no file has the limits of EventRateLimit, and the kubelet exits at seccomp-default without a gate.
+
+    Up to v1.26 DenyServiceExternalIPs fails a control. The scenarios of profiles have other versions.
+    """
+    text = k3s_config(STRICT, assumed_facts(Role.SERVER, Version(1, minor, 0))).decode()
+    (line,) = (line for line in text.splitlines() if "enable-admission-plugins=" in line)
     assert line.endswith(f",ServiceAccount{plugins}")
-
-
-@pytest.mark.parametrize("role", Role)
-@pytest.mark.parametrize(("minor", "seccomp"), [(23, False), (24, False), (25, True), (26, True), (37, True)])
-def test_the_kubelet_of_every_node_gets_the_arguments_of_its_version(role: Role, minor: int, seccomp: object) -> None:
-    """Up to v1.24 the kubelet exits at seccomp-default without a feature gate."""
-    text = dropin(role, minor)
-    assert "  - pod-max-pids=4096\n" in text
-    assert ("  - seccomp-default=true\n" in text) is seccomp
-    assert ("enable-admission-plugins" in text) is (role is Role.SERVER)
+    assert ("  - seccomp-default=true\n" in text) is (minor >= 25)

@@ -30,7 +30,6 @@ def test_controls_contain_each_row_once() -> None:
 
 
 def test_controls_are_in_the_order_of_the_guide() -> None:
-    """The order is that of the headings in the guide."""
     places = [headings.IN_ORDER.index(control.origin.heading) for control in CONTROLS]
     assert places == sorted(places)
 

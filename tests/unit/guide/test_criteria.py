@@ -1,13 +1,15 @@
-"""Criteria that only the benchmarks use; test_options.py tests the others."""
+"""Criteria of the guide and the benchmarks: which values of an operator are compliant."""
 
 from __future__ import annotations
 
 import pytest
 
 from agent.guide.criteria import (
+    AbsolutePath,
     AtLeast,
     Boolean,
     Criterion,
+    Duration,
     LeavesGateOn,
     ListExcludes,
     ListIncludes,
@@ -15,86 +17,83 @@ from agent.guide.criteria import (
     Loopback,
     NotEmpty,
 )
+from agent.guide.k3s_options import newest, oldest
 
+ON, OFF = Boolean(expected=True), Boolean(expected=False)
+PLUGINS = ListIncludes(("NodeRestriction", "PodSecurityPolicy"))
 GATE = "RotateKubeletServerCertificate"
 
 
 @pytest.mark.parametrize(
-    "value",
-    ["127.0.0.1", "127.0.0.1:10249", "127.8.0.255", "::1", "[::1]", "[::1]:10249"],
+    ("meets", "accepted", "refused"),
+    [
+        (ON, ["true", "True", "TRUE", "t", "T", "1"], ["false", "0", "yes", "on", "", "tRue", " true"]),
+        (OFF, ["false", "False", "FALSE", "f", "F", "0"], ["true", "1", "no", "off", ""]),
+        (
+            AtLeast(30),
+            ["30", "31", "365", "036", "0x1e", "0o36", "0b11110", "+30"],
+            ["29", "0", "-30", "30.0", "", "thirty", "30d", "0030", "09", "0x", "1e2", "0x-1f", "٣٠", "9" * 5000],
+        ),
+        (AtLeast(1), ["1", "12500", "9" * 10], ["0", "-1", "-0", ""]),
+        (
+            Duration("300s"),
+            ["300s", "5m", "1h30m", "0.5s", "1m0s", "100ms", ".5h"],
+            ["0", "0s", "0h0m", "300", "-5m", "", "5 m"],
+        ),
+        (AbsolutePath("an audit policy"), ["/etc/audit.yaml", "/a"], ["-", "", "audit.yaml", "/", "/etc/"]),
+        (
+            PLUGINS,
+            ["NodeRestriction,PodSecurityPolicy", "A,PodSecurityPolicy,NodeRestriction,B"],
+            ["NodeRestriction", "", "NodeRestrictionX,PodSecurityPolicy", "nodeRestriction,PodSecurityPolicy"],
+        ),
+        (ListSubsetOf(("A", "B")), ["A", "B", "B,A", "A,A"], ["", "C", "A,C", "a", "A,"]),
+        (
+            # 127.0.0.0/8, and ::1, which K3s uses on a node with only IPv6. ::1:1024 is an address of its own.
+            Loopback(),
+            ["127.0.0.1", "127.0.0.1:10249", "127.8.0.255", "::1", "[::1]", "[::1]:10249"],
+            [
+                *("", "0.0.0.0", "0.0.0.0:10249", "::", "[::]:10249", "10.127.0.1", "127.0.0.1.5"),  # noqa: S104 - refused
+                *("127.0.0.1,10.0.0.1", "127.0.0.256", "127.0.0.1\n", "localhost", "::1:1024"),
+            ],
+        ),
+        (
+            # The last value counts. The component exits at a value that is no boolean.
+            LeavesGateOn(GATE),
+            [
+                *("", f"{GATE}=true", f"{GATE}=1", "KubeletInUserNamespace=true", "AllAlpha=false", "AllBeta=true"),
+                *(f"AllBeta=false,{GATE}=true", f"{GATE}=false,{GATE}=true", f" {GATE} = true ,"),
+            ],
+            [
+                *(f"{GATE}=false", f"{GATE}=False", f"{GATE}=0", f"KubeletInUserNamespace=true,{GATE}=false"),
+                *(f" {GATE} = false", f"{GATE}=true,{GATE}=f", "AllBeta=false", f"{GATE}=no", GATE),
+            ],
+        ),
+    ],
+    ids=str,
 )
-def test_loopback_addresses_are_accepted(value: str) -> None:
-    """These are 127.0.0.0/8, and ::1, which K3s uses on a node with only IPv6."""
-    assert Loopback().accepts(value)
+def test_equivalent_values_are_accepted(meets: Criterion, accepted: list[str], refused: list[str]) -> None:
+    """Every spelling that K3s' components accept, and no weaker value."""
+    assert [value for value in accepted if not meets.accepts(value)] == []
+    assert [value for value in refused if meets.accepts(value)] == []
+
+
+def test_a_plugin_that_is_enabled_by_default_can_be_omitted() -> None:
+    """K3s' `NodeRestriction` is compliant: the API server enables ServiceAccount by default."""
+    assert newest("enable-admission-plugins").meets.accepts("NodeRestriction")
+    assert not newest("enable-admission-plugins").meets.accepts("ServiceAccount")
+    assert not oldest("enable-admission-plugins").meets.accepts("NodeRestriction")
 
 
 @pytest.mark.parametrize(
-    "value",
+    ("criterion", "text", "predicate"),
     [
-        "",
-        "0.0.0.0",  # noqa: S104 - refused
-        "0.0.0.0:10249",
-        "::",
-        "[::]:10249",
-        "10.127.0.1",
-        "127.0.0.1.5",
-        "127.0.0.1,10.0.0.1",
-        "127.0.0.256",
-        "127.0.0.1\n",
-        "localhost",
-        # An IPv6 address of its own, not ::1 with a port.
-        "::1:1024",
+        (Loopback(), "127.0.0.1 or ::1", "is 127.0.0.1 or ::1"),
+        (LeavesGateOn(GATE), f"without {GATE}=false", f"does not contain {GATE}=false"),
     ],
 )
-def test_other_addresses_are_rejected(value: str) -> None:
-    """These are all interfaces, other hosts, and text that contains 127.0.0.1."""
-    assert not Loopback().accepts(value)
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        "",
-        f"{GATE}=true",
-        f"{GATE}=1",
-        "KubeletInUserNamespace=true",
-        "AllAlpha=false",
-        "AllBeta=true",
-        f"AllBeta=false,{GATE}=true",
-        f"{GATE}=false,{GATE}=true",
-        f" {GATE} = true ,",
-    ],
-)
-def test_a_list_that_leaves_the_gate_enabled_is_accepted(value: str) -> None:
-    """The list does not contain the gate, or its last value enables the gate."""
-    assert LeavesGateOn(GATE).accepts(value)
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        f"{GATE}=false",
-        f"{GATE}=False",
-        f"{GATE}=0",
-        f"KubeletInUserNamespace=true,{GATE}=false",
-        f" {GATE} = false",
-        f"{GATE}=true,{GATE}=f",
-        "AllBeta=false",
-        # Not a boolean, at which the component exits.
-        f"{GATE}=no",
-        GATE,
-    ],
-)
-def test_a_list_that_disables_the_gate_is_rejected(value: str) -> None:
-    """The list contains the gate or AllBeta, with any spelling of false in Go."""
-    assert not LeavesGateOn(GATE).accepts(value)
-
-
-def test_criteria_describe_the_value() -> None:
+def test_criteria_describe_the_value(criterion: Criterion, text: str, predicate: str) -> None:
     """The description exists as a noun phrase and as the predicate of a sentence."""
-    assert (str(Loopback()), Loopback().predicate) == ("127.0.0.1 or ::1", "is 127.0.0.1 or ::1")
-    gate_on = LeavesGateOn(GATE)
-    assert (str(gate_on), gate_on.predicate) == (f"without {GATE}=false", f"does not contain {GATE}=false")
+    assert (str(criterion), criterion.predicate) == (text, predicate)
 
 
 @pytest.mark.parametrize(

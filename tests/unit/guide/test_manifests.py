@@ -24,59 +24,26 @@ if TYPE_CHECKING:
 
 CHECKOUT = Path(__file__).parents[3]
 
-RANCHER_TEMPLATE = [
-    "ingress-nginx",
-    "kube-system",
-    "cattle-system",
-    "cattle-epinio-system",
-    "cattle-fleet-system",
-    "cattle-fleet-local-system",
-    "longhorn-system",
-    "cattle-neuvector-system",
-    "cattle-monitoring-system",
-    "rancher-alerting-drivers",
-    "cis-operator-system",
-    "cattle-csp-adapter-system",
-    "cattle-externalip-system",
-    "cattle-gatekeeper-system",
-    "istio-system",
-    "cattle-istio-system",
-    "cattle-logging-system",
-    "cattle-windows-gmsa-system",
-    "cattle-sriov-system",
-    "cattle-ui-plugin-system",
-    "tigera-operator",
+RANCHER_TEMPLATE = (
+    *("ingress-nginx", "kube-system", "cattle-system", "cattle-epinio-system", "cattle-fleet-system"),
+    *("cattle-fleet-local-system", "longhorn-system", "cattle-neuvector-system", "cattle-monitoring-system"),
+    *("rancher-alerting-drivers", "cis-operator-system", "cattle-csp-adapter-system", "cattle-externalip-system"),
+    *("cattle-gatekeeper-system", "istio-system", "cattle-istio-system", "cattle-logging-system"),
+    *("cattle-windows-gmsa-system", "cattle-sriov-system", "cattle-ui-plugin-system", "tigera-operator"),
     "cattle-provisioning-capi-system",
-]
+)
 """Rancher's template rancher-restricted, which the guide names (rancher, podadmissionconfigurationtemplate_data.go)."""
 
 RANCHER_2_12 = {
     *RANCHER_TEMPLATE,
-    "calico-apiserver",
-    "calico-system",
-    "cattle-alerting",
-    "cattle-elemental-system",
-    "cattle-global-data",
-    "cattle-global-nt",
-    "cattle-impersonation-system",
-    "cattle-istio",
-    "cattle-logging",
-    "cattle-prometheus",
-    "cattle-resources-system",
-    "cert-manager",
-    "fleet-default",
-    "fleet-local",
-    "kube-node-lease",
-    "kube-public",
-    "security-scan",
-    "sr-operator-system",
+    *("calico-apiserver", "calico-system", "cattle-alerting", "cattle-elemental-system", "cattle-global-data"),
+    *("cattle-global-nt", "cattle-impersonation-system", "cattle-istio", "cattle-logging", "cattle-prometheus"),
+    *("cattle-resources-system", "cert-manager", "fleet-default", "fleet-local", "kube-node-lease", "kube-public"),
+    *("security-scan", "sr-operator-system"),
 }
 RANCHER_2_7 = RANCHER_2_12 - {"fleet-local", "sr-operator-system"}
 RANCHER_2_15 = RANCHER_2_12 - {"ingress-nginx"} | {
-    "cattle-capi-system",
-    "cattle-turtles-system",
-    "compliance-operator-system",
-    "rancher-compliance-system",
+    *("cattle-capi-system", "cattle-turtles-system", "compliance-operator-system", "rancher-compliance-system"),
     "traefik",
 }
 """The samples of Rancher (rancher-docs, reference-guides/rancher-security/psa-restricted-exemptions.md)."""
@@ -162,7 +129,6 @@ def test_order_and_repetition_of_names_do_not_change_the_bytes(names: list[str])
 
 
 def test_pod_security_policies_are_those_of_the_guide() -> None:
-    """With the namespace of the CIS operator they are identical to the guide."""
     assert objects(manifests.pod_security_policies(cis_operator_namespace=True)) == guide.POD_SECURITY_POLICIES
 
 

@@ -26,11 +26,12 @@ class Kubectl:
     """A kubectl in PATH that prints files by the end of its second argument, and records its arguments."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._program('case $3 in *continue=*) page=${3##*=} ;; *) page=first ;; esac; exec cat "$PAGES/$page"')
+        self.directory = directory
+        self.replace('case $3 in *continue=*) page=${3##*=} ;; *) page=first ;; esac; exec cat "$PAGES/$page"')
 
-    def _program(self, body: str) -> None:
-        path = self._directory / "kubectl"
+    def replace(self, body: str) -> None:
+        """Replace the program."""
+        path = self.directory / "kubectl"
         path.write_text(f'#!/bin/sh\necho "$@" >>"$PAGES/calls"\n{body}\n')
         path.chmod(0o755)
 
@@ -41,20 +42,16 @@ class Kubectl:
             metadata = {"continue": f"t+{at + 1}"} if at + 1 < len(pages) else {}
             bare = [{key: value for key, value in item.items() if key != "kind"} for item in items]
             document = {"kind": "NodeList", "metadata": metadata, "items": bare}
-            (self._directory / name).write_text(json.dumps(document))
-
-    def fails(self, body: str) -> None:
-        """Replace the program."""
-        self._program(body)
+            (self.directory / name).write_text(json.dumps(document))
 
     @property
     def calls(self) -> list[str]:
         """The command lines."""
-        return (self._directory / "calls").read_text().splitlines()
+        return (self.directory / "calls").read_text().splitlines()
 
     def fleet(self) -> Fleet:
         """Return the fleet that it lists."""
-        environment = {"PATH": f"{self._directory}:{os.environ['PATH']}", "PAGES": str(self._directory)}
+        environment = {"PATH": f"{self.directory}:{os.environ['PATH']}", "PAGES": str(self.directory)}
         return fleet_of_cluster(environment, LOOSE, no_progress)
 
 
@@ -65,17 +62,14 @@ def kubectl(tmp_path: Path) -> Kubectl:
 
 
 def test_all_pages_are_read(kubectl: Kubectl) -> None:
-    """The token of a page is quoted, and no other request is sent."""
+    """The token of a page is quoted, and no other request is sent. A cluster can be empty."""
+    kubectl.pages([])
+    assert kubectl.fleet().nodes == ()
+    (kubectl.directory / "calls").unlink()
     kubectl.pages([node("a"), node("b")], [node("c")], [node("d")])
     assert [found.name for found in kubectl.fleet().nodes] == ["a", "b", "c", "d"]
     paths = ["/api/v1/nodes?limit=500", *(f"/api/v1/nodes?limit=500&continue=t%2B{at}" for at in (1, 2))]
     assert kubectl.calls == [f"get --raw {path} --request-timeout=30s" for path in paths]
-
-
-def test_a_cluster_without_nodes_is_empty(kubectl: Kubectl) -> None:
-    """Nothing is an answer, too."""
-    kubectl.pages([])
-    assert kubectl.fleet().nodes == ()
 
 
 @pytest.mark.parametrize(
@@ -88,7 +82,7 @@ def test_a_cluster_without_nodes_is_empty(kubectl: Kubectl) -> None:
 )
 def test_a_kubectl_that_fails_is_an_error(kubectl: Kubectl, body: str, message: str) -> None:
     """The last line of its error is shown."""
-    kubectl.fails(body)
+    kubectl.replace(body)
     with pytest.raises(HostError, match=r"cannot (read the nodes|run kubectl): ") as raised:
         kubectl.fleet()
     assert message in raised.value.message
@@ -98,13 +92,12 @@ def test_a_kubectl_that_fails_is_an_error(kubectl: Kubectl, body: str, message: 
 def test_a_page_that_cannot_be_read_gives_no_result(kubectl: Kubectl) -> None:
     """A part of a cluster is no answer."""
     kubectl.pages([node("a")], [node("b")])
-    (kubectl._directory / "t%2B1").unlink()
+    (kubectl.directory / "t%2B1").unlink()
     with pytest.raises(HostError, match="No such file"):
         kubectl.fleet()
 
 
 def test_a_missing_kubectl_is_an_error() -> None:
-    """It is looked up in PATH."""
     with pytest.raises(HostError, match="cannot run kubectl: No such file or directory"):
         fleet_of_cluster({"PATH": "/nonexistent"}, LOOSE, no_progress)
 
@@ -120,31 +113,20 @@ def test_the_output_of_kubectl_get_is_read() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "",
-        "x",
-        "[" * 100_000,
-        '{"kind": "List", "items": [',
-        "\udcff".encode("utf-8", "surrogateescape"),
-        "null",
-        "[]",
-        "{}",
-        '{"kind": "List"}',
-        '{"kind": "List", "items": {}}',
-        '{"kind": "NodeList", "items": null}',
-        '{"kind": ["List"], "items": []}',
-        '{"kind": "PodList", "items": []}',
+        *("", "x", "[" * 100_000, '{"kind": "List", "items": [', "\udcff", "null", "[]", "{}", json.dumps(node("a"))),
+        *('{"kind": "List"}', '{"kind": "List", "items": {}}', '{"kind": "NodeList", "items": null}'),
+        *('{"kind": ["List"], "items": []}', '{"kind": "PodList", "items": []}'),
         '{"kind": "List", "items": [{"kind": "Pod"}]}',
         '{"kind": "List", "items": [{"metadata": {"name": "a"}}]}',
         '{"kind": "List", "items": [3]}',
         '{"kind": "NodeList", "items": [{"kind": "Pod"}]}',
         '{"kind": "NodeList", "items": [{"kind": []}]}',
-        json.dumps(node("a")),
     ],
 )
-def test_anything_else_is_invalid_usage(text: str | bytes) -> None:
+def test_anything_else_is_invalid_usage(text: str) -> None:
     """Nothing is assumed about a list of other objects."""
     with pytest.raises(UsageError, match=r"cannot use the nodes: found (invalid JSON|JSON that)"):
-        fleet_of_document(text.encode() if isinstance(text, str) else text, LOOSE)
+        fleet_of_document(text.encode("utf-8", "surrogateescape"), LOOSE)
 
 
 def test_requirements_are_checked() -> None:

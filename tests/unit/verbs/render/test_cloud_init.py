@@ -53,7 +53,6 @@ def script(read: dict[str, Any]) -> str:
 
 @given(st.one_of(st.binary(), st.text().map(str.encode), st.text("a: #\n-|'\"{", max_size=12).map(str.encode)))
 def test_the_content_of_a_file_is_preserved(content: bytes) -> None:
-    """Spaces at the ends, control characters and YAML syntax are preserved."""
     assert written(document(files={PATH: content}))[PATH] == content
 
 
@@ -68,9 +67,9 @@ def test_the_path_of_a_file_is_preserved(name: str) -> None:
 
 
 def test_text_is_not_encoded() -> None:
-    """The document can be reviewed."""
     text = b"role: server\n\naudit:\n  max-age: 60\n"
     made = user_data(facts.assumed_facts(Role.SERVER, Version(1, 34, 0)), DOWNLOAD, {PATH: text}).decode()
+    assert "\npackages:" not in made  # dnf rejects a list with an unknown name
     assert "      role: server\n\n      audit:\n        max-age: 60\n" in made
     assert "encoding" not in made
 
@@ -115,12 +114,6 @@ def test_the_script_is_valid_for_sh(role: Role) -> None:
 
 
 def test_the_program_is_verified_before_it_runs() -> None:
-    """The script runs no downloaded program before it verifies the checksum."""
     text = script(document())
     assert text.index(DOWNLOAD.sha256) < text.index("k3s-harden --version") < text.index("k3s-harden install")
     assert "pip" not in text
-
-
-def test_the_document_has_no_packages() -> None:
-    """cloud-init continues without them, and dnf rejects a list with an unknown name."""
-    assert "packages" not in document()
