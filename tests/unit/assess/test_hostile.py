@@ -163,7 +163,6 @@ def _break(item: CheckedNode, how: Broken) -> Path:
 @example(how=Broken(ETCD, lambda old: old.decode().encode("utf-16")))
 @example(how=Broken(ENCRYPTION, lambda old: old.decode().encode("utf-16")))
 def test_no_control_passes_on_broken_evidence(how: Broken) -> None:
-    """Each presenter can print the result."""
     with in_memory() as directory:
         item = node(directory / "node", K3s())
         for path, text in TEXTS.items():

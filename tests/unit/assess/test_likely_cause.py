@@ -57,7 +57,6 @@ def test_a_changed_file_that_sets_a_kernel_parameter_is_the_cause() -> None:
 
 
 def test_a_changed_mode_is_the_cause() -> None:
-    """The ctime of the file shows it."""
     failing = verdict(CERTIFICATES, ControlStatus.FAIL, found="0644", where=CRT)
     found = likely_cause(failing, since(files=files(CRT, EARLIER)))
     assert found == f"a new {CRT}, or a change of its mode or owner, 2027-01-01 07:00 UTC"
@@ -76,13 +75,11 @@ def test_a_new_file_does_not_change_the_mode_of_its_directory(check: Check) -> N
 
 
 def test_an_edit_of_the_k3s_configuration_is_the_cause() -> None:
-    """The cause contains the location of the line."""
     failing = verdict(ANONYMOUS, ControlStatus.FAIL, found="true", where=CONFIG, line=4)
     assert likely_cause(failing, since(files=files(CONFIG, LATER))) == f"{CONFIG}:4, written 2027-01-01 07:00 UTC"
 
 
 def test_the_last_changed_file_is_the_cause() -> None:
-    """The evidence contains several files."""
     failing = verdict(CERTIFICATES, ControlStatus.FAIL, where="/a")._replace(
         evidence=tuple(verdict(CERTIFICATES, where=where).evidence[0] for where in ("/a", "/b", "/c"))
     )
@@ -117,7 +114,6 @@ def test_older_changes_are_not_a_cause() -> None:
 
 @pytest.mark.parametrize("about", [OVERCOMMIT, CERTIFICATES])
 def test_apply_is_the_cause_if_the_control_passes(about: object) -> None:
-    """apply must have run since the earlier assessment."""
     control = OVERCOMMIT if about is OVERCOMMIT else CERTIFICATES
     passing, failing = verdict(control), verdict(control, ControlStatus.FAIL)
     assert likely_cause(passing, since(applied=LATER)) == "k3s-harden apply, 2027-01-01 07:00 UTC"

@@ -67,14 +67,12 @@ def last(verdict: Verdict) -> tuple[str, str]:
 
 
 def test_a_running_value_that_is_configured_is_evidence(host: CheckedNode) -> None:
-    """The verdict does not change, and the source of the evidence is the API server."""
     found = judged("apiserver-profiling", assessed(host, {"profiling": "false"}))
     assert found.status is ControlStatus.PASS
     assert last(found) == ("--profiling=false in the running kube-apiserver, as configured", f"{SERVER}/flagz")
 
 
 def test_a_compliant_value_that_is_not_running_fails_until_a_restart(host: CheckedNode) -> None:
-    """The evidence and a note contain both values."""
     at = assessed(host, {"profiling": "true"})
     found = judged("apiserver-profiling", at)
     assert (found.status, found.found) == (ControlStatus.FAIL, "--profiling=true in the running kube-apiserver")
@@ -101,7 +99,6 @@ def test_a_configured_value_that_fails_still_fails_if_a_compliant_value_runs(hos
 
 
 def test_a_running_value_that_differs_but_is_compliant_passes(host: CheckedNode) -> None:
-    """A note reports that the values differ."""
     host.config("kube-apiserver-arg: [audit-log-maxage=60]\n")
     at = assessed(host, {"audit-log-maxage": "30"})
     assert judged("audit-log-maxage", at).status is ControlStatus.PASS
@@ -109,7 +106,6 @@ def test_a_running_value_that_differs_but_is_compliant_passes(host: CheckedNode)
 
 
 def test_an_argument_that_was_removed_still_runs(host: CheckedNode) -> None:
-    """The running value is reported although no file sets the argument any more."""
     at = assessed(host, {"token-auth-file": "/etc/tokens"})
     found = judged("apiserver-token-auth-file", at)
     assert (found.status, fix(found)) == (ControlStatus.FAIL, "restart K3s")
@@ -129,7 +125,6 @@ def test_an_argument_that_was_removed_still_runs(host: CheckedNode) -> None:
     ],
 )
 def test_spellings_of_the_same_value_are_equal(host: CheckedNode, configured: str, shown: str) -> None:
-    """Values can be lists in brackets and in any order, durations, and booleans."""
     host.config(f"kube-apiserver-arg: [{configured!r}]\n")
     assert notes(assessed(host, {configured.partition("=")[0]: shown})) == []
 
@@ -200,7 +195,6 @@ def test_components_without_running_values_change_no_verdict(host: CheckedNode) 
 
 
 def test_lists_that_could_not_be_read_have_a_note(host: CheckedNode) -> None:
-    """The API server cannot be reached, or single lists fail."""
     at = assessed(host)
     at.cluster = Cluster("", {}, {}, problem="cannot reach it")
     assert notes(at) == ["the cluster was not assessed: cannot reach it"]

@@ -48,7 +48,6 @@ def test_a_waiver_for_a_control_that_only_the_guide_has_gets_no_note() -> None:
 
 
 def test_a_waiver_applies_to_the_control_with_its_id() -> None:
-    """The selected waiver contains reason, date, location and approver."""
     chosen = selected(replace(waiver(expires="2027-06-30"), approved_by="Ann"))
     (control,) = catalogue.controls_named(CERTIFICATES)
     assert chosen.waiver_of(control) == Waiver("it is so", "2027-06-30", Location(PATH, 3), "Ann")
@@ -92,7 +91,6 @@ def test_a_number_of_another_benchmark_has_a_note() -> None:
 
 @pytest.mark.parametrize("text", ["kernel.panick", "9.9.9", "cis-9.9/1.2.9", "cis-1.9/9.9", "cis-1.9/"])
 def test_a_waiver_without_a_control_has_a_note(text: str) -> None:
-    """A misspelled ID is reported."""
     assert notes_of(waiver(text)) == [f"the waiver for {text} matches no control of any benchmark"]
     assert selected(waiver(text)).by_control == {}
 
@@ -120,7 +118,6 @@ def test_a_waiver_for_another_benchmark_has_no_note() -> None:
     ],
 )
 def test_a_waiver_for_this_host_applies(scope: dict[str, Any]) -> None:
-    """The host is selected by role and by host name, complete or up to its first dot."""
     assert selected(waiver(**scope)).by_control
 
 
@@ -130,13 +127,11 @@ def test_a_waiver_for_this_host_applies(scope: dict[str, Any]) -> None:
 @pytest.mark.parametrize("expires", ["", "2026-12-31"])
 @pytest.mark.parametrize("control", [CERTIFICATES, "9.9.9"])
 def test_a_waiver_for_other_hosts_has_no_note(control: str, expires: str, scope: dict[str, Any]) -> None:
-    """This includes expired waivers and unknown controls."""
     chosen = selected(waiver(control, expires=expires, **scope))
     assert (chosen.by_control, chosen.notes, chosen.targets) == ({}, (), ())
 
 
 def test_a_waiver_applies_until_its_last_day() -> None:
-    """After that, a note contains the day on which it expired."""
     last = waiver(expires="2027-01-01")
     assert selected(last).by_control
     after = selected(last, scope=replace(HERE, today="2027-01-02"))
@@ -156,7 +151,6 @@ def test_the_first_valid_waiver_of_a_control_applies() -> None:
 
 
 def test_an_expired_waiver_without_a_control_has_one_note() -> None:
-    """There is no second note about the unknown control."""
     assert notes_of(waiver("kernel.panick", expires="2026-12-31")) == notes_of(waiver("kernel.panick"))
 
 
@@ -175,10 +169,8 @@ def test_an_unused_waiver_has_a_note(status: ControlStatus) -> None:
     "status", [ControlStatus.WAIVED, ControlStatus.FAIL, ControlStatus.UNKNOWN, ControlStatus.MANUAL]
 )
 def test_a_used_waiver_has_no_note(status: ControlStatus) -> None:
-    """A waiver is used if the control would be open or needs manual review."""
     assert selected(waiver()).unused({CERTIFICATES: status}) == ()
 
 
 def test_an_expired_waiver_is_not_reported_as_unused() -> None:
-    """Only the note about its expiry is reported."""
     assert selected(waiver(expires="2026-12-31")).unused({CERTIFICATES: ControlStatus.PASS}) == ()

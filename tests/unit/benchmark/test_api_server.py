@@ -189,7 +189,6 @@ EXAMPLES: tuple[tuple[str, str, list[str], list[str], bool], ...] = (
 def test_a_row_accepts_compliant_values_in_each_spelling(
     identifier: str, name: str, passing: list[str], failing: list[str], *, unset_passes: bool
 ) -> None:
-    """Weaker values are rejected."""
     row = by_id(identifier)
     others = {flag.name: FILE for flag in flags(row.check) if flag.name != name}
     assert [value for value in passing if not met(row, {**others, name: value})] == []

@@ -39,7 +39,6 @@ def meets(check: Check, changed: dict[str, str | None]) -> bool:
 
 
 def test_an_unconfigured_k3s_fails_only_choices_of_the_operator() -> None:
-    """The guide or the site sets these arguments."""
     assert {row.id for row in ROWS if not meets(row.check, {})} == {
         "terminated-pod-gc-threshold",
         "protect-kernel-defaults",
@@ -99,7 +98,6 @@ def test_a_component_without_arguments_passes_only_by_compliant_defaults() -> No
     ],
 )
 def test_a_weak_value_fails(identifier: str, argument: str, value: str | None) -> None:
-    """Weak values include empty and missing arguments."""
     assert not meets(by_id(identifier).check, {argument: value})
 
 
@@ -120,7 +118,6 @@ def test_a_weak_value_fails(identifier: str, argument: str, value: str | None) -
     ],
 )
 def test_a_strict_value_passes(identifier: str, argument: str, value: str) -> None:
-    """The value differs from the default of K3s and is as strict."""
     assert meets(by_id(identifier).check, {argument: value})
 
 

@@ -54,13 +54,11 @@ each_control = pytest.mark.parametrize("control", recorded(), ids=lambda control
 
 
 def test_the_benchmarks_have_no_other_controls() -> None:
-    """No control is missing or added."""
     assert set(ROWS) == {control.id for control in recorded()}
 
 
 @each_control
 def test_a_control_has_the_numbers_and_letters_of_the_sources(control: RecordedControl) -> None:
-    """This includes the benchmarks without the control."""
     numbers = ROWS[control.id].numbers
     assert {at: (number.text, number.assessed.value) for at, number in numbers.items()} == control.numbers
 
@@ -79,7 +77,6 @@ def test_each_benchmark_requires_its_own_mode(control: RecordedControl) -> None:
 
 @each_control
 def test_a_control_of_the_api_server_checks_the_arguments_of_its_title(control: RecordedControl) -> None:
-    """Its list must contain, or not contain, the names of the title."""
     required = [argument for argument in ROWS[control.id].check.arguments if control.arguments]
     names = [name for argument in required for name in listed_names(argument.criterion)]
     if names:

@@ -69,7 +69,6 @@ def test_a_tree_without_programs_is_changed_from_outside(tree: Path) -> None:
 
 
 def test_another_program_is_called_by_the_path_that_was_used(script: Path, tree: Path) -> None:
-    """Also a relative one."""
     assert advised(script, *OPTIONS, "--root", tree).startswith(f"{script} apply --root ")
     assert advised("bin/k3s-harden", *OPTIONS, "--root", tree, cwd=script.parents[1]).startswith("bin/k3s-harden apply")
 

@@ -45,7 +45,6 @@ def test_verbs_are_offered_without_hidden_ones() -> None:
 
 
 def test_values_are_offered() -> None:
-    """Values are benchmarks, formats, documents, versions and topics."""
     assert candidates("assess", "--benchmark", "") == ["auto", *map(str, Benchmark)]
     assert candidates("assess", "--benchmark", "cis-2") == ["cis-2.0", "cis-2.1"]
     assert candidates("assess", "--format", "") == [choice.value for choice in Format]
@@ -101,7 +100,6 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_bash_completes(home: Path) -> None:
-    """The function sets COMPREPLY."""
     for words, expected in (("k3s-harden che", "check\n"), ("k3s-harden render audit", "audit-policy\n")):
         program = _BASH.format(script=home / "k3s-harden.bash", words=words)
         assert in_shell(home, "bash", "--norc", "-c", program) == expected
@@ -109,7 +107,6 @@ def test_bash_completes(home: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="needs fish")
 def test_fish_completes(home: Path) -> None:
-    """`complete -C` prints the candidates of a command line."""
     text = f"source {home}/k3s-harden.fish; complete -C 'k3s-harden render audit'; complete -C 'k3s-harden chec'"
     assert in_shell(home, "fish", "--no-config", "-c", text) == (
         "audit-policy\tPrint the audit policy.\ncheck\tCheck this host against the guide.\n"

@@ -57,7 +57,6 @@ def slow(seconds: float, *words: str, columns: int = 80) -> Terminal:
 
 
 def test_apply_shows_the_reason_of_its_wait_and_removes_the_line(root: Path) -> None:
-    """The line disappears before the report is printed."""
     with Terminal("apply", "--root", root, *OPTIONS, columns=120) as terminal:
         with locked(root):
             shown = terminal.read_until(WAITING)
@@ -69,7 +68,6 @@ def test_apply_shows_the_reason_of_its_wait_and_removes_the_line(root: Path) -> 
 
 
 def test_ctrl_c_removes_the_line(root: Path) -> None:
-    """Only the message about the interruption remains."""
     with locked(root), Terminal("apply", "--root", root, *OPTIONS, columns=120) as terminal:
         shown = terminal.read_until(WAITING)
         terminal.press("\x03")
@@ -81,7 +79,6 @@ def test_ctrl_c_removes_the_line(root: Path) -> None:
 
 
 def test_a_short_run_shows_nothing(root: Path) -> None:
-    """The line appears only after one second."""
     with Terminal("apply", "--root", root, *OPTIONS, columns=120) as terminal:
         shown = terminal.rest()
     assert "\r" not in shown.replace("\r\n", "")
@@ -111,13 +108,11 @@ def test_a_narrow_terminal_gets_no_second_line() -> None:
 
 
 def test_quiet_shows_nothing() -> None:
-    """With -q only problems are printed."""
     with slow(1.5, "-q") as terminal:
         assert terminal.rest() == "the report\r\n"
 
 
 def test_a_redirected_report_leaves_the_line_on_the_terminal(tmp_path: Path) -> None:
-    """The file contains only the report."""
     with (tmp_path / "report").open("wb") as file, slow_into(file.fileno()) as terminal:
         shown = terminal.rest()
     assert "3 of 3" in shown
@@ -148,7 +143,6 @@ def test_without_a_terminal_nothing_is_shown_and_no_thread_is_started() -> None:
 
 
 def test_a_closed_terminal_is_not_an_error() -> None:
-    """The run continues."""
     with slow(3) as terminal:
         terminal.read_until("reading the host")
         terminal.close()

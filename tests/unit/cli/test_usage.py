@@ -100,7 +100,6 @@ def test_an_empty_path_does_not_become_the_current_directory() -> None:
 
 
 def test_control_characters_do_not_reach_the_terminal() -> None:
-    """An unknown word is printed with escapes."""
     assert "\x1b" not in run("\x1b[2Jaudti").stderr + run("check", "--\x1b[2J").stderr
 
 
@@ -112,7 +111,6 @@ def test_without_a_command_the_help_is_printed_as_an_error() -> None:
 
 
 def test_the_help_of_a_verb_has_a_short_option() -> None:
-    """It is printed on standard output."""
     done = run("check", "-h")
     assert (done.returncode, done.stderr) == (0, "")
     assert "Usage: k3s-harden check" in done.stdout

@@ -106,7 +106,6 @@ def test_each_extra_namespace_gets_the_policy_of_default() -> None:
 
 @given(names=namespaces)
 def test_each_namespace_has_its_network_policies_once(names: list[str]) -> None:
-    """A repeated object would be applied twice by K3s."""
     found = [
         (policy["metadata"]["namespace"], policy["metadata"]["name"])
         for policy in objects(manifests.network_policies(names))
@@ -133,7 +132,6 @@ def test_pod_security_policies_are_those_of_the_guide() -> None:
 
 
 def test_without_the_cis_operators_namespace_its_object_is_omitted() -> None:
-    """The deviation is only this object."""
     assert objects(manifests.pod_security_policies()) == [
         policy for policy in guide.POD_SECURITY_POLICIES if policy["metadata"].get("namespace") != "cis-operator-system"
     ]
@@ -199,7 +197,6 @@ def test_extra_exemptions_follow_the_others(names: list[str]) -> None:
 
 
 def test_event_rate_limit_has_its_configuration() -> None:
-    """Its plugin limits the server, and PodSecurity is unchanged."""
     plugins = admission(manifests.pod_security_admission(["kube-system"], ["web"], EventRateLimit(qps=50, burst=100)))
     assert plugins.pop("EventRateLimit") == {
         "apiVersion": "eventratelimit.admission.k8s.io/v1alpha1",
@@ -210,12 +207,10 @@ def test_event_rate_limit_has_its_configuration() -> None:
 
 
 def test_audit_policy_is_that_of_the_guide() -> None:
-    """It has one rule, which logs the metadata of every request."""
     assert objects(manifests.audit_policy()) == [guide.AUDIT_POLICY]
 
 
 def test_account_update_is_that_of_the_guide() -> None:
-    """The patch disables automounting of the token of the default account."""
     assert objects(manifests.account_update()) == [guide.SERVICE_ACCOUNT]
 
 
@@ -285,7 +280,6 @@ def test_script_runs_the_commands_of_the_guide_for_every_namespace(pair: Path) -
 
 
 def test_script_fails_if_it_cannot_list_the_namespaces(pair: Path) -> None:
-    """The script fails if the API server does not answer."""
     (pair.parent / "down").touch()
     assert run_script(pair).returncode == 7
     assert len((pair.parent / "calls").read_text().splitlines()) == 1

@@ -124,7 +124,6 @@ def test_the_value_of_a_row_meets_its_criterion(row: k3s_options.OptionRow) -> N
 
 
 def test_cis_numbers_are_those_of_the_guide() -> None:
-    """Each row has exactly the numbers that the guide gives for its value."""
     expected = {(name, ""): numbers for name, numbers in guide.CIS.items()}
     expected |= {("enable-admission-plugins", family): cis for family, cis in guide.ADMISSION_PLUGINS_CIS.items()}
     expected["audit-policy", ""] = guide.CIS["audit-policy-file"]
@@ -141,6 +140,5 @@ def test_cis_numbers_are_those_of_the_guide() -> None:
 
 
 def test_headings_are_those_of_the_guide() -> None:
-    """Each heading with requirements has rows, and rows contain no other headings."""
     assert headings.IN_ORDER == guide.HEADINGS
     assert {row.origin.heading for row in CONTROLS} == set(guide.HEADINGS)

@@ -63,7 +63,6 @@ def complaints(minor: int, text: bytes) -> list[str]:
 
 @pytest.mark.parametrize("minor", MINORS)
 def test_network_policies_and_service_accounts_are_valid(minor: int) -> None:
-    """They are valid in every version, with and without namespaces of a site."""
     text = manifests.network_policies() + manifests.network_policies(["web", "123"]) + manifests.account_update()
     assert complaints(minor, text) == []
 

@@ -36,14 +36,12 @@ def test_a_diff_shows_changed_lines() -> None:
 
 
 def test_new_and_removed_files_are_shown_completely() -> None:
-    """An absent file is treated as empty."""
     absent = Absent(PATH)
     assert body(absent, file("a: 1\nb: 2\n")) == ["+a: 1", "+b: 2"]
     assert body(file("a: 1\nb: 2\n"), absent) == ["-a: 1", "-b: 2"]
 
 
 def test_mode_and_owner_are_not_in_the_diff() -> None:
-    """The item contains mode and owner."""
     assert body(file("a\n", 0o666), file("b\n")) == ["-a", "+b"]
     assert unified(file("x", 0o644), file("x")) == ""
     assert unified(File(path=PATH, content=b"x", mode=FileMode(0o600), owner=Owner(7, 8)), file("x")) == ""
@@ -51,7 +49,6 @@ def test_mode_and_owner_are_not_in_the_diff() -> None:
 
 @pytest.mark.parametrize("state", [file("a\n"), file(""), Absent(PurePosixPath("/a"))], ids=str)
 def test_equal_contents_have_no_diff(state: File | Absent) -> None:
-    """The headers are omitted too."""
     assert unified(state, state) == ""
 
 
@@ -146,7 +143,6 @@ KEYS = (
 @pytest.mark.parametrize("value", VALUES)
 @pytest.mark.parametrize("key", KEYS)
 def test_no_secret_is_shown_under_a_misspelt_key_or_in_another_notation(key: str, value: str) -> None:
-    """The files contain 180 combinations of key and value."""
     written, secret = VALUES[value]
     content = f"node-name: a\n{key}: {written}\nlog: b\n"
     for text in (unified(file(content), file("a: 1\n")), unified(file("a: 1\n"), file(content))):
@@ -182,7 +178,6 @@ def test_no_secret_is_shown_outside_of_values_of_secret_keys(content: str) -> No
 
 
 def test_only_secrets_are_hidden() -> None:
-    """Other lines and similar keys are shown."""
     content = f"server: https://a\ntoken: |\n  {SECRET}\nnode-name: b\nvolumes:\n- secret\nresources: [secrets]\n"
     assert body(Absent(PATH), file(content)) == [
         "+server: https://a",

@@ -29,12 +29,10 @@ def finding(
 
 
 def report(verb: str, *items: Item, findings: tuple[Finding, ...] = ()) -> Report:
-    """Return a report of a verb."""
     return Report(verb=verb, writes=verb not in {"check", "diff"}, facts=(), items=items, findings=findings)
 
 
 def steps(verb: str, *items: Item, findings: tuple[Finding, ...] = (), k3s: InstalledK3s = RUNNING) -> list[object]:
-    """Return the steps without their purposes."""
     return [next_step.step for next_step in next_steps.steps_after_run(report(verb, *items, findings=findings), k3s)]
 
 
@@ -97,14 +95,12 @@ def test_k3s_is_not_installed_where_another_program_does_it_or_before_the_host_i
 
 
 def test_after_the_installation_a_server_disables_default_tokens() -> None:
-    """The command needs the API server."""
     assert steps("apply", k3s=SERVER)[2:] == [OwnCommand("service-accounts", ("--wait 300",))]
     assert steps("apply", k3s=AGENT)[1:] == []
 
 
 @pytest.mark.parametrize("service", ["k3s", "k3s-agent", "k3s-east"])
 def test_a_change_under_a_running_k3s_is_followed_by_a_restart_of_its_unit(service: str) -> None:
-    """The command has the name of the service in systemd or OpenRC."""
     k3s = replace(RUNNING, service=service)
     restart = ShellCommand(f"sudo systemctl restart {service}")
     warning = finding("restart-needed", restart, level=Level.WARNING)
@@ -116,7 +112,6 @@ def test_a_change_under_a_running_k3s_is_followed_by_a_restart_of_its_unit(servi
 
 
 def test_nothing_is_restarted_in_a_host_tree_or_without_k3s() -> None:
-    """There is nothing to restart."""
     edit = finding("f", EDIT, restart=Restart.K3S)
     for k3s in (SERVER, replace(RUNNING, is_tree=True)):
         assert steps("check", findings=(edit,), k3s=k3s) == [EDIT]
@@ -165,7 +160,6 @@ def test_an_edited_file_that_is_insufficient_is_replaced() -> None:
 
 
 def test_content_is_shown_before_it_is_changed() -> None:
-    """diff does not advise to run diff."""
     content = replace(DIFFERS, content_differs=True)
     assert steps("check", content) == [DIFF, APPLY]
     assert steps("diff", DIFFERS) == [APPLY]
@@ -210,7 +204,6 @@ def test_a_gate_that_blocks_advises_what_unblocks_it() -> None:
 
 
 def test_revert_restarts_k3s_and_offers_to_revert_edits() -> None:
-    """The command repeats --last if it was given."""
     found = finding("restart-needed", level=Level.WARNING, restart=Restart.K3S)
     edited = Item("/a", ItemStatus.EDITED, "was changed since", "undo that change, or run again with --force")
     after = next_steps.steps_after_revert(report("revert", edited, findings=(found,)), RUNNING, last=True)
@@ -218,7 +211,6 @@ def test_revert_restarts_k3s_and_offers_to_revert_edits() -> None:
 
 
 def test_install_leads_to_the_first_start_through_the_gate() -> None:
-    """Without K3s, the step is its installation."""
     done = report("install", Item("/a", ItemStatus.CHANGED))
     assert [next_step.step for next_step in next_steps.steps_after_install(done, RUNNING)] == [DIFF, RESTART]
     assert lines(next_steps.steps_after_install(done, SERVER)) == ["curl -sfL https://get.k3s.io | sh -"]
@@ -228,13 +220,11 @@ def test_install_leads_to_the_first_start_through_the_gate() -> None:
 
 
 def test_a_released_service_is_restarted_and_then_repaired() -> None:
-    """Each service has a step."""
     after = next_steps.steps_after_release(["k3s.service"])
     assert [next_step.step for next_step in after] == [RESTART, OwnCommand("check")]
 
 
 def test_service_accounts_that_are_left_are_tried_again() -> None:
-    """After a change, the step is an assessment of the cluster."""
     kept = Item("a/default", ItemStatus.KEPT, "no account yet", "run this again later")
     again = OwnCommand("service-accounts", ("--wait 300",))
     assert [

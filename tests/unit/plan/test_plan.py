@@ -87,7 +87,6 @@ def test_missing_directories_are_created_top_down_and_removed_bottom_up() -> Non
 
 
 def test_no_directory_is_created_for_a_refusal() -> None:
-    """No directory is created for a kernel value either."""
     plan = planned(Obstacle(id=str(A), kind="FIFO"), Absent(PurePosixPath(KEY)), desired=[DESIRED[1], DESIRED[3]])
     assert plan.changes == ()
     assert [refusal.reason for refusal in plan.refusals] == [
@@ -121,7 +120,6 @@ def test_an_immutable_file_can_be_compliant() -> None:
 
 
 def test_an_edited_file_is_kept_and_its_mode_is_set() -> None:
-    """The mode must be compliant even if the content was edited."""
     now = File(path=A, content=b"edited\n", mode=FileMode(0o666), owner=Owner(7, 7))
     plan = planned(now, desired=[DESIRED[1]])
     assert plan.changes == (Change(now, file(content=b"edited\n")),)
@@ -131,7 +129,6 @@ def test_an_edited_file_is_kept_and_its_mode_is_set() -> None:
 
 
 def test_an_equivalent_file_is_not_rewritten() -> None:
-    """Only its mode is set."""
     path = PurePosixPath("/srv/k3s/x.conf")
     desired = File(path=path, content=b"a.b = 1\n", mode=FileMode(0o644))
     now = File(path=path, content=b"# by hand\na.b=1\n", mode=FileMode(0o644))
@@ -246,7 +243,6 @@ def test_undo_restores_unmet_requirements() -> None:
 
 
 def test_only_files_are_backed_up() -> None:
-    """A kernel value has no backup."""
     hints = []
     for ours, now in ((file(), file(content=b"x")), (Sysctl(key=KEY, value="0"), Sysctl(key=KEY, value="9"))):
         (refusal,) = undo_plan({now.id: Absent(PurePosixPath(now.id))}, {now.id: (ours,)}, {now.id: now}).refusals

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from io import BytesIO, TextIOWrapper
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from agent.model import Instruction, Location, Remediation
 from agent.present import Format, Verbosity, present
 from agent.report import Fact, Finding, Item, ItemStatus, Level, Report
-
-if TYPE_CHECKING:
-    from agent.report import Report as AnyReport
 
 DIFF = "--- /etc/a (found)\n+++ /etc/a (expected)\n@@ -1 +1 @@\n-old\n+new\nmode 0644 → 0600\n"
 
@@ -58,6 +54,14 @@ FULL = Report(
 CALM = Report(verb="check", writes=False, facts=FULL.facts, items=FULL.items[:1], findings=())
 
 
+def hostile(text: str) -> Report:
+    """Return a report with a text in every field that can come from the host; a line of a diff has no line break."""
+    item = Item(f"/etc/{text}", ItemStatus.REFUSED, text, text, diff=f"-{text.replace(chr(10), '')}\n")
+    finding = Finding("f", Level.ERROR, blocks_gate=False, prevents_start=False, message=text, found=text)
+    finding = finding._replace(location=Location(PurePosixPath(text)), remediation=Remediation((Instruction(text),)))
+    return Report(verb="check", writes=False, facts=(), items=(item,), findings=(finding,))
+
+
 class Stream(TextIOWrapper):
     """A stream in memory; `is_terminal` is what isatty() returns."""
 
@@ -69,17 +73,21 @@ class Stream(TextIOWrapper):
         """Return whether the stream claims to be a terminal."""
         return self.is_terminal
 
+    @property
+    def text(self) -> str:
+        """What was written, decoded."""
+        self.flush()
+        assert isinstance(self.buffer, BytesIO)
+        return self.buffer.getvalue().decode(self.encoding)
+
 
 def shown(
-    report: AnyReport,
+    report: Report,
     output_format: Format = Format.PLAIN,
     verbosity: Verbosity = Verbosity.NORMAL,
     stream: Stream | None = None,
 ) -> str:
-    """Return what a presenter writes, decoded."""
+    """Return what a presenter writes."""
     stream = stream or Stream()
     present(report, output_format, verbosity, stream)
-    stream.flush()
-    buffer = stream.buffer
-    assert isinstance(buffer, BytesIO)
-    return buffer.getvalue().decode(stream.encoding)
+    return stream.text

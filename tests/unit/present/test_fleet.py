@@ -71,7 +71,6 @@ def test_plain_has_one_line_for_each_node_and_then_the_nodes_of_each_control() -
 
 
 def test_the_json_is_valid() -> None:
-    """It has all nodes of a control."""
     for found in (MIXED, fleet(), fleet(*(node(f"n{at}", **FAILED) for at in range(50))), fleet(None)):
         document = json.loads(shown(found, Format.JSON))
         VALIDATOR.validate(document)

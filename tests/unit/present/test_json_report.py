@@ -29,7 +29,6 @@ ADVISED = replace(
 
 
 def test_old_readers_need_no_next_steps() -> None:
-    """The resource of a finding is also optional."""
     report = json.loads(report_json(FULL))
     del report["next_steps"]
     for finding in report["findings"]:
@@ -41,7 +40,6 @@ def test_old_readers_need_no_next_steps() -> None:
     "report", [FULL, CALM, ADVISED, Report(verb="revert", writes=True, facts=(), items=(), findings=())]
 )
 def test_a_report_is_valid_and_complete(report: Report) -> None:
-    """Each fact, item and finding has each of its fields."""
     printed = report_json(report)
     assert printed.endswith("}\n")
     parsed = json.loads(printed)
@@ -81,7 +79,6 @@ def test_the_schema_has_exactly_the_fields_and_values_of_a_report() -> None:
 
 @pytest.mark.parametrize("text", ['\n\x1b[2J"\\', "→ é 日本", "\udc80", "\0", "</script>"])
 def test_any_text_is_preserved(text: str) -> None:
-    """This includes names that are not valid UTF-8."""
     report = replace(CALM, items=(Item(f"/etc/{text}", ItemStatus.DIFFERS, text),))
     assert report_json(report).isascii()
     for parsed in (json.loads(report_json(report)), json.loads(shown(report, Format.JSON))):

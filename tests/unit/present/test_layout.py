@@ -42,7 +42,6 @@ def test_no_backslash_follows_a_word_that_does_not_fit() -> None:
 
 
 def test_a_command_is_broken_before_an_option() -> None:
-    """A command that fits is not broken."""
     command = "sudo k3s-harden apply --root '/mnt/my image' --role server"
     assert command_lines(command, 80) == [command]
     assert command_lines(command, 50) == [
@@ -77,5 +76,4 @@ def test_a_word_that_the_next_line_cannot_hold_begins_beside_its_label() -> None
 
 @given(text=st.text(st.sampled_from("ab/, 日"), max_size=200), width=st.integers(15, 80))
 def test_no_character_is_lost(text: str, width: int) -> None:
-    """This is true at any width."""
     assert "".join("".join(printed(text, width, 2, 2)).split()) == "".join(text.split())

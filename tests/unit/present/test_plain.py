@@ -8,9 +8,9 @@ import pytest
 
 from agent.model import Instruction, Location, Remediation
 from agent.present import Verbosity
-from agent.report import Finding, Item, ItemStatus, Level, Report
+from agent.report import Finding, Level, Report
 from agent.value import replace
-from tests.unit.present.reports import CALM, FULL, shown
+from tests.unit.present.reports import CALM, FULL, hostile, shown
 
 NORMAL = """\
 k3s-harden apply: server, v1.34.1+k3s1
@@ -41,7 +41,6 @@ def test_each_item_and_finding_has_one_line() -> None:
 
 
 def test_verbose_adds_facts() -> None:
-    """Nothing else changes."""
     lines = shown(FULL, verbosity=Verbosity.VERBOSE).splitlines()
     added = [
         "fact role: server (k3s.service)",
@@ -52,7 +51,6 @@ def test_verbose_adds_facts() -> None:
 
 
 def test_a_compliant_host_has_a_line_for_each_item() -> None:
-    """The facts are between title and result."""
     assert shown(CALM) == (
         "k3s-harden check: server, v1.34.1+k3s1\n"
         "compliant /etc/compliant: file, mode 0600\n"
@@ -61,7 +59,6 @@ def test_a_compliant_host_has_a_line_for_each_item() -> None:
 
 
 def test_an_empty_report_has_title_and_result() -> None:
-    """Facts and counts are omitted."""
     nothing = Report(verb="revert", writes=True, facts=(), items=(), findings=())
     assert shown(nothing) == "k3s-harden revert\nresult 0: Host is compliant; nothing was changed.\n"
 
@@ -89,27 +86,7 @@ def test_each_field_of_a_finding_is_on_its_line(finding: Finding) -> None:
 @pytest.mark.parametrize("char", ["\n", "\r", "\x1b[2J", "\x07", "\x85", "\u2028", "\u202e", "\x9b", "\udc80", "\0"])
 def test_host_text_cannot_forge_lines_or_control_the_terminal(char: str) -> None:
     """File names and contents are untrusted."""
-    hostile = f"a{char}result 0: compliant"
-    report = Report(
-        verb="check",
-        writes=False,
-        facts=(),
-        items=(
-            Item(f"/etc/{hostile}", ItemStatus.REFUSED, hostile, hostile, diff=f"-{hostile.replace(chr(10), '')}\n"),
-        ),
-        findings=(
-            Finding(
-                "f",
-                Level.ERROR,
-                blocks_gate=False,
-                prevents_start=False,
-                message=hostile,
-                found=hostile,
-                location=Location(PurePosixPath(hostile)),
-            ),
-        ),
-    )
-    text = shown(report, verbosity=Verbosity.VERBOSE)
+    text = shown(hostile(f"a{char}result 0: compliant"), verbosity=Verbosity.VERBOSE)
     assert len(text.splitlines()) == 5
     assert all(line.isprintable() for line in text.split("\n"))
     assert [line for line in text.splitlines() if line.startswith("result ")] == [

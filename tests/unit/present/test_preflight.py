@@ -66,7 +66,6 @@ def shown(
 
 
 def test_facts_items_and_locations_are_those_of_a_report() -> None:
-    """A finding has two additional keys."""
     for name in ("fact", "item", "location"):
         assert SCHEMA["$defs"][name] == REPORT_SCHEMA["$defs"][name]
     own, others = (schema["$defs"]["finding"]["required"] for schema in (SCHEMA, REPORT_SCHEMA))
@@ -75,7 +74,6 @@ def test_facts_items_and_locations_are_those_of_a_report() -> None:
 
 @pytest.mark.parametrize("result", [FULL, CALM])
 def test_the_json_is_valid(result: Preflight) -> None:
-    """It is valid with and without findings."""
     printed = shown(result, Format.JSON)
     assert printed.isascii()
     parsed = json.loads(printed)
@@ -104,7 +102,6 @@ def test_plain_lines() -> None:
 
 
 def test_quiet_prints_only_the_result() -> None:
-    """This is true for both formats for people."""
     for result, code in ((FULL, 3), (CALM, 0)):
         (line,) = shown(result, verbosity=Verbosity.QUIET).splitlines()
         assert line.startswith(f"result {code}: ")
@@ -112,7 +109,6 @@ def test_quiet_prints_only_the_result() -> None:
 
 
 def test_the_next_steps_end_each_format() -> None:
-    """Their commands are complete."""
     result = FULL._replace(next_steps=(NextStep(OwnCommand("apply"), "apply the hardening"),))
     command = "sudo k3s-harden apply --root /mnt"
     formats = [shown(result, format_, caller=lambda: Caller(options=("--root /mnt",))) for format_ in REPORT_FORMATS]
@@ -122,7 +118,6 @@ def test_the_next_steps_end_each_format() -> None:
 
 
 def test_the_facts_are_shown_on_request() -> None:
-    """-v shows them."""
     assert shown(FULL, verbosity=Verbosity.VERBOSE).splitlines()[1] == "fact role: server (given)"
 
 
@@ -143,7 +138,6 @@ def test_an_unknown_current_version_is_reported_in_the_result() -> None:
 
 
 def test_an_incomplete_check_is_reported() -> None:
-    """The result mentions it too."""
     unknown = BROKEN._replace(id="component-arguments-not-checked", level=Level.NOTE, prevents_start=False)
     result = CALM._replace(problems=(PreflightProblem(unknown, fixed_by_apply=False, is_new=False),))
     assert not result.is_complete
@@ -169,7 +163,6 @@ def test_an_incomplete_check_is_reported() -> None:
 def test_the_result_depends_on_problems_that_apply_cannot_fix(
     problem: PreflightProblem, *, would_start: bool, stays_hardened: bool
 ) -> None:
-    """A problem that apply fixes does not affect the result."""
     result = CALM._replace(problems=(problem,))
     assert (result.would_start, result.stays_hardened) == (would_start, stays_hardened)
     assert int(result.exit_code) == (0 if would_start and stays_hardened else 3)

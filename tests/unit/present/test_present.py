@@ -18,7 +18,6 @@ from tests.unit.present.reports import CALM, FULL, Stream, shown
 
 
 def test_auto_is_a_table_on_a_terminal_and_plain_lines_elsewhere() -> None:
-    """A pipe is not a terminal."""
     assert shown(FULL, Format.AUTO) == shown(FULL, Format.PLAIN)
     on_a_terminal = shown(FULL, Format.AUTO, stream=Stream(is_terminal=True))
     assert on_a_terminal == shown(FULL, Format.TABLE, stream=Stream(is_terminal=True))
@@ -28,15 +27,8 @@ def test_auto_is_a_table_on_a_terminal_and_plain_lines_elsewhere() -> None:
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "koi8-r", "euc-jp", "utf-8", "utf-16"])
 @pytest.mark.parametrize("output_format", [Format.PLAIN, Format.TABLE, Format.JSON])
 def test_each_encoding_of_the_stream_is_supported(encoding: str, output_format: Format) -> None:
-    """Each format replaces characters that the encoding lacks."""
-    report = replace(
-        FULL,
-        findings=(
-            *FULL.findings,
-            Finding("odd", Level.NOTE, blocks_gate=False, prevents_start=False, message="→ 日本 \udcff"),
-        ),
-    )
-    text = shown(report, output_format, stream=Stream(encoding))
+    odd = FULL.findings[-1]._replace(id="odd", message="→ 日本 \udcff")
+    text = shown(replace(FULL, findings=(*FULL.findings, odd)), output_format, stream=Stream(encoding))
     assert "sysctl-override" in text
     assert "some-note" in text
 
@@ -56,51 +48,42 @@ APPLY = Remediation((OwnCommand("apply"),))
 
 
 def on_a_tree() -> Caller:
-    """Return the caller of a run with --root."""
     return Caller(options=("--root /mnt",))
 
 
-CODES = {
-    ("check", 0): "Host is compliant, now and after the next boot",
-    ("check", 3): "Host is not compliant",
-    ("diff", 0): "Host is compliant, now and after the next boot",
-    ("apply", 0): "Host is compliant",
-    ("apply", 1): "Failed; nothing was changed",
-    ("apply", 3): "Host is not compliant; nothing was changed",
-    ("apply", 4): "Partially applied; see what is left",
-    ("apply", 6): "Nothing was changed; this environment does not allow it",
-    (GATE_VERB, 0): "K3s may start",
-    (GATE_VERB, 1): "K3s is blocked",
-    (GATE_VERB, 3): "K3s is blocked",
-}
+COMPLIANT, NOT = "Host is compliant, now and after the next boot", "Host is not compliant"
+BLOCKED = "K3s is blocked"
 
 
 @pytest.mark.parametrize(
-    ("verb", "items", "code"),
+    ("verb", "items", "code", "words"),
     [
-        ("check", [Item("/a", ItemStatus.COMPLIANT)], 0),
-        ("check", [Item("/a", ItemStatus.DIFFERS)], 3),
-        ("diff", [], 0),
-        ("apply", [Item("/a", ItemStatus.CHANGED)], 0),
-        ("apply", [Item("/a", ItemStatus.FAILED)], 1),
-        ("apply", [Item("/a", ItemStatus.DIFFERS)], 3),
-        ("apply", [Item("/a", ItemStatus.REFUSED)], 1),
-        ("apply", [Item("/a", ItemStatus.EDITED)], 4),
-        ("apply", [Item("/a", ItemStatus.FAILED, blocked_by_environment=True)], 6),
-        (GATE_VERB, [Item("/a", ItemStatus.EDITED)], 0),
-        (GATE_VERB, [Item("/a", ItemStatus.FAILED)], 1),
-        (GATE_VERB, [Item("/a", ItemStatus.DIFFERS)], 3),
+        ("check", [Item("/a", ItemStatus.COMPLIANT)], 0, COMPLIANT),
+        ("check", [Item("/a", ItemStatus.DIFFERS)], 3, NOT),
+        ("diff", [], 0, COMPLIANT),
+        ("apply", [Item("/a", ItemStatus.CHANGED)], 0, "Host is compliant"),
+        ("apply", [Item("/a", ItemStatus.FAILED)], 1, "Failed; nothing was changed"),
+        ("apply", [Item("/a", ItemStatus.DIFFERS)], 3, f"{NOT}; nothing was changed"),
+        ("apply", [Item("/a", ItemStatus.REFUSED)], 1, "Failed; nothing was changed"),
+        ("apply", [Item("/a", ItemStatus.EDITED)], 4, "Partially applied; see what is left"),
+        (
+            "apply",
+            [Item("/a", ItemStatus.FAILED, blocked_by_environment=True)],
+            6,
+            "Nothing was changed; this environment does not allow it",
+        ),
+        (GATE_VERB, [Item("/a", ItemStatus.EDITED)], 0, "K3s may start"),
+        (GATE_VERB, [Item("/a", ItemStatus.FAILED)], 1, BLOCKED),
+        (GATE_VERB, [Item("/a", ItemStatus.DIFFERS)], 3, BLOCKED),
     ],
 )
-def test_the_result_states_the_meaning_of_the_exit_code(verb: str, items: list[Item], code: int) -> None:
-    """The text depends on the verb."""
+def test_the_result_states_the_meaning_of_the_exit_code(verb: str, items: list[Item], code: int, words: str) -> None:
     report = Report(verb=verb, writes=verb not in {"check", "diff"}, facts=(), items=tuple(items), findings=())
     assert report.exit_code == code
-    assert result(report).partition(" (")[0].rstrip(".") == CODES[verb, code]
+    assert result(report).partition(" (")[0].rstrip(".") == words
 
 
 def test_every_report_has_a_result() -> None:
-    """All combinations of verb, status and level have one."""
     verbs = ("apply", "check", "diff", GATE_VERB, "revert", "install", "uninstall", "service-accounts")
     for verb, status, level, blocked in product(verbs, ItemStatus, Level, (False, True)):
         items = (Item("/a", status, blocked_by_environment=blocked),)
@@ -163,7 +146,6 @@ def test_the_most_urgent_problems_come_first() -> None:
 
 
 def test_the_result_is_worded_by_the_verb() -> None:
-    """With changes, without, and with changes that are left."""
     wording = Wording("every change was undone", "Reverted", "Nothing to revert", "reverted")
     for status, expected in (
         (ItemStatus.CHANGED, "Reverted"),
@@ -176,9 +158,8 @@ def test_the_result_is_worded_by_the_verb() -> None:
 
 @pytest.mark.parametrize("output_format", [Format.PLAIN, Format.JSON])
 def test_commands_repeat_the_host_options_of_the_run(output_format: Format) -> None:
-    """The printed commands can be pasted."""
-    finding = Finding("f", Level.ERROR, blocks_gate=False, prevents_start=False, message="m", remediation=APPLY)
     stream = StringIO()
+    finding = FULL.findings[0]._replace(remediation=APPLY)
     present(replace(CALM, findings=(finding,)), output_format, Verbosity.NORMAL, stream, on_a_tree)
     assert "sudo k3s-harden apply --root /mnt" in stream.getvalue()
 
@@ -186,7 +167,6 @@ def test_commands_repeat_the_host_options_of_the_run(output_format: Format) -> N
 @pytest.mark.parametrize("verbosity", [Verbosity.NORMAL, Verbosity.VERBOSE])
 @pytest.mark.parametrize("output_format", [Format.PLAIN, Format.TABLE])
 def test_a_report_ends_with_the_next_steps(output_format: Format, verbosity: Verbosity) -> None:
-    """They follow the result, and each command is complete."""
     steps = (NextStep(Instruction("look at /a")), NextStep(OwnCommand("apply"), "apply the hardening"))
     stream = StringIO()
     present(replace(CALM, next_steps=steps), output_format, verbosity, stream, on_a_tree)
@@ -203,7 +183,6 @@ def test_a_report_ends_with_the_next_steps(output_format: Format, verbosity: Ver
 
 @pytest.mark.parametrize("output_format", [Format.PLAIN, Format.TABLE])
 def test_quiet_prints_only_the_result(output_format: Format) -> None:
-    """Formats for people have one line, and JSON has everything."""
     for report in (FULL, CALM):
         text = shown(report, output_format, Verbosity.QUIET)
         assert text in {f"{mark}{result(report)}\n" for mark in ("✔ ", "✘ ", f"result {int(report.exit_code)}: ")} or (

@@ -16,12 +16,10 @@ RELOAD = "run `sudo systemctl daemon-reload`"
 
 
 def of(path: str) -> Instruction:
-    """Return an edit of a file."""
     return Instruction("correct the path", Location(PurePosixPath(path), 3))
 
 
 def lines(remediation: Remediation) -> list[str]:
-    """Return the steps with their numbers."""
     return [f"{number}{step.text}" for number, step in numbered_steps(remediation)]
 
 
@@ -56,7 +54,6 @@ def test_a_remediation_is_one_line(remediation: Remediation, expected: str) -> N
 
 
 def test_own_commands_repeat_the_options_of_the_run() -> None:
-    """Verbs that do not read the host have no such options."""
     both = Remediation((EDIT, APPLY), alternative=Remediation((OwnCommand("apply", ("--force",)),)))
     assert text(addressed(both, Caller(options=("--root /mnt",)))) == (
         "correct the path at /etc/x:3; then run `sudo k3s-harden apply --root /mnt`;"
@@ -85,14 +82,12 @@ def test_a_command_has_only_options_of_its_verb_and_changes_only_the_host_tree(
 
 
 def test_root_needs_no_sudo() -> None:
-    """Neither own commands nor those of other programs have it."""
     root = Caller(program=".venv/bin/k3s-harden", needs_sudo=False, is_root=True)
     both = Remediation((APPLY, ShellCommand("sudo rm /etc/x")))
     assert lines(addressed(both, root)) == ["1. .venv/bin/k3s-harden apply", "2. rm /etc/x"]
 
 
 def test_each_step_has_its_own_line_in_a_table() -> None:
-    """Several steps are numbered; the alternative follows."""
     both = Remediation((EDIT, APPLY), restart=Restart.K3S, alternative=Remediation((ShellCommand("sudo rm /a"), EDIT)))
     assert lines(both) == [
         "1. correct the path at /etc/x:3",

@@ -8,13 +8,13 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from agent.model import Instruction, Remediation
+from agent.model import Instruction
 from agent.present import Format, Verbosity, remediation
 from agent.present.assessments.table import _STYLE
 from agent.present.table import _DIFF_STYLE, _LEVEL_STYLE, _STATUS_STYLE, print_report
-from agent.report import Finding, Item, ItemStatus, Level, NextStep, Report
+from agent.report import Item, ItemStatus, NextStep, Report
 from agent.value import replace
-from tests.unit.present.reports import CALM, FULL, Stream, shown
+from tests.unit.present.reports import CALM, FULL, Stream, hostile, shown
 
 
 def table(
@@ -50,7 +50,6 @@ def test_everything_is_there_at_any_width(width: int) -> None:
 
 
 def test_each_item_is_a_row() -> None:
-    """The row has status, id, detail and fix."""
     lines = table(width=400, verbosity=Verbosity.VERBOSE).splitlines()
     for item in FULL.items:
         row = [str(item.status), item.id]
@@ -88,7 +87,6 @@ def test_color_only_adds_color() -> None:
 
 
 def test_a_diff_is_shown_line_by_line() -> None:
-    """Each line keeps its first character."""
     lines = [line.strip() for line in table().splitlines()]
     for line in ("-old", "+new", "mode 0644 → 0600"):
         assert line in lines
@@ -101,7 +99,6 @@ def test_a_line_of_a_diff_has_the_color_of_its_kind(line: str, code: int) -> Non
 
 
 def test_compliant_items_are_counted_and_verbose_lists_them() -> None:
-    """-v also shows the facts of the host, and the fix of each problem."""
     assert "k3s.service" in table(verbosity=Verbosity.VERBOSE)
     assert "/etc/compliant" in table(verbosity=Verbosity.VERBOSE)
     assert "k3s.service" not in table()
@@ -127,7 +124,6 @@ def test_no_style_vanishes_on_a_light_or_dark_background(style: str) -> None:
 
 
 def test_the_last_line_starts_with_a_mark() -> None:
-    """The mark is a check mark for exit code 0, and a cross otherwise."""
     assert table(CALM).splitlines()[-1].startswith("✔ Host is compliant")
     assert "✘ Partially applied" in table()
 
@@ -135,33 +131,12 @@ def test_the_last_line_starts_with_a_mark() -> None:
 @pytest.mark.parametrize("char", ["\x1b[2J", "\r", "\x07", "\x9b", "\u202e", "\n"])
 def test_control_characters_of_host_text_are_escaped(char: str) -> None:
     """Rich does not escape most control characters."""
-    hostile = f"a{char}b"
-    report = Report(
-        verb="check",
-        writes=False,
-        facts=(),
-        items=(Item(hostile, ItemStatus.DIFFERS, hostile, hostile, diff=f"-{hostile}\n"),),
-        findings=(
-            Finding(
-                "f",
-                Level.ERROR,
-                blocks_gate=False,
-                prevents_start=False,
-                message=hostile,
-                found=hostile,
-                remediation=Remediation((Instruction(hostile),)),
-            ),
-        ),
-    )
-    text = table(report, verbosity=Verbosity.VERBOSE)
+    text = table(hostile(f"a{char}b"), verbosity=Verbosity.VERBOSE)
     assert all(line.isprintable() for line in text.split("\n"))
-    assert text.count(char.encode("unicode_escape").decode()) == (6 if char == "\n" else 7)
+    assert text.count(char.encode("unicode_escape").decode()) == (7 if char == "\n" else 8)
 
 
 def test_a_table_in_a_pipe_has_no_color() -> None:
-    """The text is the same as on a terminal."""
-    piped = shown(FULL, Format.TABLE)
-    assert "\x1b[" not in piped
-    terminal = shown(FULL, Format.TABLE, stream=Stream(is_terminal=True))
-    assert "/etc/edited" in piped
-    assert "/etc/edited" in terminal
+    assert "\x1b[" not in shown(FULL, Format.TABLE)
+    for stream in (Stream(), Stream(is_terminal=True)):
+        assert "/etc/edited" in shown(FULL, Format.TABLE, stream=stream)

@@ -17,7 +17,6 @@ PATH = PurePosixPath("/etc/k3s-harden/config.yaml")
 
 
 def waiver(control: str, line: int = 1) -> SiteWaiver:
-    """Return a waiver for a control."""
     return SiteWaiver(control, "it is so", location=Location(PATH, line))
 
 
@@ -32,7 +31,6 @@ def test_each_id_and_number_of_each_benchmark_is_known() -> None:
 
 
 def test_all_unknown_controls_of_a_file_are_reported_with_their_lines() -> None:
-    """A similar name is suggested, if there is one."""
     with pytest.raises(SettingsError) as refused:
         require_known([waiver("1.2.9"), waiver("vm.overcomit_memory", 3), waiver("cis-9.9/1.2.9", 5), waiver("???", 7)])
     assert [str(problem.location) for problem in refused.value.problems] == [f"{PATH}:{line}" for line in (3, 5, 7)]

@@ -38,7 +38,6 @@ def test_missing_and_empty_files_give_the_defaults(data: bytes | None) -> None:
 
 
 def test_the_example_of_the_reference_is_valid() -> None:
-    """It loads without errors, nested mappings and lists included."""
     settings = loaded(example_settings())
     assert settings.event_rate_limit == EventRateLimit(5000, 20_000)
     assert settings.network_policy_namespaces == ("shop", "billing")
@@ -176,7 +175,6 @@ def test_valid_values_are_loaded(text: str, field: str, value: object) -> None:
     ],
 )
 def test_invalid_values_are_rejected_with_their_line(text: str, where: str, words: tuple[str, ...]) -> None:
-    """The error has the line, the key, the allowed values and the value found."""
     ((line, problem),) = errors(text)
     assert line == where
     assert all(word in problem for word in words), problem
@@ -194,7 +192,6 @@ def test_a_cis_number_in_a_waiver_is_read_as_text(control: str) -> None:
 
 @pytest.mark.parametrize("text", ["waivers:\n", "waivers: []\n"])
 def test_a_list_of_waivers_can_be_empty(text: str) -> None:
-    """An empty list and an empty value give no waivers."""
     assert loaded(text).waivers == ()
 
 
@@ -232,7 +229,6 @@ def test_a_list_of_waivers_can_be_empty(text: str) -> None:
     ],
 )
 def test_invalid_waivers_are_rejected(text: str, where: str, words: tuple[str, ...]) -> None:
-    """A waiver needs a valid control and reason. Other keys are optional, and are validated."""
     ((line, problem),) = errors(text)
     assert line == where
     assert all(word in problem for word in words), problem
@@ -247,13 +243,11 @@ def test_filler_words_as_reason_of_a_waiver_are_rejected(reason: str) -> None:
 
 
 def test_every_invalid_waiver_is_reported() -> None:
-    """One run reports all errors of the list."""
     text = "waivers:\n  - control: 1.2.9\n  - control: 1.2.11\n    reason: todo\n  - 1.2.3\n"
     assert [line for line, _ in errors(text)] == [":2", ":4", ":5"]
 
 
 def test_a_waivers_file_has_the_same_format() -> None:
-    """Locations are those of the waivers file."""
     other = PurePosixPath("/etc/waivers.yaml")
     listed = WAIVER.partition("\n")[2].encode()
     (waiver,) = load_waivers(listed, other)
@@ -287,7 +281,6 @@ def test_a_setting_makes_the_expiry_of_waivers_mandatory(setting: str) -> None:
 
 
 def test_all_errors_of_a_file_are_in_one_message() -> None:
-    """The message is one line and lists the errors by line."""
     text = "always-pull-images: 2\nfoo: 1\naudit:\n  max-size: big\nrole: nobody\n"
     assert [line for line, _ in errors(text)] == [":1", ":2", ":4", ":5"]
     with pytest.raises(SettingsError) as caught:
@@ -317,7 +310,6 @@ def test_invalid_yaml_is_an_input_error(data: bytes) -> None:
 
 @given(st.binary(max_size=60) | st.text(st.sampled_from("role: audit\n-[]{},&*<>'\"onf0"), max_size=60).map(str.encode))
 def test_any_content_loads_or_raises_an_input_error(data: bytes) -> None:
-    """No content raises another exception."""
     outcomes: list[object] = []
     try:
         outcomes.append(load_settings(data, PATH))
@@ -327,7 +319,6 @@ def test_any_content_loads_or_raises_an_input_error(data: bytes) -> None:
 
 
 def test_the_command_line_overrides_the_file() -> None:
-    """Options replace the values of the file, also with `auto`. Other values are kept."""
     site = loaded("role: server\ndata-dir: /srv\nk3s-version: 1.24\n")
     assert apply_overrides(site, Overrides()) == site
     assert apply_overrides(site, Overrides(role="auto")).role is None
@@ -348,7 +339,6 @@ def test_the_command_line_overrides_the_file() -> None:
     ],
 )
 def test_invalid_options_of_the_command_line_are_usage_errors(overrides: Overrides, words: tuple[str, ...]) -> None:
-    """The usage error names the option."""
     with pytest.raises(UsageError) as caught:
         apply_overrides(Settings(), overrides)
     assert all(word in caught.value.message for word in words)

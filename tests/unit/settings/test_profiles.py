@@ -38,7 +38,6 @@ def as_file(key: str, value: str) -> str:
 
 @pytest.mark.parametrize("text", ["", "profile: guide\n"])
 def test_the_guide_is_the_default(text: str) -> None:
-    """The default profile has no presets."""
     assert loaded(text) == Settings()
     assert PRESETS[Profile.GUIDE] == ()
 

@@ -43,7 +43,6 @@ def test_kernel_parameters_maps_keys_to_the_first_waiver_that_applies() -> None:
 
 
 def test_expired_skips_controls_that_another_waiver_covers() -> None:
-    """The function returns only waivers of the given controls for this host."""
     expired, other_role = (
         waiver("kernel.panic", expires="2026-12-31"),
         waiver("kernel.panic", expires="2026-12-31", role=Role.AGENT),

@@ -191,7 +191,6 @@ def test_a_different_expectation_of_an_older_benchmark_is_shown() -> None:
 
 
 def test_the_details_of_a_finding_are_paragraphs() -> None:
-    """Each paragraph of the docstring is wrapped and indented alike."""
     _, _, rest = explained("manifest-broken").partition("Details\n")
     details, _, _ = rest.partition("The gate blocks K3s\n")
     assert details.startswith("  If a manifest")
@@ -218,7 +217,6 @@ def test_a_part_of_a_name_or_title_leads_to_the_topics_that_have_it(part: str, n
 
 
 def test_the_topic_findings_lists_all_findings() -> None:
-    """Each has its level and a summary."""
     found = re.findall(r"^  (\S+) +(error|warning|note): ", explained("findings"), re.MULTILINE)
     assert found == [(kind.id, str(kind.level)) for kind in KINDS.values()]
 
@@ -265,7 +263,6 @@ def test_the_explanation_of_a_profile_has_the_risk_of_each_setting(preset: Prese
 
 @pytest.mark.parametrize("control", [row for row in CATALOGUE if row.setting in RISKS], ids=lambda row: row.id)
 def test_the_explanation_of_a_control_has_the_risk_of_its_setting(control: BenchmarkControl) -> None:
-    """The list of settings contains the risk too."""
     text, risk = explained(control.id), RISKS[control.setting]
     assert "\nCan break\n" in text
     assert "\nBefore you set it\n" in text
@@ -275,7 +272,6 @@ def test_the_explanation_of_a_control_has_the_risk_of_its_setting(control: Bench
 
 @pytest.mark.parametrize("row", setting_rows(), ids=lambda row: row.key)
 def test_the_example_of_a_setting_can_be_copied(row: SettingRow) -> None:
-    """It keeps its lines and their indentation, also on a narrow terminal."""
     example = explained(row.key, 40).partition("\nExample\n")[2]
     lines = list(takewhile(lambda line: line.startswith("  "), example.splitlines()))
     settings = yaml.safe_load(dedent("\n".join(lines)))

@@ -93,13 +93,11 @@ def node(tmp_path: Path) -> Node:
 
 
 def only(report: Report, kind: str) -> Finding:
-    """Return the only finding of a kind."""
     (found,) = (finding for finding in report.findings if finding.id == kind)
     return found
 
 
 def kinds(report: Report) -> set[str]:
-    """Return the kinds of findings."""
     return {finding.id for finding in report.findings}
 
 
@@ -355,7 +353,6 @@ def test_without_a_record_a_failing_k3s_version_blocks_the_gate(node: Node) -> N
 
 
 def test_a_damaged_record_is_reported_and_replaced(node: Node) -> None:
-    """The run continues without the record."""
     node.run("apply")
     (node.root / RECORD).write_text("{")
     assert RECORD in only(node.run("check"), "not-readable").message
@@ -558,7 +555,6 @@ def test_a_recorded_day_in_the_future_is_corrected_by_hand(node: Node) -> None:
 
 
 def test_revert_removes_the_record(node: Node) -> None:
-    """The record is removed with the journal, after the last run is reverted."""
     from agent.verbs.revert import revert
 
     node.run("apply")

@@ -215,7 +215,6 @@ def test_without_the_setting_no_file_is_kept_and_no_unit_started(site: Site) -> 
 
 
 def test_a_failure_of_systemd_is_reported_in_one_line(site: Site) -> None:
-    """The drift check continues. The notification waits for the next check."""
     site.code[0] = 5
     assert site.check(None, BAD) == ["cannot notify the site: cannot run systemctl start: Unit not found."]
     assert site.files == ["1.json", "command"]
@@ -287,13 +286,11 @@ def test_a_directory_that_cannot_be_listed_is_no_error_of_check(site: Site) -> N
 
 
 def test_a_message_has_no_control_characters_of_the_host(site: Site) -> None:
-    """Contents of files cannot add lines to `text`."""
     site.check(None, assessment(verdict(OVERCOMMIT, ControlStatus.FAIL, found="x\ny\x1b[1m"), verdict(KEYS)))
     assert len(site.message()["text"].splitlines()) == 2
 
 
 def test_only_the_text_of_a_long_list_is_shortened(site: Site) -> None:
-    """`changes` contains all changes."""
     many = tuple(verdict(replace(KEYS, id=f"c{number}"), ControlStatus.FAIL) for number in range(30))
     site.check(None, assessment(*many))
     message = site.message()

@@ -198,7 +198,6 @@ def test_drift_has_the_time_of_its_first_check_until_it_is_repaired(node: Node) 
 
 
 def test_details_are_cut_to_the_limit_of_all_annotations(node: Node) -> None:
-    """The last entry of the list is then `...`."""
     names = [f"control-with-a-long-name-{number}" for number in range(400)]
     failed = [replace_control(name) for name in names]
     node.check(*failed[:2], settings="publish: details\n")
@@ -218,7 +217,6 @@ def replace_control(name: str) -> Verdict:
 
 
 def test_digests_are_those_of_the_files_on_the_host(node: Node) -> None:
-    """A file that is missing is left out."""
     node.put("/var/lib/rancher/k3s/server/psa.yaml", "content")
     node.check(verdict(KEYS))
     node.publish()
@@ -308,7 +306,6 @@ def test_a_failure_is_an_error_and_the_next_run_sends_again(node: Node, answer: 
 
 
 def test_nothing_is_sent_while_the_kubelet_is_not_healthy(node: Node) -> None:
-    """The next run asks the kubelet again."""
     node.check(FAILED)
     healthy, node.health_port = node.health_port, 1
     with pytest.raises(HardenError, match=r"no healthy kubelet on port 1$"):
@@ -328,7 +325,6 @@ def test_a_server_without_a_node_says_so(node: Node) -> None:
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"annotations": 1}', "[" * 100_000])
 def test_a_damaged_file_is_like_none(node: Node, content: str) -> None:
-    """The next drift check writes it again."""
     node.check(FAILED)
     node.put(str(PUBLICATION), content)
     assert node.publish().startswith("nothing is published")

@@ -87,13 +87,11 @@ def test_a_release_is_a_file_per_service_with_end_user_and_time(guarded: Path) -
 
 
 def test_only_the_named_service_is_released(guarded: Path) -> None:
-    """Other services still need their gate."""
     release_once(fake_host(guarded, is_live=True), ("k3s-east.service",), 15)
     assert [file.name for file in (guarded / RUN).iterdir()] == ["release.k3s-east"]
 
 
 def test_a_service_without_the_gate_cannot_be_released(guarded: Path) -> None:
-    """The error lists the services with a gate. No file is written."""
     with pytest.raises(UsageError, match=r"k3s-west\.service: there is no such service with a gate") as caught:
         release_once(fake_host(guarded, is_live=True), ("k3s-west.service",), 15)
     assert "k3s-east.service" in caught.value.hint

@@ -108,14 +108,12 @@ def test_the_mode_of_an_unreadable_file_is_read(root: Path) -> None:
 
 @pytest.mark.parametrize("path", ["server/tls/x.crt", "server/tls/*.crt", "server/tls/**", "/var/lib/cni/networks/**"])
 def test_a_missing_path_is_not_unknown(path: str, root: Path) -> None:
-    """A missing file, or a file in a missing directory, is reported as absent."""
     found = matches(root, path)
     assert (found.found, found.unknown) == ((), ())
     assert str(found.pattern).endswith(path)
 
 
 def test_a_star_matches_the_files_of_a_directory(root: Path) -> None:
-    """It matches no directories, no files below them, and no names in except_names."""
     for name in ("b.crt", "a.crt", "a.key", "old.crt/x.crt", "temporary-certs/y.crt", "skipped.crt"):
         put(root, TLS / name)
     assert names(matches(root, "server/tls/*.crt", ("skipped.crt",))) == ["server/tls/a.crt", "server/tls/b.crt"]
@@ -126,7 +124,6 @@ def test_a_star_matches_the_files_of_a_directory(root: Path) -> None:
 
 
 def test_two_stars_match_all_files_below(root: Path) -> None:
-    """Files at any depth match, in the order of their paths."""
     for name in ("z", "etcd/client.key", "etcd/deep/er/x", "a", "etcd/lock"):
         put(root, TLS / name)
     below = ["a", "etcd/client.key", "etcd/deep/er/x", "z"]
@@ -136,13 +133,11 @@ def test_two_stars_match_all_files_below(root: Path) -> None:
 
 
 def test_an_absolute_path_is_not_below_the_data_directory(root: Path) -> None:
-    """An absolute path, such as those of CNI, is used as it is."""
     put(root, PurePosixPath("/var/lib/cni/networks/cbr0/10.42.0.2"))
     assert [item.path.name for item in matches(root, "/var/lib/cni/networks/**").found] == ["10.42.0.2"]
 
 
 def test_each_check_has_its_own_matches(root: Path) -> None:
-    """Two checks can match the same paths. The paths of each check are sorted."""
     put(root, TLS / "a.crt")
     checks = (
         permissions("server/tls/*.crt", "server/tls"),
@@ -234,7 +229,6 @@ def test_a_thousand_files_are_each_read_once(root: Path) -> None:
 
 
 def test_a_permission_check_opens_no_file(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It reads the mode from the directory's entry."""
     put(root, TLS / "a.key", "key")
     opened: list[object] = []
     real = os.open
@@ -334,7 +328,6 @@ ETCD_TEXT = "client-transport-security:\n  client-cert-auth: true\npeer-transpor
 
 
 def test_the_configuration_of_etcd_is_read_with_its_lines(root: Path) -> None:
-    """Each value has the path and line of the file."""
     put(root, ETCD, ETCD_TEXT)
     assert look(root).etcd == EtcdConfiguration(
         ETCD, {"client-transport-security.client-cert-auth": EtcdValue("true", 2)}
@@ -342,7 +335,6 @@ def test_the_configuration_of_etcd_is_read_with_its_lines(root: Path) -> None:
 
 
 def test_without_a_file_etcd_and_encryption_are_missing(root: Path) -> None:
-    """A missing file is not reported as unknown."""
     found = look(root)
     assert found.etcd == MissingFile(ETCD)
     assert found.encryption == MissingFile(ENCRYPTION)
@@ -350,7 +342,6 @@ def test_without_a_file_etcd_and_encryption_are_missing(root: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", ETCD_TEXT[:40], "a: b\n" + "#" * 10_000_000], ids=["empty", "cut off", "huge"])
 def test_an_invalid_etcd_configuration_is_unknown(text: str, root: Path) -> None:
-    """The reason contains the path of the file."""
     put(root, ETCD, text)
     found = look(root).etcd
     assert isinstance(found, Unknown)
@@ -372,7 +363,6 @@ def test_anything_but_a_file_in_place_of_a_k3s_file_is_unknown(
 
 @ordinary_user
 def test_unreadable_files_are_unknown(root: Path) -> None:
-    """Each has the reason of the failed read."""
     put(root, ETCD, ETCD_TEXT, 0o000)
     put(root, ENCRYPTION, "{}", 0o000)
     found = look(root)
@@ -399,7 +389,6 @@ AESCBC = {"aescbc": {"keys": [{"name": "aescbckey", "secret": KEY}]}}
 
 
 def test_only_the_provider_names_of_an_encryption_configuration_are_kept(root: Path) -> None:
-    """Its encryption keys are not kept."""
     put(root, ENCRYPTION, encryption(AESCBC, {"identity": {}}))
     found = look(root)
     assert found.encryption == EncryptionConfiguration(ENCRYPTION, ("aescbc", "identity"))
@@ -408,7 +397,6 @@ def test_only_the_provider_names_of_an_encryption_configuration_are_kept(root: P
 
 @pytest.mark.parametrize("text", [encryption(AESCBC)[:-5], encryption({KEY: {}}), "\xff"], ids=range(3))
 def test_an_invalid_encryption_configuration_is_unknown_and_not_quoted(text: str, root: Path) -> None:
-    """The reason contains the path of the file."""
     put(root, ENCRYPTION, text.encode("latin-1"))
     found = look(root)
     assert isinstance(found.encryption, Unknown)
@@ -428,7 +416,6 @@ _SPOILT = st.builds(lambda data, cut, more: data[:cut] + more, _GOOD, st.integer
 @given(st.binary(max_size=200) | _GOOD | _SPOILT)
 @example(b"a" * (LARGEST_READ + 1))
 def test_any_content_of_a_file_gives_values_or_a_reason(root: Path, data: bytes) -> None:
-    """The reader raises no exception for any content."""
     for path in (ETCD, ENCRYPTION, KUBELET_DIRECTORY / "50-x.conf", PurePosixPath("/etc/hostname")):
         put(root, path, data)
     found = look(root, permissions("server/**"))
@@ -441,6 +428,5 @@ def test_any_content_of_a_file_gives_values_or_a_reason(root: Path, data: bytes)
 
 
 def test_a_mode_includes_the_special_bits(root: Path) -> None:
-    """The mode contains bits such as set-user-ID."""
     put(root, TLS / "a.crt", mode=0o4755)
     assert matches(root, "server/tls/a.crt").found[0].mode == FileMode(stat.S_ISUID | 0o755)

@@ -57,12 +57,10 @@ _DIRECTORY = DirectoryRow(
 
 
 def at(path: str, line: int = 0) -> Location:
-    """Return a location."""
     return Location(PurePosixPath(path), line)
 
 
 def steps(text: str, owner: FixOwner = FixOwner.OPERATOR) -> Remediation:
-    """Return a remediation of one instruction."""
     return Remediation((Instruction(text),), owner)
 
 

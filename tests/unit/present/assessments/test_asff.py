@@ -46,14 +46,12 @@ MOST_BYTES = 240_000
 
 
 def read(assessment: Assessment, aws: AwsAccount = AWS) -> list[dict[str, Any]]:
-    """Return the findings."""
     found = json.loads(assessment_text(assessment, Format.ASFF, aws=aws))
     assert isinstance(found, list)
     return found
 
 
 def finding(verdict: Verdict) -> dict[str, Any]:
-    """Return the finding of one verdict."""
     (only,) = read(replace(FULL, verdicts=(verdict,)))
     return only
 
@@ -86,7 +84,6 @@ def test_asff_of_a_complete_node_is_valid_by_the_model_of_aws(name: str) -> None
 
 @given(assessment=hostile())
 def test_asff_with_hostile_text_is_valid(assessment: Assessment) -> None:
-    """Text of the host has no effect on the structure."""
     validate(read(assessment))
 
 
@@ -129,7 +126,6 @@ def test_each_status_has_its_compliance(verdict: Verdict, compliance: str, sever
 
 
 def test_a_finding_has_all_details() -> None:
-    """The details are identity, remediation, resource and requirement."""
     record = finding(FAILS)
     assert record["Id"] == "eu-central-1/123456789012/node-1/k3s-harden/cis-1.9/pki-certificate-mode"
     assert record["GeneratorId"] == "k3s-harden/cis-1.9/pki-certificate-mode"

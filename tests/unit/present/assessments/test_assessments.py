@@ -53,7 +53,6 @@ def shown(assessment: Assessment, output_format: Format, stream: Stream) -> str:
 
 
 def test_auto_is_a_table_on_a_terminal_and_plain_lines_elsewhere() -> None:
-    """A file is not a terminal either."""
     assert shown(FULL, Format.AUTO, Stream()) == assessment_text(FULL, Format.PLAIN)
     assert assessment_text(FULL, Format.AUTO) == assessment_text(FULL, Format.PLAIN)
     on_a_terminal = shown(FULL, Format.AUTO, Stream(is_terminal=True))
@@ -64,7 +63,6 @@ def test_auto_is_a_table_on_a_terminal_and_plain_lines_elsewhere() -> None:
 @pytest.mark.parametrize("output_format", FORMATS)
 @pytest.mark.parametrize("assessment", [FULL, CALM, NOTHING, COMPARED])
 def test_each_format_is_reproducible_and_ends_with_a_line_break(output_format: Format, assessment: Assessment) -> None:
-    """The output depends only on the assessment."""
     text = assessment_text(assessment, output_format, aws=AWS)
     assert text.endswith("\n")
     assert text == assessment_text(assessment, output_format, aws=AWS)
@@ -73,7 +71,6 @@ def test_each_format_is_reproducible_and_ends_with_a_line_break(output_format: F
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "euc-jp", "utf-8", "utf-16"])
 @pytest.mark.parametrize("output_format", FORMATS)
 def test_each_encoding_of_the_stream_is_supported(encoding: str, output_format: Format) -> None:
-    """Each format replaces characters that the encoding lacks."""
     assessment = replace(FULL, verdicts=(FAILS._replace(found="é 日本"), *FULL.verdicts))
     assert "pki-certificate-mode" in shown(assessment, output_format, Stream(encoding))
 
@@ -99,14 +96,12 @@ def test_formats_for_programs_are_ascii(output_format: Format, assessment: Asses
 @pytest.mark.parametrize("output_format", FORMATS)
 @given(assessment=hostile())
 def test_no_format_has_control_characters(output_format: Format, assessment: Assessment) -> None:
-    """Paths and contents of the host are untrusted."""
     lines = assessment_text(assessment, output_format, aws=AWS).split("\n")
     assert [line for line in lines if not line.isprintable()] == []
 
 
 @given(assessment=hostile())
 def test_cleaning_is_idempotent(assessment: Assessment) -> None:
-    """It does not change a status."""
     once = cleaned(assessment)
     assert cleaned(once) == once
     assert [verdict.status for verdict in once.verdicts] == [verdict.status for verdict in assessment.verdicts]
@@ -131,7 +126,6 @@ def test_sections_and_controls_are_in_the_order_of_their_numbers() -> None:
 
 
 def test_a_section_without_a_title_has_its_number() -> None:
-    """Controls beyond the benchmark have a title without a number."""
     assert section_title("1.2") == "1.2 API server"
     assert section_title("9.9") == "9.9"
     assert section_title("") == "The host, beyond the benchmark"
@@ -166,7 +160,6 @@ _OTHERS = "1 PASS, 1 WAIVED, 1 NOT_APPLICABLE, 1 MANUAL; beyond the benchmark 2 
     ],
 )
 def test_the_result_counts_open_controls(assessment: Assessment, words: str) -> None:
-    """With a baseline, it counts new ones and those in the baseline."""
     assert assessment_result(assessment) == words
 
 
@@ -185,13 +178,11 @@ def test_the_options_of_the_run_are_in_every_command() -> None:
 
 
 def test_the_title_names_benchmark_and_node() -> None:
-    """It contains role and K3s version if they are known."""
     assert assessment_title(FULL) == "k3s-harden assess: cis-1.9, node-1, server, v1.28.5+k3s1"
     assert assessment_title(NOTHING) == "k3s-harden assess: cis-1.9"
 
 
 def test_a_waiver_has_reason_expiry_and_location() -> None:
-    """A waiver without expiry is shown as not expiring."""
     assert WAIVED.waiver
     where = "/etc/k3s-harden/waivers.yaml:3"
     assert waived(WAIVED.waiver) == f"the vendor's agent reads it (expires 2027-06-30, {where})"
@@ -208,7 +199,6 @@ def test_each_format_has_the_approver_of_a_waiver(output_format: Format) -> None
 
 
 def test_a_timestamp_is_in_utc() -> None:
-    """Its resolution is one second."""
     assert timestamp(WHEN) == WHEN_IN_WORDS
     assert datetime.fromisoformat(WHEN_IN_WORDS.replace("Z", "+00:00")) == datetime.fromtimestamp(
         int(WHEN), timezone.utc
@@ -216,5 +206,4 @@ def test_a_timestamp_is_in_utc() -> None:
 
 
 def test_the_sample_has_every_status() -> None:
-    """These tests therefore cover every status."""
     assert {verdict.status for verdict in FULL.verdicts} == set(ControlStatus)

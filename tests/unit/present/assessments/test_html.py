@@ -101,7 +101,6 @@ MIXED = page(sample.MIXED)
 
 @pytest.mark.parametrize("shown", sample.MIXED.verdicts, ids=lambda shown: shown.control.id)
 def test_a_control_shows_every_field_of_its_verdict(shown: Verdict) -> None:
-    """Fields include number, title, status, expected, found, evidence, reason, rationale, remediation and waiver."""
     text = words(MIXED.text[f"control:{shown.control.id}"])
     expected = [
         shown.control.recommendation,
@@ -129,7 +128,6 @@ def test_a_control_shows_every_field_of_its_verdict(shown: Verdict) -> None:
 
 @pytest.mark.parametrize("benchmark", Benchmark, ids=str)
 def test_every_control_of_a_benchmark_is_shown(benchmark: Benchmark) -> None:
-    """Each has number, title and rationale, in a section with a title."""
     shown = page(sample.of_catalogue(benchmark))
     for row in catalogue.controls_of(benchmark):
         text = words(shown.text[f"control:{row.id}"])
@@ -142,7 +140,6 @@ def test_every_control_of_a_benchmark_is_shown(benchmark: Benchmark) -> None:
 
 
 def test_commands_are_blocks_to_copy() -> None:
-    """The block contains exactly the text to paste."""
     assert set(MIXED.elements["pre"]) == {
         "sudo k3s-harden apply",
         "sudo systemctl restart k3s",
@@ -175,13 +172,11 @@ def test_commands_are_blocks_to_copy() -> None:
     ],
 )
 def test_steps_are_paragraphs_and_blocks(fix: Remediation, shown: str) -> None:
-    """Quoted text is code; an apostrophe is not a quote."""
     source = as_html(replace(sample.MIXED, verdicts=(sample.FAILED_BY_HAND._replace(remediation=fix),)))
     assert source.count(shown) == 2
 
 
 def test_the_header_has_node_and_result() -> None:
-    """It contains node, benchmark, K3s version, time in UTC, result, totals and exit code."""
     assert MIXED.elements["h1"] == ["edge-07.example.org"]
     (header,) = MIXED.elements["header"]
     for part in (
@@ -198,14 +193,12 @@ def test_the_header_has_node_and_result() -> None:
 
 
 def test_a_host_tree_without_a_name_has_its_directory_as_heading() -> None:
-    """A host with a name has that name as heading."""
     assert page(replace(sample.MIXED, node="", root="/mnt/image")).elements["h1"] == ["host tree /mnt/image"]
     assert page(replace(sample.MIXED, node="srv-1", root="/mnt/image")).elements["h1"] == ["srv-1"]
     assert page(replace(sample.MIXED, node="")).elements["h1"] == ["unnamed host"]
 
 
 def test_findings_that_prevent_the_start_of_k3s_come_first() -> None:
-    """They have their own part, and the result mentions them. Other notes are in their usual part."""
     note = Note(
         "K3s rejects `x` (unknown-option)", at("/etc/x", 3), steps("remove it"), "unknown-option", prevents_start=True
     )
@@ -310,7 +303,6 @@ def test_the_result_is_green_only_if_no_control_is_open(assessment: Assessment, 
 
 
 def test_a_comparison_marks_open_controls_as_new_or_in_the_baseline() -> None:
-    """Other controls have no mark."""
     compared = page(replace(sample.MIXED, known=frozenset({"encryption", "server/tls"})))
     assert "encryption at rest in baseline" in words(compared.text["control:encryption"])
     assert "rate limit new" in words(compared.text["control:rate-limit"])
@@ -320,7 +312,6 @@ def test_a_comparison_marks_open_controls_as_new_or_in_the_baseline() -> None:
 
 
 def test_every_section_has_a_bar_and_its_numbers_as_text() -> None:
-    """The bar has a label; all bars have the same scale."""
     bars = [attributes for tag, attributes in MIXED.tags if attributes.get("class") == "bar"]
     assert [bar["role"] for bar in bars] == ["img"] * 5
     assert [bar["aria-label"] for bar in bars] == [
@@ -335,7 +326,6 @@ def test_every_section_has_a_bar_and_its_numbers_as_text() -> None:
 
 
 def test_waivers_and_notes_have_their_own_parts() -> None:
-    """A waiver has reason, approver, expiry and location. An empty part is omitted."""
     assert {"waivers", "notes"} <= set(MIXED.ids)
     source = words(re.sub(r"<[^>]*>", " ", as_html(sample.MIXED)))
     assert "the registry needs no pull secret Ann expires 2027-03-31 /etc/k3s-harden/waivers.yaml:4" in source
@@ -355,7 +345,6 @@ def test_waivers_and_notes_have_their_own_parts() -> None:
     ids=["mixed", "large", "one control three times", "nothing"],
 )
 def test_every_id_is_unique_and_every_reference_is_valid(assessment: Assessment) -> None:
-    """References are IDs of the page, or states of the filters."""
     shown = page(assessment)
     assert len(set(shown.ids)) == len(shown.ids)
     assert all(re.fullmatch(r"\S+", id_) for id_ in shown.ids)
@@ -366,7 +355,6 @@ def test_every_id_is_unique_and_every_reference_is_valid(assessment: Assessment)
 
 
 def test_the_page_loads_nothing() -> None:
-    """No element, style or script refers to another resource; no attribute has code or style."""
     names = {name for _, attributes in MIXED.tags for name in attributes}
     assert {"src", "srcset", "action", "style", "data"}.isdisjoint(names)
     assert not any(name.startswith("on") for name in names)
@@ -376,7 +364,6 @@ def test_the_page_loads_nothing() -> None:
 
 
 def test_the_content_security_policy_allows_only_the_style_and_script_of_the_page() -> None:
-    """It contains their hashes, and is before both."""
     metas = [attributes for tag, attributes in MIXED.tags if tag == "meta"]
     (policy,) = (meta["content"] for meta in metas if meta.get("http-equiv") == "Content-Security-Policy")
     (style,), (script,) = MIXED.elements["style"], MIXED.elements["script"]
@@ -445,7 +432,6 @@ HARMLESS = page(filled("harmless"))
 
 @given(HOSTILE.filter(bool))
 def test_hostile_text_is_escaped(text: str) -> None:
-    """Elements and attributes are the same as for harmless text."""
     source = as_html(filled(text))
     assert Page(source).skeleton == HARMLESS.skeleton
     assert source.isascii()
@@ -453,6 +439,5 @@ def test_hostile_text_is_escaped(text: str) -> None:
 
 
 def test_the_size_of_the_page_is_limited() -> None:
-    """The page is at most 430 kB for more controls than any benchmark has."""
     assert len(as_html(sample.large(150)).encode()) < 430_000
     assert max(len(as_html(sample.of_catalogue(benchmark)).encode()) for benchmark in Benchmark) < 430_000

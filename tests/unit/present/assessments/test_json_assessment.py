@@ -34,13 +34,11 @@ VALIDATOR = jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.Fo
 
 
 def read(assessment: Assessment) -> Any:  # noqa: ANN401 - JSON
-    """Return the parsed report."""
     return json.loads(assessment_text(assessment, Format.JSON))
 
 
 @pytest.mark.parametrize("assessment", [FULL, CALM, NOTHING, COMPARED])
 def test_a_report_is_valid_and_complete(assessment: Assessment) -> None:
-    """Each verdict has each of its fields."""
     parsed = read(assessment)
     VALIDATOR.validate(parsed)
     assert parsed["schema"] == NUMBER == SCHEMA["properties"]["schema"]["const"]
@@ -68,7 +66,6 @@ def test_a_report_is_valid_and_complete(assessment: Assessment) -> None:
 
 
 def test_controls_in_the_baseline_are_marked() -> None:
-    """Without a baseline, none is marked."""
     parsed = read(COMPARED)
     assert parsed["has_baseline"] is True
     assert [verdict["id"] for verdict in parsed["verdicts"] if verdict["in_baseline"]] == [
@@ -80,7 +77,6 @@ def test_controls_in_the_baseline_are_marked() -> None:
 
 
 def test_each_control_is_in_one_section() -> None:
-    """Each open control also has one owner."""
     parsed = read(FULL)
     assert sum(sum(section["counts"].values()) for section in parsed["sections"]) == len(FULL.verdicts)
     assert {group["owner"]: len(group["controls"]) for group in parsed["open_by_owner"]} == {"apply": 2, "operator": 3}
@@ -106,7 +102,6 @@ def test_the_schema_has_exactly_the_fields_and_values_of_an_assessment() -> None
 
 @given(assessment=hostile())
 def test_json_with_hostile_text_is_valid(assessment: Assessment) -> None:
-    """It is also printable."""
     parsed = read(assessment)
     VALIDATOR.validate(parsed)
     for verdict in parsed["verdicts"]:

@@ -54,7 +54,6 @@ ALLOWED = {
 
 
 def junit(assessment: Assessment) -> str:
-    """Return the XML of an assessment."""
     return assessment_text(assessment, Format.JUNIT)
 
 
@@ -88,7 +87,6 @@ def results(assessment: Assessment) -> dict[str, list[type]]:
 
 @pytest.mark.parametrize("assessment", [FULL, CALM, NOTHING, COMPARED])
 def test_junit_is_valid_for_jenkins(assessment: Assessment) -> None:
-    """Each count is correct."""
     validate(junit(assessment))
     root = ET.fromstring(junit(assessment))  # noqa: S314 - our own
     for element in (root, *root):
@@ -116,7 +114,6 @@ def test_each_status_has_its_result() -> None:
 
 
 def test_failures_and_errors_agree_with_the_exit_code() -> None:
-    """Open controls in the baseline are skipped, with the reason."""
     for assessment in (FULL, CALM, COMPARED, replace(COMPARED, known=frozenset(results(FULL)))):
         red = [name for name, kinds in results(assessment).items() if set(kinds) & {Failure, Error}]
         assert bool(red) == bool(assessment.exit_code)
@@ -126,7 +123,6 @@ def test_failures_and_errors_agree_with_the_exit_code() -> None:
 
 
 def test_a_result_has_remediation_or_reason() -> None:
-    """A skipped control has its reason or its waiver."""
     by_id = dict(cases(FULL))
     failure = by_id["etcd-client-certificate"].result[0]
     assert failure.message == "expected true; found false"

@@ -119,7 +119,6 @@ def test_kube_bench_json_with_hostile_text_is_valid(assessment: Assessment) -> N
 
 
 def test_controls_are_grouped_as_in_kube_bench() -> None:
-    """Groups are part and section of the benchmark. On request, controls beyond the benchmark have their own part."""
     report = read(FULL)
     parts = [
         (controls["id"], controls["node_type"], [group["section"] for group in controls["tests"]])
@@ -172,13 +171,11 @@ def test_an_unknown_version_of_kubernetes_is_absent() -> None:
     ids=lambda value: value.control.id if isinstance(value, Verdict) else str(value),
 )
 def test_each_verdict_has_its_state(verdict: Verdict, status: str, scored: object, kind: str) -> None:
-    """Controls that are manual or not scored warn; skipped and waived ones inform."""
     check = result(verdict)
     assert (check["status"], check["scored"], check["type"]) == (status, scored, kind)
 
 
 def test_a_result_has_evidence_values_and_remediation() -> None:
-    """It has a reason if it neither passed nor failed."""
     check = result(FAILS)
     assert check["audit"] == "/var/lib/rancher/k3s/server/tls/a.crt; /var/lib/rancher/k3s/server/tls/b.crt"
     assert (check["expected_result"], check["actual_value"]) == ("mode 0600 or stricter", "mode 0644")

@@ -60,7 +60,6 @@ def test_every_status_is_counted(assessment: Assessment) -> None:
 
 
 def test_only_open_controls_have_their_own_series() -> None:
-    """They have the labels for an alert."""
     found = samples(FULL)["k3s_harden_control_open"]
     assert {sample.labels["id"] for sample in found} == {
         verdict.control.id for verdict in FULL.verdicts if verdict.is_open
@@ -106,7 +105,6 @@ def test_a_duplicate_control_has_one_series() -> None:
 
 @given(assessment=hostile())
 def test_metrics_with_hostile_text_are_valid(assessment: Assessment) -> None:
-    """The number of series is the same as for harmless text."""
     hostile_role = replace(assessment, facts=assessment.facts[3:])
     for assessed in (assessment, hostile_role):
         assert {name: len(found) for name, found in samples(assessed).items()} == {
@@ -123,6 +121,5 @@ def test_metrics_with_hostile_text_are_valid(assessment: Assessment) -> None:
     [('a"b', 'a"b'), ("a\\b", "a\\b"), ("a\\nb", "a\\nb"), ("é", "\\xe9"), ("日", "\\u65e5"), ("a\nb", "a\\nb")],
 )
 def test_a_label_keeps_its_value(value: str, seen: str) -> None:
-    """Characters outside ASCII are escaped."""
     (info,) = samples(replace(FULL, facts=(Fact("role", value, ""),)))["k3s_harden_info"]
     assert info.labels["role"] == seen

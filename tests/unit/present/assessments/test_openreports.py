@@ -40,7 +40,6 @@ def test_a_known_uid_makes_the_node_its_owner() -> None:
 
 
 def test_controls_that_pass_are_only_counted() -> None:
-    """Each other status has its result; failures are first."""
     found = report()
     counts = FULL.counts()
     results = Counter(row["result"] for row in found["results"])

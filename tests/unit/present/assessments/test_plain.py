@@ -39,17 +39,14 @@ result 3: 5 open controls (3 FAIL, 2 UNKNOWN), 1 of them beyond the benchmark; 1
 
 
 def plain(assessment: Assessment, verbosity: Verbosity = Verbosity.NORMAL) -> list[str]:
-    """Return the lines of an assessment."""
     return assessment_text(assessment, Format.PLAIN, verbosity).splitlines()
 
 
 def test_each_control_has_one_line() -> None:
-    """Controls that passed, do not apply or are manual are only counted."""
     assert plain(FULL) == NORMAL.splitlines()
 
 
 def test_quiet_shows_only_new_open_controls_and_the_result() -> None:
-    """It prints nothing if there are none."""
     lines = [line for line in NORMAL.splitlines() if line.startswith(("FAIL", "UNKNOWN", "result"))]
     assert plain(FULL, Verbosity.QUIET) == lines
     assert plain(CALM, Verbosity.QUIET) == []
@@ -58,7 +55,6 @@ def test_quiet_shows_only_new_open_controls_and_the_result() -> None:
 
 
 def test_verbose_adds_facts_other_controls_and_all_evidence() -> None:
-    """Each piece of evidence has its location or source."""
     lines = plain(FULL, Verbosity.VERBOSE)
     assert lines[1] == "fact role: server (k3s.service)"
     assert (
@@ -72,7 +68,6 @@ def test_verbose_adds_facts_other_controls_and_all_evidence() -> None:
 
 
 def test_much_evidence_is_shortened() -> None:
-    """-v shows all evidence."""
     evidence = tuple(Evidence("m", at(f"/{n}")) for n in range(9))
     assessment = replace(FULL, verdicts=(FAILS._replace(evidence=evidence),))
     assert "; location /0, /1, /2, /3, /4, and 4 more; " in plain(assessment)[1]
@@ -92,7 +87,6 @@ def test_controls_in_the_baseline_are_marked() -> None:
 
 
 def test_an_assessment_without_open_controls_is_short() -> None:
-    """An empty assessment has two lines."""
     assert len(plain(CALM)) == 5
     assert plain(NOTHING) == ["k3s-harden assess: cis-1.9", "result 0: No open controls."]
 

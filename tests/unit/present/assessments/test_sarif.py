@@ -49,18 +49,15 @@ needs_the_schema = pytest.mark.skipif(find_spec(CARRIER) is None, reason=f"needs
 
 
 def read(assessment: Assessment) -> Any:  # noqa: ANN401 - JSON
-    """Return the parsed log."""
     return json.loads(assessment_text(assessment, Format.SARIF))
 
 
 def run(assessment: Assessment) -> Any:  # noqa: ANN401 - JSON
-    """Return the only run of the log."""
     (only,) = read(assessment)["runs"]
     return only
 
 
 def results(assessment: Assessment = FULL) -> dict[str, Any]:
-    """Return the results by the id of their rule."""
     return {result["ruleId"]: result for result in run(assessment)["results"]}
 
 
@@ -75,20 +72,17 @@ def schema() -> jsonschema.Draft4Validator:
 @needs_the_schema
 @pytest.mark.parametrize("assessment", [FULL, CALM, NOTHING, COMPARED])
 def test_sarif_is_valid_by_the_schema(assessment: Assessment) -> None:
-    """The log contains the URI of the schema."""
     schema().validate(read(assessment))
 
 
 @needs_the_schema
 @pytest.mark.parametrize("name", real_nodes.NAMES)
 def test_sarif_of_a_complete_node_is_valid_by_the_schema(name: str) -> None:
-    """Servers, agents and clusters have controls of different kinds."""
     schema().validate(read(real_nodes.assessed(name)))
 
 
 @needs_the_schema
 def test_sarif_with_hostile_text_is_valid() -> None:
-    """Text of the host has no effect on the structure."""
     validator = schema()
 
     @given(assessment=hostile())
@@ -100,7 +94,6 @@ def test_sarif_with_hostile_text_is_valid() -> None:
 
 @given(assessment=hostile())
 def test_locations_are_files_below_the_root_of_the_host(assessment: Assessment) -> None:
-    """Hostile paths are preserved and do not refer to another host. Each location has a region."""
     only = run(assessment)
     assert only["originalUriBaseIds"]["HOST"]["uri"] == "file:///"
     assert only["invocations"][0]["workingDirectory"] == {"uri": "file:///"}
@@ -119,7 +112,6 @@ def test_locations_are_files_below_the_root_of_the_host(assessment: Assessment) 
 
 
 def written(directory: Path, assessments: dict[str, Assessment]) -> list[Path]:
-    """Write each assessment to a file."""
     files = []
     for name, assessment in assessments.items():
         file = directory / f"{name}.sarif"
@@ -215,7 +207,6 @@ def test_each_object_of_the_cluster_is_a_logical_location() -> None:
 
 
 def test_each_control_is_a_rule_with_an_index() -> None:
-    """It contains rationale and numbers, but no URL."""
     only = run(FULL)
     rules = only["tool"]["driver"]["rules"]
     assert len({rule["id"] for rule in rules}) == len(FULL.verdicts)
@@ -232,7 +223,6 @@ def test_each_control_is_a_rule_with_an_index() -> None:
 
 
 def test_a_waiver_is_a_suppression() -> None:
-    """It contains reason, expiry and location. Other results are not suppressed."""
     (suppression,) = results()["kubelet-read-only-port"]["suppressions"]
     assert (suppression["kind"], suppression["status"]) == ("external", "accepted")
     assert suppression["justification"].startswith("the vendor's agent reads it (expires 2027-06-30")
@@ -247,7 +237,6 @@ def test_a_waiver_is_a_suppression() -> None:
 
 
 def test_evidence_is_a_location() -> None:
-    """A path is a file, a line its region; a source is in the message."""
     (place,) = results()["etcd-client-certificate"]["locations"]
     assert place["physicalLocation"] == {
         "artifactLocation": {"uri": "var/lib/rancher/k3s/server/db/etcd/config", "uriBaseId": "HOST"},
@@ -291,7 +280,6 @@ def test_a_result_without_evidence_has_the_file_to_edit() -> None:
 
 
 def test_a_message_has_all_details() -> None:
-    """The details are expected, found, reason, and remediation with its owner."""
     assert results()["etcd-client-certificate"]["message"]["text"] == (
         "Ensure that the title of etcd-client-certificate (client-transport-security.client-cert-auth): expected true;"
         " found false\nRemediation (owner: operator): " + remediation.text(WARNS.remediation)
@@ -327,7 +315,6 @@ def test_fingerprints_are_the_same_on_each_node_and_in_each_run() -> None:
 
 
 def test_each_result_has_a_logical_location() -> None:
-    """The location is the object of the control, or its ID."""
     subjects = {verdict.control.id: verdict.control.check.subject for verdict in FULL.verdicts}
     assert subjects["pki-certificate-mode"] == "server/tls/*.crt"
     assert subjects["apiserver-anonymous-auth"] == "kube-apiserver --anonymous-auth"

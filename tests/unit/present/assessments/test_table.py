@@ -47,7 +47,6 @@ def letters(text: str) -> list[str]:
 
 @pytest.mark.parametrize("width", [50, 80, 400])
 def test_everything_is_there_at_any_width(width: int) -> None:
-    """Long text is broken, not cut; no line is wider than the terminal."""
     long = replace(FULL, verdicts=(*FULL.verdicts, FAILS._replace(found="/xyz" * 75, remediation=steps("y " * 300))))
     text = table(long, width=width, verbosity=Verbosity.VERBOSE)
     assert max(map(len, text.splitlines())) <= width
@@ -56,7 +55,6 @@ def test_everything_is_there_at_any_width(width: int) -> None:
 
 
 def test_a_control_is_a_row_below_its_section() -> None:
-    """It contains status, number, title and ID."""
     lines = table(width=200).splitlines()
     section = lines.index(next(line for line in lines if line.startswith("1.2 API server")))
     assert lines[section + 1].split() == [
@@ -69,7 +67,6 @@ def test_a_control_is_a_row_below_its_section() -> None:
 
 
 def test_manual_controls_are_counted() -> None:
-    """-v shows each manual control."""
     assert "1 control requires manual review; -v shows each" in table(width=200)
     assert "manual review" not in table(CALM)
     text = table(width=200, verbosity=Verbosity.VERBOSE)
@@ -78,7 +75,6 @@ def test_manual_controls_are_counted() -> None:
 
 
 def test_an_open_control_has_evidence_and_fix() -> None:
-    """-v adds the evidence of the other controls."""
     text = table(width=200)
     for there in (
         "expected  mode 0600 or stricter",
@@ -111,7 +107,6 @@ def test_a_command_of_a_fix_can_be_pasted() -> None:
 
 
 def test_much_evidence_is_shortened() -> None:
-    """-v shows all evidence."""
     assessment = replace(FULL, verdicts=(FAILS._replace(evidence=tuple(Evidence("m", at(f"/{n}")) for n in range(9))),))
     assert [line.split()[1] for line in table(assessment).splitlines() if " evidence " in line] == [
         *("/0:", "/1:", "/2:", "/3:", "/4:"),
@@ -122,7 +117,6 @@ def test_much_evidence_is_shortened() -> None:
 
 
 def test_the_summary_counts_by_section_and_by_owner() -> None:
-    """The last line is the result, with a mark that needs no color."""
     lines = [re.sub(r"\s{2,}", "  ", line).strip() for line in table(width=200).splitlines()]
     assert "4.2 kubelet  1 WAIVED  1 UNKNOWN" in lines
     assert "apply  2  vm.panic_on_oom, pki-certificate-mode" in lines
@@ -132,7 +126,6 @@ def test_the_summary_counts_by_section_and_by_owner() -> None:
 
 
 def test_quiet_shows_only_new_open_controls() -> None:
-    """It prints nothing if there are none."""
     text = table(COMPARED, verbosity=Verbosity.QUIET)
     statuses = [line.split()[0] for line in text.splitlines() if line.split() and line.split()[0] in set(ControlStatus)]
     assert statuses == ["UNKNOWN", "FAIL", "FAIL"]
@@ -140,7 +133,6 @@ def test_quiet_shows_only_new_open_controls() -> None:
 
 
 def test_controls_in_the_baseline_are_marked() -> None:
-    """They do not affect the exit code."""
     assert (
         len(re.findall(r"(?m)(?:pki-certificate-mode|kubelet-tls)  in the baseline *$", table(COMPARED, width=200)))
         == 2
