@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
+from typing import Any
 
 from agent.assess.assessment import Assessment, ControlStatus, Evidence, Note, Verdict, Waiver
 from agent.benchmark import catalogue
-from agent.benchmark.control import Assessed, BenchmarkControl, Number
+from agent.benchmark.control import Assessed, BenchmarkControl
 from agent.benchmark.sections import SECTIONS
 from agent.benchmark.versions import Benchmark
 from agent.checks.manual import Manual, NotInK3s
 from agent.model import NO_REMEDIATION, FixOwner, Instruction, OwnCommand, Remediation, Restart, ShellCommand
 from agent.report import Fact
 from agent.value import replace
+from tests.unit.present.assessments import samples
 from tests.unit.present.assessments.samples import at, steps
 
 WHEN = 1_795_248_000.0
 """2026-11-21 08:00:00 UTC, in seconds since the epoch."""
 
-_WHY = (
-    "The API server takes a request that no authentication method accepted as one of system:anonymous. RBAC lets that"
-    " user see little, but every endpoint that forgets to ask RBAC is then open to whoever reaches the port."
-)
 _RUN_APPLY = Remediation((OwnCommand("apply"),), FixOwner.APPLY, Restart.K3S)
 _EDIT_CONFIGURATION = Remediation(
     (
@@ -36,72 +33,63 @@ _EDIT_CONFIGURATION = Remediation(
 
 def control(id_: str, title: str, number: str = "", assessed: Assessed = Assessed.AUTOMATED) -> BenchmarkControl:
     """Return a control; without a number it is beyond the benchmark."""
-    numbers = {Benchmark.CIS_1_9: Number(number, assessed)} if number else {}
-    return BenchmarkControl(
-        id=id_,
-        title=title,
-        numbers=MappingProxyType(numbers),
-        check=Manual("see"),
-        why=_WHY,
-        source="k3s-io/k3s pkg/daemons/control/server.go",
-    )
+    return replace(samples.row(id_, Manual("see"), number, assessed), title=title)
 
 
-def verdict(row: BenchmarkControl, status: ControlStatus, owner: FixOwner = FixOwner.OPERATOR) -> Verdict:
+def verdict(row: BenchmarkControl, status: ControlStatus, **fields: Any) -> Verdict:  # noqa: ANN401 - the fields of a verdict
     """Return a verdict with a value in most fields."""
-    return Verdict(
-        control=row,
-        number=row.numbers.get(Benchmark.CIS_1_9),
-        status=status,
+    return samples.verdict(
+        row,
+        status,
         expected=f"expected of {row.id}",
         found=f"found of {row.id}",
         evidence=(Evidence(f"seen of {row.id}", at("/etc/rancher/k3s/config.yaml", len(row.id))),),
-        reason="",
-        remediation=replace(_EDIT_CONFIGURATION, owner=owner),
-    )
+        remediation=_EDIT_CONFIGURATION,
+    )._replace(**fields)
 
 
 FACTS = (
     Fact("role", "server", "/etc/systemd/system/k3s.service"),
     Fact("K3s version", "v1.29.4+k3s1", "/usr/local/bin/k3s --version"),
-    Fact("data directory", "/var/lib/rancher/k3s", "default of K3s"),
     Fact("configuration", "/etc/rancher/k3s/config.yaml", "/etc/rancher/k3s/config.yaml"),
     Fact("running", "process 812, since 2026-11-03 04:12:09 UTC", "processes named k3s"),
-    Fact("datastore", "embedded etcd", "/var/lib/rancher/k3s/server/db/etcd"),
-    Fact("joins a cluster", "no", "`server` in K3s' configuration, or K3S_URL"),
 )
 WAIVED = verdict(
-    control("always-pull-images", "Admission plugin AlwaysPullImages", "1.2.11"), ControlStatus.WAIVED
-)._replace(
-    waiver=Waiver("the registry needs no pull secret", "2027-03-31", at("/etc/k3s-harden/waivers.yaml", 4), "Ann")
+    control("always-pull-images", "Admission plugin AlwaysPullImages", "1.2.11"),
+    ControlStatus.WAIVED,
+    waiver=Waiver("the registry needs no pull secret", "2027-03-31", at("/etc/k3s-harden/waivers.yaml", 4), "Ann"),
 )
-WAIVED_FOR_GOOD = verdict(control("pod-pids", "A limit on pod PIDs", "4.2.13"), ControlStatus.WAIVED)._replace(
-    waiver=Waiver("one tenant only", "", at("/etc/k3s-harden/waivers.yaml", 9))
+WAIVED_FOR_GOOD = verdict(
+    control("pod-pids", "A limit on pod PIDs", "4.2.13"),
+    ControlStatus.WAIVED,
+    waiver=Waiver("one tenant only", "", at("/etc/k3s-harden/waivers.yaml", 9)),
 )
-PASSED = verdict(control("server/tls", "Directory of keys", "1.1.19"), ControlStatus.PASS, FixOwner.K3S)
-FAILED_TENTH = verdict(control("audit-log", "Audit log", "1.2.10"), ControlStatus.FAIL, FixOwner.APPLY)._replace(
-    remediation=_RUN_APPLY
-)
-FAILED_SECOND = verdict(control("rate-limit", "Rate limit", "1.2.2"), ControlStatus.FAIL, FixOwner.APPLY)._replace(
-    remediation=_RUN_APPLY
-)
+PASSED = verdict(control("server/tls", "Directory of keys", "1.1.19"), ControlStatus.PASS)
+FAILED_TENTH = verdict(control("audit-log", "Audit log", "1.2.10"), ControlStatus.FAIL, remediation=_RUN_APPLY)
+FAILED_SECOND = verdict(control("rate-limit", "Rate limit", "1.2.2"), ControlStatus.FAIL, remediation=_RUN_APPLY)
 FAILED_BY_HAND = verdict(control("encryption", "Encryption at rest", "1.2.27"), ControlStatus.FAIL)
-UNKNOWN = verdict(control("read-only-port", "Read-only port", "4.2.4"), ControlStatus.UNKNOWN)._replace(
+UNKNOWN = verdict(
+    control("read-only-port", "Read-only port", "4.2.4"),
+    ControlStatus.UNKNOWN,
     reason="cannot read /var/lib/rancher/k3s/agent/etc/kubelet.conf.d/00-k3s-defaults.conf: Permission denied",
     remediation=steps("run it as root"),
 )
 NOT_APPLICABLE = verdict(
-    control("pod-spec", "Pod spec", "1.1.1", Assessed.SKIPPED), ControlStatus.NOT_APPLICABLE, FixOwner.NONE
-)._replace(evidence=(), reason="K3s runs the API server in its own process.", remediation=NO_REMEDIATION)
+    control("pod-spec", "Pod spec", "1.1.1", Assessed.SKIPPED),
+    ControlStatus.NOT_APPLICABLE,
+    evidence=(),
+    reason="K3s runs the API server in its own process.",
+    remediation=NO_REMEDIATION,
+)
 MANUAL = verdict(
-    control("cluster-admin", "Use of cluster-admin", "5.1.1", Assessed.MANUAL), ControlStatus.MANUAL
-)._replace(
+    control("cluster-admin", "Use of cluster-admin", "5.1.1", Assessed.MANUAL),
+    ControlStatus.MANUAL,
     evidence=(),
     reason="Who may do what is kept in the cluster.",
     remediation=Remediation((ShellCommand("kubectl get clusterrolebindings -o wide"),)),
 )
-BEYOND = verdict(control("vm.panic_on_oom", "vm.panic_on_oom is 0"), ControlStatus.FAIL, FixOwner.APPLY)._replace(
-    remediation=_RUN_APPLY, found="1"
+BEYOND = verdict(
+    control("vm.panic_on_oom", "vm.panic_on_oom is 0"), ControlStatus.FAIL, found="1", remediation=_RUN_APPLY
 )
 
 MIXED = Assessment(
@@ -110,16 +98,8 @@ MIXED = Assessment(
     when=WHEN,
     facts=FACTS,
     verdicts=(
-        BEYOND,
-        FAILED_TENTH,
-        FAILED_SECOND,
-        PASSED,
-        WAIVED,
-        WAIVED_FOR_GOOD,
-        FAILED_BY_HAND,
-        UNKNOWN,
-        NOT_APPLICABLE,
-        MANUAL,
+        *(BEYOND, FAILED_TENTH, FAILED_SECOND, PASSED, WAIVED, WAIVED_FOR_GOOD),
+        *(FAILED_BY_HAND, UNKNOWN, NOT_APPLICABLE, MANUAL),
     ),
     notes=(
         Note("the waiver for `pod-pids-2` is not needed", at("/etc/k3s-harden/waivers.yaml", 14), steps("remove it")),
@@ -173,14 +153,16 @@ def large(count: int = 150) -> Assessment:
             f"The argument --some-argument-{index} of the API server is set as appropriate",
             f"{section}.{index // len(sections) + 1}" if section else "",
         )
+        without_answer = (ControlStatus.UNKNOWN, ControlStatus.MANUAL, ControlStatus.NOT_APPLICABLE)
         verdicts.append(
-            verdict(row, status, list(FixOwner)[index % len(FixOwner)])._replace(
+            verdict(
+                row,
+                status,
                 expected="a comma-separated list with NodeRestriction and EventRateLimit",
                 found="NodeRestriction",
                 evidence=WAIVED.evidence * (1 + index % 2),
-                reason=UNKNOWN.reason
-                if status in (ControlStatus.UNKNOWN, ControlStatus.MANUAL, ControlStatus.NOT_APPLICABLE)
-                else "",
+                reason=UNKNOWN.reason if status in without_answer else "",
+                remediation=replace(_EDIT_CONFIGURATION, owner=list(FixOwner)[index % len(FixOwner)]),
                 waiver=WAIVED.waiver if status is ControlStatus.WAIVED else None,
             )
         )

@@ -421,7 +421,7 @@ def filled(text: str) -> Assessment:
     return replace(
         sample.MIXED,
         node=text,
-        facts=(Fact(text, text, text),),
+        facts=(Fact(f"{text}.", text, text),),  # no fact that the header shows
         verdicts=verdicts,
         notes=(Note(text, at(f"/{text}"), steps(text)),),
     )
