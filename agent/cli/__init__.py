@@ -37,9 +37,9 @@ def _run(words: list[str]) -> None:
     if len(words) == 1 and words[0] in BARE_VERBS:
         BARE_VERBS[words[0]]()
         return
-    from agent.cli import commands
+    from agent.cli import command_line
 
-    commands.run(words)
+    command_line.run(words)
 
 
 def _raise_interrupts() -> None:

@@ -3,41 +3,23 @@
 # Without `from __future__ import annotations`: Typer evaluates the annotations.
 
 import os
-import re
 import sys
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
-from typer.main import get_command
 
 from agent import __version__
 from agent.cli import bare_verbs
 from agent.cli.bare_verbs import GATE_WORDING, SERVICE_VARIABLE
 from agent.cli.completion_candidates import benchmarks, topics, versions
 from agent.cli.help_text import CHANGES, PROGRAM, READS, RENDERS, epilog, set_summaries
-from agent.cli.host_options import HostOptions, RoleChoice, absolute
+from agent.cli.host_options import HostOptions, absolute
 from agent.cli.render import documents
 from agent.cli.report_options import AssessmentOptions, ReportOptions
-from agent.cli.shared_options import (
-    AllowEmptyRoot,
-    Config,
-    DataDir,
-    FleetFormat,
-    Force,
-    K3sVersion,
-    OutputFormat,
-    Program,
-    Quiet,
-    Role,
-    Root,
-    Services,
-    Unit,
-    Verbose,
-)
+from agent.cli.shared_options import HOST, REPORT, SERVICE, TREE, FleetFormat, Force, Program, Services, expand
 from agent.cli.streams import columns, print_text, printing, progress
 from agent.errors import ExitCode, UsageError
 from agent.present import Format
@@ -48,9 +30,6 @@ if TYPE_CHECKING:
     from agent.host import Host
     from agent.verbs.install import Wanted
 
-_COMPLETION = "_K3S_HARDEN_COMPLETE"
-"""Environment variable of Typer's protocol for the completion of shells."""
-
 app = typer.Typer(
     name=PROGRAM,
     rich_markup_mode=None,
@@ -60,49 +39,6 @@ app = typer.Typer(
     " --install-completion writes a script to your home directory and changes .bashrc or .zshrc to load it;"
     " `install` adds the completions for all users.",
 )
-
-
-def run(words: list[str]) -> NoReturn:
-    """Run a command line and exit. Raises UsageError if it is invalid."""
-    try:
-        if words or _COMPLETION in os.environ:
-            sys.exit(app(words, prog_name=PROGRAM, standalone_mode=False) or 0)
-        with redirect_stdout(sys.stderr):
-            app(["--help"], prog_name=PROGRAM, standalone_mode=False)
-        sys.exit(int(ExitCode.USAGE))
-    # Click's UsageError: its module is `click.exceptions` or a copy in Typer, by the release of Typer.
-    except typer.BadParameter.__mro__[1] as error:  # type: ignore[misc]
-        raise _usage_error(error, words) from error
-
-
-def _usage_error(error: Any, words: Sequence[str]) -> UsageError:  # noqa: ANN401 - as above
-    """Return the error of a command line that Typer rejects, with a similar command or option."""
-    import difflib
-
-    command: Any = get_command(app)
-    called = PROGRAM
-    for word in words:
-        if word not in getattr(command, "commands", {}):
-            break
-        command, called = command.commands[word], f"{called} {word}"
-    verb = called.removeprefix(PROGRAM).strip()
-    commands = getattr(command, "commands", {})
-    hint = f"run {called} --help for {'all commands' if commands else 'its options'}"
-    unknown = re.match(r"No such (command|option):? '?(.*?)'?(\.|$)", error.message)
-    if not unknown:
-        problem = error.format_message().rstrip(".")
-        return UsageError(f"cannot run {verb or PROGRAM}: {problem[0].lower()}{problem[1:]}", hint)
-    kind, name = unknown[1], unknown[2]
-    if kind == "command":
-        message = f"cannot run {name}: {called} has no such command"
-        known = [other for other, command in commands.items() if not command.hidden]
-    else:
-        message = f"cannot use {name}: {verb or PROGRAM} has no such option"
-        known = [other for option in command.params for other in option.opts if other.startswith("--")]
-        if commands:
-            hint = f"options follow the command: {called} COMMAND {name}"
-    similar = difflib.get_close_matches(name, known, n=1)
-    return UsageError(message, f"did you mean {similar[0]}?" if similar else hint)
 
 
 def _print_version(asked: bool) -> None:
@@ -122,73 +58,35 @@ def _program(
 
 
 @app.command(epilog=epilog("sudo k3s-harden apply --role server", CHANGES))
-def apply(
-    *,
-    force: Force = False,
-    root: Root = "/",
-    allow_empty_root: AllowEmptyRoot = False,
-    config: Config = None,
-    role: Role = RoleChoice.AUTO,
-    k3s_version: K3sVersion = None,
-    data_dir: DataDir = None,
-    unit: Unit = None,
-    output_format: OutputFormat = Format.AUTO,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
-) -> None:
+@expand(options=SERVICE, printed=REPORT)
+def apply(*, force: Force = False, options: HostOptions, printed: ReportOptions) -> None:
     """Apply the hardening guide to this host.
 
     Writes files, directories, kernel parameters and K3s options, then reads the host again and reports. Makes no
     changes if the host is already compliant. `revert` undoes all changes.
     """
-    options = HostOptions(root, allow_empty_root, config, role, k3s_version, data_dir, unit)
-    bare_verbs.apply(options, ReportOptions(output_format, verbose, quiet), force=force)
+    bare_verbs.apply(options, printed, force=force)
 
 
 @app.command(epilog=epilog("sudo k3s-harden check", READS))
-def check(
-    *,
-    root: Root = "/",
-    allow_empty_root: AllowEmptyRoot = False,
-    config: Config = None,
-    role: Role = RoleChoice.AUTO,
-    k3s_version: K3sVersion = None,
-    data_dir: DataDir = None,
-    unit: Unit = None,
-    output_format: OutputFormat = Format.AUTO,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
-) -> None:
+@expand(options=SERVICE, printed=REPORT)
+def check(*, options: HostOptions, printed: ReportOptions) -> None:
     """Check this host against the guide.
 
     Reports whether the host meets the hardening guide, now and after the next boot, and whether K3s would start. Makes
     no changes. `assess` reports the controls of the CIS benchmark.
     """
-    options = HostOptions(root, allow_empty_root, config, role, k3s_version, data_dir, unit)
-    bare_verbs.check(options, ReportOptions(output_format, verbose, quiet))
+    bare_verbs.check(options, printed)
 
 
 @app.command(epilog=epilog("k3s-harden diff --role server --k3s-version 1.34", READS))
-def diff(
-    *,
-    force: Force = False,
-    root: Root = "/",
-    allow_empty_root: AllowEmptyRoot = False,
-    config: Config = None,
-    role: Role = RoleChoice.AUTO,
-    k3s_version: K3sVersion = None,
-    data_dir: DataDir = None,
-    unit: Unit = None,
-    output_format: OutputFormat = Format.AUTO,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
-) -> None:
+@expand(options=SERVICE, printed=REPORT)
+def diff(*, force: Force = False, options: HostOptions, printed: ReportOptions) -> None:
     """Show what apply would change.
 
     Prints each difference, for files as a unified diff. Makes no changes.
     """
-    options = HostOptions(root, allow_empty_root, config, role, k3s_version, data_dir, unit)
-    bare_verbs.diff(options, ReportOptions(output_format, verbose, quiet), force=force)
+    bare_verbs.diff(options, printed, force=force)
 
 
 @app.command(
@@ -198,6 +96,7 @@ def diff(
         "nothing known prevents K3s of that version from starting, and apply can do the rest",
     )
 )
+@expand(options=SERVICE, printed=REPORT)
 def preflight(
     version: Annotated[
         str,
@@ -208,16 +107,8 @@ def preflight(
         ),
     ],
     *,
-    root: Root = "/",
-    allow_empty_root: AllowEmptyRoot = False,
-    config: Config = None,
-    role: Role = RoleChoice.AUTO,
-    k3s_version: K3sVersion = None,
-    data_dir: DataDir = None,
-    unit: Unit = None,
-    output_format: OutputFormat = Format.AUTO,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
+    options: HostOptions,
+    printed: ReportOptions,
 ) -> None:
     """Check a K3s upgrade before it is made.
 
@@ -229,10 +120,9 @@ def preflight(
     from agent.verbs import preflight as verb
 
     target = verb.target_version(version)
-    options = HostOptions(root, allow_empty_root, config, role, k3s_version, data_dir, unit)
     result = verb.preflight(options.host(), options.request(), target)
     for_target = replace(options, k3s_version=result.target)
-    ReportOptions(output_format, verbose, quiet).finish_preflight(result, for_target.caller)
+    printed.finish_preflight(result, for_target.caller)
 
 
 @app.command(
@@ -240,6 +130,7 @@ def preflight(
         "k3s-harden assess --benchmark cis-1.9 --format html --output report.html", (*READS, ExitCode.ENVIRONMENT)
     )
 )
+@expand(options=SERVICE)
 def assess(
     *,
     benchmark: Annotated[
@@ -260,13 +151,7 @@ def assess(
     cluster: Annotated[
         bool, typer.Option("--cluster", help="Also read the API server of this host: section 5, and what runs.")
     ] = False,
-    root: Root = "/",
-    allow_empty_root: AllowEmptyRoot = False,
-    config: Config = None,
-    role: Role = RoleChoice.AUTO,
-    k3s_version: K3sVersion = None,
-    data_dir: DataDir = None,
-    unit: Unit = None,
+    options: HostOptions,
     output_format: Annotated[
         Format, typer.Option("--format", help=f"Output format: {', '.join(Format)}.", metavar="FORMAT")
     ] = Format.AUTO,
@@ -319,7 +204,7 @@ def assess(
 
         aws = account(aws_account, aws_region, aws_product_arn)
     bare_verbs.assess(
-        HostOptions(root, allow_empty_root, config, role, k3s_version, data_dir, unit),
+        options,
         AssessmentOptions(output_format, verbose, quiet, output, sign, beyond, aws),
         benchmark=benchmark,
         baseline=baseline,
@@ -333,17 +218,12 @@ def assess(
         "sudo k3s-harden drift",
         (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE, ExitCode.LOCKED),
         "the assessment is stored, whatever its result",
-    ),
+    )
 )
+@expand(options=SERVICE)
 def drift(
     *,
-    root: Root = "/",
-    allow_empty_root: AllowEmptyRoot = False,
-    config: Config = None,
-    role: Role = RoleChoice.AUTO,
-    k3s_version: K3sVersion = None,
-    data_dir: DataDir = None,
-    unit: Unit = None,
+    options: HostOptions,
     test_notification: Annotated[
         bool, typer.Option("--test-notification", help="Only send a test with `drift.notify`, and wait for it.")
     ] = False,
@@ -353,7 +233,6 @@ def drift(
     k3s-harden-check.service runs it. Stores the assessment and its metrics, and prints a line for each change, then the
     next steps. The first run prints the result.
     """
-    options = HostOptions(root, allow_empty_root, config, role, k3s_version, data_dir, unit)
     if not test_notification:
         bare_verbs.drift(options)
         return
@@ -388,49 +267,37 @@ def publish(
 
 
 @app.command(epilog=epilog("systemctl start k3s-harden.service", CHANGES, GATE_WORDING.success), hidden=True)
+@expand(options=HOST, printed=REPORT)
 def gate(
     *,
     service: Annotated[
         str, typer.Option(help=f"K3s service that is about to start. [default: ${SERVICE_VARIABLE}]", metavar="NAME")
     ] = "",
-    root: Root = "/",
-    allow_empty_root: AllowEmptyRoot = False,
-    config: Config = None,
-    role: Role = RoleChoice.AUTO,
-    k3s_version: K3sVersion = None,
-    data_dir: DataDir = None,
-    output_format: OutputFormat = Format.AUTO,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
+    options: HostOptions,
+    printed: ReportOptions,
 ) -> None:
     """Run apply and decide if K3s may start.
 
     k3s-harden@.service runs it before each start of a K3s service, which names itself in K3S_HARDEN_SERVICE.
     """
-    options = HostOptions(root, allow_empty_root, config, role, k3s_version, data_dir)
-    bare_verbs.gate(options, ReportOptions(output_format, verbose, quiet), service=service)
+    bare_verbs.gate(options, printed, service=service)
 
 
 _RELEASE = Wording(
-    "the next start passes",
-    "Released: the next start of K3s passes without the gate",
-    "Nothing to release",
-    "released",
+    "the next start passes", "Released: the next start of K3s passes without the gate", "Nothing to release", "released"
 )
 
 
 @app.command(epilog=epilog("sudo k3s-harden release --once", CHANGES, _RELEASE.success))
+@expand(printed=REPORT)
 def release(
     *,
     once: Annotated[bool, typer.Option("--once", help="Confirm: one start, without its gate.")] = False,
     expires_in: Annotated[
-        int,
-        typer.Option(help="Minutes until an unused release ends.", metavar="MINUTES", min=1, max=1440),
+        int, typer.Option(help="Minutes until an unused release ends.", metavar="MINUTES", min=1, max=1440)
     ] = 15,
     unit: Services = None,
-    output_format: OutputFormat = Format.AUTO,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
+    printed: ReportOptions,
 ) -> None:
     """Let K3s start once without its gate.
 
@@ -443,22 +310,20 @@ def release(
     if not once:
         raise UsageError("cannot release K3s: --once is missing", "pass --once to let one start pass without the gate")
     report = replace(release_once(Host.real(), unit or (), expires_in), wording=_RELEASE)
-    ReportOptions(output_format, verbose, quiet).finish(report, HostOptions().caller)
+    printed.finish(report, HostOptions().caller)
 
 
 _REVERT = Wording("every change was undone", "Reverted", "Nothing to revert", "reverted")
 
 
 @app.command(epilog=epilog("sudo k3s-harden revert", CHANGES, _REVERT.success))
+@expand(options=TREE, printed=REPORT)
 def revert(
     *,
     last: Annotated[bool, typer.Option("--last", help="Undo only the newest run.")] = False,
     force: Force = False,
-    root: Root = "/",
-    allow_empty_root: AllowEmptyRoot = False,
-    output_format: OutputFormat = Format.AUTO,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
+    options: HostOptions,
+    printed: ReportOptions,
 ) -> None:
     """Undo the changes of apply.
 
@@ -466,9 +331,8 @@ def revert(
     """
     from agent.verbs.revert import revert as verb
 
-    options = HostOptions(root, allow_empty_root)
     report = replace(verb(options.host(), last=last, force=force), wording=_REVERT)
-    ReportOptions(output_format, verbose, quiet).finish(report, options.caller)
+    printed.finish(report, options.caller)
 
 
 _FLEET = "k3s-harden fleet --require compliant --max-age 26h --expect 5"
@@ -546,8 +410,9 @@ _SERVICE_ACCOUNTS = Wording(
         "sudo k3s-harden service-accounts --wait 300",
         (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE, ExitCode.PARTIAL),
         _SERVICE_ACCOUNTS.success,
-    ),
+    )
 )
+@expand(printed=REPORT)
 def service_accounts(
     *,
     kubeconfig: Annotated[
@@ -557,9 +422,7 @@ def service_accounts(
     wait: Annotated[
         float, typer.Option(help="Time to wait for the API server.", metavar="SECONDS", min=0, max=3600)
     ] = 0,
-    output_format: OutputFormat = Format.AUTO,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
+    printed: ReportOptions,
 ) -> None:
     """Disable default ServiceAccount tokens.
 
@@ -570,69 +433,44 @@ def service_accounts(
     from agent.verbs.service_accounts import disable_default_tokens
 
     file = None if kubeconfig is None else str(absolute(kubeconfig))
-    with progress("service-accounts", quiet=quiet) as shown:
+    with progress("service-accounts", quiet=printed.quiet) as shown:
         report = disable_default_tokens(Host.real(), kubeconfig=file, timeout=timeout, wait=wait, progress=shown)
     report = replace(report, wording=_SERVICE_ACCOUNTS)
-    ReportOptions(output_format, verbose, quiet).finish(report, HostOptions().caller)
+    printed.finish(report, HostOptions().caller)
 
 
 _INSTALL = Wording("everything is installed", "Installed", "Already installed; nothing was changed", "installed")
 
 
 @app.command(epilog=epilog("sudo k3s-harden install", CHANGES, _INSTALL.success))
-def install(
-    *,
-    unit: Services = None,
-    program: Program = None,
-    root: Root = "/",
-    allow_empty_root: AllowEmptyRoot = False,
-    config: Config = None,
-    role: Role = RoleChoice.AUTO,
-    k3s_version: K3sVersion = None,
-    data_dir: DataDir = None,
-    output_format: OutputFormat = Format.AUTO,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
-) -> None:
+@expand(options=HOST, printed=REPORT)
+def install(*, unit: Services = None, program: Program = None, options: HostOptions, printed: ReportOptions) -> None:
     """Install the gate, timers and completions.
 
     Installs the systemd units, which run apply before each start of K3s, and shell completions. Starts nothing.
     """
     from agent.verbs.install import install as verb
 
-    options = HostOptions(root, allow_empty_root, config, role, k3s_version, data_dir)
     host = options.host()
     report = replace(verb(host, _installation(host, options, unit or (), program)), wording=_INSTALL)
-    ReportOptions(output_format, verbose, quiet).finish(report, partial(options.caller, program, unit or ()))
+    printed.finish(report, partial(options.caller, program, unit or ()))
 
 
 _UNINSTALL = Wording("everything is removed", "Uninstalled", "Nothing to uninstall", "uninstalled")
 
 
 @app.command(epilog=epilog("sudo k3s-harden uninstall", CHANGES, _UNINSTALL.success))
-def uninstall(
-    *,
-    program: Program = None,
-    root: Root = "/",
-    allow_empty_root: AllowEmptyRoot = False,
-    config: Config = None,
-    role: Role = RoleChoice.AUTO,
-    k3s_version: K3sVersion = None,
-    data_dir: DataDir = None,
-    output_format: OutputFormat = Format.AUTO,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
-) -> None:
+@expand(options=HOST, printed=REPORT)
+def uninstall(*, program: Program = None, options: HostOptions, printed: ReportOptions) -> None:
     """Remove what install installed.
 
     The host stays hardened; `revert` undoes the hardening.
     """
     from agent.verbs.install import uninstall as verb
 
-    options = HostOptions(root, allow_empty_root, config, role, k3s_version, data_dir)
     host = options.host()
     report = replace(verb(host, _installation(host, options, (), program)), wording=_UNINSTALL)
-    ReportOptions(output_format, verbose, quiet).finish(report, partial(options.caller, program))
+    printed.finish(report, partial(options.caller, program))
 
 
 def _installation(host: "Host", options: HostOptions, services: Sequence[str], program: Optional[Path]) -> "Wanted":

@@ -12,6 +12,7 @@ from agent.cli.completion_candidates import versions
 from agent.cli.help_text import RENDERS, epilog, set_summaries
 from agent.cli.host_options import HostOptions, RoleChoice, absolute
 from agent.cli.report_options import write_output
+from agent.cli.shared_options import expand
 from agent.cli.streams import print_error, print_text
 from agent.errors import UsageError
 
@@ -30,15 +31,20 @@ documents = typer.Typer(
 Output = Annotated[
     Optional[Path], typer.Option(help="File to write with mode 0600. [default: standard output]", metavar="FILE")
 ]
-Config = Annotated[Optional[Path], typer.Option(help="Settings file. [default: none]", metavar="FILE")]
-Role = Annotated[RoleChoice, typer.Option(help="Role of K3s on the host; auto: from the settings, or server.")]
-K3sVersion = Annotated[
-    Optional[str],
-    typer.Option(help="K3s version, such as 1.34. [default: newest known]", metavar="VERSION", autocompletion=versions),
-]
-DataDir = Annotated[
-    Optional[Path], typer.Option(help="Data directory of K3s. [default: /var/lib/rancher/k3s]", metavar="DIR")
-]
+OPTIONS = {
+    "config": Annotated[Optional[Path], typer.Option(help="Settings file. [default: none]", metavar="FILE")],
+    "role": Annotated[RoleChoice, typer.Option(help="Role of K3s on the host; auto: from the settings, or server.")],
+    "k3s_version": Annotated[
+        Optional[str],
+        typer.Option(
+            help="K3s version, such as 1.34. [default: newest known]", metavar="VERSION", autocompletion=versions
+        ),
+    ],
+    "data_dir": Annotated[
+        Optional[Path], typer.Option(help="Data directory of K3s. [default: /var/lib/rancher/k3s]", metavar="DIR")
+    ],
+}
+"""The options of the host that a document is for, which is not read."""
 
 FILES = {
     "sysctl": "Print the file with the kernel parameters.",
@@ -67,17 +73,10 @@ def _add_file(name: str, summary: str) -> None:
     """Add the command for a document that depends only on the settings."""
 
     @documents.command(name, help=summary, epilog=_epilog(f"{name} --k3s-version 1.34"))
-    def _file(
-        *,
-        output: Output = None,
-        config: Config = None,
-        role: Role = RoleChoice.AUTO,
-        k3s_version: K3sVersion = None,
-        data_dir: DataDir = None,
-    ) -> None:
+    @expand(options=OPTIONS)
+    def _file(*, output: Output = None, options: HostOptions) -> None:
         from agent.verbs.render import rendered
 
-        options = HostOptions(config=config, role=role, k3s_version=k3s_version, data_dir=data_dir)
         _printed(rendered(name, options.settings_file, options.overrides), output)
 
 
@@ -86,6 +85,7 @@ for _name, _summary in FILES.items():
 
 
 @documents.command(epilog=_epilog('cloud-init --url "$URL" --sha256 "$SHA256"'))
+@expand(options=OPTIONS)
 def cloud_init(
     *,
     url: Annotated[Optional[str], typer.Option(help="URL of the program as a single file.", metavar="URL")] = None,
@@ -99,10 +99,7 @@ def cloud_init(
         Optional[Path], typer.Option(help="File here whose token to include.", metavar="FILE")
     ] = None,
     output: Output = None,
-    config: Config = None,
-    role: Role = RoleChoice.AUTO,
-    k3s_version: K3sVersion = None,
-    data_dir: DataDir = None,
+    options: HostOptions,
 ) -> None:
     """Print user-data for cloud-init.
 
@@ -117,7 +114,6 @@ def cloud_init(
         raise UsageError("cannot use --embed-token without --output, which writes a file with mode 0600", "pass both")
     token = b"" if embed_token is None else Host.real().machine_tree.read_input(absolute(embed_token)) or b"\n"
     joins = joining(join, token_file, token, cluster_init=cluster_init)
-    options = HostOptions(config=config, role=role, k3s_version=k3s_version, data_dir=data_dir)
     _printed(rendered_cloud_init(options.settings_file, options.overrides, _download(url, sha256), joins), output)
     if embed_token is not None:
         warning = f"{output} contains the token: most clouds show user-data to every process on the host"

@@ -2,14 +2,17 @@
 
 # Without `from __future__ import annotations`: the aliases are values, and Python 3.9 has no `X | None`.
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
 from agent.cli.completion_candidates import versions
-from agent.cli.host_options import RoleChoice
+from agent.cli.host_options import HostOptions, RoleChoice
+from agent.cli.report_options import ReportOptions
 from agent.present import FLEET_FORMATS, REPORT_FORMATS, Format
 
 
@@ -66,3 +69,40 @@ Image = Annotated[str, typer.Option(help="Container image of this program.", met
 Program = Annotated[
     Optional[Path], typer.Option(help="Path of the program on the host. [default: this program]", metavar="FILE")
 ]
+
+TREE: dict[str, Any] = {"root": Root, "allow_empty_root": AllowEmptyRoot}
+HOST = {**TREE, "config": Config, "role": Role, "k3s_version": K3sVersion, "data_dir": DataDir}
+SERVICE = {**HOST, "unit": Unit}
+REPORT: dict[str, Any] = {"output_format": OutputFormat, "verbose": Verbose, "quiet": Quiet}
+"""Groups of options with their types, by the names of fields of HostOptions and ReportOptions."""
+
+_VALUES: dict[str, Callable[..., Any]] = {"options": HostOptions, "printed": ReportOptions}
+
+
+def expand(**groups: Mapping[str, Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator for a command, whose parameters `options` and `printed` become the options of these groups."""
+
+    def expanded(function: Callable[..., None]) -> Callable[..., None]:
+        @wraps(function)
+        def command(**given: object) -> None:
+            values = {name: _VALUES[name](**{key: given.pop(key) for key in keys}) for name, keys in groups.items()}
+            function(**given, **values)
+
+        parameters = [
+            option
+            for name, parameter in signature(function).parameters.items()
+            for option in (_parameters(name, groups[name]) if name in groups else [parameter])
+        ]
+        command.__signature__ = Signature(parameters)  # type: ignore[attr-defined] # Typer reads it
+        command.__annotations__ = {}
+        return command
+
+    return expanded
+
+
+def _parameters(name: str, group: Mapping[str, Any]) -> list[Parameter]:
+    defaults = _VALUES[name]()
+    return [
+        Parameter(key, Parameter.KEYWORD_ONLY, default=getattr(defaults, key), annotation=annotation)
+        for key, annotation in group.items()
+    ]
