@@ -31,14 +31,8 @@ if TYPE_CHECKING:
 
 _LIST = Component.API_SERVER.config_key
 
-_K3S = "k3s-io/k3s pkg/daemons/control/server.go"
-_PLUGINS = "kubernetes/kubernetes pkg/kubeapiserver/options/plugins.go"
-_AUTHENTICATION = "kubernetes/kubernetes pkg/kubeapiserver/options/authentication.go"
-_REQUESTS = "kubernetes/kubernetes staging/src/k8s.io/apiserver/pkg/server/options/server_run_options.go"
-_AUDIT = "kubernetes/kubernetes staging/src/k8s.io/apiserver/pkg/server/options/audit.go"
-_ENCRYPTION = "k3s-io/k3s pkg/daemons/control/deps/deps.go"
 
-_row = partial(benchmark_control, applies=ON_SERVERS, source=_K3S)
+_row = partial(benchmark_control, applies=ON_SERVERS)
 _guide = partial(of_the_guide, Component.API_SERVER)
 
 
@@ -90,15 +84,9 @@ def _suites(names: tuple[str, ...]) -> ArgumentCheck:
 API_SERVER: tuple[BenchmarkControl, ...] = (
     # Authentication
     _row("apiserver-anonymous-auth", _argument("anonymous-auth", Boolean(expected=False))),
-    _row(
-        "apiserver-token-auth-file", _argument("token-auth-file", NotGiven(), unset_passes=True), source=_AUTHENTICATION
-    ),
+    _row("apiserver-token-auth-file", _argument("token-auth-file", NotGiven(), unset_passes=True)),
     # Connections to kubelets
-    _row(
-        "apiserver-kubelet-https",
-        _argument("kubelet-https", Boolean(expected=True), unset_passes=True),
-        source="kubernetes/kubernetes cmd/kube-apiserver/app/options/options.go",
-    ),
+    _row("apiserver-kubelet-https", _argument("kubelet-https", Boolean(expected=True), unset_passes=True)),
     _row(
         "apiserver-kubelet-client-certificate",
         AllOf((_argument("kubelet-client-certificate", NotEmpty()), _argument("kubelet-client-key", NotEmpty()))),
@@ -116,7 +104,6 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
     _row(
         "apiserver-external-ips-not-denied",
         _argument("enable-admission-plugins", ListExcludes(("DenyServiceExternalIPs",)), unset_passes=True),
-        source=_PLUGINS,
     ),
     _row(
         "apiserver-external-ips-denied",
@@ -124,7 +111,6 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
         caution="look for Services that use externalIPs, because new external IPs will be rejected",
         remediation=_enabled("DenyServiceExternalIPs"),
         setting="deny-service-external-ips",
-        source=_PLUGINS,
     ),
     _row(
         "apiserver-event-rate-limit",
@@ -135,12 +121,10 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
         ),
         remediation=_enabled("EventRateLimit"),
         setting="event-rate-limit",
-        source=_PLUGINS,
     ),
     _row(
         "apiserver-always-admit",
         _argument("enable-admission-plugins", ListExcludes(("AlwaysAdmit",)), unset_passes=True),
-        source=_PLUGINS,
     ),
     _row(
         "apiserver-always-pull-images",
@@ -148,7 +132,6 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
         caution="make sure that a registry serves each image, because containers do not start without it",
         remediation=_enabled("AlwaysPullImages"),
         setting="always-pull-images",
-        source=_PLUGINS,
     ),
     benchmark_control(
         "apiserver-security-context-deny",
@@ -160,17 +143,14 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
         ),
         remediation=_enabled("PodSecurityPolicy"),
         guide=_POD_SECURITY_POLICY,
-        source=_PLUGINS,
     ),
     _row(
         "apiserver-service-account-plugin",
         _argument("disable-admission-plugins", ListExcludes(("ServiceAccount",)), unset_passes=True),
-        source=_PLUGINS,
     ),
     _row(
         "apiserver-namespace-lifecycle",
         _argument("disable-admission-plugins", ListExcludes(("NamespaceLifecycle",)), unset_passes=True),
-        source=_PLUGINS,
     ),
     _row(
         _NODE_RESTRICTION.id,
@@ -182,13 +162,13 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
     _row("apiserver-secure-port", _argument("secure-port", AtLeast(1), unset_passes=True)),
     _row("apiserver-profiling", _argument("profiling", Boolean(expected=False))),
     # Audit log
-    _guide(newest("audit-log-path"), source=_AUDIT),
-    _guide(newest("audit-log-maxage"), source=_AUDIT),
-    _guide(newest("audit-log-maxbackup"), source=_AUDIT),
-    _guide(newest("audit-log-maxsize"), source=_AUDIT),
+    _guide(newest("audit-log-path")),
+    _guide(newest("audit-log-maxage")),
+    _guide(newest("audit-log-maxbackup")),
+    _guide(newest("audit-log-maxsize")),
     # Requests
-    _guide(newest("request-timeout"), source=_REQUESTS),
-    _guide(newest("service-account-lookup"), source=_AUTHENTICATION),
+    _guide(newest("request-timeout")),
+    _guide(newest("service-account-lookup")),
     # Keys and certificates
     _row("apiserver-service-account-key-file", _argument("service-account-key-file", EachNotEmpty())),
     _row(
@@ -228,7 +208,6 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
             ),
         ),
         guide=SECRETS_ENCRYPTION,
-        source=_ENCRYPTION,
     ),
     # Ciphers and additions of newer benchmarks
     _row(
@@ -238,9 +217,8 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
             **dict.fromkeys(up_to(Benchmark.CIS_1_11), _suites(_SUITES_UNTIL_1_11)),
             **dict.fromkeys(up_to(Benchmark.CIS_1_9), _suites(_SUITES_UNTIL_1_9)),
         },
-        source="k3s-io/k3s pkg/cli/server/server.go",
     ),
-    _guide(newest("service-account-extend-token-expiration"), source=_AUTHENTICATION),
-    _guide(newest("audit-policy-file"), source=_AUDIT),
+    _guide(newest("service-account-extend-token-expiration")),
+    _guide(newest("audit-policy-file")),
 )
 """By topic."""

@@ -56,7 +56,6 @@ BEYOND: tuple[BenchmarkControl, ...] = (
                 ShellCommand("sudo sysctl --system"),
             )
         ),
-        source="systemd/systemd src/sysctl/sysctl.c",
     ),
     *map(_directory, DIRECTORIES),
     benchmark_control(
@@ -64,7 +63,6 @@ BEYOND: tuple[BenchmarkControl, ...] = (
         AllOf((Permissions(KUBECONFIG), Ownership(KUBECONFIG), KubeconfigOptions(KUBECONFIG.name))),
         applies=ON_SERVERS,
         caution="give people their own kubeconfigs",
-        source="k3s-io/k3s pkg/server/server.go",
     ),
     *NODE_ACCESS,
 )

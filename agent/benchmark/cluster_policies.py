@@ -19,22 +19,14 @@ from agent.model import EVERYWHERE, ON_SERVERS
 if TYPE_CHECKING:
     from agent.guide.control import GuideControl
 
-_KUBERNETES = "kubernetes/website content/en/docs"
-_AUTHENTICATION = f"{_KUBERNETES}/reference/access-authn-authz/authentication.md"
-_RBAC = f"{_KUBERNETES}/concepts/security/rbac-good-practices.md"
-_STANDARDS = f"{_KUBERNETES}/concepts/security/pod-security-standards.md"
-_SECRETS = f"{_KUBERNETES}/concepts/security/secrets-good-practices.md"
-_HARDENING = "k3s-io/docs docs/security/hardening-guide.md"
 
 _manual = partial(benchmark_control, applies=ON_SERVERS)
 
 
-def _row(identifier: str, review: str, *, source: str, guide: GuideControl | None = None) -> BenchmarkControl:
+def _row(identifier: str, review: str, guide: GuideControl | None = None) -> BenchmarkControl:
     """Return a control that the objects of the cluster decide, by the rule with its ID."""
-    return _manual(identifier, ClusterCheck(review, identifier), source, guide=guide)
+    return _manual(identifier, ClusterCheck(review, identifier), guide=guide)
 
-
-_user = partial(_row, source=_AUTHENTICATION)
 
 _USERS: tuple[BenchmarkControl, ...] = (
     _manual(
@@ -43,14 +35,13 @@ _USERS: tuple[BenchmarkControl, ...] = (
             "Find out who uses a kubeconfig with client-certificate-data, such as a copy of /etc/rancher/k3s/k3s.yaml,"
             " and whether users log in with OIDC or another authenticator instead."
         ),
-        source=_AUTHENTICATION,
     ),
-    _user(
+    _row(
         "users-without-service-account-tokens",
         "Run 'kubectl get secrets -A --field-selector type=kubernetes.io/service-account-token' and find out for"
         " each token, and each one from 'kubectl create token', whether a user logs in with it.",
     ),
-    _user(
+    _row(
         "users-without-bootstrap-tokens",
         "Run 'k3s token list', find out the purpose of each token, and let it expire after its nodes have joined.",
     ),
@@ -61,7 +52,6 @@ _USERS: tuple[BenchmarkControl, ...] = (
             " token reviews, changes to workloads, and exec, attach, port-forward and proxy. The guide's audit.yaml"
             " logs the metadata of every request."
         ),
-        source=_HARDENING,
         guide=AUDIT_POLICY,
     ),
 )
@@ -73,7 +63,6 @@ _KUBELET: tuple[BenchmarkControl, ...] = (
             "Run 'systemctl show --property=IPAddressDeny,IPAddressAllow k3s k3s-agent', and review the host's"
             " firewall. On K3s the restriction applies to everything that K3s serves, including its API server."
         ),
-        source="systemd/systemd man/systemd.resource-control.xml",
         applies=EVERYWHERE,
     ),
 )
@@ -87,32 +76,27 @@ def _rule(what: str) -> str:
     )
 
 
-_access = partial(_row, source=_RBAC)
-
 _ACCESS: tuple[BenchmarkControl, ...] = (
-    _access(
+    _row(
         "rbac-cluster-admin",
         "Run 'kubectl get clusterrolebindings -o wide' and review who has ClusterRole/cluster-admin. On K3s the"
         " group system:masters and the two jobs that install Traefik need it.",
     ),
-    _access("rbac-secrets", f"{_rule('get, list or watch on secrets')} who has them."),
-    _access(
+    _row("rbac-secrets", f"{_rule('get, list or watch on secrets')} who has them."),
+    _row(
         "rbac-wildcards",
         f"Find '*' in {_ROLES}. On every K3s, cluster-admin, some system: roles, k3s-cloud-controller-manager and"
         " local-path-provisioner-role have it.",
     ),
-    _access(
-        "rbac-create-pods", f"{_rule('create on pods or on resources that create pods, such as jobs')} who has them."
-    ),
+    _row("rbac-create-pods", f"{_rule('create on pods or on resources that create pods, such as jobs')} who has them."),
     _row(
         DEFAULT_SERVICE_ACCOUNTS.id,
         "Run 'kubectl get serviceaccounts -A --field-selector metadata.name=default -o"
         " custom-columns=NAMESPACE:.metadata.namespace,TOKEN:.automountServiceAccountToken': all except"
         " kube-system's must show false. 'k3s-harden service-accounts' sets it.",
-        source=_HARDENING,
         guide=DEFAULT_SERVICE_ACCOUNTS,
     ),
-    _access(
+    _row(
         "service-account-token-mounts",
         "Run 'kubectl get pods -A -o"
         " custom-columns=NAMESPACE:.metadata.namespace,POD:.metadata.name,"
@@ -120,25 +104,24 @@ _ACCESS: tuple[BenchmarkControl, ...] = (
         " and find out for each pod that does not show false whether it uses the API server. On K3s CoreDNS,"
         " Traefik, metrics-server and local-path do.",
     ),
-    _access(
+    _row(
         "rbac-system-masters",
         "Find out who has a copy of K3s' admin kubeconfig, /etc/rancher/k3s/k3s.yaml, whose certificate is in the"
         " group, and whether other certificates with O=system:masters exist.",
     ),
-    _access("rbac-bind-impersonate-escalate", f"{_rule('the verbs bind, impersonate or escalate')} who has them."),
-    _access("rbac-persistent-volumes", f"{_rule('create on persistentvolumes')} who has them."),
-    _access("rbac-nodes-proxy", f"{_rule('nodes/proxy')} who has them."),
-    _access("rbac-csr-approval", f"{_rule('update on certificatesigningrequests/approval')} who has them."),
-    _access(
+    _row("rbac-bind-impersonate-escalate", f"{_rule('the verbs bind, impersonate or escalate')} who has them."),
+    _row("rbac-persistent-volumes", f"{_rule('create on persistentvolumes')} who has them."),
+    _row("rbac-nodes-proxy", f"{_rule('nodes/proxy')} who has them."),
+    _row("rbac-csr-approval", f"{_rule('update on certificatesigningrequests/approval')} who has them."),
+    _row(
         "rbac-webhooks",
         f"{_rule('create or update on validatingwebhookconfigurations or mutatingwebhookconfigurations')} who has"
         " them.",
     ),
-    _access("rbac-token-creation", f"{_rule('create on serviceaccounts/token')} who has them."),
+    _row("rbac-token-creation", f"{_rule('create on serviceaccounts/token')} who has them."),
     _row(
         "rbac-kubelet-subresources",
         f"{_rule('nodes/proxy')} which accounts only read, so that a finer subresource is sufficient.",
-        source=f"{_KUBERNETES}/reference/access-authn-authz/kubelet-authn-authz.md",
     ),
 )
 
@@ -153,7 +136,7 @@ def _find(field: str, by: str = _BY_BOTH) -> str:
     )
 
 
-_pods = partial(_row, source=_STANDARDS, guide=POD_SECURITY_ADMISSION)
+_pods = partial(_row, guide=POD_SECURITY_ADMISSION)
 
 _PODS: tuple[BenchmarkControl, ...] = (
     _pods(
@@ -183,54 +166,45 @@ _NETWORK: tuple[BenchmarkControl, ...] = (
         "cni-network-policies",
         "Find 'disable-network-policy' and 'flannel-backend: none' in K3s' configuration. K3s' controller enforces"
         " NetworkPolicies unless the first is set; then another CNI must enforce them.",
-        source="k3s-io/k3s pkg/agent/netpol/netpol.go",
     ),
     _row(
         "namespaces-network-policies",
         "Compare 'kubectl get networkpolicies -A' with 'kubectl get namespaces': the guide's policy.yaml contains"
         " those of kube-system, default and kube-public, and each other namespace needs its own.",
-        source=_HARDENING,
         guide=NETWORK_POLICIES,
     ),
 )
 
 _DATA: tuple[BenchmarkControl, ...] = (
-    _row("secrets-as-files", "Find secretKeyRef and secretRef in 'kubectl get pods -A -o yaml'.", source=_SECRETS),
+    _row("secrets-as-files", "Find secretKeyRef and secretRef in 'kubectl get pods -A -o yaml'."),
     _row(
         "external-secret-storage",
         "Find out which secrets require frequent rotation or access logs, and whether a store outside the cluster"
         " provides them.",
-        source=_SECRETS,
     ),
     _row(
         "image-provenance",
         "Find ImagePolicyWebhook in the file that admission-control-config-file names, and a policy engine that"
         " verifies image signatures in 'kubectl get"
         " validatingwebhookconfigurations,mutatingwebhookconfigurations'.",
-        source=f"{_KUBERNETES}/reference/access-authn-authz/admission-controllers.md",
     ),
     _row(
         "namespace-boundaries",
         "Run 'kubectl get namespaces' and verify that each team, and each environment, has its own namespaces.",
-        source=f"{_KUBERNETES}/concepts/security/multi-tenancy.md",
     ),
     _row(
         "pods-seccomp",
         _find("pods without 'seccompProfile', or with 'type: Unconfined'", _BY_ADMISSION),
-        source=f"{_KUBERNETES}/tutorials/security/seccomp.md",
         guide=POD_SECURITY_ADMISSION,
     ),
     _row(
         "pods-security-context",
         "Find pods with an empty securityContext in 'kubectl get pods -A -o yaml'. If the API server reads the"
         " guide's psa.yaml, 'restricted' is the default, which requires most of its fields.",
-        source=f"{_KUBERNETES}/tasks/configure-pod-container/security-context.md",
         guide=POD_SECURITY_ADMISSION,
     ),
     _row(
-        "default-namespace",
-        "Run 'kubectl get all -n default': the Service kubernetes is the only expected resource.",
-        source=f"{_KUBERNETES}/concepts/overview/working-with-objects/namespaces.md",
+        "default-namespace", "Run 'kubectl get all -n default': the Service kubernetes is the only expected resource."
     ),
 )
 

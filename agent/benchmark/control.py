@@ -1,4 +1,4 @@
-"""A control of the benchmarks: its numbers and texts, from controls.tsv, and its check."""
+"""A control of the benchmarks: its numbers, texts and source, from controls.tsv, and its check."""
 
 from __future__ import annotations
 
@@ -104,10 +104,9 @@ class BenchmarkControl(Row):
         return f"Ensure that {first if _is_a_name(first) else first.lower()} {rest}" + (f" ({names})" if names else "")
 
 
-def benchmark_control(  # noqa: PLR0913 - what a row has besides its texts and numbers
+def benchmark_control(  # noqa: PLR0913 - what decides
     id_: str,
     check: Check,
-    source: str,
     *,
     applies: Applies = Applies(),
     earlier: Mapping[Benchmark, Check] = _NOTHING,
@@ -117,8 +116,8 @@ def benchmark_control(  # noqa: PLR0913 - what a row has besides its texts and n
     guide: GuideControl | None = None,
     setting: str = "",
 ) -> BenchmarkControl:
-    """Return the control with this row in controls.tsv; a row without texts has those of `guide`."""
-    level, *numbers, title, why = _table()[id_]
+    """Return the control with this line of controls.tsv; a line without texts has those of `guide`."""
+    level, *numbers, title, why, source = _table()[id_]
     return BenchmarkControl(
         id_,
         guide.title if guide and title == _NO_VALUE else title,

@@ -12,9 +12,6 @@ from agent.checks.manual import NotInK3s
 from agent.k3s.paths import CERTIFICATE_DIRECTORIES, NETWORK_LEASES
 from agent.model import ON_SERVERS, PUBLIC_FILE, FileMode
 
-_CERTIFICATES = "k3s-io/k3s pkg/daemons/control/deps/deps.go"
-_EMBEDDED = "k3s-io/k3s pkg/daemons/executor/embed.go"
-
 _LEASES = (f"{NETWORK_LEASES}/**",)
 _ETCD_DATA = ("server/db/etcd",)
 _ADMIN = ("server/cred/admin.kubeconfig",)
@@ -31,16 +28,12 @@ _POD_SPECS = {
 }
 """The components with a pod spec in other distributions, by the start of the IDs of its controls."""
 
-_row = partial(benchmark_control, applies=ON_SERVERS, source=_CERTIFICATES)
+_row = partial(benchmark_control, applies=ON_SERVERS)
 
 
 CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
     *(
-        _row(
-            f"{name}-pod-spec-{what}",
-            NotInK3s(f"K3s runs {component} in its own process, so it has no pod spec."),
-            source=_EMBEDDED,
-        )
+        _row(f"{name}-pod-spec-{what}", NotInK3s(f"K3s runs {component} in its own process, so it has no pod spec."))
         for name, component in _POD_SPECS.items()
         for what in ("permissions", "ownership")
     ),
@@ -50,25 +43,15 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         Permissions(_LEASES, except_names=("lock",)),
         earlier={Benchmark.CIS_1_23: Permissions(_LEASES, at_most=PUBLIC_FILE, except_names=("lock",))},
         setting="cni.file-permissions",
-        source="containernetworking/plugins plugins/ipam/host-local/backend/disk/backend.go",
     ),
-    benchmark_control(
-        "cni-ownership",
-        Ownership(_LEASES),
-        source="containernetworking/plugins plugins/ipam/host-local/backend/disk/backend.go",
-    ),
-    _row(
-        "etcd-data-permissions",
-        Permissions(_ETCD_DATA, at_most=FileMode(0o700), directories=True),
-        source="k3s-io/k3s pkg/daemons/executor/executor.go",
-    ),
+    benchmark_control("cni-ownership", Ownership(_LEASES)),
+    _row("etcd-data-permissions", Permissions(_ETCD_DATA, at_most=FileMode(0o700), directories=True)),
     _row(
         "etcd-data-ownership",
         NotInK3s(
             "K3s runs etcd in its own process, as root, and not as a user etcd. The control etcd-data-access, which is"
             " beyond the benchmark, checks who can read and change the data."
         ),
-        source=_EMBEDDED,
     ),
     _row("admin-kubeconfig-permissions", Permissions(_ADMIN)),
     _row("admin-kubeconfig-ownership", Ownership(_ADMIN)),
@@ -93,7 +76,6 @@ CONTROL_PLANE_FILES: tuple[BenchmarkControl, ...] = (
         Permissions(_CERTIFICATE_FILES, at_most=PUBLIC_FILE),
         # CIS 1.23 requires 644; 1.24 to 1.10 require 600, and 1.11 and newer require 644 again.
         earlier=dict.fromkeys(up_to(Benchmark.CIS_1_10, Benchmark.CIS_1_24), Permissions(_CERTIFICATE_FILES)),
-        source="rancher/dynamiclistener cert/io.go; k3s-io/k3s pkg/daemons/control/deps/deps.go",
         setting="pki.certificate-permissions",
     ),
     _row("pki-key-permissions", Permissions(_KEY_FILES)),

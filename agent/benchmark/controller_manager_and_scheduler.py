@@ -9,16 +9,14 @@ from agent.guide.criteria import Boolean, LeavesGateOn, Loopback, NotEmpty
 from agent.guide.k3s_options import newest
 from agent.model import ON_SERVERS, Component
 
-_SOURCE = "k3s-io/k3s pkg/daemons/control/server.go"
-
 
 def _row(identifier: str, check: ArgumentCheck, *, default: str) -> BenchmarkControl:
     remediation = removed(check.component, check.name, default=default)
-    return benchmark_control(identifier, check, _SOURCE, applies=ON_SERVERS, remediation=remediation)
+    return benchmark_control(identifier, check, applies=ON_SERVERS, remediation=remediation)
 
 
 CONTROLLER_MANAGER_AND_SCHEDULER: tuple[BenchmarkControl, ...] = (
-    of_the_guide(Component.CONTROLLER_MANAGER, newest("terminated-pod-gc-threshold"), source=_SOURCE),
+    of_the_guide(Component.CONTROLLER_MANAGER, newest("terminated-pod-gc-threshold")),
     _row(
         "controller-manager-profiling",
         ArgumentCheck(Component.CONTROLLER_MANAGER, "profiling", Boolean(expected=False)),

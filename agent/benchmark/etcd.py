@@ -18,7 +18,7 @@ _REMEDIATION = Remediation(
     )
 )
 
-_row = partial(benchmark_control, applies=ON_SERVERS, remediation=_REMEDIATION, source="k3s-io/k3s pkg/etcd/etcd.go")
+_row = partial(benchmark_control, applies=ON_SERVERS, remediation=_REMEDIATION)
 
 
 def _file(key: str, name: str) -> EtcdSetting:

@@ -22,7 +22,6 @@ def of_the_guide(
     component: Component,
     row: OptionRow,
     *,
-    source: str,
     earlier: Mapping[Benchmark, Criterion] | None = None,
 ) -> BenchmarkControl:
     """Return the control of the component argument that a row of the guide sets, for the row's roles.
@@ -38,7 +37,6 @@ def of_the_guide(
     return benchmark_control(
         row.id,
         flag(row.meets),
-        source,
         applies=Applies(row.applies.roles),
         earlier={benchmark: flag(criterion) for benchmark, criterion in (earlier or {}).items()},
         guide=row,

@@ -23,10 +23,7 @@ if TYPE_CHECKING:
     from agent.guide.criteria import Criterion
     from agent.model import Remediation
 
-_K3S = "k3s-io/k3s pkg/daemons/agent/agent_linux.go"
-_DEFAULTS = "kubernetes/kubernetes pkg/kubelet/apis/config/v1beta1/defaults.go"
 
-_row = partial(benchmark_control, source=_K3S)
 _guide = partial(of_the_guide, Component.KUBELET)
 _removed = partial(removed, Component.KUBELET, elsewhere=", and from your own drop-ins of the kubelet")
 
@@ -50,46 +47,45 @@ _STRONG_UNTIL_1_11 = ListSubsetOf(
 """Includes two without forward secrecy, which the benchmarks accept up to 1.11."""
 
 KUBELET: tuple[BenchmarkControl, ...] = (
-    _row(
+    benchmark_control(
         "kubelet-anonymous-auth",
         _argument("anonymous-auth", Boolean(expected=False)),
         remediation=_removed("anonymous-auth", default="K3s sets it to false"),
     ),
-    _row(
+    benchmark_control(
         "kubelet-authorization-mode",
         _argument("authorization-mode", ListExcludes(("AlwaysAllow",))),
         remediation=_removed("authorization-mode", default="K3s sets it to Webhook"),
     ),
-    _row(
+    benchmark_control(
         "kubelet-client-ca",
         _argument("client-ca-file", NotEmpty()),
         remediation=_removed("client-ca-file", default="K3s sets it to a file that it manages"),
     ),
-    _row(
+    benchmark_control(
         "kubelet-read-only-port",
         # Without a --config file the kubelet opens port 10255 by default (cmd/kubelet/app/options/options.go).
         _argument("read-only-port", Equals("0")),
         remediation=_removed("read-only-port", default="K3s sets it to 0, which closes the port"),
     ),
-    _guide(newest("streaming-connection-idle-timeout"), source=_DEFAULTS),
-    _guide(PROTECT_KERNEL_DEFAULTS, source=_K3S),
-    _guide(newest("make-iptables-util-chains"), source=_DEFAULTS),
-    _row(
+    _guide(newest("streaming-connection-idle-timeout")),
+    _guide(PROTECT_KERNEL_DEFAULTS),
+    _guide(newest("make-iptables-util-chains")),
+    benchmark_control(
         "kubelet-hostname-override",
         NotInK3s(
             "K3s always passes the node's name with --hostname-override, and creates the kubelet's certificate for the"
             " same name."
         ),
     ),
+    # kubernetes/kubernetes #117119, CHANGELOG-1.37 and CHANGELOG-1.27
     benchmark_control(
         "kubelet-event-qps",
         _argument("event-qps", AtLeast(0, example=50), unset_passes=True),
         earlier=dict.fromkeys(up_to(Benchmark.CIS_1_24), _argument("event-qps", Equals("0"))),
         remediation=_added("event-qps=50"),
-        # (kubernetes/kubernetes #117119, CHANGELOG-1.37 and CHANGELOG-1.27)
-        source=_DEFAULTS,
     ),
-    _row(
+    benchmark_control(
         "kubelet-serving-certificate",
         AllOf((_argument("tls-cert-file", NotEmpty()), _argument("tls-private-key-file", NotEmpty()))),
         remediation=_removed(
@@ -100,7 +96,6 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         "kubelet-rotate-certificates",
         _argument("rotate-certificates", Boolean(expected=True), unset_passes=True),
         remediation=_removed("rotate-certificates", default="K3s renews the certificate itself"),
-        source="k3s-io/k3s pkg/agent/config/config.go",
     ),
     benchmark_control(
         "kubelet-rotate-server-certificate",
@@ -109,16 +104,14 @@ KUBELET: tuple[BenchmarkControl, ...] = (
             "feature-gates",
             default="the gate RotateKubeletServerCertificate is enabled by default (other gates can stay in the list)",
         ),
-        source="k3s-io/k3s pkg/agent/config/config.go",
     ),
-    _guide(_CIPHERS, earlier=dict.fromkeys(up_to(Benchmark.CIS_1_11), _STRONG_UNTIL_1_11), source=_DEFAULTS),
+    _guide(_CIPHERS, earlier=dict.fromkeys(up_to(Benchmark.CIS_1_11), _STRONG_UNTIL_1_11)),
     benchmark_control(
         "kubelet-pod-max-pids",
         _argument("pod-max-pids", POD_MAX_PIDS.meets),
         caution="find out how many processes your largest pod has, and choose a larger number",
         remediation=_added(f"pod-max-pids={POD_MAX_PIDS.value}"),
         setting="pod-max-pids",
-        source=_DEFAULTS,
     ),
     benchmark_control(
         "kubelet-seccomp-default",
@@ -129,7 +122,6 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         ),
         remediation=_added("seccomp-default=true"),
         setting="seccomp-default",
-        source=_DEFAULTS,
     ),
     benchmark_control(
         "kube-proxy-metrics-bind-address",
@@ -138,7 +130,6 @@ KUBELET: tuple[BenchmarkControl, ...] = (
         remediation=removed(
             Component.KUBE_PROXY, "metrics-bind-address", default="the default of kube-proxy is 127.0.0.1:10249"
         ),
-        source="kubernetes/kubernetes pkg/proxy/apis/config/v1alpha1/defaults.go",
     ),
 )
 """In the benchmarks' order."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from agent.benchmark.control import BenchmarkControl, benchmark_control
 from agent.benchmark.versions import Benchmark, up_to
 from agent.checks.check import AllOf
@@ -13,22 +11,13 @@ from agent.checks.manual import NotInK3s
 from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, KUBELET_DIRECTORY
 from agent.model import PRIVATE_FILE, PUBLIC_DIRECTORY, PUBLIC_FILE, Applies, FileMode, VersionRange
 
-_AGENT = "k3s-io/k3s pkg/agent/config/config.go"
-_KUBELET = "k3s-io/k3s pkg/daemons/agent/agent.go"
-
 _KUBE_PROXY_KUBECONFIG = ("agent/kubeproxy.kubeconfig",)
 _KUBELET_KUBECONFIG = ("agent/kubelet.kubeconfig",)
 _CLIENT_CA = ("agent/client-ca.crt",)
 _DROP_IN_DIRECTORY = (KUBELET_DIRECTORY,)
 _DROP_INS = (f"{KUBELET_DIRECTORY}/**",)
 
-_row = partial(benchmark_control, source=_AGENT)
-_service = partial(
-    benchmark_control,
-    check=NotInK3s("K3s runs the kubelet in its own process, so the kubelet has no service file."),
-    source=_KUBELET,
-)
-_config_file = partial(benchmark_control, source=_KUBELET)
+_NO_SERVICE_FILE = NotInK3s("K3s runs the kubelet in its own process, so the kubelet has no service file.")
 
 
 def _kubelet_files(at_most: FileMode) -> AllOf:
@@ -37,39 +26,37 @@ def _kubelet_files(at_most: FileMode) -> AllOf:
 
 
 NODE_FILES: tuple[BenchmarkControl, ...] = (
-    _service("kubelet-service-permissions"),
-    _service("kubelet-service-ownership"),
-    _row(
+    benchmark_control("kubelet-service-permissions", _NO_SERVICE_FILE),
+    benchmark_control("kubelet-service-ownership", _NO_SERVICE_FILE),
+    benchmark_control(
         "kube-proxy-kubeconfig-permissions",
         Permissions(_KUBE_PROXY_KUBECONFIG),
         earlier={Benchmark.CIS_1_23: Permissions(_KUBE_PROXY_KUBECONFIG, at_most=PUBLIC_FILE)},
     ),
-    _row("kube-proxy-kubeconfig-ownership", Ownership(_KUBE_PROXY_KUBECONFIG)),
-    _row(
+    benchmark_control("kube-proxy-kubeconfig-ownership", Ownership(_KUBE_PROXY_KUBECONFIG)),
+    benchmark_control(
         "kubelet-kubeconfig-permissions",
         Permissions(_KUBELET_KUBECONFIG),
         earlier={Benchmark.CIS_1_23: Permissions(_KUBELET_KUBECONFIG, at_most=PUBLIC_FILE)},
     ),
-    _row("kubelet-kubeconfig-ownership", Ownership(_KUBELET_KUBECONFIG)),
-    _row(
+    benchmark_control("kubelet-kubeconfig-ownership", Ownership(_KUBELET_KUBECONFIG)),
+    benchmark_control(
         "kubelet-client-ca-permissions",
         Permissions(_CLIENT_CA, at_most=PUBLIC_FILE),
         # CIS 1.11 and 1.12 accept 644 (kube-bench, cfg/cis-1.11), but K3s' self-assessments of them require 600.
         earlier=dict.fromkeys(up_to(Benchmark.CIS_2_0, Benchmark.CIS_1_24), Permissions(_CLIENT_CA)),
-        source="k3s-io/docs docs/security/self-assessment-*.md",
     ),
-    _row("kubelet-client-ca-ownership", Ownership(_CLIENT_CA)),
-    _config_file(
+    benchmark_control("kubelet-client-ca-ownership", Ownership(_CLIENT_CA)),
+    benchmark_control(
         "kubelet-config-permissions",
-        check=_kubelet_files(PRIVATE_FILE),
+        _kubelet_files(PRIVATE_FILE),
         earlier={Benchmark.CIS_1_23: _kubelet_files(PUBLIC_FILE)},
     ),
-    _config_file(
-        "kubelet-config-ownership",
-        check=AllOf((Ownership(KUBELET_DIRECTORIES, directories=True), Ownership(KUBELET_FILES))),
+    benchmark_control(
+        "kubelet-config-ownership", AllOf((Ownership(KUBELET_DIRECTORIES, directories=True), Ownership(KUBELET_FILES)))
     ),
     # K3s' self-assessment marks it as not applicable, but K3s has the directory since v1.32.
-    _row(
+    benchmark_control(
         "kubelet-drop-ins",
         AllOf(
             (
