@@ -95,9 +95,12 @@ STRICT = replace(
 def test_plugins_and_arguments_are_those_that_the_version_allows(minor: int, plugins: str) -> None:
     """Up to v1.24 no file has the limits of EventRateLimit, and the kubelet exits at seccomp-default without a gate.
 
-    Up to v1.26 DenyServiceExternalIPs fails a control. The scenarios of profiles have other versions.
+    Up to v1.26 DenyServiceExternalIPs fails a control.
     """
-    text = k3s_config(STRICT, assumed_facts(Role.SERVER, Version(1, minor, 0))).decode()
-    (line,) = (line for line in text.splitlines() if "enable-admission-plugins=" in line)
+    server, agent = (k3s_config(STRICT, assumed_facts(role, Version(1, minor, 0))).decode() for role in Role)
+    (line,) = (line for line in server.splitlines() if "enable-admission-plugins=" in line)
     assert line.endswith(f",ServiceAccount{plugins}")
-    assert ("  - seccomp-default=true\n" in text) is (minor >= 25)
+    assert "enable-admission-plugins" not in agent
+    for text in (server, agent):
+        assert "  - pod-max-pids=4096\n" in text
+        assert ("  - seccomp-default=true\n" in text) is (minor >= 25)

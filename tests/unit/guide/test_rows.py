@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
+
 import pytest
 
 from agent.guide import headings, k3s_options
@@ -115,6 +117,12 @@ def test_an_option_that_is_not_in_the_guide_has_a_deviation() -> None:
         ("secrets-encryption", "all versions"),
         ("terminated-pod-gc-threshold", "v1.28 and older"),
     ]
+
+
+def test_values_follow_the_data_directory() -> None:
+    rows = [row for row in OPTIONS if row.text(DEFAULT_DATA_DIR) != row.text(PurePosixPath("/srv/k3s"))]
+    assert {row.id for row in rows} == {"audit-policy-file", "audit-log-path", "admission-control-config-file"}
+    assert all(row.text(PurePosixPath("/srv/k3s")).startswith("/srv/k3s/server/") for row in rows)
 
 
 @pytest.mark.parametrize("row", OPTIONS, ids=lambda row: f"{row.id} {row.applies.versions}")

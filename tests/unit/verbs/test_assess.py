@@ -13,7 +13,7 @@ from agent.assess.baseline import Baseline
 from agent.assess.provenance import FileContent
 from agent.benchmark import catalogue
 from agent.benchmark.versions import Benchmark, fitting_benchmark
-from agent.errors import ExitCode
+from agent.errors import ExitCode, UsageError
 from agent.host.probe import K3sProcess
 from agent.kubernetes.queries import Query
 from agent.model import FixOwner, Role, Version
@@ -189,6 +189,18 @@ def test_suggested_settings_are_valid() -> None:
 
 
 # --- which benchmark ---
+
+
+@pytest.mark.parametrize("spelling", ["cis-1.10", "1.10"])
+def test_a_benchmark_is_named_with_or_without_its_prefix(spelling: str) -> None:
+    assert benchmark_named(spelling) is Benchmark.CIS_1_10
+
+
+@pytest.mark.parametrize("wrong", ["", "cis", "cis-", "cis-9.9", "CIS-1.9", "k3s-cis-1.9", "1.10.0", "newest"])
+def test_an_unknown_benchmark_is_rejected(wrong: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        benchmark_named(wrong)
+    assert "cis-1.23, cis-1.24, cis-1.7" in caught.value.hint
 
 
 def test_auto_is_the_newest_benchmark_for_the_version(directory: Path) -> None:
