@@ -20,12 +20,7 @@ from tests.unit.assessed import BENCHMARK, CERTIFICATES, KEYS, OVERCOMMIT, VERSI
 
 WHERE = PurePosixPath("/tmp/report.json")  # noqa: S108 - is never opened
 REPORT = assessment_text(
-    assessment(
-        verdict(CERTIFICATES, ControlStatus.FAIL),
-        verdict(KEYS, ControlStatus.PASS),
-        verdict(OVERCOMMIT, ControlStatus.UNKNOWN),
-        when=WHEN,
-    ),
+    assessment(verdict(CERTIFICATES, ControlStatus.FAIL), verdict(KEYS), verdict(OVERCOMMIT, ControlStatus.UNKNOWN)),
     Format.JSON,
 ).encode()
 
@@ -55,23 +50,11 @@ def spoilt(**changes: object) -> bytes:
 @pytest.mark.parametrize(
     "data",
     [
-        b"",
-        b"{",
-        b"[]",
-        b"null",
-        b"\xff\xfe",
-        b'"schema"',
-        b"[" * 100_000,
+        *(b"", b"{", b"[]", b"null", b"\xff\xfe", b'"schema"', b"[" * 100_000, b'{"schema": 2}'),
         REPORT[: len(REPORT) // 2],
-        b'{"schema": 2}',
-        spoilt(time="yesterday"),
-        spoilt(time=None),
-        spoilt(facts={"role": "server"}),
-        spoilt(facts=[1]),
-        spoilt(verdicts=None),
-        spoilt(verdicts=[{"id": "x"}]),
+        *(spoilt(time="yesterday"), spoilt(time=None), spoilt(facts={"role": "server"}), spoilt(facts=[1])),
+        *(spoilt(verdicts=None), spoilt(verdicts=[{"id": "x"}]), spoilt(verdicts=[["x", "PASS"]])),
         spoilt(verdicts=[{"id": "x", "status": "FINE", "is_open": False}]),
-        spoilt(verdicts=[["x", "PASS"]]),
     ],
 )
 def test_an_invalid_report_is_rejected(data: bytes) -> None:

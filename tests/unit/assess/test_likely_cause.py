@@ -19,6 +19,7 @@ from agent.model import Component, FileMode, Location, Times
 from tests.unit.assessed import CERTIFICATES, OVERCOMMIT, control, verdict
 
 if TYPE_CHECKING:
+    from agent.assess.assessment import Verdict
     from agent.checks.check import Check
 
 LAST = datetime(2027, 1, 1, 6, 0, tzinfo=timezone.utc).timestamp()
@@ -42,24 +43,46 @@ def files(path: str | PurePosixPath, written: float, changed: float = LATER) -> 
     return {PurePosixPath(path): Times(written, changed)}
 
 
-FAILING = verdict(OVERCOMMIT, ControlStatus.FAIL, found="2", where="/proc/sys/vm/overcommit_memory")
+SERVER = "/var/lib/rancher/k3s/server"
+DPKG = "/var/lib/dpkg/status"
+AT = "2027-01-01 07:00 UTC"
+LIVE = files("/proc/sys/vm/overcommit_memory", LATER)
+KERNEL = verdict(OVERCOMMIT, ControlStatus.FAIL, found="2", where="/proc/sys/vm/overcommit_memory")
+KERNEL_AT_BOOT = KERNEL._replace(evidence=(*KERNEL.evidence, Evidence("2 at boot", Location(CONF, 3))))
+MODE = verdict(CERTIFICATES, ControlStatus.FAIL, found="0644", where=CRT)
+EDITED = verdict(ANONYMOUS, ControlStatus.FAIL, found="true", where=CONFIG, line=4)
+DEFAULT = verdict(ANONYMOUS, ControlStatus.FAIL, found="true", where="K3s v1.35.0: pkg/daemons/control/server.go")
+THREE = MODE._replace(evidence=tuple(verdict(CERTIFICATES, where=f"/{name}").evidence[0] for name in "abc"))
+THREE_TIMES = {PurePosixPath(f"/{name}"): Times(LAST + n, LAST + n) for n, name in enumerate("acb", 1)}
 
 
-def test_a_changed_file_that_sets_a_kernel_parameter_is_the_cause() -> None:
-    """The cause has the line, and the time of the last write. Files of /proc have no times of their own."""
-    conf = Evidence("2 at boot", Location(CONF, 3))
-    failing = FAILING._replace(evidence=(*FAILING.evidence, conf))
-    live = files("/proc/sys/vm/overcommit_memory", LATER)
-    assert (
-        likely_cause(failing, since(files={**files(CONF, LATER), **live})) == f"{CONF}:3, written 2027-01-01 07:00 UTC"
-    )
-    assert likely_cause(failing, since(files={**files(CONF, EARLIER, EARLIER), **live})) == ""
-
-
-def test_a_changed_mode_is_the_cause() -> None:
-    failing = verdict(CERTIFICATES, ControlStatus.FAIL, found="0644", where=CRT)
-    found = likely_cause(failing, since(files=files(CRT, EARLIER)))
-    assert found == f"a new {CRT}, or a change of its mode or owner, 2027-01-01 07:00 UTC"
+@pytest.mark.parametrize(
+    ("changed", "seen", "cause"),
+    [
+        # A file with the line that sets the value. Files of /proc have no times of their own.
+        (KERNEL_AT_BOOT, {"files": {**files(CONF, LATER), **LIVE}}, f"{CONF}:3, written {AT}"),
+        (KERNEL_AT_BOOT, {"files": {**files(CONF, EARLIER, EARLIER), **LIVE}}, ""),
+        (EDITED, {"files": files(CONFIG, LATER)}, f"{CONFIG}:4, written {AT}"),
+        # The ctime of a file shows a change of its mode; the earlier assessment included older changes.
+        (MODE, {"files": files(CRT, EARLIER)}, f"a new {CRT}, or a change of its mode or owner, {AT}"),
+        (MODE, {"files": files(CRT, EARLIER, EARLIER)}, ""),
+        (MODE, {}, ""),
+        (THREE, {"files": THREE_TIMES}, "/b, written 2027-01-01 06:00 UTC"),
+        (DEFAULT, {"upgrade": "v1.34.1 to v1.35.0"}, "K3s upgrade from v1.34.1 to v1.35.0"),
+        # Packages change often, so a more specific cause is preferred.
+        (EDITED, {"files": files(DPKG, LATER)}, f"a package change: dpkg last wrote its database {AT}"),
+        (EDITED, {"files": files(CONFIG, LATER) | files(DPKG, LATER)}, f"{CONFIG}:4, written {AT}"),
+        (EDITED, {"files": files(DPKG, EARLIER)}, ""),
+        # apply fixes controls and breaks none.
+        *((verdict(about), {"applied": LATER}, f"k3s-harden apply, {AT}") for about in (OVERCOMMIT, CERTIFICATES)),
+        *((verdict(about), {"applied": EARLIER}, "") for about in (OVERCOMMIT, CERTIFICATES)),
+        *((verdict(about, ControlStatus.FAIL), {"applied": LATER}, "") for about in (OVERCOMMIT, CERTIFICATES)),
+    ],
+)
+def test_the_likely_cause_is_what_changed_since_the_last_assessment(
+    changed: Verdict, seen: dict[str, object], cause: str
+) -> None:
+    assert likely_cause(changed, since(**seen)) == cause
 
 
 @pytest.mark.parametrize(
@@ -67,55 +90,7 @@ def test_a_changed_mode_is_the_cause() -> None:
 )
 def test_a_new_file_does_not_change_the_mode_of_its_directory(check: Check) -> None:
     """The ctime of a directory shows the change of its mode; the mtime does not."""
-    failing = verdict(control("server", check), ControlStatus.FAIL, found="0755", where="/var/lib/rancher/k3s/server")
-    place = "/var/lib/rancher/k3s/server"
-    found = likely_cause(failing, since(files=files(place, LATER)))
-    assert found == f"a new {place}, or a change of its mode or owner, 2027-01-01 07:00 UTC"
-    assert likely_cause(failing, since(files=files(place, LATER, EARLIER))) == ""
-
-
-def test_an_edit_of_the_k3s_configuration_is_the_cause() -> None:
-    failing = verdict(ANONYMOUS, ControlStatus.FAIL, found="true", where=CONFIG, line=4)
-    assert likely_cause(failing, since(files=files(CONFIG, LATER))) == f"{CONFIG}:4, written 2027-01-01 07:00 UTC"
-
-
-def test_the_last_changed_file_is_the_cause() -> None:
-    failing = verdict(CERTIFICATES, ControlStatus.FAIL, where="/a")._replace(
-        evidence=tuple(verdict(CERTIFICATES, where=where).evidence[0] for where in ("/a", "/b", "/c"))
-    )
-    times = {PurePosixPath(f"/{name}"): Times(LAST + n, LAST + n) for n, name in enumerate("acb", 1)}
-    assert likely_cause(failing, since(files=times)).startswith("/b, ")
-
-
-def test_an_upgrade_of_k3s_is_the_cause_of_changed_defaults() -> None:
-    """The default arguments of K3s differ between versions."""
-    failing = verdict(ANONYMOUS, ControlStatus.FAIL, found="true", where="K3s v1.35.0: pkg/daemons/control/server.go")
-    assert likely_cause(failing, since(upgrade="v1.34.1 to v1.35.0")) == "K3s upgrade from v1.34.1 to v1.35.0"
-
-
-def test_a_package_change_is_the_last_cause() -> None:
-    """A more specific cause is preferred, because packages change often."""
-    failing = verdict(ANONYMOUS, ControlStatus.FAIL, found="true", where=CONFIG, line=4)
-    dpkg = files("/var/lib/dpkg/status", LATER)
-    assert (
-        likely_cause(failing, since(files=dpkg))
-        == "a package change: dpkg last wrote its database 2027-01-01 07:00 UTC"
-    )
-    assert likely_cause(failing, since(files=files(CONFIG, LATER) | dpkg)).startswith(CONFIG)
-    assert likely_cause(failing, since(files=files("/var/lib/dpkg/status", EARLIER))) == ""
-
-
-def test_older_changes_are_not_a_cause() -> None:
-    """The earlier assessment already included them."""
-    failing = verdict(CERTIFICATES, ControlStatus.FAIL, found="0644", where=CRT)
-    assert likely_cause(failing, since(files=files(CRT, EARLIER, EARLIER))) == ""
-    assert likely_cause(failing, since()) == ""
-
-
-@pytest.mark.parametrize("about", [OVERCOMMIT, CERTIFICATES])
-def test_apply_is_the_cause_if_the_control_passes(about: object) -> None:
-    control = OVERCOMMIT if about is OVERCOMMIT else CERTIFICATES
-    passing, failing = verdict(control), verdict(control, ControlStatus.FAIL)
-    assert likely_cause(passing, since(applied=LATER)) == "k3s-harden apply, 2027-01-01 07:00 UTC"
-    assert "apply" not in likely_cause(passing, since(applied=EARLIER))
-    assert "apply" not in likely_cause(failing, since(applied=LATER))
+    failing = verdict(control("server", check), ControlStatus.FAIL, found="0755", where=SERVER)
+    found = likely_cause(failing, since(files=files(SERVER, LATER)))
+    assert found == f"a new {SERVER}, or a change of its mode or owner, {AT}"
+    assert likely_cause(failing, since(files=files(SERVER, LATER, EARLIER))) == ""

@@ -74,63 +74,46 @@ def test_a_number_selects_the_controls_of_all_benchmarks_or_of_one() -> None:
     assert re.findall(r"^[a-z-]+: ", explained("cis-1.9/1.2.16"), re.MULTILINE) == ["audit-log-path: "]
 
 
-POLICY = ("pod-security-policies", "network-policies", "policy-manifest-access")
-PARAMETERS_FILE = ("kernel-parameters-file", "kernel-parameters-file-access")
-ANONYMOUS = ("apiserver-anonymous-auth", "kubelet-anonymous-auth")
+TOPICS = {
+    ("kernel-parameters-file", "kernel-parameters-file-access"): ("/etc/sysctl.d/90-kubelet.conf", "90-kubelet.conf"),
+    ("pod-security-policies", "network-policies", "policy-manifest-access"): (
+        *("/var/lib/rancher/k3s/server/manifests/policy.yaml", "/srv/agent/k3s/server/manifests/policy.yaml"),
+        *("manifests/policy.yaml", "policy.yaml"),
+    ),
+    ("server/manifests",): ("/srv/k3s/server/manifests/",),
+    ("pki-ownership", "pki-key-permissions"): ("/srv/k3s/server/tls/etcd/server-ca.key",),
+    ("k3s-config-access",): ("/etc/rancher/k3s/config.yaml",),
+    ("k3s-service-access",): ("/etc/systemd/system/k3s.service", "k3s.service"),
+    ("k3s-service-environment-access",): ("k3s-agent.service.env",),
+    ("settings",): ("/etc/k3s-harden/config.yaml",),
+    ("vm.overcommit_memory",): (
+        *("vm.overcommit_memory", "vm/overcommit_memory", "/proc/sys/vm/overcommit_memory"),
+        "sysctl -w vm.overcommit_memory=1",
+    ),
+    ("apiserver-anonymous-auth", "kubelet-anonymous-auth"): (
+        *("--anonymous-auth", "anonymous-auth", "anonymous_auth=false", "- 'anonymous-auth=false'"),
+        *("kube-apiserver-arg: anonymous-auth=false", "kube-apiserver-arg=anonymous_auth=false"),
+        *("kube-apiserver-arg+: [anonymous-auth=false]", "--kubelet-arg anonymous-auth=false"),
+    ),
+    ("secrets-encryption",): ("secrets-encryption: true",),
+    ("audit.max-age",): ("audit.max-age", "audit.max_age: 30"),
+    ("drift.repair",): ("drift.repair",),
+    ("list-dropped",): ("list-dropped",),
+    ("audit-log-maxage",): ("AUDIT-LOG-MAXAGE", "`audit-log-maxage`"),
+    ("audit-log-path",): ("cis-1.9/1.2.16", "CIS 1.9 1.2.16", "1.9/1.2.16"),
+    tuple(f"users-without-{what}" for what in ("client-certificates", "service-account-tokens", "bootstrap-tokens")): (
+        "3.1",
+    ),
+    (): (
+        *("", "/", "..", "*", "/nonexistent", "kube-apiserver-arg: nonsense", "x" * 100_000, "/a" * 100_000),
+        "\x00\x1b[2J",
+    ),
+}
+"""The topics that each text selects."""
 
 
-@pytest.mark.parametrize(
-    ("text", "names"),
-    [
-        ("/etc/sysctl.d/90-kubelet.conf", PARAMETERS_FILE),
-        ("90-kubelet.conf", PARAMETERS_FILE),
-        ("/var/lib/rancher/k3s/server/manifests/policy.yaml", POLICY),
-        ("/srv/agent/k3s/server/manifests/policy.yaml", POLICY),
-        ("manifests/policy.yaml", POLICY),
-        ("policy.yaml", POLICY),
-        ("/srv/k3s/server/manifests/", ("server/manifests",)),
-        ("/srv/k3s/server/tls/etcd/server-ca.key", ("pki-ownership", "pki-key-permissions")),
-        ("/etc/rancher/k3s/config.yaml", ("k3s-config-access",)),
-        ("/etc/systemd/system/k3s.service", ("k3s-service-access",)),
-        ("k3s.service", ("k3s-service-access",)),
-        ("k3s-agent.service.env", ("k3s-service-environment-access",)),
-        ("/etc/k3s-harden/config.yaml", ("settings",)),
-        ("vm.overcommit_memory", ("vm.overcommit_memory",)),
-        ("vm/overcommit_memory", ("vm.overcommit_memory",)),
-        ("/proc/sys/vm/overcommit_memory", ("vm.overcommit_memory",)),
-        ("sysctl -w vm.overcommit_memory=1", ("vm.overcommit_memory",)),
-        ("--anonymous-auth", ANONYMOUS),
-        ("anonymous-auth", ANONYMOUS),
-        ("anonymous_auth=false", ANONYMOUS),
-        ("- 'anonymous-auth=false'", ANONYMOUS),
-        ("kube-apiserver-arg: anonymous-auth=false", ANONYMOUS),
-        ("kube-apiserver-arg=anonymous_auth=false", ANONYMOUS),
-        ("kube-apiserver-arg+: [anonymous-auth=false]", ANONYMOUS),
-        ("--kubelet-arg anonymous-auth=false", ANONYMOUS),
-        ("secrets-encryption: true", ("secrets-encryption",)),
-        ("audit.max-age", ("audit.max-age",)),
-        ("audit.max_age: 30", ("audit.max-age",)),
-        ("drift.repair", ("drift.repair",)),
-        ("list-dropped", ("list-dropped",)),
-        ("AUDIT-LOG-MAXAGE", ("audit-log-maxage",)),
-        ("`audit-log-maxage`", ("audit-log-maxage",)),
-        ("cis-1.9/1.2.16", ("audit-log-path",)),
-        ("CIS 1.9 1.2.16", ("audit-log-path",)),
-        ("1.9/1.2.16", ("audit-log-path",)),
-        ("3.1", ("users-without-client-certificates", "users-without-service-account-tokens",
-                 "users-without-bootstrap-tokens")),
-        ("", ()),
-        ("/", ()),
-        ("..", ()),
-        ("*", ()),
-        ("/nonexistent", ()),
-        ("kube-apiserver-arg: nonsense", ()),
-        ("x" * 100_000, ()),
-        ("/a" * 100_000, ()),
-        ("\x00\x1b[2J", ()),
-    ],
-)  # fmt: skip
-def test_a_text_selects_topics(text: str, names: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("names", "text"), [(names, text) for names, texts in TOPICS.items() for text in texts])
+def test_a_text_selects_topics(names: tuple[str, ...], text: str) -> None:
     """Paths, kernel parameters, arguments, settings, IDs and numbers, as they are in files and commands."""
     assert tuple(item.name for item in named(text)) == names
 
