@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import PurePosixPath
 
 import pytest
@@ -41,12 +42,15 @@ def test_the_example_of_the_reference_is_valid() -> None:
     settings = loaded(example_settings())
     assert settings.event_rate_limit == EventRateLimit(5000, 20_000)
     assert settings.network_policy_namespaces == ("shop", "billing")
-    reason = "the database on these nodes needs strict accounting"
-    location = Location(PATH, 31)
-    first = SiteWaiver(
-        "vm.overcommit_memory", reason, "2027-06-30", Role.AGENT, "db-*", location, "Security team, SEC-1042"
+    assert settings.waivers[0] == SiteWaiver(
+        control="vm.overcommit_memory",
+        reason="the database on these nodes needs strict accounting",
+        expires="2027-06-30",
+        role=Role.AGENT,
+        host="db-*",
+        location=Location(PATH, 31),
+        approved_by="Security team, SEC-1042",
     )
-    assert settings.waivers[0] == first
 
 
 @pytest.mark.parametrize(
@@ -55,7 +59,6 @@ def test_the_example_of_the_reference_is_valid() -> None:
         ("role: auto", "role", None),
         ("role: agent", "role", Role.AGENT),
         ("k3s-version: 1.30", "k3s_version", Version(1, 30, 0)),
-        ("k3s-version: '1.24'", "k3s_version", Version(1, 24, 0)),
         ("k3s-version:", "k3s_version", None),
         ("drift: {notify: /opt/notify}", "drift_notify", ("/opt/notify",)),
         ("drift: {notify: [/opt/notify, -m, 20, yes]}", "drift_notify", ("/opt/notify", "-m", "20", "yes")),
@@ -63,33 +66,26 @@ def test_the_example_of_the_reference_is_valid() -> None:
         ("drift: {notify: [/bin/sh, -c, 'a\n\n  b']}", "drift_notify", ("/bin/sh", "-c", "a\nb")),
         ("drift: {notify: }", "drift_notify", None),
         ("data-dir: //mnt/k3s/", "data_dir", PurePosixPath("/mnt/k3s")),
-        ("rancher-managed: true", "rancher_managed", True),
         ("rancher-managed: false", "rancher_managed", False),
         ("protect-kernel-defaults: no", "protect_kernel_defaults", False),
-        ("secrets-encryption: on", "secrets_encryption", SecretsEncryption.ON),
-        ("secrets-encryption: 'on'", "secrets_encryption", SecretsEncryption.ON),
-        ("secrets-encryption: true", "secrets_encryption", SecretsEncryption.ON),
+        *((f"secrets-encryption: {on}", "secrets_encryption", SecretsEncryption.ON) for on in ("on", "'on'", "true")),
         ("secrets-encryption: off", "secrets_encryption", SecretsEncryption.OFF),
         ("secrets-encryption: leave", "secrets_encryption", SecretsEncryption.LEAVE),
         ("terminated-pod-gc-threshold: null", "terminated_pod_gc_threshold", None),
-        ("terminated-pod-gc-threshold: 1", "terminated_pod_gc_threshold", 1),
         ("audit: {max-age: 3650}", "audit_max_age", 3650),
         ("network-policies: {namespaces: []}", "network_policy_namespaces", ()),
         ("pod-security: {exempt-namespaces: ['123', a]}", "exempt_namespaces", ("123", "a")),
         ("pod-security: {exempt-rancher: false}", "exempt_rancher", False),
         ("profile: guide", "profile", Profile.GUIDE),
         ("deny-service-external-ips: true", "deny_service_external_ips", True),
-        ("pod-max-pids: 64", "pod_max_pids", 64),
-        ("pod-max-pids: 4194304", "pod_max_pids", 4_194_304),
-        ("pod-max-pids: off", "pod_max_pids", None),
-        ("pod-max-pids: 'off'", "pod_max_pids", None),
-        ("pod-max-pids: ", "pod_max_pids", None),
-        ("seccomp-default: true", "seccomp_default", True),
-        ("cni: {file-permissions: 0600}", "cni_file_permissions", FileMode(0o600)),
-        ("cni: {file-permissions: '0600'}", "cni_file_permissions", FileMode(0o600)),
+        *((f"pod-max-pids: {number}", "pod_max_pids", number) for number in (64, 4_194_304)),
+        *((f"pod-max-pids: {off}", "pod_max_pids", None) for off in ("off", "'off'", "")),
+        *(
+            (f"cni: {{file-permissions: {mode}}}", "cni_file_permissions", FileMode(0o600))
+            for mode in ("0600", "'0600'")
+        ),
         ("cni: {file-permissions: leave}", "cni_file_permissions", None),
-        ("event-rate-limit: off", "event_rate_limit", None),
-        ("event-rate-limit:", "event_rate_limit", None),
+        *((f"event-rate-limit: {off}", "event_rate_limit", None) for off in ("off", "")),
         ("event-rate-limit: {burst: 2, qps: 1}", "event_rate_limit", EventRateLimit(1, 2)),
     ],
 )
@@ -109,38 +105,28 @@ def test_valid_values_are_loaded(text: str, field: str, value: object) -> None:
         ("k3s-version: v1.34.3+rke2r1", ":1", ("a K3s version", "'v1.34.3+rke2r1'")),
         ("k3s-version: '1.99'", ":1", (f"up to 1.{NEWEST_PLAUSIBLE}", "'1.99'")),
         ("role: no", ":1", ("found no, which YAML reads as false unless it is in quotes",)),
-        (
-            "network-policies: {namespaces: [1.10]}",
-            ":1",
-            ("found 1.10, which YAML reads as 1.1 unless it is in quotes",),
-        ),
+        ("network-policies: {namespaces: [1.10]}", ":1", ("found 1.10, which YAML reads as 1.1 unless it is in",)),
         ("waivers: [{control: a, reason: y}]", ":1", ("found y, which YAML reads as true unless it is in quotes",)),
         ("--token a1b2c3: x", ":1", ("unknown setting `(not shown)`",)),
         ("k3s-version: [1.28]", ":1", ("found a list",)),
-        ("data-dir: k3s", ":1", ("absolute path", "'k3s'")),
-        ("data-dir: /var/../etc", ":1", ("without `..`",)),
-        ("data-dir: /", ":1", ("'/'",)),
-        ('data-dir: "/a\\nb"', ":1", ("absolute path",)),
+        *(
+            (f"data-dir: {path}", ":1", ("absolute path without `..`",))
+            for path in ("k3s", "/var/../etc", "/", '"/a\\nb"')
+        ),
         ("data-dir: 7", ":1", ("found 7",)),
         ("data-dir: [/a]", ":1", ("absolute path", "found a list")),
         ("rancher-managed: maybe", ":1", ("auto, true or false",)),
         ("protect-kernel-defaults: 'true'", ":1", ("true or false", "found 'true'")),
         ("profile: paranoid", ":1", ("`profile`", "guide or strict", "'paranoid'")),
-        ("profile: [strict]", ":1", ("guide or strict", "a list")),
-        ("profile:", ":1", ("guide or strict", "found nothing")),
         ("deny-service-external-ips: 1", ":1", ("true or false", "found 1")),
-        ("pod-max-pids: 0", ":1", ("`pod-max-pids`", "off, or a whole number, 64 to 4194304")),
-        ("pod-max-pids: -1", ":1", ("found -1",)),
-        ("pod-max-pids: 63", ":1", ("found 63",)),
-        ("pod-max-pids: 4194305", ":1", ("found 4194305",)),
-        ("pod-max-pids: true", ":1", ("found true",)),
-        ("pod-max-pids: 4k", ":1", ("found '4k'",)),
-        ("seccomp-default: RuntimeDefault", ":1", ("true or false",)),
+        *(
+            (f"pod-max-pids: {value}", ":1", ("off, or a whole number, 64 to 4194304", f"found {value}"))
+            for value in ("0", "-1", "63", "4194305", "true")
+        ),
         ("cni: {file-permissions: 0644}", ":1", ("leave or 0600", "0644")),
         ("kubelet: {pod-max-pids: 100}", ":1", ("unknown setting `kubelet`",)),
         ("secrets-encryption: yes", ":1", ("auto, on, off, leave", "found yes")),
         ("terminated-pod-gc-threshold: 0", ":1", ("1 to 1000000", "found 0")),
-        ("terminated-pod-gc-threshold: true", ":1", ("whole number", "found true")),
         ("terminated-pod-gc-threshold: 1.5", ":1", ("found 1.5",)),
         ("terminated-pod-gc-threshold: 010", ":1", ("written in decimal", "found 010")),
         ("audit:\n  max-age: 4000", ":2", ("`audit.max-age`", "of days, 1 to 3650", "4000")),
@@ -155,12 +141,7 @@ def test_valid_values_are_loaded(text: str, field: str, value: object) -> None:
         ("event-rate-limit: {qps: 1}", ":1", ("`burst` is missing",)),
         ("event-rate-limit:\n  qps: 0\n  burst: 1", ":2", ("`qps` must be", "found 0")),
         ("event-rate-limit:\n  qps: 1\n  burst: 1\n  cache: 2", ":4", ("unknown key `cache`",)),
-        (
-            "event-rate-limit:\n  qps: 1\n  qps: 2\n  burst: 1",
-            ":3",
-            ("`event-rate-limit.qps` is already set on line 2",),
-        ),
-        ("always-pull-images: 1", ":1", ("true or false", "found 1")),
+        ("event-rate-limit:\n  qps: 1\n  qps: 2\n  burst: 1", ":3", ("`event-rate-limit.qps` is already set on line",)),
         ("rolle: server", ":1", ("unknown setting `rolle`", "did you mean `role`?")),
         ("max-age: 30", ":1", ("unknown setting `max-age`", "`audit.max-age`")),
         ("audit:\n  maxage: 30", ":2", ("unknown setting `audit.maxage`", "`audit.max-age`")),
@@ -209,20 +190,19 @@ def test_a_list_of_waivers_can_be_empty(text: str) -> None:
         (f"{WAIVER}    expires: 20270228", ":4", ("a date", "20270228")),
         (f"{WAIVER}    expires: tomorrow", ":4", ("a date", "'tomorrow'")),
         (f"{WAIVER}    role: master", ":4", ("`role` must be server or agent", "'master'")),
-        (f"{WAIVER}    host: db 1", ":4", ("`host` must be a shell pattern", "'db 1'")),
-        (f"{WAIVER}    host: ''", ":4", ("a shell pattern", "''")),
+        *((f"{WAIVER}    host: {host}", ":4", ("`host` must be a shell pattern",)) for host in ("db 1", "''")),
         ("waivers:\n  - control: true\n    reason: because", ":2", ("`control` must be", "true")),
         ("waivers:\n  - control: a b\n    reason: because", ":2", ("`control` must be", "'a b'")),
         ("waivers:\n  - control: 1.2.9\n    reason: <WHY>", ":3", ("the placeholder <WHY>",)),
         ("pki: {certificate-permissions: 0640}", ":1", ("leave or 0600", "0640")),
         ("drift: {repair: 1}", ":1", ("true or false",)),
         ("drift: {metrics-file: k3s.prom}", ":1", ("an absolute path",)),
-        ("drift: {notify: notify}", ":1", ("an absolute path", "notify")),
-        ("drift: {notify: /opt/../notify}", ":1", ("an absolute path",)),
+        *((f"drift: {{notify: {word}}}", ":1", ("an absolute path",)) for word in ("notify", "/opt/../notify", "[]")),
         ("drift: {notify: /opt/notify ops}", ":1", ("must be a list of words",)),
-        ("drift: {notify: []}", ":1", ("an absolute path, or a list of words",)),
-        ("drift:\n  notify:\n    - /opt/notify\n    - {a: b}", ":4", ("each word must be a single value",)),
-        ("drift:\n  notify:\n    - /opt/notify\n    - ~", ":4", ("each word must be a single value",)),
+        *(
+            (f"drift:\n  notify:\n    - /opt/notify\n    - {word}", ":4", ("each word must be a single value",))
+            for word in ("{a: b}", "~")
+        ),
         ('drift:\n  notify: [/opt/notify,\n    "a\\0b"]', ":3", ("without control characters",)),
         ("drift: {notify: [curl, /opt/x]}", ":1", ("an absolute path", "curl")),
         (f"drift: {{notify: [/opt/x, {'a' * 20_000}]}}", ":1", ("at most 100 words",)),
@@ -310,12 +290,8 @@ def test_invalid_yaml_is_an_input_error(data: bytes) -> None:
 
 @given(st.binary(max_size=60) | st.text(st.sampled_from("role: audit\n-[]{},&*<>'\"onf0"), max_size=60).map(str.encode))
 def test_any_content_loads_or_raises_an_input_error(data: bytes) -> None:
-    outcomes: list[object] = []
-    try:
-        outcomes.append(load_settings(data, PATH))
-    except InputError as error:
-        outcomes.append(error)
-    assert len(outcomes) == 1
+    with suppress(InputError):
+        assert load_settings(data, PATH)
 
 
 def test_the_command_line_overrides_the_file() -> None:
