@@ -32,10 +32,16 @@ def report(verb: str, *items: Item, findings: tuple[Finding, ...] = ()) -> Repor
     return Report(verb=verb, writes=verb not in {"check", "diff"}, facts=(), items=items, findings=findings)
 
 
+def unpurposed(found: tuple[NextStep, ...]) -> list[object]:
+    """Return the steps without their purposes."""
+    return [next_step.step for next_step in found]
+
+
 def steps(verb: str, *items: Item, findings: tuple[Finding, ...] = (), k3s: InstalledK3s = RUNNING) -> list[object]:
-    return [next_step.step for next_step in next_steps.steps_after_run(report(verb, *items, findings=findings), k3s)]
+    return unpurposed(next_steps.steps_after_run(report(verb, *items, findings=findings), k3s))
 
 
+INSTALLER = "curl -sfL https://get.k3s.io"
 JOIN = "K3S_URL=https://SERVER:6443 K3S_TOKEN_FILE=/etc/rancher/k3s/token"
 
 
@@ -47,43 +53,32 @@ def lines(found: tuple[NextStep, ...]) -> list[str]:
 @pytest.mark.parametrize(
     ("k3s", "line"),
     [
-        (SERVER, "curl -sfL https://get.k3s.io | sh -"),
-        (replace(SERVER, version=Version(1, 34, 0)), "curl -sfL https://get.k3s.io | INSTALL_K3S_CHANNEL=v1.34 sh -"),
-        (
-            replace(SERVER, version=Version(1, 34, 2, "+k3s1")),
-            "curl -sfL https://get.k3s.io | INSTALL_K3S_VERSION=v1.34.2+k3s1 sh -",
-        ),
-        (
-            replace(SERVER, data_dir=PurePosixPath("/srv/my k3s")),
-            "curl -sfL https://get.k3s.io | sh -s - server --data-dir '/srv/my k3s'",
-        ),
-        (
-            replace(SERVER, data_dir=PurePosixPath("/srv/k3s"), names_data_dir=True),
-            "curl -sfL https://get.k3s.io | sh -",
-        ),
-        (AGENT, f"curl -sfL https://get.k3s.io | {JOIN} sh -s - agent"),
-        (replace(AGENT, joins=True), "curl -sfL https://get.k3s.io | sh -s - agent"),
-        (replace(SERVER, service="k3s-east"), "curl -sfL https://get.k3s.io | INSTALL_K3S_NAME=east sh -"),
+        (SERVER, "sh -"),
+        (replace(SERVER, version=Version(1, 34, 0)), "INSTALL_K3S_CHANNEL=v1.34 sh -"),
+        (replace(SERVER, version=Version(1, 34, 2, "+k3s1")), "INSTALL_K3S_VERSION=v1.34.2+k3s1 sh -"),
+        (replace(SERVER, data_dir=PurePosixPath("/srv/my k3s")), "sh -s - server --data-dir '/srv/my k3s'"),
+        (replace(SERVER, data_dir=PurePosixPath("/srv/k3s"), names_data_dir=True), "sh -"),
+        (AGENT, f"{JOIN} sh -s - agent"),
+        (replace(AGENT, joins=True), "sh -s - agent"),
+        (replace(SERVER, service="k3s-east"), "INSTALL_K3S_NAME=east sh -"),
         (
             replace(AGENT, joins=True, arguments=("--node-label", "a=b c"), variables=("K3S_URL=https://a:6443",)),
-            "curl -sfL https://get.k3s.io | K3S_URL=https://a:6443 sh -s - agent --node-label 'a=b c'",
+            "K3S_URL=https://a:6443 sh -s - agent --node-label 'a=b c'",
         ),
     ],
 )
 def test_a_hardened_host_without_k3s_gets_its_installation(k3s: InstalledK3s, line: str) -> None:
     """The command depends on role and version; an agent needs a server and a token, which are placeholders."""
     for verb in ("apply", "check"):
-        assert lines(next_steps.steps_after_run(report(verb, Item("/a", ItemStatus.COMPLIANT)), k3s))[0] == line
+        first, *_ = lines(next_steps.steps_after_run(report(verb, Item("/a", ItemStatus.COMPLIANT)), k3s))
+        assert first == f"{INSTALLER} | {line}"
 
 
 def test_a_new_server_starts_a_cluster_or_joins_one() -> None:
     """Without the second command, each server would start a cluster of its own. The token is in a file."""
     compliant = report("apply", Item("/a", ItemStatus.COMPLIANT))
     first, join = lines(next_steps.steps_after_run(compliant, SERVER))
-    assert (first, join) == (
-        "curl -sfL https://get.k3s.io | sh -",
-        f"curl -sfL https://get.k3s.io | {JOIN} sh -s - server",
-    )
+    assert (first, join) == (f"{INSTALLER} | sh -", f"{INSTALLER} | {JOIN} sh -s - server")
     for k3s in (replace(SERVER, joins=True), replace(SERVER, arguments=("--cluster-init",)), AGENT):
         assert len(lines(next_steps.steps_after_run(compliant, k3s))) == 1
 
@@ -136,13 +131,8 @@ def test_steps_are_in_the_order_of_urgency() -> None:
         finding("start", EDIT, prevents=True, restart=Restart.K3S),
         finding("note", Instruction("note"), level=Level.NOTE),
     )
-    assert steps("check", DIFFERS, findings=found) == [
-        EDIT,
-        Instruction("gate"),
-        APPLY,
-        Instruction("rest"),
-        RESTART,
-    ]
+    in_order = [EDIT, Instruction("gate"), APPLY, Instruction("rest"), RESTART]
+    assert steps("check", DIFFERS, findings=found) == in_order
 
 
 def test_apply_comes_again_after_a_less_urgent_edit_that_requires_it() -> None:
@@ -195,7 +185,7 @@ def test_a_partial_revert_is_run_again(options: tuple[str, ...]) -> None:
     """The step is not apply, which would make the changes again."""
     failed = Item("/a", ItemStatus.FAILED, "No space left on device", "free space")
     after = next_steps.steps_after_revert(report("revert", failed), RUNNING, last=bool(options))
-    assert [next_step.step for next_step in after] == [Instruction("/a: free space"), OwnCommand("revert", options)]
+    assert unpurposed(after) == [Instruction("/a: free space"), OwnCommand("revert", options)]
 
 
 def test_a_gate_that_blocks_advises_what_unblocks_it() -> None:
@@ -207,32 +197,33 @@ def test_revert_restarts_k3s_and_offers_to_revert_edits() -> None:
     found = finding("restart-needed", level=Level.WARNING, restart=Restart.K3S)
     edited = Item("/a", ItemStatus.EDITED, "was changed since", "undo that change, or run again with --force")
     after = next_steps.steps_after_revert(report("revert", edited, findings=(found,)), RUNNING, last=True)
-    assert [next_step.step for next_step in after] == [OwnCommand("revert", ("--last", "--force")), RESTART]
+    assert unpurposed(after) == [OwnCommand("revert", ("--last", "--force")), RESTART]
 
 
 def test_install_leads_to_the_first_start_through_the_gate() -> None:
     done = report("install", Item("/a", ItemStatus.CHANGED))
-    assert [next_step.step for next_step in next_steps.steps_after_install(done, RUNNING)] == [DIFF, RESTART]
-    assert lines(next_steps.steps_after_install(done, SERVER)) == ["curl -sfL https://get.k3s.io | sh -"]
-    assert [next_step.step for next_step in next_steps.steps_after_uninstall(report("uninstall"), RUNNING)] == [
-        OwnCommand("revert")
-    ]
+    assert unpurposed(next_steps.steps_after_install(done, RUNNING)) == [DIFF, RESTART]
+    assert lines(next_steps.steps_after_install(done, SERVER)) == [f"{INSTALLER} | sh -"]
+    assert unpurposed(next_steps.steps_after_uninstall(report("uninstall"), RUNNING)) == [OwnCommand("revert")]
 
 
 def test_a_released_service_is_restarted_and_then_repaired() -> None:
     after = next_steps.steps_after_release(["k3s.service"])
-    assert [next_step.step for next_step in after] == [RESTART, OwnCommand("check")]
+    assert unpurposed(after) == [RESTART, OwnCommand("check")]
 
 
-def test_service_accounts_that_are_left_are_tried_again() -> None:
-    kept = Item("a/default", ItemStatus.KEPT, "no account yet", "run this again later")
-    again = OwnCommand("service-accounts", ("--wait 300",))
-    assert [
-        next_step.step for next_step in next_steps.steps_after_service_accounts(report("service-accounts", kept))
-    ] == [again]
-    changed = Item("a/default", ItemStatus.CHANGED)
-    after = next_steps.steps_after_service_accounts(report("service-accounts", changed))
-    assert [next_step.step for next_step in after] == [OwnCommand("assess", ("--cluster",))]
+@pytest.mark.parametrize(
+    ("item", "step"),
+    [
+        (
+            Item("a/default", ItemStatus.KEPT, "no account yet", "run this again later"),
+            OwnCommand("service-accounts", ("--wait 300",)),
+        ),
+        (Item("a/default", ItemStatus.CHANGED), OwnCommand("assess", ("--cluster",))),
+    ],
+)
+def test_service_accounts_that_are_left_are_tried_again(item: Item, step: OwnCommand) -> None:
+    assert unpurposed(next_steps.steps_after_service_accounts(report("service-accounts", item))) == [step]
 
 
 def test_an_assessment_is_followed_by_what_its_owners_do() -> None:
@@ -240,7 +231,7 @@ def test_an_assessment_is_followed_by_what_its_owners_do() -> None:
     fatal = finding("f", EDIT, prevents=True)
     open_by = {FixOwner.APPLY: ["a", "b"], FixOwner.OPERATOR: ["c", "d"]}
     after = next_steps.steps_after_assess([fatal], RUNNING, open_by)
-    assert [next_step.step for next_step in after] == [EDIT, APPLY, OwnCommand("explain", ("c",))]
+    assert unpurposed(after) == [EDIT, APPLY, OwnCommand("explain", ("c",))]
     assert next_steps.steps_after_assess([], RUNNING, {}) == ()
 
 
