@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -155,10 +156,13 @@ OBSTACLES: dict[str, tuple[str, Callable[[Path], object]]] = {
     "dangling-symlink": ("a symlink", lambda path: path.symlink_to("/nowhere")),
     "FIFO": ("a FIFO", os.mkfifo),
     "directory": ("a directory", lambda path: path.mkdir()),
+    "device": ("a character device", lambda path: os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 3))),
 }
 
 
-@pytest.mark.parametrize("obstacle", OBSTACLES)
+@pytest.mark.parametrize(
+    "obstacle", [pytest.param(name, marks=[pytest.mark.root] * (name == "device")) for name in OBSTACLES]
+)
 @pytest.mark.parametrize("path", [POLICY, KERNEL_FILE, DROPIN])
 def test_an_obstacle_is_refused_with_its_path_and_type(path: str, obstacle: str, hardened: Hardened) -> None:
     """The path is not followed, opened or removed, even with --force; everything else is applied."""

@@ -65,8 +65,6 @@ mount --rbind /dev dev
 mount --rbind /sys sys
 # The overlayfs snapshotter of K3s does not work on an overlay.
 mount -t tmpfs -o mode=0755 lib var/lib
-# The overlayfs snapshotter of K3s does not work on an overlay.
-mount -t tmpfs -o mode=0755 lib var/lib
 for path in $shown; do mount --rbind "$path" ".$path"; done
 [ "$real" ] || for key in $keys kernel/keys/root_maxkeys kernel/keys/root_maxbytes; do
     mkdir -p "$place/values/${key%/*}"

@@ -11,7 +11,7 @@ import pytest
 from tests.system.machine import HARDENED, NOBODY, START, Machine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.root
 
@@ -162,52 +162,6 @@ def test_an_immutable_file_is_refused_with_the_chattr_command(machine: Machine, 
     assert machine.harden("check", *SERVER).returncode == 3
     machine.run("chattr", "-i", "-a", PARAMETERS, check=True)
     assert machine.harden("apply", "--force", *SERVER).returncode == 0
-
-
-def plant_link(path: Path) -> None:
-    path.symlink_to("/etc/victim")
-
-
-def plant_fifo(path: Path) -> None:
-    os.mkfifo(path)
-
-
-def plant_directory(path: Path) -> None:
-    path.mkdir()
-
-
-def plant_device(path: Path) -> None:
-    os.mknod(path, 0o600 | 0o020000, os.makedev(1, 3))
-
-
-@pytest.mark.parametrize(
-    ("plant", "kind", "target"),
-    [
-        (plant_link, "symlink", PARAMETERS),
-        (plant_link, "symlink", DROPIN),
-        (plant_link, "symlink", POLICY),
-        (plant_fifo, "FIFO", f"{DATA}/server/audit.yaml"),
-        (plant_directory, "directory", DROPIN),
-        (plant_device, "character device", PARAMETERS),
-    ],
-)
-def test_a_path_of_another_file_type_is_refused(
-    machine: Machine, plant: Callable[[Path], None], kind: str, target: str
-) -> None:
-    """The message contains the type. --force does not change this, and the target of a symlink is unchanged."""
-    victim = machine.write("/etc/victim", "precious\n", mode=0o640)
-    for parent in reversed(Path(target).parents):
-        machine.path(parent).mkdir(exist_ok=True)
-    plant(machine.path(target))
-    before = machine.path(target).lstat()
-    run = machine.harden("apply", "--force", *SERVER)
-    assert run.returncode == 4
-    assert f"refused {target}: is a {kind}" in run.stdout
-    after = machine.path(target).lstat()
-    assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
-    assert victim.read_text() == "precious\n"
-    assert victim.stat().st_mode & 0o7777 == 0o640
-    assert machine.harden("check", *SERVER).returncode == 3
 
 
 @pytest.mark.parametrize(

@@ -111,14 +111,6 @@ def test_apply_hardens_this_host_and_the_running_kernel(
     assert machine.harden("diff", *words).returncode == 0
 
 
-def test_check_reports_a_host_that_is_not_hardened(machine: Machine) -> None:
-    """It exits 3 and lists each kernel value."""
-    run = machine.harden("check", *SERVER)
-    assert run.returncode == 3
-    assert "vm.overcommit_memory: 0 → 1" in run.stdout
-    assert "kernel.panic: 0 → 10" in run.stdout
-
-
 @pytest.mark.parametrize("words", [SERVER, AGENT], ids=["server", "agent"])
 def test_revert_restores_everything(machine: Machine, words: tuple[str, ...]) -> None:
     """revert restores files, directories, modes and live kernel values."""
@@ -140,21 +132,6 @@ def test_revert_restores_everything(machine: Machine, words: tuple[str, ...]) ->
         "/var/lib/k3s-harden/backups",
     }
     assert {path: after[path] for path in before} == before
-
-
-def test_revert_keeps_an_edit_until_it_is_forced(machine: Machine) -> None:
-    """The edited file is reported and stays in the journal; revert --force then reverts it."""
-    before = machine.tree("/etc/rancher", "/var/lib/rancher")
-    machine.harden("apply", *SERVER)
-    machine.path(DROPIN).write_text("protect-kernel-defaults: false\n")
-    run = machine.harden("revert")
-    assert run.returncode == 4
-    assert f"edited {DROPIN}: was edited after k3s-harden wrote it, so it was kept" in run.stdout
-    assert machine.path(DROPIN).read_text() == "protect-kernel-defaults: false\n"
-    assert machine.live_values() == START
-    run = machine.harden("revert", "--force")
-    assert run.returncode == 0, run.stdout
-    assert machine.tree("/etc/rancher", "/var/lib/rancher") == before
 
 
 def test_a_changed_kernel_value_is_found_and_corrected(machine: Machine) -> None:

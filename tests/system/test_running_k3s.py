@@ -174,19 +174,6 @@ def test_the_version_is_read_from_the_installed_program(machine: Machine, path: 
     assert set(machine.path(RAN).read_text().split()) == {"--version"}
 
 
-def test_an_upgrade_to_1_25_removes_the_pod_security_policies(machine: Machine) -> None:
-    """If the program on disk is 1.25, apply removes them before the restart."""
-    install(machine, "v1.24.17+k3s1")
-    machine.harden("apply", "--role", "server")
-    install(machine, "v1.25.16+k3s4")
-    seen = report(machine, "check", "--role", "server")
-    assert seen["exit_code"] == 3
-    assert findings(seen) >= {"stale-pod-security-policy", "admission-plugins-refused"}
-    assert report(machine, "apply", "--role", "server")["exit_code"] == 0
-    policy = machine.path("/var/lib/rancher/k3s/server/manifests/policy.yaml").read_bytes()
-    assert b"kind: PodSecurityPolicy" not in policy
-
-
 def unsafe_file(machine: Machine) -> None:
     install(machine, "v1.24.17+k3s1", mode=0o777)
 

@@ -240,46 +240,11 @@ def test_at_boot_agrees_with_sysctl_system(machine: Machine, files: list[SysctlF
 
 def test_integer_agrees_with_the_kernel() -> None:
     """For each spelling, integer() returns the number that the kernel stores, or None if it rejects the text."""
-    spellings = [
-        *(
-            "0",
-            "1",
-            "10",
-            "010",
-            "08",
-            "0x1f",
-            "0X1F",
-            "0x",
-            "0xg",
-            "-1",
-            "-0x10",
-            "- 1",
-            "--1",
-            "+1",
-            "",
-            " ",
-            "one",
-            "1a",
-        ),
-        *(
-            "1.",
-            "1,2",
-            "1 2",
-            "1\t2",
-            "1 # comment",
-            "1# comment",
-            " 1",
-            "\t1",
-            "\v1",
-            "1\v",
-            "1\r",
-            "00",
-            "00x1",
-            "1_0",
-        ),
-        *("2147483647", "2147483648", "-2147483648", "-2147483649", "4294967297", "18446744073709551617", "\xa01", "١"),
-        *(sign + "0" * zeros + "7" for sign in ("", "-") for zeros in (17, 18, 19, 20, 21)),
-    ]
+    words = "0 1 10 010 08 0x1f 0X1F 0x 0xg -1 -0x10 --1 +1 one 1a 1. 1,2 00 00x1 1_0 \xa01 ١"
+    limits = "2147483647 2147483648 -2147483648 -2147483649 4294967297 18446744073709551617"
+    spaced = ("", " ", "- 1", "1 2", "1\t2", "1 # comment", "1# comment", " 1", "\t1", "\v1", "1\v", "1\r")
+    zeros = (f"{sign}{'0' * count}7" for sign in ("", "-") for count in range(17, 22))
+    spellings = [*words.split(" "), *limits.split(), *spaced, *zeros]
     script = (
         "cd /proc/sys/fs/mqueue || exit 9\n"
         "for text do echo 100 >queues_max; printf '%s\\n' \"$text\" 2>/dev/null >queues_max; cat queues_max; done"

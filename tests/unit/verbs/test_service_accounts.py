@@ -1,7 +1,8 @@
-"""service-accounts with invalid output of kubectl."""
+"""service-accounts with a kubectl that has a cluster in memory, and with invalid output of kubectl."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from agent.verbs.service_accounts import disable_default_tokens
 from tests.fake import Programs, fake_host, in_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from agent.host import Host
 
@@ -104,3 +105,102 @@ def test_a_named_kubeconfig_that_another_user_can_change_is_not_used(host: Host)
     with pytest.raises(HostError, match=r"^cannot use /tmp/kubeconfig, .*: others can write to it") as caught:
         disable_default_tokens(replace(host, run=Programs()), kubeconfig="/tmp/kubeconfig", timeout=5)  # noqa: S108 - in the tree
     assert "--kubeconfig /var/lib/rancher/k3s/server/cred/admin.kubeconfig" in caught.value.hint
+
+
+class Cluster:
+    """A kubectl and its cluster: by namespace, whether the account automounts its token; None without an account."""
+
+    def __init__(self, **accounts: bool | None) -> None:
+        self.accounts = accounts
+        self.asked: list[str] = []
+        self.at_patch: dict[str, Callable[[Cluster], str]] = {}
+        """By namespace, what happens instead of its patch; returns the error of kubectl."""
+        self.is_up = True
+
+    def __call__(self, argv: Sequence[str], *, timeout: float, largest_output: int = 0) -> Completed:
+        """Answer as kubectl does."""
+        del timeout, largest_output
+        self.asked.append(argv[1])
+        if not self.is_up:
+            return Completed(1, "", "The connection to the server was refused\n")
+        if argv[2] == "namespaces":
+            return Completed(0, "".join(f"namespace/{name}\n" for name in self.accounts), "")
+        if argv[1] == "get":
+            found = {name: mounts for name, mounts in self.accounts.items() if mounts is not None}
+            items = [
+                {"metadata": {"namespace": name}, "automountServiceAccountToken": mounts}
+                for name, mounts in found.items()
+            ]
+            return Completed(0, json.dumps({"items": items}), "")
+        name = argv[4].removeprefix("--namespace=")
+        if name in self.at_patch:
+            return Completed(1, "", f"Warning: deprecated\n{self.at_patch[name](self)}\n")
+        self.accounts[name] = False
+        return Completed(0, "serviceaccount/default patched\n", "")
+
+
+def statuses(host: Host, cluster: Cluster) -> tuple[int, dict[str, str]]:
+    """Run the verb, and return its exit code and the status of each item."""
+    report = disable_default_tokens(replace(host, run=cluster), kubeconfig=None, timeout=5)
+    return int(report.exit_code), {item.id.removesuffix("/default"): item.status.value for item in report.items}
+
+
+def test_each_account_is_patched_once_and_a_missing_one_by_a_later_run(host: Host) -> None:
+    """Two lists before and after the patches, and a request for each account that automounts."""
+    cluster = Cluster(default=True, done=False, young=None)
+    assert statuses(host, cluster) == (0, {"default": "changed", "done": "compliant", "young": "kept"})
+    assert cluster.asked == ["get", "get", "patch", "get", "get"]
+    assert statuses(host, cluster) == (0, {"default": "compliant", "done": "compliant", "young": "kept"})
+    cluster.accounts["young"] = True
+    assert statuses(host, cluster)[1]["young"] == "changed"
+    assert cluster.asked.count("patch") == 2
+
+
+def _is_forbidden(_: Cluster) -> str:
+    return "Error from server (Forbidden): no"
+
+
+def _is_deleted(cluster: Cluster) -> str:
+    del cluster.accounts["default"]
+    return "Error from server (NotFound): namespaces not found"
+
+
+def _stops(cluster: Cluster) -> str:
+    cluster.is_up = False
+    return "The connection to the server was refused"
+
+
+@pytest.mark.parametrize(
+    ("happens", "code", "found"),
+    [
+        (_is_forbidden, 4, {"before": "changed", "default": "failed", "last": "changed"}),
+        (_is_deleted, 0, {"before": "changed", "default": "kept", "last": "changed"}),
+        (_stops, 4, {"before": "changed", "default": "failed", "last": "failed", "the cluster": "failed"}),
+    ],
+)
+def test_a_failure_does_not_stop_the_other_patches(
+    happens: Callable[[Cluster], str], code: int, found: dict[str, str], host: Host
+) -> None:
+    """A namespace that was deleted meanwhile is no failure."""
+    cluster = Cluster(before=True, default=True, last=True)
+    cluster.at_patch["default"] = happens
+    assert statuses(host, cluster) == (code, found)
+
+
+@pytest.mark.parametrize("name", [K3S, KUBECTL])
+def test_a_kubectl_that_others_can_write_is_not_run(name: str, host: Host) -> None:
+    """The verb runs as root and fails instead."""
+    program = Path(host.root, name.lstrip("/"))
+    program.parent.mkdir(parents=True, exist_ok=True)
+    program.touch()
+    program.chmod(0o777)
+    with pytest.raises(HostError, match=f"^cannot run {name} as root: .*others can write to it"):
+        disable_default_tokens(replace(host, run=Programs()), kubeconfig=None, timeout=5)
+
+
+def test_a_named_kubeconfig_is_passed_to_kubectl(host: Host) -> None:
+    """Without k3s, kubectl alone is the command."""
+    named = f"--kubeconfig=/{KUBECONFIG}"
+    programs = Programs({(KUBECTL, named, *NAMESPACES[1:]): Completed(1, "", "refused\n")})
+    with pytest.raises(HostError, match=r"^cannot get namespaces: refused$"):
+        disable_default_tokens(replace(host, run=programs), kubeconfig=f"/{KUBECONFIG}", timeout=5)
