@@ -82,6 +82,11 @@ class Node(Namespaces):
             text = content if isinstance(content, str) else yaml.safe_dump(content)
             self.write(f"{directory}/{name}", text, mode=0o600)
 
+    def run_alone(self) -> None:
+        """Elect no leader: otherwise K3s exits while the API server hangs."""
+        components = ("kube-controller-manager-arg", "kube-scheduler-arg")
+        self.config({"20-alone.yaml": {name: ["leader-elect=false"] for name in components}})
+
     def start_server(self, *options: str) -> None:
         """Start `k3s server`."""
         self._server = self.start(_K3S, "server", *options, log=self.log)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -11,11 +12,13 @@ import pytest
 from agent.benchmark.versions import Benchmark
 from tests.k8s import pods
 from tests.k8s.namespaces import NAME
+from tests.k8s.node import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
-    from tests.k8s.node import Node
+    from tests.k8s.binaries import Binaries
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("cluster")]
 
@@ -97,33 +100,31 @@ def create(node: Node, objects: Sequence[object]) -> None:
     node.kubectl("create", "--filename=-", text=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
 
 
-@pytest.fixture(scope="module")
-def api(new_server: Callable[[], Node]) -> Node:
-    """A hardened server without a kubelet, whose objects the tests change."""
-    return new_server()
-
-
-@pytest.fixture(scope="module")
-def new_server(binaries: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Node]]:  # noqa: ANN401
-    """Return a function that starts a hardened server without a kubelet."""
-    from tests.k8s.node import Node
-
-    started: list[Node] = []
-
-    def start() -> Node:
-        node = Node(tmp_path_factory.mktemp("server"), binaries)
-        node.__enter__()
-        started.append(node)
+@contextmanager
+def hardened_server(directory: Path, binaries: Binaries) -> Iterator[Node]:
+    """Start a hardened server without a kubelet."""
+    with Node(directory, binaries) as node:
+        node.run_alone()
         done = node.harden("apply")
         assert done.returncode == 0, done.stdout + done.stderr
         node.start_server("--disable-agent")
         node.wait_until_deployed()
         assert node.harden("service-accounts", "--wait", "30").returncode == 0
-        return node
+        yield node
 
-    yield start
-    for node in started:
-        node.__exit__()
+
+@pytest.fixture(scope="module")
+def api(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """A server whose objects the tests change."""
+    with hardened_server(tmp_path_factory.mktemp("api"), binaries) as node:
+        yield node
+
+
+@pytest.fixture(scope="module")
+def stopping(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """A server whose configuration the tests change, and whose API server the last of them kills."""
+    with hardened_server(tmp_path_factory.mktemp("stopping"), binaries) as node:
+        yield node
 
 
 def test_a_hardened_server_has_few_manual_controls(api: Node) -> None:
@@ -206,9 +207,9 @@ def test_objects_of_the_site_are_found(api: Node) -> None:
         api.kubectl("delete", "clusterrole", "reader")
 
 
-def test_a_changed_configuration_needs_a_restart(new_server: Callable[[], Node]) -> None:
+def test_a_changed_configuration_needs_a_restart(stopping: Node) -> None:
     """The files are compliant, but the API server still runs with the values at its start."""
-    node = new_server()
+    node = stopping
     if node.client.get(6444, "/flagz").status != 200:
         pytest.skip("this version of Kubernetes has no /flagz")
     node.config({"99-late.yaml": {"kube-apiserver-arg+": ["audit-log-maxage=45"]}})
@@ -219,9 +220,9 @@ def test_a_changed_configuration_needs_a_restart(new_server: Callable[[], Node])
     assert note["remediation"] == "restart K3s"
 
 
-def test_the_drift_check_reports_a_new_administrator_but_not_an_outage(new_server: Callable[[], Node]) -> None:
+def test_the_drift_check_reports_a_new_administrator_but_not_an_outage(stopping: Node) -> None:
     """With `drift.cluster`. While the API server does not answer, the status of its controls does not change."""
-    node = new_server()
+    node = stopping
 
     def drift() -> list[str]:
         done = node.harden("drift")
@@ -242,9 +243,9 @@ def test_the_drift_check_reports_a_new_administrator_but_not_an_outage(new_serve
     assert drift() == []
 
 
-def test_without_an_answer_the_controls_stay_manual(new_server: Callable[[], Node]) -> None:
-    """While K3s is stopped, the report contains the commands to run, and item note with the reason."""
-    node = new_server()
+def test_without_an_answer_the_controls_stay_manual(stopping: Node) -> None:
+    """While K3s is stopped, the report contains the commands to run, and a note with the reason."""
+    node = stopping
     node.run("pkill", "-STOP", "kube-apiserver")
     started = time.monotonic()
     report = assessed(node)

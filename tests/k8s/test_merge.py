@@ -28,9 +28,6 @@ CONFIG = """\
 kube-apiserver-arg:
   - feature-gates=ComponentFlagz=true
   - event-ttl=2h
-  - max-requests-inflight=500
-  - max-mutating-requests-inflight=250
-  - min-request-timeout=900
   - --goaway-chance=0.01
   - audit-log-maxage=7
   - audit-log-maxbackup=3
@@ -39,17 +36,9 @@ kube-apiserver-arg:
   - contention-profiling
   - enable-admission-plugins+=ExtendedResourceToleration
   - api-audiences-=first
-  - livez-grace-period=5s
   - delete-collection-workers=2
   - delete-collection-workers=3
-  - http2-max-streams-per-connection=500
-  - kubelet-timeout=7s
-  - etcd-compaction-interval=10m
-  - lease-reuse-duration-seconds=30
-  - default-not-ready-toleration-seconds=120
   - default_unreachable_toleration_seconds=130
-  - tls-min-version=VersionTLS13
-  - shutdown-delay-duration=1s
 kube-controller-manager-arg: terminated-pod-gc-threshold=55
 kube-scheduler-arg:
   - profiling=true
@@ -58,8 +47,6 @@ kubelet-arg:
   - feature-gates=ComponentFlagz=true
   - max-pods=99
   - event-qps=25
-  - image-gc-high-threshold=80
-  - image-gc-low-threshold=70
   - streaming-connection-idle-timeout=10m
   - anonymous_auth=true
   - container-log-max-size=20Mi
@@ -89,23 +76,9 @@ kube-apiserver-arg+:
 kube-controller-manager-arg+:
   - feature-gates=ComponentFlagz=true
   - concurrent-gc-syncs=11
-  - concurrent-deployment-syncs=6
-  - node-monitor-period=6s
-  - node-monitor-grace-period=60s
-  - kube-api-qps=33
-  - kube-api-burst=44
-  - pvclaimbinder-sync-period=20s
   - profiling+=true
 kubelet-arg+:
-  - event-burst=60
-  - registry-qps=7
-  - registry-burst=14
-  - node-status-update-frequency=20s
-  - sync-frequency=45s
   - serialize-image-pulls=true
-  - container-log-max-files=7
-  - kube-api-qps=66
-  - kube-api-burst=77
   - eviction-hard=nodefs.available<3%,imagefs.available<4%
 kube-proxy-arg+:
   - conntrack-tcp-timeout-established=5s
@@ -114,10 +87,7 @@ kube-proxy-arg+:
 HIGHER = """\
 kube-scheduler-arg:
   - feature-gates=ComponentFlagz=true
-  - kube-api-qps=22
-  - kube-api-burst=23
   - leader-elect-renew-deadline=9s
-  - leader-elect-retry-period=3s
 """
 IGNORED = "kube-apiserver-arg: [event-ttl=9h]\n"
 KUBELET_FILE = """\
@@ -125,7 +95,6 @@ apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 maxPods: 12
 podsPerCore: 44
-nodeStatusMaxImages: 33
 """
 
 
@@ -151,20 +120,9 @@ ARGUMENTS = tuple(
         API: {
             # Each in config.yaml, in one notation or another.
             "event-ttl": "2h0m0s",
-            "max-requests-inflight": "500",
-            "max-mutating-requests-inflight": "250",
-            "min-request-timeout": "900",
             "goaway-chance": "0.01",
             "contention-profiling": "true",
-            "livez-grace-period": "5s",
-            "http2-max-streams-per-connection": "500",
-            "kubelet-timeout": "7s",
-            "etcd-compaction-interval": "10m0s",
-            "lease-reuse-duration-seconds": "30",
-            "default-not-ready-toleration-seconds": "120",
             "default-unreachable-toleration-seconds": "130",
-            "tls-min-version": "VersionTLS13",
-            "shutdown-delay-duration": "1s",
             # Replaces K3s' default.
             "profiling": "true",
             # Given twice: the last value is in effect, also across files and spellings.
@@ -192,12 +150,6 @@ ARGUMENTS = tuple(
         MANAGER: {
             "terminated-pod-gc-threshold": "55",
             "concurrent-gc-syncs": "11",
-            "concurrent-deployment-syncs": "6",
-            "node-monitor-period": "6s",
-            "node-monitor-grace-period": "1m0s",
-            "kube-api-qps": "33",
-            "kube-api-burst": "44",
-            "pvclaimbinder-sync-period": "20s",
             # K3s' default false is passed first, and the operator's value after it.
             "profiling": "true",
             "use-service-account-credentials": "true",
@@ -208,20 +160,12 @@ ARGUMENTS = tuple(
             "profiling": "false",
             "leader-elect-lease-duration": "15s",
             "leader-elect-renew-deadline": "9s",
-            "leader-elect-retry-period": "3s",
-            "kube-api-qps": "22",
-            "kube-api-burst": "23",
             "bind-address": "127.0.0.1",
         },
         KUBELET: {
             "max-pods": "99",
             "event-qps": "25",
-            "event-burst": "60",
-            "registry-qps": "7",
-            "registry-burst": "14",
             "pod-max-pids": "512",
-            "kube-api-qps": "66",
-            "kube-api-burst": "77",
             "read-only-port": "0",
             "hostname-override": "node-1",
         },
@@ -238,20 +182,11 @@ ARGUMENTS = tuple(
 KUBELET_FIELDS: Mapping[str, Any] = {
     "maxPods": 99,
     "podsPerCore": 44,
-    "nodeStatusMaxImages": 33,
     "eventRecordQPS": 25,
-    "eventBurst": 60,
-    "registryPullQPS": 7,
-    "registryBurst": 14,
-    "imageGCHighThresholdPercent": 80,
-    "imageGCLowThresholdPercent": 70,
     "streamingConnectionIdleTimeout": "10m0s",
     "containerLogMaxSize": "20Mi",
-    "containerLogMaxFiles": 7,
     "podPidsLimit": 512,
     "systemReserved": {"cpu": "100m", "memory": "100Mi"},
-    "nodeStatusUpdateFrequency": "20s",
-    "syncFrequency": "45s",
     "serializeImagePulls": True,
     "evictionHard": {"nodefs.available": "3%", "imagefs.available": "4%"},
     "protectKernelDefaults": True,

@@ -39,9 +39,7 @@ def node(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """A hardened server whose node is Ready, with the setting `publish: details`."""
     with Node(tmp_path_factory.mktemp("publish"), binaries) as found:
         found.write("/etc/k3s-harden/config.yaml", "publish: details\n")
-        # Without this, both exit while the API server hangs.
-        components = ("kube-controller-manager-arg", "kube-scheduler-arg")
-        found.config({"20-alone.yaml": {name: ["leader-elect=false"] for name in components}})
+        found.run_alone()
         done = found.harden("apply")
         assert done.returncode == 0, done.stdout + done.stderr
         found.start_server()

@@ -56,7 +56,7 @@ def kubelet_file(settings: Settings) -> str:
 
 
 NEVER_READY = "request-timeout"
-"""With a value that does not meet its row, the API server runs and never becomes ready (test_outcomes.py)."""
+"""With a value that does not meet its row, the API server runs and never becomes ready."""
 EXITS = [example for example in examples(MINOR) if example.subject != NEVER_READY]
 
 

@@ -166,11 +166,26 @@ PAIRS = (
     named("audit-policy-file", POLICY.replace("level", "omitStages: [No], level"), POLICY, "audit-policy-unusable"),
     named("admission-control-config-file", ADMISSION.replace("kube-system", "kube-*"), ADMISSION),
     named("admission-control-config-file", ADMISSION.replace("enforce:", "enforced:"), ADMISSION),
-    argument(
+    *(
+        argument(API_SERVER, stops, near, "admission-plugins-refused")
+        for stops, near in (
+            ("disable-admission-plugins=NodeRestriction", "disable-admission-plugins=ServiceAccount"),
+            ("enable-admission-plugins=PodSecurityPolicy", "enable-admission-plugins=PodSecurity"),
+            ("disable-admission-plugins=Priority,", "disable-admission-plugins=Priority"),
+        )
+    ),
+    Pair(
+        "admission-configuration-unusable",
         API_SERVER,
-        "disable-admission-plugins=NodeRestriction",
-        "disable-admission-plugins=ServiceAccount",
-        "admission-plugins-refused",
+        given(API_SERVER, "enable-admission-plugins=EventRateLimit"),
+        given(API_SERVER, "enable-admission-plugins=AlwaysPullImages"),
+    ),
+    named("audit-policy-file", POLICY.replace("{level: Metadata}", ""), POLICY, "audit-policy-unusable"),
+    Pair(
+        "audit-policy-unusable",
+        API_SERVER,
+        given(API_SERVER, f"audit-policy-file={OWN}"),
+        {OWN: POLICY, **given(API_SERVER, f"audit-policy-file={OWN}")},
     ),
     named(
         "audit-policy-file",
@@ -207,16 +222,7 @@ PAIRS = (
         component=KUBELET,
     ),
     named("encryption-provider-config", ENCRYPTION.replace("Ug==", "UlJS"), OLD_ENCRYPTION),
-    Pair(
-        "component-file-invalid",
-        API_SERVER,
-        {
-            "/var/log/own": None,
-            **given(API_SERVER, "audit-log-path=/var/log/own", f"audit-policy-file={OWN}"),
-            OWN: POLICY,
-        },
-        {**given(API_SERVER, "audit-log-path=/var/log/own", f"audit-policy-file={OWN}"), OWN: POLICY},
-    ),
+    Pair("component-file-invalid", API_SERVER, {"/var/log/own": None, **LOGGED}, LOGGED),
     kubelet_file("cpuManagerPolicy: static\n", "cpuManagerPolicy: static\nreservedSystemCPUs: '0'\n"),
     kubelet_file("maxPods: '5'\n", "maxPod: '5'\n", "component-file-invalid"),
     kubelet_file("featureGates: {NoSuchGate: true}\n", "featureGates: {NodeSwap: true}\n", "feature-gate-invalid"),

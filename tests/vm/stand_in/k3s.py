@@ -57,21 +57,6 @@ KERNEL = {
     "kernel/keys/root_maxbytes": "25000000",
 }
 
-# kubernetes pkg/kubeapiserver/options/plugins.go, AllOrderedPlugins, without plugins that are never enabled by name.
-PLUGINS = words(
-    """
-    AlwaysAdmit AlwaysDeny AlwaysPullImages CertificateApproval CertificateSigning CertificateSubjectRestriction
-    DefaultIngressClass DefaultStorageClass DefaultTolerationSeconds DenyServiceExternalIPs EventRateLimit
-    ExtendedResourceToleration ImagePolicyWebhook LimitPodHardAntiAffinityTopology LimitRanger MutatingAdmissionPolicy
-    MutatingAdmissionWebhook NamespaceAutoProvision NamespaceExists NamespaceLifecycle NodeRestriction
-    OwnerReferencesPermissionEnforcement PersistentVolumeClaimResize PodNodeSelector PodSecurity
-    PodTolerationRestriction Priority ResourceQuota RuntimeClass ServiceAccount StorageObjectInUseProtection
-    TaintNodesByCondition ValidatingAdmissionPolicy ValidatingAdmissionWebhook
-    """
-)
-LAST_WITH_PSP = (1, 24)
-"""kubernetes CHANGELOG-1.25: the PodSecurityPolicy admission plugin is removed."""
-
 
 class RefusedError(Exception):
     """K3s would exit; the message contains the line that K3s logs, and the source file."""
@@ -83,12 +68,6 @@ class RefusedError(Exception):
 def version() -> str:
     """Return the version of K3s that this stand-in simulates."""
     return (HOME / "version").read_text().strip()
-
-
-def minor() -> tuple[int, int]:
-    """Return the minor version of Kubernetes."""
-    major, number = version().removeprefix("v").split(".")[:2]
-    return int(major), int(number)
 
 
 def configured_flags(command_line: list[str]) -> list[tuple[str, str]]:
@@ -140,19 +119,6 @@ def given(flags: list[tuple[str, str]], *names: str) -> str | None:
     return found[-1] if found else None
 
 
-def component(flags: list[tuple[str, str]], name: str, defaults: dict[str, str]) -> dict[str, list[str]]:
-    """Return the arguments of a component, as k3s pkg/util/args.go, GetArgs: repeated arguments stay repeated."""
-    arguments: dict[str, list[str]] = {}
-    for flag, value in flags:
-        if flag == name:
-            argument, separator, content = value.removeprefix("--").partition("=")
-            bare = argument.rstrip("+-")
-            earlier = arguments.get(bare, [defaults[bare]] if bare in defaults and argument != bare else [])
-            new = [content if separator else "true"]
-            arguments[bare] = new + earlier if argument.endswith("-") else earlier + new
-    return {argument: [value] for argument, value in defaults.items()} | arguments
-
-
 def refuse_flags_of_a_server(flags: list[tuple[str, str]]) -> None:
     """Reject flags of a server on an agent; a server drops unknown flags with a warning."""
     for name, _ in flags:
@@ -191,75 +157,9 @@ def refuse_or_set_kernel(*, protected: bool) -> None:
         Path("/proc/sys", key).write_text(KERNEL[key])
 
 
-def refuse_audit_policy(arguments: dict[str, list[str]]) -> None:
-    """Reject an audit policy that the API server cannot read or that has no rules."""
-    source = "kubernetes staging/src/k8s.io/apiserver/pkg/audit/policy/reader.go, LoadPolicyFromFile"
-    path = (arguments.get("audit-policy-file") or [""])[-1]
-    if not path:
-        return
-    try:
-        policy = yaml.safe_load(Path(path).read_text())
-    except OSError as error:
-        message = f'loading audit policy file: failed to read file path "{path}": {error.strerror}'
-        raise RefusedError(message, source) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RefusedError(f"loading audit policy file: failed decoding: {error}: from file {path}", source) from error
-    if not isinstance(policy, dict) or not policy.get("kind") or not policy.get("apiVersion"):
-        raise RefusedError(f"loading audit policy file: failed decoding: no kind: from file {path}", source)
-    if policy["kind"] != "Policy" or not str(policy["apiVersion"]).startswith("audit.k8s.io/"):
-        message = f"loading audit policy file: unknown group version field in policy: from file {path}"
-        raise RefusedError(message, source)
-    if not policy.get("rules"):
-        raise RefusedError(f"loading audit policy file: loaded illegal policy with 0 rules: from file {path}", source)
-
-
-def refuse_admission(arguments: dict[str, list[str]]) -> None:
-    """Reject plugins that are unknown or both enabled and disabled, and an invalid configuration."""
-    source = "kubernetes staging/src/k8s.io/apiserver/pkg/server/options/admission.go, Validate"
-    known = PLUGINS | {"PodSecurityPolicy"} if minor() <= LAST_WITH_PSP else PLUGINS
-    enabled, disabled = (plugins(arguments, f"{verb}-admission-plugins") for verb in ("enable", "disable"))
-    for verb, names in (("enable", enabled), ("disable", disabled)):
-        for name in names:
-            if name not in known:
-                raise RefusedError(f'{verb}-admission-plugins plugin "{name}" is unknown', source)
-    if set(enabled) & set(disabled):
-        both = " ".join(sorted(set(enabled) & set(disabled)))
-        message = f"[{both}] in enable-admission-plugins and disable-admission-plugins overlapped"
-        raise RefusedError(message, source)
-    configured = admission_configuration((arguments.get("admission-control-config-file") or [""])[-1])
-    if "EventRateLimit" in enabled and not (configured.get("EventRateLimit") or {}).get("limits"):
-        source = "kubernetes plugin/pkg/admission/eventratelimit/admission.go, Register"
-        raise RefusedError("limits: Invalid value: []: must not be empty", source)
-
-
-def plugins(arguments: dict[str, list[str]], flag: str) -> list[str]:
-    """Return the names in a flag, as pflag's StringSlice: values are split at commas, an empty value has no names."""
-    return [name for value in arguments.get(flag, []) for name in (value.split(",") if value else [])]
-
-
-def admission_configuration(path: str) -> dict[str, Any]:
-    """Return the plugin configurations in the file by plugin."""
-    source = "kubernetes staging/src/k8s.io/apiserver/pkg/admission/config.go, ReadAdmissionConfiguration"
-    if not path:
-        return {}
-    try:
-        content = yaml.safe_load(Path(path).read_text())
-    except OSError as error:
-        message = f'unable to read admission control configuration from "{path}" [{error.strerror}]'
-        raise RefusedError(message, source) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RefusedError(f"unable to read admission control configuration: {error}", source) from error
-    if not isinstance(content, dict) or content.get("kind") != "AdmissionConfiguration":
-        raise RefusedError("unable to read admission control configuration: Object 'Kind' is missing", source)
-    return {plugin["name"]: plugin.get("configuration") for plugin in content.get("plugins") or []}
-
-
 def start_server(flags: list[tuple[str, str]]) -> Path:
     """Do what `k3s server` does before it reports that it is up; return the data directory."""
     data_dir = Path(given(flags, "data-dir", "d") or DEFAULT_DATA_DIR)
-    arguments = component(flags, "kube-apiserver-arg", {"enable-admission-plugins": "NodeRestriction"})
-    refuse_admission(arguments)
-    refuse_audit_policy(arguments)
     refuse_or_set_kernel(protected=given(flags, "protect-kernel-defaults") == "true")
     # K3s creates missing directories with these modes and never changes existing ones (pkg/cli/server, pkg/datadir).
     for name in ("server", "server/cred", "server/db", "server/manifests", "server/tls"):
