@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tests import k3s_tree
@@ -14,23 +12,13 @@ from tests.k3s_tree import DATA_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 COUNTS = (10, 100, 1_000, 10_000)
 _MOST_IN_ROUNDS = 1_000
 """Larger counts run once, because noise is small compared with their cost."""
 
 _ROUNDS = 5
-
-_KUBECTL = """\
-#!/bin/sh
-here=${0%/*}
-case "$1 $2" in
-"get namespaces") cat "$here/namespaces" ;;
-"get serviceaccounts") if [ -e "$here/patched" ]; then cat "$here/protected"; else cat "$here/accounts"; fi ;;
-"patch serviceaccount") : >>"$here/patched" ;;
-esac
-"""
-"""Stand-in for kubectl: answers the calls of service-accounts from files in its directory."""
 
 
 class Growth(NamedTuple):
@@ -50,12 +38,6 @@ def measured(program: Path) -> Iterator[Growth]:
         yield Growth(f"apply: {name}", _costs({count: _apply(program, count, fill) for count in COUNTS}))
     for name, fill in _ASSESSED.items():
         yield Growth(f"assess: {name}", _costs({count: _assess(program, count, fill) for count in COUNTS}))
-    for name, automounts in (
-        ("service-accounts: namespaces, all protected", False),
-        ("service-accounts: namespaces, none protected", True),
-    ):
-        commands = {count: _service_accounts(program, count, automounts=automounts) for count in COUNTS}
-        yield Growth(name, _costs(commands))
     shutil.rmtree(HOME / "trees")
 
 
@@ -142,37 +124,3 @@ def _fill(root: Path, count: int, fill: Callable[[int], tuple[str, str]]) -> Non
     for number in range(count):
         path, content = fill(number)
         k3s_tree.put(root, path, content)
-
-
-def _service_accounts(program: Path, count: int, *, automounts: bool) -> Command:
-    root = host_tree(f"growth-{count}")
-    tools = root / "usr/local/bin"
-    tools.mkdir(parents=True)
-    kubectl = tools / "kubectl"
-    kubectl.write_text(_KUBECTL, encoding="utf-8")
-    kubectl.chmod(0o755)
-    with (tools / "namespaces").open("w", encoding="utf-8") as file:
-        file.writelines(f"namespace/one-{number}\n" for number in range(count))
-    _write_accounts(tools / "accounts", count, automounts=automounts)
-    _write_accounts(tools / "protected", count, automounts=False)
-    script = Path(__file__).with_name("namespaces.py")
-    return Command((str(program.with_name("python")), str(script), str(root)), stale=tools / "patched")
-
-
-def _write_accounts(path: Path, count: int, *, automounts: bool) -> None:
-    """Write the output of `kubectl get serviceaccounts --output=json` in pieces, so that this process stays small."""
-    with path.open("w", encoding="utf-8") as file:
-        file.write('{"apiVersion": "v1", "kind": "List", "items": [')
-        for number in range(count):
-            metadata = {
-                "creationTimestamp": "2024-05-01T10:00:00Z",
-                "name": "default",
-                "namespace": f"one-{number}",
-                "resourceVersion": str(1000 + number),
-                "uid": f"5f0c3c1e-6f0e-4e4b-9d6e-{number:012}",
-            }
-            account: dict[str, object] = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
-            if not automounts:
-                account["automountServiceAccountToken"] = False
-            file.write((", " if number else "") + json.dumps(account, indent=4))
-        file.write("]}\n")

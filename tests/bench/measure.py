@@ -21,11 +21,10 @@ class BenchError(Exception):
 
 
 class Command(NamedTuple):
-    """A command: `argv` starts with a path, `codes` are accepted exit codes, `stale` is removed before each run."""
+    """A command: `argv` starts with a path, `codes` are accepted exit codes."""
 
     argv: tuple[str, ...]
     codes: tuple[int, ...] = (0,)
-    stale: Path | None = None
 
 
 class Run(NamedTuple):
@@ -83,8 +82,6 @@ def in_turn(commands: Mapping[str, Command], rounds: int) -> dict[str, Cost]:
 
 def once(command: Command) -> Run:
     """Run a command and return its cost. Raises BenchError if it fails."""
-    if command.stale is not None:
-        command.stale.unlink(missing_ok=True)
     output = HOME / "output"
     streams = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
