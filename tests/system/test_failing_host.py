@@ -39,25 +39,16 @@ NEWER = Request(Overrides(role="server", k3s_version="1.34"))
 OPERATORS_CONFIG = "kube-apiserver-arg:\n  - audit-log-maxage=45\nnode-label:\n  - place=here\n"
 
 
-class Interruption(BaseException):
-    """An interruption of a run, such as Ctrl-C or a bug of the program."""
-
-
 class Fuse:
     """Fails at the n-th guarded call; `calls` are the names of the calls so far."""
 
-    def __init__(self, burns_at: int = 0, *, ends_the_run: bool = False) -> None:
+    def __init__(self, burns_at: int = 0) -> None:
         self.burns_at = burns_at
-        self.ends_the_run = ends_the_run
         self.calls: list[str] = []
 
     def burns(self, call: str) -> bool:
         self.calls.append(call)
-        if len(self.calls) != self.burns_at:
-            return False
-        if self.ends_the_run:
-            raise Interruption(call)
-        return True
+        return len(self.calls) == self.burns_at
 
     def guard(self, call: str) -> None:
         if self.burns(call):
@@ -236,21 +227,6 @@ def test_a_failure_is_reported_and_the_next_run_is_compliant(
             tree.reset()
             outcome = tree.run(tree.verb, Fuse(number))
             wrong.note(call, false_statements(tree, outcome, before, ended))
-            wrong.note(call, not_repaired(tree, ended))
-    assert not wrong.outcomes, str(wrong)
-
-
-@BEGINNINGS
-def test_the_run_after_an_interruption_is_compliant(in_memory: Path, begin: Callable[[Path], HostTree]) -> None:
-    """An interruption before any change leaves nothing that the next run does not fix."""
-    tree = begin(in_memory)
-    calls, ended = run_without_failures(tree)
-    wrong = Wrong()
-    for number, call in enumerate(calls, 1):
-        if changes(call):
-            tree.reset()
-            with pytest.raises(Interruption):
-                tree.run(tree.verb, Fuse(number, ends_the_run=True))
             wrong.note(call, not_repaired(tree, ended))
     assert not wrong.outcomes, str(wrong)
 

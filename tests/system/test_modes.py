@@ -117,16 +117,3 @@ def test_existing_parents_are_not_changed(machine: Machine, mode: int, group: in
     before = {parent: machine.entry(parent) for parent in parents}
     assert machine.harden("apply", *SERVER, umask=0).returncode == 0
     assert {parent: machine.entry(parent) for parent in parents} == before
-
-
-def test_another_data_directory_is_hardened(machine: Machine, expected: Mapping[str, Entry]) -> None:
-    """With --data-dir nothing is created at the default path."""
-    run = machine.harden("apply", *SERVER, "--data-dir", "/var/lib/deep/k3s", umask=0o077)
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert machine.entry("/var/lib/rancher") is None
-    made = {path: (entry.kind, entry.mode) for path, entry in machine.tree("/var/lib/deep/k3s").items()}
-    assert made == {
-        path.replace(DATA, "/var/lib/deep/k3s"): (entry.kind, entry.mode)
-        for path, entry in expected.items()
-        if path.startswith(DATA)
-    }

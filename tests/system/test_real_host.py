@@ -134,19 +134,6 @@ def test_revert_restores_everything(machine: Machine, words: tuple[str, ...]) ->
     assert {path: after[path] for path in before} == before
 
 
-def test_a_changed_kernel_value_is_found_and_corrected(machine: Machine) -> None:
-    """check reports it, and apply changes only this value."""
-    machine.harden("apply", *SERVER)
-    machine.set_live({"kernel.panic": "0"})
-    found = report(machine, "check", *SERVER)
-    assert found["exit_code"] == 3
-    assert [name for name, status in statuses(found).items() if status != "compliant"] == ["kernel.panic"]
-    done = report(machine, "apply", *SERVER)
-    assert done["exit_code"] == 0
-    assert [name for name, status in statuses(done).items() if status == "changed"] == ["kernel.panic"]
-    assert machine.live_values() == HARDENED
-
-
 @pytest.mark.strace
 def test_a_second_apply_makes_no_changes(machine: Machine) -> None:
     """The second apply makes no system call that could change a file."""

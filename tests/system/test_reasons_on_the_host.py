@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.findings.machine.reason import REASONS
-from tests.der import certificate_valid_from
 
 if TYPE_CHECKING:
     import subprocess
@@ -176,19 +175,6 @@ def test_a_host_name_that_is_no_name_in_kubernetes(node: Machine) -> None:
     run = node.run("unshare", "--uts", "sh", "-c", f"echo my_node >/proc/sys/kernel/hostname; {check}")
     ids = [finding["id"] for finding in json.loads(run.stdout)["findings"] if finding["id"] in REASONS]
     assert ids == ["node-name-invalid"]
-
-
-def test_a_certificate_of_the_future(node: Machine) -> None:
-    """The clock of this machine is behind the beginning of its validity."""
-    node.write(f"{DATA}/server/tls/server-ca.crt", certificate_valid_from(2039))
-    assert reasons(node) == ["clock-behind-certificates"]
-
-
-def test_hidden_controllers(node: Machine) -> None:
-    """As on a Raspberry Pi, whose firmware disables the controller memory."""
-    node.mount("-t", "tmpfs", "tmpfs", "/sys/fs/cgroup")
-    node.write("/sys/fs/cgroup/cgroup.controllers", "cpuset cpu io pids\n")
-    assert reasons(node) == ["cgroup-controller-missing"]
 
 
 def test_no_kernel_log(node: Machine) -> None:
