@@ -129,30 +129,6 @@ def test_revert_restores_contents_modes_and_default_lists(role: str, host: HostT
     assert all(os.listxattr(host[path]) == [] for path in (NETWORKS, f"{NETWORKS}/cbr0"))
 
 
-def test_explicit_settings_override_the_profile(host: HostTree) -> None:
-    """Settings of the site replace values of the profile, and can disable presets."""
-    off = "always-pull-images: false\nseccomp-default: false\nevent-rate-limit: off\ncni: {file-permissions: leave}\n"
-    strict(host, settings=f"{off}pod-max-pids: 20000\n")
-    assert host.run("apply").code == 0
-    assert arguments(host, "kubelet-arg")["pod-max-pids"] == "20000"
-    assert "seccomp-default" not in arguments(host, "kubelet-arg")
-    plugins = arguments(host, "kube-apiserver-arg")["enable-admission-plugins"]
-    assert plugins == "NodeRestriction,ServiceAccount,DenyServiceExternalIPs"
-    assert "EventRateLimit" not in host[PSA].read_text()
-    assert mode(host[LEASE]) == 0o644
-
-
-def test_disabling_the_profile_removes_its_values(host: HostTree) -> None:
-    """The drop-in and psa.yaml are then those of the guide. Modes are kept, because no control requires open files."""
-    strict(host)
-    assert host.run("apply").code == 0
-    host.write(SETTINGS, "profile: guide\n")
-    assert host.run("apply").code == 0
-    assert not {"pod-max-pids", "seccomp-default"} & arguments(host, "kubelet-arg").keys()
-    assert "EventRateLimit" not in host[PSA].read_text()
-    assert host.run("check").code == 0
-
-
 def test_diff_names_the_settings_of_the_profile(host: HostTree) -> None:
     """They are shown for each resource that they change, but not for resources of the guide or the site."""
     strict(host, settings="pod-max-pids: 100\n")

@@ -347,6 +347,7 @@ def made(start: Start) -> Iterator[HostTree]:
 
 def put(host: HostTree, path: str, placed: EarlierFile) -> None:
     content = managed_content(path, placed.version)
+    kept = int(len(content) * placed.cut)
     place_ = host[path]
     place_.parent.mkdir(parents=True, exist_ok=True)
     if placed.what == "symlink":
@@ -355,21 +356,17 @@ def put(host: HostTree, path: str, placed: EarlierFile) -> None:
         place_.mkdir()
     elif placed.what == "FIFO":
         os.mkfifo(place_)
-    elif placed.what == "managed":
-        host.write(path, content, placed.mode)
-    elif placed.what == "empty":
-        host.write(path, b"", placed.mode)
-    elif placed.what == "cut":
-        host.write(path, content[: int(len(content) * placed.cut)], placed.mode)
-    elif placed.what == "nul":
-        kept = int(len(content) * placed.cut)
-        host.write(path, content[:kept] + bytes(len(content) - kept), placed.mode)
-    elif placed.what == "edited":
-        host.write(path, content + EDITS[path].encode(), placed.mode)
-    elif placed.what == "reworded":
-        host.write(path, b"# in its own words\n" + content, placed.mode)
     else:
-        host.write(path, b"somebody's own\n", placed.mode)
+        found = {
+            "managed": content,
+            "empty": b"",
+            "cut": content[:kept],
+            "nul": content[:kept] + bytes(len(content) - kept),
+            "edited": content + EDITS[path].encode(),
+            "reworded": b"# in its own words\n" + content,
+            "foreign": b"somebody's own\n",
+        }
+        host.write(path, found[placed.what], placed.mode)
 
 
 def do(host: HostTree, deed: str, path: str) -> None:
