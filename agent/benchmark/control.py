@@ -139,8 +139,7 @@ def benchmark_control(  # noqa: PLR0913 - what decides
 @cache
 def _table() -> dict[str, list[str]]:
     """Return the other columns of controls.tsv by the ID of the control."""
-    rows = (line.split("\t") for line in package_data.read("benchmark", "controls.tsv").decode().splitlines())
-    return {name: cells for name, *cells in rows}
+    return {name: cells for name, *cells in package_data.rows("benchmark", "controls.tsv")}
 
 
 def in_k3s_config(text: str) -> Remediation:

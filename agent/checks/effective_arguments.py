@@ -16,7 +16,7 @@ from agent.checks import k3s_arguments, undetermined_arguments
 from agent.checks.argument_values import Doubt, EffectiveArgument, EffectiveArguments, Given, GivenBy
 from agent.checks.k3s_arguments import by_operator, default, own_option
 from agent.checks.unmet import made_readable
-from agent.k3s.combined_arguments import COMBINED
+from agent.k3s.components.tables import is_combined
 from agent.k3s.config import string_slice
 from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, KUBELET_DEFAULTS_FILE, Channel
 from agent.k3s.kubelet_configuration import (
@@ -41,7 +41,7 @@ def effective_arguments(
 ) -> EffectiveArguments:
     """Return a component's effective arguments on this host; `kubelet` has the kubelet's configuration files.
 
-    They are those of K3s' configuration and of default_arguments.DEFAULTS, not all that K3s sets.
+    They are those of K3s' configuration and of default_arguments.tsv, not all that K3s sets.
     """
     if component is Component.KUBELET:
         return _kubelet(facts, kubelet or KubeletConfiguration(problem="the kubelet's files were not read"))
@@ -151,6 +151,6 @@ def _combined(component: Component, name: str, values: tuple[Given, ...]) -> Eff
         # Newer components accept `component:gate=…`, and their own gates without the prefix.
         gates = {gate.removeprefix("kube:"): on for gate, _, on in pairs}
         return EffectiveArgument(name, ",".join(f"{gate}={on}" for gate, on in gates.items()), values)
-    if name in COMBINED[component]:
+    if is_combined(component, name):
         return EffectiveArgument(name, ",".join(item for given in values for item in string_slice(given.value)), values)
     return EffectiveArgument(name, values[-1].value, values[-1:], values[:-1])

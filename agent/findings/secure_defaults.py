@@ -154,18 +154,14 @@ def _given(row: SecureDefault, default: DefaultArgument, situation: Situation) -
         return _in_kubelet_files(row, default, situation)
     arguments = [component_argument(argument.text) for argument in config.items(key)]
     forms = {argument.form for argument in arguments if argument.name == row.name}
-    if row.name not in _combined(row.component):
+    from agent.k3s.components.tables import is_combined  # few hosts set such an argument
+
+    if not is_combined(row.component, row.name):
         # The value of `name-=x` comes before K3s' own, which the component then uses.
         values = () if forms == {"-"} and default.channel is Channel.ARGUMENT else values[-1:]
     weak = next((value for value in values if not row.meets.accepts(value.text)), None)
     name = weak.spelling or row.name if weak else ""
     return weak and _Given(weak.location, name, f"{name}={weak.text}")
-
-
-def _combined(component: Component) -> frozenset[str]:
-    from agent.k3s.combined_arguments import COMBINED
-
-    return COMBINED[component]
 
 
 def _in_kubelet_files(row: SecureDefault, default: DefaultArgument, situation: Situation) -> _Given | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent import package_data
 from agent.checks.answer import ControlStatus
 from agent.checks.cluster.rule import ClusterRule, Observed, cluster_answer, fails_if_any, of_site, to_review
 from agent.kubernetes import rbac
@@ -28,78 +29,18 @@ if TYPE_CHECKING:
     from agent.kubernetes.rbac import RightHolder
     from agent.model import Step
 
-_RBAC = "rbac.authorization.k8s.io"
-_ADMISSION = "admissionregistration.k8s.io"
-_CERTIFICATES = "certificates.k8s.io"
-_READ = frozenset({"get", "list", "watch"})
-_CREATE = frozenset({"create"})
-_CHANGE = frozenset({"create", "delete", "deletecollection", "patch", "update"})
-_ANY = frozenset({"create", "delete", "get", "list", "patch", "update", "watch"})
 
-_POD_CREATORS = (
-    ("", "pods"),
-    ("", "replicationcontrollers"),
-    ("apps", "daemonsets"),
-    ("apps", "deployments"),
-    ("apps", "replicasets"),
-    ("apps", "statefulsets"),
-    ("batch", "cronjobs"),
-    ("batch", "jobs"),
-)
-_COMMANDS = (
-    # A command in a running pod has the same Secrets and the same account. Over a WebSocket, it is a GET request.
-    RbacRight(_CREATE | {"get"}, "", "pods/exec", everybody_on_named_objects=True),
-    RbacRight(_CREATE | {"get"}, "", "pods/attach", everybody_on_named_objects=True),
-    RbacRight(frozenset({"patch", "update"}), "", "pods/ephemeralcontainers", everybody_on_named_objects=True),
-)
+def _parsed(rules: str) -> tuple[RbacRight, ...]:
+    cells = (rule.split("|") for rule in rules.split("; "))
+    return tuple(
+        RbacRight(frozenset(verbs.split()), group, resource, names == "any", names == "everybody")
+        for verbs, resources, group, names in cells
+        for resource in resources.split()
+    )
 
-_RIGHTS: Mapping[str, tuple[str, tuple[RbacRight, ...]]] = {
-    "rbac-secrets": ("get, list or watch secrets", (RbacRight(_READ, "", "secrets", everybody_on_named_objects=True),)),
-    "rbac-create-pods": (
-        "create pods, objects that create pods, or commands in pods",
-        (*(RbacRight(_CREATE, group, name) for group, name in _POD_CREATORS), *_COMMANDS),
-    ),
-    "rbac-bind-impersonate-escalate": (
-        "bind, impersonate or escalate",
-        (
-            *(
-                RbacRight(frozenset({"bind", "escalate"}), _RBAC, name, on_named_objects=True)
-                for name in ("roles", "clusterroles")
-            ),
-            *(
-                RbacRight(frozenset({"impersonate"}), "", name, on_named_objects=True)
-                for name in ("users", "groups", "serviceaccounts")
-            ),
-            RbacRight(frozenset({"impersonate"}), "authentication.k8s.io", "userextras", on_named_objects=True),
-        ),
-    ),
-    "rbac-persistent-volumes": ("create persistentvolumes", (RbacRight(_CREATE, "", "persistentvolumes"),)),
-    "rbac-nodes-proxy": ("access nodes/proxy", (RbacRight(_ANY, "", "nodes/proxy", on_named_objects=True),)),
-    "rbac-kubelet-subresources": ("access nodes/proxy", (RbacRight(_ANY, "", "nodes/proxy", on_named_objects=True),)),
-    "rbac-csr-approval": (
-        "approve certificatesigningrequests",
-        (
-            RbacRight(
-                frozenset({"patch", "update"}),
-                _CERTIFICATES,
-                "certificatesigningrequests/approval",
-                on_named_objects=True,
-            ),
-        ),
-    ),
-    "rbac-webhooks": (
-        "create, change or delete admission webhooks",
-        (
-            RbacRight(_CHANGE, _ADMISSION, "validatingwebhookconfigurations", on_named_objects=True),
-            RbacRight(_CHANGE, _ADMISSION, "mutatingwebhookconfigurations", on_named_objects=True),
-        ),
-    ),
-    "rbac-token-creation": (
-        "create serviceaccounts/token",
-        (RbacRight(_CREATE, "", "serviceaccounts/token", on_named_objects=True),),
-    ),
-}
-"""By control: the right in words, and the rules of roles that grant it."""
+
+_RIGHTS = {name: (words, _parsed(rules)) for name, words, rules in package_data.rows("checks", "cluster", "rights.tsv")}
+"""By control."""
 
 
 def _right(name: str) -> ClusterRule:

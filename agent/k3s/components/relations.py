@@ -121,39 +121,15 @@ def _matches(name: str, subject: str, values: Values) -> Iterator[Unmet]:
             yield Unmet(f"rejects {subject}={item}", known.expected)
 
 
-def _at_least(low: str, subject: str, values: Values) -> Iterator[Unmet]:
-    """A number or a duration has a lower limit. NaN passes every limit."""
-    value = _number_in(subject, values)
-    if value is not None and value < number_of(low):
-        yield Unmet(f"rejects {subject}", f"at least {low}")
+def _limited(fails: Callable[..., bool], expected: str) -> Relation:
+    """Return the relation of a number or a duration with its limits. NaN passes every limit."""
 
+    def relation(limits: str, subject: str, values: Values) -> Iterator[Unmet]:
+        value = _number_in(subject, values)
+        if value is not None and fails(value, *map(number_of, limits.split())):
+            yield Unmet(f"rejects {subject}", expected.format(*limits.split()))
 
-def _at_least_or_0(low: str, subject: str, values: Values) -> Iterator[Unmet]:
-    """A number or a duration is zero, or has a lower limit."""
-    value = _number_in(subject, values)
-    if value is not None and value != 0 and value < number_of(low):
-        yield Unmet(f"rejects {subject}", f"0, or at least {low}")
-
-
-def _more_than(low: str, subject: str, values: Values) -> Iterator[Unmet]:
-    """A number or a duration is above a limit."""
-    value = _number_in(subject, values)
-    if value is not None and value <= number_of(low):
-        yield Unmet(f"rejects {subject}", f"more than {low}")
-
-
-def _between(bounds: str, subject: str, values: Values) -> Iterator[Unmet]:
-    """A number or a duration has two limits."""
-    low, high = bounds.split()
-    value = _number_in(subject, values)
-    if value is not None and (value < number_of(low) or value > number_of(high)):
-        yield Unmet(f"rejects {subject}", f"from {low} to {high}")
-
-
-def _between_or_0(bounds: str, subject: str, values: Values) -> Iterator[Unmet]:
-    """A number or a duration is zero, or has two limits."""
-    if _number_in(subject, values):
-        yield from _between(bounds, subject, values)
+    return relation
 
 
 def _number_in(name: str, values: Values) -> float | None:
@@ -257,15 +233,15 @@ def _forbidden(_: str, subject: str, values: Values) -> Iterator[Unmet]:
 RELATIONS: Mapping[str, Relation] = {
     "above": _above,
     "alone": _alone,
-    "at least": _at_least,
-    "at least or 0": _at_least_or_0,
-    "between": _between,
-    "between or 0": _between_or_0,
+    "at least": _limited(lambda value, low: value < low, "at least {}"),
+    "at least or 0": _limited(lambda value, low: value != 0 and value < low, "0, or at least {}"),
+    "between": _limited(lambda value, low, high: value < low or value > high, "from {} to {}"),
+    "between or 0": _limited(lambda value, low, high: value and (value < low or value > high), "from {} to {}"),
     "excludes": _excludes,
     "forbidden": _forbidden,
     "includes": _includes,
     "matches": _matches,
-    "more than": _more_than,
+    "more than": _limited(lambda value, low: value <= low, "more than {}"),
     "not below": _not_below,
     "no empty item": _no_empty_item,
     "not empty": _not_empty,

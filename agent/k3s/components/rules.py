@@ -63,10 +63,9 @@ def default_values(component: Component) -> dict[str, str]:
 
 
 def _rows(component: Component) -> Iterator[list[str]]:
-    for line in package_data.read("k3s", "components", RULES).decode().splitlines():
-        components, _, rest = line.partition("\t")
+    for components, *cells in package_data.rows("k3s", "components", RULES):
         if components == "*" or component.value in components.split():
-            yield rest.split("\t")
+            yield cells
 
 
 def rejected_by_rule(rule: ValueRule, arguments: ComponentArguments) -> Iterator[Rejection]:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent import package_data
+from agent.k3s.components.values import LISTS, MAPPINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,6 +80,12 @@ def kind_of(component: Component, name: str, minor: int) -> str | None:
         if minor in minors_in(minors):
             return kind
     return None
+
+
+def is_combined(component: Component, name: str) -> bool:
+    """Return whether a component combines the values of a repeated argument. Of any other the last value counts."""
+    kind = kind_of(component, name, LAST_MINOR)  # the kinds are equal in all minors
+    return kind in LISTS or kind in MAPPINGS
 
 
 def minors_of(component: Component, name: str) -> tuple[int, ...]:

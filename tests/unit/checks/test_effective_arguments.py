@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from agent.checks.argument_values import EffectiveArgument, EffectiveArguments, Given, GivenBy
 from agent.checks.effective_arguments import effective_arguments
 from agent.errors import HostError
-from agent.k3s.combined_arguments import COMBINED
+from agent.k3s.components.tables import is_combined
 from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.k3s.default_arguments import KUBELET_DEFAULTS_FILE
 from agent.k3s.kubelet_configuration import KubeletConfiguration, KubeletFile, kubelet_file
@@ -405,5 +405,5 @@ def test_each_value_is_effective_or_overridden(arguments: list[str], component: 
             if given_value.by is GivenBy.OPERATOR
         ]
         assert sorted(kept) == sorted(value.text for value in values)
-        if name not in COMBINED[component]:
+        if not is_combined(component, name):
             assert len(argument.given) == 1

@@ -45,8 +45,7 @@ def fields_of(kind: str, minor: int, api_version: str = "") -> dict[str, FileFie
 
 @cache
 def _rows(kind: str) -> tuple[list[str], ...]:
-    lines = package_data.read("k3s", "components", CONFIGURATION_FIELDS).decode().splitlines()
-    return tuple(line.split("\t") for line in lines if line.startswith(f"{kind}\t"))
+    return tuple(row for row in package_data.rows("k3s", "components", CONFIGURATION_FIELDS) if row[0] == kind)
 
 
 def words_of(type_name: str) -> tuple[str, ...]:

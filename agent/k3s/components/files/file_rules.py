@@ -153,11 +153,10 @@ def _unmet_rules(kind: FileKind, root: YamlMapping, types: FieldType, context: F
 @cache
 def _rules_about(kind: str) -> tuple[tuple[str, ValueRule], ...]:
     """Return the rules of a kind, each with the path of the mapping with its fields. It names them by their paths."""
-    lines = package_data.read("k3s", "components", FILE_RULES).decode().splitlines()
-    rows = (line.split("\t") for line in lines if line.startswith(f"{kind}\t"))
     return tuple(
-        (scope, rule_of([" ".join(_prefix(scope) + name for name in fields.split()), *cells]))
-        for _, scope, fields, *cells in rows
+        (scope, rule_of([" ".join(_prefix(scope) + field for field in fields.split()), *cells]))
+        for name, scope, fields, *cells in package_data.rows("k3s", "components", FILE_RULES)
+        if name == kind
     )
 
 
