@@ -75,7 +75,9 @@ class KernelParameter(Check):
             reason = "/proc/sys does not exist here" if now is None else describe_state(now)
             unmet = complete_steps(Instruction("assess the booted host"))
             return Answer(ControlStatus.UNKNOWN, found, evidence, reason, unmet)
-        return Answer(ControlStatus.PASS, found, evidence, given_by=_set_by(line))
+        is_own = line is not None and str(line.location.path) == PARAMETERS_FILE
+        by = None if line is None else GivenBy.DROPIN if is_own else GivenBy.OPERATOR
+        return Answer(ControlStatus.PASS, found, evidence, given_by=by)
 
     @property
     def expected(self) -> str:
@@ -207,13 +209,6 @@ def _values(row: SysctlRow, now: Observed | None, line: SysctlAssignment | None)
         yield Evidence(f"{now.value} now", Location(_PROC_SYS / row.key.replace(".", "/")))
     if line is not None:
         yield Evidence(f"{line.value} at boot", line.location)
-
-
-def _set_by(line: SysctlAssignment | None) -> GivenBy | None:
-    """Return the author of the line that sets a kernel parameter at boot; None if the default of the kernel remains."""
-    if line is None:
-        return None
-    return GivenBy.DROPIN if str(line.location.path) == PARAMETERS_FILE else GivenBy.OPERATOR
 
 
 def _set_by_others(

@@ -135,14 +135,11 @@ def _fields_in_order(facts: HostFacts, kubelet: KubeletConfiguration) -> Iterato
     for file in kubelet.files:
         by = GivenBy.K3S if file.path == own else GivenBy.KUBELET_FILE
         for name, (value, line) in file.settings.items():
-            yield name, None if value is None else _field(name, value, by, Location(file.path, line))
+            at, path = Location(file.path, line), KUBELET_FIELDS[name].path
+            yield name, None if value is None else Given(value, by, at, written=as_field(name, value), field=path)
         if file.path == own:
             # K3s writes this file again at its next start, with the value of its option.
             yield PROTECT_KERNEL_DEFAULTS, own_option(PROTECT_KERNEL_DEFAULTS, facts)
-
-
-def _field(name: str, value: str, by: GivenBy, location: Location) -> Given:
-    return Given(value, by, location, written=as_field(name, value), field=KUBELET_FIELDS[name].path)
 
 
 def _combined(component: Component, name: str, values: tuple[Given, ...]) -> EffectiveArgument:

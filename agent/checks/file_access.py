@@ -357,13 +357,10 @@ def _shown(files: Sequence[FoundFile], matches: Sequence[Matches]) -> tuple[str,
     """Return what was found and the evidence if everything is compliant."""
     modes = " and ".join(sorted({str(file.mode) for file in files})[:3])
     counted = [match for match in matches if match.number]
-    evidence = [Evidence(_of_contents(match), Location(match.pattern)) for match in counted]
+    text = "{}; only root can change the {} files and directories below it"
+    evidence = [Evidence(text.format(match.found[0].mode, match.number), Location(match.pattern)) for match in counted]
     single = [file for match in matches if match not in counted for file in match.found]
     if len(single) <= _MOST_SHOWN:
         return modes, (*(Evidence(str(file.mode), Location(file.path)) for file in single), *evidence)
     patterns = ", ".join(str(match.pattern) for match in matches if match.found and match not in counted)
     return f"{modes} ({len(files)} files)", (Evidence(f"{len(single)} files, {modes}", source=patterns), *evidence)
-
-
-def _of_contents(match: Matches) -> str:
-    return f"{match.found[0].mode}; only root can change the {match.number} files and directories below it"

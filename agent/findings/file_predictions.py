@@ -111,7 +111,10 @@ def logs_nothing(situation: Situation) -> Iterator[Trouble]:
     """Yield an audit policy that logs no request."""
     if situation.waivers.covering(AUDIT_POLICY.id, AUDIT_POLICY_ARGUMENT) is not None:
         return
-    for named, data in _of_the_operator(situation, AUDIT_POLICY_ARGUMENT):
+    for named in situation.k3s_files.named_paths:
+        data = situation.k3s_files.contents.get(named.path)
+        if named.option != AUDIT_POLICY_ARGUMENT or data is None or is_managed(situation, named.path):
+            continue
         try:
             line = audit_policy.why_nothing_is_logged(data, named.path)
         except InputError:
@@ -125,14 +128,6 @@ def logs_nothing(situation: Situation) -> Iterator[Trouble]:
                 location=location,
                 remediation=Remediation((Instruction("correct the rules", location),), restart=Restart.K3S),
             )
-
-
-def _of_the_operator(situation: Situation, argument: str) -> Iterator[tuple[NamedPath, bytes]]:
-    written = {resource.id for resource in situation.desired}
-    for named in situation.k3s_files.named_paths:
-        data = situation.k3s_files.contents.get(named.path)
-        if named.option == argument and data is not None and str(named.path) not in written:
-            yield named, data
 
 
 def _unusable(situation: Situation, running: set[Component]) -> Iterator[Trouble]:
@@ -152,15 +147,11 @@ def _unusable(situation: Situation, running: set[Component]) -> Iterator[Trouble
                 expected="a file",
                 found=f"a {kind}",
                 location=location,
-                remediation=_replacement(situation, path, location),
+                # A refusal of apply has the remediation for a managed file.
+                remediation=written_by_apply(situation, str(path))
+                if is_managed(situation, path)
+                else edit_of_k3s_config(f"correct the path, or remove {path}", location),
             )
-
-
-def _replacement(situation: Situation, path: PurePosixPath, location: Location) -> Remediation:
-    """Return the remediation for something else than a file. A refusal of apply has that for a managed file."""
-    if is_managed(situation, path):
-        return written_by_apply(situation, str(path))
-    return edit_of_k3s_config(f"correct the path, or remove {path}", location)
 
 
 def _invalid_content(situation: Situation, named: NamedPath, data: bytes) -> Iterable[InputError]:

@@ -85,7 +85,7 @@ def manifest_api_removed(situation: Situation) -> Iterator[Trouble]:
     for entry in _objects(situation):
         removal = removal_of(entry.api_version, entry.kind, situation.facts.version)
         if removal is not None and entry.path.relative_to(directory).parts[0].partition(".")[0] not in _PACKAGED:
-            location = Location(entry.path, _line_of(entry.node, "apiVersion"))
+            location = Location(entry.path, (yaml_reader.part(entry.node, "apiVersion") or entry.node).line)
             yield Trouble(
                 f"manifest contains a {entry.kind} of {entry.api_version}, which K3s {situation.facts.version} does not"
                 " support",
@@ -245,11 +245,6 @@ def _parsed(path: PurePosixPath, data: bytes) -> tuple[Document, ...] | InputErr
         return yaml_reader.read_documents(data, path, max_bytes=_LARGEST_MANIFEST)
     except InputError as error:
         return error
-
-
-def _line_of(node: Node, key: str) -> int:
-    entries = node.entries if isinstance(node, yaml_reader.Mapping) else ()
-    return next((entry.line for entry in entries if entry.key == key), node.line)
 
 
 def _name_selectors(node: Node) -> Iterator[int]:

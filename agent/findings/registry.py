@@ -6,7 +6,7 @@ host can show is declared without a function, and a verb reports it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.k3s.redaction import redacted
 from agent.model import NO_REMEDIATION, FixOwner, Instruction, Location, OwnCommand, Remediation, Restart, ShellCommand
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from agent.situation import Situation
 
+    Detector = Callable[[Situation], Iterator["Trouble"]]
+    """Yields each case of one kind of finding in the state of a host; pure."""
 
 APPLY = Remediation((OwnCommand("apply"),), FixOwner.APPLY)
 INSTALL = Remediation((OwnCommand("install"),))
@@ -97,14 +99,6 @@ class Trouble(NamedTuple):
     """The id of the managed resource that has the problem; empty if it is not one."""
 
 
-class Detector(Protocol):
-    """Detects one kind of finding in the state of a host; pure."""
-
-    def __call__(self, situation: Situation) -> Iterator[Trouble]:
-        """Yield each case."""
-        ...
-
-
 class Property(NamedTuple):
     """Whether a property holds for a kind of finding, and the reason; each error states it."""
 
@@ -174,7 +168,7 @@ def finding(
     """Declare a detector as a kind of finding."""
 
     def declare(detect: Detector) -> Detector:
-        name = detect.__name__.replace("_", "-")  # type: ignore[attr-defined]
+        name = detect.__name__.replace("_", "-")
         register(FindingKind(name, level, detect.__doc__ or "", remediation, blocks_gate, prevents_start, detect))
         return detect
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from agent.host.paths import RootDirectory
-    from agent.host.probe import Probe
+    from agent.host.probe import K3sProcess
     from agent.host.process import Completed, Runner
     from agent.host.sockets import Listener
     from agent.host.writable_tree import WritableTree
@@ -62,7 +62,8 @@ class Host(Value):
 
     root: str
     run: Runner
-    probe: Probe
+    probe: Callable[[], tuple[K3sProcess, ...]]
+    """Returns the running K3s processes in any order."""
     now: Callable[[], float]
     """The time in seconds since the epoch."""
     uid: int

@@ -57,7 +57,7 @@ class DirectoryTree(Root):
                 return tuple(self._listed(path, node))
         except MissingParent:
             return ()
-        except (OSError, NotADirectory) as error:
+        except OSError as error:
             raise host_error(f"cannot list {path}", error) from error
 
     def contents(self, top: PurePosixPath) -> DirectoryContents:
@@ -84,7 +84,7 @@ class DirectoryTree(Root):
                             exposed.append((here / name, self._entry(name, found)))
             except MissingParent:
                 continue
-            except (OSError, NotADirectory) as error:
+            except OSError as error:
                 raise host_error(f"cannot list {here}", error) from error
         return DirectoryContents(number, tuple(sorted(exposed, key=lambda entry: entry[0])), tuple(sorted(links)))
 
@@ -150,19 +150,15 @@ def _leads_out(target: str, directory: PurePosixPath, top: PurePosixPath) -> boo
     return not os.path.normpath(f"{directory}/{target}" if target[0] != "/" else target).startswith(f"{top}/")
 
 
-def host_error(what: str, error: OSError | NotADirectory) -> HostError:
+def host_error(what: str, error: OSError) -> HostError:
     """Return the error for a user, of the kind that the error of the operating system has."""
-    kind = AccessDeniedError if is_denied(error) else LimitError if _is_too_large(error) else HostError
+    kind = AccessDeniedError if is_denied(error) else LimitError if error.errno == errno.EFBIG else HostError
     return kind(f"{what}: {reason_of(error)}")
 
 
-def is_denied(error: OSError | NotADirectory) -> bool:
+def is_denied(error: OSError) -> bool:
     """Return whether the kernel denied access to this user."""
     return isinstance(error, PermissionError)
-
-
-def _is_too_large(error: OSError | NotADirectory) -> bool:
-    return isinstance(error, OSError) and error.errno == errno.EFBIG
 
 
 MOST_BYTES = 512 * 1024

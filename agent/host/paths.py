@@ -45,21 +45,27 @@ _KINDS = {
 }
 
 
-class MissingParent(Exception):  # noqa: N818 - control flow inside this package
+class MissingParent(FileNotFoundError):  # noqa: N818 - control flow inside this package
     """A parent directory does not exist."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
 class BrokenLink(MissingParent):
     """A parent is a symlink to a path that does not exist, such as the mount point of a disk that is not mounted."""
 
     def __init__(self, link: str, target: str) -> None:
-        super().__init__(link, target)
+        super().__init__()
         self.problem = f"{link} is a symlink to {target}, which does not exist"
         self.hint = f"mount or create {target}, or correct the symlink {link}"
 
 
-class NotADirectory(Exception):  # noqa: N818 - control flow inside this package
-    """A parent is not a directory; the text names it and its kind."""
+class NotADirectory(NotADirectoryError):  # noqa: N818 - control flow inside this package
+    """A parent is not a directory; `strerror` names it and its kind."""
+
+    def __init__(self, parent: str) -> None:
+        super().__init__(errno.ENOTDIR, parent)
 
 
 class Distrusted(Exception):  # noqa: N818 - control flow inside this package
@@ -110,7 +116,7 @@ class Root(Value):
         last: Last = "keep",
         *,
         writing: bool = False,
-        entered: Callable[[OpenedName], object] | None = None,
+        entered: Callable[[OpenedName], object] = lambda _: None,
     ) -> Iterator[OpenedName]:
         """Open the parent directory of `path`, one component at a time.
 
@@ -122,12 +128,12 @@ class Root(Value):
         """
         if writing and self.opened is not None and self.opened.distrusted is not None:
             raise self.opened.distrusted
-        root = self._open_root() if self.opened is None else os.dup(self.opened.descriptor)
+        flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+        root = os.open(self.root, flags) if self.opened is None else os.dup(self.opened.descriptor)
         opened = [OpenedName(root, "/")]
         broken, left = MissingParent(), 0
-        call = entered or _ignore
         try:
-            call(opened[0])
+            entered(opened[0])
             remaining = _steps(str(path))
             links = 0
             while remaining:
@@ -146,10 +152,10 @@ class Root(Value):
                 try:
                     descriptor = os.open(name, _DIRECTORY_ONLY, dir_fd=current.directory)
                     opened.append(OpenedName(descriptor, f"{current.name.rstrip('/')}/{name}"))
-                    call(opened[-1])
+                    entered(opened[-1])
                 except FileNotFoundError:
                     # The last symlink is the cause if a name of its target is missing, not one that follows it.
-                    raise broken if len(remaining) >= left else MissingParent from None
+                    raise broken if len(remaining) >= left else MissingParent() from None
                 except NotADirectoryError:
                     links += 1
                     target = self._link_target(OpenedName(current.directory, name), links, writing=writing)
@@ -162,9 +168,6 @@ class Root(Value):
             yield OpenedName(opened[-1].directory, ".", opened[-1].name)
         finally:
             _close_all(opened)
-
-    def _open_root(self) -> int:
-        return os.open(self.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def _link_target(self, link: OpenedName, links: int, *, writing: bool) -> str:
         found = os.stat(link.name, dir_fd=link.directory, follow_symlinks=False)
@@ -220,10 +223,6 @@ class Root(Value):
         return ""
 
 
-def _ignore(_: OpenedName) -> None:
-    """Do nothing with a directory that is opened."""
-
-
 def _steps(path: str) -> list[str]:
     """Return the names of a path, the last one first. `//`, which pathlib keeps, is the same as `/`."""
     return [name for name in reversed(path.split("/")) if name not in ("", ".")]
@@ -234,12 +233,8 @@ def file_kind(mode: int) -> str:
     return _KINDS.get(stat.S_IFMT(mode), "file of unknown kind")
 
 
-def reason_of(error: OSError | MissingParent | NotADirectory) -> str:
+def reason_of(error: OSError) -> str:
     """Return the reason of an error in the words of the operating system."""
-    if isinstance(error, MissingParent):
-        return "No such file or directory"
-    if isinstance(error, NotADirectory):
-        return str(error)
     return error.strerror or str(error)
 
 

@@ -6,7 +6,7 @@ import os
 import re
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from agent.model import Role
 from agent.value import Value
@@ -25,13 +25,6 @@ class K3sProcess(Value):
     role: Role
     started: float
     """In seconds since the epoch."""
-
-
-class Probe(Protocol):
-    """Finds the running K3s processes."""
-
-    def __call__(self) -> tuple[K3sProcess, ...]:
-        """Return the processes in any order."""
 
 
 class _Process(Value):
@@ -74,11 +67,11 @@ def by_psutil() -> Iterator[_Process]:
 
 def by_proc() -> Iterator[_Process]:
     """Yield the processes that /proc lists: proc_pid_stat(5), proc_pid_cmdline(5)."""
-    for pid, name in _names():
-        if not name.startswith(b"k3s") or name.startswith(_OWN_NAME):
-            continue
+    for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))):
         with suppress(OSError):  # the process ended in the meantime
-            if _is_of_this_host(pid):
+            with open(f"/proc/{pid}/comm", "rb", buffering=0) as file:
+                name = file.read()
+            if name.startswith(b"k3s") and not name.startswith(_OWN_NAME) and _is_of_this_host(pid):
                 # The name is in parentheses and can contain parentheses; the start time is the 20th field after it.
                 ticks = int(_read(f"/proc/{pid}/stat").rpartition(")")[2].split()[19])
                 line = _read(f"/proc/{pid}/cmdline").rstrip("\0").replace("\0", " ")
@@ -106,13 +99,6 @@ def no_processes() -> tuple[K3sProcess, ...]:
 def _booted() -> float:
     """Return the time of the boot. btime in /proc/stat has whole seconds only, so K3s could appear too old."""
     return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-def _names() -> Iterator[tuple[int, bytes]]:
-    """Yield the IDs and names of all processes: proc_pid_comm(5)."""
-    for pid in filter(str.isdecimal, os.listdir("/proc")):
-        with suppress(OSError), open(f"/proc/{pid}/comm", "rb", buffering=0) as file:  # the process may have ended
-            yield int(pid), file.read()
 
 
 def _read(path: str) -> str:

@@ -38,9 +38,13 @@ from agent.model import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import PurePosixPath
+    from typing import TypeVar
 
     from agent.host.access import FileAccess, PathAccess
+
+    _State = TypeVar("_State")
 
 LARGEST_READ = 8 * 1024 * 1024
 """Bytes; far larger than any file that this program manages or assesses."""
@@ -86,33 +90,19 @@ class Tree(DirectoryTree):
 
     def observe(self, path: PurePosixPath) -> Directory | File | Absent | Obstacle | Unreadable:
         """Return what exists at `path`. A symlink is not followed."""
-        try:
-            with self._resolved(path) as node:
-                return self._observe(path, node)
-        except BrokenLink as link:
-            return Obstacle(id=str(path), kind=f"path below a broken link: {link.problem}", hint=link.hint)
-        except (MissingParent, FileNotFoundError):
-            return Absent(path)
-        except NotADirectory as parent:
-            return Obstacle(id=str(path), kind=f"path through {parent}")
-        except OSError as error:
-            return Unreadable(id=str(path), reason=reason_of(error))
+        return self._observed(str(path), path, lambda node: self._state(path, node))
 
     def permissions(self, path: PurePosixPath) -> FilePermissions | Absent | Obstacle | Unreadable:
         """Return the mode of the regular file at `path`. A symlink is not followed, and the content is not read."""
         resource_id = FilePermissions(path=path, mode=FileMode(0)).id
-        try:
-            with self._resolved(path) as node:
-                found = os.stat(node.name, dir_fd=node.directory, follow_symlinks=False)
-        except (MissingParent, FileNotFoundError):
-            return Absent(path)
-        except NotADirectory as parent:
-            return Obstacle(id=resource_id, kind=f"path through {parent}")
-        except OSError as error:
-            return Unreadable(id=resource_id, reason=reason_of(error))
-        if not stat.S_ISREG(found.st_mode):
-            return Obstacle(id=resource_id, kind=file_kind(found.st_mode))
-        return FilePermissions(path=path, mode=FileMode(stat.S_IMODE(found.st_mode)))
+
+        def read_mode(node: OpenedName) -> FilePermissions | Obstacle:
+            found = _stat(node)
+            if not stat.S_ISREG(found.st_mode):
+                return Obstacle(id=resource_id, kind=file_kind(found.st_mode))
+            return FilePermissions(path=path, mode=FileMode(stat.S_IMODE(found.st_mode)))
+
+        return self._observed(resource_id, path, read_mode)
 
     def default_permissions(self, path: PurePosixPath) -> DefaultPermissions | Obstacle | Unreadable:
         """Return the default permissions in the directory at `path`: none if it does not exist. No symlink is followed.
@@ -122,45 +112,57 @@ class Tree(DirectoryTree):
         from agent.host import acl
 
         resource_id = DefaultPermissions(path=path, acl=b"").id
+
+        def read_list(node: OpenedName) -> DefaultPermissions | Obstacle | Unreadable:
+            found = _stat(node)
+            if not stat.S_ISDIR(found.st_mode):
+                return Obstacle(id=resource_id, kind=file_kind(found.st_mode))
+            flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(node.name, flags, dir_fd=node.directory)
+            try:
+                data = acl.read_default_acl(descriptor)
+            finally:
+                os.close(descriptor)
+            if data is None:
+                return Unreadable(id=resource_id, reason="the file system does not support access control lists")
+            return DefaultPermissions(path=path, acl=data)
+
+        state = self._observed(resource_id, path, read_list)
+        return DefaultPermissions(path=path, acl=b"") if isinstance(state, Absent) else state
+
+    def _observed(
+        self, resource_id: str, path: PurePosixPath, read_state: Callable[[OpenedName], _State]
+    ) -> _State | Absent | Obstacle | Unreadable:
         try:
             with self._resolved(path) as node:
-                found = os.stat(node.name, dir_fd=node.directory, follow_symlinks=False)
-                if not stat.S_ISDIR(found.st_mode):
-                    return Obstacle(id=resource_id, kind=file_kind(found.st_mode))
-                flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-                descriptor = os.open(node.name, flags, dir_fd=node.directory)
-                try:
-                    data = acl.read_default_acl(descriptor)
-                finally:
-                    os.close(descriptor)
-        except (MissingParent, FileNotFoundError):
-            return DefaultPermissions(path=path, acl=b"")
+                return read_state(node)
+        except BrokenLink as link:
+            return Obstacle(id=resource_id, kind=f"path below a broken link: {link.problem}", hint=link.hint)
+        except FileNotFoundError:
+            return Absent(path)
         except NotADirectory as parent:
-            return Obstacle(id=resource_id, kind=f"path through {parent}")
+            return Obstacle(id=resource_id, kind=f"path through {parent.strerror}")
         except OSError as error:
             return Unreadable(id=resource_id, reason=reason_of(error))
-        if data is None:
-            return Unreadable(id=resource_id, reason="the file system does not support access control lists")
-        return DefaultPermissions(path=path, acl=data)
 
     def times(self, path: PurePosixPath) -> Times | None:
         """Return when the file at `path` last changed, or None if it cannot be read."""
         try:
             with self._resolved(path) as node:
-                found = os.stat(node.name, dir_fd=node.directory, follow_symlinks=False)
-        except (OSError, MissingParent, NotADirectory):
+                found = _stat(node)
+                return Times(found.st_mtime, found.st_ctime)
+        except OSError:
             return None
-        return Times(found.st_mtime, found.st_ctime)
 
     def stat(self, path: PurePosixPath) -> DirectoryEntry | Absent | Unreadable:
         """Return kind, mode and owner of what is at `path`. Symlinks are followed inside the root."""
         try:
             with self._resolved(path, "follow") as node:
-                found = os.stat(node.name, dir_fd=node.directory, follow_symlinks=False)
+                found = _stat(node)
                 return self._entry(path.name, found)
-        except (MissingParent, FileNotFoundError):
+        except FileNotFoundError:
             return Absent(path)
-        except (OSError, NotADirectory) as error:
+        except OSError as error:
             return Unreadable(id=str(path), reason=reason_of(error), access_denied=is_denied(error))
 
     def access(self, path: PurePosixPath, known: dict[str, PathAccess] | None = None) -> FileAccess | Unreadable:
@@ -186,9 +188,9 @@ class Tree(DirectoryTree):
                 except FileNotFoundError:
                     file = None
                 return FileAccess(file, tuple(passed), node.parent)
-        except (MissingParent, FileNotFoundError):
+        except FileNotFoundError:
             return FileAccess(None, tuple(passed), "")
-        except (OSError, NotADirectory) as error:
+        except OSError as error:
             return Unreadable(id=str(path), reason=reason_of(error))
 
     def may_be_changed(self, path: PurePosixPath) -> bool:
@@ -200,8 +202,8 @@ class Tree(DirectoryTree):
         found: list[os.stat_result] = []
         try:
             with self._resolved(path, "follow", entered=lambda node: found.append(os.fstat(node.directory))) as node:
-                found.append(os.stat(node.name, dir_fd=node.directory, follow_symlinks=False))
-        except (OSError, MissingParent, NotADirectory):
+                found.append(_stat(node))
+        except OSError:
             pass  # the directories before the error decide
         return any(
             found_stat.st_mode & GROUP_OR_OTHERS_WRITE or found_stat.st_uid not in (0, self.uid) for found_stat in found
@@ -211,10 +213,9 @@ class Tree(DirectoryTree):
         """Return whether a file of any kind exists at `path`; False if that cannot be determined."""
         try:
             with self._resolved(path) as node:
-                os.stat(node.name, dir_fd=node.directory, follow_symlinks=False)
-        except (OSError, MissingParent, NotADirectory):
+                return bool(_stat(node))
+        except OSError:
             return False
-        return True
 
     def read(self, path: PurePosixPath, largest: int = LARGEST_READ) -> bytes | None:
         """Return the content of a file, or None if it does not exist. Symlinks are followed inside the root.
@@ -224,16 +225,16 @@ class Tree(DirectoryTree):
         """
         try:
             with self._resolved(path, "follow") as node:
-                found = os.stat(node.name, dir_fd=node.directory, follow_symlinks=False)
+                found = _stat(node)
                 if not stat.S_ISREG(found.st_mode):
                     raise HostError(f"cannot read {path}: it is a {file_kind(found.st_mode)}, not a regular file")
                 with opened_file(node) as descriptor:
                     content = _content(descriptor, largest)
                     self.files_read.setdefault(path, content)
                     return content
-        except (MissingParent, FileNotFoundError):
+        except FileNotFoundError:
             return None
-        except (OSError, NotADirectory) as error:
+        except OSError as error:
             raise host_error(f"cannot read {path}", error) from error
 
     def program_identity(self, path: PurePosixPath) -> str:
@@ -243,12 +244,12 @@ class Tree(DirectoryTree):
         """
         try:
             with self._resolved(path, "follow") as node:
-                found = os.stat(node.name, dir_fd=node.directory, follow_symlinks=False)
+                found = _stat(node)
                 if not stat.S_ISREG(found.st_mode):
                     return ""
                 with opened_file(node) as descriptor:
                     is_elf = os.read(descriptor, len(_ELF)) == _ELF
-        except (OSError, MissingParent, NotADirectory):
+        except OSError:
             return ""
         numbers = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
         return ":".join(map(str, numbers)) if is_elf else ""
@@ -259,6 +260,13 @@ class Tree(DirectoryTree):
         The limit is LARGEST_TEXT.
         """
         return (self.read(path, LARGEST_TEXT) or b"").decode(errors="replace")
+
+    def text_if_readable(self, path: PurePosixPath) -> str:
+        """Return the content of a file as text, empty if it does not exist or cannot be read."""
+        try:
+            return self.read_text(path)
+        except HostError:
+            return ""
 
     def read_input(self, path: PurePosixPath, hint: str = "") -> bytes:
         """Return the content of a file that a user named. Raises InputError if it is missing or not readable."""
@@ -276,7 +284,7 @@ class Tree(DirectoryTree):
         try:
             with self._resolved(path) as node:
                 return os.readlink(node.name, dir_fd=node.directory)
-        except (OSError, MissingParent, NotADirectory):
+        except OSError:
             return None
 
     def broken_link(self, path: PurePosixPath) -> PurePosixPath | None:
@@ -291,7 +299,7 @@ class Tree(DirectoryTree):
         try:
             with self._resolved(path, "enter") as node:
                 return bool(os.fstatvfs(node.directory).f_flag & os.ST_RDONLY)
-        except (OSError, MissingParent, NotADirectory):
+        except OSError:
             return False
 
     def trust_problem(self, path: PurePosixPath) -> str:
@@ -310,12 +318,12 @@ class Tree(DirectoryTree):
                     os.close(descriptor)
         except Distrusted as distrusted:
             return distrusted
-        except (OSError, MissingParent, NotADirectory) as error:
+        except OSError as error:
             return Distrusted(reason_of(error), "")
         return Distrusted(problem, self._restriction(str(path))) if problem else None
 
-    def _observe(self, path: PurePosixPath, node: OpenedName) -> Directory | File | Obstacle:
-        found = os.stat(node.name, dir_fd=node.directory, follow_symlinks=False)
+    def _state(self, path: PurePosixPath, node: OpenedName) -> Directory | File | Obstacle:
+        found = _stat(node)
         if stat.S_ISDIR(found.st_mode):
             return Directory(path=path, mode=FileMode(stat.S_IMODE(found.st_mode)), owner=self._shown_owner(found))
         # Other kinds are not opened: opening a device can have an effect.
@@ -331,6 +339,10 @@ class Tree(DirectoryTree):
                 owner=self._shown_owner(found),
                 immutable=_immutable(descriptor),
             )
+
+
+def _stat(node: OpenedName) -> os.stat_result:
+    return os.stat(node.name, dir_fd=node.directory, follow_symlinks=False)
 
 
 def _content(descriptor: int, largest: int = LARGEST_READ) -> bytes:

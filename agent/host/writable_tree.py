@@ -67,7 +67,8 @@ class WritableTree(Tree):
                 temporary.remove_left_overs(node.directory, node.name)
             descriptor, prepared = temporary.create(node.directory, node.name, PRIVATE_FILE)
             try:
-                _write_all(descriptor, file.content)
+                with open(descriptor, "wb", closefd=False) as opened:
+                    opened.write(file.content)
                 self._own(descriptor, file.owner)
                 os.fchmod(descriptor, file.mode)
                 os.fsync(descriptor)
@@ -218,20 +219,13 @@ class WritableTree(Tree):
         except MissingParent as missing:
             raise _NoParentError(f"cannot {verb} {path}: its parent directory does not exist") from missing
         except NotADirectory as parent:
-            raise HostError(
-                f"cannot {verb} {path}: found {parent}, in its path, expected a directory", _INSPECT
-            ) from parent
+            message = f"cannot {verb} {path}: found {parent.strerror}, in its path, expected a directory"
+            raise HostError(message, _INSPECT) from parent
         except Distrusted as distrusted:
             raise HostError(f"cannot {verb} {path}: {distrusted.problem}", distrusted.hint) from distrusted
         except OSError as error:
             kind = ReadOnlyEnvironmentError if error.errno == errno.EROFS else HostError
             raise kind(f"cannot {verb} {path}: {reason_of(error)}", _FIXES.get(error.errno or 0, "")) from error
-
-
-def _write_all(descriptor: int, content: bytes) -> None:
-    rest = memoryview(content)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
 
 
 def _sync_directory(directory: int) -> None:

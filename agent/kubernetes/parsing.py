@@ -32,6 +32,13 @@ def as_mapping(value: Json) -> Mapping[str, Json]:
     return value if isinstance(value, dict) else {}
 
 
+def _at(item: Json, *keys: str) -> Mapping[str, Json]:
+    """Return the JSON object at a path of keys; empty if there is none."""
+    for key in keys:
+        item = as_mapping(item).get(key)
+    return as_mapping(item)
+
+
 def as_list(value: Json) -> list[Json]:
     """Return a JSON array; empty for any other value."""
     return value if isinstance(value, list) else []
@@ -60,7 +67,7 @@ def _number(value: Json) -> int | None:
 
 
 def _identity(item: Json) -> tuple[str, str]:
-    metadata = as_mapping(as_mapping(item).get("metadata"))
+    metadata = _at(item, "metadata")
     return as_string(metadata.get("namespace")), as_string(metadata.get("name"))
 
 
@@ -71,9 +78,8 @@ def named_object(item: Json) -> NamedObject:
 
 def namespace(item: Json) -> Namespace:
     """Return a namespace."""
-    metadata = as_mapping(as_mapping(item).get("metadata"))
-    labels = {key: as_string(value) for key, value in as_mapping(metadata.get("labels")).items()}
-    return Namespace(_identity(item)[1], labels, as_string(metadata.get("uid")))
+    labels = {key: as_string(value) for key, value in _at(item, "metadata", "labels").items()}
+    return Namespace(_identity(item)[1], labels, as_string(_at(item, "metadata").get("uid")))
 
 
 def service_account(item: Json) -> ServiceAccount:
@@ -101,7 +107,7 @@ def role(item: Json) -> RbacRole:
 
 def binding(item: Json) -> Binding:
     """Return a RoleBinding or ClusterRoleBinding."""
-    reference = as_mapping(as_mapping(item).get("roleRef"))
+    reference = _at(item, "roleRef")
     own, _ = _identity(item)
     subjects = (as_mapping(subject) for subject in as_list(as_mapping(item).get("subjects")))
     return Binding(
@@ -124,29 +130,28 @@ def _subject(item: Mapping[str, Json], namespace: str) -> Subject:
 
 def pod(item: Json) -> Workload:
     """Return a pod."""
-    return _workload("Pod", item, as_mapping(as_mapping(item).get("spec")), is_dormant=False)
+    return _workload("Pod", item, _at(item, "spec"), is_dormant=False)
 
 
 def controller(kind: str, item: Json) -> Workload:
     """Return the pods that an object of this kind creates from its template."""
-    spec = as_mapping(as_mapping(item).get("spec"))
-    of_pods = as_mapping(as_mapping(spec.get("jobTemplate")).get("spec")) if kind == "CronJob" else spec
-    conditions = map(as_mapping, as_list(as_mapping(as_mapping(item).get("status")).get("conditions")))
+    spec = _at(item, "spec")
+    of_pods = _at(spec, "jobTemplate", "spec") if kind == "CronJob" else spec
+    conditions = map(as_mapping, as_list(_at(item, "status").get("conditions")))
     is_finished = any(
         condition.get("type") in ("Complete", "Failed") and condition.get("status") == "True"
         for condition in conditions
     )
     # A Deployment keeps its earlier revisions as ReplicaSets without replicas.
     is_revision = kind == "ReplicaSet" and spec.get("replicas") == 0 and bool(_controller_of(item))
-    template = as_mapping(as_mapping(of_pods.get("template")).get("spec"))
-    return _workload(kind, item, template, is_dormant=is_revision or (kind == "Job" and is_finished))
+    return _workload(
+        kind, item, _at(of_pods, "template", "spec"), is_dormant=is_revision or (kind == "Job" and is_finished)
+    )
 
 
 def _controller_of(item: Json) -> str:
     """Return the kind and name of the object that created this one; empty if there is none."""
-    owners = [
-        as_mapping(owner) for owner in as_list(as_mapping(as_mapping(item).get("metadata")).get("ownerReferences"))
-    ]
+    owners = map(as_mapping, as_list(_at(item, "metadata").get("ownerReferences")))
     owner = next((owner for owner in owners if owner.get("controller") is True), {})
     return f"{as_string(owner.get('kind'))} {as_string(owner.get('name'))}" if owner else ""
 
@@ -203,27 +208,13 @@ def _container(item: Mapping[str, Json], of_pod: Mapping[str, Json]) -> Containe
 
 
 def _secrets_in_environment(item: Mapping[str, Json]) -> Iterator[str]:
-    for variable in as_list(item.get("env")):
-        reference = as_mapping(as_mapping(as_mapping(variable).get("valueFrom")).get("secretKeyRef"))
-        if reference:
-            yield as_string(reference.get("name"))
-    for variable in as_list(item.get("envFrom")):
-        reference = as_mapping(as_mapping(variable).get("secretRef"))
-        if reference:
-            yield as_string(reference.get("name"))
+    references = [_at(variable, "valueFrom", "secretKeyRef") for variable in as_list(item.get("env"))]
+    references += [_at(variable, "secretRef") for variable in as_list(item.get("envFrom"))]
+    yield from (as_string(reference.get("name")) for reference in references if reference)
 
 
-def validating_webhook(item: Json) -> Webhook:
-    """Return a ValidatingWebhookConfiguration."""
-    return _webhook("ValidatingWebhookConfiguration", item)
-
-
-def mutating_webhook(item: Json) -> Webhook:
-    """Return a MutatingWebhookConfiguration."""
-    return _webhook("MutatingWebhookConfiguration", item)
-
-
-def _webhook(kind: str, item: Json) -> Webhook:
+def webhook(kind: str, item: Json) -> Webhook:
+    """Return a configuration of webhooks of this kind."""
     hooks = map(as_mapping, as_list(as_mapping(item).get("webhooks")))
     rules = (rule for hook in hooks for rule in as_list(hook.get("rules")))
     return Webhook(f"{kind} {_identity(item)[1]}", any(map(_is_of_pods, rules)))
@@ -231,8 +222,7 @@ def _webhook(kind: str, item: Json) -> Webhook:
 
 def admission_policy(item: Json) -> Webhook:
     """Return a ValidatingAdmissionPolicy."""
-    constraints = as_mapping(as_mapping(as_mapping(item).get("spec")).get("matchConstraints"))
-    rules = as_list(constraints.get("resourceRules"))
+    rules = as_list(_at(item, "spec", "matchConstraints").get("resourceRules"))
     return Webhook(f"ValidatingAdmissionPolicy {_identity(item)[1]}", any(map(_is_of_pods, rules)))
 
 

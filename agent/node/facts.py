@@ -24,11 +24,10 @@ from agent.report import ASSUMED, K3S_VERSION, ROLE, Fact
 from agent.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from agent.errors import HardenError
     from agent.host import Host
-    from agent.host.probe import K3sProcess
     from agent.k3s.config import MergedConfig
     from agent.k3s.services import K3sUnit, OtherProgram
     from agent.settings.schema import Settings
@@ -172,6 +171,8 @@ def read_facts(
     rancher_managed, rancher_source = _rancher_managed(host, settings, k3s.path)
     platform, platform_facts = detect_platform(host)
     running = [process for process in processes if process.role is role]
+    times = (time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(process.started)) for process in running)
+    since = ", ".join(f"process {process.pid}, since {started}" for process, started in zip(running, times))
     services_source = "systemd" if unit and unit.settings.is_loaded else "unit files that start K3s"
     server = k3s.operator_config.scalar("server")
     joins = server is not None and server.text != ""
@@ -202,7 +203,7 @@ def read_facts(
             Fact("data directory", str(data_dir), data_dir_source),
             Fact("configuration", str(k3s.path), ", ".join(map(str, k3s.files)) or "no file yet"),
             Fact("services", ", ".join(str(unit.path) for unit in units) or "none", services_source),
-            Fact("running", _processes(running), "processes named k3s"),
+            Fact("running", since or "no", "processes named k3s"),
             Fact("managed by Rancher", _yes(rancher_managed), rancher_source),
             Fact("datastore", str(datastore), datastore_source),
             Fact("joins a cluster", _yes(joins), f"`server` at {server.location}" if server else "`server` is not set"),
@@ -229,14 +230,6 @@ def _rancher_managed(host: Host, settings: Settings, config_path: PurePosixPath)
         if host.tree.exists(path):
             return True, str(path)
     return False, f"neither {RANCHER_DROPIN} nor {_RANCHER_AGENT}"
-
-
-def _processes(running: Sequence[K3sProcess]) -> str:
-    return ", ".join(f"process {process.pid}, since {_as_date(process.started)}" for process in running) or "no"
-
-
-def _as_date(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
 
 
 def _yes(answer: bool | None) -> str:  # noqa: FBT001 - an answer, not a flag

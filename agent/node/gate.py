@@ -72,12 +72,12 @@ class ProgramProblem(NamedTuple):
 
 def _openrc_gate(host: Host) -> Gate:
     """Read the parts of the gate under OpenRC."""
-    program = openrc.gate_program(_text(host, openrc.START))
+    program = openrc.gate_program(host.tree.text_if_readable(openrc.START))
     parts = [part for part in openrc.gate_files(program) if host.tree.exists(part.path)]
     has_gate = {part.path for part in parts}
     problem = program_problem(host, program) if openrc.START in has_gate else None
     services = openrc.services(host) if openrc.CONFIGURATION in has_gate else ()
-    texts = ((part, _text(host, part.path)) for part in parts)
+    texts = ((part, host.tree.text_if_readable(part.path)) for part in parts)
     differences = (gate_units.first_difference(part.path, text, part.content.decode()) for part, text in texts if text)
     return Gate(
         unit=None,
@@ -142,7 +142,7 @@ def _texts(host: Host, own: Iterable[PurePosixPath], template: PurePosixPath | N
     units = [path for path in own if path.name.endswith(_SUFFIX) and (path.name != TEMPLATE or path == template)]
     directories = (path for path in own if path.name.endswith(f"{_SUFFIX}.d"))
     dropins = (top / name for top in directories for name in host.tree.names(top) if name.endswith(".conf"))
-    return {path: _text(host, path) for path in (*units, *dropins)}
+    return {path: host.tree.text_if_readable(path) for path in (*units, *dropins)}
 
 
 def _replaced(host: Host, texts: Mapping[PurePosixPath, str], services: Collection[str]) -> Iterator[GateCommand]:
@@ -162,7 +162,8 @@ def _differences(
     if template is not None:
         compared[template] = gate_units.template_difference
     for path, difference in compared.items():
-        found = difference(path, text) if (text := _text(host, path)) else None  # an ordinary user may not read it
+        text = host.tree.text_if_readable(path)  # an ordinary user may not read it
+        found = difference(path, text) if text else None
         if found is not None:
             yield found
 
@@ -241,14 +242,7 @@ def _dropin_directories(host: Host, directory: PurePosixPath) -> Iterator[str]:
     return (name for name in host.tree.names(directory) if name.endswith(f"{_SUFFIX}.d") and name.startswith("k3s"))
 
 
-def _text(host: Host, path: PurePosixPath) -> str:
-    try:
-        return host.tree.read_text(path)
-    except HostError:
-        return ""
-
-
 def _mounts(host: Host, unit: PurePosixPath, unread: list[HardenError]) -> tuple[PurePosixPath, ...]:
     """The paths in RequiresMountsFor= of a unit and its drop-ins, which add to each other."""
-    texts = [_text(host, unit), *unit_files.read_dropins(host, unit.name, unread).values()]
+    texts = [host.tree.text_if_readable(unit), *unit_files.read_dropins(host, unit.name, unread).values()]
     return gate_units.required_mounts("\n".join(texts))

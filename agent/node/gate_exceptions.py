@@ -10,7 +10,6 @@ import time
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.errors import HostError
 from agent.node import openrc
 from agent.value import Value
 
@@ -63,7 +62,9 @@ def files_of_services(host: Host, prefix: str) -> dict[str, str]:
     """Return by service the text of its file, RELEASE or UNGATED."""
     names = [name for name in host.tree.names(RUN_DIRECTORY) if name.startswith(prefix)]
     suffix = "" if names and openrc.starts_services(host) else _SUFFIX
-    return {f"{name[len(prefix) :]}{suffix}": _text(host, RUN_DIRECTORY / name) for name in names}
+    return {
+        f"{name[len(prefix) :]}{suffix}": host.tree.text_if_readable(RUN_DIRECTORY / name).strip() for name in names
+    }
 
 
 def file_of_service(service: str, prefix: str) -> PurePosixPath:
@@ -76,7 +77,7 @@ def uptime(host: Host) -> int:
 
     It is read from the file that the gate reads, because a container can have its own. 0 if it cannot be read.
     """
-    return _seconds(_text(host, _UPTIME).partition(".")[0])
+    return _seconds(host.tree.text_if_readable(_UPTIME).partition(".")[0])
 
 
 def timestamp(seconds: float) -> str:
@@ -97,10 +98,3 @@ def _seconds(text: str) -> int:
 
 def _given_by(release: str) -> str:
     return release.partition(" ")[2] or "unknown"
-
-
-def _text(host: Host, path: PurePosixPath) -> str:
-    try:
-        return host.tree.read_text(path).strip()
-    except HostError:
-        return ""

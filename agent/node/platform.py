@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.errors import HostError
 from agent.k3s.services import OPENRC_DIRECTORY
 from agent.linux.sysctl_order import SysctlReader
 from agent.model import Sysctl
@@ -14,6 +12,8 @@ from agent.report import KERNEL, OPERATING_SYSTEM, Fact
 from agent.value import Value
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from agent.host import Host
 
 
@@ -65,17 +65,22 @@ def _has_cgroup_v1(host: Host) -> bool:
 def system_facts(host: Host) -> tuple[Fact, ...]:
     """Return the name of the distribution and the release of the running kernel, as far as they can be read."""
     facts = []
-    for path in (PurePosixPath("/etc/os-release"), PurePosixPath("/usr/lib/os-release")):
-        with suppress(HostError):
-            values = dict(line.partition("=")[::2] for line in host.tree.read_text(path).splitlines())
-            name = (values.get("PRETTY_NAME") or values.get("NAME", "")).strip().strip("\"'")
-            if name:
-                facts.append(Fact(OPERATING_SYSTEM, name, str(path)))
-                break
+    for path, values in os_releases(host):
+        name = values.get("PRETTY_NAME") or values.get("NAME", "")
+        if name:
+            facts.append(Fact(OPERATING_SYSTEM, name, str(path)))
+            break
     kernel = host.sysctl("kernel.osrelease")
     if isinstance(kernel, Sysctl):
         facts.append(Fact(KERNEL, kernel.value, "/proc/sys/kernel/osrelease"))
     return tuple(facts)
+
+
+def os_releases(host: Host) -> Iterator[tuple[PurePosixPath, dict[str, str]]]:
+    """Yield the files of os-release(5) with their values, without quotes."""
+    for path in (PurePosixPath("/etc/os-release"), PurePosixPath("/usr/lib/os-release")):
+        rows = (line.partition("=") for line in host.tree.text_if_readable(path).splitlines())
+        yield path, {key: value.strip().strip("\"'") for key, _, value in rows}
 
 
 def container_manager(host: Host) -> tuple[str, str]:
@@ -84,10 +89,7 @@ def container_manager(host: Host) -> tuple[str, str]:
     systemd writes the manager's name to a world-readable file; Docker and Podman create a file of their own.
     """
     path = PurePosixPath("/run/systemd/container")
-    try:
-        name = host.tree.read_text(path).strip()
-    except HostError:
-        name = ""
+    name = host.tree.text_if_readable(path).strip()
     if name:
         return name, str(path)
     for marker, manager in (("/.dockerenv", "docker"), ("/run/.containerenv", "podman")):

@@ -66,9 +66,8 @@ def candidate_units(
 
 
 def _control_groups(host: Host, pid: int) -> Iterator[str]:
-    with suppress(HostError):
-        for line in host.tree.read_text(PurePosixPath(f"/proc/{pid}/cgroup")).splitlines():
-            yield line.rpartition("/")[2]
+    for line in host.tree.text_if_readable(PurePosixPath(f"/proc/{pid}/cgroup")).splitlines():
+        yield line.rpartition("/")[2]
 
 
 def _starts_at_boot(host: Host, name: str) -> bool:

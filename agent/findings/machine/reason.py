@@ -47,7 +47,7 @@ def _declared(reason: Reason, level: Level, remediation: str) -> Callable[[Detec
     declare = finding(level, blocks_gate=_BLOCKS_NOTHING, prevents_start=prevents, remediation=remediation)
 
     def note(detect: Detector) -> Detector:
-        REASONS[detect.__name__.replace("_", "-")] = reason  # type: ignore[attr-defined]
+        REASONS[detect.__name__.replace("_", "-")] = reason
         return declare(detect)
 
     return note

@@ -108,13 +108,10 @@ def data_dir_nearly_full(situation: Situation) -> Iterator[Trouble]:
         if directory.path != situation.facts.data_dir or space is None or mount is None or not space.size:
             continue
         is_full = space.free < (_NO_SPACE if directory.has_programs else _UNPACKED)
-        if not is_full and space.available < _LEAST_FREE * space.size and not _sets_eviction(situation):
+        sets_eviction = "eviction-hard" in situation.facts.merged_config.component_arguments("kubelet-arg")
+        if not is_full and space.available < _LEAST_FREE * space.size and not sets_eviction:
             free = f"{100 * space.available / space.size:.1f} % free"
             yield _lacks_space(directory, mount, "nearly full", free, "at least 5 %")
-
-
-def _sets_eviction(situation: Situation) -> bool:
-    return "eviction-hard" in situation.facts.merged_config.component_arguments("kubelet-arg")
 
 
 def _lacks_space(directory: DataDirectory, mount: Mount, state: str, found: str, expected: str) -> Trouble:

@@ -83,7 +83,9 @@ def _rejected(setting: GateSetting, minor: int, known: Spelling) -> Iterator[Rej
     elif name in _ALL:
         return
     elif gate is None:
-        message, expected = f"{name} {_absent(name, minor)}", f"a feature gate of Kubernetes 1.{minor}"
+        minors = tables.minors_of_gate(name)
+        reason = absent(minors, minor) if minors else "does not exist"
+        message, expected = f"{name} {reason}", f"a feature gate of Kubernetes 1.{minor}"
     elif gate.is_locked and gate.default is not (setting.value in TRUE):
         state = str(gate.default).lower()
         message, expected = f"{name} is locked to {state} in 1.{minor}", f"{name}={state}, or no setting"
@@ -95,11 +97,6 @@ def _rejected(setting: GateSetting, minor: int, known: Spelling) -> Iterator[Rej
         similar = known.meant(name)
         meant = setting.written.replace(name, similar, 1) if similar else ""
     yield RejectedGate(f"feature gate {message}", meant or expected, setting, meant)
-
-
-def _absent(name: str, minor: int) -> str:
-    minors = tables.minors_of_gate(name)
-    return absent(minors, minor) if minors else "does not exist"
 
 
 def absent(minors: tuple[int, ...], minor: int) -> str:

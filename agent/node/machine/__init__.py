@@ -15,11 +15,11 @@ from agent.node.machine.kernel import Kernel, read_kernel
 from agent.node.machine.network import Network, RunningK3s, read_network
 from agent.node.machine.program import Program, read_program
 from agent.node.machine.storage import Storage, read_storage
+from agent.node.platform import os_releases
 from agent.value import Value
 
 if TYPE_CHECKING:
     from agent.host import Host
-    from agent.k3s.config import MergedConfig
     from agent.node.facts import HostFacts
 
 _UNITS = PurePosixPath("/etc/systemd/system")
@@ -47,13 +47,12 @@ def read_machine(host: Host, facts: HostFacts) -> Machine:
     enabled = _enabled_units(host)
     services = frozenset({facts.service, *(unit.path.name for unit in facts.units)})
     ports = tuple(required_ports(facts.role, config, has_etcd=_has_etcd(facts)))
-    networks = tuple(
-        part for key, default in _DEFAULT_NETWORKS.items() for part in _network(config, key, default).split(",")
-    )
+    given = {key: config.scalar(key) for key in _DEFAULT_NETWORKS}
+    networks = ",".join((found and found.text) or _DEFAULT_NETWORKS[key] for key, found in given.items())
     return Machine(
         storage=read_storage(host, facts.data_dir, enabled),
         kernel=read_kernel(host, facts.role, config, in_container=bool(facts.platform.container), sees_all=sees_all),
-        network=read_network(host, ports, networks, RunningK3s(facts.processes, services), enabled),
+        network=read_network(host, ports, networks.split(","), RunningK3s(facts.processes, services), enabled),
         program=read_program(host, facts.unit, facts.data_dir, enabled),
         identity=read_identity(host, facts.role, config, facts.data_dir, facts.datastore),
         is_live=host.is_live,
@@ -80,11 +79,6 @@ def _has_etcd(facts: HostFacts) -> bool:
     )
 
 
-def _network(config: MergedConfig, key: str, default: str) -> str:
-    found = config.scalar(key)
-    return found.text if found is not None and found.text else default
-
-
 def _enabled_units(host: Host) -> frozenset[str]:
     """Return the units that /etc/systemd/system starts at boot."""
     found: set[str] = set()
@@ -106,11 +100,7 @@ _PACKAGE_MANAGERS = {
 
 
 def _package_manager(host: Host) -> str:
-    for path in (PurePosixPath("/etc/os-release"), PurePosixPath("/usr/lib/os-release")):
-        with suppress(HostError):
-            rows = (line.partition("=") for line in host.tree.read_text(path).splitlines())
-            values = {key: value.strip("\"'") for key, _, value in rows}
-            for name in (values.get("ID", ""), *values.get("ID_LIKE", "").split()):
-                if name in _PACKAGE_MANAGERS:
-                    return _PACKAGE_MANAGERS[name]
-    return ""
+    names = (
+        name for _, values in os_releases(host) for key in ("ID", "ID_LIKE") for name in values.get(key, "").split()
+    )
+    return next((_PACKAGE_MANAGERS[name] for name in names if name in _PACKAGE_MANAGERS), "")

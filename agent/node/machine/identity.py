@@ -101,11 +101,8 @@ def _secret(token: str) -> str:
 
 
 def _future_certificate(host: Host, path: PurePosixPath) -> Certificate | None:
-    with suppress(HostError):
-        valid_from = _valid_from(host.tree.read_text(path) or "")
-        if _as_date(host.now()) < valid_from:
-            return Certificate(path, valid_from)
-    return None
+    valid_from = _valid_from(host.tree.text_if_readable(path))
+    return Certificate(path, valid_from) if _as_date(host.now()) < valid_from else None
 
 
 def _as_date(seconds: float) -> str:

@@ -145,10 +145,9 @@ def _control_groups(host: Host) -> ControlGroups | None:
 
 def _boot_line(host: Host) -> BootLine | None:
     for path in _BOOT_LINES:
-        with suppress(HostError):
-            first, _, rest = host.tree.read_text(path).partition("\n")
-            if first and "root=" in first:
-                return BootLine(path, first, rest)
+        first, _, rest = host.tree.text_if_readable(path).partition("\n")
+        if "root=" in first:
+            return BootLine(path, first, rest)
     return None
 
 
@@ -163,15 +162,15 @@ class _KernelFiles(Value):
         if tree.exists(PurePosixPath("/sys/module", module.name)):
             return None
         configured = in_kernel_configuration(self.configuration, module.option) if self.configuration else ""
-        if configured == "y" or lists_module(self.listing("modules.builtin"), module.name):
+        if configured == "y" or lists_module(self.builtin, module.name):
             return None
-        if lists_module(self.listing("modules.dep"), module.name):
+        if lists_module(self.installed, module.name):
             return self.prevented(module)
         if configured == "n":
             return Missing.NOT_BUILT
-        if not self.listing("modules.dep"):
+        if not self.installed:
             return Missing.OTHER_KERNEL if configured == "m" or self.others_are_installed else None
-        return Missing.NOT_INSTALLED if self.listing("modules.builtin") else None
+        return Missing.NOT_INSTALLED if self.builtin else None
 
     def prevented(self, module: KernelModule) -> Missing | None:
         """Return why a module that is installed cannot be loaded; None if it can be."""
@@ -200,19 +199,21 @@ class _KernelFiles(Value):
         return ""
 
     @cached_property
-    def _listings(self) -> dict[str, str]:
-        return {}
+    def builtin(self) -> str:
+        """The list of the modules that are parts of the kernel; empty if it cannot be read."""
+        return self._listing("modules.builtin")
 
-    def listing(self, name: str) -> str:
-        """Return a file below /lib/modules of the running kernel; empty if it cannot be read."""
-        if name not in self._listings:
-            text = ""
+    @cached_property
+    def installed(self) -> str:
+        """The list of the modules of the running kernel; empty if it cannot be read."""
+        return self._listing("modules.dep")
+
+    def _listing(self, name: str) -> str:
+        with suppress(HostError):
             if re.fullmatch(r"[\w.+~-]+", self.release):
-                with suppress(HostError):
-                    data = self.host.tree.read(PurePosixPath("/lib/modules", self.release, name), _LARGEST_LISTING)
-                    text = (data or b"").decode(errors="replace")
-            self._listings[name] = text
-        return self._listings[name]
+                data = self.host.tree.read(PurePosixPath("/lib/modules", self.release, name), _LARGEST_LISTING)
+                return (data or b"").decode(errors="replace")
+        return ""
 
     @cached_property
     def others_are_installed(self) -> bool:
@@ -230,8 +231,5 @@ class _KernelFiles(Value):
                 for name in self.host.tree.names(directory):
                     if name.endswith(".conf"):
                         files.setdefault(name, directory / name)
-        lines: list[str] = []
-        for _, path in sorted(files.items()):
-            with suppress(HostError):
-                lines += self.host.tree.read_text(path).splitlines()
-        return lines
+        texts = (self.host.tree.text_if_readable(path) for _, path in sorted(files.items()))
+        return [line for text in texts for line in text.splitlines()]

@@ -14,10 +14,7 @@ from agent.k3s.paths import K3S_BINARY
 from agent.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from agent.host import Host
-    from agent.k3s.config import Word
     from agent.k3s.services import K3sUnit
     from agent.model import Location
 
@@ -64,6 +61,7 @@ def read_program(host: Host, unit: K3sUnit | None, data_dir: PurePosixPath, enab
     """Return what keeps the program of K3s' unit, or else of install.sh, from running."""
     path = unit.binary if unit is not None else K3S_BINARY
     enforcing = _enforces(host)
+    commands = unit.settings.before_start if unit is not None and _NM_CLOUD_SETUP in enabled else ()
     label = machine.selinux_type(host.root, path) if enforcing and host.is_live else ""
     return Program(
         path=path,
@@ -71,9 +69,7 @@ def read_program(host: Host, unit: K3sUnit | None, data_dir: PurePosixPath, enab
         selinux_type=label if label in _NOT_STARTED_BY_INIT else "",
         lacks_selinux_policy=enforcing and not _knows_k3s(host),
         fapolicyd_rules=_fapolicyd_rules(host, data_dir) if "fapolicyd.service" in enabled else None,
-        nm_cloud_setup=_blocked_by(unit.settings.before_start)
-        if unit is not None and _NM_CLOUD_SETUP in enabled
-        else None,
+        nm_cloud_setup=next((command.location for command in commands if _NM_CLOUD_SETUP in command.text), None),
     )
 
 
@@ -129,7 +125,3 @@ def _fapolicyd_rules(host: Host, data_dir: PurePosixPath) -> PurePosixPath | Non
         if not any(str(top) in text for text in texts for top in (data_dir, *tuple(data_dir.parents)[:-2])):
             return rules
     return None
-
-
-def _blocked_by(commands: Iterable[Word]) -> Location | None:
-    return next((command.location for command in commands if _NM_CLOUD_SETUP in command.text), None)

@@ -128,10 +128,6 @@ def _is_text(node: Node) -> bool:
     return isinstance(node, Scalar) and isinstance(node.value, str)
 
 
-def _is_boolean(node: Node) -> bool:
-    return isinstance(node, Scalar) and isinstance(node.value, bool)
-
-
 def _is_integer(node: Node, low: int = -(2**63), high: int = 2**63) -> bool:
     if not isinstance(node, Scalar) or isinstance(node.value, bool):
         return False
@@ -153,7 +149,7 @@ def _is_duration(node: Node) -> bool:
 
 _TYPES: dict[str, tuple[str, Callable[[Node], bool]]] = {
     "any": ("anything", lambda _: True),
-    "bool": ("true or false", _is_boolean),
+    "bool": ("true or false", lambda node: isinstance(node, Scalar) and isinstance(node.value, bool)),
     "duration": ("a duration in quotes, such as 5m0s", _is_duration),
     "float": ("a number", _is_number),
     "int32": ("a whole number of 32 bits", lambda node: _is_integer(node, -(2**31), 2**31)),

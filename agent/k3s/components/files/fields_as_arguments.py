@@ -158,9 +158,11 @@ def _with(found: FieldsAsArguments, component: Component, leaf: _Leaf, file: Pur
         values = _OBJECTS[name][1](node) if name in _OBJECTS else _texts(node, component, field.argument)
         if values:
             found.arguments[field.argument] = tuple(ConfigValue(text, location) for text in values)
-    elif isinstance(node, Scalar) and node.value is not None and node.value != "" and not _is_unset_zero(name, node):
-        parsed: Parsed = duration(node.text) if field.type_name == "duration" else node.value
-        found.others[name] = ParsedArgument(field.type_name, parsed, (ConfigValue(node.text, location),))
+    elif isinstance(node, Scalar):
+        value = node.value
+        if value is not None and value != "" and not (value == 0 and name in _ZERO_IS_UNSET):
+            parsed: Parsed = duration(node.text) if field.type_name == "duration" else value
+            found.others[name] = ParsedArgument(field.type_name, parsed, (ConfigValue(node.text, location),))
     elif isinstance(node, Sequence) and node.items:
         items = tuple(item.text if isinstance(item, Scalar) else "" for item in node.items)
         found.others[name] = ParsedArgument(field.type_name, items, (ConfigValue(",".join(items), location),))
@@ -196,10 +198,6 @@ _OBJECTS: Mapping[str, tuple[str, Callable[[Node], tuple[str, ...]]]] = {
     "reservedMemory": ("reserved-memory", _reservations),
 }
 """Fields with a list of mappings, with their arguments."""
-
-
-def _is_unset_zero(name: str, node: Scalar) -> bool:
-    return node.value == 0 and name in _ZERO_IS_UNSET
 
 
 def _texts(node: Node, component: Component, argument: str) -> tuple[str, ...]:

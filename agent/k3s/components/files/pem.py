@@ -65,16 +65,8 @@ def _has_certificates(found: list[Block]) -> bool:
     return bool(certificates) and all(block.is_sequence for block in certificates)
 
 
-def _has_one_certificate(found: list[Block]) -> bool:
-    return len(_certificates(found)) == 1 and _has_certificates(found)
-
-
 def _certificates(found: list[Block]) -> list[Block]:
     return [block for block in found if block.kind == CERTIFICATE and not block.has_headers]
-
-
-def _has_only_certificates(found: list[Block]) -> bool:
-    return all(block.is_sequence and block.kind == CERTIFICATE for block in found)
 
 
 def _has_private_key(found: list[Block]) -> bool:
@@ -83,16 +75,9 @@ def _has_private_key(found: list[Block]) -> bool:
     return first is not None and first.is_sequence and not first.is_encrypted
 
 
-def _has_signing_key(found: list[Block]) -> bool:
-    return any(_is_usable(block) for block in found if block.kind in _PRIVATE)
-
-
-def _has_key(found: list[Block]) -> bool:
-    return any(_is_usable(block) for block in found if block.kind in (*_PRIVATE, *_PUBLIC))
-
-
-def _is_usable(block: Block) -> bool:
-    return not block.has_headers and block.is_sequence and _ED25519 not in block.content
+def _has_key(found: list[Block], kinds: tuple[str, ...] = (*_PRIVATE, *_PUBLIC)) -> bool:
+    usable = (block for block in found if not block.has_headers and block.is_sequence)
+    return any(block.kind in kinds and _ED25519 not in block.content for block in usable)
 
 
 _BLOCK = re.compile(rb"(?:^|\n)-----BEGIN ([^\r\n]*)-----[ \t]*\r?\n(.*?)-----END \1-----", re.DOTALL)
@@ -126,12 +111,16 @@ _RULES: dict[str, tuple[Callable[[list[Block]], bool], str]] = {
         (_has_private_key, "a private key without a password"),
     ),
     **dict.fromkeys(
-        (certificate for certificate, _ in _OF_SIGNERS), (_has_one_certificate, "exactly one valid certificate")
+        (certificate for certificate, _ in _OF_SIGNERS),
+        (lambda found: len(_certificates(found)) == 1 and _has_certificates(found), "exactly one valid certificate"),
     ),
     **dict.fromkeys(
         ("service-account-private-key-file", "service-account-signing-key-file"),
-        (_has_signing_key, "an RSA or ECDSA private key"),
+        (lambda found: _has_key(found, _PRIVATE), "an RSA or ECDSA private key"),
     ),
-    "etcd-cafile": (_has_only_certificates, "only certificates"),
+    "etcd-cafile": (
+        lambda found: all(block.is_sequence and block.kind == CERTIFICATE for block in found),
+        "only certificates",
+    ),
     "service-account-key-file": (_has_key, "an RSA or ECDSA key"),
 }
