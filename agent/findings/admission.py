@@ -42,25 +42,15 @@ def admission_plugins_refused(situation: Situation) -> Iterator[Trouble]:
     for argument in (ADMISSION_PLUGINS_ARGUMENT, DISABLED_PLUGINS_ARGUMENT):
         for plugin, values in listed_plugins(situation, argument).items():
             if admission_plugins.is_unknown(plugin, situation.facts.version):
+                what = f"an unknown plugin, {plugin}" if plugin else "an extra comma"
+                message = f"K3s does not start: {argument} contains {what}"
                 for value in of_the_operator(situation, values):
-                    yield Trouble(
-                        f"K3s does not start: {argument} contains "
-                        + (f"an unknown plugin, {plugin}" if plugin else "an extra comma"),
-                        expected=f"plugins of K3s {situation.facts.version}",
-                        found=value.text,
-                        location=value.location,
-                        remediation=_without(situation, plugin, value.location),
-                    )
+                    yield _listed(situation, plugin, value, message, f"plugins of K3s {situation.facts.version}")
     enabled = _enabled_now(situation)
     for plugin, values in listed_plugins(situation, DISABLED_PLUGINS_ARGUMENT).items():
         if plugin in enabled:
-            for value in values:
-                yield Trouble(
-                    f"K3s does not start: the admission plugin {plugin} is both enabled and disabled",
-                    found=value.text,
-                    location=value.location,
-                    remediation=_without(situation, plugin, value.location),
-                )
+            message = f"K3s does not start: the admission plugin {plugin} is both enabled and disabled"
+            yield from (_listed(situation, plugin, value, message) for value in values)
 
 
 @finding(
@@ -73,14 +63,9 @@ def admission_plugins_conflict(situation: Situation) -> Iterator[Trouble]:
     """An admission plugin that apply will enable is disabled. K3s starts now, and exits at both after apply."""
     conflicting = set(_enabled_by_apply(situation)) - _enabled_now(situation)
     for plugin, values in listed_plugins(situation, DISABLED_PLUGINS_ARGUMENT).items():
+        message = f"K3s will not start after apply, which enables the admission plugin {plugin}"
         for value in values if plugin in conflicting else ():
-            yield Trouble(
-                f"K3s will not start after apply, which enables the admission plugin {plugin}",
-                expected=f"{DISABLED_PLUGINS_ARGUMENT} without {plugin}",
-                found=value.text,
-                location=value.location,
-                remediation=_without(situation, plugin, value.location),
-            )
+            yield _listed(situation, plugin, value, message, f"{DISABLED_PLUGINS_ARGUMENT} without {plugin}")
 
 
 @finding(
@@ -93,13 +78,9 @@ def pod_security_disabled(situation: Situation) -> Iterator[Trouble]:
     """The admission plugin PodSecurity is disabled, so psa.yaml has no effect. K3s does not log that."""
     facts = situation.facts
     if POD_SECURITY_ADMISSION.applies.to(facts.role, facts.version) and not facts.rancher_managed:
+        message = f"{facts.data_dir / POD_SECURITY_ADMISSION.path} has no effect: the plugin PodSecurity is disabled"
         for value in listed_plugins(situation, DISABLED_PLUGINS_ARGUMENT).get(admission_plugins.POD_SECURITY, ()):
-            yield Trouble(
-                f"{facts.data_dir / POD_SECURITY_ADMISSION.path} has no effect: the plugin PodSecurity is disabled",
-                found=value.text,
-                location=value.location,
-                remediation=_without(situation, admission_plugins.POD_SECURITY, value.location),
-            )
+            yield _listed(situation, admission_plugins.POD_SECURITY, value, message)
 
 
 @finding(
@@ -214,6 +195,7 @@ def _enabled_by_apply(situation: Situation) -> Iterator[str]:
             yield from option.value.split(",")
 
 
-def _without(situation: Situation, plugin: str, location: Location) -> Remediation:
-    """Return the remediation for a plugin that must not be listed at a location."""
-    return correction(situation, location, f"remove {plugin} from the list" if plugin else "remove the extra comma")
+def _listed(situation: Situation, plugin: str, value: ConfigValue, message: str, expected: str = "") -> Trouble:
+    """Return the case of a plugin that a value must not list."""
+    step = f"remove {plugin} from the list" if plugin else "remove the extra comma"
+    return Trouble(message, expected, value.text, value.location, correction(situation, value.location, step))

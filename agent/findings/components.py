@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.desired.dropin_options import AUDIT_POLICY_ARGUMENT
-from agent.findings.registry import Trouble, edit_of_k3s_config, finding, instruction, is_managed, no, yes
+from agent.findings.registry import Trouble, finding, instruction, is_managed, misconfigured, no, yes
 from agent.guide.files import POD_SECURITY_ADMISSION
 from agent.k3s.config import component_argument
 from agent.k3s.options import (
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from agent.desired.dropin_options import NamedPath
     from agent.k3s.spelling import Spelling
-    from agent.model import Remediation
     from agent.node.facts import HostFacts
     from agent.situation import Situation
 
@@ -83,13 +82,8 @@ def component_argument_underscored(situation: Situation) -> Iterator[Trouble]:
             spelling = component_argument(text).spelling
             name = spelling.replace("_", "-")
             if name != spelling and not (component is Component.KUBE_PROXY and _is_of_klog(name)):
-                yield Trouble(
-                    f"K3s may exit: {component} in K3s reads `{shown(spelling)}` as an unknown argument",
-                    expected=shown(name),
-                    found=shown(spelling),
-                    location=location,
-                    remediation=edit_of_k3s_config(f"write `{shown(name)}`", location),
-                )
+                message = f"K3s may exit: {component} in K3s reads `{shown(spelling)}` as an unknown argument"
+                yield misconfigured(message, f"write `{shown(name)}`", location, shown(spelling), shown(name))
 
 
 def _is_of_klog(name: str) -> bool:
@@ -282,13 +276,9 @@ def k3s_option_refused(situation: Situation) -> Iterator[Trouble]:
         if is_fatal or (is_agent and _is_unknown(key, facts) and key not in SERVER_ONLY_KEYS - REMOVED_KEYS):
             options = options or _options(facts)
             meant = _meant(key, options)
-            yield Trouble(
-                f"K3s does not start: `{shown(key)}` is not an option of k3s {facts.role} {facts.version}",
-                expected=meant,
-                found=shown(key),
-                location=location,
-                remediation=_correction(key, meant, location, f"remove `{shown(key)}`"),
-            )
+            edit = f"write `{meant}` instead of `{shown(key)}`" if meant else f"remove `{shown(key)}`"
+            message = f"K3s does not start: `{shown(key)}` is not an option of k3s {facts.role} {facts.version}"
+            yield misconfigured(message, edit, location, shown(key), meant)
 
 
 @finding(
@@ -310,13 +300,8 @@ def k3s_option_invalid(situation: Situation) -> Iterator[Trouble]:
         is_server = facts.role is Role.SERVER
         for key, value, expected in option_values.invalid_options(facts.operator_config, is_server=is_server):
             if is_described(facts):
-                yield Trouble(
-                    f"K3s does not start: it rejects {key}: {shown(value.text)}",
-                    expected=expected,
-                    found=shown(value.text),
-                    location=value.location,
-                    remediation=edit_of_k3s_config("correct the value", value.location),
-                )
+                message = f"K3s does not start: it rejects {key}: {shown(value.text)}"
+                yield misconfigured(message, "correct the value", value.location, shown(value.text), expected)
 
 
 @finding(Level.WARNING, remediation="correct or remove the option; then restart K3s")
@@ -329,17 +314,9 @@ def k3s_option_ignored(situation: Situation) -> Iterator[Trouble]:
             if _is_unknown(key, facts) and location.path in facts.configuration.files:
                 options = options or _options(facts)
                 meant = _meant(key, options)
-                yield Trouble(
-                    f"K3s ignores `{shown(key)}`, which is not an option of k3s server {facts.version}",
-                    expected=meant,
-                    found=shown(key),
-                    location=location,
-                    remediation=_correction(key, meant, location, f"correct or remove `{shown(key)}`"),
-                )
-
-
-def _correction(key: str, meant: str, location: Location, otherwise: str) -> Remediation:
-    return edit_of_k3s_config(f"write `{meant}` instead of `{shown(key)}`" if meant else otherwise, location)
+                edit = f"write `{meant}` instead of `{shown(key)}`" if meant else f"correct or remove `{shown(key)}`"
+                message = f"K3s ignores `{shown(key)}`, which is not an option of k3s server {facts.version}"
+                yield misconfigured(message, edit, location, shown(key), meant)
 
 
 def _options(facts: HostFacts) -> Spelling:

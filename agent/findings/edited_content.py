@@ -61,7 +61,7 @@ def _admission_configuration(situation: Situation, file: File) -> Iterator[Troub
         return
     found = pod_security.pod_security_shortfall(situation, file.path, file.content)
     if found is not None:
-        yield _trouble(found.message, expected=found.expected, found=found.found, location=found.location)
+        yield _forced(found)
 
 
 def _audit_policy(situation: Situation, file: File) -> Iterator[Trouble]:
@@ -76,12 +76,8 @@ def _audit_policy(situation: Situation, file: File) -> Iterator[Trouble]:
         return  # the API server exits
     else:
         if line is not None:
-            yield _trouble(
-                "the audit policy logs no request",
-                expected=expected,
-                found="no rule that logs",
-                location=Location(file.path, line),
-            )
+            location = Location(file.path, line)
+            yield _forced(Trouble("the audit policy logs no request", expected, "no rule that logs", location))
 
 
 def _is_judged(situation: Situation, file: File, argument: str, control: str) -> bool:
@@ -124,22 +120,15 @@ def _network_policies(
         policies = [entry for entry in found if entry.namespace == namespace and _is_policy(entry)]
         policies = [entry for entry in policies if network_policy.restricts_all_pods(entry.node)]
         if not policies:
-            yield _trouble(
-                f"no NetworkPolicy restricts all pods of the namespace {namespace}",
-                expected="a NetworkPolicy with an empty podSelector",
-                found="none",
-                location=Location(file.path),
-                restart=Restart.NOT_NEEDED,
-            )
+            message = f"no NetworkPolicy restricts all pods of the namespace {namespace}"
+            expected = "a NetworkPolicy with an empty podSelector"
+            yield _forced(Trouble(message, expected, "none", Location(file.path)), Restart.NOT_NEEDED)
         for entry in policies:
             if network_policy.allows_all(entry.node):
-                yield _trouble(
-                    f"a NetworkPolicy allows all traffic to all pods of the namespace {namespace}",
-                    expected="rules that name their sources",
-                    found=entry.name,
-                    location=Location(file.path, entry.line),
-                    restart=Restart.NOT_NEEDED,
-                )
+                message = f"a NetworkPolicy allows all traffic to all pods of the namespace {namespace}"
+                location = Location(file.path, entry.line)
+                found_entry = Trouble(message, "rules that name their sources", entry.name, location)
+                yield _forced(found_entry, Restart.NOT_NEEDED)
 
 
 def _is_policy(entry: ManifestObject) -> bool:
@@ -161,13 +150,14 @@ def _pod_security_policies(
         if now is None and entry.name != RESTRICTED_POLICY:
             continue
         if now is None or value_of(now.node) != value_of(entry.node):
-            yield _trouble(
-                f"the {entry.kind} {entry.name} is {'missing' if now is None else 'not the guide’s'}",
-                expected=f"the {entry.kind} of `k3s-harden render policy`",
-                found="none" if now is None else "another content",
-                location=Location(file.path, 0 if now is None else now.line),
-                restart=Restart.NOT_NEEDED,
+            message = f"the {entry.kind} {entry.name} is {'missing' if now is None else 'not the guide’s'}"
+            differs = Trouble(
+                message,
+                f"the {entry.kind} of `k3s-harden render policy`",
+                "none" if now is None else "another content",
+                Location(file.path, 0 if now is None else now.line),
             )
+            yield _forced(differs, Restart.NOT_NEEDED)
 
 
 def _dropin(situation: Situation, file: File) -> Iterator[Trouble]:
@@ -183,12 +173,9 @@ def _dropin(situation: Situation, file: File) -> Iterator[Trouble]:
         is_list = row.name == ADMISSION_PLUGINS_ARGUMENT
         if last is not None and last.location.path != file.path and not is_list:
             continue  # option-overridden reports it
-        yield _trouble(
-            f"{row.name or row.key} does not meet its control",
-            expected=str(row.meets),
-            found="not set" if last is None else ",".join(value.text for value in values) if is_list else last.text,
-            location=Location(file.path) if last is None or last.location.path != file.path else last.location,
-        )
+        found = "not set" if last is None else ",".join(value.text for value in values) if is_list else last.text
+        location = Location(file.path) if last is None or last.location.path != file.path else last.location
+        yield _forced(Trouble(f"{row.name or row.key} does not meet its control", str(row.meets), found, location))
 
 
 def _is_met(situation: Situation, row: OptionRow, values: tuple[ConfigValue, ...]) -> bool:
@@ -207,16 +194,11 @@ def _objects(file: File) -> tuple[ManifestObject, ...]:
 
 
 def _unknown(error: InputError, expected: str, restart: Restart = Restart.K3S) -> Trouble:
-    return _trouble(
-        "the content cannot be checked",
-        expected=expected,
-        found=error.problem,
-        location=error.location,
-        restart=restart,
-    )
+    return _forced(Trouble("the content cannot be checked", expected, error.problem, error.location), restart)
 
 
-def _trouble(message: str, *, expected: str, found: str, location: Location, restart: Restart = Restart.K3S) -> Trouble:
-    edit = Remediation((Instruction("correct the edit", location),), restart=restart)
+def _forced(found: Trouble, restart: Restart = Restart.K3S) -> Trouble:
+    """Return the case of an edited file with its remediation."""
+    edit = Remediation((Instruction("correct the edit", found.location),), restart=restart)
     force = Remediation((OwnCommand("apply", ("--force",)),), restart=restart, alternative=edit)
-    return Trouble(message, expected, found, location, force, str(location.path))
+    return found._replace(remediation=force, resource=str(found.location.path) if found.location else "")

@@ -21,7 +21,7 @@ from agent.k3s import admission_configuration, audit_policy
 from agent.k3s.admission_plugins import POD_SECURITY
 from agent.k3s.components import controllers
 from agent.k3s.components.certificate_pairs import CERTIFICATE_PAIRS, SIGNING, SIGNING_ALL
-from agent.k3s.components.files import key_pairs, pem
+from agent.k3s.components.files import pem
 from agent.k3s.components.files.decoding import located
 from agent.k3s.components.files.file_rules import FileContext
 from agent.k3s.components.files.named_files import rejected_content
@@ -62,7 +62,7 @@ def _mismatched(situation: Situation, component: Component) -> Iterator[Trouble]
             and contents[0]
             and contents[1]
             and _is_read(pair[0], situation)
-            and not key_pairs.belong_together(contents[0], contents[1])
+            and not pem.belong_together(contents[0], contents[1])
         ):
             message = f"it does not belong to the key of {pair[1]}"
             yield _trouble(situation, certificate, InputError(Location(certificate.path), message))
@@ -79,7 +79,7 @@ def _of_names(situation: Situation, component: Component) -> Iterator[Trouble]:
         for named, data, kind in zip(pair, contents, ("tls-cert-file", "tls-private-key-file")):
             for problem in located(pem.wrong_content(kind, data), named.path) if data else ():
                 yield _trouble(situation, named, problem)
-        if len(pair) > 1 and not key_pairs.belong_together(contents[0], contents[1]):
+        if len(pair) > 1 and not pem.belong_together(contents[0], contents[1]):
             message = "the certificate does not belong to the key"
             yield _trouble(situation, pair[0], InputError(Location(pair[0].path), message))
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.desired import dropin_options
 from agent.desired.dropin_options import ADMISSION_PLUGINS_ARGUMENT, configured_values, options_to_set
-from agent.findings.registry import Trouble, edit_of_k3s_config, file_removal, finding, instruction, no, yes
+from agent.findings.registry import Trouble, file_removal, finding, instruction, misconfigured, no, yes
 from agent.guide.files import NETWORK_POLICIES
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS, SECRETS_ENCRYPTION
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION, release_enabling_later
@@ -46,13 +46,9 @@ def list_dropped(situation: Situation) -> Iterator[Trouble]:
         if situation.facts.dropin_path in (dropped.location.path, dropped.by.path):
             lost.setdefault((dropped.key, dropped.by), []).append(dropped.value.partition("=")[0])
     for (key, by), names in lost.items():
-        yield Trouble(
-            f"a later file replaces the list `{key}`",
-            expected=f"{key}+:",
-            found=f"{key}:, which drops {', '.join(names)}",
-            location=by,
-            remediation=edit_of_k3s_config(f"write `{key}+:` instead of `{key}:`", by),
-        )
+        dropping = f"{key}:, which drops {', '.join(names)}"
+        edit = f"write `{key}+:` instead of `{key}:`"
+        yield misconfigured(f"a later file replaces the list `{key}`", edit, by, dropping, f"{key}+:")
 
 
 @finding(
@@ -73,13 +69,9 @@ def option_overridden(situation: Situation) -> Iterator[Trouble]:
         arguments = situation.facts.merged_config.component_arguments(Component.KUBELET.config_key)
         for value in arguments.get(PROTECT_KERNEL_DEFAULTS.key, ())[-1:]:
             if not PROTECT_KERNEL_DEFAULTS.meets.accepts(value.text):
-                yield Trouble(
-                    f"an argument of the kubelet overrides {PROTECT_KERNEL_DEFAULTS.key}",
-                    expected=str(PROTECT_KERNEL_DEFAULTS.meets),
-                    found=value.text,
-                    location=value.location,
-                    remediation=edit_of_k3s_config(f"remove `{PROTECT_KERNEL_DEFAULTS.key}`", value.location),
-                )
+                key, meets = PROTECT_KERNEL_DEFAULTS.key, str(PROTECT_KERNEL_DEFAULTS.meets)
+                message = f"an argument of the kubelet overrides {key}"
+                yield misconfigured(message, f"remove `{key}`", value.location, value.text, meets)
     for option in options_to_set(situation.settings, situation.facts):
         if option.row.name == ADMISSION_PLUGINS_ARGUMENT:
             continue  # the API server enables the plugins of all arguments
@@ -88,13 +80,8 @@ def option_overridden(situation: Situation) -> Iterator[Trouble]:
         is_later = bool(last) and (bool(last[0].spelling) or situation.facts.overrides_dropin(last[0].location.path))
         if is_later and not option.row.meets.accepts(last[0].text):
             name = option.row.name or option.row.key
-            yield Trouble(
-                f"a later value overrides {name} of k3s-harden's drop-in",
-                expected=str(option.row.meets),
-                found=last[0].text,
-                location=last[0].location,
-                remediation=edit_of_k3s_config(f"correct or remove `{name}`", last[0].location),
-            )
+            message, edit = f"a later value overrides {name} of k3s-harden's drop-in", f"correct or remove `{name}`"
+            yield misconfigured(message, edit, last[0].location, last[0].text, str(option.row.meets))
 
 
 @finding(Level.WARNING, remediation="remove the option or file, unless your network plugin enforces NetworkPolicies")
@@ -110,26 +97,16 @@ def network_policies_inert(situation: Situation) -> Iterator[Trouble]:
         return
     disabled = config.scalar(key)
     if disabled and config.boolean(key):
-        yield Trouble(
-            "K3s does not enforce NetworkPolicies",
-            found=f"{key}: {disabled.text}",
-            location=disabled.location,
-            remediation=edit_of_k3s_config(
-                "unless your network plugin enforces NetworkPolicies, remove the option", disabled.location
-            ),
-        )
+        edit = "unless your network plugin enforces NetworkPolicies, remove the option"
+        message = "K3s does not enforce NetworkPolicies"
+        yield misconfigured(message, edit, disabled.location, f"{key}: {disabled.text}")
     policy = facts.data_dir / NETWORK_POLICIES.path
     if policy.name in manifests.skips:
         skip = manifests.skips[policy.name]
         yield Trouble(f"K3s skips {policy}", found=skip.name, location=Location(skip), remediation=file_removal(skip))
     if policy.stem in manifests.disabled:
-        location = manifests.disabled[policy.stem]
-        yield Trouble(
-            f"K3s deletes {policy} and its objects",
-            found=f"disable: {policy.stem}",
-            location=location,
-            remediation=edit_of_k3s_config(f"remove {policy.stem} from the list", location),
-        )
+        location, edit = manifests.disabled[policy.stem], f"remove {policy.stem} from the list"
+        yield misconfigured(f"K3s deletes {policy} and its objects", edit, location, f"disable: {policy.stem}")
 
 
 @finding(Level.WARNING, remediation="remove the option, or let only the cluster's nodes connect to port 6443")
@@ -145,14 +122,12 @@ def supervisor_endpoint_anonymous(situation: Situation) -> Iterator[Trouble]:
     for key, what in _SUPERVISOR_ENDPOINTS.items():
         option = facts.merged_config.scalar(key)
         if option is not None and facts.merged_config.boolean(key):
-            yield Trouble(
+            yield misconfigured(
                 f"K3s {facts.version} serves {what} without authentication",
-                expected="v1.37.1 or newer, or the option is not set",
-                found=f"{key}: {option.text}",
-                location=option.location,
-                remediation=edit_of_k3s_config(
-                    "remove the option, or allow only the cluster's nodes to connect to port 6443", option.location
-                ),
+                "remove the option, or allow only the cluster's nodes to connect to port 6443",
+                option.location,
+                f"{key}: {option.text}",
+                "v1.37.1 or newer, or the option is not set",
             )
 
 
@@ -168,13 +143,9 @@ def event_qps_lowers_limit(situation: Situation) -> Iterator[Trouble]:
         return
     for value in facts.merged_config.component_arguments(Component.KUBELET.config_key).get("event-qps", ())[-1:]:
         if value.text == "0":
-            yield Trouble(
-                f"the kubelet of {facts.version} records 5 events per second, and drops the others",
-                expected="event-qps=50, the default",
-                found="event-qps=0",
-                location=value.location,
-                remediation=edit_of_k3s_config("remove the argument, or set it to 50", value.location),
-            )
+            message = f"the kubelet of {facts.version} records 5 events per second, and drops the others"
+            edit = "remove the argument, or set it to 50"
+            yield misconfigured(message, edit, value.location, "event-qps=0", "event-qps=50, the default")
 
 
 @finding(

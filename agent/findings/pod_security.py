@@ -5,7 +5,7 @@ Loaded only for a file of the operator, and for an edited psa.yaml.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent import yaml_reader
 from agent.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT
@@ -14,7 +14,7 @@ from agent.findings.registry import Trouble
 from agent.guide.files import POD_SECURITY_ADMISSION
 from agent.guide.manifests import exempt_namespaces
 from agent.k3s import admission_configuration
-from agent.model import Instruction, Location, OwnCommand, Remediation, Restart
+from agent.model import Instruction, OwnCommand, Remediation, Restart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,30 +28,24 @@ LEVEL = "restricted"
 """The Pod Security standard that the guide requires as the default."""
 
 
-class Insufficient(NamedTuple):
-    """An admission configuration that does not meet the control."""
+def pod_security_shortfall(situation: Situation, path: PurePosixPath, data: bytes) -> Trouble | None:
+    """Return what is insufficient, without its remediation.
 
-    message: str
-    expected: str
-    found: str
-    location: Location
-
-
-def pod_security_shortfall(situation: Situation, path: PurePosixPath, data: bytes) -> Insufficient | None:
-    """Return what is insufficient; None if the file meets the control, or if the API server exits at it."""
+    None if the file meets the control, or if the API server exits at it.
+    """
     if _is_waived(situation):
         return None
     expected = f"enforce: {LEVEL}"
     try:
         found = _parsed(situation, path, data)
     except yaml_reader.BoundsError as error:
-        return Insufficient("the content cannot be checked", expected, error.problem, error.location)
+        return Trouble("the content cannot be checked", expected, error.problem, error.location)
     except InputError:
         return None
     if found.level == LEVEL:
         return None
     message = "Pod Security admission does not enforce the restricted standard by default"
-    return Insufficient(message, expected, f"enforce: {found.level}" if found.level else "no level", found.location)
+    return Trouble(message, expected, f"enforce: {found.level}" if found.level else "no level", found.location)
 
 
 def not_enforced(situation: Situation, named: NamedPath, data: bytes) -> Iterator[Trouble]:
@@ -60,14 +54,8 @@ def not_enforced(situation: Situation, named: NamedPath, data: bytes) -> Iterato
     if found is not None:
         removal = Instruction(f"remove `{ADMISSION_CONFIGURATION_ARGUMENT}`", named.location)
         edit = Instruction(f"set `{found.expected}` in the defaults of PodSecurity", found.location)
-        yield Trouble(
-            *found,
-            remediation=Remediation(
-                (edit,),
-                restart=Restart.K3S,
-                alternative=Remediation((removal, OwnCommand("apply")), restart=Restart.K3S),
-            ),
-        )
+        instead = Remediation((removal, OwnCommand("apply")), restart=Restart.K3S)
+        yield found._replace(remediation=Remediation((edit,), restart=Restart.K3S, alternative=instead))
 
 
 def unexpected_exemptions(situation: Situation, path: PurePosixPath, data: bytes) -> Iterator[Trouble]:

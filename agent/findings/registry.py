@@ -122,6 +122,11 @@ def no(reason: str) -> Property:
 NO = Property(holds=False)
 
 
+def misconfigured(message: str, edit: str, location: Location, found: str, expected: str = "") -> Trouble:
+    """Return a case that an edit of K3s' configuration fixes."""
+    return Trouble(message, expected, found, location, edit_of_k3s_config(edit, location))
+
+
 class FindingKind(NamedTuple):
     """A kind of finding."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.findings.registry import Trouble, edit_of_k3s_config, finding, no, yes
+from agent.findings.registry import finding, misconfigured, no, yes
 from agent.guide.criteria import Boolean, Equals, ListExcludes
 from agent.k3s import default_arguments
 from agent.k3s.config import component_argument
@@ -15,6 +15,7 @@ from agent.report import Level
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from agent.findings.registry import Trouble
     from agent.guide.criteria import Criterion
     from agent.k3s.default_arguments import DefaultArgument
     from agent.situation import Situation
@@ -118,13 +119,9 @@ def _replaced(situation: Situation, *, opens: bool) -> Iterator[Trouble]:
         given = _given(row, default, situation) if default is not None else None
         if given is None or default is None or situation.waivers.covering(row.control) is not None:
             continue
-        yield Trouble(
-            f"the {row.component} {row.effect}",
-            expected=f"{row.name}={default.value}, K3s' default",
-            found=given.written,
-            location=given.location,
-            remediation=edit_of_k3s_config(f"remove `{given.key}`", given.location),
-        )
+        edit, expected = f"remove `{given.key}`", f"{row.name}={default.value}, K3s' default"
+        message = f"the {row.component} {row.effect}"
+        yield misconfigured(message, edit, given.location, given.written, expected)
 
 
 def _can_be_replaced(row: SecureDefault, situation: Situation) -> bool:

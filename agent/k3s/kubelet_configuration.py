@@ -6,7 +6,7 @@ A later file overrides an earlier one, field by field (kubernetes, cmd/kubelet/a
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent import yaml_reader
 from agent.errors import InputError
@@ -17,7 +17,7 @@ from agent.yaml_reader import Mapping as YamlMapping
 from agent.yaml_reader import Scalar, Sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from agent.k3s.config import ConfigValue, MergedConfig
     from agent.model import Version
@@ -63,63 +63,39 @@ class KubeletConfiguration(Value):
 FEATURE_GATES = "feature-gates"
 
 
-def _boolean(node: Node) -> str | None:
-    return str(node.value).lower() if isinstance(node, Scalar) and isinstance(node.value, bool) else None
+_BOOLEAN, _NUMBER, _STRING, _DURATION = "true or false", "a whole number", "a string", "a duration string"
+_LIST, _GATES = "a list of strings", "a mapping of names to true or false"
+"""Types of fields, for messages."""
 
 
-def _integer(node: Node) -> str | None:
-    is_number = isinstance(node, Scalar) and isinstance(node.value, int) and not isinstance(node.value, bool)
-    return str(node.value) if isinstance(node, Scalar) and is_number else None
-
-
-def _string(node: Node) -> str | None:
-    return node.value if isinstance(node, Scalar) and isinstance(node.value, str) else None
-
-
-def _list(node: Node) -> str | None:
-    if not isinstance(node, Sequence):
-        return None
-    items = [_string(item) for item in node.items]
-    return None if None in items else ",".join(item for item in items if item is not None)
-
-
-def _gates(node: Node) -> str | None:
-    if not isinstance(node, YamlMapping):
-        return None
-    switches = {entry.key: _boolean(entry.node) for entry in node.entries}
-    return None if None in switches.values() else ",".join(f"{gate}={on}" for gate, on in switches.items())
-
-
-class KubeletField(Value):
+class KubeletField(NamedTuple):
     """A field of KubeletConfiguration."""
 
     path: str
     """With dots between the keys."""
     expected: str
-    """The type of value, for messages."""
-    text: Callable[[Node], str | None]
-    """Returns the value as the equivalent argument has it, or None for a value of another type."""
+    """The type of value."""
 
 
 KUBELET_FIELDS: Mapping[str, KubeletField] = {
-    "anonymous-auth": KubeletField("authentication.anonymous.enabled", "true or false", _boolean),
-    "authentication-token-webhook": KubeletField("authentication.webhook.enabled", "true or false", _boolean),
-    "authorization-mode": KubeletField("authorization.mode", "a string", _string),
-    "client-ca-file": KubeletField("authentication.x509.clientCAFile", "a string", _string),
-    "event-qps": KubeletField("eventRecordQPS", "a whole number", _integer),
-    FEATURE_GATES: KubeletField("featureGates", "a mapping of names to true or false", _gates),
-    "make-iptables-util-chains": KubeletField("makeIPTablesUtilChains", "true or false", _boolean),
-    "pod-max-pids": KubeletField("podPidsLimit", "a whole number", _integer),
-    "protect-kernel-defaults": KubeletField("protectKernelDefaults", "true or false", _boolean),
-    "read-only-port": KubeletField("readOnlyPort", "a whole number", _integer),
-    "rotate-certificates": KubeletField("rotateCertificates", "true or false", _boolean),
-    "rotate-server-certificates": KubeletField("serverTLSBootstrap", "true or false", _boolean),
-    "seccomp-default": KubeletField("seccompDefault", "true or false", _boolean),
-    "streaming-connection-idle-timeout": KubeletField("streamingConnectionIdleTimeout", "a duration string", _string),
-    "tls-cert-file": KubeletField("tlsCertFile", "a string", _string),
-    "tls-cipher-suites": KubeletField("tlsCipherSuites", "a list of strings", _list),
-    "tls-min-version": KubeletField("tlsMinVersion", "a string", _string),
-    "tls-private-key-file": KubeletField("tlsPrivateKeyFile", "a string", _string),
+    "anonymous-auth": KubeletField("authentication.anonymous.enabled", _BOOLEAN),
+    "authentication-token-webhook": KubeletField("authentication.webhook.enabled", _BOOLEAN),
+    "authorization-mode": KubeletField("authorization.mode", _STRING),
+    "client-ca-file": KubeletField("authentication.x509.clientCAFile", _STRING),
+    "event-qps": KubeletField("eventRecordQPS", _NUMBER),
+    FEATURE_GATES: KubeletField("featureGates", _GATES),
+    "make-iptables-util-chains": KubeletField("makeIPTablesUtilChains", _BOOLEAN),
+    "pod-max-pids": KubeletField("podPidsLimit", _NUMBER),
+    "protect-kernel-defaults": KubeletField("protectKernelDefaults", _BOOLEAN),
+    "read-only-port": KubeletField("readOnlyPort", _NUMBER),
+    "rotate-certificates": KubeletField("rotateCertificates", _BOOLEAN),
+    "rotate-server-certificates": KubeletField("serverTLSBootstrap", _BOOLEAN),
+    "seccomp-default": KubeletField("seccompDefault", _BOOLEAN),
+    "streaming-connection-idle-timeout": KubeletField("streamingConnectionIdleTimeout", _DURATION),
+    "tls-cert-file": KubeletField("tlsCertFile", _STRING),
+    "tls-cipher-suites": KubeletField("tlsCipherSuites", _LIST),
+    "tls-min-version": KubeletField("tlsMinVersion", _STRING),
+    "tls-private-key-file": KubeletField("tlsPrivateKeyFile", _STRING),
 }
 """The fields of KubeletConfiguration that controls test, by the equivalent argument of the kubelet.
 
@@ -127,12 +103,28 @@ Source: kubernetes, cmd/kubelet/app/options/options.go.
 """
 
 
+def _as_argument(node: Node, expected: str) -> str | None:
+    """Return a field as the equivalent argument has it; None for a value of another type."""
+    if expected == _LIST and isinstance(node, Sequence):
+        items = [_as_argument(item, _STRING) for item in node.items]
+        return None if None in items else ",".join(map(str, items))
+    if expected == _GATES and isinstance(node, YamlMapping):
+        switches = {entry.key: _as_argument(entry.node, _BOOLEAN) for entry in node.entries}
+        return None if None in switches.values() else ",".join(f"{gate}={on}" for gate, on in switches.items())
+    types = {_BOOLEAN: bool, _NUMBER: int, _STRING: str, _DURATION: str}
+    if not isinstance(node, Scalar) or not isinstance(node.value, types.get(expected, ())):
+        return None
+    if isinstance(node.value, bool):
+        return str(node.value).lower() if expected == _BOOLEAN else None
+    return str(node.value)
+
+
 def as_field(name: str, value: str) -> str:
     """Return an argument of KUBELET_FIELDS as a field of a file: `authentication.anonymous.enabled: true`."""
     field = KUBELET_FIELDS[name]
-    if field.text is _list:
+    if field.expected == _LIST:
         value = f"[{value.replace(',', ', ')}]"
-    elif field.text is _gates:
+    elif field.expected == _GATES:
         value = f"{{{value.replace('=', ': ').replace(',', ', ')}}}"
     return f"{field.path}: {value}"
 
@@ -204,7 +196,7 @@ def _settings(data: bytes, path: PurePosixPath) -> dict[str, tuple[str | None, i
         if isinstance(node, Scalar) and node.value is None:
             found[name] = None, node.line
             continue
-        value = field.text(node)
+        value = _as_argument(node, field.expected)
         if value is None:
             raise _wrong(field.path, path, node, field.expected)
         found[name] = value, node.line

@@ -173,21 +173,18 @@ def _system_masters(of: AssessedCluster) -> Answer:
     return to_review(observed, Query.CLUSTER_ROLE_BINDINGS, of.cluster, "binding")
 
 
+def _secrets_of_type(of: AssessedCluster, name: str, detail: str) -> list[Observed]:
+    secrets = of.cluster.objects[Query.SECRETS]
+    return [Observed(f"Secret {secret.name}", detail) for secret in secrets if secret.type == name]
+
+
 def _token_secrets(of: AssessedCluster) -> Answer:
-    observed = [
-        Observed(f"Secret {secret.name}", "contains a token that does not expire")
-        for secret in of.cluster.objects[Query.SECRETS]
-        if secret.type == "kubernetes.io/service-account-token"
-    ]
+    observed = _secrets_of_type(of, "kubernetes.io/service-account-token", "contains a token that does not expire")
     return to_review(observed, Query.SECRETS, of.cluster, "token")
 
 
 def _bootstrap_tokens(of: AssessedCluster) -> Answer:
-    observed = [
-        Observed(f"Secret {secret.name}", "contains a bootstrap token")
-        for secret in of.cluster.objects[Query.SECRETS]
-        if secret.type == "bootstrap.kubernetes.io/token"
-    ]
+    observed = _secrets_of_type(of, "bootstrap.kubernetes.io/token", "contains a bootstrap token")
     if observed:
         return to_review(observed, Query.SECRETS, of.cluster, "bootstrap token")
     return cluster_answer(ControlStatus.PASS, observed, Query.SECRETS, of.cluster)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from agent.errors import HostError
 from agent.host.sockets import socket_owners
 from agent.host.systemd import Systemd
-from agent.linux.routes import has_ipv4_default_route, has_ipv6_default_route
 from agent.value import Value
 
 if TYPE_CHECKING:
@@ -24,6 +23,8 @@ _PROC_NET = PurePosixPath("/proc/1/net")
 _ZONES = PurePosixPath("/etc/firewalld/zones")
 _UFW = PurePosixPath("/etc/ufw/ufw.conf")
 _UFW_RULES = PurePosixPath("/etc/ufw/user.rules")
+_NOWHERE = b"0" * 32
+"""An address of IPv6 in /proc/net/ipv6_route; one of IPv4 in /proc/net/route has 8 digits (proc(5))."""
 ONLINE = "network-online.target"
 
 
@@ -76,14 +77,15 @@ def read_network(
 def _has_default_route(host: Host) -> bool | None:
     try:
         ipv4 = host.tree.read(_PROC_NET / "route")
-        if ipv4 is not None and has_ipv4_default_route(ipv4.decode(errors="replace")):
-            return True
-        ipv6 = host.tree.read(_PROC_NET / "ipv6_route")
+        ipv6 = host.tree.read(_PROC_NET / "ipv6_route") or b""
     except HostError:
         return None
     if ipv4 is None:
         return None
-    return ipv6 is not None and has_ipv6_default_route(ipv6.decode(errors="replace"))
+    # As Kubernetes requires it (apimachinery, pkg/util/net/interface.go): for IPv6, with a gateway.
+    rows = (line.split()[:5] for line in ipv6.splitlines())
+    has_ipv6 = any(fields[:1] == [_NOWHERE] and fields[-1] != _NOWHERE for fields in rows)
+    return has_ipv6 or any(line.split()[1:2] == [_NOWHERE[:8]] for line in ipv4.splitlines())
 
 
 def _is_up(host: Host) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.k3s.components.files.key_pairs import belong_together
+from agent.k3s.components.files.pem import belong_together
 from tests.certificates import (
     CERTIFICATE,
     ENCRYPTED_KEY,
