@@ -41,7 +41,8 @@ from agent.settings.schema import Overrides, Settings
 from agent.situation import Request
 from agent.value import replace
 from agent.verbs import converge as verbs
-from agent.verbs import drift, install
+from agent.verbs import drift
+from agent.verbs.installation import COMPLETIONS, USUAL, Installation, installed_files
 from tests import docs_controls, docs_host, docs_platforms, docs_releases
 from tests.markdown import anchor, generated, page, prose, table
 
@@ -490,14 +491,14 @@ def _drop_in(role: Role, version: Version) -> str:
 
 
 def _installed() -> Iterator[tuple[str, str]]:
-    wanted = install.Wanted(
+    wanted = Installation(
         program=PACKAGED_PROGRAM,
         data_dir=DEFAULT_DATA_DIR,
-        services=install.USUAL,
-        completions=dict.fromkeys(install.COMPLETIONS.values(), b""),
+        services=USUAL,
+        completions=dict.fromkeys(COMPLETIONS.values(), b""),
         has_cloud_init=True,
     )
-    for file in install.files(wanted):
+    for file in installed_files(wanted):
         yield f"`{file.path}`", str(file.mode)
 
 

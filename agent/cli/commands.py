@@ -28,7 +28,7 @@ from agent.value import replace
 
 if TYPE_CHECKING:
     from agent.host import Host
-    from agent.verbs.install import Wanted
+    from agent.verbs.installation import Installation
 
 app = typer.Typer(
     name=PROGRAM,
@@ -473,12 +473,14 @@ def uninstall(*, program: Program = None, options: HostOptions, printed: ReportO
     printed.finish(report, partial(options.caller, program))
 
 
-def _installation(host: "Host", options: HostOptions, services: Sequence[str], program: Optional[Path]) -> "Wanted":
+def _installation(
+    host: "Host", options: HostOptions, services: Sequence[str], program: Optional[Path]
+) -> "Installation":
     """Return the installation of this program, or of the named one, on this host."""
-    from agent.verbs.install import wanted
+    from agent.verbs.installation import installation_for
 
     path = program or os.path.realpath(absolute(Path(sys.argv[0])))
-    return wanted(host, options.request(), services, PurePosixPath(path))
+    return installation_for(host, options.request(), services, PurePosixPath(path))
 
 
 set_summaries(app)

@@ -35,71 +35,6 @@ RESTRICTED_POLICY = "restricted-psp"
 
 _MODEL_NAMESPACE = "default"
 
-_RANCHER_NAMESPACES = (
-    "calico-apiserver",
-    "calico-system",
-    "cattle-alerting",
-    "cattle-csp-adapter-system",
-    "cattle-elemental-system",
-    "cattle-epinio-system",
-    "cattle-externalip-system",
-    "cattle-fleet-local-system",
-    "cattle-fleet-system",
-    "cattle-gatekeeper-system",
-    "cattle-global-data",
-    "cattle-global-nt",
-    "cattle-impersonation-system",
-    "cattle-istio",
-    "cattle-istio-system",
-    "cattle-logging",
-    "cattle-logging-system",
-    "cattle-monitoring-system",
-    "cattle-neuvector-system",
-    "cattle-prometheus",
-    "cattle-provisioning-capi-system",
-    "cattle-resources-system",
-    "cattle-sriov-system",
-    "cattle-system",
-    "cattle-ui-plugin-system",
-    "cattle-windows-gmsa-system",
-    "cert-manager",
-    "cis-operator-system",
-    "fleet-default",
-    "istio-system",
-    "kube-node-lease",
-    "kube-public",
-    "kube-system",
-    "longhorn-system",
-    "rancher-alerting-drivers",
-    "security-scan",
-    "tigera-operator",
-)
-"""Namespaces of Rancher and its charts that Rancher's samples exempt in every version, 2.7 to 2.15.
-
-(rancher/rancher-docs, reference-guides/rancher-security/psa-restricted-exemptions.md in each version). Each is an exact
-name: the API server exits at a pattern such as calico-*.
-"""
-
-_RANCHER_NAMESPACES_BY_VERSION: tuple[tuple[int, int | None, tuple[str, ...]], ...] = (
-    # Rancher 2.9 and newer support K3s v1.27 and newer.
-    (27, None, ("fleet-local", "sr-operator-system")),
-    # Rancher 2.13 and newer support K3s v1.32 and newer.
-    (
-        32,
-        None,
-        (
-            "cattle-capi-system",
-            "cattle-turtles-system",
-            "compliance-operator-system",
-            "rancher-compliance-system",
-            "traefik",
-        ),
-    ),
-    # Rancher 2.12 is the last one with it, and supports K3s up to v1.33.
-    (0, 33, ("ingress-nginx",)),
-)
-"""Further ones, each with the first and last minor version of K3s that the Rancher versions with them support."""
-
 _K3S_NAMESPACES = ("compliance-operator-system", "kube-system")
 """Namespaces that the K3s project's own guide exempts (k3s-io/docs, docs/security/hardening-guide.md)."""
 
@@ -144,14 +79,16 @@ def pod_security_policies(*, cis_operator_namespace: bool = False) -> bytes:
 
 
 def exempt_namespaces(version: Version, *, with_rancher: bool = True) -> tuple[str, ...]:
-    """Return the sorted namespaces that Pod Security admission exempts on every host with this K3s version."""
+    """Return the sorted namespaces that Pod Security admission exempts on every host with this K3s version.
+
+    Those of Rancher and its charts are what the samples of Rancher 2.7 to 2.15 exempt, by the K3s versions that each
+    supports (rancher/rancher-docs, reference-guides/rancher-security/psa-restricted-exemptions.md). Each is an exact
+    name: the API server exits at a pattern such as calico-*.
+    """
     if not with_rancher:
         return _K3S_NAMESPACES
-    names = list(_RANCHER_NAMESPACES)
-    for first, last, more in _RANCHER_NAMESPACES_BY_VERSION:
-        if first <= version.minor and (last is None or version.minor <= last):
-            names += more
-    return tuple(sorted(names))
+    rows = (line.split("\t") for line in _asset("rancher-namespaces.tsv").splitlines()[1:])
+    return tuple(name for name, first, last in rows if int(first) <= version.minor <= int(last))
 
 
 def pod_security_admission(

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
-from agent import __releases__, __version__
-from agent.verbs.completion_scripts import completion_script
-from agent.verbs.install import CLEAN_HOOK
+from agent import __releases__, __version__, package_data
+from agent.verbs.installation import CLEAN_HOOK
 from tests.dist.manual import manual
 from tests.dist.payload import CARRIED, gather
 from tests.dist.tools import CHECKOUT, CannotBuildError, nfpm
@@ -94,7 +93,7 @@ def _both(packager: str, payload: Payload, epoch: int) -> Iterator[Entry]:
     kind = "doc" if packager == "rpm" else ""
     yield Entry(PurePosixPath("/usr/share/man/man8/k3s-harden.8.gz"), page, kind=kind)
     for shell, path in (*_COMPLETIONS.items(), ("zsh", _ZSH[packager])):
-        yield Entry(path, completion_script(shell))
+        yield Entry(path, package_data.read("completions", f"k3s-harden.{shell}"))
 
 
 def _systemd(path: PurePosixPath, data: bytes) -> Entry:

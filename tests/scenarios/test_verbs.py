@@ -22,6 +22,7 @@ from agent.situation import Request
 from agent.value import replace
 from agent.verbs import converge as verbs
 from agent.verbs import install
+from agent.verbs.installation import installation_for
 from agent.verbs.revert import revert
 from tests.scenarios.host_tree import (
     AUDIT,
@@ -157,7 +158,7 @@ def test_5_is_for_a_lock_that_another_run_holds(host: HostTree, held_lock: int) 
     before = host.entries()
     impatient = replace(Host.tree_at(str(host.root)), lock_wait=0.1)
     request = Request(Overrides(role="server", k3s_version="1.34"))
-    installation = install.wanted(impatient, request, (), program)
+    installation = installation_for(impatient, request, (), program)
     writes: tuple[Callable[[], Report], ...] = (
         lambda: verbs.apply(impatient, request),
         lambda: revert(impatient, last=False, force=False),

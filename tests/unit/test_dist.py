@@ -33,7 +33,7 @@ from agent.host import Host
 from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.node import gate
 from agent.node.gate_units import DROPIN, TEMPLATE, UNIT
-from agent.verbs.install import CLEAN_HOOK, DATA_DIR_DROPINS, UNITS, USUAL
+from agent.verbs.installation import CLEAN_HOOK, DATA_DIR_DROPINS, UNITS, USUAL
 from agent.verbs.render.cloud_init import published_file
 from tests.dist import reading
 from tests.dist.manual import manual

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from agent import package_data
 from agent.benchmark.versions import Benchmark
 from agent.cli.render import FILES
 from agent.present import REPORT_FORMATS, Format
-from agent.verbs.completion_scripts import completion_script
 from agent.verbs.topics import titles
 
 CHECKOUT = Path(__file__).parents[3]
@@ -76,7 +76,7 @@ def home(tmp_path: Path) -> Path:
     program.write_text(f'#!/bin/sh\nPYTHONPATH={CHECKOUT} exec {sys.executable} -m agent "$@"\n')
     program.chmod(0o755)
     for shell, name in (("bash", "k3s-harden.bash"), ("zsh", "_k3s-harden"), ("fish", "k3s-harden.fish")):
-        (tmp_path / name).write_bytes(completion_script(shell))
+        (tmp_path / name).write_bytes(package_data.read("completions", f"k3s-harden.{shell}"))
     return tmp_path
 
 

@@ -14,13 +14,14 @@ from agent.settings.schema import Overrides
 from agent.situation import Request
 from agent.value import replace
 from agent.verbs import install
+from agent.verbs.installation import UNIT_DIRECTORY, UNITS, installation_for, installed_files
 from tests.fake import Programs, fake_host
 from tests.k3s_tree import put
 
 PROGRAM = PurePosixPath("/opt/k3s-harden")
 SYSTEMCTL = "/usr/bin/systemctl"
 REQUEST = Request(Overrides(role="server", k3s_version="1.34"))
-TIMERS = [unit for unit in install.UNITS if unit.endswith(".timer")]
+TIMERS = [unit for unit in UNITS if unit.endswith(".timer")]
 
 
 def _boot_systemd(root: Path) -> None:
@@ -45,14 +46,14 @@ def test_uninstall_stops_the_timers_that_it_removes(tmp_path: Path, *, packaged:
     version = {(SYSTEMCTL, "--version"): Completed(0, "systemd 257 (257.7-1)\n+PAM\n", "")}
     programs = Programs({(SYSTEMCTL, *call): no_output for call in words} | version)
     host = fake_host(tmp_path, programs=programs, is_live=True)
-    installation = install.wanted(host, REQUEST, ("k3s-east.service",), PROGRAM)
+    installation = installation_for(host, REQUEST, ("k3s-east.service",), PROGRAM)
     if packaged:
-        for unit_file in install.files(installation):
-            if unit_file.path.is_relative_to(install.UNIT_DIRECTORY):
-                unit = tmp_path / "usr/lib/systemd/system" / unit_file.path.relative_to(install.UNIT_DIRECTORY)
+        for unit_file in installed_files(installation):
+            if unit_file.path.is_relative_to(UNIT_DIRECTORY):
+                unit = tmp_path / "usr/lib/systemd/system" / unit_file.path.relative_to(UNIT_DIRECTORY)
                 unit.parent.mkdir(parents=True, exist_ok=True)
                 unit.write_bytes(unit_file.content)
-        installation = install.wanted(host, REQUEST, (), PACKAGED_PROGRAM)
+        installation = installation_for(host, REQUEST, (), PACKAGED_PROGRAM)
     install.install(host, installation)
     programs.asked.clear()
     install.uninstall(host, installation)
@@ -63,11 +64,11 @@ def test_uninstall_stops_the_timers_that_it_removes(tmp_path: Path, *, packaged:
 def test_a_service_that_cannot_be_followed_is_announced_with_its_setting(tmp_path: Path) -> None:
     """The gate will block it. With the setting, nothing is announced."""
     put(tmp_path, "etc/systemd/system/k3s.service", "[Service]\nExecStart=/usr/local/bin/start-k3s\n")
-    reason, remedy = install.wanted(fake_host(tmp_path), REQUEST, (), PROGRAM).blocked
+    reason, remedy = installation_for(fake_host(tmp_path), REQUEST, (), PROGRAM).blocked
     assert "k3s.service starts a program that cannot be followed" in str(reason.step)
     assert "set `k3s-config`" in str(remedy.step)
     put(tmp_path, "etc/k3s-harden/config.yaml", "k3s-config: /srv/k3s.yaml\n")
-    assert install.wanted(fake_host(tmp_path), REQUEST, (), PROGRAM).blocked == ()
+    assert installation_for(fake_host(tmp_path), REQUEST, (), PROGRAM).blocked == ()
 
 
 def test_install_fails_on_a_machine_without_running_systemd(tmp_path: Path) -> None:
@@ -77,7 +78,7 @@ def test_install_fails_on_a_machine_without_running_systemd(tmp_path: Path) -> N
         (tmp_path / path).touch(0o755)
     host = replace(fake_host(tmp_path), is_live=True)
     before = sorted(tmp_path.rglob("*"))
-    installation = install.wanted(host, REQUEST, (), PROGRAM)
+    installation = installation_for(host, REQUEST, (), PROGRAM)
     with pytest.raises(UnsupportedHostError, match="neither systemd nor OpenRC runs") as refused:
         install.install(host, installation)
     assert refused.value.exit_code == 6
@@ -104,10 +105,10 @@ def test_install_refuses_a_systemd_that_is_too_old(
     host = fake_host(tmp_path, programs=programs, is_live=is_live)
     before = sorted(tmp_path.rglob("*"))
     if not is_refused:
-        install.install(host, install.wanted(host, REQUEST, (), PROGRAM))
+        install.install(host, installation_for(host, REQUEST, (), PROGRAM))
         assert (tmp_path / "etc/systemd/system/k3s-harden.service").exists()
         return
     with pytest.raises(UnsupportedHostError, match=f"found systemd {release}, expected 243 or newer") as refused:
-        install.install(host, install.wanted(host, REQUEST, (), PROGRAM))
+        install.install(host, installation_for(host, REQUEST, (), PROGRAM))
     assert refused.value.exit_code == 6
     assert sorted(tmp_path.rglob("*")) == before

@@ -20,6 +20,7 @@ from agent.node.gate_units import TEMPLATE
 from agent.settings.schema import Overrides
 from agent.situation import Request
 from agent.verbs import install
+from agent.verbs.installation import Installation, installation_for
 from tests.fake import fake_host, in_memory
 
 if TYPE_CHECKING:
@@ -101,12 +102,12 @@ class Machine:
         """The host for the program."""
         return fake_host(self.root, programs=self, is_live=True)  # type: ignore[arg-type]
 
-    def run(self, verb: Callable[[Host, install.Wanted], Any]) -> None:
+    def run(self, verb: Callable[[Host, Installation], Any]) -> None:
         """Run a verb completely."""
         host = self.host
-        verb(host, install.wanted(host, REQUEST, ("k3s-east.service",), PROGRAM))
+        verb(host, installation_for(host, REQUEST, ("k3s-east.service",), PROGRAM))
 
-    def run_killed(self, verb: Callable[[Host, install.Wanted], Any], call: int) -> bool:
+    def run_killed(self, verb: Callable[[Host, Installation], Any], call: int) -> bool:
         """Run a verb in a process that is killed at this call; return False if it ended before."""
         child = os.fork()
         if not child:
@@ -162,7 +163,7 @@ def _kill_at(machine: Machine, call: int) -> None:
 class Scenario(NamedTuple):
     """A verb to kill, and the allowed results of a start of K3s after that."""
 
-    verb: Callable[[Host, install.Wanted], Any]
+    verb: Callable[[Host, Installation], Any]
     prepare: Callable[[Machine], None]
     during: frozenset[str]
     after: str
