@@ -103,11 +103,6 @@ class Page:
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
 
-    def picture(self, *, whole: bool = True) -> bytes:
-        """Return a PNG of the whole page or of the window."""
-        answer = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
-        return b64decode(answer["data"])
-
     def pdf(self) -> bytes:
         """Return the printed page as PDF, with its headings as outline."""
         self.call("Emulation.setEmulatedMedia", media="")

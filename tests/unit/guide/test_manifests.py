@@ -6,7 +6,6 @@ import copy
 import os
 import re
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,8 +20,8 @@ from tests.data import guide
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-CHECKOUT = Path(__file__).parents[3]
 
 RANCHER_TEMPLATE = (
     *("ingress-nginx", "kube-system", "cattle-system", "cattle-epinio-system", "cattle-fleet-system"),

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-
 import pytest
 
-from agent.model import Instruction, Location, Remediation
 from agent.present import Verbosity
-from agent.report import Finding, Level, Report
-from agent.value import replace
-from tests.unit.present.reports import CALM, FULL, hostile, shown
+from agent.report import Report
+from tests.unit.present.reports import FULL, hostile, shown
 
 NORMAL = """\
 k3s-harden apply: server, v1.34.1+k3s1
@@ -50,37 +46,9 @@ def test_verbose_adds_facts() -> None:
     assert [line for line in lines if line not in added] == NORMAL.splitlines()
 
 
-def test_a_compliant_host_has_a_line_for_each_item() -> None:
-    assert shown(CALM) == (
-        "k3s-harden check: server, v1.34.1+k3s1\n"
-        "compliant /etc/compliant: file, mode 0600\n"
-        "result 0: Host is compliant, now and after the next boot (1 compliant).\n"
-    )
-
-
 def test_an_empty_report_has_title_and_result() -> None:
     nothing = Report(verb="revert", writes=True, facts=(), items=(), findings=())
     assert shown(nothing) == "k3s-harden revert\nresult 0: Host is compliant; nothing was changed.\n"
-
-
-BARE = Finding("the-id", Level.ERROR, blocks_gate=False, prevents_start=False, message="m")
-
-
-@pytest.mark.parametrize(
-    "finding",
-    [
-        BARE._replace(message="<this>"),
-        BARE._replace(expected="<this>"),
-        BARE._replace(found="<this>"),
-        BARE._replace(location=Location(PurePosixPath("<this>"))),
-        BARE._replace(remediation=Remediation((Instruction("<this>"),))),
-    ],
-)
-def test_each_field_of_a_finding_is_on_its_line(finding: Finding) -> None:
-    """A grep for the id shows the complete finding."""
-    (line,) = [line for line in shown(replace(CALM, findings=(finding,))).splitlines() if "the-id" in line]
-    assert line.startswith("error the-id: ")
-    assert "<this>" in line
 
 
 @pytest.mark.parametrize("char", ["\n", "\r", "\x1b[2J", "\x07", "\x85", "\u2028", "\u202e", "\x9b", "\udc80", "\0"])

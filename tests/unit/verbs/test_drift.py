@@ -95,16 +95,12 @@ class Node:
         self.path(path).parent.mkdir(parents=True, exist_ok=True)
         self.path(path).write_text(text)
 
-    def metrics(self, path: str | PurePosixPath = METRICS) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """Return all samples, as Prometheus parses them."""
-        text = self.path(path).read_text()
-        found = {
-            sample.name + "".join(f" {value}" for value in sample.labels.values()): sample.value
-            for family in text_families(text)
-            for sample in family.samples
-        }
+        text = self.path(METRICS).read_text()
         assert list(openmetrics_families(text))  # type: ignore[no-untyped-call]
-        return found
+        samples = [sample for family in text_families(text) for sample in family.samples]
+        return {" ".join((sample.name, *sample.labels.values())): sample.value for sample in samples}
 
 
 @pytest.fixture
@@ -138,20 +134,15 @@ def test_a_newly_failed_control_has_a_line(node: Node) -> None:
     os.utime(node.path(CRT), (node.now + 60, node.now + 60))
     (line,) = node.look(OPEN, verdict(KEYS))
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(WHEN + 120))
-    assert line == (
-        f"PASS → FAIL pki-certificate-permissions (1.1.20): found 0644 ({CRT}); likely cause: {CRT}, written {when}"
-    )
+    assert line == f"PASS → FAIL {CERTIFICATES.id} (1.1.20): found 0644 ({CRT}); likely cause: {CRT}, written {when}"
 
 
 def test_controls_that_changed_for_the_same_reason_have_one_line(node: Node) -> None:
     """Such as those of all files below a directory that others can write to."""
     evidence = Evidence("0777", Location(PurePosixPath("/var/lib/rancher")))
     node.look(verdict(CERTIFICATES), verdict(KEYS))
-    failed = [
-        verdict(control, ControlStatus.FAIL)._replace(found="0777", evidence=(evidence,))
-        for control in (CERTIFICATES, KEYS)
-    ]
-    (line,) = node.look(*failed)
+    both = [verdict(control, ControlStatus.FAIL, found="0777") for control in (CERTIFICATES, KEYS)]
+    (line,) = node.look(*(failed._replace(evidence=(evidence,)) for failed in both))
     assert f"{CERTIFICATES.id} (" in line
     assert f", {KEYS.id} (" in line
 
@@ -266,11 +257,11 @@ def test_metrics_have_open_and_changed_controls(node: Node) -> None:
     node.look(
         verdict(CERTIFICATES), verdict(KEYS, ControlStatus.FAIL), verdict(OVERCOMMIT, ControlStatus.NOT_APPLICABLE)
     )
-    drifted = "k3s_harden_drift_controls"
-    assert [node.metrics()[f"{drifted} {change}"] for change in ("worse", "better", "other")] == [0, 0, 0]
+    changes = [f"k3s_harden_drift_controls {change}" for change in ("worse", "better", "other")]
+    assert [node.metrics()[change] for change in changes] == [0, 0, 0]
     node.look(OPEN, verdict(KEYS), verdict(OVERCOMMIT))
     found = node.metrics()
-    assert [found[f"{drifted} {change}"] for change in ("worse", "better", "other")] == [1, 1, 1]
+    assert [found[change] for change in changes] == [1, 1, 1]
     assert found["k3s_harden_controls FAIL"] == 1
     assert found["k3s_harden_assessment_timestamp_seconds"] == pytest.approx(node.now)
 
@@ -391,9 +382,7 @@ def test_apply_repairs_with_the_setting(node: Node) -> None:
     node.path(CRT).chmod(0o644)
     broken, repaired = node.look(REPAIRABLE, repaired=(REPAIRED,))
     assert broken.startswith("PASS → FAIL pki-certificate-permissions (1.1.20): found 0644")
-    assert (
-        repaired == f"FAIL → PASS pki-certificate-permissions (1.1.20): found 0600 ({CRT}); fixed by k3s-harden apply"
-    )
+    assert repaired == f"FAIL → PASS {CERTIFICATES.id} (1.1.20): found 0600 ({CRT}); fixed by k3s-harden apply"
     assert stat.S_IMODE(node.path(CRT).stat().st_mode) == 0o600
     assert json.loads(node.path(REPORT).read_bytes())["verdicts"][0]["status"] == "PASS"
     assert node.metrics()["k3s_harden_drift_controls worse"] == 1
@@ -438,9 +427,7 @@ def test_the_unit_of_drift_starts_the_unit_of_apply(booted: Node) -> None:
     booted.programs = Programs({SYSTEMCTL: Completed(0, "", "")})
     repaired, _ = booted.look(REPAIRABLE, repaired=(REPAIRED,), request=LIVE)
     assert booted.programs.asked == [SYSTEMCTL]
-    assert repaired == (
-        f"FAIL → PASS pki-certificate-permissions (1.1.20): found 0600 ({CRT}); fixed by k3s-harden apply"
-    )
+    assert repaired == f"FAIL → PASS {CERTIFICATES.id} (1.1.20): found 0600 ({CRT}); fixed by k3s-harden apply"
     assert stat.S_IMODE(booted.path(CRT).stat().st_mode) != 0o600, "the stand-in for systemd did nothing"
 
 

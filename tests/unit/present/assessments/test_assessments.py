@@ -15,7 +15,6 @@ from agent.present.assessments.asff import account
 from agent.present.assessments.common import (
     addressed_assessment,
     assessment_result,
-    assessment_title,
     by_section,
     cleaned,
     section_title,
@@ -153,11 +152,6 @@ def test_the_options_of_the_run_are_in_every_command() -> None:
     note = Note("K3s does not start", None, Remediation((OwnCommand("apply"),)), prevents_start=True)
     shown = addressed_assessment(replace(FULL, notes=(note,)), Caller(options=("--root /mnt",)))
     assert text(shown.notes[0].remediation) == "sudo k3s-harden apply --root /mnt"
-
-
-def test_the_title_names_benchmark_and_node() -> None:
-    assert assessment_title(FULL) == "k3s-harden assess: cis-1.9, node-1, server, v1.28.5+k3s1"
-    assert assessment_title(NOTHING) == "k3s-harden assess: cis-1.9"
 
 
 def test_a_waiver_has_reason_expiry_and_location() -> None:

@@ -6,7 +6,6 @@ import re
 from base64 import b64encode
 from hashlib import sha256
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
     from agent.assess.assessment import Verdict
 
-ROOT = Path(__file__).parents[4]
+
 VOID = {"input", "meta"}
 """Elements without an end tag."""
 OF_PROSE = {"code", "p", "pre"}
