@@ -34,6 +34,9 @@ SHOWN = """
 """
 """The visible controls."""
 
+DETAILS = "[...document.querySelectorAll('.more div[id]')].map((one) => one.getBoundingClientRect().height > 10)"
+"""Whether the details of each control are expanded."""
+
 UNREADABLE = """
 (() => {
   const channels = (text) => {
@@ -102,6 +105,10 @@ class Reader:
         """Return the hash of the address."""
         return str(self.page.value("location.hash"))
 
+    def pause(self) -> None:
+        """Wait until the page has handled an event."""
+        self.page.value("new Promise((done) => setTimeout(done, 100))")
+
     def click(self, selector: str) -> None:
         """Click the middle of the first matching element."""
         box = self.page.value(
@@ -142,7 +149,6 @@ ALL = ids(lambda _: True)
 
 
 def test_the_browser_requests_only_the_file(reader: Reader) -> None:
-    """The content security policy allows the style and script of the report."""
     reader.open(LARGE)
     assert reader.page.requests == [reader.url]
     assert reader.page.complaints == []
@@ -166,7 +172,6 @@ def test_the_content_security_policy_blocks_other_scripts(reader: Reader) -> Non
 
 
 def test_markup_in_values_is_shown_as_text(reader: Reader) -> None:
-    """Markup in a value of the host creates no element, runs no script and requests nothing."""
     payload = "</td></script></style><script>window.bad=1</script><img src=x onerror=window.bad=1>\"'`<b>"
     failed = sample.FAILED_BY_HAND._replace(
         expected=payload,
@@ -185,20 +190,18 @@ def test_markup_in_values_is_shown_as_text(reader: Reader) -> None:
 
 
 def test_details_are_collapsed_and_expand(reader: Reader) -> None:
-    """A click or Enter on the title expands a control; one button expands all controls."""
     reader.open(LARGE)
-    height = "[...document.querySelectorAll('.more div[id]')].map((one) => one.getBoundingClientRect().height > 20)"
-    assert set(reader.page.value(height)) == {False}
+    assert set(reader.page.value(DETAILS)) == {False}
     reader.click(".section tbody .line button")
-    assert reader.page.value(height)[:2] == [True, False]
+    assert reader.page.value(DETAILS)[:2] == [True, False]
     assert reader.page.value("document.querySelector('.line button').ariaExpanded") == "true"
     reader.page.value("document.querySelectorAll('.line button')[1].focus()")
     reader.page.press("Enter", 13, "\r")
-    assert reader.page.value(height)[:3] == [True, True, False]
+    assert reader.page.value(DETAILS)[:3] == [True, True, False]
     reader.click("[name=expand]")
-    assert set(reader.page.value(height)) == {False}
+    assert set(reader.page.value(DETAILS)) == {False}
     reader.click("[name=expand]")
-    assert set(reader.page.value(height)) == {True}
+    assert set(reader.page.value(DETAILS)) == {True}
 
 
 def test_find_in_page_expands_a_collapsed_control(reader: Reader) -> None:
@@ -239,7 +242,6 @@ def test_the_address_sets_the_filters(reader: Reader, state: str) -> None:
 
 
 def test_the_filters_write_the_address(reader: Reader) -> None:
-    """The filters are stored in the hash; the Clear button resets it."""
     reader.open(LARGE)
     reader.click("label.FAIL")
     assert (reader.state(), reader.shown()) == ("#status=FAIL", ids(lambda shown: shown.status is ControlStatus.FAIL))
@@ -255,13 +257,12 @@ def test_the_filters_write_the_address(reader: Reader) -> None:
 
 
 def test_a_link_to_a_control_shows_it_despite_filters(reader: Reader) -> None:
-    """The control is expanded and scrolled into view."""
     reader.open(LARGE, "#status=PASS")
     failed = next(shown for shown in LARGE.verdicts if shown.status is ControlStatus.FAIL)
     anchor = f"control:{failed.control.id}"
     assert failed.control.id not in reader.shown()
     reader.page.value(f"document.querySelector('.fixes a[href=\"#{anchor}\"]').click()")
-    reader.page.value("new Promise((done) => setTimeout(done, 100))")
+    reader.pause()
     assert reader.shown() == ALL
     assert reader.page.value(f"document.getElementById({anchor!r}).className") == "open"
     top = reader.page.value(f"document.getElementById({anchor!r}).getBoundingClientRect().top")
@@ -270,10 +271,9 @@ def test_a_link_to_a_control_shows_it_despite_filters(reader: Reader) -> None:
 
 
 def test_the_link_to_manual_controls_sets_the_filter(reader: Reader) -> None:
-    """The link in the table of fixes shows only the manual controls."""
     reader.open(LARGE)
     reader.click("a.filter")
-    reader.page.value("new Promise((done) => setTimeout(done, 100))")
+    reader.pause()
     assert reader.shown() == ids(lambda shown: shown.status is ControlStatus.MANUAL)
 
 
@@ -282,25 +282,20 @@ def test_a_command_can_be_copied(reader: Reader) -> None:
     reader.open(sample.MIXED)
     reader.page.call("Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
     reader.click(".fixes pre button")
-    reader.page.value("new Promise((done) => setTimeout(done, 100))")
+    reader.pause()
     assert reader.page.value("document.querySelector('.fixes pre button').textContent") == "Copied"
-    assert reader.page.value("navigator.clipboard.readText()") == ("sudo k3s-harden apply")
+    assert reader.page.value("navigator.clipboard.readText()") == "sudo k3s-harden apply"
     reader.page.value("document.querySelector('.fixes code + button').click()")
-    assert (
-        reader.page.value("navigator.clipboard.readText()") == "enable-admission-plugins=NodeRestriction,EventRateLimit"
-    )
+    copied = reader.page.value("navigator.clipboard.readText()")
+    assert copied == "enable-admission-plugins=NodeRestriction,EventRateLimit"
 
 
 def test_without_scripts_everything_is_shown(reader: Reader) -> None:
-    """Every control is expanded; filters, buttons and links to filters are inactive."""
     reader.page.call("Emulation.setScriptExecutionDisabled", value=True)
     try:
         reader.open(LARGE)
         assert reader.shown() == ALL
-        details = reader.page.value(
-            "[...document.querySelectorAll('.more div[id]')].map((one) => one.getBoundingClientRect().height > 20)"
-        )
-        assert details == [True] * 150
+        assert reader.page.value(DETAILS) == [True] * 150
         assert reader.page.value("document.querySelectorAll('button[type=button]:not(.filters *)').length") == 0
         assert reader.page.value("document.querySelector('.filters').getClientRects().length") == 0
         assert reader.page.value("getComputedStyle(document.querySelector('a.filter')).pointerEvents") == "none"
@@ -311,7 +306,6 @@ def test_without_scripts_everything_is_shown(reader: Reader) -> None:
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_contrast_meets_wcag_aa(reader: Reader, scheme: str, width: int) -> None:
-    """All texts and icons meet level AA, in both themes, expanded and with filters set."""
     reader.page.look(scheme=scheme, width=width)
     reader.open(LARGE, "#status=" + ",".join(map(str, ControlStatus)))
     reader.page.value("document.querySelector('[name=expand]').click()")
@@ -324,7 +318,6 @@ def test_the_contrast_meets_wcag_aa(reader: Reader, scheme: str, width: int) -> 
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1280, 1920])
 def test_the_page_does_not_scroll_horizontally_at_any_width(reader: Reader, width: int) -> None:
-    """This includes pages with long words, collapsed or expanded."""
     long = sample.FAILED_BY_HAND._replace(found="/very/long/path" * 40, expected="x" * 300)
     reader.page.look(width=width)
     reader.open(replace(LARGE, node="n" * 200, verdicts=(long, *LARGE.verdicts)))
@@ -359,7 +352,6 @@ def test_no_line_ends_inside_an_option(reader: Reader, width: int) -> None:
 
 @pytest.mark.parametrize("width", [320, 390])
 def test_a_phone_uses_its_width(reader: Reader, width: int) -> None:
-    """Labels of filters are not split, and titles of controls and locations of waivers have whole lines."""
     reader.page.look(width=width)
     reader.open(LARGE)
     heights = reader.page.value("[...document.querySelectorAll('.rest label')].map((one) => one.clientHeight)")
@@ -386,7 +378,6 @@ def roles(tree: dict[str, Any]) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_accessibility_tree_has_names_and_roles(reader: Reader, width: int) -> None:
-    """Tables have names, rows and cells at every width; bars have labels."""
     reader.page.look(width=width)
     reader.open(sample.MIXED)
     tree = roles(reader.page.call("Accessibility.getFullAXTree"))
@@ -406,15 +397,13 @@ def test_the_accessibility_tree_has_names_and_roles(reader: Reader, width: int) 
 
 
 def test_print_shows_all_controls_despite_filters(reader: Reader) -> None:
-    """Every control has a row, and all that apply have details; nothing interactive is printed."""
     reader.open(LARGE, "#status=WAIVED&section=1.2")
     assert len(reader.shown()) < 5
     reader.page.look(media="print", scheme="dark", width=720)
     assert reader.shown() == ALL
-    details = reader.page.value(
-        "[...document.querySelectorAll('.more div[id]')].map((one) => one.getBoundingClientRect().height > 10)"
+    assert reader.page.value(DETAILS).count(False) == len(
+        ids(lambda shown: shown.status is ControlStatus.NOT_APPLICABLE)
     )
-    assert details.count(False) == len(ids(lambda shown: shown.status is ControlStatus.NOT_APPLICABLE))
     evidence = (
         "[...document.querySelectorAll('[data-status=PASS] .evidence li')].map((li) => li.getClientRects().length)"
     )
@@ -443,7 +432,6 @@ def test_the_report_of_a_hardened_server_prints_on_few_pages(reader: Reader) -> 
 
 
 def test_a_pdf_has_every_section_in_its_outline(reader: Reader) -> None:
-    """The printed report has bookmarks for its headings."""
     reader.open(LARGE, "#status=WAIVED")
     pdf = reader.page.pdf()
     assert len(re.findall(rb"/Type\s*/Page\b", pdf)) > 5

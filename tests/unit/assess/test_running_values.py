@@ -86,7 +86,6 @@ def test_a_compliant_value_that_is_not_running_fails_until_a_restart(host: Check
 
 
 def test_a_configured_value_that_fails_still_fails_if_a_compliant_value_runs(host: CheckedNode) -> None:
-    """The control fails after the next start. The note contains the changed line."""
     host.config("kube-apiserver-arg: [profiling=true]\n")
     at = assessed(host, {"profiling": "false"})
     assert judged("apiserver-profiling", at).status is ControlStatus.FAIL

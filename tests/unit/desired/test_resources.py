@@ -26,7 +26,6 @@ CERTIFICATES = tuple(SERVER.data_dir / "server/tls" / name for name in ("client-
 
 @pytest.mark.parametrize("key", [row.key for row in SYSCTLS if row.written])
 def test_a_waived_kernel_parameter_is_not_set(key: str) -> None:
-    """It is not in the file either. The order of the other parameters does not change."""
     plain, waived = (desired_resources(Settings(), AGENT, Inputs(waived=keys)) for keys in ((), (key,)))
     assert [item.id for item in waived] == [item.id for item in plain if item.id != key]
     (file,) = (item for item in waived if isinstance(item, File) and item.id == PARAMETERS_FILE)
@@ -57,7 +56,6 @@ LEASES = Inputs(
 
 @pytest.mark.parametrize("host", [SERVER, AGENT], ids=["server", "agent"])
 def test_cni_files_have_the_mode_of_the_settings(host: HostFacts) -> None:
-    """Each directory gets default permissions, and each open file its mode; every node has them."""
     site = replace(Settings(), cni_file_permissions=FileMode(0o600))
     added = [
         item

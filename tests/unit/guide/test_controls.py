@@ -35,7 +35,6 @@ def test_controls_are_in_the_order_of_the_guide() -> None:
 
 
 def test_at_most_one_control_of_an_id_applies_to_a_host() -> None:
-    """Rows with the same ID apply to different versions."""
     same = [(control, other) for control, other in combinations(CONTROLS, 2) if control.id == other.id]
     assert {control.id for control, _ in same} == {"enable-admission-plugins", "terminated-pod-gc-threshold"}
     versions = [Version(1, minor, 0) for minor in range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1)]
@@ -48,7 +47,6 @@ def test_at_most_one_control_of_an_id_applies_to_a_host() -> None:
 
 @each_control
 def test_each_control_has_complete_texts(control: GuideControl) -> None:
-    """Title, reason, risk and manual steps, as sentences without placeholders."""
     assert re.fullmatch(r"[a-z0-9][a-z0-9._/-]*", control.id)
     assert 10 <= len(control.title) <= 70
     assert len(control.why) >= 80
@@ -61,7 +59,6 @@ def test_each_control_has_complete_texts(control: GuideControl) -> None:
 
 
 def test_the_documentation_lists_exactly_the_deviations() -> None:
-    """deviations.md contains each row that differs from the guide, and no other."""
     page = (Path(__file__).parents[3] / "docs" / "explanation" / "deviations.md").read_text()
     paragraphs = re.findall(r"^Controls?: (.*?)\n\n", page, re.MULTILINE | re.DOTALL)
     named = {control_id for paragraph in paragraphs for control_id in re.findall(r"`([^`]+)`", paragraph)}

@@ -92,7 +92,6 @@ def test_a_plugin_that_is_enabled_by_default_can_be_omitted() -> None:
     ],
 )
 def test_criteria_describe_the_value(criterion: Criterion, text: str, predicate: str) -> None:
-    """The description exists as a noun phrase and as the predicate of a sentence."""
     assert (str(criterion), criterion.predicate) == (text, predicate)
 
 

@@ -85,7 +85,6 @@ def test_network_policies_are_those_of_the_guide_with_two_deviations() -> None:
 
 
 def test_each_extra_namespace_gets_the_policy_of_default() -> None:
-    """It allows traffic within the namespace. Names that YAML reads as numbers are quoted."""
     first, second = objects(manifests.network_policies(["web", "123"]))[len(guide.NETWORK_POLICIES) :]
     (model,) = (
         policy
@@ -144,7 +143,6 @@ def exempt(version: str = "1.34", names: list[str] | None = None) -> list[str]:
 
 
 def test_pod_security_admission_has_the_defaults_of_ranchers_template() -> None:
-    """The values are in the fields of the upstream AdmissionConfiguration."""
     assert admission(manifests.pod_security_admission(["kube-system"])) == {
         "PodSecurity": {
             "apiVersion": "pod-security.admission.config.k8s.io/v1",
@@ -227,7 +225,6 @@ def test_account_update_is_that_of_the_guide() -> None:
     ],
 )
 def test_documents_can_be_joined(build: Callable[[], bytes]) -> None:
-    """Each starts with a document marker, ends with a newline, and has no comments, tabs or trailing blanks."""
     text = build()
     assert text.startswith(b"---\n")
     assert text.endswith(b"\n")
@@ -266,7 +263,6 @@ def run_script(pair: Path) -> subprocess.CompletedProcess[bytes]:
 
 
 def test_script_runs_the_commands_of_the_guide_for_every_namespace(pair: Path) -> None:
-    """It works from any directory, continues after a failure, and then exits 1."""
     done = run_script(pair)
     assert (done.returncode, done.stderr) == (1, b"")
     calls = [call.replace("--request-timeout=30s ", "") for call in (pair.parent / "calls").read_text().splitlines()]

@@ -27,7 +27,6 @@ STRONG_CIPHERS = (
 
 
 def options(role: Role, minor: int) -> dict[tuple[str, str], str]:
-    """Return the options of such a host by key and name."""
     rows = [row for row in OPTIONS if row.applies.to(role, Version(1, minor, 0))]
     values = {(row.key, row.name): row.text(DEFAULT_DATA_DIR) for row in rows}
     assert len(values) == len(rows), "two rows set the same argument"
@@ -35,7 +34,6 @@ def options(role: Role, minor: int) -> dict[tuple[str, str], str]:
 
 
 def guide_options(family: str) -> dict[tuple[str, str], str]:
-    """Return the options that the guide's template of the family sets on a server."""
     values = {("kube-apiserver-arg", name): value for name, value in guide.API_SERVER.items()}
     values["kube-apiserver-arg", "enable-admission-plugins"] = guide.ADMISSION_PLUGINS[family]
     values |= {("kube-controller-manager-arg", name): value for name, value in guide.CONTROLLER_MANAGER.items()}

@@ -46,7 +46,6 @@ def registry(minor: int) -> Registry[Any]:
 
 
 def complaints(minor: int, text: bytes) -> list[str]:
-    """Return the validation errors of all objects."""
     found = []
     for thing in yaml.safe_load_all(text):
         group, _, version = thing["apiVersion"].rpartition("/")
@@ -69,7 +68,6 @@ def test_network_policies_and_service_accounts_are_valid(minor: int) -> None:
 
 @pytest.mark.parametrize("minor", [minor for minor in MINORS if minor <= 24])
 def test_pod_security_policies_are_valid_up_to_1_24(minor: int) -> None:
-    """Their RBAC objects are valid too, including those of the CIS operator."""
     assert complaints(minor, manifests.pod_security_policies(cis_operator_namespace=True)) == []
 
 
@@ -81,7 +79,6 @@ def test_pod_security_policies_are_unknown_from_1_25(minor: int) -> None:
 
 @pytest.mark.parametrize("minor", MINORS)
 def test_the_schemas_detect_errors(minor: int) -> None:
-    """The errors are a number instead of a string, a misspelled field, and a list instead of an object."""
     text = manifests.network_policies()
     for right, wrong in (
         (b"k8s-app: kube-dns", b"k8s-app: 53"),

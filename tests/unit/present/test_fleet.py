@@ -51,7 +51,6 @@ MIXED = fleet(
 
 
 def test_plain_has_one_line_for_each_node_and_then_the_nodes_of_each_control() -> None:
-    """The columns are separated by tabs; servers are first."""
     lines = [line.split("\t") for line in shown(MIXED).splitlines()]
     assert lines[0] == ["s-1", "server", "compliant", "v1.34.3+k3s1", "0", "-", "2h", "1.0.0", "-"]
     assert [line[:3] for line in lines[1:5]] == [

@@ -34,7 +34,6 @@ def test_each_encoding_of_the_stream_is_supported(encoding: str, output_format: 
 
 
 def test_symbols_of_the_program_have_an_ascii_form() -> None:
-    """Other characters that the stream lacks are escaped."""
     text = "a → b — c … ✔ ✘ é"
     assert fitting(text, Stream("utf-8")) == text
     assert fitting(text, Stream("ascii")) == r"a -> b - c ... + x \xe9"
@@ -96,7 +95,6 @@ def test_every_report_has_a_result() -> None:
 
 
 def test_the_result_has_counts() -> None:
-    """It counts problems, those that prevent the start, warnings, and items without a problem, but not notes."""
     two = Finding("f", Level.ERROR, blocks_gate=False, prevents_start=False, message="m")
     fatal = two._replace(prevents_start=True)
     assert result(replace(CALM, findings=(two, two))) == "Host is not compliant (2 problems, 1 compliant)."
@@ -106,7 +104,6 @@ def test_the_result_has_counts() -> None:
 
 
 def test_a_difference_and_its_findings_are_one_problem() -> None:
-    """They are about the same object, whatever their number."""
     differs = Item("/a", ItemStatus.DIFFERS, "mode 0755 → 0700")
     loose = Finding("f", Level.ERROR, blocks_gate=True, prevents_start=False, message="m", resource="/a")
     elsewhere = loose._replace(resource="")
@@ -118,7 +115,6 @@ def test_a_difference_and_its_findings_are_one_problem() -> None:
 
 
 def test_what_apply_fixes_in_a_file_that_differs_is_the_same_problem() -> None:
-    """An edit of the operator in that file is another problem."""
     differs, at = Item("/a", ItemStatus.DIFFERS, "content"), Location(PurePosixPath("/a"), 3)
     by_apply = Remediation((OwnCommand("apply"),), FixOwner.APPLY)
     finding = Finding("f", Level.ERROR, True, False, "m", location=at, remediation=by_apply)  # noqa: FBT003
@@ -130,7 +126,6 @@ def test_what_apply_fixes_in_a_file_that_differs_is_the_same_problem() -> None:
 
 
 def test_the_most_urgent_problems_come_first() -> None:
-    """Items without a problem come first, then what prevents the start, what blocks the gate, errors, warnings."""
     calm = Finding("w", Level.WARNING, blocks_gate=False, prevents_start=False, message="m")
     findings = (
         calm,

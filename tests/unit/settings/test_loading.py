@@ -34,7 +34,6 @@ def errors(text: str) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("data", [None, b"", b"# nothing\n", b"---\n", b"audit:\n", b"{}"])
 def test_missing_and_empty_files_give_the_defaults(data: bytes | None) -> None:
-    """The file is optional. A file without settings is treated as missing."""
     assert load_settings(data, PATH) == Settings()
 
 
@@ -249,7 +248,6 @@ def test_an_approver_must_be_a_name(approver: str) -> None:
 
 @pytest.mark.parametrize("setting", ["profile: strict", "waivers-must-expire: true"])
 def test_a_setting_makes_the_expiry_of_waivers_mandatory(setting: str) -> None:
-    """Each waiver without a date is an error, in the settings and in a waivers file."""
     endless = "  - control: 1.2.9\n    reason: It has its reason.\n"
     text = f"{setting}\nwaivers:\n{endless}  - control: 1.2.3\n    reason: It has.\n    expires: 2027-06-30\n{endless}"
     assert [line for line, _ in errors(text)] == [":3", ":8"]
@@ -282,7 +280,6 @@ def test_a_single_error_has_its_line_as_location() -> None:
 
 @pytest.mark.parametrize("data", [b"role: [", b"role: \xff", b"a: &a [x]\n" * 200_000, b"\0"])
 def test_invalid_yaml_is_an_input_error(data: bytes) -> None:
-    """YAML errors, other encodings and alias bombs raise InputError with the path."""
     with pytest.raises(InputError) as caught:
         load_settings(data, PATH)
     assert str(caught.value.location).startswith(str(PATH))

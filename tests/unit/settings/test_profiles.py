@@ -45,7 +45,6 @@ def test_the_guide_is_the_default(text: str) -> None:
 @pytest.mark.parametrize("preset", STRICT, ids=lambda preset: preset.setting)
 @pytest.mark.parametrize("order", [1, -1], ids=["before", "after"])
 def test_a_site_can_disable_each_preset(preset: object, order: int) -> None:
-    """The position of the setting in the file has no effect. The other presets are kept."""
     lines = ("profile: strict\n", as_file(preset.setting, OFF[preset.setting]))  # type: ignore[attr-defined]  # a Preset
     settings, strict = loaded("".join(lines[::order])), loaded("profile: strict\n")
     name = preset.row.name  # type: ignore[attr-defined]  # a Preset
@@ -72,7 +71,6 @@ def test_each_preset_differs_from_the_default() -> None:
 
 
 def test_each_preset_has_a_risk_and_a_command_to_check_it() -> None:
-    """A line in a profile needs an entry in RISKS; a command is one line."""
     assert {preset.setting for presets in PRESETS.values() for preset in presets} <= RISKS.keys()
     for key, risk in RISKS.items():
         assert setting_row(key).key == key

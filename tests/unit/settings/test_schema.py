@@ -11,7 +11,6 @@ PATH = PurePosixPath("/etc/k3s-harden/config.yaml")
 
 
 def test_the_example_has_every_setting() -> None:
-    """Nested keys are in their sections of the file."""
     (document,) = yaml_reader.read_documents(example_settings().encode(), PATH)
     keys: set[str] = set()
     assert isinstance(document.node, yaml_reader.Mapping)
@@ -27,7 +26,6 @@ def test_every_override_is_a_setting() -> None:
 
 
 def test_every_setting_has_one_complete_row() -> None:
-    """Keys are unique, and no key is a section of another. Presets of a profile are not separate settings."""
     names = [name for name in Settings._fields if name != "from_profile"]
     assert [row.name for row in setting_rows()] == names
     keys = [row.key for row in setting_rows()]

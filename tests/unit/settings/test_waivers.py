@@ -36,7 +36,6 @@ def test_a_waiver_covers_a_control_by_its_id(candidate: SiteWaiver, *, covers: b
 
 
 def test_kernel_parameters_maps_keys_to_the_first_waiver_that_applies() -> None:
-    """Expired waivers, waivers of another role and waivers of other controls are skipped."""
     expired, first = waiver("kernel.panic", expires="2026-12-31"), waiver("kernel.panic", line=5)
     waivers = (expired, first, waiver("kernel.panic", line=7), waiver("vm.panic_on_oom", role=Role.AGENT), waiver())
     assert Waivers(waivers, HERE).kernel_parameters == {"kernel.panic": first}

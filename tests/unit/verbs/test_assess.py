@@ -150,7 +150,6 @@ def test_with_the_cluster_every_verdict_is_complete(directory: Path) -> None:
 
 
 def test_a_missing_api_server_is_reported_in_a_note(directory: Path) -> None:
-    """This includes agents, which have no API server. The other controls are assessed."""
     for role in ("server", "agent"):
         host = node(directory / role, K3s(role=role))
         live = replace(host.host(), is_live=True)
@@ -165,7 +164,6 @@ def test_a_missing_api_server_is_reported_in_a_note(directory: Path) -> None:
 @pytest.mark.parametrize("minor", [23, 24, 25, 26, 28, 31, 34, 36])
 @pytest.mark.parametrize("config", ["", BAD], ids=["plain", "bad"])
 def test_apply_fixes_the_controls_with_owner_apply(directory: Path, minor: int, config: str) -> None:
-    """This is true for every version and benchmark. No control gets worse."""
     server = node(directory / "node", K3s(minor=minor))
     server.config(config)
     before = {benchmark: server.assess(benchmark) for benchmark in Benchmark}
@@ -331,7 +329,6 @@ def test_a_baseline_of_another_node_role_or_benchmark_has_a_note(server: Checked
 def test_a_baseline_of_an_older_version_lists_its_new_controls(
     server: CheckedNode, benchmark: Benchmark, notes: int
 ) -> None:
-    """They do not decide the exit code."""
     server.path("server/token").chmod(0o666)
     known = frozenset(verdict.control.id for verdict in server.assess().open) - {"k3s-token-access"}
     same = report(known, benchmark=benchmark)
@@ -347,7 +344,6 @@ def test_a_baseline_of_an_older_version_lists_its_new_controls(
 
 
 def test_a_host_without_k3s_has_a_note_and_marked_defaults(bare: CheckedNode) -> None:
-    """Evidence from defaults of K3s is marked. One note counts the controls that need the first start."""
     bare.config("kube-apiserver-arg: [audit-log-maxage=30]\n")
     found = bare.assess()
     assert "K3s is not installed: found no service, process or program" in found.notes[0].message
@@ -371,7 +367,6 @@ def test_a_host_without_k3s_has_a_note_and_marked_defaults(bare: CheckedNode) ->
 
 
 def test_what_prevents_the_first_start_does_not_multiply_the_report(bare: CheckedNode) -> None:
-    """The controls that need the first start still have one line, whose fix begins with the finding."""
     bare.config("kubelet-arg: [no-such-flag=1]\n")
     found = bare.assess()
     waiting = [verdict for verdict in found.verdicts if verdict.awaits_start]
@@ -385,7 +380,6 @@ def test_what_prevents_the_first_start_does_not_multiply_the_report(bare: Checke
 
 
 def test_an_unreadable_configuration_does_not_multiply_the_report(bare: CheckedNode) -> None:
-    """The controls that need the configuration have one line and one table entry, which name its file and line."""
     bare.config("a: 1\n\tb: 2\n")
     found = bare.assess()
     waiting = [verdict for verdict in found.verdicts if verdict.awaits_correction_of is not None]

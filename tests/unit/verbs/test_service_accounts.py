@@ -53,7 +53,6 @@ def host() -> Iterator[Host]:
     ],
 )
 def test_output_that_is_not_a_list_of_accounts_is_an_error(output: str, host: Host) -> None:
-    """The error is one line, and no account is patched."""
     programs = Programs({NAMESPACES: Completed(0, "namespace/default\n", ""), ACCOUNTS: Completed(0, output, "")})
     host = replace(host, run=programs)
     with pytest.raises(HostError, match=r"^cannot read the output of kubectl: expected a list of ServiceAccounts$"):

@@ -186,7 +186,6 @@ def test_anything_but_a_file_is_unknown(plant: Callable[[Path], None], path: str
 
 
 def test_a_directory_in_place_of_a_file_is_unknown(root: Path) -> None:
-    """A file in place of a directory is unknown too, as the path itself or as a parent."""
     put(root, TLS / "x.crt/y")
     put(root, DEFAULT_DATA_DIR / "server/db")
     assert matches(root, "server/tls/x.crt").unknown == (
@@ -201,7 +200,6 @@ def test_a_directory_in_place_of_a_file_is_unknown(root: Path) -> None:
 
 @ordinary_user
 def test_a_directory_that_cannot_be_listed_is_unknown(root: Path) -> None:
-    """The report of an ordinary user contains it, and no control passes without it."""
     put(root, TLS / "a.crt")
     place = root / TLS.relative_to("/")
     for mode in (0o000, 0o400, 0o100):
@@ -231,7 +229,6 @@ def test_a_permission_check_opens_no_file(root: Path, monkeypatch: pytest.Monkey
 
 
 def test_the_node_name_is_the_host_name(root: Path) -> None:
-    """It is in lower case, as in K3s, and empty if the tree has no host name."""
     assert look(root).node == ""
     put(root, PurePosixPath("/etc/hostname"), "Node-7.Example\n")
     assert look(root).node == "node-7.example"
@@ -281,7 +278,6 @@ def test_older_versions_read_only_the_file_of_the_operator(root: Path) -> None:
 
 
 def test_a_named_file_that_is_missing_is_a_problem(root: Path) -> None:
-    """K3s would not start. A relative path is a problem too."""
     gone = look(root, seen=facts("kubelet-arg: ['config=/etc/kubelet.yaml']\n"))
     assert "/etc/kubelet.yaml" in gone.kubelet.files[0].problem
     assert look(root, seen=facts("kubelet-arg: ['config=kubelet.yaml']\n")).kubelet.problem
@@ -289,7 +285,6 @@ def test_a_named_file_that_is_missing_is_a_problem(root: Path) -> None:
 
 @pytest.mark.parametrize("plant", [dangling, loop, fifo, Path.mkdir])
 def test_other_file_types_among_kubelet_files_are_a_problem(plant: Callable[[Path], None], root: Path) -> None:
-    """Each path is reported, and settings from files are unknown. The kubelet enters directories."""
     put(root, KUBELET_DIRECTORY / "00-k3s-defaults.conf", HEAD)
     plant(root / KUBELET_DIRECTORY.relative_to("/") / "50-odd.conf")
     found = look(root).kubelet

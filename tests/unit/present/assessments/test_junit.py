@@ -60,7 +60,6 @@ def suites(assessment: Assessment) -> list[TestSuite]:
 
 
 def cases(assessment: Assessment) -> Iterator[tuple[str, TestCase]]:
-    """Yield each case with the id of its control."""
     for suite in suites(assessment):
         for case in suite:
             assert isinstance(case, TestCase)
@@ -68,7 +67,6 @@ def cases(assessment: Assessment) -> Iterator[tuple[str, TestCase]]:
 
 
 def results(assessment: Assessment) -> dict[str, list[type]]:
-    """Return the types of the results of each case."""
     return {name: [type(result) for result in case.result] for name, case in cases(assessment)}
 
 
@@ -84,7 +82,6 @@ def test_junit_is_valid_for_jenkins(assessment: Assessment) -> None:
 
 
 def test_each_status_has_its_result() -> None:
-    """FAIL is a failure, UNKNOWN an error, PASS has none, the others are skipped."""
     assert results(FULL) == {
         "apiserver-pod-spec-mode": [Skipped],
         "pki-certificate-mode": [Failure],

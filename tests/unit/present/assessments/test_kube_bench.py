@@ -59,7 +59,6 @@ def read(assessment: Assessment, *, beyond: bool = True) -> Any:  # noqa: ANN401
 
 
 def result(verdict: Verdict) -> dict[str, Any]:
-    """Return the result of one verdict."""
     (controls,) = read(replace(FULL, verdicts=(verdict,)))["Controls"]
     (group,) = controls["tests"]
     (check,) = group["results"]

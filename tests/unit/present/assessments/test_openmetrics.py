@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 
 def metrics(assessment: Assessment) -> str:
-    """Return the text for the textfile collector."""
     return assessment_text(assessment, Format.OPENMETRICS)
 
 

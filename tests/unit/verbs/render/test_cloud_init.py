@@ -104,7 +104,6 @@ def test_a_version_that_is_not_a_release_is_rejected() -> None:
 
 @pytest.mark.parametrize("role", [*Role])
 def test_the_script_is_valid_for_sh(role: Role) -> None:
-    """It stops at the first failure."""
     read = document(role)
     text = script(read)
     assert read["runcmd"] == [[str(BOOTSTRAP)]]
