@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import stat
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
@@ -132,11 +130,10 @@ def test_each_format_is_the_same_on_the_terminal_and_in_a_file(
         (("--format", "asff", *AWS, "--aws-product-arn", "x"), "cannot use --aws-product-arn: found x"),
         (("--format", "sarif", *AWS), "cannot use --aws-account with --format sarif: only asff supports it"),
         (("--format", "json", "--beyond"), "cannot use --beyond with --format json: only kube-bench supports it"),
+        (("--benchmark", "9.9"), "cis-1.9, cis-1.10, cis-1.11"),
     ],
 )
-def test_options_of_one_format_are_usage_errors_elsewhere(
-    node: HostTree, options: tuple[str, ...], message: str
-) -> None:
+def test_options_that_do_not_fit_are_usage_errors(node: HostTree, options: tuple[str, ...], message: str) -> None:
     """The exit code is 2, and nothing is printed."""
     done = assess(node, *options)
     assert (done.code, done.stdout) == (2, "")
@@ -213,17 +210,6 @@ def test_only_controls_that_the_baseline_does_not_list_as_open_fail_the_run(node
     assert [line.split()[2] for line in worse.stdout.splitlines()[:-1]] == ["server/logs:"]
 
 
-@pytest.mark.parametrize("content", [None, "{", "[]", '{"schema": 99}', '{"schema": 1}'])
-def test_an_invalid_baseline_is_rejected(node: HostTree, tmp_path: Path, content: str | None) -> None:
-    """An invalid file is not treated as an empty baseline."""
-    report = tmp_path / "baseline.json"
-    if content is not None:
-        report.write_text(content)
-    done = assess(node, "--baseline", str(report))
-    assert (done.code, done.stdout) == (2, "")
-    assert str(report) in done.stderr
-
-
 def test_cluster_cannot_be_combined_with_root(node: HostTree) -> None:
     """The kubeconfig of a host tree can point to the cluster of another machine."""
     done = assess(node, "--cluster")
@@ -259,20 +245,6 @@ def test_no_report_contains_a_secret(node: HostTree) -> None:
 def test_assess_changes_nothing_on_the_host(node: HostTree) -> None:
     """No format or option writes below the tree."""
     before = node.entries(with_state=True)
-    for words in ((), ("-v", "--format", "html"), ("--benchmark", "1.23")):
-        assess(node, *words)
+    for benchmark, words in (("2.0", ("-v", "--format", "html")), ("1.23", ("--benchmark", "1.23"))):
+        assert f"cis-{benchmark}" in assess(node, *words).stdout
     assert node.entries(with_state=True) == before
-
-
-def test_a_closed_pipe_is_not_an_error(node: HostTree) -> None:
-    """`| head -1` closes the pipe early; the exit code remains that of the assessment."""
-    script = f'"$0" -m agent assess --root "{node.root}" --k3s-version {VERSION} -v; echo "code $?" >&2'
-    done = subprocess.run(
-        ["sh", "-c", f"{{ {script}; }} | head -n 1", sys.executable],
-        cwd=CHECKOUT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout == "k3s-harden assess: cis-2.0, node-1, server, v1.34.2+k3s1\n"
-    assert done.stderr == "code 3\n"

@@ -156,7 +156,9 @@ def test_an_obstacle_is_refused_with_its_path_and_type(path: str, obstacle: str,
         assert seen.items[path] == "refused"
         assert f"is {words}, which is not replaced" in seen.details[path]
     assert host[PSA].exists()
-    assert f"refused {path}: is {words}" in (shown := host.run("diff").stdout)
+    shown = host.run("diff").stdout
+    assert f"refused {path}: is {words}" in shown
+    assert "cannot be compared" in shown
     assert f"--- {path} (found)" not in shown
     after = host.entries()
     assert {name: entry for name, entry in after.items() if name != PSA} == before

@@ -12,7 +12,6 @@ from tests.scenarios.host_tree import (
     DROPIN,
     DROPINS,
     KERNEL_FILE,
-    MANIFESTS,
     POLICY,
     PSA,
     HostTree,
@@ -88,18 +87,6 @@ def test_a_server_that_becomes_an_agent_loses_server_arguments(hardened: Hardene
         assert key not in text
 
 
-def test_an_agent_that_becomes_a_server_equals_a_new_server(hardened: Hardened) -> None:
-    """Files and arguments are those of a new server."""
-    host = at(hardened("agent"), "server", "1.34")
-    assert host.seen("check").code == 3
-    assert host.seen("apply").code == 0
-    assert host.seen("check").findings == ()
-    promoted = host.entries()
-    assert host.run("revert").code == 0
-    assert host.run("apply").code == 0
-    assert host.entries() == promoted
-
-
 @pytest.mark.parametrize(
     ("where", "content"),
     [(f"{DROPINS}/50-rancher.yaml", '{"node-name": "a"}\n'), ("/etc/rancher/agent/config.yaml", "workDirectory: /a\n")],
@@ -152,15 +139,3 @@ def test_files_restored_from_an_image_are_replaced(hardened: Hardened) -> None:
         host[path].write_bytes(content)
     assert host.seen("apply").code == 0
     assert host.entries() == expected
-
-
-def test_other_manifests_are_not_changed(hardened: Hardened) -> None:
-    """Manifests of K3s and of the operator are not changed, even if they are invalid."""
-    host = hardened("server", "1.24")
-    for name, content in (("ccm.yaml", "kind: List\n"), ("own.yaml", "kind: PodSecurityPolicy\n"), ("bad.yaml", "\0")):
-        host.write(f"{MANIFESTS}/{name}", content, 0o644)
-    theirs = {
-        path: entry for path, entry in host.entries().items() if path.startswith(f"{MANIFESTS}/") and path != POLICY
-    }
-    at(host, "server", "1.34").run("apply", "--force")
-    assert {path: host.entries()[path] for path in theirs} == theirs

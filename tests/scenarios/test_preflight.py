@@ -117,16 +117,6 @@ def test_apply_does_not_run_before_the_current_version_stops(hardened: Hardened,
     assert all(text.startswith(start) for text in fixed)
 
 
-def test_a_plugin_of_the_operator_prevents_the_start(hardened: Hardened) -> None:
-    """apply does not edit the operator's files."""
-    host = hardened("server", "1.24")
-    host.write(CONFIG, "kube-apiserver-arg:\n  - enable-admission-plugins=NodeRestriction,PodSecurityPolicy\n")
-    found = preflight(host, "1.25")
-    assert (found["exit_code"], found["would_start"]) == (3, False)
-    (only,) = (finding for finding in found["findings"] if finding["prevents_start"])
-    assert (only["id"], only["location"]["path"], only["is_new"]) == ("admission-plugins-refused", CONFIG, True)
-
-
 def test_an_edited_file_that_does_not_meet_its_control_is_reported(hardened: Hardened) -> None:
     """An edited file that meets its control is not reported."""
     host = hardened()

@@ -123,24 +123,6 @@ def test_3_is_for_a_host_that_is_not_compliant(host: HostTree, hardened: Hardene
     assert [done.run(verb).code for verb in COMPARING_VERBS] == [3, 3, 3]
 
 
-def test_4_is_for_a_partially_applied_host(host: HostTree) -> None:
-    """The report lists what is left; everything else is applied."""
-    host.write(AUDIT, "somebody's own\n")
-    seen = host.seen("apply")
-    assert seen.code == 4
-    assert {AUDIT} == {name for name, status in seen.items.items() if status not in {"compliant", "changed"}}
-    assert host[POLICY].exists()
-
-
-def test_4_is_for_a_partially_reverted_host(hardened: Hardened) -> None:
-    """The edited file is kept and reported."""
-    host = hardened()
-    host.edit(AUDIT)
-    seen = host.seen("revert")
-    assert seen.code == 4
-    assert seen.with_status("edited") == {AUDIT}
-
-
 @pytest.fixture
 def held_lock(host: HostTree) -> int:
     """Take the lock of the host, as another run does."""
@@ -328,28 +310,6 @@ def test_diff_shows_what_would_change_line_by_line(hardened: Hardened) -> None:
     assert "compliant" not in text.replace("not compliant", "")
 
 
-@pytest.mark.parametrize(
-    ("words", "make"),
-    [("FIFO", os.mkfifo), ("directory", lambda path: path.mkdir()), ("symlink", lambda path: path.symlink_to("/a"))],
-)
-def test_diff_reports_what_cannot_be_compared(words: str, make: Callable[[Path], object], host: HostTree) -> None:
-    """It is not treated as an empty file."""
-    host[AUDIT].parent.mkdir(parents=True)
-    make(host[AUDIT])
-    lines = host.run("diff").stdout.splitlines()
-    assert any(line.startswith(f"refused {AUDIT}: is a {words}") and "cannot be compared" in line for line in lines)
-    assert f"--- {AUDIT} (found)" not in lines
-
-
-@pytest.mark.parametrize("verb", ["check", "diff"])
-def test_check_and_diff_write_nothing(verb: str, host: HostTree, hardened: Hardened) -> None:
-    """They create no lock and no directory, and change no timestamp."""
-    for tree in (host, hardened()):
-        before = tree.stamps()
-        tree.run(verb)
-        assert tree.stamps() == before
-
-
 # --- the tree ---
 
 
@@ -360,35 +320,6 @@ def test_a_root_may_be_relative_or_a_symlink(host: HostTree, tmp_path: Path) -> 
     relative = os.path.relpath(host.root, CHECKOUT)
     assert run("apply", "--root", str(link), *host.options).code == 0
     assert run("check", "--root", relative, *host.options).code == 0
-
-
-# --- the gate ---
-
-
-def test_the_gate_applies_the_guide(host: HostTree) -> None:
-    """The gate makes the same changes as `apply`."""
-    seen = host.seen("gate", *host.options)
-    assert seen.code == 0
-    assert {KERNEL_FILE, AUDIT, POLICY, PSA, DROPIN} <= seen.with_status("changed")
-    assert host.seen("check").code == 0
-
-
-@pytest.mark.parametrize(
-    ("path", "content"),
-    [
-        ("/etc/sysctl.d/99-site.conf", "kernel.panic=0\n"),
-        (AUDIT, "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Request}]\n"),
-    ],
-)
-def test_the_gate_does_not_block_k3s_if_it_can_start(path: str, content: str, hardened: Hardened) -> None:
-    """The gate only reports a problem of the next boot and an edited policy that meets its control."""
-    host = hardened()
-    host.write(path, content, 0o600)
-    assert host.run("check").code == 3
-    done = host.run("gate", *host.options)
-    assert done.code == 0
-    assert path in done.stdout
-    assert "K3s may start" in done.stdout.splitlines()[-1]
 
 
 def test_a_tree_without_a_kernel_is_compliant_as_far_as_it_could_be_checked(hardened: Hardened) -> None:
