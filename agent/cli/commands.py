@@ -473,6 +473,24 @@ def uninstall(*, program: Program = None, options: HostOptions, printed: ReportO
     printed.finish(report, partial(options.caller, program))
 
 
+@app.command(
+    epilog=epilog("k3s-harden upgrade-node", CHANGES, "the node has this version, and check succeeded"), hidden=True
+)
+def upgrade_node() -> None:
+    """Replace the program of a node by this one.
+
+    The container of `render upgrade-plan` runs it, with the node below /host and the archive installed on it. The new
+    version runs `gate` and `check` beside the installed one; if one fails, nothing is replaced. Then it runs `install`
+    and `check`. The exit code is that of the failed one. Without a gate on the node, only `check` runs.
+    """
+    from agent.host import Host
+    from agent.host.process import run_below
+    from agent.verbs.upgrade_node import upgrade_node as verb
+
+    host, bundle = Host.tree_at("/host"), PurePosixPath(os.path.realpath(absolute(Path(sys.argv[0])))).parents[1]
+    sys.exit(verb(host, bundle, partial(run_below, host.root), lambda line: print_text(f"{line}\n")))
+
+
 def _installation(
     host: "Host", options: HostOptions, services: Sequence[str], program: Optional[Path]
 ) -> "Installation":

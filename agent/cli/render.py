@@ -12,9 +12,10 @@ from agent.cli.completion_candidates import versions
 from agent.cli.help_text import RENDERS, epilog, set_summaries
 from agent.cli.host_options import HostOptions, RoleChoice, absolute
 from agent.cli.report_options import write_output
-from agent.cli.shared_options import expand
+from agent.cli.shared_options import Image, expand
 from agent.cli.streams import print_error, print_text
 from agent.errors import UsageError
+from agent.verbs.render.image import IMAGE
 
 if TYPE_CHECKING:
     from agent.verbs.render.cloud_init import Download
@@ -24,7 +25,8 @@ documents = typer.Typer(
     name="render",
     short_help=_SUMMARY,
     help=f"{_SUMMARY}\n\n"
-    "Prints the content that apply would write, or a document for Rancher or cloud-init. Does not read the host.",
+    "Prints the content that apply would write, or a document for Rancher, cloud-init or kubectl. Does not read the"
+    " host.",
     epilog=epilog("k3s-harden render k3s-config --k3s-version 1.34", RENDERS, "the document was printed"),
 )
 
@@ -134,6 +136,17 @@ def _download(url: Optional[str], sha256: Optional[str]) -> "Download":
     if not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
         raise UsageError(f"cannot use --sha256: found {sha256}, expected 64 hexadecimal digits", EXAMPLE)
     return Download(url, sha256.lower())
+
+
+@documents.command(epilog=_epilog("upgrade-plan --image registry.example/k3s-harden:1.0.0"))
+def upgrade_plan(*, image: Image = IMAGE, output: Output = None) -> None:
+    """Print a Plan that upgrades this program.
+
+    The system-upgrade-controller brings this version to all nodes on which the archive is installed, one by one.
+    """
+    from agent.verbs.render.upgrade_plan import upgrade_plan as plan
+
+    _printed(plan(image), output)
 
 
 set_summaries(documents)

@@ -18,6 +18,10 @@ SEARCH_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/s
 """Directories of tools. On some systems sudo's secure_path and cloud-init's PATH lack /usr/local/bin."""
 
 
+ENVIRONMENT = {"PATH": ":".join(SEARCH_PATH), "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8"}
+"""The environment of programs of the host."""
+
+
 class Completed(Value):
     """Exit code and output of a program."""
 
@@ -57,7 +61,7 @@ def run(
     import subprocess
 
     directory = None if environment else "/"
-    environment = environment or {"PATH": ":".join(SEARCH_PATH), "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8"}
+    environment = environment or ENVIRONMENT
     deadline = time.monotonic() + timeout
     try:
         process = subprocess.Popen(  # noqa: S603 - argv is a list of fixed words; no shell is involved
@@ -123,6 +127,18 @@ def _end(process: Popen[bytes]) -> None:
     for pipe in (process.stdout, process.stderr):
         if pipe is not None:
             pipe.close()
+
+
+def run_below(root: str, argv: Sequence[str]) -> int:
+    """Run a program with another root directory and the output of this process, and return its exit code."""
+    import subprocess
+    from functools import partial
+
+    enter = partial(os.chroot, root)
+    try:
+        return subprocess.call(argv, env=ENVIRONMENT, cwd=root, preexec_fn=enter)  # noqa: S603 - as above
+    except (OSError, subprocess.SubprocessError) as error:
+        raise HostError(f"cannot run {argv[0]} below {root}: {error}", "run this in a privileged container") from error
 
 
 def run_nothing(argv: Sequence[str], *, timeout: float, largest_output: int = LARGEST_OUTPUT) -> Completed:

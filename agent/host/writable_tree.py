@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from agent.host.paths import Last
+    from agent.host.program_directory import Replacement
     from agent.model import DefaultPermissions, Directory, File, FilePermissions, Owner
 
 _INSPECT = "inspect that file, and move it away if it is not needed"
@@ -200,6 +201,14 @@ class WritableTree(Tree):
                 raise
             _sync_directory(node.directory)
         return True
+
+    @contextmanager
+    def replacing(self, new: PurePosixPath, installed: PurePosixPath, copy: PurePosixPath) -> Iterator[Replacement]:
+        """Replace a program of this tree by one of this machine. `copy` is a name in the same directory."""
+        from agent.host.program_directory import Replacement
+
+        with self._changing("replace", installed) as node:
+            yield Replacement(new, f"/proc/self/fd/{node.directory}", node.name, copy.name)
 
     def _own(self, descriptor: int, owner: Owner) -> None:
         uid = self.uid if owner.uid == 0 else owner.uid

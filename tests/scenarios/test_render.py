@@ -281,3 +281,29 @@ def test_cloud_init_rejects_invalid_or_contradictory_settings(
     done = program.run("render", "cloud-init", *DOWNLOAD, "--config", str(site), *words)
     assert (done.code, done.stdout) == (2, "")
     assert str(site) in done.stderr or "/no/such/file" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("reference", "image", "version"),
+    [
+        ("registry.example:5000/tools/k3s-harden:1.0.0", "registry.example:5000/tools/k3s-harden", "1.0.0"),
+        ("k3s-harden:2.0", "k3s-harden", "2.0"),
+    ],
+)
+def test_the_controller_joins_image_and_version_of_the_plan(
+    reference: str, image: str, version: str, program: LoadedProgram
+) -> None:
+    """A version that looks like a number is a text."""
+    plan = yaml.safe_load(program.run("render", "upgrade-plan", "--image", reference).stdout)
+    assert (plan["spec"]["upgrade"]["image"], plan["spec"]["version"]) == (image, version)
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["k3s-harden", "host:5000/k3s-harden", f"a:{'1' * 64}", f"a@sha256:{SHA256}", 'a":1', "a b:1", "A:1", ""],
+)
+def test_a_plan_needs_an_image_with_a_tag(reference: str, program: LoadedProgram) -> None:
+    """The controller uses the tag as the value of a label, too, and would add one to a name alone."""
+    done = program.run("render", "upgrade-plan", "--image", reference)
+    assert (done.code, done.stdout) == (2, "")
+    assert f"cannot use --image: found {reference}" in done.stderr
