@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from agent import package_data
 from agent.k3s.components.files.decoding import FileProblem
 from agent.k3s.components.files.field_table import fields_of
 from agent.k3s.components.files.file_rules import FileKind, rejected_fields
@@ -20,39 +21,19 @@ if TYPE_CHECKING:
     from agent.k3s.components.files.file_rules import FileContext
 
 
-def _names(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_FILTERS = """
-    NodeVolumeLimits DynamicResources NodeResourcesFit InterPodAffinity NodeAffinity NodeName NodePorts
-    NodeUnschedulable PodTopologySpread TaintToleration VolumeBinding VolumeRestrictions VolumeZone NodeDeclaredFeatures
-    DeferredPodScheduling
-"""
-_SCORES = """
-    NodeResourcesBalancedAllocation NodeResourcesFit InterPodAffinity NodeAffinity PodTopologySpread TaintToleration
-    VolumeBinding
-"""
 _POINTS = {
-    "preEnqueue": _names("DefaultPreemption DynamicResources SchedulingGates GangScheduling"),
-    "queueSort": _names("PrioritySort"),
-    "preFilter": _names(_FILTERS),
-    "filter": _names(_FILTERS),
-    "postFilter": _names("DefaultPreemption DynamicResources"),
-    "preScore": _names(_SCORES),
-    "score": _names(f"{_SCORES} ImageLocality DynamicResources"),
-    "reserve": _names("DynamicResources VolumeBinding"),
-    "permit": _names("GangScheduling DeferredPodScheduling"),
-    "preBind": _names("DynamicResources VolumeBinding"),
-    "bind": _names("DefaultBinder"),
-    "postBind": _names(""),
-    "placementGenerate": _names("TopologyPlacementGenerator"),
-    "placementScore": _names("NodeResourcesFit PodGroupPodsCount"),
-    "podGroupPostFilter": _names("DynamicResources"),
+    point: frozenset(plugins.split())
+    for point, plugins in package_data.rows("k3s", "components", "files", "scheduler_plugins.tsv")
 }
-"""The plugins that extend each point, in any minor from 1.34 to 1.37."""
-_SINCE_35 = _names(
-    "DeferredPodScheduling GangScheduling NodeDeclaredFeatures PodGroupPodsCount TopologyPlacementGenerator"
+"""The plugins that extend each point."""
+_SINCE_35 = frozenset(
+    (
+        "DeferredPodScheduling",
+        "GangScheduling",
+        "NodeDeclaredFeatures",
+        "PodGroupPodsCount",
+        "TopologyPlacementGenerator",
+    )
 )
 """Plugins that 1.34 does not have."""
 _EVERY = "multiPoint"
