@@ -49,15 +49,8 @@ TEXTS = {
 """Content of files that K3s itself does not write."""
 
 _KEYS = (
-    *(
-        "kube-apiserver-arg",
-        "kube-apiserver-arg+",
-        "kubelet-arg",
-        "secrets-encryption",
-        "data-dir",
-        "disable-agent",
-        "<<",
-    ),
+    *("kube-apiserver-arg", "kube-apiserver-arg+", "kubelet-arg", "secrets-encryption", "data-dir", "<<"),
+    "disable-agent",
     *("apiVersion", "kind", "authentication", "anonymous", "enabled", "authorization", "mode", "featureGates"),
     *("client-transport-security", "peer-transport-security", "client-cert-auth", "auto-tls", "cert-file"),
     *("resources", "providers", "aescbc", "identity"),
@@ -77,19 +70,10 @@ class Broken(NamedTuple):
 
 
 def _anything() -> st.SearchStrategy[Any]:
-    leaves = st.one_of(
-        st.none(),
-        st.booleans(),
-        st.integers(),
-        st.floats(allow_nan=False),
-        st.sampled_from(_WORDS),
-        st.text(max_size=9),
-    )
+    numbers = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False)
     return st.recursive(
-        leaves,
-        lambda inner: st.one_of(
-            st.lists(inner, max_size=4), st.dictionaries(st.sampled_from(_KEYS), inner, max_size=6)
-        ),
+        numbers | st.sampled_from(_WORDS) | st.text(max_size=9),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(_KEYS), inner, max_size=6),
         max_leaves=12,
     )
 
@@ -135,16 +119,11 @@ def _break(item: CheckedNode, how: Broken) -> Path:
         file.write_bytes(how.content(file.read_bytes()))
         return file
     file.unlink()
-    if how.kind == "FIFO":
-        os.mkfifo(file)
-    elif how.kind == "directory":
-        file.mkdir()
-    elif how.kind == "loop":
-        file.symlink_to(file.name)
-    elif how.kind == "dangling":
-        file.symlink_to("/nowhere")
+    links = {"loop": file.name, "dangling": "/nowhere", "below a file": "/proc/sys/vm/overcommit_memory/below"}
+    if how.kind in links:
+        file.symlink_to(links[how.kind])
     else:
-        file.symlink_to("/proc/sys/vm/overcommit_memory/below")
+        {"FIFO": os.mkfifo, "directory": os.mkdir}[how.kind](file)
     return file
 
 
@@ -192,18 +171,10 @@ def _unfounded(found: Assessment, path: str, data: bytes) -> Iterator[tuple[str,
             elif isinstance(check, ArgumentCheck) and path in (CONFIG, SITE):
                 # K3s starts only if the file is a mapping or empty.
                 why = "" if value is None or isinstance(value, dict) else "no mapping"
-            elif (
-                isinstance(check, ArgumentCheck)
-                and check.component is Component.KUBELET
-                and path in (KUBELET, OWN_KUBELET)
-            ):
-                given = any(
-                    f"--{check.name}=" in seen.observation and CONFIG in str(seen.location) for seen in verdict.evidence
-                )
-                is_field = check.name in KUBELET_FIELDS
-                why = "" if given or not is_field or _is_kubelets(value) else "no configuration of a kubelet"
-                # Most versions of K3s pass this one as an argument.
-                why = "" if check.name == "read-only-port" else why
+            elif isinstance(check, ArgumentCheck) and _is_field(check) and path in (KUBELET, OWN_KUBELET):
+                given = [seen for seen in verdict.evidence if f"--{check.name}=" in seen.observation]
+                is_argument = any(CONFIG in str(seen.location) for seen in given)
+                why = "" if is_argument or _is_kubelets(value) else "no configuration of a kubelet"
             yield verdict.control.id, why
 
 
@@ -223,12 +194,15 @@ def _value(data: bytes) -> Any:  # noqa: ANN401 - of any YAML
         return object()
 
 
+def _is_field(check: ArgumentCheck) -> bool:
+    """Return whether K3s can set the argument in a file; most versions pass read-only-port as an argument."""
+    return check.component is Component.KUBELET and check.name in KUBELET_FIELDS and check.name != "read-only-port"
+
+
 def _is_kubelets(value: object) -> bool:
-    return (
-        isinstance(value, dict)
-        and value.get("kind") == "KubeletConfiguration"
-        and str(value.get("apiVersion")).startswith("kubelet.config.k8s.io/")
-    )
+    if not isinstance(value, dict) or value.get("kind") != "KubeletConfiguration":
+        return False
+    return str(value.get("apiVersion")).startswith("kubelet.config.k8s.io/")
 
 
 def _etcd_says(value: object, check: EtcdSetting) -> str:

@@ -27,10 +27,7 @@ def paths(*arguments: str, component: str = "kube-apiserver", role: Role = Role.
         (["client-ca-file=a/b.pem"], ["/data/server/a/b.pem"]),
         (["client-ca-file=~/a"], ["/data/server/~/a"]),
         (["client-ca-file="], []),
-        (
-            ["kubelet-client-certificate=/a", "kubelet-client-key=/b", "allow-metric-labels-manifest=/c"],
-            ["/a", "/b"],
-        ),
+        (["kubelet-client-certificate=/a", "kubelet-client-key=/b", "allow-metric-labels-manifest=/c"], ["/a", "/b"]),
         (["tls-sni-cert-key=/a,/b:x", "tls-sni-cert-key=/c,d"], ["/a", "/b", "/c", "/data/server/d"]),
         (["runtime-config=batch/v1=true"], []),
         (["audit-webhook-config-file=/w"], []),

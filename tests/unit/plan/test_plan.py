@@ -7,26 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.model import (
-    Absent,
-    Directory,
-    File,
-    FileMode,
-    FilePermissions,
-    Obstacle,
-    Owner,
-    Sysctl,
-    Unreadable,
-)
-from agent.plan.plan import (
-    Change,
-    Plan,
-    Refusal,
-    difference,
-    keep_needed,
-    make_plan,
-    undo_plan,
-)
+from agent.model import Absent, Directory, File, FileMode, FilePermissions, Obstacle, Owner, Sysctl, Unreadable
+from agent.plan.plan import Change, Plan, Refusal, difference, keep_needed, make_plan, undo_plan
 from agent.value import replace
 
 if TYPE_CHECKING:

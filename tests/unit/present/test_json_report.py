@@ -54,13 +54,11 @@ def test_a_report_is_valid_and_complete(report: Report) -> None:
         assert found.pop("location") == (location and {"path": str(location.path), "line": location.line or None})
         assert found.pop("remediation") == text(finding.remediation)
         assert found.items() <= finding._asdict().items()
-    assert (
-        parsed["next_steps"]
-        == [
-            {"text": "look at /a", "command": ""},
-            {"text": "apply the hardening", "command": "sudo k3s-harden apply"},
-        ][: len(report.next_steps)]
-    )
+    steps = [
+        {"text": "look at /a", "command": ""},
+        {"text": "apply the hardening", "command": "sudo k3s-harden apply"},
+    ]
+    assert parsed["next_steps"] == steps[: len(report.next_steps)]
     assert (parsed["verb"], parsed["exit_code"]) == (report.verb, report.exit_code)
     assert not report.exit_code or parsed["meaning"] == report.exit_code.meaning
     assert parsed["schema"] == NUMBER == SCHEMA["properties"]["schema"]["const"]

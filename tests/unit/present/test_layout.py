@@ -44,10 +44,7 @@ def test_no_backslash_follows_a_word_that_does_not_fit() -> None:
 def test_a_command_is_broken_before_an_option() -> None:
     command = "sudo k3s-harden apply --root '/mnt/my image' --role server"
     assert command_lines(command, 80) == [command]
-    assert command_lines(command, 50) == [
-        "sudo k3s-harden apply --root '/mnt/my image' \\",
-        "    --role server",
-    ]
+    assert command_lines(command, 50) == ["sudo k3s-harden apply --root '/mnt/my image' \\", "    --role server"]
 
 
 @pytest.mark.parametrize(

@@ -38,10 +38,7 @@ def test_each_item_and_finding_has_one_line() -> None:
 
 def test_verbose_adds_facts() -> None:
     lines = shown(FULL, verbosity=Verbosity.VERBOSE).splitlines()
-    added = [
-        "fact role: server (k3s.service)",
-        "fact K3s version: v1.34.1+k3s1 (/usr/local/bin/k3s --version)",
-    ]
+    added = ["fact role: server (k3s.service)", "fact K3s version: v1.34.1+k3s1 (/usr/local/bin/k3s --version)"]
     assert lines[1:3] == added
     assert [line for line in lines if line not in added] == NORMAL.splitlines()
 

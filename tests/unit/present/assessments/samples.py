@@ -60,8 +60,9 @@ def at(path: str, line: int = 0) -> Location:
     return Location(PurePosixPath(path), line)
 
 
-def steps(text: str, owner: FixOwner = FixOwner.OPERATOR) -> Remediation:
-    return Remediation((Instruction(text),), owner)
+def steps(text: str, file: str = "") -> Remediation:
+    """Return a remediation of one instruction for the operator."""
+    return Remediation((Instruction(text, at(file) if file else None),))
 
 
 def row(name: str, check: Check, number: str = "", assessed: Assessed = Assessed.AUTOMATED) -> BenchmarkControl:
@@ -82,15 +83,14 @@ def verdict(control: BenchmarkControl, status: ControlStatus, **fields: Any) -> 
     return bare._replace(**fields)
 
 
+_SERVER = "/var/lib/rancher/k3s/server"
+_K3S = "/etc/rancher/k3s/config.yaml"
+_ANONYMOUS, _CERTIFICATES = "anonymous-auth", "client-transport-security.client-cert-auth"
 _SYSCTL = next(row for row in SYSCTLS if row.key == "vm.panic_on_oom")
 _WAIVER = Waiver("the vendor's agent reads it", "2027-06-30", at("/etc/k3s-harden/waivers.yaml", 3))
 
 PASSES = verdict(
-    row(
-        "apiserver-anonymous-auth",
-        ArgumentCheck(Component.API_SERVER, "anonymous-auth", Boolean(expected=False)),
-        "1.2.1",
-    ),
+    row("apiserver-anonymous-auth", ArgumentCheck(Component.API_SERVER, _ANONYMOUS, Boolean(expected=False)), "1.2.1"),
     ControlStatus.PASS,
     expected="false",
     found="false",
@@ -102,34 +102,23 @@ FAILS = verdict(
     ControlStatus.FAIL,
     expected="mode 0600 or stricter",
     found="mode 0644",
-    evidence=(
-        Evidence("mode 0644", at("/var/lib/rancher/k3s/server/tls/a.crt")),
-        Evidence("mode 0644", at("/var/lib/rancher/k3s/server/tls/b.crt")),
-    ),
+    evidence=tuple(Evidence("mode 0644", at(f"{_SERVER}/tls/{name}.crt")) for name in "ab"),
     remediation=Remediation((OwnCommand("apply"),), FixOwner.APPLY),
 )
 WARNS = verdict(
-    row(
-        "etcd-client-certificate",
-        EtcdSetting("client-transport-security.client-cert-auth", NotEmpty()),
-        "2.2",
-        Assessed.UNSCORED,
-    ),
+    row("etcd-client-certificate", EtcdSetting(_CERTIFICATES, NotEmpty()), "2.2", Assessed.UNSCORED),
     ControlStatus.FAIL,
     expected="true",
     found="false",
-    evidence=(Evidence("client-cert-auth: false", at("/var/lib/rancher/k3s/server/db/etcd/config", 12)),),
-    remediation=Remediation(
-        (Instruction("add `etcd-arg+: [client-cert-auth=true]`", at("/etc/rancher/k3s/config.yaml")),),
-        restart=Restart.K3S,
-    ),
+    evidence=(Evidence("client-cert-auth: false", at(f"{_SERVER}/db/etcd/config", 12)),),
+    remediation=replace(steps("add `etcd-arg+: [client-cert-auth=true]`", _K3S), restart=Restart.K3S),
 )
 CANNOT_TELL = verdict(
     row("encryption-providers", EncryptionProviders(("aescbc",)), "1.2.10"),
     ControlStatus.UNKNOWN,
     expected="aescbc",
-    reason="cannot read /var/lib/rancher/k3s/server/cred/encryption-config.json: Permission denied",
-    evidence=(Evidence("Permission denied", at("/var/lib/rancher/k3s/server/cred/encryption-config.json")),),
+    reason=f"cannot read {_SERVER}/cred/encryption-config.json: Permission denied",
+    evidence=(Evidence("Permission denied", at(f"{_SERVER}/cred/encryption-config.json")),),
     remediation=steps("run it as root"),
 )
 CANNOT_TELL_EITHER = verdict(
@@ -148,7 +137,7 @@ WAIVED = verdict(
     ControlStatus.WAIVED,
     expected="0",
     found="10255",
-    evidence=(Evidence("read-only-port=10255", at("/etc/rancher/k3s/config.yaml", 7)),),
+    evidence=(Evidence("read-only-port=10255", at(_K3S, 7)),),
     waiver=_WAIVER,
     remediation=steps("remove it"),
 )

@@ -156,10 +156,7 @@ def test_every_control_of_a_benchmark_is_shown(benchmark: Benchmark) -> None:
         (steps("add 'a=b' to K3s' list"), "<p>Add <code>a=b</code> to K3s' list</p>"),
         (steps("K3s' own, as `x` is, and the kubelet's"), "<p>K3s' own, as <code>x</code> is, and the kubelet's</p>"),
         (steps("It's '' or ` or ' a '"), "<p>It's '' or ` or ' a '</p>"),
-        (
-            Remediation((Instruction("edit it", at("/etc/x", 3)),)),
-            "<p>Edit it at /etc/x:3</p>",
-        ),
+        (Remediation((Instruction("edit it", at("/etc/x", 3)),)), "<p>Edit it at /etc/x:3</p>"),
     ],
 )
 def test_steps_are_paragraphs_and_blocks(fix: Remediation, shown: str) -> None:

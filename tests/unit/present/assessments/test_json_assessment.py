@@ -20,14 +20,7 @@ from agent.present import Format, remediation
 from agent.present.assessments import assessment_text
 from agent.present.json_report import location_object
 from agent.report import Fact
-from tests.unit.present.assessments.samples import (
-    CALM,
-    COMPARED,
-    FULL,
-    NOTHING,
-    WHEN_IN_WORDS,
-    hostile,
-)
+from tests.unit.present.assessments.samples import CALM, COMPARED, FULL, NOTHING, WHEN_IN_WORDS, hostile
 
 SCHEMA = json.loads((Path(__file__).parents[4] / "docs/reference/assessment.schema.json").read_bytes())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker())

@@ -25,10 +25,7 @@ def test_the_report_is_one_object_of_the_node() -> None:
     """Its name is fixed, so that the next one replaces it."""
     found = report()
     assert (found["apiVersion"], found["kind"]) == ("openreports.io/v1alpha1", "ClusterReport")
-    assert found["metadata"] == {
-        "name": "k3s-harden-node-1",
-        "labels": {"app.kubernetes.io/managed-by": "k3s-harden"},
-    }
+    assert found["metadata"] == {"name": "k3s-harden-node-1", "labels": {"app.kubernetes.io/managed-by": "k3s-harden"}}
     assert found["scope"] == {"apiVersion": "v1", "kind": "Node", "name": "node-1"}
 
 

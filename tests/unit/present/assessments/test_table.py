@@ -20,11 +20,7 @@ from tests.unit.present.assessments.samples import CALM, COMPARED, FAILS, FULL, 
 
 
 def table(
-    assessment: Assessment = FULL,
-    *,
-    width: int = 100,
-    verbosity: Verbosity = Verbosity.NORMAL,
-    color: bool = False,
+    assessment: Assessment = FULL, *, width: int = 100, verbosity: Verbosity = Verbosity.NORMAL, color: bool = False
 ) -> str:
     """Return the assessment as shown on a terminal of this width."""
     file = StringIO()
