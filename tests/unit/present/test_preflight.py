@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from agent.present import REPORT_FORMATS, Format, Verbosity
 from agent.present.preflight import present_preflight
 from agent.present.remediation import Caller
 from agent.report import Fact, Finding, Item, ItemStatus, Level, NextStep
+from tests.unit.present.reports import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +37,7 @@ BROKEN = Finding(
     remediation=Remediation((Instruction("remove x", Location(CONFIG, 3)),)),
 )
 FIXED = BROKEN._replace(id="fixed", location=None, remediation=Remediation((OwnCommand("apply"),)))
+WEAK = BROKEN._replace(prevents_start=False)
 CALM = Preflight((Fact("role", "agent", "given"),), "", "v1.37", (), (), (), ())
 FULL = Preflight(
     facts=(Fact("role", "server", "given"), Fact("K3s version", "v1.34.1", "given")),
@@ -59,10 +60,9 @@ def shown(
     verbosity: Verbosity = Verbosity.NORMAL,
     caller: Callable[[], Caller] = Caller,
 ) -> str:
-    stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    stream = Stream()
     present_preflight(result, output_format, verbosity, stream, caller)
-    stream.seek(0)
-    return stream.read()
+    return stream.text
 
 
 def test_facts_items_and_locations_are_those_of_a_report() -> None:
@@ -146,23 +146,17 @@ def test_an_incomplete_check_is_reported() -> None:
 
 
 @pytest.mark.parametrize(
-    ("problem", "would_start", "stays_hardened"),
+    ("finding", "fixed_by_apply", "would_start", "stays_hardened"),
     [
-        (PreflightProblem(BROKEN, fixed_by_apply=True, is_new=True), True, True),
-        (PreflightProblem(BROKEN, fixed_by_apply=False, is_new=False), False, True),
-        (PreflightProblem(BROKEN._replace(prevents_start=False), fixed_by_apply=False, is_new=True), True, False),
-        (
-            PreflightProblem(
-                BROKEN._replace(prevents_start=False, level=Level.NOTE), fixed_by_apply=False, is_new=True
-            ),
-            True,
-            True,
-        ),
+        (BROKEN, True, True, True),
+        (BROKEN, False, False, True),
+        (WEAK, False, True, False),
+        (WEAK._replace(level=Level.NOTE), False, True, True),
     ],
 )
 def test_the_result_depends_on_problems_that_apply_cannot_fix(
-    problem: PreflightProblem, *, would_start: bool, stays_hardened: bool
+    finding: Finding, *, fixed_by_apply: bool, would_start: bool, stays_hardened: bool
 ) -> None:
-    result = CALM._replace(problems=(problem,))
+    result = CALM._replace(problems=(PreflightProblem(finding, fixed_by_apply=fixed_by_apply, is_new=True),))
     assert (result.would_start, result.stays_hardened) == (would_start, stays_hardened)
     assert int(result.exit_code) == (0 if would_start and stays_hardened else 3)

@@ -158,28 +158,21 @@ def test_a_symlink_has_the_mode_of_its_target(root: Path) -> None:
     assert matches(root, "server/tls/link.crt").found[0].mode == FileMode(0o640)
 
 
-def dangling(place: Path) -> None:
-    place.symlink_to("nowhere")
+PLANTS: dict[str, Callable[[Path], object]] = {
+    "dangling": lambda place: place.symlink_to("nowhere"),
+    "loop": lambda place: place.symlink_to(place.name),
+    "FIFO": os.mkfifo,
+    "directory": Path.mkdir,
+    "outside": lambda place: place.symlink_to(place.parents[6] / "outside/precious.crt"),
+}
 
 
-def loop(place: Path) -> None:
-    place.symlink_to(place.name)
-
-
-def fifo(place: Path) -> None:
-    os.mkfifo(place)
-
-
-def outside(place: Path) -> None:
-    place.symlink_to(place.parents[6] / "outside/precious.crt")
-
-
-@pytest.mark.parametrize("plant", [dangling, loop, fifo, outside])
+@pytest.mark.parametrize("plant", ["dangling", "loop", "FIFO", "outside"])
 @pytest.mark.parametrize("path", ["server/tls/odd.crt", "server/tls/*.crt", "server/tls/**"])
-def test_anything_but_a_file_is_unknown(plant: Callable[[Path], None], path: str, root: Path) -> None:
+def test_anything_but_a_file_is_unknown(plant: str, path: str, root: Path) -> None:
     """It has a path and a reason, and is not reported as missing. A target outside the host is missing."""
     put(root, TLS / "good.crt")
-    plant(root / (TLS / "odd.crt").relative_to("/"))
+    PLANTS[plant](root / (TLS / "odd.crt").relative_to("/"))
     found = matches(root, path)
     assert [(unread.path, bool(unread.reason)) for unread in found.unknown] == [(TLS / "odd.crt", True)]
     assert [item.path.name for item in found.found] == (["good.crt"] if "*" in path else [])
@@ -283,12 +276,12 @@ def test_a_named_file_that_is_missing_is_a_problem(root: Path) -> None:
     assert look(root, seen=facts("kubelet-arg: ['config=kubelet.yaml']\n")).kubelet.problem
 
 
-@pytest.mark.parametrize("plant", [dangling, loop, fifo, Path.mkdir])
-def test_other_file_types_among_kubelet_files_are_a_problem(plant: Callable[[Path], None], root: Path) -> None:
+@pytest.mark.parametrize("plant", ["dangling", "loop", "FIFO", "directory"])
+def test_other_file_types_among_kubelet_files_are_a_problem(plant: str, root: Path) -> None:
     put(root, KUBELET_DIRECTORY / "00-k3s-defaults.conf", HEAD)
-    plant(root / KUBELET_DIRECTORY.relative_to("/") / "50-odd.conf")
+    PLANTS[plant](root / KUBELET_DIRECTORY.relative_to("/") / "50-odd.conf")
     found = look(root).kubelet
-    if plant is Path.mkdir:
+    if plant == "directory":
         assert [file.path.name for file in found.files] == ["00-k3s-defaults.conf"]
         return
     assert found.files[1].problem
@@ -327,15 +320,13 @@ def test_an_invalid_etcd_configuration_is_unknown(text: str, root: Path) -> None
     assert str(ETCD) in found.reason
 
 
-@pytest.mark.parametrize("plant", [dangling, loop, fifo, Path.mkdir])
+@pytest.mark.parametrize("plant", ["dangling", "loop", "FIFO", "directory"])
 @pytest.mark.parametrize("path", [ETCD, ENCRYPTION])
-def test_anything_but_a_file_in_place_of_a_k3s_file_is_unknown(
-    plant: Callable[[Path], None], path: PurePosixPath, root: Path
-) -> None:
+def test_anything_but_a_file_in_place_of_a_k3s_file_is_unknown(plant: str, path: PurePosixPath, root: Path) -> None:
     """No read blocks, and no such path is reported as missing."""
     place = root / path.relative_to("/")
     place.parent.mkdir(parents=True)
-    plant(place)
+    PLANTS[plant](place)
     found = look(root)
     assert isinstance(found.etcd if path == ETCD else found.encryption, Unknown)
 
