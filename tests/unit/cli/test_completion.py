@@ -98,22 +98,27 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 """
 
 
+def in_bash(home: Path, words: str) -> str:
+    """Return the candidates for the last word."""
+    return in_shell(home, "bash", "--norc", "-c", _BASH.format(script=home / "k3s-harden.bash", words=words))
+
+
+def in_fish(home: Path, line: str) -> str:
+    return in_shell(home, "fish", "--no-config", "-c", f"source {home}/k3s-harden.fish; complete -C '{line}'")
+
+
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_bash_completes(home: Path) -> None:
     for words, expected in (("k3s-harden che", "check\n"), ("k3s-harden render audit", "audit-policy\n")):
-        program = _BASH.format(script=home / "k3s-harden.bash", words=words)
-        assert in_shell(home, "bash", "--norc", "-c", program) == expected
+        assert in_bash(home, words) == expected
 
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="needs fish")
 def test_fish_completes(home: Path) -> None:
-    text = f"source {home}/k3s-harden.fish; complete -C 'k3s-harden render audit'; complete -C 'k3s-harden chec'"
-    assert in_shell(home, "fish", "--no-config", "-c", text) == (
-        "audit-policy\tPrint the audit policy.\ncheck\tCheck this host against the guide.\n"
-    )
+    assert in_fish(home, "k3s-harden render audit") == "audit-policy\tPrint the audit policy.\n"
+    assert in_fish(home, "k3s-harden chec") == "check\tCheck this host against the guide.\n"
     (home / "somefile").touch()
-    text = f"source {home}/k3s-harden.fish; complete -C 'k3s-harden check --config some'"
-    assert "somefile" in in_shell(home, "fish", "--no-config", "-c", text)
+    assert "somefile" in in_fish(home, "k3s-harden check --config some")
 
 
 _ZSH = """
@@ -153,11 +158,9 @@ def test_a_program_that_cannot_be_run_is_silent(home: Path, shell: str) -> None:
         pytest.skip(f"needs {shell}")
     (home / "bin/k3s-harden").chmod(stat.S_IRUSR)
     if shell == "bash":
-        program = _BASH.format(script=home / "k3s-harden.bash", words="k3s-harden che")
-        assert in_shell(home, "bash", "--norc", "-c", program).strip() == ""
+        assert in_bash(home, "k3s-harden che").strip() == ""
     elif shell == "fish":
-        text = f"source {home}/k3s-harden.fish; complete -C 'k3s-harden chec'"
-        assert in_shell(home, "fish", "--no-config", "-c", text) == ""
+        assert in_fish(home, "k3s-harden chec") == ""
     else:
         shown = in_zsh(home, "k3s-harden render a", "denied", tries=20)
         assert "denied" not in shown

@@ -24,6 +24,11 @@ REQUEST = Request(Overrides(role="server", k3s_version="1.34"))
 TIMERS = [unit for unit in UNITS if unit.endswith(".timer")]
 
 
+def _put_programs(root: Path, *paths: str) -> None:
+    for path in paths:
+        put(root, path, "", 0o755)
+
+
 def _boot_systemd(root: Path) -> None:
     """Start a systemd that has read all unit files."""
     loaded = root / "run/systemd/systemd-units-load"
@@ -36,10 +41,7 @@ def _boot_systemd(root: Path) -> None:
 @pytest.mark.parametrize("packaged", [False, True])
 def test_uninstall_stops_the_timers_that_it_removes(tmp_path: Path, *, packaged: bool) -> None:
     """A running timer continues without its file. Timers of a package are not stopped."""
-    for program in (PROGRAM, PurePosixPath(SYSTEMCTL), PACKAGED_PROGRAM):
-        file = tmp_path / program.relative_to("/")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch(0o755)
+    _put_programs(tmp_path, *(str(path)[1:] for path in (PROGRAM, SYSTEMCTL, PACKAGED_PROGRAM)))
     _boot_systemd(tmp_path)
     no_output = Completed(0, "", "")
     words = [("daemon-reload",), *(("stop", "--no-block", timer) for timer in TIMERS)]
@@ -73,9 +75,7 @@ def test_a_service_that_cannot_be_followed_is_announced_with_its_setting(tmp_pat
 
 def test_install_fails_on_a_machine_without_running_systemd(tmp_path: Path) -> None:
     """The machine uses OpenRC or is a container, and systemd may be installed. No file is written."""
-    for path in ("opt/k3s-harden", "usr/bin/systemctl", "usr/lib/systemd/systemd", "sbin/openrc-run"):
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).touch(0o755)
+    _put_programs(tmp_path, "opt/k3s-harden", "usr/bin/systemctl", "usr/lib/systemd/systemd", "sbin/openrc-run")
     host = replace(fake_host(tmp_path), is_live=True)
     before = sorted(tmp_path.rglob("*"))
     installation = installation_for(host, REQUEST, (), PROGRAM)
@@ -93,22 +93,19 @@ def test_install_refuses_a_systemd_that_is_too_old(
 ) -> None:
     """A host is asked for the release; the library of systemd shows that of a --root tree."""
     library = f"usr/lib/systemd/libsystemd-shared-{release}.so"
-    for path in ("opt/k3s-harden", "usr/bin/systemctl", "usr/lib/systemd/systemd", library):
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).touch(0o755)
+    _put_programs(tmp_path, "opt/k3s-harden", "usr/bin/systemctl", "usr/lib/systemd/systemd", library)
     _boot_systemd(tmp_path)
-    answers: dict[tuple[str, ...], str] = {
-        (SYSTEMCTL, "--version"): f"systemd {release} ({release}-78.el8)\n+PAM -SYSVINIT\n"
-    }
-    answers[SYSTEMCTL, "daemon-reload"] = ""
-    programs = Programs({call: Completed(0, output, "") for call, output in answers.items()})
+    version = f"systemd {release} ({release}-78.el8)\n+PAM -SYSVINIT\n"
+    answers = {"--version": version, "daemon-reload": ""}
+    programs = Programs({(SYSTEMCTL, call): Completed(0, output, "") for call, output in answers.items()})
     host = fake_host(tmp_path, programs=programs, is_live=is_live)
     before = sorted(tmp_path.rglob("*"))
+    installation = installation_for(host, REQUEST, (), PROGRAM)
     if not is_refused:
-        install.install(host, installation_for(host, REQUEST, (), PROGRAM))
+        install.install(host, installation)
         assert (tmp_path / "etc/systemd/system/k3s-harden.service").exists()
         return
     with pytest.raises(UnsupportedHostError, match=f"found systemd {release}, expected 243 or newer") as refused:
-        install.install(host, installation_for(host, REQUEST, (), PROGRAM))
+        install.install(host, installation)
     assert refused.value.exit_code == 6
     assert sorted(tmp_path.rglob("*")) == before

@@ -183,11 +183,8 @@ def test_the_first_check_with_the_setting_reports_all_open_controls(site: Site) 
     site.deliver(1)
     assert site.check(BAD, BAD, 2) == []
     site.check(BAD, GOOD, 3)
-    assert [site.message(3)[key] for key in ("event", "status", "previous_status")] == [
-        "change",
-        "compliant",
-        "not_compliant",
-    ]
+    message = site.message(3)
+    assert (message["event"], message["status"], message["previous_status"]) == ("change", "compliant", "not_compliant")
 
 
 def test_an_undelivered_notification_is_started_again_by_each_check(site: Site) -> None:

@@ -101,14 +101,8 @@ MIXED = page(sample.MIXED)
 @pytest.mark.parametrize("shown", sample.MIXED.verdicts, ids=lambda shown: shown.control.id)
 def test_a_control_shows_every_field_of_its_verdict(shown: Verdict) -> None:
     text = words(MIXED.text[f"control:{shown.control.id}"])
-    expected = [
-        shown.control.recommendation,
-        shown.expected,
-        shown.found,
-        shown.reason,
-        shown.control.why,
-        shown.control.source,
-    ]
+    expected = [shown.control.recommendation, shown.control.why, shown.control.source]
+    expected += [shown.expected, shown.found, shown.reason]
     expected += [str(shown.status).replace("_", " ").capitalize(), shown.control.id]
     expected += [
         part
@@ -138,17 +132,14 @@ def test_every_control_of_a_benchmark_is_shown(benchmark: Benchmark) -> None:
     assert titles <= {f"{number} {title}".strip() for number, title in SECTIONS.items()}
 
 
+APPLY = '<pre class="copy" tabindex="0">sudo <span class="whole">k3s-harden</span> apply</pre>'
+
+
 @pytest.mark.parametrize(
     ("fix", "shown"),
     [
-        (
-            Remediation((OwnCommand("apply"),)),
-            '<pre class="copy" tabindex="0">sudo <span class="whole">k3s-harden</span> apply</pre>',
-        ),
-        (
-            Remediation((OwnCommand("apply"),), restart=Restart.K3S),
-            '<pre class="copy" tabindex="0">sudo <span class="whole">k3s-harden</span> apply</pre><p>Restart K3s</p>',
-        ),
+        (Remediation((OwnCommand("apply"),)), APPLY),
+        (Remediation((OwnCommand("apply"),), restart=Restart.K3S), f"{APPLY}<p>Restart K3s</p>"),
         (
             Remediation((ShellCommand("sudo sh -c 'chmod a'"),), alternative=steps("x")),
             """sudo sh <span class="whole">-c</span> 'chmod a'</pre><p>Or:</p><p>X</p>""",
@@ -187,9 +178,8 @@ def test_a_host_tree_without_a_name_has_its_directory_as_heading() -> None:
 
 
 def test_findings_that_prevent_the_start_of_k3s_come_first() -> None:
-    note = Note(
-        "K3s rejects `x` (unknown-option)", at("/etc/x", 3), steps("remove it"), "unknown-option", prevents_start=True
-    )
+    text = "K3s rejects `x` (unknown-option)"
+    note = Note(text, at("/etc/x", 3), steps("remove it"), "unknown-option", prevents_start=True)
     shown = page(replace(sample.MIXED, notes=(*sample.MIXED.notes, note)))
     parts = [id_ for tag, attributes in shown.tags if tag == "h2" and (id_ := attributes["id"])]
     assert parts[:2] == ["blockers", "remediation"]
@@ -254,11 +244,8 @@ def test_the_last_steps_that_fixes_share_are_shown_once() -> None:
         Remediation((), restart=Restart.K3S),
         Remediation((Instruction("set g"), apply)),
     )
-    verdicts = [
-        sample.verdict(sample.control(f"one-{number}", f"x {number}", f"1.2.{number}"), ControlStatus.FAIL)
-        for number in range(1, 7)
-    ]
-    failed = tuple(verdict._replace(remediation=fix) for verdict, fix in zip(verdicts, fixes_))
+    controls = [sample.control(f"one-{number}", f"x {number}", f"1.2.{number}") for number in range(1, 7)]
+    failed = tuple(sample.verdict(row, ControlStatus.FAIL, remediation=fix) for row, fix in zip(controls, fixes_))
     (operator,) = fixes(as_html(replace(sample.MIXED, verdicts=failed)))
     shown = re.sub(r" ?1\.2\.(\d) Ensure that x \d", r" \1:", operator).replace("k3s-harden", "K")
     assert shown.endswith(
@@ -267,6 +254,7 @@ def test_the_last_steps_that_fixes_share_are_shown_once() -> None:
     )
 
 
+_ALL = frozenset(verdict.control.id for verdict in sample.MIXED.verdicts)
 _BLOCKER = Note("K3s rejects `x`", None, steps("remove it"), "unknown-option", prevents_start=True)
 
 
@@ -275,11 +263,7 @@ _BLOCKER = Note("K3s rejects `x`", None, steps("remove it"), "unknown-option", p
     [
         (sample.MIXED, "FAIL", "Not compliant"),
         (replace(sample.MIXED, verdicts=()), "PASS", "No open controls"),
-        (
-            replace(sample.MIXED, known=frozenset(verdict.control.id for verdict in sample.MIXED.verdicts)),
-            "WAIVED",
-            "No new open controls",
-        ),
+        (replace(sample.MIXED, known=_ALL), "WAIVED", "No new open controls"),
         (replace(sample.MIXED, verdicts=(), notes=(_BLOCKER,)), "FAIL", "K3s would not start"),
     ],
 )
@@ -378,15 +362,8 @@ HOSTILE = st.one_of(
     st.text("<>&\"'`/=; \n\t\\-!sx\u202e\udc80\x00\x1b]", max_size=30),
     st.sampled_from(
         [
-            "</style></script><script>alert(1)</script>",
-            "\"'><img src=x onerror=alert(1)>",
-            "<!--",
-            "]]>",
-            "&lt;script&gt;",
-            "\x1b]0;title\x07",
-            "javascript:alert(1)",
-            "   </pre><b>",
-            "`<b>`",
+            *("</style></script><script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "javascript:alert(1)"),
+            *("<!--", "]]>", "&lt;script&gt;", "\x1b]0;title\x07", "   </pre><b>", "`<b>`"),
         ]
     ),
 )
