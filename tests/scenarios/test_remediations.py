@@ -347,6 +347,8 @@ streamingConnectionIdleTimeout: 0s
 makeIPTablesUtilChains: false
 podPidsLimit: 0
 seccompDefault: false
+eventRecordQPS: -1
+featureGates: {RotateKubeletServerCertificate: false, NodeSwap: true}
 tlsCipherSuites: [TLS_RSA_WITH_RC4_128_SHA]
 """
 

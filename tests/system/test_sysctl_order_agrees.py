@@ -185,6 +185,13 @@ trees = st.dictionaries(paths, st.one_of(contents, contents, contents, st.none()
 
 
 def agrees(machine: Machine, reader: SysctlReader, files: Sequence[SysctlFile]) -> None:
+    if reader is SysctlReader.PROCPS and not excludes_by_pattern():
+        files = [
+            file
+            if file.data is None
+            else file._replace(data=re.sub(rb"(?m)^(\s*)-(?=[^=\n\0]*(\0|$))", rb"\1#", file.data))
+            for file in files
+        ]
     if not machine.inside(PurePosixPath(PROGRAMS[reader][0])).exists():
         pytest.skip(f"this machine has no {reader.value}")
     found = at_boot(files, KEYS, reader, accepts=lambda _key, _value: True)
@@ -228,14 +235,35 @@ def test_at_boot_agrees_with_systemd_sysctl(machine: Machine, files: list[Sysctl
 @example(files=[*tree(zz="vm.panic_on_oom=1"), SysctlFile(SYSCTL_CONF, b"vm.panic_on_oom=2")])
 def test_at_boot_agrees_with_sysctl_system(machine: Machine, files: list[SysctlFile]) -> None:
     """For any files, at_boot returns the value of each key after `sysctl --system` ran."""
-    if not excludes_by_pattern():
-        files = [
-            file
-            if file.data is None
-            else file._replace(data=re.sub(rb"(?m)^(\s*)-(?=[^=\n\0]*(\0|$))", rb"\1#", file.data))
-            for file in files
-        ]
     agrees(machine, SysctlReader.PROCPS, files)
+
+
+KEY = KEYS[0]
+SEPARATORS = ("vm/overcommit_memory=1", f"\t{KEY}\t=\t1\t", "/vm/overcommit_memory=1", ".vm..overcommit_memory=1")
+MISSPELT = ("vm.overcommit_memory.=1", "/proc/sys/vm/overcommit_memory=1", "vm.overcommit.memory=1", f"x.{KEY}=2")
+MINUS = (f"-{KEY}=1", f"- {KEY}=1", f"--{KEY}=1", f"-{KEY}")
+COMMENTS = (f"#{KEY}=1", f" ;{KEY}=1", f"\v{KEY}=1", f"\ufeff{KEY}=1", f"\ufeff#\n{KEY}=1")
+SPELLINGS = (*SEPARATORS, *MISSPELT, *MINUS)
+VALUES = (f"{KEY} 1", KEY, f"{KEY}=1=2", f"{KEY}=", f"{KEY}=1 # x", f"kernel.panic=5\r{KEY}=1", f"{KEY}=1\0junk")
+PATTERNS = ("vm.*=1", "*.over*=1", "vm/over????it_mem[n-p][!a]y=1", "vm.[]o]*=1", "vm.[!o]*=1", "vm.[z-a]*=1")
+NO_PATTERNS = ("vm.[over*=1", "*=1", "vm.*.*=1")
+EXCLUDED = (
+    f"-{KEY}\nvm.*=2",
+    f"{KEY}=1\n-{KEY}\nvm.*=2",
+    f"-{KEY}\n{KEY}=1\nvm.*=2",
+    "vm.*=1\n-vm.*",
+    "vm.*=1\n-vm.o*",
+)
+REPEATED = ("vm.*=1\nvm.o*=2", "vm.*=1\nvm.o*=2\nvm.*=0", "vm.*=1\nvm.o*=2\nvm.*=1")
+
+
+@pytest.mark.parametrize("reader", list(SysctlReader))
+@pytest.mark.parametrize(
+    "text",
+    [*SPELLINGS, *COMMENTS, *VALUES, *PATTERNS, *NO_PATTERNS, *EXCLUDED_KEY, *EXCLUDED_PATTERN, *REPEATED],
+)
+def test_at_boot_agrees_with_both_programs_about_a_file(machine: Machine, reader: SysctlReader, text: str) -> None:
+    agrees(machine, reader, tree(a=text))
 
 
 def test_integer_agrees_with_the_kernel() -> None:

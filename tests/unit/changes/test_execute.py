@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.changes.execute import carry_out, execute, refused
+from agent.changes.execute import carry_out, execute
 from agent.changes.journal import Journal
 from agent.errors import HostError, ReadOnlyEnvironmentError
 from agent.host import Host
@@ -16,7 +16,6 @@ from agent.host.probe import no_processes
 from agent.model import Absent, Directory, File, FileMode, FilePermissions, Sysctl
 from agent.plan.plan import Change, Plan, Refusal, make_plan
 from agent.report import Item, ItemStatus
-from agent.value import replace
 from tests.fake import Programs, fake_host, in_memory, names
 
 if TYPE_CHECKING:
@@ -99,13 +98,6 @@ def test_the_journal_is_written_before_the_first_change(host: Host) -> None:
     assert [entry.finished for entry in journal.runs()] == [True]
     assert journal.changes(journal.runs()[0]) == changes
     assert items == tuple(Item(f"/etc/{name}", ItemStatus.CHANGED, "absent → file, mode 0600") for name in "ab")
-
-
-def test_nothing_is_changed_if_the_journal_cannot_be_written(host: Host) -> None:
-    Path(host.root, "var").write_text("a file in the way")
-    with pytest.raises(HostError, match="var, a regular file"):
-        execute(plan_of(Change(absent("a"), file("a"))), host, Journal(host))
-    assert names(Path(host.root, "etc")) == []
 
 
 def test_a_plan_without_changes_writes_nothing(host: Host) -> None:
@@ -213,17 +205,6 @@ def test_a_change_that_does_not_read_back_fails(host: Host) -> None:
     assert item == Item(KEY, ItemStatus.FAILED, "written, but it reads back as 1")
 
 
-def test_an_edited_file_is_backed_up_before_it_is_replaced(host: Host) -> None:
-    before = file(content=b"theirs\0")
-    host.put(before)
-    item = carry_out(Change(before, file(), backup=True), host, Journal(host))
-    assert item.status is ItemStatus.CHANGED
-    assert item.hint == ""
-    kept = item.detail.removeprefix("content; the previous file is kept as ")
-    assert host.tree.read(PurePosixPath(kept)) == b"theirs\0"
-    assert host.tree.observe(ETC / "a") == file()
-
-
 def test_a_file_that_cannot_be_backed_up_is_not_replaced(host: Host) -> None:
     before = file(content=b"theirs")
     host.put(before)
@@ -231,14 +212,6 @@ def test_a_file_that_cannot_be_backed_up_is_not_replaced(host: Host) -> None:
     item = carry_out(Change(before, file(), backup=True), host, Journal(host))
     assert item.status is ItemStatus.FAILED
     assert host.tree.observe(ETC / "a") == before
-
-
-def test_a_directory_that_is_not_empty_is_kept_and_reported(host: Host) -> None:
-    directory = Directory(path=ETC / "d", mode=FileMode(0o755))
-    host.put(directory)
-    host.put(file("d/theirs"))
-    item = carry_out(Change(directory, absent("d")), host, Journal(host))
-    assert item == Item("/etc/d", ItemStatus.KEPT, "cannot remove /etc/d: it contains other files, or is a mount point")
 
 
 def test_a_record_that_cannot_be_closed_does_not_hide_the_changes(host: Host) -> None:
@@ -250,9 +223,3 @@ def test_a_record_that_cannot_be_closed_does_not_hide_the_changes(host: Host) ->
     assert [item.status for item in items] == [ItemStatus.CHANGED]
     assert [entry.finished for entry in Journal(host).runs()] == [False]
     assert len(Journal(host).finish_interrupted()) == 1
-
-
-def test_edited_files_and_other_refusals_have_different_statuses() -> None:
-    refusal = Refusal("/etc/a", "reason", "hint", edited=True)
-    assert refused(refusal) == Item("/etc/a", ItemStatus.EDITED, "reason", "hint")
-    assert refused(replace(refusal, edited=False)) == Item("/etc/a", ItemStatus.REFUSED, "reason", "hint")

@@ -123,20 +123,6 @@ def test_records_keep_their_format(journal: Journal, host: Host) -> None:
     assert journal.changes(run) == CHANGES_OF_EACH_TYPE
 
 
-def test_a_record_is_written_before_the_run_and_closed_after_it(journal: Journal, host: Host) -> None:
-    changes = (Change(ABSENT, file("é\n".encode())), Change(value("0"), value("1")))
-    entry = journal.begin(changes)
-    assert entry == Run(1, 1_700_000_000, finished=False)
-    record = Path(host.root, *JOURNAL.parts[1:]) / "000001-1700000000.begun"
-    assert record.exists()
-    assert json.loads(record.read_bytes())["changes"][1]["after"] == {"sysctl": KEY, "value": "1"}
-    assert journal.runs() == (entry,)
-    journal.finish(entry)
-    assert names(record.parent) == ["000001-1700000000.json"]
-    assert journal.runs() == (entry._replace(finished=True),)
-    assert journal.changes(journal.runs()[0]) == changes
-
-
 def test_the_journal_is_private(journal: Journal, host: Host) -> None:
     run(journal, Change(ABSENT, file(b"x")))
     journal.backup(file(b"secret"))

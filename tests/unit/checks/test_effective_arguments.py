@@ -10,14 +10,12 @@ from hypothesis import strategies as st
 
 from agent.checks.argument_values import EffectiveArgument, EffectiveArguments, Given, GivenBy
 from agent.checks.effective_arguments import effective_arguments
-from agent.errors import HostError
 from agent.k3s.components.tables import is_combined
 from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.k3s.default_arguments import KUBELET_DEFAULTS_FILE
 from agent.k3s.kubelet_configuration import KubeletConfiguration, KubeletFile, kubelet_file
 from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
 from agent.model import Component, Location, Role, Version
-from agent.node.components import not_run
 from agent.node.datastore import Datastore
 from agent.node.facts import HostFacts, assumed_facts
 from agent.value import replace
@@ -69,20 +67,6 @@ def test_defaults_of_k3s_have_their_source() -> None:
     assert value_of(arguments, "client-ca-file") == "/srv/k3s/server/tls/client-ca.crt"
     assert arguments.get("audit-log-path") is None
     assert not arguments.doubts
-
-
-def test_a_value_of_the_operator_replaces_the_default() -> None:
-    argument = effective_arguments(API_SERVER, facts("# x\nkube-apiserver-arg:\n  - profiling=true\n")).get("profiling")
-    assert argument == EffectiveArgument(
-        "profiling", "true", (Given("true", GivenBy.OPERATOR, Location(K3S_CONFIG_FILE, 3)),)
-    )
-
-
-def test_a_value_of_the_drop_in_is_not_attributed_to_the_operator() -> None:
-    seen = facts(dropin="kube-apiserver-arg+:\n  - audit-log-maxage=30\n")
-    argument = effective_arguments(API_SERVER, seen).get("audit-log-maxage")
-    assert argument is not None
-    assert argument.given == (Given("30", GivenBy.DROPIN, Location(seen.dropin_path, 2)),)
 
 
 @pytest.mark.parametrize(
@@ -315,16 +299,6 @@ def test_four_releases_open_the_read_only_port() -> None:
 # --- unknown values ---
 
 
-def test_an_invalid_configuration_is_a_doubt_about_all_arguments() -> None:
-    for component in Component:
-        doubt = effective_arguments(component, facts("kube-apiserver-arg: [\n"), NONE_WRITTEN).doubt("profiling")
-        assert doubt is not None
-        assert str(doubt.location).startswith(str(K3S_CONFIG_FILE))
-    message = "cannot read /etc/rancher/k3s/config.yaml: Permission denied"
-    unreadable = replace(facts(), configuration=replace(facts().configuration, unreadable=(HostError(message),)))
-    assert "Permission denied" in reason_of_doubt(effective_arguments(API_SERVER, unreadable), "anything")
-
-
 def test_an_invalid_kubelet_file_is_a_doubt_about_its_fields() -> None:
     broken = kubelet_file(b"kind: [", OWN.with_name("50-broken.conf"))
     assert broken.problem
@@ -370,17 +344,6 @@ def test_a_minor_version_makes_arguments_that_patch_releases_changed_unknown() -
 
 
 # --- disabled components ---
-
-
-def test_a_disabled_component_has_a_reason() -> None:
-    assert not_run(API_SERVER, facts(role=Role.AGENT)) == "an agent runs no kube-apiserver"
-    assert not_run(KUBELET, facts(role=Role.AGENT)) == ""
-    assert f"{K3S_CONFIG_FILE}:1" in not_run(API_SERVER, facts("disable-apiserver: true\n"))
-    assert not_run(KUBELET, facts("disable-apiserver: true\n")) == ""
-    assert not_run(KUBELET, facts("disable-agent: true\n"))
-    assert not_run(Component.KUBE_PROXY, facts("disable-agent: true\n"))
-    assert not_run(Component.KUBE_PROXY, facts("disable-kube-proxy: true\n"))
-    assert not_run(Component.SCHEDULER, facts("disable-scheduler: false\n")) == ""
 
 
 # --- random arguments ---

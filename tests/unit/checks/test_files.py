@@ -99,15 +99,6 @@ def test_directories_of_keys_belong_to_root(server: CheckedNode, name: str) -> N
     assert fix(verdict) == f"sudo chown root:root {DATA}/{name}"
 
 
-@pytest.mark.root
-def test_one_command_repairs_many_directories(server: CheckedNode) -> None:
-    for number in range(9):
-        server.put(f"server/tls/extra-{number}/a.key", "key\n")
-        os.chown(server.path(f"server/tls/extra-{number}"), 65534, 0)
-    find = f"find {DATA}/server/tls -type d -exec chown root:root {{}} +"
-    assert find in shlex.split(fix(server.verdict("pki-ownership")))[-1]
-
-
 @pytest.mark.parametrize("benchmark", Benchmark)
 def test_a_kubelet_file_of_the_operator_is_checked(server: CheckedNode, benchmark: Benchmark) -> None:
     server.config("kubelet-arg: [config=/etc/kubelet.yaml]\n")
@@ -260,12 +251,6 @@ def test_missing_files_of_disabled_components_are_not_applicable(
     assert verdict.reason.startswith(reason)
 
 
-def test_the_etcd_directory_is_not_applicable_to_other_datastores(nodes: Nodes) -> None:
-    verdict = nodes(K3s(etcd=False)).verdict("etcd-data-permissions")
-    assert verdict.status is ControlStatus.NOT_APPLICABLE
-    assert verdict.reason == "the datastore is SQLite, not an etcd that K3s runs"
-
-
 def test_a_container_network_without_leases_is_not_applicable(server: CheckedNode) -> None:
     server.path("/var/lib/cni/networks/cbr0/10.42.0.2").unlink()
     verdict = server.verdict("cni-permissions")
@@ -315,11 +300,6 @@ def test_the_admin_kubeconfig_is_found_where_its_option_puts_it(server: CheckedN
     assert verdict.status is ControlStatus.FAIL
     assert ("0640", "/srv/k3s.yaml") in seen(verdict)
     assert "/srv/k3s.yaml" in fix(verdict)
-
-
-def test_file_names_are_quoted_for_the_shell(server: CheckedNode) -> None:
-    server.put("server/tls/x; reboot.key", "key\n", 0o644)
-    assert fix(server.verdict("pki-key-permissions")) == f"sudo chmod 0600 '{DATA}/server/tls/x; reboot.key'"
 
 
 def test_another_data_directory_is_checked(nodes: Nodes) -> None:

@@ -184,12 +184,6 @@ def edits(node: Node, content: str) -> list[Finding]:
 OURS = "vm.overcommit_memory=1\nvm.panic_on_oom=0\nkernel.panic_on_oops=1\n"
 
 
-def test_an_edited_managed_file_is_reported(node: Node) -> None:
-    (error,) = edits(node, f"{OURS}kernel.panic=5\n")
-    assert error.message == "the next boot sets kernel.panic to 5"
-    assert (error.expected, error.found, str(error.location)) == ("10", "5", f"{PARAMETERS_FILE}:4")
-
-
 def test_a_line_deleted_from_the_managed_file_is_reported(node: Node) -> None:
     (error,) = edits(node, OURS)
     assert error.message.startswith("no file sets kernel.panic at the next boot")

@@ -37,12 +37,6 @@ def value(files: list[SysctlFile], reader: SysctlReader, key: str = KEY) -> str 
     return found and found.value
 
 
-def values(text: str, key: str = KEY) -> tuple[str | None, str | None]:
-    """Return the value that systemd and procps set from one file."""
-    files = [file("a", text)]
-    return value(files, SysctlReader.SYSTEMD, key), value(files, SysctlReader.PROCPS, key)
-
-
 def assignment(value: str, path: str, line: int, *, is_rejected: bool = False) -> SysctlAssignment:
     return SysctlAssignment(KEY, value, Location(PurePosixPath(path), line), is_rejected)
 
@@ -73,12 +67,6 @@ def test_an_earlier_directory_masks_the_name_in_later_ones(reader: SysctlReader,
             assert value(files, reader) is value(files[::-1], reader) is None
 
 
-def test_only_procps_reads_sysctl_conf_and_reads_it_last() -> None:
-    """systemd reads /etc/sysctl.conf only through a link in sysctl.d."""
-    files = [file(str(SYSCTL_CONF), f"{KEY}=2"), file("zz", f"{KEY}=1")]
-    assert [value(files, reader) for reader in (SysctlReader.SYSTEMD, SysctlReader.PROCPS)] == ["1", "2"]
-
-
 def test_only_systemd_reads_credentials_and_reads_the_first_one_last() -> None:
     """A sysctl.extra credential overrides all files; only the first one that exists is read."""
     files = [file("zz", f"{KEY}=9"), *(file(str(path), f"{KEY}={rank}") for rank, path in enumerate(CREDENTIALS))]
@@ -86,82 +74,9 @@ def test_only_systemd_reads_credentials_and_reads_the_first_one_last() -> None:
     assert [value(files, reader) for reader in (SysctlReader.SYSTEMD, SysctlReader.PROCPS)] == ["0", "9"]
 
 
-def test_only_procps_reads_hidden_files() -> None:
-    """systemd ignores a name with a leading dot; both ignore a name that does not end in .conf."""
-    files = [file("/etc/sysctl.d/.x.conf", f"{KEY}=1"), file("/etc/sysctl.d/README", f"{KEY}=2")]
-    assert [value(files, reader) for reader in (SysctlReader.SYSTEMD, SysctlReader.PROCPS)] == [None, "1"]
-
-
 def test_a_path_outside_of_sysctl_d_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"/etc/passwd"):
         in_order([file("/etc/passwd", "")], SysctlReader.SYSTEMD)
-
-
-@pytest.mark.parametrize(
-    ("text", "systemd", "procps"),
-    [
-        (f"{KEY}=1", "1", "1"),
-        ("vm/overcommit_memory=1", "1", "1"),
-        (f"\t{KEY}\t=\t1\t", "1", "1"),
-        (f"-{KEY}=1", "1", "1"),
-        (f"- {KEY}=1", "1", None),
-        (f"--{KEY}=1", None, "1"),
-        ("/vm/overcommit_memory=1", "1", "1"),
-        (".vm..overcommit_memory=1", "1", "1"),
-        ("vm.overcommit_memory.=1", "1", None),
-        ("/proc/sys/vm/overcommit_memory=1", None, None),
-        (f"#{KEY}=1", None, None),
-        (f" ;{KEY}=1", None, None),
-        (f"\v{KEY}=1", None, "1"),
-        (f"{KEY} 1", None, None),
-        (f"{KEY}", None, None),
-        (f"-{KEY}", None, None),
-        (f"\ufeff{KEY}=1", None, None),
-        (f"\ufeff#\n{KEY}=1", "1", "1"),
-        (f"{KEY}=1=2", "1=2", "1=2"),
-        (f"{KEY}=", "", ""),
-        (f"{KEY}=1 # comment", "1 # comment", "1 # comment"),
-        (f"{PANIC}=5\r{KEY}=1", "1", None),
-        (f"{KEY}=1\0junk", "1", "1"),
-        (f"{KEY}_x=1\nx.{KEY}=2", None, None),
-        ("vm.overcommit.memory=1", None, None),
-    ],
-)
-def test_a_line_is_parsed_as_in_each_program(text: str, systemd: str | None, procps: str | None) -> None:
-    assert values(text) == (systemd, procps)
-
-
-@pytest.mark.parametrize(
-    ("text", "systemd", "procps"),
-    [
-        ("vm.*=1", "1", "1"),
-        ("*.over*=1", "1", "1"),
-        ("vm/over????it_mem[n-p][!a]y=1", "1", "1"),
-        ("vm.[]o]*=1", "1", "1"),
-        ("vm.[!o]*=1", None, None),
-        ("vm.[z-a]*=1", None, None),
-        ("vm.[over*=1", None, None),
-        ("*=1", None, None),
-        ("vm.*.*=1", None, None),
-        # A line with the exact key overrides any pattern, before or after it.
-        (f"vm.*=2\n{KEY}=1\nvm.o*=2", "1", "1"),
-        # A line that excludes the key cancels patterns.
-        (f"-{KEY}\nvm.*=2", None, None),
-        # An exclusion after the line cancels it in systemd; procps applies it only to patterns.
-        (f"{KEY}=1\n-{KEY}\nvm.*=2", None, "1"),
-        (f"-{KEY}\n{KEY}=1\nvm.*=2", "1", "1"),
-        # An exclusion by pattern cancels the same pattern in systemd; procps excludes all matching keys.
-        ("vm.*=1\n-vm.*", None, None),
-        ("vm.*=1\n-vm.o*", "1", None),
-        # The later pattern overrides.
-        ("vm.*=1\nvm.o*=2", "2", "2"),
-        ("vm.*=1\nvm.o*=2\nvm.*=0", "0", "0"),
-        # In systemd a repeated pattern with the same value keeps its first position.
-        ("vm.*=1\nvm.o*=2\nvm.*=1", "2", "1"),
-    ],
-)
-def test_patterns_are_overridden_as_in_each_program(text: str, systemd: str | None, procps: str | None) -> None:
-    assert values(text) == (systemd, procps)
 
 
 def test_the_line_that_excludes_a_key_has_its_location() -> None:
@@ -190,13 +105,6 @@ def test_a_rejected_value_keeps_the_previous_one() -> None:
     systemd, procps = (at_boot(files, [KEY], reader)[KEY] for reader in (SysctlReader.SYSTEMD, SysctlReader.PROCPS))
     assert systemd == assignment("yes", "/etc/sysctl.d/99.conf", 1, is_rejected=True)
     assert procps == assignment("1", "/etc/sysctl.d/90.conf", 1)
-
-
-def test_systemd_stops_reading_at_a_line_of_one_mebibyte() -> None:
-    """Earlier lines apply, later lines do not; procps reads them all."""
-    text = f"{KEY}=1\n#{'x' * (1 << 20)}\n{KEY}=2"
-    assert values(text) == ("1", "2")
-    assert values(text.replace("xx", "", 1)) == ("2", "2")
 
 
 @BOTH
