@@ -239,29 +239,26 @@ def test_at_boot_agrees_with_sysctl_system(machine: Machine, files: list[SysctlF
 
 
 KEY = KEYS[0]
-SEPARATORS = ("vm/overcommit_memory=1", f"\t{KEY}\t=\t1\t", "/vm/overcommit_memory=1", ".vm..overcommit_memory=1")
-MISSPELT = ("vm.overcommit_memory.=1", "/proc/sys/vm/overcommit_memory=1", "vm.overcommit.memory=1", f"x.{KEY}=2")
-MINUS = (f"-{KEY}=1", f"- {KEY}=1", f"--{KEY}=1", f"-{KEY}")
-COMMENTS = (f"#{KEY}=1", f" ;{KEY}=1", f"\v{KEY}=1", f"\ufeff{KEY}=1", f"\ufeff#\n{KEY}=1")
-SPELLINGS = (*SEPARATORS, *MISSPELT, *MINUS)
-VALUES = (f"{KEY} 1", KEY, f"{KEY}=1=2", f"{KEY}=", f"{KEY}=1 # x", f"kernel.panic=5\r{KEY}=1", f"{KEY}=1\0junk")
-PATTERNS = ("vm.*=1", "*.over*=1", "vm/over????it_mem[n-p][!a]y=1", "vm.[]o]*=1", "vm.[!o]*=1", "vm.[z-a]*=1")
-NO_PATTERNS = ("vm.[over*=1", "*=1", "vm.*.*=1")
-EXCLUDED = (
-    f"-{KEY}\nvm.*=2",
-    f"{KEY}=1\n-{KEY}\nvm.*=2",
-    f"-{KEY}\n{KEY}=1\nvm.*=2",
-    "vm.*=1\n-vm.*",
-    "vm.*=1\n-vm.o*",
+TEXTS = (
+    # Separators and minus signs.
+    *("vm/overcommit_memory=1", f"\t{KEY}\t=\t1\t", "/vm/overcommit_memory=1", ".vm..overcommit_memory=1"),
+    *("vm.overcommit_memory.=1", "/proc/sys/vm/overcommit_memory=1", "vm.overcommit.memory=1", f"x.{KEY}=2"),
+    *(f"-{KEY}=1", f"- {KEY}=1", f"--{KEY}=1", f"-{KEY}"),
+    # Comments and values.
+    *(f"#{KEY}=1", f" ;{KEY}=1", f"\v{KEY}=1", f"\ufeff{KEY}=1", f"\ufeff#\n{KEY}=1"),
+    *(f"{KEY} 1", KEY, f"{KEY}=1=2", f"{KEY}=", f"{KEY}=1 # x", f"kernel.panic=5\r{KEY}=1", f"{KEY}=1\0junk"),
+    # Patterns, which a line with the exact key overrides.
+    *("vm.*=1", "*.over*=1", "vm/over????it_mem[n-p][!a]y=1", "vm.[]o]*=1", "vm.[!o]*=1", "vm.[z-a]*=1"),
+    *("vm.[over*=1", "*=1", "vm.*.*=1", f"vm.*=2\n{KEY}=1\nvm.o*=2"),
+    # Exclusions.
+    *(f"-{KEY}\nvm.*=2", f"{KEY}=1\n-{KEY}\nvm.*=2", f"-{KEY}\n{KEY}=1\nvm.*=2", "vm.*=1\n-vm.*", "vm.*=1\n-vm.o*"),
+    # Repeated patterns.
+    *("vm.*=1\nvm.o*=2", "vm.*=1\nvm.o*=2\nvm.*=0", "vm.*=1\nvm.o*=2\nvm.*=1"),
 )
-REPEATED = ("vm.*=1\nvm.o*=2", "vm.*=1\nvm.o*=2\nvm.*=0", "vm.*=1\nvm.o*=2\nvm.*=1")
 
 
 @pytest.mark.parametrize("reader", list(SysctlReader))
-@pytest.mark.parametrize(
-    "text",
-    [*SPELLINGS, *COMMENTS, *VALUES, *PATTERNS, *NO_PATTERNS, *EXCLUDED_KEY, *EXCLUDED_PATTERN, *REPEATED],
-)
+@pytest.mark.parametrize("text", TEXTS)
 def test_at_boot_agrees_with_both_programs_about_a_file(machine: Machine, reader: SysctlReader, text: str) -> None:
     agrees(machine, reader, tree(a=text))
 
