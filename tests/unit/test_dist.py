@@ -46,7 +46,7 @@ from tests.generate_docs import commands, program_options
 from tests.vm.suite import DEFAULT, SUITES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 # One worker runs all tests, so that the files are built once.
 pytestmark = pytest.mark.xdist_group("dist")
@@ -68,18 +68,23 @@ LIBRARIES = {Path(module.__path__[0]).parent for module in (psutil, yaml)}
 """The directories of psutil and PyYAML for the Python that runs the tests."""
 
 
+def ran(
+    *words: str | Path,
+    env: Mapping[str, str] | None = None,
+    cwd: str | Path | None = None,
+    umask: int = -1,
+    given: str = "",
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        words, env=env, cwd=cwd, umask=umask, input=given, capture_output=True, text=True, check=False
+    )
+
+
 def build(checkout: Path, directory: Path, by: Sequence[str] = (), umask: int = 0o022, **environment: str) -> Path:
     """Build as `make release` does without keys, and return the directory."""
     for module in ("tests.dist", "tests.dist.release"):
-        run = subprocess.run(
-            [*by, sys.executable, "-m", module, directory],
-            cwd=checkout,
-            env={**os.environ, "SOURCE_DATE_EPOCH": str(EPOCH), **environment},
-            umask=umask,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        variables = {**os.environ, "SOURCE_DATE_EPOCH": str(EPOCH), **environment}
+        run = ran(*by, sys.executable, "-m", module, directory, cwd=checkout, env=variables, umask=umask)
         assert run.returncode == 0, run.stderr
     return directory
 
@@ -116,7 +121,6 @@ def dist(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", params=[reading.deb, reading.rpm], ids=["deb", "rpm"])
 def package(request: pytest.FixtureRequest, dist: Path) -> reading.Package:
-    """Each of the two packages, parsed."""
     read: Callable[[Path], reading.Package] = request.param
     return read(the(dist, f"*.{read.__name__}"))
 
@@ -192,13 +196,9 @@ def program(checkout: Path) -> dict[PurePosixPath, bytes]:
 def test_the_source_archive_builds_the_same_wheel(dist: Path, tmp_path: Path) -> None:
     with tarfile.open(the(dist, "*.tar.gz")) as archive:
         archive.extractall(tmp_path, filter="data")
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", tmp_path],
-        cwd=tmp_path / f"k3s_harden-{__version__}",
-        env={**os.environ, "SOURCE_DATE_EPOCH": str(EPOCH)},
-        capture_output=True,
-        check=True,
-    )
+    words = ("hatchling", "build", "--target", "wheel", "--directory", tmp_path)
+    variables = {**os.environ, "SOURCE_DATE_EPOCH": str(EPOCH)}
+    ran(sys.executable, "-m", *words, cwd=tmp_path / f"k3s_harden-{__version__}", env=variables)
     assert the(tmp_path, "*.whl").read_bytes() == the(dist, "*.whl").read_bytes()
 
 
@@ -237,8 +237,7 @@ def test_a_release_has_the_changes_of_its_version(dist: Path) -> None:
 
 def alone(dist: Path, *words: str | Path, by: Sequence[str | Path] = ()) -> subprocess.CompletedProcess[str]:
     """Run the single file with an empty environment, in a directory that is not writable."""
-    command = [*by, the(dist, "*.pyz"), *words]
-    return subprocess.run(command, env={}, cwd="/proc", capture_output=True, text=True, check=False)
+    return ran(*by, the(dist, "*.pyz"), *words, env={}, cwd="/proc")
 
 
 @pytest.mark.parametrize("interpreter", interpreters(), ids=lambda one: str(one.version))
@@ -272,14 +271,7 @@ def test_the_single_file_prints_what_the_checkout_does(
     (tree / "usr/local/bin/k3s-harden").touch(0o755)
     copy = shutil.copytree(tree, tree.with_name("copy"))
     options = (*words, "--root")
-    installed = subprocess.run(
-        [sys.executable, "-m", "agent", *options, copy, *HOST],
-        cwd=checkout,
-        env={},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    installed = ran(sys.executable, "-m", "agent", *options, copy, *HOST, cwd=checkout, env={})
     here = alone(dist, *options, tree, *HOST)
     names = {str(the(dist, "*.pyz")): f"{sys.executable} -m agent", str(tree): str(copy)}
     one, other = (_without_lines(one.stdout + one.stderr) for one in (here, installed))
@@ -361,7 +353,7 @@ def test_the_single_file_runs_with_the_newest_python_that_it_has_byte_code_for(d
     for name in ("python3.16", *pythons):
         (tmp_path / name).write_text(f"#!/bin/sh\necho {name}\n")
         (tmp_path / name).chmod(0o755)
-        run = subprocess.run(["/bin/sh", file], env={"PATH": ""}, capture_output=True, text=True, check=True)
+        run = ran("/bin/sh", file, env={"PATH": ""})
         found.append(run.stdout.strip())
     assert found == ["python3.16", *pythons[:-1], pythons[-2]]
 
@@ -373,7 +365,7 @@ def test_the_single_file_reports_a_missing_python(dist: Path, tmp_path: Path) ->
     (shims / "python3").write_text("#!/bin/sh\necho no such version >&2\nexit 127\n")
     (shims / "python3").chmod(0o755)
     for path in ("/nonexistent", str(shims)):
-        run = subprocess.run([file, "check"], env={"PATH": path}, capture_output=True, text=True, check=False)
+        run = ran(file, "check", env={"PATH": path})
         assert (run.returncode, run.stdout) == (1, "")
         message, fix = run.stderr.splitlines()
         assert message == "k3s-harden: cannot run: found no Python 3.9 or newer on this host"
@@ -402,7 +394,7 @@ def test_the_single_file_names_the_command_that_installs_a_python(
     dist: Path, tmp_path: Path, release: str, fix: str
 ) -> None:
     file = without_python(dist, tmp_path, release)
-    run = subprocess.run([file, "check"], env={"PATH": ""}, capture_output=True, text=True, check=False)
+    run = ran(file, "check", env={"PATH": ""})
     assert (run.returncode, run.stderr.splitlines()[1:]) == (1, [f"  fix: {fix}"])
 
 
@@ -413,7 +405,7 @@ def test_the_single_file_reports_an_incomplete_python(dist: Path, tmp_path: Path
     with ZipFile(archive) as inside:
         start.write_bytes(inside.read("__main__.py"))
     # Without the archive, and packages of this machine (-S), it lacks the program itself, which is the same to it.
-    run = subprocess.run([sys.executable, "-IS", start], capture_output=True, text=True, check=False)
+    run = ran(sys.executable, "-IS", start)
     assert run.returncode == 1
     assert run.stderr.splitlines()[0].startswith("k3s-harden: cannot run: this Python is incomplete:")
 
@@ -538,13 +530,8 @@ def test_the_entry_points_of_the_packages_run_the_program(dist: Path, tmp_path: 
     for read in (reading.deb, reading.rpm):
         root = tmp_path / read.__name__
         reading.lay_out(read(the(dist, f"*.{read.__name__}")), root, Path(sys.executable), LIBRARIES)
-        run = subprocess.run(
-            [root / "usr/bin/k3s-harden", "check", "--format", "table", "--root", tree, *HOST],
-            env={"PYTHONPATH": "/nonexistent", "PYTHONHOME": "/nonexistent"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        elsewhere = {"PYTHONPATH": "/nonexistent", "PYTHONHOME": "/nonexistent"}
+        run = ran(root / "usr/bin/k3s-harden", "check", "--format", "table", "--root", tree, *HOST, env=elsewhere)
         assert run.returncode == 3, run.stderr
         assert "Host is not compliant" in run.stdout
         assert not list(root.rglob("__pycache__"))
@@ -566,7 +553,7 @@ def test_the_entry_points_of_the_packages_run_the_program(dist: Path, tmp_path: 
 @pytest.mark.skipif(shutil.which("dpkg") is None, reason="needs dpkg")
 def test_the_debian_package_rejects_a_downgrade(words: tuple[str, ...], code: int) -> None:
     """An older version cannot read the journal of a newer one, so the script fails before files are unpacked."""
-    run = subprocess.run(["sh", SOURCES / "deb/preinst", *words], capture_output=True, text=True, check=False)
+    run = ran("sh", SOURCES / "deb/preinst", *words)
     assert run.returncode == code
     assert len(run.stderr.splitlines()) == 2 * code
     assert all(version in run.stderr for version in words[1:] if code)
@@ -588,7 +575,7 @@ def test_the_package_scripts_are_valid_posix_shell(script: Path) -> None:
     if script.read_text().startswith("#!/usr/bin/python3"):
         compile(script.read_text(), script, "exec")
     else:
-        run = subprocess.run(["sh", "-n", script], capture_output=True, text=True, check=False)
+        run = ran("sh", "-n", script)
         assert (run.returncode, run.stderr) == (0, "")
         assert not re.search(r"\[\[|\bfunction\b|^ *local\b|<<<|\$'", script.read_text(), re.MULTILINE)
 
@@ -683,22 +670,14 @@ def test_the_manual_is_plain_roff() -> None:
 
 @pytest.mark.skipif(shutil.which("groff") is None, reason="needs groff")
 def test_groff_formats_the_manual_without_warnings() -> None:
-    run = subprocess.run(
-        ["groff", "-man", "-Tascii", "-ww"], input=manual(EPOCH), capture_output=True, text=True, check=True
-    )
-    assert run.stderr == ""
+    run = ran("groff", "-man", "-Tascii", "-ww", given=manual(EPOCH))
+    assert (run.returncode, run.stderr) == (0, "")
     assert "System Administration" in run.stdout
 
 
 @pytest.mark.skipif(shutil.which("groff") is None, reason="needs groff")
 def test_commands_of_the_manual_can_be_pasted() -> None:
-    run = subprocess.run(
-        ["groff", "-man", "-Tascii", "-P-cbou", "-rLL=80n"],
-        input=manual(EPOCH),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    run = ran("groff", "-man", "-Tascii", "-P-cbou", "-rLL=80n", given=manual(EPOCH))
     lines = run.stdout.splitlines()
     assert max(map(len, lines)) <= 80
     for command in commands():

@@ -63,19 +63,9 @@ def test_versions_are_parsed(text: str, version: Version) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "",
-        "latest",
-        "1",
-        "v1",
-        "2.1",
-        "1.x",
-        "1.24.17 k3s1",
-        "1.24.17+",
-        "v1.24.17+k3s1; rm",
-        "１.24",
-        "1.٢٤",
-        "1.2400",
-        "-1.24",
+        *("", "latest", "1", "v1", "2.1", "1.x", "1.24.17 k3s1", "1.24.17+", "v1.24.17+k3s1; rm", "-1.24", "1.2400"),
+        # Digits other than those of ASCII.
+        *("１.24", "1.٢٤"),
     ],
 )
 def test_other_text_is_not_a_version(text: str) -> None:

@@ -55,7 +55,6 @@ SHOWN: dict[str, dict[str, float]] = {
 
 
 def promtool(*words: str | Path) -> None:
-    """Run promtool, which has to succeed."""
     done = subprocess.run(("promtool", *words), capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -38,12 +38,11 @@ def report(*statuses: ItemStatus, verb: str = "apply", blocked: bool = False, fi
 @pytest.mark.parametrize(
     ("statuses", "code"),
     [
-        ((), 0),
-        ((COMPLIANT,), 0),
-        ((DIFFERS,), 3),
-        ((COMPLIANT, REFUSED), 3),
-        ((EDITED,), 3),
-        ((DIFFERS, EDITED, REFUSED, COMPLIANT), 3),
+        *((statuses, 0) for statuses in ((), (COMPLIANT,))),
+        *(
+            (statuses, 3)
+            for statuses in ((DIFFERS,), (EDITED,), (COMPLIANT, REFUSED), (DIFFERS, EDITED, REFUSED, COMPLIANT))
+        ),
     ],
 )
 def test_a_read_only_verb_exits_with_0_or_3(statuses: tuple[ItemStatus, ...], code: int) -> None:
@@ -53,21 +52,11 @@ def test_a_read_only_verb_exits_with_0_or_3(statuses: tuple[ItemStatus, ...], co
 @pytest.mark.parametrize(
     ("statuses", "code"),
     [
-        ((), 0),
-        ((COMPLIANT, COMPLIANT), 0),
-        ((CHANGED, COMPLIANT), 0),
-        ((KEPT, CHANGED), 0),
-        ((KEPT,), 0),
-        ((FAILED,), 1),
-        ((FAILED, COMPLIANT), 1),
-        ((FAILED, EDITED), 1),
-        ((CHANGED, FAILED), 4),
-        ((CHANGED, REFUSED), 4),
-        ((CHANGED, EDITED), 4),
-        ((COMPLIANT, EDITED), 4),
-        ((REFUSED, COMPLIANT), 1),
-        ((REFUSED, EDITED), 1),
-        ((EDITED,), 4),
+        *((statuses, 0) for statuses in ((), (COMPLIANT, COMPLIANT), (CHANGED, COMPLIANT), (KEPT, CHANGED), (KEPT,))),
+        *((statuses, 1) for statuses in ((FAILED,), (FAILED, COMPLIANT), (FAILED, EDITED))),
+        *((statuses, 1) for statuses in ((REFUSED, COMPLIANT), (REFUSED, EDITED))),
+        *((statuses, 4) for statuses in ((CHANGED, FAILED), (CHANGED, REFUSED), (CHANGED, EDITED))),
+        *((statuses, 4) for statuses in ((COMPLIANT, EDITED), (EDITED,))),
         ((CHANGED, DIFFERS), 3),
     ],
 )

@@ -14,7 +14,7 @@ from agent.errors import HostError, ReadOnlyEnvironmentError
 from agent.host import Host
 from agent.host.probe import no_processes
 from agent.model import Absent, Directory, File, FileMode, FilePermissions, Sysctl
-from agent.plan.plan import Change, Plan, Refusal, make_plan
+from agent.plan.plan import Change, Plan, make_plan
 from agent.report import Item, ItemStatus
 from tests.fake import Programs, fake_host, in_memory, names
 
@@ -41,7 +41,6 @@ def plan_of(*changes: Change) -> Plan:
 
 @pytest.fixture
 def host() -> Iterator[Host]:
-    """A host with /etc and one kernel value."""
     with in_memory() as root:
         (root / "etc").mkdir()
         (root / "proc/sys/vm").mkdir(parents=True)
@@ -98,13 +97,6 @@ def test_the_journal_is_written_before_the_first_change(host: Host) -> None:
     assert [entry.finished for entry in journal.runs()] == [True]
     assert journal.changes(journal.runs()[0]) == changes
     assert items == tuple(Item(f"/etc/{name}", ItemStatus.CHANGED, "absent → file, mode 0600") for name in "ab")
-
-
-def test_a_plan_without_changes_writes_nothing(host: Host) -> None:
-    refusal = Refusal("/etc/a", "is a FIFO", "look")
-    items = execute(Plan(changes=(), refusals=(refusal,)), host, Journal(host))
-    assert items == (Item("/etc/a", ItemStatus.REFUSED, "is a FIFO", "look"),)
-    assert names(Path(host.root)) == ["etc", "proc"]
 
 
 def test_a_file_that_its_owner_removed_needs_no_mode(host: Host) -> None:

@@ -41,13 +41,11 @@ ABSENT = Absent(A)
 
 @pytest.fixture
 def clock() -> Clock:
-    """The clock of the host."""
     return Clock(1_700_000_000.7)
 
 
 @pytest.fixture
 def host(clock: Clock) -> Iterator[Host]:
-    """An empty host."""
     with in_memory() as root:
         (root / "etc").mkdir()
         yield fake_host(root, clock=clock)
@@ -55,7 +53,6 @@ def host(clock: Clock) -> Iterator[Host]:
 
 @pytest.fixture
 def journal(host: Host) -> Journal:
-    """The journal of the host."""
     return Journal(host)
 
 
@@ -296,12 +293,7 @@ def changing_to(state: object) -> bytes:
 @pytest.mark.parametrize(
     "content",
     [
-        b"",
-        b"\xff\xfe\0",
-        b"{}",
-        b"[]",
-        b"null",
-        b'{"schema": 1}',
+        *(b"", b"\xff\xfe\0", b"{}", b"[]", b"null", b'{"schema": 1}'),
         b'{"schema": 1, "changes": 5}',
         b'{"schema": 1, "changes": [5]}',
         changing_to({}),

@@ -35,7 +35,6 @@ RUN = LastRun(
 
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
-    """Return a live host."""
     for directory in ("run", "var/lib"):
         (tmp_path / directory).mkdir(parents=True)
     return fake_host(tmp_path, is_live=True)
@@ -78,19 +77,9 @@ def _changed(**values: object) -> bytes:
 @pytest.mark.parametrize(
     "data",
     [
-        b"",
-        b"{",
-        b"\0" * 100,
-        b"[]",
-        b"{}",
-        b"[" * 100_000,
-        b" " * (LARGEST_READ + 1),
+        *(b"", b"{", b"\0" * 100, b"[]", b"{}", b"[" * 100_000, b" " * (LARGEST_READ + 1)),
         _changed(schema=2),
-        _changed(day="yesterday"),
-        _changed(day=7),
-        _changed(day="2026-02-31"),
-        _changed(day="2026-1-5"),
-        _changed(day="99999999999999999999-01-01"),
+        *(_changed(day=day) for day in ("yesterday", 7, "2026-02-31", "2026-1-5", "99999999999999999999-01-01")),
         _changed(versions={"server": "x"}),
         _changed(versions=[]),
         _changed(settings={"day": "", "path": "/a", "files": [{"path": "/a"}]}),

@@ -38,7 +38,6 @@ def file(content: bytes) -> File:
 
 @pytest.fixture
 def host() -> Iterator[Host]:
-    """A host with /etc."""
     with in_memory() as root:
         (root / "etc").mkdir()
         yield fake_host(root)

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.assess.assessment import ControlStatus
-from tests.k3s_tree import K3s
 from tests.unit.checks.nodes import CONFIG, DATA, seen
 
 if TYPE_CHECKING:
-    from tests.unit.checks.conftest import Nodes
     from tests.unit.checks.nodes import CheckedNode
 
 CONTROL = "audit-policy-coverage"
@@ -29,12 +27,6 @@ rules:
     resources: [secrets, pods/exec]
 - level: Metadata
 """
-
-
-@pytest.fixture
-def server(nodes: Nodes) -> CheckedNode:
-    """Return a server on which K3s has run, without the guide's files."""
-    return nodes(K3s())
 
 
 def test_each_rule_is_evidence_with_its_line(server: CheckedNode) -> None:

@@ -128,19 +128,6 @@ def test_the_api_server_has_the_etcd_files_if_k3s_runs_etcd(seen: HostFacts, *, 
     assert arguments.doubt("etcd-cafile") is None
 
 
-def test_the_etcd_files_of_an_external_datastore_are_in_doubt() -> None:
-    seen = replace(facts(), datastore=Datastore.EXTERNAL)
-    assert effective_arguments(API_SERVER, seen).doubt("etcd-cafile")
-    given_anyhow = replace(facts("kube-apiserver-arg: [etcd-cafile=/x]\n"), datastore=Datastore.EXTERNAL)
-    assert not effective_arguments(API_SERVER, given_anyhow).doubt("etcd-cafile")
-
-
-def test_encryption_follows_the_k3s_option() -> None:
-    assert effective_arguments(API_SERVER, facts()).get("encryption-provider-config") is None
-    path = value_of(effective_arguments(API_SERVER, facts("secrets-encryption: true\n")), "encryption-provider-config")
-    assert path == "/var/lib/rancher/k3s/server/cred/encryption-config.json"
-
-
 @pytest.mark.parametrize(
     ("file", "argument"),
     [("authentication-config", "anonymous-auth"), ("authorization-config", "authorization-mode")],
@@ -274,11 +261,6 @@ def test_the_k3s_option_sets_protect_kernel_defaults(version: str, option: str) 
     )
 
 
-def test_a_removed_option_is_not_effective() -> None:
-    arguments = effective_arguments(KUBELET, facts(), KubeletConfiguration((own_file(),)))
-    assert arguments.get("protect-kernel-defaults") is None
-
-
 def test_the_argument_of_the_kubelet_overrides_the_k3s_option() -> None:
     """K3s passes both, and the argument is effective."""
     for version in ("v1.28.5+k3s1", "v1.34.1+k3s1"):
@@ -308,11 +290,6 @@ def test_an_invalid_kubelet_file_is_a_doubt_about_its_fields() -> None:
     assert "50-broken.conf" in reason_of_doubt(arguments, "anonymous-auth")
     assert arguments.doubt("event-qps") is None
     assert arguments.doubt("read-only-port") is None
-
-
-def test_unread_kubelet_files_are_a_doubt_about_their_fields() -> None:
-    assert effective_arguments(KUBELET, facts()).doubt("anonymous-auth")
-    assert not effective_arguments(KUBELET, facts()).doubt("read-only-port")
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,6 @@ PODS = REQUESTS[Query.PODS].path
 
 @pytest.fixture
 def root() -> Iterator[Path]:
-    """Yield the root of a host."""
     with in_memory() as directory:
         yield directory
 
@@ -56,7 +55,6 @@ def write(root: Path, text: str, name: str = ADMIN) -> Path:
 
 
 def read_from(root: Path, api: ApiServer, limits: Limits = QUICK) -> Cluster:
-    """Return what is read from the server."""
     with serving(root, api) as host:
         return read(host, limits)
 

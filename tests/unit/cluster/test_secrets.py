@@ -58,7 +58,6 @@ def marked(item: Json) -> Json:
 
 
 def objects() -> Mapping[Query, Sequence[Json]]:
-    """Return objects of each list."""
     own: dict[Query, list[Json]] = {
         Query.PODS: [{**pod("web", owner="StatefulSet web"), "spec": SPEC, "status": {"message": MARK}}],
         Query.CRON_JOBS: [cron_job("nightly", "shop", SPEC)],
@@ -87,7 +86,6 @@ def objects() -> Mapping[Query, Sequence[Json]]:
 
 
 def body(answer: Any) -> Answer:  # noqa: ANN401 - any JSON
-    """Return an answer with a body of JSON."""
     return lambda handler: handler.send(200, json.dumps(answer).encode())
 
 

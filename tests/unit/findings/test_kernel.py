@@ -87,14 +87,6 @@ def test_apply_does_not_set_a_waived_parameter(node: Node) -> None:
     assert report.exit_code == 0
 
 
-def test_without_a_waiver_apply_sets_it(node: Node) -> None:
-    node.settles("protect-kernel-defaults: false\n")
-    report = verbs.apply(node.host, REQUEST)
-    assert node.live() == "1"
-    assert node.keeps(f"\n{KEY}=1\n")
-    assert findings_of(report, "kernel-parameter-waived") == []
-
-
 @pytest.mark.parametrize("scope", ["role: server", "host: web-*", "host: db-2"])
 def test_a_waiver_for_other_hosts_has_no_effect(scope: str, node: Node) -> None:
     node.waives(f"    {scope}\n")
@@ -198,12 +190,6 @@ def test_an_edit_that_changes_no_managed_value_is_not_reported(content: str, nod
     (node.root / "etc/sysctl.d").mkdir()
     (node.root / "etc/sysctl.d/10-site.conf").write_text(f"{OURS}kernel.panic=10\n" if "yet" in content else "")
     assert edits(node, content) == []
-
-
-def test_a_directory_in_place_of_the_managed_file_is_reported(node: Node) -> None:
-    (node.root / PARAMETERS_FILE.lstrip("/")).mkdir(parents=True)
-    found = findings_of(verbs.check(node.host, REQUEST), "sysctl-overridden")
-    assert len(found) == sum(row.written for row in SYSCTLS)
 
 
 def test_with_a_read_only_kernel_the_remediation_is_for_the_machine(node: Node) -> None:

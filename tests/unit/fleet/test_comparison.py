@@ -20,7 +20,6 @@ def differing(*items: dict[str, Any]) -> dict[str, tuple[str, ...]]:
 
 
 def servers(*arguments: str, **annotations: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - as of a node
-    """Return two servers with these arguments."""
     return [node(f"usual-{at}", role="server", arguments=list(arguments), **annotations) for at in range(2)]
 
 

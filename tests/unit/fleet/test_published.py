@@ -37,7 +37,6 @@ def seen(item: Any, max_age: float = 26 * 3600) -> FleetNode:  # noqa: ANN401 - 
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """A directory for nodes."""
     with in_memory() as found:
         yield found
 

@@ -94,7 +94,6 @@ def root() -> Iterator[Path]:
 
 @pytest.fixture
 def tree(root: Path) -> WritableTree:
-    """The files of that host."""
     return WritableTree(str(root), os.geteuid(), os.getegid())
 
 

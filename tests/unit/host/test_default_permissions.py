@@ -27,7 +27,6 @@ NONE = DefaultPermissions(path=PATH, acl=b"")
 
 @pytest.fixture
 def host() -> Iterator[Host]:
-    """A host with the directory."""
     with in_memory() as root:
         (root / "var/cni").mkdir(parents=True)
         (root / "var/cni").chmod(0o755)

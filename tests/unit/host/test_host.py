@@ -53,11 +53,6 @@ def test_a_kernel_value_is_written_as_sysctl_writes_it(host: Host) -> None:
     assert names(Path(host.root, "proc/sys/vm")) == ["overcommit_memory"]
 
 
-def test_a_tree_without_proc_sys_has_no_kernel(host: Host, tmp_path: Path) -> None:
-    assert host.has_kernel
-    assert not fake_host(tmp_path / "etc").has_kernel
-
-
 def test_resources_are_observed_with_their_parent_directories(host: Host) -> None:
     path = ETC / "sysctl.d/90-kubelet.conf"
     seen = host.observe_all([File(path=path, content=b"", mode=MODE), Sysctl(key="kernel.printk", value="1")])
@@ -155,13 +150,6 @@ def test_the_owner_of_a_tree_is_shown_as_root(tmp_path: Path) -> None:
         host.run(["/bin/true"], timeout=1)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root has the permission")
-def test_an_ordinary_user_gets_the_command_with_sudo() -> None:
-    with pytest.raises(HostError, match=r"^cannot revert: changing the host requires root$") as caught:
-        Host.real().refuse_ordinary_user("revert")
-    assert caught.value.hint == "sudo k3s-harden revert"
-
-
 def test_the_real_host_is_this_machine() -> None:
     host = Host.real()
     assert (host.root, host.is_live, host.has_kernel) == ("/", True, True)
@@ -227,13 +215,3 @@ def test_a_symlink_to_the_root_directory_is_followed_for_writes_if_root_owns_it(
     else:
         host.put(SITE)
     assert names(image / "etc") == ([] if owner else ["site.conf"])
-
-
-@pytest.mark.parametrize(
-    ("path", "problem"),
-    [("no/such", "the directory does not exist"), ("file", "it is a regular file, not a directory")],
-)
-def test_a_root_that_is_not_a_directory_is_an_error(path: str, problem: str, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(HostError, match=f"^cannot open {tmp_path / path}: {problem}$"):
-        Host.tree_at(str(tmp_path / path))

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Iterator[int]:
-    """The open directory `tmp_path`."""
     descriptor = os.open(tmp_path, os.O_PATH)
     yield descriptor
     os.close(descriptor)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -21,7 +19,7 @@ from agent.host.tree import LARGEST_READ
 from agent.host.writable_tree import WritableTree
 from agent.model import Absent, Directory, File, FileMode, FilePermissions, Obstacle, Owner, Unreadable
 from agent.value import replace
-from tests.fake import fill, in_memory, mounted, names
+from tests.fake import in_memory, mounted, names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).parents[3]
 NOBODY = 65534
 SITE = PurePosixPath("/etc/site.conf")
-
-ordinary_user = pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 
 
 @pytest.fixture
@@ -45,21 +41,11 @@ def root() -> Iterator[Path]:
 
 @pytest.fixture
 def tree(root: Path) -> WritableTree:
-    """The files of that host."""
     return WritableTree(str(root), os.geteuid(), os.getegid())
 
 
 def file(path: PurePosixPath = SITE, content: bytes = b"new\n", mode: int = 0o640) -> File:
     return File(path=path, content=content, mode=FileMode(mode))
-
-
-@contextmanager
-def umask(mask: int) -> Iterator[None]:
-    before = os.umask(mask)
-    try:
-        yield
-    finally:
-        os.umask(before)
 
 
 def mode_of(path: Path) -> int:
@@ -191,22 +177,6 @@ def test_a_parent_that_is_a_file_is_an_obstacle(root: Path, tree: WritableTree) 
         assert caught.value.hint == "inspect that file, and move it away if it is not needed"
 
 
-@ordinary_user
-def test_a_file_without_read_permission_is_unreadable(root: Path, tree: WritableTree) -> None:
-    (root / "etc/site.conf").touch(0o000)
-    assert tree.observe(SITE) == Unreadable(id=str(SITE), reason="Permission denied")
-    with pytest.raises(HostError, match=r"^cannot read /etc/site\.conf: Permission denied$"):
-        tree.read(SITE)
-    (root / "etc").chmod(0o000)
-    try:
-        assert tree.observe(SITE) == Unreadable(id=str(SITE), reason="Permission denied")
-        assert not tree.exists(SITE)
-        with pytest.raises(HostError, match=r"^cannot list /etc: Permission denied$"):
-            tree.names(PurePosixPath("/etc"))
-    finally:
-        (root / "etc").chmod(0o700)
-
-
 # --- read ---
 
 
@@ -310,18 +280,6 @@ def test_stat_follows_symlinks_inside_the_root(root: Path, tree: WritableTree) -
 
 
 # --- write ---
-
-
-@pytest.mark.parametrize("mask", [0o000, 0o022, 0o027, 0o077])
-@pytest.mark.parametrize("mode", [0o600, 0o644, 0o666, 0o000, 0o4755])
-def test_modes_are_exact_under_any_umask(mask: int, mode: int, root: Path, tree: WritableTree) -> None:
-    directory = PurePosixPath("/etc/d")
-    for _ in range(2):
-        with umask(mask):
-            tree.write(file(mode=mode))
-            tree.make_directory(Directory(path=directory, mode=FileMode(mode | 0o700)))
-        assert mode_of(root / "etc/site.conf") == mode
-        assert mode_of(root / "etc/d") == mode | 0o700
 
 
 def test_a_written_file_is_observed_unchanged(root: Path, tree: WritableTree) -> None:
@@ -605,15 +563,6 @@ def test_owners_are_set_and_observed(root: Path, tree: WritableTree) -> None:
     assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (0, 0, 0o700)
 
 
-@ordinary_user
-def test_an_owner_that_cannot_be_set_keeps_the_old_file(root: Path, tree: WritableTree) -> None:
-    (root / "etc/site.conf").write_text("old\n")
-    with pytest.raises(HostError, match=r"^cannot write /etc/site\.conf: Operation not permitted$"):
-        tree.write(File(path=SITE, content=b"new", mode=FileMode(0o600), owner=Owner(1, 1)))
-    assert (root / "etc/site.conf").read_text() == "old\n"
-    assert names(root / "etc") == ["site.conf"]
-
-
 def test_a_file_is_trusted_only_if_only_root_can_change_it(root: Path, tree: WritableTree) -> None:
     (root / "etc/site.conf").touch()
     (root / "etc/link.conf").symlink_to("/etc/site.conf")
@@ -644,45 +593,6 @@ def test_a_file_of_another_user_is_not_trusted(root: Path, tree: WritableTree) -
 # --- errors of the machine ---
 
 
-WRITE_TOO_MUCH = """
-import errno, os, resource, signal, sys
-from pathlib import PurePosixPath
-from agent.errors import HostError
-from agent.host.writable_tree import WritableTree
-from agent.model import File, FileMode
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-try:
-    file = File(path=PurePosixPath("/etc/site.conf"), content=b"x" * 5000, mode=FileMode(0o600))
-    WritableTree(sys.argv[1], os.geteuid(), os.getegid()).write(file)
-except HostError as error:
-    print(error.message)
-"""
-
-
-def test_a_write_that_fails_halfway_keeps_the_old_file(root: Path) -> None:
-    (root / "etc/site.conf").write_text("old\n")
-    done = subprocess.run(
-        [sys.executable, "-c", WRITE_TOO_MUCH, str(root)], capture_output=True, text=True, check=True, cwd=CHECKOUT
-    )
-    assert done.stdout == f"cannot write /etc/site.conf: {os.strerror(errno.EFBIG)}\n"
-    assert (root / "etc/site.conf").read_text() == "old\n"
-    assert names(root / "etc") == ["site.conf"]
-
-
-@pytest.mark.root
-def test_a_full_disk_keeps_the_old_file(root: Path, tree: WritableTree) -> None:
-    with mounted(root / "etc", "size=16k,mode=755"):
-        (root / "etc/site.conf").write_text("old\n")
-        fill(root / "etc/filler")
-        with pytest.raises(HostError, match=r"^cannot write /etc/site\.conf: No space left on device$"):
-            tree.write(file(content=b"x" * 4097))
-        assert (root / "etc/site.conf").read_text() == "old\n"
-        assert names(root / "etc") == ["filler", "site.conf"]
-        (root / "etc/filler").unlink()
-        tree.write(file(content=b"x" * 4097))
-
-
 @pytest.mark.root
 def test_a_read_only_file_system_is_an_environment_error(root: Path, tree: WritableTree) -> None:
     with mounted(root / "etc", "mode=755"):
@@ -705,31 +615,6 @@ def test_a_read_only_file_system_is_an_environment_error(root: Path, tree: Writa
                 change()
     assert not tree.is_read_only(PurePosixPath("/etc"))
     assert not tree.is_read_only(PurePosixPath("/none/such"))
-
-
-@pytest.mark.root
-@pytest.mark.parametrize("flag", ["i", "a"])
-def test_an_immutable_file_is_observed_as_immutable(flag: str, tmp_path: Path) -> None:
-    # On a disk, because file systems in memory support these flags only from Linux 6.6 on.
-    tree = WritableTree(str(tmp_path), 0, 0)
-    path = tmp_path / "etc/site.conf"
-    path.parent.mkdir()
-    path.write_text("old\n")
-    seen = tree.observe(SITE)
-    assert isinstance(seen, File)
-    assert not seen.immutable
-    if subprocess.run(["chattr", f"+{flag}", str(path)], check=False, capture_output=True).returncode:
-        pytest.skip("this file system has no such flags")
-    try:
-        seen = tree.observe(SITE)
-        with pytest.raises(HostError, match=r"^cannot write /etc/site\.conf: Operation not permitted$"):
-            tree.write(file())
-        assert names(path.parent) == ["site.conf"]
-    finally:
-        subprocess.run(["chattr", f"-{flag}", str(path)], check=True)
-    assert isinstance(seen, File)
-    assert seen.immutable
-    assert path.read_text() == "old\n"
 
 
 def test_no_descriptor_is_left_open(root: Path, tree: WritableTree) -> None:

@@ -41,19 +41,12 @@ def test_a_key_that_contains_a_dot_is_left_out() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "",
-        "[]",
-        "text",
-        TEXT[:40],
-        TEXT[: TEXT.index("  auto-tls")],
-        TEXT[: TEXT.index("initial")],
-        "a: &a [*a]",
+        *("", "[]", "text", "a: &a [*a]", b"\0", "x: {" * 100),
+        *(TEXT[:40], TEXT[: TEXT.index("  auto-tls")], TEXT[: TEXT.index("initial")]),
         "client-transport-security: {client-cert-auth: 'true'}\npeer-transport-security: {}",
         "client-transport-security: {client-cert-auth: 1}\npeer-transport-security: {}",
         "client-transport-security: {}\npeer-transport-security: {cert-file: true}",
         b"client-transport-security: \xff",
-        b"\0",
-        "x: {" * 100,
     ],
     ids=range(13),
 )

@@ -17,7 +17,6 @@ SERVER = "https://127.0.0.1:6444"
 
 
 def metadata(name: str, namespace: str = "", **more: Any) -> Json:  # noqa: ANN401 - any JSON
-    """Return an object with only metadata."""
     return {"metadata": {"name": name, **({"namespace": namespace} if namespace else {}), **more}}
 
 
@@ -27,7 +26,6 @@ def namespace(name: str, enforce: str = "") -> Json:
 
 
 def account(name: str = "default", namespace: str = "shop", *, automounts: bool | None = None) -> Json:
-    """Return a ServiceAccount."""
     more = {} if automounts is None else {"automountServiceAccountToken": automounts}
     return {**metadata(name, namespace), **more}
 
@@ -81,7 +79,6 @@ def pod(name: str, namespace: str = "shop", *containers: Json, owner: str = "", 
 
 
 def cron_job(name: str, namespace: str, spec: Json) -> Json:
-    """Return a CronJob whose pods have this specification."""
     return {**metadata(name, namespace), "spec": {"jobTemplate": {"spec": {"template": {"spec": spec}}}}}
 
 
@@ -92,7 +89,6 @@ def controller(name: str, namespace: str, spec: Json, *, owner: str = "", **fiel
 
 
 def webhook(name: str, resources: str) -> Json:
-    """Return a webhook configuration for resources of the core API group."""
     return {**metadata(name), "webhooks": [{"rules": [{"apiGroups": [""], "resources": resources.split()}]}]}
 
 

@@ -49,7 +49,6 @@ class Directory:
 
 @pytest.fixture
 def manifests(tmp_path: Path) -> Directory:
-    """Return an empty manifests directory."""
     return Directory(tmp_path)
 
 

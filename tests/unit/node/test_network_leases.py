@@ -20,7 +20,6 @@ CBR0 = NETWORK_LEASES / "cbr0"
 
 @pytest.fixture
 def root() -> Iterator[Path]:
-    """A host without CNI."""
     with in_memory() as root:
         yield root
 

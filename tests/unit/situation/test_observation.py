@@ -176,13 +176,6 @@ def test_links_and_directories_are_not_certificates(server: Site) -> None:
     assert stat.S_IMODE((server.root / "etc/hostname").stat().st_mode) != FileMode(0o600)
 
 
-def test_a_host_without_certificates_is_compliant(site: Site) -> None:
-    site.configure("pki: {certificate-permissions: '0600'}\n")
-    verbs.apply(site.host, REQUEST)
-    assert verbs.check(site.host, REQUEST).exit_code == 0
-    assert not (site.root / TLS).exists()
-
-
 def test_the_setting_leave_does_not_change_certificates(server: Site) -> None:
     server.configure("pki: {certificate-permissions: leave}\n")
     report = verbs.apply(server.host, REQUEST)

@@ -30,12 +30,10 @@ OF_K3S = "/var/lib/rancher/k3s/server/tls/server-ca.crt"
 
 
 def rejected(argument: str, text: str) -> list[InputError]:
-    """Return what the controller manager rejects in the file of an argument."""
     return list(rejected_content(Component.CONTROLLER_MANAGER, argument, text.encode(), PATH, FileContext(minor=37)))
 
 
 def stops(*arguments: str, minor: int = 37) -> bool:
-    """Return whether an exit of the controller manager is predicted."""
     component = Component.CONTROLLER_MANAGER
     text = f"{component.config_key}:\n" + "".join(f"- '{argument}'\n" for argument in arguments)
     config = merge_configuration([ConfigText(PATH, text.encode())])

@@ -42,7 +42,6 @@ ED25519 = block("PRIVATE KEY", b"\x30\x05" + bytes.fromhex("06032b6570"))
 
 
 def replaced(text: str, *edits: tuple[str, str]) -> list[tuple[str, str]]:
-    """Return each edited text with the original."""
     return [(text.replace(old, new), text) for old, new in edits]
 
 

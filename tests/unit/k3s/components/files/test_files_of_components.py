@@ -54,12 +54,10 @@ def rejected(
 
 
 def kubelet_problems(data: str, name: str = "50-own.conf") -> list[str]:
-    """Return what the kubelet rejects in a file."""
     return [error.problem for error in rejected("KubeletConfiguration", data, name=name)]
 
 
 def kind_of(text: str) -> str:
-    """Return the kind of a file."""
     return text.split()[3]
 
 

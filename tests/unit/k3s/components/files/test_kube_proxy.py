@@ -16,13 +16,11 @@ CONNECTION = "clientConnection: {kubeconfig: /etc/own.kubeconfig"
 
 
 def is_rejected(text: str, minor: int = 37, master: str = "") -> bool:
-    """Return whether kube-proxy rejects a file."""
     context = FileContext(minor=minor, arguments={"master": master})
     return bool(list(rejected_content(Component.KUBE_PROXY, "config", text.encode(), PATH, context)))
 
 
 def stops(text: str, minor: int = 37) -> bool:
-    """Return whether kube-proxy rejects a file with these fields."""
     connection = "" if text.startswith("clientConnection") else f"{CONNECTION}}}\n"
     return is_rejected(f"{FILE}{connection}{text}\n", minor)
 

@@ -25,23 +25,19 @@ EXTENDER = "{urlPrefix: 'http://a', prioritizeVerb: p, weight: 1}"
 
 
 def stops(text: str, minor: int = 37, master: str = "") -> bool:
-    """Return whether the scheduler rejects a file."""
     context = FileContext(minor=minor, arguments={"master": master})
     return bool(list(rejected_by(SCHEDULER_CONFIGURATION, text.encode(), PATH, context)))
 
 
 def profile(text: str) -> str:
-    """Return a file with one profile."""
     return f"{FILE}profiles:\n- schedulerName: a\n  {text}\n"
 
 
 def plugins(text: str) -> str:
-    """Return a file with plugins."""
     return profile(f"plugins: {{{text}}}")
 
 
 def arguments(plugin: str, text: str) -> str:
-    """Return a file with arguments of a plugin."""
     return profile(f"pluginConfig: [{{name: {plugin}, args: {text}}}]")
 
 
