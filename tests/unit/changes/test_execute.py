@@ -117,11 +117,7 @@ def test_one_failure_does_not_stop_the_others(host: Host) -> None:
     first, second, third = execute(plan_of(*changes), strict, journal)
     assert first == Item("/etc/a", ItemStatus.FAILED, "cannot write /etc/a: the test forbids it", "see the test")
     assert second == Item(
-        KEY,
-        ItemStatus.FAILED,
-        f"cannot write {KEY}: the test forbids it",
-        "see the test",
-        blocked_by_environment=True,
+        KEY, ItemStatus.FAILED, f"cannot write {KEY}: the test forbids it", "see the test", blocked_by_environment=True
     )
     assert third.status is ItemStatus.CHANGED
     assert [entry.finished for entry in journal.runs()] == [True]
@@ -167,12 +163,7 @@ def test_a_change_that_depends_on_a_failed_one_is_not_made(host: Host) -> None:
 
 
 @pytest.mark.parametrize(
-    "now",
-    [
-        file(content=b"else"),
-        file(content=b"old", mode=0o644),
-        Directory(path=ETC / "a", mode=FileMode(0o700)),
-    ],
+    "now", [file(content=b"else"), file(content=b"old", mode=0o644), Directory(path=ETC / "a", mode=FileMode(0o700))]
 )
 def test_a_resource_that_changed_during_the_run_is_not_written(now: State, host: Host) -> None:
     host.put(now)

@@ -15,16 +15,7 @@ from hypothesis import strategies as st
 from agent.changes.journal import BACKUPS, JOURNAL, Journal, Run
 from agent.changes.state import STATE
 from agent.errors import HostError
-from agent.model import (
-    Absent,
-    DefaultPermissions,
-    Directory,
-    File,
-    FileMode,
-    FilePermissions,
-    Owner,
-    Sysctl,
-)
+from agent.model import Absent, DefaultPermissions, Directory, File, FileMode, FilePermissions, Owner, Sysctl
 from agent.plan.plan import Change, undo_plan
 from tests.fake import Clock, fake_host, in_memory, mounted, names
 

@@ -116,10 +116,7 @@ def test_quotes_do_not_hide_an_item_of_a_list(argument: str, control: str, serve
 
 
 def test_a_field_of_a_kubelet_file_names_its_line(server: CheckedNode) -> None:
-    server.put(
-        "agent/etc/kubelet.conf.d/99-site.conf",
-        f"{KUBELET}authentication: {{anonymous: {{enabled: true}}}}\n",
-    )
+    server.put("agent/etc/kubelet.conf.d/99-site.conf", f"{KUBELET}authentication: {{anonymous: {{enabled: true}}}}\n")
     verdict = server.verdict("kubelet-anonymous-auth")
     assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
     place = f"{DATA}/agent/etc/kubelet.conf.d/99-site.conf:3"
@@ -341,29 +338,6 @@ def test_a_plugin_without_its_configuration_fails(server: CheckedNode) -> None:
 
 
 # --- settings ---
-
-
-@pytest.mark.parametrize(
-    ("name", "setting"),
-    [
-        ("apiserver-event-rate-limit", "event-rate-limit: {qps: 5000, burst: 20000}"),
-        ("apiserver-always-pull-images", "always-pull-images: true"),
-        ("apiserver-external-ips-denied", "deny-service-external-ips: true"),
-        ("kubelet-pod-max-pids", "pod-max-pids: 4096"),
-        ("kubelet-seccomp-default", "seccomp-default: true"),
-    ],
-)
-def test_a_control_with_a_setting_names_the_setting(server: CheckedNode, name: str, setting: str) -> None:
-    open_ = server.verdict(name)
-    assert (open_.status, open_.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
-    caution = f"{open_.control.caution}; then " if open_.control.caution else ""
-    assert fix(open_) == f"{caution}add `{setting}` in {SETTINGS}; then run `sudo k3s-harden apply`; restart K3s"
-    server.put(SETTINGS, f"{setting}\n")
-    ready = server.verdict(name)
-    assert (ready.status, ready.owner, fix(ready)) == (ControlStatus.FAIL, FixOwner.APPLY, APPLY)
-    server.harden()
-    done = server.verdict(name)
-    assert (done.status, done.owner) == (ControlStatus.PASS, FixOwner.APPLY)
 
 
 def test_a_setting_without_effect_is_not_suggested(nodes: Nodes) -> None:

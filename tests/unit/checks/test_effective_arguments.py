@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -55,18 +55,6 @@ def own_file(text: str | None = None) -> KubeletFile:
 
 
 # --- K3s and the operator ---
-
-
-def test_defaults_of_k3s_have_their_source() -> None:
-    arguments = effective_arguments(API_SERVER, replace(facts(), data_dir=PurePosixPath("/srv/k3s")))
-    assert arguments.get("profiling") == EffectiveArgument(
-        "profiling",
-        "false",
-        (Given("false", GivenBy.K3S, source="default of K3s v1.34.1+k3s1 (k3s pkg/daemons/control/server.go)"),),
-    )
-    assert value_of(arguments, "client-ca-file") == "/srv/k3s/server/tls/client-ca.crt"
-    assert arguments.get("audit-log-path") is None
-    assert not arguments.doubts
 
 
 @pytest.mark.parametrize(
@@ -129,8 +117,7 @@ def test_the_api_server_has_the_etcd_files_if_k3s_runs_etcd(seen: HostFacts, *, 
 
 
 @pytest.mark.parametrize(
-    ("file", "argument"),
-    [("authentication-config", "anonymous-auth"), ("authorization-config", "authorization-mode")],
+    ("file", "argument"), [("authentication-config", "anonymous-auth"), ("authorization-config", "authorization-mode")]
 )
 def test_a_file_that_replaces_an_argument_is_a_doubt(file: str, argument: str) -> None:
     arguments = effective_arguments(API_SERVER, facts(f"kube-apiserver-arg: ['{file}=/etc/a.yaml']\n"))

@@ -562,8 +562,7 @@ def test_files_in_a_directory_that_a_symlink_leads_to_are_checked(node: CheckedN
 
 @pytest.mark.parametrize("mode", [0o777, 0o1777])
 @pytest.mark.parametrize(
-    ("control", "path"),
-    [("k3s-registries-access", "/srv/open/r.yaml"), ("k3s-token-access", "/srv/open/below/token")],
+    ("control", "path"), [("k3s-registries-access", "/srv/open/r.yaml"), ("k3s-token-access", "/srv/open/below/token")]
 )
 def test_a_missing_file_that_others_can_create_fails(node: CheckedNode, control: str, path: str, mode: int) -> None:
     """K3s would use it. The sticky bit makes no difference, because it protects only existing files."""

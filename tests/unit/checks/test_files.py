@@ -202,10 +202,7 @@ def test_a_file_of_the_kubelet_is_evidence_before_directories_that_do_not_exist(
     node.put("/etc/kubelet.yaml", "kind: KubeletConfiguration\n", 0o666)
     verdict = node.verdict("kubelet-config-permissions")
     assert verdict.expected == "directories: mode 0755 or stricter, and files: mode 0600 or stricter"
-    assert seen(verdict) == (
-        ("0666", "/etc/kubelet.yaml"),
-        ("no such file", f"{DATA}/agent/etc/kubelet.conf.d"),
-    )
+    assert seen(verdict) == (("0666", "/etc/kubelet.yaml"), ("no such file", f"{DATA}/agent/etc/kubelet.conf.d"))
     assert node.verdict("kubelet-config-ownership").expected == "owner root:root"
 
 

@@ -37,12 +37,7 @@ def acl_of(user: int = 0, group: int = 0, mask: int = 7, named: tuple[int, int, 
     users = [named] if named and named[0] == USER else []
     groups = [named] if named and named[0] == GROUP else []
     return encoded(
-        (USER_OBJECT, 7, NONE),
-        *users,
-        (GROUP_OBJECT, group, NONE),
-        *groups,
-        (MASK, mask, NONE),
-        (OTHER, user, NONE),
+        (USER_OBJECT, 7, NONE), *users, (GROUP_OBJECT, group, NONE), *groups, (MASK, mask, NONE), (OTHER, user, NONE)
     )
 
 

@@ -308,16 +308,6 @@ def test_the_temporary_file_of_a_killed_run_is_replaced(
     assert (root.parent / "outside/precious").read_text() == "precious\n"
 
 
-def test_a_temporary_file_is_removed(root: Path, tree: WritableTree) -> None:
-    (root / "etc/site.conf").touch()
-    (root / "etc" / temporary.name_for("site.conf")).touch()
-    (root / "etc/.site.conf.k3s-harden").touch()
-    for _ in range(2):
-        tree.remove_temporary(SITE)
-        assert names(root / "etc") == ["site.conf"]
-    tree.remove_temporary(PurePosixPath("/none/such"))
-
-
 def test_readers_of_the_directory_ignore_the_temporary_name() -> None:
     """sysctl.d(5) and config.yaml.d read *.conf and *.yaml; K3s ignores manifests with a leading dot."""
     name = temporary.name_for("policy.yaml")
@@ -395,12 +385,6 @@ def test_removing_a_missing_path_succeeds(root: Path, tree: WritableTree) -> Non
         assert names(root / "etc") == []
     tree.remove_file(PurePosixPath("/none/such"))
     assert tree.remove_directory(PurePosixPath("/none/such"))
-
-
-def test_a_directory_that_is_not_empty_is_not_removed(root: Path, tree: WritableTree) -> None:
-    (root / "etc/.hidden").touch()
-    assert not tree.remove_directory(PurePosixPath("/etc"))
-    assert names(root / "etc") == [".hidden"]
 
 
 def test_removing_a_symlink_keeps_its_target(root: Path, tree: WritableTree) -> None:

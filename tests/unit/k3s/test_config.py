@@ -382,7 +382,3 @@ def test_text_after_the_first_document_is_ignored() -> None:
     assert (texts(merged, "node-name"), merged.problems) == (["a"], ())
     assert [str(ignored.location) for ignored in merged.ignored] == [f"{MAIN}:4"]
     assert merge_configuration(config("node-name: [\n---\nfoo: bar\n")).problems
-
-
-def test_a_file_in_utf_16_is_read() -> None:
-    assert texts(merge_configuration(config("node-name: ä\n".encode("utf-16"))), "node-name") == ["ä"]

@@ -5,13 +5,6 @@ from __future__ import annotations
 from agent.k3s.spelling import MOST_COMPARED, Spelling
 
 
-def test_the_most_similar_known_name_is_suggested() -> None:
-    spelling = Spelling(iter(("tls-san", "node-label")))
-    assert spelling.meant("tls-sans") == "tls-san"
-    assert spelling.meant("node-labels") == "node-label"
-    assert spelling.meant("zzz") == ""
-
-
 def test_only_a_limited_number_of_names_is_compared() -> None:
     """A generated file can have thousands of unknown names."""
     spelling = Spelling(("tls-san",))

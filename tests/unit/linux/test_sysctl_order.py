@@ -44,10 +44,7 @@ def assignment(value: str, path: str, line: int, *, is_rejected: bool = False) -
 @BOTH
 def test_the_effective_line_has_its_location(reader: SysctlReader) -> None:
     files = [file("90-kubelet", f"{KEY}=1\n"), file("/usr/lib/sysctl.d/99-x.conf", f"# why\r\n\r\n {KEY} =  0 \r\n")]
-    assert at_boot(files, [KEY, PANIC], reader) == {
-        KEY: assignment("0", "/usr/lib/sysctl.d/99-x.conf", 3),
-        PANIC: None,
-    }
+    assert at_boot(files, [KEY, PANIC], reader) == {KEY: assignment("0", "/usr/lib/sysctl.d/99-x.conf", 3), PANIC: None}
 
 
 @BOTH

@@ -21,8 +21,7 @@ def shown(command: str, ignore: str = "no") -> str:
 
 
 @pytest.mark.parametrize(
-    "command",
-    ["/usr/bin/k3s-harden gate", "/opt/k3s-harden.pyz gate --config /etc/a.yaml", '"/opt/k3s-harden" gate'],
+    "command", ["/usr/bin/k3s-harden gate", "/opt/k3s-harden.pyz gate --config /etc/a.yaml", '"/opt/k3s-harden" gate']
 )
 def test_the_gate_can_have_another_path_and_options(command: str) -> None:
     """A site can add options, and `install --program` sets the path."""

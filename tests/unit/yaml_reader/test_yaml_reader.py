@@ -174,13 +174,6 @@ def test_the_first_document_can_be_read_alone() -> None:
             yaml_reader.read_first_document(text.encode(), PATH)
 
 
-def test_the_same_file_is_parsed_once() -> None:
-    first = yaml_reader.read_first_document(b"a: [1]\n", PATH)
-    assert yaml_reader.read_first_document(b"a: [1]\n", PATH) is first
-    assert yaml_reader.read_first_document(b"a: [1]\n", PATH.with_name("other.yaml")) is not first
-    assert yaml_reader.read_first_document(b"a: [2]\n", PATH) != first
-
-
 def test_merge_keys_add_only_missing_keys() -> None:
     text = "x: [&a {p: 1, q: 1}, &b {q: 2, r: 2}]\ny: [{<<: [*a, *b], p: 0}]\nz: {<<: *b}\n"
     assert plain(yaml_reader.merged(only(text))) == {

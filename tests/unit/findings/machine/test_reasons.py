@@ -14,14 +14,7 @@ from agent.host.sockets import Listener
 from agent.present.remediation import text
 from agent.report import Level
 from tests.der import certificate_valid_from
-from tests.unit.findings.machine.live_host import (
-    ARM64,
-    MOUNTINFO,
-    TOKEN_HEADER,
-    X86_64,
-    LiveHost,
-    elf,
-)
+from tests.unit.findings.machine.live_host import ARM64, MOUNTINFO, TOKEN_HEADER, X86_64, LiveHost, elf
 
 if TYPE_CHECKING:
     from collections.abc import Callable

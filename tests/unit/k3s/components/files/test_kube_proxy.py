@@ -56,10 +56,7 @@ def stops(text: str, minor: int = 37) -> bool:
         ("showHiddenMetricsForVersion: '1.20'", "showHiddenMetricsForVersion: '1.36'"),
         ("configSyncPeriod: -1m", "configSyncPeriod: 0s"),
         ("detectLocalMode: Foo", "detectLocalMode: NodeCIDR"),
-        (
-            "detectLocalMode: BridgeInterface",
-            "detectLocalMode: BridgeInterface\ndetectLocal: {bridgeInterface: cni0}",
-        ),
+        ("detectLocalMode: BridgeInterface", "detectLocalMode: BridgeInterface\ndetectLocal: {bridgeInterface: cni0}"),
         ("featureGates: {Foo: true}", "featureGates: {WatchListClient: false}"),
         ("featureGates: {WatchListClient: 'true'}", "featureGates: {}"),
         ("logging: {format: xml}", "logging: {format: json, foo: bar}"),

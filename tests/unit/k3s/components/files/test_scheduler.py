@@ -169,10 +169,7 @@ def test_plugins_are_checked_if_the_version_is_described() -> None:
 def test_a_strategy_and_its_ratio_belong_together_since_1_37() -> None:
     """1.34.4 panics without a ratio, and accepts one for another type."""
     ratio = f"requestedToCapacityRatio: {{shape: [{POINT}]}}"
-    for text, older in (
-        ("{type: RequestedToCapacityRatio}", True),
-        (f"{{type: MostAllocated, {ratio}}}", False),
-    ):
+    for text, older in (("{type: RequestedToCapacityRatio}", True), (f"{{type: MostAllocated, {ratio}}}", False)):
         file = arguments("NodeResourcesFit", f"{{scoringStrategy: {text}}}")
         assert stops(file, 37)
         assert stops(file, 34) is older
