@@ -20,9 +20,10 @@ from tests.fake import fake_host
 from tests.k3s_tree import DATA_DIR, K3s, fresh, put, started
 
 if TYPE_CHECKING:
-    from agent.assess.assessment import Assessment, Note, Verdict
+    from agent.assess.assessment import Assessment, ControlStatus, Note, Verdict
     from agent.host import Host
     from agent.host.probe import K3sProcess
+    from agent.model import FixOwner
 
 CONFIG = "/etc/rancher/k3s/config.yaml"
 DROPIN = f"{CONFIG}.d/90-k3s-harden.yaml"
@@ -84,6 +85,14 @@ class CheckedNode:
         """Return the verdict on a control, by its ID."""
         (found,) = [verdict for verdict in self.assess(benchmark).verdicts if verdict.control.id == name]
         return found
+
+    def judged_as(
+        self, name: str, status: ControlStatus, owner: FixOwner, benchmark: Benchmark | None = None
+    ) -> Verdict:
+        """Return the verdict on a control, which must have this status and this owner of the fix."""
+        verdict = self.verdict(name, benchmark)
+        assert (verdict.status, verdict.owner) == (status, owner), verdict
+        return verdict
 
 
 def fix(about: Verdict | Note) -> str:

@@ -31,8 +31,7 @@ SITE = f"{CONFIG}.d/95-site.yaml"
 
 
 def test_a_default_of_k3s_passes_with_owner_k3s(server: CheckedNode) -> None:
-    verdict = server.verdict("apiserver-anonymous-auth")
-    assert (verdict.status, verdict.owner) == (ControlStatus.PASS, FixOwner.K3S)
+    verdict = server.judged_as("apiserver-anonymous-auth", ControlStatus.PASS, FixOwner.K3S)
     assert (verdict.expected, verdict.found) == ("--anonymous-auth is false", "--anonymous-auth=false")
     assert seen(verdict)[0][1] == "default of K3s v1.34.9+k3s1 (k3s pkg/daemons/control/server.go)"
 
@@ -54,16 +53,14 @@ def test_an_unset_argument_names_the_searched_files(server: CheckedNode) -> None
 
 
 def test_a_value_of_the_drop_in_passes_with_owner_apply(hardened: CheckedNode) -> None:
-    verdict = hardened.verdict("audit-log-maxage")
-    assert (verdict.status, verdict.owner) == (ControlStatus.PASS, FixOwner.APPLY)
+    verdict = hardened.judged_as("audit-log-maxage", ControlStatus.PASS, FixOwner.APPLY)
     assert verdict.evidence[0].observation == "--audit-log-maxage=30"
     assert seen(verdict)[0][1].startswith(f"{DROPIN}:")
 
 
 def test_a_value_of_the_operator_passes_with_owner_operator(server: CheckedNode) -> None:
     server.config("kubelet-arg:\n  - pod-max-pids=4096\n")
-    verdict = server.verdict("kubelet-pod-max-pids")
-    assert (verdict.status, verdict.owner) == (ControlStatus.PASS, FixOwner.OPERATOR)
+    verdict = server.judged_as("kubelet-pod-max-pids", ControlStatus.PASS, FixOwner.OPERATOR)
     assert seen(verdict) == (("--pod-max-pids=4096", f"{CONFIG}:2"),)
 
 
@@ -82,8 +79,7 @@ def test_a_name_with_underscores_overrides_that_with_hyphens(
 ) -> None:
     """K3s passes it after its own argument and after that of any file; the fix names it as it is written."""
     server.config(config)
-    verdict = server.verdict(control)
-    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+    verdict = server.judged_as(control, ControlStatus.FAIL, FixOwner.OPERATOR)
     assert verdict.evidence[-1].observation.startswith(f"--{spelled}=")
     assert f"remove `{spelled}`" in fix(verdict)
 
@@ -117,8 +113,7 @@ def test_quotes_do_not_hide_an_item_of_a_list(argument: str, control: str, serve
 
 def test_a_field_of_a_kubelet_file_names_its_line(server: CheckedNode) -> None:
     server.put("agent/etc/kubelet.conf.d/99-site.conf", f"{KUBELET}authentication: {{anonymous: {{enabled: true}}}}\n")
-    verdict = server.verdict("kubelet-anonymous-auth")
-    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+    verdict = server.judged_as("kubelet-anonymous-auth", ControlStatus.FAIL, FixOwner.OPERATOR)
     place = f"{DATA}/agent/etc/kubelet.conf.d/99-site.conf:3"
     assert seen(verdict) == (("authentication.anonymous.enabled: true", place),)
     assert fix(verdict) == (f"set `authentication.anonymous.enabled: false` at {place}; restart K3s")
@@ -155,16 +150,14 @@ def test_a_wrong_value_before_the_drop_in_has_owner_apply(server: CheckedNode) -
 
 def test_a_wrong_value_in_a_later_file_has_owner_operator(server: CheckedNode) -> None:
     server.drop_in("95-site.yaml", "kube-apiserver-arg+: [audit-log-maxage=3]\n")
-    verdict = server.verdict("audit-log-maxage")
-    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+    verdict = server.judged_as("audit-log-maxage", ControlStatus.FAIL, FixOwner.OPERATOR)
     assert fix(verdict) == f"set `audit-log-maxage=30` at {SITE}:1; restart K3s"
 
 
 def test_a_wrong_value_in_the_unit_has_owner_operator(server: CheckedNode) -> None:
     """The command line overrides files, and systemd must reload its configuration."""
     server.starts_with("--kube-apiserver-arg=audit-log-maxage=3")
-    verdict = server.verdict("audit-log-maxage")
-    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+    verdict = server.judged_as("audit-log-maxage", ControlStatus.FAIL, FixOwner.OPERATOR)
     assert seen(verdict) == (("--audit-log-maxage=3", f"{UNIT}:4"),)
     assert fix(verdict) == (f"set `audit-log-maxage=30` at {UNIT}:4; run `sudo systemctl daemon-reload`; restart K3s")
 
@@ -173,8 +166,7 @@ def test_a_wrong_value_in_a_drop_in_of_the_unit_names_the_drop_in(server: Checke
     edited = f"{UNIT}.d/10-site.conf"
     command = "/usr/local/bin/k3s server --kube-apiserver-arg=profiling=true"
     server.put(edited, f"[Service]\nExecStart=\nExecStart={command}\n")
-    verdict = server.verdict("apiserver-profiling")
-    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+    verdict = server.judged_as("apiserver-profiling", ControlStatus.FAIL, FixOwner.OPERATOR)
     assert seen(verdict) == (("--profiling=true", f"{edited}:3"),)
     assert fix(verdict).startswith(f"remove `profiling` (K3s then sets false) at {edited}:3")
     server.put(edited, f"[Service]\nExecStart=\nExecStart={command.replace('profiling=true', 'audit-log-maxage=3')}\n")
@@ -183,8 +175,7 @@ def test_a_wrong_value_in_a_drop_in_of_the_unit_names_the_drop_in(server: Checke
 
 def test_a_list_that_a_later_file_drops_names_that_file(hardened: CheckedNode) -> None:
     hardened.drop_in("95-site.yaml", "kube-apiserver-arg: [v=2]\n")
-    verdict = hardened.verdict("audit-log-maxage")
-    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+    verdict = hardened.judged_as("audit-log-maxage", ControlStatus.FAIL, FixOwner.OPERATOR)
     assert fix(verdict).startswith(
         "write `kube-apiserver-arg+:` instead of `kube-apiserver-arg:` (which drops the values of earlier files) at"
         f" {SITE}:1"
@@ -194,8 +185,7 @@ def test_a_list_that_a_later_file_drops_names_that_file(hardened: CheckedNode) -
 def test_a_fixed_list_keeps_allowed_names(server: CheckedNode) -> None:
     strong = "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"
     server.drop_in("95-site.yaml", f"kubelet-arg: ['tls-cipher-suites={strong},TLS_RSA_WITH_RC4_128_SHA']\n")
-    verdict = server.verdict("tls-cipher-suites")
-    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+    verdict = server.judged_as("tls-cipher-suites", ControlStatus.FAIL, FixOwner.OPERATOR)
     assert fix(verdict) == f"set `tls-cipher-suites={strong}` at {SITE}:1; restart K3s"
 
 
@@ -295,14 +285,12 @@ def test_an_audit_policy_fails_if_it_is_invalid_or_logs_nothing(
 def test_an_audit_policy_that_is_not_readable_is_unknown(server: CheckedNode) -> None:
     server.config("kube-apiserver-arg: [audit-policy-file=/etc/policy.yaml]\n")
     os.mkfifo(server.path("/etc/policy.yaml"))
-    verdict = server.verdict("audit-policy-file")
-    assert (verdict.status, verdict.owner) == (ControlStatus.UNKNOWN, FixOwner.OPERATOR)
+    server.judged_as("audit-policy-file", ControlStatus.UNKNOWN, FixOwner.OPERATOR)
 
 
 def test_a_missing_audit_policy_of_apply_has_owner_apply(hardened: CheckedNode) -> None:
     hardened.path("server/audit.yaml").unlink()
-    verdict = hardened.verdict("audit-policy-file")
-    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.APPLY)
+    verdict = hardened.judged_as("audit-policy-file", ControlStatus.FAIL, FixOwner.APPLY)
     assert fix(verdict) == "sudo k3s-harden apply"
 
 
@@ -312,8 +300,7 @@ def test_a_plugin_that_is_enabled_and_disabled_fails(server: CheckedNode, plugin
     ids = {"EventRateLimit": "apiserver-event-rate-limit", "AlwaysPullImages": "apiserver-always-pull-images"}
     on = [] if plugin == "NodeRestriction" else [f"enable-admission-plugins+={plugin}"]
     server.config(f"kube-apiserver-arg: {[*on, f'disable-admission-plugins={plugin}']}\n")
-    verdict = server.verdict(ids.get(plugin, PLUGINS))
-    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+    verdict = server.judged_as(ids.get(plugin, PLUGINS), ControlStatus.FAIL, FixOwner.OPERATOR)
     assert verdict.found == f"the plugin {plugin} is both enabled and disabled, so K3s would not start"
     assert fix(verdict) == f"remove {plugin} from `disable-admission-plugins` at {CONFIG}:1; restart K3s"
 
@@ -321,8 +308,7 @@ def test_a_plugin_that_is_enabled_and_disabled_fails(server: CheckedNode, plugin
 def test_an_empty_item_of_a_list_of_files_fails(server: CheckedNode) -> None:
     """The API server reads each file, and exits at an empty name."""
     server.config("kube-apiserver-arg:\n- service-account-key-file=/etc/key\n- service-account-key-file=\n")
-    verdict = server.verdict("apiserver-service-account-key-file")
-    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+    verdict = server.judged_as("apiserver-service-account-key-file", ControlStatus.FAIL, FixOwner.OPERATOR)
     assert fix(verdict) == f"remove `service-account-key-file` at {CONFIG}:3; restart K3s"
 
 
@@ -330,8 +316,7 @@ def test_a_plugin_without_its_configuration_fails(server: CheckedNode) -> None:
     """EventRateLimit has no default limits."""
     server.config(f"kube-apiserver-arg: [{PLUGINS}+=EventRateLimit, admission-control-config-file=/etc/a.yaml]\n")
     server.put("/etc/a.yaml", ADMISSION.replace("[]", "[{name: PodSecurity}]"))
-    verdict = server.verdict("apiserver-event-rate-limit")
-    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+    verdict = server.judged_as("apiserver-event-rate-limit", ControlStatus.FAIL, FixOwner.OPERATOR)
     assert "EventRateLimit has no configuration" in verdict.found
     server.put("/etc/a.yaml", ADMISSION.replace("[]", "[{name: EventRateLimit, configuration: {}}]"))
     assert server.verdict("apiserver-event-rate-limit").status is ControlStatus.PASS
@@ -358,8 +343,7 @@ def test_on_rancher_nodes_the_fix_is_in_the_cluster_object(server: CheckedNode) 
         FixOwner.OPERATOR,
         "run `k3s-harden render rancher-cluster`; then put the output into the Cluster object",
     )
-    other = server.verdict("apiserver-profiling")
-    assert (other.status, other.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+    other = server.judged_as("apiserver-profiling", ControlStatus.FAIL, FixOwner.OPERATOR)
     assert fix(other) == (
         "edit the Cluster object below spec.rkeConfig, in machineGlobalConfig or in the machineSelectorConfig of this"
         " node; then remove `profiling` from `kube-apiserver-arg` (K3s then sets false)"
@@ -396,8 +380,7 @@ def test_an_argument_that_another_file_decides_is_unknown(
 ) -> None:
     """The control does not pass by a default, and the verdict contains no secret."""
     server.config(f"{config}\n")
-    verdict = server.verdict(name)
-    assert (verdict.status, verdict.owner) == (ControlStatus.UNKNOWN, FixOwner.OPERATOR)
+    verdict = server.judged_as(name, ControlStatus.UNKNOWN, FixOwner.OPERATOR)
     assert verdict.found == "could not be determined"
     assert reason in verdict.reason
     assert verdict.evidence or "absolute" in reason
@@ -504,8 +487,7 @@ def test_a_version_without_its_patch_is_unknown(nodes: Nodes) -> None:
 
 def test_an_agent_has_no_control_plane(nodes: Nodes) -> None:
     agent = nodes(K3s(role="agent"))
-    verdict = agent.verdict("apiserver-profiling")
-    assert (verdict.status, verdict.owner) == (ControlStatus.NOT_APPLICABLE, FixOwner.NONE)
+    verdict = agent.judged_as("apiserver-profiling", ControlStatus.NOT_APPLICABLE, FixOwner.NONE)
     assert verdict.reason == "it applies to servers, and this is an agent"
     assert agent.verdict("kubelet-anonymous-auth").status is ControlStatus.PASS
 
@@ -526,8 +508,7 @@ def test_a_disabled_component_is_not_applicable(server: CheckedNode, switch: str
     server.config(f"{switch}: false\n")
     assert server.verdict(name).status is not ControlStatus.NOT_APPLICABLE
     server.config(f"{switch}: true\n")
-    verdict = server.verdict(name)
-    assert (verdict.status, verdict.owner) == (ControlStatus.NOT_APPLICABLE, FixOwner.NONE)
+    verdict = server.judged_as(name, ControlStatus.NOT_APPLICABLE, FixOwner.NONE)
     assert verdict.reason.startswith(f"`{switch}` at {CONFIG}:1 disables ")
 
 

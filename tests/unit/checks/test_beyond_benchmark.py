@@ -31,20 +31,16 @@ def test_a_value_of_apply_passes_with_owner_apply(hardened: CheckedNode) -> None
 def test_a_value_of_the_operator_passes_with_owner_operator(server: CheckedNode) -> None:
     server.put("/etc/sysctl.d/50-mine.conf", "kernel.panic = 10\n", 0o644)
     server.path("/proc/sys/kernel/panic").write_text("10\n")
-    verdict = server.verdict("kernel.panic")
-    assert (verdict.status, verdict.owner) == (ControlStatus.PASS, FixOwner.OPERATOR)
+    server.judged_as("kernel.panic", ControlStatus.PASS, FixOwner.OPERATOR)
     server.path("server/manifests").mkdir(mode=0o700)
-    directory = server.verdict("server/manifests")
-    assert (directory.status, directory.owner) == (ControlStatus.PASS, FixOwner.OPERATOR)
+    server.judged_as("server/manifests", ControlStatus.PASS, FixOwner.OPERATOR)
 
 
 def test_an_unset_value_has_owner_apply(server: CheckedNode) -> None:
-    verdict = server.verdict("vm.overcommit_memory")
-    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.APPLY)
+    verdict = server.judged_as("vm.overcommit_memory", ControlStatus.FAIL, FixOwner.APPLY)
     assert fix(verdict) == "sudo k3s-harden apply"
     assert verdict.found == "0 now, and no file sets it at boot"
-    by_chance = server.verdict("vm.panic_on_oom")
-    assert (by_chance.status, by_chance.owner) == (ControlStatus.FAIL, FixOwner.APPLY)
+    server.judged_as("vm.panic_on_oom", ControlStatus.FAIL, FixOwner.APPLY)
 
 
 def test_a_changed_live_value_has_owner_apply(hardened: CheckedNode) -> None:
@@ -59,8 +55,7 @@ def test_an_overriding_file_has_owner_operator(hardened: CheckedNode) -> None:
     assert (verdict.status, verdict.owner, verdict.found) == (ControlStatus.FAIL, FixOwner.OPERATOR, "1 now, 2 at boot")
     edit = f"set vm.overcommit_memory to 1, or delete the line at {OTHERS}:1"
     assert fix(verdict) == edit
-    precedence = hardened.verdict("sysctl-precedence")
-    assert (precedence.status, precedence.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+    precedence = hardened.judged_as("sysctl-precedence", ControlStatus.FAIL, FixOwner.OPERATOR)
     assert seen(precedence)[0][1] == f"{OTHERS}:1"
     assert fix(precedence) == edit
     hardened.path(LIVE).write_text("2\n")
@@ -70,8 +65,7 @@ def test_an_overriding_file_has_owner_operator(hardened: CheckedNode) -> None:
 def test_a_line_that_excludes_the_key_is_reported(hardened: CheckedNode) -> None:
     """After a key with a leading minus, the boot keeps the default of the kernel."""
     hardened.put(OTHERS, "-vm.overcommit_memory\n", 0o644)
-    verdict = hardened.verdict("vm.overcommit_memory")
-    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+    verdict = hardened.judged_as("vm.overcommit_memory", ControlStatus.FAIL, FixOwner.OPERATOR)
     assert fix(verdict).startswith(f"delete the line at {OTHERS}:1")
 
 
@@ -90,15 +84,13 @@ def test_the_key_limits_are_defaults_of_the_kernel(server: CheckedNode) -> None:
     verdict = server.verdict("kernel.keys.root_maxkeys")
     assert (verdict.status, verdict.owner, verdict.found) == (ControlStatus.PASS, FixOwner.NONE, "1000000 now")
     server.path("/proc/sys/kernel/keys/root_maxkeys").write_text("2000000\n")
-    wrong = server.verdict("kernel.keys.root_maxkeys")
-    assert (wrong.status, wrong.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+    wrong = server.judged_as("kernel.keys.root_maxkeys", ControlStatus.FAIL, FixOwner.OPERATOR)
     assert "root_maxkeys" in fix(wrong)
 
 
 def test_a_tree_without_a_kernel_is_unknown(hardened: CheckedNode) -> None:
     hardened.path(LIVE).unlink()
-    verdict = hardened.verdict("vm.overcommit_memory")
-    assert (verdict.status, verdict.owner) == (ControlStatus.UNKNOWN, FixOwner.OPERATOR)
+    verdict = hardened.judged_as("vm.overcommit_memory", ControlStatus.UNKNOWN, FixOwner.OPERATOR)
     assert verdict.reason
 
 
@@ -110,8 +102,7 @@ def unreadable(path: Path) -> None:
 @pytest.mark.parametrize("name", ["vm.overcommit_memory", "sysctl-precedence"])
 def test_a_sysctl_file_that_is_not_readable_is_unknown(hardened: CheckedNode, name: str) -> None:
     unreadable(hardened.path(OTHERS))
-    verdict = hardened.verdict(name)
-    assert (verdict.status, verdict.owner) == (ControlStatus.UNKNOWN, FixOwner.OPERATOR)
+    verdict = hardened.judged_as(name, ControlStatus.UNKNOWN, FixOwner.OPERATOR)
     assert OTHERS in verdict.reason
 
 
@@ -121,8 +112,7 @@ def test_a_wrong_value_fails_despite_a_file_that_is_not_readable(server: Checked
 
 
 def test_no_override_passes_with_the_searched_directories(hardened: CheckedNode) -> None:
-    verdict = hardened.verdict("sysctl-precedence")
-    assert (verdict.status, verdict.owner) == (ControlStatus.PASS, FixOwner.NONE)
+    verdict = hardened.judged_as("sysctl-precedence", ControlStatus.PASS, FixOwner.NONE)
     assert seen(verdict)[0][1] == "/etc/sysctl.d, /usr/lib/sysctl.d"
     assert verdict.evidence[0].observation.startswith("2 files of kernel parameters")
 
@@ -138,8 +128,7 @@ def test_a_waived_kernel_parameter_is_waived(server: CheckedNode) -> None:
 def test_directories_require_the_exact_mode(hardened: CheckedNode) -> None:
     assert hardened.verdict("server/logs").status is ControlStatus.PASS
     hardened.path("server/logs").chmod(0o750)
-    verdict = hardened.verdict("server/logs")
-    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.APPLY)
+    verdict = hardened.judged_as("server/logs", ControlStatus.FAIL, FixOwner.APPLY)
     assert fix(verdict) == "sudo k3s-harden apply"
     assert (verdict.expected, verdict.found) == ("mode 0700, owner root:root", "mode 0750, owner root:root")
     assert seen(verdict) == (("mode 0750, owner root:root", f"{DATA}/server/logs"),)
@@ -148,8 +137,7 @@ def test_directories_require_the_exact_mode(hardened: CheckedNode) -> None:
 def test_a_file_at_the_path_of_a_directory_has_owner_operator(hardened: CheckedNode) -> None:
     hardened.path("server/logs").rmdir()
     hardened.put("server/logs", "not a directory\n")
-    verdict = hardened.verdict("server/logs")
-    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+    verdict = hardened.judged_as("server/logs", ControlStatus.FAIL, FixOwner.OPERATOR)
     assert fix(verdict) == f"sudo install -d -o root -g root -m 0700 {DATA}/server/logs"
 
 

@@ -31,8 +31,7 @@ def edit(node: CheckedNode, path: str, old: str, new: str) -> None:
 
 
 def test_the_etcd_configuration_of_k3s_passes(server: CheckedNode) -> None:
-    verdict = server.verdict("etcd-server-certificate")
-    assert (verdict.status, verdict.owner) == (ControlStatus.PASS, FixOwner.K3S)
+    verdict = server.judged_as("etcd-server-certificate", ControlStatus.PASS, FixOwner.K3S)
     assert [where for _, where in seen(verdict)] == [f"{DATA}/{ETCD}:3", f"{DATA}/{ETCD}:5"]
     assert verdict.expected == (
         f"client-transport-security.cert-file is {DATA}/server/tls/etcd/server-client.crt and"
@@ -74,8 +73,7 @@ def test_a_missing_etcd_configuration_is_unknown(server: CheckedNode) -> None:
 def test_an_invalid_etcd_configuration_is_unknown(server: CheckedNode, text: str) -> None:
     server.put(ETCD, text)
     for name in ("etcd-client-cert-auth", "etcd-auto-tls", "etcd-unique-ca"):
-        verdict = server.verdict(name)
-        assert (verdict.status, verdict.owner) == (ControlStatus.UNKNOWN, FixOwner.OPERATOR)
+        verdict = server.judged_as(name, ControlStatus.UNKNOWN, FixOwner.OPERATOR)
         assert seen(verdict)[0][1] == f"{DATA}/{ETCD}"
 
 
@@ -134,8 +132,7 @@ def test_controls_of_etcd_are_not_applicable_with_disable_etcd(nodes: Nodes) -> 
     shutil.rmtree(server.path("server/db"))
     server.config("server: https://10.0.0.1:6443\ndisable-etcd: true\n")
     for name in ("etcd-auto-tls", "etcd-client-cert-auth", "etcd-data-permissions"):
-        verdict = server.verdict(name)
-        assert (verdict.status, verdict.owner) == (ControlStatus.NOT_APPLICABLE, FixOwner.NONE)
+        verdict = server.judged_as(name, ControlStatus.NOT_APPLICABLE, FixOwner.NONE)
         assert verdict.reason == f"`disable-etcd` at {CONFIG}:2 disables etcd on this host"
     assert server.verdict("apiserver-etcd-ca-file").status is ControlStatus.PASS
 
@@ -148,8 +145,7 @@ def test_the_etcd_files_are_not_applicable_to_a_database(nodes: Nodes, scheme: s
     server = nodes(K3s(etcd=False))
     server.config(f"datastore-endpoint: {scheme}://k3s:w0rd@10.0.0.9/k3s\n")
     for name in ETCD_ROWS:
-        verdict = server.verdict(name)
-        assert (verdict.status, verdict.owner) == (ControlStatus.NOT_APPLICABLE, FixOwner.NONE)
+        verdict = server.judged_as(name, ControlStatus.NOT_APPLICABLE, FixOwner.NONE)
         assert verdict.reason.startswith(f"the external datastore is {scheme}, not etcd, as its address at {CONFIG}:1")
         assert "w0rd" not in repr(verdict)
 
@@ -161,8 +157,7 @@ def test_one_of_the_certificate_and_the_key_for_etcd_fails(
 ) -> None:
     server = nodes(K3s(etcd=False))
     server.config(f"kube-apiserver-arg: [etcd-{given}=/etc/file]\n{datastore}\n")
-    verdict = server.verdict("apiserver-etcd-client-certificate")
-    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+    verdict = server.judged_as("apiserver-etcd-client-certificate", ControlStatus.FAIL, FixOwner.OPERATOR)
     assert verdict.found == f"--etcd-{given} is set without --etcd-{missing}, so K3s would not start"
     assert seen(verdict)[0] == (f"--etcd-{given}=/etc/file", f"{CONFIG}:1")
     assert fix(verdict) == f"remove `etcd-{given}` at {CONFIG}:1; restart K3s"
@@ -172,15 +167,13 @@ def test_an_external_etcd_requires_its_files(nodes: Nodes) -> None:
     server = nodes(K3s(etcd=False))
     server.config("datastore-endpoint: https://a:2379,https://b:2379\n")
     for name in ETCD_ROWS:
-        verdict = server.verdict(name)
-        assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+        verdict = server.judged_as(name, ControlStatus.FAIL, FixOwner.OPERATOR)
         assert seen(verdict)[0] == ("datastore-endpoint: https://(not shown)", f"{CONFIG}:1")
         assert re.search(rf"set `datastore-\w+` to the path of that file in {CONFIG}", fix(verdict))
     files = "".join(f"datastore-{name}: /etc/etcd/{name}\n" for name in ("cafile", "certfile", "keyfile"))
     server.config(f"datastore-endpoint: https://a:2379\n{files}")
     for name in ETCD_ROWS:
-        verdict = server.verdict(name)
-        assert (verdict.status, verdict.owner) == (ControlStatus.PASS, FixOwner.OPERATOR)
+        verdict = server.judged_as(name, ControlStatus.PASS, FixOwner.OPERATOR)
     assert seen(server.verdict(ETCD_ROWS[0])) == (("datastore-cafile: /etc/etcd/cafile", f"{CONFIG}:2"),)
 
 
@@ -197,8 +190,7 @@ def test_the_datastore_address_can_be_in_the_environment(nodes: Nodes, scheme: s
 def test_controls_of_etcd_are_not_applicable_to_other_datastores(nodes: Nodes, config: str, datastore: str) -> None:
     server = nodes(K3s(etcd=False))
     server.config(config)
-    verdict = server.verdict("etcd-auto-tls")
-    assert (verdict.status, verdict.owner) == (ControlStatus.NOT_APPLICABLE, FixOwner.NONE)
+    verdict = server.judged_as("etcd-auto-tls", ControlStatus.NOT_APPLICABLE, FixOwner.NONE)
     assert verdict.reason == f"the datastore is {datastore}, not an etcd that K3s runs"
 
 
@@ -207,8 +199,7 @@ def test_encrypted_secrets_pass_with_the_provider(server: CheckedNode) -> None:
     verdict = server.verdict("apiserver-encryption-providers")
     assert (verdict.status, verdict.found) == (ControlStatus.PASS, "aescbc")
     assert seen(verdict)[0] == ("aescbc", f"{DATA}/{ENCRYPTION}")
-    option = server.verdict("secrets-encryption")
-    assert (option.status, option.owner) == (ControlStatus.PASS, FixOwner.OPERATOR)
+    option = server.judged_as("secrets-encryption", ControlStatus.PASS, FixOwner.OPERATOR)
     assert seen(option)[0] == ("secrets-encryption: true", f"{CONFIG}:1")
     assert verdict.owner is FixOwner.OPERATOR
 
@@ -229,13 +220,11 @@ def test_encryption_by_the_drop_in_passes_with_owner_apply(nodes: Nodes) -> None
     server.harden()
     server.put(ENCRYPTION, '{"resources":[{"resources":["secrets"],"providers":[{"aescbc":{}}]}]}')
     for name in ("secrets-encryption", "apiserver-encryption-providers"):
-        verdict = server.verdict(name)
-        assert (verdict.status, verdict.owner) == (ControlStatus.PASS, FixOwner.APPLY)
+        server.judged_as(name, ControlStatus.PASS, FixOwner.APPLY)
 
 
 def test_a_file_that_the_api_server_does_not_read_is_not_evidence(server: CheckedNode) -> None:
-    verdict = server.verdict("apiserver-encryption-providers")
-    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.APPLY)
+    verdict = server.judged_as("apiserver-encryption-providers", ControlStatus.FAIL, FixOwner.APPLY)
     assert verdict.found == "Secrets are not encrypted"
     assert seen(verdict)[0][1] == "K3s v1.34.9+k3s1"
 
@@ -325,8 +314,7 @@ def test_a_file_of_the_operator_that_cannot_be_read_is_unknown(server: CheckedNo
     if text is not None:
         server.put("/etc/own.yaml", text)
     server.config("kube-apiserver-arg: [encryption-provider-config=/etc/own.yaml]\n")
-    verdict = server.verdict("apiserver-encryption-providers")
-    assert (verdict.status, verdict.owner) == (ControlStatus.UNKNOWN, FixOwner.OPERATOR)
+    verdict = server.judged_as("apiserver-encryption-providers", ControlStatus.UNKNOWN, FixOwner.OPERATOR)
     assert "/etc/own.yaml" in verdict.reason
     assert "c2VjcmV0" not in repr(verdict)
 

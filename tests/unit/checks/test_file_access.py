@@ -143,8 +143,7 @@ def test_a_file_that_others_or_its_group_can_write_fails(
     node: CheckedNode, control: str, path: str, mode: int, who: str
 ) -> None:
     node.path(path).chmod(mode)
-    verdict = node.verdict(control)
-    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+    verdict = node.judged_as(control, ControlStatus.FAIL, FixOwner.OPERATOR)
     assert (f"{mode:04o}: {who} can write it", path) in seen(verdict)
     assert fix(verdict) == f"sudo chmod {'go-w,o-r' if control in SECRET and who == 'others' else 'go-w'} {path}"
 
@@ -244,8 +243,7 @@ def test_modes_and_owners_of_the_guides_files_are_exact(
         hardened.path(name).chmod(0o666)
     else:
         os.chown(hardened.path(name), *owner)
-    verdict = hardened.verdict(control)
-    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.APPLY)
+    verdict = hardened.judged_as(control, ControlStatus.FAIL, FixOwner.APPLY)
     assert fix(verdict) == "sudo k3s-harden apply"
     hardened.harden()
     assert hardened.verdict(control).status is ControlStatus.PASS

@@ -39,8 +39,7 @@ def test_many_compliant_files_are_counted(server: CheckedNode) -> None:
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o700, 0o666])
 def test_an_extra_permission_bit_fails(server: CheckedNode, mode: int) -> None:
     server.path("server/tls/server-ca.key").chmod(mode)
-    verdict = server.verdict("pki-key-permissions")
-    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+    verdict = server.judged_as("pki-key-permissions", ControlStatus.FAIL, FixOwner.OPERATOR)
     assert verdict.found == f"{mode:04o} (1 of 4 files)"
     assert seen(verdict) == ((f"{mode:04o}", f"{DATA}/server/tls/server-ca.key"),)
     assert fix(verdict) == f"sudo chmod 0600 {DATA}/server/tls/server-ca.key"
@@ -103,8 +102,7 @@ def test_directories_of_keys_belong_to_root(server: CheckedNode, name: str) -> N
 def test_a_kubelet_file_of_the_operator_is_checked(server: CheckedNode, benchmark: Benchmark) -> None:
     server.config("kubelet-arg: [config=/etc/kubelet.yaml]\n")
     server.put("/etc/kubelet.yaml", KUBELET, 0o666)
-    verdict = server.verdict("kubelet-config-permissions", benchmark)
-    assert (verdict.status, verdict.owner) == (ControlStatus.FAIL, FixOwner.OPERATOR)
+    verdict = server.judged_as("kubelet-config-permissions", ControlStatus.FAIL, FixOwner.OPERATOR, benchmark)
     assert ("0666", "/etc/kubelet.yaml") in seen(verdict)
     server.path("/etc/kubelet.yaml").chmod(0o600)
     assert server.verdict("kubelet-config-permissions", benchmark).status is ControlStatus.PASS
@@ -171,8 +169,7 @@ def test_stricter_certificates_need_a_setting(server: CheckedNode, benchmark: Be
     ready = server.verdict("pki-certificate-permissions", benchmark)
     assert (ready.status, ready.owner, fix(ready)) == (ControlStatus.FAIL, FixOwner.APPLY, "sudo k3s-harden apply")
     server.harden()
-    done = server.verdict("pki-certificate-permissions", benchmark)
-    assert (done.status, done.owner) == (ControlStatus.PASS, FixOwner.APPLY)
+    server.judged_as("pki-certificate-permissions", ControlStatus.PASS, FixOwner.APPLY, benchmark)
 
 
 @pytest.mark.parametrize("benchmark", [Benchmark.CIS_1_23, Benchmark.CIS_1_11, Benchmark.CIS_2_1])
@@ -216,8 +213,7 @@ def test_an_irregular_file_is_unknown(server: CheckedNode, kind: str) -> None:
         key.mkdir()
     else:
         key.symlink_to(key.name if kind == "loop" else "nowhere")
-    verdict = server.verdict("admin-kubeconfig-permissions")
-    assert (verdict.status, verdict.owner) == (ControlStatus.UNKNOWN, FixOwner.OPERATOR)
+    verdict = server.judged_as("admin-kubeconfig-permissions", ControlStatus.UNKNOWN, FixOwner.OPERATOR)
     assert str(key.relative_to(server.root)) in verdict.reason
     path = "/" + str(key.relative_to(server.root))
     assert fix(verdict) == f"make {path} a file that root can read; then run `sudo k3s-harden assess`"
