@@ -26,6 +26,9 @@ from agent.model import Component, Version
 from agent.settings.schema import Overrides
 from agent.situation import Request
 from agent.verbs import converge
+from tests.component_files import AUDIT
+from tests.component_files import KUBELET as KUBELET_HEAD
+from tests.component_files import POD_SECURITY_ADMISSION as PSA
 from tests.generate_tables import TABLES, Built, flags, flags_table
 from tests.k8s import binaries as programs
 from tests.k8s.namespaces import NAME
@@ -43,19 +46,6 @@ OWN = "/etc/own.yaml"
 KUBELET_FILE = "/var/lib/rancher/k3s/agent/etc/kubelet.conf.d/50-own.conf"
 CASES = 40
 SEED = os.environ.get("PREDICTION_SEED") or str(random.SystemRandom().randrange(10**6))
-HEAD = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
-POLICY = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n"
-ADMISSION = """\
-apiVersion: apiserver.config.k8s.io/v1
-kind: AdmissionConfiguration
-plugins:
-- name: PodSecurity
-  configuration:
-    apiVersion: pod-security.admission.config.k8s.io/v1
-    kind: PodSecurityConfiguration
-    defaults: {enforce: restricted}
-    exemptions: {namespaces: [kube-system]}
-"""
 ENCRYPTION = """\
 apiVersion: apiserver.config.k8s.io/v1
 kind: EncryptionConfiguration
@@ -144,13 +134,13 @@ def named(
 
 def kubelet_file(stops: str, near: str, finding: str = "component-argument-invalid") -> Pair:
     """Return a pair of two files of the kubelet."""
-    return Pair(finding, Component.KUBELET, {KUBELET_FILE: HEAD + stops}, {KUBELET_FILE: HEAD + near})
+    return Pair(finding, Component.KUBELET, {KUBELET_FILE: KUBELET_HEAD + stops}, {KUBELET_FILE: KUBELET_HEAD + near})
 
 
 API_SERVER, KUBELET = Component.API_SERVER, Component.KUBELET
 CONTROLLER_MANAGER, SCHEDULER, KUBE_PROXY = Component.CONTROLLER_MANAGER, Component.SCHEDULER, Component.KUBE_PROXY
 
-LOGGED = {OWN: POLICY, **given(API_SERVER, "audit-log-path=/var/log/own", f"audit-policy-file={OWN}")}
+LOGGED = {OWN: AUDIT, **given(API_SERVER, "audit-log-path=/var/log/own", f"audit-policy-file={OWN}")}
 
 PAIRS = (
     *(argument(component, "no-such-argument=1", "v=2", "component-argument-unknown") for component in Component),
@@ -163,9 +153,9 @@ PAIRS = (
     argument(KUBELET, "register-with-taints=a=b:Never", "register-with-taints=a=b:NoExecute"),
     kubelet_file(RESERVED.format("1Gi"), RESERVED.format("512Mi")),
     named("authentication-config", AUTHENTICATION.replace("audiences", "clientID: a, audiences"), AUTHENTICATION),
-    named("audit-policy-file", POLICY.replace("level", "omitStages: [No], level"), POLICY, "audit-policy-unusable"),
-    named("admission-control-config-file", ADMISSION.replace("kube-system", "kube-*"), ADMISSION),
-    named("admission-control-config-file", ADMISSION.replace("enforce:", "enforced:"), ADMISSION),
+    named("audit-policy-file", AUDIT.replace("level", "omitStages: [No], level"), AUDIT, "audit-policy-unusable"),
+    named("admission-control-config-file", PSA.replace("kube-system", "kube-*"), PSA),
+    named("admission-control-config-file", PSA.replace("enforce:", "enforced:"), PSA),
     *(
         argument(API_SERVER, stops, near, "admission-plugins-refused")
         for stops, near in (
@@ -180,17 +170,17 @@ PAIRS = (
         given(API_SERVER, "enable-admission-plugins=EventRateLimit"),
         given(API_SERVER, "enable-admission-plugins=AlwaysPullImages"),
     ),
-    named("audit-policy-file", POLICY.replace("{level: Metadata}", ""), POLICY, "audit-policy-unusable"),
+    named("audit-policy-file", AUDIT.replace("{level: Metadata}", ""), AUDIT, "audit-policy-unusable"),
     Pair(
         "audit-policy-unusable",
         API_SERVER,
         given(API_SERVER, f"audit-policy-file={OWN}"),
-        {OWN: POLICY, **given(API_SERVER, f"audit-policy-file={OWN}")},
+        {OWN: AUDIT, **given(API_SERVER, f"audit-policy-file={OWN}")},
     ),
     named(
         "audit-policy-file",
-        POLICY.replace("kind: Policy", "kind: Polic"),
-        POLICY.replace("kind: Policy\n", ""),
+        AUDIT.replace("kind: Policy", "kind: Polic"),
+        AUDIT.replace("kind: Policy\n", ""),
         "audit-policy-unusable",
     ),
     named("authorization-config", AUTHORIZATION.replace("name: rbac", "name: own"), AUTHORIZATION),
@@ -213,11 +203,11 @@ PAIRS = (
         named("config", PROXIED.replace(old, new), PROXIED, component=KUBE_PROXY)
         for old, new in (("clientConnection", "connection"), ("maxPerCore: 0", "maxPerCore: -1"))
     ),
-    named("config", f"{HEAD}maxPods: 1\nmaxPods: 2\n", f"{HEAD}maxPods: 1\n", component=KUBELET),
+    named("config", f"{KUBELET_HEAD}maxPods: 1\nmaxPods: 2\n", f"{KUBELET_HEAD}maxPods: 1\n", component=KUBELET),
     named(
         "config",
-        f"{HEAD}allowedUnsafeSysctls: [vm.max_map_count]\n",
-        f"{HEAD}allowedUnsafeSysctls: [net.core.somaxconn]\n",
+        f"{KUBELET_HEAD}allowedUnsafeSysctls: [vm.max_map_count]\n",
+        f"{KUBELET_HEAD}allowedUnsafeSysctls: [net.core.somaxconn]\n",
         "component-argument-invalid",
         component=KUBELET,
     ),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from tests.component_files import POD_SECURITY_ADMISSION
 from tests.scenarios.host_tree import (
     AUDIT,
     CONFIG,
@@ -190,26 +191,13 @@ def test_nothing_is_written_below_a_directory_that_others_can_write_to(host: Hos
     assert host.seen("apply").code == 0
 
 
-SHORT = """\
-apiVersion: apiserver.config.k8s.io/v1
-kind: AdmissionConfiguration
-plugins:
-- name: PodSecurity
-  configuration:
-    apiVersion: pod-security.admission.config.k8s.io/v1
-    kind: PodSecurityConfiguration
-    defaults: {enforce: LEVEL}
-    exemptions: {namespaces: [kube-system]}
-"""
-
-
 @pytest.mark.parametrize(("level", "status"), [("restricted", "compliant"), ("baseline", "edited")])
 def test_a_shorter_psa_yaml_of_the_site_is_kept_if_it_enforces_as_much(host: HostTree, level: str, status: str) -> None:
     """It exempts fewer namespaces than the guide, and does not warn."""
-    host.write(PSA, SHORT.replace("LEVEL", level), 0o600)
+    host.write(PSA, POD_SECURITY_ADMISSION.replace("restricted", level), 0o600)
     host.run("apply")
     assert host.seen("check").items[PSA] == status
-    assert host[PSA].read_text() == SHORT.replace("LEVEL", level)
+    assert host[PSA].read_text() == POD_SECURITY_ADMISSION.replace("restricted", level)
 
 
 # --- the gate judges an edited file by its content ---

@@ -607,15 +607,6 @@ def test_a_workflow_runs_what_a_developer_runs() -> None:
     assert set(re.findall(r"uses: \S+?@(\S+)", text)) == set(re.findall(r"@([0-9a-f]{40}) # v", text))
 
 
-def test_issue_forms_ask_for_the_report_of_check() -> None:
-    for file in (CHECKOUT / ".github/ISSUE_TEMPLATE").glob("[!c]*.yml"):
-        (area,) = (
-            part for part in yaml.safe_load(file.read_text(encoding="utf-8"))["body"] if part.get("id") == "check"
-        )
-        assert "sudo k3s-harden check --format json" in area["attributes"]["label"]
-        assert area["attributes"]["render"] == "json"
-
-
 def test_the_page_of_systems_has_only_tests_that_run() -> None:
     ci, makefile = ((CHECKOUT / name).read_text(encoding="utf-8") for name in (".ci/run", "Makefile"))
     recipe = makefile.partition("\nrelease-test:")[2].partition("\n\n")[0]

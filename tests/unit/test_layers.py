@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parents[2]
 
@@ -195,28 +195,9 @@ def parsed(request: pytest.FixtureRequest) -> tuple[str, Path, ast.Module]:
     return module, path, ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
-def misplaced(paths: Iterable[Path]) -> list[str]:
-    """Describe the modules at the top level of agent/ that belong into a package."""
-    packages = ", ".join(
-        sorted(
-            name.partition(".")[2] for name in layer_names() if (ROOT / name.replace(".", "/")).is_dir() and "." in name
-        )
-    )
-    return [
-        f"move agent/{path.name} into a package of agent/ ({packages}); see docs/explanation/design.md"
-        for path in paths
-        if path.stem not in TOP_LEVEL
-    ]
-
-
 def test_the_top_level_has_no_new_module() -> None:
-    assert misplaced((ROOT / "agent").glob("*.py")) == []
-
-
-def test_a_new_module_at_the_top_level_is_reported_with_its_packages() -> None:
-    (message,) = misplaced([Path("agent/errors.py"), Path("agent/stray.py")])
-    assert message.startswith("move agent/stray.py into a package of agent/ (")
-    assert "findings" in message
+    found = {path.stem for path in (ROOT / "agent").glob("*.py")}
+    assert found == TOP_LEVEL, "move the module into a package of agent/; see docs/explanation/design.md"
 
 
 def test_every_package_is_in_a_layer(parsed: tuple[str, Path, ast.Module]) -> None:

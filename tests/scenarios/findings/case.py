@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from tests.component_files import POD_SECURITY_ADMISSION
 from tests.scenarios.host_tree import DATA_DIR, DROPINS, Finding, HostTree
 
 if TYPE_CHECKING:
@@ -70,22 +71,7 @@ SITE = f"{DROPINS}/99-site.yaml"
 PSP = "apiVersion: policy/v1beta1\nkind: PodSecurityPolicy\nmetadata:\n  name: own\n"
 
 
-ADMISSION = "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins: []\n"
-
-
-OWN_PSA = """\
-apiVersion: apiserver.config.k8s.io/v1
-kind: AdmissionConfiguration
-plugins:
-- name: PodSecurity
-  configuration:
-    apiVersion: pod-security.admission.config.k8s.io/v1
-    kind: PodSecurityConfiguration
-    defaults: {enforce: restricted}
-"""
-
-
-KUBELET_FILE = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
+OWN_PSA = POD_SECURITY_ADMISSION.partition("    exemptions:")[0]
 
 
 def written(path: str, content: str) -> Edit:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from tests.certificates import CERTIFICATE, OTHER_KEY
+from tests.component_files import ADMISSION, KUBELET
 from tests.scenarios.findings.case import (
-    ADMISSION,
-    KUBELET_FILE,
     OWN_PSA,
     SITE,
     Case,
@@ -121,14 +120,14 @@ CASES = (
              written(CONFIG, "kube-apiserver-arg:\n  - authorization-config=/etc/own.yaml\n")),
          Seen("/etc/own.yaml:10", "correct /etc/own.yaml at {location}; restart K3s"), name="authorizer"),
     Case("component-file-invalid",
-         written(f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-own.conf", f"{KUBELET_FILE}maxPods: many\n"),
-         written(f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-own.conf", f"{KUBELET_FILE}maxPod: many\n"),
+         written(f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-own.conf", f"{KUBELET}maxPods: many\n"),
+         written(f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-own.conf", f"{KUBELET}maxPod: many\n"),
          Seen(f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-own.conf:3", "correct the file at {location}; restart K3s"),
          role="agent", version="1.37", name="kubelet"),
     Case("component-argument-invalid",
-         both(written(f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-own.conf", f"{KUBELET_FILE}maxPods: -1\n"),
+         both(written(f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-own.conf", f"{KUBELET}maxPods: -1\n"),
              written(CONFIG, "node-label: a=b\n")),
-         both(written(f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-own.conf", f"{KUBELET_FILE}maxPods: -1\n"),
+         both(written(f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-own.conf", f"{KUBELET}maxPods: -1\n"),
              written(CONFIG, "kubelet-arg: max-pods=100\n")),
          Seen(f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-own.conf:3", "correct `max-pods` at {location}; restart K3s",
              expected="at least 0", found="-1"), role="agent", version="1.37", name="kubelet-file"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.component_files import ADMISSION
 from tests.scenarios.findings.case import (
-    ADMISSION,
     Case,
     Seen,
     as_described,

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.scenarios.findings.case import KUBELET_FILE, Case, Seen, written
+from tests.component_files import KUBELET
+from tests.scenarios.findings.case import Case, Seen, written
 from tests.scenarios.host_tree import CONFIG, DATA_DIR, DROPINS, SETTINGS
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ CASES = (
          written(CONFIG, "kube-apiserver-arg:\n  - anonymous-auth=false\n"),
          Seen(f"{CONFIG}:2", "remove `anonymous-auth` at {location}; restart K3s",
              expected="anonymous-auth=false, K3s' default", found="anonymous-auth=true")),
-    Case("component-open", written(KUBELET_DROPIN, f"{KUBELET_FILE}authorization:\n  mode: AlwaysAllow\n"),
-         written(KUBELET_DROPIN, f"{KUBELET_FILE}authorization:\n  mode: Webhook\n"),
+    Case("component-open", written(KUBELET_DROPIN, f"{KUBELET}authorization:\n  mode: AlwaysAllow\n"),
+         written(KUBELET_DROPIN, f"{KUBELET}authorization:\n  mode: Webhook\n"),
          Seen(f"{KUBELET_DROPIN}:4", "remove `authorization.mode` at {location}; restart K3s",
              expected="authorization-mode=Webhook, K3s' default", found="authorization.mode: AlwaysAllow"),
          role="agent", name="kubelet-file"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from agent.k3s.removed_apis import REMOVALS
 from agent.k3s.upgrade_notes import NOTES, notes_for_upgrade
 from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Role, Version
 
@@ -61,9 +60,3 @@ def test_a_note_lists_each_skipped_version() -> None:
         if note.id == ONE
     )
     assert "v1.35, v1.36, v1.37" in note.text
-
-
-def test_removals_are_in_order_and_unique() -> None:
-    pairs = [(removal.api_version, kind) for removal in REMOVALS for kind in removal.kinds]
-    assert len(pairs) == len(set(pairs))
-    assert [removal.minor for removal in REMOVALS] == sorted(removal.minor for removal in REMOVALS)

@@ -18,7 +18,7 @@ from agent.kubernetes.workloads import CONTROLLERS
 from agent.model import Remediation
 from agent.present import remediation
 from agent.situation.observation import observe_situation
-from tests.component_files import POD_SECURITY
+from tests.component_files import POD_SECURITY_ADMISSION
 from tests.fake import in_memory
 from tests.k3s_tree import K3s
 from tests.unit.checks.nodes import CheckedNode, node
@@ -724,7 +724,9 @@ def test_without_the_plugin_labels_have_no_effect(plain: Server, name: str) -> N
 @pytest.mark.parametrize("name", ["pod-policy-mechanism", "pods-privileged"])
 def test_exempt_users_and_runtime_classes_need_a_review(plain: Server, name: str) -> None:
     """The namespaces enforce the standard, but not for the pods of these users and classes."""
-    exempting = POD_SECURITY.replace("[kube-system]", "[kube-system], usernames: [anna], runtimeClasses: [kata]")
+    exempting = POD_SECURITY_ADMISSION.replace(
+        "[kube-system]", "[kube-system], usernames: [anna], runtimeClasses: [kata]"
+    )
     plain.host.put("/etc/psa.yaml", exempting)
     plain.config("kube-apiserver-arg: [admission-control-config-file=/etc/psa.yaml]\n")
     answer = plain.ask(name, {Query.NAMESPACES: [namespace("shop")]})
