@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent.benchmark import catalogue, descriptions
 from agent.benchmark.sections import SECTIONS
 from agent.benchmark.severity import rating
-from agent.benchmark.versions import FITS, Benchmark
+from agent.benchmark.versions import FITS, Benchmark, up_to
 from agent.checks.cluster.check import ClusterCheck
 from agent.checks.cluster.rules import RULES
 from agent.checks.manual import Manual, NotInK3s
@@ -171,7 +171,7 @@ def _benchmarks() -> str:
         (
             f"`{benchmark}`",
             str(FITS[benchmark]),
-            f"`{benchmark.kube_bench_profile}`" if benchmark.kube_bench_profile else "none",
+            f"`k3s-{benchmark}`" if benchmark in up_to(Benchmark.CIS_1_9) else "none",  # kube-bench, cfg/config.yaml
         )
         for benchmark in Benchmark
     )
@@ -208,11 +208,12 @@ def _newest(control: BenchmarkControl) -> tuple[Benchmark | None, Number | None]
 
 def _of_a_benchmark(control: BenchmarkControl) -> str:
     guide = control.guide
+    numbers = [(number, benchmarks) for benchmarks, number in descriptions.numbers_by_benchmark(control)]
     level = f" Level {control.level}." if control.numbers else ""
     return _entry(
         f"**{escaped(control.title)}.** Applies to {control.applies}.{level}",
         [
-            ("Number", descriptions.numbers_text(control) or "none; in no benchmark"),
+            ("Number", "; ".join(map(" in ".join, numbers)) or "none; in no benchmark"),
             ("Expected", prose(control.check.description)),
             ("With `--cluster`", _with_cluster(control)),
             *((f"Expected in {span}", prose(text)) for text, span in descriptions.earlier_requirements(control)),

@@ -35,10 +35,6 @@ class Selection(Value):
     targets: tuple[tuple[SiteWaiver, tuple[str, ...]], ...]
     """Each waiver that applies, with the ids of its controls."""
 
-    def waiver_of(self, control: BenchmarkControl) -> Waiver | None:
-        """Return the waiver of a control; None if it has none."""
-        return self.by_control.get(control.id)
-
     def unused(self, statuses: Mapping[str, ControlStatus]) -> tuple[Note, ...]:
         """Return notes about waivers whose controls are not open, given the status of each control by id."""
         found = []

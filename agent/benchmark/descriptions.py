@@ -30,11 +30,6 @@ def earlier_requirements(control: BenchmarkControl) -> Iterator[tuple[str, str]]
         yield text, benchmark_range(benchmarks)
 
 
-def numbers_text(control: BenchmarkControl) -> str:
-    """Return the control's number in every benchmark, and how it is assessed there; empty if no benchmark has it."""
-    return "; ".join(f"{number} in {benchmarks}" for benchmarks, number in numbers_by_benchmark(control))
-
-
 def numbers_by_benchmark(control: BenchmarkControl) -> list[tuple[str, str]]:
     """Return the benchmarks that have the control, as ranges with the same number, and the number in each."""
     found: dict[str, list[Benchmark]] = {}

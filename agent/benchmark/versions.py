@@ -29,15 +29,6 @@ class Benchmark(StrEnum):
         """The version in the notation of CIS, such as 1.10."""
         return self.value.removeprefix("cis-")
 
-    @property
-    def kube_bench_profile(self) -> str | None:
-        """The profile of kube-bench for it on K3s; None if there is none (kube-bench, cfg/config.yaml)."""
-        return f"k3s-{self}" if self in _IN_KUBE_BENCH else None
-
-
-_IN_KUBE_BENCH = frozenset(
-    {Benchmark.CIS_1_23, Benchmark.CIS_1_24, Benchmark.CIS_1_7, Benchmark.CIS_1_8, Benchmark.CIS_1_9}
-)
 
 FITS = {
     Benchmark.CIS_1_23: VersionRange(last=23),

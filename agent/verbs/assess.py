@@ -90,7 +90,7 @@ def assess_host(  # noqa: PLR0913 - the last three are by name and have defaults
     verdicts = []
     for number, control in enumerate(controls, 1):
         progress(control.id, number, len(controls))
-        verdicts.append(verdict(control, benchmark, node, waivers.waiver_of(control)))
+        verdicts.append(verdict(control, benchmark, node, waivers.by_control.get(control.id)))
     assessment = Assessment(
         benchmark=benchmark,
         node=node.evidence.node,
