@@ -18,16 +18,13 @@ if TYPE_CHECKING:
     from agent.model import Location, Remediation
     from agent.report import Fact, NextStep
 
-__all__ = ["SCHEMA", "TIME_FORMAT", "Assessment", "ControlStatus", "Evidence", "Note", "Verdict", "Waiver"]
+__all__ = ["SCHEMA", "Assessment", "ControlStatus", "Evidence", "Note", "Verdict", "Waiver"]
 
 SCHEMA = 2
 """The version of an assessment's JSON (docs/reference/assessment.schema.json); it changes with the shape."""
 
 CLUSTER_NOT_ASSESSED = "the cluster was not assessed"
 """The start of the note about an API server that did not answer."""
-
-TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
-"""The times of a report: RFC 3339 in UTC, in seconds."""
 
 
 class Waiver(NamedTuple):

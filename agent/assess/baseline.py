@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.assess.assessment import SCHEMA, TIME_FORMAT, ControlStatus
+from agent.assess.assessment import SCHEMA, ControlStatus
 from agent.assess.provenance import FileContent, sha256_of_report
 from agent.errors import InputError
 from agent.findings.gate import GATE_FINDINGS
 from agent.model import Location
+from agent.times import parse_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +51,6 @@ class Baseline(NamedTuple):
 def parse_baseline(data: bytes, path: PurePosixPath) -> Baseline:
     """Parse a report. Raises InputError for an invalid one, and OtherSchemaError for an unsupported schema."""
     import json
-    from datetime import datetime, timezone
 
     location = Location(path)
     try:
@@ -69,7 +69,7 @@ def parse_baseline(data: bytes, path: PurePosixPath) -> Baseline:
             file=FileContent(path, data, "baseline, not verified"),
             benchmark=str(report["benchmark"]),
             node=str(report["node"]),
-            when=datetime.strptime(report["time"], TIME_FORMAT).replace(tzinfo=timezone.utc).timestamp(),
+            when=parse_timestamp(report["time"]),
             facts={str(fact["name"]): str(fact["value"]) for fact in report["facts"]},
             statuses=statuses,
             known=frozenset(str(verdict["id"]) for verdict in report["verdicts"] if verdict["is_open"]),

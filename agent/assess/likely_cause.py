@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.assessment import ControlStatus
+from agent.times import minute
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,8 +48,8 @@ def likely_cause(verdict: Verdict, changes: ChangesSince) -> str:
 
 
 def _causes(verdict: Verdict, changes: ChangesSince) -> Iterator[str]:
-    if verdict.status is ControlStatus.PASS and _is_later(changes.applied, changes):
-        yield f"k3s-harden apply, {_time(changes.applied)}"
+    if verdict.status is ControlStatus.PASS and changes.applied is not None and _is_later(changes.applied, changes):
+        yield f"k3s-harden apply, {minute(changes.applied)}"
     yield from _changed_files(verdict, changes)
     if changes.role:
         yield f"the role of this host changed from {changes.role}"
@@ -57,7 +58,7 @@ def _causes(verdict: Verdict, changes: ChangesSince) -> Iterator[str]:
     for path, manager in PACKAGE_DATABASES.items():
         times = changes.files.get(path)
         if times is not None and _is_later(times.written, changes):
-            yield f"a package change: {manager} last wrote its database {_time(times.written)}"
+            yield f"a package change: {manager} last wrote its database {minute(times.written)}"
 
 
 def _changed_files(verdict: Verdict, changes: ChangesSince) -> Iterator[str]:
@@ -72,17 +73,11 @@ def _changed_files(verdict: Verdict, changes: ChangesSince) -> Iterator[str]:
     for (written, changed), location in sorted(known, key=lambda file: file[0].changed, reverse=True):
         # A new entry in a directory changes its mtime, and neither its mode nor its owner.
         if _is_later(written, changes) and not are_directories:
-            yield f"{location}, written {_time(written)}"
+            yield f"{location}, written {minute(written)}"
         elif _is_later(changed, changes):
-            yield f"a new {location.path}, or a change of its mode or owner, {_time(changed)}"
+            yield f"a new {location.path}, or a change of its mode or owner, {minute(changed)}"
 
 
-def _is_later(time: float | None, changes: ChangesSince) -> bool:
+def _is_later(time: float, changes: ChangesSince) -> bool:
     # Reports have whole seconds: a file that was written in that second most likely existed already.
-    return time is not None and time >= changes.since + 1
-
-
-def _time(seconds: float | None) -> str:
-    from datetime import datetime, timezone
-
-    return "" if seconds is None else datetime.fromtimestamp(seconds, tz=timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    return time >= changes.since + 1

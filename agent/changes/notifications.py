@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,6 +10,7 @@ from agent.changes.state import STATE
 from agent.errors import HostError
 from agent.host.directories import DirectoryEntry
 from agent.host.paths import REGULAR_FILE
+from agent.times import minute
 
 if TYPE_CHECKING:
     from agent.host import Host
@@ -65,7 +65,7 @@ def notification_state(host: Host, command: PurePosixPath) -> NotificationState:
     times = host.tree.times(file) if numbers else None
     since = ""
     if times is not None and host.now() - times.written > _GRACE:
-        since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(times.written))
+        since = minute(times.written)
     return NotificationState(command, command_problem(host, command), since, file)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.cluster.node_status import PREFIX, Annotation, PublishedResult
@@ -11,6 +10,7 @@ from agent.cluster.nodes import NODE_ARGUMENTS
 from agent.fleet.node_arguments import compared_values, leaked_secrets, options_of, parsed_json
 from agent.kubernetes.parsing import as_mapping
 from agent.model import Role
+from agent.times import parse_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -127,7 +127,7 @@ def _age(node: ClusterNode, now: float) -> tuple[int | None, str]:
 def _seconds(text: str) -> float | None:
     """Return a time of RFC 3339 in UTC, in seconds since the epoch; None for any other text."""
     try:
-        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc).timestamp()
+        return parse_timestamp(text)
     except ValueError:
         return None
 

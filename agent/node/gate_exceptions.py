@@ -6,11 +6,11 @@ The gate of each service and this program write them, and a boot removes them.
 from __future__ import annotations
 
 import re
-import time
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.node import openrc
+from agent.times import timestamp
 from agent.value import Value
 
 if TYPE_CHECKING:
@@ -78,11 +78,6 @@ def uptime(host: Host) -> int:
     It is read from the file that the gate reads, because a container can have its own. 0 if it cannot be read.
     """
     return _seconds(host.tree.text_if_readable(_UPTIME).partition(".")[0])
-
-
-def timestamp(seconds: float) -> str:
-    """Return a time in UTC as text."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def _in_effect(host: Host) -> Iterator[tuple[str, Release]]:

@@ -10,6 +10,7 @@ from agent.fleet.published import BY_NODE
 from agent.k3s.redaction import redacted_all
 from agent.present import Format, fitting
 from agent.present.text import printable
+from agent.times import timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,7 +102,6 @@ def _as_json(fleet: Fleet) -> str:
     import json
 
     from agent import __version__
-    from agent.present.assessments.common import timestamp
 
     shape = {
         "schema": SCHEMA,

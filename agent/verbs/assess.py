@@ -20,9 +20,9 @@ from agent.findings.settings import NOTIFY_FINDINGS
 from agent.model import File, FixOwner, Instruction, Remediation, Role
 from agent.node.platform import system_facts
 from agent.plan import next_steps
-from agent.present.assessments.common import timestamp
 from agent.report import NODE_UID, ROLE, Fact, no_progress
 from agent.situation.observation import observe_situation
+from agent.times import timestamp
 from agent.value import replace
 from agent.verbs.k3s_state import installed_k3s
 

@@ -14,10 +14,10 @@ from agent.cluster.node_status import ANNOTATIONS_LIMIT, CONDITION, MESSAGE_LIMI
 from agent.errors import HardenError, HostError
 from agent.host.systemd import Systemd
 from agent.model import PRIVATE_FILE, File
-from agent.present.assessments.common import timestamp
 from agent.present.text import printable
 from agent.settings.schema import Publish
 from agent.situation.observation import observe_situation
+from agent.times import timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -14,7 +14,7 @@ from agent.changes.state import locked_state
 from agent.cluster.node_status import CONDITION, Annotation
 from agent.errors import CommandHint, HardenError, HostError
 from agent.model import PRIVATE_FILE, File
-from agent.present.assessments.common import timestamp
+from agent.times import timestamp
 
 if TYPE_CHECKING:
     from agent.changes.publication import Publication

@@ -17,6 +17,7 @@ from agent.node import gate
 from agent.node import gate_exceptions as exceptions
 from agent.node.gate_exceptions import RELEASE, RUN_DIRECTORY, UNGATED, file_of_service
 from agent.report import Fact, Item, ItemStatus, Report
+from agent.times import timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,7 +87,7 @@ def release_once(host: Host, named: Sequence[str], minutes: int) -> Report:
     if not uptime:
         raise HostError("cannot release K3s: /proc/uptime, by which the release expires, cannot be read")
     services = tuple(named or guarded)
-    when, until = exceptions.timestamp(host.now()), exceptions.timestamp(host.now() + minutes * 60)
+    when, until = timestamp(host.now()), timestamp(host.now() + minutes * 60)
     release = f"{uptime + minutes * 60} {host.user}, {when}\n".encode()
     host.put(Directory(path=RUN_DIRECTORY, mode=PUBLIC_DIRECTORY))
     for service in services:

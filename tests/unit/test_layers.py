@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("agent",),
-    ("agent.package_data", "agent.value"),
+    ("agent.package_data", "agent.times", "agent.value"),
     ("agent.model",),
     ("agent.errors", "agent.linux"),
     ("agent.report", "agent.yaml_reader"),
@@ -50,7 +50,7 @@ def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-TOP_LEVEL = words("__init__ __main__ errors model package_data report value")
+TOP_LEVEL = words("__init__ __main__ errors model package_data report times value")
 """The modules that are not in a package."""
 
 PURE = words(

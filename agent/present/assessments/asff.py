@@ -13,8 +13,9 @@ from agent.assess.assessment import ControlStatus
 from agent.benchmark.severity import rating
 from agent.errors import UsageError
 from agent.present.assessments import common
-from agent.present.assessments.common import by_section, evidence_line, fact, owner_name, timestamp, verdict_fix, waived
+from agent.present.assessments.common import by_section, evidence_line, fact, owner_name, verdict_fix, waived
 from agent.report import K3S_VERSION, ROLE
+from agent.times import timestamp
 
 if TYPE_CHECKING:
     from agent.assess.assessment import Assessment, Verdict

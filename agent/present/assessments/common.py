@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from enum import Enum
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from agent.assess.assessment import TIME_FORMAT, Assessment, ControlStatus
+from agent.assess.assessment import Assessment, ControlStatus
 from agent.benchmark.sections import SECTIONS
 from agent.model import FixOwner, Instruction, Remediation, ShellCommand
 from agent.present import Verbosity, next_steps
@@ -249,15 +248,3 @@ def fact(assessment: Assessment, name: str) -> str:
 def all_facts(assessment: Assessment) -> tuple[Fact, ...]:
     """Return the facts about the host, and then who made the assessment and from what."""
     return (*assessment.facts, *(assessment.provenance.facts() if assessment.provenance else ()))
-
-
-def seconds(day: str) -> float:
-    """Return the start of a day, YYYY-MM-DD in UTC, in seconds since the epoch."""
-    from datetime import datetime, timezone
-
-    return datetime.fromisoformat(day).replace(tzinfo=timezone.utc).timestamp()
-
-
-def timestamp(when: float) -> str:
-    """Return a time, in seconds since the epoch, as reports print it."""
-    return time.strftime(TIME_FORMAT, time.gmtime(when))

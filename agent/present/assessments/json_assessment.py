@@ -8,9 +8,10 @@ from agent.assess.assessment import SCHEMA
 from agent.assess.provenance import sha256_of_report
 from agent.benchmark.severity import rating
 from agent.present import remediation
-from agent.present.assessments.common import by_section, in_baseline, open_by_owner, section_title, timestamp
+from agent.present.assessments.common import by_section, in_baseline, open_by_owner, section_title
 from agent.present.json_report import location_object
 from agent.present.next_steps import step_object as as_step
+from agent.times import timestamp
 
 if TYPE_CHECKING:
     from agent.assess.assessment import Assessment, Evidence, Note, Verdict, Waiver

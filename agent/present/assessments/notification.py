@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.assess.status_change import gate_gaps, is_compliant
-from agent.present.assessments.common import cleaned, timestamp, verdict_fix
+from agent.present.assessments.common import cleaned, verdict_fix
 from agent.present.json_report import location_object
 from agent.present.text import printable
+from agent.times import timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.present.assessments.common import fact, seconds
+from agent.present.assessments.common import fact
 from agent.report import K3S_VERSION, ROLE
+from agent.times import parse_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -51,7 +52,7 @@ def as_openmetrics(
         if verdict.is_open
     }
     expiries = {
-        verdict.control.id: seconds(verdict.waiver.expires) + _DAY
+        verdict.control.id: parse_timestamp(f"{verdict.waiver.expires}T00:00:00Z") + _DAY
         for verdict in assessment.verdicts
         if verdict.waiver and verdict.waiver.expires
     }

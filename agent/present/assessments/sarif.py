@@ -11,7 +11,8 @@ from agent.k3s.paths import K3S_CONFIG_FILE
 from agent.model import Instruction, Location
 from agent.present import remediation
 from agent.present.assessments import common
-from agent.present.assessments.common import by_section, in_baseline, owner_name, timestamp, verdict_fix, waived
+from agent.present.assessments.common import by_section, in_baseline, owner_name, verdict_fix, waived
+from agent.times import timestamp
 
 if TYPE_CHECKING:
     from agent.assess.assessment import Assessment, Evidence, Note, Verdict

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.assess.assessment import ControlStatus
 from agent.benchmark.sections import SECTIONS
 from agent.model import FixOwner
-from agent.present.assessments.common import UNNUMBERED, by_section, is_new, timestamp
+from agent.present.assessments.common import UNNUMBERED, by_section, is_new
 from agent.present.assessments.html.elements import element, icon, whole
+from agent.times import timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

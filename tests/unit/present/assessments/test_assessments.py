@@ -19,10 +19,10 @@ from agent.present.assessments.common import (
     cleaned,
     section_title,
     short_result,
-    timestamp,
     waived,
 )
 from agent.present.remediation import Caller, text
+from agent.times import timestamp
 from agent.value import replace
 from tests.unit.present.assessments.samples import (
     CALM,
