@@ -87,7 +87,6 @@ class Page:
         return answer["result"].get("value")
 
     def type(self, text: str) -> None:
-        """Type into the focused element."""
         self.call("Input.insertText", text=text)
 
     def press(self, key: str, code: int, text: str = "") -> None:

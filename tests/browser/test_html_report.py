@@ -90,7 +90,6 @@ class Reader:
     url: str = ""
 
     def open(self, assessment: Assessment, state: str = "") -> None:
-        """Open the report of this assessment."""
         file = self.directory / "report.html"
         file.write_text(as_html(assessment), encoding="utf-8")
         self.url = file.as_uri()
@@ -102,7 +101,6 @@ class Reader:
         return {anchor.removeprefix("control:") for anchor in self.page.value(SHOWN)}
 
     def state(self) -> str:
-        """Return the hash of the address."""
         return str(self.page.value("location.hash"))
 
     def pause(self) -> None:
@@ -110,7 +108,6 @@ class Reader:
         self.page.value("new Promise((done) => setTimeout(done, 100))")
 
     def click(self, selector: str) -> None:
-        """Click the middle of the first matching element."""
         box = self.page.value(
             f"(() => {{ const found = document.querySelector({selector!r}); found.scrollIntoView({{block: 'center'}});"
             " const box = found.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2]; })()"

@@ -3,7 +3,7 @@
 The host is an ordinary argument of the verbs; its files are a real tree below a directory of the test.
 """
 
-# ruff: noqa: D102 - Tree and Host document the methods
+
 
 from __future__ import annotations
 

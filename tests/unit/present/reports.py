@@ -70,12 +70,10 @@ class Stream(TextIOWrapper):
         self.is_terminal = is_terminal
 
     def isatty(self) -> bool:
-        """Return whether the stream claims to be a terminal."""
         return self.is_terminal
 
     @property
     def text(self) -> str:
-        """What was written, decoded."""
         self.flush()
         assert isinstance(self.buffer, BytesIO)
         return self.buffer.getvalue().decode(self.encoding)

@@ -29,6 +29,7 @@ from agent.situation import Request
 from agent.value import replace
 from agent.verbs.drift import METRICS, REPAIR_TIMEOUT, REPORT, drift
 from tests.fake import Clock, Programs, fake_host, in_memory, names
+from tests.k3s_tree import put
 from tests.unit.assessed import CERTIFICATES, KEYS, OVERCOMMIT, WHEN, assessment, control, verdict
 
 if TYPE_CHECKING:
@@ -90,10 +91,8 @@ class Node:
         """Return the path on this machine of a path of the host."""
         return self.root / str(path).lstrip("/")
 
-    def put(self, path: str, text: str) -> None:
-        """Write a file of the host."""
-        self.path(path).parent.mkdir(parents=True, exist_ok=True)
-        self.path(path).write_text(text)
+    def put(self, path: str, text: str, mode: int = 0o644) -> None:
+        put(self.root, path.lstrip("/"), text, mode)
 
     def metrics(self) -> dict[str, float]:
         """Return all samples, as Prometheus parses them."""
@@ -473,8 +472,7 @@ def test_the_site_is_notified_of_a_change(booted: Node, code: int) -> None:
     """The notification is sent even if the report cannot be stored. Its failure does not change the result."""
     booted.look(verdict(CERTIFICATES), request=LIVE)
     booted.put("/etc/k3s-harden/config.yaml", "drift: {metrics-file: /none/x.prom, notify: /usr/local/bin/notify}\n")
-    booted.put("/usr/local/bin/notify", "")
-    booted.path("/usr/local/bin/notify").chmod(0o755)
+    booted.put("/usr/local/bin/notify", "", 0o755)
     number = int(booted.now + 60)
     send = ("/usr/bin/systemctl", "start", "--no-block", f"k3s-harden-notify@{number}.service")
     booted.programs = Programs({send: Completed(code, "", "")})

@@ -67,7 +67,6 @@ def test_an_explanation_has_no_part_twice_and_no_empty_one() -> None:
 
 
 def test_a_number_selects_the_controls_of_all_benchmarks_or_of_one() -> None:
-    """Numbers change between benchmarks: without a benchmark all controls with the number are listed."""
     several = explained("1.2.16")
     assert several.startswith("1.2.16 matches 4 topics:\n")
     assert "  apiserver-profiling       cis-1.8: The API server does not serve profiling data\n" in several
@@ -114,7 +113,6 @@ TOPICS = {
 
 @pytest.mark.parametrize(("names", "text"), [(names, text) for names, texts in TOPICS.items() for text in texts])
 def test_a_text_selects_topics(names: tuple[str, ...], text: str) -> None:
-    """Paths, kernel parameters, arguments, settings, IDs and numbers, as they are in files and commands."""
     assert tuple(item.name for item in named(text)) == names
 
 

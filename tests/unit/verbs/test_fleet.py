@@ -30,7 +30,6 @@ class Kubectl:
         self.replace('case $3 in *continue=*) page=${3##*=} ;; *) page=first ;; esac; exec cat "$PAGES/$page"')
 
     def replace(self, body: str) -> None:
-        """Replace the program."""
         path = self.directory / "kubectl"
         path.write_text(f'#!/bin/sh\necho "$@" >>"$PAGES/calls"\n{body}\n')
         path.chmod(0o755)
@@ -46,11 +45,9 @@ class Kubectl:
 
     @property
     def calls(self) -> list[str]:
-        """The command lines."""
         return (self.directory / "calls").read_text().splitlines()
 
     def fleet(self) -> Fleet:
-        """Return the fleet that it lists."""
         environment = {"PATH": f"{self.directory}:{os.environ['PATH']}", "PAGES": str(self.directory)}
         return fleet_of_cluster(environment, LOOSE, no_progress)
 

@@ -55,7 +55,6 @@ class Node(NamedTuple):
     answers: dict[tuple[str, ...], Completed]
 
     def put(self, path: str, content: str) -> None:
-        """Write a file."""
         file = self.root / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content)

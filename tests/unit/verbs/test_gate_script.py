@@ -64,7 +64,6 @@ class Starts:
             (place / name).write_text(text)
 
     def tool(self, name: str, text: str) -> None:
-        """Replace a program."""
         (self.tools / name).unlink(missing_ok=True)
         (self.tools / name).write_text(text)
         (self.tools / name).chmod(0o755)
@@ -86,7 +85,6 @@ class Starts:
         return sum(line.startswith(what) for line in (self.place / "asked").read_text().splitlines())
 
     def files(self) -> set[str]:
-        """Return the names of the files that are left."""
         return {path.name for path in self.run.iterdir()} if self.run.exists() else set()
 
 

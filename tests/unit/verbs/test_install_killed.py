@@ -55,7 +55,6 @@ class Machine:
         (root / UNITS / "k3s.service").write_text(K3S_UNIT)
 
     def __call__(self, argv: Sequence[str], *, timeout: float, largest_output: int = LARGEST_OUTPUT) -> Completed:
-        """Run systemctl."""
         del timeout, largest_output
         if argv[1] == "daemon-reload":
             self.reload()
@@ -76,7 +75,6 @@ class Machine:
         )
 
     def reload(self) -> None:
-        """Read all unit files."""
         time.sleep(0.01)  # longer than the resolution of file times
         self.loaded_file.write_text(json.dumps(self.disk))
         (self.root / "run/systemd/systemd-units-load").touch()
@@ -89,7 +87,6 @@ class Machine:
 
     @property
     def disk(self) -> Files:
-        """The unit files on the disk."""
         top = self.root / UNITS
         return {
             str(path.relative_to(top)): path.read_text()
@@ -99,11 +96,9 @@ class Machine:
 
     @property
     def host(self) -> Host:
-        """The host for the program."""
         return fake_host(self.root, programs=self, is_live=True)  # type: ignore[arg-type]
 
     def run(self, verb: Callable[[Host, Installation], Any]) -> None:
-        """Run a verb completely."""
         host = self.host
         verb(host, installation_for(host, REQUEST, ("k3s-east.service",), PROGRAM))
 

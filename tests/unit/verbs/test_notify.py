@@ -96,7 +96,6 @@ class Site(NamedTuple):
     code: list[int]
 
     def run(self, argv: Sequence[str], *, timeout: float, largest_output: int = 0) -> Completed:
-        """Simulate systemctl."""
         del timeout, largest_output
         assert argv[1:3] == ["start", "--no-block"], argv
         self.started.append(argv[3])
@@ -117,7 +116,6 @@ class Site(NamedTuple):
         return list(notify.notify(host, settings, before, replace(now, when=number), causes or {}))
 
     def path(self, path: str | PurePosixPath) -> Path:
-        """Return the path on this machine of a path of the host."""
         return self.root / str(path).lstrip("/")
 
     def message(self, number: int = 1) -> Any:  # noqa: ANN401 - JSON
@@ -128,12 +126,10 @@ class Site(NamedTuple):
         return message
 
     def deliver(self, number: int) -> None:
-        """Remove a notification, as the unit does after the command succeeded."""
         self.path(notification_path(number)).unlink()
 
     @property
     def files(self) -> list[str]:
-        """The files in the directory of notifications."""
         return names(self.path(DIRECTORY)) if self.path(DIRECTORY).exists() else []
 
 

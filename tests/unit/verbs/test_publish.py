@@ -25,6 +25,7 @@ from agent.value import replace
 from agent.verbs.drift import drift
 from agent.verbs.publish import publish
 from tests.fake import Clock, fake_host, in_memory
+from tests.k3s_tree import put
 from tests.unit.assessed import CERTIFICATES, KEYS, WHEN, assessment, control, verdict
 from tests.unit.cluster.api_server import TLS, ApiServer
 
@@ -46,7 +47,6 @@ class Kubelet(BaseHTTPRequestHandler):
     """The kubelet's own port."""
 
     def do_GET(self) -> None:
-        """Answer /healthz."""
         self.send_response(200 if self.path == "/healthz" else 404)
         self.end_headers()
 
@@ -64,15 +64,10 @@ class Node:
     clock: Clock = field(default_factory=lambda: Clock(WHEN))
 
     def host(self) -> Host:
-        """Return the host at the time of the clock."""
         return replace(fake_host(self.root, clock=self.clock, is_live=True), lock_wait=5)
 
     def put(self, path: str, text: str, mode: int = 0o600) -> None:
-        """Write a file of the host."""
-        file = self.root / path.lstrip("/")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-        file.chmod(mode)
+        put(self.root, path.lstrip("/"), text, mode)
 
     def check(self, *found: Verdict, settings: str = "publish: node\n") -> list[str]:
         """Run the drift check an hour later, and return its lines."""
@@ -82,7 +77,6 @@ class Node:
         return list(drift(self.host(), REQUEST, lambda **_: now))
 
     def publish(self, *, remove: bool = False) -> str:
-        """Run the verb, and return its line."""
         return publish(self.host(), remove=remove, health_port=self.health_port, limits=QUICK)
 
     @property

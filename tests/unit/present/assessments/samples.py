@@ -66,7 +66,6 @@ def steps(text: str, file: str = "") -> Remediation:
 
 
 def row(name: str, check: Check, number: str = "", assessed: Assessed = Assessed.AUTOMATED) -> BenchmarkControl:
-    """Return a control, with a number in one benchmark or in none."""
     return BenchmarkControl(
         id=name,
         title=f"The title of {name}",
@@ -221,7 +220,6 @@ HOSTILE = (
 
 
 def texts() -> st.SearchStrategy[str]:
-    """Return a strategy of any text, and often of HOSTILE."""
     return st.one_of(st.text(st.characters()), st.sampled_from(HOSTILE))
 
 

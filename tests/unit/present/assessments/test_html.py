@@ -72,12 +72,10 @@ class Page(HTMLParser):
         assert self._open.pop()[0] == tag
 
     def handle_data(self, data: str) -> None:
-        """Add text to every open element."""
         for _, parts in self._open:
             parts.append(data)
 
     def attributes(self, name: str) -> Iterator[str]:
-        """Return all values of an attribute."""
         return (attributes[name] for _, attributes in self.tags if name in attributes)
 
     @property
