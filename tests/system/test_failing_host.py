@@ -3,8 +3,6 @@
 The host is an ordinary argument of the verbs; its files are a real tree below a directory of the test.
 """
 
-
-
 from __future__ import annotations
 
 import shutil
