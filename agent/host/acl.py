@@ -1,14 +1,21 @@
-"""POSIX access control lists of files and directories, and who has access by them."""
+"""Who has access to a file, and to the directories that lead to it: modes, and POSIX access control lists."""
 
 from __future__ import annotations
 
 import errno
 import os
+import stat
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
+from agent.host.paths import file_kind
+from agent.model import FileMode
+from agent.value import Value
+
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
+
+    from agent.model import Owner
 
 _ATTRIBUTE = "system.posix_acl_access"
 _DEFAULT_ATTRIBUTE = "system.posix_acl_default"
@@ -21,6 +28,32 @@ _KINDS = {_USER: "user", _GROUP: "group", _GROUP_OBJECT: "owning group", _OTHER:
 _WRITE = 0o2
 _ALL = 0o7
 _UNKNOWN = "its access control list has an unknown format"
+
+
+class PathAccess(Value):
+    """Who has access to a file or directory."""
+
+    path: str
+    """For a directory the resolved path."""
+    kind: str
+    mode: FileMode
+    owner: Owner
+    acl: tuple[tuple[str, int, int], ...] | None
+    """The permissions of each party, as `granted` returns them; None if the file has only a mode."""
+
+
+class FileAccess(Value):
+    """Who has access to a file, and to the directories that lead to it."""
+
+    file: PathAccess | None
+    """With symlinks followed; None if there is no such file."""
+    passed: tuple[PathAccess, ...]
+    """All directories of the path, the root first."""
+    parent: str
+    """The resolved path of the file's directory; empty if it does not exist.
+
+    `passed` can also have directories above a symlink, which are not parents of this path.
+    """
 
 
 class _Entry(NamedTuple):
@@ -115,3 +148,26 @@ def _entries(data: bytes) -> tuple[_Entry, ...] | None:
         return None
     entries = tuple(_Entry(*fields) for fields in _ENTRY.iter_unpack(data[_HEADER.size :]))
     return entries if all(entry.tag in _TAGS and entry.permissions <= _ALL for entry in entries) else None
+
+
+def permitted(directory: int, name: str, path: str, owner: Callable[[os.stat_result], Owner]) -> PathAccess:
+    """Return who has access to a name in an open directory. Raises OSError."""
+    found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    mode = FileMode(stat.S_IMODE(found.st_mode))
+    # With a list, the bits of the group are its mask. If others have the same bits, the list permits nothing more.
+    listed = _listed(directory, name) if mode >> 3 & ~mode & stat.S_IRWXO else None
+    return PathAccess(path, file_kind(found.st_mode), mode, owner(found), listed)
+
+
+def _listed(directory: int, name: str) -> tuple[tuple[str, int, int], ...] | None:
+    descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        data = read_acl(descriptor)
+    finally:
+        os.close(descriptor)
+    if data is None:
+        return None
+    parties = granted(data)
+    if parties is None:
+        raise OSError(errno.EINVAL, _UNKNOWN)
+    return parties

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
     from typing import TypeVar
 
-    from agent.host.access import FileAccess, PathAccess
+    from agent.host.acl import FileAccess, PathAccess
 
     _State = TypeVar("_State")
 
@@ -171,7 +171,7 @@ class Tree(DirectoryTree):
         If nothing is there, the result has no `file`; without its directory it also has no `parent`. `known` keeps the
         directories of earlier calls, by resolved path.
         """
-        from agent.host.access import FileAccess, permitted
+        from agent.host.acl import FileAccess, permitted
 
         passed: list[PathAccess] = []
         seen = {} if known is None else known

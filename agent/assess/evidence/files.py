@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from agent.checks.evidence import FileQuery
-    from agent.host.access import FileAccess, PathAccess
+    from agent.host.acl import FileAccess, PathAccess
     from agent.host.directories import DirectoryEntry
     from agent.host.tree import Tree
 
