@@ -23,7 +23,6 @@ def test_the_summary_of_a_verb_fits_the_list_of_commands(verb: str) -> None:
 
 @pytest.mark.parametrize("verb", ["", *VERBS])
 def test_help_is_complete_at_80_columns(verb: str) -> None:
-    """No line is truncated or too long, and a verb has an example and its exit codes."""
     run = CliRunner().invoke(app, [*verb.split(), "--help"], env={"COLUMNS": str(WIDTH)}, prog_name="k3s-harden")
     lines = run.output.splitlines()
     assert run.exit_code == 0

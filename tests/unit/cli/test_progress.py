@@ -86,7 +86,6 @@ def test_a_short_run_shows_nothing(root: Path) -> None:
 
 @pytest.mark.parametrize("environment", [{}, {"TERM": "dumb"}, {"NO_COLOR": "1"}, {"LC_ALL": "C"}])
 def test_each_step_is_shown_on_one_line(environment: dict[str, str]) -> None:
-    """The line contains its number, is cut to the width of the terminal, and escapes control characters."""
     with Terminal("1.5", program=(sys.executable, "-c", SLOW), columns=60, environment=environment) as terminal:
         shown = terminal.rest()
         assert terminal.end() == 0

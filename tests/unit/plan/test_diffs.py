@@ -122,21 +122,8 @@ VALUES = {
     "two lines": (f'"{SECRET}\n  {SECRET}"', SECRET),
 }
 KEYS = (
-    "token",
-    "tokn",
-    "tokken",
-    "tkoen",
-    "agent_token",
-    "agentToken",
-    "my-token2",
-    '"tok\\x65n"',
-    "? token\n",
-    "datastore-endpont",
-    "datastoreEndpoint",
-    "vpn_auth",
-    "etcd-s3-secretkey",
-    "db-password",
-    "pasword",
+    *("token", "tokn", "tokken", "tkoen", "agent_token", "agentToken", "my-token2", '"tok\\x65n"', "? token\n"),
+    *("datastore-endpont", "datastoreEndpoint", "vpn_auth", "etcd-s3-secretkey", "db-password", "pasword"),
 )
 
 

@@ -84,7 +84,6 @@ def test_a_new_server_starts_a_cluster_or_joins_one() -> None:
 
 
 def test_k3s_is_not_installed_where_another_program_does_it_or_before_the_host_is_compliant() -> None:
-    """Rancher installs it; a host that is not compliant is repaired first."""
     assert steps("apply", k3s=replace(SERVER, is_elsewhere=True)) == []
     assert steps("check", DIFFERS, k3s=SERVER) == [APPLY]
 
@@ -122,7 +121,6 @@ def test_a_compliant_host_with_a_running_k3s_needs_nothing() -> None:
 
 
 def test_steps_are_in_the_order_of_urgency() -> None:
-    """First what prevents the start, then what blocks the gate, then the rest. apply and the restart appear once."""
     rest = finding("rest", Instruction("rest"), level=Level.WARNING, restart=Restart.K3S)
     found = (
         rest,
@@ -164,7 +162,6 @@ def test_apply_says_how_many_changes_it_makes() -> None:
 
 
 def test_what_apply_left_is_fixed_before_it_runs_again() -> None:
-    """Each remediation appears once. A failure that follows from another one has none."""
     items = (
         Item("/a", ItemStatus.FAILED, "no space", "free some space"),
         Item("/b", ItemStatus.REFUSED, "is a FIFO", "inspect it"),
@@ -174,7 +171,6 @@ def test_what_apply_left_is_fixed_before_it_runs_again() -> None:
 
 
 def test_an_ordinary_user_runs_the_verb_again_as_root() -> None:
-    """One step is for all resources that could not be read."""
     items = [Item(f"/{n}", ItemStatus.REFUSED, "Permission denied", "run as root") for n in range(3)]
     (step,) = next_steps.steps_after_run(report("check", *items), RUNNING)
     assert step == NextStep(OwnCommand("check"), "run it again as root, to read /0 and 2 others")

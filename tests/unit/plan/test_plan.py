@@ -134,14 +134,12 @@ def with_needs(*observed: Observed, desired: Iterable[Resource] = DESIRED) -> Pl
 
 
 def test_a_file_is_written_after_what_it_requires() -> None:
-    """The change depends on exactly the changes of its requirements."""
     plan = with_needs(Absent(A), Sysctl(key=KEY, value="1"), Absent(B), desired=(*DESIRED[1:2], DESIRED[3], NEEDY))
     assert [(change.id, change.needs) for change in plan.changes] == [(str(A), ()), (KEY, ()), (str(B), (str(A), KEY))]
     assert plan.refusals == ()
 
 
 def test_a_file_is_refused_if_what_it_requires_is_refused() -> None:
-    """It is also refused if a required kernel value differs. Of an existing file only the mode is changed."""
     plan = with_needs(
         Obstacle(id=str(A), kind="FIFO"),
         Sysctl(key=KEY, value="1"),
@@ -203,7 +201,6 @@ def test_requirements_of_a_file_that_cannot_be_reverted_are_kept() -> None:
 
 @pytest.mark.parametrize("after", [Absent(B), file(B, b"earlier\n")], ids=["absent", "earlier"])
 def test_requirements_are_removed_after_the_file(after: State) -> None:
-    """If the file cannot be removed, its requirements are not changed."""
     own = Change(NEEDY, after)
     other = Change(directory("/srv"), directory("/srv", 0o700))
     assert undone(GONE, other, own, RESET).changes == (

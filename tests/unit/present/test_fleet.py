@@ -20,13 +20,8 @@ from tests.unit.fleet.sample_nodes import NOW, node, without_managed_fields
 SCHEMA = json.loads((Path(__file__).parents[3] / "docs/reference/fleet.schema.json").read_bytes())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 FAILED: dict[str, Any] = {"result": "failed", "passed": "34", "failed": "2", "failed_controls": "a-control,b-control"}
-ONE_FAILED = {
-    **FAILED,
-    "passed": "35",
-    "failed": "1",
-    "failed_controls": "b-control",
-    "drifting_since": "2027-02-28T00:00:00Z",
-}
+SINCE = "2027-02-28T00:00:00Z"
+ONE_FAILED = {**FAILED, "passed": "35", "failed": "1", "failed_controls": "b-control", "drifting_since": SINCE}
 HOSTILE = "\x1b[2J\r\n</td><script>alert(1)</script>\u202e&\x00 K10abc::server:s3cret"
 
 
@@ -53,13 +48,12 @@ MIXED = fleet(
 def test_plain_has_one_line_for_each_node_and_then_the_nodes_of_each_control() -> None:
     lines = [line.split("\t") for line in shown(MIXED).splitlines()]
     assert lines[0] == ["s-1", "server", "compliant", "v1.34.3+k3s1", "0", "-", "2h", "1.0.0", "-"]
-    assert [line[:3] for line in lines[1:5]] == [
-        ["a-1", "agent", "failed"],
-        ["a-2", "agent", "failed"],
-        ["a-3", "agent", "compliant"],
-        ["a-4", "agent", "unknown"],
+    assert [(*line[:3], *line[5:7]) for line in lines[1:5]] == [
+        ("a-1", "agent", "failed", "-", "2h"),
+        ("a-2", "agent", "failed", SINCE, "2h"),
+        ("a-3", "agent", "compliant", "-", "2h*"),
+        ("a-4", "agent", "unknown", "-", "-"),
     ]
-    assert [line[5:7] for line in lines[1:5]] == [["-", "2h"], ["2027-02-28T00:00:00Z", "2h"], ["-", "2h*"], ["-", "-"]]
     assert lines[4][8].startswith("no report")
     assert [line[0] for line in lines[5:]] == [
         "b-control failed on 2: a-1, a-2",

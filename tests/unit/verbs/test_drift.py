@@ -128,7 +128,6 @@ def test_the_first_run_reports_its_result_and_no_change(node: Node) -> None:
 
 
 def test_a_newly_failed_control_has_a_line(node: Node) -> None:
-    """The line contains ID, number, found value, location and likely cause."""
     node.look(verdict(CERTIFICATES), verdict(KEYS))
     os.utime(node.path(CRT), (node.now + 60, node.now + 60))
     (line,) = node.look(OPEN, verdict(KEYS))
@@ -295,7 +294,6 @@ def test_metrics_are_copied_to_a_public_file(node: Node) -> None:
 
 
 def test_a_metrics_file_that_is_not_writable_fails_last(node: Node) -> None:
-    """The changes are printed and the report is stored before the error."""
     node.look(verdict(CERTIFICATES))
     node.put("/etc/k3s-harden/config.yaml", "drift: {metrics-file: /var/lib/none/k3s.prom}\n")
     lines = drift(fake_host(node.root, clock=Clock(node.now)), REQUEST, lambda **_: assessment(OPEN))
@@ -375,7 +373,6 @@ def test_nothing_is_repaired_without_the_setting(settings: str, node: Node) -> N
 
 
 def test_apply_repairs_with_the_setting(node: Node) -> None:
-    """Change and repair are reported, and the stored report contains the final status."""
     node.put("/etc/k3s-harden/config.yaml", REPAIRS)
     node.look(REPAIRED)
     node.path(CRT).chmod(0o644)
@@ -422,7 +419,6 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may repair 
 
 @needs_root
 def test_the_unit_of_drift_starts_the_unit_of_apply(booted: Node) -> None:
-    """drift waits for the unit, and assesses again."""
     booted.programs = Programs({SYSTEMCTL: Completed(0, "", "")})
     repaired, _ = booted.look(REPAIRABLE, repaired=(REPAIRED,), request=LIVE)
     assert booted.programs.asked == [SYSTEMCTL]
@@ -469,7 +465,6 @@ NOTIFY = "drift: {notify: /usr/local/bin/notify}\n"
 @needs_root
 @pytest.mark.parametrize("code", [0, 5])
 def test_the_site_is_notified_of_a_change(booted: Node, code: int) -> None:
-    """The notification is sent even if the report cannot be stored. Its failure does not change the result."""
     booted.look(verdict(CERTIFICATES), request=LIVE)
     booted.put("/etc/k3s-harden/config.yaml", "drift: {metrics-file: /none/x.prom, notify: /usr/local/bin/notify}\n")
     booted.put("/usr/local/bin/notify", "", 0o755)
@@ -508,7 +503,6 @@ def unit(name: str) -> ConfigParser:
 
 
 def test_the_unit_may_write_the_files_of_drift() -> None:
-    """It can also write the usual directories of the textfile collector, and no other path."""
     service = unit("k3s-harden-check.service")["Service"]
     assert service["ExecStart"] == "/usr/bin/k3s-harden drift"
     assert service["ProtectSystem"] == "strict"

@@ -117,7 +117,6 @@ def test_a_text_selects_topics(names: tuple[str, ...], text: str) -> None:
 
 
 def test_a_benchmark_lists_its_controls_in_the_order_of_their_numbers() -> None:
-    """The name alone is enough; as a number, 2.1 is a control."""
     assert len(named("cis-1.9")) > 100
     assert [item.name for item in named("2.1")] == ["etcd-server-certificate"]
     titles = [item.title.partition(":")[0] for item in named("cis-2.1")]
@@ -134,7 +133,6 @@ def fits(line: str, width: int) -> bool:
 
 @pytest.mark.parametrize("columns", [0, 40, 80, 200])
 def test_prose_fits_the_terminal(columns: int) -> None:
-    """A line has at most 100 columns, also on a wider terminal. Commands are not wrapped."""
     width = min(columns or 100, 100)
     for name in (*NAMES, "audit.max-age", "1.2.16", "policy.yaml", "pod-max-pids", "strict"):
         assert [line for line in explained(name, columns).splitlines() if not fits(line, width)] == []
@@ -144,7 +142,6 @@ def test_prose_fits_the_terminal(columns: int) -> None:
 
 @pytest.mark.parametrize("columns", [40, 80, 100])
 def test_wrapping_loses_no_word_and_splits_no_command(columns: int) -> None:
-    """The words are the same at any width, and each quoted command is on one line."""
     for name in ("secrets-encryption", "vm.overcommit_memory", "audit-policy", "manifest-broken"):
         text, reference = explained(name, columns), explained(name, 100)
         assert text.split() == reference.split()
@@ -224,7 +221,6 @@ def test_a_misspelled_id_gets_a_suggestion(name: str, hint: str) -> None:
 
 
 def test_a_finding_has_its_remediation() -> None:
-    """It is the last entry; a note that requires nothing has none."""
     assert explained("list-dropped").endswith("Remediation\n  append `+` to the key; then restart K3s\n")
     assert "Remediation" not in explained("k3s-released")
 
@@ -234,7 +230,6 @@ STRICT = PRESETS[Profile.STRICT]
 
 @pytest.mark.parametrize("preset", STRICT, ids=lambda preset: preset.setting)
 def test_the_explanation_of_a_profile_has_the_risk_of_each_setting(preset: Preset) -> None:
-    """The command that checks the risk is on one line, so that it can be pasted."""
     text, risk = explained("strict"), RISKS[preset.setting]
     assert f"\n{preset.setting}: {preset.value}\n" in text
     assert f"\n  {risk.command}\n" in text

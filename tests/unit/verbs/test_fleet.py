@@ -78,7 +78,6 @@ def test_all_pages_are_read(kubectl: Kubectl) -> None:
     ],
 )
 def test_a_kubectl_that_fails_is_an_error(kubectl: Kubectl, body: str, message: str) -> None:
-    """The last line of its error is shown."""
     kubectl.replace(body)
     with pytest.raises(HostError, match=r"cannot (read the nodes|run kubectl): ") as raised:
         kubectl.fleet()
@@ -127,7 +126,6 @@ def test_anything_else_is_invalid_usage(text: str) -> None:
 
 
 def test_requirements_are_checked() -> None:
-    """Only durations with a unit are valid, and only one state can be required."""
     assert requirement("compliant", "26h", 5) == Requirement(26 * 3600.0, is_compliant=True, expected=5)
     assert requirement(None, "90m", None) == Requirement(5400.0)
     for state, age in (("perfect", "26h"), (None, "26"), (None, "-1h"), (None, "0h"), (None, "1h30m"), (None, "")):

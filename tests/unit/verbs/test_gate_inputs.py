@@ -340,7 +340,6 @@ def test_a_damaged_record_is_reported_and_replaced(node: Node) -> None:
     ],
 )
 def test_the_gate_uses_the_last_valid_settings(node: Node, text: str, problem: str) -> None:
-    """A finding contains the file and the problem. Other verbs reject the settings."""
     node.put(SETTINGS, "audit: {max-age: 60}\n")
     assert node.run("apply").exit_code is ExitCode.COMPLIANT
     node.clock.seconds += 3 * DAY
@@ -448,7 +447,6 @@ def test_a_record_of_another_settings_file_is_ignored(node: Node) -> None:
 
 
 def test_a_waiver_that_expires_soon_is_reported_by_check(node: Node) -> None:
-    """The report starts 14 days before the expiry."""
     node.prints(NEWER)
     node.put(SETTINGS, WAIVER.format("2027-01-14"))
     node.run("apply")

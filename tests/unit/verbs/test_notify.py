@@ -214,7 +214,6 @@ def test_a_failure_of_systemd_is_reported_in_one_line(site: Site) -> None:
 
 
 def test_a_directory_that_cannot_be_written_is_reported_in_one_line(site: Site) -> None:
-    """For example if another file has the name of the state directory."""
     site.path("/var/lib/k3s-harden").touch()
     (line,) = site.check(None, BAD)
     assert line.startswith("cannot notify the site: cannot ")
@@ -250,7 +249,6 @@ def test_an_untrusted_command_is_not_started_until_it_is_corrected(site: Site) -
 def test_a_command_is_run_only_if_its_file_is_trusted_and_executable(
     site: Site, path: str, mode: int | None, problem: str
 ) -> None:
-    """Only root can write it, and the user of the unit can execute it."""
     if mode is not None:
         site.path(path).parent.mkdir(parents=True, exist_ok=True)
         site.path(path).touch()

@@ -240,7 +240,6 @@ def test_nothing_is_published_before_the_first_drift_check(node: Node) -> None:
 
 @pytest.mark.parametrize("by_setting", [True, False])
 def test_an_empty_apply_removes_everything(node: Node, by_setting: bool) -> None:  # noqa: FBT001 - a parameter
-    """After `publish: none` and a drift check, and with --remove. Then nothing is left to send."""
     node.check(FAILED)
     node.publish()
     if by_setting:
@@ -252,7 +251,6 @@ def test_an_empty_apply_removes_everything(node: Node, by_setting: bool) -> None
 
 
 def test_without_an_answer_the_command_of_an_administrator_is_printed(node: Node) -> None:
-    """It removes the condition and each annotation, and the next run tries it again."""
     node.check(FAILED)
     node.publish()
     node.api.answers = {STATUS: lambda handler: handler.send(503, b"{}")}
@@ -299,7 +297,6 @@ def test_nothing_is_sent_while_the_kubelet_is_not_healthy(node: Node) -> None:
 
 
 def test_a_server_without_a_node_says_so(node: Node) -> None:
-    """The drift check has the reason, and nothing waits to be sent."""
     node.put("/etc/rancher/k3s/config.yaml", "disable-agent: true\n")
     expected = "cannot publish the state of this server: it has no Node, because `disable-agent` is set"
     assert expected in node.check(FAILED)

@@ -135,7 +135,6 @@ def put(guarded: Path, **files: str) -> Path:
 
 
 def test_a_release_ends_the_pause_of_a_blocked_service(guarded: Path) -> None:
-    """Only the other service has to be started by hand."""
     run = put(guarded, ungated_k3s="")
     programs = booted(guarded, "k3s.service activating enabled", after=("k3s.service activating 7",))
     report = release_once(fake_host(guarded, programs=programs, is_live=True), (), 15)
