@@ -19,8 +19,8 @@ from agent.cli.help_text import CHANGES, PROGRAM, READS, RENDERS, epilog, set_su
 from agent.cli.host_options import HostOptions, absolute
 from agent.cli.render import documents
 from agent.cli.report_options import AssessmentOptions, ReportOptions
-from agent.cli.shared_options import HOST, REPORT, SERVICE, TREE, FleetFormat, Force, Program, Services, expand
-from agent.cli.streams import columns, print_text, printing, progress
+from agent.cli.shared_options import HOST, REPORT, SERVICE, TREE, FleetFormat, Force, Node, Program, Services, expand
+from agent.cli.streams import columns, print_text, printing, progress, repeat
 from agent.errors import ExitCode, UsageError
 from agent.present import Format
 from agent.report import Wording
@@ -130,7 +130,7 @@ def preflight(
         "k3s-harden assess --benchmark cis-1.9 --format html --output report.html", (*READS, ExitCode.ENVIRONMENT)
     )
 )
-@expand(options=SERVICE)
+@expand(options={**SERVICE, "node": Node})
 def assess(
     *,
     benchmark: Annotated[
@@ -150,6 +150,12 @@ def assess(
     ] = None,
     cluster: Annotated[
         bool, typer.Option("--cluster", help="Also read the API server of this host: section 5, and what runs.")
+    ] = False,
+    every: Annotated[
+        Optional[float], typer.Option(help="Assess again after this time, without end.", metavar="HOURS", min=0.001)
+    ] = None,
+    report_to_api: Annotated[
+        bool, typer.Option("--report-to-api", help="With --node: also write an OpenReports ClusterReport.")
     ] = False,
     options: HostOptions,
     output_format: Annotated[
@@ -203,9 +209,13 @@ def assess(
         from agent.present.assessments.asff import account
 
         aws = account(aws_account, aws_region, aws_product_arn)
+    if report_to_api and not options.node:
+        raise UsageError("cannot use --report-to-api without --node: it is for pods", "pass --node NAME, or omit it")
+    if every is not None:
+        repeat(every)
     bare_verbs.assess(
         options,
-        AssessmentOptions(output_format, verbose, quiet, output, sign, beyond, aws),
+        AssessmentOptions(output_format, verbose, quiet, output, sign, beyond, aws, report_to_api),
         benchmark=benchmark,
         baseline=baseline,
         signers=allowed_signers,

@@ -37,6 +37,8 @@ class HostOptions(Value):
     data_dir: Path | None = None
     unit: str | None = None
     """The K3s service that a run is about, with `.service`."""
+    node: str = ""
+    """The name of the Node whose root directory is `root`, in a pod."""
 
     def host(self) -> Host:
         """Return this machine, or the host tree that --root names.
@@ -45,20 +47,21 @@ class HostOptions(Value):
         """
         from agent.host import Host
 
-        if self.root == "/":
+        if self.root == "/" and not self.node:
             return Host.real()
         if not self.root:
             raise UsageError(
                 "cannot use --root: the value is empty", "check that the variable that it comes from is set"
             )
         try:
-            host = Host.tree_at(str(absolute(Path(self.root))))
+            path = str(absolute(Path(self.root)))
+            host = Host.mounted_node(path, self.node) if self.node else Host.tree_at(path)
         except HostError as error:
             raise UsageError(
                 f"cannot use --root {self.root}: {error.message.partition(': ')[2]}",
-                "pass the root directory of a host tree, such as the mount point of an image",
+                error.hint or "pass the root directory of a host tree, such as the mount point of an image",
             ) from error
-        if host.is_this_machine:
+        if host.is_this_machine and not self.node:
             return Host.real()
         if host.is_empty and not self.allow_empty_root:
             raise UsageError(
@@ -96,11 +99,16 @@ class HostOptions(Value):
         """
         from agent.cli.caller import caller
 
-        return caller(self.root, self._words(program, services))
+        return caller(self._named_root, self._words(program, services))
+
+    @property
+    def _named_root(self) -> str:
+        """The root for whoever runs a command on the host itself."""
+        return "/" if self.node else self.root
 
     def _words(self, program: Path | None, services: Sequence[str]) -> tuple[str, ...]:
         all_options = (
-            ("--root", self.root if self.root != "/" else None),
+            ("--root", self._named_root if self._named_root != "/" else None),
             ("--config", self.config),
             ("--role", self.role.value if self.role is not RoleChoice.AUTO else None),
             ("--k3s-version", self.k3s_version),

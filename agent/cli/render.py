@@ -15,6 +15,7 @@ from agent.cli.report_options import write_output
 from agent.cli.shared_options import Image, expand
 from agent.cli.streams import print_error, print_text
 from agent.errors import UsageError
+from agent.present import Format
 from agent.verbs.render.image import IMAGE
 
 if TYPE_CHECKING:
@@ -120,6 +121,41 @@ def cloud_init(
     if embed_token is not None:
         warning = f"{output} contains the token: most clouds show user-data to every process on the host"
         print_error(warning, "deliver the token in another way, and use only --token-file")
+
+
+@documents.command(epilog=_epilog("assessment-job --all-nodes | kubectl apply -f -"))
+@expand(options={"k3s_version": OPTIONS["k3s_version"]})
+def assessment_job(
+    *,
+    node: Annotated[str, typer.Option(help="Assess this node once, by a Job.", metavar="NAME")] = "",
+    all_nodes: Annotated[bool, typer.Option("--all-nodes", help="Assess all nodes again and again.")] = False,
+    every: Annotated[float, typer.Option(help="Time between assessments.", metavar="HOURS", min=0.001)] = 24,
+    namespace: Annotated[str, typer.Option(help="Namespace to create.", metavar="NAME")] = "k3s-harden",
+    image: Image = IMAGE,
+    report_to_api: Annotated[
+        bool, typer.Option("--report-to-api", help="Also write OpenReports' ClusterReports.")
+    ] = False,
+    output_format: Annotated[
+        Format, typer.Option("--format", help="Format of the report.", metavar="FORMAT")
+    ] = Format.AUTO,
+    options: HostOptions,
+    output: Output = None,
+) -> None:
+    """Print a Job that assesses a node.
+
+    With --all-nodes, it is a DaemonSet. kubectl applies it with its namespace, kubectl logs shows the report, and
+    kubectl delete removes everything. Nothing is installed on the nodes, which must have the image or pull it.
+    With --k3s-version, nodes are assessed for that version, and before 1.30 without what Kubernetes does not support.
+    """
+    from agent.verbs.render import rendered_assessment_job
+    from agent.verbs.render.assessment_job import AssessmentJob
+
+    if bool(node) == all_nodes:
+        raise UsageError("cannot render assessment-job without --node or --all-nodes, or with both", "pass one of them")
+    words = [f"--k3s-version={options.k3s_version}"] if options.k3s_version else []
+    words += [f"--format={output_format}"] if output_format is not Format.AUTO else []
+    job = AssessmentJob(node, namespace, image, every, tuple(words), reports_to_api=report_to_api)
+    _printed(rendered_assessment_job(job, options.overrides), output)
 
 
 def _download(url: Optional[str], sha256: Optional[str]) -> "Download":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,6 +62,8 @@ class AssessmentOptions(ReportOptions):
     """Whether the JSON of kube-bench has the controls beyond the benchmark."""
     aws: AwsAccount | None = None
     """The account of ASFF."""
+    to_api: bool = False
+    """Whether the report is also written to the API server."""
 
     def finish_assessment(self, assessment: Assessment, caller: Callable[[], Caller]) -> NoReturn:
         """Print or write the assessment and exit with its exit code."""
@@ -77,6 +80,12 @@ class AssessmentOptions(ReportOptions):
                 present_assessment(
                     assessment, self.output_format, self.verbosity, sys.stdout, beyond=self.beyond, aws=self.aws
                 )
+        if self.to_api:
+            from agent.cluster.report_writer import write_report
+            from agent.host import Host
+            from agent.present.assessments.openreports import node_report
+
+            write_report(Host.real(), node_report(assessment), os.environ)
         sys.exit(int(assessment.exit_code))
 
     def _write(self, assessment: Assessment, output: Path) -> None:

@@ -65,6 +65,9 @@ Services = Annotated[
     Optional[list[str]],
     typer.Option("--unit", help="Another service that starts K3s, such as k3s-east.service.", metavar="NAME.service"),
 ]
+Node = Annotated[
+    str, typer.Option(help="Name of this Node, in a pod with its processes and its / at --root.", metavar="NAME")
+]
 Image = Annotated[str, typer.Option(help="Container image of this program.", metavar="REF")]
 Program = Annotated[
     Optional[Path], typer.Option(help="Path of the program on the host. [default: this program]", metavar="FILE")

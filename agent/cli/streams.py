@@ -22,6 +22,15 @@ _CHANGED = "changes were made, and the exit code is their result; run k3s-harden
 _UNCHANGED = "nothing was changed; print to a terminal or to another file, and run it again"
 
 
+def repeat(hours: float) -> None:
+    """Return in a new process now, and again this time after its end, until this process is stopped."""
+    import time
+
+    while os.fork():
+        os.wait()
+        time.sleep(hours * 3600)
+
+
 def open_standard_streams() -> None:
     """Open /dev/null for each standard stream that is closed."""
     # Otherwise the next opened file would get the number of the closed stream, and the report would be written to it.

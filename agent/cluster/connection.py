@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from agent.host.https import Limits
     from agent.kubernetes.kubeconfig import Credential, Kubeconfig
 
+APPLY_PATCH = "application/apply-patch+yaml"
+"""The content type of server-side apply."""
+
 
 def connect(host: Host, paths: Sequence[PurePosixPath], limits: Limits) -> tuple[HttpsClient, str, bytes]:
     """Return a client, which connects at its first request, the URL of its server, and its certificate in PEM.

@@ -8,7 +8,7 @@ import re
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
-from agent.cluster.connection import connect, rejection
+from agent.cluster.connection import APPLY_PATCH, connect, rejection
 from agent.cluster.node_status import FIELD_MANAGER
 from agent.errors import HostError
 from agent.host.https import Limits
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 _LIMITS = Limits(request=10.0, total=20.0, body=8 << 20)
 _HEALTH_TIMEOUT = 2.0
-_APPLY = "application/apply-patch+yaml"
 _OK = 200
 
 # DER: the attribute CN (2.5.4.3), a UTF8String or PrintableString, and its length in one byte, or in two from 128 on.
@@ -64,9 +63,9 @@ def apply_node_status(host: Host, kubeconfig: PurePosixPath, fields: Mapping[str
     name = node_name(certificate)
     metadata = {**fields.get("metadata", {}), "name": name}
     body = {**fields, "apiVersion": "v1", "kind": "Node", "metadata": metadata}
-    path = f"/api/v1/nodes/{name}/status"
+    path, data = f"/api/v1/nodes/{name}/status", json.dumps(body).encode()
     with client:
-        response = client.patch(f"{path}?fieldManager={FIELD_MANAGER}&force=true", json.dumps(body).encode(), _APPLY)
+        response = client.patch(f"{path}?fieldManager={FIELD_MANAGER}&force=true", data, APPLY_PATCH)
     if response.status != _OK:
         raise HostError(f"cannot write {path}: {rejection(response.status)}")
     return name

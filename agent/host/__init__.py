@@ -28,7 +28,7 @@ from agent.model import (
     Sysctl,
     Unreadable,
 )
-from agent.value import Value
+from agent.value import Value, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -55,6 +55,7 @@ _RELABEL_TIMEOUT = 20.0
 _NONE = "the directory does not exist"
 _OUTSIDE = "run this outside of the sandbox or user namespace of this process"
 _LOG_TIMEOUT = 5.0
+_NOT_OF_THE_NODE = "run it in a pod with `hostPID: true`, and mount / of the node there with all mounts below"
 
 
 class Host(Value):
@@ -74,7 +75,9 @@ class Host(Value):
     listeners: Callable[[], tuple[Listener, ...]] = no_listeners
     """The TCP sockets that accept connections."""
     is_live: bool = False
-    """Whether this is the machine that runs this program, so that its programs and its systemd can be used."""
+    """Whether this is the machine that runs this program, so that its kernel and its processes can be read."""
+    node: str = ""
+    """The name of this machine's Node, if this program runs in a pod: systemd cannot be used, nor most programs."""
     lock_wait: float = LOCK_WAIT
     """Seconds to wait for the lock."""
     opened: RootDirectory | None = None
@@ -111,6 +114,23 @@ class Host(Value):
             found = f"it is a {there.kind}, not a directory" if isinstance(there, DirectoryEntry) else _NONE
             raise HostError(f"cannot open {root}: {found}")
         return cls(root=root, run=run_nothing, probe=no_processes, now=time.time, uid=uid, gid=gid, opened=opened)
+
+    @classmethod
+    def mounted_node(cls, root: str, node: str) -> Host:
+        """Return this machine, seen from a pod with its processes, where its root directory is mounted at `root`.
+
+        Raises HostError if the pod does not show this machine.
+        """
+        from functools import partial
+
+        from agent.host.probe import k3s_processes
+        from agent.host.process import run_static
+
+        tree = cls.tree_at(root)
+        # /proc/self is the number of this process as the mounted /proc counts it.
+        if tree.tree.link_target(PurePosixPath("/proc/self")) != str(os.getpid()):
+            raise HostError(f"cannot open {root}: its /proc does not list this process", _NOT_OF_THE_NODE)
+        return replace(tree, run=partial(run_static, root), probe=k3s_processes, uid=0, gid=0, is_live=True, node=node)
 
     @property
     def runs_as_root(self) -> bool:
@@ -177,6 +197,8 @@ class Host(Value):
     @property
     def name(self) -> str:
         """Return the host name in lower case, which K3s uses as the node name; empty if none is set."""
+        if self.node:
+            return self.node.lower()  # the kernel would answer with the name of the pod
         live = self.sysctl("kernel.hostname")
         name = live.value if isinstance(live, Sysctl) else ""
         if not name:

@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 from contextlib import suppress
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.errors import AccessDeniedError, HostError, LimitError
@@ -15,7 +16,6 @@ from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import PurePosixPath
 
     from agent.host.paths import OpenedName
 
@@ -101,6 +101,14 @@ class DirectoryTree(Root):
             return ()
         except OSError as error:
             raise host_error(f"cannot list {path}", error) from error
+
+    def real_directory(self, path: PurePosixPath) -> PurePosixPath | None:
+        """Return the path of a directory without symlinks; None if there is none, or if it cannot be entered."""
+        try:
+            with self._resolved(path, "enter") as node:
+                return PurePosixPath(node.parent)
+        except (OSError, MissingParent, NotADirectory):
+            return None
 
     def _listed(self, path: PurePosixPath, node: OpenedName) -> Iterator[DirectoryEntry | Unreadable]:
         descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=node.directory)

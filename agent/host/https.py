@@ -1,4 +1,4 @@
-"""HTTPS requests to one server with a client certificate: limited time and size, no redirect, no proxy.
+"""HTTPS requests to one server with a client certificate or a token: limited time and size, no redirect, no proxy.
 
 This module is imported in functions, because the import takes longer than most runs of the program.
 """
@@ -55,8 +55,14 @@ class _BoundedSocket(ssl.SSLSocket):
 class HttpsClient:
     """A connection to a server, which is opened at the first request and kept."""
 
-    def __init__(self, host: str, port: int, authority: bytes, certificate: bytes, limits: Limits) -> None:
-        """Raise HostError if a PEM text cannot be used. `certificate` contains the private key, too."""
+    def __init__(  # noqa: PLR0913 - the last one is by name
+        self, host: str, port: int, authority: bytes, certificate: bytes, limits: Limits, *, token: str = ""
+    ) -> None:
+        """Raise HostError if a PEM text cannot be used. `certificate` contains the private key, too.
+
+        With a bearer token, it is empty.
+        """
+        self._headers = {"User-Agent": "k3s-harden", **({"Authorization": f"Bearer {token}"} if token else {})}
         self._limits = limits
         self._end = time.monotonic() + limits.total
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -64,7 +70,8 @@ class HttpsClient:
         context.sslsocket_class = _BoundedSocket
         try:
             context.load_verify_locations(cadata=authority.decode("ascii"))
-            _load(context, certificate)
+            if not token:
+                _load(context, certificate)
         except (OSError, ValueError) as error:
             raise HostError(f"cannot use the client certificate for {host}: {_reason(error)}") from error
         self._connection = http.client.HTTPSConnection(host, port, timeout=limits.request, context=context)
@@ -98,7 +105,7 @@ class HttpsClient:
             if isinstance(connection.sock, _BoundedSocket):
                 connection.sock.deadline = deadline
                 connection.sock.settimeout(left)
-            connection.request(method, path, body, {**headers, "User-Agent": "k3s-harden"})
+            connection.request(method, path, body, {**headers, **self._headers})
             response = connection.getresponse()
             return Response(response.status, _body(response, self._limits.body, deadline))
         except (OSError, http.client.HTTPException, ValueError) as error:

@@ -141,6 +141,11 @@ def run_below(root: str, argv: Sequence[str]) -> int:
         raise HostError(f"cannot run {argv[0]} below {root}: {error}", "run this in a privileged container") from error
 
 
+def run_static(root: str, argv: Sequence[str], *, timeout: float, largest_output: int = LARGEST_OUTPUT) -> Completed:
+    """Run a program below a root directory that needs no library there, such as K3s."""
+    return run([f"{root}{argv[0]}", *argv[1:]], timeout=timeout, largest_output=largest_output)
+
+
 def run_nothing(argv: Sequence[str], *, timeout: float, largest_output: int = LARGEST_OUTPUT) -> Completed:
     """Refuse to run a program of a --root tree."""
     limits = f"limits {timeout:g} s and {largest_output} bytes"

@@ -32,9 +32,13 @@ class Systemd(Value):
 
     @property
     def is_running(self) -> bool:
-        """Return whether systemd is the init of this machine (sd_booted(3)); False for a --root tree."""
+        """Return whether systemd is the init of this machine (sd_booted(3)), and can be asked; False for a tree."""
         host = self.host
-        return host.is_live and host.tree.exists(_SD_BOOTED) and host.trusted_tool("systemctl") is not None
+        return self._is_near and host.tree.exists(_SD_BOOTED) and host.trusted_tool("systemctl") is not None
+
+    @property
+    def _is_near(self) -> bool:
+        return self.host.is_live and not self.host.node
 
     def show(self, units: Iterable[str], *properties: str) -> tuple[dict[str, str], ...]:
         """Return properties of these units as systemd has loaded them, one mapping for each unit."""
@@ -58,12 +62,12 @@ class Systemd(Value):
     @property
     def reads_units(self) -> bool:
         """Return whether systemd reads unit files here: it runs, or it is installed in a --root tree."""
-        return self.is_running if self.host.is_live else any(map(self.host.tree.exists, _PROGRAMS))
+        return self.is_running if self._is_near else any(map(self.host.tree.exists, _PROGRAMS))
 
     @property
     def version(self) -> int | None:
         """Return the release of systemd, from the name of its library in a --root tree; None if it is unknown."""
-        if self.host.is_live:
+        if self._is_near:
             words = self._ask("--version")
         else:
             words = " ".join(name for place in _PROGRAMS for name in self.host.tree.names(place.parent))

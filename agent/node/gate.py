@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.errors import HostError
@@ -15,10 +14,12 @@ from agent.model import Unreadable
 from agent.node import gate_units, openrc, unit_files
 from agent.node.gate_exceptions import read_exceptions
 from agent.node.gate_units import DROPIN, TEMPLATE, UNIT
+from agent.node.loaded_service import UNITS_LOADED
 from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
+    from pathlib import PurePosixPath
 
     from agent.errors import HardenError
     from agent.host import Host
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 _SUFFIX = ".service"
 _EXECUTABLE = 0o111
-_UNITS_LOADED = PurePosixPath("/run/systemd/systemd-units-load")
-"""systemd sets its time of modification whenever it has read all unit files (systemd, src/core/manager.c)."""
 
 
 class Gate(Value):
@@ -207,7 +206,7 @@ def _is_stale(host: Host, files: Iterable[PurePosixPath]) -> bool:
     systemd = Systemd(host)
     if not systemd.is_running:
         return False
-    loaded = host.tree.times(_UNITS_LOADED)
+    loaded = host.tree.times(UNITS_LOADED)
     if loaded is not None:
         # A file that was removed has changed its directory.
         directories = (top / name for top in UNIT_DIRECTORIES for name in _dropin_directories(host, top))

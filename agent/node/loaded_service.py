@@ -11,7 +11,7 @@ from agent.errors import HostError
 from agent.host.systemd import Systemd
 from agent.k3s.config import Word
 from agent.k3s.services import ServiceSettings, assigned, parse_settings
-from agent.linux.unit_files import words
+from agent.linux.unit_files import dropin_directories, words
 from agent.model import Location
 from agent.node.unit_files import unit_text
 
@@ -21,12 +21,18 @@ if TYPE_CHECKING:
     from agent.errors import HardenError
     from agent.host import Host
 
+UNITS_LOADED = PurePosixPath("/run/systemd/systemd-units-load")
+"""systemd sets its time of modification whenever it has read all unit files (systemd, src/core/manager.c)."""
+
 _OF_SYSTEMD = Location(PurePosixPath("/proc/1/environ"))
 """Location of a variable of systemd itself; DefaultEnvironment= or `systemctl set-environment` can have set it."""
 
 
 def loaded_settings(host: Host, path: PurePosixPath, unread: list[HardenError]) -> ServiceSettings | None:
     """Ask systemd for the settings of a service; None if it has not loaded the service or does not answer."""
+    if host.node and _changed_since_load(host, path):
+        reason = f"cannot determine how systemd starts {path.name}: its files changed after systemd loaded them"
+        unread.append(HostError(reason, "sudo systemctl daemon-reload"))
     with suppress(HostError, KeyError, TypeError, ValueError, IndexError):
         systemd = Systemd(host)
         found = systemd.properties(path.name)
@@ -59,6 +65,15 @@ def loaded_settings(host: Host, path: PurePosixPath, unread: list[HardenError]) 
             needs_reload=found["NeedDaemonReload"],
         )
     return None
+
+
+def _changed_since_load(host: Host, unit: PurePosixPath) -> bool:
+    """Return whether files of a service are newer than what systemd uses, which only systemd shows."""
+    loaded = host.tree.times(UNITS_LOADED)
+    directories = dropin_directories(unit.name)
+    files = [top / name for top in directories for name in host.tree.names(top)]
+    found = map(host.tree.times, (unit, *directories, *files))
+    return loaded is not None and any(times is not None and times.changed > loaded.written for times in found)
 
 
 def _passed(host: Host, names: Sequence[str]) -> list[str]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from agent.errors import HostError
 from agent.k3s.services import OPENRC_DIRECTORY
+from agent.linux import mounts
 from agent.linux.sysctl_order import SysctlReader
 from agent.model import Sysctl
 from agent.report import KERNEL, OPERATING_SYSTEM, Fact
@@ -15,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.host import Host
+    from agent.linux.mounts import Mount
+
+_MOUNTINFO = PurePosixPath("/proc/1/mountinfo")
 
 
 class Platform(Value):
@@ -41,8 +47,8 @@ def detect_platform(host: Host) -> tuple[Platform, tuple[Fact, ...]]:
     platform = Platform(
         boot_reader=reader,
         has_kernel=host.has_kernel,
-        etc_is_read_only=host.tree.is_read_only(PurePosixPath("/etc")),
-        kernel_is_read_only=host.tree.is_read_only(PurePosixPath("/proc/sys")),
+        etc_is_read_only=_is_read_only(host, PurePosixPath("/etc")),
+        kernel_is_read_only=_is_read_only(host, PurePosixPath("/proc/sys")),
         container=container,
         has_cgroup_v1=host.has_kernel and _has_cgroup_v1(host),
     )
@@ -51,6 +57,21 @@ def detect_platform(host: Host) -> tuple[Platform, tuple[Fact, ...]]:
         Fact("container", container or "no", container_source),
         Fact("/etc", "read-only" if platform.etc_is_read_only else "writable", "the flags of its mount"),
     )
+
+
+def live_mounts(host: Host) -> tuple[Mount, ...]:
+    """Return the mounts of the first process, which starts K3s: a sandbox or a pod has others. Raises HostError."""
+    # A node with many pods has more mounts than the limit of a text.
+    return mounts.mounted((host.tree.read(_MOUNTINFO) or b"").decode(errors="replace"))
+
+
+def _is_read_only(host: Host, path: PurePosixPath) -> bool:
+    if not host.node:
+        return host.tree.is_read_only(path)
+    with suppress(HostError):
+        mount = mounts.mount_of(live_mounts(host), path)
+        return mount is not None and "ro" in mount.options
+    return False
 
 
 def _has_cgroup_v1(host: Host) -> bool:

@@ -20,7 +20,7 @@ from agent.findings.settings import NOTIFY_FINDINGS
 from agent.model import File, FixOwner, Instruction, Remediation, Role
 from agent.node.platform import system_facts
 from agent.plan import next_steps
-from agent.report import NODE_UID, ROLE, Fact, no_progress
+from agent.report import K3S_VERSION, NODE_UID, ROLE, Fact, no_progress
 from agent.situation.observation import observe_situation
 from agent.times import timestamp
 from agent.value import replace
@@ -71,6 +71,9 @@ def assess_host(  # noqa: PLR0913 - the last three are by name and have defaults
     started = host.now()
     progress("reading the host")
     situation = observe_situation(host, request)
+    if host.node and not situation.facts.version_is_known:
+        why = next(fact.source for fact in situation.facts.evidence if fact.name == K3S_VERSION)
+        raise UsageError(f"cannot assess {host.node}: {why}", "pass --k3s-version to render")
     cluster = None
     if with_cluster and host.is_live:
         progress("reading the API server")
@@ -99,6 +102,7 @@ def assess_host(  # noqa: PLR0913 - the last three are by name and have defaults
         verdicts=tuple(verdicts),
         notes=(
             *_not_installed(node, verdicts),
+            *_not_asked(host),
             *_limits(found, situation.facts.version, benchmark),
             *(_differences(earlier, node, controls, benchmark) if earlier else ()),
             *waivers.notes,
@@ -138,6 +142,14 @@ def _not_installed(node: AssessedNode, verdicts: Iterable[Verdict]) -> Iterator[
             f" K3s {node.facts.version}"
         )
         yield Note(message, None, Remediation((Instruction("assess again after the first start of K3s"),)))
+
+
+def _not_asked(host: Host) -> Iterator[Note]:
+    """Yield a note about what a pod cannot read."""
+    if host.node:
+        message = "assessed in a pod: systemd, and the processes behind open ports, could not be asked"
+        step = Instruction("for a full assessment, run `k3s-harden assess` on the node")
+        yield Note(message, None, Remediation((step,)))
 
 
 def _provenance(host: Host, situation: Situation, started: float, earlier: Baseline | None) -> Provenance:

@@ -98,7 +98,7 @@ def _make_layout(layout: Path, layer: Path, labels: Mapping[str, str], architect
     settings = {"created": when, "architecture": architecture, "os": "linux", "config.user": _USER}
     words = [f"--{key}={value}" for key, value in settings.items()]
     words += [f"--config.label={key}={value}" for key, value in labels.items()]
-    words.append(f"--config.entrypoint=/{_PROGRAM}/bin/k3s-harden")
+    words += [f"--config.entrypoint=/{_PROGRAM}/bin/k3s-harden", f"--config.env=PATH=/{_PROGRAM}/bin"]
     run("umoci", "config", "--no-history", "--image", name, *words)
     run("umoci", "gc", "--layout", layout)
     index = layout / "index.json"

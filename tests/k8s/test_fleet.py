@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
 from agent.present.assessments.openreports import LARGEST
-from tests.k8s.binaries import go
 from tests.k8s.namespaces import CHECKOUT, NAME
 from tests.k8s.node import Node
-from tests.k8s.pins import MODULES
+from tests.k8s.report_definitions import define_reports
 from tests.unit.fleet import sample_nodes
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
 
     from tests.k8s.binaries import Binaries
@@ -87,12 +85,7 @@ def test_it_needs_only_to_get_and_list_nodes(api: Node) -> None:
 @pytest.fixture(scope="module")
 def definitions(api: Node) -> Node:
     """The server with the real definition of ClusterReports."""
-    module = ("go", "mod", "download", "-json", "github.com/openreports/reports-api")
-    done = subprocess.run((go(), *module[1:]), cwd=MODULES / "openreports-0.2.1", capture_output=True, check=True)
-    directory = Path(json.loads(done.stdout)["Dir"])
-    text = (directory / "config/crd/openreports.io_clusterreports.yaml").read_text(encoding="utf-8")
-    api.kubectl("create", "--filename=-", text=text)
-    api.kubectl("wait", "--for=condition=Established", "crd/clusterreports.openreports.io")
+    define_reports(api)
     return api
 
 

@@ -11,6 +11,7 @@ from agent.host import machine
 from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.linux import mounts
 from agent.linux.unit_files import assignments
+from agent.node.platform import live_mounts
 from agent.value import Value
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from agent.host.machine import Space
     from agent.linux.mounts import Mount
 
-_MOUNTINFO = PurePosixPath("/proc/1/mountinfo")
-"""The mounts of the first process, which starts K3s: a sandbox has others."""
 _FSTAB = PurePosixPath("/etc/fstab")
 _MOUNT_UNITS = PurePosixPath("/etc/systemd/system")
 UNPACKED = "data/current"
@@ -63,29 +62,35 @@ def read_storage(host: Host, data_dir: PurePosixPath, enabled: frozenset[str]) -
             if path == data_dir or host.tree.exists(path / UNPACKED)
         ),
         images,
-        lacks_file_types and machine.has_file_types(host.root, _existing(host, data_dir / "agent/containerd")) is False,
+        lacks_file_types
+        and machine.has_file_types(host.root, _divided(host, data_dir / "agent/containerd")[0]) is False,
     )
 
 
 def _data_directory(host: Host, known: tuple[Mount, ...], path: PurePosixPath) -> DataDirectory:
-    space = machine.space(host.root, _existing(host, path)) if host.is_live else None
+    space = machine.space(host.root, _divided(host, path)[0]) if host.is_live else None
     return DataDirectory(path, _mount(host, known, path), space, host.tree.exists(path / UNPACKED))
 
 
 def _mount(host: Host, known: tuple[Mount, ...], path: PurePosixPath) -> Mount | None:
-    return mounts.mount_of(known, machine.real_path(host.root, path))
+    existing, missing = _divided(host, path)
+    return mounts.mount_of(known, existing / missing)
 
 
-def _existing(host: Host, path: PurePosixPath) -> PurePosixPath:
-    return next((parent for parent in (path, *path.parents) if host.tree.exists(parent)), PurePosixPath("/"))
+def _divided(host: Host, path: PurePosixPath) -> tuple[PurePosixPath, PurePosixPath]:
+    """Return the part of a path whose directories exist, without symlinks, and the rest."""
+    for parent in (path, *path.parents):
+        real = host.tree.real_directory(parent)
+        if real is not None:
+            return real, path.relative_to(parent)
+    return PurePosixPath("/"), path.relative_to("/")
 
 
 def _mounts(host: Host, enabled: frozenset[str]) -> Iterator[Mount]:
     """Yield the mounts that can be read: a file that cannot be is no reason for K3s to fail."""
     if host.is_live:
         with suppress(HostError):
-            # A node with many pods has more mounts than the limit of a text.
-            yield from mounts.mounted((host.tree.read(_MOUNTINFO) or b"").decode(errors="replace"))
+            yield from live_mounts(host)
         return
     with suppress(HostError):
         yield from mounts.from_fstab(host.tree.read_text(_FSTAB))

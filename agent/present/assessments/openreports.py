@@ -39,11 +39,15 @@ _LONGEST = 512
 
 def as_openreports(assessment: Assessment) -> str:
     """Return the report of a node as JSON."""
+    return json.dumps(node_report(assessment), indent=1) + "\n"
+
+
+def node_report(assessment: Assessment) -> dict[str, object]:
+    """Return the report of a node."""
     verdicts = sorted(assessment.verdicts, key=lambda verdict: list(_RESULTS).index(verdict.status))
     shown = [_result(assessment, verdict) for verdict in verdicts if verdict.status is not ControlStatus.PASS]
     summary = {**dict.fromkeys(_RESULTS.values(), 0), **Counter(_RESULTS[verdict.status] for verdict in verdicts)}
-    report = _cluster_report((assessment.node or "unnamed").lower(), fact(assessment, NODE_UID), summary, shown)
-    return json.dumps(report, indent=1) + "\n"
+    return _cluster_report((assessment.node or "unnamed").lower(), fact(assessment, NODE_UID), summary, shown)
 
 
 def fleet_reports(fleet: Fleet) -> str:

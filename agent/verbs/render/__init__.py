@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from agent.node.facts import HostFacts
+    from agent.verbs.render.assessment_job import AssessmentJob
     from agent.verbs.render.cloud_init import Download, Joining
 
 
@@ -66,6 +67,14 @@ def rendered_cloud_init(
     source = _source(settings_file, overrides)
     files = {**_settings_file(source, joins), **_named_files(source)}
     return user_data(source.facts, download, files, joins)
+
+
+def rendered_assessment_job(job: AssessmentJob, overrides: Overrides) -> bytes:
+    """Return the manifests of a job for a cluster of this version. Raises UsageError if a name is invalid."""
+    import yaml
+
+    manifests = job.manifests(_source(None, overrides).facts.version)
+    return yaml.safe_dump_all(manifests, sort_keys=False).encode()
 
 
 def _source(settings_file: PurePosixPath | None, overrides: Overrides) -> _Source:

@@ -1,0 +1,47 @@
+"""The report of a node as an object of the API server, which a pod writes with its ServiceAccount."""
+
+from __future__ import annotations
+
+import json
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from agent.cluster.connection import APPLY_PATCH, rejection
+from agent.cluster.node_status import FIELD_MANAGER
+from agent.errors import HostError
+from agent.host.https import HttpsClient, Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agent.host import Host
+
+_ACCOUNT = PurePosixPath("/var/run/secrets/kubernetes.io/serviceaccount")
+_SERVICE, _PORT = "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"
+_LIMITS = Limits(request=10.0, total=30.0, body=8 << 20)
+_OK, _CREATED, _NOT_FOUND = 200, 201, 404
+_NO_KIND = "install the CustomResourceDefinitions of OpenReports, or omit --report-to-api"
+
+
+def write_report(pod: Host, report: dict[str, Any], environment: Mapping[str, str]) -> None:
+    """Create or replace a cluster-wide object, which the namespace of this pod owns. Raises HostError if that fails."""
+    server = environment.get(_SERVICE)
+    if not server:
+        raise HostError(f"cannot write the report to the API server: {_SERVICE} is not set", "run it in a pod")
+    authority, token, namespace = (pod.tree.read_text(_ACCOUNT / name) for name in ("ca.crt", "token", "namespace"))
+    path = f"/apis/{report['apiVersion']}/clusterreports/{report['metadata']['name']}"
+    owner = f"/api/v1/namespaces/{namespace}"
+    with HttpsClient(
+        server, int(environment.get(_PORT, "443")), authority.encode(), b"", _LIMITS, token=token
+    ) as client:
+        found = client.get(owner, "application/json")
+        if found.status != _OK:
+            raise HostError(f"cannot read {owner}: {rejection(found.status)}")
+        uid = json.loads(found.body)["metadata"]["uid"]
+        references = [{"apiVersion": "v1", "kind": "Namespace", "name": namespace, "uid": uid}]
+        owned = {**report, "metadata": {**report["metadata"], "ownerReferences": references}}
+        data = json.dumps(owned).encode()
+        written = client.patch(f"{path}?fieldManager={FIELD_MANAGER}&force=true", data, APPLY_PATCH)
+    if written.status not in (_OK, _CREATED):
+        hint = _NO_KIND if written.status == _NOT_FOUND else ""
+        raise HostError(f"cannot write {path}: {rejection(written.status)}", hint)

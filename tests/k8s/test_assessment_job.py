@@ -1,0 +1,184 @@
+"""`render assessment-job`: what it prints runs on a hardened node with the image that `make image` builds."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from agent import __version__
+from agent.verbs.render.image import IMAGE
+from tests.dist.bundle import bundle
+from tests.dist.image import SBOM_LABEL, image
+from tests.k8s.components import CONTAINERD
+from tests.k8s.namespaces import NAME
+from tests.k8s.report_definitions import define_reports
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.k8s.node import Node
+
+pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("server")]
+
+OURS = "--namespace=k3s-harden"
+LEFT = "namespaces,clusterroles,clusterrolebindings,clusterreports"
+"""The kinds of objects without a namespace that the manifests or their pods create."""
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the image of the working tree."""
+    directory = tmp_path_factory.mktemp("image")
+    bundle(directory, platform.machine())
+    return image(directory, platform.machine())
+
+
+@pytest.fixture(scope="module")
+def node(server: Node, archive: Path) -> Node:
+    """The hardened server with the image and the definition of reports."""
+    words = ("ctr", f"--address={CONTAINERD}", "--namespace=k8s.io", "images", "import", str(archive))
+    assert IMAGE in server.run(*words, check=True, timeout=120).stdout
+    define_reports(server)
+    # K3s itself listens on the address of the node, to which kube-proxy leads.
+    to_api = "PREROUTING -d 10.43.0.1 -p tcp --dport 443 -j DNAT --to-destination 127.0.0.1:6444"
+    server.run("sh", "-c", f"sysctl -w net.ipv4.conf.all.route_localnet=1; iptables -t nat -I {to_api}", check=True)
+    return server
+
+
+def render(node: Node, *words: str) -> list[dict[str, Any]]:
+    """Return the manifests."""
+    done = node.harden("render", "assessment-job", *words)
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(done.stdout))
+
+
+@contextmanager
+def applied(node: Node, manifests: list[dict[str, Any]]) -> Iterator[None]:
+    """Create the objects and delete them, after which nothing is left."""
+    before, text = cluster_wide(node), yaml.safe_dump_all(manifests)
+    node.kubectl("apply", "--filename=-", text=text)
+    try:
+        yield
+    finally:
+        node.kubectl("delete", "--filename=-", "--timeout=60s", text=text)
+    node.until("nothing is left", lambda: cluster_wide(node) == before, seconds=60)
+
+
+def cluster_wide(node: Node) -> set[str]:
+    """Return the objects without a namespace."""
+    return set(node.kubectl("get", LEFT, "--output=name").split())
+
+
+def output_of_job(node: Node) -> str:
+    """Wait for the end of the Job, and return what its pod printed."""
+    node.until("the Job has ended", lambda: bool(ends(node)), seconds=90)
+    return node.kubectl("logs", OURS, f"job/assess-{NAME}")
+
+
+def ends(node: Node) -> list[str]:
+    """Return the types of the conditions of the Job: none while it runs."""
+    (job,) = node.get("jobs", OURS)["items"]
+    return [found["type"] for found in job["status"].get("conditions", ()) if found["status"] == "True"]
+
+
+def output_of_daemon_set(node: Node) -> str:
+    """Return what the pod has printed; empty before it starts."""
+    return node.try_kubectl("logs", OURS, "daemonset/assess").stdout
+
+
+def verdicts(report: dict[str, Any]) -> dict[str, Any]:
+    return {verdict["id"]: verdict for verdict in report["verdicts"]}
+
+
+def test_verdicts_are_those_of_the_node_itself(node: Node) -> None:
+    """Control by control with their evidence, while the pod runs, which itself has files on the node."""
+    with applied(node, render(node, "--all-nodes", "--format", "json")):
+        node.until("the pod has reported", lambda: output_of_daemon_set(node).endswith("}\n"), seconds=90)
+        in_pod = json.loads(output_of_daemon_set(node))
+        on_node = json.loads(node.harden("assess", "--format", "json").stdout)
+    for control, verdict in verdicts(on_node).items():
+        assert verdicts(in_pod)[control] == verdict
+    assert in_pod["counts"] == on_node["counts"]
+    assert in_pod["node"] == on_node["node"]
+    assert sum("could not be asked" in note["message"] for note in in_pod["notes"]) == 1
+
+
+def test_a_job_fails_with_the_exit_code_of_a_node_that_is_not_compliant(node: Node) -> None:
+    """Its log is the report, whose commands are those for the node."""
+    with applied(node, render(node, "--node", NAME)):
+        text = output_of_job(node)
+        assert ends(node)[-1] == "Failed"
+        (pod,) = node.get("pods", OURS)["items"]
+    (status,) = pod["status"]["containerStatuses"]
+    assert status["state"]["terminated"]["exitCode"] == 3
+    assert "FAIL" in text
+    assert "--root" not in text
+
+
+def test_a_daemon_set_repeats_the_assessment(node: Node) -> None:
+    """It does not restart, and ends at once when it is deleted."""
+    with applied(node, render(node, "--all-nodes", "--every", "0.001")):
+        node.until("it has assessed twice", lambda: output_of_daemon_set(node).count("result 3") > 1, seconds=90)
+        (pod,) = node.get("pods", OURS)["items"]
+        assert pod["status"]["containerStatuses"][0]["restartCount"] == 0
+
+
+def test_the_namespace_admits_what_others_refuse(node: Node) -> None:
+    """Pod Security of the hardened cluster rejects the same pod in `default`."""
+    *_, job = render(node, "--node", NAME)
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "same", "namespace": "default"}}
+    text = yaml.safe_dump({**pod, "spec": job["spec"]["template"]["spec"]})
+    refused = node.try_kubectl("create", "--dry-run=server", "--filename=-", text=text)
+    assert 'violates PodSecurity "restricted:latest"' in refused.stderr
+
+
+def test_a_report_is_written_with_exactly_the_necessary_rights(node: Node) -> None:
+    """Each rule is needed: without it the API server refuses. The report is deleted with the namespace."""
+    manifests = render(node, "--node", NAME, "--report-to-api")
+    (role,) = (found for found in manifests if found["kind"] == "ClusterRole")
+    with applied(node, manifests):
+        assert "k3s-harden: cannot" not in output_of_job(node)
+        (report,) = node.get("clusterreports")["items"]
+        assert report["metadata"]["name"] == f"k3s-harden-{NAME}"
+        assert report["scope"]["name"] == NAME
+        assert report["summary"]["fail"] > 0
+    for rule in role["rules"]:
+        given = rule["verbs"]
+        for verb in given:
+            rule["verbs"] = [*({*given} - {verb}), "watch"]
+            with applied(node, manifests):
+                assert "HTTP status 403 (Forbidden)" in output_of_job(node)
+            assert node.get("clusterreports")["items"] == []
+        rule["verbs"] = given
+
+
+def test_without_k3s_a_pod_says_so(node: Node) -> None:
+    """The root directory is another one, as on a node that runs another distribution."""
+    node.run("sh", "-c", "mkdir -p /srv/other/etc /srv/other/proc && mount --rbind /proc /srv/other/proc", check=True)
+    *others, job = render(node, "--node", NAME)
+    job["spec"]["template"]["spec"]["containers"][0]["args"][1] = "--root=/host/srv/other"
+    with applied(node, [*others, job]):
+        assert "K3s is not installed yet" in output_of_job(node)
+    node.run("umount", "--lazy", "/srv/other/proc", check=True)
+
+
+def test_other_programs_read_the_image(archive: Path, tmp_path: Path) -> None:
+    """skopeo copies it with its labels, and a second build has the same bytes."""
+    target = tmp_path / "copy"
+    subprocess.run(("skopeo", "copy", "--quiet", f"oci-archive:{archive}", f"dir:{target}"), check=True)
+    shown = subprocess.run(("skopeo", "inspect", "--config", f"dir:{target}"), capture_output=True, check=True).stdout
+    config = json.loads(shown)["config"]
+    assert (config["User"], config["Entrypoint"]) == ("0:0", ["/opt/k3s-harden/bin/k3s-harden"])
+    assert config["Labels"]["org.opencontainers.image.version"] == __version__
+    assert {"pkg:deb/debian/libc6", "pkg:deb/debian/libssl3"} < {
+        url.partition("@")[0] for url in config["Labels"][SBOM_LABEL].split()
+    }
+    before = archive.read_bytes()
+    assert image(archive.parent, platform.machine()).read_bytes() == before
