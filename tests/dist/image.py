@@ -44,11 +44,11 @@ def image(directory: Path, machine: str) -> Path:
         files = dict(_bundled(directory / f"k3s-harden-{__version__}-linux-{machine}.tar.gz"))
         (libc,) = (deb for deb in debian_packages(work, machine, ("libc6",)) if deb.name.startswith("libc6_"))
         files |= dict(_c_library(work, libc))
-        contents = _PROGRAM / "CONTENTS"
-        files[contents] = Entry(files[contents].data + f"libc6 {unquote(libc.name).split('_')[1]}\n".encode())
+        # The directory of the program stays that of the archive, because an upgrade copies it to the node.
+        contents = files[_PROGRAM / "CONTENTS"].data + f"libc6 {unquote(libc.name).split('_')[1]}\n".encode()
         layer, layout = work / "layer.tar", work / "layout"
         layer.write_bytes(archive_of(files, epoch))
-        _make_layout(layout, layer, _labels(files[contents].data, epoch), suite.ARCHITECTURES[machine], epoch)
+        _make_layout(layout, layer, _labels(contents, epoch), suite.ARCHITECTURES[machine], epoch)
         blobs = {path.relative_to(layout): path for path in layout.rglob("*") if path.is_file()}
         target.write_bytes(archive_of({PurePosixPath(path): Entry(blobs[path].read_bytes()) for path in blobs}, epoch))
     return target
@@ -74,7 +74,8 @@ def _c_library(work: Path, package: Path) -> Iterator[tuple[PurePosixPath, Entry
         mode, is_link = path.lstat().st_mode & 0o777, path.is_symlink()
         entry = Entry(target=str(path.readlink())) if is_link else Entry(path.read_bytes(), mode)
         yield PurePosixPath(path.relative_to(root)), entry
-    yield _PROGRAM / "licenses/libc6/copyright", Entry((root / "usr/share/doc/libc6/copyright").read_bytes())
+    licence = PurePosixPath("usr/share/doc/libc6/copyright")
+    yield licence, Entry((root / licence).read_bytes())
 
 
 def _labels(contents: bytes, epoch: int) -> dict[str, str]:
