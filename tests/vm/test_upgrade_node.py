@@ -148,7 +148,7 @@ def test_after_a_kill_the_program_is_complete_and_the_next_run_finishes(node: No
 def test_a_full_disk_leaves_the_installed_version(node: Node) -> None:
     """The message names the directory and the reason."""
     node.run(
-        "mv /opt/k3s-harden /root/old && mount -t tmpfs -o size=45M,mode=755 tmpfs /opt && mv /root/old /opt/k3s-harden"
+        "mv /opt/k3s-harden /root/old && mount -t tmpfs -o size=30M,mode=755 tmpfs /opt && mv /root/old /opt/k3s-harden"
     )
     done = upgrade(node)
     assert (done.code, is_older(node)) == (1, True)
