@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
+from agent import package_data
 from agent.value import Row, Value
 
 if TYPE_CHECKING:
@@ -24,19 +26,46 @@ class Origin(Value):
 class GuideControl(Row):
     """A requirement of the guide, as `explain` and docs/reference/guide-controls.md show it.
 
-    No field has a default, so that subclasses can add fields.
+    Its texts are in controls.tsv, which `check` and `apply` do not read. No field has a default, so that subclasses
+    can add fields.
     """
 
     id: str
     """Stable, in lower case, and unique on each host: rows with the same id apply to different versions."""
-    title: str
-    why: str
     origin: Origin
-    risk: str
-    """What compliance can break."""
     by_hand: str
     """How to comply without this program."""
-    deviation: str
-    """Why the row differs from the guide; empty if it does not."""
     applies: Applies
     """The roles and versions that the row is for."""
+
+    @property
+    def title(self) -> str:
+        """The compliant state, as a sentence without its period."""
+        return self._text(0)
+
+    @property
+    def why(self) -> str:
+        """The rationale."""
+        return self._text(1)
+
+    @property
+    def risk(self) -> str:
+        """What compliance can break."""
+        return self._text(2)
+
+    @property
+    def deviation(self) -> str:
+        """Why the row differs from the guide; empty if it does not."""
+        return self._text(3)
+
+    def _text(self, column: int) -> str:
+        table = _table()
+        texts = table.get(f"{self.id} {self.applies.versions}") or table[self.id]
+        return "" if texts[column] == "-" else texts[column]
+
+
+@cache
+def _table() -> dict[str, list[str]]:
+    """Return the texts in controls.tsv by the ID of the control, or by ID and versions if rows with the ID differ."""
+    rows = (line.split("\t") for line in package_data.read("guide", "controls.tsv").decode().splitlines())
+    return {name: texts for name, *texts in rows}

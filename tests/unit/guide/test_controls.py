@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent import package_data
 from agent.guide import headings
 from agent.guide.controls import CONTROLS, DEFAULT_SERVICE_ACCOUNTS
 from agent.guide.files import DIRECTORIES, FILES
-from agent.guide.k3s_options import OPTIONS
+from agent.guide.k3s_options import ON_REQUEST, OPTIONS
 from agent.guide.sysctls import SYSCTLS
 from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Role, Version
 
@@ -56,6 +57,11 @@ def test_each_control_has_complete_texts(control: GuideControl) -> None:
         assert not re.search(r"[{}<>\n]", text)
     for text in filter(None, (control.why, control.risk, control.deviation)):
         assert text.endswith("."), text
+
+
+def test_each_line_of_the_texts_is_that_of_a_row() -> None:
+    lines = package_data.read("guide", "controls.tsv").decode().splitlines()[1:]
+    assert {line.split()[0] for line in lines} == {row.id for row in (*CONTROLS, *ON_REQUEST)}
 
 
 def test_the_documentation_lists_exactly_the_deviations() -> None:

@@ -17,12 +17,10 @@ from agent.checks.check import AllOf
 from agent.checks.datastore import EncryptionProviders, EtcdSetting
 from agent.checks.files import Permissions
 from agent.checks.manual import Manual, NotInK3s
-from agent.guide.control import Origin
 from agent.guide.criteria import Boolean, NotEmpty
-from agent.guide.files import DirectoryRow
+from agent.guide.files import SERVER_DIRECTORY
 from agent.guide.sysctls import SYSCTLS
 from agent.model import (
-    EVERYWHERE,
     Component,
     FileMode,
     FixOwner,
@@ -42,18 +40,7 @@ BENCHMARK = Benchmark.CIS_1_9
 WHEN = 1764043445.25
 WHEN_IN_WORDS = "2025-11-25T04:04:05Z"
 
-_DIRECTORY = DirectoryRow(
-    id="server-directory",
-    title="The server's directory is root's",
-    why="It holds keys.",
-    origin=Origin("Files"),
-    risk="None.",
-    by_hand="chmod 700",
-    deviation="",
-    applies=EVERYWHERE,
-    path=PurePosixPath("server"),
-    mode=FileMode(0o700),
-)
+_DIRECTORY = replace(SERVER_DIRECTORY, id="server-directory")
 
 
 def at(path: str, line: int = 0) -> Location:
