@@ -66,14 +66,12 @@ class AssessmentJob(Value):
         (mount,) = container["volumeMounts"]
         container.update(image=self.image, imagePullPolicy=pull_policy(self.image))
         pod["automountServiceAccountToken"] = self.reports_to_api
+        if version.minor >= _RECURSIVE_READ_ONLY:
+            mount["recursiveReadOnly"] = "IfPossible"
         if self.node:
             # The name is also the value of a label.
             workload["metadata"]["name"] = workload["metadata"]["name"][:63].rstrip("-.")
-            if version.minor >= _RECURSIVE_READ_ONLY:
-                mount["recursiveReadOnly"] = "IfPossible"
         else:
             del pod["affinity"], pod["restartPolicy"]
-            # Otherwise the pod keeps volumes mounted that the node unmounts. Kubernetes does not accept both.
-            mount["mountPropagation"] = "HostToContainer"
             container["args"].append(f"--every={self.every:g}")
         container["args"] += [*(("--report-to-api",) if self.reports_to_api else ()), *self.arguments]
