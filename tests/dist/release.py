@@ -5,21 +5,27 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import tarfile
 from argparse import ArgumentParser
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from agent import __released__, __version__
 from tests.dist.build import SUMS, build_time, write_checksums
+from tests.dist.image import SBOM_LABEL
 from tests.dist.sbom import sbom
 from tests.dist.signing import sign, signature_files
 from tests.dist.tools import CHECKOUT, CannotBuildError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_DEBIAN = "pkg:deb/debian/"
+_LARGEST_DOCUMENT = 64 << 10
 
 
 def main() -> int:
@@ -44,6 +50,7 @@ def complete(directory: Path) -> list[Path]:
     materials, changes = directory / f"k3s-harden-{__version__}.cdx.json", directory / f"CHANGES-{__version__}.md"
     changes.write_text(changes_of_this_version(), encoding="utf-8")
     packages = {row for archive in directory.glob("*-linux-*.tar.gz") for row in _packages(archive)}
+    packages |= {row for archive in directory.glob("*-image-*.tar") for row in image_packages(archive)}
     materials.write_bytes(sbom(build_time(), packages))
     for name in (SUMS, *signature_files(SUMS)):
         (directory / name).unlink(missing_ok=True)
@@ -60,6 +67,16 @@ def _packages(bundle: Path) -> Iterator[tuple[str, str]]:
         for line in member.read().decode().splitlines():
             package, version = line.split()
             yield package, version
+
+
+def image_packages(archive: Path) -> Iterator[tuple[str, str]]:
+    """Yield names and versions of the Debian packages in the label of an image: also that of the C library."""
+    with tarfile.open(archive) as layout:
+        blobs = (layout.extractfile(member) for member in layout if 0 < member.size < _LARGEST_DOCUMENT)
+        documents = [json.loads(blob.read()) for blob in blobs if blob is not None]
+    (label,) = (found["config"]["Labels"][SBOM_LABEL] for found in documents if "rootfs" in found)
+    for name, _, version in (url.removeprefix(_DEBIAN).partition("@") for url in label.split() if _DEBIAN in url):
+        yield unquote(name), unquote(version)
 
 
 def changes_of_this_version() -> str:

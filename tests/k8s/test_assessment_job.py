@@ -14,7 +14,8 @@ import yaml
 from agent import __version__
 from agent.verbs.render.image import IMAGE
 from tests.dist.bundle import bundle
-from tests.dist.image import SBOM_LABEL, image
+from tests.dist.image import image
+from tests.dist.release import image_packages
 from tests.k8s.components import CONTAINERD
 from tests.k8s.namespaces import NAME
 from tests.k8s.report_definitions import define_reports
@@ -177,8 +178,6 @@ def test_other_programs_read_the_image(archive: Path, tmp_path: Path) -> None:
     config = json.loads(shown)["config"]
     assert (config["User"], config["Entrypoint"]) == ("0:0", ["/opt/k3s-harden/bin/k3s-harden"])
     assert config["Labels"]["org.opencontainers.image.version"] == __version__
-    assert {"pkg:deb/debian/libc6", "pkg:deb/debian/libssl3"} < {
-        url.partition("@")[0] for url in config["Labels"][SBOM_LABEL].split()
-    }
+    assert "libc6" in dict(image_packages(archive))
     before = archive.read_bytes()
     assert image(archive.parent, platform.machine()).read_bytes() == before
