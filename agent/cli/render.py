@@ -123,7 +123,7 @@ def cloud_init(
         print_error(warning, "deliver the token in another way, and use only --token-file")
 
 
-@documents.command(epilog=_epilog("assessment-job --all-nodes | kubectl apply -f -"))
+@documents.command(epilog=_epilog("assessment-job --all-nodes >nodes.yaml"))
 @expand(options={"k3s_version": OPTIONS["k3s_version"]})
 def assessment_job(
     *,
