@@ -67,5 +67,4 @@ class GuideControl(Row):
 @cache
 def _table() -> dict[str, list[str]]:
     """Return the texts in controls.tsv by the ID of the control, or by ID and versions if rows with the ID differ."""
-    rows = (line.split("\t") for line in package_data.read("guide", "controls.tsv").decode().splitlines())
-    return {name: texts for name, *texts in rows}
+    return {name: texts for name, *texts in package_data.rows("guide", "controls.tsv")}

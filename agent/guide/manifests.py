@@ -87,7 +87,7 @@ def exempt_namespaces(version: Version, *, with_rancher: bool = True) -> tuple[s
     """
     if not with_rancher:
         return _K3S_NAMESPACES
-    rows = (line.split("\t") for line in _asset("rancher-namespaces.tsv").splitlines()[1:])
+    rows = package_data.rows("guide", "assets", "rancher-namespaces.tsv")
     return tuple(name for name, first, last in rows if int(first) <= version.minor <= int(last))
 
 

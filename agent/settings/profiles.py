@@ -1,7 +1,7 @@
 """Profiles: presets of settings. Pure.
 
 To add a setting to a profile, add a line to PRESETS. Its text for `explain` and the reference is in
-agent/settings/risks.py.
+agent/settings/risks.tsv.
 """
 
 from __future__ import annotations

@@ -113,8 +113,7 @@ class SettingRow(Value):
 @cache
 def _texts() -> dict[str, list[str]]:
     """Return the other columns of settings.tsv by the key of the setting."""
-    rows = (line.split("\t") for line in package_data.read("settings", "settings.tsv").decode().splitlines())
-    return {key: texts for key, *texts in rows}
+    return {key: texts for key, *texts in package_data.rows("settings", "settings.tsv")}
 
 
 _rows: list[SettingRow] = []
