@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
+from configparser import ConfigParser
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,6 +82,14 @@ def in_memory() -> Iterator[Path]:
     memory = Path("/dev/shm")  # noqa: S108 - a private directory is created in it
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as directory:
         yield Path(directory)
+
+
+def unit_file(name: str) -> ConfigParser:
+    """Return a parsed unit file, with the last value of a repeated key."""
+    parser = ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]  # systemd's keys have capital letters
+    parser.read(Path(__file__).parents[1] / "systemd" / name)
+    return parser
 
 
 def names(directory: Path) -> list[str]:

@@ -6,7 +6,6 @@ import json
 import os
 import stat
 import time
-from configparser import ConfigParser
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -28,7 +27,7 @@ from agent.settings.schema import Overrides
 from agent.situation import Request
 from agent.value import replace
 from agent.verbs.drift import METRICS, REPAIR_TIMEOUT, REPORT, drift
-from tests.fake import Clock, Programs, fake_host, in_memory, names
+from tests.fake import Clock, Programs, fake_host, in_memory, names, unit_file
 from tests.k3s_tree import put
 from tests.unit.assessed import CERTIFICATES, KEYS, OVERCOMMIT, WHEN, assessment, control, verdict
 
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from agent.assess.assessment import Verdict
 
 REQUEST = Request(Overrides(role="server", k3s_version="1.34"))
-CHECKOUT = Path(__file__).parents[3]
 CRT = "/var/lib/rancher/k3s/server/tls/server-ca.crt"
 
 
@@ -491,19 +489,9 @@ def test_metrics_contain_whether_a_notification_was_not_delivered(node: Node) ->
 
 # --- the unit of drift ---
 
-UNITS = CHECKOUT / "systemd"
-
-
-def unit(name: str) -> ConfigParser:
-    """Return a parsed unit file, with the last value of a repeated key."""
-    parser = ConfigParser(strict=False, interpolation=None)
-    parser.optionxform = str  # type: ignore[assignment,method-assign]  # systemd's keys have capital letters
-    parser.read(UNITS / name)
-    return parser
-
 
 def test_the_unit_may_write_the_files_of_drift() -> None:
-    service = unit("k3s-harden-check.service")["Service"]
+    service = unit_file("k3s-harden-check.service")["Service"]
     assert service["ExecStart"] == "/usr/bin/k3s-harden drift"
     assert service["ProtectSystem"] == "strict"
     assert REPORT.parent == METRICS.parent.parent == PurePosixPath("/var/lib", service["StateDirectory"])
@@ -511,6 +499,6 @@ def test_the_unit_may_write_the_files_of_drift() -> None:
 
 
 def test_the_timeout_of_a_repair_is_between_those_of_the_units() -> None:
-    allowed = float(unit("k3s-harden.service")["Service"]["TimeoutStartSec"])
-    whole = float(unit("k3s-harden-check.service")["Service"]["TimeoutStartSec"])
+    allowed = float(unit_file("k3s-harden.service")["Service"]["TimeoutStartSec"])
+    whole = float(unit_file("k3s-harden-check.service")["Service"]["TimeoutStartSec"])
     assert allowed < REPAIR_TIMEOUT < whole / 2

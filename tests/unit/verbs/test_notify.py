@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import stat
 import subprocess
-from configparser import ConfigParser
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -33,7 +32,7 @@ from agent.settings.schema import Overrides, Settings
 from agent.situation import Request
 from agent.value import replace
 from agent.verbs import notify
-from tests.fake import Clock, fake_host, in_memory, names
+from tests.fake import Clock, fake_host, in_memory, names, unit_file
 from tests.unit.assessed import CERTIFICATES, KEYS, OVERCOMMIT, assessment, verdict
 
 if TYPE_CHECKING:
@@ -299,10 +298,8 @@ def test_a_test_without_the_setting_is_rejected(site: Site) -> None:
 
 
 def test_the_unit_has_the_paths_of_the_program_and_no_privileges() -> None:
-    parser = ConfigParser(strict=False, interpolation=None)
-    parser.optionxform = str  # type: ignore[assignment,method-assign]  # systemd's keys have capital letters
-    parser.read(CHECKOUT / "systemd/k3s-harden-notify@.service")
-    unit, service = parser["Unit"], parser["Service"]
+    parsed = unit_file("k3s-harden-notify@.service")
+    unit, service = parsed["Unit"], parsed["Service"]
     waiting = f"{DIRECTORY}/%i.json"
     assert service["StandardInput"] == f"file:{waiting}"
     assert service["LoadCredential"] == f"command:{COMMAND}"
