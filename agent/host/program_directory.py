@@ -29,15 +29,19 @@ class Replacement:
         return filecmp.cmpfiles(new, self._installed / "bin", files, shallow=False) == (files, [], [])
 
     def make_copy(self) -> None:
-        """Copy the new program, and wait until the copy is on the disk."""
+        """Copy the new program, and wait until the copy is on the disk. After an error, no copy is left."""
         self.remove_copy()
         self._copy.mkdir()
-        for path in sorted(self._new.rglob("*")):
-            target = self._copy / path.relative_to(self._new)
-            if path.is_dir() and not path.is_symlink():
-                target.mkdir()
-            else:
-                shutil.copy(path, target, follow_symlinks=False)
+        try:
+            for path in sorted(self._new.rglob("*")):
+                target = self._copy / path.relative_to(self._new)
+                if path.is_dir() and not path.is_symlink():
+                    target.mkdir()
+                else:
+                    shutil.copy(path, target, follow_symlinks=False)
+        except BaseException:
+            self.remove_copy()
+            raise
         os.sync()
 
     def remove_copy(self) -> None:

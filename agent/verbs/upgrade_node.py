@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -46,19 +45,16 @@ def upgrade_node(host: Host, bundle: PurePosixPath, run: Callable[..., int], say
         return 0
 
     gate, install = (("gate",), ("install",)) if detect_gate(host).template else ((), ())
-    with host.writable_tree.replacing(bundle, INSTALLED, OTHER) as replacement, ExitStack() as undo:
+    with host.writable_tree.replacing(bundle, INSTALLED, OTHER) as replacement:
         if not replacement.is_done:
-            undo.callback(replacement.remove_copy)
             replacement.make_copy()
             if restorecon := host.trusted_tool("restorecon"):
                 run((str(restorecon), "-R", str(OTHER)))
+            # After a failure, the copy stays until the next try, for the commands that its report names.
             if code := failed(OTHER, *gate, "check"):
                 return code
             with host.lock():
                 replacement.exchange()
-            undo.pop_all()
-        # After a run that was killed here, OTHER has the previous version.
-        code = failed(INSTALLED, *install, "check")
-        if not code:
+        if not (code := failed(INSTALLED, *install, "check")):
             replacement.remove_copy()
         return code
