@@ -413,16 +413,6 @@ def test_the_single_file_reports_an_incomplete_python(dist: Path, tmp_path: Path
 # --- .deb and .rpm ---
 
 
-def test_a_package_declares_its_dependencies(dist: Path) -> None:
-    deb, rpm = reading.deb(the(dist, "*.deb")), reading.rpm(the(dist, "*.rpm"))
-    assert deb.fields["Depends"] == "python3 (>= 3.9), python3-psutil (>= 5.9), python3-yaml (>= 5.4), systemd (>= 243)"
-    assert deb.fields["Architecture"] == "all"
-    needs = [need for need in rpm.fields["Depends"].split(", ") if not need.startswith("rpmlib(")]
-    assert needs == ["findutils", "python(abi) >= 3.9", "systemd >= 243"]
-    assert deb.fields["Version"].startswith(f"{__version__}-")
-    assert rpm.fields["Version"] == __version__
-
-
 def test_only_root_can_write_the_files_of_a_package(package: reading.Package) -> None:
     assert {member.owner for member in package.members.values()} == {"root:root"}
     modes = {path: stat.S_IMODE(member.mode) for path, member in package.members.items() if stat.S_ISREG(member.mode)}

@@ -206,3 +206,11 @@ def test_a_record_that_cannot_be_closed_does_not_hide_the_changes(host: Host) ->
     assert [item.status for item in items] == [ItemStatus.CHANGED]
     assert [entry.finished for entry in Journal(host).runs()] == [False]
     assert len(Journal(host).finish_interrupted()) == 1
+
+
+def test_a_directory_that_is_not_empty_is_kept_and_reported(host: Host) -> None:
+    directory = Directory(path=ETC / "d", mode=FileMode(0o755))
+    host.put(directory)
+    host.put(file("d/theirs"))
+    item = carry_out(Change(directory, absent("d")), host, Journal(host))
+    assert item == Item("/etc/d", ItemStatus.KEPT, "cannot remove /etc/d: it contains other files, or is a mount point")

@@ -180,14 +180,6 @@ def test_the_history_of_a_path_has_its_first_and_all_later_states(journal: Journ
     assert journal.history(journal.runs()[-1:]) == ({str(A): file(b"first")}, {str(A): (file(b"second"),)})
 
 
-def test_content_of_each_run_is_recognized(journal: Journal) -> None:
-    """A system that resets /etc to its image restores the content of an earlier run."""
-    run(journal, Change(ABSENT, file(b"first")))
-    run(journal, Change(file(b"first"), file(b"second")))
-    assert journal.written(str(A)) == (b"first", b"second")
-    assert journal.written("/etc/b") == ()
-
-
 def test_a_change_of_mode_does_not_mark_the_content_as_managed(journal: Journal) -> None:
     """Otherwise the next run would overwrite an edit, and revert would remove it."""
     run(journal, Change(ABSENT, file(b"ours")))

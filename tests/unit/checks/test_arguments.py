@@ -131,11 +131,6 @@ def test_defaults_in_a_directory_that_the_kubelet_does_not_read_do_not_pass(serv
 # --- fix ---
 
 
-def test_a_value_that_apply_sets_has_owner_apply(server: CheckedNode) -> None:
-    verdict = server.verdict("audit-log-path")
-    assert (verdict.status, verdict.owner, fix(verdict)) == (ControlStatus.FAIL, FixOwner.APPLY, APPLY)
-
-
 def test_no_restart_is_needed_before_the_first_start(nodes: Nodes) -> None:
     assert fix(nodes().verdict("audit-log-path")) == "sudo k3s-harden apply"
 
@@ -146,20 +141,6 @@ def test_a_wrong_value_before_the_drop_in_has_owner_apply(server: CheckedNode) -
     verdict = server.verdict("audit-log-maxage")
     assert (verdict.status, verdict.owner, fix(verdict)) == (ControlStatus.FAIL, FixOwner.APPLY, APPLY)
     assert seen(verdict) == (("--audit-log-maxage=3", f"{CONFIG}:1"),)
-
-
-def test_a_wrong_value_in_a_later_file_has_owner_operator(server: CheckedNode) -> None:
-    server.drop_in("95-site.yaml", "kube-apiserver-arg+: [audit-log-maxage=3]\n")
-    verdict = server.judged_as("audit-log-maxage", ControlStatus.FAIL, FixOwner.OPERATOR)
-    assert fix(verdict) == f"set `audit-log-maxage=30` at {SITE}:1; restart K3s"
-
-
-def test_a_wrong_value_in_the_unit_has_owner_operator(server: CheckedNode) -> None:
-    """The command line overrides files, and systemd must reload its configuration."""
-    server.starts_with("--kube-apiserver-arg=audit-log-maxage=3")
-    verdict = server.judged_as("audit-log-maxage", ControlStatus.FAIL, FixOwner.OPERATOR)
-    assert seen(verdict) == (("--audit-log-maxage=3", f"{UNIT}:4"),)
-    assert fix(verdict) == (f"set `audit-log-maxage=30` at {UNIT}:4; run `sudo systemctl daemon-reload`; restart K3s")
 
 
 def test_a_wrong_value_in_a_drop_in_of_the_unit_names_the_drop_in(server: CheckedNode) -> None:

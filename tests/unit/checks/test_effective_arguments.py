@@ -74,26 +74,6 @@ def test_plus_and_minus_keep_the_default(argument: str, value: str) -> None:
     assert value_of(effective_arguments(API_SERVER, facts(f"kube-apiserver-arg: ['{argument}']\n")), name) == value
 
 
-def test_lists_are_combined_and_single_values_overridden() -> None:
-    seen = facts(
-        "kube-apiserver-arg:\n"
-        "  - enable-admission-plugins=NodeRestriction\n"
-        "  - enable-admission-plugins=EventRateLimit\n"
-        "  - profiling=true\n"
-        "  - profiling=false\n"
-    )
-    arguments = effective_arguments(API_SERVER, seen)
-    plugins, profiling = arguments.get("enable-admission-plugins"), arguments.get("profiling")
-    assert plugins is not None
-    assert profiling is not None
-    assert plugins.value == "NodeRestriction,EventRateLimit"
-    assert [given_value.location for given_value in plugins.given] == [
-        Location(K3S_CONFIG_FILE, 2),
-        Location(K3S_CONFIG_FILE, 3),
-    ]
-    assert (profiling.value, profiling.overridden[0].value) == ("false", "true")
-
-
 def test_the_last_value_of_each_feature_gate_is_effective() -> None:
     seen = facts("kube-controller-manager-arg: ['feature-gates=A=true,B=true', 'feature-gates=kube:A=false']\n")
     assert value_of(effective_arguments(Component.CONTROLLER_MANAGER, seen), "feature-gates") == "A=false,B=true"
@@ -253,16 +233,6 @@ def test_the_argument_of_the_kubelet_overrides_the_k3s_option() -> None:
     for version in ("v1.28.5+k3s1", "v1.34.1+k3s1"):
         seen = facts("protect-kernel-defaults: true\nkubelet-arg: [protect-kernel-defaults=false]\n", version=version)
         assert value_of(effective_arguments(KUBELET, seen, NONE_WRITTEN), "protect-kernel-defaults") == "false"
-
-
-def test_four_releases_open_the_read_only_port() -> None:
-    """A file of the operator or an argument closes it."""
-    seen = facts(version="v1.32.3+k3s1")
-    assert (
-        value_of(effective_arguments(KUBELET, seen, KubeletConfiguration((own_file(),))), "read-only-port") == "10255"
-    )
-    closed = KubeletConfiguration((own_file(), conf("readOnlyPort: 0\n")))
-    assert value_of(effective_arguments(KUBELET, seen, closed), "read-only-port") == "0"
 
 
 # --- unknown values ---

@@ -75,20 +75,11 @@ DIRECTORIES = {
 }
 """A directory of each control to which nobody else may add files."""
 
-SECRET = frozenset(
-    {
-        "agent-keys-access",
-        "agent-kubeconfigs-access",
-        "audit-log-access",
-        "encryption-config-access",
-        "etcd-data-access",
-        "k3s-service-environment-access",
-        "k3s-token-access",
-        "server-credentials-access",
-        "snapshots-access",
-        "sqlite-data-access",
-    }
-)
+SECRET = {
+    *("agent-keys-access", "agent-kubeconfigs-access", "audit-log-access", "encryption-config-access"),
+    *("etcd-data-access", "k3s-service-environment-access", "k3s-token-access", "server-credentials-access"),
+    *("snapshots-access", "sqlite-data-access"),
+}
 """The controls of files whose content is always secret."""
 
 

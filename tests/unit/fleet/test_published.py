@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from agent.benchmark.control import BenchmarkControl
 
-DAY = 86_400.0
-
 
 def seen(item: Any, max_age: float = 26 * 3600) -> FleetNode:  # noqa: ANN401 - any JSON
     return fleet_node(parse_node(item), NOW.timestamp(), max_age)

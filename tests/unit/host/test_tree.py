@@ -24,7 +24,6 @@ from tests.fake import in_memory, mounted, names
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-CHECKOUT = Path(__file__).parents[3]
 NOBODY = 65534
 SITE = PurePosixPath("/etc/site.conf")
 
@@ -105,13 +104,6 @@ def test_a_copy_preserves_mtime_but_not_ctime(root: Path, tree: WritableTree) ->
     assert times.changed > before
     assert tree.times(PurePosixPath("/etc/none")) is None
     assert tree.times(SITE / "x") is None
-
-
-def test_a_directory_is_observed_with_mode_and_owner(root: Path, tree: WritableTree) -> None:
-    (root / "etc").chmod(0o1750)
-    (root / "etc/x").touch()
-    assert tree.observe(PurePosixPath("/etc")) == Directory(path=PurePosixPath("/etc"), mode=FileMode(0o1750))
-    assert isinstance(tree.observe(PurePosixPath("/")), Directory)
 
 
 @pytest.mark.parametrize("path", ["/etc/none", "/none/of/these"])
@@ -282,13 +274,6 @@ def test_stat_follows_symlinks_inside_the_root(root: Path, tree: WritableTree) -
 # --- write ---
 
 
-def test_a_written_file_is_observed_unchanged(root: Path, tree: WritableTree) -> None:
-    for content in (b"", bytes(range(256)), b"x" * (3 << 20)):
-        tree.write(file(content=content))
-        assert tree.observe(SITE) == file(content=content)
-    assert names(root / "etc") == ["site.conf"]
-
-
 def test_a_file_is_replaced_and_not_overwritten(root: Path, tree: WritableTree) -> None:
     """An open descriptor or a hard link keeps the old content."""
     (root / "etc/site.conf").write_text("old\n")
@@ -396,14 +381,6 @@ def test_removing_a_symlink_keeps_its_target(root: Path, tree: WritableTree) -> 
         tree.remove_directory(PurePosixPath("/etc/d"))
     with pytest.raises(HostError, match=r"^cannot remove /etc: Is a directory$"):
         tree.remove_file(PurePosixPath("/etc"))
-
-
-def test_a_file_is_renamed(root: Path, tree: WritableTree) -> None:
-    (root / "etc/site.conf").write_text("x")
-    tree.rename(SITE, "other")
-    assert names(root / "etc") == ["other"]
-    with pytest.raises(HostError, match=r"^cannot rename /etc/site\.conf: No such file or directory$"):
-        tree.rename(SITE, "other")
 
 
 # --- trust ---

@@ -37,13 +37,6 @@ def texts(merged: MergedConfig, key: str) -> list[str]:
     return [value.text for value in merged.items(key)]
 
 
-def test_later_file_replaces_a_key_without_plus() -> None:
-    merged = merge_configuration(config("# top\nnode-name: a\n", b="node-name: b\n"))
-    assert merged.scalar("node-name") == ConfigValue("b", Location(DROPINS / "b.yaml", 1))
-    assert texts(merged, "node-name") == ["b"]
-    assert not merged.dropped
-
-
 def test_plus_appends_to_lists_scalars_and_unset_keys() -> None:
     merged = merge_configuration(
         config(

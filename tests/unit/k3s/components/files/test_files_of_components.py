@@ -134,24 +134,6 @@ def test_the_file_of_config_is_decoded_like_a_drop_in(name: str, text: str) -> N
     assert len(kubelet_problems(f"{KUBELET}{text}", name)) == 1
 
 
-@pytest.mark.parametrize(
-    ("stops", "near"),
-    [
-        (SCHEDULER.replace("/v1", "/v1beta3"), SCHEDULER),
-        (SCHEDULER + "foo: bar\n", SCHEDULER),
-        (SCHEDULER + "parallelism: x\n", SCHEDULER + "parallelism: 5.0\n"),
-        (SCHEDULER + "parallelism: 0\n", SCHEDULER + "parallelism: 1\n"),
-        (SCHEDULER + "percentageOfNodesToScore: 101\n", SCHEDULER + "percentageOfNodesToScore: 100\n"),
-        (SCHEDULER + "leaderElection: {leaseDuration: 15}\n", SCHEDULER + "leaderElection: {leaseDuration: 15s}\n"),
-        ("", SCHEDULER),
-    ],
-)
-def test_a_file_that_stops_the_scheduler_is_predicted_and_a_similar_one_is_not(stops: str, near: str) -> None:
-    """Each pair was tried with the scheduler of 1.36.3."""
-    assert rejected("KubeSchedulerConfiguration", stops)
-    assert rejected("KubeSchedulerConfiguration", near) == []
-
-
 KMS = "{apiVersion: v2, name: a, endpoint: 'unix:///run/kms'}"
 KEY = "{aescbc: {keys: [{name: a, secret: UlJSUlJSUlJSUlJSUlJSUg==}]}}"
 
