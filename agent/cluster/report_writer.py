@@ -20,15 +20,16 @@ _ACCOUNT = PurePosixPath("/var/run/secrets/kubernetes.io/serviceaccount")
 _SERVICE, _PORT = "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"
 _LIMITS = Limits(request=10.0, total=30.0, body=8 << 20)
 _OK, _CREATED, _NOT_FOUND = 200, 201, 404
+_IN_POD = "render the pod with --report-to-api"
 _NO_KIND = "install the CustomResourceDefinitions of OpenReports, or omit --report-to-api"
 
 
 def write_report(pod: Host, report: dict[str, Any], environment: Mapping[str, str]) -> None:
     """Create or replace a cluster-wide object, which the namespace of this pod owns. Raises HostError if that fails."""
     server = environment.get(_SERVICE)
-    if not server:
-        raise HostError(f"cannot write the report to the API server: {_SERVICE} is not set", "run it in a pod")
     authority, token, namespace = (pod.tree.read_text(_ACCOUNT / name) for name in ("ca.crt", "token", "namespace"))
+    if not server or not token:
+        raise HostError("cannot write the report to the API server: this is not a pod with a token", _IN_POD)
     path = f"/apis/{report['apiVersion']}/clusterreports/{report['metadata']['name']}"
     owner = f"/api/v1/namespaces/{namespace}"
     with HttpsClient(

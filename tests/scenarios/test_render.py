@@ -214,6 +214,9 @@ def test_an_embedded_token_is_only_in_a_private_file(tmp_path: Path, program: Lo
         ("cloud-init", *DOWNLOAD, "--token-file", "token"),
         ("cloud-init", *DOWNLOAD, "--embed-token", "/no/such/file", "--output", "user-data"),
         ("psa", "--join", SERVER_URL),
+        ("assessment-job",),
+        ("assessment-job", "--node", "worker-1", "--all-nodes"),
+        ("assessment-job", "--all-nodes", "--namespace", "kube-system"),
     ],
 )
 def test_invalid_options_of_a_cluster_are_rejected(words: tuple[str, ...], program: LoadedProgram) -> None:
