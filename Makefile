@@ -200,7 +200,9 @@ pins: $(VENV)/.made ## update the pinned packages in tests/requirements*.txt and
 	echo pyinstaller | compile - --output-file $(PINS)-bundle.txt; \
 	oldest=3.10; \
 	echo ansible-core | compile - --output-file $(BENCH_PINS)-ansible.txt; \
-	echo pyinfra | compile - --output-file $(BENCH_PINS)-pyinfra.txt
+	echo pyinfra | compile - --output-file $(BENCH_PINS)-pyinfra.txt; \
+	oldest=3.11; \
+	echo ansible-lint | compile - --output-file $(PINS)-ansible-lint.txt
 
 clean: ## remove everything that make created
 	@rm -rf .venv .venv-* .cache .run dist repositories .hypothesis .pytest_cache

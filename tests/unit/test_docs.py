@@ -118,6 +118,15 @@ def test_the_proofs_of_guarantees_exist() -> None:
     assert guarantees
 
 
+def test_each_example_is_used_by_a_test() -> None:
+    """A test that names the folder names the file, too, or the role that it belongs to."""
+    tests = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py")]
+    for example in (path for path in (DOCS / "examples").rglob("*") if path.is_file()):
+        folder, *below = example.relative_to(DOCS / "examples").parts
+        name = below[1] if below[0] == "roles" else below[-1]
+        assert any(name in test for test in tests if f"docs/examples/{folder}" in test), example
+
+
 def test_files_of_the_project_in_the_documents_exist() -> None:
     named = {
         (str(page.relative_to(ROOT)), path)

@@ -150,6 +150,10 @@ class Container(Instance):
         """Remove the disk of a container that is off."""
         shutil.rmtree(self._directory)
 
+    def inside(self, words: Sequence[str]) -> list[str]:
+        """Return the words of a command on this machine that runs a command in the container."""
+        return ["nsenter", f"--target={self._leader}", "--all", "--", "env", "-i", *ENVIRONMENT, *words]
+
     def run(
         self,
         command: str | Sequence[str],
@@ -160,11 +164,9 @@ class Container(Instance):
         user: str = "root",
     ) -> Done:
         """Run a program, or a string with sh. Raises GuestError if it fails, unless `check` is False."""
-        enter = ("nsenter", "--target", str(self._leader), "--all", "--", "env", "-i", *ENVIRONMENT)
+        words = self.inside(as_user(command, user))
         try:
-            answer = subprocess.run(
-                (*enter, *as_user(command, user)), input=stdin, capture_output=True, check=False, timeout=timeout
-            )
+            answer = subprocess.run(words, input=stdin, capture_output=True, check=False, timeout=timeout)
         except subprocess.TimeoutExpired:
             self.fail(f"still running after {timeout:g} s: {command}")
         code = answer.returncode if answer.returncode >= 0 else 128 - answer.returncode
