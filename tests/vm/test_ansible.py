@@ -37,8 +37,8 @@ pytestmark = [
 _FIRST, _SECOND = "server-1.example", "agent-1.example"
 _SITE = ("--forks=1", "harden.yml", "k3s.orchestration.site", "assess.yml")
 _PINS = ("--require-hashes", "--requirement", "tests/requirements-ansible-lint.txt")
-_UNRELATED = "/home/admin/.ansible /root/.ansible /run /var/lib/sudo /var/lib/systemd /var/log"
-"""What Ansible, sudo and systemd write themselves."""
+_UNRELATED = "/home/admin/.ansible /root/.ansible /run /var/lib/rpm /var/lib/sudo /var/lib/systemd /var/log"
+"""What Ansible, sudo and systemd write themselves. Ansible asks rpm about the package manager of a node."""
 _FILES = (
     "find / /var/lib -xdev \\( "
     + " -o ".join(f"-path {path}" for path in _UNRELATED.split())
@@ -235,9 +235,9 @@ def test_dnf_installs_an_rpm_file(
     make_stubs(tmp_path, _FEDORA)
     for stub in tmp_path.glob("*.rpm"):
         node.put(f"/root/stubs/{stub.name}", stub.read_bytes())
-    node.put("/etc/rpm/macros.dbpath", "%_dbpath /var/lib/rpm\n")
     node.run("rpm --install /root/stubs/*.rpm")
-    node.put("/usr/lib/os-release", 'ID=fedora\nNAME="Fedora Linux"\nVERSION_ID=43\n')
+    node.put("/etc/redhat-release", "Fedora release 43 (Forty Three)\n")
+    node.put("/usr/lib/os-release", "ID=fedora\nVERSION_ID=43\n")
     node.run("rm /etc/debian_version")
     shutil.copy(packages.rpm, control.files)
     _installs(control, k3s_harden_release=str(control.files / packages.rpm.name))
