@@ -37,7 +37,7 @@ pytestmark = [
 _FIRST, _SECOND = "server-1.example", "agent-1.example"
 _SITE = ("--forks=1", "harden.yml", "k3s.orchestration.site", "assess.yml")
 _PINS = ("--require-hashes", "--requirement", "tests/requirements-ansible-lint.txt")
-_UNRELATED = "/home/admin/.ansible /root/.ansible /run /var/lib/rpm /var/lib/sudo /var/lib/systemd /var/log"
+_UNRELATED = "/home/admin /root/.ansible /run /var/lib/rpm /var/lib/sudo /var/lib/systemd /var/log"
 """What Ansible, sudo and systemd write themselves. Ansible asks rpm about the package manager of a node."""
 _FILES = (
     "find / /var/lib -xdev \\( "
