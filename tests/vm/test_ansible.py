@@ -274,4 +274,6 @@ def test_a_node_downloads_the_release_and_rejects_one_with_another_checksum(
 def test_the_example_passes_the_production_profile_of_ansible_lint(programs: Path, tmp_path: Path) -> None:
     """The profile for content that is published."""
     done = ControlHost(tmp_path, programs, {}).run("ansible-lint", "--offline", "--profile=production", "--nocolor")
-    assert done.returncode == 0, done.stdout + done.stderr
+    # A warning does not change the exit code.
+    output = done.stdout + done.stderr
+    assert (done.returncode, "Profile 'production' was required, and it passed." in output) == (0, True), output
