@@ -58,13 +58,6 @@ def test_each_item_is_a_row() -> None:
         assert item.hint in lines[place + 1]
 
 
-def test_a_word_longer_than_a_line_is_left_to_the_terminal() -> None:
-    """It can then be copied as a whole."""
-    report = replace(CALM, items=(Item("i" * 100, ItemStatus.CHANGED, "d" * 200, "h" * 300),))
-    lines = [line.split()[-1] for line in table(report).splitlines()]
-    assert {"i" * 100, "d" * 200, "h" * 300} <= set(lines)
-
-
 @pytest.mark.parametrize("width", [40, 60, 79, 80, 120, 200])
 def test_details_are_beside_or_below_their_object(width: int) -> None:
     """A narrow terminal gets a stacked layout with a small indent."""

@@ -241,13 +241,6 @@ def notices(server: CheckedNode) -> list[Note]:
     return list(server.assess().notes)
 
 
-def test_an_unknown_version_has_a_note(server: CheckedNode) -> None:
-    server.version = ""
-    (notice,) = notices(server)
-    assert "the K3s version could not be determined" in notice.message
-    assert "--k3s-version" in fix(notice)
-
-
 @pytest.mark.parametrize("name", [CONFIG, f"{CONFIG}.d/10-site.yaml", UNIT])
 def test_a_change_after_the_start_has_a_note(server: CheckedNode, name: str) -> None:
     """The verdicts are about the next start of K3s."""
@@ -288,21 +281,16 @@ def test_a_manual_control_can_be_waived(server: CheckedNode) -> None:
     assert found.notes == ()
 
 
-def test_a_startup_blocker_has_a_note(server: CheckedNode) -> None:
-    server.config("kube-apiserver-arg: [audit-policy-file=/etc/missing.yaml]\n")
-    assert [(note.message.rpartition(" ")[2], str(note.location)) for note in notices(server)] == [
-        ("(audit-policy-unusable)", f"{CONFIG}:1")
-    ]
-
-
 def test_findings_that_prevent_k3s_from_starting_are_the_first_notes(server: CheckedNode) -> None:
     """They come before findings that block the gate, and before limits of the assessment."""
     server.version = ""
-    server.drop_in(
-        "99-site.yaml", "kube-apiserver-arg: [disable-admission-plugins=PodSecurity, audit-policy-file=/a]\n"
-    )
-    ids = [note.message.rpartition(" ")[2] for note in notices(server)]
+    plugins, policy = "disable-admission-plugins=PodSecurity", "audit-policy-file=/a"
+    server.drop_in("99-site.yaml", f"kube-apiserver-arg: [{plugins}, {policy}]\n")
+    fatal, weak, unknown = notices(server)
+    ids = [note.message.rpartition(" ")[2] for note in (fatal, weak, unknown)]
     assert ids == ["(audit-policy-unusable)", "(pod-security-disabled)", "(version-assumed)"]
+    assert str(fatal.location) == f"{CONFIG}.d/99-site.yaml:1"
+    assert "--k3s-version" in fix(unknown)
 
 
 def test_a_benchmark_for_another_version_has_a_note(server: CheckedNode) -> None:

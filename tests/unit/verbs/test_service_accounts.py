@@ -13,6 +13,7 @@ from agent.host.process import Completed
 from agent.value import replace
 from agent.verbs.service_accounts import disable_default_tokens
 from tests.fake import Programs, fake_host, in_memory
+from tests.k3s_tree import put
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,9 +36,7 @@ KUBECONFIG = "etc/rancher/k3s/k3s.yaml"
 def host() -> Iterator[Host]:
     """A host with kubectl."""
     with in_memory() as root:
-        program = root / KUBECTL.lstrip("/")
-        program.parent.mkdir(parents=True)
-        program.touch(0o755)
+        put(root, KUBECTL.lstrip("/"), "", 0o755)
         yield fake_host(root)
 
 
@@ -78,17 +77,12 @@ def test_only_the_value_false_counts_as_protected(value: str, host: Host) -> Non
 def test_a_kubeconfig_that_another_user_can_change_is_not_used(host: Host, *, is_link: bool) -> None:
     """It can name a program that kubectl runs, so kubectl does not run, and --wait does not wait."""
     root = Path(host.root)
-    program, kubeconfig = root / K3S.lstrip("/"), root / KUBECONFIG
-    target = root / "srv/ci/kubeconfig" if is_link else kubeconfig
-    for path in (program, kubeconfig, target):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    program.touch(0o755)
-    target.touch(0o600)
+    put(root, K3S.lstrip("/"), "", 0o755)
+    kubeconfig = put(root, KUBECONFIG, "", 0o666)
     if is_link:
+        kubeconfig.unlink()
         kubeconfig.symlink_to("/srv/ci/kubeconfig")
-        target.parent.chmod(0o777)
-    else:
-        target.chmod(0o666)
+        put(root, "srv/ci/kubeconfig", "").parent.chmod(0o777)
     programs = Programs()
     with pytest.raises(HostError, match=r"^cannot use /etc/rancher/k3s/k3s.yaml, because kubectl runs programs"):
         disable_default_tokens(replace(host, run=programs), kubeconfig=None, timeout=5, wait=300)
@@ -97,10 +91,7 @@ def test_a_kubeconfig_that_another_user_can_change_is_not_used(host: Host, *, is
 
 def test_a_named_kubeconfig_that_another_user_can_change_is_not_used(host: Host) -> None:
     """--kubeconfig has the same rule as --config."""
-    named = Path(host.root, "tmp/kubeconfig")
-    named.parent.mkdir()
-    named.touch()
-    named.chmod(0o602)
+    put(Path(host.root), "tmp/kubeconfig", "", 0o602)
     with pytest.raises(HostError, match=r"^cannot use /tmp/kubeconfig, .*: others can write to it") as caught:
         disable_default_tokens(replace(host, run=Programs()), kubeconfig="/tmp/kubeconfig", timeout=5)  # noqa: S108 - in the tree
     assert "--kubeconfig /var/lib/rancher/k3s/server/cred/admin.kubeconfig" in caught.value.hint
