@@ -35,20 +35,11 @@ TOTALS = ["total_pass", "total_fail", "total_warn", "total_info"]
 CONTROLS = ["id", "version", "detected_version", "text", "node_type", "tests", *TOTALS]
 GROUP = ["section", "type", "pass", "fail", "warn", "info", "desc", "results"]
 CHECK = {
-    "test_number": str,
-    "test_desc": str,
-    "audit": str,
-    "AuditEnv": str,
-    "AuditConfig": str,
-    "type": str,
-    "remediation": str,
+    **dict.fromkeys(("test_number", "test_desc", "audit", "AuditEnv", "AuditConfig", "type", "remediation"), str),
     "test_info": list,
-    "status": str,
-    "actual_value": str,
-    "scored": bool,
-    "IsMultiple": bool,
-    "expected_result": str,
-    "reason": str,
+    **dict.fromkeys(("status", "actual_value"), str),
+    **dict.fromkeys(("scored", "IsMultiple"), bool),
+    **dict.fromkeys(("expected_result", "reason"), str),
 }
 NODE_TYPES = {"master", "node", "etcd", "controlplane", "policies"}
 
@@ -124,10 +115,7 @@ def test_controls_are_grouped_as_in_kube_bench() -> None:
         for controls in report["Controls"]
     ]
     assert parts == [
-        ("1", "master", ["1.1", "1.2"]),
-        ("2", "etcd", ["2"]),
-        ("4", "node", ["4.2"]),
-        ("5", "policies", ["5.1"]),
+        *(("1", "master", ["1.1", "1.2"]), ("2", "etcd", ["2"]), ("4", "node", ["4.2"]), ("5", "policies", ["5.1"])),
         ("host", "node", ["host"]),
     ]
     assert {controls["version"] for controls in report["Controls"]} == {"k3s-cis-1.9"}

@@ -71,12 +71,8 @@ def test_the_time_of_the_assessment_is_a_value() -> None:
     """The collector rejects samples with timestamps."""
     found = samples(FULL)
     (info,) = found["k3s_harden_info"]
-    assert info.labels == {
-        "version": __version__,
-        "benchmark": "cis-1.9",
-        "role": "server",
-        "k3s_version": "v1.28.5+k3s1",
-    }
+    facts = {"benchmark": "cis-1.9", "role": "server", "k3s_version": "v1.28.5+k3s1"}
+    assert info.labels == {"version": __version__, **facts}
     (when,) = found["k3s_harden_assessment_timestamp_seconds"]
     assert when.value == WHEN
 
