@@ -49,16 +49,6 @@ def test_a_benchmark_is_sorted_by_number_with_controls_of_the_guide_at_the_end(b
     }
 
 
-def test_the_catalogue_has_the_order_of_the_newest_benchmark() -> None:
-    """A control that the newest benchmark does not have is at the position of its last number."""
-    newest = [row for row in CATALOGUE if Benchmark.CIS_2_1 in row.numbers]
-    assert newest == [row for row in controls_of(Benchmark.CIS_2_1) if Benchmark.CIS_2_1 in row.numbers]
-    ids = [row.id for row in CATALOGUE]
-    assert ids.index("kubelet-seccomp-default") + 1 == ids.index("kubelet-ip-address-deny")
-    assert ids.index("pods-assigned-capabilities") + 1 == ids.index("pods-added-capabilities")
-    assert CATALOGUE[-len(BEYOND) :] == BEYOND
-
-
 @pytest.mark.parametrize(
     ("text", "names"),
     [

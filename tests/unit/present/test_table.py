@@ -79,12 +79,6 @@ def test_color_only_adds_color() -> None:
     assert "[red]x :smile:" in plain
 
 
-def test_a_diff_is_shown_line_by_line() -> None:
-    lines = [line.strip() for line in table().splitlines()]
-    for line in ("-old", "+new", "mode 0644 → 0600"):
-        assert line in lines
-
-
 @pytest.mark.parametrize(("line", "code"), [("-old", 31), ("+new", 32), ("@@ -1 +1 @@", 36)])
 def test_a_line_of_a_diff_has_the_color_of_its_kind(line: str, code: int) -> None:
     """The colors are from the palette of the terminal, which is readable on dark and light backgrounds."""

@@ -36,12 +36,6 @@ def as_file(key: str, value: str) -> str:
     return "".join(f"{section}: {{" for section in sections) + f"{last}: {value}" + "}" * len(sections) + "\n"
 
 
-@pytest.mark.parametrize("text", ["", "profile: guide\n"])
-def test_the_guide_is_the_default(text: str) -> None:
-    assert loaded(text) == Settings()
-    assert PRESETS[Profile.GUIDE] == ()
-
-
 @pytest.mark.parametrize("preset", STRICT, ids=lambda preset: preset.setting)
 @pytest.mark.parametrize("order", [1, -1], ids=["before", "after"])
 def test_a_site_can_disable_each_preset(preset: object, order: int) -> None:

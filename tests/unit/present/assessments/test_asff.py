@@ -10,10 +10,9 @@ import jsonschema
 import pytest
 from hypothesis import given
 
-from agent.assess.assessment import Assessment, ControlStatus, Evidence, Verdict
+from agent.assess.assessment import Assessment, Evidence, Verdict
 from agent.benchmark.versions import Benchmark
 from agent.errors import UsageError
-from agent.model import FixOwner
 from agent.present import Format, remediation
 from agent.present.assessments import assessment_text
 from agent.present.assessments.asff import AwsAccount, account
@@ -141,6 +140,8 @@ def test_a_finding_has_all_details() -> None:
     (resource,) = record["Resources"]
     assert (resource["Type"], resource["Id"], resource["Partition"]) == ("Other", "node-1", "aws")
     assert resource["Details"]["Other"] == {"node": "node-1", "role": "server", "k3sVersion": "v1.28.5+k3s1"}
+    fields = finding(FAILS._replace(control=replace(FAILS.control, level=2)))["ProductFields"]
+    assert [fields[f"k3s-harden/{name}"] for name in ("level", "owner", "status")] == ["2", "apply", "FAIL"]
     assert finding(WAIVED)["ProductFields"]["k3s-harden/waiver"].startswith("the vendor's agent reads it (expires")
 
 
@@ -199,9 +200,3 @@ def test_an_open_control_has_its_severity_though_the_benchmark_does_not_score_it
     assert passes["Severity"]["Label"] == "INFORMATIONAL"
     assert passes["ProductFields"]["k3s-harden/severity"] == severity.lower()
     assert passes["ProductFields"]["k3s-harden/severity-reason"].endswith(".")
-
-
-def test_a_finding_has_level_owner_and_status() -> None:
-    assert finding(FAILS._replace(control=replace(FAILS.control, level=2)))["ProductFields"]["k3s-harden/level"] == "2"
-    assert finding(FAILS)["ProductFields"]["k3s-harden/owner"] == str(FixOwner.APPLY)
-    assert finding(FAILS)["ProductFields"]["k3s-harden/status"] == str(ControlStatus.FAIL)
