@@ -9,7 +9,7 @@ import pytest
 from agent.benchmark.api_server import API_SERVER
 from agent.benchmark.versions import Benchmark
 from agent.model import NEWEST_KNOWN, Component, Role, Version
-from tests.unit.benchmark.rows import OF_K3S, flags
+from tests.unit.benchmark.rows import OF_K3S, fix, flags
 
 if TYPE_CHECKING:
     from agent.benchmark.control import BenchmarkControl
@@ -184,3 +184,10 @@ def test_newer_benchmarks_reject_more_cipher_suites(suite: str, first_that_refus
     refusing = [benchmark for benchmark in Benchmark if not met(row, {"tls-cipher-suites": suite}, benchmark)]
     every = list(Benchmark)
     assert refusing == (every[every.index(first_that_refuses) :] if first_that_refuses else [])
+
+
+def test_a_fix_for_a_plugin_keeps_the_plugin_of_k3s() -> None:
+    """The argument replaces NodeRestriction, so a text without it would break another control."""
+    for row in API_SERVER:
+        if any(flag.name == ADMISSION and not flag.unset_passes for flag in flags(row.check)):
+            assert "NodeRestriction" in fix(row), row.id
