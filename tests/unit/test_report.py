@@ -142,16 +142,6 @@ def test_each_kind_of_error_has_its_exit_code(error: HardenError, code: int) -> 
     assert error.hint == ""
 
 
-def test_an_input_error_names_its_location() -> None:
-    error = InputError(Location(PurePosixPath("/a"), 3), "no such key", "remove it")
-    assert (str(error), error.location, error.problem, error.hint) == (
-        "cannot use /a:3: no such key",
-        Location(PurePosixPath("/a"), 3),
-        "no such key",
-        "remove it",
-    )
-
-
 def test_the_exit_codes_are_those_of_the_table() -> None:
     """Scripts of users depend on the numbers; each has a meaning."""
     names = ["COMPLIANT", "ERROR", "USAGE", "NOT_COMPLIANT", "PARTIAL", "LOCKED", "ENVIRONMENT"]

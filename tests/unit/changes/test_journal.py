@@ -128,13 +128,6 @@ def test_an_existing_state_directory_keeps_its_mode(journal: Journal, host: Host
     assert stat.S_IMODE(Path(host.root, *JOURNAL.parts[1:]).stat().st_mode) == 0o700
 
 
-def test_a_host_without_a_journal_has_no_runs(journal: Journal, host: Host) -> None:
-    assert journal.runs() == ()
-    assert journal.written(str(A)) == ()
-    assert journal.finish_interrupted() == ()
-    assert names(Path(host.root)) == ["etc"]
-
-
 def test_runs_are_numbered_and_sorted(journal: Journal, clock: Clock) -> None:
     for seconds in (50, 10, 30):
         clock.seconds = seconds

@@ -41,17 +41,12 @@ def value_of(arguments: EffectiveArguments, name: str) -> str | None:
     return argument.value if argument else None
 
 
-def reason_of_doubt(arguments: EffectiveArguments, name: str) -> str:
-    doubt = arguments.doubt(name)
-    return doubt.reason if doubt else ""
-
-
 def conf(text: str, name: str = "50-site.conf") -> KubeletFile:
     return kubelet_file((KUBELET_FILE + text).encode(), OWN.with_name(name))
 
 
-def own_file(text: str | None = None) -> KubeletFile:
-    return kubelet_file(RECORDED.read_bytes() if text is None else (KUBELET_FILE + text).encode(), OWN)
+def own_file() -> KubeletFile:
+    return kubelet_file(RECORDED.read_bytes(), OWN)
 
 
 # --- K3s and the operator ---
@@ -244,7 +239,7 @@ def test_an_invalid_kubelet_file_is_a_doubt_about_its_fields() -> None:
     arguments = effective_arguments(
         KUBELET, facts("kubelet-arg: [event-qps=5]\n"), KubeletConfiguration((own_file(), broken))
     )
-    assert "50-broken.conf" in reason_of_doubt(arguments, "anonymous-auth")
+    assert "50-broken.conf" in str(arguments.doubt("anonymous-auth"))
     assert arguments.doubt("event-qps") is None
     assert arguments.doubt("read-only-port") is None
 

@@ -11,7 +11,7 @@ import pytest
 from agent.errors import HostError, NotEmptyError
 from agent.host import Host
 from agent.host.process import Completed
-from agent.model import Absent, Directory, File, FileMode, FilePermissions, Obstacle, Sysctl, Unreadable
+from agent.model import Absent, Directory, File, FileMode, FilePermissions, Sysctl, Unreadable
 from tests.fake import Programs, fake_host, names
 
 if TYPE_CHECKING:
@@ -140,14 +140,6 @@ def test_the_owner_of_a_tree_is_shown_as_root(tmp_path: Path) -> None:
     assert host.probe() == ()
     with pytest.raises(HostError, match="programs of a --root tree are not run"):
         host.run(["/bin/true"], timeout=1)
-
-
-def test_the_real_host_is_this_machine() -> None:
-    host = Host.real()
-    assert (host.root, host.is_live, host.has_kernel) == ("/", True, True)
-    release = Path("/proc/sys/kernel/osrelease").read_text(encoding="ascii").strip()
-    assert host.sysctl("kernel.osrelease") == Sysctl(key="kernel.osrelease", value=release)
-    assert isinstance(host.tree.observe(PurePosixPath("/proc/self/exe")), Obstacle)
 
 
 def test_without_selinux_no_program_sets_a_label(tmp_path: Path) -> None:

@@ -106,13 +106,6 @@ def test_a_copy_preserves_mtime_but_not_ctime(root: Path, tree: WritableTree) ->
     assert tree.times(SITE / "x") is None
 
 
-@pytest.mark.parametrize("path", ["/etc/none", "/none/of/these"])
-def test_a_missing_path_is_absent(path: str, tree: WritableTree) -> None:
-    assert tree.observe(PurePosixPath(path)) == Absent(PurePosixPath(path))
-    assert not tree.exists(PurePosixPath(path))
-    assert tree.read(PurePosixPath(path)) is None
-
-
 def symlink(path: Path) -> None:
     path.symlink_to(path.parents[2] / "outside/precious")
 

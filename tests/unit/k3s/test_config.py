@@ -178,11 +178,6 @@ def test_empty_and_unknown_variables_set_nothing() -> None:
     assert merge_configuration((), (), environment(K3S_URL="", K3S_NO_SUCH="x", PATH="/bin")).values == {}
 
 
-def test_variables_that_name_the_configuration_file_are_not_options() -> None:
-    """K3s reads K3S_CONFIG_FILE before it merges anything."""
-    assert "K3S_CONFIG_FILE" not in VARIABLES
-
-
 def test_aliases_set_the_option_they_stand_for() -> None:
     merged = merge_configuration(config("d: /x\nkube-controller-arg: [a=1]\nkube-controller-manager-arg: [b=2]\n"))
     assert merged.scalar("data-dir") == ConfigValue("/x", Location(MAIN, 1))

@@ -42,17 +42,6 @@ def test_a_server_gets_the_notes_between_two_versions(current: str, target: str,
     assert ids(current, target) == expected
 
 
-def test_notes_about_etcd_are_for_servers_with_embedded_etcd() -> None:
-    """In an upgrade from etcd 3.5 to 3.6, removed members can reappear."""
-    assert "etcd-3-5-26-before-1-34" in ids("1.33", "1.34", has_etcd=True)
-    assert "etcd-3-6-before-1-37" in ids("1.36", "1.37", has_etcd=True)
-    assert not any("etcd" in id_ for id_ in ids("1.33", "1.37", Role.AGENT, has_etcd=True))
-
-
-def test_an_agent_has_the_note_servers_first() -> None:
-    assert ids("1.34", "1.35", Role.AGENT) == [SERVERS, *FROM_35]
-
-
 def test_a_note_lists_each_skipped_version() -> None:
     note = next(
         note

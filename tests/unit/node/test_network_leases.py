@@ -38,12 +38,6 @@ def leases_below(root: Path) -> NetworkLeases:
     return network_leases.read_network_leases(fake_host(root).tree)
 
 
-def test_a_new_host_has_only_the_missing_directory() -> None:
-    """apply creates it with its permissions before the first pod."""
-    with in_memory() as root:
-        assert leases_below(root) == NetworkLeases((NETWORK_LEASES,), ())
-
-
 def test_open_files_of_all_networks_are_found_without_the_lock(root: Path) -> None:
     leases(root)
     assert leases_below(root) == NetworkLeases(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from agent import yaml_reader
 from agent.errors import InputError
-from agent.yaml_reader import KeyValue, Mapping, Scalar, Sequence, duplicates, read_documents, scalars, shown
+from agent.yaml_reader import KeyValue, Mapping, Scalar, Sequence, duplicates, read_documents, shown
 from agent.yaml_reader.plain_scalars import resolve
 from agent.yaml_reader.simple_files import simple_documents
 
@@ -234,17 +234,6 @@ def test_duplicate_keys_are_kept_and_can_be_listed() -> None:
     assert node.get("a") == Scalar(4, "4", 4)
     assert node.get("c") is None
     assert [(first.line, again.line) for first, again in duplicates(node)] == [(1, 3), (1, 4)]
-
-
-def test_text_returns_only_strings() -> None:
-    node = only("kind: Policy\nlevel: 1\nrules: []\n")
-    assert isinstance(node, Mapping)
-    assert [node.text(key) for key in ("kind", "level", "rules", "none")] == ["Policy", None, None, None]
-
-
-def test_scalars_are_listed_with_their_lines() -> None:
-    found = list(scalars(only("a:\n  - b\n  - c: d\ne: f\n")))
-    assert [(scalar.text, scalar.line) for scalar in found] == [("b", 2), ("d", 3), ("f", 4)]
 
 
 def parsed(data: str, loader: object) -> object:

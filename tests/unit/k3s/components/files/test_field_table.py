@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.k3s.components.files.field_table import fields_of, nested_types
+from agent.k3s.components.files.field_table import fields_of
 from agent.k3s.kubelet_configuration import KUBELET_FIELDS
 
 TYPES = {"bool": "true or false", "int32": "a whole number", "int64": "a whole number", "[string]": "a list of strings"}
@@ -19,13 +19,6 @@ def test_a_field_belongs_to_its_versions_and_minors() -> None:
 def test_a_minor_without_a_table_has_all_fields() -> None:
     for minor in (0, 30, 99):
         assert "defaultPodSysctls" in fields_of("KubeletConfiguration", minor)
-
-
-def test_types_are_nested_as_in_a_file() -> None:
-    rules = nested_types(fields_of("Policy", 37))["rules"]
-    assert isinstance(rules, list)
-    assert isinstance(rules[0], dict)
-    assert rules[0]["resources"] == [{"group": "string", "resources": ["string"], "resourceNames": ["string"]}]
 
 
 def test_the_fields_that_controls_test_are_those_of_the_table() -> None:

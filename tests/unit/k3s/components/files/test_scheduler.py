@@ -55,25 +55,29 @@ EVERY = "{name: '*'}"
     [
         (FILE.partition("clientConnection")[0], FILE),
         (FILE.replace("{kubeconfig", "{burst: -1, kubeconfig"), FILE.replace("{kubeconfig", "{burst: 0, kubeconfig")),
-        (f"{FILE}profiles: [{{}}, {{}}]\n", f"{FILE}profiles: [{{}}]\n"),
-        (f"{FILE}profiles: [{{schedulerName: ''}}]\n", f"{FILE}profiles: []\n"),
-        (
-            f"{FILE}profiles: [{{schedulerName: a}}, {{schedulerName: a}}]\n",
-            f"{FILE}profiles: [{{schedulerName: a}}, {{schedulerName: b}}]\n",
+        *(
+            (f"{FILE}{stopping}\n", f"{FILE}{near}\n")
+            for stopping, near in (
+                ("profiles: [{}, {}]", "profiles: [{}]"),
+                ("profiles: [{schedulerName: ''}]", "profiles: []"),
+                (
+                    "profiles: [{schedulerName: a}, {schedulerName: a}]",
+                    "profiles: [{schedulerName: a}, {schedulerName: b}]",
+                ),
+                ("podInitialBackoffSeconds: 0", "podInitialBackoffSeconds: 10\npodMaxBackoffSeconds: 10"),
+                ("podInitialBackoffSeconds: 11\npodMaxBackoffSeconds: 10", "podInitialBackoffSeconds: 10"),
+                ("parallelism: 0", "parallelism: 1"),
+                ("parallelism: x", "parallelism: 5.0"),
+                ("leaderElection: {leaseDuration: 15}", "leaderElection: {leaseDuration: 15s}"),
+                ("foo: bar", ""),
+                ("percentageOfNodesToScore: -1", "percentageOfNodesToScore: 100"),
+                (f"extenders: [{EXTENDER.replace(', weight: 1', '')}]", f"extenders: [{EXTENDER}]"),
+                ("extenders: [{urlprefix: a}]", "extenders: [{tlsConfig: {insecure: true}}]"),
+            )
         ),
-        (profile("percentageOfNodesToScore: 101"), profile("percentageOfNodesToScore: 0")),
-        (f"{FILE}podInitialBackoffSeconds: 0\n", f"{FILE}podInitialBackoffSeconds: 10\n"),
-        (
-            f"{FILE}podInitialBackoffSeconds: 11\npodMaxBackoffSeconds: 10\n",
-            f"{FILE}podInitialBackoffSeconds: 10\npodMaxBackoffSeconds: 10\n",
-        ),
-        (f"{FILE}parallelism: 0\n", f"{FILE}parallelism: 1\n"),
-        (f"{FILE}parallelism: x\n", f"{FILE}parallelism: 5.0\n"),
-        (f"{FILE}leaderElection: {{leaseDuration: 15}}\n", f"{FILE}leaderElection: {{leaseDuration: 15s}}\n"),
-        (f"{FILE}foo: bar\n", FILE),
         (FILE.replace("/v1", "/v1beta3"), FILE),
         ("", FILE),
-        (f"{FILE}percentageOfNodesToScore: -1\n", f"{FILE}percentageOfNodesToScore: 100\n"),
+        (profile("percentageOfNodesToScore: 101"), profile("percentageOfNodesToScore: 0")),
         (plugins("scores: {}"), plugins("score: {}")),
         (enabled("score", "Own"), enabled("score", disabled="{name: Own}")),
         (enabled("multiPoint", "EBSLimits"), enabled("multiPoint", "ImageLocality")),
@@ -103,8 +107,6 @@ EVERY = "{name: '*'}"
         ),
         (profile("pluginConfig: [{name: A}, {name: A}]"), profile("pluginConfig: [{name: A}, {name: B}]")),
         (arguments("InterPodAffinity", "{hardPodAffinity: 1}"), arguments("Own", "{hardPodAffinity: 1}")),
-        (f"{FILE}extenders: [{EXTENDER.replace(', weight: 1', '')}]\n", f"{FILE}extenders: [{EXTENDER}]\n"),
-        (f"{FILE}extenders: [{{urlprefix: a}}]\n", f"{FILE}extenders: [{{tlsConfig: {{insecure: true}}}}]\n"),
     ],
 )
 def test_a_file_that_stops_the_scheduler_is_predicted_and_a_similar_one_is_not(stopping: str, near: str) -> None:
