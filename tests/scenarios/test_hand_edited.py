@@ -177,20 +177,6 @@ def test_a_data_directory_on_a_disk_that_is_not_mounted_is_refused_with_its_fix(
     assert host.seen("apply").code == 0
 
 
-def test_nothing_is_written_below_a_directory_that_others_can_write_to(host: HostTree) -> None:
-    """Another user could replace the file; the directory is reported with the command that fixes the tree."""
-    host.write("/etc/rancher/k3s/config.yaml", "node-name: a\n")
-    host["/etc/rancher/k3s"].chmod(0o777)
-    seen = host.seen("apply")
-    assert seen.code == 4
-    assert DROPIN not in host.entries()
-    directory = host["/etc/rancher/k3s"]
-    assert f"sudo chown root:root {directory} && sudo chmod go-w {directory}" in seen.text
-    assert host.entries()["/etc/rancher/k3s"].mode == 0o777
-    host["/etc/rancher/k3s"].chmod(0o755)
-    assert host.seen("apply").code == 0
-
-
 @pytest.mark.parametrize(("level", "status"), [("restricted", "compliant"), ("baseline", "edited")])
 def test_a_shorter_psa_yaml_of_the_site_is_kept_if_it_enforces_as_much(host: HostTree, level: str, status: str) -> None:
     """It exempts fewer namespaces than the guide, and does not warn."""

@@ -202,13 +202,3 @@ def test_a_report_that_cannot_be_signed_is_not_written(
     assert (done.code, done.stdout) == (6, "")
     assert f"cannot sign the report with {private}: " in done.stderr
     assert not list(tmp_path.glob("report.json*"))
-
-
-@pytest.mark.parametrize(
-    ("words", "missing"), [(("--sign", "id"), "--output"), (("--allowed-signers", "a"), "--baseline")]
-)
-def test_an_option_for_a_file_requires_the_file(node: HostTree, words: tuple[str, ...], missing: str) -> None:
-    """A signature of standard output has no place."""
-    done = assess(node, *words)
-    assert done.code == 2
-    assert f"{words[0]} without {missing}" in done.stderr
