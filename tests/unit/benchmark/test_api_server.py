@@ -190,4 +190,4 @@ def test_a_fix_for_a_plugin_keeps_the_plugin_of_k3s() -> None:
     """The argument replaces NodeRestriction, so a text without it would break another control."""
     for row in API_SERVER:
         if any(flag.name == ADMISSION and not flag.unset_passes for flag in flags(row.check)):
-            assert "NodeRestriction" in fix(row), row.id
+            assert "`enable-admission-plugins=NodeRestriction" in fix(row), row.id
