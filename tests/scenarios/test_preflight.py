@@ -146,13 +146,6 @@ def test_a_host_without_hardening_is_compliant_after_apply(host: HostTree) -> No
     assert found["left_after_apply"] == []
 
 
-def test_an_agent_has_other_notes_than_a_server(hardened: Hardened) -> None:
-    """Servers must be upgraded first. An agent has no datastore, so no snapshot is required."""
-    notes = ids(preflight(hardened("agent"), "1.37"), "notes")
-    assert "servers-first" in notes
-    assert "snapshot-first" not in notes
-
-
 def steps(found: dict[str, Any]) -> list[str]:
     return [": ".join(filter(None, (step["text"], step["command"]))) for step in found["next_steps"]]
 
@@ -183,7 +176,9 @@ def test_the_next_steps_check_again_after_a_fix(host: HostTree) -> None:
     """That command has the current version; apply and the installation follow it."""
     host.options = ("--role", "agent", "--k3s-version", "1.36")
     host.write(CONFIG, "kubelet-arg: [pod-infra-container-image=x]\n")
-    shown = steps(preflight(host, "1.37"))
+    found = preflight(host, "1.37")
+    assert {"servers-first", "snapshot-first"} & {*ids(found, "notes")} == {"servers-first"}
+    shown = steps(found)
     assert shown[0] == "upgrade all servers of the cluster before this agent"
     assert shown[2].startswith("check again, and continue only if it ends with result 0: ")
     assert "preflight v1.37 --k3s-version 1.36" in shown[2]
