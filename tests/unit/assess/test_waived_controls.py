@@ -35,9 +35,6 @@ def selected(*waivers: SiteWaiver, benchmark: Benchmark = NEW, scope: WaiverScop
     return select_waivers(waivers, catalogue.controls_of(benchmark), benchmark, scope)
 
 
-# --- the control of a waiver ---
-
-
 def test_a_waiver_applies_to_the_control_with_its_id() -> None:
     chosen = selected(replace(waiver(expires="2027-06-30"), approved_by="Ann"))
     (control,) = catalogue.controls_named(CERTIFICATES)
@@ -97,9 +94,6 @@ def test_a_waiver_for_another_benchmark_has_no_note() -> None:
     assert (chosen.by_control, chosen.notes, chosen.unused({})) == ({}, (), ())
 
 
-# --- hosts and dates ---
-
-
 @pytest.mark.parametrize(
     "scope",
     [
@@ -142,9 +136,6 @@ def test_the_first_valid_waiver_of_a_control_applies() -> None:
     chosen = selected(over, renewed, again)
     assert chosen.by_control[CERTIFICATES].location == Location(PATH, 5)
     assert chosen.notes == ()
-
-
-# --- unused waivers ---
 
 
 @pytest.mark.parametrize("status", ControlStatus)

@@ -98,9 +98,6 @@ def test_no_step_of_a_fix_ends_with_a_period() -> None:
     assert not [step.text for step in steps if isinstance(step, Instruction) and step.text.endswith(".")]
 
 
-# --- severities ---
-
-
 TABLE = Path(severity.__file__).with_name("severities.tsv")
 
 
@@ -114,9 +111,6 @@ def test_each_control_has_one_severity_with_a_reason() -> None:
         (row["severity"] for row in rows), key=lambda step: list(Severity).index(Severity(step))
     )
     assert all(rating(control.id).reason for control in CATALOGUE)
-
-
-# --- texts that are derived from a row ---
 
 
 @pytest.mark.parametrize("title", ["The API server asks RBAC", "A pod has a limit", "Pods have a profile"])

@@ -119,9 +119,6 @@ def test_an_equivalent_file_is_not_rewritten() -> None:
     assert planned(loose, desired=[desired]) == Plan(changes=(Change(loose, now),), refusals=())
 
 
-# --- requirements of a file ---
-
-
 NEEDS: tuple[Need, ...] = (A, Sysctl(key=KEY, value="0"))
 NEEDY = file(B)
 
@@ -218,9 +215,6 @@ def test_undo_restores_unmet_requirements() -> None:
     assert undone(GONE, own) == Plan((own, GONE), ())
 
 
-# --- undo ---
-
-
 def test_only_files_are_backed_up() -> None:
     hints = []
     for ours, now in ((file(), file(content=b"x")), (Sysctl(key=KEY, value="0"), Sysctl(key=KEY, value="9"))):
@@ -292,9 +286,6 @@ def test_undo_refuses_what_it_cannot_change(now: Observed, reason: str) -> None:
 def test_a_difference_is_described(before: Observed, after: Observed, words: str) -> None:
     """The description has the form found → expected. The owner root is omitted."""
     assert difference(before, after) == words
-
-
-# --- permissions of files of other programs ---
 
 
 def guarded(now: Observed) -> Plan:

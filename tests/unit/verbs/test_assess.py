@@ -75,9 +75,6 @@ def server(directory: Path) -> CheckedNode:
     return node(directory / "server", K3s())
 
 
-# --- properties of every verdict ---
-
-
 @pytest.mark.parametrize("hardened", [False, True], ids=["fresh", "hardened"])
 @pytest.mark.parametrize("name", NODES)
 def test_every_verdict_is_complete(directory: Path, name: str, *, hardened: bool) -> None:
@@ -186,9 +183,6 @@ def test_suggested_settings_are_valid() -> None:
         assert row.differs_from_default(load_settings(f"{row.line}\n".encode(), DEFAULT_SETTINGS))
 
 
-# --- which benchmark ---
-
-
 @pytest.mark.parametrize("spelling", ["cis-1.10", "1.10"])
 def test_a_benchmark_is_named_with_or_without_its_prefix(spelling: str) -> None:
     assert benchmark_named(spelling) is Benchmark.CIS_1_10
@@ -207,9 +201,6 @@ def test_auto_is_the_newest_benchmark_for_the_version(directory: Path) -> None:
         assert node(directory / str(minor), K3s(minor=minor)).assess().benchmark == benchmark
     assert fitting_benchmark(Version.parse("1.22")) is Benchmark.CIS_1_23
     assert fitting_benchmark(Version.parse("1.99")) is Benchmark.CIS_2_1
-
-
-# --- the exit code ---
 
 
 @pytest.fixture
@@ -232,9 +223,6 @@ def test_an_unknown_control_decides_the_exit_code(server: CheckedNode) -> None:
     others = frozenset(verdict.control.id for verdict in found.verdicts if verdict.status is ControlStatus.FAIL)
     found = assess_host(server.host(), server.request(), earlier=report(others))
     assert found.exit_code is ExitCode.NOT_COMPLIANT
-
-
-# --- notes ---
 
 
 def notices(server: CheckedNode) -> list[Note]:

@@ -116,9 +116,6 @@ def node() -> Iterator[Node]:
 OPEN = verdict(CERTIFICATES, ControlStatus.FAIL, found="0644", where=CRT)
 
 
-# --- reported changes ---
-
-
 def test_the_first_run_reports_its_result_and_no_change(node: Node) -> None:
     """Open controls are not changes. Silence would look as if nothing had been assessed."""
     (line,) = node.look(OPEN, verdict(KEYS))
@@ -237,9 +234,6 @@ def test_content_of_files_cannot_forge_lines(node: Node) -> None:
     assert line.isprintable()
 
 
-# --- stored files ---
-
-
 def test_only_root_can_read_report_and_metrics(node: Node) -> None:
     node.look(OPEN)
     state = node.path(REPORT).parent
@@ -349,9 +343,6 @@ def test_invalid_settings_fail_before_anything_is_stored(node: Node) -> None:
     assert not node.path(REPORT).exists()
 
 
-# --- repair ---
-
-
 REPAIRABLE = verdict(CERTIFICATES, ControlStatus.FAIL, found="0644", where=CRT, owner=FixOwner.APPLY)
 REPAIRED = verdict(CERTIFICATES, found="0600", where=CRT, owner=FixOwner.APPLY)
 REPAIRS = "drift: {repair: true}\npki: {certificate-permissions: '0600'}\n"
@@ -455,8 +446,6 @@ def test_an_ordinary_user_is_rejected(booted: Node) -> None:
         booted.look(OPEN, request=LIVE)
 
 
-# --- the site's command ---
-
 NOTIFY = "drift: {notify: /usr/local/bin/notify}\n"
 
 
@@ -485,9 +474,6 @@ def test_metrics_contain_whether_a_notification_was_not_delivered(node: Node) ->
         lines = list(drift(fake_host(node.root), REQUEST, lambda found=found, **_: found))
         assert lines == ["late"] * value
         assert node.metrics()["k3s_harden_notification_undelivered"] == value
-
-
-# --- the unit of drift ---
 
 
 def test_the_unit_may_write_the_files_of_drift() -> None:

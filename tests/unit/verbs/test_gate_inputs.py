@@ -100,9 +100,6 @@ def kinds(report: Report) -> set[str]:
     return {finding.id for finding in report.findings}
 
 
-# --- K3s' version ---
-
-
 @pytest.mark.parametrize("answer", ["", "nonsense\n", "k3s version"])
 def test_a_failing_k3s_version_keeps_the_last_known_version(node: Node, answer: str) -> None:
     """A node of v1.24 is not hardened for the newest version."""
@@ -325,9 +322,6 @@ def test_a_damaged_record_is_reported_and_replaced(node: Node) -> None:
     assert "not-readable" not in kinds(node.run("check"))
 
 
-# --- settings ---
-
-
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -441,9 +435,6 @@ def test_a_record_of_another_settings_file_is_ignored(node: Node) -> None:
     other.write_text("[")
     with pytest.raises(HardenError):
         converge.gate(node.host, replace(REQUEST, settings_file=other))  # type: ignore[arg-type]  # both are paths
-
-
-# --- waivers and the clock ---
 
 
 def test_a_waiver_that_expires_soon_is_reported_by_check(node: Node) -> None:

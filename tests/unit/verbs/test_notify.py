@@ -57,9 +57,6 @@ def stored(assessed: Assessment) -> Baseline:
     return baseline.parse_baseline(assessment_text(assessed, Format.JSON).encode(), PurePosixPath("/assessment.json"))
 
 
-# --- due notifications ---
-
-
 @pytest.mark.parametrize(("first", "is_due"), [(GOOD, False), (BAD, True), (BYPASSED, True)])
 def test_the_first_notification_is_due_only_if_the_host_is_not_compliant(first: Assessment, *, is_due: bool) -> None:
     assert (due_notification(None, first) is not None) is is_due
@@ -82,9 +79,6 @@ def test_the_first_notification_is_due_only_if_the_host_is_not_compliant(first: 
 def test_a_later_notification_is_due_after_a_change(before: Assessment, now: Assessment, *, is_due: bool) -> None:
     """Changes include a host that is compliant again, and a newly open control."""
     assert (due_notification(stored(before), now) is not None) is is_due
-
-
-# --- the files ---
 
 
 class Site(NamedTuple):
@@ -292,9 +286,6 @@ def test_a_test_without_the_setting_is_rejected(site: Site) -> None:
     host = fake_host(site.root)
     with pytest.raises(UsageError, match=r"`drift\.notify` is not set"):
         notify.send_test(host, Request(Overrides()), lambda: GOOD)
-
-
-# --- the unit ---
 
 
 def test_the_unit_has_the_paths_of_the_program_and_no_privileges() -> None:

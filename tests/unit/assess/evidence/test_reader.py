@@ -84,9 +84,6 @@ def names(found: Matches) -> list[str]:
     return [str(item.path.relative_to(DEFAULT_DATA_DIR)) for item in found.found]
 
 
-# --- modes and owners ---
-
-
 @pytest.mark.parametrize("mode", [0o644, 0o000, 0o4755])
 def test_a_file_has_its_mode_and_owner(mode: int, root: Path) -> None:
     """The path is that on the host. The owner of the tree is shown as root. The content is not needed."""
@@ -201,16 +198,10 @@ def test_a_directory_that_cannot_be_listed_is_unknown(root: Path) -> None:
         assert all("Permission denied" in unknown.reason for item in found for unknown in item.unknown)
 
 
-# --- name of the host ---
-
-
 def test_the_node_name_is_the_host_name(root: Path) -> None:
     assert look(root).node == ""
     put(root, PurePosixPath("/etc/hostname"), "Node-7.Example\n")
     assert look(root).node == "node-7.example"
-
-
-# --- files of the kubelet ---
 
 
 def kubelet_paths(root: Path, seen: HostFacts) -> list[str]:
@@ -277,8 +268,6 @@ def test_a_kubelet_directory_that_is_a_file_is_a_problem(root: Path) -> None:
     assert look(root).kubelet.problem
 
 
-# --- etcd ---
-
 ETCD_TEXT = "client-transport-security:\n  client-cert-auth: true\npeer-transport-security: {}\n"
 
 
@@ -324,9 +313,6 @@ def test_unreadable_files_are_unknown(root: Path) -> None:
         assert "Permission denied" in item.reason
 
 
-# --- encryption ---
-
-
 def encryption(*providers: object) -> str:
     kind = {"kind": "EncryptionConfiguration", "apiVersion": "apiserver.config.k8s.io/v1"}
     return json.dumps(
@@ -352,8 +338,6 @@ def test_an_invalid_encryption_configuration_is_unknown_and_not_quoted(text: str
     assert str(ENCRYPTION) in found.encryption.reason
     assert KEY not in repr(found)
 
-
-# --- random content ---
 
 _GOOD = st.sampled_from(
     [ETCD_TEXT.encode(), encryption(AESCBC, {"identity": {}}).encode(), (HEAD + "readOnlyPort: 0\n").encode()]
