@@ -20,7 +20,6 @@ each_row = pytest.mark.parametrize("row", MANUAL, ids=lambda row: row.id)
 
 @each_row
 def test_each_row_has_one_sentence_about_the_review(row: BenchmarkControl) -> None:
-    """The sentence contains a command, a location or a question, without placeholders."""
     assert isinstance(row.check, Manual)
     assert not row.earlier
     look = row.check.review

@@ -44,12 +44,10 @@ def fixed(check: Permissions | Ownership) -> tuple[str, ...]:
 
 
 def files_of(check: Check) -> list[object]:
-    """Return the paths of a control's checks, each once."""
     return list(dict.fromkeys(part.paths for part in parts(check) if isinstance(part, (Permissions, Ownership))))
 
 
 def asked(rows: tuple[BenchmarkControl, ...]) -> list[tuple[BenchmarkControl, Check]]:
-    """Return every check of any benchmark in these rows."""
     return [(row, part) for row in rows for check in (row.check, *row.earlier.values()) for part in parts(check)]
 
 
@@ -77,7 +75,6 @@ def test_files_of_the_server_directory_apply_to_servers() -> None:
 
 
 def test_permissions_and_ownership_are_tested_on_the_same_files() -> None:
-    """Neither control of a pair omits a file."""
     rows = {row.id: row for row in ROWS if not row.id.startswith(("pki-", "etcd-data-"))}
     names = [name.removesuffix("-ownership") for name in rows if name.endswith("-ownership")]
     pairs = [(rows[f"{name}-permissions"], rows[f"{name}-ownership"]) for name in names]

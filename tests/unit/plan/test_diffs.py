@@ -66,7 +66,6 @@ def test_equal_contents_have_no_diff(state: File | Absent) -> None:
     ],
 )
 def test_every_difference_in_bytes_is_shown(old: str | bytes, new: str, shown: list[str]) -> None:
-    """Differences are line endings, a missing final newline, and bytes that are not UTF-8."""
     conf = PurePosixPath("/etc/a.conf")
     text = unified(replace(file(old), path=conf), replace(file(new), path=conf))
     assert text.removesuffix("\n").split("\n")[3:] == shown
@@ -99,7 +98,6 @@ SECRET = "hunter2"  # noqa: S105 - not a real secret
     ],
 )
 def test_no_secret_is_shown(content: str) -> None:
-    """This is true for any YAML notation, in found and expected lines. The key is shown."""
     for text in (unified(file(content), file("a: 1\n")), unified(file("a: 1\n"), file(content))):
         assert SECRET not in text
         assert "(not shown)" in text
@@ -160,7 +158,6 @@ def test_no_secret_is_shown_under_a_misspelt_key_or_in_another_notation(key: str
     ],
 )
 def test_no_secret_is_shown_outside_of_values_of_secret_keys(content: str) -> None:
-    """The secret is in URLs, comments, arguments, anchors, or in files that are not YAML."""
     assert SECRET not in unified(file(content), file("a: 1\n"))
 
 

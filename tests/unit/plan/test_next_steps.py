@@ -68,7 +68,6 @@ def lines(found: tuple[NextStep, ...]) -> list[str]:
     ],
 )
 def test_a_hardened_host_without_k3s_gets_its_installation(k3s: InstalledK3s, line: str) -> None:
-    """The command depends on role and version; an agent needs a server and a token, which are placeholders."""
     for verb in ("apply", "check"):
         first, *_ = lines(next_steps.steps_after_run(report(verb, Item("/a", ItemStatus.COMPLIANT)), k3s))
         assert first == f"{INSTALLER} | {line}"
@@ -223,7 +222,6 @@ def test_service_accounts_that_are_left_are_tried_again(item: Item, step: OwnCom
 
 
 def test_an_assessment_is_followed_by_what_its_owners_do() -> None:
-    """First what prevents the start, then apply, then the controls of the operator."""
     fatal = finding("f", EDIT, prevents=True)
     open_by = {FixOwner.APPLY: ["a", "b"], FixOwner.OPERATOR: ["c", "d"]}
     after = next_steps.steps_after_assess([fatal], RUNNING, open_by)

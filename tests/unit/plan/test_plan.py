@@ -53,7 +53,6 @@ def planned(*observed: Observed, desired: Iterable[Resource], force: bool = Fals
 
 
 def test_missing_directories_are_created_top_down_and_removed_bottom_up() -> None:
-    """Each is created once with mode 0755; a desired directory has its own mode."""
     absent = [Absent(PurePosixPath(name)) for name in (*PARENTS[1:], str(A), str(B))]
     plan = planned(*absent, desired=[DESIRED[2], DESIRED[1], DESIRED[0]])
     made = ["/srv", "/srv/k3s", "/srv/k3s/b", str(B), str(A)]
@@ -165,7 +164,6 @@ def test_an_existing_requirement_is_sufficient(needed: File, value: Sysctl) -> N
 
 
 def test_a_change_of_mode_has_no_dependencies() -> None:
-    """Neither the file nor its requirements depend on it."""
     loose = file(B, mode=0o666)
     plan = with_needs(
         Obstacle(id=str(A), kind="FIFO"), Sysctl(key=KEY, value="1"), loose, desired=[DESIRED[1], file(B)]
@@ -186,7 +184,6 @@ RESET = Change(Sysctl(key=KEY, value="0"), Sysctl(key=KEY, value="1"))
 
 
 def test_requirements_of_a_file_that_cannot_be_reverted_are_kept() -> None:
-    """Rewritten requirements still exist after a revert, so they are reverted."""
     refusal = Refusal(str(B), "was changed", "look", edited=True)
     plan = undone(GONE, RESET, refusals=(refusal,))
     assert plan.changes == ()

@@ -78,7 +78,6 @@ def server(directory: Path) -> CheckedNode:
 @pytest.mark.parametrize("hardened", [False, True], ids=["fresh", "hardened"])
 @pytest.mark.parametrize("name", NODES)
 def test_every_verdict_is_complete(directory: Path, name: str, *, hardened: bool) -> None:
-    """A pass has evidence, an open control has a fix, and every other status has a reason."""
     k3s, config = NODES[name]
     server = node(directory / "node", k3s)
     if config:
@@ -125,7 +124,6 @@ def test_the_cluster_is_named_by_the_uid_of_kube_system(directory: Path) -> None
 
 
 def test_with_the_cluster_every_verdict_is_complete(directory: Path) -> None:
-    """A verdict is decided, or contains the objects to review."""
     host = node(directory / "node", K3s())
     objects = {Query.PODS: [samples.pod("web", hostPID=True)], Query.NAMESPACES: [samples.namespace("shop")]}
     api = ApiServer({**samples.NEW, **objects})
@@ -266,7 +264,6 @@ def test_a_manual_control_can_be_waived(server: CheckedNode) -> None:
 
 
 def test_findings_that_prevent_k3s_from_starting_are_the_first_notes(server: CheckedNode) -> None:
-    """They come before findings that block the gate, and before limits of the assessment."""
     server.version = ""
     plugins, policy = "disable-admission-plugins=PodSecurity", "audit-policy-file=/a"
     server.drop_in("99-site.yaml", f"kube-apiserver-arg: [{plugins}, {policy}]\n")

@@ -141,7 +141,6 @@ def test_controls_that_changed_for_the_same_reason_have_one_line(node: Node) -> 
 
 
 def test_the_next_steps_are_those_of_changed_controls_that_are_open(node: Node) -> None:
-    """First apply for those that it fixes, then the explanation of others; none without a change."""
     opened = verdict(CERTIFICATES, ControlStatus.FAIL, owner=FixOwner.OPERATOR)
     broken = verdict(OVERCOMMIT, ControlStatus.FAIL, owner=FixOwner.APPLY)
     for _ in range(2):

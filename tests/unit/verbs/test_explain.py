@@ -150,7 +150,6 @@ def test_wrapping_loses_no_word_and_splits_no_command(columns: int) -> None:
 
 
 def test_the_list_fits_a_narrow_terminal_and_names_the_profile() -> None:
-    """The titles are below the IDs."""
     assert max(map(len, listed(60).splitlines())) <= 60
     assert "k3s-harden explain strict" in listed()
 
@@ -251,7 +250,6 @@ def test_the_example_of_a_setting_can_be_copied(row: SettingRow) -> None:
 
 @pytest.mark.parametrize("row", setting_rows(), ids=lambda row: row.key)
 def test_a_setting_without_effect_on_agents_is_one_of_servers(row: SettingRow) -> None:
-    """A setting that changes the files of servers of some version, and those of no agent."""
     settings = load_settings(
         f"{row.line if '.' in row.key else f'{row.key}: {row.example}'}\n".encode(), DEFAULT_SETTINGS
     )

@@ -77,7 +77,6 @@ def test_the_first_notification_is_due_only_if_the_host_is_not_compliant(first: 
     ],
 )
 def test_a_later_notification_is_due_after_a_change(before: Assessment, now: Assessment, *, is_due: bool) -> None:
-    """Changes include a host that is compliant again, and a newly open control."""
     assert (due_notification(stored(before), now) is not None) is is_due
 
 

@@ -121,7 +121,6 @@ def hang(handler: Handler) -> None:
 
 
 def test_one_apply_to_the_own_status_has_condition_and_annotations(node: Node) -> None:
-    """It is a server-side apply with the field manager k3s-harden. Lists of controls are not in it."""
     node.check(verdict(CERTIFICATES), verdict(KEYS), FAILED)
     assert node.publish().startswith(f"published to Node node-1: {CONDITION} is False; cis-1.9: 2 controls passed, ")
     path = f"{STATUS}?fieldManager=k3s-harden&force=true"

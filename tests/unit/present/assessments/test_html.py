@@ -219,7 +219,6 @@ def fixes(source: str) -> list[str]:
 
 
 def test_fixes_are_grouped_by_owner() -> None:
-    """Controls with the same fix are listed together. Manual controls are only counted. Others are omitted."""
     apply, operator, person = fixes(as_html(sample.MIXED))
     begins = "k3s-harden apply fixed by this command 1.2.2 Ensure that rate limit 1.2.10 Ensure that audit log"
     assert apply.startswith(begins)
@@ -232,7 +231,6 @@ def test_fixes_are_grouped_by_owner() -> None:
 
 
 def test_the_last_steps_that_fixes_share_are_shown_once() -> None:
-    """They follow the other steps. A fix keeps its first step, and one with an alternative all of its steps."""
     apply = OwnCommand("apply")
     fixes_ = (
         Remediation((Instruction("set a"), apply), restart=Restart.K3S),

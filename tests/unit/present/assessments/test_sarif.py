@@ -172,7 +172,6 @@ def test_messages_have_no_links_and_no_placeholders(assessment: Assessment) -> N
 
 
 def test_only_problems_are_results() -> None:
-    """Viewers show each result as a problem. An unknown control is open and has no level."""
     kinds = {
         name: (result["kind"], result["level"], result["properties"]["status"]) for name, result in results().items()
     }
@@ -276,8 +275,6 @@ def test_a_message_has_all_details() -> None:
 
 
 def test_fingerprints_are_the_same_on_each_node_and_in_each_run() -> None:
-    """They depend on the control and its object, not on time, node, location or found value."""
-
     def fingerprints(assessment: Assessment) -> dict[str, Any]:
         return {name: result["partialFingerprints"] for name, result in results(assessment).items()}
 
