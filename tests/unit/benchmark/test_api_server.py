@@ -8,7 +8,7 @@ import pytest
 
 from agent.benchmark.api_server import API_SERVER
 from agent.benchmark.versions import Benchmark
-from agent.model import NEWEST_KNOWN, Component, Role, Version
+from agent.model import Component
 from tests.unit.benchmark.rows import OF_K3S, fix, flags
 
 if TYPE_CHECKING:
@@ -30,15 +30,6 @@ def met(row: BenchmarkControl, given: dict[str, str], benchmark: Benchmark = NEW
         flag.criterion.accepts(given[flag.name]) if flag.name in given else flag.unset_passes
         for flag in flags(row.check_of(benchmark))
     )
-
-
-def test_all_rows_test_the_api_server_and_apply_to_servers() -> None:
-    """An agent has no API server. An old pair of plugins applies only to versions that have it."""
-    for row in API_SERVER:
-        assert {flag.component for flag in flags(row.check)} <= {Component.API_SERVER}
-        assert not row.applies.to(Role.AGENT, NEWEST_KNOWN)
-        assert row.applies.to(Role.SERVER, Version(1, 24, 0))
-        assert row.applies.to(Role.SERVER, NEWEST_KNOWN) == (row.id != "apiserver-security-context-deny")
 
 
 LEFT_TO_OPERATORS = {

@@ -9,7 +9,6 @@ import pytest
 
 from agent.benchmark.cluster_policies import MANUAL
 from agent.checks.manual import Manual
-from agent.model import BOTH_ROLES, SERVERS
 from tests.unit.benchmark.rows import fix
 
 if TYPE_CHECKING:
@@ -30,9 +29,3 @@ def test_each_row_has_one_sentence_about_the_review(row: BenchmarkControl) -> No
         assert not any(mark in text for mark in ("  ", "\n", "{", "}", "<"))
     assert fix(row) == ""
     assert not row.title.endswith(".")
-
-
-def test_the_cluster_is_reviewed_on_a_server() -> None:
-    """The kubectl of an agent has no permissions. Only settings of systemd are reviewed on each node."""
-    assert {row.id for row in MANUAL if row.applies.roles == BOTH_ROLES} == {"kubelet-ip-address-deny"}
-    assert {row.applies.roles for row in MANUAL} == {SERVERS, BOTH_ROLES}

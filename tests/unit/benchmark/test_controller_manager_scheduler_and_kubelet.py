@@ -10,7 +10,7 @@ from agent.benchmark.controller_manager_and_scheduler import CONTROLLER_MANAGER_
 from agent.benchmark.kubelet import KUBELET
 from agent.benchmark.versions import Benchmark, fitting_benchmark
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS_REQUIRED
-from agent.model import BOTH_ROLES, NEWEST_KNOWN, OLDEST_COVERED, SERVERS, Component, Version
+from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Component, Version
 from tests.unit.benchmark.rows import OF_K3S, flags
 
 if TYPE_CHECKING:
@@ -127,12 +127,6 @@ def test_protect_kernel_defaults_is_required_if_the_benchmark_has_it(minor: int)
     version = Version(1, minor, 0)
     has_it = fitting_benchmark(version) in by_id("protect-kernel-defaults").numbers
     assert PROTECT_KERNEL_DEFAULTS_REQUIRED.includes(version) is has_it
-
-
-def test_the_controllers_apply_to_servers_and_the_kubelet_to_all() -> None:
-    """An agent has a kubelet and a kube-proxy, but no controller manager or scheduler."""
-    assert {row.applies.roles for row in CONTROLLER_MANAGER_AND_SCHEDULER} == {SERVERS}
-    assert {row.applies.roles for row in KUBELET} == {BOTH_ROLES}
 
 
 def test_each_check_is_on_the_component_of_its_section() -> None:

@@ -9,14 +9,13 @@ import pytest
 from agent.benchmark.control_plane_files import CONTROL_PLANE_FILES
 from agent.benchmark.etcd import ETCD
 from agent.benchmark.node_files import NODE_FILES
-from agent.checks.check import AllOf
 from agent.checks.datastore import EtcdSetting
 from agent.checks.files import Ownership, Permissions
 from agent.checks.host_paths import HostPaths
 from agent.checks.manual import NotInK3s
 from agent.guide.criteria import Equals
 from agent.k3s.paths import DEFAULT_DATA_DIR
-from agent.model import BOTH_ROLES, SERVERS, FileMode
+from agent.model import BOTH_ROLES, SERVERS
 from tests.unit.benchmark.rows import parts
 
 if TYPE_CHECKING:
@@ -49,11 +48,6 @@ def files_of(check: Check) -> list[object]:
 
 def asked(rows: tuple[BenchmarkControl, ...]) -> list[tuple[BenchmarkControl, Check]]:
     return [(row, part) for row in rows for check in (row.check, *row.earlier.values()) for part in parts(check)]
-
-
-def by_id(identifier: str) -> BenchmarkControl:
-    (row,) = [row for row in ROWS if row.id == identifier]
-    return row
 
 
 def test_paths_are_relative_to_the_data_directory() -> None:
@@ -127,21 +121,6 @@ def test_a_missing_key_of_etcd_fails(key: str) -> None:
     """Its default is no TLS and no client certificate."""
     settings = [part for _, part in asked(ETCD) if isinstance(part, EtcdSetting) and part.key == key]
     assert [setting.unset_passes for setting in settings] == [False]
-
-
-def test_the_drop_ins_of_the_kubelet_are_tested_since_1_32() -> None:
-    """All files below the directory; others may read them, only root may write them."""
-    row = by_id("kubelet-drop-ins")
-    assert str(row.applies) == "servers and agents, v1.32 and newer"
-    assert isinstance(row.check, AllOf)
-    assert {part.at_most for part in row.check.checks if isinstance(part, Permissions)} == {
-        FileMode(0o755),
-        FileMode(0o644),
-    }
-    assert {path for part in row.check.checks if isinstance(part, Ownership) for path in fixed(part)} == {
-        "agent/etc/kubelet.conf.d",
-        "agent/etc/kubelet.conf.d/**",
-    }
 
 
 def accepts(setting: EtcdSetting, value: str) -> bool:
