@@ -254,13 +254,14 @@ def test_the_installation_repeats_what_the_service_has(hardened: Hardened) -> No
     """install.sh writes the service and its environment file again. Secrets are placeholders."""
     host = hardened("agent")
     environment = "K3S_TOKEN='s3cret'\nK3S_URL='https://10.0.0.1:6443'\n"
-    host.unit("agent", "--node-label", "zone=a b", "--vpn-auth=name=x,joinKey=s3cret", environment=environment)
+    secrets = ("--vpn-auth=name=x,joinKey=s3cret", "--token", "s3cret")
+    host.unit("agent", "--node-label", "zone=a b", *secrets, environment=environment)
     found = preflight(host, "1.35")
     step = found["next_steps"][-1]
     assert step["text"].endswith("; replace TOKEN with the secret that the service has there")
     assert step["command"] == (
         "curl -sfL https://get.k3s.io | INSTALL_K3S_CHANNEL=v1.35 K3S_TOKEN=TOKEN K3S_URL=https://10.0.0.1:6443"
-        " sh -s - agent --node-label 'zone=a b' --vpn-auth=TOKEN"
+        " sh -s - agent --node-label 'zone=a b' --vpn-auth=TOKEN --token TOKEN"
     )
     assert "s3cret" not in json.dumps(found)
 

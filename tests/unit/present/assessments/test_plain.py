@@ -10,7 +10,7 @@ from agent.assess.assessment import Evidence
 from agent.present import Format, Verbosity
 from agent.present.assessments import assessment_text
 from agent.value import replace
-from tests.unit.present.assessments.samples import CALM, COMPARED, FAILS, FULL, NOTHING, at, hostile
+from tests.unit.present.assessments.samples import CALM, CANNOT_TELL, COMPARED, FAILS, FULL, NOTHING, at, hostile
 
 if TYPE_CHECKING:
     from agent.assess.assessment import Assessment
@@ -83,6 +83,10 @@ def test_controls_in_the_baseline_are_marked() -> None:
     )
     known_all = frozenset(verdict.control.id for verdict in FULL.verdicts)
     assert plain(replace(FULL, known=known_all))[-1].startswith("result 0: ")
+    added = plain(replace(COMPARED, not_in_baseline=frozenset({CANNOT_TELL.control.id})))
+    assert [line.split()[2] for line in added if "; new control, not in the baseline; " in line] == [
+        f"{CANNOT_TELL.control.id}:"
+    ]
 
 
 def test_an_assessment_without_open_controls_is_short() -> None:
