@@ -133,10 +133,6 @@ def test_a_recommendation_is_the_title_as_an_instruction(name: str, title: str) 
             "Ensure that the API server has a serving certificate and key (--tls-cert-file, --tls-private-key-file)",
         ),
         ("kernel.panic_on_oops", "Ensure that a kernel oops causes a panic (kernel.panic_on_oops)"),
-        (
-            "etcd-auto-tls",
-            "Ensure that etcd does not use a self-signed certificate for clients (client-transport-security.auto-tls)",
-        ),
         ("admin-kubeconfig-permissions", "Ensure that the administrator's kubeconfig has restrictive permissions"),
     ],
 )

@@ -10,7 +10,7 @@ from agent.benchmark.controller_manager_and_scheduler import CONTROLLER_MANAGER_
 from agent.benchmark.kubelet import KUBELET
 from agent.benchmark.versions import Benchmark, fitting_benchmark
 from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS_REQUIRED
-from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Component, Version
+from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Version
 from tests.unit.benchmark.rows import OF_K3S, flags
 
 if TYPE_CHECKING:
@@ -127,17 +127,3 @@ def test_protect_kernel_defaults_is_required_if_the_benchmark_has_it(minor: int)
     version = Version(1, minor, 0)
     has_it = fitting_benchmark(version) in by_id("protect-kernel-defaults").numbers
     assert PROTECT_KERNEL_DEFAULTS_REQUIRED.includes(version) is has_it
-
-
-def test_each_check_is_on_the_component_of_its_section() -> None:
-    """Several components have arguments such as bind-address or feature-gates."""
-    by_section = {
-        "1.3": Component.CONTROLLER_MANAGER,
-        "1.4": Component.SCHEDULER,
-        "4.2": Component.KUBELET,
-        "4.3": Component.KUBE_PROXY,
-    }
-    for row in ROWS:
-        (section,) = {number.section for number in row.numbers.values()}
-        for check in (row.check, *row.earlier.values()):
-            assert {flag.component for flag in flags(check)} <= {by_section[section]}, row.id

@@ -14,7 +14,6 @@ from agent.checks.files import Ownership, Permissions
 from agent.checks.host_paths import HostPaths
 from agent.checks.manual import NotInK3s
 from agent.guide.criteria import Equals
-from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.model import BOTH_ROLES, SERVERS
 from tests.unit.benchmark.rows import parts
 
@@ -48,14 +47,6 @@ def files_of(check: Check) -> list[object]:
 
 def asked(rows: tuple[BenchmarkControl, ...]) -> list[tuple[BenchmarkControl, Check]]:
     return [(row, part) for row in rows for check in (row.check, *row.earlier.values()) for part in parts(check)]
-
-
-def test_paths_are_relative_to_the_data_directory() -> None:
-    """Only the leases of host-local, which do not move, are absolute."""
-    paths = {path for _, part in asked(ROWS) if isinstance(part, (Permissions, Ownership)) for path in fixed(part)}
-    assert {path for path in paths if path.startswith("/")} == {"/var/lib/cni/networks/**"}
-    assert not any(str(DEFAULT_DATA_DIR) in path for path in paths)
-    assert {path.split("/")[0] for path in paths if not path.startswith("/")} == {"server", "agent"}
 
 
 def test_files_of_the_server_directory_apply_to_servers() -> None:

@@ -73,6 +73,7 @@ def test_the_example_of_the_reference_is_valid() -> None:
         ("terminated-pod-gc-threshold: null", "terminated_pod_gc_threshold", None),
         ("audit: {max-age: 3650}", "audit_max_age", 3650),
         ("network-policies: {namespaces: []}", "network_policy_namespaces", ()),
+        *((f"waivers: {nothing}", "waivers", ()) for nothing in ("", "[]")),
         ("pod-security: {exempt-namespaces: ['123', a]}", "exempt_namespaces", ("123", "a")),
         ("pod-security: {exempt-rancher: false}", "exempt_rancher", False),
         ("profile: guide", "profile", Profile.GUIDE),
@@ -168,11 +169,6 @@ def test_a_cis_number_in_a_waiver_is_read_as_text(control: str) -> None:
     """1.10 and 2.1, which YAML reads as numbers, are CIS numbers."""
     (waiver,) = loaded(f"waivers:\n  - control: {control}\n    reason: because  of\n      the database\n").waivers
     assert (waiver.control, waiver.reason, waiver.location) == (control, "because of the database", Location(PATH, 2))
-
-
-@pytest.mark.parametrize("text", ["waivers:\n", "waivers: []\n"])
-def test_a_list_of_waivers_can_be_empty(text: str) -> None:
-    assert loaded(text).waivers == ()
 
 
 @pytest.mark.parametrize(

@@ -160,13 +160,6 @@ def test_a_different_expectation_of_an_older_benchmark_is_shown() -> None:
     assert re.search(r" Expected in cis-1.24 to cis-1.10 `<data-dir>[^:]*: mode 0600 or stricter ", text)
 
 
-def test_the_details_of_a_finding_are_paragraphs() -> None:
-    _, _, rest = explained("manifest-broken").partition("Details\n")
-    details, _, _ = rest.partition("The gate blocks K3s\n")
-    assert details.startswith("  If a manifest")
-    assert all(re.match("  \\S", line) for line in details.splitlines())
-
-
 @pytest.mark.parametrize(
     ("part", "names"),
     [
