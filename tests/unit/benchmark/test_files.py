@@ -97,7 +97,6 @@ def test_etcd_as_k3s_configures_it_meets_every_row() -> None:
     ],
 )
 def test_a_changed_key_of_etcd_fails_only_its_row(key: str, value: str, broken: str) -> None:
-    """One control tests each key."""
     configuration = ETCD_CONFIGURATION | {key: value}
     failing = {
         row.id

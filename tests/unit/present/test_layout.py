@@ -17,7 +17,6 @@ WORDS = st.lists(st.text(st.sampled_from("ab /'\"\\$-"), min_size=1, max_size=20
 
 
 def printed(text: str, width: int, indent: int = 0, hanging: int = 0) -> list[str]:
-    """Return the lines of a text on a terminal of this width."""
     console = Console(file=StringIO(), width=width)
     print_line(console, Text(text), indent, hanging)
     assert isinstance(console.file, StringIO)

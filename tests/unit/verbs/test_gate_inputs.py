@@ -354,7 +354,6 @@ def test_the_gate_uses_the_last_valid_settings(node: Node, text: str, problem: s
 
 
 def test_settings_that_cannot_be_read_do_not_block_k3s(node: Node) -> None:
-    """The settings are a FIFO, or a file that others can write."""
     node.run("apply")
     node.put(SETTINGS, "{}\n")
     (node.root / SETTINGS).chmod(0o666)
