@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from agent.checks.argument_values import EffectiveArgument, EffectiveArguments, Given, GivenBy
 from agent.checks.effective_arguments import effective_arguments
+from agent.errors import HostError
 from agent.k3s.components.tables import is_combined
 from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.k3s.default_arguments import KUBELET_DEFAULTS_FILE
@@ -231,6 +232,12 @@ def test_the_argument_of_the_kubelet_overrides_the_k3s_option() -> None:
 
 
 # --- unknown values ---
+
+
+def test_a_configuration_that_cannot_be_read_is_a_doubt_about_all_arguments() -> None:
+    error = HostError("cannot read /etc/rancher/k3s/config.yaml: Permission denied")
+    unreadable = replace(facts(), configuration=replace(facts().configuration, unreadable=(error,)))
+    assert "Permission denied" in str(effective_arguments(API_SERVER, unreadable).doubt("anything"))
 
 
 def test_an_invalid_kubelet_file_is_a_doubt_about_its_fields() -> None:

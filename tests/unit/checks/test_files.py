@@ -302,3 +302,12 @@ def test_another_data_directory_is_checked(nodes: Nodes) -> None:
     verdict = server.verdict("pki-key-permissions")
     assert seen(verdict) == (("0644", "/srv/k3s/server/tls/server-ca.key"),)
     assert server.path(CONFIG).exists()
+
+
+@pytest.mark.root
+def test_one_command_repairs_many_directories(server: CheckedNode) -> None:
+    for number in range(9):
+        server.put(f"server/tls/extra-{number}/a.key", "key\n")
+        os.chown(server.path(f"server/tls/extra-{number}"), 65534, 0)
+    find = f"find {DATA}/server/tls -type d -exec chown root:root {{}} +"
+    assert find in shlex.split(fix(server.verdict("pki-ownership")))[-1]

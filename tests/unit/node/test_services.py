@@ -179,6 +179,7 @@ def test_variables_in_the_command_are_replaced(tmp_path: Path, command: str, wor
         ("ExecStart=/usr/local/bin/k3s server \\\r\n --a\r\n", [("--a", 3)]),
         ("ExecStart=@/usr/local/bin/k3s k3s server --a\n", [("--a", 2)]),
         ("ExecStart=:/usr/local/bin/k3s server $A\n", [("$A", 2)]),
+        ("ExecStart=/usr/local/bin/k3s server --a\\", [("--a", 2)]),
     ],
 )
 def test_a_unit_is_read_as_systemd_reads_it(tmp_path: Path, text: str, words: list[tuple[str, int]]) -> None:

@@ -216,12 +216,6 @@ def test_a_file_that_would_exhaust_memory_or_time_is_rejected_quickly(data: str,
     assert time.process_time() - begin < 5
 
 
-def test_limits_can_be_set() -> None:
-    assert "5 bytes" in refused("a: 1\n", max_bytes=4).problem
-    assert len(read_documents(b"- a\n- b\n", PATH, max_nodes=3)) == 1
-    assert "more than 2" in refused("- a\n- b\n", max_nodes=2).problem
-
-
 def test_an_alias_is_the_node_of_its_anchor() -> None:
     """A repeated anchor replaces the earlier one, as in go-yaml."""
     assert plain(only("a: &x [1, 2]\nb: *x\n")) == {"a": [1, 2], "b": [1, 2]}

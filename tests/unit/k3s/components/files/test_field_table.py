@@ -16,11 +16,6 @@ def test_a_field_belongs_to_its_versions_and_minors() -> None:
         assert ("resourceLock" in fields) is has_lock
 
 
-def test_a_minor_without_a_table_has_all_fields() -> None:
-    for minor in (0, 30, 99):
-        assert "defaultPodSysctls" in fields_of("KubeletConfiguration", minor)
-
-
 def test_the_fields_that_controls_test_are_those_of_the_table() -> None:
     """kubelet_configuration.py does not read the table, because every assessment uses these fields."""
     table = fields_of("KubeletConfiguration", 37)
