@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -16,7 +16,12 @@ from agent.assess.provenance import FileContent
 from agent.errors import ExitCode, InputError
 from agent.present import Format
 from agent.present.assessments import assessment_text
+from agent.verbs.assess import load_baseline
+from tests.fake import fake_host
 from tests.unit.assessed import BENCHMARK, CERTIFICATES, KEYS, OVERCOMMIT, VERSION, WHEN, assessment, verdict
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 WHERE = PurePosixPath("/tmp/report.json")  # noqa: S108 - is never opened
 REPORT = assessment_text(
@@ -31,11 +36,7 @@ def test_a_report_is_parsed() -> None:
         node="node-1",
         when=WHEN,
         facts={"role": "server", "K3s version": VERSION},
-        statuses={
-            CERTIFICATES.id: ControlStatus.FAIL,
-            KEYS.id: ControlStatus.PASS,
-            OVERCOMMIT.id: ControlStatus.UNKNOWN,
-        },
+        statuses=dict(zip((CERTIFICATES.id, KEYS.id, OVERCOMMIT.id), map(ControlStatus, ("FAIL", "PASS", "UNKNOWN")))),
         known=frozenset({CERTIFICATES.id, OVERCOMMIT.id}),
         file=FileContent(WHERE, REPORT, "baseline, not verified"),
     )
@@ -103,3 +104,12 @@ def test_any_content_is_read_or_raises_an_input_error(key: str, value: Any) -> N
     except InputError as error:
         outcome = error
     assert isinstance(outcome, (Baseline, InputError))
+
+
+def test_a_missing_report_is_not_an_empty_one(tmp_path: Path) -> None:
+    """The path is one of this machine, not below --root."""
+    (tmp_path / "report.json").write_bytes(REPORT)
+    host = fake_host(tmp_path / "host")
+    assert load_baseline(host, PurePosixPath(tmp_path / "report.json")).statuses
+    with pytest.raises(InputError, match="the file does not exist"):
+        load_baseline(host, PurePosixPath(tmp_path / "none.json"))
