@@ -46,7 +46,6 @@ JOIN = "K3S_URL=https://SERVER:6443 K3S_TOKEN_FILE=/etc/rancher/k3s/token"
 
 
 def lines(found: tuple[NextStep, ...]) -> list[str]:
-    """Return the command lines of other programs."""
     return [next_step.step.line for next_step in found if isinstance(next_step.step, ShellCommand)]
 
 

@@ -34,7 +34,6 @@ def words(text: str) -> str:
 
 @pytest.mark.parametrize("width", [40, 80, 400])
 def test_everything_is_there_at_any_width(width: int) -> None:
-    """No line is wider than the terminal, and long paths are broken only after a slash."""
     long_path = "/var/lib/rancher/k3s/server/manifests/" + "x" * 20 + "/xyz" * 20
     report = replace(FULL, items=(*FULL.items, Item(long_path, ItemStatus.EDITED, "d " * 50, "h " * 50)))
     text = table(report, width=width)
@@ -60,7 +59,6 @@ def test_each_item_is_a_row() -> None:
 
 @pytest.mark.parametrize("width", [40, 60, 79, 80, 120, 200])
 def test_details_are_beside_or_below_their_object(width: int) -> None:
-    """A narrow terminal gets a stacked layout with a small indent."""
     finding = FULL.findings[0]._replace(message="m")
     lines = table(replace(FULL, items=(), findings=(finding,)), width=width).splitlines()
     place = lines.index(next(line for line in lines if line.startswith("error")))

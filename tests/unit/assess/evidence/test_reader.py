@@ -295,7 +295,6 @@ def test_an_invalid_etcd_configuration_is_unknown(text: str, root: Path) -> None
 @pytest.mark.parametrize("plant", ["dangling", "loop", "FIFO", "directory"])
 @pytest.mark.parametrize("path", [ETCD, ENCRYPTION])
 def test_anything_but_a_file_in_place_of_a_k3s_file_is_unknown(plant: str, path: PurePosixPath, root: Path) -> None:
-    """No read blocks, and no such path is reported as missing."""
     place = root / path.relative_to("/")
     place.parent.mkdir(parents=True)
     PLANTS[plant](place)

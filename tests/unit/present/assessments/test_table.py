@@ -153,7 +153,6 @@ def test_hostile_text_adds_no_row_and_no_control_character(assessment: Assessmen
 
 
 def test_a_table_in_a_file_has_no_color() -> None:
-    """It has 120 columns, without blanks at the ends of lines."""
     text = assessment_text(FULL, Format.TABLE)
     assert "\x1b" not in text
     assert max(map(len, text.splitlines())) <= 120
