@@ -17,9 +17,3 @@ def test_secret_keys_are_exactly_the_options_with_a_secret_value() -> None:
     not_secret = {"token-file", "agent-token-file", "secrets-encryption", "etcd-s3-config-secret", "vpn-auth-file"}
     assert {key for key in ALL_KEYS if is_secret(key)} == SECRET_KEYS
     assert not any(is_secret(key) for key in not_secret)
-
-
-def test_server_only_keys_are_not_agent_keys() -> None:
-    assert not AGENT_KEYS & SERVER_ONLY_KEYS
-    assert {"kubelet-arg", "protect-kernel-defaults", "data-dir"} <= AGENT_KEYS
-    assert {"kube-apiserver-arg", "kube-controller-manager-arg", "secrets-encryption"} <= SERVER_ONLY_KEYS
