@@ -48,9 +48,4 @@ def test_drift_reports_changes_and_repairs_only_with_the_setting(node: Node) -> 
     assert node.read("/proc/sys/vm/overcommit_memory").strip() == "1"
     assert "FAIL → PASS vm.overcommit_memory" in node.journal(CHECK)
     assert node.is_up()
-
-
-def test_the_drift_check_is_sandboxed(node: Node) -> None:
-    """It reads as root and writes only its own directory; systemd rates the exposure 2 or less of 10."""
-    node.systemctl("start", CHECK)
-    node.run(f"systemd-analyze security --no-pager --threshold=20 {CHECK}")
+    node.run(f"systemd-analyze security --no-pager --threshold=20 {CHECK}")  # an exposure of 2 or less of 10

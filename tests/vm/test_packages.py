@@ -32,46 +32,34 @@ def _version(node: Node) -> str:
 
 
 @pytest.mark.deb
-def test_install_starts_nothing_and_purge_removes_everything(bare: Node, packages: Packages) -> None:
-    """Installing does not start K3s. After the removal K3s runs without a gate; a purge removes everything."""
-    bare.install_k3s()
-    put_package(bare, packages.deb)
-    assert not bare.is_up()
-    assert bare.starts() == []
-    bare.systemctl("start", SERVER)
-    assert (bare.gate_runs(), bare.starts()[0].kernel) == (1, HARDENED_KERNEL)
-    process = bare.unit(SERVER)["MainPID"]
-
-    bare.run("dpkg --remove k3s-harden")
-    assert bare.unit(SERVER)["MainPID"] == process
-    assert bare.unit(GATE)["LoadState"] == "not-found"
-    bare.systemctl("restart", SERVER)
-    assert len(bare.starts()) == 2
-    assert bare.run("test -d /var/lib/k3s-harden", check=False).code == 0
-
-    bare.run("dpkg --purge k3s-harden")
-    # The drop-in is part of K3s' configuration; only `revert` removes it.
-    assert bare.run(_OURS).out.split() == ["/etc/rancher/k3s/config.yaml.d/90-k3s-harden.yaml"]
-
-
-@pytest.mark.deb
-def test_an_upgrade_keeps_k3s_running_and_a_downgrade_is_rejected(bare: Node, packages: Packages) -> None:
-    """An upgrade does not restart K3s, and the new gate runs at its next start; a downgrade changes nothing."""
+def test_the_deb_is_installed_upgraded_and_purged_beside_a_running_k3s(bare: Node, packages: Packages) -> None:
+    """It starts no unit, its gate runs at the next start, a downgrade is rejected, and a purge removes everything."""
     bare.install_k3s()
     older, newest = (package.name.split("_")[1] for package in (packages.older_deb, packages.deb))
     put_package(bare, packages.older_deb)
     assert _version(bare) == older
+    assert (bare.is_up(), bare.starts()) == (False, [])
     bare.systemctl("start", SERVER)
+    assert (bare.gate_runs(), bare.starts()[0].kernel) == (1, HARDENED_KERNEL)
     process = bare.unit(SERVER)["MainPID"]
-    put_package(bare, packages.deb)
-    assert (_version(bare), bare.unit(SERVER)["MainPID"]) == (newest, process)
 
+    put_package(bare, packages.deb)
     refused = bare.run(f"dpkg --install /root/{packages.older_deb.name}", check=False)
-    assert refused.code != 0
-    assert f"cannot downgrade from {newest} to {older}" in refused.err
-    assert _version(bare) == newest
+    assert (refused.code != 0, f"cannot downgrade from {newest} to {older}" in refused.err) == (True, True)
+    assert (_version(bare), bare.unit(SERVER)["MainPID"]) == (newest, process)
     bare.systemctl("restart", SERVER)
-    assert (len(bare.starts()), bare.gate_runs()) == (2, 2)
+    assert (bare.gate_runs(), len(bare.starts())) == (2, 2)
+
+    process = bare.unit(SERVER)["MainPID"]
+    bare.run("dpkg --remove k3s-harden")
+    assert bare.unit(SERVER)["MainPID"] == process
+    assert bare.unit(GATE)["LoadState"] == "not-found"
+    bare.systemctl("restart", SERVER)
+    assert len(bare.starts()) == 3
+    assert bare.run("test -d /var/lib/k3s-harden", check=False).code == 0
+    bare.run("dpkg --purge k3s-harden")
+    # The drop-in is part of K3s' configuration; only `revert` removes it.
+    assert bare.run(_OURS).out.split() == ["/etc/rancher/k3s/config.yaml.d/90-k3s-harden.yaml"]
 
 
 def test_the_rpm_is_installed_upgraded_and_removed_beside_a_running_k3s(
