@@ -135,7 +135,7 @@ def test_all_nodes_are_hardened_as_check_mode_predicts_and_the_next_run_changes_
         report = json.loads((reports / f"{name}.json").read_text(encoding="utf-8"))
         assert {fact["name"]: fact["value"] for fact in report["facts"]}["role"] == role
 
-    assert _checked(control.play("harden.yml")).changes == []
+    assert _checked(control.play("--diff", "harden.yml")).changes == []
 
 
 def test_a_node_that_cannot_be_hardened_ends_the_run_before_the_next_node_and_before_k3s(
