@@ -46,7 +46,7 @@ class ItemStatus(StrEnum):
 
 
 class Level(StrEnum):
-    """Severity of a finding. An error prevents K3s from starting, or reverts part of the hardening."""
+    """Severity of a finding. An error makes the host not compliant, which is the exit code 3."""
 
     ERROR = "error"
     WARNING = "warning"

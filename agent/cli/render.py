@@ -61,6 +61,10 @@ FILES = {
 """The documents that depend only on the settings, with their summaries."""
 
 
+_HOURS = 24
+"""Between the assessments of all nodes."""
+
+
 def _epilog(words: str) -> str:
     return epilog(f"k3s-harden render {words}", RENDERS, "the document was printed")
 
@@ -129,7 +133,10 @@ def assessment_job(
     *,
     node: Annotated[str, typer.Option(help="Assess this node once, by a Job.", metavar="NAME")] = "",
     all_nodes: Annotated[bool, typer.Option("--all-nodes", help="Assess all nodes again and again.")] = False,
-    every: Annotated[float, typer.Option(help="Time between assessments.", metavar="HOURS", min=0.001)] = 24,
+    every: Annotated[
+        Optional[float],
+        typer.Option(help="Time between assessments of all nodes. [default: 24]", metavar="HOURS", min=0.001),
+    ] = None,
     namespace: Annotated[str, typer.Option(help="Namespace to create.", metavar="NAME")] = "k3s-harden",
     image: Image = IMAGE,
     report_to_api: Annotated[
@@ -152,9 +159,13 @@ def assessment_job(
 
     if bool(node) == all_nodes:
         raise UsageError("cannot render assessment-job without --node or --all-nodes, or with both", "pass one of them")
+    if node and every is not None:
+        raise UsageError("cannot use --every with --node: a Job assesses once", "omit it, or pass --all-nodes")
+    if output_format is Format.ASFF:
+        raise UsageError("cannot render assessment-job with --format asff, which names an account", "use json")
     words = [f"--k3s-version={options.k3s_version}"] if options.k3s_version else []
     words += [f"--format={output_format}"] if output_format is not Format.AUTO else []
-    job = AssessmentJob(node, namespace, image, every, tuple(words), reports_to_api=report_to_api)
+    job = AssessmentJob(node, namespace, image, every or _HOURS, tuple(words), reports_to_api=report_to_api)
     _printed(rendered_assessment_job(job, options.overrides), output)
 
 

@@ -76,8 +76,8 @@ class Host(Value):
     """The TCP sockets that accept connections."""
     is_live: bool = False
     """Whether this is the machine that runs this program, so that its kernel and its processes can be read."""
-    node: str = ""
-    """The name of this machine's Node, if this program runs in a pod: systemd cannot be used, nor most programs."""
+    pod_node: str = ""
+    """The name of the Node, if this program runs in a pod on it; each use is a difference from a run on the node."""
     lock_wait: float = LOCK_WAIT
     """Seconds to wait for the lock."""
     opened: RootDirectory | None = None
@@ -130,7 +130,9 @@ class Host(Value):
         # /proc/self is the number of this process as the mounted /proc counts it.
         if tree.tree.link_target(PurePosixPath("/proc/self")) != str(os.getpid()):
             raise HostError(f"cannot open {root}: its /proc does not list this process", _NOT_OF_THE_NODE)
-        return replace(tree, run=partial(run_static, root), probe=k3s_processes, uid=0, gid=0, is_live=True, node=node)
+        return replace(
+            tree, run=partial(run_static, root), probe=k3s_processes, uid=0, gid=0, is_live=True, pod_node=node
+        )
 
     @property
     def runs_as_root(self) -> bool:
@@ -197,8 +199,8 @@ class Host(Value):
     @property
     def name(self) -> str:
         """Return the host name in lower case, which K3s uses as the node name; empty if none is set."""
-        if self.node:
-            return self.node.lower()  # the kernel would answer with the name of the pod
+        if self.pod_node:
+            return self.pod_node.lower()  # the kernel would answer with the name of the pod
         live = self.sysctl("kernel.hostname")
         name = live.value if isinstance(live, Sysctl) else ""
         if not name:

@@ -38,7 +38,7 @@ class Systemd(Value):
 
     @property
     def _is_near(self) -> bool:
-        return self.host.is_live and not self.host.node
+        return self.host.is_live and not self.host.pod_node
 
     def show(self, units: Iterable[str], *properties: str) -> tuple[dict[str, str], ...]:
         """Return properties of these units as systemd has loaded them, one mapping for each unit."""

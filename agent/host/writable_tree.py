@@ -203,7 +203,9 @@ class WritableTree(Tree):
         return True
 
     @contextmanager
-    def replacing(self, new: PurePosixPath, installed: PurePosixPath, copy: PurePosixPath) -> Iterator[Replacement]:
+    def replacement_of(
+        self, new: PurePosixPath, installed: PurePosixPath, copy: PurePosixPath
+    ) -> Iterator[Replacement]:
         """Replace a program of this tree by one of this machine. `copy` is a name in the same directory."""
         from agent.host.program_directory import Replacement
 

@@ -30,7 +30,7 @@ _OF_SYSTEMD = Location(PurePosixPath("/proc/1/environ"))
 
 def loaded_settings(host: Host, path: PurePosixPath, unread: list[HardenError]) -> ServiceSettings | None:
     """Ask systemd for the settings of a service; None if it has not loaded the service or does not answer."""
-    if host.node and _changed_since_load(host, path):
+    if host.pod_node and _changed_since_load(host, path):
         reason = f"cannot determine how systemd starts {path.name}: its files changed after systemd loaded them"
         unread.append(HostError(reason, "sudo systemctl daemon-reload"))
     with suppress(HostError, KeyError, TypeError, ValueError, IndexError):

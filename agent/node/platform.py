@@ -66,7 +66,7 @@ def live_mounts(host: Host) -> tuple[Mount, ...]:
 
 
 def _is_read_only(host: Host, path: PurePosixPath) -> bool:
-    if not host.node:
+    if not host.pod_node:
         return host.tree.is_read_only(path)
     with suppress(HostError):
         mount = mounts.mount_of(live_mounts(host), path)

@@ -20,14 +20,17 @@ _HOSTLESS_VERBS = frozenset({"explain", "render"})
 
 _OPTIONS = {
     # Its --k3s-version is the current version, not the one that the other commands are for.
-    "preflight": ("--root ", "--config ", "--role ", "--data-dir ", "--allow-empty-root"),
+    "preflight": ("--root ", "--config ", "--role ", "--data-dir ", "--unit ", "--allow-empty-root"),
     "revert": ("--root ", "--allow-empty-root"),
-    "release": (),
+    "release": ("--unit ",),
     "service-accounts": (),
 }
 """By verb: the host options that it has, if it does not have all of them."""
 
-_ONLY_OF = {"--program": ("install", "uninstall"), "--unit": ("apply", "assess", "check", "diff", "install")}
+_ONLY_OF = {
+    "--program": ("install", "uninstall"),
+    "--unit": ("apply", "assess", "check", "diff", "drift", "install", "preflight", "release"),
+}
 """By option: the verbs that have it, if the others do not."""
 
 _SUDO = "sudo "

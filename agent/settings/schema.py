@@ -204,6 +204,7 @@ class Settings(Value):
     drift_notify: tuple[str, ...] | None = _setting("drift.notify", COMMAND, default=None)
     publish: Publish = _setting("publish", one_of({choice.value: choice for choice in Publish}), default=Publish.NONE)
 
+    # The last field, because it is no setting: setting_rows pairs the fields before it with their rows.
     from_profile: tuple[str, ...] = ()
     """The fields whose values are those of the profile."""
 

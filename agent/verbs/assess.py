@@ -71,9 +71,9 @@ def assess_host(  # noqa: PLR0913 - the last three are by name and have defaults
     started = host.now()
     progress("reading the host")
     situation = observe_situation(host, request)
-    if host.node and not situation.facts.version_is_known:
+    if host.pod_node and not situation.facts.version_is_known:
         why = next(fact.source for fact in situation.facts.evidence if fact.name == K3S_VERSION)
-        raise UsageError(f"cannot assess {host.node}: {why}", "pass --k3s-version to render")
+        raise UsageError(f"cannot assess {host.pod_node}: {why}", "pass --k3s-version to render")
     cluster = None
     if with_cluster and host.is_live:
         progress("reading the API server")
@@ -146,7 +146,7 @@ def _not_installed(node: AssessedNode, verdicts: Iterable[Verdict]) -> Iterator[
 
 def _not_asked(host: Host) -> Iterator[Note]:
     """Yield a note about what a pod cannot read."""
-    if host.node:
+    if host.pod_node:
         message = "assessed in a pod: systemd, and the processes behind open ports, could not be asked"
         step = Instruction("for a full assessment, run `k3s-harden assess` on the node")
         yield Note(message, None, Remediation((step,)))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 INSTALLED = PurePosixPath("/opt/k3s-harden")
 """The directory of the program, where the script `install` of the archive puts it."""
 
-OTHER = INSTALLED.with_name("k3s-harden.upgrade")
+BESIDE = INSTALLED.with_name("k3s-harden.upgrade")
 """The new version until it takes the place of the installed one, and then the previous one until `check` succeeds."""
 
 _LIBRARIES = "bin/_internal"  # only a program with its own Python has it
@@ -26,7 +26,9 @@ _LIBRARIES = "bin/_internal"  # only a program with its own Python has it
 def upgrade_node(host: Host, bundle: PurePosixPath, run: Callable[..., int], say: Callable[[str], None]) -> int:
     """Replace the program of the host, a tree, by that in `bundle`; `run` runs a program of the host.
 
-    Returns 0, or the exit code of the program that failed. Raises UnsupportedHostError without an installed archive.
+    Killed before the exchange, the next run copies again; killed after it, the next run goes on with `install` and
+    `check`. Returns 0, or the exit code of the program that failed. Raises UnsupportedHostError without an installed
+    archive.
     """
     if not host.machine_tree.exists(bundle / _LIBRARIES):
         raise UsageError("cannot upgrade a node: this program is not that of an image", "run it in the image")
@@ -36,7 +38,7 @@ def upgrade_node(host: Host, bundle: PurePosixPath, run: Callable[..., int], say
             "install the archive first; upgrade a package or a single file as it was installed",
         )
 
-    def failed(directory: PurePosixPath, *verbs: str) -> int:
+    def first_failure(directory: PurePosixPath, *verbs: str) -> int:
         for words in ((str(directory / "bin/k3s-harden"), verb) for verb in verbs):
             say(f"+ {' '.join(words)}")
             if code := run(words):
@@ -45,16 +47,16 @@ def upgrade_node(host: Host, bundle: PurePosixPath, run: Callable[..., int], say
         return 0
 
     gate, install = (("gate",), ("install",)) if detect_gate(host).template else ((), ())
-    with host.writable_tree.replacing(bundle, INSTALLED, OTHER) as replacement:
+    with host.writable_tree.replacement_of(bundle, INSTALLED, BESIDE) as replacement:
         if not replacement.is_done:
             replacement.make_copy()
             if restorecon := host.trusted_tool("restorecon"):
-                run((str(restorecon), "-R", str(OTHER)))
+                run((str(restorecon), "-R", str(BESIDE)))
             # After a failure, the copy stays until the next try, for the commands that its report names.
-            if code := failed(OTHER, *gate, "check"):
+            if code := first_failure(BESIDE, *gate, "check"):
                 return code
             with host.lock():
                 replacement.exchange()
-        if not (code := failed(INSTALLED, *install, "check")):
+        if not (code := first_failure(INSTALLED, *install, "check")):
             replacement.remove_copy()
         return code

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.vm, pytest.mark.xdist_group("upgrade-node")]
 
 IMAGE = "/run/image"
-INSTALLED, OTHER = "/opt/k3s-harden", "/opt/k3s-harden.upgrade"
+INSTALLED, BESIDE = "/opt/k3s-harden", "/opt/k3s-harden.upgrade"
 PROGRAM = f"{INSTALLED}/bin/k3s-harden"
 UNIT = "bin/_internal/agent/units/k3s-harden@.service"
 OLDER = "# older"
@@ -89,7 +89,7 @@ def is_older(node: Node) -> bool:
 def assert_upgraded(node: Node) -> None:
     """Check that only the new version is on the node, and that the gate is its gate."""
     assert not is_older(node)
-    assert node.run(f"ls -d {OTHER}", check=False).code != 0
+    assert node.run(f"ls -d {BESIDE}", check=False).code != 0
     assert OLDER not in node.read("/etc/systemd/system/k3s-harden@.service")
     assert node.unit(GATE)["NeedDaemonReload"] == "no"
 
@@ -106,7 +106,7 @@ def test_it_replaces_program_and_gate_and_the_next_run_changes_nothing(node: Nod
     commands = [line for line in done.out.splitlines() if line.startswith("+ ")]
     assert (done.code, commands) == (
         0,
-        [f"+ {OTHER}/bin/k3s-harden {verb}" for verb in ("gate", "check")]
+        [f"+ {BESIDE}/bin/k3s-harden {verb}" for verb in ("gate", "check")]
         + [f"+ {PROGRAM} {verb}" for verb in ("install", "check")],
     ), done
     assert_upgraded(node)
@@ -125,8 +125,8 @@ def test_a_new_version_that_fails_its_tests_replaces_nothing(node: Node) -> None
     done = upgrade(node)
     assert (done.code, is_older(node)) == (3, True)
     assert node.BAD_DROPIN in done.out
-    assert f"{OTHER}/bin/k3s-harden gate exited with 3" in done.out
-    assert node.run(f"{OTHER}/bin/k3s-harden check", check=False).code == 3
+    assert f"{BESIDE}/bin/k3s-harden gate exited with 3" in done.out
+    assert node.run(f"{BESIDE}/bin/k3s-harden check", check=False).code == 3
     node.repair_host()
     assert upgrade(node).code == 0
     assert_upgraded(node)
@@ -140,7 +140,7 @@ def test_after_a_kill_the_program_is_complete_and_the_next_run_finishes(node: No
     assert upgrade(node).code == 128 + 9
     node.run("mv /usr/bin/systemctl.real /usr/bin/systemctl")
     assert is_older(node) is (version == "older")
-    assert node.run(f"ls -d {OTHER}").code == 0
+    assert node.run(f"ls -d {BESIDE}").code == 0
     assert upgrade(node).code == 0
     assert_upgraded(node)
 
@@ -153,7 +153,7 @@ def test_a_full_disk_leaves_the_installed_version(node: Node) -> None:
     done = upgrade(node)
     assert (done.code, is_older(node)) == (1, True)
     assert f"cannot replace {INSTALLED}: No space left on device" in done.err
-    assert node.run(f"ls -d {OTHER}", check=False).code != 0
+    assert node.run(f"ls -d {BESIDE}", check=False).code != 0
     node.run("mount -o remount,size=200M /opt")
     assert upgrade(node).code == 0
     assert_upgraded(node)

@@ -1,4 +1,4 @@
-"""Rules about arguments that are no row of rules.py, each with its reason. Pure."""
+"""Rules about arguments that are no row of rules.tsv, each with its reason. Pure."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import pytest
 
 from agent.model import NO_REMEDIATION, FixOwner, Instruction, Location, OwnCommand, Remediation, Restart, ShellCommand
 from agent.present.remediation import Caller, addressed, numbered_steps, text
+from tests import generate_docs
 
 APPLY = OwnCommand("apply")
 EDIT = Instruction("correct the path", Location(PurePosixPath("/etc/x"), 3))
@@ -79,6 +80,19 @@ def test_a_command_has_only_options_of_its_verb_and_changes_only_the_host_tree(
     """An ordinary user owns the tree; other programs still need root there."""
     caller = Caller(needs_sudo=False, root="/mnt", options=("--root /mnt", "--role server"))
     assert caller.command(command) == expected
+
+
+HOST_OPTIONS = ("--root", "--config", "--role", "--k3s-version", "--data-dir", "--unit", "--program")
+RECOMMENDED = ("apply", "assess", "check", "diff", "drift", "install", "preflight", "release", "revert", "uninstall")
+
+
+@pytest.mark.parametrize("verb", [*RECOMMENDED, "service-accounts"])
+def test_a_command_repeats_each_option_of_the_run_that_its_verb_has(verb: str) -> None:
+    """Without `--unit`, a command could be about another K3s service."""
+    has = {name for parameter in generate_docs.click_commands()[verb].params for name in parameter.opts}
+    has -= {"--k3s-version"} if verb == "preflight" else set()  # its own is the current version
+    words = Caller(options=tuple(f"{name} X" for name in HOST_OPTIONS)).command(OwnCommand(verb)).split()
+    assert [name for name in HOST_OPTIONS if name in words] == [name for name in HOST_OPTIONS if name in has]
 
 
 def test_root_needs_no_sudo() -> None:

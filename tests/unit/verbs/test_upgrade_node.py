@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agent.verbs.upgrade_node import INSTALLED, OTHER, upgrade_node
+from agent.verbs.upgrade_node import BESIDE, INSTALLED, upgrade_node
 from tests.fake import fake_host, in_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-TESTED = [f"{OTHER}/bin/k3s-harden gate", f"{OTHER}/bin/k3s-harden check"]
+TESTED = [f"{BESIDE}/bin/k3s-harden gate", f"{BESIDE}/bin/k3s-harden check"]
 IN_PLACE = [f"{INSTALLED}/bin/k3s-harden install", f"{INSTALLED}/bin/k3s-harden check"]
 WRITES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "ctypes.dlsym", "program")
 """Events of sys.audit() before something is written, besides open(), and before a program of the node runs."""
@@ -80,10 +80,10 @@ def test_the_previous_version_stays_until_check_succeeds_in_place(machine: Machi
     """The next run removes it."""
     machine.codes = {IN_PLACE[1]: 3}
     assert machine.upgrade() == 3
-    assert (machine.versions(INSTALLED), machine.versions(OTHER)) == ({"new"}, {"old"})
+    assert (machine.versions(INSTALLED), machine.versions(BESIDE)) == ({"new"}, {"old"})
     machine.codes = {}
     assert machine.upgrade() == 0
-    assert machine.versions(OTHER) == set()
+    assert machine.versions(BESIDE) == set()
 
 
 def test_after_a_kill_anywhere_one_version_is_complete_and_the_next_run_finishes() -> None:
@@ -98,7 +98,7 @@ def test_after_a_kill_anywhere_one_version_is_complete_and_the_next_run_finishes
             was_killed = os.WIFSIGNALED(os.waitpid(child, 0)[1])
             assert machine.versions(INSTALLED) in ({"old"}, {"new"}), call
             assert machine.upgrade() == 0, call
-            assert (machine.versions(INSTALLED), machine.versions(OTHER)) == ({"new"}, set()), call
+            assert (machine.versions(INSTALLED), machine.versions(BESIDE)) == ({"new"}, set()), call
         if not was_killed:
             break
     assert call > 20
