@@ -125,6 +125,13 @@ def test_the_gate_exits_with_0_only_if_k3s_may_start() -> None:
         assert (seen.exit_code == 0) == seen.is_ready
 
 
+def test_a_gate_exits_with_3_if_only_findings_and_edited_files_block_k3s() -> None:
+    blocking = Finding("f", Level.ERROR, blocks_gate=True, prevents_start=False, message="m")
+    cases = {(): 3, (CHANGED, EDITED): 3, (EDITED, FAILED): 1, (CHANGED, EDITED, REFUSED): 4}
+    for statuses, code in cases.items():
+        assert replace(report(*statuses, verb=GATE_VERB), findings=(blocking,)).exit_code == code
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [

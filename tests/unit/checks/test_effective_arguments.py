@@ -244,9 +244,10 @@ def test_an_invalid_kubelet_file_is_a_doubt_about_its_fields() -> None:
     broken = kubelet_file(b"kind: [", OWN.with_name("50-broken.conf"))
     assert broken.problem
     arguments = effective_arguments(
-        KUBELET, facts("kubelet-arg: [event-qps=5]\n"), KubeletConfiguration((own_file(), broken))
+        KUBELET, facts("kubelet-arg: [event-qps=5, feature-gates=A=true]\n"), KubeletConfiguration((own_file(), broken))
     )
-    assert "50-broken.conf" in str(arguments.doubt("anonymous-auth"))
+    for name in ("anonymous-auth", "feature-gates"):  # the kubelet merges the gates of files and of the argument
+        assert "50-broken.conf" in str(arguments.doubt(name))
     assert arguments.doubt("event-qps") is None
     assert arguments.doubt("read-only-port") is None
 
