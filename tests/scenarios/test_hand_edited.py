@@ -455,6 +455,20 @@ def test_revert_keeps_what_an_edited_drop_in_requires(version: str, hardened: Ha
     assert host.entries() == pristine.entries()
 
 
+def test_a_revert_that_kept_an_edited_file_is_completed_by_force_with_a_backup(
+    hardened: Hardened, pristine: HostTree
+) -> None:
+    host = hardened()
+    host.edit(AUDIT)
+    edited = host[AUDIT].read_bytes()
+    seen = host.seen("revert")
+    assert (seen.code, seen.with_status("edited")) == (4, {AUDIT})
+    seen = host.seen("revert", "--force")
+    assert (seen.code, host.entries()) == (0, pristine.entries())
+    (kept,) = re.findall(rf"{STATE}/backups/\S+", seen.details[AUDIT])
+    assert host[kept].read_bytes() == edited
+
+
 def test_an_edited_drop_in_without_protect_kernel_defaults_needs_no_kernel_values(hardened: Hardened) -> None:
     """revert restores the kernel values, because kubelet then sets them itself."""
     host = hardened("agent")

@@ -78,6 +78,11 @@ def test_list_without_plus_drops_earlier_items() -> None:
     )
 
 
+def test_a_single_component_argument_is_an_item_that_a_later_file_drops() -> None:
+    merged = merge_configuration(config("kubelet-arg: a=1\nnode-ip: ::1\n", z="kubelet-arg: b=2\nnode-ip: ::2\n"))
+    assert [dropped.value for dropped in merged.dropped] == ["a=1"]
+
+
 def test_ranchers_json_replaces_earlier_lists_and_later_files_append_to_it() -> None:
     rancher = b"""{
   "kube-apiserver-arg": [
