@@ -216,6 +216,8 @@ def test_an_embedded_token_is_only_in_a_private_file(tmp_path: Path, program: Lo
         ("psa", "--join", SERVER_URL),
         ("assessment-job",),
         ("assessment-job", "--node", "worker-1", "--all-nodes"),
+        ("assessment-job", "--node", "worker-1", "--every", "1"),
+        ("assessment-job", "--all-nodes", "--format", "asff"),
         ("assessment-job", "--all-nodes", "--namespace", "kube-system"),
     ],
 )
