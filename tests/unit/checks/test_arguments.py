@@ -72,6 +72,11 @@ def test_a_value_of_the_operator_passes_with_owner_operator(server: CheckedNode)
         ("kubelet-arg: [read_only-port=10255]\n", "kubelet-read-only-port", "read_only-port"),
         ("kube-apiserver-arg: [anonymous_auth=true]\n", "apiserver-anonymous-auth", "anonymous_auth"),
         ("kube-apiserver-arg: [token_auth_file=/t]\n", "apiserver-token-auth-file", "token_auth_file"),
+        (
+            "kubelet-arg: [streaming_connection_idle_timeout=0s]\n",
+            "streaming-connection-idle-timeout",
+            "streaming_connection_idle_timeout",
+        ),
     ],
 )
 def test_a_name_with_underscores_overrides_that_with_hyphens(
@@ -154,12 +159,23 @@ def test_a_wrong_value_in_a_drop_in_of_the_unit_names_the_drop_in(server: Checke
     assert server.verdict("audit-log-maxage").owner is FixOwner.OPERATOR
 
 
-def test_a_list_that_a_later_file_drops_names_that_file(hardened: CheckedNode) -> None:
-    hardened.drop_in("95-site.yaml", "kube-apiserver-arg: [v=2]\n")
-    verdict = hardened.judged_as("audit-log-maxage", ControlStatus.FAIL, FixOwner.OPERATOR)
-    assert fix(verdict).startswith(
-        "write `kube-apiserver-arg+:` instead of `kube-apiserver-arg:` (which drops the values of earlier files) at"
-        f" {SITE}:1"
+def test_a_list_that_a_later_file_drops_is_fixed_before_and_after_apply(server: CheckedNode) -> None:
+    server.drop_in("95-site.yaml", "kube-apiserver-arg: [v=2]\n")
+    for then in (APPLY, "restart K3s"):
+        verdict = server.judged_as("audit-log-maxage", ControlStatus.FAIL, FixOwner.OPERATOR)
+        keep = "write `kube-apiserver-arg+:` instead of `kube-apiserver-arg:` (which drops the values of earlier files)"
+        assert fix(verdict).startswith(f"{keep} at {SITE}:1")
+        assert fix(verdict).endswith(then)
+        assert ("k3s-harden apply" in fix(verdict)) is (then == APPLY)
+        server.harden()
+
+
+def test_all_wrong_values_are_removed_and_the_key_once(server: CheckedNode) -> None:
+    """If only the last value were removed, the one before it would take effect."""
+    server.config("kube-apiserver-arg:\n- profiling=true\n- profiling=1\n")
+    assert fix(server.verdict("apiserver-profiling")) == (
+        f"remove `profiling` (K3s then sets false) at {CONFIG}:3; then remove `profiling` and the key"
+        f" `kube-apiserver-arg`, which has no other item (K3s then sets false) at {CONFIG}:2; restart K3s"
     )
 
 

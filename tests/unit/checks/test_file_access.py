@@ -208,6 +208,7 @@ def test_a_parent_directory_that_others_can_write_fails(node: CheckedNode, path:
     ("control", "path", "mode"),
     [
         ("k3s-config-access", CONFIG, 0o600),
+        ("k3s-token-access", f"{DATA}/server/token", 0o640),
         ("k3s-binary-access", BINARY, 0o555),
         ("k3s-service-environment-access", f"{UNIT}.env", 0),
         ("k3s-config-drop-ins-access", f"{CONFIG}.d", 0o555),

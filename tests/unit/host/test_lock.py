@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import stat
@@ -112,6 +113,22 @@ def test_the_kernel_releases_the_lock_of_a_killed_holder(host: Host) -> None:
         holder.send_signal(signal.SIGKILL)
         with patient(host, 10).lock():
             assert Path(host.root, *LOCK.parts[1:]).read_text() == f"{os.getpid()}\n"
+
+
+def test_a_lock_file_that_is_removed_before_it_is_locked_is_created_again(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise another run could lock a new file at the same time."""
+    path, lock = Path(host.root, *LOCK.parts[1:]), fcntl.flock
+    removals = iter((path.unlink,))
+
+    def late(descriptor: int, operation: int) -> None:
+        next(removals, lambda: None)()
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with host.lock():
+        assert path.read_text() == f"{os.getpid()}\n"
 
 
 @pytest.mark.parametrize("options", [[], ["removing"]])

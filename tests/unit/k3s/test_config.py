@@ -132,6 +132,7 @@ def test_command_line_overrides_files() -> None:
             "--selinux=false",
             "-node-name=x",
             "--",
+            "x",
             "--debug",
         ),
     )
