@@ -83,7 +83,11 @@ _VALUES: dict[str, Callable[..., Any]] = {"options": HostOptions, "printed": Rep
 
 
 def expand(**groups: Mapping[str, Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator for a command, whose parameters `options` and `printed` become the options of these groups."""
+    """Return a decorator for a command, whose parameters `options` and `printed` become the options of these groups.
+
+    `@expand(options=HOST)` gives `def check(*, options: HostOptions)` the options --root, --config and so on, as if
+    each were a parameter, and passes their values to it as one HostOptions.
+    """
 
     def expanded(function: Callable[..., None]) -> Callable[..., None]:
         @wraps(function)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent import package_data
 from agent.value import Row, Value
@@ -41,30 +41,40 @@ class GuideControl(Row):
     @property
     def title(self) -> str:
         """The compliant state, as a sentence without its period."""
-        return self._text(0)
+        return self._texts.title
 
     @property
     def why(self) -> str:
         """The rationale."""
-        return self._text(1)
+        return self._texts.rationale
 
     @property
     def risk(self) -> str:
         """What compliance can break."""
-        return self._text(2)
+        return self._texts.risk
 
     @property
     def deviation(self) -> str:
         """Why the row differs from the guide; empty if it does not."""
-        return self._text(3)
+        return self._texts.deviation
 
-    def _text(self, column: int) -> str:
+    @property
+    def _texts(self) -> _Texts:
         table = _table()
-        texts = table.get(f"{self.id} {self.applies.versions}") or table[self.id]
-        return "" if texts[column] == "-" else texts[column]
+        return table.get(f"{self.id} {self.applies.versions}") or table[self.id]
+
+
+class _Texts(NamedTuple):
+    """The columns of controls.tsv after the first one."""
+
+    title: str
+    rationale: str
+    risk: str
+    deviation: str
 
 
 @cache
-def _table() -> dict[str, list[str]]:
+def _table() -> dict[str, _Texts]:
     """Return the texts in controls.tsv by the ID of the control, or by ID and versions if rows with the ID differ."""
-    return {name: texts for name, *texts in package_data.rows("guide", "controls.tsv")}
+    table = package_data.rows("guide", "controls.tsv")
+    return {name: _Texts(*("" if text == "-" else text for text in texts)) for name, *texts in table}

@@ -13,7 +13,7 @@ from agent.verbs.render.image import pull_policy
 if TYPE_CHECKING:
     from agent.model import Version
 
-_WITHOUT_POLICIES = 25
+_FIRST_WITHOUT_POLICIES = 25
 """The first minor version without PodSecurityPolicies."""
 _RECURSIVE_READ_ONLY = 30
 """The first minor version whose API server accepts `recursiveReadOnly`."""
@@ -55,7 +55,7 @@ class AssessmentJob(Value):
         text = text.replace("ACCOUNT", "assess" if self.reports_to_api else "default")
         objects = {found["kind"]: found for found in yaml.safe_load(text)}
         omitted = {"DaemonSet" if self.node else "Job", *(() if self.reports_to_api else _API_ACCESS)}
-        if version.minor >= _WITHOUT_POLICIES:
+        if version.minor >= _FIRST_WITHOUT_POLICIES:
             omitted.add("RoleBinding")
         self._complete(objects["Job" if self.node else "DaemonSet"], version)
         return [found for kind, found in objects.items() if kind not in omitted]
@@ -72,6 +72,6 @@ class AssessmentJob(Value):
             # The name is also the value of a label.
             workload["metadata"]["name"] = workload["metadata"]["name"][:63].rstrip("-.")
         else:
-            del pod["affinity"], pod["restartPolicy"]
+            del pod["affinity"], pod["restartPolicy"]  # both are of the Job, whose pod the template shares
             container["args"].append(f"--every={self.every:g}")
         container["args"] += [*(("--report-to-api",) if self.reports_to_api else ()), *self.arguments]
