@@ -66,6 +66,7 @@ THREE_TIMES = {PurePosixPath(f"/{name}"): Times(LAST + n, LAST + n) for n, name 
         # The ctime of a file shows a change of its mode; the earlier assessment included older changes.
         (MODE, {"files": files(CRT, EARLIER)}, f"a new {CRT}, or a change of its mode or owner, {AT}"),
         (MODE, {"files": files(CRT, EARLIER, EARLIER)}, ""),
+        (MODE, {"files": files(CRT, EARLIER, LAST + 0.5)}, ""),  # a report has whole seconds
         (MODE, {}, ""),
         (THREE, {"files": THREE_TIMES}, "/b, written 2027-01-01 06:00 UTC"),
         (DEFAULT, {"upgrade": "v1.34.1 to v1.35.0"}, "K3s upgrade from v1.34.1 to v1.35.0"),
