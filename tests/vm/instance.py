@@ -86,8 +86,8 @@ class Instance(ABC):
 
     @property
     def console(self) -> str:
-        """The console output of this boot."""
-        return self.console_log.read_text(errors="replace")
+        """The console output of this boot; empty before it."""
+        return self.console_log.read_text(errors="replace") if self.console_log.exists() else ""
 
     def fail(self, message: str) -> NoReturn:
         """Raise GuestError with the end of the console."""

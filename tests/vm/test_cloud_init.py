@@ -59,7 +59,7 @@ def _seed(directory: Path, program: Path, user_data: str, vendor_data: str = _VE
     documents = {"user-data": user_data, "vendor-data": vendor_data, "meta-data": "instance-id: node-1\n"}
     for name, text in documents.items():
         (seed / name).write_text(text)
-    for file in (program, *STAND_IN.glob("*.*")):
+    for file in (program, *filter(Path.is_file, STAND_IN.iterdir())):
         shutil.copy(file, seed)
     return seed
 
