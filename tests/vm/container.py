@@ -48,8 +48,8 @@ exec systemd-nspawn "$@"
 class Container(Instance):
     """A container with its own disk, the uppermost of the layers; off until boot()."""
 
-    IS_BOOTED = "systemctl show --property=Version"
-    """A command that succeeds as soon as the init answers."""
+    IS_BOOTED = "systemctl show --property=Version | grep -q Version="
+    """A command that succeeds as soon as the init answers. Before, systemctl can find itself in a chroot: no error."""
 
     def __init__(self, directory: Path, image: Image, layers: Sequence[Path] = ()) -> None:
         super().__init__(directory, image.suite)
