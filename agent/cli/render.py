@@ -70,7 +70,7 @@ def _epilog(words: str) -> str:
 
 
 def _printed(document: bytes, output: Optional[Path]) -> None:
-    if output in (None, Path("-")):
+    if output is None or output == Path("-"):
         print_text(document.decode())
     else:
         write_output(output, document)

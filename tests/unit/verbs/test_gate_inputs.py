@@ -66,8 +66,9 @@ class Node(NamedTuple):
     def run(self, verb: str) -> Report:
         """Run a verb in a new process."""
         host = replace(self.host)
-        verbs = {"apply": converge.apply, "check": converge.check, "gate": converge.gate}
-        return verbs[verb](host, REQUEST)
+        if verb == "apply":
+            return converge.apply(host, REQUEST)
+        return converge.check(host, REQUEST) if verb == "check" else converge.gate(host, REQUEST)
 
 
 @pytest.fixture
