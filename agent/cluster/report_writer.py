@@ -26,19 +26,20 @@ _NO_KIND = "install the CustomResourceDefinitions of OpenReports, or omit --repo
 
 def write_report(pod: Host, report: dict[str, Any], environment: Mapping[str, str]) -> None:
     """Create or replace a cluster-wide object, which the namespace of this pod owns. Raises HostError if that fails."""
-    server = environment.get(_SERVICE)
+    server, port = environment.get(_SERVICE), environment.get(_PORT, "443")
     authority, token, namespace = (pod.tree.read_text(_ACCOUNT / name) for name in ("ca.crt", "token", "namespace"))
-    if not server or not token:
+    if not (server and token and token.isascii() and token.isprintable() and port.isdecimal()):
         raise HostError("cannot write the report to the API server: this is not a pod with a token", _IN_POD)
     path = f"/apis/{report['apiVersion']}/clusterreports/{report['metadata']['name']}"
     owner = f"/api/v1/namespaces/{namespace}"
-    with HttpsClient(
-        server, int(environment.get(_PORT, "443")), authority.encode(), b"", _LIMITS, token=token
-    ) as client:
+    with HttpsClient(server, int(port), authority.encode(), b"", _LIMITS, token=token) as client:
         found = client.get(owner, "application/json")
         if found.status != _OK:
             raise HostError(f"cannot read {owner}: {rejection(found.status)}")
-        uid = json.loads(found.body)["metadata"]["uid"]
+        try:
+            uid = json.loads(found.body)["metadata"]["uid"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise HostError(f"cannot read {owner}: the answer is no Namespace") from error
         references = [{"apiVersion": "v1", "kind": "Namespace", "name": namespace, "uid": uid}]
         owned = {**report, "metadata": {**report["metadata"], "ownerReferences": references}}
         data = json.dumps(owned).encode()

@@ -21,7 +21,7 @@ class Replacement:
 
     @property
     def is_done(self) -> bool:
-        """Whether the installed program has all files of the new one below bin/, from which alone it runs."""
+        """Whether the installed program has all files of the new one that it runs from: those below bin/."""
         import filecmp
 
         new = self._new / "bin"

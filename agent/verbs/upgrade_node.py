@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent import __version__
 from agent.errors import UnsupportedHostError, UsageError
+from agent.host.lock import locked
 from agent.node.gate import detect_gate
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ INSTALLED = PurePosixPath("/opt/k3s-harden")
 BESIDE = INSTALLED.with_name("k3s-harden.upgrade")
 """The new version until it takes the place of the installed one, and then the previous one until `check` succeeds."""
 
+LOCK = PurePosixPath("/run/k3s-harden-upgrade.lock")
+"""Held for the whole upgrade; `gate` and `install`, which it runs, take the lock of this program themselves."""
+
 _LIBRARIES = "bin/_internal"  # only a program with its own Python has it
 
 
@@ -28,7 +32,7 @@ def upgrade_node(host: Host, bundle: PurePosixPath, run: Callable[..., int], say
 
     Killed before the exchange, the next run copies again; killed after it, the next run goes on with `install` and
     `check`. Returns 0, or the exit code of the program that failed. Raises UnsupportedHostError without an installed
-    archive.
+    archive, and LockHeldError if another upgrade of the node runs.
     """
     if not host.machine_tree.exists(bundle / _LIBRARIES):
         raise UsageError("cannot upgrade a node: this program is not that of an image", "run it in the image")
@@ -47,7 +51,8 @@ def upgrade_node(host: Host, bundle: PurePosixPath, run: Callable[..., int], say
         return 0
 
     gate, install = (("gate",), ("install",)) if detect_gate(host).template else ((), ())
-    with host.writable_tree.replacement_of(bundle, INSTALLED, BESIDE) as replacement:
+    tree = host.writable_tree
+    with locked(tree, LOCK, wait=0), tree.replacement_of(bundle, INSTALLED, BESIDE) as replacement:
         if not replacement.is_done:
             replacement.make_copy()
             if restorecon := host.trusted_tool("restorecon"):

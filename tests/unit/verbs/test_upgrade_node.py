@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agent.verbs.upgrade_node import BESIDE, INSTALLED, upgrade_node
+from agent.errors import LockHeldError
+from agent.host.lock import locked
+from agent.verbs.upgrade_node import BESIDE, INSTALLED, LOCK, upgrade_node
 from tests.fake import fake_host, in_memory
 
 if TYPE_CHECKING:
@@ -84,6 +86,15 @@ def test_the_previous_version_stays_until_check_succeeds_in_place(machine: Machi
     machine.codes = {}
     assert machine.upgrade() == 0
     assert machine.versions(BESIDE) == set()
+
+
+def test_a_second_run_at_once_ends_before_it_touches_the_copy_of_the_first(machine: Machine) -> None:
+    """The first run could otherwise install a copy that the second one removes."""
+    host = fake_host(machine.root)
+    with locked(host.writable_tree, LOCK, wait=0), pytest.raises(LockHeldError):
+        machine.upgrade()
+    assert (machine.ran, machine.versions(BESIDE)) == ([], set())
+    assert machine.upgrade() == 0
 
 
 def test_after_a_kill_anywhere_one_version_is_complete_and_the_next_run_finishes() -> None:
