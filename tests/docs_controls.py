@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.benchmark import catalogue, descriptions
-from agent.benchmark.sections import SECTIONS
-from agent.benchmark.severity import rating
-from agent.benchmark.versions import FITS, Benchmark, up_to
-from agent.checks.cluster.check import ClusterCheck
-from agent.checks.cluster.rules import RULES
-from agent.checks.manual import Manual, NotInK3s
-from agent.guide import headings
-from agent.guide.controls import CONTROLS
-from agent.guide.files import DirectoryRow, FileRow
-from agent.guide.k3s_options import OptionRow
-from agent.guide.sysctls import SysctlRow
-from agent.kubernetes.queries import FLAGS, METADATA, OBJECTS, REQUESTS, TABLE, kubelet_configuration
-from agent.present import remediation
-from agent.verbs.explain import origin_in_words
+from agent.assess.benchmark import catalogue, descriptions
+from agent.assess.benchmark.sections import SECTIONS
+from agent.assess.benchmark.severity import rating
+from agent.assess.benchmark.versions import FITS, Benchmark, up_to
+from agent.assess.checks.cluster.check import ClusterCheck
+from agent.assess.checks.cluster.rules import RULES
+from agent.assess.checks.manual import Manual, NotInK3s
+from agent.cli.present import remediation
+from agent.cli.verbs.explain import origin_in_words
+from agent.cluster.kubernetes.queries import FLAGS, METADATA, OBJECTS, REQUESTS, TABLE, kubelet_configuration
+from agent.harden.guide import headings
+from agent.harden.guide.controls import CONTROLS
+from agent.harden.guide.files import DirectoryRow, FileRow
+from agent.harden.guide.k3s_options import OptionRow
+from agent.harden.guide.sysctls import SysctlRow
 from tests.markdown import anchor, escaped, generated, page, prose, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from agent.benchmark.control import BenchmarkControl, Number
-    from agent.checks.cluster.rule import ClusterRule
-    from agent.guide.control import GuideControl
+    from agent.assess.benchmark.control import BenchmarkControl, Number
+    from agent.assess.checks.cluster.rule import ClusterRule
+    from agent.harden.guide.control import GuideControl
 
 _GUIDE_PAGE = "guide-controls.md"
 
@@ -35,7 +35,7 @@ def guide_controls() -> str:
     """Return docs/reference/guide-controls.md."""
     parts = [
         "# Controls of the guide",
-        generated("agent/guide"),
+        generated("agent/harden/guide"),
         prose("""
             All requirements of the guide in the order of its headings. `k3s-harden explain ID` prints an entry. The
             CIS numbers are those of the guide; numbers change between versions of the benchmark, and
@@ -60,7 +60,7 @@ def controls() -> str:
     found = catalogue.CATALOGUE
     parts = [
         "# Controls",
-        generated("agent/benchmark"),
+        generated("agent/assess/benchmark"),
         prose(f"""
             All {len(found)} controls of `k3s-harden assess`. {sum(map(_is_host_checkable, found))} of them can be
             checked on the host; the others require manual review or do not apply to K3s. `k3s-harden explain ID` prints
@@ -69,7 +69,7 @@ def controls() -> str:
         prose("""
             A mode is stricter than another if it has a subset of its bits. A number without a note is automated in its
             benchmark. The severity, critical, high, medium or low, is what an attacker gains while the control is
-            open, whether or not the benchmark scores it. `agent/benchmark/severities.tsv` has all of them.
+            open, whether or not the benchmark scores it. `agent/assess/benchmark/severities.tsv` has all of them.
         """),
         _benchmarks(),
         prose("""
@@ -86,7 +86,7 @@ def cluster_controls() -> str:
     found = [(control, control.check) for control in catalogue.CATALOGUE if isinstance(control.check, ClusterCheck)]
     parts = [
         "# Controls of the cluster",
-        generated("agent/checks/cluster"),
+        generated("agent/assess/checks/cluster"),
         prose("""
             `k3s-harden assess --cluster` asks the API server of the host about these controls. Without `--cluster`, or
             without an answer, each is MANUAL, and the report has the command to run. An object of the site is one that

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.host import Host
-from agent.host.process import LARGEST_OUTPUT
+from agent.base.host import Host
+from agent.base.host.process import LARGEST_OUTPUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from agent.host.probe import K3sProcess
-    from agent.host.process import Completed
+    from agent.base.host.probe import K3sProcess
+    from agent.base.host.process import Completed
 
 
 @dataclass

@@ -20,38 +20,38 @@ from rich.text import Text
 from typer.main import get_command
 
 from agent import findings
-from agent.changes import journal, last_run, notifications, publication, state
+from agent.base.errors import ExitCode
+from agent.base.host import LOCK, Host
+from agent.base.model import NEWEST_KNOWN, OLDEST_COVERED, Directory, File, FileMode, Role, Version
+from agent.base.value import replace
 from agent.cli.commands import app
-from agent.desired import resources as desired
-from agent.errors import ExitCode
-from agent.guide.files import DIRECTORIES, FILES, DirectoryRow, FileRow
-from agent.guide.k3s_options import ON_REQUEST, OPTIONS
-from agent.guide.sysctls import SYSCTLS
-from agent.host import LOCK, Host
+from agent.cli.present import Verbosity
+from agent.cli.present.table import print_report
+from agent.cli.verbs import converge as verbs
+from agent.cli.verbs import drift
+from agent.cli.verbs.installation import COMPLETIONS, USUAL, Installation, installed_files
+from agent.harden.changes import journal, last_run, notifications, publication, state
+from agent.harden.desired import resources as desired
+from agent.harden.guide.files import DIRECTORIES, FILES, DirectoryRow, FileRow
+from agent.harden.guide.k3s_options import ON_REQUEST, OPTIONS
+from agent.harden.guide.sysctls import SYSCTLS
+from agent.harden.node import facts
+from agent.harden.node.gate_units import PACKAGED_PROGRAM
+from agent.harden.settings import schema as settings
+from agent.harden.settings.profiles import PRESETS
+from agent.harden.settings.risks import RISKS, Risk
+from agent.harden.settings.schema import Overrides, Settings
+from agent.harden.situation import Request
 from agent.k3s.paths import DEFAULT_DATA_DIR, NETWORK_LEASES
-from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Directory, File, FileMode, Role, Version
-from agent.node import facts
-from agent.node.gate_units import PACKAGED_PROGRAM
-from agent.present import Verbosity
-from agent.present.table import print_report
-from agent.settings import schema as settings
-from agent.settings.profiles import PRESETS
-from agent.settings.risks import RISKS, Risk
-from agent.settings.schema import Overrides, Settings
-from agent.situation import Request
-from agent.value import replace
-from agent.verbs import converge as verbs
-from agent.verbs import drift
-from agent.verbs.installation import COMPLETIONS, USUAL, Installation, installed_files
 from tests import docs_controls, docs_host, docs_platforms, docs_releases
 from tests.markdown import anchor, generated, page, prose, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from agent.guide.k3s_options import OptionRow
-    from agent.model import Resource
-    from agent.report import Report
+    from agent.base.model import Resource
+    from agent.base.report import Report
+    from agent.harden.guide.k3s_options import OptionRow
 
 CHECKOUT = Path(__file__).parents[1]
 _DATA_DIR = PurePosixPath("/D")
@@ -216,7 +216,7 @@ def _findings() -> str:
 def _exit_codes() -> str:
     return page([
         "# Exit codes",
-        generated("agent/errors.py"),
+        generated("agent/base/errors.py"),
         "They are stable, and each has the same meaning for every verb. 0 means that the verb succeeded.",
         table(("code", "name", "meaning"), ((f"{int(code)}", code.name, code.meaning) for code in ExitCode)),
         prose("""
@@ -303,7 +303,7 @@ def _option(parameter: Any) -> Option:  # noqa: ANN401 - Click's class, or a cop
 def _settings() -> str:
     return page([
         "# Settings",
-        generated("agent/settings"),
+        generated("agent/harden/settings"),
         prose(f"""
             `{settings.DEFAULT_SETTINGS}` is optional; without it every setting has its default. The file is YAML and is
             read strictly: an unknown or repeated key, an invalid value, or a placeholder such as `<NAMESPACE>` is an
@@ -355,7 +355,7 @@ def _resources() -> str:
     built = _built()
     parts = [
         "# Resources on the host",
-        generated("agent/guide and agent/desired"),
+        generated("agent/harden/guide and agent/harden/desired"),
         prose("""
             All paths and kernel parameters that `apply` sets, with their modes. All files and directories are owned by
             root. `D` is the data directory of K3s: `/var/lib/rancher/k3s`, unless the K3s configuration or the settings

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import yaml
 
+from agent.base.model import Component
 from agent.k3s.components.files.field_table import CONFIGURATION_FIELDS
 from agent.k3s.components.tables import API_VERSIONS, FEATURE_GATES, FIRST_MINOR, FLAGS, LAST_MINOR, minors_in
-from agent.model import Component
 from tests.go_structs import Sources
 from tests.k8s import binaries
 

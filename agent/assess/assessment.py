@@ -5,18 +5,18 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.benchmark.control import Assessed
-from agent.checks.answer import ControlStatus, Evidence
-from agent.errors import ExitCode
-from agent.model import FixOwner, Instruction
-from agent.value import Value
+from agent.assess.benchmark.control import Assessed
+from agent.assess.checks.answer import ControlStatus, Evidence
+from agent.base.errors import ExitCode
+from agent.base.model import FixOwner, Instruction
+from agent.base.value import Value
 
 if TYPE_CHECKING:
+    from agent.assess.benchmark.control import BenchmarkControl, Number
+    from agent.assess.benchmark.versions import Benchmark
     from agent.assess.provenance import Provenance
-    from agent.benchmark.control import BenchmarkControl, Number
-    from agent.benchmark.versions import Benchmark
-    from agent.model import Location, Remediation
-    from agent.report import Fact, NextStep
+    from agent.base.model import Location, Remediation
+    from agent.base.report import Fact, NextStep
 
 __all__ = ["SCHEMA", "Assessment", "ControlStatus", "Evidence", "Note", "Verdict", "Waiver"]
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.assessment import SCHEMA, ControlStatus
 from agent.assess.provenance import FileContent, sha256_of_report
-from agent.errors import InputError
+from agent.base.errors import InputError
+from agent.base.model import Location
+from agent.base.times import parse_timestamp
 from agent.findings.gate import GATE_FINDINGS
-from agent.model import Location
-from agent.times import parse_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

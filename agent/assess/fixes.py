@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus
-from agent.checks.argument_values import GivenBy
-from agent.checks.unmet import ChangedBy, UnmetRequirement
-from agent.guide.k3s_options import OptionRow
-from agent.model import NO_REMEDIATION, FixOwner, Instruction, Location, OwnCommand, Remediation
-from agent.settings.schema import DEFAULT_SETTINGS
+from agent.assess.checks.argument_values import GivenBy
+from agent.assess.checks.unmet import ChangedBy, UnmetRequirement
+from agent.base.model import NO_REMEDIATION, FixOwner, Instruction, Location, OwnCommand, Remediation
+from agent.harden.guide.k3s_options import OptionRow
+from agent.harden.settings.schema import DEFAULT_SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from agent.benchmark.control import BenchmarkControl
-    from agent.checks.answer import Answer
-    from agent.model import Step
+    from agent.assess.benchmark.control import BenchmarkControl
+    from agent.assess.checks.answer import Answer
+    from agent.base.model import Step
 
 _APPLY = OwnCommand("apply")
 _CLUSTER_OBJECT = Instruction(

@@ -6,13 +6,13 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.assessment import ControlStatus
-from agent.times import minute
+from agent.base.times import minute
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from agent.assess.assessment import Verdict
-    from agent.model import Times
+    from agent.base.model import Times
 
 PACKAGE_DATABASES = {
     PurePosixPath("/var/lib/dpkg/status"): "dpkg",

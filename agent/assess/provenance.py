@@ -9,18 +9,18 @@ import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.guide.files import AUDIT_POLICY, POD_SECURITY_ADMISSION
+from agent.base.model import Component, Version
+from agent.base.report import Fact
+from agent.harden.guide.files import AUDIT_POLICY, POD_SECURITY_ADMISSION
+from agent.harden.settings.schema import setting_rows
 from agent.k3s.etcd_configuration import ETCD_CONFIGURATION
 from agent.k3s.redaction import redacted
-from agent.model import Component, Version
-from agent.report import Fact
-from agent.settings.schema import setting_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from agent.node.facts import HostFacts
-    from agent.settings.schema import Settings
+    from agent.harden.node.facts import HostFacts
+    from agent.harden.settings.schema import Settings
 
 APPLICATION = "25d7bb976a3843d496e1aa7a1adee41e"
 """The id of this program, for machine ids; it must never change."""

@@ -6,28 +6,28 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.assessment import CLUSTER_NOT_ASSESSED, ControlStatus, Evidence, Note
-from agent.checks.cluster.check import ClusterCheck
-from agent.checks.unmet import complete_steps
-from agent.guide.k3s_options import SECCOMP_DEFAULT
+from agent.assess.checks.cluster.check import ClusterCheck
+from agent.assess.checks.unmet import complete_steps
+from agent.base.model import Component, Instruction, Remediation
+from agent.cluster.kubernetes.parsing import as_mapping
+from agent.cluster.kubernetes.queries import Query
+from agent.harden.guide.k3s_options import SECCOMP_DEFAULT
+from agent.harden.node.components import not_run
 from agent.k3s.components.values import InvalidValueError, duration
 from agent.k3s.go_values import FALSE, TRUE
 from agent.k3s.kubelet_configuration import FEATURE_GATES, KUBELET_FIELDS
 from agent.k3s.redaction import HIDDEN, without_secrets
-from agent.kubernetes.parsing import as_mapping
-from agent.kubernetes.queries import Query
-from agent.model import Component, Instruction, Remediation
-from agent.node.components import not_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from agent.benchmark.control import BenchmarkControl
-    from agent.benchmark.versions import Benchmark
-    from agent.checks.answer import Answer
-    from agent.checks.argument_values import ArgumentRequirement
-    from agent.checks.assessed_node import AssessedNode
-    from agent.checks.check import Check
-    from agent.kubernetes.objects import Cluster, Json
+    from agent.assess.benchmark.control import BenchmarkControl
+    from agent.assess.benchmark.versions import Benchmark
+    from agent.assess.checks.answer import Answer
+    from agent.assess.checks.argument_values import ArgumentRequirement
+    from agent.assess.checks.assessed_node import AssessedNode
+    from agent.assess.checks.check import Check
+    from agent.cluster.kubernetes.objects import Cluster, Json
 
 COUNTED = (Query.NODES, Query.NAMESPACES, Query.PODS)
 """The queries whose number of objects is a fact of an assessment."""
@@ -127,7 +127,7 @@ def without_answer(controls: Iterable[BenchmarkControl], benchmark: Benchmark, c
 
 def _unequal_nodes(cluster: Cluster) -> Iterator[Note]:
     """Yield notes about nodes whose arguments or files are not those of most nodes of their role, and about secrets."""
-    from agent.fleet.fleet import Requirement, make_fleet
+    from agent.cluster.fleet.fleet import Requirement, make_fleet
 
     for row in make_fleet(cluster.objects.get(Query.NODES, ()), 0, Requirement(0)).nodes:
         if row.leaked:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus, Verdict
+from agent.assess.checks.answer import Answer, Evidence
+from agent.assess.checks.argument_values import GivenBy
+from agent.assess.checks.check import DATA_DIR
+from agent.assess.checks.manual import NotInK3s
 from agent.assess.fixes import remediation_of
-from agent.checks.answer import Answer, Evidence
-from agent.checks.argument_values import GivenBy
-from agent.checks.check import DATA_DIR
-from agent.checks.manual import NotInK3s
-from agent.model import Role
+from agent.base.model import Role
 
 if TYPE_CHECKING:
     from agent.assess.assessment import Waiver
-    from agent.benchmark.control import BenchmarkControl
-    from agent.benchmark.versions import Benchmark
-    from agent.checks.assessed_node import AssessedNode
+    from agent.assess.benchmark.control import BenchmarkControl
+    from agent.assess.benchmark.versions import Benchmark
+    from agent.assess.checks.assessed_node import AssessedNode
 
 _WAIVABLE = (ControlStatus.FAIL, ControlStatus.UNKNOWN, ControlStatus.MANUAL)
 """A waiver of a manual control records the result of the review."""

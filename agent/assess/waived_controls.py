@@ -10,17 +10,17 @@ import re
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus, Note, Waiver
-from agent.benchmark.catalogue import controls_named
-from agent.guide.controls import CONTROLS
-from agent.model import Instruction, Remediation
-from agent.value import Value
+from agent.assess.benchmark.catalogue import controls_named
+from agent.base.model import Instruction, Remediation
+from agent.base.value import Value
+from agent.harden.guide.controls import CONTROLS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from agent.benchmark.control import BenchmarkControl
-    from agent.benchmark.versions import Benchmark
-    from agent.settings.waivers import SiteWaiver, WaiverScope
+    from agent.assess.benchmark.control import BenchmarkControl
+    from agent.assess.benchmark.versions import Benchmark
+    from agent.harden.settings.waivers import SiteWaiver, WaiverScope
 
 _NOT_OPEN = frozenset({ControlStatus.PASS, ControlStatus.NOT_APPLICABLE})
 

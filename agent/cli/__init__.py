@@ -6,9 +6,9 @@ import signal
 import sys
 from typing import NoReturn
 
+from agent.base.errors import ExitCode, HardenError, InputError, RootRequiredError
 from agent.cli.bare_verbs import BARE_VERBS
 from agent.cli.streams import discard_output, open_standard_streams, print_error
-from agent.errors import ExitCode, HardenError, InputError, RootRequiredError
 
 _INTERRUPTED = 130
 """The exit code after Ctrl-C, as in shells and of Typer: 128 and the number of SIGINT."""

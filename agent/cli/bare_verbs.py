@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from agent.base.errors import UsageError
+from agent.base.report import Wording
+from agent.base.value import replace
 from agent.cli.host_options import HostOptions
 from agent.cli.report_options import AssessmentOptions, ReportOptions
 from agent.cli.streams import print_text, progress
-from agent.errors import UsageError
-from agent.report import Wording
-from agent.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ GATE_WORDING = Wording("K3s may start")
 
 def apply(options: HostOptions = _THIS_HOST, printed: ReportOptions = _REPORT, *, force: bool = False) -> None:
     """Apply the guide, print the report and exit."""
-    from agent.verbs import converge
+    from agent.cli.verbs import converge
 
     host = options.host()
     with progress("apply", quiet=printed.quiet) as shown:
@@ -38,21 +38,21 @@ def apply(options: HostOptions = _THIS_HOST, printed: ReportOptions = _REPORT, *
 
 def check(options: HostOptions = _THIS_HOST, printed: ReportOptions = _REPORT) -> None:
     """Compare the host with the guide, print the report and exit."""
-    from agent.verbs import converge
+    from agent.cli.verbs import converge
 
     printed.finish(converge.check(options.host(), options.request()), options.caller)
 
 
 def diff(options: HostOptions = _THIS_HOST, printed: ReportOptions = _REPORT, *, force: bool = False) -> None:
     """Print what apply would change and exit."""
-    from agent.verbs import converge
+    from agent.cli.verbs import converge
 
     printed.finish(converge.diff(options.host(), options.request(force=force)), options.caller)
 
 
 def gate(options: HostOptions = _THIS_HOST, printed: ReportOptions = _REPORT, *, service: str = "") -> None:
     """Apply the guide, and exit with 0 if the service may start; without `service`, that of the environment."""
-    from agent.verbs import converge
+    from agent.cli.verbs import converge
 
     service = service or os.environ.get(SERVICE_VARIABLE, "")
     report = converge.gate(options.host(), options.request(service=service))
@@ -69,13 +69,13 @@ def assess(
     cluster: bool = False,
 ) -> None:
     """Assess the host against a benchmark, print the assessment and exit."""
-    from agent.verbs import assess as verb
+    from agent.cli.verbs import assess as verb
 
     chosen = verb.benchmark_named(benchmark)
     earlier = None
     if baseline is not None:
+        from agent.base.host import Host
         from agent.cli.host_options import absolute
-        from agent.host import Host
 
         earlier = verb.load_baseline(Host.real(), absolute(baseline), None if signers is None else absolute(signers))
     if cluster and options.root != "/":
@@ -90,8 +90,8 @@ def drift(options: HostOptions = _THIS_HOST) -> None:
     """Print the changes since the last assessment."""
     from functools import partial
 
-    from agent.verbs.assess import assess_host
-    from agent.verbs.drift import drift as changes
+    from agent.cli.verbs.assess import assess_host
+    from agent.cli.verbs.drift import drift as changes
 
     host, request = options.host(), options.request()
     for line in changes(host, request, partial(assess_host, host, request), options.caller):
@@ -100,8 +100,8 @@ def drift(options: HostOptions = _THIS_HOST) -> None:
 
 def publish(*, remove: bool = False) -> None:
     """Publish the state of this node, or remove what was published, and print what was done."""
-    from agent.host import Host
-    from agent.verbs.publish import publish as verb
+    from agent.base.host import Host
+    from agent.cli.verbs.publish import publish as verb
 
     line = verb(Host.real(), remove=remove)
     if line:

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import PurePosixPath
 from shlex import join, quote, split
 
-from agent.errors import CommandHint
-from agent.present.remediation import PROGRAM, Caller
+from agent.base.errors import CommandHint
+from agent.cli.present.remediation import PROGRAM, Caller
 
 _SEARCHED_BY_SUDO = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 """The usual secure_path of sudoers(5)."""

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 from typer.main import get_command
 
+from agent.base.errors import ExitCode, UsageError
 from agent.cli.commands import app
 from agent.cli.help_text import PROGRAM
-from agent.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

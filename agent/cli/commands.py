@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from agent import __version__
+from agent.base.errors import ExitCode, UsageError
+from agent.base.report import Wording
+from agent.base.value import replace
 from agent.cli import bare_verbs
 from agent.cli.bare_verbs import GATE_WORDING, SERVICE_VARIABLE
 from agent.cli.completion_candidates import benchmarks, topics, versions
 from agent.cli.help_text import CHANGES, PROGRAM, READS, RENDERS, epilog, set_summaries
 from agent.cli.host_options import HostOptions, absolute
+from agent.cli.present import Format
 from agent.cli.render import documents
 from agent.cli.report_options import AssessmentOptions, ReportOptions
 from agent.cli.shared_options import HOST, REPORT, SERVICE, TREE, FleetFormat, Force, Node, Program, Services, expand
 from agent.cli.streams import columns, print_text, printing, progress, repeat
-from agent.errors import ExitCode, UsageError
-from agent.present import Format
-from agent.report import Wording
-from agent.value import replace
 
 if TYPE_CHECKING:
-    from agent.host import Host
-    from agent.verbs.installation import Installation
+    from agent.base.host import Host
+    from agent.cli.verbs.installation import Installation
 
 app = typer.Typer(
     name=PROGRAM,
@@ -117,7 +117,7 @@ def preflight(
     changes, and does not need the new version. --k3s-version is the current one. Arguments of components are checked
     for K3s 1.34 and newer.
     """
-    from agent.verbs import preflight as verb
+    from agent.cli.verbs import preflight as verb
 
     target = verb.target_version(version)
     result = verb.preflight(options.host(), options.request(), target)
@@ -206,7 +206,7 @@ def assess(
         raise UsageError("cannot use --allowed-signers without --baseline", "pass --baseline FILE, or omit it")
     aws = None
     if output_format is Format.ASFF:
-        from agent.present.assessments.asff import account
+        from agent.cli.present.assessments.asff import account
 
         aws = account(aws_account, aws_region, aws_product_arn)
     if report_to_api and not options.node:
@@ -246,8 +246,8 @@ def drift(
     if not test_notification:
         bare_verbs.drift(options)
         return
-    from agent.verbs.assess import assess_host
-    from agent.verbs.notify import send_test
+    from agent.cli.verbs.assess import assess_host
+    from agent.cli.verbs.notify import send_test
 
     host, request = options.host(), options.request()
     print_text(f"{send_test(host, request, partial(assess_host, host, request))}\n")
@@ -314,8 +314,8 @@ def release(
     For emergencies: K3s starts although the host is not compliant. A K3s that the gate blocks starts at once. check,
     assess and the drift check report the release, and the start until a run finds the host compliant.
     """
-    from agent.host import Host
-    from agent.verbs.release import release_once
+    from agent.base.host import Host
+    from agent.cli.verbs.release import release_once
 
     if not once:
         raise UsageError("cannot release K3s: --once is missing", "pass --once to let one start pass without the gate")
@@ -339,7 +339,7 @@ def revert(
 
     Restores files, modes and kernel parameters from the journal, as they were before the first apply.
     """
-    from agent.verbs.revert import revert as verb
+    from agent.cli.verbs.revert import revert as verb
 
     report = replace(verb(options.host(), last=last, force=force), wording=_REVERT)
     printed.finish(report, options.caller)
@@ -365,8 +365,8 @@ def fleet(
     with your kubeconfig, or reads its output. Needs no root and makes no changes. A node without a complete and recent
     report is unknown. Ends with 3 unless what is required holds, and for a cluster without nodes.
     """
-    from agent.present.fleet import present_fleet
-    from agent.verbs import fleet as verb
+    from agent.cli.present.fleet import present_fleet
+    from agent.cli.verbs import fleet as verb
 
     requirement = verb.requirement(require, max_age, expect)
     if source not in (None, "-"):
@@ -404,7 +404,7 @@ def explain(
     Prints its purpose, its source, its numbers in the benchmarks, what it can break, and how to fix it by hand. Lists
     the controls if a path, a number or an argument has several.
     """
-    from agent.verbs.explain import explained, listed
+    from agent.cli.verbs.explain import explained, listed
 
     width = columns()
     print_text(explained(" ".join(topic), width) if topic else listed(width))
@@ -439,8 +439,8 @@ def service_accounts(
     Sets automountServiceAccountToken to false on the default ServiceAccount of each namespace. Run it on a server
     after K3s has started.
     """
-    from agent.host import Host
-    from agent.verbs.service_accounts import disable_default_tokens
+    from agent.base.host import Host
+    from agent.cli.verbs.service_accounts import disable_default_tokens
 
     file = None if kubeconfig is None else str(absolute(kubeconfig))
     with progress("service-accounts", quiet=printed.quiet) as shown:
@@ -459,7 +459,7 @@ def install(*, unit: Services = None, program: Program = None, options: HostOpti
 
     Installs the systemd units, which run apply before each start of K3s, and shell completions. Starts nothing.
     """
-    from agent.verbs.install import install as verb
+    from agent.cli.verbs.install import install as verb
 
     host = options.host()
     report = replace(verb(host, _installation(host, options, unit or (), program)), wording=_INSTALL)
@@ -476,7 +476,7 @@ def uninstall(*, program: Program = None, options: HostOptions, printed: ReportO
 
     The host stays hardened; `revert` undoes the hardening.
     """
-    from agent.verbs.install import uninstall as verb
+    from agent.cli.verbs.install import uninstall as verb
 
     host = options.host()
     report = replace(verb(host, _installation(host, options, (), program)), wording=_UNINSTALL)
@@ -493,9 +493,9 @@ def upgrade_node() -> None:
     version runs `gate` and `check` beside the installed one; if one fails, nothing is replaced. Then it runs `install`
     and `check`. The exit code is that of the failed one. Without a gate on the node, only `check` runs.
     """
-    from agent.host import Host
-    from agent.host.process import run_below
-    from agent.verbs.upgrade_node import upgrade_node as verb
+    from agent.base.host import Host
+    from agent.base.host.process import run_below
+    from agent.cli.verbs.upgrade_node import upgrade_node as verb
 
     host, bundle = Host.tree_at("/host"), PurePosixPath(os.path.realpath(absolute(Path(sys.argv[0])))).parents[1]
     sys.exit(verb(host, bundle, partial(run_below, host.root), lambda line: print_text(f"{line}\n")))
@@ -505,7 +505,7 @@ def _installation(
     host: "Host", options: HostOptions, services: Sequence[str], program: Optional[Path]
 ) -> "Installation":
     """Return the installation of this program, or of the named one, on this host."""
-    from agent.verbs.installation import installation_for
+    from agent.cli.verbs.installation import installation_for
 
     path = program or os.path.realpath(absolute(Path(sys.argv[0])))
     return installation_for(host, options.request(), services, PurePosixPath(path))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from agent.base.errors import ExitCode
 from agent.cli.streams import columns
-from agent.errors import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.errors import HostError, UsageError
-from agent.model import StrEnum
-from agent.value import Value
+from agent.base.errors import HostError, UsageError
+from agent.base.model import StrEnum
+from agent.base.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agent.host import Host
-    from agent.present.remediation import Caller
-    from agent.settings.schema import Overrides
-    from agent.situation import Request
+    from agent.base.host import Host
+    from agent.cli.present.remediation import Caller
+    from agent.harden.settings.schema import Overrides
+    from agent.harden.situation import Request
 
 
 class RoleChoice(StrEnum):
@@ -45,7 +45,7 @@ class HostOptions(Value):
 
         Raises UsageError if there is no such directory, or if it is empty and that is not allowed.
         """
-        from agent.host import Host
+        from agent.base.host import Host
 
         if self.root == "/" and not self.node:
             return Host.real()
@@ -72,7 +72,7 @@ class HostOptions(Value):
 
     def request(self, *, force: bool = False, service: str = "") -> Request:
         """Return the request of a verb that reads the host."""
-        from agent.situation import Request
+        from agent.harden.situation import Request
 
         return Request(self.overrides, self.settings_file, force, service or (self.unit or "").removesuffix(".service"))
 
@@ -84,7 +84,7 @@ class HostOptions(Value):
     @property
     def overrides(self) -> Overrides:
         """The settings that the command line overrides."""
-        from agent.settings.schema import Overrides
+        from agent.harden.settings.schema import Overrides
 
         return Overrides(
             role=None if self.role is RoleChoice.AUTO else self.role.value,

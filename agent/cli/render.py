@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from agent.base.errors import UsageError
 from agent.cli.completion_candidates import versions
 from agent.cli.help_text import RENDERS, epilog, set_summaries
 from agent.cli.host_options import HostOptions, RoleChoice, absolute
+from agent.cli.present import Format
 from agent.cli.report_options import write_output
 from agent.cli.shared_options import Image, expand
 from agent.cli.streams import print_error, print_text
-from agent.errors import UsageError
-from agent.present import Format
-from agent.verbs.render.image import IMAGE
+from agent.cli.verbs.render.image import IMAGE
 
 if TYPE_CHECKING:
-    from agent.verbs.render.cloud_init import Download
+    from agent.cli.verbs.render.cloud_init import Download
 
 _SUMMARY = "Print a document for other programs."
 documents = typer.Typer(
@@ -82,7 +82,7 @@ def _add_file(name: str, summary: str) -> None:
     @documents.command(name, help=summary, epilog=_epilog(f"{name} --k3s-version 1.34"))
     @expand(options=OPTIONS)
     def _file(*, output: Output = None, options: HostOptions) -> None:
-        from agent.verbs.render import rendered
+        from agent.cli.verbs.render import rendered
 
         _printed(rendered(name, options.settings_file, options.overrides), output)
 
@@ -112,9 +112,9 @@ def cloud_init(
 
     It installs the program and K3s on a new host, which is hardened before K3s starts.
     """
-    from agent.host import Host
-    from agent.verbs.render import rendered_cloud_init
-    from agent.verbs.render.cloud_init import joining
+    from agent.base.host import Host
+    from agent.cli.verbs.render import rendered_cloud_init
+    from agent.cli.verbs.render.cloud_init import joining
 
     is_printed = output in (None, Path("-"))
     if embed_token is not None and is_printed:
@@ -154,8 +154,8 @@ def assessment_job(
     kubectl delete removes everything. Nothing is installed on the nodes, which must have the image or pull it.
     With --k3s-version, nodes are assessed for that version, and before 1.30 without what Kubernetes does not support.
     """
-    from agent.verbs.render import rendered_assessment_job
-    from agent.verbs.render.assessment_job import AssessmentJob
+    from agent.cli.verbs.render import rendered_assessment_job
+    from agent.cli.verbs.render.assessment_job import AssessmentJob
 
     if bool(node) == all_nodes:
         raise UsageError("cannot render assessment-job without --node or --all-nodes, or with both", "pass one of them")
@@ -171,7 +171,7 @@ def assessment_job(
 
 def _download(url: Optional[str], sha256: Optional[str]) -> "Download":
     """Return the download of --url and --sha256. Raises UsageError if one is missing or unsafe in a shell."""
-    from agent.verbs.render.cloud_init import EXAMPLE, Download, published_file
+    from agent.cli.verbs.render.cloud_init import EXAMPLE, Download, published_file
 
     url = url or published_file()
     if url is None or sha256 is None:
@@ -191,7 +191,7 @@ def upgrade_plan(*, image: Image = IMAGE, output: Output = None) -> None:
 
     The system-upgrade-controller brings this version to all nodes on which the archive is installed, one by one.
     """
-    from agent.verbs.render.upgrade_plan import upgrade_plan as plan
+    from agent.cli.verbs.render.upgrade_plan import upgrade_plan as plan
 
     _printed(plan(image), output)
 

@@ -7,22 +7,22 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.base.errors import HostError
+from agent.base.report import GATE_VERB, NODE_UID
+from agent.base.value import Value
 from agent.cli.host_options import absolute
+from agent.cli.present import Format, Verbosity, present
 from agent.cli.streams import print_error, printing
-from agent.errors import HostError
-from agent.present import Format, Verbosity, present
-from agent.report import GATE_VERB, NODE_UID
-from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
     from agent.assess.assessment import Assessment
-    from agent.plan.preflight import Preflight
-    from agent.present.assessments.asff import AwsAccount
-    from agent.present.remediation import Caller
-    from agent.report import Report
+    from agent.base.report import Report
+    from agent.cli.present.assessments.asff import AwsAccount
+    from agent.cli.present.remediation import Caller
+    from agent.harden.plan.preflight import Preflight
 
 
 class ReportOptions(Value):
@@ -45,7 +45,7 @@ class ReportOptions(Value):
 
     def finish_preflight(self, result: Preflight, caller: Callable[[], Caller]) -> NoReturn:
         """Print the result of a preflight and exit with its exit code."""
-        from agent.present.preflight import present_preflight
+        from agent.cli.present.preflight import present_preflight
 
         with printing(result.exit_code):
             present_preflight(result, self.output_format, self.verbosity, sys.stdout, caller)
@@ -67,8 +67,8 @@ class AssessmentOptions(ReportOptions):
 
     def finish_assessment(self, assessment: Assessment, caller: Callable[[], Caller]) -> NoReturn:
         """Print or write the assessment and exit with its exit code."""
-        from agent.present.assessments import present_assessment
-        from agent.present.assessments.common import addressed_assessment, fact
+        from agent.cli.present.assessments import present_assessment
+        from agent.cli.present.assessments.common import addressed_assessment, fact
 
         assessment = addressed_assessment(assessment, caller())
         if self.output_format is Format.OPENREPORTS and not fact(assessment, NODE_UID):
@@ -81,23 +81,23 @@ class AssessmentOptions(ReportOptions):
                     assessment, self.output_format, self.verbosity, sys.stdout, beyond=self.beyond, aws=self.aws
                 )
         if self.to_api:
+            from agent.base.host import Host
+            from agent.cli.present.assessments.openreports import node_report
             from agent.cluster.report_writer import write_report
-            from agent.host import Host
-            from agent.present.assessments.openreports import node_report
 
             write_report(Host.real(), node_report(assessment), os.environ)
         sys.exit(int(assessment.exit_code))
 
     def _write(self, assessment: Assessment, output: Path) -> None:
         """Write the assessment to a file with mode 0600, completely or not at all, and print one line about it."""
-        from agent.present.assessments import assessment_text
-        from agent.present.assessments.common import assessment_result
+        from agent.cli.present.assessments import assessment_text
+        from agent.cli.present.assessments.common import assessment_result
 
         text = assessment_text(assessment, self.output_format, self.verbosity, beyond=self.beyond, aws=self.aws)
         data = text.encode()
         if self.sign:
-            from agent.host import Host
-            from agent.host.ssh_keygen import signature, signature_path
+            from agent.base.host import Host
+            from agent.base.host.ssh_keygen import signature, signature_path
 
             # No report is left without its signature, so that is written first.
             signed = signature(Host.real(), data, absolute(self.sign))
@@ -109,8 +109,8 @@ class AssessmentOptions(ReportOptions):
 
 def write_output(output: Path, content: bytes) -> None:
     """Write a file with mode 0600, completely or not at all. Raises HostError."""
-    from agent.host import Host
-    from agent.model import PRIVATE_FILE, File
+    from agent.base.host import Host
+    from agent.base.model import PRIVATE_FILE, File
 
     try:
         Host.real().machine_tree.write(File(path=absolute(output), content=content, mode=PRIVATE_FILE))

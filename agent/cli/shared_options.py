@@ -12,8 +12,8 @@ import typer
 
 from agent.cli.completion_candidates import versions
 from agent.cli.host_options import HostOptions, RoleChoice
+from agent.cli.present import FLEET_FORMATS, REPORT_FORMATS, Format
 from agent.cli.report_options import ReportOptions
-from agent.present import FLEET_FORMATS, REPORT_FORMATS, Format
 
 
 def _format_option(choices: Sequence[Format]) -> Any:  # noqa: ANN401 - what typer.Option returns

@@ -7,13 +7,13 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
-from agent.errors import ExitCode
-from agent.report import no_progress
+from agent.base.errors import ExitCode
+from agent.base.report import no_progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.report import Progress
+    from agent.base.report import Progress
 
 _USUAL_WIDTH = 80
 """Columns of a terminal that does not report its size, such as a serial console."""
@@ -49,7 +49,7 @@ def open_standard_streams() -> None:
 
 def print_text(text: str) -> None:
     """Print text to standard output, in the characters that its encoding has."""
-    from agent.present import fitting
+    from agent.cli.present import fitting
 
     with printing():
         sys.stdout.write(fitting(text, sys.stdout))
@@ -83,7 +83,7 @@ def discard_output() -> None:
 
 def print_error(message: str, hint: str = "") -> None:
     """Print an error, and its remediation on a line of its own, to standard error."""
-    from agent.present import errors, fitting
+    from agent.cli.present import errors, fitting
 
     with suppress(OSError):
         lines = errors.error_lines(message, hint, _width(sys.stderr))

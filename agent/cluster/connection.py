@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.errors import HostError
-from agent.host.https import HttpsClient
-from agent.kubernetes import kubeconfig
+from agent.base.errors import HostError
+from agent.base.host.https import HttpsClient
+from agent.cluster.kubernetes import kubeconfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import PurePosixPath
 
-    from agent.host import Host
-    from agent.host.https import Limits
-    from agent.kubernetes.kubeconfig import Credential, Kubeconfig
+    from agent.base.host import Host
+    from agent.base.host.https import Limits
+    from agent.cluster.kubernetes.kubeconfig import Credential, Kubeconfig
 
 APPLY_PATCH = "application/apply-patch+yaml"
 """The content type of server-side apply."""

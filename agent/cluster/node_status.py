@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.model import StrEnum
+from agent.base.model import StrEnum
 
 PREFIX = "k3s-harden.internal/"
 """The domain .internal is reserved for private use, so nobody else can own it."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.cluster.kubernetes.objects import ClusterNode
+from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string
 from agent.cluster.node_status import ANNOTATIONS_LIMIT, CONDITION, FIELD_MANAGER, MESSAGE_LIMIT, Annotation
-from agent.kubernetes.objects import ClusterNode
-from agent.kubernetes.parsing import as_list, as_mapping, as_string
 
 if TYPE_CHECKING:
-    from agent.kubernetes.objects import Json
+    from agent.cluster.kubernetes.objects import Json
 
 NODE_ARGUMENTS = "k3s.io/node-args"
 """K3s' annotation with its arguments, those of its configuration files included (k3s, pkg/nodeconfig)."""

@@ -8,10 +8,10 @@ import re
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
+from agent.base.errors import HostError
+from agent.base.host.https import Limits
 from agent.cluster.connection import APPLY_PATCH, connect, rejection
 from agent.cluster.node_status import FIELD_MANAGER
-from agent.errors import HostError
-from agent.host.https import Limits
 from agent.k3s.components.files import pem
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
     from typing import Any
 
-    from agent.host import Host
+    from agent.base.host import Host
 
 _LIMITS = Limits(request=10.0, total=20.0, body=8 << 20)
 _HEALTH_TIMEOUT = 2.0

@@ -10,23 +10,23 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
+from agent.base.errors import HardenError, HostError
+from agent.base.host.https import Limits
 from agent.cluster.connection import connect, rejection
+from agent.cluster.kubernetes import parsing, queries
+from agent.cluster.kubernetes.objects import Cluster
+from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string
+from agent.cluster.kubernetes.queries import REQUESTS, Query
+from agent.cluster.kubernetes.workloads import CONTROLLERS
 from agent.cluster.nodes import parse_node
-from agent.errors import HardenError, HostError
-from agent.host.https import Limits
-from agent.kubernetes import parsing, queries
-from agent.kubernetes.objects import Cluster
-from agent.kubernetes.parsing import as_list, as_mapping, as_string
-from agent.kubernetes.queries import REQUESTS, Query
-from agent.kubernetes.workloads import CONTROLLERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import PurePosixPath
 
-    from agent.host import Host
-    from agent.host.https import HttpsClient
-    from agent.kubernetes.queries import ApiRequest
+    from agent.base.host import Host
+    from agent.base.host.https import HttpsClient
+    from agent.cluster.kubernetes.queries import ApiRequest
 
 KUBECONFIGS = ("server/cred/admin.kubeconfig", "/etc/rancher/k3s/k3s.yaml")
 """K3s' kubeconfigs of an administrator, the preferred one first; a relative path is in the data directory."""

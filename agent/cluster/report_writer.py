@@ -6,15 +6,15 @@ import json
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from agent.base.errors import HostError
+from agent.base.host.https import HttpsClient, Limits
 from agent.cluster.connection import APPLY_PATCH, rejection
 from agent.cluster.node_status import FIELD_MANAGER
-from agent.errors import HostError
-from agent.host.https import HttpsClient, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from agent.host import Host
+    from agent.base.host import Host
 
 _ACCOUNT = PurePosixPath("/var/run/secrets/kubernetes.io/serviceaccount")
 _SERVICE, _PORT = "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from agent.base.report import Level
 from agent.findings import (  # noqa: F401 - each module declares its kinds
     admission,
     after_run,
@@ -22,14 +23,13 @@ from agent.findings import (  # noqa: F401 - each module declares its kinds
 )
 from agent.findings.after_run import after_release, after_revert, after_uninstall, without_runs
 from agent.findings.registry import KINDS, Trouble, instruction
-from agent.report import Level
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from agent.base.report import Finding
     from agent.findings.registry import FindingKind
-    from agent.report import Finding
-    from agent.situation import Situation
+    from agent.harden.situation import Situation
 
 __all__ = ["KINDS", "after_release", "after_revert", "after_uninstall", "collect_findings", "without_runs"]
 

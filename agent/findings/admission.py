@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.desired.dropin_options import (
+from agent.base.model import Location, OwnCommand, Remediation, Restart
+from agent.base.report import Level
+from agent.findings.registry import Trouble, correction, edit_of_k3s_config, finding, instruction, no, yes
+from agent.harden.desired.dropin_options import (
     ADMISSION_CONFIGURATION_ARGUMENT,
     ADMISSION_PLUGINS_ARGUMENT,
     API_SERVER_KEY,
@@ -13,18 +16,15 @@ from agent.desired.dropin_options import (
     options_to_set,
     plugins_joined,
 )
-from agent.findings.registry import Trouble, correction, edit_of_k3s_config, finding, instruction, no, yes
-from agent.guide.files import POD_SECURITY_ADMISSION
+from agent.harden.guide.files import POD_SECURITY_ADMISSION
 from agent.k3s import admission_plugins
 from agent.k3s.config import string_slice
-from agent.model import Location, OwnCommand, Remediation, Restart
-from agent.report import Level
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from agent.harden.situation import Situation
     from agent.k3s.config import ConfigValue
-    from agent.situation import Situation
 
 
 @finding(

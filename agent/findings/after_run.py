@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.base.model import Location, OwnCommand, Remediation, Restart
+from agent.base.report import Level
 from agent.findings.registry import KINDS, UNINSTALL, FindingKind, Trouble, instruction, register
-from agent.model import Location, OwnCommand, Remediation, Restart
-from agent.report import Level
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from pathlib import PurePosixPath
 
-    from agent.node.gate import Gate
-    from agent.report import Finding
+    from agent.base.report import Finding
+    from agent.harden.node.gate import Gate
 
 _INSTALLED_VERSION = "$(k3s --version | awk 'NR == 1 {print $3}')"
 _DELETE = "sudo k3s kubectl delete --ignore-not-found -f -"

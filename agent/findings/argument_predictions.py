@@ -5,23 +5,23 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from agent.base.model import Component, Location
+from agent.base.value import replace
 from agent.findings.registry import Trouble, correction, edit_of_k3s_config
+from agent.harden.node.components import not_run
+from agent.harden.node.passed_arguments import passed_arguments, values_in_order
 from agent.k3s.components import prediction, tables
 from agent.k3s.components.rejection import Cause
 from agent.k3s.config import ConfigValue
 from agent.k3s.go_values import FALSE
 from agent.k3s.redaction import HIDDEN
-from agent.model import Component, Location
-from agent.node.components import not_run
-from agent.node.passed_arguments import passed_arguments, values_in_order
-from agent.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from agent.harden.node.facts import HostFacts
+    from agent.harden.situation import Situation
     from agent.k3s.components.rejection import Rejection
-    from agent.node.facts import HostFacts
-    from agent.situation import Situation
 
 
 def with_arguments(facts: HostFacts) -> list[Component]:

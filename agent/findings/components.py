@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.desired.dropin_options import AUDIT_POLICY_ARGUMENT
+from agent.base.model import NEWEST_KNOWN, Component, Location, Restart, Role
+from agent.base.report import Level
+from agent.base.yaml_reader import shown
 from agent.findings.registry import Trouble, finding, instruction, is_managed, misconfigured, no, yes
-from agent.guide.files import POD_SECURITY_ADMISSION
+from agent.harden.desired.dropin_options import AUDIT_POLICY_ARGUMENT
+from agent.harden.guide.files import POD_SECURITY_ADMISSION
+from agent.harden.plan.plan import WITH_VERSION
 from agent.k3s.config import component_argument
 from agent.k3s.options import (
     AGENT_KEYS,
@@ -19,18 +23,14 @@ from agent.k3s.options import (
     REMOVED_KEYS,
     SERVER_ONLY_KEYS,
 )
-from agent.model import NEWEST_KNOWN, Component, Location, Restart, Role
-from agent.plan.plan import WITH_VERSION
-from agent.report import Level
-from agent.yaml_reader import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.desired.dropin_options import NamedPath
+    from agent.harden.desired.dropin_options import NamedPath
+    from agent.harden.node.facts import HostFacts
+    from agent.harden.situation import Situation
     from agent.k3s.spelling import Spelling
-    from agent.node.facts import HostFacts
-    from agent.situation import Situation
 
 _NOTHING_RUNS = "The component exits, and K3s with it."
 _KEYS = (*(component.config_key for component in Component), "node-label", "node-taint")
@@ -193,7 +193,7 @@ def _own_admission_configuration(situation: Situation) -> Iterator[tuple[NamedPa
     facts, named = situation.facts, situation.k3s_files.own_admission
     if named is None or is_managed(situation, named.path):
         return
-    from agent.node.components import not_run
+    from agent.harden.node.components import not_run
 
     if not_run(Component.API_SERVER, facts):
         return

@@ -5,8 +5,13 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent import yaml_reader
-from agent.desired.dropin_options import (
+from agent.base import yaml_reader
+from agent.base.errors import InputError
+from agent.base.model import File, Instruction, Location, OwnCommand, Remediation, Restart
+from agent.findings import pod_security
+from agent.findings.manifests import unpacked_objects
+from agent.findings.registry import Trouble
+from agent.harden.desired.dropin_options import (
     ADMISSION_CONFIGURATION_ARGUMENT,
     ADMISSION_PLUGINS_ARGUMENT,
     API_SERVER_KEY,
@@ -15,24 +20,19 @@ from agent.desired.dropin_options import (
     options_to_set,
     starts_a_cluster,
 )
-from agent.errors import InputError
-from agent.findings import pod_security
-from agent.findings.manifests import unpacked_objects
-from agent.findings.registry import Trouble
-from agent.guide.files import AUDIT_POLICY, NETWORK_POLICIES, POD_SECURITY_ADMISSION, POD_SECURITY_POLICIES
-from agent.guide.manifests import RESTRICTED_POLICY
+from agent.harden.guide.files import AUDIT_POLICY, NETWORK_POLICIES, POD_SECURITY_ADMISSION, POD_SECURITY_POLICIES
+from agent.harden.guide.manifests import RESTRICTED_POLICY
+from agent.harden.plan.equivalence import value_of
 from agent.k3s import audit_policy, network_policy
 from agent.k3s.admission_plugins import K3S_DEFAULT
-from agent.model import File, Instruction, Location, OwnCommand, Remediation, Restart
-from agent.plan.equivalence import value_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from agent.findings.manifests import ManifestObject
-    from agent.guide.k3s_options import OptionRow
+    from agent.harden.guide.k3s_options import OptionRow
+    from agent.harden.situation import Situation
     from agent.k3s.config import ConfigValue
-    from agent.situation import Situation
 
 _LARGEST_MANIFEST = 8 << 20
 

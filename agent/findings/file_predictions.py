@@ -6,17 +6,19 @@ import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.desired.dropin_options import (
+from agent.base.errors import InputError
+from agent.base.model import Component, Instruction, Location, Remediation, Restart
+from agent.findings.admission import listed_plugins
+from agent.findings.registry import Trouble, edit_of_k3s_config, is_managed, written_by_apply
+from agent.harden.desired.dropin_options import (
     ADMISSION_CONFIGURATION_ARGUMENT,
     ADMISSION_PLUGINS_ARGUMENT,
     API_SERVER_KEY,
     AUDIT_POLICY_ARGUMENT,
     DISABLED_PLUGINS_ARGUMENT,
 )
-from agent.errors import InputError
-from agent.findings.admission import listed_plugins
-from agent.findings.registry import Trouble, edit_of_k3s_config, is_managed, written_by_apply
-from agent.guide.files import AUDIT_POLICY
+from agent.harden.guide.files import AUDIT_POLICY
+from agent.harden.node.components import not_run
 from agent.k3s import admission_configuration, audit_policy
 from agent.k3s.admission_plugins import POD_SECURITY
 from agent.k3s.components import controllers
@@ -26,14 +28,12 @@ from agent.k3s.components.files.decoding import located
 from agent.k3s.components.files.file_rules import FileContext
 from agent.k3s.components.files.named_files import rejected_content
 from agent.k3s.components.gates import FEATURE_GATES
-from agent.model import Component, Instruction, Location, Remediation, Restart
-from agent.node.components import not_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from agent.desired.dropin_options import NamedPath
-    from agent.situation import Situation
+    from agent.harden.desired.dropin_options import NamedPath
+    from agent.harden.situation import Situation
 
 
 def rejected(situation: Situation) -> Iterator[Trouble]:

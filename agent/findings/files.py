@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from agent.base.model import Directory, File, Instruction, Location, OwnCommand, Remediation
+from agent.base.report import Level
 from agent.findings.registry import APPLY, Trouble, finding, instruction, no, rm_command, written_by_apply, yes
-from agent.guide.files import AUDIT_POLICY, POD_SECURITY_ADMISSION
-from agent.model import Directory, File, Instruction, Location, OwnCommand, Remediation
-from agent.plan.plan import is_damaged
-from agent.report import Level
+from agent.harden.guide.files import AUDIT_POLICY, POD_SECURITY_ADMISSION
+from agent.harden.plan.plan import is_damaged
 
 _SETTINGS = {
     AUDIT_POLICY.path.name: "the file of `audit.policy-file` in the settings",
@@ -20,7 +20,7 @@ _SETTINGS = {
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.situation import Situation
+    from agent.harden.situation import Situation
 
 
 @finding(

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.base.linux.unit_files import PACKAGED_UNITS
+from agent.base.model import Instruction, Location, OwnCommand, Remediation, ShellCommand
+from agent.base.report import Level
+from agent.base.value import replace
 from agent.findings.registry import APPLY, INSTALL, UNINSTALL, Trouble, file_removal, finding, instruction, no
-from agent.linux.unit_files import PACKAGED_UNITS
-from agent.model import Instruction, Location, OwnCommand, Remediation, ShellCommand
-from agent.node import openrc
-from agent.node.gate import gate_instance
-from agent.node.gate_exceptions import RELEASE, UNGATED, file_of_service
-from agent.node.gate_units import DROPIN, TEMPLATE
-from agent.report import Level
-from agent.value import replace
+from agent.harden.node import openrc
+from agent.harden.node.gate import gate_instance
+from agent.harden.node.gate_exceptions import RELEASE, UNGATED, file_of_service
+from agent.harden.node.gate_units import DROPIN, TEMPLATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath
 
+    from agent.harden.situation import Situation
     from agent.k3s.services import K3sUnit
-    from agent.situation import Situation
 
 GATE_FINDINGS = (
     "gate-half-missing",

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.desired.dropin_options import (
-    ADMISSION_CONFIGURATION_ARGUMENT,
-    ADMISSION_PLUGINS_ARGUMENT,
-    API_SERVER_KEY,
-    AUDIT_POLICY_ARGUMENT,
-)
-from agent.errors import InputError, LimitError
+from agent.base.errors import InputError, LimitError
+from agent.base.model import Instruction, Location, OwnCommand, Remediation, Restart, Role
+from agent.base.report import Level
+from agent.base.yaml_reader import BoundsError
 from agent.findings.admission import listed_plugins, of_the_operator
 from agent.findings.registry import (
     APPLY,
@@ -24,19 +21,22 @@ from agent.findings.registry import (
     written_by_apply,
     yes,
 )
+from agent.harden.desired.dropin_options import (
+    ADMISSION_CONFIGURATION_ARGUMENT,
+    ADMISSION_PLUGINS_ARGUMENT,
+    API_SERVER_KEY,
+    AUDIT_POLICY_ARGUMENT,
+)
 from agent.k3s import admission_configuration, audit_policy
 from agent.k3s.options import SERVER_ONLY_KEYS, TOKEN_FILE_KEYS
-from agent.model import Instruction, Location, OwnCommand, Remediation, Restart, Role
-from agent.report import Level
-from agent.yaml_reader import BoundsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath
 
-    from agent.errors import HardenError
+    from agent.base.errors import HardenError
+    from agent.harden.situation import Situation
     from agent.k3s.config import ConfigValue
-    from agent.situation import Situation
 
 _EVENT_RATE_LIMIT = "EventRateLimit"
 _NEED_CONFIGURATION = (_EVENT_RATE_LIMIT, "ImagePolicyWebhook")

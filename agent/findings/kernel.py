@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.desired.boot_parameters import files_after_apply, overrides
-from agent.desired.dropin_options import options_to_set
+from agent.base.linux.sysctl_order import SYSCTL_CONF, SysctlFile, SysctlReader, at_boot
+from agent.base.linux.sysctl_values import same_value
+from agent.base.model import Absent, Component, Instruction, Location, OwnCommand, Remediation, ShellCommand, Sysctl
+from agent.base.report import Level
 from agent.findings.registry import Trouble, finding, instruction, no, written_by_apply, yes
-from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
-from agent.guide.sysctls import KERNEL_DEFAULTS, PARAMETERS_FILE, SYSCTLS
-from agent.linux.sysctl_order import SYSCTL_CONF, SysctlFile, SysctlReader, at_boot
-from agent.linux.sysctl_values import same_value
-from agent.model import Absent, Component, Instruction, Location, OwnCommand, Remediation, ShellCommand, Sysctl
-from agent.plan.plan import describe_state
-from agent.report import Level
+from agent.harden.desired.boot_parameters import files_after_apply, overrides
+from agent.harden.desired.dropin_options import options_to_set
+from agent.harden.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
+from agent.harden.guide.sysctls import KERNEL_DEFAULTS, PARAMETERS_FILE, SYSCTLS
+from agent.harden.plan.plan import describe_state
 
 _OUTSIDE = "/etc/sysctl.d/90-k3s-container.conf"
 _AFTER_BOOT = "on the booted host, run `sudo k3s-harden check`"
@@ -21,10 +21,10 @@ _AFTER_BOOT = "on the booted host, run `sudo k3s-harden check`"
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.guide.sysctls import SysctlRow
-    from agent.model import Observed
-    from agent.settings.waivers import SiteWaiver
-    from agent.situation import Situation
+    from agent.base.model import Observed
+    from agent.harden.guide.sysctls import SysctlRow
+    from agent.harden.settings.waivers import SiteWaiver
+    from agent.harden.situation import Situation
 
 
 @finding(

@@ -6,21 +6,21 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from agent import yaml_reader
-from agent.errors import InputError
+from agent.base import yaml_reader
+from agent.base.errors import InputError
+from agent.base.model import WITHOUT_POD_SECURITY_POLICY, File, Location
+from agent.base.report import Level
+from agent.base.value import Value
 from agent.findings.registry import APPLY, Trouble, file_removal, finding, instruction, no
-from agent.guide.files import POLICY_FILE
+from agent.harden.guide.files import POLICY_FILE
 from agent.k3s.redaction import HIDDEN
-from agent.model import WITHOUT_POD_SECURITY_POLICY, File, Location
-from agent.report import Level
-from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath
 
-    from agent.situation import Situation
-    from agent.yaml_reader import Document, Node
+    from agent.base.yaml_reader import Document, Node
+    from agent.harden.situation import Situation
 
 _WORDS_OF_PROBLEMS = (b"PodSecurityPolicy", b"namespaceSelector", b"<")
 _OLD_API = rb"/v[12]beta[123]\b"

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.errors import AccessDeniedError
-from agent.findings.k3s_startup import not_read
-from agent.findings.manifests import beyond_limits
-from agent.findings.registry import APPLY_WITH_VERSION, Trouble, finding, instruction, no, yes
-from agent.guide.files import POLICY_FILE
-from agent.k3s.paths import K3S_BINARY
-from agent.k3s.redaction import redacted
-from agent.model import (
+from agent.base.errors import AccessDeniedError
+from agent.base.model import (
     NEWEST_KNOWN,
     OLDEST_COVERED,
     Instruction,
@@ -22,15 +16,21 @@ from agent.model import (
     Role,
     ShellCommand,
 )
-from agent.report import K3S_VERSION, Level
-from agent.settings.schema import DEFAULT_SETTINGS
+from agent.base.report import K3S_VERSION, Level
+from agent.findings.k3s_startup import not_read
+from agent.findings.manifests import beyond_limits
+from agent.findings.registry import APPLY_WITH_VERSION, Trouble, finding, instruction, no, yes
+from agent.harden.guide.files import POLICY_FILE
+from agent.harden.settings.schema import DEFAULT_SETTINGS
+from agent.k3s.paths import K3S_BINARY
+from agent.k3s.redaction import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import PurePosixPath
 
+    from agent.harden.situation import Situation
     from agent.k3s.services import K3sUnit, OtherProgram
-    from agent.situation import Situation
 
 _PASS_VERSION = Remediation(
     (Instruction("pass --k3s-version VERSION"),),

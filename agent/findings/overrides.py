@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.desired import dropin_options
-from agent.desired.dropin_options import ADMISSION_PLUGINS_ARGUMENT, configured_values, options_to_set
+from agent.base.model import Component, Instruction, Location, OwnCommand, Remediation, Role, VersionRange
+from agent.base.report import Level
 from agent.findings.registry import Trouble, file_removal, finding, instruction, misconfigured, no, yes
-from agent.guide.files import NETWORK_POLICIES
-from agent.guide.k3s_options import PROTECT_KERNEL_DEFAULTS, SECRETS_ENCRYPTION
+from agent.harden.desired import dropin_options
+from agent.harden.desired.dropin_options import ADMISSION_PLUGINS_ARGUMENT, configured_values, options_to_set
+from agent.harden.guide.files import NETWORK_POLICIES
+from agent.harden.guide.k3s_options import PROTECT_KERNEL_DEFAULTS, SECRETS_ENCRYPTION
+from agent.harden.node.datastore import Datastore
+from agent.harden.settings.schema import SecretsEncryption
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION, release_enabling_later
-from agent.model import Component, Instruction, Location, OwnCommand, Remediation, Role, VersionRange
-from agent.node.datastore import Datastore
-from agent.report import Level
-from agent.settings.schema import SecretsEncryption
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.situation import Situation
+    from agent.harden.situation import Situation
 
 _SUPERVISOR_AUTHENTICATES = (37, 1)
 """The first release, by minor and patch version, whose supervisor rejects anonymous requests to all endpoints."""

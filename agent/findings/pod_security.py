@@ -7,22 +7,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent import yaml_reader
-from agent.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT
-from agent.errors import InputError
+from agent.base import yaml_reader
+from agent.base.errors import InputError
+from agent.base.model import Instruction, OwnCommand, Remediation, Restart
 from agent.findings.registry import Trouble
-from agent.guide.files import POD_SECURITY_ADMISSION
-from agent.guide.manifests import exempt_namespaces
+from agent.harden.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT
+from agent.harden.guide.files import POD_SECURITY_ADMISSION
+from agent.harden.guide.manifests import exempt_namespaces
 from agent.k3s import admission_configuration
-from agent.model import Instruction, OwnCommand, Remediation, Restart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath
 
-    from agent.desired.dropin_options import NamedPath
+    from agent.harden.desired.dropin_options import NamedPath
+    from agent.harden.situation import Situation
     from agent.k3s.admission_configuration import PodSecurity
-    from agent.situation import Situation
 
 LEVEL = "restricted"
 """The Pod Security standard that the guide requires as the default."""

@@ -8,17 +8,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from agent.base.model import (
+    NO_REMEDIATION,
+    FixOwner,
+    Instruction,
+    Location,
+    OwnCommand,
+    Remediation,
+    Restart,
+    ShellCommand,
+)
+from agent.base.report import Finding, Level
+from agent.harden.plan.plan import WITH_VERSION
+from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.k3s.redaction import redacted
-from agent.model import NO_REMEDIATION, FixOwner, Instruction, Location, OwnCommand, Remediation, Restart, ShellCommand
-from agent.plan.plan import WITH_VERSION
-from agent.report import Finding, Level
-from agent.settings.schema import DEFAULT_SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import PurePosixPath
 
-    from agent.situation import Situation
+    from agent.harden.situation import Situation
 
     Detector = Callable[[Situation], Iterator["Trouble"]]
     """Yields each case of one kind of finding in the state of a host; pure."""

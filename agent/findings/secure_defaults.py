@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from agent.base.model import Component, Location
+from agent.base.report import Level
 from agent.findings.registry import finding, misconfigured, no, yes
-from agent.guide.criteria import Boolean, Equals, ListExcludes
+from agent.harden.guide.criteria import Boolean, Equals, ListExcludes
 from agent.k3s import default_arguments
 from agent.k3s.config import component_argument
 from agent.k3s.default_arguments import Channel
-from agent.model import Component, Location
-from agent.report import Level
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.findings.registry import Trouble
-    from agent.guide.criteria import Criterion
+    from agent.harden.guide.criteria import Criterion
+    from agent.harden.situation import Situation
     from agent.k3s.default_arguments import DefaultArgument
-    from agent.situation import Situation
 
 
 class SecureDefault(NamedTuple):
@@ -131,7 +131,7 @@ def _can_be_replaced(row: SecureDefault, situation: Situation) -> bool:
 
 def _default(row: SecureDefault, situation: Situation) -> DefaultArgument | None:
     """Return K3s' own value for the argument if it is secure, and K3s runs the component here."""
-    from agent.node.components import not_run
+    from agent.harden.node.components import not_run
 
     if not_run(row.component, situation.facts):
         return None

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.errors import InputError
+from agent.base.errors import InputError
+from agent.base.model import Instruction, Location, OwnCommand, Remediation, ShellCommand
+from agent.base.report import Level
+from agent.base.value import replace
 from agent.findings.registry import Trouble, finding, instruction
-from agent.model import Instruction, Location, OwnCommand, Remediation, ShellCommand
-from agent.report import Level
-from agent.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.situation import Situation
+    from agent.harden.situation import Situation
 
 UNDELIVERED = "notification-undelivered"
 NOTIFY_FINDINGS = ("notify-command-unusable", UNDELIVERED)

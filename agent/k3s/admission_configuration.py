@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent import yaml_reader
-from agent.errors import InputError
+from agent.base import yaml_reader
+from agent.base.errors import InputError
+from agent.base.model import Location
+from agent.base.yaml_reader import mappings, part, texts
 from agent.k3s.admission_plugins import POD_SECURITY
-from agent.model import Location
-from agent.yaml_reader import mappings, part, texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import PurePosixPath
 
-    from agent.yaml_reader import Mapping
+    from agent.base.yaml_reader import Mapping
 
 
 _GROUPS = ("apiserver.config.k8s.io/", "apiserver.k8s.io/")

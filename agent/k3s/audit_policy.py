@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from agent.errors import InputError
-from agent.model import Location
-from agent.yaml_reader import (
+from agent.base.errors import InputError
+from agent.base.model import Location
+from agent.base.yaml_reader import (
     Mapping,
     Scalar,
     Sequence,
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath
 
-    from agent.model import Version
-    from agent.yaml_reader import Node
+    from agent.base.model import Version
+    from agent.base.yaml_reader import Node
 
 _LEVELS = ("None", "Metadata", "Request", "RequestResponse")
 _STAGES = ("RequestReceived", "ResponseStarted", "ResponseComplete", "Panic")

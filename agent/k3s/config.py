@@ -6,12 +6,12 @@ from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.errors import InputError
+from agent.base.errors import InputError
+from agent.base.model import Location, Role
+from agent.base.value import Value
+from agent.base.yaml_reader import shown
 from agent.k3s.go_values import FALSE, TRUE
 from agent.k3s.options import AGENT_KEYS, ALIASES, SERVER_ONLY_KEYS
-from agent.model import Location, Role
-from agent.value import Value
-from agent.yaml_reader import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,19 +13,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent import yaml_reader
-from agent.errors import InputError
+from agent.base import yaml_reader
+from agent.base.errors import InputError
+from agent.base.model import Location
 from agent.k3s.config import ConfigValue, DroppedItem, IgnoredContent, MergedConfig, UnusableValueError
 from agent.k3s.options import ALIASES, SWITCHES, VARIABLES
 from agent.k3s.redaction import shown_key, without_secrets
-from agent.model import Location
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import PurePosixPath
 
+    from agent.base.yaml_reader import KeyValue, Node, Scalar
     from agent.k3s.config import Word
-    from agent.yaml_reader import KeyValue, Node, Scalar
 
 _COMPONENT = "-arg"
 

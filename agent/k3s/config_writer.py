@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from agent.yaml_reader.plain_scalars import resolve
+from agent.base.yaml_reader.plain_scalars import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,12 +10,12 @@ from enum import Enum
 from functools import cache
 from typing import TYPE_CHECKING
 
-from agent import package_data
-from agent.model import Component, VersionRange
-from agent.value import Value
+from agent.base import package_data
+from agent.base.model import Component, VersionRange
+from agent.base.value import Value
 
 if TYPE_CHECKING:
-    from agent.model import Version
+    from agent.base.model import Version
 
 
 class Needs(Enum):

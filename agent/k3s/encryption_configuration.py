@@ -7,12 +7,12 @@ import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.errors import InputError
-from agent.yaml_reader import Mapping, Sequence, first_object
+from agent.base.errors import InputError
+from agent.base.yaml_reader import Mapping, Sequence, first_object
 
 if TYPE_CHECKING:
-    from agent.model import Version
-    from agent.yaml_reader import Node
+    from agent.base.model import Version
+    from agent.base.yaml_reader import Node
 
 ENCRYPTION_CONFIGURATION = "server/cred/encryption-config.json"
 """Path relative to the data directory. K3s writes the file as JSON, and again at each `k3s secrets-encrypt`."""

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent import yaml_reader
-from agent.errors import InputError
+from agent.base import yaml_reader
+from agent.base.errors import InputError
+from agent.base.model import Location
+from agent.base.value import Value
+from agent.base.yaml_reader import Mapping as YamlMapping
+from agent.base.yaml_reader import Scalar, Sequence
 from agent.k3s.redaction import is_secret
-from agent.model import Location
-from agent.value import Value
-from agent.yaml_reader import Mapping as YamlMapping
-from agent.yaml_reader import Scalar, Sequence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath
 
-    from agent.yaml_reader import Node
+    from agent.base.yaml_reader import Node
 
 ETCD_CONFIGURATION = "server/db/etcd/config"
 """Path of the file, relative to the data directory."""

@@ -8,20 +8,20 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent import yaml_reader
-from agent.errors import InputError
+from agent.base import yaml_reader
+from agent.base.errors import InputError
+from agent.base.model import Component, Location
+from agent.base.value import Value
+from agent.base.yaml_reader import Mapping as YamlMapping
+from agent.base.yaml_reader import Scalar, Sequence
 from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, KUBELET_DIRECTORY
-from agent.model import Component, Location
-from agent.value import Value
-from agent.yaml_reader import Mapping as YamlMapping
-from agent.yaml_reader import Scalar, Sequence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from agent.base.model import Version
+    from agent.base.yaml_reader import Node
     from agent.k3s.config import ConfigValue, MergedConfig
-    from agent.model import Version
-    from agent.yaml_reader import Node
 
 _COPY_OF_CONFIG = "10-cli-config.conf"
 _COPY_OF_CONFIG_DIR = "20-cli-config-dir"

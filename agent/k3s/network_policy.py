@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.yaml_reader import Mapping, Scalar, Sequence, items, part
+from agent.base.yaml_reader import Mapping, Scalar, Sequence, items, part
 
 if TYPE_CHECKING:
-    from agent.yaml_reader import Node
+    from agent.base.yaml_reader import Node
 
 _ANY_ADDRESS = frozenset({"0.0.0.0/0", "::/0"})
 

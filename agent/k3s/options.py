@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from agent import package_data
+from agent.base import package_data
 
 
 class _Option(NamedTuple):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent import package_data
+from agent.base import package_data
 
 if TYPE_CHECKING:
-    from agent.model import Version
+    from agent.base.model import Version
 
 
 class Removal(NamedTuple):

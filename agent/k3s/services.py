@@ -10,13 +10,13 @@ from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from agent.base.linux.unit_files import assignments, expanded, logical_lines, words
+from agent.base.model import Location, Role
+from agent.base.value import Value
 from agent.k3s.config import Word
 from agent.k3s.options import CONFIG_FILE_VARIABLE, SERVER_ONLY_KEYS, VARIABLES
 from agent.k3s.paths import K3S_CONFIG_FILE
 from agent.k3s.start_command import k3s_command
-from agent.linux.unit_files import assignments, expanded, logical_lines, words
-from agent.model import Location, Role
-from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

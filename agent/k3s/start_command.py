@@ -6,9 +6,9 @@ import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from agent.base.linux.unit_files import words
+from agent.base.model import Role
 from agent.k3s.config import Word
-from agent.linux.unit_files import words
-from agent.model import Role
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

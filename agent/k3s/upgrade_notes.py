@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent import package_data
-from agent.model import SERVERS, Role
+from agent.base import package_data
+from agent.base.model import SERVERS, Role
 
 if TYPE_CHECKING:
-    from agent.model import Version
+    from agent.base.model import Version
 
 
 class UpgradeNote(NamedTuple):

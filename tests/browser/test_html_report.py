@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agent.assess.assessment import ControlStatus, Evidence
-from agent.benchmark.sections import SECTIONS
-from agent.model import FixOwner, Remediation, ShellCommand
-from agent.present.assessments.html import as_html
-from agent.report import Fact
-from agent.value import replace
+from agent.assess.benchmark.sections import SECTIONS
+from agent.base.model import FixOwner, Remediation, ShellCommand
+from agent.base.report import Fact
+from agent.base.value import replace
+from agent.cli.present.assessments.html import as_html
 from tests.browser.chromium import Page, installed, opened
-from tests.unit.present.assessments import html_sample as sample
+from tests.unit.cli.present.assessments import html_sample as sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

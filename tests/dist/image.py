@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from agent import __releases__, __version__
-from agent.verbs.render.image import IMAGE
+from agent.cli.verbs.render.image import IMAGE
 from tests.dist.build import build_time
 from tests.dist.bundle import Entry, archive_of, debian_packages
 from tests.dist.sbom import package_urls, sbom

@@ -8,14 +8,14 @@ import time
 from typing import TYPE_CHECKING
 
 from agent import __version__
-from agent.changes import notifications, publication
-from agent.changes.journal import BACKUPS, JOURNAL
-from agent.changes.last_run import RECORD
-from agent.errors import ExitCode
-from agent.host import LOCK
-from agent.node.gate import gate_instance
-from agent.settings.schema import DEFAULT_SETTINGS
-from agent.verbs.drift import METRICS, REPORT
+from agent.base.errors import ExitCode
+from agent.base.host import LOCK
+from agent.cli.verbs.drift import METRICS, REPORT
+from agent.harden.changes import notifications, publication
+from agent.harden.changes.journal import BACKUPS, JOURNAL
+from agent.harden.changes.last_run import RECORD
+from agent.harden.node.gate import gate_instance
+from agent.harden.settings.schema import DEFAULT_SETTINGS
 from tests.generate_docs import Command, Option, commands, program_options
 
 if TYPE_CHECKING:

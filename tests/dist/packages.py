@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
-from agent import __releases__, __version__, package_data
-from agent.verbs.installation import CLEAN_HOOK
+from agent import __releases__, __version__
+from agent.base import package_data
+from agent.cli.verbs.installation import CLEAN_HOOK
 from tests.dist.manual import manual
 from tests.dist.payload import CARRIED, gather
 from tests.dist.tools import CHECKOUT, CannotBuildError, nfpm

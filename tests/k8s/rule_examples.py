@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
+from agent.base.model import Component, Location
 from agent.k3s.components import tables
 from agent.k3s.components.files.field_table import fields_of
 from agent.k3s.components.gates import FEATURE_GATES
@@ -16,7 +17,6 @@ from agent.k3s.components.rules import default_values, rejected_by_rule, rules_a
 from agent.k3s.components.syntaxes import syntax
 from agent.k3s.components.values import InvalidValueError, combined, parse
 from agent.k3s.config import ConfigValue
-from agent.model import Component, Location
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

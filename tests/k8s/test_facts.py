@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.desired.resources import admission_configuration
-from agent.model import Role, Version
-from agent.node.facts import assumed_facts
-from agent.settings.schema import Settings
+from agent.base.model import Role, Version
+from agent.harden.desired.resources import admission_configuration
+from agent.harden.node.facts import assumed_facts
+from agent.harden.settings.schema import Settings
 
 if TYPE_CHECKING:
     from tests.k8s.binaries import Binaries

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from agent.present.assessments.openreports import LARGEST
+from agent.cli.present.assessments.openreports import LARGEST
 from tests.k8s.namespaces import CHECKOUT, NAME
 from tests.k8s.node import Node
 from tests.k8s.report_definitions import define_reports
-from tests.unit.fleet import sample_nodes
+from tests.unit.cluster.fleet import sample_nodes
 
 if TYPE_CHECKING:
     import subprocess

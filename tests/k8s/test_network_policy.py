@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 import yaml
 
-from agent.guide.manifests import network_policies
+from agent.harden.guide.manifests import network_policies
 from tests.k8s import pods
 
 if TYPE_CHECKING:

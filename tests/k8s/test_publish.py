@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agent.changes.publication import PUBLICATION
 from agent.cluster.node_status import CONDITION, PREFIX, Annotation
+from agent.harden.changes.publication import PUBLICATION
 from tests.k8s.namespaces import NAME
 from tests.k8s.node import DATA_DIR, Node
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from agent.base.model import Component, Version
 from agent.k3s.components.gates import FEATURE_GATES
 from agent.k3s.components.rules import rejected_by_rule
-from agent.model import Component, Version
 from tests.k8s import binaries as programs
 from tests.k8s.rule_examples import (
     REPEATED,

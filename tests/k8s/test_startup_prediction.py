@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from agent.host import Host
+from agent.base.host import Host
+from agent.base.model import Component, Version
+from agent.cli.verbs import converge
+from agent.harden.settings.schema import Overrides
+from agent.harden.situation import Request
 from agent.k3s import admission_plugins
 from agent.k3s.components import tables
-from agent.model import Component, Version
-from agent.settings.schema import Overrides
-from agent.situation import Request
-from agent.verbs import converge
 from tests.component_files import AUDIT
 from tests.component_files import KUBELET as KUBELET_HEAD
 from tests.component_files import POD_SECURITY_ADMISSION as PSA

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from agent.benchmark import catalogue
-from agent.errors import ExitCode
+from agent.assess.benchmark import catalogue
+from agent.base.errors import ExitCode
 from tests.scenarios.host_tree import CONFIG, DROPINS
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.scenarios.host_tree import run
-from tests.unit.fleet.sample_nodes import node, node_list
+from tests.unit.cluster.fleet.sample_nodes import node, node_list
 
 if TYPE_CHECKING:
     from pathlib import Path

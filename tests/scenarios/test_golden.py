@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from agent.model import NEWEST_KNOWN
-from agent.settings.schema import example_settings
+from agent.base.model import NEWEST_KNOWN
+from agent.harden.settings.schema import example_settings
 from tests.scenarios.host_tree import CONFIG, DROPINS, SETTINGS
 
 if TYPE_CHECKING:

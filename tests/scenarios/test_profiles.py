@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from agent.linux import default_acl
+from agent.base.linux import default_acl
 from tests.scenarios.host_tree import CONFIG, DROPIN, DROPINS, PSA, SETTINGS, run
 
 if TYPE_CHECKING:

@@ -18,16 +18,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from agent.errors import UsageError
-from agent.host import Host
-from agent.model import NEWEST_KNOWN, FixOwner
-from agent.report import ItemStatus
-from agent.settings.schema import Overrides
-from agent.situation import Request
-from agent.value import replace
-from agent.verbs import converge as verbs
-from agent.verbs.render import rendered
-from agent.verbs.revert import revert
+from agent.base.errors import UsageError
+from agent.base.host import Host
+from agent.base.model import NEWEST_KNOWN, FixOwner
+from agent.base.report import ItemStatus
+from agent.base.value import replace
+from agent.cli.verbs import converge as verbs
+from agent.cli.verbs.render import rendered
+from agent.cli.verbs.revert import revert
+from agent.harden.settings.schema import Overrides
+from agent.harden.situation import Request
 from tests.scenarios.host_tree import (
     AUDIT,
     CONFIG,
@@ -47,7 +47,7 @@ from tests.scenarios.host_tree import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from agent.report import Report
+    from agent.base.report import Report
     from tests.scenarios.host_tree import Entry
 
 RENDERED = {KERNEL_FILE: "sysctl", AUDIT: "audit-policy", POLICY: "policy", PSA: "psa", DROPIN: "k3s-config"}

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from agent.benchmark import catalogue
-from agent.benchmark.versions import FITS, Benchmark
-from agent.checks.arguments import ArgumentCheck
-from agent.checks.check import AllOf, Check
-from agent.guide import criteria
-from agent.model import Component, Role
+from agent.assess.benchmark import catalogue
+from agent.assess.benchmark.versions import FITS, Benchmark
+from agent.assess.checks.arguments import ArgumentCheck
+from agent.assess.checks.check import AllOf, Check
+from agent.base.model import Component, Role
+from agent.harden.guide import criteria
 from tests.k3s_tree import K3s, started
 from tests.scenarios.follower import Follower
 from tests.scenarios.host_tree import CONFIG, DATA_DIR, DROPINS, HostTree, copied
@@ -23,7 +23,7 @@ from tests.scenarios.host_tree import CONFIG, DATA_DIR, DROPINS, HostTree, copie
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from agent.guide.criteria import Criterion
+    from agent.harden.guide.criteria import Criterion
 
     Arguments = Mapping[Component, list[str]]
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.errors import ExitCode
-from agent.present import Format
+from agent.base.errors import ExitCode
+from agent.cli.present import Format
 from tests.scenarios.host_tree import CONFIG, DATA_DIR, DROPIN, DROPINS, STATE, HostTree, run
 
 if TYPE_CHECKING:

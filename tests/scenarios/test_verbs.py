@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.errors import LockHeldError
-from agent.host import Host
-from agent.present import REPORT_FORMATS, Format
-from agent.settings.schema import Overrides
-from agent.situation import Request
-from agent.value import replace
-from agent.verbs import converge as verbs
-from agent.verbs import install
-from agent.verbs.installation import installation_for
-from agent.verbs.revert import revert
+from agent.base.errors import LockHeldError
+from agent.base.host import Host
+from agent.base.value import replace
+from agent.cli.present import REPORT_FORMATS, Format
+from agent.cli.verbs import converge as verbs
+from agent.cli.verbs import install
+from agent.cli.verbs.installation import installation_for
+from agent.cli.verbs.revert import revert
+from agent.harden.settings.schema import Overrides
+from agent.harden.situation import Request
 from tests.scenarios.host_tree import (
     AUDIT,
     CONFIG,
@@ -44,7 +44,7 @@ from tests.scenarios.loaded_program import CHECKOUT
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agent.report import Report
+    from agent.base.report import Report
     from tests.scenarios.conftest import Hardened
 
 COMPARING_VERBS = ("apply", "check", "diff")

@@ -12,24 +12,24 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from agent.errors import ExitCode, HardenError, HostError
-from agent.host import Host
-from agent.host.paths import Distrusted
-from agent.host.tree import LARGEST_READ
-from agent.host.writable_tree import WritableTree
-from agent.model import Unreadable
-from agent.report import ItemStatus, Report
-from agent.settings.schema import Overrides
-from agent.situation import Request
-from agent.verbs import converge as verbs
-from agent.verbs.revert import revert
+from agent.base.errors import ExitCode, HardenError, HostError
+from agent.base.host import Host
+from agent.base.host.paths import Distrusted
+from agent.base.host.tree import LARGEST_READ
+from agent.base.host.writable_tree import WritableTree
+from agent.base.model import Unreadable
+from agent.base.report import ItemStatus, Report
+from agent.cli.verbs import converge as verbs
+from agent.cli.verbs.revert import revert
+from agent.harden.settings.schema import Overrides
+from agent.harden.situation import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import PurePosixPath
 
-    from agent.model import Absent, Directory, File, Obstacle
+    from agent.base.model import Absent, Directory, File, Obstacle
 
 CHECKOUT = Path(__file__).parents[2]
 OLDER = Request(Overrides(role="server", k3s_version="1.24"))

@@ -77,7 +77,7 @@ def test_a_running_k3s_determines_role_and_start_time(machine: Machine) -> None:
 @pytest.mark.parametrize("way", ["by_psutil", "by_proc"])
 def test_the_start_time_of_k3s_has_a_resolution_below_one_second(machine: Machine, way: str) -> None:
     """A K3s that starts after its gate is newer than the gate's run, even within the same second."""
-    words = f"from agent.host import probe; print(*(process.started for process in probe.{way}()))"
+    words = f"from agent.base.host import probe; print(*(process.started for process in probe.{way}()))"
     before = time.time()
     with running(machine, "k3s server"):
         after = time.time()
@@ -112,7 +112,7 @@ def test_a_k3s_in_another_pid_namespace_is_ignored(machine: Machine, way: str) -
     try:
         while machine.run("pgrep", "-x", "k3s-server").returncode:
             time.sleep(0.01)
-        words = f"from agent.host import probe; print(*probe.{way}())"
+        words = f"from agent.base.host import probe; print(*probe.{way}())"
         assert machine.run(sys.executable, "-c", words, check=True).stdout == "\n"
         seen = report(machine, "check", "--role", "server")
         assert fact(seen, "running")[0] == "no"

@@ -6,16 +6,16 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import Assessment, ControlStatus, Evidence, Verdict
-from agent.benchmark.control import BenchmarkControl, numbered
-from agent.benchmark.versions import Benchmark
-from agent.checks.beyond_benchmark import KernelParameter
-from agent.checks.files import Permissions
-from agent.guide.sysctls import SYSCTLS
-from agent.model import FileMode, FixOwner, Instruction, Location, Remediation
-from agent.report import Fact
+from agent.assess.benchmark.control import BenchmarkControl, numbered
+from agent.assess.benchmark.versions import Benchmark
+from agent.assess.checks.beyond_benchmark import KernelParameter
+from agent.assess.checks.files import Permissions
+from agent.base.model import FileMode, FixOwner, Instruction, Location, Remediation
+from agent.base.report import Fact
+from agent.harden.guide.sysctls import SYSCTLS
 
 if TYPE_CHECKING:
-    from agent.checks.check import Check
+    from agent.assess.checks.check import Check
 
 WHEN = 1_800_000_000.0
 """Seconds since the epoch."""

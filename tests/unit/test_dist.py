@@ -29,12 +29,12 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT7
 
 from agent import __released__, __releases__, __version__
-from agent.host import Host
+from agent.base.host import Host
+from agent.cli.verbs.installation import CLEAN_HOOK, DATA_DIR_DROPINS, UNITS, USUAL
+from agent.cli.verbs.render.cloud_init import published_file
+from agent.harden.node import gate
+from agent.harden.node.gate_units import DROPIN, TEMPLATE, UNIT
 from agent.k3s.paths import DEFAULT_DATA_DIR
-from agent.node import gate
-from agent.node.gate_units import DROPIN, TEMPLATE, UNIT
-from agent.verbs.installation import CLEAN_HOOK, DATA_DIR_DROPINS, UNITS, USUAL
-from agent.verbs.render.cloud_init import published_file
 from tests.dist import reading
 from tests.dist.manual import manual
 from tests.dist.sbom import sbom

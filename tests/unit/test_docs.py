@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 import agent
-from agent.changes import journal, state
-from agent.errors import ExitCode
-from agent.report import ItemStatus, Level
-from agent.settings.loading import load_settings
-from agent.settings.schema import Settings
-from agent.verbs import drift, topics
+from agent.base.errors import ExitCode
+from agent.base.report import ItemStatus, Level
+from agent.cli.verbs import drift, topics
+from agent.harden.changes import journal, state
+from agent.harden.settings.loading import load_settings
+from agent.harden.settings.schema import Settings
 from tests import generate_docs, markdown
 from tests.dist.manual import manual
 
@@ -187,7 +187,7 @@ def test_a_chinese_page_has_the_structure_of_the_english_page(chinese: Path) -> 
     assert f"]({chinese.name})" in _text(english)
 
 
-def test_the_design_shows_each_package() -> None:
+def test_the_design_shows_each_wing() -> None:
     table = re.findall(r"^\|(.*?)\|", _text(DOCS / "explanation/design.md"), re.MULTILINE)
     shown = set(re.findall(r"`(\w+?)(?:/|\.py)`", " ".join(table)))
     there = {

@@ -1,4 +1,4 @@
-"""The layout of agent/: its packages and layers, purity, access to the machine, and modules loaded at the start."""
+"""The layout of agent/: its wings and packages, purity, access to the machine, and modules loaded at the start."""
 
 from __future__ import annotations
 
@@ -16,52 +16,46 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 
-LAYERS: tuple[tuple[str, ...], ...] = (
-    ("agent",),
-    ("agent.package_data", "agent.times", "agent.value"),
-    ("agent.model",),
-    ("agent.errors", "agent.linux"),
-    ("agent.report", "agent.yaml_reader"),
-    ("agent.k3s", "agent.kubernetes"),
-    ("agent.guide",),
-    ("agent.settings",),
-    ("agent.plan",),
-    ("agent.host",),
-    ("agent.changes", "agent.cluster", "agent.node"),
-    ("agent.desired",),
-    ("agent.situation",),
-    ("agent.findings",),
-    ("agent.checks",),
-    ("agent.benchmark",),
-    ("agent.fleet",),
-    ("agent.assess",),
-    ("agent.present",),
-    ("agent.verbs",),
-    ("agent.cli",),
-    ("agent.__main__",),
-)
-"""Packages and top-level modules, lowest first.
+WINGS: dict[str, str] = {
+    "base": ". package_data times value model errors linux report yaml_reader host",
+    "k3s": ".",
+    "cluster": "kubernetes . fleet",
+    "harden": ". guide settings plan changes node desired situation",
+    "findings": ".",
+    "assess": "checks benchmark .",
+    "cli": "present verbs .",
+}
+"""The folders of agent/, lowest first, each with the order of its packages; the dot is the folder's own modules.
 
-Modules of one package can import each other; other imports are only from lower layers.
+A module imports from lower wings and, within its wing, from packages further left. Modules of one package can import
+each other.
 """
+
+APART = (
+    frozenset({"agent.cluster", "agent.harden"}),
+    frozenset({"agent.base.linux", "agent.base.yaml_reader"}),
+    frozenset({"agent.harden.changes", "agent.harden.node"}),
+)
+"""Pairs that do not import each other, although the order allows it."""
 
 
 def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-TOP_LEVEL = words("__init__ __main__ errors model package_data report times value")
-"""The modules that are not in a package."""
+TOP_LEVEL = words("__init__ __main__")
+"""The modules that are not in a wing."""
 
 PURE = words(
-    "agent.assess agent.benchmark agent.checks agent.desired agent.errors agent.findings agent.fleet agent.guide"
-    " agent.k3s agent.kubernetes agent.linux agent.model agent.plan agent.report agent.settings agent.value"
-    " agent.yaml_reader"
+    "agent.assess agent.base agent.cluster.fleet agent.cluster.kubernetes agent.findings agent.harden agent.k3s"
 )
-"""Packages whose results depend only on their arguments: they import neither Host nor a clock."""
+"""Wings and packages whose results depend only on their arguments: they import neither Host nor a clock."""
 
-IMPURE_PARTS = frozenset({"agent.assess.evidence"})
-"""Subpackages of a pure package that read the host."""
+IMPURE_PARTS = words(
+    "agent.assess.evidence agent.base.host agent.base.package_data agent.base.times agent.harden.changes"
+    " agent.harden.node agent.harden.situation"
+)
+"""Packages of a pure wing that read or write the host, the clock or the program's own files."""
 
 TOUCHES_THE_MACHINE = words(
     "ctypes fcntl glob grp mmap multiprocessing os pathlib.Path pathlib.PosixPath psutil pwd resource shutil signal"
@@ -74,7 +68,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "agent.cli": frozenset({"os", "pathlib.Path", "signal", "threading"}),
     "agent.__main__": frozenset({"signal"}),
 }
-"""Exceptions for packages outside agent.host: the command line uses streams, and options with paths."""
+"""Exceptions for packages outside agent.base.host: the command line uses streams, and options with paths."""
 
 NOT_AT_START = ("inspect", "json", "psutil", "rich", "subprocess", "typer", "yaml")
 """Importing each of them takes longer than a run without changes, so functions import them."""
@@ -132,45 +126,52 @@ def within(name: str, roots: frozenset[str] | tuple[str, ...]) -> str:
     return max((root for root in roots if name == root or name.startswith(f"{root}.")), key=len, default="")
 
 
-def layer_names() -> tuple[str, ...]:
-    return tuple(name for layer in LAYERS for name in layer)
+def layers() -> tuple[str, ...]:
+    """Return the packages by dotted name, lowest first. `agent` itself has only facts of the release."""
+    inside = (
+        f"agent.{wing}" if package == "." else f"agent.{wing}.{package}"
+        for wing, packages in WINGS.items()
+        for package in packages.split()
+    )
+    return ("agent", *inside, "agent.__main__")
 
 
 def home(name: str) -> str:
-    """Return the entry of LAYERS that contains a dotted name. The package `agent` has only facts of the release."""
+    """Return the entry of layers() that contains a dotted name."""
     own = {"agent", "agent.__version__", "agent.__released__", "agent.__releases__"}
-    return "agent" if name in own else within(name, layer_names()[1:])
+    return "agent" if name in own else within(name, layers()[1:])
 
 
-def rank(entry: str) -> int:
-    return next(number for number, layer in enumerate(LAYERS) if entry in layer)
+def are_apart(one: str, other: str) -> bool:
+    return any({within(one, tuple(pair)), within(other, tuple(pair))} == pair for pair in APART)
 
 
 def upward_imports(tree: ast.AST, module: str, *, is_package: bool = False) -> list[str]:
-    """Describe the imports that are not from a lower layer."""
+    """Describe the imports that are not from a lower package."""
     own = home(module)
     if not own:
-        return [f"{module} is not in LAYERS"]
+        return [f"{module} is not in WINGS"]
+    rank = {name: at for at, name in enumerate(layers())}
     wrong = []
     for use in imports(tree, module, is_package=is_package):
         if use.name.split(".")[0] != "agent":
             continue
         other = home(use.name)
         if not other:
-            wrong.append(f"{module}:{use.line} imports {use.name}, which is not in LAYERS")
-        elif other != own and rank(other) >= rank(own):
-            wrong.append(f"{module}:{use.line} imports {use.name}, which is not in a lower layer")
+            wrong.append(f"{module}:{use.line} imports {use.name}, which is not in WINGS")
+        elif other != own and (rank[other] > rank[own] or are_apart(own, other)):
+            wrong.append(f"{module}:{use.line} imports {use.name}, which is not in a lower package")
     return wrong
 
 
 def machine_uses(tree: ast.AST, module: str) -> list[str]:
-    """Describe uses that are reserved to agent.host, and imports that a pure module must not have."""
-    if home(module) == "agent.host":
+    """Describe uses that are reserved to agent.base.host, and imports that a pure module must not have."""
+    if home(module) == "agent.base.host":
         return []
-    pure = home(module) in PURE and not within(module, IMPURE_PARTS)
+    pure = bool(within(module, PURE)) and not within(module, IMPURE_PARTS)
     forbidden = TOUCHES_THE_MACHINE - ALLOWED.get(home(module), frozenset())
     if pure:
-        forbidden |= DEPENDS_ON_WHEN_IT_RUNS | {"agent.host"}
+        forbidden |= DEPENDS_ON_WHEN_IT_RUNS | {"agent.base.host"}
     called = {"open", "io.open"} | ({"input", "print"} if pure else set())
     wrong = {use for use in imports(tree, module) if within(use.name, forbidden) and use.name not in ON_TEXT_ALONE}
     wrong |= {use for use in uses(tree) if use.name in called or (within(use.name, forbidden) == use.name)}
@@ -197,15 +198,15 @@ def parsed(request: pytest.FixtureRequest) -> tuple[str, Path, ast.Module]:
 
 def test_the_top_level_has_no_new_module() -> None:
     found = {path.stem for path in (ROOT / "agent").glob("*.py")}
-    assert found == TOP_LEVEL, "move the module into a package of agent/; see docs/explanation/design.md"
+    assert found == TOP_LEVEL, "move the module into a wing of agent/; see docs/explanation/design.md"
 
 
-def test_every_package_is_in_a_layer(parsed: tuple[str, Path, ast.Module]) -> None:
+def test_every_package_is_in_the_table(parsed: tuple[str, Path, ast.Module]) -> None:
     module, _, _ = parsed
-    assert home(module), f"add the package of {module} to LAYERS in {Path(__file__).name}, as low as its imports allow"
+    assert home(module), f"add the package of {module} to WINGS in {Path(__file__).name}, as low as its imports allow"
 
 
-def test_packages_import_only_from_lower_layers(parsed: tuple[str, Path, ast.Module]) -> None:
+def test_packages_import_only_from_lower_packages(parsed: tuple[str, Path, ast.Module]) -> None:
     module, path, tree = parsed
     assert upward_imports(tree, module, is_package=path.name == "__init__.py") == []
 
@@ -217,7 +218,7 @@ def test_only_the_host_package_accesses_the_machine(parsed: tuple[str, Path, ast
 
 
 def test_only_the_command_line_ends_the_program(parsed: tuple[str, Path, ast.Module]) -> None:
-    """All other modules raise errors of agent.errors, so each run prints its report before it ends."""
+    """All other modules raise errors of agent.base.errors, so each run prints its report before it ends."""
     module, _, tree = parsed
     assert home(module) in {"agent.cli", "agent.__main__"} or exits(tree, module) == []
 
@@ -228,22 +229,22 @@ def test_imports_are_statements(parsed: tuple[str, Path, ast.Module]) -> None:
     assert hidden_imports(tree, module) == []
 
 
-def test_each_package_is_in_one_layer() -> None:
-    names = layer_names()
+def test_each_package_is_in_the_table_once() -> None:
+    names = layers()
     assert len(names) == len(set(names))
-    assert set(names) >= PURE | set(ALLOWED)
+    assert set(names) >= PURE | set(ALLOWED) | {name for pair in APART for name in pair}
     assert all(within(name, PURE) for name in IMPURE_PARTS)
 
 
 def test_value_types_are_not_dataclasses() -> None:
-    """Only agent.value names the module, for type checkers: each class of it would be compiled at each start."""
+    """Only agent.base.value names the module, for type checkers: each class of it would be compiled at each start."""
     users = {
         module
         for module, path in modules().items()
         for use in imports(ast.parse(path.read_bytes()), module)
         if within(use.name, ("dataclasses",))
     }
-    assert users == {"agent.value"}
+    assert users == {"agent.base.value"}
 
 
 def test_importing_the_command_line_loads_no_slow_module() -> None:
@@ -259,33 +260,33 @@ def test_importing_the_command_line_loads_no_slow_module() -> None:
 @pytest.mark.parametrize(
     ("check", "module", "source"),
     [
-        (upward_imports, "agent.model", "from agent.errors import HardenError"),
-        (upward_imports, "agent.model", "import agent.guide.control"),
-        (upward_imports, "agent.plan", "def late():\n    from agent import host"),
-        (upward_imports, "agent.guide.sysctls", "from ..plan import Plan"),
-        (upward_imports, "agent.host.files", "from agent.cli import main"),
-        (upward_imports, "agent.report", "if TYPE_CHECKING:\n    from agent.cli import main"),
+        (upward_imports, "agent.base.model", "from agent.base.errors import HardenError"),
+        (upward_imports, "agent.base.model", "import agent.harden.guide.control"),
+        (upward_imports, "agent.harden.plan", "def late():\n    from agent import host"),
+        (upward_imports, "agent.harden.guide.sysctls", "from ..plan import Plan"),
+        (upward_imports, "agent.base.host.files", "from agent.cli import main"),
+        (upward_imports, "agent.base.report", "if TYPE_CHECKING:\n    from agent.cli import main"),
         (upward_imports, "agent.stray", "import re"),
         (upward_imports, "agent.cli", "import agent.stray"),
         (upward_imports, "agent.cli", "from agent.stray import x"),
-        (machine_uses, "agent.changes.journal", "import os"),
-        (machine_uses, "agent.changes.journal", "import os.path as p"),
-        (machine_uses, "agent.plan", "from os import path"),
-        (machine_uses, "agent.plan", "from pathlib import Path"),
-        (machine_uses, "agent.plan", "import pathlib\npathlib.Path('/etc')"),
-        (machine_uses, "agent.changes.execute", "import subprocess"),
-        (machine_uses, "agent.changes.execute", "open('/etc/passwd')"),
-        (machine_uses, "agent.desired", "from agent.host import Host"),
-        (machine_uses, "agent.desired", "import time"),
-        (machine_uses, "agent.desired", "from datetime import datetime\ndatetime.now()"),
+        (machine_uses, "agent.harden.changes.journal", "import os"),
+        (machine_uses, "agent.harden.changes.journal", "import os.path as p"),
+        (machine_uses, "agent.harden.plan", "from os import path"),
+        (machine_uses, "agent.harden.plan", "from pathlib import Path"),
+        (machine_uses, "agent.harden.plan", "import pathlib\npathlib.Path('/etc')"),
+        (machine_uses, "agent.harden.changes.execute", "import subprocess"),
+        (machine_uses, "agent.harden.changes.execute", "open('/etc/passwd')"),
+        (machine_uses, "agent.harden.desired", "from agent.base.host import Host"),
+        (machine_uses, "agent.harden.desired", "import time"),
+        (machine_uses, "agent.harden.desired", "from datetime import datetime\ndatetime.now()"),
         (machine_uses, "agent.findings", "print('x')"),
         (machine_uses, "agent.cli", "import socket"),
-        (exits, "agent.plan", "import sys\nsys.exit(1)"),
-        (exits, "agent.plan", "from sys import exit as leave\nleave()"),
-        (exits, "agent.plan", "raise SystemExit"),
-        (exits, "agent.plan", "import typer\ntyper.Exit(1)"),
-        (hidden_imports, "agent.plan", "import importlib\nimportlib.import_module('agent.cli')"),
-        (hidden_imports, "agent.plan", "__import__('agent.cli')"),
+        (exits, "agent.harden.plan", "import sys\nsys.exit(1)"),
+        (exits, "agent.harden.plan", "from sys import exit as leave\nleave()"),
+        (exits, "agent.harden.plan", "raise SystemExit"),
+        (exits, "agent.harden.plan", "import typer\ntyper.Exit(1)"),
+        (hidden_imports, "agent.harden.plan", "import importlib\nimportlib.import_module('agent.cli')"),
+        (hidden_imports, "agent.harden.plan", "__import__('agent.cli')"),
     ],
 )
 def test_a_violation_is_reported(check: Callable[[ast.AST, str], list[str]], module: str, source: str) -> None:
@@ -295,19 +296,23 @@ def test_a_violation_is_reported(check: Callable[[ast.AST, str], list[str]], mod
 @pytest.mark.parametrize(
     ("check", "module", "source"),
     [
-        (upward_imports, "agent.plan", "from agent.model import Resource"),
-        (upward_imports, "agent.guide.sysctls", "from agent.guide.control import Control"),
-        (upward_imports, "agent.guide.sysctls", "from .control import Control"),
+        (upward_imports, "agent.harden.plan", "from agent.base.model import Resource"),
+        (upward_imports, "agent.harden.guide.sysctls", "from agent.harden.guide.control import Control"),
+        (upward_imports, "agent.harden.guide.sysctls", "from .control import Control"),
         (upward_imports, "agent.cli", "from agent import __version__"),
-        (upward_imports, "agent.model", "import re"),
-        (machine_uses, "agent.host.files", "import os\nopen('/etc/passwd')"),
-        (machine_uses, "agent.plan", "from pathlib import PurePosixPath"),
-        (machine_uses, "agent.plan", "import pathlib\npathlib.PurePosixPath('/etc')"),
-        (machine_uses, "agent.changes.execute", "from agent.host import Host"),
+        (upward_imports, "agent.base.model", "import re"),
+        (machine_uses, "agent.base.host.files", "import os\nopen('/etc/passwd')"),
+        (machine_uses, "agent.harden.plan", "from pathlib import PurePosixPath"),
+        (machine_uses, "agent.harden.plan", "import pathlib\npathlib.PurePosixPath('/etc')"),
+        (machine_uses, "agent.harden.changes.execute", "from agent.base.host import Host"),
         (machine_uses, "agent.cli", "import os"),
-        (machine_uses, "agent.plan", "host.open('/etc')"),
-        (machine_uses, "agent.plan", "resource = 1\nresource.id"),
-        (machine_uses, "agent.guide.manifests", "from os.path import dirname, join\njoin(dirname('/etc/x'), 'y')"),
+        (machine_uses, "agent.harden.plan", "host.open('/etc')"),
+        (machine_uses, "agent.harden.plan", "resource = 1\nresource.id"),
+        (
+            machine_uses,
+            "agent.harden.guide.manifests",
+            "from os.path import dirname, join\njoin(dirname('/etc/x'), 'y')",
+        ),
     ],
 )
 def test_other_code_is_allowed(check: Callable[[ast.AST, str], list[str]], module: str, source: str) -> None:

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from agent import __version__
-from agent.present.assessments.openmetrics import as_openmetrics
-from tests.unit.present.assessments import samples
+from agent.cli.present.assessments.openmetrics import as_openmetrics
+from tests.unit.cli.present.assessments import samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,18 +6,18 @@ import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.checks.evidence import AbsentFile, DirectoryAbove, FoundFile, Matches, Unknown, UnknownCause
-from agent.errors import AccessDeniedError, HostError
-from agent.host.paths import DIRECTORY, REGULAR_FILE, SYMLINK
-from agent.model import Absent, Unreadable
+from agent.assess.checks.evidence import AbsentFile, DirectoryAbove, FoundFile, Matches, Unknown, UnknownCause
+from agent.base.errors import AccessDeniedError, HostError
+from agent.base.host.paths import DIRECTORY, REGULAR_FILE, SYMLINK
+from agent.base.model import Absent, Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from agent.checks.evidence import FileQuery
-    from agent.host.acl import FileAccess, PathAccess
-    from agent.host.directories import DirectoryEntry
-    from agent.host.tree import Tree
+    from agent.assess.checks.evidence import FileQuery
+    from agent.base.host.acl import FileAccess, PathAccess
+    from agent.base.host.directories import DirectoryEntry
+    from agent.base.host.tree import Tree
 
 _NULL = PurePosixPath("/dev/null")
 

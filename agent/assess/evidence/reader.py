@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, TypeVar
 
-from agent.assess.evidence.files import FileFinder
-from agent.checks.evidence import (
+from agent.assess.checks.evidence import (
     CollectedEvidence,
     EncryptionConfiguration,
     EtcdConfiguration,
@@ -17,22 +16,23 @@ from agent.checks.evidence import (
     Unknown,
     UnknownCause,
 )
-from agent.checks.host_paths import REGISTRIES, paths_on
-from agent.errors import AccessDeniedError, HostError, InputError
+from agent.assess.checks.host_paths import REGISTRIES, paths_on
+from agent.assess.evidence.files import FileFinder
+from agent.base.errors import AccessDeniedError, HostError, InputError
+from agent.harden.node import kubelet_files
 from agent.k3s import etcd_configuration, kubelet_configuration
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION, providers_of_secrets
 from agent.k3s.etcd_configuration import ETCD_CONFIGURATION
 from agent.k3s.kubelet_configuration import KubeletConfiguration, KubeletFile
-from agent.node import kubelet_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import PurePosixPath
 
-    from agent.checks.evidence import FileQuery
-    from agent.host import Host
-    from agent.host.tree import Tree
-    from agent.node.facts import HostFacts
+    from agent.assess.checks.evidence import FileQuery
+    from agent.base.host import Host
+    from agent.base.host.tree import Tree
+    from agent.harden.node.facts import HostFacts
 
     _Parsed = TypeVar("_Parsed")
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent import __released__
+from agent.base.model import Instruction, Location, Remediation, ShellCommand
 from agent.findings.machine.reason import may_fail, stops_k3s
 from agent.findings.registry import Trouble, edit_of_k3s_config, instruction
+from agent.harden.node.machine.identity import TOKEN_OF_CLUSTER
 from agent.k3s.components.names import is_subdomain
-from agent.model import Instruction, Location, Remediation, ShellCommand
-from agent.node.machine.identity import TOKEN_OF_CLUSTER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.situation import Situation
+    from agent.harden.situation import Situation
 
 _LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "localhost4", "localhost6"})
 _SET_TIME = (

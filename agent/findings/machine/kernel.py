@@ -5,16 +5,16 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from agent.base.linux.kernel_modules import Missing
+from agent.base.model import Instruction, Location, Remediation, ShellCommand
 from agent.findings.machine.reason import may_fail, stops_k3s
 from agent.findings.registry import Trouble, instruction
-from agent.linux.kernel_modules import Missing
-from agent.model import Instruction, Location, Remediation, ShellCommand
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.node.machine.kernel import MissingModule
-    from agent.situation import Situation
+    from agent.harden.node.machine.kernel import MissingModule
+    from agent.harden.situation import Situation
 
 _UNIFIED = ("cpu", "cpuset", "memory", "pids")
 _LEGACY = ("memory", "pids")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.base.model import Instruction, Remediation, Restart, ShellCommand
 from agent.findings.machine.reason import may_fail, stops_k3s
 from agent.findings.registry import Trouble, instruction
-from agent.model import Instruction, Remediation, Restart, ShellCommand
-from agent.node.machine.network import ONLINE
+from agent.harden.node.machine.network import ONLINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.situation import Situation
+    from agent.harden.situation import Situation
 
 _ADDRESS_OPTIONS = ("node-ip", "flannel-iface", "vpn-auth", "vpn-auth-file")
 """Options with which K3s does not look for the interface of the default route (k3s, pkg/cli/agent/agent.go)."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.base.report import Level
+from agent.base.value import Value
 from agent.findings.registry import finding, no, yes
-from agent.report import Level
-from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,17 +5,17 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from agent.base.model import Instruction, Remediation, Restart, ShellCommand
 from agent.findings.machine.reason import may_fail, stops_k3s
 from agent.findings.registry import Trouble, instruction
-from agent.model import Instruction, Remediation, Restart, ShellCommand
-from agent.node.machine.kernel import uses_overlayfs
+from agent.harden.node.machine.kernel import uses_overlayfs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.linux.mounts import Mount
-    from agent.node.machine.storage import DataDirectory
-    from agent.situation import Situation
+    from agent.base.linux.mounts import Mount
+    from agent.harden.node.machine.storage import DataDirectory
+    from agent.harden.situation import Situation
 
 _LEAST_FREE = 0.05
 """The share of free space at which K3s' kubelet evicts pods: nodefs.available<5% (k3s, pkg/daemons/agent)."""

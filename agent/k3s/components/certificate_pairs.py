@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.model import Component
+from agent.base.model import Component
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,8 +14,8 @@ from agent.k3s.spelling import Spelling
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from agent.base.model import Location
     from agent.k3s.components.tables import FeatureGate
-    from agent.model import Location
 
 FEATURE_GATES = "feature-gates"
 _ALL = {"AllAlpha": "alpha", "AllBeta": "beta"}

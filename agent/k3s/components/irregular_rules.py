@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from agent.base.model import Component
 from agent.k3s.components import tables, values
 from agent.k3s.components.certificate_pairs import PASSED, SIGNING
 from agent.k3s.components.controllers import SIGNER, runs
 from agent.k3s.components.names import is_label_value, is_qualified_name
 from agent.k3s.components.words import SIGNALS
 from agent.k3s.go_values import FALSE, TRUE
-from agent.model import Component
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

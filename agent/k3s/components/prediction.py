@@ -10,13 +10,13 @@ import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from agent.base.model import Component
+from agent.base.value import Value, replace
 from agent.k3s.components import gates, tables
 from agent.k3s.components.gates import FEATURE_GATES
 from agent.k3s.components.rejection import Cause, ComponentArguments, ParsedArgument, Rejection
 from agent.k3s.components.values import InvalidValueError, combined, parse
 from agent.k3s.spelling import Spelling
-from agent.model import Component
-from agent.value import Value, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -5,16 +5,16 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from agent.base.value import Value
 from agent.k3s.components import gates, tables
 from agent.k3s.components.values import parse
-from agent.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from agent.base.model import Component, Location
     from agent.k3s.components.values import Parsed
     from agent.k3s.config import ConfigValue
-    from agent.model import Component, Location
 
 
 class Cause:

@@ -8,16 +8,16 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent import package_data
+from agent.base import package_data
 from agent.k3s.components.relations import RELATIONS, holds, name_in
 from agent.k3s.components.tables import minors_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from agent.base.model import Component
     from agent.k3s.components.rejection import ComponentArguments, Rejection
     from agent.k3s.components.relations import Unmet, Values
-    from agent.model import Component
 
 RULES = "rules.tsv"
 _DEFAULT = "default"

@@ -6,7 +6,7 @@ import re
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent import package_data
+from agent.base import package_data
 from agent.k3s.components import values
 from agent.k3s.components.names import is_label, is_label_value, is_qualified_name, is_subdomain
 from agent.k3s.components.words import CONTROLLERS, LABELS, SIGNALS, SUITES

@@ -9,13 +9,13 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent import package_data
+from agent.base import package_data
 from agent.k3s.components.values import LISTS, MAPPINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.model import Component, Version
+    from agent.base.model import Component, Version
 
 FIRST_MINOR = 34
 LAST_MINOR = 37

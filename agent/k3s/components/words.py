@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent import package_data
+from agent.base import package_data
 
 _WORDS = {kind: frozenset(words.split()) for kind, words in package_data.rows("k3s", "components", "words.tsv")}
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.host import Host
-from agent.host.probe import K3sProcess
-from agent.host.process import run_nothing
-from agent.model import Role
-from agent.present.remediation import text
-from agent.settings.schema import Overrides
-from agent.situation import Request
-from agent.verbs import converge as verbs
+from agent.base.host import Host
+from agent.base.host.probe import K3sProcess
+from agent.base.host.process import run_nothing
+from agent.base.model import Role
+from agent.cli.present.remediation import text
+from agent.cli.verbs import converge as verbs
+from agent.harden.settings.schema import Overrides
+from agent.harden.situation import Request
 from tests.scenarios.findings.case import Case, Seen, asked_for, both, nothing, of_version, unchanged, written
 from tests.scenarios.host_tree import CONFIG, DROPIN, DROPINS, POLICY, STATE, HostTree, parsed, run
 

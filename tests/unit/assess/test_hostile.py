@@ -15,25 +15,25 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent.assess.assessment import ControlStatus
-from agent.benchmark.versions import Benchmark
-from agent.checks.arguments import ArgumentCheck
-from agent.checks.check import AllOf
-from agent.checks.datastore import EncryptionProviders, EtcdSetting
-from agent.host.tree import LARGEST_READ
+from agent.assess.benchmark.versions import Benchmark
+from agent.assess.checks.arguments import ArgumentCheck
+from agent.assess.checks.check import AllOf
+from agent.assess.checks.datastore import EncryptionProviders, EtcdSetting
+from agent.base.host.tree import LARGEST_READ
+from agent.base.model import Component
+from agent.cli.present import Format
+from agent.cli.present.assessments import assessment_text
 from agent.k3s.kubelet_configuration import KUBELET_FIELDS
-from agent.model import Component
-from agent.present import Format
-from agent.present.assessments import assessment_text
 from tests.fake import in_memory
 from tests.k3s_tree import K3s
-from tests.unit.checks.nodes import CONFIG, CheckedNode, node
+from tests.unit.assess.checks.nodes import CONFIG, CheckedNode, node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from agent.assess.assessment import Assessment
-    from agent.benchmark.control import BenchmarkControl
+    from agent.assess.benchmark.control import BenchmarkControl
 
 SITE = f"{CONFIG}.d/50-site.yaml"
 KUBELET = "agent/etc/kubelet.conf.d/99-site.conf"

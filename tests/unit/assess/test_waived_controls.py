@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agent.assess.assessment import ControlStatus, Waiver
+from agent.assess.benchmark import catalogue
+from agent.assess.benchmark.versions import Benchmark
 from agent.assess.waived_controls import select_waivers
-from agent.benchmark import catalogue
-from agent.benchmark.versions import Benchmark
-from agent.model import Location, Role
-from agent.settings.waivers import SiteWaiver, WaiverScope
-from agent.value import replace
-from tests.unit.checks.nodes import fix
+from agent.base.model import Location, Role
+from agent.base.value import replace
+from agent.harden.settings.waivers import SiteWaiver, WaiverScope
+from tests.unit.assess.checks.nodes import fix
 
 if TYPE_CHECKING:
     from agent.assess.waived_controls import Selection

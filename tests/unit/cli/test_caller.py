@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from agent.base.model import ShellCommand
 from agent.cli.caller import caller
-from agent.model import ShellCommand
 
 CHECKOUT = Path(__file__).parents[3]
 OPTIONS = ("check", "--role", "server", "--k3s-version", "1.34")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from typer.testing import CliRunner
 
+from agent.base.errors import ExitCode
 from agent.cli.commands import app
-from agent.errors import ExitCode
 from tests import generate_docs
 from tests.scenarios.host_tree import run
 

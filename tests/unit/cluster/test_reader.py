@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent.base.host.https import Limits
 from agent.cluster import reader
-from agent.host.https import Limits
-from agent.kubernetes.queries import FLAGS, METADATA, REQUESTS, TABLE, Query
+from agent.cluster.kubernetes.queries import FLAGS, METADATA, REQUESTS, TABLE, Query
 from tests.fake import fake_host, in_memory
 from tests.unit.cluster.api_server import TLS, ApiServer
-from tests.unit.kubernetes import samples
+from tests.unit.cluster.kubernetes import samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from agent.host import Host
-    from agent.kubernetes.objects import Cluster
+    from agent.base.host import Host
+    from agent.cluster.kubernetes.objects import Cluster
     from tests.unit.cluster.api_server import Answer, Handler
 
 QUICK = Limits(request=1.0, total=8.0, body=1 << 20)

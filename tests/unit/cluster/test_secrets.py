@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agent.kubernetes.queries import FLAGS, REQUESTS, Query
-from agent.present import Format, Verbosity
-from agent.present.assessments import assessment_text
-from agent.present.assessments.asff import account as aws_account
-from agent.value import replace
-from agent.verbs.assess import assess_host
-from agent.verbs.drift import drift
+from agent.base.value import replace
+from agent.cli.present import Format, Verbosity
+from agent.cli.present.assessments import assessment_text
+from agent.cli.present.assessments.asff import account as aws_account
+from agent.cli.verbs.assess import assess_host
+from agent.cli.verbs.drift import drift
+from agent.cluster.kubernetes.queries import FLAGS, REQUESTS, Query
 from tests.fake import in_memory
 from tests.k3s_tree import K3s
-from tests.unit.checks.nodes import SETTINGS, node
+from tests.unit.assess.checks.nodes import SETTINGS, node
 from tests.unit.cluster.api_server import ApiServer
-from tests.unit.kubernetes import samples
-from tests.unit.kubernetes.samples import Json, container, controller, cron_job, pod
+from tests.unit.cluster.kubernetes import samples
+from tests.unit.cluster.kubernetes.samples import Json, container, controller, cron_job, pod
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -6,23 +6,23 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from agent.base.report import ItemStatus, Level
+from agent.base.value import replace
+from agent.cli.present.remediation import text
+from agent.cli.verbs import converge as verbs
 from agent.findings.kernel import kernel_parameter, kernel_read_only
-from agent.guide.sysctls import PARAMETERS_FILE, SYSCTLS
-from agent.present.remediation import text
-from agent.report import ItemStatus, Level
-from agent.settings.schema import Overrides
-from agent.situation import Request
-from agent.situation.observation import observe_situation
-from agent.value import replace
-from agent.verbs import converge as verbs
+from agent.harden.guide.sysctls import PARAMETERS_FILE, SYSCTLS
+from agent.harden.settings.schema import Overrides
+from agent.harden.situation import Request
+from agent.harden.situation.observation import observe_situation
 from tests.fake import Clock, fake_host, in_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from agent.host import Host
-    from agent.report import Finding, Report
+    from agent.base.host import Host
+    from agent.base.report import Finding, Report
 
 KEY = "vm.overcommit_memory"
 REQUEST = Request(Overrides(role="agent", k3s_version="1.34"))

@@ -6,8 +6,8 @@ from pathlib import PurePosixPath
 
 import pytest
 
+from agent.base.model import Version
 from agent.k3s.audit_policy import policy_problems, rejected_by_version, why_nothing_is_logged
-from agent.model import Version
 
 PATH = PurePosixPath("/etc/audit.yaml")
 

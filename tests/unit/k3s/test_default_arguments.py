@@ -6,9 +6,9 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from agent.base.model import Component, Version
 from agent.k3s.default_arguments import Channel, DefaultArgument, Needs, defaults_of
 from agent.k3s.kubelet_configuration import kubelet_file
-from agent.model import Component, Version
 
 RECORDED = Path(__file__).parents[2] / "data" / "benchmark"
 """argument-lines.tsv has lines of K3s' log without their time, from its self-assessments for the benchmarks.

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from agent.benchmark.catalogue import CATALOGUE
-from agent.checks.arguments import ArgumentCheck
-from agent.checks.check import AllOf
+from agent.assess.benchmark.catalogue import CATALOGUE
+from agent.assess.checks.arguments import ArgumentCheck
+from agent.assess.checks.check import AllOf
+from agent.base.model import Component, Version
 from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.k3s.default_arguments import KUBELET_DEFAULTS_FILE
 from agent.k3s.kubelet_configuration import KUBELET_FIELDS, KubeletSource, kubelet_file, sources
 from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
-from agent.model import Component, Version
 from tests.component_files import KUBELET
 
 OWN = DEFAULT_DATA_DIR / KUBELET_DEFAULTS_FILE

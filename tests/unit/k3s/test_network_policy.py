@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent import yaml_reader
+from agent.base import yaml_reader
 from agent.k3s.network_policy import allows_all, restricts_all_pods
 
 if TYPE_CHECKING:
-    from agent.yaml_reader import Node
+    from agent.base.yaml_reader import Node
 
 
 def policy(spec: str) -> Node:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from agent.base.model import NEWEST_KNOWN, OLDEST_COVERED, Role, Version
 from agent.k3s.upgrade_notes import NOTES, notes_for_upgrade
-from agent.model import NEWEST_KNOWN, OLDEST_COVERED, Role, Version
 
 FROM_35 = ("cgroup-v1-not-supported", "pod-infra-container-image-removed")
 SNAPSHOT, SERVERS, ONE = "snapshot-first", "servers-first", "one-minor-at-a-time"

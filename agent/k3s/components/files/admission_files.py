@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.errors import InputError
+from agent.base.errors import InputError
+from agent.base.model import Component, Location
+from agent.base.yaml_reader import Mapping, first_object, mappings, part, shown
 from agent.k3s.admission_plugins import POD_SECURITY
 from agent.k3s.components.files.decoding import FileProblem, located
 from agent.k3s.components.files.file_rules import FileKind, rejected_by, rejected_fields, scopes
-from agent.model import Component, Location
-from agent.yaml_reader import Mapping, first_object, mappings, part, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

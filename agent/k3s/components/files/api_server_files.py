@@ -9,11 +9,11 @@ from base64 import b64decode
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.errors import InputError
+from agent.base.errors import InputError
+from agent.base.model import Component
+from agent.base.yaml_reader import Mapping, mappings, shown, texts
 from agent.k3s.components.files.decoding import FileProblem, first_mapping, is_set
 from agent.k3s.components.files.file_rules import FileKind, scopes
-from agent.model import Component
-from agent.yaml_reader import Mapping, mappings, shown, texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent import yaml_reader
-from agent.errors import InputError
+from agent.base import yaml_reader
+from agent.base.errors import InputError
+from agent.base.model import Location
+from agent.base.yaml_reader import Mapping, Scalar, Sequence, describe_node, duplicates, shown
 from agent.k3s.components.files.field_table import words_of
 from agent.k3s.components.values import InvalidValueError, duration
-from agent.model import Location
-from agent.yaml_reader import Mapping, Scalar, Sequence, describe_node, duplicates, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import PurePosixPath
 
+    from agent.base.yaml_reader import Node
     from agent.k3s.components.files.field_table import FieldType
-    from agent.yaml_reader import Node
 
 
 class FileProblem(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple, Union
 
-from agent import package_data
+from agent.base import package_data
 from agent.k3s.components.tables import FIRST_MINOR, LAST_MINOR, minors_in
 
 if TYPE_CHECKING:

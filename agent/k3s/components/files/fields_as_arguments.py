@@ -9,8 +9,12 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent import yaml_reader
-from agent.errors import InputError
+from agent.base import yaml_reader
+from agent.base.errors import InputError
+from agent.base.model import Component, Location
+from agent.base.value import Value, replace
+from agent.base.yaml_reader import Mapping as YamlMapping
+from agent.base.yaml_reader import Scalar, Sequence
 from agent.k3s.components import tables
 from agent.k3s.components.files.decoding import first_mapping, located, repeated_fields, wrong_head, wrong_types
 from agent.k3s.components.files.field_table import FileField, fields_of, nested_types, words_of
@@ -18,18 +22,14 @@ from agent.k3s.components.gates import GateSetting
 from agent.k3s.components.rejection import ParsedArgument
 from agent.k3s.components.values import MAPPINGS, duration
 from agent.k3s.config import ConfigValue
-from agent.model import Component, Location
-from agent.value import Value, replace
-from agent.yaml_reader import Mapping as YamlMapping
-from agent.yaml_reader import Scalar, Sequence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import PurePosixPath
 
+    from agent.base.yaml_reader import Node
     from agent.k3s.components.files.field_table import FieldType
     from agent.k3s.components.values import Parsed
-    from agent.yaml_reader import Node
 
 _KINDS = {Component.KUBELET: "KubeletConfiguration", Component.KUBE_PROXY: "KubeProxyConfiguration"}
 _GATES = "featureGates"

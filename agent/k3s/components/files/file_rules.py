@@ -10,8 +10,10 @@ from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent import package_data
-from agent.errors import InputError
+from agent.base import package_data
+from agent.base.errors import InputError
+from agent.base.yaml_reader import Mapping as YamlMapping
+from agent.base.yaml_reader import Scalar, Sequence, shown
 from agent.k3s.components.files.decoding import FileProblem, first_mapping, is_set, located, wrong_head, wrong_types
 from agent.k3s.components.files.field_table import fields_of, nested_types, words_of
 from agent.k3s.components.relations import name_in
@@ -19,18 +21,16 @@ from agent.k3s.components.rules import rule_of
 from agent.k3s.components.tables import FIRST_MINOR, LAST_MINOR, minors_in
 from agent.k3s.components.values import InvalidValueError, duration
 from agent.k3s.redaction import redacted
-from agent.yaml_reader import Mapping as YamlMapping
-from agent.yaml_reader import Scalar, Sequence, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import PurePosixPath
 
+    from agent.base.model import Component
+    from agent.base.yaml_reader import Node
     from agent.k3s.components.files.field_table import FieldType
     from agent.k3s.components.rules import ValueRule
     from agent.k3s.components.values import Parsed
-    from agent.model import Component
-    from agent.yaml_reader import Node
 
 
 FILE_RULES = "file_rules.tsv"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from agent.errors import InputError
+from agent.base.errors import InputError
+from agent.base.model import Component
 from agent.k3s.components import prediction
 from agent.k3s.components.files import api_server_files, other_files, pem
 from agent.k3s.components.files.admission_files import rejected_admission
@@ -13,7 +14,6 @@ from agent.k3s.components.files.decoding import located
 from agent.k3s.components.files.fields_as_arguments import fields_as_arguments
 from agent.k3s.components.files.file_rules import FileKind, rejected_by
 from agent.k3s.components.files.scheduler_files import SCHEDULER_CONFIGURATION
-from agent.model import Component
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

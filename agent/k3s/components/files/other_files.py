@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.errors import InputError
+from agent.base.errors import InputError
+from agent.base.model import Location
+from agent.base.yaml_reader import Mapping, Sequence, mappings, shown
 from agent.k3s.components import values
 from agent.k3s.components.files.decoding import first_mapping
-from agent.model import Location
-from agent.yaml_reader import Mapping, Sequence, mappings, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import PurePosixPath
 
+    from agent.base.yaml_reader import Node
     from agent.k3s.components.files.file_rules import FileContext
-    from agent.yaml_reader import Node
 
 _TOKEN_COLUMNS = 3
 

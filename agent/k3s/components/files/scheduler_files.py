@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent import package_data
+from agent.base import package_data
+from agent.base.model import Component
+from agent.base.yaml_reader import Mapping, mappings, shown
 from agent.k3s.components.files.decoding import FileProblem
 from agent.k3s.components.files.field_table import fields_of
 from agent.k3s.components.files.file_rules import FileKind, rejected_fields
-from agent.model import Component
-from agent.yaml_reader import Mapping, mappings, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

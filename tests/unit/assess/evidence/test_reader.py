@@ -11,9 +11,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from agent.assess.evidence import reader
-from agent.checks.effective_arguments import effective_arguments
-from agent.checks.evidence import (
+from agent.assess.checks.effective_arguments import effective_arguments
+from agent.assess.checks.evidence import (
     CollectedEvidence,
     EncryptionConfiguration,
     EtcdConfiguration,
@@ -22,15 +21,16 @@ from agent.checks.evidence import (
     MissingFile,
     Unknown,
 )
-from agent.checks.files import Ownership, Permissions
-from agent.host.tree import LARGEST_READ
+from agent.assess.checks.files import Ownership, Permissions
+from agent.assess.evidence import reader
+from agent.base.host.tree import LARGEST_READ
+from agent.base.model import ROOT, Component, FileMode, Role, Version
+from agent.base.value import replace
+from agent.harden.node.facts import HostFacts, assumed_facts
 from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
 from agent.k3s.etcd_configuration import ETCD_CONFIGURATION, EtcdValue
 from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
-from agent.model import ROOT, Component, FileMode, Role, Version
-from agent.node.facts import HostFacts, assumed_facts
-from agent.value import replace
 from tests.fake import fake_host, in_memory
 
 if TYPE_CHECKING:

@@ -7,22 +7,22 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from agent.base.host.process import Completed
+from agent.base.value import replace
 from agent.findings import collect_findings
 from agent.findings.machine.reason import REASONS
-from agent.host.process import Completed
-from agent.node.machine.network import ONLINE
-from agent.settings.schema import Overrides
-from agent.situation import Request
-from agent.situation.observation import observe_situation
-from agent.value import replace
+from agent.harden.node.machine.network import ONLINE
+from agent.harden.settings.schema import Overrides
+from agent.harden.situation import Request
+from agent.harden.situation.observation import observe_situation
 from tests.fake import Clock, Programs, fake_host
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from agent.host.sockets import Listener
-    from agent.report import Finding
+    from agent.base.host.sockets import Listener
+    from agent.base.report import Finding
 
 RELEASE = "6.1.0-13-amd64"
 MOUNTINFO = """\

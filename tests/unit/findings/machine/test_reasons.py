@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from agent.base.host.sockets import Listener
+from agent.base.report import Level
+from agent.cli.present.remediation import text
 from agent.findings import KINDS
 from agent.findings.machine.reason import REASONS
-from agent.host.sockets import Listener
-from agent.present.remediation import text
-from agent.report import Level
 from tests.der import certificate_valid_from
 from tests.unit.findings.machine.live_host import ARM64, MOUNTINFO, TOKEN_HEADER, X86_64, LiveHost, elf
 

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent.base.model import Component
 from agent.k3s.components.controllers import runs
 from agent.k3s.components.files import pem
 from agent.k3s.components.files.file_rules import FileContext
 from agent.k3s.components.files.named_files import rejected_content
 from agent.k3s.components.prediction import rejected_arguments
 from agent.k3s.config_merge import ConfigText, merge_configuration
-from agent.model import Component
 
 if TYPE_CHECKING:
-    from agent.errors import InputError
+    from agent.base.errors import InputError
 
 PATH = PurePosixPath("/etc/own.yaml")
 OF_ALL_SIGNERS = tuple(

@@ -6,10 +6,10 @@ from pathlib import PurePosixPath
 
 import pytest
 
+from agent.base.model import Component
 from agent.k3s.components.files.fields_as_arguments import fields_as_arguments
 from agent.k3s.components.prediction import Context, rejected_arguments
 from agent.k3s.config_merge import ConfigText, merge_configuration
-from agent.model import Component
 from tests.component_files import KUBELET
 
 CPUS = "cpu-manager-policy=static,kube-reserved=cpu=500m,cpu-manager-policy-options=full-pcpus-only={}"

@@ -6,11 +6,11 @@ from pathlib import PurePosixPath
 
 import pytest
 
+from agent.base.model import Component
 from agent.k3s.components import tables
 from agent.k3s.components.prediction import Context, rejected_arguments
 from agent.k3s.components.rejection import Cause, Rejection
 from agent.k3s.config_merge import ConfigText, merge_configuration
-from agent.model import Component
 
 API_SERVER = Component.API_SERVER
 CONTROLLER_MANAGER = Component.CONTROLLER_MANAGER

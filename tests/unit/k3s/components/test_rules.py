@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from agent.base.model import Component
 from agent.k3s.components import tables
 from agent.k3s.components.relations import is_gate, name_in
 from agent.k3s.components.rules import default_values, rejected_by_rule, rules_about
-from agent.model import Component
 from tests.k8s.rule_examples import examples, kind_of_value, parsed
 
 OF_OTHERS = ("requires", "requires any", "excludes", "not below")

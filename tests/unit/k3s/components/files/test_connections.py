@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent.base.model import Component
 from agent.k3s.components.files.file_rules import FileContext
 from agent.k3s.components.files.named_files import rejected_content
-from agent.model import Component
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from agent.base.model import Component
 from agent.k3s.components.files.file_rules import FileContext, FileKind, rejected_by
-from agent.model import Component
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

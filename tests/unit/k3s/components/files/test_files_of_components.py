@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from agent.base.model import Component
 from agent.k3s import audit_policy
 from agent.k3s.components.files.fields_as_arguments import fields_as_arguments
 from agent.k3s.components.files.file_rules import FileContext
 from agent.k3s.components.files.named_files import rejected_content
-from agent.model import Component
 from tests.component_files import ADMISSION, AUDIT, KUBELET
 
 if TYPE_CHECKING:
-    from agent.errors import InputError
+    from agent.base.errors import InputError
 
 PATH = PurePosixPath("/etc/50-own.conf")
 ENCRYPTION = """\

@@ -6,9 +6,9 @@ from pathlib import PurePosixPath
 
 import pytest
 
+from agent.base.model import Component
 from agent.k3s.components.files.file_rules import FileContext
 from agent.k3s.components.files.named_files import rejected_content
-from agent.model import Component
 
 PATH = PurePosixPath("/etc/own.yaml")
 FILE = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"

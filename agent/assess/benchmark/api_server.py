@@ -1,0 +1,224 @@
+"""Controls of the API server's arguments (section 1.2, and the audit policy of 3.2)."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from agent.assess.benchmark.control import BenchmarkControl, benchmark_control, in_k3s_config
+from agent.assess.benchmark.guide_options import of_the_guide
+from agent.assess.benchmark.versions import Benchmark, up_to
+from agent.assess.checks.arguments import ArgumentCheck
+from agent.assess.checks.check import AllOf
+from agent.assess.checks.datastore import EncryptionProviders
+from agent.base.model import ON_SERVERS, SERVERS, WITH_POD_SECURITY_POLICY, Applies, Component, Instruction, Remediation
+from agent.harden.guide.criteria import (
+    AtLeast,
+    Boolean,
+    EachNotEmpty,
+    ListExcludes,
+    ListIncludes,
+    ListIncludesOneOf,
+    ListSubsetOf,
+    NotEmpty,
+    NotGiven,
+)
+from agent.harden.guide.k3s_options import SECRETS_ENCRYPTION, newest, oldest
+from agent.k3s.go_values import suites_with_long_names
+
+if TYPE_CHECKING:
+    from agent.harden.guide.criteria import Criterion
+
+_LIST = Component.API_SERVER.config_key
+
+
+_row = partial(benchmark_control, applies=ON_SERVERS)
+_guide = partial(of_the_guide, Component.API_SERVER)
+
+
+def _argument(name: str, criterion: Criterion, *, unset_passes: bool = False) -> ArgumentCheck:
+    return ArgumentCheck(Component.API_SERVER, name, criterion, unset_passes)
+
+
+def _enabled(plugin: str) -> Remediation:
+    value = ",".join(dict.fromkeys(("NodeRestriction", plugin)))
+    return in_k3s_config(
+        f"set `enable-admission-plugins={value}` in the list `{_LIST}` (one argument with all plugins that you use: it"
+        " replaces the default of K3s, NodeRestriction)"
+    )
+
+
+_POD_SECURITY_POLICY = oldest("enable-admission-plugins")
+_NODE_RESTRICTION = newest("enable-admission-plugins")
+
+_KEY_EXCHANGES = ("TLS_ECDHE_ECDSA_WITH", "TLS_ECDHE_RSA_WITH")
+_SUITES = (
+    "TLS_AES_128_GCM_SHA256",
+    "TLS_AES_256_GCM_SHA384",
+    "TLS_CHACHA20_POLY1305_SHA256",
+    *suites_with_long_names(
+        f"{exchange}_{cipher}"
+        for exchange in _KEY_EXCHANGES
+        for cipher in ("AES_128_GCM_SHA256", "AES_256_GCM_SHA384", "CHACHA20_POLY1305")
+    ),
+)
+_SUITES_UNTIL_1_11 = (
+    *_SUITES,
+    *(f"{exchange}_{cipher}" for exchange in _KEY_EXCHANGES for cipher in ("AES_128_CBC_SHA", "AES_256_CBC_SHA")),
+    "TLS_RSA_WITH_AES_128_GCM_SHA256",
+    "TLS_RSA_WITH_AES_256_GCM_SHA384",
+)
+_SUITES_UNTIL_1_9 = (
+    *_SUITES_UNTIL_1_11,
+    "TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA",
+    "TLS_RSA_WITH_3DES_EDE_CBC_SHA",
+    "TLS_RSA_WITH_AES_128_CBC_SHA",
+    "TLS_RSA_WITH_AES_256_CBC_SHA",
+)
+
+
+def _suites(names: tuple[str, ...]) -> ArgumentCheck:
+    return _argument("tls-cipher-suites", ListSubsetOf(names))
+
+
+API_SERVER: tuple[BenchmarkControl, ...] = (
+    # Authentication
+    _row("apiserver-anonymous-auth", _argument("anonymous-auth", Boolean(expected=False))),
+    _row("apiserver-token-auth-file", _argument("token-auth-file", NotGiven(), unset_passes=True)),
+    # Connections to kubelets
+    _row("apiserver-kubelet-https", _argument("kubelet-https", Boolean(expected=True), unset_passes=True)),
+    _row(
+        "apiserver-kubelet-client-certificate",
+        AllOf((_argument("kubelet-client-certificate", NotEmpty()), _argument("kubelet-client-key", NotEmpty()))),
+    ),
+    _row("apiserver-kubelet-certificate-authority", _argument("kubelet-certificate-authority", NotEmpty())),
+    # Authorization
+    _row(
+        "apiserver-authorization-not-always-allow",
+        # Without the argument the API server itself allows everything.
+        _argument("authorization-mode", ListExcludes(("AlwaysAllow",))),
+    ),
+    _row("apiserver-authorization-node", _argument("authorization-mode", ListIncludes(("Node",)))),
+    _row("apiserver-authorization-rbac", _argument("authorization-mode", ListIncludes(("RBAC",)))),
+    # Admission
+    _row(
+        "apiserver-external-ips-not-denied",
+        _argument("enable-admission-plugins", ListExcludes(("DenyServiceExternalIPs",)), unset_passes=True),
+    ),
+    _row(
+        "apiserver-external-ips-denied",
+        _argument("enable-admission-plugins", ListIncludes(("DenyServiceExternalIPs",))),
+        caution="look for Services that use externalIPs, because new external IPs will be rejected",
+        remediation=_enabled("DenyServiceExternalIPs"),
+        setting="deny-service-external-ips",
+    ),
+    _row(
+        "apiserver-event-rate-limit",
+        _argument("enable-admission-plugins", ListIncludes(("EventRateLimit",))),
+        needed_by_hand=(
+            "add an entry for EventRateLimit with its limits to the file that 'admission-control-config-file' names,"
+            " because the API server does not start without them"
+        ),
+        remediation=_enabled("EventRateLimit"),
+        setting="event-rate-limit",
+    ),
+    _row(
+        "apiserver-always-admit",
+        _argument("enable-admission-plugins", ListExcludes(("AlwaysAdmit",)), unset_passes=True),
+    ),
+    _row(
+        "apiserver-always-pull-images",
+        _argument("enable-admission-plugins", ListIncludes(("AlwaysPullImages",))),
+        caution="make sure that a registry serves each image, because containers do not start without it",
+        remediation=_enabled("AlwaysPullImages"),
+        setting="always-pull-images",
+    ),
+    benchmark_control(
+        "apiserver-security-context-deny",
+        _argument("enable-admission-plugins", ListIncludesOneOf(("SecurityContextDeny", "PodSecurityPolicy"))),
+        # The API server of v1.25 and newer rejects PodSecurityPolicy at startup.
+        applies=Applies(SERVERS, WITH_POD_SECURITY_POLICY),
+        caution=(
+            "create PodSecurityPolicies such as those of policy.yaml, because the plugin admits no pod without a policy"
+        ),
+        remediation=_enabled("PodSecurityPolicy"),
+        guide=_POD_SECURITY_POLICY,
+    ),
+    _row(
+        "apiserver-service-account-plugin",
+        _argument("disable-admission-plugins", ListExcludes(("ServiceAccount",)), unset_passes=True),
+    ),
+    _row(
+        "apiserver-namespace-lifecycle",
+        _argument("disable-admission-plugins", ListExcludes(("NamespaceLifecycle",)), unset_passes=True),
+    ),
+    _row(
+        _NODE_RESTRICTION.id,
+        _argument("enable-admission-plugins", ListIncludes(("NodeRestriction",))),
+        remediation=_enabled("NodeRestriction"),
+        guide=_NODE_RESTRICTION,
+    ),
+    # Serving
+    _row("apiserver-secure-port", _argument("secure-port", AtLeast(1), unset_passes=True)),
+    _row("apiserver-profiling", _argument("profiling", Boolean(expected=False))),
+    # Audit log
+    _guide(newest("audit-log-path")),
+    _guide(newest("audit-log-maxage")),
+    _guide(newest("audit-log-maxbackup")),
+    _guide(newest("audit-log-maxsize")),
+    # Requests
+    _guide(newest("request-timeout")),
+    _guide(newest("service-account-lookup")),
+    # Keys and certificates
+    _row("apiserver-service-account-key-file", _argument("service-account-key-file", EachNotEmpty())),
+    _row(
+        "apiserver-etcd-client-certificate",
+        AllOf((_argument("etcd-certfile", NotEmpty()), _argument("etcd-keyfile", NotEmpty()))),
+    ),
+    _row(
+        "apiserver-serving-certificate",
+        AllOf((_argument("tls-cert-file", NotEmpty()), _argument("tls-private-key-file", NotEmpty()))),
+    ),
+    _row("apiserver-client-ca-file", _argument("client-ca-file", NotEmpty())),
+    _row("apiserver-etcd-ca-file", _argument("etcd-cafile", NotEmpty())),
+    # Encryption of Secrets
+    _row(
+        SECRETS_ENCRYPTION.id,
+        _argument("encryption-provider-config", NotEmpty()),
+        remediation=Remediation((Instruction(SECRETS_ENCRYPTION.by_hand.removesuffix(".")),)),
+        guide=SECRETS_ENCRYPTION,
+    ),
+    _row(
+        "apiserver-encryption-providers",
+        EncryptionProviders(("aescbc", "kms", "secretbox")),
+        # One text for one cause: the other control has all steps.
+        remediation=Remediation(
+            (Instruction(f"turn on {SECRETS_ENCRYPTION.id} as its control describes"),),
+            alternative=Remediation(
+                (
+                    Instruction(
+                        "if `k3s secrets-encrypt disable` put identity first, run `k3s secrets-encrypt enable` on one"
+                        " server"
+                    ),
+                    Instruction("restart K3s on every server"),
+                    Instruction(
+                        "run `k3s secrets-encrypt reencrypt --force --skip` on one server to encrypt existing Secrets"
+                    ),
+                )
+            ),
+        ),
+        guide=SECRETS_ENCRYPTION,
+    ),
+    # Ciphers and additions of newer benchmarks
+    _row(
+        "apiserver-cipher-suites",
+        _suites(_SUITES),
+        earlier={
+            **dict.fromkeys(up_to(Benchmark.CIS_1_11), _suites(_SUITES_UNTIL_1_11)),
+            **dict.fromkeys(up_to(Benchmark.CIS_1_9), _suites(_SUITES_UNTIL_1_9)),
+        },
+    ),
+    _guide(newest("service-account-extend-token-expiration")),
+    _guide(newest("audit-policy-file")),
+)
+"""By topic."""

@@ -1,0 +1,69 @@
+"""Controls of the guide and the kubelet that no benchmark has: kernel parameters, directories, a file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.assess.benchmark.control import BenchmarkControl, benchmark_control
+from agent.assess.benchmark.node_access import NODE_ACCESS
+from agent.assess.checks.beyond_benchmark import GuideDirectory, KernelParameter, KubeconfigOptions, SysctlPrecedence
+from agent.assess.checks.check import AllOf
+from agent.assess.checks.files import Ownership, Permissions
+from agent.assess.checks.host_paths import KUBECONFIG
+from agent.base.model import ON_SERVERS, Instruction, Remediation, ShellCommand
+from agent.harden.guide.files import DIRECTORIES
+from agent.harden.guide.sysctls import PARAMETERS_FILE, SYSCTLS
+
+if TYPE_CHECKING:
+    from agent.harden.guide.files import DirectoryRow
+    from agent.harden.guide.sysctls import SysctlRow
+
+
+def _kernel_parameter(row: SysctlRow) -> BenchmarkControl:
+    return BenchmarkControl(
+        row.id,
+        row.title,
+        KernelParameter(row),
+        row.why,
+        applies=row.applies,
+        # The guide does not write parameters whose default is compliant; apply does not undo changes by others.
+        remediation=None if row.written else Remediation((Instruction(row.by_hand.removesuffix(".")),)),
+        guide=row if row.written else None,
+        source="kubernetes/kubernetes pkg/kubelet/cm/container_manager_linux.go",
+    )
+
+
+def _directory(row: DirectoryRow) -> BenchmarkControl:
+    return BenchmarkControl(
+        row.id,
+        row.title,
+        GuideDirectory(row),
+        row.why,
+        applies=row.applies,
+        guide=row,
+        source="k3s-io/k3s pkg/daemons/control/server.go",
+    )
+
+
+BEYOND: tuple[BenchmarkControl, ...] = (
+    *map(_kernel_parameter, SYSCTLS),
+    benchmark_control(
+        "sysctl-precedence",
+        SysctlPrecedence(),
+        remediation=Remediation(
+            (
+                Instruction(f"delete the line of the other file, or set it to the value of {PARAMETERS_FILE}"),
+                ShellCommand("sudo sysctl --system"),
+            )
+        ),
+    ),
+    *map(_directory, DIRECTORIES),
+    benchmark_control(
+        "k3s-kubeconfig",
+        AllOf((Permissions(KUBECONFIG), Ownership(KUBECONFIG), KubeconfigOptions(KUBECONFIG.name))),
+        applies=ON_SERVERS,
+        caution="give people their own kubeconfigs",
+    ),
+    *NODE_ACCESS,
+)
+"""Kernel parameters in the guide's order, their overrides, the guide's directories, and access to files."""

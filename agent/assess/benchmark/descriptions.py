@@ -1,0 +1,59 @@
+"""Descriptions of controls: their numbers in the benchmarks, and who meets them on K3s."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.assess.benchmark.control import Assessed
+from agent.assess.benchmark.versions import Benchmark
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from agent.assess.benchmark.control import BenchmarkControl
+
+_ASSESSED = {
+    Assessed.AUTOMATED: "",
+    Assessed.UNSCORED: " (not scored)",
+    Assessed.MANUAL: " (manual)",
+    Assessed.SKIPPED: " (not applicable to K3s)",
+}
+
+
+def earlier_requirements(control: BenchmarkControl) -> Iterator[tuple[str, str]]:
+    """Yield what some benchmarks require instead, each with the names of these benchmarks as a range."""
+    found: dict[str, list[Benchmark]] = {}
+    for benchmark in control.numbers:
+        if benchmark in control.earlier:
+            found.setdefault(control.earlier[benchmark].description, []).append(benchmark)
+    for text, benchmarks in found.items():
+        yield text, benchmark_range(benchmarks)
+
+
+def numbers_by_benchmark(control: BenchmarkControl) -> list[tuple[str, str]]:
+    """Return the benchmarks that have the control, as ranges with the same number, and the number in each."""
+    found: dict[str, list[Benchmark]] = {}
+    for benchmark, number in control.numbers.items():
+        found.setdefault(f"{number.text}{_ASSESSED[number.assessed]}", []).append(benchmark)
+    return [(benchmark_range(benchmarks), number) for number, benchmarks in found.items()]
+
+
+def benchmark_range(benchmarks: Iterable[Benchmark]) -> str:
+    """Return benchmarks by name, consecutive ones as a range."""
+    order = list(Benchmark)
+    runs: list[list[Benchmark]] = []
+    for benchmark in sorted(benchmarks, key=order.index):
+        if runs and order.index(benchmark) == order.index(runs[-1][-1]) + 1:
+            runs[-1].append(benchmark)
+        else:
+            runs.append([benchmark])
+    return ", ".join(f"{run[0]} to {run[-1]}" if run[2:] else ", ".join(map(str, run)) for run in runs)
+
+
+def provider(control: BenchmarkControl) -> str:
+    """Return who meets the control on a host with k3s-harden and K3s in their default configurations."""
+    if not control.check.is_automated and control.guide is not None:
+        return f"{control.check.provider}, in addition to the guide's `{control.guide.id}`"
+    if control.setting:
+        return f"`k3s-harden apply`, if `{control.setting}` is set"
+    return "`k3s-harden apply`" if control.guide is not None else control.check.provider

@@ -1,0 +1,54 @@
+"""Controls of etcd's configuration (section 2), which K3s writes at each start."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from agent.assess.benchmark.control import BenchmarkControl, benchmark_control
+from agent.assess.checks.check import AllOf
+from agent.assess.checks.datastore import EtcdSetting
+from agent.base.model import ON_SERVERS, Instruction, OwnCommand, Remediation
+from agent.harden.guide.criteria import Boolean, Equals
+
+_REMEDIATION = Remediation(
+    (
+        Instruction("restart K3s, which writes etcd's configuration at each start"),
+        OwnCommand("assess"),
+        Instruction("find out what changes the file, or where this build of K3s is from, if the value is still wrong"),
+    )
+)
+
+_row = partial(benchmark_control, applies=ON_SERVERS, remediation=_REMEDIATION)
+
+
+def _file(key: str, name: str) -> EtcdSetting:
+    return EtcdSetting(key, Equals(f"{{data_dir}}/server/tls/etcd/{name}"))
+
+
+def _pair(section: str, name: str) -> AllOf:
+    return AllOf((_file(f"{section}.cert-file", f"{name}.crt"), _file(f"{section}.key-file", f"{name}.key")))
+
+
+ETCD: tuple[BenchmarkControl, ...] = (
+    _row("etcd-server-certificate", _pair("client-transport-security", "server-client")),
+    _row("etcd-client-cert-auth", EtcdSetting("client-transport-security.client-cert-auth", Boolean(expected=True))),
+    _row(
+        "etcd-auto-tls", EtcdSetting("client-transport-security.auto-tls", Boolean(expected=False), unset_passes=True)
+    ),
+    _row("etcd-peer-certificate", _pair("peer-transport-security", "peer-server-client")),
+    _row("etcd-peer-client-cert-auth", EtcdSetting("peer-transport-security.client-cert-auth", Boolean(expected=True))),
+    _row(
+        "etcd-peer-auto-tls",
+        EtcdSetting("peer-transport-security.auto-tls", Boolean(expected=False), unset_passes=True),
+    ),
+    _row(
+        "etcd-unique-ca",
+        AllOf(
+            (
+                _file("client-transport-security.trusted-ca-file", "server-ca.crt"),
+                _file("peer-transport-security.trusted-ca-file", "peer-ca.crt"),
+            )
+        ),
+    ),
+)
+"""In the benchmarks' order. They apply to servers whose K3s runs etcd."""

@@ -1,0 +1,144 @@
+"""Controls of the arguments of the kubelet (section 4.2) and of kube-proxy (section 4.3).
+
+The kubelet's settings are named as arguments, although K3s v1.32 and newer sets them in the kubelet's files.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from agent.assess.benchmark.control import BenchmarkControl, benchmark_control, in_k3s_config, removed
+from agent.assess.benchmark.guide_options import of_the_guide
+from agent.assess.benchmark.versions import Benchmark, up_to
+from agent.assess.checks.arguments import ArgumentCheck
+from agent.assess.checks.check import AllOf
+from agent.assess.checks.manual import NotInK3s
+from agent.base.model import Component
+from agent.harden.guide.criteria import (
+    AtLeast,
+    Boolean,
+    Equals,
+    LeavesGateOn,
+    ListExcludes,
+    ListSubsetOf,
+    Loopback,
+    NotEmpty,
+)
+from agent.harden.guide.k3s_options import POD_MAX_PIDS, PROTECT_KERNEL_DEFAULTS, SECCOMP_DEFAULT, newest
+from agent.k3s.go_values import suites_with_long_names
+
+if TYPE_CHECKING:
+    from agent.base.model import Remediation
+    from agent.harden.guide.criteria import Criterion
+
+
+_guide = partial(of_the_guide, Component.KUBELET)
+_removed = partial(removed, Component.KUBELET, elsewhere=", and from your own drop-ins of the kubelet")
+
+
+def _argument(name: str, criterion: Criterion, *, unset_passes: bool = False) -> ArgumentCheck:
+    return ArgumentCheck(Component.KUBELET, name, criterion, unset_passes)
+
+
+def _added(argument: str) -> Remediation:
+    return in_k3s_config(f"add `{argument}` to the list `{Component.KUBELET.config_key}`")
+
+
+_CIPHERS = newest("tls-cipher-suites")
+_STRONG_UNTIL_1_11 = ListSubsetOf(
+    (
+        *suites_with_long_names(_CIPHERS.value.split(",")),
+        "TLS_RSA_WITH_AES_128_GCM_SHA256",
+        "TLS_RSA_WITH_AES_256_GCM_SHA384",
+    )
+)
+"""Includes two without forward secrecy, which the benchmarks accept up to 1.11."""
+
+KUBELET: tuple[BenchmarkControl, ...] = (
+    benchmark_control(
+        "kubelet-anonymous-auth",
+        _argument("anonymous-auth", Boolean(expected=False)),
+        remediation=_removed("anonymous-auth", default="K3s sets it to false"),
+    ),
+    benchmark_control(
+        "kubelet-authorization-mode",
+        _argument("authorization-mode", ListExcludes(("AlwaysAllow",))),
+        remediation=_removed("authorization-mode", default="K3s sets it to Webhook"),
+    ),
+    benchmark_control(
+        "kubelet-client-ca",
+        _argument("client-ca-file", NotEmpty()),
+        remediation=_removed("client-ca-file", default="K3s sets it to a file that it manages"),
+    ),
+    benchmark_control(
+        "kubelet-read-only-port",
+        # Without a --config file the kubelet opens port 10255 by default (cmd/kubelet/app/options/options.go).
+        _argument("read-only-port", Equals("0")),
+        remediation=_removed("read-only-port", default="K3s sets it to 0, which closes the port"),
+    ),
+    _guide(newest("streaming-connection-idle-timeout")),
+    _guide(PROTECT_KERNEL_DEFAULTS),
+    _guide(newest("make-iptables-util-chains")),
+    benchmark_control(
+        "kubelet-hostname-override",
+        NotInK3s(
+            "K3s always passes the node's name with --hostname-override, and creates the kubelet's certificate for the"
+            " same name."
+        ),
+    ),
+    # kubernetes/kubernetes #117119, CHANGELOG-1.37 and CHANGELOG-1.27
+    benchmark_control(
+        "kubelet-event-qps",
+        _argument("event-qps", AtLeast(0, example=50), unset_passes=True),
+        earlier=dict.fromkeys(up_to(Benchmark.CIS_1_24), _argument("event-qps", Equals("0"))),
+        remediation=_added("event-qps=50"),
+    ),
+    benchmark_control(
+        "kubelet-serving-certificate",
+        AllOf((_argument("tls-cert-file", NotEmpty()), _argument("tls-private-key-file", NotEmpty()))),
+        remediation=_removed(
+            "tls-cert-file", "tls-private-key-file", default="K3s sets them to files that it creates and renews"
+        ),
+    ),
+    benchmark_control(
+        "kubelet-rotate-certificates",
+        _argument("rotate-certificates", Boolean(expected=True), unset_passes=True),
+        remediation=_removed("rotate-certificates", default="K3s renews the certificate itself"),
+    ),
+    benchmark_control(
+        "kubelet-rotate-server-certificate",
+        _argument("feature-gates", LeavesGateOn("RotateKubeletServerCertificate"), unset_passes=True),
+        remediation=_removed(
+            "feature-gates",
+            default="the gate RotateKubeletServerCertificate is enabled by default (other gates can stay in the list)",
+        ),
+    ),
+    _guide(_CIPHERS, earlier=dict.fromkeys(up_to(Benchmark.CIS_1_11), _STRONG_UNTIL_1_11)),
+    benchmark_control(
+        "kubelet-pod-max-pids",
+        _argument("pod-max-pids", POD_MAX_PIDS.meets),
+        caution="find out how many processes your largest pod has, and choose a larger number",
+        remediation=_added(f"pod-max-pids={POD_MAX_PIDS.value}"),
+        setting="pod-max-pids",
+    ),
+    benchmark_control(
+        "kubelet-seccomp-default",
+        _argument("seccomp-default", SECCOMP_DEFAULT.meets),
+        caution=(
+            "test your workloads with 'seccompProfile: type: RuntimeDefault' in their security context, because"
+            " programs that need a rare system call fail with it"
+        ),
+        remediation=_added("seccomp-default=true"),
+        setting="seccomp-default",
+    ),
+    benchmark_control(
+        "kube-proxy-metrics-bind-address",
+        ArgumentCheck(Component.KUBE_PROXY, "metrics-bind-address", Loopback(), unset_passes=True),
+        caution="run the program that collects the metrics in the host's network",
+        remediation=removed(
+            Component.KUBE_PROXY, "metrics-bind-address", default="the default of kube-proxy is 127.0.0.1:10249"
+        ),
+    ),
+)
+"""In the benchmarks' order."""

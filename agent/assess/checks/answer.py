@@ -1,0 +1,67 @@
+"""Result of a check on one node."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.assess.checks.unmet import UnmetRequirement, complete_steps
+from agent.base.model import StrEnum
+
+if TYPE_CHECKING:
+    from agent.assess.checks.argument_values import Doubt, GivenBy
+    from agent.base.model import Location
+
+UNDETERMINED = "could not be determined"
+"""`found` of a check that has no evidence for an answer."""
+
+
+class ControlStatus(StrEnum):
+    """Status of a control. A control without evidence is UNKNOWN, never PASS."""
+
+    PASS = "PASS"  # noqa: S105 - a status
+    FAIL = "FAIL"
+    WAIVED = "WAIVED"
+    NOT_APPLICABLE = "NOT_APPLICABLE"
+    MANUAL = "MANUAL"
+    UNKNOWN = "UNKNOWN"
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether the control still needs a fix, or could not be determined."""
+        return self in (ControlStatus.FAIL, ControlStatus.UNKNOWN)
+
+
+class Evidence(NamedTuple):
+    """One observation on the host."""
+
+    observation: str
+    location: Location | None = None
+    """The file or line that shows it."""
+    source: str = ""
+    """Where the observation is from, if it is not one file: "default of K3s v1.34.1 (…)", or a pattern of paths."""
+    cluster_object: str = ""
+    """The observed object of the cluster: its kind, namespace and name."""
+
+
+_NOTHING = UnmetRequirement()
+
+
+class Answer(NamedTuple):
+    """What a check found on a node."""
+
+    status: ControlStatus
+    found: str = ""
+    evidence: tuple[Evidence, ...] = ()
+    reason: str = ""
+    """Why the check is not applicable or has no answer, as a sentence without its period."""
+    unmet: UnmetRequirement = _NOTHING
+    given_by: GivenBy | None = None
+    """Who set the effective value."""
+    expected: str = ""
+    """The requirement, if the check itself does not define it."""
+
+
+def doubtful(doubt: Doubt) -> Answer:
+    """Return the answer for an argument whose value is in doubt."""
+    evidence = (Evidence(doubt.observation, doubt.location),) if doubt.location else ()
+    return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, doubt.reason, complete_steps(*doubt.steps))

@@ -1,0 +1,302 @@
+"""Checks of component arguments."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from agent.assess.checks import argument_edits, k3s_arguments
+from agent.assess.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence
+from agent.assess.checks.argument_values import ArgumentRequirement, GivenBy
+from agent.assess.checks.arguments_in_files import answer_by_file
+from agent.assess.checks.check import Check
+from agent.assess.checks.datastore import no_etcd
+from agent.assess.checks.k3s_arguments import ETCD_FILES
+from agent.assess.checks.unmet import ChangedBy, UnmetRequirement, complete_steps, made_readable
+from agent.base.errors import InputError
+from agent.base.model import Component, Instruction, Location, Restart
+from agent.harden.desired.dropin_options import (
+    ADMISSION_CONFIGURATION_ARGUMENT,
+    ADMISSION_PLUGINS_ARGUMENT,
+    AUDIT_POLICY_ARGUMENT,
+    DISABLED_PLUGINS_ARGUMENT,
+)
+from agent.harden.guide.criteria import NotGiven
+from agent.harden.node.components import not_run
+from agent.harden.node.datastore import Datastore
+from agent.k3s import admission_configuration, audit_policy, default_arguments
+from agent.k3s.config import component_argument, string_slice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.assess.checks.argument_values import EffectiveArgument, Given
+    from agent.assess.checks.assessed_node import AssessedNode
+    from agent.harden.guide.criteria import Criterion
+    from agent.k3s.config import DroppedItem
+
+_EVENT_RATE_LIMIT = "EventRateLimit"
+
+_OTHER_OF_PAIR = {"etcd-certfile": "etcd-keyfile", "etcd-keyfile": "etcd-certfile"}
+"""The API server exits if it has only one of both (etcd, client/pkg/transport/listener.go)."""
+
+
+class ArgumentCheck(Check):
+    """A component argument has an effective value that `criterion` accepts, from the operator or from K3s."""
+
+    component: Component
+    name: str
+    """Without dashes."""
+    criterion: Criterion
+    unset_passes: bool = False
+    """Whether the component's own default meets the control."""
+
+    is_decided_by_argument = True
+
+    def answer(self, node: AssessedNode) -> Answer:
+        reason = not_run(self.component, node.facts)
+        if reason:
+            return Answer(ControlStatus.NOT_APPLICABLE, reason=reason)
+        arguments = node.arguments(self.component)
+        doubt = arguments.doubt(self.name)
+        if doubt:
+            return answer_by_file(self.name, self.criterion, doubt, node, unset_passes=self.unset_passes)
+        argument = arguments.get(self.name)
+        return _unset(self, node) if argument is None else _set(self, argument, node)
+
+    @property
+    def expected(self) -> str:
+        return f"--{self.name} {self._predicate}"
+
+    @property
+    def description(self) -> str:
+        return f"`--{self.name}` of {self.component} {self._predicate}"
+
+    @property
+    def subject(self) -> str:
+        return f"{self.component} --{self.name}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (f"--{self.name}",)
+
+    @property
+    def is_met_by_k3s(self) -> bool:
+        own = (row.example for row in default_arguments.defaults_of(self.component) if row.name == self.name)
+        return self.unset_passes or any(map(self.criterion.accepts, own))
+
+    @property
+    def requirement(self) -> ArgumentRequirement:
+        """The requirement on the value."""
+        return ArgumentRequirement(self.component, self.name, self.criterion)
+
+    @property
+    def arguments(self) -> tuple[ArgumentRequirement, ...]:
+        return (self.requirement,)
+
+    @property
+    def _predicate(self) -> str:
+        may_be_unset = self.unset_passes and not isinstance(self.criterion, NotGiven)
+        return f"{self.criterion.predicate}, or is not set" if may_be_unset else self.criterion.predicate
+
+
+def _unset(check: ArgumentCheck, node: AssessedNode) -> Answer:
+    evidence = tuple(_searched(check, node))
+    if check.unset_passes or isinstance(check.criterion, NotGiven):
+        return Answer(ControlStatus.PASS, "not set", evidence, given_by=GivenBy.K3S)
+    if check.name in ETCD_FILES and node.facts.datastore is not Datastore.ETCD:
+        return _of_etcd(check, node, evidence)
+    dropped = _dropped(check, node)
+    if dropped is not None:
+        shown = (Evidence(f"dropped: {dropped.value}", dropped.location), Evidence(f"{dropped.key}:", dropped.by))
+        return Answer(
+            ControlStatus.FAIL,
+            "not set",
+            shown,
+            unmet=complete_steps(argument_edits.append_to_list(dropped.key, dropped.by), restart=Restart.K3S),
+        )
+    option = k3s_arguments.option_behind(check.component, check.name, node.facts)
+    if option is not None:
+        evidence = (Evidence(option.written, option.location),)
+    if check.name == argument_edits.ENCRYPTION_ARGUMENT:
+        unmet = argument_edits.not_encrypted(option, node)
+    else:
+        unmet = argument_edits.unmet_argument(check.requirement, None, evidence, None, node)
+    return Answer(ControlStatus.FAIL, "not set", evidence, unmet=unmet)
+
+
+def _searched(check: ArgumentCheck, node: AssessedNode) -> Iterator[Evidence]:
+    """Yield each file that could set the argument."""
+    facts = node.facts
+    observation = (
+        f"no configuration file sets --{check.name}, and K3s {facts.version} does not set it, so the default of"
+        f" {check.component} applies"
+    )
+    files = [*facts.configuration.files]
+    if check.component is Component.KUBELET:
+        files += [file.path for file in node.evidence.kubelet.files]
+    if not files:
+        yield Evidence(observation, source=f"K3s {facts.version}")
+    for file in files:
+        yield Evidence(observation, Location(file))
+        observation = f"--{check.name} is not set here either"
+
+
+def _of_etcd(check: ArgumentCheck, node: AssessedNode, evidence: tuple[Evidence, ...]) -> Answer:
+    """Return the answer if the API server has no file for etcd, and K3s does not run etcd here."""
+    address = k3s_arguments.datastore_address(node.facts)
+    if address is None or not k3s_arguments.is_etcd(address):
+        alone = _other_alone(check, node)
+        if alone is not None:
+            return alone
+    if address is None:
+        return no_etcd(node)
+    if not k3s_arguments.is_etcd(address):
+        kind = address.value.partition(":")[0]
+        reason = f"the external datastore is {kind}, not etcd, as its address at {address.location} shows"
+        return Answer(ControlStatus.NOT_APPLICABLE, kind, reason=reason)
+    step = Instruction(
+        f"set `{ETCD_FILES[check.name]}` to the path of that file", Location(node.facts.configuration.path)
+    )
+    evidence = (Evidence(address.written, address.location), *evidence)
+    return Answer(ControlStatus.FAIL, "not set", evidence, unmet=UnmetRequirement((step,), restart=Restart.K3S))
+
+
+def _other_alone(check: ArgumentCheck, node: AssessedNode) -> Answer | None:
+    """Return the answer if the certificate or the key for etcd is set without the other."""
+    other = node.arguments(check.component).get(_OTHER_OF_PAIR.get(check.name, ""))
+    if other is None or not other.value:
+        return None
+    given = other.given[-1]
+    return Answer(
+        ControlStatus.FAIL,
+        f"--{other.name} is set without --{check.name}, so K3s would not start",
+        (Evidence(given.written or f"--{other.name}={given.value}", given.location),),
+        unmet=complete_steps(Instruction(f"remove `{other.name}`", given.location), restart=Restart.K3S),
+    )
+
+
+def _dropped(check: ArgumentCheck, node: AssessedNode) -> DroppedItem | None:
+    """Return a compliant value that a later file drops because it repeats the list's key without `+`."""
+    for dropped in node.facts.merged_config.dropped:
+        if dropped.key == check.component.config_key:
+            argument = component_argument(dropped.value)
+            if argument.name == check.name and check.criterion.accepts(argument.value):
+                return dropped
+    return None
+
+
+def _set(check: ArgumentCheck, argument: EffectiveArgument, node: AssessedNode) -> Answer:
+    evidence = tuple(_evidence(check, value) for value in argument.given)
+    by = argument.given[-1].by
+    found = f"--{check.name}={argument.value}"
+    option = k3s_arguments.option_behind(check.component, check.name, node.facts) if by is GivenBy.K3S else None
+    if option is not None:
+        by = option.by
+        evidence = (_evidence(check, option), *evidence)
+    if check.criterion.accepts(argument.value):
+        rejected = _rejected(check, argument, node, evidence)
+        return rejected or Answer(ControlStatus.PASS, found, evidence, given_by=by)
+    unmet = argument_edits.unmet_argument(check.requirement, argument, evidence, by, node)
+    return Answer(ControlStatus.FAIL, found, evidence, unmet=unmet)
+
+
+def _rejected(
+    check: ArgumentCheck, argument: EffectiveArgument, node: AssessedNode, evidence: tuple[Evidence, ...]
+) -> Answer | None:
+    """Return the answer if the value is compliant but the API server exits because of it; None if it accepts it."""
+    if check.component is not Component.API_SERVER:
+        return None
+    location = argument.given[-1].location
+    if check.name == AUDIT_POLICY_ARGUMENT:
+        return _unusable_audit_policy(PurePosixPath(argument.value), location, node, evidence)
+    if check.name != ADMISSION_PLUGINS_ARGUMENT:
+        return None
+    plugins = {*check.criterion.required} & {*argument.value.split(",")}
+    disabled = node.arguments(check.component).get(DISABLED_PLUGINS_ARGUMENT)
+    given = disabled.given if disabled else ()
+    both = [(plugin, value) for value in given for plugin in sorted(plugins & {*string_slice(value.value)})]
+    if both:
+        plugin = both[0][0]
+        found = f"the plugin {plugin} is both enabled and disabled, so K3s would not start"
+        shown = (Evidence(f"--{DISABLED_PLUGINS_ARGUMENT}={item.value}", item.location) for _, item in both)
+        steps = (Instruction(f"remove {name} from `{DISABLED_PLUGINS_ARGUMENT}`", item.location) for name, item in both)
+        unmet = node.unmet(tuple(steps), restart=Restart.K3S, is_complete=True)
+        return Answer(ControlStatus.FAIL, found, (*evidence, *shown), unmet=unmet)
+    if _EVENT_RATE_LIMIT in plugins:
+        return _unusable_rate_limits(location, node, evidence)
+    return None
+
+
+def _unusable_audit_policy(
+    path: PurePosixPath, named_at: Location | None, node: AssessedNode, evidence: tuple[Evidence, ...]
+) -> Answer | None:
+    files = node.situation.k3s_files.contents
+    if path not in files:
+        return _unusable(path, "K3s would not start: its audit policy is missing", named_at, node, evidence)
+    data = files[path]
+    if data is None:
+        return _unreadable(path, evidence)
+    if node.situation.is_as_applied(path):
+        return None
+    for problem in audit_policy.rejected_by_version(data, path, node.facts.known_version):
+        message = f"K3s would not start: its audit policy is invalid: {problem.problem}"
+        return _unusable(path, message, problem.location, node, evidence)
+    line = audit_policy.why_nothing_is_logged(data, path)
+    if line is not None:
+        return _unusable(path, "the audit policy logs no request", Location(path, line), node, evidence)
+    return None
+
+
+def _unusable_rate_limits(
+    location: Location | None, node: AssessedNode, evidence: tuple[Evidence, ...]
+) -> Answer | None:
+    """Return the answer if the admission configuration has no limits for EventRateLimit."""
+    file = node.arguments(Component.API_SERVER).get(ADMISSION_CONFIGURATION_ARGUMENT)
+    if file is None:
+        message = f"K3s would not start: the plugin {_EVENT_RATE_LIMIT} has no configuration"
+        return _unusable(None, message, location, node, evidence)
+    path = PurePosixPath(file.value)
+    named_at = file.given[-1].location
+    files = node.situation.k3s_files.contents
+    if path not in files:
+        message = "K3s would not start: its admission configuration is missing"
+        return _unusable(path, message, named_at, node, evidence)
+    data = files[path]
+    if data is None:
+        return _unreadable(path, evidence)
+    try:
+        plugins = admission_configuration.configured_plugins(data, path)
+    except InputError as error:
+        message = f"K3s would not start: its admission configuration is invalid: {error.problem}"
+        return _unusable(path, message, named_at, node, evidence)
+    if _EVENT_RATE_LIMIT in plugins:
+        return None
+    message = f"K3s would not start: the plugin {_EVENT_RATE_LIMIT} has no configuration"
+    return _unusable(path, message, location, node, evidence)
+
+
+def _unusable(
+    path: PurePosixPath | None,
+    message: str,
+    location: Location | None,
+    node: AssessedNode,
+    evidence: tuple[Evidence, ...],
+) -> Answer:
+    """Return the answer if the API server rejects a file that it reads at its start, or if the file has no effect."""
+    unmet = (
+        UnmetRequirement(changed_by=ChangedBy.APPLY)
+        if str(path) in node.pending
+        else complete_steps(*node.repair_of(path), restart=Restart.K3S)
+    )
+    return Answer(ControlStatus.FAIL, message, (*evidence, Evidence(message, location)), unmet=unmet)
+
+
+def _unreadable(path: PurePosixPath, evidence: tuple[Evidence, ...]) -> Answer:
+    shown = Evidence("cannot be read", Location(path))
+    reason = f"{path} cannot be read, and K3s does not start if it is invalid"
+    return Answer(ControlStatus.UNKNOWN, UNDETERMINED, (*evidence, shown), reason, complete_steps(*made_readable(path)))
+
+
+def _evidence(check: ArgumentCheck, given: Given) -> Evidence:
+    return Evidence(given.written or f"--{check.name}={given.value}", given.location, given.source)

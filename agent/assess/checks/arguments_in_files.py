@@ -1,0 +1,67 @@
+"""Arguments that a field of a file decides, if the operator names that file for the component."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.assess.checks.answer import Answer, ControlStatus, Evidence, doubtful
+from agent.assess.checks.argument_values import GivenBy
+from agent.assess.checks.unmet import complete_steps
+from agent.base.errors import InputError
+from agent.base.model import Location, Restart
+from agent.base.yaml_reader import Mapping, Scalar, Sequence, first_object
+
+if TYPE_CHECKING:
+    from agent.assess.checks.argument_values import Doubt
+    from agent.assess.checks.assessed_node import AssessedNode
+    from agent.base.yaml_reader import Node
+    from agent.harden.guide.criteria import Criterion
+
+
+class DecidingField(NamedTuple):
+    """The field of a file that decides an argument."""
+
+    path: str
+    """Keys with dots between them; after `[]`, the values of a key in each item of a list."""
+    default: str
+    """The value without the field; empty for the component's own default."""
+
+
+FIELDS = {
+    "anonymous-auth": DecidingField("anonymous.enabled", "true"),
+    "authorization-mode": DecidingField("authorizers[].type", ""),
+    "metrics-bind-address": DecidingField("metricsBindAddress", ""),
+    "profiling": DecidingField("enableProfiling", "true"),
+}
+"""By argument; undetermined_arguments has the reason for each."""
+
+
+def answer_by_file(name: str, criterion: Criterion, doubt: Doubt, node: AssessedNode, *, unset_passes: bool) -> Answer:
+    """Return the answer for an argument in doubt: by the file that decides it, if it can be read."""
+    data = node.situation.k3s_files.contents.get(PurePosixPath(doubt.file)) if doubt.file else None
+    if data is None or name not in FIELDS:
+        return doubtful(doubt)
+    path, field = PurePosixPath(doubt.file), FIELDS[name]
+    try:
+        root = first_object(data, path)
+    except InputError:
+        return doubtful(doubt)
+    if not isinstance(root, Mapping):
+        return doubtful(doubt)
+    found = _scalars(root, field.path)
+    value = ",".join(scalar.text for scalar in found) or field.default
+    line = found[0].line if found else root.line
+    shown = f"{field.path}: {value}" if found else f"{field.path} is not set"
+    evidence = (Evidence(doubt.observation, doubt.location), Evidence(shown, Location(path, line)))
+    if criterion.accepts(value) if value else unset_passes:
+        return Answer(ControlStatus.PASS, shown, evidence, given_by=GivenBy.OPERATOR)
+    return Answer(ControlStatus.FAIL, shown, evidence, unmet=complete_steps(*doubt.steps, restart=Restart.K3S))
+
+
+def _scalars(root: Mapping, path: str) -> list[Scalar]:
+    nodes: list[Node] = [root]
+    for key in path.split("."):
+        inner = [found for node in nodes if isinstance(node, Mapping) and (found := node.get(key.removesuffix("[]")))]
+        nodes = [item for node in inner for item in (node.items if isinstance(node, Sequence) else (node,))]
+    return [node for node in nodes if isinstance(node, Scalar) and node.value is not None]

@@ -1,0 +1,160 @@
+"""The node of an assessment: observations that are read once, and values that several checks derive from them."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from agent.assess.checks.effective_arguments import effective_arguments
+from agent.assess.checks.host_paths import BINARIES, paths_on
+from agent.assess.checks.unmet import ChangedBy, UnmetRequirement
+from agent.base.linux.sysctl_order import SYSCTL_CONF, at_boot
+from agent.base.model import Component, DefaultPermissions, FilePermissions, Instruction, OwnCommand, Restart
+from agent.harden.desired import boot_parameters
+from agent.harden.desired.dropin_options import options_to_set
+from agent.harden.guide.sysctls import PARAMETERS_FILE, SYSCTLS
+from agent.harden.settings import schema
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import PurePosixPath
+
+    from agent.assess.checks.argument_values import EffectiveArguments
+    from agent.assess.checks.evidence import CollectedEvidence
+    from agent.base.linux.sysctl_order import SysctlAssignment
+    from agent.base.model import Step
+    from agent.cluster.kubernetes.objects import Cluster
+    from agent.harden.desired.boot_parameters import Override
+    from agent.harden.desired.dropin_options import ExpectedOption
+    from agent.harden.situation import Situation
+
+
+class AssessedNode:
+    """A situation and the evidence of a node, with the results that several controls need."""
+
+    def __init__(
+        self,
+        situation: Situation,
+        evidence: CollectedEvidence,
+        prevents_start: Sequence[str] = (),
+        cluster: Cluster | None = None,
+    ) -> None:
+        """`prevents_start` has the ID and the location of each finding that prevents K3s from starting.
+
+        `cluster` contains the answers of the API server; None if it was not queried.
+        """
+        self.prevents_start = prevents_start
+        self.situation = situation
+        self.facts = situation.facts
+        self.evidence = evidence
+        self.cluster = cluster
+        self._arguments: dict[Component, EffectiveArguments] = {}
+
+    def arguments(self, component: Component) -> EffectiveArguments:
+        """Return a component's effective arguments."""
+        if component not in self._arguments:
+            kubelet = self.evidence.kubelet if component is Component.KUBELET else None
+            self._arguments[component] = effective_arguments(component, self.facts, kubelet)
+        return self._arguments[component]
+
+    @cached_property
+    def has_started(self) -> bool:
+        """Whether K3s has started here: it runs, or has written a kubeconfig for one of its components."""
+        found = (file.path for matches in self.evidence.files.values() for match in matches for file in match.found)
+        return self.facts.running_since is not None or any(
+            path.suffix == ".kubeconfig" and self.facts.data_dir in path.parents for path in found
+        )
+
+    @cached_property
+    def is_installed(self) -> bool:
+        """Whether K3s is on this host: a service, a process, the program, or a file of an earlier start."""
+        found = (file.path for matches in self.evidence.files.values() for match in matches for file in match.found)
+        programs = [path for path in paths_on(BINARIES, self.facts) if path.rpartition("/")[2].startswith("k3s")]
+        is_service = self.facts.units or self.facts.other_programs
+        return bool(is_service) or self.has_started or any(str(path) in programs for path in found)
+
+    @property
+    def after_start(self) -> UnmetRequirement:
+        """What has to happen if K3s has not yet written what a check reads."""
+        blockers = ", ".join(self.prevents_start)
+        first = (Instruction(f"correct what prevents K3s from starting: {blockers}"),) if blockers else ()
+        return UnmetRequirement((*first, Instruction("start K3s"), OwnCommand("assess")), ChangedBy.K3S)
+
+    @cached_property
+    def at_boot(self) -> Mapping[str, SysctlAssignment | None]:
+        """The line that sets each kernel parameter at the next boot."""
+        return at_boot(self.situation.sysctl_files, [row.key for row in SYSCTLS], self.facts.platform.boot_reader)
+
+    @cached_property
+    def overrides(self) -> Mapping[str, Override]:
+        """By kernel parameter what overrides it at the next boot, once apply has written its file."""
+        seen = self.situation
+        is_refused = any(refusal.id == PARAMETERS_FILE for refusal in seen.plan.refusals)
+        files = boot_parameters.files_after_apply(seen.sysctl_files, seen.desired, is_refused=is_refused)
+        return boot_parameters.overrides(
+            files, self.facts.platform.boot_reader, seen.waivers.kernel_parameters, is_refused=is_refused
+        )
+
+    @cached_property
+    def unreadable_sysctl_files(self) -> tuple[PurePosixPath, ...]:
+        """Files that may set kernel parameters at boot, and could not be read."""
+        files = self.situation.sysctl_files
+        return tuple(file.path for file in files if not file.is_readable and file.path != SYSCTL_CONF)
+
+    @cached_property
+    def options_to_set(self) -> Mapping[str, ExpectedOption]:
+        """By id, the guide's options that the drop-in has to set, or already sets."""
+        return {option.row.id: option for option in options_to_set(self.situation.settings, self.facts)}
+
+    @cached_property
+    def pending(self) -> frozenset[str]:
+        """The ids of the resources that `apply` would change."""
+        return frozenset(change.id for change in self.situation.plan.changes)
+
+    @cached_property
+    def available_settings(self) -> Mapping[str, str]:
+        """By key, the line of each setting that has an effect on this host and that the site does not set."""
+        facts, settings = self.facts, self.situation.settings
+        rows = (row for row in schema.setting_rows() if row.applies.to(facts.role, facts.version))
+        return {row.key: row.line for row in rows if not row.differs_from_default(settings)}
+
+    @cached_property
+    def with_permissions_of_apply(self) -> frozenset[PurePosixPath]:
+        """Files whose mode `apply` sets, and directories in which it sets that of new files."""
+        desired = self.situation.desired
+        return frozenset(
+            resource.path for resource in desired if isinstance(resource, (FilePermissions, DefaultPermissions))
+        )
+
+    def unmet(
+        self,
+        edits: Sequence[Step],
+        changed_by: ChangedBy = ChangedBy.SITE,
+        before_apply: tuple[Instruction, ...] = (),
+        *,
+        restart: Restart = Restart.NOT_NEEDED,
+        is_complete: bool = False,
+    ) -> UnmetRequirement:
+        """Return what has to change. Nobody edits the drop-in of this program: `apply` writes it."""
+        dropin = self.facts.dropin_path
+        others = tuple(
+            step
+            for step in edits
+            if not (isinstance(step, Instruction) and step.location and step.location.path == dropin)
+        )
+        then = self.repair_of(dropin) if len(others) < len(edits) else ()
+        return UnmetRequirement(others or then, changed_by, before_apply, then if others else (), restart, is_complete)
+
+    def repair_of(self, path: PurePosixPath | None) -> tuple[Step, ...]:
+        """Return the steps for a file that a component cannot use; None for a plugin that has no file."""
+        if path is None:
+            step = Instruction("set `event-rate-limit` in the settings, or remove the plugin")
+            return step, OwnCommand("apply")
+        refusal = next((item for item in self.situation.plan.refusals if item.id == str(path)), None)
+        if refusal is not None and refusal.edited:
+            return (OwnCommand("apply", ("--force",)),)
+        if refusal is not None:
+            return Instruction(refusal.hint), OwnCommand("apply")
+        if any(resource.id == str(path) for resource in self.situation.desired):
+            return (OwnCommand("apply"),)
+        return (Instruction("fix the file, or remove the argument so that apply sets its own"),)

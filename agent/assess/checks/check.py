@@ -1,0 +1,140 @@
+"""The interface of all kinds of checks, and the combination of several."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from agent.assess.checks.answer import Answer, ControlStatus
+from agent.assess.checks.unmet import all_of
+from agent.base.value import Value
+
+if TYPE_CHECKING:
+    from agent.assess.checks.argument_values import ArgumentRequirement
+    from agent.assess.checks.assessed_node import AssessedNode
+    from agent.assess.checks.evidence import FileQuery
+    from agent.harden.node.facts import HostFacts
+
+DATA_DIR = "<data-dir>"
+"""Placeholder for K3s' data directory in texts that apply to all hosts."""
+
+_WORST_FIRST = (ControlStatus.FAIL, ControlStatus.UNKNOWN, ControlStatus.PASS, ControlStatus.NOT_APPLICABLE)
+
+
+class Check(Value, ABC):
+    """What a control requires of a node."""
+
+    @abstractmethod
+    def answer(self, node: AssessedNode) -> Answer:
+        """Check this node."""
+
+    @property
+    def expected(self) -> str:
+        """The requirement in one line, without its subject; empty if no program can check it."""
+        return ""
+
+    @property
+    def description(self) -> str:
+        """The subject and the requirement in one line."""
+        return self.expected
+
+    @property
+    def subject(self) -> str:
+        """The subject of the check, in the same text on every node; empty if the ID of the control states it."""
+        return ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The arguments and keys that are checked, as CIS titles name them."""
+        return ()
+
+    @property
+    def provider(self) -> str:
+        """Who meets the requirement on a host if neither `apply` nor a setting does."""
+        return "K3s itself" if self.is_met_by_k3s else "the operator"
+
+    @property
+    def is_automated(self) -> bool:
+        """Whether a program can decide."""
+        return True
+
+    @property
+    def is_met_by_k3s(self) -> bool:
+        """Whether K3s meets the requirement itself in its default configuration."""
+        return False
+
+    @property
+    def is_of_directories(self) -> bool:
+        """Whether the subject is the directories themselves and not their content."""
+        return False
+
+    @property
+    def is_decided_by_argument(self) -> bool:
+        """Whether the answer follows from an argument that K3s passes to a component."""
+        return False
+
+    def files(self, facts: HostFacts) -> tuple[FileQuery, ...]:  # noqa: ARG002 - most checks ask for no files
+        """Return the files that have to be collected before this check can answer."""
+        return ()
+
+    @property
+    def arguments(self) -> tuple[ArgumentRequirement, ...]:
+        """The requirements on component arguments that this check consists of."""
+        return ()
+
+
+class AllOf(Check):
+    """All of these checks must pass."""
+
+    checks: tuple[Check, ...]
+
+    def answer(self, node: AssessedNode) -> Answer:
+        answers = [check.answer(node) for check in self.checks]
+        status = min((answer.status for answer in answers), key=_WORST_FIRST.index)
+        deciding = [answer for answer in answers if answer.status is status]
+        ordered = [*deciding, *(answer for answer in answers if answer.status is not status)]
+        return Answer(
+            status,
+            found=", ".join(dict.fromkeys(answer.found for answer in deciding if answer.found)),
+            evidence=tuple(dict.fromkeys(evidence for answer in ordered for evidence in answer.evidence)),
+            reason="; ".join(dict.fromkeys(answer.reason for answer in deciding if answer.reason)),
+            unmet=all_of([answer.unmet for answer in deciding]),
+            given_by=deciding[0].given_by,
+        )
+
+    @property
+    def expected(self) -> str:
+        by_kind: dict[str, list[str]] = {}
+        for check in self.checks:
+            by_kind.setdefault("directories" if check.is_of_directories else "files", []).append(check.expected)
+        texts = {kind: " and ".join(dict.fromkeys(each)) for kind, each in by_kind.items()}
+        if len(set(texts.values())) == 1:
+            return next(iter(texts.values()))
+        return ", and ".join(f"{kind}: {text}" for kind, text in texts.items())
+
+    @property
+    def description(self) -> str:
+        return "; ".join(check.description for check in self.checks)
+
+    @property
+    def subject(self) -> str:
+        return ", ".join(check.subject for check in self.checks)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for check in self.checks for name in check.names)
+
+    @property
+    def is_met_by_k3s(self) -> bool:
+        return all(check.is_met_by_k3s for check in self.checks)
+
+    @property
+    def is_decided_by_argument(self) -> bool:
+        return all(check.is_decided_by_argument for check in self.checks)
+
+    def files(self, facts: HostFacts) -> tuple[FileQuery, ...]:
+        return tuple(file for check in self.checks for file in check.files(facts))
+
+    @property
+    def arguments(self) -> tuple[ArgumentRequirement, ...]:
+        return tuple(argument for check in self.checks for argument in check.arguments)

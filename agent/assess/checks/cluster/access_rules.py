@@ -1,0 +1,241 @@
+"""Rules about access: who has a right in the cluster, and ServiceAccounts and their tokens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.assess.checks.answer import ControlStatus
+from agent.assess.checks.cluster.rule import ClusterRule, Observed, cluster_answer, fails_if_any, of_site, to_review
+from agent.base import package_data
+from agent.base.model import Instruction, OwnCommand
+from agent.cluster.kubernetes import rbac
+from agent.cluster.kubernetes.built_in_objects import (
+    CLUSTER_ADMIN,
+    SYSTEM_MASTERS,
+    SYSTEM_NAMESPACE,
+    reason_of_role,
+    reason_of_workload,
+)
+from agent.cluster.kubernetes.queries import Query
+from agent.cluster.kubernetes.rbac import RbacRight
+from agent.cluster.kubernetes.workloads import QUERIES, workloads_to_check
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from agent.assess.checks.answer import Answer
+    from agent.assess.checks.cluster.rule import AssessedCluster
+    from agent.base.model import Step
+    from agent.cluster.kubernetes.objects import RbacRole
+    from agent.cluster.kubernetes.rbac import RightHolder
+
+
+def _parsed(rules: str) -> tuple[RbacRight, ...]:
+    cells = (rule.split("|") for rule in rules.split("; "))
+    return tuple(
+        RbacRight(frozenset(verbs.split()), group, resource, names == "any", names == "everybody")
+        for verbs, resources, group, names in cells
+        for resource in resources.split()
+    )
+
+
+_RIGHTS = {
+    name: (words, _parsed(rules))
+    for name, words, rules in package_data.rows("assess", "checks", "cluster", "rights.tsv")
+}
+"""By control."""
+
+
+def _right(name: str) -> ClusterRule:
+    words, rights = _RIGHTS[name]
+
+    def decide(of: AssessedCluster) -> Answer:
+        holders = map(_reported_elsewhere, rbac.holders(of.cluster, rights))
+        found = sorted(holders, key=lambda holder: not holder.is_everybody)
+        observed = _accounts(found)
+        if any(item.is_everybody and not item.reason for item in found):
+            step = Instruction("remove the groups and default accounts from these bindings")
+            return cluster_answer(
+                ControlStatus.FAIL, observed, Query.CLUSTER_ROLE_BINDINGS, of.cluster, step, noun="account"
+            )
+        if not of_site(observed):
+            return cluster_answer(ControlStatus.PASS, observed, Query.CLUSTER_ROLE_BINDINGS, of.cluster, noun="account")
+        reason = f"a person has to decide which of the accounts require the right to {words}"
+        step = Instruction(
+            "remove the right from the accounts that do not require it; waive the control for the others"
+        )
+        return cluster_answer(
+            ControlStatus.MANUAL, observed, Query.CLUSTER_ROLE_BINDINGS, of.cluster, step, noun="account", reason=reason
+        )
+
+    return ClusterRule(
+        rbac.QUERIES,
+        decide,
+        passes=f"only accounts of K3s and Kubernetes, and cluster administrators, may {words}",
+        fails=(
+            f"all users, all pods or a default ServiceAccount may {words} (the groups system:authenticated,"
+            " system:unauthenticated and system:serviceaccounts, and the user system:anonymous)"
+        ),
+        manual="other accounts may; the evidence lists them with their bindings",
+    )
+
+
+def _accounts(holders: Iterable[RightHolder]) -> list[Observed]:
+    return [
+        Observed(str(holder.subject), f"{holder.binding} → {holder.binding.role}", holder.reason) for holder in holders
+    ]
+
+
+def _reported_elsewhere(holder: RightHolder) -> RightHolder:
+    """Return an account, with a reason if only another control reports it. Each control reports all users."""
+    is_admin = holder.binding.role == CLUSTER_ADMIN and not holder.binding.namespace
+    if holder.reason or holder.is_everybody or not is_admin:
+        return holder
+    return holder._replace(reason="it is a cluster administrator; rbac-cluster-admin is about them")
+
+
+def _cluster_admin(of: AssessedCluster) -> Answer:
+    observed = _accounts(rbac.bound_to(of.cluster, CLUSTER_ADMIN))
+    step = Instruction(
+        "bind these accounts to a role with fewer rights and delete the bindings, or waive the control with the reason"
+        " why they require it"
+    )
+    return fails_if_any(observed, Query.CLUSTER_ROLE_BINDINGS, of.cluster, step, noun="account")
+
+
+def _wildcards(of: AssessedCluster) -> Answer:
+    observed = [
+        Observed(str(role), ", ".join(_wildcard_parts(role)), reason_of_role(role, rbac.wildcard_rules(role)))
+        for role in rbac.roles(of.cluster)
+        if rbac.has_wildcard(role)
+    ]
+    step = Instruction("replace `*` in these roles by the verbs, resources and API groups that are required")
+    return fails_if_any(observed, Query.CLUSTER_ROLES, of.cluster, step, noun="role")
+
+
+def _wildcard_parts(role: RbacRole) -> Iterator[str]:
+    names = ("verbs", "API groups", "resources")
+    found = dict.fromkeys(name for rule in role.rules for name, part in zip(names, rule) if "*" in part)
+    yield from (f"* in {name}" for name in (*found, *(("URLs",) if "*" in role.urls else ())))
+
+
+def _default_accounts(of: AssessedCluster) -> Answer:
+    excepted = "K3s' self-assessments except kube-system"
+    observed = [
+        Observed(
+            f"ServiceAccount {account.namespace}/{account.name}",
+            "automountServiceAccountToken is not false",
+            excepted if account.namespace == SYSTEM_NAMESPACE else "",
+        )
+        for account in of.cluster.objects[Query.SERVICE_ACCOUNTS]
+        if account.name == "default" and account.automounts is not False
+    ]
+    mounts = bool(of_site(observed))
+    bound = [
+        Observed(str(subject), f"has rights by {binding}")
+        for binding in rbac.bindings(of.cluster)
+        for subject in binding.subjects
+        if subject.kind == "ServiceAccount" and subject.name == "default"
+    ]
+    steps: tuple[Step, ...] = (OwnCommand("service-accounts"),) if mounts else ()
+    if bound:
+        steps += (Instruction("give the pods an own ServiceAccount, and delete these bindings"),)
+    status = ControlStatus.FAIL if mounts or bound else ControlStatus.PASS
+    return cluster_answer(status, [*observed, *bound], Query.SERVICE_ACCOUNTS, of.cluster, *steps, noun="account")
+
+
+def _token_mounts(of: AssessedCluster) -> Answer:
+    accounts = {
+        (account.namespace, account.name): account.automounts for account in of.cluster.objects[Query.SERVICE_ACCOUNTS]
+    }
+    observed: dict[str, Observed] = {}
+    requested = True
+    for query, workload in workloads_to_check(of.cluster):
+        by_pod, by_account = workload.automounts, accounts.get((workload.namespace, workload.account))
+        if (by_account if by_pod is None else by_pod) is not False:
+            reason = reason_of_workload(workload, of.cluster.registry)
+            requested = requested and (by_pod is True or bool(reason))
+            detail = f"mounts the token of {workload.account}{'' if by_pod is None else ', as its specification says'}"
+            if not reason or workload.title not in observed:
+                observed[workload.title] = Observed(workload.title, detail, reason, query)
+    site = of_site(observed.values())
+    status = ControlStatus.PASS if not site else ControlStatus.MANUAL if requested else ControlStatus.FAIL
+    step = Instruction(
+        "set automountServiceAccountToken: false in the ServiceAccounts, and true only in pods that use the API server"
+    )
+    reason = "a person has to decide which of these pods require the token" if status is ControlStatus.MANUAL else ""
+    return cluster_answer(status, [*observed.values()], Query.PODS, of.cluster, step, noun="workload", reason=reason)
+
+
+def _system_masters(of: AssessedCluster) -> Answer:
+    observed = [
+        Observed(str(binding), f"grants {binding.role} to the group")
+        for binding in rbac.bindings(of.cluster)
+        if SYSTEM_MASTERS in binding.subjects
+    ]
+    return to_review(observed, Query.CLUSTER_ROLE_BINDINGS, of.cluster, "binding")
+
+
+def _secrets_of_type(of: AssessedCluster, name: str, detail: str) -> list[Observed]:
+    secrets = of.cluster.objects[Query.SECRETS]
+    return [Observed(f"Secret {secret.name}", detail) for secret in secrets if secret.type == name]
+
+
+def _token_secrets(of: AssessedCluster) -> Answer:
+    observed = _secrets_of_type(of, "kubernetes.io/service-account-token", "contains a token that does not expire")
+    return to_review(observed, Query.SECRETS, of.cluster, "token")
+
+
+def _bootstrap_tokens(of: AssessedCluster) -> Answer:
+    observed = _secrets_of_type(of, "bootstrap.kubernetes.io/token", "contains a bootstrap token")
+    if observed:
+        return to_review(observed, Query.SECRETS, of.cluster, "bootstrap token")
+    return cluster_answer(ControlStatus.PASS, observed, Query.SECRETS, of.cluster)
+
+
+RULES: Mapping[str, ClusterRule] = {
+    "users-without-service-account-tokens": ClusterRule(
+        (Query.SECRETS,), _token_secrets, manual="always; the evidence lists the Secrets with tokens"
+    ),
+    "users-without-bootstrap-tokens": ClusterRule(
+        (Query.SECRETS,),
+        _bootstrap_tokens,
+        passes="no Secret has the type bootstrap.kubernetes.io/token",
+        manual="there is such a Secret",
+    ),
+    "rbac-cluster-admin": ClusterRule(
+        (Query.CLUSTER_ROLE_BINDINGS,),
+        _cluster_admin,
+        passes="only the group system:masters and the jobs that install Traefik are bound to cluster-admin",
+        fails="another account is bound to it",
+    ),
+    "rbac-wildcards": ClusterRule(
+        (Query.CLUSTER_ROLES, Query.ROLES),
+        _wildcards,
+        passes="only roles that are on every K3s have `*` as a verb, API group, resource or URL",
+        fails="another role has it",
+    ),
+    "default-service-accounts": ClusterRule(
+        (Query.SERVICE_ACCOUNTS, Query.CLUSTER_ROLE_BINDINGS, Query.ROLE_BINDINGS),
+        _default_accounts,
+        passes=(
+            "each default ServiceAccount outside of kube-system has automountServiceAccountToken: false, and no binding"
+            " names a default ServiceAccount"
+        ),
+        fails="one of them is not met",
+    ),
+    "service-account-token-mounts": ClusterRule(
+        (*QUERIES, Query.SERVICE_ACCOUNTS),
+        _token_mounts,
+        passes="only workloads of K3s mount a token",
+        fails="another workload mounts one without automountServiceAccountToken: true in its specification",
+        manual="other workloads mount one, and their specifications request it",
+    ),
+    "rbac-system-masters": ClusterRule(
+        (Query.CLUSTER_ROLE_BINDINGS, Query.ROLE_BINDINGS),
+        _system_masters,
+        manual="always, because the API server has no list of certificates; the evidence lists the group's bindings",
+    ),
+    **{name: _right(name) for name in _RIGHTS},
+}
+"""By control."""

@@ -1,0 +1,148 @@
+"""Rules about namespaces and the cluster as a whole: NetworkPolicies, use of namespaces, images, secret storage."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from agent.assess.checks.answer import Answer, ControlStatus, Evidence
+from agent.assess.checks.cluster.rule import ClusterRule, Observed, cluster_answer, of_site, to_review
+from agent.assess.checks.cluster.workload_rules import workloads_of_site
+from agent.assess.checks.unmet import complete_steps
+from agent.base.model import Component, Instruction
+from agent.cluster.kubernetes.built_in_objects import OWN_NAMESPACES
+from agent.cluster.kubernetes.queries import Query
+from agent.cluster.kubernetes.workloads import QUERIES, workloads_with_controllers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agent.assess.checks.cluster.rule import AssessedCluster
+
+
+_DEFAULT = "default"
+_API_SERVICE = "kubernetes"
+_LEASES = "kube-node-lease"
+_DISABLED = "disable-network-policy"
+_IMAGE_POLICY = "ImagePolicyWebhook"
+
+
+def _network_policies(of: AssessedCluster) -> Answer:
+    covered = {policy.namespace for policy in of.cluster.objects[Query.NETWORK_POLICIES]}
+    missing = [
+        Observed(
+            f"Namespace {namespace.name}",
+            "has no NetworkPolicy",
+            "it contains the leases of nodes and no pods" if namespace.name == _LEASES else "",
+        )
+        for namespace in of.cluster.objects[Query.NAMESPACES]
+        if namespace.name not in covered
+    ]
+    step = Instruction(
+        "create a NetworkPolicy in these namespaces, for example with `network-policies.namespaces` in the settings"
+    )
+    status = ControlStatus.FAIL if of_site(missing) else ControlStatus.PASS
+    found = cluster_answer(status, missing, Query.NETWORK_POLICIES, of.cluster, step, noun="namespace")
+    return found if status is ControlStatus.FAIL else found._replace(found="each namespace has a NetworkPolicy")
+
+
+def _enforcement(of: AssessedCluster) -> Answer:
+    option = of.node.facts.merged_config.scalar(_DISABLED)
+    if option is not None and of.node.facts.merged_config.boolean(_DISABLED):
+        evidence = (Evidence(f"{_DISABLED}: {option.text}", option.location),)
+        step = Instruction("verify that the CNI plugin enforces NetworkPolicies; then waive the control")
+        reason = "K3s' controller is disabled, so another one has to enforce NetworkPolicies"
+        return Answer(ControlStatus.MANUAL, "", evidence, reason, complete_steps(step))
+    evidence = (Evidence(f"no configuration of K3s sets {_DISABLED}, so K3s enforces NetworkPolicies", source="K3s"),)
+    return Answer(ControlStatus.PASS, f"{_DISABLED} is not set", evidence)
+
+
+def _default_namespace(of: AssessedCluster) -> Answer:
+    used: dict[str, Observed] = {}
+    for query, workload in workloads_with_controllers(of.cluster):
+        if workload.namespace == _DEFAULT:
+            used.setdefault(workload.title, Observed(workload.title, "", query=query))
+    for service in of.cluster.objects[Query.DEFAULT_SERVICES]:
+        if service.name != _API_SERVICE:
+            title = f"Service {_DEFAULT}/{service.name}"
+            used.setdefault(title, Observed(title, "", query=Query.DEFAULT_SERVICES))
+    step = Instruction("move these objects to other namespaces")
+    status = ControlStatus.FAIL if used else ControlStatus.PASS
+    return cluster_answer(status, [*used.values()], Query.PODS, of.cluster, step, noun="object")
+
+
+def _boundaries(of: AssessedCluster) -> Answer:
+    workloads = Counter(
+        own for own, _ in {(workload.namespace, workload.title) for workload in workloads_of_site(of.cluster)}
+    )
+    found = [
+        Observed(f"Namespace {namespace.name}", f"{workloads[namespace.name]} workloads of the site")
+        for namespace in of.cluster.objects[Query.NAMESPACES]
+        if namespace.name not in OWN_NAMESPACES
+    ]
+    reason = "a person has to decide whether each team and each environment has its own namespaces"
+    return to_review(found, Query.NAMESPACES, of.cluster, "namespace", reason)
+
+
+def _images(of: AssessedCluster) -> Answer:
+    plugins = of.node.arguments(Component.API_SERVER).get("enable-admission-plugins")
+    is_configured = plugins is not None and _IMAGE_POLICY in plugins.value.split(",")
+    found = [Observed(_IMAGE_POLICY, "is enabled in the API server")] if is_configured else []
+    queries = (Query.VALIDATING_WEBHOOKS, Query.MUTATING_WEBHOOKS, Query.ADMISSION_POLICIES)
+    found += [
+        Observed(webhook.title, "is called for pods")
+        for query in queries
+        for webhook in of.cluster.objects[query]
+        if webhook.is_about_pods
+    ]
+    reason = (
+        "a person has to decide whether one of these verifies the origin of images"
+        if found
+        else "nothing in the API server verifies the origin of images; the container runtime may"
+    )
+    return to_review(found, Query.VALIDATING_WEBHOOKS, of.cluster, "webhook", reason)
+
+
+def _secret_storage(of: AssessedCluster) -> Answer:
+    types = Counter(secret.type or "unknown type" for secret in of.cluster.objects[Query.SECRETS])
+    found = [Observed(f"{number} Secrets", f"type {kind}") for kind, number in sorted(types.items())]
+    reason = "a person has to decide which of the secrets require a store outside the cluster"
+    return to_review(found, Query.SECRETS, of.cluster, "Secret", reason)._replace(
+        found=f"{sum(types.values())} Secrets"
+    )
+
+
+RULES: Mapping[str, ClusterRule] = {
+    "cni-network-policies": ClusterRule(
+        (),
+        _enforcement,
+        passes=f"K3s' configuration does not set {_DISABLED}, so K3s' own controller enforces NetworkPolicies",
+        manual=f"{_DISABLED} is set",
+    ),
+    "namespaces-network-policies": ClusterRule(
+        (Query.NAMESPACES, Query.NETWORK_POLICIES),
+        _network_policies,
+        passes=f"each namespace has a NetworkPolicy, except {_LEASES}, which has no pods",
+        fails="a namespace has none",
+    ),
+    "external-secret-storage": ClusterRule(
+        (Query.SECRETS,), _secret_storage, manual="always; the evidence has the number of Secrets of each type"
+    ),
+    "image-provenance": ClusterRule(
+        (Query.VALIDATING_WEBHOOKS, Query.MUTATING_WEBHOOKS, Query.ADMISSION_POLICIES),
+        _images,
+        manual="always; the evidence lists the webhooks and policies that are called for pods",
+    ),
+    "namespace-boundaries": ClusterRule(
+        (Query.NAMESPACES, *QUERIES),
+        _boundaries,
+        manual="always; the evidence lists the namespaces and the number of their workloads",
+    ),
+    "default-namespace": ClusterRule(
+        (*QUERIES, Query.DEFAULT_SERVICES),
+        _default_namespace,
+        passes="the namespace default contains only the Service kubernetes",
+        fails="it contains other workloads or Services",
+    ),
+}
+"""By control."""

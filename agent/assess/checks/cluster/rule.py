@@ -1,0 +1,134 @@
+"""Rules for controls whose answer is in the cluster, and the answers that they share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.assess.checks.answer import Answer, ControlStatus, Evidence
+from agent.assess.checks.unmet import complete_steps
+from agent.base.model import Instruction
+from agent.cluster.kubernetes.queries import REQUESTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from agent.assess.checks.assessed_node import AssessedNode
+    from agent.base.model import Step
+    from agent.cluster.kubernetes.objects import Cluster
+    from agent.cluster.kubernetes.queries import Query
+
+
+_MOST_LISTED = 100
+"""Observations of one answer."""
+_MOST_NAMED = 3
+"""Objects that `found` names."""
+
+
+class AssessedCluster(NamedTuple):
+    """A cluster, and the node whose API server answered."""
+
+    node: AssessedNode
+    cluster: Cluster
+
+    @classmethod
+    def on(cls, node: AssessedNode, cluster: Cluster) -> AssessedCluster:
+        """Return the cluster with the registry that K3s is configured to use on the node."""
+        registry = node.facts.merged_config.scalar("system-default-registry")
+        return cls(node, cluster._replace(registry=registry.text if registry is not None else ""))
+
+
+class ClusterRule(NamedTuple):
+    """How the objects of a cluster decide on a control."""
+
+    queries: tuple[Query, ...]
+    decide: Callable[[AssessedCluster], Answer]
+    passes: str = ""
+    """When the status is PASS, as a sentence without its period; empty if it never is."""
+    fails: str = ""
+    """When it is FAIL; empty if it never is."""
+    manual: str = ""
+    """When a person has to decide; empty if never."""
+
+    @property
+    def description(self) -> str:
+        """The rule as a sentence without its period."""
+        texts = (("PASS", self.passes), ("FAIL", self.fails), ("MANUAL", self.manual))
+        return "; ".join(f"{status} if {text}".replace(" if always", " always") for status, text in texts if text)
+
+
+class Observed(NamedTuple):
+    """An object that matters for a control."""
+
+    title: str
+    """Kind, namespace and name."""
+    detail: str
+    """What it has or may do."""
+    reason: str = ""
+    """Why it is on every K3s; empty if the site created it."""
+    query: Query | None = None
+    """The query that lists it; None if it is the first one of the answer."""
+
+    @property
+    def text(self) -> str:
+        """The object and its detail, for evidence."""
+        about = f"{self.title}: {self.detail}" if self.detail else self.title
+        return f"listed apart: {about} ({self.reason})" if self.reason else about
+
+
+def of_site(observed: Iterable[Observed]) -> list[Observed]:
+    """Return the objects that the site created."""
+    return [seen for seen in observed if not seen.reason]
+
+
+def cluster_answer(  # noqa: PLR0913 - the last three are by name or have defaults
+    status: ControlStatus,
+    observed: Sequence[Observed],
+    query: Query,
+    cluster: Cluster,
+    *steps: Step,
+    noun: str = "object",
+    reason: str = "",
+) -> Answer:
+    """Return an answer about objects; those of the site are named in `found` and come first in the evidence."""
+    site = of_site(observed)
+    listed = [*site, *(seen for seen in observed if seen.reason)]
+
+    def source(of: Query) -> str:
+        return f"{cluster.server}{REQUESTS[of].path}"
+
+    shown = [Evidence(seen.text, None, source(seen.query or query), seen.title) for seen in listed[:_MOST_LISTED]]
+    if len(listed) > _MOST_LISTED:
+        shown.append(Evidence(f"and {len(listed) - _MOST_LISTED} more", source=source(query)))
+    if not shown:
+        shown.append(Evidence(f"none of {len(cluster.objects[query])} {query}", source=source(query)))
+    return Answer(
+        status,
+        found=objects_summary(site, noun) or ("none but those listed apart" if observed else "none"),
+        evidence=tuple(shown),
+        reason=reason,
+        unmet=complete_steps(*steps),
+    )
+
+
+def fails_if_any(
+    observed: Sequence[Observed], query: Query, cluster: Cluster, *steps: Step, noun: str = "object"
+) -> Answer:
+    """Return an answer that fails if an object is of the site."""
+    status = ControlStatus.FAIL if of_site(observed) else ControlStatus.PASS
+    return cluster_answer(status, observed, query, cluster, *steps, noun=noun)
+
+
+def to_review(observed: Sequence[Observed], query: Query, cluster: Cluster, noun: str, reason: str = "") -> Answer:
+    """Return an answer that lists objects for a person, who decides."""
+    step = Instruction("review what is listed; then waive the control with the result of the review")
+    return cluster_answer(ControlStatus.MANUAL, observed, query, cluster, step, noun=noun, reason=reason)
+
+
+def objects_summary(observed: Sequence[Observed], noun: str) -> str:
+    """Return the number of objects with the names of the first ones; empty if there are none."""
+    titles = list(dict.fromkeys(seen.title for seen in observed))
+    if not titles:
+        return ""
+    named = ", ".join(titles[:_MOST_NAMED])
+    more = f" and {len(titles) - _MOST_NAMED} more" if len(titles) > _MOST_NAMED else ""
+    return f"{len(titles)} {noun}{'s' if len(titles) > 1 else ''}: {named}{more}"

@@ -1,0 +1,406 @@
+"""Rules about workloads: Pod Security, security contexts, and Secrets in environment variables."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.assess.checks.answer import Answer, ControlStatus
+from agent.assess.checks.cluster.rule import ClusterRule, Observed, cluster_answer, fails_if_any, of_site
+from agent.base.errors import InputError
+from agent.base.model import WITH_POD_SECURITY_POLICY, Component, Instruction
+from agent.cluster.kubernetes.built_in_objects import OWN_NAMESPACES, reason_of_workload
+from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel, level_of
+from agent.cluster.kubernetes.queries import Query
+from agent.cluster.kubernetes.workloads import QUERIES, workloads_to_check
+from agent.harden.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT, DISABLED_PLUGINS_ARGUMENT
+from agent.harden.guide.k3s_options import SECCOMP_DEFAULT
+from agent.k3s import admission_configuration
+from agent.k3s.admission_plugins import POD_SECURITY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from agent.assess.checks.assessed_node import AssessedNode
+    from agent.assess.checks.cluster.rule import AssessedCluster
+    from agent.cluster.kubernetes.objects import Cluster, Container, Workload
+    from agent.harden.guide.k3s_options import OptionRow
+
+    Breach = Callable[[Workload], Iterator[str]]
+    """Yields what a workload has that the control forbids."""
+
+_BASELINE, _RESTRICTED = PodSecurityLevel.BASELINE, PodSecurityLevel.RESTRICTED
+_EXEMPT = PodSecurityLevel.EXEMPT
+_EXEMPTION = "pod-policy-mechanism is about exempt namespaces"
+_ENGINES = (Query.VALIDATING_WEBHOOKS, Query.MUTATING_WEBHOOKS, Query.ADMISSION_POLICIES)
+_WITH_PROFILE = frozenset({"RuntimeDefault", "Localhost"})
+_ALL = "ALL"
+_NET_RAW = "NET_RAW"
+_ALLOWED_BY_RESTRICTED = "NET_BIND_SERVICE"
+
+
+def _of_container(what: str, breaks: Callable[[Container], bool]) -> Breach:
+    def breach(workload: Workload) -> Iterator[str]:
+        yield from (f"container {container.name} {what}" for container in workload.containers if breaks(container))
+
+    return breach
+
+
+def _of_pod(what: str, breaks: Callable[[Workload], bool]) -> Breach:
+    def breach(workload: Workload) -> Iterator[str]:
+        if breaks(workload):
+            yield what
+
+    return breach
+
+
+def _host_paths(workload: Workload) -> Iterator[str]:
+    yield from (f"volume of the host's {path}" for path in workload.host_paths)
+
+
+def _host_ports(workload: Workload) -> Iterator[str]:
+    yield from (
+        f"container {container.name} has host port {port}"
+        for container in workload.containers
+        for port in container.host_ports
+    )
+
+
+def _may_be_root(container: Container) -> bool:
+    return container.user == 0 or (container.non_root is not True and container.user is None)
+
+
+def _keeps_net_raw(container: Container) -> bool:
+    adds = not container.adds.isdisjoint((_ALL, _NET_RAW))
+    return adds or container.drops.isdisjoint((_ALL, _NET_RAW))
+
+
+class Forbidden(NamedTuple):
+    """What a control forbids in pods, and the Pod Security standard that forbids it, too."""
+
+    words: str
+    breach: Breach
+    level: PodSecurityLevel
+
+
+FORBIDDEN: Mapping[str, Forbidden] = {
+    "pods-privileged": Forbidden(
+        "privileged: true", _of_container("is privileged", lambda container: container.privileged), _BASELINE
+    ),
+    "pods-host-pid": Forbidden("hostPID: true", _of_pod("hostPID is true", lambda pod: pod.host_pid), _BASELINE),
+    "pods-host-ipc": Forbidden("hostIPC: true", _of_pod("hostIPC is true", lambda pod: pod.host_ipc), _BASELINE),
+    "pods-host-network": Forbidden(
+        "hostNetwork: true", _of_pod("hostNetwork is true", lambda pod: pod.host_network), _BASELINE
+    ),
+    "pods-privilege-escalation": Forbidden(
+        "a container without allowPrivilegeEscalation: false",
+        _of_container(
+            "does not set allowPrivilegeEscalation: false", lambda container: container.escalates is not False
+        ),
+        _RESTRICTED,
+    ),
+    "pods-root": Forbidden(
+        "a container with runAsUser: 0, or with neither runAsNonRoot: true nor another runAsUser",
+        _of_container("may run as root", _may_be_root),
+        _RESTRICTED,
+    ),
+    "pods-net-raw": Forbidden(
+        "a container that adds NET_RAW, or drops neither ALL nor NET_RAW",
+        _of_container("keeps NET_RAW", _keeps_net_raw),
+        _RESTRICTED,
+    ),
+    "pods-added-capabilities": Forbidden(
+        f"a container that adds a capability other than {_ALLOWED_BY_RESTRICTED}",
+        _of_container("adds capabilities", lambda container: bool(container.adds - {_ALLOWED_BY_RESTRICTED})),
+        _RESTRICTED,
+    ),
+    "pods-assigned-capabilities": Forbidden(
+        "a container that does not drop ALL capabilities",
+        _of_container("does not drop all capabilities", lambda container: _ALL not in container.drops),
+        _RESTRICTED,
+    ),
+    "pods-windows-host-process": Forbidden(
+        "hostProcess: true",
+        _of_container("is a HostProcess container", lambda container: container.host_process),
+        _BASELINE,
+    ),
+    "pods-host-path": Forbidden("a hostPath volume", _host_paths, _BASELINE),
+    "pods-host-ports": Forbidden("a hostPort", _host_ports, _BASELINE),
+    "pods-proc-mount": Forbidden(
+        "procMount: Unmasked",
+        _of_container("has an unmasked /proc", lambda container: container.proc_mount == "Unmasked"),
+        _BASELINE,
+    ),
+}
+"""By control."""
+
+
+def observed(cluster: Cluster, breach: Breach) -> list[Observed]:
+    """Return each workload that breaks a rule, once, with each of its breaches."""
+    found: dict[str, Observed] = {}
+    for query, workload in workloads_to_check(cluster):
+        known = found.get(workload.title)
+        # Anybody can create a pod that names a controller of K3s as its owner.
+        if known is None or known.reason:
+            detail = ", ".join(breach(workload))
+            reason = reason_of_workload(workload, cluster.registry)
+            if detail and (known is None or not reason):
+                found[workload.title] = Observed(workload.title, detail, reason, query)
+    return list(found.values())
+
+
+def workloads_of_site(cluster: Cluster) -> Iterator[Workload]:
+    """Yield the workloads that K3s does not run itself."""
+    for _, workload in workloads_to_check(cluster):
+        if not reason_of_workload(workload, cluster.registry):
+            yield workload
+
+
+def _forbids(name: str) -> ClusterRule:
+    words, breach, level = FORBIDDEN[name]
+
+    def decide(of: AssessedCluster) -> Answer:
+        found = observed(of.cluster, breach)
+        if of_site(found):
+            step = Instruction("correct these workloads, or waive the control with the reason why they require it")
+            return cluster_answer(ControlStatus.FAIL, found, Query.PODS, of.cluster, step, noun="workload")
+        return _admission(of, level, found)
+
+    return ClusterRule(
+        (*QUERIES, Query.NAMESPACES, *_ENGINES),
+        decide,
+        passes=f"no workload of the site has {words}, and all namespaces without exemption enforce {_at_least(level)}",
+        fails=f"a workload of the site has {words}, or runs in a namespace that does not enforce it",
+        manual=(
+            "a webhook or policy may forbid it instead, a namespace without workloads does not enforce it, the default"
+            " standard is not known, or users or runtime classes are exempt"
+        ),
+    )
+
+
+def _at_least(level: PodSecurityLevel) -> str:
+    return f"the standard {level}" if level is _RESTRICTED else f"the standard {level} or {_RESTRICTED}"
+
+
+def _mechanism(of: AssessedCluster) -> Answer:
+    return _admission(of, _BASELINE, [], exemption="")
+
+
+def _admission(
+    of: AssessedCluster, level: PodSecurityLevel, apart: list[Observed], exemption: str = _EXEMPTION
+) -> Answer:
+    """Return the answer by the standards of the namespaces, if no workload of the site decides.
+
+    `exemption` is the reason why an exempt namespace is listed apart; empty if it decides.
+    """
+    used = {workload.namespace for workload in workloads_of_site(of.cluster)}
+    defaults = pod_security_defaults(of.node)
+    levels = {namespace.name: level_of(namespace, defaults) for namespace in of.cluster.objects[Query.NAMESPACES]}
+    weak = [
+        Observed(
+            f"Namespace {name}",
+            "is not checked, because the plugin PodSecurity is disabled"
+            if defaults.is_disabled
+            else _enforcement(present),
+            _reason(name, used, exemption if present is _EXEMPT else ""),
+        )
+        for name, present in levels.items()
+        if present is None or not present.includes(level)
+    ]
+    listed = [*weak, *apart]
+    open_ = of_site(weak)
+    if not open_ and defaults.exempt_requests:
+        return _exemptions(of, defaults, listed)
+    if not open_:
+        which = "all namespaces without exemption enforce" if exemption else "all namespaces enforce"
+        found = f"{which} {_at_least(level)}"
+        return cluster_answer(ControlStatus.PASS, listed, Query.NAMESPACES, of.cluster)._replace(found=found)
+    engines = [engine.title for query in _ENGINES for engine in of.cluster.objects[query] if engine.is_about_pods]
+    is_used = any(
+        levels[name] is not None and name in used for name in (namespace.title.split()[1] for namespace in open_)
+    )
+    status = ControlStatus.FAIL if is_used and not engines else ControlStatus.MANUAL
+    if engines:
+        reason = f"a person has to decide whether {', '.join(engines)} forbids it"
+    elif None in levels.values():
+        reason = "the default standard is not known; verify that the API server's configuration enforces one"
+    else:
+        reason = "these namespaces have no workloads of the site yet, and nothing forbids it there"
+    return cluster_answer(
+        status,
+        listed,
+        Query.NAMESPACES,
+        of.cluster,
+        _enforced(level, defaults),
+        noun="namespace",
+        reason="" if status is ControlStatus.FAIL else reason,
+    )
+
+
+def _exemptions(of: AssessedCluster, defaults: PodSecurityDefaults, listed: Sequence[Observed]) -> Answer:
+    """Return the answer if all namespaces enforce the standard, but not for all requests."""
+    exempt = [
+        Observed(exempt_request, "is exempt in the API server's configuration")
+        for exempt_request in defaults.exempt_requests
+    ]
+    step = Instruction("remove these exemptions, or waive the control with the reason")
+    reason = "a person has to decide whether pods of these users and runtime classes require an exemption"
+    query = Query.NAMESPACES
+    return cluster_answer(
+        ControlStatus.MANUAL, [*exempt, *listed], query, of.cluster, step, noun="exemption", reason=reason
+    )
+
+
+def _enforced(level: PodSecurityLevel, defaults: PodSecurityDefaults) -> Instruction:
+    if defaults.is_disabled:
+        return Instruction(f"remove PodSecurity from `{DISABLED_PLUGINS_ARGUMENT}`, and restart K3s")
+    return Instruction(
+        f"label these namespaces with pod-security.kubernetes.io/enforce={level}, after removing them from the"
+        " exemptions of the API server's configuration; or waive the control with the reason"
+    )
+
+
+def _reason(namespace: str, used: set[str], exemption: str) -> str:
+    """Return why a namespace needs no standard. kube-system needs one if the site runs workloads in it."""
+    return exemption if namespace in used else OWN_NAMESPACES.get(namespace, exemption)
+
+
+def _enforcement(level: PodSecurityLevel | None) -> str:
+    if level is _EXEMPT:
+        return "is exempt in the API server's configuration"
+    if level is None:
+        return "has no label, and the default standard is not known"
+    return f"enforces {level}"
+
+
+def pod_security_defaults(node: AssessedNode) -> PodSecurityDefaults:
+    """Return what the API server's admission configuration on this host says."""
+    if _disables_pod_security(node):
+        return PodSecurityDefaults(PodSecurityLevel.PRIVILEGED, is_disabled=True)
+    arguments = node.arguments(Component.API_SERVER)
+    is_old = WITH_POD_SECURITY_POLICY.includes(node.facts.version)
+    if is_old or arguments.doubt(ADMISSION_CONFIGURATION_ARGUMENT):
+        return PodSecurityDefaults(None)
+    file = arguments.get(ADMISSION_CONFIGURATION_ARGUMENT)
+    if file is None:
+        return PodSecurityDefaults(PodSecurityLevel.PRIVILEGED)
+    path = PurePosixPath(file.value)
+    data = node.situation.k3s_files.contents.get(path)
+    if data is None:
+        return PodSecurityDefaults(None)
+    try:
+        found = admission_configuration.pod_security(data, path, node.situation.k3s_files.contents.get)
+        level = next((known for known in PodSecurityLevel if known.value == found.level), PodSecurityLevel.PRIVILEGED)
+        return PodSecurityDefaults(level, frozenset(found.exempt_namespaces), found.exempt_requests)
+    except InputError:
+        return PodSecurityDefaults(None)
+
+
+def _disables_pod_security(node: AssessedNode) -> bool:
+    """Return whether the plugin is disabled by the configuration, or in the running API server."""
+    configured = node.arguments(Component.API_SERVER).get(DISABLED_PLUGINS_ARGUMENT)
+    running = (node.cluster.flags or {}).get(DISABLED_PLUGINS_ARGUMENT, "") if node.cluster else ""
+    values = (configured.value if configured else "", running.strip("[]"))
+    return any(POD_SECURITY in value.split(",") for value in values)
+
+
+def _seccomp(of: AssessedCluster) -> Answer:
+    has_default = bool(of.cluster.kubelets) and all(
+        configuration.get("seccompDefault") is True or _is_set_here(SECCOMP_DEFAULT, name, of.node)
+        for name, configuration in of.cluster.kubelets.items()
+    )
+    all_known = len(of.cluster.kubelets) == len(of.cluster.objects[Query.NODES])
+
+    def is_unconfined(container: Container) -> bool:
+        # The default of the kubelet does not apply to privileged containers.
+        if not container.seccomp:
+            return container.privileged or not (has_default and all_known)
+        return container.seccomp not in _WITH_PROFILE
+
+    found = observed(of.cluster, _of_container("has no seccomp profile", is_unconfined))
+    step = Instruction(
+        "set seccompProfile: {type: RuntimeDefault} in these workloads, or `seccomp-default=true` for each kubelet"
+    )
+    return fails_if_any(found, Query.PODS, of.cluster, step, noun="workload")
+
+
+def _is_set_here(option: OptionRow, name: str, node: AssessedNode) -> bool:
+    """Return whether a kubelet is that of this host, and the option is set as an argument.
+
+    /configz does not show the argument seccomp-default, only the field of a file (kubernetes,
+    cmd/kubelet/app/options/options.go). So it is not known for other nodes.
+    """
+    argument = node.arguments(Component.KUBELET).get(option.name)
+    own = node.facts.merged_config.scalar("node-name")
+    is_own = name == (own.text if own is not None else node.evidence.node)
+    return is_own and argument is not None and option.meets.accepts(argument.value)
+
+
+def _security_context(of: AssessedCluster) -> Answer:
+    empty = observed(of.cluster, _of_container("has no security context", lambda container: not container.has_context))
+    if of_site(empty):
+        step = Instruction("set the security contexts of these workloads")
+        return cluster_answer(ControlStatus.FAIL, empty, Query.PODS, of.cluster, step, noun="workload")
+    weak = observed(of.cluster, _breaches_of_restricted)
+    if not of_site(weak):
+        return cluster_answer(ControlStatus.PASS, empty, Query.PODS, of.cluster)
+    step = Instruction("complete the security contexts of these workloads; then waive the control with the reason")
+    reason = "each container has a security context; a person has to decide whether those of these workloads suffice"
+    return cluster_answer(ControlStatus.MANUAL, weak, Query.PODS, of.cluster, step, noun="workload", reason=reason)
+
+
+def _breaches_of_restricted(workload: Workload) -> Iterator[str]:
+    names = ("pods-privileged", "pods-privilege-escalation", "pods-root", "pods-assigned-capabilities")
+    for name in names:
+        yield from FORBIDDEN[name].breach(workload)
+
+
+def _secrets_in_environment(of: AssessedCluster) -> Answer:
+    def breach(workload: Workload) -> Iterator[str]:
+        for container in workload.containers:
+            if container.secrets:
+                secrets = ", ".join(sorted(container.secrets))
+                yield f"container {container.name} has Secrets in environment variables: {secrets}"
+
+    found = observed(of.cluster, breach)
+    step = Instruction("mount the Secrets as files, or waive the control with the reason")
+    return fails_if_any(found, Query.PODS, of.cluster, step, noun="workload")
+
+
+RULES: Mapping[str, ClusterRule] = {
+    "pod-policy-mechanism": ClusterRule(
+        (*QUERIES, Query.NAMESPACES, *_ENGINES),
+        _mechanism,
+        passes=f"all namespaces enforce {_at_least(_BASELINE)}",
+        fails="a namespace with workloads of the site does not, and no webhook or policy is about pods",
+        manual=(
+            "another such namespace has no workloads, a webhook or policy may decide, the default is not known, or"
+            " users or runtime classes are exempt"
+        ),
+    ),
+    **{name: _forbids(name) for name in FORBIDDEN},
+    "pods-seccomp": ClusterRule(
+        (*QUERIES, Query.NODES),
+        _seccomp,
+        passes=(
+            "each container of the site has the profile RuntimeDefault or Localhost, or has none, is not privileged and"
+            " each kubelet runs with seccompDefault: true (of the arguments seccomp-default, only that of this node is"
+            " known)"
+        ),
+        fails="a container has another profile, or none",
+    ),
+    "pods-security-context": ClusterRule(
+        QUERIES,
+        _security_context,
+        passes="no container of the site is without a security context, or breaks the standard restricted",
+        fails="a container of the site has no security context, and its pod has none",
+        manual="a security context does not meet the standard restricted",
+    ),
+    "secrets-as-files": ClusterRule(
+        QUERIES,
+        _secrets_in_environment,
+        passes="no workload of the site has secretKeyRef or secretRef in its environment",
+        fails="a workload has",
+    ),
+}
+"""By control."""

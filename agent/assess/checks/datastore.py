@@ -1,0 +1,235 @@
+"""Checks of etcd's configuration, and of the encryption of Secrets in the datastore."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from agent.assess.checks import argument_edits, k3s_arguments
+from agent.assess.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, doubtful
+from agent.assess.checks.argument_edits import ENCRYPTION, ENCRYPTION_ARGUMENT
+from agent.assess.checks.argument_values import GivenBy
+from agent.assess.checks.check import DATA_DIR, Check
+from agent.assess.checks.evidence import MissingFile, Unknown, UnknownCause
+from agent.assess.checks.unmet import complete_steps, determined
+from agent.base.model import Component, Instruction, Location, OwnCommand, Restart, ShellCommand
+from agent.harden.guide.k3s_options import ENCRYPTED_FROM_NOW_ON
+from agent.harden.node.components import not_run
+from agent.harden.node.datastore import Datastore
+from agent.k3s.encryption_configuration import IDENTITY, providers_of_secrets
+
+if TYPE_CHECKING:
+    from agent.assess.checks.argument_values import EffectiveArgument, Given
+    from agent.assess.checks.assessed_node import AssessedNode
+    from agent.base.model import Step
+    from agent.harden.guide.criteria import Criterion
+
+_NOT_ENCRYPTED = "Secrets are not encrypted"
+
+_WRITTEN_AGAIN = "restart K3s, which writes {path} again"
+_RESTORED = "restore {path} from a backup"
+"""K3s does not write the encryption configuration again."""
+
+_ENABLE = (
+    Instruction("run `k3s secrets-encrypt enable` on one server, because encryption is disabled"),
+    Instruction("restart K3s on every server"),
+)
+
+
+class EtcdSetting(Check):
+    """A key of the configuration that K3s writes for its etcd has a value that the criterion accepts."""
+
+    key: str
+    """With dots between the keys of nested mappings."""
+    criterion: Criterion
+    """May contain the field {data_dir}."""
+    unset_passes: bool = False
+    """Whether etcd's own default meets the control."""
+
+    is_met_by_k3s = True
+    """K3s writes all keys that are checked."""
+
+    def answer(self, node: AssessedNode) -> Answer:
+        if node.facts.datastore is not Datastore.ETCD or node.facts.merged_config.boolean("disable-etcd"):
+            return no_etcd(node)
+        config = node.evidence.etcd
+        if isinstance(config, MissingFile):
+            reason = f"K3s writes {config.path} when it starts etcd, and the file is missing"
+            return Answer(ControlStatus.UNKNOWN, "no such file", reason=reason, unmet=node.after_start)
+        if isinstance(config, Unknown):
+            return _unknown(config, _WRITTEN_AGAIN)
+        value = config.values.get(self.key)
+        if value is None:
+            status = ControlStatus.PASS if self.unset_passes else ControlStatus.FAIL
+            evidence = (Evidence(f"no {self.key}", Location(config.path)),)
+            return Answer(status, "not set", evidence, given_by=GivenBy.K3S)
+        is_met = self.criterion.on_host(str(node.facts.data_dir)).accepts(value.value)
+        evidence = (Evidence(f"{self.key}: {value.value}", Location(config.path, value.line)),)
+        status = ControlStatus.PASS if is_met else ControlStatus.FAIL
+        return Answer(status, value.value, evidence, given_by=GivenBy.K3S)
+
+    @property
+    def expected(self) -> str:
+        return f"{self.key} {self._predicate}"
+
+    @property
+    def description(self) -> str:
+        return f"`{self.key}` of etcd {self._predicate}"
+
+    @property
+    def subject(self) -> str:
+        return f"etcd {self.key}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.key,)
+
+    @property
+    def _predicate(self) -> str:
+        predicate = self.criterion.on_host(DATA_DIR).predicate
+        return f"{predicate}, or is not set" if self.unset_passes else predicate
+
+
+class EncryptionProviders(Check):
+    """The first provider in the encryption configuration, which encrypts new data, is one of these."""
+
+    providers: tuple[str, ...]
+
+    is_decided_by_argument = True
+    """An argument names the file."""
+
+    def answer(self, node: AssessedNode) -> Answer:
+        not_applicable = not_run(Component.API_SERVER, node.facts)
+        if not_applicable:
+            return Answer(ControlStatus.NOT_APPLICABLE, reason=not_applicable)
+        arguments = node.arguments(Component.API_SERVER)
+        doubt = arguments.doubt(ENCRYPTION_ARGUMENT)
+        if doubt:
+            return doubtful(doubt)
+        argument = arguments.get(ENCRYPTION_ARGUMENT)
+        option = k3s_arguments.option_behind(Component.API_SERVER, ENCRYPTION_ARGUMENT, node.facts)
+        if argument is None:
+            return _not_encrypted(option, node)
+        if not argument.value:
+            return _without_file(argument, option, node)
+        given = argument.given[-1]
+        path = PurePosixPath(argument.value)
+        if path != node.evidence.encryption.path:
+            return self._first_provider_of_operator(path, given, node)
+        return self._first_provider(node, given if option is None else option)
+
+    @property
+    def expected(self) -> str:
+        return f"the first provider for Secrets is {' or '.join(self.providers)}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (f"--{ENCRYPTION_ARGUMENT}",)
+
+    def _first_provider(self, node: AssessedNode, given: Given) -> Answer:
+        """Compare the file's first provider; `given` is what makes the API server read the file."""
+        config = node.evidence.encryption
+        if isinstance(config, MissingFile):
+            reason = f"K3s writes {config.path} when it starts with secrets-encryption, and the file is missing"
+            return Answer(ControlStatus.UNKNOWN, "no such file", reason=reason, unmet=node.after_start)
+        if isinstance(config, Unknown):
+            return _unknown(config, _RESTORED)
+        return self._by_first_provider(config.path, config.providers, given, self._steps(config.providers))
+
+    def _first_provider_of_operator(self, path: PurePosixPath, given: Given, node: AssessedNode) -> Answer:
+        """Compare the first provider in a file of the operator, which can use a key management service."""
+        data = node.situation.k3s_files.contents.get(path)
+        if data is None:
+            return _unknown(Unknown(path, f"cannot read {path}"), _RESTORED)
+        try:
+            providers = providers_of_secrets(data)
+        except ValueError as error:
+            reason = f"{path} is not a valid encryption configuration: {error}"
+            return _unknown(Unknown(path, reason, UnknownCause.INVALID), "correct {path}")
+        return self._by_first_provider(path, providers, given, self._first_on_every_server)
+
+    def _by_first_provider(
+        self, path: PurePosixPath, providers: tuple[str, ...], given: Given, steps: tuple[Step, ...]
+    ) -> Answer:
+        first = providers[0] if providers else "no provider for Secrets"
+        evidence = tuple(Evidence(provider, Location(path)) for provider in providers or (first,))
+        if first in self.providers:
+            return Answer(ControlStatus.PASS, first, evidence, given_by=given.by)
+        return Answer(ControlStatus.FAIL, first, evidence, unmet=complete_steps(*steps))
+
+    @property
+    def _first_on_every_server(self) -> tuple[Step, ...]:
+        return (
+            Instruction(
+                f"on every server, put {' or '.join(self.providers)} first for `secrets`, with its own key, and keep"
+                " the present providers after it"
+            ),
+            Instruction("restart K3s on every server"),
+            ShellCommand("kubectl get secrets --all-namespaces -o json | kubectl replace -f -"),
+        )
+
+    def _steps(self, providers: tuple[str, ...]) -> tuple[Step, ...]:
+        """Return the steps until a strong provider is first and existing Secrets are encrypted.
+
+        From k3s-io/docs, docs/cli/secrets-encrypt.md, and k3s, pkg/server/handlers/secrets-encrypt.go: `reencrypt`
+        supports only aescbc, and K3s rejects a file with providers other than aescbc, secretbox and identity.
+        """
+        if providers == (IDENTITY,):
+            return (Instruction(ENCRYPTED_FROM_NOW_ON),)
+        if providers == (IDENTITY, "aescbc"):
+            reencrypt = "run `k3s secrets-encrypt reencrypt --force --skip` on one server to encrypt existing Secrets"
+            return (*_ENABLE, Instruction(reencrypt))
+        if providers[:1] == (IDENTITY,) and providers[1] in ("aescbc", "secretbox"):
+            return (*_ENABLE, Instruction(ENCRYPTED_FROM_NOW_ON))
+        return (
+            Instruction("find out who wrote the file, because K3s writes no such file and rejects it"),
+            *self._first_on_every_server,
+        )
+
+
+def no_etcd(node: AssessedNode) -> Answer:
+    """Return the answer about etcd if K3s does not run etcd on this host."""
+    datastore = node.facts.datastore
+    switch = node.facts.merged_config.scalar("disable-etcd")
+    if switch is not None and node.facts.merged_config.boolean("disable-etcd"):
+        return Answer(
+            ControlStatus.NOT_APPLICABLE, reason=f"`disable-etcd` at {switch.location} disables etcd on this host"
+        )
+    if datastore is Datastore.NONE and isinstance(node.evidence.etcd, Unknown):
+        return _unknown(node.evidence.etcd, _WRITTEN_AGAIN)
+    if datastore is Datastore.NONE:
+        reason = "K3s has not created its datastore yet, so its kind is not known"
+        return Answer(ControlStatus.UNKNOWN, "no datastore", reason=reason, unmet=node.after_start)
+    reason = f"the datastore is {datastore}, not an etcd that K3s runs"
+    return Answer(ControlStatus.NOT_APPLICABLE, str(datastore), reason=reason)
+
+
+def _not_encrypted(option: Given | None, node: AssessedNode) -> Answer:
+    observation = f"--{ENCRYPTION_ARGUMENT} is not set, so Secrets are stored unencrypted"
+    first = next(iter(node.facts.configuration.files), None)
+    source = "" if first else f"K3s {node.facts.version}"
+    evidence = [Evidence(observation, Location(first) if first else None, source)]
+    evidence += [Evidence(option.written, option.location)] if option else []
+    unmet = argument_edits.not_encrypted(option, node)
+    return Answer(ControlStatus.FAIL, _NOT_ENCRYPTED, tuple(evidence), unmet=unmet)
+
+
+def _without_file(argument: EffectiveArgument, option: Given | None, node: AssessedNode) -> Answer:
+    """Return the answer if the operator's argument is empty; `option` is K3s' own, which it overrides."""
+    given = argument.given[-1]
+    evidence = [Evidence(f"--{ENCRYPTION_ARGUMENT}= names no file, so Secrets are stored unencrypted", given.location)]
+    evidence += [Evidence(option.written, option.location)] if option else []
+    if k3s_arguments.default_of(Component.API_SERVER, ENCRYPTION_ARGUMENT, node.facts) is None:
+        unmet = argument_edits.not_encrypted(option, node)
+    else:
+        unmet = complete_steps(*argument_edits.corrected(ENCRYPTION, argument, node), restart=Restart.K3S)
+    return Answer(ControlStatus.FAIL, _NOT_ENCRYPTED, tuple(evidence), unmet=unmet)
+
+
+def _unknown(config: Unknown, correction: str) -> Answer:
+    """Return the answer for a configuration that could not be read; `correction` is for invalid content."""
+    evidence = (Evidence(config.reason, Location(config.path)),)
+    steps = determined(config)
+    if config.cause is UnknownCause.INVALID:
+        steps = (Instruction(correction.format(path=config.path)), OwnCommand("assess"))
+    return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, config.reason, complete_steps(*steps))

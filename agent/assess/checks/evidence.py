@@ -1,0 +1,141 @@
+"""Evidence that was read on a host: modes and owners of files, and the configuration files that K3s wrote.
+
+MissingFile and Unknown are different: unreadable evidence is never treated as a value. Of files that contain secrets,
+only the parts that a check needs are kept.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from agent.base.value import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import PurePosixPath
+
+    from agent.base.model import FileMode, Owner
+    from agent.k3s.etcd_configuration import EtcdValue
+    from agent.k3s.kubelet_configuration import KubeletConfiguration
+
+    AccessList = tuple[tuple[str, int, int], ...]
+    """Kind ("user", "group", "owning group", "others"), user or group, and permissions (rwx) of each entry."""
+
+
+class FileQuery(Value):
+    """The files that a check asks for."""
+
+    paths: tuple[str, ...]
+    """Relative to the data directory, or absolute; with the patterns of files.FileCheck."""
+    except_names: tuple[str, ...] = ()
+    directories: bool = False
+    """Whether the paths are directories."""
+    access: bool = False
+    """Whether access control lists and the directories above are read, too."""
+    contents: bool = False
+    """Whether the paths are directories of which the whole content is asked for."""
+
+
+class FoundFile(Value):
+    """A file or directory that a check covers.
+
+    Mode and owner are those of a symlink's target, because K3s uses the target.
+    """
+
+    path: PurePosixPath
+    mode: FileMode
+    owner: Owner
+    acl: AccessList | None = None
+    """The access control list; None if the file has only a mode, or if the query does not request it."""
+    above: tuple[DirectoryAbove, ...] = ()
+    """The directories that lead to it, from the root on; empty if the query does not request them."""
+
+
+class DirectoryAbove(Value):
+    """A directory through which a path leads."""
+
+    path: PurePosixPath
+    mode: FileMode
+    owner: Owner
+    acl: AccessList | None = None
+    is_real: bool = True
+    """Whether it is part of the real path; otherwise it has a symlink that the path follows."""
+
+
+class AbsentFile(Value):
+    """A path where nothing exists, and where somebody may be able to create a file; or a symlink to /dev/null."""
+
+    path: PurePosixPath
+    above: tuple[DirectoryAbove, ...]
+    """The directories of the path that exist, from the root on."""
+
+
+class UnknownCause(Enum):
+    """Why a file is unknown."""
+
+    DENIED = "the kernel denied access to this user"
+    INVALID = "its content is invalid"
+    OTHER = "it could not be read"
+
+
+class Unknown(Value):
+    """A file that exists, or may exist, and that could not be read or has invalid content."""
+
+    path: PurePosixPath
+    reason: str
+    """One line."""
+    cause: UnknownCause = UnknownCause.OTHER
+
+
+class MissingFile(Value):
+    """A path where nothing exists."""
+
+    path: PurePosixPath
+
+
+class Matches(Value):
+    """Files that one path of a check matches, in the order of their paths."""
+
+    pattern: PurePosixPath
+    """The path of the check, absolute on the host."""
+    found: tuple[FoundFile, ...] = ()
+    unknown: tuple[Unknown, ...] = ()
+    absent: tuple[AbsentFile, ...] = ()
+    """Only if the query requests access."""
+    number: int = 0
+    """The number of files and directories in a directory whose whole content a query requests.
+
+    `found` then has the directory itself first, the targets of symlinks that lead out of it, and of the rest only what
+    root does not own, or what its group or others can write.
+    """
+
+
+class EtcdConfiguration(Value):
+    """The configuration that K3s wrote for its etcd."""
+
+    path: PurePosixPath
+    values: Mapping[str, EtcdValue]
+    """As etcd_configuration.values returns them."""
+
+
+class EncryptionConfiguration(Value):
+    """The encryption configuration that K3s wrote."""
+
+    path: PurePosixPath
+    providers: tuple[str, ...]
+    """As encryption_configuration.providers_of_secrets returns them."""
+
+
+class CollectedEvidence(Value):
+    """All evidence of one assessment."""
+
+    node: str
+    """The host's name in lower case; empty if none is set."""
+    files: Mapping[FileQuery, tuple[Matches, ...]]
+    """One element for each path of a query, in their order."""
+    kubelet: KubeletConfiguration
+    etcd: EtcdConfiguration | MissingFile | Unknown
+    encryption: EncryptionConfiguration | MissingFile | Unknown
+    with_credentials: frozenset[str] = frozenset()
+    """Paths of the configuration of registries, if it has passwords or tokens."""

@@ -1,0 +1,366 @@
+"""Checks of who has access to files beyond the benchmarks: by modes, owners, access control lists and directories."""
+
+from __future__ import annotations
+
+from shlex import quote
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.assess.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence
+from agent.assess.checks.argument_edits import removal
+from agent.assess.checks.argument_values import GivenBy
+from agent.assess.checks.check import Check
+from agent.assess.checks.evidence import FileQuery
+from agent.assess.checks.files import below_data_dir, not_determined
+from agent.assess.checks.host_paths import SERVICE_FILES, HostPaths, is_of_service, paths_on
+from agent.assess.checks.unmet import ChangedBy, UnmetRequirement
+from agent.base.model import GROUP_OR_OTHERS_WRITE, File, Instruction, Location, Restart, ShellCommand
+from agent.base.value import Value, replace
+from agent.k3s.redaction import HIDDEN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import PurePosixPath
+
+    from agent.assess.checks.assessed_node import AssessedNode
+    from agent.assess.checks.evidence import DirectoryAbove, FoundFile, Matches
+    from agent.base.model import Step
+    from agent.harden.node.facts import HostFacts
+
+_READ, _WRITE, _ENTER = 0o4, 0o2, 0o1
+_REPLACE = _WRITE | _ENTER
+_ALL = _READ | _WRITE | _ENTER
+_STICKY = 0o1000
+_OTHERS_READ = 0o004
+_SHARED = frozenset(("/tmp", "/var/tmp", "/dev/shm", "/run/lock", "/var/lock"))  # noqa: S108 - nothing is created
+"""Directories to which all users can add files by design."""
+_TO_ROOT = "chown root:root"
+_MOST_SHOWN = 5
+"""The most files that are named one by one if all are compliant."""
+
+
+class _Party(NamedTuple):
+    """Users other than root: others, a group, or one user."""
+
+    kind: str
+    number: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.number}" if self.kind != "others" else self.kind
+
+
+_OTHERS = _Party("others")
+
+
+class _OpenAccess(Value):
+    """A user other than root has access to a file or directory, or it differs from the guide's mode or owner."""
+
+    path: PurePosixPath
+    observation: str
+    command: str = ""
+    """The command that removes the access, without the path; empty if the mode of the directory is right."""
+    moved: PurePosixPath | None = None
+    """The file or directory that needs another path, if there is no such command."""
+    closed: DirectoryAbove | None = None
+    """The first directory on the path that the user cannot enter; then there is no access."""
+
+
+class OnlyRoot(Check):
+    """Only root can change these files and directories, and others cannot read those that are secret.
+
+    A user can change a file if the user owns or can write the file or a directory on its path. A user who cannot enter
+    all directories above the file has no access, regardless of its mode; the evidence then names the directory. The
+    mode of the root protects nothing. A file or directory that does not exist fails if a user can create it.
+    """
+
+    paths: tuple[str, ...] | HostPaths = ()
+    """As files.FileCheck.paths."""
+    directories: tuple[str, ...] | HostPaths = ()
+    """Directories to which only root can add files."""
+    contents: tuple[str, ...] = ()
+    """Directories in which only root can change anything. They can have many files, so the report counts these."""
+    secret: bool | HostPaths = False
+    """Whether the files are secret; with HostPaths, which of them are."""
+
+    is_met_by_k3s = True
+    """K3s creates its files with compliant modes and owners."""
+
+    def answer(self, node: AssessedNode) -> Answer:
+        try:
+            queries = self._queries(node.facts)
+        except ValueError as error:
+            return Answer(ControlStatus.UNKNOWN, UNDETERMINED, reason=str(error))
+        matches = [match for query in queries for match in node.evidence.files[query]]
+        files = [file for match in matches for file in match.found]
+        accesses = tuple(dict.fromkeys(self._accesses(queries, node)))
+        problems = tuple(access for access in accesses if access.closed is None)
+        if problems:
+            for match in matches:
+                problems = _counted(problems, match) if match.number else problems
+            return _failed(problems, node)
+        if any(match.unknown for match in matches):
+            return not_determined(matches)
+        if not files:
+            return Answer(ControlStatus.NOT_APPLICABLE, "no such file", reason=self._none(matches))
+        is_of_k3s = all(node.facts.data_dir in file.path.parents for file in files)
+        found, evidence = _shown(files, matches)
+        evidence += tuple(_protections(accesses))
+        given_by = GivenBy.K3S if is_of_k3s else GivenBy.OPERATOR
+        return Answer(ControlStatus.PASS, found, evidence, given_by=given_by)
+
+    @property
+    def expected(self) -> str:
+        if isinstance(self.secret, HostPaths):
+            return f"only root can write it, and no others can read {self.secret.name}"
+        return "only root can write it, and no others can read it" if self.secret else "only root can write it"
+
+    @property
+    def description(self) -> str:
+        return f"{self.subject}: {self.expected}"
+
+    @property
+    def subject(self) -> str:
+        names = (
+            [paths.name] if isinstance(paths, HostPaths) else list(map(below_data_dir, paths))
+            for paths in (self.directories, self.paths, self.contents)
+        )
+        return ", ".join(dict.fromkeys(name for each in names for name in each))
+
+    def files(self, facts: HostFacts) -> tuple[FileQuery, ...]:
+        try:
+            return self._queries(facts)
+        except ValueError:
+            return ()
+
+    def _queries(self, facts: HostFacts) -> tuple[FileQuery, ...]:
+        found = ((paths_on(self.directories, facts), True), (paths_on(self.paths, facts), False))
+        queries = [FileQuery(paths, directories=of, access=True) for paths, of in found if paths]
+        if self.contents:
+            queries.append(FileQuery(self.contents, directories=True, access=True, contents=True))
+        return tuple(queries)
+
+    def _accesses(self, queries: Iterable[FileQuery], node: AssessedNode) -> Iterator[_OpenAccess]:
+        guide = {resource.path: resource for resource in node.situation.desired if isinstance(resource, File)}
+        secret = frozenset(paths_on(self.secret, node.facts)) if isinstance(self.secret, HostPaths) else frozenset()
+        secret |= node.evidence.with_credentials
+        seen: set[int] = set()  # files of one directory share the tuple
+        for query in queries:
+            for file in (file for match in node.evidence.files[query] for file in match.found):
+                is_secret = not query.directories and (self.secret is True or str(file.path) in secret)
+                row = guide.get(file.path)
+                exact = f"chmod {row.mode}" if row is not None and file.mode & ~row.mode else ""
+                accesses = [
+                    replace(access, command=exact) if exact and access.command.startswith("chmod ") else access
+                    for access in _own_accesses(file, is_secret=is_secret)
+                ]
+                yield from accesses
+                problems = [access for access in accesses if access.closed is None]
+                if row is not None and exact and all(problem.command != exact for problem in problems):
+                    yield _OpenAccess(file.path, f"{file.mode}, expected {row.mode}", exact)
+                if (
+                    row is not None
+                    and file.owner != row.owner
+                    and all(problem.command != _TO_ROOT for problem in problems)
+                ):
+                    yield _OpenAccess(file.path, f"owner {file.owner}, expected {row.owner}", _TO_ROOT)
+                if id(file.above) not in seen:
+                    seen.add(id(file.above))
+                    for position, directory in enumerate(file.above):
+                        yield from _replaceable(directory, file.above[:position], file.path)
+            for absent in (missing for match in node.evidence.files[query] for missing in match.absent):
+                last = len(absent.above) - 1
+                for position, directory in enumerate(absent.above):
+                    above = absent.above[:position]
+                    yield from _replaceable(directory, above, absent.path, may_add=position == last)
+
+    def _none(self, matches: Iterable[Matches]) -> str:
+        for paths in (self.directories, self.paths):
+            if isinstance(paths, HostPaths) and paths.none:
+                return paths.none
+        return f"no file matches {', '.join(str(match.pattern) for match in matches)}"
+
+
+class NoSecretInServices(Check):
+    """No secret is in the services that start K3s: systemd shows their content to all users, whatever the mode is."""
+
+    def answer(self, node: AssessedNode) -> Answer:
+        units = node.facts.units
+        if not units:
+            return Answer(ControlStatus.NOT_APPLICABLE, reason="no service starts K3s")
+        with_secrets = [
+            (key, value)
+            for key, values in node.facts.merged_config.values.items()
+            for value in values
+            if HIDDEN in value.text and is_of_service(value.location.path, node.facts)
+        ]
+        if not with_secrets:
+            return Answer(
+                ControlStatus.PASS, "no secret", tuple(Evidence("no secret", Location(unit.path)) for unit in units)
+            )
+        target = node.facts.configuration.path
+        steps = [removal(key, value, node.facts) for key, value in with_secrets]
+        keys = ", ".join(f"`{key}`" for key in dict.fromkeys(key for key, _ in with_secrets))
+        restrict = ShellCommand(f"sudo chmod 0600 {quote(str(target))}")
+        return Answer(
+            ControlStatus.FAIL,
+            f"secret in `{with_secrets[0][0]}`, which all users can read",
+            tuple(
+                Evidence(f"secret in `{key}`, which all users can read", value.location) for key, value in with_secrets
+            ),
+            unmet=node.unmet(
+                (*steps, Instruction(f"add {keys} with the value to {target}"), restrict), restart=Restart.K3S
+            ),
+        )
+
+    expected = "it contains no secret"
+
+    @property
+    def subject(self) -> str:
+        return SERVICE_FILES.name
+
+
+def _own_accesses(file: FoundFile, *, is_secret: bool) -> Iterator[_OpenAccess]:
+    is_open = file.mode & GROUP_OR_OTHERS_WRITE or (is_secret and file.mode & _OTHERS_READ)
+    if not is_open and file.acl is None and file.owner.uid == 0:
+        return  # nearly all files
+    for who in _parties(file):
+        permitted = _permitted(who, file)
+        closed = _closed(who, file.above)
+        if permitted & _WRITE:
+            change = "go-w,o-r" if is_secret and file.mode & _OTHERS_READ else "go-w"
+            yield replace(_access(who, "write", file, change, file.path), closed=closed)
+        elif is_secret and permitted & _READ and who != ("group", file.owner.gid):
+            yield replace(_access(who, "read", file, "o-r", file.path), closed=closed)
+
+
+def _replaceable(
+    directory: DirectoryAbove, above: Sequence[DirectoryAbove], path: PurePosixPath, *, may_add: bool = False
+) -> Iterator[_OpenAccess]:
+    """Yield who can replace the files of a directory or, with `may_add`, add one. In a sticky one, users only add.
+
+    `path` leads through the directory.
+    """
+    if not directory.mode & GROUP_OR_OTHERS_WRITE and directory.acl is None and directory.owner.uid == 0:
+        return
+    for who in _parties(directory):
+        if directory.mode & _STICKY and not may_add and who != ("user", directory.owner.uid):
+            continue
+        if _permitted(who, directory) & _REPLACE != _REPLACE:
+            continue
+        yield replace(_access(who, "write", directory, "go-w", path), closed=_closed(who, above))
+
+
+def _closed(who: _Party, above: Iterable[DirectoryAbove]) -> DirectoryAbove | None:
+    """Return the first directory that a party cannot enter; None if it can enter all of them."""
+    for directory in above:
+        # The root of a --root tree has the mode of a working directory, such as that of mktemp.
+        if directory.is_real and directory.path.name and not _permitted(who, directory) & _ENTER:
+            return directory
+    return None
+
+
+def _access(
+    who: _Party, can: str, subject: FoundFile | DirectoryAbove, change: str, path: PurePosixPath
+) -> _OpenAccess:
+    observation = f"{subject.mode}: {who} can {can} it"
+    if str(subject.path) in _SHARED:
+        return _OpenAccess(subject.path, observation, moved=path)
+    if who == ("user", subject.owner.uid):
+        return _OpenAccess(subject.path, f"owner {subject.owner}", _TO_ROOT)
+    is_listed = any((kind, number) == who for kind, number, _ in subject.acl or ())
+    command = "setfacl --remove-all" if is_listed else f"chmod {change}"
+    return _OpenAccess(subject.path, observation, command)
+
+
+def _parties(subject: FoundFile | DirectoryAbove) -> Iterator[_Party]:
+    """Yield all parties with permissions; a user or group only if its permissions differ from those of others."""
+    if subject.owner.uid:
+        yield _Party("user", subject.owner.uid)
+    yield from (_Party(kind, number) for kind, number, _ in subject.acl or () if kind in ("user", "group"))
+    yield _OTHERS
+    if _permitted(_Party("group", subject.owner.gid), subject) & ~_permitted(_OTHERS, subject):
+        yield _Party("group", subject.owner.gid)
+
+
+def _permitted(who: _Party, subject: FoundFile | DirectoryAbove) -> int:
+    """Return the permissions that a party has on a file or directory, or can get."""
+    if who == ("user", subject.owner.uid):
+        return _ALL  # an owner can change the mode
+    for kind, number, permissions in subject.acl or ():
+        if (kind, number) == who or (kind == "owning group" and who == ("group", subject.owner.gid)):
+            return permissions
+    if subject.acl is None and who == ("group", subject.owner.gid):
+        return subject.mode >> 3 & 0o7
+    return subject.mode & 0o7
+
+
+def _counted(problems: tuple[_OpenAccess, ...], contents: Matches) -> tuple[_OpenAccess, ...]:
+    """Return the problems; many equal ones below one directory become one."""
+    top = contents.found[0]
+    way = _by_symlinks(top)
+    below = {file.path for file in contents.found[1:] if _by_symlinks(file) == way}
+    groups: dict[tuple[str, str], list[_OpenAccess]] = {}
+    for problem in problems:
+        if problem.path in below:
+            groups.setdefault((problem.observation, problem.command), []).append(problem)
+    for (observation, command), group in groups.items():
+        if len(group) > _MOST_SHOWN:
+            text = f"{len(group)} files and directories below it have {observation}"
+            others = (item for item in problems if item not in group)
+            problems = (*others, _OpenAccess(top.path, text, command.replace(" ", " -R ", 1)))
+    return problems
+
+
+def _by_symlinks(file: FoundFile) -> list[PurePosixPath]:
+    """Return the directories that lead to a file only by a symlink."""
+    return [directory.path for directory in file.above if not directory.is_real]
+
+
+def _failed(problems: Sequence[_OpenAccess], node: AssessedNode) -> Answer:
+    commands: dict[str, list[str]] = {}
+    for problem in problems:
+        paths = commands.setdefault(problem.command, []) if problem.command else []
+        if str(problem.path) not in paths:
+            paths.append(str(problem.path))
+    moved = dict.fromkeys(item.moved for item in problems if item.moved is not None)
+    steps: list[Step] = [
+        Instruction(f"use another path than {path}, in a directory that only root can write") for path in moved
+    ]
+    steps += [ShellCommand(f"sudo {command} {' '.join(map(quote, paths))}") for command, paths in commands.items()]
+    first = f"{problems[0].path} ({problems[0].observation})"
+    subjects = {str(item.path) for item in problems}
+    return Answer(
+        ControlStatus.FAIL,
+        f"{first}, and {len(subjects) - 1} more" if len(subjects) > 1 else first,
+        tuple(dict.fromkeys(Evidence(item.observation, Location(item.path)) for item in problems)),
+        unmet=UnmetRequirement(
+            tuple(steps),
+            ChangedBy.APPLY if subjects <= node.pending else ChangedBy.SITE,
+            restart=Restart.K3S if moved else Restart.NOT_NEEDED,
+        ),
+    )
+
+
+def _protections(accesses: Iterable[_OpenAccess]) -> Iterator[Evidence]:
+    """Yield each directory that protects files and directories whose own modes or owners are too open."""
+    protected: dict[DirectoryAbove, dict[PurePosixPath, str]] = {}
+    for access in accesses:
+        if access.closed is not None:
+            protected.setdefault(access.closed, {}).setdefault(access.path, access.observation)
+    for directory, inside in protected.items():
+        path, observation = next(iter(inside.items()))
+        more = f", and {len(inside) - 1} more" if len(inside) > 1 else ""
+        text = f"{directory.mode}; only this directory protects {path} ({observation}){more}"
+        yield Evidence(text, Location(directory.path))
+
+
+def _shown(files: Sequence[FoundFile], matches: Sequence[Matches]) -> tuple[str, tuple[Evidence, ...]]:
+    """Return what was found and the evidence if everything is compliant."""
+    modes = " and ".join(sorted({str(file.mode) for file in files})[:3])
+    counted = [match for match in matches if match.number]
+    text = "{}; only root can change the {} files and directories below it"
+    evidence = [Evidence(text.format(match.found[0].mode, match.number), Location(match.pattern)) for match in counted]
+    single = [file for match in matches if match not in counted for file in match.found]
+    if len(single) <= _MOST_SHOWN:
+        return modes, (*(Evidence(str(file.mode), Location(file.path)) for file in single), *evidence)
+    patterns = ", ".join(str(match.pattern) for match in matches if match.found and match not in counted)
+    return f"{modes} ({len(files)} files)", (Evidence(f"{len(single)} files, {modes}", source=patterns), *evidence)

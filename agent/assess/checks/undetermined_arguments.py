@@ -1,0 +1,145 @@
+"""Arguments whose effective value could not be determined, and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.assess.checks import k3s_arguments
+from agent.assess.checks.argument_values import Doubt
+from agent.assess.checks.k3s_arguments import ETCD_FILES
+from agent.base.model import NEWEST_KNOWN, OLDEST_COVERED, Component, Instruction, Location, OwnCommand, Version
+from agent.harden.node import passed_arguments
+from agent.harden.node.datastore import Datastore
+from agent.k3s import default_arguments
+from agent.k3s.default_arguments import Needs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from agent.assess.checks.argument_values import EffectiveArgument
+    from agent.base.model import Step
+    from agent.harden.node.facts import HostFacts
+    from agent.k3s.default_arguments import DefaultArgument
+
+_DECIDED_BY_FILE = {
+    Component.KUBE_PROXY: ("", "`metricsBindAddress` (expected: unset, 127.0.0.1 or [::1])"),
+    Component.SCHEDULER: ("profiling", "`enableProfiling` (expected: false)"),
+}
+"""The argument that a component ignores if `config` names a file ("" for all), and the field of that file.
+
+(kubernetes, cmd/kube-proxy/app/options.go and cmd/kube-scheduler/app/options/deprecated.go)
+"""
+
+_REPLACED_BY_FILE = (
+    ("anonymous-auth", Needs.NO_AUTHENTICATION_CONFIG, "`anonymous` (expected: `enabled: false`)"),
+    (
+        "authorization-mode",
+        Needs.NO_AUTHORIZATION_CONFIG,
+        "the `type` of each of `authorizers` (expected: Node and RBAC, and not AlwaysAllow)",
+    ),
+)
+"""Arguments of the API server that K3s does not pass if the operator names a file, and the field of that file."""
+
+_NEWEST_PATCH = 99
+
+
+def doubts(component: Component, facts: HostFacts, found: Mapping[str, EffectiveArgument]) -> dict[str, Doubt]:
+    """Return the doubts about a component's arguments, by name; under "" a doubt about all."""
+    doubts: dict[str, Doubt] = {}
+    about_all = _about_configuration(facts)
+    if about_all is not None:
+        doubts[""] = about_all
+    rows = tuple(default_arguments.defaults_of(component))
+    guesses = {k3s_arguments.default(row, facts) for row in rows}
+    for name in dict.fromkeys(row.name for row in rows):
+        argument = found.get(name)
+        if argument is None or not guesses.isdisjoint(argument.given):
+            reason = _version_reason([row for row in rows if row.name == name], facts)
+            doubts.update({name: Doubt(reason, steps=_with_version(facts))} if reason else {})
+    if component in _DECIDED_BY_FILE and "config" in found:
+        name, field = _DECIDED_BY_FILE[component]
+        given = found["config"].given[-1]
+        doubts.setdefault(name, _decided_by("config", given.value, given.location, field))
+    if component is Component.API_SERVER:
+        doubts.update({name: doubt for name, doubt in _about_api_server(facts) if name not in found})
+    return doubts
+
+
+def _about_configuration(facts: HostFacts) -> Doubt | None:
+    for error in facts.merged_config.startup_problems(facts.role):
+        return _corrected(
+            f"K3s would not start with its configuration: {error.message}",
+            error.problem,
+            error.location,
+            error.hint or "correct the YAML",
+        )
+    for error in facts.configuration.invalid_files:
+        return _corrected(error.message, error.problem, error.location, "replace or remove what is")
+    if facts.configuration.broken_links:
+        link = facts.configuration.broken_links[0]
+        reason = f"K3s ignores its configuration files because {link} is a symbolic link to a missing file"
+        return _corrected(
+            reason, "symbolic link to a missing file", Location(link), "restore the target of the link, or remove it,"
+        )
+    for unread in facts.configuration.unreadable:
+        step = unread.hint or "let root read the files of K3s' configuration"
+        return Doubt(unread.message, steps=(Instruction(step), OwnCommand("assess")))
+    return None
+
+
+def _corrected(reason: str, observation: str, location: Location, correction: str) -> Doubt:
+    """Return a doubt that the correction of one file removes."""
+    return Doubt(reason, observation, location, (Instruction(correction, location), OwnCommand("assess")))
+
+
+def _decided_by(argument: str, file: str, location: Location | None, field: str) -> Doubt:
+    reason = f"the file that `{argument}` names decides it, and its content could not be determined"
+    return Doubt(reason, f"--{argument}={file}", location, (Instruction(f"correct {field} in {file}"),), file)
+
+
+def _with_version(facts: HostFacts) -> tuple[Step, ...]:
+    known = facts.version if facts.version_is_known else NEWEST_KNOWN
+    example = known._replace(patch=1, build="+k3s1")
+    return (
+        Instruction(f"replace VERSION in the command by the full version of K3s, such as {example}"),
+        OwnCommand("assess", ("--k3s-version VERSION",)),
+    )
+
+
+def _version_reason(rows: Iterable[DefaultArgument], facts: HostFacts) -> str:
+    """Return why K3s' default for one argument is unknown for lack of its full version; empty if it is known."""
+    rows = [row for row in rows if passed_arguments.is_met(row.needs, facts)]
+    if not facts.version_is_known:
+        minors = range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1)
+        possible = [Version(1, minor, patch) for minor in minors for patch in (0, _NEWEST_PATCH)]
+        reason = "it depends on the K3s version, which is not known"
+    elif facts.version.patch == 0 and not facts.version.build:
+        possible = [facts.version, facts.version._replace(patch=_NEWEST_PATCH)]
+        reason = "it depends on the K3s patch release, which is not known"
+    else:
+        return ""
+    # If K3s only renamed its own file, the argument is set in either version.
+    values = [
+        {
+            "a file" if row.value.startswith(passed_arguments.DATA_DIR) else row.value
+            for row in rows
+            if row.in_version(version)
+        }
+        for version in possible
+    ]
+    return reason if any(value != values[0] for value in values) else ""
+
+
+def _about_api_server(facts: HostFacts) -> Iterator[tuple[str, Doubt]]:
+    for name, need, field in _REPLACED_BY_FILE:
+        found = passed_arguments.replacing_file(need, facts)
+        if found is not None:
+            argument, file, location = found
+            yield name, _decided_by(argument, file, location, field)
+    address = k3s_arguments.datastore_address(facts)
+    if facts.datastore is Datastore.EXTERNAL and (address is None or k3s_arguments.is_etcd(address) is None):
+        reason = "K3s passes it if the external datastore is etcd, which its address does not show"
+        at = address.location if address else None
+        find_out = Instruction("find out whether the external datastore is etcd; if so, set K3s' options for its files")
+        for name in ETCD_FILES:
+            yield name, Doubt(reason, "datastore-endpoint" if at else "", at, (find_out,))

@@ -1,0 +1,1 @@
+"""The machine, and what all packages share."""

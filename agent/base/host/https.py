@@ -1,0 +1,157 @@
+"""HTTPS requests to one server with a client certificate or a token: limited time and size, no redirect, no proxy.
+
+This module is imported in functions, because the import takes longer than most runs of the program.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import ssl
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from agent.base.errors import HostError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_AT_ONCE = 1 << 20
+
+
+class Response(NamedTuple):
+    """The answer of a server."""
+
+    status: int
+    body: bytes
+
+
+class Limits(NamedTuple):
+    """The limits of all requests to a server."""
+
+    request: float
+    """Seconds for one request and its answer."""
+    total: float
+    """Seconds for all of them."""
+    body: int
+    """Bytes of one answer."""
+
+
+class _BoundedSocket(ssl.SSLSocket):
+    """A socket that reads until a point in time, so that a server cannot extend a timeout by a byte at a time."""
+
+    deadline = float("inf")
+
+    def recv_into(self, *arguments: Any, **named: Any) -> int:  # noqa: ANN401 - those of SSLSocket
+        """Read as SSLSocket does. Raises TimeoutError after the deadline."""
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        self.settimeout(left)
+        return super().recv_into(*arguments, **named)
+
+
+class HttpsClient:
+    """A connection to a server, which is opened at the first request and kept."""
+
+    def __init__(  # noqa: PLR0913 - the last one is by name
+        self, host: str, port: int, authority: bytes, certificate: bytes, limits: Limits, *, token: str = ""
+    ) -> None:
+        """Raise HostError if a PEM text cannot be used. `certificate` contains the private key, too.
+
+        With a bearer token, it is empty.
+        """
+        self._headers = {"User-Agent": "k3s-harden", **({"Authorization": f"Bearer {token}"} if token else {})}
+        self._limits = limits
+        self._end = time.monotonic() + limits.total
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.sslsocket_class = _BoundedSocket
+        try:
+            context.load_verify_locations(cadata=authority.decode("ascii"))
+            if not token:
+                _load(context, certificate)
+        except (OSError, ValueError) as error:
+            raise HostError(f"cannot use the client certificate for {host}: {_reason(error)}") from error
+        self._connection = http.client.HTTPSConnection(host, port, timeout=limits.request, context=context)
+
+    def __enter__(self) -> HttpsClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._connection.close()
+
+    def get(self, path: str, accept: str) -> Response:
+        """Send a GET request. Raises HostError without an answer, or if the answer exceeds a limit."""
+        return self._exchange("GET", path, {"Accept": accept})
+
+    def patch(self, path: str, body: bytes, content_type: str) -> Response:
+        """Send a PATCH request. Raises HostError as `get` does."""
+        return self._exchange("PATCH", path, {"Accept": "application/json", "Content-Type": content_type}, body)
+
+    def _exchange(self, method: str, path: str, headers: dict[str, str], body: bytes | None = None) -> Response:
+        deadline = min(self._end, time.monotonic() + self._limits.request)
+        connection = self._connection
+        try:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("timed out")
+            if connection.sock is None:
+                connection.timeout = left
+                connection.connect()
+            if isinstance(connection.sock, _BoundedSocket):
+                connection.sock.deadline = deadline
+                connection.sock.settimeout(left)
+            connection.request(method, path, body, {**headers, **self._headers})
+            response = connection.getresponse()
+            return Response(response.status, _body(response, self._limits.body, deadline))
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            connection.close()
+            verb = "read" if method == "GET" else "write"
+            raise HostError(f"cannot {verb} {path.partition('?')[0]}: {_reason(error)}") from error
+
+
+class _TooLargeError(ValueError):
+    """An answer is larger than its limit."""
+
+
+def _body(response: http.client.HTTPResponse, limit: int, deadline: float) -> bytes:
+    found = bytearray()
+    while chunk := response.read(_AT_ONCE):
+        found += chunk
+        if len(found) > limit:
+            raise _TooLargeError(f"the answer is larger than {limit >> 20} MiB")
+        if time.monotonic() > deadline:
+            raise TimeoutError("timed out")
+    return bytes(found)
+
+
+def _load(context: ssl.SSLContext, certificate: bytes) -> None:
+    """Load a certificate and key that are in memory. The ssl module reads only files, so this is a file in memory."""
+    descriptor = os.memfd_create("client-certificate", os.MFD_CLOEXEC)
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(certificate)
+        # With an empty password, an encrypted key is an error. Without one, OpenSSL prompts on the terminal.
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}", password=b"")
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error: Exception) -> str:
+    # Up to Python 3.9, socket.timeout is not the built-in TimeoutError.
+    if isinstance(error, (TimeoutError, socket.timeout)):
+        return "no complete answer in time"
+    if isinstance(error, ConnectionRefusedError):
+        return "the connection was refused"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed: {getattr(error, 'verify_message', '') or error.reason or error.args[-1]}"
+    if isinstance(error, OSError):
+        return error.strerror or "the connection failed"
+    if isinstance(error, _TooLargeError):
+        return str(error)
+    is_cut_off = isinstance(error, http.client.IncompleteRead)
+    return "the answer is incomplete" if is_cut_off else f"the answer is not valid HTTP ({type(error).__name__})"

@@ -1,0 +1,82 @@
+"""Signatures of files by ssh-keygen of OpenSSH 8.1 or newer."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from agent.base.errors import InputError, UnsupportedHostError
+from agent.base.host.process import SEARCH_PATH
+from agent.base.model import Location
+
+if TYPE_CHECKING:
+    from pathlib import PurePosixPath
+    from subprocess import CompletedProcess
+
+    from agent.base.host import Host
+
+NAMESPACE = "k3s-harden"
+"""What a signature is for: a signature of the same key for something else is not valid here."""
+
+_TIMEOUT = 120.0
+"""Seconds; a person may have to type a passphrase."""
+_INSTALL = "install OpenSSH 8.1 or newer"
+
+
+def signature_path(path: PurePosixPath) -> PurePosixPath:
+    """Return the path of a file's signature, as ssh-keygen names it."""
+    return path.with_name(f"{path.name}.sig")
+
+
+def signature(host: Host, data: bytes, key: PurePosixPath) -> bytes:
+    """Return a signature by a private key, or by an agent for a public one. Raises UnsupportedHostError."""
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    # ssh-keygen asks for a passphrase only if the data is in a file.
+    with TemporaryDirectory() as directory:
+        file = Path(directory, "report")
+        file.write_bytes(data)
+        done = _ssh_keygen(host, "sign", "-n", NAMESPACE, "-f", str(key), str(file))
+        if done.returncode:
+            hint = f"check the key, whose passphrase requires a terminal or ssh-agent; or {_INSTALL}"
+            raise UnsupportedHostError(f"cannot sign the report with {key}: {_first_line(done)}", hint)
+        return file.with_name("report.sig").read_bytes()
+
+
+def verified_signer(host: Host, data: bytes, path: PurePosixPath, signers: PurePosixPath) -> str:
+    """Return the allowed signer of a file. Raises InputError if there is none, UnsupportedHostError."""
+    files = ("-f", str(signers), "-s", str(signature_path(path)))
+    done = _ssh_keygen(host, "find-principals", *files)
+    for name in done.stdout.decode(errors="replace").replace(",", "\n").splitlines():
+        done = _ssh_keygen(host, "verify", "-n", NAMESPACE, "-I", name, *files, data=data)
+        if not done.returncode:
+            return name
+    problem = f"{signature_path(path)} is no valid signature of an allowed signer: {_first_line(done)}"
+    raise InputError(Location(path), problem, "use a baseline that one of the allowed signers signed")
+
+
+def _ssh_keygen(host: Host, action: str, *arguments: str, data: bytes | None = None) -> CompletedProcess[bytes]:
+    """Run ssh-keygen, which reads `data`, or asks for a passphrase if standard input is a terminal."""
+    import subprocess
+
+    program = host.trusted_tool("ssh-keygen")
+    if program is None:
+        raise UnsupportedHostError("cannot use signatures: found no program ssh-keygen", _INSTALL)
+    agent = os.environ.get("SSH_AUTH_SOCK", "")
+    try:
+        return subprocess.run(  # noqa: S603 - a list of words, no shell
+            [str(program), "-Y", action, *arguments],
+            input=data,
+            stdin=None if data is not None or os.isatty(0) else subprocess.DEVNULL,
+            capture_output=True,
+            env={"PATH": ":".join(SEARCH_PATH), "LC_ALL": "C.UTF-8", "SSH_AUTH_SOCK": agent},
+            timeout=_TIMEOUT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise UnsupportedHostError(f"cannot run {program}: it did not finish within {_TIMEOUT:g} s") from error
+
+
+def _first_line(done: CompletedProcess[bytes]) -> str:
+    return (done.stderr or done.stdout or b"it failed").decode(errors="replace").splitlines()[0]

@@ -1,0 +1,62 @@
+"""Mounts, from /proc/self/mountinfo (proc(5)) or fstab(5)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from agent.base.value import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import PurePosixPath
+
+_OCTAL = r"\\([0-7]{3})"
+"""A character that the kernel and fstab(5) write as its number, such as a blank."""
+_LEAST_FSTAB_FIELDS = 4
+
+
+class Mount(Value):
+    """A mounted file system, or one that is mounted at boot."""
+
+    point: str
+    """The path of its mount point."""
+    kind: str
+    """Such as `ext4`, `overlay` or `nfs4`."""
+    options: frozenset[str]
+    """Of the mount and of its file system, such as `ro` and `noexec`."""
+
+
+def mounted(text: str) -> tuple[Mount, ...]:
+    """Return the mounts of /proc/self/mountinfo, in the order in which they were mounted."""
+    return tuple(mount for line in text.splitlines() if (mount := _of_mountinfo(line)) is not None)
+
+
+def _of_mountinfo(line: str) -> Mount | None:
+    of_mount, dash, of_file_system = line.partition(" - ")
+    if not dash:
+        return None
+    *_, point, own_options = of_mount.split(" ")[:6]
+    kind, *_, options = of_file_system.split(" ")
+    return Mount(_path(point), kind, frozenset((*own_options.split(","), *options.split(","))))
+
+
+def from_fstab(text: str) -> tuple[Mount, ...]:
+    """Return the mounts of /etc/fstab without those that are not mounted at boot."""
+    rows = (line.split() for line in text.splitlines() if not line.lstrip().startswith("#"))
+    return tuple(
+        Mount(_path(fields[1]), fields[2], frozenset(fields[3].split(",")))
+        for fields in rows
+        if len(fields) >= _LEAST_FSTAB_FIELDS and fields[1].startswith("/") and "noauto" not in fields[3].split(",")
+    )
+
+
+def mount_of(mounts: Sequence[Mount], path: PurePosixPath) -> Mount | None:
+    """Return the mount that contains a path: the deepest one, and of several at one point the last."""
+    above = {str(parent): depth for depth, parent in enumerate((path, *path.parents))}
+    candidates = (mount for mount in reversed(mounts) if mount.point in above)
+    return min(candidates, key=lambda mount: above[mount.point], default=None)
+
+
+def _path(field: str) -> str:
+    return re.sub(_OCTAL, lambda code: chr(int(code[1], 8)), field) if "\\" in field else field

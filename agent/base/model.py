@@ -1,0 +1,388 @@
+"""Types that all packages share: modes, owners, roles, versions, locations, remediations and the resources of a host.
+
+Desired, observed and recorded state have the same types, so apply, check, diff and revert share one comparison.
+Paths are PurePosixPath as seen on the host, without the prefix of --root.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple, Union
+
+from agent.base.value import Value, replace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import PurePosixPath
+
+_ALL_BITS = 0o7777
+
+
+class FileMode(int):
+    """Permission bits of a file or directory, 0 to 0o7777; always built from an octal literal."""
+
+    def __new__(cls, bits: int) -> FileMode:
+        """Check the bits. Raises ValueError if other bits are set."""
+        if not 0 <= bits <= _ALL_BITS:
+            raise ValueError(f"not permission bits: {bits:#o}")
+        return super().__new__(cls, bits)
+
+    def __str__(self) -> str:
+        return f"{int(self):04o}"
+
+    def __repr__(self) -> str:
+        return f"FileMode(0o{int(self):o})"
+
+
+PRIVATE_FILE = FileMode(0o600)
+PRIVATE_DIRECTORY = FileMode(0o700)
+"""Only the owner has access."""
+PUBLIC_FILE = FileMode(0o644)
+PUBLIC_DIRECTORY = FileMode(0o755)
+EXECUTABLE_FILE = FileMode(0o755)
+"""The owner can write, all users can read (and enter or execute)."""
+GROUP_OR_OTHERS_WRITE = FileMode(0o022)
+"""The bits with which others than the owner can write."""
+
+
+class Owner(Value):
+    """Numeric owner and group. In a --root tree of an ordinary user, that user is shown as 0:0 (see Host)."""
+
+    uid: int
+    gid: int
+
+    def __str__(self) -> str:
+        return f"{self.uid}:{self.gid}"
+
+
+ROOT = Owner(0, 0)
+
+
+class StrEnum(str, Enum):
+    """An enum whose members are texts, as enum.StrEnum, which Python 3.11 added."""
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+class Role(StrEnum):
+    """The role of K3s on this host. A K3s agent is a worker node."""
+
+    SERVER = "server"
+    AGENT = "agent"
+
+
+class Component(StrEnum):
+    """A part of Kubernetes that K3s runs in its own process."""
+
+    API_SERVER = "kube-apiserver"
+    CONTROLLER_MANAGER = "kube-controller-manager"
+    SCHEDULER = "kube-scheduler"
+    KUBELET = "kubelet"
+    KUBE_PROXY = "kube-proxy"
+
+    @property
+    def config_key(self) -> str:
+        """Return the key of K3s' configuration that lists the component's arguments."""
+        return f"{self.value}-arg"
+
+
+class Version(NamedTuple):
+    """A K3s version. All releases of K3s have major version 1, so only the minor version decides what applies."""
+
+    major: int
+    minor: int
+    patch: int
+    build: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Version:
+        """Parse `v1.24.17+k3s1`, `1.24.17` or `1.24`. Raises ValueError for other text."""
+        match = re.fullmatch(r"v?(1)\.(\d{1,3})(?:\.(\d{1,3}))?([-+][\w.+-]+)?", text.strip(), re.ASCII)
+        if match is None:
+            raise ValueError(f"not a K3s version: {text!r}")
+        build = (match[4] or "").replace("-k3s", "+k3s")  # as in the tags of images
+        return cls(int(match[1]), int(match[2]), int(match[3] or 0), build)
+
+    @property
+    def is_release(self) -> bool:
+        """Whether it is one release, such as v1.37.0+k3s1. If not, it is a minor version without its patch, 1.37."""
+        return bool(self.patch or self.build)
+
+    @property
+    def is_plausible(self) -> bool:
+        """Whether K3s can have such a release: not one of another distribution, and not minor versions ahead."""
+        is_of_k3s = re.fullmatch(r"(-rc\d+)?\+k3s\d+", self.build, re.ASCII) is not None
+        return (is_of_k3s or not self.build) and self.minor <= NEWEST_PLAUSIBLE
+
+    def is_before(self, minor: int, patch: int) -> bool:
+        """Return whether it is older than this release. A minor version without its patch has all of its fixes."""
+        return (self.minor, self.patch) < (minor, patch) and (self.is_release or self.minor < minor)
+
+    @property
+    def family(self) -> str:
+        """Return major and minor, such as 1.34."""
+        return f"{self.major}.{self.minor}"
+
+    def __str__(self) -> str:
+        return f"v{self.major}.{self.minor}.{self.patch}{self.build}"
+
+
+NEWEST_KNOWN = Version(1, 37, 0)
+"""The newest minor version that the guide's rows were checked against."""
+
+NEWEST_PLAUSIBLE = NEWEST_KNOWN.minor + 5
+"""The newest minor version that a person can mean."""
+
+OLDEST_COVERED = Version(1, 23, 0)
+"""The oldest minor version that the guide covers. An older K3s gets the rows of this one."""
+
+
+class VersionRange(Value):
+    """Minor versions from `first` to `last`, both included; None is unbounded."""
+
+    first: int | None = None
+    last: int | None = None
+
+    def includes(self, version: Version) -> bool:
+        """Return whether the version's minor is in the range."""
+        return (self.first is None or version.minor >= self.first) and (self.last is None or version.minor <= self.last)
+
+    def __str__(self) -> str:
+        if self.first is None:
+            return "all versions" if self.last is None else f"v1.{self.last} and older"
+        if self.last is None:
+            return f"v1.{self.first} and newer"
+        return f"v1.{self.first}" if self.first == self.last else f"v1.{self.first} to v1.{self.last}"
+
+
+ALL_VERSIONS = VersionRange()
+
+WITH_POD_SECURITY_POLICY = VersionRange(last=24)
+WITHOUT_POD_SECURITY_POLICY = VersionRange(first=25)
+"""Kubernetes 1.25 removed PodSecurityPolicy: its API server exits if the plugin is named, and rejects such objects."""
+
+BOTH_ROLES = frozenset(Role)
+SERVERS = frozenset({Role.SERVER})
+
+
+class Applies(Value):
+    """The roles and versions that a row of the guide applies to."""
+
+    roles: frozenset[Role] = BOTH_ROLES
+    versions: VersionRange = ALL_VERSIONS
+
+    def to(self, role: Role, version: Version) -> bool:
+        """Return whether the row applies to this role and K3s version."""
+        return role in self.roles and self.versions.includes(version)
+
+    def __str__(self) -> str:
+        roles = "servers and agents" if self.roles == BOTH_ROLES else f"{next(iter(self.roles))}s only"
+        return f"{roles}, {self.versions}"
+
+
+EVERYWHERE = Applies()
+ON_SERVERS = Applies(SERVERS)
+
+
+class _AtPath(Value):
+    """A state of a path on the host."""
+
+    path: PurePosixPath
+
+    @property
+    def id(self) -> str:
+        """Return the name in plans and reports."""
+        return str(self.path)
+
+
+class Directory(_AtPath):
+    """A directory with an exact mode and owner. Its entries are not part of it."""
+
+    mode: FileMode
+    owner: Owner = ROOT
+
+
+class File(_AtPath, not_compared=("immutable",)):
+    """A regular file with exact content, mode and owner."""
+
+    content: bytes
+    mode: FileMode
+    owner: Owner = ROOT
+    immutable: bool = False
+    """Whether chattr +i or +a is set. It is observed, never set, and not compared."""
+
+
+class FilePermissions(Value):
+    """The mode of an existing file that another program writes. Content and owner are ignored."""
+
+    path: PurePosixPath
+    mode: FileMode
+
+    @property
+    def id(self) -> str:
+        """Return the name in plans and reports."""
+        return f"mode of {self.path}"
+
+
+class DefaultPermissions(Value):
+    """The default access control list of a directory, which limits the mode of each new file in it.
+
+    See acl(5). Without a list, the umask of the program limits the mode.
+    """
+
+    path: PurePosixPath
+    """The directory."""
+    acl: bytes
+    """The list in the kernel's format; empty if there is none."""
+
+    @property
+    def id(self) -> str:
+        """Return the name in plans and reports."""
+        return f"default permissions in {self.path}"
+
+
+class Sysctl(Value):
+    """A kernel parameter with its live value as text. The key has dots, as in sysctl(8)."""
+
+    key: str
+    value: str
+
+    @property
+    def id(self) -> str:
+        """Return the name in plans and reports."""
+        return self.key
+
+
+class Absent(_AtPath):
+    """Nothing exists at a path. A kernel parameter that does not exist has no path below /proc/sys."""
+
+
+class Location(NamedTuple):
+    """A file, or a line of it. Only presenters format it."""
+
+    path: PurePosixPath
+    line: int = 0
+    """Counted from 1; 0 is the file as a whole."""
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}" if self.line else str(self.path)
+
+
+class FixOwner(StrEnum):
+    """The owner of a fix."""
+
+    APPLY = "apply"
+    OPERATOR = "operator"
+    K3S = "k3s"
+    NONE = "none"
+
+
+class Restart(Enum):
+    """What has to restart before a remediation takes effect."""
+
+    NOT_NEEDED = "not needed"
+    K3S = "K3s"
+
+
+_OF_UNITS = frozenset({".conf", ".service"})
+"""Suffixes of files that systemd reads when it loads units; an environment file is read at each start."""
+
+
+class OwnCommand(Value):
+    """A verb of k3s-harden. Presenters add sudo and the options of the current run."""
+
+    verb: str
+    options: tuple[str, ...] = ()
+    piped_to: str = ""
+    """The command line that reads its output; empty if none does."""
+
+
+class ShellCommand(Value):
+    """A complete command line of another program, ready to paste."""
+
+    line: str
+
+
+class Instruction(Value):
+    """A step that no command does: a sentence in the imperative, without its final period."""
+
+    text: str
+    location: Location | None = None
+    """The file, or the line of it, that the step edits."""
+
+    @property
+    def edits_unit(self) -> bool:
+        """Return whether the step edits a unit or a drop-in of one, which systemd reads again only after a reload."""
+        path = self.location.path if self.location else None
+        return path is not None and path.suffix in _OF_UNITS and "/systemd/system/" in str(path)
+
+
+if TYPE_CHECKING:
+    Step = Union[OwnCommand, ShellCommand, Instruction]
+
+
+class Remediation(Value):
+    """Steps that fix one problem, in order."""
+
+    steps: tuple[Step, ...] = ()
+    owner: FixOwner = FixOwner.OPERATOR
+    restart: Restart = Restart.NOT_NEEDED
+    alternative: Remediation | None = None
+    """Another way to the same result, by hand."""
+
+    @property
+    def needs_daemon_reload(self) -> bool:
+        """Return whether systemd has to read its units again before anything restarts."""
+        return any(isinstance(step, Instruction) and step.edits_unit for step in self.steps)
+
+    def mapped(self, change: Callable[[Step], Step]) -> Remediation:
+        """Return the remediation with each step changed, including those of the alternative."""
+        if not self.steps and self.alternative is None:
+            return self
+        alternative = self.alternative and self.alternative.mapped(change)
+        return replace(self, steps=tuple(map(change, self.steps)), alternative=alternative)
+
+
+NO_REMEDIATION = Remediation(owner=FixOwner.NONE)
+"""Nothing has to be done."""
+
+
+class Times(NamedTuple):
+    """Timestamps of a file, in seconds since the epoch."""
+
+    written: float
+    """When the content last changed (mtime). Packages and copies preserve the time of their source."""
+    changed: float
+    """When content, mode or owner last changed on this host (ctime)."""
+
+
+class Obstacle(Value):
+    """A file of an unexpected kind at the path of a managed file or directory."""
+
+    id: str
+    kind: str
+    """Such as "symlink" or "FIFO"."""
+    hint: str = ""
+    """What to do, if it is more than to move the file away."""
+
+
+class Unreadable(Value):
+    """A resource that could not be read."""
+
+    id: str
+    reason: str
+    access_denied: bool = False
+    """Whether the kernel denied access to this user."""
+
+
+if TYPE_CHECKING:
+    Resource = Union[Directory, File, FilePermissions, DefaultPermissions, Sysctl]
+    """What a host can be required to have."""
+
+    State = Union[Directory, File, FilePermissions, DefaultPermissions, Sysctl, Absent]
+    """What a change starts from and leads to, and what the journal records."""
+
+    Observed = Union[Directory, File, FilePermissions, DefaultPermissions, Sysctl, Absent, Obstacle, Unreadable]
+    """What reading a resource of the host can return."""

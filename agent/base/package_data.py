@@ -1,0 +1,27 @@
+"""Files of this package, read from a directory or from a zip archive."""
+
+from __future__ import annotations
+
+from os import sep
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class _DataLoader(Protocol):
+    def get_data(self, path: str) -> bytes: ...
+
+
+def read(*path: str) -> bytes:
+    """Return the content of a file. The path is given in parts, relative to the package."""
+    # importlib.resources and pkgutil wrap the same loader, but importing them costs more than 5 ms.
+    loader: _DataLoader = __spec__.loader  # type: ignore[assignment] # importlib's have get_data
+    return loader.get_data(f"{__file__.rpartition(f'{sep}base{sep}')[0]}{sep}" + "/".join(path))
+
+
+def rows(*path: str) -> Iterator[list[str]]:
+    """Yield the cells of each row of a table; a line that begins with # is a comment."""
+    for line in read(*path).decode().splitlines():
+        if not line.startswith("#"):
+            yield line.split("\t")

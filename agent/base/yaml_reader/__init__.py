@@ -1,0 +1,393 @@
+"""YAML files that people wrote, as a small tree with line numbers. Pure, with limits on size, nesting and aliases.
+
+JSON is YAML, so it is read, too. Plain scalars have the value that K3s reads (gopkg.in/yaml.v2): YAML 1.1's words for
+booleans (`yes`, `on`, `off`, …), octal numbers with a leading 0, no base 60. Dates are text. Scalars keep their text.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple, Union
+
+from agent.base.errors import InputError
+from agent.base.model import Location
+from agent.base.value import Value
+from agent.base.yaml_reader.plain_scalars import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import PurePosixPath
+
+    from yaml import Event, ScalarEvent
+
+    from agent.base.yaml_reader.plain_scalars import ScalarValue
+
+MAX_BYTES = 1 << 20
+"""Size of a file, in bytes. etcd rejects objects larger than 1.5 MiB, so no real manifest is much larger."""
+
+MAX_NODES = 100_000
+"""Nodes of a file, with every alias counted as its nodes."""
+
+MAX_DEPTH = 64
+"""Levels of nesting. The deepest PodSecurityPolicy has six. This module and its callers recurse."""
+
+_LONGEST_SHOWN = 60
+_NOT_PRINTABLE = "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+_TAG = "tag:yaml.org,2002:"
+_RESOLVED_TAGS = frozenset(_TAG + name for name in ("bool", "int", "float", "null"))
+
+
+class BoundsError(InputError):
+    """A file exceeds the limits of this reader. It can be valid for programs with other limits."""
+
+
+class Scalar(Value):
+    """A single value."""
+
+    value: ScalarValue
+    text: str
+    """The value as written, without quotes."""
+    line: int
+    """Counted from 1."""
+
+
+class Sequence(Value):
+    """A list."""
+
+    items: tuple[Node, ...]
+    line: int
+
+
+class Mapping(Value):
+    """Keys and values in the order in which they were written, duplicate keys included."""
+
+    entries: tuple[KeyValue, ...]
+    line: int
+
+    def get(self, key: str) -> Node | None:
+        """Return the value of a key, or None. Of duplicates the last, as in Go's YAML packages."""
+        return next((entry.node for entry in reversed(self.entries) if entry.key == key), None)
+
+    def text(self, key: str) -> str | None:
+        """Return the value of a key if it is a string."""
+        node = self.get(key)
+        return node.value if isinstance(node, Scalar) and isinstance(node.value, str) else None
+
+    def line_of(self, key: str) -> int:
+        """Return the line of the value of a key; that of the mapping if the key is not set."""
+        return (self.get(key) or self).line
+
+
+class KeyValue(NamedTuple):
+    """A key of a mapping, as written without quotes, with its line and its value."""
+
+    key: str
+    line: int
+    node: Node
+
+
+if TYPE_CHECKING:
+    Node = Union[Scalar, Sequence, Mapping]
+
+
+class Document(NamedTuple):
+    """A document of a file. `---` separates documents; `line` is the first line."""
+
+    node: Node
+    line: int
+
+
+def read_documents(
+    data: bytes, path: PurePosixPath, *, max_bytes: int = MAX_BYTES, max_nodes: int = MAX_NODES
+) -> tuple[Document, ...]:
+    """Return all documents of a file; none for a file without content.
+
+    Raises InputError if the file is not YAML, or neither UTF-8 nor UTF-16 with a byte order mark. Raises BoundsError if
+    it has more than `max_bytes`, nests deeper than MAX_DEPTH, or has more than `max_nodes` nodes with aliases expanded
+    (a few lines can mean billions).
+    """
+    from agent.base.yaml_reader.simple_files import simple_documents
+
+    text = _decoded(data, path, max_bytes)
+    simple = simple_documents(text) if 2 * text.count("\n") < max_nodes else None
+    if simple is not None:
+        return simple
+    _refuse_unprintable(text, path)
+    return tuple(_documents(_events(text), text, path, max_nodes))
+
+
+@lru_cache(maxsize=4)
+def read_first_document(data: bytes, path: PurePosixPath) -> Node | None:
+    """Return the first document of a file, or None if it has no content. Raises as `read`.
+
+    Go's YAML packages do not parse what follows the first document, so it can be anything. Several findings read the
+    same file, such as the operator's audit policy, so the last files are kept.
+    """
+    from agent.base.yaml_reader.simple_files import simple_documents
+
+    text = _decoded(data, path, MAX_BYTES)
+    simple = simple_documents(text)
+    if simple is not None:
+        return simple[0].node if simple else None
+    _refuse_unprintable(text, path)
+    events = _events(text)
+    document = next(_documents(events, text, path, MAX_NODES), None)
+    if document is None:
+        return None
+    import yaml
+
+    try:
+        next(events, None)  # the end of the document
+    except yaml.YAMLError as error:
+        from agent.base.yaml_reader.mistakes import syntax_error
+
+        raise syntax_error(error, text, path) from None
+    return document.node
+
+
+def shown(text: str, longest: int = _LONGEST_SHOWN) -> str:
+    """Return a text for a message: on one line, without control characters, truncated if it is long."""
+    cut = text if len(text) <= longest else f"{text[:longest]}…"
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in cut)
+
+
+def describe_node(node: Node | None) -> str:
+    """Return a short text for a value in a message, such as `'a'`, `1`, `a list` or `nothing`."""
+    if node is None:
+        return "nothing"
+    if not isinstance(node, Scalar):
+        return "a list" if isinstance(node, Sequence) else "a mapping"
+    if node.value is None:
+        return "nothing"
+    text = shown(node.text)
+    if isinstance(node.value, float) or (isinstance(node.value, bool) and text.lower() not in ("true", "false")):
+        return f"{text}, which YAML reads as {str(node.value).lower()} unless it is in quotes"
+    return f"'{text}'" if isinstance(node.value, str) else text
+
+
+def placeholder_problem(scalar: Scalar) -> str:
+    """Return a message if a scalar contains a placeholder such as <NAMESPACE>, else an empty text."""
+    match = re.search(r"<[^<>\s][^<>]*>", scalar.text)
+    return f"the placeholder {shown(match[0])} is not filled in" if match else ""
+
+
+def alternatives(words: Iterable[str]) -> str:
+    """Return the words as `a, b or c`."""
+    *others, last = words
+    return f"{', '.join(others)} or {last}"
+
+
+def duplicates(mapping: Mapping) -> tuple[tuple[KeyValue, KeyValue], ...]:
+    """Return each repeated key of a mapping as a pair: the first entry and the repetition."""
+    first: dict[str, KeyValue] = {}
+    return tuple(
+        (first[entry.key], entry) for entry in mapping.entries if first.setdefault(entry.key, entry) is not entry
+    )
+
+
+def merged(node: Node) -> Node:
+    """Return a node with the entries of its merge keys (`<<`) merged, as Go's YAML packages do."""
+    if isinstance(node, Sequence):
+        return Sequence(tuple(merged(item) for item in node.items), node.line)
+    if not isinstance(node, Mapping):
+        return node
+    entries = tuple(entry._replace(node=merged(entry.node)) for entry in node.entries)
+    own = [entry for entry in entries if entry.key != _MERGE]
+    keys = {entry.key for entry in own}
+    for entry in entries:
+        sources = entry.node.items if isinstance(entry.node, Sequence) else (entry.node,)
+        for source in sources if entry.key == _MERGE else ():
+            new = [entry for entry in source.entries if entry.key not in keys] if isinstance(source, Mapping) else []
+            keys |= {entry.key for entry in new}
+            own += new
+    return Mapping(tuple(own), node.line)
+
+
+_MERGE = "<<"
+
+
+def json_problem(data: bytes) -> str:
+    """Return why a file that starts like JSON is not JSON; empty if it is, or does not start so.
+
+    Kubernetes reads a file whose first character is `{` as JSON and not as YAML (apimachinery, IsJSONBuffer).
+    """
+    if not data.lstrip().startswith(b"{"):
+        return ""
+    import json  # few runs need it
+
+    try:
+        json.loads(data.decode(errors="replace"), parse_constant=_not_json)
+    except ValueError as error:
+        return f"it starts with {{ and is not JSON: {error}"
+    return ""
+
+
+def _not_json(word: str) -> float:
+    raise ValueError(f"found {word}")
+
+
+def first_object(data: bytes, path: PurePosixPath) -> Node | None:
+    """Return the first document as Kubernetes reads it, with merge keys merged. Raises InputError as read_documents."""
+    problem = json_problem(data)
+    if problem:
+        raise InputError(Location(path), problem)
+    document = read_first_document(data, path)
+    return document and merged(document)
+
+
+def part(node: Node | None, *keys: str) -> Node | None:
+    """Return the value at a path of keys; None if there is none."""
+    for key in keys:
+        node = node.get(key) if isinstance(node, Mapping) else None
+    return node
+
+
+def items(node: Node | None) -> tuple[Node, ...]:
+    """Return the items of a list; none if the node is not a list."""
+    return node.items if isinstance(node, Sequence) else ()
+
+
+def mappings(node: Node | None) -> list[Mapping]:
+    """Return the mappings in a list; none if the node is not a list."""
+    return [item for item in items(node) if isinstance(item, Mapping)]
+
+
+def texts(node: Node | None) -> list[str]:
+    """Return the scalars in a list as texts; none if the node is not a list."""
+    return [item.text for item in items(node) if isinstance(item, Scalar)]
+
+
+def scalars(node: Node) -> Iterator[Scalar]:
+    """Yield all scalar values below a node, without keys, in the order in which they were written."""
+    if isinstance(node, Scalar):
+        yield node
+    elif isinstance(node, Sequence):
+        for item in node.items:
+            yield from scalars(item)
+    else:
+        for entry in node.entries:
+            yield from scalars(entry.node)
+
+
+def _decoded(data: bytes, path: PurePosixPath, max_bytes: int) -> str:
+    if len(data) > max_bytes:
+        raise BoundsError(Location(path), f"it has {len(data)} bytes; k3s-harden reads at most {max_bytes}")
+    # Go's YAML packages read UTF-16, too, if the file starts with a byte order mark (yamlh.go, readerc.go).
+    encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8"
+    try:
+        return data.decode(encoding).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputError(Location(path, line), "the file is not UTF-8 text", "save the file as UTF-8") from None
+
+
+def _refuse_unprintable(text: str, path: PurePosixPath) -> None:
+    unprintable = re.search(_NOT_PRINTABLE, text)
+    if unprintable:
+        line = text.count("\n", 0, unprintable.start()) + 1
+        code = f"U+{ord(unprintable[0]):04X}"
+        problem = f"the file contains the character {code}, which YAML does not allow"
+        raise InputError(Location(path, line), problem, "remove the character")
+
+
+def _events(text: str) -> Iterator[Event]:
+    # Not yaml.compose: it rejects a repeated anchor, which go-yaml accepts, and has no limit on depth.
+    import yaml
+
+    events: Iterator[Event] = yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return events
+
+
+def _documents(events: Iterator[Event], text: str, path: PurePosixPath, max_nodes: int) -> Iterator[Document]:
+    import yaml
+
+    builder = _Builder(events, path, max_nodes)
+    try:
+        for event in events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                yield builder.document(_line(event))
+    except yaml.YAMLError as error:
+        from agent.base.yaml_reader.mistakes import syntax_error
+
+        raise syntax_error(error, text, path) from None
+
+
+class _Builder:
+    """Builds nodes from PyYAML's events, within the limits. An alias counts as its nodes."""
+
+    __slots__ = ("anchors", "events", "max_nodes", "path", "weight")
+
+    def __init__(self, events: Iterator[Event], path: PurePosixPath, max_nodes: int) -> None:
+        self.events = events
+        self.path = path
+        self.max_nodes = max_nodes
+        self.weight = 0
+        self.anchors: dict[str, tuple[Node, int]] = {}
+
+    def document(self, line: int) -> Document:
+        self.anchors = {}
+        return Document(self._node(next(self.events), 0), line)
+
+    def _node(self, event: Event, depth: int) -> Node:
+        import yaml
+
+        line, before = _line(event), self.weight
+        if isinstance(event, yaml.AliasEvent):
+            return self._alias(event.anchor or "", line)
+        self._count(1, line)
+        if isinstance(event, yaml.ScalarEvent):
+            node: Node = _scalar(event, line)
+        elif depth >= MAX_DEPTH:
+            raise BoundsError(Location(self.path, line), f"it nests deeper than {MAX_DEPTH} levels")
+        elif isinstance(event, yaml.MappingStartEvent):
+            node = Mapping(tuple(self._entries(depth + 1)), line)
+        else:
+            node = Sequence(tuple(self._node(item, depth + 1) for item in self._until(yaml.SequenceEndEvent)), line)
+        anchor = getattr(event, "anchor", None)
+        if anchor is not None:
+            self.anchors[anchor] = (node, self.weight - before)
+        return node
+
+    def _entries(self, depth: int) -> Iterator[KeyValue]:
+        import yaml
+
+        for event in self._until(yaml.MappingEndEvent):
+            key = self._node(event, depth)
+            if not isinstance(key, Scalar):
+                raise InputError(
+                    Location(self.path, key.line), "a list or a mapping cannot be a key", "use a text as the key"
+                )
+            yield KeyValue(key.text, key.line, self._node(next(self.events), depth))
+
+    def _until(self, end: type[Event]) -> Iterator[Event]:
+        for event in self.events:
+            if isinstance(event, end):
+                return
+            yield event
+
+    def _alias(self, name: str, line: int) -> Node:
+        if name not in self.anchors:
+            # Also an alias inside the value of its own anchor, which is not complete yet.
+            raise InputError(Location(self.path, line), "an alias has no anchor before it", _ANCHOR)
+        node, weight = self.anchors[name]
+        self._count(weight, line)
+        return node
+
+    def _count(self, weight: int, line: int) -> None:
+        self.weight += weight
+        if self.weight > self.max_nodes:
+            problem = f"it has more than {self.max_nodes} values, with aliases expanded"
+            raise BoundsError(Location(self.path, line), problem)
+
+
+def _scalar(event: ScalarEvent, line: int) -> Scalar:
+    plain = event.implicit[0] if event.tag is None else event.tag in _RESOLVED_TAGS
+    return Scalar(resolve(event.value) if plain else event.value, event.value, line)
+
+
+def _line(event: Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 1
+
+
+_ANCHOR = "put a text that begins with `*` in quotes, or define the anchor before it"

@@ -1,0 +1,92 @@
+"""Output formats of an assessment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TextIO
+
+from agent.cli.present import Format, Verbosity, fitting
+
+if TYPE_CHECKING:
+    from agent.assess.assessment import Assessment
+    from agent.cli.present.assessments.asff import AwsAccount
+
+
+def present_assessment(
+    assessment: Assessment,
+    output_format: Format,
+    verbosity: Verbosity,
+    stream: TextIO,
+    *,
+    beyond: bool = False,
+    aws: AwsAccount | None = None,
+) -> None:
+    """Write the assessment to `stream`; characters that its encoding lacks are replaced."""
+    if output_format is Format.AUTO:
+        output_format = Format.TABLE if stream.isatty() else Format.PLAIN
+    if output_format is Format.TABLE:
+        from agent.cli.present.assessments.common import cleaned
+        from agent.cli.present.assessments.table import assessment_table
+
+        assessment_table(cleaned(assessment), verbosity, stream)
+    else:
+        stream.write(fitting(assessment_text(assessment, output_format, verbosity, beyond=beyond, aws=aws), stream))
+
+
+def assessment_text(  # noqa: C901, PLR0911 - one branch for each format
+    assessment: Assessment,
+    output_format: Format,
+    verbosity: Verbosity = Verbosity.NORMAL,
+    *,
+    beyond: bool = False,
+    aws: AwsAccount | None = None,
+) -> str:
+    """Return the assessment in a format, ended by a line break; auto is plain lines.
+
+    `verbosity` changes only the formats for people, HTML excepted; the others are always complete. `beyond` adds the
+    controls beyond the benchmark to the JSON of kube-bench. `aws` is required for ASFF.
+    """
+    if output_format in (Format.PLAIN, Format.AUTO):
+        from agent.cli.present.assessments.plain import assessment_lines
+
+        # It escapes only the lines that it prints, which is faster than cleaning all texts.
+        return assessment_lines(assessment, verbosity)
+    from agent.cli.present.assessments.common import cleaned
+
+    assessment = cleaned(assessment)
+    if output_format is Format.TABLE:
+        from agent.cli.present.assessments.table import as_wide_table
+
+        return as_wide_table(assessment, verbosity)
+    if output_format is Format.JSON:
+        from agent.cli.present.assessments.json_assessment import assessment_json
+
+        return assessment_json(assessment)
+    if output_format is Format.KUBE_BENCH:
+        from agent.cli.present.assessments.kube_bench import as_kube_bench
+
+        return as_kube_bench(assessment, beyond=beyond)
+    if output_format is Format.JUNIT:
+        from agent.cli.present.assessments.junit import as_junit
+
+        return as_junit(assessment)
+    if output_format is Format.SARIF:
+        from agent.cli.present.assessments.sarif import as_sarif
+
+        return as_sarif(assessment)
+    if output_format is Format.ASFF:
+        from agent.cli.present.assessments.asff import as_asff, required
+
+        return as_asff(assessment, required(aws))
+    if output_format is Format.OPENREPORTS:
+        from agent.cli.present.assessments.openreports import as_openreports
+
+        return as_openreports(assessment)
+    if output_format is Format.OPENMETRICS:
+        from agent.cli.present.assessments.openmetrics import as_openmetrics
+
+        return as_openmetrics(assessment)
+    if output_format is Format.HTML:
+        from agent.cli.present.assessments.html import as_html
+
+        return as_html(assessment)
+    raise AssertionError(output_format)

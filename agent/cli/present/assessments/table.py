@@ -1,0 +1,218 @@
+"""An assessment as a Rich table for a terminal."""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import TYPE_CHECKING, TextIO
+
+from rich.console import Console
+from rich.text import Text
+
+from agent.assess.assessment import ControlStatus
+from agent.cli.present import Verbosity
+from agent.cli.present.assessments import common
+from agent.cli.present.layout import NARROW, indent_of, joined, padded, print_line, styled
+from agent.cli.present.next_steps import print_next_steps
+from agent.cli.present.table import print_facts, print_fix, print_result, write_captured
+from agent.cli.present.text import stripped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from agent.assess.assessment import Assessment, Note, Verdict
+    from agent.base.model import Remediation
+    from agent.cli.present.assessments.common import Awaiting
+
+_STYLE = {
+    ControlStatus.PASS: "green",
+    ControlStatus.FAIL: "bold red",
+    ControlStatus.WAIVED: "cyan",
+    ControlStatus.NOT_APPLICABLE: "dim",
+    ControlStatus.MANUAL: "cyan",
+    ControlStatus.UNKNOWN: "bold magenta",
+}
+"""Neither yellow nor blue, as in agent.cli.present.table."""
+_NUMBER_COLUMN = len("1.1.10") + 2
+_FIELD_COLUMN = len("expected") + 2
+_WIDTH = 120
+"""Columns of a table in a file, which has no terminal width."""
+
+
+def assessment_table(assessment: Assessment, verbosity: Verbosity, stream: TextIO) -> None:
+    """Write the assessment to a terminal; characters that its encoding lacks are replaced (Rich would raise)."""
+    write_captured(stream, lambda console: print_assessment(console, assessment, verbosity))
+
+
+def as_wide_table(assessment: Assessment, verbosity: Verbosity) -> str:
+    """Return the table for a file: 120 columns, no color."""
+    file = StringIO()
+    print_assessment(
+        Console(file=file, width=_WIDTH, highlight=False, force_terminal=False, color_system=None),
+        assessment,
+        verbosity,
+    )
+    return stripped(file.getvalue())
+
+
+def print_assessment(console: Console, assessment: Assessment, verbosity: Verbosity) -> None:
+    """Write the assessment to a Rich console.
+
+    -q shows only controls that decide the exit code; -v adds all others, host facts and all evidence.
+    """
+    is_quiet = verbosity is Verbosity.QUIET
+    if not is_quiet:
+        print_line(console, styled(common.assessment_title(assessment), "bold"))
+    if verbosity is Verbosity.VERBOSE:
+        print_facts(console, common.all_facts(assessment))
+    groups = common.awaiting(assessment, verbosity)
+    waiting = {name for group in groups for name in group.ids}
+    sections = {
+        number: [
+            verdict
+            for verdict in verdicts
+            if verdict.control.id not in waiting and _is_shown(assessment, verdict, verbosity)
+        ]
+        for number, verdicts in common.by_section(assessment).items()
+    }
+    # The same width in each section, so that columns are aligned.
+    width = max((len(verdict.status) for shown in sections.values() for verdict in shown), default=0)
+    for number, shown in sections.items():
+        if shown:
+            _heading(console, common.section_title(number))
+            for verdict in shown:
+                _print_verdict(console, assessment, verdict, verbosity, width + 2)
+    for group in groups:
+        _print_awaiting(console, group, verbosity)
+    if not is_quiet:
+        _totals(console, assessment, verbosity)
+    if not is_quiet or assessment.open:
+        console.print()
+        # Above, the table has a line for the controls beyond the benchmark; quiet reports have none.
+        result = common.assessment_result if is_quiet else common.short_result
+        print_result(console, result(assessment), assessment.exit_code)
+    if not is_quiet:
+        print_next_steps(console, assessment.next_steps)
+
+
+def _is_shown(assessment: Assessment, verdict: Verdict, verbosity: Verbosity) -> bool:
+    if verbosity is Verbosity.QUIET:
+        return common.is_new(assessment, verdict)
+    return verbosity is Verbosity.VERBOSE or verdict.is_open or verdict.status is ControlStatus.WAIVED
+
+
+def _totals(console: Console, assessment: Assessment, verbosity: Verbosity) -> None:
+    if assessment.notes:
+        _heading(console, "Notes")
+    for note in assessment.notes:
+        _print_note(console, note)
+    if assessment.verdicts:
+        _heading(console, "Summary")
+        _print_summary(console, assessment)
+    if common.open_by_owner(assessment):
+        _heading(console, "Open controls by owner of the fix")
+        _print_owners(console, assessment)
+    if verbosity is Verbosity.NORMAL and common.manual_reviews(assessment):
+        console.print()
+        print_line(console, styled(common.manual_reviews(assessment), _STYLE[ControlStatus.MANUAL]))
+
+
+def _heading(console: Console, text: str) -> None:
+    console.print()
+    print_line(console, styled(text, "bold underline"))
+
+
+def _print_verdict(
+    console: Console, assessment: Assessment, verdict: Verdict, verbosity: Verbosity, status_column: int
+) -> None:
+    status = styled(verdict.status, _STYLE[verdict.status])
+    number = styled(verdict.number.text if verdict.number else "")
+    column = status_column + _NUMBER_COLUMN
+    if console.width < NARROW:
+        print_line(console, joined(status, Text(" "), number))
+        print_line(console, _head(assessment, verdict), indent_of(console, column), 2)
+    else:
+        start = joined(padded(status, status_column), padded(number, _NUMBER_COLUMN))
+        print_line(console, joined(start, _head(assessment, verdict)), hanging=column)
+    fix = verdict.remediation if verdict.is_open else None
+    _print_details(console, _fields(verdict, verbosity), fix, indent_of(console, column))
+
+
+def _head(assessment: Assessment, verdict: Verdict) -> Text:
+    title = styled(verdict.control.recommendation, "bold" if verdict.is_open else "")
+    head = joined(title, Text("  "), styled(verdict.control.id, "dim"))
+    if common.in_baseline(assessment, verdict):
+        head.append("  in the baseline", style="italic")
+    if common.is_added(assessment, verdict):
+        head.append("  new control, not in the baseline", style="italic")
+    return head
+
+
+def _fields(verdict: Verdict, verbosity: Verbosity) -> Iterable[tuple[str, str]]:
+    """Return the details of a control but its fix: all for -v or if it is open, else why it is not open."""
+    if verdict.is_open or verbosity is Verbosity.VERBOSE:
+        yield "expected", verdict.expected
+        yield "found", verdict.found
+        some, others = (verdict.evidence, "") if verbosity is Verbosity.VERBOSE else common.few(verdict.evidence)
+        # The found value is often the only observation; then its location is enough.
+        texts = (
+            common.origin(evidence_item)
+            if evidence_item.observation == verdict.found
+            else common.evidence_line(evidence_item)
+            for evidence_item in some
+        )
+        yield from (("evidence", text) for text in (*texts, others))
+    yield "reason", verdict.reason
+    if verdict.waiver:
+        yield "waiver", common.waived(verdict.waiver)
+    if verdict.is_open:
+        yield "owner", common.owner_name(verdict.owner)
+
+
+def _print_awaiting(console: Console, group: Awaiting, verbosity: Verbosity) -> None:
+    """Print controls that wait for the same event. Their ids are in the list of the owners, which -q omits."""
+    console.print()
+    status = styled(ControlStatus.UNKNOWN, _STYLE[ControlStatus.UNKNOWN])
+    print_line(console, joined(status, Text("  "), styled(group.sentence, "bold")), hanging=2)
+    fields = [("controls", ", ".join(group.ids))] if verbosity is Verbosity.QUIET else []
+    for name, text in (*fields, ("fix", group.fix)):
+        print_line(console, joined(_label(name), styled(text)), 2, _FIELD_COLUMN)
+
+
+def _print_details(console: Console, fields: Iterable[tuple[str, str]], fix: Remediation | None, indent: int) -> None:
+    for name, text in fields:
+        if text:
+            print_line(console, joined(_label(name), styled(text)), indent, _FIELD_COLUMN)
+    if fix:
+        print_fix(console, fix, indent, _label("fix"))
+
+
+def _label(name: str) -> Text:
+    return padded(styled(name, "dim"), _FIELD_COLUMN)
+
+
+def _print_note(console: Console, note: Note) -> None:
+    print_line(console, styled(note.message, "bold"), hanging=2)
+    _print_details(console, (("location", str(note.location or "")),), note.remediation, 2)
+
+
+def _print_summary(console: Console, assessment: Assessment) -> None:
+    titles = {number: styled(common.section_title(number)) for number in common.by_section(assessment)}
+    column = max(title.cell_len for title in titles.values()) + 2
+    for number, title in titles.items():
+        counts = _counts(assessment.counts(number))
+        if console.width < NARROW:
+            print_line(console, title, hanging=2)
+            print_line(console, counts, 2)
+        else:
+            print_line(console, joined(padded(title, column), counts), hanging=column)
+
+
+def _counts(counts: Mapping[ControlStatus, int]) -> Text:
+    return Text("  ").join(styled(f"{count} {status}", _STYLE[status]) for status, count in counts.items() if count)
+
+
+def _print_owners(console: Console, assessment: Assessment) -> None:
+    for owner, verdicts in common.open_by_owner(assessment).items():
+        start = joined(padded(styled(common.owner_name(owner), "bold"), 10), Text(f"{len(verdicts):<4}"))
+        ids = styled(", ".join(verdict.control.id for verdict in verdicts))
+        print_line(console, joined(start, ids), hanging=indent_of(console, 14))

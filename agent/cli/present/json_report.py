@@ -1,0 +1,62 @@
+"""A report as JSON; docs/reference/report.schema.json describes it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.cli.present import remediation
+from agent.cli.present.next_steps import step_object as as_step
+from agent.k3s.redaction import redacted_all
+
+if TYPE_CHECKING:
+    from agent.base.model import Location
+    from agent.base.report import Finding, Item, Report
+
+SCHEMA = 2
+
+
+def report_json(report: Report) -> str:
+    """Return one JSON object and a line break. Every key is present; a text that does not apply is empty."""
+    import json
+
+    from agent import __version__
+
+    shape = {
+        "schema": SCHEMA,
+        "version": __version__,
+        "verb": report.verb,
+        "exit_code": int(report.exit_code),
+        "meaning": report.exit_code.meaning if report.exit_code else report.wording.success,
+        "facts": [fact._asdict() for fact in report.facts],
+        "items": list(map(item_object, report.items)),
+        "findings": list(map(finding_object, report.findings)),
+        "next_steps": list(map(as_step, report.next_steps)),
+    }
+    # ASCII, so that it is valid JSON in every encoding of the stream.
+    return json.dumps(redacted_all(shape), indent=2) + "\n"
+
+
+def location_object(location: Location | None) -> dict[str, object] | None:
+    """Return a location for JSON."""
+    return location and {"path": str(location.path), "line": location.line or None}
+
+
+def item_object(item: Item) -> dict[str, object]:
+    """Return an item for JSON."""
+    return {
+        "id": item.id,
+        "status": item.status,
+        "detail": item.detail,
+        "remediation": item.hint,
+        "blocked_by_environment": item.blocked_by_environment,
+        "diff": item.diff,
+    }
+
+
+def finding_object(finding: Finding) -> dict[str, object]:
+    """Return a finding for JSON."""
+    return {
+        **finding._asdict(),
+        "location": location_object(finding.location),
+        "remediation": remediation.text(finding.remediation),
+    }

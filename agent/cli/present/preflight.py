@@ -1,0 +1,175 @@
+"""A preflight as a table, as plain lines, and as JSON; docs/reference/preflight.schema.json describes the JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TextIO
+
+from agent.base.report import ItemStatus
+from agent.cli.present import Format, Verbosity, fitting, next_steps, remediation
+from agent.cli.present.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+
+    from agent.base.report import Item
+    from agent.cli.present.remediation import Caller
+    from agent.harden.plan.preflight import Preflight
+
+SCHEMA = 1
+
+_FIXED = "apply fixes "
+
+
+def present_preflight(
+    result: Preflight,
+    output_format: Format,
+    verbosity: Verbosity,
+    stream: TextIO,
+    caller: Callable[[], Caller] | None = None,
+) -> None:
+    """Write the result to `stream`. Commands in it call the program as `caller` did, for the other version."""
+    called = (caller or remediation.Caller)()
+    shown = tuple(
+        problem._replace(
+            finding=problem.finding._replace(remediation=remediation.addressed(problem.finding.remediation, called))
+        )
+        for problem in result.problems
+    )
+    steps = next_steps.addressed_steps(result.next_steps, called)
+    result = result._replace(problems=shown, next_steps=steps)
+    if output_format is Format.AUTO:
+        output_format = Format.TABLE if stream.isatty() else Format.PLAIN
+    if output_format is Format.JSON:
+        stream.write(_as_json(result))
+    elif output_format is Format.TABLE:
+        _as_table(result, verbosity, stream)
+    else:
+        stream.write(fitting(_as_lines(result, verbosity), stream))
+
+
+def _as_lines(result: Preflight, verbosity: Verbosity) -> str:
+    from agent.cli.present.plain import finding_line, item_line
+
+    last = f"result {int(result.exit_code)}: {_summary(result)}"
+    lines = [last]
+    if verbosity is not Verbosity.QUIET:
+        lines = [_title(result)]
+        if verbosity is Verbosity.VERBOSE:
+            lines += [f"fact {fact.name}: {fact.value} ({fact.source})" for fact in result.facts]
+        for problem in result.problems:
+            lines.append(f"{_FIXED if problem.fixed_by_apply else ''}{finding_line(problem.finding)}")
+        lines += [item_line(item) for item in result.changes]
+        lines += [f"left after apply: {item_line(item)}" for item in _unexpected(result)]
+        lines += [f"note {note.id}: {note.text} ({note.source})" for note in result.notes]
+        lines += [last, *next_steps.step_lines(result.next_steps)]
+    return "".join(f"{printable(line)}\n" for line in lines)
+
+
+def _as_table(result: Preflight, verbosity: Verbosity, stream: TextIO) -> None:
+    from agent.cli.present.table import write_captured
+
+    write_captured(stream, lambda console: print_preflight(console, result, verbosity))
+
+
+def print_preflight(console: Console, result: Preflight, verbosity: Verbosity) -> None:
+    """Write the result to a Rich console. -q prints only the last line."""
+    from rich.text import Text
+
+    from agent.base.report import Entry
+    from agent.cli.present.layout import print_line, styled
+    from agent.cli.present.table import print_entries, print_facts, print_note, print_result
+
+    if verbosity is not Verbosity.QUIET:
+        print_line(console, styled(_title(result), "bold"))
+        if verbosity is Verbosity.VERBOSE:
+            print_facts(console, result.facts)
+        with_fix = verbosity is Verbosity.VERBOSE or not result.next_steps
+        decisive = [Entry((), (problem.finding,)) for problem in result.problems if not problem.fixed_by_apply]
+        print_entries(console, decisive, with_fix=with_fix)
+        fixed = [Entry((), (problem.finding,)) for problem in result.problems if problem.fixed_by_apply]
+        parts = (
+            ("apply fixes", fixed),
+            ("apply changes, for that version", [Entry((item,)) for item in result.changes]),
+            ("left after apply", [Entry((item,)) for item in _unexpected(result)]),
+        )
+        for heading, entries in parts:
+            if entries:
+                print_line(console, Text())
+                print_line(console, Text(heading, "bold"))
+                print_entries(console, entries, with_fix=with_fix)
+        if result.notes:
+            print_line(console, Text())
+        for note in result.notes:
+            print_note(console, note.id, note.text, note.source)
+        print_line(console, Text())
+    print_result(console, _summary(result), result.exit_code)
+    if verbosity is not Verbosity.QUIET:
+        next_steps.print_next_steps(console, result.next_steps)
+
+
+def _as_json(result: Preflight) -> str:
+    import json
+
+    from agent import __version__
+    from agent.cli.present.json_report import finding_object, item_object
+    from agent.harden.plan.preflight import MEANINGS
+    from agent.k3s.redaction import redacted_all
+
+    shape = {
+        "schema": SCHEMA,
+        "version": __version__,
+        "verb": "preflight",
+        "exit_code": int(result.exit_code),
+        "meaning": MEANINGS[result.exit_code],
+        "current_k3s_version": result.current,
+        "target_k3s_version": result.target,
+        "would_start": result.would_start,
+        "stays_hardened": result.stays_hardened,
+        "facts": [fact._asdict() for fact in result.facts],
+        "findings": [
+            {**finding_object(problem.finding), "fixed_by_apply": problem.fixed_by_apply, "is_new": problem.is_new}
+            for problem in result.problems
+        ],
+        "changes": list(map(item_object, result.changes)),
+        "left_after_apply": list(map(item_object, result.left)),
+        "notes": [{"id": note.id, "message": note.text, "source": note.source} for note in result.notes],
+        "next_steps": list(map(next_steps.step_object, result.next_steps)),
+    }
+    # ASCII, so that it is valid JSON in every encoding of the stream.
+    return json.dumps(redacted_all(shape), indent=2) + "\n"
+
+
+def _title(result: Preflight) -> str:
+    role = result.facts[0].value
+    return f"k3s-harden preflight: {role}, K3s {result.current or 'of unknown version'} → {result.target}"
+
+
+def _unexpected(result: Preflight) -> tuple[Item, ...]:
+    """Return what is left after apply and not among the changes with the same status, so that it was not shown yet."""
+    shown = {(item.id, item.status) for item in result.changes if item.status is not ItemStatus.DIFFERS}
+    return tuple(item for item in result.left if (item.id, item.status) not in shown)
+
+
+def _summary(result: Preflight) -> str:
+    if not result.would_start:
+        text = f"K3s {result.target} would not start with this configuration"
+    elif not result.stays_hardened:
+        text = f"K3s {result.target} would start, but apply cannot make the host compliant"
+    else:
+        text = f"K3s {result.target} would start, and the host is compliant{' after apply' if result.changes else ''}"
+    if not result.current:
+        text += "; steps between versions could not be checked, because the current version is unknown"
+    if result.would_start and not result.is_complete:
+        text = text.replace("would start", "would start as far as it could be checked", 1)
+    left = sum(problem.is_decisive for problem in result.problems)
+    differing = sum(item.status is ItemStatus.DIFFERS for item in result.changes)
+    counts = [
+        (left, "to fix first"),
+        (differing, f"change{'' if differing == 1 else 's'} by apply"),
+        (len(result.notes), "note"),
+    ]
+    listed = ", ".join(f"{number} {what}" for number, what in counts if number)
+    listed += "s" if len(result.notes) > 1 else ""
+    return f"{text} ({listed})." if listed else f"{text}."

@@ -1,0 +1,167 @@
+"""A remediation as text; every output format uses it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.base.model import Instruction, OwnCommand, Remediation, Restart, ShellCommand
+from agent.base.value import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.base import model
+    from agent.base.model import Location
+
+PROGRAM = "k3s-harden"
+
+_HOSTLESS_VERBS = frozenset({"explain", "render"})
+"""Verbs that read no host: they need neither root nor the options of the current run."""
+
+_OPTIONS = {
+    # Its --k3s-version is the current version, not the one that the other commands are for.
+    "preflight": ("--root ", "--config ", "--role ", "--data-dir ", "--unit ", "--allow-empty-root"),
+    "revert": ("--root ", "--allow-empty-root"),
+    "release": ("--unit ",),
+    "service-accounts": (),
+}
+"""By verb: the host options that it has, if it does not have all of them."""
+
+_ONLY_OF = {
+    "--program": ("install", "uninstall"),
+    "--unit": ("apply", "assess", "check", "diff", "drift", "install", "preflight", "release"),
+}
+"""By option: the verbs that have it, if the others do not."""
+
+_SUDO = "sudo "
+
+
+class Caller(Value):
+    """How the current run was called; commands for the reader are called in the same way."""
+
+    program: str = PROGRAM
+    """The shell words that call this program."""
+    needs_sudo: bool = True
+    """Whether this program needs sudo to work on the host."""
+    is_root: bool = False
+    root: str = ""
+    """The root directory of a host tree; empty for this machine."""
+    outside: Callable[[str], str] | None = None
+    """Returns a command of the host tree as one for this machine, if it must run here; otherwise an empty text."""
+    options: tuple[str, ...] = ()
+    """The host options of the run, such as `--root /mnt`, quoted for a shell."""
+
+    def command(self, step: model.Step) -> str:
+        """Return a step as a command line to paste; empty if it is an instruction."""
+        if isinstance(step, OwnCommand):
+            return self._own(step)
+        return self._other(step.line) if isinstance(step, ShellCommand) else ""
+
+    def _own(self, step: OwnCommand) -> str:
+        if step.verb in _HOSTLESS_VERBS:
+            reader = (f"| {step.piped_to}",) if step.piped_to else ()
+            return " ".join((self.program, step.verb, *step.options, *reader))
+        known = _OPTIONS.get(step.verb)
+        given = {option.partition(" ")[0] for option in step.options}
+        options = (
+            option
+            for option, name in ((option, option.partition(" ")[0]) for option in self.options)
+            if (known is None or option.startswith(known))
+            and name not in given
+            and step.verb in _ONLY_OF.get(name, (step.verb,))
+        )
+        return f"{_SUDO * self.needs_sudo}{' '.join((self.program, step.verb, *step.options, *options))}"
+
+    def _other(self, line: str) -> str:
+        if not line.startswith(_SUDO):
+            return line
+        line = line[len(_SUDO) :]
+        if self.root:
+            from shlex import quote
+
+            # Without it, the command changes this machine in the place of the host tree.
+            here = self.outside(line) if self.outside is not None else ""
+            line = here or f"chroot {quote(self.root)} {line}"
+        return line if self.is_root else _SUDO + line
+
+
+_UNKNOWN = Caller()
+"""For texts that no run prints, such as the reference."""
+
+
+class Step(Value):
+    """A step as text."""
+
+    text: str
+    is_command: bool = False
+    """Whether it can be pasted into a shell."""
+
+
+_DAEMON_RELOAD = Step("sudo systemctl daemon-reload", is_command=True)
+_RESTART = Step("restart K3s")
+
+
+def _restarts(remediation: Remediation) -> tuple[Step, ...]:
+    """Return the steps after which the others take effect."""
+    return (
+        *((_DAEMON_RELOAD,) if remediation.needs_daemon_reload else ()),
+        *((_RESTART,) if remediation.restart is Restart.K3S else ()),
+    )
+
+
+def text(remediation: Remediation) -> str:
+    """Return the steps on one line; a single command has no other words, so that it can be pasted."""
+    listed = steps(remediation)
+    if len(listed) == 1 and listed[0].is_command and remediation.alternative is None:
+        return listed[0].text
+    return _prose(remediation)
+
+
+def labelled(fix: str) -> str:
+    """Return the text of a fix after its label; empty if there is none."""
+    return f"fix: {fix}" if fix else ""
+
+
+def steps(remediation: Remediation) -> tuple[Step, ...]:
+    """Return the steps, the restart included, without those of the alternative."""
+    return (*map(described, remediation.steps), *_restarts(remediation))
+
+
+def numbered_steps(remediation: Remediation) -> list[tuple[str, Step]]:
+    """Return each step with its number, if there are several; the alternative follows a line `or`."""
+    own = steps(remediation)
+    listed = [(f"{number}. " if len(own) > 1 else "", step) for number, step in enumerate(own, 1)]
+    return [*listed, ("", Step("or")), *numbered_steps(remediation.alternative)] if remediation.alternative else listed
+
+
+def completed(step: model.Step, caller: Caller) -> model.Step:
+    """Return a step with a complete command for this caller."""
+    return step if isinstance(step, Instruction) else ShellCommand(caller.command(step))
+
+
+def addressed(remediation: Remediation, caller: Caller) -> Remediation:
+    """Return the remediation with complete commands for this caller."""
+    return remediation.mapped(lambda step: completed(step, caller))
+
+
+def _prose(remediation: Remediation) -> str:
+    own = "; then ".join(_quoted(described(step)) for step in remediation.steps)
+    line = "; ".join(filter(None, (own, *map(_quoted, _restarts(remediation)))))
+    return line if remediation.alternative is None else f"{line}; or {_prose(remediation.alternative)}"
+
+
+def _quoted(step: Step) -> str:
+    return f"run `{step.text}`" if step.is_command else step.text
+
+
+def described(step: model.Step) -> Step:
+    """Return a step as text."""
+    if isinstance(step, Instruction):
+        return Step(step.text if step.location is None else f"{step.text} {at(step.location)}")
+    # A shell command is complete, as `addressed` makes it.
+    return Step(_UNKNOWN.command(step) if isinstance(step, OwnCommand) else step.line, is_command=True)
+
+
+def at(location: Location) -> str:
+    """Return a location after its preposition: `at /etc/x:3` or `in /etc/x`."""
+    return f"{'at' if location.line else 'in'} {location}"

@@ -1,0 +1,118 @@
+"""Texts that the table and the plain lines of a report share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.base.errors import ExitCode
+from agent.base.model import NO_REMEDIATION
+from agent.base.report import GATE_VERB, ItemStatus, Urgency, urgency_of
+from agent.k3s.redaction import redacted
+
+if TYPE_CHECKING:
+    from agent.base.model import Remediation
+    from agent.base.report import Entry, Finding, Report
+
+
+def is_compliant(entry: Entry) -> bool:
+    """Return whether an entry is one of the compliant items that a table only counts."""
+    return not entry.findings and all(item.status is ItemStatus.COMPLIANT for item in entry.items)
+
+
+def printable(text: str) -> str:
+    """Return the text as one line, with control characters as escapes.
+
+    File names and contents are untrusted: they must not forge lines or control the terminal. Secrets are replaced.
+    """
+    text = redacted(text)
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def stripped(table: str) -> str:
+    """Return a table without the blanks that Rich adds at the end of lines."""
+    return "\n".join(line.rstrip(" ") for line in table.split("\n"))
+
+
+def fields(finding: Finding, about: str = "") -> list[tuple[str, str]]:
+    """Return the names and values of a finding's fields that are not empty, without a location that is `about`."""
+    location = str(finding.location or "")
+    values = (
+        ("expected", finding.expected),
+        ("found", finding.found),
+        ("location", "" if location == about else location),
+    )
+    return [(name, value) for name, value in values if value]
+
+
+def fix(entry: Entry) -> Remediation:
+    """Return the remediation of an entry: that of its most urgent finding which has one, or none."""
+    ordered = sorted(entry.findings, key=urgency_of)
+    return next((finding.remediation for finding in ordered if finding.remediation != NO_REMEDIATION), NO_REMEDIATION)
+
+
+def title(report: Report) -> str:
+    """Return the first line: the verb and the most important facts."""
+    facts = ", ".join(fact.value for fact in report.facts[:3])
+    return f"k3s-harden {report.verb}: {facts}" if facts else f"k3s-harden {report.verb}"
+
+
+def result(report: Report) -> str:
+    """Return the last line: the meaning of the exit code for this verb, with counts."""
+    counts = _counts(report)
+    return f"{_meaning(report)} ({counts})." if counts else f"{_meaning(report)}."
+
+
+def hints(entry: Entry) -> list[str]:
+    """Return what to do about the items of an entry; what is edited has the fix of its finding, if there is one."""
+    has_fix = fix(entry) != NO_REMEDIATION
+    return [item.hint for item in entry.items if item.hint and not (has_fix and item.status is ItemStatus.EDITED)]
+
+
+def _meaning(report: Report) -> str:
+    code = report.exit_code
+    kernel = "; its kernel was not checked" if any(found.id == "no-kernel-here" for found in report.findings) else ""
+    if report.verb == GATE_VERB:
+        fails = any(finding.prevents_start for finding in report.findings)
+        released = "The gate does not block K3s, but K3s will not start" if fails else "K3s may start"
+        return released if report.is_ready else "K3s is blocked"
+    if not report.writes:
+        return "Host is not compliant" if code else f"Host is compliant{kernel or ', now and after the next boot'}"
+    if code is ExitCode.COMPLIANT:
+        return (report.wording.changed if report.has_changed else report.wording.unchanged) + kernel
+    past = report.wording.past
+    return {
+        ExitCode.ERROR: "Failed; nothing was changed",
+        ExitCode.NOT_COMPLIANT: f"{past.capitalize()}, but the host is not compliant"
+        if report.has_changed
+        else "Host is not compliant; nothing was changed",
+        ExitCode.PARTIAL: f"Partially {past}; see what is left",
+        ExitCode.ENVIRONMENT: "Nothing was changed; this environment does not allow it",
+    }[code]
+
+
+def _counts(report: Report) -> str:
+    urgencies = [entry.urgency for entry in report.entries]
+    problems = sum(urgency.is_problem for urgency in urgencies)
+    warnings = urgencies.count(Urgency.WARNING)
+    parts = [_number(problems, "problem") + _decisive(urgencies.count(Urgency.PREVENTS_START), problems)] * bool(
+        problems
+    )
+    parts += [_number(warnings, "warning")] * bool(warnings)
+    statuses = [item.status for item in report.items]
+    calm = (ItemStatus.CHANGED, ItemStatus.KEPT, ItemStatus.COMPLIANT)
+    parts += [f"{statuses.count(status)} {status}" for status in calm if status in statuses]
+    return ", ".join(parts)
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _decisive(count: int, of: int) -> str:
+    """Return how many of the problems prevent K3s from starting."""
+    if not count:
+        return ""
+    verb = "prevents" if count == 1 else "prevent"
+    return f" that {verb} K3s from starting" if count == of else f", {count} of them {verb} K3s from starting"

@@ -1,0 +1,238 @@
+"""The verbs check, diff, apply and gate. `apply` is `check` with one more stage."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent import findings
+from agent.base.errors import ExitCode, HardenError, HostError
+from agent.base.model import Absent, File, OwnCommand, Sysctl
+from agent.base.report import GATE_VERB, Item, ItemStatus, Report, no_progress
+from agent.base.value import replace
+from agent.harden.changes import last_run
+from agent.harden.changes.journal import Journal
+from agent.harden.node.configuration import dropin_directory
+from agent.harden.plan import plan
+from agent.harden.plan.plan import difference
+from agent.harden.situation.observation import observe_after_apply, observe_situation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from agent.base.host import Host
+    from agent.base.model import Observed, State
+    from agent.base.report import Finding, Progress
+    from agent.harden.plan.plan import Change
+    from agent.harden.situation import Request, Situation
+
+
+_LARGEST_COMPARED = 128 * 1024
+"""Maximum number of bytes of a file that `diff` compares; k3s-harden writes at most 20 KiB."""
+
+
+def check(host: Host, request: Request) -> Report:
+    """Report whether the host is compliant, now and after the next boot. Makes no changes."""
+    situation = observe_situation(host, request)
+    report = _report("check", host, situation, items_of(situation))
+    return _advised(_with_prediction(report, host, request, situation), host, situation)
+
+
+def diff(host: Host, request: Request) -> Report:
+    """Report what apply would change, with unified diffs of files. Makes no changes."""
+    situation = observe_situation(host, request)
+    expected = {resource.id: resource for resource in situation.desired}
+    changes = {change.id: change for change in situation.plan.changes}
+    by_profile = _by_profile(situation)
+    items = []
+    for without_profile in items_of(situation):
+        profile = by_profile.get(without_profile.id, "")
+        item = replace(without_profile, detail=f"{without_profile.detail}{profile}")
+        if item.status is ItemStatus.DIFFERS:
+            items.append(_compared(item, changes[item.id].before, changes[item.id].after))
+        elif item.status is not ItemStatus.COMPLIANT:
+            items.append(_compared(item, situation.observed[item.id], expected[item.id]))
+    report = _with_prediction(_report("diff", host, situation, items), host, request, situation)
+    return _advised(replace(report, findings=tuple(map(_without_diff, report.findings))), host, situation)
+
+
+def _with_prediction(report: Report, host: Host, request: Request, situation: Situation) -> Report:
+    """Return the report with the problems that apply would cause; unchanged if apply would change nothing."""
+    if not situation.plan.changes or _is_forbidden(situation):
+        return report
+    from agent.harden.plan.preflight import problems_caused_by_apply
+
+    later = findings.collect_findings(observe_after_apply(host, request, situation))
+    found = problems_caused_by_apply(report.findings, later, {resource.id for resource in situation.desired})
+    return replace(report, findings=(*report.findings, *found))
+
+
+def _is_forbidden(situation: Situation) -> bool:
+    """Return whether apply changes nothing, because K3s would not start on the kernel that it cannot change."""
+    has_parameters = any(isinstance(change.after, Sysctl) for change in situation.plan.changes)
+    return has_parameters and situation.facts.platform.kernel_is_read_only
+
+
+def _without_diff(finding: Finding) -> Finding:
+    """Return the finding without the advice to run this verb."""
+    steps = tuple(step for step in finding.remediation.steps if step != OwnCommand("diff"))
+    return finding._replace(remediation=replace(finding.remediation, steps=steps))
+
+
+def _by_profile(situation: Situation) -> dict[str, str]:
+    """Return by resource ID a text with the settings of the profile that change the resource.
+
+    A setting decides a resource if the resource would be another one, or none, with the setting's default.
+    """
+    if not situation.settings.from_profile:
+        return {}
+    from agent.harden.desired import resources
+    from agent.harden.settings.schema import Settings, setting_rows
+
+    found: dict[str, list[str]] = {}
+    for row in setting_rows():
+        if row.name in situation.settings.from_profile:
+            default = replace(situation.settings, **{row.name: getattr(Settings(), row.name)})
+            others = resources.desired_resources(default, situation.facts, situation.inputs)
+            without = {resource.id: resource for resource in others}
+            for resource in situation.desired:
+                if without.get(resource.id) != resource:
+                    found.setdefault(resource.id, []).append(row.key)
+    profile = situation.settings.profile
+    source = f"by the profile {profile} (k3s-harden explain {profile}: what it can break)"
+    return {name: f"; {source}: {', '.join(keys)}" for name, keys in found.items()}
+
+
+def _compared(item: Item, found: Observed, expected: State) -> Item:
+    """Return the item with a unified diff, if it is a file."""
+    from agent.harden.plan.diffs import unified
+
+    if not isinstance(expected, File):
+        return item
+    if not isinstance(found, (File, Absent)):
+        return replace(item, detail=f"{item.detail}; cannot be compared")
+    if isinstance(found, File) and len(found.content) > _LARGEST_COMPARED:
+        detail = f"{item.detail}; {len(found.content)} bytes are too large to compare"
+        return replace(item, detail=detail, content_differs=False)
+    return replace(item, diff=unified(found, expected), content_differs=False)
+
+
+def apply(host: Host, request: Request, progress: Progress = no_progress) -> Report:
+    """Make the host compliant, then observe it again. Takes no lock and makes no changes if it is compliant."""
+    report, situation = _applied(host, request, progress)
+    return _advised(report, host, situation)
+
+
+def _applied(host: Host, request: Request, progress: Progress = no_progress) -> tuple[Report, Situation]:
+    progress("reading the host")
+    situation = observe_situation(host, request)
+    settled = all(run.finished for run in situation.journal.runs)
+    if not (settled and situation.plan.is_empty):
+        host.refuse_ordinary_user("apply")
+    if _is_forbidden(situation):
+        reason = "kernel parameters differ, and /proc/sys is read-only"
+        held = replace(situation, plan=plan.withheld(situation.plan, reason, "", by_environment=True))
+        return _report("apply", host, situation, items_of(held), writes=True), situation
+    if settled and not situation.plan.changes:
+        return _released(
+            _report("apply", host, situation, items_of(situation), writes=True), host, situation
+        ), situation
+
+    from agent.harden.changes.execute import execute
+
+    progress("waiting for the end of another run")
+    with host.lock():
+        progress("writing the journal")
+        journal = Journal(host)
+        journal.finish_interrupted()
+        # Another run may have made the changes before this one got the lock.
+        done = execute(observe_situation(host, request).plan, host, journal, progress)
+    progress("reading the host again")
+    try:
+        situation = observe_situation(host, request)
+    except HardenError as error:
+        again = Item("this host", ItemStatus.FAILED, f"cannot be observed again: {error.message}", error.hint)
+        facts = situation.facts.evidence
+        return Report(verb="apply", writes=True, facts=facts, items=(*done, again), findings=()), situation
+    changed = {item.id: item for item in done}
+    untouched = [item for item in items_of(situation) if item.id not in changed]
+    return _released(_report("apply", host, situation, [*done, *untouched], writes=True), host, situation), situation
+
+
+def gate(host: Host, request: Request) -> Report:
+    """Apply, and report with the exit code that decides whether K3s starts."""
+    report, situation = _applied(host, replace(request, for_gate=True))
+    report = replace(report, verb=GATE_VERB)
+    return report if report.is_ready else _advised(report, host, situation)
+
+
+def _released(report: Report, host: Host, situation: Situation) -> Report:
+    """Start the services that the gate blocked, and end releases from it, if nothing blocks K3s any more."""
+    if not report.is_ready or not (host.is_live and host.runs_as_root):
+        return report
+
+    from agent.cli.verbs.release import ENDED_BY_A_COMPLIANT_RUN, end_exceptions
+
+    last_run.write_last_run(host, situation.to_record)
+    try:
+        started = findings.after_release(end_exceptions(host))
+    except HostError:  # such as a read-only /run: the pause then ends by itself
+        return report
+    current = (finding for finding in report.findings if finding.id not in ENDED_BY_A_COMPLIANT_RUN)
+    return replace(report, findings=(*current, *started))
+
+
+def items_of(situation: Situation) -> Iterator[Item]:
+    """Yield an item for each desired resource and for each other change of the plan."""
+    refusals = {refusal.id: refusal for refusal in situation.plan.refusals}
+    changes = {change.id: change for change in situation.plan.changes}
+    for resource in situation.desired:
+        if resource.id in refusals:
+            from agent.harden.changes.execute import refused
+
+            yield refused(refusals[resource.id])
+        if resource.id in changes:
+            change = changes[resource.id]
+            yield _differing(change)
+        elif resource.id not in refusals:
+            yield Item(resource.id, ItemStatus.COMPLIANT, plan.describe_state(situation.observed[resource.id]))
+    expected = {resource.id for resource in situation.desired}
+    for change in situation.plan.changes:
+        if change.id not in expected:
+            yield _differing(change)
+
+
+def _differing(change: Change) -> Item:
+    has_content = isinstance(change.before, File) and isinstance(change.after, File) and not change.keeps_content
+    detail = difference(change.before, change.after)
+    return Item(change.id, ItemStatus.DIFFERS, detail, content_differs=has_content)
+
+
+def _report(verb: str, host: Host, situation: Situation, items: Iterable[Item], *, writes: bool = False) -> Report:
+    return Report(
+        verb=verb,
+        writes=writes,
+        facts=situation.facts.evidence,
+        items=tuple(items),
+        findings=findings.collect_findings(situation, others=_config_access(host, situation)),
+    )
+
+
+def _config_access(host: Host, situation: Situation) -> Iterator[Finding]:
+    """Yield the findings about users who can change K3s' configuration."""
+    configuration = situation.facts.configuration
+    paths = (configuration.path, dropin_directory(configuration.path), *configuration.files)
+    if any(map(host.tree.may_be_changed, dict.fromkeys(paths))):
+        from agent.cli.verbs.config_access import writable_configuration  # loads many modules
+
+        yield from writable_configuration(host, situation)
+
+
+def _advised(report: Report, host: Host, situation: Situation) -> Report:
+    """Return the report with the next steps."""
+    is_calm = report.exit_code is ExitCode.COMPLIANT and not report.findings and situation.facts.running_since
+    if is_calm and not report.has_changed:
+        return report
+    from agent.cli.verbs.k3s_state import installed_k3s
+    from agent.harden.plan import next_steps
+
+    return replace(report, next_steps=next_steps.steps_after_run(report, installed_k3s(host, situation.facts)))

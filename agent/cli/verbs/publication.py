@@ -1,0 +1,152 @@
+"""What the Node of this host should have after a drift check, which has no network; the verb publish sends it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from agent import __version__
+from agent.assess.assessment import ControlStatus
+from agent.base.errors import HardenError, HostError
+from agent.base.host.systemd import Systemd
+from agent.base.model import PRIVATE_FILE, File
+from agent.base.times import timestamp
+from agent.cli.present.text import printable
+from agent.cluster.node_status import ANNOTATIONS_LIMIT, CONDITION, MESSAGE_LIMIT, Annotation, PublishedResult
+from agent.harden.changes.publication import PUBLICATION, SENT, Publication, digest, machine_hash, read_publication
+from agent.harden.changes.state import locked_state
+from agent.harden.settings.schema import Publish
+from agent.harden.situation.observation import observe_situation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from agent.assess.assessment import Assessment
+    from agent.assess.baseline import Baseline
+    from agent.base.host import Host
+    from agent.harden.settings.schema import Settings
+    from agent.harden.situation import Request
+
+KUBECONFIG = PurePosixPath("agent/kubelet.kubeconfig")
+"""K3s' kubeconfig of the kubelet, in the data directory."""
+UNIT = "k3s-harden-publish.service"
+
+_DIGESTS_LIMIT = 2048
+_CUT = ",..."
+_EVALUATED = (ControlStatus.PASS, ControlStatus.FAIL, ControlStatus.WAIVED, ControlStatus.UNKNOWN)
+
+
+def prepare_publication(
+    host: Host, request: Request, settings: Settings, last: Baseline | None, now: Assessment
+) -> Iterator[str]:
+    """Write what the Node should have after an assessment, and start the unit that sends it; yield lines for the log.
+
+    A failure is a line, never an error: it does not change the result of the drift check.
+    """
+    earlier = read_publication(host) if host.is_live else None
+    try:
+        if host.is_live and settings.publish is not Publish.NONE:
+            new = _publication(host, request, settings, now, _drifted(last, now, earlier), earlier)
+        elif earlier is not None:
+            new = earlier._replace(annotations={}, condition={}, drifted=[])
+        else:
+            return
+        content = json.dumps(new._asdict(), indent=2).encode() + b"\n"
+        with locked_state(host):
+            host.writable_tree.write(File(path=PUBLICATION, content=content, mode=PRIVATE_FILE))
+        systemd = Systemd(host)
+        if systemd.is_running:
+            systemd.start(UNIT)
+    except HardenError as error:
+        yield printable(error.message)
+
+
+def _drifted(last: Baseline | None, now: Assessment, earlier: Publication | None) -> list[str]:
+    """Return the open controls that were not open at an earlier assessment."""
+    candidates = set(earlier.drifted if earlier else ())
+    candidates |= {name for name, status in last.statuses.items() if not status.is_open} if last else set()
+    return [verdict.control.id for verdict in now.verdicts if verdict.is_open and verdict.control.id in candidates]
+
+
+def _publication(
+    host: Host, request: Request, settings: Settings, now: Assessment, drifted: list[str], earlier: Publication | None
+) -> Publication:
+    """Return what the Node should have. Raises HostError if there is none."""
+    situation = observe_situation(host, request)
+    facts = situation.facts
+    if facts.merged_config.boolean("disable-agent"):
+        for path in (PUBLICATION, SENT):
+            host.writable_tree.remove_file(path)
+        raise HostError("cannot publish the state of this server: it has no Node, because `disable-agent` is set")
+    since = (earlier.annotations.get(Annotation.DRIFTING_SINCE) if earlier else None) or timestamp(now.when)
+    condition = node_condition(now, since if drifted else "")
+    if earlier and earlier.condition.get("status") == condition["status"]:
+        condition["lastTransitionTime"] = earlier.condition.get("lastTransitionTime", condition["lastTransitionTime"])
+    observed = (situation.observed.get(resource.id) for resource in situation.desired)
+    files = {str(file.path): digest(file.content) for file in observed if isinstance(file, File)}
+    about = {
+        Annotation.ROLE: str(facts.role),
+        Annotation.MACHINE: machine_hash(host),
+        Annotation.FILE_DIGESTS: _digests(files),
+        **({Annotation.DRIFTING_SINCE: since} if drifted else {}),
+    }
+    kubeconfig = str(facts.data_dir / KUBECONFIG)
+    return Publication(now.node, kubeconfig, now.when, node_annotations(now, settings, about), condition, drifted)
+
+
+def node_annotations(now: Assessment, settings: Settings, about: Mapping[Annotation, str]) -> dict[str, str]:
+    """Return the annotations of an assessment and of the node that it is about; what exceeds the limit is cut."""
+    counts = now.counts()
+    annotations = {
+        **about,
+        Annotation.RESULT: published_result(now),
+        Annotation.EVALUATED: sum(counts[status] for status in _EVALUATED),
+        Annotation.PASSED: counts[ControlStatus.PASS],
+        Annotation.FAILED: counts[ControlStatus.FAIL],
+        Annotation.UNDETERMINED: counts[ControlStatus.UNKNOWN],
+        Annotation.BENCHMARK: now.benchmark,
+        Annotation.VERSION: __version__,
+        Annotation.PROFILE: settings.profile,
+        Annotation.ASSESSED: timestamp(now.when),
+    }
+    texts = {str(name): str(value) for name, value in annotations.items()}
+    if settings.publish is Publish.DETAILS:
+        room = ANNOTATIONS_LIMIT - len(Annotation.FAILED_CONTROLS) - sum(map(len, (*texts, *texts.values())))
+        ids = ",".join(verdict.control.id for verdict in now.verdicts if verdict.status is ControlStatus.FAIL)
+        cut = ids[: room - len(_CUT)].rpartition(",")[0] + _CUT
+        texts[str(Annotation.FAILED_CONTROLS)] = ids if len(ids) <= room else cut
+    return texts
+
+
+def node_condition(now: Assessment, drifting_since: str) -> dict[str, str]:
+    """Return the condition without lastHeartbeatTime."""
+    counts, result = now.counts(), published_result(now)
+    reasons = {PublishedResult.COMPLIANT: "Compliant", PublishedResult.UNKNOWN: "ControlsUndetermined"}
+    passed, failed, unknown = (counts[s] for s in (ControlStatus.PASS, ControlStatus.FAIL, ControlStatus.UNKNOWN))
+    numbers = f"{passed} controls passed, {failed} failed, {unknown} could not be determined"
+    drift = f"; drifting since {drifting_since}" if drifting_since else ""
+    return {
+        "type": CONDITION,
+        "status": result.condition_status,
+        "reason": reasons.get(result, "Drifted" if drift else "ControlsFailed"),
+        "message": f"{now.benchmark}: {numbers}{drift}"[:MESSAGE_LIMIT],
+        "lastTransitionTime": timestamp(now.when),
+    }
+
+
+def published_result(now: Assessment) -> PublishedResult:
+    """Return the result; without evidence it is unknown."""
+    counts = now.counts()
+    if counts[ControlStatus.FAIL]:
+        return PublishedResult.FAILED
+    is_known = counts[ControlStatus.PASS] and not counts[ControlStatus.UNKNOWN]
+    return PublishedResult.COMPLIANT if is_known else PublishedResult.UNKNOWN
+
+
+def _digests(entries: Mapping[str, str]) -> str:
+    """Return a JSON object in ASCII with as many entries as fit."""
+    kept = dict(entries)
+    while len(text := json.dumps(kept, separators=(",", ":"))) > _DIGESTS_LIMIT:
+        kept.popitem()
+    return text

@@ -1,0 +1,160 @@
+"""Documents of `render`: files that apply would write, and documents for Rancher and cloud-init."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.base.errors import InputError, UsageError
+from agent.base.host import Host
+from agent.base.model import NEWEST_KNOWN, Location, Role
+from agent.base.value import replace
+from agent.harden.desired import resources as desired
+from agent.harden.guide import manifests
+from agent.harden.guide.files import AUDIT_POLICY, POD_SECURITY_ADMISSION
+from agent.harden.node.facts import assumed_facts
+from agent.harden.node.site_files import read_audit_policy, read_settings, read_waivers
+from agent.harden.settings.loading import apply_overrides, load_settings
+from agent.harden.settings.schema import DEFAULT_SETTINGS, Overrides, SecretsEncryption, Settings
+from agent.k3s.paths import DEFAULT_DATA_DIR
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import PurePosixPath
+
+    from agent.cli.verbs.render.assessment_job import AssessmentJob
+    from agent.cli.verbs.render.cloud_init import Download, Joining
+    from agent.harden.node.facts import HostFacts
+
+
+class _Source(NamedTuple):
+    """What a document is made from."""
+
+    settings: Settings
+    facts: HostFacts
+    host: Host
+    """This machine, for the settings file and the files that it names."""
+    settings_file: PurePosixPath | None
+
+    @property
+    def server(self) -> HostFacts:
+        """The facts of a server, for documents that only servers need."""
+        return replace(self.facts, role=Role.SERVER)
+
+
+def rendered(what: str, settings_file: PurePosixPath | None, overrides: Overrides) -> bytes:
+    """Return the document `what`, a key of RENDERERS, for a new host with this role and version.
+
+    Reads only the settings file and the files that it names. Raises InputError if one is invalid, UsageError if such a
+    host does not have the document.
+    """
+    source = _source(settings_file, overrides)
+    facts = source.facts
+    if what in _FILES and not _FILES[what].applies.to(facts.role, facts.version):
+        raise UsageError(
+            f"cannot render {what} for K3s {facts.version} and role {facts.role}: apply writes it on"
+            f" {_FILES[what].applies}",
+            "pass the --role and --k3s-version of such a host",
+        )
+    return RENDERERS[what](source)
+
+
+def rendered_cloud_init(
+    settings_file: PurePosixPath | None, overrides: Overrides, download: Download, joins: Joining
+) -> bytes:
+    """Return user-data for a new host with this role and version. Raises as `rendered`."""
+    from agent.cli.verbs.render.cloud_init import user_data
+
+    source = _source(settings_file, overrides)
+    files = {**_settings_file(source, joins), **_named_files(source)}
+    return user_data(source.facts, download, files, joins)
+
+
+def rendered_assessment_job(job: AssessmentJob, overrides: Overrides) -> bytes:
+    """Return the manifests of a job for a cluster of this version. Raises UsageError if a name is invalid."""
+    import yaml
+
+    manifests = job.manifests(_source(None, overrides).facts.version)
+    return yaml.safe_dump_all(manifests, sort_keys=False).encode()
+
+
+def _source(settings_file: PurePosixPath | None, overrides: Overrides) -> _Source:
+    host = Host.real()
+    site = (
+        apply_overrides(Settings(), overrides)
+        if settings_file is None
+        else read_settings(host, settings_file, overrides)
+    )
+    facts = assumed_facts(site.role or Role.SERVER, site.k3s_version or NEWEST_KNOWN, site.data_dir or DEFAULT_DATA_DIR)
+    return _Source(site, facts, host, settings_file)
+
+
+def _rancher_cluster(source: _Source) -> bytes:
+    from agent.cli.verbs.render.rancher import cluster
+
+    return cluster(source.settings, source.server)
+
+
+def _settings_file(source: _Source, joins: Joining) -> dict[PurePosixPath, bytes]:
+    """Return the settings file with what it lacks added. Raises InputError if it contradicts the command line."""
+    path = source.settings_file or DEFAULT_SETTINGS
+    data = source.host.machine_tree.read(path) or b"" if source.settings_file else b""
+    written = load_settings(data, path)
+    for name in Overrides._fields:
+        own, given = getattr(written, name), getattr(source.settings, name)
+        if own not in (None, given):
+            key = name.replace("_", "-")
+            raise InputError(
+                Location(path), f"it sets `{key}: {own}`, but --{key} is {given}", "use the same value in both"
+            )
+    added = {} if written.role else {"role": str(source.facts.role)}
+    is_unset = written.secrets_encryption is SecretsEncryption.AUTO
+    if "server" in joins.options and source.facts.role is Role.SERVER and is_unset:
+        # K3s refuses to join with another value than that of the first server, which encrypts a new cluster by default.
+        added["secrets-encryption"] = str(SecretsEncryption.ON)
+    for key, value in added.items():
+        data += (b"" if data.endswith(b"\n") or not data else b"\n") + f"{key}: {value}\n".encode()
+        try:
+            load_settings(data, path)
+        except InputError as error:
+            hint = f"add `{key}: {value}` to it"
+            problem = f"it does not set `{key}`, which cannot be appended"
+            raise InputError(Location(path), problem, hint) from error
+    return {DEFAULT_SETTINGS: data}
+
+
+def _named_files(source: _Source) -> dict[PurePosixPath, bytes]:
+    """Return the files that the settings name, by path; the paths are the same here and on the host."""
+    found: dict[PurePosixPath, bytes] = {}
+    own_policy = read_audit_policy(source.host, source.settings)
+    if source.settings.audit_policy_file is not None and own_policy is not None:
+        found[source.settings.audit_policy_file] = own_policy
+    if source.settings.waivers_file is not None:
+        read_waivers(source.host, source.settings)
+        found[source.settings.waivers_file] = source.host.tree.read(source.settings.waivers_file) or b""
+    return found
+
+
+def _account_update_pair(_: _Source) -> bytes:
+    """Return a script that writes both files."""
+    parts = [b"# Writes account_update.yaml and account_update.sh into the current directory. Run it with: sh\n"]
+    for name, content in (
+        ("account_update.yaml", manifests.account_update()),
+        ("account_update.sh", manifests.account_update_script()),
+    ):
+        parts.append(b"cat >%s <<'END-OF-FILE'\n%sEND-OF-FILE\n" % (name.encode(), content))
+    parts.append(b"chmod +x account_update.sh\n")
+    return b"".join(parts)
+
+
+_FILES = {"audit-policy": AUDIT_POLICY, "psa": POD_SECURITY_ADMISSION}
+"""The documents that are a file of some hosts only. A manifest is for the whole cluster."""
+
+RENDERERS: Mapping[str, Callable[[_Source], bytes]] = {
+    "sysctl": lambda _: desired.sysctl_file(),
+    "audit-policy": lambda source: desired.audit_policy_file(read_audit_policy(source.host, source.settings)),
+    "policy": lambda source: desired.policy_manifest(source.settings, source.server),
+    "psa": lambda source: desired.admission_configuration(source.settings, source.server),
+    "k3s-config": lambda source: desired.k3s_config(source.settings, source.facts),
+    "rancher-cluster": _rancher_cluster,
+    "service-accounts": _account_update_pair,
+}

@@ -1,0 +1,179 @@
+"""cloud-init user-data that installs k3s-harden, hardens the host, then installs K3s. Pure."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from pathlib import PurePosixPath
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent import __releases__, __version__
+from agent.base.errors import UsageError
+from agent.base.model import EXECUTABLE_FILE, PRIVATE_FILE, PUBLIC_FILE, Role
+from agent.harden.node.configuration import dropin_directory
+from agent.k3s.config_writer import dropin
+from agent.k3s.paths import DEFAULT_DATA_DIR, TOKEN_FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agent.base.model import FileMode, Version
+    from agent.harden.node.facts import HostFacts
+
+
+class Download(NamedTuple):
+    """The program as a single file."""
+
+    url: str
+    sha256: str
+    """In lower-case hexadecimal digits."""
+
+
+class Joining(NamedTuple):
+    """How K3s on the host gets into its cluster."""
+
+    options: Mapping[str, str | bool] = MappingProxyType({})
+    """K3s' options; none for the only server of a cluster."""
+    token: bytes = b""
+    """The content of the file `token-file`, if the document writes it."""
+
+
+ALONE = Joining()
+"""The only server of a cluster."""
+
+
+def published_file(releases: str = __releases__) -> str | None:
+    """Return the URL of this version as a single file, or None if the project has no releases."""
+    return f"{releases}/download/v{__version__}/k3s-harden-{__version__}.pyz" if releases else None
+
+
+EXAMPLE = (
+    "for example: k3s-harden render cloud-init --role server --k3s-version 1.34"
+    " --url https://files.example/k3s-harden.pyz --sha256 $(sha256sum k3s-harden.pyz | cut -c -64) >user-data"
+    " (`make dist` builds the file; if it is in the image: --url file:///PATH)"
+)
+"""A hint for a missing download."""
+
+_BOOTSTRAP = "/usr/local/sbin/k3s-harden-bootstrap"
+
+_DOCUMENT = """\
+#cloud-config
+# Hardens this host with k3s-harden, then installs and starts K3s ({role}). Every step can be repeated.
+write_files:
+{files}runcmd:
+  - [{bootstrap}]
+"""
+
+# The document has no `packages:`: dnf installs no package of a list that contains an unknown name, and rejects curl if
+# curl-minimal is installed. cloud-init continues with runcmd after any of these errors.
+_SCRIPT = """\
+#!/bin/sh
+# A single script that stops at the first failure, because cloud-init reports only the result of the last command of
+# runcmd. K3s is installed last, so that it is not on the host if an earlier step fails.
+set -eu
+umask 022
+export HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
+
+# Minimal images of Debian and Ubuntu have no curl.
+command -v curl >/dev/null || {{ apt-get --quiet update; apt-get --quiet --yes install curl ca-certificates; }}
+
+curl --fail --silent --show-error --location --retry 5 --output /usr/local/bin/k3s-harden.new '{url}'
+echo '{sha256}  /usr/local/bin/k3s-harden.new' | sha256sum --check --quiet -
+chmod 0755 /usr/local/bin/k3s-harden.new
+mv /usr/local/bin/k3s-harden.new /usr/local/bin/k3s-harden
+# cloud-init needs Python, but the one of RHEL 8 is too old. Newer ones are in packages of their own.
+/usr/local/bin/k3s-harden --version || dnf --assumeyes install python3.12
+
+# Install the gate before K3s, so that K3s never starts without it.
+/usr/local/bin/k3s-harden install
+/usr/local/bin/k3s-harden apply --k3s-version {version}
+
+curl --fail --silent --show-error --location --retry 5 --output /usr/local/sbin/k3s-install https://get.k3s.io
+{environment} sh /usr/local/sbin/k3s-install {role}
+
+/usr/local/bin/k3s-harden check
+"""
+
+_EXAMPLE_SERVER = "https://server.example:6443"
+_URL = re.compile(r"https://(\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d{1,5})?", re.ASCII)
+_TOKEN = re.compile(rb"[!-~]{1,4096}\n?")
+
+_JOIN_CONFIG = "10-join.yaml"
+_JOIN_HEADER = "How this node joins its cluster. k3s-harden reads this file, too.\n"
+_DATA_DIR_CONFIG = "10-data-dir.yaml"
+_DATA_DIR_HEADER = "Data directory of K3s. k3s-harden reads this file, too.\n"
+
+
+def joining(join: str, token_file: str, token: bytes, *, cluster_init: bool) -> Joining:
+    """Return how K3s joins, from options that can be empty. Raises UsageError if they are invalid."""
+    if join and not _URL.fullmatch(join):
+        raise UsageError(f"cannot use --join: found {join}, expected https://HOST:6443", "pass the URL of a server")
+    if join and cluster_init:
+        raise UsageError("cannot use --cluster-init with --join: only the first server creates the cluster", "omit one")
+    if token_file and not (PurePosixPath(token_file).is_absolute() and token_file.isprintable()):
+        hint = f"pass a path on the host, such as {TOKEN_FILE}"
+        raise UsageError("cannot use --token-file: expected an absolute path", hint)
+    if token and not _TOKEN.fullmatch(token):
+        raise UsageError("cannot use --embed-token: the file is not one line with a token", "pass K3s' token in a file")
+    path = token_file or (str(TOKEN_FILE) if join or token else "")
+    options: dict[str, str | bool] = {"server": join, "token-file": path, "cluster-init": cluster_init}
+    return Joining({name: value for name, value in options.items() if value}, token)
+
+
+def user_data(
+    facts: HostFacts, download: Download, files: Mapping[PurePosixPath, bytes], joins: Joining = ALONE
+) -> bytes:
+    """Return the document for a new host with this role, K3s version and data directory.
+
+    `files` are the settings file and the files that it names, by path on the host. By default, an agent joins an
+    example server. K3s reads the token from a file that the image or other user-data must provide; the document
+    contains no secret, unless that of `joins`. Raises UsageError for a version that is neither a minor version nor a
+    release of K3s.
+    """
+    release = _release(facts.version)
+    environment = f"INSTALL_K3S_VERSION={release}" if facts.version.build else f"INSTALL_K3S_CHANNEL=v{release}"
+    options = joins.options
+    if facts.role is Role.AGENT:
+        options = {"server": _EXAMPLE_SERVER, "token-file": str(TOKEN_FILE), **options}
+    script = _SCRIPT.format(**download._asdict(), version=release, environment=environment, role=facts.role)
+    parts = [_file(str(path), content, PUBLIC_FILE) for path, content in files.items()]
+    if joins.token:
+        parts.append(_file(str(options["token-file"]), joins.token, PRIVATE_FILE))
+    directory = dropin_directory(facts.configuration.path)
+    if options:
+        parts.append(_file(str(directory / _JOIN_CONFIG), dropin(_JOIN_HEADER, options, {}), PRIVATE_FILE))
+    if facts.data_dir != DEFAULT_DATA_DIR:
+        content = dropin(_DATA_DIR_HEADER, {"data-dir": str(facts.data_dir)}, {})
+        parts.append(_file(str(directory / _DATA_DIR_CONFIG), content, PRIVATE_FILE))
+    parts.append(_file(_BOOTSTRAP, script.encode(), EXECUTABLE_FILE))
+    return _DOCUMENT.format(role=facts.role, files="".join(parts), bootstrap=_BOOTSTRAP).encode()
+
+
+def _release(version: Version) -> str:
+    """Return the version as the K3s installer and --k3s-version accept it: a minor version or a release."""
+    if version.patch and not version.build:
+        raise UsageError(
+            f"cannot render cloud-init for K3s {version}: there is no release with this name",
+            f"pass the full name, such as {version}+k3s1, or only the minor version: {version.family}",
+        )
+    return str(version) if version.build else version.family
+
+
+def _file(path: str, content: bytes, mode: FileMode) -> str:
+    """Return an entry of write_files."""
+    # A JSON string is a YAML string.
+    lines = [f"  - path: {json.dumps(path, ensure_ascii=False)}", f'    permissions: "{mode}"', *_content(content)]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _content(data: bytes) -> list[str]:
+    """Return the bytes as a block of text if YAML preserves them, in base64 otherwise."""
+    text = data.decode("utf-8", "replace")
+    body = text.removesuffix("\n")
+    plain = all(character == "\n" or character.isprintable() for character in body)
+    if text.encode() != data or not plain or not body or body[0] in " \n" or body[-1] == "\n":
+        return ["    encoding: b64", f'    content: "{base64.b64encode(data).decode()}"']
+    style = "|" if text.endswith("\n") else "|-"
+    return [f"    content: {style}", *(f"      {line}" if line else "" for line in body.split("\n"))]

@@ -1,0 +1,188 @@
+"""Objects of the Kubernetes API with the fields that controls need, without values of environment variables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agent.cluster.kubernetes.queries import Query
+
+Json = Any
+"""What json.loads returns."""
+
+
+class NamedObject(NamedTuple):
+    """The name of an object. A row of a Table has no namespace."""
+
+    namespace: str
+    name: str
+    type: str = ""
+    """The type of a Secret."""
+
+
+class Namespace(NamedTuple):
+    """A namespace with its labels."""
+
+    name: str
+    labels: Mapping[str, str]
+    uid: str = ""
+
+
+class ServiceAccount(NamedTuple):
+    """A ServiceAccount."""
+
+    namespace: str
+    name: str
+    automounts: bool | None
+    """The field automountServiceAccountToken; None if it is not set, which means true."""
+
+
+class Subject(NamedTuple):
+    """An account that a binding names."""
+
+    kind: str
+    """User, Group or ServiceAccount."""
+    namespace: str
+    """Only of a ServiceAccount."""
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
+
+class RbacRule(NamedTuple):
+    """A rule of a role: these verbs on these resources. It has no non-resource URLs."""
+
+    verbs: frozenset[str]
+    groups: frozenset[str]
+    """API groups; "" is the core group."""
+    resources: frozenset[str]
+    names: frozenset[str]
+    """The objects that the rule is limited to; empty for all."""
+
+
+class RbacRole(NamedTuple):
+    """A Role, or a ClusterRole without a namespace."""
+
+    namespace: str
+    name: str
+    rules: tuple[RbacRule, ...]
+    urls: frozenset[str] = frozenset()
+    """Non-resource URLs, such as /metrics."""
+
+    def __str__(self) -> str:
+        return f"Role {self.namespace}/{self.name}" if self.namespace else f"ClusterRole {self.name}"
+
+
+class Binding(NamedTuple):
+    """A RoleBinding, or a ClusterRoleBinding without a namespace."""
+
+    namespace: str
+    name: str
+    role_kind: str
+    role: str
+    subjects: tuple[Subject, ...]
+
+    def __str__(self) -> str:
+        return f"RoleBinding {self.namespace}/{self.name}" if self.namespace else f"ClusterRoleBinding {self.name}"
+
+
+class Container(NamedTuple):
+    """A container of a pod, with the parts of its security context."""
+
+    name: str
+    image: str
+    has_context: bool
+    privileged: bool
+    escalates: bool | None
+    """The field allowPrivilegeEscalation; None if it is not set, which means true."""
+    non_root: bool | None
+    user: int | None
+    adds: frozenset[str]
+    drops: frozenset[str]
+    """Capabilities in upper case."""
+    seccomp: str
+    """The type of the profile; empty if it is not set."""
+    proc_mount: str
+    host_process: bool
+    host_ports: tuple[int, ...]
+    secrets: frozenset[str]
+    """Names of the Secrets that are in environment variables."""
+
+
+class Workload(NamedTuple):
+    """A pod, or the pods that a controller such as a Deployment or CronJob creates."""
+
+    kind: str
+    """Pod, or the kind of the controller."""
+    namespace: str
+    name: str
+    controller: str
+    """Kind and name of the object that created it, such as "ReplicaSet web-5d4"; empty if there is none."""
+    is_dormant: bool
+    """Whether it creates no more pods: a finished Job, or a revision without replicas of another controller."""
+    account: str
+    automounts: bool | None
+    host_pid: bool
+    host_ipc: bool
+    host_network: bool
+    host_paths: tuple[str, ...]
+    containers: tuple[Container, ...]
+    """With init and ephemeral containers. The security context of the pod is included."""
+
+    @property
+    def title(self) -> str:
+        """The object that a person edits: pods of one ReplicaSet have the same."""
+        kind, _, name = self.controller.partition(" ")
+        return f"{kind} {self.namespace}/{name}" if kind else self.own_title
+
+    @property
+    def own_title(self) -> str:
+        """Its kind, namespace and name."""
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+class Webhook(NamedTuple):
+    """A webhook configuration or admission policy."""
+
+    title: str
+    """Its kind and name."""
+    is_about_pods: bool
+    """Whether it is called for requests to create or change pods."""
+
+
+class ClusterNode(NamedTuple):
+    """A node, with what K3s and k3s-harden write on its object."""
+
+    name: str
+    is_ready: bool
+    uid: str = ""
+    k3s_version: str = ""
+    is_server: bool = False
+    annotations: Mapping[str, str] = {}
+    """K3s' arguments, and what k3s-harden published."""
+    condition: Mapping[str, str] = {}
+    """The fields of k3s-harden's condition."""
+    written: str = ""
+    """When the API server last stored what k3s-harden published."""
+
+
+class Cluster(NamedTuple):
+    """The objects and configurations that the API server returned."""
+
+    server: str
+    """Its URL."""
+    objects: Mapping[Query, tuple[Any, ...]]
+    """The objects of each query that has a complete answer."""
+    problems: Mapping[str, str]
+    """Why a query or a component has no answer, by its name."""
+    flags: Mapping[str, str] | None = None
+    """The effective flags of the API server; None if it does not return them."""
+    kubelets: Mapping[str, Json] = {}
+    """The effective configuration of each kubelet, by the name of its node."""
+    problem: str = ""
+    """Why the API server could not be queried at all."""
+    registry: str = ""
+    """K3s' option system-default-registry on the host whose API server answered."""

@@ -1,0 +1,239 @@
+"""Parsers of objects of the Kubernetes API. They accept any JSON: a field of a wrong type counts as missing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.cluster.kubernetes.objects import (
+    Binding,
+    Container,
+    NamedObject,
+    Namespace,
+    RbacRole,
+    RbacRule,
+    ServiceAccount,
+    Subject,
+    Webhook,
+    Workload,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from agent.cluster.kubernetes.objects import Json
+
+
+_SERVICE_ACCOUNT = "system:serviceaccount:"
+"""The prefix of the user name of a ServiceAccount, before its namespace and name."""
+
+
+def as_mapping(value: Json) -> Mapping[str, Json]:
+    """Return a JSON object; empty for any other value."""
+    return value if isinstance(value, dict) else {}
+
+
+def _at(item: Json, *keys: str) -> Mapping[str, Json]:
+    """Return the JSON object at a path of keys; empty if there is none."""
+    for key in keys:
+        item = as_mapping(item).get(key)
+    return as_mapping(item)
+
+
+def as_list(value: Json) -> list[Json]:
+    """Return a JSON array; empty for any other value."""
+    return value if isinstance(value, list) else []
+
+
+def as_string(value: Json) -> str:
+    """Return a JSON string; empty for any other value."""
+    return value if isinstance(value, str) else ""
+
+
+def _texts(value: Json) -> frozenset[str]:
+    return frozenset(filter(None, map(as_string, as_list(value))))
+
+
+def _rule_texts(value: Json) -> frozenset[str]:
+    # The core API group is "".
+    return frozenset(item for item in as_list(value) if isinstance(item, str))
+
+
+def _flag(value: Json) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _number(value: Json) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _identity(item: Json) -> tuple[str, str]:
+    metadata = _at(item, "metadata")
+    return as_string(metadata.get("namespace")), as_string(metadata.get("name"))
+
+
+def named_object(item: Json) -> NamedObject:
+    """Return the name of any object."""
+    return NamedObject(*_identity(item))
+
+
+def namespace(item: Json) -> Namespace:
+    """Return a namespace."""
+    labels = {key: as_string(value) for key, value in _at(item, "metadata", "labels").items()}
+    return Namespace(_identity(item)[1], labels, as_string(_at(item, "metadata").get("uid")))
+
+
+def service_account(item: Json) -> ServiceAccount:
+    """Return a ServiceAccount."""
+    return ServiceAccount(*_identity(item), _flag(as_mapping(item).get("automountServiceAccountToken")))
+
+
+def role(item: Json) -> RbacRole:
+    """Return a Role or ClusterRole."""
+    rules = [as_mapping(rule) for rule in as_list(as_mapping(item).get("rules"))]
+    return RbacRole(
+        *_identity(item),
+        tuple(
+            RbacRule(
+                _texts(rule.get("verbs")),
+                _rule_texts(rule.get("apiGroups")),
+                _texts(rule.get("resources")),
+                _texts(rule.get("resourceNames")),
+            )
+            for rule in rules
+        ),
+        frozenset(url for rule in rules for url in _texts(rule.get("nonResourceURLs"))),
+    )
+
+
+def binding(item: Json) -> Binding:
+    """Return a RoleBinding or ClusterRoleBinding."""
+    reference = _at(item, "roleRef")
+    own, _ = _identity(item)
+    subjects = (as_mapping(subject) for subject in as_list(as_mapping(item).get("subjects")))
+    return Binding(
+        *_identity(item),
+        as_string(reference.get("kind")),
+        as_string(reference.get("name")),
+        tuple(_subject(subject, own) for subject in subjects),
+    )
+
+
+def _subject(item: Mapping[str, Json], namespace: str) -> Subject:
+    """Return a subject of a binding in a namespace. A ServiceAccount can also be named by its user name."""
+    kind, name = as_string(item.get("kind")), as_string(item.get("name"))
+    user, _, account = name.removeprefix(_SERVICE_ACCOUNT).partition(":")
+    if kind == "User" and name.startswith(_SERVICE_ACCOUNT) and account:
+        return Subject("ServiceAccount", user, account)
+    own = as_string(item.get("namespace")) or namespace
+    return Subject(kind, own if kind == "ServiceAccount" else "", name)
+
+
+def pod(item: Json) -> Workload:
+    """Return a pod."""
+    return _workload("Pod", item, _at(item, "spec"), is_dormant=False)
+
+
+def controller(kind: str, item: Json) -> Workload:
+    """Return the pods that an object of this kind creates from its template."""
+    spec = _at(item, "spec")
+    of_pods = _at(spec, "jobTemplate", "spec") if kind == "CronJob" else spec
+    conditions = map(as_mapping, as_list(_at(item, "status").get("conditions")))
+    is_finished = any(
+        condition.get("type") in ("Complete", "Failed") and condition.get("status") == "True"
+        for condition in conditions
+    )
+    # A Deployment keeps its earlier revisions as ReplicaSets without replicas.
+    is_revision = kind == "ReplicaSet" and spec.get("replicas") == 0 and bool(_controller_of(item))
+    return _workload(
+        kind, item, _at(of_pods, "template", "spec"), is_dormant=is_revision or (kind == "Job" and is_finished)
+    )
+
+
+def _controller_of(item: Json) -> str:
+    """Return the kind and name of the object that created this one; empty if there is none."""
+    owners = map(as_mapping, as_list(_at(item, "metadata").get("ownerReferences")))
+    owner = next((owner for owner in owners if owner.get("controller") is True), {})
+    return f"{as_string(owner.get('kind'))} {as_string(owner.get('name'))}" if owner else ""
+
+
+def _workload(kind: str, item: Json, spec: Mapping[str, Json], *, is_dormant: bool) -> Workload:
+    own, name = _identity(item)
+    context = as_mapping(spec.get("securityContext"))
+    kinds = ("containers", "initContainers", "ephemeralContainers")
+    volumes = [as_mapping(volume) for volume in as_list(spec.get("volumes"))]
+    return Workload(
+        kind=kind,
+        namespace=own,
+        name=name,
+        controller=_controller_of(item),
+        is_dormant=is_dormant,
+        account=as_string(spec.get("serviceAccountName")) or "default",
+        automounts=_flag(spec.get("automountServiceAccountToken")),
+        host_pid=spec.get("hostPID") is True,
+        host_ipc=spec.get("hostIPC") is True,
+        host_network=spec.get("hostNetwork") is True,
+        host_paths=tuple(
+            as_string(as_mapping(volume["hostPath"]).get("path")) for volume in volumes if "hostPath" in volume
+        ),
+        containers=tuple(
+            _container(as_mapping(container), context) for kind in kinds for container in as_list(spec.get(kind))
+        ),
+    )
+
+
+def _container(item: Mapping[str, Json], of_pod: Mapping[str, Json]) -> Container:
+    context = as_mapping(item.get("securityContext"))
+    capabilities = as_mapping(context.get("capabilities"))
+    ports = (_number(as_mapping(port).get("hostPort")) for port in as_list(item.get("ports")))
+
+    def inherited(key: str) -> Json:
+        return context[key] if context.get(key) is not None else of_pod.get(key)
+
+    return Container(
+        name=as_string(item.get("name")),
+        image=as_string(item.get("image")),
+        has_context=bool(context or of_pod),
+        privileged=context.get("privileged") is True,
+        escalates=_flag(context.get("allowPrivilegeEscalation")),
+        non_root=_flag(inherited("runAsNonRoot")),
+        user=_number(inherited("runAsUser")),
+        adds=frozenset(name.upper() for name in _texts(capabilities.get("add"))),
+        drops=frozenset(name.upper() for name in _texts(capabilities.get("drop"))),
+        seccomp=as_string(as_mapping(inherited("seccompProfile")).get("type")),
+        proc_mount=as_string(context.get("procMount")),
+        host_process=as_mapping(inherited("windowsOptions")).get("hostProcess") is True,
+        host_ports=tuple(port for port in ports if port),
+        secrets=frozenset(_secrets_in_environment(item)),
+    )
+
+
+def _secrets_in_environment(item: Mapping[str, Json]) -> Iterator[str]:
+    references = [_at(variable, "valueFrom", "secretKeyRef") for variable in as_list(item.get("env"))]
+    references += [_at(variable, "secretRef") for variable in as_list(item.get("envFrom"))]
+    yield from (as_string(reference.get("name")) for reference in references if reference)
+
+
+def webhook(kind: str, item: Json) -> Webhook:
+    """Return a configuration of webhooks of this kind."""
+    hooks = map(as_mapping, as_list(as_mapping(item).get("webhooks")))
+    rules = (rule for hook in hooks for rule in as_list(hook.get("rules")))
+    return Webhook(f"{kind} {_identity(item)[1]}", any(map(_is_of_pods, rules)))
+
+
+def admission_policy(item: Json) -> Webhook:
+    """Return a ValidatingAdmissionPolicy."""
+    rules = as_list(_at(item, "spec", "matchConstraints").get("resourceRules"))
+    return Webhook(f"ValidatingAdmissionPolicy {_identity(item)[1]}", any(map(_is_of_pods, rules)))
+
+
+def _is_of_pods(item: Json) -> bool:
+    rule = as_mapping(item)
+    groups, resources = _rule_texts(rule.get("apiGroups")), _texts(rule.get("resources"))
+    return bool({"*", "*/*", "pods"} & resources) and bool({"*", ""} & groups)
+
+
+def named_row(cells: Json, columns: Mapping[str, int]) -> NamedObject:
+    """Return a row of a Table: the columns Name and Type."""
+    texts = [as_string(cell) for cell in as_list(cells)]
+    name, kind = (texts[at] if at is not None and at < len(texts) else "" for at in map(columns.get, ("Name", "Type")))
+    return NamedObject("", name, kind)

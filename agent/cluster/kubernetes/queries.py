@@ -1,0 +1,93 @@
+"""Queries to the API server that the controls need. All are reads."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from agent.base.model import StrEnum
+
+OBJECTS = "application/json"
+"""Accept header: complete objects."""
+
+METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+"""Accept header: names, labels and annotations of objects."""
+
+TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1"
+"""Accept header: the columns that `kubectl get` prints."""
+
+_RBAC = "/apis/rbac.authorization.k8s.io/v1"
+_ADMISSION = "/apis/admissionregistration.k8s.io/v1"
+_APPS = "/apis/apps/v1"
+_BATCH = "/apis/batch/v1"
+
+
+class Query(StrEnum):
+    """A list of objects, by its name in the reference."""
+
+    NAMESPACES = "namespaces"
+    PODS = "pods"
+    DEPLOYMENTS = "deployments"
+    DAEMON_SETS = "daemonsets"
+    STATEFUL_SETS = "statefulsets"
+    REPLICA_SETS = "replicasets"
+    REPLICATION_CONTROLLERS = "replicationcontrollers"
+    JOBS = "jobs"
+    CRON_JOBS = "cronjobs"
+    SERVICE_ACCOUNTS = "serviceaccounts"
+    ROLES = "roles"
+    CLUSTER_ROLES = "clusterroles"
+    ROLE_BINDINGS = "rolebindings"
+    CLUSTER_ROLE_BINDINGS = "clusterrolebindings"
+    NETWORK_POLICIES = "networkpolicies"
+    SECRETS = "secrets"
+    VALIDATING_WEBHOOKS = "validatingwebhookconfigurations"
+    MUTATING_WEBHOOKS = "mutatingwebhookconfigurations"
+    ADMISSION_POLICIES = "validatingadmissionpolicies"
+    NODES = "nodes"
+    DEFAULT_SERVICES = "services in default"
+
+
+class ApiRequest(NamedTuple):
+    """How a query is sent."""
+
+    path: str
+    accept: str = OBJECTS
+    parameters: str = ""
+    """Of the URL, in addition to those of paging."""
+    may_be_missing: bool = False
+    """Whether an API server that does not have the resource answers as if there were no objects."""
+
+
+REQUESTS = {
+    Query.NAMESPACES: ApiRequest("/api/v1/namespaces", METADATA),
+    Query.PODS: ApiRequest("/api/v1/pods"),
+    Query.DEPLOYMENTS: ApiRequest(f"{_APPS}/deployments"),
+    Query.DAEMON_SETS: ApiRequest(f"{_APPS}/daemonsets"),
+    Query.STATEFUL_SETS: ApiRequest(f"{_APPS}/statefulsets"),
+    Query.REPLICA_SETS: ApiRequest(f"{_APPS}/replicasets"),
+    Query.REPLICATION_CONTROLLERS: ApiRequest("/api/v1/replicationcontrollers"),
+    Query.JOBS: ApiRequest(f"{_BATCH}/jobs"),
+    Query.CRON_JOBS: ApiRequest(f"{_BATCH}/cronjobs"),
+    Query.SERVICE_ACCOUNTS: ApiRequest("/api/v1/serviceaccounts"),
+    Query.ROLES: ApiRequest(f"{_RBAC}/roles"),
+    Query.CLUSTER_ROLES: ApiRequest(f"{_RBAC}/clusterroles"),
+    Query.ROLE_BINDINGS: ApiRequest(f"{_RBAC}/rolebindings"),
+    Query.CLUSTER_ROLE_BINDINGS: ApiRequest(f"{_RBAC}/clusterrolebindings"),
+    Query.NETWORK_POLICIES: ApiRequest("/apis/networking.k8s.io/v1/networkpolicies", METADATA),
+    # Not METADATA: the annotation of `kubectl apply` repeats the content of a Secret. These columns never have it.
+    Query.SECRETS: ApiRequest("/api/v1/secrets", TABLE, "includeObject=None"),
+    Query.VALIDATING_WEBHOOKS: ApiRequest(f"{_ADMISSION}/validatingwebhookconfigurations"),
+    Query.MUTATING_WEBHOOKS: ApiRequest(f"{_ADMISSION}/mutatingwebhookconfigurations"),
+    Query.ADMISSION_POLICIES: ApiRequest(f"{_ADMISSION}/validatingadmissionpolicies", may_be_missing=True),
+    Query.NODES: ApiRequest("/api/v1/nodes"),
+    Query.DEFAULT_SERVICES: ApiRequest("/api/v1/namespaces/default/services", METADATA),
+}
+"""Each query with its request, in the order in which they are sent."""
+
+FLAGS = ApiRequest("/flagz", "application/json;v=v1alpha1;g=config.k8s.io;as=Flagz")
+"""The effective flags of the API server, from Kubernetes 1.36 on."""
+
+
+def kubelet_configuration(node: str) -> ApiRequest:
+    """Return the request for the effective configuration of a node's kubelet, which the API server passes on."""
+    return ApiRequest(f"/api/v1/nodes/{node}/proxy/configz")

@@ -1,0 +1,161 @@
+"""Access control of Kubernetes (RBAC): which accounts have a right, and through which bindings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.cluster.kubernetes.built_in_objects import reason_of_account
+from agent.cluster.kubernetes.queries import Query
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from agent.cluster.kubernetes.objects import Binding, Cluster, RbacRole, RbacRule, Subject
+
+QUERIES = (Query.CLUSTER_ROLE_BINDINGS, Query.CLUSTER_ROLES, Query.ROLE_BINDINGS, Query.ROLES)
+"""The objects of a cluster that determine all rights."""
+
+_ALL = "*"
+_EVERYBODY = frozenset({"system:authenticated", "system:unauthenticated", "system:serviceaccounts"})
+_ALL_ACCOUNTS_OF = "system:serviceaccounts:"
+
+
+class RbacRight(NamedTuple):
+    """A right to use one of these verbs on a resource."""
+
+    verbs: frozenset[str]
+    group: str
+    resource: str
+    """With its subresource, such as nodes/proxy."""
+    on_named_objects: bool = False
+    """Whether rules that are limited to objects by their names are included."""
+    everybody_on_named_objects: bool = False
+    """Whether such rules are included for accounts of all users or pods."""
+
+    @property
+    def is_in_a_namespace(self) -> bool:
+        """Whether a RoleBinding can grant it."""
+        return self.resource.partition("/")[0] not in _OF_THE_CLUSTER
+
+
+_OF_THE_CLUSTER = frozenset(
+    {
+        "certificatesigningrequests",
+        "clusterroles",
+        "groups",
+        "mutatingwebhookconfigurations",
+        "nodes",
+        "persistentvolumes",
+        "signers",
+        "userextras",
+        "users",
+        "validatingwebhookconfigurations",
+    }
+)
+"""Resources without a namespace."""
+
+
+class RightHolder(NamedTuple):
+    """An account with a right."""
+
+    subject: Subject
+    binding: Binding
+    reason: str
+    """Why it has the right on every K3s; empty if the site granted it."""
+
+    @property
+    def is_everybody(self) -> bool:
+        """Whether the account is that of all users, of all pods, or of pods without an own account."""
+        subject = self.subject
+        if subject.kind == "ServiceAccount":
+            return subject.name == "default"
+        if subject.kind == "Group":
+            return subject.name in _EVERYBODY or subject.name.startswith(_ALL_ACCOUNTS_OF)
+        return subject.name == "system:anonymous"
+
+
+def holders(cluster: Cluster, rights: Iterable[RbacRight]) -> tuple[RightHolder, ...]:
+    """Return each account that has one of the rights, with the binding that grants it, sorted by account."""
+    rights = tuple(rights)
+    named = [right._replace(on_named_objects=True) for right in rights if right.everybody_on_named_objects]
+    found = _bound(cluster, rights)
+    everybody = (holder for holder in _bound(cluster, named) if holder.is_everybody and holder not in found)
+    return _sorted([*found, *everybody])
+
+
+def _bound(cluster: Cluster, rights: Sequence[RbacRight]) -> list[RightHolder]:
+    """Return each account with a binding to a role that grants one of the rights."""
+    everywhere = _granting(cluster, rights)
+    inside = _granting(cluster, [right for right in rights if right.is_in_a_namespace])
+    return [
+        RightHolder(subject, binding, reason_of_account(subject, _role(binding), rules))
+        for binding in bindings(cluster)
+        if (rules := (inside if binding.namespace else everywhere).get(_role(binding)))
+        for subject in binding.subjects
+    ]
+
+
+def bound_to(cluster: Cluster, role: str) -> tuple[RightHolder, ...]:
+    """Return each account that has a ClusterRole by a ClusterRoleBinding."""
+    return _sorted(
+        RightHolder(subject, binding, reason_of_account(subject, _role(binding), ()))
+        for binding in cluster.objects[Query.CLUSTER_ROLE_BINDINGS]
+        if binding.role == role
+        for subject in binding.subjects
+    )
+
+
+def bindings(cluster: Cluster) -> Iterator[Binding]:
+    """Yield all bindings."""
+    yield from cluster.objects[Query.CLUSTER_ROLE_BINDINGS]
+    yield from cluster.objects[Query.ROLE_BINDINGS]
+
+
+def roles(cluster: Cluster) -> Iterator[RbacRole]:
+    """Yield all roles."""
+    yield from cluster.objects[Query.CLUSTER_ROLES]
+    yield from cluster.objects[Query.ROLES]
+
+
+def has_wildcard(role: RbacRole) -> bool:
+    """Return whether a rule of the role has `*` as a verb, resource, API group or URL."""
+    return _ALL in role.urls or bool(wildcard_rules(role))
+
+
+def wildcard_rules(role: RbacRole) -> list[RbacRule]:
+    """Return the rules of a role that have `*` as a verb, resource or API group."""
+    return [rule for rule in role.rules if any(_ALL in part for part in rule[:3])]
+
+
+def grants(rule: RbacRule, right: RbacRight) -> bool:
+    """Return whether a rule grants a right."""
+    if rule.names and not right.on_named_objects:
+        return False
+    return (
+        not rule.verbs.isdisjoint((*right.verbs, _ALL))
+        and not rule.groups.isdisjoint((right.group, _ALL))
+        and not rule.resources.isdisjoint(_covering(right.resource))
+    )
+
+
+def _covering(resource: str) -> tuple[str, ...]:
+    """Return the texts of a rule that cover a resource: `*/log` covers pods/log, and `pods` does not."""
+    _, slash, sub = resource.partition("/")
+    return (resource, _ALL, f"{_ALL}/{sub}") if slash else (resource, _ALL)
+
+
+def _granting(cluster: Cluster, rights: Iterable[RbacRight]) -> dict[tuple[str, str], list[RbacRule]]:
+    """Return the rules that grant one of the rights, by namespace and name of their role."""
+    rights = tuple(rights)
+    return {
+        (role.namespace, role.name): [rule for rule in role.rules if any(grants(rule, right) for right in rights)]
+        for role in roles(cluster)
+    }
+
+
+def _role(binding: Binding) -> tuple[str, str]:
+    return (binding.namespace if binding.role_kind == "Role" else "", binding.role)
+
+
+def _sorted(found: Iterable[RightHolder]) -> tuple[RightHolder, ...]:
+    return tuple(sorted(found, key=lambda holder: (holder.subject, holder.binding.namespace, holder.binding.name)))

@@ -1,0 +1,1 @@
+"""What a host should have, and how it gets it."""

@@ -1,0 +1,157 @@
+"""Journal records as JSON. Pure.
+
+Any bytes are read as a record, or rejected with RecordError.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from agent import __version__
+from agent.base.model import (
+    Absent,
+    DefaultPermissions,
+    Directory,
+    File,
+    FileMode,
+    FilePermissions,
+    Owner,
+    Sysctl,
+)
+from agent.harden.plan.plan import Change
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from agent.base.model import State
+
+SCHEMA = 1
+BEGIN, END = b"{\n", b"\n}\n"
+
+_LARGEST_NUMBER = 2**32 - 1
+_LONGEST_LIST = 2 * 64 * 1024
+"""Hexadecimal digits of an access control list; the kernel's limit for an attribute is 64 KiB."""
+
+_LONGEST_NUMBER = 20
+"""Characters of a number in a record."""
+
+
+class RecordError(ValueError):
+    """The bytes are not a journal record of this schema."""
+
+    def __init__(self, problem: str, *, is_newer: bool = False) -> None:
+        super().__init__(problem)
+        self.is_newer = is_newer
+
+
+def encode(changes: Iterable[Change]) -> bytes:
+    """Return the record of these changes."""
+    import json
+
+    record = {
+        "schema": SCHEMA,
+        "version": __version__,
+        "changes": [{"before": _encode(change.before), "after": _encode(change.after)} for change in changes],
+    }
+    return json.dumps(record, indent=1).encode() + b"\n"
+
+
+def decode(data: bytes) -> tuple[Change, ...]:
+    """Return the changes of a record. Raises RecordError."""
+    import json
+
+    try:
+        record = json.loads(data, parse_int=_integer)
+        found = record["schema"]
+        if found != SCHEMA:
+            number = found if isinstance(found, int) else "no number"
+            raise RecordError(f"found schema {number}, expected {SCHEMA}", is_newer=True)  # noqa: TRY301 - as _decode does
+        return tuple(Change(_decode(change["before"]), _decode(change["after"])) for change in record["changes"])
+    except RecordError:
+        raise
+    except KeyError as error:
+        raise RecordError(f"{_shortened(str(error))} is missing") from None
+    except RecursionError:
+        raise RecordError("it is nested too deeply") from None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise RecordError(_shortened(str(error))) from None
+
+
+def _encode(state: State) -> dict[str, str]:
+    if isinstance(state, Absent):
+        return {"absent": str(state.path)}
+    if isinstance(state, Sysctl):
+        return {"sysctl": state.key, "value": state.value}
+    if isinstance(state, (FilePermissions, DefaultPermissions)):
+        return _encode_permissions(state)
+    if isinstance(state, Directory):
+        return {"directory": str(state.path), "mode": str(state.mode), "owner": str(state.owner)}
+    access = {"mode": str(state.mode), "owner": str(state.owner)}
+    # latin-1 maps each byte to one character, so any content is preserved and text stays readable.
+    return {"file": str(state.path), "content": state.content.decode("latin-1"), **access}
+
+
+def _encode_permissions(state: FilePermissions | DefaultPermissions) -> dict[str, str]:
+    if isinstance(state, FilePermissions):
+        return {"permissions": str(state.path), "mode": str(state.mode)}
+    return {"default-permissions": str(state.path), "acl": state.acl.hex()}
+
+
+def _decode(record: dict[str, object]) -> State:
+    if "sysctl" in record:
+        return Sysctl(key=_name(record["sysctl"]), value=_text(record["value"]))
+    if "absent" in record:
+        return Absent(_path(record["absent"]))
+    if "default-permissions" in record:
+        acl = bytes.fromhex(_text(record["acl"])[:_LONGEST_LIST])
+        return DefaultPermissions(path=_path(record["default-permissions"]), acl=acl)
+    mode = FileMode(int(_text(record["mode"])[:_LONGEST_NUMBER], 8))
+    if "permissions" in record:
+        return FilePermissions(path=_path(record["permissions"]), mode=mode)
+    owner = _owner(_text(record["owner"]))
+    if "directory" in record:
+        return Directory(path=_path(record["directory"]), mode=mode, owner=owner)
+    content = _text(record["content"]).encode("latin-1")
+    return File(path=_path(record["file"]), content=content, mode=mode, owner=owner)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise RecordError(f"found {type(value).__name__}, expected a string")
+    return value
+
+
+def _name(value: object) -> str:
+    """Return a string that can be part of a path."""
+    text = _text(value)
+    if "\0" in text:
+        raise RecordError("a name contains a NUL byte")
+    text.encode(errors="surrogateescape")
+    return text
+
+
+def _path(value: object) -> PurePosixPath:
+    path = PurePosixPath(_name(value))
+    if not path.is_absolute():
+        raise RecordError("a path is not absolute")
+    return path
+
+
+def _owner(text: str) -> Owner:
+    uid, gid = (int(number) for number in text[: 2 * _LONGEST_NUMBER].split(":"))
+    if not (0 <= uid <= _LARGEST_NUMBER and 0 <= gid <= _LARGEST_NUMBER):
+        raise RecordError("an owner is out of range")
+    return Owner(uid, gid)
+
+
+def _integer(text: str) -> int:
+    if len(text) > _LONGEST_NUMBER:
+        raise RecordError("a number is too large")
+    return int(text)
+
+
+def _shortened(text: str) -> str:
+    from agent.base.yaml_reader import shown
+
+    return shown(text)

@@ -1,0 +1,164 @@
+"""Resources that this host should have, derived from the guide, the settings and the host's facts. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.base.linux.sysctl_order import file_text
+from agent.base.model import (
+    PRIVATE_DIRECTORY,
+    DefaultPermissions,
+    Directory,
+    File,
+    FilePermissions,
+    Role,
+    Sysctl,
+)
+from agent.base.value import Value
+from agent.harden.desired import dropin_options
+from agent.harden.guide import files as rows
+from agent.harden.guide import manifests
+from agent.harden.guide.sysctls import SYSCTLS
+from agent.k3s.config_writer import dropin
+from agent.k3s.paths import NETWORK_LEASES
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from pathlib import PurePosixPath
+
+    from agent.base.model import Resource
+    from agent.harden.guide.files import FileRow
+    from agent.harden.node.facts import HostFacts
+    from agent.harden.settings.schema import Settings
+
+HEADER = """\
+Managed by k3s-harden. An edit made here is reported and kept, not overwritten;
+what a site may change is in /etc/k3s-harden/config.yaml. See k3s-harden explain.
+"""
+"""Equal for every host and version, because servers with different manifests overwrite each other's manifests."""
+
+MARK = f"# {HEADER.splitlines()[0]}\n".encode()
+"""First line of each file of k3s-harden, except an audit policy of the site."""
+
+
+class Inputs(Value):
+    """What the resources depend on in addition to settings and facts."""
+
+    audit_policy: bytes | None = None
+    """Content of the site's own audit policy; None is the guide's policy."""
+    waived: Collection[str] = frozenset()
+    """Keys of the kernel parameters that apply does not change."""
+    certificates: Iterable[PurePosixPath] = ()
+    """Certificates of the control plane, which K3s creates."""
+    lease_directories: Iterable[PurePosixPath] = ()
+    """Directories of the CNI plugin host-local that can have default permissions; the first one may be missing."""
+    open_leases: Iterable[PurePosixPath] = ()
+    """Files of host-local to which users other than the owner have access."""
+
+
+_NO_INPUTS = Inputs()
+
+
+def desired_resources(settings: Settings, facts: HostFacts, inputs: Inputs = _NO_INPUTS) -> tuple[Resource, ...]:
+    """Return the resources of this host, in the order in which apply creates them.
+
+    K3s' configuration is last: the kernel values and files that it requires must exist if the run is interrupted. Live
+    kernel values are omitted for a host tree without a kernel.
+    """
+    return (
+        *_kernel(facts, inputs.waived),
+        *(
+            Directory(path=facts.data_dir / row.path, mode=row.mode)
+            for row in rows.DIRECTORIES
+            if row.applies.to(facts.role, facts.version)
+        ),
+        *_certificates(settings, facts, inputs.certificates),
+        *_leases(settings, inputs),
+        *_files(settings, facts, inputs.audit_policy),
+    )
+
+
+def sysctl_file(waived: Collection[str] = frozenset()) -> bytes:
+    """Return the content of 90-kubelet.conf, without the waived keys."""
+    return file_text({row.key: row.value for row in SYSCTLS if row.written and row.key not in waived}, HEADER)
+
+
+def policy_manifest(settings: Settings, facts: HostFacts) -> bytes:
+    """Return the content of policy.yaml: NetworkPolicies, and PodSecurityPolicies for versions that support them."""
+    parts = []
+    if rows.POD_SECURITY_POLICIES.applies.to(facts.role, facts.version):
+        parts.append(manifests.pod_security_policies(cis_operator_namespace=settings.cis_operator_namespace))
+    parts.append(manifests.network_policies(settings.network_policy_namespaces))
+    return _with_header(b"".join(parts))
+
+
+def admission_configuration(settings: Settings, facts: HostFacts) -> bytes:
+    """Return the content of psa.yaml."""
+    exempt = manifests.exempt_namespaces(facts.version, with_rancher=settings.exempt_rancher)
+    return _with_header(manifests.pod_security_admission(exempt, settings.exempt_namespaces, settings.event_rate_limit))
+
+
+def audit_policy_file(own: bytes | None) -> bytes:
+    """Return the content of audit.yaml: the site's own policy, or the guide's."""
+    return _with_header(manifests.audit_policy()) if own is None else own
+
+
+def k3s_config(settings: Settings, facts: HostFacts) -> bytes:
+    """Return the content of our drop-in for K3s' configuration: the options that the operator's files do not set."""
+    scalars: dict[str, bool | str] = {}
+    lists: dict[str, list[str]] = {}
+    for row, value in dropin_options.options_to_set(settings, facts):
+        if row.name:
+            lists.setdefault(row.key, []).append(f"{row.name}={value}")
+        else:
+            scalars[row.key] = True if value == "true" else value
+    return dropin(HEADER, scalars, lists)
+
+
+def _certificates(
+    settings: Settings, facts: HostFacts, certificates: Iterable[PurePosixPath]
+) -> Iterator[FilePermissions]:
+    mode = settings.certificate_permissions
+    if mode is not None and facts.role is Role.SERVER:
+        yield from (FilePermissions(path=path, mode=mode) for path in certificates)
+
+
+def _leases(settings: Settings, inputs: Inputs) -> Iterator[Directory | DefaultPermissions | FilePermissions]:
+    """Yield the directory, the default permissions of new files in it, and the modes of existing files.
+
+    Only the default permissions last: host-local of the CNI plugins before v1.4.0 creates a file of 0644 for each pod.
+    """
+    mode = settings.cni_file_permissions
+    if mode is None:
+        return
+    from agent.base.linux import default_acl  # few sites set it
+
+    for path in inputs.lease_directories:
+        if path == NETWORK_LEASES:
+            yield Directory(path=path, mode=PRIVATE_DIRECTORY)
+        yield DefaultPermissions(path=path, acl=default_acl.OWNER_ONLY)
+    yield from (FilePermissions(path=path, mode=mode) for path in inputs.open_leases)
+
+
+def _files(settings: Settings, facts: HostFacts, audit_policy: bytes | None) -> Iterator[File]:
+    def file(row: FileRow, content: bytes, path: PurePosixPath | None = None) -> Sequence[File]:
+        if not row.applies.to(facts.role, facts.version):
+            return ()
+        return (File(path=path or facts.data_dir / row.path, content=content, mode=row.mode),)
+
+    yield from file(rows.AUDIT_POLICY, audit_policy_file(audit_policy))
+    yield from file(rows.NETWORK_POLICIES, policy_manifest(settings, facts))
+    if not facts.rancher_managed:
+        yield from file(rows.POD_SECURITY_ADMISSION, admission_configuration(settings, facts))
+        yield from file(rows.K3S_CONFIG, k3s_config(settings, facts), facts.dropin_path)
+
+
+def _kernel(facts: HostFacts, waived: Collection[str]) -> Iterator[File | Sysctl]:
+    row = rows.KERNEL_PARAMETERS_FILE
+    yield File(path=facts.data_dir / row.path, content=sysctl_file(waived), mode=row.mode)
+    if facts.platform.has_kernel:
+        yield from (Sysctl(key=r.key, value=r.value) for r in SYSCTLS if r.written and r.key not in waived)
+
+
+def _with_header(content: bytes) -> bytes:
+    return "".join(f"# {line}\n" for line in HEADER.splitlines()).encode() + content

@@ -1,0 +1,146 @@
+"""The directories and files of the guide with their exact modes. agent/harden/desired adds their contents.
+
+Paths are relative to K3s' data directory, or absolute. `data_dir / row.path` is correct for both, because pathlib
+returns an absolute right operand unchanged.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from agent.base.model import (
+    EVERYWHERE,
+    ON_SERVERS,
+    PRIVATE_DIRECTORY,
+    PRIVATE_FILE,
+    PUBLIC_FILE,
+    SERVERS,
+    WITH_POD_SECURITY_POLICY,
+    WITHOUT_POD_SECURITY_POLICY,
+    Applies,
+    FileMode,
+)
+from agent.harden.guide import headings
+from agent.harden.guide.control import GuideControl, Origin
+from agent.harden.guide.sysctls import PARAMETERS_FILE
+from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
+
+POLICY_FILE = "server/manifests/policy.yaml"
+"""K3s names the Addon after the file, so no other manifest can be named policy.* (k3s, pkg/deploy/controller.go)."""
+
+DROPIN_NAME = "90-k3s-harden.yaml"
+"""The name of this program's file in the drop-in directory of K3s' configuration."""
+
+_AUDIT_FILE = "server/audit.yaml"
+_PSA_FILE = "server/psa.yaml"
+_CONFIG_FILE = f"{K3S_CONFIG_FILE}.d/{DROPIN_NAME}"
+
+
+class DirectoryRow(GuideControl):
+    """A directory to which only root has access."""
+
+    path: PurePosixPath
+    """Relative to the data directory."""
+    mode: FileMode
+
+
+class FileRow(GuideControl):
+    """A file or a part of one. Rows with the same path are parts of one file, in this order, with the same mode."""
+
+    path: PurePosixPath
+    mode: FileMode
+
+
+def _directory(path: str, heading: str) -> DirectoryRow:
+    return DirectoryRow(
+        id=path,
+        path=PurePosixPath(path),
+        mode=PRIVATE_DIRECTORY,
+        origin=Origin(heading),
+        by_hand=f"sudo install -d -o root -g root -m {PRIVATE_DIRECTORY} {DEFAULT_DATA_DIR}/{path}",
+        applies=ON_SERVERS,
+    )
+
+
+def _render_to(path: str, what: str) -> str:
+    target = DEFAULT_DATA_DIR / path
+    return f"k3s-harden render {what} | sudo install -D -o root -g root -m {PRIVATE_FILE} /dev/stdin {target}"
+
+
+SERVER_DIRECTORY = _directory("server", headings.POD_SECURITY)
+
+MANIFESTS = _directory("server/manifests", headings.POD_SECURITY)
+
+AUDIT_LOGS = _directory("server/logs", headings.AUDIT)
+
+DIRECTORIES: tuple[DirectoryRow, ...] = (SERVER_DIRECTORY, MANIFESTS, AUDIT_LOGS)
+"""Parents before their children, in the order of creation."""
+
+KERNEL_PARAMETERS_FILE = FileRow(
+    id="kernel-parameters-file",
+    path=PurePosixPath(PARAMETERS_FILE),
+    mode=PUBLIC_FILE,
+    origin=Origin(headings.KERNEL_PARAMETERS),
+    by_hand=(
+        f"Write the four lines 'key=value' to {PARAMETERS_FILE}, mode {PUBLIC_FILE}, owner root, and run 'sudo sysctl"
+        " --system'."
+    ),
+    applies=EVERYWHERE,
+)
+
+AUDIT_POLICY = FileRow(
+    id="audit-policy",
+    path=PurePosixPath(_AUDIT_FILE),
+    mode=PRIVATE_FILE,
+    origin=Origin(headings.AUDIT, ("3.2.1",)),
+    by_hand=_render_to(_AUDIT_FILE, "audit-policy"),
+    applies=ON_SERVERS,
+)
+
+POD_SECURITY_POLICIES = FileRow(
+    id="pod-security-policies",
+    path=PurePosixPath(POLICY_FILE),
+    mode=PRIVATE_FILE,
+    origin=Origin(
+        headings.POD_SECURITY, ("5.2.1", "5.2.2", "5.2.3", "5.2.4", "5.2.5", "5.2.6", "5.2.7", "5.2.8", "5.2.9")
+    ),
+    by_hand=_render_to(POLICY_FILE, "policy --k3s-version 1.24"),
+    applies=Applies(SERVERS, WITH_POD_SECURITY_POLICY),
+)
+
+POD_SECURITY_ADMISSION = FileRow(
+    id="pod-security-admission",
+    path=PurePosixPath(_PSA_FILE),
+    mode=PRIVATE_FILE,
+    origin=Origin(headings.POD_SECURITY),
+    by_hand=f"{_render_to(_PSA_FILE, 'psa')}; then set admission-control-config-file to the file.",
+    applies=Applies(SERVERS, WITHOUT_POD_SECURITY_POLICY),
+)
+
+NETWORK_POLICIES = FileRow(
+    id="network-policies",
+    path=PurePosixPath(POLICY_FILE),
+    mode=PRIVATE_FILE,
+    origin=Origin(headings.NETWORK_POLICIES),
+    by_hand=_render_to(POLICY_FILE, "policy"),
+    applies=ON_SERVERS,
+)
+
+K3S_CONFIG = FileRow(
+    id="k3s-config",
+    path=PurePosixPath(_CONFIG_FILE),
+    mode=PRIVATE_FILE,
+    origin=Origin(headings.TEMPLATE),
+    by_hand=f"{_render_to(_CONFIG_FILE, 'k3s-config')}; then restart K3s.",
+    applies=EVERYWHERE,
+)
+
+FILES: tuple[FileRow, ...] = (
+    KERNEL_PARAMETERS_FILE,
+    POD_SECURITY_ADMISSION,
+    POD_SECURITY_POLICIES,
+    NETWORK_POLICIES,
+    AUDIT_POLICY,
+    K3S_CONFIG,
+)
+"""In the guide's order."""

@@ -1,0 +1,90 @@
+"""The kernel parameters that kubelet requires: it compares six, of which the guide sets four."""
+
+from __future__ import annotations
+
+from agent.base.model import EVERYWHERE
+from agent.harden.guide import headings
+from agent.harden.guide.control import GuideControl, Origin
+
+
+class SysctlRow(GuideControl):
+    """A kernel parameter.
+
+    kubelet compares for equality, so a stricter value is not accepted either
+    (kubernetes, pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables).
+    """
+
+    key: str
+    """With dots, as in sysctl(8)."""
+    value: str
+    """As the kernel prints it."""
+    written: bool
+    """Whether the value is written to the parameters file and to the running kernel, or only verified."""
+
+    @property
+    def why(self) -> str:
+        """The rationale, with the effect of protect-kernel-defaults."""
+        return f"{super().why} {_FAILS} {_HIDES}" if self.written else f"{super().why} {_FAILS}"
+
+
+_FAILS = (
+    "With protect-kernel-defaults, kubelet compares the value when it starts and exits if it differs. K3s exits too,"
+    " and systemd restarts K3s every five seconds."
+)
+_HIDES = (
+    "Without protect-kernel-defaults, kubelet sets the value itself, which hides until the next boot that the host does"
+    " not set it."
+)
+_BY_HAND = (
+    "Put the line '{key}={value}' into {file} and run 'sudo sysctl --system'. Then 'sysctl {key}' must print {value};"
+    " otherwise a file that sorts later overrides it at boot."
+)
+PARAMETERS_FILE = "/etc/sysctl.d/90-kubelet.conf"
+"""The guide's file. It sorts before 99-sysctl.conf, through which /etc/sysctl.conf can override it."""
+
+
+def _written(key: str, value: str) -> SysctlRow:
+    return SysctlRow(
+        id=key,
+        key=key,
+        value=value,
+        written=True,
+        origin=Origin(headings.KERNEL_PARAMETERS),
+        by_hand=_BY_HAND.format(key=key, value=value, file=PARAMETERS_FILE),
+        applies=EVERYWHERE,
+    )
+
+
+def _verified(key: str, value: str) -> SysctlRow:
+    return SysctlRow(
+        id=key,
+        key=key,
+        value=value,
+        written=False,
+        origin=Origin(
+            headings.KERNEL_PARAMETERS, beyond="kubelet (kubernetes, component-helpers/node/util/sysctl/sysctl.go)"
+        ),
+        by_hand=(
+            f"{value} is the kernel's default. Find the file that changes it with"
+            f" 'grep -rs {key.rpartition('.')[2]} /etc/sysctl.conf /etc/sysctl.d /run/sysctl.d /usr/lib/sysctl.d',"
+            f" remove the line and run 'sudo sysctl -w {key}={value}'."
+        ),
+        applies=EVERYWHERE,
+    )
+
+
+SYSCTLS: tuple[SysctlRow, ...] = (
+    _written("vm.panic_on_oom", "0"),
+    _written("vm.overcommit_memory", "1"),
+    _written("kernel.panic", "10"),
+    _written("kernel.panic_on_oops", "1"),
+    _verified("kernel.keys.root_maxkeys", "1000000"),
+    _verified("kernel.keys.root_maxbytes", "25000000"),
+)
+"""In the guide's order; the two that the guide does not name are last."""
+
+KERNEL_DEFAULTS = {"vm.overcommit_memory": "0", "kernel.panic": "0"}
+"""Values that a kernel has if no file sets them, where the guide has another one.
+
+kernel.panic_on_oops is not listed: kernels of some distributions are built with 1 (CONFIG_PANIC_ON_OOPS).
+"""

@@ -1,0 +1,247 @@
+"""The gate on this host: its units, the drop-ins of K3s' services, and starts that it blocked or did not see."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.base.errors import HostError
+from agent.base.host.directories import DirectoryEntry
+from agent.base.host.paths import REGULAR_FILE
+from agent.base.host.systemd import Systemd
+from agent.base.linux.unit_files import PACKAGED_UNITS, UNIT_DIRECTORIES
+from agent.base.model import Unreadable
+from agent.base.value import Value
+from agent.harden.node import gate_units, openrc, unit_files
+from agent.harden.node.gate_exceptions import read_exceptions
+from agent.harden.node.gate_units import DROPIN, TEMPLATE, UNIT
+from agent.harden.node.loaded_service import UNITS_LOADED
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from pathlib import PurePosixPath
+
+    from agent.base.errors import HardenError
+    from agent.base.host import Host
+    from agent.harden.node.gate_exceptions import GateExceptions
+    from agent.harden.node.gate_units import Difference, GateCommand
+
+_SUFFIX = ".service"
+_EXECUTABLE = 0o111
+
+
+class Gate(Value):
+    """The parts of the gate that systemd reads, masked ones excluded, and the starts of K3s since the boot."""
+
+    unit: PurePosixPath | None
+    """The unit file for use by hand."""
+    template: PurePosixPath | None
+    """The unit file of the gate."""
+    mask: PurePosixPath | None
+    """The file that masks the template."""
+    dropins: Mapping[str, PurePosixPath]
+    """The drop-ins by the service that they belong to."""
+    mounts: tuple[PurePosixPath, ...]
+    """The paths whose mounts the template waits for."""
+    packaged: bool
+    """Whether the unit of a distribution's package is installed, in addition to any other."""
+    is_openrc: bool
+    """Whether the gate is that of OpenRC: `template` is what OpenRC starts, and each drop-in what makes it do so."""
+    is_stale: bool
+    """Whether systemd still uses older unit files than those on the disk."""
+    exceptions: GateExceptions
+    """Starts of K3s that the gate blocked, or that pass without it."""
+    replaced: tuple[GateCommand, ...]
+    """What lets the template or an instance succeed without `k3s-harden gate`, in the unit or a drop-in of it."""
+    differences: tuple[Difference, ...]
+    """How the template and the drop-ins of services differ from those of this version."""
+    unusable: Mapping[PurePosixPath, ProgramProblem]
+    """The programs of the gate that cannot run or that others can change, each with the reason."""
+    unread: tuple[HardenError, ...]
+    """Drop-ins of the template that systemd reads and this program cannot read."""
+
+
+class ProgramProblem(NamedTuple):
+    """Why a program cannot be that of the gate."""
+
+    problem: str
+    hint: str
+    """The fix; empty if the program has to be installed."""
+
+
+def _openrc_gate(host: Host) -> Gate:
+    """Read the parts of the gate under OpenRC."""
+    program = openrc.gate_program(host.tree.text_if_readable(openrc.START))
+    parts = [part for part in openrc.gate_files(program) if host.tree.exists(part.path)]
+    has_gate = {part.path for part in parts}
+    problem = program_problem(host, program) if openrc.START in has_gate else None
+    services = openrc.services(host) if openrc.CONFIGURATION in has_gate else ()
+    texts = ((part, host.tree.text_if_readable(part.path)) for part in parts)
+    differences = (gate_units.first_difference(part.path, text, part.content.decode()) for part, text in texts if text)
+    return Gate(
+        unit=None,
+        template=openrc.START if openrc.START in has_gate else None,
+        mask=None,
+        dropins=dict.fromkeys(services, openrc.CONFIGURATION),
+        mounts=(),
+        packaged=False,
+        is_stale=False,
+        is_openrc=True,
+        exceptions=read_exceptions(host),
+        replaced=(),
+        differences=tuple(difference for difference in differences if difference is not None),
+        unusable={} if problem is None else {program: problem},
+        unread=(),
+    )
+
+
+def gate_instance(service: str) -> str:
+    """Return the gate of a service: k3s-harden@k3s.service for k3s.service."""
+    return TEMPLATE.replace("@", f"@{service.removesuffix(_SUFFIX)}")
+
+
+def detect_gate(host: Host) -> Gate:
+    """Read the parts of the gate in all directories of systemd, or those of OpenRC."""
+    if openrc.starts_services(host):
+        return _openrc_gate(host)
+    unread: list[HardenError] = []
+    units, templates = (
+        [path for top in UNIT_DIRECTORIES if host.tree.exists(path := top / name)] for name in (UNIT, TEMPLATE)
+    )
+    template = next(iter(templates), None)
+    own = _names(host, TEMPLATE.removesuffix(_SUFFIX))
+    instances = [path for path in own if path.name.endswith(_SUFFIX) and path.name != TEMPLATE]
+    mask = next((path for path in (*templates[:1], *instances) if unit_files.is_masked(host, path)), None)
+    is_masked = mask is not None
+    texts = _texts(host, own, template)
+    dropins = {service: path for service, path in _dropins(host).items() if not unit_files.is_masked(host, path)}
+    return Gate(
+        unit=next(iter(units), None),
+        template=None if is_masked else template,
+        mask=mask,
+        dropins=dropins,
+        mounts=() if is_masked or template is None else _mounts(host, template, unread),
+        packaged=any(path.parent == PACKAGED_UNITS for path in (*units, *templates)),
+        is_openrc=False,
+        is_stale=bool(units or templates or dropins) and _is_stale(host, [*units, *templates, *dropins.values()]),
+        exceptions=read_exceptions(host),
+        replaced=() if is_masked else tuple(_replaced(host, texts, dropins)),
+        differences=() if is_masked else tuple(_differences(host, template, dropins)),
+        unusable={} if is_masked else _unusable(host, texts),
+        unread=tuple(unread),
+    )
+
+
+def _names(host: Host, prefix: str) -> list[PurePosixPath]:
+    return [top / name for top in UNIT_DIRECTORIES for name in host.tree.names(top) if name.startswith(prefix)]
+
+
+def _texts(host: Host, own: Iterable[PurePosixPath], template: PurePosixPath | None) -> dict[PurePosixPath, str]:
+    """Return the texts of the template, its instances and the drop-ins of both that systemd reads."""
+    units = [path for path in own if path.name.endswith(_SUFFIX) and (path.name != TEMPLATE or path == template)]
+    directories = (path for path in own if path.name.endswith(f"{_SUFFIX}.d"))
+    dropins = (top / name for top in directories for name in host.tree.names(top) if name.endswith(".conf"))
+    return {path: host.tree.text_if_readable(path) for path in (*units, *dropins)}
+
+
+def _replaced(host: Host, texts: Mapping[PurePosixPath, str], services: Collection[str]) -> Iterator[GateCommand]:
+    found = [command for path, text in texts.items() for command in gate_units.not_of_a_gate(path, text)]
+    with suppress(HostError):
+        # A later file can override a setting, which systemd shows.
+        shown = Systemd(host).show(map(gate_instance, services), *gate_units.SHOWN) if found and services else None
+        in_effect = {key for unit in shown or () for key in gate_units.loaded_not_of_a_gate(unit)}
+        found = [command for command in found if shown is None or command.key in in_effect]
+    yield from found
+
+
+def _differences(
+    host: Host, template: PurePosixPath | None, dropins: Mapping[str, PurePosixPath]
+) -> Iterator[Difference]:
+    compared = dict.fromkeys(dropins.values(), gate_units.dropin_difference)
+    if template is not None:
+        compared[template] = gate_units.template_difference
+    for path, difference in compared.items():
+        text = host.tree.text_if_readable(path)  # an ordinary user may not read it
+        found = difference(path, text) if text else None
+        if found is not None:
+            yield found
+
+
+def _unusable(host: Host, texts: Mapping[PurePosixPath, str]) -> dict[PurePosixPath, ProgramProblem]:
+    found = {path: gate_units.gate_command(path, text) for path, text in texts.items()}
+    # The command of a drop-in takes the place of the one in the unit.
+    replaced = any(command and path.parent.name == f"{TEMPLATE}.d" for path, command in found.items())
+    commands = (command for path, command in found.items() if command and not (replaced and path.name == TEMPLATE))
+    programs = dict.fromkeys(command.program for command in commands if command.runs_gate)
+    problems = ((path, program_problem(host, path)) for path in programs if path is not None)
+    return {path: problem for path, problem in problems if problem is not None}
+
+
+def program_problem(host: Host, program: PurePosixPath) -> ProgramProblem | None:
+    """Return why the gate cannot run this program as root, or must not; None if it can, or if that is unknown."""
+    found = host.tree.stat(program)
+    if isinstance(found, Unreadable) and found.access_denied:
+        return None
+    if isinstance(found, DirectoryEntry) and found.kind != REGULAR_FILE:
+        return ProgramProblem(f"it is a {found.kind}", "")
+    distrusted = host.tree.distrusted(program)
+    if distrusted is not None:
+        return ProgramProblem(distrusted.problem, distrusted.hint)
+    if isinstance(found, DirectoryEntry) and not found.mode & _EXECUTABLE:
+        return ProgramProblem(f"it is not executable: its mode is {found.mode}", f"set the mode of {program} to 0755")
+    return None
+
+
+def _dropins(host: Host) -> dict[str, PurePosixPath]:
+    found: dict[str, PurePosixPath] = {}
+    for directory in UNIT_DIRECTORIES:
+        for name in _dropin_directories(host, directory):
+            path = directory / name / DROPIN
+            if host.tree.exists(path):
+                found.setdefault(name.removesuffix(".d"), path)
+    return found
+
+
+def _is_stale(host: Host, files: Iterable[PurePosixPath]) -> bool:
+    systemd = Systemd(host)
+    if not systemd.is_running:
+        return False
+    loaded = host.tree.times(UNITS_LOADED)
+    if loaded is not None:
+        # A file that was removed has changed its directory.
+        directories = (top / name for top in UNIT_DIRECTORIES for name in _dropin_directories(host, top))
+        times = map(host.tree.times, (*files, *UNIT_DIRECTORIES, *directories))
+        if all(time is None or time.changed <= loaded.written for time in times):
+            return False
+    dropins = {name for name, path in _dropins(host).items() if not unit_files.is_masked(host, path)}
+    services = {*dropins, *_services(host)}
+    names = {UNIT, *services, *map(gate_instance, services)}
+    try:
+        units = systemd.show(names, "Id", "LoadState", "NeedDaemonReload", "DropInPaths")
+    except HostError:
+        return False
+    for unit in units:
+        if unit.get("NeedDaemonReload") == "yes":
+            return True
+        # systemd 247 does not notice the first drop-in of a service.
+        is_loaded = f"/{DROPIN}" in unit.get("DropInPaths", "")
+        if unit.get("LoadState") == "loaded" and unit["Id"] in services and is_loaded != (unit["Id"] in dropins):
+            return True
+    return False
+
+
+def _services(host: Host) -> Iterator[str]:
+    for directory in UNIT_DIRECTORIES:
+        for name in host.tree.names(directory):
+            if name.startswith("k3s") and name.endswith(_SUFFIX) and not name.startswith("k3s-harden"):
+                yield name
+
+
+def _dropin_directories(host: Host, directory: PurePosixPath) -> Iterator[str]:
+    return (name for name in host.tree.names(directory) if name.endswith(f"{_SUFFIX}.d") and name.startswith("k3s"))
+
+
+def _mounts(host: Host, unit: PurePosixPath, unread: list[HardenError]) -> tuple[PurePosixPath, ...]:
+    """The paths in RequiresMountsFor= of a unit and its drop-ins, which add to each other."""
+    texts = [host.tree.text_if_readable(unit), *unit_files.read_dropins(host, unit.name, unread).values()]
+    return gate_units.required_mounts("\n".join(texts))

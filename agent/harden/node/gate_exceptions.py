@@ -1,0 +1,95 @@
+"""Starts of K3s that the gate blocked, or that pass without it: two files for each service in /run/k3s-harden.
+
+The gate of each service and this program write them, and a boot removes them.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.base.times import timestamp
+from agent.base.value import Value
+from agent.harden.node import openrc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from agent.base.host import Host
+
+RUN_DIRECTORY = PurePosixPath("/run/k3s-harden")
+
+RELEASE = "release."
+"""A release that no start has used: the uptime in seconds at which it ends, who gave it, and when."""
+
+UNGATED = "ungated."
+"""The gate has not passed the last start: it was blocked if the file is empty, and otherwise used this release."""
+
+_SUFFIX = ".service"
+_UPTIME = PurePosixPath("/proc/uptime")
+
+
+class Release(NamedTuple):
+    """A release that no start has used."""
+
+    until: str
+    by: str
+
+
+class GateExceptions(Value):
+    """Starts of K3s that the gate blocked, or that pass without it, by service."""
+
+    blocked: tuple[str, ...]
+    """The services whose last start the gate refused."""
+    released: Mapping[str, str]
+    """By service whose last start passed without the gate, the user who released it and the time."""
+    releases: Mapping[str, Release]
+    """The releases in effect, by service whose next start passes without the gate."""
+
+
+def read_exceptions(host: Host) -> GateExceptions:
+    """Read the files of all services."""
+    ungated = files_of_services(host, UNGATED)
+    return GateExceptions(
+        blocked=tuple(service for service, text in ungated.items() if not text),
+        released={service: _given_by(text) for service, text in ungated.items() if text},
+        releases=dict(_in_effect(host)),
+    )
+
+
+def files_of_services(host: Host, prefix: str) -> dict[str, str]:
+    """Return by service the text of its file, RELEASE or UNGATED."""
+    names = [name for name in host.tree.names(RUN_DIRECTORY) if name.startswith(prefix)]
+    suffix = "" if names and openrc.starts_services(host) else _SUFFIX
+    return {
+        f"{name[len(prefix) :]}{suffix}": host.tree.text_if_readable(RUN_DIRECTORY / name).strip() for name in names
+    }
+
+
+def file_of_service(service: str, prefix: str) -> PurePosixPath:
+    """Return the path of a service's file, RELEASE or UNGATED."""
+    return RUN_DIRECTORY / f"{prefix}{service.removesuffix(_SUFFIX)}"
+
+
+def uptime(host: Host) -> int:
+    """Return the seconds since the boot, in which releases end: nobody sets this clock, and a boot ends a release.
+
+    It is read from the file that the gate reads, because a container can have its own. 0 if it cannot be read.
+    """
+    return _seconds(host.tree.text_if_readable(_UPTIME).partition(".")[0])
+
+
+def _in_effect(host: Host) -> Iterator[tuple[str, Release]]:
+    for service, text in files_of_services(host, RELEASE).items():
+        left = _seconds(text.partition(" ")[0]) - uptime(host)
+        if left > 0:
+            yield service, Release(timestamp(host.now() + left), _given_by(text))
+
+
+def _seconds(text: str) -> int:
+    return int(text) if re.fullmatch(r"[0-9]{1,12}", text) else 0
+
+
+def _given_by(release: str) -> str:
+    return release.partition(" ")[2] or "unknown"

@@ -1,0 +1,109 @@
+"""The settings of a service as systemd has loaded it, which can differ from its files."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from agent.base.errors import HostError
+from agent.base.host.systemd import Systemd
+from agent.base.linux.unit_files import dropin_directories, words
+from agent.base.model import Location
+from agent.harden.node.unit_files import unit_text
+from agent.k3s.config import Word
+from agent.k3s.services import ServiceSettings, assigned, parse_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from agent.base.errors import HardenError
+    from agent.base.host import Host
+
+UNITS_LOADED = PurePosixPath("/run/systemd/systemd-units-load")
+"""systemd sets its time of modification whenever it has read all unit files (systemd, src/core/manager.c)."""
+
+_OF_SYSTEMD = Location(PurePosixPath("/proc/1/environ"))
+"""Location of a variable of systemd itself; DefaultEnvironment= or `systemctl set-environment` can have set it."""
+
+
+def loaded_settings(host: Host, path: PurePosixPath, unread: list[HardenError]) -> ServiceSettings | None:
+    """Ask systemd for the settings of a service; None if it has not loaded the service or does not answer."""
+    if host.pod_node and _changed_since_load(host, path):
+        reason = f"cannot determine how systemd starts {path.name}: its files changed after systemd loaded them"
+        unread.append(HostError(reason, "sudo systemctl daemon-reload"))
+    with suppress(HostError, KeyError, TypeError, ValueError, IndexError):
+        systemd = Systemd(host)
+        found = systemd.properties(path.name)
+        # Debian 12 and older name the directory by its link /lib.
+        files = (re.sub("^/lib/", "/usr/lib/", file) for file in (found["FragmentPath"], *found["DropInPaths"]) if file)
+        parsed = parse_settings(path, {file: unit_text(host, file, unread) for file in map(PurePosixPath, files)})
+        locations = _locations(path.name, parsed)
+
+        def located(texts: Iterable[str]) -> tuple[Word, ...]:
+            return tuple(Word(text, locations.get(_plain(text), Location(path))) for text in texts)
+
+        program, arguments, flags, *_ = found["ExecStartEx"][-1]
+        inherited = (*systemd.environment(), *_passed(host, found["PassEnvironment"]))
+        return ServiceSettings(
+            command=located((program, *arguments[1:])),
+            environment=dict(
+                assigned((*(Word(text, _OF_SYSTEMD) for text in inherited), *located(found["Environment"])))
+            ),
+            environment_files=tuple(PurePosixPath(file) for file, _ in found["EnvironmentFiles"]),
+            unset=tuple(found["UnsetEnvironment"]),
+            replaces_variables="no-env-expand" not in flags,
+            directory=found["WorkingDirectory"],
+            mounts=_mounts(host, found),
+            before_start=located(
+                ("-" if "ignore-failure" in flags else "") + " ".join(arguments)
+                for _, arguments, flags, *_ in found["ExecStartPreEx"]
+            ),
+            resets=parsed.resets,
+            is_loaded=True,
+            needs_reload=found["NeedDaemonReload"],
+        )
+    return None
+
+
+def _changed_since_load(host: Host, unit: PurePosixPath) -> bool:
+    """Return whether files of a service are newer than what systemd uses, which only systemd shows."""
+    loaded = host.tree.times(UNITS_LOADED)
+    directories = dropin_directories(unit.name)
+    files = [top / name for top in directories for name in host.tree.names(top)]
+    found = map(host.tree.times, (unit, *directories, *files))
+    return loaded is not None and any(times is not None and times.changed > loaded.written for times in found)
+
+
+def _passed(host: Host, names: Sequence[str]) -> list[str]:
+    """Return the variables of PassEnvironment=, which systemd got from the kernel or a container manager."""
+    texts = host.tree.read_text(_OF_SYSTEMD.path).split("\0") if names else []
+    return [text for text in texts if text.partition("=")[0] in names]
+
+
+def _mounts(host: Host, found: Mapping[str, Any]) -> dict[PurePosixPath, PurePosixPath | None]:
+    mounts: dict[PurePosixPath, PurePosixPath | None] = {}
+    if found["RootDirectory"] or found["RootImage"]:
+        mounts[PurePosixPath("/")] = PurePosixPath(found["RootDirectory"]) if found["RootDirectory"] else None
+    for place in (*found["InaccessiblePaths"], *(place for place, _ in found["TemporaryFileSystem"])):
+        mounts[PurePosixPath(place.lstrip("-+"))] = None
+    for source, place, is_optional, _ in (*found["BindPaths"], *found["BindReadOnlyPaths"]):
+        if not is_optional or host.tree.exists(PurePosixPath(source)):
+            mounts[PurePosixPath(place)] = PurePosixPath(source)
+    return mounts
+
+
+def _locations(name: str, parsed: ServiceSettings) -> dict[str, Location]:
+    """Return the locations in the files of a service, by the text that systemd shows."""
+    found = [(word.text, word.location) for word in parsed.command]
+    found += [(f"{key}={word.text}", word.location) for key, word in parsed.environment.items()]
+    for text, location in parsed.before_start:
+        with suppress(ValueError):  # an open quote
+            found.append((" ".join(word for _, word in words(text, 0)), location))
+    specifiers = {"%n": name, "%N": name.rpartition(".")[0]}
+    return {_plain(re.sub("%[nN]", lambda match: specifiers[match[0]], text)): location for text, location in found}
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,56 @@
+"""Names of controls in waivers: IDs and CIS numbers of every benchmark."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.base import package_data
+from agent.harden.guide.controls import CONTROLS
+from agent.harden.settings.loading import SettingsError
+from agent.k3s.spelling import Spelling
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import PurePosixPath
+
+    from agent.harden.settings.waivers import SiteWaiver
+
+_CUTOFF = 0.6
+"""Lower than that for options: the numbers of controls are short."""
+
+
+def require_known(waivers: Iterable[SiteWaiver]) -> None:
+    """Raise SettingsError for the waivers of a file whose control does not exist.
+
+    Controls of all benchmarks are known, because an upgrade of K3s can change the benchmark of the host.
+    """
+    unknown: dict[PurePosixPath, list[tuple[int, str]]] = {}
+    known: frozenset[str] | None = None
+    spelling: Spelling | None = None
+    for waiver in waivers:
+        known = _known() if known is None else known
+        if waiver.control not in known:
+            spelling = spelling or Spelling(sorted(known), _CUTOFF)
+            problem = f"`waivers`: unknown control `{waiver.control}`; {_suggestion(waiver.control, spelling)}"
+            unknown.setdefault(waiver.location.path, []).append((waiver.location.line, problem))
+    for path, errors in unknown.items():
+        raise SettingsError(path, errors)
+
+
+def _known() -> frozenset[str]:
+    """Return the IDs of all controls, and their numbers with and without the benchmark, such as cis-1.9/1.2.9."""
+    names = {control.id for control in CONTROLS}
+    header, *rows = (
+        line.split("\t") for line in package_data.read("assess", "benchmark", "controls.tsv").decode().splitlines()
+    )
+    for row in rows:
+        names.add(row[0])
+        for benchmark, cell in zip(header, row):
+            if benchmark.startswith("cis-") and cell != "-":
+                names |= {cell[:-1], f"{benchmark}/{cell[:-1]}"}
+    return frozenset(names)
+
+
+def _suggestion(text: str, spelling: Spelling) -> str:
+    meant = spelling.meant(text)
+    return f"did you mean `{meant}`?" if meant else "`k3s-harden explain` lists all controls"

@@ -1,0 +1,188 @@
+"""Loading of settings files and overrides, with every problem of a file in one error. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from agent.base.errors import InputError, UsageError
+from agent.base.model import Location
+from agent.base.value import replace
+from agent.base.yaml_reader import (
+    KeyValue,
+    Mapping,
+    Scalar,
+    describe_node,
+    duplicates,
+    placeholder_problem,
+    read_documents,
+    scalars,
+    shown,
+)
+from agent.harden.settings.schema import Overrides, Profile, Settings, setting_row, setting_rows
+from agent.harden.settings.value_kinds import InvalidValue, is_empty
+from agent.k3s.redaction import shown_key
+
+if TYPE_CHECKING:
+    from pathlib import PurePosixPath
+
+    from agent.base.yaml_reader import Document, Node
+    from agent.harden.settings.schema import SettingRow
+    from agent.harden.settings.waivers import SiteWaiver
+
+
+class SettingsError(InputError):
+    """A settings file with one or more errors."""
+
+    def __init__(self, path: PurePosixPath, errors: list[tuple[int, str]]) -> None:
+        self.problems = tuple(InputError(Location(path, line), problem) for line, problem in sorted(errors))
+        """Each error, in the order of lines."""
+        location, problem = self.problems[0].location, self.problems[0].problem
+        if len(self.problems) > 1:
+            # One line names the file once.
+            every_line = "; ".join(f"line {line}: {problem}" for line, problem in sorted(errors))
+            location, problem = Location(path), f"{len(errors)} errors: {every_line}"
+        super().__init__(location, problem, "run `k3s-harden explain settings` for all settings and their values")
+
+
+def load_settings(data: bytes | None, path: PurePosixPath) -> Settings:
+    """Read a settings file; None and an empty file give the defaults.
+
+    Raises InputError if the file is not valid YAML, and SettingsError for unknown and repeated keys, invalid values and
+    placeholders.
+    """
+    documents = read_documents(data or b"", path)
+    if not documents:
+        return Settings()
+    loader = _Loader()
+    loader.document(documents[0].node)
+    values = loader.finish(documents, path)
+    if values.get("profile", Profile.GUIDE) is not Profile.GUIDE:
+        from agent.harden.settings import profiles
+
+        values = profiles.with_profile(values)
+    settings = replace(Settings(), **values)
+    return replace(settings, waivers=_located(path, settings.waivers, must_expire=settings.waivers_must_expire))
+
+
+def load_waivers(data: bytes, path: PurePosixPath, *, must_expire: bool = False) -> tuple[SiteWaiver, ...]:
+    """Read a file that contains only a list of waivers. Raises InputError and SettingsError as load() does."""
+    documents = read_documents(data, path)
+    if not documents:
+        return ()
+    loader = _Loader()
+    row = setting_row("waivers")
+    loader.setting(row, KeyValue(row.key, documents[0].line, documents[0].node))
+    return _located(path, loader.finish(documents, path)["waivers"], must_expire=must_expire)
+
+
+def _located(path: PurePosixPath, waivers: tuple[SiteWaiver, ...], *, must_expire: bool) -> tuple[SiteWaiver, ...]:
+    problem = "`waivers`: `expires` is missing, which `waivers-must-expire` requires"
+    endless = [(waiver.location.line or 0, problem) for waiver in waivers if must_expire and not waiver.expires]
+    if endless:
+        raise SettingsError(path, endless)
+    return tuple(replace(waiver, location=Location(path, waiver.location.line)) for waiver in waivers)
+
+
+def apply_overrides(settings: Settings, overrides: Overrides) -> Settings:
+    """Apply the options of the command line; `auto` as role removes the role of the file.
+
+    Raises UsageError for a value that the settings file does not allow either.
+    """
+    changes = {}
+    for row in setting_rows():
+        typed = getattr(overrides, row.name, None)
+        if typed is None:
+            continue
+        node = Scalar(typed, typed, 0)
+        placeholder = placeholder_problem(node)
+        try:
+            changes[row.name] = row.kind.read(node)
+        except InvalidValue:
+            raise UsageError(
+                f"cannot use --{row.key}: it must be {row.kind.allowed}; found {describe_node(node)}", _example(row)
+            ) from None
+        if placeholder:
+            raise UsageError(f"cannot use --{row.key}: {placeholder}", _example(row))
+    return replace(settings, **changes)  # type: ignore[arg-type]  # as in load
+
+
+def _example(row: SettingRow) -> str:
+    return f"omit the option, or pass a value such as --{row.key} {row.example}"
+
+
+class _Loader:
+    """Reads the nodes of a settings file, and collects values by field and errors by line."""
+
+    def __init__(self) -> None:
+        self._rows = {row.key: row for row in setting_rows()}
+        self._values: dict[str, Any] = {}
+        self._errors: list[tuple[int, str]] = []
+
+    def document(self, node: Node) -> None:
+        if isinstance(node, Mapping):
+            self._mapping(node, "")
+        elif not is_empty(node):
+            self._error(node.line, f"the file must be a mapping of settings; found {describe_node(node)}")
+
+    def finish(self, documents: tuple[Document, ...], path: PurePosixPath) -> dict[str, Any]:
+        """Return the values by field. Raises SettingsError, also if the file has further documents."""
+        for document in documents[1:]:
+            self._error(document.line, "the file contains a second document; expected one")
+        if self._errors:
+            raise SettingsError(path, self._errors)
+        return self._values
+
+    def setting(self, row: SettingRow, entry: KeyValue) -> None:
+        placeholders = [(scalar.line, placeholder_problem(scalar)) for scalar in scalars(entry.node)]
+        errors = [(line, f"`{row.key}`: {problem}") for line, problem in placeholders if problem]
+        self._errors += errors
+        if errors:
+            return
+        if isinstance(entry.node, Mapping):
+            self._duplicates(entry.node, f"{row.key}.")
+        try:
+            self._values[row.name] = row.kind.read(entry.node)
+        except InvalidValue as invalid:
+            for value in (invalid, *invalid.others):
+                node = value.node or entry.node
+                problem = (
+                    f": {value.problem}"
+                    if value.problem
+                    else f" must be {row.kind.allowed}; found {describe_node(node)}"
+                )
+                self._error(node.line, f"`{row.key}`{problem}")
+
+    def _error(self, line: int, problem: str) -> None:
+        self._errors.append((line, problem))
+
+    def _mapping(self, mapping: Mapping, prefix: str) -> None:
+        self._duplicates(mapping, prefix)
+        for entry in mapping.entries:
+            key = prefix + entry.key
+            if key in self._rows:
+                self.setting(self._rows[key], entry)
+            elif any(known.startswith(f"{key}.") for known in self._rows):
+                self._section(key, entry.node)
+            else:
+                self._error(entry.line, f"unknown setting `{shown_key(key)}`; {self._suggestion(key)}")
+
+    def _duplicates(self, mapping: Mapping, prefix: str) -> None:
+        for first, again in duplicates(mapping):
+            self._error(again.line, f"`{shown(prefix + again.key)}` is already set on line {first.line}")
+
+    def _section(self, key: str, node: Node) -> None:
+        if isinstance(node, Mapping):
+            self._mapping(node, f"{key}.")
+        elif not is_empty(node):
+            inside = ", ".join(known[len(key) + 1 :] for known in self._rows if known.startswith(f"{key}."))
+            self._error(node.line, f"`{key}` must be a mapping of {inside}; found {describe_node(node)}")
+
+    def _suggestion(self, key: str) -> str:
+        from difflib import get_close_matches
+
+        known = [*self._rows, *{section for row in self._rows for section in row.split(".")[:-1]}]
+        close = get_close_matches(key, known, n=1)
+        # The key without its section, or in another section.
+        last = key.rpartition(".")[2]
+        close += [row for row in self._rows if row.rpartition(".")[2] == last]
+        return f"did you mean `{close[0]}`?" if close else f"expected one of {', '.join(self._rows)}"

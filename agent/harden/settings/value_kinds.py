@@ -1,0 +1,215 @@
+"""Kinds of values of settings: the allowed values, and their conversion from YAML. Pure."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from agent.base.model import NEWEST_PLAUSIBLE, Version
+from agent.base.value import Value
+from agent.base.yaml_reader import Mapping, Scalar, Sequence, alternatives, describe_node, shown
+from agent.harden.guide.manifests import EventRateLimit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.base.yaml_reader import Node
+
+OFF = "off"
+
+_NAMESPACE = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
+_MOST_EVENTS = 1_000_000
+_MOST_WORDS = 100
+_LONGEST_COMMAND = 16_384
+
+
+class InvalidValue(Exception):  # noqa: N818 - a result of a reader, caught in this package
+    """A node is not a valid value of its kind."""
+
+    def __init__(self, problem: str = "", node: Node | None = None, others: tuple[InvalidValue, ...] = ()) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        """What is invalid, without the name of the setting; empty if the whole value is of another kind."""
+        self.node = node
+        """The invalid part; None is the whole value."""
+        self.others = others
+        """Further problems of the same value."""
+
+
+class ValueKind(Value):
+    """A kind of value."""
+
+    allowed: str
+    """What is allowed, as text after "must be"."""
+    read: Callable[[Node], object]
+    """Makes a value of a node, or raises InvalidValue."""
+
+
+def one_of(choices: dict[str, object]) -> ValueKind:
+    """Return the kind of the given words, each with its value.
+
+    YAML 1.1 reads some words as booleans or numbers, so the text of the file is compared.
+    """
+
+    def read(node: Node) -> object:
+        if not isinstance(node, Scalar) or node.text not in choices:
+            raise InvalidValue
+        return choices[node.text]
+
+    return ValueKind(alternatives(choices), read)
+
+
+def number_between(least: int, most: int, unit: str = "") -> ValueKind:
+    """Return the kind of decimal integers in a range."""
+    allowed = f"a whole number{unit and f' of {unit}'}, {least} to {most}"
+    return ValueKind(allowed, lambda node: _integer(node, least, most))
+
+
+def off_or_number(least: int, most: int) -> ValueKind:
+    """Return the kind of decimal integers in a range, or `off`, which is None."""
+
+    def read(node: Node) -> object:
+        return None if is_off(node) else _integer(node, least, most)
+
+    return ValueKind(f"{OFF}, or a whole number, {least} to {most}", read)
+
+
+def optional(kind: ValueKind) -> ValueKind:
+    """Return a kind that also allows an empty value, which is None."""
+
+    def read(node: Node) -> object:
+        return None if is_empty(node) else kind.read(node)
+
+    return ValueKind(kind.allowed, read)
+
+
+def is_off(node: Node) -> bool:
+    """Return whether a node is `off`, which YAML 1.1 reads as a boolean, or null."""
+    return isinstance(node, Scalar) and (node.value is False or node.value is None or node.text == OFF)
+
+
+def is_empty(node: Node) -> bool:
+    """Return whether a node is YAML's null."""
+    return isinstance(node, Scalar) and node.value is None
+
+
+def string_of(node: Node) -> str:
+    """Return the value of a node that YAML reads as a string. Raises InvalidValue."""
+    if isinstance(node, Scalar) and isinstance(node.value, str):
+        return node.value
+    raise InvalidValue("", node)
+
+
+def _boolean(node: Node) -> bool:
+    if isinstance(node, Scalar) and isinstance(node.value, bool):
+        return node.value
+    raise InvalidValue
+
+
+def _integer(node: Node, least: int, most: int) -> int:
+    if not isinstance(node, Scalar) or isinstance(node.value, bool) or not isinstance(node.value, int):
+        raise InvalidValue
+    # YAML 1.1 reads 010 as 8, and its author probably means 10.
+    if str(node.value) != node.text:
+        raise InvalidValue(f"must be written in decimal; found {node.text}")
+    if not least <= node.value <= most:
+        raise InvalidValue
+    return node.value
+
+
+def _version(node: Node) -> Version:
+    # YAML reads 1.30 as the number 1.3.
+    if not isinstance(node, Scalar):
+        raise InvalidValue
+    try:
+        version = Version.parse(node.text)
+    except ValueError:
+        raise InvalidValue from None
+    if not version.is_plausible:
+        raise InvalidValue
+    return version
+
+
+def _path(node: Node) -> PurePosixPath:
+    text = string_of(node)
+    if not text.startswith("/") or ".." in text.split("/") or not text.isprintable() or text.strip() != text:
+        raise InvalidValue
+    path = PurePosixPath("/" + text.lstrip("/"))
+    if path == PurePosixPath("/"):
+        raise InvalidValue
+    return path
+
+
+def _command(node: Node) -> tuple[str, ...]:
+    words = [string_of(node)] if isinstance(node, Scalar) else _words(node)
+    if isinstance(node, Scalar) and " " in words[0]:
+        raise InvalidValue("a command with arguments must be a list of words", node)
+    try:
+        _path(Scalar(words[0], words[0], node.line))
+    except InvalidValue:
+        raise InvalidValue(f"the program must be {PATH.allowed}; found {shown(words[0])}", node) from None
+    return tuple(words)
+
+
+def _words(node: Node) -> list[str]:
+    if not isinstance(node, Sequence) or not node.items:
+        raise InvalidValue
+    words = []
+    for item in node.items:
+        # A word such as 20 or yes is passed as it is written.
+        if not isinstance(item, Scalar) or is_empty(item):
+            raise InvalidValue(f"each word must be a single value; found {describe_node(item)}", item)
+        if not item.text.replace("\n", "").replace("\t", "").isprintable():
+            raise InvalidValue(f"each word must be text without control characters; found {describe_node(item)}", item)
+        words.append(item.text)
+    if len(words) > _MOST_WORDS or sum(map(len, words)) > _LONGEST_COMMAND:
+        raise InvalidValue(f"a command has at most {_MOST_WORDS} words and {_LONGEST_COMMAND} characters", node)
+    return words
+
+
+def _namespaces(node: Node) -> tuple[str, ...]:
+    if not isinstance(node, Sequence):
+        raise InvalidValue
+    found: list[str] = []
+    for item in node.items:
+        if not isinstance(item, Scalar):
+            raise InvalidValue(f"each name must be a single value; found {describe_node(item)}", item)
+        name = string_of(item)
+        if not re.fullmatch(_NAMESPACE, name):
+            raise InvalidValue(f"each name must be a lower-case RFC 1123 label; found {describe_node(item)}", item)
+        if name in found:
+            raise InvalidValue(f"each name must be unique; found {describe_node(item)} twice", item)
+        found.append(name)
+    return tuple(found)
+
+
+def _event_rate_limit(node: Node) -> EventRateLimit | None:
+    if is_off(node):
+        return None
+    if not isinstance(node, Mapping):
+        raise InvalidValue
+    for entry in node.entries:
+        if entry.key not in EventRateLimit._fields:
+            raise InvalidValue(f"unknown key `{shown(entry.key)}`", Mapping(node.entries, entry.line))
+    numbers = []
+    for name in EventRateLimit._fields:
+        value = node.get(name)
+        if value is None:
+            raise InvalidValue(f"`{name}` is missing")
+        try:
+            numbers.append(_integer(value, 1, _MOST_EVENTS))
+        except InvalidValue:
+            problem = f"`{name}` must be a whole number, 1 to {_MOST_EVENTS}; found {describe_node(value)}"
+            raise InvalidValue(problem, value) from None
+    return EventRateLimit(*numbers)
+
+
+BOOLEAN = ValueKind("true or false", _boolean)
+PATH = optional(ValueKind("an absolute path without `..`", _path))
+COMMAND = optional(ValueKind("an absolute path, or a list of words whose first is one", _command))
+VERSION = optional(ValueKind(f"a K3s version such as v1.28.5+k3s1 or 1.28, up to 1.{NEWEST_PLAUSIBLE}", _version))
+NAMESPACES = ValueKind("a list of namespace names", _namespaces)
+EVENT_RATE_LIMIT = ValueKind(
+    f"{OFF}, or a mapping of `qps` and `burst`, each a whole number, 1 to {_MOST_EVENTS}", _event_rate_limit
+)

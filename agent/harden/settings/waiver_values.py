@@ -1,0 +1,107 @@
+"""YAML form of waivers. Pure."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from agent.base.model import Location, Role
+from agent.base.yaml_reader import Mapping, Scalar, Sequence, describe_node, duplicates, shown
+from agent.harden.settings.value_kinds import InvalidValue, ValueKind, is_empty, one_of, string_of
+from agent.harden.settings.waivers import SiteWaiver
+
+if TYPE_CHECKING:
+    from agent.base.yaml_reader import Node
+
+_FILLERS = frozenset({"fixme", "later", "n/a", "na", "none", "reason", "tbd", "todo", "unknown", "waived", "xxx"})
+"""Words that fill in a required field without giving a reason."""
+
+
+def _waivers(node: Node) -> tuple[SiteWaiver, ...]:
+    if is_empty(node):
+        return ()
+    if not isinstance(node, Sequence):
+        raise InvalidValue
+    found: list[SiteWaiver] = []
+    invalid: list[InvalidValue] = []
+    for item in node.items:
+        try:
+            found.append(_waiver(item))
+        except InvalidValue as error:
+            invalid.append(error)
+    if invalid:
+        raise InvalidValue(invalid[0].problem, invalid[0].node, tuple(invalid[1:]))
+    return tuple(found)
+
+
+def _waiver(node: Node) -> SiteWaiver:
+    if not isinstance(node, Mapping):
+        raise InvalidValue("", node)
+    for entry in node.entries:
+        if entry.key not in _KEYS:
+            raise InvalidValue(f"unknown key `{shown(entry.key)}`", Mapping(node.entries, entry.line))
+    for _, again in duplicates(node):
+        raise InvalidValue(f"`{again.key}` is set twice", again.node)
+    values: dict[str, object] = {}
+    for key, kind in _KEYS.items():
+        value = node.get(key)
+        if value is None:
+            if key in _REQUIRED:
+                raise InvalidValue(f"`{key}` is missing; it must be {kind.allowed}", node)
+            continue
+        try:
+            values[key.replace("-", "_")] = kind.read(value)
+        except InvalidValue:
+            raise InvalidValue(f"`{key}` must be {kind.allowed}; found {describe_node(value)}", value) from None
+    location = Location(PurePosixPath(), node.line)
+    return SiteWaiver(location=location, **values)  # type: ignore[arg-type]  # each comes from its own reader
+
+
+def _control(node: Node) -> str:
+    # YAML reads 2.1 and 1.10 as numbers; CIS numbers are compared as text.
+    if not isinstance(node, Scalar) or isinstance(node.value, bool) or not re.fullmatch(r"[\w./-]+", node.text):
+        raise InvalidValue
+    return node.text
+
+
+def _words(node: Node) -> str:
+    text = " ".join(string_of(node).split())
+    if text.strip(" .!").lower() in _FILLERS or not any(character.isalpha() for character in text):
+        raise InvalidValue
+    return text
+
+
+def _date(node: Node) -> str:
+    from datetime import date
+
+    text = string_of(node)
+    if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text, re.ASCII):
+        raise InvalidValue
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise InvalidValue from None
+
+
+def _host_pattern(node: Node) -> str:
+    text = string_of(node)
+    if not text or not text.isprintable() or any(character.isspace() for character in text):
+        raise InvalidValue
+    return text
+
+
+_REQUIRED = ("control", "reason")
+_KEYS: dict[str, ValueKind] = {
+    "control": ValueKind("the id of a control or its CIS number, such as 1.2.9 or cis-1.9/1.2.9", _control),
+    "reason": ValueKind("a sentence with the reason", _words),
+    "expires": ValueKind("a date such as 2027-06-30", _date),
+    "approved-by": ValueKind("the name of who accepts the failure", _words),
+    "role": one_of({role.value: role for role in Role}),
+    "host": ValueKind("a shell pattern for host names", _host_pattern),
+}
+
+WAIVERS = ValueKind(
+    "a list of mappings, each with `control`, `reason` and optionally `expires`, `approved-by`, `role` and `host`",
+    _waivers,
+)

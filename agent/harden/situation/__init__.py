@@ -1,0 +1,107 @@
+"""State of one host: what it should have, what it has, and the plan between them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.base.model import File
+from agent.base.value import Value
+
+if TYPE_CHECKING:
+    from pathlib import PurePosixPath
+
+    from agent.base.errors import HardenError, HostError
+    from agent.base.linux.sysctl_order import SysctlFile
+    from agent.base.model import Observed, Resource
+    from agent.harden.changes.journal import Run
+    from agent.harden.changes.last_run import LastRun
+    from agent.harden.changes.notifications import NotificationState
+    from agent.harden.desired.resources import Inputs
+    from agent.harden.node.facts import HostFacts
+    from agent.harden.node.gate import Gate
+    from agent.harden.node.machine import Machine
+    from agent.harden.plan.plan import Plan
+    from agent.harden.settings.schema import Overrides, Settings
+    from agent.harden.settings.waivers import Waivers
+    from agent.harden.situation.k3s_files import K3sFiles
+    from agent.harden.situation.run_record import Today
+
+
+class Request(Value):
+    """The request of the command line."""
+
+    overrides: Overrides
+    settings_file: PurePosixPath | None = None
+    """A path of this machine; None is the default file of the host."""
+    force: bool = False
+    """Whether the plan replaces edited files."""
+    service: str = ""
+    """Name of the K3s service that the run is for, without `.service`; empty for the only one on the host."""
+    for_gate: bool = False
+    """Whether K3s waits for this run. It then uses the recorded settings if the current ones cannot be used."""
+
+
+class JournalState(Value):
+    """The journal of this host."""
+
+    runs: tuple[Run, ...]
+    """Oldest first."""
+    damaged: dict[PurePosixPath, HostError]
+    """Why a run's record is invalid, by path."""
+
+
+class Substitute(Value):
+    """The recorded settings that the gate uses because the current ones cannot be used."""
+
+    problem: HardenError
+    """Why the current settings cannot be used."""
+    day: str
+    """The day of the run that recorded the settings, YYYY-MM-DD in UTC."""
+
+
+class Situation(Value):
+    """The state of one host: what it should have, what it has, and the plan between them."""
+
+    settings: Settings
+    facts: HostFacts
+    inputs: Inputs
+    """What `desired` depends on besides the settings and the facts."""
+    desired: tuple[Resource, ...]
+    observed: dict[str, Observed]
+    """By id: each desired resource, the directories above it, and the kernel parameters of the guide."""
+    plan: Plan
+    had_pod_security_policies: bool
+    """Whether policy.yaml has or had a PodSecurityPolicy, which K3s v1.25 and newer reject.
+
+    Only determined if the K3s version is unknown; False otherwise.
+    """
+    sysctl_files: tuple[SysctlFile, ...]
+    """The files of sysctl.d, and others that set kernel parameters at boot."""
+    k3s_files: K3sFiles
+    obsolete: dict[PurePosixPath, bytes]
+    """Content of k3s-harden's files that this host should not have, by path."""
+    changed_since_start: tuple[str, ...]
+    """Paths of the files that K3s reads only when it starts, and that changed after it started."""
+    machine: Machine
+    gate: Gate
+    journal: JournalState
+    waivers: Waivers
+    unreadable: tuple[HardenError, ...]
+    """What could not be read, once for each message."""
+    today: Today
+    to_record: LastRun
+    """What a run records that finds this host compliant."""
+    substitute: Substitute | None = None
+    notifications: NotificationState | None = None
+    """None if the settings have no `drift.notify`."""
+
+    def is_as_applied(self, path: PurePosixPath) -> bool:
+        """Return whether a file that K3s reads has the content that apply writes.
+
+        That content is valid, and to parse it would take longer than all other work.
+        """
+        data = self.k3s_files.contents.get(path)
+        return any(
+            isinstance(resource, File) and resource.path == path and resource.content == data
+            for resource in self.desired
+        )

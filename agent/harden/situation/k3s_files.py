@@ -1,0 +1,153 @@
+"""Files that K3s and its components read, other than K3s' configuration."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from agent.base.errors import HostError
+from agent.base.host.directories import DirectoryEntry, Total
+from agent.base.host.paths import DIRECTORY, FIFO, SOCKET
+from agent.base.model import Component, Role
+from agent.base.value import Value
+from agent.harden.desired.dropin_options import named_paths, nested_files, own_admission_configuration
+from agent.harden.guide.files import POLICY_FILE
+from agent.harden.node import k3s_manifests
+from agent.harden.node.k3s_manifests import Manifests
+from agent.k3s.default_arguments import KUBELET_DIRECTORY
+from agent.k3s.paths import K3S_CONFIG_FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from agent.base.errors import HardenError
+    from agent.base.host.tree import Tree
+    from agent.harden.desired.dropin_options import NamedPath
+    from agent.harden.node.facts import HostFacts
+    from agent.harden.settings.schema import Settings
+
+
+class K3sFiles(Value):
+    """Files that K3s reads, other than its configuration."""
+
+    named_paths: tuple[NamedPath, ...]
+    """The files that K3s' configuration names."""
+    own_admission: NamedPath | None
+    """The operator's admission configuration, if the API server reads it once apply has written the drop-in."""
+    contents: dict[PurePosixPath, bytes | None]
+    """Content of those that exist, by path; None if the file is not readable."""
+    manifests: Manifests
+    kubelet_files: tuple[tuple[PurePosixPath, bytes], ...]
+    """Path and content of the kubelet's configuration files, except those that K3s writes, in the kubelet's order."""
+    unusable: dict[PurePosixPath, str]
+    """What is at a path at which a component reads or writes a file, if it is none: a directory, a FIFO, ..."""
+    image_archives: tuple[PurePosixPath, ...]
+    """Archives in agent/images, which K3s imports at its start, if registries.yaml names no mirror."""
+
+
+def read_k3s_files(tree: Tree, settings: Settings, facts: HostFacts, unreadable: list[HardenError]) -> K3sFiles:
+    """Read the files. Adds to `unreadable` what could not be read, except of the manifests."""
+    named = named_paths(facts.merged_config, facts.data_dir, facts.role)
+    own_admission = own_admission_configuration(settings, facts)
+    outer = named if own_admission is None else (*named, own_admission)
+    contents = _contents(tree, [named.path for named in outer], unreadable)
+    contents.update(_contents(tree, nested_files(outer, contents), unreadable))
+    return K3sFiles(
+        named_paths=named,
+        own_admission=own_admission,
+        contents=contents,
+        manifests=_manifests(tree, facts),
+        kubelet_files=_kubelet_files(tree, facts, unreadable),
+        unusable=_unusable(tree, facts, contents),
+        image_archives=_image_archives(tree, facts),
+    )
+
+
+def _contents(
+    tree: Tree, paths: Iterable[PurePosixPath], unreadable: list[HardenError], total: Total | None = None
+) -> dict[PurePosixPath, bytes | None]:
+    found: dict[PurePosixPath, bytes | None] = {}
+    for path in paths:
+        try:
+            data = tree.read(path)
+            if total is not None:
+                total.add(len(data or b""))
+        except HostError as error:
+            unreadable.append(error)
+            found[path] = None
+        else:
+            if data is not None:
+                found[path] = data
+    return found
+
+
+def _manifests(tree: Tree, facts: HostFacts) -> Manifests:
+    if facts.role is not Role.SERVER:
+        return Manifests()
+    return k3s_manifests.read_manifests(tree, (facts.data_dir / POLICY_FILE).parent, facts.merged_config)
+
+
+_WRITTEN_BY_K3S = frozenset({"00-k3s-defaults.conf", "10-cli-config.conf", "20-cli-config-dir"})
+"""Names in the directory of the kubelet's configuration that K3s writes at each start."""
+
+
+def _kubelet_files(
+    tree: Tree, facts: HostFacts, unreadable: list[HardenError]
+) -> tuple[tuple[PurePosixPath, bytes], ...]:
+    """Return the kubelet's files that K3s does not write, as far as they can be read.
+
+    Adds an error to `unreadable` if the directory of the drop-ins cannot be listed.
+    """
+    own = facts.data_dir / KUBELET_DIRECTORY
+    arguments = facts.merged_config.component_arguments(Component.KUBELET.config_key)
+    try:
+        names = [name for name in tree.names(own) if name not in _WRITTEN_BY_K3S]
+    except HostError as error:
+        unreadable.append(error)
+        return ()
+    if not names and not arguments.keys() & {"config", "config-dir"}:
+        return ()
+    from agent.harden.node import kubelet_files  # on few nodes
+
+    try:
+        paths = kubelet_files.kubelet_file_paths(tree, facts)
+    except (ValueError, HostError):
+        return ()
+    of_others = [path for path in paths if path.parent != own or path.name not in _WRITTEN_BY_K3S]
+    contents = _contents(tree, of_others, unreadable, Total("configuration files of the kubelet"))
+    return tuple((path, data) for path in of_others if (data := contents.get(path)) is not None)
+
+
+def _unusable(tree: Tree, facts: HostFacts, contents: dict[PurePosixPath, bytes | None]) -> dict[PurePosixPath, str]:
+    """Return the kind of what is in the place of a file that a component reads or writes, by path."""
+    read = [path for path, data in contents.items() if data is None]
+    found = {path: kind for path in read if (kind := _kind(tree, path)) in (DIRECTORY, FIFO, SOCKET)}
+    arguments = facts.merged_config.component_arguments(Component.API_SERVER.config_key)
+    for log in (PurePosixPath(value.text) for value in arguments.get("audit-log-path", ())[-1:]):
+        if log.is_absolute() and _kind(tree, log) == DIRECTORY:
+            found[log] = DIRECTORY
+    return found
+
+
+def _kind(tree: Tree, path: PurePosixPath) -> str:
+    """Return the kind of what is at a path; empty if it cannot be determined. Symlinks are followed."""
+    found = tree.stat(path)
+    return found.kind if isinstance(found, DirectoryEntry) else ""
+
+
+_ARCHIVES = (".tar", ".tar.lz4", ".tar.bz2", ".tbz", ".tar.gz", ".tgz", ".tar.zst", ".tzst")
+"""Endings of the archives that K3s imports (k3s, pkg/agent/containerd/containerd.go)."""
+
+
+def _image_archives(tree: Tree, facts: HostFacts) -> tuple[PurePosixPath, ...]:
+    directory = facts.data_dir / "agent/images"
+    try:
+        found = tuple(directory / name for name in tree.names(directory) if name.endswith(_ARCHIVES))
+        if not found:
+            return ()
+        option = facts.merged_config.scalar("private-registry")
+        path = PurePosixPath(option.text) if option and option.text else K3S_CONFIG_FILE.with_name("registries.yaml")
+        lines = tree.read_text(path).splitlines()
+    except HostError:
+        return ()
+    return () if any(line.startswith("mirrors:") for line in lines) else found

@@ -1,0 +1,255 @@
+"""Observation of the situation of one host: everything that the verbs need, read once."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from agent.base.errors import HardenError, HostError, InputError, UsageError
+from agent.base.model import File, FilePermissions, Location, Role
+from agent.base.value import replace
+from agent.harden.changes import last_run
+from agent.harden.changes.journal import Journal
+from agent.harden.desired import preconditions
+from agent.harden.desired import resources as desired
+from agent.harden.desired.resources import Inputs
+from agent.harden.guide.files import AUDIT_POLICY, FILES, K3S_CONFIG, POD_SECURITY_ADMISSION, POLICY_FILE
+from agent.harden.guide.k3s_options import PROTECT_KERNEL_DEFAULTS_REQUIRED
+from agent.harden.guide.sysctls import SYSCTLS
+from agent.harden.node import facts, gate, site_files
+from agent.harden.node.machine import read_machine
+from agent.harden.node.sysctl_files import read_sysctl_files
+from agent.harden.node.version import GivenVersion
+from agent.harden.plan import plan
+from agent.harden.settings.schema import DEFAULT_SETTINGS
+from agent.harden.settings.waivers import Waivers, WaiverScope
+from agent.harden.situation import JournalState, Situation, Substitute, k3s_files, run_record
+from agent.k3s.paths import CERTIFICATE_DIRECTORIES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from agent.base.host import Host
+    from agent.base.model import Observed, Resource, State
+    from agent.harden.changes.journal import Run
+    from agent.harden.changes.last_run import LastRun
+    from agent.harden.changes.notifications import NotificationState
+    from agent.harden.node.facts import HostFacts
+    from agent.harden.node.network_leases import NetworkLeases
+    from agent.harden.node.site_files import Site
+    from agent.harden.settings.schema import Settings
+    from agent.harden.situation import Request
+
+
+def observe_situation(host: Host, request: Request) -> Situation:
+    """Read everything that the verbs need. Makes no changes.
+
+    Raises InputError for invalid settings, UsageError if they do not fit this host.
+    """
+    unreadable: list[HardenError] = []
+    last = last_run.read_last_run(host, unreadable)
+    try:
+        site = site_files.read_site(host, request.settings_file, request.overrides)
+        return _observe(host, request, site, last, unreadable)
+    except (InputError, UsageError) as error:
+        recorded = last.settings
+        if not request.for_gate or recorded is None or recorded.path != (request.settings_file or DEFAULT_SETTINGS):
+            raise
+        try:
+            site = site_files.recorded_site(recorded.path, recorded.files, request.overrides)
+            situation = _observe(host, request, site, last, unreadable)
+        except (InputError, UsageError):
+            raise error from None
+        return replace(situation, substitute=Substitute(error, recorded.day))
+
+
+def observe_after_apply(host: Host, request: Request, situation: Situation) -> Situation:
+    """Return the situation of a host after the changes of the plan that this environment permits. Makes no changes.
+
+    Raises as `observe` does.
+    """
+    from agent.base.host.planned import after  # not on a compliant host
+
+    return observe_situation(after(host, _possible(situation)), request)
+
+
+def _possible(situation: Situation) -> Iterator[State]:
+    """Yield the states that apply can reach in this environment."""
+    for change in situation.plan.changes:
+        if not (situation.facts.platform.etc_is_read_only and change.id.startswith("/etc/")):
+            yield change.after
+
+
+def _observe(
+    host: Host, request: Request, site: Site, last: LastRun, unreadable_record: Sequence[HardenError]
+) -> Situation:
+    settings = site.settings
+    host_facts = facts.read_facts(
+        host,
+        settings,
+        request.service,
+        given=_given_version(request, site),
+        recorded=run_record.recorded_versions(last),
+    )
+    _require_supported(settings, host_facts)
+    _require_service(request, host_facts)
+    today = run_record.date_for_waivers(host, last)
+    expiry_day = run_record.expiry_day(last, today, for_gate=request.for_gate)
+    waivers = Waivers(site.waivers, WaiverScope(host_facts.role, host.name if site.waivers else "", expiry_day))
+    inputs = _inputs(host, site, host_facts, waivers)
+    expected = desired.desired_resources(settings, host_facts, inputs)
+    observed = host.observe_all(expected)
+    if host_facts.platform.has_kernel:
+        observed.update({row.key: host.sysctl(row.key) for row in SYSCTLS})
+    unreadable = [*unreadable_record, *host_facts.configuration.unreadable]
+    journal = Journal(host)
+    runs = _runs(journal, unreadable)
+    changes = plan.make_plan(
+        expected,
+        observed,
+        journal.written if runs else plan.nothing,
+        partial(preconditions.needs_of_dropin, data_dir=host_facts.data_dir),
+        force=request.force,
+    )
+    had_pod_security_policies = _had_pod_security_policies(host_facts, observed, journal)
+    if had_pod_security_policies:
+        reason = "the K3s version is unknown, and an earlier run set up this host for v1.24 or older"
+        changes = plan.withheld(changes, reason, plan.WITH_VERSION)
+    state = JournalState(runs, journal.damage(runs, in_full=not changes.is_empty))
+    sysctl_files = read_sysctl_files(host, unreadable)
+    files = k3s_files.read_k3s_files(host.tree, settings, host_facts, unreadable)
+    found_gate = gate.detect_gate(host)
+    unreadable += (*files.manifests.unreadable, *found_gate.unread)
+    day = run_record.day_to_record(last, today, waivers, for_gate=request.for_gate)
+    return Situation(
+        settings=settings,
+        facts=host_facts,
+        inputs=inputs,
+        desired=expected,
+        observed=observed,
+        plan=changes,
+        had_pod_security_policies=had_pod_security_policies,
+        sysctl_files=sysctl_files,
+        k3s_files=files,
+        obsolete=_obsolete(host, host_facts, expected),
+        changed_since_start=_changed_since_start(host, journal, state, host_facts),
+        machine=read_machine(host, host_facts),
+        gate=found_gate,
+        journal=state,
+        waivers=waivers,
+        unreadable=tuple({error.message: error for error in unreadable}.values()),
+        today=today,
+        to_record=run_record.next_record(site, host_facts, last, day),
+        notifications=_notifications(host, settings),
+    )
+
+
+def _notifications(host: Host, settings: Settings) -> NotificationState | None:
+    if settings.drift_notify is None:
+        return None
+    from agent.harden.changes.notifications import notification_state
+
+    return notification_state(host, PurePosixPath(settings.drift_notify[0]))
+
+
+def _given_version(request: Request, site: Site) -> GivenVersion | None:
+    """Return the version of the settings or of the command line, which never decides for the gate."""
+    version = site.settings.k3s_version
+    if version is None:
+        return None
+    if request.overrides.k3s_version is None:
+        return GivenVersion(version, "`k3s-version` in the settings", Location(site.path), decides=False)
+    return GivenVersion(version, "--k3s-version", None, decides=not request.for_gate)
+
+
+def _runs(journal: Journal, unreadable: list[HardenError]) -> tuple[Run, ...]:
+    try:
+        return journal.runs()
+    except HostError as error:
+        unreadable.append(error)
+        return ()
+
+
+def _inputs(host: Host, site: Site, host_facts: HostFacts, waivers: Waivers) -> Inputs:
+    leases = _leases(host, site.settings)
+    return Inputs(
+        audit_policy=site.audit_policy,
+        waived=waivers.kernel_parameters.keys(),
+        certificates=_certificates(host, site.settings, host_facts),
+        lease_directories=leases.directories if leases else (),
+        open_leases=leases.open_files if leases else (),
+    )
+
+
+def _certificates(host: Host, settings: Settings, host_facts: HostFacts) -> tuple[PurePosixPath, ...]:
+    """Return the regular certificate files of K3s whose mode the settings change."""
+    if settings.certificate_permissions is None or host_facts.role is not Role.SERVER:
+        return ()
+    directories = (host_facts.data_dir / directory for directory in CERTIFICATE_DIRECTORIES)
+    paths = (top / name for top in directories for name in host.tree.names(top) if name.endswith(".crt"))
+    return tuple(path for path in paths if isinstance(host.tree.permissions(path), FilePermissions))
+
+
+def _leases(host: Host, settings: Settings) -> NetworkLeases | None:
+    """Return the directories and files of host-local; None if the settings do not change their permissions."""
+    if settings.cni_file_permissions is None:
+        return None
+    from agent.harden.node import network_leases  # few sites set it
+
+    return network_leases.read_network_leases(host.tree)
+
+
+def _require_service(request: Request, host_facts: HostFacts) -> None:
+    """Raise UsageError if there is no service of the requested name. The gate knows that its service exists."""
+    names = {*(unit.path.name for unit in host_facts.units), *(other.unit.name for other in host_facts.other_programs)}
+    if request.service and not request.for_gate and f"{request.service}.service" not in names:
+        known = f"use one of {', '.join(sorted(names))}" if names else "omit --unit"
+        raise UsageError(f"cannot find {request.service}.service: no service of this name starts K3s", known)
+
+
+def _require_supported(settings: Settings, host_facts: HostFacts) -> None:
+    if not settings.protect_kernel_defaults and PROTECT_KERNEL_DEFAULTS_REQUIRED.includes(host_facts.version):
+        raise UsageError(
+            f"cannot disable protect-kernel-defaults for K3s {host_facts.version}: its benchmark contains the control",
+            "remove `protect-kernel-defaults: false` from the settings; it is allowed for v1.25 and newer",
+        )
+
+
+def _obsolete(host: Host, host_facts: HostFacts, expected: Sequence[Resource]) -> dict[PurePosixPath, bytes]:
+    """Return the files with k3s-harden's header at paths where this host should have none."""
+    ids = {resource.id for resource in expected}
+    found: dict[PurePosixPath, bytes] = {}
+    for path in (host_facts.dropin_path, *(host_facts.data_dir / row.path for row in FILES if row is not K3S_CONFIG)):
+        if str(path) not in ids:
+            now = host.tree.observe(path)
+            if isinstance(now, File) and now.content.startswith(desired.MARK):
+                found[path] = now.content
+    return found
+
+
+def _changed_since_start(host: Host, journal: Journal, state: JournalState, host_facts: HostFacts) -> tuple[str, ...]:
+    """Return the files that K3s reads only when it starts, and that changed after that."""
+    since = host_facts.running_since
+    if since is None:
+        return ()
+    ours = {
+        str(host_facts.dropin_path),
+        *(str(host_facts.data_dir / row.path) for row in (AUDIT_POLICY, POD_SECURITY_ADMISSION)),
+    }
+    runs = (run for run in state.runs if run.path not in state.damaged and run.started > since)
+    by_us = (change.id for run in runs for change in journal.changes(run) if change.id in ours)
+    units = () if host_facts.unit is None else (host_facts.unit.path,)
+    others = (path for path in (*units, *host_facts.configuration.files) if str(path) not in ours)
+    times = ((str(path), host.tree.times(path)) for path in others)
+    by_others = (path for path, found in times if found is not None and found.changed > since)
+    return tuple(dict.fromkeys((*by_us, *by_others)))
+
+
+def _had_pod_security_policies(host_facts: HostFacts, observed: dict[str, Observed], journal: Journal) -> bool:
+    if host_facts.version_is_known:
+        return False
+    policy = str(host_facts.data_dir / POLICY_FILE)
+    now = observed.get(policy)
+    contents = (now.content if isinstance(now, File) else b"", *journal.written(policy))
+    return any(b"kind: PodSecurityPolicy\n" in content for content in contents)

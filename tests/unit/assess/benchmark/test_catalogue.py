@@ -1,0 +1,156 @@
+"""The catalogue of all rows: IDs, numbers, order, the search by name, severities, and derived texts."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from agent.assess.benchmark import control, severity
+from agent.assess.benchmark.beyond import BEYOND
+from agent.assess.benchmark.catalogue import CATALOGUE, controls_named, controls_of
+from agent.assess.benchmark.control import BenchmarkControl
+from agent.assess.benchmark.sections import SECTIONS
+from agent.assess.benchmark.severity import Severity, rating
+from agent.assess.benchmark.versions import Benchmark
+from agent.assess.checks.manual import Manual
+from agent.base.model import Instruction
+from agent.harden.guide.controls import CONTROLS
+
+
+def test_ids_are_unique() -> None:
+    """Waivers, baselines and fingerprints name a control by its ID."""
+    assert [identifier for identifier, count in Counter(row.id for row in CATALOGUE).items() if count > 1] == []
+
+
+@pytest.mark.parametrize("benchmark", Benchmark)
+def test_the_numbers_of_a_benchmark_are_unique_and_have_no_gaps(benchmark: Benchmark) -> None:
+    """Each section starts at 1, and no control of the sources is missing."""
+    found: dict[str, list[int]] = {}
+    for row in controls_of(benchmark):
+        if benchmark in row.numbers:
+            number = row.numbers[benchmark]
+            found.setdefault(number.section, []).append(int(number.text.rpartition(".")[2]))
+    assert {section: parts for section, parts in found.items() if sorted(parts) != list(range(1, len(parts) + 1))} == {}
+
+
+@pytest.mark.parametrize("benchmark", Benchmark)
+def test_a_benchmark_is_sorted_by_number_with_controls_of_the_guide_at_the_end(benchmark: Benchmark) -> None:
+    """1.2.9 comes before 1.2.10. Controls without a number are those of the guide."""
+    rows = controls_of(benchmark)
+    inside, ours = rows[: -len(BEYOND)], rows[-len(BEYOND) :]
+    numbers = [[int(part) for part in row.numbers[benchmark].text.split(".")] for row in inside]
+    assert numbers == sorted(numbers)
+    assert ours == BEYOND
+    assert {row.id for row in rows} == {
+        row.id for row in CATALOGUE if benchmark in row.numbers or row.id in {row.id for row in BEYOND}
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("kubelet-anonymous-auth", {"kubelet-anonymous-auth"}),
+        ("vm.panic_on_oom", {"vm.panic_on_oom"}),
+        ("server/manifests", {"server/manifests"}),
+        ("4.2.6", {"protect-kernel-defaults", "make-iptables-util-chains"}),
+        ("cis-1.24/4.2.6", {"protect-kernel-defaults"}),
+        ("cis-2.1/4.2.6", {"make-iptables-util-chains"}),
+        *((text, set()) for text in ("", "/", "4.2", "4.2.99", "cis-1.9/4.2.99", "cis-9.9/4.2.6", "cis-1.9/", "A")),
+    ],
+)
+def test_an_id_or_a_number_names_the_controls_of_all_benchmarks_or_of_one(text: str, names: set[str]) -> None:
+    """A section, a part of a name, and an unknown benchmark name no control."""
+    assert {row.id for row in controls_named(text)} == names
+
+
+def test_an_id_means_the_same_in_the_guide_and_in_the_catalogue() -> None:
+    """explain and waivers accept both kinds of IDs."""
+    of_guide = {control.id for control in CONTROLS}
+    for row in CATALOGUE:
+        if row.id in of_guide and row.guide is not None:
+            assert row.guide.id == row.id
+
+
+def test_every_number_is_in_a_section_with_a_title() -> None:
+    """Reports have totals by section, and no section is empty."""
+    found = {number.section for row in CATALOGUE for number in row.numbers.values()}
+    assert found | {""} == set(SECTIONS)
+
+
+@pytest.mark.parametrize("row", CATALOGUE, ids=lambda row: row.id)
+def test_the_texts_of_a_row_are_complete(row: BenchmarkControl) -> None:
+    """The rationale is shown without context. The source is a repository and a file that shows the behaviour."""
+    repository, _, path = row.source.partition(" ")
+    assert (repository.count("/"), "." in path) == (1, True)
+    assert row.why.endswith((".", ".)"))
+    assert not any(mark in row.why for mark in ("  ", "{", "}", "<", ".."))
+    # An exception without an effect would hide a mistake.
+    assert row.earlier.keys() <= row.numbers.keys()
+    assert row.check not in row.earlier.values()
+
+
+def test_no_step_of_a_fix_ends_with_a_period() -> None:
+    """Another step can follow in the same sentence."""
+    steps = [step for control in CATALOGUE if control.repair for step in control.repair.steps]
+    assert not [step.text for step in steps if isinstance(step, Instruction) and step.text.endswith(".")]
+
+
+TABLE = Path(severity.__file__).with_name("severities.tsv")
+
+
+def test_each_control_has_one_severity_with_a_reason() -> None:
+    """A new control requires a row; a control that was removed, or that two rows name, is an error."""
+    with TABLE.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    assert sorted(name for row in rows for name in row["controls"].split(" ")) == sorted(row.id for row in CATALOGUE)
+    assert all(row["reason"].endswith(".") for row in rows)
+    assert [row["severity"] for row in rows] == sorted(
+        (row["severity"] for row in rows), key=lambda step: list(Severity).index(Severity(step))
+    )
+    assert all(rating(control.id).reason for control in CATALOGUE)
+
+
+@pytest.mark.parametrize("title", ["The API server asks RBAC", "A pod has a limit", "Pods have a profile"])
+@pytest.mark.parametrize(
+    "name", ["", "DenyServiceExternalIPs", "RBAC", "K3s", "NetworkPolicies", "Windows", "etcd", "kube-proxy"]
+)
+def test_a_recommendation_is_the_title_as_an_instruction(name: str, title: str) -> None:
+    """The first word becomes lower case unless it is a name."""
+    expected = f"{name} {title}" if name else title[0].lower() + title[1:]
+    row = BenchmarkControl(id="x", title=f"{name} {title}".strip(), check=Manual("Look."), why="It.", source="x.go")
+    assert row.recommendation == f"Ensure that {expected}"
+
+
+@pytest.mark.parametrize(
+    ("name", "recommendation"),
+    [
+        ("apiserver-anonymous-auth", "Ensure that the API server rejects anonymous requests (--anonymous-auth)"),
+        (
+            "apiserver-serving-certificate",
+            "Ensure that the API server has a serving certificate and key (--tls-cert-file, --tls-private-key-file)",
+        ),
+        ("kernel.panic_on_oops", "Ensure that a kernel oops causes a panic (kernel.panic_on_oops)"),
+        ("admin-kubeconfig-permissions", "Ensure that the administrator's kubeconfig has restrictive permissions"),
+    ],
+)
+def test_the_object_of_a_check_follows_the_recommendation(name: str, recommendation: str) -> None:
+    """The titles of CIS also contain the object, such as an argument."""
+    (row,) = (row for row in CATALOGUE if row.id == name)
+    assert row.recommendation == recommendation
+
+
+def test_each_row_of_the_table_is_that_of_a_control() -> None:
+    """A row that is left over would make a waiver for it valid."""
+    text = Path(control.__file__).with_name("controls.tsv").read_text(encoding="utf-8")
+    names = [line.partition("\t")[0] for line in text.splitlines()[1:]]
+    assert len(names) == len(set(names))
+    assert set(names) <= {row.id for row in CATALOGUE}
+
+
+def test_no_title_is_an_instruction() -> None:
+    """The recommendation adds "Ensure that" to the title."""
+    assert [row.id for row in CATALOGUE if row.title.lower().startswith(("ensure", "make sure", "verify"))] == []
+    assert [row.id for row in CATALOGUE if row.title.endswith(".") or " " not in row.title] == []

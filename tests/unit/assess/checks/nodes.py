@@ -1,0 +1,124 @@
+"""Nodes on which K3s has run. Each test changes its own copy."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.assess.benchmark.versions import Benchmark
+from agent.base.errors import ExitCode
+from agent.cli.present import remediation
+from agent.cli.verbs import converge as verbs
+from agent.cli.verbs.assess import assess_host
+from agent.harden.settings.schema import Overrides
+from agent.harden.situation import Request
+from tests.fake import fake_host
+from tests.k3s_tree import DATA_DIR, K3s, fresh, put, started
+
+if TYPE_CHECKING:
+    from agent.assess.assessment import Assessment, ControlStatus, Note, Verdict
+    from agent.base.host import Host
+    from agent.base.host.probe import K3sProcess
+    from agent.base.model import FixOwner
+
+CONFIG = "/etc/rancher/k3s/config.yaml"
+DROPIN = f"{CONFIG}.d/90-k3s-harden.yaml"
+SETTINGS = "/etc/k3s-harden/config.yaml"
+UNIT = "/etc/systemd/system/k3s.service"
+DATA = f"/{DATA_DIR}"
+NEWEST = Benchmark.CIS_2_0
+"""The benchmark of K3s 1.34, the default version of the nodes."""
+
+
+@dataclass
+class CheckedNode:
+    """A host below `root`; `version` is the full version of K3s, or empty if it is unknown."""
+
+    root: Path
+    role: str = "server"
+    version: str = "1.34.2+k3s1"
+    processes: tuple[K3sProcess, ...] = ()
+
+    def host(self) -> Host:
+        """The host, with its processes."""
+        return fake_host(self.root, processes=self.processes)
+
+    def request(self) -> Request:
+        """The options of the command line."""
+        return Request(Overrides(role=self.role, k3s_version=self.version or None))
+
+    def path(self, path: str) -> Path:
+        """Return the real path; a relative path is below K3s' data directory."""
+        return self.root / (path.lstrip("/") if path.startswith("/") else f"{DATA_DIR}/{path}")
+
+    def put(self, path: str, text: str, mode: int = 0o600) -> Path:
+        """Write a file."""
+        return put(self.root, str(self.path(path).relative_to(self.root)), text, mode)
+
+    def config(self, text: str) -> None:
+        """Write K3s' configuration as an operator does."""
+        self.put(CONFIG, text)
+
+    def drop_in(self, name: str, text: str) -> None:
+        """Write a drop-in of K3s' configuration."""
+        self.put(f"{CONFIG}.d/{name}", text)
+
+    def starts_with(self, *arguments: str) -> None:
+        """Add arguments to `k3s server` in the unit."""
+        unit = self.path(UNIT)
+        unit.write_text(unit.read_text().replace("k3s server", " ".join(("k3s server", *arguments))))
+
+    def harden(self) -> None:
+        """Run apply, and check that it made all changes that it can make."""
+        done = verbs.apply(self.host(), self.request()).exit_code
+        assert done in (ExitCode.COMPLIANT, ExitCode.NOT_COMPLIANT)
+
+    def assess(self, benchmark: Benchmark | None = None) -> Assessment:
+        """Assess the node."""
+        return assess_host(self.host(), self.request(), benchmark)
+
+    def verdict(self, name: str, benchmark: Benchmark | None = None) -> Verdict:
+        """Return the verdict on a control, by its ID."""
+        (found,) = [verdict for verdict in self.assess(benchmark).verdicts if verdict.control.id == name]
+        return found
+
+    def judged_as(
+        self, name: str, status: ControlStatus, owner: FixOwner, benchmark: Benchmark | None = None
+    ) -> Verdict:
+        """Return the verdict on a control, which must have this status and this owner of the fix."""
+        verdict = self.verdict(name, benchmark)
+        assert (verdict.status, verdict.owner) == (status, owner), verdict
+        return verdict
+
+
+def fix(about: Verdict | Note) -> str:
+    """Return the remediation as text."""
+    return remediation.text(about.remediation)
+
+
+def seen(verdict: Verdict) -> tuple[tuple[str, str], ...]:
+    """Return each observation, and its location or source as text."""
+    return tuple(
+        (shown.observation, str(shown.location) if shown.location else shown.source) for shown in verdict.evidence
+    )
+
+
+def node(root: Path, k3s: K3s | None = None, version: str = "") -> CheckedNode:
+    """Return a node for one test; without `k3s` a future server on which K3s never ran."""
+    shutil.copytree(_template(k3s), root, symlinks=True)
+    made = CheckedNode(root, k3s.role if k3s else "server")
+    made.version = version or (f"1.{k3s.minor}.9+k3s1" if k3s else made.version)
+    return made
+
+
+@cache
+def _template(k3s: K3s | None) -> Path:
+    root = Path(_TEMPLATES.name, str(_template.cache_info().currsize))
+    return started(fresh(root), k3s) if k3s else fresh(root)
+
+
+_TEMPLATES = tempfile.TemporaryDirectory()

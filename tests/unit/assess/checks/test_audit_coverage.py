@@ -1,0 +1,70 @@
+"""The review of the audit policy: its rules are the evidence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.assess.assessment import ControlStatus
+from tests.unit.assess.checks.nodes import CONFIG, DATA, seen
+
+if TYPE_CHECKING:
+    from tests.unit.assess.checks.nodes import CheckedNode
+
+CONTROL = "audit-policy-coverage"
+NAMED = "kube-apiserver-arg: [audit-policy-file=/etc/audit.yaml]\n"
+POLICY = """\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+rules:
+- level: None
+  users: [system:kube-proxy]
+  verbs: [watch]
+- level: Request
+  resources:
+  - group: ""
+    resources: [secrets, pods/exec]
+- level: Metadata
+"""
+
+
+def test_each_rule_is_evidence_with_its_line(server: CheckedNode) -> None:
+    server.put("/etc/audit.yaml", POLICY)
+    server.config(NAMED)
+    verdict = server.verdict(CONTROL)
+    assert verdict.status is ControlStatus.MANUAL
+    assert seen(verdict) == (
+        ("--audit-policy-file=/etc/audit.yaml", f"{CONFIG}:1"),
+        ("level None for users system:kube-proxy; verbs watch", "/etc/audit.yaml:4"),
+        ("level Request for resources secrets, pods/exec", "/etc/audit.yaml:7"),
+        ("level Metadata for all requests", "/etc/audit.yaml:11"),
+    )
+
+
+def test_the_policy_of_the_guide_logs_all_requests(server: CheckedNode) -> None:
+    server.harden()
+    shown, location = seen(server.verdict(CONTROL))[-1]
+    assert (shown, location) == ("level Metadata for all requests", f"{DATA}/server/audit.yaml")
+
+
+@pytest.mark.parametrize(
+    ("config", "text", "shown"),
+    [
+        ("", None, "--audit-policy-file is not set, so nothing is logged"),
+        (NAMED, None, "missing, or not readable"),
+        (NAMED, "- a\n", "an audit policy must be a mapping; found a list"),
+    ],
+)
+def test_without_a_policy_the_evidence_says_why(server: CheckedNode, config: str, text: str | None, shown: str) -> None:
+    if text is not None:
+        server.put("/etc/audit.yaml", text)
+    server.config(config)
+    verdict = server.verdict(CONTROL)
+    assert (verdict.status, seen(verdict)[-1][0]) == (ControlStatus.MANUAL, shown)
+
+
+def test_a_long_policy_is_cut_with_the_number_of_omitted_rules(server: CheckedNode) -> None:
+    server.put("/etc/audit.yaml", POLICY + "- level: Metadata\n" * 100)
+    server.config(NAMED)
+    assert seen(server.verdict(CONTROL))[-1] == ("and 53 more rules", "/etc/audit.yaml")

@@ -1,0 +1,110 @@
+"""POSIX access control lists: users and groups that can write, and lists of an unknown format."""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.base.errors import HostError
+from agent.base.host import acl
+from agent.base.host.writable_tree import WritableTree
+from agent.base.model import File, FileMode
+from tests.fake import in_memory, names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+USER_OBJECT, USER, GROUP_OBJECT, GROUP, MASK, OTHER = 1, 2, 4, 8, 16, 32
+NOBODY = 65534
+NONE = 0xFFFFFFFF
+SITE = PurePosixPath("/etc/site.conf")
+
+
+def encoded(*entries: tuple[int, int, int]) -> bytes:
+    """Return the attribute that setfacl(1) writes."""
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+def acl_of(user: int = 0, group: int = 0, mask: int = 7, named: tuple[int, int, int] | None = None) -> bytes:
+    """Return a list whose owner has all permissions; `named` is an entry for a user or group."""
+    users = [named] if named and named[0] == USER else []
+    groups = [named] if named and named[0] == GROUP else []
+    return encoded(
+        (USER_OBJECT, 7, NONE), *users, (GROUP_OBJECT, group, NONE), *groups, (MASK, mask, NONE), (OTHER, user, NONE)
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (acl_of(named=(USER, 7, NOBODY)), "user 65534 can write to it by its access control list"),
+        (acl_of(named=(GROUP, 6, 100)), "group 100 can write to it by its access control list"),
+        (acl_of(named=(USER, 7, NOBODY), mask=5), ""),
+        (acl_of(named=(USER, 5, NOBODY)), ""),
+        (acl_of(named=(USER, 7, 0)), ""),
+        (acl_of(named=(GROUP, 7, 0)), ""),
+        (acl_of(group=7), "group 7 can write to it by its access control list"),
+        (acl_of(group=7, mask=4), ""),
+        (acl_of(user=2), "others can write to it"),
+        (b"", "its access control list has an unknown format"),
+        (b"\3\0\0\0", "its access control list has an unknown format"),
+        (encoded((USER, 7, 0))[:-1], "its access control list has an unknown format"),
+        (encoded((64, 7, 0)), "its access control list has an unknown format"),
+        (encoded((USER, 8, 0)), "its access control list has an unknown format"),
+    ],
+)
+def test_users_and_groups_that_can_write_are_reported(data: bytes, problem: str) -> None:
+    """The mask limits every entry except those of the owner and of others."""
+    assert acl.write_problem(data, owning_group=7, users=(0,), groups=(0,)) == problem
+
+
+@given(data=st.binary(max_size=100))
+def test_any_bytes_are_parsed_or_an_unknown_format(data: bytes) -> None:
+    assert isinstance(acl.write_problem(data, owning_group=0, users=(0,), groups=(0,)), str)
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    """A host with a file, on a file system that has access control lists."""
+    with in_memory() as directory:
+        (directory / "etc").mkdir()
+        (directory / "etc/site.conf").touch()
+        probe = acl_of(named=(USER, 7, NOBODY))
+        try:
+            os.setxattr(directory / "etc/site.conf", "system.posix_acl_access", probe)
+        except OSError as error:
+            if error.errno == errno.EOPNOTSUPP:
+                pytest.skip("this file system has no access control lists")
+            raise
+        os.removexattr(directory / "etc/site.conf", "system.posix_acl_access")
+        yield directory
+
+
+@pytest.fixture
+def tree(root: Path) -> WritableTree:
+    return WritableTree(str(root), os.geteuid(), os.getegid())
+
+
+def test_a_file_that_a_user_can_write_by_its_acl_is_not_trusted(root: Path, tree: WritableTree) -> None:
+    """Its mode shows only that root's group can write."""
+    os.setxattr(root / "etc/site.conf", "system.posix_acl_access", acl_of(named=(USER, 6, NOBODY), mask=6))
+    assert tree.trust_problem(SITE) == "user 65534 can write to it by its access control list"
+    os.setxattr(root / "etc/site.conf", "system.posix_acl_access", acl_of(named=(USER, 6, NOBODY), mask=4))
+    assert tree.trust_problem(SITE) == ""
+
+
+def test_nothing_is_written_to_a_directory_that_a_user_can_write_by_its_acl(root: Path, tree: WritableTree) -> None:
+    os.setxattr(root / "etc", "system.posix_acl_access", acl_of(group=5, named=(GROUP, 7, NOBODY), user=5))
+    problem = "its parent directory /etc is not safe: group 65534 can write to it by its access control list"
+    assert tree.trust_problem(SITE) == problem
+    with pytest.raises(HostError, match=f"^cannot write /etc/site.conf: {problem}$"):
+        tree.write(File(SITE, b"x", FileMode(0o600)))
+    assert names(root / "etc") == ["site.conf"]
+    assert tree.read(SITE) == b""

@@ -1,0 +1,96 @@
+"""Execution of other programs: fixed environment, limited time."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from agent.base.errors import HostError
+from agent.base.host.process import SEARCH_PATH, Completed, run, run_nothing
+
+SHELL = "/bin/sh"
+
+
+def test_a_program_returns_its_code_and_both_outputs() -> None:
+    assert run([SHELL, "-c", "echo out; echo err >&2; exit 3"], timeout=10) == Completed(3, "out\n", "err\n")
+
+
+def test_arguments_are_not_interpreted_by_a_shell() -> None:
+    words = ["a b", "$HOME", "*", "", "é", "\n"]
+    script = "import sys; print(sys.argv[1:])"
+    assert run([sys.executable, "-c", script, *words], timeout=10).stdout == f"{words}\n"
+
+
+def test_the_environment_is_fixed() -> None:
+    assert "HOME" in os.environ or "PATH" in os.environ
+    done = run([SHELL, "-c", "/usr/bin/env; pwd"], timeout=10)
+    lines = {line for line in done.stdout.splitlines() if not line.startswith(("PWD=", "SHLVL=", "_=", "OLDPWD="))}
+    assert lines == {f"PATH={':'.join(SEARCH_PATH)}", "LC_ALL=C.UTF-8", "LANG=C.UTF-8", "/"}
+
+
+def test_standard_input_is_empty() -> None:
+    assert run(["/bin/cat"], timeout=10) == Completed(0, "", "")
+
+
+def test_output_that_is_not_utf8_is_decoded() -> None:
+    assert run([SHELL, "-c", r"printf 'a\377b'"], timeout=10).stdout == "a�b"
+
+
+def test_large_output_on_both_streams_does_not_block() -> None:
+    script = "import sys; sys.stderr.write('e' * 300_000); sys.stdout.write('o' * 300_000)"
+    done = run([sys.executable, "-c", script], timeout=30, largest_output=300_000)
+    assert (len(done.stdout), len(done.stderr)) == (300_000, 300_000)
+
+
+@pytest.mark.parametrize("script", ["exec sleep 600", "sleep 600 & wait"])
+def test_a_program_that_exceeds_the_time_limit_is_killed(script: str) -> None:
+    with pytest.raises(HostError, match=r"^cannot run /bin/sh: it did not finish within 0\.2 s$"):
+        run([SHELL, "-c", script], timeout=0.2)
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_program_that_prints_without_end_is_killed_with_its_children(tmp_path: Path, stream: str) -> None:
+    script = f"sleep 600 & echo $! >{tmp_path}/child; exec cat /dev/zero >/dev/{stream}"
+    with pytest.raises(HostError, match=r"^cannot run /bin/sh: it printed more than 65536 bytes$"):
+        run([SHELL, "-c", script], timeout=60)
+    child = (tmp_path / "child").read_text().strip()
+    for _ in range(100):
+        try:
+            state = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            break
+        if state == "Z":
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("the child still runs")
+
+
+def test_a_program_that_cannot_be_run_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_text("x")
+    (tmp_path / "script").write_text("#!/no/such/interpreter\n")
+    (tmp_path / "script").chmod(0o755)
+    reasons = {
+        "none": "No such file or directory",
+        "plain": "Permission denied",
+        ".": "Permission denied",
+        "script": "No such file or directory",
+    }
+    for name, reason in reasons.items():
+        path = f"{tmp_path}/{name}"
+        with pytest.raises(HostError) as caught:
+            run([path], timeout=10)
+        assert caught.value.message == f"cannot run {path}: {reason}"
+
+
+def test_programs_of_a_host_tree_are_not_run(tmp_path: Path) -> None:
+    """Such programs can be for another architecture, or belong to another user."""
+    (tmp_path / "k3s").write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    (tmp_path / "k3s").chmod(0o755)
+    with pytest.raises(HostError, match="programs of a --root tree are not run"):
+        run_nothing([f"{tmp_path}/k3s"], timeout=10)
+    assert not (tmp_path / "ran").exists()

@@ -1,0 +1,114 @@
+"""The shared types: modes, owners, roles, versions, and the equality of states."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.base.model import (
+    ALL_VERSIONS,
+    SERVERS,
+    Absent,
+    Applies,
+    Directory,
+    File,
+    FileMode,
+    Owner,
+    Role,
+    Version,
+    VersionRange,
+)
+from agent.base.value import replace
+
+if TYPE_CHECKING:
+    from agent.base.model import State
+
+PATH = PurePosixPath("/a")
+
+
+@pytest.mark.parametrize(
+    ("bits", "text"), [(0o600, "0600"), (0, "0000"), (0o1777, "1777"), (0o7777, "7777"), (0o44, "0044")]
+)
+def test_a_mode_is_shown_in_four_octal_digits(bits: int, text: str) -> None:
+    """chmod(1) accepts this format; repr() is Python code."""
+    assert str(FileMode(bits)) == f"{FileMode(bits)}" == text
+    assert eval(repr(FileMode(bits))) == bits  # noqa: S307 - what repr() is for
+
+
+@pytest.mark.parametrize("bits", [-1, 0o10000, 0o100644])
+def test_other_numbers_are_not_modes(bits: int) -> None:
+    with pytest.raises(ValueError, match="not permission bits"):
+        FileMode(bits)
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("v1.24.17+k3s1", Version(1, 24, 17, "+k3s1")),
+        ("1.24.17", Version(1, 24, 17)),
+        ("1.24", Version(1, 24, 0)),
+        ("v1.30.0-rc1+k3s2", Version(1, 30, 0, "-rc1+k3s2")),
+        (" v1.36.5+k3s1\n", Version(1, 36, 5, "+k3s1")),
+        ("v1.36.5-k3s1", Version(1, 36, 5, "+k3s1")),
+    ],
+)
+def test_versions_are_parsed(text: str, version: Version) -> None:
+    assert Version.parse(text) == version
+    assert Version.parse(str(version)) == version
+    assert version.family == f"1.{version.minor}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "latest", "1", "v1", "2.1", "1.x", "1.24.17 k3s1", "1.24.17+", "v1.24.17+k3s1; rm", "-1.24", "1.2400"),
+        # Digits other than those of ASCII.
+        *("１.24", "1.٢٤"),
+    ],
+)
+def test_other_text_is_not_a_version(text: str) -> None:
+    with pytest.raises(ValueError, match="not a K3s version"):
+        Version.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "inside", "outside", "text"),
+    [
+        (None, None, {23, 25, 99}, set(), "all versions"),
+        (25, None, {25, 99}, {24}, "v1.25 and newer"),
+        (None, 24, {0, 24}, {25}, "v1.24 and older"),
+        (23, 26, {23, 26}, {22, 27}, "v1.23 to v1.26"),
+        (24, 24, {24}, {23, 25}, "v1.24"),
+        (0, None, {0}, set(), "v1.0 and newer"),
+    ],
+)
+def test_a_range_includes_both_ends(
+    first: int | None, last: int | None, inside: set[int], outside: set[int], text: str
+) -> None:
+    bounds = VersionRange(first, last)
+    assert all(bounds.includes(Version(1, minor, 99, "+k3s9")) for minor in inside)
+    assert not any(bounds.includes(Version(1, minor, 0)) for minor in outside)
+    assert str(bounds) == text
+
+
+def test_a_row_applies_to_its_roles_and_versions() -> None:
+    server = Applies(SERVERS, VersionRange(25))
+    assert server.to(Role.SERVER, Version(1, 25, 0))
+    assert not server.to(Role.AGENT, Version(1, 25, 0))
+    assert not server.to(Role.SERVER, Version(1, 24, 0))
+    assert str(server) == "servers only, v1.25 and newer"
+    assert str(Applies(frozenset({Role.AGENT}))) == "agents only, all versions"
+    assert str(Applies()) == "servers and agents, all versions"
+    assert Applies().versions == ALL_VERSIONS
+
+
+def test_states_are_compared_by_type_content_mode_and_owner() -> None:
+    file = File(path=PATH, content=b"x", mode=FileMode(0o600))
+    assert file == replace(file, immutable=True)
+    assert file != replace(file, content=b"y")
+    assert file != replace(file, mode=FileMode(0o644))
+    assert file != replace(file, owner=Owner(0, 1))
+    others: list[State] = [Directory(path=PATH, mode=FileMode(0o600)), Absent(PATH)]
+    assert file not in others

@@ -1,0 +1,134 @@
+"""The verb fleet: what it reads from kubectl or from standard input, and how it fails."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agent.base.errors import HardenError, HostError, UsageError
+from agent.base.report import no_progress
+from agent.cli.verbs.fleet import fleet_of_cluster, fleet_of_document, requirement
+from agent.cluster.fleet.fleet import Requirement
+from tests.unit.cluster.fleet.sample_nodes import node, node_list
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agent.cluster.fleet.fleet import Fleet
+
+LOOSE = Requirement(1e12)
+
+
+class Kubectl:
+    """A kubectl in PATH that prints files by the end of its second argument, and records its arguments."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.replace('case $3 in *continue=*) page=${3##*=} ;; *) page=first ;; esac; exec cat "$PAGES/$page"')
+
+    def replace(self, body: str) -> None:
+        path = self.directory / "kubectl"
+        path.write_text(f'#!/bin/sh\necho "$@" >>"$PAGES/calls"\n{body}\n')
+        path.chmod(0o755)
+
+    def pages(self, *pages: list[dict[str, Any]]) -> None:
+        """Write pages, as the API server lists nodes."""
+        names = ["first", *(f"t%2B{at}" for at in range(1, len(pages)))]
+        for at, (name, items) in enumerate(zip(names, pages)):
+            metadata = {"continue": f"t+{at + 1}"} if at + 1 < len(pages) else {}
+            bare = [{key: value for key, value in item.items() if key != "kind"} for item in items]
+            document = {"kind": "NodeList", "metadata": metadata, "items": bare}
+            (self.directory / name).write_text(json.dumps(document))
+
+    @property
+    def calls(self) -> list[str]:
+        return (self.directory / "calls").read_text().splitlines()
+
+    def fleet(self) -> Fleet:
+        environment = {"PATH": f"{self.directory}:{os.environ['PATH']}", "PAGES": str(self.directory)}
+        return fleet_of_cluster(environment, LOOSE, no_progress)
+
+
+@pytest.fixture
+def kubectl(tmp_path: Path) -> Kubectl:
+    """A kubectl."""
+    return Kubectl(tmp_path)
+
+
+def test_all_pages_are_read(kubectl: Kubectl) -> None:
+    """The token of a page is quoted, and no other request is sent. A cluster can be empty."""
+    kubectl.pages([])
+    assert kubectl.fleet().nodes == ()
+    (kubectl.directory / "calls").unlink()
+    kubectl.pages([node("a"), node("b")], [node("c")], [node("d")])
+    assert [found.name for found in kubectl.fleet().nodes] == ["a", "b", "c", "d"]
+    paths = ["/api/v1/nodes?limit=500", *(f"/api/v1/nodes?limit=500&continue=t%2B{at}" for at in (1, 2))]
+    assert kubectl.calls == [f"get --raw {path} --request-timeout=30s" for path in paths]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("echo 'x' >&2; echo 'Error from server (Forbidden): nodes is forbidden' >&2; exit 1", "nodes is forbidden"),
+        ("exit 7", "kubectl failed with exit code 7"),
+        ("head -c 70000000 /dev/zero", "it printed more than"),
+    ],
+)
+def test_a_kubectl_that_fails_is_an_error(kubectl: Kubectl, body: str, message: str) -> None:
+    kubectl.replace(body)
+    with pytest.raises(HostError, match=r"cannot (read the nodes|run kubectl): ") as raised:
+        kubectl.fleet()
+    assert message in raised.value.message
+    assert raised.value.exit_code == 1
+
+
+def test_a_page_that_cannot_be_read_gives_no_result(kubectl: Kubectl) -> None:
+    """A part of a cluster is no answer."""
+    kubectl.pages([node("a")], [node("b")])
+    (kubectl.directory / "t%2B1").unlink()
+    with pytest.raises(HostError, match="No such file"):
+        kubectl.fleet()
+
+
+def test_a_missing_kubectl_is_an_error() -> None:
+    with pytest.raises(HostError, match="cannot run kubectl: No such file or directory"):
+        fleet_of_cluster({"PATH": "/nonexistent"}, LOOSE, no_progress)
+
+
+def test_the_output_of_kubectl_get_is_read() -> None:
+    """The list may also come from the API server itself."""
+    found = fleet_of_document(node_list(node("a"), node("b")).encode(), LOOSE)
+    assert [row.name for row in found.nodes] == ["a", "b"]
+    raw = {"kind": "NodeList", "items": [{"metadata": {"name": "a"}}, node("b")]}
+    assert len(fleet_of_document(json.dumps(raw).encode(), LOOSE).nodes) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "x", "[" * 100_000, '{"kind": "List", "items": [', "\udcff", "null", "[]", "{}", json.dumps(node("a"))),
+        *('{"kind": "List"}', '{"kind": "List", "items": {}}', '{"kind": "NodeList", "items": null}'),
+        *('{"kind": ["List"], "items": []}', '{"kind": "PodList", "items": []}'),
+        '{"kind": "List", "items": [{"kind": "Pod"}]}',
+        '{"kind": "List", "items": [{"metadata": {"name": "a"}}]}',
+        '{"kind": "List", "items": [3]}',
+        '{"kind": "NodeList", "items": [{"kind": "Pod"}]}',
+        '{"kind": "NodeList", "items": [{"kind": []}]}',
+    ],
+)
+def test_anything_else_is_invalid_usage(text: str) -> None:
+    """Nothing is assumed about a list of other objects."""
+    with pytest.raises(UsageError, match=r"cannot use the nodes: found (invalid JSON|JSON that)"):
+        fleet_of_document(text.encode("utf-8", "surrogateescape"), LOOSE)
+
+
+def test_requirements_are_checked() -> None:
+    assert requirement("compliant", "26h", 5) == Requirement(26 * 3600.0, is_compliant=True, expected=5)
+    assert requirement(None, "90m", None) == Requirement(5400.0)
+    for state, age in (("perfect", "26h"), (None, "26"), (None, "-1h"), (None, "0h"), (None, "1h30m"), (None, "")):
+        with pytest.raises(HardenError) as raised:
+            requirement(state, age, None)
+        assert raised.value.exit_code == 2

@@ -1,0 +1,179 @@
+"""Starts of K3s without the gate, and retries of blocked services."""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.base.errors import HostError, UsageError
+from agent.base.host.process import Completed
+from agent.base.model import ShellCommand
+from agent.base.value import replace
+from agent.cli.verbs.release import end_exceptions, release_once
+from agent.harden.node.gate_units import DROPIN
+from tests.fake import Programs, fake_host
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+pytestmark = pytest.mark.root
+RUN = "run/k3s-harden"
+UNTIL = "2023-11-14T22:28:20Z"
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Path:
+    """A host tree with a gate for two services."""
+    (tmp_path / "run").mkdir()
+    for service in ("k3s", "k3s-east"):
+        dropin = tmp_path / f"etc/systemd/system/{service}.service.d/{DROPIN}"
+        dropin.parent.mkdir(parents=True)
+        dropin.write_text("# k3s-harden@\n")
+        dropin.parent.with_name(f"{service}.service").touch()
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/uptime").write_text("100.99 5.0\n")
+    return tmp_path
+
+
+def booted(guarded: Path, *units: str, after: tuple[str, ...] = ()) -> Programs:
+    """Return a systemd that shows these units before a start, and those afterwards."""
+    for path in ("usr/bin/systemctl", "run/systemd/system/.keep", "run/systemd/systemd-units-load"):
+        (guarded / path).parent.mkdir(parents=True, exist_ok=True)
+        (guarded / path).touch(0o755)
+    services = sorted(line.split()[0] for line in units)
+
+    def shown(names: str, lines: tuple[str, ...]) -> Completed:
+        rows = (dict(zip(names.split(","), line.split(" "))) for line in lines)
+        return Completed(0, "\n\n".join("\n".join(f"{key}={row[key]}" for key in row) for row in rows), "")
+
+    before, then = "Id,ActiveState,UnitFileState", "Id,ActiveState,Job"
+    systemctl = "/usr/bin/systemctl"
+    return Programs(
+        {
+            (systemctl, "show", f"--property={before}", "--", *services): shown(before, units),
+            (systemctl, "show", f"--property={then}", "--", *services): shown(then, after),
+            **{(systemctl, "reset-failed", service): Completed(0, "", "") for service in services},
+            **{(systemctl, "start", "--no-block", service): Completed(0, "", "") for service in services},
+        }
+    )
+
+
+def test_a_release_is_a_file_per_service_with_end_user_and_time(guarded: Path) -> None:
+    """The drop-in of the service uses the file, whose end is an uptime. The report and the system log have the time."""
+    logger = guarded / "usr/bin/logger"
+    logger.parent.mkdir(parents=True)
+    logger.touch()
+    words = ("/usr/bin/logger", "--tag", "k3s-harden", "--priority", "authpriv.warning", "--")
+    user = fake_host(guarded).user
+    texts = [
+        f"{service}.service may start once without its gate until {UNTIL}: k3s-harden release --once by {user}"
+        for service in ("k3s", "k3s-east")
+    ]
+    programs = Programs({(*words, text): Completed(0, "", "") for text in texts})
+    host = fake_host(guarded, programs=programs, is_live=True)
+    report = release_once(host, (), 15)
+    assert report.exit_code == 0
+    assert {item.id: item.detail for item in report.items} == dict.fromkeys(
+        ("k3s.service", "k3s-east.service"), f"its next start until {UNTIL} passes without the gate"
+    )
+    for service in ("k3s", "k3s-east"):
+        file = guarded / RUN / f"release.{service}"
+        assert file.read_text() == f"1000 {user}, 2023-11-14T22:13:20Z\n"
+        assert stat.S_IMODE(file.stat().st_mode) == 0o644
+    assert len(programs.asked) == 2
+
+
+def test_only_the_named_service_is_released(guarded: Path) -> None:
+    release_once(fake_host(guarded, is_live=True), ("k3s-east.service",), 15)
+    assert [file.name for file in (guarded / RUN).iterdir()] == ["release.k3s-east"]
+
+
+def test_only_services_that_exist_are_released(guarded: Path) -> None:
+    """install writes drop-ins for both usual services. A file for the other one would let its first start pass."""
+    (guarded / "etc/systemd/system/k3s-agent.service.d").mkdir()
+    (guarded / f"etc/systemd/system/k3s-agent.service.d/{DROPIN}").write_text("# k3s-harden@\n")
+    report = release_once(fake_host(guarded, is_live=True), (), 15)
+    assert {item.id for item in report.items} == {"k3s.service", "k3s-east.service"}
+    restarts = [one.step for one in report.next_steps if isinstance(one.step, ShellCommand)]
+    assert {one.line for one in restarts} == {"sudo systemctl restart k3s", "sudo systemctl restart k3s-east"}
+    assert not (guarded / RUN / "release.k3s-agent").exists()
+    for other in ("k3s-agent.service", "k3s-west.service"):
+        with pytest.raises(UsageError, match=f"{other}: there is no such service with a gate") as caught:
+            release_once(fake_host(guarded, is_live=True), (other,), 15)
+        assert "k3s-east.service" in caught.value.hint
+
+
+def test_a_host_tree_has_no_start_to_release(guarded: Path) -> None:
+    """No service runs in a host tree."""
+    with pytest.raises(UsageError, match="no service runs in it"):
+        release_once(fake_host(guarded), (), 15)
+
+
+def test_a_release_expires_by_a_clock_that_must_be_readable(guarded: Path) -> None:
+    """Without it the drop-in would ignore the release."""
+    (guarded / "proc/uptime").unlink()
+    with pytest.raises(HostError, match="/proc/uptime, by which the release expires"):
+        release_once(fake_host(guarded, is_live=True), (), 15)
+    assert not (guarded / RUN).exists()
+
+
+def put(guarded: Path, **files: str) -> Path:
+    """Write the files of the drop-in, and return their directory."""
+    run = guarded / RUN
+    run.mkdir(parents=True)
+    for name, text in files.items():
+        (run / name.replace("_", ".").replace("east", "k3s-east")).write_text(text)
+    return run
+
+
+def test_a_release_ends_the_pause_of_a_blocked_service(guarded: Path) -> None:
+    run = put(guarded, ungated_k3s="")
+    programs = booted(guarded, "k3s.service activating enabled", after=("k3s.service activating 7",))
+    report = release_once(fake_host(guarded, programs=programs, is_live=True), (), 15)
+    assert {file.name for file in run.iterdir()} == {"release.k3s", "release.k3s-east"}
+    details = {item.id: item.detail for item in report.items}
+    assert details["k3s.service"] == "is being started without the gate"
+    steps = [step.step.line for step in report.next_steps if isinstance(step.step, ShellCommand)]
+    assert steps == ["sudo systemctl restart k3s-east"]
+
+
+@pytest.mark.parametrize(
+    ("unit", "after", "commands"),
+    [
+        ("activating enabled", "activating 7", []),
+        ("failed enabled", "failed 7", ["reset-failed k3s.service", "start --no-block k3s.service"]),
+        ("failed disabled", "inactive", ["reset-failed k3s.service"]),
+        ("failed masked", "inactive", ["reset-failed k3s.service"]),
+        ("failed ", "inactive", ["reset-failed k3s.service"]),
+        ("inactive enabled", "inactive", []),
+    ],
+)
+def test_a_compliant_run_starts_what_the_gate_blocked(
+    guarded: Path, unit: str, after: str, commands: list[str]
+) -> None:
+    """A service that systemd gave up is started. One that was stopped or disabled is not, and is not reported so."""
+    run = put(guarded, ungated_k3s="", ungated_east="101 alice, now\n", release_east="101 alice, now\n")
+    programs = booted(guarded, f"k3s.service {unit}", after=(f"k3s.service {after}",))
+    started = end_exceptions(fake_host(guarded, programs=programs, is_live=True))
+    assert started == (("k3s.service",) if after.endswith("7") else ())
+    assert list(run.iterdir()) == []
+    assert [" ".join(call[1:]) for call in programs.asked if call[1] != "show"] == commands
+
+
+def test_a_compliant_run_that_is_killed_is_repeated_by_the_next_one(guarded: Path) -> None:
+    """The file that says that the gate blocked the service is removed last."""
+    put(guarded, ungated_k3s="")
+    programs = booted(guarded, "k3s.service failed enabled", after=("k3s.service activating",))
+    host = fake_host(guarded, programs=programs, is_live=True)
+
+    def killed(argv: Sequence[str], **_: float) -> Completed:
+        if argv[1] == "start":
+            raise KeyboardInterrupt
+        return programs(argv, timeout=1)
+
+    with pytest.raises(KeyboardInterrupt):
+        end_exceptions(replace(host, run=killed))
+    assert end_exceptions(host) == ("k3s.service",)

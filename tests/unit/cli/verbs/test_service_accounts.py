@@ -1,0 +1,196 @@
+"""service-accounts with a kubectl that has a cluster in memory, and with invalid output of kubectl."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.base.errors import HostError
+from agent.base.host.process import Completed
+from agent.base.value import replace
+from agent.cli.verbs.service_accounts import disable_default_tokens
+from tests.fake import Programs, fake_host, in_memory
+from tests.k3s_tree import put
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from agent.base.host import Host
+
+KUBECTL = "/usr/bin/kubectl"
+LIMIT = "--request-timeout=5s"
+NAMESPACES = (KUBECTL, "get", "namespaces", "--output=name", LIMIT)
+ACCOUNTS = (
+    *(KUBECTL, "get", "serviceaccounts", "--all-namespaces"),
+    *("--field-selector=metadata.name=default", "--output=json", LIMIT),
+)
+DEEP = 200_000
+K3S = "/usr/local/bin/k3s"
+KUBECONFIG = "etc/rancher/k3s/k3s.yaml"
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    """A host with kubectl."""
+    with in_memory() as root:
+        put(root, KUBECTL.lstrip("/"), "", 0o755)
+        yield fake_host(root)
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        pytest.param("[" * DEEP, id="deep lists"),
+        pytest.param('{"items": ' * DEEP, id="deep mappings"),
+        pytest.param('{"items": ' + "[" * DEEP + "]" * DEEP + "}", id="a deep item"),
+        *("", "{", "[]", "null", "1", '"items"', "{}", '{"items": 1}', '{"items": [1]}', '{"items": [{}]}'),
+        *('{"items": null}', '{"items": [{"metadata": []}]}', '{"items": [{"metadata": {"namespace": []}}]}'),
+        '{"items": [{"metadata": {"name": "default"}}]}',
+    ],
+)
+def test_output_that_is_not_a_list_of_accounts_is_an_error(output: str, host: Host) -> None:
+    programs = Programs({NAMESPACES: Completed(0, "namespace/default\n", ""), ACCOUNTS: Completed(0, output, "")})
+    host = replace(host, run=programs)
+    with pytest.raises(HostError, match=r"^cannot read the output of kubectl: expected a list of ServiceAccounts$"):
+        disable_default_tokens(host, kubeconfig=None, timeout=5)
+    assert programs.asked == [NAMESPACES, ACCOUNTS]
+
+
+@pytest.mark.parametrize("value", ["0", '"false"', "null", "[]", "{}"])
+def test_only_the_value_false_counts_as_protected(value: str, host: Host) -> None:
+    """The API server accepts only booleans; any other value is treated as not protected."""
+    account = f'{{"items": [{{"metadata": {{"namespace": "a"}}, "automountServiceAccountToken": {value}}}]}}'
+    patch = ("patch", "serviceaccount", "default", "--namespace=a", '--patch={"automountServiceAccountToken":false}')
+    answers = {
+        NAMESPACES: Completed(0, "namespace/a\n", ""),
+        ACCOUNTS: Completed(0, account, ""),
+        (KUBECTL, *patch, LIMIT): Completed(0, "", ""),
+    }
+    (item,) = disable_default_tokens(replace(host, run=Programs(answers)), kubeconfig=None, timeout=5).items
+    assert item.detail == "still automounts its token after the patch"
+
+
+@pytest.mark.parametrize("is_link", [False, True], ids=["file", "symlink of write-kubeconfig"])
+def test_a_kubeconfig_that_another_user_can_change_is_not_used(host: Host, *, is_link: bool) -> None:
+    """It can name a program that kubectl runs, so kubectl does not run, and --wait does not wait."""
+    root = Path(host.root)
+    put(root, K3S.lstrip("/"), "", 0o755)
+    kubeconfig = put(root, KUBECONFIG, "", 0o666)
+    if is_link:
+        kubeconfig.unlink()
+        kubeconfig.symlink_to("/srv/ci/kubeconfig")
+        put(root, "srv/ci/kubeconfig", "").parent.chmod(0o777)
+    programs = Programs()
+    with pytest.raises(HostError, match=r"^cannot use /etc/rancher/k3s/k3s.yaml, because kubectl runs programs"):
+        disable_default_tokens(replace(host, run=programs), kubeconfig=None, timeout=5, wait=300)
+    assert not programs.asked
+
+
+def test_a_named_kubeconfig_that_another_user_can_change_is_not_used(host: Host) -> None:
+    """--kubeconfig has the same rule as --config."""
+    put(Path(host.root), "tmp/kubeconfig", "", 0o602)
+    with pytest.raises(HostError, match=r"^cannot use /tmp/kubeconfig, .*: others can write to it") as caught:
+        disable_default_tokens(replace(host, run=Programs()), kubeconfig="/tmp/kubeconfig", timeout=5)  # noqa: S108 - in the tree
+    assert "--kubeconfig /var/lib/rancher/k3s/server/cred/admin.kubeconfig" in caught.value.hint
+
+
+class Cluster:
+    """A kubectl and its cluster: by namespace, whether the account automounts its token; None without an account."""
+
+    def __init__(self, **accounts: bool | None) -> None:
+        self.accounts = accounts
+        self.asked: list[str] = []
+        self.at_patch: dict[str, Callable[[Cluster], str]] = {}
+        """By namespace, what happens instead of its patch; returns the error of kubectl."""
+        self.is_up = True
+
+    def __call__(self, argv: Sequence[str], *, timeout: float, largest_output: int = 0) -> Completed:
+        """Answer as kubectl does."""
+        del timeout, largest_output
+        self.asked.append(argv[1])
+        if not self.is_up:
+            return Completed(1, "", "The connection to the server was refused\n")
+        if argv[2] == "namespaces":
+            return Completed(0, "".join(f"namespace/{name}\n" for name in self.accounts), "")
+        if argv[1] == "get":
+            found = {name: mounts for name, mounts in self.accounts.items() if mounts is not None}
+            items = [
+                {"metadata": {"namespace": name}, "automountServiceAccountToken": mounts}
+                for name, mounts in found.items()
+            ]
+            return Completed(0, json.dumps({"items": items}), "")
+        name = argv[4].removeprefix("--namespace=")
+        if name in self.at_patch:
+            return Completed(1, "", f"Warning: deprecated\n{self.at_patch[name](self)}\n")
+        self.accounts[name] = False
+        return Completed(0, "serviceaccount/default patched\n", "")
+
+
+def statuses(host: Host, cluster: Cluster) -> tuple[int, dict[str, str]]:
+    """Run the verb, and return its exit code and the status of each item."""
+    report = disable_default_tokens(replace(host, run=cluster), kubeconfig=None, timeout=5)
+    return int(report.exit_code), {item.id.removesuffix("/default"): item.status.value for item in report.items}
+
+
+def test_each_account_is_patched_once_and_a_missing_one_by_a_later_run(host: Host) -> None:
+    """Two lists before and after the patches, and a request for each account that automounts."""
+    cluster = Cluster(default=True, done=False, young=None)
+    assert statuses(host, cluster) == (0, {"default": "changed", "done": "compliant", "young": "kept"})
+    assert cluster.asked == ["get", "get", "patch", "get", "get"]
+    assert statuses(host, cluster) == (0, {"default": "compliant", "done": "compliant", "young": "kept"})
+    cluster.accounts["young"] = True
+    assert statuses(host, cluster)[1]["young"] == "changed"
+    assert cluster.asked.count("patch") == 2
+
+
+def _is_forbidden(_: Cluster) -> str:
+    return "Error from server (Forbidden): no"
+
+
+def _is_deleted(cluster: Cluster) -> str:
+    del cluster.accounts["default"]
+    return "Error from server (NotFound): namespaces not found"
+
+
+def _stops(cluster: Cluster) -> str:
+    cluster.is_up = False
+    return "The connection to the server was refused"
+
+
+@pytest.mark.parametrize(
+    ("happens", "code", "found"),
+    [
+        (_is_forbidden, 4, {"before": "changed", "default": "failed", "last": "changed"}),
+        (_is_deleted, 0, {"before": "changed", "default": "kept", "last": "changed"}),
+        (_stops, 4, {"before": "changed", "default": "failed", "last": "failed", "the cluster": "failed"}),
+    ],
+)
+def test_a_failure_does_not_stop_the_other_patches(
+    happens: Callable[[Cluster], str], code: int, found: dict[str, str], host: Host
+) -> None:
+    """A namespace that was deleted meanwhile is no failure."""
+    cluster = Cluster(before=True, default=True, last=True)
+    cluster.at_patch["default"] = happens
+    assert statuses(host, cluster) == (code, found)
+
+
+@pytest.mark.parametrize("name", [K3S, KUBECTL])
+def test_a_kubectl_that_others_can_write_is_not_run(name: str, host: Host) -> None:
+    """The verb runs as root and fails instead."""
+    program = Path(host.root, name.lstrip("/"))
+    program.parent.mkdir(parents=True, exist_ok=True)
+    program.touch()
+    program.chmod(0o777)
+    with pytest.raises(HostError, match=f"^cannot run {name} as root: .*others can write to it"):
+        disable_default_tokens(replace(host, run=Programs()), kubeconfig=None, timeout=5)
+
+
+def test_a_named_kubeconfig_is_passed_to_kubectl(host: Host) -> None:
+    """Without k3s, kubectl alone is the command."""
+    named = f"--kubeconfig=/{KUBECONFIG}"
+    programs = Programs({(KUBECTL, named, *NAMESPACES[1:]): Completed(1, "", "refused\n")})
+    with pytest.raises(HostError, match=r"^cannot get namespaces: refused$"):
+        disable_default_tokens(replace(host, run=programs), kubeconfig=f"/{KUBECONFIG}", timeout=5)

@@ -1,0 +1,389 @@
+"""The journal: format, limits, merged records, and recovery after a crash."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.base.errors import HostError
+from agent.base.model import Absent, DefaultPermissions, Directory, File, FileMode, FilePermissions, Owner, Sysctl
+from agent.harden.changes.journal import BACKUPS, JOURNAL, Journal, Run
+from agent.harden.changes.state import STATE
+from agent.harden.plan.plan import Change, undo_plan
+from tests.fake import Clock, fake_host, in_memory, mounted, names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.base.host import Host
+    from agent.base.model import State
+
+A = PurePosixPath("/etc/a.conf")
+KEY = "vm.panic_on_oom"
+ABSENT = Absent(A)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(1_700_000_000.7)
+
+
+@pytest.fixture
+def host(clock: Clock) -> Iterator[Host]:
+    with in_memory() as root:
+        (root / "etc").mkdir()
+        yield fake_host(root, clock=clock)
+
+
+@pytest.fixture
+def journal(host: Host) -> Journal:
+    return Journal(host)
+
+
+def file(content: bytes, mode: int = 0o600) -> File:
+    return File(path=A, content=content, mode=FileMode(mode))
+
+
+def value(text: str) -> Sysctl:
+    return Sysctl(key=KEY, value=text)
+
+
+def run(journal: Journal, *changes: Change) -> Run:
+    """Record a complete run."""
+    entry = journal.begin(changes)
+    journal.finish(entry)
+    return entry._replace(finished=True)
+
+
+PATHS = st.from_regex(r"(/[^/\x00]{1,20}){1,4}", fullmatch=True).map(PurePosixPath).filter(lambda path: path.name != "")
+ACCESS = {
+    "mode": st.integers(0, 0o7777).map(FileMode),
+    "owner": st.builds(Owner, uid=st.integers(0, 2**32 - 1), gid=st.integers(0, 2**32 - 1)),
+}
+STATES: st.SearchStrategy[State] = st.one_of(
+    st.builds(File, path=PATHS, content=st.binary(max_size=300), **ACCESS, immutable=st.just(value=False)),
+    st.builds(Directory, path=PATHS, **ACCESS),
+    st.builds(FilePermissions, path=PATHS, mode=ACCESS["mode"]),
+    st.builds(DefaultPermissions, path=PATHS, acl=st.binary(max_size=100)),
+    st.builds(
+        Sysctl,
+        key=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1),
+        value=st.text(),
+    ),
+    st.builds(Absent, path=PATHS),
+)
+
+
+CHANGES_OF_EACH_TYPE = (
+    Change(Absent(A), File(A, "é\n".encode("latin-1"), FileMode(0o600), Owner(0, 7))),
+    Change(Directory(A, FileMode(0o755)), Directory(A, FileMode(0o700))),
+    Change(FilePermissions(A, FileMode(0o644)), FilePermissions(A, FileMode(0o600))),
+    Change(DefaultPermissions(A, b""), DefaultPermissions(A, b"\x02\xff")),
+    Change(Sysctl("kernel.panic", "0"), Sysctl("kernel.panic", "10")),
+)
+RECORDED_CHANGES = [
+    {"before": {"absent": str(A)}, "after": {"file": str(A), "content": "é\n", "mode": "0600", "owner": "0:7"}},
+    {
+        "before": {"directory": str(A), "mode": "0755", "owner": "0:0"},
+        "after": {"directory": str(A), "mode": "0700", "owner": "0:0"},
+    },
+    {"before": {"permissions": str(A), "mode": "0644"}, "after": {"permissions": str(A), "mode": "0600"}},
+    {"before": {"default-permissions": str(A), "acl": ""}, "after": {"default-permissions": str(A), "acl": "02ff"}},
+    {"before": {"sysctl": "kernel.panic", "value": "0"}, "after": {"sysctl": "kernel.panic", "value": "10"}},
+]
+
+
+@given(changes=st.lists(st.tuples(STATES, STATES), min_size=1, max_size=5))
+def test_each_state_is_read_back_unchanged(changes: list[tuple[State, State]]) -> None:
+    with in_memory() as root:
+        journal = Journal(fake_host(root))
+        written = [Change(before, after) for before, after in changes]
+        assert journal.changes(journal.begin(written)) == tuple(written)
+
+
+def test_records_keep_their_format(journal: Journal, host: Host) -> None:
+    """Records of earlier versions can be reverted."""
+    run = journal.begin(CHANGES_OF_EACH_TYPE)
+    assert json.loads(Path(host.root, *run.path.parts[1:]).read_text())["changes"] == RECORDED_CHANGES
+    assert journal.changes(run) == CHANGES_OF_EACH_TYPE
+
+
+def test_the_journal_is_private(journal: Journal, host: Host) -> None:
+    run(journal, Change(ABSENT, file(b"x")))
+    journal.backup(file(b"secret"))
+    found = {path: stat.S_IMODE(path.stat().st_mode) for path in Path(host.root, "var").rglob("*")}
+    below = {mode for path, mode in found.items() if str(STATE) in str(path)}
+    assert below == {0o700, 0o600}
+    assert found[Path(host.root, "var/lib")] == 0o755
+
+
+def test_an_existing_state_directory_keeps_its_mode(journal: Journal, host: Host) -> None:
+    Path(host.root, *STATE.parts[1:]).mkdir(parents=True)
+    Path(host.root, *STATE.parts[1:]).chmod(0o755)
+    run(journal, Change(ABSENT, file(b"x")))
+    assert stat.S_IMODE(Path(host.root, *STATE.parts[1:]).stat().st_mode) == 0o755
+    assert stat.S_IMODE(Path(host.root, *JOURNAL.parts[1:]).stat().st_mode) == 0o700
+
+
+def test_runs_are_numbered_and_sorted(journal: Journal, clock: Clock) -> None:
+    for seconds in (50, 10, 30):
+        clock.seconds = seconds
+        run(journal, Change(value("0"), value("1")))
+    assert [(entry.number, entry.started) for entry in journal.runs()] == [(1, 50), (2, 10), (3, 30)]
+
+
+def test_other_files_in_the_journal_are_ignored(journal: Journal, host: Host) -> None:
+    run(journal, Change(value("0"), value("1")))
+    directory = Path(host.root, *JOURNAL.parts[1:])
+    for name in (
+        ".000002-5.begun.k3s-harden",
+        "000001-1700000000.json.bak",
+        "2-5.json",
+        "x-y.json",
+        "000003.json",
+        "README",
+    ):
+        (directory / name).touch()
+    assert [entry.number for entry in journal.runs()] == [1]
+
+
+def test_an_interrupted_run_is_closed_by_the_next_one(journal: Journal, host: Host) -> None:
+    entry = journal.begin([Change(ABSENT, file(b"x")), Change(value("0"), value("1"))])
+    etc = Path(host.root, "etc")
+    (etc / ".a.conf.k3s-harden").write_bytes(b"half")
+    (etc / ".b.conf.k3s-harden").touch()
+    (Path(host.root, *JOURNAL.parts[1:]) / f".{entry.path.name}.k3s-harden").touch()
+    assert journal.finish_interrupted() == (entry,)
+    assert names(etc) == [".b.conf.k3s-harden"]
+    assert names(Path(host.root, *JOURNAL.parts[1:])) == ["000001-1700000000.json"]
+    assert journal.finish_interrupted() == ()
+    assert journal.history(journal.runs())[0] == {str(A): ABSENT, KEY: value("0")}
+
+
+def test_the_history_of_a_path_has_its_first_and_all_later_states(journal: Journal) -> None:
+    run(journal, Change(value("0"), value("1")))
+    run(journal, Change(ABSENT, file(b"first")), Change(value("2"), value("3")))
+    run(journal, Change(file(b"first"), file(b"second")))
+    before, left = journal.history(journal.runs())
+    assert list(before.items()) == [(KEY, value("0")), (str(A), ABSENT)]
+    assert left == {KEY: (value("1"), value("3")), str(A): (file(b"first"), file(b"second"))}
+    assert journal.history(journal.runs()[-1:]) == ({str(A): file(b"first")}, {str(A): (file(b"second"),)})
+
+
+def test_a_change_of_mode_does_not_mark_the_content_as_managed(journal: Journal) -> None:
+    """Otherwise the next run would overwrite an edit, and revert would remove it."""
+    run(journal, Change(ABSENT, file(b"ours")))
+    edited = file(b"edited", 0o644), file(b"edited")
+    run(journal, Change(*edited))
+    assert journal.written(str(A)) == (b"ours",)
+    back = undo_plan(*journal.history(journal.runs()), {str(A): edited[1]})
+    assert back.changes == ()
+    assert [refusal.edited for refusal in back.refusals] == [True]
+
+
+def test_a_changed_mode_is_reverted(journal: Journal) -> None:
+    theirs = Change(file(b"theirs", 0o644), file(b"theirs"))
+    run(journal, theirs)
+    assert undo_plan(*journal.history(journal.runs()), {str(A): theirs.after}).changes == (
+        Change(theirs.after, theirs.before),
+    )
+    journal.forget(journal.runs())
+    run(journal, Change(ABSENT, file(b"ours")))
+    run(journal, Change(file(b"ours", 0o666), file(b"ours")))
+    assert undo_plan(*journal.history(journal.runs()), {str(A): file(b"ours")}).changes == (
+        Change(file(b"ours"), ABSENT),
+    )
+
+
+def test_fifty_records_are_kept_and_older_ones_are_merged(journal: Journal, host: Host) -> None:
+    run(journal, Change(ABSENT, file(b"ours")), Change(value("0"), value("1")))
+    for number in range(2, 130):
+        run(journal, Change(value(f"{number}"), value("1")))
+    entries = journal.runs()
+    assert len(entries) == 50
+    assert entries[-1].number == 129
+    before, left = journal.history(entries)
+    assert before == {KEY: value("0"), str(A): ABSENT}
+    assert left[str(A)] == (file(b"ours"),)
+    assert left[KEY][-1] == value("1")
+    assert journal.written(str(A)) == (b"ours",)
+    sizes = [path.stat().st_size for path in Path(host.root, *JOURNAL.parts[1:]).iterdir()]
+    assert max(sizes) < 1000
+
+
+def test_merging_does_not_mark_content_as_managed(journal: Journal) -> None:
+    run(journal, Change(ABSENT, file(b"ours")))
+    for number in range(120):
+        edited = f"edit {number}".encode()
+        run(journal, Change(file(edited, 0o644), file(edited)))
+    assert len(journal.runs()) == 50
+    assert journal.written(str(A)) == (b"ours",)
+    before, left = journal.history(journal.runs())
+    assert (before, left) == ({str(A): ABSENT}, {str(A): (file(b"ours"),)})
+
+
+def test_an_interrupted_merge_changes_nothing(journal: Journal, host: Host) -> None:
+    for number in range(50):
+        run(journal, Change(value(f"{number}"), value("1")))
+    first = Path(host.root, *JOURNAL.parts[1:], "000001-1700000000.json")
+    kept = first.read_bytes()
+    run(journal, Change(value("50"), value("1")))
+    assert not first.exists()
+    folded = journal.history(journal.runs())
+    first.write_bytes(kept)
+    assert journal.history(journal.runs())[0] == folded[0] == {KEY: value("0")}
+    assert set(journal.history(journal.runs())[1][KEY]) == set(folded[1][KEY]) == {value("1")}
+
+
+def test_reverted_runs_are_removed(journal: Journal, host: Host) -> None:
+    entries = [run(journal, Change(value("0"), value("1"))) for _ in range(3)]
+    journal.forget(entries[-1:])
+    assert journal.runs() == tuple(entries[:-1])
+    journal.forget(entries[:-1])
+    assert names(Path(host.root, "var/lib")) == []
+    run(journal, Change(value("0"), value("1")))
+    kept = journal.backup(file(b"theirs"))
+    journal.forget(journal.runs())
+    assert names(Path(host.root, *STATE.parts[1:])) == ["backups"]
+    assert host.tree.read(kept) == b"theirs"
+
+
+def test_each_backup_has_a_unique_name(journal: Journal, host: Host, clock: Clock) -> None:
+    paths = [journal.backup(file(content)) for content in (b"1", b"2")]
+    paths.append(journal.backup(File(path=A.with_name("a.conf.1700000000.3"), content=b"3", mode=FileMode(0o600))))
+    clock.sleep(100)
+    paths.append(journal.backup(file(b"4")))
+    assert paths[0] == BACKUPS / "etc_a.conf.1700000000.1"
+    assert len(set(paths)) == 4
+    assert [host.tree.read(path) for path in paths] == [b"1", b"2", b"3", b"4"]
+
+
+def changing_to(state: object) -> bytes:
+    """Return a record of a change from absent to this state."""
+    return json.dumps({"schema": 1, "changes": [{"before": {"absent": "/x"}, "after": state}]}).encode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"\xff\xfe\0", b"{}", b"[]", b"null", b'{"schema": 1}'),
+        b'{"schema": 1, "changes": 5}',
+        b'{"schema": 1, "changes": [5]}',
+        changing_to({}),
+        changing_to(None),
+        changing_to({"file": 1, "content": "", "mode": "0600", "owner": "0:0"}),
+        changing_to({"file": "/x", "content": 5, "mode": "0600", "owner": "0:0"}),
+        changing_to({"file": "/x", "content": "\u20ac", "mode": "0600", "owner": "0:0"}),
+        changing_to({"directory": "/x", "mode": 5, "owner": "0:0"}),
+        changing_to({"directory": "/x", "mode": "9", "owner": "0:0"}),
+        changing_to({"directory": "/x", "mode": "77777", "owner": "0:0"}),
+        changing_to({"directory": "/x", "mode": "0600", "owner": "0"}),
+        changing_to({"directory": "/x", "mode": "0600", "owner": 5}),
+    ],
+    ids=str,
+)
+def test_an_invalid_record_is_an_error_with_a_hint(content: bytes, journal: Journal, host: Host) -> None:
+    entry = run(journal, Change(value("0"), value("1")))
+    Path(host.root, *entry.path.parts[1:]).write_bytes(content)
+    with pytest.raises(HostError) as caught:
+        journal.history([entry])
+    assert caught.value.message.startswith(f"cannot read {entry.path}: not a journal record (")
+    assert caught.value.hint.endswith(
+        " from a backup, or move it away; then the changes of that run cannot be reverted"
+    )
+
+
+def test_a_file_in_the_place_of_the_state_directory_is_damage(journal: Journal, host: Host) -> None:
+    assert journal.damage([], in_full=True) == {}
+    place = Path(host.root, *STATE.parts[1:])
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text("")
+    (error,) = journal.damage([], in_full=False).values()
+    assert error.message == f"cannot use {STATE}: it is a regular file, expected a directory"
+    assert error.hint
+
+
+def test_an_invalid_record_does_not_affect_others(journal: Journal, host: Host) -> None:
+    run(journal, Change(ABSENT, file(b"first")))
+    broken = run(journal, Change(file(b"first"), file(b"second")))
+    run(journal, Change(file(b"second"), file(b"third")))
+    Path(host.root, *broken.path.parts[1:]).write_bytes(b"{")
+    assert journal.written(str(A)) == (b"first", b"third")
+    assert list(journal.damage(journal.runs(), in_full=True)) == [broken.path]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"{\n", b"\0\0\0\0", b"[]\n"])
+def test_a_truncated_record_is_detected_without_parsing(content: bytes, journal: Journal, host: Host) -> None:
+    """A power failure or a full disk can truncate a record."""
+    entry = run(journal, Change(value("0"), value("1")))
+    assert journal.damage([entry], in_full=False) == journal.damage([entry], in_full=True) == {}
+    Path(host.root, *entry.path.parts[1:]).write_bytes(content)
+    for in_full in (False, True):
+        (error,) = journal.damage([entry], in_full=in_full).values()
+        assert error.hint.startswith("restore /")
+
+
+def test_a_record_of_another_schema_is_an_error(journal: Journal, host: Host) -> None:
+    entry = run(journal, Change(value("0"), value("1")))
+    record = Path(host.root, *entry.path.parts[1:])
+    record.write_text(record.read_text().replace('"schema": 1', '"schema": 2'))
+    with pytest.raises(HostError, match=r"found schema 2, expected 1$") as caught:
+        journal.changes(entry)
+    assert "newer" in caught.value.hint
+
+
+def test_a_run_that_cannot_be_recorded_does_not_begin(journal: Journal, host: Host) -> None:
+    Path(host.root, "var/lib").mkdir(parents=True)
+    Path(host.root, *STATE.parts[1:]).symlink_to("/etc")
+    Path(host.root, "var/lib").chmod(0o777)
+    with pytest.raises(HostError, match="its parent directory /var/lib is not safe"):
+        journal.begin([Change(value("0"), value("1"))])
+    assert names(Path(host.root, "etc")) == []
+
+
+def test_the_backup_of_a_file_with_a_long_path_has_a_short_unique_name(journal: Journal, host: Host) -> None:
+    """The data directory can have 250 characters."""
+    paths = [PurePosixPath("/srv", letter + "x" * 250, "server/psa.yaml") for letter in "ab"]
+    kept = [journal.backup(File(path=path, content=b"x", mode=FileMode(0o600))) for path in paths for _ in range(2)]
+    assert len(set(kept)) == 4
+    assert all(len(path.name) <= 230 and "psa.yaml" in path.name for path in kept)
+    assert sorted(path.name for path in kept) == names(Path(host.root, *BACKUPS.parts[1:]))
+
+
+@pytest.mark.root
+def test_a_state_directory_that_is_a_mount_point_is_kept(journal: Journal, host: Host) -> None:
+    state = Path(host.root, *STATE.parts[1:])
+    state.mkdir(parents=True)
+    with mounted(state, "size=1m,mode=700"):
+        entry = run(journal, Change(value("0"), value("1")))
+        journal.forget([entry])
+        assert names(state) == []
+
+
+@pytest.mark.parametrize("mode", [0o622, 0o660, 0o606], ids=oct)
+def test_a_record_that_another_user_could_write_is_not_used(mode: int, journal: Journal, host: Host) -> None:
+    """Revert would write any file that it names, with any content."""
+    run = journal.begin([Change(ABSENT, File(path=A, content=b"", mode=FileMode(0o644)))])
+    record = Path(f"{host.root}{run.path}")
+    record.chmod(mode)
+    with pytest.raises(HostError, match=r"expected a file that only root can write$"):
+        journal.changes(run)
+    assert run.path in journal.damage([run], in_full=False)
+    record.chmod(0o600)
+    assert journal.changes(run)
+
+
+@pytest.mark.root
+def test_a_record_of_another_user_is_not_used(journal: Journal, host: Host) -> None:
+    """It can be from a time when the directory was not restricted to root."""
+    run = journal.begin([Change(ABSENT, File(path=A, content=b"", mode=FileMode(0o644)))])
+    os.chown(f"{host.root}{run.path}", 65534, 0)
+    with pytest.raises(HostError, match=r"found owner 65534:0 and mode 0600, expected"):
+        journal.changes(run)

@@ -1,0 +1,104 @@
+"""Resources of a host: waived kernel parameters, and modes of certificates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.base.linux import default_acl
+from agent.base.model import DefaultPermissions, Directory, File, FileMode, FilePermissions, Role, Sysctl, Version
+from agent.base.value import replace
+from agent.harden.desired.resources import Inputs, desired_resources, k3s_config, sysctl_file
+from agent.harden.guide.manifests import EventRateLimit
+from agent.harden.guide.sysctls import PARAMETERS_FILE, SYSCTLS
+from agent.harden.node.facts import assumed_facts
+from agent.harden.settings.schema import Settings
+from agent.k3s.paths import NETWORK_LEASES
+
+if TYPE_CHECKING:
+    from agent.harden.node.facts import HostFacts
+
+SERVER = assumed_facts(Role.SERVER, Version(1, 34, 0))
+AGENT = assumed_facts(Role.AGENT, Version(1, 34, 0))
+CERTIFICATES = tuple(SERVER.data_dir / "server/tls" / name for name in ("client-ca.crt", "server-ca.crt"))
+
+
+@pytest.mark.parametrize("key", [row.key for row in SYSCTLS if row.written])
+def test_a_waived_kernel_parameter_is_not_set(key: str) -> None:
+    plain, waived = (desired_resources(Settings(), AGENT, Inputs(waived=keys)) for keys in ((), (key,)))
+    assert [item.id for item in waived] == [item.id for item in plain if item.id != key]
+    (file,) = (item for item in waived if isinstance(item, File) and item.id == PARAMETERS_FILE)
+    assert file.content == sysctl_file({key})
+    assert f"\n{key}=" not in file.content.decode()
+    others = [row for row in SYSCTLS if row.written and row.key != key]
+    assert all(f"\n{row.key}={row.value}\n" in file.content.decode() for row in others)
+    assert {item.key for item in waived if isinstance(item, Sysctl)} == {row.key for row in others}
+
+
+def test_certificates_have_the_mode_of_the_settings() -> None:
+    """Only the mode of existing certificates is a resource, of a server, and not by default."""
+    site = replace(Settings(), certificate_permissions=FileMode(0o600))
+    for settings, host in ((Settings(), SERVER), (site, AGENT)):
+        resources = desired_resources(settings, host, Inputs(certificates=CERTIFICATES))
+        assert not any(isinstance(resource, FilePermissions) for resource in resources)
+    resources = desired_resources(site, SERVER, Inputs(certificates=CERTIFICATES))
+    modes = [resource for resource in resources if isinstance(resource, FilePermissions)]
+    assert modes == [FilePermissions(path=path, mode=FileMode(0o600)) for path in CERTIFICATES]
+    assert [resource for resource in resources if resource not in modes] == list(desired_resources(Settings(), SERVER))
+    assert desired_resources(site, SERVER) == desired_resources(Settings(), SERVER)
+
+
+LEASES = Inputs(
+    lease_directories=(NETWORK_LEASES, NETWORK_LEASES / "cbr0"), open_leases=(NETWORK_LEASES / "cbr0/10.42.0.2",)
+)
+
+
+@pytest.mark.parametrize("host", [SERVER, AGENT], ids=["server", "agent"])
+def test_cni_files_have_the_mode_of_the_settings(host: HostFacts) -> None:
+    site = replace(Settings(), cni_file_permissions=FileMode(0o600))
+    added = [
+        item
+        for item in desired_resources(site, host, LEASES)
+        if item not in desired_resources(Settings(), host, LEASES)
+    ]
+    assert added == [
+        Directory(path=NETWORK_LEASES, mode=FileMode(0o700)),
+        DefaultPermissions(path=NETWORK_LEASES, acl=default_acl.OWNER_ONLY),
+        DefaultPermissions(path=NETWORK_LEASES / "cbr0", acl=default_acl.OWNER_ONLY),
+        FilePermissions(path=NETWORK_LEASES / "cbr0/10.42.0.2", mode=FileMode(0o600)),
+    ]
+    assert desired_resources(site, host) == desired_resources(Settings(), host)
+
+
+STRICT = replace(
+    Settings(),
+    deny_service_external_ips=True,
+    event_rate_limit=EventRateLimit(5000, 20_000),
+    always_pull_images=True,
+    pod_max_pids=4096,
+    seccomp_default=True,
+)
+
+
+@pytest.mark.parametrize(
+    ("minor", "plugins"),
+    [
+        (24, ",AlwaysPullImages"),
+        (25, ",EventRateLimit,AlwaysPullImages"),
+        (26, ",EventRateLimit,AlwaysPullImages"),
+        (27, ",EventRateLimit,AlwaysPullImages,DenyServiceExternalIPs"),
+    ],
+)
+def test_plugins_and_arguments_are_those_that_the_version_allows(minor: int, plugins: str) -> None:
+    """Up to v1.24 no file has the limits of EventRateLimit, and the kubelet exits at seccomp-default without a gate.
+
+    Up to v1.26 DenyServiceExternalIPs fails a control.
+    """
+    server, agent = (k3s_config(STRICT, assumed_facts(role, Version(1, minor, 0))).decode() for role in Role)
+    (line,) = (line for line in server.splitlines() if "enable-admission-plugins=" in line)
+    assert line.endswith(f",ServiceAccount{plugins}")
+    assert "enable-admission-plugins" not in agent
+    for text in (server, agent):
+        assert "  - pod-max-pids=4096\n" in text
+        assert ("  - seccomp-default=true\n" in text) is (minor >= 25)

@@ -1,0 +1,150 @@
+"""Rows compared with the guide in both directions. The tests list all deviations."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+import pytest
+
+from agent.base.model import NEWEST_KNOWN, OLDEST_COVERED, Role, Version
+from agent.harden.guide import headings, k3s_options
+from agent.harden.guide.controls import CONTROLS, DEFAULT_SERVICE_ACCOUNTS
+from agent.harden.guide.files import DIRECTORIES, FILES, POD_SECURITY_POLICIES
+from agent.harden.guide.k3s_options import OPTIONS
+from agent.harden.guide.sysctls import SYSCTLS
+from agent.k3s.paths import DEFAULT_DATA_DIR
+from tests.data import guide
+
+MINORS = range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1)
+SERVER, AGENT = Role.SERVER, Role.AGENT
+
+KUBELET_COMPARES = {**guide.SYSCTLS, "kernel.keys.root_maxkeys": "1000000", "kernel.keys.root_maxbytes": "25000000"}
+STRONG_CIPHERS = (
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,"
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,"
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305,TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305"
+)
+
+
+def options(role: Role, minor: int) -> dict[tuple[str, str], str]:
+    rows = [row for row in OPTIONS if row.applies.to(role, Version(1, minor, 0))]
+    values = {(row.key, row.name): row.text(DEFAULT_DATA_DIR) for row in rows}
+    assert len(values) == len(rows), "two rows set the same argument"
+    return values
+
+
+def guide_options(family: str) -> dict[tuple[str, str], str]:
+    values = {("kube-apiserver-arg", name): value for name, value in guide.API_SERVER.items()}
+    values["kube-apiserver-arg", "enable-admission-plugins"] = guide.ADMISSION_PLUGINS[family]
+    values |= {("kube-controller-manager-arg", name): value for name, value in guide.CONTROLLER_MANAGER.items()}
+    values |= {("kubelet-arg", name): value for name, value in guide.KUBELET.items()}
+    values["secrets-encryption", ""] = str(guide.SECRETS_ENCRYPTION).lower()
+    if guide.PROTECT_KERNEL_DEFAULTS[family] is not None:
+        values["protect-kernel-defaults", ""] = str(guide.PROTECT_KERNEL_DEFAULTS[family]).lower()
+    return values
+
+
+def test_written_sysctls_are_those_of_the_guide() -> None:
+    assert {row.key: row.value for row in SYSCTLS if row.written} == guide.SYSCTLS
+    assert [row.key for row in SYSCTLS if row.written] == list(guide.SYSCTLS)
+
+
+def test_verified_sysctls_are_those_that_kubelet_compares() -> None:
+    """The deviation is two keys that are verified but not written."""
+    assert {row.key: row.value for row in SYSCTLS} == KUBELET_COMPARES
+    assert all(row.deviation for row in SYSCTLS if not row.written)
+
+
+def test_directories_are_those_of_the_guide_and_their_parent() -> None:
+    """The deviation is server/, whose mode the guide's mkdir does not set."""
+    modes = {str(DEFAULT_DATA_DIR / row.path): row.mode for row in DIRECTORIES}
+    assert modes == {**guide.DIRECTORIES, "/var/lib/rancher/k3s/server": 0o700}
+    assert all(row.deviation for row in DIRECTORIES)
+
+
+def test_files_are_those_of_the_guide_and_two_instead_of_ranchers_cluster() -> None:
+    """The deviation is psa.yaml and a K3s drop-in."""
+    paths = {str(DEFAULT_DATA_DIR / row.path) for row in FILES}
+    assert paths == {
+        guide.SYSCTL_FILE,
+        guide.POLICY_FILE,
+        guide.AUDIT_FILE,
+        "/var/lib/rancher/k3s/server/psa.yaml",
+        "/etc/rancher/k3s/config.yaml.d/90-k3s-harden.yaml",
+    }
+
+
+@pytest.mark.parametrize("minor", MINORS)
+def test_server_options_are_those_of_the_guide_except_for_listed_deviations(minor: int) -> None:
+    expected = guide_options(guide.OLDER if minor <= 24 else guide.NEWER)
+    expected["protect-kernel-defaults", ""] = "true"  # deviation: on every version
+    if minor >= 25:  # deviation: as in Rancher's template
+        expected["kube-apiserver-arg", "admission-control-config-file"] = "/var/lib/rancher/k3s/server/psa.yaml"
+    if minor >= 27:  # deviation: for versions that the guide does not cover, the K3s project's guide applies
+        del expected["kube-apiserver-arg", "request-timeout"]
+        del expected["kube-apiserver-arg", "service-account-lookup"]
+        del expected["kubelet-arg", "make-iptables-util-chains"]
+        expected["kubelet-arg", "streaming-connection-idle-timeout"] = "5m"
+        expected["kubelet-arg", "tls-cipher-suites"] = STRONG_CIPHERS
+    if minor >= 29:  # deviation: as above
+        expected["kube-apiserver-arg", "service-account-extend-token-expiration"] = "false"
+        expected["kube-controller-manager-arg", "terminated-pod-gc-threshold"] = "100"
+    assert options(SERVER, minor) == expected
+
+
+@pytest.mark.parametrize("role", Role)
+def test_a_version_older_than_the_guide_gets_the_rows_of_the_oldest_covered_version(role: Role) -> None:
+    """The finding version-older states this."""
+    assert options(role, OLDEST_COVERED.minor - 1) == options(role, OLDEST_COVERED.minor)
+
+
+@pytest.mark.parametrize("minor", MINORS)
+def test_agents_get_all_options_that_agents_support(minor: int) -> None:
+    """k3s-agent rejects options of servers and exits."""
+    agent_keys = {"kubelet-arg", "protect-kernel-defaults"}
+    expected = {where: value for where, value in options(SERVER, minor).items() if where[0] in agent_keys}
+    assert options(AGENT, minor) == expected
+
+
+def test_an_option_that_is_not_in_the_guide_has_a_deviation() -> None:
+    silent = [(row.id, str(row.applies.versions)) for row in OPTIONS if not row.deviation]
+    assert sorted(silent) == [
+        *((f"audit-{name}", "all versions") for name in ("log-maxage", "log-maxbackup", "log-maxsize", "log-path")),
+        ("audit-policy-file", "all versions"),
+        ("enable-admission-plugins", "v1.24 and older"),
+        ("secrets-encryption", "all versions"),
+        ("terminated-pod-gc-threshold", "v1.28 and older"),
+    ]
+
+
+def test_values_follow_the_data_directory() -> None:
+    rows = [row for row in OPTIONS if row.text(DEFAULT_DATA_DIR) != row.text(PurePosixPath("/srv/k3s"))]
+    assert {row.id for row in rows} == {"audit-policy-file", "audit-log-path", "admission-control-config-file"}
+    assert all(row.text(PurePosixPath("/srv/k3s")).startswith("/srv/k3s/server/") for row in rows)
+
+
+@pytest.mark.parametrize("row", OPTIONS, ids=lambda row: f"{row.id} {row.applies.versions}")
+def test_the_value_of_a_row_meets_its_criterion(row: k3s_options.OptionRow) -> None:
+    """A value that apply sets is also compliant if the operator sets it."""
+    assert row.meets.accepts(row.text(DEFAULT_DATA_DIR))
+
+
+def test_cis_numbers_are_those_of_the_guide() -> None:
+    expected = {(name, ""): numbers for name, numbers in guide.CIS.items()}
+    expected |= {("enable-admission-plugins", family): cis for family, cis in guide.ADMISSION_PLUGINS_CIS.items()}
+    expected["audit-policy", ""] = guide.CIS["audit-policy-file"]
+    expected["pod-security-policies", ""] = tuple(sorted(sum(guide.POD_SECURITY_POLICY_CIS.values(), ())))
+    expected["default-service-accounts", ""] = (guide.SERVICE_ACCOUNT_CIS,)
+    found = {
+        (row.id, str(row.applies.versions) if row.id == "enable-admission-plugins" else ""): row.origin.cis
+        for row in CONTROLS
+        if row.origin.cis
+    }
+    assert found == expected
+    assert POD_SECURITY_POLICIES.origin.cis
+    assert DEFAULT_SERVICE_ACCOUNTS.origin.cis
+
+
+def test_headings_are_those_of_the_guide() -> None:
+    assert headings.IN_ORDER == guide.HEADINGS
+    assert {row.origin.heading for row in CONTROLS} == set(guide.HEADINGS)

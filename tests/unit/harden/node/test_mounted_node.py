@@ -1,0 +1,89 @@
+"""This machine as a pod sees it: its root directory is mounted, and its systemd cannot be asked."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from agent.base.errors import HardenError, HostError
+from agent.base.host import Host
+from agent.base.host.systemd import Systemd
+from agent.base.linux.mounts import Mount
+from agent.harden.node.machine.storage import read_storage
+from agent.harden.node.platform import detect_platform
+from agent.harden.node.services import installed_units
+from tests.k3s_tree import put
+
+UNIT = "etc/systemd/system/k3s.service"
+LOADED = "run/systemd/systemd-units-load"
+MOUNTS = (
+    "1 0 0:1 / / rw - ext4 /dev/a rw\n2 1 0:2 / /etc ro - ext4 /dev/b rw\n3 1 0:3 / /data rw,noexec - xfs /dev/c rw\n"
+)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A root directory whose /proc is that of this process."""
+    put(tmp_path, "proc/1/mountinfo", MOUNTS)
+    put(tmp_path, "proc/sys/kernel/hostname", "the-pod\n")
+    (tmp_path / "proc/self").symlink_to(str(os.getpid()))
+    return tmp_path
+
+
+def mounted(root: Path) -> Host:
+    return Host.mounted_node(str(root), "Worker-1")
+
+
+def test_a_directory_without_the_processes_of_this_container_is_refused(tmp_path: Path) -> None:
+    """It is a host tree, or a pod without `hostPID`."""
+    with pytest.raises(HostError, match="its /proc does not list this process"):
+        mounted(tmp_path)
+
+
+def test_the_name_is_not_that_of_the_pod(root: Path) -> None:
+    """The kernel would answer with it, and the file has another one than the kernel on some hosts."""
+    put(root, "etc/hostname", "rack-7\n")
+    assert mounted(root).name == "worker-1"
+
+
+def test_mounts_are_those_of_the_node(root: Path) -> None:
+    """The mounts of the pod are read-only; the way to the data directory can have an absolute link."""
+    (root / "data").mkdir()
+    (root / "var/lib").mkdir(parents=True)
+    (root / "var/lib/rancher").symlink_to("/data")
+    host = mounted(root)
+    platform, _ = detect_platform(host)
+    assert (platform.etc_is_read_only, platform.kernel_is_read_only) == (True, False)
+    (directory,) = read_storage(host, PurePosixPath("/var/lib/rancher/k3s"), frozenset()).directories
+    assert directory.mount == Mount("/data", "xfs", frozenset({"rw", "noexec"}))
+
+
+def test_systemd_is_not_asked(root: Path) -> None:
+    """Its programs would need the libraries of the node."""
+    for path in ("usr/bin/systemctl", "run/systemd/system/x", "usr/lib/systemd/systemd"):
+        put(root, path, "")
+    assert not Systemd(mounted(root)).is_running
+    assert Systemd(mounted(root)).reads_units
+
+
+def test_a_program_without_libraries_runs(root: Path) -> None:
+    """K3s is one, and prints its version."""
+    put(root, "usr/local/bin/k3s", "#!/bin/sh\necho k3s version v1.34.2+k3s1\n")
+    (root / "usr/local/bin/k3s").chmod(0o755)
+    assert mounted(root).run(["/usr/local/bin/k3s", "--version"], timeout=10).stdout == "k3s version v1.34.2+k3s1\n"
+
+
+@pytest.mark.parametrize("changed", [UNIT, f"{UNIT}.d/10-site.conf"])
+def test_units_that_systemd_has_not_loaded_are_unknown(root: Path, changed: str) -> None:
+    """What K3s was started with is only in the memory of systemd then."""
+    put(root, UNIT, "[Service]\nExecStart=/usr/local/bin/k3s server\n")
+    put(root, changed, "[Service]\nExecStart=/usr/local/bin/k3s server\n")
+    put(root, LOADED, "")
+    unread: list[HardenError] = []
+    installed_units(mounted(root), unread)
+    assert unread == []
+    os.utime(root / LOADED, (1, 1))
+    installed_units(mounted(root), unread)
+    assert [error.hint for error in unread] == ["sudo systemctl daemon-reload"]

@@ -1,0 +1,183 @@
+"""The observation of a host: files that the settings name, and certificates that K3s creates."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from agent.base.errors import InputError
+from agent.base.model import FileMode, Role
+from agent.base.report import ItemStatus
+from agent.cli.verbs import converge as verbs
+from agent.cli.verbs.revert import revert
+from agent.harden.changes.journal import Journal
+from agent.harden.settings.schema import Overrides
+from agent.harden.settings.waivers import WaiverScope
+from agent.harden.situation import Request
+from agent.harden.situation.observation import observe_situation
+from tests.fake import Clock, fake_host, in_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from agent.base.host import Host
+
+REQUEST = Request(Overrides(role="server", k3s_version="1.34"))
+WAIVERS = "/etc/k3s-harden/waivers.yaml"
+TLS = "var/lib/rancher/k3s/server/tls"
+
+
+class Site(NamedTuple):
+    """A host with settings."""
+
+    root: Path
+    host: Host
+
+    def put(self, path: str, text: str, mode: int = 0o644) -> Path:
+        """Write a file below the root of the host."""
+        file = self.root / path.lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        file.chmod(mode)
+        return file
+
+    def configure(self, text: str) -> None:
+        """Write the settings file."""
+        self.put("/etc/k3s-harden/config.yaml", text)
+
+    def mode(self, name: str) -> int:
+        """Return the mode of a file in server/tls."""
+        return stat.S_IMODE((self.root / TLS / name).lstat().st_mode)
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """Return a host named node-1, on 2027-01-01."""
+    with in_memory() as root:
+        (root / "etc").mkdir()
+        (root / "var/lib").mkdir(parents=True)
+        (root / "etc/hostname").write_text("node-1\n")
+        yield Site(root, fake_host(root, clock=Clock(1_798_761_600.0)))
+
+
+@pytest.fixture
+def server(site: Site) -> Site:
+    """Return a server with certificates, whose settings set their mode to 0600."""
+    for name in ("client-ca.crt", "server-ca.crt", "etcd/server-ca.crt"):
+        site.put(f"{TLS}/{name}", name)
+    site.put(f"{TLS}/server-ca.key", "key", 0o600)
+    site.configure("pki: {certificate-permissions: '0600'}\n")
+    return site
+
+
+# --- waivers ---
+
+
+def test_waivers_come_from_settings_and_waivers_file(site: Site) -> None:
+    site.configure(f"waivers-file: {WAIVERS}\nwaivers:\n  - control: 1.2.9\n    reason: one\n")
+    site.put(WAIVERS, "- control: kernel.panic\n  reason: two\n")
+    situation = observe_situation(site.host, REQUEST)
+    assert [str(waiver.location) for waiver in situation.waivers.all] == [
+        "/etc/k3s-harden/config.yaml:3",
+        f"{WAIVERS}:1",
+    ]
+    assert situation.waivers.scope == WaiverScope(Role.SERVER, "node-1", "2027-01-01")
+    assert {key: waiver.reason for key, waiver in situation.waivers.kernel_parameters.items()} == {
+        "kernel.panic": "two"
+    }
+
+
+def test_a_missing_waivers_file_is_an_input_error(site: Site) -> None:
+    """Without the waivers, apply would change the waived controls."""
+    site.configure(f"waivers-file: {WAIVERS}\n")
+    with pytest.raises(InputError, match=f"^cannot use {WAIVERS}: the file does not exist$") as caught:
+        observe_situation(site.host, REQUEST)
+    assert "waivers-file" in caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["- control: 1.2.9\n", "waivers: []\n", "[\n", "\0"])
+def test_an_invalid_waivers_file_is_an_input_error(text: str, site: Site) -> None:
+    site.configure(f"waivers-file: {WAIVERS}\n")
+    site.put(WAIVERS, text)
+    with pytest.raises(InputError, match=f"^cannot use {WAIVERS}"):
+        observe_situation(site.host, REQUEST)
+
+
+def test_a_waivers_file_writable_by_others_is_rejected(site: Site) -> None:
+    """The file controls which kernel parameters apply sets as root. The fix is for the file of the tree."""
+    site.configure(f"waivers-file: {WAIVERS}\n")
+    site.put(WAIVERS, "[]\n", 0o666)
+    with pytest.raises(InputError, match="root runs with these settings, and others can write to it") as caught:
+        observe_situation(site.host, REQUEST)
+    file = f"{site.host.root}{WAIVERS}"
+    assert caught.value.hint == f"sudo chown root:root {file} && sudo chmod go-w {file}"
+
+
+def test_a_fifo_as_waivers_file_is_rejected(site: Site) -> None:
+    site.configure(f"waivers-file: {WAIVERS}\n")
+    os.mkfifo(site.root / WAIVERS.lstrip("/"))
+    with pytest.raises(InputError, match="it is a FIFO"):
+        observe_situation(site.host, REQUEST)
+
+
+# --- certificates ---
+
+
+def test_apply_sets_the_mode_of_certificates_and_revert_restores_it(server: Site) -> None:
+    server.put(f"{TLS}/kube-scheduler/kube-scheduler.crt", "K3s creates it")
+    server.put(f"{TLS}/kube-controller-manager/kube-controller-manager.crt", "K3s creates it")
+    server.put(f"{TLS}/temporary-certs/apiserver.crt", "a component creates it")
+    report = verbs.apply(server.host, REQUEST)
+    changed = {item.id: item.detail for item in report.items if item.status is ItemStatus.CHANGED}
+    assert changed[f"mode of /{TLS}/server-ca.crt"] == "0644 → 0600"
+    names = ("client-ca.crt", "server-ca.key", "etcd/server-ca.crt", "kube-scheduler/kube-scheduler.crt")
+    assert [server.mode(name) for name in names] == [0o600, 0o600, 0o600, 0o600]
+    assert server.mode("kube-controller-manager/kube-controller-manager.crt") == 0o600
+    assert server.mode("temporary-certs/apiserver.crt") == 0o644
+    assert (server.root / TLS / "server-ca.crt").read_text() == "server-ca.crt"
+    revert(server.host, last=False, force=False)
+    assert [server.mode(name) for name in ("client-ca.crt", "server-ca.crt")] == [0o644, 0o644]
+    assert Journal(server.host).runs() == ()
+
+
+def test_apply_sets_the_mode_of_renewed_certificates_again(server: Site) -> None:
+    verbs.apply(server.host, REQUEST)
+    server.put(f"{TLS}/server-ca.crt", "renewed")
+    server.put(f"{TLS}/new.crt", "new")
+    checked = {item.id: item.status for item in verbs.check(server.host, REQUEST).items}
+    assert checked[f"mode of /{TLS}/server-ca.crt"] is checked[f"mode of /{TLS}/new.crt"] is ItemStatus.DIFFERS
+    assert checked[f"mode of /{TLS}/client-ca.crt"] is ItemStatus.COMPLIANT
+    assert verbs.apply(server.host, REQUEST).exit_code == 0
+    assert [server.mode(name) for name in ("server-ca.crt", "new.crt")] == [0o600, 0o600]
+    revert(server.host, last=False, force=False)
+    assert (server.root / TLS / "server-ca.crt").read_text() == "renewed"
+    assert [server.mode(name) for name in ("server-ca.crt", "new.crt")] == [0o644, 0o644]
+
+
+def test_deleted_certificates_are_ignored(server: Site) -> None:
+    verbs.apply(server.host, REQUEST)
+    (server.root / TLS / "server-ca.crt").unlink()
+    assert verbs.check(server.host, REQUEST).exit_code == 0
+    report = revert(server.host, last=False, force=False)
+    assert report.exit_code == 0
+    assert not (server.root / TLS / "server-ca.crt").exists()
+
+
+def test_links_and_directories_are_not_certificates(server: Site) -> None:
+    (server.root / TLS / "link.crt").symlink_to("/etc/hostname")
+    (server.root / TLS / "directory.crt").mkdir(mode=0o755)
+    report = verbs.apply(server.host, REQUEST)
+    assert report.exit_code == 0
+    assert not any("link.crt" in item.id or "directory.crt" in item.id for item in report.items)
+    assert stat.S_IMODE((server.root / "etc/hostname").stat().st_mode) != FileMode(0o600)
+
+
+def test_the_setting_leave_does_not_change_certificates(server: Site) -> None:
+    server.configure("pki: {certificate-permissions: leave}\n")
+    report = verbs.apply(server.host, REQUEST)
+    assert server.mode("server-ca.crt") == 0o644
+    assert not any(item.id.startswith("mode of ") for item in report.items)
