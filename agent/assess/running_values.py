@@ -127,7 +127,7 @@ def without_answer(controls: Iterable[BenchmarkControl], benchmark: Benchmark, c
 
 def _unequal_nodes(cluster: Cluster) -> Iterator[Note]:
     """Yield notes about nodes whose arguments or files are not those of most nodes of their role, and about secrets."""
-    from agent.cluster.fleet.fleet import Requirement, make_fleet
+    from agent.cluster.fleet.members import Requirement, make_fleet
 
     for row in make_fleet(cluster.objects.get(Query.NODES, ()), 0, Requirement(0)).nodes:
         if row.leaked:

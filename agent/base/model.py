@@ -358,7 +358,7 @@ class Times(NamedTuple):
     """When content, mode or owner last changed on this host (ctime)."""
 
 
-class Obstacle(Value):
+class UnexpectedKind(Value):
     """A file of an unexpected kind at the path of a managed file or directory."""
 
     id: str
@@ -384,5 +384,5 @@ if TYPE_CHECKING:
     State = Union[Directory, File, FilePermissions, DefaultPermissions, Sysctl, Absent]
     """What a change starts from and leads to, and what the journal records."""
 
-    Observed = Union[Directory, File, FilePermissions, DefaultPermissions, Sysctl, Absent, Obstacle, Unreadable]
+    Observed = Union[Directory, File, FilePermissions, DefaultPermissions, Sysctl, Absent, UnexpectedKind, Unreadable]
     """What reading a resource of the host can return."""

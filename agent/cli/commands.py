@@ -365,7 +365,7 @@ def fleet(
     with your kubeconfig, or reads its output. Needs no root and makes no changes. A node without a complete and recent
     report is unknown. Ends with 3 unless what is required holds, and for a cluster without nodes.
     """
-    from agent.cli.present.fleet import present_fleet
+    from agent.cli.present.fleet_report import present_fleet
     from agent.cli.verbs import fleet as verb
 
     requirement = verb.requirement(require, max_age, expect)

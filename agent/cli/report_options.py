@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from agent.base.report import Report
     from agent.cli.present.assessments.asff import AwsAccount
     from agent.cli.present.remediation import Caller
-    from agent.harden.plan.preflight import Preflight
+    from agent.harden.plan.preflight_result import Preflight
 
 
 class ReportOptions(Value):
@@ -45,7 +45,7 @@ class ReportOptions(Value):
 
     def finish_preflight(self, result: Preflight, caller: Callable[[], Caller]) -> NoReturn:
         """Print the result of a preflight and exit with its exit code."""
-        from agent.cli.present.preflight import present_preflight
+        from agent.cli.present.preflight_report import present_preflight
 
         with printing(result.exit_code):
             present_preflight(result, self.output_format, self.verbosity, sys.stdout, caller)

@@ -13,7 +13,7 @@ from agent.findings import (  # noqa: F401 - each module declares its kinds
     files,
     gate,
     k3s_startup,
-    kernel,
+    kernel_parameters,
     machine,
     manifests,
     node,
@@ -22,7 +22,7 @@ from agent.findings import (  # noqa: F401 - each module declares its kinds
     settings,
 )
 from agent.findings.after_run import after_release, after_revert, after_uninstall, without_runs
-from agent.findings.registry import KINDS, Trouble, instruction
+from agent.findings.registry import KINDS, Problem, instruction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -56,10 +56,10 @@ def collect_findings(
     )
 
 
-def _cases(kind: FindingKind, troubles: Iterator[Trouble]) -> Iterator[Finding]:
+def _cases(kind: FindingKind, problems: Iterator[Problem]) -> Iterator[Finding]:
     """Yield the cases of a kind, and instead of those beyond the maximum one that has their number."""
-    yield from map(kind.case, islice(troubles, _MOST_CASES))
-    left = sum(1 for _ in troubles)
+    yield from map(kind.case, islice(problems, _MOST_CASES))
+    left = sum(1 for _ in problems)
     if left:
         again = instruction("fix these, then run this again")
-        yield kind.case(Trouble(f"{left} more findings of this kind are not shown", remediation=again))
+        yield kind.case(Problem(f"{left} more findings of this kind are not shown", remediation=again))

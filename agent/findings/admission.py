@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.model import Location, OwnCommand, Remediation, Restart
 from agent.base.report import Level
-from agent.findings.registry import Trouble, correction, edit_of_k3s_config, finding, instruction, no, yes
+from agent.findings.registry import Problem, correction, edit_of_k3s_config, finding, instruction, no, yes
 from agent.harden.desired.dropin_options import (
     ADMISSION_CONFIGURATION_ARGUMENT,
     ADMISSION_PLUGINS_ARGUMENT,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     prevents_start=yes("The API server exits at an unknown plugin, and at one that is both enabled and disabled."),
     remediation="remove the plugin or the extra comma from the list; then restart K3s",
 )
-def admission_plugins_refused(situation: Situation) -> Iterator[Trouble]:
+def admission_plugins_refused(situation: Situation) -> Iterator[Problem]:
     """An admission plugin is unknown to this K3s version, or is both enabled and disabled.
 
     PodSecurityPolicy was removed in v1.25. The API server reads an extra comma, such as at the end of the list, as a
@@ -59,7 +59,7 @@ def admission_plugins_refused(situation: Situation) -> Iterator[Trouble]:
     prevents_start=no("The API server starts until apply enables the plugin."),
     remediation="remove the plugin from disable-admission-plugins before apply; then restart K3s",
 )
-def admission_plugins_conflict(situation: Situation) -> Iterator[Trouble]:
+def admission_plugins_conflict(situation: Situation) -> Iterator[Problem]:
     """An admission plugin that apply will enable is disabled. K3s starts now, and exits at both after apply."""
     conflicting = set(_enabled_by_apply(situation)) - _enabled_now(situation)
     for plugin, values in listed_plugins(situation, DISABLED_PLUGINS_ARGUMENT).items():
@@ -74,7 +74,7 @@ def admission_plugins_conflict(situation: Situation) -> Iterator[Trouble]:
     prevents_start=no("The API server supports disabling the plugin."),
     remediation="remove PodSecurity from the list; then restart K3s",
 )
-def pod_security_disabled(situation: Situation) -> Iterator[Trouble]:
+def pod_security_disabled(situation: Situation) -> Iterator[Problem]:
     """The admission plugin PodSecurity is disabled, so psa.yaml has no effect. K3s does not log that."""
     facts = situation.facts
     if POD_SECURITY_ADMISSION.applies.to(facts.role, facts.version) and not facts.rancher_managed:
@@ -89,7 +89,7 @@ def pod_security_disabled(situation: Situation) -> Iterator[Trouble]:
     prevents_start=no("The API server reads the last file only."),
     remediation="merge the files into one, and remove the argument; then restart K3s",
 )
-def two_admission_configurations(situation: Situation) -> Iterator[Trouble]:
+def two_admission_configurations(situation: Situation) -> Iterator[Problem]:
     """The API server has two different files as its admission configuration, and reads only the operator's, the last.
 
     If the last one is psa.yaml, admission-configuration-ignored reports the others.
@@ -100,7 +100,7 @@ def two_admission_configurations(situation: Situation) -> Iterator[Trouble]:
 
 
 @finding(Level.WARNING, remediation="merge the files into one, and remove the argument; then restart K3s")
-def admission_configuration_ignored(situation: Situation) -> Iterator[Trouble]:
+def admission_configuration_ignored(situation: Situation) -> Iterator[Problem]:
     """The API server ignores the operator's admission configuration, because a later drop-in sets another file.
 
     The plugins that only the operator's file configures have their defaults.
@@ -114,13 +114,13 @@ def admission_configuration_ignored(situation: Situation) -> Iterator[Trouble]:
 @finding(
     Level.WARNING, remediation="join the plugins into one argument; then run `sudo k3s-harden apply`, and restart K3s"
 )
-def split_admission_plugins(situation: Situation) -> Iterator[Trouble]:
+def split_admission_plugins(situation: Situation) -> Iterator[Problem]:
     """Several arguments enable admission plugins. The API server enables all; scanners read only the first argument."""
     values = situation.facts.merged_config.component_arguments(API_SERVER_KEY).get(ADMISSION_PLUGINS_ARGUMENT, ())
     if len(values) > 1:
         steps = plugins_joined(all_plugins(situation.settings, situation.facts), situation.facts)
         has_ours = any(value.location.path == situation.facts.dropin_path for value in values)
-        yield Trouble(
+        yield Problem(
             f"{ADMISSION_PLUGINS_ARGUMENT} is set {len(values)} times; kube-bench reads only the first value",
             expected="one value, joined by commas",
             found=" and ".join(value.text for value in values),
@@ -130,7 +130,7 @@ def split_admission_plugins(situation: Situation) -> Iterator[Trouble]:
 
 
 @finding(Level.WARNING, remediation="name a mirror that serves the images, or set `always-pull-images: false`")
-def images_without_registry(situation: Situation) -> Iterator[Trouble]:
+def images_without_registry(situation: Situation) -> Iterator[Problem]:
     """AlwaysPullImages is enabled on an air-gapped node: its images are archives, and no mirror is configured.
 
     The plugin makes each new container pull its image, also if K3s has imported it. Without a registry, new pods do not
@@ -139,7 +139,7 @@ def images_without_registry(situation: Situation) -> Iterator[Trouble]:
     archives = situation.k3s_files.image_archives
     enabled = {*_enabled_now(situation), *_enabled_by_apply(situation)}
     if archives and admission_plugins.ALWAYS_PULL_IMAGES in enabled:
-        yield Trouble(
+        yield Problem(
             "new pods do not use imported images, because AlwaysPullImages makes them pull each image",
             expected="a mirror in registries.yaml, or no archives",
             found=f"{len(archives)} archive{'s' if len(archives) > 1 else ''}, no mirror",
@@ -155,9 +155,9 @@ def _admission_configurations(situation: Situation) -> tuple[ConfigValue, ...]:
     return values if len({value.text for value in values}) > 1 else ()
 
 
-def _not_read(situation: Situation, value: ConfigValue, values: tuple[ConfigValue, ...]) -> Trouble:
+def _not_read(situation: Situation, value: ConfigValue, values: tuple[ConfigValue, ...]) -> Problem:
     extra = values[-1] if value.location.path == situation.facts.dropin_path else value
-    return Trouble(
+    return Problem(
         f"{value.text} is not read: {values[-1].location} sets {ADMISSION_CONFIGURATION_ARGUMENT} again",
         expected="one file",
         found=f"{len(values)} files",
@@ -195,7 +195,7 @@ def _enabled_by_apply(situation: Situation) -> Iterator[str]:
             yield from option.value.split(",")
 
 
-def _listed(situation: Situation, plugin: str, value: ConfigValue, message: str, expected: str = "") -> Trouble:
+def _listed(situation: Situation, plugin: str, value: ConfigValue, message: str, expected: str = "") -> Problem:
     """Return the case of a plugin that a value must not list."""
     step = f"remove {plugin} from the list" if plugin else "remove the extra comma"
-    return Trouble(message, expected, value.text, value.location, correction(situation, value.location, step))
+    return Problem(message, expected, value.text, value.location, correction(situation, value.location, step))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.model import Location, OwnCommand, Remediation, Restart
 from agent.base.report import Level
-from agent.findings.registry import KINDS, UNINSTALL, FindingKind, Trouble, instruction, register
+from agent.findings.registry import KINDS, UNINSTALL, FindingKind, Problem, instruction, register
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -82,12 +82,12 @@ def without_runs(dropin: PurePosixPath) -> Finding:
     """Return the finding about a drop-in of K3s that no run of the journal has written."""
     message = "nothing was undone: the journal has no run, and the hardening stays"
     remediation = instruction("restore /var/lib/k3s-harden/journal from a backup, or remove the hardening by hand")
-    return NOT_RECORDED.case(Trouble(message, location=Location(dropin), remediation=remediation))
+    return NOT_RECORDED.case(Problem(message, location=Location(dropin), remediation=remediation))
 
 
 def after_release(services: Iterable[str]) -> tuple[Finding, ...]:
     """Return the findings about services that are being started."""
-    return tuple(K3S_RELEASED.case(Trouble(f"{service} is being started; the gate blocked it")) for service in services)
+    return tuple(K3S_RELEASED.case(Problem(f"{service} is being started; the gate blocked it")) for service in services)
 
 
 def after_uninstall(gate: Gate) -> tuple[Finding, ...]:
@@ -107,10 +107,10 @@ def after_revert(
         options = ("policy", f"--k3s-version {_INSTALLED_VERSION}", *([f"--config {settings}"] if settings else ()))
         delete = Remediation((OwnCommand("render", options, piped_to=_DELETE),))
         message = "K3s keeps the objects of the removed manifest in the cluster; delete them on one server"
-        found.append(OBJECTS_REMAIN.case(Trouble(message, remediation=delete)))
+        found.append(OBJECTS_REMAIN.case(Problem(message, remediation=delete)))
     if k3s_runs and any(name.endswith(".yaml") for name in undone):
         message = "K3s still runs with the reverted configuration"
-        found.append(KINDS["restart-needed"].case(Trouble(message, remediation=Remediation(restart=Restart.K3S))))
+        found.append(KINDS["restart-needed"].case(Problem(message, remediation=Remediation(restart=Restart.K3S))))
     if undone and gate.template is not None:
         found.append(_remaining(gate.template, gate))
     return tuple(found)
@@ -119,4 +119,4 @@ def after_revert(
 def _remaining(unit: PurePosixPath, gate: Gate) -> Finding:
     message = "the gate is still installed and hardens this host again at K3s' next start"
     remediation = instruction("remove the package k3s-harden") if gate.packaged else UNINSTALL
-    return GATE_REMAINS.case(Trouble(message, location=Location(unit), remediation=remediation))
+    return GATE_REMAINS.case(Problem(message, location=Location(unit), remediation=remediation))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.model import Component, Location
 from agent.base.value import replace
-from agent.findings.registry import Trouble, correction, edit_of_k3s_config
+from agent.findings.registry import Problem, correction, edit_of_k3s_config
 from agent.harden.node.components import not_run
 from agent.harden.node.passed_arguments import passed_arguments, values_in_order
 from agent.k3s.components import prediction, tables
@@ -34,9 +34,9 @@ def is_described(facts: HostFacts) -> bool:
     return facts.version_is_known and tables.describe(facts.version)
 
 
-def troubles(situation: Situation, cause: str) -> Iterator[Trouble]:
+def problems(situation: Situation, cause: str) -> Iterator[Problem]:
     """Yield the cases with one cause."""
-    return (_trouble(situation, found) for found in _rejections(_Same(situation)) if found.cause == cause)
+    return (_problem(situation, found) for found in _rejections(_Same(situation)) if found.cause == cause)
 
 
 class _Same:
@@ -103,7 +103,7 @@ def accepts_cgroup_v1(situation: Situation) -> bool:
     return bool(values) and values[-1].text in FALSE
 
 
-def kubelet_file_problems(situation: Situation) -> Iterator[Trouble]:
+def kubelet_file_problems(situation: Situation) -> Iterator[Problem]:
     """Yield the files of the kubelet that it rejects."""
     facts = situation.facts
     if not is_described(facts) or not_run(Component.KUBELET, facts):
@@ -112,7 +112,7 @@ def kubelet_file_problems(situation: Situation) -> Iterator[Trouble]:
 
     files = situation.k3s_files.kubelet_files
     for problem in fields_as_arguments(Component.KUBELET, files, facts.version.minor).problems:
-        yield Trouble(
+        yield Problem(
             f"K3s does not start: the kubelet rejects a file of its configuration: {problem.problem}",
             location=problem.location,
             remediation=edit_of_k3s_config("correct the file", problem.location),
@@ -169,7 +169,7 @@ _LONGEST_LIST = 1000
 """Characters of a list that is printed for each of its items."""
 
 
-def _trouble(situation: Situation, problem: Rejection) -> Trouble:
+def _problem(situation: Situation, problem: Rejection) -> Problem:
     is_gate = problem.cause is Cause.FEATURE_GATE
     verb = "remove" if problem.cause is Cause.UNKNOWN_ARGUMENT else "correct"
     name = problem.found if is_gate else problem.argument or "the empty item"
@@ -178,7 +178,7 @@ def _trouble(situation: Situation, problem: Rejection) -> Trouble:
     if whole:
         step = f"write `'{whole}'` instead of `{whole}`"
     reason = ": a comma without quotes ends an item of the list" if whole else ""
-    return Trouble(
+    return Problem(
         f"K3s does not start: {problem.component} {problem.message}{reason}",
         expected=problem.expected,
         found=problem.found,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from agent.base.model import NEWEST_KNOWN, Component, Location, Restart, Role
 from agent.base.report import Level
 from agent.base.yaml_reader import shown
-from agent.findings.registry import Trouble, finding, instruction, is_managed, misconfigured, no, yes
+from agent.findings.registry import Problem, finding, instruction, is_managed, misconfigured, no, yes
 from agent.harden.desired.dropin_options import AUDIT_POLICY_ARGUMENT
 from agent.harden.guide.files import POD_SECURITY_ADMISSION
 from agent.harden.plan.plan import WITH_VERSION
@@ -55,21 +55,21 @@ def _names_own_file(situation: Situation, option: str) -> bool:
     prevents_start=yes("A component exits at an argument that it does not have."),
     remediation="remove or correct the argument; then restart K3s",
 )
-def component_argument_unknown(situation: Situation) -> Iterator[Trouble]:
+def component_argument_unknown(situation: Situation) -> Iterator[Problem]:
     """An argument of a component does not exist in this version of Kubernetes.
 
     It is misspelt, or a newer version has removed it. The tables are for Kubernetes 1.34 to 1.37, from the programs'
     own --help.
     """
     if _has_arguments(situation):
-        from agent.findings.argument_predictions import troubles
+        from agent.findings.argument_predictions import problems
         from agent.k3s.components.rejection import Cause
 
-        yield from troubles(situation, Cause.UNKNOWN_ARGUMENT)
+        yield from problems(situation, Cause.UNKNOWN_ARGUMENT)
 
 
 @finding(Level.WARNING, remediation="write the name with hyphens; then restart K3s")
-def component_argument_underscored(situation: Situation) -> Iterator[Trouble]:
+def component_argument_underscored(situation: Situation) -> Iterator[Problem]:
     """The name of an argument has underscores, which only the kubelet reads as hyphens when K3s runs it.
 
     The programs of Kubernetes accept both, because their main function normalizes the names (component-base,
@@ -98,17 +98,17 @@ def _is_of_klog(name: str) -> bool:
     prevents_start=yes("A component exits at a value that it cannot parse or does not accept."),
     remediation="correct the value; then restart K3s",
 )
-def component_argument_invalid(situation: Situation) -> Iterator[Trouble]:
+def component_argument_invalid(situation: Situation) -> Iterator[Problem]:
     """An argument of a component has a value that the component rejects when it starts.
 
     The value has the wrong type, is outside a range or an enumeration, or contradicts another argument. Only the last
     value of most arguments counts, but the component parses all of them.
     """
     if _has_arguments(situation):
-        from agent.findings.argument_predictions import troubles
+        from agent.findings.argument_predictions import problems
         from agent.k3s.components.rejection import Cause
 
-        yield from troubles(situation, Cause.INVALID_VALUE)
+        yield from problems(situation, Cause.INVALID_VALUE)
 
 
 @finding(
@@ -117,16 +117,16 @@ def component_argument_invalid(situation: Situation) -> Iterator[Trouble]:
     prevents_start=yes("A component exits at a feature gate that it does not have, or that is locked."),
     remediation="remove or correct the feature gate; then restart K3s",
 )
-def feature_gate_invalid(situation: Situation) -> Iterator[Trouble]:
+def feature_gate_invalid(situation: Situation) -> Iterator[Problem]:
     """A feature gate does not exist in this version of Kubernetes, is locked, or has no boolean value.
 
     Kubernetes removes a gate some versions after its feature is complete. A gate can also need another gate.
     """
     if _has_arguments(situation):
-        from agent.findings.argument_predictions import troubles
+        from agent.findings.argument_predictions import problems
         from agent.k3s.components.rejection import Cause
 
-        yield from troubles(situation, Cause.FEATURE_GATE)
+        yield from problems(situation, Cause.FEATURE_GATE)
 
 
 @finding(
@@ -135,7 +135,7 @@ def feature_gate_invalid(situation: Situation) -> Iterator[Trouble]:
     prevents_start=yes("The API server exits at a configuration file that it cannot use."),
     remediation="correct the file or the path; then restart K3s",
 )
-def component_file_invalid(situation: Situation) -> Iterator[Trouble]:
+def component_file_invalid(situation: Situation) -> Iterator[Problem]:
     """A file that an argument of a component names has content that the component rejects when it starts.
 
     The API server decodes its configuration files strictly: unknown and repeated fields are errors, except in an audit
@@ -163,7 +163,7 @@ def component_file_invalid(situation: Situation) -> Iterator[Trouble]:
     prevents_start=no("The API server accepts the file."),
     remediation="set `enforce: restricted` in the file, or remove the argument; then restart K3s",
 )
-def pod_security_not_enforced(situation: Situation) -> Iterator[Trouble]:
+def pod_security_not_enforced(situation: Situation) -> Iterator[Problem]:
     """The operator's admission configuration does not make `restricted` the default of Pod Security.
 
     K3s' configuration sets admission-control-config-file to another file than psa.yaml, and apply keeps that. The file
@@ -176,7 +176,7 @@ def pod_security_not_enforced(situation: Situation) -> Iterator[Trouble]:
 
 
 @finding(Level.WARNING, remediation="remove the exemptions, or list the namespaces in `pod-security.exempt-namespaces`")
-def pod_security_exempts(situation: Situation) -> Iterator[Trouble]:
+def pod_security_exempts(situation: Situation) -> Iterator[Problem]:
     """The operator's admission configuration exempts more from Pod Security than the guide and the settings.
 
     Namespaces, users and runtime classes can be exempt. The pods of a Deployment are created by a service account of
@@ -212,7 +212,7 @@ def _own_admission_configuration(situation: Situation) -> Iterator[tuple[NamedPa
     prevents_start=no("The API server accepts the policy."),
     remediation="correct the rules of the file; then restart K3s",
 )
-def audit_policy_logs_nothing(situation: Situation) -> Iterator[Trouble]:
+def audit_policy_logs_nothing(situation: Situation) -> Iterator[Problem]:
     """The audit policy of the operator logs no request, for example because all of its rules have the level None.
 
     A waiver with the ID of the control accepts it.
@@ -229,7 +229,7 @@ def audit_policy_logs_nothing(situation: Situation) -> Iterator[Trouble]:
     prevents_start=yes("The kubelet v1.35 and newer exits on a host with control groups of version 1."),
     remediation="boot with control groups of version 2, or add fail-cgroupv1=false to kubelet-arg",
 )
-def cgroup_v1_refused(situation: Situation) -> Iterator[Trouble]:
+def cgroup_v1_refused(situation: Situation) -> Iterator[Problem]:
     """The host has control groups of version 1, and the kubelet exits there by default since v1.35.
 
     The kubelet's argument fail-cgroupv1=false is a way out until Kubernetes removes the support.
@@ -239,7 +239,7 @@ def cgroup_v1_refused(situation: Situation) -> Iterator[Trouble]:
         from agent.findings.argument_predictions import accepts_cgroup_v1
 
         if not accepts_cgroup_v1(situation):
-            yield Trouble(
+            yield Problem(
                 "K3s does not start: the kubelet exits on a host with control groups of version 1",
                 expected="control groups of version 2, or kubelet-arg: fail-cgroupv1=false",
                 found="version 1",
@@ -262,7 +262,7 @@ _WITHOUT_CGROUP_V1 = 35
     prevents_start=yes("k3s agent exits at an option that it does not have."),
     remediation="remove the option; then restart K3s",
 )
-def k3s_option_refused(situation: Situation) -> Iterator[Trouble]:
+def k3s_option_refused(situation: Situation) -> Iterator[Problem]:
     """An option is unknown to k3s agent, which exits at it, or is one of three at which K3s v1.25 exits.
 
     k3s server ignores an unknown option of its configuration files; k3s-option-ignored reports that. v1.26 removed
@@ -287,7 +287,7 @@ def k3s_option_refused(situation: Situation) -> Iterator[Trouble]:
     prevents_start=yes("K3s exits at a value that it cannot parse or does not accept."),
     remediation="correct the value; then restart K3s",
 )
-def k3s_option_invalid(situation: Situation) -> Iterator[Trouble]:
+def k3s_option_invalid(situation: Situation) -> Iterator[Problem]:
     """An option of K3s has a value of the wrong kind, outside an enumeration, or without an option that it needs.
 
     Booleans, numbers, durations, IP addresses and CIDRs are checked. The rules are those of K3s v1.34 to v1.37.
@@ -305,7 +305,7 @@ def k3s_option_invalid(situation: Situation) -> Iterator[Trouble]:
 
 
 @finding(Level.WARNING, remediation="correct or remove the option; then restart K3s")
-def k3s_option_ignored(situation: Situation) -> Iterator[Trouble]:
+def k3s_option_ignored(situation: Situation) -> Iterator[Problem]:
     """k3s server has no such option in this version, and ignores it with a warning in its log."""
     facts = situation.facts
     if facts.role is Role.SERVER:
@@ -346,7 +346,7 @@ def _is_unknown(key: str, facts: HostFacts) -> bool:
         "--k3s-version 1.34 if it is unknown"
     ),
 )
-def component_arguments_not_checked(situation: Situation) -> Iterator[Trouble]:
+def component_arguments_not_checked(situation: Situation) -> Iterator[Problem]:
     """The arguments of components are not checked, because the tables do not describe this version of Kubernetes."""
     if _has_arguments(situation):
         from agent.findings.argument_predictions import is_described, with_arguments
@@ -365,7 +365,7 @@ def component_arguments_not_checked(situation: Situation) -> Iterator[Trouble]:
                 )
             elif known:
                 fix = "upgrade k3s-harden if a newer release exists"
-            yield Trouble(
+            yield Problem(
                 f"k3s-harden cannot tell whether {' and '.join(components)} of {version} will accept the configured "
                 "arguments",
                 remediation=instruction(fix),

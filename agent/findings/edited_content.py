@@ -10,7 +10,7 @@ from agent.base.errors import InputError
 from agent.base.model import File, Instruction, Location, OwnCommand, Remediation, Restart
 from agent.findings import pod_security
 from agent.findings.manifests import unpacked_objects
-from agent.findings.registry import Trouble
+from agent.findings.registry import Problem
 from agent.harden.desired.dropin_options import (
     ADMISSION_CONFIGURATION_ARGUMENT,
     ADMISSION_PLUGINS_ARGUMENT,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _LARGEST_MANIFEST = 8 << 20
 
 
-def insufficient_edits(situation: Situation, edited: Iterable[str]) -> Iterator[Trouble]:
+def insufficient_edits(situation: Situation, edited: Iterable[str]) -> Iterator[Problem]:
     """Yield a case for each part of an edited file that does not meet its control.
 
     `edited` contains the ids of the files. 90-kubelet.conf is not judged: the gate sets the running values at each
@@ -56,7 +56,7 @@ def insufficient_edits(situation: Situation, edited: Iterable[str]) -> Iterator[
             yield from judge(situation, file)
 
 
-def _admission_configuration(situation: Situation, file: File) -> Iterator[Trouble]:
+def _admission_configuration(situation: Situation, file: File) -> Iterator[Problem]:
     if not _is_judged(situation, file, ADMISSION_CONFIGURATION_ARGUMENT, POD_SECURITY_ADMISSION.id):
         return
     found = pod_security.pod_security_shortfall(situation, file.path, file.content)
@@ -64,7 +64,7 @@ def _admission_configuration(situation: Situation, file: File) -> Iterator[Troub
         yield _forced(found)
 
 
-def _audit_policy(situation: Situation, file: File) -> Iterator[Trouble]:
+def _audit_policy(situation: Situation, file: File) -> Iterator[Problem]:
     if not _is_judged(situation, file, AUDIT_POLICY_ARGUMENT, AUDIT_POLICY.id):
         return
     expected = "a rule with the level Metadata or higher"
@@ -77,7 +77,7 @@ def _audit_policy(situation: Situation, file: File) -> Iterator[Trouble]:
     else:
         if line is not None:
             location = Location(file.path, line)
-            yield _forced(Trouble("the audit policy logs no request", expected, "no rule that logs", location))
+            yield _forced(Problem("the audit policy logs no request", expected, "no rule that logs", location))
 
 
 def _is_judged(situation: Situation, file: File, argument: str, control: str) -> bool:
@@ -87,7 +87,7 @@ def _is_judged(situation: Situation, file: File, argument: str, control: str) ->
     return is_read and situation.waivers.covering(control, argument) is None
 
 
-def _policy_manifest(situation: Situation, file: File) -> Iterator[Trouble]:
+def _policy_manifest(situation: Situation, file: File) -> Iterator[Problem]:
     expected = next(
         resource for resource in situation.desired if isinstance(resource, File) and resource.path == file.path
     )
@@ -107,7 +107,7 @@ def _policy_manifest(situation: Situation, file: File) -> Iterator[Trouble]:
 
 def _network_policies(
     file: File, found: Iterable[ManifestObject], required: Iterable[ManifestObject]
-) -> Iterator[Trouble]:
+) -> Iterator[Problem]:
     """Yield the namespaces whose incoming traffic is not restricted.
 
     NetworkPolicies add up: a pod accepts what one of them allows. The other policies of the guide only allow traffic,
@@ -122,12 +122,12 @@ def _network_policies(
         if not policies:
             message = f"no NetworkPolicy restricts all pods of the namespace {namespace}"
             expected = "a NetworkPolicy with an empty podSelector"
-            yield _forced(Trouble(message, expected, "none", Location(file.path)), Restart.NOT_NEEDED)
+            yield _forced(Problem(message, expected, "none", Location(file.path)), Restart.NOT_NEEDED)
         for entry in policies:
             if network_policy.allows_all(entry.node):
                 message = f"a NetworkPolicy allows all traffic to all pods of the namespace {namespace}"
                 location = Location(file.path, entry.line)
-                found_entry = Trouble(message, "rules that name their sources", entry.name, location)
+                found_entry = Problem(message, "rules that name their sources", entry.name, location)
                 yield _forced(found_entry, Restart.NOT_NEEDED)
 
 
@@ -137,7 +137,7 @@ def _is_policy(entry: ManifestObject) -> bool:
 
 def _pod_security_policies(
     file: File, found: Iterable[ManifestObject], required: Iterable[ManifestObject]
-) -> Iterator[Trouble]:
+) -> Iterator[Problem]:
     """Yield the objects of the guide that differ, and its restricted policy if it is missing.
 
     Without one of the other objects, fewer pods are admitted.
@@ -151,7 +151,7 @@ def _pod_security_policies(
             continue
         if now is None or value_of(now.node) != value_of(entry.node):
             message = f"the {entry.kind} {entry.name} is {'missing' if now is None else 'not the guide’s'}"
-            differs = Trouble(
+            differs = Problem(
                 message,
                 f"the {entry.kind} of `k3s-harden render policy`",
                 "none" if now is None else "another content",
@@ -160,7 +160,7 @@ def _pod_security_policies(
             yield _forced(differs, Restart.NOT_NEEDED)
 
 
-def _dropin(situation: Situation, file: File) -> Iterator[Trouble]:
+def _dropin(situation: Situation, file: File) -> Iterator[Problem]:
     """Yield the options that neither k3s-harden's drop-in nor another layer of the configuration sets as required."""
     config = situation.facts.merged_config
     if config.startup_problems(situation.facts.role):
@@ -175,7 +175,7 @@ def _dropin(situation: Situation, file: File) -> Iterator[Trouble]:
             continue  # option-overridden reports it
         found = "not set" if last is None else ",".join(value.text for value in values) if is_list else last.text
         location = Location(file.path) if last is None or last.location.path != file.path else last.location
-        yield _forced(Trouble(f"{row.name or row.key} does not meet its control", str(row.meets), found, location))
+        yield _forced(Problem(f"{row.name or row.key} does not meet its control", str(row.meets), found, location))
 
 
 def _is_met(situation: Situation, row: OptionRow, values: tuple[ConfigValue, ...]) -> bool:
@@ -193,11 +193,11 @@ def _objects(file: File) -> tuple[ManifestObject, ...]:
     return tuple(entry for document in documents for entry in unpacked_objects(document, file.path))
 
 
-def _unknown(error: InputError, expected: str, restart: Restart = Restart.K3S) -> Trouble:
-    return _forced(Trouble("the content cannot be checked", expected, error.problem, error.location), restart)
+def _unknown(error: InputError, expected: str, restart: Restart = Restart.K3S) -> Problem:
+    return _forced(Problem("the content cannot be checked", expected, error.problem, error.location), restart)
 
 
-def _forced(found: Trouble, restart: Restart = Restart.K3S) -> Trouble:
+def _forced(found: Problem, restart: Restart = Restart.K3S) -> Problem:
     """Return the case of an edited file with its remediation."""
     edit = Remediation((Instruction("correct the edit", found.location),), restart=restart)
     force = Remediation((OwnCommand("apply", ("--force",)),), restart=restart, alternative=edit)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from agent.base.errors import InputError
 from agent.base.model import Component, Instruction, Location, Remediation, Restart
 from agent.findings.admission import listed_plugins
-from agent.findings.registry import Trouble, edit_of_k3s_config, is_managed, written_by_apply
+from agent.findings.registry import Problem, edit_of_k3s_config, is_managed, written_by_apply
 from agent.harden.desired.dropin_options import (
     ADMISSION_CONFIGURATION_ARGUMENT,
     ADMISSION_PLUGINS_ARGUMENT,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from agent.harden.situation import Situation
 
 
-def rejected(situation: Situation) -> Iterator[Trouble]:
+def rejected(situation: Situation) -> Iterator[Problem]:
     """Yield the files that a component of this host cannot use."""
     facts = situation.facts
     running = {component for component in Component if not not_run(component, facts)}
@@ -45,14 +45,14 @@ def rejected(situation: Situation) -> Iterator[Trouble]:
         data = situation.k3s_files.contents.get(named.path)
         if data is not None and named.component in running and not situation.is_as_applied(named.path):
             for problem in _invalid_content(situation, named, data):
-                yield _trouble(situation, named, problem)
+                yield _problem(situation, named, problem)
     for component in Component:
         if component in running:
             yield from _mismatched(situation, component)
             yield from _of_names(situation, component)
 
 
-def _mismatched(situation: Situation, component: Component) -> Iterator[Trouble]:
+def _mismatched(situation: Situation, component: Component) -> Iterator[Problem]:
     """Yield the certificates that do not belong to their private key."""
     for pair in CERTIFICATE_PAIRS[component]:
         certificate, key = (_named(situation, component, argument) for argument in pair)
@@ -65,10 +65,10 @@ def _mismatched(situation: Situation, component: Component) -> Iterator[Trouble]
             and not pem.belong_together(contents[0], contents[1])
         ):
             message = f"it does not belong to the key of {pair[1]}"
-            yield _trouble(situation, certificate, InputError(Location(certificate.path), message))
+            yield _problem(situation, certificate, InputError(Location(certificate.path), message))
 
 
-def _of_names(situation: Situation, component: Component) -> Iterator[Trouble]:
+def _of_names(situation: Situation, component: Component) -> Iterator[Problem]:
     """Yield the problems of certificates for certain names: one value of tls-sni-cert-key names both files."""
     by_location: dict[Location, list[NamedPath]] = {}
     for named in situation.k3s_files.named_paths:
@@ -78,10 +78,10 @@ def _of_names(situation: Situation, component: Component) -> Iterator[Trouble]:
         contents = [situation.k3s_files.contents.get(named.path) or b"" for named in pair]
         for named, data, kind in zip(pair, contents, ("tls-cert-file", "tls-private-key-file")):
             for problem in located(pem.wrong_content(kind, data), named.path) if data else ():
-                yield _trouble(situation, named, problem)
+                yield _problem(situation, named, problem)
         if len(pair) > 1 and not pem.belong_together(contents[0], contents[1]):
             message = "the certificate does not belong to the key"
-            yield _trouble(situation, pair[0], InputError(Location(pair[0].path), message))
+            yield _problem(situation, pair[0], InputError(Location(pair[0].path), message))
 
 
 def _named(situation: Situation, component: Component, argument: str) -> NamedPath | None:
@@ -107,7 +107,7 @@ _CONTROLLERS: Mapping[str, tuple[str, ...]] = {
 """The names of the controller that reads the file of an argument."""
 
 
-def logs_nothing(situation: Situation) -> Iterator[Trouble]:
+def logs_nothing(situation: Situation) -> Iterator[Problem]:
     """Yield an audit policy that logs no request."""
     if situation.waivers.covering(AUDIT_POLICY.id, AUDIT_POLICY_ARGUMENT) is not None:
         return
@@ -121,7 +121,7 @@ def logs_nothing(situation: Situation) -> Iterator[Trouble]:
             continue  # the API server exits, or the file is too large to be read
         if line is not None:
             location = Location(named.path, line)
-            yield Trouble(
+            yield Problem(
                 "the audit policy logs no request",
                 expected="a rule with the level Metadata or higher",
                 found="no rule that logs",
@@ -130,7 +130,7 @@ def logs_nothing(situation: Situation) -> Iterator[Trouble]:
             )
 
 
-def _unusable(situation: Situation, running: set[Component]) -> Iterator[Trouble]:
+def _unusable(situation: Situation, running: set[Component]) -> Iterator[Problem]:
     values = situation.facts.merged_config.component_arguments(API_SERVER_KEY).get("audit-log-path", ())
     named = [
         (file.option, file.path, file.location)
@@ -142,7 +142,7 @@ def _unusable(situation: Situation, running: set[Component]) -> Iterator[Trouble
     for option, path, location in named:
         kind = situation.k3s_files.unusable.get(path)
         if kind is not None:
-            yield Trouble(
+            yield Problem(
                 f"K3s does not start: {path} is a {kind}, and {option} requires a file",
                 expected="a file",
                 found=f"a {kind}",
@@ -181,14 +181,14 @@ def _context(situation: Situation, component: Component) -> FileContext:
     )
 
 
-def _trouble(situation: Situation, named: NamedPath, problem: InputError) -> Trouble:
+def _problem(situation: Situation, named: NamedPath, problem: InputError) -> Problem:
     if is_managed(situation, named.path):
         remediation = written_by_apply(situation, str(named.path))
     else:
         # A problem of the whole file has no line.
         location = problem.location if problem.location.line else None
         remediation = Remediation((Instruction(f"correct {problem.location.path}", location),), restart=Restart.K3S)
-    return Trouble(
+    return Problem(
         f"K3s does not start: the file of {named.option} is invalid: {problem.problem}",
         location=problem.location,
         remediation=remediation,

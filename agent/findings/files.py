@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.model import Directory, File, Instruction, Location, OwnCommand, Remediation
 from agent.base.report import Level
-from agent.findings.registry import APPLY, Trouble, finding, instruction, no, rm_command, written_by_apply, yes
+from agent.findings.registry import APPLY, Problem, finding, instruction, no, rm_command, written_by_apply, yes
 from agent.harden.guide.files import AUDIT_POLICY, POD_SECURITY_ADMISSION
 from agent.harden.plan.plan import is_damaged
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     prevents_start=no("K3s accepts the file."),
     remediation="correct the edit, or run `sudo k3s-harden apply --force`, which keeps a backup; then restart K3s",
 )
-def edited_file_insufficient(situation: Situation) -> Iterator[Trouble]:
+def edited_file_insufficient(situation: Situation) -> Iterator[Problem]:
     """A managed file was edited, and its content does not meet the control any more.
 
     psa.yaml must enforce the restricted standard. audit.yaml must log requests. policy.yaml must restrict the incoming
@@ -50,7 +50,7 @@ def edited_file_insufficient(situation: Situation) -> Iterator[Trouble]:
     prevents_start=no("If K3s rejects the damaged file, another finding reports that."),
     remediation="run `sudo k3s-harden apply`",
 )
-def file_damaged(situation: Situation) -> Iterator[Trouble]:
+def file_damaged(situation: Situation) -> Iterator[Problem]:
     """A managed file is empty or contains only NUL bytes, as after a power failure or with a full disk.
 
     apply replaces it and keeps a backup. A file with any other content counts as edited.
@@ -58,7 +58,7 @@ def file_damaged(situation: Situation) -> Iterator[Trouble]:
     for resource in situation.desired:
         now = situation.observed[resource.id]
         if isinstance(resource, File) and isinstance(now, File) and now.content != resource.content and is_damaged(now):
-            yield Trouble(
+            yield Problem(
                 "file is empty" if not now.content else "file contains only NUL bytes",
                 expected=f"{len(resource.content)} bytes",
                 found=f"{len(now.content)} bytes",
@@ -74,7 +74,7 @@ def file_damaged(situation: Situation) -> Iterator[Trouble]:
     prevents_start=no("If K3s rejects the edited file, another finding reports that."),
     remediation="move an intended change to its setting or another file; then run `sudo k3s-harden apply --force`",
 )
-def file_edited(situation: Situation) -> Iterator[Trouble]:
+def file_edited(situation: Situation) -> Iterator[Problem]:
     """A managed file has content that k3s-harden did not write: it was edited, or existed before the first apply.
 
     apply keeps it. Configure what a site may change in the settings, or in another file of the same directory;
@@ -82,7 +82,7 @@ def file_edited(situation: Situation) -> Iterator[Trouble]:
     """
     for refusal in situation.plan.refusals:
         if refusal.edited:
-            yield Trouble(
+            yield Problem(
                 "file has content that k3s-harden did not write",
                 location=Location(PurePosixPath(refusal.id)),
                 remediation=Remediation((OwnCommand("diff"), _move(refusal.id), OwnCommand("apply", ("--force",)))),
@@ -102,7 +102,7 @@ def _move(path: str) -> Instruction:
     prevents_start=no("K3s does not check the modes of these files and directories."),
     remediation="run `sudo k3s-harden apply`",
 )
-def mode_loosened(situation: Situation) -> Iterator[Trouble]:
+def mode_loosened(situation: Situation) -> Iterator[Problem]:
     """The permissions of a managed file or directory are more open than the guide allows.
 
     K3s never changes the mode of an existing directory, so the open mode remains until it is fixed.
@@ -113,7 +113,7 @@ def mode_loosened(situation: Situation) -> Iterator[Trouble]:
         if type(now) is not type(resource):
             continue
         if isinstance(now, (File, Directory)) and isinstance(resource, (File, Directory)) and now.mode & ~resource.mode:
-            yield Trouble(
+            yield Problem(
                 "permissions are too open",
                 expected=str(resource.mode),
                 found=str(now.mode),
@@ -124,13 +124,13 @@ def mode_loosened(situation: Situation) -> Iterator[Trouble]:
 
 
 @finding(Level.WARNING, remediation="make sure that role and version are correct; then remove the file")
-def left_over(situation: Situation) -> Iterator[Trouble]:
+def left_over(situation: Situation) -> Iterator[Problem]:
     """A file that k3s-harden wrote is not part of the hardening for this role, K3s version or manager.
 
     apply does not remove it because the detected role or version may be wrong. `revert` or the operator removes it.
     """
     for path, content in situation.obsolete.items():
-        yield Trouble(
+        yield Problem(
             "k3s-harden wrote this file, but this host should not have it",
             found=f"{len(content)} bytes",
             location=Location(path),
@@ -139,20 +139,20 @@ def left_over(situation: Situation) -> Iterator[Trouble]:
 
 
 @finding(Level.WARNING, remediation="run `sudo k3s-harden apply`")
-def interrupted_run(situation: Situation) -> Iterator[Trouble]:
+def interrupted_run(situation: Situation) -> Iterator[Problem]:
     """An earlier run was interrupted. The next apply completes its journal record and removes temporary files."""
     for run in situation.journal.runs:
         if not run.finished:
-            yield Trouble("an earlier run was interrupted", location=Location(run.path), remediation=APPLY)
+            yield Problem("an earlier run was interrupted", location=Location(run.path), remediation=APPLY)
 
 
 @finding(
     Level.WARNING, remediation="restore the record from a backup, or move it away; then that run cannot be reverted"
 )
-def journal_damaged(situation: Situation) -> Iterator[Trouble]:
+def journal_damaged(situation: Situation) -> Iterator[Problem]:
     """A record of the journal is invalid, or another file is in the place of its directory. revert then stops.
 
     k3s-harden cannot determine what that run wrote, so it may report a file of an earlier release as edited.
     """
     for path, error in situation.journal.damaged.items():
-        yield Trouble(error.message, location=Location(path), remediation=instruction(error.hint))
+        yield Problem(error.message, location=Location(path), remediation=instruction(error.hint))

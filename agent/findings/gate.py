@@ -8,7 +8,7 @@ from agent.base.linux.unit_files import PACKAGED_UNITS
 from agent.base.model import Instruction, Location, OwnCommand, Remediation, ShellCommand
 from agent.base.report import Level
 from agent.base.value import replace
-from agent.findings.registry import APPLY, INSTALL, UNINSTALL, Trouble, file_removal, finding, instruction, no
+from agent.findings.registry import APPLY, INSTALL, UNINSTALL, Problem, file_removal, finding, instruction, no
 from agent.harden.node import openrc
 from agent.harden.node.gate import gate_instance
 from agent.harden.node.gate_exceptions import RELEASE, UNGATED, file_of_service
@@ -41,7 +41,7 @@ _K3S_IS_FINE = no("K3s itself is not affected.")
     prevents_start=no("Only the gate does: without its unit, the drop-in blocks K3s."),
     remediation="run `sudo k3s-harden install`, with --unit for a service without drop-in, or unmask the unit",
 )
-def gate_half_missing(situation: Situation) -> Iterator[Trouble]:
+def gate_half_missing(situation: Situation) -> Iterator[Problem]:
     """One of the two parts of the gate is missing: the unit k3s-harden@.service, or the drop-in of a K3s service.
 
     Without the unit, or if it is masked, the drop-in blocks K3s. Without the drop-in, K3s starts without the gate.
@@ -53,7 +53,7 @@ def gate_half_missing(situation: Situation) -> Iterator[Trouble]:
                 continue
             state = f"masked by {mask}" if mask else "missing"
             unmask = _command(f"sudo systemctl unmask {mask.name}") if mask else INSTALL
-            yield Trouble(
+            yield Problem(
                 f"{service} does not start: its gate is {state}",
                 expected=str(openrc.START) if situation.gate.is_openrc else TEMPLATE,
                 location=Location(path),
@@ -63,7 +63,7 @@ def gate_half_missing(situation: Situation) -> Iterator[Trouble]:
     for service in (unit.path.name for unit in situation.facts.units):
         if service in dropins or service.endswith(".service") is situation.gate.is_openrc:
             continue
-        yield Trouble(
+        yield Problem(
             f"{service} starts without the gate",
             expected=str(openrc.CONFIGURATION) if situation.gate.is_openrc else f"{service}.d/{DROPIN}",
             location=Location(template),
@@ -79,7 +79,7 @@ def gate_half_missing(situation: Situation) -> Iterator[Trouble]:
     prevents_start=_K3S_IS_FINE,
     remediation="name the later drop-in so that it sorts before that of the gate, or run `sudo k3s-harden install`",
 )
-def gate_bypassed(situation: Situation) -> Iterator[Trouble]:
+def gate_bypassed(situation: Situation) -> Iterator[Problem]:
     """A K3s service has the drop-in of the gate, but does not run its command, so K3s starts without the gate.
 
     An empty `ExecStartPre=` in a later drop-in, such as one of `systemctl edit`, removes the commands before it. Or
@@ -89,7 +89,7 @@ def gate_bypassed(situation: Situation) -> Iterator[Trouble]:
     gate = situation.gate
     for command in gate.replaced:
         path = command.location.path
-        yield Trouble(
+        yield Problem(
             "the gate succeeds without a successful `k3s-harden gate`",
             expected="k3s-harden gate",
             found=command.text,
@@ -100,7 +100,7 @@ def gate_bypassed(situation: Situation) -> Iterator[Trouble]:
         resets = unit.settings.resets
         by = resets[-1] if resets else Location(path)
         edit = Instruction(f"name the drop-in so that it sorts before {DROPIN}", by)
-        yield Trouble(
+        yield Problem(
             f"{service} starts without the gate: its ExecStartPre= does not run",
             expected=f"systemctl start {gate_instance(service)}",
             location=by,
@@ -136,13 +136,13 @@ def _runs_gate(command: str, service: str) -> bool:
         "install the program again, restrict it to root, or run `sudo k3s-harden install` with the right --program"
     ),
 )
-def gate_program_unusable(situation: Situation) -> Iterator[Trouble]:
+def gate_program_unusable(situation: Situation) -> Iterator[Problem]:
     """The program that the gate runs is missing or not executable, or a user other than root can change it.
 
     A program that cannot run blocks K3s. One that others can change gives them the rights of root.
     """
     for program, problem in situation.gate.unusable.items():
-        yield Trouble(
+        yield Problem(
             f"the gate cannot use its program {program}: {problem.problem}",
             location=Location(program),
             remediation=Remediation((Instruction(problem.hint),))
@@ -152,7 +152,7 @@ def gate_program_unusable(situation: Situation) -> Iterator[Trouble]:
 
 
 @finding(Level.WARNING, remediation="run `sudo k3s-harden install`, or install the package again if it has the file")
-def gate_unit_differs(situation: Situation) -> Iterator[Trouble]:
+def gate_unit_differs(situation: Situation) -> Iterator[Problem]:
     """The gate's unit, or its drop-in of a K3s service, is not the one of this version of k3s-harden.
 
     It was edited, or another version installed it. `install` replaces it, and keeps a backup.
@@ -163,7 +163,7 @@ def gate_unit_differs(situation: Situation) -> Iterator[Trouble]:
     for difference in gate.differences:
         path = difference.location.path
         if path not in reported:
-            yield Trouble(
+            yield Problem(
                 "the gate is not the one of this version: another version installed this file, or it was edited",
                 expected=difference.expected.strip(),
                 found=difference.found.strip(),
@@ -182,20 +182,20 @@ def _restored(path: PurePosixPath) -> Remediation:
 @finding(
     Level.ERROR, blocks_gate=_GATE_ONLY, prevents_start=_K3S_IS_FINE, remediation="run `sudo systemctl daemon-reload`"
 )
-def gate_not_loaded(situation: Situation) -> Iterator[Trouble]:
+def gate_not_loaded(situation: Situation) -> Iterator[Problem]:
     """systemd still uses older unit files than those on the disk, so K3s can start without the gate.
 
     An installation that was interrupted leaves this state, and so does an edit without `systemctl daemon-reload`.
     """
     if situation.gate.is_stale or any(unit.settings.needs_reload for unit in situation.facts.units):
-        yield Trouble(
+        yield Problem(
             "systemd has not read the current unit files of K3s and its gate",
             remediation=_command("sudo systemctl daemon-reload"),
         )
 
 
 @finding(Level.WARNING, remediation="run `sudo k3s-harden install`")
-def gate_before_mount(situation: Situation) -> Iterator[Trouble]:
+def gate_before_mount(situation: Situation) -> Iterator[Problem]:
     """The gate does not wait for the mount of K3s' data directory, because its unit names another directory.
 
     If the directory is on a file system of its own, the gate can run before it is mounted. It then writes below the
@@ -206,7 +206,7 @@ def gate_before_mount(situation: Situation) -> Iterator[Trouble]:
         return  # it starts services after all mounts
     # A path includes the mounts of all directories above it (systemd.unit(5)).
     if gate.template is not None and not any(path.is_relative_to(data_dir) for path in gate.mounts):
-        yield Trouble(
+        yield Problem(
             f"the gate does not wait for the mount of {data_dir}",
             expected=f"RequiresMountsFor={data_dir}",
             found=f"RequiresMountsFor={' '.join(map(str, gate.mounts))}",
@@ -216,14 +216,14 @@ def gate_before_mount(situation: Situation) -> Iterator[Trouble]:
 
 
 @finding(Level.NOTE, remediation="read the reason with `systemctl status` of the gate's unit")
-def start_blocked(situation: Situation) -> Iterator[Trouble]:
+def start_blocked(situation: Situation) -> Iterator[Problem]:
     """The gate refused the last start of a K3s service. systemd tries again about once a minute.
 
     The status of the gate's unit has the reason. systemd ends the attempts if the service is stopped, or reaches its
     StartLimitBurst=. In the second case `apply` starts it once the host is compliant.
     """
     for service in situation.gate.exceptions.blocked:
-        yield Trouble(
+        yield Problem(
             f"the gate blocked the last start of {service}",
             location=Location(file_of_service(service, UNGATED)),
             remediation=instruction(f"read the log of {service}, such as /var/log/{service}.log")
@@ -238,13 +238,13 @@ def start_blocked(situation: Situation) -> Iterator[Trouble]:
     prevents_start=_K3S_IS_FINE,
     remediation="run `sudo k3s-harden apply`",
 )
-def started_without_gate(situation: Situation) -> Iterator[Trouble]:
+def started_without_gate(situation: Situation) -> Iterator[Problem]:
     """Root let a K3s service start once without its gate (k3s-harden release --once).
 
     It is reported until a run of apply or of the gate finds the host compliant.
     """
     for service, by in situation.gate.exceptions.released.items():
-        yield Trouble(
+        yield Problem(
             f"{service} started without its gate",
             found=f"released by {by}",
             location=Location(file_of_service(service, UNGATED)),
@@ -253,14 +253,14 @@ def started_without_gate(situation: Situation) -> Iterator[Trouble]:
 
 
 @finding(Level.WARNING, remediation="run `sudo k3s-harden apply`, which ends the release on a compliant host")
-def release_in_effect(situation: Situation) -> Iterator[Trouble]:
+def release_in_effect(situation: Situation) -> Iterator[Problem]:
     """Root has released a K3s service: its next start passes without the gate (k3s-harden release --once).
 
     The release ends with this start, at its time, at a boot, or when a run of apply or of the gate finds the host
     compliant. Removing its file ends it, too.
     """
     for service, release in situation.gate.exceptions.releases.items():
-        yield Trouble(
+        yield Problem(
             f"the next start of {service} passes without its gate, if it is before {release.until}",
             found=f"released by {release.by}",
             location=Location(file_of_service(service, RELEASE)),

@@ -11,7 +11,7 @@ from agent.base.yaml_reader import BoundsError
 from agent.findings.admission import listed_plugins, of_the_operator
 from agent.findings.registry import (
     APPLY,
-    Trouble,
+    Problem,
     edit_of_k3s_config,
     file_removal,
     finding,
@@ -50,20 +50,20 @@ _SMALLER = "make it smaller, or merge the files"
     prevents_start=yes("K3s exits if it cannot parse a file of its configuration, and waits forever at a FIFO."),
     remediation="correct the YAML or the value, or remove the directory, FIFO or broken link",
 )
-def k3s_config_broken(situation: Situation) -> Iterator[Trouble]:
+def k3s_config_broken(situation: Situation) -> Iterator[Problem]:
     """K3s cannot read a file of its configuration.
 
     The file is not valid YAML, an option has a value of the wrong kind, or something other than a file is in its place,
     such as a directory or a symlink that leads to itself.
     """
     for problem in situation.facts.merged_config.startup_problems(situation.facts.role):
-        yield Trouble(
+        yield Problem(
             f"K3s does not start: {problem.problem}",
             location=problem.location,
             remediation=instruction(problem.hint or "correct the YAML", problem.location),
         )
     for problem in situation.facts.configuration.invalid_files:
-        yield Trouble(
+        yield Problem(
             f"K3s does not start: {problem.message}",
             location=problem.location,
             remediation=instruction(f"remove {problem.location}, or replace it"),
@@ -76,7 +76,7 @@ def k3s_config_broken(situation: Situation) -> Iterator[Trouble]:
     prevents_start=no("The content is not known."),
     remediation="make the file smaller, or remove drop-ins; then restart K3s",
 )
-def k3s_config_not_read(situation: Situation) -> Iterator[Trouble]:
+def k3s_config_not_read(situation: Situation) -> Iterator[Problem]:
     """A part of K3s' configuration exceeds a limit of this program, but not those of K3s and systemd.
 
     It is too large, too deeply nested, or one of too many drop-ins. The configuration includes the services that start
@@ -84,7 +84,7 @@ def k3s_config_not_read(situation: Situation) -> Iterator[Trouble]:
     """
     for error in not_read(situation):
         location = error.location if isinstance(error, InputError) else None
-        yield Trouble(error.message, location=location, remediation=instruction(_SMALLER))
+        yield Problem(error.message, location=location, remediation=instruction(_SMALLER))
 
 
 def not_read(situation: Situation) -> Iterator[HardenError]:
@@ -102,10 +102,10 @@ def not_read(situation: Situation) -> Iterator[HardenError]:
     prevents_start=no("K3s continues without its configuration files."),
     remediation="remove the file",
 )
-def k3s_config_ignored(situation: Situation) -> Iterator[Trouble]:
+def k3s_config_ignored(situation: Situation) -> Iterator[Problem]:
     """A drop-in of K3s' configuration is a symbolic link to a missing file, so K3s ignores all configuration files."""
     for path in situation.facts.configuration.broken_links:
-        yield Trouble(
+        yield Problem(
             "K3s ignores all files of its configuration: this drop-in is a symbolic link to a missing file",
             location=Location(path),
             remediation=file_removal(path),
@@ -118,12 +118,12 @@ def k3s_config_ignored(situation: Situation) -> Iterator[Trouble]:
     prevents_start=yes("k3s agent exits at an option of k3s server."),
     remediation="remove the option",
 )
-def server_key_on_agent(situation: Situation) -> Iterator[Trouble]:
+def server_key_on_agent(situation: Situation) -> Iterator[Problem]:
     """The configuration of an agent sets an option that only k3s server has. systemd restarts k3s agent forever."""
     if situation.facts.role is Role.AGENT:
         for key, location in situation.facts.merged_config.locations().items():
             if key in SERVER_ONLY_KEYS:
-                yield Trouble(
+                yield Problem(
                     f"K3s does not start: `{key}` is not a valid k3s agent option",
                     found=key,
                     location=location,
@@ -137,11 +137,11 @@ def server_key_on_agent(situation: Situation) -> Iterator[Trouble]:
     prevents_start=yes("The API server exits if its audit policy is missing, invalid, or has no rules."),
     remediation="correct the file, or run `sudo k3s-harden apply` if it is one of k3s-harden; then restart K3s",
 )
-def audit_policy_unusable(situation: Situation) -> Iterator[Trouble]:
+def audit_policy_unusable(situation: Situation) -> Iterator[Problem]:
     """The audit policy of the API server is missing, is invalid, or has no rules."""
     for path, location in _named(situation, AUDIT_POLICY_ARGUMENT):
         if path not in situation.k3s_files.contents:
-            yield Trouble(
+            yield Problem(
                 "K3s does not start: its audit policy is missing",
                 found=str(path),
                 location=location,
@@ -152,7 +152,7 @@ def audit_policy_unusable(situation: Situation) -> Iterator[Trouble]:
         if data is None or situation.is_as_applied(path):
             continue
         for problem in audit_policy.rejected_by_version(data, path, situation.facts.known_version):
-            yield Trouble(
+            yield Problem(
                 f"K3s does not start: its audit policy is invalid: {problem.problem}",
                 location=problem.location,
                 remediation=_repair(situation, path, location),
@@ -166,7 +166,7 @@ def audit_policy_unusable(situation: Situation) -> Iterator[Trouble]:
     prevents_start=yes("The API server exits if the file is missing or invalid, or lacks a plugin's configuration."),
     remediation="correct the file, or run `sudo k3s-harden apply` if it is one of k3s-harden; then restart K3s",
 )
-def admission_configuration_unusable(situation: Situation) -> Iterator[Trouble]:
+def admission_configuration_unusable(situation: Situation) -> Iterator[Problem]:
     """The admission configuration of the API server is missing or invalid.
 
     The plugins EventRateLimit and ImagePolicyWebhook require an entry in that file if they are enabled.
@@ -180,7 +180,7 @@ def admission_configuration_unusable(situation: Situation) -> Iterator[Trouble]:
         found = _configured_plugins(situation, path)
         if isinstance(found, InputError):
             missing = path not in situation.k3s_files.contents
-            yield Trouble(
+            yield Problem(
                 f"K3s does not start: its admission configuration {'' if missing else 'is invalid: '}{found.problem}",
                 location=location if missing else found.location,
                 remediation=_repair(situation, path, location),
@@ -197,7 +197,7 @@ def admission_configuration_unusable(situation: Situation) -> Iterator[Trouble]:
     Level.WARNING,
     remediation="create or correct the file, or remove the argument; then run `sudo k3s-harden apply`, and restart K3s",
 )
-def operator_file_replaced(situation: Situation) -> Iterator[Trouble]:
+def operator_file_replaced(situation: Situation) -> Iterator[Problem]:
     """The operator's audit policy or admission configuration is missing or invalid, so K3s uses that of the hardening.
 
     The drop-in sets the argument after the operator's. When the operator's file is usable, the next apply removes the
@@ -211,7 +211,7 @@ def operator_file_replaced(situation: Situation) -> Iterator[Trouble]:
             continue
         for value in values[:-1]:
             if value.text in facts.unusable_files:
-                yield Trouble(
+                yield Problem(
                     f"K3s uses {values[-1].text} instead of {value.text}: {facts.unusable_files[value.text]}",
                     found=value.text,
                     location=value.location,
@@ -231,14 +231,14 @@ def operator_file_replaced(situation: Situation) -> Iterator[Trouble]:
     prevents_start=yes("The component that reads the file exits."),
     remediation="create the file, or correct the path",
 )
-def named_file_missing(situation: Situation) -> Iterator[Trouble]:
+def named_file_missing(situation: Situation) -> Iterator[Problem]:
     """K3s' configuration sets an argument of a component to a file that does not exist."""
     for option, path, location, _ in situation.k3s_files.named_paths:
         if (
             option not in {AUDIT_POLICY_ARGUMENT, ADMISSION_CONFIGURATION_ARGUMENT, *TOKEN_FILE_KEYS}
             and path not in situation.k3s_files.contents
         ):
-            yield Trouble(
+            yield Problem(
                 f"K3s does not start: the file of {option} does not exist",
                 found=str(path),
                 location=location,
@@ -262,10 +262,10 @@ def _managed(situation: Situation, path: PurePosixPath) -> str:
     return str(path) if is_managed(situation, path) else ""
 
 
-def _no_configuration(plugin: str, value: ConfigValue) -> Trouble:
+def _no_configuration(plugin: str, value: ConfigValue) -> Problem:
     removal = edit_of_k3s_config(f"remove {plugin} from the list", value.location)
     limits = Remediation((Instruction("set `event-rate-limit` in the settings"), *APPLY.steps), alternative=removal)
-    return Trouble(
+    return Problem(
         f"K3s does not start: the admission plugin {plugin} has no configuration",
         expected=f"an entry in the file of {ADMISSION_CONFIGURATION_ARGUMENT}",
         found=value.text,

@@ -11,7 +11,7 @@ from agent.base.errors import InputError
 from agent.base.model import WITHOUT_POD_SECURITY_POLICY, File, Location
 from agent.base.report import Level
 from agent.base.value import Value
-from agent.findings.registry import APPLY, Trouble, file_removal, finding, instruction, no
+from agent.findings.registry import APPLY, Problem, file_removal, finding, instruction, no
 from agent.harden.guide.files import POLICY_FILE
 from agent.k3s.redaction import HIDDEN
 
@@ -38,7 +38,7 @@ _MOST_PARSED = 1 << 20
     prevents_start=no("K3s starts, and logs an error each time that it tries to apply the file."),
     remediation="run `sudo k3s-harden apply`, or remove the PodSecurityPolicies before this K3s version starts",
 )
-def stale_pod_security_policy(situation: Situation) -> Iterator[Trouble]:
+def stale_pod_security_policy(situation: Situation) -> Iterator[Problem]:
     """A manifest contains a PodSecurityPolicy, which Kubernetes 1.25 and newer do not support.
 
     K3s tries to apply the file forever and logs an error each time. Remove the policy before the upgrade: afterwards
@@ -54,7 +54,7 @@ def stale_pod_security_policy(situation: Situation) -> Iterator[Trouble]:
     for path, found in lines.items():
         objects = "1 PodSecurityPolicy" if len(found) == 1 else f"{len(found)} PodSecurityPolicies"
         location = Location(path, found[0])
-        yield Trouble(
+        yield Problem(
             f"manifest contains {objects}, which K3s {situation.facts.version} does not support",
             expected=f"none since v1.{WITHOUT_POD_SECURITY_POLICY.first}",
             location=location,
@@ -70,7 +70,7 @@ def stale_pod_security_policy(situation: Situation) -> Iterator[Trouble]:
     prevents_start=no("K3s starts, and logs an error each time that it tries to apply the file."),
     remediation="change the objects to the API version that replaces it",
 )
-def manifest_api_removed(situation: Situation) -> Iterator[Trouble]:
+def manifest_api_removed(situation: Situation) -> Iterator[Problem]:
     """A manifest has an API version that Kubernetes of this version does not have any more.
 
     K3s tries to apply the file forever, and while one file fails, it applies all manifests every 15 seconds. K3s' own
@@ -86,7 +86,7 @@ def manifest_api_removed(situation: Situation) -> Iterator[Trouble]:
         removal = removal_of(entry.api_version, entry.kind, situation.facts.version)
         if removal is not None and entry.path.relative_to(directory).parts[0].partition(".")[0] not in _PACKAGED:
             location = Location(entry.path, (yaml_reader.part(entry.node, "apiVersion") or entry.node).line)
-            yield Trouble(
+            yield Problem(
                 f"manifest contains a {entry.kind} of {entry.api_version}, which K3s {situation.facts.version} does not"
                 " support",
                 expected=removal.instead,
@@ -97,7 +97,7 @@ def manifest_api_removed(situation: Situation) -> Iterator[Trouble]:
 
 
 @finding(Level.WARNING, remediation="unless you label your namespaces, use the label kubernetes.io/metadata.name")
-def selector_matches_no_namespace(situation: Situation) -> Iterator[Trouble]:
+def selector_matches_no_namespace(situation: Situation) -> Iterator[Problem]:
     """A NetworkPolicy selects namespaces by the label `name`, which Kubernetes does not set.
 
     Such a policy allows no traffic, not even from its own namespace. The API server sets the label
@@ -107,7 +107,7 @@ def selector_matches_no_namespace(situation: Situation) -> Iterator[Trouble]:
         if entry.kind == "NetworkPolicy":
             for line in _name_selectors(entry.node):
                 location = Location(entry.path, line)
-                yield Trouble(
+                yield Problem(
                     "NetworkPolicy selects namespaces by a label that Kubernetes does not set",
                     expected="kubernetes.io/metadata.name",
                     found="name",
@@ -124,12 +124,12 @@ def selector_matches_no_namespace(situation: Situation) -> Iterator[Trouble]:
     prevents_start=no("K3s logs an error for the manifest and continues."),
     remediation="replace the placeholder with the name",
 )
-def manifest_placeholder(situation: Situation) -> Iterator[Trouble]:
+def manifest_placeholder(situation: Situation) -> Iterator[Problem]:
     """A manifest contains a placeholder such as <NAMESPACE>, so K3s cannot create the object."""
     for entry in _objects(situation):
         for scalar in yaml_reader.scalars(entry.node):
             if re.fullmatch(_PLACEHOLDER, scalar.text):
-                yield Trouble(
+                yield Problem(
                     "manifest contains a placeholder",
                     found=HIDDEN if entry.kind == "Secret" else scalar.text,
                     location=Location(entry.path, scalar.line),
@@ -137,7 +137,7 @@ def manifest_placeholder(situation: Situation) -> Iterator[Trouble]:
 
 
 @finding(Level.WARNING, remediation="correct the YAML, or remove the symbolic link")
-def manifest_broken(situation: Situation) -> Iterator[Trouble]:
+def manifest_broken(situation: Situation) -> Iterator[Problem]:
     """A manifest is not valid YAML. K3s applies nothing of it, not even its valid documents.
 
     If a manifest is a symbolic link to a missing file, K3s applies no manifest of the directory, not even policy.yaml.
@@ -145,13 +145,13 @@ def manifest_broken(situation: Situation) -> Iterator[Trouble]:
     for path, data in _unmanaged(situation):
         problem = _parsed(path, data)
         if isinstance(problem, InputError) and not isinstance(problem, yaml_reader.BoundsError):
-            yield Trouble(
+            yield Problem(
                 f"K3s does not apply this manifest: {problem.problem}",
                 location=problem.location,
                 remediation=instruction(problem.hint or "correct the YAML", problem.location),
             )
     for link in situation.k3s_files.manifests.broken_links:
-        yield Trouble(
+        yield Problem(
             "K3s applies no manifest: this one is a symbolic link to a missing file",
             location=Location(link),
             remediation=file_removal(link),
@@ -228,7 +228,7 @@ def unpacked_objects(document: Document, path: PurePosixPath) -> Iterator[Manife
     """
     node = document.node
     kind, items = _text(node, "kind"), yaml_reader.part(node, "items")
-    if not isinstance(items, yaml_reader.Sequence):
+    if not isinstance(items, yaml_reader.YamlSequence):
         yield ManifestObject(kind, node, path, document.line)
         return
     for item in items.items:
@@ -236,7 +236,7 @@ def unpacked_objects(document: Document, path: PurePosixPath) -> Iterator[Manife
 
 
 def _text(node: Node | None, key: str) -> str:
-    return (node.text(key) or "") if isinstance(node, yaml_reader.Mapping) else ""
+    return (node.text(key) or "") if isinstance(node, yaml_reader.YamlMapping) else ""
 
 
 @lru_cache(maxsize=512)
@@ -249,12 +249,12 @@ def _parsed(path: PurePosixPath, data: bytes) -> tuple[Document, ...] | InputErr
 
 def _name_selectors(node: Node) -> Iterator[int]:
     """Yield the lines of `name` keys in a namespaceSelector's matchLabels."""
-    if isinstance(node, yaml_reader.Sequence):
+    if isinstance(node, yaml_reader.YamlSequence):
         for item in node.items:
             yield from _name_selectors(item)
-    elif isinstance(node, yaml_reader.Mapping):
+    elif isinstance(node, yaml_reader.YamlMapping):
         for entry in node.entries:
             labels = yaml_reader.part(entry.node, "matchLabels")
-            if entry.key == "namespaceSelector" and isinstance(labels, yaml_reader.Mapping):
+            if entry.key == "namespaceSelector" and isinstance(labels, yaml_reader.YamlMapping):
                 yield from (label.line for label in labels.entries if label.key == "name")
             yield from _name_selectors(entry.node)

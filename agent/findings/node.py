@@ -19,7 +19,7 @@ from agent.base.model import (
 from agent.base.report import K3S_VERSION, Level
 from agent.findings.k3s_startup import not_read
 from agent.findings.manifests import beyond_limits
-from agent.findings.registry import APPLY_WITH_VERSION, Trouble, finding, instruction, no, yes
+from agent.findings.registry import APPLY_WITH_VERSION, Problem, finding, instruction, no, yes
 from agent.harden.guide.files import POLICY_FILE
 from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.k3s.paths import K3S_BINARY
@@ -44,7 +44,7 @@ _PASS_VERSION = Remediation(
     Level.NOTE,
     remediation="make `k3s --version` work, pass --k3s-version VERSION, or set `k3s-version` and keep it current",
 )
-def version_assumed(situation: Situation) -> Iterator[Trouble]:
+def version_assumed(situation: Situation) -> Iterator[Problem]:
     """The K3s version could not be determined, so the newest known version is assumed.
 
     K3s v1.24 and older require PodSecurityPolicies; v1.25 and newer do not support them.
@@ -53,7 +53,7 @@ def version_assumed(situation: Situation) -> Iterator[Trouble]:
     if not (facts.version_is_known or situation.had_pod_security_policies):
         source = next(fact.source for fact in facts.evidence if fact.name == K3S_VERSION)
         reason = source.partition("; pass ")[0]
-        yield Trouble(
+        yield Problem(
             f"the K3s version could not be determined: {reason}; {facts.version} is assumed", remediation=_PASS_VERSION
         )
 
@@ -64,14 +64,14 @@ def version_assumed(situation: Situation) -> Iterator[Trouble]:
     prevents_start=no("Nothing is changed, so K3s starts as before."),
     remediation="run `sudo k3s-harden apply --k3s-version VERSION` with the version of K3s",
 )
-def other_family_assumed(situation: Situation) -> Iterator[Trouble]:
+def other_family_assumed(situation: Situation) -> Iterator[Problem]:
     """The K3s version could not be determined, and an earlier run set up this host for v1.24 or older.
 
     policy.yaml contains or contained PodSecurityPolicies, which only K3s v1.24 and older use. apply and the gate change
     nothing, because the hardening for the newest version would remove them.
     """
     if situation.had_pod_security_policies:
-        yield Trouble(
+        yield Problem(
             "the K3s version could not be determined, and an earlier run set up this host for v1.24 or older",
             expected="v1.24 or older",
             found=f"{situation.facts.version} assumed",
@@ -81,7 +81,7 @@ def other_family_assumed(situation: Situation) -> Iterator[Trouble]:
 
 
 @finding(Level.WARNING, remediation="remove `k3s-version` from the settings, or omit --k3s-version")
-def version_differs(situation: Situation) -> Iterator[Trouble]:
+def version_differs(situation: Situation) -> Iterator[Problem]:
     """The K3s version of the settings or of `--k3s-version` is not the minor version of the installed K3s program.
 
     The program is what starts, so its version counts, and the setting only if no program prints a version.
@@ -97,7 +97,7 @@ def version_differs(situation: Situation) -> Iterator[Trouble]:
         fix = instruction(f"remove `k3s-version`, or set it to {printed.version.family}", given.location)
     else:
         fix = instruction("omit --k3s-version")
-    yield Trouble(
+    yield Problem(
         f"{given.name} is not the version of the K3s program; the hardening for {facts.version} applies",
         expected=f"{printed.version}, from {printed.program} --version",
         found=f"{given.version}, from {given.name}",
@@ -107,23 +107,23 @@ def version_differs(situation: Situation) -> Iterator[Trouble]:
 
 
 @finding(Level.NOTE, remediation="upgrade k3s-harden if a newer release exists")
-def version_newer(situation: Situation) -> Iterator[Trouble]:
+def version_newer(situation: Situation) -> Iterator[Problem]:
     """This K3s version is newer than the newest known version, whose hardening applies."""
     if situation.facts.version.minor > NEWEST_KNOWN.minor:
-        yield Trouble(
+        yield Problem(
             f"K3s {situation.facts.version} is not known to this release; the rows for v1.{NEWEST_KNOWN.minor} apply",
         )
 
 
 @finding(Level.WARNING, remediation="correct --k3s-version or `k3s-version` in the settings, or upgrade K3s")
-def version_older(situation: Situation) -> Iterator[Trouble]:
+def version_older(situation: Situation) -> Iterator[Problem]:
     """This K3s version is older than the oldest version that the guide covers, whose hardening applies.
 
     YAML shortens a version that is not quoted: 1.30 becomes 1.3.
     """
     version = situation.facts.version
     if version.minor < OLDEST_COVERED.minor:
-        yield Trouble(
+        yield Problem(
             f"the guide does not cover this K3s version; the rows for v{OLDEST_COVERED.family} apply",
             expected=f"v{OLDEST_COVERED.family} or newer",
             found=str(version),
@@ -133,7 +133,7 @@ def version_older(situation: Situation) -> Iterator[Trouble]:
 @finding(
     Level.NOTE, remediation="set the arguments in the Cluster object; `k3s-harden render rancher-cluster` prints them"
 )
-def rancher_managed(situation: Situation) -> Iterator[Trouble]:
+def rancher_managed(situation: Situation) -> Iterator[Problem]:
     """Rancher writes K3s' configuration on this node, so k3s-harden does not: each would overwrite the other.
 
     Set the arguments in the Cluster object; `render rancher-cluster` prints them.
@@ -141,7 +141,7 @@ def rancher_managed(situation: Situation) -> Iterator[Trouble]:
     if situation.facts.rancher_managed:
         role = "" if situation.facts.role is Role.SERVER else ", for this agent and all other nodes"
         options = ("rancher-cluster", f"--k3s-version {situation.facts.version.family}")
-        yield Trouble(
+        yield Problem(
             f"Rancher manages this node; set K3s' arguments and Pod Security in its Cluster object{role}",
             remediation=Remediation((OwnCommand("render", options),)),
         )
@@ -153,7 +153,7 @@ def rancher_managed(situation: Situation) -> Iterator[Trouble]:
     prevents_start=no("K3s uses a directory below its working directory or a home."),
     remediation="write an absolute path, or set `data-dir` in the settings",
 )
-def data_dir_not_absolute(situation: Situation) -> Iterator[Trouble]:
+def data_dir_not_absolute(situation: Situation) -> Iterator[Problem]:
     """K3s' data directory depends on how K3s is started, so the default directory is hardened.
 
     K3s replaces `~` and `$HOME` in `data-dir` by a home directory, and other paths are below its working directory,
@@ -167,7 +167,7 @@ def data_dir_not_absolute(situation: Situation) -> Iterator[Trouble]:
     is_given = data_dir is not None and data_dir.text != ""
     option = data_dir if is_given else rootless
     if option is not None and (not option.text.startswith("/") if is_given else config.boolean("rootless")):
-        yield Trouble(
+        yield Problem(
             "the data directory of K3s depends on its working directory or home",
             expected="an absolute path in `data-dir`",
             found=option.text if is_given else f"rootless: {option.text}",
@@ -186,7 +186,7 @@ def data_dir_not_absolute(situation: Situation) -> Iterator[Trouble]:
     prevents_start=no("Nothing is changed, so K3s starts as before."),
     remediation="let the service start `k3s server` or `k3s agent` on the files of the host, or set `k3s-config`",
 )
-def k3s_config_unknown(situation: Situation) -> Iterator[Trouble]:
+def k3s_config_unknown(situation: Situation) -> Iterator[Problem]:
     """K3s starts in a way that cannot be followed, so it is not known which configuration K3s reads.
 
     The service starts a script or an unknown program, the configuration is at a URL, or the unit has K3s see other
@@ -199,25 +199,25 @@ def k3s_config_unknown(situation: Situation) -> Iterator[Trouble]:
 
 def unknown_config(
     unit: K3sUnit | None, others: Iterable[OtherProgram], data_dir: PurePosixPath, given: PurePosixPath | None
-) -> Iterator[Trouble]:
+) -> Iterator[Problem]:
     """Yield why the files that K3s reads are not known; a setting can give its configuration."""
     setting = f"set `k3s-config` in {DEFAULT_SETTINGS} to the main configuration file that K3s reads"
     for other in others if unit is None and given is None else ():
         message = f"the configuration of K3s is not known: {other.unit.name} starts a program that cannot be followed"
-        yield Trouble(message, "", other.program.text, other.program.location, instruction(setting))
+        yield Problem(message, "", other.program.text, other.program.location, instruction(setting))
     if unit is not None and unit.config_path is None and given is None:
         message = "the configuration of K3s is not known: it is no file of this host"
-        yield Trouble(message, "", redacted(unit.given_config), Location(unit.path), instruction(setting))
+        yield Problem(message, "", redacted(unit.given_config), Location(unit.path), instruction(setting))
     if unit is not None and unit.settings.mounts and unit.on_host(data_dir) != data_dir:
         message = f"K3s sees other files in {data_dir} than this host has there"
         fix = instruction("let K3s see the directory of the host", Location(unit.path))
-        yield Trouble(message, str(data_dir), str(unit.on_host(data_dir)), Location(unit.path), fix)
+        yield Problem(message, str(data_dir), str(unit.on_host(data_dir)), Location(unit.path), fix)
 
 
 @finding(
     Level.WARNING, remediation="let the service start `k3s server` or `k3s agent`, and move the options to K3s' files"
 )
-def k3s_command_unknown(situation: Situation) -> Iterator[Trouble]:
+def k3s_command_unknown(situation: Situation) -> Iterator[Problem]:
     """A service of K3s starts another program, such as a script, so the command line of K3s is not known.
 
     Options on it override those of K3s' configuration files. check and assess assume that it has no options. The
@@ -228,16 +228,16 @@ def k3s_command_unknown(situation: Situation) -> Iterator[Trouble]:
             f"{other.unit.name} starts another program, so the command line of K3s is not known;"
             f" assumed: no options besides those in {situation.facts.configuration.path} and its drop-ins"
         )
-        yield Trouble(message, f"ExecStart={K3S_BINARY} {other.role.value}", other.program.text, other.program.location)
+        yield Problem(message, f"ExecStart={K3S_BINARY} {other.role.value}", other.program.text, other.program.location)
 
 
 @finding(Level.NOTE, remediation="assess it with `--unit NAME.service`; if nobody uses it, remove its unit")
-def service_not_assessed(situation: Situation) -> Iterator[Trouble]:
+def service_not_assessed(situation: Situation) -> Iterator[Problem]:
     """Another service starts K3s in the same role. It does not run, or --unit names a different one."""
     facts = situation.facts
     for unit in facts.units:
         if facts.unit is not None and unit.role is facts.role and unit.path != facts.unit.path:
-            yield Trouble(
+            yield Problem(
                 f"{unit.path.name} starts K3s, too; this report is about {facts.unit.path.name}",
                 location=Location(unit.path),
             )
@@ -249,12 +249,12 @@ def service_not_assessed(situation: Situation) -> Iterator[Trouble]:
     prevents_start=no("K3s starts without the files."),
     remediation="run `sudo k3s-harden apply --root IMAGE`, or make /etc writable",
 )
-def read_only_etc(situation: Situation) -> Iterator[Trouble]:
+def read_only_etc(situation: Situation) -> Iterator[Problem]:
     """/etc is read-only, as on an immutable system, and files are missing there. They have to be part of the image."""
     if situation.facts.platform.etc_is_read_only:
         missing = [change.id for change in situation.plan.changes if change.id.startswith("/etc/")]
         if missing:
-            yield Trouble(
+            yield Problem(
                 f"/etc is read-only, so apply cannot write {' and '.join(missing)}",
                 remediation=Remediation(
                     (OwnCommand("apply", ("--root IMAGE",)),),
@@ -264,7 +264,7 @@ def read_only_etc(situation: Situation) -> Iterator[Trouble]:
 
 
 @finding(Level.WARNING, remediation="run as root, or correct what cannot be read")
-def not_readable(situation: Situation) -> Iterator[Trouble]:
+def not_readable(situation: Situation) -> Iterator[Problem]:
     """A file or directory could not be read, so this report does not include its content."""
     elsewhere = {error.message for error in not_read(situation)}
     for error in (*situation.unreadable, *beyond_limits(situation)):
@@ -273,18 +273,18 @@ def not_readable(situation: Situation) -> Iterator[Trouble]:
         as_root = isinstance(error, AccessDeniedError)
         correct = error.hint or f"remove the cause, or move the file away: {error.message}"
         fix = "run the command as root" if as_root else correct
-        yield Trouble(error.message, remediation=instruction(fix))
+        yield Problem(error.message, remediation=instruction(fix))
 
 
 @finding(Level.WARNING, remediation="restart the service")
-def restart_needed(situation: Situation) -> Iterator[Trouble]:
+def restart_needed(situation: Situation) -> Iterator[Problem]:
     """A file that K3s reads only when it starts changed after K3s started, so the change has no effect yet."""
     changed = situation.changed_since_start
     if changed:
         from shlex import quote
 
         service = quote(situation.facts.service.removesuffix(".service"))
-        yield Trouble(
+        yield Problem(
             f"{' and '.join(changed)} changed after K3s started",
             remediation=Remediation((ShellCommand(f"sudo systemctl restart {service}"),)),
         )

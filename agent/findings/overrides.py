@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.model import Component, Instruction, Location, OwnCommand, Remediation, Role, VersionRange
 from agent.base.report import Level
-from agent.findings.registry import Trouble, file_removal, finding, instruction, misconfigured, no, yes
+from agent.findings.registry import Problem, file_removal, finding, instruction, misconfigured, no, yes
 from agent.harden.desired import dropin_options
 from agent.harden.desired.dropin_options import ADMISSION_PLUGINS_ARGUMENT, configured_values, options_to_set
 from agent.harden.guide.files import NETWORK_POLICIES
@@ -39,7 +39,7 @@ _ZERO_MEANS_FIVE = VersionRange(27, 36)
     prevents_start=no("K3s accepts the later list."),
     remediation="append `+` to the key; then restart K3s",
 )
-def list_dropped(situation: Situation) -> Iterator[Trouble]:
+def list_dropped(situation: Situation) -> Iterator[Problem]:
     """A later file repeats the key of a list without `+`, so K3s drops the items of earlier files."""
     lost: dict[tuple[str, Location], list[str]] = {}
     for dropped in situation.facts.merged_config.dropped:
@@ -57,7 +57,7 @@ def list_dropped(situation: Situation) -> Iterator[Trouble]:
     prevents_start=no("K3s accepts the value."),
     remediation="correct the value, or remove the option; then restart K3s",
 )
-def option_overridden(situation: Situation) -> Iterator[Trouble]:
+def option_overridden(situation: Situation) -> Iterator[Problem]:
     """A later file, or the command line of K3s, sets an option to a value that does not meet the control.
 
     An argument of the kubelet overrides K3s' option protect-kernel-defaults, in whichever file it is.
@@ -85,7 +85,7 @@ def option_overridden(situation: Situation) -> Iterator[Trouble]:
 
 
 @finding(Level.WARNING, remediation="remove the option or file, unless your network plugin enforces NetworkPolicies")
-def network_policies_inert(situation: Situation) -> Iterator[Trouble]:
+def network_policies_inert(situation: Situation) -> Iterator[Problem]:
     """The NetworkPolicies have no effect: K3s' network policy controller is disabled, or K3s skips policy.yaml.
 
     Another controller, such as that of Calico or Cilium, enforces NetworkPolicies, too. K3s skips policy.yaml if a file
@@ -103,14 +103,14 @@ def network_policies_inert(situation: Situation) -> Iterator[Trouble]:
     policy = facts.data_dir / NETWORK_POLICIES.path
     if policy.name in manifests.skips:
         skip = manifests.skips[policy.name]
-        yield Trouble(f"K3s skips {policy}", found=skip.name, location=Location(skip), remediation=file_removal(skip))
+        yield Problem(f"K3s skips {policy}", found=skip.name, location=Location(skip), remediation=file_removal(skip))
     if policy.stem in manifests.disabled:
         location, edit = manifests.disabled[policy.stem], f"remove {policy.stem} from the list"
         yield misconfigured(f"K3s deletes {policy} and its objects", edit, location, f"disable: {policy.stem}")
 
 
 @finding(Level.WARNING, remediation="remove the option, or let only the cluster's nodes connect to port 6443")
-def supervisor_endpoint_anonymous(situation: Situation) -> Iterator[Trouble]:
+def supervisor_endpoint_anonymous(situation: Situation) -> Iterator[Problem]:
     """K3s before v1.37.1 serves an optional endpoint of its supervisor to clients without credentials.
 
     `enable-pprof` serves profiles, which contain parts of K3s' memory, `embedded-registry` serves the container images
@@ -132,7 +132,7 @@ def supervisor_endpoint_anonymous(situation: Situation) -> Iterator[Trouble]:
 
 
 @finding(Level.WARNING, remediation="remove the argument, or set it to 50")
-def event_qps_lowers_limit(situation: Situation) -> Iterator[Trouble]:
+def event_qps_lowers_limit(situation: Situation) -> Iterator[Problem]:
     """The kubelet's argument `event-qps=0` means 5 events per second up to v1.36, not no limit.
 
     That is the default up to v1.26; from v1.27 on the default is 50. From v1.37 on, 0 means no limit. The benchmarks
@@ -151,7 +151,7 @@ def event_qps_lowers_limit(situation: Situation) -> Iterator[Trouble]:
 @finding(
     Level.WARNING, remediation="follow `k3s-harden explain secrets-encryption`, or set `on` or `off` in the settings"
 )
-def secrets_not_encrypted(situation: Situation) -> Iterator[Trouble]:
+def secrets_not_encrypted(situation: Situation) -> Iterator[Problem]:
     """Kubernetes secrets are in the datastore in plain text.
 
     k3s-harden does not enable encryption on a live datastore because that can make its secrets unreadable. With
@@ -168,12 +168,12 @@ def secrets_not_encrypted(situation: Situation) -> Iterator[Trouble]:
     if setting is not SecretsEncryption.AUTO or dropin_options.encrypts(situation.settings, facts):
         return
     if facts.joins_a_cluster and facts.datastore is Datastore.NONE:
-        yield Trouble(
+        yield Problem(
             "this server joins a cluster, and secrets-encryption must be the same on all of its servers",
             remediation=instruction("set `secrets-encryption` in the settings to `on` or `off`, as on the others"),
         )
     elif not dropin_options.starts_a_cluster(facts):
-        yield Trouble(
+        yield Problem(
             "secrets are not encrypted, and this cluster has data",
             expected="secrets-encryption: true",
             remediation=_AS_EXPLAINED,
@@ -185,12 +185,12 @@ _AS_EXPLAINED = Remediation(
 )
 
 
-def _not_yet_encrypted(situation: Situation) -> Iterator[Trouble]:
+def _not_yet_encrypted(situation: Situation) -> Iterator[Problem]:
     """Yield the case of a cluster with data whose configuration or settings ask for encryption."""
     facts = situation.facts
     location = Location(facts.data_dir / ENCRYPTION_CONFIGURATION)
     if dropin_options.is_encrypted_too_late(facts):
-        yield Trouble(
+        yield Problem(
             f"secrets are not encrypted: K3s {facts.version} cannot encrypt those of a cluster that has data",
             expected=f"{release_enabling_later(facts.version.minor)} or newer",
             found=str(facts.version),
@@ -198,7 +198,7 @@ def _not_yet_encrypted(situation: Situation) -> Iterator[Trouble]:
         )
     # With an external datastore, the file is missing until K3s has started here.
     elif facts.datastore in (Datastore.SQLITE, Datastore.ETCD) or facts.running_since is not None:
-        yield Trouble(
+        yield Problem(
             "secrets are not encrypted yet, and this cluster has data",
             expected="another first provider than identity",
             found="identity, or no such file",
@@ -213,7 +213,7 @@ def _not_yet_encrypted(situation: Situation) -> Iterator[Trouble]:
     prevents_start=no("K3s keeps the option with which it encrypted the secrets."),
     remediation="set `secrets-encryption` to `on` or `auto`, or first decrypt the secrets",
 )
-def secrets_encryption_kept(situation: Situation) -> Iterator[Trouble]:
+def secrets_encryption_kept(situation: Situation) -> Iterator[Problem]:
     """The settings disable secrets-encryption, but K3s encrypts secrets through the drop-in, so the option remains.
 
     K3s reads its encryption key only if the option is set. Without it, K3s could not read any secret of the cluster.
@@ -221,7 +221,7 @@ def secrets_encryption_kept(situation: Situation) -> Iterator[Trouble]:
     setting = situation.settings.secrets_encryption
     disabled = setting in (SecretsEncryption.OFF, SecretsEncryption.LEAVE) and not _operator_encrypts(situation)
     if disabled and situation.facts.encrypts_secrets and situation.facts.role is Role.SERVER:
-        yield Trouble(
+        yield Problem(
             "secrets-encryption remains set because K3s encrypts the secrets of this cluster",
             expected=str(setting),
             found="true",

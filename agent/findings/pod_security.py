@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from agent.base import yaml_reader
 from agent.base.errors import InputError
 from agent.base.model import Instruction, OwnCommand, Remediation, Restart
-from agent.findings.registry import Trouble
+from agent.findings.registry import Problem
 from agent.harden.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT
 from agent.harden.guide.files import POD_SECURITY_ADMISSION
 from agent.harden.guide.manifests import exempt_namespaces
@@ -28,7 +28,7 @@ LEVEL = "restricted"
 """The Pod Security standard that the guide requires as the default."""
 
 
-def pod_security_shortfall(situation: Situation, path: PurePosixPath, data: bytes) -> Trouble | None:
+def pod_security_shortfall(situation: Situation, path: PurePosixPath, data: bytes) -> Problem | None:
     """Return what is insufficient, without its remediation.
 
     None if the file meets the control, or if the API server exits at it.
@@ -39,16 +39,16 @@ def pod_security_shortfall(situation: Situation, path: PurePosixPath, data: byte
     try:
         found = _parsed(situation, path, data)
     except yaml_reader.BoundsError as error:
-        return Trouble("the content cannot be checked", expected, error.problem, error.location)
+        return Problem("the content cannot be checked", expected, error.problem, error.location)
     except InputError:
         return None
     if found.level == LEVEL:
         return None
     message = "Pod Security admission does not enforce the restricted standard by default"
-    return Trouble(message, expected, f"enforce: {found.level}" if found.level else "no level", found.location)
+    return Problem(message, expected, f"enforce: {found.level}" if found.level else "no level", found.location)
 
 
-def not_enforced(situation: Situation, named: NamedPath, data: bytes) -> Iterator[Trouble]:
+def not_enforced(situation: Situation, named: NamedPath, data: bytes) -> Iterator[Problem]:
     """Yield the case of a file of the operator that does not meet the control."""
     found = pod_security_shortfall(situation, named.path, data)
     if found is not None:
@@ -58,7 +58,7 @@ def not_enforced(situation: Situation, named: NamedPath, data: bytes) -> Iterato
         yield found._replace(remediation=Remediation((edit,), restart=Restart.K3S, alternative=instead))
 
 
-def unexpected_exemptions(situation: Situation, path: PurePosixPath, data: bytes) -> Iterator[Trouble]:
+def unexpected_exemptions(situation: Situation, path: PurePosixPath, data: bytes) -> Iterator[Problem]:
     """Yield the case of a file that exempts what neither the guide nor the settings exempt."""
     if _is_waived(situation):
         return
@@ -75,7 +75,7 @@ def unexpected_exemptions(situation: Situation, path: PurePosixPath, data: bytes
     exempt = [*dict.fromkeys((*namespaces, *found.exempt_requests))]
     if exempt and found.level == LEVEL:
         setting = Instruction("list the namespaces in `pod-security.exempt-namespaces` of the settings")
-        yield Trouble(
+        yield Problem(
             "Pod Security admission does not check all pods",
             expected="no exemptions but those of the guide and the settings",
             found=", ".join(exempt),

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from agent.harden.situation import Situation
 
-    Detector = Callable[[Situation], Iterator["Trouble"]]
+    Detector = Callable[[Situation], Iterator["Problem"]]
     """Yields each case of one kind of finding in the state of a host; pure."""
 
 APPLY = Remediation((OwnCommand("apply"),), FixOwner.APPLY)
@@ -95,7 +95,7 @@ def written_by_apply(situation: Situation, resource_id: str) -> Remediation:
     return Remediation((Instruction(f"{refusal.id}: {refusal.hint}"), *APPLY.steps))
 
 
-class Trouble(NamedTuple):
+class Problem(NamedTuple):
     """One case of a finding."""
 
     message: str
@@ -131,9 +131,9 @@ def no(reason: str) -> Property:
 NO = Property(holds=False)
 
 
-def misconfigured(message: str, edit: str, location: Location, found: str, expected: str = "") -> Trouble:
+def misconfigured(message: str, edit: str, location: Location, found: str, expected: str = "") -> Problem:
     """Return a case that an edit of K3s' configuration fixes."""
-    return Trouble(message, expected, found, location, edit_of_k3s_config(edit, location))
+    return Problem(message, expected, found, location, edit_of_k3s_config(edit, location))
 
 
 class FindingKind(NamedTuple):
@@ -151,14 +151,14 @@ class FindingKind(NamedTuple):
     detect: Detector | None = None
     """None if a verb reports the kind."""
 
-    def case(self, trouble: Trouble) -> Finding:
+    def case(self, problem: Problem) -> Finding:
         """Return a case of this kind for the report. Texts are cut: each item of a long list can be a case."""
-        is_general = trouble.remediation == NO_REMEDIATION and self.remediation
-        cut = trouble._replace(
-            message=_cut(trouble.message),
-            expected=_cut(trouble.expected),
-            found=_cut(trouble.found),
-            remediation=instruction(self.remediation, trouble.location) if is_general else trouble.remediation,
+        is_general = problem.remediation == NO_REMEDIATION and self.remediation
+        cut = problem._replace(
+            message=_cut(problem.message),
+            expected=_cut(problem.expected),
+            found=_cut(problem.found),
+            remediation=instruction(self.remediation, problem.location) if is_general else problem.remediation,
         )
         return Finding(self.id, self.level, self.blocks_gate.holds, self.prevents_start.holds, *cut)
 

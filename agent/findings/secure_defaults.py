@@ -15,7 +15,7 @@ from agent.k3s.default_arguments import Channel
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.findings.registry import Trouble
+    from agent.findings.registry import Problem
     from agent.harden.guide.criteria import Criterion
     from agent.harden.situation import Situation
     from agent.k3s.default_arguments import DefaultArgument
@@ -92,7 +92,7 @@ class _Given(NamedTuple):
     blocks_gate=yes("Anybody who reaches the port controls the node or reads its data, without credentials."),
     prevents_start=no("The component accepts the value."),
 )
-def component_open(situation: Situation) -> Iterator[Trouble]:
+def component_open(situation: Situation) -> Iterator[Problem]:
     """The operator's configuration gives somebody without credentials access to the API server or the kubelet.
 
     `authorization-mode=AlwaysAllow` allows every request, also of users whom nobody knows, and the kubelet's
@@ -103,7 +103,7 @@ def component_open(situation: Situation) -> Iterator[Trouble]:
 
 
 @finding(Level.WARNING, remediation="remove the argument, so that K3s sets its default; then restart K3s")
-def secure_default_replaced(situation: Situation) -> Iterator[Trouble]:
+def secure_default_replaced(situation: Situation) -> Iterator[Problem]:
     """The operator's configuration accepts requests without credentials, which K3s rejects by default.
 
     `anonymous-auth=true` opens nothing by itself: such requests have the rights that RBAC, or the API server for the
@@ -113,7 +113,7 @@ def secure_default_replaced(situation: Situation) -> Iterator[Trouble]:
     return _replaced(situation, opens=False)
 
 
-def _replaced(situation: Situation, *, opens: bool) -> Iterator[Trouble]:
+def _replaced(situation: Situation, *, opens: bool) -> Iterator[Problem]:
     for row in (row for row in SECURE_DEFAULTS if row.opens == opens and _can_be_replaced(row, situation)):
         default = _default(row, situation)
         given = _given(row, default, situation) if default is not None else None

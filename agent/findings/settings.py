@@ -8,7 +8,7 @@ from agent.base.errors import InputError
 from agent.base.model import Instruction, Location, OwnCommand, Remediation, ShellCommand
 from agent.base.report import Level
 from agent.base.value import replace
-from agent.findings.registry import Trouble, finding, instruction
+from agent.findings.registry import Problem, finding, instruction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ _DAYS = 14
 
 
 @finding(Level.WARNING, remediation="correct the settings; then run `sudo k3s-harden check`")
-def recorded_settings_used(situation: Situation) -> Iterator[Trouble]:
+def recorded_settings_used(situation: Situation) -> Iterator[Problem]:
     """The gate cannot use the settings, so it uses those of the last successful run.
 
     A mistake in the settings does not block K3s at the next boot of its node. All other verbs refuse such settings.
@@ -33,7 +33,7 @@ def recorded_settings_used(situation: Situation) -> Iterator[Trouble]:
     used = situation.substitute
     if used is not None:
         location = used.problem.location if isinstance(used.problem, InputError) else None
-        yield Trouble(
+        yield Problem(
             f"{used.problem.message}; the gate uses the settings that were recorded on {used.day}",
             location=location,
             remediation=Remediation(
@@ -43,7 +43,7 @@ def recorded_settings_used(situation: Situation) -> Iterator[Trouble]:
 
 
 @finding(Level.WARNING, remediation="remove or extend the waiver, then run apply")
-def expired_waiver_applied(situation: Situation) -> Iterator[Trouble]:
+def expired_waiver_applied(situation: Situation) -> Iterator[Problem]:
     """A waiver has expired since the last successful run, and the gate still applies it.
 
     The expiry does not block K3s at the next boot of its node. All other verbs do not apply the waiver.
@@ -51,11 +51,11 @@ def expired_waiver_applied(situation: Situation) -> Iterator[Trouble]:
     if situation.today.is_plausible:
         for waiver in situation.waivers.applied_but_expired(situation.today.date):
             message = f"the waiver for {waiver.control} expired at the end of {waiver.expires}"
-            yield Trouble(f"{message}; the gate still applies it", found=waiver.expires, location=waiver.location)
+            yield Problem(f"{message}; the gate still applies it", found=waiver.expires, location=waiver.location)
 
 
 @finding(Level.WARNING, remediation="make the control compliant, or extend the waiver")
-def waiver_expires_soon(situation: Situation) -> Iterator[Trouble]:
+def waiver_expires_soon(situation: Situation) -> Iterator[Problem]:
     """A waiver for this host expires within 14 days. Its control then has to be compliant."""
     scope = replace(situation.waivers.scope, today=situation.today.date)
     applying = [waiver for waiver in situation.waivers.all if scope.applies(waiver)]
@@ -68,14 +68,14 @@ def waiver_expires_soon(situation: Situation) -> Iterator[Trouble]:
     for waiver in applying:
         if waiver.control not in lasting:
             message = f"the waiver for {waiver.control} expires at the end of {waiver.expires}"
-            yield Trouble(message, found=waiver.expires, location=waiver.location)
+            yield Problem(message, found=waiver.expires, location=waiver.location)
 
 
 @finding(Level.WARNING, remediation="set the clock, such as by time synchronisation")
-def clock_implausible(situation: Situation) -> Iterator[Trouble]:
+def clock_implausible(situation: Situation) -> Iterator[Problem]:
     """The clock of this host is behind the last successful run or this release, so no waiver expires."""
     if not situation.today.is_plausible and any(waiver.expires for waiver in situation.waivers.all):
-        yield Trouble(
+        yield Problem(
             "the clock of this host is not plausible, so waivers are applied without regard to their expiry",
             expected=f"{situation.today.not_before} or later",
             found=situation.today.date,
@@ -83,18 +83,18 @@ def clock_implausible(situation: Situation) -> Iterator[Trouble]:
 
 
 @finding(Level.WARNING, remediation="run `k3s --version`, and correct what keeps it from working")
-def recorded_version_used(situation: Situation) -> Iterator[Trouble]:
+def recorded_version_used(situation: Situation) -> Iterator[Problem]:
     """K3s did not print its version, so the version of the last successful run is used."""
     facts = situation.facts
     if facts.version_recorded:
-        yield Trouble(
+        yield Problem(
             f"K3s did not print its version; {facts.version}, which was recorded on {facts.version_recorded}, is used",
             remediation=Remediation((ShellCommand("k3s --version"), Instruction("correct what keeps it from working"))),
         )
 
 
 @finding(Level.WARNING, remediation="put the program below a directory that only root can change, with mode 0755")
-def notify_command_unusable(situation: Situation) -> Iterator[Trouble]:
+def notify_command_unusable(situation: Situation) -> Iterator[Problem]:
     """The command of `drift.notify` is not run, so the site gets no notifications of the drift check.
 
     The program must exist, and only root may be able to change it and the directories above it. The user that runs it
@@ -102,7 +102,7 @@ def notify_command_unusable(situation: Situation) -> Iterator[Trouble]:
     """
     found = situation.notifications
     if found is not None and found.problem:
-        yield Trouble(
+        yield Problem(
             f"the site is not notified: {found.command} cannot be used: {found.problem}",
             location=Location(found.command),
             remediation=instruction(
@@ -112,14 +112,14 @@ def notify_command_unusable(situation: Situation) -> Iterator[Trouble]:
 
 
 @finding(Level.WARNING, remediation="read the reason with `journalctl -u 'k3s-harden-notify@*'`")
-def notification_undelivered(situation: Situation) -> Iterator[Trouble]:
+def notification_undelivered(situation: Situation) -> Iterator[Problem]:
     """The command of `drift.notify` did not accept a notification of the drift check.
 
     Its unit tries five times in 40 minutes, and again after each later drift check.
     """
     found = situation.notifications
     if found is not None and found.waits_since:
-        yield Trouble(
+        yield Problem(
             f"the site was not notified: {found.command} has not accepted the notification of {found.waits_since}",
             location=Location(found.file),
             remediation=Remediation((ShellCommand("sudo journalctl -u 'k3s-harden-notify@*'"),)),

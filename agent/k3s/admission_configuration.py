@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import PurePosixPath
 
-    from agent.base.yaml_reader import Mapping
+    from agent.base.yaml_reader import YamlMapping
 
 
 _GROUPS = ("apiserver.config.k8s.io/", "apiserver.k8s.io/")
@@ -54,7 +54,7 @@ def pod_security(data: bytes, path: PurePosixPath, content: Callable[[PurePosixP
     if entry is None:
         return PodSecurity("", Location(path, document.line))
     configuration, name = entry.get("configuration"), entry.text("path")
-    if name and not isinstance(configuration, yaml_reader.Mapping):
+    if name and not isinstance(configuration, yaml_reader.YamlMapping):
         path = path.parent / name
         nested = content(path)
         if nested is None:
@@ -83,15 +83,15 @@ def plugin_paths(data: bytes, path: PurePosixPath) -> list[PurePosixPath]:
     return [path.parent / name for name in names]
 
 
-def _webhook_file(plugin: Mapping) -> str:
+def _webhook_file(plugin: YamlMapping) -> str:
     """Return the absolute path of the kubeconfig of ImagePolicyWebhook; empty if there is none."""
     file = part(plugin, "configuration", "imagePolicy", "kubeConfigFile")
     return file.text if isinstance(file, yaml_reader.Scalar) and file.text.startswith("/") else ""
 
 
-def _configuration(data: bytes, path: PurePosixPath) -> Mapping:
+def _configuration(data: bytes, path: PurePosixPath) -> YamlMapping:
     node = yaml_reader.first_object(data, path)
-    if not isinstance(node, yaml_reader.Mapping) or node.text("kind") != "AdmissionConfiguration":
+    if not isinstance(node, yaml_reader.YamlMapping) or node.text("kind") != "AdmissionConfiguration":
         raise InputError(Location(path), "expected the kind AdmissionConfiguration")
     if not (node.text("apiVersion") or "").startswith(_GROUPS):
         raise InputError(Location(path), "expected the apiVersion apiserver.config.k8s.io/v1")

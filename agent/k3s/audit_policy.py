@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from agent.base.errors import InputError
 from agent.base.model import Location
 from agent.base.yaml_reader import (
-    Mapping,
     Scalar,
-    Sequence,
+    YamlMapping,
+    YamlSequence,
     alternatives,
     describe_node,
     first_object,
@@ -108,7 +108,7 @@ def rules_in_words(data: bytes, path: PurePosixPath) -> list[tuple[int, str]]:
     return [(rule.line, f"level {shown(rule.text('level') or '')} for {_requests(rule)}") for rule in rules]
 
 
-def _requests(rule: Mapping) -> str:
+def _requests(rule: YamlMapping) -> str:
     limits = {
         # The core API group is "".
         key: ", ".join(scalar.text for item in found for scalar in scalars(item) if scalar.text)
@@ -118,19 +118,19 @@ def _requests(rule: Mapping) -> str:
     return "; ".join(f"{key} {shown(found, _LONGEST_LIST)}" for key, found in limits.items()) or "all requests"
 
 
-def _policy(data: bytes, path: PurePosixPath) -> Mapping:
+def _policy(data: bytes, path: PurePosixPath) -> YamlMapping:
     node = first_object(data, path)
-    if not isinstance(node, Mapping):
+    if not isinstance(node, YamlMapping):
         raise InputError(Location(path), f"an audit policy must be a mapping; found {describe_node(node)}")
     return node
 
 
-def _placeholders(policy: Mapping) -> Iterator[tuple[int, str]]:
+def _placeholders(policy: YamlMapping) -> Iterator[tuple[int, str]]:
     found = ((scalar.line, placeholder_problem(scalar)) for scalar in scalars(policy))
     yield from ((line, problem) for line, problem in found if problem)
 
 
-def _policy_problems(policy: Mapping, *, any_group: bool) -> Iterator[tuple[int, str]]:
+def _policy_problems(policy: YamlMapping, *, any_group: bool) -> Iterator[tuple[int, str]]:
     version, kind = policy.get("apiVersion"), policy.get("kind")
     if policy.text("apiVersion") != "audit.k8s.io/v1":
         found = describe_node(version)
@@ -140,17 +140,17 @@ def _policy_problems(policy: Mapping, *, any_group: bool) -> Iterator[tuple[int,
         yield kind.line, f"`kind` must be Policy; found {describe_node(kind)}"
     yield from _stage_problems(policy)
     rules = policy.get("rules")
-    if not isinstance(rules, Sequence) or not rules.items:
+    if not isinstance(rules, YamlSequence) or not rules.items:
         yield (rules or policy).line, "`rules` must be a list with at least one rule"
         return
     for rule in rules.items:
-        if isinstance(rule, Mapping):
+        if isinstance(rule, YamlMapping):
             yield from _rule_problems(rule, any_group=any_group)
         else:
             yield rule.line, f"a rule must be a mapping; found {describe_node(rule)}"
 
 
-def _rule_problems(rule: Mapping, *, any_group: bool) -> Iterator[tuple[int, str]]:
+def _rule_problems(rule: YamlMapping, *, any_group: bool) -> Iterator[tuple[int, str]]:
     if rule.text("level") not in _LEVELS:
         level = rule.get("level")
         yield (
@@ -170,14 +170,14 @@ def _rule_problems(rule: Mapping, *, any_group: bool) -> Iterator[tuple[int, str
         yield from _resource_problems(resource, any_group=any_group)
 
 
-def _stage_problems(mapping: Mapping) -> Iterator[tuple[int, str]]:
+def _stage_problems(mapping: YamlMapping) -> Iterator[tuple[int, str]]:
     for stage in items(mapping.get("omitStages")):
         if not isinstance(stage, Scalar) or stage.value not in _STAGES:
             yield stage.line, f"`omitStages` must be {alternatives(_STAGES)}; found {describe_node(stage)}"
 
 
 def _resource_problems(resource: Node, *, any_group: bool) -> Iterator[tuple[int, str]]:
-    if not isinstance(resource, Mapping):
+    if not isinstance(resource, YamlMapping):
         yield resource.line, f"an item of `resources` must be a mapping with `group`; found {describe_node(resource)}"
         return
     group = resource.text("group")

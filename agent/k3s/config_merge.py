@@ -107,10 +107,10 @@ class _FileMerger:
         for document in documents[1:]:
             self._ignore(file.path, document.line, "K3s reads only the first document of a file")
         node = documents[0].node if documents else None
-        if isinstance(node, yaml_reader.Mapping):
+        if isinstance(node, yaml_reader.YamlMapping):
             self._mapping(node, file.path)
         elif node is not None and not (isinstance(node, yaml_reader.Scalar) and node.value is None):
-            kind = "a list" if isinstance(node, yaml_reader.Sequence) else "a single value"
+            kind = "a list" if isinstance(node, yaml_reader.YamlSequence) else "a single value"
             problem = f"the file contains {kind}, expected options as `key: value`"
             self.problems.append(
                 InputError(Location(file.path, node.line), problem, "write each option as `key: value`")
@@ -125,7 +125,7 @@ class _FileMerger:
     def _ignore(self, path: PurePosixPath, line: int, what: str) -> None:
         self.ignored.append(IgnoredContent(Location(path, line), what))
 
-    def _mapping(self, mapping: yaml_reader.Mapping, path: PurePosixPath) -> None:
+    def _mapping(self, mapping: yaml_reader.YamlMapping, path: PurePosixPath) -> None:
         for first, again in yaml_reader.duplicates(mapping):
             if first.key != "<<" and not first.key.endswith("+"):
                 what = f"`{shown_key(first.key)}` is set twice in this file; K3s uses line {again.line}"
@@ -156,7 +156,7 @@ class _FileMerger:
         self.values[key] = new
 
     def _value(self, key: str, node: Node, path: PurePosixPath) -> _FileValue | None:
-        if isinstance(node, yaml_reader.Mapping):
+        if isinstance(node, yaml_reader.YamlMapping):
             self.problems.append(UnusableValueError(key, "contains a mapping", Location(path, node.line)))
             return None
         if isinstance(node, yaml_reader.Scalar):

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.base.errors import InputError
-from agent.base.yaml_reader import Mapping, Sequence, first_object
+from agent.base.yaml_reader import YamlMapping, YamlSequence, first_object
 
 if TYPE_CHECKING:
     from agent.base.model import Version
@@ -79,9 +79,9 @@ def _document(data: bytes) -> object:
 
 
 def _plain(node: Node) -> object:
-    if isinstance(node, Mapping):
+    if isinstance(node, YamlMapping):
         return {entry.key: _plain(entry.node) for entry in node.entries}
-    return list(map(_plain, node.items)) if isinstance(node, Sequence) else node.text
+    return list(map(_plain, node.items)) if isinstance(node, YamlSequence) else node.text
 
 
 def _items(mapping: object, key: str) -> list[object]:

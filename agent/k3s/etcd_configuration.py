@@ -8,8 +8,7 @@ from agent.base import yaml_reader
 from agent.base.errors import InputError
 from agent.base.model import Location
 from agent.base.value import Value
-from agent.base.yaml_reader import Mapping as YamlMapping
-from agent.base.yaml_reader import Scalar, Sequence
+from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence
 from agent.k3s.redaction import is_secret
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ def _flat(mapping: YamlMapping, prefix: str, path: PurePosixPath) -> Iterator[tu
         key, node = prefix + entry.key, entry.node
         if isinstance(node, YamlMapping):
             yield from _flat(node, f"{key}.", path)
-        elif isinstance(node, Sequence):
+        elif isinstance(node, YamlSequence):
             yield key, EtcdValue(",".join(_text(item) for item in node.items if isinstance(item, Scalar)), node.line)
         elif node.value is not None:
             expected = _TYPES.get(entry.key, object)

@@ -12,8 +12,7 @@ from agent.base import yaml_reader
 from agent.base.errors import InputError
 from agent.base.model import Component, Location
 from agent.base.value import Value
-from agent.base.yaml_reader import Mapping as YamlMapping
-from agent.base.yaml_reader import Scalar, Sequence
+from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence
 from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, KUBELET_DIRECTORY
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ Source: kubernetes, cmd/kubelet/app/options/options.go.
 
 def _as_argument(node: Node, expected: str) -> str | None:
     """Return a field as the equivalent argument has it; None for a value of another type."""
-    if expected == _LIST and isinstance(node, Sequence):
+    if expected == _LIST and isinstance(node, YamlSequence):
         items = [_as_argument(item, _STRING) for item in node.items]
         return None if None in items else ",".join(map(str, items))
     if expected == _GATES and isinstance(node, YamlMapping):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.base.yaml_reader import Mapping, Scalar, Sequence, items, part
+from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, items, part
 
 if TYPE_CHECKING:
     from agent.base.yaml_reader import Node
@@ -33,15 +33,16 @@ def _allows_all(rule: Node) -> bool:
 
 def _is_everyone(peer: Node) -> bool:
     block = part(peer, "ipBlock")
-    if isinstance(block, Mapping):
+    if isinstance(block, YamlMapping):
         return block.text("cidr") in _ANY_ADDRESS and not items(block.get("except"))
     # Without a namespaceSelector, the podSelector selects pods of the policy's own namespace.
     namespaces = part(peer, "namespaceSelector")
-    return isinstance(namespaces, Mapping) and _selects_all(namespaces) and _selects_all(part(peer, "podSelector"))
+    return isinstance(namespaces, YamlMapping) and _selects_all(namespaces) and _selects_all(part(peer, "podSelector"))
 
 
 def _selects_all(selector: Node | None) -> bool:
     return not any(
-        isinstance(terms, (Mapping, Sequence)) and (terms.entries if isinstance(terms, Mapping) else terms.items)
+        isinstance(terms, (YamlMapping, YamlSequence))
+        and (terms.entries if isinstance(terms, YamlMapping) else terms.items)
         for terms in (part(selector, "matchLabels"), part(selector, "matchExpressions"))
     )

@@ -50,7 +50,7 @@ _COMMAND = PurePosixPath("usr/bin/k3s-harden")
 _RELEASE = PurePosixPath("usr/lib/extension-release.d/extension-release.k3s-harden")
 
 
-class Entry(NamedTuple):
+class TarEntry(NamedTuple):
     """A file, or a symbolic link with its target."""
 
     data: bytes = b""
@@ -67,14 +67,14 @@ def bundle(directory: Path, machine: str) -> list[Path]:
         work = Path(temporary)
         files = _files(work, machine, gather(build_wheel(work, epoch)), epoch)
         directory.mkdir(parents=True, exist_ok=True)
-        install = {PurePosixPath("install"): Entry((_SOURCES / "install").read_bytes(), 0o755)}
+        install = {PurePosixPath("install"): TarEntry((_SOURCES / "install").read_bytes(), 0o755)}
         below = {PurePosixPath(name, path): entry for path, entry in (install | files).items()}
         archive.write_bytes(compressed(archive_of(below, epoch)))
         _make_extension(extension, files, machine, epoch)
     return [archive, extension]
 
 
-def _files(work: Path, machine: str, payload: Payload, epoch: int) -> dict[PurePosixPath, Entry]:
+def _files(work: Path, machine: str, payload: Payload, epoch: int) -> dict[PurePosixPath, TarEntry]:
     """Return the files of the bundle: the program, the licences, and the list of what it contains."""
     root, debs = work / "root", debian_packages(work, machine, _PACKAGES)
     for deb in debs:
@@ -89,14 +89,14 @@ def _files(work: Path, machine: str, payload: Payload, epoch: int) -> dict[PureP
     files = {PurePosixPath("bin", path): entry for path, entry in _frozen(root, epoch)}
     packages = _packages(debs, {path.name for path in files})
     contained = "".join(f"{name} {version}\n" for name, version in sorted(packages.items()))
-    files[PurePosixPath("CONTENTS")] = Entry(contained.encode())
-    files[PurePosixPath("LICENSE")] = Entry((CHECKOUT / "LICENSE").read_bytes())
+    files[PurePosixPath("CONTENTS")] = TarEntry(contained.encode())
+    files[PurePosixPath("LICENSE")] = TarEntry((CHECKOUT / "LICENSE").read_bytes())
     licences = {PurePosixPath(name, "copyright"): root / f"usr/share/doc/{name}/copyright" for name in packages}
     licences |= {
         PurePosixPath("pyinstaller", file.name): file for file in root.glob("build/tools/*/licenses/COPYING.txt")
     }
     texts = {**payload.licences, **{path: file.read_bytes() for path, file in licences.items()}}
-    return files | {"licenses" / path: Entry(data) for path, data in texts.items()}
+    return files | {"licenses" / path: TarEntry(data) for path, data in texts.items()}
 
 
 def debian_packages(work: Path, machine: str, packages: Iterable[str]) -> list[Path]:
@@ -109,7 +109,7 @@ def debian_packages(work: Path, machine: str, packages: Iterable[str]) -> list[P
     return debian.download_all(packages)
 
 
-def _frozen(root: Path, epoch: int) -> Iterator[tuple[PurePosixPath, Entry]]:
+def _frozen(root: Path, epoch: int) -> Iterator[tuple[PurePosixPath, TarEntry]]:
     """Run PyInstaller in the root directory, and yield the files that it made."""
     (root / "build/start.py").write_bytes((_SOURCES / "start.py").read_bytes())
     (root / "dev").mkdir(exist_ok=True)
@@ -129,9 +129,9 @@ def _frozen(root: Path, epoch: int) -> Iterator[tuple[PurePosixPath, Entry]]:
     for file in sorted(made.rglob("*")):
         path = PurePosixPath(file.relative_to(made))
         if file.is_symlink():
-            yield path, Entry(target=str(file.readlink()))
+            yield path, TarEntry(target=str(file.readlink()))
         elif file.is_file():
-            yield path, Entry(file.read_bytes(), 0o755 if file.stat().st_mode & stat.S_IXUSR else 0o644)
+            yield path, TarEntry(file.read_bytes(), 0o755 if file.stat().st_mode & stat.S_IXUSR else 0o644)
 
 
 def _packages(debs: Iterable[Path], names: set[str]) -> dict[str, str]:
@@ -146,9 +146,9 @@ def _packages(debs: Iterable[Path], names: set[str]) -> dict[str, str]:
     return found
 
 
-def archive_of(entries: Mapping[PurePosixPath, Entry], epoch: int, *, labelled: bool = False) -> bytes:
+def archive_of(entries: Mapping[PurePosixPath, TarEntry], epoch: int, *, labelled: bool = False) -> bytes:
     """Return an archive of these files and their directories, with labels of SELinux if they are to be in /usr."""
-    directories = {parent: Entry(mode=0o755) for path in entries for parent in path.parents if parent.name}
+    directories = {parent: TarEntry(mode=0o755) for path in entries for parent in path.parents if parent.name}
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for path, entry in sorted((directories | dict(entries)).items()):
@@ -170,13 +170,13 @@ def _selinux_type(path: PurePosixPath) -> str:
     return "lib_t" if path.is_relative_to("usr/lib") else "usr_t"
 
 
-def _make_extension(file: Path, files: Mapping[PurePosixPath, Entry], machine: str, epoch: int) -> None:
+def _make_extension(file: Path, files: Mapping[PurePosixPath, TarEntry], machine: str, epoch: int) -> None:
     """Write a system extension with the program, and without the gate, as a squashfs image."""
     architecture = {"x86_64": "x86-64", "aarch64": "arm64"}[machine]
     entries = {_EXTENSION / path: entry for path, entry in files.items()}
-    entries[_COMMAND] = Entry(target="../lib/k3s-harden/bin/k3s-harden")
+    entries[_COMMAND] = TarEntry(target="../lib/k3s-harden/bin/k3s-harden")
     # Whatever the distribution is: the program needs only its glibc.
-    entries[_RELEASE] = Entry(f"ID=_any\nARCHITECTURE={architecture}\n".encode())
+    entries[_RELEASE] = TarEntry(f"ID=_any\nARCHITECTURE={architecture}\n".encode())
     command = (
         "mksquashfs",
         "-",

@@ -19,7 +19,7 @@ from urllib.parse import unquote
 from agent import __releases__, __version__
 from agent.cli.verbs.render.image import IMAGE
 from tests.dist.build import build_time
-from tests.dist.bundle import Entry, archive_of, debian_packages
+from tests.dist.bundle import TarEntry, archive_of, debian_packages
 from tests.dist.sbom import package_urls, sbom
 from tests.dist.tools import CannotBuildError, run
 from tests.vm import suite
@@ -50,11 +50,13 @@ def image(directory: Path, machine: str) -> Path:
         layer.write_bytes(archive_of(files, epoch))
         _make_layout(layout, layer, _labels(contents, epoch), suite.ARCHITECTURES[machine], epoch)
         blobs = {path.relative_to(layout): path for path in layout.rglob("*") if path.is_file()}
-        target.write_bytes(archive_of({PurePosixPath(path): Entry(blobs[path].read_bytes()) for path in blobs}, epoch))
+        target.write_bytes(
+            archive_of({PurePosixPath(path): TarEntry(blobs[path].read_bytes()) for path in blobs}, epoch)
+        )
     return target
 
 
-def _bundled(bundle: Path) -> Iterator[tuple[PurePosixPath, Entry]]:
+def _bundled(bundle: Path) -> Iterator[tuple[PurePosixPath, TarEntry]]:
     """Yield the files of a bundle at their paths in the image."""
     if not bundle.exists():
         raise CannotBuildError(f"{bundle} does not exist: run make bundle first")
@@ -63,19 +65,19 @@ def _bundled(bundle: Path) -> Iterator[tuple[PurePosixPath, Entry]]:
             path = PurePosixPath(*PurePosixPath(member.name).parts[1:])
             content = archive.extractfile(member) if member.isfile() else None
             if content or member.issym():
-                yield _PROGRAM / path, Entry(content.read() if content else b"", member.mode, member.linkname)
+                yield _PROGRAM / path, TarEntry(content.read() if content else b"", member.mode, member.linkname)
 
 
-def _c_library(work: Path, package: Path) -> Iterator[tuple[PurePosixPath, Entry]]:
+def _c_library(work: Path, package: Path) -> Iterator[tuple[PurePosixPath, TarEntry]]:
     """Yield the shared libraries of the package, without its character sets, and its licence."""
     root = work / "libc"
     run("dpkg-deb", "--extract", package, root)
     for path in sorted(root.glob("lib*/**/*.so*")):
         mode, is_link = path.lstat().st_mode & 0o777, path.is_symlink()
-        entry = Entry(target=str(path.readlink())) if is_link else Entry(path.read_bytes(), mode)
+        entry = TarEntry(target=str(path.readlink())) if is_link else TarEntry(path.read_bytes(), mode)
         yield PurePosixPath(path.relative_to(root)), entry
     licence = PurePosixPath("usr/share/doc/libc6/copyright")
-    yield licence, Entry((root / licence).read_bytes())
+    yield licence, TarEntry((root / licence).read_bytes())
 
 
 def _labels(contents: bytes, epoch: int) -> dict[str, str]:

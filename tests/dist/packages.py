@@ -42,7 +42,7 @@ _ZSH = {
 }
 
 
-class Entry(NamedTuple):
+class PackageFile(NamedTuple):
     """A file of a package; `kind` is the type of an nfpm entry."""
 
     path: PurePosixPath
@@ -60,51 +60,53 @@ def package(wheel: Path, directory: Path, epoch: int, version: str = __version__
     _pack("rpm", [*_rpm(gather(wheel), epoch)], directory, epoch, settings)
 
 
-def _deb(payload: Payload, epoch: int, settings: Mapping[str, Any]) -> Iterator[Entry]:
+def _deb(payload: Payload, epoch: int, settings: Mapping[str, Any]) -> Iterator[PackageFile]:
     yield from _both("deb", payload, epoch)
     hook = _source("deb/k3s-harden.rtupdate")
-    yield Entry(PurePosixPath("/usr/share/python3/runtime.d/k3s-harden.rtupdate"), hook, 0o755)
+    yield PackageFile(PurePosixPath("/usr/share/python3/runtime.d/k3s-harden.rtupdate"), hook, 0o755)
     documents = PurePosixPath("/usr/share/doc/k3s-harden")
-    yield Entry(documents / "copyright", _copyright(payload))
-    yield Entry(documents / "changelog.gz", compressed((CHECKOUT / "CHANGELOG.md").read_bytes()))
-    yield Entry(documents / "changelog.Debian.gz", compressed(_debian_changelog(epoch, settings)))
+    yield PackageFile(documents / "copyright", _copyright(payload))
+    yield PackageFile(documents / "changelog.gz", compressed((CHECKOUT / "CHANGELOG.md").read_bytes()))
+    yield PackageFile(documents / "changelog.Debian.gz", compressed(_debian_changelog(epoch, settings)))
 
 
-def _rpm(payload: Payload, epoch: int) -> Iterator[Entry]:
+def _rpm(payload: Payload, epoch: int) -> Iterator[PackageFile]:
     yield from _both("rpm", payload, epoch)
-    yield Entry(_PRIVATE / "python.sh", _source("rpm/python.sh"))
-    yield Entry(_PRIVATE / "start.py", _source("rpm/start.py"))
+    yield PackageFile(_PRIVATE / "python.sh", _source("rpm/python.sh"))
+    yield PackageFile(_PRIVATE / "start.py", _source("rpm/start.py"))
     documents = PurePosixPath("/usr/share/doc/k3s-harden")
-    yield Entry(documents / "CHANGELOG.md", (CHECKOUT / "CHANGELOG.md").read_bytes(), kind="doc")
+    yield PackageFile(documents / "CHANGELOG.md", (CHECKOUT / "CHANGELOG.md").read_bytes(), kind="doc")
     licences = PurePosixPath("/usr/share/licenses/k3s-harden")
-    yield Entry(licences / "LICENSE", (CHECKOUT / "LICENSE").read_bytes(), kind="license")
+    yield PackageFile(licences / "LICENSE", (CHECKOUT / "LICENSE").read_bytes(), kind="license")
     for path, data in payload.licences.items():
-        yield Entry(licences / path, data, kind="license")
+        yield PackageFile(licences / path, data, kind="license")
 
 
-def _both(packager: str, payload: Payload, epoch: int) -> Iterator[Entry]:
-    yield Entry(PurePosixPath("/usr/bin/k3s-harden"), _source(f"{packager}/k3s-harden"), 0o755)
+def _both(packager: str, payload: Payload, epoch: int) -> Iterator[PackageFile]:
+    yield PackageFile(PurePosixPath("/usr/bin/k3s-harden"), _source(f"{packager}/k3s-harden"), 0o755)
     for name in ("remove-units.sh", "update-units.sh"):
-        yield Entry(_PRIVATE / name, _source(name))
+        yield PackageFile(_PRIVATE / name, _source(name))
     for path, data in payload.files.items():
-        yield Entry(_PRIVATE / path, data)
+        yield PackageFile(_PRIVATE / path, data)
         if path.is_relative_to(_SYSTEMD):
             yield _systemd(path.relative_to(_SYSTEMD), data)
     page = compressed(manual(epoch).encode("ascii"))
     kind = "doc" if packager == "rpm" else ""
-    yield Entry(PurePosixPath("/usr/share/man/man8/k3s-harden.8.gz"), page, kind=kind)
+    yield PackageFile(PurePosixPath("/usr/share/man/man8/k3s-harden.8.gz"), page, kind=kind)
     for shell, path in (*_COMPLETIONS.items(), ("zsh", _ZSH[packager])):
-        yield Entry(path, package_data.read("completions", f"k3s-harden.{shell}"))
+        yield PackageFile(path, package_data.read("completions", f"k3s-harden.{shell}"))
 
 
-def _systemd(path: PurePosixPath, data: bytes) -> Entry:
+def _systemd(path: PurePosixPath, data: bytes) -> PackageFile:
     """Return the entry of a file of systemd/: a unit, a drop-in, or the hook of cloud-init."""
     if path.name == "cloud-init-clean":
-        return Entry(CLEAN_HOOK, data, 0o755, "config|noreplace")
-    return Entry(_UNITS / path, data)
+        return PackageFile(CLEAN_HOOK, data, 0o755, "config|noreplace")
+    return PackageFile(_UNITS / path, data)
 
 
-def _pack(packager: str, entries: Sequence[Entry], directory: Path, epoch: int, settings: Mapping[str, Any]) -> None:
+def _pack(
+    packager: str, entries: Sequence[PackageFile], directory: Path, epoch: int, settings: Mapping[str, Any]
+) -> None:
     time = datetime.fromtimestamp(epoch, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     own = {parent for entry in entries for parent in entry.path.parents if _is_package_directory(parent)}
     contents: list[dict[str, Any]] = [

@@ -118,7 +118,7 @@ class JsonReport(NamedTuple):
         return {name for name, found in self.items.items() if found == status}
 
 
-class Entry(NamedTuple):
+class TreeEntry(NamedTuple):
     """Type, mode, owner and content of a path. The owner is relative to the user that runs the tests, who is 0:0."""
 
     kind: str
@@ -188,7 +188,7 @@ class HostTree:
         assert done.stdout, done
         return parsed(done)
 
-    def entries(self, *, with_state: bool = False) -> dict[str, Entry]:
+    def entries(self, *, with_state: bool = False) -> dict[str, TreeEntry]:
         """Return the entry of each path of the tree without its programs, by default without the state and lock."""
         return dict(_entries(self.root, (PROGRAMS,) if with_state else (STATE, LOCK, PROGRAMS)))
 
@@ -280,7 +280,7 @@ def _schema() -> Any:  # noqa: ANN401 - a schema is any JSON
     return json.loads(SCHEMA.read_bytes())
 
 
-def _entries(root: Path, left_out: Sequence[str]) -> Iterator[tuple[str, Entry]]:
+def _entries(root: Path, left_out: Sequence[str]) -> Iterator[tuple[str, TreeEntry]]:
     for path in sorted(root.rglob("*")):
         name = f"/{path.relative_to(root)}"
         if any(name == path or name.startswith(f"{path}/") for path in left_out):
@@ -295,4 +295,4 @@ def _entries(root: Path, left_out: Sequence[str]) -> Iterator[tuple[str, Entry]]
             kind, content = "symlink", os.fsencode(path.readlink())
         else:
             kind, content = "special", b""
-        yield name, Entry(kind, stat.S_IMODE(found.st_mode), owner, content)
+        yield name, TreeEntry(kind, stat.S_IMODE(found.st_mode), owner, content)

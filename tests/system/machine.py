@@ -91,7 +91,7 @@ read -r line || :
 """
 
 
-class Entry(NamedTuple):
+class FoundPath(NamedTuple):
     """Kind, mode and owner of a path, and its content or link target."""
 
     kind: str
@@ -140,7 +140,7 @@ class Machine(ProcessRoot):
             assert found == self._before, "the kernel values of this machine were not restored"
         os.close(self._turn)
 
-    def entry(self, inside: str | Path) -> Entry | None:
+    def entry(self, inside: str | Path) -> FoundPath | None:
         """Return the entry of a path, or None."""
         path = self.path(inside)
         if not os.path.lexists(path):
@@ -152,13 +152,13 @@ class Machine(ProcessRoot):
             kind, content = "file", path.read_bytes()
         else:
             kind, content = "directory" if stat.S_ISDIR(found.st_mode) else "other", b""
-        return Entry(kind, stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid, content)
+        return FoundPath(kind, stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid, content)
 
-    def tree(self, *tops: str) -> dict[str, Entry]:
+    def tree(self, *tops: str) -> dict[str, FoundPath]:
         """Return all entries at and below these paths."""
         return dict(self._walk(tops))
 
-    def _walk(self, tops: Iterable[str]) -> Iterator[tuple[str, Entry]]:
+    def _walk(self, tops: Iterable[str]) -> Iterator[tuple[str, FoundPath]]:
         for top in tops:
             entry = self.entry(top)
             if entry is not None:

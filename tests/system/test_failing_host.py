@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import PurePosixPath
 
-    from agent.base.model import Absent, Directory, File, Obstacle
+    from agent.base.model import Absent, Directory, File, UnexpectedKind
 
 CHECKOUT = Path(__file__).parents[2]
 OLDER = Request(Overrides(role="server", k3s_version="1.24"))
@@ -58,7 +58,7 @@ class FailingTree(WritableTree):
 
     fuse: Fuse = Fuse()
 
-    def observe(self, path: PurePosixPath) -> Directory | File | Absent | Obstacle | Unreadable:
+    def observe(self, path: PurePosixPath) -> Directory | File | Absent | UnexpectedKind | Unreadable:
         if self.fuse.burns(f"look {path}"):
             return Unreadable(id=str(path), reason="Input/output error")
         return super().observe(path)

@@ -10,7 +10,7 @@ from agent.assess.checks.argument_values import GivenBy
 from agent.assess.checks.unmet import complete_steps
 from agent.base.errors import InputError
 from agent.base.model import Location, Restart
-from agent.base.yaml_reader import Mapping, Scalar, Sequence, first_object
+from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, first_object
 
 if TYPE_CHECKING:
     from agent.assess.checks.argument_values import Doubt
@@ -47,7 +47,7 @@ def answer_by_file(name: str, criterion: Criterion, doubt: Doubt, node: Assessed
         root = first_object(data, path)
     except InputError:
         return doubtful(doubt)
-    if not isinstance(root, Mapping):
+    if not isinstance(root, YamlMapping):
         return doubtful(doubt)
     found = _scalars(root, field.path)
     value = ",".join(scalar.text for scalar in found) or field.default
@@ -59,9 +59,11 @@ def answer_by_file(name: str, criterion: Criterion, doubt: Doubt, node: Assessed
     return Answer(ControlStatus.FAIL, shown, evidence, unmet=complete_steps(*doubt.steps, restart=Restart.K3S))
 
 
-def _scalars(root: Mapping, path: str) -> list[Scalar]:
+def _scalars(root: YamlMapping, path: str) -> list[Scalar]:
     nodes: list[Node] = [root]
     for key in path.split("."):
-        inner = [found for node in nodes if isinstance(node, Mapping) and (found := node.get(key.removesuffix("[]")))]
-        nodes = [item for node in inner for item in (node.items if isinstance(node, Sequence) else (node,))]
+        inner = [
+            found for node in nodes if isinstance(node, YamlMapping) and (found := node.get(key.removesuffix("[]")))
+        ]
+        nodes = [item for node in inner for item in (node.items if isinstance(node, YamlSequence) else (node,))]
     return [node for node in nodes if isinstance(node, Scalar) and node.value is not None]

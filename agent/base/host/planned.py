@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import PurePosixPath
 
-    from agent.base.model import Obstacle, State, Unreadable
+    from agent.base.model import State, UnexpectedKind, Unreadable
 
 
 class PlannedTree(Tree):
@@ -38,11 +38,11 @@ class PlannedTree(Tree):
     defaults: Mapping[PurePosixPath, DefaultPermissions] = MappingProxyType({})
     """The default permissions that directories will have."""
 
-    def observe(self, path: PurePosixPath) -> Directory | File | Absent | Obstacle | Unreadable:
+    def observe(self, path: PurePosixPath) -> Directory | File | Absent | UnexpectedKind | Unreadable:
         """Return what will be at `path`."""
         return self.states.get(path) or super().observe(path)
 
-    def permissions(self, path: PurePosixPath) -> FilePermissions | Absent | Obstacle | Unreadable:
+    def permissions(self, path: PurePosixPath) -> FilePermissions | Absent | UnexpectedKind | Unreadable:
         """Return the mode that the file at `path` will have."""
         planned = self.states.get(path)
         if isinstance(planned, File):
@@ -51,7 +51,7 @@ class PlannedTree(Tree):
             return FilePermissions(path=path, mode=self.modes[path])
         return planned if isinstance(planned, Absent) else super().permissions(path)
 
-    def default_permissions(self, path: PurePosixPath) -> DefaultPermissions | Obstacle | Unreadable:
+    def default_permissions(self, path: PurePosixPath) -> DefaultPermissions | UnexpectedKind | Unreadable:
         """Return the default permissions that the directory at `path` will have."""
         return self.defaults.get(path) or super().default_permissions(path)
 

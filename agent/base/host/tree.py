@@ -32,8 +32,8 @@ from agent.base.model import (
     FileMode,
     FilePermissions,
     Location,
-    Obstacle,
     Times,
+    UnexpectedKind,
     Unreadable,
 )
 
@@ -88,23 +88,23 @@ class Tree(DirectoryTree):
         except OSError as error:
             raise host_error(f"cannot open {path}", error) from error
 
-    def observe(self, path: PurePosixPath) -> Directory | File | Absent | Obstacle | Unreadable:
+    def observe(self, path: PurePosixPath) -> Directory | File | Absent | UnexpectedKind | Unreadable:
         """Return what exists at `path`. A symlink is not followed."""
         return self._observed(str(path), path, lambda node: self._state(path, node))
 
-    def permissions(self, path: PurePosixPath) -> FilePermissions | Absent | Obstacle | Unreadable:
+    def permissions(self, path: PurePosixPath) -> FilePermissions | Absent | UnexpectedKind | Unreadable:
         """Return the mode of the regular file at `path`. A symlink is not followed, and the content is not read."""
         resource_id = FilePermissions(path=path, mode=FileMode(0)).id
 
-        def read_mode(node: OpenedName) -> FilePermissions | Obstacle:
+        def read_mode(node: OpenedName) -> FilePermissions | UnexpectedKind:
             found = _stat(node)
             if not stat.S_ISREG(found.st_mode):
-                return Obstacle(id=resource_id, kind=file_kind(found.st_mode))
+                return UnexpectedKind(id=resource_id, kind=file_kind(found.st_mode))
             return FilePermissions(path=path, mode=FileMode(stat.S_IMODE(found.st_mode)))
 
         return self._observed(resource_id, path, read_mode)
 
-    def default_permissions(self, path: PurePosixPath) -> DefaultPermissions | Obstacle | Unreadable:
+    def default_permissions(self, path: PurePosixPath) -> DefaultPermissions | UnexpectedKind | Unreadable:
         """Return the default permissions in the directory at `path`: none if it does not exist. No symlink is followed.
 
         Unreadable if the file system does not support access control lists.
@@ -113,10 +113,10 @@ class Tree(DirectoryTree):
 
         resource_id = DefaultPermissions(path=path, acl=b"").id
 
-        def read_list(node: OpenedName) -> DefaultPermissions | Obstacle | Unreadable:
+        def read_list(node: OpenedName) -> DefaultPermissions | UnexpectedKind | Unreadable:
             found = _stat(node)
             if not stat.S_ISDIR(found.st_mode):
-                return Obstacle(id=resource_id, kind=file_kind(found.st_mode))
+                return UnexpectedKind(id=resource_id, kind=file_kind(found.st_mode))
             flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(node.name, flags, dir_fd=node.directory)
             try:
@@ -132,16 +132,16 @@ class Tree(DirectoryTree):
 
     def _observed(
         self, resource_id: str, path: PurePosixPath, read_state: Callable[[OpenedName], _State]
-    ) -> _State | Absent | Obstacle | Unreadable:
+    ) -> _State | Absent | UnexpectedKind | Unreadable:
         try:
             with self._resolved(path) as node:
                 return read_state(node)
         except BrokenLink as link:
-            return Obstacle(id=resource_id, kind=f"path below a broken link: {link.problem}", hint=link.hint)
+            return UnexpectedKind(id=resource_id, kind=f"path below a broken link: {link.problem}", hint=link.hint)
         except FileNotFoundError:
             return Absent(path)
         except NotADirectory as parent:
-            return Obstacle(id=resource_id, kind=f"path through {parent.strerror}")
+            return UnexpectedKind(id=resource_id, kind=f"path through {parent.strerror}")
         except OSError as error:
             return Unreadable(id=resource_id, reason=reason_of(error))
 
@@ -322,13 +322,13 @@ class Tree(DirectoryTree):
             return Distrusted(reason_of(error), "")
         return Distrusted(problem, self._restriction(str(path))) if problem else None
 
-    def _state(self, path: PurePosixPath, node: OpenedName) -> Directory | File | Obstacle:
+    def _state(self, path: PurePosixPath, node: OpenedName) -> Directory | File | UnexpectedKind:
         found = _stat(node)
         if stat.S_ISDIR(found.st_mode):
             return Directory(path=path, mode=FileMode(stat.S_IMODE(found.st_mode)), owner=self._shown_owner(found))
         # Other kinds are not opened: opening a device can have an effect.
         if not stat.S_ISREG(found.st_mode):
-            return Obstacle(id=str(path), kind=file_kind(found.st_mode))
+            return UnexpectedKind(id=str(path), kind=file_kind(found.st_mode))
         with opened_file(node) as descriptor:
             # Content, mode and owner are read from one file, even if it is replaced in the meantime.
             found = os.fstat(descriptor)

@@ -52,14 +52,14 @@ class Scalar(Value):
     """Counted from 1."""
 
 
-class Sequence(Value):
+class YamlSequence(Value):
     """A list."""
 
     items: tuple[Node, ...]
     line: int
 
 
-class Mapping(Value):
+class YamlMapping(Value):
     """Keys and values in the order in which they were written, duplicate keys included."""
 
     entries: tuple[KeyValue, ...]
@@ -88,7 +88,7 @@ class KeyValue(NamedTuple):
 
 
 if TYPE_CHECKING:
-    Node = Union[Scalar, Sequence, Mapping]
+    Node = Union[Scalar, YamlSequence, YamlMapping]
 
 
 class Document(NamedTuple):
@@ -157,7 +157,7 @@ def describe_node(node: Node | None) -> str:
     if node is None:
         return "nothing"
     if not isinstance(node, Scalar):
-        return "a list" if isinstance(node, Sequence) else "a mapping"
+        return "a list" if isinstance(node, YamlSequence) else "a mapping"
     if node.value is None:
         return "nothing"
     text = shown(node.text)
@@ -178,7 +178,7 @@ def alternatives(words: Iterable[str]) -> str:
     return f"{', '.join(others)} or {last}"
 
 
-def duplicates(mapping: Mapping) -> tuple[tuple[KeyValue, KeyValue], ...]:
+def duplicates(mapping: YamlMapping) -> tuple[tuple[KeyValue, KeyValue], ...]:
     """Return each repeated key of a mapping as a pair: the first entry and the repetition."""
     first: dict[str, KeyValue] = {}
     return tuple(
@@ -188,20 +188,22 @@ def duplicates(mapping: Mapping) -> tuple[tuple[KeyValue, KeyValue], ...]:
 
 def merged(node: Node) -> Node:
     """Return a node with the entries of its merge keys (`<<`) merged, as Go's YAML packages do."""
-    if isinstance(node, Sequence):
-        return Sequence(tuple(merged(item) for item in node.items), node.line)
-    if not isinstance(node, Mapping):
+    if isinstance(node, YamlSequence):
+        return YamlSequence(tuple(merged(item) for item in node.items), node.line)
+    if not isinstance(node, YamlMapping):
         return node
     entries = tuple(entry._replace(node=merged(entry.node)) for entry in node.entries)
     own = [entry for entry in entries if entry.key != _MERGE]
     keys = {entry.key for entry in own}
     for entry in entries:
-        sources = entry.node.items if isinstance(entry.node, Sequence) else (entry.node,)
+        sources = entry.node.items if isinstance(entry.node, YamlSequence) else (entry.node,)
         for source in sources if entry.key == _MERGE else ():
-            new = [entry for entry in source.entries if entry.key not in keys] if isinstance(source, Mapping) else []
+            new = (
+                [entry for entry in source.entries if entry.key not in keys] if isinstance(source, YamlMapping) else []
+            )
             keys |= {entry.key for entry in new}
             own += new
-    return Mapping(tuple(own), node.line)
+    return YamlMapping(tuple(own), node.line)
 
 
 _MERGE = "<<"
@@ -239,18 +241,18 @@ def first_object(data: bytes, path: PurePosixPath) -> Node | None:
 def part(node: Node | None, *keys: str) -> Node | None:
     """Return the value at a path of keys; None if there is none."""
     for key in keys:
-        node = node.get(key) if isinstance(node, Mapping) else None
+        node = node.get(key) if isinstance(node, YamlMapping) else None
     return node
 
 
 def items(node: Node | None) -> tuple[Node, ...]:
     """Return the items of a list; none if the node is not a list."""
-    return node.items if isinstance(node, Sequence) else ()
+    return node.items if isinstance(node, YamlSequence) else ()
 
 
-def mappings(node: Node | None) -> list[Mapping]:
+def mappings(node: Node | None) -> list[YamlMapping]:
     """Return the mappings in a list; none if the node is not a list."""
-    return [item for item in items(node) if isinstance(item, Mapping)]
+    return [item for item in items(node) if isinstance(item, YamlMapping)]
 
 
 def texts(node: Node | None) -> list[str]:
@@ -262,7 +264,7 @@ def scalars(node: Node) -> Iterator[Scalar]:
     """Yield all scalar values below a node, without keys, in the order in which they were written."""
     if isinstance(node, Scalar):
         yield node
-    elif isinstance(node, Sequence):
+    elif isinstance(node, YamlSequence):
         for item in node.items:
             yield from scalars(item)
     else:
@@ -341,9 +343,9 @@ class _Builder:
         elif depth >= MAX_DEPTH:
             raise BoundsError(Location(self.path, line), f"it nests deeper than {MAX_DEPTH} levels")
         elif isinstance(event, yaml.MappingStartEvent):
-            node = Mapping(tuple(self._entries(depth + 1)), line)
+            node = YamlMapping(tuple(self._entries(depth + 1)), line)
         else:
-            node = Sequence(tuple(self._node(item, depth + 1) for item in self._until(yaml.SequenceEndEvent)), line)
+            node = YamlSequence(tuple(self._node(item, depth + 1) for item in self._until(yaml.SequenceEndEvent)), line)
         anchor = getattr(event, "anchor", None)
         if anchor is not None:
             self.anchors[anchor] = (node, self.weight - before)

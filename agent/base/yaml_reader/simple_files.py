@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.base.yaml_reader import Document, KeyValue, Mapping, Scalar, Sequence
+from agent.base.yaml_reader import Document, KeyValue, Scalar, YamlMapping, YamlSequence
 from agent.base.yaml_reader.plain_scalars import resolve
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _simple_lines(text: str) -> list[_Line] | None:
     return lines
 
 
-def _simple_mapping(lines: list[_Line], at: int, indent: int) -> tuple[Mapping, int]:
+def _simple_mapping(lines: list[_Line], at: int, indent: int) -> tuple[YamlMapping, int]:
     """Return the mapping that begins at a line, and the first line that does not belong to it.
 
     A file that is not simple has lines that belong to no mapping, or the result is past the last line.
@@ -73,23 +73,23 @@ def _simple_mapping(lines: list[_Line], at: int, indent: int) -> tuple[Mapping, 
         if line.word:
             node: Node = _word(line.word, line.number)
         elif line.empty:
-            node = Mapping((), line.number)
+            node = YamlMapping((), line.number)
         elif after and after.item and after.indent in (indent, indent + 2):
             node, at = _simple_list(lines, at, after.indent)
         elif after and after.key and after.indent == indent + 2:
             node, at = _simple_mapping(lines, at, after.indent)
         else:
-            return Mapping((), first), len(lines) + 1  # a key without a value
+            return YamlMapping((), first), len(lines) + 1  # a key without a value
         entries.append(KeyValue(line.key or "", line.number, node))
-    return Mapping(tuple(entries), first), at
+    return YamlMapping(tuple(entries), first), at
 
 
-def _simple_list(lines: list[_Line], at: int, indent: int) -> tuple[Sequence, int]:
+def _simple_list(lines: list[_Line], at: int, indent: int) -> tuple[YamlSequence, int]:
     first, words = lines[at].number, []
     while at < len(lines) and lines[at].indent == indent and (item := lines[at].item):
         words.append(_word(item, lines[at].number))
         at += 1
-    return Sequence(tuple(words), first), at
+    return YamlSequence(tuple(words), first), at
 
 
 def _word(written: str, line: int) -> Scalar:

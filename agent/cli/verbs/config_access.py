@@ -12,7 +12,7 @@ from agent.assess.evidence import reader
 from agent.base.model import Remediation
 from agent.base.value import replace
 from agent.findings.after_run import CONFIG_WRITABLE
-from agent.findings.registry import Trouble
+from agent.findings.registry import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,7 @@ def writable_configuration(host: Host, situation: Situation) -> Iterator[Finding
         if answer.status is ControlStatus.FAIL and is_new and situation.waivers.covering(control) is None:
             seen.update(answer.evidence)
             yield CONFIG_WRITABLE.case(
-                Trouble(
+                Problem(
                     "a user other than root can change K3s' configuration, and so control this node",
                     expected=check.expected,
                     found=answer.found,

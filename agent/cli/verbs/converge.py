@@ -59,7 +59,7 @@ def _with_prediction(report: Report, host: Host, request: Request, situation: Si
     """Return the report with the problems that apply would cause; unchanged if apply would change nothing."""
     if not situation.plan.changes or _is_forbidden(situation):
         return report
-    from agent.harden.plan.preflight import problems_caused_by_apply
+    from agent.harden.plan.preflight_result import problems_caused_by_apply
 
     later = findings.collect_findings(observe_after_apply(host, request, situation))
     found = problems_caused_by_apply(report.findings, later, {resource.id for resource in situation.desired})

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from agent.base.errors import CommandHint, HostError, UsageError
 from agent.base.host import process
-from agent.cluster.fleet.fleet import Requirement, make_fleet
+from agent.cluster.fleet.members import Requirement, make_fleet
 from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string
 from agent.cluster.nodes import parse_node
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from agent.base.report import Progress
-    from agent.cluster.fleet.fleet import Fleet
+    from agent.cluster.fleet.members import Fleet
     from agent.cluster.kubernetes.objects import ClusterNode
 
 LARGEST_DOCUMENT = 512 << 20

@@ -113,8 +113,8 @@ def installation_for(host: Host, request: Request, named: Sequence[str], program
     is_openrc = openrc.starts_services(host)
     blocked = tuple(
         NextStep(step)
-        for trouble in unknown_config(unit, others, k3s.data_dir, site.k3s_config)
-        for step in (Instruction(f"the gate will block K3s: {trouble.message}"), *trouble.remediation.steps)
+        for problem in unknown_config(unit, others, k3s.data_dir, site.k3s_config)
+        for step in (Instruction(f"the gate will block K3s: {problem.message}"), *problem.remediation.steps)
     )
     found = Installation(
         program, k3s.data_dir, services, completions, has_cloud_init, k3s=k3s, is_openrc=is_openrc, blocked=blocked

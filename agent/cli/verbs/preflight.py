@@ -24,7 +24,7 @@ from agent.cli.verbs.k3s_state import installed_k3s
 from agent.harden.node.datastore import Datastore, sqlite_database
 from agent.harden.node.site_files import read_settings
 from agent.harden.plan import next_steps
-from agent.harden.plan.preflight import Preflight, compared_findings, not_compliant
+from agent.harden.plan.preflight_result import Preflight, compared_findings, not_compliant
 from agent.harden.settings.schema import DEFAULT_SETTINGS, Overrides
 from agent.harden.situation.observation import observe_after_apply, observe_situation
 from agent.k3s import upgrade_notes

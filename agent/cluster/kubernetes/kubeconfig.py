@@ -12,7 +12,7 @@ from agent.base.errors import InputError
 from agent.base.model import Location
 
 if TYPE_CHECKING:
-    from agent.base.yaml_reader import Mapping
+    from agent.base.yaml_reader import YamlMapping
 
 _HTTPS_PORT = 443
 
@@ -40,7 +40,7 @@ def parse_kubeconfig(data: bytes, path: PurePosixPath) -> Kubeconfig:
     """Parse a kubeconfig. Raises InputError for one that K3s did not write, or whose server is not authenticated."""
     documents = yaml_reader.read_documents(data, path)
     root = documents[0].node if documents else None
-    if not isinstance(root, yaml_reader.Mapping):
+    if not isinstance(root, yaml_reader.YamlMapping):
         raise InputError(Location(path), "it is not a kubeconfig")
     context = _entry(root, "contexts", root.text("current-context"), "context", path)
     cluster = _entry(root, "clusters", context.text("cluster"), "cluster", path)
@@ -68,15 +68,15 @@ def _address(url: str, path: PurePosixPath) -> tuple[str, int]:
     raise InputError(Location(path), "the address of its server is not https://HOST:PORT")
 
 
-def _entry(root: Mapping, section: str, name: str | None, kind: str, path: PurePosixPath) -> Mapping:
+def _entry(root: YamlMapping, section: str, name: str | None, kind: str, path: PurePosixPath) -> YamlMapping:
     for item in yaml_reader.mappings(root.get(section)):
         found = item.get(kind)
-        if name and item.text("name") == name and isinstance(found, yaml_reader.Mapping):
+        if name and item.text("name") == name and isinstance(found, yaml_reader.YamlMapping):
             return found
     raise InputError(Location(path), f"its current context has no {kind}")
 
 
-def _credential(node: Mapping, key: str, path: PurePosixPath) -> Credential:
+def _credential(node: YamlMapping, key: str, path: PurePosixPath) -> Credential:
     embedded, file = node.text(f"{key}-data"), node.text(key)
     if embedded:
         try:

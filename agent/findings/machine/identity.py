@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent import __released__
 from agent.base.model import Instruction, Location, Remediation, ShellCommand
 from agent.findings.machine.reason import may_fail, stops_k3s
-from agent.findings.registry import Trouble, edit_of_k3s_config, instruction
+from agent.findings.registry import Problem, edit_of_k3s_config, instruction
 from agent.harden.node.machine.identity import TOKEN_OF_CLUSTER
 from agent.k3s.components.names import is_subdomain
 
@@ -29,7 +29,7 @@ _SET_TIME = (
     source="seen with the API server: apimachinery, IsDNS1123Subdomain; pkg/util/net.go; #10794, #1120",
     remediation="set `node-name` or the host name to a name of RFC 1123",
 )
-def node_name_invalid(situation: Situation) -> Iterator[Trouble]:
+def node_name_invalid(situation: Situation) -> Iterator[Problem]:
     """The name of the node is not a valid name in Kubernetes, so the node never registers.
 
     K3s uses `node-name`, or else the host name, in lower case. A valid name has letters, digits, `-` and `.`, and
@@ -43,7 +43,7 @@ def node_name_invalid(situation: Situation) -> Iterator[Trouble]:
             if identity.name_location is not None
             else Remediation((Instruction(f"choose a name: {correct}"), ShellCommand("sudo hostnamectl hostname NAME")))
         )
-        yield Trouble(
+        yield Problem(
             "the name of the node is not valid in Kubernetes",
             expected="a name of RFC 1123: letters, digits, `-` and `.`",
             found=identity.name,
@@ -58,11 +58,11 @@ def node_name_invalid(situation: Situation) -> Iterator[Trouble]:
     source="from source: documentation of K3s, Requirements: unique host names; #1120",
     remediation="set a host name of its own for each node",
 )
-def node_name_localhost(situation: Situation) -> Iterator[Trouble]:
+def node_name_localhost(situation: Situation) -> Iterator[Problem]:
     """The name of the node is `localhost`. A second node with this name cannot join the cluster."""
     identity = situation.machine.identity
     if identity.name in _LOCAL_NAMES:
-        yield Trouble(
+        yield Problem(
             "the name of the node is not unique",
             expected="a unique name",
             found=identity.name,
@@ -80,7 +80,7 @@ def node_name_localhost(situation: Situation) -> Iterator[Trouble]:
     source="from source: pkg/cluster/storage.go, getBootstrapKeyFromStorage; #4640, #4910",
     remediation="configure the token with which the cluster was started",
 )
-def token_changed(situation: Situation) -> Iterator[Trouble]:
+def token_changed(situation: Situation) -> Iterator[Problem]:
     """The configured token is not the one with which the datastore on this server was created.
 
     K3s encrypts the certificates in the datastore with the token. Neither token is printed.
@@ -88,7 +88,7 @@ def token_changed(situation: Situation) -> Iterator[Trouble]:
     location = situation.machine.identity.other_token
     if location is not None:
         of_cluster = situation.facts.data_dir / TOKEN_OF_CLUSTER
-        yield Trouble(
+        yield Problem(
             f"the configured token differs from the one in {of_cluster}, which encrypts the datastore",
             expected=f"the last part of the token in {of_cluster}",
             found="another token",
@@ -106,7 +106,7 @@ def token_changed(situation: Situation) -> Iterator[Trouble]:
     source="from source: pkg/agent/config/config.go, getNodeNamedCrt; #6054, #802",
     remediation="delete the Secret with the node's old password on a server",
 )
-def node_password_missing(situation: Situation) -> Iterator[Trouble]:
+def node_password_missing(situation: Situation) -> Iterator[Problem]:
     """The password of the node is missing although the node was part of a cluster, as after a reinstallation.
 
     K3s creates a new one, which the server rejects as long as it has the old one.
@@ -116,7 +116,7 @@ def node_password_missing(situation: Situation) -> Iterator[Trouble]:
         import shlex
 
         secret = shlex.quote(f"{identity.name}.node-password.k3s")
-        yield Trouble(
+        yield Problem(
             "/etc/rancher/node/password is missing, and the kubelet has a certificate of the cluster",
             expected="the file /etc/rancher/node/password",
             found="no such file",
@@ -135,14 +135,14 @@ def node_password_missing(situation: Situation) -> Iterator[Trouble]:
     source="from source: Go, crypto/x509; #5163, #6368",
     remediation="correct the clock",
 )
-def clock_behind_certificates(situation: Situation) -> Iterator[Trouble]:
+def clock_behind_certificates(situation: Situation) -> Iterator[Problem]:
     """The clock of this host is earlier than the validity of the cluster's certificates.
 
     A Raspberry Pi without a clock of its own starts with an old time until it has synchronized it.
     """
     identity = situation.machine.identity
     if identity.future_certificate is not None:
-        yield Trouble(
+        yield Problem(
             "the clock of this host is behind",
             expected=f"later than {identity.future_certificate.valid_from}, when the certificate becomes valid",
             found=identity.now,
@@ -157,12 +157,12 @@ def clock_behind_certificates(situation: Situation) -> Iterator[Trouble]:
     source="from source: #5163, #6368",
     remediation="correct the clock",
 )
-def clock_behind_program(situation: Situation) -> Iterator[Trouble]:
+def clock_behind_program(situation: Situation) -> Iterator[Problem]:
     """The clock of this host is earlier than the release of this program, so new certificates of K3s expire early."""
     machine = situation.machine
     today = machine.identity.now
     if machine.is_live and machine.identity.future_certificate is None and today[: len(__released__)] < __released__:
-        yield Trouble(
+        yield Problem(
             "the clock of this host is behind",
             expected=f"later than {__released__}, the release of k3s-harden",
             found=today,

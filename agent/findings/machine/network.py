@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.model import Instruction, Remediation, Restart, ShellCommand
 from agent.findings.machine.reason import may_fail, stops_k3s
-from agent.findings.registry import Trouble, instruction
+from agent.findings.registry import Problem, instruction
 from agent.harden.node.machine.network import ONLINE
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _ADDRESS_OPTIONS = ("node-ip", "flannel-iface", "vpn-auth", "vpn-auth-file")
     source="seen with the API server: pkg/util/net.go, GetHostnameAndIPs; #1144, #6265",
     remediation="add a default route, or set `node-ip`",
 )
-def default_route_missing(situation: Situation) -> Iterator[Trouble]:
+def default_route_missing(situation: Situation) -> Iterator[Problem]:
     """There is no default route and no `node-ip`, so K3s cannot determine the address of the node.
 
     While systemd answers that the network is not complete, nothing is reported: K3s starts after it.
@@ -33,7 +33,7 @@ def default_route_missing(situation: Situation) -> Iterator[Trouble]:
     if network.has_default_route is not False or not network.is_up:
         return
     if not any(found is not None and found.text for found in map(config.scalar, _ADDRESS_OPTIONS)):
-        yield Trouble(
+        yield Problem(
             "this host has no default route, and K3s' configuration has no `node-ip`",
             expected=f"a default route when {ONLINE} is reached, or `node-ip`",
             found="no default route",
@@ -58,7 +58,7 @@ def default_route_missing(situation: Situation) -> Iterator[Trouble]:
     source="seen with two components: pkg/daemons/control; #5973 (6444), #60 (10250), #1011 (6443)",
     remediation="stop the other program, or configure another port",
 )
-def port_in_use(situation: Situation) -> Iterator[Trouble]:
+def port_in_use(situation: Situation) -> Iterator[Problem]:
     """Another program listens on a TCP port that K3s needs.
 
     Ports follow K3s' configuration. A program in the control group of K3s' service does not count.
@@ -66,7 +66,7 @@ def port_in_use(situation: Situation) -> Iterator[Trouble]:
     for conflict in situation.machine.network.conflicts:
         port, owner = conflict.port, conflict.owner
         change = f", or set {port.change} in K3s' configuration" if port.change else ""
-        yield Trouble(
+        yield Problem(
             f"port {port.number}, on which {port.user} listens, is in use",
             expected=f"{port.number}/tcp free",
             found=f"process {owner.pid} ({owner.name})",
@@ -85,7 +85,7 @@ def port_in_use(situation: Situation) -> Iterator[Trouble]:
     source="from source: documentation of K3s, Requirements; #24, #344, #7013",
     remediation="make the firewall trust the networks of pods and services",
 )
-def firewall_blocks_pods(situation: Situation) -> Iterator[Trouble]:
+def firewall_blocks_pods(situation: Situation) -> Iterator[Problem]:
     """A firewall is enabled whose rules do not mention the networks of pods and services. K3s starts; its pods fail."""
     firewall = situation.machine.network.firewall
     if firewall is None:
@@ -98,7 +98,7 @@ def firewall_blocks_pods(situation: Situation) -> Iterator[Trouble]:
     else:
         commands = [f"sudo ufw allow from {network} to any" for network in firewall.untrusted]
         commands += ["sudo ufw allow 6443/tcp"]
-    yield Trouble(
+    yield Problem(
         f"{firewall.name} is enabled and does not trust the networks of pods and services",
         expected=f"a rule for {' and '.join(firewall.untrusted)}",
         found="no rule",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.model import Instruction, Location, Remediation, ShellCommand
 from agent.findings.machine.reason import may_fail, stops_k3s
-from agent.findings.registry import Trouble, instruction
+from agent.findings.registry import Problem, instruction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     source="seen on the kernel: execve(2), systemd.exec(5); #837, #1874, #2699, #13273",
     remediation="install K3s' program for this architecture again",
 )
-def k3s_program_unusable(situation: Situation) -> Iterator[Trouble]:
+def k3s_program_unusable(situation: Situation) -> Iterator[Problem]:
     """K3s' program is a directory, not executable, no program, or a program for another architecture.
 
     A download that ended early, or a page with an error in the place of the program, has the same effect.
     """
     program = situation.machine.program
     if program.problem:
-        yield Trouble(
+        yield Problem(
             f"systemd cannot start {program.path}: {program.problem}",
             expected="an executable program for this machine",
             found=program.problem,
@@ -48,14 +48,14 @@ def k3s_program_unusable(situation: Situation) -> Iterator[Trouble]:
     source="from source: SELinux policy of Fedora and RHEL; #2699",
     remediation="sudo restorecon -v /usr/local/bin/k3s",
 )
-def k3s_program_label(situation: Situation) -> Iterator[Trouble]:
+def k3s_program_label(situation: Situation) -> Iterator[Problem]:
     """SELinux is enforcing, and K3s' program has the label of a home or temporary directory, from which it was moved.
 
     systemd may not execute such a file. cp(1) sets the label of the new directory, and mv(1) keeps the old one.
     """
     program = situation.machine.program
     if program.selinux_type:
-        yield Trouble(
+        yield Problem(
             f"SELinux does not let systemd start {program.path}",
             expected="the type bin_t or container_runtime_exec_t",
             found=program.selinux_type,
@@ -70,11 +70,11 @@ def k3s_program_label(situation: Situation) -> Iterator[Trouble]:
     source="from source: documentation of K3s, Advanced options, SELinux support; pkg/agent/containerd/config_linux.go",
     remediation="install the package k3s-selinux",
 )
-def selinux_policy_missing(situation: Situation) -> Iterator[Trouble]:
+def selinux_policy_missing(situation: Situation) -> Iterator[Problem]:
     """SELinux is enforcing without the policy of k3s-selinux. K3s starts, but its files and pods have wrong labels."""
     if situation.machine.program.lacks_selinux_policy:
         manager = situation.machine.package_manager or "dnf install"
-        yield Trouble(
+        yield Problem(
             "SELinux is enforcing, and its policy does not contain K3s",
             expected="the package k3s-selinux",
             found="no labels for /var/lib/rancher/k3s",
@@ -93,7 +93,7 @@ def selinux_policy_missing(situation: Situation) -> Iterator[Trouble]:
     source="from source: fapolicyd.rules(5); #9008, rke2 #2848",
     remediation="allow K3s' data directory in the rules of fapolicyd",
 )
-def fapolicyd_blocks_k3s(situation: Situation) -> Iterator[Trouble]:
+def fapolicyd_blocks_k3s(situation: Situation) -> Iterator[Problem]:
     """fapolicyd is enabled and enforcing, and no rule mentions K3s' data directory, whose programs it then refuses.
 
     The profile of the STIG for RHEL enables it.
@@ -102,7 +102,7 @@ def fapolicyd_blocks_k3s(situation: Situation) -> Iterator[Trouble]:
     if rules is not None:
         directory = situation.facts.data_dir
         allow = f"allow perm=any all : dir={directory}/"
-        yield Trouble(
+        yield Problem(
             f"fapolicyd does not let K3s execute the programs below {directory}",
             expected=f"a rule with dir={directory}/",
             found="no such rule",
@@ -122,11 +122,11 @@ def fapolicyd_blocks_k3s(situation: Situation) -> Iterator[Trouble]:
     source="from source: install.sh before #12889; #3465, #7077",
     remediation="sudo systemctl disable nm-cloud-setup.service nm-cloud-setup.timer",
 )
-def nm_cloud_setup_enabled(situation: Situation) -> Iterator[Trouble]:
+def nm_cloud_setup_enabled(situation: Situation) -> Iterator[Problem]:
     """nm-cloud-setup is enabled, and K3s' unit refuses to start beside it: it removes the routes of pods."""
     location = situation.machine.program.nm_cloud_setup
     if location is not None:
-        yield Trouble(
+        yield Problem(
             "K3s' unit does not start while nm-cloud-setup.service is enabled",
             expected="nm-cloud-setup.service disabled",
             found="enabled",

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from agent.base.model import Instruction, Remediation, Restart, ShellCommand
 from agent.findings.machine.reason import may_fail, stops_k3s
-from agent.findings.registry import Trouble, instruction
-from agent.harden.node.machine.kernel import uses_overlayfs
+from agent.findings.registry import Problem, instruction
+from agent.harden.node.machine.kernel_support import uses_overlayfs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,7 @@ _NOT_FOR_OVERLAYFS = frozenset({"overlay", "nfs", "nfs4"})
     source="seen on the kernel: cmd/k3s/main.go, stageAndRun; #7296, #7372",
     remediation="mount the file system of the data directory with `exec`",
 )
-def data_dir_noexec(situation: Situation) -> Iterator[Trouble]:
+def data_dir_noexec(situation: Situation) -> Iterator[Problem]:
     """The file system of K3s' data directory is mounted with `noexec`, so K3s cannot execute the programs it unpacks.
 
     K3s' program unpacks itself into `data/` below its data directory and executes what it unpacked. It looks below
@@ -49,7 +49,7 @@ def data_dir_noexec(situation: Situation) -> Iterator[Trouble]:
     source="seen on the kernel: cmd/k3s/main.go, extract; #6474",
     remediation="mount the file system of the data directory with `rw`",
 )
-def data_dir_read_only(situation: Situation) -> Iterator[Trouble]:
+def data_dir_read_only(situation: Situation) -> Iterator[Problem]:
     """The file system of K3s' data directory is read-only, so K3s can neither unpack its programs nor store data."""
     for directory in situation.machine.storage.directories:
         mount = directory.mount
@@ -57,11 +57,11 @@ def data_dir_read_only(situation: Situation) -> Iterator[Trouble]:
             yield _mounted_with("ro", "rw", directory, mount, situation)
 
 
-def _mounted_with(option: str, needed: str, directory: DataDirectory, mount: Mount, situation: Situation) -> Trouble:
+def _mounted_with(option: str, needed: str, directory: DataDirectory, mount: Mount, situation: Situation) -> Problem:
     point = shlex.quote(mount.point)
     keep = Instruction(f"replace `{option}` by `{needed}` for {mount.point} in /etc/fstab or in its mount unit")
     now = (ShellCommand(f"sudo mount -o remount,{needed} {point}"),) if situation.machine.is_live else ()
-    return Trouble(
+    return Problem(
         f"the file system of {directory.path} is mounted with `{option}`",
         expected=f"{mount.point} mounted with `{needed}`",
         found=option,
@@ -81,7 +81,7 @@ def _mounted_with(option: str, needed: str, directory: DataDirectory, mount: Mou
     source="seen on the kernel: cmd/k3s/main.go, extract; #2372",
     remediation="free space or inodes on the file system of the data directory",
 )
-def data_dir_full(situation: Situation) -> Iterator[Trouble]:
+def data_dir_full(situation: Situation) -> Iterator[Problem]:
     """The file system of K3s' data directory has no space or no inodes for the programs that K3s unpacks."""
     for directory in situation.machine.storage.directories:
         space = directory.space
@@ -101,7 +101,7 @@ def data_dir_full(situation: Situation) -> Iterator[Trouble]:
     source="from source: pkg/daemons/agent/agent.go: nodefs.available<5%",
     remediation="free space on the file system of the data directory",
 )
-def data_dir_nearly_full(situation: Situation) -> Iterator[Trouble]:
+def data_dir_nearly_full(situation: Situation) -> Iterator[Problem]:
     """Less than 5 % of the data directory's file system is free, so the kubelet evicts pods (DiskPressure)."""
     for directory in situation.machine.storage.directories:
         space, mount = directory.space, directory.mount
@@ -114,13 +114,13 @@ def data_dir_nearly_full(situation: Situation) -> Iterator[Trouble]:
             yield _lacks_space(directory, mount, "nearly full", free, "at least 5 %")
 
 
-def _lacks_space(directory: DataDirectory, mount: Mount, state: str, found: str, expected: str) -> Trouble:
+def _lacks_space(directory: DataDirectory, mount: Mount, state: str, found: str, expected: str) -> Problem:
     point = shlex.quote(mount.point)
     commands = (
         ShellCommand(f"df -h {point}"),
         ShellCommand(f"sudo du -xh --max-depth=2 {point} | sort -h | tail"),
     )
-    return Trouble(
+    return Problem(
         f"the file system of {directory.path} is {state}",
         expected=expected,
         found=found,
@@ -134,7 +134,7 @@ def _lacks_space(directory: DataDirectory, mount: Mount, state: str, found: str,
     source="seen on the kernel: pkg/daemons/executor, overlayutils.Supported; #3266, #12673, #2755, #495",
     remediation="set `snapshotter: native`, or a data directory on another file system",
 )
-def snapshotter_unsupported(situation: Situation) -> Iterator[Trouble]:
+def snapshotter_unsupported(situation: Situation) -> Iterator[Problem]:
     """The file system of containerd's images does not support the overlayfs snapshotter, which K3s uses by default.
 
     These are overlay itself, NFS, and XFS without the types of files in directories (`ftype=0`).
@@ -146,7 +146,7 @@ def snapshotter_unsupported(situation: Situation) -> Iterator[Trouble]:
     lacks_types = storage.images_lack_file_types
     if mount.kind in _NOT_FOR_OVERLAYFS or lacks_types:
         images = situation.facts.data_dir / "agent/containerd"
-        yield Trouble(
+        yield Problem(
             f"the overlayfs snapshotter does not work on the file system of {images}",
             expected="a file system such as ext4, or XFS with ftype=1",
             found=f"{mount.kind}{' with ftype=0' if lacks_types else ''} at {mount.point}",

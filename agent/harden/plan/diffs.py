@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.base import yaml_reader
 from agent.base.errors import InputError
 from agent.base.model import Absent, File
-from agent.base.yaml_reader import Mapping, Scalar
+from agent.base.yaml_reader import Scalar, YamlMapping
 from agent.k3s.redaction import HIDDEN, is_secret, redacted, shown_key
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _walk(node: Node, *, is_hidden: bool = False) -> Iterator[tuple[int, str]]:
             redacted(node.text) != node.text
         ):
             yield node.line, node.text
-    elif isinstance(node, Mapping):
+    elif isinstance(node, YamlMapping):
         for entry in node.entries:
             is_of_secret = is_hidden or is_secret(entry.key)
             found = tuple(_walk(entry.node, is_hidden=is_of_secret))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from agent.base import yaml_reader
 from agent.base.errors import InputError
-from agent.base.yaml_reader import Mapping, Scalar
+from agent.base.yaml_reader import Scalar, YamlMapping
 from agent.harden.guide.files import POD_SECURITY_ADMISSION
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def value_of(node: Node) -> object:
     if isinstance(node, Scalar):
         # With the type: 1 differs from "1", and True from 1.
         return type(node.value), node.value
-    if isinstance(node, Mapping):
+    if isinstance(node, YamlMapping):
         return {entry.key: value_of(entry.node) for entry in node.entries}
     return [value_of(item) for item in node.items]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from agent.base.model import Step, Version
     from agent.base.report import Entry, Finding, Report
-    from agent.harden.plan.preflight import Preflight
+    from agent.harden.plan.preflight_result import Preflight
 
 _APPLY, _CHECK, _DIFF, _REVERT = "apply", "check", "diff", "revert"
 _FORCE = "--force"

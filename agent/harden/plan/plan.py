@@ -13,8 +13,8 @@ from agent.base.model import (
     Directory,
     File,
     FilePermissions,
-    Obstacle,
     Sysctl,
+    UnexpectedKind,
     Unreadable,
 )
 from agent.base.value import Value, replace
@@ -146,7 +146,7 @@ def undo_plan(
             continue
         if isinstance(target, FilePermissions) and isinstance(now, Absent):
             continue  # the program that owns the file removed it
-        if isinstance(now, (Obstacle, Unreadable)):
+        if isinstance(now, (UnexpectedKind, Unreadable)):
             refusals.append(_blocked(now))
         elif isinstance(now, File) and now.immutable:
             refusals.append(_immutable(now))
@@ -238,7 +238,7 @@ def describe_state(state: Observed) -> str:
         return default_acl.describe_default_acl(state.acl)
     if isinstance(state, Sysctl):
         return state.value
-    if isinstance(state, Obstacle):
+    if isinstance(state, UnexpectedKind):
         return f"a {state.kind}"
     return "absent" if isinstance(state, Absent) else f"unreadable ({state.reason})"
 
@@ -323,7 +323,7 @@ def _steps(
         yield from _file_steps(expected, now, written, force=force)
     elif isinstance(now, (FilePermissions, DefaultPermissions)):
         yield Change(now, expected)
-    elif isinstance(now, (Obstacle, Unreadable)):
+    elif isinstance(now, (UnexpectedKind, Unreadable)):
         yield _blocked(now)
 
 
@@ -341,7 +341,7 @@ def _directory_step(expected: Directory, now: Observed) -> Change | Refusal:
     if isinstance(now, (Directory, Absent)):
         return Change(now, expected)
     if isinstance(now, File):
-        return _blocked(Obstacle(id=expected.id, kind="regular file"))
+        return _blocked(UnexpectedKind(id=expected.id, kind="regular file"))
     return _blocked(now)
 
 
@@ -351,7 +351,7 @@ def _file_steps(
     if isinstance(now, Absent):
         yield Change(now, expected)
     elif isinstance(now, Directory):
-        yield _blocked(Obstacle(id=expected.id, kind="directory"))
+        yield _blocked(UnexpectedKind(id=expected.id, kind="directory"))
     elif not isinstance(now, File):
         yield _blocked(now)
     elif now.immutable:
@@ -381,7 +381,7 @@ def _guarded(now: File, expected: File) -> Iterator[Change]:
 def _blocked(now: Observed) -> Refusal:
     if isinstance(now, Unreadable):
         return Refusal(now.id, f"cannot be read: {now.reason}", "run as root")
-    if isinstance(now, Obstacle) and now.hint:
+    if isinstance(now, UnexpectedKind) and now.hint:
         return Refusal(now.id, f"is {describe_state(now)}", now.hint)
     return Refusal(
         now.id, f"is {describe_state(now)}, which is not replaced", "inspect it, and move it away if it is not needed"

@@ -9,8 +9,8 @@ from agent.base.model import Location
 from agent.base.value import replace
 from agent.base.yaml_reader import (
     KeyValue,
-    Mapping,
     Scalar,
+    YamlMapping,
     describe_node,
     duplicates,
     placeholder_problem,
@@ -119,7 +119,7 @@ class _Loader:
         self._errors: list[tuple[int, str]] = []
 
     def document(self, node: Node) -> None:
-        if isinstance(node, Mapping):
+        if isinstance(node, YamlMapping):
             self._mapping(node, "")
         elif not is_empty(node):
             self._error(node.line, f"the file must be a mapping of settings; found {describe_node(node)}")
@@ -138,7 +138,7 @@ class _Loader:
         self._errors += errors
         if errors:
             return
-        if isinstance(entry.node, Mapping):
+        if isinstance(entry.node, YamlMapping):
             self._duplicates(entry.node, f"{row.key}.")
         try:
             self._values[row.name] = row.kind.read(entry.node)
@@ -155,7 +155,7 @@ class _Loader:
     def _error(self, line: int, problem: str) -> None:
         self._errors.append((line, problem))
 
-    def _mapping(self, mapping: Mapping, prefix: str) -> None:
+    def _mapping(self, mapping: YamlMapping, prefix: str) -> None:
         self._duplicates(mapping, prefix)
         for entry in mapping.entries:
             key = prefix + entry.key
@@ -166,12 +166,12 @@ class _Loader:
             else:
                 self._error(entry.line, f"unknown setting `{shown_key(key)}`; {self._suggestion(key)}")
 
-    def _duplicates(self, mapping: Mapping, prefix: str) -> None:
+    def _duplicates(self, mapping: YamlMapping, prefix: str) -> None:
         for first, again in duplicates(mapping):
             self._error(again.line, f"`{shown(prefix + again.key)}` is already set on line {first.line}")
 
     def _section(self, key: str, node: Node) -> None:
-        if isinstance(node, Mapping):
+        if isinstance(node, YamlMapping):
             self._mapping(node, f"{key}.")
         elif not is_empty(node):
             inside = ", ".join(known[len(key) + 1 :] for known in self._rows if known.startswith(f"{key}."))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.model import NEWEST_PLAUSIBLE, Version
 from agent.base.value import Value
-from agent.base.yaml_reader import Mapping, Scalar, Sequence, alternatives, describe_node, shown
+from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, alternatives, describe_node, shown
 from agent.harden.guide.manifests import EventRateLimit
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _command(node: Node) -> tuple[str, ...]:
 
 
 def _words(node: Node) -> list[str]:
-    if not isinstance(node, Sequence) or not node.items:
+    if not isinstance(node, YamlSequence) or not node.items:
         raise InvalidValue
     words = []
     for item in node.items:
@@ -169,7 +169,7 @@ def _words(node: Node) -> list[str]:
 
 
 def _namespaces(node: Node) -> tuple[str, ...]:
-    if not isinstance(node, Sequence):
+    if not isinstance(node, YamlSequence):
         raise InvalidValue
     found: list[str] = []
     for item in node.items:
@@ -187,11 +187,11 @@ def _namespaces(node: Node) -> tuple[str, ...]:
 def _event_rate_limit(node: Node) -> EventRateLimit | None:
     if is_off(node):
         return None
-    if not isinstance(node, Mapping):
+    if not isinstance(node, YamlMapping):
         raise InvalidValue
     for entry in node.entries:
         if entry.key not in EventRateLimit._fields:
-            raise InvalidValue(f"unknown key `{shown(entry.key)}`", Mapping(node.entries, entry.line))
+            raise InvalidValue(f"unknown key `{shown(entry.key)}`", YamlMapping(node.entries, entry.line))
     numbers = []
     for name in EventRateLimit._fields:
         value = node.get(name)

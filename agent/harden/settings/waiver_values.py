@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.base.model import Location, Role
-from agent.base.yaml_reader import Mapping, Scalar, Sequence, describe_node, duplicates, shown
+from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, describe_node, duplicates, shown
 from agent.harden.settings.value_kinds import InvalidValue, ValueKind, is_empty, one_of, string_of
 from agent.harden.settings.waivers import SiteWaiver
 
@@ -21,7 +21,7 @@ _FILLERS = frozenset({"fixme", "later", "n/a", "na", "none", "reason", "tbd", "t
 def _waivers(node: Node) -> tuple[SiteWaiver, ...]:
     if is_empty(node):
         return ()
-    if not isinstance(node, Sequence):
+    if not isinstance(node, YamlSequence):
         raise InvalidValue
     found: list[SiteWaiver] = []
     invalid: list[InvalidValue] = []
@@ -36,11 +36,11 @@ def _waivers(node: Node) -> tuple[SiteWaiver, ...]:
 
 
 def _waiver(node: Node) -> SiteWaiver:
-    if not isinstance(node, Mapping):
+    if not isinstance(node, YamlMapping):
         raise InvalidValue("", node)
     for entry in node.entries:
         if entry.key not in _KEYS:
-            raise InvalidValue(f"unknown key `{shown(entry.key)}`", Mapping(node.entries, entry.line))
+            raise InvalidValue(f"unknown key `{shown(entry.key)}`", YamlMapping(node.entries, entry.line))
     for _, again in duplicates(node):
         raise InvalidValue(f"`{again.key}` is set twice", again.node)
     values: dict[str, object] = {}

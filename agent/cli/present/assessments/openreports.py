@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from agent.assess.assessment import Assessment, Verdict
-    from agent.cluster.fleet.fleet import Fleet
+    from agent.cluster.fleet.members import Fleet
     from agent.cluster.fleet.published import FleetNode
 
 _RESULTS = {

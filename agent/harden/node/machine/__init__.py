@@ -11,7 +11,7 @@ from agent.base.model import Role
 from agent.base.value import Value
 from agent.harden.node.datastore import Datastore
 from agent.harden.node.machine.identity import Identity, read_identity
-from agent.harden.node.machine.kernel import Kernel, read_kernel
+from agent.harden.node.machine.kernel_support import Kernel, read_kernel
 from agent.harden.node.machine.network import Network, RunningK3s, read_network
 from agent.harden.node.machine.program import Program, read_program
 from agent.harden.node.machine.storage import Storage, read_storage

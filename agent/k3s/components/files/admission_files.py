@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import InputError
 from agent.base.model import Component, Location
-from agent.base.yaml_reader import Mapping, first_object, mappings, part, shown
+from agent.base.yaml_reader import YamlMapping, first_object, mappings, part, shown
 from agent.k3s.admission_plugins import POD_SECURITY
 from agent.k3s.components.files.decoding import FileProblem, located
 from agent.k3s.components.files.file_rules import FileKind, rejected_by, rejected_fields, scopes
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ADMISSION = FileKind("AdmissionConfiguration", Component.API_SERVER)
 
 
-def _kubeconfig(root: Mapping, context: FileContext) -> Iterator[FileProblem]:
+def _kubeconfig(root: YamlMapping, context: FileContext) -> Iterator[FileProblem]:
     for policy, _ in scopes(root, {}, "imagePolicy?"):
         file = policy.text("kubeConfigFile") or ""
         if file.startswith("/") and context.is_missing(PurePosixPath(file)):
@@ -49,7 +49,7 @@ def rejected_admission(data: bytes, path: PurePosixPath, context: FileContext) -
         if name in seen or name not in _PLUGINS or not context.uses_plugin(name):
             continue
         seen.add(name)
-        if isinstance(configuration, Mapping):
+        if isinstance(configuration, YamlMapping):
             yield from located(rejected_fields(_PLUGINS[name], configuration, context), path)
         elif file:
             yield from _plugin_file(name, path.parent / file, Location(path, plugin.line_of("path")), context)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import InputError
 from agent.base.model import Component
-from agent.base.yaml_reader import Mapping, mappings, shown, texts
+from agent.base.yaml_reader import YamlMapping, mappings, shown, texts
 from agent.k3s.components.files.decoding import FileProblem, first_mapping, is_set
 from agent.k3s.components.files.file_rules import FileKind, scopes
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from agent.k3s.components.files.file_rules import FileContext
 
 
-def _authentication(root: Mapping, _: FileContext) -> Iterator[FileProblem]:
+def _authentication(root: YamlMapping, _: FileContext) -> Iterator[FileProblem]:
     for jwt, _types in scopes(root, {}, "jwt[]"):
         for issuer, _types in scopes(jwt, {}, "issuer"):
             url, discovery = issuer.text("url") or "", issuer.text("discoveryURL") or ""
@@ -43,7 +43,7 @@ def _authentication(root: Mapping, _: FileContext) -> Iterator[FileProblem]:
 AUTHENTICATION = FileKind("AuthenticationConfiguration", Component.API_SERVER, _authentication)
 
 
-def _authorization(root: Mapping, context: FileContext) -> Iterator[FileProblem]:
+def _authorization(root: YamlMapping, context: FileContext) -> Iterator[FileProblem]:
     kinds = [
         authorizer.text("type")
         for authorizer in mappings(root.get("authorizers"))
@@ -89,7 +89,7 @@ def _decoded_size(text: str) -> int | None:
         return None
 
 
-def _encryption(root: Mapping, _: FileContext) -> Iterator[FileProblem]:
+def _encryption(root: YamlMapping, _: FileContext) -> Iterator[FileProblem]:
     for item in mappings(root.get("resources")):
         names = texts(item.get("resources"))
         if len(names) > 1 and ("*.*" in names or any(_is_masked(name, names) for name in names)):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.base import yaml_reader
 from agent.base.errors import InputError
 from agent.base.model import Location
-from agent.base.yaml_reader import Mapping, Scalar, Sequence, describe_node, duplicates, shown
+from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, describe_node, duplicates, shown
 from agent.k3s.components.files.field_table import words_of
 from agent.k3s.components.values import InvalidValueError, duration
 
@@ -35,18 +35,18 @@ def located(problems: Iterable[FileProblem], path: PurePosixPath) -> Iterator[In
     return (InputError(Location(path, problem.line), problem.text) for problem in problems)
 
 
-def first_mapping(data: bytes, path: PurePosixPath, expected: str, *, can_be_empty: bool = False) -> Mapping:
+def first_mapping(data: bytes, path: PurePosixPath, expected: str, *, can_be_empty: bool = False) -> YamlMapping:
     """Return the first document. Raises InputError if the component cannot decode it as a mapping."""
     node = yaml_reader.first_object(data, path)
     if can_be_empty and not is_set(node):
-        return Mapping((), 1)
-    if not isinstance(node, Mapping):
+        return YamlMapping((), 1)
+    if not isinstance(node, YamlMapping):
         raise InputError(Location(path), f"expected the {expected}")
     return node
 
 
 def wrong_head(
-    node: Mapping, kinds: tuple[str, ...], versions: tuple[str, ...], *, can_be_missing: bool = False
+    node: YamlMapping, kinds: tuple[str, ...], versions: tuple[str, ...], *, can_be_missing: bool = False
 ) -> Iterator[FileProblem]:
     """Yield a kind or version that is none of these."""
     for key, allowed in (("kind", kinds), ("apiVersion", versions)):
@@ -60,14 +60,14 @@ def wrong_types(node: Node, types: FieldType, name: str = "", *, is_strict: bool
     if isinstance(node, Scalar) and node.value is None:
         return
     if isinstance(types, list):
-        if isinstance(node, Sequence):
+        if isinstance(node, YamlSequence):
             for item in node.items:
                 yield from wrong_types(item, types[0], f"{name}[]", is_strict=is_strict)
         else:
             yield _wrong(node, name, "a list")
     elif isinstance(types, dict):
         yield from _fields(node, types, name, is_strict=is_strict)
-    elif types.startswith(_MAP) and isinstance(node, Mapping):
+    elif types.startswith(_MAP) and isinstance(node, YamlMapping):
         inner = types[len(_MAP) :]
         for entry in node.entries:
             value: FieldType = [inner[1:-1]] if inner.startswith("[") else inner
@@ -91,11 +91,11 @@ _MAP = "map[string]"
 
 def repeated_fields(node: Node) -> Iterator[FileProblem]:
     """Yield the fields that are set twice, at any depth."""
-    if isinstance(node, Mapping):
+    if isinstance(node, YamlMapping):
         for _, again in duplicates(node):
             yield FileProblem(again.line, f"the field `{shown(again.key)}` is set twice")
-    children = [entry.node for entry in node.entries] if isinstance(node, Mapping) else []
-    for child in node.items if isinstance(node, Sequence) else children:
+    children = [entry.node for entry in node.entries] if isinstance(node, YamlMapping) else []
+    for child in node.items if isinstance(node, YamlSequence) else children:
         yield from repeated_fields(child)
 
 
@@ -105,7 +105,7 @@ def is_set(node: Node | None) -> bool:
 
 
 def _fields(node: Node, types: dict[str, FieldType], name: str, *, is_strict: bool) -> Iterator[FileProblem]:
-    if not isinstance(node, Mapping):
+    if not isinstance(node, YamlMapping):
         yield _wrong(node, name or "the file", "a mapping")
         return
     for entry in node.entries:
@@ -154,7 +154,7 @@ _TYPES: dict[str, tuple[str, Callable[[Node], bool]]] = {
     "float": ("a number", _is_number),
     "int32": ("a whole number of 32 bits", lambda node: _is_integer(node, -(2**31), 2**31)),
     "int64": ("a whole number", _is_integer),
-    "object": ("a mapping", lambda node: isinstance(node, Mapping)),
+    "object": ("a mapping", lambda node: isinstance(node, YamlMapping)),
     "string": ("a text", _is_text),
     "uint32": ("a whole number of at least 0", lambda node: _is_integer(node, 0, 2**32)),
 }

@@ -13,8 +13,7 @@ from agent.base import yaml_reader
 from agent.base.errors import InputError
 from agent.base.model import Component, Location
 from agent.base.value import Value, replace
-from agent.base.yaml_reader import Mapping as YamlMapping
-from agent.base.yaml_reader import Scalar, Sequence
+from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence
 from agent.k3s.components import tables
 from agent.k3s.components.files.decoding import first_mapping, located, repeated_fields, wrong_head, wrong_types
 from agent.k3s.components.files.field_table import FileField, fields_of, nested_types, words_of
@@ -151,7 +150,7 @@ def _with(found: FieldsAsArguments, component: Component, leaf: _Leaf, file: Pur
             if isinstance(entry.node, Scalar) and entry.node.value is not None
         ]
         return replace(found, gates=(*found.gates, *gates))
-    if field.argument and isinstance(node, Sequence) and not node.items:
+    if field.argument and isinstance(node, YamlSequence) and not node.items:
         # The kubelet drops an empty list when it merges its drop-ins, and then uses its default.
         found.arguments.pop(field.argument, None)
     elif field.argument:
@@ -163,7 +162,7 @@ def _with(found: FieldsAsArguments, component: Component, leaf: _Leaf, file: Pur
         if value is not None and value != "" and not (value == 0 and name in _ZERO_IS_UNSET):
             parsed: Parsed = duration(node.text) if field.type_name == "duration" else value
             found.others[name] = ParsedArgument(field.type_name, parsed, (ConfigValue(node.text, location),))
-    elif isinstance(node, Sequence) and node.items:
+    elif isinstance(node, YamlSequence) and node.items:
         items = tuple(item.text if isinstance(item, Scalar) else "" for item in node.items)
         found.others[name] = ParsedArgument(field.type_name, items, (ConfigValue(",".join(items), location),))
     return found
@@ -171,7 +170,7 @@ def _with(found: FieldsAsArguments, component: Component, leaf: _Leaf, file: Pur
 
 def _taints(node: Node) -> tuple[str, ...]:
     """Return each taint with an effect as a value of the argument: a file can repeat taints, and a value cannot."""
-    items = node.items if isinstance(node, Sequence) else ()
+    items = node.items if isinstance(node, YamlSequence) else ()
     taints = [
         f"{item.text('key') or ''}={item.text('value') or ''}:{item.text('effect')}"
         for item in items
@@ -183,7 +182,7 @@ def _taints(node: Node) -> tuple[str, ...]:
 def _reservations(node: Node) -> tuple[str, ...]:
     """Return the reservations of memory as values of the argument."""
     found = []
-    for item in node.items if isinstance(node, Sequence) else ():
+    for item in node.items if isinstance(node, YamlSequence) else ():
         limits = item.get("limits") if isinstance(item, YamlMapping) else None
         if isinstance(item, YamlMapping) and isinstance(limits, YamlMapping):
             chosen = item.get("numaNode")
@@ -213,7 +212,7 @@ def _texts(node: Node, component: Component, argument: str) -> tuple[str, ...]:
         is_number = node.value in (None, "", 0) and not isinstance(node.value, bool)
         is_zero = is_number or (kind == "duration" and node.text in _ZERO_DURATIONS)
         return () if is_zero else (_text(node),)
-    if isinstance(node, Sequence):
+    if isinstance(node, YamlSequence):
         items = [item.text for item in node.items if isinstance(item, Scalar)]
         return (",".join(items),) if not any("," in item or '"' in item for item in items) else ()
     pairs = [(entry.key, entry.node.text) for entry in node.entries if isinstance(entry.node, Scalar)]

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base import package_data
 from agent.base.errors import InputError
-from agent.base.yaml_reader import Mapping as YamlMapping
-from agent.base.yaml_reader import Scalar, Sequence, shown
+from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, shown
 from agent.k3s.components.files.decoding import FileProblem, first_mapping, is_set, located, wrong_head, wrong_types
 from agent.k3s.components.files.field_table import fields_of, nested_types, words_of
 from agent.k3s.components.relations import name_in
@@ -176,7 +175,7 @@ def scopes(node: YamlMapping, types: FieldType, path: str) -> Iterator[tuple[Yam
     found, inner = node.get(name), known.get(name, "any")
     inner = inner[0] if isinstance(inner, list) else inner
     if key.endswith("[]"):
-        listed = found.items if isinstance(found, Sequence) else ()
+        listed = found.items if isinstance(found, YamlSequence) else ()
         items = tuple(item if is_set(item) else YamlMapping((), item.line) for item in listed)
     elif isinstance(found, YamlMapping) or key.endswith("?"):
         items = () if found is None else (found,)
@@ -188,7 +187,7 @@ def scopes(node: YamlMapping, types: FieldType, path: str) -> Iterator[tuple[Yam
 
 
 def _parsed(node: Node | None, types: FieldType) -> Parsed:
-    if isinstance(node, Sequence):
+    if isinstance(node, YamlSequence):
         return tuple(item.text if isinstance(item, Scalar) and item.value is not None else "" for item in node.items)
     if not isinstance(node, Scalar):
         return () if node is None else True

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import InputError
 from agent.base.model import Location
-from agent.base.yaml_reader import Mapping, Sequence, mappings, shown
+from agent.base.yaml_reader import YamlMapping, YamlSequence, mappings, shown
 from agent.k3s.components import values
 from agent.k3s.components.files.decoding import first_mapping
 
@@ -45,8 +45,8 @@ def rejected_recycler_pod(data: bytes, path: PurePosixPath, _: FileContext) -> I
         yield root
         return
     spec = root.get("spec")
-    volumes = spec.get("volumes") if isinstance(spec, Mapping) else None
-    if not isinstance(volumes, Sequence) or not volumes.items:
+    volumes = spec.get("volumes") if isinstance(spec, YamlMapping) else None
+    if not isinstance(volumes, YamlSequence) or not volumes.items:
         yield InputError(Location(path, (volumes or root).line), "`spec.volumes` must contain at least one volume")
 
 
@@ -61,7 +61,7 @@ def rejected_tokens(data: bytes, path: PurePosixPath, _: FileContext) -> Iterato
             return
 
 
-def _first(data: bytes, path: PurePosixPath, kind: str) -> Mapping | InputError:
+def _first(data: bytes, path: PurePosixPath, kind: str) -> YamlMapping | InputError:
     """Return the first document. Its kind and version can be missing: the component decodes it into this kind."""
     try:
         root = first_mapping(data, path, f"kind {kind}")
@@ -73,7 +73,7 @@ def _first(data: bytes, path: PurePosixPath, kind: str) -> Mapping | InputError:
     return root
 
 
-def _named(items: Node | None, name: str | None, key: str) -> Mapping | None:
+def _named(items: Node | None, name: str | None, key: str) -> YamlMapping | None:
     """Return the content of the last item of a kubeconfig with a name."""
     found = [item.get(key) for item in mappings(items) if item.text("name") == name]
-    return next((content for content in reversed(found) if isinstance(content, Mapping)), None)
+    return next((content for content in reversed(found) if isinstance(content, YamlMapping)), None)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base import package_data
 from agent.base.model import Component
-from agent.base.yaml_reader import Mapping, mappings, shown
+from agent.base.yaml_reader import YamlMapping, mappings, shown
 from agent.k3s.components.files.decoding import FileProblem
 from agent.k3s.components.files.field_table import fields_of
 from agent.k3s.components.files.file_rules import FileKind, rejected_fields
@@ -47,7 +47,7 @@ class _Set(NamedTuple):
     disabled: frozenset[str] = frozenset()
 
 
-def _profiles(root: Mapping, context: FileContext) -> Iterator[FileProblem]:
+def _profiles(root: YamlMapping, context: FileContext) -> Iterator[FileProblem]:
     profiles = mappings(root.get("profiles"))
     for profile in profiles:
         if not profile.text("schedulerName") and (len(profiles) > 1 or profile.get("schedulerName") is not None):
@@ -61,19 +61,19 @@ def _profiles(root: Mapping, context: FileContext) -> Iterator[FileProblem]:
             yield FileProblem(profile.line, "`plugins.queueSort` must be the same for all profiles")
 
 
-def _sets(profile: Mapping) -> dict[str, _Set]:
+def _sets(profile: YamlMapping) -> dict[str, _Set]:
     plugins = profile.get("plugins")
     return {
         entry.key: _Set(
             tuple(plugin.text("name") or "" for plugin in mappings(entry.node.get("enabled"))),
             frozenset(plugin.text("name") or "" for plugin in mappings(entry.node.get("disabled"))),
         )
-        for entry in (plugins.entries if isinstance(plugins, Mapping) else ())
-        if isinstance(entry.node, Mapping)
+        for entry in (plugins.entries if isinstance(plugins, YamlMapping) else ())
+        if isinstance(entry.node, YamlMapping)
     }
 
 
-def _plugins(profile: Mapping, minor: int) -> Iterator[FileProblem]:
+def _plugins(profile: YamlMapping, minor: int) -> Iterator[FileProblem]:
     """Yield plugins that do not exist, that cannot be used where they are, or without which nothing is scheduled."""
     sets, line = _sets(profile), profile.line_of("plugins")
     known = frozenset().union(*_POINTS.values()) - (_SINCE_35 if minor < 35 else frozenset())  # noqa: PLR2004
@@ -94,13 +94,13 @@ def _plugins(profile: Mapping, minor: int) -> Iterator[FileProblem]:
             yield FileProblem(line, f"`{point}` must have a plugin")
 
 
-def _plugin_arguments(profile: Mapping, context: FileContext) -> Iterator[FileProblem]:
+def _plugin_arguments(profile: YamlMapping, context: FileContext) -> Iterator[FileProblem]:
     disabled = frozenset().union(*(chosen.disabled for chosen in _sets(profile).values()))
     for item in mappings(profile.get("pluginConfig")):
         name, arguments = item.text("name") or "", item.get("args")
         # The other plugins are validated with the file, and this one when it is used.
         is_used = name != "NodeResourcesFit" or disabled.isdisjoint((name, "*"))
-        if is_used and isinstance(arguments, Mapping) and fields_of(f"{name}Args", context.minor):
+        if is_used and isinstance(arguments, YamlMapping) and fields_of(f"{name}Args", context.minor):
             kind = FileKind(f"{name}Args", Component.SCHEDULER, has_head=False)
             yield from rejected_fields(kind, arguments, context)
 

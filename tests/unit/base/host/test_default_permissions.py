@@ -12,7 +12,7 @@ import pytest
 from agent.base.errors import HostError
 from agent.base.host import acl
 from agent.base.linux import default_acl
-from agent.base.model import Absent, DefaultPermissions, Obstacle, Unreadable
+from agent.base.model import Absent, DefaultPermissions, UnexpectedKind, Unreadable
 from tests.fake import fake_host, in_memory
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def test_a_missing_directory_has_no_default_list(host: Host) -> None:
 def test_a_link_or_a_file_is_an_obstacle(host: Host) -> None:
     directory(host).rename(Path(host.root, "elsewhere"))
     directory(host).symlink_to("/elsewhere")
-    assert isinstance(host.observe(PRIVATE), Obstacle)
+    assert isinstance(host.observe(PRIVATE), UnexpectedKind)
     with pytest.raises(HostError):
         host.put(PRIVATE)
     assert os.listxattr(Path(host.root, "elsewhere")) == []

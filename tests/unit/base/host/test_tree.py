@@ -17,7 +17,7 @@ from agent.base.host import temporary
 from agent.base.host.directories import DirectoryEntry
 from agent.base.host.tree import LARGEST_READ
 from agent.base.host.writable_tree import WritableTree
-from agent.base.model import Absent, Directory, File, FileMode, FilePermissions, Obstacle, Owner, Unreadable
+from agent.base.model import Absent, Directory, File, FileMode, FilePermissions, Owner, UnexpectedKind, Unreadable
 from agent.base.value import replace
 from tests.fake import in_memory, mounted, names
 
@@ -69,10 +69,12 @@ def test_only_regular_files_have_permissions(root: Path, tree: WritableTree) -> 
         return tree.permissions(PurePosixPath("/etc") / name)
 
     assert seen("site.conf") == FilePermissions(path=SITE, mode=FileMode(0o640))
-    assert seen("link") == Obstacle(id="mode of /etc/link", kind="symlink")
-    assert seen("fifo") == Obstacle(id="mode of /etc/fifo", kind="FIFO")
+    assert seen("link") == UnexpectedKind(id="mode of /etc/link", kind="symlink")
+    assert seen("fifo") == UnexpectedKind(id="mode of /etc/fifo", kind="FIFO")
     assert seen("none") == Absent(PurePosixPath("/etc/none"))
-    assert seen("site.conf/x") == Obstacle(id="mode of /etc/site.conf/x", kind="path through site.conf, a regular file")
+    assert seen("site.conf/x") == UnexpectedKind(
+        id="mode of /etc/site.conf/x", kind="path through site.conf, a regular file"
+    )
 
 
 @pytest.mark.parametrize("name", ["link", "fifo", "none"])
@@ -143,14 +145,14 @@ def test_another_file_type_is_observed_as_obstacle_with_its_type(
 ) -> None:
     """It is not opened, because a FIFO blocks, and opening a device can have effects."""
     plant(root / "etc/site.conf")
-    assert tree.observe(SITE) == Obstacle(id=str(SITE), kind=kind)
+    assert tree.observe(SITE) == UnexpectedKind(id=str(SITE), kind=kind)
     assert tree.exists(SITE)
 
 
 def test_a_parent_that_is_a_file_is_an_obstacle(root: Path, tree: WritableTree) -> None:
     (root / "etc/k3s").touch()
     path = PurePosixPath("/etc/k3s/config.yaml")
-    assert tree.observe(path) == Obstacle(id=str(path), kind="path through k3s, a regular file")
+    assert tree.observe(path) == UnexpectedKind(id=str(path), kind="path through k3s, a regular file")
     with pytest.raises(HostError, match=r"^cannot read /etc/k3s/config\.yaml: k3s, a regular file$"):
         tree.read(path)
     changes: list[Callable[[], None]] = [lambda: tree.write(file(path)), lambda: tree.remove_file(path)]
@@ -184,7 +186,7 @@ def test_no_symlink_leads_outside_the_root(target: str, root: Path, tree: Writab
     (root / "etc/site.conf").symlink_to(target)
     assert tree.read(SITE) is None
     (root / "etc/out").symlink_to(PurePosixPath(target).parent)
-    assert isinstance(tree.observe(PurePosixPath("/etc/out/precious")), Obstacle)
+    assert isinstance(tree.observe(PurePosixPath("/etc/out/precious")), UnexpectedKind)
 
 
 @pytest.mark.parametrize("prefix", ["/../..", "//", "/etc/../../..", "/./"])
@@ -300,7 +302,7 @@ def test_a_parent_that_is_a_broken_link_is_an_obstacle_with_its_cause(root: Path
     path = PurePosixPath("/etc/k3s/server/psa.yaml")
     problem = "/etc/k3s is a symlink to /srv/disk/k3s, which does not exist"
     fix = "mount or create /srv/disk/k3s, or correct the symlink /etc/k3s"
-    assert tree.observe(path) == Obstacle(id=str(path), kind=f"path below a broken link: {problem}", hint=fix)
+    assert tree.observe(path) == UnexpectedKind(id=str(path), kind=f"path below a broken link: {problem}", hint=fix)
     with pytest.raises(HostError) as caught:
         tree.write(file(path))
     assert (caught.value.message, caught.value.hint) == (f"cannot write {path}: {problem}", fix)
@@ -350,7 +352,7 @@ def test_creating_a_directory_does_not_replace_another_file_type(
     outside = mode_of(root.parent / "outside/precious")
     with pytest.raises(HostError, match=r"^cannot create /etc/site\.conf: Not a directory$"):
         tree.make_directory(Directory(path=SITE, mode=FileMode(0o700)))
-    assert tree.observe(SITE) == Obstacle(id=str(SITE), kind=kind)
+    assert tree.observe(SITE) == UnexpectedKind(id=str(SITE), kind=kind)
     assert mode_of(root.parent / "outside/precious") == outside
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from agent.base import yaml_reader
 from agent.base.errors import InputError
-from agent.base.yaml_reader import KeyValue, Mapping, Scalar, Sequence, duplicates, read_documents, shown
+from agent.base.yaml_reader import KeyValue, Scalar, YamlMapping, YamlSequence, duplicates, read_documents, shown
 from agent.base.yaml_reader.plain_scalars import resolve
 from agent.base.yaml_reader.simple_files import simple_documents
 
@@ -39,17 +39,17 @@ def plain(node: Node) -> object:
     """Return plain Python values, as json.loads does."""
     if isinstance(node, Scalar):
         return node.value
-    if isinstance(node, Sequence):
+    if isinstance(node, YamlSequence):
         return [plain(item) for item in node.items]
     return {entry.key: plain(entry.node) for entry in node.entries}
 
 
 def test_tree_keeps_lines_order_and_text() -> None:
     node = only("# a comment\nname: 0644\n\nlist:\n  - a\n  - 'b'\nempty:\n")
-    assert node == Mapping(
+    assert node == YamlMapping(
         (
             KeyValue("name", 2, Scalar(0o644, "0644", 2)),
-            KeyValue("list", 4, Sequence((Scalar("a", "a", 5), Scalar("b", "b", 6)), 5)),
+            KeyValue("list", 4, YamlSequence((Scalar("a", "a", 5), Scalar("b", "b", 6)), 5)),
             KeyValue("empty", 7, Scalar(None, "", 7)),
         ),
         2,
@@ -224,7 +224,7 @@ def test_an_alias_is_the_node_of_its_anchor() -> None:
 
 def test_duplicate_keys_are_kept_and_can_be_listed() -> None:
     node = only("a: 1\nb: 2\na: 3\na: 4\n")
-    assert isinstance(node, Mapping)
+    assert isinstance(node, YamlMapping)
     assert node.get("a") == Scalar(4, "4", 4)
     assert node.get("c") is None
     assert [(first.line, again.line) for first, again in duplicates(node)] == [(1, 3), (1, 4)]

@@ -11,13 +11,13 @@ import pytest
 from agent.base.errors import HardenError, HostError, UsageError
 from agent.base.report import no_progress
 from agent.cli.verbs.fleet import fleet_of_cluster, fleet_of_document, requirement
-from agent.cluster.fleet.fleet import Requirement
+from agent.cluster.fleet.members import Requirement
 from tests.unit.cluster.fleet.sample_nodes import node, node_list
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from agent.cluster.fleet.fleet import Fleet
+    from agent.cluster.fleet.members import Fleet
 
 LOOSE = Requirement(1e12)
 

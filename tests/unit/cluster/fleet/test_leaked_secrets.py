@@ -7,8 +7,8 @@ import io
 import pytest
 
 from agent.cli.present import FLEET_FORMATS
-from agent.cli.present.fleet import present_fleet
-from agent.cluster.fleet.fleet import Requirement, make_fleet
+from agent.cli.present.fleet_report import present_fleet
+from agent.cluster.fleet.members import Requirement, make_fleet
 from agent.cluster.nodes import parse_node
 from tests.unit.cluster.fleet.sample_nodes import NOW, node
 

@@ -129,12 +129,12 @@ def test_a_unit_that_shows_k3s_another_data_directory_is_reported(
     tmp_path: Path, binds: list[Any], found: list[str]
 ) -> None:
     unit = loaded(tmp_path, BindPaths=binds)
-    assert [trouble.found for trouble in unknown_config(unit, [], DEFAULT_DATA_DIR, None)] == found
+    assert [problem.found for problem in unknown_config(unit, [], DEFAULT_DATA_DIR, None)] == found
 
 
 def test_a_configuration_that_no_file_has_is_reported_without_its_password(tmp_path: Path) -> None:
     """K3s can read it from a URL. The setting that names a file ends the report."""
     unit = loaded(tmp_path, ExecStartEx=[started(K3S, "server", "-c", "https://a:s3cret@b/c")])
-    (trouble,) = unknown_config(unit, [], DEFAULT_DATA_DIR, None)
-    assert "s3cret" not in trouble.found
+    (problem,) = unknown_config(unit, [], DEFAULT_DATA_DIR, None)
+    assert "s3cret" not in problem.found
     assert list(unknown_config(unit, [], DEFAULT_DATA_DIR, PurePosixPath("/srv/k3s.yaml"))) == []

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.base.model import Absent, Directory, File, FileMode, FilePermissions, Obstacle, Owner, Sysctl, Unreadable
+from agent.base.model import (
+    Absent,
+    Directory,
+    File,
+    FileMode,
+    FilePermissions,
+    Owner,
+    Sysctl,
+    UnexpectedKind,
+    Unreadable,
+)
 from agent.base.value import replace
 from agent.harden.plan.plan import Change, Plan, Refusal, difference, keep_needed, make_plan, undo_plan
 
@@ -68,7 +78,7 @@ def test_missing_directories_are_created_top_down_and_removed_bottom_up() -> Non
 
 
 def test_no_directory_is_created_for_a_refusal() -> None:
-    plan = planned(Obstacle(id=str(A), kind="FIFO"), Absent(PurePosixPath(KEY)), desired=[DESIRED[1], DESIRED[3]])
+    plan = planned(UnexpectedKind(id=str(A), kind="FIFO"), Absent(PurePosixPath(KEY)), desired=[DESIRED[1], DESIRED[3]])
     assert plan.changes == ()
     assert [refusal.reason for refusal in plan.refusals] == [
         "is a FIFO, which is not replaced",
@@ -137,7 +147,7 @@ def test_a_file_is_written_after_what_it_requires() -> None:
 
 def test_a_file_is_refused_if_what_it_requires_is_refused() -> None:
     plan = with_needs(
-        Obstacle(id=str(A), kind="FIFO"),
+        UnexpectedKind(id=str(A), kind="FIFO"),
         Sysctl(key=KEY, value="1"),
         file(B, b"old\n", 0o666),
         desired=[DESIRED[1], NEEDY],
@@ -166,7 +176,7 @@ def test_an_existing_requirement_is_sufficient(needed: File, value: Sysctl) -> N
 def test_a_change_of_mode_has_no_dependencies() -> None:
     loose = file(B, mode=0o666)
     plan = with_needs(
-        Obstacle(id=str(A), kind="FIFO"), Sysctl(key=KEY, value="1"), loose, desired=[DESIRED[1], file(B)]
+        UnexpectedKind(id=str(A), kind="FIFO"), Sysctl(key=KEY, value="1"), loose, desired=[DESIRED[1], file(B)]
     )
     assert plan.changes == (Change(loose, file(B)),)
     plan = with_needs(file(mode=0o666), Sysctl(key=KEY, value="0"), Absent(B), desired=[DESIRED[1], NEEDY])
@@ -250,7 +260,7 @@ def test_undo_accepts_each_state_that_a_run_left() -> None:
 @pytest.mark.parametrize(
     ("now", "reason"),
     [
-        (Obstacle(id=str(A), kind="symlink"), "is a symlink, which is not replaced"),
+        (UnexpectedKind(id=str(A), kind="symlink"), "is a symlink, which is not replaced"),
         (Unreadable(id=str(A), reason="Permission denied"), "cannot be read: Permission denied"),
         (replace(file(), immutable=True), "is an immutable file (chattr +i or +a)"),
     ],
@@ -275,7 +285,7 @@ def test_undo_refuses_what_it_cannot_change(now: Observed, reason: str) -> None:
         (Absent(A), replace(file(), owner=Owner(7, 0)), "absent → file, mode 0600, owner 7:0"),
         (permissions(0o644), permissions(0o600), "0644 → 0600"),
         (file(), directory(str(A)), "file, mode 0600 → directory, mode 0755"),
-        (Obstacle(id=str(A), kind="FIFO"), Absent(A), "a FIFO → absent"),
+        (UnexpectedKind(id=str(A), kind="FIFO"), Absent(A), "a FIFO → absent"),
         (Unreadable(id=KEY, reason="x"), Sysctl(key=KEY, value="0"), "unreadable (x) → 0"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -308,7 +318,7 @@ def test_permissions_of_a_missing_file_need_no_change() -> None:
 
 
 @pytest.mark.parametrize(
-    "now", [Obstacle(id=permissions(0).id, kind="symlink"), Unreadable(id=permissions(0).id, reason="I/O error")]
+    "now", [UnexpectedKind(id=permissions(0).id, kind="symlink"), Unreadable(id=permissions(0).id, reason="I/O error")]
 )
 def test_permissions_of_another_kind_of_file_are_refused(now: Observed) -> None:
     """A symlink could lead to any file."""

@@ -13,9 +13,9 @@ PATH = PurePosixPath("/etc/k3s-harden/config.yaml")
 def test_the_example_has_every_setting() -> None:
     (document,) = yaml_reader.read_documents(example_settings().encode(), PATH)
     keys: set[str] = set()
-    assert isinstance(document.node, yaml_reader.Mapping)
+    assert isinstance(document.node, yaml_reader.YamlMapping)
     for entry in document.node.entries:
-        inner = entry.node.entries if isinstance(entry.node, yaml_reader.Mapping) else ()
+        inner = entry.node.entries if isinstance(entry.node, yaml_reader.YamlMapping) else ()
         keys |= {entry.key, *(f"{entry.key}.{field.key}" for field in inner)}
     assert {row.key for row in setting_rows()} <= keys
 

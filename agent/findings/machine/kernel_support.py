@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from agent.base.linux.kernel_modules import Missing
 from agent.base.model import Instruction, Location, Remediation, ShellCommand
 from agent.findings.machine.reason import may_fail, stops_k3s
-from agent.findings.registry import Trouble, instruction
+from agent.findings.registry import Problem, instruction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.harden.node.machine.kernel import MissingModule
+    from agent.harden.node.machine.kernel_support import MissingModule
     from agent.harden.situation import Situation
 
 _UNIFIED = ("cpu", "cpuset", "memory", "pids")
@@ -39,7 +39,7 @@ def _runs_pods(situation: Situation) -> bool:
     source="from source: pkg/cgroups/cgroups_linux.go, Validate; pkg/daemons/agent/agent_linux.go; #2067, #2721, #3283",
     remediation="enable the controllers on the command line of the kernel, and boot again",
 )
-def cgroup_controller_missing(situation: Situation) -> Iterator[Trouble]:
+def cgroup_controller_missing(situation: Situation) -> Iterator[Problem]:
     """The kernel does not offer a controller of control groups that K3s requires.
 
     With version 2, K3s requires cpu, cpuset, memory and pids; with version 1, memory and pids.
@@ -52,7 +52,7 @@ def cgroup_controller_missing(situation: Situation) -> Iterator[Trouble]:
         container = situation.facts.platform.container
         enable = Remediation(_ADD_TO_BOOT_LINE)
         delegate = instruction(f"delegate the controllers to this container: configure {container} on its machine")
-        yield Trouble(
+        yield Problem(
             f"control groups lack {' and '.join(missing)}",
             expected=f"the controllers {', '.join(_UNIFIED if groups.is_unified else _LEGACY)}",
             found=f"{' '.join(sorted(filter(None, groups.controllers))) or 'none'} in {groups.source}",
@@ -66,11 +66,11 @@ def cgroup_controller_missing(situation: Situation) -> Iterator[Trouble]:
     source="from source: pkg/cgroups/cgroups_linux.go, validateCgroupsV1",
     remediation="append `cgroup_enable=cpuset` to the command line of the kernel",
 )
-def cgroup_cpuset_missing(situation: Situation) -> Iterator[Trouble]:
+def cgroup_cpuset_missing(situation: Situation) -> Iterator[Problem]:
     """Control groups of version 1 lack the controller cpuset. K3s logs a warning and starts."""
     groups = situation.machine.kernel.control_groups
     if groups is not None and not groups.is_unified and "cpuset" not in groups.controllers and _runs_pods(situation):
-        yield Trouble(
+        yield Problem(
             "control groups lack cpuset",
             expected="cpuset",
             found=f"no cpuset in {groups.source}",
@@ -89,7 +89,7 @@ def cgroup_cpuset_missing(situation: Situation) -> Iterator[Trouble]:
     source="from source: documentation of K3s, Advanced options, Raspberry Pi; #2067",
     remediation="append `cgroup_memory=1 cgroup_enable=memory` to the first line of cmdline.txt",
 )
-def cgroup_memory_not_enabled(situation: Situation) -> Iterator[Trouble]:
+def cgroup_memory_not_enabled(situation: Situation) -> Iterator[Problem]:
     """The command line of a Raspberry Pi's kernel does not enable the controller memory, which K3s requires.
 
     The firmware disables it by default and reads only the first line of cmdline.txt. On a running host, the finding
@@ -99,7 +99,7 @@ def cgroup_memory_not_enabled(situation: Situation) -> Iterator[Trouble]:
     if line is None or "cgroup_enable=memory" in line.first_line.split():
         return
     on_other_line = "cgroup_enable=memory" in line.other_lines.split()
-    yield Trouble(
+    yield Problem(
         "the firmware reads only the first line, which does not enable the memory controller"
         if on_other_line
         else "the kernel's command line does not enable the memory controller",
@@ -116,7 +116,7 @@ def cgroup_memory_not_enabled(situation: Situation) -> Iterator[Trouble]:
     source="from source: pkg/agent/flannel, pkg/agent/netpol, pkg/agent/syssetup; #4234, #5355, #3852, #7118, #12600",
     remediation="install the kernel's package of modules, and boot again",
 )
-def kernel_module_missing(situation: Situation) -> Iterator[Trouble]:
+def kernel_module_missing(situation: Situation) -> Iterator[Problem]:
     """The kernel lacks a module that this node's configuration of K3s requires, or cannot load it.
 
     A module is there if it is loaded, built into the kernel, or listed in modules.dep of the running kernel and not
@@ -131,7 +131,7 @@ def kernel_module_missing(situation: Situation) -> Iterator[Trouble]:
     source="from source: pkg/agent/flannel; #4234, #5355",
     remediation="install the kernel's package of modules, and boot again",
 )
-def kernel_module_missing_for_agent(situation: Situation) -> Iterator[Trouble]:
+def kernel_module_missing_for_agent(situation: Situation) -> Iterator[Problem]:
     """The kernel lacks a module that an agent needs unless its server configures another network.
 
     Agents get the flannel back end and the use of network policies from their server.
@@ -139,11 +139,11 @@ def kernel_module_missing_for_agent(situation: Situation) -> Iterator[Trouble]:
     yield from _missing_modules(situation, is_certain=False)
 
 
-def _missing_modules(situation: Situation, *, is_certain: bool) -> Iterator[Trouble]:
+def _missing_modules(situation: Situation, *, is_certain: bool) -> Iterator[Problem]:
     for missing in situation.machine.kernel.missing_modules:
         if missing.needed.is_certain == is_certain:
             name = missing.needed.module.name
-            yield Trouble(
+            yield Problem(
                 f"the kernel cannot use the module {name}, which {missing.needed.purpose} needs",
                 expected=f"{name} loaded, built in, or installed",
                 found=missing.reason.value,
@@ -175,7 +175,7 @@ def _module_fix(situation: Situation, missing: MissingModule) -> Remediation:
     source="seen with the kubelet: kubernetes, pkg/kubelet/kubelet.go, oomwatcher; testcontainers-java #10125",
     remediation="give the container the device /dev/kmsg",
 )
-def kmsg_not_readable(situation: Situation) -> Iterator[Trouble]:
+def kmsg_not_readable(situation: Situation) -> Iterator[Problem]:
     """/dev/kmsg is missing or cannot be opened, so the kubelet exits. Containers such as those of LXC lack it."""
     problem = situation.machine.kernel.kmsg_problem
     if problem and _runs_pods(situation):
@@ -188,4 +188,4 @@ def kmsg_not_readable(situation: Situation) -> Iterator[Trouble]:
             if in_container
             else Remediation((ShellCommand("sudo mknod -m 600 /dev/kmsg c 1 11"),))
         )
-        yield Trouble("/dev/kmsg cannot be opened", expected="a readable device", found=problem, remediation=fix)
+        yield Problem("/dev/kmsg cannot be opened", expected="a readable device", found=problem, remediation=fix)

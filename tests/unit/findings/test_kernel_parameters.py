@@ -10,7 +10,7 @@ from agent.base.report import ItemStatus, Level
 from agent.base.value import replace
 from agent.cli.present.remediation import text
 from agent.cli.verbs import converge as verbs
-from agent.findings.kernel import kernel_parameter, kernel_read_only
+from agent.findings.kernel_parameters import kernel_parameter, kernel_read_only
 from agent.harden.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
@@ -197,17 +197,17 @@ def test_with_a_read_only_kernel_the_remediation_is_for_the_machine(node: Node) 
     verbs.apply(node.host, REQUEST)
     (node.root / "proc/sys/vm/overcommit_memory").write_text("2\n")
     seen = observe_situation(node.host, REQUEST)
-    (trouble,) = kernel_parameter(seen)
-    assert text(trouble.remediation) == "sudo k3s-harden apply"
+    (problem,) = kernel_parameter(seen)
+    assert text(problem.remediation) == "sudo k3s-harden apply"
     read_only = replace(seen.facts, platform=replace(seen.facts.platform, kernel_is_read_only=True))
-    (trouble,) = kernel_parameter(replace(seen, facts=read_only))
-    assert text(trouble.remediation).startswith("where it is writable, set the kernel parameters with the next command")
-    assert f"printf '%s\\n' {KEY}=1 | sudo tee" in text(trouble.remediation)
+    (problem,) = kernel_parameter(replace(seen, facts=read_only))
+    assert text(problem.remediation).startswith("where it is writable, set the kernel parameters with the next command")
+    assert f"printf '%s\\n' {KEY}=1 | sudo tee" in text(problem.remediation)
     (all_parameters,) = kernel_read_only(replace(seen, facts=read_only))
-    assert all_parameters.remediation == trouble.remediation
+    assert all_parameters.remediation == problem.remediation
     inside = replace(read_only, platform=replace(read_only.platform, container="podman"))
-    (trouble,) = kernel_parameter(replace(seen, facts=inside))
-    assert text(trouble.remediation).startswith("on the machine that runs this container, set the kernel parameters")
+    (problem,) = kernel_parameter(replace(seen, facts=inside))
+    assert text(problem.remediation).startswith("on the machine that runs this container, set the kernel parameters")
 
 
 @pytest.mark.parametrize("verb", [verbs.check, verbs.apply], ids=["check", "apply"])

@@ -12,8 +12,8 @@ import jsonschema
 import pytest
 
 from agent.cli.present import FLEET_FORMATS, Format
-from agent.cli.present.fleet import present_fleet
-from agent.cluster.fleet.fleet import Fleet, Requirement, make_fleet
+from agent.cli.present.fleet_report import present_fleet
+from agent.cluster.fleet.members import Fleet, Requirement, make_fleet
 from agent.cluster.nodes import parse_node
 from tests.unit.cluster.fleet.sample_nodes import NOW, node, without_managed_fields
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from agent.base.report import Item
     from agent.cli.present.remediation import Caller
-    from agent.harden.plan.preflight import Preflight
+    from agent.harden.plan.preflight_result import Preflight
 
 SCHEMA = 1
 
@@ -114,7 +114,7 @@ def _as_json(result: Preflight) -> str:
 
     from agent import __version__
     from agent.cli.present.json_report import finding_object, item_object
-    from agent.harden.plan.preflight import MEANINGS
+    from agent.harden.plan.preflight_result import MEANINGS
     from agent.k3s.redaction import redacted_all
 
     shape = {

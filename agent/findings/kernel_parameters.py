@@ -8,7 +8,7 @@ from agent.base.linux.sysctl_order import SYSCTL_CONF, SysctlFile, SysctlReader,
 from agent.base.linux.sysctl_values import same_value
 from agent.base.model import Absent, Component, Instruction, Location, OwnCommand, Remediation, ShellCommand, Sysctl
 from agent.base.report import Level
-from agent.findings.registry import Trouble, finding, instruction, no, written_by_apply, yes
+from agent.findings.registry import Problem, finding, instruction, no, written_by_apply, yes
 from agent.harden.desired.boot_parameters import files_after_apply, overrides
 from agent.harden.desired.dropin_options import options_to_set
 from agent.harden.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     prevents_start=no("The kubelet compares the running value only."),
     remediation="set the value of the guide, or delete the line",
 )
-def sysctl_overridden(situation: Situation) -> Iterator[Trouble]:
+def sysctl_overridden(situation: Situation) -> Iterator[Problem]:
     """Another file overrides 90-kubelet.conf at the next boot, so a kernel parameter loses its expected value.
 
     systemd-sysctl reads the files of all sysctl.d directories sorted by name, and the last line for a key takes effect
@@ -42,7 +42,7 @@ def sysctl_overridden(situation: Situation) -> Iterator[Trouble]:
     """
     reader, waived = situation.facts.platform.boot_reader, situation.waivers.kernel_parameters
     for override in overrides(_boot_files(situation), reader, waived, is_refused=_is_refused(situation)).values():
-        yield Trouble(
+        yield Problem(
             override.message,
             override.expected,
             override.found,
@@ -56,7 +56,7 @@ def sysctl_overridden(situation: Situation) -> Iterator[Trouble]:
 
 
 @finding(Level.WARNING, remediation="set the value of the guide, or delete the line")
-def sysctl_conf_disagrees(situation: Situation) -> Iterator[Trouble]:
+def sysctl_conf_disagrees(situation: Situation) -> Iterator[Problem]:
     """/etc/sysctl.conf sets a value that differs from the guide. `sysctl --system` applies it; systemd does not.
 
     A person or an installer that runs that command changes the running kernel until the next boot.
@@ -76,7 +76,7 @@ def sysctl_conf_disagrees(situation: Situation) -> Iterator[Trouble]:
             or line == systemd[row.key]
         ):
             continue
-        yield Trouble(
+        yield Problem(
             f"`sysctl --system` sets {row.key} to {line.value}",
             expected=row.value,
             found=line.value,
@@ -91,7 +91,7 @@ def sysctl_conf_disagrees(situation: Situation) -> Iterator[Trouble]:
     prevents_start=yes("With protect-kernel-defaults the kubelet exits if one of six kernel parameters differs."),
     remediation="run `sudo k3s-harden apply`, or set the value by hand if apply does not write it",
 )
-def kernel_parameter(situation: Situation) -> Iterator[Trouble]:
+def kernel_parameter(situation: Situation) -> Iterator[Problem]:
     """The kubelet rejects the value of a kernel parameter.
 
     With protect-kernel-defaults the kubelet compares six parameters when it starts, and exits if one differs. K3s exits
@@ -103,7 +103,7 @@ def kernel_parameter(situation: Situation) -> Iterator[Trouble]:
     for row, now in _differing(situation):
         waiver = situation.waivers.kernel_parameters.get(row.key)
         if waiver is None and protected is not None:
-            yield Trouble(
+            yield Problem(
                 f"K3s does not start: the kubelet rejects {row.key}",
                 expected=row.value,
                 found=describe_state(now),
@@ -114,7 +114,7 @@ def kernel_parameter(situation: Situation) -> Iterator[Trouble]:
         # The kubelet does not have waivers, so the drop-in that apply will write counts, too.
         if waiver is not None and (protected is not None or will_protect):
             when = "does not start" if protected is not None else "will not start after apply"
-            yield Trouble(
+            yield Problem(
                 f"K3s {when}: the kubelet rejects {row.key}, which is waived, so apply does not set it",
                 expected=row.value,
                 found=describe_state(now),
@@ -130,7 +130,7 @@ def kernel_parameter(situation: Situation) -> Iterator[Trouble]:
     prevents_start=no("The kubelet compares the running value only."),
     remediation="set `protect-kernel-defaults: false` in the settings, or remove the waiver",
 )
-def waived_parameter_at_boot(situation: Situation) -> Iterator[Trouble]:
+def waived_parameter_at_boot(situation: Situation) -> Iterator[Problem]:
     """The kubelet will reject a waived kernel parameter after the next boot.
 
     apply does not set a waived parameter. The running value is the expected one, for example because an earlier apply
@@ -151,7 +151,7 @@ def waived_parameter_at_boot(situation: Situation) -> Iterator[Trouble]:
         if same_value(value, row.value):
             continue
         unless = f" unless another program sets {row.key}" if line is None else ""
-        yield Trouble(
+        yield Problem(
             f"K3s will not start after the next boot{unless}: the kubelet rejects {row.key}, which is waived, so apply"
             " does not set it",
             expected=row.value,
@@ -168,13 +168,13 @@ def waived_parameter_at_boot(situation: Situation) -> Iterator[Trouble]:
     prevents_start=no("Without protect-kernel-defaults the kubelet does not exit."),
     remediation="set the value with `sysctl -w` and in a file in /etc/sysctl.d",
 )
-def kernel_default_changed(situation: Situation) -> Iterator[Trouble]:
+def kernel_default_changed(situation: Situation) -> Iterator[Problem]:
     """A kernel parameter that apply does not write differs from the kernel's default, which is the expected value."""
     if _protected(situation) is not None:
         return
     for row, now in _differing(situation):
         if not row.written and row.key not in situation.waivers.kernel_parameters:
-            yield Trouble(
+            yield Problem(
                 f"{row.key} does not have the kernel's default",
                 expected=row.value,
                 found=describe_state(now),
@@ -191,14 +191,14 @@ def kernel_default_changed(situation: Situation) -> Iterator[Trouble]:
     ),
     remediation="set the parameters on the machine that runs the container; then run `sudo k3s-harden apply`",
 )
-def kernel_read_only(situation: Situation) -> Iterator[Trouble]:
+def kernel_read_only(situation: Situation) -> Iterator[Problem]:
     """Kernel parameters differ and /proc/sys is read-only, as in a container of systemd-nspawn or LXC.
 
     apply and the gate then change nothing: the kubelet would reject the kernel. The parameters belong to the machine
     that runs the container. A waiver for each of them, with `protect-kernel-defaults: false`, accepts its values.
     """
     if situation.facts.platform.kernel_is_read_only and (rows := _settable(situation)):
-        yield Trouble(
+        yield Problem(
             "/proc/sys is read-only, so kernel parameters cannot be set here",
             expected=", ".join(f"{row.key}={row.value}" for row in rows),
             found=", ".join(describe_state(situation.observed[row.key]) for row in rows),
@@ -207,7 +207,7 @@ def kernel_read_only(situation: Situation) -> Iterator[Trouble]:
 
 
 @finding(Level.NOTE, remediation="")
-def kernel_parameter_waived(situation: Situation) -> Iterator[Trouble]:
+def kernel_parameter_waived(situation: Situation) -> Iterator[Problem]:
     """A waiver in the settings excludes a kernel parameter, so apply sets it neither in its file nor in the kernel.
 
     The running value remains, including one that an earlier apply set, until the next boot.
@@ -215,7 +215,7 @@ def kernel_parameter_waived(situation: Situation) -> Iterator[Trouble]:
     for key, waiver in situation.waivers.kernel_parameters.items():
         now = situation.observed.get(key)
         until = f" until {waiver.expires}" if waiver.expires else ""
-        yield Trouble(
+        yield Problem(
             f"{key} is waived{until}: {waiver.reason}",
             expected=next(row.value for row in SYSCTLS if row.key == key),
             found="" if now is None else describe_state(now),
@@ -224,18 +224,18 @@ def kernel_parameter_waived(situation: Situation) -> Iterator[Trouble]:
 
 
 @finding(Level.NOTE, remediation="remove or extend the waiver")
-def waiver_expired(situation: Situation) -> Iterator[Trouble]:
+def waiver_expired(situation: Situation) -> Iterator[Problem]:
     """The waiver for a kernel parameter has expired, so apply sets the parameter again."""
     for waiver in situation.waivers.expired([row.id for row in SYSCTLS]):
         message = f"the waiver for {waiver.control} expired at the end of {waiver.expires}"
-        yield Trouble(message, found=waiver.expires, location=waiver.location)
+        yield Problem(message, found=waiver.expires, location=waiver.location)
 
 
 @finding(Level.NOTE, remediation=_AFTER_BOOT)
-def no_kernel_here(situation: Situation) -> Iterator[Trouble]:
+def no_kernel_here(situation: Situation) -> Iterator[Problem]:
     """The host tree has no /proc/sys, as in the build of an image. Its files set kernel parameters at each boot."""
     if not situation.facts.platform.has_kernel:
-        yield Trouble("/proc/sys is missing, so running kernel parameters were not checked")
+        yield Problem("/proc/sys is missing, so running kernel parameters were not checked")
 
 
 def _differing(situation: Situation) -> Iterator[tuple[SysctlRow, Observed]]:

@@ -12,9 +12,9 @@ import pytest
 from agent.base.model import Instruction, Location, OwnCommand, Remediation
 from agent.base.report import Fact, Finding, Item, ItemStatus, Level, NextStep
 from agent.cli.present import REPORT_FORMATS, Format, Verbosity
-from agent.cli.present.preflight import present_preflight
+from agent.cli.present.preflight_report import present_preflight
 from agent.cli.present.remediation import Caller
-from agent.harden.plan.preflight import Preflight, PreflightProblem
+from agent.harden.plan.preflight_result import Preflight, PreflightProblem
 from agent.k3s.upgrade_notes import NOTES
 from tests.unit.cli.present.reports import Stream
 

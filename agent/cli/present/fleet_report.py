@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TextIO
 from agent.base.times import timestamp
 from agent.cli.present import Format, fitting
 from agent.cli.present.text import printable
-from agent.cluster.fleet.fleet import shortened
+from agent.cluster.fleet.members import shortened
 from agent.cluster.fleet.published import BY_NODE
 from agent.cluster.node_status import PREFIX, Annotation, PublishedResult
 from agent.k3s.redaction import redacted_all
@@ -15,7 +15,7 @@ from agent.k3s.redaction import redacted_all
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.cluster.fleet.fleet import Fleet
+    from agent.cluster.fleet.members import Fleet
     from agent.cluster.fleet.published import FleetNode
 
 SCHEMA = 1
