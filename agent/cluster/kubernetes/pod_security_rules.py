@@ -1,0 +1,204 @@
+"""What a pod template violates of a Pod Security standard, by the rows of pod_security_rules.tsv."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from agent.base import package_data
+from agent.cluster.kubernetes.parsing import as_list, as_mapping
+from agent.cluster.kubernetes.pod_security import PodSecurityLevel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from agent.cluster.kubernetes.objects import Json
+
+    Step = str | tuple[str, str]
+    """A key, or the key of a list and the name of an item."""
+
+_ALWAYS = 1 << 16
+"""A minor version that Kubernetes never has."""
+
+_LITERALS = {"true": True, "false": False, "0": 0, '""': ""}
+_CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
+
+
+class Violation(NamedTuple):
+    """A field of a pod template that a standard forbids or requires."""
+
+    rule: str
+    """The id of the check in the API server's source."""
+    field: str
+    found: str
+    expected: str
+    fix: Mapping[str, Json] | None
+    """A strategic merge patch of the template; None if the field asks for something that the standard never admits."""
+
+
+class _Rule(NamedTuple):
+    """A row of the table, for one version of the standard."""
+
+    id: str
+    where: str
+    paths: tuple[tuple[str, ...], ...]
+    values: tuple[Json, ...]
+    relation: str
+    expected: str
+    fix: str
+    conditions: frozenset[str]
+
+    def accepts(self, value: Json) -> bool:
+        """Return whether a field may have this value."""
+        if self.relation == "+":
+            return all(expected in as_list(value) for expected in self.values)
+        is_listed = value in self.values or any(
+            known.endswith("*") and str(value).startswith(known[:-1]) for known in self.values if isinstance(known, str)
+        )
+        return is_listed != (self.relation == "!")
+
+
+def violations(
+    template: Mapping[str, Json], level: PodSecurityLevel, minor: int, *, has_gate: bool = False
+) -> tuple[Violation, ...]:
+    """Return what a pod template violates; empty if the standard `level` of version 1.`minor` admits its pods.
+
+    `has_gate` is the feature gate UserNamespacesPodSecurityStandards of the API servers 1.29 to 1.34.
+    """
+    spec = as_mapping(template.get("spec"))
+    annotations = as_mapping(as_mapping(template.get("metadata")).get("annotations"))
+    containers = [
+        ((kind, str(container.get("name"))), container)
+        for kind in _CONTAINERS
+        for container in map(as_mapping, as_list(spec.get(kind)))
+    ]
+    pod = {
+        "user-namespace": spec.get("hostUsers") is False,
+        "windows": as_mapping(spec.get("os")).get("name") == "windows",
+    }
+    return tuple(
+        violation
+        for rule in _rules(level, minor, has_gate)
+        if not any(pod.get(condition) for condition in rule.conditions)
+        for violation in (
+            _in_annotations(rule, annotations) if rule.where == "annotations" else _in_spec(rule, spec, containers)
+        )
+    )
+
+
+def merged_fix(found: Iterable[Violation]) -> Mapping[str, Json] | None:
+    """Return the patch of a template that corrects all violations; None if there is none."""
+    patch: Mapping[str, Json] = {}
+    for violation in found:
+        if violation.fix is None:
+            return None
+        patch = _merged(patch, violation.fix)
+    return patch
+
+
+@cache
+def _rules(level: PodSecurityLevel, minor: int, has_gate: bool) -> tuple[_Rule, ...]:  # noqa: FBT001
+    return tuple(_read(level, minor, has_gate=has_gate))
+
+
+def _read(level: PodSecurityLevel, minor: int, *, has_gate: bool) -> Iterator[_Rule]:
+    """Yield the rules that this version of the standard has."""
+    for row in package_data.rows("cluster", "kubernetes", "pod_security_rules.tsv"):
+        name, own, where, paths, allowed, fix, since, until, replaced, conditions = row
+        is_replaced = level is PodSecurityLevel.RESTRICTED and minor >= int(replaced or _ALWAYS)
+        if is_replaced or not (level.includes(PodSecurityLevel(own)) and int(since) <= minor < int(until or _ALWAYS)):
+            continue
+        relation = allowed[0] if allowed[0] in "+!" else ""
+        texts = _of_version(allowed.removeprefix(relation), minor)
+        shown = " or ".join(text for text in texts if text != '""') or "unset"
+        yield _Rule(
+            name,
+            where,
+            tuple((path,) if where == "annotations" else tuple(path.split(".")) for path in paths.split()),
+            tuple(_LITERALS.get(text, text) for text in texts),
+            relation,
+            {"": shown, "!": f"other than {shown}", "+": f'["{shown}"]'}[relation],
+            fix,
+            frozenset(_of_version(conditions, _ALWAYS if has_gate else minor)),
+        )
+
+
+def _of_version(words: str, minor: int) -> list[str]:
+    parts = [word.partition("@") for word in words.split()]
+    return [text for text, _, since in parts if minor >= int(since or 0)]
+
+
+def _in_annotations(rule: _Rule, annotations: Mapping[str, Json]) -> Iterator[Violation]:
+    for key, value in annotations.items():
+        if any(key.startswith(prefix) for (prefix,) in rule.paths) and not rule.accepts(value):
+            yield _violation(rule, ("metadata", "annotations", key), value)
+
+
+def _in_spec(
+    rule: _Rule, spec: Mapping[str, Json], containers: list[tuple[tuple[str, str], Mapping[str, Json]]]
+) -> Iterator[Violation]:
+    for path in rule.paths:
+        of_pod = [*_values(spec, path, ("spec",))] if rule.where != "containers" else []
+        found, without = of_pod[:], []
+        if rule.where != "pod":
+            for at, container in containers:
+                own = [*_values(container, path, ("spec", at))]
+                found += own
+                if "required" in rule.conditions and not own and not of_pod:
+                    without.append(at)
+        yield from (_violation(rule, at, value) for at, value in found if not rule.accepts(value))
+        if without and rule.where == "both":
+            names = ", ".join(name for _, name in without)
+            yield _violation(rule, ("spec", *path), None, f"unset in {names}")
+        else:
+            yield from (_violation(rule, ("spec", at, *path), None) for at in without)
+
+
+def _values(item: Json, path: tuple[str, ...], at: tuple[Step, ...]) -> Iterator[tuple[tuple[Step, ...], Json]]:
+    """Yield each value at a path with its location."""
+    if not path:
+        yield at, item
+        return
+    key, rest = path[0], path[1:]
+    fields = as_mapping(item)
+    if key == "*":
+        # A volume without a source is an emptyDir.
+        yield from ((at, name) for name, value in fields.items() if value is not None and name != "name")
+    elif key.endswith("[]"):
+        for value in as_list(fields.get(key[:-2])):
+            yield from _values(value, rest, (*at, (key[:-2], str(as_mapping(value).get("name", "")))))
+    elif fields.get(key) is not None:
+        yield from _values(fields[key], rest, (*at, key))
+
+
+def _violation(rule: _Rule, at: tuple[Step, ...], value: Json, missing: str = "unset") -> Violation:
+    texts = (step if isinstance(step, str) else f"{step[0]}[{step[1]}]".replace("[]", "") for step in at)
+    found = missing if value is None else value if isinstance(value, str) else json.dumps(value)
+    fix = _fragment(at, json.loads(rule.fix)) if rule.fix else None
+    return Violation(rule.id, ".".join(texts), found, rule.expected, fix)
+
+
+def _fragment(at: tuple[Step, ...], value: Json) -> Any:  # noqa: ANN401 - any JSON
+    """Return a strategic merge patch that sets a value; None removes it."""
+    if not at:
+        return value
+    first, rest = at[0], _fragment(at[1:], value)
+    return {first: rest} if isinstance(first, str) else {first[0]: [{"name": first[1], **rest}]}
+
+
+def _merged(one: Mapping[str, Json], other: Mapping[str, Json]) -> dict[str, Json]:
+    """Return one patch of two; items of lists that have the same name are merged."""
+    result = dict(one)
+    for key, value in other.items():
+        known = result.get(key)
+        if isinstance(known, dict) and isinstance(value, dict):
+            result[key] = _merged(known, value)
+        elif isinstance(known, list) and isinstance(value[0], dict):
+            by_name = {item["name"]: item for item in known}
+            for item in value:
+                by_name[item["name"]] = _merged(by_name.get(item["name"], {}), item)
+            result[key] = [*by_name.values()]
+        else:
+            result[key] = value
+    return result

@@ -1,0 +1,112 @@
+"""The Pod Security rules, compared with the fixtures of their authors and with answers of real API servers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.cluster.kubernetes.pod_security import PodSecurityLevel
+from agent.cluster.kubernetes.pod_security_rules import Violation, merged_fix, violations
+
+DATA = Path(__file__).parents[3] / "data/pod-security"
+BASELINE, RESTRICTED = PodSecurityLevel.BASELINE, PodSecurityLevel.RESTRICTED
+NEWEST = 37
+STRICT: dict[str, Any] = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "runAsNonRoot": True,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+
+def template(*contexts: dict[str, Any] | None, **spec: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
+    """Return a template with a container for each security context; they are named a, b, ..."""
+    containers = [{"name": name, "securityContext": context} for name, context in zip("abc", contexts)]
+    return {"spec": {"containers": containers, **spec}}
+
+
+def test_fixtures_of_the_authors_pass_and_fail_in_all_their_versions() -> None:
+    """The file covers the versions 1.0 to 1.37 of both standards."""
+    lines = (DATA / "fixtures.tsv").read_text(encoding="utf-8").splitlines()[1:]
+    for line in lines:
+        level, verdict, first, last, text = line.split("\t")
+        for minor in range(int(first), int(last) + 1):
+            found = violations(json.loads(text), PodSecurityLevel(level), minor)
+            assert bool(found) == (verdict == "fail"), (level, minor, text, found)
+    assert len(lines) > 300
+
+
+@pytest.mark.parametrize(("version", "minor"), [("1.34.4", 34), ("1.37.2", 37)])
+def test_recorded_answers_of_api_servers_are_predicted(version: str, minor: int) -> None:
+    """Another answer than `ok` or a rejection by Pod Security says nothing about its rules."""
+    lines = (DATA / "cases.jsonl").read_text(encoding="utf-8").splitlines()
+    judged = 0
+    for case in map(json.loads, lines):
+        for level, answer in zip((BASELINE, RESTRICTED), case[version]):
+            if answer == "ok" or f'"{level}:' in answer:
+                judged += 1
+                assert bool(violations(case["pod"], level, minor)) == (answer != "ok"), (case["case"], answer)
+    assert judged > 200
+
+
+def test_a_violation_names_the_field_and_both_values() -> None:
+    found = violations(template({**STRICT, "capabilities": {"drop": ["all"], "add": ["SYS_TIME"]}}), RESTRICTED, NEWEST)
+    path = "spec.containers[a].securityContext.capabilities"
+    fix = {"spec": {"containers": [{"name": "a", "securityContext": {"capabilities": {"drop": ["ALL"]}}}]}}
+    assert found == (
+        Violation("capabilities_restricted", f"{path}.drop", '["all"]', '["ALL"]', fix),
+        Violation("capabilities_restricted", f"{path}.add", "SYS_TIME", "NET_BIND_SERVICE", None),
+    )
+
+
+def test_what_no_container_has_is_set_once_for_the_pod() -> None:
+    without = {key: STRICT[key] for key in ("allowPrivilegeEscalation", "capabilities")}
+    found = violations(template(without, STRICT, without), RESTRICTED, NEWEST)
+    assert [(item.field, item.found) for item in found] == [
+        ("spec.securityContext.runAsNonRoot", "unset in a, c"),
+        ("spec.securityContext.seccompProfile.type", "unset in a, c"),
+    ]
+    context = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert merged_fix(found) == {"spec": {"securityContext": context}}
+
+
+def test_the_patch_of_a_bare_pod_has_each_container_once() -> None:
+    fix = merged_fix(violations(template({}, None), RESTRICTED, NEWEST))
+    own = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    assert fix is not None
+    assert fix["spec"]["containers"] == [{"name": name, "securityContext": own} for name in "ab"]
+
+
+@pytest.mark.parametrize("field", ["hostNetwork", "hostPID", "hostIPC"])
+def test_a_pod_that_asks_for_a_namespace_of_the_host_has_no_patch(field: str) -> None:
+    (found,) = violations(template(STRICT, **{field: True}), BASELINE, NEWEST)
+    assert (found.field, found.found, found.expected, found.fix) == (f"spec.{field}", "true", "false", None)
+    assert merged_fix((found,)) is None
+
+
+def test_a_patch_removes_annotations_and_hosts_of_probes() -> None:
+    pod = template({}, None)
+    pod["metadata"] = {"annotations": {"container.apparmor.security.beta.kubernetes.io/a": "unconfined"}}
+    pod["spec"]["containers"][1]["livenessProbe"] = {"httpGet": {"host": "127.0.0.1", "port": 80}}
+    assert merged_fix(violations(pod, BASELINE, NEWEST)) == {
+        "metadata": {"annotations": {"container.apparmor.security.beta.kubernetes.io/a": None}},
+        "spec": {"containers": [{"name": "b", "livenessProbe": {"httpGet": {"host": None}}}]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("minor", "has_gate", "admitted"), [(33, False, False), (34, True, True), (35, False, True), (35, True, True)]
+)
+def test_a_pod_in_a_user_namespace_may_be_root(minor: int, has_gate: bool, admitted: bool) -> None:  # noqa: FBT001
+    """From 1.35 on; before that, if the API server has the feature gate UserNamespacesPodSecurityStandards."""
+    pod = template({**STRICT, "runAsNonRoot": False, "runAsUser": 0}, hostUsers=False)
+    assert (not violations(pod, RESTRICTED, minor, has_gate=has_gate)) == admitted
+
+
+@pytest.mark.parametrize("value", [None, 7, "text", [], {"containers": [3, {"name": {}}], "volumes": {"a": 1}}])
+def test_invalid_objects_are_judged_without_an_error(value: object) -> None:
+    violations({"metadata": value, "spec": value}, RESTRICTED, NEWEST)
+    violations(template({**STRICT, "capabilities": {"drop": [{}], "add": [[]]}, "procMount": {}}), RESTRICTED, NEWEST)
