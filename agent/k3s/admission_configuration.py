@@ -29,10 +29,18 @@ class PodSecurity(NamedTuple):
     location: Location
     """The line that sets it, or in which it is missing."""
     exempt_namespaces: tuple[str, ...] = ()
-    exempt_requests: tuple[str, ...] = ()
-    """The users and runtime classes whose pods are not checked, in words."""
+    exempt_users: tuple[str, ...] = ()
+    exempt_runtime_classes: tuple[str, ...] = ()
     exemptions: Location | None = None
     """The line of the exemptions; None without exemptions."""
+    version: str = "latest"
+    """The version of the standard."""
+
+    @property
+    def exempt_requests(self) -> tuple[str, ...]:
+        """The users and runtime classes whose pods are not checked, in words."""
+        users = (f"user {name}" for name in self.exempt_users)
+        return (*users, *(f"runtime class {name}" for name in self.exempt_runtime_classes))
 
 
 def configured_plugins(data: bytes, path: PurePosixPath) -> frozenset[str | None]:
@@ -63,13 +71,18 @@ def pod_security(data: bytes, path: PurePosixPath, content: Callable[[PurePosixP
     defaults, exemptions = part(configuration, "defaults"), part(configuration, "exemptions")
     level = part(defaults, "enforce")
     location = Location(path, (level or defaults or configuration or entry).line)
-    words = {"usernames": "user", "runtimeClasses": "runtime class"}
+    version = part(defaults, "enforce-version")
+    namespaces, users, classes = (
+        tuple(texts(part(exemptions, key))) for key in ("namespaces", "usernames", "runtimeClasses")
+    )
     return PodSecurity(
         level.text if isinstance(level, yaml_reader.Scalar) else "",
         location,
-        tuple(texts(part(exemptions, "namespaces"))),
-        tuple(f"{word} {name}" for key, word in words.items() for name in texts(part(exemptions, key))),
+        namespaces,
+        users,
+        classes,
         Location(path, exemptions.line) if exemptions is not None else None,
+        version.text if isinstance(version, yaml_reader.Scalar) else "latest",
     )
 
 

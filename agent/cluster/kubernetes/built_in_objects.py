@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base import package_data
 from agent.cluster.kubernetes.objects import RbacRule, Subject
+from agent.cluster.kubernetes.parsing import as_list, as_mapping
+from agent.cluster.kubernetes.pod_security import PodSecurityLevel
+from agent.cluster.kubernetes.pod_security_rules import LATEST, violations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -118,20 +121,19 @@ def reason_of_workload(workload: Workload, registry: str = "") -> str:
 
 
 def _is_unchanged(workload: Workload, row: _PackagedWorkload, registry: str) -> bool:
-    has_privileges = workload.host_pid or workload.host_ipc or workload.host_network or workload.host_paths
+    """Return whether it has the images and no more privileges than those that K3s ships."""
+    shipped = {"capabilities_baseline", "sysctls", *(["hostPorts"] if row.host_ports else [])}
     return (
         workload.namespace == SYSTEM_NAMESPACE
-        and not has_privileges
         and all(_is_shipped(container, row, registry) for container in workload.containers)
+        and {found.rule for found in violations(workload.template, PodSecurityLevel.BASELINE, LATEST)} <= shipped
     )
 
 
 def _is_shipped(container: Container, row: _PackagedWorkload, registry: str) -> bool:
-    return (
-        _repository(container.image, registry) in row.images.split()
-        and not (container.privileged or container.host_process or container.proc_mount == "Unmasked")
-        and container.adds <= set(row.adds.split())
-        and (bool(row.host_ports) or not container.host_ports)
+    adds = as_list(as_mapping(container.own_context.get("capabilities")).get("add"))
+    return _repository(container.image, registry) in row.images.split() and all(
+        name in row.adds.split() for name in adds
     )
 
 

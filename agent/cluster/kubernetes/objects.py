@@ -90,26 +90,20 @@ class Binding(NamedTuple):
 
 
 class Container(NamedTuple):
-    """A container of a pod, with the parts of its security context."""
+    """A container of a pod."""
 
     name: str
     image: str
-    has_context: bool
-    privileged: bool
-    escalates: bool | None
-    """The field allowPrivilegeEscalation; None if it is not set, which means true."""
-    non_root: bool | None
-    user: int | None
-    adds: frozenset[str]
-    drops: frozenset[str]
-    """Capabilities in upper case."""
-    seccomp: str
-    """The type of the profile; empty if it is not set."""
-    proc_mount: str
-    host_process: bool
-    host_ports: tuple[int, ...]
+    own_context: Mapping[str, Json]
+    """Its security context."""
+    pod_context: Mapping[str, Json]
+    """The security context of its pod, whose values are the defaults of its own."""
     secrets: frozenset[str]
     """Names of the Secrets that are in environment variables."""
+
+    def context(self, key: str) -> Json:
+        """Return the value in effect of a field that pods and containers have."""
+        return self.own_context[key] if self.own_context.get(key) is not None else self.pod_context.get(key)
 
 
 class Workload(NamedTuple):
@@ -123,14 +117,14 @@ class Workload(NamedTuple):
     """Kind and name of the object that created it, such as "ReplicaSet web-5d4"; empty if there is none."""
     is_dormant: bool
     """Whether it creates no more pods: a finished Job, or a revision without replicas of another controller."""
+    revision: str
+    """Of the template: of a pod the one that it was created from; empty if it is not known."""
     account: str
     automounts: bool | None
-    host_pid: bool
-    host_ipc: bool
-    host_network: bool
-    host_paths: tuple[str, ...]
+    template: Mapping[str, Json]
+    """The metadata and the spec, with the fields that decide on Pod Security."""
     containers: tuple[Container, ...]
-    """With init and ephemeral containers. The security context of the pod is included."""
+    """With init and ephemeral containers."""
 
     @property
     def title(self) -> str:

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from agent.cluster.kubernetes.objects import Json
 
 
+_CONTAINERS = ("containers", "initContainers", "ephemeralContainers")
+_POD_FIELDS = ("hostNetwork", "hostPID", "hostIPC", "hostUsers", "os", "runtimeClassName", "securityContext")
+_ANNOTATIONS = ("apparmor.security.beta.kubernetes.io", "seccomp.security.alpha.kubernetes.io")
+_REVISION_LABELS = {"DaemonSet": "pod-template-generation", "StatefulSet": "controller-revision-hash"}
+"""The label of a pod with the revision of its controller's template, by the kind of the controller."""
+
 _SERVICE_ACCOUNT = "system:serviceaccount:"
 """The prefix of the user name of a ServiceAccount, before its namespace and name."""
 
@@ -130,22 +136,39 @@ def _subject(item: Mapping[str, Json], namespace: str) -> Subject:
 
 def pod(item: Json) -> Workload:
     """Return a pod."""
-    return _workload("Pod", item, _at(item, "spec"), is_dormant=False)
+    labels = _at(item, "metadata", "labels")
+    kind = _controller_of(item).partition(" ")[0]
+    phase = _at(item, "status").get("phase")
+    return _workload(
+        "Pod",
+        item,
+        item,
+        is_dormant=phase in ("Succeeded", "Failed") and not kind,
+        revision=as_string(labels.get(_REVISION_LABELS.get(kind, ""))),
+    )
 
 
 def controller(kind: str, item: Json) -> Workload:
     """Return the pods that an object of this kind creates from its template."""
-    spec = _at(item, "spec")
+    spec, status = _at(item, "spec"), _at(item, "status")
     of_pods = _at(spec, "jobTemplate", "spec") if kind == "CronJob" else spec
-    conditions = map(as_mapping, as_list(_at(item, "status").get("conditions")))
+    conditions = map(as_mapping, as_list(status.get("conditions")))
     is_finished = any(
         condition.get("type") in ("Complete", "Failed") and condition.get("status") == "True"
         for condition in conditions
     )
     # A Deployment keeps its earlier revisions as ReplicaSets without replicas.
     is_revision = kind == "ReplicaSet" and spec.get("replicas") == 0 and bool(_controller_of(item))
+    revisions = {
+        "DaemonSet": _at(item, "metadata", "annotations").get("deprecated.daemonset.template.generation"),
+        "StatefulSet": status.get("updateRevision"),
+    }
     return _workload(
-        kind, item, _at(of_pods, "template", "spec"), is_dormant=is_revision or (kind == "Job" and is_finished)
+        kind,
+        item,
+        _at(of_pods, "template"),
+        is_dormant=is_revision or (kind == "Job" and is_finished),
+        revision=as_string(revisions.get(kind)),
     )
 
 
@@ -156,55 +179,65 @@ def _controller_of(item: Json) -> str:
     return f"{as_string(owner.get('kind'))} {as_string(owner.get('name'))}" if owner else ""
 
 
-def _workload(kind: str, item: Json, spec: Mapping[str, Json], *, is_dormant: bool) -> Workload:
+def _workload(kind: str, item: Json, template: Json, *, is_dormant: bool, revision: str) -> Workload:
     own, name = _identity(item)
+    spec = _at(template, "spec")
     context = as_mapping(spec.get("securityContext"))
-    kinds = ("containers", "initContainers", "ephemeralContainers")
-    volumes = [as_mapping(volume) for volume in as_list(spec.get("volumes"))]
     return Workload(
         kind=kind,
         namespace=own,
         name=name,
         controller=_controller_of(item),
         is_dormant=is_dormant,
+        revision=revision,
         account=as_string(spec.get("serviceAccountName")) or "default",
         automounts=_flag(spec.get("automountServiceAccountToken")),
-        host_pid=spec.get("hostPID") is True,
-        host_ipc=spec.get("hostIPC") is True,
-        host_network=spec.get("hostNetwork") is True,
-        host_paths=tuple(
-            as_string(as_mapping(volume["hostPath"]).get("path")) for volume in volumes if "hostPath" in volume
-        ),
+        template=_security_fields(template),
         containers=tuple(
-            _container(as_mapping(container), context) for kind in kinds for container in as_list(spec.get(kind))
+            _container(as_mapping(container), context) for kind in _CONTAINERS for container in as_list(spec.get(kind))
         ),
     )
 
 
 def _container(item: Mapping[str, Json], of_pod: Mapping[str, Json]) -> Container:
-    context = as_mapping(item.get("securityContext"))
-    capabilities = as_mapping(context.get("capabilities"))
-    ports = (_number(as_mapping(port).get("hostPort")) for port in as_list(item.get("ports")))
-
-    def inherited(key: str) -> Json:
-        return context[key] if context.get(key) is not None else of_pod.get(key)
-
     return Container(
         name=as_string(item.get("name")),
         image=as_string(item.get("image")),
-        has_context=bool(context or of_pod),
-        privileged=context.get("privileged") is True,
-        escalates=_flag(context.get("allowPrivilegeEscalation")),
-        non_root=_flag(inherited("runAsNonRoot")),
-        user=_number(inherited("runAsUser")),
-        adds=frozenset(name.upper() for name in _texts(capabilities.get("add"))),
-        drops=frozenset(name.upper() for name in _texts(capabilities.get("drop"))),
-        seccomp=as_string(as_mapping(inherited("seccompProfile")).get("type")),
-        proc_mount=as_string(context.get("procMount")),
-        host_process=as_mapping(inherited("windowsOptions")).get("hostProcess") is True,
-        host_ports=tuple(port for port in ports if port),
+        own_context=as_mapping(item.get("securityContext")),
+        pod_context=of_pod,
         secrets=frozenset(_secrets_in_environment(item)),
     )
+
+
+def _security_fields(template: Json) -> Mapping[str, Json]:
+    """Return a pod or template with what Pod Security reads: annotations, volumes and probes can be large."""
+    annotations, spec = _at(template, "metadata", "annotations"), _at(template, "spec")
+    kept = {key: value for key, value in annotations.items() if key.partition("/")[0].endswith(_ANNOTATIONS)}
+    fields = {key: spec[key] for key in _POD_FIELDS if key in spec}
+    for kind in _CONTAINERS:
+        fields[kind] = [_container_fields(as_mapping(item)) for item in as_list(spec.get(kind))]
+    fields["volumes"] = [
+        {key: value if key in ("name", "hostPath") else {} for key, value in volume.items() if value is not None}
+        for volume in map(as_mapping, as_list(spec.get("volumes")))
+    ]
+    return {"metadata": {"annotations": kept}, "spec": fields}
+
+
+def _container_fields(item: Mapping[str, Json]) -> Mapping[str, Json]:
+    ports = [_number(as_mapping(port).get("hostPort")) for port in as_list(item.get("ports"))]
+    hooks = _at(item, "lifecycle")
+    return {
+        "name": as_string(item.get("name")),
+        "securityContext": _at(item, "securityContext"),
+        "ports": [{"hostPort": port} for port in ports if port],
+        "lifecycle": {key: _hosts(hooks, key) for key in ("postStart", "preStop")},
+        **{key: _hosts(item, key) for key in ("livenessProbe", "readinessProbe", "startupProbe")},
+    }
+
+
+def _hosts(item: Mapping[str, Json], key: str) -> Mapping[str, Json]:
+    handlers = {kind: _at(item, key, kind).get("host") for kind in ("httpGet", "tcpSocket")}
+    return {kind: {"host": host} for kind, host in handlers.items() if host}
 
 
 def _secrets_in_environment(item: Mapping[str, Json]) -> Iterator[str]:

@@ -11,15 +11,16 @@ from agent.cluster.kubernetes.parsing import as_list, as_mapping
 from agent.cluster.kubernetes.pod_security import PodSecurityLevel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from agent.cluster.kubernetes.objects import Json
 
     Step = str | tuple[str, str]
     """A key, or the key of a list and the name of an item."""
 
-_ALWAYS = 1 << 16
-"""A minor version that Kubernetes never has."""
+LATEST = 1 << 16
+"""The minor version of a standard with all rules."""
+_NEVER = LATEST + 1
 
 _LITERALS = {"true": True, "false": False, "0": 0, '""': ""}
 _CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
@@ -35,6 +36,11 @@ class Violation(NamedTuple):
     expected: str
     fix: Mapping[str, Json] | None
     """A strategic merge patch of the template; None if the field asks for something that the standard never admits."""
+
+    @property
+    def text(self) -> str:
+        """The field and what was found."""
+        return f"{self.field.removeprefix('spec.')} is {self.found}"
 
 
 class _Rule(NamedTuple):
@@ -60,11 +66,17 @@ class _Rule(NamedTuple):
 
 
 def violations(
-    template: Mapping[str, Json], level: PodSecurityLevel, minor: int, *, has_gate: bool = False
+    template: Mapping[str, Json],
+    level: PodSecurityLevel,
+    minor: int,
+    *,
+    rules: Collection[str] = (),
+    has_gate: bool = False,
 ) -> tuple[Violation, ...]:
     """Return what a pod template violates; empty if the standard `level` of version 1.`minor` admits its pods.
 
-    `has_gate` is the feature gate UserNamespacesPodSecurityStandards of the API servers 1.29 to 1.34.
+    `rules` limits the answer. `has_gate` is the feature gate UserNamespacesPodSecurityStandards of the API
+    servers 1.29 to 1.34.
     """
     spec = as_mapping(template.get("spec"))
     annotations = as_mapping(as_mapping(template.get("metadata")).get("annotations"))
@@ -80,7 +92,7 @@ def violations(
     return tuple(
         violation
         for rule in _rules(level, minor, has_gate)
-        if not any(pod.get(condition) for condition in rule.conditions)
+        if (not rules or rule.id in rules) and not any(pod.get(condition) for condition in rule.conditions)
         for violation in (
             _in_annotations(rule, annotations) if rule.where == "annotations" else _in_spec(rule, spec, containers)
         )
@@ -106,8 +118,8 @@ def _read(level: PodSecurityLevel, minor: int, *, has_gate: bool) -> Iterator[_R
     """Yield the rules that this version of the standard has."""
     for row in package_data.rows("cluster", "kubernetes", "pod_security_rules.tsv"):
         name, own, where, paths, allowed, fix, since, until, replaced, conditions = row
-        is_replaced = level is PodSecurityLevel.RESTRICTED and minor >= int(replaced or _ALWAYS)
-        if is_replaced or not (level.includes(PodSecurityLevel(own)) and int(since) <= minor < int(until or _ALWAYS)):
+        is_replaced = level is PodSecurityLevel.RESTRICTED and minor >= int(replaced or _NEVER)
+        if is_replaced or not (level.includes(PodSecurityLevel(own)) and int(since) <= minor < int(until or _NEVER)):
             continue
         relation = allowed[0] if allowed[0] in "+!" else ""
         texts = _of_version(allowed.removeprefix(relation), minor)
@@ -120,7 +132,7 @@ def _read(level: PodSecurityLevel, minor: int, *, has_gate: bool) -> Iterator[_R
             relation,
             {"": shown, "!": f"other than {shown}", "+": f'["{shown}"]'}[relation],
             fix,
-            frozenset(_of_version(conditions, _ALWAYS if has_gate else minor)),
+            frozenset(_of_version(conditions, LATEST if has_gate else minor)),
         )
 
 

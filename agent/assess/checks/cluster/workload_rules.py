@@ -10,7 +10,9 @@ from agent.assess.checks.cluster.rule import ClusterRule, Observed, cluster_answ
 from agent.base.errors import InputError
 from agent.base.model import WITH_POD_SECURITY_POLICY, Component, Instruction
 from agent.cluster.kubernetes.built_in_objects import OWN_NAMESPACES, reason_of_workload
+from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel, level_of
+from agent.cluster.kubernetes.pod_security_rules import violations
 from agent.cluster.kubernetes.queries import Query
 from agent.cluster.kubernetes.workloads import QUERIES, workloads_to_check
 from agent.harden.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT, DISABLED_PLUGINS_ARGUMENT
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
     from agent.cluster.kubernetes.objects import Cluster, Container, Workload
     from agent.harden.guide.k3s_options import OptionRow
 
-    Breach = Callable[[Workload], Iterator[str]]
-    """Yields what a workload has that the control forbids."""
+    Breach = Callable[[Workload, int], Iterator[str]]
+    """Yields what a workload has that the control forbids, for a minor version of the API server."""
 
 _BASELINE, _RESTRICTED = PodSecurityLevel.BASELINE, PodSecurityLevel.RESTRICTED
 _EXEMPT = PodSecurityLevel.EXEMPT
@@ -36,114 +38,96 @@ _ENGINES = (Query.VALIDATING_WEBHOOKS, Query.MUTATING_WEBHOOKS, Query.ADMISSION_
 _WITH_PROFILE = frozenset({"RuntimeDefault", "Localhost"})
 _ALL = "ALL"
 _NET_RAW = "NET_RAW"
-_ALLOWED_BY_RESTRICTED = "NET_BIND_SERVICE"
+
+
+def _of_rule(level: PodSecurityLevel, rule: str, field: str = "") -> Breach:
+    """Return a breach of one rule of a Pod Security standard, perhaps only in fields that end like this."""
+
+    def breach(workload: Workload, minor: int) -> Iterator[str]:
+        found = violations(workload.template, level, minor, rules=(rule,))
+        yield from (violation.text for violation in found if violation.field.endswith(field))
+
+    return breach
 
 
 def _of_container(what: str, breaks: Callable[[Container], bool]) -> Breach:
-    def breach(workload: Workload) -> Iterator[str]:
+    def breach(workload: Workload, _: int) -> Iterator[str]:
         yield from (f"container {container.name} {what}" for container in workload.containers if breaks(container))
 
     return breach
 
 
-def _of_pod(what: str, breaks: Callable[[Workload], bool]) -> Breach:
-    def breach(workload: Workload) -> Iterator[str]:
-        if breaks(workload):
-            yield what
-
-    return breach
-
-
-def _host_paths(workload: Workload) -> Iterator[str]:
-    yield from (f"volume of the host's {path}" for path in workload.host_paths)
-
-
-def _host_ports(workload: Workload) -> Iterator[str]:
-    yield from (
-        f"container {container.name} has host port {port}"
-        for container in workload.containers
-        for port in container.host_ports
-    )
-
-
 def _may_be_root(container: Container) -> bool:
-    return container.user == 0 or (container.non_root is not True and container.user is None)
+    user = container.context("runAsUser")
+    return user == 0 or (container.context("runAsNonRoot") is not True and user is None)
 
 
 def _keeps_net_raw(container: Container) -> bool:
-    adds = not container.adds.isdisjoint((_ALL, _NET_RAW))
-    return adds or container.drops.isdisjoint((_ALL, _NET_RAW))
+    capabilities = as_mapping(container.own_context.get("capabilities"))
+    # The container runtime compares names without their case.
+    adds, drops = ({as_string(name).upper() for name in as_list(capabilities.get(key))} for key in ("add", "drop"))
+    return not adds.isdisjoint((_ALL, _NET_RAW)) or drops.isdisjoint((_ALL, _NET_RAW))
 
 
 class Forbidden(NamedTuple):
     """What a control forbids in pods, and the Pod Security standard that forbids it, too."""
 
     words: str
-    breach: Breach
     level: PodSecurityLevel
+    breach: Breach
+
+
+def _forbidden(words: str, level: PodSecurityLevel, rule: str, field: str = "") -> Forbidden:
+    return Forbidden(words, level, _of_rule(level, rule, field))
 
 
 FORBIDDEN: Mapping[str, Forbidden] = {
-    "pods-privileged": Forbidden(
-        "privileged: true", _of_container("is privileged", lambda container: container.privileged), _BASELINE
+    "pods-privileged": _forbidden("privileged: true", _BASELINE, "privileged"),
+    "pods-host-pid": _forbidden("hostPID: true", _BASELINE, "hostNamespaces", "hostPID"),
+    "pods-host-ipc": _forbidden("hostIPC: true", _BASELINE, "hostNamespaces", "hostIPC"),
+    "pods-host-network": _forbidden("hostNetwork: true", _BASELINE, "hostNamespaces", "hostNetwork"),
+    "pods-privilege-escalation": _forbidden(
+        "a container without allowPrivilegeEscalation: false", _RESTRICTED, "allowPrivilegeEscalation"
     ),
-    "pods-host-pid": Forbidden("hostPID: true", _of_pod("hostPID is true", lambda pod: pod.host_pid), _BASELINE),
-    "pods-host-ipc": Forbidden("hostIPC: true", _of_pod("hostIPC is true", lambda pod: pod.host_ipc), _BASELINE),
-    "pods-host-network": Forbidden(
-        "hostNetwork: true", _of_pod("hostNetwork is true", lambda pod: pod.host_network), _BASELINE
-    ),
-    "pods-privilege-escalation": Forbidden(
-        "a container without allowPrivilegeEscalation: false",
-        _of_container(
-            "does not set allowPrivilegeEscalation: false", lambda container: container.escalates is not False
-        ),
-        _RESTRICTED,
-    ),
+    # The standard also rejects runAsUser: 1000 without runAsNonRoot, which is not root.
     "pods-root": Forbidden(
         "a container with runAsUser: 0, or with neither runAsNonRoot: true nor another runAsUser",
-        _of_container("may run as root", _may_be_root),
         _RESTRICTED,
+        _of_container("may run as root", _may_be_root),
     ),
+    # The standard requires that ALL is dropped.
     "pods-net-raw": Forbidden(
         "a container that adds NET_RAW, or drops neither ALL nor NET_RAW",
+        _RESTRICTED,
         _of_container("keeps NET_RAW", _keeps_net_raw),
+    ),
+    "pods-added-capabilities": _forbidden(
+        "a container that adds a capability other than NET_BIND_SERVICE",
         _RESTRICTED,
+        "capabilities_restricted",
+        ".add",
     ),
-    "pods-added-capabilities": Forbidden(
-        f"a container that adds a capability other than {_ALLOWED_BY_RESTRICTED}",
-        _of_container("adds capabilities", lambda container: bool(container.adds - {_ALLOWED_BY_RESTRICTED})),
-        _RESTRICTED,
+    "pods-assigned-capabilities": _forbidden(
+        "a container that does not drop ALL capabilities", _RESTRICTED, "capabilities_restricted", ".drop"
     ),
-    "pods-assigned-capabilities": Forbidden(
-        "a container that does not drop ALL capabilities",
-        _of_container("does not drop all capabilities", lambda container: _ALL not in container.drops),
-        _RESTRICTED,
-    ),
-    "pods-windows-host-process": Forbidden(
-        "hostProcess: true",
-        _of_container("is a HostProcess container", lambda container: container.host_process),
-        _BASELINE,
-    ),
-    "pods-host-path": Forbidden("a hostPath volume", _host_paths, _BASELINE),
-    "pods-host-ports": Forbidden("a hostPort", _host_ports, _BASELINE),
-    "pods-proc-mount": Forbidden(
-        "procMount: Unmasked",
-        _of_container("has an unmasked /proc", lambda container: container.proc_mount == "Unmasked"),
-        _BASELINE,
-    ),
+    "pods-windows-host-process": _forbidden("hostProcess: true", _BASELINE, "windowsHostProcess"),
+    "pods-host-path": _forbidden("a hostPath volume", _BASELINE, "hostPathVolumes"),
+    "pods-host-ports": _forbidden("a hostPort", _BASELINE, "hostPorts"),
+    "pods-proc-mount": _forbidden("procMount: Unmasked", _BASELINE, "procMount"),
 }
-"""By control."""
+"""By control. A control that means something else than a rule of the standard has an own breach and the reason."""
 
 
-def observed(cluster: Cluster, breach: Breach) -> list[Observed]:
+def observed(of: AssessedCluster, breach: Breach) -> list[Observed]:
     """Return each workload that breaks a rule, once, with each of its breaches."""
     found: dict[str, Observed] = {}
-    for query, workload in workloads_to_check(cluster):
+    minor = of.node.facts.version.minor
+    for query, workload in workloads_to_check(of.cluster):
         known = found.get(workload.title)
         # Anybody can create a pod that names a controller of K3s as its owner.
         if known is None or known.reason:
-            detail = ", ".join(breach(workload))
-            reason = reason_of_workload(workload, cluster.registry)
+            detail = ", ".join(breach(workload, minor))
+            reason = reason_of_workload(workload, of.cluster.registry)
             if detail and (known is None or not reason):
                 found[workload.title] = Observed(workload.title, detail, reason, query)
     return list(found.values())
@@ -157,10 +141,10 @@ def workloads_of_site(cluster: Cluster) -> Iterator[Workload]:
 
 
 def _forbids(name: str) -> ClusterRule:
-    words, breach, level = FORBIDDEN[name]
+    words, level, breach = FORBIDDEN[name]
 
     def decide(of: AssessedCluster) -> Answer:
-        found = observed(of.cluster, breach)
+        found = observed(of, breach)
         if of_site(found):
             step = Instruction("correct these workloads, or waive the control with the reason why they require it")
             return cluster_answer(ControlStatus.FAIL, found, Query.PODS, of.cluster, step, noun="workload")
@@ -209,7 +193,7 @@ def _admission(
     ]
     listed = [*weak, *apart]
     open_ = of_site(weak)
-    if not open_ and defaults.exempt_requests:
+    if not open_ and (defaults.users or defaults.runtime_classes):
         return _exemptions(of, defaults, listed)
     if not open_:
         which = "all namespaces without exemption enforce" if exemption else "all namespaces enforce"
@@ -239,10 +223,11 @@ def _admission(
 
 def _exemptions(of: AssessedCluster, defaults: PodSecurityDefaults, listed: Sequence[Observed]) -> Answer:
     """Return the answer if all namespaces enforce the standard, but not for all requests."""
-    exempt = [
-        Observed(exempt_request, "is exempt in the API server's configuration")
-        for exempt_request in defaults.exempt_requests
-    ]
+    requests = (
+        *(f"user {name}" for name in defaults.users),
+        *(f"runtime class {name}" for name in defaults.runtime_classes),
+    )
+    exempt = [Observed(request, "is exempt in the API server's configuration") for request in requests]
     step = Instruction("remove these exemptions, or waive the control with the reason")
     reason = "a person has to decide whether pods of these users and runtime classes require an exemption"
     query = Query.NAMESPACES
@@ -289,9 +274,9 @@ def pod_security_defaults(node: AssessedNode) -> PodSecurityDefaults:
     if data is None:
         return PodSecurityDefaults(None)
     try:
-        found = admission_configuration.pod_security(data, path, node.situation.k3s_files.contents.get)
-        level = next((known for known in PodSecurityLevel if known.value == found.level), PodSecurityLevel.PRIVILEGED)
-        return PodSecurityDefaults(level, frozenset(found.exempt_namespaces), found.exempt_requests)
+        return PodSecurityDefaults.of(
+            admission_configuration.pod_security(data, path, node.situation.k3s_files.contents.get)
+        )
     except InputError:
         return PodSecurityDefaults(None)
 
@@ -313,11 +298,12 @@ def _seccomp(of: AssessedCluster) -> Answer:
 
     def is_unconfined(container: Container) -> bool:
         # The default of the kubelet does not apply to privileged containers.
-        if not container.seccomp:
-            return container.privileged or not (has_default and all_known)
-        return container.seccomp not in _WITH_PROFILE
+        profile = as_mapping(container.context("seccompProfile")).get("type")
+        if not profile:
+            return container.own_context.get("privileged") is True or not (has_default and all_known)
+        return profile not in _WITH_PROFILE
 
-    found = observed(of.cluster, _of_container("has no seccomp profile", is_unconfined))
+    found = observed(of, _of_container("has no seccomp profile", is_unconfined))
     step = Instruction(
         "set seccompProfile: {type: RuntimeDefault} in these workloads, or `seccomp-default=true` for each kubelet"
     )
@@ -337,11 +323,16 @@ def _is_set_here(option: OptionRow, name: str, node: AssessedNode) -> bool:
 
 
 def _security_context(of: AssessedCluster) -> Answer:
-    empty = observed(of.cluster, _of_container("has no security context", lambda container: not container.has_context))
+    empty = observed(
+        of,
+        _of_container(
+            "has no security context", lambda container: not (container.own_context or container.pod_context)
+        ),
+    )
     if of_site(empty):
         step = Instruction("set the security contexts of these workloads")
         return cluster_answer(ControlStatus.FAIL, empty, Query.PODS, of.cluster, step, noun="workload")
-    weak = observed(of.cluster, _breaches_of_restricted)
+    weak = observed(of, _breaches_of_restricted)
     if not of_site(weak):
         return cluster_answer(ControlStatus.PASS, empty, Query.PODS, of.cluster)
     step = Instruction("complete the security contexts of these workloads; then waive the control with the reason")
@@ -349,20 +340,18 @@ def _security_context(of: AssessedCluster) -> Answer:
     return cluster_answer(ControlStatus.MANUAL, weak, Query.PODS, of.cluster, step, noun="workload", reason=reason)
 
 
-def _breaches_of_restricted(workload: Workload) -> Iterator[str]:
-    names = ("pods-privileged", "pods-privilege-escalation", "pods-root", "pods-assigned-capabilities")
-    for name in names:
-        yield from FORBIDDEN[name].breach(workload)
+def _breaches_of_restricted(workload: Workload, minor: int) -> Iterator[str]:
+    yield from (violation.text for violation in violations(workload.template, _RESTRICTED, minor))
 
 
 def _secrets_in_environment(of: AssessedCluster) -> Answer:
-    def breach(workload: Workload) -> Iterator[str]:
+    def breach(workload: Workload, _: int) -> Iterator[str]:
         for container in workload.containers:
             if container.secrets:
                 secrets = ", ".join(sorted(container.secrets))
                 yield f"container {container.name} has Secrets in environment variables: {secrets}"
 
-    found = observed(of.cluster, breach)
+    found = observed(of, breach)
     step = Instruction("mount the Secrets as files, or waive the control with the reason")
     return fails_if_any(found, Query.PODS, of.cluster, step, noun="workload")
 

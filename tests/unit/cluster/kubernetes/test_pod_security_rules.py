@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from agent.cluster.kubernetes import parsing
 from agent.cluster.kubernetes.pod_security import PodSecurityLevel
 from agent.cluster.kubernetes.pod_security_rules import Violation, merged_fix, violations
 
@@ -37,6 +38,16 @@ def test_fixtures_of_the_authors_pass_and_fail_in_all_their_versions() -> None:
             found = violations(json.loads(text), PodSecurityLevel(level), minor)
             assert bool(found) == (verdict == "fail"), (level, minor, text, found)
     assert len(lines) > 300
+
+
+def test_a_parsed_pod_keeps_all_that_the_rules_read() -> None:
+    lines = (DATA / "fixtures.tsv").read_text(encoding="utf-8").splitlines()[1:]
+    for line in lines:
+        template = json.loads(line.split("\t")[-1])
+        for minor in (18, NEWEST):
+            assert violations(parsing.pod(template).template, RESTRICTED, minor) == violations(
+                template, RESTRICTED, minor
+            )
 
 
 @pytest.mark.parametrize(("version", "minor"), [("1.34.4", 34), ("1.37.2", 37)])
