@@ -56,6 +56,8 @@ class PodSecurityDefaults(NamedTuple):
     """Whether the API server does not run the plugin, so that labels have no effect, too."""
     minor: int | None = None
     """The version of `level`, as in a Standard."""
+    has_gate: bool = False
+    """Whether the feature gate UserNamespacesPodSecurityStandards is on."""
 
     @classmethod
     def of(cls, configuration: PodSecurity) -> PodSecurityDefaults:

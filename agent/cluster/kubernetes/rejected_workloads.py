@@ -1,0 +1,211 @@
+"""Workloads whose pods another Pod Security configuration rejects when they are created again, and the corrections."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections import defaultdict
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.base.model import Instruction, Remediation, ShellCommand
+from agent.cluster.kubernetes.objects import Namespace
+from agent.cluster.kubernetes.parsing import as_list, as_mapping
+from agent.cluster.kubernetes.pod_security import ENFORCE, PodSecurityLevel, standard_of
+from agent.cluster.kubernetes.pod_security_rules import merged_fix, violations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from agent.cluster.kubernetes.objects import Json, Workload
+    from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, Standard
+    from agent.cluster.kubernetes.pod_security_rules import Violation
+
+_EXEMPT_NAMESPACES = "pod-security.exempt-namespaces"
+_COPIES = {("Deployment", "ReplicaSet"), ("CronJob", "Job")}
+"""Controllers that create other ones with their template."""
+
+_EDITED_IN_PLACE = ("ReplicaSet", "ReplicationController")
+"""Controllers whose pods stay as they are if the template changes, without a revision that shows it."""
+
+_CREATORS = {
+    "ReplicaSet": "replicaset-controller",
+    "Deployment": "replicaset-controller",
+    "DaemonSet": "daemon-set-controller",
+    "StatefulSet": "statefulset-controller",
+    "ReplicationController": "replication-controller",
+    "Job": "job-controller",
+    "CronJob": "job-controller",
+}
+"""The account in kube-system that creates the pods of each kind of controller."""
+
+
+_WEAKEST = (PodSecurityLevel.PRIVILEGED, PodSecurityLevel.BASELINE)
+
+
+class JudgedWorkload(NamedTuple):
+    """A workload, and the templates of the pods that it creates next."""
+
+    workload: Workload
+    """A controller, or a pod without a controller that is listed."""
+    templates: tuple[Mapping[str, Json], ...]
+
+
+class Rejection(NamedTuple):
+    """A workload whose pods the API server will reject."""
+
+    workload: Workload
+    standard: Standard
+    violations: tuple[Violation, ...]
+    label: PodSecurityLevel
+    """The strictest level of the namespace that admits all of its workloads that no patch corrects, and this one."""
+
+    @property
+    def title(self) -> str:
+        """The object that a person edits: pods of a controller that is not listed have the title of that."""
+        return self.workload.title if self.workload.kind == "Pod" else self.workload.own_title
+
+    def with_those_of(self, other: Rejection) -> Rejection:
+        """Return the rejection with the violations of another pod of the same controller."""
+        new = (violation for violation in other.violations if violation not in self.violations)
+        label = min(self.label, other.label, key=_WEAKEST.index)
+        return self._replace(violations=(*self.violations, *new), label=label)
+
+    @property
+    def fix(self) -> Mapping[str, Json] | None:
+        """A strategic merge patch of the template; None if only another standard admits the pods."""
+        return _fix(self.workload, self.violations)
+
+    @property
+    def remediation(self) -> Remediation:
+        """The smallest change with which the pods are admitted, and an alternative."""
+        namespace = self.workload.namespace
+        label = ShellCommand(f"kubectl label --overwrite namespace {shlex.quote(namespace)} {ENFORCE}={self.label}")
+        if self.fix is None:
+            exempt = Instruction(f"list {namespace} in `{_EXEMPT_NAMESPACES}` of the settings")
+            return Remediation((label,), alternative=Remediation((exempt,)))
+        return Remediation(tuple(_steps(self.workload, self.fix)), alternative=Remediation((label,)))
+
+
+def judged_workloads(workloads: Iterable[Workload]) -> Iterator[JudgedWorkload]:
+    """Yield each workload that creates pods with what these pods have.
+
+    Pods decide if they were created from the present template, because webhooks change what a template has. Finished
+    Jobs, earlier revisions, and finished pods without a controller create no more pods.
+    """
+    listed = [*workloads]
+    controllers = {workload.own_title: workload for workload in listed if workload.kind != "Pod"}
+    children: dict[str, list[Workload]] = defaultdict(list)
+    for workload in listed:
+        if workload.controller:
+            children[workload.title].append(workload)
+    for workload in listed:
+        parent = controllers.get(workload.title) if workload.controller else None
+        if workload.is_dormant or (parent is not None and (workload.kind == "Pod" or _is_copy(workload, parent))):
+            continue
+        found = _templates_of_pods(workload, children)
+        if not found or (parent is None and workload.kind in _EDITED_IN_PLACE):
+            found.append(workload.template)
+        yield JudgedWorkload(workload, tuple(found))
+
+
+def _templates_of_pods(workload: Workload, children: Mapping[str, list[Workload]]) -> list[Mapping[str, Json]]:
+    """Return what the pods have that were created from the present template."""
+    if workload.kind == "Pod":
+        return [workload.template]
+    copies = (child for child in children.get(workload.own_title, ()) if _is_copy(child, workload))
+    return [template for child in copies for template in _templates_of_pods(child, children)]
+
+
+def _is_copy(child: Workload, parent: Workload) -> bool:
+    """Return whether a pod or controller was created from the present template of its controller."""
+    if child.kind == "Pod":
+        return child.revision == parent.revision
+    return (parent.kind, child.kind) in _COPIES and parent.template == child.template
+
+
+def rejections(
+    workloads: Iterable[Workload],
+    namespaces: Iterable[Namespace],
+    today: PodSecurityDefaults,
+    tomorrow: PodSecurityDefaults,
+    minor: int,
+) -> list[Rejection]:
+    """Return the workloads that are admitted today and rejected tomorrow by an API server of version 1.`minor`.
+
+    The configuration of tomorrow must be known. If that of today is not known, all pods count as admitted.
+    """
+    by_name = {namespace.name: namespace for namespace in namespaces}
+    found: dict[str, Rejection] = {}
+    for judged in judged_workloads(workloads):
+        workload = judged.workload
+        namespace = by_name.get(workload.namespace) or Namespace(workload.namespace, {})
+        standard = standard_of(namespace, tomorrow)
+        if standard is None or _violated(judged, standard_of(namespace, today), today, minor):
+            continue
+        violated = _violated(judged, standard, tomorrow, minor)
+        if violated:
+            at_baseline = _violated(judged, standard._replace(level=PodSecurityLevel.BASELINE), tomorrow, minor)
+            new = Rejection(
+                workload,
+                standard,
+                tuple(violated),
+                PodSecurityLevel.PRIVILEGED if at_baseline else PodSecurityLevel.BASELINE,
+            )
+            known = found.get(new.title)
+            found[new.title] = new if known is None else known.with_those_of(new)
+    needed = {
+        rejection.workload.namespace
+        for rejection in found.values()
+        if rejection.fix is None and rejection.label is PodSecurityLevel.PRIVILEGED
+    }
+    return [
+        rejection._replace(label=PodSecurityLevel.PRIVILEGED) if rejection.workload.namespace in needed else rejection
+        for rejection in found.values()
+    ]
+
+
+def _violated(
+    judged: JudgedWorkload, standard: Standard | None, defaults: PodSecurityDefaults, minor: int
+) -> list[Violation]:
+    """Return the violations of all templates, each once."""
+    account = f"system:serviceaccount:kube-system:{_CREATORS.get(judged.workload.kind)}"
+    if standard is None or account in defaults.users:
+        return []
+    found: list[Violation] = []
+    for template in judged.templates:
+        spec = as_mapping(template.get("spec"))
+        if spec.get("runtimeClassName") not in defaults.runtime_classes:
+            # No pod is created with ephemeral containers.
+            created = {**template, "spec": {**spec, "ephemeralContainers": []}}
+            version = minor if standard.minor is None else min(minor, standard.minor)
+            new = violations(created, standard.level, version, has_gate=defaults.has_gate)
+            found += [violation for violation in new if violation not in found]
+    return found
+
+
+def _fix(workload: Workload, violated: Iterable[Violation]) -> Mapping[str, Json] | None:
+    """Return the patch of a template; None if there is none, or if a webhook has added one of the containers."""
+    fix = merged_fix(violated)
+    own = as_mapping(workload.template.get("spec"))
+    spec = as_mapping(fix.get("spec")) if fix else {}
+    for kind in ("containers", "initContainers"):
+        names = {item.get("name") for item in as_list(own.get(kind))}
+        if any(item["name"] not in names for item in as_list(spec.get(kind))):
+            return None
+    return fix
+
+
+def _steps(workload: Workload, fix: Mapping[str, Json]) -> Iterator[Instruction | ShellCommand]:
+    """Yield the steps that patch a workload. The template of a pod or Job cannot change."""
+    if (workload.kind, workload.controller.partition(" ")[0]) == ("ReplicaSet", "Deployment"):
+        yield Instruction(f"complete the rollout of {workload.title}")
+        return
+    if workload.kind in ("Pod", "Job"):
+        yield Instruction(f"create {workload.title} again with these fields of its pods: {json.dumps(fix)}")
+        return
+    patch = {"spec": {"template": fix}}
+    patch = {"spec": {"jobTemplate": patch}} if workload.kind == "CronJob" else patch
+    words = (workload.kind.lower(), workload.name, "--namespace", workload.namespace, "--patch", json.dumps(patch))
+    yield ShellCommand(f"kubectl patch {' '.join(map(shlex.quote, words))}")
+    if workload.controller:
+        yield Instruction(f"change {workload.title} likewise, which would undo the patch")
