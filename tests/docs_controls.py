@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 from agent.assess.benchmark import catalogue, descriptions
 from agent.assess.benchmark.sections import SECTIONS
-from agent.assess.benchmark.severity import rating
-from agent.assess.benchmark.versions import FITS, Benchmark, up_to
 from agent.assess.checks.cluster.check import ClusterCheck
 from agent.assess.checks.cluster.rules import RULES
 from agent.assess.checks.manual import Manual, NotInK3s
@@ -19,14 +17,16 @@ from agent.harden.guide.controls import CONTROLS
 from agent.harden.guide.files import DirectoryRow, FileRow
 from agent.harden.guide.k3s_options import OptionRow
 from agent.harden.guide.sysctls import SysctlRow
+from agent.k3s.cis.versions import Benchmark, up_to
 from tests.markdown import anchor, escaped, generated, page, prose, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from agent.assess.benchmark.control import BenchmarkControl, Number
+    from agent.assess.benchmark.control import BenchmarkControl
     from agent.assess.checks.cluster.rule import ClusterRule
     from agent.harden.guide.control import GuideControl
+    from agent.k3s.cis.numbers import Number
 
 _GUIDE_PAGE = "guide-controls.md"
 
@@ -57,7 +57,7 @@ def guide_controls() -> str:
 
 def controls() -> str:
     """Return docs/reference/controls.md."""
-    found = catalogue.CATALOGUE
+    found = catalogue.all_controls()
     parts = [
         "# Controls",
         generated("agent/assess/benchmark"),
@@ -69,7 +69,7 @@ def controls() -> str:
         prose("""
             A mode is stricter than another if it has a subset of its bits. A number without a note is automated in its
             benchmark. The severity, critical, high, medium or low, is what an attacker gains while the control is
-            open, whether or not the benchmark scores it. `agent/assess/benchmark/severities.tsv` has all of them.
+            open, whether or not the benchmark scores it. `agent/assess/benchmark/severities.tsv` has the reasons.
         """),
         _benchmarks(),
         prose("""
@@ -83,7 +83,9 @@ def controls() -> str:
 
 def cluster_controls() -> str:
     """Return docs/reference/cluster-controls.md."""
-    found = [(control, control.check) for control in catalogue.CATALOGUE if isinstance(control.check, ClusterCheck)]
+    found = [
+        (control, control.check) for control in catalogue.all_controls() if isinstance(control.check, ClusterCheck)
+    ]
     parts = [
         "# Controls of the cluster",
         generated("agent/assess/checks/cluster"),
@@ -170,7 +172,7 @@ def _benchmarks() -> str:
     rows = (
         (
             f"`{benchmark}`",
-            str(FITS[benchmark]),
+            str(benchmark.fits),
             f"`k3s-{benchmark}`" if benchmark in up_to(Benchmark.CIS_1_9) else "none",  # kube-bench, cfg/config.yaml
         )
         for benchmark in Benchmark
@@ -180,7 +182,7 @@ def _benchmarks() -> str:
 
 def _sections() -> Iterator[str]:
     by_section: dict[str, list[BenchmarkControl]] = {}
-    for control in catalogue.CATALOGUE:
+    for control in catalogue.all_controls():
         _, number = _newest(control)
         by_section.setdefault(f"{number.section} {SECTIONS[number.section]}" if number else SECTIONS[""], []).append(
             control
@@ -195,7 +197,7 @@ def _sections() -> Iterator[str]:
 
 def _row(control: BenchmarkControl) -> tuple[str, str, str, str, str]:
     benchmark, number = _newest(control)
-    severity = str(rating(control.id).severity)
+    severity = str(control.rating.severity)
     if not number:
         return "", _link(control, ""), control.title, "", severity
     text = number.text if benchmark is list(Benchmark)[-1] else f"{number.text} in {benchmark}"
@@ -218,7 +220,7 @@ def _of_a_benchmark(control: BenchmarkControl) -> str:
             ("With `--cluster`", _with_cluster(control)),
             *((f"Expected in {span}", prose(text)) for text, span in descriptions.earlier_requirements(control)),
             ("Rationale", prose(control.why)),
-            ("Severity", f"{rating(control.id).severity}. {rating(control.id).reason}"),
+            ("Severity", f"{control.rating.severity}. {control.rating.reason}"),
             ("Provided by", prose(descriptions.provider(control))),
             ("In the guide", f"[`{guide.id}`]({_GUIDE_PAGE}#{_anchor(guide)})" if guide else ""),
             ("Remediation", prose(remediation.text(control.repair) if control.repair else "")),

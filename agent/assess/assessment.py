@@ -5,18 +5,19 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.assess.benchmark.control import Assessed
 from agent.assess.checks.answer import ControlStatus, Evidence
 from agent.base.errors import ExitCode
 from agent.base.model import FixOwner, Instruction
 from agent.base.value import Value
+from agent.k3s.cis.numbers import Assessed
 
 if TYPE_CHECKING:
-    from agent.assess.benchmark.control import BenchmarkControl, Number
-    from agent.assess.benchmark.versions import Benchmark
+    from agent.assess.benchmark.control import BenchmarkControl
     from agent.assess.provenance import Provenance
     from agent.base.model import Location, Remediation
     from agent.base.report import Fact, NextStep
+    from agent.k3s.cis.numbers import Number
+    from agent.k3s.cis.versions import Benchmark
 
 __all__ = ["SCHEMA", "Assessment", "ControlStatus", "Evidence", "Note", "Verdict", "Waiver"]
 

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from agent.assess.benchmark.control import BenchmarkControl
-    from agent.assess.benchmark.versions import Benchmark
     from agent.assess.checks.answer import Answer
     from agent.assess.checks.argument_values import ArgumentRequirement
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.assess.checks.check import Check
     from agent.cluster.kubernetes.objects import Cluster, Json
+    from agent.k3s.cis.versions import Benchmark
 
 COUNTED = (Query.NODES, Query.NAMESPACES, Query.PODS)
 """The queries whose number of objects is a fact of an assessment."""

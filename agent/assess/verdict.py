@@ -15,8 +15,8 @@ from agent.base.model import Role
 if TYPE_CHECKING:
     from agent.assess.assessment import Waiver
     from agent.assess.benchmark.control import BenchmarkControl
-    from agent.assess.benchmark.versions import Benchmark
     from agent.assess.checks.assessed_node import AssessedNode
+    from agent.k3s.cis.versions import Benchmark
 
 _WAIVABLE = (ControlStatus.FAIL, ControlStatus.UNKNOWN, ControlStatus.MANUAL)
 """A waiver of a manual control records the result of the review."""

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from agent.assess.benchmark.control import BenchmarkControl
-    from agent.assess.benchmark.versions import Benchmark
     from agent.harden.settings.waivers import SiteWaiver, WaiverScope
+    from agent.k3s.cis.versions import Benchmark
 
 _NOT_OPEN = frozenset({ControlStatus.PASS, ControlStatus.NOT_APPLICABLE})
 

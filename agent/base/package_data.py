@@ -25,3 +25,12 @@ def rows(*path: str) -> Iterator[list[str]]:
     for line in read(*path).decode().splitlines():
         if not line.startswith("#"):
             yield line.split("\t")
+
+
+def records(*path: str) -> Iterator[dict[str, str]]:
+    """Yield the records of a table with named columns: paragraphs of `column: value`.
+
+    A value continues in lines that begin with two spaces.
+    """
+    for paragraph in read(*path).decode().rstrip("\n").replace("\n  ", " ").split("\n\n"):
+        yield dict(line.split(": ", 1) for line in paragraph.split("\n"))

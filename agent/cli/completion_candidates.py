@@ -12,7 +12,7 @@ def topics(incomplete: str) -> list[str]:
 
 def benchmarks(incomplete: str) -> list[str]:
     """Return the values of --benchmark that start with this text."""
-    from agent.assess.benchmark.versions import Benchmark
+    from agent.k3s.cis.versions import Benchmark
 
     return [name for name in ("auto", *map(str, Benchmark)) if name.startswith(incomplete)]
 

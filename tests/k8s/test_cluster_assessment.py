@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from agent.assess.benchmark.versions import Benchmark
+from agent.k3s.cis.versions import Benchmark
 from tests.k8s import pods
 from tests.k8s.namespaces import NAME
 from tests.k8s.node import Node

@@ -38,9 +38,11 @@ _SHADOWED = ("/etc", "/var", "/run", "/srv", "/opt", "/usr/local", "/usr/lib/sys
 _NO_EDIT = ("restart K3s", "start K3s", "restart K3s on every server")
 
 
-RATE_LIMITS = next(control.caution for control in catalogue.CATALOGUE if control.id == "apiserver-event-rate-limit")
+RATE_LIMITS = next(
+    control.caution for control in catalogue.all_controls() if control.id == "apiserver-event-rate-limit"
+)
 """A caution that changes a file."""
-CAUTIONS = frozenset(control.caution for control in catalogue.CATALOGUE) - {"", RATE_LIMITS}
+CAUTIONS = frozenset(control.caution for control in catalogue.all_controls()) - {"", RATE_LIMITS}
 """What a person has to find out or decide before a remediation; it changes nothing on the host."""
 
 

@@ -11,11 +11,11 @@ import pytest
 import yaml
 
 from agent.assess.benchmark import catalogue
-from agent.assess.benchmark.versions import FITS, Benchmark
 from agent.assess.checks.arguments import ArgumentCheck
 from agent.assess.checks.check import AllOf, Check
 from agent.base.model import Component, Role
 from agent.harden.guide import criteria
+from agent.k3s.cis.versions import Benchmark
 from tests.k3s_tree import K3s, started
 from tests.scenarios.follower import Follower
 from tests.scenarios.host_tree import CONFIG, DATA_DIR, DROPINS, HostTree, copied
@@ -392,7 +392,7 @@ def test_the_remediations_of_etcd_are_known_to_need_a_person(host: HostTree) -> 
 def test_the_remediations_of_other_benchmarks_are_right_as_printed(benchmark: Benchmark, host: HostTree) -> None:
     """Only requirements on arguments that the newest benchmark does not have are tried again, on a fitting version."""
     newest = {repr(check) for control in catalogue.controls_of(Benchmark.CIS_2_0) for check in leaves(control.check)}
-    minor = FITS[benchmark].last or FITS[benchmark].first or 34
+    minor = benchmark.fits.last or benchmark.fits.first or 34
     for number, arguments in enumerate(failing_arguments(benchmark, Role.SERVER, frozenset(newest))):
         tree = node(copied(host, host.root.with_name(f"set-{number}")), Role.SERVER, minor)
         place(tree, arguments, "main file")

@@ -6,13 +6,16 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import Assessment, ControlStatus, Evidence, Verdict
-from agent.assess.benchmark.control import BenchmarkControl, numbered
-from agent.assess.benchmark.versions import Benchmark
+from agent.assess.benchmark.catalogue import all_controls
+from agent.assess.benchmark.control import BenchmarkControl
+from agent.assess.benchmark.severity import Rating, Severity
 from agent.assess.checks.beyond_benchmark import KernelParameter
 from agent.assess.checks.files import Permissions
 from agent.base.model import FileMode, FixOwner, Instruction, Location, Remediation
 from agent.base.report import Fact
 from agent.harden.guide.sysctls import SYSCTLS
+from agent.k3s.cis.numbers import Numbers
+from agent.k3s.cis.versions import Benchmark
 
 if TYPE_CHECKING:
     from agent.assess.checks.check import Check
@@ -24,27 +27,29 @@ VERSION = "v1.34.1+k3s1"
 BENCHMARK = Benchmark.CIS_1_9
 
 
-def control(name: str, check: Check, numbers: str = "") -> BenchmarkControl:
-    """A control; `numbers` as in the catalogue, empty for a control beyond the benchmark."""
+RATINGS = {row.id: row.rating for row in all_controls()}
+
+
+def control(name: str, check: Check) -> BenchmarkControl:
+    """A control with the numbers and the severity of the one with its name."""
     return BenchmarkControl(
         id=name,
         title=f"{name} is right",
-        numbers=numbered(numbers) if numbers else {},
+        numbers=Numbers(name),
         check=check,
         why="It matters.",
         source="upstream.go",
+        rating=RATINGS.get(name, Rating(Severity.MEDIUM, "")),
     )
 
 
 CERTIFICATES = control(
     "pki-certificate-permissions",
     Permissions(("server/tls/*.crt",), at_most=FileMode(0o600)),
-    "1.1.20u 1.1.20u 1.1.20u 1.1.20u 1.1.20A 1.1.20M 1.1.20A 1.1.20A 1.1.20A 1.1.20M",
 )
 KEYS = control(
     "pki-key-permissions",
     Permissions(("server/tls/*.key",), at_most=FileMode(0o600)),
-    "1.1.21u 1.1.21A 1.1.21A 1.1.21A 1.1.21A 1.1.21A 1.1.21A 1.1.21A 1.1.21A 1.1.21M",
 )
 OVERCOMMIT = control(
     "vm.overcommit_memory", KernelParameter(next(r for r in SYSCTLS if r.id == "vm.overcommit_memory"))

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from agent.assess.benchmark.control import BenchmarkControl, benchmark_control, in_k3s_config
 from agent.assess.benchmark.guide_options import of_the_guide
-from agent.assess.benchmark.versions import Benchmark, up_to
 from agent.assess.checks.arguments import ArgumentCheck
 from agent.assess.checks.check import AllOf
 from agent.assess.checks.datastore import EncryptionProviders
@@ -24,6 +23,7 @@ from agent.harden.guide.criteria import (
     NotGiven,
 )
 from agent.harden.guide.k3s_options import SECRETS_ENCRYPTION, newest, oldest
+from agent.k3s.cis.versions import Benchmark, up_to
 from agent.k3s.go_values import suites_with_long_names
 
 if TYPE_CHECKING:

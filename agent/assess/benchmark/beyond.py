@@ -20,29 +20,19 @@ if TYPE_CHECKING:
 
 
 def _kernel_parameter(row: SysctlRow) -> BenchmarkControl:
-    return BenchmarkControl(
+    return benchmark_control(
         row.id,
-        row.title,
         KernelParameter(row),
-        row.why,
         applies=row.applies,
         # The guide does not write parameters whose default is compliant; apply does not undo changes by others.
         remediation=None if row.written else Remediation((Instruction(row.by_hand.removesuffix(".")),)),
         guide=row if row.written else None,
-        source="kubernetes/kubernetes pkg/kubelet/cm/container_manager_linux.go",
+        texts=row,
     )
 
 
 def _directory(row: DirectoryRow) -> BenchmarkControl:
-    return BenchmarkControl(
-        row.id,
-        row.title,
-        GuideDirectory(row),
-        row.why,
-        applies=row.applies,
-        guide=row,
-        source="k3s-io/k3s pkg/daemons/control/server.go",
-    )
+    return benchmark_control(row.id, GuideDirectory(row), applies=row.applies, guide=row)
 
 
 BEYOND: tuple[BenchmarkControl, ...] = (

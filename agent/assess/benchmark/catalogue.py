@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from agent.assess.benchmark.api_server import API_SERVER
@@ -12,45 +13,50 @@ from agent.assess.benchmark.controller_manager_and_scheduler import CONTROLLER_M
 from agent.assess.benchmark.etcd import ETCD
 from agent.assess.benchmark.kubelet import KUBELET
 from agent.assess.benchmark.node_files import NODE_FILES
-from agent.assess.benchmark.versions import Benchmark
+from agent.k3s.cis.numbers import beyond_benchmarks, numbers_of
+from agent.k3s.cis.versions import Benchmark
 
 if TYPE_CHECKING:
-    from agent.assess.benchmark.control import BenchmarkControl, Number
+    from agent.assess.benchmark.control import BenchmarkControl
 
 
-_AGE = {benchmark: age for age, benchmark in enumerate(Benchmark)}
-"""Newer benchmarks have higher numbers."""
+_CONTROLS = {
+    control.id: control
+    for control in (
+        *CONTROL_PLANE_FILES,
+        *API_SERVER,
+        *CONTROLLER_MANAGER_AND_SCHEDULER,
+        *ETCD,
+        *NODE_FILES,
+        *KUBELET,
+        *MANUAL,
+        *BEYOND,
+    )
+}
 
 
-def _as_integers(number: Number) -> tuple[int, ...]:
-    # As text, 1.2.10 sorts before 1.2.9.
-    return tuple(map(int, number.text.split(".")))
+@cache
+def all_controls() -> tuple[BenchmarkControl, ...]:
+    """Return all controls by their number in the newest benchmark that has them; then those without a number."""
+    age = {benchmark: age for age, benchmark in enumerate(Benchmark)}
 
+    def newest_first(control: BenchmarkControl) -> tuple[list[int], int]:
+        # Benchmarks reuse numbers: a control that the newest dropped follows the one that has its number now.
+        *_, newest = control.numbers
+        # As text, 1.2.10 sorts before 1.2.9.
+        return list(map(int, control.numbers[newest].text.split("."))), -age[newest]
 
-def _newest_first(control: BenchmarkControl) -> tuple[tuple[int, ...], int]:
-    # Benchmarks reuse numbers: a control that the newest dropped follows the one that has its number now.
-    *_, newest = control.numbers
-    return _as_integers(control.numbers[newest]), -_AGE[newest]
-
-
-_NUMBERED = (
-    *CONTROL_PLANE_FILES,
-    *API_SERVER,
-    *CONTROLLER_MANAGER_AND_SCHEDULER,
-    *ETCD,
-    *NODE_FILES,
-    *KUBELET,
-    *MANUAL,
-)
-
-CATALOGUE: tuple[BenchmarkControl, ...] = (*sorted(_NUMBERED, key=_newest_first), *BEYOND)
-"""In the order of each control's number in the newest benchmark that has it; then those without a number."""
+    beyond = _beyond()
+    return (*sorted((control for control in _CONTROLS.values() if control not in beyond), key=newest_first), *beyond)
 
 
 def controls_of(benchmark: Benchmark) -> tuple[BenchmarkControl, ...]:
     """Return the controls of a benchmark in the order of its numbers, and then those that no benchmark has."""
-    inside = (control for control in CATALOGUE if benchmark in control.numbers)
-    return (*sorted(inside, key=lambda control: _as_integers(control.numbers[benchmark])), *BEYOND)
+    return (*(_CONTROLS[name] for name in numbers_of(benchmark)), *_beyond())
+
+
+def _beyond() -> tuple[BenchmarkControl, ...]:
+    return tuple(_CONTROLS[name] for name in beyond_benchmarks())
 
 
 def controls_named(text: str) -> tuple[BenchmarkControl, ...]:
@@ -61,7 +67,7 @@ def controls_named(text: str) -> tuple[BenchmarkControl, ...]:
     benchmark, _, number = text.rpartition("/")
     return tuple(
         control
-        for control in CATALOGUE
+        for control in all_controls()
         if control.id == text
         or any(known.text == number and benchmark in ("", at) for at, known in control.numbers.items())
     )

@@ -1,56 +1,42 @@
-"""A control of the benchmarks: its numbers, texts and source, from controls.tsv, and its check."""
+"""A control: its check, and its texts, severity and source from the table beside the module of the check."""
 
 from __future__ import annotations
 
-from enum import Enum
 from functools import cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from agent.assess.benchmark.versions import Benchmark
+from agent.assess.benchmark.severity import ratings
 from agent.base import package_data
 from agent.base.model import Applies, Instruction, Location, Remediation, Restart
 from agent.base.value import Row, replace
+from agent.k3s.cis.numbers import Numbers
 from agent.k3s.paths import K3S_CONFIG_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from agent.assess.benchmark.severity import Rating
     from agent.assess.checks.check import Check
     from agent.base.model import Component
     from agent.harden.guide.control import GuideControl
+    from agent.k3s.cis.numbers import Number
+    from agent.k3s.cis.versions import Benchmark
 
 _NAMES = frozenset({"Kubernetes", "Windows"})
 
-_BENCHMARKS = tuple(Benchmark)
-_NO_VALUE = "-"
-"""In a cell of controls.tsv."""
-
-
-class Assessed(str, Enum):
-    """How a benchmark assesses a control; the letters are those of `numbered`."""
-
-    AUTOMATED = "A"
-    """By a program; the result counts."""
-    UNSCORED = "u"
-    """By a program; a failure is a warning (kube-bench: `scored: false`)."""
-    MANUAL = "M"
-    """By a person (kube-bench: `type: manual`; in the self-assessments: "(Manual)")."""
-    SKIPPED = "S"
-    """Not on K3s (kube-bench: `type: skip`; in the self-assessments: "Not Applicable")."""
-
-
-class Number(NamedTuple):
-    """The number that one benchmark gives a control, such as 1.2.16, and how it assesses the control."""
-
-    text: str
-    assessed: Assessed
-
-    @property
-    def section(self) -> str:
-        """The number of its section: all but the last part."""
-        return self.text.rpartition(".")[0]
-
+_TABLES = (
+    "api_server",
+    "beyond",
+    "cluster_policies",
+    "control_plane_files",
+    "controller_manager_and_scheduler",
+    "etcd",
+    "kubelet",
+    "node_access",
+    "node_files",
+)
+"""The modules with controls. Each has a table beside it, such as api_server.txt."""
 
 _NOTHING: Mapping[Benchmark, Any] = MappingProxyType({})
 
@@ -67,6 +53,7 @@ class BenchmarkControl(Row):
     """The rationale, for the reader of a report."""
     source: str
     """The upstream file that determines the state on K3s."""
+    rating: Rating
     numbers: Mapping[Benchmark, Number] = _NOTHING
     """Empty if no benchmark has the control."""
     level: int = 1
@@ -114,18 +101,21 @@ def benchmark_control(  # noqa: PLR0913 - what decides
     needed_by_hand: str = "",
     remediation: Remediation | None = None,
     guide: GuideControl | None = None,
+    texts: GuideControl | None = None,
     setting: str = "",
 ) -> BenchmarkControl:
-    """Return the control with this line of controls.tsv; a line without texts has those of `guide`."""
-    level, *numbers, title, why, source = _table()[id_]
+    """Return the control with this ID; a row without a title or rationale has that of `texts`, which is `guide`."""
+    row = _rows()[id_]
+    texts = texts or guide
     return BenchmarkControl(
         id_,
-        guide.title if guide and title == _NO_VALUE else title,
+        row["title"] if texts is None else row.get("title", texts.title),
         check,
-        guide.why if guide and why == _NO_VALUE else why,
-        source,
-        numbered(" ".join(numbers)),
-        int(level),
+        row["rationale"] if texts is None else row.get("rationale", texts.why),
+        row["source"],
+        ratings()[row["severity"]],
+        Numbers(id_),
+        int(row.get("level", "1")),
         applies,
         earlier,
         caution,
@@ -137,9 +127,10 @@ def benchmark_control(  # noqa: PLR0913 - what decides
 
 
 @cache
-def _table() -> dict[str, list[str]]:
-    """Return the other columns of controls.tsv by the ID of the control."""
-    return {name: cells for name, *cells in package_data.rows("assess", "benchmark", "controls.tsv")}
+def _rows() -> dict[str, dict[str, str]]:
+    """Return the rows of all tables by the ID of the control."""
+    tables = (package_data.records("assess", "benchmark", f"{name}.txt") for name in _TABLES)
+    return {row["control"]: row for table in tables for row in table}
 
 
 def in_k3s_config(text: str) -> Remediation:
@@ -159,17 +150,3 @@ def removed(component: Component, *names: str, default: str, elsewhere: str = ""
 def _is_a_name(word: str) -> bool:
     """Return whether a word keeps its capital within a sentence."""
     return word in _NAMES or any(letter.isupper() or letter.isdigit() for letter in word[1:])
-
-
-def numbered(row: str) -> Mapping[Benchmark, Number]:
-    """Parse a control's numbers, one word for each benchmark, oldest first: "1.2.19u"; "-" for none."""
-    words = row.split()
-    if len(words) != len(_BENCHMARKS):
-        raise ValueError(f"expected a number for each of {len(_BENCHMARKS)} benchmarks: {row}")
-    return {benchmark: _number(word) for benchmark, word in zip(_BENCHMARKS, words) if word != _NO_VALUE}
-
-
-@cache
-def _number(word: str) -> Number:
-    """Parse one number. Most controls have the same number in several benchmarks."""
-    return Number(word[:-1], Assessed(word[-1]))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 
 from agent.assess.benchmark.control import BenchmarkControl, benchmark_control
-from agent.assess.benchmark.versions import Benchmark, up_to
 from agent.assess.checks.check import AllOf
 from agent.assess.checks.files import Ownership, Permissions
 from agent.assess.checks.manual import NotInK3s
 from agent.base.model import ON_SERVERS, PUBLIC_FILE, FileMode
+from agent.k3s.cis.versions import Benchmark, up_to
 from agent.k3s.paths import CERTIFICATE_DIRECTORIES, NETWORK_LEASES
 
 _LEASES = (f"{NETWORK_LEASES}/**",)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.assess.benchmark.control import Assessed
-from agent.assess.benchmark.versions import Benchmark
+from agent.k3s.cis.numbers import Assessed
+from agent.k3s.cis.versions import Benchmark
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from agent.assess.benchmark.control import BenchmarkControl
-    from agent.assess.benchmark.versions import Benchmark
     from agent.base.model import Component
     from agent.harden.guide.criteria import Criterion
     from agent.harden.guide.k3s_options import OptionRow
+    from agent.k3s.cis.versions import Benchmark
 
 
 def of_the_guide(

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from agent.assess.benchmark.control import BenchmarkControl, benchmark_control, in_k3s_config, removed
 from agent.assess.benchmark.guide_options import of_the_guide
-from agent.assess.benchmark.versions import Benchmark, up_to
 from agent.assess.checks.arguments import ArgumentCheck
 from agent.assess.checks.check import AllOf
 from agent.assess.checks.manual import NotInK3s
@@ -26,6 +25,7 @@ from agent.harden.guide.criteria import (
     NotEmpty,
 )
 from agent.harden.guide.k3s_options import POD_MAX_PIDS, PROTECT_KERNEL_DEFAULTS, SECCOMP_DEFAULT, newest
+from agent.k3s.cis.versions import Benchmark, up_to
 from agent.k3s.go_values import suites_with_long_names
 
 if TYPE_CHECKING:

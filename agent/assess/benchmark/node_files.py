@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from agent.assess.benchmark.control import BenchmarkControl, benchmark_control
-from agent.assess.benchmark.versions import Benchmark, up_to
 from agent.assess.checks.check import AllOf
 from agent.assess.checks.files import Ownership, Permissions
 from agent.assess.checks.host_paths import KUBELET_DIRECTORIES, KUBELET_FILES
 from agent.assess.checks.manual import NotInK3s
 from agent.base.model import PRIVATE_FILE, PUBLIC_DIRECTORY, PUBLIC_FILE, Applies, FileMode, VersionRange
+from agent.k3s.cis.versions import Benchmark, up_to
 from agent.k3s.default_arguments import FIRST_WITH_KUBELET_FILES, KUBELET_DIRECTORY
 
 _KUBE_PROXY_KUBECONFIG = ("agent/kubeproxy.kubeconfig",)

@@ -1,4 +1,4 @@
-"""Severity of each control by its risk: severities.tsv, with one row for each group of controls and its reason."""
+"""Severities of controls and their reasons, from severities.tsv."""
 
 from __future__ import annotations
 
@@ -25,13 +25,8 @@ class Rating(NamedTuple):
     reason: str
 
 
-def rating(control_id: str) -> Rating:
-    """Return the severity of a control and its reason; a control without a row, which a test rejects, is medium."""
-    return _ratings().get(control_id, Rating(Severity.MEDIUM, ""))
-
-
 @cache
-def _ratings() -> dict[str, Rating]:
-    table = package_data.read("assess", "benchmark", "severities.tsv").decode()
-    rows = (line.split("\t") for line in table.splitlines()[1:])
-    return {name: Rating(Severity(step), reason) for step, reason, names in rows for name in names.split()}
+def ratings() -> dict[str, Rating]:
+    """Return the ratings by severity and risk, such as "high pod-breakout"."""
+    table = package_data.rows("assess", "benchmark", "severities.tsv")
+    return {f"{severity} {risk}": Rating(Severity(severity), reason) for severity, risk, reason in table}

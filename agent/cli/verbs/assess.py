@@ -9,7 +9,6 @@ from agent import findings
 from agent.assess import waived_controls
 from agent.assess.assessment import Assessment, ControlStatus, Note
 from agent.assess.benchmark import catalogue
-from agent.assess.benchmark.versions import FITS, Benchmark, fitting_benchmark
 from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.evidence import reader
 from agent.assess.provenance import MACHINE_ID, FileContent, Provenance, files_without_secrets, shown_settings
@@ -25,6 +24,7 @@ from agent.findings.settings import NOTIFY_FINDINGS
 from agent.harden.node.platform import system_facts
 from agent.harden.plan import next_steps
 from agent.harden.situation.observation import observe_situation
+from agent.k3s.cis.versions import Benchmark, fitting_benchmark
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -241,8 +241,8 @@ def _limits(found: Iterable[Finding], version: Version, benchmark: Benchmark) ->
     for finding in found:
         message = f"{finding.message} ({finding.id})"
         yield Note(message, finding.location, finding.remediation, finding.id, finding.prevents_start)
-    if not FITS[benchmark].includes(version):
-        message = f"{benchmark} is for K3s {FITS[benchmark]}, and this is {version}"
+    if not benchmark.fits.includes(version):
+        message = f"{benchmark} is for K3s {benchmark.fits}, and this is {version}"
         step = Instruction(f"omit `--benchmark` to use {fitting_benchmark(version)}, which fits this version")
         yield Note(message, None, Remediation((step,)))
 

@@ -69,7 +69,7 @@ def listed(columns: int = 0) -> str:
     """Return all IDs with their titles, for a terminal of `columns`; one line each for 0, which is no terminal."""
     width = columns or _UNLIMITED
     of_the_guide = {control.id: control.title for control in CONTROLS}
-    beyond = {row.id: row.title for row in catalogue.CATALOGUE if row.id not in of_the_guide}
+    beyond = {row.id: row.title for row in catalogue.all_controls() if row.id not in of_the_guide}
     parts = (
         ("Controls of the guide", list(of_the_guide.items())),
         (_FINDINGS, _all_findings()),
@@ -112,7 +112,7 @@ def origin_in_words(origin: Origin) -> str:
 def _explanations(name: str) -> Iterator[_Parts]:
     """Yield the entries of the guide, one for each version range, then those of the benchmarks, and the others."""
     of_the_guide = [control for control in CONTROLS if control.id == name]
-    of_benchmarks = [row for row in catalogue.CATALOGUE if row.id == name]
+    of_benchmarks = [row for row in catalogue.all_controls() if row.id == name]
     yield from map(_control, of_the_guide)
     yield from map(_row, of_benchmarks)
     if name in KINDS:

@@ -9,7 +9,6 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.benchmark import catalogue, descriptions
-from agent.assess.benchmark.versions import Benchmark
 from agent.base.model import NEWEST_KNOWN, Role
 from agent.base.value import replace
 from agent.findings import KINDS
@@ -19,6 +18,7 @@ from agent.harden.guide.k3s_options import OptionRow
 from agent.harden.node.facts import assumed_facts
 from agent.harden.settings import schema as settings
 from agent.harden.settings.profiles import PRESETS
+from agent.k3s.cis.versions import Benchmark
 from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.k3s.services import K3sUnit, ServiceSettings
 
@@ -56,7 +56,7 @@ def titles() -> Mapping[str, str]:
     profiles = {name: f"Settings of the profile {name}" for name in PROFILES}
     kinds = {kind.id: summary(kind.explanation) for kind in KINDS.values()}
     controls = {row.id: row.title for row in CONTROLS}
-    others = {row.id: row.title for row in catalogue.CATALOGUE if row.id not in controls}
+    others = {row.id: row.title for row in catalogue.all_controls() if row.id not in controls}
     keys = {row.key: summary(row.description) for row in settings.setting_rows() if row.key not in controls | others}
     return {**controls, **kinds, **others, **lists, **profiles, **keys}
 
@@ -124,7 +124,7 @@ def _by_number(text: str) -> Iterator[Topic]:
                 yield Topic(row.id, f"{row.numbers[Benchmark(text)].text}: {row.title}")
         return
     match = _NUMBER.fullmatch(text)
-    for row in catalogue.CATALOGUE if match else ():
+    for row in catalogue.all_controls() if match else ():
         known = [
             benchmark
             for benchmark, number in row.numbers.items()
@@ -160,7 +160,7 @@ def _by_key() -> Mapping[str, tuple[str, ...]]:
             found.setdefault(str(control.path), []).append(control.id)
         if isinstance(control, OptionRow):
             found.setdefault(control.name or control.key, []).append(control.id)
-    for row in catalogue.CATALOGUE:
+    for row in catalogue.all_controls():
         for name in row.check.names:
             found.setdefault(name.lstrip("-"), []).append(row.id)
     for role, name in _UNITS.items():
@@ -171,7 +171,7 @@ def _by_key() -> Mapping[str, tuple[str, ...]]:
             assumed_facts(role, NEWEST_KNOWN),
             units=(K3sUnit(unit, program, role, (), {}, ServiceSettings(()), (environment,)),),
         )
-        for row in catalogue.CATALOGUE:
+        for row in catalogue.all_controls():
             for query in row.check.files(facts):
                 for path in query.paths:
                     found.setdefault(path.removeprefix(f"{DEFAULT_DATA_DIR}/"), []).append(row.id)

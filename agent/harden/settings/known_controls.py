@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.base import package_data
 from agent.harden.guide.controls import CONTROLS
 from agent.harden.settings.loading import SettingsError
+from agent.k3s.cis.numbers import beyond_benchmarks, numbers_of
+from agent.k3s.cis.versions import Benchmark
 from agent.k3s.spelling import Spelling
 
 if TYPE_CHECKING:
@@ -39,15 +40,10 @@ def require_known(waivers: Iterable[SiteWaiver]) -> None:
 
 def _known() -> frozenset[str]:
     """Return the IDs of all controls, and their numbers with and without the benchmark, such as cis-1.9/1.2.9."""
-    names = {control.id for control in CONTROLS}
-    header, *rows = (
-        line.split("\t") for line in package_data.read("assess", "benchmark", "controls.tsv").decode().splitlines()
-    )
-    for row in rows:
-        names.add(row[0])
-        for benchmark, cell in zip(header, row):
-            if benchmark.startswith("cis-") and cell != "-":
-                names |= {cell[:-1], f"{benchmark}/{cell[:-1]}"}
+    names = {*(control.id for control in CONTROLS), *beyond_benchmarks()}
+    for benchmark in Benchmark:
+        for control, number in numbers_of(benchmark).items():
+            names |= {control, number.text, f"{benchmark}/{number.text}"}
     return frozenset(names)
 
 

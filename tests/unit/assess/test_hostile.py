@@ -15,7 +15,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent.assess.assessment import ControlStatus
-from agent.assess.benchmark.versions import Benchmark
 from agent.assess.checks.arguments import ArgumentCheck
 from agent.assess.checks.check import AllOf
 from agent.assess.checks.datastore import EncryptionProviders, EtcdSetting
@@ -23,6 +22,7 @@ from agent.base.host.tree import LARGEST_READ
 from agent.base.model import Component
 from agent.cli.present import Format
 from agent.cli.present.assessments import assessment_text
+from agent.k3s.cis.versions import Benchmark
 from agent.k3s.kubelet_configuration import KUBELET_FIELDS
 from tests.fake import in_memory
 from tests.k3s_tree import K3s

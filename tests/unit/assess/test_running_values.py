@@ -9,7 +9,6 @@ import pytest
 from agent.assess import running_values
 from agent.assess.assessment import ControlStatus
 from agent.assess.benchmark import catalogue
-from agent.assess.benchmark.versions import Benchmark
 from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.evidence import reader
 from agent.assess.verdict import verdict
@@ -18,6 +17,7 @@ from agent.cluster.kubernetes.objects import Cluster
 from agent.cluster.kubernetes.queries import Query
 from agent.cluster.nodes import parse_node
 from agent.harden.situation.observation import observe_situation
+from agent.k3s.cis.versions import Benchmark
 from tests.fake import in_memory
 from tests.k3s_tree import K3s
 from tests.unit.assess.checks.nodes import CheckedNode, fix, node

@@ -9,11 +9,11 @@ import pytest
 
 from agent.assess.assessment import ControlStatus, Waiver
 from agent.assess.benchmark import catalogue
-from agent.assess.benchmark.versions import Benchmark
 from agent.assess.waived_controls import select_waivers
 from agent.base.model import Location, Role
 from agent.base.value import replace
 from agent.harden.settings.waivers import SiteWaiver, WaiverScope
+from agent.k3s.cis.versions import Benchmark
 from tests.unit.assess.checks.nodes import fix
 
 if TYPE_CHECKING:
@@ -89,7 +89,9 @@ def test_a_number_of_another_benchmark_has_a_note() -> None:
 
 def test_a_waiver_for_another_benchmark_has_no_note() -> None:
     """One list can serve clusters of several versions."""
-    gone = next(control.id for control in catalogue.CATALOGUE if OLD in control.numbers and NEW not in control.numbers)
+    gone = next(
+        control.id for control in catalogue.all_controls() if OLD in control.numbers and NEW not in control.numbers
+    )
     chosen = selected(waiver(gone))
     assert (chosen.by_control, chosen.notes, chosen.unused({})) == ({}, (), ())
 

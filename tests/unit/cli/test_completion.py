@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from agent.assess.benchmark.versions import Benchmark
 from agent.base import package_data
 from agent.cli.present import REPORT_FORMATS, Format
 from agent.cli.render import FILES
 from agent.cli.verbs.topics import titles
+from agent.k3s.cis.versions import Benchmark
 
 CHECKOUT = Path(__file__).parents[3]
 IDS = ("audit-log-maxage", "vm.overcommit_memory", "list-dropped", "pki-ownership", "audit.max-age", "settings")

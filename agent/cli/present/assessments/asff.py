@@ -10,7 +10,6 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.assessment import ControlStatus
-from agent.assess.benchmark.severity import rating
 from agent.base.errors import UsageError
 from agent.base.report import K3S_VERSION, ROLE
 from agent.base.times import timestamp
@@ -99,7 +98,7 @@ def as_asff(assessment: Assessment, aws: AwsAccount) -> str:
 
 def _finding(assessment: Assessment, verdict: Verdict, aws: AwsAccount) -> dict[str, object]:
     control, when, steps = verdict.control, timestamp(assessment.when), verdict_fix(verdict)
-    rated = rating(control.id)
+    rated = control.rating
     label = str(rated.severity).upper() if verdict.is_open else "INFORMATIONAL"
     number = verdict.number.text if verdict.number else ""
     name = f"k3s-harden/{assessment.benchmark}/{control.id}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import SCHEMA
-from agent.assess.benchmark.severity import rating
 from agent.assess.provenance import sha256_of_report
 from agent.base.times import timestamp
 from agent.cli.present import remediation
@@ -57,13 +56,13 @@ def assessment_json(assessment: Assessment) -> str:
 
 
 def _verdict(assessment: Assessment, verdict: Verdict) -> dict[str, object]:
-    control, number, rated = verdict.control, verdict.number, rating(verdict.control.id)
+    control, number, rated = verdict.control, verdict.number, verdict.control.rating
     return {
         "id": control.id,
         "title": control.title,
         "number": number.text if number else "",
         "section": verdict.section,
-        "assessed": number.assessed.name.lower() if number else "",
+        "assessed": str(number.assessed) if number else "",
         "level": control.level,
         "severity": str(rated.severity),
         "severity_reason": rated.reason,

@@ -10,7 +10,6 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus
-from agent.assess.benchmark.severity import rating
 from agent.base.report import NODE_UID
 from agent.cli.present.assessments.common import fact, verdict_fix, waived
 from agent.cluster.node_status import Annotation, PublishedResult
@@ -82,7 +81,7 @@ def _result(assessment: Assessment, verdict: Verdict) -> dict[str, object]:
         "policy": str(assessment.benchmark),
         "rule": verdict.control.id,
         "category": verdict.section or "beyond the benchmark",
-        "severity": str(rating(verdict.control.id).severity) if verdict.is_open else "info",
+        "severity": str(verdict.control.rating.severity) if verdict.is_open else "info",
         "timestamp": {"seconds": int(assessment.when), "nanos": 0},
         "result": _RESULTS[verdict.status],
         "message": f"{verdict.control.title}; {values}"[:_LONGEST],

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus
-from agent.assess.benchmark.severity import Severity, rating
+from agent.assess.benchmark.severity import Severity
 from agent.base.model import Instruction, Location
 from agent.base.times import timestamp
 from agent.cli.present import remediation
@@ -93,7 +93,7 @@ def as_sarif(assessment: Assessment) -> str:
 
 def _rule(verdict: Verdict) -> dict[str, object]:
     control = verdict.control
-    rated = rating(control.id)
+    rated = control.rating
     texts = (control.why, remediation.text(control.repair or verdict.remediation))
     return {
         "id": control.id,
@@ -114,7 +114,7 @@ def _rule(verdict: Verdict) -> dict[str, object]:
 
 
 def _level(verdict: Verdict) -> str:
-    return _LEVELS[rating(verdict.control.id).severity]
+    return _LEVELS[verdict.control.rating.severity]
 
 
 def _result(assessment: Assessment, verdict: Verdict, rule: int) -> dict[str, object]:

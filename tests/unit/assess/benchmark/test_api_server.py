@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.assess.benchmark.api_server import API_SERVER
-from agent.assess.benchmark.versions import Benchmark
 from agent.base.model import Component
+from agent.k3s.cis.versions import Benchmark
 from tests.unit.assess.benchmark.rows import OF_K3S, fix, flags
 
 if TYPE_CHECKING:

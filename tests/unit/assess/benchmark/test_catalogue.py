@@ -2,27 +2,48 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
-from agent.assess.benchmark import control, severity
+from agent.assess.benchmark.api_server import API_SERVER
 from agent.assess.benchmark.beyond import BEYOND
-from agent.assess.benchmark.catalogue import CATALOGUE, controls_named, controls_of
+from agent.assess.benchmark.catalogue import all_controls, controls_named, controls_of
+from agent.assess.benchmark.cluster_policies import MANUAL
 from agent.assess.benchmark.control import BenchmarkControl
+from agent.assess.benchmark.control_plane_files import CONTROL_PLANE_FILES
+from agent.assess.benchmark.controller_manager_and_scheduler import CONTROLLER_MANAGER_AND_SCHEDULER
+from agent.assess.benchmark.etcd import ETCD
+from agent.assess.benchmark.kubelet import KUBELET
+from agent.assess.benchmark.node_access import NODE_ACCESS
+from agent.assess.benchmark.node_files import NODE_FILES
 from agent.assess.benchmark.sections import SECTIONS
-from agent.assess.benchmark.severity import Severity, rating
-from agent.assess.benchmark.versions import Benchmark
+from agent.assess.benchmark.severity import Rating, Severity, ratings
 from agent.assess.checks.manual import Manual
+from agent.base import package_data
 from agent.base.model import Instruction
 from agent.harden.guide.controls import CONTROLS
+from agent.k3s.cis.numbers import beyond_benchmarks, numbers_of
+from agent.k3s.cis.versions import Benchmark
+
+TABLES = {
+    "api_server": API_SERVER,
+    "beyond": tuple(row for row in BEYOND if row not in NODE_ACCESS),
+    "cluster_policies": MANUAL,
+    "control_plane_files": CONTROL_PLANE_FILES,
+    "controller_manager_and_scheduler": CONTROLLER_MANAGER_AND_SCHEDULER,
+    "etcd": ETCD,
+    "kubelet": KUBELET,
+    "node_access": NODE_ACCESS,
+    "node_files": NODE_FILES,
+}
+"""The controls of each module, by the name of the table beside it."""
 
 
 def test_ids_are_unique() -> None:
     """Waivers, baselines and fingerprints name a control by its ID."""
-    assert [identifier for identifier, count in Counter(row.id for row in CATALOGUE).items() if count > 1] == []
+    ids = Counter(row.id for rows in TABLES.values() for row in rows)
+    assert [identifier for identifier, count in ids.items() if count > 1] == []
 
 
 @pytest.mark.parametrize("benchmark", Benchmark)
@@ -45,7 +66,7 @@ def test_a_benchmark_is_sorted_by_number_with_controls_of_the_guide_at_the_end(b
     assert numbers == sorted(numbers)
     assert ours == BEYOND
     assert {row.id for row in rows} == {
-        row.id for row in CATALOGUE if benchmark in row.numbers or row.id in {row.id for row in BEYOND}
+        row.id for row in all_controls() if benchmark in row.numbers or row.id in {row.id for row in BEYOND}
     }
 
 
@@ -69,18 +90,18 @@ def test_an_id_or_a_number_names_the_controls_of_all_benchmarks_or_of_one(text: 
 def test_an_id_means_the_same_in_the_guide_and_in_the_catalogue() -> None:
     """explain and waivers accept both kinds of IDs."""
     of_guide = {control.id for control in CONTROLS}
-    for row in CATALOGUE:
+    for row in all_controls():
         if row.id in of_guide and row.guide is not None:
             assert row.guide.id == row.id
 
 
 def test_every_number_is_in_a_section_with_a_title() -> None:
     """Reports have totals by section, and no section is empty."""
-    found = {number.section for row in CATALOGUE for number in row.numbers.values()}
+    found = {number.section for row in all_controls() for number in row.numbers.values()}
     assert found | {""} == set(SECTIONS)
 
 
-@pytest.mark.parametrize("row", CATALOGUE, ids=lambda row: row.id)
+@pytest.mark.parametrize("row", all_controls(), ids=lambda row: row.id)
 def test_the_texts_of_a_row_are_complete(row: BenchmarkControl) -> None:
     """The rationale is shown without context. The source is a repository and a file that shows the behaviour."""
     repository, _, path = row.source.partition(" ")
@@ -94,23 +115,17 @@ def test_the_texts_of_a_row_are_complete(row: BenchmarkControl) -> None:
 
 def test_no_step_of_a_fix_ends_with_a_period() -> None:
     """Another step can follow in the same sentence."""
-    steps = [step for control in CATALOGUE if control.repair for step in control.repair.steps]
+    steps = [step for control in all_controls() if control.repair for step in control.repair.steps]
     assert not [step.text for step in steps if isinstance(step, Instruction) and step.text.endswith(".")]
 
 
-TABLE = Path(severity.__file__).with_name("severities.tsv")
-
-
-def test_each_control_has_one_severity_with_a_reason() -> None:
-    """A new control requires a row; a control that was removed, or that two rows name, is an error."""
-    with TABLE.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
-    assert sorted(name for row in rows for name in row["controls"].split(" ")) == sorted(row.id for row in CATALOGUE)
-    assert all(row["reason"].endswith(".") for row in rows)
-    assert [row["severity"] for row in rows] == sorted(
-        (row["severity"] for row in rows), key=lambda step: list(Severity).index(Severity(step))
-    )
-    assert all(rating(control.id).reason for control in CATALOGUE)
+def test_each_severity_is_that_of_a_control() -> None:
+    """A reason that no control has is an error, and the most serious severities come first."""
+    known = ratings()
+    assert {control.rating for control in all_controls()} == set(known.values())
+    assert all(rating.reason.endswith(".") for rating in known.values())
+    steps = [list(Severity).index(rating.severity) for rating in known.values()]
+    assert steps == sorted(steps)
 
 
 @pytest.mark.parametrize("title", ["The API server asks RBAC", "A pod has a limit", "Pods have a profile"])
@@ -120,7 +135,14 @@ def test_each_control_has_one_severity_with_a_reason() -> None:
 def test_a_recommendation_is_the_title_as_an_instruction(name: str, title: str) -> None:
     """The first word becomes lower case unless it is a name."""
     expected = f"{name} {title}" if name else title[0].lower() + title[1:]
-    row = BenchmarkControl(id="x", title=f"{name} {title}".strip(), check=Manual("Look."), why="It.", source="x.go")
+    row = BenchmarkControl(
+        id="x",
+        title=f"{name} {title}".strip(),
+        check=Manual("Look."),
+        why="It.",
+        source="x.go",
+        rating=Rating(Severity.LOW, "It."),
+    )
     assert row.recommendation == f"Ensure that {expected}"
 
 
@@ -138,19 +160,26 @@ def test_a_recommendation_is_the_title_as_an_instruction(name: str, title: str) 
 )
 def test_the_object_of_a_check_follows_the_recommendation(name: str, recommendation: str) -> None:
     """The titles of CIS also contain the object, such as an argument."""
-    (row,) = (row for row in CATALOGUE if row.id == name)
+    (row,) = (row for row in all_controls() if row.id == name)
     assert row.recommendation == recommendation
 
 
-def test_each_row_of_the_table_is_that_of_a_control() -> None:
-    """A row that is left over would make a waiver for it valid."""
-    text = Path(control.__file__).with_name("controls.tsv").read_text(encoding="utf-8")
-    names = [line.partition("\t")[0] for line in text.splitlines()[1:]]
-    assert len(names) == len(set(names))
-    assert set(names) <= {row.id for row in CATALOGUE}
+@pytest.mark.parametrize("name", TABLES)
+def test_the_rows_of_a_table_are_the_controls_of_the_module_beside_it(name: str) -> None:
+    """They have one order, and so have the names of the columns."""
+    rows = list(package_data.records("assess", "benchmark", f"{name}.txt"))
+    assert [row["control"] for row in rows] == [control.id for control in TABLES[name]]
+    columns = ("control", "title", "rationale", "level", "severity", "source")
+    assert [list(row) for row in rows] == [[column for column in columns if column in row] for row in rows]
+
+
+def test_each_number_is_that_of_a_control() -> None:
+    """A name that is left over would make a waiver for it valid."""
+    names = [name for benchmark in Benchmark for name in numbers_of(benchmark)]
+    assert {*names, *beyond_benchmarks()} == {control.id for control in all_controls()}
 
 
 def test_no_title_is_an_instruction() -> None:
     """The recommendation adds "Ensure that" to the title."""
-    assert [row.id for row in CATALOGUE if row.title.lower().startswith(("ensure", "make sure", "verify"))] == []
-    assert [row.id for row in CATALOGUE if row.title.endswith(".") or " " not in row.title] == []
+    assert [row.id for row in all_controls() if row.title.lower().startswith(("ensure", "make sure", "verify"))] == []
+    assert [row.id for row in all_controls() if row.title.endswith(".") or " " not in row.title] == []

@@ -8,9 +8,9 @@ import pytest
 
 from agent.assess.benchmark.controller_manager_and_scheduler import CONTROLLER_MANAGER_AND_SCHEDULER
 from agent.assess.benchmark.kubelet import KUBELET
-from agent.assess.benchmark.versions import Benchmark, fitting_benchmark
 from agent.base.model import NEWEST_KNOWN, OLDEST_COVERED, Version
 from agent.harden.guide.k3s_options import PROTECT_KERNEL_DEFAULTS_REQUIRED
+from agent.k3s.cis.versions import Benchmark, fitting_benchmark
 from tests.unit.assess.benchmark.rows import OF_K3S, flags
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Every control of the benchmarks' sources has a row with its numbers, modes and arguments."""
+"""Every control checks the modes and arguments of the benchmarks' sources."""
 
 from __future__ import annotations
 
@@ -7,26 +7,23 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from agent.assess.benchmark.catalogue import CATALOGUE
-from agent.assess.benchmark.versions import Benchmark
+from agent.assess.benchmark.catalogue import all_controls
 from agent.assess.checks.files import Permissions
 from agent.base.model import PUBLIC_DIRECTORY, FileMode
 from agent.harden.guide.criteria import ListExcludes, ListIncludes, ListIncludesOneOf
+from agent.k3s.cis.versions import Benchmark, up_to
 from tests.unit.assess.benchmark.rows import parts
 
 if TYPE_CHECKING:
     from agent.harden.guide.criteria import Criterion
 
 RECORDED = Path(__file__).parents[3] / "data" / "benchmark" / "controls.tsv"
-"""A line for each control: its ID, the API server's arguments in its title, and a cell for each benchmark.
+"""A line for each control with arguments of the API server in its title, or of a file's mode that K3s has.
 
-A cell has the number, the letter of `numbered` and, if K3s has the file whose mode is checked, "=" and the mode. A name
-after an argument is a plugin or mode that its list must contain, or with "-" must not. Up to 1.9, the cells are those
-of kube-bench's k3s-cis-*, from 1.10 on those of K3s' self-assessments. These omit section 3 up to 2.0 and 4.2.15, which
-only 1.11 has; both are in kube-bench's profiles for other Kubernetes (cfg/cis-1.10 to cis-1.12).
+A name after an argument is a plugin or mode that its list must contain, or with "-" must not. A mode applies from the
+benchmark before "=" on. Up to 1.9, they are those of kube-bench's k3s-cis-*, from 1.10 on those of K3s'
+self-assessments.
 """
-
-ROWS = {row.id: row for row in CATALOGUE if row.numbers}
 
 
 class RecordedControl(NamedTuple):
@@ -34,39 +31,30 @@ class RecordedControl(NamedTuple):
 
     id: str
     arguments: tuple[str, ...]
-    numbers: dict[Benchmark, tuple[str, str]]
     modes: dict[Benchmark, FileMode]
 
 
 def recorded() -> list[RecordedControl]:
-    header, *lines = (line.split("\t") for line in RECORDED.read_text(encoding="utf-8").splitlines())
-    benchmarks = [Benchmark(name) for name in header[2:]]
+    _, *lines = (line.split("\t") for line in RECORDED.read_text(encoding="utf-8").splitlines())
     found = []
-    for name, arguments, *words in lines:
-        cells = {benchmark: word.partition("=") for benchmark, word in zip(benchmarks, words) if word != "-"}
-        numbers = {benchmark: (number[:-1], number[-1]) for benchmark, (number, _, _) in cells.items()}
-        modes = {benchmark: FileMode(int(mode, 8)) for benchmark, (_, _, mode) in cells.items() if mode}
-        found.append(RecordedControl(name, tuple(arguments.strip("-").split()), numbers, modes))
+    for name, arguments, words in lines:
+        modes = {}
+        for word in words.strip("-").split():
+            first, _, mode = word.partition("=")
+            modes.update(dict.fromkeys(up_to(list(Benchmark)[-1], Benchmark(first)), FileMode(int(mode, 8))))
+        found.append(RecordedControl(name, tuple(arguments.strip("-").split()), modes))
     return found
 
 
+ROWS = {row.id: row for row in all_controls() if row.numbers}
+
 each_control = pytest.mark.parametrize("control", recorded(), ids=lambda control: control.id)
-
-
-def test_the_benchmarks_have_no_other_controls() -> None:
-    assert set(ROWS) == {control.id for control in recorded()}
-
-
-@each_control
-def test_a_control_has_the_numbers_and_letters_of_the_sources(control: RecordedControl) -> None:
-    numbers = ROWS[control.id].numbers
-    assert {at: (number.text, number.assessed.value) for at, number in numbers.items()} == control.numbers
 
 
 @each_control
 def test_each_benchmark_requires_its_own_mode(control: RecordedControl) -> None:
     """A mode changes between benchmarks exactly as in the sources."""
-    for benchmark in control.numbers:
+    for benchmark in ROWS[control.id].numbers:
         check = ROWS[control.id].check_of(benchmark)
         modes = {part.at_most for part in parts(check) if isinstance(part, Permissions)}
         if control.id == "kubelet-config-permissions":

@@ -9,13 +9,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.assess.benchmark.versions import Benchmark
 from agent.base.errors import ExitCode
 from agent.cli.present import remediation
 from agent.cli.verbs import converge as verbs
 from agent.cli.verbs.assess import assess_host
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
+from agent.k3s.cis.versions import Benchmark
 from tests.fake import fake_host
 from tests.k3s_tree import DATA_DIR, K3s, fresh, put, started
 

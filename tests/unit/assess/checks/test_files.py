@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.assess.assessment import ControlStatus
-from agent.assess.benchmark.versions import Benchmark
 from agent.base.model import FixOwner
+from agent.k3s.cis.versions import Benchmark
 from tests.component_files import KUBELET
 from tests.k3s_tree import K3s
 from tests.unit.assess.checks.nodes import CONFIG, DATA, SETTINGS, fix, seen

@@ -11,7 +11,6 @@ import pytest
 from agent.assess.assessment import ControlStatus
 from agent.assess.baseline import Baseline
 from agent.assess.benchmark import catalogue
-from agent.assess.benchmark.versions import Benchmark, fitting_benchmark
 from agent.assess.provenance import FileContent
 from agent.base.errors import ExitCode, UsageError
 from agent.base.host.probe import K3sProcess
@@ -23,6 +22,7 @@ from agent.cli.verbs.assess import AUTO, assess_host, benchmark_named
 from agent.cluster.kubernetes.queries import Query
 from agent.harden.settings.loading import load_settings
 from agent.harden.settings.schema import DEFAULT_SETTINGS, Settings, setting_row
+from agent.k3s.cis.versions import Benchmark, fitting_benchmark
 from tests.fake import in_memory
 from tests.k3s_tree import K3s
 from tests.unit.assess.checks.nodes import CONFIG, NEWEST, SETTINGS, UNIT, CheckedNode, fix, node, seen
@@ -174,7 +174,7 @@ def test_apply_fixes_the_controls_with_owner_apply(directory: Path, minor: int, 
 
 
 def test_suggested_settings_are_valid() -> None:
-    offered = [setting_row(key) for key in {control.setting for control in catalogue.CATALOGUE} - {""}]
+    offered = [setting_row(key) for key in {control.setting for control in catalogue.all_controls()} - {""}]
     assert offered
     for row in offered:
         assert not row.differs_from_default(Settings())

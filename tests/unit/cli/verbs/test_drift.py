@@ -315,7 +315,7 @@ def test_an_api_server_that_does_not_answer_is_not_drift(node: Node, before: Con
         assert lines == ["the cluster was not assessed: no answer"]
     assert node.look(verdict(ADMIN, before), verdict(KEYS)) == []
     after = ControlStatus.FAIL if before is ControlStatus.PASS else ControlStatus.PASS
-    assert node.look(verdict(ADMIN, after), verdict(KEYS)) == [f"{before} → {after} rbac-cluster-admin"]
+    assert node.look(verdict(ADMIN, after), verdict(KEYS)) == [f"{before} → {after} rbac-cluster-admin (5.1.1)"]
 
 
 def test_a_component_that_does_not_answer_is_not_a_repair(node: Node) -> None:

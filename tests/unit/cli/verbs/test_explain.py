@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from agent.assess.benchmark.catalogue import CATALOGUE
+from agent.assess.benchmark.catalogue import all_controls
 from agent.base.errors import ExitCode, UsageError
 from agent.base.model import Role, Version
 from agent.cli.verbs.explain import explained, listed
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from agent.assess.benchmark.control import BenchmarkControl
     from agent.harden.settings.schema import SettingRow
 
-NAMES = dict.fromkeys((*(control.id for control in CONTROLS), *KINDS, *(row.id for row in CATALOGUE)))
+NAMES = dict.fromkeys((*(control.id for control in CONTROLS), *KINDS, *(row.id for row in all_controls())))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -222,7 +222,7 @@ def test_the_explanation_of_a_profile_has_the_risk_of_each_setting(preset: Prese
     assert risk.preview in " ".join(text.split())
 
 
-@pytest.mark.parametrize("control", [row for row in CATALOGUE if row.setting in RISKS], ids=lambda row: row.id)
+@pytest.mark.parametrize("control", [row for row in all_controls() if row.setting in RISKS], ids=lambda row: row.id)
 def test_the_explanation_of_a_control_has_the_risk_of_its_setting(control: BenchmarkControl) -> None:
     text, risk = explained(control.id), RISKS[control.setting]
     assert "\nCan break\n" in text

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agent.assess.benchmark.catalogue import CATALOGUE
-from agent.assess.benchmark.versions import Benchmark
+from agent.assess.benchmark.catalogue import all_controls
 from agent.assess.checks.cluster.check import ClusterCheck
 from agent.assess.checks.manual import Manual, NotInK3s
 from agent.base.model import ALL_VERSIONS, Role
@@ -17,6 +16,7 @@ from agent.cluster.fleet.published import LEAST_EVALUATED, FleetNode, fleet_node
 from agent.cluster.node_status import Annotation, PublishedResult
 from agent.cluster.nodes import parse_node
 from agent.harden.settings.schema import Publish, Settings
+from agent.k3s.cis.versions import Benchmark
 from tests.fake import in_memory
 from tests.unit.assess.checks.nodes import node as checked_node
 from tests.unit.cli.verbs.test_assess import NODES
@@ -99,7 +99,7 @@ def test_the_least_number_of_controls_is_that_of_the_benchmarks(role: Role) -> N
         return is_automated and is_of_all and not re.search("etcd|kubelet-config", control.id)
 
     numbered = (
-        [control for control in CATALOGUE if benchmark in control.numbers and is_everywhere(control, benchmark)]
+        [control for control in all_controls() if benchmark in control.numbers and is_everywhere(control, benchmark)]
         for benchmark in Benchmark
     )
     assert min(map(len, numbered)) == LEAST_EVALUATED[role]
@@ -146,7 +146,7 @@ def test_failed_controls_are_ids_and_bounded() -> None:
 
 
 def test_each_control_is_a_valid_id() -> None:
-    for control in CATALOGUE:
+    for control in all_controls():
         assert seen(node(failed_controls=f"{control.id},...")).failed_controls == (control.id,)
 
 

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from agent.assess.benchmark.catalogue import CATALOGUE
+from agent.assess.benchmark.catalogue import all_controls
 from agent.base.value import replace
 from agent.harden.settings.loading import load_settings
 from agent.harden.settings.profiles import PRESETS
@@ -75,5 +75,5 @@ def test_each_preset_has_a_risk_and_a_command_to_check_it() -> None:
 
 def test_each_preset_is_the_setting_of_a_control() -> None:
     """The profile is for controls that are open with the guide, and for the waivers of the others."""
-    controls = {control.setting for control in CATALOGUE}
+    controls = {control.setting for control in all_controls()}
     assert {preset.setting for preset in STRICT} - controls == {"waivers-must-expire"}

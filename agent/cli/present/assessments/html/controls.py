@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus
-from agent.assess.benchmark.control import Assessed
-from agent.assess.benchmark.severity import rating
 from agent.cli.present import remediation
 from agent.cli.present.assessments.common import UNNUMBERED, expiry, origin
 from agent.cli.present.assessments.html.elements import (
@@ -34,6 +32,7 @@ from agent.cli.present.assessments.html.rows import (
     section_anchor,
     section_heading,
 )
+from agent.k3s.cis.numbers import Assessed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -133,7 +132,7 @@ def _select(name_: str, options: Content) -> Element:
 
 def _control(shown: ControlRow) -> Element:
     """Return the row of a control and, below it, the row with its details."""
-    verdict, rated = shown.verdict, rating(shown.verdict.control.id)
+    verdict, rated = shown.verdict, shown.verdict.control.rating
     waiver = verdict.waiver
     return group(
         table_row(
@@ -189,7 +188,7 @@ def _details(verdict: Verdict) -> Content:
     )
     about = (
         ("Id", element("code", control.id)),
-        ("Severity", ": ".join(rating(control.id))),
+        ("Severity", ": ".join(control.rating)),
         ("Level", str(control.level)),
         ("Assessed", _ASSESSED[verdict.number.assessed] if verdict.number else "beyond the benchmark"),
         ("Applies to", str(control.applies)),

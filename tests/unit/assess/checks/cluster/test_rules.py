@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agent.assess.benchmark import catalogue
-from agent.assess.benchmark.versions import Benchmark
 from agent.assess.checks.answer import ControlStatus
 from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.checks.cluster.check import ClusterCheck
@@ -20,6 +19,7 @@ from agent.cli.present import remediation
 from agent.cluster.kubernetes.queries import REQUESTS, Query
 from agent.cluster.kubernetes.workloads import CONTROLLERS
 from agent.harden.situation.observation import observe_situation
+from agent.k3s.cis.versions import Benchmark
 from tests.component_files import POD_SECURITY_ADMISSION
 from tests.fake import in_memory
 from tests.k3s_tree import K3s
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 DATA = Path(__file__).parents[4] / "data"
 PASS, FAIL, MANUAL = ControlStatus.PASS, ControlStatus.FAIL, ControlStatus.MANUAL
-REVIEWS = {row.id: row.check for row in catalogue.CATALOGUE if isinstance(row.check, ClusterCheck)}
+REVIEWS = {row.id: row.check for row in catalogue.all_controls() if isinstance(row.check, ClusterCheck)}
 LOOSE: Json = {"allowPrivilegeEscalation": True}
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.assess.assessment import Assessment, ControlStatus, Evidence, Note, Verdict, Waiver
 from agent.assess.benchmark import catalogue
-from agent.assess.benchmark.control import Assessed, BenchmarkControl
 from agent.assess.benchmark.sections import SECTIONS
-from agent.assess.benchmark.versions import Benchmark
 from agent.assess.checks.manual import Manual, NotInK3s
 from agent.base.model import NO_REMEDIATION, FixOwner, Instruction, OwnCommand, Remediation, Restart, ShellCommand
 from agent.base.report import Fact
 from agent.base.value import replace
+from agent.k3s.cis.numbers import Assessed
+from agent.k3s.cis.versions import Benchmark
 from tests.unit.cli.present.assessments import samples
 from tests.unit.cli.present.assessments.samples import at, steps
+
+if TYPE_CHECKING:
+    from agent.assess.benchmark.control import BenchmarkControl
 
 WHEN = 1_795_248_000.0
 """2026-11-21 08:00:00 UTC, in seconds since the epoch."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 
 from agent.assess.assessment import Assessment, ControlStatus, Evidence, Note, Verdict, Waiver
-from agent.assess.benchmark.control import Assessed, BenchmarkControl, Number
-from agent.assess.benchmark.versions import Benchmark
+from agent.assess.benchmark.control import BenchmarkControl
+from agent.assess.benchmark.severity import Rating, Severity
 from agent.assess.checks.arguments import ArgumentCheck
 from agent.assess.checks.beyond_benchmark import GuideDirectory, KernelParameter, SysctlPrecedence
 from agent.assess.checks.check import AllOf
@@ -32,6 +32,9 @@ from agent.base.value import replace
 from agent.harden.guide.criteria import Boolean, NotEmpty
 from agent.harden.guide.files import SERVER_DIRECTORY
 from agent.harden.guide.sysctls import SYSCTLS
+from agent.k3s.cis.numbers import Assessed, Number
+from agent.k3s.cis.versions import Benchmark
+from tests.unit.assessed import RATINGS
 
 if TYPE_CHECKING:
     from agent.assess.checks.check import Check
@@ -60,6 +63,7 @@ def row(name: str, check: Check, number: str = "", assessed: Assessed = Assessed
         check=check,
         why=f"Why {name} matters.",
         source="k3s-io/k3s, pkg/daemons/control/server.go",
+        rating=RATINGS.get(name, Rating(Severity.MEDIUM, "")),
     )
 
 

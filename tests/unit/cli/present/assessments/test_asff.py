@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 
 from agent.assess.assessment import Assessment, Evidence, Verdict
-from agent.assess.benchmark.versions import Benchmark
+from agent.assess.benchmark.severity import Rating, Severity
 from agent.base.errors import UsageError
 from agent.base.value import replace
 from agent.cli.present import Format, remediation
 from agent.cli.present.assessments import assessment_text
 from agent.cli.present.assessments.asff import AwsAccount, account
+from agent.k3s.cis.versions import Benchmark
 from tests.unit.cli.present.assessments import real_nodes
 from tests.unit.cli.present.assessments.html_sample import of_catalogue
 from tests.unit.cli.present.assessments.samples import (
@@ -183,20 +184,15 @@ def test_malformed_options_are_usage_errors(id_: str, region: str, product: str 
     assert raised.value.message.startswith(f"cannot use --{message}")
 
 
-@pytest.mark.parametrize(
-    ("control", "severity"),
-    [
-        ("kubelet-authorization-mode", "CRITICAL"),
-        ("audit-log-path", "HIGH"),
-        ("audit-log-maxage", "MEDIUM"),
-        ("request-timeout", "LOW"),
-    ],
-)
-def test_an_open_control_has_its_severity_though_the_benchmark_does_not_score_it(control: str, severity: str) -> None:
+@pytest.mark.parametrize(("severity", "label"), [(severity, severity.name) for severity in Severity])
+def test_an_open_control_has_its_severity_though_the_benchmark_does_not_score_it(
+    severity: Severity, label: str
+) -> None:
     """A control that passes is informational; the product fields keep its severity."""
-    record = finding(WARNS._replace(control=replace(WARNS.control, id=control)))
-    assert (record["Severity"]["Label"], record["Compliance"]["Status"]) == (severity, "FAILED")
-    passes = finding(PASSES._replace(control=replace(PASSES.control, id=control)))
+    rating = Rating(severity, "It is so.")
+    record = finding(WARNS._replace(control=replace(WARNS.control, rating=rating)))
+    assert (record["Severity"]["Label"], record["Compliance"]["Status"]) == (label, "FAILED")
+    passes = finding(PASSES._replace(control=replace(PASSES.control, rating=rating)))
     assert passes["Severity"]["Label"] == "INFORMATIONAL"
-    assert passes["ProductFields"]["k3s-harden/severity"] == severity.lower()
-    assert passes["ProductFields"]["k3s-harden/severity-reason"].endswith(".")
+    assert passes["ProductFields"]["k3s-harden/severity"] == str(severity)
+    assert passes["ProductFields"]["k3s-harden/severity-reason"] == "It is so."

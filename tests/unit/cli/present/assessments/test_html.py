@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from agent.assess.assessment import Assessment, ControlStatus, Evidence, Note, Waiver
 from agent.assess.benchmark import catalogue
 from agent.assess.benchmark.sections import SECTIONS
-from agent.assess.benchmark.versions import Benchmark
 from agent.base import package_data
 from agent.base.model import Instruction, OwnCommand, Remediation, Restart, ShellCommand
 from agent.base.report import Fact
 from agent.base.value import replace
 from agent.cli.present import remediation
 from agent.cli.present.assessments.html import as_html
+from agent.k3s.cis.versions import Benchmark
 from tests.unit.cli.present.assessments import html_sample as sample
 from tests.unit.cli.present.assessments.samples import at, steps
 

@@ -12,14 +12,14 @@ from hypothesis import given
 
 from agent.assess.assessment import SCHEMA as NUMBER
 from agent.assess.assessment import Assessment, ControlStatus, Evidence, Note, Waiver
-from agent.assess.benchmark.control import Assessed
 from agent.assess.benchmark.severity import Severity
-from agent.assess.benchmark.versions import Benchmark
 from agent.base.model import FixOwner
 from agent.base.report import Fact
 from agent.cli.present import Format, remediation
 from agent.cli.present.assessments import assessment_text
 from agent.cli.present.json_report import location_object
+from agent.k3s.cis.numbers import Assessed
+from agent.k3s.cis.versions import Benchmark
 from tests.unit.cli.present.assessments.samples import CALM, COMPARED, FULL, NOTHING, WHEN_IN_WORDS, hostile
 
 SCHEMA = json.loads((Path(__file__).parents[5] / "docs/reference/assessment.schema.json").read_bytes())

@@ -13,13 +13,14 @@ import pytest
 from hypothesis import given
 
 from agent.assess.assessment import Assessment, ControlStatus, Evidence, Waiver
-from agent.assess.benchmark.versions import Benchmark
+from agent.assess.benchmark.severity import Rating, Severity
 from agent.assess.checks.datastore import EncryptionProviders
 from agent.assess.checks.files import Permissions
 from agent.base.model import FileMode, Instruction, Remediation
 from agent.base.value import replace
 from agent.cli.present import Format, remediation
 from agent.cli.present.assessments import assessment_text
+from agent.k3s.cis.versions import Benchmark
 from tests.sarif import multitool
 from tests.unit.cli.present.assessments import real_nodes
 from tests.unit.cli.present.assessments.html_sample import of_catalogue
@@ -186,17 +187,18 @@ def test_only_problems_are_results() -> None:
 
 
 @pytest.mark.parametrize(
-    ("control", "level", "band"),
+    ("severity", "level", "band"),
     [
-        ("kubelet-authorization-mode", "error", (9.0, 10.0)),
-        ("audit-log-path", "error", (6.9, 9.0)),
-        ("audit-log-maxage", "warning", (3.9, 6.9)),
-        ("request-timeout", "note", (0.0, 3.9)),
+        (Severity.CRITICAL, "error", (9.0, 10.0)),
+        (Severity.HIGH, "error", (6.9, 9.0)),
+        (Severity.MEDIUM, "warning", (3.9, 6.9)),
+        (Severity.LOW, "note", (0.0, 3.9)),
     ],
 )
-def test_github_shows_the_severity_of_a_control(control: str, level: str, band: tuple[float, float]) -> None:
+def test_github_shows_the_severity_of_a_control(severity: Severity, level: str, band: tuple[float, float]) -> None:
     """GitHub makes critical, high, medium and low of a number: over 9.0, over 6.9, over 3.9, and less."""
-    only = run(replace(FULL, verdicts=(WARNS._replace(control=replace(WARNS.control, id=control)),)))
+    rated = replace(WARNS.control, rating=Rating(severity, "It is so."))
+    only = run(replace(FULL, verdicts=(WARNS._replace(control=rated),)))
     (rule,) = only["tool"]["driver"]["rules"]
     assert only["results"][0]["level"] == rule["defaultConfiguration"]["level"] == level
     assert band[0] < float(rule["properties"]["security-severity"]) <= band[1]
