@@ -23,7 +23,20 @@ from agent.cli.host_options import HostOptions, absolute
 from agent.cli.present import Format
 from agent.cli.render import documents
 from agent.cli.report_options import AssessmentOptions, ReportOptions
-from agent.cli.shared_options import HOST, REPORT, SERVICE, TREE, FleetFormat, Force, Node, Program, Services, expand
+from agent.cli.shared_options import (
+    HOST,
+    REPORT,
+    SERVICE,
+    TREE,
+    Config,
+    FleetFormat,
+    Force,
+    Node,
+    Profile,
+    Program,
+    Services,
+    expand,
+)
 from agent.cli.streams import columns, print_text, printing, progress, repeat
 
 if TYPE_CHECKING:
@@ -378,6 +391,36 @@ def fleet(
             found = verb.fleet_of_cluster(os.environ, requirement, shown)
     with printing(found.exit_code):
         present_fleet(found, output_format, sys.stdout)
+    sys.exit(int(found.exit_code))
+
+
+@app.command(epilog=epilog("sudo k3s-harden impact", READS, "nothing breaks"))
+@expand(options={"config": Config, "profile": Profile}, printed=REPORT)
+def impact(
+    *,
+    kubeconfig: Annotated[
+        Optional[Path], typer.Option(help="Read the cluster of this kubeconfig by kubectl.", metavar="FILE")
+    ] = None,
+    context: Annotated[
+        Optional[str], typer.Option(help="Read the cluster of this context by kubectl.", metavar="NAME")
+    ] = None,
+    options: HostOptions,
+    printed: ReportOptions,
+) -> None:
+    """Show what hardening breaks in the cluster.
+
+    Compares what is in effect with what apply, the next restart of K3s and service-accounts make of it, and prints a
+    line for each object that breaks: when, why, and what to do. Makes no changes. As root on a server it uses the
+    credential of K3s, elsewhere the kubectl in PATH. Ends with 3 if something breaks or could not be determined.
+    """
+    from agent.cli.present.impact_report import present_impact
+    from agent.cli.verbs import impact as verb
+
+    access = verb.Access(None if kubeconfig is None else str(absolute(kubeconfig)), context)
+    with progress("impact", quiet=printed.quiet) as shown:
+        found = verb.impact(options.host(), options.request(), access, os.environ, shown)
+    with printing(found.exit_code):
+        present_impact(found, printed.output_format, printed.verbosity, sys.stdout)
     sys.exit(int(found.exit_code))
 
 

@@ -35,6 +35,7 @@ class HostOptions(Value):
     role: RoleChoice = RoleChoice.AUTO
     k3s_version: str | None = None
     data_dir: Path | None = None
+    profile: str | None = None
     unit: str | None = None
     """The K3s service that a run is about, with `.service`."""
     node: str = ""
@@ -90,6 +91,7 @@ class HostOptions(Value):
             role=None if self.role is RoleChoice.AUTO else self.role.value,
             k3s_version=self.k3s_version,
             data_dir=None if self.data_dir is None else str(self.data_dir),
+            profile=self.profile,
         )
 
     def caller(self, program: Path | None = None, services: Sequence[str] = ()) -> Caller:

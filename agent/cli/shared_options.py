@@ -48,6 +48,9 @@ K3sVersion = Annotated[
 DataDir = Annotated[
     Optional[Path], typer.Option(help="Data directory of K3s. [default: from the K3s configuration]", metavar="DIR")
 ]
+Profile = Annotated[
+    Optional[str], typer.Option(help="Profile instead of that of the settings: guide or strict.", metavar="NAME")
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace files edited by hand, and keep backups of them.")]
 OutputFormat = Annotated[Format, _format_option(REPORT_FORMATS)]
 FleetFormat = Annotated[Format, _format_option(FLEET_FORMATS)]

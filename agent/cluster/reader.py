@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import quote
 
 from agent.base.errors import HardenError, HostError
@@ -16,7 +16,7 @@ from agent.cluster.connection import connect, rejection
 from agent.cluster.kubernetes import parsing, queries
 from agent.cluster.kubernetes.objects import Cluster
 from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string
-from agent.cluster.kubernetes.queries import REQUESTS, Query
+from agent.cluster.kubernetes.queries import REQUESTS, ApiRequest, Query
 from agent.cluster.kubernetes.workloads import CONTROLLERS
 from agent.cluster.nodes import parse_node
 
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from agent.base.host import Host
-    from agent.base.host.https import HttpsClient
-    from agent.cluster.kubernetes.queries import ApiRequest
+    from agent.base.host.https import Response
 
 KUBECONFIGS = ("server/cred/admin.kubeconfig", "/etc/rancher/k3s/k3s.yaml")
 """K3s' kubeconfigs of an administrator, the preferred one first; a relative path is in the data directory."""
@@ -57,7 +56,7 @@ _PARSERS: dict[Query, Callable[[Any], Any]] = {
 """Parsers of objects by query. For other queries only the name is kept."""
 
 
-class _StatusError(HostError):
+class StatusError(HostError):
     """The API server answered with an error."""
 
     def __init__(self, path: str, status: int) -> None:
@@ -82,7 +81,7 @@ def read_cluster(host: Host, data_dir: PurePosixPath, limits: Limits = LIMITS) -
     except HardenError as error:
         return Cluster("", {}, {}, problem=error.message)
     with client:
-        return _Reader(client, url).read()
+        return Reader(client, url).read()
 
 
 def parsed_object(query: Query, item: Any) -> Any:  # noqa: ANN401 - any JSON, and one of the types of objects
@@ -90,10 +89,18 @@ def parsed_object(query: Query, item: Any) -> Any:  # noqa: ANN401 - any JSON, a
     return _PARSERS.get(query, parsing.named_object)(item)
 
 
-class _Reader:
+class ApiClient(Protocol):
+    """Sends GET requests to one API server."""
+
+    def get(self, path: str, accept: str) -> Response:
+        """Return the answer. Raises HostError if there is none."""
+        ...
+
+
+class Reader:
     """Reads one API server."""
 
-    def __init__(self, client: HttpsClient, url: str) -> None:
+    def __init__(self, client: ApiClient, url: str) -> None:
         self._client = client
         self._url = url
         self._objects: dict[Query, tuple[Any, ...]] = {}
@@ -104,8 +111,8 @@ class _Reader:
         unanswered = 0
         for query, request in REQUESTS.items():
             try:
-                self._objects[query] = self._list(query, request)
-            except (_StatusError, _InvalidError) as error:
+                self._objects[query] = self.listed(request, partial(parsed_object, query))
+            except (StatusError, _InvalidError) as error:
                 self._problems[query.value] = error.message
             except HostError as error:
                 self._problems[query.value] = error.message
@@ -119,8 +126,8 @@ class _Reader:
         kubelets = dict(self._kubelets())
         return Cluster(self._url, self._objects, self._problems, flags, kubelets)
 
-    def _list(self, query: Query, request: ApiRequest) -> tuple[Any, ...]:
-        """Read all pages of a list. Raises HostError if one is missing."""
+    def listed(self, request: ApiRequest, parse: Callable[[Any], Any]) -> tuple[Any, ...]:
+        """Read all pages of a list, and parse each object. Raises HostError if one is missing."""
         found: list[Any] = []
         following = ""
         while True:
@@ -129,15 +136,13 @@ class _Reader:
             )
             try:
                 page = self._page(request, parameters)
-            except _StatusError as error:
+            except StatusError as error:
                 if error.status == _NOT_FOUND and request.may_be_missing:
                     return ()
                 raise
             if len(found) + len(page.items) > _MOST_OBJECTS or (page.following and not page.items):
                 raise _InvalidError(f"cannot read {request.path}: it has more than {_MOST_OBJECTS} objects")
-            found += (
-                page.items if request.accept == queries.TABLE else (parsed_object(query, item) for item in page.items)
-            )
+            found += page.items if request.accept == queries.TABLE else map(parse, page.items)
             following = page.following
             if not following:
                 return tuple(found)
@@ -162,11 +167,15 @@ class _Reader:
             raise _InvalidError(f"cannot read {request.path}: the answer is not a list of objects")
         return _Page(items, following)
 
+    def version(self) -> str:
+        """Return the version of Kubernetes, such as v1.34.1+k3s1."""
+        return as_string(as_mapping(self._json(ApiRequest("/version"))).get("gitVersion"))
+
     def _flags(self) -> dict[str, str] | None:
         """Return the flags of the API server; None before Kubernetes 1.36."""
         try:
             answer = as_mapping(self._json(queries.FLAGS))
-        except _StatusError as error:
+        except StatusError as error:
             if error.status != _NOT_FOUND:
                 self._problems["/flagz"] = error.message
             return None
@@ -193,7 +202,7 @@ class _Reader:
         path = f"{request.path}?{parameters}" if parameters else request.path
         response = self._client.get(path, request.accept)
         if response.status != _OK:
-            raise _StatusError(request.path, response.status)
+            raise StatusError(request.path, response.status)
         try:
             return json.loads(response.body)
         except (ValueError, RecursionError) as error:

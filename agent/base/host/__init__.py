@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError, NotEmptyError, ReadOnlyEnvironmentError, RootRequiredError
+from agent.base.host.connection_tracking import no_connections
 from agent.base.host.directories import DirectoryEntry
 from agent.base.host.probe import no_processes
 from agent.base.host.process import LARGEST_OUTPUT, SEARCH_PATH, run_nothing
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from agent.base.host.process import Completed, Runner
     from agent.base.host.sockets import Listener
     from agent.base.host.writable_tree import WritableTree
+    from agent.base.linux.connections import TrackedConnection
     from agent.base.model import Observed, Resource, State
 
 PROC_SYS = PurePosixPath("/proc/sys")
@@ -74,6 +76,8 @@ class Host(Value):
     sleep: Callable[[float], None] = time.sleep
     listeners: Callable[[], tuple[Listener, ...]] = no_listeners
     """The TCP sockets that accept connections."""
+    connections: Callable[[], tuple[TrackedConnection, ...] | None] = no_connections
+    """The connections that the kernel tracks; None if they are not known."""
     is_live: bool = False
     """Whether this is the machine that runs this program, so that its kernel and its processes can be read."""
     pod_node: str = ""
@@ -86,6 +90,7 @@ class Host(Value):
     @classmethod
     def real(cls) -> Host:
         """Return this machine."""
+        from agent.base.host.connection_tracking import tracked_connections
         from agent.base.host.probe import k3s_processes
         from agent.base.host.process import run
         from agent.base.host.sockets import tcp_listeners
@@ -98,6 +103,7 @@ class Host(Value):
             uid=0,
             gid=0,
             listeners=tcp_listeners,
+            connections=tracked_connections,
             is_live=True,
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from agent.base.errors import InputError
 from agent.base.model import Location
@@ -270,6 +270,15 @@ def scalars(node: Node) -> Iterator[Scalar]:
     else:
         for entry in node.entries:
             yield from scalars(entry.node)
+
+
+def plain(node: Node) -> Any:  # noqa: ANN401 - as json.loads
+    """Return a node without its lines: a value, list or dictionary."""
+    if isinstance(node, Scalar):
+        return node.value
+    if isinstance(node, YamlSequence):
+        return list(map(plain, node.items))
+    return {entry.key: plain(entry.node) for entry in node.entries}
 
 
 def _decoded(data: bytes, path: PurePosixPath, max_bytes: int) -> str:

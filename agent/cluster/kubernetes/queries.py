@@ -84,6 +84,18 @@ REQUESTS = {
 }
 """Each query with its request, in the order in which they are sent."""
 
+REFERRERS = {
+    "Ingress": "/apis/networking.k8s.io/v1/ingresses",
+    "HTTPRoute": "/apis/gateway.networking.k8s.io/v1/httproutes",
+    "IngressRoute": "/apis/traefik.io/v1alpha1/ingressroutes",
+    "IngressRouteTCP": "/apis/traefik.io/v1alpha1/ingressroutetcps",
+    "ValidatingWebhookConfiguration": f"{_ADMISSION}/validatingwebhookconfigurations",
+    "MutatingWebhookConfiguration": f"{_ADMISSION}/mutatingwebhookconfigurations",
+    "APIService": "/apis/apiregistration.k8s.io/v1/apiservices",
+}
+"""The path of each kind of object that names Services. The cluster need not have it."""
+MONITORS = {kind: f"/apis/monitoring.coreos.com/v1/{kind.lower()}s" for kind in ("ServiceMonitor", "PodMonitor")}
+
 FLAGS = ApiRequest("/flagz", "application/json;v=v1alpha1;g=config.k8s.io;as=Flagz")
 """The effective flags of the API server, from Kubernetes 1.36 on."""
 

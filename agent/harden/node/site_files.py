@@ -42,7 +42,7 @@ def read_site(host: Host, path: PurePosixPath | None, overrides: Overrides) -> S
     where = path or DEFAULT_SETTINGS
     if data is not None:
         files[where] = data
-    settings = loading.apply_overrides(loading.load_settings(data, where), overrides)
+    settings = loading.apply_overrides(loading.load_settings(data, where, overrides.profile), overrides)
     waivers = _file(host, settings.waivers_file, "waivers-file", files)
     policy = _file(host, settings.audit_policy_file, "audit.policy-file", files)
     site = _site(settings, where, waivers, policy, files)
@@ -122,7 +122,7 @@ def read_settings(host: Host, path: PurePosixPath | None, overrides: Overrides) 
     the file is invalid, writable by others than root, or behind a symlink that leads to nothing.
     """
     settings = loading.apply_overrides(
-        loading.load_settings(_settings_data(host, path), path or DEFAULT_SETTINGS), overrides
+        loading.load_settings(_settings_data(host, path), path or DEFAULT_SETTINGS, overrides.profile), overrides
     )
     _require_known(settings.waivers)
     return settings

@@ -44,18 +44,19 @@ class SettingsError(InputError):
         super().__init__(location, problem, "run `k3s-harden explain settings` for all settings and their values")
 
 
-def load_settings(data: bytes | None, path: PurePosixPath) -> Settings:
-    """Read a settings file; None and an empty file give the defaults.
+def load_settings(data: bytes | None, path: PurePosixPath, profile: str | None = None) -> Settings:
+    """Read a settings file; None and an empty file give the defaults. `profile` replaces that of the file.
 
     Raises InputError if the file is not valid YAML, and SettingsError for unknown and repeated keys, invalid values and
     placeholders.
     """
     documents = read_documents(data or b"", path)
-    if not documents:
-        return Settings()
     loader = _Loader()
-    loader.document(documents[0].node)
+    if documents:
+        loader.document(documents[0].node)
     values = loader.finish(documents, path)
+    if profile is not None:
+        values["profile"] = _option(setting_row("profile"), profile)
     if values.get("profile", Profile.GUIDE) is not Profile.GUIDE:
         from agent.harden.settings import profiles
 
@@ -88,22 +89,24 @@ def apply_overrides(settings: Settings, overrides: Overrides) -> Settings:
 
     Raises UsageError for a value that the settings file does not allow either.
     """
-    changes = {}
-    for row in setting_rows():
-        typed = getattr(overrides, row.name, None)
-        if typed is None:
-            continue
-        node = Scalar(typed, typed, 0)
-        placeholder = placeholder_problem(node)
-        try:
-            changes[row.name] = row.kind.read(node)
-        except InvalidValue:
-            raise UsageError(
-                f"cannot use --{row.key}: it must be {row.kind.allowed}; found {describe_node(node)}", _example(row)
-            ) from None
-        if placeholder:
-            raise UsageError(f"cannot use --{row.key}: {placeholder}", _example(row))
-    return replace(settings, **changes)  # type: ignore[arg-type]  # as in load
+    typed = ((row, getattr(overrides, row.name, None)) for row in setting_rows())
+    changes = {row.name: _option(row, text) for row, text in typed if text is not None}
+    return replace(settings, **changes)
+
+
+def _option(row: SettingRow, typed: str) -> Any:  # noqa: ANN401 - the value of any setting
+    """Return the value of an option of the command line. Raises UsageError."""
+    node = Scalar(typed, typed, 0)
+    try:
+        value = row.kind.read(node)
+    except InvalidValue:
+        raise UsageError(
+            f"cannot use --{row.key}: it must be {row.kind.allowed}; found {describe_node(node)}", _example(row)
+        ) from None
+    placeholder = placeholder_problem(node)
+    if placeholder:
+        raise UsageError(f"cannot use --{row.key}: {placeholder}", _example(row))
+    return value
 
 
 def _example(row: SettingRow) -> str:

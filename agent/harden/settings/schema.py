@@ -215,6 +215,7 @@ class Overrides(Value):
     role: str | None = None
     k3s_version: str | None = None
     data_dir: str | None = None
+    profile: str | None = None
 
 
 @cache

@@ -1,0 +1,120 @@
+"""The verb impact: what breaks in the running cluster when this program hardens it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.assess.checks.assessed_node import AssessedNode
+from agent.assess.checks.cluster.workload_rules import pod_security_defaults
+from agent.assess.evidence.reader import read_evidence
+from agent.base.model import NEWEST_KNOWN, Version
+from agent.base.value import Value
+from agent.cluster.connection import connect
+from agent.cluster.kubectl import KubectlClient
+from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
+from agent.cluster.reader import KUBECONFIGS, LIMITS
+from agent.cluster.running import read_running
+from agent.findings.impact.evaluation import Inputs, evaluate, expected_defaults
+from agent.harden.guide.files import POD_SECURITY_ADMISSION
+from agent.harden.settings import loading
+from agent.harden.settings.schema import DEFAULT_SETTINGS
+from agent.harden.situation.observation import observe_after_apply, observe_situation
+from agent.k3s.paths import DEFAULT_DATA_DIR
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agent.base.host import Host
+    from agent.base.report import Progress
+    from agent.findings.impact import Impact
+    from agent.harden.situation import Request, Situation
+
+_DEFAULT_IS_ASSUMED = (
+    "the default Pod Security level is not visible here: assumed privileged; run this on a server to know it"
+)
+_NO_CONNECTIONS = "open connections are not known: only root on a node can read them"
+_SNAPSHOT = "open connections are a snapshot of this node; their absence proves nothing"
+
+
+class Access(Value):
+    """How the API server is reached."""
+
+    kubeconfig: str | None = None
+    context: str | None = None
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The options of kubectl."""
+        given = (("--kubeconfig", self.kubeconfig), ("--context", self.context))
+        return tuple(f"{name}={value}" for name, value in given if value is not None)
+
+
+def impact(host: Host, request: Request, access: Access, environment: Mapping[str, str], progress: Progress) -> Impact:
+    """Return what breaks. With a kubeconfig or context, and where no server of K3s is, kubectl reads the cluster.
+
+    Raises HardenError if the API server cannot be read.
+    """
+    if access.options or not _is_server(host, request):
+        return _elsewhere(host, request, access, environment, progress)
+    progress("reading the cluster")
+    situation = observe_situation(host, request)
+    client, url, _ = connect(host, [situation.facts.data_dir / name for name in KUBECONFIGS], LIMITS)
+    with client:
+        running = read_running(client, url)
+    connections = host.connections()
+    return evaluate(
+        Inputs(
+            url,
+            running,
+            situation.settings,
+            _version(running.version),
+            _today(host, situation),
+            _defaults(host, observe_after_apply(host, request, situation)),
+            connections,
+            notes=(_NO_CONNECTIONS if connections is None else _SNAPSHOT,),
+        )
+    )
+
+
+def _defaults(host: Host, situation: Situation) -> PodSecurityDefaults:
+    return pod_security_defaults(AssessedNode(situation, read_evidence(host, situation.facts, ())))
+
+
+def _today(host: Host, situation: Situation) -> PodSecurityDefaults:
+    """Return what the running API server enforces: its file, unless that or what names it changed since the start."""
+    is_as_started = not {*situation.changed_since_start} & _names_of_pod_security(situation)
+    return _defaults(host, situation) if is_as_started else PodSecurityDefaults(None)
+
+
+def _names_of_pod_security(situation: Situation) -> set[str]:
+    facts = situation.facts
+    return {str(facts.dropin_path), str(facts.data_dir / POD_SECURITY_ADMISSION.path)}
+
+
+def _version(text: str) -> Version:
+    try:
+        return Version.parse(text)
+    except ValueError:
+        return NEWEST_KNOWN
+
+
+def _is_server(host: Host, request: Request) -> bool:
+    """Return whether this is a server of K3s, and root asks."""
+    top = request.overrides.data_dir or str(DEFAULT_DATA_DIR)
+    return host.runs_as_root and any(host.tree.exists(DEFAULT_DATA_DIR / top / name) for name in KUBECONFIGS)
+
+
+def _elsewhere(
+    host: Host, request: Request, access: Access, environment: Mapping[str, str], progress: Progress
+) -> Impact:
+    path = request.settings_file
+    data = host.machine_tree.read_input(path) if path else None
+    settings = loading.load_settings(data, path or DEFAULT_SETTINGS, request.overrides.profile)
+    progress("reading the cluster")
+    running = read_running(KubectlClient(access.options, environment), "kubectl")
+    notes = [_DEFAULT_IS_ASSUMED, _NO_CONNECTIONS]
+    if not path:
+        notes.append("the settings are the defaults; pass those of the servers with --config")
+    version = _version(running.version)
+    today, tomorrow = PodSecurityDefaults(PodSecurityLevel.PRIVILEGED), expected_defaults(settings, version)
+    return evaluate(Inputs("kubectl", running, settings, version, today, tomorrow, notes=tuple(notes)))

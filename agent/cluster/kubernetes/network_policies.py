@@ -1,0 +1,146 @@
+"""NetworkPolicies: whether a pod admits a connection, as kube-router decides, which K3s contains.
+
+(kubernetes, staging/src/k8s.io/api/networking/v1/types.go; kube-router, pkg/controllers/netpol)
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from agent.cluster.kubernetes.objects import Json
+    from agent.cluster.kubernetes.running_objects import NetworkPod
+
+_OWNER = "objectset.rio.cattle.io/owner-name"
+"""K3s' annotation with the name of the Addon, which is that of the file without its suffix."""
+
+
+class NetworkPolicy(NamedTuple):
+    """A NetworkPolicy."""
+
+    namespace: str
+    name: str
+    spec: Mapping[str, Json]
+    addon: str = ""
+    """The Addon of K3s that applied it; empty if it is of another origin."""
+
+
+class Client(NamedTuple):
+    """Where connections come from: a pod, a node, or an address outside of the cluster."""
+
+    namespace: str = ""
+    """Of a pod; empty for any other client."""
+    labels: Mapping[str, str] = {}
+    addresses: tuple[str, ...] = ()
+    """Empty if they are not known."""
+    node: str = ""
+    """The node whose address the connections have."""
+
+
+OUTSIDE = Client()
+"""Any address outside of the cluster."""
+
+
+def parse_policy(item: Json) -> NetworkPolicy:
+    """Return a NetworkPolicy."""
+    metadata = as_mapping(as_mapping(item).get("metadata"))
+    return NetworkPolicy(
+        as_string(metadata.get("namespace")),
+        as_string(metadata.get("name")),
+        as_mapping(as_mapping(item).get("spec")),
+        as_string(as_mapping(metadata.get("annotations")).get(_OWNER)),
+    )
+
+
+class Policies:
+    """All NetworkPolicies of a cluster, and the labels of its namespaces."""
+
+    def __init__(self, policies: Iterable[NetworkPolicy], namespaces: Mapping[str, Mapping[str, str]]) -> None:
+        self._namespaces = namespaces
+        self._by_namespace: dict[str, list[NetworkPolicy]] = {}
+        for policy in policies:
+            if "Ingress" in as_list(policy.spec.get("policyTypes") or ["Ingress"]):
+                self._by_namespace.setdefault(policy.namespace, []).append(policy)
+
+    def of(self, pod: NetworkPod) -> list[NetworkPolicy]:
+        """Return the policies that restrict incoming traffic of a pod."""
+        if pod.host_network:
+            return []
+        found = self._by_namespace.get(pod.namespace, ())
+        return [policy for policy in found if selects(policy.spec.get("podSelector"), pod.labels)]
+
+    def admit(self, client: Client, pod: NetworkPod, port: int, protocol: str) -> bool:
+        """Return whether a pod admits new connections. A rule that admits some of the client's addresses suffices."""
+        applied = self.of(pod)
+        return (
+            not applied
+            or bool(client.node and client.node == pod.node)
+            or any(
+                self._rule_admits(as_mapping(rule), policy.namespace, client, pod, port, protocol)
+                for policy in applied
+                for rule in as_list(policy.spec.get("ingress"))
+            )
+        )
+
+    def _rule_admits(  # noqa: PLR0913, PLR0917 - a rule and a connection
+        self, rule: Mapping[str, Json], namespace: str, client: Client, pod: NetworkPod, port: int, protocol: str
+    ) -> bool:
+        peers, ports = as_list(rule.get("from")), as_list(rule.get("ports"))
+        return (not ports or any(_covers(as_mapping(item), pod, port, protocol) for item in ports)) and (
+            not peers or any(self._is_peer(as_mapping(peer), namespace, client) for peer in peers)
+        )
+
+    def _is_peer(self, peer: Mapping[str, Json], namespace: str, client: Client) -> bool:
+        block = as_mapping(peer.get("ipBlock"))
+        if block:
+            is_unknown = not client.addresses and not client.namespace
+            return is_unknown or any(_is_within(address, block) for address in client.addresses)
+        if not client.namespace:
+            return False
+        if "namespaceSelector" in peer:
+            known = selects(peer["namespaceSelector"], self._namespaces.get(client.namespace, {}))
+        else:
+            known = client.namespace == namespace
+        return known and selects(peer.get("podSelector"), client.labels)
+
+
+def selects(selector: Json, labels: Mapping[str, str]) -> bool:
+    """Return whether a label selector selects an object with these labels; an empty or missing one selects all."""
+    wanted = as_mapping(as_mapping(selector).get("matchLabels"))
+    expressions = map(as_mapping, as_list(as_mapping(selector).get("matchExpressions")))
+    return all(labels.get(key) == value for key, value in wanted.items()) and all(
+        _meets(expression, labels) for expression in expressions
+    )
+
+
+def _meets(expression: Mapping[str, Json], labels: Mapping[str, str]) -> bool:
+    value, values = labels.get(as_string(expression.get("key"))), as_list(expression.get("values"))
+    return {
+        "In": value is not None and value in values,
+        "NotIn": value not in values,
+        "Exists": value is not None,
+        "DoesNotExist": value is None,
+    }.get(as_string(expression.get("operator")), False)
+
+
+def _covers(item: Mapping[str, Json], pod: NetworkPod, port: int, protocol: str) -> bool:
+    first = item.get("port")
+    if isinstance(first, str):
+        first = next((own.number for own in pod.ports if (own.name, own.protocol) == (first, protocol)), -1)
+    last = item.get("endPort", first)
+    is_protocol = (item.get("protocol") or "TCP") == protocol
+    return is_protocol and (first is None or (isinstance(last, int) and first <= port <= last))
+
+
+def _is_within(address: str, block: Mapping[str, Json]) -> bool:
+    try:
+        found = ip_address(address)
+        excepted = any(found in ip_network(part, strict=False) for part in as_list(block.get("except")))
+        return found in ip_network(as_string(block.get("cidr")), strict=False) and not excepted
+    except ValueError:
+        return False

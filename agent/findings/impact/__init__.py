@@ -1,0 +1,98 @@
+"""What breaks in a running cluster when this program hardens it: one value for each object. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from agent.base.errors import ExitCode
+from agent.base.model import Instruction, Remediation, StrEnum
+from agent.base.value import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agent.cluster.kubernetes.running_objects import ObjectName
+    from agent.k3s.allow_rule import AllowRule
+
+
+class Topic(StrEnum):
+    """What breaks an object."""
+
+    POD_SECURITY = "Pod Security"
+    NETWORK_POLICIES = "NetworkPolicies"
+    SERVICE_ACCOUNTS = "default ServiceAccounts"
+
+
+class When(StrEnum):
+    """When an object breaks."""
+
+    NOW = "now"
+    """It is broken already."""
+    AT_ONCE = "at once"
+    NEXT_CONNECTION = "when the connection is opened again"
+    RESTART = "at K3s' next restart"
+    NEXT_PODS = "when its pods are created again"
+
+
+class Reason(Value):
+    """Why an object breaks."""
+
+    field: str
+    found: str
+    expected: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: found {self.found}, expected {self.expected}"
+
+
+class Break(Value):
+    """An object that breaks, or of which that could not be determined."""
+
+    object: ObjectName
+    topic: Topic
+    when: When
+    reasons: tuple[Reason, ...]
+    remediation: Remediation
+    allow: tuple[AllowRule, ...] = ()
+    """The rules that the remediation adds."""
+    condition: str = ""
+    """When it breaks, if not always."""
+    is_certain: bool = True
+    """False if it could not be determined whether it breaks."""
+
+
+class Impact(Value):
+    """All objects that break."""
+
+    server: str
+    """Where the API server was reached."""
+    breaks: tuple[Break, ...]
+    notes: tuple[str, ...] = ()
+    """Assumptions, and what else to know."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The number of objects that break, by time, and of those that could not be determined."""
+        found = Counter(str(entry.when) if entry.is_certain else UNDETERMINED for entry in self.breaks)
+        return {name: found[name] for name in (*map(str, When), UNDETERMINED)}
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Whether something breaks, or could not be determined."""
+        return ExitCode.NOT_COMPLIANT if self.breaks else ExitCode.COMPLIANT
+
+
+UNDETERMINED = "could not be determined"
+_MOST_LISTED = 5
+
+
+def advice(text: str, alternative: str = "") -> Remediation:
+    """Return what a person has to do, or what is enough instead."""
+    return Remediation((Instruction(text),), alternative=advice(alternative) if alternative else None)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names in a sentence, and the number of those that are left out."""
+    more = len(names) - _MOST_LISTED
+    return ", ".join(names[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")

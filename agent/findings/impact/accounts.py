@@ -1,0 +1,77 @@
+"""Pods that have a token of a default ServiceAccount, and that will not once it does not hand out tokens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.cluster.kubernetes.running_objects import ObjectName
+from agent.findings.impact import Break, Reason, Topic, When, advice, listed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from agent.cluster.kubernetes.objects import Binding
+    from agent.cluster.kubernetes.running_objects import Running
+    from agent.cluster.kubernetes.traffic import Cluster
+
+_DEFAULT = "default"
+_SYSTEM_ROLE = "system:"
+"""The prefix of roles that each cluster has, such as for the discovery of issuers."""
+
+
+def account_breaks(running: Running, cluster: Cluster, is_used: Callable[[str], bool | None]) -> Iterator[Break]:
+    """Yield the accounts whose pods lose a token.
+
+    `is_used` returns whether the audit log shows requests of the default account of a namespace; None without a log.
+    """
+    accounts = {account.namespace: account for account in running.objects.get("serviceaccounts", ())}
+    bindings = [*running.objects.get("rolebindings", ()), *running.objects.get("clusterrolebindings", ())]
+    for namespace, titles in _with_token(running, cluster).items():
+        account = accounts.get(namespace)
+        if account is not None and account.automounts is False:
+            continue
+        named = [str(binding) for binding in bindings if _names(binding, namespace)]
+        used = is_used(namespace)
+        uses = (
+            f"{listed(named)} {'names' if len(named) == 1 else 'name'} the account"
+            if named
+            else "no binding names the account",
+            {True: "the audit log has requests of it", False: "the audit log has no request of it", None: ""}[used],
+        )
+        yield Break(
+            ObjectName(namespace, "ServiceAccount", _DEFAULT),
+            Topic.SERVICE_ACCOUNTS,
+            When.NEXT_PODS,
+            (
+                Reason(
+                    "automountServiceAccountToken",
+                    f"true for {listed(titles)}; {'; '.join(filter(None, uses))}",
+                    "false, so that they have no token",
+                ),
+            ),
+            advice(
+                "set `automountServiceAccountToken: true` in the pods that use the API, or give them their own account",
+                f"add {namespace}/{_DEFAULT} to `service-accounts.exempt` of the settings",
+            ),
+            is_certain=bool(named or used),
+        )
+
+
+def _with_token(running: Running, cluster: Cluster) -> Mapping[str, list[str]]:
+    """Return the workloads that have a token of the default account, by namespace."""
+    found: dict[str, dict[str, None]] = {}
+    for security, network, _ in running.workloads:
+        is_default = (security.account, security.automounts) == (_DEFAULT, None)
+        if is_default and not network.is_over and not security.is_dormant:
+            title = cluster.title(network)
+            found.setdefault(title.namespace, {})[f"{title.kind} {title.name}"] = None
+    return {namespace: [*titles] for namespace, titles in found.items()}
+
+
+def _names(binding: Binding, namespace: str) -> bool:
+    groups = {"system:serviceaccounts", f"system:serviceaccounts:{namespace}"}
+    return not binding.role.startswith(_SYSTEM_ROLE) and any(
+        (subject.kind, subject.namespace, subject.name) == ("ServiceAccount", namespace, _DEFAULT)
+        or (subject.kind == "Group" and subject.name in groups)
+        for subject in binding.subjects
+    )

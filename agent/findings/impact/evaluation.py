@@ -1,0 +1,109 @@
+"""The impact of hardening on a running cluster, from its objects and from what is and will be in effect."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from agent.base import yaml_reader
+from agent.base.value import Value
+from agent.cluster.fleet.node_arguments import options_of
+from agent.cluster.kubernetes.network_policies import parse_policy
+from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
+from agent.cluster.kubernetes.queries import MONITORS, REFERRERS
+from agent.cluster.kubernetes.running_objects import PODS, ObjectName
+from agent.cluster.kubernetes.traffic import Cluster
+from agent.cluster.kubernetes.workloads import CONTROLLERS
+from agent.findings.impact import Break, Impact, Reason, Topic, When, advice
+from agent.findings.impact.accounts import account_breaks
+from agent.findings.impact.broken_now import broken_now
+from agent.findings.impact.pod_security import pod_security_breaks
+from agent.findings.impact.traffic import traffic_breaks
+from agent.harden.guide.manifests import exempt_namespaces, network_policies
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from agent.base.linux.connections import TrackedConnection
+    from agent.base.model import Version
+    from agent.cluster.kubernetes.running_objects import NetworkNode, Running
+    from agent.harden.settings.schema import Settings
+
+_DISABLED = "disable-network-policy"
+_BACKEND = "flannel-backend"
+
+
+class Inputs(Value):
+    """What the impact depends on."""
+
+    server: str
+    running: Running
+    settings: Settings
+    version: Version
+    """Of the API server."""
+    today: PodSecurityDefaults
+    tomorrow: PodSecurityDefaults
+    connections: tuple[TrackedConnection, ...] | None = None
+    """Those that this node tracks; None if they are not known."""
+    is_account_used: Callable[[str], bool | None] = lambda _: None
+    """Whether the audit log has requests of the default account of a namespace; None without a log."""
+    notes: tuple[str, ...] = ()
+
+
+def evaluate(inputs: Inputs) -> Impact:
+    """Return what breaks."""
+    running = inputs.running
+    objects = running.objects
+    cluster = Cluster(
+        namespaces={namespace.name: namespace.labels for namespace in objects.get("namespaces", ())},
+        pods=tuple(workload.network for workload in objects.get(PODS, ())),
+        templates=tuple(workload.network for query in CONTROLLERS for workload in objects.get(str(query), ())),
+        services=objects.get("services", ()),
+        slices=objects.get("endpointslices", ()),
+        referrers=tuple(found for name in REFERRERS for found in objects.get(name, ())),
+        monitors=tuple(found for name in MONITORS for found in objects.get(name, ())),
+        nodes=objects.get("nodes", ()),
+        policies=objects.get("networkpolicies", ()),
+    )
+    documents = yaml_reader.read_documents(
+        network_policies(inputs.settings.network_policy_namespaces), PurePosixPath("policy.yaml")
+    )
+    expected = [parse_policy(yaml_reader.plain(document.node)) for document in documents]
+    unknown = enforcement_problem(cluster.nodes) or running.problems.get("networkpolicies", "")
+    breaks = (
+        *broken_now(running, cluster),
+        *pod_security_breaks(running, inputs.today, inputs.tomorrow, inputs.version.minor),
+        *traffic_breaks(cluster, expected, inputs.connections, unknown),
+        *account_breaks(running, cluster, inputs.is_account_used),
+        *_unread(running),
+    )
+    order = [*When]
+    ordered = sorted(
+        breaks, key=lambda entry: (order.index(entry.when), not entry.is_certain, entry.topic, entry.object)
+    )
+    return Impact(inputs.server, tuple(ordered), inputs.notes)
+
+
+def _unread(running: Running) -> Iterator[Break]:
+    for name, problem in running.problems.items():
+        reason = Reason("list", problem, "all objects")
+        fix = advice("use a credential that may list them")
+        yield Break(ObjectName("", name, ""), Topic.NETWORK_POLICIES, When.AT_ONCE, (reason,), fix, is_certain=False)
+
+
+def expected_defaults(settings: Settings, version: Version) -> PodSecurityDefaults:
+    """Return the Pod Security configuration of psa.yaml."""
+    exempt = (*exempt_namespaces(version, with_rancher=settings.exempt_rancher), *settings.exempt_namespaces)
+    return PodSecurityDefaults(PodSecurityLevel.RESTRICTED, frozenset(exempt))
+
+
+def enforcement_problem(nodes: tuple[NetworkNode, ...]) -> str:
+    """Return why it is not known whether NetworkPolicies are enforced; empty if K3s' own controller does it."""
+    options = {node.name: options_of(node.arguments) for node in nodes if node.arguments}
+    for name, given in options.items():
+        disabled = given.get(_DISABLED)
+        if disabled is not None and disabled[-1:] != ["false"]:
+            return f"--{_DISABLED} on node {name}"
+        if given.get(_BACKEND, [""])[-1:] == ["none"]:
+            return f"--{_BACKEND}=none on node {name}, so another CNI plugin"
+    return "" if options else "no node with K3s' arguments in its annotations"

@@ -1,0 +1,301 @@
+"""Connections that the NetworkPolicies of the guide and of the settings cut, and the smallest rules that admit them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import combinations
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.base.model import Instruction, Remediation
+from agent.base.value import replace
+from agent.cluster.kubernetes.network_policies import Client, Policies, parse_policy
+from agent.cluster.kubernetes.running_objects import ObjectName, own_labels
+from agent.cluster.kubernetes.traffic import Flow, Target, is_balancer
+from agent.findings.impact import Break, Reason, Topic, When, advice
+from agent.k3s.allow_rule import AllowedPods, AllowedPort, AllowRule, labels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from agent.base.linux.connections import TrackedConnection
+    from agent.cluster.kubernetes.network_policies import NetworkPolicy
+    from agent.cluster.kubernetes.traffic import Cluster
+    from agent.k3s.allow_rule import Labels
+
+ALLOW = "network-policies.allow"
+_ADDON = "policy"
+"""The Addon of policy.yaml."""
+_PREFERRED = ("app.kubernetes.io/name", "app", "k8s-app", "app.kubernetes.io/instance", "app.kubernetes.io/component")
+_MOST_SHOWN = 3
+_MOST_ADDRESSES = 8
+_STAYS = "open connections stay"
+_SHARED = "unless client and pod share a node"
+_MOVED = "if the pod is on another node than {client}"
+_SNAPSHOT = "connection tracking of this node"
+
+
+class _Cut(NamedTuple):
+    """Connections that one kind of client can open now, and not afterwards."""
+
+    clients: tuple[Client, ...]
+    targets: tuple[Target, ...]
+    shares_node: bool
+    """Whether others of these connections are admitted, because both ends are on one node."""
+
+
+def traffic_breaks(
+    cluster: Cluster, expected: Sequence[NetworkPolicy], connections: Iterable[TrackedConnection] | None, unknown: str
+) -> Iterator[Break]:
+    """Yield what breaks with these further NetworkPolicies.
+
+    `unknown` is why it is not known whether the cluster enforces them; empty if K3s' own controller does.
+    """
+    found = list(_Comparison(cluster, expected).breaks(connections or ()))
+    if unknown and found:
+        reason = Reason("NetworkPolicy controller", unknown, "that of K3s")
+        yield Break(
+            ObjectName("", "Cluster", ""),
+            Topic.NETWORK_POLICIES,
+            When.AT_ONCE,
+            (reason,),
+            advice("find out whether the cluster enforces NetworkPolicies"),
+            is_certain=False,
+        )
+    yield from (replace(entry, is_certain=entry.is_certain and not unknown) for entry in found)
+
+
+class _Comparison:
+    """The cluster with the policies that it has, and with those that it will have."""
+
+    def __init__(self, cluster: Cluster, expected: Sequence[NetworkPolicy]) -> None:
+        self._cluster = cluster
+        self._expected = {(policy.namespace, policy.name): policy for policy in expected}
+        self._policed = {policy.namespace for policy in expected}
+        existing = {(policy.namespace, policy.name): policy for policy in cluster.policies}
+        self._existing = existing
+        self._after = {**existing, **self._expected}
+        self._now = Policies(existing.values(), cluster.namespaces)
+        self._then = Policies(self._after.values(), cluster.namespaces)
+        self._rules: dict[AllowRule, None] = {}
+        """Those of the breaks that were found so far."""
+
+    def breaks(self, connections: Iterable[TrackedConnection]) -> Iterator[Break]:
+        yield from self._replaced()
+        yield from _merged(self._declared())
+        yield from _merged(self._observed(connections))
+        yield from self._rest()
+
+    def _replaced(self) -> Iterator[Break]:
+        """Yield the policies of a site that K3s will replace, because they have the name of one of ours."""
+        for key, ours in self._expected.items():
+            theirs = self._existing.get(key)
+            if theirs is not None and theirs.addon != _ADDON and _complete(theirs) != _complete(ours):
+                yield Break(
+                    ObjectName(ours.namespace, "NetworkPolicy", ours.name),
+                    Topic.NETWORK_POLICIES,
+                    When.AT_ONCE,
+                    (
+                        Reason(
+                            "metadata.name",
+                            "a policy of the site",
+                            "another name: K3s replaces it by that of policy.yaml",
+                        ),
+                    ),
+                    advice("create the policy again with another name, and delete this one"),
+                )
+
+    def _declared(self) -> Iterator[Break]:
+        for flow in self._cluster.flows():
+            when = When.NEXT_CONNECTION if flow.stays_open else When.AT_ONCE
+            cut, condition = self._cut(flow.clients, flow.targets), flow.condition
+            if cut is not None and cut.shares_node:
+                condition = _SHARED
+            elif cut is None and len(self._cluster.nodes) > 1:
+                moved = tuple(client._replace(node="") for client in flow.clients if client.node)
+                cut, when = self._cut(moved, flow.targets), When.NEXT_PODS
+                condition = _MOVED.format(client=flow.client)
+            if cut is not None:
+                yield self._break(flow, cut, when, condition)
+
+    def _break(self, flow: Flow, cut: _Cut, when: When, condition: str) -> Break:
+        rules = self._rules_for(cut, flow.service.selector if flow.service else {})
+        expected = "; ".join(
+            f"a NetworkPolicy in {rule.namespace} that admits {flow.client} to port {', '.join(map(str, rule.ports))}"
+            for rule in rules
+        )
+        return Break(
+            flow.object,
+            Topic.NETWORK_POLICIES,
+            when,
+            (Reason(flow.field, flow.found, expected),),
+            _allowing(rules),
+            rules,
+            condition=condition,
+            is_certain=flow.is_certain,
+        )
+
+    def _cut(self, clients: Sequence[Client], targets: Sequence[Target]) -> _Cut | None:
+        """Return the connections that are admitted now and not afterwards; None if there are none."""
+        with_node = any(client.node for client in clients)
+        # Pods with equal labels differ only by their node.
+        ends: dict[object, list[Target]] = {}
+        for target in targets:
+            pod = target.pod
+            if pod.namespace in self._policed:
+                key = (pod.namespace, pod.own_labels, target.port, target.protocol, with_node and pod.node)
+                ends.setdefault(key, []).append(target)
+        pairs = [(client, equal) for equal in ends.values() for client in clients]
+        cut = [pair for pair in pairs if self._is_cut(pair[0], pair[1][0])]
+        if not cut:
+            return None
+        cut_clients = tuple(client for client in clients if any(client is found for found, _ in cut))
+        cut_targets = {id(equal): equal for _, equal in cut}
+        return _Cut(
+            cut_clients, tuple(target for equal in cut_targets.values() for target in equal), len(cut) < len(pairs)
+        )
+
+    def _is_cut(self, client: Client, target: Target) -> bool:
+        return self._now.admit(client, *target) and not self._then.admit(client, *target)
+
+    def _rules_for(self, cut: _Cut, preferred: Mapping[str, str]) -> tuple[AllowRule, ...]:
+        """Return the smallest rules that admit these connections."""
+        pods: dict[tuple[str, AllowedPort], set[Labels]] = {}
+        for target in cut.targets:
+            port = AllowedPort(target.port, target.protocol)
+            pods.setdefault((target.pod.namespace, port), set()).add(target.pod.own_labels)
+        ports: dict[tuple[str, Labels], list[AllowedPort]] = {}
+        for (namespace, port), chosen in pods.items():
+            for selector in self._selectors(namespace, chosen, preferred):
+                ports.setdefault((namespace, selector), []).append(port)
+        source = self._source(cut.clients)
+        rules = tuple(
+            AllowRule(namespace, selector, tuple(sorted(found)), source)
+            for (namespace, selector), found in ports.items()
+        )
+        self._rules.update(dict.fromkeys(rules))
+        return rules
+
+    def _source(self, clients: Sequence[Client]) -> AllowedPods | tuple[str, ...]:
+        """Return who may connect: pods by their labels, or addresses."""
+        (namespace, *others) = {client.namespace for client in clients}
+        if namespace and not others:
+            chosen = {_own_labels(client) for client in clients}
+            (selector, *more) = self._selectors(namespace, chosen)
+            return AllowedPods(namespace, () if more else selector)
+        addresses = dict.fromkeys(address for client in clients for address in client.addresses)
+        is_known = all(client.addresses for client in clients) and len(addresses) <= _MOST_ADDRESSES * len(clients)
+        return tuple(f"{address}/{128 if ':' in address else 32}" for address in addresses) if is_known else ()
+
+    def _selectors(
+        self, namespace: str, chosen: set[Labels], preferred: Mapping[str, str] = MappingProxyType({})
+    ) -> list[Labels]:
+        """Return labels that select pods with these labels and, if that is possible, no others of the namespace."""
+        others = self._cluster.labels_in(namespace) - chosen
+        common = frozenset.intersection(*map(frozenset, chosen))
+        order = sorted(
+            common, key=lambda pair: (_PREFERRED.index(pair[0]) if pair[0] in _PREFERRED else len(_PREFERRED), pair)
+        )
+        candidates = (tuple(preferred.items()), *((pair,) for pair in order), *combinations(order, 2), tuple(order))
+        for candidate in candidates:
+            if candidate and common.issuperset(candidate) and not any(set(candidate) <= set(other) for other in others):
+                return [labels(dict(candidate))]
+        return (
+            [tuple(sorted(common))]
+            if len(chosen) == 1
+            else [found for one in sorted(chosen) for found in self._selectors(namespace, {one})]
+        )
+
+    def _observed(self, connections: Iterable[TrackedConnection]) -> Iterator[Break]:
+        """Yield the connections that are open now, and that no rule for declared ones admits."""
+        covered = self._covered()
+        seen: dict[tuple[ObjectName, int, str, str], list[tuple[Client, Target]]] = {}
+        for protocol, address, end, port in connections:
+            pod = self._cluster.by_address.get(end)
+            if pod is not None and pod.namespace in self._policed:
+                client, name = self._opener(address)
+                if self._is_cut(client, Target(pod, port, protocol)) and not covered.admit(client, pod, port, protocol):
+                    key = (self._cluster.title(pod), port, protocol, name)
+                    seen.setdefault(key, []).append((client, Target(pod, port, protocol)))
+        for (title, port, _, name), pairs in seen.items():
+            cut = _Cut(tuple(client for client, _ in pairs), tuple(target for _, target in pairs), shares_node=False)
+            found = f"{len(pairs)} {'is' if len(pairs) == 1 else 'are'} open from {name} to port {port}"
+            flow = Flow(title, name, *cut[:2], _SNAPSHOT, found)
+            yield self._break(flow, cut, When.NEXT_CONNECTION, "")
+
+    def _opener(self, address: str) -> tuple[Client, str]:
+        """Return who has an address, and its name."""
+        pod = self._cluster.by_address.get(address)
+        if pod is not None:
+            return Client(pod.namespace, pod.labels, (address,)), str(self._cluster.title(pod))
+        client = self._cluster.client_of_node(address)
+        return (client, f"node {client.node}") if client else (Client(addresses=(address,)), f"outside, {address}")
+
+    def _covered(self) -> Policies:
+        """Return the policies afterwards with the rules of what was found so far."""
+        rules = (parse_policy(rule.policy) for rule in self._rules)
+        return Policies((*self._after.values(), *rules), self._cluster.namespaces)
+
+    def _rest(self) -> Iterator[Break]:
+        """Yield the pods that declare ports of which no client is known, if there are pods that could be one."""
+        for namespace in sorted(self._policed):
+            strangers = [other for other in self._cluster.by_namespace if other != namespace]
+            ports = {(rule.pods, port) for rule in self._rules if rule.namespace == namespace for port in rule.ports}
+            found: Counter[str] = Counter()
+            for pod in self._cluster.by_namespace.get(namespace, ()) if strangers else ():
+                stranger = Client(strangers[0])
+                if is_balancer(pod):
+                    continue
+                open_ports = [
+                    own.number
+                    for own in pod.ports
+                    if self._is_cut(stranger, Target(pod, own.number, own.protocol))
+                    and not any(
+                        port == AllowedPort(own.number, own.protocol) and set(chosen) <= set(pod.own_labels)
+                        for chosen, port in ports
+                    )
+                ]
+                if open_ports:
+                    title = self._cluster.title(pod)
+                    found[f"{title.kind} {title.name} ({', '.join(map(str, open_ports))})"] += 1
+            if found:
+                number = sum(found.values())
+                yield Break(
+                    ObjectName(namespace, "Pod", f"({number} pod{'s' * (number > 1)})"),
+                    Topic.NETWORK_POLICIES,
+                    When.AT_ONCE,
+                    (
+                        Reason(
+                            "containers.ports",
+                            f"clients that are not known: {', '.join(found)}",
+                            "clients in this namespace",
+                        ),
+                    ),
+                    advice("find out who connects to these ports from other namespaces"),
+                    is_certain=False,
+                )
+
+
+def _own_labels(client: Client) -> Labels:
+    return own_labels(client.labels)
+
+
+def _complete(policy: NetworkPolicy) -> Mapping[str, object]:
+    """Return the fields of a policy with the default that the API server adds."""
+    return {"policyTypes": ["Ingress"], **policy.spec}
+
+
+def _merged(breaks: Iterable[Break]) -> Iterator[Break]:
+    """Yield one break for each object and time."""
+    found: dict[tuple[object, ...], list[Break]] = {}
+    for entry in breaks:
+        found.setdefault((entry.object, entry.when, entry.is_certain, entry.condition), []).append(entry)
+    for first, *more in found.values():
+        everything = (first, *more)
+        rules = tuple(dict.fromkeys(rule for entry in everything for rule in entry.allow))
+        reasons = tuple(dict.fromkeys(reason for entry in everything for reason in entry.reasons))
+        yield replace(first, reasons=reasons, remediation=_allowing(rules), allow=rules)
+
+
+def _allowing(rules: Sequence[AllowRule]) -> Remediation:
+    return Remediation(tuple(Instruction(f"add to `{ALLOW}` of the settings: {rule.setting}") for rule in rules))

@@ -1,0 +1,140 @@
+"""A cluster as an API server returns it: objects in JSON, and the impact of hardening on them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from agent.base.host.https import Response
+from agent.base.model import NEWEST_KNOWN
+from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
+from agent.cluster.running import read_running
+from agent.findings.impact.evaluation import Inputs, evaluate
+from agent.harden.settings.schema import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agent.base.linux.connections import TrackedConnection
+    from agent.findings.impact import Break, Impact
+
+Json = dict[str, Any]
+
+NAMESPACES = ("default", "kube-system", "kube-public", "shop")
+SERVER_ARGUMENTS = json.dumps(["server"])
+
+
+class Api:
+    """Answers GET requests with the objects of a list."""
+
+    def __init__(self, objects: Sequence[Json]) -> None:
+        self.objects = objects
+        self.asked: list[str] = []
+
+    def get(self, path: str, accept: str) -> Response:
+        assert accept
+        self.asked.append(path)
+        name = path.partition("?")[0].rpartition("/")[2]
+        if name == "version":
+            return Response(200, b'{"gitVersion": "v1.37.2+k3s1"}')
+        found = [item for item in self.objects if plural(item["kind"]) == name]
+        return Response(200, json.dumps({"kind": "List", "metadata": {}, "items": found}).encode())
+
+
+def plural(kind: str) -> str:
+    """Return the name of a list in the API."""
+    word = kind.lower()
+    if word.endswith("s"):
+        return f"{word}es"
+    return f"{word[:-1]}ies" if word.endswith("y") else f"{word}s"
+
+
+def thing(kind: str, name: str, namespace: str = "", **more: Any) -> Json:  # noqa: ANN401 - any JSON
+    metadata = {"name": name, **({"namespace": namespace} if namespace else {}), **more.pop("metadata", {})}
+    return {"kind": kind, "metadata": metadata, **more}
+
+
+def namespace(name: str, **labels: str) -> Json:
+    return thing("Namespace", name, metadata={"labels": {"kubernetes.io/metadata.name": name, **labels}})
+
+
+def node(
+    name: str, address: str, *, server: bool = False, external: str = "", arguments: str = SERVER_ARGUMENTS
+) -> Json:
+    number = address.rpartition(".")[2]
+    addresses = [{"type": "InternalIP", "address": address}]
+    addresses += [{"type": "ExternalIP", "address": external}] * bool(external)
+    labels = {"node-role.kubernetes.io/control-plane": "true"} if server else {}
+    annotations = {"k3s.io/node-args": arguments} if arguments else {}
+    return thing(
+        "Node",
+        name,
+        metadata={"labels": labels, "annotations": annotations},
+        spec={"podCIDR": f"10.42.{number}.0/24"},
+        status={"addresses": addresses},
+    )
+
+
+def container(*ports: int, env: str = "", **more: Any) -> Json:  # noqa: ANN401 - any JSON
+    variables = [{"name": "TARGET", "value": env}] if env else []
+    return {
+        "name": "main",
+        "image": "x",
+        "ports": [{"containerPort": port} for port in ports],
+        "env": variables,
+        **more,
+    }
+
+
+def pod(name: str, own: str, address: str, *containers: Json, on: str = "n1", **spec: Any) -> Json:  # noqa: ANN401
+    labels = {"app": name, **spec.pop("labels", {})}
+    metadata = {"labels": labels, **spec.pop("metadata", {})}
+    body = {"nodeName": on, "containers": list(containers) or [container(8080)], **spec}
+    return thing(
+        "Pod", name, own, metadata=metadata, spec=body, status={"podIPs": [{"ip": address}], "phase": "Running"}
+    )
+
+
+def service(name: str, own: str, port: int = 80, target: int = 8080, **spec: Any) -> Json:  # noqa: ANN401 - any JSON
+    status = spec.pop("status", {})
+    ports = [{"port": port, "targetPort": target, **spec.pop("port_more", {})}]
+    body = {"selector": {"app": name}, "clusterIP": "10.43.0.1", "ports": ports, **spec}
+    return thing("Service", name, own, spec=body, status=status)
+
+
+def endpoints(name: str, own: str, *addresses: str, port: int = 8080) -> Json:
+    return thing(
+        "EndpointSlice",
+        f"{name}-1",
+        own,
+        metadata={"labels": {"kubernetes.io/service-name": name}},
+        endpoints=[{"addresses": [address]} for address in addresses],
+        ports=[{"port": port, "protocol": "TCP"}],
+    )
+
+
+def policy(name: str, own: str, **spec: Any) -> Json:  # noqa: ANN401 - any JSON
+    return thing("NetworkPolicy", name, own, spec={"podSelector": {}, "policyTypes": ["Ingress"], **spec})
+
+
+BASE = (
+    *map(namespace, NAMESPACES),
+    node("n1", "10.0.0.1", server=True),
+    node("n2", "10.0.0.2"),
+    *(thing("ServiceAccount", "default", name, automountServiceAccountToken=False) for name in NAMESPACES),
+)
+"""Two nodes, of which one is a server, and namespaces whose accounts hand out no tokens."""
+WEB = (pod("web", "default", "10.42.1.5"), service("web", "default"), endpoints("web", "default", "10.42.1.5"))
+
+
+def impact(*objects: Json, settings: Settings | None = None, connections: tuple[TrackedConnection, ...] = ()) -> Impact:
+    """Return the impact on BASE with these objects."""
+    running = read_running(Api([*BASE, *objects]), "https://api")
+    none = PodSecurityDefaults(PodSecurityLevel.PRIVILEGED)
+    return evaluate(Inputs("https://api", running, settings or Settings(), NEWEST_KNOWN, none, none, connections))
+
+
+def broken(*objects: Json, **more: Any) -> dict[str, Break]:  # noqa: ANN401 - the arguments of impact()
+    """Return what breaks by object, except pods without known clients."""
+    found = {str(entry.object): entry for entry in impact(*objects, **more).breaks}
+    return {name: entry for name, entry in found.items() if "/Pod/(" not in name}
