@@ -27,6 +27,7 @@ class Response(NamedTuple):
 
     status: int
     text: str
+    warnings: str = ""
 
     @property
     def json(self) -> Any:  # noqa: ANN401 - as json.loads
@@ -75,8 +76,13 @@ class Client:
 
     def post_all(self, port: int, path: str, bodies: Iterable[object]) -> None:
         """Create many objects through one connection."""
+        for answer in self.answers(port, path, bodies):
+            assert answer.status == http.client.CREATED, answer.text
+
+    def answers(self, port: int, path: str, bodies: Iterable[object]) -> list[Response]:
+        """Send a POST request for each body through one connection."""
         texts = list(map(json.dumps, bodies))
-        self._thread.submit(_post_all, self._context(ADMIN), port, path, texts).result(timeout=300)
+        return self._thread.submit(_post_each, self._context(ADMIN), port, path, texts).result(timeout=600)
 
     def close(self) -> None:
         """End the thread."""
@@ -118,18 +124,19 @@ def _send(  # noqa: PLR0913, PLR0917 - as Client.request
     try:
         connection.request(method, path, body, dict(headers))
         answer = connection.getresponse()
-        return Response(answer.status, answer.read().decode())
+        return Response(answer.status, answer.read().decode(), answer.getheader("Warning", ""))
     except OSError as error:
         return Response(0, str(error))
     finally:
         connection.close()
 
 
-def _post_all(context: ssl.SSLContext, port: int, path: str, texts: Iterable[str]) -> None:
+def _post_each(context: ssl.SSLContext, port: int, path: str, texts: Iterable[str]) -> list[Response]:
     connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=30, context=context)
+    found = []
     for text in texts:
         connection.request("POST", path, text, {"Content-Type": "application/json"})
         answer = connection.getresponse()
-        body = answer.read()
-        assert answer.status == http.client.CREATED, body
+        found.append(Response(answer.status, answer.read().decode()))
     connection.close()
+    return found
