@@ -624,7 +624,9 @@ def test_the_readme_names_as_tested_only_what_tests_run() -> None:
         "Tumbleweed",
     }
     assert set(named.split()) - {"and"} == words
-    assert {cell[0][:9] for cell in cells if cell[2] == "each change, on a booted system"} == {f"Debian {SUITES[DEFAULT]}"}
+    assert {cell[0][:9] for cell in cells if cell[2] == "each change, on a booted system"} == {
+        f"Debian {SUITES[DEFAULT]}"
+    }
 
 
 # --- man page and completions ---

@@ -25,6 +25,8 @@ class Response(NamedTuple):
 
     status: int
     body: bytes
+    warnings: tuple[str, ...] = ()
+    """Headers of the answer."""
 
 
 class Limits(NamedTuple):
@@ -92,6 +94,14 @@ class HttpsClient:
         """Send a PATCH request. Raises HostError as `get` does."""
         return self._exchange("PATCH", path, {"Accept": "application/json", "Content-Type": content_type}, body)
 
+    def post(self, path: str, body: bytes) -> Response:
+        """Send a POST request with JSON. Raises HostError as `get` does."""
+        return self._exchange("POST", path, {"Accept": "application/json", "Content-Type": "application/json"}, body)
+
+    def delete(self, path: str) -> Response:
+        """Send a DELETE request. Raises HostError as `get` does."""
+        return self._exchange("DELETE", path, {"Accept": "application/json"})
+
     def _exchange(self, method: str, path: str, headers: dict[str, str], body: bytes | None = None) -> Response:
         deadline = min(self._end, time.monotonic() + self._limits.request)
         connection = self._connection
@@ -107,7 +117,8 @@ class HttpsClient:
                 connection.sock.settimeout(left)
             connection.request(method, path, body, {**headers, **self._headers})
             response = connection.getresponse()
-            return Response(response.status, _body(response, self._limits.body, deadline))
+            warnings = tuple(response.headers.get_all("Warning", ()))
+            return Response(response.status, _body(response, self._limits.body, deadline), warnings)
         except (OSError, http.client.HTTPException, ValueError) as error:
             connection.close()
             verb = "read" if method == "GET" else "write"

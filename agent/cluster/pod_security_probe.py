@@ -1,0 +1,119 @@
+"""The API server's own answers about pod templates, compared with predictions. It writes one temporary namespace.
+
+The label `warn` of the namespace has the level: the answer to a dry run of a PodTemplate, which creates nothing, has a
+warning if the API server would reject the pods.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.base.errors import HostError
+from agent.cluster.connection import rejection
+from agent.cluster.kubernetes.parsing import as_mapping
+from agent.cluster.kubernetes.pod_security_rules import violations
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from agent.base.host.https import HttpsClient
+    from agent.cluster.kubernetes.objects import Json, Workload
+    from agent.cluster.kubernetes.pod_security import PodSecurityLevel
+
+_NAMESPACES = "/api/v1/namespaces"
+_LABELS = "pod-security.kubernetes.io"
+_OK, _CREATED, _ACCEPTED, _NOT_FOUND = 200, 201, 202, 404
+_KNOWN_BAD = {"spec": {"hostNetwork": True, "containers": [{"name": "control", "image": "none"}]}}
+_DOES_NOT_JUDGE = "the API server does not judge pods: this user is exempt, or the plugin PodSecurity is disabled"
+
+
+class Difference(NamedTuple):
+    """A workload for which the API server does not answer as predicted."""
+
+    title: str
+    predicted: bool
+    """Whether its pods are predicted to be rejected."""
+    answer: str
+    """Why the API server rejects them, or cannot judge them; empty if it admits them."""
+
+
+class PodSecurityProbe:
+    """A temporary namespace, and what the API server has answered there."""
+
+    def __init__(self, client: HttpsClient, path: str, level: PodSecurityLevel, minor: int) -> None:
+        self._client = client
+        self._path = f"{path}/podtemplates?dryRun=All"
+        self._level = level
+        self._minor = minor
+        self.answers: dict[str, str] = {}
+        """By template."""
+        self.differences: list[Difference] = []
+
+    def judging(self, parse: Callable[[Json], Workload]) -> Callable[[Json], Workload]:
+        """Return a parser of pods or controllers that also asks the API server about each object."""
+
+        def judged(item: Json) -> Workload:
+            workload = parse(item)
+            answer = self.ask(_template_of(item))
+            predicted = bool(violations(workload.template, self._level, self._minor))
+            if bool(answer) != predicted and not workload.is_dormant:
+                self.differences.append(Difference(workload.own_title, predicted, answer))
+            return workload
+
+        return judged
+
+    def ask(self, template: Json) -> str:
+        """Return why the API server rejects the pods of a template; empty if it admits them."""
+        spec = {key: value for key, value in as_mapping(template.get("spec")).items() if key != "ephemeralContainers"}
+        annotations = as_mapping(as_mapping(template.get("metadata")).get("annotations"))
+        body = {"metadata": {"name": "probe"}, "template": {"metadata": {"annotations": annotations}, "spec": spec}}
+        text = json.dumps(body, sort_keys=True)
+        if text not in self.answers:
+            answer = self._client.post(self._path, text.encode())
+            found = [warning for warning in answer.warnings if "violate PodSecurity" in warning]
+            if answer.status != _CREATED:
+                found = [f"not judged: {rejection(answer.status)}"]
+            self.answers[text] = "; ".join(found)
+        return self.answers[text]
+
+
+@contextmanager
+def pod_security_probe(
+    connect: Callable[[], HttpsClient], level: PodSecurityLevel, minor: int
+) -> Iterator[PodSecurityProbe]:
+    """Yield a probe for an API server of version 1.`minor`, and delete its namespace afterwards.
+
+    Raises HostError if the API server cannot be asked, or does not judge a pod that is known to be bad.
+    """
+    name = f"k3s-harden-impact-{secrets.token_hex(4)}"
+    labels = {f"{_LABELS}/enforce": "privileged", f"{_LABELS}/warn": str(level)}
+    with connect() as client:
+        try:
+            made = client.post(_NAMESPACES, json.dumps({"metadata": {"name": name, "labels": labels}}).encode())
+            if made.status != _CREATED:
+                raise HostError(f"cannot create a temporary namespace: {rejection(made.status)}")
+            probe = PodSecurityProbe(client, f"{_NAMESPACES}/{name}", level, minor)
+            if "violate" not in probe.ask(_KNOWN_BAD):
+                raise HostError(_DOES_NOT_JUDGE, "omit --probe")
+            yield probe
+        finally:
+            _delete(connect, name)
+
+
+def _delete(connect: Callable[[], HttpsClient], name: str) -> None:
+    """Delete a namespace through a new connection, which has time of its own."""
+    with connect() as client:
+        answer = client.delete(f"{_NAMESPACES}/{name}")
+    if answer.status not in (_OK, _ACCEPTED, _NOT_FOUND):
+        hint = f"kubectl delete namespace {name}"
+        raise HostError(f"cannot delete the temporary namespace {name}: {rejection(answer.status)}", hint)
+
+
+def _template_of(item: Json) -> Json:
+    """Return the pod template of a controller, or the pod itself."""
+    spec = as_mapping(as_mapping(item).get("spec"))
+    job = as_mapping(as_mapping(spec.get("jobTemplate")).get("spec"))
+    return as_mapping((job or spec).get("template")) or as_mapping(item)
