@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base import package_data
 from agent.cluster.kubernetes.parsing import as_list, as_mapping
@@ -34,8 +34,8 @@ class Violation(NamedTuple):
     field: str
     found: str
     expected: str
-    fix: Mapping[str, Json] | None
-    """A strategic merge patch of the template; None if the field asks for something that the standard never admits."""
+    fix: tuple[tuple[Step, ...], Json] | None
+    """Where to set which value, None to remove it; no fix if the field asks for what the standard never admits."""
 
     @property
     def text(self) -> str:
@@ -100,12 +100,27 @@ def violations(
 
 
 def merged_fix(found: Iterable[Violation]) -> Mapping[str, Json] | None:
-    """Return the patch of a template that corrects all violations; None if there is none."""
-    patch: Mapping[str, Json] = {}
+    """Return the strategic merge patch of a template that corrects all violations; None if there is none."""
+    tree: dict[Step, Json] = {}
     for violation in found:
         if violation.fix is None:
             return None
-        patch = _merged(patch, violation.fix)
+        at, value = violation.fix
+        node = tree
+        for step in at[:-1]:
+            node = node.setdefault(step, {})
+        node[at[-1]] = value
+    return _patch(tree)
+
+
+def _patch(tree: Mapping[Step, Json]) -> dict[str, Json]:
+    patch: dict[str, Json] = {}
+    for step, value in tree.items():
+        below = _patch(value) if isinstance(value, dict) else value
+        if isinstance(step, str):
+            patch[step] = below
+        else:
+            patch.setdefault(step[0], []).append({"name": step[1], **below})
     return patch
 
 
@@ -151,11 +166,11 @@ def _in_spec(
     rule: _Rule, spec: Mapping[str, Json], containers: list[tuple[tuple[str, str], Mapping[str, Json]]]
 ) -> Iterator[Violation]:
     for path in rule.paths:
-        of_pod = [*_values(spec, path, ("spec",))] if rule.where != "containers" else []
+        of_pod = _values(spec, path, ("spec",)) if rule.where != "containers" else []
         found, without = of_pod[:], []
         if rule.where != "pod":
             for at, container in containers:
-                own = [*_values(container, path, ("spec", at))]
+                own = _values(container, path, ("spec", at))
                 found += own
                 if "required" in rule.conditions and not own and not of_pod:
                     without.append(at)
@@ -167,50 +182,25 @@ def _in_spec(
             yield from (_violation(rule, ("spec", at, *path), None) for at in without)
 
 
-def _values(item: Json, path: tuple[str, ...], at: tuple[Step, ...]) -> Iterator[tuple[tuple[Step, ...], Json]]:
-    """Yield each value at a path with its location."""
-    if not path:
-        yield at, item
-        return
-    key, rest = path[0], path[1:]
-    fields = as_mapping(item)
-    if key == "*":
-        # A volume without a source is an emptyDir.
-        yield from ((at, name) for name, value in fields.items() if value is not None and name != "name")
-    elif key.endswith("[]"):
-        for value in as_list(fields.get(key[:-2])):
-            yield from _values(value, rest, (*at, (key[:-2], str(as_mapping(value).get("name", "")))))
-    elif fields.get(key) is not None:
-        yield from _values(fields[key], rest, (*at, key))
+def _values(item: Json, path: tuple[str, ...], at: tuple[Step, ...]) -> list[tuple[tuple[Step, ...], Json]]:
+    """Return each value at a path with its location."""
+    for depth, key in enumerate(path):
+        if not isinstance(item, dict):
+            return []
+        if key == "*":
+            # A volume without a source is an emptyDir.
+            return [(at, name) for name, value in item.items() if value is not None and name != "name"]
+        if key.endswith("[]"):
+            inner, rest = (*at, *path[:depth]), path[depth + 1 :]
+            items = ((str(as_mapping(value).get("name", "")), value) for value in as_list(item.get(key[:-2])))
+            return [found for name, value in items for found in _values(value, rest, (*inner, (key[:-2], name)))]
+        item = item.get(key)
+        if item is None:
+            return []
+    return [((*at, *path), item)]
 
 
 def _violation(rule: _Rule, at: tuple[Step, ...], value: Json, missing: str = "unset") -> Violation:
     texts = (step if isinstance(step, str) else f"{step[0]}[{step[1]}]".replace("[]", "") for step in at)
     found = missing if value is None else value if isinstance(value, str) else json.dumps(value)
-    fix = _fragment(at, json.loads(rule.fix)) if rule.fix else None
-    return Violation(rule.id, ".".join(texts), found, rule.expected, fix)
-
-
-def _fragment(at: tuple[Step, ...], value: Json) -> Any:  # noqa: ANN401 - any JSON
-    """Return a strategic merge patch that sets a value; None removes it."""
-    if not at:
-        return value
-    first, rest = at[0], _fragment(at[1:], value)
-    return {first: rest} if isinstance(first, str) else {first[0]: [{"name": first[1], **rest}]}
-
-
-def _merged(one: Mapping[str, Json], other: Mapping[str, Json]) -> dict[str, Json]:
-    """Return one patch of two; items of lists that have the same name are merged."""
-    result = dict(one)
-    for key, value in other.items():
-        known = result.get(key)
-        if isinstance(known, dict) and isinstance(value, dict):
-            result[key] = _merged(known, value)
-        elif isinstance(known, list) and isinstance(value[0], dict):
-            by_name = {item["name"]: item for item in known}
-            for item in value:
-                by_name[item["name"]] = _merged(by_name.get(item["name"], {}), item)
-            result[key] = [*by_name.values()]
-        else:
-            result[key] = value
-    return result
+    return Violation(rule.id, ".".join(texts), found, rule.expected, (at, json.loads(rule.fix)) if rule.fix else None)

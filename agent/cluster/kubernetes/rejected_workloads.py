@@ -66,9 +66,8 @@ class Rejection(NamedTuple):
 
     def with_those_of(self, other: Rejection) -> Rejection:
         """Return the rejection with the violations of another pod of the same controller."""
-        new = (violation for violation in other.violations if violation not in self.violations)
-        label = min(self.label, other.label, key=_WEAKEST.index)
-        return self._replace(violations=(*self.violations, *new), label=label)
+        each = {violation[:4]: violation for violation in (*self.violations, *other.violations)}
+        return self._replace(violations=tuple(each.values()), label=min(self.label, other.label, key=_WEAKEST.index))
 
     @property
     def fix(self) -> Mapping[str, Json] | None:
@@ -171,7 +170,7 @@ def _violated(
     account = f"system:serviceaccount:kube-system:{_CREATORS.get(judged.workload.kind)}"
     if standard is None or account in defaults.users:
         return []
-    found: list[Violation] = []
+    found: dict[tuple[str, ...], Violation] = {}
     for template in judged.templates:
         spec = as_mapping(template.get("spec"))
         if spec.get("runtimeClassName") not in defaults.runtime_classes:
@@ -179,8 +178,8 @@ def _violated(
             created = {**template, "spec": {**spec, "ephemeralContainers": []}}
             version = minor if standard.minor is None else min(minor, standard.minor)
             new = violations(created, standard.level, version, has_gate=defaults.has_gate)
-            found += [violation for violation in new if violation not in found]
-    return found
+            found.update((violation[:4], violation) for violation in new)
+    return [*found.values()]
 
 
 def _fix(workload: Workload, violated: Iterable[Violation]) -> Mapping[str, Json] | None:

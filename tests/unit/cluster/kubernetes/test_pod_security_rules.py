@@ -66,7 +66,7 @@ def test_recorded_answers_of_api_servers_are_predicted(version: str, minor: int)
 def test_a_violation_names_the_field_and_both_values() -> None:
     found = violations(template({**STRICT, "capabilities": {"drop": ["all"], "add": ["SYS_TIME"]}}), RESTRICTED, NEWEST)
     path = "spec.containers[a].securityContext.capabilities"
-    fix = {"spec": {"containers": [{"name": "a", "securityContext": {"capabilities": {"drop": ["ALL"]}}}]}}
+    fix = ("spec", ("containers", "a"), "securityContext", "capabilities", "drop"), ["ALL"]
     assert found == (
         Violation("capabilities_restricted", f"{path}.drop", '["all"]', '["ALL"]', fix),
         Violation("capabilities_restricted", f"{path}.add", "SYS_TIME", "NET_BIND_SERVICE", None),
