@@ -173,9 +173,12 @@ def controller(kind: str, item: Json) -> Workload:
 
 
 def _controller_of(item: Json) -> str:
-    """Return the kind and name of the object that created this one; empty if there is none."""
+    """Return the kind and name of the object that created this one; empty if there is none.
+
+    The node that owns the mirror of a static pod is not one that a person edits.
+    """
     owners = map(as_mapping, as_list(_at(item, "metadata").get("ownerReferences")))
-    owner = next((owner for owner in owners if owner.get("controller") is True), {})
+    owner = next((owner for owner in owners if owner.get("controller") is True and owner.get("kind") != "Node"), {})
     return f"{as_string(owner.get('kind'))} {as_string(owner.get('name'))}" if owner else ""
 
 

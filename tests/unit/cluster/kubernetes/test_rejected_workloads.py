@@ -135,6 +135,11 @@ def test_pods_of_other_controllers_are_reported_once_and_finished_bare_pods_neve
     assert titles(rejected(objects)) == ["Cluster shop/db", "Pod shop/tool"]
 
 
+def test_static_pods_of_a_node_are_reported_one_by_one() -> None:
+    objects = {Query.PODS: [pod(f"{name}-node-1", owner="Node node-1", **BAD) for name in ("vip", "proxy")]}
+    assert titles(rejected(objects)) == ["Pod shop/vip-node-1", "Pod shop/proxy-node-1"]
+
+
 def test_a_forged_owner_hides_neither_pod_nor_controller() -> None:
     objects = {
         Query.REPLICA_SETS: [controller("a", "shop", BAD, owner="Deployment b", replicas=1)],
