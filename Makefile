@@ -149,7 +149,8 @@ release-test: $(VENV)/.dev ## run before a release what CI leaves out; CONTRIBUT
 	@set -eu; for suite in bullseye bookworm trixie; do $(MAKE) --no-print-directory vm-test SUITE=$$suite GUESTS=all; done
 	@$(MAKE) --no-print-directory vm-test ARCH=aarch64 SUITE=bookworm
 	@$(MAKE) --no-print-directory image ARCH=aarch64
-	@$(MAKE) --no-print-directory k8s-test K8S_VERSION=1.34.4
+	@POD_SECURITY_PODS=3500 $(MAKE) --no-print-directory k8s-test T=pod_security
+	@POD_SECURITY_PODS=3500 $(MAKE) --no-print-directory k8s-test K8S_VERSION=1.34.4
 	@$(MAKE) --no-print-directory test-oldest PYTHON="$$(.ci/find-python 3.9)"
 	@$(PYTEST) --hypothesis-profile=explore tests/unit tests/scenarios
 

@@ -18,7 +18,6 @@ from agent.cluster.kubernetes import parsing
 from agent.cluster.kubernetes.objects import Namespace
 from agent.cluster.kubernetes.pod_security import ENFORCE, PodSecurityDefaults, PodSecurityLevel
 from agent.cluster.kubernetes.pod_security_rules import merged_fix, violations
-from agent.cluster.kubernetes.queries import Query
 from agent.cluster.kubernetes.rejected_workloads import rejections
 from agent.cluster.kubernetes.workloads import CONTROLLERS
 from agent.cluster.reader import parsed_object
@@ -145,7 +144,8 @@ def test_a_patched_template_has_no_warning(server: Node) -> None:
             target = f"{path}/podtemplates/{answer.json['metadata']['name']}?dryRun=All"
             headers = {"Content-Type": "application/strategic-merge-patch+json"}
             patched = server.client.request("PATCH", PORT, target, headers=headers, body={"template": fix})
-            assert (patched.status, patched.warnings) == (200, ""), (pod, fix, patched.text)
+            assert patched.status == 200, (pod, fix, patched.text)
+            assert "would violate" not in patched.warnings, (pod, fix, patched.warnings)
             tried_patches += 1
     assert tried_patches > NUMBER // 8
 
@@ -202,4 +202,3 @@ def test_the_pasted_commands_correct_each_controller(server: Node) -> None:
         201,
         403,
     ]
-    assert Query.DEPLOYMENTS in CONTROLLERS
