@@ -19,10 +19,13 @@ from agent.harden.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT
 from agent.harden.guide.k3s_options import SECCOMP_DEFAULT
 from agent.k3s import admission_configuration
 from agent.k3s.admission_plugins import POD_SECURITY
+from agent.k3s.components.gates import FEATURE_GATES
+from agent.k3s.go_values import TRUE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from agent.assess.checks.argument_values import EffectiveArguments
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.assess.checks.cluster.rule import AssessedCluster
     from agent.cluster.kubernetes.objects import Cluster, Container, Workload
@@ -36,6 +39,9 @@ _EXEMPT = PodSecurityLevel.EXEMPT
 _EXEMPTION = "pod-policy-mechanism is about exempt namespaces"
 _ENGINES = (Query.VALIDATING_WEBHOOKS, Query.MUTATING_WEBHOOKS, Query.ADMISSION_POLICIES)
 _WITH_PROFILE = frozenset({"RuntimeDefault", "Localhost"})
+_USER_NAMESPACES = "UserNamespacesPodSecurityStandards"
+"""A feature gate of Kubernetes 1.29 to 1.34."""
+
 _ALL = "ALL"
 _NET_RAW = "NET_RAW"
 
@@ -274,11 +280,17 @@ def pod_security_defaults(node: AssessedNode) -> PodSecurityDefaults:
     if data is None:
         return PodSecurityDefaults(None)
     try:
-        return PodSecurityDefaults.of(
-            admission_configuration.pod_security(data, path, node.situation.k3s_files.contents.get)
-        )
+        found = admission_configuration.pod_security(data, path, node.situation.k3s_files.contents.get)
+        return PodSecurityDefaults.of(found)._replace(has_gate=_has_gate(arguments))
     except InputError:
         return PodSecurityDefaults(None)
+
+
+def _has_gate(arguments: EffectiveArguments) -> bool:
+    """Return whether pods in user namespaces may be root before 1.35."""
+    gates = arguments.get(FEATURE_GATES)
+    pairs = dict(pair.partition("=")[::2] for pair in gates.value.split(",")) if gates else {}
+    return pairs.get(_USER_NAMESPACES, pairs.get("AllAlpha")) in TRUE
 
 
 def _disables_pod_security(node: AssessedNode) -> bool:

@@ -13,9 +13,10 @@ from agent.assess.checks.answer import ControlStatus
 from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.checks.cluster.check import ClusterCheck
 from agent.assess.checks.cluster.rules import RULES
-from agent.assess.checks.cluster.workload_rules import FORBIDDEN
+from agent.assess.checks.cluster.workload_rules import FORBIDDEN, pod_security_defaults
 from agent.base.model import Remediation
 from agent.cli.present import remediation
+from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
 from agent.cluster.kubernetes.queries import REQUESTS, Query
 from agent.cluster.kubernetes.workloads import CONTROLLERS
 from agent.harden.situation.observation import observe_situation
@@ -73,12 +74,16 @@ class Server:
 
     def of(self, name: str, found: Cluster | None) -> Answer:
         """Return the answer of a control."""
+        return REVIEWS[name].answer(self.assessed(found))
+
+    def assessed(self, found: Cluster | None = None) -> AssessedNode:
+        """Return the node with a cluster."""
         if self._situation is None:
             self._situation = observe_situation(self.host.host(), self.host.request())
         from agent.assess.evidence import reader
 
         evidence = reader.read_evidence(self.host.host(), self._situation.facts, ())
-        return REVIEWS[name].answer(AssessedNode(self._situation, evidence, cluster=found))
+        return AssessedNode(self._situation, evidence, cluster=found)
 
 
 @pytest.fixture(scope="module")
@@ -781,6 +786,24 @@ def test_exempt_users_and_runtime_classes_need_a_review(plain: Server, name: str
         "user anna: is exempt in the API server's configuration",
         "runtime class kata: is exempt in the API server's configuration",
     ]
+
+
+@pytest.mark.parametrize(
+    ("gates", "has_gate"),
+    [("", False), ("UserNamespacesPodSecurityStandards=true", True), ("AllAlpha=true", True), ("NodeSwap=true", False)],
+)
+def test_the_defaults_are_those_of_the_admission_configuration(
+    plain: Server,
+    gates: str,
+    has_gate: bool,  # noqa: FBT001 - a fact
+) -> None:
+    written = POD_SECURITY_ADMISSION.replace("enforce: restricted", "enforce: restricted, enforce-version: v1.30")
+    plain.host.put("/etc/psa.yaml", written.replace("[kube-system]", "[a], usernames: [anna], runtimeClasses: [kata]"))
+    options = ["admission-control-config-file=/etc/psa.yaml", *([f"feature-gates={gates}"] if gates else [])]
+    plain.config(f"kube-apiserver-arg: {json.dumps(options)}\n")
+    assert pod_security_defaults(plain.assessed()) == PodSecurityDefaults(
+        PodSecurityLevel.RESTRICTED, frozenset({"a"}), ("anna",), ("kata",), minor=30, has_gate=has_gate
+    )
 
 
 PRIVILEGED: Json = {"privileged": True}
