@@ -89,7 +89,8 @@ def pod_security_probe(
     Raises HostError if the API server cannot be asked, or does not judge a pod that is known to be bad.
     """
     name = f"k3s-harden-impact-{secrets.token_hex(4)}"
-    labels = {f"{_LABELS}/enforce": "privileged", f"{_LABELS}/warn": str(level)}
+    # `enforce` does not apply to templates; it makes a namespace harmless that a killed run leaves behind.
+    labels = {f"{_LABELS}/{mode}": str(level) for mode in ("enforce", "warn")}
     with connect() as client:
         try:
             made = client.post(_NAMESPACES, json.dumps({"metadata": {"name": name, "labels": labels}}).encode())

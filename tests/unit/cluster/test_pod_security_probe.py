@@ -69,7 +69,7 @@ def test_one_namespace_is_created_and_deleted() -> None:
     assert create == ("POST", "/api/v1/namespaces")
     name = client.bodies[0]["metadata"]["name"]
     assert name.startswith("k3s-harden-impact-")
-    labels = {"pod-security.kubernetes.io/enforce": "privileged", "pod-security.kubernetes.io/warn": "restricted"}
+    labels = {"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted"}
     assert client.bodies[0]["metadata"]["labels"] == labels
     # The control and two different templates.
     assert asked == [("POST", f"/api/v1/namespaces/{name}/podtemplates?dryRun=All")] * 3
