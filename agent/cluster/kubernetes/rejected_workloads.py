@@ -39,12 +39,11 @@ _CREATORS = {
 """The account in kube-system that creates the pods of each kind of controller."""
 
 
-_WEAKEST = (PodSecurityLevel.PRIVILEGED, PodSecurityLevel.BASELINE)
-
-
 class JudgedWorkload(NamedTuple):
     """A workload, and the templates of the pods that it creates next."""
 
+    title: str
+    """The object that a person edits: pods of a controller that is not listed have the title of that."""
     workload: Workload
     """A controller, or a pod without a controller that is listed."""
     templates: tuple[Mapping[str, Json], ...]
@@ -53,21 +52,12 @@ class JudgedWorkload(NamedTuple):
 class Rejection(NamedTuple):
     """A workload whose pods the API server will reject."""
 
+    title: str
     workload: Workload
     standard: Standard
     violations: tuple[Violation, ...]
     label: PodSecurityLevel
     """The strictest level of the namespace that admits all of its workloads that no patch corrects, and this one."""
-
-    @property
-    def title(self) -> str:
-        """The object that a person edits: pods of a controller that is not listed have the title of that."""
-        return self.workload.title if self.workload.kind == "Pod" else self.workload.own_title
-
-    def with_those_of(self, other: Rejection) -> Rejection:
-        """Return the rejection with the violations of another pod of the same controller."""
-        each = {violation[:4]: violation for violation in (*self.violations, *other.violations)}
-        return self._replace(violations=tuple(each.values()), label=min(self.label, other.label, key=_WEAKEST.index))
 
     @property
     def fix(self) -> Mapping[str, Json] | None:
@@ -85,8 +75,8 @@ class Rejection(NamedTuple):
         return Remediation(tuple(_steps(self.workload, self.fix)), alternative=Remediation((label,)))
 
 
-def judged_workloads(workloads: Iterable[Workload]) -> Iterator[JudgedWorkload]:
-    """Yield each workload that creates pods with what these pods have.
+def judged_workloads(workloads: Iterable[Workload]) -> list[JudgedWorkload]:
+    """Return each workload that creates pods with what these pods have.
 
     Pods decide if they were created from the present template, because webhooks change what a template has. Finished
     Jobs, earlier revisions, and finished pods without a controller create no more pods.
@@ -97,6 +87,7 @@ def judged_workloads(workloads: Iterable[Workload]) -> Iterator[JudgedWorkload]:
     for workload in listed:
         if workload.controller:
             children[workload.title].append(workload)
+    judged: dict[str, tuple[Workload, list[Mapping[str, Json]]]] = {}
     for workload in listed:
         parent = controllers.get(workload.title) if workload.controller else None
         if workload.is_dormant or (parent is not None and (workload.kind == "Pod" or _is_copy(workload, parent))):
@@ -104,7 +95,9 @@ def judged_workloads(workloads: Iterable[Workload]) -> Iterator[JudgedWorkload]:
         found = _templates_of_pods(workload, children)
         if not found or (parent is None and workload.kind in _EDITED_IN_PLACE):
             found.append(workload.template)
-        yield JudgedWorkload(workload, tuple(found))
+        title = workload.title if workload.kind == "Pod" else workload.own_title
+        judged.setdefault(title, (workload, []))[1].extend(found)
+    return [JudgedWorkload(title, workload, tuple(templates)) for title, (workload, templates) in judged.items()]
 
 
 def _templates_of_pods(workload: Workload, children: Mapping[str, list[Workload]]) -> list[Mapping[str, Json]]:
@@ -134,44 +127,42 @@ def rejections(
     The configuration of tomorrow must be known. If that of today is not known, all pods count as admitted.
     """
     by_name = {namespace.name: namespace for namespace in namespaces}
-    found: dict[str, Rejection] = {}
+    found: list[Rejection] = []
     for judged in judged_workloads(workloads):
-        workload = judged.workload
+        title, workload, templates = judged
         namespace = by_name.get(workload.namespace) or Namespace(workload.namespace, {})
-        standard = standard_of(namespace, tomorrow)
-        if standard is None or _violated(judged, standard_of(namespace, today), today, minor):
-            continue
-        violated = _violated(judged, standard, tomorrow, minor)
-        if violated:
-            at_baseline = _violated(judged, standard._replace(level=PodSecurityLevel.BASELINE), tomorrow, minor)
-            new = Rejection(
-                workload,
-                standard,
-                tuple(violated),
-                PodSecurityLevel.PRIVILEGED if at_baseline else PodSecurityLevel.BASELINE,
-            )
-            known = found.get(new.title)
-            found[new.title] = new if known is None else known.with_those_of(new)
+        before, after = standard_of(namespace, today), standard_of(namespace, tomorrow)
+        admitted = [template for template in templates if not _violated(workload, [template], before, today, minor)]
+        violated = _violated(workload, admitted, after, tomorrow, minor)
+        if after is not None and violated:
+            baseline = after._replace(level=PodSecurityLevel.BASELINE)
+            is_worse = _violated(workload, admitted, baseline, tomorrow, minor)
+            label = PodSecurityLevel.PRIVILEGED if is_worse else PodSecurityLevel.BASELINE
+            found.append(Rejection(title, workload, after, tuple(violated), label))
     needed = {
         rejection.workload.namespace
-        for rejection in found.values()
+        for rejection in found
         if rejection.fix is None and rejection.label is PodSecurityLevel.PRIVILEGED
     }
     return [
         rejection._replace(label=PodSecurityLevel.PRIVILEGED) if rejection.workload.namespace in needed else rejection
-        for rejection in found.values()
+        for rejection in found
     ]
 
 
 def _violated(
-    judged: JudgedWorkload, standard: Standard | None, defaults: PodSecurityDefaults, minor: int
+    workload: Workload,
+    templates: Iterable[Mapping[str, Json]],
+    standard: Standard | None,
+    defaults: PodSecurityDefaults,
+    minor: int,
 ) -> list[Violation]:
     """Return the violations of all templates, each once."""
-    account = f"system:serviceaccount:kube-system:{_CREATORS.get(judged.workload.kind)}"
+    account = f"system:serviceaccount:kube-system:{_CREATORS.get(workload.kind)}"
     if standard is None or account in defaults.users:
         return []
     found: dict[tuple[str, ...], Violation] = {}
-    for template in judged.templates:
+    for template in templates:
         spec = as_mapping(template.get("spec"))
         if spec.get("runtimeClassName") not in defaults.runtime_classes:
             # No pod is created with ephemeral containers.

@@ -168,6 +168,13 @@ def test_only_what_changes_is_reported(labels: dict[str, str], expected: bool) -
     assert bool(rejected({Query.PODS: [pod("web", **BAD)]}, item)) == expected
 
 
+def test_a_pod_that_is_rejected_already_hides_no_other_one_of_its_controller() -> None:
+    on_host = {**GOOD, "hostNetwork": True}
+    objects = {Query.PODS: [pod("db-0", owner="Cluster db", **on_host), pod("db-1", owner="Cluster db", **BAD)]}
+    (found,) = rejected(objects, today=PodSecurityDefaults(PodSecurityLevel.BASELINE))
+    assert (found.title, {item.rule for item in found.violations} & {"hostNamespaces"}) == ("Cluster shop/db", set())
+
+
 def test_the_version_of_the_namespace_decides() -> None:
     """A probe of a host is a violation from version 1.34 on."""
     probed = pod("web", "shop", container(STRICT, livenessProbe={"tcpSocket": {"host": "10.0.0.1", "port": 1}}))
