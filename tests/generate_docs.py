@@ -24,7 +24,7 @@ from agent.base.errors import ExitCode
 from agent.base.host import LOCK, Host
 from agent.base.model import NEWEST_KNOWN, OLDEST_COVERED, Directory, File, FileMode, Role, Version
 from agent.base.value import replace
-from agent.cli.commands import app
+from agent.cli.command_line import whole_program
 from agent.cli.present import Verbosity
 from agent.cli.present.table import print_report
 from agent.cli.verbs import converge as verbs
@@ -103,7 +103,7 @@ def commands() -> tuple[Command, ...]:
 def click_commands() -> dict[str, Any]:
     """Return Typer's commands by their words, in the order of --help."""
     found: dict[str, Any] = {}
-    waiting = [("", get_command(app))]
+    waiting = [("", get_command(whole_program()))]
     while waiting:
         prefix, group = waiting.pop(0)
         for name, command in getattr(group, "commands", {}).items():
@@ -121,7 +121,7 @@ def _epilog(command: Any) -> tuple[str, tuple[tuple[str, str], ...]]:  # noqa: A
 
 def program_options() -> tuple[Option, ...]:
     """Return the options before the verb."""
-    return tuple(_option(parameter) for parameter in get_command(app).params)
+    return tuple(_option(parameter) for parameter in get_command(whole_program()).params)
 
 
 def picture() -> str:

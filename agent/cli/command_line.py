@@ -6,10 +6,11 @@ import os
 import re
 import sys
 from contextlib import redirect_stdout
+from copy import copy
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
-from typer.main import get_command
+from typer.main import get_command, get_command_name
 
 from agent.base.errors import ExitCode, UsageError
 from agent.cli.commands import app
@@ -26,20 +27,44 @@ def run(words: list[str]) -> NoReturn:
     """Run a command line and exit. Raises UsageError if it is invalid."""
     try:
         if words or _COMPLETION in os.environ:
-            sys.exit(app(words, prog_name=PROGRAM, standalone_mode=False) or 0)
+            sys.exit(_program(words)(words, prog_name=PROGRAM, standalone_mode=False) or 0)
         with redirect_stdout(sys.stderr):
-            app(["--help"], prog_name=PROGRAM, standalone_mode=False)
+            whole_program()(["--help"], prog_name=PROGRAM, standalone_mode=False)
         sys.exit(int(ExitCode.USAGE))
     # Click's UsageError: its module is `click.exceptions` or a copy in Typer, by the release of Typer.
     except typer.BadParameter.__mro__[1] as error:  # type: ignore[misc]
         raise _usage_error(error, words) from error
 
 
+def whole_program() -> typer.Typer:
+    """Return the program with all commands."""
+    if not app.registered_groups:
+        from agent.cli.render import documents
+
+        app.add_typer(documents)
+    return app
+
+
+def _program(words: Sequence[str]) -> typer.Typer:
+    """Return the program with the command that a command line runs. Typer takes 1 ms to build each command."""
+    first = words[0] if words else ""
+    named = [
+        command
+        for command in app.registered_commands
+        if command.callback and get_command_name(command.callback.__name__) == first
+    ]
+    if not named:
+        return whole_program()
+    program = copy(app)
+    program.registered_commands = named
+    return program
+
+
 def _usage_error(error: Any, words: Sequence[str]) -> UsageError:  # noqa: ANN401 - as above
     """Return the error of a command line that Typer rejects, with a similar command or option."""
     import difflib
 
-    command: Any = get_command(app)
+    command: Any = get_command(whole_program())
     called = PROGRAM
     for word in words:
         if word not in getattr(command, "commands", {}):

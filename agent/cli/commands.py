@@ -21,7 +21,6 @@ from agent.cli.completion_candidates import benchmarks, topics, versions
 from agent.cli.help_text import CHANGES, PROGRAM, READS, RENDERS, epilog, set_summaries
 from agent.cli.host_options import HostOptions, absolute
 from agent.cli.present import Format
-from agent.cli.render import documents
 from agent.cli.report_options import AssessmentOptions, ReportOptions
 from agent.cli.shared_options import (
     HOST,
@@ -422,9 +421,6 @@ def impact(
     with printing(found.exit_code):
         present_impact(found, printed.output_format, printed.verbosity, sys.stdout)
     sys.exit(int(found.exit_code))
-
-
-app.add_typer(documents)
 
 
 @app.command(

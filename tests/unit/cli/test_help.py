@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from agent.base.errors import ExitCode
-from agent.cli.commands import app
+from agent.cli.command_line import whole_program
 from tests import generate_docs
 from tests.scenarios.host_tree import run
 
@@ -23,7 +23,9 @@ def test_the_summary_of_a_verb_fits_the_list_of_commands(verb: str) -> None:
 
 @pytest.mark.parametrize("verb", ["", *VERBS])
 def test_help_is_complete_at_80_columns(verb: str) -> None:
-    run = CliRunner().invoke(app, [*verb.split(), "--help"], env={"COLUMNS": str(WIDTH)}, prog_name="k3s-harden")
+    run = CliRunner().invoke(
+        whole_program(), [*verb.split(), "--help"], env={"COLUMNS": str(WIDTH)}, prog_name="k3s-harden"
+    )
     lines = run.output.splitlines()
     assert run.exit_code == 0
     assert max(map(len, lines)) <= WIDTH
