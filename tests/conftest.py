@@ -1,7 +1,8 @@
 """Test tiers: skip what this machine does not support, and list the tiers at the end of a run.
 
-A tier is a directory: unit (a fake host), scenarios (the real program on host trees), browser (a real Chromium),
-system (root, a new machine), release (package managers), vm (a real boot), k8s (the real components of Kubernetes).
+A tier is a directory: unit (a fake host), scenarios (the real program on host trees), project (the files of a release
+and of this repository), browser (a real Chromium), system (root, a new machine), release (package managers), vm (a real
+boot), k8s (the real components of Kubernetes).
 A test that requires more than Python has a marker, and is skipped if the requirement is missing.
 """
 
@@ -37,7 +38,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-TIERS = ("unit", "scenarios", "browser", "system", "release", "vm", "k8s")
+TIERS = ("unit", "scenarios", "project", "browser", "system", "release", "vm", "k8s")
 _ON_REQUEST = {
     "release": "installs packages, which takes minutes: make package-test",
     "vm": "boots guests, which takes minutes: make vm-test",

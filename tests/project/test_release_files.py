@@ -28,10 +28,9 @@ from jsonschema import Draft7Validator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT7
 
-from agent import __released__, __releases__, __version__
+from agent import __released__, __version__
 from agent.base.host import Host
 from agent.cli.verbs.installation import CLEAN_HOOK, DATA_DIR_DROPINS, UNITS, USUAL
-from agent.cli.verbs.render.cloud_init import published_file
 from agent.harden.node import gate
 from agent.harden.node.gate_units import DROPIN, TEMPLATE, UNIT
 from agent.k3s.paths import DEFAULT_DATA_DIR
@@ -40,10 +39,6 @@ from tests.dist.manual import manual
 from tests.dist.sbom import sbom
 from tests.dist.single_file import Interpreter, interpreters, pyenv_directories
 from tests.dist.tools import CHECKOUT, cyclonedx_schemas
-from tests.docs_platforms import CHANGE, RELEASE, rows
-from tests.docs_releases import releases_url, with_releases
-from tests.generate_docs import commands, program_options
-from tests.vm.suite import DEFAULT, SUITES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -568,115 +563,6 @@ def test_the_package_scripts_are_valid_posix_shell(script: Path) -> None:
         run = ran("sh", "-n", script)
         assert (run.returncode, run.stderr) == (0, "")
         assert not re.search(r"\[\[|\bfunction\b|^ *local\b|<<<|\$'", script.read_text(), re.MULTILINE)
-
-
-# --- the project ---
-
-
-def test_the_program_has_the_url_of_the_projects_releases() -> None:
-    assert __releases__ == releases_url((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
-
-
-def test_one_url_is_enough_to_publish_releases() -> None:
-    url = "https://files.example.com/k3s-harden/releases"
-    assert releases_url(f'[project]\nname = "x"\n\n[project.urls]\nReleases = "{url}"\n\n[tool]\n') == url
-    for readme in ("README.md", "README.zh.md"):
-        text = (CHECKOUT / readme).read_text(encoding="utf-8")
-        published = with_releases(readme, text, url)
-        assert (url in published, with_releases(readme, published, "")) == (True, text)
-    name = f"k3s-harden-{__version__}.pyz"
-    assert published_file(url) == f"{url}/download/v{__version__}/{name}"
-    assert published_file("") is None
-
-
-def test_a_workflow_runs_what_a_developer_runs() -> None:
-    text = (CHECKOUT / ".github/workflows/test.yml").read_text(encoding="utf-8")
-    steps = {name: job["steps"] for name, job in yaml.safe_load(text)["jobs"].items()}
-    assert steps["test"][-1]["run"] == ".ci/run"
-    assert [step["run"].split('"')[0] for step in steps["release"][-2:]] == ["make release KEY=", "gh release create "]
-    assert set(re.findall(r"uses: \S+?@(\S+)", text)) == set(re.findall(r"@([0-9a-f]{40}) # v", text))
-
-
-def test_the_page_of_systems_has_only_tests_that_run() -> None:
-    ci, makefile = ((CHECKOUT / name).read_text(encoding="utf-8") for name in (".ci/run", "Makefile"))
-    recipe = makefile.partition("\nrelease-test:")[2].partition("\n\n")[0]
-    (suites,) = re.findall(r"for suite in ([\w ]+);", recipe)
-    assert suites.split() == list(SUITES)
-    assert f"\nSUITE := {DEFAULT}\n" in makefile
-    loop, emulation = "make vm-test SUITE=$$suite GUESTS=all", "make vm-test ARCH=aarch64 SUITE=bookworm"
-    recipe = recipe.replace("$(MAKE) --no-print-directory", "make")
-    assert (loop in recipe, emulation in recipe) == (True, True)
-    released = {emulation, *(loop.replace("$$suite", name) for name in SUITES)}
-    commands = {CHANGE: set(ci.splitlines()), RELEASE: released}
-    assert [row for row in rows() if row.runner and row.command not in commands[row.runner]] == []
-
-
-def test_the_readme_names_as_tested_only_what_tests_run() -> None:
-    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
-    table = readme.partition("| system | install | tested |\n|---|---|---|\n")[2].partition("\n\n")[0]
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
-    named = re.sub(r"\[(.+?)\]\(.*?\)|,", r"\1", " ".join(cell[0] for cell in cells if cell[2] != "no"))
-    tested = {row.system for row in rows() if row.runner and "refuses" not in row.tested}
-    words = {word for system in tested for word in system.replace(",", "").split()} - {
-        "Leap",
-        "15.6",
-        "16",
-        "Tumbleweed",
-    }
-    assert set(named.split()) - {"and"} == words
-    assert {cell[0][:9] for cell in cells if cell[2] == "each change, on a booted system"} == {
-        f"Debian {SUITES[DEFAULT]}"
-    }
-
-
-# --- man page and completions ---
-
-
-def test_the_manual_contains_every_verb_and_option() -> None:
-    page = manual(EPOCH).replace(r"\-", "-")
-    for command in commands():
-        assert (f'.SS "{command.name}"' in page) == (not command.hidden)
-        for option in () if command.hidden else command.options:
-            assert all(rf"\fB{name}\fR" in page for name in option.names), option
-    assert all(rf"\fB{name}\fR" in page for option in program_options() for name in option.names)
-
-
-def test_the_manual_is_plain_roff() -> None:
-    page = manual(EPOCH)
-    assert page.isascii()
-    assert page.startswith(rf'.TH K3S\-HARDEN 8 2023-11-14 "k3s\-harden {__version__}"')
-    requests = {line.split()[0] for line in page.splitlines() if line.startswith((".", "'"))}
-    assert requests == {".TH", ".nr", ".ad", ".SH", ".SS", ".TP", ".PP", ".B", ".I", ".SY", ".YS"}
-    assert not re.search(r"(?<!\\)-", page.replace("2023-11-14", ""))
-    assert max(map(len, page.splitlines())) < 120
-
-
-@pytest.mark.skipif(shutil.which("groff") is None, reason="needs groff")
-def test_groff_formats_the_manual_without_warnings() -> None:
-    run = ran("groff", "-man", "-Tascii", "-ww", given=manual(EPOCH))
-    assert (run.returncode, run.stderr) == (0, "")
-    assert "System Administration" in run.stdout
-
-
-@pytest.mark.skipif(shutil.which("groff") is None, reason="needs groff")
-def test_commands_of_the_manual_can_be_pasted() -> None:
-    run = ran("groff", "-man", "-Tascii", "-P-cbou", "-rLL=80n", given=manual(EPOCH))
-    lines = run.stdout.splitlines()
-    assert max(map(len, lines)) <= 80
-    for command in commands():
-        if not command.hidden:
-            assert command.example in " ".join(run.stdout.split())
-            assert f"Exit codes: {', '.join(code for code, _ in command.exit_codes)} " in " ".join(run.stdout.split())
-    ends = [line for line in lines if line.endswith("-")]
-    assert ends == []
-
-
-def test_the_manual_names_the_gate_that_the_drop_in_starts() -> None:
-    drop_in = Path("systemd/k3s.service.d/10-k3s-harden.conf").read_text(encoding="utf-8")
-    (gate,) = set(re.findall(r"systemctl start (\S+)", drop_in))
-    page = " ".join(manual(EPOCH).replace(r"\-", "-").split())
-    assert f"The gate of k3s.service is {gate.replace('%N', 'k3s')}." in page
-    assert f".B systemctl status {gate.replace('%N', 'k3s')} " in page
 
 
 def test_a_package_contains_manual_and_completions(package: reading.Package) -> None:

@@ -1,0 +1,70 @@
+"""The files of the repository: the URL of releases, the workflow, and the systems that tests run on."""
+
+from __future__ import annotations
+
+import re
+
+import yaml
+
+from agent import __releases__, __version__
+from agent.cli.verbs.render.cloud_init import published_file
+from tests.dist.tools import CHECKOUT
+from tests.docs_platforms import CHANGE, RELEASE, rows
+from tests.docs_releases import releases_url, with_releases
+from tests.vm.suite import DEFAULT, SUITES
+
+
+def test_the_program_has_the_url_of_the_projects_releases() -> None:
+    assert __releases__ == releases_url((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def test_one_url_is_enough_to_publish_releases() -> None:
+    url = "https://files.example.com/k3s-harden/releases"
+    assert releases_url(f'[project]\nname = "x"\n\n[project.urls]\nReleases = "{url}"\n\n[tool]\n') == url
+    for readme in ("README.md", "README.zh.md"):
+        text = (CHECKOUT / readme).read_text(encoding="utf-8")
+        published = with_releases(readme, text, url)
+        assert (url in published, with_releases(readme, published, "")) == (True, text)
+    name = f"k3s-harden-{__version__}.pyz"
+    assert published_file(url) == f"{url}/download/v{__version__}/{name}"
+    assert published_file("") is None
+
+
+def test_a_workflow_runs_what_a_developer_runs() -> None:
+    text = (CHECKOUT / ".github/workflows/test.yml").read_text(encoding="utf-8")
+    steps = {name: job["steps"] for name, job in yaml.safe_load(text)["jobs"].items()}
+    assert steps["test"][-1]["run"] == ".ci/run"
+    assert [step["run"].split('"')[0] for step in steps["release"][-2:]] == ["make release KEY=", "gh release create "]
+    assert set(re.findall(r"uses: \S+?@(\S+)", text)) == set(re.findall(r"@([0-9a-f]{40}) # v", text))
+
+
+def test_the_page_of_systems_has_only_tests_that_run() -> None:
+    ci, makefile = ((CHECKOUT / name).read_text(encoding="utf-8") for name in (".ci/run", "Makefile"))
+    recipe = makefile.partition("\nrelease-test:")[2].partition("\n\n")[0]
+    (suites,) = re.findall(r"for suite in ([\w ]+);", recipe)
+    assert suites.split() == list(SUITES)
+    assert f"\nSUITE := {DEFAULT}\n" in makefile
+    loop, emulation = "make vm-test SUITE=$$suite GUESTS=all", "make vm-test ARCH=aarch64 SUITE=bookworm"
+    recipe = recipe.replace("$(MAKE) --no-print-directory", "make")
+    assert (loop in recipe, emulation in recipe) == (True, True)
+    released = {emulation, *(loop.replace("$$suite", name) for name in SUITES)}
+    commands = {CHANGE: set(ci.splitlines()), RELEASE: released}
+    assert [row for row in rows() if row.runner and row.command not in commands[row.runner]] == []
+
+
+def test_the_readme_names_as_tested_only_what_tests_run() -> None:
+    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    table = readme.partition("| system | install | tested |\n|---|---|---|\n")[2].partition("\n\n")[0]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    named = re.sub(r"\[(.+?)\]\(.*?\)|,", r"\1", " ".join(cell[0] for cell in cells if cell[2] != "no"))
+    tested = {row.system for row in rows() if row.runner and "refuses" not in row.tested}
+    words = {word for system in tested for word in system.replace(",", "").split()} - {
+        "Leap",
+        "15.6",
+        "16",
+        "Tumbleweed",
+    }
+    assert set(named.split()) - {"and"} == words
+    assert {cell[0][:9] for cell in cells if cell[2] == "each change, on a booted system"} == {
+        f"Debian {SUITES[DEFAULT]}"
+    }
