@@ -45,6 +45,12 @@ def whole_program() -> typer.Typer:
     return app
 
 
+def options_of(verb: str) -> frozenset[str]:
+    """Return the names of the options of a command; none for a group of commands."""
+    group: Any = get_command(_program([verb]))
+    return frozenset(name for option in group.commands[verb].params for name in option.opts)
+
+
 def _program(words: Sequence[str]) -> typer.Typer:
     """Return the program with the command that a command line runs. Typer takes 1 ms to build each command."""
     first = words[0] if words else ""

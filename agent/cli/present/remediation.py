@@ -8,7 +8,7 @@ from agent.base.model import Instruction, OwnCommand, Remediation, Restart, Shel
 from agent.base.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from agent.base import model
     from agent.base.model import Location
@@ -17,21 +17,6 @@ PROGRAM = "k3s-harden"
 
 _HOSTLESS_VERBS = frozenset({"explain", "render"})
 """Verbs that read no host: they need neither root nor the options of the current run."""
-
-_OPTIONS = {
-    # Its --k3s-version is the current version, not the one that the other commands are for.
-    "preflight": ("--root ", "--config ", "--role ", "--data-dir ", "--unit ", "--allow-empty-root"),
-    "revert": ("--root ", "--allow-empty-root"),
-    "release": ("--unit ",),
-    "service-accounts": (),
-}
-"""By verb: the host options that it has, if it does not have all of them."""
-
-_ONLY_OF = {
-    "--program": ("install", "uninstall"),
-    "--unit": ("apply", "assess", "check", "diff", "drift", "install", "preflight", "release"),
-}
-"""By option: the verbs that have it, if the others do not."""
 
 _SUDO = "sudo "
 
@@ -50,6 +35,8 @@ class Caller(Value):
     """Returns a command of the host tree as one for this machine, if it must run here; otherwise an empty text."""
     options: tuple[str, ...] = ()
     """The host options of the run, such as `--root /mnt`, quoted for a shell."""
+    accepted: Callable[[str], Collection[str]] | None = None
+    """Returns the options of a verb that may be repeated; None: each verb has all of them."""
 
     def command(self, step: model.Step) -> str:
         """Return a step as a command line to paste; empty if it is an instruction."""
@@ -61,14 +48,12 @@ class Caller(Value):
         if step.verb in _HOSTLESS_VERBS:
             reader = (f"| {step.piped_to}",) if step.piped_to else ()
             return " ".join((self.program, step.verb, *step.options, *reader))
-        known = _OPTIONS.get(step.verb)
+        accepted = self.accepted(step.verb) if self.accepted and self.options else None
         given = {option.partition(" ")[0] for option in step.options}
         options = (
             option
             for option, name in ((option, option.partition(" ")[0]) for option in self.options)
-            if (known is None or option.startswith(known))
-            and name not in given
-            and step.verb in _ONLY_OF.get(name, (step.verb,))
+            if name not in given and (accepted is None or name in accepted)
         )
         return f"{_SUDO * self.needs_sudo}{' '.join((self.program, step.verb, *step.options, *options))}"
 

@@ -16,6 +16,7 @@ from agent.base.model import (
     Restart,
     ShellCommand,
 )
+from agent.cli.caller import caller
 from agent.cli.present.remediation import Caller, addressed, numbered_steps, text
 from tests import generate_docs
 
@@ -87,8 +88,10 @@ def test_a_command_has_only_options_of_its_verb_and_changes_only_the_host_tree(
     command: OwnCommand | ShellCommand, expected: str
 ) -> None:
     """An ordinary user owns the tree; other programs still need root there."""
-    caller = Caller(needs_sudo=False, root="/mnt", options=("--root /mnt", "--role server"))
-    assert caller.command(command) == expected
+    of_user = Caller(
+        needs_sudo=False, root="/mnt", options=("--root /mnt", "--role server"), accepted=caller("/").accepted
+    )
+    assert of_user.command(command) == expected
 
 
 HOST_OPTIONS = ("--root", "--config", "--role", "--k3s-version", "--data-dir", "--unit", "--program")
@@ -100,7 +103,8 @@ def test_a_command_repeats_each_option_of_the_run_that_its_verb_has(verb: str) -
     """Without `--unit`, a command could be about another K3s service."""
     has = {name for parameter in generate_docs.click_commands()[verb].params for name in parameter.opts}
     has -= {"--k3s-version"} if verb == "preflight" else set()  # its own is the current version
-    words = Caller(options=tuple(f"{name} X" for name in HOST_OPTIONS)).command(OwnCommand(verb)).split()
+    options = tuple(f"{name} X" for name in HOST_OPTIONS)
+    words = caller("/", options).command(OwnCommand(verb)).split()
     assert [name for name in HOST_OPTIONS if name in words] == [name for name in HOST_OPTIONS if name in has]
 
 
