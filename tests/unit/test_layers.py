@@ -23,7 +23,7 @@ WINGS: dict[str, str] = {
     "harden": ". guide settings plan changes node desired situation",
     "findings": ".",
     "assess": "checks benchmark .",
-    "cli": "present verbs .",
+    "cli": "advice present verbs .",
 }
 """The folders of agent/, lowest first, each with the order of its packages; the dot is the folder's own modules.
 
@@ -47,7 +47,8 @@ TOP_LEVEL = words("__init__ __main__")
 """The modules that are not in a wing."""
 
 PURE = words(
-    "agent.assess agent.base agent.cluster.fleet agent.cluster.kubernetes agent.findings agent.harden agent.k3s"
+    "agent.assess agent.base agent.cli.advice agent.cluster.fleet agent.cluster.kubernetes agent.findings agent.harden"
+    " agent.k3s"
 )
 """Wings and packages whose results depend only on their arguments: they import neither Host nor a clock."""
 

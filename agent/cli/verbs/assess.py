@@ -18,11 +18,11 @@ from agent.base.model import File, FixOwner, Instruction, Remediation, Role
 from agent.base.report import K3S_VERSION, NODE_UID, ROLE, Fact, no_progress
 from agent.base.times import timestamp
 from agent.base.value import replace
+from agent.cli.advice import next_steps
 from agent.cli.verbs.k3s_state import installed_k3s
 from agent.findings.gate import GATE_FINDINGS
 from agent.findings.settings import NOTIFY_FINDINGS
 from agent.harden.node.platform import system_facts
-from agent.harden.plan import next_steps
 from agent.harden.situation.observation import observe_situation
 from agent.k3s.cis.versions import Benchmark, fitting_benchmark
 
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from agent.base.host import Host
     from agent.base.model import Version
     from agent.base.report import Finding, Progress
+    from agent.cli.advice.installed_k3s import InstalledK3s
     from agent.cluster.kubernetes.objects import Cluster
     from agent.findings.registry import FindingKind
-    from agent.harden.plan.installed_k3s import InstalledK3s
     from agent.harden.situation import Request, Situation
 
 AUTO = "auto"

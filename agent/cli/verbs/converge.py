@@ -232,7 +232,7 @@ def _advised(report: Report, host: Host, situation: Situation) -> Report:
     is_calm = report.exit_code is ExitCode.COMPLIANT and not report.findings and situation.facts.running_since
     if is_calm and not report.has_changed:
         return report
+    from agent.cli.advice import next_steps
     from agent.cli.verbs.k3s_state import installed_k3s
-    from agent.harden.plan import next_steps
 
     return replace(report, next_steps=next_steps.steps_after_run(report, installed_k3s(host, situation.facts)))

@@ -15,6 +15,7 @@ from agent.base.host.systemd import Systemd
 from agent.base.model import PRIVATE_FILE, PUBLIC_FILE, File, FixOwner
 from agent.base.report import ASSUMED, K3S_VERSION, ROLE, ItemStatus
 from agent.base.value import replace
+from agent.cli.advice import next_steps
 from agent.cli.present import Format
 from agent.cli.present.assessments import assessment_text
 from agent.cli.present.assessments.common import assessment_result, cleaned
@@ -32,7 +33,6 @@ from agent.harden.changes.state import STATE, locked_state, make_directory
 from agent.harden.node import gate
 from agent.harden.node.gate_units import UNIT
 from agent.harden.node.site_files import read_settings
-from agent.harden.plan import next_steps
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 

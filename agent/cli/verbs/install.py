@@ -15,6 +15,7 @@ from agent.base.linux.unit_files import PACKAGED_UNITS
 from agent.base.model import Absent, Directory, File, ShellCommand
 from agent.base.report import Fact, Item, ItemStatus, NextStep, Report
 from agent.base.value import replace
+from agent.cli.advice import next_steps
 from agent.cli.verbs.installation import (
     CLEAN_HOOK,
     COMPLETIONS,
@@ -32,7 +33,7 @@ from agent.harden.changes.publication import read_publication
 from agent.harden.node import gate, openrc
 from agent.harden.node.gate_exceptions import RUN_DIRECTORY
 from agent.harden.node.gate_units import DROPIN, PACKAGED_PROGRAM, TEMPLATE, UNIT
-from agent.harden.plan import next_steps, plan
+from agent.harden.plan import plan
 from agent.harden.plan.plan import Change, describe_state
 
 if TYPE_CHECKING:

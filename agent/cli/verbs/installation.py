@@ -11,13 +11,13 @@ from agent.base.errors import UsageError
 from agent.base.linux.unit_files import PACKAGED_UNITS
 from agent.base.model import EXECUTABLE_FILE, PUBLIC_FILE, File, Instruction, Role
 from agent.base.report import NextStep
+from agent.cli.advice.installed_k3s import InstalledK3s
 from agent.cli.verbs.k3s_state import configured_k3s
 from agent.findings.node import unknown_config
 from agent.harden.node import gate, gate_units, openrc
 from agent.harden.node.gate_units import DROPIN, TEMPLATE, UNIT
 from agent.harden.node.services import installed_units
 from agent.harden.node.site_files import read_settings
-from agent.harden.plan.installed_k3s import InstalledK3s
 from agent.k3s.paths import DEFAULT_DATA_DIR
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from agent.base.model import Role
 from agent.base.value import replace
+from agent.cli.advice.installed_k3s import InstalledK3s
 from agent.harden.node.configuration import data_directory, read_configuration
 from agent.harden.node.services import candidate_units
-from agent.harden.plan.installed_k3s import InstalledK3s
 from agent.k3s.redaction import TOKEN_PLACEHOLDER, is_secret
 from agent.k3s.services import OPENRC_DIRECTORY, only_unit
 

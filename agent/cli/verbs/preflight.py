@@ -19,11 +19,11 @@ from agent.base.model import (
 )
 from agent.base.report import ItemStatus, NextStep
 from agent.base.value import replace
+from agent.cli.advice import next_steps
 from agent.cli.verbs.converge import items_of
 from agent.cli.verbs.k3s_state import installed_k3s
 from agent.harden.node.datastore import Datastore, sqlite_database
 from agent.harden.node.site_files import read_settings
-from agent.harden.plan import next_steps
 from agent.harden.plan.preflight_result import Preflight, compared_findings, not_compliant
 from agent.harden.settings.schema import DEFAULT_SETTINGS, Overrides
 from agent.harden.situation.observation import observe_after_apply, observe_situation
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.base.host import Host
+    from agent.cli.advice.installed_k3s import InstalledK3s
     from agent.harden.node.facts import HostFacts
-    from agent.harden.plan.installed_k3s import InstalledK3s
     from agent.harden.situation import Request
 
 

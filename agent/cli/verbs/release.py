@@ -96,7 +96,7 @@ def release_once(host: Host, named: Sequence[str], minutes: int) -> Report:
     blocked = exceptions.read_exceptions(host).blocked
     started = _start_blocked(host, [service for service in services if service in blocked])
     detail = (f"its next start until {until} passes without the gate", "is being started without the gate")
-    from agent.harden.plan import next_steps
+    from agent.cli.advice import next_steps
 
     return Report(
         verb="release",

@@ -11,6 +11,7 @@ from agent.base.errors import HardenError
 from agent.base.model import Absent, Directory, File
 from agent.base.report import Fact, Item, ItemStatus, Report
 from agent.base.value import replace
+from agent.cli.advice import next_steps
 from agent.cli.verbs.k3s_state import configured_k3s
 from agent.harden.changes.execute import carry_out_all, refused
 from agent.harden.changes.journal import Journal
@@ -23,7 +24,7 @@ from agent.harden.node.configuration import dropin_directory
 from agent.harden.node.datastore import encrypts_secrets
 from agent.harden.node.services import installed_units
 from agent.harden.node.site_files import read_settings
-from agent.harden.plan import next_steps, plan
+from agent.harden.plan import plan
 from agent.harden.plan.plan import Change, Plan, Refusal
 from agent.harden.settings.schema import DEFAULT_SETTINGS, Overrides, Settings
 from agent.k3s.config_merge import ConfigText, merge_configuration
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 
     from agent.base.host import Host
     from agent.base.model import Observed, State
+    from agent.cli.advice.installed_k3s import InstalledK3s
     from agent.harden.changes.journal import Run
-    from agent.harden.plan.installed_k3s import InstalledK3s
 
 _LEFT = (ItemStatus.FAILED, ItemStatus.REFUSED, ItemStatus.EDITED)
 _OPTION = f"`{SECRETS_ENCRYPTION.key}: true`"

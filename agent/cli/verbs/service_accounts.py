@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.base.errors import HostError
 from agent.base.report import Fact, Item, ItemStatus, Report, no_progress
 from agent.base.value import replace
-from agent.harden.plan import next_steps
+from agent.cli.advice import next_steps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

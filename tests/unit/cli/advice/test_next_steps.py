@@ -19,8 +19,8 @@ from agent.base.model import (
 )
 from agent.base.report import GATE_VERB, Finding, Item, ItemStatus, Level, NextStep, Report
 from agent.base.value import replace
-from agent.harden.plan import next_steps
-from agent.harden.plan.installed_k3s import InstalledK3s
+from agent.cli.advice import next_steps
+from agent.cli.advice.installed_k3s import InstalledK3s
 
 SERVER, AGENT = InstalledK3s(Role.SERVER, "k3s"), InstalledK3s(Role.AGENT, "k3s-agent")
 RUNNING = replace(SERVER, is_installed=True, runs=True)

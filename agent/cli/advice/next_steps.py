@@ -8,7 +8,7 @@ from agent.base.errors import ExitCode
 from agent.base.model import FixOwner, Instruction, OwnCommand, Remediation, Restart, Role, ShellCommand
 from agent.base.report import ItemStatus, Level, NextStep, Urgency, urgency_of
 from agent.base.value import replace
-from agent.harden.plan.installed_k3s import InstalledK3s
+from agent.cli.advice.installed_k3s import InstalledK3s
 from agent.harden.plan.plan import WITH_VERSION
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def steps_after_service_accounts(report: Report) -> tuple[NextStep, ...]:
     return (*steps, assess) if report.has_changed else tuple(steps)
 
 
-def steps_before_upgrade(  # noqa: PLR0913 - one of each, by name
+def steps_before_upgrade(
     result: Preflight,
     k3s: InstalledK3s,
     target: Version,

@@ -1,0 +1,1 @@
+"""What to do after a run: the next steps, and the commands that install, start and restart K3s. Pure."""
