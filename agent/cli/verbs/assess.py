@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from agent import findings
-from agent.assess import waived_controls
+from agent.assess import notes, waived_controls
 from agent.assess.assessment import Assessment, ControlStatus, Note
 from agent.assess.benchmark import catalogue
 from agent.assess.checks.assessed_node import AssessedNode
@@ -15,7 +15,7 @@ from agent.assess.provenance import MACHINE_ID, FileContent, Provenance, files_w
 from agent.assess.verdict import verdict
 from agent.base.errors import UsageError
 from agent.base.model import File, FixOwner, Instruction, Remediation, Role
-from agent.base.report import K3S_VERSION, NODE_UID, ROLE, Fact, no_progress
+from agent.base.report import K3S_VERSION, no_progress
 from agent.base.times import timestamp
 from agent.base.value import replace
 from agent.cli.advice import next_steps
@@ -27,12 +27,10 @@ from agent.harden.situation.observation import observe_situation
 from agent.k3s.cis.versions import Benchmark, fitting_benchmark
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
     from pathlib import PurePosixPath
 
-    from agent.assess.assessment import Verdict
     from agent.assess.baseline import Baseline
-    from agent.assess.benchmark.control import BenchmarkControl
     from agent.base.host import Host
     from agent.base.model import Version
     from agent.base.report import Finding, Progress
@@ -50,8 +48,6 @@ _LIMITS = (*_UNREAD, *GATE_FINDINGS, *NOTIFY_FINDINGS)
 
 _COVERED = ("mode-loosened", "option-overridden")
 """Findings that block the gate, and that verdicts report themselves."""
-
-_SIGN = "write the baseline with `--sign KEY`, and pass `--allowed-signers FILE` with it"
 
 
 def assess_host(
@@ -101,20 +97,24 @@ def assess_host(
         facts=(*situation.facts.evidence, *system_facts(host)),
         verdicts=tuple(verdicts),
         notes=(
-            *_not_installed(node, verdicts),
-            *_not_asked(host),
+            *notes.not_installed(node, verdicts),
+            *notes.not_asked(in_a_pod=bool(host.pod_node)),
             *_limits(found, situation.facts.version, benchmark),
-            *(_differences(earlier, node, controls, benchmark) if earlier else ()),
+            *(notes.differences(earlier, node, controls, benchmark) if earlier else ()),
             *waivers.notes,
             *waivers.unused({verdict.control.id: verdict.status for verdict in verdicts}),
         ),
         known=earlier.known if earlier else None,
         root="" if host.is_live else host.root,
-        not_in_baseline=_added(earlier, controls, benchmark) if earlier else frozenset(),
+        not_in_baseline=notes.new_controls(earlier, controls, benchmark) if earlier else frozenset(),
         provenance=_provenance(host, situation, started, earlier),
     )
     k3s = replace(installed_k3s(host, situation.facts), is_installed=node.is_installed)
-    return _with_next_steps(_with_cluster(assessment, controls, node), found, k3s)
+    if node.cluster is not None:
+        from agent.assess import cluster_results
+
+        assessment = cluster_results.with_cluster(assessment, controls, node, node.cluster)
+    return _with_next_steps(assessment, found, k3s)
 
 
 def _with_next_steps(assessment: Assessment, found: Iterable[Finding], k3s: InstalledK3s) -> Assessment:
@@ -131,25 +131,6 @@ def _with_next_steps(assessment: Assessment, found: Iterable[Finding], k3s: Inst
     open_by[FixOwner.OPERATOR] = [verdict.control.id for verdict in failing]
     undetermined = sum(verdict.awaits_correction_of is not None for verdict in assessment.open)
     return replace(assessment, next_steps=next_steps.steps_after_assess(found, k3s, open_by, undetermined))
-
-
-def _not_installed(node: AssessedNode, verdicts: Iterable[Verdict]) -> Iterator[Note]:
-    """Yield a note if there is no K3s on this host."""
-    if not node.is_installed:
-        defaults = sum(verdict.found.endswith(f"(default of K3s {node.facts.version})") for verdict in verdicts)
-        message = (
-            f"K3s is not installed: found no service, process or program; {defaults} controls pass only by defaults of"
-            f" K3s {node.facts.version}"
-        )
-        yield Note(message, None, Remediation((Instruction("assess again after the first start of K3s"),)))
-
-
-def _not_asked(host: Host) -> Iterator[Note]:
-    """Yield a note about what a pod cannot read."""
-    if host.pod_node:
-        message = "assessed in a pod: systemd, and the processes behind open ports, could not be asked"
-        step = Instruction("for a full assessment, run `k3s-harden assess` on the node")
-        yield Note(message, None, Remediation((step,)))
 
 
 def _provenance(host: Host, situation: Situation, started: float, earlier: Baseline | None) -> Provenance:
@@ -176,34 +157,6 @@ def _cluster(host: Host, situation: Situation) -> Cluster:
     if situation.facts.role is not Role.SERVER:
         return Cluster("", {}, {}, problem="this host is an agent; run the command on a server")
     return cluster_reader.read_cluster(host, situation.facts.data_dir)
-
-
-def _with_cluster(assessment: Assessment, controls: Sequence[BenchmarkControl], node: AssessedNode) -> Assessment:
-    """Add the notes about the cluster to an assessment, and the controls for which it had no answer."""
-    if node.cluster is None:
-        return assessment
-    from agent.assess import running_values
-    from agent.cluster.kubernetes.queries import Query
-
-    benchmark = assessment.benchmark
-    objects = node.cluster.objects
-    numbers = {str(query): len(objects[query]) for query in running_values.COUNTED if query in objects}
-    counts = ", ".join(f"{n} {name.removesuffix('s') if n == 1 else name}" for name, n in numbers.items())
-    own = running_values.own_node(node, node.cluster)
-    nodes = (known for known in objects.get(Query.NODES, ()) if known.name == own and known.uid)
-    # kube-system is created with the cluster, and cannot be deleted.
-    first = (known for known in objects.get(Query.NAMESPACES, ()) if known.name == "kube-system" and known.uid)
-    uids = (
-        *(Fact(NODE_UID, known.uid, "API server") for known in nodes),
-        *(Fact("cluster UID", known.uid, "the namespace kube-system") for known in first),
-    )
-    found = Fact("cluster", counts or "no answer", node.cluster.server or "not reached")
-    return replace(
-        assessment,
-        facts=(*assessment.facts, found, *uids),
-        notes=(*running_values.notes_about_cluster(controls, benchmark, node), *assessment.notes),
-        without_answer=frozenset(running_values.without_answer(controls, benchmark, node.cluster)),
-    )
 
 
 def load_baseline(host: Host, path: PurePosixPath, signers: PurePosixPath | None = None) -> Baseline:
@@ -251,37 +204,3 @@ def _limits_assessment(kind: FindingKind) -> bool:
     """Return whether findings of a kind are about what an assessment could not read, or does not cover."""
     is_serious = kind.blocks_gate.holds or kind.prevents_start.holds
     return kind.id in _LIMITS or (is_serious and kind.id not in _COVERED)
-
-
-def _added(earlier: Baseline, controls: Iterable[BenchmarkControl], benchmark: Benchmark) -> frozenset[str]:
-    """Return the controls that this program has, and the version that wrote the baseline had not.
-
-    A benchmark's controls are compared only with a baseline on the same benchmark.
-    """
-    is_same = earlier.benchmark == benchmark
-    absent = (control for control in controls if control.id not in earlier.statuses)
-    return frozenset(control.id for control in absent if is_same or not control.numbers)
-
-
-def _differences(
-    earlier: Baseline, node: AssessedNode, controls: Iterable[BenchmarkControl], benchmark: Benchmark
-) -> Iterator[Note]:
-    """Yield notes about a baseline of another node, role, benchmark or version."""
-    if not earlier.is_verified:
-        message = f"the baseline {earlier.file.path} is not verified: who can write it decides what fails"
-        yield Note(message, None, Remediation((Instruction(_SIGN),)))
-    added = _added(earlier, controls, benchmark)
-    if added:
-        message = f"the baseline is of an older version without these controls: {', '.join(sorted(added))}"
-        step = Instruction("write a new baseline, so that they decide the exit code")
-        yield Note(message, None, Remediation((step,)))
-    remediation = Remediation((Instruction("use a baseline of this node and benchmark"),))
-    if earlier.node != node.evidence.node:
-        yield Note(f"the baseline is a report of {earlier.node or 'a node without a name'}", None, remediation)
-    role = earlier.facts.get(ROLE, "")
-    if role not in ("", node.facts.role):
-        message = f"the baseline is a report of a node with the role {role}; this one has the role {node.facts.role}"
-        yield Note(message, None, remediation)
-    if earlier.benchmark != benchmark:
-        message = f"the baseline is a report on {earlier.benchmark}; controls that it does not have count as new"
-        yield Note(message, None, remediation)
