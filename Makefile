@@ -145,7 +145,7 @@ test-python: $(VENV)/.dev ## run mypy and unit tests on one Python (VENV=.venv-3
 	@$(PY) -m mypy --python-version "$$($(PY) -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
 	@$(PYTEST) tests/unit
 
-release-test: $(VENV)/.dev ## run before a release what CI leaves out; CONTRIBUTING.md has the list
+release-test: $(VENV)/.dev ## run before a release what CI leaves out; docs/testing.md has the list
 	@set -eu; for suite in bullseye bookworm trixie; do $(MAKE) --no-print-directory vm-test SUITE=$$suite GUESTS=all; done
 	@$(MAKE) --no-print-directory vm-test ARCH=aarch64 SUITE=bookworm
 	@$(MAKE) --no-print-directory image ARCH=aarch64
