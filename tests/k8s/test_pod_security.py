@@ -69,7 +69,7 @@ def minor_of(node: Node, version: str = "latest") -> int:
 
 def namespace(node: Node, name: str, level: str, version: str = "latest") -> str:
     """Create a namespace with labels, and return the path of its objects."""
-    labels = {ENFORCE: level, f"{ENFORCE}-version": version}
+    labels = {ENFORCE: str(level), f"{ENFORCE}-version": version}
     node.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
     return f"/api/v1/namespaces/{name}"
 
@@ -134,7 +134,7 @@ def test_a_patched_template_has_no_warning(server: Node) -> None:
     path = namespace(server, "patched", "privileged")
     server.kubectl("label", "namespace", "patched", "pod-security.kubernetes.io/warn=restricted")
     level, minor = PodSecurityLevel.RESTRICTED, minor_of(server)
-    found = [(pod, merged_fix(violations(pod, level, minor))) for pod in pods(SEED, NUMBER)]
+    found = [(pod, merged_fix(pod, violations(pod, level, minor))) for pod in pods(SEED, NUMBER)]
     fixable = [(pod, fix) for pod, fix in found if fix]
     bodies = [{"metadata": {"generateName": "a-"}, "template": pod} for pod, _ in fixable]
     answers = server.client.answers(PORT, f"{path}/podtemplates", bodies)

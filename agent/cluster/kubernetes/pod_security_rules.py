@@ -23,6 +23,7 @@ LATEST = 1 << 16
 _NEVER = LATEST + 1
 
 _LITERALS = {"true": True, "false": False, "0": 0, '""': ""}
+_SECCOMP = "seccomp.security.alpha.kubernetes.io/"
 _CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
 
 
@@ -99,8 +100,13 @@ def violations(
     )
 
 
-def merged_fix(found: Iterable[Violation]) -> Mapping[str, Json] | None:
-    """Return the strategic merge patch of a template that corrects all violations; None if there is none."""
+def merged_fix(template: Mapping[str, Json], found: Iterable[Violation]) -> Mapping[str, Json] | None:
+    """Return the strategic merge patch of a template that corrects all violations; None if there is none.
+
+    There is none for a container that the template does not have: a webhook adds it to pods.
+    """
+    spec, metadata = (as_mapping(template.get(key)) for key in ("spec", "metadata"))
+    names = {(kind, item.get("name")) for kind in _CONTAINERS for item in map(as_mapping, as_list(spec.get(kind)))}
     tree: dict[Step, Json] = {}
     for violation in found:
         if violation.fix is None:
@@ -108,8 +114,14 @@ def merged_fix(found: Iterable[Violation]) -> Mapping[str, Json] | None:
         at, value = violation.fix
         node = tree
         for step in at[:-1]:
+            if not isinstance(step, str) and step not in names:
+                return None
             node = node.setdefault(step, {})
         node[at[-1]] = value
+        if violation.rule.startswith("seccompProfile"):
+            # The API server rejects a field that differs from the annotation, which has no other effect.
+            legacy = (key for key in as_mapping(metadata.get("annotations")) if _SECCOMP in key)
+            tree.setdefault("metadata", {}).setdefault("annotations", {}).update(dict.fromkeys(legacy))
     return _patch(tree)
 
 
@@ -117,9 +129,9 @@ def _patch(tree: Mapping[Step, Json]) -> dict[str, Json]:
     patch: dict[str, Json] = {}
     for step, value in tree.items():
         below = _patch(value) if isinstance(value, dict) else value
-        if isinstance(step, str):
+        if isinstance(step, str) and below != {}:
             patch[step] = below
-        else:
+        elif not isinstance(step, str):
             patch.setdefault(step[0], []).append({"name": step[1], **below})
     return patch
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.model import Instruction, Remediation, ShellCommand
 from agent.cluster.kubernetes.objects import Namespace
-from agent.cluster.kubernetes.parsing import as_list, as_mapping
+from agent.cluster.kubernetes.parsing import as_mapping
 from agent.cluster.kubernetes.pod_security import ENFORCE, PodSecurityLevel, standard_of
 from agent.cluster.kubernetes.pod_security_rules import merged_fix, violations
 
@@ -62,7 +62,7 @@ class Rejection(NamedTuple):
     @property
     def fix(self) -> Mapping[str, Json] | None:
         """A strategic merge patch of the template; None if only another standard admits the pods."""
-        return _fix(self.workload, self.violations)
+        return merged_fix(self.workload.template, self.violations)
 
     @property
     def remediation(self) -> Remediation:
@@ -171,18 +171,6 @@ def _violated(
             new = violations(created, standard.level, version, has_gate=defaults.has_gate)
             found.update((violation[:4], violation) for violation in new)
     return [*found.values()]
-
-
-def _fix(workload: Workload, violated: Iterable[Violation]) -> Mapping[str, Json] | None:
-    """Return the patch of a template; None if there is none, or if a webhook has added one of the containers."""
-    fix = merged_fix(violated)
-    own = as_mapping(workload.template.get("spec"))
-    spec = as_mapping(fix.get("spec")) if fix else {}
-    for kind in ("containers", "initContainers"):
-        names = {item.get("name") for item in as_list(own.get(kind))}
-        if any(item["name"] not in names for item in as_list(spec.get(kind))):
-            return None
-    return fix
 
 
 def _steps(workload: Workload, fix: Mapping[str, Json]) -> Iterator[Instruction | ShellCommand]:

@@ -75,17 +75,19 @@ def test_a_violation_names_the_field_and_both_values() -> None:
 
 def test_what_no_container_has_is_set_once_for_the_pod() -> None:
     without = {key: STRICT[key] for key in ("allowPrivilegeEscalation", "capabilities")}
-    found = violations(template(without, STRICT, without), RESTRICTED, NEWEST)
+    pod = template(without, STRICT, without)
+    found = violations(pod, RESTRICTED, NEWEST)
     assert [(item.field, item.found) for item in found] == [
         ("spec.securityContext.runAsNonRoot", "unset in a, c"),
         ("spec.securityContext.seccompProfile.type", "unset in a, c"),
     ]
     context = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
-    assert merged_fix(found) == {"spec": {"securityContext": context}}
+    assert merged_fix(pod, found) == {"spec": {"securityContext": context}}
 
 
 def test_the_patch_of_a_bare_pod_has_each_container_once() -> None:
-    fix = merged_fix(violations(template({}, None), RESTRICTED, NEWEST))
+    pod = template({}, None)
+    fix = merged_fix(pod, violations(pod, RESTRICTED, NEWEST))
     own = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     assert fix is not None
     assert fix["spec"]["containers"] == [{"name": name, "securityContext": own} for name in "ab"]
@@ -93,19 +95,29 @@ def test_the_patch_of_a_bare_pod_has_each_container_once() -> None:
 
 @pytest.mark.parametrize("field", ["hostNetwork", "hostPID", "hostIPC"])
 def test_a_pod_that_asks_for_a_namespace_of_the_host_has_no_patch(field: str) -> None:
-    (found,) = violations(template(STRICT, **{field: True}), BASELINE, NEWEST)
+    pod = template(STRICT, **{field: True})
+    (found,) = violations(pod, BASELINE, NEWEST)
     assert (found.field, found.found, found.expected, found.fix) == (f"spec.{field}", "true", "false", None)
-    assert merged_fix((found,)) is None
+    assert merged_fix(pod, (found,)) is None
 
 
 def test_a_patch_removes_annotations_and_hosts_of_probes() -> None:
     pod = template({}, None)
     pod["metadata"] = {"annotations": {"container.apparmor.security.beta.kubernetes.io/a": "unconfined"}}
     pod["spec"]["containers"][1]["livenessProbe"] = {"httpGet": {"host": "127.0.0.1", "port": 80}}
-    assert merged_fix(violations(pod, BASELINE, NEWEST)) == {
+    assert merged_fix(pod, violations(pod, BASELINE, NEWEST)) == {
         "metadata": {"annotations": {"container.apparmor.security.beta.kubernetes.io/a": None}},
         "spec": {"containers": [{"name": "b", "livenessProbe": {"httpGet": {"host": None}}}]},
     }
+
+
+def test_a_patch_of_a_seccomp_profile_removes_the_annotation_that_must_agree_with_it() -> None:
+    pod = template(STRICT, {key: STRICT[key] for key in STRICT if key != "seccompProfile"})
+    key = "seccomp.security.alpha.kubernetes.io/pod"
+    pod["metadata"] = {"annotations": {key: "unconfined", "other": "kept"}}
+    fix = merged_fix(pod, violations(pod, RESTRICTED, NEWEST))
+    assert fix is not None
+    assert fix["metadata"] == {"annotations": {key: None}}
 
 
 @pytest.mark.parametrize(
