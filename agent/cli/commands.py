@@ -403,19 +403,23 @@ def impact(
     context: Annotated[
         Optional[str], typer.Option(help="Read the cluster of this context by kubectl.", metavar="NAME")
     ] = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Also ask the API server about each pod template, in a temporary namespace.")
+    ] = False,
     options: HostOptions,
     printed: ReportOptions,
 ) -> None:
     """Show what hardening breaks in the cluster.
 
     Compares what is in effect with what apply, the next restart of K3s and service-accounts make of it, and prints a
-    line for each object that breaks: when, why, and what to do. Makes no changes. As root on a server it uses the
-    credential of K3s, elsewhere the kubectl in PATH. Ends with 3 if something breaks or could not be determined.
+    line for each object that breaks: when, why, and what to do. Makes no changes without --probe. As root on a server
+    it uses the credential of K3s, elsewhere the kubectl in PATH. Ends with 3 if something breaks or could not be
+    determined.
     """
     from agent.cli.present.impact_report import present_impact
     from agent.cli.verbs import impact as verb
 
-    access = verb.Access(None if kubeconfig is None else str(absolute(kubeconfig)), context)
+    access = verb.Access(None if kubeconfig is None else str(absolute(kubeconfig)), context, probe)
     with progress("impact", quiet=printed.quiet) as shown:
         found = verb.impact(options.host(), options.request(), access, os.environ, shown)
     with printing(found.exit_code):

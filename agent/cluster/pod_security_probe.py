@@ -9,19 +9,23 @@ from __future__ import annotations
 import json
 import secrets
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.errors import HostError
 from agent.cluster.connection import rejection
 from agent.cluster.kubernetes.parsing import as_mapping
 from agent.cluster.kubernetes.pod_security_rules import violations
+from agent.cluster.kubernetes.queries import REQUESTS
+from agent.cluster.kubernetes.workloads import QUERIES
+from agent.cluster.reader import Reader, parsed_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from agent.base.host.https import HttpsClient
     from agent.cluster.kubernetes.objects import Json, Workload
-    from agent.cluster.kubernetes.pod_security import PodSecurityLevel
+    from agent.cluster.kubernetes.pod_security import Standard
 
 _NAMESPACES = "/api/v1/namespaces"
 _LABELS = "pod-security.kubernetes.io"
@@ -43,11 +47,11 @@ class Difference(NamedTuple):
 class PodSecurityProbe:
     """A temporary namespace, and what the API server has answered there."""
 
-    def __init__(self, client: HttpsClient, path: str, level: PodSecurityLevel, minor: int) -> None:
+    def __init__(self, client: HttpsClient, path: str, standard: Standard, minor: int) -> None:
         self._client = client
         self._path = f"{path}/podtemplates?dryRun=All"
-        self._level = level
-        self._minor = minor
+        self._level = standard.level
+        self._minor = minor if standard.minor is None else min(minor, standard.minor)
         self.answers: dict[str, str] = {}
         """By template."""
         self.differences: list[Difference] = []
@@ -80,23 +84,32 @@ class PodSecurityProbe:
         return self.answers[text]
 
 
+def probe_workloads(connect: Callable[[], HttpsClient], url: str, standard: Standard, minor: int) -> PodSecurityProbe:
+    """Return the answers about all workloads. Raises HostError if there are none."""
+    with pod_security_probe(connect, standard, minor) as probe, connect() as client:
+        for query in QUERIES:
+            Reader(client, url).listed(REQUESTS[query], probe.judging(partial(parsed_object, query)))
+    return probe
+
+
 @contextmanager
 def pod_security_probe(
-    connect: Callable[[], HttpsClient], level: PodSecurityLevel, minor: int
+    connect: Callable[[], HttpsClient], standard: Standard, minor: int
 ) -> Iterator[PodSecurityProbe]:
-    """Yield a probe for an API server of version 1.`minor`, and delete its namespace afterwards.
+    """Yield a probe of a standard for an API server of version 1.`minor`, and delete its namespace afterwards.
 
     Raises HostError if the API server cannot be asked, or does not judge a pod that is known to be bad.
     """
     name = f"k3s-harden-impact-{secrets.token_hex(4)}"
     # `enforce` does not apply to templates; it makes a namespace harmless that a killed run leaves behind.
-    labels = {f"{_LABELS}/{mode}": str(level) for mode in ("enforce", "warn")}
+    labels = {f"{_LABELS}/{mode}": str(standard.level) for mode in ("enforce", "warn")}
+    labels[f"{_LABELS}/warn-version"] = "latest" if standard.minor is None else f"v1.{standard.minor}"
     with connect() as client:
         try:
             made = client.post(_NAMESPACES, json.dumps({"metadata": {"name": name, "labels": labels}}).encode())
             if made.status != _CREATED:
                 raise HostError(f"cannot create a temporary namespace: {rejection(made.status)}")
-            probe = PodSecurityProbe(client, f"{_NAMESPACES}/{name}", level, minor)
+            probe = PodSecurityProbe(client, f"{_NAMESPACES}/{name}", standard, minor)
             if "violate" not in probe.ask(_KNOWN_BAD):
                 raise HostError(_DOES_NOT_JUDGE, "omit --probe")
             yield probe

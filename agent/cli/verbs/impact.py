@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.checks.cluster.workload_rules import pod_security_defaults
 from agent.assess.evidence.reader import read_evidence
+from agent.base.errors import HostError
+from agent.base.host.https import Limits
 from agent.base.model import NEWEST_KNOWN, Version
 from agent.base.value import Value
 from agent.cluster.connection import connect
 from agent.cluster.kubectl import KubectlClient
-from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
+from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel, Standard
+from agent.cluster.pod_security_probe import probe_workloads
 from agent.cluster.reader import KUBECONFIGS, LIMITS
 from agent.cluster.running import read_running
 from agent.findings.impact.evaluation import Inputs, evaluate, expected_defaults
@@ -26,9 +29,11 @@ if TYPE_CHECKING:
 
     from agent.base.host import Host
     from agent.base.report import Progress
+    from agent.cluster.pod_security_probe import Difference
     from agent.findings.impact import Impact
     from agent.harden.situation import Request, Situation
 
+_PROBE_LIMITS = Limits(request=10.0, total=600.0, body=LIMITS.body)
 _DEFAULT_IS_ASSUMED = (
     "the default Pod Security level is not visible here: assumed privileged; run this on a server to know it"
 )
@@ -41,6 +46,8 @@ class Access(Value):
 
     kubeconfig: str | None = None
     context: str | None = None
+    probe: bool = False
+    """Whether the API server is asked about each pod template, for which it gets a temporary namespace."""
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -55,23 +62,36 @@ def impact(host: Host, request: Request, access: Access, environment: Mapping[st
     Raises HardenError if the API server cannot be read.
     """
     if access.options or not _is_server(host, request):
+        if access.probe:
+            raise HostError("--probe requires the credential of K3s", "run it as root on a server")
         return _elsewhere(host, request, access, environment, progress)
     progress("reading the cluster")
     situation = observe_situation(host, request)
-    client, url, _ = connect(host, [situation.facts.data_dir / name for name in KUBECONFIGS], LIMITS)
+    kubeconfigs = [situation.facts.data_dir / name for name in KUBECONFIGS]
+    client, url, _ = connect(host, kubeconfigs, LIMITS)
     with client:
         running = read_running(client, url)
     connections = host.connections()
+    version, tomorrow = _version(running.version), _defaults(host, observe_after_apply(host, request, situation))
+    notes = [_NO_CONNECTIONS if connections is None else _SNAPSHOT]
+    differences: tuple[Difference, ...] = ()
+    if access.probe and tomorrow.level is not None:
+        progress("asking the API server about pod templates")
+        standard = Standard(tomorrow.level, tomorrow.minor)
+        found = probe_workloads(lambda: connect(host, kubeconfigs, _PROBE_LIMITS)[0], url, standard, version.minor)
+        differences = tuple(found.differences)
+        notes.append(f"the API server was asked about {len(found.answers) - 1} pod templates")
     return evaluate(
         Inputs(
             url,
             running,
             situation.settings,
-            _version(running.version),
+            version,
             _today(host, situation),
-            _defaults(host, observe_after_apply(host, request, situation)),
+            tomorrow,
             connections,
-            notes=(_NO_CONNECTIONS if connections is None else _SNAPSHOT,),
+            differences=differences,
+            notes=tuple(notes),
         )
     )
 

@@ -17,7 +17,7 @@ from agent.cluster.kubernetes.workloads import CONTROLLERS
 from agent.findings.impact import Break, Impact, Reason, Topic, When, advice
 from agent.findings.impact.accounts import account_breaks
 from agent.findings.impact.broken_now import broken_now
-from agent.findings.impact.pod_security import pod_security_breaks
+from agent.findings.impact.pod_security import answered_otherwise, pod_security_breaks
 from agent.findings.impact.traffic import traffic_breaks
 from agent.harden.guide.manifests import exempt_namespaces, network_policies
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from agent.base.linux.connections import TrackedConnection
     from agent.base.model import Version
     from agent.cluster.kubernetes.running_objects import NetworkNode, Running
+    from agent.cluster.pod_security_probe import Difference
     from agent.harden.settings.schema import Settings
 
 _DISABLED = "disable-network-policy"
@@ -47,6 +48,8 @@ class Inputs(Value):
     """Those that this node tracks; None if they are not known."""
     is_account_used: Callable[[str], bool | None] = lambda _: None
     """Whether the audit log has requests of the default account of a namespace; None without a log."""
+    differences: tuple[Difference, ...] = ()
+    """Workloads for which the API server does not answer as predicted."""
     notes: tuple[str, ...] = ()
 
 
@@ -73,6 +76,7 @@ def evaluate(inputs: Inputs) -> Impact:
     breaks = (
         *broken_now(running, cluster),
         *pod_security_breaks(running, inputs.today, inputs.tomorrow, inputs.version.minor),
+        *map(answered_otherwise, inputs.differences),
         *traffic_breaks(cluster, expected, inputs.connections, unknown),
         *account_breaks(running, cluster, inputs.is_account_used),
         *_unread(running),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from agent.cluster.kubernetes.pod_security import PodSecurityDefaults
     from agent.cluster.kubernetes.running_objects import Running
+    from agent.cluster.pod_security_probe import Difference
 
 
 def pod_security_breaks(
@@ -35,3 +36,18 @@ def pod_security_breaks(
             found.remediation,
             condition="after K3s' next restart",
         )
+
+
+def answered_otherwise(difference: Difference) -> Break:
+    """Return a workload about which the API server does not answer as predicted."""
+    kind, _, path = difference.title.partition(" ")
+    namespace, _, name = path.partition("/")
+    reason = Reason(
+        "dry run of the pod template",
+        difference.answer or "admitted",
+        "rejected" if difference.predicted else "admitted",
+    )
+    fix = advice("trust the API server, and report the difference")
+    return Break(
+        ObjectName(namespace, kind, name), Topic.POD_SECURITY, When.NEXT_PODS, (reason,), fix, is_certain=False
+    )

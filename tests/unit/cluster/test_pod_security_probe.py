@@ -10,14 +10,14 @@ import pytest
 from agent.base.errors import HostError
 from agent.base.host.https import Response
 from agent.cluster.kubernetes import parsing
-from agent.cluster.kubernetes.pod_security import PodSecurityLevel
+from agent.cluster.kubernetes.pod_security import PodSecurityLevel, Standard
 from agent.cluster.pod_security_probe import Difference, pod_security_probe
 from tests.unit.cluster.kubernetes.samples import STRICT, container, controller, cron_job, pod
 
 if TYPE_CHECKING:
     from agent.base.host.https import HttpsClient
 
-RESTRICTED = PodSecurityLevel.RESTRICTED
+RESTRICTED = Standard(PodSecurityLevel.RESTRICTED)
 WARNING = '299 - "would violate PodSecurity \\"restricted:latest\\": host namespaces (hostNetwork=true)"'
 
 
@@ -69,8 +69,11 @@ def test_one_namespace_is_created_and_deleted() -> None:
     assert create == ("POST", "/api/v1/namespaces")
     name = client.bodies[0]["metadata"]["name"]
     assert name.startswith("k3s-harden-impact-")
-    labels = {"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted"}
-    assert client.bodies[0]["metadata"]["labels"] == labels
+    assert client.bodies[0]["metadata"]["labels"] == {
+        "pod-security.kubernetes.io/enforce": "restricted",
+        "pod-security.kubernetes.io/warn": "restricted",
+        "pod-security.kubernetes.io/warn-version": "latest",
+    }
     # The control and two different templates.
     assert asked == [("POST", f"/api/v1/namespaces/{name}/podtemplates?dryRun=All")] * 3
     assert delete == ("DELETE", f"/api/v1/namespaces/{name}")
