@@ -202,3 +202,13 @@ def test_the_pasted_commands_correct_each_controller(server: Node) -> None:
         201,
         403,
     ]
+
+
+def test_the_probe_agrees_and_leaves_nothing_behind(server: Node) -> None:
+    """The API server is asked about each pod and controller of the node, and answers as predicted."""
+    done = server.harden("impact", "--probe", "--format", "json", timeout=300)
+    assert done.returncode in (0, 3), done.stderr
+    found = json.loads(done.stdout)
+    assert any("the API server was asked about" in note for note in found["notes"])
+    assert "dry run of the pod template" not in done.stdout
+    assert "k3s-harden-impact-" not in server.kubectl("get", "namespaces", "--output=name")
