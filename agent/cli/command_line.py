@@ -7,6 +7,7 @@ import re
 import sys
 from contextlib import redirect_stdout
 from copy import copy
+from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
@@ -45,6 +46,7 @@ def whole_program() -> typer.Typer:
     return app
 
 
+@cache
 def options_of(verb: str) -> frozenset[str]:
     """Return the names of the options of a command; none for a group of commands."""
     group: Any = get_command(_program([verb]))
