@@ -71,7 +71,7 @@ ALLOWED: dict[str, frozenset[str]] = {
 }
 """Exceptions for packages outside agent.base.host: the command line uses streams, and options with paths."""
 
-NOT_AT_START = ("inspect", "json", "psutil", "rich", "subprocess", "typer", "yaml")
+NOT_AT_START = ("inspect", "json", "psutil", "rich", "socket", "subprocess", "typer", "yaml")
 """Importing each of them takes longer than a run without changes, so functions import them."""
 
 

@@ -5,8 +5,6 @@ The kernel is asked by ctnetlink, which requires CAP_NET_ADMIN (linux, uapi/linu
 
 from __future__ import annotations
 
-import ipaddress
-import socket
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -56,6 +54,8 @@ def tracked_connections() -> tuple[TrackedConnection, ...] | None:
 
 def _of_file() -> Iterator[TrackedConnection]:
     """Yield the lines of the file. Each has the fields src, dst, sport and dport twice: of a packet, and of a reply."""
+    from ipaddress import ip_address
+
     with open(_FILE, encoding="ascii", errors="replace") as lines:
         for _, line in zip(range(_MOST), lines):
             words = line.split()
@@ -63,11 +63,13 @@ def _of_file() -> Iterator[TrackedConnection]:
             sources = [value for name, _, value in fields if name == "src"]
             ports = [value for name, _, value in fields if name == "sport"]
             if ports:
-                client, target = (str(ipaddress.ip_address(text)) for text in sources)
+                client, target = (str(ip_address(text)) for text in sources)
                 yield TrackedConnection(words[2].upper(), client, target, int(ports[1]))
 
 
 def _of_kernel() -> Iterator[TrackedConnection]:
+    import socket
+
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER) as kernel:
         kernel.settimeout(_TIMEOUT)
         kernel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
@@ -97,11 +99,13 @@ class _End(NamedTuple):
 
 def _end(data: bytes) -> _End:
     """Return the source of a tuple. The source of the reply is the target after NAT."""
+    from ipaddress import ip_address
+
     addresses, ports = (dict(_attributes(dict(_attributes(data))[kind])) for kind in (_ADDRESSES, _PORTS))
     address = next(value for kind, value in addresses.items() if kind in _SOURCE)
     number = ports[_NUMBER][0]
     port = int.from_bytes(ports.get(_SOURCE_PORT, b""), "big")
-    return _End(_PROTOCOLS.get(number, str(number)), str(ipaddress.ip_address(address)), port)
+    return _End(_PROTOCOLS.get(number, str(number)), str(ip_address(address)), port)
 
 
 def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
