@@ -23,6 +23,7 @@ LATEST = 1 << 16
 _NEVER = LATEST + 1
 
 _LITERALS = {"true": True, "false": False, "0": 0, '""': ""}
+_USER_NAMESPACE = "user-namespace"
 _SECCOMP = "seccomp.security.alpha.kubernetes.io/"
 _CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
 
@@ -87,7 +88,7 @@ def violations(
         for container in map(as_mapping, as_list(spec.get(kind)))
     ]
     pod = {
-        "user-namespace": spec.get("hostUsers") is False,
+        _USER_NAMESPACE: spec.get("hostUsers") is False,
         "windows": as_mapping(spec.get("os")).get("name") == "windows",
     }
     return tuple(
@@ -150,6 +151,7 @@ def _read(level: PodSecurityLevel, minor: int, *, has_gate: bool) -> Iterator[_R
             continue
         relation = allowed[0] if allowed[0] in "+!" else ""
         texts = _of_version(allowed.removeprefix(relation), minor)
+        gated = {_USER_NAMESPACE} if has_gate and _USER_NAMESPACE in conditions else set()
         shown = " or ".join(text for text in texts if text != '""') or "unset"
         yield _Rule(
             name,
@@ -159,7 +161,7 @@ def _read(level: PodSecurityLevel, minor: int, *, has_gate: bool) -> Iterator[_R
             relation,
             {"": shown, "!": f"other than {shown}", "+": f'["{shown}"]'}[relation],
             fix,
-            frozenset(_of_version(conditions, LATEST if has_gate else minor)),
+            frozenset({*_of_version(conditions, minor), *gated}),
         )
 
 

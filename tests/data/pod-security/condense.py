@@ -21,7 +21,7 @@ def main(directory: Path) -> None:
         template = {"metadata": {"annotations": document["metadata"].get("annotations", {})}, "spec": document["spec"]}
         text = json.dumps(template, sort_keys=True, separators=(",", ":"))
         found.setdefault((level, verdict, text), set()).add(int(version[len("v1.") :]))
-    lines = ["# kubernetes/pod-security-admission 8f84a87c (1.37), test/testdata, condensed by condense.py"]
+    lines = ["# kubernetes/pod-security-admission v0.37.2, test/testdata, condensed by condense.py"]
     for (level, verdict, text), versions in sorted(found.items()):
         assert versions == {*range(min(versions), max(versions) + 1)}
         lines.append(f"{level}\t{verdict}\t{min(versions)}\t{max(versions)}\t{text}")

@@ -129,6 +129,14 @@ def test_a_pod_in_a_user_namespace_may_be_root(minor: int, has_gate: bool, admit
     assert (not violations(pod, RESTRICTED, minor, has_gate=has_gate)) == admitted
 
 
+@pytest.mark.parametrize("has_gate", [False, True])
+@pytest.mark.parametrize(("minor", "admitted"), [(24, False), (25, True)])
+def test_a_windows_pod_needs_no_fields_of_linux_from_1_25_on(minor: int, has_gate: bool, admitted: bool) -> None:  # noqa: FBT001
+    """The feature gate is about something else."""
+    pod = template({"runAsNonRoot": True}, os={"name": "windows"})
+    assert (not violations(pod, RESTRICTED, minor, has_gate=has_gate)) == admitted
+
+
 @pytest.mark.parametrize("value", [None, 7, "text", [], {"containers": [3, {"name": {}}], "volumes": {"a": 1}}])
 def test_invalid_objects_are_judged_without_an_error(value: object) -> None:
     violations({"metadata": value, "spec": value}, RESTRICTED, NEWEST)
