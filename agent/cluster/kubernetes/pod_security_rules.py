@@ -107,7 +107,7 @@ def merged_fix(template: Mapping[str, Json], found: Iterable[Violation]) -> Mapp
     There is none for a container that the template does not have: a webhook adds it to pods.
     """
     spec, metadata = (as_mapping(template.get(key)) for key in ("spec", "metadata"))
-    names = {(kind, item.get("name")) for kind in _CONTAINERS for item in map(as_mapping, as_list(spec.get(kind)))}
+    names = {(kind, str(item.get("name"))) for kind in _CONTAINERS for item in map(as_mapping, as_list(spec.get(kind)))}
     tree: dict[Step, Json] = {}
     for violation in found:
         if violation.fix is None:

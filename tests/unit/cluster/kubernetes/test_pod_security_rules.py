@@ -139,5 +139,6 @@ def test_a_windows_pod_needs_no_fields_of_linux_from_1_25_on(minor: int, has_gat
 
 @pytest.mark.parametrize("value", [None, 7, "text", [], {"containers": [3, {"name": {}}], "volumes": {"a": 1}}])
 def test_invalid_objects_are_judged_without_an_error(value: object) -> None:
-    violations({"metadata": value, "spec": value}, RESTRICTED, NEWEST)
+    pod = {"metadata": value, "spec": value}
+    merged_fix(pod, violations(pod, RESTRICTED, NEWEST))
     violations(template({**STRICT, "capabilities": {"drop": [{}], "add": [[]]}, "procMount": {}}), RESTRICTED, NEWEST)
