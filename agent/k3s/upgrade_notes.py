@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from agent.base.model import Version
 
 
+_Releases = tuple[tuple[int, int], ...]
+"""Minor version and patch of releases, one for each minor version up to the last."""
+
+
 class UpgradeNote(NamedTuple):
-    """A note for upgrades to one minor version from an older one."""
+    """A note for upgrades from a release without a change to one with it."""
 
     id: str
-    minor: int
-    """The first minor version with it."""
     text: str
     source: str
     roles: frozenset[Role]
@@ -24,13 +26,30 @@ class UpgradeNote(NamedTuple):
     """Whether it is only for servers whose datastore is embedded etcd."""
     first: str = ""
     """The step before the upgrade; empty if the note is only information."""
+    since: _Releases = ()
+    """The first releases with the change."""
+    until: _Releases = ()
+    """The first releases without it again."""
+
+    def concerns(self, version: Version) -> bool:
+        """Return whether a release has the change; a minor version without its patch is its newest release."""
+        return _follows(version, self.since) and not _follows(version, self.until)
+
+
+def _follows(version: Version, releases: _Releases) -> bool:
+    own = max((release for release in releases if release[0] <= version.minor), default=None)
+    return own is not None and not version.is_before(*own)
+
+
+def _releases(text: str) -> _Releases:
+    return tuple((int(minor), int(patch or 0)) for minor, _, patch in (word.partition(".") for word in text.split()))
 
 
 NOTES = tuple(
-    [
-        UpgradeNote(name, int(minor), text, source, frozenset(map(Role, roles.split())), bool(etcd), first)
-        for name, minor, roles, etcd, text, source, first in package_data.rows("k3s", "upgrade_notes.tsv")
-    ]
+    UpgradeNote(
+        name, text, source, frozenset(map(Role, roles.split())), bool(etcd), first, _releases(since), _releases(until)
+    )
+    for name, since, until, roles, etcd, text, source, first in package_data.rows("k3s", "upgrade_notes.tsv")
 )
 """By version."""
 
@@ -39,14 +58,12 @@ SNAPSHOT_FIRST = "snapshot-first"
 
 _SNAPSHOT = UpgradeNote(
     SNAPSHOT_FIRST,
-    0,
     "Save the datastore and the server's token first: K3s cannot go back to an older minor version.",
     "docs.k3s.io, upgrades and backup",
     SERVERS,
 )
 _SERVERS_FIRST = UpgradeNote(
     "servers-first",
-    0,
     "Upgrade all servers before this agent: a kubelet must not be newer than the API server.",
     "kubernetes.io, version skew policy",
     frozenset({Role.AGENT}),
@@ -57,7 +74,6 @@ ONE_AT_A_TIME = "one-minor-at-a-time"
 
 _ONE_AT_A_TIME = UpgradeNote(
     ONE_AT_A_TIME,
-    0,
     "Upgrade one minor version at a time: {steps}. Run preflight for each.",
     "docs.k3s.io, upgrades; kubernetes.io, version skew policy",
     SERVERS,
@@ -67,13 +83,15 @@ _ONE_AT_A_TIME = UpgradeNote(
 def notes_for_upgrade(
     current: Version | None, target: Version, role: Role, *, has_etcd: bool
 ) -> tuple[UpgradeNote, ...]:
-    """Return the notes for an upgrade. An unknown current version counts as the previous minor version."""
-    oldest = target.minor - 1 if current is None else current.minor
-    if oldest == target.minor:
-        return ()
-    notes = [_SNAPSHOT, _SERVERS_FIRST]
-    if target.minor - oldest > 1:
-        steps = ", ".join(f"v1.{minor}" for minor in range(oldest + 1, target.minor + 1))
+    """Return the notes for an upgrade.
+
+    An unknown current version counts as the previous minor version, and one without its patch as its first release.
+    """
+    current = current or target._replace(minor=target.minor - 1, patch=0, build="")
+    oldest = current._replace(build=current.build or "+k3s1")
+    notes = [] if oldest.minor == target.minor else [_SNAPSHOT, _SERVERS_FIRST]
+    if target.minor - oldest.minor > 1:
+        steps = ", ".join(f"v1.{minor}" for minor in range(oldest.minor + 1, target.minor + 1))
         notes.append(_ONE_AT_A_TIME._replace(text=_ONE_AT_A_TIME.text.format(steps=steps)))
-    notes += [note for note in NOTES if oldest < note.minor <= target.minor and (has_etcd or not note.etcd_only)]
-    return tuple(note for note in notes if role in note.roles)
+    notes += [note for note in NOTES if note.concerns(target) and not note.concerns(oldest)]
+    return tuple(note for note in notes if role in note.roles and (has_etcd or not note.etcd_only))

@@ -209,9 +209,22 @@ def test_a_removed_argument_and_a_removed_gate_prevent_the_start(hardened: Harde
 def test_notes_about_etcd_follow_the_datastore(hardened: Hardened) -> None:
     """Notes about etcd appear if the host has an etcd datastore."""
     host = hardened("server", "1.33")
-    assert "etcd-3-5-26-before-1-34" not in ids(preflight(host, "1.34"), "notes")
+    assert "etcd-3-5-26-before-3-6" not in ids(preflight(host, "1.34"), "notes")
     host.write(f"{DATA_DIR}/server/db/etcd/member/wal/0.wal")
-    assert "etcd-3-5-26-before-1-34" in ids(preflight(host, "1.34"), "notes")
+    assert "etcd-3-5-26-before-3-6" in ids(preflight(host, "1.34"), "notes")
+
+
+def test_v1_25_0_is_a_release_and_v1_25_is_the_newest(hardened: Hardened) -> None:
+    """Releases before v1.25.4 do not apply the policy.yaml that the gate writes."""
+    host, note = hardened("server", "1.24"), "manifests-of-removed-kinds"
+    assert [
+        version
+        for version in ("v1.25.0", "1.25.3", "v1.25.4", "v1.25")
+        if note in ids(preflight(host, version), "notes")
+    ] == [
+        "v1.25.0",
+        "1.25.3",
+    ]
 
 
 @pytest.mark.parametrize(

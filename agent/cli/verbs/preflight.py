@@ -46,7 +46,9 @@ _BY_HAND = Remediation((Instruction("stop K3s"), OwnCommand("apply"), Instructio
 def target_version(text: str) -> Version:
     """Return the version to check. Raises UsageError if it is malformed, or not known to this release."""
     try:
-        target: Version | None = Version.parse(text)
+        parsed = Version.parse(text)
+        is_first = text.count(".") > 1 and not parsed.is_release  # v1.25.0 is a release, and v1.25 is not
+        target: Version | None = parsed._replace(build="+k3s1") if is_first else parsed
     except ValueError:
         target = None
     if target is None or (target.build and not target.is_plausible):

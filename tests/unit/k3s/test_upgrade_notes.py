@@ -18,9 +18,11 @@ def ids(current: str, target: str, role: Role = Role.SERVER, *, has_etcd: bool =
 
 def test_each_note_has_a_source_and_a_known_version() -> None:
     assert len({note.id for note in NOTES}) == len(NOTES)
-    assert [note.minor for note in NOTES] == sorted(note.minor for note in NOTES)
+    assert [note.since for note in NOTES] == sorted(note.since for note in NOTES)
     for note in NOTES:
-        assert OLDEST_COVERED.minor < note.minor <= NEWEST_KNOWN.minor
+        minors = [minor for minor, _ in note.since]
+        assert minors == list(range(minors[0], minors[-1] + 1))
+        assert OLDEST_COVERED.minor < minors[0] <= minors[-1] <= NEWEST_KNOWN.minor
         assert note.source
         assert note.text.endswith(".")
 
@@ -28,18 +30,72 @@ def test_each_note_has_a_source_and_a_known_version() -> None:
 @pytest.mark.parametrize(
     ("current", "target", "expected"),
     [
-        ("1.34", "1.34", []),
+        ("v1.34.9+k3s1", "1.34", []),
         ("v1.34.1+k3s1", "v1.34.3+k3s1", []),
         ("1.24", "1.25", [SNAPSHOT, "pod-security-policies-removed"]),
-        ("1.34", "1.35", [SNAPSHOT, *FROM_35]),
-        ("", "1.35", [SNAPSHOT, *FROM_35]),
-        ("1.33", "1.34", [SNAPSHOT, "ingress-nginx-not-exempt"]),
-        ("1.34", "1.37", [SNAPSHOT, ONE, *FROM_35, "traefik-chart-40", "event-qps-unlimited"]),
+        ("v1.34.9+k3s1", "1.35", [SNAPSHOT, *FROM_35]),
+        ("", "v1.35.1+k3s1", [SNAPSHOT, *FROM_35]),
+        ("v1.33.13+k3s1", "1.34", [SNAPSHOT, "ingress-nginx-not-exempt"]),
+        ("1.34", "1.37", [SNAPSHOT, ONE, "traefik-chart-40", *FROM_35, "event-qps-unlimited"]),
     ],
 )
 def test_a_server_gets_the_notes_between_two_versions(current: str, target: str, expected: list[str]) -> None:
     """Notes of the current version are omitted. An unknown version is treated as the one before the target."""
     assert ids(current, target) == expected
+
+
+@pytest.mark.parametrize(
+    ("current", "target", "is_noted"),
+    [
+        ("v1.33.7+k3s3", "v1.33.10+k3s1", False),
+        ("v1.33.10+k3s1", "v1.33.11+k3s1", True),
+        ("v1.33.10+k3s1", "1.33", True),
+        ("v1.32.13+k3s1", "v1.33.11+k3s1", True),
+        ("v1.33.11+k3s1", "v1.34.9+k3s1", False),
+        ("v1.33.11+k3s1", "v1.33.13+k3s1", False),
+        ("1.33", "v1.33.13+k3s1", True),
+        ("", "1.33", True),
+        ("v1.34.1+k3s1", "v1.35.0+k3s1", False),
+    ],
+)
+def test_the_step_to_etcd_3_6_is_noted_for_releases_of_one_minor_version(
+    current: str, target: str, *, is_noted: bool
+) -> None:
+    """v1.33 got etcd 3.6 with v1.33.11. A current version without its patch can be older."""
+    assert ("etcd-3-5-26-before-3-6" in ids(current, target, has_etcd=True)) == is_noted
+    assert "etcd-3-5-26-before-3-6" not in ids(current, target)
+
+
+@pytest.mark.parametrize(
+    ("current", "target", "is_noted"),
+    [
+        ("v1.24.17+k3s1", "v1.25.0+k3s1", True),
+        ("v1.24.17+k3s1", "v1.25.3", True),
+        ("v1.24.17+k3s1", "v1.25.4+k3s1", False),
+        ("v1.24.17+k3s1", "1.25", False),
+        ("v1.25.2+k3s1", "v1.25.3+k3s1", False),
+        ("v1.23.17+k3s1", "v1.26.0+k3s1", False),
+    ],
+)
+def test_the_first_releases_of_1_25_do_not_apply_a_manifest_without_its_policies(
+    current: str, target: str, *, is_noted: bool
+) -> None:
+    assert ("manifests-of-removed-kinds" in ids(current, target)) == is_noted
+
+
+@pytest.mark.parametrize(
+    ("current", "target", "is_noted"),
+    [
+        ("v1.31.5+k3s1", "v1.32.1+k3s1", False),
+        ("v1.32.1+k3s1", "v1.32.2+k3s1", True),
+        ("v1.31.5+k3s1", "v1.31.6+k3s1", True),
+        ("v1.31.6+k3s1", "v1.32.2+k3s1", False),
+    ],
+)
+def test_containerd_2_is_noted_for_the_first_release_of_each_minor_version(
+    current: str, target: str, *, is_noted: bool
+) -> None:
+    assert ("containerd-2" in ids(current, target)) == is_noted
 
 
 def test_a_note_lists_each_skipped_version() -> None:
