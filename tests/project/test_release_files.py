@@ -13,7 +13,6 @@ import shutil
 import stat
 import subprocess
 import sys
-import tarfile
 from collections import Counter
 from contextlib import suppress
 from functools import reduce
@@ -189,8 +188,7 @@ def program(checkout: Path) -> dict[PurePosixPath, bytes]:
 
 
 def test_the_source_archive_builds_the_same_wheel(dist: Path, tmp_path: Path) -> None:
-    with tarfile.open(the(dist, "*.tar.gz")) as archive:
-        archive.extractall(tmp_path, filter="data")
+    ran("tar", "--extract", "--file", the(dist, "*.tar.gz"), "--directory", tmp_path)
     words = ("hatchling", "build", "--target", "wheel", "--directory", tmp_path)
     variables = {**os.environ, "SOURCE_DATE_EPOCH": str(EPOCH)}
     ran(sys.executable, "-m", *words, cwd=tmp_path / f"k3s_harden-{__version__}", env=variables)

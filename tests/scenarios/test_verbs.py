@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -158,13 +159,19 @@ def test_5_is_for_a_lock_that_another_run_holds(host: HostTree, held_lock: int) 
     assert host.run("apply").code == 0
 
 
+def has_open(pid: int, name: str) -> bool:
+    """Return whether a process has a file with a path that ends like this; it closes others in the meantime."""
+    with suppress(FileNotFoundError):
+        return any(os.path.realpath(link).endswith(name) for link in Path(f"/proc/{pid}/fd").iterdir())
+    return False
+
+
 def test_ctrl_c_prints_the_command_to_run_next(host: HostTree, held_lock: int) -> None:
     """The exit code is 130, there is a message, and nothing is changed."""
     before = host.entries()
     command = [sys.executable, "-m", "agent", "apply", "--root", str(host.root), *host.options]
     with subprocess.Popen(command, cwd=CHECKOUT, stderr=subprocess.PIPE, text=True) as process:
-        opened = Path(f"/proc/{process.pid}/fd")
-        while not any(os.path.realpath(link).endswith(LOCK) for link in opened.iterdir()):
+        while not has_open(process.pid, LOCK):
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         _, complaint = process.communicate(timeout=50)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tarfile
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -119,8 +118,7 @@ def test_the_extension_contains_the_program_and_no_unit(bundle: Bundle) -> None:
 
 def test_the_program_needs_only_the_c_library(bundle: Bundle, tmp_path: Path) -> None:
     """A container image needs nothing but the bundle and the C library. CONTENTS names CPython and OpenSSL."""
-    with tarfile.open(bundle.archive) as archive:
-        archive.extractall(tmp_path, filter="data")
+    subprocess.run(("tar", "--extract", "--file", bundle.archive, "--directory", tmp_path), check=True)
     (top,) = tmp_path.iterdir()
     inside = {file.name for file in (top / "bin").rglob("*.so*")}
     for file in [top / "bin/k3s-harden", *(top / "bin").rglob("*.so*")]:
