@@ -43,10 +43,11 @@ def plan(server: Node) -> dict[str, Any]:
     return found
 
 
-@pytest.fixture
-def job(plan: dict[str, Any]) -> dict[str, Any]:
-    """The Job for this node."""
-    spec = plan["spec"]
+def job_of(plan: dict[str, Any]) -> dict[str, Any]:
+    """Return the Job for this node."""
+    spec, image = plan["spec"], plan["spec"]["upgrade"]["image"]
+    # WithLatestTag: a reference that has only a name gets the version as its tag.
+    has_only_name = "@" not in image and ":" not in image.rpartition("/")[2]
     (toleration,) = spec["tolerations"]
     text = Template((FILES / "job.yaml").read_text(encoding="utf-8")).substitute(
         plan=plan["metadata"]["name"],
@@ -57,7 +58,7 @@ def job(plan: dict[str, Any]) -> dict[str, Any]:
         deadline=spec["jobActiveDeadlineSecs"],
         account=spec["serviceAccountName"],
         toleration=json.dumps(toleration),
-        image=spec["upgrade"]["image"],
+        image=f"{image}:{spec['version']}" if has_only_name else image,
         args=json.dumps(spec["upgrade"]["args"]),
     )
     made: dict[str, Any] = yaml.safe_load(text)
@@ -80,8 +81,11 @@ def test_the_plan_selects_each_node_and_one_at_a_time(server: Node, plan: dict[s
     assert (plan["spec"]["concurrency"], plan["spec"]["exclusive"]) == (1, True)
 
 
-def test_the_job_and_its_pod_are_admitted_in_the_namespace_of_the_controller(server: Node, job: dict[str, Any]) -> None:
+def test_the_job_and_its_pod_are_admitted_in_the_namespace_of_the_controller(
+    server: Node, plan: dict[str, Any]
+) -> None:
     """Elsewhere Pod Security rejects the pod, which is privileged."""
+    job = job_of(plan)
     assert "created (server dry run)" in dry_run(server, job)
     pod = {"apiVersion": "v1", "kind": "Pod", "spec": job["spec"]["template"]["spec"]}
     pod["metadata"] = {"name": "upgrade", "namespace": "system-upgrade"}
@@ -89,3 +93,16 @@ def test_the_job_and_its_pod_are_admitted_in_the_namespace_of_the_controller(ser
     pod["metadata"]["namespace"] = "default"
     del pod["spec"]["serviceAccountName"]
     assert "violates PodSecurity" in dry_run(server, pod)
+
+
+@pytest.mark.usefixtures("plan")
+def test_the_job_of_an_image_with_a_digest_is_admitted(server: Node) -> None:
+    """Its label is short enough, and the image has the digest and no tag of the controller."""
+    reference = f"registry.example:5000/k3s-harden@sha256:{'0123456789abcdef' * 4}"
+    rendered = yaml.safe_load(server.harden("render", "upgrade-plan", "--image", reference).stdout)
+    assert "created (server dry run)" in dry_run(
+        server, {**rendered, "metadata": {**rendered["metadata"], "name": "other"}}
+    )
+    job = job_of(rendered)
+    assert job["spec"]["template"]["spec"]["containers"][0]["image"] == reference
+    assert "created (server dry run)" in dry_run(server, job)

@@ -293,9 +293,11 @@ def test_cloud_init_rejects_invalid_or_contradictory_settings(
     [
         ("registry.example:5000/tools/k3s-harden:1.0.0", "registry.example:5000/tools/k3s-harden", "1.0.0"),
         ("k3s-harden:2.0", "k3s-harden", "2.0"),
+        (f"host:5000/a@sha256:{SHA256}", f"host:5000/a@sha256:{SHA256}", f"sha256-{SHA256[:12]}"),
+        (f"host:5000/a:1.0@sha256:{SHA256}", f"host:5000/a:1.0@sha256:{SHA256}", f"sha256-{SHA256[:12]}"),
     ],
 )
-def test_the_controller_joins_image_and_version_of_the_plan(
+def test_the_controller_joins_image_and_version_of_the_plan_without_a_digest(
     reference: str, image: str, version: str, program: LoadedProgram
 ) -> None:
     """A version that looks like a number is a text."""
@@ -305,9 +307,9 @@ def test_the_controller_joins_image_and_version_of_the_plan(
 
 @pytest.mark.parametrize(
     "reference",
-    ["k3s-harden", "host:5000/k3s-harden", f"a:{'1' * 64}", f"a@sha256:{SHA256}", 'a":1', "a b:1", "A:1", ""],
+    ["k3s-harden", "host:5000/k3s-harden", f"a:{'1' * 64}", f"a@sha256:{SHA256[1:]}", 'a":1', "a b:1", "A:1", ""],
 )
-def test_a_plan_needs_an_image_with_a_tag(reference: str, program: LoadedProgram) -> None:
+def test_a_plan_needs_an_image_with_a_tag_or_a_digest(reference: str, program: LoadedProgram) -> None:
     """The controller uses the tag as the value of a label, too, and would add one to a name alone."""
     done = program.run("render", "upgrade-plan", "--image", reference)
     assert (done.code, done.stdout) == (2, "")

@@ -7,6 +7,7 @@ import re
 from agent import __version__
 from agent.base.errors import UsageError
 
+_NAME = r"[a-z0-9][\w./:-]*"
 _PLAN = """\
 # With this Plan, the system-upgrade-controller brings k3s-harden {version} to all nodes, one after the other.
 # For an image that was imported to the nodes, its ConfigMap default-controller-env must have
@@ -29,8 +30,8 @@ spec:
       - {{key: kubernetes.io/os, operator: In, values: [linux]}}
   tolerations:
     - operator: Exists
-  # The controller appends the version to the image as its tag.
-  version: "{tag}"
+  # The controller appends the version as tag to an image that has neither a tag nor a digest.
+  version: "{label}"
   upgrade:
     image: "{image}"
     args: [upgrade-node]
@@ -39,8 +40,14 @@ spec:
 
 def upgrade_plan(image: str) -> bytes:
     """Return the Plan for an image. Raises UsageError for a reference whose tag cannot be that of a label, too."""
-    found = re.fullmatch(r"([a-z0-9][\w./:-]*):(\w(?:[\w.-]{0,61}\w)?)", image, re.ASCII)
-    if found is None:
-        problem = f"cannot use --image: found {image}, expected NAME:TAG with a tag of at most 63 characters"
-        raise UsageError(problem, "pass a reference such as registry.example/k3s-harden:1.0.0")
-    return _PLAN.format(version=__version__, image=found[1], tag=found[2]).encode()
+    if pinned := re.fullmatch(rf"{_NAME}@sha256:([0-9a-f]{{64}})", image, re.ASCII):
+        reference, label = image, f"sha256-{pinned[1][:12]}"
+    elif tagged := re.fullmatch(rf"({_NAME}):(\w(?:[\w.-]{{0,61}}\w)?)", image, re.ASCII):
+        reference, label = tagged[1], tagged[2]
+    else:
+        expected = "expected NAME@sha256:DIGEST, or NAME:TAG with a tag of at most 63 characters"
+        raise UsageError(
+            f"cannot use --image: found {image}, {expected}",
+            "pass a reference such as registry.example/k3s-harden:1.0.0",
+        )
+    return _PLAN.format(version=__version__, image=reference, label=label).encode()
