@@ -23,14 +23,15 @@ _RED_HAT = "/etc/redhat-release"
 """On this family, sudo does not search /usr/local."""
 
 
-def caller(root: str, options: tuple[str, ...] = ()) -> Caller:
-    """Return the caller of this process, for commands about the host below `root`."""
+def caller(root: str, options: tuple[str, ...] = (), *, in_pod: bool = False) -> Caller:
+    """Return the caller of this process, for commands about the host below `root`. In a pod they are for root."""
     is_tree = root != "/"
-    needs_sudo = os.geteuid() != 0 and not (is_tree and _owns(root))
+    is_root = in_pod or os.geteuid() == 0
+    needs_sudo = not is_root and not (is_tree and _owns(root))
     return Caller(
         _program(needs_sudo=needs_sudo),
         needs_sudo,
-        os.geteuid() == 0,
+        is_root,
         root if is_tree else "",
         partial(_outside, root) if is_tree else None,
         options,

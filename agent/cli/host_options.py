@@ -56,6 +56,10 @@ class HostOptions(Value):
             )
         try:
             path = str(absolute(Path(self.root)))
+            if self.node:
+                from agent.base.host.confinement import confine
+
+                confine()
             host = Host.mounted_node(path, self.node) if self.node else Host.tree_at(path)
         except HostError as error:
             raise UsageError(
@@ -101,7 +105,7 @@ class HostOptions(Value):
         """
         from agent.cli.caller import caller
 
-        return caller(self._named_root, self._words(program, services))
+        return caller(self._named_root, self._words(program, services), in_pod=bool(self.node))
 
     @property
     def _named_root(self) -> str:

@@ -56,6 +56,8 @@ class TarEntry(NamedTuple):
     data: bytes = b""
     mode: int = 0o644
     target: str = ""
+    capabilities: str = ""
+    """The attribute security.capability, as characters of one byte each."""
 
 
 def bundle(directory: Path, machine: str) -> list[Path]:
@@ -157,6 +159,8 @@ def archive_of(entries: Mapping[PurePosixPath, TarEntry], epoch: int, *, labelle
             member.type = (
                 tarfile.DIRTYPE if path in directories else tarfile.SYMTYPE if entry.target else tarfile.REGTYPE
             )
+            if entry.capabilities:
+                member.pax_headers = {"SCHILY.xattr.security.capability": entry.capabilities}
             if labelled:
                 member.pax_headers = {"SCHILY.xattr.security.selinux": f"system_u:object_r:{_selinux_type(path)}:s0\0"}
             archive.addfile(member, io.BytesIO(entry.data))

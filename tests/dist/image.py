@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import platform
+import struct
 import sys
 import tarfile
 import tempfile
@@ -25,11 +26,14 @@ from tests.dist.tools import CannotBuildError, run
 from tests.vm import suite
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 _PROGRAM = PurePosixPath("opt/k3s-harden")
+_START = _PROGRAM / "bin/k3s-harden"
 _USER = "0:0"
-"""root: what is assessed is readable for root only. Each manifest drops the capabilities that it does not need."""
+"""root, which an upgrade of a node requires. The pods of an assessment have another user."""
+_READ_SEARCH = struct.pack("<5I", 0x0200_0000, 1 << 2, 0, 0, 0).decode("ascii")
+"""CAP_DAC_READ_SEARCH as permitted (vfs_cap_data in linux/capability.h): without it, the program still starts."""
 _LABELS = "org.opencontainers.image"
 SBOM_LABEL = "internal.k3s-harden.sbom"
 """Package URLs of what the image contains: containerd 1.5 rejects a label of more than 4096 bytes."""
@@ -44,6 +48,8 @@ def image(directory: Path, machine: str) -> Path:
         files = dict(_bundled(directory / f"k3s-harden-{__version__}-linux-{machine}.tar.gz"))
         (libc,) = (deb for deb in debian_packages(work, machine, ("libc6",)) if deb.name.startswith("libc6_"))
         files |= dict(_c_library(work, libc))
+        files[_START] = files[_START]._replace(capabilities=_READ_SEARCH)
+        files |= _libraries_of_a_program_with_capabilities(files)
         # The directory of the program stays that of the archive, because an upgrade copies it to the node.
         contents = files[_PROGRAM / "CONTENTS"].data + f"libc6 {unquote(libc.name).split('_')[1]}\n".encode()
         layer, layout = work / "layer.tar", work / "layout"
@@ -66,6 +72,13 @@ def _bundled(bundle: Path) -> Iterator[tuple[PurePosixPath, TarEntry]]:
             content = archive.extractfile(member) if member.isfile() else None
             if content or member.issym():
                 yield _PROGRAM / path, TarEntry(content.read() if content else b"", member.mode, member.linkname)
+
+
+def _libraries_of_a_program_with_capabilities(files: Iterable[PurePosixPath]) -> dict[PurePosixPath, TarEntry]:
+    """Return links to the libraries of the program where its loader searches: not at $ORIGIN, as in ld.so(8)."""
+    own = [path for path in files if path.parent == _START.parent / "_internal" and ".so" in path.name]
+    (loader,) = (path for path in files if path.name == "libc.so.6")
+    return {loader.with_name(path.name): TarEntry(target=f"/{path}") for path in own}
 
 
 def _c_library(work: Path, package: Path) -> Iterator[tuple[PurePosixPath, TarEntry]]:
@@ -101,7 +114,7 @@ def _make_layout(layout: Path, layer: Path, labels: Mapping[str, str], architect
     settings = {"created": when, "architecture": architecture, "os": "linux", "config.user": _USER}
     words = [f"--{key}={value}" for key, value in settings.items()]
     words += [f"--config.label={key}={value}" for key, value in labels.items()]
-    words += [f"--config.entrypoint=/{_PROGRAM}/bin/k3s-harden", f"--config.env=PATH=/{_PROGRAM}/bin"]
+    words += [f"--config.entrypoint=/{_START}", f"--config.env=PATH=/{_PROGRAM}/bin"]
     run("umoci", "config", "--no-history", "--image", name, *words)
     run("umoci", "gc", "--layout", layout)
     index = layout / "index.json"

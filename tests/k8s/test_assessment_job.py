@@ -6,6 +6,7 @@ import json
 import platform
 import subprocess
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,9 +17,12 @@ from agent.cli.verbs.render.image import IMAGE
 from tests.dist.bundle import bundle
 from tests.dist.image import image
 from tests.dist.release import image_packages
+from tests.k8s import break_out
 from tests.k8s.components import CONTAINERD
-from tests.k8s.namespaces import NAME
+from tests.k8s.namespaces import ADDRESS, NAME
 from tests.k8s.report_definitions import define_reports
+from tests.k8s.taken_over import IMAGE as TAKEN_OVER
+from tests.k8s.taken_over import taken_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("server")]
 
+IMPORT = ("ctr", f"--address={CONTAINERD}", "--namespace=k8s.io", "images", "import")
 OURS = "--namespace=k3s-harden"
 LEFT = "namespaces,clusterroles,clusterrolebindings,clusterreports"
 """The kinds of objects without a namespace that the manifests or their pods create."""
@@ -44,8 +49,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def node(server: Node, archive: Path) -> Node:
     """The hardened server with the image and the definition of reports."""
-    words = ("ctr", f"--address={CONTAINERD}", "--namespace=k8s.io", "images", "import", str(archive))
-    assert IMAGE in server.run(*words, check=True, timeout=120).stdout
+    assert IMAGE in server.run(*IMPORT, str(archive), check=True, timeout=120).stdout
     define_reports(server)
     # K3s itself listens on the address of the node, to which kube-proxy leads.
     to_api = "PREROUTING -d 10.43.0.1 -p tcp --dport 443 -j DNAT --to-destination 127.0.0.1:6444"
@@ -158,6 +162,61 @@ def test_a_report_is_written_with_exactly_the_necessary_rights(node: Node) -> No
                 assert "HTTP status 403 (Forbidden)" in output_of_job(node)
             assert node.get("clusterreports")["items"] == []
         rule["verbs"] = given
+
+
+@pytest.fixture(scope="module")
+def attacked(node: Node, archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """The server with an image whose program was taken over, and with targets for it."""
+    image_of_attacker = taken_over(archive, tmp_path_factory.mktemp("taken-over"))
+    node.run(*IMPORT, str(image_of_attacker), check=True, timeout=120)
+    log = node.place.parent / "targets.log"
+    with node.start_python("tests.k8s.taken_over", str(node.binaries.path("tools")), ADDRESS, log=log) as targets:
+        node.until("the targets are open", lambda: node.path(break_out.TARGETS).exists(), seconds=60)
+        yield node
+        targets.kill()
+
+
+def reached(node: Node, *manifests: dict[str, Any]) -> dict[str, str]:
+    """Run a Job with the program that was taken over, and return what each attempt reached."""
+    *_, job = manifests
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    container.update(image=TAKEN_OVER, args=[*container["args"], "--format=json"])
+    with applied(node, list(manifests)):
+        lines = output_of_job(node).splitlines()
+    found = dict(line.split("\t", 1) for line in lines)
+    assert list(found) == list(break_out.ATTEMPTS)
+    return {name: result for name, result in found.items() if result and not result.startswith("\t")}
+
+
+def test_a_pod_that_is_taken_over_can_only_read(attacked: Node) -> None:
+    """It reaches no process, no socket of root, no port and no file for writing; it reads each key."""
+    found = reached(attacked, *render(attacked, "--node", NAME))
+    assert found.keys() == {"key", "socket of everybody"}
+    assert found["socket of everybody"] == break_out.BUS
+
+
+def test_each_attempt_succeeds_with_more_rights(attacked: Node) -> None:
+    """Those of root with the same capability, whose program does not confine itself, or those of a privileged pod."""
+    *others, policy, job = render(attacked, "--node", NAME)
+    assert policy["kind"] == "NetworkPolicy"
+    pod = job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    container["args"].remove("--node=$(NODE)")
+    container["securityContext"] |= {"runAsUser": 0, "runAsGroup": 0, "runAsNonRoot": False}
+    pod["hostPID"] = True
+    as_root = reached(attacked, *others, deepcopy(job)).keys()
+    assert as_root >= {
+        "socket of root",
+        "bus as root",
+        "port",
+        "signal",
+        "file by handle",
+        "fifo",
+        "set-user-ID program",
+    }
+    container["securityContext"] = {"privileged": True}
+    pod["hostNetwork"] = True
+    assert as_root | reached(attacked, *others, job).keys() == break_out.ATTEMPTS.keys()
 
 
 def test_without_k3s_a_pod_says_so(node: Node) -> None:

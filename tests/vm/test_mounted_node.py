@@ -14,8 +14,16 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.vm
 
-# A program of root has the capabilities of the bounding set.
-_AS_POD = "setpriv --bounding-set=-all,+dac_read_search --no-new-privs"
+_BOUNDED = "setpriv --bounding-set=-all,+dac_read_search --no-new-privs"
+# What the image's program has by its file, a script has by ambient capabilities.
+_AS_POD = (
+    f"{_BOUNDED} --reuid 1879048192 --regid 1879048192 --clear-groups"
+    " --inh-caps=-all,+dac_read_search --ambient-caps=-all,+dac_read_search"
+)
+_START_AS_ROOT = (
+    "busctl call org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager StartTransientUnit"
+    " 'ssa(sv)a(sa(sv))' pod.service fail 1 ExecStart 'a(sasb)' 1 /usr/bin/touch 2 /usr/bin/touch /run/of-a-pod false 0"
+)
 _DROPIN = f"/etc/systemd/system/{SERVER}.d/site.conf"
 
 
@@ -39,3 +47,10 @@ def test_verdicts_are_those_of_root_or_unknown(node: Node) -> None:
     unknown = in_pod["kubelet-anonymous-auth"]
     assert unknown["status"] == "UNKNOWN"
     assert "its files changed after systemd loaded them" in unknown["reason"]
+
+
+def test_the_bus_starts_nothing_for_the_user_of_a_pod(node: Node) -> None:
+    """It starts programs as root for a process of root, whatever its capabilities are."""
+    assert node.run(f"{_AS_POD} {_START_AS_ROOT}", check=False).code != 0
+    node.run(f"{_BOUNDED} {_START_AS_ROOT}")
+    node.run("timeout 20 sh -c 'until [ -e /run/of-a-pod ]; do sleep 0.1; done'")

