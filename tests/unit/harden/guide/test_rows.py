@@ -12,7 +12,8 @@ from agent.harden.guide.controls import CONTROLS, DEFAULT_SERVICE_ACCOUNTS
 from agent.harden.guide.files import DIRECTORIES, FILES, POD_SECURITY_POLICIES
 from agent.harden.guide.k3s_options import OPTIONS
 from agent.harden.guide.sysctls import SYSCTLS
-from agent.k3s.paths import DEFAULT_DATA_DIR
+from agent.k3s.config_merge import ConfigText, merge_configuration
+from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
 from tests.data import guide
 
 MINORS = range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1)
@@ -89,6 +90,19 @@ def test_server_options_are_those_of_the_guide_except_for_listed_deviations(mino
     if minor >= 29:  # deviation: as above
         expected["kube-apiserver-arg", "service-account-extend-token-expiration"] = "false"
         expected["kube-controller-manager-arg", "terminated-pod-gc-threshold"] = "100"
+    assert options(SERVER, minor) == expected
+
+
+@pytest.mark.parametrize("minor", range(29, NEWEST_KNOWN.minor + 1))
+def test_the_options_from_1_29_on_are_those_of_k3s_own_guide_but_for_the_plugins(minor: int) -> None:
+    """Its API server exits: the plugin EventRateLimit has no entry in its admission configuration."""
+    config = merge_configuration([ConfigText(K3S_CONFIG_FILE, guide.OWN_GUIDE_OF_K3S.encode())])
+    expected = {}
+    for key in config.values:
+        for item in config.items(key):
+            name, separator, value = item.text.partition("=")
+            expected[key, name if separator else ""] = value or item.text
+    expected["kube-apiserver-arg", "enable-admission-plugins"] = guide.ADMISSION_PLUGINS[guide.NEWER]
     assert options(SERVER, minor) == expected
 
 
