@@ -342,7 +342,7 @@ _ARGUMENTS_OF_PLUGINS = ("k8s.io/kube-scheduler/config/v1", "kubescheduler.confi
 _FLAGS_OF_FIELDS = {
     "KubeletConfiguration": (
         "k8s.io/kubernetes/cmd/kubelet/app/options",
-        re.compile(r'\(?&c\.([\w.]+?)(?:\.Duration)?[})]*, "([a-z][\w-]*)"'),
+        re.compile(r'\(?&(?:c|f(?=\.SeccompDefault))\.([\w.]+?)(?:\.Duration)?[})]*, "([a-z][\w-]*)"'),
     ),
     "KubeProxyConfiguration": (
         "k8s.io/kubernetes/cmd/kube-proxy/app",
@@ -350,6 +350,9 @@ _FLAGS_OF_FIELDS = {
     ),
 }
 """The package that declares the flags of a component, and a pattern of a field with its flag, by kind."""
+
+_FLAGS_OF_COMPONENT_BASE = {"loggingformat": "logging-format"}
+"""Flags that component-base declares for all components, by field."""
 
 
 def configuration_fields(built: Built) -> Iterator[tuple[str, ...]]:
@@ -381,7 +384,8 @@ def _flags_of_fields(kind: str, sources: Sources) -> dict[str, str]:
     if kind not in _FLAGS_OF_FIELDS:
         return {}
     package, pattern = _FLAGS_OF_FIELDS[kind]
-    return {_plain(path): flag for path, flag in pattern.findall(sources.package(package).text)}
+    own = {_plain(path): flag for path, flag in pattern.findall(sources.package(package).text)}
+    return {**own, **_FLAGS_OF_COMPONENT_BASE}
 
 
 def _plain(go_path: str) -> str:

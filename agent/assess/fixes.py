@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus
-from agent.assess.checks.argument_values import GivenBy
 from agent.assess.checks.unmet import ChangedBy, UnmetRequirement
 from agent.base.model import NO_REMEDIATION, FixOwner, Instruction, Location, OwnCommand, Remediation
 from agent.harden.guide.k3s_options import OptionRow
 from agent.harden.settings.schema import DEFAULT_SETTINGS
+from agent.k3s.components.arguments import GivenBy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -12,10 +12,12 @@ from agent.base.model import Component, Instruction, Remediation
 from agent.cluster.kubernetes.parsing import as_mapping
 from agent.cluster.kubernetes.queries import Query
 from agent.harden.guide.k3s_options import SECCOMP_DEFAULT
-from agent.harden.node.components import not_run
-from agent.k3s.components.values import InvalidValueError, duration
-from agent.k3s.go_values import FALSE, TRUE
-from agent.k3s.kubelet_configuration import FEATURE_GATES, KUBELET_FIELDS
+from agent.harden.node.arguments.components import not_run
+from agent.k3s.components.files.field_table import kind_of_value, path_of_argument
+from agent.k3s.components.gates import FEATURE_GATES
+from agent.k3s.components.tables import LAST_MINOR
+from agent.k3s.components.values import parse
+from agent.k3s.go_values import InvalidValueError
 from agent.k3s.redaction import HIDDEN, without_secrets
 
 if TYPE_CHECKING:
@@ -23,9 +25,8 @@ if TYPE_CHECKING:
 
     from agent.assess.benchmark.control import BenchmarkControl
     from agent.assess.checks.answer import Answer
-    from agent.assess.checks.argument_values import ArgumentRequirement
     from agent.assess.checks.assessed_node import AssessedNode
-    from agent.assess.checks.check import Check
+    from agent.assess.checks.check import ArgumentRequirement, Check
     from agent.cluster.kubernetes.objects import Cluster, Json
     from agent.k3s.cis.versions import Benchmark
 
@@ -47,6 +48,7 @@ The field seccompDefault is only that of a file (kubernetes, cmd/kubelet/app/opt
 class _Running(NamedTuple):
     """The value of an argument in a running component."""
 
+    component: Component
     name: str
     value: str
     """Empty if the component has no value, or its zero value."""
@@ -57,7 +59,15 @@ class _Running(NamedTuple):
     @property
     def differs(self) -> bool:
         """Whether the component runs with another value than it will have after its next start."""
-        return self.configured is not None and _comparable(self.value) != _comparable(self.configured)
+        return self.configured is not None and self._meaning(self.value) != self._meaning(self.configured)
+
+    def _meaning(self, text: str) -> object:
+        """Return a value as the component reads it. A missing field of the kubelet's configuration is zero."""
+        try:
+            found = parse(kind_of_value(self.component, self.name, LAST_MINOR) or "string", text) if text else None
+        except InvalidValueError:
+            found = text
+        return (frozenset(found) if isinstance(found, tuple) else found) or None
 
 
 def confirmed(check: Check, answer: Answer, node: AssessedNode) -> Answer:
@@ -70,7 +80,7 @@ def confirmed(check: Check, answer: Answer, node: AssessedNode) -> Answer:
     for requirement in check.arguments:
         running = _running(requirement.component, requirement.name, node)
         if running is not None:
-            answer = answer._replace(evidence=(*answer.evidence, _evidence(requirement.component, running)))
+            answer = answer._replace(evidence=(*answer.evidence, _evidence(running)))
             if answer.status is ControlStatus.PASS and not _is_met(requirement, running):
                 answer = answer._replace(
                     status=ControlStatus.FAIL,
@@ -92,18 +102,20 @@ def notes_about_cluster(
         return
     for problem in list(cluster.problems.values())[:_MOST_NOTES]:
         yield Note(problem, None, Remediation())
-    for component in (Component.API_SERVER, Component.KUBELET):
-        for name, argument in node.arguments(component).found.items():
-            running = _running(component, name, node)
-            if running is not None and running.differs:
-                message = f"{component} runs with --{name}={running.value}, and --{name}={argument.value} is configured"
-                yield Note(message, argument.given[-1].location, _RESTART)
     requirements = {
         (requirement.name, requirement.criterion): requirement
         for control in controls
         for requirement in control.check_of(benchmark).arguments
-        if requirement.component is Component.KUBELET and requirement.name in KUBELET_FIELDS
+        if requirement.component is Component.KUBELET
     }
+    tested = {requirement.name for requirement in requirements.values()}
+    for component in (Component.API_SERVER, Component.KUBELET):
+        for name, argument in node.arguments(component).found.items():
+            is_tested = component is Component.API_SERVER or name in tested
+            running = _running(component, name, node) if is_tested else None
+            if running is not None and running.differs:
+                message = f"{component} runs with --{name}={running.value}, and --{name}={argument.value} is configured"
+                yield Note(message, argument.given[-1].location, _RESTART)
     own = own_node(node, cluster)
     for name, configuration in list(cluster.kubelets.items())[:_MOST_NOTES]:
         if name != own:
@@ -138,7 +150,8 @@ def _unequal_nodes(cluster: Cluster) -> Iterator[Note]:
 
 def _of_other_node(name: str, configuration: Json, requirements: Iterable[ArgumentRequirement]) -> Iterator[Note]:
     values = [
-        (requirement, _field(configuration, KUBELET_FIELDS[requirement.name].path)) for requirement in requirements
+        (requirement, _field(configuration, path_of_argument(Component.KUBELET, requirement.name)))
+        for requirement in requirements
     ]
     found = [
         f"--{requirement.name}={value}"
@@ -156,8 +169,8 @@ def _is_met(requirement: ArgumentRequirement, running: _Running) -> bool:
     return not (running.differs or running.configured is None) or requirement.criterion.accepts(running.value)
 
 
-def _evidence(component: Component, running: _Running) -> Evidence:
-    observation = f"--{running.name}={running.value} in the running {component}"
+def _evidence(running: _Running) -> Evidence:
+    observation = f"--{running.name}={running.value} in the running {running.component}"
     if running.differs:
         observation += f"; --{running.name}={running.configured} is configured, so K3s has to restart"
     elif running.configured is not None:
@@ -169,7 +182,7 @@ def _running(component: Component, name: str, node: AssessedNode) -> _Running | 
     """Return the value of an argument in the component of this node; None if the component does not show it."""
     cluster = node.cluster
     arguments = node.arguments(component)
-    if cluster is None or cluster.problem or arguments.doubt(name) or not_run(component, node.facts):
+    if cluster is None or cluster.problem or arguments.why_unknown(name) or not_run(component, node.facts):
         return None
     argument = arguments.get(name)
     configured = None if argument is None else argument.value
@@ -177,11 +190,12 @@ def _running(component: Component, name: str, node: AssessedNode) -> _Running | 
         return None
     if component is Component.API_SERVER and cluster.flags is not None and name in cluster.flags:
         value = without_secrets(name, _list(cluster.flags[name]))
-        return _Running(name, value, configured, f"{cluster.server}/flagz")
+        return _Running(component, name, value, configured, f"{cluster.server}/flagz")
     own = own_node(node, cluster)
-    if component is Component.KUBELET and own in cluster.kubelets and name in KUBELET_FIELDS.keys() - _NOT_SHOWN:
-        value = _field(cluster.kubelets[own], KUBELET_FIELDS[name].path)
-        return _Running(name, value, configured, f"{cluster.server}/api/v1/nodes/{own}/proxy/configz")
+    field = path_of_argument(component, name) if name not in _NOT_SHOWN else ""
+    if component is Component.KUBELET and own in cluster.kubelets and field:
+        value = _field(cluster.kubelets[own], field)
+        return _Running(component, name, value, configured, f"{cluster.server}/api/v1/nodes/{own}/proxy/configz")
     return None
 
 
@@ -208,18 +222,3 @@ def _field(configuration: Json, path: str) -> str:
 def _list(value: str) -> str:
     """Return a flag as it is written on a command line: pflag shows a list in brackets."""
     return value[1:-1] if value.startswith("[") and value.endswith("]") else value
-
-
-def _comparable(value: str) -> object:
-    """Return what a value means, so that 1 and true, 60s and 1m0s, and lists in another order are equal.
-
-    A missing field of the kubelet's configuration is its zero value.
-    """
-    if value in FALSE or not value:
-        return None
-    if value in TRUE:
-        return True
-    try:
-        return duration(value) or None
-    except InvalidValueError:
-        return frozenset(part.strip() for part in value.split(",")) - {""}

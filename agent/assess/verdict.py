@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus, Verdict
 from agent.assess.checks.answer import Answer, Evidence
-from agent.assess.checks.argument_values import GivenBy
 from agent.assess.checks.check import DATA_DIR
 from agent.assess.checks.manual import NotInK3s
 from agent.assess.fixes import remediation_of
 from agent.base.model import Role
+from agent.k3s.components.arguments import GivenBy
 
 if TYPE_CHECKING:
     from agent.assess.assessment import Waiver

@@ -40,7 +40,7 @@ _KEYS = (*(component.config_key for component in Component), "node-label", "node
 def _has_arguments(situation: Situation) -> bool:
     """Return whether the operator sets an argument of a component, or a kubelet file. If not, no table is loaded."""
     values = situation.facts.operator_config.values
-    return bool(situation.k3s_files.kubelet_files) or any(key in values for key in _KEYS)
+    return not situation.k3s_files.kubelet.are_default or any(key in values for key in _KEYS)
 
 
 def _names_own_file(situation: Situation, option: str) -> bool:
@@ -142,7 +142,7 @@ def component_file_invalid(situation: Situation) -> Iterator[Problem]:
     policy. Certificates and keys must be in the PEM format, and a directory cannot be in the place of a file.
     """
     files = situation.k3s_files
-    if files.kubelet_files:
+    if not files.kubelet.are_default:
         from agent.findings.argument_predictions import kubelet_file_problems
 
         yield from kubelet_file_problems(situation)
@@ -193,7 +193,7 @@ def _own_admission_configuration(situation: Situation) -> Iterator[tuple[NamedPa
     facts, named = situation.facts, situation.k3s_files.own_admission
     if named is None or is_managed(situation, named.path):
         return
-    from agent.harden.node.components import not_run
+    from agent.harden.node.arguments.components import not_run
 
     if not_run(Component.API_SERVER, facts):
         return

@@ -18,7 +18,7 @@ from agent.harden.desired.dropin_options import (
     DISABLED_PLUGINS_ARGUMENT,
 )
 from agent.harden.guide.files import AUDIT_POLICY
-from agent.harden.node.components import not_run
+from agent.harden.node.arguments.components import not_run
 from agent.k3s import admission_configuration, audit_policy
 from agent.k3s.admission_plugins import POD_SECURITY
 from agent.k3s.components import controllers

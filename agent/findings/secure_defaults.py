@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.base.model import Component, Location
+from agent.base.model import Component
 from agent.base.report import Level
 from agent.findings.registry import finding, misconfigured, no, yes
 from agent.harden.guide.criteria import Boolean, Equals, ListExcludes
 from agent.k3s import default_arguments
-from agent.k3s.config import component_argument
-from agent.k3s.default_arguments import Channel
+from agent.k3s.components.arguments import GivenBy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,15 +76,6 @@ SECURE_DEFAULTS = (
 )
 
 
-class _Given(NamedTuple):
-    """A value of an argument, from K3s' configuration or from a file of the kubelet."""
-
-    location: Location
-    key: str
-    """The argument or the field, as it is written."""
-    written: str
-
-
 @finding(
     Level.ERROR,
     remediation="remove the argument, so that K3s sets its default; then restart K3s",
@@ -114,64 +104,30 @@ def secure_default_replaced(situation: Situation) -> Iterator[Problem]:
 
 
 def _replaced(situation: Situation, *, opens: bool) -> Iterator[Problem]:
-    for row in (row for row in SECURE_DEFAULTS if row.opens == opens and _can_be_replaced(row, situation)):
-        default = _default(row, situation)
-        given = _given(row, default, situation) if default is not None else None
-        if given is None or default is None or situation.waivers.covering(row.control) is not None:
+    config, files = situation.facts.operator_config, situation.k3s_files.kubelet
+    for row in (row for row in SECURE_DEFAULTS if row.opens == opens):
+        is_given = row.name in config.component_arguments(row.component.config_key)
+        if not is_given and (row.component is not Component.KUBELET or files.are_default):
             continue
-        edit, expected = f"remove `{given.key}`", f"{row.name}={default.value}, K3s' default"
-        message = f"the {row.component} {row.effect}"
-        yield misconfigured(message, edit, given.location, given.written, expected)
+        from agent.harden.node.arguments.components import not_run  # few hosts set such an argument
+
+        default = _secure_default(row, situation)
+        argument = situation.arguments(row.component).get(row.name)
+        given = argument.given if argument else ()
+        weak = next((value for value in given if value.by in _OPERATORS and not row.meets.accepts(value.value)), None)
+        is_waived = situation.waivers.covering(row.control) is not None
+        if weak is None or default is None or is_waived or not_run(row.component, situation.facts):
+            continue
+        expected, written = f"{row.name}={default.value}, K3s' default", weak.written or f"{row.name}={weak.value}"
+        edit, message = f"remove `{weak.field or row.name}`", f"the {row.component} {row.effect}"
+        yield misconfigured(message, edit, weak.at, written.removeprefix("--"), expected)
 
 
-def _can_be_replaced(row: SecureDefault, situation: Situation) -> bool:
-    is_given = row.name in situation.facts.operator_config.component_arguments(row.component.config_key)
-    return is_given or (row.component is Component.KUBELET and bool(situation.k3s_files.kubelet_files))
+def _secure_default(row: SecureDefault, situation: Situation) -> DefaultArgument | None:
+    """Return K3s' own value for the argument, if it is secure."""
+    defaults = default_arguments.defaults_of(row.component)
+    of_version = (default for default in defaults if default.in_version(situation.facts.version))
+    return next((own for own in of_version if own.name == row.name and row.meets.accepts(own.value)), None)
 
 
-def _default(row: SecureDefault, situation: Situation) -> DefaultArgument | None:
-    """Return K3s' own value for the argument if it is secure, and K3s runs the component here."""
-    from agent.harden.node.components import not_run
-
-    if not_run(row.component, situation.facts):
-        return None
-    own = (
-        default
-        for default in default_arguments.defaults_of(row.component)
-        if default.name == row.name and default.in_version(situation.facts.version) and row.meets.accepts(default.value)
-    )
-    return next(own, None)
-
-
-def _given(row: SecureDefault, default: DefaultArgument, situation: Situation) -> _Given | None:
-    """Return the value that takes effect in the place of K3s' own, if it is not secure."""
-    config, key = situation.facts.operator_config, row.component.config_key
-    values = config.component_arguments(key).get(row.name, ())
-    if not values:
-        return _in_kubelet_files(row, default, situation)
-    arguments = [component_argument(argument.text) for argument in config.items(key)]
-    forms = {argument.form for argument in arguments if argument.name == row.name}
-    from agent.k3s.components.tables import is_combined  # few hosts set such an argument
-
-    if not is_combined(row.component, row.name):
-        # The value of `name-=x` comes before K3s' own, which the component then uses.
-        values = () if forms == {"-"} and default.channel is Channel.ARGUMENT else values[-1:]
-    weak = next((value for value in values if not row.meets.accepts(value.text)), None)
-    name = weak.spelling or row.name if weak else ""
-    return weak and _Given(weak.location, name, f"{name}={weak.text}")
-
-
-def _in_kubelet_files(row: SecureDefault, default: DefaultArgument, situation: Situation) -> _Given | None:
-    """Return the value in the last file of the kubelet that has one, if it overrides K3s' own and is not secure."""
-    files = situation.k3s_files.kubelet_files
-    if row.component is not Component.KUBELET or default.channel is not Channel.KUBELET_FILE or not files:
-        return None
-    from agent.k3s.kubelet_configuration import as_field, kubelet_file
-
-    for path, data in reversed(files):
-        value, line = kubelet_file(data, path).settings.get(row.name, (None, 0))
-        if value is not None:
-            field = as_field(row.name, value)
-            given = _Given(Location(path, line), field.partition(":")[0], field)
-            return None if row.meets.accepts(value) else given
-    return None
+_OPERATORS = (GivenBy.OPERATOR, GivenBy.KUBELET_FILE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,7 +9,7 @@ from agent.base.errors import InputError
 from agent.base.model import Location, Role
 from agent.base.value import Value
 from agent.base.yaml_reader import shown
-from agent.k3s.go_values import FALSE, TRUE
+from agent.k3s.go_values import FALSE, TRUE, accepted, strings
 from agent.k3s.options import AGENT_KEYS, ALIASES, SERVER_ONLY_KEYS
 
 if TYPE_CHECKING:
@@ -156,12 +155,7 @@ class MergedConfig(Value):
 
 def string_slice(text: str) -> tuple[str, ...]:
     """Parse a list as pflag's StringSlice does, with the quotes of CSV. Text that pflag rejects is split at commas."""
-    if '"' in text:
-        from agent.k3s.components.values import InvalidValueError, strings  # takes time to import
-
-        with suppress(InvalidValueError):
-            return strings(text)
-    return tuple(text.split(","))
+    return (accepted(strings, text) if '"' in text else None) or tuple(text.split(","))
 
 
 def component_argument(text: str) -> ComponentArgument:

@@ -24,6 +24,8 @@ class Needs(Enum):
     ETCD = "K3s runs etcd itself"
     SECRETS_ENCRYPTION = "K3s encrypts secrets"
     PROTECT_KERNEL_DEFAULTS = "K3s' own option protect-kernel-defaults is on"
+    SQLITE = "K3s' datastore is SQLite, so no other server can run"
+    NO_CLUSTER_CIDR = "the operator sets no cluster-cidr"
     NO_AUTHENTICATION_CONFIG = "the operator sets no authentication-config"
     NO_AUTHORIZATION_CONFIG = "the operator sets no authorization-config"
 

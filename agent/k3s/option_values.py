@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from agent.k3s import go_values
 from agent.k3s.components import values
-from agent.k3s.components.values import InvalidValueError
+from agent.k3s.go_values import InvalidValueError
 from agent.k3s.options import DURATIONS, SERVER_ONLY_KEYS, SWITCHES, WHOLE_NUMBERS
 
 if TYPE_CHECKING:
@@ -104,9 +105,9 @@ def _mode(text: str) -> None:
 
 
 _PARSERS: dict[str, Callable[[str], object]] = {
-    **dict.fromkeys(sorted(SWITCHES - _NOT_IN_ALL_VERSIONS), values.boolean),
-    **dict.fromkeys(WHOLE_NUMBERS, values.integer),
-    **dict.fromkeys(DURATIONS, values.duration),
+    **dict.fromkeys(sorted(SWITCHES - _NOT_IN_ALL_VERSIONS), go_values.boolean),
+    **dict.fromkeys(WHOLE_NUMBERS, go_values.integer),
+    **dict.fromkeys(DURATIONS, go_values.duration),
 }
 _LISTS: dict[str, Callable[[str], object]] = {
     "cluster-cidr": _range,

@@ -7,16 +7,15 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.model import Component, Location
-from agent.k3s.components import tables
-from agent.k3s.components.files.field_table import fields_of
+from agent.k3s.components.arguments import EffectiveArgument, EffectiveArguments, Given, GivenBy
+from agent.k3s.components.files.field_table import kind_of_value
 from agent.k3s.components.gates import FEATURE_GATES
-from agent.k3s.components.prediction import Context, rejected_arguments
-from agent.k3s.components.rejection import ComponentArguments, ParsedArgument
+from agent.k3s.components.prediction import rejected_arguments
+from agent.k3s.components.rejection import ParsedArguments
 from agent.k3s.components.relations import holds, is_gate, name_in, number_of
 from agent.k3s.components.rules import default_values, rejected_by_rule, rules_about
 from agent.k3s.components.syntaxes import syntax
-from agent.k3s.components.values import InvalidValueError, combined, parse
-from agent.k3s.config import ConfigValue
+from agent.k3s.components.values import combined, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -100,37 +99,42 @@ def _examples(component: Component, minor: int) -> Iterator[Example]:
                 )
 
 
-@cache
-def kind_of_value(component: Component, name: str, minor: int) -> str:
-    """Return the kind of value of an argument or a field of the kubelet; empty if the component does not have it."""
-    fields = fields_of(KUBELET_KIND, minor) if component is Component.KUBELET else {}
-    of_field = fields[name].type_name if name in fields else ""
-    is_list = any(path.startswith(f"{name}[].") for path in fields)
-    return tables.kind_of(component, name, minor) or ("[object]" if is_list else of_field.partition("(")[0])
-
-
 def is_field(name: str) -> bool:
     """Return whether a name is that of a field of the kubelet's file."""
     return (not name.islower() or "." in name) and not is_gate(name)
 
 
-def parsed(component: Component, settings: Settings, minor: int) -> ComponentArguments:
+def parsed(component: Component, settings: Settings, minor: int) -> ParsedArguments:
     """Return settings as the effective arguments of a component."""
-    location = Location(PurePosixPath("/etc/rancher/k3s/config.yaml"))
-    found = {}
-    for name, text in settings.items():
-        kind = kind_of_value(component, name, minor)
-        if not is_gate(name):
-            texts = text.split(REPEATED)
-            values = [
-                tuple(item.strip("[]").split(",")) if kind.startswith("[") else parse(kind, item) for item in texts
-            ]
-            found[name] = ParsedArgument(kind, combined(kind, values), [ConfigValue(item, location) for item in texts])
+    given, values = {}, {}
+    for name, argument in effective(component, settings).found.items():
+        kind = kind_of_value(component, name, minor) or "string"
+        given[name] = argument.given
+        values[name] = combined(kind, [parse(kind, item.value) for item in argument.given])
     gates = {name: text == "true" for name, text in settings.items() if is_gate(name)}
-    if gates:
-        text = feature_gates(settings)
-        found[FEATURE_GATES] = ParsedArgument("string", text, (ConfigValue(text, location),))
-    return ComponentArguments(component, minor, found, gates, {**default_values(component), **PASSED})
+    return ParsedArguments(component, minor, given, values, gates, {**default_values(component), **PASSED})
+
+
+def effective(component: Component, settings: Settings) -> EffectiveArguments:
+    """Return settings as if the operator had written them."""
+    at = Location(PurePosixPath("/etc/rancher/k3s/config.yaml"))
+    texts = {name: text for name, text in settings.items() if not is_gate(name)}
+    if gates := feature_gates(settings):
+        texts[FEATURE_GATES] = gates
+    found = {}
+    for name, text in texts.items():
+        by, path = (GivenBy.KUBELET_FILE, name) if is_field(name) else (GivenBy.OPERATOR, "")
+        items = [text.strip("[]")] if path else text.split(REPEATED)
+        given = tuple(Given(item, by, at, field=path) for item in items)
+        found[name] = EffectiveArgument(name, text, given)
+    found.update(
+        {
+            name: EffectiveArgument(name, text, (Given(text, GivenBy.K3S),))
+            for name, text in PASSED.items()
+            if name not in found
+        }
+    )
+    return EffectiveArguments(component, found, {})
 
 
 def feature_gates(settings: Settings) -> str:
@@ -140,14 +144,7 @@ def feature_gates(settings: Settings) -> str:
 
 def is_accepted(component: Component, settings: Settings, minor: int) -> bool:
     """Return whether no exit of the component is predicted."""
-    try:
-        arguments = parsed(component, settings, minor)
-    except InvalidValueError:
-        return False
-    given = {name: value.given for name, value in arguments.given.items() if not is_field(name)}
-    fields = {name: value for name, value in arguments.given.items() if is_field(name)}
-    context = Context(PASSED, fields)
-    return not any(True for _ in rejected_arguments(component, given, minor, context))
+    return not any(True for _ in rejected_arguments(effective(component, settings), minor))
 
 
 class _Maker:
@@ -159,7 +156,7 @@ class _Maker:
         self._nothing = parsed(component, {}, minor)
 
     def kind(self, name: str) -> str:
-        return kind_of_value(self.component, name, self.minor)
+        return kind_of_value(self.component, name, self.minor) or ""
 
     def value(self, name: str) -> str:
         """Return a valid value that is not empty."""

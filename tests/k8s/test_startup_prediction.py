@@ -44,6 +44,7 @@ pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("trials")]
 CONFIG = "/etc/rancher/k3s/config.yaml"
 OWN = "/etc/own.yaml"
 KUBELET_FILE = "/var/lib/rancher/k3s/agent/etc/kubelet.conf.d/50-own.conf"
+LATER = KUBELET_FILE.replace("50-own", "60-later")
 CASES = 40
 SEED = os.environ.get("PREDICTION_SEED") or str(random.SystemRandom().randrange(10**6))
 ENCRYPTION = """\
@@ -215,6 +216,15 @@ PAIRS = (
     Pair("component-file-invalid", API_SERVER, {"/var/log/own": None, **LOGGED}, LOGGED),
     kubelet_file("cpuManagerPolicy: static\n", "cpuManagerPolicy: static\nreservedSystemCPUs: '0'\n"),
     kubelet_file("maxPods: '5'\n", "maxPod: '5'\n", "component-file-invalid"),
+    kubelet_file("eventRecordQPS: -3\n", "EventRecordQPS: -3\n"),  # sorted before the kubelet's own default
+    kubelet_file("eventrecordqps: -3\n", "eventrecordqps: 3\neventRecordQPS: -3\n"),
+    kubelet_file("MaxPods: x\n", "MaxPods: -3\n", "component-file-invalid"),
+    Pair(
+        "component-argument-invalid",
+        KUBELET,
+        {KUBELET_FILE: f"{KUBELET_HEAD}eventrecordqps: -3\n", LATER: f"{KUBELET_HEAD}eventRecordQPS: 3\n"},
+        {KUBELET_FILE: f"{KUBELET_HEAD}eventRecordQPS: -3\n", LATER: f"{KUBELET_HEAD}eventRecordQPS: 3\n"},
+    ),
     kubelet_file("featureGates: {NoSuchGate: true}\n", "featureGates: {NodeSwap: true}\n", "feature-gate-invalid"),
 )
 

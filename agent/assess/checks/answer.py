@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.assess.checks.unmet import UnmetRequirement, complete_steps
+from agent.assess.checks.unmet import UnmetRequirement, complete_steps, made_readable
 from agent.base.model import StrEnum
 
 if TYPE_CHECKING:
-    from agent.assess.checks.argument_values import Doubt, GivenBy
     from agent.base.model import Location
+    from agent.k3s.components.arguments import GivenBy, Unknown
 
 UNDETERMINED = "could not be determined"
 """`found` of a check that has no evidence for an answer."""
@@ -61,7 +61,8 @@ class Answer(NamedTuple):
     """The requirement, if the check itself does not define it."""
 
 
-def doubtful(doubt: Doubt) -> Answer:
-    """Return the answer for an argument whose value is in doubt."""
-    evidence = (Evidence(doubt.observation, doubt.location),) if doubt.location else ()
-    return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, doubt.reason, complete_steps(*doubt.steps))
+def undetermined(why: Unknown) -> Answer:
+    """Return the answer for an argument whose value could not be determined."""
+    evidence = (Evidence(why.observation, why.location),) if why.location else ()
+    steps = why.steps or (made_readable(why.location.path) if why.location else ())
+    return Answer(ControlStatus.UNKNOWN, UNDETERMINED, evidence, why.reason, complete_steps(*steps))

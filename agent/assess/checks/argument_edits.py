@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.assess.checks import k3s_arguments
-from agent.assess.checks.argument_values import ArgumentRequirement, GivenBy
+from agent.assess.checks.check import ArgumentRequirement
 from agent.assess.checks.unmet import ChangedBy, UnmetRequirement
 from agent.base.model import Component, Instruction, Location, OwnCommand, Restart
 from agent.harden.desired.dropin_options import (
@@ -16,18 +15,19 @@ from agent.harden.desired.dropin_options import (
 )
 from agent.harden.guide.criteria import ListExcludes, NotEmpty
 from agent.harden.guide.k3s_options import PROTECT_KERNEL_DEFAULTS, SECRETS_ENCRYPTION
+from agent.harden.node.arguments import defaults
 from agent.harden.node.facts import RANCHER_DROPIN
+from agent.k3s.components.arguments import GivenBy
 from agent.k3s.config import component_argument
-from agent.k3s.kubelet_configuration import as_field
 from agent.k3s.options import VARIABLES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from agent.assess.checks.answer import Evidence
-    from agent.assess.checks.argument_values import EffectiveArgument, Given
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.harden.node.facts import HostFacts
+    from agent.k3s.components.arguments import EffectiveArgument, Given
     from agent.k3s.config import ConfigValue
 
 ENCRYPTION_ARGUMENT = "encryption-provider-config"
@@ -145,7 +145,7 @@ def corrected(
     required: ArgumentRequirement, argument: EffectiveArgument, node: AssessedNode
 ) -> tuple[Instruction, ...]:
     """Return the edits of a set value, which keep the other items of a list."""
-    own = k3s_arguments.default_of(required.component, required.name, node.facts)
+    own = defaults.default_of(required.component, required.name, node.facts)
     wrong = [value for value in argument.given if not required.criterion.accepts(value.value)] or list(argument.given)
     left = list(argument.overridden)
     while left and left[-1].by is not GivenBy.K3S and not required.criterion.accepts(left[-1].value):
@@ -221,7 +221,11 @@ def _settings(
         return
     for item in dict.fromkeys(value._replace(value="", written="") for value in wrong):
         is_field = item.by is GivenBy.KUBELET_FILE
-        text = as_field(required.name, better) if is_field else f"{required.name}={better}"
+        text = f"{required.name}={better}"
+        if is_field:
+            from agent.k3s.components.files.fields import as_field  # of few nodes
+
+            text = as_field(required.component, required.name, better)
         yield Instruction(f"set `{text}`", item.location)
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.assess.checks import argument_edits, k3s_arguments
+from agent.assess.checks import argument_edits
 from agent.assess.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence
-from agent.assess.checks.argument_values import ArgumentRequirement, GivenBy
 from agent.assess.checks.arguments_in_files import answer_by_file
-from agent.assess.checks.check import Check
+from agent.assess.checks.check import ArgumentRequirement, Check
 from agent.assess.checks.datastore import no_etcd
-from agent.assess.checks.k3s_arguments import ETCD_FILES
 from agent.assess.checks.unmet import ChangedBy, UnmetRequirement, complete_steps, made_readable
 from agent.base.errors import InputError
 from agent.base.model import Component, Instruction, Location, Restart
@@ -22,17 +21,21 @@ from agent.harden.desired.dropin_options import (
     DISABLED_PLUGINS_ARGUMENT,
 )
 from agent.harden.guide.criteria import NotGiven
-from agent.harden.node.components import not_run
+from agent.harden.node.arguments import defaults
+from agent.harden.node.arguments.components import not_run
+from agent.harden.node.arguments.defaults import ETCD_FILES
 from agent.harden.node.datastore import Datastore
 from agent.k3s import admission_configuration, audit_policy, default_arguments
+from agent.k3s.components.arguments import GivenBy
 from agent.k3s.config import component_argument, string_slice
+from agent.k3s.go_values import accepted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.assess.checks.argument_values import EffectiveArgument, Given
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.harden.guide.criteria import Criterion
+    from agent.k3s.components.arguments import EffectiveArgument, Given
     from agent.k3s.config import DroppedItem
 
 _EVENT_RATE_LIMIT = "EventRateLimit"
@@ -58,9 +61,9 @@ class ArgumentCheck(Check):
         if reason:
             return Answer(ControlStatus.NOT_APPLICABLE, reason=reason)
         arguments = node.arguments(self.component)
-        doubt = arguments.doubt(self.name)
-        if doubt:
-            return answer_by_file(self.name, self.criterion, doubt, node, unset_passes=self.unset_passes)
+        why = arguments.why_unknown(self.name)
+        if why:
+            return answer_by_file(self.name, self.criterion, why, node, unset_passes=self.unset_passes)
         argument = arguments.get(self.name)
         return _unset(self, node) if argument is None else _set(self, argument, node)
 
@@ -115,7 +118,7 @@ def _unset(check: ArgumentCheck, node: AssessedNode) -> Answer:
             shown,
             unmet=complete_steps(argument_edits.append_to_list(dropped.key, dropped.by), restart=Restart.K3S),
         )
-    option = k3s_arguments.option_behind(check.component, check.name, node.facts)
+    option = defaults.option_behind(check.component, check.name, node.facts)
     if option is not None:
         evidence = (Evidence(option.written, option.location),)
     if check.name == argument_edits.ENCRYPTION_ARGUMENT:
@@ -134,7 +137,7 @@ def _searched(check: ArgumentCheck, node: AssessedNode) -> Iterator[Evidence]:
     )
     files = [*facts.configuration.files]
     if check.component is Component.KUBELET:
-        files += [file.path for file in node.evidence.kubelet.files]
+        files += [file.path for file in node.situation.k3s_files.kubelet.files]
     if not files:
         yield Evidence(observation, source=f"K3s {facts.version}")
     for file in files:
@@ -144,14 +147,14 @@ def _searched(check: ArgumentCheck, node: AssessedNode) -> Iterator[Evidence]:
 
 def _of_etcd(check: ArgumentCheck, node: AssessedNode, evidence: tuple[Evidence, ...]) -> Answer:
     """Return the answer if the API server has no file for etcd, and K3s does not run etcd here."""
-    address = k3s_arguments.datastore_address(node.facts)
-    if address is None or not k3s_arguments.is_etcd(address):
+    address = defaults.datastore_address(node.facts)
+    if address is None or not defaults.is_etcd(address):
         alone = _other_alone(check, node)
         if alone is not None:
             return alone
     if address is None:
         return no_etcd(node)
-    if not k3s_arguments.is_etcd(address):
+    if not defaults.is_etcd(address):
         kind = address.value.partition(":")[0]
         reason = f"the external datastore is {kind}, not etcd, as its address at {address.location} shows"
         return Answer(ControlStatus.NOT_APPLICABLE, kind, reason=reason)
@@ -190,15 +193,22 @@ def _set(check: ArgumentCheck, argument: EffectiveArgument, node: AssessedNode) 
     evidence = tuple(_evidence(check, value) for value in argument.given)
     by = argument.given[-1].by
     found = f"--{check.name}={argument.value}"
-    option = k3s_arguments.option_behind(check.component, check.name, node.facts) if by is GivenBy.K3S else None
+    option = defaults.option_behind(check.component, check.name, node.facts) if by is GivenBy.K3S else None
     if option is not None:
         by = option.by
         evidence = (_evidence(check, option), *evidence)
-    if check.criterion.accepts(argument.value):
+    if check.criterion.accepts(argument.value) and (by is GivenBy.K3S or _can_be_parsed(check, argument)):
         rejected = _rejected(check, argument, node, evidence)
         return rejected or Answer(ControlStatus.PASS, found, evidence, given_by=by)
     unmet = argument_edits.unmet_argument(check.requirement, argument, evidence, by, node)
     return Answer(ControlStatus.FAIL, found, evidence, unmet=unmet)
+
+
+def _can_be_parsed(check: ArgumentCheck, argument: EffectiveArgument) -> bool:
+    from agent.k3s.components import tables, values  # few hosts set such an argument
+
+    kind = tables.kind_of(check.component, check.name, tables.LAST_MINOR)  # the kinds are equal in all minors
+    return kind is None or all(accepted(partial(values.parse, kind), item.value) is not None for item in argument.given)
 
 
 def _rejected(

@@ -5,18 +5,18 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.assess.checks.answer import Answer, ControlStatus, Evidence, doubtful
-from agent.assess.checks.argument_values import GivenBy
+from agent.assess.checks.answer import Answer, ControlStatus, Evidence, undetermined
 from agent.assess.checks.unmet import complete_steps
 from agent.base.errors import InputError
 from agent.base.model import Location, Restart
 from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, first_object
+from agent.k3s.components.arguments import GivenBy
 
 if TYPE_CHECKING:
-    from agent.assess.checks.argument_values import Doubt
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.base.yaml_reader import Node
     from agent.harden.guide.criteria import Criterion
+    from agent.k3s.components.arguments import Unknown
 
 
 class DecidingField(NamedTuple):
@@ -34,29 +34,29 @@ FIELDS = {
     "metrics-bind-address": DecidingField("metricsBindAddress", ""),
     "profiling": DecidingField("enableProfiling", "true"),
 }
-"""By argument; undetermined_arguments has the reason for each."""
+"""By argument; harden/node/arguments/unknown.py has the reason for each."""
 
 
-def answer_by_file(name: str, criterion: Criterion, doubt: Doubt, node: AssessedNode, *, unset_passes: bool) -> Answer:
-    """Return the answer for an argument in doubt: by the file that decides it, if it can be read."""
-    data = node.situation.k3s_files.contents.get(PurePosixPath(doubt.file)) if doubt.file else None
+def answer_by_file(name: str, criterion: Criterion, why: Unknown, node: AssessedNode, *, unset_passes: bool) -> Answer:
+    """Return the answer for an unknown argument: by the file that decides it, if it can be read."""
+    data = node.situation.k3s_files.contents.get(PurePosixPath(why.file)) if why.file else None
     if data is None or name not in FIELDS:
-        return doubtful(doubt)
-    path, field = PurePosixPath(doubt.file), FIELDS[name]
+        return undetermined(why)
+    path, field = PurePosixPath(why.file), FIELDS[name]
     try:
         root = first_object(data, path)
     except InputError:
-        return doubtful(doubt)
+        return undetermined(why)
     if not isinstance(root, YamlMapping):
-        return doubtful(doubt)
+        return undetermined(why)
     found = _scalars(root, field.path)
     value = ",".join(scalar.text for scalar in found) or field.default
     line = found[0].line if found else root.line
     shown = f"{field.path}: {value}" if found else f"{field.path} is not set"
-    evidence = (Evidence(doubt.observation, doubt.location), Evidence(shown, Location(path, line)))
+    evidence = (Evidence(why.observation, why.location), Evidence(shown, Location(path, line)))
     if criterion.accepts(value) if value else unset_passes:
         return Answer(ControlStatus.PASS, shown, evidence, given_by=GivenBy.OPERATOR)
-    return Answer(ControlStatus.FAIL, shown, evidence, unmet=complete_steps(*doubt.steps, restart=Restart.K3S))
+    return Answer(ControlStatus.FAIL, shown, evidence, unmet=complete_steps(*why.steps, restart=Restart.K3S))
 
 
 def _scalars(root: YamlMapping, path: str) -> list[Scalar]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from agent.assess.checks.effective_arguments import effective_arguments
 from agent.assess.checks.host_paths import BINARIES, paths_on
 from agent.assess.checks.unmet import ChangedBy, UnmetRequirement
 from agent.base.linux.sysctl_order import SYSCTL_CONF, at_boot
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import PurePosixPath
 
-    from agent.assess.checks.argument_values import EffectiveArguments
     from agent.assess.checks.evidence import CollectedEvidence
     from agent.base.linux.sysctl_order import SysctlAssignment
     from agent.base.model import Step
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
     from agent.harden.desired.boot_parameters import Override
     from agent.harden.desired.dropin_options import ExpectedOption
     from agent.harden.situation import Situation
+    from agent.k3s.components.arguments import EffectiveArguments
 
 
 class AssessedNode:
@@ -48,14 +47,10 @@ class AssessedNode:
         self.facts = situation.facts
         self.evidence = evidence
         self.cluster = cluster
-        self._arguments: dict[Component, EffectiveArguments] = {}
 
     def arguments(self, component: Component) -> EffectiveArguments:
         """Return a component's effective arguments."""
-        if component not in self._arguments:
-            kubelet = self.evidence.kubelet if component is Component.KUBELET else None
-            self._arguments[component] = effective_arguments(component, self.facts, kubelet)
-        return self._arguments[component]
+        return self.situation.arguments(component)
 
     @cached_property
     def has_started(self) -> bool:

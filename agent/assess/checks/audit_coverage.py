@@ -10,7 +10,7 @@ from agent.assess.checks.manual import Manual
 from agent.base.errors import InputError
 from agent.base.model import Component, Location
 from agent.harden.desired.dropin_options import AUDIT_POLICY_ARGUMENT
-from agent.harden.node.components import not_run
+from agent.harden.node.arguments.components import not_run
 from agent.k3s import audit_policy
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class AuditCoverage(Manual):
 
 def _rules(node: AssessedNode) -> Iterator[Evidence]:
     arguments = node.arguments(Component.API_SERVER)
-    if not_run(Component.API_SERVER, node.facts) or arguments.doubt(AUDIT_POLICY_ARGUMENT):
+    if not_run(Component.API_SERVER, node.facts) or arguments.why_unknown(AUDIT_POLICY_ARGUMENT):
         return
     argument = arguments.get(AUDIT_POLICY_ARGUMENT)
     if argument is None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from agent.assess.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence
 from agent.assess.checks.argument_edits import removal
-from agent.assess.checks.argument_values import GivenBy
 from agent.assess.checks.check import Check
 from agent.assess.checks.files import below_data_dir
 from agent.assess.checks.unmet import ChangedBy, UnmetRequirement, complete_steps, made_readable
@@ -28,6 +27,7 @@ from agent.base.model import (
 )
 from agent.harden.guide.sysctls import PARAMETERS_FILE
 from agent.harden.plan.plan import describe_state
+from agent.k3s.components.arguments import GivenBy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

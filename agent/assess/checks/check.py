@@ -10,15 +10,25 @@ from agent.assess.checks.unmet import all_of
 from agent.base.value import Value
 
 if TYPE_CHECKING:
-    from agent.assess.checks.argument_values import ArgumentRequirement
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.assess.checks.evidence import FileQuery
+    from agent.base.model import Component
+    from agent.harden.guide.criteria import Criterion
     from agent.harden.node.facts import HostFacts
 
 DATA_DIR = "<data-dir>"
 """Placeholder for K3s' data directory in texts that apply to all hosts."""
 
 _WORST_FIRST = (ControlStatus.FAIL, ControlStatus.UNKNOWN, ControlStatus.PASS, ControlStatus.NOT_APPLICABLE)
+
+
+class ArgumentRequirement(Value):
+    """What a component argument has to be."""
+
+    component: Component
+    name: str
+    """Without dashes."""
+    criterion: Criterion
 
 
 class Check(Value, ABC):

@@ -5,24 +5,25 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.assess.checks import argument_edits, k3s_arguments
-from agent.assess.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, doubtful
+from agent.assess.checks import argument_edits
+from agent.assess.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, undetermined
 from agent.assess.checks.argument_edits import ENCRYPTION, ENCRYPTION_ARGUMENT
-from agent.assess.checks.argument_values import GivenBy
 from agent.assess.checks.check import DATA_DIR, Check
 from agent.assess.checks.evidence import MissingFile, Unknown, UnknownCause
 from agent.assess.checks.unmet import complete_steps, determined
 from agent.base.model import Component, Instruction, Location, OwnCommand, Restart, ShellCommand
 from agent.harden.guide.k3s_options import ENCRYPTED_FROM_NOW_ON
-from agent.harden.node.components import not_run
+from agent.harden.node.arguments import defaults
+from agent.harden.node.arguments.components import not_run
 from agent.harden.node.datastore import Datastore
+from agent.k3s.components.arguments import GivenBy
 from agent.k3s.encryption_configuration import IDENTITY, providers_of_secrets
 
 if TYPE_CHECKING:
-    from agent.assess.checks.argument_values import EffectiveArgument, Given
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.base.model import Step
     from agent.harden.guide.criteria import Criterion
+    from agent.k3s.components.arguments import EffectiveArgument, Given
 
 _NOT_ENCRYPTED = "Secrets are not encrypted"
 
@@ -103,11 +104,11 @@ class EncryptionProviders(Check):
         if not_applicable:
             return Answer(ControlStatus.NOT_APPLICABLE, reason=not_applicable)
         arguments = node.arguments(Component.API_SERVER)
-        doubt = arguments.doubt(ENCRYPTION_ARGUMENT)
-        if doubt:
-            return doubtful(doubt)
+        why = arguments.why_unknown(ENCRYPTION_ARGUMENT)
+        if why:
+            return undetermined(why)
         argument = arguments.get(ENCRYPTION_ARGUMENT)
-        option = k3s_arguments.option_behind(Component.API_SERVER, ENCRYPTION_ARGUMENT, node.facts)
+        option = defaults.option_behind(Component.API_SERVER, ENCRYPTION_ARGUMENT, node.facts)
         if argument is None:
             return _not_encrypted(option, node)
         if not argument.value:
@@ -219,7 +220,7 @@ def _without_file(argument: EffectiveArgument, option: Given | None, node: Asses
     given = argument.given[-1]
     evidence = [Evidence(f"--{ENCRYPTION_ARGUMENT}= names no file, so Secrets are stored unencrypted", given.location)]
     evidence += [Evidence(option.written, option.location)] if option else []
-    if k3s_arguments.default_of(Component.API_SERVER, ENCRYPTION_ARGUMENT, node.facts) is None:
+    if defaults.default_of(Component.API_SERVER, ENCRYPTION_ARGUMENT, node.facts) is None:
         unmet = argument_edits.not_encrypted(option, node)
     else:
         unmet = complete_steps(*argument_edits.corrected(ENCRYPTION, argument, node), restart=Restart.K3S)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from agent.base.model import FileMode, Owner
     from agent.k3s.etcd_configuration import EtcdValue
-    from agent.k3s.kubelet_configuration import KubeletConfiguration
 
     AccessList = tuple[tuple[str, int, int], ...]
     """Kind ("user", "group", "owning group", "others"), user or group, and permissions (rwx) of each entry."""
@@ -134,7 +133,6 @@ class CollectedEvidence(Value):
     """The host's name in lower case; empty if none is set."""
     files: Mapping[FileQuery, tuple[Matches, ...]]
     """One element for each path of a query, in their order."""
-    kubelet: KubeletConfiguration
     etcd: EtcdConfiguration | MissingFile | Unknown
     encryption: EncryptionConfiguration | MissingFile | Unknown
     with_credentials: frozenset[str] = frozenset()

@@ -7,7 +7,6 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from agent.assess.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence
-from agent.assess.checks.argument_values import GivenBy
 from agent.assess.checks.check import DATA_DIR, Check
 from agent.assess.checks.datastore import no_etcd
 from agent.assess.checks.evidence import FileQuery
@@ -23,8 +22,9 @@ from agent.base.model import (
     Location,
     ShellCommand,
 )
-from agent.harden.node.components import not_run
+from agent.harden.node.arguments.components import not_run
 from agent.harden.node.datastore import Datastore
+from agent.k3s.components.arguments import GivenBy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -19,11 +19,9 @@ from agent.assess.checks.evidence import (
 from agent.assess.checks.host_paths import REGISTRIES, paths_on
 from agent.assess.evidence.files import FileFinder
 from agent.base.errors import AccessDeniedError, HostError, InputError
-from agent.harden.node import kubelet_files
-from agent.k3s import etcd_configuration, kubelet_configuration
+from agent.k3s import etcd_configuration
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION, providers_of_secrets
 from agent.k3s.etcd_configuration import ETCD_CONFIGURATION
-from agent.k3s.kubelet_configuration import KubeletConfiguration, KubeletFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -41,13 +39,12 @@ _CREDENTIALS = rb"\b(password|auth|identity_token)[\"']?\s*:\s*[^\s#]|://[^\s/@]
 
 
 def read_evidence(host: Host, facts: HostFacts, queries: Iterable[FileQuery]) -> CollectedEvidence:
-    """Read the files of these queries, and the files that K3s wrote for the kubelet and etcd."""
+    """Read the files of these queries, and the files that K3s wrote for etcd."""
     files = FileFinder(host.tree)
     etcd, encryption = facts.data_dir / ETCD_CONFIGURATION, facts.data_dir / ENCRYPTION_CONFIGURATION
     return CollectedEvidence(
         node=host.name,
         files={query: tuple(files.matches(facts.data_dir / path, query) for path in query.paths) for query in queries},
-        kubelet=_kubelet(host.tree, facts),
         etcd=_parsed(host.tree, etcd, lambda data: EtcdConfiguration(etcd, etcd_configuration.etcd_values(data, etcd))),
         encryption=_parsed(
             host.tree, encryption, lambda data: EncryptionConfiguration(encryption, providers_of_secrets(data))
@@ -67,26 +64,6 @@ def _with_credentials(tree: Tree, facts: HostFacts) -> Iterator[str]:
         is_secret = isinstance(data, bytes) and re.search(_CREDENTIALS, data)
         if is_secret or isinstance(data, Unknown):
             yield path
-
-
-def _kubelet(tree: Tree, facts: HostFacts) -> KubeletConfiguration:
-    """Return the files that the kubelet reads at K3s' next start, each from its present path."""
-    try:
-        paths = kubelet_files.kubelet_file_paths(tree, facts)
-    except ValueError as error:
-        return KubeletConfiguration(problem=str(error))
-    except HostError as error:
-        return KubeletConfiguration(problem=error.message)
-    return KubeletConfiguration(tuple(_kubelet_file(tree, path) for path in paths))
-
-
-def _kubelet_file(tree: Tree, path: PurePosixPath) -> KubeletFile:
-    data = _content(tree, path)
-    if isinstance(data, MissingFile):
-        return KubeletFile(path, {}, f"cannot read {path}: there is no such file")
-    if isinstance(data, Unknown):
-        return KubeletFile(path, {}, data.reason)
-    return kubelet_configuration.kubelet_file(data, path)
 
 
 def _parsed(tree: Tree, path: PurePosixPath, parse: Callable[[bytes], _Parsed]) -> _Parsed | MissingFile | Unknown:

@@ -6,7 +6,7 @@ import re
 from abc import ABC, abstractmethod
 
 from agent.base.value import Value
-from agent.k3s.go_values import FALSE, TRUE, is_duration, pflag_integer
+from agent.k3s.go_values import FALSE, TRUE, accepted, duration, integer
 
 
 class Criterion(Value, ABC):
@@ -69,7 +69,7 @@ class AtLeast(Criterion):
     """A suggested number, if `least` is not one."""
 
     def accepts(self, value: str) -> bool:
-        number = pflag_integer(value)
+        number = accepted(integer, value)
         return number is not None and number >= self.least
 
     def __str__(self) -> str:
@@ -86,7 +86,7 @@ class Duration(Criterion):
     """The value that the guide sets."""
 
     def accepts(self, value: str) -> bool:
-        return is_duration(value) and re.search(r"[1-9]", value) is not None
+        return (accepted(duration, value) or 0) > 0
 
     def __str__(self) -> str:
         return f"a duration above zero, such as {self.example}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from agent.base.model import File
+from agent.base.model import Component, File
 from agent.base.value import Value
+from agent.harden.node.arguments.components import not_run
 
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from agent.harden.settings.waivers import Waivers
     from agent.harden.situation.k3s_files import K3sFiles
     from agent.harden.situation.run_record import Today
+    from agent.k3s.components.arguments import EffectiveArguments
+    from agent.k3s.components.rejection import Rejection
 
 
 class Request(Value):
@@ -94,6 +98,33 @@ class Situation(Value):
     substitute: Substitute | None = None
     notifications: NotificationState | None = None
     """None if the settings have no `drift.notify`."""
+
+    def arguments(self, component: Component) -> EffectiveArguments:
+        """Return the effective arguments of a component."""
+        if component not in self._arguments:
+            from agent.harden.node.arguments.effective import effective_arguments  # on few hosts
+
+            self._arguments[component] = effective_arguments(component, self.facts, self.k3s_files.kubelet)
+        return self._arguments[component]
+
+    @cached_property
+    def _arguments(self) -> dict[Component, EffectiveArguments]:
+        """Cached results of arguments()."""
+        return {}
+
+    @cached_property
+    def rejections(self) -> tuple[Rejection, ...]:
+        """Why components of this host exit at their arguments; empty for a version that no table describes."""
+        from agent.k3s.components import prediction, tables  # on few hosts
+
+        facts = self.facts
+        if not facts.version_is_known or not tables.describe(facts.version):
+            return ()
+        run = (component for component in Component if not not_run(component, facts))
+        minor = facts.version.minor
+        return tuple(
+            found for component in run for found in prediction.rejected_arguments(self.arguments(component), minor)
+        )
 
     def is_as_applied(self, path: PurePosixPath) -> bool:
         """Return whether a file that K3s reads has the content that apply writes.

@@ -6,15 +6,15 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError
-from agent.base.host.directories import DirectoryEntry, Total
+from agent.base.host.directories import DirectoryEntry
 from agent.base.host.paths import DIRECTORY, FIFO, SOCKET
 from agent.base.model import Component, Role
 from agent.base.value import Value
 from agent.harden.desired.dropin_options import named_paths, nested_files, own_admission_configuration
 from agent.harden.guide.files import POLICY_FILE
 from agent.harden.node import k3s_manifests
+from agent.harden.node.arguments.kubelet_files import read_kubelet_files
 from agent.harden.node.k3s_manifests import Manifests
-from agent.k3s.default_arguments import KUBELET_DIRECTORY
 from agent.k3s.paths import K3S_CONFIG_FILE
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from agent.base.errors import HardenError
     from agent.base.host.tree import Tree
     from agent.harden.desired.dropin_options import NamedPath
+    from agent.harden.node.arguments.kubelet_files import KubeletFiles
     from agent.harden.node.facts import HostFacts
     from agent.harden.settings.schema import Settings
 
@@ -37,8 +38,7 @@ class K3sFiles(Value):
     contents: dict[PurePosixPath, bytes | None]
     """Content of those that exist, by path; None if the file is not readable."""
     manifests: Manifests
-    kubelet_files: tuple[tuple[PurePosixPath, bytes], ...]
-    """Path and content of the kubelet's configuration files, except those that K3s writes, in the kubelet's order."""
+    kubelet: KubeletFiles
     unusable: dict[PurePosixPath, str]
     """What is at a path at which a component reads or writes a file, if it is none: a directory, a FIFO, ..."""
     image_archives: tuple[PurePosixPath, ...]
@@ -57,21 +57,19 @@ def read_k3s_files(tree: Tree, settings: Settings, facts: HostFacts, unreadable:
         own_admission=own_admission,
         contents=contents,
         manifests=_manifests(tree, facts),
-        kubelet_files=_kubelet_files(tree, facts, unreadable),
+        kubelet=read_kubelet_files(tree, facts, unreadable),
         unusable=_unusable(tree, facts, contents),
         image_archives=_image_archives(tree, facts),
     )
 
 
 def _contents(
-    tree: Tree, paths: Iterable[PurePosixPath], unreadable: list[HardenError], total: Total | None = None
+    tree: Tree, paths: Iterable[PurePosixPath], unreadable: list[HardenError]
 ) -> dict[PurePosixPath, bytes | None]:
     found: dict[PurePosixPath, bytes | None] = {}
     for path in paths:
         try:
             data = tree.read(path)
-            if total is not None:
-                total.add(len(data or b""))
         except HostError as error:
             unreadable.append(error)
             found[path] = None
@@ -85,37 +83,6 @@ def _manifests(tree: Tree, facts: HostFacts) -> Manifests:
     if facts.role is not Role.SERVER:
         return Manifests()
     return k3s_manifests.read_manifests(tree, (facts.data_dir / POLICY_FILE).parent, facts.merged_config)
-
-
-_WRITTEN_BY_K3S = frozenset({"00-k3s-defaults.conf", "10-cli-config.conf", "20-cli-config-dir"})
-"""Names in the directory of the kubelet's configuration that K3s writes at each start."""
-
-
-def _kubelet_files(
-    tree: Tree, facts: HostFacts, unreadable: list[HardenError]
-) -> tuple[tuple[PurePosixPath, bytes], ...]:
-    """Return the kubelet's files that K3s does not write, as far as they can be read.
-
-    Adds an error to `unreadable` if the directory of the drop-ins cannot be listed.
-    """
-    own = facts.data_dir / KUBELET_DIRECTORY
-    arguments = facts.merged_config.component_arguments(Component.KUBELET.config_key)
-    try:
-        names = [name for name in tree.names(own) if name not in _WRITTEN_BY_K3S]
-    except HostError as error:
-        unreadable.append(error)
-        return ()
-    if not names and not arguments.keys() & {"config", "config-dir"}:
-        return ()
-    from agent.harden.node import kubelet_files  # on few nodes
-
-    try:
-        paths = kubelet_files.kubelet_file_paths(tree, facts)
-    except (ValueError, HostError):
-        return ()
-    of_others = [path for path in paths if path.parent != own or path.name not in _WRITTEN_BY_K3S]
-    contents = _contents(tree, of_others, unreadable, Total("configuration files of the kubelet"))
-    return tuple((path, data) for path in of_others if (data := contents.get(path)) is not None)
 
 
 def _unusable(tree: Tree, facts: HostFacts, contents: dict[PurePosixPath, bytes | None]) -> dict[PurePosixPath, str]:

@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from fractions import Fraction
 
-    from agent.k3s.components.rejection import ComponentArguments, Rejection
+    from agent.k3s.components.rejection import ParsedArguments, Rejection
 
-    _IrregularRule = Callable[[ComponentArguments], Iterator[Rejection]]
+    _IrregularRule = Callable[[ParsedArguments], Iterator[Rejection]]
 
 _EMULATED_MINORS = 3
 """How many minors back a component can emulate (component-base/compatibility/version.go)."""
 
 
-def _reported_version(arguments: ComponentArguments) -> Iterator[Rejection]:
+def _reported_version(arguments: ParsedArguments) -> Iterator[Rejection]:
     """Yield a `version` at which the component exits: it depends on the minor, and only the suffix may differ."""
     text = str(arguments.value("version")).lower() if "version" in arguments.given else "false"
     if text in ("true", "raw", "1", "t") or (text.startswith("v") and not text.startswith(f"v1.{arguments.minor}.")):
         yield arguments.rejection("version", f"exits with version={text}", "no such argument", "component-base/version")
 
 
-def _other_versions(arguments: ComponentArguments) -> Iterator[Rejection]:
+def _other_versions(arguments: ParsedArguments) -> Iterator[Rejection]:
     """Yield the versions that are not in a range relative to that of the component."""
     for name in ("emulated-version", "min-compatibility-version"):
         for word in arguments.words(name):
@@ -50,7 +50,7 @@ _CERTIFICATES_OF_K3S = ("/server/tls/", "/agent/serving-kubelet.")
 """Parts of the paths of the certificates and keys that K3s passes itself."""
 
 
-def _half_of_a_pair(arguments: ComponentArguments) -> Iterator[Rejection]:
+def _half_of_a_pair(arguments: ParsedArguments) -> Iterator[Rejection]:
     """Yield a certificate or key without the other one: K3s passes its own, and the contents do not match."""
     for pair in PASSED.get(arguments.component, ()):
         for name, other in (pair, pair[::-1]):
@@ -62,7 +62,7 @@ def _half_of_a_pair(arguments: ComponentArguments) -> Iterator[Rejection]:
                 yield arguments.rejection(name, message, "both or neither", "crypto/tls, X509KeyPair")
 
 
-def _runtime_config(arguments: ComponentArguments) -> Iterator[Rejection]:
+def _runtime_config(arguments: ParsedArguments) -> Iterator[Rejection]:
     """Yield the items of runtime-config that name no API of this minor, or switch off what the API server needs."""
     name, source = "runtime-config", "apiserver/pkg/server/resourceconfig/helpers.go"
     found = arguments.pairs(name)
@@ -103,7 +103,7 @@ _MOST_BITS_OF_IPV6_SUBNETS = 16
 """nodeipam/ipam/cidrset: it keeps a bitmap of the subnets."""
 
 
-def _subnets_of_nodes(arguments: ComponentArguments) -> Iterator[Rejection]:
+def _subnets_of_nodes(arguments: ParsedArguments) -> Iterator[Rejection]:
     """Yield the masks that do not fit into the ranges of the cluster: a row cannot compare a mask with a CIDR."""
     ranges = [values.cidr(text) for text in str(arguments.value("cluster-cidr") or "").split(",")]
     known = [size for size in ranges if size]
@@ -127,12 +127,12 @@ def _subnets_of_nodes(arguments: ComponentArguments) -> Iterator[Rejection]:
             yield arguments.rejection(given, message, f"{name}: {expected}", _IPAM)
 
 
-def _taints(arguments: ComponentArguments) -> Iterator[Rejection]:
+def _taints(arguments: ParsedArguments) -> Iterator[Rejection]:
     """Yield the invalid taints: a list can have each key and effect once, and its type is no list of words."""
     name = "register-with-taints"
-    for given in arguments.given[name].given if name in arguments.given else ():
+    for given in arguments.given.get(name, ()):
         seen: set[tuple[str, str]] = set()
-        for taint in filter(None, given.text.split(",")):
+        for taint in filter(None, given.value.split(",")):
             spec, _, effect = taint.removesuffix("-").partition(":")
             key, _, value = spec.partition("=")
             is_valid = is_qualified_name(key) and is_label_value(value)
@@ -149,11 +149,11 @@ _DEFAULT_THRESHOLD = "100Mi"
 """The kubelet's default of memory.available, which it has unless eviction-hard is set."""
 
 
-def _reserved_memory(arguments: ComponentArguments) -> Iterator[Rejection]:
+def _reserved_memory(arguments: ParsedArguments) -> Iterator[Rejection]:
     """Yield the reservations of memory that are repeated or zero, or whose sum differs from three other arguments."""
     name, source = "reserved-memory", "pkg/kubelet/cm/memorymanager/memory_manager.go"
-    given = arguments.given[name].given if name in arguments.given else ()
-    reservations = [item for value in given for item in values.memory_reservations(value.text)]
+    given = arguments.given.get(name, ())
+    reservations = [item for value in given for item in values.memory_reservations(value.value)]
     amounts = {(node, kind): values.amount(size) for node, kind, size in reservations}
     if len(amounts) < len(reservations) or not all(amounts.values()):
         message = "rejects a repeated reservation, or one of 0"
@@ -165,7 +165,7 @@ def _reserved_memory(arguments: ComponentArguments) -> Iterator[Rejection]:
             yield arguments.rejection(name, message, f"{float(totals[0] / 1024**2):g}Mi in total", source)
 
 
-def _totals(arguments: ComponentArguments) -> list[Fraction]:
+def _totals(arguments: ParsedArguments) -> list[Fraction]:
     """Return the memory that the node reserves, in bytes. Empty if it depends on the node's memory.
 
     Without a threshold in eviction-hard, it can be that of the kubelet or none, which is K3s' default.
@@ -178,7 +178,7 @@ def _totals(arguments: ComponentArguments) -> list[Fraction]:
     return [sum(map(values.amount, sizes), values.amount(end)) for end in ends]
 
 
-def _soft_eviction(arguments: ComponentArguments) -> Iterator[Rejection]:
+def _soft_eviction(arguments: ParsedArguments) -> Iterator[Rejection]:
     """Yield the signals of eviction-soft without a grace period: the keys of one mapping are those of another."""
     for signal, amount in arguments.pairs("eviction-soft").items():
         has_period = signal in arguments.pairs("eviction-soft-grace-period")

@@ -7,22 +7,24 @@ of a kind that this program does not support is accepted.
 from __future__ import annotations
 
 import re
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from agent.base.model import Component
-from agent.base.value import Value, replace
+from agent.base.value import replace
 from agent.k3s.components import gates, tables
-from agent.k3s.components.gates import FEATURE_GATES
-from agent.k3s.components.rejection import Cause, ComponentArguments, ParsedArgument, Rejection
-from agent.k3s.components.values import InvalidValueError, combined, parse
+from agent.k3s.components.arguments import GivenBy
+from agent.k3s.components.files.field_table import kind_of_value
+from agent.k3s.components.gates import FEATURE_GATES, GateSetting
+from agent.k3s.components.rejection import Cause, ParsedArguments, Rejection
+from agent.k3s.components.values import combined, parse
+from agent.k3s.go_values import InvalidValueError
 from agent.k3s.spelling import Spelling
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator
 
-    from agent.k3s.components.gates import GateSetting
-    from agent.k3s.config import ConfigValue
+    from agent.k3s.components.arguments import EffectiveArguments, Given
+    from agent.k3s.components.values import Parsed
 
 _PFLAG = "github.com/spf13/pflag"
 _WITHOUT_PREFIX = frozenset({Component.KUBELET, Component.KUBE_PROXY})
@@ -33,53 +35,88 @@ _BESIDE_FILE = re.compile(
 """The arguments of kube-proxy that count beside a configuration file."""
 
 
-class Context(Value):
-    """Inputs of a component besides the operator's arguments."""
-
-    passed: Mapping[str, str] = MappingProxyType({})
-    """Arguments that K3s passes on this host."""
-    fields: Mapping[str, ParsedArgument] = MappingProxyType({})
-    """Fields of its configuration files that have no equivalent argument."""
-    gates: tuple[GateSetting, ...] = ()
-    """Feature gates of its configuration files, which its arguments override."""
+_ZERO_IS_UNSET = frozenset({"nodeLeaseDurationSeconds", "containerLogMonitorInterval"})
+"""Fields without an argument for which the kubelet replaces a zero by its default."""
 
 
-def rejected_arguments(
-    component: Component, given: Mapping[str, Sequence[ConfigValue]], minor: int, context: Context | None = None
-) -> Iterator[Rejection]:
+def rejected_arguments(arguments: EffectiveArguments, minor: int) -> Iterator[Rejection]:
     """Yield the reasons for which a component of this minor exits at the arguments of the operator."""
+    component = arguments.component
     if not tables.has_flags(component, minor):
         return
-    context = context or Context()
-    parsed: dict[str, ParsedArgument] = dict(context.fields)
     known = Spelling(tables.names_of(component, minor))
-    for name, values in given.items():
-        found = _parsed(component, name, values, minor, known)
-        if isinstance(found, Rejection):
-            yield found
+    written: dict[str, tuple[Given, ...]] = {}
+    parsed: dict[str, Parsed] = {}
+    passed: dict[str, str] = {}
+    for name, argument in arguments.found.items():
+        kind = kind_of_value(component, name, minor)
+        # Of a file, the component reads only what is effective; a field without a value has its default.
+        values = [value for value in argument.overridden if value.by in _WRITTEN]
+        values += (given for given in argument.given if not _is_unset(component, name, kind, given))
+        if all(value.by is GivenBy.K3S for value in values):
+            passed.update({name: values[-1].value} if values else {})
+        elif kind is None or not name or name.startswith(("-", "=")):
+            yield _unknown(component, name, values[-1], minor, known)
+        elif wrong := next(filter(None, (_unparsable(component, name, kind, value) for value in values)), None):
+            yield wrong
         else:
-            parsed[name] = found
-    if component is Component.KUBE_PROXY and "config" in parsed:
+            written[name], parsed[name] = tuple(values), combined(kind, [parse(kind, item.value) for item in values])
+    if component is Component.KUBE_PROXY and "config" in written:
         # kube-proxy parses its arguments, and ignores most of their values if it has a configuration file.
-        parsed = {name: argument for name, argument in parsed.items() if _BESIDE_FILE(name)}
-    texts = parsed[FEATURE_GATES].given if FEATURE_GATES in parsed else ()
-    has_prefix = component not in _WITHOUT_PREFIX
-    settings = [*context.gates]
-    for value in texts:
-        settings += gates.gate_settings(value.text, value.location, has_prefix=has_prefix)
-    arguments = ComponentArguments(component, minor, parsed, gates.valid_gates(settings), context.passed)
-    for gate in gates.rejected_gates(settings, minor):
+        written = {name: values for name, values in written.items() if _BESIDE_FILE(name)}
+        parsed = {name: parsed[name] for name in written}
+    settings = [setting for value in written.get(FEATURE_GATES, ()) for setting in _gates(component, value)]
+    unknown = frozenset(arguments.unknown) - {""}
+    read = ParsedArguments(component, minor, written, parsed, gates.valid_gates(settings), passed, unknown)
+    yield from _rejected_gates(read, settings)
+    yield from _after_parsing(read)
+
+
+def _unparsable(component: Component, name: str, kind: str, value: Given) -> Rejection | None:
+    try:
+        parse(kind, value.value)
+    except InvalidValueError as error:
+        message, cause = f"cannot parse {name}={value.value}", Cause.INVALID_VALUE
+        return Rejection(cause, component, name, message, str(error), value.value, value.at, _PFLAG)
+    return None
+
+
+def _gates(component: Component, value: Given) -> Iterator[GateSetting]:
+    if value.is_field:
+        name, _, switch = value.value.partition("=")
+        yield GateSetting(name, switch, value.at, f"{name}: {switch}")
+    else:
+        yield from gates.gate_settings(value.value, value.at, has_prefix=component not in _WITHOUT_PREFIX)
+
+
+def _rejected_gates(arguments: ParsedArguments, settings: list[GateSetting]) -> Iterator[Rejection]:
+    component = arguments.component
+    for gate in gates.rejected_gates(settings, arguments.minor):
         message = f"rejects its feature gates: {gate.message}"
         setting, source = gate.setting, "component-base/featuregate/feature_gate.go"
         rejected = (component, FEATURE_GATES, message, gate.expected, setting.written, setting.location, source)
         yield Rejection(Cause.FEATURE_GATE, *rejected, gate.meant)
-    if has_prefix and gates.mixes_prefixes(value.text for value in texts):
+    texts = [value.value for value in arguments.given.get(FEATURE_GATES, ()) if not value.is_field]
+    if component not in _WITHOUT_PREFIX and gates.mixes_prefixes(texts):
         message, source = "rejects feature gates with and without the prefix kube:", "component-base/compatibility"
         yield arguments.rejection(FEATURE_GATES, message, "one way for all gates", source)
-    yield from _after_parsing(arguments)
 
 
-def _after_parsing(arguments: ComponentArguments) -> Iterator[Rejection]:
+_WRITTEN = (GivenBy.OPERATOR, GivenBy.DROPIN)
+_NUMBERS = frozenset({"duration", "float", "float32", "int", "int32", "int64", "uint", "uint32"})
+
+
+def _is_unset(component: Component, name: str, kind: str | None, value: Given) -> bool:
+    """Return whether a component takes its default for a field of a file, or checks only the argument."""
+    if not value.is_field:
+        return False
+    if value.value == "" or (kind == "ip" and component is Component.KUBELET):
+        return True
+    has_default = name != value.field or name in _ZERO_IS_UNSET
+    return has_default and kind in _NUMBERS and parse(kind, value.value) == 0
+
+
+def _after_parsing(arguments: ParsedArguments) -> Iterator[Rejection]:
     # Imported here: an unknown argument is found without them.
     from agent.k3s.components.irregular_rules import IRREGULAR_RULES
     from agent.k3s.components.rules import default_values, rejected_by_rule, rules_about
@@ -92,30 +129,14 @@ def _after_parsing(arguments: ComponentArguments) -> Iterator[Rejection]:
         yield from find_rejected(arguments)
 
 
-def _parsed(
-    component: Component, name: str, values: Sequence[ConfigValue], minor: int, known: Spelling
-) -> ParsedArgument | Rejection:
-    kind = tables.kind_of(component, name, minor)
-    if kind is None or not name or name.startswith(("-", "=")):
-        return _unknown(component, name, values[-1], minor, known)
-    parsed = []
-    for value in values:
-        try:
-            parsed.append(parse(kind, value.text))
-        except InvalidValueError as error:
-            message, cause = f"cannot parse {name}={value.text}", Cause.INVALID_VALUE
-            return Rejection(cause, component, name, message, str(error), value.text, value.location, _PFLAG)
-    return ParsedArgument(kind, combined(kind, parsed), values)
-
-
-def _unknown(component: Component, name: str, last: ConfigValue, minor: int, known: Spelling) -> Rejection:
-    expected, meant, written, source = "", "", f"{name}={last.text}", "the program's own --help"
+def _unknown(component: Component, name: str, last: Given, minor: int, known: Spelling) -> Rejection:
+    expected, meant, written, source = "", "", f"{name}={last.value}", "the program's own --help"
     if not name or name.startswith(("-", "=")):
-        message, expected, written, source = "rejects an argument without a name", "name=value", last.text, _PFLAG
+        message, expected, written, source = "rejects an argument without a name", "name=value", last.value, _PFLAG
     elif minors := tables.minors_of(component, name):  # a name of another version is not misspelt
         message = f"rejects {name}, which {gates.absent(minors, minor)}"
     else:
         message, meant = f"has no argument {name}", known.meant(name)
     expected = meant or expected or f"an argument of {component.value} 1.{minor}"
     cause = Cause.UNKNOWN_ARGUMENT
-    return Rejection(cause, component, name, message, expected, written, last.location, source, meant)
+    return Rejection(cause, component, name, message, expected, written, last.at, source, meant)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from agent.base.value import Value
 from agent.k3s.components import gates, tables
+from agent.k3s.components.arguments import Given, GivenBy
+from agent.k3s.components.files.field_table import kind_of_value
 from agent.k3s.components.values import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from agent.base.model import Component, Location
     from agent.k3s.components.values import Parsed
-    from agent.k3s.config import ConfigValue
 
 
 class Cause:
@@ -44,39 +44,28 @@ class Rejection(Value):
     """What to write instead of `found`, or of the name of the argument, if a name is misspelt."""
 
 
-class ParsedArgument(Value):
-    """An argument with its values, parsed."""
-
-    kind: str
-    value: Parsed
-    """The value that the component has after it read all of them."""
-    given: Sequence[ConfigValue]
-    """The values as written, in the component's order."""
-
-
-class ComponentArguments(Value):
-    """The effective arguments of a component."""
+class ParsedArguments(Value):
+    """The effective arguments of a component, parsed: the values of the rules."""
 
     component: Component
     minor: int
-    given: Mapping[str, ParsedArgument]
-    """Those of the operator, by name with dashes: only they can be rejected."""
+    given: Mapping[str, tuple[Given, ...]]
+    """Those of the operator, by name, in the component's order: only they can be rejected."""
+    parsed: Mapping[str, Parsed]
+    """The value that the component has after it read all of `given`."""
     gates: Mapping[str, bool]
     """The feature gates that are set."""
-    passed: Mapping[str, str] = MappingProxyType({})
-    """Those that K3s passes on this host, and the defaults that rules depend on."""
+    passed: Mapping[str, str]
+    """Those that K3s sets on this host, and the defaults that rules depend on."""
+    unknown: frozenset[str] = frozenset()
+    """The names of those that could not be determined."""
 
     def value(self, name: str) -> Parsed | None:
         """Return the effective value of an argument; None if it has none that is known."""
-        found = self.given.get(name)
-        if found is not None:
-            return found.value
+        if name in self.parsed:
+            return self.parsed[name]
         text = self.passed.get(name)
-        if text is None:
-            return None
-        # The table has no kinds of the fields of files.
-        kind = tables.kind_of(self.component, name, self.minor) or ("int" if text.isdecimal() else "string")
-        return parse(kind, text)
+        return None if text is None else parse(kind_of_value(self.component, name, self.minor) or "string", text)
 
     def words(self, name: str) -> tuple[str, ...]:
         """Return the items of a list; empty if it is not set."""
@@ -96,5 +85,7 @@ class ComponentArguments(Value):
     def rejection(self, name: str, message: str, expected: str, source: str) -> Rejection:
         """Return the rejection of an argument that is given."""
         cause = Cause.FEATURE_GATE if name == gates.FEATURE_GATES else Cause.INVALID_VALUE
-        last = self.given[name].given[-1]
-        return Rejection(cause, self.component, name, message, expected, last.text, last.location, source)
+        last = next(given for given in reversed(self.given[name]) if given.by is not GivenBy.K3S)
+        if last.is_field:
+            message = message.replace(name, last.field)
+        return Rejection(cause, self.component, last.field or name, message, expected, last.value, last.at, source)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.k3s.components.controllers import runs
 from agent.k3s.components.syntaxes import syntax
-from agent.k3s.components.values import duration
+from agent.k3s.go_values import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.base.model import Component
-    from agent.k3s.components.rejection import ComponentArguments, Rejection
+    from agent.k3s.components.rejection import ParsedArguments, Rejection
     from agent.k3s.components.relations import Unmet, Values
 
 RULES = "rules.tsv"
@@ -68,7 +68,7 @@ def _rows(component: Component) -> Iterator[list[str]]:
             yield cells
 
 
-def rejected_by_rule(rule: ValueRule, arguments: ComponentArguments) -> Iterator[Rejection]:
+def rejected_by_rule(rule: ValueRule, arguments: ParsedArguments) -> Iterator[Rejection]:
     """Yield the arguments that do not meet a rule. What only K3s passes is never rejected."""
     terms = f"{rule.arguments} {rule.operand} {rule.when}".split()
     if arguments.minor not in rule.minors or arguments.given.keys().isdisjoint(map(name_in, terms)):
@@ -76,7 +76,7 @@ def rejected_by_rule(rule: ValueRule, arguments: ComponentArguments) -> Iterator
     for subject, unmet in rule.unmet(arguments):
         involved = (name_in(subject), unmet.other, *map(name_in, rule.when.split()))
         given = next((name for name in involved if name in arguments.given), None)
-        if given is not None:
+        if given is not None and arguments.unknown.isdisjoint(involved):
             is_default = unmet.other in arguments.passed and unmet.other not in arguments.given
             note = " (set by default)" if is_default else ""
             yield arguments.rejection(given, f"{unmet.message}{note}", unmet.expected, rule.source)

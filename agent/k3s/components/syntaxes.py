@@ -10,6 +10,7 @@ from agent.base import package_data
 from agent.k3s.components import values
 from agent.k3s.components.names import is_label, is_label_value, is_qualified_name, is_subdomain
 from agent.k3s.components.words import CONTROLLERS, LABELS, SIGNALS, SUITES
+from agent.k3s.go_values import accepted, duration, number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -69,22 +70,16 @@ def _is_threshold(text: str, *, is_reclaim: bool = False) -> bool:
     if signal not in SIGNALS:
         return False
     if amount.endswith("%"):
-        share = _number(values.number, amount.rstrip("%"))
-        return share > 0 if is_reclaim else 0 <= share <= 100  # noqa: PLR2004 - percent
+        share = accepted(number, amount.rstrip("%"))
+        return share is not None and (share > 0 if is_reclaim else 0 <= share <= 100)  # noqa: PLR2004 - percent
     is_zero = re.fullmatch("[+]?0*[.]?0*[A-Za-z]*", amount, re.ASCII) is not None
     return values.is_quantity(amount) and not amount.startswith("-") and (is_reclaim or not is_zero)
 
 
 def _is_grace_period(text: str) -> bool:
     signal, _, period = text.partition("=")
-    return signal in SIGNALS and _number(values.duration, period) >= 0
-
-
-def _number(parser: Callable[[str], float], text: str) -> float:
-    try:
-        return parser(text)
-    except values.InvalidValueError:
-        return float("nan")
+    seconds = accepted(duration, period)
+    return signal in SIGNALS and seconds is not None and seconds >= 0
 
 
 def _is_reservation(text: str) -> bool:

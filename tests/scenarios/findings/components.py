@@ -129,7 +129,7 @@ CASES = (
              written(CONFIG, "node-label: a=b\n")),
          both(written(f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-own.conf", f"{KUBELET}maxPods: -1\n"),
              written(CONFIG, "kubelet-arg: max-pods=100\n")),
-         Seen(f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-own.conf:3", "correct `max-pods` at {location}; restart K3s",
+         Seen(f"{DATA_DIR}/agent/etc/kubelet.conf.d/50-own.conf:3", "correct `maxPods` at {location}; restart K3s",
              expected="at least 0", found="-1"), role="agent", version="1.37", name="kubelet-file"),
     Case("cgroup-v1-refused", lambda host: host["/sys/fs/cgroup/memory"].mkdir(parents=True),
          both(lambda host: host["/sys/fs/cgroup/memory"].mkdir(parents=True),

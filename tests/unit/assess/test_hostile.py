@@ -23,7 +23,6 @@ from agent.base.model import Component
 from agent.cli.present import Format
 from agent.cli.present.assessments import assessment_text
 from agent.k3s.cis.versions import Benchmark
-from agent.k3s.kubelet_configuration import KUBELET_FIELDS
 from tests.fake import in_memory
 from tests.k3s_tree import K3s
 from tests.unit.assess.checks.nodes import CONFIG, CheckedNode, node
@@ -196,7 +195,7 @@ def _value(data: bytes) -> Any:  # noqa: ANN401 - of any YAML
 
 def _is_field(check: ArgumentCheck) -> bool:
     """Return whether K3s can set the argument in a file; most versions pass read-only-port as an argument."""
-    return check.component is Component.KUBELET and check.name in KUBELET_FIELDS and check.name != "read-only-port"
+    return check.component is Component.KUBELET and check.name != "read-only-port"
 
 
 def _is_kubelets(value: object) -> bool:

@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from agent.base.model import Component, Version
+from agent.k3s.components.files.fields import read_fields
 from agent.k3s.default_arguments import Channel, DefaultArgument, Needs, defaults_of
-from agent.k3s.kubelet_configuration import kubelet_file
 
 RECORDED = Path(__file__).parents[2] / "data" / "benchmark"
 """argument-lines.tsv has lines of K3s' log without their time, from its self-assessments for the benchmarks.
@@ -56,7 +56,9 @@ def in_force(benchmark: str, component: Component) -> list[DefaultArgument]:
     return [
         row
         for row in defaults_of(component)
-        if row.in_version(RELEASES[benchmark]) and (encrypts or row.needs is not Needs.SECRETS_ENCRYPTION)
+        if row.in_version(RELEASES[benchmark])
+        and (encrypts or row.needs is not Needs.SECRETS_ENCRYPTION)
+        and row.needs is not Needs.SQLITE
     ]
 
 
@@ -78,14 +80,15 @@ def test_every_component_with_rows_has_a_logged_line() -> None:
 
 
 def test_rows_agree_with_the_kubelets_file() -> None:
-    """From 1.32 on K3s writes its settings to a file, and sets no other field that a control tests."""
+    """From 1.32 on K3s writes its settings to a file."""
     path = RECORDED / "00-k3s-defaults.conf"
-    written = kubelet_file(path.read_bytes(), PurePosixPath("/00-k3s-defaults.conf"))
+    written = read_fields(Component.KUBELET, [(PurePosixPath("/00-k3s-defaults.conf"), path.read_bytes())], 36)
+    values = {field.name: field.given[-1] for field in written.fields if field.given}
     rows = {
         row.name: text(row) for row in in_force("cis-2.1", Component.KUBELET) if row.channel is Channel.KUBELET_FILE
     }
-    assert {name: value for name, (value, _) in written.settings.items()} == rows
-    assert written.settings["tls-cert-file"][1] == 61
+    assert {name: values[name].value for name in rows} == rows
+    assert values["tls-cert-file"].at.line == 61
 
 
 def test_at_most_one_row_applies_to_an_argument() -> None:

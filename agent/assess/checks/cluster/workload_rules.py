@@ -270,7 +270,7 @@ def pod_security_defaults(node: AssessedNode) -> PodSecurityDefaults:
         return PodSecurityDefaults(PodSecurityLevel.PRIVILEGED, is_disabled=True)
     arguments = node.arguments(Component.API_SERVER)
     is_old = WITH_POD_SECURITY_POLICY.includes(node.facts.version)
-    if is_old or arguments.doubt(ADMISSION_CONFIGURATION_ARGUMENT):
+    if is_old or arguments.why_unknown(ADMISSION_CONFIGURATION_ARGUMENT):
         return PodSecurityDefaults(None)
     file = arguments.get(ADMISSION_CONFIGURATION_ARGUMENT)
     if file is None:

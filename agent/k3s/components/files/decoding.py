@@ -13,7 +13,7 @@ from agent.base.errors import InputError
 from agent.base.model import Location
 from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, describe_node, duplicates, shown
 from agent.k3s.components.files.field_table import words_of
-from agent.k3s.components.values import InvalidValueError, duration
+from agent.k3s.go_values import InvalidValueError, duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -9,6 +9,8 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple, Union
 
 from agent.base import package_data
+from agent.base.model import Component
+from agent.k3s.components import tables
 from agent.k3s.components.tables import FIRST_MINOR, LAST_MINOR, minors_in
 
 if TYPE_CHECKING:
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     """A type by name, [the type of the items of a list], or {field: its type}."""
 
 CONFIGURATION_FIELDS = "configuration_fields.tsv"
+
+KINDS = {Component.KUBELET: "KubeletConfiguration", Component.KUBE_PROXY: "KubeProxyConfiguration"}
+"""The kind of the files whose fields are arguments, by component."""
 
 
 class FileField(NamedTuple):
@@ -41,6 +46,21 @@ def fields_of(kind: str, minor: int, api_version: str = "") -> dict[str, FileFie
         if is_in_version and (not is_described or minor in minors_in(minors)):
             found[path] = FileField(type_name, argument.strip("-") and argument)
     return found
+
+
+def kind_of_value(component: Component, name: str, minor: int) -> str | None:
+    """Return the kind of value of an argument, or of a field of the component's file; None if it has neither."""
+    kind = tables.kind_of(component, name, minor)
+    if kind is None and component in KINDS:
+        kind = next((row[2] for row in _rows(KINDS[component]) if row[1] == name and minor in minors_in(row[5])), None)
+        is_list = kind is None and any(row[1].startswith(f"{name}[].") for row in _rows(KINDS[component]))
+        kind = "strings" if is_list or (kind or "").startswith("[") else kind and kind.partition("(")[0]
+    return kind
+
+
+def path_of_argument(component: Component, name: str) -> str:
+    """Return the path of the field that is equivalent to an argument; empty if there is none."""
+    return next((row[1] for row in _rows(KINDS[component]) if row[3] == name), "") if component in KINDS else ""
 
 
 @cache

@@ -18,7 +18,7 @@ from agent.k3s.components.files.field_table import fields_of, nested_types, word
 from agent.k3s.components.relations import name_in
 from agent.k3s.components.rules import rule_of
 from agent.k3s.components.tables import FIRST_MINOR, LAST_MINOR, minors_in
-from agent.k3s.components.values import InvalidValueError, duration
+from agent.k3s.go_values import InvalidValueError, duration
 from agent.k3s.redaction import redacted
 
 if TYPE_CHECKING:

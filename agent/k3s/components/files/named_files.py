@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import InputError
 from agent.base.model import Component
+from agent.base.yaml_reader import BoundsError
 from agent.k3s.components import prediction
+from agent.k3s.components.arguments import EffectiveArgument, EffectiveArguments
 from agent.k3s.components.files import api_server_files, other_files, pem
 from agent.k3s.components.files.admission_files import rejected_admission
 from agent.k3s.components.files.decoding import located
-from agent.k3s.components.files.fields_as_arguments import fields_as_arguments
+from agent.k3s.components.files.fields import read_fields
 from agent.k3s.components.files.file_rules import FileKind, rejected_by
 from agent.k3s.components.files.scheduler_files import SCHEDULER_CONFIGURATION
 
@@ -39,22 +41,21 @@ def rejected_content(
 
 def _kube_proxy(data: bytes, path: PurePosixPath, context: FileContext) -> Iterator[InputError]:
     """Yield what kube-proxy rejects in its file. It ignores its arguments beside a file."""
-    fields = fields_as_arguments(Component.KUBE_PROXY, ((path, data),), context.minor)
-    yield from fields.problems
-    if not fields.problems:
+    fields, problems = read_fields(Component.KUBE_PROXY, ((path, data),), context.minor)
+    yield from (problem for problem in problems if not isinstance(problem, BoundsError))
+    if not problems:
         yield from rejected_by(_KUBE_PROXY, data, path, context)
-        more = prediction.Context(fields=fields.others, gates=fields.gates)
-        for problem in prediction.rejected_arguments(Component.KUBE_PROXY, fields.arguments, context.minor, more):
-            name = fields.paths.get(problem.argument, problem.argument)
-            message = problem.message.replace(problem.argument, name)
-            yield InputError(problem.location, f"{Component.KUBE_PROXY} {message}; expected {problem.expected}")
+        found = {field.name: EffectiveArgument(field.name, "", field.given) for field in fields if field.given}
+        arguments = EffectiveArguments(Component.KUBE_PROXY, found, {})
+        for problem in prediction.rejected_arguments(arguments, context.minor):
+            yield InputError(problem.location, f"{Component.KUBE_PROXY} {problem.message}; expected {problem.expected}")
 
 
 _CONFIGURATIONS: Mapping[Component, _Reader] = {
     Component.KUBE_PROXY: _kube_proxy,
     Component.SCHEDULER: partial(rejected_by, SCHEDULER_CONFIGURATION),
 }
-"""The files of the argument `config`. That of the kubelet is one of its drop-ins (fields_as_arguments)."""
+"""The files of the argument `config`. That of the kubelet is one of its drop-ins (fields.py)."""
 
 _READERS: Mapping[str, _Reader] = {
     "admission-control-config-file": rejected_admission,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from agent.base.errors import InputError
 from agent.base.model import Location
 from agent.base.yaml_reader import YamlMapping, YamlSequence, mappings, shown
-from agent.k3s.components import values
 from agent.k3s.components.files.decoding import first_mapping
+from agent.k3s.go_values import csv_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +56,7 @@ def rejected_tokens(data: bytes, path: PurePosixPath, _: FileContext) -> Iterato
     if '"' in text:
         return  # quoted fields can contain line breaks
     for number, line in enumerate(text.splitlines(), 1):
-        if line and len(values.csv_record(line)) < _TOKEN_COLUMNS:
+        if line and len(csv_record(line)) < _TOKEN_COLUMNS:
             yield InputError(Location(path, number), "a line must have three columns: token, user name, user ID")
             return
 

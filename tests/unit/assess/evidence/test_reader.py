@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from agent.assess.checks.effective_arguments import effective_arguments
 from agent.assess.checks.evidence import (
     CollectedEvidence,
     EncryptionConfiguration,
@@ -24,7 +23,7 @@ from agent.assess.checks.evidence import (
 from agent.assess.checks.files import Ownership, Permissions
 from agent.assess.evidence import reader
 from agent.base.host.tree import LARGEST_READ
-from agent.base.model import ROOT, Component, FileMode, Role, Version
+from agent.base.model import ROOT, FileMode, Role, Version
 from agent.base.value import replace
 from agent.harden.node.facts import HostFacts, assumed_facts
 from agent.k3s.config_merge import ConfigText, merge_configuration
@@ -204,70 +203,6 @@ def test_the_node_name_is_the_host_name(root: Path) -> None:
     assert look(root).node == "node-7.example"
 
 
-def kubelet_paths(root: Path, seen: HostFacts) -> list[str]:
-    return [str(file.path) for file in look(root, seen=seen).kubelet.files]
-
-
-def test_files_of_the_kubelet_are_in_the_order_of_the_kubelet(root: Path) -> None:
-    """The kubelet sorts by name, enters subdirectories at their position, and reads only *.conf."""
-    for name in ("20-cli-config-dir/b.conf", "10-a.conf", "00-k3s-defaults.conf", "x.yaml", "99-z.conf", "15.conf.bak"):
-        put(root, KUBELET_DIRECTORY / name, HEAD)
-    order = ["00-k3s-defaults.conf", "10-a.conf", "20-cli-config-dir/b.conf", "99-z.conf"]
-    assert kubelet_paths(root, facts()) == [str(KUBELET_DIRECTORY / name) for name in order]
-
-
-def test_a_file_that_an_argument_names_replaces_its_copy(root: Path) -> None:
-    """At its next start K3s replaces the earlier copy by that file."""
-    for name in ("10-cli-config.conf", "20-cli-config-dir/a.conf", "20-cli-config-dir/b.conf", "15-site.conf"):
-        put(root, KUBELET_DIRECTORY / name, HEAD)
-    put(root, PurePosixPath("/etc/kubelet.yaml"), HEAD)
-    put(root, PurePosixPath("/etc/kubelet.d/b.conf"), HEAD)
-    seen = facts("kubelet-arg: ['config=/etc/kubelet.yaml', 'config-dir=/etc/kubelet.d']\n")
-    assert kubelet_paths(root, seen) == [
-        "/etc/kubelet.yaml",
-        str(KUBELET_DIRECTORY / "15-site.conf"),
-        str(KUBELET_DIRECTORY / "20-cli-config-dir/a.conf"),
-        "/etc/kubelet.d/b.conf",
-    ]
-
-
-def test_older_versions_read_only_the_file_of_the_operator(root: Path) -> None:
-    """K3s has its own directory of kubelet files only from v1.32 on."""
-    put(root, KUBELET_DIRECTORY / "50-site.conf", HEAD)
-    put(root, PurePosixPath("/etc/kubelet.yaml"), HEAD + "eventRecordQPS: 5\n")
-    assert kubelet_paths(root, facts(version="v1.31.4+k3s1")) == []
-    seen = facts("kubelet-arg: ['config=/etc/kubelet.yaml']\n", "v1.31.4+k3s1")
-    found = look(root, seen=seen)
-    assert [str(file.path) for file in found.kubelet.files] == ["/etc/kubelet.yaml"]
-    argument = effective_arguments(Component.KUBELET, seen, found.kubelet).get("event-qps")
-    assert argument is not None
-    assert str(argument.given[0].location) == "/etc/kubelet.yaml:3"
-
-
-def test_a_named_file_that_is_missing_is_a_problem(root: Path) -> None:
-    gone = look(root, seen=facts("kubelet-arg: ['config=/etc/kubelet.yaml']\n"))
-    assert "/etc/kubelet.yaml" in gone.kubelet.files[0].problem
-    assert look(root, seen=facts("kubelet-arg: ['config=kubelet.yaml']\n")).kubelet.problem
-
-
-@pytest.mark.parametrize("plant", ["dangling", "loop", "FIFO", "directory"])
-def test_other_file_types_among_kubelet_files_are_a_problem(plant: str, root: Path) -> None:
-    put(root, KUBELET_DIRECTORY / "00-k3s-defaults.conf", HEAD)
-    PLANTS[plant](root / KUBELET_DIRECTORY.relative_to("/") / "50-odd.conf")
-    found = look(root).kubelet
-    if plant == "directory":
-        assert [file.path.name for file in found.files] == ["00-k3s-defaults.conf"]
-        return
-    assert found.files[1].problem
-    assert effective_arguments(Component.KUBELET, facts(), found).doubt("anonymous-auth")
-
-
-def test_a_kubelet_directory_that_is_a_file_is_a_problem(root: Path) -> None:
-    """The kubelet would exit with an error."""
-    put(root, KUBELET_DIRECTORY)
-    assert look(root).kubelet.problem
-
-
 ETCD_TEXT = "client-transport-security:\n  client-cert-auth: true\npeer-transport-security: {}\n"
 
 
@@ -338,9 +273,7 @@ def test_an_invalid_encryption_configuration_is_unknown_and_not_quoted(text: str
     assert KEY not in repr(found)
 
 
-_GOOD = st.sampled_from(
-    [ETCD_TEXT.encode(), encryption(AESCBC, {"identity": {}}).encode(), (HEAD + "readOnlyPort: 0\n").encode()]
-)
+_GOOD = st.sampled_from([ETCD_TEXT.encode(), encryption(AESCBC, {"identity": {}}).encode()])
 _SPOILT = st.builds(lambda data, cut, more: data[:cut] + more, _GOOD, st.integers(0, 300), st.binary(max_size=8))
 
 
@@ -348,12 +281,10 @@ _SPOILT = st.builds(lambda data, cut, more: data[:cut] + more, _GOOD, st.integer
 @given(st.binary(max_size=200) | _GOOD | _SPOILT)
 @example(b"a" * (LARGEST_READ + 1))
 def test_any_content_of_a_file_gives_values_or_a_reason(root: Path, data: bytes) -> None:
-    for path in (ETCD, ENCRYPTION, KUBELET_DIRECTORY / "50-x.conf", PurePosixPath("/etc/hostname")):
+    for path in (ETCD, ENCRYPTION, PurePosixPath("/etc/hostname")):
         put(root, path, data)
     found = look(root, Permissions(("server/**",)))
     for item in (found.etcd, found.encryption):
         assert not isinstance(item, MissingFile)
         assert not isinstance(item, Unknown) or item.reason
-    file = found.kubelet.files[0]
-    assert not (file.problem and file.settings)
     assert KEY not in repr(found)

@@ -13,7 +13,7 @@ from agent.k3s.components.files import pem
 from agent.k3s.components.files.file_rules import FileContext
 from agent.k3s.components.files.named_files import rejected_content
 from agent.k3s.components.prediction import rejected_arguments
-from agent.k3s.config_merge import ConfigText, merge_configuration
+from tests.arguments import effective
 
 if TYPE_CHECKING:
     from agent.base.errors import InputError
@@ -34,10 +34,7 @@ def rejected(argument: str, text: str) -> list[InputError]:
 
 
 def stops(*arguments: str, minor: int = 37) -> bool:
-    component = Component.CONTROLLER_MANAGER
-    text = f"{component.config_key}:\n" + "".join(f"- '{argument}'\n" for argument in arguments)
-    config = merge_configuration([ConfigText(PATH, text.encode())])
-    return bool(list(rejected_arguments(component, config.component_arguments(component.config_key), minor)))
+    return bool(list(rejected_arguments(effective(Component.CONTROLLER_MANAGER, *arguments, minor=minor), minor)))
 
 
 @pytest.mark.parametrize(

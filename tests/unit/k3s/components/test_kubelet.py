@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-
 import pytest
 
 from agent.base.model import Component
-from agent.k3s.components.files.fields_as_arguments import fields_as_arguments
-from agent.k3s.components.prediction import Context, rejected_arguments
-from agent.k3s.config_merge import ConfigText, merge_configuration
-from tests.component_files import KUBELET
+from agent.k3s.components.prediction import rejected_arguments
+from tests.arguments import effective
 
 CPUS = "cpu-manager-policy=static,kube-reserved=cpu=500m,cpu-manager-policy-options=full-pcpus-only={}"
 OPTION = "cpu-manager-policy=static,kube-reserved=cpu=500m,cpu-manager-policy-options={}=true"
@@ -20,9 +16,7 @@ NODES = "topology-manager-policy=best-effort,topology-manager-policy-options=max
 
 def stops(arguments: str) -> bool:
     """Return whether the kubelet exits at arguments that are separated by commas."""
-    text = "kubelet-arg:\n" + "".join(f"- '{argument}'\n" for argument in arguments.split(","))
-    config = merge_configuration([ConfigText(PurePosixPath("/config.yaml"), text.encode())])
-    return any(True for _ in rejected_arguments(Component.KUBELET, config.component_arguments("kubelet-arg"), 37))
+    return any(True for _ in rejected_arguments(effective(Component.KUBELET, *arguments.split(",")), 37))
 
 
 @pytest.mark.parametrize(
@@ -55,12 +49,9 @@ def test_a_combination_that_stops_the_kubelet_is_predicted_and_a_similar_one_is_
 
 def files_stop(text: str, minor: int = 37) -> bool:
     """Return whether a file with these fields stops the kubelet."""
-    read = fields_as_arguments(
-        Component.KUBELET, ((PurePosixPath("/etc/50-own.conf"), f"{KUBELET}{text}\n".encode()),), minor
-    )
-    assert not read.problems
-    context = Context(fields=read.others, gates=read.gates)
-    return bool(list(rejected_arguments(Component.KUBELET, read.arguments, minor, context)))
+    arguments = effective(Component.KUBELET, files=(text,), minor=minor)
+    assert not arguments.problems
+    return bool(list(rejected_arguments(arguments, minor)))
 
 
 RESERVED = "memoryManagerPolicy: Static\nsystemReserved: {memory: 2Gi}\nevictionHard: {memory.available: 512Mi}\n"
@@ -94,8 +85,6 @@ def test_fields_that_stop_the_kubelet_are_predicted_and_similar_ones_are_not(sto
 
 def test_an_empty_list_in_a_later_file_of_the_kubelet_restores_the_default() -> None:
     """The kubelet drops the list when it merges its files. Seen at 1.37.2."""
-    texts = (f"{KUBELET}enforceNodeAllocatable: [pods, kube-reserved]\n", f"{KUBELET}enforceNodeAllocatable: []\n")
-    files = tuple((PurePosixPath(f"/etc/{number}.conf"), text.encode()) for number, text in enumerate(texts))
-    for given, stops in ((files[:1], True), (files, False)):
-        arguments = fields_as_arguments(Component.KUBELET, given, 37).arguments
-        assert bool(list(rejected_arguments(Component.KUBELET, arguments, 37))) is stops
+    texts = ("enforceNodeAllocatable: [pods, kube-reserved]", "enforceNodeAllocatable: []")
+    for files, stops in ((texts[:1], True), (texts, False)):
+        assert bool(list(rejected_arguments(effective(Component.KUBELET, files=files), 37))) is stops

@@ -8,9 +8,9 @@ import pytest
 
 from agent.base.model import Component
 from agent.k3s.components import tables
-from agent.k3s.components.prediction import Context, rejected_arguments
+from agent.k3s.components.prediction import rejected_arguments
 from agent.k3s.components.rejection import Cause, Rejection
-from agent.k3s.config_merge import ConfigText, merge_configuration
+from tests.arguments import effective
 
 API_SERVER = Component.API_SERVER
 CONTROLLER_MANAGER = Component.CONTROLLER_MANAGER
@@ -23,9 +23,7 @@ PATH = PurePosixPath("/etc/rancher/k3s/config.yaml")
 
 def predicted(component: Component, *arguments: str, minor: int = 37) -> list[Rejection]:
     """Return the problems of arguments that the operator sets."""
-    text = f"{component.config_key}:\n" + "".join(f"- '{argument}'\n" for argument in arguments)
-    config = merge_configuration([ConfigText(PATH, text.encode())])
-    return list(rejected_arguments(component, config.component_arguments(component.config_key), minor))
+    return list(rejected_arguments(effective(component, *arguments, minor=minor), minor))
 
 
 PAIRS = [
@@ -221,11 +219,7 @@ def test_values_of_the_leader_election_are_validated_only_if_it_is_enabled(compo
 )
 def test_a_mask_of_nodes_fits_into_the_range_of_the_cluster(argument: str, *, stops: bool) -> None:
     """K3s' range is 10.42.0.0/16, unless its option cluster-cidr is set."""
-    config = merge_configuration([ConfigText(PATH, f"kube-controller-manager-arg: [{argument}]\n".encode())])
-    given = config.component_arguments(CONTROLLER_MANAGER.config_key)
-    own = Context(passed={"cluster-cidr": "10.42.0.0/16"})
-    assert bool(list(rejected_arguments(CONTROLLER_MANAGER, given, 36, own))) is stops
-    assert list(rejected_arguments(CONTROLLER_MANAGER, given, 36)) == []
+    assert bool(predicted(CONTROLLER_MANAGER, argument, minor=36)) is stops
     assert bool(predicted(CONTROLLER_MANAGER, "cluster-cidr=10.0.0.0/12", "node-cidr-mask-size=11"))
 
 

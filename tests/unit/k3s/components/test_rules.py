@@ -6,9 +6,10 @@ import pytest
 
 from agent.base.model import Component
 from agent.k3s.components import tables
+from agent.k3s.components.files.field_table import kind_of_value
 from agent.k3s.components.relations import is_gate, name_in
 from agent.k3s.components.rules import default_values, rejected_by_rule, rules_about
-from tests.k8s.rule_examples import examples, kind_of_value, parsed
+from tests.k8s.rule_examples import examples, parsed
 
 OF_OTHERS = ("requires", "requires any", "excludes", "not below")
 MINORS = range(tables.FIRST_MINOR, tables.LAST_MINOR + 1)

@@ -11,7 +11,7 @@ import yaml
 
 from agent.base.model import Component
 from agent.k3s import audit_policy
-from agent.k3s.components.files.fields_as_arguments import fields_as_arguments
+from agent.k3s.components.files.fields import read_fields
 from agent.k3s.components.files.file_rules import FileContext
 from agent.k3s.components.files.named_files import rejected_content
 from tests.component_files import ADMISSION, AUDIT, KUBELET
@@ -47,7 +47,7 @@ def rejected(
     """Return what a component rejects in a file of a kind."""
     content = data.encode() if isinstance(data, str) else data
     if kind == "KubeletConfiguration":
-        return list(fields_as_arguments(Component.KUBELET, ((PATH.with_name(name), content),), 36).problems)
+        return list(read_fields(Component.KUBELET, ((PATH.with_name(name), content),), 36).problems)
     if kind == "Policy":
         return list(audit_policy.policy_problems(content, PATH))
     return list(rejected_content(*ARGUMENTS[kind], content, PATH, context or FileContext(minor=37)))

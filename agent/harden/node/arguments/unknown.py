@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.assess.checks import k3s_arguments
-from agent.assess.checks.argument_values import Doubt
-from agent.assess.checks.k3s_arguments import ETCD_FILES
 from agent.base.model import NEWEST_KNOWN, OLDEST_COVERED, Component, Instruction, Location, OwnCommand, Version
-from agent.harden.node import passed_arguments
+from agent.harden.node.arguments import defaults
 from agent.harden.node.datastore import Datastore
 from agent.k3s import default_arguments
+from agent.k3s.components.arguments import Unknown
 from agent.k3s.default_arguments import Needs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from agent.assess.checks.argument_values import EffectiveArgument
     from agent.base.model import Step
     from agent.harden.node.facts import HostFacts
+    from agent.k3s.components.arguments import EffectiveArgument
     from agent.k3s.default_arguments import DefaultArgument
 
 _DECIDED_BY_FILE = {
@@ -43,29 +41,31 @@ _REPLACED_BY_FILE = (
 _NEWEST_PATCH = 99
 
 
-def doubts(component: Component, facts: HostFacts, found: Mapping[str, EffectiveArgument]) -> dict[str, Doubt]:
-    """Return the doubts about a component's arguments, by name; under "" a doubt about all."""
-    doubts: dict[str, Doubt] = {}
+def unknown_arguments(
+    component: Component, facts: HostFacts, found: Mapping[str, EffectiveArgument]
+) -> dict[str, Unknown]:
+    """Return why arguments of a component are unknown, by name; under "" why all are."""
+    unknown: dict[str, Unknown] = {}
     about_all = _about_configuration(facts)
     if about_all is not None:
-        doubts[""] = about_all
+        unknown[""] = about_all
     rows = tuple(default_arguments.defaults_of(component))
-    guesses = {k3s_arguments.default(row, facts) for row in rows}
+    guesses = {defaults.default(row, facts) for row in rows}
     for name in dict.fromkeys(row.name for row in rows):
         argument = found.get(name)
         if argument is None or not guesses.isdisjoint(argument.given):
             reason = _version_reason([row for row in rows if row.name == name], facts)
-            doubts.update({name: Doubt(reason, steps=_with_version(facts))} if reason else {})
+            unknown.update({name: Unknown(reason, steps=_with_version(facts))} if reason else {})
     if component in _DECIDED_BY_FILE and "config" in found:
         name, field = _DECIDED_BY_FILE[component]
         given = found["config"].given[-1]
-        doubts.setdefault(name, _decided_by("config", given.value, given.location, field))
+        unknown.setdefault(name, _decided_by("config", given.value, given.location, field))
     if component is Component.API_SERVER:
-        doubts.update({name: doubt for name, doubt in _about_api_server(facts) if name not in found})
-    return doubts
+        unknown.update({name: why for name, why in _about_api_server(facts) if name not in found})
+    return unknown
 
 
-def _about_configuration(facts: HostFacts) -> Doubt | None:
+def _about_configuration(facts: HostFacts) -> Unknown | None:
     for error in facts.merged_config.startup_problems(facts.role):
         return _corrected(
             f"K3s would not start with its configuration: {error.message}",
@@ -83,18 +83,18 @@ def _about_configuration(facts: HostFacts) -> Doubt | None:
         )
     for unread in facts.configuration.unreadable:
         step = unread.hint or "let root read the files of K3s' configuration"
-        return Doubt(unread.message, steps=(Instruction(step), OwnCommand("assess")))
+        return Unknown(unread.message, steps=(Instruction(step), OwnCommand("assess")))
     return None
 
 
-def _corrected(reason: str, observation: str, location: Location, correction: str) -> Doubt:
-    """Return a doubt that the correction of one file removes."""
-    return Doubt(reason, observation, location, (Instruction(correction, location), OwnCommand("assess")))
+def _corrected(reason: str, observation: str, location: Location, correction: str) -> Unknown:
+    """Return why arguments are unknown until one file is corrected."""
+    return Unknown(reason, observation, location, (Instruction(correction, location), OwnCommand("assess")))
 
 
-def _decided_by(argument: str, file: str, location: Location | None, field: str) -> Doubt:
+def _decided_by(argument: str, file: str, location: Location | None, field: str) -> Unknown:
     reason = f"the file that `{argument}` names decides it, and its content could not be determined"
-    return Doubt(reason, f"--{argument}={file}", location, (Instruction(f"correct {field} in {file}"),), file)
+    return Unknown(reason, f"--{argument}={file}", location, (Instruction(f"correct {field} in {file}"),), file)
 
 
 def _with_version(facts: HostFacts) -> tuple[Step, ...]:
@@ -108,7 +108,7 @@ def _with_version(facts: HostFacts) -> tuple[Step, ...]:
 
 def _version_reason(rows: Iterable[DefaultArgument], facts: HostFacts) -> str:
     """Return why K3s' default for one argument is unknown for lack of its full version; empty if it is known."""
-    rows = [row for row in rows if passed_arguments.is_met(row.needs, facts)]
+    rows = [row for row in rows if defaults.is_met(row.needs, facts)]
     if not facts.version_is_known:
         minors = range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1)
         possible = [Version(1, minor, patch) for minor in minors for patch in (0, _NEWEST_PATCH)]
@@ -120,26 +120,22 @@ def _version_reason(rows: Iterable[DefaultArgument], facts: HostFacts) -> str:
         return ""
     # If K3s only renamed its own file, the argument is set in either version.
     values = [
-        {
-            "a file" if row.value.startswith(passed_arguments.DATA_DIR) else row.value
-            for row in rows
-            if row.in_version(version)
-        }
+        {"a file" if row.value.startswith(defaults.DATA_DIR) else row.value for row in rows if row.in_version(version)}
         for version in possible
     ]
     return reason if any(value != values[0] for value in values) else ""
 
 
-def _about_api_server(facts: HostFacts) -> Iterator[tuple[str, Doubt]]:
+def _about_api_server(facts: HostFacts) -> Iterator[tuple[str, Unknown]]:
     for name, need, field in _REPLACED_BY_FILE:
-        found = passed_arguments.replacing_file(need, facts)
+        found = defaults.replacing_file(need, facts)
         if found is not None:
             argument, file, location = found
             yield name, _decided_by(argument, file, location, field)
-    address = k3s_arguments.datastore_address(facts)
-    if facts.datastore is Datastore.EXTERNAL and (address is None or k3s_arguments.is_etcd(address) is None):
+    address = defaults.datastore_address(facts)
+    if facts.datastore is Datastore.EXTERNAL and (address is None or defaults.is_etcd(address) is None):
         reason = "K3s passes it if the external datastore is etcd, which its address does not show"
         at = address.location if address else None
         find_out = Instruction("find out whether the external datastore is etcd; if so, set K3s' options for its files")
-        for name in ETCD_FILES:
-            yield name, Doubt(reason, "datastore-endpoint" if at else "", at, (find_out,))
+        for name in defaults.ETCD_FILES:
+            yield name, Unknown(reason, "datastore-endpoint" if at else "", at, (find_out,))

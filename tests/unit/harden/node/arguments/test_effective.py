@@ -3,38 +3,41 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.assess.checks.argument_values import EffectiveArgument, EffectiveArguments, Given, GivenBy
-from agent.assess.checks.effective_arguments import effective_arguments
 from agent.base.errors import HostError
-from agent.base.model import Component, Location, Role, Version
+from agent.base.model import Component, Location, Version
 from agent.base.value import replace
+from agent.harden.node.arguments import effective
+from agent.harden.node.arguments.kubelet_files import KubeletFile, KubeletFiles
 from agent.harden.node.datastore import Datastore
-from agent.harden.node.facts import HostFacts, assumed_facts
+from agent.k3s.components.arguments import EffectiveArgument, EffectiveArguments, Given, GivenBy
 from agent.k3s.components.tables import is_combined
-from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.k3s.default_arguments import KUBELET_DEFAULTS_FILE
-from agent.k3s.kubelet_configuration import KubeletConfiguration, KubeletFile, kubelet_file
 from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
-from tests.component_files import KUBELET as KUBELET_FILE
+from tests.arguments import facts
+from tests.arguments import kubelet_file as conf
+
+if TYPE_CHECKING:
+    from agent.harden.node.facts import HostFacts
 
 API_SERVER, KUBELET = Component.API_SERVER, Component.KUBELET
 OWN = DEFAULT_DATA_DIR / KUBELET_DEFAULTS_FILE
-RECORDED = Path(__file__).parents[3] / "data/benchmark/00-k3s-defaults.conf"
+RECORDED = Path(__file__).parents[4] / "data/benchmark/00-k3s-defaults.conf"
 ANONYMOUS = "authentication.anonymous.enabled: {}"
 """The anonymous-auth setting in the kubelet's file."""
 FIELD = "authentication.anonymous.enabled"
-NONE_WRITTEN = KubeletConfiguration()
+NONE_WRITTEN = KubeletFiles()
 
 
-def facts(config: str = "", dropin: str = "", *, version: str = "v1.34.1+k3s1", role: Role = Role.SERVER) -> HostFacts:
-    base = assumed_facts(role, Version.parse(version))
-    texts = [ConfigText(K3S_CONFIG_FILE, config.encode()), ConfigText(base.dropin_path, dropin.encode())]
-    return replace(base, configuration=replace(base.configuration, merged_config=merge_configuration(texts)))
+def effective_arguments(
+    component: Component, seen: HostFacts, kubelet: KubeletFiles | None = None
+) -> EffectiveArguments:
+    return effective.effective_arguments(component, seen, kubelet or NONE_WRITTEN)
 
 
 def value_of(arguments: EffectiveArguments, name: str) -> str | None:
@@ -42,12 +45,8 @@ def value_of(arguments: EffectiveArguments, name: str) -> str | None:
     return argument.value if argument else None
 
 
-def conf(text: str, name: str = "50-site.conf") -> KubeletFile:
-    return kubelet_file((KUBELET_FILE + text).encode(), OWN.with_name(name))
-
-
 def own_file() -> KubeletFile:
-    return kubelet_file(RECORDED.read_bytes(), OWN)
+    return KubeletFile(OWN, RECORDED.read_bytes())
 
 
 # --- K3s and the operator ---
@@ -89,22 +88,22 @@ def test_the_last_value_of_each_feature_gate_is_effective() -> None:
 def test_the_api_server_has_the_etcd_files_if_k3s_runs_etcd(seen: HostFacts, *, has_it: bool) -> None:
     arguments = effective_arguments(API_SERVER, seen)
     assert (arguments.get("etcd-cafile") is not None) is has_it
-    assert arguments.doubt("etcd-cafile") is None
+    assert arguments.why_unknown("etcd-cafile") is None
 
 
 @pytest.mark.parametrize(
     ("file", "argument"), [("authentication-config", "anonymous-auth"), ("authorization-config", "authorization-mode")]
 )
-def test_a_file_that_replaces_an_argument_is_a_doubt(file: str, argument: str) -> None:
+def test_a_file_that_replaces_an_argument_is_unknown(file: str, argument: str) -> None:
     arguments = effective_arguments(API_SERVER, facts(f"kube-apiserver-arg: ['{file}=/etc/a.yaml']\n"))
     assert arguments.get(argument) is None
-    doubt = arguments.doubt(argument)
-    assert doubt is not None
-    assert (doubt.observation, doubt.location) == (f"--{file}=/etc/a.yaml", Location(K3S_CONFIG_FILE, 1))
-    assert "/etc/a.yaml" in str(doubt.steps)
+    why = arguments.why_unknown(argument)
+    assert why is not None
+    assert (why.observation, why.location) == (f"--{file}=/etc/a.yaml", Location(K3S_CONFIG_FILE, 1))
+    assert "/etc/a.yaml" in str(why.steps)
     both = effective_arguments(API_SERVER, facts(f"kube-apiserver-arg: ['{file}=/etc/a.yaml', '{argument}=x']\n"))
     assert value_of(both, argument) == "x"
-    assert both.doubt(argument) is None
+    assert both.why_unknown(argument) is None
 
 
 @pytest.mark.parametrize(
@@ -156,11 +155,11 @@ def test_a_missing_defaults_file_is_derived_from_the_version(version: str) -> No
         "protect-kernel-defaults": None,
     }.items():
         assert value_of(arguments, name) == value
-        assert arguments.doubt(name) is None
+        assert arguments.why_unknown(name) is None
 
 
 def test_the_defaults_file_has_its_lines() -> None:
-    argument = effective_arguments(KUBELET, facts(), KubeletConfiguration((own_file(),))).get("anonymous-auth")
+    argument = effective_arguments(KUBELET, facts(), KubeletFiles((own_file(),))).get("anonymous-auth")
     assert argument == EffectiveArgument(
         "anonymous-auth",
         "false",
@@ -170,7 +169,7 @@ def test_the_defaults_file_has_its_lines() -> None:
 
 def test_later_files_and_arguments_take_precedence() -> None:
     files = (own_file(), conf("authentication: {anonymous: {enabled: true}}\nreadOnlyPort: 10255\n"))
-    arguments = effective_arguments(KUBELET, facts(), KubeletConfiguration(files))
+    arguments = effective_arguments(KUBELET, facts(), KubeletFiles(files))
     anonymous = arguments.get("anonymous-auth")
     assert anonymous is not None
     assert anonymous.given == (
@@ -178,7 +177,7 @@ def test_later_files_and_arguments_take_precedence() -> None:
     )
     assert [item.value for item in anonymous.overridden] == ["false"]
     assert value_of(arguments, "read-only-port") == "0"  # K3s passes it as an argument
-    stronger = effective_arguments(KUBELET, facts("kubelet-arg: [anonymous-auth=false]\n"), KubeletConfiguration(files))
+    stronger = effective_arguments(KUBELET, facts("kubelet-arg: [anonymous-auth=false]\n"), KubeletFiles(files))
     argument = stronger.get("anonymous-auth")
     assert argument is not None
     assert argument.value == "false"
@@ -187,7 +186,7 @@ def test_later_files_and_arguments_take_precedence() -> None:
 
 def test_null_removes_an_earlier_value() -> None:
     files = (own_file(), conf("tlsCertFile: null\nauthentication:\n"))
-    arguments = effective_arguments(KUBELET, facts(), KubeletConfiguration(files))
+    arguments = effective_arguments(KUBELET, facts(), KubeletFiles(files))
     assert arguments.get("tls-cert-file") is None
     assert arguments.get("anonymous-auth") is None
     assert value_of(arguments, "tls-private-key-file") == "/var/lib/rancher/k3s/agent/serving-kubelet.key"
@@ -199,7 +198,7 @@ def test_lists_are_replaced_and_feature_gates_merged() -> None:
         conf("featureGates: {B: false}\ntlsCipherSuites: [Z]\n"),
     )
     seen = facts("kubelet-arg: ['feature-gates=C=true']\n")
-    arguments = effective_arguments(KUBELET, seen, KubeletConfiguration(files))
+    arguments = effective_arguments(KUBELET, seen, KubeletFiles(files))
     assert value_of(arguments, "feature-gates") == "A=true,B=false,C=true"
     assert value_of(arguments, "tls-cipher-suites") == "Z"
 
@@ -210,7 +209,7 @@ def test_the_k3s_option_sets_protect_kernel_defaults(version: str, option: str) 
     """The value has the location of the option in every version. The file of K3s has the value of the last start."""
     seen = facts(f"protect-kernel-defaults: {option}\n", version=version)
     files = (own_file(),) if version == "v1.34.1+k3s1" else ()
-    argument = effective_arguments(KUBELET, seen, KubeletConfiguration(files)).get("protect-kernel-defaults")
+    argument = effective_arguments(KUBELET, seen, KubeletFiles(files)).get("protect-kernel-defaults")
     assert argument is not None
     assert argument.given == (
         Given(
@@ -234,22 +233,21 @@ def test_the_argument_of_the_kubelet_overrides_the_k3s_option() -> None:
 # --- unknown values ---
 
 
-def test_a_configuration_that_cannot_be_read_is_a_doubt_about_all_arguments() -> None:
+def test_a_configuration_that_cannot_be_read_is_unknown_about_all_arguments() -> None:
     error = HostError("cannot read /etc/rancher/k3s/config.yaml: Permission denied")
     unreadable = replace(facts(), configuration=replace(facts().configuration, unreadable=(error,)))
-    assert "Permission denied" in str(effective_arguments(API_SERVER, unreadable).doubt("anything"))
+    assert "Permission denied" in str(effective_arguments(API_SERVER, unreadable).why_unknown("anything"))
 
 
-def test_an_invalid_kubelet_file_is_a_doubt_about_its_fields() -> None:
-    broken = kubelet_file(b"kind: [", OWN.with_name("50-broken.conf"))
-    assert broken.problem
+def test_an_invalid_kubelet_file_is_unknown_about_its_fields() -> None:
+    broken = KubeletFile(OWN.with_name("50-broken.conf"), b"kind: [")
     arguments = effective_arguments(
-        KUBELET, facts("kubelet-arg: [event-qps=5, feature-gates=A=true]\n"), KubeletConfiguration((own_file(), broken))
+        KUBELET, facts("kubelet-arg: [event-qps=5, feature-gates=A=true]\n"), KubeletFiles((own_file(), broken))
     )
     for name in ("anonymous-auth", "feature-gates"):  # the kubelet merges the gates of files and of the argument
-        assert "50-broken.conf" in str(arguments.doubt(name))
-    assert arguments.doubt("event-qps") is None
-    assert arguments.doubt("read-only-port") is None
+        assert "50-broken.conf" in str(arguments.why_unknown(name))
+    assert arguments.why_unknown("event-qps") is None
+    assert arguments.why_unknown("read-only-port") is None
 
 
 @pytest.mark.parametrize(
@@ -266,18 +264,18 @@ def test_an_unknown_version_makes_version_dependent_arguments_unknown(
 ) -> None:
     """An argument whose path changed between versions is known."""
     seen = replace(facts(), version_is_known=False)
-    assert bool(effective_arguments(component, seen).doubt(name)) is is_open
+    assert bool(effective_arguments(component, seen).why_unknown(name)) is is_open
 
 
 def test_a_minor_version_makes_arguments_that_patch_releases_changed_unknown() -> None:
     """`1.24` can be v1.24.0 or v1.24.17. Values of the operator are known in both."""
-    doubt = effective_arguments(API_SERVER, facts(version="1.24")).doubt("tls-cipher-suites")
-    assert doubt is not None
-    assert "v1.24.1+k3s1" in str(doubt.steps)
-    assert not effective_arguments(API_SERVER, facts(version="1.27")).doubt("tls-cipher-suites")
+    why = effective_arguments(API_SERVER, facts(version="1.24")).why_unknown("tls-cipher-suites")
+    assert why is not None
+    assert "v1.24.1+k3s1" in str(why.steps)
+    assert not effective_arguments(API_SERVER, facts(version="1.27")).why_unknown("tls-cipher-suites")
     said = facts("kube-apiserver-arg: [tls-cipher-suites=X]\n", version="1.24")
-    assert not effective_arguments(API_SERVER, said).doubt("tls-cipher-suites")
-    assert effective_arguments(KUBELET, facts(version="1.32"), NONE_WRITTEN).doubt("read-only-port")
+    assert not effective_arguments(API_SERVER, said).why_unknown("tls-cipher-suites")
+    assert effective_arguments(KUBELET, facts(version="1.32"), NONE_WRITTEN).why_unknown("read-only-port")
 
 
 # --- disabled components ---

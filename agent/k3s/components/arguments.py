@@ -1,4 +1,7 @@
-"""Values of component arguments, with the source and location of each."""
+"""The effective arguments of a component: their values, and who sets each of them. Pure.
+
+agent/harden/node/arguments makes them from the configuration of a host; predictions, findings and checks read them.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,8 @@ from agent.base.value import Value
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from agent.base.errors import InputError
     from agent.base.model import Component, Location, Step
-    from agent.harden.guide.criteria import Criterion
 
 
 class GivenBy(StrEnum):
@@ -22,18 +25,9 @@ class GivenBy(StrEnum):
     DROPIN = "k3s-harden"
     """The drop-in of this program."""
     KUBELET_FILE = "kubelet configuration"
-    """A configuration file of the kubelet, except the one that K3s writes."""
+    """A configuration file of the component, except the one that K3s writes."""
     K3S = "K3s"
     """K3s itself, in this version and configuration."""
-
-
-class ArgumentRequirement(Value):
-    """What a component argument has to be."""
-
-    component: Component
-    name: str
-    """Without dashes."""
-    criterion: Criterion
 
 
 class Given(NamedTuple):
@@ -50,11 +44,24 @@ class Given(NamedTuple):
     field: str = ""
     """The name in `written`."""
 
+    @property
+    def at(self) -> Location:
+        """The location of a value that K3s does not set."""
+        if self.location is None:
+            raise ValueError(f"{self.by} sets {self.value!r} without a location")
+        return self.location
+
+    @property
+    def is_field(self) -> bool:
+        """Whether the component reads it as a field of a file."""
+        return bool(self.field) and self.by in (GivenBy.KUBELET_FILE, GivenBy.K3S)
+
 
 class EffectiveArgument(Value):
-    """The effective value of an argument."""
+    """The effective value of an argument, or of a field of a file that has no equivalent argument."""
 
     name: str
+    """Without dashes; the path of such a field."""
     value: str
     """All values joined by commas; of feature gates the last value of each gate."""
     given: tuple[Given, ...]
@@ -63,7 +70,7 @@ class EffectiveArgument(Value):
     """The values that others override, lowest precedence first."""
 
 
-class Doubt(Value):
+class Unknown(Value):
     """Why the effective value of an argument could not be determined."""
 
     reason: str
@@ -72,23 +79,25 @@ class Doubt(Value):
     """What the location shows."""
     location: Location | None = None
     steps: tuple[Step, ...] = ()
-    """What removes the doubt; empty if no file of this host does."""
+    """What makes it known; empty if no file of this host does."""
     file: str = ""
     """The path of the file that decides the argument, if the operator names one."""
 
 
 class EffectiveArguments(Value):
-    """The effective arguments of a component, by their names without dashes."""
+    """The effective arguments of a component, by name."""
 
     component: Component
     found: Mapping[str, EffectiveArgument]
-    doubts: Mapping[str, Doubt]
-    """By name, for arguments that are set or not; under "" a doubt about all arguments."""
+    unknown: Mapping[str, Unknown]
+    """By name, for arguments that are set or not; under "" why all are unknown."""
+    problems: tuple[InputError, ...] = ()
+    """Why the component cannot decode a file of its own; a BoundsError if only this program cannot."""
 
     def get(self, name: str) -> EffectiveArgument | None:
         """Return the argument; None if it is not set, so that the component's own default applies."""
         return self.found.get(name)
 
-    def doubt(self, name: str) -> Doubt | None:
+    def why_unknown(self, name: str) -> Unknown | None:
         """Return why the argument could not be determined; None if it could."""
-        return self.doubts.get("") or self.doubts.get(name)
+        return self.unknown.get("") or self.unknown.get(name)
