@@ -25,11 +25,11 @@ from agent.k3s.go_values import TRUE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from agent.assess.checks.argument_values import EffectiveArguments
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.assess.checks.cluster.rule import AssessedCluster
     from agent.cluster.kubernetes.objects import Cluster, Container, Workload
     from agent.harden.guide.k3s_options import OptionRow
+    from agent.k3s.components.arguments import EffectiveArguments
 
     Breach = Callable[[Workload, int], Iterator[str]]
     """Yields what a workload has that the control forbids, for a minor version of the API server."""
