@@ -96,7 +96,7 @@ def _commands(program: Path, enter: tuple[str, ...]) -> dict[str, Command]:
 
 def _limits(costs: dict[str, Cost]) -> Iterator[str]:
     """Yield a table of the limits, each with the measured value."""
-    limits = [(_APPLY, _TYPER, 1.5), (_CHECK, _TYPER, 1.5), (_ASSESS, _TYPER, 2.0), (_WITH_OPTION, _TYPER, 2.5)]
+    limits = [(_APPLY, _TYPER, 1.5), (_CHECK, _TYPER, 1.5), (_ASSESS, _TYPER, 2.0), (_WITH_OPTION, _TYPER, 2.75)]
     limits += [(_APPLY, name, most) for name in costs for tool, most in _OF_TOOLS.items() if name.startswith(tool)]
     yield "| time of | compared with | at most | measured |"
     yield "|---|---|--:|--:|"
