@@ -203,7 +203,7 @@ def test_each_attempt_succeeds_with_more_rights(attacked: Node) -> None:
     (container,) = pod["containers"]
     container["args"].remove("--node=$(NODE)")
     container["securityContext"] |= {"runAsUser": 0, "runAsGroup": 0, "runAsNonRoot": False}
-    pod["hostPID"] = True
+    pod.update(hostPID=True, shareProcessNamespace=False)
     as_root = reached(attacked, *others, deepcopy(job)).keys()
     assert as_root >= {
         "socket of root",

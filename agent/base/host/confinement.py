@@ -7,23 +7,17 @@ import struct
 
 from agent.base.errors import HostError
 
-_CAPABILITY_VERSION_3 = 0x20080522
-_DAC_READ_SEARCH = 1 << 2
-
-# Landlock, as in linux/landlock.h. The system calls have the same numbers on all architectures.
-_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
-_PATH_BENEATH = 1
-_WRITE_FILE = 1 << 1
-_TRUNCATE = 1 << 14
-_ALL_CHANGES = _WRITE_FILE | 0x1FF0
+_CAPABILITY_VERSION_3, _DAC_READ_SEARCH = 0x20080522, 1 << 2
 _NO_NEW_PRIVS = 38
+# linux/landlock.h; the system calls have the same numbers on all architectures.
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF, _PATH_BENEATH = 444, 445, 446, 1
+_WRITE_FILE, _ALL_CHANGES, _TRUNCATE = 1 << 1, 0x1FF2, 1 << 14
 
 
 def confine() -> None:
-    """Keep only CAP_DAC_READ_SEARCH, which the program of the image may have, and give up writing to files.
+    """Keep only CAP_DAC_READ_SEARCH, and give up writing, also where every user can; Linux before 5.13 permits that.
 
-    A mount below / can be writable in a pod, and has directories in which every user can write. Linux before 5.13
-    cannot refuse that. Raises HostError without the capability.
+    Raises HostError without the capability, which the image permits to its program.
     """
     import ctypes
 
