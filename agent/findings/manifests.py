@@ -13,6 +13,7 @@ from agent.base.report import Level
 from agent.base.value import Value
 from agent.findings.registry import APPLY, Problem, file_removal, finding, instruction, no
 from agent.harden.guide.files import POLICY_FILE
+from agent.harden.guide.manifests import network_policies
 from agent.k3s.redaction import HIDDEN
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from agent.base.yaml_reader import Document, Node
     from agent.harden.situation import Situation
 
-_WORDS_OF_PROBLEMS = (b"PodSecurityPolicy", b"namespaceSelector", b"<")
+_WORDS_OF_PROBLEMS = (b"PodSecurityPolicy", b"NetworkPolicy", b"<")
 _OLD_API = rb"/v[12]beta[123]\b"
 _PACKAGED = frozenset({"ccm", "coredns", "local-storage", "metrics-server", "rolebindings", "runtimes", "traefik"})
 """Manifests and directories that K3s writes again at each start (k3s, pkg/deploy)."""
@@ -116,6 +117,26 @@ def selector_matches_no_namespace(situation: Situation) -> Iterator[Problem]:
                         "unless you label your namespaces, replace `name` with kubernetes.io/metadata.name", location
                     ),
                 )
+
+
+@finding(Level.WARNING, remediation="before apply, create the policy again with another name, and delete this one")
+def network_policy_name_taken(situation: Situation) -> Iterator[Problem]:
+    """A NetworkPolicy of the site has the name of one in policy.yaml, which replaces it, and later deletes it."""
+    own = situation.facts.data_dir / POLICY_FILE
+    policies = [entry for entry in _objects(situation) if entry.kind == "NetworkPolicy" and entry.path != own]
+    if policies:
+        data = network_policies(situation.settings.network_policy_namespaces)
+        objects = (unpacked_objects(document, own) for document in yaml_reader.read_documents(data, own))
+        names = {(ours.namespace, ours.name) for found in objects for ours in found}
+        for entry in policies:
+            if (entry.namespace, entry.name) in names:
+                yield name_taken(entry.namespace, entry.name, Location(entry.path, entry.line))
+
+
+def name_taken(namespace: str, name: str, location: Location | None = None) -> Problem:
+    """Return the case of a policy in a manifest, or in the cluster."""
+    message = f"policy.yaml replaces the NetworkPolicy {namespace}/{name} of the site, which has the same name"
+    return Problem(message, expected="another name", found=name, location=location)
 
 
 @finding(

@@ -11,6 +11,7 @@ from agent.base.report import GATE_VERB, Item, ItemStatus, Report, no_progress
 from agent.base.value import replace
 from agent.harden.changes import last_run
 from agent.harden.changes.journal import Journal
+from agent.harden.guide.files import POLICY_FILE
 from agent.harden.node.configuration import dropin_directory
 from agent.harden.plan import plan
 from agent.harden.plan.plan import difference
@@ -52,6 +53,10 @@ def diff(host: Host, request: Request) -> Report:
         elif item.status is not ItemStatus.COMPLIANT:
             items.append(_compared(item, situation.observed[item.id], expected[item.id]))
     report = _with_prediction(_report("diff", host, situation, items), host, request, situation)
+    if host.is_live and situation.facts.running_since and str(situation.facts.data_dir / POLICY_FILE) in changes:
+        from agent.cli.verbs.impact import taken_names  # not on most hosts
+
+        report = replace(report, findings=(*report.findings, *taken_names(host, situation)))
     return _advised(replace(report, findings=tuple(map(_without_diff, report.findings))), host, situation)
 
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.checks.cluster.workload_rules import pod_security_defaults
 from agent.assess.evidence.reader import read_evidence
-from agent.base.errors import HostError
+from agent.base.errors import HardenError, HostError
 from agent.base.host.https import Limits
 from agent.base.model import NEWEST_KNOWN, Version
 from agent.base.value import Value
 from agent.cluster.connection import connect
 from agent.cluster.kubectl import KubectlClient
+from agent.cluster.kubernetes.network_policies import parse_policy
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel, Standard
+from agent.cluster.kubernetes.queries import OBJECTS, REQUESTS, Query
 from agent.cluster.pod_security_probe import probe_workloads
-from agent.cluster.reader import KUBECONFIGS, LIMITS
+from agent.cluster.reader import KUBECONFIGS, LIMITS, Reader
 from agent.cluster.running import read_running
 from agent.findings.impact.evaluation import Inputs, evaluate, expected_defaults
+from agent.findings.impact.traffic import expected_policies, replaced_policies
+from agent.findings.manifests import name_taken
+from agent.findings.registry import KINDS
 from agent.harden.guide.files import POD_SECURITY_ADMISSION
 from agent.harden.settings import loading
 from agent.harden.settings.schema import DEFAULT_SETTINGS
@@ -25,14 +31,15 @@ from agent.harden.situation.observation import observe_after_apply, observe_situ
 from agent.k3s.paths import DEFAULT_DATA_DIR
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from agent.base.host import Host
-    from agent.base.report import Progress
+    from agent.base.report import Finding, Progress
     from agent.cluster.pod_security_probe import Difference
     from agent.findings.impact import Impact
     from agent.harden.situation import Request, Situation
 
+_AT_ONCE = Limits(request=2.0, total=2.0, body=8 << 20)
 _PROBE_LIMITS = Limits(request=10.0, total=600.0, body=LIMITS.body)
 _DEFAULT_IS_ASSUMED = (
     "the default Pod Security level is not visible here: assumed privileged; run this on a server to know it"
@@ -94,6 +101,20 @@ def impact(host: Host, request: Request, access: Access, environment: Mapping[st
             notes=tuple(notes),
         )
     )
+
+
+def taken_names(host: Host, situation: Situation) -> Iterator[Finding]:
+    """Yield the NetworkPolicies of the site in the cluster that policy.yaml would replace.
+
+    One request, which has to be answered at once; without an answer nothing is known.
+    """
+    with suppress(HardenError):
+        client, url, _ = connect(host, [situation.facts.data_dir / name for name in KUBECONFIGS], _AT_ONCE)
+        with client:
+            request = REQUESTS[Query.NETWORK_POLICIES]._replace(accept=OBJECTS)
+            existing = Reader(client, url).listed(request, parse_policy)
+        for policy in replaced_policies(existing, expected_policies(situation.settings)):
+            yield KINDS["network-policy-name-taken"].case(name_taken(policy.namespace, policy.name))
 
 
 def _defaults(host: Host, situation: Situation) -> PodSecurityDefaults:

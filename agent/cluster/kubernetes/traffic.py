@@ -214,11 +214,15 @@ class Cluster(Value):
             if service.type == "LoadBalancer":
                 yield from self._through_service_lb(name, service, port, targets)
 
+    @cached_property
+    def _balancers(self) -> list[NetworkPod]:
+        return [pod for pods in self.workloads.values() for pod in pods if is_balancer(pod)]
+
     def _through_service_lb(
         self, name: ObjectName, service: Service, port: ServicePort, targets: tuple[Target, ...]
     ) -> Iterator[Flow]:
         """Yield the hops of packets whose address is not in status.loadBalancer, so that kube-proxy passes them on."""
-        pods = [pod for found in self.workloads.values() for pod in found if _is_balancer_of(pod, service)]
+        pods = [pod for pod in self._balancers if _is_balancer_of(pod, service)]
         nodes = {pod.node for pod in pods}
         direct = {address for address, mode in service.balanced.items() if mode == "VIP"}
         inside = (address for node in self.nodes if node.name in nodes for address in (*node.internal, *node.external))

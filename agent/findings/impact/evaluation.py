@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.base import yaml_reader
 from agent.base.value import Value
 from agent.cluster.fleet.node_arguments import options_of
-from agent.cluster.kubernetes.network_policies import parse_policy
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
 from agent.cluster.kubernetes.queries import MONITORS, REFERRERS
 from agent.cluster.kubernetes.running_objects import PODS, ObjectName
@@ -18,8 +15,8 @@ from agent.findings.impact import Break, Impact, Reason, Topic, When, advice
 from agent.findings.impact.accounts import account_breaks
 from agent.findings.impact.broken_now import broken_now
 from agent.findings.impact.pod_security import answered_otherwise, pod_security_breaks
-from agent.findings.impact.traffic import traffic_breaks
-from agent.harden.guide.manifests import exempt_namespaces, network_policies
+from agent.findings.impact.traffic import expected_policies, traffic_breaks
+from agent.harden.guide.manifests import exempt_namespaces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,16 +65,12 @@ def evaluate(inputs: Inputs) -> Impact:
         nodes=objects.get("nodes", ()),
         policies=objects.get("networkpolicies", ()),
     )
-    documents = yaml_reader.read_documents(
-        network_policies(inputs.settings.network_policy_namespaces), PurePosixPath("policy.yaml")
-    )
-    expected = [parse_policy(yaml_reader.plain(document.node)) for document in documents]
     unknown = enforcement_problem(cluster.nodes) or running.problems.get("networkpolicies", "")
     breaks = (
         *broken_now(running, cluster),
         *pod_security_breaks(running, inputs.today, inputs.tomorrow, inputs.version.minor),
         *map(answered_otherwise, inputs.differences),
-        *traffic_breaks(cluster, expected, inputs.connections, unknown),
+        *traffic_breaks(cluster, expected_policies(inputs.settings), inputs.connections, unknown),
         *account_breaks(running, cluster, inputs.is_account_used),
         *_unread(running),
     )

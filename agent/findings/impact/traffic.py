@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import combinations
+from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.model import Instruction, Remediation
 from agent.base.value import replace
+from agent.base.yaml_reader import plain, read_documents
 from agent.cluster.kubernetes.network_policies import Client, Policies, parse_policy
 from agent.cluster.kubernetes.running_objects import ObjectName, own_labels
 from agent.cluster.kubernetes.traffic import Flow, Target, is_balancer
 from agent.findings.impact import Break, Reason, Topic, When, advice
+from agent.harden.guide.manifests import network_policies
 from agent.k3s.allow_rule import AllowedPods, AllowedPort, AllowRule, labels
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from agent.base.linux.connections import TrackedConnection
     from agent.cluster.kubernetes.network_policies import NetworkPolicy
     from agent.cluster.kubernetes.traffic import Cluster
+    from agent.harden.settings.schema import Settings
     from agent.k3s.allow_rule import Labels
 
 ALLOW = "network-policies.allow"
@@ -65,6 +69,21 @@ def traffic_breaks(
     yield from (replace(entry, is_certain=entry.is_certain and not unknown) for entry in found)
 
 
+def replaced_policies(existing: Iterable[NetworkPolicy], expected: Iterable[NetworkPolicy]) -> Iterator[NetworkPolicy]:
+    """Yield the policies of a site that K3s replaces, because they have the name of one of these."""
+    ours = {(policy.namespace, policy.name): policy for policy in expected}
+    for policy in existing:
+        expected_policy = ours.get((policy.namespace, policy.name))
+        if expected_policy and policy.addon != _ADDON and _complete(policy) != _complete(expected_policy):
+            yield policy
+
+
+def expected_policies(settings: Settings) -> list[NetworkPolicy]:
+    """Return the NetworkPolicies of policy.yaml."""
+    documents = read_documents(network_policies(settings.network_policy_namespaces), PurePosixPath("policy.yaml"))
+    return [parse_policy(plain(document.node)) for document in documents]
+
+
 class _Comparison:
     """The cluster with the policies that it has, and with those that it will have."""
 
@@ -88,22 +107,14 @@ class _Comparison:
 
     def _replaced(self) -> Iterator[Break]:
         """Yield the policies of a site that K3s will replace, because they have the name of one of ours."""
-        for key, ours in self._expected.items():
-            theirs = self._existing.get(key)
-            if theirs is not None and theirs.addon != _ADDON and _complete(theirs) != _complete(ours):
-                yield Break(
-                    ObjectName(ours.namespace, "NetworkPolicy", ours.name),
-                    Topic.NETWORK_POLICIES,
-                    When.AT_ONCE,
-                    (
-                        Reason(
-                            "metadata.name",
-                            "a policy of the site",
-                            "another name: K3s replaces it by that of policy.yaml",
-                        ),
-                    ),
-                    advice("create the policy again with another name, and delete this one"),
-                )
+        for policy in replaced_policies(self._existing.values(), self._expected.values()):
+            yield Break(
+                ObjectName(policy.namespace, "NetworkPolicy", policy.name),
+                Topic.NETWORK_POLICIES,
+                When.AT_ONCE,
+                (Reason("metadata.name", "that of a policy in policy.yaml, which replaces this one", "another name"),),
+                advice("create the policy again with another name, and delete this one"),
+            )
 
     def _declared(self) -> Iterator[Break]:
         for flow in self._cluster.flows():

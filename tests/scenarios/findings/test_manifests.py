@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tests.scenarios.findings.case import Edit
 
 CRON_JOB = "apiVersion: {version}\nkind: CronJob\nmetadata:\n  name: own\n"
+IN_DEFAULT = "kind: NetworkPolicy\nmetadata: {{name: {name}, namespace: default}}\nspec: {{podSelector: {{}}}}\n"
 NETWORK_POLICY = """\
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
@@ -32,7 +33,6 @@ spec:
 def dated(path: str, seconds: int) -> Edit:
     return lambda host: os.utime(host[path], (seconds, seconds))
 
-
 CASES = (
     Case("manifest-api-removed", written(f"{MANIFESTS}/own.yaml", f"---\n\n{CRON_JOB.format(version='batch/v1beta1')}"),
          both(written(f"{MANIFESTS}/own.yaml", CRON_JOB.format(version="batch/v1")),
@@ -51,6 +51,11 @@ CASES = (
          Seen(f"{MANIFESTS}/shop/own.yml:12",
              "unless you label your namespaces, replace `name` with kubernetes.io/metadata.name at {location}",
              expected="kubernetes.io/metadata.name", found="name")),
+    Case("network-policy-name-taken", written(f"{MANIFESTS}/own.yaml", IN_DEFAULT.format(name="intra-namespace")),
+         written(f"{MANIFESTS}/own.yaml", IN_DEFAULT.format(name="own")),
+         Seen(f"{MANIFESTS}/own.yaml:1",
+              "before apply, create the policy again with another name, and delete this one at {location}",
+              expected="another name", found="intra-namespace")),
     Case("manifest-placeholder",
          written(f"{MANIFESTS}/own.yaml", "kind: ConfigMap\nmetadata:\n  namespace: <NAMESPACE>\n"),
          written(f"{MANIFESTS}/own.yaml", "kind: ConfigMap\ndata:\n  page: '<html>a < b</html>'\n"),
