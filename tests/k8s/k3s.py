@@ -1,6 +1,7 @@
 """A program with K3s' command line that runs the Kubernetes components, each as its own process.
 
     python -m tests.k8s.k3s server [--disable-agent]   all components, until one of them exits or a signal arrives
+    python -m tests.k8s.k3s agent --node-name NAME --node-ip IP --api-server URL   the components of a further node
     python -m tests.k8s.k3s only COMPONENT [...]       one component, in place of this process
 
 As K3s does: merges /etc/rancher/k3s, creates certificates and kubeconfigs, passes the arguments of components.py, logs
@@ -9,7 +10,7 @@ controller, applies server/manifests, and exits when a component exits.
 
 Not as K3s does: the components are programs of upstream Kubernetes instead of goroutines of a patched one; no tunnel to
 the kubelets, no cloud controller, no flannel (CNI's bridge plugin instead), no packaged components, no Helm. Manifests
-are applied once, in the order of their names, and never again. There is one node. Unknown options are ignored.
+are applied once, in the order of their names, and never again. Unknown options are ignored.
 """
 
 from __future__ import annotations
@@ -64,6 +65,12 @@ class Server:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._answer = self._last_error = ""
 
+    def run_agent(self) -> NoReturn:
+        """Start the components of a node, whose certificates are those of the server's authorities."""
+        self._write_kubeconfig()
+        self._start_agent()
+        self._wait()
+
     def run(self) -> NoReturn:
         """Start everything, and wait until a component exits. Raises ComponentError then."""
         self._write_kubeconfig()
@@ -75,6 +82,9 @@ class Server:
         if self.agent:
             self._start_agent()
         self._deploy()
+        self._wait()
+
+    def _wait(self) -> NoReturn:
         log("k3s is up and running")
         while True:
             self._check()
@@ -208,7 +218,7 @@ def _only(component: str, configuration: Configuration, host: Host, added: Mappi
 def main() -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="k3s")
-    parser.add_argument("verb", choices=("server", "only"))
+    parser.add_argument("verb", choices=("server", "agent", "only"))
     parser.add_argument("component", nargs="?", default="")
     parser.add_argument("--disable-agent", action="store_true")
     parser.add_argument("--node-name", default="node-1")
@@ -227,6 +237,8 @@ def main() -> int:
             _only(words.component, configuration, host, dict(text.split("=", 1) for text in words.add))
         server = Server(configuration, host, agent=not (words.disable_agent or configuration.true("disable-agent")))
         try:
+            if words.verb == "agent":
+                server.run_agent()
             server.run()
         finally:
             server.stop()

@@ -104,8 +104,12 @@ timeout "$lifetime" cat >/dev/null || :
 class Namespaces(ProcessRoot):
     """A node as a context manager. `number` is the id of its first process."""
 
-    def __init__(self, place: Path, *, real_kernel: bool = False, lifetime: int = LIFETIME) -> None:
+    def __init__(
+        self, place: Path, *, real_kernel: bool = False, lifetime: int = LIFETIME, name: str = NAME, ip: str = ADDRESS
+    ) -> None:
         self.place = place
+        self.name = name
+        self.ip = ip
         self.number = 0
         self._real_kernel = RealKernel() if real_kernel else None
         self._lifetime = lifetime
@@ -119,8 +123,8 @@ class Namespaces(ProcessRoot):
             "place": str(self.place),
             "shown": " ".join(_shown()),
             "hidden": " ".join(_HIDDEN),
-            "name": NAME,
-            "address": ADDRESS,
+            "name": self.name,
+            "address": self.ip,
             "lifetime": str(self._lifetime),
             "values": "\n".join(f"{key} {value}" for key, value in values.items()),
         }

@@ -18,7 +18,7 @@ import yaml
 from tests.k8s import containers, pods
 from tests.k8s.binaries import real_k3s
 from tests.k8s.client import Client
-from tests.k8s.namespaces import CHECKOUT, NAME, Namespaces, on_cgroup_v1
+from tests.k8s.namespaces import ADDRESS, CHECKOUT, NAME, Namespaces, on_cgroup_v1
 
 if TYPE_CHECKING:
     import subprocess
@@ -57,8 +57,10 @@ class NodeError(Exception):
 class Node(Namespaces):
     """A node with K3s installed and not started."""
 
-    def __init__(self, place: Path, binaries: Binaries, *, real_kernel: bool = False) -> None:
-        super().__init__(place / "node", real_kernel=real_kernel)
+    def __init__(
+        self, place: Path, binaries: Binaries, *, real_kernel: bool = False, name: str = NAME, ip: str = ADDRESS
+    ) -> None:
+        super().__init__(place / "node", real_kernel=real_kernel, name=name, ip=ip)
         self.binaries = binaries
         self.log = place / "k3s.log"
         self._server: subprocess.Popen[bytes] | None = None
@@ -87,9 +89,9 @@ class Node(Namespaces):
         components = ("kube-controller-manager-arg", "kube-scheduler-arg")
         self.config({"20-alone.yaml": {name: ["leader-elect=false"] for name in components}})
 
-    def start_server(self, *options: str) -> None:
-        """Start `k3s server`."""
-        self._server = self.start(_K3S, "server", *options, log=self.log)
+    def start_server(self, *options: str, verb: str = "server") -> None:
+        """Start `k3s server`, or `k3s agent`."""
+        self._server = self.start(_K3S, verb, *options, log=self.log)
 
     def check_problems(self) -> list[str]:
         """Return the ids of what `check` reports as not compliant.
@@ -150,9 +152,9 @@ class Node(Namespaces):
         """Wait until the node is Ready."""
         self.until("the node is Ready", self.is_ready)
 
-    def is_ready(self) -> bool:
-        """Return whether the node is Ready."""
-        answer = self.client.get(6444, f"/api/v1/nodes/{NAME}")
+    def is_ready(self, name: str = NAME) -> bool:
+        """Return whether a node is Ready."""
+        answer = self.client.get(6444, f"/api/v1/nodes/{name}")
         conditions = answer.json["status"].get("conditions", ()) if answer.status == 200 else ()
         return any((condition["type"], condition["status"]) == ("Ready", "True") for condition in conditions)
 

@@ -33,6 +33,7 @@ spec:
 def dated(path: str, seconds: int) -> Edit:
     return lambda host: os.utime(host[path], (seconds, seconds))
 
+
 CASES = (
     Case("manifest-api-removed", written(f"{MANIFESTS}/own.yaml", f"---\n\n{CRON_JOB.format(version='batch/v1beta1')}"),
          both(written(f"{MANIFESTS}/own.yaml", CRON_JOB.format(version="batch/v1")),

@@ -127,11 +127,17 @@ BASE = (
 WEB = (pod("web", "default", "10.42.1.5"), service("web", "default"), endpoints("web", "default", "10.42.1.5"))
 
 
-def impact(*objects: Json, settings: Settings | None = None, connections: tuple[TrackedConnection, ...] = ()) -> Impact:
-    """Return the impact on BASE with these objects."""
-    running = read_running(Api([*BASE, *objects]), "https://api")
-    none = PodSecurityDefaults(PodSecurityLevel.PRIVILEGED)
-    return evaluate(Inputs("https://api", running, settings or Settings(), NEWEST_KNOWN, none, none, connections))
+def impact(
+    *objects: Json,
+    settings: Settings | None = None,
+    connections: tuple[TrackedConnection, ...] = (),
+    base: Sequence[Json] = BASE,
+    level: PodSecurityLevel = PodSecurityLevel.PRIVILEGED,
+) -> Impact:
+    """Return the impact on BASE with these objects; `level` is the Pod Security level of the settings."""
+    running = read_running(Api([*base, *objects]), "https://api")
+    levels = (PodSecurityDefaults(PodSecurityLevel.PRIVILEGED), PodSecurityDefaults(level))
+    return evaluate(Inputs("https://api", running, settings or Settings(), NEWEST_KNOWN, *levels, connections))
 
 
 def broken(*objects: Json, **more: Any) -> dict[str, Break]:  # noqa: ANN401 - the arguments of impact()

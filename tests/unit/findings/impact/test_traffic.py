@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import pytest
 
+from agent.base.linux.connections import TrackedConnection
+from agent.base.value import replace
 from agent.findings.impact import When
+from agent.harden.settings.schema import Settings
 from tests.unit.findings.impact.sample_cluster import (
+    BASE,
     WEB,
     Json,
     broken,
     container,
     endpoints,
+    impact,
+    node,
     pod,
     policy,
     service,
@@ -166,3 +172,111 @@ def test_the_rule_for_a_path_from_outside_has_the_pods_and_the_port() -> None:
     ).values()
     assert [rule.setting for rule in found.allow] == [OPEN_WEB]
     assert found.when is When.AT_ONCE
+
+
+def test_a_webhook_is_cut_only_while_the_api_server_is_on_another_node() -> None:
+    near = broken(*WEB, webhook("w", "default", "web"))["ValidatingWebhookConfiguration/w"]
+    assert (near.when, near.condition) == (When.NEXT_PODS, "if the pod is on another node than the API server")
+    there = pod("web", "default", "10.42.1.5", on="n2")
+    far = broken(there, *WEB[1:], webhook("w", "default", "web"))["ValidatingWebhookConfiguration/w"]
+    assert (far.when, far.condition) == (When.NEXT_CONNECTION, "")
+    assert [rule.source for rule in far.allow] == [("10.0.0.1/32", "10.42.1.0/32", "10.42.1.1/32")]
+
+
+def test_a_client_with_the_network_of_its_node_reaches_pods_of_this_node() -> None:
+    client = pod("agent", "shop", "10.0.0.1", container(env="web.default:80"), hostNetwork=True)
+    second = pod("web2", "default", "10.42.2.5", on="n2", labels={"app": "web"})
+    ends = endpoints("web", "default", "10.42.1.5", "10.42.2.5")
+    found = broken(client, WEB[0], second, WEB[1], ends)["shop/Pod/agent"]
+    assert found.condition == "unless client and pod share a node"
+
+
+def test_a_rule_selects_no_other_pod_of_the_namespace() -> None:
+    """Pods share the label `app`, so the rule has both labels; the client's rule has the only one that differs."""
+    own = {"app": "x", "tier": "web"}
+    objects = [
+        pod("web", "default", "10.42.1.5", labels=own),
+        pod("db", "default", "10.42.1.6", labels={"app": "x", "tier": "db"}),
+        service("web", "default", selector=own),
+        endpoints("web", "default", "10.42.1.5"),
+        FRONT,
+        pod("other", "shop", "10.42.2.9", on="n2"),
+    ]
+    (rule,) = broken(*objects)["shop/Pod/front"].allow
+    assert rule.setting == (
+        "{namespace: default, pods: {app: x, tier: web}, ports: [8080], from: {namespace: shop, pods: {app: front}}}"
+    )
+
+
+def test_a_policy_of_the_site_with_the_name_of_ours_is_named() -> None:
+    found = broken(policy("intra-namespace", "default", ingress=[{}]))
+    assert set(found) == {"default/NetworkPolicy/intra-namespace"}
+    ours = policy("intra-namespace", "default", ingress=[{}])
+    ours["metadata"]["annotations"] = {"objectset.rio.cattle.io/owner-name": "policy"}
+    assert broken(ours) == {}
+
+
+def test_what_a_replaced_policy_admitted_is_cut() -> None:
+    assert set(broken(*WEB, FRONT, policy("intra-namespace", "default", ingress=[{}]))) == {
+        "default/NetworkPolicy/intra-namespace",
+        "shop/Pod/front",
+    }
+
+
+def test_open_connections_are_named_unless_a_declared_path_covers_them() -> None:
+    def seen(client: str, port: int = 8080) -> TrackedConnection:
+        return TrackedConnection("TCP", client, "10.42.1.5", port)
+
+    cut = (seen("10.42.2.7", 9090), seen("198.51.100.7"), seen("10.0.0.2"))
+    stays = (seen("10.42.2.5"), seen("10.42.1.1"), seen("10.42.1.6", 9090), seen("10.0.0.1"))
+    objects = (*WEB, FRONT, pod("batch", "shop", "10.42.2.7", on="n2"), pod("peer", "default", "10.42.1.6"))
+    found = broken(*objects, connections=(*cut, *stays))
+    entry = found["default/Pod/web"]
+    assert entry.when is When.NEXT_CONNECTION
+    assert [reason.found for reason in entry.reasons] == [
+        "1 is open from shop/Pod/batch to port 9090",
+        "1 is open from outside, 198.51.100.7 to port 8080",
+        "1 is open from node n2 to port 8080",
+    ]
+    assert [rule.source for rule in entry.allow][1:] == [
+        ("198.51.100.7/32",),
+        ("10.0.0.2/32", "10.42.2.0/32", "10.42.2.1/32"),
+    ]
+
+
+def test_pods_of_which_no_client_is_known_are_one_line() -> None:
+    pods = (
+        pod("a", "default", "10.42.1.5"),
+        pod("b", "default", "10.42.1.6"),
+        pod("c", "default", "10.42.1.7", {"name": "x"}),
+    )
+    assert impact(*pods).breaks == ()
+    (entry,) = impact(*pods, pod("x", "shop", "10.42.1.8")).breaks
+    assert (str(entry.object), entry.is_certain) == ("default/Pod/(2 pods)", False)
+
+
+@pytest.mark.parametrize(
+    "arguments", ['["server", "--disable-network-policy"]', '["server", "--flannel-backend", "none"]', ""]
+)
+def test_nothing_is_certain_if_another_program_may_enforce_policies(arguments: str) -> None:
+    others = [node(name, f"10.0.0.{number}", arguments=arguments) for number, name in ((1, "n1"), (2, "n2"))]
+    found = impact(*WEB, FRONT, *others, base=[item for item in BASE if item["kind"] != "Node"])
+    assert {str(entry.object): entry.is_certain for entry in found.breaks} == {
+        "Cluster": False,
+        "shop/Pod/front": False,
+    }
+
+
+def test_namespaces_of_the_settings_are_policed() -> None:
+    settings = replace(Settings(), network_policy_namespaces=("shop",))
+    client = pod("x", "default", "10.42.2.5", container(env="web.shop"))
+    assert set(broken(*SHOP_WEB, client, settings=settings)) == {"default/Pod/x"}
+
+
+def test_a_controller_without_pods_is_a_client_and_a_target() -> None:
+    template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [container(8080)]}}
+    web = thing("Deployment", "web", "default", spec={"replicas": 0, "template": template})
+    job = {"template": {"spec": {"containers": [container(env="web.default")]}}}
+    nightly = thing("CronJob", "nightly", "shop", spec={"jobTemplate": {"spec": job}})
+    (rule,) = broken(web, WEB[1], nightly)["shop/CronJob/nightly"].allow
+    assert rule.setting == "{namespace: default, pods: {app: web}, ports: [8080], from: {namespace: shop}}"

@@ -1,0 +1,100 @@
+"""Pod Security, default ServiceAccounts, what is broken already, and what could not be read."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.base.errors import ExitCode, HostError
+from agent.base.host.https import Response
+from agent.cluster.kubernetes.pod_security import PodSecurityLevel
+from agent.cluster.running import read_running
+from agent.findings.impact import Topic, When
+from tests.unit.findings.impact.sample_cluster import BASE, Api, Json, broken, container, impact, pod, thing
+
+OPEN_ACCOUNT = thing("ServiceAccount", "default", "shop")
+OTHERS = [item for item in BASE if item["kind"] != "ServiceAccount" or item["metadata"]["namespace"] != "shop"]
+
+
+def binding(role: str, **subject: str) -> Json:
+    return thing("ClusterRoleBinding", "b", roleRef={"kind": "ClusterRole", "name": role}, subjects=[subject])
+
+
+def test_a_rejected_workload_has_its_violations_and_its_patch() -> None:
+    good = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    template = {"spec": {"containers": [container(securityContext=good)], "securityContext": {"runAsNonRoot": True}}}
+    web = thing("Deployment", "web", "shop", spec={"replicas": 0, "template": template})
+    (found,) = impact(web, level=PodSecurityLevel.RESTRICTED).breaks
+    assert (str(found.object), found.topic, found.when) == ("shop/Deployment/web", Topic.POD_SECURITY, When.NEXT_PODS)
+    assert [reason.field for reason in found.reasons] == ["spec.securityContext.seccompProfile.type"]
+    assert "kubectl patch deployment web" in str(found.remediation)
+
+
+@pytest.mark.parametrize(
+    ("bindings", "is_certain"),
+    [
+        ([], False),
+        ([binding("edit", kind="ServiceAccount", namespace="shop", name="default")], True),
+        ([binding("edit", kind="Group", name="system:serviceaccounts:shop")], True),
+        ([binding("edit", kind="ServiceAccount", namespace="other", name="default")], False),
+        ([binding("system:service-account-issuer-discovery", kind="Group", name="system:serviceaccounts")], False),
+    ],
+)
+def test_pods_that_lose_their_token_are_named_with_the_bindings(bindings: list[Json], is_certain: object) -> None:
+    front = pod("front", "shop", "10.42.1.5")
+    found = impact(OPEN_ACCOUNT, front, *bindings, base=OTHERS).breaks
+    entry = next(entry for entry in found if entry.topic is Topic.SERVICE_ACCOUNTS)
+    assert (str(entry.object), entry.when, entry.is_certain) == (
+        "shop/ServiceAccount/default",
+        When.NEXT_PODS,
+        is_certain,
+    )
+    assert "Pod front" in entry.reasons[0].found
+
+
+@pytest.mark.parametrize("spec", [{"automountServiceAccountToken": True}, {"serviceAccountName": "own"}])
+def test_pods_that_keep_their_token_or_have_none_are_not_named(spec: Json) -> None:
+    assert impact(OPEN_ACCOUNT, pod("front", "shop", "10.42.1.5", **spec), base=OTHERS).breaks == ()
+
+
+def test_controllers_whose_pods_are_rejected_are_broken_now() -> None:
+    owner = {"ownerReferences": [{"controller": True, "kind": "Deployment", "name": "web"}]}
+    template = {"spec": {"containers": [container(8080)]}}
+    web = thing("Deployment", "web", "shop", spec={"replicas": 2, "template": template}, status={"replicas": 1})
+    copy = thing(
+        "ReplicaSet",
+        "web-1",
+        "shop",
+        metadata=owner,
+        spec={"replicas": 2, "template": template},
+        status={"replicas": 1},
+    )
+    about = {"namespace": "shop", "kind": "ReplicaSet", "name": "web-1"}
+    message = 'Error creating: pods "x" is forbidden: violates PodSecurity "restricted:latest": hostPort'
+    event = thing("Event", "e", "shop", involvedObject=about, message=message)
+    found = [entry for entry in impact(web, copy, event).breaks if entry.is_certain]
+    assert [(str(entry.object), entry.when, entry.reasons[0].found) for entry in found] == [
+        ("shop/Deployment/web", When.NOW, '"restricted:latest": hostPort')
+    ]
+
+
+class Forbidding(Api):
+    """Refuses one list."""
+
+    def get(self, path: str, accept: str) -> Response:
+        return Response(403, b"") if path.startswith("/api/v1/services?") else super().get(path, accept)
+
+
+def test_a_list_that_cannot_be_read_is_never_safe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.unit.findings.impact.sample_cluster.Api", Forbidding)
+    found = broken()
+    assert {name: entry.is_certain for name, entry in found.items()} == {"services": False}
+    assert impact().exit_code is ExitCode.NOT_COMPLIANT
+
+
+def test_a_cluster_without_any_object_is_an_error() -> None:
+    with pytest.raises(HostError, match="it has no objects"):
+        read_running(Api([]), "")
+
+
+def test_a_hardened_cluster_has_nothing_to_say() -> None:
+    assert impact(pod("web", "shop", "10.42.1.5")).exit_code is ExitCode.COMPLIANT
