@@ -146,7 +146,8 @@ test-python: $(VENV)/.dev ## run mypy and unit tests on one Python (VENV=.venv-3
 	@$(PYTEST) tests/unit
 
 release-test: $(VENV)/.dev ## run before a release what CI leaves out; docs/testing.md has the list
-	@set -eu; for suite in bullseye bookworm trixie; do $(MAKE) --no-print-directory vm-test SUITE=$$suite GUESTS=all; done
+	@set -eu; for suite in bullseye bookworm trixie; do $(MAKE) --no-print-directory vm-test SUITE=$$suite GUESTS=all; \
+		START_CASES=all $(MAKE) --no-print-directory vm-test T=test_starts SUITE=$$suite; done
 	@$(MAKE) --no-print-directory vm-test ARCH=aarch64 SUITE=bookworm
 	@$(MAKE) --no-print-directory image ARCH=aarch64
 	@POD_SECURITY_PODS=3500 $(MAKE) --no-print-directory k8s-test T=pod_security
