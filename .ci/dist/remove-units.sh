@@ -18,7 +18,7 @@ for gate in k3s-harden@.service k3s-harden.service; do
         exit 0 # this gate runs a k3s-harden that is not the package's
     fi
 done
-for file in k3s*.service.d/10-k3s-harden.conf k3s-harden@.service.d/10-data-dir.conf k3s-harden.service.d/10-data-dir.conf k3s-harden@.service k3s-harden.service \
+for file in k3s*.service.d/10-k3s-harden.conf k3s*.service.d/zzz-k3s-harden.conf k3s-harden@.service.d/10-data-dir.conf k3s-harden.service.d/10-data-dir.conf k3s-harden@.service k3s-harden.service \
     k3s-harden-service-accounts.service k3s-harden-service-accounts.timer \
     k3s-harden-check.service k3s-harden-check.timer k3s-harden-notify@.service \
     k3s-harden-publish.service k3s-harden-publish.timer; do

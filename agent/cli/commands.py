@@ -24,6 +24,7 @@ from agent.cli.present import Format
 from agent.cli.report_options import AssessmentOptions, ReportOptions
 from agent.cli.shared_options import (
     HOST,
+    LIVE,
     REPORT,
     SERVICE,
     TREE,
@@ -289,7 +290,7 @@ def publish(
 
 
 @app.command(epilog=epilog("systemctl start k3s-harden.service", CHANGES, GATE_WORDING.success), hidden=True)
-@expand(options=HOST, printed=REPORT)
+@expand(options=LIVE, printed=REPORT)
 def gate(
     *,
     service: Annotated[

@@ -77,7 +77,8 @@ Program = Annotated[
 ]
 
 TREE: dict[str, Any] = {"root": Root, "allow_empty_root": AllowEmptyRoot}
-HOST = {**TREE, "config": Config, "role": Role, "k3s_version": K3sVersion, "data_dir": DataDir}
+LIVE: dict[str, Any] = {"config": Config, "role": Role, "k3s_version": K3sVersion, "data_dir": DataDir}
+HOST = {**TREE, **LIVE}
 SERVICE = {**HOST, "unit": Unit}
 REPORT: dict[str, Any] = {"output_format": OutputFormat, "verbose": Verbose, "quiet": Quiet}
 """Groups of options with their types, by the names of fields of HostOptions and ReportOptions."""

@@ -10,9 +10,8 @@ from agent.base.report import Level
 from agent.base.value import replace
 from agent.findings.registry import APPLY, INSTALL, UNINSTALL, Problem, file_removal, finding, instruction, no
 from agent.harden.node import openrc
-from agent.harden.node.gate import gate_instance
 from agent.harden.node.gate_exceptions import RELEASE, UNGATED, file_of_service
-from agent.harden.node.gate_units import DROPIN, TEMPLATE
+from agent.harden.node.gate_units import DROPIN, TEMPLATE, gate_instance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,9 +81,10 @@ def gate_half_missing(situation: Situation) -> Iterator[Problem]:
 def gate_bypassed(situation: Situation) -> Iterator[Problem]:
     """A K3s service has the drop-in of the gate, but does not run its command, so K3s starts without the gate.
 
-    An empty `ExecStartPre=` in a later drop-in, such as one of `systemctl edit`, removes the commands before it. Or
-    the drop-in of the gate was edited and does not start the gate's unit any more, or that unit runs another command or
-    succeeds if its command fails.
+    An empty `ExecStartPre=` in a later drop-in removes the commands before it, and another command there can undo
+    what the gate judged. Or the drop-in of the gate was edited and does not start the gate's unit any more, or that
+    unit runs another command, sees other files, or succeeds if its command fails. On a running host, this is what
+    systemd has loaded.
     """
     gate = situation.gate
     for command in gate.replaced:
@@ -97,14 +97,16 @@ def gate_bypassed(situation: Situation) -> Iterator[Problem]:
             remediation=_restored(path) if path == gate.template else file_removal(path),
         )
     for service, unit, path in _unguarded(situation):
-        resets = unit.settings.resets
-        by = resets[-1] if resets else Location(path)
+        settings = unit.settings
+        later = (*settings.resets[-1:], *(command.location for command in settings.before_start[-1:]))
+        others = (place for place in later if place.path not in (path, unit.path) and place.path.suffix == ".conf")
+        by = next(others, Location(path))
         edit = Instruction(f"name the drop-in so that it sorts before {DROPIN}", by)
         yield Problem(
-            f"{service} starts without the gate: its ExecStartPre= does not run",
+            f"{service} starts without the gate: its ExecStartPre= is not the last one that runs",
             expected=f"systemctl start {gate_instance(service)}",
             location=by,
-            remediation=Remediation((edit,)) if resets and by.path != path else _restored(path),
+            remediation=Remediation((edit,)) if by.path != path else _restored(path),
         )
 
 
@@ -115,17 +117,15 @@ def _unguarded(situation: Situation) -> Iterator[tuple[str, K3sUnit, PurePosixPa
         service, path = unit.path.name, gate.dropins.get(unit.path.name)
         if path is None or gate.is_openrc:
             continue
-        if not any(
-            command.location.path == path and _runs_gate(command.text, service)
-            for command in unit.settings.before_start
-        ):
+        last = unit.settings.before_start[-1:]
+        if not any(command.location.path == path and _runs_gate(command.text, service) for command in last):
             yield service, unit, path
 
 
 def _runs_gate(command: str, service: str) -> bool:
     if command.startswith("-"):  # systemd ignores the failure of such a command
         return False
-    return "systemctl start k3s-harden@%N.service" in command or f"systemctl start {gate_instance(service)}" in command
+    return "start k3s-harden@%N.service" in command or f"start {gate_instance(service)}" in command
 
 
 @finding(

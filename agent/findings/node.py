@@ -50,12 +50,30 @@ def version_assumed(situation: Situation) -> Iterator[Problem]:
     K3s v1.24 and older require PodSecurityPolicies; v1.25 and newer do not support them.
     """
     facts = situation.facts
-    if not (facts.version_is_known or situation.had_pod_security_policies):
-        source = next(fact.source for fact in facts.evidence if fact.name == K3S_VERSION)
-        reason = source.partition("; pass ")[0]
-        yield Problem(
-            f"the K3s version could not be determined: {reason}; {facts.version} is assumed", remediation=_PASS_VERSION
-        )
+    if not (facts.version_is_known or facts.version_unanswered or situation.had_pod_security_policies):
+        message = f"the K3s version could not be determined: {_reason(situation)}; {facts.version} is assumed"
+        yield Problem(message, remediation=_PASS_VERSION)
+
+
+def _reason(situation: Situation) -> str:
+    source = next(fact.source for fact in situation.facts.evidence if fact.name == K3S_VERSION)
+    return source.partition("; pass ")[0]
+
+
+@finding(
+    Level.ERROR,
+    blocks_gate=yes("A K3s v1.24 would start without its PodSecurityPolicies."),
+    prevents_start=no("K3s reads the files of the hardening for the newest version."),
+    remediation="make `k3s --version` work, or set `k3s-version` and keep it current",
+)
+def version_unknown(situation: Situation) -> Iterator[Problem]:
+    """K3s is installed, but printed no version within 15 seconds, and neither a setting nor a record has it.
+
+    The hardening depends on it: K3s v1.24 and older require PodSecurityPolicies; v1.25 and newer do not support them.
+    """
+    if situation.facts.version_unanswered and not situation.had_pod_security_policies:
+        message = f"the K3s version could not be determined: {_reason(situation)}"
+        yield Problem(message, remediation=_PASS_VERSION)
 
 
 @finding(
@@ -190,11 +208,19 @@ def k3s_config_unknown(situation: Situation) -> Iterator[Problem]:
     """K3s starts in a way that cannot be followed, so it is not known which configuration K3s reads.
 
     The service starts a script or an unknown program, the configuration is at a URL, or the unit has K3s see other
-    files than the host (RootDirectory=, BindPaths=). `env`, programs such as `nice`, and a shell that only prepares
-    K3s' start are followed. The setting `k3s-config` names the main configuration file that K3s reads.
+    files than the host (RootDirectory=, TemporaryFileSystem=). K3s' own program is followed, and directly before it
+    `env`, `nice`, `ionice`, `chrt` and `taskset`. At a start, the gate sees the process of K3s. At other times files
+    are read, of which some lines are not understood. The setting `k3s-config` names the main configuration file that
+    K3s reads.
     """
     facts, given = situation.facts, situation.settings.k3s_config
     yield from unknown_config(facts.unit, facts.other_programs, facts.data_dir, given)
+    if situation.start_problem:
+        fix = instruction("let K3s see the files of the host; if they have just changed, systemd repeats the start")
+        path = facts.unit.path if facts.unit else facts.configuration.path
+        yield Problem(
+            f"cannot judge this start of K3s: {situation.start_problem}", location=Location(path), remediation=fix
+        )
 
 
 def unknown_config(
@@ -203,15 +229,27 @@ def unknown_config(
     """Yield why the files that K3s reads are not known; a setting can give its configuration."""
     setting = f"set `k3s-config` in {DEFAULT_SETTINGS} to the main configuration file that K3s reads"
     for other in others if unit is None and given is None else ():
-        message = f"the configuration of K3s is not known: {other.unit.name} starts a program that cannot be followed"
+        message = f"the configuration of K3s is not known: {other.unit.name}: {other.reason}"
         yield Problem(message, "", other.program.text, other.program.location, instruction(setting))
     if unit is not None and unit.config_path is None and given is None:
         message = "the configuration of K3s is not known: it is no file of this host"
         yield Problem(message, "", redacted(unit.given_config), Location(unit.path), instruction(setting))
-    if unit is not None and unit.settings.mounts and unit.on_host(data_dir) != data_dir:
+    if unit is not None and unit.on_host(data_dir) != data_dir:
         message = f"K3s sees other files in {data_dir} than this host has there"
         fix = instruction("let K3s see the directory of the host", Location(unit.path))
         yield Problem(message, str(data_dir), str(unit.on_host(data_dir)), Location(unit.path), fix)
+
+
+@finding(Level.NOTE, remediation="set `k3s-config`, or let the service start `k3s server` or `k3s agent`")
+def k3s_config_recorded(situation: Situation) -> Iterator[Problem]:
+    """K3s starts in a way that earlier releases followed, and the configuration that one of them found is still used.
+
+    An upgrade must not block K3s. After a change of the service's command, only the setting `k3s-config` counts.
+    """
+    if situation.recorded_config is not None:
+        message = f"{situation.recorded_config} is the configuration of K3s by a record of an earlier release"
+        setting = f"set `k3s-config: {situation.recorded_config}` in {DEFAULT_SETTINGS}"
+        yield Problem(message, location=Location(situation.recorded_config), remediation=instruction(setting))
 
 
 @finding(

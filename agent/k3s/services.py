@@ -1,54 +1,80 @@
-"""Services that start K3s, parsed from systemd units as install.sh writes them, and from OpenRC scripts. Pure."""
+"""Services that start K3s, and what a service starts by its commands and variables. Pure."""
 
 from __future__ import annotations
 
-import fnmatch
 import re
-from contextlib import suppress
-from os.path import normpath
 from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from agent.base.linux.unit_files import assignments, expanded, logical_lines, words
 from agent.base.model import Location, Role
 from agent.base.value import Value
 from agent.k3s.config import Word
 from agent.k3s.options import CONFIG_FILE_VARIABLE, SERVER_ONLY_KEYS, VARIABLES
 from agent.k3s.paths import K3S_CONFIG_FILE
-from agent.k3s.start_command import k3s_command
+from agent.k3s.start_command import K3sCommand, UnknownValueError, expanded, k3s_command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    IsProgram = Callable[[PurePosixPath, Mapping[str, Word]], bool]
+    """Returns whether a program, in the PATH of these variables, can be one that is followed: it is no script."""
 
 OPENRC_DIRECTORY = PurePosixPath("/etc/init.d")
 
-_PREFIXES = "-@:+!|"
-"""Characters before the path of a program (systemd.service(5))."""
-# Compiled on first use: a host that is being prepared has no service yet.
-_OPENRC_COMMAND = r"(?s)command(?:_args)?=[\"']?(.*?)[\"']?"
-_OPENRC_FILE = r"(?m)(?:^|[\s;])(?:source|\.)\s+(/[^\s;]+)"
-_VARIABLE_WORD = r"(?a)\$([A-Za-z_]\w*)"
-_VARIABLE_IN_WORD = r"(?a)\$(?:\$|\{([A-Za-z_]\w*)\})"
-_VARIABLE = r"(?s)[ \t]*(\w+)=(.*)"
+OF_ONE_PROCESS = "SYSTEMD_EXEC_PID|JOURNAL_STREAM|NOTIFY_SOCKET|WATCHDOG_(PID|USEC)|LISTEN_(PID|FDS|FDNAMES)|FDSTORE"
+"""Variables that systemd sets differently for each process of a service (systemd.exec(5))."""
+
+
+class Files(Protocol):
+    """The files of the host as K3s sees them."""
+
+    def on_host(self, path: PurePosixPath) -> PurePosixPath | None:
+        """Return the path on the host of a file that K3s sees at a path; None if the host does not have it."""
+        ...
+
+
+class FilesOfUnit(Value):
+    """The files of the host as a unit shows them to K3s."""
+
+    real_path: Callable[[PurePosixPath], PurePosixPath]
+    """Returns a path on the host without symlinks."""
+    directory: str = ""
+    """WorkingDirectory="""
+    mounts: Mapping[PurePosixPath, PurePosixPath | None] = MappingProxyType({})
+    """By directory that the process sees, that of the host; None if the host does not have these files."""
+
+    def on_host(self, path: PurePosixPath) -> PurePosixPath | None:
+        """Return the path on the host of a file that K3s sees at a path; None if the host does not have it."""
+        absolute = PurePosixPath("/", self.directory.lstrip("!-").replace("~", "/root"), path)
+        real = self.real_path(absolute) if self.mounts or ".." in absolute.parts else absolute
+        for place in (real, *real.parents):
+            if place in self.mounts:
+                source = self.mounts[place]
+                return None if source is None else source / real.relative_to(place)
+        return real if ".." in absolute.parts else absolute
+
+
+class Command(NamedTuple):
+    """A command of ExecStart=."""
+
+    words: tuple[Word, ...]
+    """The program and its arguments, before variables are replaced."""
+    has_variables: bool = True
+    """Whether systemd replaces variables in it."""
 
 
 class ServiceSettings(Value):
     """What a service sets for its process, as systemd has loaded it or as its files say."""
 
-    command: tuple[Word, ...]
-    """The words of ExecStart= before variables are replaced; empty if it starts nothing."""
+    commands: tuple[Command, ...]
     environment: Mapping[str, Word] = MappingProxyType({})
     """The variables that do not come from environment files."""
     environment_files: tuple[PurePosixPath, ...] = ()
     """The files of EnvironmentFile=; a name can be a pattern."""
     unset: tuple[str, ...] = ()
     """The words of UnsetEnvironment=: names, and assignments."""
-    replaces_variables: bool = True
-    directory: str = ""
-    """WorkingDirectory="""
-    mounts: Mapping[PurePosixPath, PurePosixPath | None] = MappingProxyType({})
-    """By directory that the process sees, that of the host; None if the host does not have these files."""
+    files: Files = FilesOfUnit(lambda path: path)
     before_start: tuple[Word, ...] = ()
     """The commands of ExecStartPre=, each as one word; `-` before it ignores its failure."""
     resets: tuple[Location, ...] = ()
@@ -57,6 +83,8 @@ class ServiceSettings(Value):
     """Whether systemd has shown them."""
     needs_reload: bool = False
     """Whether systemd uses older files than those on the disk."""
+    unknown: str = ""
+    """Why the variables or files of the process are not known; empty if they are."""
 
 
 class K3sUnit(Value):
@@ -89,13 +117,7 @@ class K3sUnit(Value):
 
     def on_host(self, path: PurePosixPath) -> PurePosixPath | None:
         """Return the path on the host of a file that K3s sees at a path; None if the host does not have it."""
-        directory = self.settings.directory.lstrip("!-").replace("~", "/root")
-        absolute = PurePosixPath(normpath(PurePosixPath("/", directory, path)))
-        for place in (absolute, *absolute.parents):
-            if place in self.settings.mounts:
-                source = self.settings.mounts[place]
-                return None if source is None else source / absolute.relative_to(place)
-        return absolute
+        return self.settings.files.on_host(path)
 
     def _argument(self, *names: str) -> str:
         texts = [word.text for word in self.arguments]
@@ -111,6 +133,8 @@ class OtherProgram(Value):
 
     unit: PurePosixPath
     program: Word
+    reason: str = "it starts a program that is not followed"
+    command: tuple[Word, ...] = ()
 
     @property
     def role(self) -> Role:
@@ -118,168 +142,58 @@ class OtherProgram(Value):
         return Role.AGENT if self.unit.stem == "k3s-agent" else Role.SERVER
 
 
-def find_k3s(
+def started_service(
     path: PurePosixPath,
     settings: ServiceSettings,
-    read: Callable[[PurePosixPath], str],
-    names: Callable[[PurePosixPath], Sequence[str]],
+    variables: Mapping[str, Word],
+    is_program: IsProgram,
+    unknown_names: str = OF_ONE_PROCESS,
 ) -> K3sUnit | OtherProgram | None:
-    """Return what a service starts; None if that is nothing.
+    """Return what a service starts with these variables; None if that is nothing.
 
-    `read` returns the text of a file, and `names` the names in a directory; both are empty if there is none.
+    `unknown_names` matches the names of variables that are not known if they are not among these.
     """
-    environment_files = tuple(file for pattern in settings.environment_files for file in _matching(pattern, names))
-    variables = {**settings.environment, **dict(_of_files(environment_files, read))}
-    for word in settings.unset:
-        name, has_value, value = word.partition("=")
-        if not has_value or (name in variables and variables[name].text == value):
-            variables.pop(name, None)
-    command = settings.command
-    with suppress(ValueError):  # an open quote in a variable
-        words_ = _substituted(command[1:], variables) if settings.replaces_variables else command[1:]
-        started = k3s_command((*command[:1], *words_), variables)
-        if started:
-            role = Role(started[1].text)
-            environment = {name: value for name, value in variables.items() if _is_read(name, role)}
-            directories = tuple(file.parent for file in settings.environment_files if _has_wildcard(file.name))
-            binary, arguments = PurePosixPath(started[0].text), tuple(started[2:])
-            return K3sUnit(path, binary, role, arguments, environment, settings, environment_files, directories)
-    return OtherProgram(path, command[0]) if command else None
+
+    def value(name: str) -> Word:
+        name, has_start, start = name.partition("=")
+        word = variables.get(name, Word("", Location(path)))
+        if re.fullmatch(OF_ONE_PROCESS if name in variables else unknown_names, name):
+            raise UnknownValueError(f"systemd sets ${name} in its command when it starts")
+        if has_start:  # systemd compares the text before the value, so `$A=` finds `A==x`
+            is_found = word.text.startswith(f"{start}=")
+            return word._replace(text=word.text[len(start) + 1 :] if is_found else "")
+        return word
+
+    found: list[K3sUnit | OtherProgram] = []
+    for command in settings.commands:
+        program, environment = command.words[0], {**variables}
+        try:
+            arguments = expanded(command.words[1:], value) if command.has_variables else command.words[1:]
+            k3s = k3s_command((program, *arguments), environment)
+        except UnknownValueError as error:
+            found.append(OtherProgram(path, program, str(error), command.words))
+            continue
+        if k3s is None:
+            found.append(OtherProgram(path, program, command=command.words))
+        elif not all(is_program(each, environment) for each in k3s.programs):
+            reason = f"{k3s.programs[-1]} or what starts it is a script"
+            found.append(OtherProgram(path, program, reason, command.words))
+        else:
+            found.append(_unit(path, settings, k3s, environment))
+    others = [each for each in found if each != found[0]]
+    if others and any(isinstance(each, K3sUnit) for each in found):
+        return OtherProgram(path, settings.commands[0].words[0], "it has several commands")
+    return found[0] if found else None
+
+
+def _unit(path: PurePosixPath, settings: ServiceSettings, k3s: K3sCommand, environment: Mapping[str, Word]) -> K3sUnit:
+    read = {name: value for name, value in environment.items() if _is_read(name, k3s.role)}
+    return K3sUnit(path, k3s.programs[-1], k3s.role, k3s.arguments, read, settings)
 
 
 def only_unit(units: Sequence[K3sUnit]) -> K3sUnit | None:
     """Return the unit whose configuration applies; None if there is none, or if some are servers and others agents."""
     return units[0] if len({unit.role for unit in units}) == 1 else None
-
-
-def parse_settings(path: PurePosixPath, texts: Mapping[PurePosixPath, str]) -> ServiceSettings:
-    """Parse a unit and its drop-ins, or an OpenRC script. `texts` has the unit first."""
-    if path.parent == OPENRC_DIRECTORY:
-        return _of_openrc(texts)
-    before_start, resets = _values(texts, "ExecStartPre")
-    prefix, command = _command(texts)
-    environment = (word for word in _words(texts, "Environment") if "=" in word.text)
-    files = (expanded(word.text.lstrip("-"), path.name) for word in _words(texts, "EnvironmentFile"))
-    return ServiceSettings(
-        command,
-        environment=dict(assigned(environment)),
-        environment_files=tuple(PurePosixPath(file) for file in files if file),
-        unset=tuple(word.text for word in _words(texts, "UnsetEnvironment")),
-        replaces_variables=":" not in prefix,
-        directory="".join(word.text for word in [*_words(texts, "WorkingDirectory")][-1:]),
-        before_start=tuple(before_start),
-        resets=tuple(resets),
-    )
-
-
-def assigned(words_: Iterable[Word]) -> Iterator[tuple[str, Word]]:
-    """Yield the name and value of each assignment."""
-    for text, location in words_:
-        name, _, value = text.partition("=")
-        yield name, Word(value, location)
-
-
-def _values(texts: Mapping[PurePosixPath, str], name: str) -> tuple[list[Word], list[Location]]:
-    """Return the values of a setting that is a list, and the lines that empty the list (systemd.syntax(7))."""
-    values: list[Word] = []
-    resets = []
-    for path, text in texts.items():
-        for line, key, value in assignments(text):
-            if key == name and value.strip():
-                values.append(Word(value, Location(path, line)))
-            elif key == name:
-                values.clear()
-                resets.append(Location(path, line))
-    return values, resets
-
-
-def _words(texts: Mapping[PurePosixPath, str], name: str) -> Iterator[Word]:
-    for setting in _values(texts, name)[0]:
-        with suppress(ValueError):  # an open quote
-            yield from _split(*setting)
-
-
-def _command(texts: Mapping[PurePosixPath, str]) -> tuple[str, tuple[Word, ...]]:
-    """Return the prefix of the last ExecStart=, and its words; none if a quote is not closed."""
-    started, _ = _values(texts, "ExecStart")
-    if not started:
-        return "", ()
-    text, location = started[-1]
-    command = text.lstrip(_PREFIXES)
-    prefix = text.removesuffix(command)
-    with suppress(ValueError):
-        program, *arguments = _split(command, location)
-        return prefix, (program, *arguments[1 if "@" in prefix else 0 :])  # after @, the name that the program gets
-    return prefix, ()
-
-
-def _of_openrc(texts: Mapping[PurePosixPath, str]) -> ServiceSettings:
-    """Return the words of command= and command_args=, and the files that the script sources, as that of install.sh."""
-    script = [
-        Word(found[1], Location(path, line))
-        for path, text in texts.items()
-        for line, content in logical_lines(text)
-        if (found := re.fullmatch(_OPENRC_COMMAND, content))
-    ]
-    files = (file for text in texts.values() for file in re.findall(_OPENRC_FILE, text))
-    with suppress(ValueError):
-        command = tuple(word for line in script for word in _split(*line))
-        return ServiceSettings(command, environment_files=tuple(map(PurePosixPath, files)), replaces_variables=False)
-    return ServiceSettings(())
-
-
-def _split(text: str, location: Location) -> list[Word]:
-    return [Word(word, Location(location.path, line)) for line, word in words(text, location.line or 0)]
-
-
-def _substituted(found: Iterable[Word], variables: Mapping[str, Word]) -> Iterator[Word]:
-    """Yield words with variables replaced (systemd.service(5)). A word `$NAME` becomes any number of words.
-
-    Raises ValueError if a quote in such a variable is not closed.
-    """
-    for word in found:
-        if "$" not in word.text:
-            yield word
-            continue
-        whole = re.fullmatch(_VARIABLE_WORD, word.text)
-        if whole is None:
-            text = re.sub(
-                _VARIABLE_IN_WORD,
-                lambda match: "$" if match[1] is None else variables[match[1]].text if match[1] in variables else "",
-                word.text,
-            )
-            yield word._replace(text=text)
-        elif whole[1] in variables:
-            value, location = variables[whole[1]]
-            yield from (Word(word, location) for _, word in words(value, 0))
-
-
-def _of_files(paths: Iterable[PurePosixPath], read: Callable[[PurePosixPath], str]) -> Iterator[tuple[str, Word]]:
-    """Yield the variables of environment files (systemd.exec(5)); later ones override earlier ones."""
-    for file in paths:
-        for number, assignment in enumerate(read(file).split("\n"), 1):
-            found = re.match(_VARIABLE, assignment)
-            if found is not None:
-                yield found[1], Word(_unquoted(found[2]), Location(file, number))
-
-
-def _matching(pattern: PurePosixPath, names: Callable[[PurePosixPath], Sequence[str]]) -> Iterable[PurePosixPath]:
-    """Return the files that match a pattern in the last part of a path, in the order of glob(3)."""
-    if not _has_wildcard(pattern.name):
-        return (pattern,)
-    found = (name for name in names(pattern.parent) if not name.startswith("."))
-    return [pattern.with_name(name) for name in sorted(fnmatch.filter(found, pattern.name))]
-
-
-def _has_wildcard(name: str) -> bool:
-    return not set(name).isdisjoint("*?[")
-
-
-def _unquoted(text: str) -> str:
-    text = text.strip()
-    if text[:1] not in {'"', "'"}:
-        return text
-    return text[1:-1] if text[-1:] in {'"', "'"} else text[1:]
 
 
 def _is_read(variable: str, role: Role) -> bool:

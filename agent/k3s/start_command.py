@@ -1,80 +1,136 @@
-"""The command of K3s that a service's command starts, directly or through env(1), nice(1) or a simple script. Pure."""
+"""The command of K3s that a service's command starts, directly or through env(1), nice(1) and the like. Pure."""
 
 from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from agent.base.linux.unit_files import words
 from agent.base.model import Role
 from agent.k3s.config import Word
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 _K3S = r"k3s(-server|-agent|[-_.]?v?\d.*)?"
 """Names of K3s' program; a version can follow."""
 _ROLES = frozenset(role.value for role in Role)
-_RUNNERS = frozenset(("nice", "ionice", "chrt", "taskset", "nohup", "setsid", "numactl", "prlimit"))
-"""Programs that start another one with the same files and environment."""
-_HARMLESS = frozenset(("ulimit", "umask", "sleep", "mkdir", "modprobe", "test", "[", "true"))
-"""Commands of a script that change neither the environment nor files that K3s reads."""
-_SCRIPT = r"""([\w\s./:,;=@%+'"\[\]-]*?)(\d?>>?\s*(&\d|[\w./-]+)\s*)*"""
-"""A script whose meaning depends only on its text, and redirections of its last command."""
+_WRAPPERS = {
+    "nice": r"(?:(?:-n|--adjustment)\0[-+]?\d+\0|-n[-+]?\d+\0|--adjustment=[-+]?\d+\0|-[-+]?\d+\0)*",
+    "ionice": r"(?:(?:-c|--class|-n|--classdata)\0\w+\0|-[cn]\w+\0|--class(?:data)?=\w+\0|-t\0|--ignore\0)*",
+    "chrt": r"(?:-[bfioraRv]+\0|--(?:batch|fifo|idle|other|rr|all-tasks|reset-on-fork|verbose)\0)*\d+\0",
+    "taskset": r"(?:-a?c?\0|--(?:all-tasks|cpu-list)\0)*[\da-fA-Fx,:-]+\0",
+}
+"""By program that starts another one with the same files and variables, its options; \\0 ends each word."""
+_IN_WORD = re.compile(r"\$\$|\$\{([^}:]*)(\}|:|\Z)")
+_BLANKS = " \t\n\r"
 
 
-def k3s_command(command: Sequence[Word], environment: dict[str, Word]) -> Sequence[Word]:
-    """Return K3s' program, the role and the arguments after it; empty if the command does not lead to them.
+class UnknownValueError(Exception):
+    """A command depends on a value that is not known; the text is the reason."""
 
-    Changes `environment` as the programs do that start K3s.
+
+class K3sCommand(NamedTuple):
+    """K3s' program, its role and arguments, and the programs that start it, K3s' own the last."""
+
+    programs: tuple[PurePosixPath, ...]
+    role: Role
+    arguments: tuple[Word, ...]
+
+
+def expanded(words: Iterable[Word], value: Callable[[str], Word]) -> Iterator[Word]:
+    """Yield the arguments that systemd makes of a command whose quotes it has read (systemd, replace_env_argv).
+
+    A word `$NAME` becomes any number of words, `${NAME}` a part of one. `value` may raise UnknownValueError.
     """
-    names = [PurePosixPath(word.text).name for word in command]
-    if not names:
-        return ()
-    if names[0] == "env":
-        return k3s_command(command[_read_by_env(command, environment) :], environment)
-    if names[0] in ("sh", "bash", "dash") and command[2:] and re.fullmatch("-[eux]*c", names[1]):
-        return _of_script(command[2], environment)
-    if names[0] in _RUNNERS:
-        started = (at for at, name in enumerate(names) if re.fullmatch(f"env|sh|bash|dash|{_K3S}", name))
-        return k3s_command(command[next(started, len(names)) :], environment)
-    if not re.fullmatch(_K3S, names[0]):
-        return ()
+
+    def replaced(found: re.Match[str]) -> str:
+        if found[0] == "$$":
+            return "$"
+        return value(found[1]).text if found[2] == "}" else found[0]
+
+    for word in words:
+        if word.text[:1] == "$" and word.text[1:2] not in ("{", "$"):
+            text, location = value(word.text[1:])
+            yield from (Word(part, location) for part in _split(text))
+        else:
+            yield word._replace(text=_IN_WORD.sub(replaced, word.text))
+
+
+def _split(value: str) -> Iterator[str]:
+    """Yield the words of a variable. An open quote and a backslash at the end are tolerated."""
+    word, quote, characters = None, "", iter(value)
+    for character in characters:
+        if character == "\\":
+            word = (word or "") + next(characters, "")
+        elif quote:
+            if character == quote:
+                quote = ""
+            else:
+                word = (word or "") + character
+        elif character in _BLANKS:
+            if word is not None:
+                yield word
+            word = None
+        else:
+            word = word or ""
+            if character in "'\"":
+                quote = character
+            else:
+                word += character
+    if word is not None:
+        yield word
+
+
+def k3s_command(command: Sequence[Word], environment: dict[str, Word]) -> K3sCommand | None:
+    """Return the command of K3s; None if the command does not lead to it, or in a way that is not followed.
+
+    Changes `environment` as env(1) does.
+    """
+    programs, name = [], ""
+    while command:
+        programs.append(PurePosixPath(command[0].text))
+        name, rest = programs[-1].name, command[1:]
+        if name == "env":
+            command = _after_env(rest, environment)
+            continue
+        options = re.match(_WRAPPERS[name], "".join(f"{word.text}\0" for word in rest)) if name in _WRAPPERS else None
+        if options is None:
+            break
+        command = rest[options[0].count("\0") :]
+        command = command[1:] if command and command[0].text == "--" else command
+    if not command or not re.fullmatch(_K3S, name):
+        return None
     # A data directory before the role is only that of K3s' unpacked programs (k3s, cmd/k3s/main.go).
     at = 1
     while at < len(command) and command[at].text.startswith("-"):
         at += 2 if command[at].text in ("--data-dir", "-d") else 1
-    return (command[0], *command[at:]) if names[at : at + 1] and names[at] in _ROLES else ()
+    if at >= len(command) or command[at].text not in _ROLES:
+        return None
+    return K3sCommand(tuple(programs), Role(command[at].text), tuple(command[at + 1 :]))
 
 
-def _read_by_env(command: Sequence[Word], environment: dict[str, Word]) -> int:
-    """Do what the first words of env(1) say, and return the position of the word after them."""
-    for at, (text, location) in enumerate(command[1:], 1):
-        unset, assigned = re.fullmatch("(?:-u|--unset=)(.+)", text), re.fullmatch(r"(?as)([A-Za-z_]\w*)=(.*)", text)
-        if text in ("-", "-i", "--ignore-environment"):
+def _after_env(words: Sequence[Word], environment: dict[str, Word]) -> Sequence[Word]:
+    """Do what the options and assignments of env(1) say, and return the words after them."""
+    at, texts = 0, [word.text for word in words]
+    while at < len(texts):
+        unset = re.fullmatch("(?:-u|--unset=)(.+)", texts[at])
+        if texts[at] in ("-i", "--ignore-environment"):
             environment.clear()
+        elif texts[at] in ("-u", "--unset") and texts[at + 1 :]:
+            at += 1
+            environment.pop(texts[at], None)
         elif unset:
             environment.pop(unset[1], None)
-        elif assigned:
-            environment[assigned[1]] = Word(assigned[2], location)
         else:
-            return at
-    return len(command)
-
-
-def _of_script(script: Word, environment: dict[str, Word]) -> Sequence[Word]:
-    """Return K3s' command if it is the last one of a script that only prepares it."""
-    found = re.fullmatch(_SCRIPT, script.text.replace("&&", ";").strip("; \n\t"))
-    try:
-        # A quoted separator leaves an open quote.
-        lines = [words(line, 0) for line in re.split("[;\n]", found[1])] if found else []
-    except ValueError:
-        return ()
-    commands = [[Word(text, script.location) for _, text in line] for line in lines if line]
-    for command in commands[:-1]:
-        is_export = command[0].text == "export" and _read_by_env(command, environment) == len(command)
-        if not is_export and PurePosixPath(command[0].text).name not in _HARMLESS:
-            return ()
-    last = commands[-1][commands[-1][0].text == "exec" :] if commands else []
-    return k3s_command([script._replace(text="env"), *last], environment)  # the shell assigns in the same way
+            break
+        at += 1
+    at += texts[at : at + 1] == ["--"]
+    if texts[at : at + 1] == ["-"]:
+        environment.clear()
+        at += 1
+    while at < len(texts) and "=" in texts[at]:
+        name, _, value = texts[at].partition("=")
+        environment[name] = words[at]._replace(text=value)
+        at += 1
+    return words[at:]

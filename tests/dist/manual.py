@@ -14,7 +14,7 @@ from agent.cli.verbs.drift import METRICS, REPORT
 from agent.harden.changes import notifications, publication
 from agent.harden.changes.journal import BACKUPS, JOURNAL
 from agent.harden.changes.last_run import RECORD
-from agent.harden.node.gate import gate_instance
+from agent.harden.node.gate_units import gate_instance
 from agent.harden.settings.schema import DEFAULT_SETTINGS
 from tests.generate_docs import Command, Option, commands, program_options
 

@@ -63,8 +63,8 @@ def test_commands_of_the_manual_can_be_pasted() -> None:
 
 
 def test_the_manual_names_the_gate_that_the_drop_in_starts() -> None:
-    drop_in = Path("systemd/k3s.service.d/10-k3s-harden.conf").read_text(encoding="utf-8")
-    (gate,) = set(re.findall(r"systemctl start (\S+)", drop_in))
+    drop_in = Path("systemd/k3s.service.d/zzz-k3s-harden.conf").read_text(encoding="utf-8")
+    (gate,) = set(re.findall(r"ask start (\S+) &&", drop_in))
     page = " ".join(manual(EPOCH).replace(r"\-", "-").split())
     assert f"The gate of k3s.service is {gate.replace('%N', 'k3s')}." in page
     assert f".B systemctl status {gate.replace('%N', 'k3s')} " in page

@@ -481,7 +481,7 @@ def with_installed_gate(dist: Path, tree: Path, program: str) -> Path:
 def test_removal_removes_files_of_install_that_would_block_k3s(dist: Path, tree: Path, tmp_path: Path) -> None:
     """A service with a drop-in of `install` would wait for a gate that does not exist. Other files are kept."""
     units = with_installed_gate(dist, tree, "/usr/bin/k3s-harden")
-    assert (units / "k3s-east.service.d/10-k3s-harden.conf").exists()
+    assert (units / "k3s-east.service.d/zzz-k3s-harden.conf").exists()
     (units / "k3s.service.d/local.conf").touch()
     (units / "k3s-east.service").touch()
     stamp = tree / "var/lib/systemd/timers/stamp-k3s-harden-check.timer"

@@ -27,6 +27,7 @@ _RUN = f"""
 import resource
 resource.setrlimit(resource.RLIMIT_AS, ({MEMORY}, {MEMORY}))
 resource.setrlimit(resource.RLIMIT_CPU, ({SECONDS}, {SECONDS}))
+import tests.scenarios.gate_of_tree
 from agent.cli import main
 main()
 """
@@ -132,7 +133,7 @@ def root() -> Iterator[Path]:
         yield tree
 
 
-def run_gate(root: Path, verb: str = "gate") -> str:
+def run_gate(root: Path, verb: str = "gate-of-tree") -> str:
     """Run a verb in a new process with limited time and memory, and return its output."""
     words = (verb, "--root", str(root), "--role", "server", "--k3s-version", "1.34")
     done = subprocess.run(

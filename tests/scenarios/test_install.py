@@ -27,7 +27,7 @@ def ready(host: HostTree) -> HostTree:
 
 
 def dropin(service: str) -> str:
-    return f"{UNITS}/{service}.d/10-k3s-harden.conf"
+    return f"{UNITS}/{service}.d/zzz-k3s-harden.conf"
 
 
 def test_install_adds_the_gate_to_k3s_and_k3s_agent_before_they_exist(ready: HostTree) -> None:
@@ -193,7 +193,7 @@ def test_check_reports_a_masked_unit_or_drop_in_of_the_gate(ready: HostTree, *, 
     ready.unit("server")
     ready.run("install", "--program", PROGRAM)
     mask(dropin("k3s.service"))
-    assert ready.seen("check").only("gate-half-missing").expected == "k3s.service.d/10-k3s-harden.conf"
+    assert ready.seen("check").only("gate-half-missing").expected == "k3s.service.d/zzz-k3s-harden.conf"
     ready[dropin("k3s.service")].unlink()
     ready.run("install", "--program", PROGRAM)
     mask(GATE)
@@ -315,7 +315,7 @@ def test_with_the_package_install_adds_the_mount_of_a_moved_data_directory(packa
 
 def test_with_the_package_install_replaces_a_missing_drop_in(packaged: HostTree) -> None:
     """The drop-in that is missing in the package's directory is written to /etc."""
-    packaged[f"{PACKAGED_UNITS}/k3s.service.d/10-k3s-harden.conf"].unlink()
+    packaged[f"{PACKAGED_UNITS}/k3s.service.d/zzz-k3s-harden.conf"].unlink()
     before = own_files(packaged)
     packaged.run("install", *PACKAGED_PROGRAM)
     assert own_files(packaged) - before == {dropin("k3s.service")}

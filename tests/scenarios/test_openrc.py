@@ -53,7 +53,7 @@ def test_install_writes_two_files_that_a_shell_accepts(alpine: HostTree) -> None
     )
 
 
-@pytest.mark.parametrize("service", ["net.lo", "k3s-harden-x", "k3sother", ""])
+@pytest.mark.parametrize("service", ["net.lo", "k3sother", "ak3s", ""])
 def test_the_configuration_changes_no_other_service(service: str, alpine: HostTree) -> None:
     """It ends with success, since OpenRC would start no service otherwise."""
     alpine.run("install", "--program", PROGRAM)

@@ -205,7 +205,7 @@ def test_a_k3s_program_that_others_can_write_is_not_run(machine: Machine, plant:
     assert value.endswith(" assumed")
     assert evidence.startswith(f"{K3S} is not run, because ")
     assert machine.entry(RAN) is None
-    assert "version-assumed" in findings(seen)
+    assert "version-unknown" in findings(seen)
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tests.launcher import launcher
 from tests.vm.container import Container
 from tests.vm.guest import Guest
 from tests.vm.instance import Instance
+from tests.vm.suite import machine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -171,6 +173,7 @@ def put_stand_in(node: Node) -> None:
     for file in STAND_IN.iterdir():
         if file.is_file():
             node.put(f"{STAND_IN_HOME}/{file.name}", file.read_bytes(), "0755" if file.suffix == ".sh" else "0644")
+    node.put(f"{STAND_IN_HOME}/k3s", launcher("/usr/local/bin/stand-in-for-k3s", machine()), "0755")
 
 
 def put_package(node: Node, package: Path) -> None:

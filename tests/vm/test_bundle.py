@@ -36,7 +36,7 @@ _ENCRYPTION = "/etc/rancher/k3s/config.yaml.d/90-k3s-harden.yaml\n"
 _REMOVE_PYTHON = f"""
 mv /usr/bin/python3.* {STAND_IN_HOME}/python
 rm /usr/bin/py*
-sed -i "s,/usr/bin/python3,{STAND_IN_HOME}/python," /usr/local/bin/k3s
+sed -i "s,/usr/bin/python3,{STAND_IN_HOME}/python," /usr/local/bin/stand-in-for-k3s
 mount --bind /usr /usr
 mount -o remount,bind,ro /usr
 """

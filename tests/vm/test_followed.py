@@ -30,8 +30,30 @@ class Way(NamedTuple):
 FILE = f"K3S_CONFIG_FILE={SITE}/config.yaml"
 WAYS = {
     "env": Way(f"ExecStart=/usr/bin/env {FILE} {K3S} server"),
-    "script": Way(f"ExecStart=/bin/sh -c 'ulimit -n 4096; exec {K3S} server -c {SITE}/config.yaml >>/root/log 2>&1'"),
-    "export": Way(f"ExecStart=/bin/sh -ec 'export {FILE} && exec {K3S} server'"),
+    "env-without-a-variable": Way(
+        f"Environment=K3S_CONFIG_FILE=/srv/o.yaml\nExecStart=env -u K3S_CONFIG_FILE {K3S} server -c {SITE}/config.yaml"
+    ),
+    "ionice-and-nice": Way(f"ExecStart=/usr/bin/ionice -c 2 -n 0 nice -n -5 {K3S} server -c {SITE}/config.yaml"),
+    "chrt-and-taskset": Way(f"ExecStart=chrt --other 0 /usr/bin/taskset -c 0 {K3S} server -c {SITE}/config.yaml"),
+    "continued-line-of-a-file": Way(
+        f"EnvironmentFile=/etc/default/k3s\nExecStart={K3S} server $K3S_ARGS",
+        before=f"printf 'K3S_ARGS=\"--disable traefik\\n --config {SITE}/config.yaml\"\\n' >/etc/default/k3s",
+        after="rm /etc/default/k3s",
+    ),
+    "value-of-another-line": Way(
+        "EnvironmentFile=/etc/default/k3s",
+        "/etc/rancher/k3s/config.yaml",
+        before="printf 'MOTD=\"a\\nK3S_CONFIG_FILE=/srv/other.yaml\\n\"\\n' >/etc/default/k3s",
+        after="rm /etc/default/k3s",
+    ),
+    "PATH": Way("Environment=PATH=/usr/local/bin", "/etc/rancher/k3s/config.yaml"),
+    "StateDirectory": Way(
+        f"StateDirectory=site\nExecStart={K3S} server -c ${{STATE_DIRECTORY}}/config.yaml", "/var/lib/site/config.yaml"
+    ),
+    "symlinked-directory": Way(
+        f"WorkingDirectory=/srv/link\nExecStart={K3S} server -c ../config.yaml",
+        before=f"mkdir -p {SITE}/below; ln -sfn {SITE}/below /srv/link",
+    ),
     "set-environment": Way(
         "", before=f"systemctl set-environment {FILE}", after="systemctl unset-environment K3S_CONFIG_FILE"
     ),
@@ -65,6 +87,7 @@ WAYS = {
     ),
 }
 """By what leads to the configuration."""
+UNKNOWN_TO_CHECK = {"continued-line-of-a-file", "value-of-another-line", "StateDirectory"}
 
 
 def _site_unit(lines: str) -> str:
@@ -82,7 +105,8 @@ def test_the_gate_hardens_the_configuration_that_k3s_reads(node: Node) -> None:
         flags = node.starts()[-1].flags
         assert f"node-label=way={name}" in flags, name
         assert "protect-kernel-defaults=true" in flags, name
-        assert node.harden("check", check=False).code == 0, name
+        # At other times than a start, lines of several meanings are not read.
+        assert node.harden("check", check=False).code == 0 or name in UNKNOWN_TO_CHECK, name
         node.run(f"systemctl stop {SERVER}; {way.after}; rm -rf {way.config} {way.config}.d")
 
 

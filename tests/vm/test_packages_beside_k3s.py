@@ -17,7 +17,7 @@ pytestmark = pytest.mark.vm
 NAMED = "k3s-east.service"
 TIMERS = ("k3s-harden-check.timer", "k3s-harden-service-accounts.timer")
 
-_IN_ETC = "cd /etc/systemd/system && find . -path '*k3s-harden*' -o -name '10-k3s-harden.conf'"
+_IN_ETC = "cd /etc/systemd/system && find . -path '*k3s-harden*' -o -name 'zzz-k3s-harden.conf'"
 _DATA_DIR = "/srv/k3s"
 _MOUNT = f"[Mount]\nWhat=data\nWhere={_DATA_DIR}\nType=tmpfs\nOptions=mode=0755\n"
 
@@ -72,7 +72,7 @@ def test_removal_releases_every_k3s_and_keeps_the_journal(bare: Node, packages: 
     put_package(bare, packages.deb)
     kernel = {key: bare.read(f"/proc/sys/{key}").strip() for key in HARDENED_KERNEL}
     bare.harden("install", "--role", "server", "--unit", NAMED)
-    assert bare.run(_IN_ETC).out.split() == [f"./{NAMED}.d/10-k3s-harden.conf"]
+    assert bare.run(_IN_ETC).out.split() == [f"./{NAMED}.d/zzz-k3s-harden.conf"]
     bare.install_k3s(INSTALL_K3S_NAME="east")
     bare.systemctl("start", NAMED)
     assert bare.gate_runs(NAMED) == 1

@@ -21,7 +21,7 @@ OLDEST_SYSTEMD = 243
 """The oldest release whose units can gate K3s. The packages declare it too."""
 
 _SYSTEMD, _MANAGER = "org.freedesktop.systemd1", "/org/freedesktop/systemd1"
-_BUS_TIMEOUT = 5.0
+_BUS_TIMEOUT = 30.0
 _LARGEST_ANSWER = 1024 * 1024
 
 
@@ -47,12 +47,19 @@ class Systemd(Value):
             dict(line.split("=", 1) for line in unit.splitlines() if "=" in line) for unit in output.split("\n\n")
         )
 
-    def properties(self, unit: str) -> dict[str, Any]:
-        """Return the properties of a unit (org.freedesktop.systemd1(5)). Raises HostError without an answer."""
-        label = re.sub("[^A-Za-z0-9]", lambda found: f"_{ord(found[0]):02x}", unit)
-        words = (f"{_MANAGER}/unit/{label}", "org.freedesktop.DBus.Properties", "GetAll", "s", "")
-        (answer,) = self._ask_bus("call", _SYSTEMD, *words)
+    def properties(self, unit: str, *, again: bool = False) -> dict[str, Any]:
+        """Return the properties of a unit (org.freedesktop.systemd1(5)). Raises HostError without an answer.
+
+        The answer is cached, and asked for `again` on request.
+        """
+        words = (_path(unit), "org.freedesktop.DBus.Properties", "GetAll", "s", "")
+        (answer,) = self._ask_bus("call", _SYSTEMD, *words, again=again)
         return {name: value["data"] for name, value in answer.items()}
+
+    def has_process(self, unit: str, pid: int) -> bool:
+        """Return whether a process belongs to a unit. Raises HostError without an answer."""
+        words = (_MANAGER, f"{_SYSTEMD}.Manager", "GetUnitByPID", "u", str(pid))
+        return bool(self._ask_bus("call", _SYSTEMD, *words, again=True) == [_path(unit)])
 
     def environment(self) -> list[str]:
         """Return the variables that systemd passes to each service. Raises HostError without an answer."""
@@ -101,14 +108,15 @@ class Systemd(Value):
             raise HostError(f"cannot run systemctl {words[0]}: {reason}")
         return done.stdout
 
-    def _ask_bus(self, *words: str) -> Any:  # noqa: ANN401 - any type of D-Bus
+    def _ask_bus(self, *words: str, again: bool = False) -> Any:  # noqa: ANN401 - any type of D-Bus
         import json
 
         if not self.is_running:
             raise HostError("cannot use systemd: it does not run")
         command = [self._tool("busctl"), "--json=short", *words]
         try:
-            done = self.host.ask_once(command, timeout=_BUS_TIMEOUT, largest_output=_LARGEST_ANSWER)
+            ask = self.host.run if again else self.host.ask_once
+            done = ask(command, timeout=_BUS_TIMEOUT, largest_output=_LARGEST_ANSWER)
             return json.loads(done.stdout)["data"]
         except ValueError as error:
             raise HostError("cannot use systemd: busctl has no answer") from error
@@ -118,3 +126,8 @@ class Systemd(Value):
         if tool is None:
             raise HostError(f"cannot use systemd: there is no {name} that only root can change")
         return str(tool)
+
+
+def _path(unit: str) -> str:
+    """Return the D-Bus path of a unit."""
+    return f"{_MANAGER}/unit/" + re.sub("[^A-Za-z0-9]", lambda found: f"_{ord(found[0]):02x}", unit)

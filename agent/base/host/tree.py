@@ -7,7 +7,9 @@ import fcntl
 import os
 import stat
 import sys
+from contextlib import suppress
 from functools import cached_property
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError, InputError
@@ -39,7 +41,6 @@ from agent.base.model import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import PurePosixPath
     from typing import TypeVar
 
     from agent.base.host.acl import FileAccess, PathAccess
@@ -229,7 +230,7 @@ class Tree(DirectoryTree):
                 if not stat.S_ISREG(found.st_mode):
                     raise HostError(f"cannot read {path}: it is a {file_kind(found.st_mode)}, not a regular file")
                 with opened_file(node) as descriptor:
-                    content = _content(descriptor, largest)
+                    content = read_descriptor(descriptor, largest)
                     self.files_read.setdefault(path, content)
                     return content
         except FileNotFoundError:
@@ -245,14 +246,21 @@ class Tree(DirectoryTree):
         try:
             with self._resolved(path, "follow") as node:
                 found = _stat(node)
-                if not stat.S_ISREG(found.st_mode):
-                    return ""
-                with opened_file(node) as descriptor:
-                    is_elf = os.read(descriptor, len(_ELF)) == _ELF
         except OSError:
             return ""
         numbers = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-        return ":".join(map(str, numbers)) if is_elf else ""
+        return ":".join(map(str, numbers)) if self.is_elf(path) else ""
+
+    def is_elf(self, path: PurePosixPath) -> bool | None:
+        """Return whether the file at `path` is a program in the format ELF; None if it cannot be read."""
+        try:
+            with self._resolved(path, "follow") as node:
+                if not stat.S_ISREG(_stat(node).st_mode):
+                    return False
+                with opened_file(node) as descriptor:
+                    return os.read(descriptor, len(_ELF)) == _ELF
+        except OSError:
+            return None
 
     def read_text(self, path: PurePosixPath) -> str:
         """Return the content of a file as text, empty if it does not exist. Raises HostError like `read`.
@@ -294,6 +302,22 @@ class Tree(DirectoryTree):
                 return step
         return None
 
+    def real_path(self, path: PurePosixPath) -> PurePosixPath:
+        """Return an absolute path without its symlinks, as far as it exists. They are resolved inside the root."""
+        for existing in (path, *path.parents):
+            with suppress(OSError), self._resolved(existing, "follow") as node:
+                return PurePosixPath(node.parent or node.name, node.name, path.relative_to(existing))
+        return path
+
+    def inode(self, path: PurePosixPath) -> tuple[int, int] | None:
+        """Return the identity of what is at a path; None if that is nothing. Symlinks are followed inside the root."""
+        try:
+            with self._resolved(path, "follow") as node:
+                found = _stat(node)
+                return found.st_dev, found.st_ino
+        except OSError:
+            return None
+
     def is_read_only(self, path: PurePosixPath) -> bool:
         """Return whether the file system of a directory is read-only; False if there is no such directory."""
         try:
@@ -334,7 +358,7 @@ class Tree(DirectoryTree):
             found = os.fstat(descriptor)
             return File(
                 path=path,
-                content=_content(descriptor),
+                content=read_descriptor(descriptor),
                 mode=FileMode(stat.S_IMODE(found.st_mode)),
                 owner=self._shown_owner(found),
                 immutable=_immutable(descriptor),
@@ -345,7 +369,8 @@ def _stat(node: OpenedName) -> os.stat_result:
     return os.stat(node.name, dir_fd=node.directory, follow_symlinks=False)
 
 
-def _content(descriptor: int, largest: int = LARGEST_READ) -> bytes:
+def read_descriptor(descriptor: int, largest: int = LARGEST_READ) -> bytes:
+    """Return what can be read from an open file. Raises OSError for more than `largest` bytes."""
     size = os.fstat(descriptor).st_size
     if size > largest:
         raise OSError(errno.EFBIG, f"it has {size} bytes; k3s-harden reads at most {largest}")

@@ -25,6 +25,10 @@ class Mount(Value):
     """Such as `ext4`, `overlay` or `nfs4`."""
     options: frozenset[str]
     """Of the mount and of its file system, such as `ro` and `noexec`."""
+    device: str = ""
+    """The number of its file system, such as `8:1`; empty for one of fstab."""
+    root: str = "/"
+    """The directory of the file system that is mounted: `/srv` if it is mounted elsewhere, too."""
 
 
 def mounted(text: str) -> tuple[Mount, ...]:
@@ -36,9 +40,10 @@ def _of_mountinfo(line: str) -> Mount | None:
     of_mount, dash, of_file_system = line.partition(" - ")
     if not dash:
         return None
-    *_, point, own_options = of_mount.split(" ")[:6]
+    *_, device, root, point, own_options = of_mount.split(" ")[:6]
     kind, *_, options = of_file_system.split(" ")
-    return Mount(_path(point), kind, frozenset((*own_options.split(","), *options.split(","))))
+    every_option = frozenset((*own_options.split(","), *options.split(",")))
+    return Mount(_path(point), kind, every_option, device, _path(root))
 
 
 def from_fstab(text: str) -> tuple[Mount, ...]:

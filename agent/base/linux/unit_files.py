@@ -79,15 +79,11 @@ def words(text: str, line: int) -> list[tuple[int, str]]:
     return [(line + lexer.lineno - 1, word) for word in lexer]
 
 
-def expanded(path: str, unit: str) -> str:
-    """Return an absolute path with the specifiers for the unit's name replaced (systemd.unit(5)).
-
-    The result is empty for a relative path, or for a path with another specifier.
-    """
+def specified(text: str, unit: str) -> str:
+    """Return a text with the specifiers for the unit's name replaced, and a NUL for others (systemd.unit(5))."""
     import re
 
     name = unit.rpartition(".")[0]
     prefix, _, instance = name.partition("@")
     values = {"%%": "%", "%n": unit, "%N": name, "%p": prefix, "%i": instance, "%I": instance}
-    found = re.sub("%.?", lambda match: values.get(match[0], "\0"), path)
-    return found if found.startswith("/") and "\0" not in found else ""
+    return re.sub("%.?", lambda match: values.get(match[0], "\0"), text) if "%" in text else text

@@ -42,7 +42,10 @@ if TYPE_CHECKING:
 AUTO = "auto"
 """Selects the newest benchmark for the host's K3s version."""
 
-_UNREAD = ("version-assumed", "k3s-config-unknown", "k3s-command-unknown", "not-readable", "restart-needed")
+_UNREAD = (
+    *("version-assumed", "version-unknown", "k3s-config-unknown", "k3s-config-recorded", "k3s-command-unknown"),
+    *("not-readable", "restart-needed"),
+)
 _LIMITS = (*_UNREAD, *GATE_FINDINGS, *NOTIFY_FINDINGS)
 """Findings about what an assessment could not read, or what its verdicts do not cover."""
 

@@ -13,6 +13,7 @@ from agent.harden.changes import last_run
 from agent.harden.changes.journal import Journal
 from agent.harden.guide.files import POLICY_FILE
 from agent.harden.node.configuration import dropin_directory
+from agent.harden.node.starting_service import starting_service
 from agent.harden.plan import plan
 from agent.harden.plan.plan import difference
 from agent.harden.situation.observation import observe_after_apply, observe_situation
@@ -165,7 +166,8 @@ def _applied(host: Host, request: Request, progress: Progress = no_progress) -> 
 
 def gate(host: Host, request: Request) -> Report:
     """Apply, and report with the exit code that decides whether K3s starts."""
-    report, situation = _applied(host, replace(request, for_gate=True))
+    start = starting_service(host, request.service)
+    report, situation = _applied(host, replace(request, for_gate=True, start=start))
     report = replace(report, verb=GATE_VERB)
     return report if report.is_ready else _advised(report, host, situation)
 

@@ -32,7 +32,7 @@ from agent.harden.changes.notifications import HIDDEN_FROM_UNITS
 from agent.harden.changes.publication import read_publication
 from agent.harden.node import gate, openrc
 from agent.harden.node.gate_exceptions import RUN_DIRECTORY
-from agent.harden.node.gate_units import DROPIN, PACKAGED_PROGRAM, TEMPLATE, UNIT
+from agent.harden.node.gate_units import DROPIN, DROPINS, OLDER_DROPIN, PACKAGED_PROGRAM, TEMPLATE, UNIT
 from agent.harden.plan import plan
 from agent.harden.plan.plan import Change, describe_state
 
@@ -79,8 +79,9 @@ def install(host: Host, installation: Installation) -> Report:
     in_place = {file.path for file in resources}
     with host.lock():
         _remove_temporary_files(host, installation)
+        moved = _move_dropins(host, resources)
         steps = plan.make_plan(resources, host.observe_all(resources), force=True)
-        items = _carry_out(host, steps.changes)
+        items = [*moved, *_carry_out(host, steps.changes)]
         items += _remove(host, [path for path in _hiding(host, installation) if path not in in_place], installation)
     items += [refused(refusal) for refusal in steps.refusals]
     _reload(host)
@@ -88,6 +89,18 @@ def install(host: Host, installation: Installation) -> Report:
     return replace(
         report, next_steps=(*installation.blocked, *next_steps.steps_after_install(report, installation.k3s))
     )
+
+
+def _move_dropins(host: Host, resources: Iterable[File]) -> list[Item]:
+    """Give the drop-ins of earlier releases their new content and name. A kill leaves one drop-in of each service."""
+    items = []
+    for file in resources:
+        older = host.tree.observe(file.path.with_name(OLDER_DROPIN))
+        if file.path.name == DROPIN and isinstance(older, File) and _is_ours(older):
+            items += _carry_out(host, [Change(older, replace(file, path=older.path), backup=True)])
+            if items[-1].status is ItemStatus.CHANGED:
+                host.writable_tree.rename(older.path, DROPIN)
+    return items
 
 
 def uninstall(host: Host, installation: Installation) -> Report:
@@ -140,7 +153,8 @@ def _all_places(host: Host, installation: Installation) -> tuple[list[PurePosixP
     """Return the paths of the drop-ins of services, and of all other files, that any installation here has written."""
     if installation.is_openrc:
         return [openrc.CONFIGURATION], [openrc.START, *COMPLETIONS.values(), CLEAN_HOOK]
-    dropins = [f"{name}/{DROPIN}" for name in host.tree.names(UNIT_DIRECTORY) if name.endswith(".service.d")]
+    names = [name for name in host.tree.names(UNIT_DIRECTORY) if name.endswith(".service.d")]
+    dropins = [f"{name}/{dropin}" for name in names for dropin in DROPINS]
     units = [name for name in UNITS if name not in installation.packaged]
     others = [*(UNIT_DIRECTORY / name for name in units), *_hiding(host, installation), *COMPLETIONS.values()]
     if not installation.packaged:
@@ -211,7 +225,8 @@ def _fits_in_a_unit(path: PurePosixPath) -> bool:
 
 def _hiding(host: Host, installation: Installation) -> list[PurePosixPath]:
     """Return the files of `install` that override or extend those of a package. Links, such as masks, are kept."""
-    places = [UNIT_DIRECTORY / name for name in (*sorted(installation.packaged), *DATA_DIR_DROPINS)]
+    older = (name.replace(DROPIN, OLDER_DROPIN) for name in installation.packaged if name.endswith(DROPIN))
+    places = [UNIT_DIRECTORY / name for name in (*sorted(installation.packaged), *sorted(older), *DATA_DIR_DROPINS)]
     return [path for path in places if isinstance(now := host.tree.observe(path), File) and _is_ours(now)]
 
 

@@ -15,7 +15,7 @@ from agent.cli.advice.installed_k3s import InstalledK3s
 from agent.cli.verbs.k3s_state import configured_k3s
 from agent.findings.node import unknown_config
 from agent.harden.node import gate, gate_units, openrc
-from agent.harden.node.gate_units import DROPIN, TEMPLATE, UNIT
+from agent.harden.node.gate_units import DROPIN, TEMPLATE, UNIT, is_of_k3s
 from agent.harden.node.services import installed_units
 from agent.harden.node.site_files import read_settings
 from agent.k3s.paths import DEFAULT_DATA_DIR
@@ -161,7 +161,7 @@ def named_units(installation: Installation) -> dict[str, bytes]:
 
 
 def _refuse_service(name: str) -> None:
-    if name.startswith("k3s-harden"):
+    if not is_of_k3s(name) and name.startswith("k3s"):
         raise UsageError(
             f"cannot install the gate for {name}: it is a service of k3s-harden", "pass a service that starts K3s"
         )

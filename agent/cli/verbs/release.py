@@ -1,6 +1,6 @@
 """Starts of K3s that the gate blocks: ended by a compliant run, or released once by root.
 
-The drop-in systemd/k3s.service.d/10-k3s-harden.conf and systemd/openrc/start-k3s read and write the same files in
+The drop-in systemd/k3s.service.d/zzz-k3s-harden.conf and systemd/openrc/start-k3s read and write the same files in
 /run/k3s-harden.
 """
 

@@ -52,6 +52,11 @@ class LastRun(Value):
     settings: RecordedSettings | None = None
     programs: Mapping[str, str] = MappingProxyType({})
     """The identity of the program that printed the version, by role; a role is missing if no program did."""
+    k3s_config: str | None = None
+    """A main configuration file that no setting gives, after the hash of the command that reads it; empty without one.
+
+    None if a release recorded the run that followed shell commands, and did not record this.
+    """
 
 
 def read_last_run(host: Host, unreadable: list[HardenError]) -> LastRun:
@@ -117,6 +122,7 @@ def _encoded(run: LastRun) -> dict[str, Any]:
         "versions": versions,
         "settings": settings,
         "programs": dict(run.programs),
+        **({} if run.k3s_config is None else {"k3s-config": run.k3s_config}),
     }
 
 
@@ -129,6 +135,7 @@ def _decoded(record: Mapping[str, Any]) -> LastRun:
         {role: Version.parse(version) for role, version in record["versions"].items()},
         None if settings is None else _decoded_settings(settings),
         {role: _text(program) for role, program in record.get("programs", {}).items()},
+        None if "k3s-config" not in record else _text(record["k3s-config"]),
     )
 
 

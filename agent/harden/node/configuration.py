@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from agent.base.host import Host
+    from agent.base.host.tree import Tree
     from agent.harden.settings.schema import Settings
     from agent.k3s.services import K3sUnit
 
@@ -53,7 +54,7 @@ def read_configuration(
     `unread` is what could not be read of the services.
     """
     path = (unit.config_path if unit else None) or given or K3S_CONFIG_FILE
-    reader = _Reader(host)
+    reader = _Reader(host.tree)
     texts = reader.texts(path)
     arguments, environment = (unit.arguments, unit.environment) if unit else ((), {})
     ours = dropin_directory(path) / DROPIN_NAME
@@ -67,6 +68,11 @@ def read_configuration(
         unreadable=(*unread, *reader.unreadable, *merged.unjudged),
         broken_links=tuple(reader.broken_links),
     )
+
+
+def configuration_texts(tree: Tree, path: PurePosixPath) -> tuple[ConfigText, ...]:
+    """Return the main configuration file at a path and its drop-ins, as far as they can be read."""
+    return _Reader(tree).texts(path)
 
 
 def dropin_directory(config_path: PurePosixPath) -> PurePosixPath:
@@ -87,8 +93,8 @@ def data_directory(settings: Settings, configuration: Configuration) -> tuple[Pu
 class _Reader:
     """Reads the configuration files as K3s does, and collects problems (k3s, pkg/configfilearg/parser.go)."""
 
-    def __init__(self, host: Host) -> None:
-        self._tree = host.tree
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
         self._total = Total("files of K3s' configuration")
         self.invalid_files: list[InputError] = []
         self.broken_links: list[PurePosixPath] = []

@@ -62,6 +62,8 @@ class HostFacts(Value):
     platform: Platform = Platform()
     version_recorded: str = ""
     """The day of the run that recorded the version, if K3s did not print it."""
+    version_unanswered: bool = False
+    """Whether K3s is installed and printed no version, and nothing else has it."""
     version_printed: PrintedVersion | None = None
     """The version of K3s' program; None if it is not known."""
     unusable_files: Mapping[str, str] = MappingProxyType({})
@@ -130,19 +132,20 @@ def assumed_facts(role: Role, version: Version, data_dir: PurePosixPath = DEFAUL
     )
 
 
-def read_facts(
+def read_facts(  # noqa: PLR0913 - the inputs of all facts
     host: Host,
     settings: Settings,
     service: str = "",
     *,
     given: GivenVersion | None = None,
     recorded: Mapping[str, RecordedVersion] = _NONE,
+    starting: K3sUnit | OtherProgram | None = None,
 ) -> HostFacts:
     """Detect the facts. Role and data directory of the settings override what is found.
 
     `service` names the K3s service that they are for, without `.service`: a host can have a server and an agent.
     `given` is the version of the settings or of the command line. `recorded` has a version by role, which counts if its
-    program has not changed, or does not print it.
+    program has not changed, or does not print it. `starting` is the named service if its start waits for this run.
 
     Raises UsageError if the role could not be determined, or contradicts the service: a wrong role prevents K3s from
     starting.
@@ -150,7 +153,7 @@ def read_facts(
     unread: list[HardenError] = []
     others: list[OtherProgram] = []
     name = f"{service}.service" if service else ""
-    units = installed_units(host, unread, others, name)
+    units = installed_units(host, unread, others, name, starting)
     processes = host.probe()
     named = tuple(unit for unit in units if service and unit.path.name.removesuffix(".service") == service)
     is_unknown = any(other.unit.name == name for other in others)
@@ -192,6 +195,7 @@ def read_facts(
         encrypts_secrets=encrypts,
         platform=platform,
         version_recorded=known.recorded,
+        version_unanswered=known.unanswered,
         version_printed=known.printed,
         version_given=given,
         other_programs=tuple(others),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.errors import HostError
@@ -11,10 +11,10 @@ from agent.base.host.paths import REGULAR_FILE
 from agent.base.host.systemd import Systemd
 from agent.base.linux.unit_files import PACKAGED_UNITS, UNIT_DIRECTORIES
 from agent.base.model import Unreadable
-from agent.base.value import Value
+from agent.base.value import Value, replace
 from agent.harden.node import gate_units, openrc, unit_files
 from agent.harden.node.gate_exceptions import read_exceptions
-from agent.harden.node.gate_units import DROPIN, TEMPLATE, UNIT
+from agent.harden.node.gate_units import DROPINS, TEMPLATE, UNIT, gate_instance, is_of_k3s
 from agent.harden.node.loaded_service import UNITS_LOADED
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _SUFFIX = ".service"
 _EXECUTABLE = 0o111
+_INSTANCE = r"k3s-harden@.+\.service"
 
 
 class Gate(Value):
@@ -95,11 +96,6 @@ def _openrc_gate(host: Host) -> Gate:
     )
 
 
-def gate_instance(service: str) -> str:
-    """Return the gate of a service: k3s-harden@k3s.service for k3s.service."""
-    return TEMPLATE.replace("@", f"@{service.removesuffix(_SUFFIX)}")
-
-
 def detect_gate(host: Host) -> Gate:
     """Read the parts of the gate in all directories of systemd, or those of OpenRC."""
     if openrc.starts_services(host):
@@ -109,12 +105,11 @@ def detect_gate(host: Host) -> Gate:
         [path for top in UNIT_DIRECTORIES if host.tree.exists(path := top / name)] for name in (UNIT, TEMPLATE)
     )
     template = next(iter(templates), None)
-    own = _names(host, TEMPLATE.removesuffix(_SUFFIX))
-    instances = [path for path in own if path.name.endswith(_SUFFIX) and path.name != TEMPLATE]
+    instances = _instances(host)
     mask = next((path for path in (*templates[:1], *instances) if unit_files.is_masked(host, path)), None)
     is_masked = mask is not None
-    texts = _texts(host, own, template)
     dropins = {service: path for service, path in _dropins(host).items() if not unit_files.is_masked(host, path)}
+    texts = _texts(host, template, instances, dropins)
     return Gate(
         unit=next(iter(units), None),
         template=None if is_masked else template,
@@ -125,33 +120,46 @@ def detect_gate(host: Host) -> Gate:
         is_openrc=False,
         is_stale=bool(units or templates or dropins) and _is_stale(host, [*units, *templates, *dropins.values()]),
         exceptions=read_exceptions(host),
-        replaced=() if is_masked else tuple(_replaced(host, texts, dropins)),
+        replaced=() if is_masked else tuple(_replaced(host, template, texts, dropins)),
         differences=() if is_masked else tuple(_differences(host, template, dropins)),
         unusable={} if is_masked else _unusable(host, texts),
         unread=tuple(unread),
     )
 
 
-def _names(host: Host, prefix: str) -> list[PurePosixPath]:
-    return [top / name for top in UNIT_DIRECTORIES for name in host.tree.names(top) if name.startswith(prefix)]
+def _instances(host: Host) -> list[PurePosixPath]:
+    return [top / name for top in UNIT_DIRECTORIES for name in host.tree.names(top) if re.fullmatch(_INSTANCE, name)]
 
 
-def _texts(host: Host, own: Iterable[PurePosixPath], template: PurePosixPath | None) -> dict[PurePosixPath, str]:
+def _texts(
+    host: Host, template: PurePosixPath | None, instances: Iterable[PurePosixPath], services: Iterable[str]
+) -> dict[PurePosixPath, str]:
     """Return the texts of the template, its instances and the drop-ins of both that systemd reads."""
-    units = [path for path in own if path.name.endswith(_SUFFIX) and (path.name != TEMPLATE or path == template)]
-    directories = (path for path in own if path.name.endswith(f"{_SUFFIX}.d"))
-    dropins = (top / name for top in directories for name in host.tree.names(top) if name.endswith(".conf"))
-    return {path: host.tree.text_if_readable(path) for path in (*units, *dropins)}
+    units = (*([] if template is None else [template]), *instances)
+    texts = {path: host.tree.text_if_readable(path) for path in units}
+    for name in (TEMPLATE, *map(gate_instance, services)):
+        texts.update(unit_files.read_dropins(host, name, []))
+    return texts
 
 
-def _replaced(host: Host, texts: Mapping[PurePosixPath, str], services: Collection[str]) -> Iterator[GateCommand]:
-    found = [command for path, text in texts.items() for command in gate_units.not_of_a_gate(path, text)]
-    with suppress(HostError):
-        # A later file can override a setting, which systemd shows.
-        shown = Systemd(host).show(map(gate_instance, services), *gate_units.SHOWN) if found and services else None
-        in_effect = {key for unit in shown or () for key in gate_units.loaded_not_of_a_gate(unit)}
-        found = [command for command in found if shown is None or command.key in in_effect]
-    yield from found
+def _replaced(
+    host: Host, template: PurePosixPath | None, texts: Mapping[PurePosixPath, str], services: Collection[str]
+) -> Iterator[GateCommand]:
+    """Yield what makes the gate another one: as systemd has loaded it, or by its files if systemd does not answer."""
+    installed = None if template is None else gate_units.gate_command(template, texts[template])
+    in_files = [command for path, text in texts.items() for command in gate_units.not_of_a_gate(path, text)]
+    try:
+        shown = {service: Systemd(host).properties(gate_instance(service)) for service in services}
+        loaded = [found for name in services for found in gate_units.loaded_not_of_a_gate(name, shown[name], installed)]
+    except (HostError, KeyError, TypeError, ValueError, IndexError):
+        yield from in_files
+        return
+    starts = (gate_units.gate_command(path, text) for path, text in texts.items())
+    located = {command.key: command.location for command in (*filter(None, starts), *in_files)}
+    for found in dict.fromkeys(loaded):
+        location = located.get(found.key, found.location)
+        same = (command for command in in_files if command.key == found.key)
+        yield next(same, replace(found, location=location))
 
 
 def _differences(
@@ -196,9 +204,9 @@ def _dropins(host: Host) -> dict[str, PurePosixPath]:
     found: dict[str, PurePosixPath] = {}
     for directory in UNIT_DIRECTORIES:
         for name in _dropin_directories(host, directory):
-            path = directory / name / DROPIN
-            if host.tree.exists(path):
-                found.setdefault(name.removesuffix(".d"), path)
+            for path in (directory / name / dropin for dropin in DROPINS):
+                if host.tree.exists(path):
+                    found.setdefault(name.removesuffix(".d"), path)
     return found
 
 
@@ -224,7 +232,7 @@ def _is_stale(host: Host, files: Iterable[PurePosixPath]) -> bool:
         if unit.get("NeedDaemonReload") == "yes":
             return True
         # systemd 247 does not notice the first drop-in of a service.
-        is_loaded = f"/{DROPIN}" in unit.get("DropInPaths", "")
+        is_loaded = any(f"/{dropin}" in unit.get("DropInPaths", "") for dropin in DROPINS)
         if unit.get("LoadState") == "loaded" and unit["Id"] in services and is_loaded != (unit["Id"] in dropins):
             return True
     return False
@@ -233,7 +241,7 @@ def _is_stale(host: Host, files: Iterable[PurePosixPath]) -> bool:
 def _services(host: Host) -> Iterator[str]:
     for directory in UNIT_DIRECTORIES:
         for name in host.tree.names(directory):
-            if name.startswith("k3s") and name.endswith(_SUFFIX) and not name.startswith("k3s-harden"):
+            if is_of_k3s(name):
                 yield name
 
 

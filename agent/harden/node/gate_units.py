@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from shlex import quote
+from typing import TYPE_CHECKING, Any
 
 from agent.base import package_data
 from agent.base.linux.unit_files import assignments, words
@@ -21,8 +22,15 @@ UNIT = "k3s-harden.service"
 TEMPLATE = "k3s-harden@.service"
 """The gate of one service of K3s, which its drop-in starts."""
 
-DROPIN = "10-k3s-harden.conf"
-"""The drop-in of each service that starts K3s."""
+DROPIN = "zzz-k3s-harden.conf"
+"""The drop-in of each service that starts K3s. It sorts last, so that no other one follows or resets its command."""
+
+OLDER_DROPIN = "10-k3s-harden.conf"
+"""The name of this drop-in in releases up to 1.4."""
+
+DROPINS = (DROPIN, OLDER_DROPIN)
+
+_OWN = r"k3s-harden(@.*|-(check|notify@.*|publish|service-accounts|started@.*))?\.(service|timer)"
 
 PACKAGED_PROGRAM = PurePosixPath("/usr/bin/k3s-harden")
 """The program in the units of this package."""
@@ -33,12 +41,16 @@ WRITABLE_HOME = "ProtectHome=no"
 _REQUIRED = {"Type": "oneshot", "RemainAfterExit": "no", "SuccessExitStatus": "", "RootDirectory": "", "RootImage": ""}
 """Settings without which the unit can succeed though `k3s-harden gate` failed, did not run, or saw another root."""
 
-SHOWN = ("ExecStart", *_REQUIRED)
-"""The settings that decide whether the unit is a gate."""
+_OTHER_FILES = (
+    *("BindPaths", "BindReadOnlyPaths", "TemporaryFileSystem", "InaccessiblePaths", "MountImages", "ExtensionImages"),
+    "ExtensionDirectories",
+)
+"""Settings with which the gate sees other files than the host, except below /proc."""
 
 _READ_ONLY_HOME = "ProtectHome=read-only"
 _READ_ONLY_FOR_THE_GATE = tuple(map(PurePosixPath, ("/home", "/root", "/run/user")))
-_WITHOUT_GATE = frozenset(("--help", "-h", "--version"))
+_NOT_OF_THIS_HOST = re.compile("--help|-h|--version|--root(=.*)?")
+"""Options with which the gate judges nothing, or another host."""
 _PREFIXES = "-@:+!|"
 """Characters before the path of a program (systemd.service(5))."""
 
@@ -63,7 +75,7 @@ class GateCommand(Value):
         """Whether it runs `k3s-harden gate`, and its failure is the failure of the unit."""
         program, verb, *options = (*_words(self.text), "", "")
         is_gate = "k3s-harden" in PurePosixPath(program).name and verb == "gate"
-        return is_gate and _WITHOUT_GATE.isdisjoint(options) and not self.text.startswith("-")
+        return is_gate and not any(map(_NOT_OF_THIS_HOST.fullmatch, options)) and not self.text.startswith("-")
 
     @property
     def program(self) -> PurePosixPath | None:
@@ -77,6 +89,21 @@ def _words(value: str) -> list[str]:
         return [word for _, word in words(value.lstrip(_PREFIXES), 0)]
     except ValueError:  # an open quote
         return []
+
+
+def gate_instance(service: str) -> str:
+    """Return the gate of a service: k3s-harden@k3s.service for k3s.service."""
+    return TEMPLATE.replace("@", f"@{service.removesuffix('.service')}")
+
+
+def is_of_k3s(name: str) -> bool:
+    """Return whether a service can be one of K3s by its name, and is none of this program."""
+    return name.startswith("k3s") and name.endswith(".service") and not re.fullmatch(_OWN, name)
+
+
+def template_of(name: str) -> str:
+    """Return the template of an instance: k3s@.service for k3s@a.service; the name itself for another unit."""
+    return re.sub("@.+(?=[.])", "@", name)
 
 
 def unit_content(name: str, program: PurePosixPath, data_dir: PurePosixPath) -> bytes:
@@ -111,16 +138,36 @@ def not_of_a_gate(path: PurePosixPath, text: str) -> Iterator[GateCommand]:
     if command is not None and not command.runs_gate:
         yield command
     for line, key, value in assignments(text):
-        if key in _REQUIRED and value.strip() not in ("", _REQUIRED[key]):
+        other_files = key in _OTHER_FILES and any(":/proc/" not in word for word in _words(value))
+        if other_files or (key in _REQUIRED and value.strip() not in ("", _REQUIRED[key])):
             yield GateCommand(f"{key}={value}", Location(path, line), key)
 
 
-def loaded_not_of_a_gate(shown: Mapping[str, str]) -> Iterator[str]:
-    """Yield the names of these settings, of a unit that systemd has loaded and systemctl shows."""
-    command = re.fullmatch(r"\{ path=.*? ; argv\[\]=(.*?) ; ignore_errors=no ; [^{]*", shown.get("ExecStart", ""))
-    if command is None or not GateCommand(command[1], Location(PurePosixPath())).runs_gate:
-        yield "ExecStart"
-    yield from (key for key, value in _REQUIRED.items() if shown.get(key, value) != value)
+def loaded_not_of_a_gate(
+    service: str, found: Mapping[str, Any], installed: GateCommand | None
+) -> Iterator[GateCommand]:
+    """Yield these settings of the gate of a service as systemd has loaded it, by its properties.
+
+    `installed` is the command of its unit, whose program a drop-in can replace by another one of that name.
+    """
+    unit = Location(PurePosixPath(found["FragmentPath"]))
+    commands = [GateCommand(" ".join(map(quote, words)), unit) for _, words, *_ in found["ExecStartEx"]]
+    ignored = any("ignore-failure" in flags for _, _, flags, *_ in found["ExecStartEx"])
+    is_gate = len(commands) == 1 and not ignored and commands[0].runs_gate
+    if not is_gate or (installed is not None and commands[0].program != installed.program):
+        yield next(
+            (command for command in commands if not command.runs_gate),
+            commands[0] if commands else GateCommand("", unit),
+        )
+    expected = {key: {"no": False}.get(value, value) for key, value in _REQUIRED.items()}
+    shown = {**found, "SuccessExitStatus": "" if not any(found["SuccessExitStatus"]) else found["SuccessExitStatus"]}
+    yield from (GateCommand(f"{key}={shown[key]}", unit, key) for key, value in expected.items() if shown[key] != value)
+    for key in _OTHER_FILES:
+        places = ([row] if isinstance(row, str) else row for row in found.get(key, ()))
+        if any(not any(str(part).startswith("/proc/") for part in place) for place in places):
+            yield GateCommand(f"{key}=", unit, key)
+    if f"K3S_HARDEN_SERVICE={service.removesuffix('.service')}" not in found["Environment"]:
+        yield GateCommand("K3S_HARDEN_SERVICE has another value", unit, "Environment")
 
 
 def required_mounts(text: str) -> tuple[PurePosixPath, ...]:

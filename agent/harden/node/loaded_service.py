@@ -9,20 +9,27 @@ from typing import TYPE_CHECKING, Any
 
 from agent.base.errors import HostError
 from agent.base.host.systemd import Systemd
-from agent.base.linux.unit_files import dropin_directories, words
+from agent.base.linux.unit_files import dropin_directories, specified, words
 from agent.base.model import Location
+from agent.base.value import replace
 from agent.harden.node.unit_files import unit_text
 from agent.k3s.config import Word
-from agent.k3s.services import ServiceSettings, assigned, parse_settings
+from agent.k3s.service_files import assigned, parse_settings
+from agent.k3s.services import Command, FilesOfUnit, ServiceSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from agent.base.errors import HardenError
     from agent.base.host import Host
 
+    Located = Callable[[Iterable[str]], tuple[Word, ...]]
+
 UNITS_LOADED = PurePosixPath("/run/systemd/systemd-units-load")
 """systemd sets its time of modification whenever it has read all unit files (systemd, src/core/manager.c)."""
+
+_NOT_FOLLOWED = ("MountImages", "ExtensionImages", "ExtensionDirectories", "PAMName")
+"""Properties with which K3s gets files or variables that others do not show."""
 
 _OF_SYSTEMD = Location(PurePosixPath("/proc/1/environ"))
 """Location of a variable of systemd itself; DefaultEnvironment= or `systemctl set-environment` can have set it."""
@@ -36,35 +43,47 @@ def loaded_settings(host: Host, path: PurePosixPath, unread: list[HardenError]) 
     with suppress(HostError, KeyError, TypeError, ValueError, IndexError):
         systemd = Systemd(host)
         found = systemd.properties(path.name)
-        # Debian 12 and older name the directory by its link /lib.
-        files = (re.sub("^/lib/", "/usr/lib/", file) for file in (found["FragmentPath"], *found["DropInPaths"]) if file)
-        parsed = parse_settings(path, {file: unit_text(host, file, unread) for file in map(PurePosixPath, files)})
-        locations = _locations(path.name, parsed)
-
-        def located(texts: Iterable[str]) -> tuple[Word, ...]:
-            return tuple(Word(text, locations.get(_plain(text), Location(path))) for text in texts)
-
-        program, arguments, flags, *_ = found["ExecStartEx"][-1]
+        settings, located = settings_of_commands(host, path, found, unread)
         inherited = (*systemd.environment(), *_passed(host, found["PassEnvironment"]))
-        return ServiceSettings(
-            command=located((program, *arguments[1:])),
+        return replace(
+            settings,
             environment=dict(
                 assigned((*(Word(text, _OF_SYSTEMD) for text in inherited), *located(found["Environment"])))
             ),
             environment_files=tuple(PurePosixPath(file) for file, _ in found["EnvironmentFiles"]),
             unset=tuple(found["UnsetEnvironment"]),
-            replaces_variables="no-env-expand" not in flags,
-            directory=found["WorkingDirectory"],
-            mounts=_mounts(host, found),
-            before_start=located(
-                ("-" if "ignore-failure" in flags else "") + " ".join(arguments)
-                for _, arguments, flags, *_ in found["ExecStartPreEx"]
-            ),
-            resets=parsed.resets,
-            is_loaded=True,
-            needs_reload=found["NeedDaemonReload"],
+            files=FilesOfUnit(host.tree.real_path, found["WorkingDirectory"], _mounts(host, found)),
+            unknown=next((f"{name}= is not followed" for name in _NOT_FOLLOWED if found.get(name)), ""),
         )
     return None
+
+
+def settings_of_commands(
+    host: Host, path: PurePosixPath, found: Mapping[str, Any], unread: list[HardenError]
+) -> tuple[ServiceSettings, Located]:
+    """Return the commands of a service by its properties, and a function that locates texts in the service's files."""
+    # Debian 12 and older name the directory by its link /lib.
+    files = (re.sub("^/lib/", "/usr/lib/", file) for file in (found["FragmentPath"], *found["DropInPaths"]) if file)
+    parsed = parse_settings(path, {file: unit_text(host, file, unread) for file in map(PurePosixPath, files)})
+    locations = _locations(path.name, parsed)
+
+    def located(texts: Iterable[str]) -> tuple[Word, ...]:
+        return tuple(Word(text, locations.get(plain(text), Location(path))) for text in texts)
+
+    settings = ServiceSettings(
+        commands=tuple(
+            Command(located((program, *arguments[1:])), "no-env-expand" not in flags)
+            for program, arguments, flags, *_ in found["ExecStartEx"]
+        ),
+        before_start=located(
+            ("-" if "ignore-failure" in flags else "") + " ".join(arguments)
+            for _, arguments, flags, *_ in found["ExecStartPreEx"]
+        ),
+        resets=parsed.resets,
+        is_loaded=True,
+        needs_reload=found["NeedDaemonReload"],
+    )
+    return settings, located
 
 
 def _changed_since_load(host: Host, unit: PurePosixPath) -> bool:
@@ -87,23 +106,23 @@ def _mounts(host: Host, found: Mapping[str, Any]) -> dict[PurePosixPath, PurePos
     if found["RootDirectory"] or found["RootImage"]:
         mounts[PurePosixPath("/")] = PurePosixPath(found["RootDirectory"]) if found["RootDirectory"] else None
     for place in (*found["InaccessiblePaths"], *(place for place, _ in found["TemporaryFileSystem"])):
-        mounts[PurePosixPath(place.lstrip("-+"))] = None
+        mounts[host.tree.real_path(PurePosixPath(place.lstrip("-+")))] = None
     for source, place, is_optional, _ in (*found["BindPaths"], *found["BindReadOnlyPaths"]):
         if not is_optional or host.tree.exists(PurePosixPath(source)):
-            mounts[PurePosixPath(place)] = PurePosixPath(source)
+            mounts[host.tree.real_path(PurePosixPath(place))] = PurePosixPath(source)
     return mounts
 
 
 def _locations(name: str, parsed: ServiceSettings) -> dict[str, Location]:
     """Return the locations in the files of a service, by the text that systemd shows."""
-    found = [(word.text, word.location) for word in parsed.command]
+    found = [(word.text, word.location) for command in parsed.commands for word in command.words]
     found += [(f"{key}={word.text}", word.location) for key, word in parsed.environment.items()]
     for text, location in parsed.before_start:
         with suppress(ValueError):  # an open quote
-            found.append((" ".join(word for _, word in words(text, 0)), location))
-    specifiers = {"%n": name, "%N": name.rpartition(".")[0]}
-    return {_plain(re.sub("%[nN]", lambda match: specifiers[match[0]], text)): location for text, location in found}
+            found.append((" ".join(word for _, word in words(re.sub("^[@:+!|]+", "", text), 0)), location))
+    return {plain(specified(text, name)): location for text, location in found}
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Return a text with its white space reduced to single blanks."""
     return " ".join(text.split())

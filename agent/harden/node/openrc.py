@@ -38,7 +38,7 @@ def starts_services(host: Host) -> bool:
 def services(host: Host) -> tuple[str, ...]:
     """Return the services to which CONFIGURATION applies."""
     names = host.tree.names(OPENRC_DIRECTORY)
-    return tuple(name for name in names if re.fullmatch("k3s(?!-harden)(-.*)?", name))
+    return tuple(name for name in names if re.fullmatch("k3s(-.*)?", name))
 
 
 def gate_program(start: str) -> PurePosixPath:

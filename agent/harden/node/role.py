@@ -59,7 +59,7 @@ def role_from_files(
         return Role.SERVER, f"`{server_keys[0]}` in K3s' configuration, which only servers support"
     why = "K3s is not installed yet"
     for other in others:
-        why = f"{other.unit.name} starts {other.program.text}, which cannot be followed"
+        why = f"{other.unit.name} starts {other.program.text}, which cannot be followed: {other.reason}"
     raise UsageError(
         f"cannot determine whether this host is a server or an agent: {why}",
         "pass --role server or --role agent, or set `role:` in the settings",

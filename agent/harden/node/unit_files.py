@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.base.errors import AccessDeniedError, HostError, LimitError
@@ -10,10 +11,11 @@ from agent.base.linux.unit_files import dropin_directories
 from agent.base.model import File
 
 if TYPE_CHECKING:
-    from pathlib import PurePosixPath
-
     from agent.base.errors import HardenError
     from agent.base.host import Host
+
+_CONF_D = PurePosixPath("/etc/conf.d")
+"""OpenRC's directory of settings of services."""
 
 
 def is_masked(host: Host, path: PurePosixPath) -> bool:
@@ -38,6 +40,12 @@ def read_dropins(host: Host, name: str, unread: list[HardenError]) -> dict[PureP
         unread.append(too_many(next(iter(paths.values())).parent, len(paths)))
     total = Total(f"drop-ins of {name}")
     return {paths[file]: unit_text(host, paths[file], unread, total) for file in sorted(paths)[:MOST_FILES]}
+
+
+def openrc_settings(host: Host, name: str, unread: list[HardenError]) -> dict[PurePosixPath, str]:
+    """Return the texts of a service's files in /etc/conf.d by path, also those for one runlevel."""
+    names = (file for file in host.tree.names(_CONF_D) if file.partition(".")[0] == name)
+    return {_CONF_D / file: unit_text(host, _CONF_D / file, unread) for file in names}
 
 
 def unit_text(host: Host, path: PurePosixPath, unread: list[HardenError], total: Total | None = None) -> str:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from agent.k3s.services import K3sUnit
 
 _TIMEOUT = 3.0
-"""In seconds."""
+"""Seconds for a program whose version a setting or a record has, too."""
+_PATIENCE = 15.0
+"""Seconds for another program. It prints its version without unpacking itself, but a slow disk has to load it."""
 
 
 class RecordedVersion(Value):
@@ -60,6 +62,8 @@ class KnownVersion(Value):
     """The day of the run that recorded it, if K3s did not answer."""
     printed: PrintedVersion | None = None
     """None if no program prints it. It differs from `version` if a given version decides."""
+    unanswered: bool = False
+    """Whether K3s is installed and printed no version, and nothing else has it."""
 
 
 def detect_version(
@@ -70,7 +74,8 @@ def detect_version(
     The file on disk counts, not the running process: it is what starts next. A setting can be older than an upgrade, so
     it counts only if no program printed a version, now or before the last successful run.
     """
-    installed = _installed(host, unit, last)
+    timeout = _PATIENCE if last is None and given is None else _TIMEOUT
+    installed = _installed(host, unit, last, timeout)
     if given is None:
         return installed
     was_printed = last is not None and last.program != "" and installed.recorded != ""
@@ -79,7 +84,7 @@ def detect_version(
     return KnownVersion(given.version, "given", printed=installed.printed)
 
 
-def _installed(host: Host, unit: K3sUnit | None, last: RecordedVersion | None) -> KnownVersion:
+def _installed(host: Host, unit: K3sUnit | None, last: RecordedVersion | None, timeout: float) -> KnownVersion:
     if not host.is_live:
         return KnownVersion(None, "programs in a host tree are not run; pass --k3s-version")
     binary = unit.binary if unit and unit.binary.is_absolute() else host.tool("k3s")
@@ -87,10 +92,10 @@ def _installed(host: Host, unit: K3sUnit | None, last: RecordedVersion | None) -
         return KnownVersion(last.version, f"last successful run, {last.day}; K3s is not installed")
     if binary is None:
         return KnownVersion(None, "K3s is not installed; pass --k3s-version")
-    return _of_program(host, binary, last)
+    return _of_program(host, binary, last, timeout)
 
 
-def _of_program(host: Host, binary: PurePosixPath, last: RecordedVersion | None) -> KnownVersion:
+def _of_program(host: Host, binary: PurePosixPath, last: RecordedVersion | None, timeout: float) -> KnownVersion:
     """Return the version of the program, which does not run if it is the one whose version was recorded."""
     problem = _distrust(host, binary)
     # Read before the program runs: a program that is replaced in the meantime is asked again by the next run.
@@ -98,11 +103,12 @@ def _of_program(host: Host, binary: PurePosixPath, last: RecordedVersion | None)
     if last is not None and identity and identity == last.program:
         source = f"{binary} --version, recorded on {last.day}; the program has not changed since"
         return KnownVersion(last.version, source, printed=PrintedVersion(last.version, binary, identity))
-    answer = problem or _ask(host, binary)
+    answer = problem or _ask(host, binary, timeout)
     if isinstance(answer, Version):
         return KnownVersion(answer, f"{binary} --version", printed=PrintedVersion(answer, binary, identity))
     if last is None:
-        return KnownVersion(None, f"{answer}; pass --k3s-version")
+        is_there = host.tree.exists(binary)
+        return KnownVersion(None, f"{answer}; pass --k3s-version", unanswered=is_there)
     return KnownVersion(last.version, f"last successful run, {last.day}; {answer}", last.day)
 
 
@@ -114,11 +120,11 @@ def _distrust(host: Host, binary: PurePosixPath) -> str:
     return problem and f"{binary} is not run, because {problem}"
 
 
-def _ask(host: Host, binary: PurePosixPath) -> Version | str:
+def _ask(host: Host, binary: PurePosixPath, timeout: float) -> Version | str:
     """Return the version that the program prints, or why it has none."""
     try:
         # `k3s version v1.36.5+k3s1 (3dd98cc5)`, then a line with Go's version.
-        return Version.parse(host.ask_once([str(binary), "--version"], timeout=_TIMEOUT).stdout.split()[2])
+        return Version.parse(host.ask_once([str(binary), "--version"], timeout=timeout).stdout.split()[2])
     except HostError as error:
         return error.message
     except (ValueError, IndexError):

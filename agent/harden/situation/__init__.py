@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from agent.harden.node.facts import HostFacts
     from agent.harden.node.gate import Gate
     from agent.harden.node.machine import Machine
+    from agent.harden.node.starting_service import StartingService
     from agent.harden.plan.plan import Plan
     from agent.harden.settings.schema import Overrides, Settings
     from agent.harden.settings.waivers import Waivers
@@ -43,6 +44,8 @@ class Request(Value):
     """Name of the K3s service that the run is for, without `.service`; empty for the only one on the host."""
     for_gate: bool = False
     """Whether K3s waits for this run. It then uses the recorded settings if the current ones cannot be used."""
+    start: StartingService | None = None
+    """The start of the service that waits for this run, if there is one."""
 
 
 class JournalState(Value):
@@ -96,6 +99,10 @@ class Situation(Value):
     to_record: LastRun
     """What a run records that finds this host compliant."""
     substitute: Substitute | None = None
+    recorded_config: PurePosixPath | None = None
+    """K3s' main configuration file, if only an earlier release has found it."""
+    start_problem: str = ""
+    """How the start that waits for this run differs from what was judged."""
     notifications: NotificationState | None = None
     """None if the settings have no `drift.notify`."""
 

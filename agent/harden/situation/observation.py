@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -84,14 +85,7 @@ def _possible(situation: Situation) -> Iterator[State]:
 def _observe(
     host: Host, request: Request, site: Site, last: LastRun, unreadable_record: Sequence[HardenError]
 ) -> Situation:
-    settings = site.settings
-    host_facts = facts.read_facts(
-        host,
-        settings,
-        request.service,
-        given=_given_version(request, site),
-        recorded=run_record.recorded_versions(last),
-    )
+    settings, host_facts = _facts(host, request, site, last)
     _require_supported(settings, host_facts)
     _require_service(request, host_facts)
     today = run_record.date_for_waivers(host, last)
@@ -140,9 +134,42 @@ def _observe(
         waivers=waivers,
         unreadable=tuple({error.message: error for error in unreadable}.values()),
         today=today,
-        to_record=run_record.next_record(site, host_facts, last, day),
+        to_record=run_record.next_record(site, settings, host_facts, last, day),
+        recorded_config=None if site.settings.k3s_config else settings.k3s_config,
+        start_problem=_start_problem(host, request, host_facts, expected),
         notifications=_notifications(host, settings),
     )
+
+
+def _facts(host: Host, request: Request, site: Site, last: LastRun) -> tuple[Settings, HostFacts]:
+    """Return the settings and the facts, with a configuration that an earlier release found if none else is known."""
+    settings = site.settings
+    read = partial(
+        facts.read_facts,
+        host,
+        service=request.service,
+        given=_given_version(request, site),
+        recorded=run_record.recorded_versions(last),
+        starting=request.start.service if request.start else None,
+    )
+    recorded = run_record.settings_of_predecessor(host, settings, last)
+    if recorded is not None:
+        with suppress(UsageError):
+            found = read(recorded)
+            if found.unit is None and run_record.is_for(last, found):
+                return recorded, found
+    return settings, read(settings)
+
+
+def _start_problem(host: Host, request: Request, host_facts: HostFacts, expected: Sequence[Resource]) -> str:
+    """Look at the start again after everything was read."""
+    if request.start is None:
+        return ""
+    from agent.harden.node.starting_service import start_problem  # only the gate needs it
+
+    data_dir = host_facts.data_dir
+    files = [row.path for row in expected if isinstance(row, File) and row.path.is_relative_to(data_dir)]
+    return start_problem(host, request.start, host_facts.configuration.path, (data_dir, *files))
 
 
 def _notifications(host: Host, settings: Settings) -> NotificationState | None:

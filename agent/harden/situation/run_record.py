@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import time
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent import __released__
-from agent.base.value import Value
+from agent.base.model import Role
+from agent.base.value import Value, replace
+from agent.harden.changes.journal import Journal
 from agent.harden.changes.last_run import LastRun, RecordedSettings
+from agent.harden.guide.files import DROPIN_NAME
 from agent.harden.node.version import RecordedVersion
 
 if TYPE_CHECKING:
     from agent.base.host import Host
     from agent.harden.node.facts import HostFacts
     from agent.harden.node.site_files import Site
+    from agent.harden.settings.schema import Settings
     from agent.harden.settings.waivers import Waivers
 
 
@@ -43,6 +48,44 @@ def recorded_versions(last: LastRun) -> dict[str, RecordedVersion]:
     }
 
 
+def settings_of_predecessor(host: Host, settings: Settings, last: LastRun) -> Settings | None:
+    """Return the settings with the K3s configuration of an earlier release for a service that is not followed any more.
+
+    That release let K3s start, so the upgrade must not block it. Its journal has the drop-in that it wrote. None if
+    there is none, or if the setting `k3s-config` exists.
+    """
+    if settings.k3s_config is not None or not last.day or last.k3s_config == "":
+        return None
+    path = _configured(host) if last.k3s_config is None else PurePosixPath(last.k3s_config.partition(" ")[2])
+    role = Role(*last.versions) if len(last.versions) == 1 else None
+    return None if path is None else replace(settings, k3s_config=path, role=settings.role or role)
+
+
+def is_for(last: LastRun, facts: HostFacts) -> bool:
+    """Return whether the recorded configuration is for the commands of these facts, which are not followed."""
+    recorded = last.k3s_config and last.k3s_config.partition(" ")[0]
+    return facts.other_programs != () and recorded in (None, _fingerprint(facts))
+
+
+def _configured(host: Host) -> PurePosixPath | None:
+    """Return the main configuration file beside whose drop-ins the newest run wrote that of this program."""
+    journal = Journal(host)
+    for run in reversed(journal.runs()):
+        for change in journal.changes(run):
+            path = PurePosixPath(change.id)
+            if path.name == DROPIN_NAME and path.parent.suffix == ".d" and host.tree.exists(path):
+                return path.parent.with_suffix("")
+    return None
+
+
+def _fingerprint(facts: HostFacts) -> str:
+    """Return a hash of the commands of services that are not followed."""
+    import hashlib
+
+    texts = (f"{other.unit}\0{word.text}\0" for other in facts.other_programs for word in other.command)
+    return hashlib.sha256("".join(texts).encode(errors="surrogateescape")).hexdigest()
+
+
 def expiry_day(last: LastRun, now: Today, *, for_gate: bool) -> str:
     """Return the day on which the expiry of waivers is tested; empty if no waiver expires.
 
@@ -53,8 +96,11 @@ def expiry_day(last: LastRun, now: Today, *, for_gate: bool) -> str:
     return min(day, last.day) if for_gate and last.day else day
 
 
-def next_record(site: Site, facts: HostFacts, last: LastRun, day: str) -> LastRun:
-    """Return what a successful run records. Settings keep the day of the run that recorded them first."""
+def next_record(site: Site, settings: Settings, facts: HostFacts, last: LastRun, day: str) -> LastRun:
+    """Return what a successful run records. Settings keep the day of the run that recorded them first.
+
+    `settings` are those of the site, or those of settings_of_predecessor.
+    """
     recorded = RecordedSettings(day, site.path, site.files)
     if last.settings is not None and last.settings[1:] == recorded[1:]:
         recorded = last.settings
@@ -64,7 +110,9 @@ def next_record(site: Site, facts: HostFacts, last: LastRun, day: str) -> LastRu
         by_role[role], programs[role] = printed.version, printed.identity
     elif facts.version_is_known and not facts.version_recorded:
         by_role[role], programs[role] = facts.version, ""
-    return LastRun(day, by_role, recorded, {name: program for name, program in programs.items() if program})
+    is_recorded = settings.k3s_config is not None and site.settings.k3s_config is None
+    config = f"{_fingerprint(facts)} {settings.k3s_config}" if is_recorded else ""
+    return LastRun(day, by_role, recorded, {name: program for name, program in programs.items() if program}, config)
 
 
 def day_to_record(last: LastRun, now: Today, waivers: Waivers, *, for_gate: bool) -> str:

@@ -61,7 +61,7 @@ def unchanged(host: HostTree, finding: Finding) -> None:
 SERVICE_DROPIN = "/etc/systemd/system/k3s.service.d/50-{}.conf"
 
 
-GATE_DROPIN = (Path(__file__).parents[3] / "systemd/k3s.service.d/10-k3s-harden.conf").read_text()
+GATE_DROPIN = (Path(__file__).parents[3] / "systemd/k3s.service.d/zzz-k3s-harden.conf").read_text()
 
 
 SITE = f"{DROPINS}/99-site.yaml"
@@ -119,7 +119,7 @@ def with_service(*dropins: str) -> Edit:
     def change(host: HostTree) -> None:
         host.write("/etc/systemd/system/k3s.service", "[Service]\nExecStart=/usr/local/bin/k3s server\n")
         host.write("/etc/systemd/system/k3s-harden@.service", f"[Unit]\nRequiresMountsFor={DATA_DIR}\n")
-        host.write("/etc/systemd/system/k3s.service.d/10-k3s-harden.conf", GATE_DROPIN)
+        host.write("/etc/systemd/system/k3s.service.d/zzz-k3s-harden.conf", GATE_DROPIN)
         for number, content in enumerate(dropins):
             host.write(SERVICE_DROPIN.format(number), content)
 

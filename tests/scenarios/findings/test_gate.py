@@ -59,22 +59,22 @@ def released(uptime: str) -> Edit:
 
 CASES = (
     Case("gate-half-missing",
-         written("/etc/systemd/system/k3s.service.d/10-k3s-harden.conf", "[Service]\n# k3s-harden@k3s.service\n"),
+         written("/etc/systemd/system/k3s.service.d/zzz-k3s-harden.conf", "[Service]\n# k3s-harden@k3s.service\n"),
          written("/etc/systemd/system/k3s.service.d/10-site.conf", "[Unit]\n"),
-         Seen("/etc/systemd/system/k3s.service.d/10-k3s-harden.conf",
+         Seen("/etc/systemd/system/k3s.service.d/zzz-k3s-harden.conf",
              "run `k3s-harden install`; or run `k3s-harden uninstall`", expected="k3s-harden@.service"),
          cure=lambda host, _: host.run("uninstall")),
     Case("gate-bypassed", with_service("[Service]\nExecStartPre=\nExecStartPre=-/sbin/modprobe overlay\n"),
          both(with_service("[Service]\nExecStartPre=-/sbin/modprobe overlay\n"),
              written("/etc/systemd/system/k3s.service.d/05-site.conf", "[Service]\nExecStartPre=\n")),
          Seen(f"{SERVICE_DROPIN.format(0)}:2",
-             "name the drop-in so that it sorts before 10-k3s-harden.conf at {location};"
+             "name the drop-in so that it sorts before zzz-k3s-harden.conf at {location};"
                  " run `sudo systemctl daemon-reload`", expected="systemctl start k3s-harden@k3s.service")),
     Case("gate-bypassed",
          both(with_service(),
-             written("/etc/systemd/system/k3s.service.d/10-k3s-harden.conf", "# k3s-harden@%N.service\n")),
+             written("/etc/systemd/system/k3s.service.d/zzz-k3s-harden.conf", "# k3s-harden@%N.service\n")),
          with_service(),
-         Seen("/etc/systemd/system/k3s.service.d/10-k3s-harden.conf", "k3s-harden install",
+         Seen("/etc/systemd/system/k3s.service.d/zzz-k3s-harden.conf", "k3s-harden install",
              expected="systemctl start k3s-harden@k3s.service"), cure=unchanged, name="edited"),
     *(Case("gate-bypassed",
            both(with_service(), written(f"/etc/systemd/{path}", bad)),
@@ -82,7 +82,7 @@ CASES = (
            Seen(f"/etc/systemd/{path}{line}", remediation, expected=expected, found=found),
            cure=unchanged, name=path.replace("/", "-"))
       for path, line, bad, good, remediation, expected, found in (
-          ("system/k3s.service.d/10-k3s-harden.conf", "", GATE_DROPIN.replace("ExecStartPre=", "ExecStartPre=-"),
+          ("system/k3s.service.d/zzz-k3s-harden.conf", "", GATE_DROPIN.replace("ExecStartPre=", "ExecStartPre=-"),
            GATE_DROPIN.replace("ExecStartPre=", "# A comment \\\nExecStartPre="), "k3s-harden install",
            "systemctl start k3s-harden@k3s.service", ""),
           ("system/k3s-harden@.service.d/program.conf", ":3", "[Service]\nExecStart=\nExecStart=/bin/true\n",
@@ -104,7 +104,7 @@ CASES = (
              found="TimeoutStartSec=5")),
     Case("gate-half-missing", both(with_service(), linked("/etc/systemd/system/k3s-harden@k3s.service", "/dev/null")),
          both(with_service(), linked("/etc/systemd/system/k3s-harden@none.service", "/dev/null")),
-         Seen("/etc/systemd/system/k3s.service.d/10-k3s-harden.conf",
+         Seen("/etc/systemd/system/k3s.service.d/zzz-k3s-harden.conf",
              "run `sudo systemctl unmask k3s-harden@k3s.service`; or run `k3s-harden uninstall`",
              expected="k3s-harden@.service"),
          cure=removed("/etc/systemd/system/k3s-harden@k3s.service"), name="masked"),
@@ -140,5 +140,5 @@ def test_a_service_without_the_drop_in_of_the_gate_is_reported(hardened: Hardene
     host.write("/etc/systemd/system/k3s-harden@.service", "[Service]\n")
     host.unit("server", "--debug", name="k3s-east")
     finding = host.seen("check").only("gate-half-missing")
-    assert finding.expected == "k3s-east.service.d/10-k3s-harden.conf"
+    assert finding.expected == "k3s-east.service.d/zzz-k3s-harden.conf"
     assert finding.remediation == "k3s-harden install --unit k3s-east.service"

@@ -23,15 +23,18 @@ sums() { sha256sum $home/k3s.py $home/version "$unit" "$unit.env" 2>&1 || true; 
 before=$(sums)
 
 mkdir -p $home
-for file in k3s.py api.py; do
+for file in k3s k3s.py api.py; do
     [ ! -e "$here/$file" ] || [ "$here" -ef $home ] || cp "$here/$file" $home/$file
 done
 echo "${INSTALL_K3S_VERSION:-${INSTALL_K3S_CHANNEL:-v1.34}.1+k3s1}" >$home/version
-# The command line begins with the name of the process, because K3s rewrites its own in this way.
-cat >/usr/local/bin/k3s <<'WRAPPER'
+# The command line begins with the name of the process, because K3s rewrites its own in this way. The gate does not follow
+# scripts, so k3s itself is a program that becomes this one.
+cat >/usr/local/bin/stand-in-for-k3s <<'WRAPPER'
 #!/bin/bash
 exec -a "/usr/local/bin/k3s $1" /usr/bin/python3 -sE /usr/local/lib/k3s-stand-in/k3s.py "$@"
 WRAPPER
+chmod 0755 /usr/local/bin/stand-in-for-k3s
+cp $home/k3s /usr/local/bin/k3s
 chmod 0755 /usr/local/bin/k3s
 
 if [ -x /sbin/openrc-run ]; then

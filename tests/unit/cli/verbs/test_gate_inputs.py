@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
 import time
+from contextlib import nullcontext
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
@@ -60,7 +62,8 @@ class Node(NamedTuple):
         file.write_text(content)
 
     def prints(self, text: str) -> None:
-        """Set the output of `k3s --version`, and start a new run."""
+        """Replace the program, and set the output of `k3s --version`."""
+        self.put(K3S, f"{PROGRAM} {text}")
         self.answers[ASKED] = Completed(0, text, "")
 
     def run(self, verb: str) -> Report:
@@ -82,9 +85,8 @@ def node(tmp_path: Path) -> Node:
     new = Node(root, fake_host(root, programs=programs, clock=clock, is_live=True), clock, programs, answers)
     new.put("etc/systemd/system/k3s.service", UNIT)
     new.put("dev/kmsg", "")
-    new.put(K3S, "#!/bin/sh\n")
-    (root / K3S).chmod(0o755)
     new.prints("k3s version v1.24.17+k3s1 (3dd98cc5)\ngo version go1.24.4\n")
+    (root / K3S).chmod(0o755)
     return new
 
 
@@ -184,6 +186,7 @@ def test_the_target_of_an_unchanged_symlink_is_asked_for_its_version(node: Node)
 def test_a_script_is_asked_for_its_version_each_time(node: Node) -> None:
     """It can start another program, which changes without it."""
     node.put(K3S, '#!/bin/sh\nexec /opt/k3s/current "$@"\n')
+    node.put(SETTINGS, "role: server\nk3s-config: /etc/rancher/k3s/config.yaml\n")
     assert node.run("apply").exit_code is ExitCode.COMPLIANT
     assert node.programs.asked == [ASKED], "apply observes the host three times"
     node.run("gate")
@@ -278,7 +281,7 @@ def test_preflight_names_the_setting_that_an_upgrade_makes_wrong(node: Node) -> 
     assert "version-differs" not in kinds(node.run("apply")), "only the minor version decides what applies"
     del node.programs.asked[:]
     result = preflight(replace(node.host), REQUEST, Version.parse("v1.25"))
-    assert node.programs.asked == [ASKED]
+    assert node.programs.asked == []
     assert "version-differs" not in {problem.finding.id for problem in result.problems}
     steps = [str(step.step) for step in result.next_steps]
     edit = Instruction("remove `k3s-version`, or change it to 1.25", Location(PurePosixPath(f"/{SETTINGS}")))
@@ -313,6 +316,41 @@ def test_without_a_record_a_failing_k3s_version_blocks_the_gate(node: Node) -> N
     assert report.exit_code is ExitCode.ERROR
     assert only(report, "other-family-assumed").blocks_gate
     assert (node.root / POLICY).read_bytes() == before
+
+
+def test_a_k3s_that_prints_no_version_is_blocked_until_a_setting_has_it(node: Node) -> None:
+    """A K3s v1.24 would start with the files of the newest version. `check` reports it, too."""
+    node.prints("")
+    for verb in ("gate", "check"):
+        assert only(node.run(verb), "version-unknown").blocks_gate
+    assert node.run("gate").exit_code is ExitCode.NOT_COMPLIANT
+    node.put(SETTINGS, "k3s-version: 1.24\n")
+    report = node.run("gate")
+    assert (report.exit_code, version_fact(report).value) == (ExitCode.COMPLIANT, "v1.24.0")
+
+
+SCRIPT = "[Service]\nExecStart=/bin/sh -c 'export K3S_CONFIG_FILE=/srv/site.yaml; exec k3s {}'\n"
+
+
+@pytest.mark.parametrize("role", ["server", "agent"])
+def test_an_upgrade_keeps_the_configuration_of_a_service_that_is_not_followed_any_more(node: Node, role: str) -> None:
+    """The journal has the drop-in of the earlier release, which followed the shell. Another command is not followed."""
+    unit = "k3s.service" if role == "server" else "k3s-agent.service"
+    (node.root / "etc/systemd/system/k3s.service").unlink()
+    node.put(f"etc/systemd/system/{unit}", SCRIPT.format(role))
+    node.put(SETTINGS, f"role: {role}\nk3s-config: /srv/site.yaml\n")
+    assert node.run("apply").exit_code is ExitCode.COMPLIANT
+    (node.root / SETTINGS).unlink()
+    record = json.loads((node.root / RECORD).read_text())
+    del record["k3s-config"]
+    node.put(RECORD, json.dumps(record))
+    for _ in range(2):
+        report = node.run("gate")
+        assert report.exit_code is ExitCode.COMPLIANT
+        assert "/srv/site.yaml" in only(report, "k3s-config-recorded").message
+    node.put(f"etc/systemd/system/{unit}", SCRIPT.format(f"{role} --debug"))
+    with pytest.raises(UsageError) if role == "agent" else nullcontext():
+        assert only(node.run("gate"), "k3s-config-unknown").blocks_gate
 
 
 def test_a_damaged_record_is_reported_and_replaced(node: Node) -> None:

@@ -17,16 +17,18 @@ if TYPE_CHECKING:
 
 UNITS = Path(__file__).parents[4] / "systemd"
 SERVICES = ("k3s", "k3s-agent")
-TOOLS = ("mkdir", "mv", "rm", "systemctl", "sleep")
+TOOLS = ("mkdir", "mv", "rm", "env", "systemctl", "sleep")
 
 # `systemctl start` simulates the gate: the file `gate` contains its result, and sets what systemd shows of it.
 SYSTEMCTL = """\
 #!/bin/sh
 echo "$*" >>{place}/asked
+test -z "$SYSTEMD_OFFLINE" || exit 0
 case "$*" in
     start*) . {place}/gate ;;
     show*SuccessExitStatus*) /bin/cat {place}/statuses ;;
     show*=ConditionResult*) echo $(/bin/cat {place}/condition) ;;
+    show*=ActiveState*) echo $(/bin/cat {place}/active) ;;
     show*=SubState*) echo $(/bin/cat {place}/state) ;;
     show*=ExecMainStatus*) echo $(/bin/cat {place}/status) ;;
 esac
@@ -39,8 +41,8 @@ SKIPPED = "echo no >{place}/condition"
 
 def script(service: str) -> str:
     """Return the script that systemd runs for this service, unescaped by the rules of systemd.service(5)."""
-    text = (UNITS / f"{service}.service.d/10-k3s-harden.conf").read_text().replace("\\\n", " ")
-    found: list[str] = re.findall(r"^ExecStartPre=/bin/sh -c '(.*)'$", text, re.MULTILINE)
+    text = (UNITS / f"{service}.service.d/zzz-k3s-harden.conf").read_text().replace("\\\n", " ")
+    found: list[str] = re.findall(r"^ExecStartPre=!/bin/sh -c '(.*)'$", text, re.MULTILINE)
     return found[0].replace("$$", "$").replace("%n", f"{service}.service").replace("%N", service)
 
 
@@ -54,13 +56,18 @@ class Starts:
         self.release = self.run / "release.k3s"
         self.tools = place / "tools"
         self.tools.mkdir()
-        for name in TOOLS[:3]:
+        for name in TOOLS[:4]:
             (self.tools / name).symlink_to(shutil.which(name) or "/")
         self.tool("systemctl", SYSTEMCTL.format(place=place))
         self.tool("sleep", f"#!/bin/sh\necho sleep >>{place}/asked\n")
-        (place / "statuses").write_text("\n\n\n")
+        (place / "statuses").write_text("k3s.service\n\n\n\n")
         (place / "uptime").write_text("100.99 5.0\n")
-        for name, text in (("condition", "yes"), ("state", "dead"), ("status", "0")):  # of an earlier success
+        for name, text in (
+            ("active", "inactive"),
+            ("condition", "yes"),
+            ("state", "dead"),
+            ("status", "0"),
+        ):  # of an earlier success
             (place / name).write_text(text)
 
     def tool(self, name: str, text: str) -> None:
@@ -73,8 +80,10 @@ class Starts:
         (self.place / "gate").write_text(gate.format(place=self.place) + "\n")
         (self.place / "asked").write_text("")
         text = script("k3s").replace("/run/k3s-harden", str(self.run)).replace("seconds=55", "seconds=5")
+        text = text.replace("PATH=/usr/sbin:/usr/bin:/sbin:/bin", f"PATH={self.tools}")
         text = text.replace("sleep 55", "sleep 5").replace("/proc/uptime", str(self.place / "uptime"))
-        return subprocess.Popen(["/bin/sh", "-c", text], env={"PATH": str(self.tools)})
+        # Variables of K3s, with which systemctl would do nothing.
+        return subprocess.Popen(["/bin/sh", "-c", text], env={"PATH": "/srv", "SYSTEMD_OFFLINE": "1"})
 
     def start(self, gate: str) -> int:
         """Start K3s with a gate that runs these commands, and return the exit code of ExecStartPre=."""
@@ -96,7 +105,7 @@ def starts(tmp_path: Path) -> Starts:
 
 def test_all_services_have_the_same_gate() -> None:
     """Only the timers differ: agents have no ServiceAccounts to patch."""
-    server, agent = ((UNITS / f"{name}.service.d/10-k3s-harden.conf").read_text() for name in SERVICES)
+    server, agent = ((UNITS / f"{name}.service.d/zzz-k3s-harden.conf").read_text() for name in SERVICES)
     assert server.partition("\n[Service]\n")[2] == agent.partition("\n[Service]\n")[2]
     assert server.replace(" k3s-harden-service-accounts.timer", "") == agent
 
@@ -120,8 +129,21 @@ def test_a_blocked_start_ends_with_a_status_in_no_list_of_the_service(
     starts: Starts, listed: str, expected: int
 ) -> None:
     """systemd applies SuccessExitStatus= and the lists of Restart= to the command; SIGKILL is the last resort."""
-    (starts.place / "statuses").write_text(listed)
+    (starts.place / "statuses").write_text(f"k3s.service\n{listed}")
     assert starts.start(FAILS) == expected
+
+
+def test_a_blocked_start_ends_with_no_status_if_the_lists_are_not_known(starts: Starts) -> None:
+    """In another root directory systemctl shows nothing and ends with 0."""
+    (starts.place / "statuses").write_text("Running in chroot, ignoring command.\n")
+    assert starts.start(FAILS) == -9
+
+
+def test_a_gate_that_ran_before_this_start_lets_it_not_pass(starts: Starts) -> None:
+    """It was started by hand and has not seen the process of K3s: a second one runs after it."""
+    (starts.place / "active").write_text("activating")
+    assert starts.start(f"test $(grep -c ^start {{place}}/asked) = 1 && {{{{ {PASSES}; exit 0; }}}}; exit 1") == 1
+    assert starts.asked("start") == 2
 
 
 def test_k3s_starts_after_its_gate_has_passed(starts: Starts) -> None:
@@ -225,7 +247,7 @@ def test_a_release_that_cannot_be_used_up_lets_no_start_pass(starts: Starts) -> 
 def broken(starts: Starts) -> Iterator[str]:
     """Yield each program of the script, broken in each way."""
     for name in TOOLS:
-        real = (starts.tools / name).read_bytes() if name in TOOLS[3:] else None
+        real = (starts.tools / name).read_bytes() if name in TOOLS[4:] else None
         for text in ("#!/bin/sh\nexit 1\n", "#!/bin/sh\nkill -KILL $$\n", ""):
             starts.tool(name, text)
             if not text:
@@ -248,6 +270,6 @@ def test_k3s_stays_blocked_if_any_program_of_the_script_fails_or_is_killed(
         starts.run.mkdir()
         for file in files:
             (starts.run / file).write_text("100 alice\n" if file == "release.k3s" else "")
-        assert starts.start(FAILS) == 1, name
+        assert starts.start(FAILS) in (1, -9), name
     assert starts.start(FAILS) == 1
     assert starts.start(PASSES) == 0

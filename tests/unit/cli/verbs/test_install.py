@@ -67,7 +67,7 @@ def test_a_service_that_cannot_be_followed_is_announced_with_its_setting(tmp_pat
     """The gate will block it. With the setting, nothing is announced."""
     put(tmp_path, "etc/systemd/system/k3s.service", "[Service]\nExecStart=/usr/local/bin/start-k3s\n")
     reason, remedy = installation_for(fake_host(tmp_path), REQUEST, (), PROGRAM).blocked
-    assert "k3s.service starts a program that cannot be followed" in str(reason.step)
+    assert "k3s.service: it starts a program that is not followed" in str(reason.step)
     assert "set `k3s-config`" in str(remedy.step)
     put(tmp_path, "etc/k3s-harden/config.yaml", "k3s-config: /srv/k3s.yaml\n")
     assert installation_for(fake_host(tmp_path), REQUEST, (), PROGRAM).blocked == ()

@@ -18,6 +18,7 @@ from agent.cli.verbs import install
 from agent.cli.verbs.installation import Installation, installation_for
 from agent.harden.node import gate
 from agent.harden.node.gate_units import DROPIN as DROPIN_NAME
+from agent.harden.node.gate_units import OLDER_DROPIN as OLDER_DROPIN_NAME
 from agent.harden.node.gate_units import TEMPLATE
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
@@ -37,6 +38,7 @@ K3S_UNIT = "[Service]\nExecStart=/usr/local/bin/k3s server\n"
 WRITING = ("rename", "unlink", "mkdir", "rmdir")
 """Functions of os that write; also open() if it creates a file."""
 DROPIN = f"k3s.service.d/{DROPIN_NAME}"
+OLDER_DROPIN = f"k3s.service.d/{OLDER_DROPIN_NAME}"
 
 Files = dict[str, str]
 
@@ -128,8 +130,9 @@ class Machine:
 
 
 def _start(used: Files, disk: Files) -> str:
-    if DROPIN not in used:
-        return "ungated"
+    dropins = [name for name in (DROPIN, OLDER_DROPIN) if name in used]
+    if len(dropins) != 1:
+        return "gated twice" if dropins else "ungated"
     # systemd unloads an instance that has ended, and reads the template again.
     return "gated" if TEMPLATE in disk else "blocked"
 
@@ -181,9 +184,21 @@ def other_version(machine: Machine) -> None:
         file.write_text(f"{file.read_text()}[Service]\nEnvironment=A=1\n")
 
 
+def earlier_name(machine: Machine) -> None:
+    """Install a gate whose drop-in has the name of earlier releases."""
+    other_version(machine)
+    for service in ("k3s", "k3s-agent", "k3s-east"):
+        directory = machine.root / UNITS / f"{service}.service.d"
+        (directory / DROPIN_NAME).rename(directory / OLDER_DROPIN_NAME)
+
+
 SCENARIOS = {
     "first installation": Scenario(install.install, nothing, frozenset({"ungated", "gated"}), "gated"),
     "upgrade": Scenario(install.install, other_version, frozenset({"gated"}), "gated"),
+    "upgrade that renames the drop-in": Scenario(install.install, earlier_name, frozenset({"gated"}), "gated"),
+    "removal of an earlier release": Scenario(
+        install.uninstall, earlier_name, frozenset({"ungated", "gated"}), "ungated"
+    ),
     "removal": Scenario(install.uninstall, installed, frozenset({"ungated", "gated"}), "ungated"),
 }
 
@@ -219,7 +234,8 @@ def test_a_kill_never_blocks_k3s_and_the_next_run_completes(place: Path, name: s
         if not {now, next_boot} <= scenario.during:
             wrong.append(f"{call}: K3s is {now} now and {next_boot} at the next boot")
         has_gate = bool(found.unit or found.template or found.dropins)
-        if machine.loaded.get(DROPIN) != machine.disk.get(DROPIN) and has_gate:
+        is_stale = any(machine.loaded.get(name) != machine.disk.get(name) for name in (DROPIN, OLDER_DROPIN))
+        if is_stale and has_gate:
             left_stale = True
             if not found.is_stale:
                 wrong.append(f"{call}: check does not name the stale systemd")

@@ -113,6 +113,7 @@ def test_the_configuration_is_the_file_of_the_host_that_k3s_reads(
 ) -> None:
     """By the variables of systemd and of the unit, and by what the process sees of the host; None if no file does."""
     put(tmp_path, "etc/k3s.env", "K3S_CONFIG_FILE=/f\n")
+    (tmp_path / "srv").mkdir()
     put(tmp_path, "proc/1/environ", "A=b\0K3S_CONFIG_FILE=/p\0")
     assert loaded(tmp_path, manager=manager, **properties).config_path == (path and PurePosixPath(path))
 

@@ -59,7 +59,7 @@ def test_mounts_are_those_of_the_node(root: Path) -> None:
     platform, _ = detect_platform(host)
     assert (platform.etc_is_read_only, platform.kernel_is_read_only) == (True, False)
     (directory,) = read_storage(host, PurePosixPath("/var/lib/rancher/k3s"), frozenset()).directories
-    assert directory.mount == Mount("/data", "xfs", frozenset({"rw", "noexec"}))
+    assert directory.mount == Mount("/data", "xfs", frozenset({"rw", "noexec"}), "0:3")
 
 
 def test_systemd_is_not_asked(root: Path) -> None:

@@ -110,11 +110,87 @@ def test_specifiers_in_the_name_of_an_environment_file_are_replaced(
     assert environment(tmp_path) == {"K3S_NODE_NAME": ("it's", f"/{path}:1")}
 
 
-@pytest.mark.parametrize("word", ["/etc/%H.env", "%N.env", "/etc/k3s%"])
-def test_other_specifiers_and_relative_paths_are_not_read(tmp_path: Path, word: str) -> None:
-    put(tmp_path, "etc/systemd/system/k3s.service", START.format("server") + f"EnvironmentFile={word}\n")
-    put(tmp_path, "etc/k3s", "K3S_NODE_NAME=a\n")
-    assert environment(tmp_path) == {}
+def unknown(root: Path, service: str = "k3s.service") -> str:
+    """Return why it is not known what a service starts; empty if it is."""
+    others: list[OtherProgram] = []
+    found = installed_units(fake_host(root), [], others)
+    return next((other.reason for other in others if other.unit.name == service), "" if found else "nothing")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "EnvironmentFile=/etc/%H.env",
+        "EnvironmentFile=/etc/k3s%",
+        "EnvironmentFile=-/etc/*.envd/k3s.env",
+        "Environment=K3S_URL=%H",
+        "ExecStart=\nExecStart=/usr/local/bin/k3s server --node-name %H",
+        r"ExecStart=\nExecStart=/usr/local/bin/k3s server --node-name a\x24b",
+        "ExecStart=\nExecStart=/bin/true ; /usr/local/bin/k3s server",
+        "ExecStart=\nExecStart=/usr/local/bin/k3s server -c ${CONFIGURATION_DIRECTORY}/a",
+        "ExecStart=\nExecStart=/usr/local/bin/k3s server -c $HOME",
+        "ExecStart=\nExecStart=/usr/local/bin/k3s server -c $NOTIFY_SOCKET",
+        "ExecStart=/usr/local/bin/k3s server --again",
+        "PassEnvironment=K3S_URL",
+        "BindPaths=/srv:/etc/rancher",
+        "RootDirectory=/srv",
+    ],
+)
+def test_what_only_systemd_knows_makes_the_service_unknown(tmp_path: Path, line: str) -> None:
+    """Its value is not empty, and no part of it is used."""
+    put(tmp_path, UNIT.lstrip("/"), START.format("server") + "Environment=NOTIFY_SOCKET=a\n")
+    assert unknown(tmp_path) == ""
+    put(tmp_path, EDITED.lstrip("/"), f"[Service]\n{line}\n")
+    assert unknown(tmp_path) not in ("", "nothing")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("K = v", "v"),
+        ("\tK=v\t", "v"),
+        ("K='a b' ", "a b"),
+        ('K="a \'b"', "a 'b"),
+        ("K=it's", "it's"),
+        ("K=a # b", "a # b"),
+        ("#K=a\n;K=b\nno assignment\nexport K=c", ""),
+        ("J=a\rK=b", "b"),
+        ('K="--disable traefik\n --config /srv/k3s.yaml"', None),
+        ("K=a\\\nb", None),
+        ("# a comment \\\nK=a", None),
+        ('MOTD="a\nK=b\n"', None),
+        ("K='a'b", None),
+        (r'K="a\"b"', None),
+    ],
+)
+def test_a_line_of_an_environment_file_is_known_if_it_does_not_depend_on_others(
+    tmp_path: Path, text: str, value: str | None
+) -> None:
+    """Otherwise the whole service is unknown, as systemd can read another assignment from it."""
+    put(tmp_path, UNIT.lstrip("/"), START.format("server --x=${K}") + "EnvironmentFile=/etc/k3s.env\n")
+    put(tmp_path, "etc/k3s.env", f"{text}\n")
+    if value is None:
+        assert unknown(tmp_path).startswith("/etc/k3s.env:")
+    else:
+        assert [word for word, _ in arguments(tmp_path)] == [f"--x={value}"]
+
+
+@pytest.mark.parametrize("content", [b"#!/bin/sh\n", b"\x7fELF"])
+def test_a_program_is_followed_if_it_is_no_script(tmp_path: Path, content: bytes) -> None:
+    """A script of that name can give K3s any option."""
+    put(tmp_path, UNIT.lstrip("/"), START.format("server"))
+    put(tmp_path, "usr/local/bin/k3s", "")
+    (tmp_path / "usr/local/bin/k3s").write_bytes(content)
+    assert ("is a script" in unknown(tmp_path)) is content.startswith(b"#!")
+
+
+def test_an_alias_is_no_service_of_its_own_and_an_instance_is_one(tmp_path: Path) -> None:
+    put(tmp_path, UNIT.lstrip("/"), START.format("server"))
+    (tmp_path / "etc/systemd/system/k3s-alias.service").symlink_to("k3s.service")
+    put(tmp_path, "usr/lib/systemd/system/k3s@.service", START.format("agent"))
+    put(tmp_path, "etc/systemd/system/k3s-hardened.service", START.format("server"))
+    found = installed_units(fake_host(tmp_path), [], [], "k3s@a.service")
+    assert {unit.path.name for unit in found} == {"k3s.service", "k3s@a.service", "k3s-hardened.service"}
 
 
 def test_an_agent_ignores_variables_of_server_options(tmp_path: Path) -> None:
@@ -192,7 +268,8 @@ def test_a_unit_is_read_as_systemd_reads_it(tmp_path: Path, text: str, words: li
     [
         ("/usr/bin/env A=b /usr/local/bin/k3s server --a", ["--a"]),
         ("/usr/bin/nice -n 5 /usr/local/bin/k3s agent --a", ["--a"]),
-        ("/bin/sh -c 'ulimit -n 9; exec /usr/local/bin/k3s server --a'", ["--a"]),
+        ("/usr/bin/ionice -c2 -n 7 nice -n -5 -- /usr/local/bin/k3s server --a", ["--a"]),
+        ("/usr/bin/chrt --idle 0 taskset -c 0-3 env -u A -- /usr/local/bin/k3s server --a", ["--a"]),
         ("/usr/local/bin/k3s --debug --data-dir /srv server --a", ["--a"]),
         ("/opt/k3s-v1.34 server --a", ["--a"]),
     ],
@@ -206,10 +283,11 @@ def test_k3s_can_be_started_by_another_program(tmp_path: Path, command: str, wor
 @pytest.mark.parametrize(
     ("command", "variables"),
     [
-        ("/usr/bin/env K3S_URL=b --unset=K3S_SELINUX /usr/local/bin/k3s server", {"K3S_URL": "b"}),
-        ("/bin/sh -c 'export K3S_URL=\"a b\"; K3S_SELINUX=no k3s server'", {"K3S_URL": "a b", "K3S_SELINUX": "no"}),
-        ("/bin/sh -ec 'export K3S_URL=\"a b\" && exec k3s server 2>>/log'", {"K3S_URL": "a b", "K3S_SELINUX": "yes"}),
-        ("/bin/sh -c 'exec nice env K3S_URL=b k3s server'", {"K3S_URL": "b", "K3S_SELINUX": "yes"}),
+        ("/usr/bin/env --unset=K3S_SELINUX K3S_URL=b /usr/local/bin/k3s server", {"K3S_URL": "b"}),
+        ("env K3S_URL=b --unset=K3S_SELINUX k3s server", {"K3S_URL": "b", "K3S_SELINUX": "yes"}),
+        ("env -i -u A K3S_URL=b k3s server", {"K3S_URL": "b"}),
+        ("env - K3S_URL=b=c k3s server", {"K3S_URL": "b=c"}),
+        ("nice env -u K3S_URL k3s server", {"K3S_SELINUX": "yes"}),
     ],
 )
 def test_variables_of_what_starts_k3s_are_followed(tmp_path: Path, command: str, variables: dict[str, str]) -> None:
@@ -223,6 +301,12 @@ def test_variables_of_what_starts_k3s_are_followed(tmp_path: Path, command: str,
     [
         "/usr/local/bin/start-k3s.sh server",
         "/usr/bin/env -S 'K3S_URL=a k3s server'",
+        "/bin/sh -c 'ulimit -n 9; exec /usr/local/bin/k3s server'",
+        "/bin/sh -c '[ -f x ] && export K3S_CONFIG_FILE=/srv/a; exec k3s server'",
+        "/usr/bin/nohup /usr/local/bin/k3s server",
+        "/usr/bin/nice -x /usr/local/bin/k3s server",
+        "/usr/bin/env -C /srv /usr/local/bin/k3s server -c a",
+        "/usr/bin/chrt -p 1 /usr/local/bin/k3s server",
         "/usr/bin/chroot /srv /usr/local/bin/k3s server",
         "/bin/sh -lc 'exec k3s server'",
         "/bin/sh /usr/local/bin/start-k3s",
@@ -243,7 +327,7 @@ def test_what_may_give_k3s_other_options_is_not_followed(tmp_path: Path, command
     others: list[OtherProgram] = []
     for name in ("k3s.service", "k3s-east.service", "k3s-snapshot.service"):
         put(tmp_path, f"etc/systemd/system/{name}", f"[Service]\nExecStart={command}\n")
-    put(tmp_path, "etc/systemd/system/k3s-east.service.d/10-k3s-harden.conf", "[Service]\n")
+    put(tmp_path, "etc/systemd/system/k3s-east.service.d/zzz-k3s-harden.conf", "[Service]\n")
     assert installed_units(fake_host(tmp_path), [], others) == ()
     assert sorted(other.unit.name for other in others) == ["k3s-east.service", "k3s.service"]
 
