@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import Note
-from agent.base.model import Instruction, Remediation
+from agent.base.model import NO_REMEDIATION, Instruction, Location, Remediation
 from agent.base.report import ROLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import PurePosixPath
 
     from agent.assess.assessment import Verdict
     from agent.assess.baseline import Baseline
     from agent.assess.benchmark.control import BenchmarkControl
     from agent.assess.checks.assessed_node import AssessedNode
+    from agent.harden.situation import Situation
     from agent.k3s.cis.versions import Benchmark
 
 _SIGN = "write the baseline with `--sign KEY`, and pass `--allowed-signers FILE` with it"
@@ -37,6 +39,13 @@ def not_asked(*, in_a_pod: bool) -> Iterator[Note]:
         message = "assessed in a pod: systemd, and the processes behind open ports, could not be asked"
         step = Instruction("for a full assessment, run `k3s-harden assess` on the node")
         yield Note(message, None, Remediation((step,)))
+
+
+def of_stages(situation: Situation, settings_file: PurePosixPath) -> Iterator[Note]:
+    """Yield a note for each part of the hardening that the settings postpone."""
+    for stage in situation.stages:
+        if not stage.is_over(situation.waivers.scope.today):
+            yield Note(f"postponed until {stage.until}: {stage}", Location(settings_file), NO_REMEDIATION)
 
 
 def new_controls(earlier: Baseline, controls: Iterable[BenchmarkControl], benchmark: Benchmark) -> frozenset[str]:

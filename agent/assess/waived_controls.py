@@ -39,6 +39,8 @@ class Selection(Value):
         """Return notes about waivers whose controls are not open, given the status of each control by id."""
         found = []
         for waiver, ids in self.targets:
+            if waiver.stage:
+                continue
             present = {statuses[name] for name in ids if name in statuses}
             if present and present <= _NOT_OPEN:
                 text = " and ".join(sorted(map(str, present)))
@@ -65,7 +67,7 @@ def select_waivers(
         if note is not None:
             notes.append(note)
         if scope.is_expired(waiver):
-            expired += [(waiver, ids)] if matches else []
+            expired += [(waiver, ids)] if matches and not waiver.stage else []
             continue
         targets.append((waiver, ids))
         for name in ids:

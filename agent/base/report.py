@@ -34,7 +34,10 @@ def no_progress(text: str, done: int = 0, total: int = 0) -> None:
 
 
 class ItemStatus(StrEnum):
-    """Status of one resource. `edited` is a file with content of another author; it is not changed."""
+    """Status of one resource. `edited` is a file with content of another author; it is not changed.
+
+    WAIVED is a control that the site waives, and POSTPONED a part of the hardening that a stage postpones.
+    """
 
     COMPLIANT = "compliant"
     DIFFERS = "differs"
@@ -43,6 +46,8 @@ class ItemStatus(StrEnum):
     CHANGED = "changed"
     KEPT = "kept"
     FAILED = "failed"
+    WAIVED = "WAIVED"
+    POSTPONED = "POSTPONED"
 
 
 class Level(StrEnum):
@@ -68,6 +73,8 @@ class Item(Value):
     """A unified diff."""
     content_differs: bool = False
     """Whether `diff` shows more than the detail: the content of a file differs, and the report does not contain it."""
+    until: str = ""
+    """The last day of a waiver or a stage, YYYY-MM-DD in UTC; empty if it has none."""
 
 
 class Finding(NamedTuple):

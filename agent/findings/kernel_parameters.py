@@ -206,23 +206,6 @@ def kernel_read_only(situation: Situation) -> Iterator[Problem]:
         )
 
 
-@finding(Level.NOTE, remediation="")
-def kernel_parameter_waived(situation: Situation) -> Iterator[Problem]:
-    """A waiver in the settings excludes a kernel parameter, so apply sets it neither in its file nor in the kernel.
-
-    The running value remains, including one that an earlier apply set, until the next boot.
-    """
-    for key, waiver in situation.waivers.kernel_parameters.items():
-        now = situation.observed.get(key)
-        until = f" until {waiver.expires}" if waiver.expires else ""
-        yield Problem(
-            f"{key} is waived{until}: {waiver.reason}",
-            expected=next(row.value for row in SYSCTLS if row.key == key),
-            found="" if now is None else describe_state(now),
-            location=waiver.location,
-        )
-
-
 @finding(Level.NOTE, remediation="remove or extend the waiver")
 def waiver_expired(situation: Situation) -> Iterator[Problem]:
     """The waiver for a kernel parameter has expired, so apply sets the parameter again."""

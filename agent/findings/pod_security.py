@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from agent.harden.situation import Situation
     from agent.k3s.admission_configuration import PodSecurity
 
-LEVEL = "restricted"
-"""The Pod Security standard that the guide requires as the default."""
+_LEVELS = ("privileged", "baseline", "restricted")
+"""From the most lenient."""
 
 
 def pod_security_shortfall(situation: Situation, path: PurePosixPath, data: bytes) -> Problem | None:
@@ -35,16 +35,17 @@ def pod_security_shortfall(situation: Situation, path: PurePosixPath, data: byte
     """
     if _is_waived(situation):
         return None
-    expected = f"enforce: {LEVEL}"
+    level = situation.settings.stage_pod_security.level
+    expected = f"enforce: {level}"
     try:
         found = _parsed(situation, path, data)
     except yaml_reader.BoundsError as error:
         return Problem("the content cannot be checked", expected, error.problem, error.location)
     except InputError:
         return None
-    if found.level == LEVEL:
+    if _enforces(found, level):
         return None
-    message = "Pod Security admission does not enforce the restricted standard by default"
+    message = f"Pod Security admission does not enforce the {level} standard by default"
     return Problem(message, expected, f"enforce: {found.level}" if found.level else "no level", found.location)
 
 
@@ -73,7 +74,7 @@ def unexpected_exemptions(situation: Situation, path: PurePosixPath, data: bytes
         return
     namespaces = [f"namespace {name}" for name in found.exempt_namespaces if name not in allowed]
     exempt = [*dict.fromkeys((*namespaces, *found.exempt_requests))]
-    if exempt and found.level == LEVEL:
+    if exempt and _enforces(found, settings.stage_pod_security.level):
         setting = Instruction("list the namespaces in `pod-security.exempt-namespaces` of the settings")
         yield Problem(
             "Pod Security admission does not check all pods",
@@ -86,6 +87,11 @@ def unexpected_exemptions(situation: Situation, path: PurePosixPath, data: bytes
                 alternative=Remediation((setting,)) if namespaces else None,
             ),
         )
+
+
+def _enforces(found: PodSecurity, level: str) -> bool:
+    """Return whether a configuration enforces a standard, or a stricter one."""
+    return found.level in _LEVELS[_LEVELS.index(level) :]
 
 
 def _is_waived(situation: Situation) -> bool:

@@ -8,7 +8,7 @@ from agent.base.errors import InputError
 from agent.base.model import Instruction, Location, OwnCommand, Remediation, ShellCommand
 from agent.base.report import Level
 from agent.base.value import replace
-from agent.findings.registry import Problem, finding, instruction
+from agent.findings.registry import Problem, finding, instruction, no
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,6 +69,22 @@ def waiver_expires_soon(situation: Situation) -> Iterator[Problem]:
         if waiver.control not in lasting:
             message = f"the waiver for {waiver.control} expires at the end of {waiver.expires}"
             yield Problem(message, found=waiver.expires, location=waiver.location)
+
+
+@finding(
+    Level.ERROR,
+    remediation="remove the stage from the settings, then run apply; or set a later day",
+    blocks_gate=no("The last day of a stage must not block K3s at the next boot of its node."),
+    prevents_start=no("The configuration is valid."),
+)
+def stage_expired(situation: Situation) -> Iterator[Problem]:
+    """The last day of a stage has passed, and a part of the hardening is still postponed.
+
+    The stage stays in effect until the settings change.
+    """
+    for stage in situation.stages:
+        if stage.is_over(situation.waivers.scope.today):
+            yield Problem(f"`{stage}` ended on {stage.until}", "no stage", str(stage), resource=stage.setting)
 
 
 @finding(Level.WARNING, remediation="set the clock, such as by time synchronisation")

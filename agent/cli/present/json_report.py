@@ -50,6 +50,7 @@ def item_object(item: Item) -> dict[str, object]:
         "remediation": item.hint,
         "blocked_by_environment": item.blocked_by_environment,
         "diff": item.diff,
+        "until": item.until,
     }
 
 

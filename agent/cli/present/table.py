@@ -30,6 +30,8 @@ _STATUS_STYLE = {
     ItemStatus.REFUSED: "red",
     ItemStatus.EDITED: "magenta",
     ItemStatus.FAILED: "red",
+    ItemStatus.WAIVED: "magenta",
+    ItemStatus.POSTPONED: "magenta",
 }
 _COLUMN = len("compliant") + 2
 _DETAIL_COLUMN = 40

@@ -77,10 +77,12 @@ def _meaning(report: Report) -> str:
         fails = any(finding.prevents_start for finding in report.findings)
         released = "The gate does not block K3s, but K3s will not start" if fails else "K3s may start"
         return released if report.is_ready else "K3s is blocked"
+    accepted = _accepted(report)
     if not report.writes:
-        return "Host is not compliant" if code else f"Host is compliant{kernel or ', now and after the next boot'}"
+        end = f"{accepted}{kernel or ', now and after the next boot'}"
+        return "Host is not compliant" if code else f"Host is compliant{end}"
     if code is ExitCode.COMPLIANT:
-        return (report.wording.changed if report.has_changed else report.wording.unchanged) + kernel
+        return (report.wording.changed if report.has_changed else report.wording.unchanged) + accepted + kernel
     past = report.wording.past
     return {
         ExitCode.ERROR: "Failed; nothing was changed",
@@ -90,6 +92,15 @@ def _meaning(report: Report) -> str:
         ExitCode.PARTIAL: f"Partially {past}; see what is left",
         ExitCode.ENVIRONMENT: "Nothing was changed; this environment does not allow it",
     }[code]
+
+
+def _accepted(report: Report) -> str:
+    """Return how many controls are waived, and how many parts of the hardening are postponed until when."""
+    waived = sum(item.status is ItemStatus.WAIVED for item in report.items)
+    days = [item.until for item in report.items if item.status is ItemStatus.POSTPONED]
+    texts = [f", {waived} waived"] * bool(waived)
+    texts += [f", {len(days)} postponed until {min(days, default='')}"] * bool(days)
+    return "".join(texts)
 
 
 def _counts(report: Report) -> str:

@@ -23,6 +23,7 @@ from agent.cli.verbs.k3s_state import installed_k3s
 from agent.findings.gate import GATE_FINDINGS
 from agent.findings.settings import NOTIFY_FINDINGS
 from agent.harden.node.platform import system_facts
+from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.harden.situation.observation import observe_situation
 from agent.k3s.cis.versions import Benchmark, fitting_benchmark
 
@@ -44,7 +45,7 @@ AUTO = "auto"
 
 _UNREAD = (
     *("version-assumed", "version-unknown", "k3s-config-unknown", "k3s-config-recorded", "k3s-command-unknown"),
-    *("not-readable", "restart-needed"),
+    *("not-readable", "restart-needed", "stage-expired"),
 )
 _LIMITS = (*_UNREAD, *GATE_FINDINGS, *NOTIFY_FINDINGS)
 """Findings about what an assessment could not read, or what its verdicts do not cover."""
@@ -88,7 +89,11 @@ def assess_host(
     ]
     evidence = reader.read_evidence(host, situation.facts, queries)
     node = AssessedNode(situation, evidence, prevents_start=blockers, cluster=cluster)
-    waivers = waived_controls.select_waivers(situation.waivers.all, controls, benchmark, situation.waivers.scope)
+    settings_file = request.settings_file or DEFAULT_SETTINGS
+    postponed = (waiver for stage in situation.stages for waiver in stage.waivers(settings_file))
+    waivers = waived_controls.select_waivers(
+        (*situation.waivers.all, *postponed), controls, benchmark, situation.waivers.scope
+    )
     verdicts = []
     for number, control in enumerate(controls, 1):
         progress(control.id, number, len(controls))
@@ -104,6 +109,7 @@ def assess_host(
             *notes.not_asked(in_a_pod=bool(host.pod_node)),
             *_limits(found, situation.facts.version, benchmark),
             *(notes.differences(earlier, node, controls, benchmark) if earlier else ()),
+            *notes.of_stages(situation, settings_file),
             *waivers.notes,
             *waivers.unused({verdict.control.id: verdict.status for verdict in verdicts}),
         ),

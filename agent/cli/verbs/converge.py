@@ -208,6 +208,17 @@ def items_of(situation: Situation) -> Iterator[Item]:
             yield _differing(change)
 
 
+def _accepted_items(situation: Situation) -> Iterator[Item]:
+    """Yield an item for each control that the site waives on this host, and for each part that it postpones."""
+    scope = situation.waivers.scope
+    for waiver in filter(scope.applies, situation.waivers.all):
+        detail = f"{waiver.reason}; until {waiver.expires}" if waiver.expires else waiver.reason
+        yield Item(waiver.control, ItemStatus.WAIVED, detail, until=waiver.expires)
+    for stage in situation.stages:
+        if not stage.is_over(scope.today):
+            yield Item(stage.setting, ItemStatus.POSTPONED, f"{stage.value}; until {stage.until}", until=stage.until)
+
+
 def _differing(change: Change) -> Item:
     has_content = isinstance(change.before, File) and isinstance(change.after, File) and not change.keeps_content
     detail = difference(change.before, change.after)
@@ -219,7 +230,7 @@ def _report(verb: str, host: Host, situation: Situation, items: Iterable[Item], 
         verb=verb,
         writes=writes,
         facts=situation.facts.evidence,
-        items=tuple(items),
+        items=(*items, *_accepted_items(situation)),
         findings=findings.collect_findings(situation, others=_config_access(host, situation)),
     )
 

@@ -84,18 +84,24 @@ def sysctl_file(waived: Collection[str] = frozenset()) -> bytes:
 
 
 def policy_manifest(settings: Settings, facts: HostFacts) -> bytes:
-    """Return the content of policy.yaml: NetworkPolicies, and PodSecurityPolicies for versions that support them."""
+    """Return the content of policy.yaml: NetworkPolicies, and PodSecurityPolicies for versions that support them.
+
+    Without objects it has only comments. K3s then removes what it created from the file.
+    """
     parts = []
     if rows.POD_SECURITY_POLICIES.applies.to(facts.role, facts.version):
         parts.append(manifests.pod_security_policies(cis_operator_namespace=settings.cis_operator_namespace))
-    parts.append(manifests.network_policies(settings.network_policy_namespaces))
+    if settings.stage_network_policies:
+        parts.append(manifests.network_policies(settings.network_policy_namespaces, settings.network_policy_allow))
     return _with_header(b"".join(parts))
 
 
 def admission_configuration(settings: Settings, facts: HostFacts) -> bytes:
     """Return the content of psa.yaml."""
     exempt = manifests.exempt_namespaces(facts.version, with_rancher=settings.exempt_rancher)
-    return _with_header(manifests.pod_security_admission(exempt, settings.exempt_namespaces, settings.event_rate_limit))
+    level = settings.stage_pod_security.level
+    extra = settings.exempt_namespaces
+    return _with_header(manifests.pod_security_admission(exempt, extra, settings.event_rate_limit, level))
 
 
 def audit_policy_file(own: bytes | None) -> bytes:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from agent.base.model import Version
+    from agent.k3s.allow_rule import AllowRule
 
 
 class EventRateLimit(NamedTuple):
@@ -50,11 +51,11 @@ _EVENT_RATE_LIMIT = """\
 """
 
 
-def network_policies(extra_namespaces: Sequence[str] = ()) -> bytes:
+def network_policies(extra_namespaces: Sequence[str] = (), allow: Sequence[AllowRule] = ()) -> bytes:
     """Return the NetworkPolicies for policy.yaml, for every version (guide: Network Policies).
 
     `extra_namespaces` are valid namespace names. Each one that the guide does not name gets the guide's policy for
-    `default`, which allows only traffic from within the namespace.
+    `default`, which allows only traffic from within the namespace. Each rule of `allow` becomes a policy.
     """
     text = _asset("network-policies.yaml")
     model = next(document for document in text.split("---\n") if f"  namespace: {_MODEL_NAMESPACE}\n" in document)
@@ -63,6 +64,11 @@ def network_policies(extra_namespaces: Sequence[str] = ()) -> bytes:
         "---\n" + model.replace(f": {_MODEL_NAMESPACE}\n", f': "{namespace}"\n')
         for namespace in _others(extra_namespaces, text, "  namespace: ")
     )
+    if allow:
+        import json
+
+        # JSON is YAML, and its layout does not depend on a library.
+        text += "".join(f"---\n{json.dumps(rule.policy, indent=2)}\n" for rule in allow)
     return text.encode()
 
 
@@ -92,16 +98,21 @@ def exempt_namespaces(version: Version, *, with_rancher: bool = True) -> tuple[s
 
 
 def pod_security_admission(
-    exempt: Sequence[str], extra_exempt: Sequence[str] = (), event_rate_limit: EventRateLimit | None = None
+    exempt: Sequence[str],
+    extra_exempt: Sequence[str] = (),
+    event_rate_limit: EventRateLimit | None = None,
+    enforced: str = "restricted",
 ) -> bytes:
     """Return the AdmissionConfiguration for v1.25 and newer (guide: Pod Security; template rancher-restricted).
 
     `exempt` are the namespaces of exempt_namespaces(), and `extra_exempt` are valid names of a site's own.
-    `event_rate_limit` adds the configuration that the plugin EventRateLimit requires.
+    `event_rate_limit` adds the configuration that the plugin EventRateLimit requires. `enforced` is the standard that
+    is enforced in namespaces without labels.
     """
     # The asset ends with the key of the namespaces, so a plugin can follow them.
     item = "          - "
-    text = _asset("psa.yaml") + "".join(f"{item}{namespace}\n" for namespace in exempt)
+    text = _asset("psa.yaml").replace("enforce: restricted\n", f"enforce: {enforced}\n")
+    text += "".join(f"{item}{namespace}\n" for namespace in exempt)
     # Quoted, since YAML does not read namespaces such as 123 or null as strings.
     text += "".join(f'{item}"{namespace}"\n' for namespace in sorted(set(extra_exempt) - set(exempt)))
     if event_rate_limit is not None:

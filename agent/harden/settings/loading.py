@@ -18,7 +18,15 @@ from agent.base.yaml_reader import (
     scalars,
     shown,
 )
-from agent.harden.settings.schema import Overrides, Profile, Settings, setting_row, setting_rows
+from agent.harden.settings.schema import (
+    STAGES_UNTIL,
+    Overrides,
+    Profile,
+    Settings,
+    setting_row,
+    setting_rows,
+    stage_rows,
+)
 from agent.harden.settings.value_kinds import InvalidValue, is_empty
 from agent.k3s.redaction import shown_key
 
@@ -124,6 +132,7 @@ class _Loader:
     def document(self, node: Node) -> None:
         if isinstance(node, YamlMapping):
             self._mapping(node, "")
+            self._stages(node)
         elif not is_empty(node):
             self._error(node.line, f"the file must be a mapping of settings; found {describe_node(node)}")
 
@@ -168,6 +177,12 @@ class _Loader:
                 self._section(key, entry.node)
             else:
                 self._error(entry.line, f"unknown setting `{shown_key(key)}`; {self._suggestion(key)}")
+
+    def _stages(self, node: YamlMapping) -> None:
+        postponed = [row for row in stage_rows() if self._values.get(row.name, row.default_value) != row.default_value]
+        if postponed and not self._values.get("stages_until"):
+            problem = f"`{STAGES_UNTIL}` is missing: `{postponed[0].key}` requires the last day, such as 2027-03-31"
+            self._error(node.line_of("stages"), problem)
 
     def _duplicates(self, mapping: YamlMapping, prefix: str) -> None:
         for first, again in duplicates(mapping):

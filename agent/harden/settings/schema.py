@@ -16,9 +16,13 @@ from agent.base.model import EVERYWHERE, ON_SERVERS, SERVERS, Applies, FileMode,
 from agent.base.value import Value, replace
 from agent.harden.guide.files import AUDIT_POLICY, NETWORK_POLICIES, POD_SECURITY_ADMISSION, POD_SECURITY_POLICIES
 from agent.harden.guide.k3s_options import SECCOMP_DEFAULT
+from agent.harden.settings.allow_values import ALLOW_RULES
+from agent.harden.settings.stages import PodSecurityStage
 from agent.harden.settings.value_kinds import (
+    ACCOUNTS,
     BOOLEAN,
     COMMAND,
+    DATE,
     EVENT_RATE_LIMIT,
     NAMESPACES,
     PATH,
@@ -26,6 +30,7 @@ from agent.harden.settings.value_kinds import (
     ValueKind,
     number_between,
     off_or_number,
+    on_or_off,
     one_of,
     optional,
 )
@@ -35,10 +40,15 @@ if TYPE_CHECKING:
     from agent.base.model import Version
     from agent.harden.guide.manifests import EventRateLimit
     from agent.harden.settings.waivers import SiteWaiver
+    from agent.k3s.allow_rule import AllowRule
 
     T = TypeVar("T")
 
 _LEAVE_OR_0600 = one_of({"leave": None, "0600": FileMode(0o600)})
+
+STAGES_UNTIL = "stages.until"
+_STAGE = "stage_"
+"""The beginning of the names of fields that postpone a part."""
 
 DEFAULT_SETTINGS = PurePosixPath("/etc/k3s-harden/config.yaml")
 """Path of the settings file on a host. Without the file, every setting has its default."""
@@ -171,12 +181,27 @@ class Settings(Value):
     network_policy_namespaces: tuple[str, ...] = _setting(
         "network-policies.namespaces", NAMESPACES, default=(), applies=NETWORK_POLICIES.applies
     )
+    network_policy_allow: tuple[AllowRule, ...] = _setting(
+        "network-policies.allow", ALLOW_RULES, default=(), applies=NETWORK_POLICIES.applies
+    )
     exempt_namespaces: tuple[str, ...] = _setting(
         "pod-security.exempt-namespaces", NAMESPACES, default=(), applies=POD_SECURITY_ADMISSION.applies
     )
     exempt_rancher: bool = _setting(
         "pod-security.exempt-rancher", BOOLEAN, default=True, applies=POD_SECURITY_ADMISSION.applies
     )
+    exempt_accounts: tuple[str, ...] = _setting("service-accounts.exempt", ACCOUNTS, default=(), applies=ON_SERVERS)
+    stages_until: str | None = _setting(STAGES_UNTIL, optional(DATE), default=None, applies=ON_SERVERS)
+    stage_pod_security: PodSecurityStage = _setting(
+        "stages.pod-security",
+        one_of({choice.value: choice for choice in PodSecurityStage}),
+        default=PodSecurityStage.RESTRICTED,
+        applies=POD_SECURITY_ADMISSION.applies,
+    )
+    stage_network_policies: bool = _setting(
+        "stages.network-policies", on_or_off(), default=True, applies=NETWORK_POLICIES.applies
+    )
+    stage_service_accounts: bool = _setting("stages.service-accounts", on_or_off(), default=True, applies=ON_SERVERS)
     cis_operator_namespace: bool = _setting(
         "cis-operator-namespace", BOOLEAN, default=False, applies=POD_SECURITY_POLICIES.applies
     )
@@ -227,6 +252,11 @@ def setting_rows() -> tuple[SettingRow, ...]:
 def setting_row(key: str) -> SettingRow:
     """Return the setting with this key. Raises KeyError."""
     return {row.key: row for row in setting_rows()}[key]
+
+
+def stage_rows() -> tuple[SettingRow, ...]:
+    """Return the settings that postpone a part of the hardening."""
+    return tuple(row for row in setting_rows() if row.name.startswith(_STAGE))
 
 
 def example_settings() -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 OFF = "off"
 
-_NAMESPACE = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
+NAMESPACE = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _MOST_EVENTS = 1_000_000
 _MOST_WORDS = 100
 _LONGEST_COMMAND = 16_384
@@ -73,6 +73,11 @@ def off_or_number(least: int, most: int) -> ValueKind:
         return None if is_off(node) else _integer(node, least, most)
 
     return ValueKind(f"{OFF}, or a whole number, {least} to {most}", read)
+
+
+def on_or_off() -> ValueKind:
+    """Return the kind of `on` and `off`, which YAML 1.1 reads as booleans."""
+    return one_of({"on": True, "off": False, "true": True, "false": False})
 
 
 def optional(kind: ValueKind) -> ValueKind:
@@ -168,7 +173,19 @@ def _words(node: Node) -> list[str]:
     return words
 
 
-def _namespaces(node: Node) -> tuple[str, ...]:
+def _date(node: Node) -> str:
+    from datetime import date
+
+    text = string_of(node)
+    if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text, re.ASCII):
+        raise InvalidValue
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise InvalidValue from None
+
+
+def _names(node: Node, pattern: str, allowed: str) -> tuple[str, ...]:
     if not isinstance(node, YamlSequence):
         raise InvalidValue
     found: list[str] = []
@@ -176,8 +193,8 @@ def _namespaces(node: Node) -> tuple[str, ...]:
         if not isinstance(item, Scalar):
             raise InvalidValue(f"each name must be a single value; found {describe_node(item)}", item)
         name = string_of(item)
-        if not re.fullmatch(_NAMESPACE, name):
-            raise InvalidValue(f"each name must be a lower-case RFC 1123 label; found {describe_node(item)}", item)
+        if not re.fullmatch(pattern, name):
+            raise InvalidValue(f"each name must be {allowed}; found {describe_node(item)}", item)
         if name in found:
             raise InvalidValue(f"each name must be unique; found {describe_node(item)} twice", item)
         found.append(name)
@@ -209,7 +226,12 @@ BOOLEAN = ValueKind("true or false", _boolean)
 PATH = optional(ValueKind("an absolute path without `..`", _path))
 COMMAND = optional(ValueKind("an absolute path, or a list of words whose first is one", _command))
 VERSION = optional(ValueKind(f"a K3s version such as v1.28.5+k3s1 or 1.28, up to 1.{NEWEST_PLAUSIBLE}", _version))
-NAMESPACES = ValueKind("a list of namespace names", _namespaces)
+DATE = ValueKind("a date such as 2027-06-30", _date)
+NAMESPACES = ValueKind("a list of namespace names", lambda node: _names(node, NAMESPACE, "a lower-case RFC 1123 label"))
+ACCOUNTS = ValueKind(
+    "a list of ServiceAccounts, each as NAMESPACE/default",
+    lambda node: _names(node, f"{NAMESPACE}/default", "the default account of a namespace, such as shop/default"),
+)
 EVENT_RATE_LIMIT = ValueKind(
     f"{OFF}, or a mapping of `qps` and `burst`, each a whole number, 1 to {_MOST_EVENTS}", _event_rate_limit
 )

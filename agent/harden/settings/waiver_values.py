@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.model import Location, Role
 from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, describe_node, duplicates, shown
-from agent.harden.settings.value_kinds import InvalidValue, ValueKind, is_empty, one_of, string_of
+from agent.harden.settings.value_kinds import DATE, InvalidValue, ValueKind, is_empty, one_of, string_of
 from agent.harden.settings.waivers import SiteWaiver
 
 if TYPE_CHECKING:
@@ -72,18 +72,6 @@ def _words(node: Node) -> str:
     return text
 
 
-def _date(node: Node) -> str:
-    from datetime import date
-
-    text = string_of(node)
-    if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text, re.ASCII):
-        raise InvalidValue
-    try:
-        return date.fromisoformat(text).isoformat()
-    except ValueError:
-        raise InvalidValue from None
-
-
 def _host_pattern(node: Node) -> str:
     text = string_of(node)
     if not text or not text.isprintable() or any(character.isspace() for character in text):
@@ -95,7 +83,7 @@ _REQUIRED = ("control", "reason")
 _KEYS: dict[str, ValueKind] = {
     "control": ValueKind("the id of a control or its CIS number, such as 1.2.9 or cis-1.9/1.2.9", _control),
     "reason": ValueKind("a sentence with the reason", _words),
-    "expires": ValueKind("a date such as 2027-06-30", _date),
+    "expires": DATE,
     "approved-by": ValueKind("the name of who accepts the failure", _words),
     "role": one_of({role.value: role for role in Role}),
     "host": ValueKind("a shell pattern for host names", _host_pattern),

@@ -31,6 +31,8 @@ class SiteWaiver(Value):
     location: Location = Location(PurePosixPath())
     approved_by: str = ""
     """Who accepts the failure; empty if the site does not say."""
+    stage: str = ""
+    """The setting of the stage that it comes from; empty for a waiver of the site."""
 
     def __str__(self) -> str:
         approver, day = self.approved_by or "-", self.expires or "never"

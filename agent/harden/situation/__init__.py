@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from agent.harden.node.starting_service import StartingService
     from agent.harden.plan.plan import Plan
     from agent.harden.settings.schema import Overrides, Settings
+    from agent.harden.settings.stages import Stage
     from agent.harden.settings.waivers import Waivers
     from agent.harden.situation.k3s_files import K3sFiles
     from agent.harden.situation.run_record import Today
@@ -93,6 +94,8 @@ class Situation(Value):
     gate: Gate
     journal: JournalState
     waivers: Waivers
+    stages: tuple[Stage, ...]
+    """The parts of the hardening that the settings postpone on this host."""
     unreadable: tuple[HardenError, ...]
     """What could not be read, once for each message."""
     today: Today

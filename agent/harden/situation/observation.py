@@ -24,6 +24,7 @@ from agent.harden.node.sysctl_files import read_sysctl_files
 from agent.harden.node.version import GivenVersion
 from agent.harden.plan import plan
 from agent.harden.settings.schema import DEFAULT_SETTINGS
+from agent.harden.settings.stages import stages_of
 from agent.harden.settings.waivers import Waivers, WaiverScope
 from agent.harden.situation import JournalState, Situation, Substitute, k3s_files, run_record
 from agent.k3s.paths import CERTIFICATE_DIRECTORIES
@@ -132,6 +133,7 @@ def _observe(
         gate=found_gate,
         journal=state,
         waivers=waivers,
+        stages=stages_of(settings, host_facts.role, host_facts.version),
         unreadable=tuple({error.message: error for error in unreadable}.values()),
         today=today,
         to_record=run_record.next_record(site, settings, host_facts, last, day),

@@ -1,0 +1,125 @@
+"""YAML form of the rules in `network-policies.allow`. Pure."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_network
+from typing import TYPE_CHECKING
+
+from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, describe_node, duplicates, shown
+from agent.harden.settings.value_kinds import NAMESPACE, InvalidValue, ValueKind, is_empty, string_of
+from agent.k3s.allow_rule import AllowedPods, AllowedPort, AllowRule, labels
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from agent.base.yaml_reader import Node
+    from agent.k3s.allow_rule import Labels
+
+_ANYWHERE = "anywhere"
+_PORT = r"([1-9]\d{0,4})(?:/(TCP|UDP|SCTP))?"
+_LARGEST_PORT = 65535
+_LABEL_NAME = r"(?:[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[-\w.]{0,61}[A-Za-z0-9])?"
+_LABEL_VALUE = r"(?:[A-Za-z0-9](?:[-\w.]{0,61}[A-Za-z0-9])?)?"
+
+
+def _rules(node: Node) -> tuple[AllowRule, ...]:
+    if is_empty(node):
+        return ()
+    if not isinstance(node, YamlSequence):
+        raise InvalidValue
+    # Sorted, so that servers with the same rules in another order write the same policy.yaml.
+    return tuple(sorted({_rule(item): None for item in node.items}, key=lambda rule: rule.setting))
+
+
+def _rule(node: Node) -> AllowRule:
+    entries = _entries(node, ("namespace", "pods", "ports", "from"), required=("namespace", "from"))
+    return AllowRule(
+        _namespace(entries["namespace"]),
+        _labels(entries["pods"]) if "pods" in entries else (),
+        _ports(entries["ports"]) if "ports" in entries else (),
+        _source(entries["from"]),
+    )
+
+
+def _entries(node: Node, known: Collection[str], required: Collection[str]) -> Mapping[str, Node]:
+    """Return the values of a mapping by key. Raises InvalidValue for an unknown, missing or repeated key."""
+    if not isinstance(node, YamlMapping):
+        raise InvalidValue(f"expected a mapping of {', '.join(known)}; found {describe_node(node)}", node)
+    for entry in node.entries:
+        if entry.key not in known:
+            raise InvalidValue(f"unknown key `{shown(entry.key)}`", YamlMapping(node.entries, entry.line))
+    for _, again in duplicates(node):
+        raise InvalidValue(f"`{again.key}` is set twice", again.node)
+    entries = {entry.key: entry.node for entry in node.entries}
+    for key in required:
+        if key not in entries:
+            raise InvalidValue(f"`{key}` is missing", node)
+    return entries
+
+
+def _namespace(node: Node) -> str:
+    return _matching(node, NAMESPACE, "`namespace` must be a lower-case RFC 1123 label")
+
+
+def _labels(node: Node) -> Labels:
+    if not isinstance(node, YamlMapping):
+        raise InvalidValue(f"`pods` must be a mapping of labels; found {describe_node(node)}", node)
+    for _, again in duplicates(node):
+        raise InvalidValue(f"the label {shown(again.key)} is set twice", again.node)
+    for entry in node.entries:
+        if not re.fullmatch(_LABEL_NAME, entry.key, re.ASCII):
+            raise InvalidValue(f"`pods` has an invalid label: {shown(entry.key)}", entry.node)
+    return labels(
+        {
+            entry.key: _matching(entry.node, _LABEL_VALUE, f"the value of the label {entry.key} must be a string")
+            for entry in node.entries
+        }
+    )
+
+
+def _ports(node: Node) -> tuple[AllowedPort, ...]:
+    if not isinstance(node, YamlSequence):
+        raise InvalidValue(f"`ports` must be a list; found {describe_node(node)}", node)
+    found = set()
+    for item in node.items:
+        match = re.fullmatch(_PORT, item.text, re.ASCII) if isinstance(item, Scalar) else None
+        if match is None or int(match[1]) > _LARGEST_PORT:
+            raise InvalidValue(f"each port must be a number such as 8080 or 53/UDP; found {describe_node(item)}", item)
+        found.add(AllowedPort(int(match[1]), match[2] or "TCP"))
+    return tuple(sorted(found))
+
+
+def _source(node: Node) -> AllowedPods | tuple[str, ...]:
+    if isinstance(node, Scalar) and node.text == _ANYWHERE:
+        return ()
+    problem = f"`from` must be {_ANYWHERE}, a mapping of `namespace` and `pods`, or a mapping of `addresses`"
+    if not isinstance(node, YamlMapping):
+        raise InvalidValue(f"{problem}; found {describe_node(node)}", node)
+    if node.get("addresses") is not None:
+        return _addresses(_entries(node, ("addresses",), ("addresses",))["addresses"])
+    entries = _entries(node, ("namespace", "pods"), required=("namespace",))
+    return AllowedPods(_namespace(entries["namespace"]), _labels(entries["pods"]) if "pods" in entries else ())
+
+
+def _addresses(node: Node) -> tuple[str, ...]:
+    if not isinstance(node, YamlSequence) or not node.items:
+        raise InvalidValue(f"`addresses` must be a list of CIDR ranges; found {describe_node(node)}", node)
+    found = []
+    for item in node.items:
+        try:
+            found.append(str(ip_network(string_of(item))))
+        except ValueError:
+            raise InvalidValue(
+                f"each address must be a range such as 10.0.0.0/8; found {describe_node(item)}", item
+            ) from None
+    return tuple(dict.fromkeys(found))
+
+
+def _matching(node: Node, pattern: str, problem: str) -> str:
+    if isinstance(node, Scalar) and isinstance(node.value, str) and re.fullmatch(pattern, node.value, re.ASCII):
+        return node.value
+    raise InvalidValue(f"{problem}; found {describe_node(node)}", node)
+
+
+ALLOW_RULES = ValueKind("a list of mappings, each with `namespace`, `from` and optionally `pods` and `ports`", _rules)

@@ -1,0 +1,113 @@
+"""Stages: parts of the hardening that a site postpones until a day. Pure.
+
+A stage changes what `apply` writes, and it counts as a failure after its day. So a host with a stage is never reported
+as compliant without a remark.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.base.model import ON_SERVERS, Location, StrEnum
+from agent.base.value import Value
+from agent.harden.guide.files import NETWORK_POLICIES, POD_SECURITY_ADMISSION
+from agent.harden.settings.waivers import SiteWaiver
+
+if TYPE_CHECKING:
+    from pathlib import PurePosixPath
+
+    from agent.base.model import Role, Version
+    from agent.harden.settings.schema import Settings
+
+
+class PodSecurityStage(StrEnum):
+    """What Pod Security admission enforces by default. It always audits and warns by the restricted standard."""
+
+    WARN = "warn"
+    BASELINE = "baseline"
+    RESTRICTED = "restricted"
+
+    @property
+    def level(self) -> str:
+        """The standard that is enforced."""
+        return "privileged" if self is PodSecurityStage.WARN else self.value
+
+
+_RESTRICTED_ONLY = (
+    "pods-privilege-escalation",
+    "pods-root",
+    "pods-net-raw",
+    "pods-assigned-capabilities",
+    "pods-seccomp",
+)
+"""Controls that the standard `restricted` meets, and `baseline` does not."""
+
+_POD_SECURITY = (
+    "pod-policy-mechanism",
+    "pods-privileged",
+    "pods-host-pid",
+    "pods-host-ipc",
+    "pods-host-network",
+    *_RESTRICTED_ONLY,
+    "pods-added-capabilities",
+    "pods-windows-host-process",
+    "pods-host-path",
+    "pods-host-ports",
+    "pods-proc-mount",
+)
+
+
+class Stage(Value):
+    """A part of the hardening that is not complete yet."""
+
+    setting: str
+    """The key in the settings."""
+    value: str
+    until: str
+    """The last day of the stage, YYYY-MM-DD in UTC."""
+    controls: tuple[str, ...]
+    """IDs of the controls of the benchmarks that it can leave open."""
+
+    def __str__(self) -> str:
+        return f"{self.setting}: {self.value}"
+
+    def is_over(self, today: str) -> bool:
+        """Return whether the last day has passed. `today` is YYYY-MM-DD in UTC."""
+        return self.until < today
+
+    def waivers(self, path: PurePosixPath) -> tuple[SiteWaiver, ...]:
+        """Return the waivers of an assessment, with the settings file as their location."""
+        return tuple(
+            SiteWaiver(control, f"postponed by `{self}`", self.until, location=Location(path), stage=self.setting)
+            for control in self.controls
+        )
+
+
+def stages_of(settings: Settings, role: Role, version: Version) -> tuple[Stage, ...]:
+    """Return the parts that the settings postpone on a host with this role and K3s version."""
+    level = settings.stage_pod_security
+    rows = (
+        (
+            POD_SECURITY_ADMISSION.applies,
+            "stages.pod-security",
+            "" if level is PodSecurityStage.RESTRICTED else level.value,
+            _RESTRICTED_ONLY if level is PodSecurityStage.BASELINE else _POD_SECURITY,
+        ),
+        (
+            NETWORK_POLICIES.applies,
+            "stages.network-policies",
+            "" if settings.stage_network_policies else "off",
+            ("namespaces-network-policies",),
+        ),
+        (
+            ON_SERVERS,
+            "stages.service-accounts",
+            "" if settings.stage_service_accounts else "off",
+            ("default-service-accounts",),
+        ),
+    )
+    return tuple(
+        Stage(key, value, settings.stages_until or "", controls)
+        for applies, key, value, controls in rows
+        if value and applies.to(role, version)
+    )
