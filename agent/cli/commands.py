@@ -466,7 +466,7 @@ _SERVICE_ACCOUNTS = Wording(
         _SERVICE_ACCOUNTS.success,
     )
 )
-@expand(printed=REPORT)
+@expand(options={"config": Config}, printed=REPORT)
 def service_accounts(
     *,
     kubeconfig: Annotated[
@@ -476,19 +476,26 @@ def service_accounts(
     wait: Annotated[
         float, typer.Option(help="Time to wait for the API server.", metavar="SECONDS", min=0, max=3600)
     ] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the changes, and make none.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Restore the values before the first run.")] = False,
+    options: HostOptions,
     printed: ReportOptions,
 ) -> None:
     """Disable default ServiceAccount tokens.
 
-    Sets automountServiceAccountToken to false on the default ServiceAccount of each namespace. Run it on a server
-    after K3s has started.
+    Sets automountServiceAccountToken to false on the default ServiceAccount of each namespace, except those in the
+    setting service-accounts.exempt. An annotation on the account holds the earlier value, which --undo restores. Run it
+    on a server after K3s has started.
     """
-    from agent.base.host import Host
-    from agent.cli.verbs.service_accounts import disable_default_tokens
+    from agent.cli.verbs.service_accounts import Access, Mode, change_default_tokens
+    from agent.harden.node.site_files import read_settings
 
-    file = None if kubeconfig is None else str(absolute(kubeconfig))
+    host, request = options.host(), options.request()
+    settings = read_settings(host, request.settings_file, request.overrides)
+    access = Access(None if kubeconfig is None else str(absolute(kubeconfig)), timeout, wait)
     with progress("service-accounts", quiet=printed.quiet) as shown:
-        report = disable_default_tokens(Host.real(), kubeconfig=file, timeout=timeout, wait=wait, progress=shown)
+        mode = Mode.UNDO if undo else Mode.DISABLE
+        report = change_default_tokens(host, settings, access, mode=mode, dry_run=dry_run, progress=shown)
     report = replace(report, wording=_SERVICE_ACCOUNTS)
     printed.finish(report, HostOptions().caller)
 

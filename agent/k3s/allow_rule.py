@@ -43,7 +43,11 @@ class AllowRule(NamedTuple):
     """Pods, or ranges of addresses; no range admits connections from anywhere."""
 
     def __str__(self) -> str:
-        """Return an item of `network-policies.allow` in the settings, in YAML."""
+        return self.setting
+
+    @property
+    def setting(self) -> str:
+        """An item of `network-policies.allow` in the settings, in YAML."""
         parts = [f"namespace: {_word(self.namespace)}"]
         parts += [f"pods: {_mapping(self.pods)}"] * bool(self.pods)
         ports = ", ".join(str(port) for port in self.ports)
@@ -70,7 +74,7 @@ class AllowRule(NamedTuple):
             rule["from"] = [{"namespaceSelector": namespace, **pods}]
         elif self.source:
             rule["from"] = [{"ipBlock": {"cidr": block}} for block in self.source]
-        name = f"allow-{sha256(str(self).encode()).hexdigest()[:10]}"
+        name = f"allow-{sha256(self.setting.encode()).hexdigest()[:10]}"
         selector = {"matchLabels": dict(self.pods)} if self.pods else {}
         return {
             "apiVersion": "networking.k8s.io/v1",

@@ -10,15 +10,19 @@ from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.errors import HostError
+from agent.base.model import StrEnum
 from agent.base.report import Fact, Item, ItemStatus, Report, no_progress
 from agent.base.value import replace
 from agent.cli.advice import next_steps
+from agent.cluster.kubernetes.parsing import as_list, as_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from agent.base.host import Host
     from agent.base.report import Progress
+    from agent.cluster.kubernetes.objects import Json
+    from agent.harden.settings.schema import Settings
 
 _PAUSE = 3.0
 _LARGEST_ANSWER = 64 << 20
@@ -28,7 +32,53 @@ _KUBECONFIG = PurePosixPath("/etc/rancher/k3s/k3s.yaml")
 """The default of `k3s kubectl`; a symlink if `write-kubeconfig` sets another path (k3s, pkg/server/server.go)."""
 _ROOTS_KUBECONFIG = "/var/lib/rancher/k3s/server/cred/admin.kubeconfig"
 
-_PATCH = '{"automountServiceAccountToken":false}'
+_FIELD = "automountServiceAccountToken"
+_BEFORE = "k3s-harden.internal/automount-before"
+"""The annotation with the value that the field had before: `true`, or `unset`."""
+_EXEMPT = "k3s-harden.internal/automount-exempt"
+"""The annotation of an account that a server exempts, so that the other servers do not change it."""
+_UNSET = "unset"
+
+
+class Mode(StrEnum):
+    """What a run does with the accounts."""
+
+    DISABLE = "disable"
+    UNDO = "undo"
+
+
+class _Account(NamedTuple):
+    """The default ServiceAccount of a namespace."""
+
+    value: object
+    """The field; None if it is not set, which means true."""
+    before: str
+    """The value before the first change of this program; empty without one."""
+    is_exempt: bool
+
+    @property
+    def automounts(self) -> bool:
+        """Whether pods without a value of their own get the token. The API server accepts only booleans."""
+        return self.value is not False
+
+
+class _Change(NamedTuple):
+    """A patch of an account, and its description."""
+
+    patch: Mapping[str, object]
+    detail: str
+    expected: bool
+    """Whether the account automounts its token afterwards."""
+
+
+class Access(NamedTuple):
+    """How kubectl reaches the API server."""
+
+    kubeconfig: str | None = None
+    timeout: float = 20
+    """Seconds for one call."""
+    wait: float = 0
+    """Seconds for the first answer of the API server."""
 
 
 class _DistrustedError(HostError):
@@ -77,65 +127,142 @@ class _Kubectl(NamedTuple):
             )
 
 
-def disable_default_tokens(
-    host: Host, *, kubeconfig: str | None, timeout: float, wait: float = 0, progress: Progress = no_progress
+def change_default_tokens(
+    host: Host,
+    settings: Settings,
+    access: Access,
+    *,
+    mode: Mode = Mode.DISABLE,
+    dry_run: bool = False,
+    progress: Progress = no_progress,
 ) -> Report:
-    """Patch the default ServiceAccount of each namespace; a failure does not stop the others.
+    """Disable the token of each default ServiceAccount, or undo that; a failure does not stop the others.
 
-    `timeout` is in seconds for one call, `wait` in seconds for the first answer of the API server. Raises HostError if
-    there is no kubectl, another user can change it or its kubeconfig, or the API server does not answer.
+    An account that the settings exempt gets its earlier value back. Raises HostError if there is no kubectl, another
+    user can change it or its kubeconfig, or the API server does not answer.
     """
-    kubectl = _Kubectl(host, *_command(host, kubeconfig), timeout)
-    progress("reading the ServiceAccounts" if not wait else "waiting for the API server")
-    before = _first_tokens(kubectl, host.now() + wait)
-    failures: dict[str, str] = {}
-    automounting = [namespace for namespace, automounts in before.items() if automounts]
-    for number, namespace in enumerate(automounting, 1):
-        progress(f"patching {namespace}/default", number, len(automounting))
-        try:
-            kubectl("patch", "serviceaccount", "default", f"--namespace={namespace}", f"--patch={_PATCH}")
-        except HostError as error:
-            failures[namespace] = error.message
+    if mode is Mode.DISABLE and not settings.stage_service_accounts:
+        detail = f"off; until {settings.stages_until}"
+        item = Item("stages.service-accounts", ItemStatus.POSTPONED, detail, until=settings.stages_until or "")
+        return Report(verb="service-accounts", writes=not dry_run, facts=(), items=(item,), findings=())
+    kubectl = _Kubectl(host, *_command(host, access.kubeconfig), access.timeout)
+    progress("reading the ServiceAccounts" if not access.wait else "waiting for the API server")
+    before = _first_accounts(kubectl, host.now() + access.wait)
+    exempt = {name.partition("/")[0] for name in settings.exempt_accounts}
+    changes = {
+        namespace: change
+        for namespace, account in before.items()
+        if account is not None and (change := _change(account, mode, is_exempt=namespace in exempt)) is not None
+    }
+    bound = _bound(kubectl) if any(not change.expected for change in changes.values()) else {}
+    facts = (Fact("command", " ".join(kubectl.command), "first of k3s kubectl and kubectl"),)
+    items: Iterable[Item]
+    if dry_run:
+        items = (
+            Item(f"{namespace}/default", ItemStatus.DIFFERS, _detail(changes[namespace], _uses(bound, namespace)))
+            if namespace in changes
+            else _unchanged(namespace, account, mode)
+            for namespace, account in before.items()
+        )
+        return Report(verb="service-accounts", writes=False, facts=facts, items=tuple(items), findings=())
+    failures = _carry_out(kubectl, changes, progress)
     progress("reading the ServiceAccounts again")
     unread: tuple[Item, ...] = ()
+    after: Mapping[str, _Account | None] | None = before
     try:
-        after = _tokens(kubectl) if any(before.values()) else before
+        after = _accounts(kubectl) if changes else before
     except HostError as error:
-        # kubectl reported success for these patches.
-        after = {name: automounts and name in failures for name, automounts in before.items()}
+        after = None
         unread = (Item("the cluster", ItemStatus.FAILED, f"cannot be read again: {error.message}", error.hint),)
-    items = (*(_item(namespace, before, after, failures) for namespace in before), *unread)
-    facts = (Fact("command", " ".join(kubectl.command), "first of k3s kubectl and kubectl"),)
-    report = Report(verb="service-accounts", writes=True, facts=facts, items=items, findings=())
+    items = (
+        _changed(namespace, changes[namespace], _uses(bound, namespace), after, failures)
+        if namespace in changes
+        else _unchanged(namespace, account, mode)
+        for namespace, account in before.items()
+    )
+    report = Report(verb="service-accounts", writes=True, facts=facts, items=(*items, *unread), findings=())
     return replace(report, next_steps=next_steps.steps_after_service_accounts(report))
 
 
-def _item(
-    namespace: str, before: Mapping[str, bool | None], after: Mapping[str, bool | None], failures: Mapping[str, str]
+def _change(account: _Account, mode: Mode, *, is_exempt: bool) -> _Change | None:
+    """Return what has to change; None if nothing."""
+    mark = {_EXEMPT: "true"} if is_exempt and mode is Mode.DISABLE else {}
+    if mode is Mode.UNDO or is_exempt or account.is_exempt:
+        if account.before:
+            value = True if account.before == "true" else None
+            restored = {} if account.automounts else {_FIELD: value}
+            patch = {"metadata": {"annotations": {_BEFORE: None, **mark}}, **restored}
+            return _Change(patch, f"{_FIELD} → {account.before}, as before" if restored else f"{_BEFORE} → unset", True)
+        if mark and not account.is_exempt:
+            return _Change({"metadata": {"annotations": mark}}, "annotated as exempt", account.automounts)
+        return None
+    if not account.automounts:
+        return None
+    before = _UNSET if account.value is None else "true"
+    return _Change({"metadata": {"annotations": {_BEFORE: before}}, _FIELD: False}, f"{_FIELD} → false", False)
+
+
+def _detail(change: _Change, uses: str) -> str:
+    return change.detail if change.expected or not uses else f"{change.detail}; {uses}"
+
+
+def _uses(bound: Mapping[str, Sequence[str]] | None, namespace: str) -> str:
+    """Return why pods of the account may need its token; empty if no binding names the account."""
+    if bound is None:
+        return "whether a binding names it could not be determined"
+    names = ", ".join(bound.get(namespace, ()))
+    return f"its pods may need the token: {names} {'names' if ',' not in names else 'name'} it" if names else ""
+
+
+def _unchanged(namespace: str, account: _Account | None, mode: Mode) -> Item:
+    name = f"{namespace}/default"
+    if account is None:
+        return Item(name, ItemStatus.KEPT, "the namespace has no default ServiceAccount yet", "run this again later")
+    if account.is_exempt and mode is Mode.DISABLE:
+        return Item(name, ItemStatus.KEPT, f"exempt by the annotation {_EXEMPT}")
+    if mode is Mode.UNDO:
+        return Item(name, ItemStatus.COMPLIANT, "was not changed by this program")
+    return Item(name, ItemStatus.COMPLIANT, f"{_FIELD} is false")
+
+
+def _carry_out(kubectl: _Kubectl, changes: Mapping[str, _Change], progress: Progress) -> dict[str, str]:
+    """Patch the accounts. Return the error of each one that failed."""
+    import json
+
+    failures: dict[str, str] = {}
+    for number, (namespace, change) in enumerate(changes.items(), 1):
+        progress(f"patching {namespace}/default", number, len(changes))
+        patch = json.dumps(change.patch, separators=(",", ":"))
+        try:
+            kubectl("patch", "serviceaccount", "default", f"--namespace={namespace}", f"--patch={patch}")
+        except HostError as error:
+            failures[namespace] = error.message
+    return failures
+
+
+def _changed(
+    namespace: str,
+    change: _Change,
+    uses: str,
+    after: Mapping[str, _Account | None] | None,
+    failures: Mapping[str, str],
 ) -> Item:
     name = f"{namespace}/default"
-    if before[namespace] is None:
-        return Item(name, ItemStatus.KEPT, "the namespace has no default ServiceAccount yet", "run this again later")
-    if not before[namespace]:
-        return Item(name, ItemStatus.COMPLIANT, "automountServiceAccountToken is false")
-    if namespace not in after:
+    now = after.get(namespace) if after is not None else None
+    if after is not None and now is None:
         return Item(name, ItemStatus.KEPT, "the namespace was deleted during this run")
     if namespace in failures:
         return Item(name, ItemStatus.FAILED, failures[namespace])
-    if after[namespace]:
-        return Item(
-            name,
-            ItemStatus.FAILED,
-            "still automounts its token after the patch",
-            "find the controller that changes it back",
-        )
-    return Item(name, ItemStatus.CHANGED, "automountServiceAccountToken → false")
+    if now is not None and now.automounts != change.expected:
+        detail = f"{_FIELD} is {str(now.automounts).lower()} again after the patch"
+        return Item(name, ItemStatus.FAILED, detail, "find the controller that changes it back")
+    return Item(name, ItemStatus.CHANGED, _detail(change, uses))
 
 
-def _first_tokens(kubectl: _Kubectl, deadline: float) -> dict[str, bool | None]:
+def _first_accounts(kubectl: _Kubectl, deadline: float) -> dict[str, _Account | None]:
     while True:
         try:
-            return _tokens(kubectl)
+            return _accounts(kubectl)
         except _DistrustedError:
             raise
         except HostError:
@@ -144,23 +271,49 @@ def _first_tokens(kubectl: _Kubectl, deadline: float) -> dict[str, bool | None]:
             kubectl.host.sleep(_PAUSE)
 
 
-def _tokens(kubectl: _Kubectl) -> dict[str, bool | None]:
-    """Return by namespace whether its default ServiceAccount automounts its token; None if there is no account yet."""
+def _accounts(kubectl: _Kubectl) -> dict[str, _Account | None]:
+    """Return the default ServiceAccount of each namespace; None if there is none yet."""
+    names = kubectl("get", "namespaces", "--output=name").split()
+    selected = ("--all-namespaces", "--field-selector=metadata.name=default", "--output=json")
+    found = {}
+    for account in _items(kubectl("get", "serviceaccounts", *selected), "ServiceAccounts"):
+        metadata = as_mapping(account.get("metadata"))
+        annotations = as_mapping(metadata.get("annotations"))
+        if not isinstance(metadata.get("namespace"), str):
+            raise HostError("cannot read the output of kubectl: expected a list of ServiceAccounts")
+        before = annotations.get(_BEFORE, "")
+        found[str(metadata["namespace"])] = _Account(
+            account.get(_FIELD), before if before in ("true", _UNSET) else "", annotations.get(_EXEMPT) == "true"
+        )
+    return {name.removeprefix("namespace/"): found.get(name.removeprefix("namespace/")) for name in names}
+
+
+def _bound(kubectl: _Kubectl) -> Mapping[str, Sequence[str]] | None:
+    """Return the bindings that name the default account of a namespace, by namespace; None if they cannot be read."""
+    found: dict[str, list[str]] = {}
+    try:
+        listed = kubectl("get", "rolebindings,clusterrolebindings", "--all-namespaces", "--output=json")
+        for binding in _items(listed, "bindings"):
+            name = as_mapping(binding.get("metadata")).get("name")
+            for subject in map(as_mapping, as_list(binding.get("subjects"))):
+                if (subject.get("kind"), subject.get("name")) == ("ServiceAccount", "default"):
+                    found.setdefault(str(subject.get("namespace")), []).append(f"{binding.get('kind')} {name}")
+    except HostError:
+        return None
+    return found
+
+
+def _items(output: str, what: str) -> Iterator[Mapping[str, Json]]:
+    """Yield the objects of a list. Raises HostError for any other output."""
     import json
 
-    names = kubectl("get", "namespaces", "--output=name").split()
-    accounts = kubectl(
-        "get", "serviceaccounts", "--all-namespaces", "--field-selector=metadata.name=default", "--output=json"
-    )
     try:
-        # The field defaults to true.
-        found = {
-            account["metadata"]["namespace"]: account.get("automountServiceAccountToken") is not False
-            for account in json.loads(accounts)["items"]
-        }
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise HostError("cannot read the output of kubectl: expected a list of ServiceAccounts") from error
-    return {name.removeprefix("namespace/"): found.get(name.removeprefix("namespace/")) for name in names}
+        items = json.loads(output)["items"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        items = None
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise HostError(f"cannot read the output of kubectl: expected a list of {what}")
+    yield from items
 
 
 def _command(host: Host, kubeconfig: str | None) -> tuple[tuple[str, ...], PurePosixPath | None]:

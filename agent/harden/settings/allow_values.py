@@ -29,7 +29,7 @@ def _rules(node: Node) -> tuple[AllowRule, ...]:
     if not isinstance(node, YamlSequence):
         raise InvalidValue
     # Sorted, so that servers with the same rules in another order write the same policy.yaml.
-    return tuple(sorted({_rule(item): None for item in node.items}, key=lambda rule: rule.setting))
+    return tuple(sorted({_rule(item): None for item in node.items}, key=str))
 
 
 def _rule(node: Node) -> AllowRule:

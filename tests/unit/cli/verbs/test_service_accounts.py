@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from agent.base.errors import HostError
 from agent.base.host.process import Completed
 from agent.base.value import replace
-from agent.cli.verbs.service_accounts import disable_default_tokens
+from agent.cli.verbs.service_accounts import Access, Mode, change_default_tokens
+from agent.harden.settings.schema import Settings
 from tests.fake import Programs, fake_host, in_memory
 from tests.k3s_tree import put
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from types import EllipsisType
 
     from agent.base.host import Host
+    from agent.base.report import Report
 
 KUBECTL = "/usr/bin/kubectl"
 LIMIT = "--request-timeout=5s"
@@ -27,9 +30,16 @@ ACCOUNTS = (
     *(KUBECTL, "get", "serviceaccounts", "--all-namespaces"),
     *("--field-selector=metadata.name=default", "--output=json", LIMIT),
 )
+BINDINGS = (KUBECTL, "get", "rolebindings,clusterrolebindings", "--all-namespaces", "--output=json")
 DEEP = 200_000
 K3S = "/usr/local/bin/k3s"
 KUBECONFIG = "etc/rancher/k3s/k3s.yaml"
+
+
+def disable(host: Host, access: Access = Access(), **options: Any) -> Report:  # noqa: B008, ANN401 - immutable; as the verb
+    """Run the verb with these options and a timeout of 5 seconds for each call."""
+    settings = options.pop("settings", Settings())
+    return change_default_tokens(host, settings, access._replace(timeout=5), **options)
 
 
 @pytest.fixture
@@ -55,7 +65,7 @@ def test_output_that_is_not_a_list_of_accounts_is_an_error(output: str, host: Ho
     programs = Programs({NAMESPACES: Completed(0, "namespace/default\n", ""), ACCOUNTS: Completed(0, output, "")})
     host = replace(host, run=programs)
     with pytest.raises(HostError, match=r"^cannot read the output of kubectl: expected a list of ServiceAccounts$"):
-        disable_default_tokens(host, kubeconfig=None, timeout=5)
+        disable(host)
     assert programs.asked == [NAMESPACES, ACCOUNTS]
 
 
@@ -63,14 +73,18 @@ def test_output_that_is_not_a_list_of_accounts_is_an_error(output: str, host: Ho
 def test_only_the_value_false_counts_as_protected(value: str, host: Host) -> None:
     """The API server accepts only booleans; any other value is treated as not protected."""
     account = f'{{"items": [{{"metadata": {{"namespace": "a"}}, "automountServiceAccountToken": {value}}}]}}'
-    patch = ("patch", "serviceaccount", "default", "--namespace=a", '--patch={"automountServiceAccountToken":false}')
+    before = "unset" if value == "null" else "true"
+    metadata = f'{{"annotations":{{"k3s-harden.internal/automount-before":"{before}"}}}}'
+    body = f'{{"metadata":{metadata},"automountServiceAccountToken":false}}'
+    patch = ("patch", "serviceaccount", "default", "--namespace=a", f"--patch={body}")
     answers = {
         NAMESPACES: Completed(0, "namespace/a\n", ""),
         ACCOUNTS: Completed(0, account, ""),
+        (*BINDINGS, LIMIT): Completed(0, '{"items": []}', ""),
         (KUBECTL, *patch, LIMIT): Completed(0, "", ""),
     }
-    (item,) = disable_default_tokens(replace(host, run=Programs(answers)), kubeconfig=None, timeout=5).items
-    assert item.detail == "still automounts its token after the patch"
+    (item,) = disable(replace(host, run=Programs(answers))).items
+    assert item.detail == "automountServiceAccountToken is true again after the patch"
 
 
 @pytest.mark.parametrize("is_link", [False, True], ids=["file", "symlink of write-kubeconfig"])
@@ -85,7 +99,7 @@ def test_a_kubeconfig_that_another_user_can_change_is_not_used(host: Host, *, is
         put(root, "srv/ci/kubeconfig", "").parent.chmod(0o777)
     programs = Programs()
     with pytest.raises(HostError, match=r"^cannot use /etc/rancher/k3s/k3s.yaml, because kubectl runs programs"):
-        disable_default_tokens(replace(host, run=programs), kubeconfig=None, timeout=5, wait=300)
+        disable(replace(host, run=programs), Access(wait=300))
     assert not programs.asked
 
 
@@ -93,15 +107,21 @@ def test_a_named_kubeconfig_that_another_user_can_change_is_not_used(host: Host)
     """--kubeconfig has the same rule as --config."""
     put(Path(host.root), "tmp/kubeconfig", "", 0o602)
     with pytest.raises(HostError, match=r"^cannot use /tmp/kubeconfig, .*: others can write to it") as caught:
-        disable_default_tokens(replace(host, run=Programs()), kubeconfig="/tmp/kubeconfig", timeout=5)  # noqa: S108 - in the tree
+        disable(replace(host, run=Programs()), Access("/tmp/kubeconfig"))  # noqa: S108 - in the tree
     assert "--kubeconfig /var/lib/rancher/k3s/server/cred/admin.kubeconfig" in caught.value.hint
 
 
 class Cluster:
-    """A kubectl and its cluster: by namespace, whether the account automounts its token; None without an account."""
+    """A kubectl and its cluster: by namespace, the value of the field; None without an account, ... if not set."""
 
-    def __init__(self, **accounts: bool | None) -> None:
-        self.accounts = accounts
+    def __init__(self, **values: bool | EllipsisType | None) -> None:
+        self.accounts: dict[str, dict[str, Any]] = {
+            name: {} if value is ... else {"automountServiceAccountToken": value}
+            for name, value in values.items()
+            if value is not None
+        }
+        self.namespaces = [*values]
+        self.bindings: list[dict[str, Any]] = []
         self.asked: list[str] = []
         self.at_patch: dict[str, Callable[[Cluster], str]] = {}
         """By namespace, what happens instead of its patch; returns the error of kubectl."""
@@ -110,40 +130,103 @@ class Cluster:
     def __call__(self, argv: Sequence[str], *, timeout: float, largest_output: int = 0) -> Completed:
         """Answer as kubectl does."""
         del timeout, largest_output
-        self.asked.append(argv[1])
+        self.asked.append(argv[1] if argv[2] != "rolebindings,clusterrolebindings" else "bindings")
         if not self.is_up:
             return Completed(1, "", "The connection to the server was refused\n")
         if argv[2] == "namespaces":
-            return Completed(0, "".join(f"namespace/{name}\n" for name in self.accounts), "")
+            return Completed(0, "".join(f"namespace/{name}\n" for name in self.namespaces), "")
         if argv[1] == "get":
-            found = {name: mounts for name, mounts in self.accounts.items() if mounts is not None}
-            items = [
-                {"metadata": {"namespace": name}, "automountServiceAccountToken": mounts}
-                for name, mounts in found.items()
+            accounts = [
+                {**account, "metadata": {"namespace": name, "annotations": account.get("annotations", {})}}
+                for name, account in self.accounts.items()
             ]
+            items = accounts if argv[2] == "serviceaccounts" else self.bindings
             return Completed(0, json.dumps({"items": items}), "")
         name = argv[4].removeprefix("--namespace=")
         if name in self.at_patch:
             return Completed(1, "", f"Warning: deprecated\n{self.at_patch[name](self)}\n")
-        self.accounts[name] = False
+        patch = json.loads(argv[5].removeprefix("--patch="))
+        _merge(self.accounts[name].setdefault("annotations", {}), patch.pop("metadata")["annotations"])
+        _merge(self.accounts[name], patch)
         return Completed(0, "serviceaccount/default patched\n", "")
 
 
-def statuses(host: Host, cluster: Cluster) -> tuple[int, dict[str, str]]:
+def _merge(target: dict[str, Any], patch: dict[str, Any]) -> None:
+    for key, value in patch.items():
+        if value is None:
+            target.pop(key, None)
+        else:
+            target[key] = value
+
+
+def statuses(host: Host, cluster: Cluster, **options: Any) -> tuple[int, dict[str, str]]:  # noqa: ANN401 - as the verb
     """Run the verb, and return its exit code and the status of each item."""
-    report = disable_default_tokens(replace(host, run=cluster), kubeconfig=None, timeout=5)
+    report = disable(replace(host, run=cluster), **options)
     return int(report.exit_code), {item.id.removesuffix("/default"): item.status.value for item in report.items}
 
 
 def test_each_account_is_patched_once_and_a_missing_one_by_a_later_run(host: Host) -> None:
-    """Two lists before and after the patches, and a request for each account that automounts."""
+    """Two lists before and after the patches, the bindings, and a request for each account that automounts."""
     cluster = Cluster(default=True, done=False, young=None)
     assert statuses(host, cluster) == (0, {"default": "changed", "done": "compliant", "young": "kept"})
-    assert cluster.asked == ["get", "get", "patch", "get", "get"]
+    assert cluster.asked == ["get", "get", "bindings", "patch", "get", "get"]
     assert statuses(host, cluster) == (0, {"default": "compliant", "done": "compliant", "young": "kept"})
-    cluster.accounts["young"] = True
+    cluster.accounts["young"] = {}
     assert statuses(host, cluster)[1]["young"] == "changed"
     assert cluster.asked.count("patch") == 2
+
+
+def test_undo_restores_exactly_the_values_before(host: Host) -> None:
+    cluster = Cluster(unset=..., set=True, off=False)
+    before = json.dumps(cluster.accounts, sort_keys=True)
+    statuses(host, cluster)
+    assert {account["automountServiceAccountToken"] for account in cluster.accounts.values()} == {False}
+    assert statuses(host, cluster, mode=Mode.UNDO) == (0, {"unset": "changed", "set": "changed", "off": "compliant"})
+    for account in cluster.accounts.values():
+        if not account.get("annotations"):
+            account.pop("annotations", None)
+    assert json.dumps(cluster.accounts, sort_keys=True) == before
+
+
+def test_undo_keeps_a_value_that_somebody_set_since(host: Host) -> None:
+    cluster = Cluster(shop=...)
+    statuses(host, cluster)
+    cluster.accounts["shop"]["automountServiceAccountToken"] = True
+    statuses(host, cluster, mode=Mode.UNDO)
+    assert cluster.accounts["shop"] == {"annotations": {}, "automountServiceAccountToken": True}
+
+
+def test_a_dry_run_changes_nothing_and_shows_what_would_change(host: Host) -> None:
+    cluster = Cluster(default=True, done=False)
+    assert statuses(host, cluster, dry_run=True) == (3, {"default": "differs", "done": "compliant"})
+    assert "patch" not in cluster.asked
+
+
+def test_an_exempt_account_gets_its_value_back_and_other_servers_keep_it(host: Host) -> None:
+    cluster = Cluster(shop=..., billing=...)
+    statuses(host, cluster)
+    settings = replace(Settings(), exempt_accounts=("shop/default",))
+    assert statuses(host, cluster, settings=settings)[1] == {"shop": "changed", "billing": "compliant"}
+    assert "automountServiceAccountToken" not in cluster.accounts["shop"]
+    asked = len(cluster.asked)
+    assert statuses(host, cluster)[1] == {"shop": "kept", "billing": "compliant"}
+    assert "patch" not in cluster.asked[asked:]
+
+
+def test_a_binding_that_names_an_account_is_shown(host: Host) -> None:
+    cluster = Cluster(shop=True, billing=True)
+    subject = {"kind": "ServiceAccount", "name": "default", "namespace": "shop"}
+    cluster.bindings = [{"kind": "RoleBinding", "metadata": {"name": "reader"}, "subjects": [subject]}]
+    shop, billing = disable(replace(host, run=cluster), dry_run=True).items
+    assert shop.detail.endswith("→ false; its pods may need the token: RoleBinding reader names it")
+    assert billing.detail == "automountServiceAccountToken → false"
+
+
+def test_a_stage_postpones_all_accounts_without_a_request(host: Host) -> None:
+    settings = replace(Settings(), stage_service_accounts=False, stages_until="2027-03-31")
+    cluster = Cluster(shop=True)
+    assert statuses(host, cluster, settings=settings) == (0, {"stages.service-accounts": "POSTPONED"})
+    assert cluster.asked == []
 
 
 def _is_forbidden(_: Cluster) -> str:
@@ -152,6 +235,7 @@ def _is_forbidden(_: Cluster) -> str:
 
 def _is_deleted(cluster: Cluster) -> str:
     del cluster.accounts["default"]
+    cluster.namespaces.remove("default")
     return "Error from server (NotFound): namespaces not found"
 
 
@@ -185,7 +269,7 @@ def test_a_kubectl_that_others_can_write_is_not_run(name: str, host: Host) -> No
     program.touch()
     program.chmod(0o777)
     with pytest.raises(HostError, match=f"^cannot run {name} as root: .*others can write to it"):
-        disable_default_tokens(replace(host, run=Programs()), kubeconfig=None, timeout=5)
+        disable(replace(host, run=Programs()))
 
 
 def test_a_named_kubeconfig_is_passed_to_kubectl(host: Host) -> None:
@@ -193,4 +277,4 @@ def test_a_named_kubeconfig_is_passed_to_kubectl(host: Host) -> None:
     named = f"--kubeconfig=/{KUBECONFIG}"
     programs = Programs({(KUBECTL, named, *NAMESPACES[1:]): Completed(1, "", "refused\n")})
     with pytest.raises(HostError, match=r"^cannot get namespaces: refused$"):
-        disable_default_tokens(replace(host, run=programs), kubeconfig=f"/{KUBECONFIG}", timeout=5)
+        disable(replace(host, run=programs), Access(f"/{KUBECONFIG}"))
