@@ -8,7 +8,7 @@ from agent.cluster.kubernetes.running_objects import ObjectName
 from agent.findings.impact import Break, Reason, Topic, When, advice, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from agent.cluster.kubernetes.objects import Binding
     from agent.cluster.kubernetes.running_objects import Running
@@ -19,8 +19,10 @@ _SYSTEM_ROLE = "system:"
 """The prefix of roles that each cluster has, such as for the discovery of issuers."""
 
 
-def account_breaks(running: Running, cluster: Cluster, is_used: Callable[[str], bool | None]) -> Iterator[Break]:
-    """Yield the accounts whose pods lose a token.
+def account_breaks(
+    running: Running, cluster: Cluster, is_used: Callable[[str], bool | None], exempt: Collection[str] = ()
+) -> Iterator[Break]:
+    """Yield the accounts whose pods lose a token, except the exempt ones, as NAMESPACE/default.
 
     `is_used` returns whether the audit log shows requests of the default account of a namespace; None without a log.
     """
@@ -28,7 +30,7 @@ def account_breaks(running: Running, cluster: Cluster, is_used: Callable[[str], 
     bindings = [*running.objects.get("rolebindings", ()), *running.objects.get("clusterrolebindings", ())]
     for namespace, titles in _with_token(running, cluster).items():
         account = accounts.get(namespace)
-        if account is not None and account.automounts is False:
+        if (account is not None and account.automounts is False) or f"{namespace}/{_DEFAULT}" in exempt:
             continue
         named = [str(binding) for binding in bindings if _names(binding, namespace)]
         used = is_used(namespace)

@@ -71,7 +71,11 @@ def evaluate(inputs: Inputs) -> Impact:
         *pod_security_breaks(running, inputs.today, inputs.tomorrow, inputs.version.minor),
         *map(answered_otherwise, inputs.differences),
         *traffic_breaks(cluster, expected_policies(inputs.settings), inputs.connections, unknown),
-        *account_breaks(running, cluster, inputs.is_account_used),
+        *(
+            account_breaks(running, cluster, inputs.is_account_used, inputs.settings.exempt_accounts)
+            if inputs.settings.stage_service_accounts
+            else ()
+        ),
         *_unread(running),
     )
     order = [*When]
@@ -91,7 +95,7 @@ def _unread(running: Running) -> Iterator[Break]:
 def expected_defaults(settings: Settings, version: Version) -> PodSecurityDefaults:
     """Return the Pod Security configuration of psa.yaml."""
     exempt = (*exempt_namespaces(version, with_rancher=settings.exempt_rancher), *settings.exempt_namespaces)
-    return PodSecurityDefaults(PodSecurityLevel.RESTRICTED, frozenset(exempt))
+    return PodSecurityDefaults(PodSecurityLevel(settings.stage_pod_security.level), frozenset(exempt))
 
 
 def enforcement_problem(nodes: tuple[NetworkNode, ...]) -> str:

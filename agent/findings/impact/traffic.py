@@ -15,7 +15,7 @@ from agent.cluster.kubernetes.network_policies import Client, Policies, parse_po
 from agent.cluster.kubernetes.running_objects import ObjectName, own_labels
 from agent.cluster.kubernetes.traffic import Flow, Target, is_balancer
 from agent.findings.impact import Break, Reason, Topic, When, advice
-from agent.harden.guide.manifests import network_policies
+from agent.harden.desired.resources import network_policies
 from agent.k3s.allow_rule import AllowedPods, AllowedPort, AllowRule, labels
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def replaced_policies(existing: Iterable[NetworkPolicy], expected: Iterable[Netw
 
 def expected_policies(settings: Settings) -> list[NetworkPolicy]:
     """Return the NetworkPolicies of policy.yaml."""
-    documents = read_documents(network_policies(settings.network_policy_namespaces), PurePosixPath("policy.yaml"))
+    documents = read_documents(network_policies(settings), PurePosixPath("policy.yaml"))
     return [parse_policy(plain(document.node)) for document in documents]
 
 

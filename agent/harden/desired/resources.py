@@ -91,9 +91,15 @@ def policy_manifest(settings: Settings, facts: HostFacts) -> bytes:
     parts = []
     if rows.POD_SECURITY_POLICIES.applies.to(facts.role, facts.version):
         parts.append(manifests.pod_security_policies(cis_operator_namespace=settings.cis_operator_namespace))
-    if settings.stage_network_policies:
-        parts.append(manifests.network_policies(settings.network_policy_namespaces, settings.network_policy_allow))
+    parts.append(network_policies(settings))
     return _with_header(b"".join(parts))
+
+
+def network_policies(settings: Settings) -> bytes:
+    """Return the NetworkPolicies of policy.yaml; empty if a stage postpones them."""
+    if not settings.stage_network_policies:
+        return b""
+    return manifests.network_policies(settings.network_policy_namespaces, settings.network_policy_allow)
 
 
 def admission_configuration(settings: Settings, facts: HostFacts) -> bytes:
