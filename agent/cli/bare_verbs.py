@@ -26,13 +26,19 @@ SERVICE_VARIABLE = "K3S_HARDEN_SERVICE"
 GATE_WORDING = Wording("K3s may start")
 
 
-def apply(options: HostOptions = _THIS_HOST, printed: ReportOptions = _REPORT, *, force: bool = False) -> None:
+def apply(
+    options: HostOptions = _THIS_HOST,
+    printed: ReportOptions = _REPORT,
+    *,
+    force: bool = False,
+    accept_impact: bool = False,
+) -> None:
     """Apply the guide, print the report and exit."""
     from agent.cli.verbs import converge
 
     host = options.host()
     with progress("apply", quiet=printed.quiet) as shown:
-        report = converge.apply(host, options.request(force=force), shown)
+        report = converge.apply(host, options.request(force=force), shown, accept_impact=accept_impact)
     printed.finish(report, options.caller)
 
 

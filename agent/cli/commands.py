@@ -72,13 +72,22 @@ def _program(
 
 @app.command(epilog=epilog("sudo k3s-harden apply --role server", CHANGES))
 @expand(options=SERVICE, printed=REPORT)
-def apply(*, force: Force = False, options: HostOptions, printed: ReportOptions) -> None:
+def apply(
+    *,
+    force: Force = False,
+    accept_impact: Annotated[
+        bool, typer.Option("--accept-impact", help="Apply even if objects of the cluster break.")
+    ] = False,
+    options: HostOptions,
+    printed: ReportOptions,
+) -> None:
     """Apply the hardening guide to this host.
 
     Writes files, directories, kernel parameters and K3s options, then reads the host again and reports. Makes no
-    changes if the host is already compliant. `revert` undoes all changes.
+    changes if the host is already compliant. `revert` undoes all changes. On a server where K3s runs, the first run
+    makes no changes and ends with 3 if objects of the cluster would break at once.
     """
-    bare_verbs.apply(options, printed, force=force)
+    bare_verbs.apply(options, printed, force=force, accept_impact=accept_impact)
 
 
 @app.command(epilog=epilog("sudo k3s-harden check", READS))

@@ -9,10 +9,12 @@ from agent.base.report import Level
 from agent.findings.registry import KINDS, UNINSTALL, FindingKind, Problem, instruction, register
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
     from pathlib import PurePosixPath
 
+    from agent.base.errors import HardenError
     from agent.base.report import Finding
+    from agent.findings.impact import Break
     from agent.harden.node.gate import Gate
 
 _INSTALLED_VERSION = "$(k3s --version | awk 'NR == 1 {print $3}')"
@@ -76,6 +78,55 @@ NOT_RECORDED = register(
         remediation="restore /var/lib/k3s-harden/journal from a backup, or remove the hardening by hand",
     )
 )
+
+
+BREAKS_AT_ONCE = register(
+    FindingKind(
+        "breaks-at-once",
+        Level.ERROR,
+        explanation="""An object of the running cluster breaks as soon as apply writes its files, so apply did nothing.
+
+    Only the first run on a server where K3s runs asks the API server. `k3s-harden impact` shows all objects, also those
+    that break later.
+    """,
+        remediation="admit its traffic by `network-policies.allow`, postpone it by `stages`, or pass --accept-impact",
+    )
+)
+
+IMPACT_UNKNOWN = register(
+    FindingKind(
+        "impact-unknown",
+        Level.ERROR,
+        explanation="""The API server did not answer, so it is not known what breaks, and apply did nothing.
+
+    Only the first run on a server where K3s runs asks the API server, for ten seconds at most.
+    """,
+        remediation="find out why the API server does not answer, or pass --accept-impact",
+    )
+)
+
+_MOST_BREAKS = 20
+
+
+def breaking_at_once(breaks: Sequence[Break]) -> tuple[Finding, ...]:
+    """Return a finding for each object that breaks at once; the last one counts those that are left out."""
+    found = [
+        Problem(_sentence(entry), remediation=entry.remediation)
+        for entry in breaks[:_MOST_BREAKS]
+    ]
+    left = len(breaks) - len(found)
+    if left:
+        found.append(Problem(f"{left} more objects break at once", remediation=Remediation((OwnCommand("impact"),))))
+    return tuple(map(BREAKS_AT_ONCE.case, found))
+
+
+def _sentence(entry: Break) -> str:
+    return f"{entry.object} {'breaks' if entry.is_certain else 'may break'} {entry.when}: {entry.reasons[0]}"
+
+
+def impact_unknown(error: HardenError) -> Finding:
+    """Return the finding about an API server that does not answer."""
+    return IMPACT_UNKNOWN.case(Problem(f"it is not known what breaks in the cluster: {error.message}"))
 
 
 def without_runs(dropin: PurePosixPath) -> Finding:

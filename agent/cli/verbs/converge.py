@@ -9,6 +9,7 @@ from agent.base.errors import ExitCode, HardenError, HostError
 from agent.base.model import Absent, File, OwnCommand, Sysctl
 from agent.base.report import GATE_VERB, Item, ItemStatus, Report, no_progress
 from agent.base.value import replace
+from agent.cli.verbs import first_apply
 from agent.harden.changes import last_run
 from agent.harden.changes.journal import Journal
 from agent.harden.guide.files import POLICY_FILE
@@ -122,15 +123,28 @@ def _compared(item: Item, found: Observed, expected: State) -> Item:
     return replace(item, diff=unified(found, expected), content_differs=False)
 
 
-def apply(host: Host, request: Request, progress: Progress = no_progress) -> Report:
-    """Make the host compliant, then observe it again. Takes no lock and makes no changes if it is compliant."""
-    report, situation = _applied(host, request, progress)
+def apply(host: Host, request: Request, progress: Progress = no_progress, *, accept_impact: bool = False) -> Report:
+    """Make the host compliant, then observe it again. Takes no lock and makes no changes if it is compliant.
+
+    On a server where K3s runs, the first run makes no changes if an object of the cluster breaks at once, unless
+    `accept_impact`.
+    """
+    progress("reading the host")
+    situation = observe_situation(host, request)
+    if not accept_impact and first_apply.is_first_on_a_running_server(host, situation):
+        host.refuse_ordinary_user("apply")
+        progress("reading the cluster")
+        breaking = first_apply.breaks_at_once(host, request, situation)
+        if breaking:
+            report = _report("apply", host, situation, items_of(situation), writes=True)
+            return replace(report, findings=(*report.findings, *breaking), next_steps=first_apply.WAYS_ON)
+    report, situation = _applied(host, request, situation, progress)
     return _advised(report, host, situation)
 
 
-def _applied(host: Host, request: Request, progress: Progress = no_progress) -> tuple[Report, Situation]:
-    progress("reading the host")
-    situation = observe_situation(host, request)
+def _applied(
+    host: Host, request: Request, situation: Situation, progress: Progress = no_progress
+) -> tuple[Report, Situation]:
     settled = all(run.finished for run in situation.journal.runs)
     if not (settled and situation.plan.is_empty):
         host.refuse_ordinary_user("apply")
@@ -166,8 +180,8 @@ def _applied(host: Host, request: Request, progress: Progress = no_progress) -> 
 
 def gate(host: Host, request: Request) -> Report:
     """Apply, and report with the exit code that decides whether K3s starts."""
-    start = starting_service(host, request.service)
-    report, situation = _applied(host, replace(request, for_gate=True, start=start))
+    request = replace(request, for_gate=True, start=starting_service(host, request.service))
+    report, situation = _applied(host, request, observe_situation(host, request))
     report = replace(report, verb=GATE_VERB)
     return report if report.is_ready else _advised(report, host, situation)
 

@@ -11,6 +11,7 @@ from agent.assess.evidence.reader import read_evidence
 from agent.base.errors import HardenError, HostError
 from agent.base.host.https import Limits
 from agent.base.model import NEWEST_KNOWN, Version
+from agent.base.report import no_progress
 from agent.base.value import Value
 from agent.cluster.connection import connect
 from agent.cluster.kubectl import KubectlClient
@@ -72,17 +73,32 @@ def impact(host: Host, request: Request, access: Access, environment: Mapping[st
         if access.probe:
             raise HostError("--probe requires the credential of K3s", "run it as root on a server")
         return _elsewhere(host, request, access, environment, progress)
+    return impact_on_server(host, request, observe_situation(host, request), LIMITS, progress, probe=access.probe)
+
+
+def impact_on_server(
+    host: Host,
+    request: Request,
+    situation: Situation,
+    limits: Limits,
+    progress: Progress = no_progress,
+    *,
+    probe: bool = False,
+) -> Impact:
+    """Return what breaks, from the API server of this host. Raises HardenError if it cannot be read.
+
+    `probe` also asks the API server about each pod template, in a temporary namespace.
+    """
     progress("reading the cluster")
-    situation = observe_situation(host, request)
     kubeconfigs = [situation.facts.data_dir / name for name in KUBECONFIGS]
-    client, url, _ = connect(host, kubeconfigs, LIMITS)
+    client, url, _ = connect(host, kubeconfigs, limits)
     with client:
         running = read_running(client, url)
     connections = host.connections()
     version, tomorrow = _version(running.version), _defaults(host, observe_after_apply(host, request, situation))
     notes = [_NO_CONNECTIONS if connections is None else _SNAPSHOT]
     differences: tuple[Difference, ...] = ()
-    if access.probe and tomorrow.level is not None:
+    if probe and tomorrow.level is not None:
         progress("asking the API server about pod templates")
         standard = Standard(tomorrow.level, tomorrow.minor)
         found = probe_workloads(lambda: connect(host, kubeconfigs, _PROBE_LIMITS)[0], url, standard, version.minor)

@@ -1,0 +1,94 @@
+"""The first apply on a server where K3s runs, which asks the API server what breaks at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.base.host.probe import K3sProcess
+from agent.base.model import Role
+from agent.base.value import replace
+from agent.cli.verbs import converge
+from agent.cluster.kubernetes.queries import Query
+from agent.harden.settings.schema import Overrides
+from agent.harden.situation import Request
+from tests.fake import fake_host, in_memory
+from tests.unit.cluster.api_server import ApiServer
+from tests.unit.cluster.kubernetes import samples
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from agent.base.host import Host
+
+REQUEST = Request(Overrides(role="server", k3s_version="1.34"))
+RUNNING = K3sProcess(1, Role.SERVER, 0.0)
+VERSION = b'{"gitVersion": "v1.34.0+k3s1"}'
+POLICY = "var/lib/rancher/k3s/server/manifests/policy.yaml"
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    with in_memory() as directory:
+        (directory / "etc").mkdir()
+        (directory / "var/lib").mkdir(parents=True)
+        yield directory
+
+
+def server(root: Path, *processes: K3sProcess) -> Host:
+    return fake_host(root, processes=processes, is_live=True)
+
+
+def with_api(root: Path, api: ApiServer) -> None:
+    config = root / "var/lib/rancher/k3s/server/cred/admin.kubeconfig"
+    config.parent.mkdir(parents=True)
+    config.write_text(api.kubeconfig(embedded=True))
+    config.chmod(0o600)
+
+
+def test_nothing_is_changed_if_the_api_server_does_not_answer(root: Path) -> None:
+    report = converge.apply(server(root, RUNNING), REQUEST)
+    assert int(report.exit_code) == 3
+    assert "impact-unknown" in {finding.id for finding in report.findings}
+    assert [str(step.step) for step in report.next_steps if "--accept-impact" in str(step.step)]
+    assert not (root / POLICY).exists()
+    assert not (root / "var/lib/k3s-harden").exists()
+
+
+def pod(name: str, namespace: str, labels: dict[str, str], address: str) -> dict[str, object]:
+    """Return a running pod that declares port 9000."""
+    metadata = {"name": name, "namespace": namespace, "labels": labels}
+    container = {"name": "main", "ports": [{"containerPort": 9000}]}
+    status = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]}
+    return {"metadata": metadata, "spec": {"containers": [container], "nodeName": "node-1"}, "status": status}
+
+
+def test_nothing_is_changed_if_an_object_breaks_at_once(root: Path) -> None:
+    pods = [pod("web", "default", {"app": "web"}, "10.42.0.5"), pod("client", "shop", {"app": "client"}, "10.42.0.6")]
+    api = ApiServer({**samples.NEW, Query.PODS: pods}, {"/version": lambda handler: handler.send(200, VERSION)})
+    with api.running():
+        with_api(root, api)
+        report = converge.apply(server(root, RUNNING), REQUEST)
+    found = [finding.message for finding in report.findings if finding.id == "breaks-at-once"]
+    assert (int(report.exit_code), any("default" in message for message in found)) == (3, True)
+    assert not (root / POLICY).exists()
+
+
+@pytest.mark.parametrize("way", ["accepted", "not running", "agent", "gate", "journal"])
+def test_the_cluster_is_not_asked(way: str, root: Path) -> None:
+    """An accepted impact, a K3s that does not run, an agent, the gate, and each run after the first."""
+    request = REQUEST if way != "agent" else replace(REQUEST, overrides=Overrides(role="agent", k3s_version="1.34"))
+    with ApiServer().running() as api:
+        with_api(root, api)
+        running = server(root, *(() if way == "not running" else (RUNNING,)))
+        if way == "journal":
+            converge.apply(server(root), REQUEST)
+            (root / POLICY).unlink()
+        if way == "gate":
+            converge.gate(running, request)
+        else:
+            converge.apply(running, request, accept_impact=way == "accepted")
+        assert api.asked == []
+    assert (root / POLICY).exists() is (way != "agent")
