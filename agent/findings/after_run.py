@@ -110,10 +110,7 @@ _MOST_BREAKS = 20
 
 def breaking_at_once(breaks: Sequence[Break]) -> tuple[Finding, ...]:
     """Return a finding for each object that breaks at once; the last one counts those that are left out."""
-    found = [
-        Problem(_sentence(entry), remediation=entry.remediation)
-        for entry in breaks[:_MOST_BREAKS]
-    ]
+    found = [Problem(_sentence(entry), remediation=entry.remediation) for entry in breaks[:_MOST_BREAKS]]
     left = len(breaks) - len(found)
     if left:
         found.append(Problem(f"{left} more objects break at once", remediation=Remediation((OwnCommand("impact"),))))

@@ -16,7 +16,7 @@ from agent.cli.verbs.k3s_state import configured_k3s
 from agent.harden.changes.execute import carry_out_all, refused
 from agent.harden.changes.journal import Journal
 from agent.harden.desired import preconditions
-from agent.harden.desired.resources import HEADER
+from agent.harden.desired.resources import HEADER, comments_only
 from agent.harden.guide.files import DROPIN_NAME, K3S_CONFIG, POLICY_FILE
 from agent.harden.guide.k3s_options import SECRETS_ENCRYPTION
 from agent.harden.node import gate
@@ -84,16 +84,22 @@ def revert(host: Host, *, last: bool, force: bool) -> Report:
         runs = journal.runs()[-1:] if last else journal.runs()
         before, left = journal.history(runs)
         k3s = _read_k3s(host)
+        policy = str(k3s.data_dir / POLICY_FILE)
+        # An interrupted revert can have left the manifest without objects.
+        left = {**left, policy: (*left.get(policy, ()), *map(_without_objects, left.get(policy, ())))}
         observed = {name: host.observe(state) for name, state in before.items()}
         undo = _undo(plan.undo_plan(before, left, observed, force=force), before, observed, k3s)
+        runs_k3s = bool(host.probe())
+        undo, are_removed = _with_objects_removed(undo, policy, host, k3s) if runs_k3s else (undo, False)
         items = _carry_out(undo, runs, before, host, journal)
     undone = {item.id for item in items if item.status is ItemStatus.CHANGED}
     has_started = host.tree.exists(k3s.data_dir / "server/tls")
     found = findings.after_revert(
         undone,
         gates,
-        k3s_runs=bool(host.probe()),
+        k3s_runs=runs_k3s,
         lost_manifest=has_started
+        and not are_removed
         and any(name.endswith(f"/{POLICY_FILE}") and isinstance(before[name], Absent) for name in undone),
         settings=k3s.settings,
     )
@@ -102,6 +108,32 @@ def revert(host: Host, *, last: bool, force: bool) -> Report:
     evidence = (Fact("runs", f"{len(runs) or 'no'} run{'' if len(runs) == 1 else 's'} to undo", "the journal"),)
     report = Report(verb="revert", writes=True, facts=evidence, items=items, findings=found)
     return replace(report, next_steps=next_steps.steps_after_revert(report, k3s.state, last=last))
+
+
+def _without_objects(state: State) -> State:
+    """Return a manifest as a file of comments, for which K3s removes what it created from the manifest."""
+    return replace(state, content=comments_only()) if isinstance(state, File) else state
+
+
+def _with_objects_removed(undo: _Undo, policy: str, host: Host, k3s: _K3s) -> tuple[_Undo, bool]:
+    """Let K3s remove the objects of policy.yaml, if the plan removes that file. Return the rest of the plan.
+
+    K3s keeps the objects of a manifest that is deleted. The second value is whether it has removed them.
+    """
+    found = next((change for change in undo.plan.changes if change.id == policy), None)
+    if found is None or not isinstance(found.before, File) or not isinstance(found.after, Absent):
+        return undo, False
+    from agent.cluster.addon import wait_until_applied
+
+    emptied = _without_objects(found.before)
+    if emptied != found.before:
+        try:
+            host.put(emptied)
+        except HardenError:
+            return undo, False
+    are_removed = wait_until_applied(host, k3s.data_dir, PurePosixPath(policy).stem, comments_only())
+    changes = tuple(replace(found, before=emptied) if change is found else change for change in undo.plan.changes)
+    return undo._replace(plan=replace(undo.plan, changes=changes)), are_removed
 
 
 def _read_k3s(host: Host) -> _K3s:

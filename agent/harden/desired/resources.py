@@ -95,6 +95,11 @@ def policy_manifest(settings: Settings, facts: HostFacts) -> bytes:
     return _with_header(b"".join(parts))
 
 
+def comments_only() -> bytes:
+    """Return the content of a manifest of which K3s removes all objects: only the header."""
+    return _with_header(b"")
+
+
 def network_policies(settings: Settings) -> bytes:
     """Return the NetworkPolicies of policy.yaml; empty if a stage postpones them."""
     if not settings.stage_network_policies:
