@@ -12,6 +12,7 @@ from agent.findings import (  # noqa: F401 - each module declares its kinds
     components,
     files,
     gate,
+    gate_observation,
     k3s_startup,
     kernel_parameters,
     machine,

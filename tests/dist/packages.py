@@ -84,7 +84,7 @@ def _rpm(payload: Payload, epoch: int) -> Iterator[PackageFile]:
 
 def _both(packager: str, payload: Payload, epoch: int) -> Iterator[PackageFile]:
     yield PackageFile(PurePosixPath("/usr/bin/k3s-harden"), _source(f"{packager}/k3s-harden"), 0o755)
-    for name in ("remove-units.sh", "update-units.sh"):
+    for name in ("observe-running-cluster.sh", "remove-units.sh", "update-units.sh"):
         yield PackageFile(_PRIVATE / name, _source(name))
     for path, data in payload.files.items():
         yield PackageFile(_PRIVATE / path, data)

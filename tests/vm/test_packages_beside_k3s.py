@@ -23,14 +23,21 @@ _MOUNT = f"[Mount]\nWhat=data\nWhere={_DATA_DIR}\nType=tmpfs\nOptions=mode=0755\
 
 
 @pytest.mark.deb
-def test_installing_keeps_k3s_running_and_an_upgrade_keeps_a_blocked_k3s(bare: Node, packages: Packages) -> None:
-    """The gate runs at the next start of K3s. A K3s that it blocks starts after the repair."""
+def test_installing_on_a_running_cluster_observes_until_the_first_apply(bare: Node, packages: Packages) -> None:
+    """The gate then blocks, and an upgrade keeps a blocked K3s. A K3s that it blocks starts after the repair."""
     bare.install_k3s()
     bare.systemctl("start", SERVER)
     process = bare.unit(SERVER)["MainPID"]
     put_package(bare, packages.deb)
     assert (bare.unit(SERVER)["MainPID"], bare.gate_runs()) == (process, 0)
     assert {bare.unit(timer)["ActiveState"] for timer in TIMERS} == {"inactive"}
+
+    bare.systemctl("restart", SERVER)
+    assert (bare.gate_runs(), bare.starts()[-1].kernel == HARDENED_KERNEL) == (1, False)
+    assert "gate-observes" in bare.harden("check", check=False).out
+    assert bare.harden("apply", check=False).code == 3  # the stand-in of K3s has no API server
+    bare.harden("apply", "--accept-impact")
+    assert "gate-observes" not in bare.harden("check", check=False).out
 
     bare.break_host()
     bare.systemctl("restart", SERVER, check=False)

@@ -10,10 +10,12 @@ from agent.base.model import Absent, File, OwnCommand, Sysctl
 from agent.base.report import GATE_VERB, Item, ItemStatus, Report, no_progress
 from agent.base.value import replace
 from agent.cli.verbs import first_apply
+from agent.findings.gate_observation import OBSERVING
 from agent.harden.changes import last_run
 from agent.harden.changes.journal import Journal
 from agent.harden.guide.files import POLICY_FILE
 from agent.harden.node.configuration import dropin_directory
+from agent.harden.node.gate_observation import end_observation, observes_since
 from agent.harden.node.starting_service import starting_service
 from agent.harden.plan import plan
 from agent.harden.plan.plan import difference
@@ -179,8 +181,13 @@ def _applied(
 
 
 def gate(host: Host, request: Request) -> Report:
-    """Apply, and report with the exit code that decides whether K3s starts."""
-    request = replace(request, for_gate=True, start=starting_service(host, request.service))
+    """Apply, and report with the exit code that decides whether K3s starts. A gate that observes changes nothing."""
+    request = replace(request, for_gate=True)
+    if observes_since(host):
+        situation = observe_situation(host, request)
+        report = _report(GATE_VERB, host, situation, ())
+        return replace(report, findings=tuple(found for found in report.findings if found.id in OBSERVING))
+    request = replace(request, start=starting_service(host, request.service))
     report, situation = _applied(host, request, observe_situation(host, request))
     report = replace(report, verb=GATE_VERB)
     return report if report.is_ready else _advised(report, host, situation)
@@ -195,6 +202,7 @@ def _released(report: Report, host: Host, situation: Situation) -> Report:
 
     last_run.write_last_run(host, situation.to_record)
     try:
+        end_observation(host)
         started = findings.after_release(end_exceptions(host))
     except HostError:  # such as a read-only /run: the pause then ends by itself
         return report

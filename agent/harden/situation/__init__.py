@@ -92,6 +92,8 @@ class Situation(Value):
     """Paths of the files that K3s reads only when it starts, and that changed after it started."""
     machine: Machine
     gate: Gate
+    gate_observes_since: str
+    """The day since which the gate observes, YYYY-MM-DD; empty if it blocks an unhardened K3s."""
     journal: JournalState
     waivers: Waivers
     stages: tuple[Stage, ...]

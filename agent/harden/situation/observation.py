@@ -19,6 +19,7 @@ from agent.harden.guide.files import AUDIT_POLICY, FILES, K3S_CONFIG, POD_SECURI
 from agent.harden.guide.k3s_options import PROTECT_KERNEL_DEFAULTS_REQUIRED
 from agent.harden.guide.sysctls import SYSCTLS
 from agent.harden.node import facts, gate, site_files
+from agent.harden.node.gate_observation import observes_since
 from agent.harden.node.machine import read_machine
 from agent.harden.node.sysctl_files import read_sysctl_files
 from agent.harden.node.version import GivenVersion
@@ -131,6 +132,7 @@ def _observe(
         changed_since_start=_changed_since_start(host, journal, state, host_facts),
         machine=read_machine(host, host_facts),
         gate=found_gate,
+        gate_observes_since=observes_since(host),
         journal=state,
         waivers=waivers,
         stages=stages_of(settings, host_facts.role, host_facts.version),

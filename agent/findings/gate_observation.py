@@ -1,0 +1,65 @@
+"""Findings about a gate that observes, because a package was installed on a cluster that ran."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING
+
+from agent.base.model import Instruction, Location, OwnCommand, Remediation
+from agent.base.report import Level
+from agent.findings.registry import Problem, finding, no
+from agent.harden.node.gate_observation import OBSERVES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.harden.situation import Situation
+
+OBSERVING = ("gate-observes", "gate-observes-too-long")
+
+_MOST_DAYS = 30
+_FIX = Remediation(
+    (OwnCommand("impact"), Instruction("fix what breaks, or postpone it by `stages`"), OwnCommand("apply")),
+    alternative=Remediation((OwnCommand("install", ("--enforce",)),)),
+)
+_GENERAL = "run `sudo k3s-harden impact`, then `sudo k3s-harden apply`, or `sudo k3s-harden install --enforce`"
+
+
+@finding(Level.WARNING, remediation=_GENERAL)
+def gate_observes(situation: Situation) -> Iterator[Problem]:
+    """The gate hardens nothing and blocks nothing, because its package was installed on a cluster that ran.
+
+    The first successful apply ends this, and so does `install --enforce`. From day 30 on it is an error.
+    """
+    if situation.gate_observes_since and _days(situation) < _MOST_DAYS:
+        yield _problem(situation)
+
+
+@finding(
+    Level.ERROR,
+    blocks_gate=no("The gate observes, so it blocks nothing."),
+    prevents_start=no("K3s itself is not affected."),
+    remediation=_GENERAL,
+)
+def gate_observes_too_long(situation: Situation) -> Iterator[Problem]:
+    """The gate has observed for 30 days or longer, so K3s still starts unhardened."""
+    if situation.gate_observes_since and _days(situation) >= _MOST_DAYS:
+        yield _problem(situation)
+
+
+def _problem(situation: Situation) -> Problem:
+    since = situation.gate_observes_since
+    return Problem(
+        f"the gate observes since {since}: K3s starts even if this host is not hardened",
+        "a gate that blocks an unhardened K3s",
+        location=Location(OBSERVES),
+        remediation=_FIX,
+    )
+
+
+def _days(situation: Situation) -> int:
+    try:
+        since = date.fromisoformat(situation.gate_observes_since)
+    except ValueError:
+        return _MOST_DAYS
+    return (date.fromisoformat(situation.today.date) - since).days

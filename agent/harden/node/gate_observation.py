@@ -1,0 +1,38 @@
+"""The file that makes the gate observe on a cluster that ran before this program was installed.
+
+Only the scripts of a package write it, at the first installation, so that an installation never hardens a running
+cluster. The first successful apply removes it.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from agent.base.model import Absent
+
+if TYPE_CHECKING:
+    from agent.base.host import Host
+
+OBSERVES = PurePosixPath("/var/lib/k3s-harden/gate-observes")
+"""Contains the day of its creation, YYYY-MM-DD in UTC."""
+
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}\n?", re.ASCII)
+
+
+def observes_since(host: Host) -> str:
+    """Return the day since which the gate observes, YYYY-MM-DD; empty if it blocks an unhardened K3s.
+
+    A file that another user can change counts as absent, and so does one with any other content.
+    """
+    if isinstance(host.tree.stat(OBSERVES), Absent) or host.tree.trust_problem(OBSERVES):
+        return ""
+    text = host.tree.text_if_readable(OBSERVES) or ""
+    return text.strip() if _DAY.fullmatch(text) else ""
+
+
+def end_observation(host: Host) -> None:
+    """Remove the file. Raises HostError if that fails."""
+    if not isinstance(host.tree.stat(OBSERVES), Absent):
+        host.put(Absent(OBSERVES))
