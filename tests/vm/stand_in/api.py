@@ -82,7 +82,11 @@ class _Answers(BaseHTTPRequestHandler):
         elif namespaces.get(name) is None:
             self._answer(404, _status(404, "NotFound", "the ServiceAccount does not exist"))
         else:
-            namespaces[name] |= patch
+            annotations = {**namespaces[name].get("annotations", {}), **patch.pop("metadata", {}).get("annotations", {})}
+            merged = {**namespaces[name], **patch, "annotations": annotations}
+            # A null removes a field, as in a merge patch.
+            merged["annotations"] = {key: value for key, value in annotations.items() if value is not None}
+            namespaces[name] = {key: value for key, value in merged.items() if value not in (None, {})}
             self.file.write_text(json.dumps(namespaces))
             self._answer(200, _account(name, namespaces[name]))
 
@@ -110,8 +114,9 @@ def _namespace(name: str) -> dict[str, Any]:
 
 
 def _account(namespace: str, content: dict[str, Any]) -> dict[str, Any]:
-    metadata = {"name": "default", "namespace": namespace}
-    return {"kind": "ServiceAccount", "apiVersion": "v1", "metadata": metadata, **content}
+    metadata = {"name": "default", "namespace": namespace, "annotations": content.get("annotations", {})}
+    fields = {key: value for key, value in content.items() if key != "annotations"}
+    return {"kind": "ServiceAccount", "apiVersion": "v1", "metadata": metadata, **fields}
 
 
 def _status(code: int, reason: str, message: str) -> dict[str, Any]:
