@@ -82,7 +82,10 @@ class _Answers(BaseHTTPRequestHandler):
         elif namespaces.get(name) is None:
             self._answer(404, _status(404, "NotFound", "the ServiceAccount does not exist"))
         else:
-            annotations = {**namespaces[name].get("annotations", {}), **patch.pop("metadata", {}).get("annotations", {})}
+            annotations = {
+                **namespaces[name].get("annotations", {}),
+                **patch.pop("metadata", {}).get("annotations", {}),
+            }
             merged = {**namespaces[name], **patch, "annotations": annotations}
             # A null removes a field, as in a merge patch.
             merged["annotations"] = {key: value for key, value in annotations.items() if value is not None}
