@@ -31,6 +31,7 @@ from agent.cli.verbs import converge as verbs
 from agent.cli.verbs import drift
 from agent.cli.verbs.installation import COMPLETIONS, USUAL, Installation, installed_files
 from agent.harden.changes import journal, last_run, notifications, publication, state
+from agent.harden.changes.gate_observation import OBSERVES
 from agent.harden.desired import resources as desired
 from agent.harden.guide.files import DIRECTORIES, FILES, DirectoryRow, FileRow
 from agent.harden.guide.k3s_options import ON_REQUEST, OPTIONS
@@ -412,6 +413,7 @@ def _resources() -> str:
                     "journal for `revert`: a file with mode 0600 for each run with changes",
                 ),
                 (f"`{journal.BACKUPS}`", "0700", "files that `--force` and `install` replaced, with mode 0600"),
+                (f"`{OBSERVES}`", "0600", "day since which the gate observes, from a package on a running cluster"),
                 (f"`{last_run.RECORD}`", "0600", "version, settings and day of the last successful run, for the gate"),
                 (f"`{drift.REPORT}`", "0600", "previous assessment, for the daily comparison"),
                 (f"`{drift.METRICS}`", "0600", "metrics of that assessment, for a textfile collector"),

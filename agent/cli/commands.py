@@ -514,15 +514,26 @@ _INSTALL = Wording("everything is installed", "Installed", "Already installed; n
 
 @app.command(epilog=epilog("sudo k3s-harden install", CHANGES, _INSTALL.success))
 @expand(options=HOST, printed=REPORT)
-def install(*, unit: Services = None, program: Program = None, options: HostOptions, printed: ReportOptions) -> None:
+def install(
+    *,
+    unit: Services = None,
+    program: Program = None,
+    enforce: Annotated[
+        bool, typer.Option("--enforce", help="Install the gate on a cluster that apply never hardened.")
+    ] = False,
+    options: HostOptions,
+    printed: ReportOptions,
+) -> None:
     """Install the gate, timers and completions.
 
-    Installs the systemd units, which run apply before each start of K3s, and shell completions. Starts nothing.
+    Installs the systemd units, which run apply before each start of K3s, and shell completions. Starts nothing. If K3s
+    has run on this host and apply has never hardened it, it changes nothing and ends with 3.
     """
     from agent.cli.verbs.install import install as verb
 
     host = options.host()
-    report = replace(verb(host, _installation(host, options, unit or (), program)), wording=_INSTALL)
+    done = verb(host, _installation(host, options, unit or (), program), enforce=enforce)
+    report = replace(done, wording=_INSTALL)
     printed.finish(report, partial(options.caller, program, unit or ()))
 
 

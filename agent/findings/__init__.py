@@ -22,7 +22,13 @@ from agent.findings import (  # noqa: F401 - each module declares its kinds
     secure_defaults,
     settings,
 )
-from agent.findings.after_run import after_release, after_revert, after_uninstall, without_runs
+from agent.findings.after_run import (
+    after_release,
+    after_revert,
+    after_uninstall,
+    not_enforced,
+    without_runs,
+)
 from agent.findings.registry import KINDS, Problem, instruction
 
 if TYPE_CHECKING:
@@ -32,7 +38,15 @@ if TYPE_CHECKING:
     from agent.findings.registry import FindingKind
     from agent.harden.situation import Situation
 
-__all__ = ["KINDS", "after_release", "after_revert", "after_uninstall", "collect_findings", "without_runs"]
+__all__ = [
+    "KINDS",
+    "after_release",
+    "after_revert",
+    "after_uninstall",
+    "collect_findings",
+    "not_enforced",
+    "without_runs",
+]
 
 _MOST_CASES = 50
 """Maximum number of findings of one kind in a report."""

@@ -126,6 +126,24 @@ def impact_unknown(error: HardenError) -> Finding:
     return IMPACT_UNKNOWN.case(Problem(f"it is not known what breaks in the cluster: {error.message}"))
 
 
+GATE_NOT_ENFORCED = register(
+    FindingKind(
+        "gate-not-enforced",
+        Level.ERROR,
+        explanation="""install did nothing, because K3s has run on this host and apply has never hardened it.
+
+    The gate would harden the host at K3s' next start, and break workloads without a warning.
+    """,
+        remediation="run `sudo k3s-harden apply` first, or `sudo k3s-harden install --enforce`",
+    )
+)
+
+
+def not_enforced() -> Finding:
+    """Return the finding about a gate that would harden a running cluster."""
+    return GATE_NOT_ENFORCED.case(Problem("K3s has run on this host, and apply has never hardened it"))
+
+
 def without_runs(dropin: PurePosixPath) -> Finding:
     """Return the finding about a drop-in of K3s that no run of the journal has written."""
     message = "nothing was undone: the journal has no run, and the hardening stays"

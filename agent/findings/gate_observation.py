@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from agent.base.model import Instruction, Location, OwnCommand, Remediation
 from agent.base.report import Level
 from agent.findings.registry import Problem, finding, no
-from agent.harden.node.gate_observation import OBSERVES
+from agent.harden.changes.gate_observation import OBSERVES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,6 +12,7 @@ from agent.base.errors import ExitCode
 from agent.base.host import LOCK
 from agent.cli.verbs.drift import METRICS, REPORT
 from agent.harden.changes import notifications, publication
+from agent.harden.changes.gate_observation import OBSERVES
 from agent.harden.changes.journal import BACKUPS, JOURNAL
 from agent.harden.changes.last_run import RECORD
 from agent.harden.node.gate_units import gate_instance
@@ -38,6 +39,7 @@ _FILES = (
     (DEFAULT_SETTINGS, "Settings of the site; optional. k3s-harden explain settings lists them."),
     (JOURNAL, "Journal of all changes, for revert. Removed when the Debian package is purged."),
     (BACKUPS, "Backups of files that --force or install replaced."),
+    (OBSERVES, "Day since which the gate observes. Written by a package on a running cluster."),
     (RECORD, "Version, settings and day of the last successful run, for the gate."),
     (REPORT, "Previous assessment, for the daily comparison."),
     (METRICS, "Metrics of that assessment, for a textfile collector."),

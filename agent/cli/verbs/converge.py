@@ -12,10 +12,10 @@ from agent.base.value import replace
 from agent.cli.verbs import first_apply
 from agent.findings.gate_observation import OBSERVING
 from agent.harden.changes import last_run
+from agent.harden.changes.gate_observation import end_observation, observes_since
 from agent.harden.changes.journal import Journal
 from agent.harden.guide.files import POLICY_FILE
 from agent.harden.node.configuration import dropin_directory
-from agent.harden.node.gate_observation import end_observation, observes_since
 from agent.harden.node.starting_service import starting_service
 from agent.harden.plan import plan
 from agent.harden.plan.plan import difference

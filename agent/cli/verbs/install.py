@@ -12,7 +12,7 @@ from agent.base.errors import HardenError, HostError, UnsupportedHostError, Usag
 from agent.base.host import LOCK
 from agent.base.host.systemd import OLDEST_SYSTEMD, Systemd
 from agent.base.linux.unit_files import PACKAGED_UNITS
-from agent.base.model import Absent, Directory, File, ShellCommand
+from agent.base.model import Absent, Directory, File, OwnCommand, ShellCommand
 from agent.base.report import Fact, Item, ItemStatus, NextStep, Report
 from agent.base.value import replace
 from agent.cli.advice import next_steps
@@ -27,6 +27,7 @@ from agent.cli.verbs.installation import (
 )
 from agent.cli.verbs.publish import withdraw
 from agent.harden.changes.execute import carry_out, refused
+from agent.harden.changes.gate_observation import end_observation, is_unhardened_cluster
 from agent.harden.changes.journal import BACKUPS, Journal
 from agent.harden.changes.notifications import HIDDEN_FROM_UNITS
 from agent.harden.changes.publication import read_publication
@@ -43,13 +44,21 @@ if TYPE_CHECKING:
     from agent.harden.node.gate import Gate
 
 
+_BEFORE_ENFORCING = (
+    NextStep(OwnCommand("impact"), "see what breaks in the cluster"),
+    NextStep(OwnCommand("apply"), "harden this host first"),
+    NextStep(OwnCommand("install", ("--enforce",)), "or harden it at K3s' next start"),
+)
 _LARGEST_SCRIPT = 1 << 12
 _SHARED_FILES = PurePosixPath("/usr/local/share")
 _MISFIT = "its name has a quote, a backslash, a $ or a control character"
 
 
-def install(host: Host, installation: Installation) -> Report:
+def install(host: Host, installation: Installation, *, enforce: bool = False) -> Report:
     """Write the files and make systemd read them. No unit is started or stopped; replaced files are backed up.
+
+    On a cluster that runs and that apply has never hardened it makes no changes, unless `enforce`: the gate would
+    harden the host at K3s' next start.
 
     Raises UsageError for a program that others can write, because the gate runs it as root, for one that the gate
     cannot run, and for one that is not the program of an installed package. Raises UnsupportedHostError without
@@ -75,6 +84,9 @@ def install(host: Host, installation: Installation) -> Report:
             f"cannot install a gate that waits for the mount of {installation.data_dir}: {_MISFIT}",
             "rename the directory",
         )
+    if not enforce and host.is_live and is_unhardened_cluster(host, installation.data_dir):
+        report = Report(verb="install", writes=True, facts=(), items=(), findings=(findings.not_enforced(),))
+        return replace(report, next_steps=_BEFORE_ENFORCING)
     resources = installed_files(installation)
     in_place = {file.path for file in resources}
     with host.lock():
@@ -83,6 +95,8 @@ def install(host: Host, installation: Installation) -> Report:
         steps = plan.make_plan(resources, host.observe_all(resources), force=True)
         items = [*moved, *_carry_out(host, steps.changes)]
         items += _remove(host, [path for path in _hiding(host, installation) if path not in in_place], installation)
+        if enforce:
+            end_observation(host)
     items += [refused(refusal) for refusal in steps.refusals]
     _reload(host)
     report = _report("install", items, [file.id for file in resources], gate.detect_gate(host), installation)

@@ -11,6 +11,7 @@ from agent.base.errors import HardenError, HostError, InputError, UsageError
 from agent.base.model import File, FilePermissions, Location, Role
 from agent.base.value import replace
 from agent.harden.changes import last_run
+from agent.harden.changes.gate_observation import observes_since
 from agent.harden.changes.journal import Journal
 from agent.harden.desired import preconditions
 from agent.harden.desired import resources as desired
@@ -19,7 +20,6 @@ from agent.harden.guide.files import AUDIT_POLICY, FILES, K3S_CONFIG, POD_SECURI
 from agent.harden.guide.k3s_options import PROTECT_KERNEL_DEFAULTS_REQUIRED
 from agent.harden.guide.sysctls import SYSCTLS
 from agent.harden.node import facts, gate, site_files
-from agent.harden.node.gate_observation import observes_since
 from agent.harden.node.machine import read_machine
 from agent.harden.node.sysctl_files import read_sysctl_files
 from agent.harden.node.version import GivenVersion

@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.base.model import Absent
+from agent.harden.changes.journal import JOURNAL
 
 if TYPE_CHECKING:
     from agent.base.host import Host
@@ -30,6 +31,12 @@ def observes_since(host: Host) -> str:
         return ""
     text = host.tree.text_if_readable(OBSERVES) or ""
     return text.strip() if _DAY.fullmatch(text) else ""
+
+
+def is_unhardened_cluster(host: Host, data_dir: PurePosixPath) -> bool:
+    """Return whether K3s has run on this host, and no run of apply is in the journal."""
+    has_run = any(host.tree.exists(data_dir / name) for name in ("server/db", "agent/client-kubelet.crt"))
+    return has_run and not host.tree.names(JOURNAL)
 
 
 def end_observation(host: Host) -> None:
