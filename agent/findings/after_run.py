@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.model import Location, OwnCommand, Remediation, Restart
 from agent.base.report import Level
-from agent.findings.registry import KINDS, UNINSTALL, FindingKind, Problem, instruction, register
+from agent.findings.registry import KINDS, UNINSTALL, FindingKind, Problem, instruction, no, register
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _INSTALLED_VERSION = "$(k3s --version | awk 'NR == 1 {print $3}')"
 _DELETE = "sudo k3s kubectl delete --ignore-not-found -f -"
+
+_NOTHING_CHANGED = no("Nothing is changed, so K3s starts as before.")
 
 OBJECTS_REMAIN = register(
     FindingKind(
@@ -90,6 +92,8 @@ BREAKS_AT_ONCE = register(
     that break later.
     """,
         remediation="admit its traffic by `network-policies.allow`, postpone it by `stages`, or pass --accept-impact",
+        blocks_gate=_NOTHING_CHANGED,
+        prevents_start=_NOTHING_CHANGED,
     )
 )
 
@@ -102,6 +106,8 @@ IMPACT_UNKNOWN = register(
     Only the first run on a server where K3s runs asks the API server, for ten seconds at most.
     """,
         remediation="find out why the API server does not answer, or pass --accept-impact",
+        blocks_gate=_NOTHING_CHANGED,
+        prevents_start=_NOTHING_CHANGED,
     )
 )
 
@@ -135,6 +141,8 @@ GATE_NOT_ENFORCED = register(
     The gate would harden the host at K3s' next start, and break workloads without a warning.
     """,
         remediation="run `sudo k3s-harden apply` first, or `sudo k3s-harden install --enforce`",
+        blocks_gate=_NOTHING_CHANGED,
+        prevents_start=_NOTHING_CHANGED,
     )
 )
 

@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from tests.scenarios.findings.case import Case, Seen, both, written
+from tests.scenarios.findings.case import Case, Seen, apply, both, written
 from tests.scenarios.host_tree import SETTINGS, STATE, HostTree
 
 if TYPE_CHECKING:
@@ -14,6 +14,14 @@ if TYPE_CHECKING:
 
 _NOTIFY = "drift:\n  notify: /opt/notify\n"
 _COMMAND = "/opt/notify"
+_TODAY, _TOMORROW = (time.strftime("%Y-%m-%d", time.gmtime(time.time() + days * 86_400)) for days in (0, 1))
+_STAGE = "stages:\n  pod-security: warn\n  until: "
+_OBSERVES = f"{STATE}/gate-observes"
+_OBSERVING = (
+    "run `k3s-harden impact`; then fix what breaks, or postpone it by `stages`; then run `k3s-harden apply`;"
+    " or run `k3s-harden install --enforce`"
+)
+_BLOCKS = "a gate that blocks an unhardened K3s"
 _WAITING = f"{STATE}/notify/1.json"
 
 
@@ -39,4 +47,13 @@ CASES = (
          both(written(SETTINGS, _NOTIFY), lambda host: host.write(_COMMAND, "#!/bin/sh\n", 0o755), waits(3600)),
          both(written(SETTINGS, _NOTIFY), lambda host: host.write(_COMMAND, "#!/bin/sh\n", 0o755), waits(1)),
          Seen(_WAITING, "sudo journalctl -u 'k3s-harden-notify@*'")),
+    Case("stage-expired",
+         both(written(SETTINGS, f"{_STAGE}2001-02-03\n"), apply),
+         both(written(SETTINGS, f"{_STAGE}{_TOMORROW}\n"), apply),
+         Seen("", "remove the stage from the settings, then run apply; or set a later day",
+             expected="no stage", found="stages.pod-security: warn")),
+    Case("gate-observes", written(_OBSERVES, f"{_TODAY}\n"), written(_OBSERVES, "somehow\n"),
+         Seen(_OBSERVES, _OBSERVING, expected=_BLOCKS)),
+    Case("gate-observes-too-long", written(_OBSERVES, "2001-02-03\n"), written(_OBSERVES, f"{_TODAY}\n"),
+         Seen(_OBSERVES, _OBSERVING, expected=_BLOCKS)),
 )  # fmt: skip

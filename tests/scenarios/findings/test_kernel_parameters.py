@@ -84,8 +84,6 @@ CASES = (
              "set `protect-kernel-defaults: false` in the settings; then run `k3s-harden apply`;"
                  f" or remove the waiver at {SETTINGS}:2; then run `k3s-harden apply`", expected="0",
              found="2 after the next boot")),
-    Case("kernel-parameter-waived", written(SETTINGS, WAIVER), written(SETTINGS, f"{WAIVER}    role: agent\n"),
-         Seen(f"{SETTINGS}:2", "", expected="0", found="0")),
     Case("waiver-expired", written(SETTINGS, f"{WAIVER}    expires: 2001-02-03\n"),
          written(SETTINGS, f"{WAIVER}    expires: 2001-02-03\n    host: not-this-one\n"),
          Seen(f"{SETTINGS}:2", "remove or extend the waiver at {location}", found="2001-02-03")),
