@@ -11,7 +11,16 @@ from agent.assess.checks.cluster.rules import RULES
 from agent.assess.checks.manual import Manual, NotInK3s
 from agent.cli.present import remediation
 from agent.cli.verbs.explain import origin_in_words
-from agent.cluster.kubernetes.queries import FLAGS, METADATA, OBJECTS, REQUESTS, TABLE, kubelet_configuration
+from agent.cluster.kubernetes.queries import (
+    ACCESS_REVIEWS,
+    FLAGS,
+    METADATA,
+    OBJECTS,
+    REQUESTS,
+    TABLE,
+    Query,
+    kubelet_configuration,
+)
 from agent.harden.guide import headings
 from agent.harden.guide.controls import CONTROLS
 from agent.harden.guide.files import DirectoryRow, FileRow
@@ -104,7 +113,10 @@ def cluster_controls() -> str:
         ),
         "## Requests",
         prose("""
-            All requests are GET. Lists are read in pages of 250 objects. One request takes at most 5 seconds, all of
+            Requests are GET, except reviews of access, and with `--probe` dry runs of pods: two kinds of POST that
+            change nothing. At most 500 reviews are about everybody, and at most 2,000 about other accounts, only with
+            other authorization modes than Node and RBAC. At most 50 namespaces are probed, with 14 pods each. Lists are
+            read in pages of 250 objects. One request takes at most 5 seconds, all of
             them 20 seconds, and an answer is at most 32 MiB. Of Secrets only the columns of `kubectl get secrets` are
             requested, because annotations can repeat the content.
         """),
@@ -113,6 +125,7 @@ def cluster_controls() -> str:
             (
                 *((query.value, f"`{one.path}`", _FORMATS[one.accept]) for query, one in REQUESTS.items()),
                 ("flags of the API server", f"`{FLAGS.path}`", "flags, from Kubernetes 1.36 on"),
+                (Query.ACCESS_REVIEWS.value, f"`{ACCESS_REVIEWS.path}`", "allowed or not"),
                 ("configuration of each kubelet", f"`{kubelet_configuration('NODE').path}`", "configuration"),
             ),
         ),

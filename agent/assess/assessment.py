@@ -109,7 +109,7 @@ class Assessment(Value):
     verdicts: tuple[Verdict, ...]
     notes: tuple[Note, ...] = ()
     known: frozenset[str] | None = None
-    """The ids of the controls that were open in the baseline; None without a baseline."""
+    """The ids of the controls that were open in the baseline, and are at no other place; None without a baseline."""
     not_in_baseline: frozenset[str] = frozenset()
     """The ids of the controls that the baseline does not have. They do not decide the exit code."""
     without_answer: frozenset[str] = frozenset()

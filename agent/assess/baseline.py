@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import re
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from agent.assess.assessment import SCHEMA, ControlStatus
+from agent.assess.assessment import SCHEMA, ControlStatus, Evidence
+from agent.assess.checks.answer import APART
 from agent.assess.provenance import FileContent, sha256_of_report
 from agent.base.errors import InputError
 from agent.base.model import Location
@@ -12,16 +15,58 @@ from agent.base.times import parse_timestamp
 from agent.findings.gate import GATE_FINDINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import PurePosixPath
+    from collections.abc import Iterable, Mapping
 
 _SCHEMAS = frozenset({1, SCHEMA})
 """The schemas in which the keys that are read here are the same."""
 _HINT = "pass a report of `k3s-harden assess --format json`"
 
 
+_CUT = re.compile(r"(and )?\d+ more( are not shown)?")
+"""The observation instead of those that a report leaves out."""
+
+
+def places(evidence: Iterable[Evidence]) -> frozenset[str]:
+    """Return the objects and files that evidence is about, each with what was observed; none if some are left out.
+
+    Objects of K3s itself are listed apart.
+    """
+    found = [item for item in evidence if not item.observation.startswith(APART)]
+    if any(_CUT.fullmatch(item.observation) for item in found):
+        return frozenset()
+    located = ((item.cluster_object or (item.location and str(item.location.path)), item) for item in found)
+    return frozenset(f"{place}: {item.observation}" for place, item in located if place)
+
+
+def _earlier(verdict: Mapping[str, Any]) -> EarlierVerdict:
+    evidence = map(_evidence, verdict["evidence"])
+    return EarlierVerdict(
+        str(verdict.get("title", "")),
+        str(verdict.get("number", "")),
+        ControlStatus(verdict["status"]),
+        str(verdict.get("found", "")),
+        tuple(f"{item.observation} ({item.location})" if item.location else item.observation for item in evidence),
+    )
+
+
+def _evidence(item: Mapping[str, Any]) -> Evidence:
+    location = item["location"]
+    where = Location(PurePosixPath(location["path"]), location.get("line")) if location else None
+    return Evidence(str(item["observation"]), where, str(item["source"]), str(item.get("cluster_object", "")))
+
+
 class OtherSchemaError(InputError):
     """A report of another version of this program, whose schema is different."""
+
+
+class EarlierVerdict(NamedTuple):
+    """What a report has about a control."""
+
+    title: str
+    number: str
+    status: ControlStatus
+    found: str
+    evidence: tuple[str, ...]
 
 
 class Baseline(NamedTuple):
@@ -34,8 +79,12 @@ class Baseline(NamedTuple):
     facts: Mapping[str, str]
     statuses: Mapping[str, ControlStatus]
     """By the id of the control."""
-    known: frozenset[str]
-    """The ids of the controls that were open."""
+    known: Mapping[str, frozenset[str]]
+    """The places of the controls that were open, by id, as `places` returns them; empty if they are not compared."""
+    version: str
+    """Of the program that wrote it."""
+    verdicts: Mapping[str, EarlierVerdict]
+    """By the id of the control."""
     file: FileContent
     gate: tuple[str, ...] = ()
     """The gaps in the gate."""
@@ -72,7 +121,13 @@ def parse_baseline(data: bytes, path: PurePosixPath) -> Baseline:
             when=parse_timestamp(report["time"]),
             facts={str(fact["name"]): str(fact["value"]) for fact in report["facts"]},
             statuses=statuses,
-            known=frozenset(str(verdict["id"]) for verdict in report["verdicts"] if verdict["is_open"]),
+            known={
+                str(verdict["id"]): places(map(_evidence, verdict["evidence"]))
+                for verdict in report["verdicts"]
+                if verdict["is_open"]
+            },
+            version=str(report.get("version", "")),
+            verdicts={str(verdict["id"]): _earlier(verdict) for verdict in report["verdicts"]},
             gate=tuple(str(note["message"]) for note in notes if note.get("finding") in GATE_FINDINGS),
         )
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent import __version__
 from agent.assess.assessment import Note
+from agent.assess.baseline import places
 from agent.base.model import NO_REMEDIATION, Instruction, Location, Remediation
 from agent.base.report import ROLE
 
@@ -46,6 +48,20 @@ def of_stages(situation: Situation, settings_file: PurePosixPath) -> Iterator[No
     for stage in situation.stages:
         if not stage.is_over(situation.waivers.scope.today):
             yield Note(f"postponed until {stage.until}: {stage}", Location(settings_file), NO_REMEDIATION)
+
+
+def known_controls(earlier: Baseline, verdicts: Iterable[Verdict]) -> frozenset[str]:
+    """Return the controls that are open as in a baseline: at the same objects and files, or at fewer of them.
+
+    Another version of this program can observe the same in other words.
+    """
+
+    def is_known(verdict: Verdict) -> bool:
+        known = earlier.known.get(verdict.control.id)
+        is_compared = known and earlier.version == __version__ and not verdict.control.check.is_decided_by_argument
+        return known is not None and (not is_compared or places(verdict.evidence) <= known)
+
+    return frozenset(verdict.control.id for verdict in verdicts if is_known(verdict))
 
 
 def new_controls(earlier: Baseline, controls: Iterable[BenchmarkControl], benchmark: Benchmark) -> frozenset[str]:

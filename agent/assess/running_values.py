@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from itertools import islice
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.assessment import CLUSTER_NOT_ASSESSED, ControlStatus, Evidence, Note
 from agent.assess.checks.cluster.check import ClusterCheck
 from agent.assess.checks.unmet import complete_steps
-from agent.base.model import Component, Instruction, Remediation
+from agent.base.errors import InputError
+from agent.base.model import Component, Instruction, Location, Remediation
 from agent.cluster.kubernetes.parsing import as_mapping
 from agent.cluster.kubernetes.queries import Query
+from agent.harden.desired.dropin_options import AUDIT_POLICY_ARGUMENT
 from agent.harden.guide.k3s_options import SECCOMP_DEFAULT
 from agent.harden.node.arguments.components import not_run
+from agent.k3s.audit_coverage import audit_gaps
 from agent.k3s.components.files.field_table import kind_of_value, path_of_argument
 from agent.k3s.components.gates import FEATURE_GATES
 from agent.k3s.components.tables import LAST_MINOR
@@ -38,6 +42,11 @@ _HIDE = Remediation(
     (Instruction("replace the secret, and set it in K3s' configuration file instead of the command line"),)
 )
 _MOST_NOTES = 20
+_LOG = "audit-log-path"
+RANCHER = "cattle-system"
+"""The namespace of Rancher's own agents."""
+_LONGEST_DELAY = 120.0
+"""Seconds; with audit-log-mode=batch, the API server writes an event after at most 30."""
 _NOT_SHOWN = frozenset({FEATURE_GATES, SECCOMP_DEFAULT.name})
 """Arguments of the kubelet whose field in /configz can differ from the effective argument.
 
@@ -77,6 +86,8 @@ def confirmed(check: Check, answer: Answer, node: AssessedNode) -> Answer:
     """
     if node.cluster is None or answer.status not in (ControlStatus.PASS, ControlStatus.FAIL):
         return answer
+    if any(argument.name == _LOG for argument in check.arguments):
+        answer = _growing(answer, node, node.cluster)
     for requirement in check.arguments:
         running = _running(requirement.component, requirement.name, node)
         if running is not None:
@@ -90,6 +101,35 @@ def confirmed(check: Check, answer: Answer, node: AssessedNode) -> Answer:
     return answer
 
 
+def audit_log(node: AssessedNode, cluster: Cluster) -> PurePosixPath | None:
+    """Return the audit log that the running API server writes; None if it is not known."""
+    argument = node.arguments(Component.API_SERVER).get(_LOG)
+    value = (cluster.flags or {}).get(_LOG) or (argument.value if argument else "")
+    return PurePosixPath(value) if value.startswith("/") and not cluster.problem else None
+
+
+def _growing(answer: Answer, node: AssessedNode, cluster: Cluster) -> Answer:
+    """Return the answer about the audit log: FAIL if it lacks requests of this assessment that the policy logs."""
+    age, policy = cluster.audit_log_age, node.arguments(Component.API_SERVER).get(AUDIT_POLICY_ARGUMENT)
+    if answer.status is not ControlStatus.PASS or age is None or age < _LONGEST_DELAY or policy is None:
+        return answer
+    path = PurePosixPath(policy.value)
+    try:
+        gaps = audit_gaps(node.situation.k3s_files.contents.get(path) or b"", path)
+    except InputError:
+        return answer
+    if any(gap.requests == "list secrets" for gap in gaps):
+        return answer
+    log = audit_log(node, cluster) or PurePosixPath()
+    found = f"the last event of {log} is {age / 60:.0f} minutes old, although the API server answers"
+    evidence = (*answer.evidence, Evidence(found, Location(log)))
+    steps = (
+        Instruction(f"find out why {log} does not grow, such as a full disk or another file with its name"),
+        *_RESTART.steps,
+    )
+    return answer._replace(status=ControlStatus.FAIL, found=found, evidence=evidence, unmet=complete_steps(*steps))
+
+
 def notes_about_cluster(
     controls: Iterable[BenchmarkControl], benchmark: Benchmark, node: AssessedNode
 ) -> Iterator[Note]:
@@ -100,6 +140,7 @@ def notes_about_cluster(
     if cluster.problem:
         yield Note(f"{CLUSTER_NOT_ASSESSED}: {cluster.problem}", None, Remediation())
         return
+    yield from _needless_exemptions(node, cluster)
     for problem in list(cluster.problems.values())[:_MOST_NOTES]:
         yield Note(problem, None, Remediation())
     requirements = {
@@ -123,10 +164,27 @@ def notes_about_cluster(
     yield from islice(_unequal_nodes(cluster), _MOST_NOTES)
 
 
+def _needless_exemptions(node: AssessedNode, cluster: Cluster) -> Iterator[Note]:
+    """Yield a note about exemptions for Rancher in a cluster without Rancher: anybody can create such a namespace."""
+    from agent.assess.checks.cluster.workload_rules import pod_security_defaults
+
+    names = {namespace.name for namespace in cluster.objects.get(Query.NAMESPACES, ())}
+    exempt = pod_security_defaults(node).exempt
+    if names and RANCHER in exempt - names:
+        missing = sorted(exempt - names)
+        message = (
+            f"Pod Security exempts {len(missing)} namespaces that do not exist, without Rancher: {', '.join(missing)}"
+        )
+        step = (
+            "set `pod-security.exempt-rancher: false`, and list in `pod-security.exempt-namespaces` those that you use"
+        )
+        yield Note(message, None, Remediation((Instruction(step),)))
+
+
 def without_answer(controls: Iterable[BenchmarkControl], benchmark: Benchmark, cluster: Cluster) -> Iterator[str]:
     """Yield the ids of the controls for which the API server had no answer about its objects or components."""
     silent = {Component.API_SERVER} if cluster.problem or "/flagz" in cluster.problems else set()
-    if cluster.problem or len(cluster.problems) > len({*cluster.problems} & {*Query, "/flagz"}):
+    if cluster.problem or any(name.startswith("kubelet of ") for name in cluster.problems):
         silent.add(Component.KUBELET)
     for control in controls:
         check = control.check_of(benchmark)

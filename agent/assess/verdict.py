@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.k3s.cis.versions import Benchmark
 
-_WAIVABLE = (ControlStatus.FAIL, ControlStatus.UNKNOWN, ControlStatus.MANUAL)
-"""A waiver of a manual control records the result of the review."""
+_WAIVABLE = (ControlStatus.FAIL, ControlStatus.MANUAL)
+"""A waiver of a manual control records the result of the review. Nobody knows what a waiver of UNKNOWN would accept."""
 
 _MOST_EVIDENCE = 100
 
@@ -42,7 +42,7 @@ def verdict(control: BenchmarkControl, benchmark: Benchmark, node: AssessedNode,
         status=ControlStatus.WAIVED if is_waived else answer.status,
         expected="" if mismatch else answer.expected or check.expected.replace(DATA_DIR, str(node.facts.data_dir)),
         found=_found(answer, node),
-        evidence=_limited(answer.evidence),
+        evidence=_limited(tuple(dict.fromkeys(answer.evidence))),
         reason=answer.reason,
         remediation=remediation_of(control, answer, node.available_settings),
         waiver=waiver if is_waived else None,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from agent.assess.benchmark.control import BenchmarkControl
-    from agent.harden.settings.waivers import SiteWaiver, WaiverScope
+    from agent.harden.settings.waivers import SiteWaiver, WaiverNeeds, WaiverScope
     from agent.k3s.cis.versions import Benchmark
 
 _NOT_OPEN = frozenset({ControlStatus.PASS, ControlStatus.NOT_APPLICABLE})
@@ -50,11 +50,16 @@ class Selection(Value):
 
 
 def select_waivers(
-    waivers: Iterable[SiteWaiver], controls: Iterable[BenchmarkControl], benchmark: Benchmark, scope: WaiverScope
+    waivers: Iterable[SiteWaiver],
+    controls: Iterable[BenchmarkControl],
+    benchmark: Benchmark,
+    scope: WaiverScope,
+    needs: WaiverNeeds | None = None,
 ) -> Selection:
     """Return the waivers for these controls of this benchmark; the first of several for one control.
 
-    Notes are about waivers that have expired, that match no control, and whose number is ambiguous.
+    Notes are about waivers that have expired or apply for longer than `needs` allows, that match no control, and whose
+    number is ambiguous.
     """
     assessed = {control.id for control in controls}
     by_control: dict[str, Waiver] = {}
@@ -66,6 +71,12 @@ def select_waivers(
         ids = tuple(control.id for control in matches if control.id in assessed)
         if note is not None:
             notes.append(note)
+        if needs is not None and needs.is_too_long(waiver, scope.today):
+            message = (
+                f"the waiver for {waiver.control} applies until {waiver.expires}, which `waivers-must` does not allow"
+            )
+            notes.append(_note(waiver, message, f"set `expires` to a day within {needs.expire_within} days"))
+            continue
         if scope.is_expired(waiver):
             expired += [(waiver, ids)] if matches and not waiver.stage else []
             continue

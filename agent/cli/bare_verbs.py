@@ -73,6 +73,7 @@ def assess(
     baseline: Path | None = None,
     signers: Path | None = None,
     cluster: bool = False,
+    probe: bool = False,
 ) -> None:
     """Assess the host against a benchmark, print the assessment and exit."""
     from agent.cli.verbs import assess as verb
@@ -84,11 +85,13 @@ def assess(
         from agent.cli.host_options import absolute
 
         earlier = verb.load_baseline(Host.real(), absolute(baseline), None if signers is None else absolute(signers))
-    if cluster and options.root != "/":
+    if (cluster or probe) and options.root != "/":
         raise UsageError("cannot use --cluster with --root: a host tree has no API server", "omit one of them")
     host, request = options.host(), options.request()
     with progress("assess", quiet=printed.quiet) as shown:
-        assessment = verb.assess_host(host, request, chosen, earlier=earlier, progress=shown, with_cluster=cluster)
+        assessment = verb.assess_host(
+            host, request, chosen, earlier=earlier, progress=shown, with_cluster=cluster or probe, with_probes=probe
+        )
     printed.finish_assessment(assessment, options.caller)
 
 

@@ -21,7 +21,7 @@ from agent.cli.completion_candidates import benchmarks, topics, versions
 from agent.cli.help_text import CHANGES, PROGRAM, READS, RENDERS, epilog, set_summaries
 from agent.cli.host_options import HostOptions, absolute
 from agent.cli.present import Format
-from agent.cli.report_options import AssessmentOptions, ReportOptions
+from agent.cli.report_options import AssessmentOptions, ReportOptions, write_output
 from agent.cli.shared_options import (
     HOST,
     LIVE,
@@ -170,8 +170,15 @@ def assess(
     allowed_signers: Annotated[
         Optional[Path], typer.Option(help="Verify the baseline by FILE.sig and this file.", metavar="FILE")
     ] = None,
+    compare: Annotated[
+        Optional[tuple[Path, Path]],
+        typer.Option(help="Only compare two JSON reports: new, fixed and changed controls.", metavar="OLD NEW"),
+    ] = None,
     cluster: Annotated[
         bool, typer.Option("--cluster", help="Also read the API server of this host: section 5, and what runs.")
+    ] = False,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="--cluster, with dry runs of pods that violate Pod Security.")
     ] = False,
     every: Annotated[
         Optional[float], typer.Option(help="Assess again after this time, without end.", metavar="HOURS", min=0.001)
@@ -233,6 +240,17 @@ def assess(
         aws = account(aws_account, aws_region, aws_product_arn)
     if report_to_api and not options.node:
         raise UsageError("cannot use --report-to-api without --node: it is for pods", "pass --node NAME, or omit it")
+    if compare:
+        from agent.cli.present.assessments.comparison import comparison_text
+        from agent.cli.verbs.assess import compared
+
+        comparison = compared(*map(absolute, compare))
+        text = comparison_text(comparison, output_format)
+        if output in (None, Path("-")):
+            print_text(text)
+        else:
+            write_output(output, text.encode())
+        sys.exit(int(comparison.exit_code))
     if every is not None:
         repeat(every)
     bare_verbs.assess(
@@ -242,6 +260,7 @@ def assess(
         baseline=baseline,
         signers=allowed_signers,
         cluster=cluster,
+        probe=probe,
     )
 
 

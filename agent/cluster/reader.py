@@ -1,6 +1,7 @@
-"""Lists of objects and effective configurations, read from the API server with K3s' own kubeconfig.
+"""Lists of objects, effective configurations and access, read from the API server with K3s' own kubeconfig.
 
-All requests are GET. Lists are read in pages, and each page is reduced to the needed fields to save memory.
+Requests are GET, except the reviews of access, for which the API server stores nothing. Lists are read in pages, and
+each page is reduced to the needed fields to save memory.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from urllib.parse import quote
 from agent.base.errors import HardenError, HostError
 from agent.base.host.https import Limits
 from agent.cluster.connection import connect, rejection
-from agent.cluster.kubernetes import parsing, queries
+from agent.cluster.kubernetes import admission, parsing, queries
 from agent.cluster.kubernetes.objects import Cluster
 from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string
 from agent.cluster.kubernetes.queries import REQUESTS, ApiRequest, Query
@@ -21,11 +22,12 @@ from agent.cluster.kubernetes.workloads import CONTROLLERS
 from agent.cluster.nodes import parse_node
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import PurePosixPath
 
     from agent.base.host import Host
-    from agent.base.host.https import Response
+    from agent.base.host.https import HttpsClient, Response
+    from agent.cluster.kubernetes.access_reviews import AccessReview
 
 KUBECONFIGS = ("server/cred/admin.kubeconfig", "/etc/rancher/k3s/k3s.yaml")
 """K3s' kubeconfigs of an administrator, the preferred one first; a relative path is in the data directory."""
@@ -37,7 +39,7 @@ _MOST_OBJECTS = 100_000
 _MOST_UNANSWERED = 3
 """Requests without an answer after which no more requests are sent."""
 
-_OK, _NOT_FOUND = 200, 404
+_OK, _CREATED, _NOT_FOUND = 200, 201, 404
 
 _PARSERS: dict[Query, Callable[[Any], Any]] = {
     Query.NAMESPACES: parsing.namespace,
@@ -47,9 +49,11 @@ _PARSERS: dict[Query, Callable[[Any], Any]] = {
     Query.CLUSTER_ROLES: parsing.role,
     Query.ROLE_BINDINGS: parsing.binding,
     Query.CLUSTER_ROLE_BINDINGS: parsing.binding,
-    Query.VALIDATING_WEBHOOKS: partial(parsing.webhook, "ValidatingWebhookConfiguration"),
-    Query.MUTATING_WEBHOOKS: partial(parsing.webhook, "MutatingWebhookConfiguration"),
-    Query.ADMISSION_POLICIES: parsing.admission_policy,
+    Query.VALIDATING_WEBHOOKS: partial(admission.webhook, "ValidatingWebhookConfiguration"),
+    Query.MUTATING_WEBHOOKS: partial(admission.webhook, "MutatingWebhookConfiguration"),
+    Query.ADMISSION_POLICIES: admission.admission_policy,
+    Query.ADMISSION_POLICY_BINDINGS: admission.policy_binding,
+    Query.NETWORK_POLICIES: parsing.network_policy,
     Query.NODES: parse_node,
     **{query: partial(parsing.controller, kind) for query, kind in CONTROLLERS.items()},
 }
@@ -74,14 +78,39 @@ class _Page(NamedTuple):
     """The token for the next page; empty at the end."""
 
 
-def read_cluster(host: Host, data_dir: PurePosixPath, limits: Limits = LIMITS) -> Cluster:
-    """Read the objects that the controls need. Raises no exception: failures are in the problems of the result."""
+def read_cluster(
+    host: Host,
+    data_dir: PurePosixPath,
+    limits: Limits = LIMITS,
+    reviews: Callable[[Cluster], Iterable[AccessReview]] = lambda _: (),
+) -> Cluster:
+    """Read the objects that the controls need, and ask about access what `reviews` returns for them.
+
+    Raises no exception: failures are in the problems of the result.
+    """
     try:
         client, url, _ = connect(host, [data_dir / name for name in KUBECONFIGS], limits)
     except HardenError as error:
         return Cluster("", {}, {}, problem=error.message)
     with client:
-        return Reader(client, url).read()
+        cluster = Reader(client, url).read()
+        return cluster if cluster.problem else _reviewed(client, cluster, reviews(cluster))
+
+
+def _reviewed(client: HttpsClient, cluster: Cluster, reviews: Iterable[AccessReview]) -> Cluster:
+    """Return the cluster with the answers to these reviews; without them all if one is missing."""
+    path, query = queries.ACCESS_REVIEWS.path, Query.ACCESS_REVIEWS
+    answers: dict[AccessReview, bool] = {}
+    try:
+        for review in reviews:
+            response = client.post(path, json.dumps(review.body).encode())
+            if response.status != _CREATED:
+                raise StatusError(path, response.status)
+            status = as_mapping(as_mapping(_decoded(path, response.body)).get("status"))
+            answers[review] = status.get("allowed") is True
+    except HostError as error:
+        return cluster._replace(problems={**cluster.problems, query.value: error.message})
+    return cluster._replace(objects={**cluster.objects, query: tuple(answers)}, reviews=answers)
 
 
 def parsed_object(query: Query, item: Any) -> Any:  # noqa: ANN401 - any JSON, and one of the types of objects
@@ -203,7 +232,11 @@ class Reader:
         response = self._client.get(path, request.accept)
         if response.status != _OK:
             raise StatusError(request.path, response.status)
-        try:
-            return json.loads(response.body)
-        except (ValueError, RecursionError) as error:
-            raise _InvalidError(f"cannot read {request.path}: the answer is not valid JSON") from error
+        return _decoded(request.path, response.body)
+
+
+def _decoded(path: str, body: bytes) -> Any:  # noqa: ANN401 - any JSON
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise _InvalidError(f"cannot read {path}: the answer is not valid JSON") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent.base.errors import InputError
 from agent.base.yaml_reader import YamlMapping, YamlSequence, first_object
@@ -21,6 +21,7 @@ IDENTITY = "identity"
 """The provider that stores values without encryption."""
 
 _PROVIDERS = frozenset({"aescbc", "aesgcm", IDENTITY, "kms", "secretbox"})
+_WITH_KEYS = frozenset({"aescbc", "aesgcm", "secretbox"})
 _ALL_SECRETS = frozenset({"secrets", "secrets.", "*.", "*.*"})
 """Names of Secrets in an EncryptionConfiguration (apiserver.config.k8s.io/v1): the core group has an empty name."""
 
@@ -57,12 +58,25 @@ def providers_of_secrets(data: bytes) -> tuple[str, ...]:
     Empty if the file has no entry for Secrets, which means no encryption. Raises ValueError if the file is not an
     EncryptionConfiguration; the message contains no text of the file, which contains keys.
     """
+    return tuple(map(_name, _of_secrets(data)))
+
+
+def usable_providers(data: bytes) -> tuple[str, ...]:
+    """Return the providers for Secrets. Raises ValueError also for one without a key, at which the API server exits."""
+    for provider in _of_secrets(data):
+        name = _name(provider)
+        if name in _WITH_KEYS and not provider[name].get("keys"):
+            raise ValueError(f"the provider {name} has no key")
+    return providers_of_secrets(data)
+
+
+def _of_secrets(data: bytes) -> list[Any]:
     for item in _items(_document(data), "resources"):
         # The first item that names a resource applies.
         names = {name for name in _items(item, "resources") if isinstance(name, str)}
         if not _ALL_SECRETS.isdisjoint(names):
-            return tuple(map(_name, _items(item, "providers")))
-    return ()
+            return _items(item, "providers")
+    return []
 
 
 def _document(data: bytes) -> object:

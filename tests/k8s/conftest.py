@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.k8s import binaries as programs
+from tests.k8s.assessments import hardened_server
 from tests.k8s.node import Node
 from tests.k8s.outcome import Trials
 
@@ -35,6 +36,13 @@ def server(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Iter
         node.start_server()
         node.wait_until_ready()
         node.wait_until_deployed()
+        yield node
+
+
+@pytest.fixture(scope="session")
+def api(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """A hardened server without a kubelet. A test removes the objects that it adds."""
+    with hardened_server(tmp_path_factory.mktemp("api"), binaries) as node:
         yield node
 
 

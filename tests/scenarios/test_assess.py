@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -205,6 +206,55 @@ def test_only_controls_that_the_baseline_does_not_list_as_open_fail_the_run(node
     worse = assess(node, "--baseline", str(report), "--quiet")
     assert worse.code == 3
     assert [line.split()[2] for line in worse.stdout.splitlines()[:-1]] == ["server/logs:"]
+
+
+def test_another_file_of_an_open_control_is_new(node: HostTree, tmp_path: Path) -> None:
+    """The baseline has one certificate that everybody can write, and now there is another one."""
+    report = tmp_path / "baseline.json"
+    node.write(f"{DATA_DIR}/server/tls/early.crt", "a certificate\n", 0o666)
+    assess(node, "--format", "json", "--output", str(report))
+    node.write(f"{DATA_DIR}/server/tls/late.crt", "a certificate\n", 0o666)
+    worse = assess(node, "--baseline", str(report), "--quiet")
+    assert worse.code == 3
+    assert [line.split()[2] for line in worse.stdout.splitlines()[:-1]] == ["pki-certificate-permissions:"]
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o622])
+def test_a_baseline_that_others_can_write_is_rejected(node: HostTree, tmp_path: Path, mode: int) -> None:
+    """As the settings: who writes it decides what fails."""
+    report = tmp_path / "baseline.json"
+    assess(node, "--format", "json", "--output", str(report))
+    report.chmod(mode)
+    done = assess(node, "--baseline", str(report))
+    assert (done.code, done.stdout) == (2, "")
+    assert "the baseline decides what fails, and " in done.stderr
+
+
+def test_two_reports_are_compared(node: HostTree, tmp_path: Path) -> None:
+    """As lines, JSON and HTML. A text of a report cannot end its line or be markup."""
+    old, new = tmp_path / "old.json", tmp_path / "new.json"
+    node.write(f"{DATA_DIR}/server/tls/early.crt", "a certificate\n", 0o666)
+    assess(node, "--format", "json", "--output", str(old))
+    node[f"{DATA_DIR}/server/logs"].chmod(0o755)
+    node.write(f"{DATA_DIR}/server/tls/<b>\x1b.crt", "a certificate\n", 0o666)
+    assess(node, "--format", "json", "--output", str(new))
+
+    def compare(first: Path, second: Path, *words: str) -> Completed:
+        return assess(node, "--compare", str(first), str(second), *words)
+
+    done = compare(old, new)
+    assert done.code == 3
+    assert re.search(r"^new server/logs: .*: PASS → FAIL", done.stdout, re.MULTILINE)
+    assert re.search(r"^changed 1\.1\.20 pki-certificate-permissions: .*\n  \+ .*<b>.*\.crt", done.stdout, re.MULTILINE)
+    assert "\x1b" not in done.stdout
+    assert done.stdout.endswith("result 3: 1 new, 0 fixed, 3 changed\n")  # others show these files, too
+    back = compare(new, old, "--format", "json")
+    assert back.code == 0
+    changes = {item["id"]: item["change"] for item in json.loads(back.stdout)["controls"]}
+    assert changes.items() > {"server/logs": "fixed", "pki-certificate-permissions": "changed"}.items()
+    assert "<b>" not in compare(old, new, "--format", "html").stdout
+    assert compare(old, old).stdout.endswith("result 0: 0 new, 0 fixed, 0 changed\n")
+    assert compare(old, new, "--format", "sarif").code == 2
 
 
 def test_cluster_cannot_be_combined_with_root(node: HostTree) -> None:

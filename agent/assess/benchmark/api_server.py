@@ -9,7 +9,7 @@ from agent.assess.benchmark.control import BenchmarkControl, benchmark_control, 
 from agent.assess.benchmark.guide_options import of_the_guide
 from agent.assess.checks.arguments import ArgumentCheck
 from agent.assess.checks.check import AllOf
-from agent.assess.checks.datastore import EncryptionProviders
+from agent.assess.checks.datastore import OWN_SIGNING_KEY, EncryptionProviders
 from agent.base.model import ON_SERVERS, SERVERS, WITH_POD_SECURITY_POLICY, Applies, Component, Instruction, Remediation
 from agent.harden.guide.criteria import (
     AtLeast,
@@ -170,7 +170,10 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
     _guide(newest("request-timeout")),
     _guide(newest("service-account-lookup")),
     # Keys and certificates
-    _row("apiserver-service-account-key-file", _argument("service-account-key-file", EachNotEmpty())),
+    _row(
+        "apiserver-service-account-key-file",
+        AllOf((_argument("service-account-key-file", EachNotEmpty()), OWN_SIGNING_KEY)),
+    ),
     _row(
         "apiserver-etcd-client-certificate",
         AllOf((_argument("etcd-certfile", NotEmpty()), _argument("etcd-keyfile", NotEmpty()))),

@@ -1,20 +1,23 @@
-"""Controls of the guide and the kubelet that no benchmark has: kernel parameters, directories, a file."""
+"""Controls of the guide and the components that no benchmark has: kernel parameters, directories, a file, TLS."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.assess.benchmark.control import BenchmarkControl, benchmark_control
+from agent.assess.benchmark.control import BenchmarkControl, benchmark_control, removed
 from agent.assess.benchmark.node_access import NODE_ACCESS
+from agent.assess.checks.arguments import ArgumentCheck
 from agent.assess.checks.beyond_benchmark import GuideDirectory, KernelParameter, KubeconfigOptions, SysctlPrecedence
 from agent.assess.checks.check import AllOf
 from agent.assess.checks.files import Ownership, Permissions
 from agent.assess.checks.host_paths import KUBECONFIG
-from agent.base.model import ON_SERVERS, Instruction, Remediation, ShellCommand
+from agent.base.model import EVERYWHERE, ON_SERVERS, Component, Instruction, Remediation, ShellCommand
+from agent.harden.guide.criteria import ListSubsetOf
 from agent.harden.guide.files import DIRECTORIES
 from agent.harden.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 
 if TYPE_CHECKING:
+    from agent.base.model import Applies
     from agent.harden.guide.files import DirectoryRow
     from agent.harden.guide.sysctls import SysctlRow
 
@@ -33,6 +36,19 @@ def _kernel_parameter(row: SysctlRow) -> BenchmarkControl:
 
 def _directory(row: DirectoryRow) -> BenchmarkControl:
     return benchmark_control(row.id, GuideDirectory(row), applies=row.applies, guide=row)
+
+
+def _tls_version(identifier: str, component: Component, applies: Applies) -> BenchmarkControl:
+    # An empty value is the default, 1.2.
+    check = ArgumentCheck(
+        component, "tls-min-version", ListSubsetOf(("VersionTLS12", "VersionTLS13")), unset_passes=True
+    )
+    return benchmark_control(
+        identifier,
+        check,
+        applies=applies,
+        remediation=removed(component, "tls-min-version", default="the default is VersionTLS12"),
+    )
 
 
 BEYOND: tuple[BenchmarkControl, ...] = (
@@ -55,5 +71,7 @@ BEYOND: tuple[BenchmarkControl, ...] = (
         caution="give people their own kubeconfigs",
     ),
     *NODE_ACCESS,
+    _tls_version("apiserver-tls-min-version", Component.API_SERVER, ON_SERVERS),
+    _tls_version("kubelet-tls-min-version", Component.KUBELET, EVERYWHERE),
 )
-"""Kernel parameters in the guide's order, their overrides, the guide's directories, and access to files."""
+"""Kernel parameters in the guide's order, their overrides, the guide's directories, access to files, and TLS."""

@@ -6,7 +6,7 @@ from functools import partial
 
 from agent.assess.benchmark.control import BenchmarkControl, benchmark_control
 from agent.assess.checks.check import AllOf
-from agent.assess.checks.datastore import EtcdSetting
+from agent.assess.checks.datastore import OWN_AUTHORITIES, EtcdSetting
 from agent.base.model import ON_SERVERS, Instruction, OwnCommand, Remediation
 from agent.harden.guide.criteria import Boolean, Equals
 
@@ -47,6 +47,7 @@ ETCD: tuple[BenchmarkControl, ...] = (
             (
                 _file("client-transport-security.trusted-ca-file", "server-ca.crt"),
                 _file("peer-transport-security.trusted-ca-file", "peer-ca.crt"),
+                OWN_AUTHORITIES,
             )
         ),
     ),

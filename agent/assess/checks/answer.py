@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.checks.unmet import UnmetRequirement, complete_steps, made_readable
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
 
 UNDETERMINED = "could not be determined"
 """`found` of a check that has no evidence for an answer."""
+
+
+APART = "listed apart: "
+"""The start of an observation about an object that is on every K3s."""
 
 
 class ControlStatus(StrEnum):
@@ -41,6 +46,32 @@ class Evidence(NamedTuple):
     """Where the observation is from, if it is not one file: "default of K3s v1.34.1 (…)", or a pattern of paths."""
     cluster_object: str = ""
     """The observed object of the cluster: its kind, namespace and name."""
+    repeat_with: str = ""
+    """The command that shows it, if it is not that of the object or file."""
+
+    @property
+    def repeated_by(self) -> str:
+        """The command that shows the same on the node; empty for a default of K3s, which only its source shows."""
+        if self.repeat_with:
+            return self.repeat_with
+        if self.cluster_object:
+            return kubectl_get(self.cluster_object)
+        if self.location is None:
+            return ""
+        path, line = quote(str(self.location.path)), self.location.line
+        if path.startswith("/proc/sys/"):
+            return f"cat {path}"
+        return f"sudo sed -n {line}p {path}" if line else f"sudo stat --format='%a %U:%G %n' {path}"
+
+
+def kubectl_get(title: str) -> str:
+    """Return the command that prints an object, by its kind, namespace and name; empty for what is no object."""
+    kind, _, path = title.partition(" ")
+    namespace, _, name = path.rpartition("/")
+    if not (kind.isalpha() and name) or kind in ("Group", "User"):
+        return ""
+    where = f" --namespace={quote(namespace)}" if namespace else ""
+    return f"sudo k3s kubectl get {kind.lower()} {quote(name)}{where} --output=yaml"
 
 
 _NOTHING = UnmetRequirement()

@@ -1,59 +1,78 @@
-"""The review of the audit policy, with its rules as evidence."""
+"""The check of the audit policy, with its rules as evidence."""
 
 from __future__ import annotations
 
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.assess.checks.answer import Answer, Evidence
+from agent.assess.checks.answer import Answer, ControlStatus, Evidence
 from agent.assess.checks.manual import Manual
+from agent.assess.checks.unmet import complete_steps
 from agent.base.errors import InputError
-from agent.base.model import Component, Location
+from agent.base.model import Component, Instruction, Location, Restart
 from agent.harden.desired.dropin_options import AUDIT_POLICY_ARGUMENT
 from agent.harden.node.arguments.components import not_run
-from agent.k3s import audit_policy
+from agent.k3s import audit_coverage, audit_policy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from agent.assess.checks.assessed_node import AssessedNode
 
+_EXPECTED = (
+    "the policy logs access to Secrets, ConfigMaps and token reviews, changes to pods and Deployments, and exec,"
+    " attach, port-forward and proxy"
+)
 _MOST_SHOWN = 50
 """Rules of a policy."""
 
 
 class AuditCoverage(Manual):
-    """A person decides whether the rules of the audit policy suffice."""
+    """The audit policy logs the requests that the benchmark names; a person decides about rules for some accounts."""
 
     def answer(self, node: AssessedNode) -> Answer:
-        return super().answer(node)._replace(evidence=tuple(_rules(node)))
+        arguments = node.arguments(Component.API_SERVER)
+        if not_run(Component.API_SERVER, node.facts) or arguments.why_unknown(AUDIT_POLICY_ARGUMENT):
+            return super().answer(node)
+        argument = arguments.get(AUDIT_POLICY_ARGUMENT)
+        if argument is None:
+            observation = f"--{AUDIT_POLICY_ARGUMENT} is not set, so nothing is logged"
+            return _failed("nothing is logged", Evidence(observation, source="K3s' configuration"))
+        given, path = argument.given[-1], PurePosixPath(argument.value)
+        named = Evidence(given.written or f"--{AUDIT_POLICY_ARGUMENT}={given.value}", given.location, given.source)
+        try:
+            answer = _by_policy(path, node)
+        except InputError as error:
+            answer = Answer(ControlStatus.MANUAL, evidence=(Evidence(error.problem, error.location),))
+        answer = answer._replace(evidence=(named, *answer.evidence))
+        is_manual = answer.status is ControlStatus.MANUAL
+        return super().answer(node)._replace(evidence=answer.evidence) if is_manual else answer
 
 
-def _rules(node: AssessedNode) -> Iterator[Evidence]:
-    arguments = node.arguments(Component.API_SERVER)
-    if not_run(Component.API_SERVER, node.facts) or arguments.why_unknown(AUDIT_POLICY_ARGUMENT):
-        return
-    argument = arguments.get(AUDIT_POLICY_ARGUMENT)
-    if argument is None:
-        yield Evidence(f"--{AUDIT_POLICY_ARGUMENT} is not set, so nothing is logged", source="K3s' configuration")
-        return
-    given = argument.given[-1]
-    yield Evidence(given.written or f"--{AUDIT_POLICY_ARGUMENT}={given.value}", given.location, given.source)
-    path = PurePosixPath(argument.value)
-    data = node.situation.k3s_files.contents.get(path)
-    if data is None:
-        yield Evidence("missing, or not readable", Location(path))
-        return
+def _by_policy(path: PurePosixPath, node: AssessedNode) -> Answer:
+    """Return the answer by the rules of the policy; MANUAL if they do not decide."""
     if node.situation.is_as_applied(path) and node.situation.inputs.audit_policy is None:
         # Reading the policy of the guide with PyYAML would take as long as many other controls.
-        yield Evidence("level Metadata for all requests", Location(path))
-        return
-    try:
-        rules = audit_policy.rules_in_words(data, path)
-    except InputError as error:
-        yield Evidence(error.problem, error.location)
-        return
-    for line, words in rules[:_MOST_SHOWN]:
-        yield Evidence(words, Location(path, line))
+        return _passed(Evidence("level Metadata for all requests", Location(path)))
+    data = node.situation.k3s_files.contents.get(path)
+    if data is None:
+        raise InputError(Location(path), "missing, or not readable")
+    rules, gaps = audit_policy.rules_in_words(data, path), audit_coverage.audit_gaps(data, path)
+    shown = [Evidence(words, Location(path, line)) for line, words in rules[:_MOST_SHOWN]]
     if len(rules) > _MOST_SHOWN:
-        yield Evidence(f"and {len(rules) - _MOST_SHOWN} more rules", Location(path))
+        shown.append(Evidence(f"and {len(rules) - _MOST_SHOWN} more rules", Location(path)))
+    lost = [gap for gap in gaps if gap.is_for_all]
+    if not gaps:
+        return _passed(*shown)
+    if not lost:
+        return Answer(ControlStatus.MANUAL, evidence=tuple(shown))
+    decisive = (Evidence(f"does not log {gap.requests}", Location(path, gap.line)) for gap in lost)
+    return _failed(f"does not log {', '.join(gap.requests for gap in lost)}", *decisive, *shown)
+
+
+def _passed(*evidence: Evidence) -> Answer:
+    return Answer(ControlStatus.PASS, "logs all of these requests", evidence, expected=_EXPECTED)
+
+
+def _failed(found: str, *evidence: Evidence) -> Answer:
+    step = Instruction("add rules for these requests to the audit policy, before the rule that matches them now")
+    unmet = complete_steps(step, restart=Restart.K3S)
+    return Answer(ControlStatus.FAIL, found, evidence, unmet=unmet, expected=_EXPECTED)

@@ -17,7 +17,7 @@ from agent.harden.node.arguments import defaults
 from agent.harden.node.arguments.components import not_run
 from agent.harden.node.datastore import Datastore
 from agent.k3s.components.arguments import GivenBy
-from agent.k3s.encryption_configuration import IDENTITY, providers_of_secrets
+from agent.k3s.encryption_configuration import IDENTITY, usable_providers
 
 if TYPE_CHECKING:
     from agent.assess.checks.assessed_node import AssessedNode
@@ -91,6 +91,52 @@ class EtcdSetting(Check):
         return f"{predicate}, or is not set" if self.unset_passes else predicate
 
 
+_SERVING = "server/tls/serving-kube-apiserver.crt"
+_OF_KUBERNETES = tuple(f"server/tls/{name}-ca.crt" for name in ("client", "server", "request-header"))
+_OF_ETCD = tuple(f"server/tls/etcd/{name}-ca.crt" for name in ("server", "peer"))
+CERTIFICATES = frozenset((_SERVING, *_OF_KUBERNETES, *_OF_ETCD))
+SIGNING_KEYS = tuple(f"server/tls/service{name}.key" for name in ("", ".current"))
+"""The keys of tokens of service accounts; the second file exists since K3s can rotate them."""
+
+
+class DistinctKeys(Check):
+    """None of these files has the key of another one's certificate, whatever their names are."""
+
+    files_: tuple[str, ...]
+    certificates: tuple[str, ...]
+
+    is_met_by_k3s = True
+
+    def answer(self, node: AssessedNode) -> Answer:
+        runs_etcd = node.facts.datastore is Datastore.ETCD and not node.facts.merged_config.boolean("disable-etcd")
+        if self.files_ == _OF_ETCD and not runs_etcd:
+            return no_etcd(node)
+        not_applicable = not_run(Component.API_SERVER, node.facts)
+        if self.files_ != _OF_ETCD and not_applicable:
+            return Answer(ControlStatus.NOT_APPLICABLE, reason=not_applicable)
+        for certificate, other in sorted(node.evidence.shared_keys):
+            if certificate in self.certificates and other in self.files_:
+                found = f"{other} has the key of {certificate}"
+                evidence = tuple(Evidence(found, Location(node.facts.data_dir / name)) for name in (other, certificate))
+                step = Instruction(
+                    f"replace {node.facts.data_dir / other} as K3s' page about `k3s certificate` describes"
+                )
+                return Answer(ControlStatus.FAIL, found, evidence, unmet=complete_steps(step, restart=Restart.K3S))
+        return Answer(ControlStatus.PASS, given_by=GivenBy.K3S)
+
+    @property
+    def expected(self) -> str:
+        return "each file has its own key"
+
+    @property
+    def description(self) -> str:
+        return f"{' and '.join(self.files_)} have other keys than {' and '.join(self.certificates)}"
+
+
+OWN_AUTHORITIES = DistinctKeys(_OF_ETCD, _OF_KUBERNETES)
+OWN_SIGNING_KEY = DistinctKeys(SIGNING_KEYS, (_SERVING, *_OF_KUBERNETES))
+
+
 class EncryptionProviders(Check):
     """The first provider in the encryption configuration, which encrypts new data, is one of these."""
 
@@ -143,7 +189,7 @@ class EncryptionProviders(Check):
         if data is None:
             return _unknown(Unknown(path, f"cannot read {path}"), _RESTORED)
         try:
-            providers = providers_of_secrets(data)
+            providers = usable_providers(data)
         except ValueError as error:
             reason = f"{path} is not a valid encryption configuration: {error}"
             return _unknown(Unknown(path, reason, UnknownCause.INVALID), "correct {path}")

@@ -135,5 +135,7 @@ class CollectedEvidence(Value):
     """One element for each path of a query, in their order."""
     etcd: EtcdConfiguration | MissingFile | Unknown
     encryption: EncryptionConfiguration | MissingFile | Unknown
+    shared_keys: frozenset[tuple[str, str]] = frozenset()
+    """Paths below the data directory of a certificate, and of another file with its key."""
     with_credentials: frozenset[str] = frozenset()
     """Paths of the configuration of registries, if it has passwords or tokens."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, TypeVar
 
+from agent.assess.checks.datastore import CERTIFICATES, SIGNING_KEYS
 from agent.assess.checks.evidence import (
     CollectedEvidence,
     EncryptionConfiguration,
@@ -20,6 +21,7 @@ from agent.assess.checks.host_paths import REGISTRIES, paths_on
 from agent.assess.evidence.files import FileFinder
 from agent.base.errors import AccessDeniedError, HostError, InputError
 from agent.k3s import etcd_configuration
+from agent.k3s.components.files.pem import share_a_key
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION, providers_of_secrets
 from agent.k3s.etcd_configuration import ETCD_CONFIGURATION
 
@@ -49,8 +51,18 @@ def read_evidence(host: Host, facts: HostFacts, queries: Iterable[FileQuery]) ->
         encryption=_parsed(
             host.tree, encryption, lambda data: EncryptionConfiguration(encryption, providers_of_secrets(data))
         ),
+        shared_keys=frozenset(_shared_keys(host.tree, facts)),
         with_credentials=frozenset(_with_credentials(host.tree, facts)),
     )
+
+
+def _shared_keys(tree: Tree, facts: HostFacts) -> Iterator[tuple[str, str]]:
+    found = {path: _content(tree, facts.data_dir / path) for path in (*CERTIFICATES, *SIGNING_KEYS)}
+    contents = {path: data for path, data in found.items() if isinstance(data, bytes)}
+    for path in contents.keys() & CERTIFICATES:
+        yield from (
+            (path, other) for other in contents if other != path and share_a_key(contents[path], contents[other])
+        )
 
 
 def _with_credentials(tree: Tree, facts: HostFacts) -> Iterator[str]:

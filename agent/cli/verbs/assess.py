@@ -13,8 +13,8 @@ from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.evidence import reader
 from agent.assess.provenance import MACHINE_ID, FileContent, Provenance, files_without_secrets, shown_settings
 from agent.assess.verdict import verdict
-from agent.base.errors import UsageError
-from agent.base.model import File, FixOwner, Instruction, Remediation, Role
+from agent.base.errors import InputError, UsageError
+from agent.base.model import File, FixOwner, Instruction, Location, Remediation, Role
 from agent.base.report import K3S_VERSION, no_progress
 from agent.base.times import timestamp
 from agent.base.value import replace
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from agent.assess.baseline import Baseline
+    from agent.assess.comparison import Comparison
     from agent.base.host import Host
     from agent.base.model import Version
     from agent.base.report import Finding, Progress
@@ -62,11 +63,13 @@ def assess_host(
     earlier: Baseline | None = None,
     progress: Progress = no_progress,
     with_cluster: bool = False,
+    with_probes: bool = False,
 ) -> Assessment:
     """Assess this host against a benchmark; None is the newest one for its K3s version. Makes no changes.
 
     Controls that were open in the report `earlier` do not affect the exit code. `with_cluster` also reads objects and
-    running configurations from the API server of this machine. Raises as `observe` does.
+    running configurations from the API server of this machine, and `with_probes` asks it by dry runs which pods it
+    admits. Raises as `observe` does.
     """
     started = host.now()
     progress("reading the host")
@@ -74,10 +77,6 @@ def assess_host(
     if host.pod_node and not situation.facts.version_is_known:
         why = next(fact.source for fact in situation.facts.evidence if fact.name == K3S_VERSION)
         raise UsageError(f"cannot assess {host.pod_node}: {why}", "pass --k3s-version to render")
-    cluster = None
-    if with_cluster and host.is_live:
-        progress("reading the API server")
-        cluster = _cluster(host, situation)
     benchmark = benchmark or fitting_benchmark(situation.facts.version)
     controls = catalogue.controls_of(benchmark)
     queries = [query for control in controls for query in control.check_of(benchmark).files(situation.facts)]
@@ -88,11 +87,21 @@ def assess_host(
         if finding.prevents_start
     ]
     evidence = reader.read_evidence(host, situation.facts, queries)
-    node = AssessedNode(situation, evidence, prevents_start=blockers, cluster=cluster)
+    node = AssessedNode(situation, evidence, prevents_start=blockers)
+    if with_cluster and host.is_live:
+        progress("reading the API server")
+        node.cluster = _cluster(host, node)
+        if with_probes and not node.cluster.problem:
+            progress("probing the admission of pods")
+            node.cluster = _probed(host, node, node.cluster)
     settings_file = request.settings_file or DEFAULT_SETTINGS
     postponed = (waiver for stage in situation.stages for waiver in stage.waivers(settings_file))
     waivers = waived_controls.select_waivers(
-        (*situation.waivers.all, *postponed), controls, benchmark, situation.waivers.scope
+        (*situation.waivers.all, *postponed),
+        controls,
+        benchmark,
+        situation.waivers.scope,
+        situation.settings.waivers_must,
     )
     verdicts = []
     for number, control in enumerate(controls, 1):
@@ -113,7 +122,7 @@ def assess_host(
             *waivers.notes,
             *waivers.unused({verdict.control.id: verdict.status for verdict in verdicts}),
         ),
-        known=earlier.known if earlier else None,
+        known=notes.known_controls(earlier, verdicts) if earlier else None,
         root="" if host.is_live else host.root,
         not_in_baseline=notes.new_controls(earlier, controls, benchmark) if earlier else frozenset(),
         provenance=_provenance(host, situation, started, earlier),
@@ -158,14 +167,31 @@ def _provenance(host: Host, situation: Situation, started: float, earlier: Basel
     )
 
 
-def _cluster(host: Host, situation: Situation) -> Cluster:
-    """Read the cluster."""
+def _cluster(host: Host, node: AssessedNode) -> Cluster:
+    """Read the cluster, and ask the API server who may do what."""
+    from functools import partial
+
+    from agent.assess import running_values
+    from agent.assess.checks.cluster.access_rules import reviews
     from agent.cluster import reader as cluster_reader
     from agent.cluster.kubernetes.objects import Cluster
 
-    if situation.facts.role is not Role.SERVER:
+    if node.facts.role is not Role.SERVER:
         return Cluster("", {}, {}, problem="this host is an agent; run the command on a server")
-    return cluster_reader.read_cluster(host, situation.facts.data_dir)
+    cluster = cluster_reader.read_cluster(host, node.facts.data_dir, reviews=partial(reviews, node))
+    log = running_values.audit_log(node, cluster)
+    times = host.tree.times(log) if log else None
+    return cluster._replace(audit_log_age=host.now() - times.written if times else None)
+
+
+def _probed(host: Host, node: AssessedNode, cluster: Cluster) -> Cluster:
+    from functools import partial
+
+    from agent.assess.checks.cluster.workload_rules import breaks, namespaces_to_probe
+    from agent.cluster.probe import probed
+
+    is_broken = partial(breaks, node.facts.version.minor)
+    return probed(host, node.facts.data_dir, cluster, namespaces_to_probe(node, cluster), is_broken)
 
 
 def load_baseline(host: Host, path: PurePosixPath, signers: PurePosixPath | None = None) -> Baseline:
@@ -177,12 +203,27 @@ def load_baseline(host: Host, path: PurePosixPath, signers: PurePosixPath | None
 
     data = host.machine_tree.read_input(path)
     if signers is None:
+        distrusted = host.machine_tree.distrusted(path)
+        if distrusted is not None:
+            raise InputError(
+                Location(path), f"the baseline decides what fails, and {distrusted.problem}", distrusted.hint
+            )
         return parse_baseline(data, path)
     from agent.base.host.ssh_keygen import verified_signer
 
     signer = verified_signer(host, data, path, signers)
     file = FileContent(path, data, f"baseline, signed by {signer}")
     return parse_baseline(data, path)._replace(file=file, is_verified=True)
+
+
+def compared(old: PurePosixPath, new: PurePosixPath) -> Comparison:
+    """Read two reports of this machine. Raises InputError as `load_baseline` does."""
+    from agent.assess.baseline import parse_baseline
+    from agent.assess.comparison import Comparison
+    from agent.base.host import Host
+
+    tree = Host.real().machine_tree
+    return Comparison(*(parse_baseline(tree.read_input(path), path) for path in (old, new)))
 
 
 def benchmark_named(text: str) -> Benchmark | None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from agent.cluster.kubernetes.access_reviews import AccessReview
+    from agent.cluster.kubernetes.probes import ProbeAnswer
     from agent.cluster.kubernetes.queries import Query
 
 Json = Any
@@ -62,6 +64,10 @@ class RbacRule(NamedTuple):
     names: frozenset[str]
     """The objects that the rule is limited to; empty for all."""
 
+    def __str__(self) -> str:
+        words = [" ".join(sorted(part)) for part in (self.verbs, self.resources, self.names)]
+        return f"{words[0]} {words[1]}{f' {words[2]}' if words[2] else ''}"
+
 
 class RbacRole(NamedTuple):
     """A Role, or a ClusterRole without a namespace."""
@@ -87,6 +93,18 @@ class Binding(NamedTuple):
 
     def __str__(self) -> str:
         return f"RoleBinding {self.namespace}/{self.name}" if self.namespace else f"ClusterRoleBinding {self.name}"
+
+
+class NetworkPolicy(NamedTuple):
+    """A NetworkPolicy, reduced to what it does to the pods that it selects."""
+
+    namespace: str
+    name: str
+    selector: Json
+    limits: frozenset[str]
+    """Ingress or Egress, if no rule allows everything."""
+    opens: frozenset[str]
+    """Ingress or Egress, if a rule allows everything."""
 
 
 class Container(NamedTuple):
@@ -125,6 +143,10 @@ class Workload(NamedTuple):
     """The metadata and the spec, with the fields that decide on Pod Security."""
     containers: tuple[Container, ...]
     """With init and ephemeral containers."""
+    projects_token: bool = False
+    """Whether one of its volumes is a token of its account, whatever `automounts` says."""
+    labels: Mapping[str, str] = {}
+    """Those of the pods."""
 
     @property
     def title(self) -> str:
@@ -136,15 +158,6 @@ class Workload(NamedTuple):
     def own_title(self) -> str:
         """Its kind, namespace and name."""
         return f"{self.kind} {self.namespace}/{self.name}"
-
-
-class Webhook(NamedTuple):
-    """A webhook configuration or admission policy."""
-
-    title: str
-    """Its kind and name."""
-    is_about_pods: bool
-    """Whether it is called for requests to create or change pods."""
 
 
 class ClusterNode(NamedTuple):
@@ -176,6 +189,12 @@ class Cluster(NamedTuple):
     """The effective flags of the API server; None if it does not return them."""
     kubelets: Mapping[str, Json] = {}
     """The effective configuration of each kubelet, by the name of its node."""
+    reviews: Mapping[AccessReview, bool] = {}
+    """What the API server answered about access."""
+    probes: Mapping[tuple[str, str], ProbeAnswer] = {}
+    """What it answered about pods that break the rule of a control, by the names of the namespace and the control."""
+    audit_log_age: float | None = None
+    """Seconds since the last event of the audit log after all requests; None if the log was not looked at."""
     problem: str = ""
     """Why the API server could not be queried at all."""
     registry: str = ""

@@ -9,11 +9,11 @@ from agent.cluster.kubernetes.objects import (
     Container,
     NamedObject,
     Namespace,
+    NetworkPolicy,
     RbacRole,
     RbacRule,
     ServiceAccount,
     Subject,
-    Webhook,
     Workload,
 )
 
@@ -38,7 +38,7 @@ def as_mapping(value: Json) -> Mapping[str, Json]:
     return value if isinstance(value, dict) else {}
 
 
-def _at(item: Json, *keys: str) -> Mapping[str, Json]:
+def at(item: Json, *keys: str) -> Mapping[str, Json]:
     """Return the JSON object at a path of keys; empty if there is none."""
     for key in keys:
         item = as_mapping(item).get(key)
@@ -59,7 +59,8 @@ def _texts(value: Json) -> frozenset[str]:
     return frozenset(filter(None, map(as_string, as_list(value))))
 
 
-def _rule_texts(value: Json) -> frozenset[str]:
+def rule_texts(value: Json) -> frozenset[str]:
+    """Return the texts of a list in a rule."""
     # The core API group is "".
     return frozenset(item for item in as_list(value) if isinstance(item, str))
 
@@ -72,36 +73,37 @@ def _number(value: Json) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _identity(item: Json) -> tuple[str, str]:
-    metadata = _at(item, "metadata")
+def identity(item: Json) -> tuple[str, str]:
+    """Return the namespace and name of an object."""
+    metadata = at(item, "metadata")
     return as_string(metadata.get("namespace")), as_string(metadata.get("name"))
 
 
 def named_object(item: Json) -> NamedObject:
     """Return the name of any object."""
-    return NamedObject(*_identity(item))
+    return NamedObject(*identity(item))
 
 
 def namespace(item: Json) -> Namespace:
     """Return a namespace."""
-    labels = {key: as_string(value) for key, value in _at(item, "metadata", "labels").items()}
-    return Namespace(_identity(item)[1], labels, as_string(_at(item, "metadata").get("uid")))
+    labels = {key: as_string(value) for key, value in at(item, "metadata", "labels").items()}
+    return Namespace(identity(item)[1], labels, as_string(at(item, "metadata").get("uid")))
 
 
 def service_account(item: Json) -> ServiceAccount:
     """Return a ServiceAccount."""
-    return ServiceAccount(*_identity(item), _flag(as_mapping(item).get("automountServiceAccountToken")))
+    return ServiceAccount(*identity(item), _flag(as_mapping(item).get("automountServiceAccountToken")))
 
 
 def role(item: Json) -> RbacRole:
     """Return a Role or ClusterRole."""
     rules = [as_mapping(rule) for rule in as_list(as_mapping(item).get("rules"))]
     return RbacRole(
-        *_identity(item),
+        *identity(item),
         tuple(
             RbacRule(
                 _texts(rule.get("verbs")),
-                _rule_texts(rule.get("apiGroups")),
+                rule_texts(rule.get("apiGroups")),
                 _texts(rule.get("resources")),
                 _texts(rule.get("resourceNames")),
             )
@@ -113,11 +115,11 @@ def role(item: Json) -> RbacRole:
 
 def binding(item: Json) -> Binding:
     """Return a RoleBinding or ClusterRoleBinding."""
-    reference = _at(item, "roleRef")
-    own, _ = _identity(item)
+    reference = at(item, "roleRef")
+    own, _ = identity(item)
     subjects = (as_mapping(subject) for subject in as_list(as_mapping(item).get("subjects")))
     return Binding(
-        *_identity(item),
+        *identity(item),
         as_string(reference.get("kind")),
         as_string(reference.get("name")),
         tuple(_subject(subject, own) for subject in subjects),
@@ -136,9 +138,9 @@ def _subject(item: Mapping[str, Json], namespace: str) -> Subject:
 
 def pod(item: Json) -> Workload:
     """Return a pod."""
-    labels = _at(item, "metadata", "labels")
+    labels = at(item, "metadata", "labels")
     kind = _controller_of(item).partition(" ")[0]
-    phase = _at(item, "status").get("phase")
+    phase = at(item, "status").get("phase")
     return _workload(
         "Pod",
         item,
@@ -150,8 +152,8 @@ def pod(item: Json) -> Workload:
 
 def controller(kind: str, item: Json) -> Workload:
     """Return the pods that an object of this kind creates from its template."""
-    spec, status = _at(item, "spec"), _at(item, "status")
-    of_pods = _at(spec, "jobTemplate", "spec") if kind == "CronJob" else spec
+    spec, status = at(item, "spec"), at(item, "status")
+    of_pods = at(spec, "jobTemplate", "spec") if kind == "CronJob" else spec
     conditions = map(as_mapping, as_list(status.get("conditions")))
     is_finished = any(
         condition.get("type") in ("Complete", "Failed") and condition.get("status") == "True"
@@ -160,13 +162,13 @@ def controller(kind: str, item: Json) -> Workload:
     # A Deployment keeps its earlier revisions as ReplicaSets without replicas.
     is_revision = kind == "ReplicaSet" and spec.get("replicas") == 0 and bool(_controller_of(item))
     revisions = {
-        "DaemonSet": _at(item, "metadata", "annotations").get("deprecated.daemonset.template.generation"),
+        "DaemonSet": at(item, "metadata", "annotations").get("deprecated.daemonset.template.generation"),
         "StatefulSet": status.get("updateRevision"),
     }
     return _workload(
         kind,
         item,
-        _at(of_pods, "template"),
+        at(of_pods, "template"),
         is_dormant=is_revision or (kind == "Job" and is_finished),
         revision=as_string(revisions.get(kind)),
     )
@@ -177,14 +179,14 @@ def _controller_of(item: Json) -> str:
 
     The node that owns the mirror of a static pod is not one that a person edits.
     """
-    owners = map(as_mapping, as_list(_at(item, "metadata").get("ownerReferences")))
+    owners = map(as_mapping, as_list(at(item, "metadata").get("ownerReferences")))
     owner = next((owner for owner in owners if owner.get("controller") is True and owner.get("kind") != "Node"), {})
     return f"{as_string(owner.get('kind'))} {as_string(owner.get('name'))}" if owner else ""
 
 
 def _workload(kind: str, item: Json, template: Json, *, is_dormant: bool, revision: str) -> Workload:
-    own, name = _identity(item)
-    spec = _at(template, "spec")
+    own, name = identity(item)
+    spec = at(template, "spec")
     context = as_mapping(spec.get("securityContext"))
     return Workload(
         kind=kind,
@@ -196,6 +198,12 @@ def _workload(kind: str, item: Json, template: Json, *, is_dormant: bool, revisi
         account=as_string(spec.get("serviceAccountName")) or "default",
         automounts=_flag(spec.get("automountServiceAccountToken")),
         template=_security_fields(template),
+        labels=at(template, "metadata", "labels"),
+        projects_token=any(
+            "serviceAccountToken" in as_mapping(source)
+            for volume in as_list(spec.get("volumes"))
+            for source in as_list(at(volume, "projected").get("sources"))
+        ),
         containers=tuple(
             _container(as_mapping(container), context) for kind in _CONTAINERS for container in as_list(spec.get(kind))
         ),
@@ -214,7 +222,7 @@ def _container(item: Mapping[str, Json], of_pod: Mapping[str, Json]) -> Containe
 
 def _security_fields(template: Json) -> Mapping[str, Json]:
     """Return a pod or template with what Pod Security reads: annotations, volumes and probes can be large."""
-    annotations, spec = _at(template, "metadata", "annotations"), _at(template, "spec")
+    annotations, spec = at(template, "metadata", "annotations"), at(template, "spec")
     kept = {key: value for key, value in annotations.items() if key.partition("/")[0].endswith(_ANNOTATIONS)}
     fields = {key: spec[key] for key in _POD_FIELDS if key in spec}
     for kind in _CONTAINERS:
@@ -228,10 +236,10 @@ def _security_fields(template: Json) -> Mapping[str, Json]:
 
 def _container_fields(item: Mapping[str, Json]) -> Mapping[str, Json]:
     ports = [_number(as_mapping(port).get("hostPort")) for port in as_list(item.get("ports"))]
-    hooks = _at(item, "lifecycle")
+    hooks = at(item, "lifecycle")
     return {
         "name": as_string(item.get("name")),
-        "securityContext": _at(item, "securityContext"),
+        "securityContext": at(item, "securityContext"),
         "ports": [{"hostPort": port} for port in ports if port],
         "lifecycle": {key: _hosts(hooks, key) for key in ("postStart", "preStop")},
         **{key: _hosts(item, key) for key in ("livenessProbe", "readinessProbe", "startupProbe")},
@@ -239,33 +247,41 @@ def _container_fields(item: Mapping[str, Json]) -> Mapping[str, Json]:
 
 
 def _hosts(item: Mapping[str, Json], key: str) -> Mapping[str, Json]:
-    handlers = {kind: _at(item, key, kind).get("host") for kind in ("httpGet", "tcpSocket")}
+    handlers = {kind: at(item, key, kind).get("host") for kind in ("httpGet", "tcpSocket")}
     return {kind: {"host": host} for kind, host in handlers.items() if host}
 
 
 def _secrets_in_environment(item: Mapping[str, Json]) -> Iterator[str]:
-    references = [_at(variable, "valueFrom", "secretKeyRef") for variable in as_list(item.get("env"))]
-    references += [_at(variable, "secretRef") for variable in as_list(item.get("envFrom"))]
+    references = [at(variable, "valueFrom", "secretKeyRef") for variable in as_list(item.get("env"))]
+    references += [at(variable, "secretRef") for variable in as_list(item.get("envFrom"))]
     yield from (as_string(reference.get("name")) for reference in references if reference)
 
 
-def webhook(kind: str, item: Json) -> Webhook:
-    """Return a configuration of webhooks of this kind."""
-    hooks = map(as_mapping, as_list(as_mapping(item).get("webhooks")))
-    rules = (rule for hook in hooks for rule in as_list(hook.get("rules")))
-    return Webhook(f"{kind} {_identity(item)[1]}", any(map(_is_of_pods, rules)))
+def network_policy(item: Json) -> NetworkPolicy:
+    """Return a NetworkPolicy (kubernetes, staging/src/k8s.io/api/networking/v1/types.go)."""
+    spec = at(item, "spec")
+    types = _texts(spec.get("policyTypes")) or {"Ingress", *(("Egress",) if "egress" in spec else ())}
+    peers = {"Ingress": "from", "Egress": "to"}
+    opens = {
+        kind
+        for kind in peers.keys() & types
+        if any(_allows_all(as_mapping(rule), peers[kind]) for rule in as_list(spec.get(kind.lower())))
+    }
+    limits = frozenset(types - opens)
+    return NetworkPolicy(*identity(item), as_mapping(spec.get("podSelector")), limits, frozenset(opens))
 
 
-def admission_policy(item: Json) -> Webhook:
-    """Return a ValidatingAdmissionPolicy."""
-    rules = as_list(_at(item, "spec", "matchConstraints").get("resourceRules"))
-    return Webhook(f"ValidatingAdmissionPolicy {_identity(item)[1]}", any(map(_is_of_pods, rules)))
+def _allows_all(rule: Mapping[str, Json], key: str) -> bool:
+    peers = list(map(as_mapping, as_list(rule.get(key))))
+    return not rule.get("ports") and (not peers or any(map(_is_everyone, peers)))
 
 
-def _is_of_pods(item: Json) -> bool:
-    rule = as_mapping(item)
-    groups, resources = _rule_texts(rule.get("apiGroups")), _texts(rule.get("resources"))
-    return bool({"*", "*/*", "pods"} & resources) and bool({"*", ""} & groups)
+def _is_everyone(peer: Mapping[str, Json]) -> bool:
+    block, pods = at(peer, "ipBlock"), as_mapping(peer.get("podSelector"))
+    if block:
+        return block.get("cidr") in {"0.0.0.0/0", "::/0"} and not block.get("except")
+    # Without a namespaceSelector, the podSelector selects pods of the policy's own namespace.
+    return peer.get("namespaceSelector") == {} and not any(pods.values())
 
 
 def named_row(cells: Json, columns: Mapping[str, int]) -> NamedObject:

@@ -1,4 +1,4 @@
-"""Queries to the API server that the controls need. All are reads."""
+"""Queries to the API server that the controls need. None of them changes the cluster."""
 
 from __future__ import annotations
 
@@ -43,8 +43,10 @@ class Query(StrEnum):
     VALIDATING_WEBHOOKS = "validatingwebhookconfigurations"
     MUTATING_WEBHOOKS = "mutatingwebhookconfigurations"
     ADMISSION_POLICIES = "validatingadmissionpolicies"
+    ADMISSION_POLICY_BINDINGS = "validatingadmissionpolicybindings"
     NODES = "nodes"
     DEFAULT_SERVICES = "services in default"
+    ACCESS_REVIEWS = "subjectaccessreviews"
 
 
 class ApiRequest(NamedTuple):
@@ -73,16 +75,20 @@ REQUESTS = {
     Query.CLUSTER_ROLES: ApiRequest(f"{_RBAC}/clusterroles"),
     Query.ROLE_BINDINGS: ApiRequest(f"{_RBAC}/rolebindings"),
     Query.CLUSTER_ROLE_BINDINGS: ApiRequest(f"{_RBAC}/clusterrolebindings"),
-    Query.NETWORK_POLICIES: ApiRequest("/apis/networking.k8s.io/v1/networkpolicies", METADATA),
+    Query.NETWORK_POLICIES: ApiRequest("/apis/networking.k8s.io/v1/networkpolicies"),
     # Not METADATA: the annotation of `kubectl apply` repeats the content of a Secret. These columns never have it.
     Query.SECRETS: ApiRequest("/api/v1/secrets", TABLE, "includeObject=None"),
     Query.VALIDATING_WEBHOOKS: ApiRequest(f"{_ADMISSION}/validatingwebhookconfigurations"),
     Query.MUTATING_WEBHOOKS: ApiRequest(f"{_ADMISSION}/mutatingwebhookconfigurations"),
     Query.ADMISSION_POLICIES: ApiRequest(f"{_ADMISSION}/validatingadmissionpolicies", may_be_missing=True),
+    Query.ADMISSION_POLICY_BINDINGS: ApiRequest(f"{_ADMISSION}/validatingadmissionpolicybindings", may_be_missing=True),
     Query.NODES: ApiRequest("/api/v1/nodes"),
     Query.DEFAULT_SERVICES: ApiRequest("/api/v1/namespaces/default/services", METADATA),
 }
-"""Each query with its request, in the order in which they are sent."""
+"""Each list with its request, in the order in which they are sent."""
+
+ACCESS_REVIEWS = ApiRequest("/apis/authorization.k8s.io/v1/subjectaccessreviews")
+"""What is asked about access, with POST: the API server stores nothing."""
 
 REFERRERS = {
     "Ingress": "/apis/networking.k8s.io/v1/ingresses",

@@ -10,6 +10,7 @@ from agent.cluster.kubernetes.queries import Query
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from agent.cluster.kubernetes.access_reviews import AccessReview
     from agent.cluster.kubernetes.objects import Binding, Cluster, RbacRole, RbacRule, Subject
 
 QUERIES = (Query.CLUSTER_ROLE_BINDINGS, Query.CLUSTER_ROLES, Query.ROLE_BINDINGS, Query.ROLES)
@@ -31,6 +32,8 @@ class RbacRight(NamedTuple):
     """Whether rules that are limited to objects by their names are included."""
     everybody_on_named_objects: bool = False
     """Whether such rules are included for accounts of all users or pods."""
+    since: int = 0
+    """The first minor version of Kubernetes that has the right."""
 
     @property
     def is_in_a_namespace(self) -> bool:
@@ -43,12 +46,17 @@ _OF_THE_CLUSTER = frozenset(
         "certificatesigningrequests",
         "clusterroles",
         "groups",
+        "mutatingadmissionpolicies",
+        "mutatingadmissionpolicybindings",
         "mutatingwebhookconfigurations",
         "nodes",
         "persistentvolumes",
         "signers",
+        "uids",
         "userextras",
         "users",
+        "validatingadmissionpolicies",
+        "validatingadmissionpolicybindings",
         "validatingwebhookconfigurations",
     }
 )
@@ -62,6 +70,8 @@ class RightHolder(NamedTuple):
     binding: Binding
     reason: str
     """Why it has the right on every K3s; empty if the site granted it."""
+    rules: tuple[RbacRule, ...] = ()
+    """The rules of the role that grant the right."""
 
     @property
     def is_everybody(self) -> bool:
@@ -79,7 +89,8 @@ def holders(cluster: Cluster, rights: Iterable[RbacRight]) -> tuple[RightHolder,
     rights = tuple(rights)
     named = [right._replace(on_named_objects=True) for right in rights if right.everybody_on_named_objects]
     found = _bound(cluster, rights)
-    everybody = (holder for holder in _bound(cluster, named) if holder.is_everybody and holder not in found)
+    known = {holder[:2] for holder in found}
+    everybody = (holder for holder in _bound(cluster, named) if holder.is_everybody and holder[:2] not in known)
     return _sorted([*found, *everybody])
 
 
@@ -88,7 +99,7 @@ def _bound(cluster: Cluster, rights: Sequence[RbacRight]) -> list[RightHolder]:
     everywhere = _granting(cluster, rights)
     inside = _granting(cluster, [right for right in rights if right.is_in_a_namespace])
     return [
-        RightHolder(subject, binding, reason_of_account(subject, _role(binding), rules))
+        RightHolder(subject, binding, reason_of_account(subject, _role(binding), rules), tuple(rules))
         for binding in bindings(cluster)
         if (rules := (inside if binding.namespace else everywhere).get(_role(binding)))
         for subject in binding.subjects
@@ -103,6 +114,20 @@ def bound_to(cluster: Cluster, role: str) -> tuple[RightHolder, ...]:
         if binding.role == role
         for subject in binding.subjects
     )
+
+
+def explanation(cluster: Cluster, review: AccessReview) -> str:
+    """Return the binding, role and rule that grant what a review asks; empty if none does."""
+    right = RbacRight(frozenset({review.verb}), review.group, review.resource)
+    found = {(role.namespace, role.name): role for role in roles(cluster)}
+    for binding in bindings(cluster):
+        role = found.get(_role(binding))
+        if role and binding.namespace in {"", review.namespace} and any(map(review.account.includes, binding.subjects)):
+            for rule in role.rules:
+                names = rule.names and review.name in rule.names
+                if grants(rule, right._replace(on_named_objects=bool(names))):
+                    return f"{binding} → {binding.role}: {rule}"
+    return ""
 
 
 def bindings(cluster: Cluster) -> Iterator[Binding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent import __released__
-from agent.base.model import Instruction, Location, Remediation, ShellCommand
+from agent.base.model import NO_REMEDIATION, Instruction, Location, Remediation, ShellCommand
 from agent.findings.machine.reason import may_fail, stops_k3s
 from agent.findings.registry import Problem, edit_of_k3s_config, instruction
 from agent.harden.node.machine.identity import TOKEN_OF_CLUSTER
@@ -20,6 +20,9 @@ _LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "localhost4", "l
 _SET_TIME = (
     ShellCommand("sudo timedatectl set-ntp true"),
     Instruction("wait until `timedatectl` shows the right time"),
+)
+_NEW_AUTHORITIES = Instruction(
+    "create new authorities in another directory, as docs/cli/certificate.md of K3s describes"
 )
 
 
@@ -167,4 +170,29 @@ def clock_behind_program(situation: Situation) -> Iterator[Problem]:
             expected=f"later than {__released__}, the release of k3s-harden",
             found=today,
             remediation=Remediation(_SET_TIME),
+        )
+
+
+@may_fail(
+    "x509: certificate has expired or is not yet valid: current time … is after …",
+    on_trees=False,
+    source="from source: k3s-io/docs, docs/cli/certificate.md",
+    remediation="restart K3s, which renews all certificates but those of authorities",
+)
+def certificate_expires(situation: Situation) -> Iterator[Problem]:
+    """A certificate of K3s has expired, or will within 30 days.
+
+    K3s renews its certificates when it starts, if they have expired or will within 120 days; before v1.33.1, v1.32.5,
+    v1.31.9 and v1.30.13 within 90 days. It never renews those of its authorities, which are valid for ten years.
+    """
+    identity = situation.machine.identity
+    for certificate in identity.expiring:
+        verb = "has expired" if certificate.until <= identity.now else "expires"
+        steps = (ShellCommand("sudo k3s certificate rotate-ca --path=DIRECTORY"),) if certificate.is_authority else ()
+        yield Problem(
+            f"the certificate {verb} on {certificate.until[:10]}",
+            expected="valid for 30 days or more",
+            found=f"valid until {certificate.until}",
+            location=Location(certificate.path),
+            remediation=Remediation((_NEW_AUTHORITIES, *steps)) if steps else NO_REMEDIATION,
         )

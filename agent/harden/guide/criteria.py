@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from posixpath import normpath
 
 from agent.base.value import Value
 from agent.k3s.go_values import FALSE, TRUE, accepted, duration, integer
@@ -95,14 +96,18 @@ class Duration(Criterion):
         return self.example
 
 
+_NOT_STORED = ("/dev/", "/proc/", "//")
+"""Directories whose files keep nothing, and what POSIX does not define."""
+
+
 class AbsolutePath(Criterion):
-    """The absolute path of a file; `-`, which sends a log to standard output, is not one."""
+    """The absolute path of a file; neither `-`, which sends a log to standard output, nor a device is one."""
 
     what: str
     """The kind of file, with its article."""
 
     def accepts(self, value: str) -> bool:
-        return value.startswith("/") and not value.endswith("/")
+        return value.startswith("/") and not value.endswith("/") and not normpath(value).startswith(_NOT_STORED)
 
     def __str__(self) -> str:
         return f"the absolute path of {self.what}"

@@ -108,11 +108,7 @@ def _checked_policy(settings: Settings, data: bytes | None) -> bytes | None:
 
 def _checked_waivers(settings: Settings, data: bytes | None) -> tuple[SiteWaiver, ...]:
     path = settings.waivers_file
-    return (
-        ()
-        if path is None or data is None
-        else loading.load_waivers(data, path, must_expire=settings.waivers_must_expire)
-    )
+    return () if path is None or data is None else loading.load_waivers(data, path, settings)
 
 
 def read_settings(host: Host, path: PurePosixPath | None, overrides: Overrides) -> Settings:

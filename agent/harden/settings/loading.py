@@ -70,10 +70,10 @@ def load_settings(data: bytes | None, path: PurePosixPath, profile: str | None =
 
         values = profiles.with_profile(values)
     settings = replace(Settings(), **values)
-    return replace(settings, waivers=_located(path, settings.waivers, must_expire=settings.waivers_must_expire))
+    return replace(settings, waivers=_located(path, settings.waivers, settings))
 
 
-def load_waivers(data: bytes, path: PurePosixPath, *, must_expire: bool = False) -> tuple[SiteWaiver, ...]:
+def load_waivers(data: bytes, path: PurePosixPath, settings: Settings) -> tuple[SiteWaiver, ...]:
     """Read a file that contains only a list of waivers. Raises InputError and SettingsError as load() does."""
     documents = read_documents(data, path)
     if not documents:
@@ -81,14 +81,25 @@ def load_waivers(data: bytes, path: PurePosixPath, *, must_expire: bool = False)
     loader = _Loader()
     row = setting_row("waivers")
     loader.setting(row, KeyValue(row.key, documents[0].line, documents[0].node))
-    return _located(path, loader.finish(documents, path)["waivers"], must_expire=must_expire)
+    return _located(path, loader.finish(documents, path)["waivers"], settings)
 
 
-def _located(path: PurePosixPath, waivers: tuple[SiteWaiver, ...], *, must_expire: bool) -> tuple[SiteWaiver, ...]:
-    problem = "`waivers`: `expires` is missing, which `waivers-must-expire` requires"
-    endless = [(waiver.location.line or 0, problem) for waiver in waivers if must_expire and not waiver.expires]
-    if endless:
-        raise SettingsError(path, endless)
+def _located(path: PurePosixPath, waivers: tuple[SiteWaiver, ...], settings: Settings) -> tuple[SiteWaiver, ...]:
+    needs = settings.waivers_must
+    problems = [
+        (waiver.location.line or 0, f"`waivers`: {missing}, which `{key}` requires")
+        for waiver in waivers
+        for key, missing in (
+            ("waivers-must", needs.missing_in(waiver) if needs else ""),
+            (
+                "waivers-must-expire",
+                "`expires` is missing" if settings.waivers_must_expire and not waiver.expires else "",
+            ),
+        )
+        if missing
+    ]
+    if problems:
+        raise SettingsError(path, problems)
     return tuple(replace(waiver, location=Location(path, waiver.location.line)) for waiver in waivers)
 
 

@@ -46,7 +46,7 @@ PRESETS: Mapping[Profile, tuple[Preset, ...]] = {
         Preset("pod-max-pids", "4096"),
         Preset("seccomp-default", "true"),
         Preset("cni.file-permissions", '"0600"'),
-        Preset("waivers-must-expire", "true"),
+        Preset("waivers-must", "{expire-within: 366, approver: true}"),
     ),
 }
 """The settings of each profile, in the order of the reference."""

@@ -34,12 +34,12 @@ from agent.harden.settings.value_kinds import (
     one_of,
     optional,
 )
-from agent.harden.settings.waiver_values import WAIVERS
+from agent.harden.settings.waiver_values import WAIVER_NEEDS, WAIVERS
 
 if TYPE_CHECKING:
     from agent.base.model import Version
     from agent.harden.guide.manifests import EventRateLimit
-    from agent.harden.settings.waivers import SiteWaiver
+    from agent.harden.settings.waivers import SiteWaiver, WaiverNeeds
     from agent.k3s.allow_rule import AllowRule
 
     T = TypeVar("T")
@@ -222,6 +222,7 @@ class Settings(Value):
     )
     waivers: tuple[SiteWaiver, ...] = _setting("waivers", WAIVERS, default=())
     waivers_file: PurePosixPath | None = _setting("waivers-file", PATH, default=None)
+    waivers_must: WaiverNeeds | None = _setting("waivers-must", WAIVER_NEEDS, default=None)
     waivers_must_expire: bool = _setting("waivers-must-expire", BOOLEAN, default=False)
     drift_repair: bool = _setting("drift.repair", BOOLEAN, default=False)
     drift_cluster: bool = _setting("drift.cluster", BOOLEAN, default=False, applies=ON_SERVERS)

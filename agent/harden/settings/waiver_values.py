@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING
 
 from agent.base.model import Location, Role
 from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, describe_node, duplicates, shown
-from agent.harden.settings.value_kinds import DATE, InvalidValue, ValueKind, is_empty, one_of, string_of
-from agent.harden.settings.waivers import SiteWaiver
+from agent.harden.settings.value_kinds import (
+    BOOLEAN,
+    DATE,
+    InvalidValue,
+    ValueKind,
+    is_empty,
+    is_off,
+    number_between,
+    one_of,
+    string_of,
+)
+from agent.harden.settings.waivers import SiteWaiver, WaiverNeeds
 
 if TYPE_CHECKING:
     from agent.base.yaml_reader import Node
@@ -88,6 +98,26 @@ _KEYS: dict[str, ValueKind] = {
     "role": one_of({role.value: role for role in Role}),
     "host": ValueKind("a shell pattern for host names", _host_pattern),
 }
+
+
+def _needs(node: Node) -> WaiverNeeds | None:
+    if is_off(node):
+        return None
+    if not isinstance(node, YamlMapping):
+        raise InvalidValue
+    for entry in node.entries:
+        if entry.key not in ("expire-within", "approver"):
+            raise InvalidValue(f"unknown key `{shown(entry.key)}`", YamlMapping(node.entries, entry.line))
+    days, approver = node.get("expire-within"), node.get("approver")
+    return WaiverNeeds(
+        None if days is None else number_between(1, 3650).read(days),  # type: ignore[arg-type]  # an integer
+        approver is not None and BOOLEAN.read(approver) is True,
+    )
+
+
+WAIVER_NEEDS = ValueKind(
+    "off, or a mapping of `expire-within`, a whole number of days up to 3650, and `approver`, true or false", _needs
+)
 
 WAIVERS = ValueKind(
     "a list of mappings, each with `control`, `reason` and optionally `expires`, `approved-by`, `role` and `host`",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.model import Location
 from agent.base.value import Value, replace
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from agent.base.model import Role
+
+
+_SENTENCE = 3
+"""Words."""
 
 
 class SiteWaiver(Value):
@@ -37,6 +41,31 @@ class SiteWaiver(Value):
     def __str__(self) -> str:
         approver, day = self.approved_by or "-", self.expires or "never"
         return f"{self.control}: {self.reason}; approved by {approver}; expires {day}"
+
+
+class WaiverNeeds(NamedTuple):
+    """What a site requires of each waiver."""
+
+    expire_within: int | None = None
+    """Days from today to the last day on which it applies; None is no limit."""
+    approver: bool = False
+    """Whether it has to name who accepts the failure."""
+
+    def missing_in(self, waiver: SiteWaiver) -> str:
+        """Return what a waiver lacks on any day; empty if nothing."""
+        if self.expire_within is not None and not waiver.expires:
+            return "`expires` is missing"
+        if self.approver and not waiver.approved_by:
+            return "`approved-by` is missing"
+        return "" if len(waiver.reason.split()) >= _SENTENCE else "`reason` is not a sentence"
+
+    def is_too_long(self, waiver: SiteWaiver, today: str) -> bool:
+        """Return whether a waiver applies for longer than it may, from a day in the format YYYY-MM-DD on."""
+        from datetime import date, timedelta
+
+        if self.expire_within is None or not waiver.expires:
+            return False
+        return waiver.expires > (date.fromisoformat(today) + timedelta(days=self.expire_within)).isoformat()
 
 
 class WaiverScope(Value):

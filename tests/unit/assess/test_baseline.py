@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent import __version__
 from agent.assess.assessment import ControlStatus
 from agent.assess.baseline import Baseline, OtherSchemaError, parse_baseline
 from agent.assess.provenance import FileContent
@@ -37,7 +38,9 @@ def test_a_report_is_parsed() -> None:
         when=WHEN,
         facts={"role": "server", "K3s version": VERSION},
         statuses=dict(zip((CERTIFICATES.id, KEYS.id, OVERCOMMIT.id), map(ControlStatus, ("FAIL", "PASS", "UNKNOWN")))),
-        known=frozenset({CERTIFICATES.id, OVERCOMMIT.id}),
+        known={CERTIFICATES.id: frozenset(), OVERCOMMIT.id: frozenset()},
+        version=__version__,
+        verdicts=parse_baseline(REPORT, WHERE).verdicts,
         file=FileContent(WHERE, REPORT, "baseline, not verified"),
     )
 

@@ -12,7 +12,7 @@ from agent.assess.benchmark import catalogue
 from agent.assess.waived_controls import select_waivers
 from agent.base.model import Location, Role
 from agent.base.value import replace
-from agent.harden.settings.waivers import SiteWaiver, WaiverScope
+from agent.harden.settings.waivers import SiteWaiver, WaiverNeeds, WaiverScope
 from agent.k3s.cis.versions import Benchmark
 from tests.unit.assess.checks.nodes import fix
 
@@ -148,3 +148,15 @@ def test_an_unused_waiver_has_a_note(status: ControlStatus) -> None:
         (f"the waiver for {CERTIFICATES} is not needed: the status is {status}", Location(PATH, 3))
     ] * unused
     assert selected(waiver(expires="2026-12-31")).unused({CERTIFICATES: status}) == ()
+
+
+@pytest.mark.parametrize(("expires", "applies"), [("2027-01-31", True), ("2027-02-01", False), ("9999-12-31", False)])
+def test_a_waiver_for_longer_than_allowed_does_not_apply(expires: str, applies: bool) -> None:  # noqa: FBT001
+    controls = catalogue.controls_of(NEW)
+    found = select_waivers([waiver(expires=expires)], controls, NEW, HERE, WaiverNeeds(expire_within=30))
+    assert bool(found.by_control) is applies
+    assert [note.message for note in found.notes] == (
+        []
+        if applies
+        else [f"the waiver for {CERTIFICATES} applies until {expires}, which `waivers-must` does not allow"]
+    )

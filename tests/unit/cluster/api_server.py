@@ -35,6 +35,8 @@ class ApiServer:
     """Method, path with parameters, and Accept header of each request; of PATCH, the Content-Type."""
     patches: list[dict[str, Any]] = field(default_factory=list)
     """The bodies of PATCH requests."""
+    posts: list[dict[str, Any]] = field(default_factory=list)
+    """The bodies of POST requests."""
     connections: set[tuple[str, int]] = field(default_factory=set)
     """The addresses of the clients."""
     port: int = 0
@@ -130,6 +132,17 @@ class Handler(BaseHTTPRequestHandler):
             answer(self)
         else:
             self.send(200, body)
+
+    def do_POST(self) -> None:
+        """Record the body, and answer that access is not allowed, or with the answer for the path."""
+        path = urlsplit(self.path).path
+        self.api.asked.append((self.command, self.path, self.headers["Accept"]))
+        self.api.posts.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        answer = self.api.answers.get(path)
+        if answer is not None:
+            answer(self)
+        else:
+            self.send(201, b'{"status": {"allowed": false}}')
 
     def send(self, status: int, body: bytes) -> None:
         """Send a complete answer."""

@@ -13,13 +13,14 @@ import pytest
 
 from agent.base.host.https import Limits
 from agent.cluster import reader
-from agent.cluster.kubernetes.queries import FLAGS, METADATA, REQUESTS, TABLE, Query
+from agent.cluster.kubernetes.access_reviews import EVERYBODY, AccessReview
+from agent.cluster.kubernetes.queries import ACCESS_REVIEWS, FLAGS, METADATA, REQUESTS, TABLE, Query
 from tests.fake import fake_host, in_memory
 from tests.unit.cluster.api_server import TLS, ApiServer
 from tests.unit.cluster.kubernetes import samples
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from agent.base.host import Host
@@ -59,10 +60,12 @@ def read_from(root: Path, api: ApiServer, limits: Limits = QUICK) -> Cluster:
         return read(host, limits)
 
 
-def read(host: Host, limits: Limits = QUICK) -> Cluster:
+def read(
+    host: Host, limits: Limits = QUICK, reviews: Callable[[Cluster], list[AccessReview]] = lambda _: []
+) -> Cluster:
     from agent.k3s.paths import DEFAULT_DATA_DIR
 
-    return reader.read_cluster(host, DEFAULT_DATA_DIR, limits)
+    return reader.read_cluster(host, DEFAULT_DATA_DIR, limits, reviews)
 
 
 def test_each_list_is_read_once_over_one_connection(root: Path) -> None:
@@ -132,6 +135,48 @@ def test_an_api_server_without_flagz_has_no_flags(root: Path) -> None:
     assert cluster.flags is None
     assert cluster.objects[Query.ADMISSION_POLICIES] == ()
     assert "/flagz" not in cluster.problems
+
+
+REVIEW = AccessReview(EVERYBODY[0], "get", "", "pods/log", "shop")
+
+
+def test_reviews_are_asked_over_the_same_connection(root: Path) -> None:
+    """These are the only requests that are not GET."""
+    api = ApiServer(samples.NEW)
+    with serving(root, api) as host:
+        cluster = read(host, QUICK, lambda _: [REVIEW])
+    assert cluster.reviews == {REVIEW: False}
+    assert [path for method, path, _ in api.asked if method != "GET"] == [ACCESS_REVIEWS.path]
+    assert len(api.connections) == 1
+    assert api.posts[0]["spec"] == {
+        "user": "k3s-harden-unbound",
+        "groups": ["system:authenticated"],
+        "resourceAttributes": {
+            "verb": "get",
+            "group": "",
+            "resource": "pods",
+            "subresource": "log",
+            "namespace": "shop",
+            "name": "",
+        },
+    }
+
+
+@pytest.mark.parametrize("answer", ["forbidden", "not JSON", "closed", "hang"])
+def test_without_all_answers_the_reviews_are_missing(root: Path, answer: str) -> None:
+    api = ApiServer(samples.NEW, {ACCESS_REVIEWS.path: HOSTILE[answer]})
+    with serving(root, api) as host:
+        cluster = read(host, QUICK, lambda _: [REVIEW])
+    assert Query.ACCESS_REVIEWS not in cluster.objects
+    assert ACCESS_REVIEWS.path in cluster.problems["subjectaccessreviews"]
+    assert cluster.objects[Query.NAMESPACES]
+
+
+@pytest.mark.parametrize("answer", [b"{}", b"[]", b'{"status": {"allowed": "yes"}}', b'{"status": {"denied": true}}'])
+def test_only_true_is_yes(root: Path, answer: bytes) -> None:
+    api = ApiServer(samples.NEW, {ACCESS_REVIEWS.path: body(answer, 201)})
+    with serving(root, api) as host:
+        assert read(host, QUICK, lambda _: [REVIEW]).reviews == {REVIEW: False}
 
 
 def drip(handler: Handler) -> None:

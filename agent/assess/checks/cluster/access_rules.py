@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.assess.checks.answer import ControlStatus
+from agent.assess.checks.cluster import access_answers
 from agent.assess.checks.cluster.rule import ClusterRule, Observed, cluster_answer, fails_if_any, of_site, to_review
+from agent.assess.checks.cluster.workload_rules import CREATION_OF_NAMESPACES
 from agent.base import package_data
 from agent.base.model import Instruction, OwnCommand
 from agent.cluster.kubernetes import rbac
@@ -24,17 +26,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from agent.assess.checks.answer import Answer
+    from agent.assess.checks.assessed_node import AssessedNode
     from agent.assess.checks.cluster.rule import AssessedCluster
     from agent.base.model import Step
-    from agent.cluster.kubernetes.objects import RbacRole
+    from agent.cluster.kubernetes.access_reviews import AccessReview
+    from agent.cluster.kubernetes.objects import Cluster, RbacRole
     from agent.cluster.kubernetes.rbac import RightHolder
 
 
 def _parsed(rules: str) -> tuple[RbacRight, ...]:
     cells = (rule.split("|") for rule in rules.split("; "))
     return tuple(
-        RbacRight(frozenset(verbs.split()), group, resource, names == "any", names == "everybody")
-        for verbs, resources, group, names in cells
+        RbacRight(frozenset(verbs.split()), group, resource, names == "any", names == "everybody", int(*since or "0"))
+        for verbs, resources, group, names, *since in cells
         for resource in resources.split()
     )
 
@@ -44,32 +48,35 @@ _RIGHTS = {
     for name, words, rules in package_data.rows("assess", "checks", "cluster", "rights.tsv")
 }
 """By control."""
+_BINDINGS = Query.CLUSTER_ROLE_BINDINGS
 
 
 def _right(name: str) -> ClusterRule:
     words, rights = _RIGHTS[name]
 
     def decide(of: AssessedCluster) -> Answer:
-        holders = map(_reported_elsewhere, rbac.holders(of.cluster, rights))
-        found = sorted(holders, key=lambda holder: not holder.is_everybody)
-        observed = _accounts(found)
-        if any(item.is_everybody and not item.reason for item in found):
+        found = access_answers.access(of.cluster, access_answers.supported(rights, of.node), of.node)
+        if found.everybody:
+            status, reason = ControlStatus.FAIL, ""
             step = Instruction("remove the groups and default accounts from these bindings")
-            return cluster_answer(
-                ControlStatus.FAIL, observed, Query.CLUSTER_ROLE_BINDINGS, of.cluster, step, noun="account"
+        elif found.disputes:
+            status, reason = ControlStatus.UNKNOWN, "the bindings that were read and the API server's answers differ"
+            step = Instruction("assess again; if the difference remains, review the API server's authorization modes")
+        elif of_site(found.others):
+            status, reason = (
+                ControlStatus.MANUAL,
+                f"a person has to decide which of the accounts require the right to {words}",
             )
-        if not of_site(observed):
-            return cluster_answer(ControlStatus.PASS, observed, Query.CLUSTER_ROLE_BINDINGS, of.cluster, noun="account")
-        reason = f"a person has to decide which of the accounts require the right to {words}"
-        step = Instruction(
-            "remove the right from the accounts that do not require it; waive the control for the others"
-        )
-        return cluster_answer(
-            ControlStatus.MANUAL, observed, Query.CLUSTER_ROLE_BINDINGS, of.cluster, step, noun="account", reason=reason
-        )
+            step = Instruction(
+                "remove the right from the accounts that do not require it; waive the control for the others"
+            )
+        else:
+            return cluster_answer(ControlStatus.PASS, found.others, _BINDINGS, of.cluster, noun="account")
+        observed = [*found.everybody, *found.disputes, *found.others]
+        return cluster_answer(status, observed, _BINDINGS, of.cluster, step, noun="account", reason=reason)
 
     return ClusterRule(
-        rbac.QUERIES,
+        (*rbac.QUERIES, Query.ACCESS_REVIEWS),
         decide,
         passes=f"only accounts of K3s and Kubernetes, and cluster administrators, may {words}",
         fails=(
@@ -80,18 +87,17 @@ def _right(name: str) -> ClusterRule:
     )
 
 
+def reviews(node: AssessedNode, cluster: Cluster) -> tuple[AccessReview, ...]:
+    """Return what to ask the API server for all controls."""
+    rights = [right for _, found in _RIGHTS.values() for right in found]
+    asked = access_answers.reviews(cluster, access_answers.supported(rights, node), node)
+    return (*CREATION_OF_NAMESPACES, *asked)
+
+
 def _accounts(holders: Iterable[RightHolder]) -> list[Observed]:
     return [
         Observed(str(holder.subject), f"{holder.binding} → {holder.binding.role}", holder.reason) for holder in holders
     ]
-
-
-def _reported_elsewhere(holder: RightHolder) -> RightHolder:
-    """Return an account, with a reason if only another control reports it. Each control reports all users."""
-    is_admin = holder.binding.role == CLUSTER_ADMIN and not holder.binding.namespace
-    if holder.reason or holder.is_everybody or not is_admin:
-        return holder
-    return holder._replace(reason="it is a cluster administrator; rbac-cluster-admin is about them")
 
 
 def _cluster_admin(of: AssessedCluster) -> Answer:
@@ -152,10 +158,13 @@ def _token_mounts(of: AssessedCluster) -> Answer:
     requested = True
     for query, workload in workloads_to_check(of.cluster):
         by_pod, by_account = workload.automounts, accounts.get((workload.namespace, workload.account))
-        if (by_account if by_pod is None else by_pod) is not False:
+        is_automatic = (by_account if by_pod is None else by_pod) is not False
+        # Admission adds such a volume to a pod with an automatic token, too.
+        if is_automatic or workload.projects_token:
             reason = reason_of_workload(workload, of.cluster.registry)
-            requested = requested and (by_pod is True or bool(reason))
-            detail = f"mounts the token of {workload.account}{'' if by_pod is None else ', as its specification says'}"
+            requested = requested and (by_pod is True or not is_automatic or bool(reason))
+            how = "" if by_pod is None and is_automatic else ", as its specification says"
+            detail = f"mounts the token of {workload.account}{how}"
             if not reason or workload.title not in observed:
                 observed[workload.title] = Observed(workload.title, detail, reason, query)
     site = of_site(observed.values())

@@ -10,6 +10,8 @@ from agent.assess.checks.cluster.rule import ClusterRule, Observed, cluster_answ
 from agent.assess.checks.cluster.workload_rules import workloads_of_site
 from agent.assess.checks.unmet import complete_steps
 from agent.base.model import Component, Instruction
+from agent.cluster.kubernetes import admission
+from agent.cluster.kubernetes.admission import selects
 from agent.cluster.kubernetes.built_in_objects import OWN_NAMESPACES
 from agent.cluster.kubernetes.queries import Query
 from agent.cluster.kubernetes.workloads import QUERIES, workloads_with_controllers
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from agent.assess.checks.cluster.rule import AssessedCluster
+    from agent.cluster.kubernetes.objects import Cluster
 
 
 _DEFAULT = "default"
@@ -28,15 +31,14 @@ _IMAGE_POLICY = "ImagePolicyWebhook"
 
 
 def _network_policies(of: AssessedCluster) -> Answer:
-    covered = {policy.namespace for policy in of.cluster.objects[Query.NETWORK_POLICIES]}
     missing = [
         Observed(
             f"Namespace {namespace.name}",
-            "has no NetworkPolicy",
+            why,
             "it contains the leases of nodes and no pods" if namespace.name == _LEASES else "",
         )
         for namespace in of.cluster.objects[Query.NAMESPACES]
-        if namespace.name not in covered
+        if (why := _unlimited(namespace.name, of.cluster))
     ]
     step = Instruction(
         "create a NetworkPolicy in these namespaces, for example with `network-policies.namespaces` in the settings"
@@ -44,6 +46,20 @@ def _network_policies(of: AssessedCluster) -> Answer:
     status = ControlStatus.FAIL if of_site(missing) else ControlStatus.PASS
     found = cluster_answer(status, missing, Query.NETWORK_POLICIES, of.cluster, step, noun="namespace")
     return found if status is ControlStatus.FAIL else found._replace(found="each namespace has a NetworkPolicy")
+
+
+def _unlimited(namespace: str, cluster: Cluster) -> str:
+    """Return why no traffic of a namespace is limited; empty if some is."""
+    policies = [policy for policy in cluster.objects[Query.NETWORK_POLICIES] if policy.namespace == namespace]
+    if not policies:
+        return "has no NetworkPolicy"
+    pods = [workload.labels for _, workload in workloads_with_controllers(cluster) if workload.namespace == namespace]
+    open_ = {kind for policy in policies if selects(policy.selector, {}) for kind in policy.opens}
+    effective = [policy for policy in policies if policy.limits - open_]
+    if not effective:
+        return "has only NetworkPolicies that allow everything"
+    is_used = any(selects(policy.selector, labels) for policy in effective for labels in (*pods, {}))
+    return "" if is_used else "has only NetworkPolicies that select no pod"
 
 
 def _enforcement(of: AssessedCluster) -> Answer:
@@ -88,13 +104,7 @@ def _images(of: AssessedCluster) -> Answer:
     plugins = of.node.arguments(Component.API_SERVER).get("enable-admission-plugins")
     is_configured = plugins is not None and _IMAGE_POLICY in plugins.value.split(",")
     found = [Observed(_IMAGE_POLICY, "is enabled in the API server")] if is_configured else []
-    queries = (Query.VALIDATING_WEBHOOKS, Query.MUTATING_WEBHOOKS, Query.ADMISSION_POLICIES)
-    found += [
-        Observed(webhook.title, "is called for pods")
-        for query in queries
-        for webhook in of.cluster.objects[query]
-        if webhook.is_about_pods
-    ]
+    found += [Observed(engine.title, "is called for pods") for engine, _ in admission.engines(of.cluster)]
     reason = (
         "a person has to decide whether one of these verifies the origin of images"
         if found
@@ -120,18 +130,18 @@ RULES: Mapping[str, ClusterRule] = {
         manual=f"{_DISABLED} is set",
     ),
     "namespaces-network-policies": ClusterRule(
-        (Query.NAMESPACES, Query.NETWORK_POLICIES),
+        (Query.NAMESPACES, Query.NETWORK_POLICIES, *QUERIES),
         _network_policies,
-        passes=f"each namespace has a NetworkPolicy, except {_LEASES}, which has no pods",
-        fails="a namespace has none",
+        passes=f"each namespace has a NetworkPolicy that limits pods, except {_LEASES}, which has no pods",
+        fails="a namespace has none, or only those that select no pod or allow everything",
     ),
     "external-secret-storage": ClusterRule(
         (Query.SECRETS,), _secret_storage, manual="always; the evidence has the number of Secrets of each type"
     ),
     "image-provenance": ClusterRule(
-        (Query.VALIDATING_WEBHOOKS, Query.MUTATING_WEBHOOKS, Query.ADMISSION_POLICIES),
+        admission.ENGINES,
         _images,
-        manual="always; the evidence lists the webhooks and policies that are called for pods",
+        manual="always; the evidence lists the webhooks and policies that can reject pods",
     ),
     "namespace-boundaries": ClusterRule(
         (Query.NAMESPACES, *QUERIES),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.assess.checks.answer import Answer, ControlStatus, Evidence
+from agent.assess.checks.answer import APART, Answer, ControlStatus, Evidence
 from agent.assess.checks.unmet import complete_steps
 from agent.base.model import Instruction
-from agent.cluster.kubernetes.queries import REQUESTS
+from agent.cluster.kubernetes.queries import ACCESS_REVIEWS, REQUESTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -67,12 +67,14 @@ class Observed(NamedTuple):
     """Why it is on every K3s; empty if the site created it."""
     query: Query | None = None
     """The query that lists it; None if it is the first one of the answer."""
+    command: str = ""
+    """The command that shows it, if it is not that of the object."""
 
     @property
     def text(self) -> str:
         """The object and its detail, for evidence."""
         about = f"{self.title}: {self.detail}" if self.detail else self.title
-        return f"listed apart: {about} ({self.reason})" if self.reason else about
+        return f"{APART}{about} ({self.reason})" if self.reason else about
 
 
 def of_site(observed: Iterable[Observed]) -> list[Observed]:
@@ -94,9 +96,12 @@ def cluster_answer(  # noqa: PLR0913 - the last three are by name or have defaul
     listed = [*site, *(seen for seen in observed if seen.reason)]
 
     def source(of: Query) -> str:
-        return f"{cluster.server}{REQUESTS[of].path}"
+        return f"{cluster.server}{REQUESTS.get(of, ACCESS_REVIEWS).path}"
 
-    shown = [Evidence(seen.text, None, source(seen.query or query), seen.title) for seen in listed[:_MOST_LISTED]]
+    shown = [
+        Evidence(seen.text, None, source(seen.query or query), seen.title, seen.command)
+        for seen in listed[:_MOST_LISTED]
+    ]
     if len(listed) > _MOST_LISTED:
         shown.append(Evidence(f"and {len(listed) - _MOST_LISTED} more", source=source(query)))
     if not shown:

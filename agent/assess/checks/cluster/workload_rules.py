@@ -9,6 +9,8 @@ from agent.assess.checks.answer import Answer, ControlStatus
 from agent.assess.checks.cluster.rule import ClusterRule, Observed, cluster_answer, fails_if_any, of_site
 from agent.base.errors import InputError
 from agent.base.model import WITH_POD_SECURITY_POLICY, Component, Instruction
+from agent.cluster.kubernetes.access_reviews import EVERYBODY, AccessReview
+from agent.cluster.kubernetes.admission import ENGINES, engines_of
 from agent.cluster.kubernetes.built_in_objects import OWN_NAMESPACES, reason_of_workload
 from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel, level_of
@@ -28,16 +30,17 @@ if TYPE_CHECKING:
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.assess.checks.cluster.rule import AssessedCluster
     from agent.cluster.kubernetes.objects import Cluster, Container, Workload
+    from agent.cluster.kubernetes.probes import ProbeAnswer
     from agent.harden.guide.k3s_options import OptionRow
     from agent.k3s.components.arguments import EffectiveArguments
 
     Breach = Callable[[Workload, int], Iterator[str]]
     """Yields what a workload has that the control forbids, for a minor version of the API server."""
 
+CREATION_OF_NAMESPACES = tuple(AccessReview(account, "create", "", "namespaces") for account in EVERYBODY)
 _BASELINE, _RESTRICTED = PodSecurityLevel.BASELINE, PodSecurityLevel.RESTRICTED
 _EXEMPT = PodSecurityLevel.EXEMPT
 _EXEMPTION = "pod-policy-mechanism is about exempt namespaces"
-_ENGINES = (Query.VALIDATING_WEBHOOKS, Query.MUTATING_WEBHOOKS, Query.ADMISSION_POLICIES)
 _WITH_PROFILE = frozenset({"RuntimeDefault", "Localhost"})
 _USER_NAMESPACES = "UserNamespacesPodSecurityStandards"
 """A feature gate of Kubernetes 1.29 to 1.34."""
@@ -139,6 +142,18 @@ def observed(of: AssessedCluster, breach: Breach) -> list[Observed]:
     return list(found.values())
 
 
+def breaks(minor: int, control: str, workload: Workload) -> bool:
+    """Return whether a workload has what a control forbids, for a minor version of the API server."""
+    return any(FORBIDDEN[control].breach(workload, minor))
+
+
+def namespaces_to_probe(node: AssessedNode, cluster: Cluster) -> list[str]:
+    """Return the namespaces in which the API server checks pods."""
+    defaults = pod_security_defaults(node)
+    namespaces = cluster.objects.get(Query.NAMESPACES, ())
+    return sorted(item.name for item in namespaces if level_of(item, defaults) is not _EXEMPT)
+
+
 def workloads_of_site(cluster: Cluster) -> Iterator[Workload]:
     """Yield the workloads that K3s does not run itself."""
     for _, workload in workloads_to_check(cluster):
@@ -154,10 +169,10 @@ def _forbids(name: str) -> ClusterRule:
         if of_site(found):
             step = Instruction("correct these workloads, or waive the control with the reason why they require it")
             return cluster_answer(ControlStatus.FAIL, found, Query.PODS, of.cluster, step, noun="workload")
-        return _admission(of, level, found)
+        return _admission(of, level, found, name)
 
     return ClusterRule(
-        (*QUERIES, Query.NAMESPACES, *_ENGINES),
+        (*QUERIES, Query.NAMESPACES, *ENGINES),
         decide,
         passes=f"no workload of the site has {words}, and all namespaces without exemption enforce {_at_least(level)}",
         fails=f"a workload of the site has {words}, or runs in a namespace that does not enforce it",
@@ -173,29 +188,50 @@ def _at_least(level: PodSecurityLevel) -> str:
 
 
 def _mechanism(of: AssessedCluster) -> Answer:
-    return _admission(of, _BASELINE, [], exemption="")
+    answer = _admission(of, _BASELINE, [], "pods-privileged", exemption="")
+    creating = [review for review in CREATION_OF_NAMESPACES if of.cluster.reviews.get(review)]
+    if not creating:
+        return answer
+    names = {namespace.name for namespace in of.cluster.objects[Query.NAMESPACES]}
+    free = sorted(pod_security_defaults(of.node).exempt - names)
+    exempt = f"such as {', '.join(free[:3])}, which are exempt and do not exist, or " if free else ""
+    detail = f"may create a namespace, {exempt}with a label that enforces nothing"
+    who = [Observed(str(review.account), detail, command=review.command) for review in creating]
+    step = Instruction("remove the right to create namespaces from these accounts")
+    found = cluster_answer(ControlStatus.FAIL, who, Query.ACCESS_REVIEWS, of.cluster, step, noun="account")
+    return found._replace(evidence=(*found.evidence, *answer.evidence))
 
 
 def _admission(
-    of: AssessedCluster, level: PodSecurityLevel, apart: list[Observed], exemption: str = _EXEMPTION
+    of: AssessedCluster, level: PodSecurityLevel, apart: list[Observed], control: str, exemption: str = _EXEMPTION
 ) -> Answer:
-    """Return the answer by the standards of the namespaces, if no workload of the site decides.
+    """Return the answer by the standards of the namespaces and the probes, if no workload of the site decides.
 
-    `exemption` is the reason why an exempt namespace is listed apart; empty if it decides.
+    `control` names the probe. `exemption` is the reason why an exempt namespace is listed apart; empty if it decides.
     """
     used = {workload.namespace for workload in workloads_of_site(of.cluster)}
     defaults = pod_security_defaults(of.node)
-    levels = {namespace.name: level_of(namespace, defaults) for namespace in of.cluster.objects[Query.NAMESPACES]}
+    namespaces = {namespace.name: namespace for namespace in of.cluster.objects[Query.NAMESPACES]}
+    levels = {name: level_of(namespace, defaults) for name, namespace in namespaces.items()}
+    # A dry run says nothing if the account that made it is exempt.
+    probes = {} if defaults.users else of.cluster.probes
+    answers = {name: probes.get((name, control)) for name in namespaces}
     weak = [
         Observed(
             f"Namespace {name}",
-            "is not checked, because the plugin PodSecurity is disabled"
-            if defaults.is_disabled
-            else _enforcement(present),
+            _enforcement(present, defaults, answers[name]),
             _reason(name, used, exemption if present is _EXEMPT else ""),
         )
         for name, present in levels.items()
-        if present is None or not present.includes(level)
+        if not (answer.is_rejected if (answer := answers[name]) else present is not None and present.includes(level))
+    ]
+    apart = [
+        *apart,
+        *(
+            Observed(f"Namespace {name}", f"{answer} rejects it, in a dry run", "asked with --probe")
+            for name, answer in answers.items()
+            if answer and answer.is_rejected
+        ),
     ]
     listed = [*weak, *apart]
     open_ = of_site(weak)
@@ -205,14 +241,15 @@ def _admission(
         which = "all namespaces without exemption enforce" if exemption else "all namespaces enforce"
         found = f"{which} {_at_least(level)}"
         return cluster_answer(ControlStatus.PASS, listed, Query.NAMESPACES, of.cluster)._replace(found=found)
-    engines = [engine.title for query in _ENGINES for engine in of.cluster.objects[query] if engine.is_about_pods]
-    is_used = any(
-        levels[name] is not None and name in used for name in (namespace.title.split()[1] for namespace in open_)
-    )
-    status = ControlStatus.FAIL if is_used and not engines else ControlStatus.MANUAL
-    if engines:
-        reason = f"a person has to decide whether {', '.join(engines)} forbids it"
-    elif None in levels.values():
+    names = [seen.title.split()[1] for seen in open_]
+    engines = {name: [] if answers[name] else engines_of(of.cluster, namespaces[name]) for name in names}
+    is_known = {name: answers[name] is not None or levels[name] is not None for name in names}
+    is_decided = any(is_known[name] and name in used and not engines[name] for name in names)
+    status = ControlStatus.FAIL if is_decided else ControlStatus.MANUAL
+    titles = dict.fromkeys(title for found in engines.values() for title in found)
+    if titles:
+        reason = f"a person has to decide whether {', '.join(titles)} forbids it"
+    elif not all(is_known.values()):
         reason = "the default standard is not known; verify that the API server's configuration enforces one"
     else:
         reason = "these namespaces have no workloads of the site yet, and nothing forbids it there"
@@ -256,7 +293,11 @@ def _reason(namespace: str, used: set[str], exemption: str) -> str:
     return exemption if namespace in used else OWN_NAMESPACES.get(namespace, exemption)
 
 
-def _enforcement(level: PodSecurityLevel | None) -> str:
+def _enforcement(level: PodSecurityLevel | None, defaults: PodSecurityDefaults, answer: ProbeAnswer | None) -> str:
+    if answer:
+        return "admits it, in a dry run"
+    if defaults.is_disabled:
+        return "is not checked, because the plugin PodSecurity is disabled"
     if level is _EXEMPT:
         return "is exempt in the API server's configuration"
     if level is None:
@@ -370,10 +411,13 @@ def _secrets_in_environment(of: AssessedCluster) -> Answer:
 
 RULES: Mapping[str, ClusterRule] = {
     "pod-policy-mechanism": ClusterRule(
-        (*QUERIES, Query.NAMESPACES, *_ENGINES),
+        (*QUERIES, Query.NAMESPACES, *ENGINES),
         _mechanism,
         passes=f"all namespaces enforce {_at_least(_BASELINE)}",
-        fails="a namespace with workloads of the site does not, and no webhook or policy is about pods",
+        fails=(
+            "a namespace with workloads of the site does not, and no webhook or policy is about pods; or all users or"
+            " pods may create namespaces, whose labels they choose"
+        ),
         manual=(
             "another such namespace has no workloads, a webhook or policy may decide, the default is not known, or"
             " users or runtime classes are exempt"

@@ -72,7 +72,7 @@ def _verdict(assessment: Assessment, verdict: Verdict) -> dict[str, object]:
         "is_new_control": verdict.control.id in assessment.not_in_baseline,
         "expected": verdict.expected,
         "found": verdict.found,
-        "evidence": list(map(_located, verdict.evidence)),
+        "evidence": list(map(_evidence, verdict.evidence)),
         "reason": verdict.reason,
         "owner": str(verdict.owner),
         "remediation": remediation.text(verdict.remediation),
@@ -84,6 +84,10 @@ def _verdict(assessment: Assessment, verdict: Verdict) -> dict[str, object]:
 
 def _located(value: Evidence | Waiver) -> dict[str, object]:
     return {**value._asdict(), "location": location_object(value.location)}
+
+
+def _evidence(value: Evidence) -> dict[str, object]:
+    return {**_located(value), "repeat_with": value.repeated_by}
 
 
 def _note(note: Note) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus
@@ -166,9 +167,12 @@ def _message(verdict: Verdict, others: str) -> str:
 def _location(verdict: Verdict, evidence: Evidence | None = None) -> dict[str, object]:
     """Return the file of the evidence, and the object of the cluster or of the control as logical location.
 
-    Evidence without a file, such as a default of K3s, gets the file to edit: GitHub ignores results without a file.
+    GitHub ignores results without a file. So an object of the cluster gets a path of its own, and other evidence
+    without a file, such as a default of K3s, the file to edit.
     """
     where = evidence.location if evidence else None
+    if evidence and evidence.cluster_object:
+        where = Location(PurePosixPath("/cluster", evidence.cluster_object.replace(" ", "/", 1)))
     shape = _physical(where or _file_to_edit(verdict))
     subject = (evidence and evidence.cluster_object) or verdict.control.check.subject or verdict.control.id
     shape["logicalLocations"] = [{"fullyQualifiedName": subject}]

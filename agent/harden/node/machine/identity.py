@@ -16,6 +16,8 @@ from agent.harden.node.datastore import Datastore
 from agent.k3s.redaction import HIDDEN
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from agent.base.host import Host
     from agent.base.model import Location
     from agent.k3s.config import MergedConfig
@@ -26,8 +28,11 @@ _CERTIFICATES = {Role.SERVER: "server/tls/server-ca.crt", Role.AGENT: "agent/ser
 TOKEN_OF_CLUSTER = "server/token"  # noqa: S105 - a path
 _TOKEN = r"""(?x) (?: ^\s*["']?token["']?\s*:\s* | \bK3S_TOKEN= | --token(?:=|'?\s+'?) ) (["']?)([^\s"'#]+)\1"""  # noqa: S105
 """A token in K3s' configuration, an environment file or a unit."""
-_NOT_BEFORE = rb"\x17\x0d" + rb"(\d\d)" * 6 + rb"Z[\x17\x18]"
-"""The beginning of a certificate's validity, as UTCTime in DER (RFC 5280, section 4.1.2.5)."""
+_TIME = rb"(?:\x17\x0d|\x18\x0f(?:19|20))" + rb"(\d\d)" * 6 + rb"Z"
+_VALIDITY = re.compile(_TIME + _TIME)
+"""A certificate's validity, each end as UTCTime or GeneralizedTime in DER (RFC 5280, section 4.1.2.5)."""
+_DIRECTORIES = {Role.SERVER: ("agent", "server/tls", "server/tls/etcd"), Role.AGENT: ("agent",)}
+_SOON = 30 * 86400.0
 
 
 class Certificate(Value):
@@ -36,6 +41,16 @@ class Certificate(Value):
     path: PurePosixPath
     valid_from: str
     """YYYY-MM-DD hh:mm:ss UTC."""
+
+
+class ExpiringCertificate(Value):
+    """A certificate of K3s that has expired, or will within 30 days."""
+
+    path: PurePosixPath
+    until: str
+    """YYYY-MM-DD hh:mm:ss UTC."""
+    is_authority: bool
+    """Whether it signs other certificates, and K3s does not renew it."""
 
 
 class Identity(Value):
@@ -50,6 +65,7 @@ class Identity(Value):
     lost_password: bool
     """Whether the kubelet has a certificate of this cluster, but the password of the node is missing."""
     future_certificate: Certificate | None
+    expiring: tuple[ExpiringCertificate, ...]
     now: str
     """The time of this host, YYYY-MM-DD hh:mm:ss UTC."""
 
@@ -71,6 +87,7 @@ def read_identity(
         and host.tree.exists(data_dir / _KUBELET_CERTIFICATE)
         and not host.tree.exists(_NODE_PASSWORD),
         future_certificate=_future_certificate(host, data_dir / _CERTIFICATES[role]) if host.is_live else None,
+        expiring=tuple(_expiring(host, role, data_dir)) if host.is_live else (),
         now=_as_date(host.now()),
     )
 
@@ -101,19 +118,36 @@ def _secret(token: str) -> str:
 
 
 def _future_certificate(host: Host, path: PurePosixPath) -> Certificate | None:
-    valid_from = _valid_from(host.tree.text_if_readable(path))
+    valid_from = _validity(host.tree.text_if_readable(path))[0]
     return Certificate(path, valid_from) if _as_date(host.now()) < valid_from else None
+
+
+def _expiring(host: Host, role: Role, data_dir: PurePosixPath) -> Iterator[ExpiringCertificate]:
+    limit = _as_date(host.now() + _SOON)
+    for directory in _DIRECTORIES[role]:
+        with suppress(HostError):
+            for name in host.tree.names(data_dir / directory):
+                if name.endswith(".crt"):
+                    path = data_dir / directory / name
+                    until = _validity(host.tree.text_if_readable(path))[1]
+                    if until and until < limit:
+                        yield ExpiringCertificate(path, until, "-ca." in name)
 
 
 def _as_date(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
 
 
-def _valid_from(certificate: str) -> str:
-    """Return the beginning of a certificate's validity as `_as_date` writes it, an empty text if it cannot be read."""
+def _validity(certificate: str) -> tuple[str, str]:
+    """Return the validity of a file's first certificate, each end as `_as_date` writes it; empty if it is not read."""
     lines = certificate.partition("-----BEGIN CERTIFICATE-----")[2].partition("-----END")[0]
     with suppress(ValueError):
-        found = re.search(_NOT_BEFORE, a2b_base64(lines))
+        found = _VALIDITY.search(a2b_base64(lines))
         if found is not None:
-            return "20{}-{}-{} {}:{}:{} UTC".format(*(part.decode() for part in found.groups()))
-    return ""
+            parts = [part.decode() for part in found.groups()]
+            return _shown(*parts[:6]), _shown(*parts[6:])
+    return "", ""
+
+
+def _shown(*parts: str) -> str:
+    return "20{}-{}-{} {}:{}:{} UTC".format(*parts)

@@ -106,6 +106,14 @@ _WITH_POINT = 1.5
 """How much longer than its point the private key of an elliptic curve is at least, if it contains the point."""
 
 
+def share_a_key(certificate: bytes, other: bytes) -> bool:
+    """Return whether the key of a certificate is also in another file. False if that cannot be determined."""
+    certificates = (block.content for block in blocks(certificate) if block.kind == CERTIFICATE)
+    public = _PUBLIC_KEY.search(next(certificates, b""))
+    part: bytes = (public["modulus"] or public["point"]) if public else b""
+    return bool(part) and any(part in block.content for block in blocks(other))
+
+
 def belong_together(certificate: bytes, key: bytes) -> bool:
     """Return whether a certificate belongs to a private key. True if that cannot be determined from the files.
 

@@ -107,7 +107,12 @@ EXAMPLES: tuple[tuple[str, str, list[str], list[str]], ...] = (
     ("enable-admission-plugins", ADMISSION, [NODE, f"EventRateLimit,{NODE}"], ["EventRateLimit", "", NODE.lower()]),
     ("apiserver-secure-port", "secure-port", ["6444", "1", UNSET], ["0", "", "-1"]),
     ("apiserver-profiling", "profiling", ["false", "f"], ["true", "T", ""]),
-    ("audit-log-path", "audit-log-path", ["/var/log/audit.log"], ["", "-", "audit.log"]),
+    (
+        "audit-log-path",
+        "audit-log-path",
+        ["/var/log/audit.log"],
+        ["", "-", "audit.log", "/dev/null", "/x/../dev/null", "/proc/self/fd/1"],
+    ),
     ("audit-log-maxage", "audit-log-maxage", ["30", "365"], ["29", "0", "", "30d"]),
     ("audit-log-maxbackup", "audit-log-maxbackup", ["10", "11"], ["9", "0", ""]),
     ("audit-log-maxsize", "audit-log-maxsize", ["100", "1000"], ["99", "0", "", "100M"]),

@@ -513,3 +513,12 @@ def test_a_control_of_older_versions_is_not_applicable_to_newer_versions(server:
     verdict = server.verdict("apiserver-security-context-deny", Benchmark.CIS_1_24)
     assert verdict.status is ControlStatus.NOT_APPLICABLE
     assert verdict.reason == "it applies to K3s v1.24 and older, and this is v1.34.9+k3s1"
+
+
+@pytest.mark.parametrize("component", ["apiserver", "kubelet"])
+@pytest.mark.parametrize(("value", "expected"), [("10", "FAIL"), ("11", "FAIL"), ("12", "PASS"), ("13", "PASS")])
+def test_old_versions_of_tls_fail(server: CheckedNode, component: str, value: str, expected: str) -> None:
+    key = {"apiserver": "kube-apiserver-arg", "kubelet": "kubelet-arg"}[component]
+    assert server.verdict(f"{component}-tls-min-version").status == "PASS"
+    server.config(f"{key}: [tls-min-version=VersionTLS{value}]\n")
+    assert server.verdict(f"{component}-tls-min-version").status == expected

@@ -44,7 +44,9 @@ def test_each_rule_is_evidence_with_its_line(server: CheckedNode) -> None:
 
 def test_the_policy_of_the_guide_logs_all_requests(server: CheckedNode) -> None:
     server.harden()
-    shown, location = seen(server.verdict(CONTROL))[-1]
+    verdict = server.verdict(CONTROL)
+    assert verdict.status is ControlStatus.PASS
+    shown, location = seen(verdict)[-1]
     assert (shown, location) == ("level Metadata for all requests", f"{DATA}/server/audit.yaml")
 
 
@@ -61,10 +63,54 @@ def test_without_a_policy_the_evidence_says_why(server: CheckedNode, config: str
         server.put("/etc/audit.yaml", text)
     server.config(config)
     verdict = server.verdict(CONTROL)
-    assert (verdict.status, seen(verdict)[-1][0]) == (ControlStatus.MANUAL, shown)
+    expected = ControlStatus.MANUAL if config else ControlStatus.FAIL
+    assert (verdict.status, seen(verdict)[-1][0]) == (expected, shown)
 
 
 def test_a_long_policy_is_cut_with_the_number_of_omitted_rules(server: CheckedNode) -> None:
     server.put("/etc/audit.yaml", POLICY + "- level: Metadata\n" * 100)
     server.config(NAMED)
     assert seen(server.verdict(CONTROL))[-1] == ("and 53 more rules", "/etc/audit.yaml")
+
+
+HEAD = "apiVersion: audit.k8s.io/v1\nkind: Policy\n"
+PASS, FAIL, MANUAL = ControlStatus.PASS, ControlStatus.FAIL, ControlStatus.MANUAL
+NOTHING = "level: None"
+
+
+def of(*resources: str) -> str:
+    return f"resources: [{{group: '', resources: [{', '.join(map(repr, resources))}]}}]"
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected", "found"),
+    [
+        (NOTHING, FAIL, "get secrets"),
+        (f"{NOTHING}, {of('secrets')}, verbs: [get, list, watch]", FAIL, "get secrets"),
+        (f"{NOTHING}, {of('secrets')}, userGroups: ['system:authenticated']", FAIL, "list secrets"),
+        (f"{NOTHING}, {of('pods/*')}", FAIL, "create pods/exec"),
+        (f"{NOTHING}, {of('*/exec')}", FAIL, "create pods/exec"),
+        ("level: Metadata, omitStages: [RequestReceived, ResponseComplete]", FAIL, "get secrets"),
+        (f"{NOTHING}, {of('secrets')}, users: [robot]", MANUAL, ""),
+        (f"{NOTHING}, {of('secrets')}, namespaces: [shop]", MANUAL, ""),
+        (f"{NOTHING}, nonResourceURLs: ['/healthz*']", PASS, "logs all"),
+        (f"{NOTHING}, {of('events')}", PASS, "logs all"),
+        (f"{NOTHING}, {of('pods')}, verbs: [get, list]", PASS, "logs all"),
+        ("level: Metadata, omitStages: [RequestReceived]", PASS, "logs all"),
+    ],
+)
+def test_the_first_rule_that_matches_a_request_decides(
+    server: CheckedNode, rule: str, expected: ControlStatus, found: str
+) -> None:
+    """A rule for some users, namespaces or objects decides about those only. Another rule logs everything else."""
+    server.put("/etc/audit.yaml", f"{HEAD}rules:\n- {{{rule}}}\n- level: Metadata\n")
+    server.config(NAMED)
+    verdict = server.verdict(CONTROL)
+    assert verdict.status is expected
+    assert found in verdict.found
+
+
+def test_requests_that_no_rule_matches_are_not_logged(server: CheckedNode) -> None:
+    server.put("/etc/audit.yaml", f"{HEAD}rules:\n- {{level: Metadata, {of('secrets')}}}\n")
+    server.config(NAMED)
+    assert server.verdict(CONTROL).found.startswith("does not log get configmaps, ")

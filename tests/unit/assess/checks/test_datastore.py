@@ -11,6 +11,7 @@ import pytest
 
 from agent.assess.assessment import ControlStatus
 from agent.base.model import FixOwner
+from tests.certificates import CERTIFICATE, KEY, OTHER_CERTIFICATE, OTHER_KEY
 from tests.k3s_tree import K3s
 from tests.unit.assess.checks.nodes import CONFIG, DATA, UNIT, fix, seen
 
@@ -54,6 +55,29 @@ def test_a_wrong_etcd_setting_fails(server: CheckedNode, name: str, old: str, ne
     verdict = server.verdict(name)
     assert (verdict.status, verdict.owner, verdict.found) == (ControlStatus.FAIL, FixOwner.OPERATOR, found)
     assert fix(verdict).startswith("restart K3s, which writes etcd's configuration at each start")
+
+
+KEYS = [
+    ("etcd-unique-ca", "server/tls/etcd/server-ca.crt", "server/tls/client-ca.crt"),
+    ("etcd-unique-ca", "server/tls/etcd/peer-ca.crt", "server/tls/server-ca.crt"),
+    ("apiserver-service-account-key-file", "server/tls/service.key", "server/tls/serving-kube-apiserver.crt"),
+]
+
+
+@pytest.mark.parametrize(("name", "path", "certificate"), KEYS)
+def test_keys_are_compared_and_not_paths(server: CheckedNode, name: str, path: str, certificate: str) -> None:
+    server.put(certificate, CERTIFICATE)
+    server.put(path, OTHER_CERTIFICATE if path.endswith(".crt") else OTHER_KEY)
+    assert server.verdict(name).status is ControlStatus.PASS
+    server.put(path, f"another layout\n{CERTIFICATE}" if path.endswith(".crt") else KEY)
+    verdict = server.verdict(name)
+    assert (verdict.status, verdict.found) == (ControlStatus.FAIL, f"{path} has the key of {certificate}")
+
+
+def test_an_argument_of_etcd_without_its_section_has_no_effect(server: CheckedNode) -> None:
+    """K3s writes `etcd-arg: client-cert-auth=false` at the top of the file, where etcd has no such key."""
+    edit(server, ETCD, "data-dir:", "client-cert-auth: false\ndata-dir:")
+    assert server.verdict("etcd-client-cert-auth").status is ControlStatus.PASS
 
 
 def test_an_unset_etcd_setting_passes_if_its_default_is_compliant(server: CheckedNode) -> None:
@@ -286,11 +310,21 @@ resources:
 """
 
 
+@pytest.mark.parametrize("provider", ["aescbc: {keys: []}", "secretbox: {}", "aesgcm: {keys: }"])
+def test_a_provider_without_a_key_is_unknown(server: CheckedNode, provider: str) -> None:
+    """The API server exits: `resources[0].providers[0].aescbc.keys: Required value`."""
+    server.put("/etc/own.yaml", OWN.replace("FIRST", provider))
+    server.config("kube-apiserver-arg: [encryption-provider-config=/etc/own.yaml]\n")
+    verdict = server.verdict("apiserver-encryption-providers")
+    assert verdict.status is ControlStatus.UNKNOWN
+    assert verdict.reason.endswith("has no key")
+
+
 @pytest.mark.parametrize(
     ("first", "expected", "found"),
     [
         ("kms: {apiVersion: v2, name: vault, endpoint: 'unix:///run/kms.sock'}", ControlStatus.PASS, "kms"),
-        ("secretbox: {keys: []}", ControlStatus.PASS, "secretbox"),
+        (f"secretbox: {{keys: [{{name: key, secret: {'YQ' * 16}}}]}}", ControlStatus.PASS, "secretbox"),
         ("identity: {}", ControlStatus.FAIL, "identity"),
     ],
 )
@@ -302,7 +336,7 @@ def test_the_first_provider_in_a_file_of_the_operator_decides(
     server.config("kube-apiserver-arg: [encryption-provider-config=/etc/own.yaml]\n")
     verdict = server.verdict("apiserver-encryption-providers")
     assert (verdict.status, verdict.owner, verdict.found) == (expected, FixOwner.OPERATOR, found)
-    assert seen(verdict) == tuple((name, "/etc/own.yaml") for name in (found, "aescbc", "identity"))
+    assert seen(verdict) == tuple((name, "/etc/own.yaml") for name in dict.fromkeys((found, "aescbc", "identity")))
     assert server.verdict("secrets-encryption").status is ControlStatus.PASS
     if expected is ControlStatus.FAIL:
         assert "put aescbc or kms or secretbox first for `secrets`" in fix(verdict)

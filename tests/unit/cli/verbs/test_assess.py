@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent import __version__
 from agent.assess.assessment import ControlStatus
 from agent.assess.baseline import Baseline
 from agent.assess.benchmark import catalogue
@@ -212,7 +213,8 @@ def report(known: frozenset[str], node: str = "node-1", benchmark: Benchmark = N
     """An earlier report in which these controls were open."""
     statuses = {control.id: ControlStatus.PASS for control in catalogue.controls_of(benchmark)}
     file = FileContent(PurePosixPath("/srv/baseline.json"), b"{}")
-    return Baseline(str(benchmark), node, 0.0, {}, statuses, known, file, is_verified=True)
+    places: dict[str, frozenset[str]] = dict.fromkeys(known, frozenset())
+    return Baseline(str(benchmark), node, 0.0, {}, statuses, places, __version__, {}, file, is_verified=True)
 
 
 def test_an_unknown_control_decides_the_exit_code(server: CheckedNode) -> None:

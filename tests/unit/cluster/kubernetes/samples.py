@@ -88,8 +88,15 @@ def controller(name: str, namespace: str, spec: Json, *, owner: str = "", **fiel
     return {**made, "spec": {"template": {"spec": spec}, **fields}}
 
 
+def network_policy(namespace: str, **spec: Any) -> Json:  # noqa: ANN401 - any JSON
+    """Return a NetworkPolicy; without a specification it denies all incoming traffic of the namespace."""
+    return {**metadata("policy", namespace), "spec": spec or {"podSelector": {}}}
+
+
 def webhook(name: str, resources: str) -> Json:
-    return {**metadata(name), "webhooks": [{"rules": [{"apiGroups": [""], "resources": resources.split()}]}]}
+    """Return a configuration with one webhook, which is called for the creation of these resources."""
+    matched = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": resources.split()}
+    return {**metadata(name), "webhooks": [{"rules": [matched]}]}
 
 
 NEW: Mapping[Query, Sequence[Json]] = {

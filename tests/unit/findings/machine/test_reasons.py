@@ -84,6 +84,10 @@ def certificate(year: int) -> Change:
     return write(f"{DATA}/server/tls/server-ca.crt", certificate_valid_from(year))
 
 
+def leaf(year: int) -> Change:
+    return write(f"{DATA}/server/tls/client-admin.crt", certificate_valid_from(year))
+
+
 THIS = X86_64 if platform.machine() == "x86_64" else ARM64
 OTHER = ARM64 if platform.machine() == "x86_64" else X86_64
 
@@ -223,6 +227,12 @@ CASES = (
     Case("clock-behind-certificates", certificate(2030),
          certificate(2026),
          "2027-01-15", "sudo timedatectl set-ntp true"),
+    Case("certificate-expires", leaf(2017),
+         leaf(2018),
+         "valid until 2027-01-01", "restart K3s, which renews"),
+    Case("certificate-expires", write(f"{DATA}/server/tls/etcd/peer-ca.crt", certificate_valid_from(2016)),
+         write(f"{DATA}/server/tls/etcd/peer-ca.crt", certificate_valid_from(2018)),
+         "valid until 2026-01-01", "sudo k3s certificate rotate-ca"),
     Case("clock-behind-program", lambda host: setattr(host.clock, "seconds", 0.0),
          lambda host: setattr(host.clock, "seconds", 1_900_000_000.0),
          "1970-01-01", "sudo timedatectl set-ntp true"),

@@ -220,11 +220,11 @@ def test_filler_words_as_reason_of_a_waiver_are_rejected(reason: str) -> None:
 def test_a_waivers_file_has_the_same_format() -> None:
     other = PurePosixPath("/etc/waivers.yaml")
     listed = WAIVER.partition("\n")[2].encode()
-    (waiver,) = load_waivers(listed, other)
+    (waiver,) = load_waivers(listed, other, Settings())
     assert (waiver.control, waiver.location) == ("1.2.9", Location(other, 1))
-    assert load_waivers(b"# none\n", other) == ()
+    assert load_waivers(b"# none\n", other, Settings()) == ()
     with pytest.raises(SettingsError) as caught:
-        load_waivers(b"- control: 1.2.9\n  reason: <WHY>\n---\n- x\n", other)
+        load_waivers(b"- control: 1.2.9\n  reason: <WHY>\n---\n- x\n", other, Settings())
     assert [str(problem.location) for problem in caught.value.problems] == [f"{other}:2", f"{other}:3"]
 
 
@@ -237,16 +237,41 @@ def test_an_approver_must_be_a_name(approver: str) -> None:
     assert waiver.approved_by == "Ann, SEC-7"
 
 
-@pytest.mark.parametrize("setting", ["profile: strict", "waivers-must-expire: true"])
+@pytest.mark.parametrize("setting", ["waivers-must: {expire-within: 30}", "waivers-must-expire: true"])
 def test_a_setting_makes_the_expiry_of_waivers_mandatory(setting: str) -> None:
     endless = "  - control: 1.2.9\n    reason: It has its reason.\n"
-    text = f"{setting}\nwaivers:\n{endless}  - control: 1.2.3\n    reason: It has.\n    expires: 2027-06-30\n{endless}"
+    text = (
+        f"{setting}\nwaivers:\n{endless}  - control: 1.2.3\n    reason: It has one.\n    expires: 2027-06-30\n{endless}"
+    )
     assert [line for line, _ in errors(text)] == [":3", ":8"]
     assert all("`expires` is missing" in problem for _, problem in errors(text))
     assert len(loaded(text.replace(setting, "profile: guide")).waivers) == 3
-    assert len(loaded(text.replace(setting, "profile: strict\nwaivers-must-expire: false")).waivers) == 3
+    assert len(loaded(text.replace(setting, "profile: strict\nwaivers-must: off")).waivers) == 3
     with pytest.raises(SettingsError):
-        load_waivers(endless.encode(), PATH, must_expire=True)
+        load_waivers(endless.encode(), PATH, loaded(f"{setting}\n"))
+
+
+@pytest.mark.parametrize(
+    ("waiver", "problem"),
+    [
+        ("reason: x, expires: 2027-01-01, approved-by: Ann", "`reason` is not a sentence"),
+        ("reason: the shop needs it, approved-by: Ann", "`expires` is missing"),
+        ("reason: the shop needs it, expires: 2027-01-01", "`approved-by` is missing"),
+        ("reason: the shop needs it, expires: 9999-12-31, approved-by: Ann", ""),
+    ],
+)
+def test_strict_requires_complete_waivers(waiver: str, problem: str) -> None:
+    """The distance of the last day depends on today, so only an assessment judges it."""
+    text = f"profile: strict\nwaivers:\n  - {{control: 1.2.9, {waiver}}}\n"
+    if problem:
+        assert [found for _, found in errors(text)] == [f"`waivers`: {problem}, which `waivers-must` requires"]
+    else:
+        assert len(loaded(text).waivers) == 1
+
+
+@pytest.mark.parametrize("value", ["on", "{expire-within: 0}", "{approver: yes please}", "{days: 3}", "[approver]"])
+def test_what_waivers_need_is_checked(value: str) -> None:
+    assert errors(f"waivers-must: {value}\n")
 
 
 def test_all_errors_of_a_file_are_in_one_message() -> None:

@@ -172,7 +172,13 @@ def _details(verdict: Verdict) -> Content:
     is_review = verdict.reason == remediation.text(verdict.remediation)
     reason = "" if is_review else verdict.reason
     evidence = [
-        element("li", evidence_item.observation, location(origin(evidence_item))) for evidence_item in verdict.evidence
+        element(
+            "li",
+            evidence_item.observation,
+            location(origin(evidence_item)),
+            element("pre", element("code", evidence_item.repeated_by)) if evidence_item.repeated_by else None,
+        )
+        for evidence_item in verdict.evidence
     ]
     accepted = (waiver.reason, (expiry(waiver), location(waiver.location))) if waiver else ()
     blocks = (

@@ -231,7 +231,10 @@ def summary_part(assessment: Assessment, sections: Mapping[str, Sequence[Control
     ]
     totals.append(_total("All sections", assessment.verdicts))
     heads = ("Section", "Controls", *((icon(status), text) for status, text in STATUS_NAMES.items()), "All", "Score")
-    explained = "Score: passed controls in percent of those with a result. Manual and not applicable ones are left out."
+    explained = (
+        "Score: passed controls in percent of those that are neither manual nor not applicable. Waived and unknown ones"
+        " do not pass."
+    )
     return part(
         "sections",
         "Sections",

@@ -102,13 +102,13 @@ def section_heading(number: str) -> Content:
 
 
 def score(verdicts: Iterable[Verdict]) -> str:
-    """Return how many of the controls with a result pass, in percent; empty if all of them are UNKNOWN.
+    """Return how many of the controls with a result pass, in percent; empty if there are none.
 
     A control that is waived or UNKNOWN does not pass. Manual controls and those that do not apply are left out.
     """
     left_out = (ControlStatus.MANUAL, ControlStatus.NOT_APPLICABLE)
     statuses = [verdict.status for verdict in verdicts if verdict.status not in left_out]
-    if set(statuses) <= {ControlStatus.UNKNOWN}:
+    if not statuses:
         return ""
     # Rounded down, so that 100 % means all of them.
     return f"{statuses.count(ControlStatus.PASS) * 100 // len(statuses)} %"

@@ -17,6 +17,7 @@ from agent.assess.checks.cluster.workload_rules import FORBIDDEN, pod_security_d
 from agent.base.model import Remediation
 from agent.cli.present import remediation
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
+from agent.cluster.kubernetes.probes import ProbeAnswer
 from agent.cluster.kubernetes.queries import REQUESTS, Query
 from agent.cluster.kubernetes.workloads import CONTROLLERS
 from agent.harden.situation.observation import observe_situation
@@ -36,6 +37,7 @@ from tests.unit.cluster.kubernetes.samples import (
     cron_job,
     metadata,
     namespace,
+    network_policy,
     pod,
     role,
     rule,
@@ -151,7 +153,7 @@ def test_without_an_answer_a_control_is_manual_with_its_command(server: Server, 
 def test_a_new_hardened_cluster_has_no_failure(server: Server, name: str) -> None:
     objects = {
         Query.SERVICE_ACCOUNTS: [account(namespace="default", automounts=False), account(namespace="kube-system")],
-        Query.NETWORK_POLICIES: [metadata("a", item) for item in ("default", "kube-public", "kube-system")],
+        Query.NETWORK_POLICIES: [network_policy(item) for item in ("default", "kube-public", "kube-system")],
     }
     answer = server.ask(name, objects)
     manual = {
@@ -212,7 +214,7 @@ def test_accounts_with_a_right_are_listed_for_a_review(server: Server, name: str
     everybody = [*item, binding("all", "tool", "Group system:authenticated")]
     answer = server.ask(name, {**objects, Query.CLUSTER_ROLE_BINDINGS: everybody})
     assert answer.status is FAIL
-    assert shown(answer)[0] == "Group system:authenticated: ClusterRoleBinding all → tool"
+    assert shown(answer)[0].startswith("Group system:authenticated: ClusterRoleBinding all → tool: ")
 
 
 @pytest.mark.parametrize(
@@ -373,6 +375,21 @@ def test_a_pod_that_mounts_a_token_must_request_it(
         Query.PODS: [pod("web", serviceAccountName="web", automountServiceAccountToken=of_pod)],
     }
     assert server.ask("service-account-token-mounts", objects).status is expected
+
+
+def test_a_token_in_a_projected_volume_is_mounted_without_automount(server: Server) -> None:
+    """Admission adds the volume kube-api-access to a pod that does not say no."""
+    volume = {"name": "kube-api-access-x7", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}
+    silent = pod("web", automountServiceAccountToken=False)
+    assert server.ask("service-account-token-mounts", {Query.PODS: [silent]}).status is PASS
+    own = pod("web", automountServiceAccountToken=False, volumes=[volume])
+    answer = server.ask("service-account-token-mounts", {Query.PODS: [own]})
+    assert (answer.status, answer.found) == (MANUAL, "1 workload: Pod shop/web")
+    automatic = pod("web", volumes=[volume])
+    assert server.ask("service-account-token-mounts", {Query.PODS: [automatic]}).status is FAIL
+    other = {"name": "ca", "projected": {"sources": [{"configMap": {"name": "ca"}}]}}
+    harmless = pod("web", automountServiceAccountToken=False, volumes=[other])
+    assert server.ask("service-account-token-mounts", {Query.PODS: [harmless]}).status is PASS
 
 
 PACKAGED_IMAGES = {
@@ -696,6 +713,93 @@ def test_a_namespace_that_enforces_nothing_fails_if_it_has_workloads(server: Ser
     assert server.ask(name, other).status is FAIL
 
 
+_POLICY: Json = {
+    **metadata("no-root"),
+    "spec": {
+        "matchConstraints": {
+            "resourceRules": [
+                {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
+            ]
+        }
+    },
+}
+_NOWHERE: Json = {"matchLabels": {"team": "none"}}
+
+
+def bound(*actions: str, **resources: Json) -> Json:
+    spec = {"policyName": "no-root", "validationActions": [*actions], "matchResources": resources}
+    return {**metadata("no-root"), "spec": spec}
+
+
+def changed_webhook(**changes: object) -> Json:
+    made = webhook("site", "pods")
+    (hook,) = made["webhooks"]
+    hook.update({key: value for key, value in changes.items() if key in {"namespaceSelector", "objectSelector"}})
+    hook["rules"][0].update({key: value for key, value in changes.items() if key not in hook})
+    return made
+
+
+ENGINES: list[tuple[Mapping[Query, Sequence[Json]], ControlStatus]] = [
+    ({Query.ADMISSION_POLICIES: [_POLICY]}, FAIL),
+    *(
+        ({Query.ADMISSION_POLICIES: [_POLICY], Query.ADMISSION_POLICY_BINDINGS: [binding_]}, status)
+        for binding_, status in (
+            (bound("Deny"), MANUAL),
+            (bound("Audit", "Deny"), MANUAL),
+            (bound("Audit"), FAIL),
+            (bound("Warn"), FAIL),
+            (bound("Deny", namespaceSelector=_NOWHERE), FAIL),
+            (bound("Deny", objectSelector=_NOWHERE), FAIL),
+            ({**bound("Deny"), "spec": {**bound("Deny")["spec"], "policyName": "other"}}, FAIL),
+        )
+    ),
+    *(
+        ({Query.VALIDATING_WEBHOOKS: [changed_webhook(**changes)]}, status)
+        for changes, status in (
+            ({"operations": ["*"]}, MANUAL),
+            ({"operations": ["DELETE"]}, FAIL),
+            ({"apiVersions": ["v2"]}, FAIL),
+            ({"apiGroups": ["apps"]}, FAIL),
+            ({"resources": ["pods/exec"]}, FAIL),
+            ({"namespaceSelector": _NOWHERE}, FAIL),
+            ({"namespaceSelector": {"matchExpressions": [{"key": "team", "operator": "DoesNotExist"}]}}, MANUAL),
+            ({"namespaceSelector": {"matchExpressions": [{"key": "team", "operator": "Exists"}]}}, FAIL),
+            ({"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "NotIn", "values": ["b"]}]}}, MANUAL),
+            ({"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "In", "values": ["b"]}]}}, FAIL),
+            ({"objectSelector": {"matchLabels": {"checked": "yes"}}}, FAIL),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("engines", "expected"), ENGINES)
+def test_an_engine_counts_if_it_can_reject_every_new_pod_of_the_namespace(
+    server: Server, engines: Mapping[Query, Sequence[Json]], expected: ControlStatus
+) -> None:
+    """Otherwise it is none, and neither is it listed as a possible verifier of images."""
+    objects = {Query.NAMESPACES: [namespace("shop", "privileged")], Query.PODS: [pod("web")], **engines}
+    for name in ("pod-policy-mechanism", "pods-privileged"):
+        assert server.ask(name, objects).status is expected
+
+
+def test_probes_decide_where_they_have_an_answer(server: Server) -> None:
+    objects = {
+        Query.NAMESPACES: [namespace("shop", "privileged")],
+        Query.PODS: [pod("web")],
+        Query.VALIDATING_WEBHOOKS: [webhook("kyverno", "pods")],
+    }
+    name = "pods-privileged"
+    rejected = server.ask(name, objects, probes={("shop", name): ProbeAnswer('webhook "kyverno.svc"')})
+    assert rejected.status is PASS
+    assert any('webhook "kyverno.svc" rejects it, in a dry run' in text for text in shown(rejected))
+    admitted = server.ask(name, objects, probes={("shop", name): ProbeAnswer("")})
+    assert (admitted.status, admitted.found) == (FAIL, "1 namespace: Namespace shop")
+    assert shown(admitted)[0] == "Namespace shop: admits it, in a dry run"
+    label = {**objects, Query.NAMESPACES: [namespace("shop", "restricted")], Query.VALIDATING_WEBHOOKS: []}
+    assert server.ask(name, label).status is PASS
+    assert server.ask(name, label, probes={("shop", name): ProbeAnswer("")}).status is FAIL
+
+
 def test_baseline_is_enough_for_some_rules_only(server: Server) -> None:
     objects = {Query.NAMESPACES: [namespace("shop", "baseline")], Query.PODS: [pod("web")]}
     failing = {name for name in FORBIDDEN if server.ask(name, objects).status is FAIL}
@@ -860,10 +964,36 @@ def test_secrets_in_environment_variables_fail_without_their_values(server: Serv
 
 
 def test_each_namespace_needs_a_network_policy(server: Server) -> None:
-    policies = [metadata("a", item) for item in ("default", "kube-public", "kube-system")]
+    policies = [network_policy(item) for item in ("default", "kube-public", "kube-system")]
     objects = {Query.NETWORK_POLICIES: policies, Query.NAMESPACES: [namespace("shop")]}
     answer = server.ask("namespaces-network-policies", objects)
     assert (answer.status, answer.found) == (FAIL, "1 namespace: Namespace shop")
+
+
+@pytest.mark.parametrize(
+    ("specs", "expected"),
+    [
+        ([{"podSelector": {}}], PASS),
+        ([{"podSelector": {}, "ingress": [{}]}], FAIL),
+        ([{"podSelector": {}, "ingress": [{"ports": [{"port": 80}]}]}], PASS),
+        ([{"podSelector": {}, "ingress": [{"from": [{"namespaceSelector": {}}]}]}], FAIL),
+        ([{"podSelector": {}, "ingress": [{"from": [{"podSelector": {}}]}]}], PASS),
+        ([{"podSelector": {}, "ingress": [{"from": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}]}], FAIL),
+        ([{"podSelector": {}, "ingress": [{}], "egress": []}], PASS),
+        ([{"podSelector": {}, "policyTypes": ["Egress"], "egress": [{}]}], FAIL),
+        ([{"podSelector": {}}, {"podSelector": {}, "ingress": [{}]}], FAIL),
+        ([{"podSelector": {}}, {"podSelector": {"matchLabels": {"app": "web"}}, "ingress": [{}]}], PASS),
+        ([{"podSelector": {"matchLabels": {"app": "web"}}}], PASS),
+        ([{"podSelector": {"matchLabels": {"app": "none"}}}], FAIL),
+    ],
+)
+def test_a_network_policy_has_to_limit_a_pod(server: Server, specs: list[Json], expected: ControlStatus) -> None:
+    """Policies are additive, so that one that allows everything makes the others ineffective."""
+    labelled = {**pod("web"), "metadata": {"name": "web", "namespace": "shop", "labels": {"app": "web"}}}
+    present = [network_policy(name) for name in ("default", "kube-public", "kube-system")]
+    policies = [*present, *(network_policy("shop", **spec) for spec in specs)]
+    objects = {Query.NAMESPACES: [namespace("shop")], Query.NETWORK_POLICIES: policies, Query.PODS: [labelled]}
+    assert server.ask("namespaces-network-policies", objects).status is expected
 
 
 def test_network_policies_are_enforced_unless_an_option_disables_them(plain: Server) -> None:

@@ -52,7 +52,8 @@ def test_a_report_is_valid_and_complete(assessment: Assessment) -> None:
         assert there["remediation"] == remediation.text(verdict.remediation)
         assert there["number"] == (verdict.number.text if verdict.number else "")
         assert there["evidence"] == [
-            {**shown._asdict(), "location": location_object(shown.location)} for shown in verdict.evidence
+            {**shown._asdict(), "location": location_object(shown.location), "repeat_with": shown.repeated_by}
+            for shown in verdict.evidence
         ]
         waiver = verdict.waiver and {**verdict.waiver._asdict(), "location": location_object(verdict.waiver.location)}
         assert there["waiver"] == waiver

@@ -209,6 +209,8 @@ def test_each_object_of_the_cluster_is_a_logical_location() -> None:
     found = results(real_nodes.assessed("cluster"))
     (named,) = found["default-service-accounts"]["locations"][0]["logicalLocations"]
     assert named == {"fullyQualifiedName": "ServiceAccount shop/default"}
+    file = found["default-service-accounts"]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+    assert file == "cluster/ServiceAccount/shop/default"
     pods = {place["logicalLocations"][0]["fullyQualifiedName"] for place in found["pods-host-pid"]["locations"]}
     assert "Pod shop/web-0" in pods
 

@@ -1,0 +1,179 @@
+"""Who has a right: by the roles and bindings that were read, and by what the API server answers about accounts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.assess.checks.answer import kubectl_get
+from agent.assess.checks.cluster.rule import Observed
+from agent.base.model import Component
+from agent.cluster.kubernetes import rbac
+from agent.cluster.kubernetes.access_reviews import EVERYBODY, AccessReview, account_of
+from agent.cluster.kubernetes.built_in_objects import CLUSTER_ADMIN, SYSTEM_NAMESPACE
+from agent.cluster.kubernetes.objects import Subject
+from agent.cluster.kubernetes.queries import Query
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from agent.assess.checks.assessed_node import AssessedNode
+    from agent.cluster.kubernetes.access_reviews import ReviewedAccount
+    from agent.cluster.kubernetes.objects import Cluster
+    from agent.cluster.kubernetes.rbac import RbacRight, RightHolder
+
+MOST_ABOUT_EVERYBODY, MOST_ABOUT_OTHERS = 490, 2000
+"""Reviews of one assessment."""
+
+_MODE, _CONFIGURATION = "authorization-mode", "authorization-config"
+_READ = frozenset({"Node", "RBAC"})
+"""Authorization modes whose decisions follow from objects of the cluster."""
+_NO_BINDING = "no binding that was read grants it"
+
+
+class Access(NamedTuple):
+    """Who has a right."""
+
+    everybody: Sequence[Observed]
+    """The accounts of all users or pods, without those of every K3s."""
+    others: Sequence[Observed]
+    disputes: Sequence[Observed]
+    """Where the bindings and the API server differ, or the API server was not asked."""
+
+
+def supported(rights: Iterable[RbacRight], node: AssessedNode) -> tuple[RbacRight, ...]:
+    """Return the rights that the Kubernetes of this node has."""
+    return tuple(right for right in rights if right.since <= node.facts.version.minor)
+
+
+def reviews(cluster: Cluster, rights: Sequence[RbacRight], node: AssessedNode) -> tuple[AccessReview, ...]:
+    """Return what to ask the API server about these rights, which are those of all controls."""
+    if any(query not in cluster.objects for query in rbac.QUERIES):
+        return ()
+    about_everybody = dict.fromkeys((*_of_everybody(rights), *_confirming(cluster, rights)))
+    others = () if _is_read(node, cluster) else _of_others(cluster, rights)
+    asked = others if len(others) <= MOST_ABOUT_OTHERS else ()
+    return (*list(about_everybody)[:MOST_ABOUT_EVERYBODY], *asked)
+
+
+def access(cluster: Cluster, rights: Sequence[RbacRight], node: AssessedNode) -> Access:
+    """Return who has one of the rights."""
+    if not _is_read(node, cluster):
+        return _by_reviews(cluster, rights)
+    holders = rbac.holders(cluster, rights)
+    disputes = list(_unexplained(cluster, rights))
+    everybody = []
+    for holder in holders:
+        if holder.is_everybody and not holder.reason:
+            review = _confirmation(holder, rights)
+            if cluster.reviews.get(review, True):
+                everybody.append(_observed(holder))
+            else:
+                disputes.append(Observed(*_observed(holder)[:2], query=Query.ACCESS_REVIEWS))
+                disputes.append(_denied(review))
+    others = [_observed(holder) for holder in holders if holder.reason or not holder.is_everybody]
+    return Access(everybody, others, disputes)
+
+
+def _is_read(node: AssessedNode, cluster: Cluster) -> bool:
+    """Return whether only roles and bindings decide, by the running API server or else by its configuration."""
+    arguments = node.arguments(Component.API_SERVER)
+    if any(arguments.why_unknown(name) for name in (_MODE, _CONFIGURATION)) or arguments.get(_CONFIGURATION):
+        return False
+    configured = arguments.get(_MODE)
+    value = (cluster.flags or {}).get(_MODE, "").strip("[]") or (configured.value if configured else "")
+    modes = set(value.split(","))
+    return "RBAC" in modes and modes <= _READ
+
+
+def _of_everybody(rights: Iterable[RbacRight]) -> Iterator[AccessReview]:
+    for verb, right in _verbs(rights):
+        yield from (AccessReview(account, verb, right.group, right.resource) for account in EVERYBODY)
+
+
+def _verbs(rights: Iterable[RbacRight]) -> Iterator[tuple[str, RbacRight]]:
+    for right in rights:
+        yield from ((verb, right) for verb in sorted(right.verbs))
+
+
+def _confirming(cluster: Cluster, rights: Sequence[RbacRight]) -> Iterator[AccessReview]:
+    for holder in rbac.holders(cluster, rights):
+        if holder.is_everybody and not holder.reason:
+            yield _confirmation(holder, rights)
+
+
+def _confirmation(holder: RightHolder, rights: Sequence[RbacRight]) -> AccessReview:
+    """Return the review that the holder's first rule answers with yes, if it is in effect."""
+    named = ((verb, right._replace(on_named_objects=True)) for verb, right in _verbs(rights))
+    rule, verb, right = next(
+        (rule, verb, right)
+        for verb, right in named
+        for rule in holder.rules
+        if rbac.grants(rule, right._replace(verbs=frozenset({verb})))
+    )
+    name = min(rule.names, default="")
+    return AccessReview(account_of(holder.subject), verb, right.group, right.resource, holder.binding.namespace, name)
+
+
+def _unexplained(cluster: Cluster, rights: Sequence[RbacRight]) -> Iterator[Observed]:
+    """Yield what everybody may do by the API server, and by no binding."""
+    for review in _of_everybody(rights):
+        if cluster.reviews.get(review) and not rbac.explanation(cluster, review):
+            yield _allowed(review, _NO_BINDING)
+
+
+def _of_others(cluster: Cluster, rights: Sequence[RbacRight]) -> tuple[AccessReview, ...]:
+    """Return the reviews of each account that is known, except those of Kubernetes and of everybody."""
+    accounts = {
+        Subject("ServiceAccount", account.namespace, account.name)
+        for account in cluster.objects.get(Query.SERVICE_ACCOUNTS, ())
+    }
+    accounts.update(subject for binding in rbac.bindings(cluster) for subject in binding.subjects)
+    asked = sorted(
+        {
+            account_of(subject)
+            for subject in accounts
+            if subject.namespace != SYSTEM_NAMESPACE and not subject.name.startswith("system:")
+        }
+    )
+    return tuple(
+        AccessReview(account, verb, right.group, right.resource) for account in asked for verb, right in _verbs(rights)
+    )
+
+
+def _by_reviews(cluster: Cluster, rights: Sequence[RbacRight]) -> Access:
+    """Return who has the rights if bindings do not decide alone: the API server's answers, with a binding if known."""
+    found: dict[ReviewedAccount, Observed] = {}
+    disputes = []
+    for review in (*_of_everybody(rights), *_of_others(cluster, rights), *_confirming(cluster, rights)):
+        answer = cluster.reviews.get(review)
+        if answer:
+            found.setdefault(review.account, _allowed(review, rbac.explanation(cluster, review) or _NO_BINDING))
+        elif answer is None:
+            disputes.append(Observed(str(review.account), f"was not asked about: {review}", query=Query.ACCESS_REVIEWS))
+    everybody = [observed for account, observed in found.items() if _is_everybody(account)]
+    return Access(everybody, [seen for seen in found.values() if seen not in everybody], disputes)
+
+
+def _is_everybody(account: ReviewedAccount) -> bool:
+    return account in EVERYBODY or not account.user or account.user.endswith(":default")
+
+
+def _allowed(review: AccessReview, why: str) -> Observed:
+    detail = f"the API server allows it to {review}; {why}"
+    return Observed(str(review.account), detail, query=Query.ACCESS_REVIEWS, command=review.command)
+
+
+def _denied(review: AccessReview) -> Observed:
+    detail = f"the API server does not allow it to {review}"
+    return Observed(str(review.account), detail, query=Query.ACCESS_REVIEWS, command=review.command)
+
+
+def _observed(holder: RightHolder) -> Observed:
+    """Return an account, with a reason if only another control reports it. Each control reports all users."""
+    binding, reason = holder.binding, holder.reason
+    if not reason and not holder.is_everybody and binding.role == CLUSTER_ADMIN and not binding.namespace:
+        reason = "it is a cluster administrator; rbac-cluster-admin is about them"
+    rules = f": {'; '.join(map(str, holder.rules))}" if holder.rules else ""
+    return Observed(
+        str(holder.subject), f"{binding} → {binding.role}{rules}", reason, command=kubectl_get(str(binding))
+    )

@@ -1,0 +1,221 @@
+"""What `assess --cluster` asks a real API server: who may do what, and with `--probe` which pods it admits."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agent.cluster.kubernetes.probes import CONTROLS
+from tests.k8s import pods
+from tests.k8s.assessments import RBAC, assessed, binding, hardened_server, in_cluster, logged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.k8s.binaries import Binaries
+    from tests.k8s.node import Node
+
+pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("cluster")]
+
+ADMISSION = "admissionregistration.k8s.io"
+AUTHENTICATED = ("Group", "system:authenticated")
+CREATE_PODS = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
+SHOP = "shop"
+
+
+@contextmanager
+def present(node: Node, *objects: dict[str, Any]) -> Iterator[None]:
+    """Create objects, and delete them at the end."""
+    node.apply(*objects)
+    try:
+        yield
+    finally:
+        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+        node.kubectl("delete", "--wait=true", "--filename=-", text=text)
+
+
+def role(verbs: list[str], group: str, resources: list[str], **more: object) -> dict[str, Any]:
+    rule = {"apiGroups": [group], "resources": resources, "verbs": verbs, **more}
+    return in_cluster("ClusterRole", "site", RBAC, rules=[rule])
+
+
+RIGHTS = {
+    "rbac-secrets": role(["list"], "", ["secrets"]),
+    "rbac-create-pods": role(["create"], "helm.cattle.io", ["helmcharts"]),
+    "rbac-webhooks": role(["delete"], ADMISSION, ["validatingadmissionpolicybindings"]),
+    "rbac-bind-impersonate-escalate": role(["impersonate:user-info"], "authentication.k8s.io", ["users"]),
+    "rbac-token-creation": role(["create"], "", ["serviceaccounts/token"]),
+    "rbac-nodes-proxy": role(["get"], "", ["nodes/proxy"], resourceNames=["node-1"]),
+}
+
+
+@pytest.mark.parametrize("control", RIGHTS)
+def test_a_right_of_everybody_fails_with_binding_role_and_rule(api: Node, control: str) -> None:
+    """The harmless neighbour is the same right of one account."""
+    if "impersonate:user-info" in str(RIGHTS[control]) and int(api.binaries.version.split(".")[1]) < 36:
+        pytest.skip("constrained impersonation is on by default since 1.36")
+    with present(api, RIGHTS[control], binding("site", "site", *AUTHENTICATED)):
+        report = assessed(api)
+        assert report.status(control) == "FAIL"
+        assert report.observations(control)[0].startswith(
+            "Group system:authenticated: ClusterRoleBinding site → site: "
+        )
+    with present(api, RIGHTS[control], binding("site", "site", "User", "anna")):
+        assert assessed(api).status(control) == "MANUAL"
+
+
+def test_a_right_in_one_namespace_is_confirmed_there(api: Node) -> None:
+    local = binding("site", "site", "Group", "system:serviceaccounts:shop")
+    local |= {"kind": "RoleBinding", "metadata": {"name": "site", "namespace": "default"}}
+    with present(api, RIGHTS["rbac-secrets"], local):
+        assert assessed(api).status("rbac-secrets") == "FAIL"
+
+
+def test_requests_change_nothing_and_are_few(api: Node) -> None:
+    """Only two kinds of requests are not GET; the API server stores neither."""
+    before = len(logged(api))
+    assessed(api)
+    reviews = [item for item in logged(api)[before:] if item["verb"] != "get" and item["verb"] != "list"]
+    assert 100 < len(reviews) <= 500
+    assert {item["requestURI"] for item in reviews} == {"/apis/authorization.k8s.io/v1/subjectaccessreviews"}
+    before = len(logged(api))
+    assessed(api, "--probe")
+    others = {item["requestURI"] for item in logged(api)[before:] if item["verb"] == "create"}
+    others -= {item["requestURI"] for item in reviews}
+    assert others
+    assert all(uri.endswith("/pods?dryRun=All") for uri in others)
+    assert api.get("pods", "--all-namespaces")["items"] == []
+
+
+@pytest.fixture(scope="module")
+def shop(api: Node) -> Iterator[Node]:
+    """A namespace that enforces nothing, with a workload."""
+    labels = {"pod-security.kubernetes.io/enforce": "privileged", "team": "shop"}
+    made = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SHOP, "labels": labels}}
+    api.apply(made)
+    api.until("the account exists", lambda: api.try_kubectl("get", "sa", "default", "-n", SHOP).returncode == 0)
+    assert api.harden("service-accounts", "--wait", "30").returncode == 0
+    api.apply(pods.pod("web", SHOP))
+    yield api
+    api.kubectl("delete", "namespace", SHOP, "--wait=false")
+
+
+def policy(expression: str) -> dict[str, Any]:
+    spec = {"matchConstraints": {"resourceRules": [CREATE_PODS]}, "validations": [{"expression": expression}]}
+    return in_cluster("ValidatingAdmissionPolicy", "site", ADMISSION, spec=spec)
+
+
+def policy_binding(*actions: str, **resources: object) -> dict[str, Any]:
+    spec = {"policyName": "site", "validationActions": [*actions], "matchResources": resources}
+    return in_cluster("ValidatingAdmissionPolicyBinding", "site", ADMISSION, spec=spec)
+
+
+def webhook(**changes: object) -> dict[str, Any]:
+    """Return a webhook whose server does not exist, and which is skipped then."""
+    hook = {
+        "name": "site.example.com",
+        "clientConfig": {"url": "https://127.0.0.1:1/"},
+        "rules": [{**CREATE_PODS, **changes}],
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+        "failurePolicy": "Ignore",
+    }
+    return in_cluster("ValidatingWebhookConfiguration", "site", ADMISSION, webhooks=[hook])
+
+
+NO_PRIVILEGED = (
+    "object.spec.containers.all(c, !has(c.securityContext) || !has(c.securityContext.privileged)"
+    " || !c.securityContext.privileged)"
+)
+NOWHERE = {"matchLabels": {"team": "none"}}
+
+
+@pytest.mark.parametrize(
+    "objects",
+    [
+        [policy("true")],
+        [policy(NO_PRIVILEGED), policy_binding("Audit")],
+        [policy(NO_PRIVILEGED), policy_binding("Deny", namespaceSelector=NOWHERE)],
+        [policy(NO_PRIVILEGED), policy_binding("Deny", objectSelector=NOWHERE)],
+        [webhook(operations=["DELETE"])],
+    ],
+    ids=["unbound", "audit", "no namespace", "no pod", "deletion"],
+)
+def test_an_engine_that_rejects_no_pod_changes_no_verdict(shop: Node, objects: list[dict[str, Any]]) -> None:
+    before = assessed(shop)
+    assert before.status("pods-privileged") == "FAIL"
+    with present(shop, *objects):
+        shop.client.get(6444, "/readyz")
+        after = assessed(shop)
+    assert [item["status"] for item in after.json["verdicts"]] == [item["status"] for item in before.json["verdicts"]]
+
+
+def test_a_policy_that_denies_is_to_be_reviewed_or_probed(shop: Node) -> None:
+    """A probe shows that one policy forbids privileged pods, and the other nothing."""
+    for expression, expected in ((NO_PRIVILEGED, "PASS"), ("true", "FAIL")):
+        with present(shop, policy(expression), policy_binding("Deny")):
+            time.sleep(3)  # the API server compiles a new policy
+            assert assessed(shop).status("pods-privileged") == "MANUAL"
+            probed = assessed(shop, "--probe", "-v")
+            assert probed.status("pods-privileged") == expected
+            assert probed.status("pods-host-pid") == "FAIL"
+            named = "ValidatingAdmissionPolicy 'site' with binding 'site' rejects it, in a dry run"
+            assert any(named in item for item in probed.observations("pods-privileged")) is (expected == "PASS")
+
+
+def test_probes_of_a_hardened_server_find_pod_security_for_each_rule(api: Node) -> None:
+    report = assessed(api, "--probe", "-v")
+    known = {item["id"] for item in report.json["verdicts"]}
+    assert len(known.intersection(CONTROLS)) > 10
+    for control in known.intersection(CONTROLS):
+        evidence = [item for item in report.observations(control) if "Namespace default: " in item]
+        assert len(evidence) == 1
+        assert 'PodSecurity "restricted:latest" rejects it, in a dry run' in evidence[0], control
+
+
+def test_each_evidence_can_be_repeated_by_its_command(shop: Node) -> None:
+    """On the node itself. `auth can-i` ends with 1 for no."""
+    report = assessed(shop, "-v")
+    commands = {item["repeat_with"] for verdict in report.json["verdicts"] for item in verdict["evidence"]} - {""}
+    assert len(commands) > 80
+    wrong = {}
+    for command in sorted(commands):
+        own = command.replace("sudo ", "", 1).replace("k3s kubectl", "/usr/local/bin/k3s kubectl")
+        done = shop.run("sh", "-c", own)
+        if done.returncode and "can-i" not in command:
+            wrong[command] = done.stderr
+    assert wrong == {}
+
+
+def test_a_rejection_by_a_quota_is_no_evidence(shop: Node) -> None:
+    """Neither is that by a webhook that supports no dry run: a harmless pod is rejected, too."""
+    quota = in_cluster("ResourceQuota", "none", spec={"hard": {"pods": "0"}})
+    quota["metadata"] = {"name": "none", "namespace": SHOP}
+    with present(shop, quota):
+        shop.until("the quota is known", lambda: bool(shop.get("quota", "-n", SHOP)["items"][0].get("status")))
+        report = assessed(shop, "--probe")
+    (note,) = [item for item in report.notes if item.startswith("cannot probe namespace shop: no pod is admitted: ")]
+    assert "exceeded quota" in note
+    assert report.status("pods-privileged") == "FAIL"
+    assert "Namespace shop: enforces privileged" in report.observations("pods-privileged")
+
+
+def test_another_authorizer_is_asked(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No object of the cluster shows what a policy of ABAC allows."""
+    rule = {
+        "apiVersion": "abac.authorization.kubernetes.io/v1beta1",
+        "kind": "Policy",
+        "spec": {"group": "system:authenticated", "namespace": "*", "resource": "secrets", "readonly": True},
+    }
+    path = "/etc/rancher/k3s/abac.json"
+    arguments = ["authorization-mode=Node,RBAC,ABAC", f"authorization-policy-file={path}"]
+    files = {"30-abac.yaml": {"kube-apiserver-arg": arguments}, "../abac.json": json.dumps(rule)}
+    with hardened_server(tmp_path_factory.mktemp("abac"), binaries, files) as node:
+        report = assessed(node)
+        assert report.status("rbac-secrets") == "FAIL"
+        assert "the API server allows it to get secrets; no binding" in report.observations("rbac-secrets")[0]
+        assert report.status("rbac-token-creation") == "PASS"
