@@ -77,6 +77,8 @@ ROWS = (
     Row(NODE_1, "hook", 8443, "ValidatingWebhookConfiguration/far"),
     Row(NODE_1, "web", 8080),
     Row(NODE_1, "metrics-server", 10250),
+    # Declared by nothing: only connection tracking shows it.
+    Row("shop/front", "quiet", 8080, "default/Pod/quiet"),
     # Not policed.
     Row("default/peer", "shop", 8080),
     Row("kube-system/app", "shop", 8080),
@@ -172,6 +174,7 @@ def objects() -> list[Mapping[str, Any]]:
         pod("resolver", "default", "udp:5353", on=2),
         pod("hook", "default", "tcp:8443", on=2),
         pod("guarded", "default", "tcp:8080", on=2),
+        pod("quiet", "default", "tcp:8080"),
         pod("hostport", "default", "tcp:8081", port={"hostPort": 9090}),
         pod("host-server", "default", "tcp:8088", on=2, hostNetwork=True),
         pod("peer", "default", on=2, env="http://web.default"),

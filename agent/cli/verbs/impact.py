@@ -32,7 +32,7 @@ from agent.harden.situation.observation import observe_after_apply, observe_situ
 from agent.k3s.paths import DEFAULT_DATA_DIR
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from agent.base.host import Host
     from agent.base.report import Finding, Progress
@@ -113,7 +113,9 @@ def impact_on_server(
             _today(host, situation),
             tomorrow,
             connections,
-            differences=differences,
+            _is_account_used(host, situation),
+            _denies_external_ips(situation),
+            differences,
             notes=tuple(notes),
         )
     )
@@ -133,6 +135,22 @@ def taken_names(host: Host, situation: Situation) -> Iterator[Finding]:
             yield KINDS["network-policy-name-taken"].case(name_taken(policy.namespace, policy.name))
 
 
+def _is_account_used(host: Host, situation: Situation) -> Callable[[str], bool | None]:
+    """Return a function that looks for requests of a default account in the audit log that is written now."""
+    given = situation.facts.merged_config.component_arguments("kube-apiserver-arg").get("audit-log-path", ())
+    grep = host.trusted_tool("grep")
+
+    def is_used(namespace: str) -> bool | None:
+        user = f'"username":"system:serviceaccount:{namespace}:default"'
+        if grep is None or not given:
+            return None
+        with suppress(HostError):
+            return {0: True, 1: False}.get(host.run([str(grep), "-qF", user, given[-1].text], timeout=5.0).code)
+        return None
+
+    return is_used
+
+
 def _defaults(host: Host, situation: Situation) -> PodSecurityDefaults:
     return pod_security_defaults(AssessedNode(situation, read_evidence(host, situation.facts, ())))
 
@@ -141,6 +159,14 @@ def _today(host: Host, situation: Situation) -> PodSecurityDefaults:
     """Return what the running API server enforces: its file, unless that or what names it changed since the start."""
     is_as_started = not {*situation.changed_since_start} & _names_of_pod_security(situation)
     return _defaults(host, situation) if is_as_started else PodSecurityDefaults(None)
+
+
+def _denies_external_ips(situation: Situation) -> bool:
+    arguments = situation.facts.merged_config.component_arguments("kube-apiserver-arg")
+    texts = [value.text for value in arguments.get("enable-admission-plugins", ())]
+    return str(situation.facts.dropin_path) not in situation.changed_since_start and any(
+        "DenyServiceExternalIPs" in text.split(",") for text in texts
+    )
 
 
 def _names_of_pod_security(situation: Situation) -> set[str]:
@@ -169,9 +195,11 @@ def _elsewhere(
     settings = loading.load_settings(data, path or DEFAULT_SETTINGS, request.overrides.profile)
     progress("reading the cluster")
     running = read_running(KubectlClient(access.options, environment), "kubectl")
-    notes = [_DEFAULT_IS_ASSUMED, _NO_CONNECTIONS]
+    is_node = host.runs_as_root and host.tree.exists(DEFAULT_DATA_DIR / "agent/kubelet.kubeconfig")
+    connections = host.connections() if is_node else None
+    notes = [_DEFAULT_IS_ASSUMED, _NO_CONNECTIONS if connections is None else _SNAPSHOT]
     if not path:
         notes.append("the settings are the defaults; pass those of the servers with --config")
     version = _version(running.version)
     today, tomorrow = PodSecurityDefaults(PodSecurityLevel.PRIVILEGED), expected_defaults(settings, version)
-    return evaluate(Inputs("kubectl", running, settings, version, today, tomorrow, notes=tuple(notes)))
+    return evaluate(Inputs("kubectl", running, settings, version, today, tomorrow, connections, notes=tuple(notes)))

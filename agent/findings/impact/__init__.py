@@ -22,6 +22,7 @@ class Topic(StrEnum):
     POD_SECURITY = "Pod Security"
     NETWORK_POLICIES = "NetworkPolicies"
     SERVICE_ACCOUNTS = "default ServiceAccounts"
+    ADMISSION = "admission plugins"
 
 
 class When(StrEnum):

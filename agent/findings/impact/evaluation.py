@@ -45,6 +45,8 @@ class Inputs(Value):
     """Those that this node tracks; None if they are not known."""
     is_account_used: Callable[[str], bool | None] = lambda _: None
     """Whether the audit log has requests of the default account of a namespace; None without a log."""
+    denies_external_ips: bool = False
+    """Whether the running API server has the plugin DenyServiceExternalIPs."""
     differences: tuple[Difference, ...] = ()
     """Workloads for which the API server does not answer as predicted."""
     notes: tuple[str, ...] = ()
@@ -71,6 +73,7 @@ def evaluate(inputs: Inputs) -> Impact:
         *pod_security_breaks(running, inputs.today, inputs.tomorrow, inputs.version.minor),
         *map(answered_otherwise, inputs.differences),
         *traffic_breaks(cluster, expected_policies(inputs.settings), inputs.connections, unknown),
+        *_external_addresses(cluster, inputs),
         *(
             account_breaks(running, cluster, inputs.is_account_used, inputs.settings.exempt_accounts)
             if inputs.settings.stage_service_accounts
@@ -83,6 +86,21 @@ def evaluate(inputs: Inputs) -> Impact:
         breaks, key=lambda entry: (order.index(entry.when), not entry.is_certain, entry.topic, entry.object)
     )
     return Impact(inputs.server, tuple(ordered), inputs.notes)
+
+
+def _external_addresses(cluster: Cluster, inputs: Inputs) -> Iterator[Break]:
+    """Yield the Services whose external addresses the API server will reject when they are created or changed."""
+    if inputs.settings.deny_service_external_ips and not inputs.denies_external_ips:
+        for service in cluster.services:
+            if service.external_addresses:
+                yield Break(
+                    ObjectName(service.namespace, "Service", service.name),
+                    Topic.ADMISSION,
+                    When.RESTART,
+                    (Reason("spec.externalIPs", ", ".join(service.external_addresses), "no new address"),),
+                    advice("use the type LoadBalancer", "set `deny-service-external-ips: false` in the settings"),
+                    condition="if it is created again",
+                )
 
 
 def _unread(running: Running) -> Iterator[Break]:

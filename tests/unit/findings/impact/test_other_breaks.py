@@ -6,10 +6,12 @@ import pytest
 
 from agent.base.errors import ExitCode, HostError
 from agent.base.host.https import Response
+from agent.base.value import replace
 from agent.cluster.kubernetes.pod_security import PodSecurityLevel
 from agent.cluster.running import read_running
 from agent.findings.impact import Topic, When
-from tests.unit.findings.impact.sample_cluster import BASE, Api, Json, broken, container, impact, pod, thing
+from agent.harden.settings.schema import Settings
+from tests.unit.findings.impact.sample_cluster import BASE, Api, Json, broken, container, impact, pod, service, thing
 
 OPEN_ACCOUNT = thing("ServiceAccount", "default", "shop")
 OTHERS = [item for item in BASE if item["kind"] != "ServiceAccount" or item["metadata"]["namespace"] != "shop"]
@@ -98,3 +100,11 @@ def test_a_cluster_without_any_object_is_an_error() -> None:
 
 def test_a_hardened_cluster_has_nothing_to_say() -> None:
     assert impact(pod("web", "shop", "10.42.1.5")).exit_code is ExitCode.COMPLIANT
+
+
+def test_services_with_external_addresses_are_named_if_the_settings_deny_these() -> None:
+    web = service("web", "shop", externalIPs=["192.0.2.1"])
+    settings = replace(Settings(), deny_service_external_ips=True)
+    (found,) = impact(web, settings=settings).breaks
+    assert (str(found.object), found.when) == ("shop/Service/web", When.RESTART)
+    assert impact(web).breaks == ()

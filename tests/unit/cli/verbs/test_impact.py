@@ -1,0 +1,102 @@
+"""The verb impact with kubectl: what it reads, how it fails, and its formats."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import jsonschema
+import pytest
+
+from agent.base.errors import HostError
+from agent.base.report import no_progress
+from agent.cli.present import Format, Verbosity
+from agent.cli.present.impact_report import present_impact
+from agent.cli.verbs.impact import Access, impact
+from agent.cluster.kubernetes.workloads import CONTROLLERS
+from agent.harden.settings.schema import Overrides
+from agent.harden.situation import Request
+from tests.fake import fake_host
+from tests.unit.findings.impact.sample_cluster import BASE, WEB, container, plural, pod
+
+if TYPE_CHECKING:
+    from agent.findings.impact import Impact
+
+VALIDATOR = jsonschema.Draft202012Validator(
+    json.loads((Path(__file__).parents[4] / "docs/reference/impact.schema.json").read_bytes())
+)
+SCRIPT = """\
+#!/bin/sh
+echo "$@" >>"$LISTS/calls"
+for word; do case $word in /*) path=${word%%\\?*} ;; esac; done
+cat "$LISTS/${path##*/}" 2>"$LISTS/error" || { echo "Error from server (${MISSING:-NotFound}): no" >&2; exit 1; }
+"""
+FRONT = pod("front", "shop", "10.42.2.5", container(env="http://user:secret@web.default/\x1b[31m"), on="n2")
+
+
+@pytest.fixture
+def lists(tmp_path: Path) -> Path:
+    """A kubectl in a directory with lists of objects."""
+    (tmp_path / "kubectl").write_text(SCRIPT)
+    (tmp_path / "kubectl").chmod(0o755)
+    (tmp_path / "version").write_text('{"gitVersion": "v1.37.2+k3s1"}')
+    for name in ("networkpolicies", "events", *map(str, CONTROLLERS), "rolebindings", "clusterrolebindings"):
+        (tmp_path / name).write_text('{"kind": "List", "items": []}')
+    for item in (*BASE, *WEB, FRONT):
+        path = tmp_path / plural(item["kind"])
+        found = json.loads(path.read_text())["items"] if path.exists() else []
+        path.write_text(json.dumps({"kind": "List", "metadata": {}, "items": [*found, item]}))
+    return tmp_path
+
+
+def found(lists: Path, **more: str) -> Impact:
+    environment = {"PATH": f"{lists}:{os.environ['PATH']}", "LISTS": str(lists), **more}
+    return impact(fake_host(lists), Request(Overrides()), Access("own.yaml", "c"), environment, no_progress)
+
+
+def shown(result: Impact, output_format: Format, verbosity: Verbosity = Verbosity.NORMAL) -> str:
+    stream = io.StringIO()
+    present_impact(result, output_format, verbosity, stream)
+    return stream.getvalue()
+
+
+def test_kubectl_is_asked_with_the_options_of_the_user(lists: Path) -> None:
+    result = found(lists)
+    assert {str(entry.object) for entry in result.breaks if entry.allow} == {"shop/Pod/front"}
+    calls = (lists / "calls").read_text().splitlines()
+    assert all(call.startswith("--kubeconfig=own.yaml --context=c get --raw /") for call in calls)
+
+
+def test_a_missing_kind_is_no_problem_and_a_forbidden_one_is(lists: Path) -> None:
+    assert not any(entry.reasons[0].field == "list" for entry in found(lists).breaks if str(entry.object) == "Ingress")
+    forbidden = {str(entry.object) for entry in found(lists, MISSING="Forbidden").breaks if not entry.is_certain}
+    assert {"Ingress", "ServiceMonitor"} <= forbidden
+
+
+def test_without_an_api_server_it_is_an_error(lists: Path) -> None:
+    (lists / "kubectl").write_text("#!/bin/sh\necho 'connection refused' >&2\nexit 1\n")
+    with pytest.raises(HostError, match="connection refused"):
+        found(lists)
+
+
+def test_json_has_its_schema(lists: Path) -> None:
+    document = json.loads(shown(found(lists), Format.JSON))
+    VALIDATOR.validate(document)
+    assert document["exit_code"] == 3
+
+
+@pytest.mark.parametrize("output_format", [Format.PLAIN, Format.TABLE])
+def test_each_object_has_what_when_why_and_what_to_do(lists: Path, output_format: Format) -> None:
+    text = " ".join(shown(found(lists), output_format, Verbosity.VERBOSE).split())
+    rule = "{namespace: default, pods: {app: web}, ports: [8080], from: {namespace: shop, pods: {app: front}}}"
+    for part in ("shop/Pod/front", "at once", "found web.default", rule, "kubectl create", "result 3: 1 at once"):
+        assert part in text
+    assert "\x1b" not in text
+    assert "secret" not in text
+
+
+def test_quiet_prints_only_the_result(lists: Path) -> None:
+    assert shown(found(lists), Format.PLAIN, Verbosity.QUIET).count("\n") == 1
