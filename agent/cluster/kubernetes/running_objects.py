@@ -24,6 +24,8 @@ _HOST = re.compile(
 _MOST_HOSTS = 500
 """Names in one pod."""
 _LONGEST_TEXT = 65_536
+_DEEPEST = 40
+"""Levels of an object that names Services."""
 _SCHEME_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 PODS = "pods"
 """The name of the list of pods. Those of controllers have the names of their queries."""
@@ -328,10 +330,12 @@ def referrer(kind: str, item: Json) -> Referrer:
     )
 
 
-def _references(node: Json, own: str) -> Iterator[Reference]:
+def _references(node: Json, own: str, depth: int = 0) -> Iterator[Reference]:
     """Yield the Services below a node: those of Ingress, HTTPRoute, IngressRoute, webhooks and APIService."""
+    if depth > _DEEPEST:
+        return
     for part in as_list(node):
-        yield from _references(part, own)
+        yield from _references(part, own, depth + 1)
     for key, part in as_mapping(node).items():
         named = as_list(part) if key in {"services", "backendRefs"} else [part] if key == "service" else []
         for found in map(as_mapping, named):
@@ -340,7 +344,7 @@ def _references(node: Json, own: str) -> Iterator[Reference]:
                 number = as_mapping(port).get("number") or as_mapping(port).get("name") or port
                 usable = number if isinstance(number, (int, str)) else 0
                 yield Reference(as_string(found.get("namespace")) or own, name, usable)
-        yield from _references(part, own)
+        yield from _references(part, own, depth + 1)
 
 
 def monitor(kind: str, item: Json) -> Monitor:
@@ -404,4 +408,4 @@ def _scrape_port(metadata: Mapping[str, Json]) -> int | None:
     if annotations.get(_SCRAPE, "").lower() != "true":
         return None
     port = annotations.get(_SCRAPE_PORT, "")
-    return int(port) if port.isdecimal() else 0
+    return int(port) if re.fullmatch("[0-9]{1,5}", port) else 0

@@ -100,7 +100,7 @@ class Cluster(Value):
                 addresses=(
                     *node.internal,
                     *node.external,
-                    *(str(address) for text in node.ranges for address in islice(ip_network(text, strict=False), 2)),
+                    *(address for text in node.ranges for address in _first_two(text)),
                 ),
             )
             for node in self.nodes
@@ -394,6 +394,14 @@ class Cluster(Value):
 
 
 _FAR = "not from the node of the pod"
+
+
+def _first_two(text: str) -> list[str]:
+    """Return the first two addresses of a range; none of a text that is not one."""
+    try:
+        return list(map(str, islice(ip_network(text, strict=False), 2)))
+    except ValueError:
+        return []
 
 
 def _numbers(pod: NetworkPod, port: int | str) -> Iterator[int]:

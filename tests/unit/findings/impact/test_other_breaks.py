@@ -11,7 +11,18 @@ from agent.cluster.kubernetes.pod_security import PodSecurityLevel
 from agent.cluster.running import read_running
 from agent.findings.impact import Topic, When
 from agent.harden.settings.schema import Settings
-from tests.unit.findings.impact.sample_cluster import BASE, Api, Json, broken, container, impact, pod, service, thing
+from tests.unit.findings.impact.sample_cluster import (
+    BASE,
+    Api,
+    Json,
+    broken,
+    container,
+    impact,
+    node,
+    pod,
+    service,
+    thing,
+)
 
 OPEN_ACCOUNT = thing("ServiceAccount", "default", "shop")
 OTHERS = [item for item in BASE if item["kind"] != "ServiceAccount" or item["metadata"]["namespace"] != "shop"]
@@ -108,3 +119,21 @@ def test_services_with_external_addresses_are_named_if_the_settings_deny_these()
     (found,) = impact(web, settings=settings).breaks
     assert (str(found.object), found.when) == ("shop/Service/web", When.RESTART)
     assert impact(web).breaks == ()
+
+
+def test_hostile_objects_are_read_like_any_others() -> None:
+    deep: Json = {}
+    for _ in range(300):
+        deep = {"x": [deep]}
+    odd = node("n3", "10.0.0.3")
+    odd["spec"]["podCIDR"] = "x"
+    scraped = {"annotations": {"prometheus.io/scrape": "true", "prometheus.io/port": "9" * 5000}}
+    cyclic = {"ownerReferences": [{"controller": True, "kind": "ReplicaSet", "name": "a"}]}
+    objects = (
+        thing("Ingress", "deep", "default", spec=deep),
+        odd,
+        pod("a", "shop", "10.42.1.5", metadata=scraped),
+        thing("ReplicaSet", "a", "shop", metadata=cyclic, spec={"replicas": "x", "template": []}),
+        pod("prometheus", "shop", "not an address", container(env="a." * 20_000 + "b" * 20_000)),
+    )
+    assert impact(*objects).breaks == ()
