@@ -93,7 +93,9 @@ class _Comparison:
         self._policed = {policy.namespace for policy in expected}
         existing = {(policy.namespace, policy.name): policy for policy in cluster.policies}
         self._existing = existing
-        self._after = {**existing, **self._expected}
+        # K3s deletes the objects of its Addon that the file does not have any more.
+        kept = {key: policy for key, policy in existing.items() if policy.addon != _ADDON}
+        self._after = {**kept, **self._expected}
         self._now = Policies(existing.values(), cluster.namespaces)
         self._then = Policies(self._after.values(), cluster.namespaces)
         self._rules: dict[AllowRule, None] = {}

@@ -223,6 +223,15 @@ def test_what_a_replaced_policy_admitted_is_cut() -> None:
     }
 
 
+def test_what_a_policy_admitted_that_policy_yaml_does_not_have_any_more_is_cut() -> None:
+    """K3s deletes the objects of its Addon that the file does not have."""
+    rule = {"from": [{"namespaceSelector": {}}]}
+    removed = policy("allow-1", "default", podSelector={"matchLabels": {"app": "web"}}, ingress=[rule])
+    assert broken(*WEB, FRONT, removed) == {}
+    removed["metadata"]["annotations"] = {"objectset.rio.cattle.io/owner-name": "policy"}
+    assert set(broken(*WEB, FRONT, removed)) == {"shop/Pod/front"}
+
+
 def test_open_connections_are_named_unless_a_declared_path_covers_them() -> None:
     def seen(client: str, port: int = 8080) -> TrackedConnection:
         return TrackedConnection("TCP", client, "10.42.1.5", port)
