@@ -5,6 +5,8 @@ The expectations are those that were seen with kube-router on two nodes; tests/k
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from agent.base.linux.connections import TrackedConnection
@@ -225,7 +227,7 @@ def test_what_a_replaced_policy_admitted_is_cut() -> None:
 
 def test_what_a_policy_admitted_that_policy_yaml_does_not_have_any_more_is_cut() -> None:
     """K3s deletes the objects of its Addon that the file does not have."""
-    rule = {"from": [{"namespaceSelector": {}}]}
+    rule: dict[str, Any] = {"from": [{"namespaceSelector": {}}]}
     removed = policy("allow-1", "default", podSelector={"matchLabels": {"app": "web"}}, ingress=[rule])
     assert broken(*WEB, FRONT, removed) == {}
     removed["metadata"]["annotations"] = {"objectset.rio.cattle.io/owner-name": "policy"}
