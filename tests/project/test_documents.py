@@ -215,6 +215,7 @@ def _misuses(command: generate_docs.Command, words: list[str]) -> bool:
             if option is None:
                 return True
             value = waiting.pop(0) if option.takes and waiting else ""
+            del waiting[: len(option.takes.split()[1:])]  # an option can take several values
             if value and option.choices and value not in option.choices:
                 return True
         elif not command.arguments:
