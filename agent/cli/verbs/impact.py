@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from agent.harden.situation import Request, Situation
 
 _AT_ONCE = Limits(request=2.0, total=2.0, body=8 << 20)
+_LIMITS = Limits(request=20.0, total=120.0, body=LIMITS.body)
 _PROBE_LIMITS = Limits(request=10.0, total=600.0, body=LIMITS.body)
 _DEFAULT_IS_ASSUMED = (
     "the default Pod Security level is not visible here: assumed privileged; run this on a server to know it"
@@ -73,7 +74,7 @@ def impact(host: Host, request: Request, access: Access, environment: Mapping[st
         if access.probe:
             raise HostError("--probe requires the credential of K3s", "run it as root on a server")
         return _elsewhere(host, request, access, environment, progress)
-    return impact_on_server(host, request, observe_situation(host, request), LIMITS, progress, probe=access.probe)
+    return impact_on_server(host, request, observe_situation(host, request), _LIMITS, progress, probe=access.probe)
 
 
 def impact_on_server(

@@ -14,7 +14,7 @@ from agent.base.yaml_reader import plain, read_documents
 from agent.cluster.kubernetes.network_policies import Client, Policies, parse_policy
 from agent.cluster.kubernetes.running_objects import ObjectName, own_labels
 from agent.cluster.kubernetes.traffic import Flow, Target, is_balancer
-from agent.findings.impact import Break, Reason, Topic, When, advice
+from agent.findings.impact import Break, Reason, Topic, When, advice, listed
 from agent.harden.desired.resources import network_policies
 from agent.k3s.allow_rule import AllowedPods, AllowedPort, AllowRule, labels
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from agent.base.linux.connections import TrackedConnection
     from agent.cluster.kubernetes.network_policies import NetworkPolicy
+    from agent.cluster.kubernetes.running_objects import NetworkPod
     from agent.cluster.kubernetes.traffic import Cluster
     from agent.harden.settings.schema import Settings
     from agent.k3s.allow_rule import Labels
@@ -252,38 +253,32 @@ class _Comparison:
     def _rest(self) -> Iterator[Break]:
         """Yield the pods that declare ports of which no client is known, if there are pods that could be one."""
         for namespace in sorted(self._policed):
-            strangers = [other for other in self._cluster.by_namespace if other != namespace]
-            ports = {(rule.pods, port) for rule in self._rules if rule.namespace == namespace for port in rule.ports}
-            found: Counter[str] = Counter()
+            strangers = [Client(other) for other in self._cluster.by_namespace if other != namespace]
+            known = [(rule.pods, port) for rule in self._rules if rule.namespace == namespace for port in rule.ports]
+            equal: dict[object, list[NetworkPod]] = {}
             for pod in self._cluster.by_namespace.get(namespace, ()) if strangers else ():
-                stranger = Client(strangers[0])
-                if is_balancer(pod):
-                    continue
-                open_ports = [
+                if pod.ports and not is_balancer(pod):
+                    equal.setdefault((pod.own_labels, pod.ports), []).append(pod)
+            found: Counter[str] = Counter()
+            for pod, *others in equal.values():
+                covered = {port for chosen, port in known if set(chosen) <= set(pod.own_labels)}
+                ports = [
                     own.number
                     for own in pod.ports
-                    if self._is_cut(stranger, Target(pod, own.number, own.protocol))
-                    and not any(
-                        port == AllowedPort(own.number, own.protocol) and set(chosen) <= set(pod.own_labels)
-                        for chosen, port in ports
-                    )
+                    if AllowedPort(own.number, own.protocol) not in covered
+                    and self._is_cut(strangers[0], Target(pod, own.number, own.protocol))
                 ]
-                if open_ports:
+                if ports:
                     title = self._cluster.title(pod)
-                    found[f"{title.kind} {title.name} ({', '.join(map(str, open_ports))})"] += 1
+                    found[f"{title.kind} {title.name} ({', '.join(map(str, ports))})"] += 1 + len(others)
             if found:
                 number = sum(found.values())
+                reason = Reason("containers.ports", f"no known client of {listed([*found])}", "known clients")
                 yield Break(
                     ObjectName(namespace, "Pod", f"({number} pod{'s' * (number > 1)})"),
                     Topic.NETWORK_POLICIES,
                     When.AT_ONCE,
-                    (
-                        Reason(
-                            "containers.ports",
-                            f"clients that are not known: {', '.join(found)}",
-                            "clients in this namespace",
-                        ),
-                    ),
+                    (reason,),
                     advice("find out who connects to these ports from other namespaces"),
                     is_certain=False,
                 )
