@@ -63,7 +63,8 @@ def installed_units(
 def _paths(host: Host, named: str) -> Iterator[PurePosixPath]:
     """Yield the paths of services that can be those of K3s. An instance of a template has no file of its own."""
     for directory in UNIT_DIRECTORIES:
-        names = host.tree.names(directory)
+        # A host has hundreds of other units, whose links are not resolved.
+        names = [name for name in host.tree.names(directory) if name.startswith("k3s")]
         services = [name for name in names if name.endswith(_SUFFIX) and not _is_alias(host, directory / name)]
         instances = {named, *(name.removesuffix(".d") for name in names)}
         services += (name for name in sorted(instances) if template_of(name) in services and name not in names)
