@@ -31,6 +31,9 @@ UNITS_LOADED = PurePosixPath("/run/systemd/systemd-units-load")
 _NOT_FOLLOWED = ("MountImages", "ExtensionImages", "ExtensionDirectories", "PAMName")
 """Properties with which K3s gets files or variables that others do not show."""
 
+_HOMES = ("/home", "/root", "/run/user")
+_TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108 - no file is created there
+
 _OF_SYSTEMD = Location(PurePosixPath("/proc/1/environ"))
 """Location of a variable of systemd itself; DefaultEnvironment= or `systemctl set-environment` can have set it."""
 
@@ -105,11 +108,16 @@ def _mounts(host: Host, found: Mapping[str, Any]) -> dict[PurePosixPath, PurePos
     mounts: dict[PurePosixPath, PurePosixPath | None] = {}
     if found["RootDirectory"] or found["RootImage"]:
         mounts[PurePosixPath("/")] = PurePosixPath(found["RootDirectory"]) if found["RootDirectory"] else None
-    for place in (*found["InaccessiblePaths"], *(place for place, _ in found["TemporaryFileSystem"])):
-        mounts[host.tree.real_path(PurePosixPath(place.lstrip("-+")))] = None
+    hidden = [*_HOMES] if found["ProtectHome"] in ("yes", "tmpfs") else []
+    hidden += [*_TEMPORARY] if found["PrivateTmp"] else []
+    for place in (*hidden, *(place for place, _ in found["TemporaryFileSystem"])):
+        mounts[host.tree.real_path(PurePosixPath(place))] = None
     for source, place, is_optional, _ in (*found["BindPaths"], *found["BindReadOnlyPaths"]):
         if not is_optional or host.tree.exists(PurePosixPath(source)):
             mounts[host.tree.real_path(PurePosixPath(place))] = PurePosixPath(source)
+    for place in found["InaccessiblePaths"]:
+        path = host.tree.real_path(PurePosixPath(place.lstrip("-+")))
+        mounts = {**{other: source for other, source in mounts.items() if not other.is_relative_to(path)}, path: None}
     return mounts
 
 

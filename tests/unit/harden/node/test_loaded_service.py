@@ -38,6 +38,8 @@ PROPERTIES: dict[str, Any] = {
     "ExecStartEx": [started(K3S, "server")],
     "ExecStartPreEx": [],
     **dict.fromkeys(("Environment", "EnvironmentFiles", "PassEnvironment", "UnsetEnvironment"), ()),
+    "ProtectHome": "no",
+    "PrivateTmp": False,
     **dict.fromkeys(("WorkingDirectory", "RootDirectory", "RootImage"), ""),
     **dict.fromkeys(("InaccessiblePaths", "TemporaryFileSystem", "BindPaths", "BindReadOnlyPaths"), ()),
 }
@@ -104,7 +106,15 @@ def test_the_files_are_parsed_without_an_answer(tmp_path: Path, answer: str) -> 
         ({"RootDirectory": "/r"}, (), "/r/etc/rancher/k3s/config.yaml"),
         ({"RootImage": "/r.raw"}, (), None),
         ({"TemporaryFileSystem": [["/etc", "ro"]]}, (), None),
-        ({"InaccessiblePaths": ["-/etc/rancher"]}, (), None),
+        ({"InaccessiblePaths": ["-/etc/rancher"], "BindPaths": [["/srv", "/etc/rancher/k3s", False, 0]]}, (), None),
+        (
+            {"TemporaryFileSystem": [["/etc", ""]], "BindPaths": [["/srv", "/etc/rancher", 0, 0]]},
+            (),
+            "/srv/k3s/config.yaml",
+        ),
+        ({"ProtectHome": "tmpfs", "ExecStartEx": [started(K3S, "server", "-c", "/home/c")]}, (), None),
+        ({"ProtectHome": "read-only", "ExecStartEx": [started(K3S, "server", "-c", "/home/c")]}, (), "/home/c"),
+        ({"PrivateTmp": True, "ExecStartEx": [started(K3S, "server", "-c", "/var/tmp/c")]}, (), None),  # noqa: S108 - as above
         ({"ExecStartEx": [started(K3S, "server", "--config=https://a/b")]}, (), None),
     ],
 )
