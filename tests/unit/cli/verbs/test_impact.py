@@ -6,7 +6,8 @@ import io
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
@@ -15,12 +16,15 @@ from agent.base.errors import HostError
 from agent.base.report import no_progress
 from agent.cli.present import Format, Verbosity
 from agent.cli.present.impact_report import present_impact
-from agent.cli.verbs.impact import Access, impact
+from agent.cli.verbs.impact import Access, impact, taken_names
+from agent.cluster.kubernetes.queries import Query
 from agent.cluster.kubernetes.workloads import CONTROLLERS
-from agent.harden.settings.schema import Overrides
+from agent.harden.settings.schema import Overrides, Settings
 from agent.harden.situation import Request
+from agent.k3s.paths import DEFAULT_DATA_DIR
 from tests.fake import fake_host
-from tests.unit.findings.impact.sample_cluster import BASE, WEB, container, plural, pod
+from tests.unit.cluster.api_server import ApiServer
+from tests.unit.findings.impact.sample_cluster import BASE, WEB, container, plural, pod, policy
 
 if TYPE_CHECKING:
     from agent.findings.impact import Impact
@@ -100,3 +104,19 @@ def test_each_object_has_what_when_why_and_what_to_do(lists: Path, output_format
 
 def test_quiet_prints_only_the_result(lists: Path) -> None:
     assert shown(found(lists), Format.PLAIN, Verbosity.QUIET).count("\n") == 1
+
+
+def test_policies_in_the_cluster_whose_name_is_taken_are_named(tmp_path: Path) -> None:
+    """`diff` asks for them; without an answer it says nothing."""
+    situation: Any = SimpleNamespace(facts=SimpleNamespace(data_dir=DEFAULT_DATA_DIR), settings=Settings())
+    theirs, others = (policy(name, "default", ingress=[{}]) for name in ("intra-namespace", "own"))
+    api = ApiServer({Query.NETWORK_POLICIES: [theirs, others]})
+    kubeconfig = tmp_path / "etc/rancher/k3s/k3s.yaml"
+    with api.running():
+        kubeconfig.parent.mkdir(parents=True)
+        kubeconfig.write_text(api.kubeconfig(embedded=True))
+        kubeconfig.chmod(0o600)
+        (found,) = taken_names(fake_host(tmp_path, is_live=True), situation)
+    assert found.id == "network-policy-name-taken"
+    assert "default/intra-namespace" in found.message
+    assert list(taken_names(fake_host(tmp_path, is_live=True), situation)) == []
