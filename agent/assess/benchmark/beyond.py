@@ -12,7 +12,7 @@ from agent.assess.checks.check import AllOf
 from agent.assess.checks.files import Ownership, Permissions
 from agent.assess.checks.host_paths import KUBECONFIG
 from agent.base.model import EVERYWHERE, ON_SERVERS, Component, Instruction, Remediation, ShellCommand
-from agent.harden.guide.criteria import ListSubsetOf
+from agent.harden.guide.criteria import ModernTls
 from agent.harden.guide.files import DIRECTORIES
 from agent.harden.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 
@@ -39,10 +39,7 @@ def _directory(row: DirectoryRow) -> BenchmarkControl:
 
 
 def _tls_version(identifier: str, component: Component, applies: Applies) -> BenchmarkControl:
-    # An empty value is the default, 1.2.
-    check = ArgumentCheck(
-        component, "tls-min-version", ListSubsetOf(("VersionTLS12", "VersionTLS13")), unset_passes=True
-    )
+    check = ArgumentCheck(component, "tls-min-version", ModernTls(), unset_passes=True)
     return benchmark_control(
         identifier,
         check,

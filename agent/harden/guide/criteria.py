@@ -192,6 +192,16 @@ class ListSubsetOf(_Names):
         return _joined([name for name in _split(value) if name in self.names] or [*self.names])
 
 
+class ModernTls(Criterion):
+    """A version of TLS from 1.2 on, or an empty value, which means 1.2 (component-base, ciphersuites_flag.go)."""
+
+    def accepts(self, value: str) -> bool:
+        return value in ("", "VersionTLS12", "VersionTLS13")
+
+    def __str__(self) -> str:
+        return "VersionTLS12 or VersionTLS13"
+
+
 class NotEmpty(Criterion):
     """Any value that is not empty."""
 
@@ -210,10 +220,10 @@ class EachNotEmpty(NotEmpty):
 
 
 class NotGiven(Criterion):
-    """No value: the argument must not be set."""
+    """No value: the argument must not be set, or be empty, which is the same for the name of a file."""
 
-    def accepts(self, value: str) -> bool:  # noqa: ARG002 - no value is accepted
-        return False
+    def accepts(self, value: str) -> bool:
+        return not value
 
     def __str__(self) -> str:
         return "not set"

@@ -73,7 +73,7 @@ WEAK_SUITES = ["", "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA", f"{SUITE},TLS_RSA_WITH_
 
 EXAMPLES: tuple[tuple[str, str, list[str], list[str]], ...] = (
     ("apiserver-anonymous-auth", "anonymous-auth", ["false", "False", "0"], ["true", "1", "", "no"]),
-    ("apiserver-token-auth-file", "token-auth-file", [UNSET], [FILE, ""]),
+    ("apiserver-token-auth-file", "token-auth-file", [UNSET, ""], [FILE]),
     ("apiserver-kubelet-https", "kubelet-https", ["true", UNSET], ["false"]),
     ("apiserver-kubelet-client-certificate", "kubelet-client-certificate", [FILE], [""]),
     ("apiserver-kubelet-client-certificate", "kubelet-client-key", [FILE], [""]),
