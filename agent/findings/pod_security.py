@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from agent.base import yaml_reader
 from agent.base.errors import InputError
 from agent.base.model import Instruction, OwnCommand, Remediation, Restart
+from agent.cluster.kubernetes.pod_security import FIRST_COMPLETE, PodSecurityDefaults
 from agent.findings.registry import Problem
 from agent.harden.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT
 from agent.harden.guide.files import POD_SECURITY_ADMISSION
@@ -45,6 +46,9 @@ def pod_security_shortfall(situation: Situation, path: PurePosixPath, data: byte
         return None
     if _enforces(found, level):
         return None
+    if _is_old(found) and level == _LEVELS[-1]:
+        message = f"Pod Security admission enforces an old version of the {level} standard, which allows capabilities"
+        return Problem(message, "enforce-version: latest", f"enforce-version: {found.version}", found.location)
     message = f"Pod Security admission does not enforce the {level} standard by default"
     return Problem(message, expected, f"enforce: {found.level}" if found.level else "no level", found.location)
 
@@ -91,7 +95,13 @@ def unexpected_exemptions(situation: Situation, path: PurePosixPath, data: bytes
 
 def _enforces(found: PodSecurity, level: str) -> bool:
     """Return whether a configuration enforces a standard, or a stricter one."""
-    return found.level in _LEVELS[_LEVELS.index(level) :]
+    is_weaker = _is_old(found) and level == _LEVELS[-1]
+    return found.level in _LEVELS[_LEVELS.index(level) :] and not is_weaker
+
+
+def _is_old(found: PodSecurity) -> bool:
+    minor = PodSecurityDefaults.of(found).minor
+    return found.level == _LEVELS[-1] and minor is not None and minor < FIRST_COMPLETE
 
 
 def _is_waived(situation: Situation) -> bool:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 ENFORCE = "pod-security.kubernetes.io/enforce"
 _VERSION = "pod-security.kubernetes.io/enforce-version"
-_FIRST_COMPLETE = 22
+FIRST_COMPLETE = 22
 """The minor version from which the standard `restricted` requires that a container drops all capabilities."""
 
 
@@ -93,7 +93,7 @@ def level_of(namespace: Namespace, defaults: PodSecurityDefaults) -> PodSecurity
     standard = standard_of(namespace, defaults)
     if standard is None:
         return None
-    is_old = standard.minor is not None and standard.minor < _FIRST_COMPLETE
+    is_old = standard.minor is not None and standard.minor < FIRST_COMPLETE
     return PodSecurityLevel.BASELINE if is_old and standard.level is PodSecurityLevel.RESTRICTED else standard.level
 
 

@@ -165,6 +165,15 @@ CASES = (
              "set `enforce: restricted` in the defaults of PodSecurity at {location}; restart K3s; or remove"
                  f" `admission-control-config-file` at {SITE}:2; then run `k3s-harden apply`; restart K3s",
              expected="enforce: restricted", found="enforce: privileged"), name="privileged"),
+    Case("pod-security-not-enforced",
+         both(written("/etc/own.yaml", OWN_PSA.replace("restricted", "restricted, enforce-version: v1.20")),
+             written(CONFIG, OWN_ADMISSION)),
+         both(written("/etc/own.yaml", OWN_PSA.replace("restricted", "restricted, enforce-version: v1.22")),
+             written(CONFIG, OWN_ADMISSION)),
+         Seen("/etc/own.yaml:8",
+             "set `enforce-version: latest` in the defaults of PodSecurity at {location}; restart K3s; or remove"
+                 f" `admission-control-config-file` at {CONFIG}:2; then run `k3s-harden apply`; restart K3s",
+             expected="enforce-version: latest", found="enforce-version: v1.20"), name="old version"),
     Case("pod-security-exempts",
          both(written("/etc/own.yaml", OWN_PSA + EXEMPTIONS.format("default, shop")), written(CONFIG, OWN_ADMISSION)),
          both(written("/etc/own.yaml", OWN_PSA + EXEMPTIONS.format("longhorn-system, shop")),
