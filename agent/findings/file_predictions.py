@@ -169,12 +169,13 @@ def _invalid_content(situation: Situation, named: NamedPath, data: bytes) -> Ite
 
 def _context(situation: Situation, component: Component) -> FileContext:
     facts, files = situation.facts, situation.k3s_files
-    arguments = facts.merged_config.component_arguments(component.config_key)
+    arguments = situation.arguments(component).found
+    gates = arguments[FEATURE_GATES].value if FEATURE_GATES in arguments else ""
     on, off = (listed_plugins(situation, name) for name in (ADMISSION_PLUGINS_ARGUMENT, DISABLED_PLUGINS_ARGUMENT))
     return FileContext(
         minor=facts.version.minor if facts.version_is_known else 0,
-        arguments={name: values[-1].text for name, values in arguments.items() if values},
-        gates={name for value in arguments.get(FEATURE_GATES, ()) for name in re.findall("[A-Za-z0-9]+", value.text)},
+        arguments={name: argument.value for name, argument in arguments.items()},
+        gates=set(re.findall("[A-Za-z0-9]+", gates)),
         is_missing=lambda file: file.is_absolute() and (file not in files.contents or file in files.unusable),
         content=files.contents.get,
         uses_plugin=lambda name: name in on if name != POD_SECURITY else name not in off,

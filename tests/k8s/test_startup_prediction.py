@@ -212,6 +212,19 @@ PAIRS = (
         "component-argument-invalid",
         component=KUBELET,
     ),
+    named(
+        "authentication-config",
+        f"{AUTHENTICATION}anonymous: {{enabled: false}}\n",
+        AUTHENTICATION,
+        "component-file-invalid",
+        "anonymous-auth=false",
+    ),
+    Pair(
+        "component-file-invalid",  # K3s passes its own anonymous-auth: to K3s it is another argument
+        API_SERVER,
+        {OWN: f"{AUTHENTICATION}anonymous: {{enabled: false}}\n", **given(API_SERVER, f"authentication_config={OWN}")},
+        {OWN: AUTHENTICATION, **given(API_SERVER, f"authentication_config={OWN}")},
+    ),
     named("encryption-provider-config", ENCRYPTION.replace("Ug==", "UlJS"), OLD_ENCRYPTION),
     Pair("component-file-invalid", API_SERVER, {"/var/log/own": None, **LOGGED}, LOGGED),
     kubelet_file("cpuManagerPolicy: static\n", "cpuManagerPolicy: static\nreservedSystemCPUs: '0'\n"),

@@ -163,11 +163,9 @@ def _rows(prefix: str) -> Iterator[tuple[str, str]]:
 
 
 def minors_in(text: str) -> range:
-    """Return the minors of a cell such as `34-36` or `37`; all if it is empty."""
-    if not text:
-        return range(FIRST_MINOR, LAST_MINOR + 1)
-    first, _, last = text.partition("-")
-    return range(int(first), int(last or first) + 1)
+    """Return the minors of a cell such as `34-36`, `37` or, for 36 and all later ones, `36-`; all if it is empty."""
+    first, dash, last = text.partition("-")
+    return range(int(first or FIRST_MINOR), int(last or (first if text and not dash else LAST_MINOR)) + 1)
 
 
 @lru_cache(maxsize=4)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from agent.base import package_data
 from agent.base.model import Component
 from agent.k3s.components import tables
 from agent.k3s.components.files.field_table import kind_of_value
+from agent.k3s.components.files.file_rules import FILE_RULES
 from agent.k3s.components.relations import is_gate, name_in
-from agent.k3s.components.rules import default_values, rejected_by_rule, rules_about
+from agent.k3s.components.rules import RULES, default_values, rejected_by_rule, rules_about
 from tests.k8s.rule_examples import examples, parsed
 
 OF_OTHERS = ("requires", "requires any", "excludes", "not below")
@@ -33,6 +35,23 @@ def test_each_name_in_the_table_is_an_argument_a_field_or_a_gate(component: Comp
                 unknown.add(name)
     assert unknown == set()
     assert [name for name in default_values(component) if not kind_of_value(component, name, MINORS[-1])] == []
+
+
+CLOSED = {
+    "cpu-manager-policy-options=prefer-align-cpus-by-uncorecache": "34-35",
+    "cpu-manager-policy-options=strict-cpu-reservation": "34",
+    "nodeport-addresses": "34 34-36",
+}
+"""Rules that a minor version removed, by their arguments. A rule without an end applies to each new minor, too."""
+
+
+@pytest.mark.parametrize("table", [RULES, FILE_RULES])
+def test_only_these_rules_end_with_a_minor(table: str) -> None:
+    found: dict[str, str] = {}
+    for row in package_data.rows("k3s", "components", table):
+        if row[-2] and not row[-2].endswith("-"):
+            found[row[1]] = f"{found.get(row[1], '')} {row[-2]}".strip()
+    assert found == (CLOSED if table == RULES else {})
 
 
 @pytest.mark.parametrize("minor", MINORS)
