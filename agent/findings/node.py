@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from agent.base.errors import AccessDeniedError
 from agent.base.model import (
     NEWEST_KNOWN,
-    OLDEST_COVERED,
     Instruction,
     Location,
     OwnCommand,
@@ -130,21 +129,6 @@ def version_newer(situation: Situation) -> Iterator[Problem]:
     if situation.facts.version.minor > NEWEST_KNOWN.minor:
         yield Problem(
             f"K3s {situation.facts.version} is not known to this release; the rows for v1.{NEWEST_KNOWN.minor} apply",
-        )
-
-
-@finding(Level.WARNING, remediation="correct --k3s-version or `k3s-version` in the settings, or upgrade K3s")
-def version_older(situation: Situation) -> Iterator[Problem]:
-    """This K3s version is older than the oldest version that the guide covers, whose hardening applies.
-
-    YAML shortens a version that is not quoted: 1.30 becomes 1.3.
-    """
-    version = situation.facts.version
-    if version.minor < OLDEST_COVERED.minor:
-        yield Problem(
-            f"the guide does not cover this K3s version; the rows for v{OLDEST_COVERED.family} apply",
-            expected=f"v{OLDEST_COVERED.family} or newer",
-            found=str(version),
         )
 
 

@@ -230,8 +230,8 @@ def test_v1_25_0_is_a_release_and_v1_25_is_the_newest(hardened: Hardened) -> Non
 @pytest.mark.parametrize(
     ("version", "words"),
     [
-        ("v1.38", ("v1.38", "v1.23 to v1.37")),
-        ("v1.22", ("v1.22", "v1.23 to v1.37")),
+        ("v1.38", ("v1.38", "up to v1.37")),
+        ("v1.22", ("v1.22", "v1.23 or newer")),
         ("v1.34.3+rke2r1", ("'v1.34.3+rke2r1'",)),
         ("v1.33", ("downgrade from v1.34 to v1.33",)),
     ],

@@ -17,6 +17,7 @@ import pytest
 
 from agent.base.errors import LockHeldError
 from agent.base.host import Host
+from agent.base.model import Version
 from agent.base.value import replace
 from agent.cli.present import REPORT_FORMATS, Format
 from agent.cli.verbs import converge as verbs
@@ -25,6 +26,7 @@ from agent.cli.verbs.installation import installation_for
 from agent.cli.verbs.revert import revert
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
+from agent.harden.situation.observation import observe_situation
 from tests.scenarios.host_tree import (
     AUDIT,
     CONFIG,
@@ -101,6 +103,20 @@ def test_a_root_that_is_a_file_is_reported_as_one() -> None:
         "cannot use --root /etc/passwd: it is a regular file, not a directory\n"
         in run("check", "--root", "/etc/passwd").stderr
     )
+
+
+@pytest.mark.parametrize("verb", ["apply", "check", "diff", "assess", "preflight v1.20", "render k3s-config"])
+def test_2_is_for_a_k3s_older_than_the_guide(verb: str, host: HostTree) -> None:
+    root = () if "render" in verb else ("--root", str(host.root))
+    done = run(*verb.split(), *root, *(() if "preflight" in verb else ("--role", "server", "--k3s-version", "v1.20")))
+    assert done.code == 2
+    assert "cannot use K3s v1.20.0: k3s-harden requires v1.23 or newer" in done.stderr
+
+
+def test_the_gate_hardens_a_k3s_older_than_the_guide(host: HostTree) -> None:
+    """A K3s that runs must not be blocked."""
+    request = Request(Overrides(role="server", k3s_version="v1.20"), for_gate=True)
+    assert observe_situation(Host.tree_at(str(host.root)), request).facts.version == Version(1, 20, 0)
 
 
 def test_2_is_for_a_host_with_an_unknown_role(host: HostTree) -> None:

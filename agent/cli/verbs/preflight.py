@@ -8,7 +8,6 @@ from agent import findings
 from agent.base.errors import UsageError
 from agent.base.model import (
     NEWEST_KNOWN,
-    OLDEST_COVERED,
     FixOwner,
     Instruction,
     Location,
@@ -24,6 +23,7 @@ from agent.cli.verbs.converge import items_of
 from agent.cli.verbs.k3s_state import installed_k3s
 from agent.harden.node.datastore import Datastore, sqlite_database
 from agent.harden.node.site_files import read_settings
+from agent.harden.node.version import require_covered
 from agent.harden.plan.preflight_result import Preflight, compared_findings, not_compliant
 from agent.harden.settings.schema import DEFAULT_SETTINGS, Overrides
 from agent.harden.situation.observation import observe_after_apply, observe_situation
@@ -57,13 +57,11 @@ def target_version(text: str) -> Version:
             f" or v{NEWEST_KNOWN.family}.2+k3s1",
             "pass the version of K3s that you will install",
         )
-    if not OLDEST_COVERED.minor <= target.minor <= NEWEST_KNOWN.minor:
+    require_covered(target)
+    if target.minor > NEWEST_KNOWN.minor:
         raise UsageError(
-            f"cannot check K3s {shown_version(target)}:"
-            f" this release knows v{OLDEST_COVERED.family} to v{NEWEST_KNOWN.family}",
-            "upgrade k3s-harden if a newer release exists"
-            if target.minor > NEWEST_KNOWN.minor
-            else "choose one of these",
+            f"cannot check K3s {shown_version(target)}: this release knows K3s up to v{NEWEST_KNOWN.family}",
+            "upgrade k3s-harden if a newer release exists",
         )
     return target
 

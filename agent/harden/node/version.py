@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.base.errors import HostError
-from agent.base.model import Version
+from agent.base.errors import HostError, UsageError
+from agent.base.model import OLDEST_COVERED, Version
 from agent.base.value import Value
 
 if TYPE_CHECKING:
@@ -19,6 +19,15 @@ _TIMEOUT = 3.0
 """Seconds for a program whose version a setting or a record has, too."""
 _PATIENCE = 15.0
 """Seconds for another program. It prints its version without unpacking itself, but a slow disk has to load it."""
+
+
+def require_covered(version: Version) -> None:
+    """Raise UsageError for a version that is older than the guide."""
+    if version.minor < OLDEST_COVERED.minor:
+        raise UsageError(
+            f"cannot use K3s {version}: k3s-harden requires v{OLDEST_COVERED.family} or newer",
+            "upgrade K3s; if it is newer, correct the version, which needs quotes in YAML: there 1.30 is 1.3",
+        )
 
 
 class RecordedVersion(Value):

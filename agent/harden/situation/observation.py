@@ -22,7 +22,7 @@ from agent.harden.guide.sysctls import SYSCTLS
 from agent.harden.node import facts, gate, site_files
 from agent.harden.node.machine import read_machine
 from agent.harden.node.sysctl_files import read_sysctl_files
-from agent.harden.node.version import GivenVersion
+from agent.harden.node.version import GivenVersion, require_covered
 from agent.harden.plan import plan
 from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.harden.settings.stages import stages_of
@@ -88,6 +88,8 @@ def _observe(
     host: Host, request: Request, site: Site, last: LastRun, unreadable_record: Sequence[HardenError]
 ) -> Situation:
     settings, host_facts = _facts(host, request, site, last)
+    if host_facts.version_is_known and not request.for_gate:
+        require_covered(host_facts.version)  # the gate hardens an older K3s, too, which runs already
     _require_supported(settings, host_facts)
     _require_service(request, host_facts)
     today = run_record.date_for_waivers(host, last)

@@ -13,6 +13,7 @@ from agent.harden.guide import manifests
 from agent.harden.guide.files import AUDIT_POLICY, POD_SECURITY_ADMISSION
 from agent.harden.node.facts import assumed_facts
 from agent.harden.node.site_files import read_audit_policy, read_settings, read_waivers
+from agent.harden.node.version import require_covered
 from agent.harden.settings.loading import apply_overrides, load_settings
 from agent.harden.settings.schema import DEFAULT_SETTINGS, Overrides, SecretsEncryption, Settings
 from agent.k3s.paths import DEFAULT_DATA_DIR
@@ -84,7 +85,9 @@ def _source(settings_file: PurePosixPath | None, overrides: Overrides) -> _Sourc
         if settings_file is None
         else read_settings(host, settings_file, overrides)
     )
-    facts = assumed_facts(site.role or Role.SERVER, site.k3s_version or NEWEST_KNOWN, site.data_dir or DEFAULT_DATA_DIR)
+    version = site.k3s_version or NEWEST_KNOWN
+    require_covered(version)
+    facts = assumed_facts(site.role or Role.SERVER, version, site.data_dir or DEFAULT_DATA_DIR)
     return _Source(site, facts, host, settings_file)
 
 

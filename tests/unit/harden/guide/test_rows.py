@@ -108,7 +108,7 @@ def test_the_options_from_1_29_on_are_those_of_k3s_own_guide_but_for_the_plugins
 
 @pytest.mark.parametrize("role", Role)
 def test_a_version_older_than_the_guide_gets_the_rows_of_the_oldest_covered_version(role: Role) -> None:
-    """The finding version-older states this."""
+    """Only the gate hardens it."""
     assert options(role, OLDEST_COVERED.minor - 1) == options(role, OLDEST_COVERED.minor)
 
 
