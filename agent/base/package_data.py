@@ -22,9 +22,14 @@ def read(*path: str) -> bytes:
 
 def rows(*path: str) -> Iterator[list[str]]:
     """Yield the cells of each row of a table; a line that begins with # is a comment."""
-    for line in read(*path).decode().splitlines():
+    return (cells for _, cells in located_rows(*path))
+
+
+def located_rows(*path: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield each row of a table with its file and line."""
+    for number, line in enumerate(read(*path).decode().splitlines(), 1):
         if not line.startswith("#"):
-            yield line.split("\t")
+            yield f"agent/{'/'.join(path)}:{number}", line.split("\t")
 
 
 def records(*path: str) -> Iterator[dict[str, str]]:

@@ -77,6 +77,21 @@ class Item(Value):
     """The last day of a waiver or a stage, YYYY-MM-DD in UTC; empty if it has none."""
 
 
+class Prediction(NamedTuple):
+    """Why a finding predicts that a component does not start."""
+
+    rule: str
+    """The file of this program with the rule, and the line of its table or the name of its function."""
+    source: str
+    """The upstream file with the rule."""
+    values: tuple[str, ...] = ()
+    """The values that meet the conditions of the rule, and do not meet the rule."""
+
+    def __str__(self) -> str:
+        values = f"; values {', '.join(self.values)}" if self.values else ""
+        return f"rule {self.rule}; source {self.source}{values}"
+
+
 class Finding(NamedTuple):
     """A problem that is not a resource."""
 
@@ -94,6 +109,8 @@ class Finding(NamedTuple):
     remediation: Remediation = NO_REMEDIATION
     resource: str = ""
     """The id of the resource that has the problem, if it is one of the report's; it is then the item's problem, too."""
+    prediction: Prediction | None = None
+    """Why the problem is predicted; None if it is observed."""
 
 
 class NextStep(Value):

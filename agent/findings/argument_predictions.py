@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.base.model import Component
+from agent.base.report import Prediction
 from agent.base.yaml_reader import BoundsError
 from agent.findings.registry import Problem, correction, edit_of_k3s_config
 from agent.harden.node.arguments.components import not_run
@@ -61,6 +62,7 @@ def kubelet_file_problems(situation: Situation) -> Iterator[Problem]:
                     f"K3s does not start: the kubelet rejects a file of its configuration: {problem.problem}",
                     location=problem.location,
                     remediation=edit_of_k3s_config("correct the file", problem.location),
+                    prediction=Prediction("agent/k3s/components/configuration_fields.tsv", "cmd/kubelet/app/server.go"),
                 )
 
 
@@ -104,4 +106,5 @@ def _problem(situation: Situation, problem: Rejection, whole: str) -> Problem:
         found=problem.found,
         location=problem.location,
         remediation=correction(situation, problem.location, step),
+        prediction=problem.prediction,
     )

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.base.model import NEWEST_KNOWN, Component, Location, Restart, Role
-from agent.base.report import Level
+from agent.base.report import Level, Prediction
 from agent.base.yaml_reader import shown
 from agent.findings.registry import Problem, finding, instruction, is_managed, misconfigured, no, yes
 from agent.harden.desired.dropin_options import AUDIT_POLICY_ARGUMENT
@@ -301,7 +301,8 @@ def k3s_option_invalid(situation: Situation) -> Iterator[Problem]:
         for key, value, expected in option_values.invalid_options(facts.operator_config, is_server=is_server):
             if is_described(facts):
                 message = f"K3s does not start: it rejects {key}: {shown(value.text)}"
-                yield misconfigured(message, "correct the value", value.location, shown(value.text), expected)
+                problem = misconfigured(message, "correct the value", value.location, shown(value.text), expected)
+                yield problem._replace(prediction=Prediction("agent/k3s/option_values.py", "k3s, pkg/cli/cmds"))
 
 
 @finding(Level.WARNING, remediation="correct or remove the option; then restart K3s")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import InputError
 from agent.base.model import Component, Instruction, Location, Remediation, Restart
+from agent.base.report import Prediction
 from agent.findings.admission import listed_plugins
 from agent.findings.registry import Problem, edit_of_k3s_config, is_managed, written_by_apply
 from agent.harden.desired.dropin_options import (
@@ -24,7 +25,7 @@ from agent.k3s.admission_plugins import POD_SECURITY
 from agent.k3s.components import controllers
 from agent.k3s.components.certificate_pairs import CERTIFICATE_PAIRS, SIGNING, SIGNING_ALL
 from agent.k3s.components.files import pem
-from agent.k3s.components.files.decoding import located
+from agent.k3s.components.files.decoding import RejectedFileError, located
 from agent.k3s.components.files.file_rules import FileContext
 from agent.k3s.components.files.named_files import rejected_content
 from agent.k3s.components.gates import FEATURE_GATES
@@ -182,6 +183,11 @@ def _context(situation: Situation, component: Component) -> FileContext:
     )
 
 
+def _by_reader(named: NamedPath) -> Prediction:
+    """Return the explanation of a problem that no row of a table has."""
+    return Prediction(f"agent/k3s/components/files/named_files.py, {named.option}", f"{named.component or 'k3s'}")
+
+
 def _problem(situation: Situation, named: NamedPath, problem: InputError) -> Problem:
     if is_managed(situation, named.path):
         remediation = written_by_apply(situation, str(named.path))
@@ -193,4 +199,5 @@ def _problem(situation: Situation, named: NamedPath, problem: InputError) -> Pro
         f"K3s does not start: the file of {named.option} is invalid: {problem.problem}",
         location=problem.location,
         remediation=remediation,
+        prediction=(isinstance(problem, RejectedFileError) and problem.prediction) or _by_reader(named),
     )

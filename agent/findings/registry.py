@@ -18,7 +18,7 @@ from agent.base.model import (
     Restart,
     ShellCommand,
 )
-from agent.base.report import Finding, Level
+from agent.base.report import Finding, Level, Prediction
 from agent.harden.plan.plan import WITH_VERSION
 from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.k3s.redaction import redacted
@@ -106,6 +106,8 @@ class Problem(NamedTuple):
     """The steps for this host; without any, the general remediation of the finding, at the location."""
     resource: str = ""
     """The id of the managed resource that has the problem; empty if it is not one."""
+    prediction: Prediction | None = None
+    """The rule, if the problem is that a component will not start."""
 
 
 class Property(NamedTuple):

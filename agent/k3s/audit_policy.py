@@ -76,7 +76,7 @@ def _problems(data: bytes, path: PurePosixPath, *, placeholders: bool, any_group
     lines = {line for line, _ in found}
     # The API server ignores fields that do not exist.
     types = wrong_types(policy, nested_types(fields_of("Policy", minor=0)), is_strict=False)
-    found += [(line, problem) for line, problem in types if line not in lines]
+    found += [(line, problem) for line, problem, _ in types if line not in lines]
     return tuple(InputError(Location(path, line), problem) for line, problem in found)
 
 

@@ -229,10 +229,8 @@ def _one_of(_: _Maker, words: str, subject: str) -> _Made:
     return {subject: first}, {subject: "99" if first.isdecimal() else "none-such"}
 
 
-def _matches(make: _Maker, name: str, subject: str) -> _Made:
+def _matches(_: _Maker, name: str, subject: str) -> _Made:
     valid, invalid = syntax(name).valid, syntax(name).invalid
-    if make.kind(subject) == "mapLess":
-        valid, invalid = valid.replace("=", "<"), invalid.replace("=", "<")
     return {subject: valid}, {subject: invalid}
 
 

@@ -86,6 +86,7 @@ class Finding(NamedTuple):
     remediation: str
     blocks_gate: bool
     prevents_start: bool
+    prediction: dict[str, object] | None = None
 
 
 class JsonReport(NamedTuple):

@@ -372,3 +372,18 @@ def test_the_operator_configuration_is_not_changed(hardened: Hardened) -> None:
     for verb in (*COMPARING_VERBS, "revert"):
         host.run(verb)
     assert {path: host.entries()[path] for path in (CONFIG, SETTINGS)} == before
+
+
+def test_every_prediction_explains_itself(hardened: Hardened) -> None:
+    """JSON always has the rule, its source and the values; the text has them with -v."""
+    host = hardened("server", "1.37")
+    host.write("/etc/own.yaml", "kind: AuthenticationConfiguration\n")
+    arguments = "[max-pods=x, foo=1, image-gc-high-threshold=80]"
+    host.write(CONFIG, f"kubelet-arg: {arguments}\nkube-apiserver-arg: [authentication-config=/etc/own.yaml]\n")
+    found = json.loads(host.run("check", "--format", "json").stdout)["findings"]
+    predicted = [item["prediction"] for item in found if item["prevents_start"] and item["id"].startswith("component-")]
+    assert len(predicted) == 4
+    for item in predicted:
+        assert item["rule"].startswith("agent/")
+        assert item["source"]
+        assert item["rule"] in host.run("check", "-v").stdout

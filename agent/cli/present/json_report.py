@@ -60,4 +60,5 @@ def finding_object(finding: Finding) -> dict[str, object]:
         **finding._asdict(),
         "location": location_object(finding.location),
         "remediation": remediation.text(finding.remediation),
+        "prediction": finding.prediction and finding.prediction._asdict(),
     }

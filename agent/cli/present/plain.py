@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.cli.present import Verbosity, remediation
-from agent.cli.present.text import fields, fix, hints, printable, result, title
+from agent.cli.present.text import fields, fix, hints, predictions, printable, result, title
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +28,8 @@ def _lines(report: Report, last: str, verbosity: Verbosity) -> Iterator[str]:
         yield _entry_line(entry)
         for item in entry.items:
             yield from item.diff.removesuffix("\n").split("\n") if item.diff else ()
+    if verbosity is Verbosity.VERBOSE:
+        yield from predictions(report)
     yield last
     if report.next_steps:
         from agent.cli.present.next_steps import step_lines

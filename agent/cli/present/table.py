@@ -12,7 +12,7 @@ from agent.base.report import ItemStatus, Level
 from agent.cli.present import Verbosity, fitting, remediation
 from agent.cli.present.layout import NARROW, indent_of, joined, padded, print_command, print_line, styled
 from agent.cli.present.next_steps import print_next_steps
-from agent.cli.present.text import fields, fix, hints, is_compliant, result, stripped, title
+from agent.cli.present.text import fields, fix, hints, is_compliant, predictions, result, stripped, title
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -67,6 +67,8 @@ def print_report(console: Console, report: Report, verbosity: Verbosity) -> None
         entries = report.entries
         shown = [entry for entry in entries if is_verbose or not is_compliant(entry)]
         print_entries(console, shown, with_fix=is_verbose or not report.next_steps)
+        for line in predictions(report) if is_verbose else ():
+            print_line(console, styled(line, "dim"), hanging=2)
         hidden = len(entries) - len(shown)
         if hidden:
             items = f"{hidden} compliant item{'' if hidden == 1 else 's'}"

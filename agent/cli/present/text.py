@@ -46,6 +46,15 @@ def fields(finding: Finding, about: str = "") -> list[tuple[str, str]]:
     return [(name, value) for name, value in values if value]
 
 
+def predictions(report: Report) -> list[str]:
+    """Return why each problem is predicted, as a line."""
+    return [
+        f"prediction {finding.id}{f' at {finding.location}' if finding.location else ''}: {finding.prediction}"
+        for finding in report.findings
+        if finding.prediction
+    ]
+
+
 def fix(entry: Entry) -> Remediation:
     """Return the remediation of an entry: that of its most urgent finding which has one, or none."""
     ordered = sorted(entry.findings, key=urgency_of)

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from agent.base.model import Component
+from agent.base.report import Prediction
 from agent.base.value import replace
 from agent.k3s.components import gates, tables
 from agent.k3s.components.arguments import GivenBy
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from agent.k3s.components.values import Parsed
 
 _PFLAG = "github.com/spf13/pflag"
+_FLAGS, _GATES = (f"agent/k3s/components/{name}" for name in (tables.FLAGS, tables.FEATURE_GATES))
 _WITHOUT_PREFIX = frozenset({Component.KUBELET, Component.KUBE_PROXY})
 """Components that read `kube:Gate=true` as the name of a gate (MapStringBool of component-base)."""
 _BESIDE_FILE = re.compile(
@@ -77,7 +79,8 @@ def _unparsable(component: Component, name: str, kind: str, value: Given) -> Rej
         parse(kind, value.value)
     except InvalidValueError as error:
         message, cause = f"cannot parse {name}={value.value}", Cause.INVALID_VALUE
-        return Rejection(cause, component, name, message, str(error), value.value, value.at, _PFLAG)
+        prediction = Prediction(f"{_FLAGS}, kind {kind}", _PFLAG)
+        return Rejection(cause, component, name, message, str(error), value.value, value.at, prediction)
     return None
 
 
@@ -93,13 +96,14 @@ def _rejected_gates(arguments: ParsedArguments, settings: list[GateSetting]) -> 
     component = arguments.component
     for gate in gates.rejected_gates(settings, arguments.minor):
         message = f"rejects its feature gates: {gate.message}"
-        setting, source = gate.setting, "component-base/featuregate/feature_gate.go"
-        rejected = (component, FEATURE_GATES, message, gate.expected, setting.written, setting.location, source)
+        setting, prediction = gate.setting, Prediction(_GATES, "component-base/featuregate/feature_gate.go")
+        rejected = (component, FEATURE_GATES, message, gate.expected, setting.written, setting.location, prediction)
         yield Rejection(Cause.FEATURE_GATE, *rejected, gate.meant)
     texts = [value.value for value in arguments.given.get(FEATURE_GATES, ()) if not value.is_field]
     if component not in _WITHOUT_PREFIX and gates.mixes_prefixes(texts):
-        message, source = "rejects feature gates with and without the prefix kube:", "component-base/compatibility"
-        yield arguments.rejection(FEATURE_GATES, message, "one way for all gates", source)
+        message = "rejects feature gates with and without the prefix kube:"
+        prediction = Prediction("agent/k3s/components/gates.py: mixes_prefixes", "component-base/compatibility")
+        yield arguments.rejection(FEATURE_GATES, message, "one way for all gates", prediction)
 
 
 _WRITTEN = (GivenBy.OPERATOR, GivenBy.DROPIN)
@@ -126,7 +130,9 @@ def _after_parsing(arguments: ParsedArguments) -> Iterator[Rejection]:
     for rule in rules_about(component):
         yield from rejected_by_rule(rule, arguments)
     for find_rejected in IRREGULAR_RULES[component]:
-        yield from find_rejected(arguments)
+        name = f"agent/k3s/components/irregular_rules.py: {find_rejected.__name__}"
+        for found in find_rejected(arguments):
+            yield replace(found, prediction=found.prediction._replace(rule=name))
 
 
 def _unknown(component: Component, name: str, last: Given, minor: int, known: Spelling) -> Rejection:
@@ -139,4 +145,4 @@ def _unknown(component: Component, name: str, last: Given, minor: int, known: Sp
         message, meant = f"has no argument {name}", known.meant(name)
     expected = meant or expected or f"an argument of {component.value} 1.{minor}"
     cause = Cause.UNKNOWN_ARGUMENT
-    return Rejection(cause, component, name, message, expected, written, last.at, source, meant)
+    return Rejection(cause, component, name, message, expected, written, last.at, Prediction(_FLAGS, source), meant)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.base.report import Prediction
 from agent.base.value import Value
 from agent.k3s.components import gates, tables
 from agent.k3s.components.arguments import Given, GivenBy
 from agent.k3s.components.files.field_table import kind_of_value
+from agent.k3s.components.relations import DEFAULT
 from agent.k3s.components.values import parse
 
 if TYPE_CHECKING:
@@ -38,8 +40,7 @@ class Rejection(Value):
     expected: str
     found: str
     location: Location
-    source: str
-    """The upstream file with the rule."""
+    prediction: Prediction
     meant: str = ""
     """What to write instead of `found`, or of the name of the argument, if a name is misspelt."""
 
@@ -82,10 +83,19 @@ class ParsedArguments(Value):
         gate = tables.feature_gate(name, self.minor)
         return gate is None or gates.is_on(name, gate, self.gates)
 
-    def rejection(self, name: str, message: str, expected: str, source: str) -> Rejection:
-        """Return the rejection of an argument that is given."""
+    def shown(self, name: str) -> str:
+        """Return a value or feature gate with its name, as it is written."""
+        if name[:1].isupper():
+            return f"{name}={str(self.gate_is_on(name)).lower()}"
+        given = [f"{name}={value.value}" for value in self.given.get(name, ())]
+        default = f"{name}={self.passed[name]}{DEFAULT}" if name in self.passed else f"{name} is not set"
+        return " ".join(given) or default
+
+    def rejection(self, name: str, message: str, expected: str, source: str | Prediction) -> Rejection:
+        """Return the rejection of an argument that is given, by a rule or by what an upstream file has."""
+        prediction = Prediction("", source, (self.shown(name),)) if isinstance(source, str) else source
         cause = Cause.FEATURE_GATE if name == gates.FEATURE_GATES else Cause.INVALID_VALUE
         last = next(given for given in reversed(self.given[name]) if given.by is not GivenBy.K3S)
         if last.is_field:
             message = message.replace(name, last.field)
-        return Rejection(cause, self.component, last.field or name, message, expected, last.value, last.at, source)
+        return Rejection(cause, self.component, last.field or name, message, expected, last.value, last.at, prediction)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.k3s.components.controllers import runs
 from agent.k3s.components.syntaxes import syntax
+from agent.k3s.components.values import Pairs
 from agent.k3s.go_values import duration
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
         def gate_is_on(self, name: str) -> bool:
             """Return whether a feature gate is on."""
 
+        def shown(self, name: str) -> str:
+            """Return a value or feature gate with its name, as it is written: `name=value`."""
+
 
 class Unmet(NamedTuple):
     """A relation that values do not meet."""
@@ -46,6 +50,10 @@ class Unmet(NamedTuple):
 if TYPE_CHECKING:
     Relation = Callable[[str, str, Values], Iterator[Unmet]]
     """A function of an operand, a subject and values, which yields how the values do not meet it."""
+
+
+DEFAULT = " (default)"
+"""The end of a value that is shown, if neither the operator nor a file sets it."""
 
 
 def name_in(term: str) -> str:
@@ -84,9 +92,10 @@ def _is_one_of(value: Parsed | None, words: list[str]) -> bool:
 
 
 def texts_in(value: Parsed | None) -> tuple[str, ...]:
-    """Return a value as texts: the items of a list, `key=value` of a mapping, or one text."""
+    """Return a value as texts: the items of a list, `key=value` or `key<value` of a mapping, or one text."""
     if isinstance(value, dict):
-        return tuple(f"{key}={item}" for key, item in value.items())
+        separator = value.separator if isinstance(value, Pairs) else "="
+        return tuple(f"{key}{separator}{item}" for key, item in value.items())
     if isinstance(value, bool):
         return (str(value).lower(),)
     return value if isinstance(value, tuple) else () if value is None else (str(value),)
@@ -183,15 +192,20 @@ def _above(operand: str, subject: str, values: Values) -> Iterator[Unmet]:
     other, _, times = operand.partition(" ")
     value, least = _number_in(subject, values), _number_in(other, values)
     if value is not None and least is not None and not value > least * float(times or 1):
-        limit = f"more than {times} times {other}" if times else f"more than {other}"
-        yield Unmet(f"needs {limit} in {subject}", limit, other)
+        limit = f"more than {f'{times} times ' if times else ''}{_text(other, values)}"
+        yield Unmet(f"needs {limit} ({other}) in {subject}", limit, other)
 
 
 def _not_below(other: str, subject: str, values: Values) -> Iterator[Unmet]:
     """A number is at least another one."""
     value, least = _number_in(subject, values), _number_in(other, values)
     if value is not None and least is not None and value < least:
-        yield Unmet(f"needs at least {other} in {subject}", f"at least {other}", other)
+        limit = f"at least {_text(other, values)}"
+        yield Unmet(f"needs {limit} ({other}) in {subject}", limit, other)
+
+
+def _text(name: str, values: Values) -> str:
+    return values.shown(name).partition("=")[2].removesuffix(DEFAULT)
 
 
 def _shown(subject: str) -> str:

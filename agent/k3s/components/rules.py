@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base import package_data
+from agent.base.report import Prediction
 from agent.k3s.components.relations import RELATIONS, holds, name_in
 from agent.k3s.components.tables import minors_in
 
@@ -35,6 +36,8 @@ class ValueRule(NamedTuple):
     minors: range
     source: str
     """The upstream file."""
+    row: str
+    """The file and line of the table."""
 
     def unmet(self, values: Values) -> Iterator[tuple[str, Unmet]]:
         """Yield how values do not meet the rule, each with its argument."""
@@ -42,30 +45,35 @@ class ValueRule(NamedTuple):
             for subject in self.arguments.split():
                 yield from ((subject, unmet) for unmet in RELATIONS[self.relation](self.operand, subject, values))
 
+    def prediction(self, subject: str, unmet: Unmet, values: Values) -> Prediction:
+        """Return why values that do not meet the rule are rejected."""
+        terms = dict.fromkeys(filter(None, (name_in(subject), unmet.other, *map(name_in, self.when.split()))))
+        return Prediction(self.row, self.source, tuple(values.shown(name) for name in terms))
 
-def rule_of(cells: list[str]) -> ValueRule:
+
+def rule_of(row: str, cells: list[str]) -> ValueRule:
     """Return the rule of a row: arguments, relation, operand, when, minors, source."""
     arguments, relation, operand, when, minors, source = cells
-    return ValueRule(arguments, relation, operand, when, minors_in(minors), source)
+    return ValueRule(arguments, relation, operand, when, minors_in(minors), source, row)
 
 
 @lru_cache(maxsize=5)
 def rules_about(component: Component) -> tuple[ValueRule, ...]:
     """Return the rules of a component, for all minors."""
-    return tuple(rule_of(cells) for cells in _rows(component) if cells[1] != _DEFAULT)
+    return tuple(rule_of(row, cells) for row, cells in _rows(component) if cells[1] != _DEFAULT)
 
 
 @lru_cache(maxsize=5)
 def default_values(component: Component) -> dict[str, str]:
     """Return the values of arguments that rules depend on if the operator does not set them."""
-    rows = (row for row in _rows(component) if row[1] == _DEFAULT)
+    rows = (cells for _, cells in _rows(component) if cells[1] == _DEFAULT)
     return {name: operand for names, _, operand, *_ in rows for name in names.split()}
 
 
-def _rows(component: Component) -> Iterator[list[str]]:
-    for components, *cells in package_data.rows("k3s", "components", RULES):
+def _rows(component: Component) -> Iterator[tuple[str, list[str]]]:
+    for row, (components, *cells) in package_data.located_rows("k3s", "components", RULES):
         if components == "*" or component.value in components.split():
-            yield cells
+            yield row, cells
 
 
 def rejected_by_rule(rule: ValueRule, arguments: ParsedArguments) -> Iterator[Rejection]:
@@ -79,4 +87,5 @@ def rejected_by_rule(rule: ValueRule, arguments: ParsedArguments) -> Iterator[Re
         if given is not None and arguments.unknown.isdisjoint(involved):
             is_default = unmet.other in arguments.passed and unmet.other not in arguments.given
             note = " (set by default)" if is_default else ""
-            yield arguments.rejection(given, f"{unmet.message}{note}", unmet.expected, rule.source)
+            prediction = rule.prediction(subject, unmet, arguments)
+            yield arguments.rejection(given, f"{unmet.message}{note}", unmet.expected, prediction)

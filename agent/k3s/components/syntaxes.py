@@ -65,8 +65,11 @@ def _is_node_label(text: str) -> bool:
 
 
 def _is_threshold(text: str, *, is_reclaim: bool = False) -> bool:
-    """Return whether `signal=amount` is a threshold of eviction (pkg/kubelet/eviction/helpers.go)."""
-    signal, _, amount = text.partition("=")
+    """Return whether a text is a threshold of eviction: signal<amount, or what is reclaimed: signal=amount.
+
+    Source: pkg/kubelet/eviction/helpers.go.
+    """
+    signal, _, amount = text.partition("=" if is_reclaim else "<")
     if signal not in SIGNALS:
         return False
     if amount.endswith("%"):

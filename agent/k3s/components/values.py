@@ -52,7 +52,15 @@ def _pair(text: str, separator: str, expected: str) -> tuple[str, str]:
 def mapping(text: str, separator: str = "=") -> dict[str, str]:
     """Parse as MapStringString of component-base: pairs separated by commas, without quoting."""
     pairs = (_pair(pair, separator, f"key{separator}value, separated by commas") for pair in text.split(",") if pair)
-    return {key.strip(): value.strip() for key, value in pairs}
+    found = Pairs((key.strip(), value.strip()) for key, value in pairs)
+    found.separator = separator
+    return found
+
+
+class Pairs(dict[str, str]):
+    """A mapping that keeps what stands between its keys and values."""
+
+    separator = "="
 
 
 def label_mapping(text: str) -> dict[str, str]:
@@ -251,9 +259,10 @@ def combined(kind: str, values: Sequence[Parsed]) -> Parsed:
     if kind == "stringArray":
         return tuple(str(value) for value in values)
     if kind in MAPPINGS:
-        merged: dict[str, str] = {}
+        merged = Pairs()
         for value in values:
             if isinstance(value, dict):
                 merged.update(value)
+                merged.separator = getattr(value, "separator", "=")
         return merged
     return values[-1]

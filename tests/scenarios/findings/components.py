@@ -78,7 +78,7 @@ CASES = (
          written(CONFIG, "kube-scheduler-arg:\n  - leader-elect-lease-duration=10s\ncluster-init: true\n"),
          written(CONFIG, "kube-scheduler-arg:\n  - leader-elect-lease-duration=10s\n"),
          Seen(f"{CONFIG}:2", "correct `leader-elect-lease-duration` at {location}; restart K3s",
-             expected="more than leader-elect-renew-deadline", found="10s"), version="1.37", name="etcd"),
+             expected="more than 10s", found="10s"), version="1.37", name="etcd"),
     Case("feature-gate-invalid",
          written(CONFIG, "kube-apiserver-arg:\n  - feature-gates=NodeSwap=true,APIServerTracing=true\n"),
          written(CONFIG, "kube-apiserver-arg:\n  - feature-gates=NodeSwap=true,APIServerIdentity=true\n"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.base import yaml_reader
 from agent.base.errors import InputError
 from agent.base.model import Location
+from agent.base.report import Prediction
 from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, describe_node, duplicates, shown
 from agent.k3s.components.files.field_table import words_of
 from agent.k3s.go_values import InvalidValueError, duration
@@ -23,16 +24,30 @@ if TYPE_CHECKING:
     from agent.k3s.components.files.field_table import FieldType
 
 
+DECODED = Prediction("agent/k3s/components/configuration_fields.tsv", "apimachinery/pkg/runtime/serializer/json")
+"""Why a field is rejected that does not exist, or has a value of another type."""
+
+
 class FileProblem(NamedTuple):
     """A reason for which a component rejects a file."""
 
     line: int
     text: str
+    prediction: Prediction | None = None
+    """The rule; None for one of the module that reads the argument."""
+
+
+class RejectedFileError(InputError):
+    """A component rejects a file by a rule."""
+
+    def __init__(self, location: Location, problem: str, prediction: Prediction | None) -> None:
+        super().__init__(location, problem)
+        self.prediction = prediction
 
 
 def located(problems: Iterable[FileProblem], path: PurePosixPath) -> Iterator[InputError]:
     """Return problems of a file with its path."""
-    return (InputError(Location(path, problem.line), problem.text) for problem in problems)
+    return (RejectedFileError(Location(path, line), text, prediction) for line, text, prediction in problems)
 
 
 def first_mapping(data: bytes, path: PurePosixPath, expected: str, *, can_be_empty: bool = False) -> YamlMapping:
@@ -52,7 +67,9 @@ def wrong_head(
     for key, allowed in (("kind", kinds), ("apiVersion", versions)):
         if node.text(key) not in allowed and not (can_be_missing and not node.text(key)):
             found = node.get(key)
-            yield FileProblem((found or node).line, f"expected the {key} {allowed[0]}; found {describe_node(found)}")
+            yield FileProblem(
+                (found or node).line, f"expected the {key} {allowed[0]}; found {describe_node(found)}", DECODED
+            )
 
 
 def wrong_types(node: Node, types: FieldType, name: str = "", *, is_strict: bool = True) -> Iterator[FileProblem]:
@@ -83,7 +100,7 @@ def _wrong_scalar(node: Node, type_name: str, name: str) -> Iterator[FileProblem
         yield _wrong(node, name, expected)
     elif words and isinstance(node, Scalar) and node.value and node.value not in words:  # an empty text is not set
         expected = yaml_reader.alternatives(words) if len(words) > 1 else words[0]
-        yield FileProblem(node.line, f"`{shown(name)}` must be {expected}; found {describe_node(node)}")
+        yield FileProblem(node.line, f"`{shown(name)}` must be {expected}; found {describe_node(node)}", DECODED)
 
 
 _MAP = "map[string]"
@@ -93,7 +110,7 @@ def repeated_fields(node: Node) -> Iterator[FileProblem]:
     """Yield the fields that are set twice, at any depth."""
     if isinstance(node, YamlMapping):
         for _, again in duplicates(node):
-            yield FileProblem(again.line, f"the field `{shown(again.key)}` is set twice")
+            yield FileProblem(again.line, f"the field `{shown(again.key)}` is set twice", DECODED)
     children = [entry.node for entry in node.entries] if isinstance(node, YamlMapping) else []
     for child in node.items if isinstance(node, YamlSequence) else children:
         yield from repeated_fields(child)
@@ -113,15 +130,15 @@ def _fields(node: Node, types: dict[str, FieldType], name: str, *, is_strict: bo
         if entry.key in types:
             yield from wrong_types(entry.node, types[entry.key], path, is_strict=is_strict)
         elif is_strict:
-            yield FileProblem(entry.line, f"the field `{shown(path)}` does not exist")
+            yield FileProblem(entry.line, f"the field `{shown(path)}` does not exist", DECODED)
     for _, again in duplicates(node) if is_strict else ():
-        yield FileProblem(again.line, f"the field `{shown(again.key)}` is set twice")
+        yield FileProblem(again.line, f"the field `{shown(again.key)}` is set twice", DECODED)
 
 
 def _wrong(node: Node, name: str, expected: str) -> FileProblem:
     # The message omits a text: it can be a secret in the wrong place.
     found = "a text" if _is_text(node) else describe_node(node)
-    return FileProblem(node.line, f"`{shown(name)}` must be {expected}; found {found}")
+    return FileProblem(node.line, f"`{shown(name)}` must be {expected}; found {found}", DECODED)
 
 
 def _is_text(node: Node) -> bool:

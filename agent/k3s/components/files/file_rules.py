@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base import package_data
 from agent.base.errors import InputError
+from agent.base.report import Prediction
 from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, shown
 from agent.k3s.components.files.decoding import FileProblem, first_mapping, is_set, located, wrong_head, wrong_types
 from agent.k3s.components.files.field_table import fields_of, nested_types, words_of
-from agent.k3s.components.relations import name_in
+from agent.k3s.components.relations import name_in, texts_in
 from agent.k3s.components.rules import rule_of
 from agent.k3s.components.tables import FIRST_MINOR, LAST_MINOR, minors_in
 from agent.k3s.go_values import InvalidValueError, duration
@@ -101,6 +102,11 @@ class FieldValues:
         """Return whether a feature gate is set. The rules name only gates that are off by default."""
         return name in self._context.gates
 
+    def shown(self, name: str) -> str:
+        """Return a field or argument with its value."""
+        value = self.value(name) if not name[:1].isupper() else str(self.gate_is_on(name)).lower()
+        return f"{name} is not set" if value == () else f"{name}={','.join(texts_in(value))}"
+
     def line_of(self, name: str) -> int:
         """Return the line of a field; that of the mapping if the field is not set."""
         name = name.removeprefix(self._prefix)
@@ -134,7 +140,9 @@ def rejected_fields(kind: FileKind, root: YamlMapping, context: FileContext) -> 
     yield from wrong_fields
     if not wrong_fields:  # the component decodes a file before it validates the values
         yield from _unmet_rules(kind, root, types, context)
-        yield from kind.irregular(root, context)
+        function = kind.irregular
+        by_function = Prediction(f"{function.__module__}.{function.__name__}", f"Kubernetes, {kind.name}")
+        yield from (problem._replace(prediction=by_function) for problem in kind.irregular(root, context))
 
 
 def _unmet_rules(kind: FileKind, root: YamlMapping, types: FieldType, context: FileContext) -> Iterator[FileProblem]:
@@ -146,15 +154,15 @@ def _unmet_rules(kind: FileKind, root: YamlMapping, types: FieldType, context: F
             for subject, unmet in rule.unmet(values):
                 text = shown(redacted(unmet.message), _LONGEST_MESSAGE)
                 problem = f"{kind.component} {text}; expected {unmet.expected}"
-                yield FileProblem(values.line_of(name_in(subject)), problem)
+                yield FileProblem(values.line_of(name_in(subject)), problem, rule.prediction(subject, unmet, values))
 
 
 @cache
 def _rules_about(kind: str) -> tuple[tuple[str, ValueRule], ...]:
     """Return the rules of a kind, each with the path of the mapping with its fields. It names them by their paths."""
     return tuple(
-        (scope, rule_of([" ".join(_prefix(scope) + field for field in fields.split()), *cells]))
-        for name, scope, fields, *cells in package_data.rows("k3s", "components", FILE_RULES)
+        (scope, rule_of(row, [" ".join(_prefix(scope) + field for field in fields.split()), *cells]))
+        for row, (name, scope, fields, *cells) in package_data.located_rows("k3s", "components", FILE_RULES)
         if name == kind
     )
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from agent.base.errors import InputError
 from agent.base.model import Component
 from agent.base.yaml_reader import BoundsError
 from agent.k3s.components import prediction
 from agent.k3s.components.arguments import EffectiveArgument, EffectiveArguments
 from agent.k3s.components.files import api_server_files, other_files, pem
 from agent.k3s.components.files.admission_files import rejected_admission
-from agent.k3s.components.files.decoding import located
+from agent.k3s.components.files.decoding import RejectedFileError, located
 from agent.k3s.components.files.fields import read_fields
 from agent.k3s.components.files.file_rules import FileKind, rejected_by
 from agent.k3s.components.files.scheduler_files import SCHEDULER_CONFIGURATION
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import PurePosixPath
 
+    from agent.base.errors import InputError
     from agent.k3s.components.files.file_rules import FileContext
 
     _Reader = Callable[[bytes, PurePosixPath, FileContext], Iterator[InputError]]
@@ -48,7 +48,8 @@ def _kube_proxy(data: bytes, path: PurePosixPath, context: FileContext) -> Itera
         found = {field.name: EffectiveArgument(field.name, "", field.given) for field in fields if field.given}
         arguments = EffectiveArguments(Component.KUBE_PROXY, found, {})
         for problem in prediction.rejected_arguments(arguments, context.minor):
-            yield InputError(problem.location, f"{Component.KUBE_PROXY} {problem.message}; expected {problem.expected}")
+            text = f"{Component.KUBE_PROXY} {problem.message}; expected {problem.expected}"
+            yield RejectedFileError(problem.location, text, problem.prediction)
 
 
 _CONFIGURATIONS: Mapping[Component, _Reader] = {

@@ -18,7 +18,7 @@ from agent.cli.present.remediation import text
 from tests.unit.cli.present.reports import CALM, FULL, shown
 
 SCHEMA = json.loads((Path(__file__).parents[4] / "docs/reference/report.schema.json").read_bytes())
-OPTIONAL = {"next_steps", "resource"}
+OPTIONAL = {"next_steps", "prediction", "resource"}
 """Keys that came after the first release of the schema version."""
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 

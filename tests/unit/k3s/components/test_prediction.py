@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -106,7 +106,8 @@ def test_an_argument_that_stops_a_component_is_predicted_and_a_similar_one_is_no
     found = predicted(component, stops)
     assert found
     assert all(
-        problem.location.path == PATH and problem.message and problem.expected and problem.source for problem in found
+        problem.location.path == PATH and problem.message and problem.expected and all(problem.prediction[:2])
+        for problem in found
     )
     assert predicted(component, near) == []
 
@@ -266,3 +267,19 @@ def test_an_address_that_cannot_be_an_endpoint_stops_the_api_server_since_1_37(a
     """1.34.4 was seen to start; the sources of 1.35.4 and 1.36.3 have no such check."""
     assert predicted(API_SERVER, f"advertise-address={address}", minor=37)
     assert predicted(API_SERVER, f"advertise-address={address}", minor=36) == []
+
+
+def test_a_prediction_names_its_rule_and_the_values_that_met_its_conditions() -> None:
+    """The line of the table is that of the row."""
+    (found,) = predicted(KUBELET, "image-gc-high-threshold=80")
+    assert found.message == "needs more than 80 (image-gc-low-threshold) in image-gc-high-threshold (set by default)"
+    path, _, line = found.prediction.rule.rpartition(":")
+    row = (Path(__file__).parents[4] / path).read_text(encoding="utf-8").splitlines()[int(line) - 1]
+    assert row.startswith("kubelet\timage-gc-high-threshold\tabove")
+    assert row.endswith(found.prediction.source)
+    assert found.prediction.values == ("image-gc-high-threshold=80", "image-gc-low-threshold=80 (default)")
+
+
+def test_the_separator_of_a_mapping_is_shown_as_it_is_written() -> None:
+    (found,) = predicted(KUBELET, "eviction-hard=memory.available<0")
+    assert found.message == "rejects eviction-hard=memory.available<0"
