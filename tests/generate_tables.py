@@ -302,10 +302,6 @@ _FILE_KINDS = (
         ("CredentialProviderConfig", f"k8s.io/kubelet/config/{version}", f"kubelet.config.k8s.io/{version}")
         for version in _VERSIONS
     ),
-    *(
-        ("EgressSelectorConfiguration", f"{_APISERVER}/apiserver/{version}", f"apiserver.k8s.io/{version}")
-        for version in _VERSIONS[1:]
-    ),
     ("EncryptionConfiguration", f"{_APISERVER}/apiserver/v1", "apiserver.config.k8s.io/v1"),
     (
         "Configuration",

@@ -73,11 +73,6 @@ kubeReserved: {{memory: 412Mi}}
 evictionHard: {{memory.available: 100Mi}}
 reservedMemory: [{{limits: {{memory: {}}}}}]
 """
-EGRESS = """\
-apiVersion: apiserver.k8s.io/v1beta1
-kind: EgressSelectorConfiguration
-egressSelections: [{name: cluster, connection: {proxyProtocol: Direct}}]
-"""
 TRACING = "apiVersion: apiserver.config.k8s.io/v1\nkind: TracingConfiguration\nendpoint: localhost:4317\n"
 
 
@@ -98,7 +93,6 @@ hostnameOverride: {NAME}
 healthzBindAddress: 127.0.0.1
 conntrack: {{maxPerCore: 0, tcpCloseWaitTimeout: 0s, tcpEstablishedTimeout: 0s}}
 """
-POD = "apiVersion: v1\nkind: Pod\nspec: {volumes: [{name: a, emptyDir: {}}]}\n"
 
 
 class Pair(NamedTuple):
@@ -185,10 +179,8 @@ PAIRS = (
         "audit-policy-unusable",
     ),
     named("authorization-config", AUTHORIZATION.replace("name: rbac", "name: own"), AUTHORIZATION),
-    named("egress-selector-config-file", EGRESS.replace("cluster", "pods"), EGRESS),
     named("tracing-config-file", TRACING.replace("localhost", "http://localhost"), TRACING),
     named("token-auth-file", "token,user\n", "token,user,1\n"),
-    named("pv-recycler-pod-template-filepath-nfs", POD.replace("volumes", "x"), POD, component=CONTROLLER_MANAGER),
     *(
         named("config", SCHEDULED.replace(old, new), SCHEDULED, component=SCHEDULER)
         for old, new in (

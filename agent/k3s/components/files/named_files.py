@@ -62,7 +62,6 @@ _READERS: Mapping[str, _Reader] = {
     "admission-control-config-file": rejected_admission,
     "authentication-config": partial(rejected_by, api_server_files.AUTHENTICATION),
     "authorization-config": partial(rejected_by, api_server_files.AUTHORIZATION),
-    "egress-selector-config-file": partial(rejected_by, api_server_files.EGRESS_SELECTOR),
     "encryption-provider-config": partial(rejected_by, api_server_files.ENCRYPTION),
     "image-credential-provider-config": partial(rejected_by, FileKind("CredentialProviderConfig", Component.KUBELET)),
     "leader-migration-config": partial(
@@ -75,5 +74,4 @@ _READERS: Mapping[str, _Reader] = {
         f"{name}-webhook-config-file": other_files.rejected_kubeconfig
         for name in ("audit", "authentication-token", "authorization")
     },
-    **{f"pv-recycler-pod-template-filepath-{kind}": other_files.rejected_recycler_pod for kind in ("hostpath", "nfs")},
 }

@@ -1,4 +1,4 @@
-"""Files of components that are not of a kind with a table: kubeconfigs, pods that recycle volumes, and tokens. Pure."""
+"""Files of components that are not of a kind with a table: kubeconfigs and tokens. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import InputError
 from agent.base.model import Location
-from agent.base.yaml_reader import YamlMapping, YamlSequence, mappings, shown
+from agent.base.yaml_reader import YamlMapping, mappings, shown
 from agent.k3s.components.files.decoding import first_mapping
 from agent.k3s.go_values import csv_record
 
@@ -22,7 +22,7 @@ _TOKEN_COLUMNS = 3
 
 def rejected_kubeconfig(data: bytes, path: PurePosixPath, _: FileContext) -> Iterator[InputError]:
     """Yield why a kubeconfig names no server (client-go, tools/clientcmd/validation.go)."""
-    root = _first(data, path, "Config")
+    root = _first(data, path)
     if isinstance(root, InputError):
         yield root
         return
@@ -38,18 +38,6 @@ def rejected_kubeconfig(data: bytes, path: PurePosixPath, _: FileContext) -> Ite
         yield InputError(Location(path, (cluster or context).line), message)
 
 
-def rejected_recycler_pod(data: bytes, path: PurePosixPath, _: FileContext) -> Iterator[InputError]:
-    """Yield why the controller manager cannot recycle a volume with a pod (pkg/volume/plugins.go)."""
-    root = _first(data, path, "Pod")
-    if isinstance(root, InputError):
-        yield root
-        return
-    spec = root.get("spec")
-    volumes = spec.get("volumes") if isinstance(spec, YamlMapping) else None
-    if not isinstance(volumes, YamlSequence) or not volumes.items:
-        yield InputError(Location(path, (volumes or root).line), "`spec.volumes` must contain at least one volume")
-
-
 def rejected_tokens(data: bytes, path: PurePosixPath, _: FileContext) -> Iterator[InputError]:
     """Yield a line of a token file with too few columns (apiserver, pkg/authentication/token/tokenfile)."""
     text = data.decode("utf-8", "replace")
@@ -61,13 +49,13 @@ def rejected_tokens(data: bytes, path: PurePosixPath, _: FileContext) -> Iterato
             return
 
 
-def _first(data: bytes, path: PurePosixPath, kind: str) -> YamlMapping | InputError:
+def _first(data: bytes, path: PurePosixPath) -> YamlMapping | InputError:
     """Return the first document. Its kind and version can be missing: the component decodes it into this kind."""
     try:
-        root = first_mapping(data, path, f"kind {kind}")
+        root = first_mapping(data, path, "kind Config")
     except InputError as error:
         return error
-    for key, expected in (("kind", kind), ("apiVersion", "v1")):
+    for key, expected in (("kind", "Config"), ("apiVersion", "v1")):
         if root.text(key) not in (None, "", expected):
             return InputError(Location(path, root.line_of(key)), f"`{key}` must be {expected}")
     return root

@@ -135,26 +135,6 @@ def test_a_leader_migration_that_stops_the_controller_manager_is_predicted(old: 
     assert rejected("leader-migration-config", first) == []
 
 
-POD = "apiVersion: v1\nkind: Pod\nspec: {volumes: [{name: a, emptyDir: {}}]}\n"
-
-
-@pytest.mark.parametrize(
-    ("stopping", "near"),
-    [
-        ("", POD),
-        ("text", POD.replace("kind: Pod\n", "")),
-        (POD.replace("kind: Pod", "kind: Job"), f"{POD}foo: bar\n"),
-        (POD.replace("v1", "v2"), POD.replace("apiVersion: v1\n", "")),
-        (POD.replace("[{name: a, emptyDir: {}}]", "[]"), POD.replace("name: a, ", "")),
-        (POD.replace("volumes", "containers"), POD),
-    ],
-)
-def test_a_template_without_a_volume_stops_the_controller_manager(stopping: str, near: str) -> None:
-    """It reads the pods that recycle volumes when it starts. Seen at 1.34.4 and 1.37.2."""
-    assert rejected("pv-recycler-pod-template-filepath-nfs", stopping)
-    assert rejected("pv-recycler-pod-template-filepath-nfs", near) == []
-
-
 def test_a_signer_needs_exactly_one_certificate() -> None:
     """The file of a certificate of the API server can have a chain."""
     block = b"-----BEGIN CERTIFICATE-----\nMANhYmM=\n-----END CERTIFICATE-----\n"

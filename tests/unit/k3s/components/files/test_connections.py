@@ -16,14 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PATH = PurePosixPath("/etc/own")
-EGRESS = """\
-apiVersion: apiserver.k8s.io/v1beta1
-kind: EgressSelectorConfiguration
-egressSelections:
-- name: cluster
-  connection: {proxyProtocol: HTTPConnect, transport: {uds: {udsName: /run/proxy.sock}}}
-"""
-HTTPS = "{tcp: {url: 'https://a', tlsConfig: {clientCert: /a, clientKey: /b}}}"
 TRACING = "apiVersion: apiserver.config.k8s.io/v1\nkind: TracingConfiguration\nendpoint: localhost:4317\n"
 KUBECONFIG = """\
 clusters: [{name: a, cluster: {server: 'https://127.0.0.1'}}]
@@ -51,24 +43,6 @@ def found(argument: str, text: str, component: Component = Component.API_SERVER)
 
 
 PAIRS = [
-    *(
-        ("egress-selector-config-file", stops, near)
-        for stops, near in (
-            *replaced(
-                EGRESS,
-                ("v1beta1", "v1"),
-                ("name: cluster", "name: pods"),
-                ("HTTPConnect", "SOCKS"),
-                ("HTTPConnect", "Direct"),
-                ("/run/proxy.sock", "''"),
-                ("egressSelections", "selections"),
-                ("uds: {udsName: /run/proxy.sock}", "tcp: {url: 'ftp://a'}"),
-            ),
-            (EGRESS + EGRESS.split("egressSelections:\n")[1], EGRESS.replace("cluster", "master")),
-            (EGRESS.replace("HTTPConnect", "GRPC").replace("uds:", "tcp:"), EGRESS.replace("HTTPConnect", "GRPC")),
-            ("", EGRESS.replace("{uds: {udsName: /run/proxy.sock}}", HTTPS)),
-        )
-    ),
     *(
         ("tracing-config-file", stops, near)
         for stops, near in (

@@ -21,7 +21,6 @@ ADDED = (
     "addedAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: "
     "[{matchExpressions: [{key: a, operator: In, values: [b]}]}]}}"
 )
-EXTENDER = "{urlPrefix: 'http://a', prioritizeVerb: p, weight: 1}"
 
 
 def stops(text: str, minor: int = 37, master: str = "") -> bool:
@@ -71,8 +70,6 @@ EVERY = "{name: '*'}"
                 ("leaderElection: {leaseDuration: 15}", "leaderElection: {leaseDuration: 15s}"),
                 ("foo: bar", ""),
                 ("percentageOfNodesToScore: -1", "percentageOfNodesToScore: 100"),
-                (f"extenders: [{EXTENDER.replace(', weight: 1', '')}]", f"extenders: [{EXTENDER}]"),
-                ("extenders: [{urlprefix: a}]", "extenders: [{tlsConfig: {insecure: true}}]"),
             )
         ),
         (FILE.replace("/v1", "/v1beta3"), FILE),
