@@ -25,7 +25,7 @@ from agent.k3s.admission_plugins import POD_SECURITY
 from agent.k3s.components import controllers
 from agent.k3s.components.certificate_pairs import CERTIFICATE_PAIRS, SIGNING, SIGNING_ALL
 from agent.k3s.components.files import pem
-from agent.k3s.components.files.decoding import RejectedFileError, located
+from agent.k3s.components.files.decoding import FileRejectionError, located
 from agent.k3s.components.files.file_rules import FileContext
 from agent.k3s.components.files.named_files import rejected_content
 from agent.k3s.components.gates import FEATURE_GATES
@@ -199,5 +199,5 @@ def _problem(situation: Situation, named: NamedPath, problem: InputError) -> Pro
         f"K3s does not start: the file of {named.option} is invalid: {problem.problem}",
         location=problem.location,
         remediation=remediation,
-        prediction=(isinstance(problem, RejectedFileError) and problem.prediction) or _by_reader(named),
+        prediction=(isinstance(problem, FileRejectionError) and problem.prediction) or _by_reader(named),
     )

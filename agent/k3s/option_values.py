@@ -27,7 +27,7 @@ _FEWEST_SERVICES = 3
 """The bits of 8 addresses, the fewest of service-cidr."""
 
 
-class InvalidOption(NamedTuple):
+class OptionRejection(NamedTuple):
     """A value of an option that makes K3s exit."""
 
     key: str
@@ -35,7 +35,7 @@ class InvalidOption(NamedTuple):
     expected: str
 
 
-def invalid_options(config: MergedConfig, *, is_server: bool) -> Iterator[InvalidOption]:
+def invalid_options(config: MergedConfig, *, is_server: bool) -> Iterator[OptionRejection]:
     """Yield the invalid values of the options that `k3s server` or `k3s agent` has."""
     for key, parse in _PARSERS.items():
         if key in config.values and (is_server or key not in SERVER_ONLY_KEYS):
@@ -45,16 +45,16 @@ def invalid_options(config: MergedConfig, *, is_server: bool) -> Iterator[Invali
         yield from _of_server(config)
 
 
-def _problem(key: str, value: ConfigValue, text: str, parse: Callable[[str], object]) -> Iterator[InvalidOption]:
+def _problem(key: str, value: ConfigValue, text: str, parse: Callable[[str], object]) -> Iterator[OptionRejection]:
     """Yield a text that cannot be parsed. An empty text is not reported, because some options ignore it."""
     try:
         if text:
             parse(text)
     except InvalidValueError as error:
-        yield InvalidOption(key, value, str(error))
+        yield OptionRejection(key, value, str(error))
 
 
-def _of_server(config: MergedConfig) -> Iterator[InvalidOption]:
+def _of_server(config: MergedConfig) -> Iterator[OptionRejection]:
     for key, parse in _LISTS.items():
         for value in config.items(key):
             for item in value.text.split(","):
@@ -66,11 +66,11 @@ def _of_server(config: MergedConfig) -> Iterator[InvalidOption]:
     backend = config.scalar("flannel-backend")
     runs_flannel = not config.boolean("disable-agent") and config.scalar("flannel-conf") is None
     if backend is not None and runs_flannel and backend.text and backend.text.partition("=")[0] not in _BACKENDS:
-        yield InvalidOption("flannel-backend", backend, f"one of {', '.join(_BACKENDS)}")
+        yield OptionRejection("flannel-backend", backend, f"one of {', '.join(_BACKENDS)}")
     yield from _combinations(config)
 
 
-def _combinations(config: MergedConfig) -> Iterator[InvalidOption]:
+def _combinations(config: MergedConfig) -> Iterator[OptionRejection]:
     joins = config.scalar("server")
     for key, needed, is_met in (
         ("disable-etcd", "server: URL", joins is not None and bool(joins.text)),
@@ -78,7 +78,7 @@ def _combinations(config: MergedConfig) -> Iterator[InvalidOption]:
     ):
         found = config.scalar(key)
         if found is not None and not is_met and (config.boolean(key) if key in SWITCHES else found.text):
-            yield InvalidOption(key, found, f"{needed} beside {key}")
+            yield OptionRejection(key, found, f"{needed} beside {key}")
 
 
 def _ip(text: str) -> None:

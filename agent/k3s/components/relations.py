@@ -37,7 +37,7 @@ if TYPE_CHECKING:
             """Return a value or feature gate with its name, as it is written: `name=value`."""
 
 
-class Unmet(NamedTuple):
+class RuleRejection(NamedTuple):
     """A relation that values do not meet."""
 
     message: str
@@ -48,7 +48,7 @@ class Unmet(NamedTuple):
 
 
 if TYPE_CHECKING:
-    Relation = Callable[[str, str, Values], Iterator[Unmet]]
+    Relation = Callable[[str, str, Values], Iterator[RuleRejection]]
     """A function of an operand, a subject and values, which yields how the values do not meet it."""
 
 
@@ -109,34 +109,34 @@ def number_of(bound: str) -> float:
         return duration(bound)
 
 
-def _one_of(words: str, subject: str, values: Values) -> Iterator[Unmet]:
+def _one_of(words: str, subject: str, values: Values) -> Iterator[RuleRejection]:
     """The value, or each item of a list, is one of the words."""
     for item in texts_in(values.value(subject)):
         if item not in words.split():
-            yield Unmet(f"rejects {subject}={item}", f"out of {words.replace(' ', ', ')}")
+            yield RuleRejection(f"rejects {subject}={item}", f"out of {words.replace(' ', ', ')}")
 
 
-def _one_of_or_empty(words: str, subject: str, values: Values) -> Iterator[Unmet]:
+def _one_of_or_empty(words: str, subject: str, values: Values) -> Iterator[RuleRejection]:
     """The value is empty, or one of the words."""
     if values.value(subject):
         yield from _one_of(words, subject, values)
 
 
-def _matches(name: str, subject: str, values: Values) -> Iterator[Unmet]:
+def _matches(name: str, subject: str, values: Values) -> Iterator[RuleRejection]:
     """The value, or each item of a list or a mapping, has the syntax."""
     known = syntax(name)
     for item in texts_in(values.value(subject)):
         if not known.accepts(item):
-            yield Unmet(f"rejects {subject}={item}", known.expected)
+            yield RuleRejection(f"rejects {subject}={item}", known.expected)
 
 
 def _limited(fails: Callable[..., bool], expected: str) -> Relation:
     """Return the relation of a number or a duration with its limits. NaN passes every limit."""
 
-    def relation(limits: str, subject: str, values: Values) -> Iterator[Unmet]:
+    def relation(limits: str, subject: str, values: Values) -> Iterator[RuleRejection]:
         value = _number_in(subject, values)
         if value is not None and fails(value, *map(number_of, limits.split())):
-            yield Unmet(f"rejects {subject}", expected.format(*limits.split()))
+            yield RuleRejection(f"rejects {subject}", expected.format(*limits.split()))
 
     return relation
 
@@ -146,62 +146,62 @@ def _number_in(name: str, values: Values) -> float | None:
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
-def _not_empty(_: str, subject: str, values: Values) -> Iterator[Unmet]:
+def _not_empty(_: str, subject: str, values: Values) -> Iterator[RuleRejection]:
     """An argument that is given is not empty."""
     if values.value(subject) in ("", (), {}):
-        yield Unmet(f"rejects an empty {subject}", "a value")
+        yield RuleRejection(f"rejects an empty {subject}", "a value")
 
 
-def _no_empty_item(_: str, subject: str, values: Values) -> Iterator[Unmet]:
+def _no_empty_item(_: str, subject: str, values: Values) -> Iterator[RuleRejection]:
     """No item of a list is empty or blank. The list can be empty."""
     if any(not item.strip() for item in texts_in(values.value(subject))):
-        yield Unmet(f"rejects an empty item in {subject}", "items with a text")
+        yield RuleRejection(f"rejects an empty item in {subject}", "items with a text")
 
 
-def _present(_: str, subject: str, values: Values) -> Iterator[Unmet]:
+def _present(_: str, subject: str, values: Values) -> Iterator[RuleRejection]:
     """A field of a file is set, and is not an empty text or list."""
     if values.value(subject) == ():
-        yield Unmet(f"needs {subject}", "a value")
+        yield RuleRejection(f"needs {subject}", "a value")
 
 
-def _unique(_: str, subject: str, values: Values) -> Iterator[Unmet]:
+def _unique(_: str, subject: str, values: Values) -> Iterator[RuleRejection]:
     """A list has each item once."""
     found = texts_in(values.value(subject))
     for item in dict.fromkeys(found):
         if found.count(item) > 1:
-            yield Unmet(f"rejects {item} twice in {subject}", "each item once")
+            yield RuleRejection(f"rejects {item} twice in {subject}", "each item once")
 
 
-def _alone(word: str, subject: str, values: Values) -> Iterator[Unmet]:
+def _alone(word: str, subject: str, values: Values) -> Iterator[RuleRejection]:
     """A word excludes the other items of a list."""
     found = texts_in(values.value(subject))
     if word in found and len(found) > 1:
-        yield Unmet(f"rejects {word} beside other items of {subject}", f"only {word}, or not {word}")
+        yield RuleRejection(f"rejects {word} beside other items of {subject}", f"only {word}, or not {word}")
 
 
-def _includes(words: str, subject: str, values: Values) -> Iterator[Unmet]:
+def _includes(words: str, subject: str, values: Values) -> Iterator[RuleRejection]:
     """A list that is set has at least one of the words, in lower or upper case."""
     found = texts_in(values.value(subject))
     if found and set(words.lower().split()).isdisjoint(item.lower() for item in found):
         expected = f"{words.replace(' ', ' or ')} in {subject}"
-        yield Unmet(f"needs {expected}", expected)
+        yield RuleRejection(f"needs {expected}", expected)
 
 
-def _above(operand: str, subject: str, values: Values) -> Iterator[Unmet]:
+def _above(operand: str, subject: str, values: Values) -> Iterator[RuleRejection]:
     """A number is above another one, or above a multiple of it."""
     other, _, times = operand.partition(" ")
     value, least = _number_in(subject, values), _number_in(other, values)
     if value is not None and least is not None and not value > least * float(times or 1):
         limit = f"more than {f'{times} times ' if times else ''}{_text(other, values)}"
-        yield Unmet(f"needs {limit} ({other}) in {subject}", limit, other)
+        yield RuleRejection(f"needs {limit} ({other}) in {subject}", limit, other)
 
 
-def _not_below(other: str, subject: str, values: Values) -> Iterator[Unmet]:
+def _not_below(other: str, subject: str, values: Values) -> Iterator[RuleRejection]:
     """A number is at least another one."""
     value, least = _number_in(subject, values), _number_in(other, values)
     if value is not None and least is not None and value < least:
         limit = f"at least {_text(other, values)}"
-        yield Unmet(f"needs {limit} ({other}) in {subject}", limit, other)
+        yield RuleRejection(f"needs {limit} ({other}) in {subject}", limit, other)
 
 
 def _text(name: str, values: Values) -> str:
@@ -212,36 +212,36 @@ def _shown(subject: str) -> str:
     return subject.removesuffix("=*")
 
 
-def _requires(terms: str, subject: str, values: Values) -> Iterator[Unmet]:
+def _requires(terms: str, subject: str, values: Values) -> Iterator[RuleRejection]:
     """If a term holds, all others hold, too."""
     missing = next((term for term in terms.split() if not holds(term, values)), "") if holds(subject, values) else ""
     if missing:
         gate = "the feature gate " if is_gate(missing) else ""
-        yield Unmet(
+        yield RuleRejection(
             f"rejects {_shown(subject)} without {gate}{missing}",
             f"{missing}=true" if gate else missing,
             name_in(missing),
         )
 
 
-def _requires_any(terms: str, subject: str, values: Values) -> Iterator[Unmet]:
+def _requires_any(terms: str, subject: str, values: Values) -> Iterator[RuleRejection]:
     """If a term holds, at least one of others holds, too."""
     if holds(subject, values) and not any(holds(term, values) for term in terms.split()):
         expected = terms.replace(" ", " or ")
-        yield Unmet(f"rejects {_shown(subject)} without {expected}", expected)
+        yield RuleRejection(f"rejects {_shown(subject)} without {expected}", expected)
 
 
-def _excludes(terms: str, subject: str, values: Values) -> Iterator[Unmet]:
+def _excludes(terms: str, subject: str, values: Values) -> Iterator[RuleRejection]:
     """If a term holds, none of others holds, too."""
     both = next((term for term in terms.split() if holds(term, values)), "") if holds(subject, values) else ""
     if both:
-        yield Unmet(f"rejects {_shown(subject)} beside {both}", "only one of them", name_in(both))
+        yield RuleRejection(f"rejects {_shown(subject)} beside {both}", "only one of them", name_in(both))
 
 
-def _forbidden(_: str, subject: str, values: Values) -> Iterator[Unmet]:
+def _forbidden(_: str, subject: str, values: Values) -> Iterator[RuleRejection]:
     """A term does not hold."""
     if holds(subject, values):
-        yield Unmet(f"exits with {subject}", "no such value")
+        yield RuleRejection(f"exits with {subject}", "no such value")
 
 
 RELATIONS: Mapping[str, Relation] = {

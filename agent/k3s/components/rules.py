@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from agent.base.model import Component
     from agent.k3s.components.rejection import ParsedArguments, Rejection
-    from agent.k3s.components.relations import Unmet, Values
+    from agent.k3s.components.relations import RuleRejection, Values
 
 RULES = "rules.tsv"
 _DEFAULT = "default"
@@ -39,13 +39,13 @@ class ValueRule(NamedTuple):
     row: str
     """The file and line of the table."""
 
-    def unmet(self, values: Values) -> Iterator[tuple[str, Unmet]]:
+    def unmet(self, values: Values) -> Iterator[tuple[str, RuleRejection]]:
         """Yield how values do not meet the rule, each with its argument."""
         if all(holds(term, values) for term in self.when.split()):
             for subject in self.arguments.split():
                 yield from ((subject, unmet) for unmet in RELATIONS[self.relation](self.operand, subject, values))
 
-    def prediction(self, subject: str, unmet: Unmet, values: Values) -> Prediction:
+    def prediction(self, subject: str, unmet: RuleRejection, values: Values) -> Prediction:
         """Return why values that do not meet the rule are rejected."""
         terms = dict.fromkeys(filter(None, (name_in(subject), unmet.other, *map(name_in, self.when.split()))))
         return Prediction(self.row, self.source, tuple(values.shown(name) for name in terms))

@@ -9,7 +9,7 @@ from agent.base.errors import InputError
 from agent.base.model import Component, Location
 from agent.base.yaml_reader import YamlMapping, first_object, mappings, part, shown
 from agent.k3s.admission_plugins import POD_SECURITY
-from agent.k3s.components.files.decoding import FileProblem, located
+from agent.k3s.components.files.decoding import FileRejection, located
 from agent.k3s.components.files.file_rules import FileKind, rejected_by, rejected_fields, scopes
 
 if TYPE_CHECKING:
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 ADMISSION = FileKind("AdmissionConfiguration", Component.API_SERVER)
 
 
-def _kubeconfig(root: YamlMapping, context: FileContext) -> Iterator[FileProblem]:
+def _kubeconfig(root: YamlMapping, context: FileContext) -> Iterator[FileRejection]:
     for policy, _ in scopes(root, {}, "imagePolicy?"):
         file = policy.text("kubeConfigFile") or ""
         if file.startswith("/") and context.is_missing(PurePosixPath(file)):
             line = policy.line_of("kubeConfigFile")
-            yield FileProblem(line, f"the plugin ImagePolicyWebhook requires a file at {shown(file)}")
+            yield FileRejection(line, f"the plugin ImagePolicyWebhook requires a file at {shown(file)}")
 
 
 _PLUGINS = {

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from agent.base.errors import InputError
 from agent.base.model import Component
 from agent.base.yaml_reader import YamlMapping, mappings, shown, texts
-from agent.k3s.components.files.decoding import FileProblem, first_mapping, is_set
+from agent.k3s.components.files.decoding import FileRejection, first_mapping, is_set
 from agent.k3s.components.files.file_rules import FileKind, scopes
 
 if TYPE_CHECKING:
@@ -21,41 +21,41 @@ if TYPE_CHECKING:
     from agent.k3s.components.files.file_rules import FileContext
 
 
-def _authentication(root: YamlMapping, _: FileContext) -> Iterator[FileProblem]:
+def _authentication(root: YamlMapping, _: FileContext) -> Iterator[FileRejection]:
     for jwt, _types in scopes(root, {}, "jwt[]"):
         for issuer, _types in scopes(jwt, {}, "issuer"):
             url, discovery = issuer.text("url") or "", issuer.text("discoveryURL") or ""
             if discovery and discovery.rstrip("/") == url.rstrip("/"):
-                yield FileProblem(issuer.line_of("discoveryURL"), "`discoveryURL` must differ from `issuer.url`")
+                yield FileRejection(issuer.line_of("discoveryURL"), "`discoveryURL` must differ from `issuer.url`")
             authority = issuer.text("certificateAuthority")
             if authority and "CERTIFICATE-----" not in authority:
                 line = issuer.line_of("certificateAuthority")
-                yield FileProblem(line, "`certificateAuthority` must contain a certificate in the PEM format")
+                yield FileRejection(line, "`certificateAuthority` must contain a certificate in the PEM format")
             if len(texts(issuer.get("audiences"))) > 1 and not issuer.text("audienceMatchPolicy"):
                 line = issuer.line_of("audiences")
-                yield FileProblem(line, "several `audiences` require `audienceMatchPolicy: MatchAny`")
+                yield FileRejection(line, "several `audiences` require `audienceMatchPolicy: MatchAny`")
         for name in ("username", "groups"):
             for claim, _types in scopes(jwt, {}, f"claimMappings?.{name}?"):
                 if claim.text("claim") and not is_set(claim.get("prefix")):
-                    yield FileProblem(claim.line, f"`claimMappings.{name}` must contain a prefix, which can be empty")
+                    yield FileRejection(claim.line, f"`claimMappings.{name}` must contain a prefix, which can be empty")
 
 
 AUTHENTICATION = FileKind("AuthenticationConfiguration", Component.API_SERVER, _authentication)
 
 
-def _authorization(root: YamlMapping, context: FileContext) -> Iterator[FileProblem]:
+def _authorization(root: YamlMapping, context: FileContext) -> Iterator[FileRejection]:
     kinds = [
         authorizer.text("type")
         for authorizer in mappings(root.get("authorizers"))
         if authorizer.text("type") != "Webhook"
     ]
     if len(set(kinds)) != len(kinds):
-        yield FileProblem(root.line_of("authorizers"), "`authorizers` contains a type other than Webhook twice")
+        yield FileRejection(root.line_of("authorizers"), "`authorizers` contains a type other than Webhook twice")
     for connection, _ in scopes(root, {}, _CONNECTION):
         file = connection.text("kubeConfigFile") or ""
         if file.startswith("/") and context.is_missing(PurePosixPath(file)):
             line = connection.line_of("kubeConfigFile")
-            yield FileProblem(line, f"`connectionInfo` requires a file at {shown(file)}")
+            yield FileRejection(line, f"`connectionInfo` requires a file at {shown(file)}")
 
 
 _CONNECTION = "authorizers[].webhook?.connectionInfo"
@@ -87,21 +87,21 @@ def _decoded_size(text: str) -> int | None:
         return None
 
 
-def _encryption(root: YamlMapping, _: FileContext) -> Iterator[FileProblem]:
+def _encryption(root: YamlMapping, _: FileContext) -> Iterator[FileRejection]:
     for item in mappings(root.get("resources")):
         names = texts(item.get("resources"))
         if len(names) > 1 and ("*.*" in names or any(_is_masked(name, names) for name in names)):
-            yield FileProblem(item.line_of("resources"), "`resources` contains names that overlap")
+            yield FileRejection(item.line_of("resources"), "`resources` contains names that overlap")
         for provider in mappings(item.get("providers")):
             chosen = [entry.key for entry in provider.entries if is_set(entry.node)]
             if len(chosen) != 1:
-                yield FileProblem(provider.line, "an item of `providers` must contain exactly one provider")
+                yield FileRejection(provider.line, "an item of `providers` must contain exactly one provider")
             for kind, sizes in _KEY_SIZES.items():
                 for key, _types in scopes(provider, {}, f"{kind}?.keys[]"):
                     # The message omits the text, which is a key.
                     if _decoded_size(key.text("secret") or "") not in sizes:
                         expected = " or ".join(map(str, sizes))
-                        yield FileProblem(
+                        yield FileRejection(
                             key.line_of("secret"), f"`secret` of `{kind}` must be base64 of {expected} bytes"
                         )
 

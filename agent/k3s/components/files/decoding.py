@@ -28,7 +28,7 @@ DECODED = Prediction("agent/k3s/components/configuration_fields.tsv", "apimachin
 """Why a field is rejected that does not exist, or has a value of another type."""
 
 
-class FileProblem(NamedTuple):
+class FileRejection(NamedTuple):
     """A reason for which a component rejects a file."""
 
     line: int
@@ -37,7 +37,7 @@ class FileProblem(NamedTuple):
     """The rule; None for one of the module that reads the argument."""
 
 
-class RejectedFileError(InputError):
+class FileRejectionError(InputError):
     """A component rejects a file by a rule."""
 
     def __init__(self, location: Location, problem: str, prediction: Prediction | None) -> None:
@@ -45,9 +45,9 @@ class RejectedFileError(InputError):
         self.prediction = prediction
 
 
-def located(problems: Iterable[FileProblem], path: PurePosixPath) -> Iterator[InputError]:
+def located(problems: Iterable[FileRejection], path: PurePosixPath) -> Iterator[InputError]:
     """Return problems of a file with its path."""
-    return (RejectedFileError(Location(path, line), text, prediction) for line, text, prediction in problems)
+    return (FileRejectionError(Location(path, line), text, prediction) for line, text, prediction in problems)
 
 
 def first_mapping(data: bytes, path: PurePosixPath, expected: str, *, can_be_empty: bool = False) -> YamlMapping:
@@ -62,17 +62,17 @@ def first_mapping(data: bytes, path: PurePosixPath, expected: str, *, can_be_emp
 
 def wrong_head(
     node: YamlMapping, kinds: tuple[str, ...], versions: tuple[str, ...], *, can_be_missing: bool = False
-) -> Iterator[FileProblem]:
+) -> Iterator[FileRejection]:
     """Yield a kind or version that is none of these."""
     for key, allowed in (("kind", kinds), ("apiVersion", versions)):
         if node.text(key) not in allowed and not (can_be_missing and not node.text(key)):
             found = node.get(key)
-            yield FileProblem(
+            yield FileRejection(
                 (found or node).line, f"expected the {key} {allowed[0]}; found {describe_node(found)}", DECODED
             )
 
 
-def wrong_types(node: Node, types: FieldType, name: str = "", *, is_strict: bool = True) -> Iterator[FileProblem]:
+def wrong_types(node: Node, types: FieldType, name: str = "", *, is_strict: bool = True) -> Iterator[FileRejection]:
     """Yield the fields that a decoder rejects, and those that are not in their enumeration."""
     if isinstance(node, Scalar) and node.value is None:
         return
@@ -93,24 +93,24 @@ def wrong_types(node: Node, types: FieldType, name: str = "", *, is_strict: bool
         yield from _wrong_scalar(node, types, name)
 
 
-def _wrong_scalar(node: Node, type_name: str, name: str) -> Iterator[FileProblem]:
+def _wrong_scalar(node: Node, type_name: str, name: str) -> Iterator[FileRejection]:
     words = words_of(type_name)
     expected, is_valid = _TYPES["object" if type_name.startswith(_MAP) else "string" if words else type_name]
     if not is_valid(node):
         yield _wrong(node, name, expected)
     elif words and isinstance(node, Scalar) and node.value and node.value not in words:  # an empty text is not set
         expected = yaml_reader.alternatives(words) if len(words) > 1 else words[0]
-        yield FileProblem(node.line, f"`{shown(name)}` must be {expected}; found {describe_node(node)}", DECODED)
+        yield FileRejection(node.line, f"`{shown(name)}` must be {expected}; found {describe_node(node)}", DECODED)
 
 
 _MAP = "map[string]"
 
 
-def repeated_fields(node: Node) -> Iterator[FileProblem]:
+def repeated_fields(node: Node) -> Iterator[FileRejection]:
     """Yield the fields that are set twice, at any depth."""
     if isinstance(node, YamlMapping):
         for _, again in duplicates(node):
-            yield FileProblem(again.line, f"the field `{shown(again.key)}` is set twice", DECODED)
+            yield FileRejection(again.line, f"the field `{shown(again.key)}` is set twice", DECODED)
     children = [entry.node for entry in node.entries] if isinstance(node, YamlMapping) else []
     for child in node.items if isinstance(node, YamlSequence) else children:
         yield from repeated_fields(child)
@@ -121,7 +121,7 @@ def is_set(node: Node | None) -> bool:
     return node is not None and not (isinstance(node, Scalar) and node.value is None)
 
 
-def _fields(node: Node, types: dict[str, FieldType], name: str, *, is_strict: bool) -> Iterator[FileProblem]:
+def _fields(node: Node, types: dict[str, FieldType], name: str, *, is_strict: bool) -> Iterator[FileRejection]:
     if not isinstance(node, YamlMapping):
         yield _wrong(node, name or "the file", "a mapping")
         return
@@ -130,15 +130,15 @@ def _fields(node: Node, types: dict[str, FieldType], name: str, *, is_strict: bo
         if entry.key in types:
             yield from wrong_types(entry.node, types[entry.key], path, is_strict=is_strict)
         elif is_strict:
-            yield FileProblem(entry.line, f"the field `{shown(path)}` does not exist", DECODED)
+            yield FileRejection(entry.line, f"the field `{shown(path)}` does not exist", DECODED)
     for _, again in duplicates(node) if is_strict else ():
-        yield FileProblem(again.line, f"the field `{shown(again.key)}` is set twice", DECODED)
+        yield FileRejection(again.line, f"the field `{shown(again.key)}` is set twice", DECODED)
 
 
-def _wrong(node: Node, name: str, expected: str) -> FileProblem:
+def _wrong(node: Node, name: str, expected: str) -> FileRejection:
     # The message omits a text: it can be a secret in the wrong place.
     found = "a text" if _is_text(node) else describe_node(node)
-    return FileProblem(node.line, f"`{shown(name)}` must be {expected}; found {found}", DECODED)
+    return FileRejection(node.line, f"`{shown(name)}` must be {expected}; found {found}", DECODED)
 
 
 def _is_text(node: Node) -> bool:

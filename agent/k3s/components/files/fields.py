@@ -17,7 +17,7 @@ from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence
 from agent.k3s.components import tables
 from agent.k3s.components.arguments import Given, GivenBy
 from agent.k3s.components.files.decoding import (
-    FileProblem,
+    FileRejection,
     first_mapping,
     is_set,
     located,
@@ -88,12 +88,12 @@ def read_fields(component: Component, files: Iterable[tuple[PurePosixPath, bytes
             problems.append(error)
             continue
         wrong = list(wrong_head(root, (KINDS[component],), versions))[:1]
-        read: list[FieldValue | FileProblem] = []
+        read: list[FieldValue | FileRejection] = []
         if not wrong:
             # K3s copies the file of the argument `config`, so it is a drop-in, too (kubelet_configuration.sources).
             wrong = list(repeated_fields(root)) if component is Component.KUBELET else []
             read = list(_fields(root, types, known, _Place(component, path)))
-            wrong += [item for item in read if isinstance(item, FileProblem)]
+            wrong += [item for item in read if isinstance(item, FileRejection)]
         if wrong:
             problems += located(wrong, path)
         else:
@@ -113,7 +113,7 @@ class _Place(NamedTuple):
 
 def _fields(
     node: YamlMapping, types: dict[str, FieldType], known: Mapping[str, FileField], place: _Place
-) -> Iterator[FieldValue | FileProblem]:
+) -> Iterator[FieldValue | FileRejection]:
     """Yield the fields of a mapping, and what the component cannot decode in it."""
     names = {name.lower(): name for name in types}
     for entry in node.entries:

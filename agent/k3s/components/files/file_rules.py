@@ -14,7 +14,7 @@ from agent.base import package_data
 from agent.base.errors import InputError
 from agent.base.report import Prediction
 from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, shown
-from agent.k3s.components.files.decoding import FileProblem, first_mapping, is_set, located, wrong_head, wrong_types
+from agent.k3s.components.files.decoding import FileRejection, first_mapping, is_set, located, wrong_head, wrong_types
 from agent.k3s.components.files.field_table import fields_of, nested_types, words_of
 from agent.k3s.components.relations import name_in, texts_in
 from agent.k3s.components.rules import rule_of
@@ -65,7 +65,7 @@ class FileKind(NamedTuple):
 
     name: str
     component: Component
-    irregular: Callable[[YamlMapping, FileContext], Iterator[FileProblem]] = lambda _, __: iter(())
+    irregular: Callable[[YamlMapping, FileContext], Iterator[FileRejection]] = lambda _, __: iter(())
     """Return what the component rejects by rules that are no rows."""
     is_strict: bool = True
     """Whether the component rejects unknown and repeated fields."""
@@ -125,7 +125,7 @@ def rejected_by(kind: FileKind, data: bytes, path: PurePosixPath, context: FileC
     yield from located(rejected_fields(kind, root, context), path)
 
 
-def rejected_fields(kind: FileKind, root: YamlMapping, context: FileContext) -> Iterator[FileProblem]:
+def rejected_fields(kind: FileKind, root: YamlMapping, context: FileContext) -> Iterator[FileRejection]:
     """Yield what the component rejects in the mapping of a kind of file."""
     fields = fields_of(kind.name, context.minor, root.text("apiVersion") or "")
     heads = [words_of(fields.pop(key).type_name) for key in ("kind", "apiVersion") if key in fields]
@@ -145,7 +145,7 @@ def rejected_fields(kind: FileKind, root: YamlMapping, context: FileContext) -> 
         yield from (problem._replace(prediction=by_function) for problem in kind.irregular(root, context))
 
 
-def _unmet_rules(kind: FileKind, root: YamlMapping, types: FieldType, context: FileContext) -> Iterator[FileProblem]:
+def _unmet_rules(kind: FileKind, root: YamlMapping, types: FieldType, context: FileContext) -> Iterator[FileRejection]:
     """Yield the fields that do not meet the rules of a kind."""
     for scope, rule in _rules_about(kind.name):
         is_enforced = context.minor in rule.minors if context.is_described else len(rule.minors) == len(minors_in(""))
@@ -154,7 +154,7 @@ def _unmet_rules(kind: FileKind, root: YamlMapping, types: FieldType, context: F
             for subject, unmet in rule.unmet(values):
                 text = shown(redacted(unmet.message), _LONGEST_MESSAGE)
                 problem = f"{kind.component} {text}; expected {unmet.expected}"
-                yield FileProblem(values.line_of(name_in(subject)), problem, rule.prediction(subject, unmet, values))
+                yield FileRejection(values.line_of(name_in(subject)), problem, rule.prediction(subject, unmet, values))
 
 
 @cache

@@ -11,7 +11,7 @@ from agent.k3s.components import prediction
 from agent.k3s.components.arguments import EffectiveArgument, EffectiveArguments
 from agent.k3s.components.files import api_server_files, other_files, pem
 from agent.k3s.components.files.admission_files import rejected_admission
-from agent.k3s.components.files.decoding import RejectedFileError, located
+from agent.k3s.components.files.decoding import FileRejectionError, located
 from agent.k3s.components.files.fields import read_fields
 from agent.k3s.components.files.file_rules import FileKind, rejected_by
 from agent.k3s.components.files.scheduler_files import SCHEDULER_CONFIGURATION
@@ -49,7 +49,7 @@ def _kube_proxy(data: bytes, path: PurePosixPath, context: FileContext) -> Itera
         arguments = EffectiveArguments(Component.KUBE_PROXY, found, {})
         for problem in prediction.rejected_arguments(arguments, context.minor):
             text = f"{Component.KUBE_PROXY} {problem.message}; expected {problem.expected}"
-            yield RejectedFileError(problem.location, text, problem.prediction)
+            yield FileRejectionError(problem.location, text, problem.prediction)
 
 
 _CONFIGURATIONS: Mapping[Component, _Reader] = {

@@ -11,7 +11,7 @@ from base64 import b64decode
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.k3s.components.certificate_pairs import SIGNING, SIGNING_ALL
-from agent.k3s.components.files.decoding import FileProblem
+from agent.k3s.components.files.decoding import FileRejection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,14 +50,14 @@ class Block(NamedTuple):
         return len(data) == 2 + size + int.from_bytes(data[2 : 2 + size], "big")
 
 
-def wrong_content(argument: str, data: bytes) -> Iterator[FileProblem]:
+def wrong_content(argument: str, data: bytes) -> Iterator[FileRejection]:
     """Yield why a file does not have what an argument of the API server requires."""
     rule = _RULES.get(argument)
     if rule is None or (not data and argument in _CAN_BE_EMPTY):
         return
     is_accepted, expected = rule
     if not is_accepted(list(blocks(data))):
-        yield FileProblem(0, f"it does not contain {expected} in the PEM format")
+        yield FileRejection(0, f"it does not contain {expected} in the PEM format")
 
 
 def _has_certificates(found: list[Block]) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.base import package_data
 from agent.base.model import Component
 from agent.base.yaml_reader import YamlMapping, mappings, shown
-from agent.k3s.components.files.decoding import FileProblem
+from agent.k3s.components.files.decoding import FileRejection
 from agent.k3s.components.files.field_table import fields_of
 from agent.k3s.components.files.file_rules import FileKind, rejected_fields
 
@@ -47,18 +47,18 @@ class _Set(NamedTuple):
     disabled: frozenset[str] = frozenset()
 
 
-def _profiles(root: YamlMapping, context: FileContext) -> Iterator[FileProblem]:
+def _profiles(root: YamlMapping, context: FileContext) -> Iterator[FileRejection]:
     profiles = mappings(root.get("profiles"))
     for profile in profiles:
         if not profile.text("schedulerName") and (len(profiles) > 1 or profile.get("schedulerName") is not None):
-            yield FileProblem(profile.line, "`schedulerName` must be set")
+            yield FileRejection(profile.line, "`schedulerName` must be set")
         if context.is_described:
             yield from _plugins(profile, context.minor)
             yield from _plugin_arguments(profile, context)
     sorts = [_sets(profile).get("queueSort", _Set()) for profile in profiles]
     for profile, sort in zip(profiles, sorts):
         if sort != sorts[0]:
-            yield FileProblem(profile.line, "`plugins.queueSort` must be the same for all profiles")
+            yield FileRejection(profile.line, "`plugins.queueSort` must be the same for all profiles")
 
 
 def _sets(profile: YamlMapping) -> dict[str, _Set]:
@@ -73,28 +73,28 @@ def _sets(profile: YamlMapping) -> dict[str, _Set]:
     }
 
 
-def _plugins(profile: YamlMapping, minor: int) -> Iterator[FileProblem]:
+def _plugins(profile: YamlMapping, minor: int) -> Iterator[FileRejection]:
     """Yield plugins that do not exist, that cannot be used where they are, or without which nothing is scheduled."""
     sets, line = _sets(profile), profile.line_of("plugins")
     known = frozenset().union(*_POINTS.values()) - (_SINCE_35 if minor < 35 else frozenset())  # noqa: PLR2004
     for point, chosen in sets.items():
         for name in dict.fromkeys(chosen.enabled):
             if name not in known:
-                yield FileProblem(line, f"`{point}` enables the plugin {shown(name)}, which does not exist")
+                yield FileRejection(line, f"`{point}` enables the plugin {shown(name)}, which does not exist")
             elif point in _POINTS and name not in _POINTS[point]:
-                yield FileProblem(line, f"`{point}` enables {name}, which does not extend it")
+                yield FileRejection(line, f"`{point}` enables {name}, which does not extend it")
             elif chosen.enabled.count(name) > 1 and (point != _EVERY or len(sets) == 1):  # a point overrides multiPoint
-                yield FileProblem(line, f"`{point}` enables {name} twice")
+                yield FileRejection(line, f"`{point}` enables {name} twice")
     every = sets.get(_EVERY, _Set())
     for point, default in (("queueSort", "PrioritySort"), ("bind", "DefaultBinder")):
         left = () if {default, "*"} & every.disabled else (default,)
         here = sets.get(point, _Set())
         spread = {name for name in (*left, *every.enabled) if name in _POINTS[point]}
         if not (*here.enabled, *(() if "*" in here.disabled else spread - here.disabled)):
-            yield FileProblem(line, f"`{point}` must have a plugin")
+            yield FileRejection(line, f"`{point}` must have a plugin")
 
 
-def _plugin_arguments(profile: YamlMapping, context: FileContext) -> Iterator[FileProblem]:
+def _plugin_arguments(profile: YamlMapping, context: FileContext) -> Iterator[FileRejection]:
     disabled = frozenset().union(*(chosen.disabled for chosen in _sets(profile).values()))
     for item in mappings(profile.get("pluginConfig")):
         name, arguments = item.text("name") or "", item.get("args")
