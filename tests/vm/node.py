@@ -168,12 +168,16 @@ class ContainerNode(Node, Container):
     """A container as a node."""
 
 
+def stand_in_files() -> dict[str, bytes]:
+    """Return the files of the stand-in for k3s and of its installer by name."""
+    files = {file.name: file.read_bytes() for file in STAND_IN.iterdir() if file.is_file()}
+    return {**files, "k3s": launcher("/usr/local/bin/stand-in-for-k3s", machine())}
+
+
 def put_stand_in(node: Node) -> None:
     """Copy the stand-in for k3s and its installer to the node without installing them."""
-    for file in STAND_IN.iterdir():
-        if file.is_file():
-            node.put(f"{STAND_IN_HOME}/{file.name}", file.read_bytes(), "0755" if file.suffix == ".sh" else "0644")
-    node.put(f"{STAND_IN_HOME}/k3s", launcher("/usr/local/bin/stand-in-for-k3s", machine()), "0755")
+    for name, content in stand_in_files().items():
+        node.put(f"{STAND_IN_HOME}/{name}", content, "0644" if name.endswith(".py") else "0755")
 
 
 def put_package(node: Node, package: Path) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from tests.vm.node import GATE, HARDENED_KERNEL, HARDENED_MODES, STAND_IN, STAND_IN_HOME
+from tests.vm.node import GATE, HARDENED_KERNEL, HARDENED_MODES, STAND_IN_HOME, stand_in_files
 from tests.vm.readme import commands
 
 if TYPE_CHECKING:
@@ -59,8 +59,9 @@ def _seed(directory: Path, program: Path, user_data: str, vendor_data: str = _VE
     documents = {"user-data": user_data, "vendor-data": vendor_data, "meta-data": "instance-id: node-1\n"}
     for name, text in documents.items():
         (seed / name).write_text(text)
-    for file in (program, *filter(Path.is_file, STAND_IN.iterdir())):
-        shutil.copy(file, seed)
+    shutil.copy(program, seed)
+    for name, content in stand_in_files().items():
+        (seed / name).write_bytes(content)
     return seed
 
 
