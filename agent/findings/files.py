@@ -11,6 +11,8 @@ from agent.findings.registry import APPLY, Problem, finding, instruction, no, rm
 from agent.harden.guide.files import AUDIT_POLICY, POD_SECURITY_ADMISSION
 from agent.harden.plan.plan import is_damaged
 
+JOURNAL_DAMAGED = "journal-damaged"
+
 _SETTINGS = {
     AUDIT_POLICY.path.name: "the file of `audit.policy-file` in the settings",
     POD_SECURITY_ADMISSION.path.name: "`pod-security.exempt-namespaces` in the settings",

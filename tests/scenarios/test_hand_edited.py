@@ -527,6 +527,33 @@ def test_an_invalid_journal_is_reported(hardened: Hardened) -> None:
     assert host.entries() == before
 
 
+@pytest.mark.parametrize(("garbage", "step"), [(b"\0" * 512, 3), (b"x", 2), (b"0600", 3), (b"\xff" * 4096, 4)])
+def test_damage_in_the_middle_of_a_record_is_reported_by_each_verb(
+    garbage: bytes, step: int, hardened: Hardened
+) -> None:
+    """A disk can lose a sector, and JSON with other text in it can be valid."""
+    host = hardened()
+    (record,) = host[f"{STATE}/journal"].iterdir()
+    data = record.read_bytes()
+    at = len(data) // step
+    record.write_bytes(data[:at] + garbage + data[at + len(garbage) :])
+    assert host.seen("check").ids == {"journal-damaged"}
+    assert "journal-damaged" in host.run("assess").stdout
+    assert f"cannot read {STATE}/journal/{record.name}" in host.run("drift").stdout
+    assert host.run("revert").code == 1
+
+
+def test_a_record_of_a_version_without_checksums_is_read(hardened: Hardened, pristine: HostTree) -> None:
+    host = hardened()
+    (record,) = host[f"{STATE}/journal"].iterdir()
+    found = json.loads(record.read_bytes())
+    del found["crc32"]
+    record.write_text(json.dumps(found, indent=1) + "\n")
+    assert host.seen("check").ids == set()
+    assert host.run("revert").code == 0
+    assert host.entries() == pristine.entries()
+
+
 def test_a_damaged_record_does_not_hide_other_problems(hardened: Hardened) -> None:
     """`check` reports everything; `apply` makes the other changes and keeps files that may be edited."""
     host = hardened("server", "1.24")

@@ -20,6 +20,7 @@ from agent.base.times import timestamp
 from agent.base.value import replace
 from agent.cli.advice import next_steps
 from agent.cli.verbs.k3s_state import installed_k3s
+from agent.findings.files import JOURNAL_DAMAGED
 from agent.findings.gate import GATE_FINDINGS
 from agent.findings.settings import NOTIFY_FINDINGS
 from agent.harden.node.platform import system_facts
@@ -46,7 +47,7 @@ AUTO = "auto"
 
 _UNREAD = (
     *("version-assumed", "version-unknown", "k3s-config-unknown", "k3s-config-recorded", "k3s-command-unknown"),
-    *("not-readable", "restart-needed", "stage-expired"),
+    *("not-readable", "restart-needed", "stage-expired", JOURNAL_DAMAGED),
 )
 _LIMITS = (*_UNREAD, *GATE_FINDINGS, *NOTIFY_FINDINGS)
 """Findings about what an assessment could not read, or what its verdicts do not cover."""

@@ -26,6 +26,7 @@ from agent.cli.present.text import printable
 from agent.cli.verbs import converge
 from agent.cli.verbs.notify import notify
 from agent.cli.verbs.publication import prepare_publication
+from agent.findings.files import JOURNAL_DAMAGED
 from agent.findings.gate import GATE_FINDINGS
 from agent.findings.settings import NOTIFY_FINDINGS, UNDELIVERED
 from agent.harden.changes.journal import Journal
@@ -97,7 +98,7 @@ def drift(host: Host, request: Request, assess: Assess, caller: Callable[[], Cal
         before = {verdict.control.id: verdict.status for verdict in then.verdicts}
         fixed = status_changes(before, now)
         yield from _grouped(fixed, dict.fromkeys(before, "; fixed by k3s-harden apply"))
-    gaps = [note for note in now.notes if note.finding in (*GATE_FINDINGS, *NOTIFY_FINDINGS)]
+    gaps = [note for note in now.notes if note.finding in (*GATE_FINDINGS, *NOTIFY_FINDINGS, JOURNAL_DAMAGED)]
     yield from (printable(note.message) for note in gaps)
     steps = _next_steps(gaps, now, changes)
     yield from map(printable, step_lines(addressed_steps(steps, caller())) if steps else ())

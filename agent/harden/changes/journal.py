@@ -112,18 +112,15 @@ class Journal(Value):
                 )
         return tuple(dict.fromkeys(contents))
 
-    def damage(self, runs: Iterable[Run], *, in_full: bool) -> dict[PurePosixPath, HostError]:
-        """Return the errors of invalid records by path, and that of another file in the place of their directory.
-
-        Without `in_full`, only the beginning and the end are checked, which finds empty and truncated records fast.
-        """
+    def damage(self, runs: Iterable[Run]) -> dict[PurePosixPath, HostError]:
+        """Return the errors of invalid records by path, and that of another file in the place of their directory."""
         found = {}
         there = self.host.tree.stat(STATE)
         if isinstance(there, DirectoryEntry) and there.kind != DIRECTORY:
             found[STATE] = HostError(f"cannot use {STATE}: it is a {there.kind}, expected a directory", _MOVE)
         for run in runs:
             try:
-                if in_full or not self._seems_whole(run):
+                if not records.is_undamaged(self._read(run.path)):
                     self.changes(run)
             except HostError as error:
                 found[run.path] = error
@@ -193,10 +190,6 @@ class Journal(Value):
         path = BACKUPS / f"{flat}.{int(self.host.now())}.{number}"
         self.host.writable_tree.write(File(path=path, content=file.content, mode=PRIVATE_FILE))
         return path
-
-    def _seems_whole(self, run: Run) -> bool:
-        data = self._read(run.path)
-        return data.startswith(records.BEGIN) and data.endswith(records.END)
 
     def _read(self, path: PurePosixPath) -> bytes:
         """Return the content of a regular file of the journal that only root could write. A symlink is not followed."""

@@ -1,10 +1,12 @@
 """Journal records as JSON. Pure.
 
-Any bytes are read as a record, or rejected with RecordError.
+Any bytes are read as a record, or rejected with RecordError. A record ends in a checksum of the bytes before it, which
+finds damage without parsing; those of older versions have none.
 """
 
 from __future__ import annotations
 
+from binascii import crc32
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
     from agent.base.model import State
 
 SCHEMA = 1
-BEGIN, END = b"{\n", b"\n}\n"
+_BEGIN = b'{\n "schema": 1,\n'
+_CHECKSUM = b',\n "crc32": "'
 
 _LARGEST_NUMBER = 2**32 - 1
 _LONGEST_LIST = 2 * 64 * 1024
@@ -54,7 +57,23 @@ def encode(changes: Iterable[Change]) -> bytes:
         "version": __version__,
         "changes": [{"before": _encode(change.before), "after": _encode(change.after)} for change in changes],
     }
-    return json.dumps(record, indent=1).encode() + b"\n"
+    data = json.dumps(record, indent=1).encode().removesuffix(b"\n}")
+    return data + _checksum(data)
+
+
+def is_undamaged(data: bytes) -> bool:
+    """Return whether a record of this schema has the checksum of its bytes."""
+    return data.startswith(_BEGIN) and _has_checksum(data)
+
+
+def _has_checksum(data: bytes) -> bool:
+    before, _, _ = data.rpartition(_CHECKSUM)
+    return data == before + _checksum(before)
+
+
+def _checksum(data: bytes) -> bytes:
+    """Return the end of a record that begins with these bytes."""
+    return b'%b%08x"\n}\n' % (_CHECKSUM, crc32(data))
 
 
 def decode(data: bytes) -> tuple[Change, ...]:
@@ -67,6 +86,8 @@ def decode(data: bytes) -> tuple[Change, ...]:
         if found != SCHEMA:
             number = found if isinstance(found, int) else "no number"
             raise RecordError(f"found schema {number}, expected {SCHEMA}", is_newer=True)  # noqa: TRY301 - as _decode does
+        if "crc32" in record and not _has_checksum(data):
+            raise RecordError("its checksum differs")  # noqa: TRY301 - as above
         return tuple(Change(_decode(change["before"]), _decode(change["after"])) for change in record["changes"])
     except RecordError:
         raise

@@ -114,7 +114,7 @@ def _observe(
     if had_pod_security_policies:
         reason = "the K3s version is unknown, and an earlier run set up this host for v1.24 or older"
         changes = plan.withheld(changes, reason, plan.WITH_VERSION)
-    state = JournalState(runs, journal.damage(runs, in_full=not changes.is_empty))
+    state = JournalState(runs, journal.damage(runs))
     sysctl_files = read_sysctl_files(host, unreadable)
     files = k3s_files.read_k3s_files(host.tree, settings, host_facts, unreadable)
     found_gate = gate.detect_gate(host)

@@ -301,11 +301,11 @@ def test_an_invalid_record_is_an_error_with_a_hint(content: bytes, journal: Jour
 
 
 def test_a_file_in_the_place_of_the_state_directory_is_damage(journal: Journal, host: Host) -> None:
-    assert journal.damage([], in_full=True) == {}
+    assert journal.damage([]) == {}
     place = Path(host.root, *STATE.parts[1:])
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text("")
-    (error,) = journal.damage([], in_full=False).values()
+    (error,) = journal.damage([]).values()
     assert error.message == f"cannot use {STATE}: it is a regular file, expected a directory"
     assert error.hint
 
@@ -316,17 +316,17 @@ def test_an_invalid_record_does_not_affect_others(journal: Journal, host: Host) 
     run(journal, Change(file(b"second"), file(b"third")))
     Path(host.root, *broken.path.parts[1:]).write_bytes(b"{")
     assert journal.written(str(A)) == (b"first", b"third")
-    assert list(journal.damage(journal.runs(), in_full=True)) == [broken.path]
+    assert list(journal.damage(journal.runs())) == [broken.path]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"{\n", b"\0\0\0\0", b"[]\n"])
 def test_a_truncated_record_is_detected_without_parsing(content: bytes, journal: Journal, host: Host) -> None:
     """A power failure or a full disk can truncate a record."""
     entry = run(journal, Change(value("0"), value("1")))
-    assert journal.damage([entry], in_full=False) == journal.damage([entry], in_full=True) == {}
+    assert journal.damage([entry]) == journal.damage([entry]) == {}
     Path(host.root, *entry.path.parts[1:]).write_bytes(content)
     for in_full in (False, True):
-        (error,) = journal.damage([entry], in_full=in_full).values()
+        (error,) = journal.damage([entry]).values()
         assert error.hint.startswith("restore /")
 
 
@@ -375,7 +375,7 @@ def test_a_record_that_another_user_could_write_is_not_used(mode: int, journal: 
     record.chmod(mode)
     with pytest.raises(HostError, match=r"expected a file that only root can write$"):
         journal.changes(run)
-    assert run.path in journal.damage([run], in_full=False)
+    assert run.path in journal.damage([run])
     record.chmod(0o600)
     assert journal.changes(run)
 

@@ -101,7 +101,7 @@ def test_any_record_is_read_or_is_an_error(data: bytes, *, force: bool) -> None:
         except HostError as error:
             assert error.message.startswith(f"cannot read {JOURNAL / RECORD}")  # noqa: PT017 - some journals are valid
         (run,) = journal.runs()
-        journal.damage([run], in_full=True)
+        journal.damage([run])
         try:
             revert(host, last=False, force=force)
         except HardenError as error:
@@ -123,4 +123,4 @@ def test_a_record_that_is_not_a_regular_file_is_an_error(kind: str, host: Host) 
     message = rf"^cannot read {JOURNAL / RECORD}: found .*{kind}.*, expected a regular file$"
     with pytest.raises(HostError, match=message):
         journal.changes(journal.runs()[0])
-    assert list(journal.damage(journal.runs(), in_full=False)) == [JOURNAL / RECORD]
+    assert list(journal.damage(journal.runs())) == [JOURNAL / RECORD]
