@@ -1,7 +1,7 @@
 """The console script `k3s-harden`, and `python -m agent`."""
 
+import _signal  # what `signal` imports takes half of the time before the first line here
 import gc
-import signal
 
 
 def main() -> None:
@@ -9,9 +9,9 @@ def main() -> None:
     # A run is too short for garbage. The collector is off before the first import, which creates most objects, and
     # the objects are frozen at the end, because the interpreter would otherwise collect them when it exits.
     gc.disable()
-    # Ctrl-C in an import would end in a traceback. agent.cli sets the handler again when it can report the interrupt.
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # Ctrl-C in an import would end in a traceback. agent.cli sets a handler when it can report the interrupt.
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     from agent.cli import main as run
 
     try:

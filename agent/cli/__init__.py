@@ -2,56 +2,44 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from typing import NoReturn
 
 from agent.base.errors import ExitCode, HardenError, InputError, RootRequiredError
+from agent.cli import interrupts
 from agent.cli.bare_verbs import BARE_VERBS
 from agent.cli.streams import discard_output, open_standard_streams, print_error
-
-_INTERRUPTED = 130
-"""The exit code after Ctrl-C, as in shells and of Typer: 128 and the number of SIGINT."""
 
 
 def main() -> None:
     """Run the command line and exit."""
     open_standard_streams()
     try:
-        _raise_interrupts()
         _run(sys.argv[1:])
     except HardenError as error:
         _fail(error)
     except OSError as error:
         _fail_to_write(error)
-    except KeyboardInterrupt:
-        _fail_interrupted()
     except SystemExit as ended:
-        if ended.code == _INTERRUPTED:
-            _fail_interrupted()
+        if ended.code == interrupts.EXIT_CODE:
+            interrupts.fail_interrupted()
+        raise
+    except BaseException as error:
+        if interrupts.caused(error):
+            interrupts.fail_interrupted()
         raise
 
 
 def _run(words: list[str]) -> None:
     """Run a verb without options at once; every other command line is read by Typer."""
     if len(words) == 1 and words[0] in BARE_VERBS:
+        interrupts.raise_interrupts()
         BARE_VERBS[words[0]]()
         return
     from agent.cli import command_line
 
+    interrupts.raise_interrupts()
     command_line.run(words)
-
-
-def _raise_interrupts() -> None:
-    """Make Ctrl-C raise KeyboardInterrupt, unless it is ignored, as in a background job of a shell."""
-    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def _fail_interrupted() -> NoReturn:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # for the second Ctrl-C of somebody who does not wait
-    print_error("interrupted", "run k3s-harden check; the next run completes what this run started")
-    sys.exit(_INTERRUPTED)
 
 
 def _fail(error: HardenError) -> NoReturn:

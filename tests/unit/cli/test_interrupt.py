@@ -1,4 +1,4 @@
-"""Ctrl-C while Python still imports the program."""
+"""Ctrl-C in an import, and wherever else Python would not report it as a KeyboardInterrupt."""
 
 from __future__ import annotations
 
@@ -7,34 +7,93 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 CHECKOUT = Path(__file__).parents[3]
 
 INTERRUPTED_IMPORT = """
 import os, signal, sys
 class Interrupts:
     def find_spec(self, name, path=None, target=None):
-        if name == "agent.cli.streams":
+        if name == {module!r}:
             os.kill(os.getpid(), signal.SIGINT)
 sys.meta_path.insert(0, Interrupts())
+"""
+
+START = """
 from agent.__main__ import main
 main()
 """
 
+INTERRUPTED_VERB = """
+import os, signal, sys
+from agent import cli
+class Field:
+    def __set_name__(self, owner, name):
+        os.kill(os.getpid(), signal.SIGINT)
+class Destroyed:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        [None for _ in range(1000)]
+def verb():
+    {code}
+    while True:
+        pass
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+sys.argv[1:] = ["check"]
+cli.BARE_VERBS["check"] = verb
+cli.main()
+"""
 
-def interrupted(setup: str = "") -> subprocess.CompletedProcess[str]:
-    """Print the version, with a SIGINT in an import."""
-    command = [sys.executable, "-c", f"{setup}\n{INTERRUPTED_IMPORT}", "--version"]
-    return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    """Run a Python program that prints the version."""
+    command = [sys.executable, "-c", code, "--version"]
+    return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=60)
+
+
+def interrupted(
+    setup: str = "", module: str = "agent.cli.streams", start: str = START
+) -> subprocess.CompletedProcess[str]:
+    """Start the program, with a SIGINT in an import."""
+    return run(f"{setup}\n{INTERRUPTED_IMPORT.format(module=module)}\n{start}")
 
 
 def test_an_interrupted_import_ends_the_program_without_a_traceback() -> None:
     """By the signal itself, which shells report as exit code 130."""
-    run = interrupted()
-    assert (run.returncode, run.stdout, run.stderr) == (-signal.SIGINT, "", "")
+    done = interrupted()
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+@pytest.mark.parametrize("script", ["deb/k3s-harden", "rpm/start.py", "bundle/start.py", "single-file.py"])
+def test_an_interrupt_before_the_program_is_found_ends_without_a_traceback(script: str) -> None:
+    done = interrupted(module="agent", start=(CHECKOUT / ".ci/dist" / script).read_text("utf-8"))
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_an_interrupt_while_typer_is_imported_ends_without_a_traceback() -> None:
+    done = interrupted(module="typer")
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "type('New', (), {'field': Field()})",
+        "Destroyed()",
+        "raise KeyboardInterrupt",
+    ],
+)
+def test_an_interrupt_in_any_place_of_a_verb_is_reported_as_one(code: str) -> None:
+    """Python makes a RuntimeError of it in a new class, and prints and discards it in a destructor."""
+    done = run(INTERRUPTED_VERB.format(code=code))
+    assert done.returncode == 130
+    assert done.stderr.startswith("k3s-harden: interrupted\n  fix: run k3s-harden check")
+    assert len(done.stderr.splitlines()) == 2
 
 
 def test_an_ignored_interrupt_stays_ignored() -> None:
     """As in a background job of a shell."""
-    run = interrupted("import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)")
-    assert (run.returncode, run.stderr) == (0, "")
-    assert run.stdout.startswith("k3s-harden ")
+    done = interrupted("import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("k3s-harden ")

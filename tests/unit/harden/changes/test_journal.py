@@ -320,14 +320,13 @@ def test_an_invalid_record_does_not_affect_others(journal: Journal, host: Host) 
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"{\n", b"\0\0\0\0", b"[]\n"])
-def test_a_truncated_record_is_detected_without_parsing(content: bytes, journal: Journal, host: Host) -> None:
+def test_a_truncated_record_is_detected(content: bytes, journal: Journal, host: Host) -> None:
     """A power failure or a full disk can truncate a record."""
     entry = run(journal, Change(value("0"), value("1")))
-    assert journal.damage([entry]) == journal.damage([entry]) == {}
+    assert journal.damage([entry]) == {}
     Path(host.root, *entry.path.parts[1:]).write_bytes(content)
-    for in_full in (False, True):
-        (error,) = journal.damage([entry]).values()
-        assert error.hint.startswith("restore /")
+    (error,) = journal.damage([entry]).values()
+    assert error.hint.startswith("restore /")
 
 
 def test_a_record_of_another_schema_is_an_error(journal: Journal, host: Host) -> None:
