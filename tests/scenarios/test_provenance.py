@@ -8,7 +8,9 @@ import re
 import shutil
 import stat
 import subprocess
+import time
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,10 +18,10 @@ import pytest
 from tests.k3s_tree import K3s, started
 from tests.scenarios.host_tree import CONFIG, DATA_DIR, SETTINGS, HostTree
 from tests.scenarios.loaded_program import CHECKOUT
+from tests.terminal import Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.scenarios.conftest import Hardened
     from tests.scenarios.loaded_program import Completed
@@ -184,7 +186,53 @@ def test_a_baseline_that_no_allowed_signer_signed_is_rejected(
             subprocess.run(["ssh-keygen", "-q", "-Y", "sign", "-n", namespace, "-f", name, report], check=True)
     done = assess(node, "--baseline", str(report), "--allowed-signers", str(signers))
     assert (done.code, done.stdout) == (2, "")
-    assert f"cannot use {report}: {signed} is no valid signature of an allowed signer: " in done.stderr
+    missing = {"no signature": signed, "no signers": signers}.get(attack)
+    problem = f"{report}: {signed} is no valid signature of an allowed signer: "
+    assert f"cannot use {f'{missing}: the file does not exist' if missing else problem}" in done.stderr
+
+
+@needs_ssh
+@pytest.mark.parametrize("name", ["report.json", "report.json.sig", "allowed_signers", "id"])
+def test_a_fifo_in_the_place_of_a_file_of_a_signature_is_an_error(
+    node: HostTree, key: Callable[..., Path], tmp_path: Path, name: str
+) -> None:
+    """Another user can put it there; ssh-keygen would wait two minutes for its writer."""
+    private, report, signers = key("id"), tmp_path / "report.json", tmp_path / "allowed_signers"
+    signers.write_text(f"ann@example.org {private.with_suffix('.pub').read_text()}", encoding="utf-8")
+    assert assess(node, "--format", "json", "--output", str(report), "--sign", str(private)).code == 3
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    started = time.monotonic()
+    if name == "id":
+        done = assess(node, "--format", "json", "--output", str(report), "--sign", str(private))
+    else:
+        done = assess(node, "--baseline", str(report), "--allowed-signers", str(signers))
+    assert (done.code, done.stdout) == (6 if name == "id" else 2, "")
+    assert f"{tmp_path / name}: it is a FIFO" in done.stderr
+    assert time.monotonic() - started < 60
+
+
+@needs_ssh
+@pytest.mark.root
+@pytest.mark.parametrize("passphrase", ["", "s3cret"])
+def test_a_signature_writes_no_file_where_the_environment_says(
+    node: HostTree, key: Callable[..., Path], tmp_path: Path, passphrase: str
+) -> None:
+    """The owner of that directory could replace a file in it by a symlink to a file of root."""
+    private, report, hostile = key("id", passphrase), tmp_path / "report.json", tmp_path / "hostile"
+    hostile.mkdir(mode=0o777)
+    before = hostile.stat().st_mtime_ns
+    words = ("assess", "--root", node.root, *node.options, "--format", "json", "--output", report, "--sign", private)
+    environment = dict.fromkeys(("TMPDIR", "TEMP", "TMP", "XDG_RUNTIME_DIR", "HOME"), str(hostile))
+    with Terminal(*words, environment=environment) as terminal:
+        if passphrase:
+            terminal.read_until("passphrase")
+            terminal.press(f"{passphrase}\n")
+        terminal.rest()
+        assert terminal.end() == 3
+    assert report.with_name("report.json.sig").read_text().startswith("-----BEGIN SSH SIGNATURE-----\n")
+    assert hostile.stat().st_mtime_ns == before
+    assert not list(Path("/run").glob("k3s-harden-*"))
 
 
 @needs_ssh

@@ -6,13 +6,13 @@ This module is imported in functions, because the import takes longer than most 
 from __future__ import annotations
 
 import http.client
-import os
 import socket
 import ssl
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.base.errors import HostError
+from agent.base.host.memory_file import memory_file
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -141,15 +141,10 @@ def _body(response: http.client.HTTPResponse, limit: int, deadline: float) -> by
 
 
 def _load(context: ssl.SSLContext, certificate: bytes) -> None:
-    """Load a certificate and key that are in memory. The ssl module reads only files, so this is a file in memory."""
-    descriptor = os.memfd_create("client-certificate", os.MFD_CLOEXEC)
-    try:
-        with open(descriptor, "wb", closefd=False) as file:
-            file.write(certificate)
+    """Load a certificate and its key. The ssl module reads only files."""
+    with memory_file(certificate) as path:
         # With an empty password, an encrypted key is an error. Without one, OpenSSL prompts on the terminal.
-        context.load_cert_chain(f"/proc/self/fd/{descriptor}", password=b"")
-    finally:
-        os.close(descriptor)
+        context.load_cert_chain(path, password=b"")
 
 
 def _reason(error: Exception) -> str:

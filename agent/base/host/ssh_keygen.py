@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.base.errors import InputError, UnsupportedHostError
+from agent.base.host.directories import DirectoryEntry
+from agent.base.host.memory_file import memory_file
+from agent.base.host.paths import REGULAR_FILE
 from agent.base.host.process import SEARCH_PATH
 from agent.base.model import Location
 
 if TYPE_CHECKING:
-    from pathlib import PurePosixPath
     from subprocess import CompletedProcess
 
     from agent.base.host import Host
@@ -21,6 +24,7 @@ NAMESPACE = "k3s-harden"
 _TIMEOUT = 120.0
 """Seconds; a person may have to type a passphrase."""
 _INSTALL = "install OpenSSH 8.1 or newer"
+_KEY = f"check the key, whose passphrase requires a terminal or ssh-agent; or {_INSTALL}"
 
 
 def signature_path(path: PurePosixPath) -> PurePosixPath:
@@ -30,28 +34,50 @@ def signature_path(path: PurePosixPath) -> PurePosixPath:
 
 def signature(host: Host, data: bytes, key: PurePosixPath) -> bytes:
     """Return a signature by a private key, or by an agent for a public one. Raises UnsupportedHostError."""
+    found = host.machine_tree.stat(key)
+    if isinstance(found, DirectoryEntry) and found.kind != REGULAR_FILE:  # ssh-keygen would wait for a FIFO
+        raise UnsupportedHostError(f"cannot sign the report with {key}: it is a {found.kind}", _KEY)
+    directory = _private_directory(host)
+    if directory is None or not os.isatty(0):
+        return _signed(host, key, data=data).stdout
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
-    # ssh-keygen asks for a passphrase only if the data is in a file.
-    with TemporaryDirectory() as directory:
-        file = Path(directory, "report")
+    # ssh-keygen asks for a passphrase only if the data is in a file, and then writes the signature beside it.
+    with TemporaryDirectory(prefix="k3s-harden-", dir=directory) as own:
+        file = Path(own, "report")
         file.write_bytes(data)
-        done = _ssh_keygen(host, "sign", "-n", NAMESPACE, "-f", str(key), str(file))
-        if done.returncode:
-            hint = f"check the key, whose passphrase requires a terminal or ssh-agent; or {_INSTALL}"
-            raise UnsupportedHostError(f"cannot sign the report with {key}: {_first_line(done)}", hint)
+        _signed(host, key, str(file))
         return file.with_name("report.sig").read_bytes()
 
 
+def _private_directory(host: Host) -> PurePosixPath | None:
+    """Return a directory in which only root and this user can create files, whatever the environment names."""
+    user = os.geteuid()
+    directory = PurePosixPath(f"/run/user/{user}" if user else "/run")
+    return None if host.machine_tree.trust_problem(directory) else directory
+
+
+def _signed(host: Host, key: PurePosixPath, *files: str, data: bytes | None = None) -> CompletedProcess[bytes]:
+    done = _ssh_keygen(host, "sign", "-n", NAMESPACE, "-f", str(key), *files, data=data)
+    if done.returncode:
+        raise UnsupportedHostError(f"cannot sign the report with {key}: {_first_line(done)}", _KEY)
+    return done
+
+
 def verified_signer(host: Host, data: bytes, path: PurePosixPath, signers: PurePosixPath) -> str:
-    """Return the allowed signer of a file. Raises InputError if there is none, UnsupportedHostError."""
-    files = ("-f", str(signers), "-s", str(signature_path(path)))
-    done = _ssh_keygen(host, "find-principals", *files)
-    for name in done.stdout.decode(errors="replace").replace(",", "\n").splitlines():
-        done = _ssh_keygen(host, "verify", "-n", NAMESPACE, "-I", name, *files, data=data)
-        if not done.returncode:
-            return name
+    """Return the allowed signer of a file. Raises InputError if there is none, and UnsupportedHostError.
+
+    ssh-keygen reads copies of the other files, which can be replaced by a FIFO.
+    """
+    read = host.machine_tree.read_input
+    with memory_file(read(signers)) as allowed, memory_file(read(signature_path(path))) as signed:
+        files = ("-f", allowed, "-s", signed)
+        done = _ssh_keygen(host, "find-principals", *files)
+        for name in done.stdout.decode(errors="replace").replace(",", "\n").splitlines():
+            done = _ssh_keygen(host, "verify", "-n", NAMESPACE, "-I", name, *files, data=data)
+            if not done.returncode:
+                return name
     problem = f"{signature_path(path)} is no valid signature of an allowed signer: {_first_line(done)}"
     raise InputError(Location(path), problem, "use a baseline that one of the allowed signers signed")
 
