@@ -123,8 +123,8 @@ def uninstall(host: Host, installation: Installation) -> Report:
     Edited files are backed up.
     """
     host.refuse_ordinary_user("uninstall")
-    dropins, others = _all_places(host, installation)
     with host.lock():
+        dropins, others = _all_places(host, installation)
         _remove_temporary_files(host, installation)
         _stop_timers(host, others)
         items = _remove(host, dropins, installation)

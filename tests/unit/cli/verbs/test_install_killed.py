@@ -9,10 +9,11 @@ import shutil
 import signal
 import time
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 import pytest
 
+from agent.base.host import Host
 from agent.base.host.process import LARGEST_OUTPUT, Completed
 from agent.cli.verbs import install
 from agent.cli.verbs.installation import Installation, installation_for
@@ -25,9 +26,8 @@ from agent.harden.situation import Request
 from tests.fake import fake_host, in_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from agent.base.host import Host
+    from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
 
 pytestmark = pytest.mark.root
 
@@ -41,6 +41,7 @@ DROPIN = f"k3s.service.d/{DROPIN_NAME}"
 OLDER_DROPIN = f"k3s.service.d/{OLDER_DROPIN_NAME}"
 
 Files = dict[str, str]
+Verb = Callable[[Host, Installation], Any]
 
 
 class Machine:
@@ -100,11 +101,22 @@ class Machine:
     def host(self) -> Host:
         return fake_host(self.root, programs=self, is_live=True)  # type: ignore[arg-type]
 
-    def run(self, verb: Callable[[Host, Installation], Any]) -> None:
+    def run(self, verb: Verb) -> None:
         host = self.host
         verb(host, installation_for(host, REQUEST, ("k3s-east.service",), PROGRAM))
 
-    def run_killed(self, verb: Callable[[Host, Installation], Any], call: int) -> bool:
+    def run_after(self, verb: Verb, other: Verb) -> None:
+        """Run a verb that waits for the lock while another one runs."""
+
+        class WaitingHost(Host):
+            def lock(host, wait: float | None = None) -> AbstractContextManager[None]:  # noqa: N805 - not the machine
+                self.run(other)
+                return super().lock(wait)
+
+        host = WaitingHost(**vars(self.host))
+        verb(host, installation_for(host, REQUEST, ("k3s-east.service",), PROGRAM))
+
+    def run_killed(self, verb: Verb, call: int) -> bool:
         """Run a verb in a process that is killed at this call; return False if it ended before."""
         child = os.fork()
         if not child:
@@ -161,7 +173,7 @@ def _kill_at(machine: Machine, call: int) -> None:
 class Scenario(NamedTuple):
     """A verb to kill, and the allowed results of a start of K3s after that."""
 
-    verb: Callable[[Host, Installation], Any]
+    verb: Verb
     prepare: Callable[[Machine], None]
     during: frozenset[str]
     after: str
@@ -208,6 +220,24 @@ def place() -> Iterator[Path]:
     """A directory in memory."""
     with in_memory() as directory:
         yield directory
+
+
+@pytest.mark.parametrize(
+    ("verb", "other", "expected"),
+    [(install.uninstall, install.install, "ungated"), (install.install, install.uninstall, "gated")],
+    ids=["uninstall", "install"],
+)
+@pytest.mark.parametrize("is_installed", [False, True])
+def test_a_verb_that_waits_for_the_opposite_one_completes_after_it(
+    place: Path, verb: Verb, other: Verb, expected: str, *, is_installed: bool
+) -> None:
+    """What it writes or removes is known only when it has the lock."""
+    machine = Machine(place / "host")
+    machine.reload()
+    if is_installed:
+        machine.run(install.install)
+    machine.run_after(verb, other)
+    assert machine.starts() == (expected, expected)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
