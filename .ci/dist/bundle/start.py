@@ -10,6 +10,14 @@ if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
 # The name that the program was called by can be one without a directory. The gate needs the path.
 sys.argv[0] = sys.executable
 
+if sys.argv[1:2] == ["--exchange-directories"]:  # only for the script `install`
+    from pathlib import Path
+
+    from agent.base.host.program_directory import exchange
+
+    exchange(*map(Path, sys.argv[2:]))
+    sys.exit()
+
 from agent.__main__ import main
 
 main()

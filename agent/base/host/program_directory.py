@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,12 +47,21 @@ class Replacement:
 
     def remove_copy(self) -> None:
         """Remove the copy or, after the exchange, the previous program."""
-        shutil.rmtree(self._copy, ignore_errors=True)
+        if self._copy.is_dir() and not self._copy.is_symlink():
+            shutil.rmtree(self._copy, ignore_errors=True)
+        else:  # rmtree would wait for a FIFO
+            with suppress(FileNotFoundError):
+                self._copy.unlink()
 
     def exchange(self) -> None:
-        """Exchange the installed program and the copy in one step: also after a crash, a complete one is installed."""
-        import ctypes
+        """Exchange the installed program and the copy."""
+        exchange(self._installed, self._copy)
 
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.renameat2(0, os.fsencode(self._installed), 0, os.fsencode(self._copy), _EXCHANGE):
-            raise OSError(ctypes.get_errno(), f"{os.strerror(ctypes.get_errno())} (renameat2 with RENAME_EXCHANGE)")
+
+def exchange(first: Path, second: Path) -> None:
+    """Exchange two directories in one step: also after a crash, each name has a complete one. Raises OSError."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.renameat2(0, os.fsencode(first.absolute()), 0, os.fsencode(second.absolute()), _EXCHANGE):
+        raise OSError(ctypes.get_errno(), f"{os.strerror(ctypes.get_errno())} (renameat2 with RENAME_EXCHANGE)")

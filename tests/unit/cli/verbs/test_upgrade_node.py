@@ -88,6 +88,22 @@ def test_the_previous_version_stays_until_check_succeeds_in_place(machine: Machi
     assert machine.versions(BESIDE) == set()
 
 
+@pytest.mark.parametrize("kind", ["FIFO", "symlink", "file"])
+def test_another_file_in_the_place_of_the_copy_is_replaced(machine: Machine, kind: str) -> None:
+    """Without waiting for the writer of a FIFO, and without following a symlink."""
+    beside, elsewhere = machine.root / str(BESIDE)[1:], machine.root / "elsewhere"
+    (elsewhere / "kept").mkdir(parents=True)
+    if kind == "FIFO":
+        os.mkfifo(beside)
+    elif kind == "symlink":
+        beside.symlink_to(elsewhere)
+    else:
+        beside.touch()
+    assert machine.upgrade() == 0
+    assert (machine.versions(INSTALLED), machine.versions(BESIDE)) == ({"new"}, set())
+    assert (elsewhere / "kept").exists()
+
+
 def test_a_second_run_at_once_ends_before_it_touches_the_copy_of_the_first(machine: Machine) -> None:
     """The first run could otherwise install a copy that the second one removes."""
     host = fake_host(machine.root)
