@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.base import yaml_reader
 from agent.base.errors import InputError
 from agent.base.model import Location
+from agent.k3s.command_line import given_options
 from agent.k3s.config import ConfigValue, DroppedItem, IgnoredContent, MergedConfig, UnusableValueError
-from agent.k3s.options import ALIASES, SWITCHES, VARIABLES
+from agent.k3s.options import ALIASES, VARIABLES
 from agent.k3s.redaction import shown_key, without_secrets
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def merge_configuration(
     for file in files:
         merger.read(file)
     values: dict[str, list[ConfigValue]] = {}
-    words = _command_line(arguments)
+    words = given_options(arguments)
     given = ((shown_key(name), without_secrets(name, text), location) for name, text, location in words)
     for name, text, location in (*merger.options(), *given):
         values.setdefault(ALIASES.get(name, name), []).append(ConfigValue(text, location))
@@ -199,24 +200,3 @@ def _go_text(scalar: Scalar) -> str:
     if isinstance(value, float):
         return repr(value).removesuffix(".0")
     return str(value).strip()
-
-
-def _command_line(words: Sequence[Word]) -> Iterator[tuple[str, str, Location]]:
-    """Yield the options of a command line by Go's rules: `--name=x`, `--name x`, `--switch`, with one hyphen or two.
-
-    Each comes with the location of its value.
-    """
-    rest = list(reversed(words))
-    while rest:
-        word, location = rest.pop()
-        if word == "--":
-            return
-        if not word.startswith("-") or word == "-":
-            continue
-        name, separator, value = word.removeprefix("-").removeprefix("-").partition("=")
-        if separator:
-            yield name, value, location
-        elif name in SWITCHES or not rest:
-            yield name, "true", location
-        else:
-            yield (name, *rest.pop())

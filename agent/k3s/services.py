@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from agent.base.model import Location, Role
 from agent.base.value import Value
+from agent.k3s.command_line import options_of
 from agent.k3s.config import Word
 from agent.k3s.options import CONFIG_FILE_VARIABLE, SERVER_ONLY_KEYS, VARIABLES
 from agent.k3s.paths import K3S_CONFIG_FILE
+from agent.k3s.redaction import HIDDEN
 from agent.k3s.start_command import K3sCommand, UnknownValueError, expanded, k3s_command
 
 if TYPE_CHECKING:
@@ -106,14 +108,18 @@ class K3sUnit(Value):
 
     @property
     def given_config(self) -> str:
-        """The main configuration file as K3s gets it; K3S_CONFIG_FILE overrides --config (k3s, pkg/configfilearg)."""
+        """The main configuration file as K3s gets it; K3S_CONFIG_FILE overrides --config (k3s, pkg/configfilearg).
+
+        K3s also takes `-c` and the word after it if `-c` is the value of another option. Such a word is not shown.
+        """
         variable = self.environment.get(CONFIG_FILE_VARIABLE)
         return (variable.text if variable else "") or self._argument("--config", "-c") or str(K3S_CONFIG_FILE)
 
     @property
     def config_path(self) -> PurePosixPath | None:
         """The main configuration file on the host; None if K3s reads another file than any on the host."""
-        return None if re.match("https?://", self.given_config) else self.on_host(PurePosixPath(self.given_config))
+        given = self.given_config
+        return None if given == HIDDEN or re.match("https?://", given) else self.on_host(PurePosixPath(given))
 
     def on_host(self, path: PurePosixPath) -> PurePosixPath | None:
         """Return the path on the host of a file that K3s sees at a path; None if the host does not have it."""
@@ -121,10 +127,11 @@ class K3sUnit(Value):
 
     def _argument(self, *names: str) -> str:
         texts = [word.text for word in self.arguments]
-        for position, word in enumerate(texts):
+        for position, (word, option) in enumerate(zip(texts, options_of(texts))):
             name, separator, value = word.partition("=")
             if name in names:
-                return value if separator else next(iter(texts[position + 1 :]), "")
+                value = value if separator else next(iter(texts[position + 1 :]), "")
+                return value if option == "" else HIDDEN
         return ""
 
 

@@ -87,6 +87,33 @@ def test_no_secret_is_printed_or_copied(name: str, host: HostTree) -> None:
     assert SECRET not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--token", "-c", SECRET),
+        ("--token", "--config", SECRET),
+        ("-t", f"-c={SECRET}"),
+        ("--token", f"--config={SECRET}"),
+        ("--", "-c", SECRET),
+        ("--rootless", SECRET),
+        (SECRET, "--debug"),
+        ("--token", "a", SECRET, "--node-name", "b", SECRET),
+        ("--", f"--node-name={SECRET}"),
+    ],
+    ids=lambda words: " ".join(words).replace(SECRET, "SECRET"),
+)
+def test_a_positional_word_after_the_verb_of_k3s_is_not_printed(words: tuple[str, ...], host: HostTree) -> None:
+    """After a mistake it can be the token."""
+    host.unit("server", *words)
+    texts = output_of_all_verbs(host)
+    for form in ("plain", "table", "json", "html", "sarif", "junit", "kube-bench", "openreports", "openmetrics"):
+        done = host.run("assess", "-v", "--format", form)
+        texts += done.stdout + done.stderr
+    texts += host.run("preflight", "v1.35.0").stdout + host.run("install").stdout + host.run("drift").stdout
+    assert SECRET not in texts
+    assert SECRET.encode() not in state_and_drop_in(host)
+
+
 def test_the_backup_of_a_replaced_file_is_readable_by_root_only(hardened: Hardened) -> None:
     """Backup and journal contain the complete file, secrets included. Others cannot read them."""
     host = hardened()

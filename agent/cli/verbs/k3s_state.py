@@ -9,6 +9,7 @@ from agent.base.value import replace
 from agent.cli.advice.installed_k3s import InstalledK3s
 from agent.harden.node.configuration import data_directory, read_configuration
 from agent.harden.node.services import candidate_units
+from agent.k3s.command_line import options_of
 from agent.k3s.redaction import TOKEN_PLACEHOLDER, is_secret
 from agent.k3s.services import OPENRC_DIRECTORY, only_unit
 
@@ -74,17 +75,15 @@ def _k3s(
 
 
 def _without_secrets(words: Sequence[str]) -> Iterator[str]:
-    """Yield the arguments with a placeholder for each secret."""
-    option = ""
-    for word in words:
+    """Yield the options with a placeholder for each secret."""
+    for word, option in zip(words, options_of(words)):
         name, separator, _ = word.partition("=")
         if option and is_secret(option):
             yield TOKEN_PLACEHOLDER
-        elif separator and is_secret(name.lstrip("-")):
+        elif option == "" and separator and is_secret(name.lstrip("-")):
             yield f"{name}={TOKEN_PLACEHOLDER}"
-        else:
+        elif option is not None:
             yield word
-        option = "" if separator or not word.startswith("-") else word.lstrip("-")
 
 
 def _variables(unit: K3sUnit) -> Iterator[str]:
