@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from agent.assess.assessment import Assessment, ControlStatus
 from agent.assess.benchmark.sections import SECTIONS
-from agent.base.model import FixOwner, Instruction, Remediation, ShellCommand
+from agent.base.model import FixOwner
 from agent.base.report import K3S_VERSION, ROLE
-from agent.base.value import replace
+from agent.base.value import Row, replace
 from agent.cli.present import Verbosity, next_steps
 from agent.cli.present import remediation as remediations
 from agent.cli.present.text import printable
@@ -45,20 +45,22 @@ _FEW = 5
 
 
 def cleaned(value: _T) -> _T:
-    """Return an assessment, or a part of it, with the control characters of its texts as escapes.
+    """Return an assessment, or a part of it, without secrets and with the control characters of its texts as escapes.
 
-    Paths and contents of the host are untrusted. The result is also valid in XML and has no lone surrogates.
+    Paths and contents of the host are untrusted. The result is also valid in XML and has no lone surrogates. Rows of
+    tables are parts of this program.
     """
     clean: Any = value
     if isinstance(value, str) and not isinstance(value, Enum):
         clean = printable(value)
     elif isinstance(value, PurePosixPath):
         clean = PurePosixPath(printable(str(value)))
-    elif isinstance(value, tuple):
-        parts = map(cleaned, value)
-        clean = type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
-    elif isinstance(value, (Assessment, Remediation, Instruction, ShellCommand)):
+    elif hasattr(value, "_fields") and not isinstance(value, Row):
         clean = type(value)(*(cleaned(getattr(value, name)) for name in value._fields))
+    elif isinstance(value, (tuple, frozenset, list)):
+        clean = type(value)(map(cleaned, value))
+    elif isinstance(value, dict):
+        clean = {cleaned(key): cleaned(inner) for key, inner in value.items()}
     return clean  # type: ignore[no-any-return] # of the type of value
 
 

@@ -26,8 +26,9 @@ from agent.base.model import (
     OwnCommand,
     Remediation,
     Restart,
+    ShellCommand,
 )
-from agent.base.report import Fact
+from agent.base.report import Fact, NextStep
 from agent.base.value import replace
 from agent.harden.guide.criteria import Boolean, NotEmpty
 from agent.harden.guide.files import SERVER_DIRECTORY
@@ -239,4 +240,9 @@ def _hostile(given: list[str]) -> Assessment:
             for verdict in FULL.verdicts
         ),
         notes=(Note(reason or "m", at(f"/{where}"), steps(remedy)),),
+        next_steps=(
+            NextStep(OwnCommand("apply", ("--root", f"/{where}"), piped_to=remedy), what),
+            NextStep(ShellCommand(remedy), what),
+            NextStep(Instruction(remedy, at(f"/{where}"))),
+        ),
     )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timezone
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 
 from agent.assess.assessment import Assessment, ControlStatus, Note
-from agent.base.model import OwnCommand, Remediation
+from agent.base.model import Instruction, OwnCommand, Remediation, ShellCommand
+from agent.base.report import NextStep
 from agent.base.times import timestamp
 from agent.base.value import replace
 from agent.cli.present import Format, Verbosity
@@ -36,6 +39,9 @@ from tests.unit.cli.present.assessments.samples import (
     hostile,
 )
 from tests.unit.cli.present.reports import Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 AWS = account("123456789012", "eu-central-1", None)
 FORMATS = [output_format for output_format in Format if output_format is not Format.AUTO]
@@ -84,6 +90,32 @@ def test_formats_for_programs_are_ascii(output_format: Format, assessment: Asses
 def test_no_format_has_control_characters(output_format: Format, assessment: Assessment) -> None:
     lines = assessment_text(assessment, output_format, aws=AWS).split("\n")
     assert [line for line in lines if not line.isprintable()] == []
+
+
+@given(assessment=hostile())
+def test_no_text_of_the_json_has_control_characters_once_it_is_decoded(assessment: Assessment) -> None:
+    """`jq -r` prints it to a terminal."""
+    found = json.loads(assessment_text(assessment, Format.JSON))
+    assert [text for text in texts_in(found) if not text.isprintable()] == []
+
+
+def texts_in(value: object) -> Iterator[str]:
+    """Yield each text of a decoded document."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from texts_in(inner)
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_no_format_has_a_secret_in_a_next_step(output_format: Format) -> None:
+    steps = (
+        NextStep(OwnCommand("apply", ("--set", "x-token=hunter2")), "a token=hunter2"),
+        NextStep(ShellCommand("env K3S_TOKEN=hunter2 sh"), "p"),
+        NextStep(Instruction("set password=hunter2")),
+    )
+    assert "hunter2" not in assessment_text(replace(FULL, next_steps=steps), output_format, aws=AWS)
 
 
 @given(assessment=hostile())
