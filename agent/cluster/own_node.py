@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
-from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError
-from agent.base.host.https import Limits
+from agent.base.host.https import Limits, answers_ok
 from agent.cluster.connection import APPLY_PATCH, connect, rejection
 from agent.cluster.node_status import FIELD_MANAGER
 from agent.k3s.components.files import pem
@@ -33,13 +31,8 @@ _NODE_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
 def is_kubelet_healthy(port: int) -> bool:
     """Return whether the kubelet of this host reports itself as healthy."""
-    for address in ("127.0.0.1", "::1"):  # the latter on a node with only IPv6
-        connection = http.client.HTTPConnection(address, port, timeout=_HEALTH_TIMEOUT)
-        with suppress(OSError, http.client.HTTPException), closing(connection):
-            connection.request("GET", "/healthz")
-            if connection.getresponse().status == _OK:
-                return True
-    return False
+    addresses = ("127.0.0.1", "::1")  # the latter on a node with only IPv6
+    return any(answers_ok((address, port), "/healthz", _HEALTH_TIMEOUT) for address in addresses)
 
 
 def node_name(certificate: bytes) -> str:

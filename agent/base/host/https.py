@@ -9,6 +9,7 @@ import http.client
 import socket
 import ssl
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.base.errors import HostError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _AT_ONCE = 1 << 20
+_FIRST_LINE = 64
 
 
 class Response(NamedTuple):
@@ -41,17 +43,25 @@ class Limits(NamedTuple):
 
 
 class _BoundedSocket(ssl.SSLSocket):
-    """A socket that reads until a point in time, so that a server cannot extend a timeout by a byte at a time."""
+    """A socket that is used until a point in time, so that a server cannot extend a timeout by a byte at a time."""
 
     deadline = float("inf")
 
     def recv_into(self, *arguments: Any, **named: Any) -> int:  # noqa: ANN401 - those of SSLSocket
         """Read as SSLSocket does. Raises TimeoutError after the deadline."""
+        self._limit()
+        return super().recv_into(*arguments, **named)
+
+    def send(self, *arguments: Any, **named: Any) -> int:  # noqa: ANN401 - those of SSLSocket
+        """Write as SSLSocket does. Raises TimeoutError after the deadline."""
+        self._limit()
+        return super().send(*arguments, **named)
+
+    def _limit(self) -> None:
         left = self.deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError("timed out")
         self.settimeout(left)
-        return super().recv_into(*arguments, **named)
 
 
 class HttpsClient:
@@ -138,6 +148,17 @@ def _body(response: http.client.HTTPResponse, limit: int, deadline: float) -> by
         if time.monotonic() > deadline:
             raise TimeoutError("timed out")
     return bytes(found)
+
+
+def answers_ok(address: tuple[str, int], path: str, timeout: float) -> bool:
+    """Return whether the first line of an answer without TLS has the status 200.
+
+    No more is read: without the usual server, anybody can listen there, and never end the answer.
+    """
+    with suppress(OSError), socket.create_connection(address, timeout) as connection:
+        connection.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+        return connection.recv(_FIRST_LINE).startswith((b"HTTP/1.0 200 ", b"HTTP/1.1 200 "))
+    return False
 
 
 def _load(context: ssl.SSLContext, certificate: bytes) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import PurePosixPath
 
+from agent.base.host.paths import open_regular
 from agent.base.value import Value
 
 _XFS_GEOMETRY = 0x80705864
@@ -78,14 +79,10 @@ def has_file_types(root: str, directory: PurePosixPath) -> bool | None:
 def first_bytes(root: str, path: PurePosixPath, number: int) -> bytes | None:
     """Return the first bytes of a regular file."""
     try:
-        with open(_on_machine(root, real_path(root, path)), "rb", opener=_without_waiting) as file:
+        with open(open_regular(_on_machine(root, real_path(root, path))), "rb") as file:
             return file.read(number)
     except OSError:
         return None
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
 
 
 def selinux_type(root: str, path: PurePosixPath) -> str:

@@ -245,12 +245,31 @@ def _is_symlink(directory: int, name: str) -> bool:
         return False
 
 
+def open_regular(name: str, directory: int | None = None, flags: int = os.O_RDONLY) -> int:
+    """Open an existing regular file. A symlink is not followed. Raises OSError for a file of another kind.
+
+    Opening a device can have an effect, and a FIFO waits for its other end.
+    """
+    _refuse_others(os.stat(name, dir_fd=directory, follow_symlinks=False))
+    # O_NONBLOCK: if a FIFO replaces the file in the meantime, this does not block.
+    descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        _refuse_others(os.fstat(descriptor))
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _refuse_others(found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, f"it is a {file_kind(found.st_mode)}, not a regular file")
+
+
 @contextmanager
-def opened_file(node: OpenedName) -> Iterator[int]:
-    """Open a file for reading. A symlink is not followed."""
-    # O_NONBLOCK: if a FIFO replaces the file between stat and open, this does not block.
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    descriptor = os.open(node.name, flags, dir_fd=node.directory)
+def opened_file(node: OpenedName, flags: int = os.O_RDONLY) -> Iterator[int]:
+    """Open a regular file, for reading by default. Raises OSError as `open_regular` does."""
+    descriptor = open_regular(node.name, node.directory, flags)
     try:
         yield descriptor
     finally:

@@ -11,6 +11,8 @@ import re
 import stat
 from contextlib import suppress
 
+from agent.base.host.paths import open_regular
+
 SUFFIX = ".k3s-harden"
 
 _LONGEST_STEM = 180
@@ -72,8 +74,7 @@ def _is_left_over(directory: int, name: str) -> bool:
             return False
         if not stat.S_ISREG(found.st_mode):
             return True
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        descriptor = os.open(name, flags, dir_fd=directory)
+        descriptor = open_regular(name, directory)
     except OSError:
         return False
     try:

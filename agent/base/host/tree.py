@@ -225,14 +225,10 @@ class Tree(DirectoryTree):
         not read.
         """
         try:
-            with self._resolved(path, "follow") as node:
-                found = _stat(node)
-                if not stat.S_ISREG(found.st_mode):
-                    raise HostError(f"cannot read {path}: it is a {file_kind(found.st_mode)}, not a regular file")
-                with opened_file(node) as descriptor:
-                    content = read_descriptor(descriptor, largest)
-                    self.files_read.setdefault(path, content)
-                    return content
+            with self._resolved(path, "follow") as node, opened_file(node) as descriptor:
+                content = read_descriptor(descriptor, largest)
+                self.files_read.setdefault(path, content)
+                return content
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -350,7 +346,6 @@ class Tree(DirectoryTree):
         found = _stat(node)
         if stat.S_ISDIR(found.st_mode):
             return Directory(path=path, mode=FileMode(stat.S_IMODE(found.st_mode)), owner=self._shown_owner(found))
-        # Other kinds are not opened: opening a device can have an effect.
         if not stat.S_ISREG(found.st_mode):
             return UnexpectedKind(id=str(path), kind=file_kind(found.st_mode))
         with opened_file(node) as descriptor:

@@ -84,25 +84,15 @@ class WritableTree(Tree):
 
     def overwrite(self, path: PurePosixPath, content: bytes) -> None:
         """Write into an existing file, as /proc/sys requires; its mode and owner do not change."""
-        with self._changing("write", path) as node:
-            # O_NONBLOCK: opening a FIFO without a reader fails instead of blocking.
-            flags = os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            descriptor = os.open(node.name, flags, dir_fd=node.directory)
-            try:
-                # One write(2): the kernel takes a sysctl value only from the first write at offset 0.
-                os.write(descriptor, content)
-            finally:
-                os.close(descriptor)
+        with self._changing("write", path) as node, opened_file(node, os.O_WRONLY | os.O_TRUNC) as descriptor:
+            # One write(2): the kernel takes a sysctl value only from the first write at offset 0.
+            os.write(descriptor, content)
 
     def set_permissions(self, permissions: FilePermissions) -> None:
         """Set the mode of an existing regular file. Raises HostError if it is not a regular file."""
-        with self._changing("change the mode of", permissions.path) as node:
-            found = os.stat(node.name, dir_fd=node.directory, follow_symlinks=False)
-            if not stat.S_ISREG(found.st_mode):
-                raise HostError(f"cannot change the mode of {permissions.path}: it is a {file_kind(found.st_mode)}")
-            with opened_file(node) as descriptor:
-                os.fchmod(descriptor, permissions.mode)
-                os.fsync(descriptor)
+        with self._changing("change the mode of", permissions.path) as node, opened_file(node) as descriptor:
+            os.fchmod(descriptor, permissions.mode)
+            os.fsync(descriptor)
 
     def set_default_permissions(self, permissions: DefaultPermissions) -> None:
         """Set the default permissions in an existing directory. Raises HostError if it is not a directory."""

@@ -47,7 +47,7 @@ def publish(host: Host, *, remove: bool = False, health_port: int = HEALTH_PORT,
     if abs(now - publication.when) > _STALE:
         raise HostError(f"cannot publish the state of this node: it was assessed at {timestamp(publication.when)}")
     when, _, sent = (host.tree.read(SENT) or b"").partition(b"\n")
-    if sent == content and abs(now - float(when)) < _PERIOD:
+    if sent == content and when.isdigit() and abs(now - int(when)) < _PERIOD:
         return ""
     from agent.cluster import own_node  # most runs end before
 

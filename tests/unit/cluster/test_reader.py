@@ -6,7 +6,7 @@ import gzip
 import os
 import re
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -197,6 +197,21 @@ def endless(handler: Handler) -> None:
         handler.wfile.write(bytes(1 << 20))
 
 
+def never_final(handler: Handler) -> None:
+    """Announce an answer without end."""
+    with suppress(OSError):
+        while True:
+            handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+def endless_header(handler: Handler) -> None:
+    """Send a header a byte at a time."""
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+    for _ in range(40):
+        handler.wfile.write(b"x")
+        time.sleep(0.05)
+
+
 def hang(handler: Handler) -> None:
     """Send nothing."""
     time.sleep(2)
@@ -233,6 +248,8 @@ HOSTILE = {
     "many objects": body(b'{"items": [' + b"0," * 100_000 + b"0]}"),
     "too large": endless,
     "drip": drip,
+    "never final": never_final,
+    "endless header": endless_header,
     "hang": hang,
     "closed": close,
 }

@@ -334,10 +334,10 @@ def test_overwriting_keeps_the_inode(root: Path, tree: WritableTree) -> None:
     after = (root / "etc/site.conf").stat()
     assert (root / "etc/site.conf").read_text() == "1\n"
     assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
-    for plant, reason in ((fifo, "No such device or address"), (symlink, "Too many levels of symbolic links")):
+    for plant, kind in ((fifo, "FIFO"), (symlink, "symlink")):
         (root / "etc/site.conf").unlink()
         plant(root / "etc/site.conf")
-        with pytest.raises(HostError, match=rf"^cannot write /etc/site\.conf: {reason}$"):
+        with pytest.raises(HostError, match=rf"^cannot write /etc/site\.conf: it is a {kind}, not a regular file$"):
             tree.overwrite(SITE, b"1\n")
     with pytest.raises(HostError, match=r"^cannot write /etc/none: No such file or directory$"):
         tree.overwrite(PurePosixPath("/etc/none"), b"1\n")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
+import socket
 from base64 import encodebytes
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
@@ -292,6 +293,30 @@ def test_nothing_is_sent_while_the_kubelet_is_not_healthy(node: Node) -> None:
         node.publish()
     assert node.api.asked == []
     node.health_port = healthy
+    assert node.publish().startswith("published to Node node-1")
+
+
+def test_another_program_on_the_port_of_the_kubelet_cannot_hold_it(node: Node) -> None:
+    """Without a kubelet, any user can listen there, and announce an answer without end."""
+    node.check(FAILED)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def announce() -> None:
+            with suppress(OSError), server.accept()[0] as connection:
+                while True:
+                    connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+        Thread(target=announce, daemon=True).start()
+        node.health_port = server.getsockname()[1]
+        with pytest.raises(HardenError, match=r"no healthy kubelet on port"):
+            node.publish()
+
+
+def test_a_record_of_an_unknown_time_is_sent_again(node: Node) -> None:
+    node.check(FAILED)
+    node.publish()
+    sent = node.root / str(SENT)[1:]
+    sent.write_bytes(b"\0\0\0\n" + sent.read_bytes().partition(b"\n")[2])
     assert node.publish().startswith("published to Node node-1")
 
 
