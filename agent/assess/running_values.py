@@ -141,7 +141,7 @@ def notes_about_cluster(
         yield Note(f"{CLUSTER_NOT_ASSESSED}: {cluster.problem}", None, Remediation())
         return
     yield from _needless_exemptions(node, cluster)
-    for problem in list(cluster.problems.values())[:_MOST_NOTES]:
+    for problem in [*cluster.problems.values(), *cluster.gaps.values()][:_MOST_NOTES]:
         yield Note(problem, None, Remediation())
     requirements = {
         (requirement.name, requirement.criterion): requirement

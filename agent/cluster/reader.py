@@ -1,7 +1,8 @@
 """Lists of objects, effective configurations and access, read from the API server with K3s' own kubeconfig.
 
 Requests are GET, except the reviews of access, for which the API server stores nothing. Lists are read in pages, and
-each page is reduced to the needed fields to save memory.
+each page is reduced to the needed fields to save memory. A page that is too large is read in smaller ones. An object
+that is too large is named.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import quote
 
-from agent.base.errors import HardenError, HostError
+from agent.base.errors import HardenError, HostError, LimitError
 from agent.base.host.https import Limits
+from agent.base.host.memory_limit import limited_memory
 from agent.cluster.connection import connect, rejection
 from agent.cluster.kubernetes import admission, parsing, queries
 from agent.cluster.kubernetes.objects import Cluster
@@ -32,10 +34,13 @@ if TYPE_CHECKING:
 KUBECONFIGS = ("server/cred/admin.kubeconfig", "/etc/rancher/k3s/k3s.yaml")
 """K3s' kubeconfigs of an administrator, the preferred one first; a relative path is in the data directory."""
 
-LIMITS = Limits(request=5.0, total=20.0, body=32 << 20)
+LIMITS = Limits(request=5.0, total=20.0, body=8 << 20)
+MEMORY = 160 << 20
+"""Bytes that the answers take."""
 _PAGE = 250
 _MOST_OBJECTS = 100_000
 """Objects of one list."""
+_MOST_NAMED = 3
 _MOST_UNANSWERED = 3
 """Requests without an answer after which no more requests are sent."""
 
@@ -92,7 +97,7 @@ def read_cluster(
         client, url, _ = connect(host, [data_dir / name for name in KUBECONFIGS], limits)
     except HardenError as error:
         return Cluster("", {}, {}, problem=error.message)
-    with client:
+    with client, limited_memory(MEMORY):
         cluster = Reader(client, url).read()
         return cluster if cluster.problem else _reviewed(client, cluster, reviews(cluster))
 
@@ -134,6 +139,8 @@ class Reader:
         self._url = url
         self._objects: dict[Query, tuple[Any, ...]] = {}
         self._problems: dict[str, str] = {}
+        self.gaps: dict[str, str] = {}
+        """The objects of a list that are too large, by its path."""
 
     def read(self) -> Cluster:
         """Send all requests, unless the API server does not answer."""
@@ -141,8 +148,12 @@ class Reader:
         for query, request in REQUESTS.items():
             try:
                 self._objects[query] = self.listed(request, partial(parsed_object, query))
-            except (StatusError, _InvalidError) as error:
+            except (StatusError, _InvalidError, LimitError) as error:
                 self._problems[query.value] = error.message
+            except MemoryError:
+                self._problems[query.value] = (
+                    f"cannot read {request.path}: the answers need more than {MEMORY >> 20} MiB"
+                )
             except HostError as error:
                 self._problems[query.value] = error.message
                 unanswered += 1
@@ -153,31 +164,59 @@ class Reader:
             return Cluster(self._url, {}, {}, problem=next(iter(self._problems.values()), "it has no objects"))
         flags = self._flags()
         kubelets = dict(self._kubelets())
-        return Cluster(self._url, self._objects, self._problems, flags, kubelets)
+        gaps = {query: self.gaps[request.path] for query, request in REQUESTS.items() if request.path in self.gaps}
+        return Cluster(self._url, self._objects, self._problems, flags, kubelets, gaps=gaps)
 
     def listed(self, request: ApiRequest, parse: Callable[[Any], Any]) -> tuple[Any, ...]:
-        """Read all pages of a list, and parse each object. Raises HostError if one is missing."""
-        found: list[Any] = []
-        following = ""
-        while True:
-            parameters = "&".join(
-                filter(None, (f"limit={_PAGE}", request.parameters, following and f"continue={quote(following)}"))
-            )
-            try:
-                page = self._page(request, parameters)
-            except StatusError as error:
-                if error.status == _NOT_FOUND and request.may_be_missing:
-                    return ()
-                raise
-            if len(found) + len(page.items) > _MOST_OBJECTS or (page.following and not page.items):
-                raise _InvalidError(f"cannot read {request.path}: it has more than {_MOST_OBJECTS} objects")
-            found += page.items if request.accept == queries.TABLE else map(parse, page.items)
-            following = page.following
-            if not following:
-                return tuple(found)
+        """Read all pages of a list, and parse each object, without those that are too large, which `gaps` then has.
 
-    def _page(self, request: ApiRequest, parameters: str) -> _Page:
-        answer = self._json(request, parameters)
+        Raises HostError if a page is missing.
+        """
+        found: list[Any] = []
+        left_out: list[str] = []
+        try:
+            for accept, items in self._pages(request):
+                if len(found) + len(items) > _MOST_OBJECTS:
+                    raise _InvalidError(f"cannot read {request.path}: it has more than {_MOST_OBJECTS} objects")
+                if accept != request.accept:
+                    left_out += ("/".join(filter(None, parsing.named_object(item)[:2])) for item in items)
+                else:
+                    found += items if accept == queries.TABLE else map(parse, items)
+        except StatusError as error:
+            if error.status != _NOT_FOUND or not request.may_be_missing:
+                raise
+        if left_out:
+            names = f"{', '.join(left_out[:_MOST_NAMED])}{' and others' if left_out[_MOST_NAMED:] else ''}"
+            self.gaps[request.path] = f"cannot read {len(left_out)} of {request.path}, too large: {names}"
+        return tuple(found)
+
+    def _pages(self, request: ApiRequest) -> Iterator[tuple[str, list[Any]]]:
+        """Yield the items of each page. After a page that is too large, pages are smaller.
+
+        Of an object that is too large for a page of its own, the metadata is read, which the accept header shows.
+        """
+        asked, following, size, largest = request, "", _PAGE, _PAGE
+        while True:
+            try:
+                page = self._page(asked, following, size)
+            except (LimitError, MemoryError):
+                if asked is not request:
+                    raise
+                if size > 1:
+                    size = largest = size // 2
+                else:
+                    asked, largest = request._replace(accept=queries.METADATA), _PAGE
+                continue
+            if page.following and not page.items:
+                raise _InvalidError(f"cannot read {request.path}: a page has no objects, and another one follows")
+            yield asked.accept, page.items
+            if not page.following:
+                return
+            asked, following, size = request, page.following, min(2 * size, largest)
+
+    def _page(self, request: ApiRequest, following: str, size: int) -> _Page:
+        parameters = (f"limit={size}", request.parameters, following and f"continue={quote(following)}")
+        answer = self._json(request, "&".join(filter(None, parameters)))
         following = as_string(as_mapping(as_mapping(answer).get("metadata")).get("continue"))
         if request.accept == queries.TABLE:
             names = [

@@ -1,4 +1,4 @@
-"""Limits: the gate ends within 20 s of processor time for any files, and a verb prints at most 1 MiB."""
+"""Limits: a verb takes at most 10 s of processor time and 256 MiB for any files, and prints at most 1 MiB."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-SECONDS = 20
-MEMORY = 1 << 30
-"""Limit of the gate's address space in bytes. The gate does not load files above its size limit."""
+SECONDS = 10
+MEMORY = 256 << 20
+"""Bytes of data that a verb may have."""
 
 _MIB = 1 << 20
 _SERVER = "var/lib/rancher/k3s/server"
 _UNIT = "[Service]\nEnvironmentFile=-/etc/default/%N\nExecStart=/usr/local/bin/k3s server\n"
 _RUN = f"""
 import resource
-resource.setrlimit(resource.RLIMIT_AS, ({MEMORY}, {MEMORY}))
+resource.setrlimit(resource.RLIMIT_DATA, ({MEMORY}, {MEMORY}))
 resource.setrlimit(resource.RLIMIT_CPU, ({SECONDS}, {SECONDS}))
 import tests.scenarios.gate_of_tree
 from agent.cli import main

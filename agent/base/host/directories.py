@@ -169,8 +169,8 @@ def is_denied(error: OSError) -> bool:
     return isinstance(error, PermissionError)
 
 
-MOST_BYTES = 512 * 1024
-"""Bytes of all files of one kind after which no further one is read. Parsing them takes some seconds."""
+MOST_BYTES = 256 * 1024
+"""Bytes of all files of one kind that are read. Parsing them takes some seconds."""
 
 
 class Total:
@@ -181,10 +181,10 @@ class Total:
         self._bytes = 0
 
     def add(self, size: int) -> None:
-        """Count a file. Raises LimitError if earlier files exceed the limit: the same for each further file."""
-        if self._bytes > MOST_BYTES:
-            raise LimitError(f"cannot read all {self._what}: k3s-harden reads no more after {MOST_BYTES} bytes")
+        """Count a file. Raises LimitError if the files exceed the limit: the same for each further file."""
         self._bytes += size
+        if self._bytes > MOST_BYTES:
+            raise LimitError(f"cannot read all {self._what}: k3s-harden reads at most {MOST_BYTES} bytes of them")
 
 
 def too_many(directory: PurePosixPath, number: int) -> LimitError:

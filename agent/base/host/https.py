@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from agent.base.errors import HostError
+from agent.base.errors import HostError, LimitError
 from agent.base.host.memory_file import memory_file
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class HttpsClient:
         self._connection.close()
 
     def get(self, path: str, accept: str) -> Response:
-        """Send a GET request. Raises HostError without an answer, or if the answer exceeds a limit."""
+        """Send a GET request. Raises HostError without an answer, and LimitError if it is too large."""
         return self._exchange("GET", path, {"Accept": accept})
 
     def patch(self, path: str, body: bytes, content_type: str) -> Response:
@@ -132,7 +132,8 @@ class HttpsClient:
         except (OSError, http.client.HTTPException, ValueError) as error:
             connection.close()
             verb = "read" if method == "GET" else "write"
-            raise HostError(f"cannot {verb} {path.partition('?')[0]}: {_reason(error)}") from error
+            kind = LimitError if isinstance(error, _TooLargeError) else HostError
+            raise kind(f"cannot {verb} {path.partition('?')[0]}: {_reason(error)}") from error
 
 
 class _TooLargeError(ValueError):

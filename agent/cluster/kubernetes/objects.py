@@ -182,7 +182,7 @@ class Cluster(NamedTuple):
     server: str
     """Its URL."""
     objects: Mapping[Query, tuple[Any, ...]]
-    """The objects of each query that has a complete answer."""
+    """The objects of each query that has an answer; it is complete unless the query is in `gaps`."""
     problems: Mapping[str, str]
     """Why a query or a component has no answer, by its name."""
     flags: Mapping[str, str] | None = None
@@ -199,3 +199,5 @@ class Cluster(NamedTuple):
     """Why the API server could not be queried at all."""
     registry: str = ""
     """K3s' option system-default-registry on the host whose API server answered."""
+    gaps: Mapping[Query, str] = {}
+    """The objects of a query that are too large to be read."""

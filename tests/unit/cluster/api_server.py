@@ -165,5 +165,7 @@ class Handler(BaseHTTPRequestHandler):
             columns = [{"name": "Name"}, {"name": "Type"}, {"name": "Data"}, {"name": "Age"}]
             rows = [{"cells": [item["metadata"]["name"], item.get("type", "Opaque"), 1, "1d"]} for item in page]
             return {"kind": "Table", "metadata": metadata, "columnDefinitions": columns, "rows": rows}
+        if "as=PartialObjectMetadataList" in self.headers["Accept"]:
+            page = [{"metadata": item["metadata"]} for item in page]
         # As in Kubernetes, an empty list of metadata is null.
         return {"kind": "List", "metadata": metadata, "items": page or None}

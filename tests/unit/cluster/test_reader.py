@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 import os
 import re
+import subprocess
+import sys
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,6 +18,7 @@ from agent.cluster import reader
 from agent.cluster.kubernetes.access_reviews import EVERYBODY, AccessReview
 from agent.cluster.kubernetes.queries import ACCESS_REVIEWS, FLAGS, METADATA, REQUESTS, TABLE, Query
 from tests.fake import fake_host, in_memory
+from tests.scenarios.loaded_program import CHECKOUT
 from tests.unit.cluster.api_server import TLS, ApiServer
 from tests.unit.cluster.kubernetes import samples
 
@@ -264,6 +267,53 @@ def test_a_hostile_answer_is_a_problem_of_its_list(root: Path, kind: str) -> Non
     assert cluster.problems["pods"].startswith(f"cannot read {PODS}: ")
     assert Query.NAMESPACES in cluster.objects
     assert "\n" not in cluster.problems["pods"]
+
+
+def test_pages_that_are_too_large_are_read_in_smaller_ones(root: Path) -> None:
+    """A tenant can make 250 pods so large that a page of them exceeds the limit, and hide a privileged one."""
+    pods = [pod_of(number, 140_000) for number in range(250)]
+    cluster = read_from(root, ApiServer({**samples.NEW, Query.PODS: pods}), Limits(5.0, 20.0, 1 << 20))
+    assert [pod.name for pod in cluster.objects[Query.PODS]] == [f"p{number}" for number in range(250)]
+    assert cluster.gaps == {}
+
+
+def test_an_object_that_is_too_large_is_named_and_the_others_are_read(root: Path) -> None:
+    pods = [pod_of(number, 2 << 20 if number in {3, 4} else 10) for number in range(9)]
+    cluster = read_from(root, ApiServer({**samples.NEW, Query.PODS: pods}), Limits(5.0, 20.0, 1 << 20))
+    assert [pod.name for pod in cluster.objects[Query.PODS]] == [f"p{number}" for number in (0, 1, 2, 5, 6, 7, 8)]
+    assert cluster.gaps == {Query.PODS: f"cannot read 2 of {PODS}, too large: a/p3, a/p4"}
+
+
+def pod_of(number: int, size: int) -> dict[str, Any]:
+    """Return a pod with a field of this size."""
+    metadata = {"namespace": "a", "name": f"p{number}"}
+    return {"metadata": metadata, "spec": {"containers": [{"name": "c", "args": ["x" * size]}]}}
+
+
+MANY_CONTAINERS = b'{"spec":{"containers":[' + b'{"name":"a"},' * 900 + b"{}]}},"
+
+
+@pytest.mark.parametrize(("item", "size"), [(b"{},", 31 << 20), (b'{"":[]},', 8_000_000), (MANY_CONTAINERS, 8_000_000)])
+def test_an_answer_takes_limited_memory(root: Path, item: bytes, size: int) -> None:
+    """The size of what JSON and the reader make of it is limited, too."""
+    answer = body(b'{"items": [' + item * (size // len(item)) + b"{}]}")
+    with serving(root, ApiServer(samples.NEW, {PODS: answer})):
+        words = [sys.executable, "-c", _READ, str(root)]
+        found = subprocess.run(words, capture_output=True, text=True, check=True, cwd=CHECKOUT).stdout
+    assert int(found) < 256 << 10
+
+
+_READ = """
+import gc, resource, sys
+from pathlib import Path, PurePosixPath
+gc.disable()
+from agent.cluster import reader
+from agent.cluster.kubernetes.queries import Query
+from tests.fake import fake_host
+cluster = reader.read_cluster(fake_host(Path(sys.argv[1]), is_live=True), PurePosixPath("/var/lib/rancher/k3s"))
+assert Query.PODS not in cluster.objects
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
 
 
 @pytest.mark.parametrize(

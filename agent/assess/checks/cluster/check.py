@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.assess.checks.answer import Answer, ControlStatus, Evidence
+from agent.assess.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence
 from agent.assess.checks.manual import Manual
+from agent.assess.checks.unmet import complete_steps
+from agent.base.model import Instruction
 
 if TYPE_CHECKING:
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.cluster.kubernetes.objects import Cluster
+
+_TOO_LARGE = "objects are too large to be read"
+_SMALLER = complete_steps(Instruction("review the objects that are too large, and make them smaller"))
 
 
 class ClusterCheck(Manual):
@@ -24,6 +29,7 @@ class ClusterCheck(Manual):
             return super().answer(node)
         from agent.assess.checks.cluster.rule import AssessedCluster
         from agent.assess.checks.cluster.rules import RULES
+        from agent.cluster.kubernetes.workloads import QUERIES
 
         rule = RULES[self.rule]
         missing = [query for query in rule.queries if query not in cluster.objects]
@@ -31,6 +37,13 @@ class ClusterCheck(Manual):
         if missing:
             problems = (cluster.problems.get(query, f"cannot read {query}") for query in missing)
             return answer._replace(evidence=tuple(Evidence(problem, source=cluster.server) for problem in problems))
+        gaps = [query for query in rule.queries if query in cluster.gaps]
+        if gaps:
+            # Another workload can only add to what fails.
+            if answer.status is not ControlStatus.FAIL or not set(gaps) <= set(QUERIES):
+                answer = Answer(ControlStatus.UNKNOWN, UNDETERMINED, reason=_TOO_LARGE, unmet=_SMALLER)
+            unread = (Evidence(cluster.gaps[query], source=cluster.server) for query in gaps)
+            answer = answer._replace(evidence=(*answer.evidence, *unread))
         if answer.status is not ControlStatus.MANUAL:
             return answer._replace(expected=rule.passes)
         return answer if answer.reason else answer._replace(reason=self.review)

@@ -113,6 +113,25 @@ def shown(answer: Answer) -> list[str]:
     return [item.observation for item in answer.evidence]
 
 
+def test_an_object_that_is_too_large_hides_no_failure_and_lets_no_control_pass(server: Server) -> None:
+    """A tenant can make a pod as large as the API server accepts."""
+    gap = {Query.PODS: "cannot read 1 of /api/v1/pods, too large: a/huge"}
+    bad, good = BROKEN["pods-privileged"], pod("good")
+    failed = server.ask("pods-privileged", {Query.PODS: [bad]}, gaps=gap)
+    assert (failed.status, shown(failed)[-1]) == (FAIL, gap[Query.PODS])
+    unknown = server.ask("pods-privileged", {Query.PODS: [good]}, gaps=gap)
+    assert (unknown.status, shown(unknown)) == (ControlStatus.UNKNOWN, [gap[Query.PODS]])
+    other = server.ask("pods-privileged", {Query.PODS: [good]}, gaps={Query.SECRETS: "cannot read 1 of secrets"})
+    assert other.status is PASS
+
+
+def test_an_unread_object_that_could_protect_makes_a_failure_unknown(server: Server) -> None:
+    objects = {Query.NAMESPACES: [namespace("a")], Query.NETWORK_POLICIES: []}
+    assert server.ask("namespaces-network-policies", objects).status is FAIL
+    answer = server.ask("namespaces-network-policies", objects, gaps={Query.NETWORK_POLICIES: "cannot read 1"})
+    assert answer.status is ControlStatus.UNKNOWN
+
+
 def test_each_control_of_section_5_has_a_rule() -> None:
     """Each rule also belongs to a control."""
     assert {check.rule for check in REVIEWS.values()} == RULES.keys() == REVIEWS.keys()
