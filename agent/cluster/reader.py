@@ -151,9 +151,7 @@ class Reader:
             except (StatusError, _InvalidError, LimitError) as error:
                 self._problems[query.value] = error.message
             except MemoryError:
-                self._problems[query.value] = (
-                    f"cannot read {request.path}: the answers need more than {MEMORY >> 20} MiB"
-                )
+                self._problems[query.value] = f"cannot read {request.path}: its objects take too much memory"
             except HostError as error:
                 self._problems[query.value] = error.message
                 unanswered += 1
@@ -199,7 +197,7 @@ class Reader:
         while True:
             try:
                 page = self._page(asked, following, size)
-            except (LimitError, MemoryError):
+            except LimitError:
                 if asked is not request:
                     raise
                 if size > 1:
@@ -279,3 +277,5 @@ def _decoded(path: str, body: bytes) -> Any:  # noqa: ANN401 - any JSON
         return json.loads(body)
     except (ValueError, RecursionError) as error:
         raise _InvalidError(f"cannot read {path}: the answer is not valid JSON") from error
+    except MemoryError:
+        raise LimitError(f"cannot read {path}: the answer takes too much memory") from None

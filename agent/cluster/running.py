@@ -92,6 +92,8 @@ def read_running(client: ApiClient, url: str) -> running_objects.Running:
             if not isinstance(error, StatusError) and not objects:
                 raise
             problems[name] = error.message
+        if path in reader.gaps:
+            problems[name] = reader.gaps[path]
     if not any(objects.values()):
         problem = next(iter(problems.values()), "cannot read the cluster: it has no objects")
         raise HostError(problem, "use a credential that may list all objects")

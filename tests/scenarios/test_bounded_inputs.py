@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from agent.base.host.directories import MOST_BYTES
 from tests.fake import in_memory
 from tests.scenarios.loaded_program import CHECKOUT
 
@@ -107,7 +108,6 @@ INPUTS = (
 )
 
 
-_LINES = 20_000
 CONFIGURATIONS = {
     "unknown options": ("", "write-kubeconfig-mode{}: x\n", ""),
     "unknown arguments": ("kube-apiserver-arg:\n", "  - enable-admission-plugin{}=x\n", ""),
@@ -116,6 +116,7 @@ CONFIGURATIONS = {
     "repeated arguments": ("kube-apiserver-arg:\n", "  - enable-admission-plugins=x{}\n", ""),
     "unknown plugins": ("kube-apiserver-arg:\n  - enable-admission-plugins=x", ",x{}", "\n"),
     "unknown cipher suites": ("kube-apiserver-arg:\n  - tls-cipher-suites=x", ",TLS_ECDHE_{}", "\n"),
+    "kubelet arguments": ("kubelet-arg:\n", "- a{}=b\n", ""),
     "labels of the node": ("node-label:\n", "  - kubernetes.io/x{}=y\n", ""),
     "unknown feature gates": ("kubelet-arg:\n  - feature-gates=x=true", ",GracefulNodeShutdown{}=true", "\n"),
 }
@@ -164,14 +165,25 @@ def test_the_gate_ends_with_10000_files_in_a_directory(root: Path, pattern: str)
     run_gate(root)
 
 
+@pytest.mark.parametrize("verb", ["gate", "check", "assess"])
 @pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_the_gate_ends_for_a_configuration_with_20000_mistakes(root: Path, name: str) -> None:
+def test_a_verb_ends_for_a_configuration_with_as_many_mistakes_as_are_read(root: Path, name: str, verb: str) -> None:
     """Each of them is a finding; the cost of a finding does not depend on the number of the others."""
     first, part, last = CONFIGURATIONS[name]
     path = root / FILES["K3s configuration"]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(first + "".join(part.format(number) for number in range(_LINES)) + last)
-    run_gate(root)
+    number = (MOST_BYTES - 1000) // len(part.format(10_000))
+    path.write_text(first + "".join(part.format(number) for number in range(number)) + last)
+    assert "reads at most" not in run_gate(root, verb)
+
+
+def test_a_configuration_that_is_too_large_is_reported_by_each_verb(root: Path) -> None:
+    """1 MB of arguments took 10 s and 342 MB."""
+    path = root / FILES["K3s configuration"]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("kubelet-arg:\n" + "".join(f"- a{number}=b\n" for number in range(90_000)))
+    for verb in ("gate", "check", "assess"):
+        assert "cannot read all files of K3s' configuration: k3s-harden reads at most" in run_gate(root, verb)
 
 
 _LARGE = {

@@ -129,10 +129,10 @@ class HttpsClient:
             response = connection.getresponse()
             warnings = tuple(response.headers.get_all("Warning", ()))
             return Response(response.status, _body(response, self._limits.body, deadline), warnings)
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (OSError, http.client.HTTPException, ValueError, MemoryError) as error:
             connection.close()
             verb = "read" if method == "GET" else "write"
-            kind = LimitError if isinstance(error, _TooLargeError) else HostError
+            kind = LimitError if isinstance(error, (_TooLargeError, MemoryError)) else HostError
             raise kind(f"cannot {verb} {path.partition('?')[0]}: {_reason(error)}") from error
 
 
@@ -179,7 +179,7 @@ def _reason(error: Exception) -> str:
         return f"TLS failed: {getattr(error, 'verify_message', '') or error.reason or error.args[-1]}"
     if isinstance(error, OSError):
         return error.strerror or "the connection failed"
-    if isinstance(error, _TooLargeError):
-        return str(error)
+    if isinstance(error, (_TooLargeError, MemoryError)):
+        return str(error) or "the answer takes too much memory"
     is_cut_off = isinstance(error, http.client.IncompleteRead)
     return "the answer is incomplete" if is_cut_off else f"the answer is not valid HTTP ({type(error).__name__})"

@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
-from agent.base.errors import HostError
+from agent.base.errors import HostError, LimitError
 from agent.base.value import Value
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def run(
     except subprocess.TimeoutExpired as error:
         raise HostError(f"cannot run {argv[0]}: it did not finish within {timeout:g} s") from error
     except _TooLargeError as error:
-        raise HostError(f"cannot run {argv[0]}: it printed more than {largest_output} bytes") from error
+        raise LimitError(f"cannot run {argv[0]}: it printed more than {largest_output} bytes") from error
     finally:
         _end(process)
     return Completed(code, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
