@@ -1,6 +1,6 @@
 """The console script `k3s-harden`, and `python -m agent`."""
 
-import _signal  # what `signal` imports takes half of the time before the first line here
+import _signal  # type: ignore[import-not-found] # what `signal` imports takes half of the time before the first line here
 import gc
 
 

@@ -222,7 +222,8 @@ def test_a_signature_writes_no_file_where_the_environment_says(
     private, report, hostile = key("id", passphrase), tmp_path / "report.json", tmp_path / "hostile"
     hostile.mkdir(mode=0o777)
     before = hostile.stat().st_mtime_ns
-    words = ("assess", "--root", node.root, *node.options, "--format", "json", "--output", report, "--sign", private)
+    files = ("--root", node.root, "--output", report, "--sign", private)
+    words = map(str, ("assess", *node.options, "--format", "json", *files))
     environment = dict.fromkeys(("TMPDIR", "TEMP", "TMP", "XDG_RUNTIME_DIR", "HOME"), str(hostile))
     with Terminal(*words, environment=environment) as terminal:
         if passphrase:
