@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
@@ -25,7 +24,7 @@ _arrived: list[int] = []
 def raise_interrupts() -> None:
     """Make Ctrl-C raise KeyboardInterrupt, unless it is ignored, as in a background job of a shell."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
-        sys.unraisablehook, sys.excepthook = _repeat, _exit
+        sys.unraisablehook, sys.excepthook = _repeat, _hide
         for number in (signal.SIGINT, signal.SIGALRM):
             signal.signal(number, _interrupt)
 
@@ -38,12 +37,8 @@ def caused(error: BaseException) -> bool:
 def fail_interrupted() -> NoReturn:
     """Say what to do next, and exit."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # for the second Ctrl-C of somebody who does not wait
-    _say()
-    sys.exit(EXIT_CODE)
-
-
-def _say() -> None:
     print_error("interrupted", "run k3s-harden check; the next run completes what this run started")
+    sys.exit(EXIT_CODE)
 
 
 def _interrupt(number: int, _: FrameType | None) -> NoReturn:
@@ -59,10 +54,7 @@ def _repeat(discarded: sys.UnraisableHookArgs) -> None:
         sys.__unraisablehook__(discarded)
 
 
-def _exit(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
-    """End the program for an error that `agent.cli.main` could not catch, such as an interrupt while it returns."""
+def _hide(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
+    """Print no traceback of an interrupt that arrives while `agent.cli.main` returns."""
     if not caused(error):
         sys.__excepthook__(kind, error, where)
-        return
-    _say()
-    os._exit(EXIT_CODE)
