@@ -241,8 +241,8 @@ def _hostile(given: list[str]) -> Assessment:
         ),
         notes=(Note(reason or "m", at(f"/{where}"), steps(remedy)),),
         next_steps=(
-            NextStep(OwnCommand("apply", ("--root", f"/{where}"), piped_to=remedy), what),
-            NextStep(ShellCommand(remedy), what),
-            NextStep(Instruction(remedy, at(f"/{where}"))),
+            NextStep(OwnCommand("apply", ("--root", f"/{where}"), piped_to=remedy), f"p{what}"),
+            NextStep(ShellCommand(f"c{remedy}"), f"p{what}"),
+            NextStep(Instruction(f"i{remedy}", at(f"/{where}"))),
         ),
     )

@@ -96,7 +96,7 @@ def test_an_assessment_without_open_controls_is_short() -> None:
 
 @given(assessment=hostile())
 def test_hostile_text_adds_no_line(assessment: Assessment) -> None:
-    """The number of lines is the same as for harmless text, with one note and one owner; there is one result."""
+    """The number of lines is that of harmless text with one note, one owner and the next steps; one is a result."""
     lines = plain(assessment)
     assert [line for line in lines if line.startswith("result ")] == [NORMAL.splitlines()[-1]]
-    assert len(lines) == len(NORMAL.splitlines()) - 2
+    assert len(lines) == len(NORMAL.splitlines()) - 2 + len(assessment.next_steps)
