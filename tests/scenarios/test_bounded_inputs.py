@@ -165,7 +165,7 @@ def test_the_gate_ends_with_10000_files_in_a_directory(root: Path, pattern: str)
     run_gate(root)
 
 
-@pytest.mark.parametrize("verb", ["gate", "check", "assess"])
+@pytest.mark.parametrize("verb", ["gate-of-tree", "check", "assess"])
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_a_verb_ends_for_a_configuration_with_as_many_mistakes_as_are_read(root: Path, name: str, verb: str) -> None:
     """Each of them is a finding; the cost of a finding does not depend on the number of the others."""
@@ -182,7 +182,7 @@ def test_a_configuration_that_is_too_large_is_reported_by_each_verb(root: Path) 
     path = root / FILES["K3s configuration"]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("kubelet-arg:\n" + "".join(f"- a{number}=b\n" for number in range(90_000)))
-    for verb in ("gate", "check", "assess"):
+    for verb in ("gate-of-tree", "check", "assess"):
         assert "cannot read all files of K3s' configuration: k3s-harden reads at most" in run_gate(root, verb)
 
 

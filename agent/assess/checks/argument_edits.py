@@ -35,6 +35,8 @@ ENCRYPTION_ARGUMENT = "encryption-provider-config"
 ENCRYPTION = ArgumentRequirement(Component.API_SERVER, ENCRYPTION_ARGUMENT, NotEmpty())
 
 _APPLY = OwnCommand("apply")
+_MOST_EDITS = 20
+"""Edits of one remediation; after them, the next assessment names the others."""
 _K3S_OPTIONS = {
     ENCRYPTION_ARGUMENT: SECRETS_ENCRYPTION.key,
     PROTECT_KERNEL_DEFAULTS.key: PROTECT_KERNEL_DEFAULTS.key,
@@ -184,7 +186,7 @@ def _removals(
         yield Instruction(f"remove `{required.name}` from `{required.component.config_key}`{note}")
         return
     removed = {value.location for value in wrong if value.location}
-    for item in dict.fromkeys(value._replace(value="", written="") for value in wrong):
+    for item in _places(wrong):
         is_last = _empties(required, removed, item, node)
         key = f" and the key `{required.component.config_key}`, which has no other item" if is_last else ""
         yield Instruction(f"remove `{item.field or required.name}`{key}{note}", item.location)
@@ -219,7 +221,7 @@ def _settings(
     if _are_ranchers(wrong, node):
         yield Instruction(f"set `{required.name}={better}` in `{required.component.config_key}`")
         return
-    for item in dict.fromkeys(value._replace(value="", written="") for value in wrong):
+    for item in _places(wrong):
         is_field = item.by is GivenBy.KUBELET_FILE
         text = f"{required.name}={better}"
         if is_field:
@@ -227,6 +229,11 @@ def _settings(
 
             text = as_field(required.component, required.name, better)
         yield Instruction(f"set `{text}`", item.location)
+
+
+def _places(wrong: Sequence[Given]) -> list[Given]:
+    """Return the first places of values, each once: an edit of a list repeats all of its items."""
+    return [*dict.fromkeys(value._replace(value="", written="") for value in wrong)][:_MOST_EDITS]
 
 
 def removal(key: str, value: ConfigValue, facts: HostFacts) -> Instruction:
