@@ -92,7 +92,9 @@ def _on_the_command_line(component: Component, facts: HostFacts) -> dict[str, tu
             found.update(_protect_kernel_defaults(facts))
     for name, values in config.component_arguments(key).items():
         written = tuple(_as_written(defaults.by_operator(*value[:2], facts), value.spelling) for value in values)
-        own = found.get(name, ()) if config.keeps_default(key, name) else ()
+        own = found.get(name, ())
+        if own and not config.keeps_default(key, name):  # which reads all items
+            own = ()
         forms = (component_argument(value.text) for value in config.items(key))
         first = sum(argument.spelling == name and argument.form == "-" for argument in forms) if own else 0
         found[name] = (*written[:first], *own, *written[first:])
