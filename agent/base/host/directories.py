@@ -169,7 +169,7 @@ def is_denied(error: OSError) -> bool:
     return isinstance(error, PermissionError)
 
 
-MOST_BYTES = 256 * 1024
+MOST_BYTES = 128 * 1024
 """Bytes of all files of one kind that are read. Parsing them takes some seconds."""
 
 
