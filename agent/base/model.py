@@ -132,6 +132,9 @@ class Version(NamedTuple):
 NEWEST_KNOWN = Version(1, 37, 0)
 """The newest minor version that the guide's rows were checked against."""
 
+EXAMPLE_MINOR = NEWEST_KNOWN.family
+"""The version of K3s in examples."""
+
 NEWEST_PLAUSIBLE = NEWEST_KNOWN.minor + 5
 """The newest minor version that a person can mean."""
 

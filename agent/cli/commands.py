@@ -13,6 +13,7 @@ import typer
 
 from agent import __version__
 from agent.base.errors import ExitCode, UsageError
+from agent.base.model import EXAMPLE_MINOR
 from agent.base.report import Wording
 from agent.base.value import replace
 from agent.cli import bare_verbs
@@ -101,7 +102,7 @@ def check(*, options: HostOptions, printed: ReportOptions) -> None:
     bare_verbs.check(options, printed)
 
 
-@app.command(epilog=epilog("k3s-harden diff --role server --k3s-version 1.34", READS))
+@app.command(epilog=epilog(f"k3s-harden diff --role server --k3s-version {EXAMPLE_MINOR}", READS))
 @expand(options=SERVICE, printed=REPORT)
 def diff(*, force: Force = False, options: HostOptions, printed: ReportOptions) -> None:
     """Show what apply would change.

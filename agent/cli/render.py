@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from agent.base.errors import UsageError
+from agent.base.model import EXAMPLE_MINOR
 from agent.cli.completion_candidates import versions
 from agent.cli.help_text import RENDERS, epilog, set_summaries
 from agent.cli.host_options import HostOptions, RoleChoice, absolute
@@ -28,7 +29,7 @@ documents = typer.Typer(
     help=f"{_SUMMARY}\n\n"
     "Prints the content that apply would write, or a document for Rancher, cloud-init or kubectl. Does not read the"
     " host.",
-    epilog=epilog("k3s-harden render k3s-config --k3s-version 1.34", RENDERS, "the document was printed"),
+    epilog=epilog(f"k3s-harden render k3s-config --k3s-version {EXAMPLE_MINOR}", RENDERS, "the document was printed"),
 )
 
 Output = Annotated[
@@ -40,7 +41,9 @@ OPTIONS = {
     "k3s_version": Annotated[
         Optional[str],
         typer.Option(
-            help="K3s version, such as 1.34. [default: newest known]", metavar="VERSION", autocompletion=versions
+            help=f"K3s version, such as {EXAMPLE_MINOR}. [default: newest known]",
+            metavar="VERSION",
+            autocompletion=versions,
         ),
     ],
     "data_dir": Annotated[
@@ -79,7 +82,7 @@ def _printed(document: bytes, output: Optional[Path]) -> None:
 def _add_file(name: str, summary: str) -> None:
     """Add the command for a document that depends only on the settings."""
 
-    @documents.command(name, help=summary, epilog=_epilog(f"{name} --k3s-version 1.34"))
+    @documents.command(name, help=summary, epilog=_epilog(f"{name} --k3s-version {EXAMPLE_MINOR}"))
     @expand(options=OPTIONS)
     def _file(*, output: Output = None, options: HostOptions) -> None:
         from agent.cli.verbs.render import rendered

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from agent.base.model import EXAMPLE_MINOR
 from agent.cli.completion_candidates import versions
 from agent.cli.host_options import HostOptions, RoleChoice
 from agent.cli.present import FLEET_FORMATS, REPORT_FORMATS, Format
@@ -42,7 +43,9 @@ Role = Annotated[RoleChoice, typer.Option(help="Role of K3s on this host.")]
 K3sVersion = Annotated[
     Optional[str],
     typer.Option(
-        help="K3s version, such as 1.34. [default: from k3s --version]", metavar="VERSION", autocompletion=versions
+        help=f"K3s version, such as {EXAMPLE_MINOR}. [default: from k3s --version]",
+        metavar="VERSION",
+        autocompletion=versions,
     ),
 ]
 DataDir = Annotated[

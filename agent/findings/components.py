@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.base.model import NEWEST_KNOWN, Component, Location, Restart, Role
+from agent.base.model import EXAMPLE_MINOR, NEWEST_KNOWN, Component, Location, Restart, Role
 from agent.base.report import Level, Prediction
 from agent.base.yaml_reader import shown
 from agent.findings.registry import Problem, finding, instruction, is_managed, misconfigured, no, yes
@@ -344,7 +344,7 @@ def _is_unknown(key: str, facts: HostFacts) -> bool:
     Level.NOTE,
     remediation=(
         "compare the arguments with the reference of that version of Kubernetes, or pass the version, such as "
-        "--k3s-version 1.34 if it is unknown"
+        f"--k3s-version {EXAMPLE_MINOR} if it is unknown"
     ),
 )
 def component_arguments_not_checked(situation: Situation) -> Iterator[Problem]:

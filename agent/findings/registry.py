@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.model import (
+    EXAMPLE_MINOR,
     NO_REMEDIATION,
     FixOwner,
     Instruction,
@@ -44,7 +45,7 @@ def instruction(text: str, location: Location | None = None, *, restart: Restart
 
 APPLY_WITH_VERSION = Remediation(
     (
-        Instruction("find out the version of K3s, such as 1.34, and replace VERSION by it"),
+        Instruction(f"find out the version of K3s, such as {EXAMPLE_MINOR}, and replace VERSION by it"),
         OwnCommand("apply", ("--k3s-version VERSION",)),
     ),
     alternative=instruction("set `k3s-version: VERSION`", Location(DEFAULT_SETTINGS)),

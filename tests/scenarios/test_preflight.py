@@ -284,5 +284,5 @@ def test_the_current_version_is_asked_for_first_if_it_is_unknown(hardened: Harde
     host = hardened()
     host.options = ("--role", "server")
     first = preflight(host, "1.36")["next_steps"][0]
-    assert first["text"].endswith("with the current version, such as 1.34, as VERSION")
+    assert first["text"].endswith("with the current version, such as 1.37, as VERSION")
     assert first["command"] == f"k3s-harden preflight v1.36 --k3s-version VERSION --root {host.root} --role server"

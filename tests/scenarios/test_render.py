@@ -121,7 +121,7 @@ def test_cloud_init_requires_a_url_and_a_checksum() -> None:
     assert (done.code, done.stdout) == (2, "")
     assert "--url" in done.stderr
     assert "--sha256" in done.stderr
-    assert "render cloud-init --role server --k3s-version 1.34 --url https://" in done.stderr
+    assert "render cloud-init --role server --k3s-version 1.37 --url https://" in done.stderr
 
 
 @pytest.mark.parametrize(

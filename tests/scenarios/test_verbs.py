@@ -249,7 +249,7 @@ def test_a_missing_version_has_one_next_step(verb: str, hardened: Hardened) -> N
     host = hardened("server", "1.24")
     host.options = ("--role", "server")
     steps = [line for line in host.run(verb).stdout.splitlines() if line.startswith("next ")]
-    purpose = "replace VERSION with the version of K3s, such as 1.34, or set `k3s-version` in the settings"
+    purpose = "replace VERSION with the version of K3s, such as 1.37, or set `k3s-version` in the settings"
     assert steps == [f"next 1: {purpose}: k3s-harden {verb} --k3s-version VERSION --root {host.root} --role server"]
 
 

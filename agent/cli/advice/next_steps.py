@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.errors import ExitCode
-from agent.base.model import FixOwner, Instruction, OwnCommand, Remediation, Restart, Role, ShellCommand
+from agent.base.model import EXAMPLE_MINOR, FixOwner, Instruction, OwnCommand, Remediation, Restart, Role, ShellCommand
 from agent.base.report import ItemStatus, Level, NextStep, Urgency, urgency_of
 from agent.base.value import replace
 from agent.cli.advice.installed_k3s import InstalledK3s
@@ -202,7 +202,9 @@ def _repairs(report: Report, k3s: InstalledK3s, again: OwnCommand = _ONCE_MORE) 
     hints = _hints(report, ItemStatus.REFUSED, ItemStatus.FAILED)
     if hints.pop(WITH_VERSION, []):
         verb = report.verb if report.verb in (_CHECK, _DIFF) else _APPLY
-        purpose = "replace VERSION with the version of K3s, such as 1.34, or set `k3s-version` in the settings"
+        purpose = (
+            f"replace VERSION with the version of K3s, such as {EXAMPLE_MINOR}, or set `k3s-version` in the settings"
+        )
         # All other problems depend on the version.
         yield NextStep(OwnCommand(verb, ("--k3s-version VERSION",)), purpose)
         return

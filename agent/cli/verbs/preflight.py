@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from agent import findings
 from agent.base.errors import UsageError
 from agent.base.model import (
+    EXAMPLE_MINOR,
     NEWEST_KNOWN,
     FixOwner,
     Instruction,
@@ -106,7 +107,9 @@ def preflight(host: Host, request: Request, target: Version) -> Preflight:
     k3s = installed_k3s(host, now.facts)
     first = (*_first(result, k3s, before.facts), *_setting(host, request, target))
     if current is None:
-        purpose = "check the steps between the versions, too, with the current version, such as 1.34, as VERSION"
+        purpose = (
+            f"check the steps between the versions, too, with the current version, such as {EXAMPLE_MINOR}, as VERSION"
+        )
         with_current = OwnCommand("preflight", (result.target, "--k3s-version VERSION"))
         first = (NextStep(with_current, purpose), *first)
     with_version = [f"--k3s-version {given}"] if given else []

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Union
 
 from agent.base.linux.sysctl_values import same_value
 from agent.base.model import (
+    EXAMPLE_MINOR,
     PUBLIC_DIRECTORY,
     ROOT,
     Absent,
@@ -50,7 +51,7 @@ class Change(Value):
         return _same_content(self.before, self.after)
 
 
-WITH_VERSION = "pass the version of K3s, such as --k3s-version 1.34"
+WITH_VERSION = f"pass the version of K3s, such as --k3s-version {EXAMPLE_MINOR}"
 """Hint of a refusal because the K3s version is unknown. The next steps show a command instead."""
 
 

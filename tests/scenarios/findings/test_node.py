@@ -57,7 +57,7 @@ CASES = (
              " run `sudo systemctl daemon-reload`")),
     Case("other-family-assumed", asked_for("--role", "server"), of_version("1.25"),
          Seen(POLICY,
-             "find out the version of K3s, such as 1.34, and replace VERSION by it; then run"
+             "find out the version of K3s, such as 1.37, and replace VERSION by it; then run"
                  " `k3s-harden apply`; or set `k3s-version: VERSION` in /etc/k3s-harden/config.yaml",
              expected="v1.24 or older", found="v1.37.0 assumed"), version="1.24"),
     Case("version-assumed", asked_for("--role", "server"), nothing,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent import __releases__, __version__
 from agent.base.errors import UsageError
-from agent.base.model import EXECUTABLE_FILE, PRIVATE_FILE, PUBLIC_FILE, Role
+from agent.base.model import EXAMPLE_MINOR, EXECUTABLE_FILE, PRIVATE_FILE, PUBLIC_FILE, Role
 from agent.harden.node.configuration import dropin_directory
 from agent.k3s.config_writer import dropin
 from agent.k3s.paths import DEFAULT_DATA_DIR, TOKEN_FILE
@@ -50,7 +50,7 @@ def published_file(releases: str = __releases__) -> str | None:
 
 
 EXAMPLE = (
-    "for example: k3s-harden render cloud-init --role server --k3s-version 1.34"
+    f"for example: k3s-harden render cloud-init --role server --k3s-version {EXAMPLE_MINOR}"
     " --url https://files.example/k3s-harden.pyz --sha256 $(sha256sum k3s-harden.pyz | cut -c -64) >user-data"
     " (`make dist` builds the file; if it is in the image: --url file:///PATH)"
 )
