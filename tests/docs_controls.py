@@ -120,7 +120,7 @@ def cluster_controls() -> str:
             answer is at most 8 MiB. A page that is larger is read in smaller ones. An object that is larger is named,
             and its controls are UNKNOWN, unless others fail. Of Secrets only the columns of `kubectl get secrets` are
             requested, because annotations can repeat the content.
-"""),
+        """),
         table(
             ("name", "path", "format"),
             (
