@@ -24,7 +24,6 @@ OWN = "/etc/own.yaml"
 KINDS = {
     "AuthenticationConfiguration": (Component.API_SERVER, "authentication-config"),
     "AuthorizationConfiguration": (Component.API_SERVER, "authorization-config"),
-    "EgressSelectorConfiguration": (Component.API_SERVER, "egress-selector-config-file"),
     "EncryptionConfiguration": (Component.API_SERVER, "encryption-provider-config"),
     "Policy": (Component.API_SERVER, "audit-policy-file"),
     "TracingConfiguration": (Component.API_SERVER, "tracing-config-file"),
