@@ -455,7 +455,11 @@ def test_removal_stops_and_removes_every_unit() -> None:
     (stopped,) = re.findall(r"^ *systemctl stop (.+) \|\| true", script, re.MULTILINE)
     (removed,) = re.findall(r"^for file in (.+); do$", script, re.MULTILINE)
     assert {unit.replace("@*", "@") for unit in shlex.split(stopped)} == set(UNITS) - {UNIT, TEMPLATE}
-    assert set(shlex.split(removed)) == {*UNITS, f"k3s*.service.d/{DROPIN}", *DATA_DIR_DROPINS}
+    assert set(shlex.split(removed)) == {
+        *UNITS,
+        *(f"k3s*.service.d/{name}" for name in (DROPIN, "10-k3s-harden.conf")),
+        *DATA_DIR_DROPINS,
+    }
 
 
 def run_script(tmp_path: Path, tree: Path, name: str = "remove-units.sh") -> None:

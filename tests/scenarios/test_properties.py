@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 RENDERED = {KERNEL_FILE: "sysctl", AUDIT: "audit-policy", POLICY: "policy", PSA: "psa", DROPIN: "k3s-config"}
 DIRECTORIES = (f"{DATA_DIR}/server", MANIFESTS, f"{DATA_DIR}/server/logs")
-VERSIONS = tuple(f"1.{minor}" for minor in range(22, NEWEST_KNOWN.minor + 2))
+VERSIONS = tuple(f"1.{minor}" for minor in range(23, NEWEST_KNOWN.minor + 2))
 KEYS = (
     "vm/overcommit_memory",
     "vm/panic_on_oom",

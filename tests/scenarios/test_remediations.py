@@ -56,6 +56,7 @@ def bad_value(component: Component, criterion: Criterion) -> str:
         criteria.ListSubsetOf: "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_RSA_WITH_RC4_128_SHA",
         criteria.EachNotEmpty: "",
         criteria.NotEmpty: "",
+        criteria.ModernTls: "VersionTLS10",
         criteria.NotGiven: "/etc/tokens.csv",
         criteria.Loopback: "0.0.0.0",  # noqa: S104 - the bad value
         criteria.LeavesGateOn: f"{gate}=false",

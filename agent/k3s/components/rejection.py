@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from agent.k3s.components.values import Parsed
 
 
+_MOST, _LONGEST = 5, 200
+"""The values of a name that a prediction shows, and their characters."""
+
+
 class Cause:
     """What a component rejects. An enumeration would cost 0.2 ms of each run."""
 
@@ -87,7 +91,7 @@ class ParsedArguments(Value):
         """Return a value or feature gate with its name, as it is written."""
         if name[:1].isupper():
             return f"{name}={str(self.gate_is_on(name)).lower()}"
-        given = [f"{name}={value.value}" for value in self.given.get(name, ())]
+        given = [f"{name}={value.value[:_LONGEST]}" for value in self.given.get(name, ())[:_MOST]]
         default = f"{name}={self.passed[name]}{DEFAULT}" if name in self.passed else f"{name} is not set"
         return " ".join(given) or default
 

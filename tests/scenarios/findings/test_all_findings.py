@@ -80,6 +80,8 @@ NOT_CASES = {
 
 NOT_IN_A_TREE = {
     "breaks-at-once",
+    "k3s-config-recorded",
+    "version-unknown",
     "gate-not-enforced",
     "impact-unknown",
     "k3s-released",
