@@ -215,7 +215,11 @@ def run(
     options.setdefault("stdin", subprocess.DEVNULL)
     if not {"stdout", "stderr"} & options.keys():
         options["capture_output"] = True
-    command = [*prefix, sys.executable, "-m", "agent", *arguments]
+    if arguments[:1] == ("gate",):
+        start = "import tests.scenarios.gate_of_tree; from agent.cli import main; main()"
+        command = [*prefix, sys.executable, "-c", start, "gate-of-tree", *arguments[1:]]
+    else:
+        command = [*prefix, sys.executable, "-m", "agent", *arguments]
     done = subprocess.run(command, check=False, timeout=60, **options)
     return Completed(done.returncode, _text(done.stdout), _text(done.stderr))
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from tests.scenarios.findings.case import (
     GATE_DROPIN,
-    SERVICE_DROPIN,
     Case,
     Seen,
     both,
@@ -57,6 +56,9 @@ def released(uptime: str) -> Edit:
     return both(written("/run/k3s-harden/release.k3s", f"1000 {_BY}\n"), written("/proc/uptime", f"{uptime}\n"))
 
 
+_LAST = "/etc/systemd/system/k3s.service.d/zzzz-site.conf"
+
+
 CASES = (
     Case("gate-half-missing",
          written("/etc/systemd/system/k3s.service.d/zzz-k3s-harden.conf", "[Service]\n# k3s-harden@k3s.service\n"),
@@ -64,12 +66,13 @@ CASES = (
          Seen("/etc/systemd/system/k3s.service.d/zzz-k3s-harden.conf",
              "run `k3s-harden install`; or run `k3s-harden uninstall`", expected="k3s-harden@.service"),
          cure=lambda host, _: host.run("uninstall")),
-    Case("gate-bypassed", with_service("[Service]\nExecStartPre=\nExecStartPre=-/sbin/modprobe overlay\n"),
-         both(with_service("[Service]\nExecStartPre=-/sbin/modprobe overlay\n"),
+    Case("gate-bypassed", both(with_service(), written(_LAST, "[Service]\nExecStartPre=\n")),
+         both(with_service("[Service]\nExecStartPre=\nExecStartPre=-/sbin/modprobe overlay\n"),
              written("/etc/systemd/system/k3s.service.d/05-site.conf", "[Service]\nExecStartPre=\n")),
-         Seen(f"{SERVICE_DROPIN.format(0)}:2",
+         Seen(f"{_LAST}:2",
              "name the drop-in so that it sorts before zzz-k3s-harden.conf at {location};"
-                 " run `sudo systemctl daemon-reload`", expected="systemctl start k3s-harden@k3s.service")),
+                 " run `sudo systemctl daemon-reload`", expected="systemctl start k3s-harden@k3s.service"),
+         cure=lambda host, _: host[_LAST].unlink()),
     Case("gate-bypassed",
          both(with_service(),
              written("/etc/systemd/system/k3s.service.d/zzz-k3s-harden.conf", "# k3s-harden@%N.service\n")),
