@@ -92,7 +92,7 @@ def predicted_service(
 
 
 def _lines(file: PurePosixPath, text: str, *, of_shell: bool) -> Iterator[Word]:
-    """Yield each assignment of an environment file without quotes, and an empty word for what is not understood."""
+    """Yield each assignment of an environment file without quotes, and an empty word for any other line."""
     for number, line in enumerate(text.split("\n"), 1):
         for part in [line] if of_shell else line.split("\r"):
             found = re.fullmatch(_SHELL_VARIABLE if of_shell else _VARIABLE, part)

@@ -65,7 +65,7 @@ class Evidence(NamedTuple):
 
 
 def kubectl_get(title: str) -> str:
-    """Return the command that prints an object, by its kind, namespace and name; empty for what is no object."""
+    """Return the command that prints an object, by its kind, namespace and name; empty if it is not one."""
     kind, _, path = title.partition(" ")
     namespace, _, name = path.rpartition("/")
     if not (kind.isalpha() and name) or kind in ("Group", "User"):

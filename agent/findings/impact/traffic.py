@@ -109,7 +109,7 @@ class _Comparison:
         yield from self._rest()
 
     def _replaced(self) -> Iterator[Break]:
-        """Yield the policies of a site that K3s will replace, because they have the name of one of ours."""
+        """Yield the policies of a site that K3s will replace, because policy.yaml has policies of these names."""
         for policy in replaced_policies(self._existing.values(), self._expected.values()):
             yield Break(
                 ObjectName(policy.namespace, "NetworkPolicy", policy.name),
@@ -150,7 +150,7 @@ class _Comparison:
         )
 
     def _cut(self, clients: Sequence[Client], targets: Sequence[Target]) -> _Cut | None:
-        """Return the connections that are admitted now and not afterwards; None if there are none."""
+        """Return the connections that are admitted now and not afterwards; None without one."""
         with_node = any(client.node for client in clients)
         # Pods with equal labels differ only by their node.
         ends: dict[object, list[Target]] = {}

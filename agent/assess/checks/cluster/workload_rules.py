@@ -213,7 +213,7 @@ def _admission(
     defaults = pod_security_defaults(of.node)
     namespaces = {namespace.name: namespace for namespace in of.cluster.objects[Query.NAMESPACES]}
     levels = {name: level_of(namespace, defaults) for name, namespace in namespaces.items()}
-    # A dry run says nothing if the account that made it is exempt.
+    # A dry run has no warning if the account that made it is exempt.
     probes = {} if defaults.users else of.cluster.probes
     answers = {name: probes.get((name, control)) for name in namespaces}
     weak = [
