@@ -137,7 +137,7 @@ def test_a_k3s_that_started_before_the_change_needs_a_restart(machine: Machine) 
     """After a restart, check no longer reports it."""
     with running(machine, "k3s server"):
         time.sleep(1.1)  # start times have a resolution of one second
-        done = report(machine, "apply", "--k3s-version", "1.34")
+        done = report(machine, "apply", "--k3s-version", "1.34", "--accept-impact")
         seen = report(machine, "check", "--k3s-version", "1.34")
         assert done["exit_code"] == 0
         assert "restart-needed" in findings(done) & findings(seen)
