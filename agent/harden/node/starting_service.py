@@ -1,4 +1,4 @@
-"""The service of K3s that waits for this gate: what its process really gets (docs/adr/0029).
+"""The service of K3s that waits for this gate: what its process really gets (docs/adr/0033).
 
 systemd runs ExecStartPre= of K3s' drop-in with the variables, the directory, the root and the mounts of ExecStart=.
 Only the command comes from systemd. Under OpenRC, start-k3s is the process that becomes K3s.
