@@ -419,8 +419,12 @@ def pages(reader: Reader) -> int:
 
 
 def test_the_report_of_a_hardened_server_prints_on_few_pages(reader: Reader) -> None:
-    """Of passed controls only the evidence is printed, unless they are expanded on the screen."""
+    """Of passed controls only evidence and its location are printed, unless they are expanded on the screen."""
     reader.open(sample.hardened())
+    reader.page.look(media="print", width=720)
+    commands = "[...document.querySelectorAll('%s .evidence pre')].map((pre) => pre.getClientRects().length)"
+    assert set(reader.page.value(commands % "[data-status=PASS]")) == {0}
+    assert set(reader.page.value(commands % "[data-status=FAIL]")) == {1}
     few = pages(reader)
     assert few <= 14
     reader.page.look()
