@@ -21,8 +21,9 @@ for a host tree, too, as it will be after the boot. The last column says how the
 kernel or with a component of Kubernetes, or it is *from source*. Numbers are issues of k3s-io/k3s.
 
 `k3s check-config` examines the kernel's configuration and a few host settings. It requires K3s' program, unpacks it
-into the data directory, runs `modprobe`, and exits with 1 if the kernel has no readable configuration. It has no check
-of mounts, routes, ports, names, clocks, tokens or the controller pids. k3s-harden does not run it."""
+into the data directory, runs `modprobe`, and exits with 1 if the kernel has no readable configuration. It checks
+routes to 10.42.0.0/16 and 10.43.0.0/16, the hierarchy of control groups and, from #13234 on, ports in firewalld and ufw,
+but no mounts, used ports, names, clocks, tokens or the controller pids. k3s-harden does not run it."""
 
 
 def host_page() -> str:

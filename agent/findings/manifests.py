@@ -74,8 +74,8 @@ def stale_pod_security_policy(situation: Situation) -> Iterator[Problem]:
 def manifest_api_removed(situation: Situation) -> Iterator[Problem]:
     """A manifest has an API version that Kubernetes of this version does not have any more.
 
-    K3s tries to apply the file forever, and while one file fails, it applies all manifests every 15 seconds. K3s' own
-    manifests are not reported: K3s writes them again when it starts.
+    K3s tries to apply the file every 15 seconds, forever; until the first pass without errors after a start, it applies
+    all files each time. K3s' own manifests are not reported: K3s writes them again when it starts.
     """
     applied = situation.k3s_files.manifests.applied
     if not any(re.search(_OLD_API, data) for data in applied.values()):

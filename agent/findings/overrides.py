@@ -111,10 +111,11 @@ def network_policies_inert(situation: Situation) -> Iterator[Problem]:
 
 @finding(Level.WARNING, remediation="remove the option, or let only the cluster's nodes connect to port 6443")
 def supervisor_endpoint_anonymous(situation: Situation) -> Iterator[Problem]:
-    """K3s before v1.37.1 serves an optional endpoint of its supervisor to clients without credentials.
+    """K3s before v1.37.1 can serve an optional endpoint of its supervisor to clients without credentials.
 
     `enable-pprof` serves profiles, which contain parts of K3s' memory, `embedded-registry` serves the container images
-    of the node, and `supervisor-metrics` serves metrics (k3s-io/k3s #14701).
+    of the node, and `supervisor-metrics` serves metrics. v1.37.1 requires credentials (k3s-io/k3s #14701). The first
+    release without them is not known, so each older one is reported.
     """
     facts = situation.facts
     if not facts.version.is_before(*_SUPERVISOR_AUTHENTICATES):

@@ -27,7 +27,8 @@ _ADDRESS_OPTIONS = ("node-ip", "flannel-iface", "vpn-auth", "vpn-auth-file")
 def default_route_missing(situation: Situation) -> Iterator[Problem]:
     """There is no default route and no `node-ip`, so K3s cannot determine the address of the node.
 
-    While systemd answers that the network is not complete, nothing is reported: K3s starts after it.
+    From v1.37.2 on, K3s waits 60 seconds for a route before it exits (k3s-io/k3s #14527). While systemd answers that
+    the network is not complete, nothing is reported: K3s starts after it.
     """
     network, config = situation.machine.network, situation.facts.merged_config
     if network.has_default_route is not False or not network.is_up:

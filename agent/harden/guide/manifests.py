@@ -76,7 +76,7 @@ def pod_security_policies(*, cis_operator_namespace: bool = False) -> bytes:
     """Return the PodSecurityPolicies for policy.yaml with their RBAC, for v1.24 and older (guide: Pod Security).
 
     With `cis_operator_namespace`, they include the RoleBinding in cis-operator-system. Without this namespace in the
-    cluster, K3s would apply all manifests again every 15 seconds.
+    cluster, K3s would apply policy.yaml again every 15 seconds (k3s, pkg/deploy/controller.go).
     """
     text = _asset("pod-security-policies.yaml")
     if cis_operator_namespace:
