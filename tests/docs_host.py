@@ -13,17 +13,26 @@ if TYPE_CHECKING:
 
 _INTRODUCTION = """\
 `sudo k3s-harden check` looks for these reasons on the host, without running K3s and without side effects, and prints
-the commands for this system. To search by symptom, read the journal first: `journalctl -u k3s -n 50 --no-pager`.
+the commands for this system. To search by symptom, read K3s' log: `journalctl -u k3s -n 50 --no-pager`. None of them
+makes the gate block K3s.
 
-If K3s certainly exits, or starts again and again, the finding is an error, and `prevents_start` is true in JSON. Others
-are warnings. None of them makes the gate block K3s. The column *trees* tells whether `check --root` reports the reason
-for a host tree, too, as it will be after the boot. The last column says how the failure is known: it was *seen* on a
-kernel or with a component of Kubernetes, or it is *from source*. Numbers are issues of k3s-io/k3s.
+If K3s certainly exits, or starts again and again, the finding is an error, and `prevents_start` is true in JSON. The
+others are warnings. The page of [findings](../reference/findings.md) has the evidence for each, and says whether
+`check --root` reports it for a host tree, too.
 
 `k3s check-config` examines the kernel's configuration and a few host settings. It requires K3s' program, unpacks it
-into the data directory, runs `modprobe`, and exits with 1 if the kernel has no readable configuration. It checks
-routes to 10.42.0.0/16 and 10.43.0.0/16, the hierarchy of control groups and, from #13234 on, ports in firewalld and ufw,
-but no mounts, used ports, names, clocks, tokens or the controller pids. k3s-harden does not run it."""
+into the data directory, runs `modprobe`, and exits with 1 if the kernel has no readable configuration. It checks routes
+to the default networks, the hierarchy of control groups and, in newer releases (k3s-io/k3s #13234), the ports in
+firewalld and ufw; but no mounts, used ports, names, clocks, tokens or the controller pids. k3s-harden does not run it.
+
+## After a fix
+
+```sh
+sudo k3s-harden check
+sudo systemctl restart k3s
+```
+
+`check` no longer lists the reason, and K3s becomes `active`."""
 
 
 def host_page() -> str:
@@ -42,10 +51,8 @@ def host_page() -> str:
     )
 
 
-_HEAD = ("in the journal", "cause", "fix", "trees", "evidence")
-_AFTER = """\
-Reasons in K3s' configuration have findings of their own: see [findings.md](../reference/findings.md). For reports and
-exit codes see [read-a-report.md](read-a-report.md)."""
+_HEAD = ("in K3s' log", "cause", "fix")
+_AFTER = "Reasons in K3s' configuration have [findings of their own](../reference/findings.md)."
 
 
 def _rows(*, is_certain: bool) -> Iterator[tuple[str, ...]]:
@@ -54,10 +61,4 @@ def _rows(*, is_certain: bool) -> Iterator[tuple[str, ...]]:
         if kind.prevents_start.holds == is_certain:
             cause = " ".join(kind.explanation.split("\n\n")[0].split())
             link = f"[`{name}`](../reference/findings.md#{name})"
-            yield (
-                f"`{reason.symptom}`",
-                f"{cause} {link}",
-                kind.remediation,
-                "yes" if reason.on_trees else "no",
-                reason.source,
-            )
+            yield f"`{reason.symptom}`", f"{cause} {link}", kind.remediation

@@ -30,6 +30,7 @@ from agent.cli.present.table import print_report
 from agent.cli.verbs import converge as verbs
 from agent.cli.verbs import drift
 from agent.cli.verbs.installation import COMPLETIONS, USUAL, Installation, installed_files
+from agent.findings.machine.reason import REASONS
 from agent.harden.changes import journal, last_run, notifications, publication, state
 from agent.harden.changes.gate_observation import OBSERVES
 from agent.harden.desired import resources as desired
@@ -209,7 +210,13 @@ def _findings() -> str:
             ("The gate blocks K3s", str(kind.blocks_gate)),
             ("Prevents K3s from starting", str(kind.prevents_start)),
         )
-        named = (*properties, ("Remediation", kind.remediation))
+        reason = REASONS.get(kind.id)
+        known = (
+            (("Reported for host trees", "yes" if reason.on_trees else "no"), ("Evidence", reason.source))
+            if reason
+            else ()
+        )
+        named = (*properties, ("Remediation", kind.remediation), *known)
         parts.append("\n".join(f"- {name}: {text}" for name, text in named if text))
     return page(parts)
 
@@ -218,7 +225,7 @@ def _exit_codes() -> str:
     return page([
         "# Exit codes",
         generated("agent/base/errors.py"),
-        "They are stable, and each has the same meaning for every verb. 0 means that the verb succeeded.",
+        "They are stable. 0 means that the verb succeeded. `k3s-harden VERB --help` has the meanings for that verb.",
         table(("code", "name", "meaning"), ((f"{int(code)}", code.name, code.meaning) for code in ExitCode)),
         prose("""
             The exit code is derived from the report, and the JSON report contains it (`exit_code`, `meaning`). If the
@@ -227,7 +234,7 @@ def _exit_codes() -> str:
             closes the pipe early, such as `head`, does not change the exit code.
         """),
         prose("""
-            `k3s-harden gate`, which k3s-harden.service runs before each start of K3s, exits with 0 if K3s may start.
+            `k3s-harden gate`, which runs before each start of K3s, exits with 0 if K3s may start.
             A file edited by hand that meets its control, or a problem that only affects the next boot, does not block
             K3s. See [read-a-report.md](../howto/read-a-report.md) for what to do for each code.
         """),

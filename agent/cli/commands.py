@@ -85,8 +85,8 @@ def apply(
     """Apply the hardening guide to this host.
 
     Writes files, directories, kernel parameters and K3s options, then reads the host again and reports. Makes no
-    changes if the host is already compliant. `revert` undoes all changes. On a server where K3s runs, the first run
-    makes no changes and ends with 3 if objects of the cluster would break at once.
+    changes if the host is already compliant. Starts a K3s that the gate blocked. `revert` undoes all changes. On a
+    server where K3s runs, the first run makes no changes and ends with 3 if objects of the cluster would break at once.
     """
     bare_verbs.apply(options, printed, force=force, accept_impact=accept_impact)
 
@@ -117,6 +117,7 @@ def diff(*, force: Force = False, options: HostOptions, printed: ReportOptions) 
         "sudo k3s-harden preflight v1.37",
         READS,
         "nothing known prevents K3s of that version from starting, and apply can do the rest",
+        {ExitCode.NOT_COMPLIANT: "K3s would not start, or something would be left that apply cannot fix"},
     )
 )
 @expand(options=SERVICE, printed=REPORT)
@@ -282,8 +283,8 @@ def drift(
 ) -> None:
     """Report changes since the last assessment.
 
-    k3s-harden-check.service runs it. Stores the assessment and its metrics, and prints a line for each change, then the
-    next steps. The first run prints the result.
+    k3s-harden-check.service runs it every day. Stores the assessment and its metrics, and prints a line for each
+    change, then the next steps. The first run prints the result. With the setting drift.repair, it then runs apply.
     """
     if not test_notification:
         bare_verbs.drift(options)
@@ -301,7 +302,6 @@ def drift(
         (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE, ExitCode.LOCKED),
         "the Node has the state of the last drift check, or there is nothing to publish",
     ),
-    hidden=True,
 )
 def publish(
     *,
@@ -318,7 +318,7 @@ def publish(
     bare_verbs.publish(remove=remove)
 
 
-@app.command(epilog=epilog("systemctl start k3s-harden.service", CHANGES, GATE_WORDING.success), hidden=True)
+@app.command(epilog=epilog("sudo systemctl start k3s-harden@k3s.service", CHANGES, GATE_WORDING.success), hidden=True)
 @expand(options=LIVE, printed=REPORT)
 def gate(
     *,
@@ -368,7 +368,14 @@ def release(
 _REVERT = Wording("every change was undone", "Reverted", "Nothing to revert", "reverted")
 
 
-@app.command(epilog=epilog("sudo k3s-harden revert", CHANGES, _REVERT.success))
+_NOT_REVERTED = {
+    ExitCode.ERROR: "error; nothing was reverted",
+    ExitCode.NOT_COMPLIANT: "reverted, and a finding of level error remains",
+    ExitCode.PARTIAL: "partially reverted; the report lists what is left",
+}
+
+
+@app.command(epilog=epilog("sudo k3s-harden revert", CHANGES, _REVERT.success, _NOT_REVERTED))
 @expand(options=TREE, printed=REPORT)
 def revert(
     *,
@@ -379,7 +386,8 @@ def revert(
 ) -> None:
     """Undo the changes of apply.
 
-    Restores files, modes and kernel parameters from the journal, as they were before the first apply.
+    Restores files, modes and kernel parameters from the journal, as they were before the first apply. If the gate is
+    installed, run uninstall first; otherwise the gate hardens the host again at the next start of K3s.
     """
     from agent.cli.verbs.revert import revert as verb
 
@@ -390,7 +398,14 @@ def revert(
 _FLEET = "k3s-harden fleet --require compliant --max-age 26h --expect 5"
 
 
-@app.command(epilog=epilog(_FLEET, READS, "the nodes were printed, and what is required of them holds"))
+@app.command(
+    epilog=epilog(
+        _FLEET,
+        READS,
+        "the nodes were printed, and what is required of them holds",
+        {ExitCode.NOT_COMPLIANT: "a requirement does not hold, or the cluster has no nodes"},
+    )
+)
 def fleet(
     source: Annotated[
         Optional[str], typer.Argument(metavar="[-]", help="- reads the output of `kubectl get nodes -o json`.")
@@ -423,7 +438,14 @@ def fleet(
     sys.exit(int(found.exit_code))
 
 
-@app.command(epilog=epilog("sudo k3s-harden impact", READS, "nothing breaks"))
+@app.command(
+    epilog=epilog(
+        "sudo k3s-harden impact",
+        READS,
+        "nothing breaks",
+        {ExitCode.NOT_COMPLIANT: "something breaks, or could not be determined"},
+    )
+)
 @expand(options={"config": Config, "profile": Profile}, printed=REPORT)
 def impact(
     *,
@@ -546,8 +568,9 @@ def install(
 ) -> None:
     """Install the gate, timers and completions.
 
-    Installs the systemd units, which run apply before each start of K3s, and shell completions. Starts nothing. If K3s
-    has run on this host and apply has never hardened it, it changes nothing and ends with 3.
+    Installs the systemd units and shell completions, and starts nothing. From then on, K3s does not start unless the
+    host is hardened: the gate runs apply before each start. If K3s has run on this host and apply has never hardened
+    it, it changes nothing and ends with 3.
     """
     from agent.cli.verbs.install import install as verb
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import textwrap
 from inspect import getdoc
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -13,7 +14,7 @@ from agent.base.errors import ExitCode
 from agent.cli.streams import columns
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 PROGRAM = "k3s-harden"
 
@@ -49,9 +50,18 @@ class _HelpFormatter(_context.formatter_class):  # type: ignore[misc]
 _context.formatter_class = _HelpFormatter
 
 
-def epilog(example: str, codes: Sequence[ExitCode], success: str = ExitCode.COMPLIANT.meaning) -> str:
-    """Return the end of a command's help: an example, and the exit codes; `success` is the meaning of 0."""
-    meanings = {ExitCode.COMPLIANT: success, **({} if ExitCode.PARTIAL in codes else {ExitCode.ERROR: _FAILED})}
+def epilog(
+    example: str,
+    codes: Sequence[ExitCode],
+    success: str = ExitCode.COMPLIANT.meaning,
+    own: Mapping[ExitCode, str] = MappingProxyType({}),
+) -> str:
+    """Return the end of a command's help: an example, and the exit codes.
+
+    `success` is the meaning of 0, and `own` has the other meanings that differ for this verb.
+    """
+    failed = {} if ExitCode.PARTIAL in codes else {ExitCode.ERROR: _FAILED}
+    meanings = {ExitCode.COMPLIANT: success, **failed, **own}
     rows = "\n".join(_row(f"  {int(code)}  {meanings.get(code, code.meaning)}") for code in codes)
     return f"{_KEEPS_LINES}Example:\n  {example}\n\n{_KEEPS_LINES}Exit codes:\n{rows}"
 

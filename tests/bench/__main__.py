@@ -29,7 +29,7 @@ _OURS = (_APPLY, _CHECK, _ASSESS)
 _PYTHON = "`python -c pass`"
 _TYPER = "`python -c 'import typer'`"
 _HALF = 0.5
-_OF_TOOLS = {"pyinfra": 1 / 9, "ansible-playbook": 1 / 50}
+_OF_TOOLS = {"pyinfra": 1 / 9, "ansible-playbook": 1 / 45}
 """The part of the time of these tools that `apply` takes at most."""
 
 
