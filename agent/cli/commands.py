@@ -414,6 +414,9 @@ def fleet(
     require: Annotated[Optional[str], typer.Option(help="What each node has to be.", metavar="compliant")] = None,
     max_age: Annotated[str, typer.Option(help="Age from which a report is unknown.", metavar="DURATION")] = "26h",
     expect: Annotated[Optional[int], typer.Option(help="How many nodes there are.", metavar="NUMBER", min=1)] = None,
+    only: Annotated[
+        Optional[str], typer.Option(help="Show only nodes with these results.", metavar="failed,unknown,compliant")
+    ] = None,
     output_format: FleetFormat = Format.AUTO,
 ) -> None:
     """Show which nodes of a cluster are hardened.
@@ -425,7 +428,7 @@ def fleet(
     from agent.cli.present.fleet_report import present_fleet
     from agent.cli.verbs import fleet as verb
 
-    requirement = verb.requirement(require, max_age, expect)
+    requirement, results = verb.requirement(require, max_age, expect), verb.results(only)
     if source not in (None, "-"):
         raise UsageError(f"cannot read {source}: fleet reads only standard input", "pass -, or omit it to run kubectl")
     if source:
@@ -434,7 +437,7 @@ def fleet(
         with progress("fleet", quiet=False) as shown:
             found = verb.fleet_of_cluster(os.environ, requirement, shown)
     with printing(found.exit_code):
-        present_fleet(found, output_format, sys.stdout)
+        present_fleet(found, output_format, sys.stdout, results)
     sys.exit(int(found.exit_code))
 
 

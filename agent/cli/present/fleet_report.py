@@ -1,4 +1,4 @@
-"""The nodes of a cluster as a table, plain lines, HTML or JSON; docs/reference/fleet.schema.json describes the JSON."""
+"""The nodes of clusters as a table, plain lines or JSON; docs/reference/fleet.schema.json describes the JSON."""
 
 from __future__ import annotations
 
@@ -13,39 +13,80 @@ from agent.cluster.node_status import PREFIX, Annotation, PublishedResult
 from agent.k3s.redaction import redacted_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
     from agent.cluster.fleet.members import Fleet
     from agent.cluster.fleet.published import FleetNode
 
 SCHEMA = 1
-HEADS = ("Node", "Role", "Result", "K3s", "Failed", "Drifting since", "Age", "k3s-harden", "Remarks")
-_STYLE = "header { padding: 1.5rem 0; } .part { overflow: auto; } tr > :not(:last-child) { white-space: nowrap; }"
+HEADS = ("Cluster", "Node", "Role", "Result", "K3s", "Failed", "Drifting since", "Age", "k3s-harden", "Remarks")
+_LEFT_OUT_FIRST = ("k3s-harden", "Drifting since", "K3s", "Role")
+"""Columns that a narrow terminal has no room for."""
+_ROOM = 30
+"""Characters that remarks need beside the columns."""
 _NOT_IN_JSON = ("uid", "leaked", "compared", "published")
 
 
-def present_fleet(fleet: Fleet, output_format: Format, stream: TextIO) -> None:
-    """Write the nodes to `stream`. Texts of nodes are escaped, and secrets in them are replaced."""
+def present_fleet(
+    fleet: Fleet, output_format: Format, stream: TextIO, only: Collection[PublishedResult] = tuple(PublishedResult)
+) -> None:
+    """Write the nodes to `stream`. Texts of nodes are escaped, and secrets in them are replaced.
+
+    Formats for people show `only` the nodes with these results; counts are always those of all nodes.
+    """
     if output_format is Format.JSON:
         text = _as_json(fleet)
-    elif output_format is Format.HTML:
-        text = _as_html(fleet)
     elif output_format is Format.OPENREPORTS:
         from agent.cli.present.assessments.openreports import fleet_reports
 
         text = fleet_reports(fleet)
     else:
-        is_table = output_format is Format.TABLE or (output_format is Format.AUTO and stream.isatty())
-        rows = _table(fleet) if is_table else ("\t".join(text or "-" for text in columns(node)) for node in fleet.nodes)
-        text = "".join(f"{line}\n" for line in (*rows, *below(fleet), summary(fleet)))
+        shown = [node for node in fleet.nodes if node.result in only]
+        if output_format is Format.HTML:
+            from agent.cli.present.fleet_html import fleet_html
+
+            text = fleet_html(fleet, shown)
+        elif output_format is Format.TABLE or (output_format is Format.AUTO and stream.isatty()):
+            from rich.console import Console
+
+            text = "\n".join(_table(fleet, shown, Console(file=stream).width)) + "\n"
+        else:
+            rows = ("\t".join(text or "-" for text in columns(node)) for node in shown)
+            text = "".join(f"{line}\n" for line in (*rows, *below(fleet), summary(fleet)))
     stream.write(fitting(text, stream))
 
 
-def _table(fleet: Fleet) -> Iterator[str]:
-    """Yield aligned lines, the heads first. A terminal breaks long remarks, which are at the end."""
-    rows = [HEADS, *map(columns, fleet.nodes)]
-    widths = [max(map(len, texts)) for texts in zip(*rows)]
-    yield from ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+def _table(fleet: Fleet, shown: Sequence[FleetNode], width: int) -> Iterator[str]:
+    """Yield aligned lines of this width. Columns without a value, or without room, are left out."""
+    from textwrap import wrap
+
+    rows = [columns(node) for node in shown]
+    widths = {
+        head: max(len(head), *map(len, texts)) for head, *texts in zip(HEADS[:-1], *rows) if any(texts) or not shown
+    }
+    room = width - min(_ROOM, max((len(row[-1]) for row in rows), default=0))
+    hidden = [head for head in _LEFT_OUT_FIRST if sum(widths.values()) + 2 * len(widths) > room and widths.pop(head, 0)]
+    start = sum(widths.values()) + 2 * len(widths)
+
+    def wrapped(text: str, indent: int) -> list[str]:
+        return wrap(text, max(width - indent, 1), break_long_words=False, break_on_hyphens=False)
+
+    for row in [HEADS, *rows]:
+        line = "  ".join(text.ljust(widths[head]) for head, text in zip(HEADS, row) if head in widths)
+        # Words that have no room beside the columns have more below them.
+        longest = max(map(len, row[-1].split()), default=0)
+        indent = start if max(longest, min(len(row[-1]), _ROOM)) <= width - start else 4
+        remarks = wrapped(row[-1], indent)
+        if indent == start:
+            line = f"{line}  {''.join(remarks[:1])}"
+            remarks = remarks[1:]
+        yield line.rstrip()
+        yield from (" " * indent + text for text in remarks)
+    more = [f"a wider terminal or --format plain also shows: {', '.join(hidden)}"] * bool(hidden)
+    for line in (*below(fleet), *more, summary(fleet)):
+        first, *others = wrapped(line, 2) or [""]
+        yield first
+        yield from (f"  {text}" for text in others)
 
 
 def columns(node: FleetNode) -> tuple[str, ...]:
@@ -54,7 +95,8 @@ def columns(node: FleetNode) -> tuple[str, ...]:
     failed, drifting, program = (node.published[name] for name in names)
     age = "" if node.age_seconds is None else f"{max(0, node.age_seconds) // 3600}h{'*' * (node.age_from == BY_NODE)}"
     remarks = "; ".join((*filter(None, (node.reason,)), *node.differs))
-    texts = (node.name, node.role, node.result, node.k3s_version, failed, drifting, age, program, remarks)
+    about = (node.cluster, node.name, node.role, node.result, node.k3s_version)
+    texts = (*about, failed, drifting, age, program, remarks)
     return tuple("" if text is None else printable(str(text)) for text in texts)
 
 
@@ -70,31 +112,6 @@ def summary(fleet: Fleet) -> str:
     """Return the number of nodes with each result, and why the requirement is not met."""
     counts = ", ".join(f"{count} {result}" for result, count in fleet.counts.items())
     return printable(f"result {int(fleet.exit_code)}: {'; '.join((counts, *fleet.problems))}")
-
-
-def _as_html(fleet: Fleet) -> str:
-    """Return one page, in ASCII, that loads nothing. The elements escape texts of nodes."""
-    from xml.etree.ElementTree import fromstring, tostring
-
-    from agent.assess.assessment import ControlStatus
-    from agent.cli.present.assessments.html import asset, head
-    from agent.cli.present.assessments.html.elements import cell, element, group, icon, part, table, table_row
-    from agent.cli.present.assessments.html.rows import time_element
-
-    icons = dict(zip(PublishedResult, (ControlStatus.PASS, ControlStatus.FAIL, ControlStatus.UNKNOWN)))
-    rows = (
-        table_row(*(cell(icon(icons[node.result]) if text == node.result else None, text) for text in columns(node)))
-        for node in fleet.nodes
-    )
-    body = element(
-        "body",
-        fromstring(asset("icons.xml")),  # noqa: S314 - our own file
-        element("header", element("h1", "K3s fleet"), element("p", summary(fleet)), time_element(fleet.when)),
-        part("nodes", "Nodes", table("fleet", HEADS, group(rows))),
-        part("notes", "Failed controls and notes", element("ul", (element("li", line) for line in below(fleet)))),
-    )
-    page = element("html", head("K3s fleet", asset("report.css") + _STYLE), body, lang="en")
-    return f"<!DOCTYPE html>\n{tostring(page, method='html').decode('ascii')}\n"
 
 
 def _as_json(fleet: Fleet) -> str:

@@ -12,10 +12,11 @@ from agent.base.errors import CommandHint, HostError, UsageError
 from agent.base.host import process
 from agent.cluster.fleet.members import Requirement, make_fleet
 from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string
+from agent.cluster.node_status import PublishedResult
 from agent.cluster.nodes import parse_node
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from agent.base.report import Progress
     from agent.cluster.fleet.members import Fleet
@@ -39,6 +40,15 @@ def requirement(state: str | None, max_age: str, expected: int | None) -> Requir
     if state not in (None, "compliant"):
         raise UsageError(f"cannot use --require: found {state}, expected compliant", "pass --require compliant")
     return Requirement(int(age[1]) * {"m": 60.0, "h": 3600.0, "d": 86400.0}[age[2]], state is not None, expected)
+
+
+def results(only: str | None) -> Sequence[PublishedResult]:
+    """Return the results of an option, or all. Raises UsageError for others."""
+    try:
+        return tuple(map(PublishedResult, only.split(","))) if only else tuple(PublishedResult)
+    except ValueError:
+        names = ", ".join(PublishedResult)
+        raise UsageError(f"cannot use --only: found {only}, expected {names}", "separate them by commas") from None
 
 
 def fleet_of_cluster(environment: Mapping[str, str], required: Requirement, progress: Progress) -> Fleet:

@@ -36,6 +36,8 @@ LEAST_EVALUATED = {Role.SERVER: 66, Role.AGENT: 20}
 class FleetNode(NamedTuple):
     """A node with its published report."""
 
+    cluster: str
+    """Empty if only one is read."""
     name: str
     uid: str
     role: Role
@@ -53,6 +55,11 @@ class FleetNode(NamedTuple):
     leaked: str
     compared: Values
     differs: tuple[str, ...] = ()
+
+    @property
+    def full_name(self) -> str:
+        """Its name, after that of its cluster."""
+        return f"{self.cluster}/{self.name}" if self.cluster else self.name
 
 
 def fleet_node(node: ClusterNode, now: float, max_age: float) -> FleetNode:
@@ -72,6 +79,7 @@ def fleet_node(node: ClusterNode, now: float, max_age: float) -> FleetNode:
     reason = doubt or ("" if result is PublishedResult.COMPLIANT else node.condition["message"] or str(result))
     failed = re.findall(r"(?<![^,])[a-z][a-z0-9._/-]{0,63}(?![^,])", texts.get(Annotation.FAILED_CONTROLS, ""))
     return FleetNode(
+        cluster=node.cluster,
         name=node.name,
         uid=node.uid,
         role=role,
@@ -133,12 +141,12 @@ def _seconds(text: str) -> float | None:
 
 
 def _compared(node: ClusterNode, role: str, arguments: Mapping[str, str]) -> Values:
-    """Return the values that nodes of a role share: the arguments and files only within one K3s version."""
-    texts, version = node.annotations, node.k3s_version
+    """Return the values that nodes of a role and cluster share: arguments and files only within one K3s version."""
+    texts, version, own = node.annotations, node.k3s_version, (node.cluster, role)
     about = {name.removeprefix(PREFIX): texts[name] for name in _COMPARED if name in texts}
     digests = as_mapping(parsed_json(texts.get(Annotation.FILE_DIGESTS, ""))).items()
     files = {path: str(digest) for path, digest in list(digests)[:_MOST_PARTS] if path.startswith("/")}
-    groups = {(role,): {"K3s": version}, (role, "report"): about, (role, "files", version): files}
+    groups = {own: {"K3s": version}, (*own, "report"): about, (*own, "files", version): files}
     found: dict[tuple[str, ...], Mapping[str, str]] = {group: values for group, values in groups.items() if values}
     # No arguments are an answer, too.
-    return {**found, (role, "arguments", version): arguments} if NODE_ARGUMENTS in texts else found
+    return {**found, (*own, "arguments", version): arguments} if NODE_ARGUMENTS in texts else found

@@ -174,6 +174,8 @@ class ClusterNode(NamedTuple):
     """The fields of k3s-harden's condition."""
     written: str = ""
     """When the API server last stored what k3s-harden published."""
+    cluster: str = ""
+    """The name of its cluster; empty if only one is read."""
 
 
 class Cluster(NamedTuple):

@@ -6,6 +6,7 @@ Fields: github.com/openreports/reports-api, config/crd/openreports.io_clusterrep
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -55,10 +56,13 @@ def fleet_reports(fleet: Fleet) -> str:
     return json.dumps(redacted_all({"apiVersion": "v1", "kind": "List", "items": reports}), indent=1) + "\n"
 
 
-def _cluster_report(name: str, uid: str, summary: Mapping[str, int], results: Sequence[object]) -> dict[str, object]:
+def _cluster_report(
+    name: str, uid: str, summary: Mapping[str, int], results: Sequence[object], cluster: str = ""
+) -> dict[str, object]:
     """Return the one report of a Node, with as many results as fit; without its UID, nothing owns the report."""
+    prefix = re.sub("[^a-z0-9]+", "-", f"{cluster.lower()}-").lstrip("-")
     node = {"apiVersion": "v1", "kind": "Node", "name": name, **({"uid": uid} if uid else {})}
-    metadata = {"name": f"k3s-harden-{name}", "labels": {"app.kubernetes.io/managed-by": "k3s-harden"}}
+    metadata = {"name": f"k3s-harden-{prefix}{name}", "labels": {"app.kubernetes.io/managed-by": "k3s-harden"}}
     report: dict[str, object] = {
         "apiVersion": "openreports.io/v1alpha1",
         "kind": "ClusterReport",
@@ -104,4 +108,5 @@ def _report_of_node(node: FleetNode, when: int) -> dict[str, object]:
     rows += [(control, "fail", "failed on this node") for control in node.failed_controls or ()]
     shared = {"policy": node.published[Annotation.BENCHMARK] or "none", "timestamp": {"seconds": when, "nanos": 0}}
     results = [{**shared, "rule": rule, "result": result, "message": message} for rule, result, message in rows]
-    return _cluster_report(node.name, node.uid, summary, results)
+    # The Node of another cluster would not be found, and so its report deleted.
+    return _cluster_report(node.name, "" if node.cluster else node.uid, summary, results, node.cluster)

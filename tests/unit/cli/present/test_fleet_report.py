@@ -14,6 +14,7 @@ import pytest
 from agent.cli.present import FLEET_FORMATS, Format
 from agent.cli.present.fleet_report import present_fleet
 from agent.cluster.fleet.members import Fleet, Requirement, make_fleet
+from agent.cluster.node_status import PublishedResult
 from agent.cluster.nodes import parse_node
 from tests.unit.cluster.fleet.sample_nodes import NOW, node, without_managed_fields
 
@@ -47,14 +48,14 @@ MIXED = fleet(
 
 def test_plain_has_one_line_for_each_node_and_then_the_nodes_of_each_control() -> None:
     lines = [line.split("\t") for line in shown(MIXED).splitlines()]
-    assert lines[0] == ["s-1", "server", "compliant", "v1.34.3+k3s1", "0", "-", "2h", "1.0.0", "-"]
-    assert [(*line[:3], *line[5:7]) for line in lines[1:5]] == [
+    assert lines[3] == ["-", "s-1", "server", "compliant", "v1.34.3+k3s1", "0", "-", "2h", "1.0.0", "-"]
+    assert [(*line[1:4], *line[6:8]) for line in (*lines[:3], lines[4])] == [
         ("a-1", "agent", "failed", "-", "2h"),
         ("a-2", "agent", "failed", SINCE, "2h"),
-        ("a-3", "agent", "compliant", "-", "2h*"),
         ("a-4", "agent", "unknown", "-", "-"),
+        ("a-3", "agent", "compliant", "-", "2h*"),
     ]
-    assert lines[4][8].startswith("no report")
+    assert lines[2][9].startswith("no report")
     assert [line[0] for line in lines[5:]] == [
         "b-control failed on 2: a-1, a-2",
         "a-control failed on 1: a-1",
@@ -125,16 +126,68 @@ def test_texts_of_nodes_control_neither_a_terminal_nor_a_page(output_format: For
     if output_format is Format.HTML:
         tags = _Tags()
         tags.feed(text)
-        assert "script" not in tags.tags
+        assert "<script>alert" not in text
         assert tags.loaded == []
         assert "default-src 'none'" in text
     elif output_format is Format.PLAIN:
         assert len(text.splitlines()) == 7
 
 
-def test_the_columns_of_the_table_are_aligned() -> None:
-    """The remarks are last, where a terminal breaks them."""
+def test_the_columns_of_the_table_are_aligned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The remarks are last. A column without a value is left out."""
+    monkeypatch.setenv("COLUMNS", "140")
     heads, *rows = shown(MIXED, Format.TABLE).splitlines()[:6]
     assert heads.split()[:4] == ["Node", "Role", "Result", "K3s"]
     assert {line.index("v1.34.3+k3s1") for line in rows} == {heads.index("K3s")}
-    assert rows[4].index("no report") == heads.index("Remarks")
+    assert rows[2].index("no report") == heads.index("Remarks")
+
+
+LONG = ["--kube-apiserver-arg=tls-cipher-suites=" + "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256," * 3]
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100, 132])
+def test_a_terminal_never_breaks_a_word(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    """Only a word that is longer than a line exceeds it. The columns that have no room are named."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    items = [node(f"n-{at}", **FAILED, arguments=LONG if at == 0 else []) for at in range(40)]
+    lines = shown(fleet(*items, is_compliant=True), Format.TABLE).splitlines()
+    assert all(len(line) <= columns or len(line.split()) == 1 for line in lines)
+    text = " ".join(" ".join(lines).split())
+    assert ("also shows: k3s-harden" in text) == (columns < 100)
+    assert "a-control failed on 40: n-0, n-1, n-2," in text
+    assert "most have none" in text
+
+
+def test_problems_are_first_and_names_in_natural_order() -> None:
+    """Within a result, servers come before agents."""
+    names = ("work-10", "work-2", "cp-10", "cp-9", "x-1", "x-02", "x-2")
+    roles = ("agent", "agent", "server", "server", "agent", "agent", "agent")
+    changes: list[dict[str, Any]] = [{}, {}, {}, {}, {"published": None}, FAILED, FAILED]
+    found = fleet(*(node(name, role=role, **change) for name, role, change in zip(names, roles, changes)))
+    assert [row.name for row in found.nodes] == ["x-02", "x-2", "x-1", "cp-9", "cp-10", "work-2", "work-10"]
+
+
+def test_only_some_results_are_shown_and_all_are_counted() -> None:
+    stream = io.StringIO()
+    present_fleet(MIXED, Format.PLAIN, stream, [PublishedResult.UNKNOWN])
+    first, *others = stream.getvalue().splitlines()
+    assert first.split("\t")[1] == "a-4"
+    assert [line for line in others if "\t" in line] == []
+    assert others[-1].startswith("result 3: 2 compliant, 2 failed, 1 unknown; not compliant: a-1, a-2, a-4")
+
+
+def test_nodes_of_equal_names_are_told_apart_by_their_cluster() -> None:
+    """They are compared only within their cluster."""
+    arguments = {"a": ["--flannel-backend=none"], "b": ["--flannel-backend=host-gw"]}
+    nodes = [
+        parse_node(node(f"cp-{at}", role="server", arguments=arguments[name]))._replace(cluster=name)
+        for name in "ba"
+        for at in range(3)
+    ]
+    found = make_fleet(nodes, NOW.timestamp(), Requirement(26 * 3600.0))
+    assert [row.full_name for row in found.nodes] == ["a/cp-0", "a/cp-1", "a/cp-2", "b/cp-0", "b/cp-1", "b/cp-2"]
+    assert not any(row.differs for row in found.nodes)
+    assert [line.split("\t")[:2] for line in shown(found).splitlines()[:2]] == [["a", "cp-0"], ["a", "cp-1"]]
+    names = [report["metadata"]["name"] for report in json.loads(shown(found, Format.OPENREPORTS))["items"]]
+    assert len(set(names)) == 6
+    VALIDATOR.validate(json.loads(shown(found, Format.JSON)))

@@ -10,7 +10,7 @@ import pytest
 
 from agent.base.errors import HardenError, HostError, UsageError
 from agent.base.report import no_progress
-from agent.cli.verbs.fleet import fleet_of_cluster, fleet_of_document, requirement
+from agent.cli.verbs.fleet import fleet_of_cluster, fleet_of_document, requirement, results
 from agent.cluster.fleet.members import Requirement
 from tests.unit.cluster.fleet.sample_nodes import node, node_list
 
@@ -132,3 +132,7 @@ def test_requirements_are_checked() -> None:
         with pytest.raises(HardenError) as raised:
             requirement(state, age, None)
         assert raised.value.exit_code == 2
+    assert results("failed,unknown") == ("failed", "unknown")
+    assert results(None) == ("compliant", "failed", "unknown")
+    with pytest.raises(UsageError, match="cannot use --only: found bad, expected compliant, failed, unknown"):
+        results("bad")

@@ -220,7 +220,7 @@ def summary_part(assessment: Assessment, sections: Mapping[str, Sequence[Control
         lines.append(
             table_row(
                 head_cell(element("a", section_heading(number), href=f"#{section_anchor(number)}")),
-                cell(_bar(counts, largest), class_="chart"),
+                cell(bar(counts, largest), class_="chart"),
                 _numbers([shown.verdict for shown in inside]),
             )
         )
@@ -269,7 +269,7 @@ def _count(status: ControlStatus, count: int) -> Element:
     return cell(icon(status), label, text, class_=f"n {status}{'' if count else ' zero'}")
 
 
-def _bar(counts: Mapping[ControlStatus, int], largest: int) -> Element:
+def bar(counts: Mapping[ControlStatus, int], largest: int) -> Element:
     """Return a stacked bar; `largest` controls fill the width."""
     rects, texts, left = [], [], 0
     for status, text in STATUS_NAMES.items():
