@@ -129,18 +129,18 @@ def program_options() -> tuple[Option, ...]:
 def picture() -> str:
     """Return the terminal of a real run as SVG: apply on a disposable host, a change by hand, then check."""
     console = Console(record=True, width=PICTURE_WIDTH, file=io.StringIO(), highlight=False, force_terminal=True)
-    request = Request(Overrides())
+    request = Request(Overrides(role="server", k3s_version=NEWEST_KNOWN.family))
+    options = f"--root host --role server --k3s-version {NEWEST_KNOWN.family}"
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory, "host")
+        console.print("[bold]$[/] .ci/disposable-host host")
         subprocess.run([CHECKOUT / ".ci/disposable-host", root], check=True)
-        (root / "etc/k3s-harden").mkdir()
-        (root / "etc/k3s-harden/config.yaml").write_text("role: server\nk3s-version: 1.34\n", encoding="utf-8")
         host = Host.tree_at(str(root))
-        console.print("[bold]$[/] k3s-harden apply --root host")
+        console.print(f"[bold]$[/] k3s-harden apply {options}")
         _print_shortened(console, verbs.apply(host, request))
         console.print("[bold]$[/] echo vm.panic_on_oom=1 >host/etc/sysctl.d/99-database.conf")
         (root / "etc/sysctl.d/99-database.conf").write_text("vm.panic_on_oom=1\n", encoding="utf-8")
-        console.print("[bold]$[/] k3s-harden check --root host")
+        console.print(f"[bold]$[/] k3s-harden check {options}")
         _print_shortened(console, verbs.check(host, request))
     svg = console.export_svg(title="k3s-harden", unique_id="run")
     # Rich refers to a font on a server; the layout is the same with any monospace font.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import NoReturn
 
-from agent.base.errors import ExitCode, HardenError, InputError, RootRequiredError
+from agent.base.errors import AccessDeniedError, ExitCode, HardenError, InputError, RootRequiredError
 from agent.cli import interrupts
 from agent.cli.bare_verbs import BARE_VERBS
 from agent.cli.streams import discard_output, open_standard_streams, print_error
@@ -60,8 +61,9 @@ def _fail_to_write(error: OSError) -> NoReturn:
 
 
 def _hint(error: HardenError) -> str:
-    """Return what to do about an error; for root's verbs, the same command line with sudo."""
-    if not isinstance(error, RootRequiredError):
+    """Return what to do about an error; if it needs root, the same command line with sudo."""
+    is_denied = isinstance(error, AccessDeniedError) and not error.hint and os.geteuid() != 0
+    if not (is_denied or isinstance(error, RootRequiredError)):
         return error.hint or (f"correct that in {error.location.path}" if isinstance(error, InputError) else "")
     from agent.cli.caller import as_root
 

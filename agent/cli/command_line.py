@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _COMPLETION = "_K3S_HARDEN_COMPLETE"
 """Environment variable of Typer's protocol for the completion of shells."""
+_OTHER_WORDS = {"worker": "agent", "master": "server", "control-plane": "server"}
+"""Words of other programs for values of options."""
 
 
 def run(words: list[str]) -> NoReturn:
@@ -82,11 +84,14 @@ def _usage_error(error: Any, words: Sequence[str]) -> UsageError:  # noqa: ANN40
     commands = getattr(command, "commands", {})
     hint = f"run {called} --help for {'all commands' if commands else 'its options'}"
     unknown = re.match(r"No such (command|option):? '?(.*?)'?(\.|$)", error.message)
+    kind, name = (unknown[1], unknown[2]) if unknown else ("", "")
     if not unknown:
         problem = error.format_message().rstrip(".")
-        return UsageError(f"cannot run {verb or PROGRAM}: {problem[0].lower()}{problem[1:]}", hint)
-    kind, name = unknown[1], unknown[2]
-    if kind == "command":
+        message = f"cannot run {verb or PROGRAM}: {problem[0].lower()}{problem[1:]}"
+        choice = re.search(r"'(.*)' is not one of (.*)", error.message)
+        name, known = (choice[1], re.findall(r"[\w-]+", choice[2])) if choice else ("", [])
+        name = _OTHER_WORDS.get(name, name)
+    elif kind == "command":
         message = f"cannot run {name}: {called} has no such command"
         known = [other for other, command in commands.items() if not command.hidden]
     else:

@@ -151,7 +151,7 @@ def preflight(
 
 @app.command(
     epilog=epilog(
-        "k3s-harden assess --benchmark cis-1.9 --format html --output report.html", (*READS, ExitCode.ENVIRONMENT)
+        "sudo k3s-harden assess --role server --format html --output report.html", (*READS, ExitCode.ENVIRONMENT)
     )
 )
 @expand(options={**SERVICE, "node": Node})

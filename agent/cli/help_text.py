@@ -63,7 +63,9 @@ def epilog(
     failed = {} if ExitCode.PARTIAL in codes else {ExitCode.ERROR: _FAILED}
     meanings = {ExitCode.COMPLIANT: success, **failed, **own}
     rows = "\n".join(_row(f"  {int(code)}  {meanings.get(code, code.meaning)}") for code in codes)
-    return f"{_KEEPS_LINES}Example:\n  {example}\n\n{_KEEPS_LINES}Exit codes:\n{rows}"
+    lines = textwrap.wrap(example, _WIDTH - 4, break_long_words=False, break_on_hyphens=False)
+    shown = example if len(example) + 2 <= _WIDTH else " \\\n    ".join(lines)
+    return f"{_KEEPS_LINES}Example:\n  {shown}\n\n{_KEEPS_LINES}Exit codes:\n{rows}"
 
 
 def _row(line: str) -> str:

@@ -29,7 +29,8 @@ def _format_option(choices: Sequence[Format]) -> Any:  # noqa: ANN401 - what typ
     def completed(incomplete: str) -> list[str]:
         return [choice for choice in choices if choice.startswith(incomplete)]
 
-    return typer.Option("--format", help="Output format.", metavar=listed, callback=checked, autocompletion=completed)
+    shown = f"Output format: {', '.join(choices)}."
+    return typer.Option("--format", help=shown, metavar="FORMAT", callback=checked, autocompletion=completed)
 
 
 Root = Annotated[str, typer.Option(help="Root directory of the host.", metavar="DIR")]

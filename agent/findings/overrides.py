@@ -173,6 +173,13 @@ def secrets_not_encrypted(situation: Situation) -> Iterator[Problem]:
             "this server joins a cluster, and secrets-encryption must be the same on all of its servers",
             remediation=instruction("set `secrets-encryption` in the settings to `on` or `off`, as on the others"),
         )
+    elif facts.datastore is Datastore.EXTERNAL and facts.running_since is None:
+        yield Problem(
+            "cannot determine whether the external datastore has data, so apply does not set secrets-encryption",
+            remediation=instruction(
+                "set `secrets-encryption` in the settings to `on` for a new cluster, otherwise as on its other servers"
+            ),
+        )
     elif not dropin_options.starts_a_cluster(facts):
         yield Problem(
             "secrets are not encrypted, and this cluster has data",

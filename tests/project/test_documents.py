@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import html
 import importlib
+import os
 import pkgutil
 import re
+import subprocess
+import sys
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -56,6 +59,25 @@ def test_generated_pages_are_up_to_date(path: str) -> None:
 def test_the_picture_shows_the_output_of_a_current_run() -> None:
     """The words are compared, because their position depends on the release of Rich."""
     assert _words((DOCS / generate_docs.PICTURE).read_text(encoding="utf-8")) == _words(generate_docs.picture())
+
+
+def test_the_commands_of_the_picture_can_be_pasted(tmp_path: Path) -> None:
+    """A new user types them in a checkout. The last one reports the change by hand."""
+    words = _words((DOCS / generate_docs.PICTURE).read_text(encoding="utf-8"))
+    commands = re.findall(r"\$ (.*?) (?=\$|changed|error)", " ".join(words))
+    (tmp_path / ".ci").symlink_to(ROOT / ".ci")
+    run = subprocess.run(
+        ["sh", "-c", "\n".join(commands)],
+        cwd=tmp_path,
+        env={"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    results = re.findall(r"Host is .*?\)", " ".join(words))
+    assert (len(commands), run.stderr) == (4, "")
+    assert re.findall(r"Host is .*?\)", run.stdout) == results
+    assert run.returncode == ExitCode.NOT_COMPLIANT
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -74,6 +74,18 @@ def test_check_reports_unreadable_files(host: Machine) -> None:
     assert any("90-k3s-harden.yaml" in message for message in unread)
 
 
+@pytest.mark.parametrize("verb", ["check", "diff", "assess"])
+def test_a_run_that_needs_the_journal_is_repeated_with_sudo(host: Machine, verb: str) -> None:
+    """K3s' version comes from the journal if K3s is not installed."""
+    host.harden("apply", *SERVER)
+    run = as_nobody(host, verb, "--role", "server")
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr == (
+        "k3s-harden: cannot list /var/lib/k3s-harden/journal: Permission denied\n"
+        f"  fix: sudo k3s-harden {verb} --role server\n"
+    )
+
+
 def test_diff_shows_readable_resources(host: Machine) -> None:
     """A changed kernel value is shown beside unreadable files."""
     host.harden("apply", *SERVER)

@@ -143,7 +143,7 @@ def steps_after_assess(
         steps.append(NextStep(explain, f"fix or waive the {failing} of the operator; see, for example"))
     if not k3s.is_installed and not k3s.is_elsewhere and not needs and not by_apply:
         steps.append(k3s.install())
-    elif open_by.get(FixOwner.K3S) and not (k3s.runs or k3s.is_tree or k3s.is_elsewhere):
+    elif open_by.get(FixOwner.K3S) and k3s.is_installed and not (k3s.runs or k3s.is_tree or k3s.is_elsewhere):
         steps.append(k3s.start())
     if undetermined:
         count = f"{undetermined} control{'' if undetermined == 1 else 's'}"

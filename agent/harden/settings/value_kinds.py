@@ -6,7 +6,7 @@ import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.base.model import NEWEST_PLAUSIBLE, Version
+from agent.base.model import NEWEST_KNOWN, OLDEST_COVERED, Version
 from agent.base.value import Value
 from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, alternatives, describe_node, shown
 from agent.harden.guide.manifests import EventRateLimit
@@ -225,7 +225,8 @@ def _event_rate_limit(node: Node) -> EventRateLimit | None:
 BOOLEAN = ValueKind("true or false", _boolean)
 PATH = optional(ValueKind("an absolute path without `..`", _path))
 COMMAND = optional(ValueKind("an absolute path, or a list of words whose first is one", _command))
-VERSION = optional(ValueKind(f"a K3s version such as v1.28.5+k3s1 or 1.28, up to 1.{NEWEST_PLAUSIBLE}", _version))
+_KNOWN = f"this release knows v{OLDEST_COVERED.family} to v{NEWEST_KNOWN.family}"
+VERSION = optional(ValueKind(f"a K3s version such as v1.28.5+k3s1 or 1.28 ({_KNOWN})", _version))
 DATE = ValueKind("a date such as 2027-06-30", _date)
 NAMESPACES = ValueKind("a list of namespace names", lambda node: _names(node, NAMESPACE, "a lower-case RFC 1123 label"))
 ACCOUNTS = ValueKind(

@@ -41,7 +41,22 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
         (
             "check --role master",
             "run check: invalid value for '--role': 'master' is not one of 'server', 'agent', 'auto'",
-            OF_CHECK,
+            "did you mean server?",
+        ),
+        (
+            "apply --role worker",
+            "run apply: invalid value for '--role': 'worker' is not one of 'server', 'agent', 'auto'",
+            "did you mean agent?",
+        ),
+        (
+            "apply --role sever",
+            "run apply: invalid value for '--role': 'sever' is not one of 'server', 'agent', 'auto'",
+            "did you mean server?",
+        ),
+        (
+            "apply --role x",
+            "run apply: invalid value for '--role': 'x' is not one of 'server', 'agent', 'auto'",
+            OF_CHECK.replace("check", "apply"),
         ),
         (
             "check --format junit",

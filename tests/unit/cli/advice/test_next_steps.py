@@ -238,6 +238,13 @@ def test_an_assessment_is_followed_by_what_its_owners_do() -> None:
     assert next_steps.steps_after_assess([], RUNNING, {}) == ()
 
 
+def test_only_an_installed_k3s_is_started_after_an_assessment() -> None:
+    open_by = {FixOwner.APPLY: ["a"], FixOwner.K3S: ["b"]}
+    assert unpurposed(next_steps.steps_after_assess([], SERVER, open_by)) == [APPLY]
+    stopped = replace(RUNNING, runs=False)
+    assert unpurposed(next_steps.steps_after_assess([], stopped, open_by)) == [APPLY, stopped.start().step]
+
+
 def test_what_is_to_be_kept_is_moved_before_its_file_is_replaced() -> None:
     """This is true even if the finding that replaces the file is the more urgent one."""
     move = Instruction("move an intended change to the settings")

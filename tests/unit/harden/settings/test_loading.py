@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.base.errors import ExitCode, InputError, UsageError
-from agent.base.model import NEWEST_PLAUSIBLE, FileMode, Location, Role, Version
+from agent.base.model import NEWEST_KNOWN, FileMode, Location, Role, Version
 from agent.base.value import replace
 from agent.harden.guide.manifests import EventRateLimit
 from agent.harden.settings.loading import SettingsError, apply_overrides, load_settings, load_waivers
@@ -103,7 +103,7 @@ def test_valid_values_are_loaded(text: str, field: str, value: object) -> None:
         ("k3s-version: latest", ":1", ("v1.28.5+k3s1", "'latest'")),
         ("k3s-version: 2.1", ":1", ("found 2.1",)),
         ("k3s-version: v1.34.3+rke2r1", ":1", ("a K3s version", "'v1.34.3+rke2r1'")),
-        ("k3s-version: '1.99'", ":1", (f"up to 1.{NEWEST_PLAUSIBLE}", "'1.99'")),
+        ("k3s-version: '1.99'", ":1", (f"to v{NEWEST_KNOWN.family})", "'1.99'")),
         ("role: no", ":1", ("found no, which YAML reads as false unless it is in quotes",)),
         ("network-policies: {namespaces: [1.10]}", ":1", ("found 1.10, which YAML reads as 1.1 unless it is in",)),
         ("waivers: [{control: a, reason: y}]", ":1", ("found y, which YAML reads as true unless it is in quotes",)),
