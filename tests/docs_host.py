@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _INTRODUCTION = """\
 `sudo k3s-harden check` looks for these reasons on the host, without running K3s and without side effects, and prints
 the commands for this system. To search by symptom, read K3s' log: `journalctl -u k3s -n 50 --no-pager`. None of them
-makes the gate block K3s.
+makes the gate block K3s; [k3s-blocked.md](k3s-blocked.md) tells whether it does.
 
 If K3s certainly exits, or starts again and again, the finding is an error, and `prevents_start` is true in JSON. The
 others are warnings. The page of [findings](../reference/findings.md) has the evidence for each, and says whether

@@ -184,14 +184,6 @@ def test_the_reference_and_the_manual_list_every_path_of_the_state() -> None:
     assert [path for path in paths if f"| `{path}` |" not in reference or f".I {path}\n" not in page] == []
 
 
-def test_the_readme_has_the_exit_codes() -> None:
-    rows = re.findall(r"^\| (\d) \| (.*) \|$", _text(README), re.MULTILINE)
-    assert rows == [(str(int(code)), code.meaning) for code in ExitCode]
-    assert [number for number, _ in re.findall(r"^\| (\d) \| (.*) \|$", _text(CHINESE), re.MULTILINE)] == [
-        number for number, _ in rows
-    ]
-
-
 def test_the_how_to_explains_every_status_level_and_exit_code_of_a_report() -> None:
     sections = _text(DOCS / "howto/read-a-report.md").split("\n## ")
     rows = {text.splitlines()[0]: re.findall(r"^\| ([\w ]+?) \|", text, re.MULTILINE) for text in sections}
