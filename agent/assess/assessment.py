@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.checks.answer import ControlStatus, Evidence
+from agent.assess.site_choices import SiteChoices
 from agent.base.errors import ExitCode
 from agent.base.model import FixOwner, Instruction
 from agent.base.value import Value
@@ -119,12 +120,19 @@ class Assessment(Value):
     provenance: Provenance | None = None
     next_steps: tuple[NextStep, ...] = ()
     """What to do next, the most urgent step first."""
+    choices: SiteChoices = SiteChoices()
 
     @cached_property
     def open(self) -> tuple[Verdict, ...]:
         """The verdicts that decide the exit code: with a baseline, only the newly open ones."""
         known = (self.known or frozenset()) | self.not_in_baseline
         return tuple(verdict for verdict in self.verdicts if verdict.is_open and verdict.control.id not in known)
+
+    @cached_property
+    def left_open(self) -> frozenset[str]:
+        """The IDs of the controls that failed because the site did not choose their settings."""
+        failed = (verdict.control for verdict in self.verdicts if verdict.status is ControlStatus.FAIL)
+        return frozenset(control.id for control in failed if control.setting in self.choices.not_chosen)
 
     @property
     def exit_code(self) -> ExitCode:

@@ -411,7 +411,7 @@ def fleet(
         Optional[str], typer.Argument(metavar="[-]", help="- reads the output of `kubectl get nodes -o json`.")
     ] = None,
     *,
-    require: Annotated[Optional[str], typer.Option(help="What each node has to be.", metavar="compliant")] = None,
+    require: Annotated[Optional[str], typer.Option(help="What each node has to be.", metavar="compliant|full")] = None,
     max_age: Annotated[str, typer.Option(help="Age from which a report is unknown.", metavar="DURATION")] = "26h",
     expect: Annotated[Optional[int], typer.Option(help="How many nodes there are.", metavar="NUMBER", min=1)] = None,
     only: Annotated[

@@ -29,6 +29,20 @@ class Annotation(StrEnum):
     PASSED = f"{PREFIX}passed"
     FAILED = f"{PREFIX}failed"
     UNDETERMINED = f"{PREFIX}undetermined"
+    LEFT_OPEN = f"{PREFIX}left-open"
+    """Decimal number of failed controls that the settings of the site do not choose. They are not in `failed`."""
+    WAIVED = f"{PREFIX}waived"
+    """Decimal number of waivers that apply to the node."""
+    WAIVERS = f"{PREFIX}waivers"
+    """The first 16 hexadecimal digits of a SHA-256 of all waivers in the settings."""
+    POSTPONED = f"{PREFIX}postponed"
+    """Decimal number of parts that a stage postpones."""
+    POSTPONED_UNTIL = f"{PREFIX}postponed-until"
+    """YYYY-MM-DD; absent without a stage."""
+    STAGES = f"{PREFIX}stages"
+    """As WAIVERS, of the stages."""
+    OBSERVING_SINCE = f"{PREFIX}observing-since"
+    """YYYY-MM-DD; absent unless the gate observes."""
     BENCHMARK = f"{PREFIX}benchmark"
     VERSION = f"{PREFIX}version"
     """The version of this program."""
@@ -47,7 +61,7 @@ class Annotation(StrEnum):
 
 
 class PublishedResult(StrEnum):
-    """The result of the assessment, and the status of the condition."""
+    """The result by what the site chose, and the status of the condition."""
 
     COMPLIANT = "compliant"
     FAILED = "failed"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from agent.base.times import timestamp
 from agent.cli.present import Format, fitting
-from agent.cli.present.text import printable
+from agent.cli.present.text import accepted_by_site, printable
 from agent.cluster.fleet.members import shortened
 from agent.cluster.fleet.published import BY_NODE
 from agent.cluster.node_status import PREFIX, Annotation, PublishedResult
@@ -94,10 +94,23 @@ def columns(node: FleetNode) -> tuple[str, ...]:
     names = (Annotation.FAILED, Annotation.DRIFTING_SINCE, Annotation.VERSION)
     failed, drifting, program = (node.published[name] for name in names)
     age = "" if node.age_seconds is None else f"{max(0, node.age_seconds) // 3600}h{'*' * (node.age_from == BY_NODE)}"
-    remarks = "; ".join((*filter(None, (node.reason,)), *node.differs))
+    remarks = "; ".join((*filter(None, (node.reason,)), *_chosen(node), *node.differs))
     about = (node.cluster, node.name, node.role, node.result, node.k3s_version)
     texts = (*about, failed, drifting, age, program, remarks)
     return tuple("" if text is None else printable(str(text)) for text in texts)
+
+
+def _chosen(node: FleetNode) -> Iterator[str]:
+    """Yield what the site accepts on a node. The reason of one that is not compliant has it."""
+    published = node.published
+    if node.result is PublishedResult.COMPLIANT:
+        waived, postponed, left_open = (
+            published[name] or 0 for name in (Annotation.WAIVED, Annotation.POSTPONED, Annotation.LEFT_OPEN)
+        )
+        until, profile = published[Annotation.POSTPONED_UNTIL] or "?", published[Annotation.PROFILE]
+        yield from accepted_by_site(waived, postponed, until, left_open, profile)
+    if published[Annotation.OBSERVING_SINCE]:
+        yield f"the gate observes since {published[Annotation.OBSERVING_SINCE]}"
 
 
 def below(fleet: Fleet) -> Iterator[str]:
@@ -111,6 +124,10 @@ def below(fleet: Fleet) -> Iterator[str]:
 def summary(fleet: Fleet) -> str:
     """Return the number of nodes with each result, and why the requirement is not met."""
     counts = ", ".join(f"{count} {result}" for result, count in fleet.counts.items())
+    accepted = sum(
+        bool(node.published[Annotation.WAIVED] or node.published[Annotation.POSTPONED]) for node in fleet.nodes
+    )
+    counts += f"; {accepted} with a waiver or a stage" if accepted else ""
     return printable(f"result {int(fleet.exit_code)}: {'; '.join((counts, *fleet.problems))}")
 
 

@@ -10,6 +10,8 @@ from agent.base.report import GATE_VERB, ItemStatus, Urgency, urgency_of
 from agent.k3s.redaction import redacted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from agent.base.model import Remediation
     from agent.base.report import Entry, Finding, Report
 
@@ -107,9 +109,17 @@ def _accepted(report: Report) -> str:
     """Return how many controls are waived, and how many parts of the hardening are postponed until when."""
     waived = sum(item.status is ItemStatus.WAIVED for item in report.items)
     days = [item.until for item in report.items if item.status is ItemStatus.POSTPONED]
-    texts = [f", {waived} waived"] * bool(waived)
-    texts += [f", {len(days)} postponed until {min(days, default='')}"] * bool(days)
-    return "".join(texts)
+    return "".join(f", {text}" for text in accepted_by_site(waived, len(days), min(days, default="")))
+
+
+def accepted_by_site(waived: int, postponed: int, until: str, left_open: int = 0, profile: str = "") -> Iterator[str]:
+    """Yield how many controls are waived, how many parts are postponed until when, and what a profile leaves open."""
+    if waived:
+        yield f"{waived} waived"
+    if postponed:
+        yield f"{postponed} postponed until {until}"
+    if left_open:
+        yield f"{left_open} left open by profile {profile}"
 
 
 def _counts(report: Report) -> str:

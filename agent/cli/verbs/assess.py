@@ -12,6 +12,7 @@ from agent.assess.benchmark import catalogue
 from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.evidence import reader
 from agent.assess.provenance import MACHINE_ID, FileContent, Provenance, files_without_secrets, shown_settings
+from agent.assess.site_choices import choices_of
 from agent.assess.verdict import verdict
 from agent.base.errors import InputError, UsageError
 from agent.base.model import File, FixOwner, Instruction, Location, Remediation, Role
@@ -22,6 +23,7 @@ from agent.cli.advice import next_steps
 from agent.cli.verbs.k3s_state import installed_k3s
 from agent.findings.files import JOURNAL_DAMAGED
 from agent.findings.gate import GATE_FINDINGS
+from agent.findings.gate_observation import OBSERVING
 from agent.findings.settings import NOTIFY_FINDINGS
 from agent.harden.node.platform import system_facts
 from agent.harden.settings.schema import DEFAULT_SETTINGS
@@ -49,7 +51,7 @@ _UNREAD = (
     *("version-assumed", "version-unknown", "k3s-config-unknown", "k3s-config-recorded", "k3s-command-unknown"),
     *("not-readable", "restart-needed", "stage-expired", JOURNAL_DAMAGED),
 )
-_LIMITS = (*_UNREAD, *GATE_FINDINGS, *NOTIFY_FINDINGS)
+_LIMITS = (*_UNREAD, *GATE_FINDINGS, *OBSERVING, *NOTIFY_FINDINGS)
 """Findings about what an assessment could not read, or what its verdicts do not cover."""
 
 _COVERED = ("mode-loosened", "option-overridden")
@@ -127,6 +129,7 @@ def assess_host(
         root="" if host.is_live else host.root,
         not_in_baseline=notes.new_controls(earlier, controls, benchmark) if earlier else frozenset(),
         provenance=_provenance(host, situation, started, earlier),
+        choices=choices_of(situation),
     )
     k3s = replace(installed_k3s(host, situation.facts), is_installed=node.is_installed)
     if node.cluster is not None:

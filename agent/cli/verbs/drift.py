@@ -28,6 +28,7 @@ from agent.cli.verbs.notify import notify
 from agent.cli.verbs.publication import prepare_publication
 from agent.findings.files import JOURNAL_DAMAGED
 from agent.findings.gate import GATE_FINDINGS
+from agent.findings.gate_observation import OBSERVING
 from agent.findings.settings import NOTIFY_FINDINGS, UNDELIVERED
 from agent.harden.changes.journal import Journal
 from agent.harden.changes.state import STATE, locked_state, make_directory
@@ -64,6 +65,9 @@ METRICS = STATE / "metrics" / "k3s-harden.prom"
 REPAIR_TIMEOUT = 150.0
 """Seconds: the gate's own limit (TimeoutStartSec), and a reserve for systemd."""
 
+_TOLD = (*GATE_FINDINGS, *OBSERVING, *NOTIFY_FINDINGS, JOURNAL_DAMAGED, "stage-expired")
+"""Findings that each run prints."""
+
 _KEPT = "the API server did not answer, so this is the status of the previous assessment"
 
 
@@ -98,7 +102,7 @@ def drift(host: Host, request: Request, assess: Assess, caller: Callable[[], Cal
         before = {verdict.control.id: verdict.status for verdict in then.verdicts}
         fixed = status_changes(before, now)
         yield from _grouped(fixed, dict.fromkeys(before, "; fixed by k3s-harden apply"))
-    gaps = [note for note in now.notes if note.finding in (*GATE_FINDINGS, *NOTIFY_FINDINGS, JOURNAL_DAMAGED)]
+    gaps = [note for note in now.notes if note.finding in _TOLD]
     yield from (printable(note.message) for note in gaps)
     steps = _next_steps(gaps, now, changes)
     yield from map(printable, step_lines(addressed_steps(steps, caller())) if steps else ())

@@ -37,9 +37,10 @@ def requirement(state: str | None, max_age: str, expected: int | None) -> Requir
         raise UsageError(
             f"cannot use --max-age: found {max_age}, expected a duration", "pass one such as 90m, 26h or 3d"
         )
-    if state not in (None, "compliant"):
-        raise UsageError(f"cannot use --require: found {state}, expected compliant", "pass --require compliant")
-    return Requirement(int(age[1]) * {"m": 60.0, "h": 3600.0, "d": 86400.0}[age[2]], state is not None, expected)
+    if state not in (None, "compliant", "full"):
+        raise UsageError(f"cannot use --require: found {state}, expected compliant or full", "pass --require compliant")
+    seconds = int(age[1]) * {"m": 60.0, "h": 3600.0, "d": 86400.0}[age[2]]
+    return Requirement(seconds, state is not None, expected, is_full=state == "full")
 
 
 def results(only: str | None) -> Sequence[PublishedResult]:

@@ -12,7 +12,7 @@ from agent.base.errors import HardenError, HostError
 from agent.base.host.systemd import Systemd
 from agent.base.model import PRIVATE_FILE, File
 from agent.base.times import timestamp
-from agent.cli.present.text import printable
+from agent.cli.present.text import accepted_by_site, printable
 from agent.cluster.node_status import ANNOTATIONS_LIMIT, CONDITION, MESSAGE_LIMIT, Annotation, PublishedResult
 from agent.harden.changes.publication import PUBLICATION, SENT, Publication, digest, machine_hash, read_publication
 from agent.harden.changes.state import locked_state
@@ -34,6 +34,11 @@ UNIT = "k3s-harden-publish.service"
 
 _DIGESTS_LIMIT = 2048
 _CUT = ",..."
+_REASONS = {
+    "stage-expired": "the last day of a stage has passed",
+    "gate-observes-too-long": "the gate observes for too long",
+}
+"""Findings with which no host counts as hardened."""
 _EVALUATED = (ControlStatus.PASS, ControlStatus.FAIL, ControlStatus.WAIVED, ControlStatus.UNKNOWN)
 
 
@@ -97,14 +102,21 @@ def _publication(
 
 def node_annotations(now: Assessment, settings: Settings, about: Mapping[Annotation, str]) -> dict[str, str]:
     """Return the annotations of an assessment and of the node that it is about; what exceeds the limit is cut."""
-    counts = now.counts()
+    counts, choices, digests = now.counts(), now.choices, now.choices.digests()
     annotations = {
         **about,
         Annotation.RESULT: published_result(now),
         Annotation.EVALUATED: sum(counts[status] for status in _EVALUATED),
         Annotation.PASSED: counts[ControlStatus.PASS],
-        Annotation.FAILED: counts[ControlStatus.FAIL],
+        Annotation.FAILED: len(_failed(now)),
         Annotation.UNDETERMINED: counts[ControlStatus.UNKNOWN],
+        Annotation.LEFT_OPEN: len(now.left_open),
+        Annotation.WAIVED: choices.waived,
+        Annotation.WAIVERS: digests["waivers"],
+        Annotation.POSTPONED: choices.postponed,
+        Annotation.STAGES: digests["stages"],
+        **({Annotation.POSTPONED_UNTIL: choices.until} if choices.until else {}),
+        **({Annotation.OBSERVING_SINCE: choices.observes_since} if choices.observes_since else {}),
         Annotation.BENCHMARK: now.benchmark,
         Annotation.VERSION: __version__,
         Annotation.PROFILE: settings.profile,
@@ -113,7 +125,7 @@ def node_annotations(now: Assessment, settings: Settings, about: Mapping[Annotat
     texts = {str(name): str(value) for name, value in annotations.items()}
     if settings.publish is Publish.DETAILS:
         room = ANNOTATIONS_LIMIT - len(Annotation.FAILED_CONTROLS) - sum(map(len, (*texts, *texts.values())))
-        ids = ",".join(verdict.control.id for verdict in now.verdicts if verdict.status is ControlStatus.FAIL)
+        ids = ",".join(_failed(now))
         cut = ids[: room - len(_CUT)].rpartition(",")[0] + _CUT
         texts[str(Annotation.FAILED_CONTROLS)] = ids if len(ids) <= room else cut
     return texts
@@ -123,25 +135,38 @@ def node_condition(now: Assessment, drifting_since: str) -> dict[str, str]:
     """Return the condition without lastHeartbeatTime."""
     counts, result = now.counts(), published_result(now)
     reasons = {PublishedResult.COMPLIANT: "Compliant", PublishedResult.UNKNOWN: "ControlsUndetermined"}
-    passed, failed, unknown = (counts[s] for s in (ControlStatus.PASS, ControlStatus.FAIL, ControlStatus.UNKNOWN))
-    numbers = f"{passed} controls passed, {failed} failed, {unknown} could not be determined"
-    drift = f"; drifting since {drifting_since}" if drifting_since else ""
+    passed, failed, unknown = counts[ControlStatus.PASS], len(_failed(now)), counts[ControlStatus.UNKNOWN]
+    numbers = [f"{passed} controls passed, {failed} failed, {unknown} could not be determined"]
+    choices = now.choices
+    numbers += accepted_by_site(choices.waived, choices.postponed, choices.until, len(now.left_open), choices.profile)
+    texts = [f"{now.benchmark}: {', '.join(numbers)}", *(_REASONS[name] for name in _errors(now))]
+    texts += [f"drifting since {drifting_since}"] if drifting_since else []
     return {
         "type": CONDITION,
         "status": result.condition_status,
-        "reason": reasons.get(result, "Drifted" if drift else "ControlsFailed"),
-        "message": f"{now.benchmark}: {numbers}{drift}"[:MESSAGE_LIMIT],
+        "reason": reasons.get(result, "Drifted" if drifting_since else "ControlsFailed"),
+        "message": "; ".join(texts)[:MESSAGE_LIMIT],
         "lastTransitionTime": timestamp(now.when),
     }
 
 
 def published_result(now: Assessment) -> PublishedResult:
-    """Return the result; without evidence it is unknown."""
+    """Return the result by what the site chose; without evidence it is unknown."""
     counts = now.counts()
-    if counts[ControlStatus.FAIL]:
+    if _failed(now) or _errors(now):
         return PublishedResult.FAILED
     is_known = counts[ControlStatus.PASS] and not counts[ControlStatus.UNKNOWN]
     return PublishedResult.COMPLIANT if is_known else PublishedResult.UNKNOWN
+
+
+def _failed(now: Assessment) -> list[str]:
+    """Return the IDs of the failed controls, without those that the settings leave open."""
+    failed = (verdict.control.id for verdict in now.verdicts if verdict.status is ControlStatus.FAIL)
+    return [name for name in failed if name not in now.left_open]
+
+
+def _errors(now: Assessment) -> list[str]:
+    return [name for name in _REASONS if any(note.finding == name for note in now.notes)]
 
 
 def _digests(entries: Mapping[str, str]) -> str:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     Values = Mapping[Group, Mapping[str, str]]
     """Values of a node by group and subject, which is an option, or the path of a file."""
 
+DIGESTS = ("waivers", "stages")
+"""Subjects whose values are digests, which tell a reader nothing."""
+
 _MOST_DIFFERENCES = 10
 _LONGEST = 80
 
@@ -40,7 +43,9 @@ def _of_node(node: Values, usual: Mapping[Group, Mapping[str, str | None]]) -> I
         common = usual.get(group, {})
         for subject in dict.fromkeys((*common, *values)):
             value, expected = values.get(subject, ""), common.get(subject, "")
-            if value != expected and subject.startswith("/"):
+            if value != expected and subject in DIGESTS:
+                yield f"{subject} differ"
+            elif value != expected and subject.startswith("/"):
                 yield f"{subject[:_LONGEST]} {'has other content' if value else 'is missing'}"
             elif value != expected:
                 most = "no value is usual" if expected is None else f"most have {expected[:_LONGEST] or 'none'}"

@@ -30,6 +30,8 @@ class Requirement(NamedTuple):
     max_age: float
     is_compliant: bool = False
     expected: int | None = None
+    is_full: bool = False
+    """Whether no node has a waiver or a stage."""
 
 
 class Fleet(Value):
@@ -67,7 +69,9 @@ class Fleet(Value):
         count, expected = len(self.nodes), self.requirement.expected
         wrong = [node.full_name for node in self.nodes if node.result is not PublishedResult.COMPLIANT]
         found = [f"found {count} nodes, expected {expected or 'some'}"] * (count != expected if expected else not count)
-        return found + [f"not compliant: {shortened(wrong)}"] * bool(self.requirement.is_compliant and wrong)
+        found += [f"not compliant: {shortened(wrong)}"] * bool(self.requirement.is_compliant and wrong)
+        partial = [node.name for node in self.nodes if node.name not in wrong and not node.is_full]
+        return found + [f"with a waiver or a stage: {shortened(partial)}"] * bool(self.requirement.is_full and partial)
 
     @property
     def exit_code(self) -> ExitCode:

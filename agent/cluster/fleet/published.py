@@ -22,8 +22,17 @@ BY_SERVER, BY_NODE = "managedFields", "lastHeartbeatTime"
 """The fields that have the time of a report, by the clock of the API server and that of the node."""
 
 _COUNTS = (Annotation.EVALUATED, Annotation.PASSED, Annotation.FAILED, Annotation.UNDETERMINED)
+_CHOSEN = (Annotation.LEFT_OPEN, Annotation.WAIVED, Annotation.POSTPONED)
+"""Counts that older versions do not publish."""
+_DIGESTS = (Annotation.WAIVERS, Annotation.STAGES)
 _COMPARED = (Annotation.BENCHMARK, Annotation.VERSION, Annotation.PROFILE)
-_TEXTS = (*_COMPARED, Annotation.ASSESSED, Annotation.DRIFTING_SINCE)
+_TEXTS = (
+    *_COMPARED,
+    Annotation.ASSESSED,
+    Annotation.DRIFTING_SINCE,
+    Annotation.POSTPONED_UNTIL,
+    Annotation.OBSERVING_SINCE,
+)
 _LONGEST = 64
 _MOST_PARTS = 200
 """Files or failed controls of one node."""
@@ -61,6 +70,12 @@ class FleetNode(NamedTuple):
         """Its name, after that of its cluster."""
         return f"{self.cluster}/{self.name}" if self.cluster else self.name
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the node is compliant without a waiver and without a stage. A count that is missing is not zero."""
+        counts = (self.published[Annotation.WAIVED], self.published[Annotation.POSTPONED])
+        return self.result is PublishedResult.COMPLIANT and counts == (0, 0)
+
 
 def fleet_node(node: ClusterNode, now: float, max_age: float) -> FleetNode:
     """Return a node with its result at this time; a report that is missing, old or contradictory is unknown."""
@@ -68,7 +83,10 @@ def fleet_node(node: ClusterNode, now: float, max_age: float) -> FleetNode:
     options = options_of(texts.get(NODE_ARGUMENTS, ""))
     role = Role.SERVER if node.is_server or texts.get(NODE_ARGUMENTS, "").startswith('["server"') else Role.AGENT
     published = {
-        **{name: int(texts[name]) if re.fullmatch("[0-9]{1,6}", texts.get(name, "")) else None for name in _COUNTS},
+        **{
+            name: int(texts[name]) if re.fullmatch("[0-9]{1,6}", texts.get(name, "")) else None
+            for name in (*_COUNTS, *_CHOSEN)
+        },
         **{name: texts[name][:_LONGEST] if name in texts else None for name in _TEXTS},
     }
     age, source = _age(node, now)
@@ -143,7 +161,7 @@ def _seconds(text: str) -> float | None:
 def _compared(node: ClusterNode, role: str, arguments: Mapping[str, str]) -> Values:
     """Return the values that nodes of a role and cluster share: arguments and files only within one K3s version."""
     texts, version, own = node.annotations, node.k3s_version, (node.cluster, role)
-    about = {name.removeprefix(PREFIX): texts[name] for name in _COMPARED if name in texts}
+    about = {name.removeprefix(PREFIX): texts[name] for name in (*_COMPARED, *_DIGESTS) if name in texts}
     digests = as_mapping(parsed_json(texts.get(Annotation.FILE_DIGESTS, ""))).items()
     files = {path: str(digest) for path, digest in list(digests)[:_MOST_PARTS] if path.startswith("/")}
     groups = {own: {"K3s": version}, (*own, "report"): about, (*own, "files", version): files}

@@ -62,7 +62,7 @@ def as_openmetrics(
         *_gauge(
             "assessment_timestamp_seconds",
             "Time of the assessment in seconds since the epoch.",
-            [({}, f"{assessment.when:.3f}")],
+            _one(f"{assessment.when:.3f}"),
         ),
         *_gauge("controls", "Number of controls with each status.", _numbers("status", assessment.counts())),
         *_gauge(
@@ -78,15 +78,31 @@ def as_openmetrics(
     ]
     if expiries:
         text = "Time at which the waiver of a control expires, in seconds since the epoch."
-        samples = [({"id": control}, f"{at:.0f}") for control, at in expiries.items()]
+        samples: list[Sample] = [({"id": control}, f"{at:.0f}") for control, at in expiries.items()]
         lines += _gauge("waiver_expiry_timestamp_seconds", text, samples)
+    choices = assessment.choices
+    labels = {"profile": choices.profile, **choices.digests()}
+    lines += _gauge("choices_info", "The profile, and digests of all waivers and stages; always 1.", [(labels, "1")])
+    lines += _gauge(
+        "left_open", "Number of failed controls that the settings do not choose.", _one(len(assessment.left_open))
+    )
+    lines += _gauge("waivers", "Number of waivers that apply to the node.", _one(choices.waived))
+    lines += _gauge("stages", "Number of parts of the hardening that are postponed.", _one(choices.postponed))
+    if choices.until:
+        text = "Time at which the stages end, in seconds since the epoch."
+        at = parse_timestamp(f"{choices.until}T00:00:00Z") + _DAY
+        lines += _gauge("stages_end_timestamp_seconds", text, _one(f"{at:.0f}"))
     if changes:
         text = "Number of controls that changed since the previous assessment."
         lines += _gauge("drift_controls", text, _numbers("change", changes))
     if undelivered is not None:
         text = "Whether an earlier notification of the site was not delivered."
-        lines += _gauge("notification_undelivered", text, [({}, str(int(undelivered)))])
+        lines += _gauge("notification_undelivered", text, _one(int(undelivered)))
     return "".join(f"{line}\n" for line in (*lines, "# EOF"))
+
+
+def _one(value: object) -> list[Sample]:
+    return [({}, str(value))]
 
 
 def _numbers(label: str, counts: Mapping[Any, int]) -> list[Sample]:

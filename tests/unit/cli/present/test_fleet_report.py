@@ -191,3 +191,46 @@ def test_nodes_of_equal_names_are_told_apart_by_their_cluster() -> None:
     names = [report["metadata"]["name"] for report in json.loads(shown(found, Format.OPENREPORTS))["items"]]
     assert len(set(names)) == 6
     VALIDATOR.validate(json.loads(shown(found, Format.JSON)))
+
+
+CHOSEN: dict[str, Any] = {"waived": "13", "postponed": "2", "postponed_until": "2027-03-31", "left_open": "5"}
+NOTHING: dict[str, Any] = {"waived": "0", "postponed": "0", "left_open": "5", "profile": "guide"}
+
+
+def test_what_a_site_chose_is_compliant_but_never_without_a_remark() -> None:
+    found = fleet(node("a", **CHOSEN, profile="guide"), is_compliant=True)
+    first, last = shown(found).splitlines()
+    assert first.split("\t")[9] == "13 waived; 2 postponed until 2027-03-31; 5 left open by profile guide"
+    assert last == "result 0: 1 compliant, 0 failed, 0 unknown; 1 with a waiver or a stage"
+    (row,) = json.loads(shown(found, Format.JSON))["nodes"]
+    assert {name: row[name] for name in CHOSEN} == {
+        "waived": 13,
+        "postponed": 2,
+        "postponed_until": "2027-03-31",
+        "left_open": 5,
+    }
+    VALIDATOR.validate(json.loads(shown(found, Format.JSON)))
+    assert "13 waived; 2 postponed until 2027-03-31" in shown(found, Format.HTML)
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_full"),
+    [
+        (NOTHING, True),
+        ({**NOTHING, "waived": "1"}, False),
+        ({**NOTHING, "postponed": "1", "postponed_until": "2027-03-31"}, False),
+        ({**NOTHING, "waived": None}, False),
+        ({**NOTHING, "postponed": "-1"}, False),
+    ],
+)
+def test_full_means_no_waiver_and_no_stage(changes: dict[str, Any], is_full: bool) -> None:  # noqa: FBT001 - a parameter
+    """A node that does not publish the counts, such as one with an older version, can have some."""
+    found = fleet(node("a", **changes), is_compliant=True, is_full=True)
+    assert (not found.problems) is is_full
+    assert fleet(node("a", **changes), is_compliant=True).problems == []
+    assert is_full or found.problems == ["with a waiver or a stage: a"]
+
+
+def test_a_gate_that_observes_is_shown() -> None:
+    found = fleet(node("a", **FAILED, observing_since="2026-11-30"))
+    assert "the gate observes since 2026-11-30" in shown(found).splitlines()[0]

@@ -127,6 +127,7 @@ def test_anything_else_is_invalid_usage(text: str) -> None:
 
 def test_requirements_are_checked() -> None:
     assert requirement("compliant", "26h", 5) == Requirement(26 * 3600.0, is_compliant=True, expected=5)
+    assert requirement("full", "1h", None) == Requirement(3600.0, is_compliant=True, is_full=True)
     assert requirement(None, "90m", None) == Requirement(5400.0)
     for state, age in (("perfect", "26h"), (None, "26"), (None, "-1h"), (None, "0h"), (None, "1h30m"), (None, "")):
         with pytest.raises(HardenError) as raised:

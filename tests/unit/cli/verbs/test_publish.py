@@ -130,7 +130,8 @@ def test_one_apply_to_the_own_status_has_condition_and_annotations(node: Node) -
     counts = {"result": "failed", "evaluated": "3", "passed": "2", "failed": "1", "undetermined": "0"}
     assert node.annotations.items() >= counts.items()
     known = {str(name).removeprefix(PREFIX) for name in Annotation}
-    assert node.annotations.keys() == known - {"drifting-since", "failed-controls"}
+    absent = {"drifting-since", "failed-controls", "postponed-until", "observing-since"}
+    assert node.annotations.keys() == known - absent
     assert node.condition.keys() == {"type", "status", "reason", "message", "lastHeartbeatTime", "lastTransitionTime"}
     assert (node.condition["type"], node.condition["reason"]) == ("k3s-harden.internal/Hardened", "ControlsFailed")
     assert "0123456789abcdef" not in json.dumps(node.api.patches)

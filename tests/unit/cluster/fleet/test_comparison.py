@@ -72,6 +72,16 @@ def test_settings_of_the_program_are_compared() -> None:
     assert differing(node("a"), node("b"), other) == {"other": expected}
 
 
+def test_stages_and_waivers_of_servers_are_compared_by_their_digests() -> None:
+    """Two servers with other stages overwrite each other's policy.yaml. Agents can have other waivers."""
+    usual = servers(stages="0" * 16, waivers="0" * 16)
+    assert differing(*usual, node("agent", stages="1" * 16, waivers="1" * 16)) == {}
+    other = node("other", role="server", stages="1" * 16, waivers="0" * 16)
+    assert differing(*usual, other) == {"other": ("stages differ",)}
+    two = (node(name, role="server", waivers=name * 16) for name in "ab")
+    assert differing(*two) == {"a": ("waivers differ",), "b": ("waivers differ",)}
+
+
 def test_two_nodes_that_differ_are_both_reported() -> None:
     one, two = (node(name, role="server", arguments=[f"--flannel-backend={name}"]) for name in ("host-gw", "vxlan"))
     assert differing(one, two) == {

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families as prometheu
 
 from agent import __version__
 from agent.assess.assessment import Assessment, ControlStatus
+from agent.assess.site_choices import SiteChoices
 from agent.base.report import Fact
 from agent.base.value import replace
 from agent.cli.present import Format
@@ -85,6 +86,18 @@ def test_the_expiry_of_a_waiver_has_a_series() -> None:
     assert "k3s_harden_waiver_expiry_timestamp_seconds" not in samples(CALM)
 
 
+def test_what_the_site_chose_is_counted() -> None:
+    """Digests show whether the servers of a cluster chose the same."""
+    choices = SiteChoices("guide", 13, 2, "2027-03-31", ("one",), ("stages.pod-security: warn",))
+    found = samples(replace(CALM, choices=choices))
+    counts = {name: found[f"k3s_harden_{name}"][0].value for name in ("waivers", "stages", "left_open")}
+    assert counts == {"waivers": 13, "stages": 2, "left_open": 0}
+    (end,) = found["k3s_harden_stages_end_timestamp_seconds"]
+    assert end.value == datetime(2027, 4, 1, tzinfo=timezone.utc).timestamp()
+    (info,), (other,) = found["k3s_harden_choices_info"], samples(CALM)["k3s_harden_choices_info"]
+    assert all(info.labels[name] != other.labels[name] for name in ("waivers", "stages"))
+
+
 def test_a_duplicate_control_has_one_series() -> None:
     """The collector rejects a file with duplicate series."""
     twice = replace(FULL, verdicts=FULL.verdicts * 2)
@@ -101,6 +114,10 @@ def test_metrics_with_hostile_text_are_valid(assessment: Assessment) -> None:
             "k3s_harden_controls": len(ControlStatus),
             "k3s_harden_controls_beyond_benchmark": len(ControlStatus),
             "k3s_harden_control_open": 5,
+            "k3s_harden_choices_info": 1,
+            "k3s_harden_left_open": 1,
+            "k3s_harden_waivers": 1,
+            "k3s_harden_stages": 1,
         }
 
 

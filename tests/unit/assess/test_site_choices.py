@@ -1,0 +1,107 @@
+"""What a site chose: its waivers, its stages, and the controls that its settings leave open; and what follows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.assess.assessment import ControlStatus, Note
+from agent.assess.site_choices import SiteChoices
+from agent.base.model import NO_REMEDIATION
+from agent.base.value import replace
+from agent.cli.verbs.publication import node_annotations, node_condition, published_result
+from agent.cluster.node_status import Annotation
+from agent.harden.settings.schema import Settings
+from tests.fake import in_memory
+from tests.k3s_tree import K3s
+from tests.unit.assess.checks.nodes import SETTINGS, CheckedNode
+from tests.unit.assess.checks.nodes import node as checked_node
+from tests.unit.assessed import KEYS, assessment, verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.assess.assessment import Assessment
+
+SITE = """\
+stages: {until: 2027-03-31, pod-security: warn, network-policies: off}
+waivers:
+  - {control: vm.panic_on_oom, reason: this host has to panic, host: "other-*"}
+  - {control: audit-log-maxage, reason: the logs are shipped every day}
+"""
+
+
+@pytest.fixture
+def server() -> Iterator[CheckedNode]:
+    with in_memory() as directory:
+        yield checked_node(directory / "server", K3s())
+
+
+def failed(found: Assessment) -> set[str]:
+    return {verdict.control.id for verdict in found.verdicts if verdict.status is ControlStatus.FAIL}
+
+
+def test_what_profile_guide_leaves_open_does_not_count_as_failed(server: CheckedNode) -> None:
+    """After `apply` says that the host is compliant, the condition is not False for ever."""
+    found = server.assess()
+    assert found.left_open == {
+        "apiserver-external-ips-denied",
+        "apiserver-event-rate-limit",
+        "apiserver-always-pull-images",
+        "kubelet-pod-max-pids",
+        "kubelet-seccomp-default",
+    }
+    published = node_annotations(found, Settings(), {})
+    assert published[Annotation.LEFT_OPEN] == "5"
+    assert int(published[Annotation.FAILED]) == len(failed(found)) - 5
+    only_these = tuple(
+        verdict
+        for verdict in found.verdicts
+        if verdict.status is not ControlStatus.FAIL or verdict.control.id in found.left_open
+    )
+    condition = node_condition(replace(found, verdicts=only_these), "")
+    assert (condition["status"], condition["reason"]) == ("True", "Compliant")
+    assert ", 0 failed, 0 could not be determined, 5 left open by profile guide" in condition["message"]
+
+
+def test_what_the_site_chose_and_does_not_have_is_a_failure(server: CheckedNode) -> None:
+    server.put(SETTINGS, "always-pull-images: true\n")
+    found = server.assess()
+    assert "apiserver-always-pull-images" in failed(found) - found.left_open
+    server.put(SETTINGS, "profile: strict\n")
+    assert server.assess().left_open == set()
+
+
+def test_waivers_of_this_host_are_counted_and_all_are_in_the_digest(server: CheckedNode) -> None:
+    """The settings of all servers are the same, also those about another host."""
+    server.put(SETTINGS, SITE)
+    found = server.assess()
+    published = node_annotations(found, Settings(), {})
+    assert [published[name] for name in (Annotation.WAIVED, Annotation.POSTPONED)] == ["1", "2"]
+    assert published[Annotation.POSTPONED_UNTIL] == "2027-03-31"
+    assert ", 1 waived, 2 postponed until 2027-03-31" in node_condition(found, "")["message"]
+    digests = found.choices.digests()
+    server.put(SETTINGS, f"# a comment\n{SITE}")
+    assert server.assess().choices.digests() == digests
+    server.put(SETTINGS, SITE.replace("other-", "others-").replace("warn", "baseline"))
+    changed = server.assess().choices.digests()
+    assert all(changed[name] != digests[name] for name in ("waivers", "stages"))
+
+
+@pytest.mark.parametrize("name", ["stage-expired", "gate-observes-too-long"])
+def test_what_check_reports_as_an_error_is_never_published_as_compliant(name: str) -> None:
+    calm = assessment(verdict(KEYS))
+    assert published_result(calm) == "compliant"
+    late = replace(calm, notes=(Note("late", None, NO_REMEDIATION, name),), choices=SiteChoices(postponed=1))
+    condition = node_condition(late, "")
+    assert (published_result(late), condition["status"]) == ("failed", "False")
+    assert condition["message"].endswith(("a stage has passed", "observes for too long"))
+
+
+def test_a_gate_that_observes_is_a_note_and_an_annotation(server: CheckedNode) -> None:
+    server.put("/var/lib/k3s-harden/gate-observes", "2023-11-01\n", 0o600)
+    found = server.assess()
+    assert found.choices.observes_since == "2023-11-01"
+    assert [note.finding for note in found.notes if "observes" in note.finding] == ["gate-observes"]
+    assert node_annotations(found, Settings(), {})[Annotation.OBSERVING_SINCE] == "2023-11-01"
