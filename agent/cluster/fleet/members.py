@@ -70,7 +70,7 @@ class Fleet(Value):
         wrong = [node.full_name for node in self.nodes if node.result is not PublishedResult.COMPLIANT]
         found = [f"found {count} nodes, expected {expected or 'some'}"] * (count != expected if expected else not count)
         found += [f"not compliant: {shortened(wrong)}"] * bool(self.requirement.is_compliant and wrong)
-        partial = [node.name for node in self.nodes if node.name not in wrong and not node.is_full]
+        partial = [node.full_name for node in self.nodes if node.full_name not in wrong and not node.is_full]
         return found + [f"with a waiver or a stage: {shortened(partial)}"] * bool(self.requirement.is_full and partial)
 
     @property
