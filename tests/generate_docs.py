@@ -30,6 +30,7 @@ from agent.cli.present.table import print_report
 from agent.cli.verbs import converge as verbs
 from agent.cli.verbs import drift
 from agent.cli.verbs.installation import COMPLETIONS, USUAL, Installation, installed_files
+from agent.cli.verbs.site_policies import SAVED
 from agent.findings.machine.reason import REASONS
 from agent.harden.changes import journal, last_run, notifications, publication, state
 from agent.harden.changes.gate_observation import OBSERVES
@@ -420,6 +421,7 @@ def _resources() -> str:
                     "journal for `revert`: a file with mode 0600 for each run with changes",
                 ),
                 (f"`{journal.BACKUPS}`", "0700", "files that `--force` and `install` replaced, with mode 0600"),
+                (f"`{SAVED}`", "0600", "NetworkPolicies of the site that K3s replaced, until they come back"),
                 (f"`{OBSERVES}`", "0600", "day since which the gate observes, from a package on a running cluster"),
                 (f"`{last_run.RECORD}`", "0600", "version, settings and day of the last successful run, for the gate"),
                 (f"`{drift.REPORT}`", "0600", "previous assessment, for the daily comparison"),

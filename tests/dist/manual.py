@@ -11,6 +11,7 @@ from agent import __version__
 from agent.base.errors import ExitCode
 from agent.base.host import LOCK
 from agent.cli.verbs.drift import METRICS, REPORT
+from agent.cli.verbs.site_policies import SAVED
 from agent.harden.changes import notifications, publication
 from agent.harden.changes.gate_observation import OBSERVES
 from agent.harden.changes.journal import BACKUPS, JOURNAL
@@ -39,6 +40,7 @@ _FILES = (
     (DEFAULT_SETTINGS, "Settings of the site; optional. k3s-harden explain settings lists them."),
     (JOURNAL, "Journal of all changes, for revert. Removed when the Debian package is purged."),
     (BACKUPS, "Backups of files that --force or install replaced."),
+    (SAVED, "NetworkPolicies of the site that K3s replaced, for kubectl create -f."),
     (OBSERVES, "Day since which the gate observes. Written by a package on a running cluster."),
     (RECORD, "Version, settings and day of the last successful run, for the gate."),
     (REPORT, "Previous assessment, for the daily comparison."),

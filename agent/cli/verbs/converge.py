@@ -140,8 +140,28 @@ def apply(host: Host, request: Request, progress: Progress = no_progress, *, acc
         if breaking:
             report = _report("apply", host, situation, items_of(situation), writes=True)
             return replace(report, findings=(*report.findings, *breaking), next_steps=first_apply.WAYS_ON)
+    saved = _policies_of_site(host, situation, is_before=True)
     report, situation = _applied(host, request, situation, progress)
-    return _advised(report, host, situation)
+    restored = _policies_of_site(host, situation, is_before=False)
+    return _advised(replace(report, items=(*saved, *report.items, *restored)), host, situation)
+
+
+def _policies_of_site(host: Host, situation: Situation, *, is_before: bool) -> tuple[Item, ...]:
+    """Save the NetworkPolicies of the site that policy.yaml replaces, or create them again if it has none any more."""
+    path, facts = str(situation.facts.data_dir / POLICY_FILE), situation.facts
+    if not (host.is_live and host.runs_as_root) or facts.running_since is None:
+        return ()
+    is_changed = any(change.id == path and isinstance(change.after, File) for change in situation.plan.changes)
+    found = situation.observed.get(path)
+    if is_before and is_changed:
+        from agent.cli.verbs import site_policies  # asks the API server
+
+        return site_policies.save(host, situation.settings, facts.data_dir)
+    if is_before or is_changed or situation.settings.stage_network_policies or not isinstance(found, File):
+        return ()
+    from agent.cli.verbs import site_policies
+
+    return tuple(site_policies.restore(host, facts.data_dir, content=found.content))
 
 
 def _applied(

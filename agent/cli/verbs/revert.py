@@ -93,6 +93,11 @@ def revert(host: Host, *, last: bool, force: bool) -> Report:
         undo, are_removed = _with_objects_removed(undo, policy, host, k3s) if runs_k3s else (undo, False)
         items = _carry_out(undo, runs, before, host, journal)
     undone = {item.id for item in items if item.status is ItemStatus.CHANGED}
+    if host.is_live and policy in undone and isinstance(before[policy], Absent):
+        from agent.cli.verbs import site_policies  # loads many modules
+
+        came_back = site_policies.restore(host, k3s.data_dir) if are_removed else site_policies.not_restored(host)
+        items = (*items, *came_back)
     has_started = host.tree.exists(k3s.data_dir / "server/tls")
     found = findings.after_revert(
         undone,
