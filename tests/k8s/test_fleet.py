@@ -90,7 +90,7 @@ def definitions(api: Node) -> Node:
 
 
 def apply_reports(node: Node, text: str) -> None:
-    """Apply reports as docs/howto/policy-reporter.md does; the API server rejects unknown fields."""
+    """Apply reports as docs/howto/export-results.md does; the API server rejects unknown fields."""
     node.kubectl("apply", "--server-side", "--force-conflicts", "--validate=strict", "--filename=-", text=text)
 
 
