@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -25,3 +26,5 @@ service = Path("/proc/self/cgroup").read_text().rpartition("/")[2].strip()
 name = os.environ.get("RC_SVCNAME") or service.removesuffix(".service")
 variables = {key: value for key, value in os.environ.items() if key.startswith("K3S_")}
 Path("/run/seen", name).write_text(json.dumps({"arguments": arguments, "variables": variables, "content": content}))
+if "RC_SVCNAME" in os.environ:  # OpenRC would start a program that ends again, and the gate with it
+    signal.pause()
