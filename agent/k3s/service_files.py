@@ -53,7 +53,7 @@ _SHELL_VARIABLE = r"""(?ax)\s* (?: (?:\#.*)? | (?P<name>[A-Za-z_]\w*)= (?:
     '(?P<single>[^']*)' | "(?P<double>[^"$`\\]*)" | (?P<plain>[\w./:,@%+=-]*) ) \s* )"""
 """A line of an environment file that a shell reads, whose meaning depends only on its text."""
 _OPENRC_LINE = r"""(?sx) (?:\#.*)? | \w+\(\)\s*\{ | \} | set\ [-+]o\ allexport
-    | (?P<key>command(?:_args)?)=["']?(?P<command>[^"$`]*?)["']?
+    | (?P<key>command(?:_args)?)=["']?(?P<command>[^"$`<>;&|()]*?)(?:\s+>>\S+\s+2>&1)?["']?
     | if\ \[\ -f\ (?P<file>/[^\s$;]+)\ \];\ then\ (?:source|\.)\ (?P=file);\ fi
     | (?!command|start_stop_daemon_args|supervise_daemon_args)[a-z_]+=[^`;&|()]*
     | \s+ (?!.*(?:\b(?:export|source|eval|command\w*|K3S_\w+)\b|[\s;]\.\s)) .*"""

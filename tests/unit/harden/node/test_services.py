@@ -60,6 +60,12 @@ def test_arguments_of_an_openrc_script_have_lines(tmp_path: Path) -> None:
     assert arguments(tmp_path) == [("--debug", f"{path}:4")]
 
 
+@pytest.mark.parametrize("end", [">>/log 2>&1", "\\\n    >>/log 2>&1"])
+def test_a_redirection_of_an_openrc_script_is_no_argument(tmp_path: Path, end: str) -> None:
+    put(tmp_path, "etc/init.d/k3s", f'command="/usr/local/bin/k3s"\ncommand_args="agent --debug {end}"\n')
+    assert [text for text, _ in arguments(tmp_path)] == ["--debug"]
+
+
 @pytest.mark.parametrize("command", ["/bin/true", "/usr/local/bin/k3s kubectl get", "/usr/local/bin/k3s 'server", ""])
 def test_a_unit_that_does_not_start_k3s_is_ignored(tmp_path: Path, command: str) -> None:
     put(tmp_path, UNIT.lstrip("/"), f"[Service]\nExecStart={command}\n")
