@@ -40,6 +40,25 @@ def test_new_pods_get_no_token(server: Node) -> None:
     assert {item["status"] for item in json.loads(second.stdout)["items"]} == {"compliant"}
 
 
+def test_impact_says_whether_the_audit_log_has_requests_of_an_account(server: Node) -> None:
+    namespaces = ("asking", "quiet")
+    server.create_namespaces(*namespaces)
+    for name in namespaces:
+        server.apply(pods.pod("app", name))
+    token = server.kubectl("create", "token", "default", "--namespace=asking").strip()
+    headers = {"Authorization": f"Bearer {token}"}
+    path = "/api/v1/namespaces/asking/pods"
+    assert server.client.get(6444, path, certificate=None, headers=headers).status == 403
+
+    def found() -> dict[str, str]:
+        breaks = json.loads(server.harden("impact", "--format", "json").stdout)["breaks"]
+        accounts = [item for item in breaks if item["topic"] == "default ServiceAccounts"]
+        return {item["namespace"]: item["reasons"][0]["found"] for item in accounts}
+
+    server.until("the event is written", lambda: "has requests of it" in found()["asking"], seconds=20)
+    assert "the audit log has no request of it" in found()["quiet"]
+
+
 def test_stopped_api_server_is_an_error(new_node: Callable[..., Node]) -> None:
     """While K3s is stopped, the verb fails with kubectl's reason and changes nothing."""
     done = new_node().harden("service-accounts", "--timeout", "2")

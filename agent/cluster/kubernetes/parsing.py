@@ -221,7 +221,10 @@ def _container(item: Mapping[str, Json], of_pod: Mapping[str, Json]) -> Containe
 
 
 def _security_fields(template: Json) -> Mapping[str, Json]:
-    """Return a pod or template with what Pod Security reads: annotations, volumes and probes can be large."""
+    """Return a pod or template with what Pod Security reads: annotations, volumes and probes can be large.
+
+    Projected volumes are left out. Each standard allows them, and that of a token has another name in each pod.
+    """
     annotations, spec = at(template, "metadata", "annotations"), at(template, "spec")
     kept = {key: value for key, value in annotations.items() if key.partition("/")[0].endswith(_ANNOTATIONS)}
     fields = {key: spec[key] for key in _POD_FIELDS if key in spec}
@@ -230,6 +233,7 @@ def _security_fields(template: Json) -> Mapping[str, Json]:
     fields["volumes"] = [
         {key: value if key in ("name", "hostPath") else {} for key, value in volume.items() if value is not None}
         for volume in map(as_mapping, as_list(spec.get("volumes")))
+        if volume.get("projected") is None
     ]
     return {"metadata": {"annotations": kept}, "spec": fields}
 
@@ -241,8 +245,8 @@ def _container_fields(item: Mapping[str, Json]) -> Mapping[str, Json]:
         "name": as_string(item.get("name")),
         "securityContext": at(item, "securityContext"),
         "ports": [{"hostPort": port} for port in ports if port],
-        "lifecycle": {key: _hosts(hooks, key) for key in ("postStart", "preStop")},
-        **{key: _hosts(item, key) for key in ("livenessProbe", "readinessProbe", "startupProbe")},
+        "lifecycle": {key: _hosts(hooks, key) for key in ("postStart", "preStop") if key in hooks},
+        **{key: _hosts(item, key) for key in ("livenessProbe", "readinessProbe", "startupProbe") if key in item},
     }
 
 

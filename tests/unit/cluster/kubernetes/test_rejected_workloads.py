@@ -67,6 +67,13 @@ def deployment(spec: Json, revision: Json, pods: Sequence[Json]) -> Objects:
     }
 
 
+def test_equal_pods_are_judged_once_whatever_the_name_of_their_token_volume() -> None:
+    token = {"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}
+    pods = [{**BAD, "volumes": [{"name": f"kube-api-access-{number}", **token}]} for number in range(10)]
+    (judged,) = judged_workloads(parsed(deployment(BAD, BAD, pods)))
+    assert len(judged.templates) == 1
+
+
 def test_pods_decide_if_a_webhook_has_changed_them() -> None:
     assert rejected(deployment(BAD, BAD, [GOOD, GOOD])) == []
     assert titles(rejected(deployment(GOOD, GOOD, [GOOD, BAD]))) == ["Deployment shop/web"]

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
 
+from agent.base.errors import LimitError
 from agent.base.host.https import Response
 from agent.base.model import NEWEST_KNOWN
+from agent.base.value import replace
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
+from agent.cluster.kubernetes.queries import METADATA
+from agent.cluster.reader import LIMITS
 from agent.cluster.running import read_running
 from agent.findings.impact.evaluation import Inputs, evaluate
 from agent.harden.settings.schema import Settings
@@ -32,13 +37,32 @@ class Api:
         self.asked: list[str] = []
 
     def get(self, path: str, accept: str) -> Response:
-        assert accept
         self.asked.append(path)
         name = path.partition("?")[0].rpartition("/")[2]
         if name == "version":
             return Response(200, b'{"gitVersion": "v1.37.2+k3s1"}')
         found = [item for item in self.objects if plural(item["kind"]) == name]
-        return Response(200, json.dumps({"kind": "List", "metadata": {}, "items": found}).encode())
+        return self.answer(found, path, accept)
+
+    def answer(self, items: list[Json], path: str, accept: str) -> Response:
+        assert path
+        assert accept
+        return Response(200, json.dumps({"kind": "List", "metadata": {}, "items": items}).encode())
+
+
+class PagedApi(Api):
+    """Answers with pages, as far as these are not too large."""
+
+    def answer(self, items: list[Json], path: str, accept: str) -> Response:
+        asked = parse_qs(urlsplit(path).query)
+        start = int(asked.get("continue", ["0"])[0])
+        end = start + int(asked["limit"][0])
+        page = [{"metadata": item["metadata"]} if accept == METADATA else item for item in items[start:end]]
+        following = {"continue": str(end)} if end < len(items) else {}
+        body = json.dumps({"kind": "List", "metadata": following, "items": page}).encode()
+        if len(body) > LIMITS.body:
+            raise LimitError("the answer is too large")
+        return Response(200, body)
 
 
 def plural(kind: str) -> str:
@@ -132,12 +156,15 @@ def impact(
     settings: Settings | None = None,
     connections: tuple[TrackedConnection, ...] = (),
     base: Sequence[Json] = BASE,
+    api: type[Api] = Api,
     level: PodSecurityLevel = PodSecurityLevel.PRIVILEGED,
+    **more: Any,  # noqa: ANN401 - further inputs
 ) -> Impact:
     """Return the impact on BASE with these objects; `level` is the Pod Security level of the settings."""
-    running = read_running(Api([*base, *objects]), "https://api")
+    running = read_running(api([*base, *objects]), "https://api")
     levels = (PodSecurityDefaults(PodSecurityLevel.PRIVILEGED), PodSecurityDefaults(level))
-    return evaluate(Inputs("https://api", running, settings or Settings(), NEWEST_KNOWN, *levels, connections))
+    inputs = Inputs("https://api", running, settings or Settings(), NEWEST_KNOWN, *levels, connections)
+    return evaluate(replace(inputs, **more))
 
 
 def broken(*objects: Json, **more: Any) -> dict[str, Break]:  # noqa: ANN401 - the arguments of impact()

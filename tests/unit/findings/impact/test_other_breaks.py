@@ -15,6 +15,7 @@ from tests.unit.findings.impact.sample_cluster import (
     BASE,
     Api,
     Json,
+    PagedApi,
     broken,
     container,
     impact,
@@ -64,6 +65,23 @@ def test_pods_that_lose_their_token_are_named_with_the_bindings(bindings: list[J
     assert "Pod front" in entry.reasons[0].found
 
 
+@pytest.mark.parametrize(
+    ("used", "text"),
+    [
+        (True, "; the audit log has requests of it"),
+        (False, "; the audit log has no request of it"),
+        (None, "no binding names the account"),
+    ],
+)
+def test_requests_in_the_audit_log_make_a_lost_token_certain(used: object, text: str) -> None:
+    """Without requests there it is not certain that the token is unused."""
+    front = pod("front", "shop", "10.42.1.5")
+    found = impact(OPEN_ACCOUNT, front, base=OTHERS, is_account_used=lambda namespace: namespace == "shop" and used)
+    (entry,) = [entry for entry in found.breaks if entry.topic is Topic.SERVICE_ACCOUNTS]
+    assert entry.reasons[0].found.endswith(text)
+    assert entry.is_certain is (used is True)
+
+
 @pytest.mark.parametrize("spec", [{"automountServiceAccountToken": True}, {"serviceAccountName": "own"}])
 def test_pods_that_keep_their_token_or_have_none_are_not_named(spec: Json) -> None:
     assert impact(OPEN_ACCOUNT, pod("front", "shop", "10.42.1.5", **spec), base=OTHERS).breaks == ()
@@ -97,11 +115,24 @@ class Forbidding(Api):
         return Response(403, b"") if path.startswith("/api/v1/services?") else super().get(path, accept)
 
 
-def test_a_list_that_cannot_be_read_is_never_safe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.unit.findings.impact.sample_cluster.Api", Forbidding)
-    found = broken()
+def test_a_list_that_cannot_be_read_is_never_safe() -> None:
+    found = broken(api=Forbidding)
     assert {name: entry.is_certain for name, entry in found.items()} == {"services": False}
-    assert impact().exit_code is ExitCode.NOT_COMPLIANT
+    assert impact(api=Forbidding).exit_code is ExitCode.NOT_COMPLIANT
+
+
+def test_large_pods_hide_no_other_one() -> None:
+    """Pods of 1 MiB are read in smaller pages. One that is larger than a page is not judged, which is said."""
+    sizes = [*(1 << 20,) * 20, 9 << 20, 0]
+    pods = [
+        pod(f"p{number}", "shop", f"10.42.1.{number}", container(args=["x" * size]))
+        for number, size in enumerate(sizes)
+    ]
+    found = impact(*pods, level=PodSecurityLevel.RESTRICTED, api=PagedApi).breaks
+    judged = {entry.object.name for entry in found if entry.topic is Topic.POD_SECURITY and entry.is_certain}
+    assert judged == {f"p{number}" for number, size in enumerate(sizes) if size < 9 << 20}
+    (unread,) = [entry.reasons[0].found for entry in found if entry.reasons[0].field == "list"]
+    assert unread == "cannot read 1 of /api/v1/pods, too large: shop/p20"
 
 
 def test_a_cluster_without_any_object_is_an_error() -> None:
