@@ -49,8 +49,11 @@ def reviews(cluster: Cluster, rights: Sequence[RbacRight], node: AssessedNode) -
     """Return what to ask the API server about these rights, which are those of all controls."""
     if any(query not in cluster.objects for query in rbac.QUERIES):
         return ()
-    about_everybody = dict.fromkeys((*_of_everybody(rights), *_confirming(cluster, rights)))
-    others = () if _is_read(node, cluster) else _of_others(cluster, rights)
+    is_read = _is_read(node, cluster)
+    # By roles, a pod may do what each user may: its account has their group, too.
+    asked_about = EVERYBODY[1:] if is_read else EVERYBODY
+    about_everybody = dict.fromkeys((*_of_everybody(rights, asked_about), *_confirming(cluster, rights)))
+    others = () if is_read else _of_others(cluster, rights)
     asked = others if len(others) <= MOST_ABOUT_OTHERS else ()
     return (*list(about_everybody)[:MOST_ABOUT_EVERYBODY], *asked)
 
@@ -85,9 +88,11 @@ def _is_read(node: AssessedNode, cluster: Cluster) -> bool:
     return "RBAC" in modes and modes <= _READ
 
 
-def _of_everybody(rights: Iterable[RbacRight]) -> Iterator[AccessReview]:
+def _of_everybody(
+    rights: Iterable[RbacRight], accounts: Sequence[ReviewedAccount] = EVERYBODY
+) -> Iterator[AccessReview]:
     for verb, right in _verbs(rights):
-        yield from (AccessReview(account, verb, right.group, right.resource) for account in EVERYBODY)
+        yield from (AccessReview(account, verb, right.group, right.resource) for account in accounts)
 
 
 def _verbs(rights: Iterable[RbacRight]) -> Iterator[tuple[str, RbacRight]]:
