@@ -250,7 +250,9 @@ def test_two_reports_are_compared(node: HostTree, tmp_path: Path) -> None:
     assert done.stdout.endswith("result 3: 1 new, 0 fixed, 3 changed\n")  # others show these files, too
     back = compare(new, old, "--format", "json")
     assert back.code == 0
-    changes = {item["id"]: item["change"] for item in json.loads(back.stdout)["controls"]}
+    shape = json.loads(back.stdout)
+    jsonschema.validate(shape, json.loads((CHECKOUT / "docs/reference/comparison.schema.json").read_bytes()))
+    changes = {item["id"]: item["change"] for item in shape["controls"]}
     assert changes.items() > {"server/logs": "fixed", "pki-certificate-permissions": "changed"}.items()
     assert "<b>" not in compare(old, new, "--format", "html").stdout
     assert compare(old, old).stdout.endswith("result 0: 0 new, 0 fixed, 0 changed\n")

@@ -1,4 +1,4 @@
-"""The comparison of two assessments as lines, JSON and HTML. Texts of the reports are cleaned."""
+"""The comparison of two assessments as lines, HTML and JSON; docs/reference/comparison.schema.json describes the JSON."""
 
 from __future__ import annotations
 
@@ -45,8 +45,12 @@ def _lines(comparison: Comparison) -> str:
 def _json(comparison: Comparison) -> str:
     import json
 
+    from agent import __version__
+
     shape = {
         "schema": 1,
+        "version": __version__,
+        "verb": "assess",
         "exit_code": int(comparison.exit_code),
         **{name: _identity(report) for name, report in zip(("old", "new"), comparison)},
         "controls": [
