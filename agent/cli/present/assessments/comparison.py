@@ -1,4 +1,4 @@
-"""The comparison of two assessments as lines, HTML and JSON; docs/reference/comparison.schema.json describes the JSON."""
+"""Two assessments compared: lines, HTML, and JSON that docs/reference/comparison.schema.json describes."""
 
 from __future__ import annotations
 

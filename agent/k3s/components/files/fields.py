@@ -3,7 +3,8 @@
 Both components ignore unknown fields, and validate what remains as they validate arguments (cmd/kubelet/app/server.go,
 cmd/kube-proxy/app/options.go). The kubelet merges its files as JSON with the names as they are written. Go reads the
 result in the order of the names and without regard to case, so `readonlyPort` overrides `readOnlyPort` in any file.
-`ReadOnlyPort` comes first, and is overridden by K3s' file or by the kubelet's default. Seen at 1.37.2.
+`ReadOnlyPort` comes first, and has an effect only if neither a file nor a default of the kubelet sets `readOnlyPort`,
+which is not known here. Seen at 1.37.2.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.base import yaml_reader
 from agent.base.errors import InputError
 from agent.base.model import Component, Location
-from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence
+from agent.base.yaml_reader import BoundsError, Scalar, YamlMapping, YamlSequence, shown
 from agent.k3s.components import tables
 from agent.k3s.components.arguments import Given, GivenBy
 from agent.k3s.components.files.decoding import (
@@ -88,11 +89,12 @@ def read_fields(component: Component, files: Iterable[tuple[PurePosixPath, bytes
             problems.append(error)
             continue
         wrong = list(wrong_head(root, (KINDS[component],), versions))[:1]
-        read: list[FieldValue | FileRejection] = []
+        read: list[FieldValue | FileRejection | BoundsError] = []
         if not wrong:
             # K3s copies the file of the argument `config`, so it is a drop-in, too (kubelet_configuration.sources).
             wrong = list(repeated_fields(root)) if component is Component.KUBELET else []
             read = list(_fields(root, types, known, _Place(component, path)))
+            problems += [item for item in read if isinstance(item, BoundsError)]
             wrong += [item for item in read if isinstance(item, FileRejection)]
         if wrong:
             problems += located(wrong, path)
@@ -113,8 +115,8 @@ class _Place(NamedTuple):
 
 def _fields(
     node: YamlMapping, types: dict[str, FieldType], known: Mapping[str, FileField], place: _Place
-) -> Iterator[FieldValue | FileRejection]:
-    """Yield the fields of a mapping, and what the component cannot decode in it."""
+) -> Iterator[FieldValue | FileRejection | BoundsError]:
+    """Yield the fields of a mapping, what the component cannot decode in it, and names that may have an effect."""
     names = {name.lower(): name for name in types}
     for entry in node.entries:
         name = entry.key if entry.key in types else names.get(entry.key.lower(), "")
@@ -134,6 +136,9 @@ def _fields(
             field = known.get(path) or FileField("any", _OBJECTS[path][0] if path in _OBJECTS else "")
             given = tuple(_given(place.component, path, field, entry.node, place.file))
             yield FieldValue(field.argument or path, spelling, given, isinstance(entry.node, YamlMapping))
+        else:
+            message = f"`{shown(spelling)}` has an effect only without a value or default of `{path}`"
+            yield BoundsError(Location(place.file, entry.line), message)
 
 
 def _without_words(types: FieldType) -> FieldType:

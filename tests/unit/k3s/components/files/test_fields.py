@@ -15,6 +15,7 @@ from agent.assess.benchmark.catalogue import all_controls
 from agent.assess.checks.arguments import ArgumentCheck
 from agent.assess.checks.check import AllOf
 from agent.base.model import Component
+from agent.base.yaml_reader import BoundsError
 from agent.k3s.components.files.field_table import fields_of, kind_of_value, path_of_argument
 from agent.k3s.components.files.fields import FileFields, read_fields
 from agent.k3s.components.values import parse
@@ -143,7 +144,11 @@ def test_of_two_spellings_of_a_field_the_last_in_sorted_order_counts(files: list
     assert values_of(read(*(f"{KUBELET}{fields}\n" for fields in files)), "read-only-port")[-1] == value
 
 
-def test_a_spelling_that_is_overridden_is_no_value() -> None:
-    """K3s' file or the kubelet itself has a value of each field with a default."""
-    found = read(f"{KUBELET}EventRecordQPS: -3\nAuthentication: {{Anonymous: {{enabled: true}}}}\n")
-    assert found == FileFields((), ())
+@pytest.mark.parametrize("written", ["EventRecordQPS: -3", "FeatureGates: {A: false}", "TLSMinVersion: VersionTLS10"])
+def test_a_spelling_that_has_an_effect_only_without_a_default_is_unknown(written: str) -> None:
+    """The kubelet has a default of the first field, and none of the others."""
+    found = read(f"{KUBELET}{written}\n")
+    assert found.fields == ()
+    (problem,) = found.problems
+    assert isinstance(problem, BoundsError)
+    assert "has an effect only without a value or default of" in problem.message
