@@ -10,7 +10,7 @@ from agent.base.model import StrEnum
 
 if TYPE_CHECKING:
     from agent.base.model import Location
-    from agent.k3s.components.arguments import GivenBy, Unknown
+    from agent.k3s.components.arguments import GivenBy, UnknownArgument
 
 UNDETERMINED = "could not be determined"
 """`found` of a check that has no evidence for an answer."""
@@ -92,7 +92,7 @@ class Answer(NamedTuple):
     """The requirement, if the check itself does not define it."""
 
 
-def undetermined(why: Unknown) -> Answer:
+def undetermined(why: UnknownArgument) -> Answer:
     """Return the answer for an argument whose value could not be determined."""
     evidence = (Evidence(why.observation, why.location),) if why.location else ()
     steps = why.steps or (made_readable(why.location.path) if why.location else ())

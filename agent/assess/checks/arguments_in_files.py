@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.base.yaml_reader import Node
     from agent.harden.guide.criteria import Criterion
-    from agent.k3s.components.arguments import Unknown
+    from agent.k3s.components.arguments import UnknownArgument
 
 
 class DecidingField(NamedTuple):
@@ -37,7 +37,9 @@ FIELDS = {
 """By argument; harden/node/arguments/unknown.py has the reason for each."""
 
 
-def answer_by_file(name: str, criterion: Criterion, why: Unknown, node: AssessedNode, *, unset_passes: bool) -> Answer:
+def answer_by_file(
+    name: str, criterion: Criterion, why: UnknownArgument, node: AssessedNode, *, unset_passes: bool
+) -> Answer:
     """Return the answer for an unknown argument: by the file that decides it, if it can be read."""
     data = node.situation.k3s_files.contents.get(PurePosixPath(why.file)) if why.file else None
     if data is None or name not in FIELDS:

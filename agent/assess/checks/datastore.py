@@ -9,7 +9,7 @@ from agent.assess.checks import argument_edits
 from agent.assess.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, undetermined
 from agent.assess.checks.argument_edits import ENCRYPTION, ENCRYPTION_ARGUMENT
 from agent.assess.checks.check import DATA_DIR, Check
-from agent.assess.checks.evidence import MissingFile, Unknown, UnknownCause
+from agent.assess.checks.evidence import MissingFile, UnknownCause, UnknownFile
 from agent.assess.checks.unmet import complete_steps, determined
 from agent.base.model import Component, Instruction, Location, OwnCommand, Restart, ShellCommand
 from agent.harden.guide.k3s_options import ENCRYPTED_FROM_NOW_ON
@@ -57,7 +57,7 @@ class EtcdSetting(Check):
         if isinstance(config, MissingFile):
             reason = f"K3s writes {config.path} when it starts etcd, and the file is missing"
             return Answer(ControlStatus.UNKNOWN, "no such file", reason=reason, unmet=node.after_start)
-        if isinstance(config, Unknown):
+        if isinstance(config, UnknownFile):
             return _unknown(config, _WRITTEN_AGAIN)
         value = config.values.get(self.key)
         if value is None:
@@ -179,7 +179,7 @@ class EncryptionProviders(Check):
         if isinstance(config, MissingFile):
             reason = f"K3s writes {config.path} when it starts with secrets-encryption, and the file is missing"
             return Answer(ControlStatus.UNKNOWN, "no such file", reason=reason, unmet=node.after_start)
-        if isinstance(config, Unknown):
+        if isinstance(config, UnknownFile):
             return _unknown(config, _RESTORED)
         return self._by_first_provider(config.path, config.providers, given, self._steps(config.providers))
 
@@ -187,12 +187,12 @@ class EncryptionProviders(Check):
         """Compare the first provider in a file of the operator, which can use a key management service."""
         data = node.situation.k3s_files.contents.get(path)
         if data is None:
-            return _unknown(Unknown(path, f"cannot read {path}"), _RESTORED)
+            return _unknown(UnknownFile(path, f"cannot read {path}"), _RESTORED)
         try:
             providers = usable_providers(data)
         except ValueError as error:
             reason = f"{path} is not a valid encryption configuration: {error}"
-            return _unknown(Unknown(path, reason, UnknownCause.INVALID), "correct {path}")
+            return _unknown(UnknownFile(path, reason, UnknownCause.INVALID), "correct {path}")
         return self._by_first_provider(path, providers, given, self._first_on_every_server)
 
     def _by_first_provider(
@@ -242,7 +242,7 @@ def no_etcd(node: AssessedNode) -> Answer:
         return Answer(
             ControlStatus.NOT_APPLICABLE, reason=f"`disable-etcd` at {switch.location} disables etcd on this host"
         )
-    if datastore is Datastore.NONE and isinstance(node.evidence.etcd, Unknown):
+    if datastore is Datastore.NONE and isinstance(node.evidence.etcd, UnknownFile):
         return _unknown(node.evidence.etcd, _WRITTEN_AGAIN)
     if datastore is Datastore.NONE:
         reason = "K3s has not created its datastore yet, so its kind is not known"
@@ -273,7 +273,7 @@ def _without_file(argument: EffectiveArgument, option: Given | None, node: Asses
     return Answer(ControlStatus.FAIL, _NOT_ENCRYPTED, tuple(evidence), unmet=unmet)
 
 
-def _unknown(config: Unknown, correction: str) -> Answer:
+def _unknown(config: UnknownFile, correction: str) -> Answer:
     """Return the answer for a configuration that could not be read; `correction` is for invalid content."""
     evidence = (Evidence(config.reason, Location(config.path)),)
     steps = determined(config)

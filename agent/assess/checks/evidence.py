@@ -1,7 +1,7 @@
 """Evidence that was read on a host: modes and owners of files, and the configuration files that K3s wrote.
 
-MissingFile and Unknown are different: unreadable evidence is never treated as a value. Of files that contain secrets,
-only the parts that a check needs are kept.
+MissingFile and UnknownFile are different: unreadable evidence is never treated as a value. Of files that contain
+secrets, only the parts that a check needs are kept.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class UnknownCause(Enum):
     OTHER = "it could not be read"
 
 
-class Unknown(Value):
+class UnknownFile(Value):
     """A file that exists, or may exist, and that could not be read or has invalid content."""
 
     path: PurePosixPath
@@ -99,7 +99,7 @@ class Matches(Value):
     pattern: PurePosixPath
     """The path of the check, absolute on the host."""
     found: tuple[FoundFile, ...] = ()
-    unknown: tuple[Unknown, ...] = ()
+    unknown: tuple[UnknownFile, ...] = ()
     absent: tuple[AbsentFile, ...] = ()
     """Only if the query requests access."""
     number: int = 0
@@ -133,8 +133,8 @@ class CollectedEvidence(Value):
     """The host's name in lower case; empty if none is set."""
     files: Mapping[FileQuery, tuple[Matches, ...]]
     """One element for each path of a query, in their order."""
-    etcd: EtcdConfiguration | MissingFile | Unknown
-    encryption: EncryptionConfiguration | MissingFile | Unknown
+    etcd: EtcdConfiguration | MissingFile | UnknownFile
+    encryption: EncryptionConfiguration | MissingFile | UnknownFile
     shared_keys: frozenset[tuple[str, str]] = frozenset()
     """Paths below the data directory of a certificate, and of another file with its key."""
     with_credentials: frozenset[str] = frozenset()

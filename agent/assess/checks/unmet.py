@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import PurePosixPath
 
-    from agent.assess.checks.evidence import Unknown
+    from agent.assess.checks.evidence import UnknownFile
     from agent.base.model import Step
 
 
@@ -61,7 +61,7 @@ def all_of(unmet: Sequence[UnmetRequirement]) -> UnmetRequirement:
     )
 
 
-def determined(unknown: Unknown) -> tuple[Step, ...]:
+def determined(unknown: UnknownFile) -> tuple[Step, ...]:
     """Return the steps for a file that could not be read. Root has access that this user does not have."""
     return (OwnCommand("assess"),) if unknown.cause is UnknownCause.DENIED else made_readable(unknown.path)
 

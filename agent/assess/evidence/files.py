@@ -6,7 +6,7 @@ import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.assess.checks.evidence import AbsentFile, DirectoryAbove, FoundFile, Matches, Unknown, UnknownCause
+from agent.assess.checks.evidence import AbsentFile, DirectoryAbove, FoundFile, Matches, UnknownCause, UnknownFile
 from agent.base.errors import AccessDeniedError, HostError
 from agent.base.host.paths import DIRECTORY, REGULAR_FILE, SYMLINK
 from agent.base.model import Absent, Unreadable
@@ -29,8 +29,8 @@ class FileFinder:
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self._listed: dict[PurePosixPath, tuple[DirectoryEntry | Unknown, ...]] = {}
-        self._found: dict[tuple[PurePosixPath, bool, bool], tuple[FoundFile | Unknown | AbsentFile, ...]] = {}
+        self._listed: dict[PurePosixPath, tuple[DirectoryEntry | UnknownFile, ...]] = {}
+        self._found: dict[tuple[PurePosixPath, bool, bool], tuple[FoundFile | UnknownFile | AbsentFile, ...]] = {}
         self._links: set[PurePosixPath] = set()
         self._above: dict[PurePosixPath, tuple[DirectoryAbove, ...]] = {}
         self._absent: set[PurePosixPath] = set()
@@ -51,7 +51,9 @@ class FileFinder:
         found = [item for item in self._found[key] if item.path.name not in query.except_names]
         return _matches(pattern, found)
 
-    def _find(self, pattern: PurePosixPath, kind: str, *, with_linked: bool = False) -> Iterator[FoundFile | Unknown]:
+    def _find(
+        self, pattern: PurePosixPath, kind: str, *, with_linked: bool = False
+    ) -> Iterator[FoundFile | UnknownFile]:
         if pattern.name == "**" and "*" in pattern.parent.name:
             return self._below_each(pattern.parent, kind, with_linked=with_linked)
         if pattern.name == "**":
@@ -62,19 +64,19 @@ class FileFinder:
             return self._among(pattern, kind)
         return self._at(pattern, kind)
 
-    def _find_access(self, pattern: PurePosixPath, kind: str) -> Iterator[FoundFile | Unknown | AbsentFile]:
+    def _find_access(self, pattern: PurePosixPath, kind: str) -> Iterator[FoundFile | UnknownFile | AbsentFile]:
         if pattern.parent in self._absent:
             return
         if "*" not in pattern.name and pattern.parent.name != "**":
             yield from self._access(pattern, kind)
             return
         for item in self._find(pattern, kind, with_linked=True):
-            if isinstance(item, Unknown):
+            if isinstance(item, UnknownFile):
                 yield from self._access(item.path, kind) if self._is_null(item.path) else (item,)
                 continue
             yield from self._with_access(item, kind)
 
-    def _with_access(self, file: FoundFile, kind: str) -> Iterator[FoundFile | Unknown | AbsentFile]:
+    def _with_access(self, file: FoundFile, kind: str) -> Iterator[FoundFile | UnknownFile | AbsentFile]:
         # With an access control list, the bits of the group are its mask.
         may_have_list = file.mode >> 3 & ~file.mode & 0o7
         above = None if may_have_list or file.path in self._links else self._above.get(file.path.parent)
@@ -104,7 +106,7 @@ class FileFinder:
             found += self._with_access(FoundFile(path, entry.mode, entry.owner), entry.kind)
         return _matches(top, found, contents.number if isinstance(found[0], FoundFile) else 0)
 
-    def _access(self, path: PurePosixPath, kind: str) -> Iterator[FoundFile | Unknown | AbsentFile]:
+    def _access(self, path: PurePosixPath, kind: str) -> Iterator[FoundFile | UnknownFile | AbsentFile]:
         """Yield the file at a path, with all facts that determine access to it."""
         found = self._tree.access(path, self._known)
         if isinstance(found, Unreadable):
@@ -113,13 +115,13 @@ class FileFinder:
             yield AbsentFile(path, self._chain(found))
         elif found.file is None:
             if found.parent != str(path.parent) and self._tree.link_target(path) is not None:
-                yield Unknown(path, "it is a dangling symlink")
+                yield UnknownFile(path, "it is a dangling symlink")
                 return
             if kind == DIRECTORY:
                 self._absent.add(path)
             yield AbsentFile(path, self._chain(found))
         elif found.file.kind != kind:
-            yield Unknown(path, f"it is a {found.file.kind}, not a {kind}")
+            yield UnknownFile(path, f"it is a {found.file.kind}, not a {kind}")
         else:
             above = self._chain(found)
             yield FoundFile(path, found.file.mode, found.file.owner, found.file.acl, above)
@@ -140,48 +142,50 @@ class FileFinder:
             )
         return self._chains[key]
 
-    def _at(self, path: PurePosixPath, kind: str) -> Iterator[FoundFile | Unknown]:
+    def _at(self, path: PurePosixPath, kind: str) -> Iterator[FoundFile | UnknownFile]:
         found = self._tree.stat(path)
         if isinstance(found, Unreadable):
             yield _unread(path, found)
         elif not isinstance(found, Absent):
             yield _of_kind(path, found, kind)
         elif self._tree.link_target(path) is not None:
-            yield Unknown(path, "it is a dangling symlink")
+            yield UnknownFile(path, "it is a dangling symlink")
 
-    def _among(self, pattern: PurePosixPath, kind: str) -> Iterator[FoundFile | Unknown]:
+    def _among(self, pattern: PurePosixPath, kind: str) -> Iterator[FoundFile | UnknownFile]:
         for path, entry in self._entries(pattern.parent):
             if path == pattern.parent or _fits(path.name, pattern.name):
                 yield from self._one(path, entry, kind)
 
-    def _below_each(self, directories: PurePosixPath, kind: str, *, with_linked: bool) -> Iterator[FoundFile | Unknown]:
+    def _below_each(
+        self, directories: PurePosixPath, kind: str, *, with_linked: bool
+    ) -> Iterator[FoundFile | UnknownFile]:
         for item in self._among(directories, DIRECTORY):
-            if isinstance(item, Unknown):
+            if isinstance(item, UnknownFile):
                 yield item
             else:
                 yield from self._below(item.path, "*", kind, with_linked=with_linked)
 
     def _below(
         self, directory: PurePosixPath, name: str, kind: str, *, with_linked: bool
-    ) -> Iterator[FoundFile | Unknown]:
+    ) -> Iterator[FoundFile | UnknownFile]:
         """Yield what is below a directory; `with_linked` also what is in a directory that a symlink leads to.
 
         A symlink in such a directory is unknown if it leads to another one, because it could form a loop.
         """
-        found: list[FoundFile | Unknown] = []
+        found: list[FoundFile | UnknownFile] = []
         waiting = [(directory, False)]
         while waiting:
             here, is_linked = waiting.pop()
             for path, entry in self._entries(here):
-                if isinstance(entry, Unknown) or _fits(path.name, name):
+                if isinstance(entry, UnknownFile) or _fits(path.name, name):
                     found += self._one(path, entry, kind)
-                if isinstance(entry, Unknown):
+                if isinstance(entry, UnknownFile):
                     continue
                 if entry.kind == DIRECTORY:
                     waiting.append((path, is_linked))
                 elif with_linked and entry.kind == SYMLINK and self._is_directory(path):
                     if is_linked:
-                        found.append(Unknown(path, "it is a symlink to a directory, below another one"))
+                        found.append(UnknownFile(path, "it is a symlink to a directory, below another one"))
                     else:
                         waiting.append((path, True))
         return iter(sorted(found, key=lambda item: item.path))
@@ -193,12 +197,14 @@ class FileFinder:
         found = self._tree.stat(path)
         return not isinstance(found, (Absent, Unreadable)) and found.kind == DIRECTORY
 
-    def _one(self, path: PurePosixPath, entry: DirectoryEntry | Unknown, kind: str) -> Iterator[FoundFile | Unknown]:
+    def _one(
+        self, path: PurePosixPath, entry: DirectoryEntry | UnknownFile, kind: str
+    ) -> Iterator[FoundFile | UnknownFile]:
         """Yield an entry of a directory if it is of the kind that is checked.
 
         An entry that is neither a file nor a directory, such as a FIFO, counts as a file.
         """
-        if isinstance(entry, Unknown):
+        if isinstance(entry, UnknownFile):
             yield entry
             return
         if entry.kind == SYMLINK:
@@ -209,16 +215,16 @@ class FileFinder:
         elif found.kind == kind or (kind == REGULAR_FILE and found.kind != DIRECTORY):
             yield _of_kind(path, found, kind)
 
-    def _entries(self, directory: PurePosixPath) -> Iterator[tuple[PurePosixPath, DirectoryEntry | Unknown]]:
+    def _entries(self, directory: PurePosixPath) -> Iterator[tuple[PurePosixPath, DirectoryEntry | UnknownFile]]:
         if directory not in self._listed:
             self._listed[directory] = self._list(directory)
         for entry in self._listed[directory]:
-            if isinstance(entry, Unknown):
+            if isinstance(entry, UnknownFile):
                 yield entry.path, entry
             else:
                 yield directory / entry.name, entry
 
-    def _list(self, directory: PurePosixPath) -> tuple[DirectoryEntry | Unknown, ...]:
+    def _list(self, directory: PurePosixPath) -> tuple[DirectoryEntry | UnknownFile, ...]:
         try:
             return tuple(
                 _unread(PurePosixPath(entry.id), entry) if isinstance(entry, Unreadable) else entry
@@ -228,11 +234,11 @@ class FileFinder:
             return (_unlisted(directory, error),)
 
 
-def _matches(pattern: PurePosixPath, found: Sequence[FoundFile | Unknown | AbsentFile], number: int = 0) -> Matches:
+def _matches(pattern: PurePosixPath, found: Sequence[FoundFile | UnknownFile | AbsentFile], number: int = 0) -> Matches:
     return Matches(
         pattern,
         tuple(item for item in found if isinstance(item, FoundFile)),
-        tuple(item for item in found if isinstance(item, Unknown)),
+        tuple(item for item in found if isinstance(item, UnknownFile)),
         tuple(item for item in found if isinstance(item, AbsentFile)),
         number,
     )
@@ -248,17 +254,17 @@ def _leads_to(directory: str, parent: str) -> bool:
     return directory in ("/", parent) or parent.startswith(f"{directory}/")
 
 
-def _unread(path: PurePosixPath, found: Unreadable) -> Unknown:
-    return Unknown(path, found.reason, UnknownCause.DENIED if found.access_denied else UnknownCause.OTHER)
+def _unread(path: PurePosixPath, found: Unreadable) -> UnknownFile:
+    return UnknownFile(path, found.reason, UnknownCause.DENIED if found.access_denied else UnknownCause.OTHER)
 
 
-def _unlisted(directory: PurePosixPath, error: HostError) -> Unknown:
-    return Unknown(
+def _unlisted(directory: PurePosixPath, error: HostError) -> UnknownFile:
+    return UnknownFile(
         directory, error.message, UnknownCause.DENIED if isinstance(error, AccessDeniedError) else UnknownCause.OTHER
     )
 
 
-def _of_kind(path: PurePosixPath, found: DirectoryEntry, kind: str) -> FoundFile | Unknown:
+def _of_kind(path: PurePosixPath, found: DirectoryEntry, kind: str) -> FoundFile | UnknownFile:
     if found.kind == kind:
         return FoundFile(path, found.mode, found.owner)
-    return Unknown(path, f"it is a {found.kind}, not a {kind}")
+    return UnknownFile(path, f"it is a {found.kind}, not a {kind}")

@@ -14,8 +14,8 @@ from agent.assess.checks.evidence import (
     EncryptionConfiguration,
     EtcdConfiguration,
     MissingFile,
-    Unknown,
     UnknownCause,
+    UnknownFile,
 )
 from agent.assess.checks.host_paths import REGISTRIES, paths_on
 from agent.assess.evidence.files import FileFinder
@@ -74,30 +74,30 @@ def _with_credentials(tree: Tree, facts: HostFacts) -> Iterator[str]:
     for path in paths:
         data = _content(tree, facts.data_dir / path)
         is_secret = isinstance(data, bytes) and re.search(_CREDENTIALS, data)
-        if is_secret or isinstance(data, Unknown):
+        if is_secret or isinstance(data, UnknownFile):
             yield path
 
 
-def _parsed(tree: Tree, path: PurePosixPath, parse: Callable[[bytes], _Parsed]) -> _Parsed | MissingFile | Unknown:
+def _parsed(tree: Tree, path: PurePosixPath, parse: Callable[[bytes], _Parsed]) -> _Parsed | MissingFile | UnknownFile:
     data = _content(tree, path)
-    if isinstance(data, (MissingFile, Unknown)):
+    if isinstance(data, (MissingFile, UnknownFile)):
         return data
     try:
         return parse(data)
     except InputError as error:
-        return Unknown(path, error.message, UnknownCause.INVALID)
+        return UnknownFile(path, error.message, UnknownCause.INVALID)
     except ValueError as error:
-        return Unknown(path, f"{path} is not a valid encryption configuration: {error}", UnknownCause.INVALID)
+        return UnknownFile(path, f"{path} is not a valid encryption configuration: {error}", UnknownCause.INVALID)
 
 
-def _content(tree: Tree, path: PurePosixPath) -> bytes | MissingFile | Unknown:
+def _content(tree: Tree, path: PurePosixPath) -> bytes | MissingFile | UnknownFile:
     try:
         data = tree.read(path)
     except HostError as error:
-        return Unknown(
+        return UnknownFile(
             path, error.message, UnknownCause.DENIED if isinstance(error, AccessDeniedError) else UnknownCause.OTHER
         )
     if data is not None:
         return data
     is_link = tree.link_target(path) is not None
-    return Unknown(path, f"cannot read {path}: it is a dangling symlink") if is_link else MissingFile(path)
+    return UnknownFile(path, f"cannot read {path}: it is a dangling symlink") if is_link else MissingFile(path)

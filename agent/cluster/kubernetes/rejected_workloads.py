@@ -49,7 +49,7 @@ class JudgedWorkload(NamedTuple):
     templates: tuple[Mapping[str, Json], ...]
 
 
-class Rejection(NamedTuple):
+class RejectedWorkload(NamedTuple):
     """A workload whose pods the API server will reject."""
 
     title: str
@@ -126,13 +126,13 @@ def rejections(
     today: PodSecurityDefaults,
     tomorrow: PodSecurityDefaults,
     minor: int,
-) -> list[Rejection]:
+) -> list[RejectedWorkload]:
     """Return the workloads that are admitted today and rejected tomorrow by an API server of version 1.`minor`.
 
     The configuration of tomorrow must be known. If that of today is not known, all pods count as admitted.
     """
     by_name = {namespace.name: namespace for namespace in namespaces}
-    found: list[Rejection] = []
+    found: list[RejectedWorkload] = []
     for judged in judged_workloads(workloads):
         title, workload, templates = judged
         namespace = by_name.get(workload.namespace) or Namespace(workload.namespace, {})
@@ -143,7 +143,7 @@ def rejections(
             baseline = after._replace(level=PodSecurityLevel.BASELINE)
             is_worse = _violated(workload, admitted, baseline, tomorrow, minor)
             label = PodSecurityLevel.PRIVILEGED if is_worse else PodSecurityLevel.BASELINE
-            found.append(Rejection(title, workload, after, tuple(violated), label))
+            found.append(RejectedWorkload(title, workload, after, tuple(violated), label))
     needed = {
         rejection.workload.namespace
         for rejection in found

@@ -70,7 +70,7 @@ class EffectiveArgument(Value):
     """The values that others override, lowest precedence first."""
 
 
-class Unknown(Value):
+class UnknownArgument(Value):
     """Why the effective value of an argument could not be determined."""
 
     reason: str
@@ -89,7 +89,7 @@ class EffectiveArguments(Value):
 
     component: Component
     found: Mapping[str, EffectiveArgument]
-    unknown: Mapping[str, Unknown]
+    unknown: Mapping[str, UnknownArgument]
     """By name, for arguments that are set or not; under "" why all are unknown."""
     problems: tuple[InputError, ...] = ()
     """Why the component cannot decode a file of its own; a BoundsError if only this program cannot."""
@@ -98,6 +98,6 @@ class EffectiveArguments(Value):
         """Return the argument; None if it is not set, so that the component's own default applies."""
         return self.found.get(name)
 
-    def why_unknown(self, name: str) -> Unknown | None:
+    def why_unknown(self, name: str) -> UnknownArgument | None:
         """Return why the argument could not be determined; None if it could."""
         return self.unknown.get("") or self.unknown.get(name)

@@ -16,7 +16,7 @@ from agent.base.model import Component, Location
 from agent.base.value import replace
 from agent.harden.node.arguments import defaults
 from agent.harden.node.arguments.unknown import unknown_arguments
-from agent.k3s.components.arguments import EffectiveArgument, EffectiveArguments, Given, GivenBy, Unknown
+from agent.k3s.components.arguments import EffectiveArgument, EffectiveArguments, Given, GivenBy, UnknownArgument
 from agent.k3s.components.gates import FEATURE_GATES
 from agent.k3s.components.tables import is_combined
 from agent.k3s.config import component_argument, string_slice
@@ -65,12 +65,12 @@ def effective_arguments(component: Component, facts: HostFacts, kubelet: Kubelet
     return EffectiveArguments(component, found, unknown, problems)
 
 
-def _why_files_are_unknown(kubelet: KubeletFiles, problems: tuple[InputError, ...]) -> Unknown | None:
+def _why_files_are_unknown(kubelet: KubeletFiles, problems: tuple[InputError, ...]) -> UnknownArgument | None:
     if kubelet.problem:
-        return Unknown(kubelet.problem)
+        return UnknownArgument(kubelet.problem)
     unread = [(file.problem, file.path) for file in kubelet.files if file.problem]
     unread += [(problem.message, problem.location.path) for problem in problems]
-    return next((Unknown(reason, "cannot be read", Location(path)) for reason, path in unread), None)
+    return next((UnknownArgument(reason, "cannot be read", Location(path)) for reason, path in unread), None)
 
 
 def _on_the_command_line(component: Component, facts: HostFacts) -> dict[str, tuple[Given, ...]]:

@@ -8,7 +8,7 @@ from agent.base.model import NEWEST_KNOWN, OLDEST_COVERED, Component, Instructio
 from agent.harden.node.arguments import defaults
 from agent.harden.node.datastore import Datastore
 from agent.k3s import default_arguments
-from agent.k3s.components.arguments import Unknown
+from agent.k3s.components.arguments import UnknownArgument
 from agent.k3s.default_arguments import Needs
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ _NEWEST_PATCH = 99
 
 def unknown_arguments(
     component: Component, facts: HostFacts, found: Mapping[str, EffectiveArgument]
-) -> dict[str, Unknown]:
+) -> dict[str, UnknownArgument]:
     """Return why arguments of a component are unknown, by name; under "" why all are."""
-    unknown: dict[str, Unknown] = {}
+    unknown: dict[str, UnknownArgument] = {}
     about_all = _about_configuration(facts)
     if about_all is not None:
         unknown[""] = about_all
@@ -55,7 +55,7 @@ def unknown_arguments(
         argument = found.get(name)
         if argument is None or not guesses.isdisjoint(argument.given):
             reason = _version_reason([row for row in rows if row.name == name], facts)
-            unknown.update({name: Unknown(reason, steps=_with_version(facts))} if reason else {})
+            unknown.update({name: UnknownArgument(reason, steps=_with_version(facts))} if reason else {})
     if component in _DECIDED_BY_FILE and "config" in found:
         name, field = _DECIDED_BY_FILE[component]
         given = found["config"].given[-1]
@@ -65,7 +65,7 @@ def unknown_arguments(
     return unknown
 
 
-def _about_configuration(facts: HostFacts) -> Unknown | None:
+def _about_configuration(facts: HostFacts) -> UnknownArgument | None:
     for error in facts.merged_config.startup_problems(facts.role):
         return _corrected(
             f"K3s would not start with its configuration: {error.message}",
@@ -83,18 +83,18 @@ def _about_configuration(facts: HostFacts) -> Unknown | None:
         )
     for unread in facts.configuration.unreadable:
         step = unread.hint or "let root read the files of K3s' configuration"
-        return Unknown(unread.message, steps=(Instruction(step), OwnCommand("assess")))
+        return UnknownArgument(unread.message, steps=(Instruction(step), OwnCommand("assess")))
     return None
 
 
-def _corrected(reason: str, observation: str, location: Location, correction: str) -> Unknown:
+def _corrected(reason: str, observation: str, location: Location, correction: str) -> UnknownArgument:
     """Return why arguments are unknown until one file is corrected."""
-    return Unknown(reason, observation, location, (Instruction(correction, location), OwnCommand("assess")))
+    return UnknownArgument(reason, observation, location, (Instruction(correction, location), OwnCommand("assess")))
 
 
-def _decided_by(argument: str, file: str, location: Location | None, field: str) -> Unknown:
+def _decided_by(argument: str, file: str, location: Location | None, field: str) -> UnknownArgument:
     reason = f"the file that `{argument}` names decides it, and its content could not be determined"
-    return Unknown(reason, f"--{argument}={file}", location, (Instruction(f"correct {field} in {file}"),), file)
+    return UnknownArgument(reason, f"--{argument}={file}", location, (Instruction(f"correct {field} in {file}"),), file)
 
 
 def _with_version(facts: HostFacts) -> tuple[Step, ...]:
@@ -126,7 +126,7 @@ def _version_reason(rows: Iterable[DefaultArgument], facts: HostFacts) -> str:
     return reason if any(value != values[0] for value in values) else ""
 
 
-def _about_api_server(facts: HostFacts) -> Iterator[tuple[str, Unknown]]:
+def _about_api_server(facts: HostFacts) -> Iterator[tuple[str, UnknownArgument]]:
     for name, need, field in _REPLACED_BY_FILE:
         found = defaults.replacing_file(need, facts)
         if found is not None:
@@ -138,4 +138,4 @@ def _about_api_server(facts: HostFacts) -> Iterator[tuple[str, Unknown]]:
         at = address.location if address else None
         find_out = Instruction("find out whether the external datastore is etcd; if so, set K3s' options for its files")
         for name in defaults.ETCD_FILES:
-            yield name, Unknown(reason, "datastore-endpoint" if at else "", at, (find_out,))
+            yield name, UnknownArgument(reason, "datastore-endpoint" if at else "", at, (find_out,))

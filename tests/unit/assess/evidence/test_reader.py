@@ -18,7 +18,7 @@ from agent.assess.checks.evidence import (
     FoundFile,
     Matches,
     MissingFile,
-    Unknown,
+    UnknownFile,
 )
 from agent.assess.checks.files import Ownership, Permissions
 from agent.assess.evidence import reader
@@ -176,7 +176,7 @@ def test_a_directory_in_place_of_a_file_is_unknown(root: Path) -> None:
     put(root, TLS / "x.crt/y")
     put(root, DEFAULT_DATA_DIR / "server/db")
     assert matches(root, "server/tls/x.crt").unknown == (
-        Unknown(TLS / "x.crt", "it is a directory, not a regular file"),
+        UnknownFile(TLS / "x.crt", "it is a directory, not a regular file"),
     )
     assert matches(root, "server/db", directories=True).unknown
     for path in ("server/db/etcd/config", "server/db/*", "server/db/**"):
@@ -223,7 +223,7 @@ def test_without_a_file_etcd_and_encryption_are_missing(root: Path) -> None:
 def test_an_invalid_etcd_configuration_is_unknown(text: str, root: Path) -> None:
     put(root, ETCD, text)
     found = look(root).etcd
-    assert isinstance(found, Unknown)
+    assert isinstance(found, UnknownFile)
     assert str(ETCD) in found.reason
 
 
@@ -234,7 +234,7 @@ def test_anything_but_a_file_in_place_of_a_k3s_file_is_unknown(plant: str, path:
     place.parent.mkdir(parents=True)
     PLANTS[plant](place)
     found = look(root)
-    assert isinstance(found.etcd if path == ETCD else found.encryption, Unknown)
+    assert isinstance(found.etcd if path == ETCD else found.encryption, UnknownFile)
 
 
 @ordinary_user
@@ -243,7 +243,7 @@ def test_unreadable_files_are_unknown(root: Path) -> None:
     put(root, ENCRYPTION, "{}", 0o000)
     found = look(root)
     for item in (found.etcd, found.encryption):
-        assert isinstance(item, Unknown)
+        assert isinstance(item, UnknownFile)
         assert "Permission denied" in item.reason
 
 
@@ -268,7 +268,7 @@ def test_only_the_provider_names_of_an_encryption_configuration_are_kept(root: P
 def test_an_invalid_encryption_configuration_is_unknown_and_not_quoted(text: str, root: Path) -> None:
     put(root, ENCRYPTION, text.encode("latin-1"))
     found = look(root)
-    assert isinstance(found.encryption, Unknown)
+    assert isinstance(found.encryption, UnknownFile)
     assert str(ENCRYPTION) in found.encryption.reason
     assert KEY not in repr(found)
 
@@ -286,5 +286,5 @@ def test_any_content_of_a_file_gives_values_or_a_reason(root: Path, data: bytes)
     found = look(root, Permissions(("server/**",)))
     for item in (found.etcd, found.encryption):
         assert not isinstance(item, MissingFile)
-        assert not isinstance(item, Unknown) or item.reason
+        assert not isinstance(item, UnknownFile) or item.reason
     assert KEY not in repr(found)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from agent.cluster.kubernetes.objects import Workload
-    from agent.cluster.kubernetes.rejected_workloads import Rejection
+    from agent.cluster.kubernetes.rejected_workloads import RejectedWorkload
 
 Objects = dict[Query, list[Json]]
 PRIVILEGED = PodSecurityDefaults(PodSecurityLevel.PRIVILEGED)
@@ -39,11 +39,11 @@ def rejected(
     *namespaces: Namespace,
     today: PodSecurityDefaults = PRIVILEGED,
     tomorrow: PodSecurityDefaults = RESTRICTED,
-) -> list[Rejection]:
+) -> list[RejectedWorkload]:
     return rejections(parsed(objects), namespaces or [Namespace("shop", {})], today, tomorrow, 37)
 
 
-def titles(found: Sequence[Rejection]) -> list[str]:
+def titles(found: Sequence[RejectedWorkload]) -> list[str]:
     return [item.title for item in found]
 
 
@@ -212,7 +212,7 @@ def test_ephemeral_containers_are_not_created_again() -> None:
     assert rejected({Query.PODS: [pod("web", ephemeralContainers=[container(None)])]}) == []
 
 
-def command(found: Rejection) -> list[str]:
+def command(found: RejectedWorkload) -> list[str]:
     (step,) = found.remediation.steps
     assert isinstance(step, ShellCommand)
     return shlex.split(step.line)
