@@ -22,7 +22,7 @@ _SCHEMAS = frozenset({1, SCHEMA})
 _HINT = "pass a report of `k3s-harden assess --format json`"
 
 
-_CUT = re.compile(r"(and )?\d+ more( are not shown)?")
+_CUT = r"(and )?\d+ more( are not shown)?"
 """The observation instead of those that a report leaves out."""
 
 
@@ -32,7 +32,7 @@ def places(evidence: Iterable[Evidence]) -> frozenset[str]:
     Objects of K3s itself are listed apart.
     """
     found = [item for item in evidence if not item.observation.startswith(APART)]
-    if any(_CUT.fullmatch(item.observation) for item in found):
+    if any(re.fullmatch(_CUT, item.observation) for item in found):
         return frozenset()
     located = ((item.cluster_object or (item.location and str(item.location.path)), item) for item in found)
     return frozenset(f"{place}: {item.observation}" for place, item in located if place)

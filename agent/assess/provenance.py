@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.base.model import Component, Version
 from agent.base.report import Fact
+from agent.base.value import Value
 from agent.harden.guide.files import AUDIT_POLICY, POD_SECURITY_ADMISSION
 from agent.harden.settings.schema import setting_rows
 from agent.k3s.etcd_configuration import ETCD_CONFIGURATION
@@ -31,7 +32,7 @@ _BELOW_DATA_DIR = (AUDIT_POLICY.path, POD_SECURITY_ADMISSION.path, ETCD_CONFIGUR
 _POLICY_ARGUMENTS = ("audit-policy-file", "admission-control-config-file")
 
 
-class FileContent(NamedTuple):
+class FileContent(Value):
     """A file as it was read."""
 
     path: PurePosixPath
@@ -39,7 +40,7 @@ class FileContent(NamedTuple):
     about: str = "as it was read"
 
 
-class Provenance(NamedTuple):
+class Provenance(Value):
     """Who made an assessment, when, and from what."""
 
     user: str

@@ -20,6 +20,7 @@ from agent.base.model import (
     ShellCommand,
 )
 from agent.base.report import Finding, Level, Prediction
+from agent.base.value import Value
 from agent.harden.plan.plan import WITH_VERSION
 from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.k3s.redaction import redacted
@@ -111,7 +112,7 @@ class Problem(NamedTuple):
     """The rule, if the problem is that a component will not start."""
 
 
-class Property(NamedTuple):
+class Property(Value):
     """Whether a property holds for a kind of finding, and the reason; each error states it."""
 
     holds: bool

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.base.model import Component
 from agent.base.report import Level
+from agent.base.value import Value
 from agent.findings.registry import finding, misconfigured, no, yes
 from agent.harden.guide.criteria import Boolean, Equals, ListExcludes
 from agent.k3s import default_arguments
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from agent.k3s.default_arguments import DefaultArgument
 
 
-class SecureDefault(NamedTuple):
+class SecureDefault(Value):
     """An argument that decides whether a component authenticates and authorizes requests."""
 
     component: Component

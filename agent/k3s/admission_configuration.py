@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.base import yaml_reader
 from agent.base.errors import InputError
 from agent.base.model import Location
+from agent.base.value import Value
 from agent.base.yaml_reader import mappings, part, texts
 from agent.k3s.admission_plugins import POD_SECURITY
 
@@ -21,7 +22,7 @@ _GROUPS = ("apiserver.config.k8s.io/", "apiserver.k8s.io/")
 """API groups of an AdmissionConfiguration; the second one is the older name (apiserver/pkg/apis/apiserver/install)."""
 
 
-class PodSecurity(NamedTuple):
+class PodSecurity(Value):
     """The configuration of the plugin PodSecurity."""
 
     level: str

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from agent.base.value import Value
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     Labels = tuple[tuple[str, str], ...]
 
-_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9./_-]*", re.ASCII)
+_PLAIN = r"[A-Za-z][A-Za-z0-9./_-]*"
 _NOT_STRINGS = frozenset("false n no null off on true y yes".split())  # noqa: SIM905 - as YAML 1.1 has them
 
 
@@ -24,14 +26,14 @@ class AllowedPort(NamedTuple):
         return str(self.number) if self.protocol == "TCP" else f"{self.number}/{self.protocol}"
 
 
-class AllowedPods(NamedTuple):
+class AllowedPods(Value):
     """Pods that may connect: those of a namespace that have these labels."""
 
     namespace: str
     pods: Labels = ()
 
 
-class AllowRule(NamedTuple):
+class AllowRule(Value):
     """Who may connect to which ports of which pods."""
 
     namespace: str
@@ -95,4 +97,4 @@ def _mapping(pairs: Labels) -> str:
 
 def _word(text: str) -> str:
     """Return a string in YAML; quoted if YAML would read something else, such as 123 or null."""
-    return text if _PLAIN.fullmatch(text) and text.lower() not in _NOT_STRINGS else f'"{text}"'
+    return text if re.fullmatch(_PLAIN, text) and text.lower() not in _NOT_STRINGS else f'"{text}"'

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from agent.base.value import Value
 from agent.base.yaml_reader import first_object, items, mappings, part, texts
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _STAGES_OF_A_REQUEST = frozenset({"RequestReceived", "ResponseComplete"})
 _ALL_USERS = "system:authenticated"
 
 
-class AuditGap(NamedTuple):
+class AuditGap(Value):
     """Requests that the policy does not log."""
 
     requests: str

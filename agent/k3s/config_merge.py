@@ -11,11 +11,12 @@ print them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.base import yaml_reader
 from agent.base.errors import InputError
 from agent.base.model import Location
+from agent.base.value import Value
 from agent.k3s.command_line import given_options
 from agent.k3s.config import ConfigValue, DroppedItem, IgnoredContent, MergedConfig, UnusableValueError
 from agent.k3s.options import ALIASES, VARIABLES
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 _COMPONENT = "-arg"
 
 
-class ConfigText(NamedTuple):
+class ConfigText(Value):
     """A file of K3s' configuration. Its repr omits the content, which can contain the cluster's token."""
 
     path: PurePosixPath
@@ -70,7 +71,7 @@ def merge_configuration(
     )
 
 
-class _FileValue(NamedTuple):
+class _FileValue(Value):
     """What the files set for one key so far."""
 
     values: list[ConfigValue]

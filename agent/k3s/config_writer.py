@@ -10,7 +10,7 @@ from agent.base.yaml_reader.plain_scalars import resolve
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_PLAIN = re.compile(r"[A-Za-z/](?:[\w./=,@%+:-]*[\w./=,@%+-])?", re.ASCII)
+_PLAIN = r"(?a)[A-Za-z/](?:[\w./=,@%+:-]*[\w./=,@%+-])?"
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
@@ -34,7 +34,7 @@ def dropin(header: str, scalars: Mapping[str, str | bool], lists: Mapping[str, S
 
 def _quoted(text: str) -> str:
     """Return the text as a plain YAML scalar if that reads back as the same text, else in double quotes."""
-    if _PLAIN.fullmatch(text) and resolve(text) == text:
+    if re.fullmatch(_PLAIN, text) and resolve(text) == text:
         return text
     return '"' + "".join(_escaped(character) for character in text) + '"'
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from agent.base.model import Location, Role
 from agent.base.value import Value
@@ -57,7 +57,7 @@ class FilesOfUnit(Value):
         return real if ".." in absolute.parts else absolute
 
 
-class Command(NamedTuple):
+class Command(Value):
     """A command of ExecStart=."""
 
     words: tuple[Word, ...]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.base.model import Role
+from agent.base.value import Value
 from agent.k3s.config import Word
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _WRAPPERS = {
     "taskset": r"(?:-a?c?\0|--(?:all-tasks|cpu-list)\0)*[\da-fA-Fx,:-]+\0",
 }
 """By program that starts another one with the same files and variables, its options; \\0 ends each word."""
-_IN_WORD = re.compile(r"\$\$|\$\{([^}:]*)(\}|:|\Z)")
+_IN_WORD = r"\$\$|\$\{([^}:]*)(\}|:|\Z)"
 _BLANKS = " \t\n\r"
 
 
@@ -30,7 +31,7 @@ class UnknownValueError(Exception):
     """A command depends on a value that is not known; the text is the reason."""
 
 
-class K3sCommand(NamedTuple):
+class K3sCommand(Value):
     """K3s' program, its role and arguments, and the programs that start it, K3s' own the last."""
 
     programs: tuple[PurePosixPath, ...]
@@ -54,7 +55,7 @@ def expanded(words: Iterable[Word], value: Callable[[str], Word]) -> Iterator[Wo
             text, location = value(word.text[1:])
             yield from (Word(part, location) for part in _split(text))
         else:
-            yield word._replace(text=_IN_WORD.sub(replaced, word.text))
+            yield word._replace(text=re.sub(_IN_WORD, replaced, word.text))
 
 
 def _split(value: str) -> Iterator[str]:

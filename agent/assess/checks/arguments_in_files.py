@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.assess.checks.answer import Answer, ControlStatus, Evidence, undetermined
 from agent.assess.checks.unmet import complete_steps
 from agent.base.errors import InputError
 from agent.base.model import Location, Restart
+from agent.base.value import Value
 from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, first_object
 from agent.k3s.components.arguments import GivenBy
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from agent.k3s.components.arguments import UnknownArgument
 
 
-class DecidingField(NamedTuple):
+class DecidingField(Value):
     """The field of a file that decides an argument."""
 
     path: str

@@ -9,8 +9,6 @@ from functools import lru_cache
 LONGEST_PATTERN = 1024
 """Limit of a pattern's length. A longer pattern matches nothing here."""
 
-_UNSUPPORTED = re.compile(r"[{\\]|\[:")
-
 
 def is_glob(name: str) -> bool:
     """Return whether the text is a pattern."""
@@ -19,7 +17,7 @@ def is_glob(name: str) -> bool:
 
 def is_supported(pattern: str) -> bool:
     """Return whether this module can match a pattern: it has no braces, backslashes or character classes."""
-    return _UNSUPPORTED.search(pattern) is None
+    return not any(unsupported in pattern for unsupported in ("{", "\\", "[:"))
 
 
 def globbed(pattern: str, name: str) -> str | None:

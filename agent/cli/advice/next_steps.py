@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.base.errors import ExitCode
 from agent.base.model import EXAMPLE_MINOR, FixOwner, Instruction, OwnCommand, Remediation, Restart, Role, ShellCommand
 from agent.base.report import ItemStatus, Level, NextStep, Urgency, urgency_of
-from agent.base.value import replace
+from agent.base.value import Value, replace
 from agent.cli.advice.installed_k3s import InstalledK3s
 from agent.harden.plan.plan import WITH_VERSION
 
@@ -167,7 +167,7 @@ def steps_after_drift(gaps: Iterable[Remediation], open_by: Mapping[FixOwner, Se
     return tuple(steps)
 
 
-class _Need(NamedTuple):
+class _Need(Value):
     """A remediation that somebody has to carry out."""
 
     urgency: Urgency

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 OBSERVES = PurePosixPath("/var/lib/k3s-harden/gate-observes")
 """Contains the day of its creation, YYYY-MM-DD in UTC."""
 
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}\n?", re.ASCII)
+_DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}\n?"
 
 
 def observes_since(host: Host) -> str:
@@ -30,7 +30,7 @@ def observes_since(host: Host) -> str:
     if isinstance(host.tree.stat(OBSERVES), Absent) or host.tree.trust_problem(OBSERVES):
         return ""
     text = host.tree.text_if_readable(OBSERVES) or ""
-    return text.strip() if _DAY.fullmatch(text) else ""
+    return text.strip() if re.fullmatch(_DAY, text) else ""
 
 
 def is_unhardened_cluster(host: Host, data_dir: PurePosixPath) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.base import package_data
 from agent.base.value import Row, Value
@@ -64,7 +64,7 @@ class GuideControl(Row):
         return table.get(f"{self.id} {self.applies.versions}") or table[self.id]
 
 
-class _Texts(NamedTuple):
+class _Texts(Value):
     """The columns of controls.tsv after the first one."""
 
     title: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError
 from agent.base.host.directories import DirectoryEntry
@@ -62,7 +62,7 @@ class Gate(Value):
     """Drop-ins of the template that systemd reads and this program cannot read."""
 
 
-class ProgramProblem(NamedTuple):
+class ProgramProblem(Value):
     """Why a program cannot be that of the gate."""
 
     problem: str

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.base.times import timestamp
 from agent.base.value import Value
@@ -30,7 +30,7 @@ _SUFFIX = ".service"
 _UPTIME = PurePosixPath("/proc/uptime")
 
 
-class Release(NamedTuple):
+class Release(Value):
     """A release that no start has used."""
 
     until: str

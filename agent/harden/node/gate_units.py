@@ -49,7 +49,7 @@ _OTHER_FILES = (
 
 _READ_ONLY_HOME = "ProtectHome=read-only"
 _READ_ONLY_FOR_THE_GATE = tuple(map(PurePosixPath, ("/home", "/root", "/run/user")))
-_NOT_OF_THIS_HOST = re.compile("--help|-h|--version|--root(=.*)?")
+_NOT_OF_THIS_HOST = "--help|-h|--version|--root(=.*)?"
 """Options with which the gate judges nothing, or another host."""
 _PREFIXES = "-@:+!|"
 """Characters before the path of a program (systemd.service(5))."""
@@ -75,7 +75,11 @@ class GateCommand(Value):
         """Whether it runs `k3s-harden gate`, and its failure is the failure of the unit."""
         program, verb, *options = (*_words(self.text), "", "")
         is_gate = "k3s-harden" in PurePosixPath(program).name and verb == "gate"
-        return is_gate and not any(map(_NOT_OF_THIS_HOST.fullmatch, options)) and not self.text.startswith("-")
+        return (
+            is_gate
+            and not any(re.fullmatch(_NOT_OF_THIS_HOST, option) for option in options)
+            and not self.text.startswith("-")
+        )
 
     @property
     def program(self) -> PurePosixPath | None:

@@ -22,7 +22,7 @@ CONFIGURATION = PurePosixPath("/etc/rc.conf.d/k3s-harden.conf")
 START = PurePosixPath("/usr/local/lib/k3s-harden/start-k3s")
 """What OpenRC starts in the place of K3s."""
 
-_PROGRAM = re.compile(r"timeout -k 5 120 (.+) gate; then")
+_PROGRAM = r"timeout -k 5 120 (.+) gate; then"
 _SOFTLEVEL = PurePosixPath("/run/openrc/softlevel")
 _OPENRC_RUN = PurePosixPath("/sbin/openrc-run")
 
@@ -43,7 +43,7 @@ def services(host: Host) -> tuple[str, ...]:
 
 def gate_program(start: str) -> PurePosixPath:
     """Return the program in the text of START, or the usual one."""
-    found = _PROGRAM.search(start)
+    found = re.search(_PROGRAM, start)
     return PurePosixPath(split(found[1])[0]) if found else PACKAGED_PROGRAM
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError, UsageError
 from agent.base.model import OLDEST_COVERED, Version
@@ -40,7 +40,7 @@ class RecordedVersion(Value):
     """The identity of the program that printed the version; empty if it is not known."""
 
 
-class GivenVersion(NamedTuple):
+class GivenVersion(Value):
     """The K3s version of the settings or of `--k3s-version`."""
 
     version: Version
@@ -52,7 +52,7 @@ class GivenVersion(NamedTuple):
     """Whether it overrides the version of the program, as for an upgrade that follows."""
 
 
-class PrintedVersion(NamedTuple):
+class PrintedVersion(Value):
     """The version that the program of K3s' service prints, or printed before it was recorded."""
 
     version: Version

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.base.model import Location
 from agent.base.value import Value, replace
@@ -43,7 +43,7 @@ class SiteWaiver(Value):
         return f"{self.control}: {self.reason}; approved by {approver}; expires {day}"
 
 
-class WaiverNeeds(NamedTuple):
+class WaiverNeeds(Value):
     """What a site requires of each waiver."""
 
     expire_within: int | None = None

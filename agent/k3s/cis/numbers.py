@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import NamedTuple
 
 from agent.base import package_data
 from agent.base.model import StrEnum
+from agent.base.value import Value
 from agent.k3s.cis.versions import Benchmark
 
 
@@ -24,7 +24,7 @@ class Assessed(StrEnum):
     """Not on K3s (kube-bench: `type: skip`; in the self-assessments: "Not Applicable")."""
 
 
-class Number(NamedTuple):
+class Number(Value):
     """The number that one benchmark gives a control, such as 1.2.16, and how it assesses the control."""
 
     text: str

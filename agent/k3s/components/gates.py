@@ -5,8 +5,9 @@ Source: kubernetes, component-base/featuregate/feature_gate.go and component-bas
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from agent.base.value import Value
 from agent.k3s.components import tables
 from agent.k3s.go_values import FALSE, TRUE
 from agent.k3s.spelling import Spelling
@@ -24,7 +25,7 @@ _KUBE = "kube"
 """The component that gates without a prefix belong to."""
 
 
-class GateSetting(NamedTuple):
+class GateSetting(Value):
     """A feature gate as it is set."""
 
     name: str
@@ -34,7 +35,7 @@ class GateSetting(NamedTuple):
     written: str
 
 
-class RejectedGate(NamedTuple):
+class RejectedGate(Value):
     """A feature gate that a component rejects."""
 
     message: str

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent.assess.assessment import Assessment, ControlStatus
 from agent.assess.benchmark.sections import SECTIONS
 from agent.base.model import FixOwner
 from agent.base.report import K3S_VERSION, ROLE
-from agent.base.value import Row, replace
+from agent.base.value import Row, Value, replace
 from agent.cli.present import Verbosity, next_steps
 from agent.cli.present import remediation as remediations
 from agent.cli.present.text import printable
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     _T = TypeVar("_T")
 
 
-class Awaiting(NamedTuple):
+class Awaiting(Value):
     """Controls that wait for the same event, which reports sum up in one entry."""
 
     ids: tuple[str, ...]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError
 from agent.base.host.directories import Total
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from agent.harden.node.facts import HostFacts
 
 
-class KubeletFile(NamedTuple):
+class KubeletFile(Value):
     """A file of the kubelet's configuration."""
 
     path: PurePosixPath

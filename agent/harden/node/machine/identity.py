@@ -29,7 +29,7 @@ TOKEN_OF_CLUSTER = "server/token"  # noqa: S105 - a path
 _TOKEN = r"""(?x) (?: ^\s*["']?token["']?\s*:\s* | \bK3S_TOKEN= | --token(?:=|'?\s+'?) ) (["']?)([^\s"'#]+)\1"""  # noqa: S105
 """A token in K3s' configuration, an environment file or a unit."""
 _TIME = rb"(?:\x17\x0d|\x18\x0f(?:19|20))" + rb"(\d\d)" * 6 + rb"Z"
-_VALIDITY = re.compile(_TIME + _TIME)
+_VALIDITY = _TIME + _TIME
 """A certificate's validity, each end as UTCTime or GeneralizedTime in DER (RFC 5280, section 4.1.2.5)."""
 _DIRECTORIES = {Role.SERVER: ("agent", "server/tls", "server/tls/etcd"), Role.AGENT: ("agent",)}
 _SOON = 30 * 86400.0
@@ -142,7 +142,7 @@ def _validity(certificate: str) -> tuple[str, str]:
     """Return the validity of a file's first certificate, each end as `_as_date` writes it; empty if it is not read."""
     lines = certificate.partition("-----BEGIN CERTIFICATE-----")[2].partition("-----END")[0]
     with suppress(ValueError):
-        found = _VALIDITY.search(a2b_base64(lines))
+        found = re.search(_VALIDITY, a2b_base64(lines))
         if found is not None:
             parts = [part.decode() for part in found.groups()]
             return _shown(*parts[:6]), _shown(*parts[6:])

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from agent.base.value import Value
 from agent.k3s.components.certificate_pairs import SIGNING, SIGNING_ALL
 from agent.k3s.components.files.decoding import FileRejection
 
@@ -25,7 +26,7 @@ _SEQUENCE = 0x30
 _LONG_FORM = 0x80
 
 
-class Block(NamedTuple):
+class Block(Value):
     """One block of a file."""
 
     kind: str
@@ -80,12 +81,12 @@ def _has_key(found: list[Block], kinds: tuple[str, ...] = (*_PRIVATE, *_PUBLIC))
     return any(block.kind in kinds and _ED25519 not in block.content for block in usable)
 
 
-_BLOCK = re.compile(rb"(?:^|\n)-----BEGIN ([^\r\n]*)-----[ \t]*\r?\n(.*?)-----END \1-----", re.DOTALL)
+_BLOCK = rb"(?s)(?:^|\n)-----BEGIN ([^\r\n]*)-----[ \t]*\r?\n(.*?)-----END \1-----"
 
 
 def blocks(data: bytes) -> Iterator[Block]:
     """Yield the blocks that pem.Decode finds."""
-    for match in _BLOCK.finditer(data):
+    for match in re.finditer(_BLOCK, data):
         body = match[2].replace(b"\r", b"")
         head, blank, rest = body.partition(b"\n\n")
         has_headers = bool(blank) and b":" in head
@@ -96,10 +97,9 @@ def blocks(data: bytes) -> Iterator[Block]:
             continue
 
 
-_PUBLIC_KEY = re.compile(
-    rb"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01.{24}(?P<modulus>.{64})"
-    rb"|\x2a\x86\x48\xce\x3d\x02\x01\x06.{6,10}\x03\x81?(?P<size>.)\x00\x04(?P<point>.{40})",
-    re.DOTALL,
+_PUBLIC_KEY = (
+    rb"(?s)\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01.{24}(?P<modulus>.{64})"
+    rb"|\x2a\x86\x48\xce\x3d\x02\x01\x06.{6,10}\x03\x81?(?P<size>.)\x00\x04(?P<point>.{40})"
 )
 """Parts of the number of RSA, or of the point of an elliptic curve, which follow the object identifier."""
 _WITH_POINT = 1.5
@@ -109,7 +109,7 @@ _WITH_POINT = 1.5
 def share_a_key(certificate: bytes, other: bytes) -> bool:
     """Return whether the key of a certificate is also in another file. False if that cannot be determined."""
     certificates = (block.content for block in blocks(certificate) if block.kind == CERTIFICATE)
-    public = _PUBLIC_KEY.search(next(certificates, b""))
+    public = re.search(_PUBLIC_KEY, next(certificates, b""))
     part: bytes = (public["modulus"] or public["point"]) if public else b""
     return bool(part) and any(part in block.content for block in blocks(other))
 
@@ -122,7 +122,7 @@ def belong_together(certificate: bytes, key: bytes) -> bool:
     """
     certificates = (block.content for block in blocks(certificate) if block.kind == CERTIFICATE)
     keys = (block for block in blocks(key) if block.kind.endswith("PRIVATE KEY"))
-    public, private = _PUBLIC_KEY.search(next(certificates, b"")), next(keys, None)
+    public, private = re.search(_PUBLIC_KEY, next(certificates, b"")), next(keys, None)
     if public is None or private is None or private.is_encrypted or not private.is_sequence:
         return True
     if public["modulus"]:
