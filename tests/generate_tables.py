@@ -332,9 +332,6 @@ _FILE_KINDS = (
 )
 """Kinds of configuration files with the Go package and the apiVersion of each of their versions."""
 
-_ARGUMENTS_OF_PLUGINS = ("k8s.io/kube-scheduler/config/v1", "kubescheduler.config.k8s.io/v1")
-"""The package with the kinds whose names end in Args: arguments of the scheduler's plugins."""
-
 _FLAGS_OF_FIELDS = {
     "KubeletConfiguration": (
         "k8s.io/kubernetes/cmd/kubelet/app/options",
@@ -354,10 +351,8 @@ _FLAGS_OF_COMPONENT_BASE = {"loggingformat": "logging-format"}
 def configuration_fields(built: Built) -> Iterator[tuple[str, ...]]:
     """Yield kind, field, type, flag of the same component and versions of each field of configuration files."""
     sources = Sources(Path(_output(Path("go"), "env", "GOMODCACHE").strip()), built.version)
-    package, api_version = _ARGUMENTS_OF_PLUGINS
-    of_plugins = sorted(name for name in sources.package(package).structs if name.endswith("Args"))
     packages: dict[str, list[tuple[str, str]]] = {}
-    for kind, name, api in (*_FILE_KINDS, *((name, package, api_version) for name in of_plugins)):
+    for kind, name, api in _FILE_KINDS:
         if kind in sources.package(name).structs:
             packages.setdefault(kind, []).append((name, api))
     for kind, found in packages.items():

@@ -71,10 +71,6 @@ def test_a_component_decodes_a_file_with_all_fields_of_the_table(trials: Trials,
     """It may reject their values, but each field exists and has the type of the table."""
     component, argument = KINDS[kind]
     content = every_field(kind)
-    if kind == "KubeSchedulerConfiguration":
-        names = sorted(line.partition("\t")[0] for line in _table().splitlines() if "Args\tkind\t" in line)
-        plugins = [{"name": name.removesuffix("Args"), "args": every_field(name)} for name in names]
-        content["profiles"] = [{**profile, "pluginConfig": plugins} for profile in content["profiles"]]  # type: ignore[attr-defined]
     config = f"{component.config_key}: [{argument}={OWN}, {NEEDED.get(kind, 'v=2')}]\n"
     outcome = trials.outcome(component.value, {OWN: yaml.safe_dump(content), "/etc/rancher/k3s/config.yaml": config})
     assert [words for words in NOT_DECODED if words in outcome.output] == [], outcome.last_words

@@ -111,10 +111,6 @@ def rows() -> Iterator[Row]:
 
 def trial(kind: str, content: Content, *others: str) -> Trial:
     """Return the file with the content of a kind, which can be a part of another kind."""
-    if kind.endswith("Args"):
-        whole = copy.deepcopy(VALID["KubeSchedulerConfiguration"]["content"])
-        whole["profiles"][0]["pluginConfig"] = [{"name": kind[: -len("Args")], "args": content}]
-        return trial("KubeSchedulerConfiguration", whole, *others)
     plugin = VALID[kind].get("plugin")
     whole = {"kind": kind, **content}
     if plugin:

@@ -80,10 +80,6 @@ SCHEDULED = """\
 apiVersion: kubescheduler.config.k8s.io/v1
 kind: KubeSchedulerConfiguration
 clientConnection: {kubeconfig: /var/lib/rancher/k3s/server/cred/scheduler.kubeconfig}
-profiles:
-- schedulerName: a
-  plugins: {score: {enabled: [{name: ImageLocality}]}}
-  pluginConfig: [{name: NodeResourcesFit, args: {scoringStrategy: {type: MostAllocated}}}]
 """
 PROXIED = f"""\
 apiVersion: kubeproxy.config.k8s.io/v1alpha1
@@ -186,10 +182,6 @@ PAIRS = (
         for old, new in (
             ("clientConnection", "connection"),
             ("kubeconfig: /var", "qps: 1} # /var"),
-            ("ImageLocality", "Own"),
-            ("score:", "bind:"),
-            ("MostAllocated", "Most"),
-            ("schedulerName: a", "schedulerName: ''"),
         )
     ),
     *(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from agent.base.model import Component
@@ -20,31 +19,6 @@ if TYPE_CHECKING:
     from agent.k3s.components.rejection import ParsedArguments, Rejection
 
     _IrregularRule = Callable[[ParsedArguments], Iterator[Rejection]]
-
-_EMULATED_MINORS = 3
-"""How many minors back a component can emulate (component-base/compatibility/version.go)."""
-
-
-def _reported_version(arguments: ParsedArguments) -> Iterator[Rejection]:
-    """Yield a `version` at which the component exits: it depends on the minor, and only the suffix may differ."""
-    text = str(arguments.value("version")).lower() if "version" in arguments.given else "false"
-    if text in ("true", "raw", "1", "t") or (text.startswith("v") and not text.startswith(f"v1.{arguments.minor}.")):
-        yield arguments.rejection("version", f"exits with version={text}", "no such argument", "component-base/version")
-
-
-def _other_versions(arguments: ParsedArguments) -> Iterator[Rejection]:
-    """Yield the versions that are not in a range relative to that of the component."""
-    for name in ("emulated-version", "min-compatibility-version"):
-        for word in arguments.words(name):
-            match = re.fullmatch(r"(?:kube=)?v?1[.]([0-9]{1,3})", word.strip(), re.ASCII)
-            if match is None or not arguments.minor - _EMULATED_MINORS <= int(match[1]) <= arguments.minor:
-                expected = f"1.{arguments.minor - _EMULATED_MINORS} to 1.{arguments.minor}"
-                yield arguments.rejection(name, f"rejects {name}={word}", expected, "component-base/compatibility")
-    for name in ("show-hidden-metrics-for-version", "showHiddenMetricsForVersion"):
-        previous, shown = f"1.{arguments.minor - 1}", arguments.value(name)
-        if shown not in (None, "", previous):
-            yield arguments.rejection(name, f"rejects {name}={shown}", previous, "component-base/metrics/options.go")
-
 
 _CERTIFICATES_OF_K3S = ("/server/tls/", "/agent/serving-kubelet.")
 """Parts of the paths of the certificates and keys that K3s passes itself."""
@@ -190,12 +164,10 @@ def _soft_eviction(arguments: ParsedArguments) -> Iterator[Rejection]:
             yield arguments.rejection("eviction-soft", message, period, "pkg/kubelet/eviction/helpers.go")
 
 
-_ALL = (_reported_version, _other_versions, _half_of_a_pair)
-
 IRREGULAR_RULES: Mapping[Component, tuple[_IrregularRule, ...]] = {
-    Component.API_SERVER: (*_ALL, _runtime_config),
-    Component.CONTROLLER_MANAGER: (*_ALL, _subnets_of_nodes),
-    Component.SCHEDULER: _ALL,
-    Component.KUBELET: (*_ALL, _taints, _reserved_memory, _soft_eviction),
-    Component.KUBE_PROXY: _ALL,
+    Component.API_SERVER: (_half_of_a_pair, _runtime_config),
+    Component.CONTROLLER_MANAGER: (_half_of_a_pair, _subnets_of_nodes),
+    Component.SCHEDULER: (_half_of_a_pair,),
+    Component.KUBELET: (_half_of_a_pair, _taints, _reserved_memory, _soft_eviction),
+    Component.KUBE_PROXY: (_half_of_a_pair,),
 }

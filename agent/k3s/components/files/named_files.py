@@ -14,7 +14,6 @@ from agent.k3s.components.files.admission_files import rejected_admission
 from agent.k3s.components.files.decoding import FileRejectionError, located
 from agent.k3s.components.files.fields import read_fields
 from agent.k3s.components.files.file_rules import FileKind, rejected_by
-from agent.k3s.components.files.scheduler_files import SCHEDULER_CONFIGURATION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -54,7 +53,7 @@ def _kube_proxy(data: bytes, path: PurePosixPath, context: FileContext) -> Itera
 
 _CONFIGURATIONS: Mapping[Component, _Reader] = {
     Component.KUBE_PROXY: _kube_proxy,
-    Component.SCHEDULER: partial(rejected_by, SCHEDULER_CONFIGURATION),
+    Component.SCHEDULER: partial(rejected_by, FileKind("KubeSchedulerConfiguration", Component.SCHEDULER)),
 }
 """The files of the argument `config`. That of the kubelet is one of its drop-ins (fields.py)."""
 

@@ -53,7 +53,6 @@ def stops(text: str, minor: int = 37) -> bool:
         (f"{CONNECTION}, burst: -1}}", f"{CONNECTION}}}"),
         (f"{CONNECTION}, qps: '5'}}", f"{CONNECTION}, qps: 5.5}}"),
         ("logging: {verbosity: -1}", "logging: {verbosity: 4}"),
-        ("showHiddenMetricsForVersion: '1.20'", "showHiddenMetricsForVersion: '1.36'"),
         ("configSyncPeriod: -1m", "configSyncPeriod: 0s"),
         ("detectLocalMode: Foo", "detectLocalMode: NodeCIDR"),
         ("detectLocalMode: BridgeInterface", "detectLocalMode: BridgeInterface\ndetectLocal: {bridgeInterface: cni0}"),
