@@ -153,7 +153,7 @@ release-test: $(VENV)/.dev ## run before a release what CI leaves out; docs/test
 	@POD_SECURITY_PODS=3500 $(MAKE) --no-print-directory k8s-test T=pod_security
 	@POD_SECURITY_PODS=3500 $(MAKE) --no-print-directory k8s-test K8S_VERSION=1.34.4
 	@$(MAKE) --no-print-directory test-oldest PYTHON="$$(.ci/find-python 3.9)"
-	@$(PYTEST) --hypothesis-profile=explore tests/unit tests/scenarios
+	@FLEET_SITES=10000 $(PYTEST) --hypothesis-profile=explore tests/unit tests/scenarios
 
 format: $(VENV)/.dev ## format the code with ruff, and apply its fixes
 	@$(VENV)/bin/ruff format --quiet

@@ -407,38 +407,62 @@ _FLEET = "k3s-harden fleet --require compliant --max-age 26h --expect 5"
     )
 )
 def fleet(
-    source: Annotated[
-        Optional[str], typer.Argument(metavar="[-]", help="- reads the output of `kubectl get nodes -o json`.")
+    sources: Annotated[
+        Optional[list[str]],
+        typer.Argument(metavar="[SOURCE]...", help="- or a file with the output of kubectl, or a directory of sites."),
     ] = None,
     *,
+    context: Annotated[
+        Optional[list[str]], typer.Option(help="Read this context of kubectl; may be repeated.", metavar="NAME")
+    ] = None,
+    all_contexts: Annotated[bool, typer.Option("--all-contexts", help="Read each cluster of the kubeconfig.")] = False,
+    allowed_signers: Annotated[
+        Optional[Path], typer.Option(help="Verify records of sites with the keys in this file.", metavar="FILE")
+    ] = None,
+    since: Annotated[
+        Optional[Path], typer.Option(help="Show what has changed since this JSON output.", metavar="FILE")
+    ] = None,
     require: Annotated[Optional[str], typer.Option(help="What each node has to be.", metavar="compliant|full")] = None,
     max_age: Annotated[str, typer.Option(help="Age from which a report is unknown.", metavar="DURATION")] = "26h",
     expect: Annotated[Optional[int], typer.Option(help="How many nodes there are.", metavar="NUMBER", min=1)] = None,
+    expect_from: Annotated[
+        Optional[Path], typer.Option(help="Names of the expected nodes or clusters, one a line.", metavar="FILE")
+    ] = None,
     only: Annotated[
         Optional[str], typer.Option(help="Show only nodes with these results.", metavar="failed,unknown,compliant")
     ] = None,
     output_format: FleetFormat = Format.AUTO,
 ) -> None:
-    """Show which nodes of a cluster are hardened.
+    """Show which nodes of clusters are hardened.
 
-    Reads what each node published on its Node object, and compares nodes of the same role. Runs the kubectl in PATH
-    with your kubeconfig, or reads its output. Needs no root and makes no changes. A node without a complete and recent
-    report is unknown. Ends with 3 unless what is required holds, and for a cluster without nodes.
+    Reads what each node published on its Node object, and compares nodes of the same role and cluster. Runs the kubectl
+    in PATH with your kubeconfig, or reads its output, or the records of sites without access. Needs no root and makes
+    no changes. A node without a complete and recent report is unknown. Ends with 3 unless what is required holds, and
+    without nodes.
     """
     from agent.cli.present.fleet_report import present_fleet
     from agent.cli.verbs import fleet as verb
 
-    requirement, results = verb.requirement(require, max_age, expect), verb.results(only)
-    if source not in (None, "-"):
-        raise UsageError(f"cannot read {source}: fleet reads only standard input", "pass -, or omit it to run kubectl")
-    if source:
-        found = verb.fleet_of_document(sys.stdin.buffer.read(verb.LARGEST_DOCUMENT), requirement)
-    else:
-        with progress("fleet", quiet=False) as shown:
-            found = verb.fleet_of_cluster(os.environ, requirement, shown)
-    with printing(found.exit_code):
-        present_fleet(found, output_format, sys.stdout, results)
-    sys.exit(int(found.exit_code))
+    names = None if expect_from is None else absolute(expect_from)
+    requirement, results = verb.requirement(require, max_age, expect, names), verb.results(only)
+    found = verb.Sources(
+        documents=[sys.stdin] if "-" in (sources or ()) else (),
+        paths=[absolute(Path(name)) for name in sources or () if name != "-"],
+        contexts=context or (),
+        all_contexts=all_contexts,
+    )
+    with progress("fleet", quiet=False) as shown:
+        fleet = verb.fleet(
+            os.environ,
+            found,
+            requirement,
+            shown,
+            signers=None if allowed_signers is None else absolute(allowed_signers),
+            before=None if since is None else verb.snapshot(absolute(since)),
+        )
+    with printing(fleet.exit_code):
+        present_fleet(fleet, output_format, sys.stdout, results)
+    sys.exit(int(fleet.exit_code))
 
 
 @app.command(

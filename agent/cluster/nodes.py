@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 NODE_ARGUMENTS = "k3s.io/node-args"
 """K3s' annotation with its arguments, those of its configuration files included (k3s, pkg/nodeconfig)."""
 
-_SERVER_LABELS = frozenset(f"node-role.kubernetes.io/{name}" for name in ("control-plane", "etcd", "master"))
+SERVER_LABEL = "node-role.kubernetes.io/control-plane"
+_SERVER_LABELS = {SERVER_LABEL, *(f"node-role.kubernetes.io/{name}" for name in ("etcd", "master"))}
 """A kubelet cannot set these labels on its own node (kubernetes, NodeRestriction)."""
 _LIMITS = {**dict.fromkeys(map(str, Annotation), ANNOTATIONS_LIMIT), NODE_ARGUMENTS: 65_536}
 """Characters of each annotation that is kept. A longer one counts as missing."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +43,34 @@ def test_a_pipeline_passes_only_if_all_is_as_required(names: str, hours: float, 
     done = piped(*(recent(name, hours) for name in names))
     assert (done.code, done.stderr) == (code, "")
     assert done.stdout.splitlines()[-1].startswith(f"result {code}: ")
+
+
+LARGEST = """\
+import re, sys
+from agent.cli import main
+try:
+    main()
+finally:
+    sys.stderr.write(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+"""
+
+
+def test_20000_nodes_take_less_than_200_mib(tmp_path: Path) -> None:
+    """The input is read in one pass, and equal texts are kept once."""
+    arguments = [f"--kubelet-arg=argument-{at}=value-{at}" for at in range(4)]
+    digests = json.dumps({f"/var/lib/rancher/k3s/server/file-{at}": "0123456789abcdef" for at in range(5)})
+    item = node("NAME", arguments=arguments, file_digests=digests, machine="NAME", failed_controls="a,b", failed="2")
+    text = json.dumps(item)
+    with (tmp_path / "nodes").open("w") as file:
+        file.write('{"apiVersion": "v1", "items": [')
+        file.writelines(f"{',' * bool(at)}{text.replace('NAME', f'node-{at}')}" for at in range(20_000))
+        file.write('], "kind": "List"}')
+    with (tmp_path / "nodes").open("rb") as file:
+        done = subprocess.run(
+            (sys.executable, "-c", LARGEST, "fleet", "-"), stdin=file, capture_output=True, text=True, check=False
+        )
+    assert done.stdout.splitlines()[-1].startswith("result 0: 0 compliant, 0 failed, 20000 unknown")
+    assert int(done.stderr.split()[-1]) < 200 << 10
 
 
 def test_kubectl_is_run_with_the_environment_of_the_user(tmp_path: Path) -> None:

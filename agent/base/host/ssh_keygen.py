@@ -82,6 +82,15 @@ def verified_signer(host: Host, data: bytes, path: PurePosixPath, signers: PureP
     raise InputError(Location(path), problem, "use a baseline that one of the allowed signers signed")
 
 
+def signature_problem(host: Host, data: bytes, signed: bytes, keys: str) -> str:
+    """Return why a signature is not valid for lines of allowed signers without their names; empty if it is."""
+    lines = "".join(f"signer {key}\n" for key in keys.splitlines())
+    with memory_file(lines.encode()) as allowed, memory_file(signed) as signature_file:
+        files = ("-f", allowed, "-s", signature_file)
+        done = _ssh_keygen(host, "verify", "-n", NAMESPACE, "-I", "signer", *files, data=data)
+    return _first_line(done) if done.returncode else ""
+
+
 def _ssh_keygen(host: Host, action: str, *arguments: str, data: bytes | None = None) -> CompletedProcess[bytes]:
     """Run ssh-keygen, which reads `data`, or asks for a passphrase if standard input is a terminal."""
     import subprocess

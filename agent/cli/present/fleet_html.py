@@ -21,7 +21,7 @@ from agent.cli.present.assessments.html.elements import (
 )
 from agent.cli.present.assessments.html.overview import bar
 from agent.cli.present.assessments.html.rows import count_of, time_element
-from agent.cli.present.fleet_report import HEADS, below, columns, summary
+from agent.cli.present.fleet_report import HEADS, columns, notes, remarks, summary
 from agent.cli.present.text import printable
 from agent.cluster.fleet.members import shortened
 from agent.cluster.node_status import PublishedResult
@@ -61,7 +61,7 @@ def fleet_html(fleet: Fleet, shown: Sequence[FleetNode]) -> str:
         element("ul", tiles, class_="tiles", aria_label="Nodes by result"),
         class_="fleet-top",
     )
-    parts = (_clusters(fleet), _controls(fleet), _nodes(shown), _notes(fleet))
+    parts = (_notes(fleet), _clusters(fleet), _controls(fleet), _nodes(shown))
     icons = fromstring(asset("icons.xml"))  # noqa: S314 - our own file
     body = element("body", icons, header, element("main", parts), raw("script", script))
     page = element("html", head("K3s fleet", style, script), body, lang="en")
@@ -124,10 +124,13 @@ def _cell(node: FleetNode, name: str, text: str) -> Element:
     elif name == "Remarks" and node.differs:
         differences = element("ul", (element("li", whole(printable(line))) for line in node.differs))
         number = count_of(len(node.differs), "difference")
-        content = (whole(printable(node.reason)), element("details", element("summary", number), differences))
+        content = (
+            whole(printable("; ".join(remarks(node)))),
+            element("details", element("summary", number), differences),
+        )
     return cell(content, data_head=name, class_=f"is-{name.lower().replace(' ', '-')}")
 
 
 def _notes(fleet: Fleet) -> Element | None:
-    notes = [element("p", line) for line in below(fleet) if line.startswith("*")]
-    return part("notes", "Notes", notes) if notes else None
+    lines = [element("p", whole(line)) for line in notes(fleet)]
+    return part("notes", "Notes", lines) if lines else None

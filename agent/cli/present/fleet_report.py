@@ -24,6 +24,7 @@ _LEFT_OUT_FIRST = ("k3s-harden", "Drifting since", "K3s", "Role")
 """Columns that a narrow terminal has no room for."""
 _ROOM = 30
 """Characters that remarks need beside the columns."""
+_MOST_MISSING = 1000
 _NOT_IN_JSON = ("uid", "leaked", "compared", "published")
 
 
@@ -35,8 +36,9 @@ def present_fleet(
     Formats for people show `only` the nodes with these results; counts are always those of all nodes.
     """
     if output_format is Format.JSON:
-        text = _as_json(fleet)
-    elif output_format is Format.OPENREPORTS:
+        stream.writelines(_as_json(fleet))
+        return
+    if output_format is Format.OPENREPORTS:
         from agent.cli.present.assessments.openreports import fleet_reports
 
         text = fleet_reports(fleet)
@@ -94,15 +96,16 @@ def columns(node: FleetNode) -> tuple[str, ...]:
     names = (Annotation.FAILED, Annotation.DRIFTING_SINCE, Annotation.VERSION)
     failed, drifting, program = (node.published[name] for name in names)
     age = "" if node.age_seconds is None else f"{max(0, node.age_seconds) // 3600}h{'*' * (node.age_from == BY_NODE)}"
-    remarks = "; ".join((*filter(None, (node.reason,)), *_chosen(node), *node.differs))
     about = (node.cluster, node.name, node.role, node.result, node.k3s_version)
-    texts = (*about, failed, drifting, age, program, remarks)
+    texts = (*about, failed, drifting, age, program, "; ".join((*remarks(node), *node.differs)))
     return tuple("" if text is None else printable(str(text)) for text in texts)
 
 
-def _chosen(node: FleetNode) -> Iterator[str]:
-    """Yield what the site accepts on a node. The reason of one that is not compliant has it."""
+def remarks(node: FleetNode) -> Iterator[str]:
+    """Yield why a node is not compliant, or else what the site accepts on it."""
     published = node.published
+    if node.reason:
+        yield node.reason
     if node.result is PublishedResult.COMPLIANT:
         waived, postponed, left_open = (
             published[name] or 0 for name in (Annotation.WAIVED, Annotation.POSTPONED, Annotation.LEFT_OPEN)
@@ -114,9 +117,19 @@ def _chosen(node: FleetNode) -> Iterator[str]:
 
 
 def below(fleet: Fleet) -> Iterator[str]:
-    """Yield the nodes by failed control, and what the mark of an age means."""
+    """Yield the nodes by failed control, and the notes."""
     for control, names in fleet.nodes_by_failed_control.items():
         yield printable(f"{control} failed on {len(names)}: {shortened(names)}")
+    yield from notes(fleet)
+
+
+def notes(fleet: Fleet) -> Iterator[str]:
+    """Yield which nodes are missing, what has changed, and what the mark of an age means."""
+    if fleet.missing:
+        yield printable(f"missing {len(fleet.missing)}: {shortened(fleet.missing, _MOST_MISSING)}")
+    for kind, names in (fleet.changes or {}).items():
+        if fleet.before and names:
+            yield printable(f"{kind} since {fleet.before.time}, {len(names)}: {shortened(names)}")
     if any(node.age_from == BY_NODE for node in fleet.nodes):
         yield "* by the clock of the node: without --show-managed-fields, kubectl omits the time of the API server"
 
@@ -131,8 +144,8 @@ def summary(fleet: Fleet) -> str:
     return printable(f"result {int(fleet.exit_code)}: {'; '.join((counts, *fleet.problems))}")
 
 
-def _as_json(fleet: Fleet) -> str:
-    """Return one JSON object and a line break. Every key is present; what a node does not publish is null."""
+def _as_json(fleet: Fleet) -> Iterator[str]:
+    """Yield one JSON object. Every key is present; what a node does not publish is null. Each node has its own line."""
     import json
 
     from agent import __version__
@@ -145,11 +158,18 @@ def _as_json(fleet: Fleet) -> str:
         "time": timestamp(fleet.when),
         "problems": fleet.problems,
         "counts": fleet.counts,
-        "nodes": list(map(_node, fleet.nodes)),
+        "clusters": [{"name": name, **counts} for name, counts in fleet.clusters.items()],
+        "missing": fleet.missing,
+        "changes": fleet.changes,
         "nodes_by_failed_control": fleet.nodes_by_failed_control,
+        "seen": [{"name": name, "time": time} for name, time in fleet.seen.items()],
+        "nodes": [],
     }
     # ASCII, so that no text of a node controls a terminal.
-    return json.dumps(redacted_all(shape), indent=2) + "\n"
+    yield json.dumps(redacted_all(shape), indent=2).removesuffix("]\n}")
+    for at, node in enumerate(fleet.nodes):
+        yield f"{',' * bool(at)}\n    {json.dumps(redacted_all(_node(node)))}"
+    yield "\n  ]\n}\n"
 
 
 def _node(node: FleetNode) -> dict[str, object]:

@@ -1,36 +1,42 @@
-"""The nodes of a cluster, read by kubectl or from its output."""
+"""The verb fleet: the nodes of clusters, and what is required of them."""
 
 from __future__ import annotations
 
-import json
 import re
 import time
-from typing import TYPE_CHECKING
-from urllib.parse import quote
+from typing import TYPE_CHECKING, NamedTuple
 
-from agent.base.errors import CommandHint, HostError, UsageError
-from agent.base.host import process
+from agent.base.errors import InputError, UsageError
+from agent.base.host import named_files
+from agent.base.model import Location
+from agent.base.value import replace
+from agent.cli.verbs import fleet_sources
+from agent.cli.verbs.fleet_sources import Verification
 from agent.cluster.fleet.members import Requirement, make_fleet
-from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string
+from agent.cluster.fleet.record import parse_keys
+from agent.cluster.fleet.snapshot import Snapshot, read_snapshot
 from agent.cluster.node_status import PublishedResult
-from agent.cluster.nodes import parse_node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import PurePosixPath
+    from typing import TextIO
 
     from agent.base.report import Progress
     from agent.cluster.fleet.members import Fleet
     from agent.cluster.kubernetes.objects import ClusterNode
 
-LARGEST_DOCUMENT = 512 << 20
-"""Bytes of standard input; a larger one is cut, and so invalid."""
-_LARGEST_PAGE = 64 << 20
-_PAGE = 500
-_MOST_NODES = 100_000
-_EXPECTED = CommandHint("kubectl get nodes -o json --show-managed-fields | k3s-harden fleet -")
+
+class Sources(NamedTuple):
+    """Where the nodes are: all that are given, or else the current context of kubectl."""
+
+    documents: Sequence[TextIO] = ()
+    paths: Sequence[PurePosixPath] = ()
+    contexts: Sequence[str] = ()
+    all_contexts: bool = False
 
 
-def requirement(state: str | None, max_age: str, expected: int | None) -> Requirement:
+def requirement(state: str | None, max_age: str, expected: int | None, names: PurePosixPath | None) -> Requirement:
     """Return what is required of the nodes. Raises UsageError for another state or an invalid age."""
     age = re.fullmatch(r"([1-9][0-9]{0,5})([mhd])", max_age, re.ASCII)
     if not age:
@@ -40,7 +46,13 @@ def requirement(state: str | None, max_age: str, expected: int | None) -> Requir
     if state not in (None, "compliant", "full"):
         raise UsageError(f"cannot use --require: found {state}, expected compliant or full", "pass --require compliant")
     seconds = int(age[1]) * {"m": 60.0, "h": 3600.0, "d": 86400.0}[age[2]]
-    return Requirement(seconds, state is not None, expected, is_full=state == "full")
+    return Requirement(seconds, state is not None, expected, is_full=state == "full", names=frozenset(_names(names)))
+
+
+def _names(path: PurePosixPath | None) -> Iterator[str]:
+    if path is not None:
+        with named_files.opened_text(path) as stream:
+            yield from (name for name in map(str.strip, stream) if name and not name.startswith("#"))
 
 
 def results(only: str | None) -> Sequence[PublishedResult]:
@@ -52,50 +64,54 @@ def results(only: str | None) -> Sequence[PublishedResult]:
         raise UsageError(f"cannot use --only: found {only}, expected {names}", "separate them by commas") from None
 
 
-def fleet_of_cluster(environment: Mapping[str, str], required: Requirement, progress: Progress) -> Fleet:
-    """Return the nodes of kubectl's cluster. Raises HostError, or UsageError if the answer is not a list of nodes."""
-    return make_fleet(_pages(environment, progress), time.time(), required)
+def snapshot(path: PurePosixPath) -> Snapshot:
+    """Return an earlier output in JSON. Raises InputError if the file is anything else."""
+    with named_files.opened_text(path) as stream:
+        try:
+            return read_snapshot(stream)
+        except (ValueError, RecursionError):
+            problem = "it is not the output of `k3s-harden fleet --format json`"
+            raise InputError(Location(path), problem) from None
 
 
-def fleet_of_document(text: bytes, required: Requirement) -> Fleet:
-    """Return the nodes of the output of `kubectl get nodes -o json`. Raises UsageError if it is anything else."""
-    return make_fleet(_parsed(text)[0], time.time(), required)
+def fleet(
+    environment: Mapping[str, str],
+    sources: Sources,
+    required: Requirement,
+    progress: Progress,
+    *,
+    signers: PurePosixPath | None = None,
+    before: Snapshot | None = None,
+) -> Fleet:
+    """Return the nodes of all sources. Raises HardenError if one of them cannot be used.
+
+    With `signers`, a file of ssh-keygen, records are verified, except those that the run of `before` has verified.
+    """
+    verification = Verification()
+    if signers is not None:
+        with named_files.opened_text(signers) as stream:
+            verification = Verification(parse_keys(stream.read()), before.verified if before else {})
+    unread: list[str] = []
+    nodes = _nodes(environment, sources, verification, progress, unread)
+    found = make_fleet(nodes, time.time(), required, before)
+    return replace(found, unread=tuple(unread))
 
 
-def _pages(environment: Mapping[str, str], progress: Progress) -> Iterator[ClusterNode]:
-    """Yield all nodes. Of each page, only the needed fields are kept."""
-    following, count = "", 0
-    while True:
-        progress(f"reading nodes, {count} so far")
-        path = f"/api/v1/nodes?limit={_PAGE}" + (f"&continue={quote(following, safe='')}" if following else "")
-        nodes, following = _parsed(_get(path, environment))
-        count += len(nodes)
-        if count > _MOST_NODES or (following and not nodes):
-            raise HostError(f"cannot read the nodes: the API server lists more than {_MOST_NODES}")
-        yield from nodes
-        if not following:
-            return
-
-
-def _get(path: str, environment: Mapping[str, str]) -> str:
-    command = ("kubectl", "get", "--raw", path, "--request-timeout=30s")
-    done = process.run(command, timeout=60, largest_output=_LARGEST_PAGE, environment=environment)
-    if done.code:
-        error = (done.stderr.strip().splitlines() or [f"kubectl failed with exit code {done.code}"])[-1]
-        raise HostError(f"cannot read the nodes: {error}", "make `kubectl get nodes` work for this user")
-    return done.stdout
-
-
-def _parsed(text: str | bytes) -> tuple[list[ClusterNode], str]:
-    """Return the nodes of a list, and the token of the next page. Raises UsageError if it is not a list of nodes."""
-    try:
-        document = as_mapping(json.loads(text))
-    except (ValueError, RecursionError):
-        raise UsageError("cannot use the nodes: found invalid JSON", _EXPECTED) from None
-    kind, items = as_string(document.get("kind")), document.get("items")
-    # The API server omits the kind of an item, and kubectl that of the list.
-    implied = "Node" if kind == "NodeList" else ""
-    is_list = kind in ("NodeList", "List") and isinstance(items, list)
-    if not is_list or any(as_mapping(item).get("kind", implied) != "Node" for item in as_list(items)):
-        raise UsageError("cannot use the nodes: found JSON that is not a list of nodes", _EXPECTED)
-    return list(map(parse_node, as_list(items))), as_string(as_mapping(document.get("metadata")).get("continue"))
+def _nodes(
+    environment: Mapping[str, str],
+    sources: Sources,
+    verification: Verification,
+    progress: Progress,
+    unread: list[str],
+) -> Iterator[ClusterNode]:
+    contexts = [*sources.contexts, *(fleet_sources.all_contexts(environment) if sources.all_contexts else ())]
+    if len(contexts) > 1:
+        yield from fleet_sources.nodes_of_clusters(environment, contexts, progress, unread)
+    elif contexts or not (sources.documents or sources.paths):
+        yield from fleet_sources.nodes_of_cluster(environment, "".join(contexts), progress)
+    for stream in sources.documents:
+        yield from fleet_sources.nodes_of_document(stream, "", verification)
+    for path in sources.paths:
+        is_directory = named_files.is_directory(path)
+        read = fleet_sources.nodes_of_directory if is_directory else fleet_sources.nodes_of_file
+        yield from read(path, verification)

@@ -144,7 +144,7 @@ def uninstall(host: Host, installation: Installation) -> Report:
 def _withdrawn(host: Host) -> tuple[list[Item], tuple[NextStep, ...]]:
     """Remove what this node has published, and return an item about it, and the step that is left if that failed."""
     publication = read_publication(host) if host.is_live else None
-    if publication is None:
+    if publication is None or not publication.kubeconfig:
         return [], ()
     try:
         return [Item("Node", ItemStatus.CHANGED, withdraw(host, publication))], ()

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 from agent import __version__
 from agent.assess.assessment import ControlStatus
 from agent.base.errors import HardenError, HostError
+from agent.base.host import ssh_keygen
 from agent.base.host.systemd import Systemd
-from agent.base.model import PRIVATE_FILE, File
+from agent.base.model import PRIVATE_FILE, PUBLIC_FILE, File
+from agent.base.report import K3S_VERSION
 from agent.base.times import timestamp
+from agent.cli.present.assessments.common import fact
 from agent.cli.present.text import accepted_by_site, printable
+from agent.cluster.fleet.record import Record, record_text
 from agent.cluster.node_status import ANNOTATIONS_LIMIT, CONDITION, MESSAGE_LIMIT, Annotation, PublishedResult
 from agent.harden.changes.publication import PUBLICATION, SENT, Publication, digest, machine_hash, read_publication
 from agent.harden.changes.state import locked_state
@@ -50,19 +54,45 @@ def prepare_publication(
     A failure is a line, never an error: it does not change the result of the drift check.
     """
     earlier = read_publication(host) if host.is_live else None
+    publishes, record = settings.publish is not Publish.NONE, settings.drift_record_file
     try:
-        if host.is_live and settings.publish is not Publish.NONE:
+        new = None
+        if host.is_live and (publishes or record):
             new = _publication(host, request, settings, now, _drifted(last, now, earlier), earlier)
-        elif earlier is not None:
+        if new and record:
+            yield from _write_record(host, record, settings.drift_record_key, new, fact(now, K3S_VERSION))
+        if new and publishes and not new.kubeconfig:
+            for path in (PUBLICATION, SENT):
+                host.writable_tree.remove_file(path)
+            raise HostError("cannot publish the state of this server: it has no Node, because `disable-agent` is set")
+        if not publishes and earlier and earlier.kubeconfig:
             new = earlier._replace(annotations={}, condition={}, drifted=[])
-        else:
+        if new is None:
             return
         content = json.dumps(new._asdict(), indent=2).encode() + b"\n"
         with locked_state(host):
             host.writable_tree.write(File(path=PUBLICATION, content=content, mode=PRIVATE_FILE))
         systemd = Systemd(host)
-        if systemd.is_running:
+        if systemd.is_running and new.kubeconfig:
             systemd.start(UNIT)
+    except HardenError as error:
+        yield printable(error.message)
+
+
+def _write_record(
+    host: Host, path: PurePosixPath, key: PurePosixPath | None, new: Publication, k3s_version: str
+) -> Iterator[str]:
+    """Write the record of this node for `fleet`; yield a line if it cannot be written or signed."""
+    condition = {**new.condition, "lastHeartbeatTime": timestamp(new.when)}
+    text, signed = record_text(new.node, k3s_version, new.annotations, condition), b""
+    try:
+        signed = ssh_keygen.signature(host, text.encode(), key) if key else b""
+    except HardenError as error:
+        yield printable(f"the record is not signed: {error.message}")
+    content = json.dumps(Record(text, signed.decode())._asdict(), indent=1).encode() + b"\n"
+    try:
+        with locked_state(host):
+            host.writable_tree.write(File(path=path, content=content, mode=PUBLIC_FILE))
     except HardenError as error:
         yield printable(error.message)
 
@@ -77,13 +107,9 @@ def _drifted(last: Baseline | None, now: Assessment, earlier: Publication | None
 def _publication(
     host: Host, request: Request, settings: Settings, now: Assessment, drifted: list[str], earlier: Publication | None
 ) -> Publication:
-    """Return what the Node should have. Raises HostError if there is none."""
+    """Return what the Node or the record should have."""
     situation = observe_situation(host, request)
     facts = situation.facts
-    if facts.merged_config.boolean("disable-agent"):
-        for path in (PUBLICATION, SENT):
-            host.writable_tree.remove_file(path)
-        raise HostError("cannot publish the state of this server: it has no Node, because `disable-agent` is set")
     since = (earlier.annotations.get(Annotation.DRIFTING_SINCE) if earlier else None) or timestamp(now.when)
     condition = node_condition(now, since if drifted else "")
     if earlier and earlier.condition.get("status") == condition["status"]:
@@ -96,7 +122,8 @@ def _publication(
         Annotation.FILE_DIGESTS: _digests(files),
         **({Annotation.DRIFTING_SINCE: since} if drifted else {}),
     }
-    kubeconfig = str(facts.data_dir / KUBECONFIG)
+    has_node = not facts.merged_config.boolean("disable-agent")
+    kubeconfig = str(facts.data_dir / KUBECONFIG) if has_node and settings.publish is not Publish.NONE else ""
     return Publication(now.node, kubeconfig, now.when, node_annotations(now, settings, about), condition, drifted)
 
 
@@ -123,7 +150,7 @@ def node_annotations(now: Assessment, settings: Settings, about: Mapping[Annotat
         Annotation.ASSESSED: timestamp(now.when),
     }
     texts = {str(name): str(value) for name, value in annotations.items()}
-    if settings.publish is Publish.DETAILS:
+    if settings.publish is Publish.DETAILS or (settings.publish is Publish.NONE and settings.drift_record_file):
         room = ANNOTATIONS_LIMIT - len(Annotation.FAILED_CONTROLS) - sum(map(len, (*texts, *texts.values())))
         ids = ",".join(_failed(now))
         cut = ids[: room - len(_CUT)].rpartition(",")[0] + _CUT

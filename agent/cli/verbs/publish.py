@@ -36,7 +36,7 @@ def publish(host: Host, *, remove: bool = False, health_port: int = HEALTH_PORT,
     """
     host.refuse_ordinary_user("publish")
     publication = read_publication(host)
-    if publication is None:
+    if publication is None or not publication.kubeconfig:
         return "nothing is published: no drift check with the setting `publish` has run"
     if remove or not publication.annotations:
         return withdraw(host, publication, limits)

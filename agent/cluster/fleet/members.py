@@ -5,19 +5,22 @@ from __future__ import annotations
 import re
 from collections import Counter
 from functools import cached_property
+from itertools import repeat
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.errors import ExitCode
 from agent.base.model import Role
 from agent.base.value import Value
 from agent.cluster.fleet.comparison import differences
-from agent.cluster.fleet.published import fleet_node
-from agent.cluster.node_status import PublishedResult
+from agent.cluster.fleet.published import fleet_node, seconds
+from agent.cluster.fleet.snapshot import changes, seen_times
+from agent.cluster.node_status import Annotation, PublishedResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from agent.cluster.fleet.published import FleetNode
+    from agent.cluster.fleet.snapshot import Snapshot
     from agent.cluster.kubernetes.objects import ClusterNode
 
 _MOST_NAMED = 20
@@ -25,13 +28,15 @@ _PROBLEMS_FIRST = (PublishedResult.FAILED, PublishedResult.UNKNOWN, PublishedRes
 
 
 class Requirement(NamedTuple):
-    """What decides the exit code: the largest age in seconds, whether all are compliant, and how many there are."""
+    """What decides the exit code: the largest age in seconds, whether all are compliant, and which nodes there are."""
 
     max_age: float
     is_compliant: bool = False
     expected: int | None = None
     is_full: bool = False
     """Whether no node has a waiver or a stage."""
+    names: frozenset[str] = frozenset()
+    """Each names a node, CLUSTER/NODE, or a cluster with any node; empty if any are expected."""
 
 
 class Fleet(Value):
@@ -40,6 +45,9 @@ class Fleet(Value):
     nodes: tuple[FleetNode, ...]
     when: float
     requirement: Requirement
+    before: Snapshot | None = None
+    unread: tuple[str, ...] = ()
+    """Why clusters could not be read."""
 
     @cached_property
     def counts(self) -> Mapping[PublishedResult, int]:
@@ -64,11 +72,34 @@ class Fleet(Value):
         return dict(sorted(found.items(), key=lambda row: (-len(row[1]), row[0])))
 
     @cached_property
+    def missing(self) -> Sequence[str]:
+        """The expected names that no node has."""
+        found = {name for node in self.nodes for name in (node.full_name, node.cluster)}
+        return sorted(self.requirement.names - found, key=natural)
+
+    @cached_property
+    def changes(self) -> Mapping[str, Sequence[str]] | None:
+        """The nodes that got worse or better, are new or gone; None without a snapshot."""
+        return changes(self.nodes, self.before) if self.before else None
+
+    @property
+    def seen(self) -> Mapping[str, str]:
+        """The time of the newest report of each node that was ever read, those that are gone included."""
+        return seen_times(self.nodes, self.before)
+
+    @cached_property
     def problems(self) -> Sequence[str]:
         """Why the requirement is not met. A cluster without nodes never meets it."""
         count, expected = len(self.nodes), self.requirement.expected
         wrong = [node.full_name for node in self.nodes if node.result is not PublishedResult.COMPLIANT]
-        found = [f"found {count} nodes, expected {expected or 'some'}"] * (count != expected if expected else not count)
+        found = [*self.unread]
+        found += [f"found {count} nodes, expected {expected or 'some'}"] * (
+            count != expected if expected else not count
+        )
+        found += [f"missing: {shortened(self.missing)}"] * bool(self.missing)
+        if names := self.requirement.names:
+            others = [node.full_name for node in self.nodes if names.isdisjoint((node.full_name, node.cluster))]
+            found += [f"not expected: {shortened(others)}"] * bool(others)
         found += [f"not compliant: {shortened(wrong)}"] * bool(self.requirement.is_compliant and wrong)
         partial = [node.full_name for node in self.nodes if node.full_name not in wrong and not node.is_full]
         return found + [f"with a waiver or a stage: {shortened(partial)}"] * bool(self.requirement.is_full and partial)
@@ -79,12 +110,49 @@ class Fleet(Value):
         return ExitCode.NOT_COMPLIANT if self.problems else ExitCode.COMPLIANT
 
 
-def make_fleet(nodes: Iterable[ClusterNode], now: float, requirement: Requirement) -> Fleet:
+def make_fleet(
+    nodes: Iterable[ClusterNode], now: float, requirement: Requirement, before: Snapshot | None = None
+) -> Fleet:
     """Return the nodes with their results at this time, and how each differs from most nodes of its role."""
-    rows = [fleet_node(node, now, requirement.max_age) for node in nodes]
+    rows = []
+    machines = []
+    for node in nodes:
+        rows.append(fleet_node(node, now, requirement.max_age))
+        machines.append(node.annotations.get(Annotation.MACHINE, ""))
     found = differences([row.compared for row in rows])
     rows = [row._replace(compared={}, differs=differs) for row, differs in zip(rows, found)]
-    return Fleet(tuple(sorted(rows, key=_place)), now, requirement)
+    doubts = (_replayed(row, before) for row in rows) if before else repeat("")
+    rows = [_doubted(row, doubt) for row, doubt in zip(rows, doubts)]
+    rows = [_doubted(row, doubt) for row, doubt in zip(rows, _clones(rows, machines))]
+    return Fleet(tuple(sorted(rows, key=_place)), now, requirement, before)
+
+
+def _doubted(node: FleetNode, doubt: str) -> FleetNode:
+    return node._replace(result=PublishedResult.UNKNOWN, reason=doubt) if doubt and not node.leaked else node
+
+
+def _replayed(node: FleetNode, before: Snapshot) -> str:
+    """Return a doubt about a report that is older than one of the same node that was seen."""
+    newest = before.seen.get(node.full_name, "")
+    is_older = (seconds(node.assessed) or 0) < (seconds(newest) or 0)
+    return f"the report of {node.assessed} is older than one seen, of {newest}" if is_older and node.assessed else ""
+
+
+def _clones(rows: Sequence[FleetNode], machines: Sequence[str]) -> Iterator[str]:
+    """Yield a doubt for each name with two reports, and each machine with two names.
+
+    A report that does not count proves nothing about others, and one Node may be read from two clusters.
+    """
+    reports = Counter(row.full_name for row in rows)
+    names: dict[str, dict[str, str]] = {}
+    for row, machine in zip(rows, machines):
+        if machine and row.result is not PublishedResult.UNKNOWN:
+            names.setdefault(machine, {})[row.uid or row.full_name] = row.full_name
+    for row, machine in zip(rows, machines):
+        same = names.get(machine, {}) if row.result is not PublishedResult.UNKNOWN else {}
+        others = [name for uid, name in same.items() if uid != (row.uid or row.full_name)]
+        cloned = f"the same machine is also {shortened(others, 3)}" if others else ""
+        yield f"{reports[row.full_name]} reports have this name" if reports[row.full_name] > 1 else cloned
 
 
 def counted(nodes: Iterable[FleetNode]) -> Mapping[PublishedResult, int]:

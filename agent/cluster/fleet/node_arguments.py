@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from agent.k3s.options import ALIASES
@@ -21,6 +22,10 @@ _OF_ONE_NODE = frozenset(
 """Options that differ between equal nodes."""
 _PROXY = "etcd-s3-proxy"
 """The option whose value is public without a password."""
+
+
+_public = lru_cache(4096)(redacted)
+"""The text without secrets: most nodes have the same arguments."""
 
 
 def parsed_json(text: str) -> Json:
@@ -51,15 +56,15 @@ def compared_values(options: Mapping[str, list[str]]) -> Mapping[str, str]:
     found: dict[str, list[str]] = {}
     for option in options.keys() - _OF_ONE_NODE:
         for text in () if is_secret(option) else options[option] or ["true"]:
-            argument, separator, value = redacted(text).lstrip("-").partition("=")
+            argument, separator, value = _public(text).lstrip("-").partition("=")
             is_component = option.endswith("-arg") and separator
             subject = f"--{option} {argument}" if is_component else f"--{option}"
-            found.setdefault(subject, []).append(value if is_component else redacted(text))
+            found.setdefault(subject, []).append(value if is_component else _public(text))
     return {subject: ",".join(sorted(values)) for subject, values in found.items()}
 
 
 def leaked_secrets(options: Mapping[str, list[str]]) -> str:
     """Return the options whose secret everybody can read who can read Nodes. K3s hides others by asterisks."""
     given = ((option, text) for option, values in options.items() for text in values if text.strip("*"))
-    leaks = (option for option, text in given if redacted(text) != text or (is_secret(option) and option != _PROXY))
+    leaks = (option for option, text in given if _public(text) != text or (is_secret(option) and option != _PROXY))
     return ", ".join(f"--{option}" for option in dict.fromkeys(leaks))

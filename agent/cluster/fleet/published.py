@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from sys import intern
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.base.model import Role
@@ -63,7 +64,19 @@ class FleetNode(NamedTuple):
     """None if the node does not publish them."""
     leaked: str
     compared: Values
+    verified: str
+    """A digest of the record and its signature, if that is valid."""
     differs: tuple[str, ...] = ()
+
+    @property
+    def assessed(self) -> str:
+        """The time of the assessment as text; empty without one."""
+        return str(self.published[Annotation.ASSESSED] or "")
+
+    @property
+    def failed(self) -> int:
+        """The number of failed controls; 0 if it is not published."""
+        return int(self.published[Annotation.FAILED] or 0)
 
     @property
     def full_name(self) -> str:
@@ -92,7 +105,7 @@ def fleet_node(node: ClusterNode, now: float, max_age: float) -> FleetNode:
     age, source = _age(node, now)
     secrets = leaked_secrets(options)[: 4 * _LONGEST]
     leaked = f"the annotation {NODE_ARGUMENTS} has the secret of {secrets}" if secrets else ""
-    doubt = next(_doubts(node, role, published, age, max_age), "")
+    doubt = node.doubt or next(_doubts(node, role, published, age, max_age), "")
     result = PublishedResult.UNKNOWN if doubt else PublishedResult(texts[Annotation.RESULT])
     reason = doubt or ("" if result is PublishedResult.COMPLIANT else node.condition["message"] or str(result))
     failed = re.findall(r"(?<![^,])[a-z][a-z0-9._/-]{0,63}(?![^,])", texts.get(Annotation.FAILED_CONTROLS, ""))
@@ -110,6 +123,7 @@ def fleet_node(node: ClusterNode, now: float, max_age: float) -> FleetNode:
         failed_controls=tuple(dict.fromkeys(failed))[:_MOST_PARTS] if Annotation.FAILED_CONTROLS in texts else None,
         leaked=leaked,
         compared=_compared(node, role.value, compared_values(options)),
+        verified=node.verified,
     )
 
 
@@ -142,15 +156,15 @@ def _doubts(
 
 def _age(node: ClusterNode, now: float) -> tuple[int | None, str]:
     """Return the age of the assessment, and its source. Only times of the same clock are subtracted."""
-    heartbeat = _seconds(node.condition.get("lastHeartbeatTime", ""))
-    assessed, written = _seconds(node.annotations.get(Annotation.ASSESSED, "")), _seconds(node.written)
+    heartbeat = seconds(node.condition.get("lastHeartbeatTime", ""))
+    assessed, written = seconds(node.annotations.get(Annotation.ASSESSED, "")), seconds(node.written)
     source, published = (BY_NODE, heartbeat) if written is None else (BY_SERVER, written)
     if published is None or assessed is None:
         return None, ""
     return int(now - published + max(0.0, (heartbeat or assessed) - assessed)), source
 
 
-def _seconds(text: str) -> float | None:
+def seconds(text: str) -> float | None:
     """Return a time of RFC 3339 in UTC, in seconds since the epoch; None for any other text."""
     try:
         return parse_timestamp(text)
@@ -167,4 +181,9 @@ def _compared(node: ClusterNode, role: str, arguments: Mapping[str, str]) -> Val
     groups = {own: {"K3s": version}, (*own, "report"): about, (*own, "files", version): files}
     found: dict[tuple[str, ...], Mapping[str, str]] = {group: values for group, values in groups.items() if values}
     # No arguments are an answer, too.
-    return {**found, (*own, "arguments", version): arguments} if NODE_ARGUMENTS in texts else found
+    found |= {(*own, "arguments", version): arguments} if NODE_ARGUMENTS in texts else {}
+    # Most nodes have the same texts, which then lie in memory once.
+    return {
+        tuple(map(intern, group)): {intern(key): intern(value) for key, value in values.items()}
+        for group, values in found.items()
+    }

@@ -27,7 +27,7 @@ class Publication(NamedTuple):
     node: str
     """The expected name of the Node; that of the certificate decides."""
     kubeconfig: str
-    """The path of the kubelet's kubeconfig."""
+    """The path of the kubelet's kubeconfig; empty if nothing is sent, and only the record has this."""
     when: float
     """The time of the assessment, in seconds since the epoch."""
     annotations: dict[str, str]

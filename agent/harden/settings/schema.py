@@ -63,6 +63,10 @@ class SecretsEncryption(StrEnum):
     LEAVE = "leave"
 
 
+HOST_KEY = PurePosixPath("/etc/ssh/ssh_host_ed25519_key")
+"""The key of the host's SSH server."""
+
+
 class Profile(StrEnum):
     """A set of presets; agent/harden/settings/profiles.py contains the values."""
 
@@ -227,6 +231,8 @@ class Settings(Value):
     drift_repair: bool = _setting("drift.repair", BOOLEAN, default=False)
     drift_cluster: bool = _setting("drift.cluster", BOOLEAN, default=False, applies=ON_SERVERS)
     drift_metrics_file: PurePosixPath | None = _setting("drift.metrics-file", PATH, default=None)
+    drift_record_file: PurePosixPath | None = _setting("drift.record-file", PATH, default=None)
+    drift_record_key: PurePosixPath | None = _setting("drift.record-key", PATH, default=HOST_KEY)
     drift_notify: tuple[str, ...] | None = _setting("drift.notify", COMMAND, default=None)
     publish: Publish = _setting("publish", one_of({choice.value: choice for choice in Publish}), default=Publish.NONE)
 

@@ -210,7 +210,7 @@ def test_what_a_site_chose_is_compliant_but_never_without_a_remark() -> None:
         "left_open": 5,
     }
     VALIDATOR.validate(json.loads(shown(found, Format.JSON)))
-    assert "13 waived; 2 postponed until 2027-03-31" in shown(found, Format.HTML)
+    assert "13 waived; 2 postponed until " in shown(found, Format.HTML)
 
 
 @pytest.mark.parametrize(

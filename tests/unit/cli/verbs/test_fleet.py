@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,8 @@ import pytest
 
 from agent.base.errors import HardenError, HostError, UsageError
 from agent.base.report import no_progress
-from agent.cli.verbs.fleet import fleet_of_cluster, fleet_of_document, requirement, results
+from agent.cli.verbs.fleet import Sources, requirement, results
+from agent.cli.verbs.fleet import fleet as verb
 from agent.cluster.fleet.members import Requirement
 from tests.unit.cluster.fleet.sample_nodes import node, node_list
 
@@ -49,7 +51,7 @@ class Kubectl:
 
     def fleet(self) -> Fleet:
         environment = {"PATH": f"{self.directory}:{os.environ['PATH']}", "PAGES": str(self.directory)}
-        return fleet_of_cluster(environment, LOOSE, no_progress)
+        return verb(environment, Sources(), LOOSE, no_progress)
 
 
 @pytest.fixture
@@ -95,15 +97,69 @@ def test_a_page_that_cannot_be_read_gives_no_result(kubectl: Kubectl) -> None:
 
 def test_a_missing_kubectl_is_an_error() -> None:
     with pytest.raises(HostError, match="cannot run kubectl: No such file or directory"):
-        fleet_of_cluster({"PATH": "/nonexistent"}, LOOSE, no_progress)
+        verb({"PATH": "/nonexistent"}, Sources(), LOOSE, no_progress)
+
+
+def fleet_of_document(text: str) -> Fleet:
+    stream = io.TextIOWrapper(io.BytesIO(text.encode("utf-8", "surrogateescape")), encoding="utf-8")
+    return verb({}, Sources([stream]), LOOSE, no_progress)
+
+
+KUBECONFIG = {
+    "contexts": [
+        {"name": "b", "context": {"cluster": "two"}},
+        {"name": "a", "context": {"cluster": "one"}},
+        {"name": "a-readonly", "context": {"cluster": "one"}},
+        {"name": "down", "context": {"cluster": "three"}},
+    ]
+}
+BY_CONTEXT = """\
+case $* in *config*) exec cat "$PAGES/kubeconfig" ;; *=down) echo "Unable to connect" >&2; exit 1 ;; esac
+case $* in *--context=*) exec cat "$PAGES/${*##*--context=}" ;; esac
+"""
+
+
+def of_contexts(kubectl: Kubectl, sources: Sources) -> Fleet:
+    """Read three clusters with nodes of equal names, of which one does not answer."""
+    kubectl.replace(BY_CONTEXT)
+    (kubectl.directory / "kubeconfig").write_text(json.dumps(KUBECONFIG))
+    for name in "ab":
+        nodes = [node("cp-0", role="server", machine=name), node("work-1", machine=name + "1")]
+        for item in nodes:
+            item["metadata"]["uid"] += name
+        (kubectl.directory / name).write_text(node_list(*nodes))
+    environment = {"PATH": f"{kubectl.directory}:{os.environ['PATH']}", "PAGES": str(kubectl.directory)}
+    return verb(environment, sources, LOOSE, no_progress)
+
+
+def test_nodes_of_several_contexts_have_the_name_of_their_cluster(kubectl: Kubectl) -> None:
+    """Each cluster of the kubeconfig is read once. One that does not answer hides no other, and is a problem."""
+    names = ["a/cp-0", "b/cp-0", "a/work-1", "b/work-1"]
+    found = of_contexts(kubectl, Sources(contexts=["a", "b"]))
+    assert (sorted(row.full_name for row in found.nodes), found.problems) == (sorted(names), [])
+    assert {row.reason for row in found.nodes} == {"the report is from the future"}
+    found = of_contexts(kubectl, Sources(all_contexts=True))
+    assert sorted(row.full_name for row in found.nodes) == sorted(names)
+    assert found.problems == ["down: cannot read the nodes: Unable to connect"]
+    assert found.exit_code == 3
+
+
+def test_a_single_context_that_does_not_answer_is_an_error(kubectl: Kubectl) -> None:
+    with pytest.raises(HostError, match="Unable to connect"):
+        of_contexts(kubectl, Sources(contexts=["down"]))
+    (kubectl.directory / "kubeconfig").write_text("{}")
+    kubectl.replace('exec cat "$PAGES/kubeconfig"')
+    environment = {"PATH": f"{kubectl.directory}:/bin", "PAGES": str(kubectl.directory)}
+    with pytest.raises(HostError, match="the kubeconfig has no contexts"):
+        verb(environment, Sources(all_contexts=True), LOOSE, no_progress)
 
 
 def test_the_output_of_kubectl_get_is_read() -> None:
     """The list may also come from the API server itself."""
-    found = fleet_of_document(node_list(node("a"), node("b")).encode(), LOOSE)
+    found = fleet_of_document(node_list(node("a"), node("b")))
     assert [row.name for row in found.nodes] == ["a", "b"]
     raw = {"kind": "NodeList", "items": [{"metadata": {"name": "a"}}, node("b")]}
-    assert len(fleet_of_document(json.dumps(raw).encode(), LOOSE).nodes) == 2
+    assert len(fleet_of_document(json.dumps(raw)).nodes) == 2
 
 
 @pytest.mark.parametrize(
@@ -122,16 +178,16 @@ def test_the_output_of_kubectl_get_is_read() -> None:
 def test_anything_else_is_invalid_usage(text: str) -> None:
     """Nothing is assumed about a list of other objects."""
     with pytest.raises(UsageError, match=r"cannot use the nodes: found (invalid JSON|JSON that)"):
-        fleet_of_document(text.encode("utf-8", "surrogateescape"), LOOSE)
+        fleet_of_document(text)
 
 
 def test_requirements_are_checked() -> None:
-    assert requirement("compliant", "26h", 5) == Requirement(26 * 3600.0, is_compliant=True, expected=5)
-    assert requirement("full", "1h", None) == Requirement(3600.0, is_compliant=True, is_full=True)
-    assert requirement(None, "90m", None) == Requirement(5400.0)
+    assert requirement("compliant", "26h", 5, None) == Requirement(26 * 3600.0, is_compliant=True, expected=5)
+    assert requirement("full", "1h", None, None) == Requirement(3600.0, is_compliant=True, is_full=True)
+    assert requirement(None, "90m", None, None) == Requirement(5400.0)
     for state, age in (("perfect", "26h"), (None, "26"), (None, "-1h"), (None, "0h"), (None, "1h30m"), (None, "")):
         with pytest.raises(HardenError) as raised:
-            requirement(state, age, None)
+            requirement(state, age, None, None)
         assert raised.value.exit_code == 2
     assert results("failed,unknown") == ("failed", "unknown")
     assert results(None) == ("compliant", "failed", "unknown")

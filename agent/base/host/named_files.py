@@ -1,0 +1,44 @@
+"""Files and directories that a user names, as this user reads them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+from agent.base.errors import InputError
+from agent.base.model import Location
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import PurePosixPath
+
+
+@contextmanager
+def opened_text(path: PurePosixPath) -> Iterator[TextIO]:
+    """Open a regular file as text. Raises InputError if that fails, or if reading it fails meanwhile."""
+    try:
+        # A FIFO would wait for a writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, encoding="utf-8") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise InputError(Location(path), "it is not a regular file")
+            yield file
+    except OSError as error:
+        raise InputError(Location(path), error.strerror or "it is not readable") from error
+
+
+def files_below(directory: PurePosixPath, ending: str) -> list[PurePosixPath]:
+    """Return the files below a directory whose names have this ending. Raises InputError if it cannot be listed."""
+
+    def fail(error: OSError) -> None:
+        raise InputError(Location(directory), error.strerror or "it cannot be listed") from error
+
+    found = os.walk(directory, onerror=fail)
+    return sorted(directory / path / name for path, _, names in found for name in names if name.endswith(ending))
+
+
+def is_directory(path: PurePosixPath) -> bool:
+    """Return whether a path is a directory."""
+    return os.path.isdir(path)

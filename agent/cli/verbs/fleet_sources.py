@@ -1,0 +1,162 @@
+"""The nodes of clusters, read by kubectl, from its saved output, or from records of sites."""
+
+from __future__ import annotations
+
+import io
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote
+
+from agent.base.errors import CommandHint, HardenError, HostError, InputError, UsageError
+from agent.base.host import Host, named_files, process, ssh_keygen
+from agent.base.model import Location
+from agent.base.report import no_progress
+from agent.cluster.fleet.json_stream import members
+from agent.cluster.fleet.node_arguments import parsed_json
+from agent.cluster.fleet.record import as_record, node_of_record
+from agent.cluster.kubernetes.objects import ClusterNode
+from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string
+from agent.cluster.nodes import parse_node
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import PurePosixPath
+    from typing import TextIO
+
+    from agent.base.report import Progress
+    from agent.cluster.kubernetes.objects import Json
+
+_LARGEST_PAGE = 64 << 20
+_PAGE = 500
+_MOST_NODES = 100_000
+_AT_ONCE = 8
+"""Clusters that are read at the same time."""
+_EXPECTED = CommandHint("kubectl get nodes -o json --show-managed-fields | k3s-harden fleet -")
+_ENDING = ".json"
+
+
+class Verification(NamedTuple):
+    """What signatures of records are verified with."""
+
+    keys: Mapping[str, str] | None = None
+    """The allowed keys by name; None if nothing is verified."""
+    known: Mapping[str, str] = {}
+    """The digests of records that an earlier run has verified, by name."""
+
+
+def nodes_of_cluster(environment: Mapping[str, str], context: str, progress: Progress) -> Iterator[ClusterNode]:
+    """Yield the nodes of a context of kubectl, which is the current one if it is empty, read in pages.
+
+    Raises HostError, or UsageError if the answer is not a list of nodes.
+    """
+    following, count = "", 0
+    while True:
+        progress(f"reading nodes, {count} so far")
+        path = f"/api/v1/nodes?limit={_PAGE}" + (f"&continue={quote(following, safe='')}" if following else "")
+        earlier, others = count, dict[str, "Json"]()
+        text = _kubectl(environment, "get", "--raw", path, "--request-timeout=30s", *_of_context(context))
+        for node in _nodes(io.StringIO(text), others):
+            count += 1
+            yield node._replace(cluster=context)
+        following = as_string(as_mapping(others.get("metadata")).get("continue"))
+        if count > _MOST_NODES or (following and count == earlier):
+            raise HostError(f"cannot read the nodes: the API server lists more than {_MOST_NODES}")
+        if not following:
+            return
+
+
+def nodes_of_clusters(
+    environment: Mapping[str, str], contexts: Sequence[str], progress: Progress, unread: list[str]
+) -> Iterator[ClusterNode]:
+    """Yield the nodes of several contexts, which are read at the same time; why one cannot be read goes to `unread`."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def nodes(context: str) -> list[ClusterNode]:
+        try:
+            return list(nodes_of_cluster(environment, context, no_progress))
+        except HardenError as error:
+            unread.append(f"{context}: {error.message}")
+            return []
+
+    progress(f"reading {len(contexts)} clusters")
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        yield from chain.from_iterable(threads.map(nodes, contexts))
+
+
+def all_contexts(environment: Mapping[str, str]) -> Sequence[str]:
+    """Return the first context of each cluster in the kubeconfig. Raises HostError."""
+    text = _kubectl(environment, "config", "view", "--output=json")
+    rows = [as_mapping(row) for row in as_list(as_mapping(parsed_json(text)).get("contexts"))]
+    first = {str(as_mapping(row.get("context")).get("cluster")): as_string(row.get("name")) for row in reversed(rows)}
+    found = sorted(filter(None, first.values()))
+    if not found:
+        raise HostError("cannot read the nodes: the kubeconfig has no contexts")
+    return found
+
+
+def nodes_of_document(stream: TextIO, cluster: str, verification: Verification) -> Iterator[ClusterNode]:
+    """Yield the nodes of the output of `kubectl get nodes -o json`, or of a record. Raises UsageError."""
+    others: dict[str, Json] = {}
+    for node in _nodes(stream, others):
+        yield node._replace(cluster=cluster)
+    if record := as_record(others):
+        problem_of = partial(ssh_keygen.signature_problem, Host.real())
+        yield node_of_record(record, cluster, verification.keys, verification.known, problem_of)
+
+
+def nodes_of_file(path: PurePosixPath, verification: Verification) -> Iterator[ClusterNode]:
+    """Yield the nodes of a file, whose cluster has its name. Raises InputError."""
+    with named_files.opened_text(path) as stream:
+        try:
+            yield from nodes_of_document(stream, path.name.removesuffix(_ENDING), verification)
+        except UsageError as error:
+            raise InputError(Location(path), error.message.rpartition(": ")[2], error.hint) from None
+
+
+def nodes_of_directory(directory: PurePosixPath, verification: Verification) -> Iterator[ClusterNode]:
+    """Yield the nodes of the files below a directory: each file or directory in it is a cluster.
+
+    A file that cannot be used is a node with a doubt, because one site must not hide the others.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    def nodes(path: PurePosixPath) -> list[ClusterNode]:
+        cluster = path.relative_to(directory).parts[0].removesuffix(_ENDING)
+        try:
+            return [node._replace(cluster=cluster) for node in nodes_of_file(path, verification)]
+        except InputError as error:
+            return [ClusterNode(path.name.removesuffix(_ENDING), False, cluster=cluster, doubt=error.message)]
+
+    with ThreadPoolExecutor() as threads:
+        yield from chain.from_iterable(threads.map(nodes, named_files.files_below(directory, _ENDING)))
+
+
+def _of_context(context: str) -> Sequence[str]:
+    return (f"--context={context}",) if context else ()
+
+
+def _kubectl(environment: Mapping[str, str], *words: str) -> str:
+    done = process.run(("kubectl", *words), timeout=60, largest_output=_LARGEST_PAGE, environment=environment)
+    if done.code:
+        error = (done.stderr.strip().splitlines() or [f"kubectl failed with exit code {done.code}"])[-1]
+        raise HostError(f"cannot read the nodes: {error}", "make `kubectl get nodes` work for this user")
+    return done.stdout
+
+
+def _nodes(stream: TextIO, others: dict[str, Json]) -> Iterator[ClusterNode]:
+    """Yield the nodes of a list; `others` gets its other keys. Raises UsageError if it is no list or record."""
+    kinds = set()
+    try:
+        for key, value in members(stream):
+            if key == "items[]":
+                kinds.add(str(as_mapping(value).get("kind", "")))
+                yield parse_node(value)
+            else:
+                others[key] = value
+    except (ValueError, RecursionError):
+        raise UsageError("cannot use the nodes: found invalid JSON", _EXPECTED) from None
+    # The API server omits the kind of an item, and kubectl that of the list.
+    allowed = {"NodeList": {"Node", ""}, "List": {"Node"}}.get(as_string(others.get("kind")), set())
+    if as_record(others) is None and (not allowed or others.get("items") != [] or kinds - allowed):
+        raise UsageError("cannot use the nodes: found JSON that is not a list of nodes", _EXPECTED)

@@ -1,0 +1,80 @@
+"""The record of a node, for a fleet without access to its cluster: a Node object as text, and its signature."""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.cluster.fleet.node_arguments import parsed_json
+from agent.cluster.kubernetes.parsing import as_mapping, as_string
+from agent.cluster.nodes import SERVER_LABEL, parse_node
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from agent.cluster.kubernetes.objects import ClusterNode, Json
+
+UNSIGNED = "the record is not signed"
+
+
+class Record(NamedTuple):
+    """The content of a file."""
+
+    record: str
+    signature: str
+    """By ssh-keygen -Y sign; empty without one."""
+
+
+def record_text(name: str, k3s_version: str, annotations: Mapping[str, str], condition: Mapping[str, str]) -> str:
+    """Return the Node of a record as JSON in one line. `annotations` and `condition` are those of a publication."""
+    is_server = annotations.get("k3s-harden.internal/role") == "server"
+    node = {
+        "kind": "Node",
+        "metadata": {"name": name, "labels": {SERVER_LABEL: "true"} if is_server else {}, "annotations": annotations},
+        "status": {"nodeInfo": {"kubeletVersion": k3s_version}, "conditions": [condition]},
+    }
+    return json.dumps(node, sort_keys=True, separators=(",", ":"))
+
+
+def node_of_record(
+    found: Record,
+    cluster: str,
+    keys: Mapping[str, str] | None,
+    verified: Mapping[str, str],
+    problem_of: Callable[[bytes, bytes, str], str],
+) -> ClusterNode:
+    """Return the node of a record, with a doubt if its signature is not that of its node or cluster.
+
+    `keys` are the allowed keys by name; None if nothing is verified. A record with a digest in `verified` is unchanged.
+    """
+    node = parse_node(as_mapping(parsed_json(found.record)))._replace(cluster=cluster)
+    if keys is None:
+        return node
+    names = (f"{cluster}/{node.name}", cluster)
+    own = "".join(keys.get(name, "") for name in names)
+    digest = sha256("\0".join((*names, own, found.signature, found.record)).encode()).hexdigest()
+    if not found.signature:
+        return node._replace(doubt=UNSIGNED)
+    if not own:
+        return node._replace(doubt=f"no key is allowed for {names[0]} or {cluster}")
+    if verified.get(names[0]) != digest:
+        problem = problem_of(found.record.encode(), found.signature.encode(), own)
+        if problem:
+            return node._replace(doubt=f"the signature is not valid: {problem}")
+    return node._replace(verified=digest)
+
+
+def parse_keys(text: str) -> Mapping[str, str]:
+    """Return the keys of ssh-keygen's file of allowed signers, with their options, by name."""
+    keys: dict[str, str] = {}
+    for line in text.splitlines():
+        names, _, key = line.strip().partition(" ")
+        for name in names.split(",") if key and not names.startswith("#") else ():
+            keys[name] = f"{keys.get(name, '')}{key}\n"
+    return keys
+
+
+def as_record(found: Mapping[str, Json]) -> Record | None:
+    """Return the record in a JSON object; None if it is something else."""
+    return Record(found["record"], as_string(found.get("signature"))) if isinstance(found.get("record"), str) else None
