@@ -10,7 +10,7 @@ from agent.assess.checks.argument_edits import removal
 from agent.assess.checks.check import Check
 from agent.assess.checks.evidence import FileQuery
 from agent.assess.checks.files import below_data_dir, not_determined
-from agent.assess.checks.host_paths import SERVICE_FILES, HostPaths, is_of_service, paths_on
+from agent.assess.checks.host_paths import SERVICE_FILES, HostPaths, is_of_service, not_understood, paths_on
 from agent.assess.checks.unmet import ChangedBy, UnmetRequirement
 from agent.base.model import GROUP_OR_OTHERS_WRITE, File, Instruction, Location, Restart, ShellCommand
 from agent.base.value import Value, replace
@@ -183,8 +183,8 @@ class NoSecretInServices(Check):
     """No secret is in the services that start K3s: systemd shows their content to all users, whatever the mode is."""
 
     def answer(self, node: AssessedNode) -> Answer:
-        units = node.facts.units
-        if not units:
+        units, others = node.facts.units, node.facts.other_programs
+        if not (units or others):
             return Answer(ControlStatus.NOT_APPLICABLE, reason="no service starts K3s")
         with_secrets = [
             (key, value)
@@ -192,6 +192,8 @@ class NoSecretInServices(Check):
             for value in values
             if HIDDEN in value.text and is_of_service(value.location.path, node.facts)
         ]
+        if not with_secrets and others:
+            return Answer(ControlStatus.UNKNOWN, UNDETERMINED, reason=not_understood(others[0]))
         if not with_secrets:
             return Answer(
                 ControlStatus.PASS, "no secret", tuple(Evidence("no secret", Location(unit.path)) for unit in units)

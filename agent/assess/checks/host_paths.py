@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from agent.harden.node.facts import HostFacts
+    from agent.k3s.services import OtherProgram
 
 
 class HostPaths(Value):
@@ -54,6 +55,17 @@ KUBELET_DIRECTORIES = HostPaths("the directories of the kubelet's drop-ins", _ku
 
 def _services(facts: HostFacts) -> list[PurePosixPath]:
     return [*(unit.path for unit in facts.units), *(other.unit for other in facts.other_programs)]
+
+
+def not_understood(service: OtherProgram) -> str:
+    """Return why the command and the environment files of a service are not known."""
+    return f"{service.unit}: {service.reason}"
+
+
+def _environment_files(facts: HostFacts) -> Iterator[str]:
+    if facts.other_programs:
+        raise ValueError(not_understood(facts.other_programs[0]))
+    yield from (str(path) for unit in facts.units for path in unit.environment_files if str(path) not in _NO_FILES)
 
 
 def _units(facts: HostFacts) -> Iterator[str]:
@@ -144,7 +156,7 @@ SERVICE_FILES = HostPaths("the services that start K3s, and their drop-ins", _un
 SERVICE_DIRECTORIES = HostPaths("the directories of these drop-ins", _unit_directories, "no service starts K3s")
 ENVIRONMENT_FILES = HostPaths(
     "the environment files of the services that start K3s",
-    lambda facts: (str(path) for unit in facts.units for path in unit.environment_files if str(path) not in _NO_FILES),
+    _environment_files,
     "no service has an environment file",
 )
 ENVIRONMENT_DIRECTORIES = HostPaths(

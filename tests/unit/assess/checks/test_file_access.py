@@ -609,3 +609,13 @@ def test_one_remediation_gives_a_file_of_the_guide_its_exact_mode(hardened: Chec
     dropin.chmod(0o600)
     site.chmod(0o644)
     assert hardened.verdict("k3s-config-drop-ins-access").status is ControlStatus.PASS
+
+
+@pytest.mark.parametrize("control", ["k3s-service-access", "k3s-service-environment-access"])
+def test_a_service_that_is_not_understood_is_unknown(node: CheckedNode, control: str) -> None:
+    """Its command or its environment files can have a secret that other users can read."""
+    node.put(UNIT, "[Service]\nExecStart=/bin/sh -c 'exec k3s server --token=a'\n", 0o644)
+    verdict = node.verdict(control)
+    assert (verdict.status, UNIT in verdict.reason) == (ControlStatus.UNKNOWN, True)
+    node.path(UNIT).chmod(0o666)
+    assert node.verdict("k3s-service-access").status is ControlStatus.FAIL
