@@ -23,6 +23,7 @@ from agent.findings import (  # noqa: F401 - each module declares its kinds
     settings,
 )
 from agent.findings.after_run import (
+    LeftInCluster,
     after_release,
     after_revert,
     after_uninstall,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KINDS",
+    "LeftInCluster",
     "after_release",
     "after_revert",
     "after_uninstall",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.model import Location, OwnCommand, Remediation, Restart
 from agent.base.report import Level
@@ -31,6 +31,18 @@ OBJECTS_REMAIN = register(
     K3s does not delete objects when their manifest is removed. Delete them with kubectl, on one server.
     """,
         remediation="delete the objects with kubectl, on one server",
+    )
+)
+
+ACCOUNTS_REMAIN = register(
+    FindingKind(
+        "accounts-remain",
+        Level.NOTE,
+        explanation="""After a revert, default ServiceAccounts are as service-accounts has changed them.
+
+    They are objects of the cluster, not files of a server. Without a K3s that runs it is not known which these are.
+    """,
+        remediation="run `sudo k3s-harden service-accounts --undo` on one server",
     )
 )
 
@@ -111,12 +123,21 @@ IMPACT_UNKNOWN = register(
     )
 )
 
-_MOST_BREAKS = 20
+_MOST_NAMED = 20
+
+
+class LeftInCluster(NamedTuple):
+    """What a revert leaves in the cluster."""
+
+    objects: Sequence[str] = ()
+    """The objects of policy.yaml."""
+    accounts: Sequence[str] | None = ()
+    """The ServiceAccounts that service-accounts has changed; None if that is not known."""
 
 
 def breaking_at_once(breaks: Sequence[Break]) -> tuple[Finding, ...]:
     """Return a finding for each object that breaks at once; the last one counts those that are left out."""
-    found = [Problem(_sentence(entry), remediation=entry.remediation) for entry in breaks[:_MOST_BREAKS]]
+    found = [Problem(_sentence(entry), remediation=entry.remediation) for entry in breaks[:_MOST_NAMED]]
     left = len(breaks) - len(found)
     if left:
         found.append(Problem(f"{left} more objects break at once", remediation=Remediation((OwnCommand("impact"),))))
@@ -170,24 +191,34 @@ def after_uninstall(gate: Gate) -> tuple[Finding, ...]:
 
 
 def after_revert(
-    undone: Collection[str], gate: Gate, *, k3s_runs: bool, lost_manifest: bool, settings: PurePosixPath | None
+    undone: Collection[str], gate: Gate, *, k3s_runs: bool, left: LeftInCluster, settings: PurePosixPath | None
 ) -> tuple[Finding, ...]:
-    """Return the findings after these resources were reverted; `lost_manifest` if policy.yaml was removed.
+    """Return the findings after these resources were reverted.
 
     `settings` is the settings file, None without one: it can list the namespaces of the objects.
     """
     found = []
-    if lost_manifest:
+    if left.objects:
         options = ("policy", f"--k3s-version {_INSTALLED_VERSION}", *([f"--config {settings}"] if settings else ()))
         delete = Remediation((OwnCommand("render", options, piped_to=_DELETE),))
-        message = "K3s keeps the objects of the removed manifest in the cluster; delete them on one server"
-        found.append(OBJECTS_REMAIN.case(Problem(message, remediation=delete)))
+        message = f"K3s keeps {len(left.objects)} objects of the removed manifest; delete them on one server"
+        found.append(OBJECTS_REMAIN.case(Problem(message, found=_first(left.objects), remediation=delete)))
+    if left.accounts is None or left.accounts:
+        message = "default ServiceAccounts stay as service-accounts has changed them"
+        undo = Remediation((OwnCommand("service-accounts", ("--undo",)),))
+        names = "not known: the API server does not answer" if left.accounts is None else _first(left.accounts)
+        found.append(ACCOUNTS_REMAIN.case(Problem(message, found=names, remediation=undo)))
     if k3s_runs and any(name.endswith(".yaml") for name in undone):
         message = "K3s still runs with the reverted configuration"
         found.append(KINDS["restart-needed"].case(Problem(message, remediation=Remediation(restart=Restart.K3S))))
     if undone and gate.template is not None:
         found.append(_remaining(gate.template, gate))
     return tuple(found)
+
+
+def _first(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _remaining(unit: PurePosixPath, gate: Gate) -> Finding:

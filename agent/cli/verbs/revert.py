@@ -11,8 +11,11 @@ from agent.base.errors import HardenError
 from agent.base.model import Absent, Directory, File
 from agent.base.report import Fact, Item, ItemStatus, Report
 from agent.base.value import replace
+from agent.base.yaml_reader import read_documents
 from agent.cli.advice import next_steps
 from agent.cli.verbs.k3s_state import configured_k3s
+from agent.findings import LeftInCluster
+from agent.findings.manifests import unpacked_objects
 from agent.harden.changes.execute import carry_out_all, refused
 from agent.harden.changes.journal import Journal
 from agent.harden.desired import preconditions
@@ -84,7 +87,8 @@ def revert(host: Host, *, last: bool, force: bool) -> Report:
         runs = journal.runs()[-1:] if last else journal.runs()
         before, left = journal.history(runs)
         k3s = _read_k3s(host)
-        policy = str(k3s.data_dir / POLICY_FILE)
+        policy = next((name for name in before if name.endswith(f"/{POLICY_FILE}")), str(k3s.data_dir / POLICY_FILE))
+        objects = _objects_of(left.get(policy, ()))
         # An interrupted revert can have left the manifest without objects.
         left = {**left, policy: (*left.get(policy, ()), *map(_without_objects, left.get(policy, ())))}
         observed = {name: host.observe(state) for name, state in before.items()}
@@ -93,19 +97,20 @@ def revert(host: Host, *, last: bool, force: bool) -> Report:
         undo, are_removed = _with_objects_removed(undo, policy, host, k3s) if runs_k3s else (undo, False)
         items = _carry_out(undo, runs, before, host, journal)
     undone = {item.id for item in items if item.status is ItemStatus.CHANGED}
-    if host.is_live and policy in undone and isinstance(before[policy], Absent):
+    has_started = host.tree.exists(k3s.data_dir / "server/tls")
+    is_lost = policy in undone and isinstance(before[policy], Absent) and not are_removed
+    if host.is_live and (is_lost or are_removed):
         from agent.cli.verbs import site_policies  # loads many modules
 
         came_back = site_policies.restore(host, k3s.data_dir) if are_removed else site_policies.not_restored(host)
         items = (*items, *came_back)
-    has_started = host.tree.exists(k3s.data_dir / "server/tls")
     found = findings.after_revert(
         undone,
         gates,
         k3s_runs=runs_k3s,
-        lost_manifest=has_started
-        and not are_removed
-        and any(name.endswith(f"/{POLICY_FILE}") and isinstance(before[name], Absent) for name in undone),
+        left=LeftInCluster(objects if is_lost else (), _changed_accounts(host, k3s))
+        if has_started
+        else LeftInCluster(),
         settings=k3s.settings,
     )
     if not runs and host.tree.exists(k3s.dropin):
@@ -139,6 +144,25 @@ def _with_objects_removed(undo: _Undo, policy: str, host: Host, k3s: _K3s) -> tu
     are_removed = wait_until_applied(host, k3s.data_dir, PurePosixPath(policy).stem, comments_only())
     changes = tuple(replace(found, before=emptied) if change is found else change for change in undo.plan.changes)
     return undo._replace(plan=replace(undo.plan, changes=changes)), are_removed
+
+
+def _objects_of(written: Sequence[State]) -> Sequence[str]:
+    """Return the objects of policy.yaml, as it was written last, by kind and name."""
+    manifest = written[-1] if written else None
+    if not isinstance(manifest, File):
+        return ()
+    documents = read_documents(manifest.content, manifest.path)
+    objects = [found for document in documents for found in unpacked_objects(document, manifest.path)]
+    return [f"{found.kind} {'/'.join(filter(None, (found.namespace, found.name)))}" for found in objects if found.kind]
+
+
+def _changed_accounts(host: Host, k3s: _K3s) -> Sequence[str] | None:
+    """Return the ServiceAccounts that stay changed; None if the API server does not answer."""
+    if not host.is_live:
+        return ()
+    from agent.cli.verbs.service_accounts import changed_accounts
+
+    return changed_accounts(host, k3s.data_dir)
 
 
 def _read_k3s(host: Host) -> _K3s:

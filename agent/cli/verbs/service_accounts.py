@@ -184,6 +184,26 @@ def change_default_tokens(
     return replace(report, next_steps=next_steps.steps_after_service_accounts(report))
 
 
+def changed_accounts(host: Host, data_dir: PurePosixPath) -> list[str] | None:
+    """Return the default ServiceAccounts that this program has changed; None if the API server does not answer."""
+    from agent.base.errors import HardenError
+    from agent.base.host.https import Limits
+    from agent.cluster.connection import connect
+    from agent.cluster.kubernetes.queries import METADATA, ApiRequest
+    from agent.cluster.reader import KUBECONFIGS, Reader
+
+    request = ApiRequest("/api/v1/serviceaccounts", METADATA, "fieldSelector=metadata.name%3Ddefault")
+    try:
+        limits = Limits(request=5.0, total=20.0, body=8 << 20)
+        client, url, _ = connect(host, [data_dir / path for path in KUBECONFIGS], limits)
+        with client:
+            listed = Reader(client, url).listed(request, lambda item: as_mapping(as_mapping(item).get("metadata")))
+    except HardenError:
+        return None
+    changed = (metadata for metadata in listed if _BEFORE in as_mapping(metadata.get("annotations")))
+    return [f"{metadata.get('namespace')}/default" for metadata in changed]
+
+
 def _change(account: _Account, mode: Mode, *, is_exempt: bool) -> _Change | None:
     """Return what has to change; None if nothing."""
     mark = {_EXEMPT: "true"} if is_exempt and mode is Mode.DISABLE else {}

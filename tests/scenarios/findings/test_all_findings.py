@@ -79,6 +79,7 @@ NOT_CASES = {
 """Kinds that have tests of their own beside the cases."""
 
 NOT_IN_A_TREE = {
+    "accounts-remain",
     "breaks-at-once",
     "k3s-config-recorded",
     "version-unknown",
