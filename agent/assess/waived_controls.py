@@ -71,11 +71,12 @@ def select_waivers(
         ids = tuple(control.id for control in matches if control.id in assessed)
         if note is not None:
             notes.append(note)
-        if needs is not None and needs.is_too_long(waiver, scope.today):
+        if needs is not None and needs.is_too_late(waiver.expires, scope.today):
             message = (
                 f"the waiver for {waiver.control} applies until {waiver.expires}, which `waivers-must` does not allow"
             )
-            notes.append(_note(waiver, message, f"set `expires` to a day within {needs.expire_within} days"))
+            step = f"set `expires` to a day within {needs.expire_within} days"
+            notes += [] if waiver.stage else [_note(waiver, message, step)]  # the finding stage-too-long
             continue
         if scope.is_expired(waiver):
             expired += [(waiver, ids)] if matches and not waiver.stage else []

@@ -87,6 +87,24 @@ def stage_expired(situation: Situation) -> Iterator[Problem]:
             yield Problem(f"`{stage}` ended on {stage.until}", "no stage", str(stage), resource=stage.setting)
 
 
+@finding(
+    Level.ERROR,
+    remediation="set `stages.until` to a nearer day",
+    blocks_gate=no("The last day of a stage must not block K3s at the next boot of its node."),
+    prevents_start=no("The configuration is valid."),
+)
+def stage_too_long(situation: Situation) -> Iterator[Problem]:
+    """The last day of the stages is later than `waivers-must` allows for a waiver.
+
+    The stages stay in effect, and their controls are not waived in an assessment.
+    """
+    needs, scope = situation.settings.waivers_must, situation.waivers.scope
+    for stage in situation.stages:
+        if needs is not None and needs.is_too_late(stage.until, scope.today):
+            within = f"a day within {needs.expire_within} days, as `waivers-must` requires"
+            yield Problem(f"`{stage}` lasts too long", within, stage.until, resource=stage.setting)
+
+
 @finding(Level.WARNING, remediation="set the clock, such as by time synchronisation")
 def clock_implausible(situation: Situation) -> Iterator[Problem]:
     """The clock of this host is behind the last successful run or this release, so no waiver expires."""

@@ -49,7 +49,7 @@ AUTO = "auto"
 
 _UNREAD = (
     *("version-assumed", "version-unknown", "k3s-config-unknown", "k3s-config-recorded", "k3s-command-unknown"),
-    *("not-readable", "restart-needed", "stage-expired", JOURNAL_DAMAGED),
+    *("not-readable", "restart-needed", "stage-expired", "stage-too-long", JOURNAL_DAMAGED),
 )
 _LIMITS = (*_UNREAD, *GATE_FINDINGS, *OBSERVING, *NOTIFY_FINDINGS)
 """Findings about what an assessment could not read, or what its verdicts do not cover."""

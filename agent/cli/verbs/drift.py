@@ -65,7 +65,7 @@ METRICS = STATE / "metrics" / "k3s-harden.prom"
 REPAIR_TIMEOUT = 150.0
 """Seconds: the gate's own limit (TimeoutStartSec), and a reserve for systemd."""
 
-_TOLD = (*GATE_FINDINGS, *OBSERVING, *NOTIFY_FINDINGS, JOURNAL_DAMAGED, "stage-expired")
+_TOLD = (*GATE_FINDINGS, *OBSERVING, *NOTIFY_FINDINGS, JOURNAL_DAMAGED, "stage-expired", "stage-too-long")
 """Findings that each run prints."""
 
 _KEPT = "the API server did not answer, so this is the status of the previous assessment"
@@ -217,6 +217,9 @@ def _repair(host: Host, request: Request) -> Iterator[str]:
     for item in report.items:
         if item.status not in (ItemStatus.COMPLIANT, ItemStatus.CHANGED):
             yield printable(f"not repaired: {item.id}: {item.detail}")
+    yield from (
+        printable(found.message) for found in report.findings if found.id in ("breaks-at-once", "impact-unknown")
+    )
 
 
 def _store(

@@ -40,6 +40,7 @@ _DIGESTS_LIMIT = 2048
 _CUT = ",..."
 _REASONS = {
     "stage-expired": "the last day of a stage has passed",
+    "stage-too-long": "a stage lasts longer than `waivers-must` allows",
     "gate-observes-too-long": "the gate observes for too long",
 }
 """Findings with which no host counts as hardened."""

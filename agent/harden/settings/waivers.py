@@ -59,13 +59,13 @@ class WaiverNeeds(Value):
             return "`approved-by` is missing"
         return "" if len(waiver.reason.split()) >= _SENTENCE else "`reason` is not a sentence"
 
-    def is_too_long(self, waiver: SiteWaiver, today: str) -> bool:
-        """Return whether a waiver applies for longer than it may, from a day in the format YYYY-MM-DD on."""
+    def is_too_late(self, last: str, today: str) -> bool:
+        """Return whether a last day is later than allowed; both are YYYY-MM-DD, or empty if there is none."""
         from datetime import date, timedelta
 
-        if self.expire_within is None or not waiver.expires:
+        if self.expire_within is None or not (last and today):
             return False
-        return waiver.expires > (date.fromisoformat(today) + timedelta(days=self.expire_within)).isoformat()
+        return last > (date.fromisoformat(today) + timedelta(days=self.expire_within)).isoformat()
 
 
 class WaiverScope(Value):

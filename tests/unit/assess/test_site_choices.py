@@ -89,14 +89,15 @@ def test_waivers_of_this_host_are_counted_and_all_are_in_the_digest(server: Chec
     assert all(changed[name] != digests[name] for name in ("waivers", "stages"))
 
 
-@pytest.mark.parametrize("name", ["stage-expired", "gate-observes-too-long"])
+@pytest.mark.parametrize("name", ["stage-expired", "stage-too-long", "gate-observes-too-long"])
 def test_what_check_reports_as_an_error_is_never_published_as_compliant(name: str) -> None:
     calm = assessment(verdict(KEYS))
     assert published_result(calm) == "compliant"
     late = replace(calm, notes=(Note("late", None, NO_REMEDIATION, name),), choices=SiteChoices(postponed=1))
     condition = node_condition(late, "")
     assert (published_result(late), condition["status"]) == ("failed", "False")
-    assert condition["message"].endswith(("a stage has passed", "observes for too long", "the gate judged"))
+    ends = ("a stage has passed", "`waivers-must` allows", "observes for too long", "the gate judged")
+    assert condition["message"].endswith(ends)
 
 
 def test_a_gate_that_observes_is_a_note_and_an_annotation(server: CheckedNode) -> None:

@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent.assess.assessment import ControlStatus
 from agent.base.host.probe import K3sProcess
-from agent.base.model import Role
+from agent.base.model import FixOwner, Remediation, Role
 from agent.base.value import replace
 from agent.cli.verbs import converge
+from agent.cli.verbs.drift import drift
 from agent.cluster.kubernetes.queries import Query
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from tests.fake import fake_host, in_memory
+from tests.unit.assessed import KEYS, assessment, verdict
 from tests.unit.cluster.api_server import ApiServer
 from tests.unit.cluster.kubernetes import samples
 
@@ -94,3 +97,16 @@ def test_the_cluster_is_not_asked_what_breaks(way: str, root: Path) -> None:
         asked = ["/apis/networking.k8s.io/v1/networkpolicies?limit=250"] * (way in ("accepted", "journal"))
         assert [path for _, path, _ in api.asked] == asked
     assert (root / POLICY).exists() is (way != "agent")
+
+
+def test_a_repair_by_the_drift_check_accepts_no_impact(root: Path) -> None:
+    """Nobody reads the question of a timer, so the log has it."""
+    path = root / "etc/k3s-harden/config.yaml"
+    path.parent.mkdir()
+    path.write_text("drift: {repair: true}\n")
+    (root / "run").mkdir()
+    (root / "run/k3s-harden.lock").touch()
+    found = verdict(KEYS, ControlStatus.FAIL)._replace(remediation=Remediation(owner=FixOwner.APPLY))
+    lines = list(drift(server(root, RUNNING), REQUEST, lambda **_: assessment(found)))
+    assert [line for line in lines if line.startswith("it is not known what breaks in the cluster")]
+    assert not (root / POLICY).exists()
