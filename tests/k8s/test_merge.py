@@ -67,7 +67,7 @@ if real_k3s():
     )
 LOWER = """\
 kube-apiserver-arg+:
-  - audit-log-maxage=45
+  - audit-log-maxage=4_5
   - request-timeout=90s
   - service-account-max-token-expiration=48h
   - authorization-mode=Node
@@ -275,4 +275,4 @@ def _normal(value: str) -> object:
     if value and time:
         hours, minutes, seconds = (int(part or 0) for part in time.groups())
         return (hours * 60 + minutes) * 60 + seconds
-    return value.strip(":[]")
+    return value.strip(":[]").replace("_", "")
