@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.base.errors import HostError
-from agent.cluster.kubernetes import parsing, running_objects
+from agent.cluster.kubernetes import parsing, running_objects, running_parsing
 from agent.cluster.kubernetes.network_policies import parse_policy
 from agent.cluster.kubernetes.queries import MONITORS, OBJECTS, REFERRERS, REQUESTS, ApiRequest, Query
 from agent.cluster.kubernetes.workloads import CONTROLLERS
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 def _pod(item: Json) -> running_objects.RunningWorkload:
-    return running_objects.RunningWorkload(parsing.pod(item), running_objects.network_pod(item))
+    return running_objects.RunningWorkload(parsing.pod(item), running_parsing.network_pod(item))
 
 
 def _template(kind: str, item: Json) -> running_objects.RunningWorkload:
-    security, network = parsing.controller(kind, item), running_objects.network_template(kind, item)
+    security, network = parsing.controller(kind, item), running_parsing.network_template(kind, item)
     return running_objects.RunningWorkload(security, network, _missing(item))
 
 
@@ -55,10 +55,10 @@ _LISTS: Mapping[str, _List] = {
     running_objects.PODS: _List("/api/v1/pods", _pod),
     **{str(query): _List(REQUESTS[query].path, partial(_template, kind)) for query, kind in CONTROLLERS.items()},
     "namespaces": _List("/api/v1/namespaces", parsing.namespace),
-    "services": _List("/api/v1/services", running_objects.service),
-    "endpointslices": _List("/apis/discovery.k8s.io/v1/endpointslices", running_objects.endpoint_slice),
+    "services": _List("/api/v1/services", running_parsing.service),
+    "endpointslices": _List("/apis/discovery.k8s.io/v1/endpointslices", running_parsing.endpoint_slice),
     "networkpolicies": _List(REQUESTS[Query.NETWORK_POLICIES].path, parse_policy),
-    "nodes": _List("/api/v1/nodes", running_objects.network_node),
+    "nodes": _List("/api/v1/nodes", running_parsing.network_node),
     "serviceaccounts": _List(
         "/api/v1/serviceaccounts", parsing.service_account, parameters="fieldSelector=metadata.name%3Ddefault"
     ),
@@ -75,11 +75,11 @@ def read_running(client: ApiClient, url: str) -> running_objects.Running:
     lists = {
         **_LISTS,
         **{
-            kind: _List(path, partial(running_objects.referrer, kind), may_be_missing=True)
+            kind: _List(path, partial(running_parsing.referrer, kind), may_be_missing=True)
             for kind, path in REFERRERS.items()
         },
         **{
-            kind: _List(path, partial(running_objects.monitor, kind), may_be_missing=True)
+            kind: _List(path, partial(running_parsing.monitor, kind), may_be_missing=True)
             for kind, path in MONITORS.items()
         },
     }

@@ -1,13 +1,11 @@
-"""Objects of a running cluster, reduced to what decides which traffic reaches which pods. Any JSON is accepted."""
+"""Objects of a running cluster, reduced to what decides which traffic reaches which pods."""
 
 from __future__ import annotations
 
-import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.base.value import Row
-from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string
 from agent.cluster.kubernetes.workloads import CONTROLLERS
 
 if TYPE_CHECKING:
@@ -16,17 +14,6 @@ if TYPE_CHECKING:
     from agent.cluster.kubernetes.objects import Json, Workload
     from agent.k3s.allow_rule import Labels
 
-_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-_HOST = re.compile(
-    rf"(?:(?<![a-z0-9])([a-z][a-z0-9+-]{{0,15}})://)?(?<![a-z0-9-])((?:{_LABEL}\.){{1,8}}{_LABEL})(?::(\d{{1,5}})(?!\d))?"
-)
-"""A name or IPv4 address in a text, with the scheme before it and the port after it."""
-_MOST_HOSTS = 500
-"""Names in one pod."""
-_LONGEST_TEXT = 65_536
-_DEEPEST = 40
-"""Levels of an object that names Services."""
-_SCHEME_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 PODS = "pods"
 """The name of the list of pods. Those of controllers have the names of their queries."""
 _OF_CONTROLLERS = (
@@ -40,7 +27,6 @@ _OF_CONTROLLERS = (
     "statefulset.kubernetes.io/",
 )
 """Beginnings of the labels that controllers set on their pods, and that differ between these."""
-_SCRAPE, _SCRAPE_PORT = "prometheus.io/scrape", "prometheus.io/port"
 
 
 class ObjectName(NamedTuple):
@@ -214,198 +200,3 @@ class Running(NamedTuple):
 def own_labels(labels: Mapping[str, str]) -> Labels:
     """Return labels of a pod without those that controllers set."""
     return tuple(sorted(pair for pair in labels.items() if not pair[0].startswith(_OF_CONTROLLERS)))
-
-
-def network_pod(item: Json) -> NetworkPod:
-    """Return a pod."""
-    return _network_pod("Pod", item, as_mapping(item))
-
-
-def network_template(kind: str, item: Json) -> NetworkPod:
-    """Return the template of a controller."""
-    spec = as_mapping(as_mapping(item).get("spec"))
-    of_pods = _at(spec, "jobTemplate", "spec") if kind == "CronJob" else spec
-    return _network_pod(kind, item, as_mapping(of_pods.get("template")))
-
-
-def _network_pod(kind: str, item: Json, pod: Mapping[str, Json]) -> NetworkPod:
-    own, metadata, spec, status = _at(item, "metadata"), _at(pod, "metadata"), _at(pod, "spec"), _at(pod, "status")
-    owners = map(as_mapping, as_list(own.get("ownerReferences")))
-    owner = next((owner for owner in owners if owner.get("controller") is True), {})
-    containers = [as_mapping(found) for key in ("containers", "initContainers") for found in as_list(spec.get(key))]
-    addresses = [as_string(as_mapping(found).get("ip")) for found in as_list(status.get("podIPs"))]
-    conditions = map(as_mapping, as_list(_at(item, "status").get("conditions")))
-    is_done = any(found.get("type") in {"Complete", "Failed"} and found.get("status") == "True" for found in conditions)
-    return NetworkPod(
-        namespace=as_string(own.get("namespace")),
-        kind=kind,
-        name=as_string(own.get("name")),
-        labels=_texts(metadata.get("labels")),
-        controller=f"{as_string(owner.get('kind'))} {as_string(owner.get('name'))}" if owner else "",
-        node=as_string(spec.get("nodeName")),
-        addresses=tuple(filter(None, addresses)) or _one(status.get("podIP")),
-        host_network=spec.get("hostNetwork") is True,
-        ports=tuple(port for container in containers for port in _pod_ports(container)),
-        images=tuple(as_string(container.get("image")) for container in containers),
-        mentions=tuple(dict.fromkeys(mention for container in containers for mention in _mentions(container))),
-        scrape_port=_scrape_port(metadata),
-        is_over=status.get("phase") in {"Succeeded", "Failed"} or (kind == "Job" and is_done),
-    )
-
-
-def _pod_ports(container: Mapping[str, Json]) -> Iterator[PodPort]:
-    for port in map(as_mapping, as_list(container.get("ports"))):
-        yield PodPort(
-            _number(port.get("containerPort")),
-            as_string(port.get("protocol")) or "TCP",
-            as_string(port.get("name")),
-            _number(port.get("hostPort")),
-            as_string(container.get("name")),
-        )
-
-
-def _mentions(container: Mapping[str, Json]) -> Iterator[Mention]:
-    variables = [as_mapping(found).get("value") for found in as_list(container.get("env"))]
-    texts = (*variables, *as_list(container.get("command")), *as_list(container.get("args")))
-    found = (host for text in texts for host in _HOST.finditer(as_string(text)[:_LONGEST_TEXT].lower()))
-    for _, match in zip(range(_MOST_HOSTS), found):
-        scheme, host, port = match.groups()
-        yield Mention(host, int(port or _SCHEME_PORTS.get(scheme or "", 0)), as_string(container.get("name")))
-
-
-def service(item: Json) -> Service:
-    """Return a Service."""
-    metadata, spec = _at(item, "metadata"), _at(item, "spec")
-    balanced = map(as_mapping, as_list(_at(item, "status", "loadBalancer").get("ingress")))
-    return Service(
-        namespace=as_string(metadata.get("namespace")),
-        name=as_string(metadata.get("name")),
-        type=as_string(spec.get("type")) or "ClusterIP",
-        selector=_texts(spec.get("selector")),
-        labels=_texts(metadata.get("labels")),
-        addresses=_strings(spec.get("clusterIPs")) or _one(spec.get("clusterIP")),
-        ports=tuple(
-            ServicePort(
-                as_string(port.get("name")),
-                _number(port.get("port")),
-                as_string(port.get("protocol")) or "TCP",
-                port["targetPort"] if isinstance(port.get("targetPort"), (int, str)) else _number(port.get("port")),
-                _number(port.get("nodePort")),
-            )
-            for port in map(as_mapping, as_list(spec.get("ports")))
-        ),
-        external_addresses=_strings(spec.get("externalIPs")),
-        balanced={
-            as_string(found.get("ip")) or as_string(found.get("hostname")): as_string(found.get("ipMode")) or "VIP"
-            for found in balanced
-        },
-        scrape_port=_scrape_port(metadata),
-    )
-
-
-def endpoint_slice(item: Json) -> EndpointSlice:
-    """Return an EndpointSlice."""
-    metadata = _at(item, "metadata")
-    endpoints = map(as_mapping, as_list(as_mapping(item).get("endpoints")))
-    return EndpointSlice(
-        as_string(metadata.get("namespace")),
-        _texts(metadata.get("labels")).get("kubernetes.io/service-name", ""),
-        tuple(address for endpoint in endpoints for address in _strings(endpoint.get("addresses"))),
-        tuple(
-            (as_string(port.get("name")), _number(port.get("port")), as_string(port.get("protocol")) or "TCP")
-            for port in map(as_mapping, as_list(as_mapping(item).get("ports")))
-        ),
-    )
-
-
-def referrer(kind: str, item: Json) -> Referrer:
-    """Return the Services that an object names."""
-    metadata, spec = _at(item, "metadata"), _at(item, "spec")
-    own = as_string(metadata.get("namespace"))
-    annotated = _texts(metadata.get("annotations")).get("kubernetes.io/ingress.class", "")
-    return Referrer(
-        ObjectName(own, kind, as_string(metadata.get("name"))),
-        as_string(spec.get("ingressClassName")) or annotated,
-        tuple(dict.fromkeys(_references(as_mapping(item).get("webhooks") or spec, own))),
-    )
-
-
-def _references(node: Json, own: str, depth: int = 0) -> Iterator[Reference]:
-    """Yield the Services below a node: those of Ingress, HTTPRoute, IngressRoute, webhooks and APIService."""
-    if depth > _DEEPEST:
-        return
-    for part in as_list(node):
-        yield from _references(part, own, depth + 1)
-    for key, part in as_mapping(node).items():
-        named = as_list(part) if key in {"services", "backendRefs"} else [part] if key == "service" else []
-        for found in map(as_mapping, named):
-            name, port = as_string(found.get("name")), found.get("port")
-            if name and found.get("kind", "Service") == "Service":
-                number = as_mapping(port).get("number") or as_mapping(port).get("name") or port
-                usable = number if isinstance(number, (int, str)) else 0
-                yield Reference(as_string(found.get("namespace")) or own, name, usable)
-        yield from _references(part, own, depth + 1)
-
-
-def monitor(kind: str, item: Json) -> Monitor:
-    """Return a ServiceMonitor or PodMonitor."""
-    metadata, spec = _at(item, "metadata"), _at(item, "spec")
-    chosen = _at(spec, "namespaceSelector")
-    own = as_string(metadata.get("namespace"))
-    ends = [*as_list(spec.get("endpoints")), *as_list(spec.get("podMetricsEndpoints"))]
-    ports = ((as_mapping(end).get("port") or as_mapping(end).get("targetPort")) for end in ends)
-    return Monitor(
-        ObjectName(own, kind, as_string(metadata.get("name"))),
-        _at(spec, "selector"),
-        () if chosen.get("any") is True else _strings(chosen.get("matchNames")) or (own,),
-        tuple(port for port in ports if isinstance(port, (int, str))),
-    )
-
-
-def network_node(item: Json) -> NetworkNode:
-    """Return a node."""
-    metadata, spec = _at(item, "metadata"), _at(item, "spec")
-    found = [as_mapping(address) for address in as_list(_at(item, "status").get("addresses"))]
-    roles = ("control-plane", "etcd", "master")
-    internal, external = (
-        tuple(as_string(address.get("address")) for address in found if address.get("type") == kind)
-        for kind in ("InternalIP", "ExternalIP")
-    )
-    return NetworkNode(
-        as_string(metadata.get("name")),
-        any(f"node-role.kubernetes.io/{role}" in as_mapping(metadata.get("labels")) for role in roles),
-        internal,
-        external,
-        _strings(spec.get("podCIDRs")) or _one(spec.get("podCIDR")),
-        _texts(metadata.get("annotations")).get("k3s.io/node-args", ""),
-    )
-
-
-def _at(item: Json, *keys: str) -> Mapping[str, Json]:
-    for key in keys:
-        item = as_mapping(item).get(key)
-    return as_mapping(item)
-
-
-def _texts(value: Json) -> dict[str, str]:
-    return {key: text for key, text in as_mapping(value).items() if isinstance(text, str)}
-
-
-def _strings(value: Json) -> tuple[str, ...]:
-    return tuple(text for text in as_list(value) if isinstance(text, str))
-
-
-def _one(value: Json) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) and value else ()
-
-
-def _number(value: Json) -> int:
-    return value if isinstance(value, int) else 0
-
-
-def _scrape_port(metadata: Mapping[str, Json]) -> int | None:
-    annotations = _texts(metadata.get("annotations"))
-    if annotations.get(_SCRAPE, "").lower() != "true":
-        return None
-    port = annotations.get(_SCRAPE_PORT, "")
-    return int(port) if re.fullmatch("[0-9]{1,5}", port) else 0

@@ -1,4 +1,4 @@
-"""Traffic to pods: which paths the objects of a cluster declare, and which pods are at their ends."""
+"""The objects of a cluster that decide which traffic reaches which pods, by what is looked up."""
 
 from __future__ import annotations
 
@@ -8,32 +8,21 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.value import Value
-from agent.cluster.kubernetes.network_policies import OUTSIDE, Client, selects
+from agent.cluster.kubernetes.network_policies import Client, selects
 from agent.cluster.kubernetes.running_objects import NetworkPod, ObjectName, ServicePort
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from agent.cluster.kubernetes.network_policies import NetworkPolicy
     from agent.cluster.kubernetes.running_objects import (
         EndpointSlice,
-        Mention,
         Monitor,
         NetworkNode,
-        Reference,
         Referrer,
         Service,
     )
     from agent.k3s.allow_rule import Labels
-
-_LB_NAME, _LB_NAMESPACE = "svccontroller.k3s.cattle.io/svcname", "svccontroller.k3s.cattle.io/svcnamespace"
-"""Labels of the pods of ServiceLB (k3s, pkg/cloudprovider/servicelb.go)."""
-_NAME_LABELS = ("app.kubernetes.io/name", "app", "k8s-app")
-_SCRAPERS = ("prometheus", "vmagent", "victoria-metrics", "alloy", "grafana-agent", "otel", "opentelemetry", "telegraf")
-_WEBHOOKS = ("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration", "APIService")
-_INGRESS_CONTROLLER = "traefik"
-"""K3s' own one, also for objects without a class."""
-
 
 _MOST_ABOVE = 4
 """Controllers above a pod."""
@@ -45,27 +34,6 @@ class Target(NamedTuple):
     pod: NetworkPod
     port: int
     protocol: str
-
-
-class Flow(Value):
-    """Connections from the same kind of client, which an object declares."""
-
-    object: ObjectName
-    """What breaks if they are cut."""
-    client: str
-    """In words."""
-    clients: tuple[Client, ...]
-    targets: tuple[Target, ...]
-    field: str
-    found: str
-    service: Service | None = None
-    """The Service whose endpoints the targets are."""
-    stays_open: bool = False
-    """Whether the client keeps its connections, so that only the next one is cut."""
-    condition: str = ""
-    """When these connections are cut, if not always."""
-    is_certain: bool = True
-    """Whether connections take this path at all."""
 
 
 class Cluster(Value):
@@ -125,7 +93,8 @@ class Cluster(Value):
         return found
 
     @cached_property
-    def _services(self) -> Mapping[tuple[str, str], Service]:
+    def services_by_name(self) -> Mapping[tuple[str, str], Service]:
+        """The Services by namespace and name."""
         return {(service.namespace, service.name): service for service in self.services}
 
     @cached_property
@@ -182,218 +151,7 @@ class Cluster(Value):
             return tuple(dict.fromkeys(ends))
         chosen = {"matchLabels": service.selector}
         pods = (pod for pod in self.by_namespace.get(service.namespace, ()) if selects(chosen, pod.labels))
-        return tuple(Target(pod, number, port.protocol) for pod in pods for number in _numbers(pod, port.target))
-
-    def flows(self) -> Iterator[Flow]:
-        """Yield the declared paths that can lead from outside of a namespace to its pods."""
-        for service in self.services:
-            yield from self._exposed(service)
-        yield from self._host_ports()
-        for found in self.referrers:
-            yield from self._of_referrer(found)
-        yield from self._scraped()
-        for title, pods in self.workloads.items():
-            for mention in dict.fromkeys(mention for pod in pods for mention in pod.mentions):
-                yield from self._of_mention(title, pods, mention)
-
-    def _exposed(self, service: Service) -> Iterator[Flow]:
-        name = ObjectName(service.namespace, "Service", service.name)
-        for port in service.ports:
-            ways = {
-                "status.loadBalancer": ", ".join(service.balanced) if service.type == "LoadBalancer" else "",
-                f"spec.ports[{port.name or port.number}].nodePort": str(port.node_port or ""),
-                "spec.externalIPs": ", ".join(service.external_addresses),
-            }
-            targets = self.targets(service, port)
-            used = {field: value for field, value in ways.items() if value}
-            if used:
-                found = "; ".join(used.values())
-                yield Flow(
-                    name, "clients outside", (OUTSIDE,), targets, ", ".join(used), found, service, condition=_FAR
-                )
-            if service.type == "LoadBalancer":
-                yield from self._through_service_lb(name, service, port, targets)
-
-    @cached_property
-    def _balancers(self) -> list[NetworkPod]:
-        return [pod for pods in self.workloads.values() for pod in pods if is_balancer(pod)]
-
-    def _through_service_lb(
-        self, name: ObjectName, service: Service, port: ServicePort, targets: tuple[Target, ...]
-    ) -> Iterator[Flow]:
-        """Yield the hops of packets whose address is not in status.loadBalancer, so that kube-proxy passes them on."""
-        pods = [pod for pod in self._balancers if _is_balancer_of(pod, service)]
-        nodes = {pod.node for pod in pods}
-        direct = {address for address, mode in service.balanced.items() if mode == "VIP"}
-        inside = (address for node in self.nodes if node.name in nodes for address in (*node.internal, *node.external))
-        others = [address for address in dict.fromkeys(inside) if address not in direct]
-        if not pods or (not others and direct):
-            return
-        is_proxy = bool(service.balanced) and not direct
-        condition = f"packets for {', '.join(others)}, which status.loadBalancer does not have" if others else ""
-        ends = tuple(
-            Target(pod, own.number, own.protocol)
-            for pod in pods
-            for own in pod.ports
-            if own.host_port == port.number and own.protocol == port.protocol
-        )
-        field, text = (
-            "status.loadBalancer",
-            ", ".join(f"{key} ({mode})" for key, mode in service.balanced.items()) or "none",
-        )
-        first = Flow(
-            name,
-            "clients outside, through ServiceLB",
-            (OUTSIDE,),
-            ends,
-            field,
-            text,
-            condition=condition,
-            is_certain=is_proxy,
-        )
-        balancers = self.clients(pods)
-        yield first
-        yield Flow(
-            name, "ServiceLB", balancers, targets, field, text, service, condition=condition, is_certain=is_proxy
-        )
-
-    def _host_ports(self) -> Iterator[Flow]:
-        for title, pods in self.workloads.items():
-            for port in dict.fromkeys(port for pod in pods for port in pod.ports if port.host_port):
-                targets = tuple(
-                    Target(pod, port.number, port.protocol)
-                    for pod in pods
-                    if not pod.host_network and not is_balancer(pod)
-                )
-                field = f"containers[{port.container}].ports.hostPort"
-                yield Flow(title, "clients outside", (OUTSIDE,), targets, field, str(port.host_port), condition=_FAR)
-
-    def _of_referrer(self, found: Referrer) -> Iterator[Flow]:
-        is_of_server = found.object.kind in _WEBHOOKS
-        clients = self._api_servers() if is_of_server else self._controllers(found.ingress_class)
-        for reference in found.services:
-            for service, port in self._ports(reference):
-                text = f"{service.namespace}/{service.name}:{port.number}"
-                for client, ends in clients.items():
-                    yield Flow(
-                        found.object,
-                        client,
-                        ends,
-                        self.targets(service, port),
-                        "service",
-                        text,
-                        service,
-                        stays_open=is_of_server,
-                    )
-
-    def _ports(self, reference: Reference) -> Iterator[tuple[Service, ServicePort]]:
-        service = self._services.get((reference.namespace, reference.service))
-        for port in service.ports if service else ():
-            if reference.port in {0, port.number, port.name}:
-                yield service, port  # type: ignore[misc]  # it has ports
-
-    def _api_servers(self) -> Mapping[str, tuple[Client, ...]]:
-        return {
-            "the API server": tuple(self.node_clients[node.name] for node in self.nodes if node.is_server) or (OUTSIDE,)
-        }
-
-    def _controllers(self, ingress_class: str) -> Mapping[str, tuple[Client, ...]]:
-        wanted = ingress_class or _INGRESS_CONTROLLER
-        return self._named_clients((wanted,)) or {f"the controller of Ingress class {wanted}": (OUTSIDE,)}
-
-    def _named_clients(self, names: Iterable[str]) -> Mapping[str, tuple[Client, ...]]:
-        """Return the workloads whose name label or image has one of these names, with their pods as clients."""
-        return {
-            str(title): self.clients(pods)
-            for title, pods in self.workloads.items()
-            if any(name in text for name in names for text in _names(pods[0]))
-        }
-
-    def clients(self, pods: Iterable[NetworkPod]) -> tuple[Client, ...]:
-        """Return pods as clients: those with equal labels as one, and those with the network of their node as that."""
-        found: dict[object, Client] = {}
-        for pod in pods:
-            if pod.host_network:
-                found.setdefault(pod.node, self.node_clients.get(pod.node, OUTSIDE))
-            else:
-                before = found.get(pod.own_labels, Client(pod.namespace, pod.labels))
-                found[pod.own_labels] = before._replace(addresses=before.addresses + pod.addresses)
-        return tuple(found.values())
-
-    def _scraped(self) -> Iterator[Flow]:
-        scrapers = self._named_clients(_SCRAPERS)
-        for found in self.monitors:
-            for client, ends in (scrapers or {"Prometheus": (OUTSIDE,)}).items():
-                yield Flow(
-                    found.object,
-                    client,
-                    ends,
-                    tuple(self._monitored(found)),
-                    "spec.selector",
-                    f"ports {', '.join(map(str, found.ports))}",
-                )
-        for client, ends in scrapers.items():
-            for title, pods in self.workloads.items():
-                pod = pods[0]
-                if pod.scrape_port is not None:
-                    numbers = [pod.scrape_port] if pod.scrape_port else [port.number for port in pod.ports]
-                    targets = tuple(Target(own, number, "TCP") for own in pods for number in numbers)
-                    yield Flow(title, client, ends, targets, "prometheus.io/scrape", "true")
-            for service in self.services:
-                if service.scrape_port is not None:
-                    name = ObjectName(service.namespace, "Service", service.name)
-                    numbers = [service.scrape_port] if service.scrape_port else []
-                    all_ends = [target for port in service.ports for target in self.targets(service, port)]
-                    targets = tuple(
-                        dict.fromkeys(Target(end.pod, number, "TCP") for end in all_ends for number in numbers)
-                    ) or tuple(all_ends)
-                    yield Flow(name, client, ends, targets, "prometheus.io/scrape", "true", service)
-
-    def _monitored(self, monitor: Monitor) -> Iterator[Target]:
-        if monitor.object.kind == "PodMonitor":
-            for pod in self.pods:
-                if (not monitor.namespaces or pod.namespace in monitor.namespaces) and selects(
-                    monitor.selector, pod.labels
-                ):
-                    yield from (Target(pod, number, "TCP") for port in monitor.ports for number in _numbers(pod, port))
-            return
-        for service in self.services:
-            if (not monitor.namespaces or service.namespace in monitor.namespaces) and selects(
-                monitor.selector, service.labels
-            ):
-                for port in service.ports:
-                    if {port.name, port.number, port.target} & set(monitor.ports):
-                        yield from self.targets(service, port)
-
-    def _of_mention(self, title: ObjectName, pods: list[NetworkPod], mention: Mention) -> Iterator[Flow]:
-        service = self._mentioned(mention.host)
-        if service is None or service.namespace == title.namespace:
-            return
-        chosen = [port for port in service.ports if mention.port == port.number] or [*service.ports]
-        targets = tuple(target for port in chosen for target in self.targets(service, port))
-        if "None" in service.addresses and mention.port:
-            # A headless Service has no ports of its own.
-            targets = tuple(dict.fromkeys(Target(end.pod, mention.port, end.protocol) for end in targets))
-        text = f"{mention.host}:{mention.port}" if mention.port else mention.host
-        field = f"containers[{mention.container}]"
-        yield Flow(title, str(title), self.clients(pods), targets, field, text, service)
-
-    @cached_property
-    def _by_service_address(self) -> Mapping[str, Service]:
-        return {address: service for service in self.services for address in service.addresses if address != "None"}
-
-    def _mentioned(self, host: str) -> Service | None:
-        """Return the Service that a host name `NAME.NAMESPACE` or `POD.NAME.NAMESPACE`, or an address is about."""
-        if host in self._by_service_address:
-            return self._by_service_address[host]
-        parts = host.split(".")
-        for first, second in zip(parts, parts[1:3]):
-            if (second, first) in self._services:
-                return self._services[second, first]
-        return None
-
-
-_FAR = "not from the node of the pod"
+        return tuple(Target(pod, number, port.protocol) for pod in pods for number in numbers(pod, port.target))
 
 
 def _first_two(text: str) -> list[str]:
@@ -404,24 +162,9 @@ def _first_two(text: str) -> list[str]:
         return []
 
 
-def _numbers(pod: NetworkPod, port: int | str) -> Iterator[int]:
+def numbers(pod: NetworkPod, port: int | str) -> Iterator[int]:
     """Yield the number of a port by number or name."""
     if isinstance(port, int):
         yield port
     else:
         yield from (own.number for own in pod.ports if own.name == port)
-
-
-def _names(pod: NetworkPod) -> Iterator[str]:
-    yield from (pod.labels.get(label, "") for label in _NAME_LABELS)
-    yield from (image.rpartition("/")[2].partition(":")[0] for image in pod.images)
-
-
-def is_balancer(pod: NetworkPod) -> bool:
-    """Return whether a pod belongs to ServiceLB."""
-    return _LB_NAME in pod.labels
-
-
-def _is_balancer_of(pod: NetworkPod, service: Service) -> bool:
-    own = pod.labels.get(_LB_NAMESPACE, service.namespace)
-    return (pod.labels.get(_LB_NAME), own) == (service.name, service.namespace)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.base.model import Instruction, Remediation
 from agent.base.value import replace
 from agent.base.yaml_reader import plain, read_documents
+from agent.cluster.kubernetes.declared_paths import DeclaredPaths, Flow, is_balancer
 from agent.cluster.kubernetes.network_policies import Client, Policies, parse_policy
 from agent.cluster.kubernetes.running_objects import ObjectName, own_labels
-from agent.cluster.kubernetes.traffic import Flow, Target, is_balancer
+from agent.cluster.kubernetes.traffic import Target
 from agent.findings.impact import Break, Reason, Topic, When, advice, listed
 from agent.harden.desired.resources import network_policies
 from agent.k3s.allow_rule import AllowedPods, AllowedPort, AllowRule, labels
@@ -120,7 +121,7 @@ class _Comparison:
             )
 
     def _declared(self) -> Iterator[Break]:
-        for flow in self._cluster.flows():
+        for flow in DeclaredPaths(self._cluster).flows():
             when = When.NEXT_CONNECTION if flow.stays_open else When.AT_ONCE
             cut, condition = self._cut(flow.clients, flow.targets), flow.condition
             if cut is not None and cut.shares_node:
