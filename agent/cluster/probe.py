@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from agent.base.errors import HardenError
 from agent.cluster.connection import connect
 from agent.cluster.kubernetes import parsing
-from agent.cluster.kubernetes.probes import CONTROLS, MOST_NAMESPACES, ProbeAnswer, pod, rejected_by
+from agent.cluster.kubernetes.probes import CONTROLS, MOST_NAMESPACES, pod, rejected_by
 from agent.cluster.reader import KUBECONFIGS, LIMITS
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def probed(
         problems["probes"] = (
             f"probed only the first {MOST_NAMESPACES} of {len(namespaces)} namespaces without exemption"
         )
-    answers: dict[tuple[str, str], ProbeAnswer] = {}
+    answers: dict[tuple[str, str], str] = {}
     try:
         client, _, _ = connect(host, [data_dir / name for name in KUBECONFIGS], LIMITS)
         with client:
@@ -55,9 +55,9 @@ def probed(
                     status, answer = _dry_run(client, namespace, control)
                     if status == _CREATED:
                         is_broken = breaks(control, parsing.pod(answer))
-                        answers[namespace, control] = ProbeAnswer("" if is_broken else _MUTATED)
+                        answers[namespace, control] = "" if is_broken else _MUTATED
                     elif rejected_by(answer):
-                        answers[namespace, control] = ProbeAnswer(rejected_by(answer))
+                        answers[namespace, control] = rejected_by(answer)
     except HardenError as error:
         problems["probes"] = error.message
     return cluster._replace(problems=problems, probes=answers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from agent.cluster.kubernetes.label_selectors import selects
 from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string, at, identity, rule_texts
 from agent.cluster.kubernetes.queries import Query
 
@@ -91,22 +92,6 @@ def policy_binding(item: Json) -> PolicyBinding:
     denies = "Deny" in as_list(spec.get("validationActions")) and _is_about_pods(resources, rules)
     selectors = (as_mapping(resources.get("namespaceSelector")),) if denies else ()
     return PolicyBinding(as_string(spec.get("policyName")), selectors)
-
-
-def selects(selector: Json, labels: Mapping[str, str]) -> bool:
-    """Return whether a label selector matches (apimachinery, pkg/apis/meta/v1/helpers.go)."""
-    expected = as_mapping(as_mapping(selector).get("matchLabels"))
-    expressions = map(as_mapping, as_list(as_mapping(selector).get("matchExpressions")))
-    return all(labels.get(key) == value for key, value in expected.items()) and all(
-        _is_met(expression, labels) for expression in expressions
-    )
-
-
-def _is_met(expression: Mapping[str, Json], labels: Mapping[str, str]) -> bool:
-    value, operator = labels.get(as_string(expression.get("key"))), as_string(expression.get("operator"))
-    if operator in {"Exists", "DoesNotExist"}:
-        return (value is not None) == (operator == "Exists")
-    return (value in as_list(expression.get("values"))) == (operator == "In")
 
 
 _ANY: Json = {"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["*"], "resources": ["*"]}

@@ -6,7 +6,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from agent.base.value import Value
-from agent.cluster.kubernetes.network_policies import OUTSIDE, Client, selects
+from agent.cluster.kubernetes.label_selectors import selects
+from agent.cluster.kubernetes.network_policies import OUTSIDE, Client
 from agent.cluster.kubernetes.running_objects import ObjectName
 from agent.cluster.kubernetes.traffic import Target, numbers
 

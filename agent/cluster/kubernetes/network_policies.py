@@ -8,6 +8,7 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, NamedTuple
 
+from agent.cluster.kubernetes.label_selectors import selects
 from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string
 
 if TYPE_CHECKING:
@@ -107,25 +108,6 @@ class Policies:
         else:
             known = client.namespace == namespace
         return known and selects(peer.get("podSelector"), client.labels)
-
-
-def selects(selector: Json, labels: Mapping[str, str]) -> bool:
-    """Return whether a label selector selects an object with these labels; an empty or missing one selects all."""
-    wanted = as_mapping(as_mapping(selector).get("matchLabels"))
-    expressions = map(as_mapping, as_list(as_mapping(selector).get("matchExpressions")))
-    return all(labels.get(key) == value for key, value in wanted.items()) and all(
-        _meets(expression, labels) for expression in expressions
-    )
-
-
-def _meets(expression: Mapping[str, Json], labels: Mapping[str, str]) -> bool:
-    value, values = labels.get(as_string(expression.get("key"))), as_list(expression.get("values"))
-    return {
-        "In": value is not None and value in values,
-        "NotIn": value not in values,
-        "Exists": value is not None,
-        "DoesNotExist": value is None,
-    }.get(as_string(expression.get("operator")), False)
 
 
 def _covers(item: Mapping[str, Json], pod: NetworkPod, port: int, protocol: str) -> bool:

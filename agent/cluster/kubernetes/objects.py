@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from agent.cluster.kubernetes.access_reviews import AccessReview
-    from agent.cluster.kubernetes.probes import ProbeAnswer
     from agent.cluster.kubernetes.queries import Query
 
 Json = Any
@@ -197,8 +196,8 @@ class Cluster(NamedTuple):
     """The effective configuration of each kubelet, by the name of its node."""
     reviews: Mapping[AccessReview, bool] = {}
     """What the API server answered about access."""
-    probes: Mapping[tuple[str, str], ProbeAnswer] = {}
-    """What it answered about pods that break the rule of a control, by the names of the namespace and the control."""
+    probes: Mapping[tuple[str, str], str] = {}
+    """What rejects a pod that breaks the rule of a control, by namespace and control; empty if it is admitted."""
     audit_log_age: float | None = None
     """Seconds since the last event of the audit log after all requests; None if the log was not looked at."""
     problem: str = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.cluster.kubernetes.parsing import as_mapping, as_string
 
@@ -14,21 +14,6 @@ if TYPE_CHECKING:
 
 MOST_NAMESPACES = 50
 """Namespaces that are probed."""
-
-
-class ProbeAnswer(NamedTuple):
-    """What the API server decided about a pod."""
-
-    engine: str
-    """What rejects it; empty if it is admitted."""
-
-    @property
-    def is_rejected(self) -> bool:
-        """Whether the pod is rejected."""
-        return bool(self.engine)
-
-    def __str__(self) -> str:
-        return self.engine
 
 
 _CONTEXT: Json = {

@@ -8,7 +8,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.value import Value
-from agent.cluster.kubernetes.network_policies import Client, selects
+from agent.cluster.kubernetes.label_selectors import selects
+from agent.cluster.kubernetes.network_policies import Client
 from agent.cluster.kubernetes.running_objects import NetworkPod, ObjectName, ServicePort
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from agent.assess.checks.cluster.workload_rules import workloads_of_site
 from agent.assess.checks.unmet import complete_steps
 from agent.base.model import Component, Instruction
 from agent.cluster.kubernetes import admission
-from agent.cluster.kubernetes.admission import selects
 from agent.cluster.kubernetes.built_in_objects import OWN_NAMESPACES
+from agent.cluster.kubernetes.label_selectors import selects
 from agent.cluster.kubernetes.queries import Query
 from agent.cluster.kubernetes.workloads import QUERIES, workloads_with_controllers
 

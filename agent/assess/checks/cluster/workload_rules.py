@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.assess.checks.cluster.rule import AssessedCluster
     from agent.cluster.kubernetes.objects import Cluster, Container, Workload
-    from agent.cluster.kubernetes.probes import ProbeAnswer
     from agent.harden.guide.k3s_options import OptionRow
     from agent.k3s.components.arguments import EffectiveArguments
 
@@ -223,14 +222,14 @@ def _admission(
             _reason(name, used, exemption if present is _EXEMPT else ""),
         )
         for name, present in levels.items()
-        if not (answer.is_rejected if (answer := answers[name]) else present is not None and present.includes(level))
+        if not (present is not None and present.includes(level) if (answer := answers[name]) is None else answer)
     ]
     apart = [
         *apart,
         *(
             Observed(f"Namespace {name}", f"{answer} rejects it, in a dry run", "asked with --probe")
             for name, answer in answers.items()
-            if answer and answer.is_rejected
+            if answer
         ),
     ]
     listed = [*weak, *apart]
@@ -242,7 +241,7 @@ def _admission(
         found = f"{which} {_at_least(level)}"
         return cluster_answer(ControlStatus.PASS, listed, Query.NAMESPACES, of.cluster)._replace(found=found)
     names = [seen.title.split()[1] for seen in open_]
-    engines = {name: [] if answers[name] else engines_of(of.cluster, namespaces[name]) for name in names}
+    engines = {name: [] if answers[name] is not None else engines_of(of.cluster, namespaces[name]) for name in names}
     is_known = {name: answers[name] is not None or levels[name] is not None for name in names}
     is_decided = any(is_known[name] and name in used and not engines[name] for name in names)
     status = ControlStatus.FAIL if is_decided else ControlStatus.MANUAL
@@ -293,8 +292,8 @@ def _reason(namespace: str, used: set[str], exemption: str) -> str:
     return exemption if namespace in used else OWN_NAMESPACES.get(namespace, exemption)
 
 
-def _enforcement(level: PodSecurityLevel | None, defaults: PodSecurityDefaults, answer: ProbeAnswer | None) -> str:
-    if answer:
+def _enforcement(level: PodSecurityLevel | None, defaults: PodSecurityDefaults, answer: str | None) -> str:
+    if answer is not None:
         return "admits it, in a dry run"
     if defaults.is_disabled:
         return "is not checked, because the plugin PodSecurity is disabled"

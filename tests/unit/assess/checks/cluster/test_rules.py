@@ -17,7 +17,6 @@ from agent.assess.checks.cluster.workload_rules import FORBIDDEN, pod_security_d
 from agent.base.model import Remediation
 from agent.cli.present import remediation
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
-from agent.cluster.kubernetes.probes import ProbeAnswer
 from agent.cluster.kubernetes.queries import REQUESTS, Query
 from agent.cluster.kubernetes.workloads import CONTROLLERS
 from agent.harden.situation.observation import observe_situation
@@ -808,15 +807,15 @@ def test_probes_decide_where_they_have_an_answer(server: Server) -> None:
         Query.VALIDATING_WEBHOOKS: [webhook("kyverno", "pods")],
     }
     name = "pods-privileged"
-    rejected = server.ask(name, objects, probes={("shop", name): ProbeAnswer('webhook "kyverno.svc"')})
+    rejected = server.ask(name, objects, probes={("shop", name): 'webhook "kyverno.svc"'})
     assert rejected.status is PASS
     assert any('webhook "kyverno.svc" rejects it, in a dry run' in text for text in shown(rejected))
-    admitted = server.ask(name, objects, probes={("shop", name): ProbeAnswer("")})
+    admitted = server.ask(name, objects, probes={("shop", name): ""})
     assert (admitted.status, admitted.found) == (FAIL, "1 namespace: Namespace shop")
     assert shown(admitted)[0] == "Namespace shop: admits it, in a dry run"
     label = {**objects, Query.NAMESPACES: [namespace("shop", "restricted")], Query.VALIDATING_WEBHOOKS: []}
     assert server.ask(name, label).status is PASS
-    assert server.ask(name, label, probes={("shop", name): ProbeAnswer("")}).status is FAIL
+    assert server.ask(name, label, probes={("shop", name): ""}).status is FAIL
 
 
 def test_baseline_is_enough_for_some_rules_only(server: Server) -> None:
