@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from agent.base import yaml_reader
 from agent.base.errors import InputError
 from agent.base.model import File, Instruction, Location, OwnCommand, Remediation, Restart
+from agent.base.yaml_reader import plain
+from agent.cluster.kubernetes.parsing import network_policy
 from agent.findings import pod_security
 from agent.findings.manifests import unpacked_objects
 from agent.findings.registry import Problem
@@ -23,18 +25,20 @@ from agent.harden.desired.dropin_options import (
 from agent.harden.guide.files import AUDIT_POLICY, NETWORK_POLICIES, POD_SECURITY_ADMISSION, POD_SECURITY_POLICIES
 from agent.harden.guide.manifests import RESTRICTED_POLICY
 from agent.harden.plan.equivalence import value_of
-from agent.k3s import audit_policy, network_policy
+from agent.k3s import audit_policy
 from agent.k3s.admission_plugins import K3S_DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from agent.cluster.kubernetes.objects import NetworkPolicy
     from agent.findings.manifests import ManifestObject
     from agent.harden.guide.k3s_options import OptionRow
     from agent.harden.situation import Situation
     from agent.k3s.config import ConfigValue
 
 _LARGEST_MANIFEST = 8 << 20
+_INGRESS = "Ingress"
 
 
 def insufficient_edits(situation: Situation, edited: Iterable[str]) -> Iterator[Problem]:
@@ -113,26 +117,29 @@ def _network_policies(
     NetworkPolicies add up: a pod accepts what one of them allows. The other policies of the guide only allow traffic,
     so a file without them is stricter.
     """
-    guarded = {
-        entry.namespace for entry in required if _is_policy(entry) and network_policy.restricts_all_pods(entry.node)
-    }
-    for namespace in sorted(guarded):
-        policies = [entry for entry in found if entry.namespace == namespace and _is_policy(entry)]
-        policies = [entry for entry in policies if network_policy.restricts_all_pods(entry.node)]
+    present = _restricting(found)
+    for namespace in sorted({entry.namespace for entry, _ in _restricting(required)}):
+        policies = [(entry, policy) for entry, policy in present if entry.namespace == namespace]
         if not policies:
             message = f"no NetworkPolicy restricts all pods of the namespace {namespace}"
             expected = "a NetworkPolicy with an empty podSelector"
             yield _forced(Problem(message, expected, "none", Location(file.path)), Restart.NOT_NEEDED)
-        for entry in policies:
-            if network_policy.allows_all(entry.node):
+        for entry, policy in policies:
+            if _INGRESS in policy.opens:
                 message = f"a NetworkPolicy allows all traffic to all pods of the namespace {namespace}"
                 location = Location(file.path, entry.line)
                 found_entry = Problem(message, "rules that name their sources", entry.name, location)
                 yield _forced(found_entry, Restart.NOT_NEEDED)
 
 
-def _is_policy(entry: ManifestObject) -> bool:
-    return entry.kind == "NetworkPolicy"
+def _restricting(objects: Iterable[ManifestObject]) -> list[tuple[ManifestObject, NetworkPolicy]]:
+    """Return the NetworkPolicies that restrict incoming traffic of all pods of their namespace."""
+    policies = ((entry, network_policy(plain(entry.node))) for entry in objects if entry.kind == "NetworkPolicy")
+    return [
+        (entry, policy)
+        for entry, policy in policies
+        if not any(policy.selector.values()) and _INGRESS in policy.limits | policy.opens
+    ]
 
 
 def _pod_security_policies(
@@ -144,7 +151,7 @@ def _pod_security_policies(
     """
     by_name = {(entry.kind, entry.namespace, entry.name): entry for entry in found}
     for entry in required:
-        if _is_policy(entry):
+        if entry.kind == "NetworkPolicy":
             continue
         now = by_name.get((entry.kind, entry.namespace, entry.name))
         if now is None and entry.name != RESTRICTED_POLICY:

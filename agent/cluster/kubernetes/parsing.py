@@ -285,7 +285,8 @@ def _is_everyone(peer: Mapping[str, Json]) -> bool:
     if block:
         return block.get("cidr") in {"0.0.0.0/0", "::/0"} and not block.get("except")
     # Without a namespaceSelector, the podSelector selects pods of the policy's own namespace.
-    return peer.get("namespaceSelector") == {} and not any(pods.values())
+    namespaces = peer.get("namespaceSelector")
+    return isinstance(namespaces, dict) and not any((*namespaces.values(), *pods.values()))
 
 
 def named_row(cells: Json, columns: Mapping[str, int]) -> NamedObject:

@@ -1,4 +1,4 @@
-"""NetworkPolicies: which ones restrict all pods, and which rules allow all sources."""
+"""NetworkPolicies of the API and of manifests: what they restrict, and which rules allow all sources."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.base import yaml_reader
-from agent.k3s.network_policy import allows_all, restricts_all_pods
+from agent.cluster.kubernetes.label_selectors import selects
+from agent.cluster.kubernetes.parsing import network_policy
 
 if TYPE_CHECKING:
-    from agent.base.yaml_reader import Node
+    from agent.cluster.kubernetes.objects import NetworkPolicy
 
 
-def policy(spec: str) -> Node:
+def policy(spec: str) -> NetworkPolicy:
     (document,) = yaml_reader.read_documents(f"spec: {spec}\n".encode(), PurePosixPath("/policy.yaml"))
-    return document.node
+    return network_policy(yaml_reader.plain(document.node))
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,8 @@ def policy(spec: str) -> Node:
     ],
 )
 def test_a_policy_restricts_all_pods_if_it_selects_them_for_ingress(spec: str, *, restricts: bool) -> None:
-    assert restricts_all_pods(policy(spec)) is restricts
+    found = policy(spec)
+    assert (selects(found.selector, {}) and "Ingress" in found.limits) is restricts
 
 
 @pytest.mark.parametrize(
@@ -54,5 +56,5 @@ def test_a_policy_restricts_all_pods_if_it_selects_them_for_ingress(spec: str, *
 )
 def test_a_rule_allows_all_if_it_limits_neither_sources_nor_ports(rule: str, *, allows: bool) -> None:
     """A podSelector without a namespaceSelector selects pods of the same namespace."""
-    assert allows_all(policy(f"{{ingress: [{rule}]}}")) is allows
-    assert not allows_all(policy("{ingress: []}"))
+    assert ("Ingress" in policy(f"{{ingress: [{rule}]}}").opens) is allows
+    assert not policy("{ingress: []}").opens
