@@ -312,8 +312,8 @@ def publish(
     """Publish the state of this node on its Node.
 
     k3s-harden-publish.service runs it after each drift check, and every 15 to 30 minutes. With the setting `publish`,
-    it writes a condition and annotations with the kubelet's credential, if they have changed, and otherwise every six
-    hours. Without the setting, it removes them.
+    it writes a condition and annotations with the kubelet's credential, if they have changed here or on the Node, and
+    otherwise every six hours. Without the setting, it removes them.
     """
     bare_verbs.publish(remove=remove)
 

@@ -10,6 +10,7 @@ from agent.base.errors import HostError
 from agent.base.host.https import Limits, answers_ok
 from agent.cluster.connection import APPLY_PATCH, connect, rejection
 from agent.cluster.node_status import FIELD_MANAGER
+from agent.cluster.nodes import parse_node
 from agent.k3s.components.files import pem
 
 if TYPE_CHECKING:
@@ -45,6 +46,31 @@ def node_name(certificate: bytes) -> str:
     if not _NODE_NAME.fullmatch(name):
         raise HostError("cannot read the name of the Node: the kubelet's certificate is not one of system:node:NAME")
     return name
+
+
+def has_node_status(
+    host: Host,
+    kubeconfig: PurePosixPath,
+    annotations: Mapping[str, str],
+    condition: Mapping[str, str],
+    limits: Limits | None,
+) -> bool:
+    """Return whether the Node has these annotations, and the status and message of the condition.
+
+    It has not if it was deleted and registered again, or if another client changed it. Raises HardenError.
+    """
+    client, _, certificate = connect(host, [kubeconfig], limits or _LIMITS)
+    path = f"/api/v1/nodes/{node_name(certificate)}"
+    with client:
+        response = client.get(path, "application/json")
+    if response.status != _OK:
+        raise HostError(f"cannot read {path}: {rejection(response.status)}")
+    try:
+        node = parse_node(json.loads(response.body))
+    except (ValueError, RecursionError):
+        raise HostError(f"cannot read {path}: the API server answered with invalid JSON") from None
+    has_condition = all(node.condition[key] == condition[key] for key in ("status", "message"))
+    return has_condition and annotations.items() <= node.annotations.items()
 
 
 def apply_node_status(host: Host, kubeconfig: PurePosixPath, fields: Mapping[str, Any], limits: Limits | None) -> str:

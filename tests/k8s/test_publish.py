@@ -137,7 +137,7 @@ def test_a_node_writes_its_own_status_and_no_other(node: Node) -> None:
 
 
 def test_the_fields_are_taken_back_from_others(node: Node) -> None:
-    """Another manager gets a conflict. A forged value is replaced by the next apply."""
+    """Another manager gets a conflict. The next run replaces a forged value, and a condition that is gone."""
     publish(node)
     true = published(node)["passed"]
     forged = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NAME, "annotations": {f"{PREFIX}passed": "999"}}}
@@ -147,9 +147,14 @@ def test_the_fields_are_taken_back_from_others(node: Node) -> None:
     assert "conflict" in conflict.stderr
     node.apply(forged)
     assert published(node)["passed"] == "999"
-    node.path("/var/lib/k3s-harden/node-status-sent.json").unlink()
-    publish(node)
+    assert f"published to Node {NAME}" in node.harden("publish").stdout
     assert published(node)["passed"] == true
+    patch = json.dumps({"status": {"conditions": [{"type": CONDITION, "$patch": "delete"}]}})
+    node.kubectl("patch", "node", NAME, "--subresource=status", "--type=strategic", f"--patch={patch}")
+    assert CONDITION not in conditions(node)
+    assert f"published to Node {NAME}" in node.harden("publish").stdout
+    assert CONDITION in conditions(node)
+    assert node.harden("publish").stdout == ""
 
 
 def test_a_new_certificate_of_the_kubelet_is_used(node: Node) -> None:

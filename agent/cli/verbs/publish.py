@@ -1,6 +1,7 @@
 """The verb publish: sends what the drift check wrote for the Node of this host.
 
-Its unit runs after K3s, every 15 to 30 minutes. It sends what has changed, and otherwise every six hours.
+Its unit runs after K3s, every 15 to 30 minutes. It sends what has changed, here or on the Node, and otherwise every six
+hours.
 """
 
 from __future__ import annotations
@@ -47,15 +48,19 @@ def publish(host: Host, *, remove: bool = False, health_port: int = HEALTH_PORT,
     if abs(now - publication.when) > _STALE:
         raise HostError(f"cannot publish the state of this node: it was assessed at {timestamp(publication.when)}")
     when, _, sent = (host.tree.read(SENT) or b"").partition(b"\n")
-    if sent == content and when.isdigit() and abs(now - int(when)) < _PERIOD:
-        return ""
-    from agent.cluster import own_node  # most runs end before
+    is_sent = sent == content and when.isdigit() and abs(now - int(when)) < _PERIOD
+    from agent.cluster import own_node
 
     if not own_node.is_kubelet_healthy(health_port):
+        if is_sent:
+            return ""
         raise HostError(f"cannot publish the state of this node: no healthy kubelet on port {health_port}")
+    kubeconfig, expected = PurePosixPath(publication.kubeconfig), (publication.annotations, publication.condition)
+    if is_sent and own_node.has_node_status(host, kubeconfig, *expected, limits):
+        return ""
     condition = {**publication.condition, "lastHeartbeatTime": timestamp(now)}
     fields = {"metadata": {"annotations": publication.annotations}, "status": {"conditions": [condition]}}
-    node = own_node.apply_node_status(host, PurePosixPath(publication.kubeconfig), fields, limits)
+    node = own_node.apply_node_status(host, kubeconfig, fields, limits)
     with locked_state(host):
         record = b"%.0f\n%b" % (now, content)
         host.writable_tree.write(File(path=SENT, content=record, mode=PRIVATE_FILE))

@@ -80,6 +80,11 @@ class Node:
     def publish(self, *, remove: bool = False) -> str:
         return publish(self.host(), remove=remove, health_port=self.health_port, limits=QUICK)
 
+    def serve(self, found: object, status: int = 200) -> None:
+        """Let the API server answer a GET of the Node."""
+        body = found.encode() if isinstance(found, str) else json.dumps(found).encode()
+        self.api.answers = {"/api/v1/nodes/node-1": lambda handler: handler.send(status, body)}
+
     @property
     def annotations(self) -> dict[str, str]:
         """The annotations that were sent last, without their prefix."""
@@ -160,6 +165,7 @@ def test_only_changes_are_sent_and_otherwise_a_heartbeat_every_six_hours(node: N
     node.check(verdict(KEYS))
     node.publish()
     first = node.condition
+    node.serve(node.api.patches[-1])
     node.clock.seconds += 5 * 3600
     assert node.publish() == ""
     node.clock.seconds += 3600
@@ -171,6 +177,42 @@ def test_only_changes_are_sent_and_otherwise_a_heartbeat_every_six_hours(node: N
     assert node.condition["lastTransitionTime"] > first["lastTransitionTime"]
     node.clock.seconds -= 86400
     assert node.publish() != ""
+
+
+@pytest.mark.parametrize("change", ["registered again", "no condition", "condition of another", "other annotation"])
+def test_what_the_node_has_lost_is_sent_again_at_once(node: Node, change: str) -> None:
+    """After `kubectl delete node`, or if another client removes or changes something."""
+    node.check(verdict(KEYS))
+    node.publish()
+    found = node.api.patches[-1]
+    conditions, annotations = found["status"]["conditions"], found["metadata"]["annotations"]
+    kubelet = {"type": "Ready", "status": "True"}
+    others: dict[str, tuple[list[dict[str, str]], dict[str, str]]] = {
+        "registered again": ([kubelet], {"k3s.io/hostname": "node-1"}),
+        "no condition": ([kubelet], annotations),
+        "condition of another": ([{**conditions[0], "status": "True", "message": "all is well"}], annotations),
+        "other annotation": (conditions, {**annotations, f"{PREFIX}failed": "99"}),
+    }
+    node.serve({"metadata": {"annotations": annotations}, "status": {"conditions": [kubelet, *conditions]}})
+    assert node.publish() == ""
+    changed, texts = others[change]
+    node.serve({"metadata": {"annotations": texts}, "status": {"conditions": changed}})
+    assert node.publish().startswith("published to Node node-1")
+    assert len(node.api.patches) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"), [(500, "HTTP status 500"), (404, "HTTP status 404"), (200, "invalid JSON")]
+)
+def test_a_node_that_cannot_be_read_is_an_error(node: Node, status: int, reason: str) -> None:
+    """The next run reads it again. Nothing is read while K3s does not run."""
+    node.check(verdict(KEYS))
+    node.publish()
+    node.serve("{", status)
+    with pytest.raises(HardenError, match=f"cannot read /api/v1/nodes/node-1: .*{reason}"):
+        node.publish()
+    node.health_port = 1
+    assert node.publish() == ""
 
 
 def test_drift_has_the_time_of_its_first_check_until_it_is_repaired(node: Node) -> None:
