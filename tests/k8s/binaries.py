@@ -75,6 +75,8 @@ def lacking() -> str:
     missing = sorted({row[1] for row in rows if row[0] != "#" and shutil.which(row[0]) is None})
     if missing:
         return f"needs missing programs: apt-get install -y {' '.join(missing)}"
+    if _absent():
+        return _absent()
     if available():
         return ""
     version = _go_version()
@@ -90,6 +92,14 @@ def lacking() -> str:
 def available() -> bool:
     """Return whether all programs are already built."""
     return all(_done(name) for name in _modules())
+
+
+def _absent() -> str:
+    """Return which programs are neither in K8S_BIN nor built, or an empty string."""
+    given = os.environ.get("K8S_BIN", "")
+    needed = [name.rpartition("-")[0] for name in _OTHERS if given and not _done(name)]
+    absent = " and ".join(name for name in needed if shutil.which(name, path=given) is None)
+    return f"needs {absent}, which K8S_BIN does not have: run make k8s-test once without K8S_BIN" if absent else ""
 
 
 def pinned() -> tuple[str, ...]:
@@ -214,6 +224,9 @@ def _go_version() -> tuple[int, ...]:
 def main() -> int:
     """Build the missing programs. A machine that cannot is an error in CI; elsewhere the tests are skipped."""
     reason = lacking()
+    if _absent():
+        sys.stderr.write(f"make k8s-test {_absent()}\n")
+        return 1
     if reason:
         sys.stderr.write(f"make k8s-test is skipped: {reason}\n")
         return 1 if os.environ.get("CI") == "true" else 0
