@@ -295,7 +295,7 @@ _FILE_KINDS = (
     ("AdmissionConfiguration", f"{_APISERVER}/apiserver/v1alpha1", "apiserver.k8s.io/v1alpha1"),
     *(
         (kind, f"{_APISERVER}/apiserver/{version}", f"apiserver.config.k8s.io/{version}")
-        for kind in ("AuthenticationConfiguration", "AuthorizationConfiguration", "TracingConfiguration")
+        for kind in ("AuthenticationConfiguration", "AuthorizationConfiguration")
         for version in _VERSIONS
     ),
     *(
@@ -308,18 +308,9 @@ _FILE_KINDS = (
         "k8s.io/kubernetes/plugin/pkg/admission/eventratelimit/apis/eventratelimit/v1alpha1",
         "eventratelimit.admission.k8s.io/v1alpha1",
     ),
-    ("AdmissionConfig", "k8s.io/kubernetes/plugin/pkg/admission/imagepolicy", ""),
     ("KubeProxyConfiguration", "k8s.io/kube-proxy/config/v1alpha1", "kubeproxy.config.k8s.io/v1alpha1"),
     ("KubeSchedulerConfiguration", "k8s.io/kube-scheduler/config/v1", "kubescheduler.config.k8s.io/v1"),
     ("KubeletConfiguration", "k8s.io/kubelet/config/v1beta1", "kubelet.config.k8s.io/v1beta1"),
-    *(
-        (
-            "LeaderMigrationConfiguration",
-            f"k8s.io/controller-manager/config/{version}",
-            f"controllermanager.config.k8s.io/{version}",
-        )
-        for version in _VERSIONS
-    ),
     *(
         (
             "PodSecurityConfiguration",

@@ -26,15 +26,12 @@ KINDS = {
     "AuthorizationConfiguration": (Component.API_SERVER, "authorization-config"),
     "EncryptionConfiguration": (Component.API_SERVER, "encryption-provider-config"),
     "Policy": (Component.API_SERVER, "audit-policy-file"),
-    "TracingConfiguration": (Component.API_SERVER, "tracing-config-file"),
-    "LeaderMigrationConfiguration": (Component.CONTROLLER_MANAGER, "leader-migration-config"),
     "KubeSchedulerConfiguration": (Component.SCHEDULER, "config"),
     "CredentialProviderConfig": (Component.KUBELET, "image-credential-provider-config"),
     "KubeProxyConfiguration": (Component.KUBE_PROXY, "config"),
 }
 NEEDED = {
     "CredentialProviderConfig": "image-credential-provider-bin-dir=/usr/bin",
-    "LeaderMigrationConfiguration": "enable-leader-migration=true",
 }
 """Arguments without which the file is not read."""
 SAMPLES: dict[str, object] = {

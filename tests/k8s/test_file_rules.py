@@ -205,9 +205,8 @@ def _relate(row: Row, content: Content) -> tuple[str, ...]:
     return ()
 
 
-NOT_STARTED = {"CredentialProviderConfig", "LeaderMigrationConfiguration"}
-"""A credential provider would be a program on the node. The controller manager 1.37.2 exits at any leader migration,
-because it registers its informers twice."""
+NOT_STARTED = {"CredentialProviderConfig"}
+"""A credential provider would be a program on the node."""
 
 
 @pytest.mark.parametrize("kind", [kind for kind in VALID if kind not in NOT_STARTED])

@@ -67,15 +67,6 @@ jwt:
 - issuer: {url: 'https://a.com', audiences: [b]}
   claimMappings: {username: {claim: sub, prefix: ''}}
 """
-RESERVED = """\
-memoryManagerPolicy: Static
-kubeReserved: {{memory: 412Mi}}
-evictionHard: {{memory.available: 100Mi}}
-reservedMemory: [{{limits: {{memory: {}}}}}]
-"""
-TRACING = "apiVersion: apiserver.config.k8s.io/v1\nkind: TracingConfiguration\nendpoint: localhost:4317\n"
-
-
 SCHEDULED = """\
 apiVersion: kubescheduler.config.k8s.io/v1
 kind: KubeSchedulerConfiguration
@@ -142,7 +133,6 @@ PAIRS = (
     argument(CONTROLLER_MANAGER, "terminated-pod-gc-threshold=many", "terminated-pod-gc-threshold=-1"),
     argument(SCHEDULER, "profiling=off", "profiling=f"),
     argument(KUBELET, "register-with-taints=a=b:Never", "register-with-taints=a=b:NoExecute"),
-    kubelet_file(RESERVED.format("1Gi"), RESERVED.format("512Mi")),
     named("authentication-config", AUTHENTICATION.replace("audiences", "clientID: a, audiences"), AUTHENTICATION),
     named("audit-policy-file", AUDIT.replace("level", "omitStages: [No], level"), AUDIT, "audit-policy-unusable"),
     named("admission-control-config-file", PSA.replace("kube-system", "kube-*"), PSA),
@@ -175,8 +165,6 @@ PAIRS = (
         "audit-policy-unusable",
     ),
     named("authorization-config", AUTHORIZATION.replace("name: rbac", "name: own"), AUTHORIZATION),
-    named("tracing-config-file", TRACING.replace("localhost", "http://localhost"), TRACING),
-    named("token-auth-file", "token,user\n", "token,user,1\n"),
     *(
         named("config", SCHEDULED.replace(old, new), SCHEDULED, component=SCHEDULER)
         for old, new in (

@@ -14,7 +14,6 @@ from agent.k3s.go_values import FALSE, TRUE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from fractions import Fraction
 
     from agent.k3s.components.rejection import ParsedArguments, Rejection
 
@@ -119,39 +118,6 @@ def _taints(arguments: ParsedArguments) -> Iterator[Rejection]:
                 seen.add((key, effect))
 
 
-_DEFAULT_THRESHOLD = "100Mi"
-"""The kubelet's default of memory.available, which it has unless eviction-hard is set."""
-
-
-def _reserved_memory(arguments: ParsedArguments) -> Iterator[Rejection]:
-    """Yield the reservations of memory that are repeated or zero, or whose sum differs from three other arguments."""
-    name, source = "reserved-memory", "pkg/kubelet/cm/memorymanager/memory_manager.go"
-    given = arguments.given.get(name, ())
-    reservations = [item for value in given for item in values.memory_reservations(value.value)]
-    amounts = {(node, kind): values.amount(size) for node, kind, size in reservations}
-    if len(amounts) < len(reservations) or not all(amounts.values()):
-        message = "rejects a repeated reservation, or one of 0"
-        yield arguments.rejection(name, message, "one of each NUMA node and type, of more than 0", source)
-    elif amounts and arguments.value("memory-manager-policy") == "Static" and (totals := _totals(arguments)):
-        total = sum(size for (_, kind), size in amounts.items() if kind == "memory")
-        if total not in totals:
-            message = f"needs in {name} the sum of kube-reserved, system-reserved and eviction-hard"
-            yield arguments.rejection(name, message, f"{float(totals[0] / 1024**2):g}Mi in total", source)
-
-
-def _totals(arguments: ParsedArguments) -> list[Fraction]:
-    """Return the memory that the node reserves, in bytes. Empty if it depends on the node's memory.
-
-    Without a threshold in eviction-hard, it can be that of the kubelet or none, which is K3s' default.
-    """
-    threshold = arguments.pairs("eviction-hard").get("memory.available")
-    sizes = [arguments.pairs(name).get("memory", "0") for name in ("kube-reserved", "system-reserved")]
-    ends = ["0", _DEFAULT_THRESHOLD] if threshold is None else [threshold]
-    if not all(map(values.is_quantity, (*sizes, *ends))):
-        return []
-    return [sum(map(values.amount, sizes), values.amount(end)) for end in ends]
-
-
 def _soft_eviction(arguments: ParsedArguments) -> Iterator[Rejection]:
     """Yield the signals of eviction-soft without a grace period: the keys of one mapping are those of another."""
     for signal, amount in arguments.pairs("eviction-soft").items():
@@ -168,6 +134,6 @@ IRREGULAR_RULES: Mapping[Component, tuple[_IrregularRule, ...]] = {
     Component.API_SERVER: (_half_of_a_pair, _runtime_config),
     Component.CONTROLLER_MANAGER: (_half_of_a_pair, _subnets_of_nodes),
     Component.SCHEDULER: (_half_of_a_pair,),
-    Component.KUBELET: (_half_of_a_pair, _taints, _reserved_memory, _soft_eviction),
+    Component.KUBELET: (_half_of_a_pair, _taints, _soft_eviction),
     Component.KUBE_PROXY: (_half_of_a_pair,),
 }

@@ -109,7 +109,6 @@ _FUNCTIONS: Mapping[str, Callable[[str], bool]] = {
     "cidrs": _has_cidrs,
     "cipher suite": SUITES.__contains__,
     "controller": lambda text: text == "*" or text.removeprefix("-") in CONTROLLERS,
-    "endpoint": values.is_endpoint,
     "eviction grace period": _is_grace_period,
     "eviction reclaim": partial(_is_threshold, is_reclaim=True),
     "eviction threshold": _is_threshold,

@@ -25,7 +25,6 @@ from agent.k3s.go_values import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from fractions import Fraction
 
     Parsed = Union[bool, int, float, str, tuple[str, ...], dict[str, str]]
     """A parsed value. A duration is a whole number of nanoseconds."""
@@ -137,53 +136,9 @@ def port_range(text: str) -> str:
     raise InvalidValueError("a range of ports, such as 30000-32767")
 
 
-def is_endpoint(text: str) -> bool:
-    """Return whether a text is the address of a collector of traces (component-base, tracing/api/v1/config.go)."""
-    scheme, slashes, _ = text.partition("//")
-    return " " not in text and (not slashes or scheme in ("dns:", "unix:", "unix-abstract:"))
-
-
 def is_quantity(text: str) -> bool:
     """Return whether resource.ParseQuantity accepts the text."""
     return re.fullmatch(_QUANTITY, text, re.ASCII) is not None
-
-
-_EXPONENTS = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
-"""Powers of ten by decimal unit of a quantity."""
-
-
-def amount(text: str) -> Fraction:
-    """Return a quantity as a number."""
-    from fractions import Fraction
-
-    unit = text.lstrip("-+.0123456789")
-    figures = text.removesuffix(unit)
-    if unit[:1] in ("e", "E") and unit[1:]:
-        return Fraction(text)
-    if unit.endswith("i"):
-        return Fraction(figures) * (1 << 10 * ("KMGTPE".index(unit[0]) + 1))
-    return Fraction(figures) * Fraction(10) ** _EXPONENTS[unit]
-
-
-def reserved_memory(text: str) -> str:
-    """Parse as ReservedMemoryVar of the kubelet (pkg/util/flag)."""
-    for _, kind, size in memory_reservations(text):
-        if (kind != "memory" and not kind.startswith("hugepages-")) or not is_quantity(size):
-            raise InvalidValueError("node:type=quantity, separated by semicolons")
-    return text
-
-
-def memory_reservations(text: str) -> list[tuple[int, str, str]]:
-    """Return the NUMA node, the type of memory and the quantity of each reservation of the kubelet."""
-    found = []
-    for node in text.split(";") if text else ():
-        number, _, limits = node.partition(":")
-        if not re.fullmatch("[-+]?[0-9]{1,9}", number, re.ASCII) or ":" in limits:
-            raise InvalidValueError("node:type=quantity, separated by semicolons")
-        for limit in limits.split(","):
-            kind, _, size = limit.partition("=")
-            found.append((int(number), kind, size))
-    return found
 
 
 def _checked(is_valid: Callable[[str], object], expected: str) -> Callable[[str], str]:
@@ -234,7 +189,6 @@ PARSERS: dict[str, Callable[[str], Parsed]] = {
     "int32Slice": lambda text: tuple(_integers(text).split(",")),
     "[]v1.Taint": str,
     "colonSeparatedMultimapStringString": lambda text: mapping(text, ":"),
-    "reserved-memory": reserved_memory,
     "gates": str,
     "any": lambda text: int(text) if text.isdecimal() else text,
     "pattern=N,...": _pattern(f"(([^=,]+={_LEVEL})?(,|$))*", "pattern=number, separated by commas"),

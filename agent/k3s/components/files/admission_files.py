@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.base.errors import InputError
 from agent.base.model import Component, Location
 from agent.base.yaml_reader import YamlMapping, first_object, mappings, part, shown
 from agent.k3s.admission_plugins import POD_SECURITY
-from agent.k3s.components.files.decoding import FileRejection, located
-from agent.k3s.components.files.file_rules import FileKind, rejected_by, rejected_fields, scopes
+from agent.k3s.components.files.decoding import located
+from agent.k3s.components.files.file_rules import FileKind, rejected_by, rejected_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import PurePosixPath
 
     from agent.k3s.components.files.file_rules import FileContext
 
 ADMISSION = FileKind("AdmissionConfiguration", Component.API_SERVER)
 
 
-def _kubeconfig(root: YamlMapping, context: FileContext) -> Iterator[FileRejection]:
-    for policy, _ in scopes(root, {}, "imagePolicy?"):
-        file = policy.text("kubeConfigFile") or ""
-        if file.startswith("/") and context.is_missing(PurePosixPath(file)):
-            line = policy.line_of("kubeConfigFile")
-            yield FileRejection(line, f"the plugin ImagePolicyWebhook requires a file at {shown(file)}")
-
-
 _PLUGINS = {
     POD_SECURITY: FileKind("PodSecurityConfiguration", Component.API_SERVER),
     "EventRateLimit": FileKind("Configuration", Component.API_SERVER, is_strict=False),
-    "ImagePolicyWebhook": FileKind("AdmissionConfig", Component.API_SERVER, _kubeconfig, is_strict=False),
 }
 
 

@@ -73,8 +73,6 @@ def webhook_files(data: bytes, path: PurePosixPath) -> list[PurePosixPath]:
 
 AUTHORIZATION = FileKind("AuthorizationConfiguration", Component.API_SERVER, _authorization)
 
-TRACING = FileKind("TracingConfiguration", Component.API_SERVER, has_head=False)
-
 _AES = (16, 24, 32)
 _KEY_SIZES = {"aescbc": _AES, "aesgcm": _AES, "secretbox": (32,)}
 

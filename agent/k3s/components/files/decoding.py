@@ -50,22 +50,18 @@ def located(problems: Iterable[FileRejection], path: PurePosixPath) -> Iterator[
     return (FileRejectionError(Location(path, line), text, prediction) for line, text, prediction in problems)
 
 
-def first_mapping(data: bytes, path: PurePosixPath, expected: str, *, can_be_empty: bool = False) -> YamlMapping:
+def first_mapping(data: bytes, path: PurePosixPath, expected: str) -> YamlMapping:
     """Return the first document. Raises InputError if the component cannot decode it as a mapping."""
     node = yaml_reader.first_object(data, path)
-    if can_be_empty and not is_set(node):
-        return YamlMapping((), 1)
     if not isinstance(node, YamlMapping):
         raise InputError(Location(path), f"expected the {expected}")
     return node
 
 
-def wrong_head(
-    node: YamlMapping, kinds: tuple[str, ...], versions: tuple[str, ...], *, can_be_missing: bool = False
-) -> Iterator[FileRejection]:
+def wrong_head(node: YamlMapping, kinds: tuple[str, ...], versions: tuple[str, ...]) -> Iterator[FileRejection]:
     """Yield a kind or version that is none of these."""
     for key, allowed in (("kind", kinds), ("apiVersion", versions)):
-        if node.text(key) not in allowed and not (can_be_missing and not node.text(key)):
+        if node.text(key) not in allowed:
             found = node.get(key)
             yield FileRejection(
                 (found or node).line, f"expected the {key} {allowed[0]}; found {describe_node(found)}", DECODED

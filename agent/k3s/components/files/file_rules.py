@@ -69,8 +69,6 @@ class FileKind(NamedTuple):
     """Return what the component rejects by rules that are no rows."""
     is_strict: bool = True
     """Whether the component rejects unknown and repeated fields."""
-    has_head: bool = True
-    """Whether the file must have a kind and a version. A component can know them, and reads an empty file then."""
     aliases: tuple[tuple[str, str], ...] = ()
     """Other kinds and versions with the same fields."""
 
@@ -118,7 +116,7 @@ class FieldValues:
 def rejected_by(kind: FileKind, data: bytes, path: PurePosixPath, context: FileContext) -> Iterator[InputError]:
     """Yield why the component rejects a file of a kind."""
     try:
-        root = first_mapping(data, path, f"kind {kind.name}", can_be_empty=not kind.has_head)
+        root = first_mapping(data, path, f"kind {kind.name}")
     except InputError as error:
         yield error
         return
@@ -131,7 +129,7 @@ def rejected_fields(kind: FileKind, root: YamlMapping, context: FileContext) -> 
     heads = [words_of(fields.pop(key).type_name) for key in ("kind", "apiVersion") if key in fields]
     head = (root.text("kind"), root.text("apiVersion"))
     if heads and head not in kind.aliases:
-        wrong = next(wrong_head(root, *heads, can_be_missing=not kind.has_head), None)
+        wrong = next(wrong_head(root, *heads), None)
         if wrong is not None:
             yield wrong
             return

@@ -63,11 +63,6 @@ _READERS: Mapping[str, _Reader] = {
     "authorization-config": partial(rejected_by, api_server_files.AUTHORIZATION),
     "encryption-provider-config": partial(rejected_by, api_server_files.ENCRYPTION),
     "image-credential-provider-config": partial(rejected_by, FileKind("CredentialProviderConfig", Component.KUBELET)),
-    "leader-migration-config": partial(
-        rejected_by, FileKind("LeaderMigrationConfiguration", Component.CONTROLLER_MANAGER)
-    ),
-    "token-auth-file": other_files.rejected_tokens,
-    "tracing-config-file": partial(rejected_by, api_server_files.TRACING),
     **{f"{name}kubeconfig": other_files.rejected_kubeconfig for name in ("", "authentication-", "authorization-")},
     **{
         f"{name}-webhook-config-file": other_files.rejected_kubeconfig

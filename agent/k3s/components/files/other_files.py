@@ -1,4 +1,4 @@
-"""Files of components that are not of a kind with a table: kubeconfigs and tokens. Pure."""
+"""Files of components that are not of a kind with a table: kubeconfigs. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from agent.base.errors import InputError
 from agent.base.model import Location
 from agent.base.yaml_reader import YamlMapping, mappings, shown
 from agent.k3s.components.files.decoding import first_mapping
-from agent.k3s.go_values import csv_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
 
     from agent.base.yaml_reader import Node
     from agent.k3s.components.files.file_rules import FileContext
-
-_TOKEN_COLUMNS = 3
 
 
 def rejected_kubeconfig(data: bytes, path: PurePosixPath, _: FileContext) -> Iterator[InputError]:
@@ -36,17 +33,6 @@ def rejected_kubeconfig(data: bytes, path: PurePosixPath, _: FileContext) -> Ite
     if cluster is None or not cluster.text("server"):
         message = f"the context {shown(chosen or '')} must name one of `clusters` that has a `server`"
         yield InputError(Location(path, (cluster or context).line), message)
-
-
-def rejected_tokens(data: bytes, path: PurePosixPath, _: FileContext) -> Iterator[InputError]:
-    """Yield a line of a token file with too few columns (apiserver, pkg/authentication/token/tokenfile)."""
-    text = data.decode("utf-8", "replace")
-    if '"' in text:
-        return  # quoted fields can contain line breaks
-    for number, line in enumerate(text.splitlines(), 1):
-        if line and len(csv_record(line)) < _TOKEN_COLUMNS:
-            yield InputError(Location(path, number), "a line must have three columns: token, user name, user ID")
-            return
 
 
 def _first(data: bytes, path: PurePosixPath) -> YamlMapping | InputError:

@@ -105,36 +105,6 @@ def test_the_first_word_about_a_controller_counts(words: tuple[str, ...], *, exp
     assert runs(words, "a", "b") is expected
 
 
-MIGRATION = """\
-apiVersion: controllermanager.config.k8s.io/v1beta1
-kind: LeaderMigrationConfiguration
-leaderName: own
-resourceLock: leases
-controllerLeaders: [{name: route, component: '*'}]
-"""
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("/v1beta1", "/v1"),
-        ("/v1beta1", "/v2"),
-        ("leaderName: own\n", ""),
-        ("leases", "configmaps"),
-        ("name: route, ", ""),
-        (", component: '*'", ""),
-        ("resourceLock", "lock"),
-        ("LeaderMigration", "LeaderElection"),
-    ],
-)
-def test_a_leader_migration_that_stops_the_controller_manager_is_predicted(old: str, new: str) -> None:
-    """v1 has no field resourceLock. Seen at 1.37.2."""
-    assert rejected("leader-migration-config", MIGRATION) == []
-    assert rejected("leader-migration-config", MIGRATION.replace(old, new))
-    first = MIGRATION.replace("/v1beta1", "/v1").replace("resourceLock: leases\n", "")
-    assert rejected("leader-migration-config", first) == []
-
-
 def test_a_signer_needs_exactly_one_certificate() -> None:
     """The file of a certificate of the API server can have a chain."""
     block = b"-----BEGIN CERTIFICATE-----\nMANhYmM=\n-----END CERTIFICATE-----\n"

@@ -32,10 +32,7 @@ def stops(arguments: str) -> bool:
         ),
         ("tls-cert-file=/etc/a", "tls-cert-file=/etc/a,tls-private-key-file=/etc/b"),
         ("tls-private-key-file=/etc/a", "tls-private-key-file=/data/agent/serving-kubelet.key"),
-        (f"{MEMORY},reserved-memory=0:memory=1Gi", f"{MEMORY},reserved-memory=0:memory=1536Mi"),
-        ("memory-manager-policy=Static,reserved-memory=0:memory=1Gi", "reserved-memory=0:memory=1Gi"),
-        ("reserved-memory=0:memory=0", "reserved-memory=0:memory=1"),
-        ("reserved-memory=0:memory=1;0:memory=1", "reserved-memory=0:memory=1;1:memory=1"),
+        ("memory-manager-policy=Static", f"{MEMORY},reserved-memory=0:memory=1536Mi"),
         ("container-log-max-size=50m", "container-log-max-size=50M"),
         ("container-log-max-size=1.5Mi", "container-log-max-size=1.5M"),
         ("container-log-max-size=1000m", "container-log-max-size=1e3"),
@@ -71,10 +68,7 @@ ALLOWLIST = "preloadedImagesVerificationAllowlist: [a.com/*]"
             "shutdownGracePeriod: 0s\nshutdownGracePeriodByPodPriority: [{priority: 0}]",
         ),
         ("tracing: {endpoint: 'http://localhost:4317'}", "tracing: {endpoint: 'localhost:4317'}"),
-        (
-            f"{RESERVED}reservedMemory: [{{limits: {{memory: 1Gi}}}}, {{numaNode: 1, limits: {{memory: 1Gi}}}}]",
-            f"{RESERVED}reservedMemory: [{{limits: {{memory: 1Gi}}}}, {{numaNode: 1, limits: {{memory: 1.5Gi}}}}]",
-        ),
+        (RESERVED, f"{RESERVED}reservedMemory: [{{limits: {{memory: 2.5Gi}}}}]"),
     ],
 )
 def test_fields_that_stop_the_kubelet_are_predicted_and_similar_ones_are_not(stopping: str, near: str) -> None:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PATH = PurePosixPath("/etc/own")
-TRACING = "apiVersion: apiserver.config.k8s.io/v1\nkind: TracingConfiguration\nendpoint: localhost:4317\n"
 KUBECONFIG = """\
 clusters: [{name: a, cluster: {server: 'https://127.0.0.1'}}]
 contexts: [{name: b, context: {cluster: a}}]
@@ -44,22 +43,6 @@ def found(argument: str, text: str, component: Component = Component.API_SERVER)
 
 PAIRS = [
     *(
-        ("tracing-config-file", stops, near)
-        for stops, near in (
-            *replaced(
-                TRACING,
-                ("/v1", "/v2"),
-                ("kind: Tracing", "kind: Trace"),
-                ("localhost:4317", "http://localhost:4317"),
-                ("endpoint", "endpoints"),
-            ),
-            (f"{TRACING}samplingRatePerMillion: 1000001\n", f"{TRACING}samplingRatePerMillion: 1000000\n"),
-            (f"{TRACING}endpoint: a\n", TRACING.replace("kind: TracingConfiguration\n", "")),
-            ("- a\n", ""),
-            (TRACING.replace("/v1", "/v2"), TRACING.replace("apiserver.config.k8s.io/v1", "null")),
-        )
-    ),
-    *(
         ("audit-webhook-config-file", stops, near)
         for stops, near in (
             *replaced(
@@ -74,8 +57,6 @@ PAIRS = [
             ("garbage", KUBECONFIG),
         )
     ),
-    ("token-auth-file", "token,user\n", "token,user,1\n\n"),
-    ("token-auth-file", "a,b,c\ntoken\n", 'token,user,1,"a,b"\n'),
     ("client-ca-file", KEY, CERTIFICATE),
     ("client-ca-file", CERTIFICATE.partition("-----END")[0], f"text\n{CERTIFICATE}".replace("\n", "\r\n")),
     ("client-ca-file", CERTIFICATE + block("CERTIFICATE", b"abc"), CERTIFICATE + KEY),

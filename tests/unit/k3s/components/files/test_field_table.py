@@ -8,6 +8,6 @@ from agent.k3s.components.files.field_table import fields_of
 def test_a_field_belongs_to_its_versions_and_minors() -> None:
     assert "defaultPodSysctls" in fields_of("KubeletConfiguration", 37)
     assert "defaultPodSysctls" not in fields_of("KubeletConfiguration", 34)
-    for version, has_lock in (("v1", False), ("v1beta1", True)):
-        fields = fields_of("LeaderMigrationConfiguration", 37, f"controllermanager.config.k8s.io/{version}")
-        assert ("resourceLock" in fields) is has_lock
+    for version, is_there in (("v1", True), ("v1beta1", False)):
+        fields = fields_of("CredentialProviderConfig", 37, f"kubelet.config.k8s.io/{version}")
+        assert ("providers[].tokenAttributes.cacheType" in fields) is is_there

@@ -22,8 +22,10 @@ VALUES: tuple[Any, ...] = (None, "own", -1, 1.5, True, {}, ["own", "own"], [{}])
 
 def rejected(kind: str, content: object) -> list[str]:
     """Return what the component rejects in the content of a kind of file, without its irregular rules."""
-    file_kind = FileKind(kind, Component.API_SERVER, has_head=False)
-    found = rejected_by(file_kind, yaml.safe_dump(content).encode(), PATH, FileContext(minor=37))
+    whole = {"kind": kind, **content} if isinstance(content, dict) else content
+    found = rejected_by(
+        FileKind(kind, Component.API_SERVER), yaml.safe_dump(whole).encode(), PATH, FileContext(minor=37)
+    )
     return [error.problem for error in found]
 
 

@@ -198,24 +198,6 @@ def test_a_jwt_that_stops_the_api_server_is_predicted_and_a_similar_one_is_not(
         assert bool(rejected("AuthenticationConfiguration", head + place.replace("EXTRA", extra))) is expected
 
 
-@pytest.mark.parametrize(
-    ("stops", "near"),
-    [
-        ("{kubeConfigFile: /etc/a, allowTTL: 1801}", "{kubeConfigFile: /etc/a, allowTTL: 1800}"),
-        ("{kubeConfigFile: /etc/a, denyTTL: 50s}", "{kubeConfigFile: /etc/a, denyTTL: -1}"),
-        ("{kubeConfigFile: /etc/missing}", "{kubeConfigFile: /etc/a}"),
-    ],
-)
-def test_the_webhook_of_image_policies_is_checked(stops: str, near: str) -> None:
-    """Seconds, -1 or 0, and a kubeconfig that exists (imagepolicy/config.go)."""
-    text = ADMISSION.replace("[]", "[{name: ImagePolicyWebhook, configuration: {imagePolicy: POLICY}}]")
-    context = FileContext(minor=37, is_missing=PurePosixPath("/etc/missing").__eq__)
-    for policy, expected in ((stops, True), (near, False)):
-        assert bool(rejected("AdmissionConfiguration", text.replace("POLICY", policy), context)) is expected
-    disabled = context._replace(uses_plugin=lambda _: False)
-    assert rejected("AdmissionConfiguration", text.replace("POLICY", stops), disabled) == []
-
-
 POD_SECURITY = """\
 apiVersion: pod-security.admission.config.k8s.io/v1
 kind: PodSecurityConfiguration
