@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from agent.assess.assessment import SCHEMA, ControlStatus, Evidence
 from agent.assess.checks.answer import APART
@@ -12,6 +12,7 @@ from agent.assess.provenance import FileContent, sha256_of_report
 from agent.base.errors import InputError
 from agent.base.model import Location
 from agent.base.times import parse_timestamp
+from agent.base.value import Value
 from agent.findings.gate import GATE_FINDINGS
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class OtherSchemaError(InputError):
     """A report of another version of this program, whose schema is different."""
 
 
-class EarlierVerdict(NamedTuple):
+class EarlierVerdict(Value):
     """What a report has about a control."""
 
     title: str
@@ -69,7 +70,7 @@ class EarlierVerdict(NamedTuple):
     evidence: tuple[str, ...]
 
 
-class Baseline(NamedTuple):
+class Baseline(Value):
     """An earlier report."""
 
     benchmark: str

@@ -132,7 +132,7 @@ ASSUMED = " assumed"
 """The end of a fact's value that is not known."""
 
 
-class Fact(NamedTuple):
+class Fact(Value):
     """A fact about the host."""
 
     name: str

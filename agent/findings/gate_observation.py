@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import TYPE_CHECKING
 
 from agent.base.model import Instruction, Location, OwnCommand, Remediation
@@ -58,6 +57,8 @@ def _problem(situation: Situation) -> Problem:
 
 
 def _days(situation: Situation) -> int:
+    from datetime import date
+
     try:
         since = date.fromisoformat(situation.gate_observes_since)
     except ValueError:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import NamedTuple
 
 from agent.base import package_data
 from agent.base.model import StrEnum
+from agent.base.value import Value
 
 
 class Severity(StrEnum):
@@ -18,7 +18,7 @@ class Severity(StrEnum):
     LOW = "low"
 
 
-class Rating(NamedTuple):
+class Rating(Value):
     """The severity of a control."""
 
     severity: Severity

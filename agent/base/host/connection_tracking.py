@@ -6,9 +6,10 @@ The kernel is asked by ctnetlink, which requires CAP_NET_ADMIN (linux, uapi/linu
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.base.linux.connections import TrackedConnection
+from agent.base.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,7 +92,7 @@ def _of_kernel() -> Iterator[TrackedConnection]:
                 part = part[max(size + 3 & ~3, _HEADER.size) :]
 
 
-class _End(NamedTuple):
+class _End(Value):
     protocol: str
     address: str
     port: int

@@ -27,7 +27,7 @@ def report_json(report: Report) -> str:
         "verb": report.verb,
         "exit_code": int(report.exit_code),
         "meaning": report.exit_code.meaning if report.exit_code else report.wording.success,
-        "facts": [fact._asdict() for fact in report.facts],
+        "facts": list(map(vars, report.facts)),
         "items": list(map(item_object, report.items)),
         "findings": list(map(finding_object, report.findings)),
         "next_steps": list(map(as_step, report.next_steps)),

@@ -127,7 +127,7 @@ def _as_json(result: Preflight) -> str:
         "target_k3s_version": result.target,
         "would_start": result.would_start,
         "stays_hardened": result.stays_hardened,
-        "facts": [fact._asdict() for fact in result.facts],
+        "facts": list(map(vars, result.facts)),
         "findings": [
             {**finding_object(problem.finding), "fixed_by_apply": problem.fixed_by_apply, "is_new": problem.is_new}
             for problem in result.problems

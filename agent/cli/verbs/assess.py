@@ -217,7 +217,7 @@ def load_baseline(host: Host, path: PurePosixPath, signers: PurePosixPath | None
 
     signer = verified_signer(host, data, path, signers)
     file = FileContent(path, data, f"baseline, signed by {signer}")
-    return parse_baseline(data, path)._replace(file=file, is_verified=True)
+    return replace(parse_baseline(data, path), file=file, is_verified=True)
 
 
 def compared(old: PurePosixPath, new: PurePosixPath) -> Comparison:

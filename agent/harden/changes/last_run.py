@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from agent.base.errors import HostError, LockHeldError
 from agent.base.host.tree import LARGEST_READ
@@ -31,7 +31,7 @@ _SCHEMA = 1
 _REPLACE = "run `sudo k3s-harden apply`, which replaces the file when the host is compliant"
 
 
-class RecordedSettings(NamedTuple):
+class RecordedSettings(Value):
     """The settings of a successful run."""
 
     day: str

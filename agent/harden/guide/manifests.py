@@ -9,9 +9,10 @@ Each document starts with `---`, so documents can be joined and a comment can pr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.base import package_data
+from agent.base.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from agent.k3s.allow_rule import AllowRule
 
 
-class EventRateLimit(NamedTuple):
+class EventRateLimit(Value):
     """The limit of events that the API server accepts from all clients together; both values are above 0.
 
     (kubernetes, plugin/pkg/admission/eventratelimit/apis/eventratelimit/v1alpha1/types.go)
@@ -116,7 +117,7 @@ def pod_security_admission(
     # Quoted, since YAML does not read namespaces such as 123 or null as strings.
     text += "".join(f'{item}"{namespace}"\n' for namespace in sorted(set(extra_exempt) - set(exempt)))
     if event_rate_limit is not None:
-        text += _EVENT_RATE_LIMIT.format(**event_rate_limit._asdict())
+        text += _EVENT_RATE_LIMIT.format(qps=event_rate_limit.qps, burst=event_rate_limit.burst)
     return text.encode()
 
 

@@ -102,7 +102,7 @@ def next_record(site: Site, settings: Settings, facts: HostFacts, last: LastRun,
     `settings` are those of the site, or those of settings_of_predecessor.
     """
     recorded = RecordedSettings(day, site.path, site.files)
-    if last.settings is not None and last.settings[1:] == recorded[1:]:
+    if last.settings is not None and last.settings == replace(recorded, day=last.settings.day):
         recorded = last.settings
     role, printed = facts.role.value, facts.version_printed
     by_role, programs = {**last.versions}, {**last.programs}

@@ -7,9 +7,10 @@ keeps of its gates (test/compatibility_lifecycle/reference/versioned_feature_lis
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.base import package_data
+from agent.base.value import Value
 from agent.k3s.components.values import LISTS, MAPPINGS
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ takes over the global flags of the process (cmd/kube-proxy/app/server.go), and K
 """
 
 
-class FeatureGate(NamedTuple):
+class FeatureGate(Value):
     """A feature gate in one minor version."""
 
     stage: str

@@ -57,8 +57,8 @@ def _json(comparison: Comparison) -> str:
             {
                 "id": control.id,
                 "change": str(control.kind),
-                "before": control.before._asdict(),
-                "after": control.after._asdict(),
+                "before": vars(control.before),
+                "after": vars(control.after),
                 "added": control.added,
                 "removed": control.removed,
             }

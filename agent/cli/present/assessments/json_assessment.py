@@ -33,7 +33,7 @@ def assessment_json(assessment: Assessment) -> str:
         "node": assessment.node,
         "time": timestamp(assessment.when),
         "has_baseline": assessment.known is not None,
-        "facts": [fact._asdict() for fact in assessment.facts],
+        "facts": list(map(vars, assessment.facts)),
         "counts": assessment.counts(),
         "benchmark_counts": assessment.benchmark_counts,
         "beyond_benchmark_counts": assessment.counts(""),
@@ -47,7 +47,7 @@ def assessment_json(assessment: Assessment) -> str:
         ],
         "verdicts": [_verdict(assessment, verdict) for verdicts in sections.values() for verdict in verdicts],
         "notes": list(map(_note, assessment.notes)),
-        "provenance": [fact._asdict() for fact in assessment.provenance.facts()] if assessment.provenance else [],
+        "provenance": list(map(vars, assessment.provenance.facts())) if assessment.provenance else [],
         "next_steps": list(map(as_step, assessment.next_steps)),
     }
     shape["sha256"] = sha256_of_report(shape)

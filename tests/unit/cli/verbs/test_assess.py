@@ -287,8 +287,8 @@ def test_a_baseline_of_another_node_role_or_benchmark_has_a_note(server: Checked
     same = report(frozenset())
     for earlier, count in (
         (same, 0),
-        (same._replace(facts={"role": "server"}), 0),
-        (same._replace(facts={"role": "agent"}), 1),
+        (replace(same, facts={"role": "server"}), 0),
+        (replace(same, facts={"role": "agent"}), 1),
         (report(frozenset(), "node-2"), 1),
         (report(frozenset(), "n", Benchmark.CIS_1_9), 2),
     ):
@@ -305,8 +305,8 @@ def test_a_baseline_of_an_older_version_lists_its_new_controls(
     same = report(known, benchmark=benchmark)
     found = assess_host(server.host(), server.request(), earlier=same)
     assert [verdict.control.id for verdict in found.open] == ["k3s-token-access"]
-    older = same._replace(
-        statuses={name: status for name, status in same.statuses.items() if name != "k3s-token-access"}
+    older = replace(
+        same, statuses={name: status for name, status in same.statuses.items() if name != "k3s-token-access"}
     )
     found = assess_host(server.host(), server.request(), earlier=older)
     assert found.exit_code is ExitCode.COMPLIANT

@@ -194,7 +194,7 @@ def _details(verdict: Verdict) -> Content:
     )
     about = (
         ("Id", element("code", control.id)),
-        ("Severity", ": ".join(control.rating)),
+        ("Severity", f"{control.rating.severity}: {control.rating.reason}"),
         ("Level", str(control.level)),
         ("Assessed", _ASSESSED[verdict.number.assessed] if verdict.number else "beyond the benchmark"),
         ("Applies to", str(control.applies)),
