@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,8 @@ from tests.k8s.report_definitions import define_reports
 from tests.unit.cluster.fleet import sample_nodes
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.k8s.binaries import Binaries
 
@@ -135,6 +136,56 @@ def test_the_complete_report_of_a_node_is_accepted(definitions: Node) -> None:
     assert len(report["results"]) == sum(counts.values()) - counts["pass"]
     api.kubectl("delete", "node", NAME)
     api.until("the report is deleted", lambda: api.get("clusterreports")["items"] == [])
+
+
+_KUBECTL = """\
+#!/bin/sh
+# Each cluster is in a network namespace of its own, so kubectl enters it.
+case $* in *--context=*) cluster=${*##*--context=} ;; *) exec KUBECTL "$@" ;; esac
+exec nsenter --net="$PLACE/$cluster.net" KUBECTL --kubeconfig="$PLACE/$cluster.yaml" "$1" "$2" "$3"
+"""
+
+
+def test_three_clusters_with_nodes_of_equal_names_are_told_apart(api: Node, tmp_path: Path) -> None:
+    """Read by one command. A cluster that does not answer hides no other."""
+    binaries = api.binaries
+    failed: dict[str, Any] = {"result": "failed", "passed": "34", "failed": "2", "failed_controls": "a,b"}
+    with Node(tmp_path / "b", binaries) as second, Node(tmp_path / "c", binaries) as third:
+        for node in (second, third):
+            node.start_server("--disable-agent")
+            node.wait_for_api()
+        clusters = {"a": api, "b": second, "c": third}
+        for name, node in clusters.items():
+            (tmp_path / f"{name}.yaml").write_bytes(node.path("/etc/rancher/k3s/k3s.yaml").read_bytes())
+            (tmp_path / f"{name}.net").symlink_to(f"/proc/{node.number}/ns/net")
+            items = [published("work-1", machine=name + "1", **(failed if name == "b" else {}))]
+            items += [published(f"cp-{at}", role="server", machine=f"{name}{at}") for at in (0, 10, 9)]
+            node.client.post_all(6444, "/api/v1/nodes?fieldManager=k3s-harden", items)
+        contexts = [{"name": name, "context": {"cluster": name, "user": name}} for name in (*clusters, "down")]
+        (tmp_path / "config").write_text(yaml.safe_dump({"kind": "Config", "apiVersion": "v1", "contexts": contexts}))
+        program = tmp_path / "kubectl"
+        program.write_text(_KUBECTL.replace("KUBECTL", str(binaries.path("kubectl"))))
+        program.chmod(0o755)
+        variables = {
+            "PATH": f"{tmp_path}:/usr/bin:/bin",
+            "PLACE": str(tmp_path),
+            "KUBECONFIG": str(tmp_path / "config"),
+        }
+        done = subprocess.run(
+            (sys.executable, "-m", "agent", "fleet", "--all-contexts"),
+            env=variables, cwd=CHECKOUT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    rows = [line.split("\t")[:4] for line in done.stdout.splitlines() if "\t" in line]
+    assert rows[0] == ["b", "work-1", "agent", "failed"]
+    order = ["cp-0", "cp-9", "cp-10", "work-1"]
+    assert [row[:2] for row in rows[1:]] == [
+        [name, node] for name in "abc" for node in order if name + node != "bwork-1"
+    ]
+    assert {row[3] for row in rows[1:]} == {"compliant"}
+    assert "a failed on 1: b/work-1" in done.stdout
+    assert done.returncode == 3
+    assert "down: cannot read the nodes" in done.stdout
+    api.kubectl("delete", "node", "work-1", "cp-0", "cp-9", "cp-10")
 
 
 def test_many_nodes_are_read_in_pages_with_little_memory(api: Node) -> None:

@@ -112,6 +112,8 @@ def remarks(node: FleetNode) -> Iterator[str]:
         )
         until, profile = published[Annotation.POSTPONED_UNTIL] or "?", published[Annotation.PROFILE]
         yield from accepted_by_site(waived, postponed, until, left_open, profile)
+    if node.end_of_life:
+        yield f"{node.k3s_version} has no security fixes since {node.end_of_life}"
     if published[Annotation.OBSERVING_SINCE]:
         yield f"the gate observes since {published[Annotation.OBSERVING_SINCE]}"
 

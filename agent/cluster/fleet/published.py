@@ -7,11 +7,12 @@ from sys import intern
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.base.model import Role
-from agent.base.times import parse_timestamp
+from agent.base.times import parse_timestamp, timestamp
 from agent.cluster.fleet.node_arguments import compared_values, leaked_secrets, options_of, parsed_json
 from agent.cluster.kubernetes.parsing import as_mapping
 from agent.cluster.node_status import PREFIX, Annotation, PublishedResult
 from agent.cluster.nodes import NODE_ARGUMENTS
+from agent.k3s.end_of_life import ended_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -64,6 +65,8 @@ class FleetNode(NamedTuple):
     """None if the node does not publish them."""
     leaked: str
     compared: Values
+    end_of_life: str
+    """The last day of support of its version of Kubernetes, if that has passed; else empty."""
     verified: str
     """A digest of the record and its signature, if that is valid."""
     differs: tuple[str, ...] = ()
@@ -123,8 +126,14 @@ def fleet_node(node: ClusterNode, now: float, max_age: float) -> FleetNode:
         failed_controls=tuple(dict.fromkeys(failed))[:_MOST_PARTS] if Annotation.FAILED_CONTROLS in texts else None,
         leaked=leaked,
         compared=_compared(node, role.value, compared_values(options)),
+        end_of_life=_end_of_life(node.k3s_version, now),
         verified=node.verified,
     )
+
+
+def _end_of_life(k3s_version: str, now: float) -> str:
+    minor = re.match(r"v1\.([0-9]{1,3})\.", k3s_version)
+    return ended_on(int(minor[1]), timestamp(now)[:10]) if minor else ""
 
 
 def _doubts(

@@ -16,6 +16,7 @@ from agent.cli.present.fleet_report import present_fleet
 from agent.cluster.fleet.members import Fleet, Requirement, make_fleet
 from agent.cluster.node_status import PublishedResult
 from agent.cluster.nodes import parse_node
+from agent.k3s.end_of_life import ended_on
 from tests.unit.cluster.fleet.sample_nodes import NOW, node, without_managed_fields
 
 SCHEMA = json.loads((Path(__file__).parents[4] / "docs/reference/fleet.schema.json").read_bytes())
@@ -48,7 +49,7 @@ MIXED = fleet(
 
 def test_plain_has_one_line_for_each_node_and_then_the_nodes_of_each_control() -> None:
     lines = [line.split("\t") for line in shown(MIXED).splitlines()]
-    assert lines[3] == ["-", "s-1", "server", "compliant", "v1.34.3+k3s1", "0", "-", "2h", "1.0.0", "-"]
+    assert lines[3] == ["-", "s-1", "server", "compliant", "v1.37.3+k3s1", "0", "-", "2h", "1.0.0", "-"]
     assert [(*line[1:4], *line[6:8]) for line in (*lines[:3], lines[4])] == [
         ("a-1", "agent", "failed", "-", "2h"),
         ("a-2", "agent", "failed", SINCE, "2h"),
@@ -138,7 +139,7 @@ def test_the_columns_of_the_table_are_aligned(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("COLUMNS", "140")
     heads, *rows = shown(MIXED, Format.TABLE).splitlines()[:6]
     assert heads.split()[:4] == ["Node", "Role", "Result", "K3s"]
-    assert {line.index("v1.34.3+k3s1") for line in rows} == {heads.index("K3s")}
+    assert {line.index("v1.37.3+k3s1") for line in rows} == {heads.index("K3s")}
     assert rows[2].index("no report") == heads.index("Remarks")
 
 
@@ -156,6 +157,28 @@ def test_a_terminal_never_breaks_a_word(monkeypatch: pytest.MonkeyPatch, columns
     assert ("also shows: k3s-harden" in text) == (columns < 100)
     assert "a-control failed on 40: n-0, n-1, n-2," in text
     assert "most have none" in text
+
+
+@pytest.mark.parametrize(
+    ("version", "remark"),
+    [
+        ("v1.34.9+k3s1", "v1.34.9+k3s1 has no security fixes since 2026-10-27"),
+        ("v1.23.1+k3s1", "v1.23.1+k3s1 has no security fixes since 2023-02-28"),
+        ("v1.37.3+k3s1", "-"),
+        ("v1.99.1+k3s1", "-"),
+        ("v1.x", "-"),
+    ],
+)
+def test_a_version_after_its_end_of_life_is_a_remark(version: str, remark: str) -> None:
+    """The result does not change. A version that the table does not have is supported."""
+    found = fleet(node(version=version), is_compliant=True)
+    assert shown(found).splitlines()[0].split("\t")[9] == remark
+    assert found.exit_code == 0
+    VALIDATOR.validate(json.loads(shown(found, Format.JSON)))
+
+
+def test_on_its_last_day_a_version_is_supported() -> None:
+    assert [ended_on(34, f"2026-10-{day}") for day in (26, 27, 28)] == ["", "", "2026-10-27"]
 
 
 def test_problems_are_first_and_names_in_natural_order() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from agent.cluster.node_status import CONDITION, PREFIX
 
 NOW = datetime(2027, 3, 1, 12, tzinfo=timezone.utc)
-VERSION = "v1.34.3+k3s1"
+VERSION = "v1.37.3+k3s1"
 SERVER = {"node-role.kubernetes.io/control-plane": "true"}
 
 

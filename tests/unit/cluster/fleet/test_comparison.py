@@ -50,8 +50,8 @@ def test_arguments_are_compared_by_their_meaning(usual: list[str], other: list[s
 def test_arguments_are_compared_only_within_a_role_and_version() -> None:
     """During an upgrade, the defaults of another version are no difference; the version itself is one."""
     agents = [node(f"agent-{at}", arguments=["--debug"]) for at in range(3)]
-    newer = node("newer", role="server", arguments=["--debug"], version="v1.35.1+k3s1")
-    assert differing(*servers(), *agents, newer) == {"newer": ("K3s is v1.35.1+k3s1, most have v1.34.3+k3s1",)}
+    newer = node("newer", role="server", arguments=["--debug"], version="v1.38.1+k3s1")
+    assert differing(*servers(), *agents, newer) == {"newer": ("K3s is v1.38.1+k3s1, most have v1.37.3+k3s1",)}
 
 
 def test_files_of_apply_are_compared_by_their_digests() -> None:
@@ -67,7 +67,7 @@ def test_a_node_without_a_report_is_not_compared_with_reports() -> None:
 
 
 def test_settings_of_the_program_are_compared() -> None:
-    other = node("other", version="v1.34.3+k3s1", profile="strict", benchmark="cis-1.11")
+    other = node("other", version="v1.37.3+k3s1", profile="strict", benchmark="cis-1.11")
     expected = ("benchmark is cis-1.11, most have cis-2.0", "profile is strict, most have cis")
     assert differing(node("a"), node("b"), other) == {"other": expected}
 

@@ -13,7 +13,7 @@ from agent.cluster.fleet import json_stream
 from agent.cluster.fleet.json_stream import members
 from agent.cluster.fleet.record import Record, node_of_record, parse_keys, record_text
 
-TEXT = record_text("cp-0", "v1.34.3+k3s1", {"k3s-harden.internal/role": "server"}, {"type": "X"})
+TEXT = record_text("cp-0", "v1.37.3+k3s1", {"k3s-harden.internal/role": "server"}, {"type": "X"})
 KEYS = parse_keys('# a comment\n\na,b ssh-ed25519 AAAA\nb/cp-0 namespaces="k3s-harden" ssh-rsa BBBB c\nalone\n')
 
 
