@@ -126,6 +126,23 @@ def test_clones_stale_and_missing_sites_are_named(sites: Sites) -> None:
     assert "missing: site-4" in found["problems"]
 
 
+def test_a_list_without_a_signature_does_not_stand_in_for_a_record(sites: Sites) -> None:
+    """Whoever can write the file could otherwise leave out the signature."""
+    text = json.loads((sites.records / "site-0.json").read_text())["record"]
+    (sites.records / "site-0.json").write_text(f'{{"kind": "List", "items": [{text}]}}')
+    assert reasons(fleet(sites, verify=False)) == {}
+    assert reasons(fleet(sites)) == {"site-0": "the record is not signed"}
+
+
+def test_files_that_are_not_text_are_invalid(sites: Sites) -> None:
+    binary = sites.records.parent / "binary"
+    binary.write_bytes(b"\xff\xfe\x00")
+    for option in ("--allowed-signers", "--expect-from"):
+        done = run("fleet", str(sites.records), option, str(binary))
+        assert (done.code, done.stdout) == (2, "")
+        assert "it is not text in UTF-8" in done.stderr
+
+
 def test_without_allowed_signers_nothing_is_verified(sites: Sites) -> None:
     sites.alter("site-0", "1.0.0", "1.0.1")
     found = fleet(sites, verify=False)
@@ -161,10 +178,9 @@ def test_saved_lists_are_clusters_and_a_named_file_has_to_be_usable(sites: Sites
     """A FIFO or symlink loop in a directory hangs nothing."""
     for name in ("b", "a"):
         (sites.records / f"{name}.json").write_text(node_list(node("cp-0", role="server"), node("work-1")))
-    found = fleet(sites)
-    assert {(row["cluster"], row["name"]) for row in found["nodes"] if row["cluster"] in "ab"} == {
-        (cluster, name) for cluster in "ab" for name in ("cp-0", "work-1")
-    }
+    found = fleet(sites, verify=False)
+    names = {(row["cluster"], row["name"]) for row in found["nodes"] if row["cluster"] in "ab"}
+    assert names == {(cluster, name) for cluster in "ab" for name in ("cp-0", "work-1")}
     (sites.records / "loop.json").symlink_to("loop.json")
     os.mkfifo(sites.records / "pipe.json")
     assert reasons(fleet(sites)).keys() >= {"loop", "pipe"}

@@ -25,6 +25,8 @@ def opened_text(path: PurePosixPath) -> Iterator[TextIO]:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise InputError(Location(path), "it is not a regular file")
             yield file
+    except UnicodeDecodeError as error:
+        raise InputError(Location(path), "it is not text in UTF-8") from error
     except OSError as error:
         raise InputError(Location(path), error.strerror or "it is not readable") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import fromstring, tostring
 
@@ -41,6 +42,7 @@ _STATUSES = {
 }
 """The icon and color of each result, problems first."""
 _FEW = 10
+_MOST_BARS = 500
 
 
 def fleet_html(fleet: Fleet, shown: Sequence[FleetNode]) -> str:
@@ -74,10 +76,12 @@ def _clusters(fleet: Fleet) -> Element | None:
     largest = max(sum(counts.values()) for counts in fleet.clusters.values())
     rows = (
         table_row(head_cell(whole(printable(name or "-"))), cell(bar(_by_status(counts), largest)), *_numbers(counts))
-        for name, counts in fleet.clusters.items()
+        for name, counts in islice(fleet.clusters.items(), _MOST_BARS)
     )
+    left = len(fleet.clusters) - _MOST_BARS
+    more = element("p", element("small", f"and {left} more with fewer problems")) if left > 0 else None
     heads = ("Cluster", "Nodes", *_STATUSES)
-    return part("clusters", "Clusters", element("div", table("clusters", heads, group(rows)), class_="scroll"))
+    return part("clusters", "Clusters", element("div", table("clusters", heads, group(rows)), class_="scroll"), more)
 
 
 def _by_status(counts: Mapping[PublishedResult, int]) -> Mapping[ControlStatus, int]:

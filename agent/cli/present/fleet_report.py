@@ -133,7 +133,7 @@ def notes(fleet: Fleet) -> Iterator[str]:
         if fleet.before and names:
             yield printable(f"{kind} since {fleet.before.time}, {len(names)}: {shortened(names)}")
     if any(node.age_from == BY_NODE for node in fleet.nodes):
-        yield "* by the clock of the node: without --show-managed-fields, kubectl omits the time of the API server"
+        yield "* by the clock of the node; only `kubectl get nodes --show-managed-fields` has that of the API server"
 
 
 def summary(fleet: Fleet) -> str:

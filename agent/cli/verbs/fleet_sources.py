@@ -14,7 +14,7 @@ from agent.base.model import Location
 from agent.base.report import no_progress
 from agent.cluster.fleet.json_stream import members
 from agent.cluster.fleet.node_arguments import parsed_json
-from agent.cluster.fleet.record import as_record, node_of_record
+from agent.cluster.fleet.record import UNSIGNED, as_record, node_of_record
 from agent.cluster.kubernetes.objects import ClusterNode
 from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string
 from agent.cluster.nodes import parse_node
@@ -117,16 +117,19 @@ def nodes_of_file(path: PurePosixPath, verification: Verification) -> Iterator[C
 def nodes_of_directory(directory: PurePosixPath, verification: Verification) -> Iterator[ClusterNode]:
     """Yield the nodes of the files below a directory: each file or directory in it is a cluster.
 
-    A file that cannot be used is a node with a doubt, because one site must not hide the others.
+    A file that cannot be used is a node with a doubt, because one site must not hide the others. A list of nodes has no
+    signature, so it does not count where records are verified.
     """
     from concurrent.futures import ThreadPoolExecutor
 
     def nodes(path: PurePosixPath) -> list[ClusterNode]:
         cluster = path.relative_to(directory).parts[0].removesuffix(_ENDING)
         try:
-            return [node._replace(cluster=cluster) for node in nodes_of_file(path, verification)]
+            found = [node._replace(cluster=cluster) for node in nodes_of_file(path, verification)]
         except InputError as error:
-            return [ClusterNode(path.name.removesuffix(_ENDING), False, cluster=cluster, doubt=error.message)]
+            found = [ClusterNode(path.name.removesuffix(_ENDING), False, cluster=cluster, doubt=error.message)]
+        is_open = verification.keys is None
+        return [node if is_open or node.verified or node.doubt else node._replace(doubt=UNSIGNED) for node in found]
 
     with ThreadPoolExecutor() as threads:
         yield from chain.from_iterable(threads.map(nodes, named_files.files_below(directory, _ENDING)))

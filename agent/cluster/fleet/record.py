@@ -58,7 +58,8 @@ def node_of_record(
         return node._replace(doubt=UNSIGNED)
     if not own:
         return node._replace(doubt=f"no key is allowed for {names[0]} or {cluster}")
-    if verified.get(names[0]) != digest:
+    # A key can expire.
+    if verified.get(names[0]) != digest or "valid-before" in own:
         problem = problem_of(found.record.encode(), found.signature.encode(), own)
         if problem:
             return node._replace(doubt=f"the signature is not valid: {problem}")

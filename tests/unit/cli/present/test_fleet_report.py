@@ -60,7 +60,7 @@ def test_plain_has_one_line_for_each_node_and_then_the_nodes_of_each_control() -
     assert [line[0] for line in lines[5:]] == [
         "b-control failed on 2: a-1, a-2",
         "a-control failed on 1: a-1",
-        "* by the clock of the node: without --show-managed-fields, kubectl omits the time of the API server",
+        "* by the clock of the node; only `kubectl get nodes --show-managed-fields` has that of the API server",
         "result 3: 2 compliant, 2 failed, 1 unknown; not compliant: a-1, a-2, a-4",
     ]
 
