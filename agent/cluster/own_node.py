@@ -11,7 +11,7 @@ from agent.base.host.https import Limits, answers_ok
 from agent.cluster.connection import APPLY_PATCH, connect, rejection
 from agent.cluster.node_status import FIELD_MANAGER
 from agent.cluster.nodes import parse_node
-from agent.k3s.components.files import pem
+from agent.k3s import pem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

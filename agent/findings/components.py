@@ -139,7 +139,7 @@ def component_file_invalid(situation: Situation) -> Iterator[Problem]:
     """A file that an argument of a component names has content that the component rejects when it starts.
 
     The API server decodes its configuration files strictly: unknown and repeated fields are errors, except in an audit
-    policy. Certificates and keys must be in the PEM format, and a directory cannot be in the place of a file.
+    policy. A directory cannot be in the place of a file. Certificates and keys are not read.
     """
     files = situation.k3s_files
     if not files.kubelet.are_default:

@@ -22,16 +22,13 @@ from agent.harden.guide.files import AUDIT_POLICY
 from agent.harden.node.arguments.components import not_run
 from agent.k3s import admission_configuration, audit_policy
 from agent.k3s.admission_plugins import POD_SECURITY
-from agent.k3s.components import controllers
-from agent.k3s.components.certificate_pairs import CERTIFICATE_PAIRS, SIGNING, SIGNING_ALL
-from agent.k3s.components.files import pem
-from agent.k3s.components.files.decoding import FileRejectionError, located
+from agent.k3s.components.files.decoding import FileRejectionError
 from agent.k3s.components.files.file_rules import FileContext
 from agent.k3s.components.files.named_files import rejected_content
 from agent.k3s.components.gates import FEATURE_GATES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from agent.harden.desired.dropin_options import NamedPath
     from agent.harden.situation import Situation
@@ -47,65 +44,6 @@ def rejected(situation: Situation) -> Iterator[Problem]:
         if data is not None and named.component in running and not situation.is_as_applied(named.path):
             for problem in _invalid_content(situation, named, data):
                 yield _problem(situation, named, problem)
-    for component in Component:
-        if component in running:
-            yield from _mismatched(situation, component)
-            yield from _of_names(situation, component)
-
-
-def _mismatched(situation: Situation, component: Component) -> Iterator[Problem]:
-    """Yield the certificates that do not belong to their private key."""
-    for pair in CERTIFICATE_PAIRS[component]:
-        certificate, key = (_named(situation, component, argument) for argument in pair)
-        contents = [named and situation.k3s_files.contents.get(named.path) for named in (certificate, key)]
-        if (
-            certificate
-            and contents[0]
-            and contents[1]
-            and _is_read(pair[0], situation)
-            and not pem.belong_together(contents[0], contents[1])
-        ):
-            message = f"it does not belong to the key of {pair[1]}"
-            yield _problem(situation, certificate, InputError(Location(certificate.path), message))
-
-
-def _of_names(situation: Situation, component: Component) -> Iterator[Problem]:
-    """Yield the problems of certificates for certain names: one value of tls-sni-cert-key names both files."""
-    by_location: dict[Location, list[NamedPath]] = {}
-    for named in situation.k3s_files.named_paths:
-        if named.component is component and named.option == "tls-sni-cert-key":
-            by_location.setdefault(named.location, []).append(named)
-    for pair in by_location.values():
-        contents = [situation.k3s_files.contents.get(named.path) or b"" for named in pair]
-        for named, data, kind in zip(pair, contents, ("tls-cert-file", "tls-private-key-file")):
-            for problem in located(pem.wrong_content(kind, data), named.path) if data else ():
-                yield _problem(situation, named, problem)
-        if len(pair) > 1 and not pem.belong_together(contents[0], contents[1]):
-            message = "the certificate does not belong to the key"
-            yield _problem(situation, pair[0], InputError(Location(pair[0].path), message))
-
-
-def _named(situation: Situation, component: Component, argument: str) -> NamedPath | None:
-    """Return the last file that an argument of a component names."""
-    named = [file for file in situation.k3s_files.named_paths if (file.component, file.option) == (component, argument)]
-    return named[-1] if named else None
-
-
-def _is_read(argument: str, situation: Situation) -> bool:
-    """Return whether the file of an argument is read. A controller that is switched off reads none."""
-    names = _CONTROLLERS.get(argument)
-    if names is None:
-        return True
-    arguments = situation.facts.merged_config.component_arguments(Component.CONTROLLER_MANAGER.config_key)
-    words = tuple(word for value in arguments.get("controllers", ()) for word in value.text.split(","))
-    return controllers.runs(words, *names)
-
-
-_CONTROLLERS: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys((name for pair in (*SIGNING, SIGNING_ALL) for name in pair), controllers.SIGNER),
-    "root-ca-file": ("root-ca-certificate-publisher-controller", "root-ca-cert-publisher"),
-}
-"""The names of the controller that reads the file of an argument."""
 
 
 def logs_nothing(situation: Situation) -> Iterator[Problem]:
@@ -158,7 +96,7 @@ def _unusable(situation: Situation, running: set[Component]) -> Iterator[Problem
 def _invalid_content(situation: Situation, named: NamedPath, data: bytes) -> Iterable[InputError]:
     """Return what a component rejects in a file that an argument names."""
     component = named.component
-    if component is None or not _is_read(named.option, situation):
+    if component is None:
         return ()
     if named.option == ADMISSION_CONFIGURATION_ARGUMENT:
         try:

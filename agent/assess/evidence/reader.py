@@ -21,9 +21,9 @@ from agent.assess.checks.host_paths import REGISTRIES, paths_on
 from agent.assess.evidence.files import FileFinder
 from agent.base.errors import AccessDeniedError, HostError, InputError
 from agent.k3s import etcd_configuration
-from agent.k3s.components.files.pem import share_a_key
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION, providers_of_secrets
 from agent.k3s.etcd_configuration import ETCD_CONFIGURATION
+from agent.k3s.pem import share_a_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

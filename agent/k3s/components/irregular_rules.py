@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from agent.base.model import Component
 from agent.k3s.components import tables, values
-from agent.k3s.components.certificate_pairs import PASSED, SIGNING
 from agent.k3s.components.controllers import SIGNER, runs
 from agent.k3s.components.names import is_label_value, is_qualified_name
 from agent.k3s.components.words import SIGNALS
@@ -19,17 +18,28 @@ if TYPE_CHECKING:
 
     _IrregularRule = Callable[[ParsedArguments], Iterator[Rejection]]
 
+_SIGNERS = ("kube-apiserver-client", "kubelet-client", "kubelet-serving", "legacy-unknown")
+_SIGNING = tuple([(f"cluster-signing-{name}-cert-file", f"cluster-signing-{name}-key-file") for name in _SIGNERS])
+_SERVING = ("tls-cert-file", "tls-private-key-file")
+_PASSED: Mapping[Component, tuple[tuple[str, str], ...]] = {
+    Component.API_SERVER: (_SERVING, ("proxy-client-cert-file", "proxy-client-key-file")),
+    Component.CONTROLLER_MANAGER: (_SERVING, *_SIGNING),
+    Component.SCHEDULER: (_SERVING,),
+    Component.KUBELET: (_SERVING,),
+}
+"""Arguments of each component with a certificate and its key, both of which K3s passes or writes to a file."""
+
 _CERTIFICATES_OF_K3S = ("/server/tls/", "/agent/serving-kubelet.")
 """Parts of the paths of the certificates and keys that K3s passes itself."""
 
 
 def _half_of_a_pair(arguments: ParsedArguments) -> Iterator[Rejection]:
     """Yield a certificate or key without the other one: K3s passes its own, and the contents do not match."""
-    for pair in PASSED.get(arguments.component, ()):
+    for pair in _PASSED[arguments.component]:
         for name, other in (pair, pair[::-1]):
             path = str(arguments.value(name)) if name in arguments.given else ""
             is_own = any(part in path for part in _CERTIFICATES_OF_K3S)
-            is_read = pair not in SIGNING or runs(arguments.words("controllers"), *SIGNER)
+            is_read = pair not in _SIGNING or runs(arguments.words("controllers"), *SIGNER)
             if path and other not in arguments.given and is_read and not is_own:
                 message = f"rejects {name} beside K3s' own {other}, which does not match"
                 yield arguments.rejection(name, message, "both or neither", "crypto/tls, X509KeyPair")
@@ -135,5 +145,5 @@ IRREGULAR_RULES: Mapping[Component, tuple[_IrregularRule, ...]] = {
     Component.CONTROLLER_MANAGER: (_half_of_a_pair, _subnets_of_nodes),
     Component.SCHEDULER: (_half_of_a_pair,),
     Component.KUBELET: (_half_of_a_pair, _taints, _soft_eviction),
-    Component.KUBE_PROXY: (_half_of_a_pair,),
+    Component.KUBE_PROXY: (),
 }

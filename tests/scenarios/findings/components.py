@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tests.certificates import CERTIFICATE, OTHER_KEY
 from tests.component_files import ADMISSION, KUBELET
 from tests.scenarios.findings.case import (
     OWN_PSA,
@@ -51,11 +50,6 @@ POD_SECURITY = (
 OWN_ADMISSION = "kube-apiserver-arg+:\n  - admission-control-config-file=/etc/own.yaml\n"
 LOGS_NOTHING = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: None\n"
 OWN_AUDIT = "kube-apiserver-arg+:\n  - audit-policy-file=/etc/own.yaml\n"
-SIGNED = """\
-kube-controller-manager-arg:
-  - cluster-signing-kubelet-client-cert-file=/etc/ca.crt
-  - cluster-signing-kubelet-client-key-file=/etc/ca.key
-"""
 
 CASES = (
     Case("component-argument-unknown", written(CONFIG, "kube-apiserver-arg:\n  - enable-swagger-ui=true\n"),
@@ -108,11 +102,6 @@ CASES = (
          both(written("/etc/own.yaml", PLUGIN_PATH), written("/etc/psa.yaml", POD_SECURITY),
              written(SITE, OWN_ADMISSION)),
          Seen("/etc/psa.yaml:1", "correct /etc/psa.yaml at {location}; restart K3s"), name="plugin"),
-    Case("component-file-invalid",
-         both(written("/etc/ca.crt", CERTIFICATE), written("/etc/ca.key", OTHER_KEY), written(CONFIG, SIGNED)),
-         both(written("/etc/ca.crt", CERTIFICATE), written("/etc/ca.key", OTHER_KEY),
-             written(CONFIG, f"{SIGNED}  - controllers=*,tokencleaner,-csrsigning\n")),
-         Seen("/etc/ca.crt", "correct /etc/ca.crt; restart K3s"), name="pair"),
     Case("component-file-invalid",
          both(written("/etc/own.yaml", AUTHORIZATION),
              written(CONFIG, "kube-apiserver-arg:\n  - authorization-config=/etc/own.yaml\n")),

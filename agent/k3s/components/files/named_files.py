@@ -9,9 +9,9 @@ from agent.base.model import Component
 from agent.base.yaml_reader import BoundsError
 from agent.k3s.components import prediction
 from agent.k3s.components.arguments import EffectiveArgument, EffectiveArguments
-from agent.k3s.components.files import api_server_files, other_files, pem
+from agent.k3s.components.files import api_server_files, other_files
 from agent.k3s.components.files.admission_files import rejected_admission
-from agent.k3s.components.files.decoding import FileRejectionError, located
+from agent.k3s.components.files.decoding import FileRejectionError
 from agent.k3s.components.files.fields import read_fields
 from agent.k3s.components.files.file_rules import FileKind, rejected_by
 
@@ -35,7 +35,7 @@ def rejected_content(
         reader = _CONFIGURATIONS.get(component)
     else:
         reader = _READERS.get(argument) if component is not Component.KUBE_PROXY else None
-    return reader(data, path, context) if reader else located(pem.wrong_content(argument, data), path)
+    return reader(data, path, context) if reader else iter(())
 
 
 def _kube_proxy(data: bytes, path: PurePosixPath, context: FileContext) -> Iterator[InputError]:

@@ -9,7 +9,6 @@ import pytest
 
 from agent.base.model import Component
 from agent.k3s.components.controllers import runs
-from agent.k3s.components.files import pem
 from agent.k3s.components.files.file_rules import FileContext
 from agent.k3s.components.files.named_files import rejected_content
 from agent.k3s.components.prediction import rejected_arguments
@@ -103,11 +102,3 @@ def test_other_values_at_which_a_controller_fails() -> None:
 def test_the_first_word_about_a_controller_counts(words: tuple[str, ...], *, expected: bool) -> None:
     """Without a word about it, a controller runs if there is `*`."""
     assert runs(words, "a", "b") is expected
-
-
-def test_a_signer_needs_exactly_one_certificate() -> None:
-    """The file of a certificate of the API server can have a chain."""
-    block = b"-----BEGIN CERTIFICATE-----\nMANhYmM=\n-----END CERTIFICATE-----\n"
-    for argument, expected in ((CERT, True), ("cluster-signing-cert-file", True), ("tls-cert-file", False)):
-        assert bool(list(pem.wrong_content(argument, block + block))) is expected
-        assert list(pem.wrong_content(argument, block)) == []

@@ -1,8 +1,7 @@
-"""Files about connections, certificates and keys: each problem with a similar valid file."""
+"""Files about connections: each problem with a similar valid file."""
 
 from __future__ import annotations
 
-from base64 import b64encode
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -21,15 +20,6 @@ clusters: [{name: a, cluster: {server: 'https://127.0.0.1'}}]
 contexts: [{name: b, context: {cluster: a}}]
 current-context: b
 """
-
-
-def block(kind: str, content: bytes = b"\x30\x03abc", headers: str = "") -> str:
-    """Return a block in the PEM format."""
-    return f"-----BEGIN {kind}-----\n{headers}{b64encode(content).decode()}\n-----END {kind}-----\n"
-
-
-CERTIFICATE, KEY = block("CERTIFICATE"), block("RSA PRIVATE KEY")
-ED25519 = block("PRIVATE KEY", b"\x30\x05" + bytes.fromhex("06032b6570"))
 
 
 def replaced(text: str, *edits: tuple[str, str]) -> list[tuple[str, str]]:
@@ -57,19 +47,6 @@ PAIRS = [
             ("garbage", KUBECONFIG),
         )
     ),
-    ("client-ca-file", KEY, CERTIFICATE),
-    ("client-ca-file", CERTIFICATE.partition("-----END")[0], f"text\n{CERTIFICATE}".replace("\n", "\r\n")),
-    ("client-ca-file", CERTIFICATE + block("CERTIFICATE", b"abc"), CERTIFICATE + KEY),
-    ("oidc-ca-file", "text", ""),
-    ("etcd-cafile", KEY, "text"),
-    ("tls-private-key-file", CERTIFICATE, KEY),
-    ("tls-private-key-file", block("ENCRYPTED PRIVATE KEY") + KEY, KEY + block("ENCRYPTED PRIVATE KEY")),
-    ("tls-private-key-file", block("RSA PRIVATE KEY", headers="DEK-Info: AES\n\n"), block("PUBLIC KEY") + KEY),
-    ("root-ca-file", KEY, KEY + CERTIFICATE),
-    ("service-account-signing-key-file", CERTIFICATE, KEY),
-    ("service-account-signing-key-file", ED25519, block("PRIVATE KEY")),
-    ("service-account-key-file", block("RSA PRIVATE KEY", headers="DEK-Info: AES\n\n"), CERTIFICATE),
-    ("service-account-key-file", block("PUBLIC KEY", b"abc"), block("PUBLIC KEY")),
 ]
 """An argument, the content of its file that stops the API server, and a similar one that does not. Seen at 1.37.2."""
 

@@ -1,0 +1,47 @@
+"""Certificates and keys in the PEM format, as Go's encoding/pem reads them. Pure."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from typing import TYPE_CHECKING
+
+from agent.base.value import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CERTIFICATE = "CERTIFICATE"
+_BLOCK = rb"(?s)(?:^|\n)-----BEGIN ([^\r\n]*)-----[ \t]*\r?\n(.*?)-----END \1-----"
+_PUBLIC_KEY = (
+    rb"(?s)\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01.{24}(?P<modulus>.{64})"
+    rb"|\x2a\x86\x48\xce\x3d\x02\x01\x06.{6,10}\x03\x81?.\x00\x04(?P<point>.{40})"
+)
+"""Parts of the number of RSA, or of the point of an elliptic curve, which follow the object identifier."""
+
+
+class Block(Value):
+    """One block of a file."""
+
+    kind: str
+    content: bytes
+
+
+def blocks(data: bytes) -> Iterator[Block]:
+    """Yield the blocks that pem.Decode finds."""
+    for match in re.finditer(_BLOCK, data):
+        body = match[2].replace(b"\r", b"")
+        head, blank, rest = body.partition(b"\n\n")
+        encoded = b"".join((rest if blank and b":" in head else body).split())
+        try:
+            yield Block(match[1].decode("ascii", "replace"), b64decode(encoded, validate=True))
+        except ValueError:
+            continue
+
+
+def share_a_key(certificate: bytes, other: bytes) -> bool:
+    """Return whether the key of a certificate is also in another file. False if that cannot be determined."""
+    certificates = (block.content for block in blocks(certificate) if block.kind == CERTIFICATE)
+    public = re.search(_PUBLIC_KEY, next(certificates, b""))
+    part: bytes = (public["modulus"] or public["point"]) if public else b""
+    return bool(part) and any(part in block.content for block in blocks(other))
