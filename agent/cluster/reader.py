@@ -17,6 +17,7 @@ from agent.base.host.https import Limits
 from agent.base.host.memory_limit import limited_memory
 from agent.cluster.connection import connect, rejection
 from agent.cluster.kubernetes import admission, parsing, queries
+from agent.cluster.kubernetes.network_policies import parse_policy
 from agent.cluster.kubernetes.objects import Cluster
 from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string
 from agent.cluster.kubernetes.queries import REQUESTS, ApiRequest, Query
@@ -58,7 +59,7 @@ _PARSERS: dict[Query, Callable[[Any], Any]] = {
     Query.MUTATING_WEBHOOKS: partial(admission.webhook, "MutatingWebhookConfiguration"),
     Query.ADMISSION_POLICIES: admission.admission_policy,
     Query.ADMISSION_POLICY_BINDINGS: admission.policy_binding,
-    Query.NETWORK_POLICIES: parsing.network_policy,
+    Query.NETWORK_POLICIES: parse_policy,
     Query.NODES: parse_node,
     **{query: partial(parsing.controller, kind) for query, kind in CONTROLLERS.items()},
 }

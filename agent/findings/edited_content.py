@@ -9,7 +9,7 @@ from agent.base import yaml_reader
 from agent.base.errors import InputError
 from agent.base.model import File, Instruction, Location, OwnCommand, Remediation, Restart
 from agent.base.yaml_reader import plain
-from agent.cluster.kubernetes.parsing import network_policy
+from agent.cluster.kubernetes.network_policies import parse_policy
 from agent.findings import pod_security
 from agent.findings.manifests import unpacked_objects
 from agent.findings.registry import Problem
@@ -31,7 +31,7 @@ from agent.k3s.admission_plugins import K3S_DEFAULT
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from agent.cluster.kubernetes.objects import NetworkPolicy
+    from agent.cluster.kubernetes.network_policies import NetworkPolicy
     from agent.findings.manifests import ManifestObject
     from agent.harden.guide.k3s_options import OptionRow
     from agent.harden.situation import Situation
@@ -134,11 +134,9 @@ def _network_policies(
 
 def _restricting(objects: Iterable[ManifestObject]) -> list[tuple[ManifestObject, NetworkPolicy]]:
     """Return the NetworkPolicies that restrict incoming traffic of all pods of their namespace."""
-    policies = ((entry, network_policy(plain(entry.node))) for entry in objects if entry.kind == "NetworkPolicy")
+    policies = ((entry, parse_policy(plain(entry.node))) for entry in objects if entry.kind == "NetworkPolicy")
     return [
-        (entry, policy)
-        for entry, policy in policies
-        if not any(policy.selector.values()) and _INGRESS in policy.limits | policy.opens
+        (entry, policy) for entry, policy in policies if not any(policy.selector.values()) and _INGRESS in policy.types
     ]
 
 

@@ -9,7 +9,7 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.cluster.kubernetes.label_selectors import selects
-from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string
+from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string, at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -29,6 +29,27 @@ class NetworkPolicy(NamedTuple):
     spec: Mapping[str, Json]
     addon: str = ""
     """The Addon of K3s that applied it; empty if it is of another origin."""
+
+    @property
+    def selector(self) -> Mapping[str, Json]:
+        """Which pods of its namespace it is about."""
+        return as_mapping(self.spec.get("podSelector"))
+
+    @property
+    def types(self) -> frozenset[str]:
+        """Ingress, Egress or both."""
+        given = filter(None, map(as_string, as_list(self.spec.get("policyTypes"))))
+        return frozenset(given) or frozenset({"Ingress", *(("Egress",) if "egress" in self.spec else ())})
+
+    @property
+    def opens(self) -> frozenset[str]:
+        """Its types of which a rule allows everything."""
+        peers = {"Ingress": "from", "Egress": "to"}
+        return frozenset(
+            kind
+            for kind in peers.keys() & self.types
+            if any(_allows_all(as_mapping(rule), peers[kind]) for rule in as_list(self.spec.get(kind.lower())))
+        )
 
 
 class Client(NamedTuple):
@@ -65,7 +86,7 @@ class Policies:
         self._namespaces = namespaces
         self._by_namespace: dict[str, list[NetworkPolicy]] = {}
         for policy in policies:
-            if "Ingress" in as_list(policy.spec.get("policyTypes") or ["Ingress"]):
+            if "Ingress" in policy.types:
                 self._by_namespace.setdefault(policy.namespace, []).append(policy)
 
     def of(self, pod: NetworkPod) -> list[NetworkPolicy]:
@@ -73,7 +94,7 @@ class Policies:
         if pod.host_network:
             return []
         found = self._by_namespace.get(pod.namespace, ())
-        return [policy for policy in found if selects(policy.spec.get("podSelector"), pod.labels)]
+        return [policy for policy in found if selects(policy.selector, pod.labels)]
 
     def admit(self, client: Client, pod: NetworkPod, port: int, protocol: str) -> bool:
         """Return whether a pod admits new connections. A rule that admits some of the client's addresses suffices."""
@@ -126,3 +147,17 @@ def _is_within(address: str, block: Mapping[str, Json]) -> bool:
         return found in ip_network(as_string(block.get("cidr")), strict=False) and not excepted
     except ValueError:
         return False
+
+
+def _allows_all(rule: Mapping[str, Json], key: str) -> bool:
+    peers = list(map(as_mapping, as_list(rule.get(key))))
+    return not rule.get("ports") and (not peers or any(map(_is_everyone, peers)))
+
+
+def _is_everyone(peer: Mapping[str, Json]) -> bool:
+    block, pods = at(peer, "ipBlock"), as_mapping(peer.get("podSelector"))
+    if block:
+        return block.get("cidr") in {"0.0.0.0/0", "::/0"} and not block.get("except")
+    # Without a namespaceSelector, the podSelector selects pods of the policy's own namespace.
+    namespaces = peer.get("namespaceSelector")
+    return isinstance(namespaces, dict) and not any((*namespaces.values(), *pods.values()))

@@ -94,18 +94,6 @@ class Binding(NamedTuple):
         return f"RoleBinding {self.namespace}/{self.name}" if self.namespace else f"ClusterRoleBinding {self.name}"
 
 
-class NetworkPolicy(NamedTuple):
-    """A NetworkPolicy, reduced to what it does to the pods that it selects."""
-
-    namespace: str
-    name: str
-    selector: Json
-    limits: frozenset[str]
-    """Ingress or Egress, if no rule allows everything."""
-    opens: frozenset[str]
-    """Ingress or Egress, if a rule allows everything."""
-
-
 class Container(NamedTuple):
     """A container of a pod."""
 

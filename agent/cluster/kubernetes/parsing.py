@@ -9,7 +9,6 @@ from agent.cluster.kubernetes.objects import (
     Container,
     NamedObject,
     Namespace,
-    NetworkPolicy,
     RbacRole,
     RbacRule,
     ServiceAccount,
@@ -259,34 +258,6 @@ def _secrets_in_environment(item: Mapping[str, Json]) -> Iterator[str]:
     references = [at(variable, "valueFrom", "secretKeyRef") for variable in as_list(item.get("env"))]
     references += [at(variable, "secretRef") for variable in as_list(item.get("envFrom"))]
     yield from (as_string(reference.get("name")) for reference in references if reference)
-
-
-def network_policy(item: Json) -> NetworkPolicy:
-    """Return a NetworkPolicy (kubernetes, staging/src/k8s.io/api/networking/v1/types.go)."""
-    spec = at(item, "spec")
-    types = _texts(spec.get("policyTypes")) or {"Ingress", *(("Egress",) if "egress" in spec else ())}
-    peers = {"Ingress": "from", "Egress": "to"}
-    opens = {
-        kind
-        for kind in peers.keys() & types
-        if any(_allows_all(as_mapping(rule), peers[kind]) for rule in as_list(spec.get(kind.lower())))
-    }
-    limits = frozenset(types - opens)
-    return NetworkPolicy(*identity(item), as_mapping(spec.get("podSelector")), limits, frozenset(opens))
-
-
-def _allows_all(rule: Mapping[str, Json], key: str) -> bool:
-    peers = list(map(as_mapping, as_list(rule.get(key))))
-    return not rule.get("ports") and (not peers or any(map(_is_everyone, peers)))
-
-
-def _is_everyone(peer: Mapping[str, Json]) -> bool:
-    block, pods = at(peer, "ipBlock"), as_mapping(peer.get("podSelector"))
-    if block:
-        return block.get("cidr") in {"0.0.0.0/0", "::/0"} and not block.get("except")
-    # Without a namespaceSelector, the podSelector selects pods of the policy's own namespace.
-    namespaces = peer.get("namespaceSelector")
-    return isinstance(namespaces, dict) and not any((*namespaces.values(), *pods.values()))
 
 
 def named_row(cells: Json, columns: Mapping[str, int]) -> NamedObject:

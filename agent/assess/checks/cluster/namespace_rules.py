@@ -55,7 +55,7 @@ def _unlimited(namespace: str, cluster: Cluster) -> str:
         return "has no NetworkPolicy"
     pods = [workload.labels for _, workload in workloads_with_controllers(cluster) if workload.namespace == namespace]
     open_ = {kind for policy in policies if selects(policy.selector, {}) for kind in policy.opens}
-    effective = [policy for policy in policies if policy.limits - open_]
+    effective = [policy for policy in policies if policy.types - policy.opens - open_]
     if not effective:
         return "has only NetworkPolicies that allow everything"
     is_used = any(selects(policy.selector, labels) for policy in effective for labels in (*pods, {}))

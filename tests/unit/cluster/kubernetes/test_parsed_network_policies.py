@@ -9,15 +9,15 @@ import pytest
 
 from agent.base import yaml_reader
 from agent.cluster.kubernetes.label_selectors import selects
-from agent.cluster.kubernetes.parsing import network_policy
+from agent.cluster.kubernetes.network_policies import parse_policy
 
 if TYPE_CHECKING:
-    from agent.cluster.kubernetes.objects import NetworkPolicy
+    from agent.cluster.kubernetes.network_policies import NetworkPolicy
 
 
 def policy(spec: str) -> NetworkPolicy:
     (document,) = yaml_reader.read_documents(f"spec: {spec}\n".encode(), PurePosixPath("/policy.yaml"))
-    return network_policy(yaml_reader.plain(document.node))
+    return parse_policy(yaml_reader.plain(document.node))
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def policy(spec: str) -> NetworkPolicy:
 )
 def test_a_policy_restricts_all_pods_if_it_selects_them_for_ingress(spec: str, *, restricts: bool) -> None:
     found = policy(spec)
-    assert (selects(found.selector, {}) and "Ingress" in found.limits) is restricts
+    assert (selects(found.selector, {}) and "Ingress" in found.types) is restricts
 
 
 @pytest.mark.parametrize(
