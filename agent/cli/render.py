@@ -103,6 +103,12 @@ def cloud_init(
     join: Annotated[
         str, typer.Option(help="URL of the server to join. [default: start a cluster]", metavar="URL")
     ] = "",
+    proxy: Annotated[str, typer.Option(help="HTTP proxy for all downloads of the host.", metavar="URL")] = "",
+    k3s_mirror: Annotated[str, typer.Option(help="Mirror of K3s' releases on GitHub.", metavar="URL")] = "",
+    installer_url: Annotated[str, typer.Option(help="URL of K3s' installer.", metavar="URL")] = "https://get.k3s.io",
+    installer_sha256: Annotated[
+        Optional[str], typer.Option(help="SHA-256 checksum of K3s' installer.", metavar="HEX")
+    ] = None,
     cluster_init: Annotated[bool, typer.Option("--cluster-init", help="First of several servers, with etcd.")] = False,
     token_file: Annotated[str, typer.Option(help="File on the host with the cluster's token.", metavar="PATH")] = "",
     embed_token: Annotated[
@@ -117,14 +123,22 @@ def cloud_init(
     """
     from agent.base.host import Host
     from agent.cli.verbs.render import rendered_cloud_init
-    from agent.cli.verbs.render.cloud_init import joining
+    from agent.cli.verbs.render.cloud_init import K3sDownload, joining
 
     is_printed = output in (None, Path("-"))
     if embed_token is not None and is_printed:
         raise UsageError("cannot use --embed-token without --output, which writes a file with mode 0600", "pass both")
     token = b"" if embed_token is None else Host.real().machine_tree.read_input(absolute(embed_token)) or b"\n"
     joins = joining(join, token_file, token, cluster_init=cluster_init)
-    _printed(rendered_cloud_init(options.settings_file, options.overrides, _download(url, sha256), joins), output)
+    if proxy and not re.fullmatch(r"https?://[\w.:-]+", proxy, re.ASCII):
+        raise UsageError("cannot use --proxy: expected http://HOST:PORT", "omit a password: user-data is not secret")
+    k3s = K3sDownload(
+        _url("--installer-url", installer_url),
+        _digest("--installer-sha256", installer_sha256) if installer_sha256 is not None else "",
+        _url("--k3s-mirror", k3s_mirror) if k3s_mirror else "",
+        proxy,
+    )
+    _printed(rendered_cloud_init(options.settings_file, options.overrides, _download(url, sha256), joins, k3s), output)
     if embed_token is not None:
         warning = f"{output} contains the token: most clouds show user-data to every process on the host"
         print_error(warning, "deliver the token in another way, and use only --token-file")
@@ -181,11 +195,25 @@ def _download(url: Optional[str], sha256: Optional[str]) -> "Download":
         raise UsageError(
             "cannot render cloud-init without --url and --sha256, which name the program to run on the host", EXAMPLE
         )
+    return Download(_url("--url", url), _digest("--sha256", sha256))
+
+
+def _url(option: str, url: str) -> str:
     if not re.fullmatch(r"[a-z]+://[\w.:/?&=%~+@#,-]+", url, re.ASCII):
-        raise UsageError(f"cannot use --url: found {url}, expected a URL without shell characters", EXAMPLE)
+        raise UsageError(f"cannot use {option}: found {url}, expected a URL without shell characters", _example())
+    return url
+
+
+def _digest(option: str, sha256: str) -> str:
     if not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
-        raise UsageError(f"cannot use --sha256: found {sha256}, expected 64 hexadecimal digits", EXAMPLE)
-    return Download(url, sha256.lower())
+        raise UsageError(f"cannot use {option}: found {sha256}, expected 64 hexadecimal digits", _example())
+    return sha256.lower()
+
+
+def _example() -> str:
+    from agent.cli.verbs.render.cloud_init import EXAMPLE
+
+    return EXAMPLE
 
 
 @documents.command(epilog=_epilog("upgrade-plan --image registry.example/k3s-harden:1.0.0"))

@@ -246,6 +246,22 @@ def named_file_missing(situation: Situation) -> Iterator[Problem]:
             )
 
 
+@finding(Level.WARNING, remediation="write the token of the cluster to the file, mode 0600")
+def token_file_missing(situation: Situation) -> Iterator[Problem]:
+    """K3s' configuration names a file with a token, and the file does not exist.
+
+    K3s waits up to four minutes for the file, because another service can deliver it, and then exits.
+    """
+    for option, path, location, _ in situation.k3s_files.named_paths:
+        if option in TOKEN_FILE_KEYS and path not in situation.k3s_files.contents:
+            yield Problem(
+                f"K3s waits for the file of {option}, and exits after four minutes",
+                found=f"{path} does not exist",
+                location=location,
+                remediation=instruction(f"write the token to {path}, mode 0600"),
+            )
+
+
 def _repair(situation: Situation, path: PurePosixPath, location: Location) -> Remediation:
     """Return the remediation for a file that K3s' configuration names at a location."""
     if is_managed(situation, path):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from agent.cli.verbs.render.assessment_job import AssessmentJob
-    from agent.cli.verbs.render.cloud_init import Download, Joining
+    from agent.cli.verbs.render.cloud_init import Download, Joining, K3sDownload
     from agent.harden.node.facts import HostFacts
 
 
@@ -60,14 +60,14 @@ def rendered(what: str, settings_file: PurePosixPath | None, overrides: Override
 
 
 def rendered_cloud_init(
-    settings_file: PurePosixPath | None, overrides: Overrides, download: Download, joins: Joining
+    settings_file: PurePosixPath | None, overrides: Overrides, download: Download, joins: Joining, k3s: K3sDownload
 ) -> bytes:
     """Return user-data for a new host with this role and version. Raises as `rendered`."""
     from agent.cli.verbs.render.cloud_init import user_data
 
     source = _source(settings_file, overrides)
     files = {**_settings_file(source, joins), **_named_files(source)}
-    return user_data(source.facts, download, files, joins)
+    return user_data(source.facts, download, files, joins, k3s)
 
 
 def rendered_assessment_job(job: AssessmentJob, overrides: Overrides) -> bytes:

@@ -6,6 +6,7 @@ import base64
 import json
 import re
 from pathlib import PurePosixPath
+from shlex import quote
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -31,6 +32,18 @@ class Download(NamedTuple):
     """In lower-case hexadecimal digits."""
 
 
+class K3sDownload(NamedTuple):
+    """K3s' installer, and how the host reaches the files that it downloads."""
+
+    installer: str = "https://get.k3s.io"
+    sha256: str = ""
+    """Of the installer; empty if any is accepted."""
+    mirror: str = ""
+    """URL with the content of https://github.com/k3s-io/k3s/releases; empty for that one."""
+    proxy: str = ""
+    """Proxy for all downloads, those of K3s and its containers included; empty for none."""
+
+
 class Joining(NamedTuple):
     """How K3s on the host gets into its cluster."""
 
@@ -42,6 +55,7 @@ class Joining(NamedTuple):
 
 ALONE = Joining()
 """The only server of a cluster."""
+USUAL = K3sDownload()
 
 
 def published_file(releases: str = __releases__) -> str | None:
@@ -75,11 +89,12 @@ _SCRIPT = """\
 set -eu
 umask 022
 export HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
-
+{proxy}
 # Minimal images of Debian and Ubuntu have no curl.
 command -v curl >/dev/null || {{ apt-get --quiet update; apt-get --quiet --yes install curl ca-certificates; }}
+fetch() {{ curl --fail --silent --show-error --location --retry 5 --retry-connrefused --output "$1" "$2"; }}
 
-curl --fail --silent --show-error --location --retry 5 --output /usr/local/bin/k3s-harden.new '{url}'
+fetch /usr/local/bin/k3s-harden.new '{url}'
 echo '{sha256}  /usr/local/bin/k3s-harden.new' | sha256sum --check --quiet -
 chmod 0755 /usr/local/bin/k3s-harden.new
 mv /usr/local/bin/k3s-harden.new /usr/local/bin/k3s-harden
@@ -90,11 +105,24 @@ mv /usr/local/bin/k3s-harden.new /usr/local/bin/k3s-harden
 /usr/local/bin/k3s-harden install
 /usr/local/bin/k3s-harden apply --k3s-version {version}
 
-curl --fail --silent --show-error --location --retry 5 --output /usr/local/sbin/k3s-install https://get.k3s.io
-{environment} sh /usr/local/sbin/k3s-install {role}
+{token}fetch /usr/local/sbin/k3s-install '{installer}'
+{verification}{environment} sh /usr/local/sbin/k3s-install {role}
 
 /usr/local/bin/k3s-harden check
 """
+
+# install.sh of K3s writes these variables to the environment file of its service. K3s adds its pods and services.
+_PROXY = """\
+export http_proxy='{proxy}' https_proxy='{proxy}' no_proxy=127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16
+export HTTP_PROXY="$http_proxy" HTTPS_PROXY="$https_proxy" NO_PROXY="$no_proxy"
+"""
+_BEFORE_JOINING = """\
+# K3s waits four minutes for a missing file, then exits.
+token={path}
+[ -s "$token" ] || {{ echo "cannot install K3s: its token file $token is missing or empty" >&2; exit 1; }}
+
+"""
+_VERIFICATION = "echo '{sha256}  /usr/local/sbin/k3s-install' | sha256sum --check --quiet -\n"
 
 _EXAMPLE_SERVER = "https://server.example:6443"
 _URL = re.compile(r"https://(\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d{1,5})?", re.ASCII)
@@ -123,21 +151,38 @@ def joining(join: str, token_file: str, token: bytes, *, cluster_init: bool) -> 
 
 
 def user_data(
-    facts: HostFacts, download: Download, files: Mapping[PurePosixPath, bytes], joins: Joining = ALONE
+    facts: HostFacts,
+    download: Download,
+    files: Mapping[PurePosixPath, bytes],
+    joins: Joining = ALONE,
+    k3s: K3sDownload = USUAL,
 ) -> bytes:
     """Return the document for a new host with this role, K3s version and data directory.
 
     `files` are the settings file and the files that it names, by path on the host. By default, an agent joins an
     example server. K3s reads the token from a file that the image or other user-data must provide; the document
     contains no secret, unless that of `joins`. Raises UsageError for a version that is neither a minor version nor a
-    release of K3s.
+    release of K3s, and for a minor version if K3s comes from a mirror, where no channel names its newest release.
     """
+    if k3s.mirror and not facts.version.build:
+        problem = f"cannot use --k3s-mirror for K3s {facts.version.family}: a mirror has releases and no channels"
+        raise UsageError(problem, f"pass a release, such as --k3s-version v{facts.version.family}.2+k3s1")
     release = _release(facts.version)
     environment = f"INSTALL_K3S_VERSION={release}" if facts.version.build else f"INSTALL_K3S_CHANNEL=v{release}"
     options = joins.options
     if facts.role is Role.AGENT:
         options = {"server": _EXAMPLE_SERVER, "token-file": str(TOKEN_FILE), **options}
-    script = _SCRIPT.format(**download._asdict(), version=release, environment=environment, role=facts.role)
+    token = str(options.get("token-file", ""))
+    script = _SCRIPT.format(
+        **download._asdict(),
+        version=release,
+        environment=f"GITHUB_URL='{k3s.mirror}' {environment}" if k3s.mirror else environment,
+        role=facts.role,
+        proxy=_PROXY.format(proxy=k3s.proxy) if k3s.proxy else "",
+        token=_BEFORE_JOINING.format(path=quote(token)) if token else "",
+        installer=k3s.installer,
+        verification=_VERIFICATION.format(sha256=k3s.sha256) if k3s.sha256 else "",
+    )
     parts = [_file(str(path), content, PUBLIC_FILE) for path, content in files.items()]
     if joins.token:
         parts.append(_file(str(options["token-file"]), joins.token, PRIVATE_FILE))
