@@ -14,6 +14,7 @@ GUESTS :=
 SUITE := trixie
 KEY :=
 SSH_KEY :=
+UNSIGNED :=
 DIST := dist
 REPOSITORIES := repositories
 PREFIX := /usr/local
@@ -171,9 +172,13 @@ tables: $(VENV)/.dev ## write the tables of arguments, fields of files and featu
 dist: $(VENV)/.run ## build wheel, source archive, .deb, .rpm and single file, reproducibly
 	@$(PY) -m tests.dist '$(DIST)'
 
-release: dist ## build all files of a release, and sign their checksums (KEY=GPG key, SSH_KEY=file)
+SIGNERS = $(foreach key,$(KEY),--key '$(key)') $(if $(SSH_KEY),--ssh-key '$(SSH_KEY)') $(if $(UNSIGNED),--unsigned)
+
+release: $(VENV)/.run ## build all files of a release, and sign their checksums (KEY=GPG key, SSH_KEY=file, or UNSIGNED=1)
+	@$(PY) -m tests.dist.release $(SIGNERS)
+	@$(MAKE) --no-print-directory dist
 	@set -e; for machine in x86_64 aarch64; do $(MAKE) --no-print-directory image ARCH=$$machine; done
-	@$(PY) -m tests.dist.release '$(DIST)' $(foreach key,$(KEY),--key '$(key)') $(if $(SSH_KEY),--ssh-key '$(SSH_KEY)')
+	@$(PY) -m tests.dist.release $(SIGNERS) '$(DIST)'
 
 repositories: $(VENV)/.run ## add the packages in dist/ to signed repositories for apt, dnf and zypper (KEY=, REPOSITORIES=)
 	@.ci/host-packages release

@@ -1,6 +1,6 @@
 """The files of a release: those of a build, a bill of materials, the changes, checksums of all, and signatures.
 
-`make release` runs this on the directory of a build.
+`make release` runs this before the build, without a directory, to try the keys; then on the directory of the build.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sys
 import tarfile
 from argparse import ArgumentParser
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -22,27 +23,44 @@ from tests.dist.signing import sign, signature_files
 from tests.dist.tools import CHECKOUT, CannotBuildError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 _DEBIAN = "pkg:deb/debian/"
 _LARGEST_DOCUMENT = 64 << 10
 
 
 def main() -> int:
-    """Add to a build what is published with it, and print the names of the added files."""
+    """Try the keys, or add to a build what is published with it, and print the names of the added files."""
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("directory", type=Path)
+    parser.add_argument("directory", type=Path, nargs="?")
     parser.add_argument("--key", action="append", default=[])
     parser.add_argument("--ssh-key", default="")
+    parser.add_argument("--unsigned", action="store_true")
     given = parser.parse_args()
     try:
+        if not given.unsigned:
+            _try_keys(given.key, given.ssh_key)
+        if given.directory is None:
+            return 0
         made = complete(given.directory)
         made += sign(given.directory / SUMS, given.key, given.ssh_key)
     except CannotBuildError as error:
         sys.stderr.write(f"cannot release: {error}\n")
         return 1
     sys.stdout.writelines(f"{file.stat().st_size / 1024:7.0f} KiB  {file}\n" for file in made)
+    if given.unsigned:
+        sys.stderr.write(f"{given.directory} is not signed\n")
     return 0
+
+
+def _try_keys(keys: Sequence[str], ssh_key: str) -> None:
+    """Sign an empty file. Raises CannotBuildError if there is no key, or one that cannot sign."""
+    if not (keys or ssh_key):
+        raise CannotBuildError("no key was given; pass KEY=FINGERPRINT or SSH_KEY=FILE, or UNSIGNED=1")
+    with TemporaryDirectory() as directory:
+        file = Path(directory, SUMS)
+        file.touch()
+        sign(file, keys, ssh_key)
 
 
 def complete(directory: Path) -> list[Path]:

@@ -76,9 +76,9 @@ def ran(
 
 def build(checkout: Path, directory: Path, by: Sequence[str] = (), umask: int = 0o022, **environment: str) -> Path:
     """Build as `make release` does without keys, and return the directory."""
-    for module in ("tests.dist", "tests.dist.release"):
+    for module, *words in (("tests.dist",), ("tests.dist.release", "--unsigned")):
         variables = {**os.environ, "SOURCE_DATE_EPOCH": str(EPOCH), **environment}
-        run = ran(*by, sys.executable, "-m", module, directory, cwd=checkout, env=variables, umask=umask)
+        run = ran(*by, sys.executable, "-m", module, *words, directory, cwd=checkout, env=variables, umask=umask)
         assert run.returncode == 0, run.stderr
     return directory
 
@@ -462,11 +462,13 @@ def test_removal_stops_and_removes_every_unit() -> None:
     }
 
 
-def run_script(tmp_path: Path, tree: Path, name: str = "remove-units.sh") -> None:
+def run_script(
+    tmp_path: Path, tree: Path, name: str = "remove-units.sh", *words: str
+) -> subprocess.CompletedProcess[str]:
     """Run a script of the package on a host tree, by default the one before a removal."""
-    script = tmp_path / name
+    script = tmp_path / Path(name).name
     script.write_text(re.sub("/(?=(etc|run|var|usr/lib/systemd)/)", f"{tree}/", (SOURCES / name).read_text()))
-    subprocess.run(["sh", script], check=True)
+    return subprocess.run(["sh", script, *words], check=True, capture_output=True, text=True)
 
 
 def with_installed_gate(dist: Path, tree: Path, program: str) -> Path:
@@ -546,12 +548,23 @@ def test_the_debian_package_rejects_a_downgrade(words: tuple[str, ...], code: in
     assert all(version in run.stderr for version in words[1:] if code)
 
 
-def test_only_purging_the_debian_package_removes_the_state(dist: Path) -> None:
-    """After a removal, the journal for revert and the settings are kept."""
-    removal, _, purge = reading.deb(the(dist, "*.deb")).scripts["postremove"].partition("purge)")
-    assert "/var/lib/k3s-harden" not in removal
-    assert "/etc/k3s-harden" not in removal
-    assert re.search(r"rm -rf /var/lib/k3s-harden /etc/k3s-harden\n", purge)
+def test_a_purge_keeps_the_way_back_until_the_hardening_is_reverted(dist: Path, tree: Path, tmp_path: Path) -> None:
+    """The package, installed again, reverts the host. After a complete revert, a purge removes everything."""
+    settings = tree / "etc/k3s-harden/config.yaml"
+    settings.parent.mkdir()
+    settings.write_text("role: server\n")
+    assert alone(dist, "apply", "--root", tree, *HOST).returncode == 0
+    state = tree / "var/lib/k3s-harden"
+    before = {file: file.read_bytes() for file in state.rglob("*") if file.is_file()}
+    run_script(tmp_path, tree, "deb/postrm", "remove")
+    shown = run_script(tmp_path, tree, "deb/postrm", "purge").stderr
+    assert "kept /var/lib/k3s-harden and /etc/k3s-harden" in shown.replace(str(tree), "")
+    assert {file: file.read_bytes() for file in state.rglob("*") if file.is_file()} == before
+    assert settings.exists()
+    assert alone(dist, "revert", "--root", tree).returncode == 0
+    assert not (tree / "etc/sysctl.d/90-kubelet.conf").exists()
+    assert run_script(tmp_path, tree, "deb/postrm", "purge").stderr == ""
+    assert (state.exists(), settings.parent.exists()) == (False, False)
 
 
 SCRIPTS = [file for file in sorted(SOURCES.rglob("*")) if file.is_file() and file.suffix not in {".py", ".yaml"}]

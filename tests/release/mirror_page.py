@@ -7,6 +7,9 @@ from tests.dist.tools import CHECKOUT
 _URL = "https://mirror.example.com"
 
 
+KEY_OF_RPM = "/etc/pki/rpm-gpg/k3s-harden.asc"
+
+
 def mirror_block(heading: str, url: str) -> str:
     """Return the first code block below a heading that starts so, with this URL. Raises ValueError if there is none."""
     text = (CHECKOUT / "docs/howto/mirror.md").read_text(encoding="utf-8")

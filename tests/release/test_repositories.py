@@ -11,7 +11,7 @@ import pytest
 from tests.dist.repositories import add
 from tests.dist.tools import CannotBuildError
 from tests.release.distributions import DISTRIBUTIONS
-from tests.release.mirror_page import mirror_block
+from tests.release.mirror_page import KEY_OF_RPM, mirror_block
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,7 +75,9 @@ def site(
     repositories, url = served
     add(older, repositories, [key])
     root = new_root(BY_NAME[request.param])
-    root.add_repository("k3s-harden", mirror_block("RHEL", url))
+    # The package manager runs on this machine, with a root directory of its own.
+    block = mirror_block("RHEL", url).replace(KEY_OF_RPM, str(repositories / "k3s-harden.asc"))
+    root.add_repository("k3s-harden", block)
     root.manage("install", "k3s-harden")
     assert root.installed["k3s-harden"] == OLDER
     return Site(root, repositories)

@@ -75,6 +75,27 @@ def test_an_unknown_key_is_reported(signed: Path) -> None:
         signing.sign(signed / build.SUMS, [], "/nonexistent")
 
 
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ([], "no key was given; pass KEY=FINGERPRINT or SSH_KEY=FILE, or UNSIGNED=1"),
+        (["KEY="], "no key was given"),
+        (["KEY=nobody@example.com"], "gpg failed"),
+        (["SSH_KEY=/nonexistent"], "/nonexistent.pub is missing"),
+    ],
+)
+def test_a_release_that_cannot_be_signed_is_not_built(words: list[str], problem: str, tmp_path: Path) -> None:
+    """The build takes minutes, and an unsigned release looks like a signed one."""
+    dist = tmp_path / "dist"
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    done = subprocess.run(
+        ("make", "--no-print-directory", "release", f"DIST={dist}", *words),
+        cwd=CHECKOUT, env=variables, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode != 0, dist.exists()) == (True, False)
+    assert f"cannot release: {problem}" in done.stderr
+
+
 @pytest.mark.parametrize("tool", ["pip", "pipx"])
 def test_the_wheel_is_installed(dist: Path, tmp_path: Path, tool: str) -> None:
     """pip and pipx find all its dependencies."""

@@ -23,6 +23,8 @@ _OURS = (
     " -not -path '/var/log/*' | sort --unique"
 )
 
+_DROPIN = ["/etc/rancher/k3s/config.yaml.d/90-k3s-harden.yaml"]
+
 _RPM = "rpm --dbpath /root/rpm"
 _FEDORA = next(distribution for distribution in DISTRIBUTIONS if distribution.name.startswith("Fedora"))
 
@@ -33,7 +35,7 @@ def _version(node: Node) -> str:
 
 @pytest.mark.deb
 def test_the_deb_is_installed_upgraded_and_purged_beside_a_running_k3s(bare: Node, packages: Packages) -> None:
-    """It starts no unit, its gate runs at the next start, a downgrade is rejected, and a purge removes everything."""
+    """It starts no unit, its gate runs at the next start, a downgrade is rejected, and a purge keeps the way back."""
     bare.install_k3s()
     older, newest = (package.name.split("_")[1] for package in (packages.older_deb, packages.deb))
     put_package(bare, packages.older_deb)
@@ -57,9 +59,12 @@ def test_the_deb_is_installed_upgraded_and_purged_beside_a_running_k3s(bare: Nod
     bare.systemctl("restart", SERVER)
     assert len(bare.starts()) == 3
     assert bare.run("test -d /var/lib/k3s-harden", check=False).code == 0
-    bare.run("dpkg --purge k3s-harden")
+    assert "kept /var/lib/k3s-harden and" in bare.run("dpkg --purge k3s-harden").err
     # The drop-in is part of K3s' configuration; only `revert` removes it.
-    assert bare.run(_OURS).out.split() == ["/etc/rancher/k3s/config.yaml.d/90-k3s-harden.yaml"]
+    assert bare.run(_OURS).out.split() == [*_DROPIN, "/var/lib/k3s-harden"]
+    put_package(bare, packages.deb)
+    bare.harden("revert", check=False)  # partially: K3s has written into its directories
+    assert bare.run(f"test -e {_DROPIN[0]}", check=False).code != 0
 
 
 def test_the_rpm_is_installed_upgraded_and_removed_beside_a_running_k3s(

@@ -64,7 +64,11 @@ def test_apt_installs_and_upgrades_from_the_repository_and_refuses_what_is_not_s
     _serve(bare, repositories)
     bare.run(_SERVE)
     bare.wait_until(f"curl -fsS {_URL}", timeout=60)
-    bare.run(mirror_block("Debian", _URL))
+    bare.put("/root/k3s-harden.asc", (repositories / "k3s-harden.asc").read_bytes())
+    block = f"cd /root; {mirror_block('Debian', _URL)}"
+    assert bare.run(f"SHA256={'0' * 64}; {block}", check=False).code != 0
+    assert bare.run("test -e /etc/apt/keyrings/k3s-harden.asc", check=False).code == 1
+    bare.run(f"SHA256=$(sha256sum /root/k3s-harden.asc | cut -c -64); {block}")
     assert _version(bare) == older
     assert bare.unit(GATE)["LoadState"] == "loaded"
 
