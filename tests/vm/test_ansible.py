@@ -8,7 +8,7 @@ import json
 import re
 import shutil
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -152,6 +152,60 @@ def test_a_node_that_cannot_be_hardened_ends_the_run_before_the_next_node_and_be
         assert {result.host for result in failed.results} == {_FIRST}
     assert _changed(before, _files(nodes[_SECOND])) == set()
     assert nodes[_FIRST].run("test -e /etc/systemd/system/k3s.service", check=False).code == 1
+
+
+def _batches(control: ControlHost, hosts: dict[str, str], *words: str) -> tuple[int, list[set[str]]]:
+    """Run harden.yml with a role of one command for each host; return the code, and the hosts that ran it by batch."""
+    playbook, role = control.directory / "harden.yml", control.directory / "roles/k3s_harden"
+    text = re.sub("(?m)^  (become|gather_subset): .*", "", playbook.read_text(encoding="utf-8"))
+    playbook.write_text(text.replace("  roles:", "  gather_facts: false\n  roles:"), encoding="utf-8")
+    shutil.rmtree(role)
+    (role / "tasks").mkdir(parents=True)
+    task = '- name: Harden\n  ansible.builtin.command: "{{ result }}"\n'
+    (role / "tasks/main.yml").write_text(task, encoding="utf-8")
+    here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    away = {"ansible_host": "127.0.0.1", "ansible_port": 1}
+    groups: dict[str, Any] = {"server": {"hosts": {}}, "agent": {"hosts": {}}}
+    for name, result in hosts.items():
+        groups[name.partition("-")[0]]["hosts"][name] = {**(here if result else away), "result": result}
+    inventory = control.directory.parent / "many.json"
+    inventory.write_text(json.dumps({"all": {"children": groups}}), encoding="utf-8")
+    done = control.run("ansible-playbook", f"--inventory={inventory}", "--forks=10", "harden.yml", *words)
+    plays = done.stdout.partition("PLAY RECAP")[0].split("\nPLAY [")[1:]
+    return done.returncode, [set(re.findall(r"^changed: \[(.*)\]", play, re.MULTILINE)) for play in plays]
+
+
+def test_50_nodes_are_hardened_in_batches_without_the_unreachable_one(programs: Path, tmp_path: Path) -> None:
+    """Servers come one by one. The run ends with an error, and every other node was tried."""
+    servers = [f"server-{number}" for number in range(3)]
+    agents = [f"agent-{number:02}" for number in range(47)]
+    hosts = {**dict.fromkeys((*servers, *agents), "true"), "agent-07": ""}
+    code, batches = _batches(ControlHost(tmp_path, programs, {}), hosts)
+    expected = [{server} for server in servers] + [set(agents[start : start + 10]) for start in range(0, 47, 10)]
+    assert batches == [batch - {"agent-07"} for batch in expected]
+    assert code == 4
+
+
+@pytest.mark.parametrize(
+    ("failing", "words", "batches"),
+    [
+        (["server-0"], [], 0),
+        (["agent-0"], [], 4),
+        (["agent-0", "agent-1"], [], 3),
+        (["agent-0", "agent-1"], ["-e", "k3s_harden_agents_may_fail=20"], 4),
+        (["agent-0"], ["-e", "k3s_harden_agents_may_fail=0"], 3),
+        ([], ["-e", "k3s_harden_agents_at_once=6", "-e", "k3s_harden_servers_at_once=100%"], 3),
+    ],
+)
+def test_a_run_ends_if_more_nodes_fail_than_may_fail(
+    programs: Path, tmp_path: Path, failing: list[str], words: list[str], batches: int
+) -> None:
+    """Two servers and twelve agents, in batches of ten by default."""
+    names = [*(f"server-{number}" for number in range(2)), *(f"agent-{number}" for number in range(12))]
+    hosts = {name: "false" if name in failing else "true" for name in names}
+    code, found = _batches(ControlHost(tmp_path, programs, {}), hosts, *words)
+    assert len([batch for batch in found if batch]) == batches
+    assert code == (2 if failing else 0)
 
 
 def test_a_mistake_in_the_variables_ends_the_run_before_the_settings_are_written(
