@@ -170,6 +170,7 @@ def test_make_targets_in_the_documents_exist() -> None:
 
 def test_settings_in_the_howtos_are_valid() -> None:
     examples = [(page, body) for page in DOCS.glob("howto/*.md") for kind, body in _fences(page) if kind == "yaml"]
+    examples = [(page, body) for page, body in examples if not body.startswith("# /etc/rancher/")]
     for page, body in examples:
         assert load_settings(body.encode(), PurePosixPath(page.name)) != Settings()
     assert examples
