@@ -61,6 +61,13 @@ def test_the_picture_shows_the_output_of_a_current_run() -> None:
     assert _words((DOCS / generate_docs.PICTURE).read_text(encoding="utf-8")) == _words(generate_docs.picture())
 
 
+def test_the_readme_has_the_headings_whose_commands_guests_run() -> None:
+    """Guests take an hour to report it."""
+    called = [re.findall(r'\bcommands\("(.*?)"', _text(file)) for file in ROOT.glob("tests/vm/test_*.py")]
+    headings = {heading for found in called for heading in found}
+    assert headings == set(re.findall(r"^### (.*)$", _text(README), re.MULTILINE)) & headings != set()
+
+
 def test_the_commands_of_the_picture_can_be_pasted(tmp_path: Path) -> None:
     """A new user types them in a checkout. The last one reports the change by hand."""
     words = _words((DOCS / generate_docs.PICTURE).read_text(encoding="utf-8"))

@@ -28,7 +28,7 @@ def test_the_commands_of_the_readme_harden_the_host_and_install_the_gate(bare: N
     `apply` without sudo fails and prints the command with sudo.
     """
     bare.put(f"{_HOME}/{packages.single_file.name}", packages.single_file.read_bytes())
-    _, diff, apply = commands("By hand").splitlines()
+    *_, diff, apply = commands("By hand").splitlines()
     install = commands("By hand", 1).splitlines()[-1]
     as_admin = f"cd {_HOME}; "
     bare.run(as_admin + install, user="admin")
@@ -41,7 +41,7 @@ def test_the_commands_of_the_readme_harden_the_host_and_install_the_gate(bare: N
     bare.run(on_a_terminal, user="admin")
     assert _kernel(bare) == HARDENED_KERNEL
 
-    bare.run(as_admin + commands("systemd"), user="admin")
+    bare.run(as_admin + commands("At each start of K3s"), user="admin")
     bare.install_k3s()
     bare.reboot()
     bare.wait_until_up()

@@ -45,7 +45,7 @@ def _rendered(directory: Path, program: Path, *words: str, installer: str = "htt
         "URL": f"file://{_SEED}/{program.name}",
         "SHA256": hashlib.sha256(program.read_bytes()).hexdigest(),
     }
-    command = commands("cloud-init").replace(" >user-data", f" {shlex.join(words)} >user-data")
+    command = commands("At first boot").replace(" >user-data", f" {shlex.join(words)} >user-data")
     subprocess.run(("/bin/sh", "-c", command), cwd=directory, env=environment, check=True)
     text = (directory / "user-data").read_text()
     assert text.count(installer) == (1 if installer.endswith("k3s.io") else 2)
