@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from agent.base.errors import HostError
 from agent.cluster.kubernetes import parsing, running_objects, running_parsing
 from agent.cluster.kubernetes.network_policies import parse_policy
-from agent.cluster.kubernetes.queries import MONITORS, OBJECTS, REFERRERS, REQUESTS, ApiRequest, Query
+from agent.cluster.kubernetes.queries import MONITORS, REFERRERS, REQUESTS, ApiRequest, Query
 from agent.cluster.kubernetes.workloads import CONTROLLERS
 from agent.cluster.reader import Reader, StatusError
 
@@ -44,56 +44,48 @@ def _event(item: Json) -> running_objects.FailedEvent:
     )
 
 
-class _List(NamedTuple):
-    path: str
-    parse: Callable[[Json], Any]
-    may_be_missing: bool = False
-    parameters: str = ""
-
-
-_LISTS: Mapping[str, _List] = {
-    running_objects.PODS: _List("/api/v1/pods", _pod),
-    **{str(query): _List(REQUESTS[query].path, partial(_template, kind)) for query, kind in CONTROLLERS.items()},
-    "namespaces": _List("/api/v1/namespaces", parsing.namespace),
-    "services": _List("/api/v1/services", running_parsing.service),
-    "endpointslices": _List("/apis/discovery.k8s.io/v1/endpointslices", running_parsing.endpoint_slice),
-    "networkpolicies": _List(REQUESTS[Query.NETWORK_POLICIES].path, parse_policy),
-    "nodes": _List("/api/v1/nodes", running_parsing.network_node),
-    "serviceaccounts": _List(
-        "/api/v1/serviceaccounts", parsing.service_account, parameters="fieldSelector=metadata.name%3Ddefault"
+_LISTS: Mapping[str, tuple[ApiRequest, Callable[[Json], Any]]] = {
+    running_objects.PODS: (ApiRequest("/api/v1/pods"), _pod),
+    **{str(query): (ApiRequest(REQUESTS[query].path), partial(_template, kind)) for query, kind in CONTROLLERS.items()},
+    "namespaces": (ApiRequest("/api/v1/namespaces"), parsing.namespace),
+    "services": (ApiRequest("/api/v1/services"), running_parsing.service),
+    "endpointslices": (ApiRequest("/apis/discovery.k8s.io/v1/endpointslices"), running_parsing.endpoint_slice),
+    "networkpolicies": (ApiRequest(REQUESTS[Query.NETWORK_POLICIES].path), parse_policy),
+    "nodes": (ApiRequest("/api/v1/nodes"), running_parsing.network_node),
+    "serviceaccounts": (
+        ApiRequest("/api/v1/serviceaccounts", parameters="fieldSelector=metadata.name%3Ddefault"),
+        parsing.service_account,
     ),
-    "rolebindings": _List(REQUESTS[Query.ROLE_BINDINGS].path, parsing.binding),
-    "clusterrolebindings": _List(REQUESTS[Query.CLUSTER_ROLE_BINDINGS].path, parsing.binding),
-    "events": _List("/api/v1/events", _event, parameters="fieldSelector=reason%3DFailedCreate"),
+    "rolebindings": (ApiRequest(REQUESTS[Query.ROLE_BINDINGS].path), parsing.binding),
+    "clusterrolebindings": (ApiRequest(REQUESTS[Query.CLUSTER_ROLE_BINDINGS].path), parsing.binding),
+    "events": (ApiRequest("/api/v1/events", parameters="fieldSelector=reason%3DFailedCreate"), _event),
+    **{
+        kind: (ApiRequest(path, may_be_missing=True), partial(running_parsing.referrer, kind))
+        for kind, path in REFERRERS.items()
+    },
+    **{
+        kind: (ApiRequest(path, may_be_missing=True), partial(running_parsing.monitor, kind))
+        for kind, path in MONITORS.items()
+    },
 }
+"""By name, what to ask for and how each object is parsed."""
 
 
 def read_running(client: ApiClient, url: str) -> running_objects.Running:
     """Read all lists. Raises HostError if the API server cannot be read at all."""
     reader = Reader(client, url)
     version = reader.version()
-    lists = {
-        **_LISTS,
-        **{
-            kind: _List(path, partial(running_parsing.referrer, kind), may_be_missing=True)
-            for kind, path in REFERRERS.items()
-        },
-        **{
-            kind: _List(path, partial(running_parsing.monitor, kind), may_be_missing=True)
-            for kind, path in MONITORS.items()
-        },
-    }
     objects: dict[str, tuple[Any, ...]] = {}
     problems: dict[str, str] = {}
-    for name, (path, parse, may_be_missing, parameters) in lists.items():
+    for name, (request, parse) in _LISTS.items():
         try:
-            objects[name] = reader.listed(ApiRequest(path, OBJECTS, parameters, may_be_missing), parse)
+            objects[name] = reader.listed(request, parse)
         except HostError as error:
             if not isinstance(error, StatusError) and not objects:
                 raise
             problems[name] = error.message
-        if path in reader.gaps:
-            problems[name] = reader.gaps[path]
+        if request.path in reader.gaps:
+            problems[name] = reader.gaps[request.path]
     if not any(objects.values()):
         problem = next(iter(problems.values()), "cannot read the cluster: it has no objects")
         raise HostError(problem, "use a credential that may list all objects")
