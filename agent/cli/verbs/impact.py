@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.assess.checks.assessed_node import AssessedNode
@@ -10,6 +11,7 @@ from agent.assess.checks.cluster.workload_rules import pod_security_defaults
 from agent.assess.evidence.reader import read_evidence
 from agent.base.errors import HardenError, HostError
 from agent.base.host.https import Limits
+from agent.base.host.paths import REGULAR_FILE
 from agent.base.model import NEWEST_KNOWN, Version
 from agent.base.report import no_progress
 from agent.base.value import Value
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
 _AT_ONCE = Limits(request=2.0, total=2.0, body=8 << 20)
 _LIMITS = Limits(request=20.0, total=120.0, body=LIMITS.body)
 _PROBE_LIMITS = Limits(request=10.0, total=600.0, body=LIMITS.body)
+_SEARCHES = 20.0
+"""Seconds for all searches in the audit log."""
 _DEFAULT_IS_ASSUMED = (
     "the default Pod Security level is not visible here: assumed privileged; run this on a server to know it"
 )
@@ -139,16 +143,17 @@ def taken_names(host: Host, situation: Situation) -> Iterator[Finding]:
 def _is_account_used(host: Host, situation: Situation) -> Callable[[str], bool | None]:
     """Return a function that looks for requests of a default account in the audit log that is written now."""
     given = situation.facts.merged_config.component_arguments("kube-apiserver-arg").get("audit-log-path", ())
-    path = given[-1].text if given else ""
-    grep = host.trusted_tool("grep")
+    path = PurePosixPath(given[-1].text if given else "")
+    grep, until = host.trusted_tool("grep"), host.now() + _SEARCHES
+    # "-" is the standard output of K3s, and /dev/null keeps nothing.
+    is_file = path.is_absolute() and getattr(host.tree.stat(path), "kind", "") == REGULAR_FILE
 
     def is_used(namespace: str) -> bool | None:
         user = f'"username":"system:serviceaccount:{namespace}:default"'
-        # "-" is the standard output of K3s.
-        if grep is None or not path.startswith("/"):
+        if grep is None or not is_file or host.now() > until:
             return None
         with suppress(HostError):
-            return {0: True, 1: False}.get(host.run([str(grep), "-qF", user, path], timeout=5.0).code)
+            return {0: True, 1: False}.get(host.run([str(grep), "-qF", user, str(path)], timeout=5.0).code)
         return None
 
     return is_used

@@ -13,16 +13,17 @@ import jsonschema
 import pytest
 
 from agent.base.errors import HostError
+from agent.base.host.process import Completed
 from agent.base.report import no_progress
 from agent.cli.present import Format, Verbosity
 from agent.cli.present.impact_report import present_impact
-from agent.cli.verbs.impact import Access, impact, taken_names
+from agent.cli.verbs.impact import Access, _is_account_used, impact, taken_names
 from agent.cluster.kubernetes.queries import Query
 from agent.cluster.kubernetes.workloads import CONTROLLERS
 from agent.harden.settings.schema import Overrides, Settings
 from agent.harden.situation import Request
 from agent.k3s.paths import DEFAULT_DATA_DIR
-from tests.fake import fake_host
+from tests.fake import Clock, Programs, fake_host
 from tests.unit.cluster.api_server import ApiServer
 from tests.unit.findings.impact.sample_cluster import BASE, WEB, container, plural, pod, policy
 
@@ -120,3 +121,26 @@ def test_policies_in_the_cluster_whose_name_is_taken_are_named(tmp_path: Path) -
     assert found.id == "network-policy-name-taken"
     assert "default/intra-namespace" in found.message
     assert list(taken_names(fake_host(tmp_path, is_live=True), situation)) == []
+
+
+@pytest.mark.parametrize("kind", ["file", "fifo", "missing"])
+def test_only_a_regular_audit_log_is_searched_and_not_for_long(tmp_path: Path, kind: str) -> None:
+    """grep waits for the writer of a FIFO, and a large log takes seconds for each account."""
+    log, grep = tmp_path / "audit.log", tmp_path / "usr/bin/grep"
+    grep.parent.mkdir(parents=True)
+    grep.touch(0o755)
+    if kind == "file":
+        log.touch()
+    elif kind == "fifo":
+        os.mkfifo(log)
+    clock = Clock()
+    user = '"username":"system:serviceaccount:shop:default"'
+    programs = Programs({("/usr/bin/grep", "-qF", user, "/audit.log"): Completed(1, "", "")})
+    arguments = {"audit-log-path": [SimpleNamespace(text="/audit.log")]}
+    config = SimpleNamespace(component_arguments=lambda _: arguments)
+    situation: Any = SimpleNamespace(facts=SimpleNamespace(merged_config=config))
+    is_used = _is_account_used(fake_host(tmp_path, programs=programs, clock=clock), situation)
+    assert is_used("shop") is (False if kind == "file" else None)
+    clock.sleep(60)
+    assert is_used("shop") is None
+    assert len(programs.asked) == (kind == "file")
