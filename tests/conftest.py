@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import npm_packages
 from tests.browser import chromium
 from tests.k8s import binaries as kubernetes
 from tests.release import rpm_root
@@ -52,6 +53,7 @@ _OTHERS: dict[str, Callable[[], str]] = {
     "deb": suite.without_package,
     "k8s": kubernetes.lacking,
     "sarif": multitool.lacking,
+    "npm": npm_packages.lacking,
 }
 
 # The same examples in each run, so that a failure is reproducible; --hypothesis-profile=explore tries more.

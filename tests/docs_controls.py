@@ -26,6 +26,7 @@ from agent.harden.guide.controls import CONTROLS
 from agent.harden.guide.files import DirectoryRow, FileRow
 from agent.harden.guide.k3s_options import OptionRow
 from agent.harden.guide.sysctls import SysctlRow
+from agent.k3s.cis.numbers import only_in_frameworks
 from agent.k3s.cis.versions import Benchmark, up_to
 from tests.markdown import anchor, escaped, generated, page, prose, table
 
@@ -67,6 +68,7 @@ def guide_controls() -> str:
 def controls() -> str:
     """Return docs/reference/controls.md."""
     found = catalogue.all_controls()
+    further = ", ".join(f"`{name}`" for name in only_in_frameworks())
     parts = [
         "# Controls",
         generated("agent/assess/benchmark"),
@@ -74,6 +76,9 @@ def controls() -> str:
             All {len(found)} controls of `k3s-harden assess`. {sum(map(_is_host_checkable, found))} of them can be
             checked on the host; the others require manual review or do not apply to K3s. `k3s-harden explain ID` prints
             an entry; a number is accepted too: `k3s-harden explain cis-1.9/1.2.16`.
+        """),
+        prose(f"""
+            These are assessed only for [another framework](../howto/auditors.md): {further}.
         """),
         prose("""
             A mode is stricter than another if it has a subset of its bits. A number without a note is automated in its

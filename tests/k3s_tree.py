@@ -65,6 +65,7 @@ authentication:
 authorization:
   mode: Webhook
   webhook: {{}}
+staticPodPath: /{data}/agent/pod-manifests
 tlsCertFile: /{data}/agent/serving-kubelet.crt
 tlsPrivateKeyFile: /{data}/agent/serving-kubelet.key
 """

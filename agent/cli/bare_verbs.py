@@ -90,7 +90,14 @@ def assess(
     host, request = options.host(), options.request()
     with progress("assess", quiet=printed.quiet) as shown:
         assessment = verb.assess_host(
-            host, request, chosen, earlier=earlier, progress=shown, with_cluster=cluster or probe, with_probes=probe
+            host,
+            request,
+            chosen,
+            earlier=earlier,
+            progress=shown,
+            with_cluster=cluster or probe,
+            with_probes=probe,
+            with_frameworks=printed.has_frameworks,
         )
     printed.finish_assessment(assessment, options.caller)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from agent import __version__
+from agent.assess.frameworks import Framework
 from agent.base.errors import ExitCode, UsageError
 from agent.base.model import EXAMPLE_MINOR
 from agent.base.report import Wording
@@ -21,7 +22,7 @@ from agent.cli.bare_verbs import GATE_WORDING, SERVICE_VARIABLE
 from agent.cli.completion_candidates import benchmarks, topics, versions
 from agent.cli.help_text import CHANGES, PROGRAM, READS, RENDERS, epilog, set_summaries
 from agent.cli.host_options import HostOptions, absolute
-from agent.cli.present import Format
+from agent.cli.present import REPORT_FORMATS, Format
 from agent.cli.report_options import AssessmentOptions, ReportOptions, write_output
 from agent.cli.shared_options import (
     HOST,
@@ -199,6 +200,10 @@ def assess(
     sign: Annotated[
         Optional[Path], typer.Option(help="Also write FILE.sig with this SSH key, by ssh-keygen.", metavar="KEY")
     ] = None,
+    framework: Annotated[
+        Optional[Framework],
+        typer.Option(help="Only controls of a framework, by its rules: stig or nist.", metavar="NAME"),
+    ] = None,
     beyond: Annotated[
         bool, typer.Option("--beyond", help="kube-bench: add the controls beyond the benchmark.")
     ] = False,
@@ -222,15 +227,16 @@ def assess(
     Reports the status of each control and its evidence. Makes no changes. The exit code is 3 if a control without a
     waiver failed or could not be determined.
     """
-    for option, value, format_ in (
-        ("--beyond", beyond, Format.KUBE_BENCH),
-        ("--aws-account", aws_account, Format.ASFF),
-        ("--aws-region", aws_region, Format.ASFF),
-        ("--aws-product-arn", aws_product_arn, Format.ASFF),
+    for option, value, formats in (
+        ("--beyond", beyond, (Format.KUBE_BENCH,)),
+        ("--aws-account", aws_account, (Format.ASFF,)),
+        ("--aws-region", aws_region, (Format.ASFF,)),
+        ("--aws-product-arn", aws_product_arn, (Format.ASFF,)),
+        ("--framework", framework, (*REPORT_FORMATS, Format.HTML)),
     ):
-        if value and output_format is not format_:
-            problem = f"cannot use {option} with --format {output_format}: only {format_} supports it"
-            raise UsageError(problem, f"omit {option}")
+        if value and output_format not in formats:
+            only = f"only {formats[0]} supports it" if not formats[1:] else f"it requires {', '.join(formats)}"
+            raise UsageError(f"cannot use {option} with --format {output_format}: {only}", f"omit {option}")
     if sign and output in (None, Path("-")):
         raise UsageError("cannot use --sign without --output: a signature is for a file", "pass --output FILE")
     if allowed_signers and not baseline:
@@ -257,7 +263,7 @@ def assess(
         repeat(every)
     bare_verbs.assess(
         options,
-        AssessmentOptions(output_format, verbose, quiet, output, sign, beyond, aws, report_to_api),
+        AssessmentOptions(output_format, verbose, quiet, output, sign, beyond, aws, report_to_api, framework),
         benchmark=benchmark,
         baseline=baseline,
         signers=allowed_signers,

@@ -11,7 +11,7 @@ from agent.base.errors import HostError
 from agent.base.report import GATE_VERB, NODE_UID
 from agent.base.value import Value
 from agent.cli.host_options import absolute
-from agent.cli.present import Format, Verbosity, present
+from agent.cli.present import OF_AUDITORS, Format, Verbosity, present
 from agent.cli.streams import print_error, printing
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from agent.assess.assessment import Assessment
+    from agent.assess.frameworks import Framework
     from agent.base.report import Report
     from agent.cli.present.assessments.asff import AwsAccount
     from agent.cli.present.remediation import Caller
@@ -64,12 +65,23 @@ class AssessmentOptions(ReportOptions):
     """The account of ASFF."""
     to_api: bool = False
     """Whether the report is also written to the API server."""
+    framework: Framework | None = None
+    """The framework whose rules group the controls in reports for people and in JSON."""
+
+    @property
+    def has_frameworks(self) -> bool:
+        """Whether the report contains rules of other frameworks than CIS."""
+        return self.framework is not None or self.output_format in OF_AUDITORS
 
     def finish_assessment(self, assessment: Assessment, caller: Callable[[], Caller]) -> NoReturn:
         """Print or write the assessment and exit with its exit code."""
         from agent.cli.present.assessments import present_assessment
         from agent.cli.present.assessments.common import addressed_assessment, fact
 
+        if self.framework:
+            from agent.assess.framework_view import in_framework
+
+            assessment = in_framework(assessment, self.framework, numbered=self.output_format is not Format.JSON)
         assessment = addressed_assessment(assessment, caller())
         if self.output_format is Format.OPENREPORTS and not fact(assessment, NODE_UID):
             print_error("the report has no owner: the UID of the Node is not known", "pass --cluster on a server")

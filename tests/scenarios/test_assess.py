@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 import jsonschema
 import pytest
 
-from agent.cli.present import Format
+from agent.cli.present import OF_AUDITORS, Format
 from tests.k3s_tree import K3s, started
 from tests.scenarios.host_tree import CONFIG, DATA_DIR, SETTINGS, HostTree
 from tests.scenarios.loaded_program import CHECKOUT, Completed
@@ -102,7 +102,9 @@ def test_each_format_is_the_same_on_the_terminal_and_in_a_file(
     printed = assess(node, *options)
     kept = assess(node, *options, "--output", str(file))
     assert (printed.code, kept.code, bool(kept.stderr)) == (3, 3, report_format is Format.OPENREPORTS)
-    assert kept.stdout.startswith(f"{file}: 5 open controls (")
+    # Other frameworks than CIS also ask for the directory of static pods.
+    number = 6 if report_format in OF_AUDITORS else 5
+    assert kept.stdout.startswith(f"{file}: {number} open controls (")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     text = file.read_text(encoding="utf-8")
     # A table in a file is wider, and timestamps can differ by a second.
@@ -119,6 +121,8 @@ def test_each_format_is_the_same_on_the_terminal_and_in_a_file(
         assert 'k3s_harden_controls{status="FAIL"} 5\n' in text
     elif report_format == Format.HTML:
         assert text.lower().startswith("<!doctype html>")
+    elif report_format == Format.CKLB:
+        assert text.count('"status": "open"') == 1
     else:
         assert "apiserver-event-rate-limit" in text
 
@@ -130,6 +134,10 @@ def test_each_format_is_the_same_on_the_terminal_and_in_a_file(
         (("--format", "asff", *AWS[:2]), "cannot use --format asff without --aws-region"),
         (("--format", "asff", *AWS, "--aws-product-arn", "x"), "cannot use --aws-product-arn: found x"),
         (("--format", "sarif", *AWS), "cannot use --aws-account with --format sarif: only asff supports it"),
+        (
+            ("--format", "sarif", "--framework", "stig"),
+            "cannot use --framework with --format sarif: it requires auto, table, plain, json, html",
+        ),
         (("--format", "json", "--beyond"), "cannot use --beyond with --format json: only kube-bench supports it"),
         (("--benchmark", "9.9"), "cis-1.9, cis-1.10, cis-1.11"),
         (("--sign", "id"), "--sign without --output"),
@@ -141,6 +149,25 @@ def test_options_that_do_not_fit_are_usage_errors(node: HostTree, options: tuple
     done = assess(node, *options)
     assert (done.code, done.stdout) == (2, "")
     assert message in done.stderr
+
+
+@pytest.mark.parametrize("framework", ["stig", "nist"])
+def test_a_framework_groups_its_controls_and_says_what_it_covers(node: HostTree, framework: str) -> None:
+    done = assess(node, "--framework", framework)
+    numbers = {"stig": "V-242397", "nist": "AC-3"}
+    assert f"\nFAIL {numbers[framework]} kubelet-static-pod-path: " in done.stdout
+    assert done.code == 3
+    assert ("\nnote Kubernetes STIG V2R6: of 92 rules, 64 decided here (1 FAIL, 1 MANUAL, 62 PASS)" in done.stdout) == (
+        framework == "stig"
+    )
+    assert "EventRateLimit" not in done.stdout
+
+
+def test_the_json_of_a_framework_keeps_the_numbers_of_the_benchmark(node: HostTree) -> None:
+    report = json.loads(assess(node, "--framework", "stig", "--format", "json").stdout)
+    (verdict,) = (verdict for verdict in report["verdicts"] if verdict["id"] == "audit-log-path")
+    assert verdict["number"].startswith("1.2.")
+    assert verdict["references"] == {"stig": ["V-242402", "V-242465"], "nist": ["AU-14(1)", "CM-6"]}
 
 
 def test_controls_beyond_the_benchmark_are_in_the_json_of_kube_bench_on_request(node: HostTree) -> None:
@@ -286,7 +313,8 @@ def test_no_report_contains_a_secret(node: HostTree) -> None:
     assert key in node[f"{DATA_DIR}/server/cred/encryption-config.json"].read_text()
     for report_format in Format:
         done = assess(node, "-v", "--format", report_format, *(AWS if report_format is Format.ASFF else ()))
-        assert "EventRateLimit" in done.stdout or report_format is Format.OPENMETRICS
+        # The control is in each format with all controls.
+        assert "EventRateLimit" in done.stdout or report_format in (Format.OPENMETRICS, Format.CKLB)
         assert "s3cret" not in done.stdout
         assert key not in done.stdout
 

@@ -40,7 +40,10 @@ def test_a_verb_without_options_runs_without_typer_and_has_the_same_result(verb:
     by_typer = machine.harden(verb, *option)
     bare = machine.run(sys.executable, "-c", MODULES, verb)
     assert (bare.returncode, bare.stdout) == (by_typer.returncode, by_typer.stdout)
-    assert SLOW.isdisjoint(bare.stderr.splitlines()[-1].split())
+    loaded = bare.stderr.splitlines()[-1].split()
+    assert SLOW.isdisjoint(loaded)
+    # Only reports about controls refer to other frameworks than CIS.
+    assert verb in ("assess", "drift") or not [name for name in loaded if "framework" in name]
 
 
 def test_the_gate_reads_its_service_from_the_environment(machine: Machine) -> None:

@@ -22,7 +22,7 @@ WINGS: dict[str, str] = {
     "cluster": "kubernetes . fleet",
     "harden": ". guide settings plan changes node desired situation",
     "findings": ".",
-    "assess": "checks benchmark .",
+    "assess": "checks benchmark frameworks .",
     "cli": "advice present verbs .",
 }
 """The folders of agent/, lowest first, each with the order of its packages; the dot is the folder's own modules.

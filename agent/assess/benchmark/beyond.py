@@ -38,7 +38,8 @@ def _directory(row: DirectoryRow) -> BenchmarkControl:
     return benchmark_control(row.id, GuideDirectory(row), applies=row.applies, guide=row)
 
 
-def _tls_version(identifier: str, component: Component, applies: Applies) -> BenchmarkControl:
+def tls_version(identifier: str, component: Component, applies: Applies) -> BenchmarkControl:
+    """Return the control of the oldest version of TLS that a component accepts."""
     check = ArgumentCheck(component, "tls-min-version", ModernTls(), unset_passes=True)
     return benchmark_control(
         identifier,
@@ -68,7 +69,7 @@ BEYOND: tuple[BenchmarkControl, ...] = (
         caution="give people their own kubeconfigs",
     ),
     *NODE_ACCESS,
-    _tls_version("apiserver-tls-min-version", Component.API_SERVER, ON_SERVERS),
-    _tls_version("kubelet-tls-min-version", Component.KUBELET, EVERYWHERE),
+    tls_version("apiserver-tls-min-version", Component.API_SERVER, ON_SERVERS),
+    tls_version("kubelet-tls-min-version", Component.KUBELET, EVERYWHERE),
 )
 """Kernel parameters in the guide's order, their overrides, the guide's directories, access to files, and TLS."""

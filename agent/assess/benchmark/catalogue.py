@@ -11,9 +11,10 @@ from agent.assess.benchmark.cluster_policies import MANUAL
 from agent.assess.benchmark.control_plane_files import CONTROL_PLANE_FILES
 from agent.assess.benchmark.controller_manager_and_scheduler import CONTROLLER_MANAGER_AND_SCHEDULER
 from agent.assess.benchmark.etcd import ETCD
+from agent.assess.benchmark.frameworks import ONLY_IN_FRAMEWORKS
 from agent.assess.benchmark.kubelet import KUBELET
 from agent.assess.benchmark.node_files import NODE_FILES
-from agent.k3s.cis.numbers import beyond_benchmarks, numbers_of
+from agent.k3s.cis.numbers import beyond_benchmarks, numbers_of, only_in_frameworks
 from agent.k3s.cis.versions import Benchmark
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ _CONTROLS = {
         *KUBELET,
         *MANUAL,
         *BEYOND,
+        *ONLY_IN_FRAMEWORKS,
     )
 }
 
@@ -46,8 +48,9 @@ def all_controls() -> tuple[BenchmarkControl, ...]:
         # As text, 1.2.10 sorts before 1.2.9.
         return list(map(int, control.numbers[newest].text.split("."))), -age[newest]
 
-    beyond = _beyond()
-    return (*sorted((control for control in _CONTROLS.values() if control not in beyond), key=newest_first), *beyond)
+    unnumbered = (*_beyond(), *(_CONTROLS[name] for name in only_in_frameworks()))
+    numbered = (control for control in _CONTROLS.values() if control not in unnumbered)
+    return (*sorted(numbered, key=newest_first), *unnumbered)
 
 
 def controls_of(benchmark: Benchmark) -> tuple[BenchmarkControl, ...]:

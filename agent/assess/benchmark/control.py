@@ -32,6 +32,7 @@ _TABLES = (
     "control_plane_files",
     "controller_manager_and_scheduler",
     "etcd",
+    "frameworks",
     "kubelet",
     "node_access",
     "node_files",

@@ -29,10 +29,15 @@ class Format(StrEnum):
     OPENREPORTS = "openreports"
     OPENMETRICS = "openmetrics"
     HTML = "html"
+    CKLB = "cklb"
+    OSCAL = "oscal"
+    OSCAL_POAM = "oscal-poam"
 
 
 REPORT_FORMATS = (Format.AUTO, Format.TABLE, Format.PLAIN, Format.JSON)
 """The formats of a report; an assessment has all."""
+OF_AUDITORS = (Format.CKLB, Format.OSCAL, Format.OSCAL_POAM)
+"""The formats of other frameworks than CIS."""
 FLEET_FORMATS = (*REPORT_FORMATS, Format.OPENREPORTS, Format.HTML)
 
 _IN_ASCII = {"→": "->", "“": '"', "”": '"', "’": "'", "—": "-", "…": "...", "✔": "+", "✘": "x"}

@@ -67,12 +67,13 @@ def assess_host(
     progress: Progress = no_progress,
     with_cluster: bool = False,
     with_probes: bool = False,
+    with_frameworks: bool = False,
 ) -> Assessment:
     """Assess this host against a benchmark; None is the newest one for its K3s version. Makes no changes.
 
     Controls that were open in the report `earlier` do not affect the exit code. `with_cluster` also reads objects and
     running configurations from the API server of this machine, and `with_probes` asks it by dry runs which pods it
-    admits. Raises as `observe` does.
+    admits. `with_frameworks` adds the controls that only other frameworks ask for. Raises as `observe` does.
     """
     started = host.now()
     progress("reading the host")
@@ -82,6 +83,10 @@ def assess_host(
         raise UsageError(f"cannot assess {host.pod_node}: {why}", "pass --k3s-version to render")
     benchmark = benchmark or fitting_benchmark(situation.facts.version)
     controls = catalogue.controls_of(benchmark)
+    if with_frameworks:
+        from agent.assess.frameworks.references import further_controls
+
+        controls = (*controls, *further_controls(benchmark))
     queries = [query for control in controls for query in control.check_of(benchmark).files(situation.facts)]
     found = findings.collect_findings(situation, filter(_limits_assessment, findings.KINDS.values()))
     blockers = [

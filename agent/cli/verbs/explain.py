@@ -201,6 +201,7 @@ def _row(row: BenchmarkControl) -> _Parts:
     return [
         ("", "In the benchmarks" if is_explained else f"{row.id}: {row.title}"),
         ("Numbers", descriptions.numbers_by_benchmark(row) or "none"),
+        ("References", _references(row.id)),
         ("Expected", row.check.description),
         ("With --cluster", _with_cluster(row)),
         *((f"Expected in {span}", text) for text, span in descriptions.earlier_requirements(row)),
@@ -211,6 +212,14 @@ def _row(row: BenchmarkControl) -> _Parts:
         ("Remediation", remediation.text(row.repair) if row.repair else ""),
         ("Source", row.source),
     ]
+
+
+def _references(control: str) -> str:
+    from agent.assess.frameworks import Framework
+    from agent.assess.frameworks.references import references_of
+
+    found = zip(Framework, references_of(control))
+    return "\n".join(f"{framework.full_name}: {', '.join(names)}" for framework, names in found if names)
 
 
 def _with_cluster(row: BenchmarkControl) -> str:

@@ -96,6 +96,16 @@ class Duration(Criterion):
         return self.example
 
 
+class DurationFrom(Duration):
+    """A Go duration that is not shorter than the example."""
+
+    def accepts(self, value: str) -> bool:
+        return (accepted(duration, value) or 0) >= duration(self.example)
+
+    def __str__(self) -> str:
+        return f"a duration of {self.example} or longer"
+
+
 _NOT_STORED = ("/dev/", "/proc/", "//")
 """Directories whose files keep nothing, and what POSIX does not define."""
 
@@ -266,6 +276,25 @@ class LeavesGateOn(Criterion):
     @property
     def predicate(self) -> str:
         return f"does not contain {self.gate}=false"
+
+    def suggestion(self, value: str) -> str:
+        return _joined([entry for entry in _split(value) if self.accepts(entry)])
+
+
+class TurnsOnNone(_Names):
+    """A comma-separated list of NAME=BOOLEAN that turns on none of these names; a name without a value is turned on."""
+
+    def accepts(self, value: str) -> bool:
+        entries = (entry.partition("=") for entry in _split(value))
+        values = {name.strip(): text.strip() if sign else "true" for name, sign, text in entries}
+        return not any(values.get(name, "false") in TRUE for name in self.names)
+
+    def __str__(self) -> str:
+        return f"a list that does not turn on {' or '.join(self.names)}"
+
+    @property
+    def predicate(self) -> str:
+        return f"does not turn on {' or '.join(self.names)}"
 
     def suggestion(self, value: str) -> str:
         return _joined([entry for entry in _split(value) if self.accepts(entry)])

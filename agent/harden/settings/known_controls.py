@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.harden.guide.controls import CONTROLS
 from agent.harden.settings.loading import SettingsError
-from agent.k3s.cis.numbers import beyond_benchmarks, numbers_of
+from agent.k3s.cis.numbers import beyond_benchmarks, numbers_of, only_in_frameworks
 from agent.k3s.cis.versions import Benchmark
 from agent.k3s.spelling import Spelling
 
@@ -40,7 +40,7 @@ def require_known(waivers: Iterable[SiteWaiver]) -> None:
 
 def _known() -> frozenset[str]:
     """Return the IDs of all controls, and their numbers with and without the benchmark, such as cis-1.9/1.2.9."""
-    names = {*(control.id for control in CONTROLS), *beyond_benchmarks()}
+    names = {*(control.id for control in CONTROLS), *beyond_benchmarks(), *only_in_frameworks()}
     for benchmark in Benchmark:
         for control, number in numbers_of(benchmark).items():
             names |= {control, number.text, f"{benchmark}/{number.text}"}

@@ -1,4 +1,4 @@
-"""Numbers of controls, from a file for each benchmark, and the controls without a number, from beyond.tsv. Pure."""
+"""Numbers of controls, from a file for each benchmark, and the controls without a number. Pure."""
 
 from __future__ import annotations
 
@@ -64,3 +64,9 @@ def numbers_of(benchmark: Benchmark) -> Mapping[str, Number]:
 def beyond_benchmarks() -> tuple[str, ...]:
     """Return the IDs of the controls that no benchmark has, in the order of reports."""
     return tuple(control for (control,) in package_data.rows("k3s", "cis", "beyond.tsv"))
+
+
+@cache
+def only_in_frameworks() -> tuple[str, ...]:
+    """Return the IDs of the controls that no benchmark has, and that are assessed only for another framework."""
+    return tuple(control for (control,) in package_data.rows("k3s", "cis", "frameworks.tsv"))

@@ -89,4 +89,12 @@ def assessment_text(  # noqa: C901, PLR0911 - one branch for each format
         from agent.cli.present.assessments.html import as_html
 
         return as_html(assessment)
+    if output_format is Format.CKLB:
+        from agent.cli.present.assessments.cklb import as_cklb
+
+        return as_cklb(assessment)
+    if output_format in (Format.OSCAL, Format.OSCAL_POAM):
+        from agent.cli.present.assessments import oscal
+
+        return oscal.as_results(assessment) if output_format is Format.OSCAL else oscal.as_plan(assessment)
     raise AssertionError(output_format)

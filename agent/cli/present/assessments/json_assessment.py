@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import SCHEMA
+from agent.assess.frameworks.references import references_of
 from agent.assess.provenance import sha256_of_report
 from agent.base.times import timestamp
 from agent.cli.present import remediation
@@ -79,6 +80,7 @@ def _verdict(assessment: Assessment, verdict: Verdict) -> dict[str, object]:
         "waiver": verdict.waiver and _located(verdict.waiver),
         "rationale": control.why,
         "source": control.source,
+        "references": {name: list(found) for name, found in references_of(control.id)._asdict().items()},
     }
 
 

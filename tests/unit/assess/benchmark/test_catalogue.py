@@ -14,6 +14,7 @@ from agent.assess.benchmark.control import BenchmarkControl
 from agent.assess.benchmark.control_plane_files import CONTROL_PLANE_FILES
 from agent.assess.benchmark.controller_manager_and_scheduler import CONTROLLER_MANAGER_AND_SCHEDULER
 from agent.assess.benchmark.etcd import ETCD
+from agent.assess.benchmark.frameworks import ONLY_IN_FRAMEWORKS
 from agent.assess.benchmark.kubelet import KUBELET
 from agent.assess.benchmark.node_access import NODE_ACCESS
 from agent.assess.benchmark.node_files import NODE_FILES
@@ -23,7 +24,7 @@ from agent.assess.checks.manual import Manual
 from agent.base import package_data
 from agent.base.model import Instruction
 from agent.harden.guide.controls import CONTROLS
-from agent.k3s.cis.numbers import beyond_benchmarks, numbers_of
+from agent.k3s.cis.numbers import beyond_benchmarks, numbers_of, only_in_frameworks
 from agent.k3s.cis.versions import Benchmark
 
 TABLES = {
@@ -33,6 +34,7 @@ TABLES = {
     "control_plane_files": CONTROL_PLANE_FILES,
     "controller_manager_and_scheduler": CONTROLLER_MANAGER_AND_SCHEDULER,
     "etcd": ETCD,
+    "frameworks": ONLY_IN_FRAMEWORKS,
     "kubelet": KUBELET,
     "node_access": NODE_ACCESS,
     "node_files": NODE_FILES,
@@ -177,7 +179,7 @@ def test_the_rows_of_a_table_are_the_controls_of_the_module_beside_it(name: str)
 def test_each_number_is_that_of_a_control() -> None:
     """A name that is left over would make a waiver for it valid."""
     names = [name for benchmark in Benchmark for name in numbers_of(benchmark)]
-    assert {*names, *beyond_benchmarks()} == {control.id for control in all_controls()}
+    assert {*names, *beyond_benchmarks(), *only_in_frameworks()} == {control.id for control in all_controls()}
 
 
 def test_no_title_is_an_instruction() -> None:

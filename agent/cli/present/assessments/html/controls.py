@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus
+from agent.assess.frameworks import Framework
+from agent.assess.frameworks.references import references_of
 from agent.cli.present import remediation
 from agent.cli.present.assessments.common import UNNUMBERED, expiry, origin
 from agent.cli.present.assessments.html.elements import (
@@ -192,6 +194,8 @@ def _details(verdict: Verdict) -> Content:
         ),
         _block("Rationale", paragraph(control.why), " why"),
     )
+    names = map(", ".join, references_of(control.id))
+    references = [(framework.full_name, text) for framework, text in zip(Framework, names) if text]
     about = (
         ("Id", element("code", control.id)),
         ("Severity", f"{control.rating.severity}: {control.rating.reason}"),
@@ -200,7 +204,7 @@ def _details(verdict: Verdict) -> Content:
         ("Applies to", str(control.applies)),
         ("Source", control.source),
     )
-    return element("div", blocks, class_="text"), definitions(about, class_="about")
+    return element("div", blocks, class_="text"), definitions((*about, *references), class_="about")
 
 
 def _block(heading: str, body: Sequence[Element], more: str = "") -> Element | None:

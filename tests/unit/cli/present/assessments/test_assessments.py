@@ -14,7 +14,7 @@ from agent.base.model import Instruction, OwnCommand, Remediation, ShellCommand
 from agent.base.report import NextStep
 from agent.base.times import timestamp
 from agent.base.value import replace
-from agent.cli.present import Format, Verbosity
+from agent.cli.present import OF_AUDITORS, Format, Verbosity
 from agent.cli.present.assessments import assessment_text, present_assessment
 from agent.cli.present.assessments.asff import account
 from agent.cli.present.assessments.common import (
@@ -72,12 +72,17 @@ def test_each_format_is_reproducible_and_ends_with_a_line_break(output_format: F
 @pytest.mark.parametrize("output_format", FORMATS)
 def test_each_encoding_of_the_stream_is_supported(encoding: str, output_format: Format) -> None:
     assessment = replace(FULL, verdicts=(FAILS._replace(found="é 日本"), *FULL.verdicts))
-    assert "pki-certificate-mode" in shown(assessment, output_format, Stream(encoding))
+    assert ("node-1" if output_format is Format.CKLB else "pki-certificate-mode") in shown(
+        assessment, output_format, Stream(encoding)
+    )
 
 
 @pytest.mark.parametrize(
     "output_format",
-    [Format.JSON, Format.KUBE_BENCH, Format.JUNIT, Format.SARIF, Format.ASFF, Format.OPENMETRICS, Format.HTML],
+    [
+        *(Format.JSON, Format.KUBE_BENCH, Format.JUNIT, Format.SARIF, Format.ASFF, Format.OPENMETRICS, Format.HTML),
+        *OF_AUDITORS,
+    ],
 )
 @given(assessment=hostile())
 def test_formats_for_programs_are_ascii(output_format: Format, assessment: Assessment) -> None:

@@ -1,0 +1,59 @@
+"""Controls that no CIS benchmark has and that a rule of the Kubernetes STIG asks for: assessed only for a framework."""
+
+from __future__ import annotations
+
+from agent.assess.benchmark.beyond import tls_version
+from agent.assess.benchmark.control import BenchmarkControl, benchmark_control, in_k3s_config, removed
+from agent.assess.checks.arguments import ArgumentCheck
+from agent.assess.checks.check import AllOf
+from agent.base.model import ON_SERVERS, Component
+from agent.harden.guide.criteria import DurationFrom, ListExcludes, NotGiven, TurnsOnNone
+from agent.harden.guide.k3s_options import newest
+
+_API_SERVER = Component.API_SERVER
+_KUBELET = Component.KUBELET
+
+
+def _plugin(identifier: str, name: str) -> BenchmarkControl:
+    """Return the control of an admission plugin that is on by default."""
+    check = ArgumentCheck(_API_SERVER, "disable-admission-plugins", ListExcludes((name,)), unset_passes=True)
+    return benchmark_control(identifier, check, applies=ON_SERVERS)
+
+
+_ADMISSION = newest("admission-control-config-file")
+
+ONLY_IN_FRAMEWORKS: tuple[BenchmarkControl, ...] = (
+    benchmark_control(
+        _ADMISSION.id,
+        ArgumentCheck(_API_SERVER, "admission-control-config-file", _ADMISSION.meets),
+        applies=_ADMISSION.applies,
+        guide=_ADMISSION,
+    ),
+    benchmark_control(
+        "apiserver-alpha-apis",
+        AllOf(
+            (
+                ArgumentCheck(_API_SERVER, "feature-gates", TurnsOnNone(("AllAlpha",)), unset_passes=True),
+                ArgumentCheck(_API_SERVER, "runtime-config", TurnsOnNone(("api/all", "api/alpha")), unset_passes=True),
+            )
+        ),
+        applies=ON_SERVERS,
+        remediation=removed(_API_SERVER, "feature-gates", "runtime-config", default="alpha APIs are off by default"),
+    ),
+    _plugin("apiserver-pod-security-plugin", "PodSecurity"),
+    _plugin("apiserver-validating-admission-webhook", "ValidatingAdmissionWebhook"),
+    tls_version("controller-manager-tls-min-version", Component.CONTROLLER_MANAGER, ON_SERVERS),
+    benchmark_control(
+        "kubelet-idle-timeout",
+        ArgumentCheck(_KUBELET, "streaming-connection-idle-timeout", DurationFrom("5m")),
+        remediation=in_k3s_config(f"add `streaming-connection-idle-timeout=5m` to the list `{_KUBELET.config_key}`"),
+    ),
+    benchmark_control(
+        "kubelet-static-pod-path",
+        ArgumentCheck(_KUBELET, "pod-manifest-path", NotGiven()),
+        caution="look for static pods in the directory agent/pod-manifests, because they are deleted",
+        remediation=in_k3s_config(f"add `pod-manifest-path=` to the list `{_KUBELET.config_key}`"),
+    ),
+    tls_version("scheduler-tls-min-version", Component.SCHEDULER, ON_SERVERS),
+)
+"""In the order of frameworks.tsv."""

@@ -1,0 +1,139 @@
+"""Rules of the Kubernetes STIG and controls of NIST SP 800-53, and the controls here that they refer to.
+
+stig.txt has the 92 rules of DISA's Kubernetes STIG, Version 2, Release 6, without its check and fix texts. `decided`
+is a member of Decision; the minor version after not-applicable is the first to which the rule does not apply. cci.tsv
+has DISA's assignment of each CCI to NIST SP 800-53 revision 5. docs/adr/0041 names the sources.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.assess.benchmark import catalogue
+from agent.base import package_data
+from agent.base.model import StrEnum
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from agent.assess.benchmark.control import BenchmarkControl
+    from agent.k3s.cis.versions import Benchmark
+
+STIG_TITLE = "Kubernetes Security Technical Implementation Guide"
+STIG_RELEASE = "Release: 6 Benchmark Date: 01 Apr 2026"
+
+
+class Decision(StrEnum):
+    """Who decides a rule of the STIG on a K3s node."""
+
+    HERE = "here"
+    """The controls of the rule."""
+    SITE = "site"
+    """A person. A control of the rule that fails opens the rule."""
+    NOT_APPLICABLE = "not-applicable"
+    NOT_COVERED = "not-covered"
+    """A person, because nothing here looks for it."""
+
+
+class StigRule(NamedTuple):
+    """A rule of the Kubernetes STIG."""
+
+    id: str
+    """The number of the vulnerability, such as V-242376."""
+    rule_id: str
+    """The number with the revision of the rule's text."""
+    version: str
+    group: str
+    """The requirement of the Container Platform SRG."""
+    severity: str
+    ccis: tuple[str, ...]
+    title: str
+    decision: Decision
+    not_applicable_from: int
+    controls: tuple[str, ...]
+    note: str
+    """The reason of the decision, or how the controls differ from the rule."""
+
+    @property
+    def category(self) -> str:
+        """The severity as a category."""
+        return {"high": "CAT I", "medium": "CAT II"}.get(self.severity, "CAT III")
+
+    @property
+    def nist(self) -> tuple[str, ...]:
+        """The controls of NIST SP 800-53 that the CCIs of the rule belong to."""
+        return tuple(dict.fromkeys(nist_control(_of_ccis()[cci]) for cci in self.ccis if cci in _of_ccis()))
+
+
+class References(NamedTuple):
+    """What a control refers to."""
+
+    stig: tuple[str, ...]
+    nist: tuple[str, ...]
+
+
+@cache
+def stig_rules() -> tuple[StigRule, ...]:
+    """Return all rules of the Kubernetes STIG by number."""
+    return tuple(_rule(row) for row in package_data.records("assess", "frameworks", "stig.txt"))
+
+
+def _rule(row: dict[str, str]) -> StigRule:
+    decision, _, first = row["decided"].partition(" ")
+    return StigRule(
+        row["rule"],
+        row["id"],
+        row["version"],
+        row["group"],
+        row["severity"],
+        tuple(row["cci"].split()),
+        row["title"],
+        Decision(decision),
+        int(first or 0),
+        tuple(row.get("controls", "").split()),
+        row.get("note", ""),
+    )
+
+
+@cache
+def _of_ccis() -> dict[str, str]:
+    return {row[0]: row[1] for row in package_data.rows("assess", "frameworks", "cci.tsv")}
+
+
+def nist_control(text: str) -> str:
+    """Return the control of a statement in DISA's notation: AC-17(2) for `AC-17 (2)`, CM-6 for `CM-6 b`."""
+    found = re.match(r"([A-Z]{2}-\d+)(?: (\(\d+\)))?", text)
+    return "".join(filter(None, found.groups())) if found else text
+
+
+def nist_controls() -> tuple[str, ...]:
+    """Return the controls of NIST SP 800-53 that a rule of the STIG belongs to, in the order of the catalog."""
+    found = {name for rule in stig_rules() for name in rule.nist}
+    return tuple(sorted(found, key=lambda name: (name[:2], [int(part) for part in re.findall(r"\d+", name)])))
+
+
+@cache
+def _references() -> dict[str, References]:
+    found: dict[str, list[StigRule]] = {}
+    for rule in stig_rules():
+        for control in rule.controls:
+            found.setdefault(control, []).append(rule)
+    return {
+        control: References(
+            tuple(rule.id for rule in rules), tuple(dict.fromkeys(name for rule in rules for name in rule.nist))
+        )
+        for control, rules in found.items()
+    }
+
+
+def references_of(control: str) -> References:
+    """Return the rules of the STIG that a control decides or opens, and their controls of NIST SP 800-53."""
+    return _references().get(control, References((), ()))
+
+
+def further_controls(benchmark: Benchmark) -> Iterable[BenchmarkControl]:
+    """Return the controls that a rule of the STIG names and that are not assessed for a benchmark."""
+    assessed = {control.id for control in catalogue.controls_of(benchmark)}
+    return (row for row in catalogue.all_controls() if row.id in _references() and row.id not in assessed)

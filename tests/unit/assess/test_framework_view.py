@@ -1,0 +1,171 @@
+"""An assessment in the terms of the Kubernetes STIG and of NIST SP 800-53."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.assess.assessment import Assessment, ControlStatus, Verdict
+from agent.assess.benchmark.catalogue import all_controls
+from agent.assess.framework_view import coverage, in_framework, rule_results, worst
+from agent.assess.frameworks import Framework
+from agent.assess.frameworks.references import Decision, stig_rules
+from agent.base.model import Remediation
+from agent.base.report import K3S_VERSION, Fact
+from agent.base.value import replace
+from agent.cli.verbs.assess import assess_host
+from tests.fake import in_memory
+from tests.k3s_tree import K3s
+from tests.unit.assess.checks.nodes import CheckedNode, node
+from tests.unit.assessed import assessment
+
+FAIL, PASS, WAIVED, MANUAL = ControlStatus.FAIL, ControlStatus.PASS, ControlStatus.WAIVED, ControlStatus.MANUAL
+CONTROLS = {control.id: control for control in all_controls()}
+
+BROKEN = """\
+secrets-encryption: false
+protect-kernel-defaults: false
+kube-apiserver-arg:
+  - tls-min-version=VersionTLS11
+  - authorization-mode=AlwaysAllow
+  - secure-port=0
+  - anonymous-auth=true
+  - feature-gates=AllAlpha=true
+  - audit-log-path=
+  - audit-policy-file=
+  - audit-log-maxage=1
+  - audit-log-maxbackup=1
+  - audit-log-maxsize=1
+  - admission-control-config-file=
+  - tls-cipher-suites=TLS_RSA_WITH_3DES_EDE_CBC_SHA
+  - client-ca-file=
+  - tls-cert-file=
+  - etcd-cafile=
+  - etcd-certfile=
+  - etcd-keyfile=
+  - disable-admission-plugins=ValidatingAdmissionWebhook,PodSecurity
+  - request-timeout=0s
+  - token-auth-file=/etc/tokens
+  - kubelet-client-certificate=
+kube-controller-manager-arg:
+  - tls-min-version=VersionTLS10
+  - use-service-account-credentials=false
+  - bind-address=0.0.0.0
+  - profiling=true
+  - root-ca-file=
+kube-scheduler-arg:
+  - tls-min-version=VersionTLS11
+  - bind-address=0.0.0.0
+kubelet-arg:
+  - read-only-port=10255
+  - anonymous-auth=true
+  - authorization-mode=AlwaysAllow
+  - client-ca-file=
+  - tls-cert-file=
+  - streaming-connection-idle-timeout=1m
+"""
+BY_ARGUMENTS = (
+    "242376 242377 242378 242381 242382 242384 242385 242387 242389 242390 242391 242392 242397 242400 242402 242403"
+    " 242409 242418 242419 242420 242421 242422 242424 242425 242429 242430 242431 242434 242436 242438 242461 242462"
+    " 242463 242464 242465 245541 245543 245544 254800 254801 274882"
+)
+
+
+def judged(configured: CheckedNode) -> dict[str, ControlStatus]:
+    found = assess_host(configured.host(), configured.request(), with_frameworks=True)
+    return {result.rule.id: result.status for result in rule_results(found)}
+
+
+def test_a_hardened_server_meets_each_rule_that_is_decided_here_but_two() -> None:
+    """K3s sets a directory of static pods, and only the cluster tells about Secrets in environment variables."""
+    with in_memory() as directory:
+        server = node(directory / "server", K3s())
+        server.harden()
+        found = judged(server)
+        here = {rule.id: found[rule.id] for rule in stig_rules() if rule.decision is Decision.HERE}
+        assert {name: status for name, status in here.items() if status is not PASS} == {
+            "V-242397": FAIL,
+            "V-242415": MANUAL,
+        }
+        server.config("kubelet-arg: [pod-manifest-path=]\n")
+        assert judged(server)["V-242397"] is PASS
+
+
+def test_each_rule_about_an_argument_fails_with_a_wrong_value() -> None:
+    with in_memory() as directory:
+        server = node(directory / "server", K3s())
+        server.config(BROKEN)
+        found = judged(server)
+        rules = [f"V-{number}" for number in BY_ARGUMENTS.split()]
+        assert {name: found[name] for name in rules if found[name] is not FAIL} == {}
+
+
+def with_status(name: str, status: ControlStatus) -> Verdict:
+    return Verdict(CONTROLS[name], None, status, "", "", (), "", Remediation())
+
+
+def of(*verdicts: Verdict) -> Assessment:
+    return assessment(*verdicts)
+
+
+def status_of(rule: str, found: Assessment) -> ControlStatus:
+    (status,) = (result.status for result in rule_results(found) if result.rule.id == rule)
+    return status
+
+
+@pytest.mark.parametrize("status", [FAIL, WAIVED, MANUAL, ControlStatus.UNKNOWN])
+def test_a_rule_has_the_worst_status_of_its_controls(status: ControlStatus) -> None:
+    found = of(with_status("secrets-encryption", PASS), with_status("apiserver-encryption-providers", status))
+    assert status_of("V-274882", found) is status
+
+
+@pytest.mark.parametrize(("status", "expected"), [(PASS, MANUAL), (FAIL, FAIL), (WAIVED, WAIVED), (MANUAL, MANUAL)])
+def test_a_control_can_open_a_rule_of_the_site_but_not_close_it(status: ControlStatus, expected: ControlStatus) -> None:
+    assert status_of("V-242403", of(with_status("audit-policy-file", status))) is expected
+
+
+def test_a_rule_without_a_verdict_is_for_a_person() -> None:
+    assert status_of("V-242402", of()) is MANUAL
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"), [("v1.25.3+k3s1", MANUAL), ("v1.26.0+k3s1", ControlStatus.NOT_APPLICABLE), ("?", MANUAL)]
+)
+def test_a_rule_does_not_apply_from_the_version_on_that_removed_its_subject(
+    version: str, expected: ControlStatus
+) -> None:
+    found = replace(of(), facts=(Fact(K3S_VERSION, version, "a test"),))
+    assert status_of("V-242399", found) is expected
+
+
+def test_a_view_has_only_the_controls_of_the_framework_by_its_rules() -> None:
+    found = in_framework(
+        of(
+            with_status("audit-log-path", PASS),
+            with_status("vm.panic_on_oom", FAIL),
+            with_status("etcd-auto-tls", FAIL),
+        ),
+        Framework.STIG,
+    )
+    shown = [(verdict.control.id, verdict.number.text, verdict.section) for verdict in found.verdicts if verdict.number]
+    assert shown == [
+        ("etcd-auto-tls", "V-242379", "CAT II"),
+        ("audit-log-path", "V-242402 V-242465", "CAT II"),
+    ]
+    nist = in_framework(of(with_status("audit-log-path", PASS)), Framework.NIST)
+    assert [verdict.section for verdict in nist.verdicts] == ["AU Audit and Accountability"]
+
+
+def test_the_exit_code_of_a_view_is_about_its_controls() -> None:
+    assert int(in_framework(of(with_status("vm.panic_on_oom", FAIL)), Framework.STIG).exit_code) == 0
+
+
+def test_the_coverage_counts_all_rules_by_who_decides_them() -> None:
+    text = coverage(of(with_status("etcd-auto-tls", FAIL)), Framework.STIG)
+    assert text.startswith("Kubernetes STIG V2R6: of 92 rules, 64 decided here (1 FAIL, 63 MANUAL), 13 of the site (")
+    assert text.endswith("11 not applicable to K3s (11 NOT_APPLICABLE), 4 not covered (4 MANUAL)")
+    nist = coverage(of(with_status("etcd-auto-tls", FAIL)), Framework.NIST)
+    assert "belong to 22 controls, and 21 of these have no open rule" in nist
+
+
+def test_the_worst_status_comes_first() -> None:
+    assert worst((PASS, WAIVED, FAIL, MANUAL)) is FAIL
