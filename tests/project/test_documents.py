@@ -33,11 +33,15 @@ PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 README = ROOT / "README.md"
 CHINESE = ROOT / "README.zh.md"
 TRANSLATIONS = [page for page in PAGES if page.name.endswith(".zh.md")]
+HOWTOS = [page for page in sorted(DOCS.glob("howto/*.md")) if page not in TRANSLATIONS]
 GENERATED = generate_docs.pages()
 
 _FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _COMMAND = re.compile(r"(?<![\w/.-])k3s-harden +([^\n`]*)")
+_RESULT = re.compile(
+    r"\b(?:prints?|ends?|shows?|lists?|becomes?|completes?|no longer|exit code|names|has|have|writes?)\b"
+)
 _SHELL_GOES_ON = re.compile(r"[|>;&)\"]")
 
 
@@ -98,6 +102,23 @@ def test_links_resolve_to_files_and_headings(page: Path) -> None:
         if not file.exists() or (fragment and fragment not in _anchors(file)):
             broken.append(target)
     assert broken == []
+
+
+@pytest.mark.parametrize("page", HOWTOS, ids=lambda page: page.name)
+def test_a_how_to_begins_with_its_purpose(page: Path) -> None:
+    """The first paragraph is a sentence, not a command, a table, a list or a heading."""
+    first = next(text for text in _text(page).split("\n\n")[1:] if not text.startswith(("<!--", "[简体中文]")))
+    assert re.match(r"(?![-#|>] |```|\d\. )(?s:.){30,}[.:]", first)
+
+
+@pytest.mark.parametrize("page", HOWTOS, ids=lambda page: page.name)
+def test_a_how_to_ends_with_the_expected_result_of_a_command(page: Path) -> None:
+    """After the last command comes its output, or a paragraph with a literal part of what it prints or changes."""
+    commands = [match for match in _FENCE.finditer(_text(page)) if match[1] in {"sh", "console"}]
+    for last in commands[-1:]:
+        after = _text(page)[last.end() :].strip().split("\n\n")[0]
+        is_told = "`" in after and not after.startswith(("#", "|", "- ")) and _RESULT.search(after)
+        assert last[1] == "console" or after.startswith("```text") or is_told
 
 
 def test_every_document_is_reachable_from_the_readme() -> None:

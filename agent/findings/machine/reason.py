@@ -1,4 +1,4 @@
-"""Declaration of a reason on the host, with the line of the journal by which somebody finds it."""
+"""Declaration of a reason on the host, with the line of K3s' log by which somebody finds it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Reason(Value):
     """What docs/howto/host.md says about a reason besides its finding."""
 
     symptom: str
-    """What the journal of K3s contains; a description if there is no such line."""
+    """What K3s' log contains; a description if there is no such line."""
     on_trees: bool
     """Whether `--root` finds it on a host tree, too."""
     source: str
