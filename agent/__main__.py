@@ -1,6 +1,8 @@
 """The console script `k3s-harden`, and `python -m agent`."""
 
-import _signal  # type: ignore[import-not-found] # what `signal` imports takes half of the time before the first line here
+# The public module imports enum and more, which takes half of the time before the first line here; in that time Ctrl-C
+# would print a traceback.
+import _signal  # type: ignore[import-not-found]
 import gc
 
 

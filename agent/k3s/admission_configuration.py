@@ -93,14 +93,7 @@ def plugin_paths(data: bytes, path: PurePosixPath) -> list[PurePosixPath]:
         plugins = mappings(_configuration(data, path).get("plugins"))
     except InputError:
         return []
-    names = [name for item in plugins for name in (item.text("path"), _webhook_file(item)) if name]
-    return [path.parent / name for name in names]
-
-
-def _webhook_file(plugin: YamlMapping) -> str:
-    """Return the absolute path of the kubeconfig of ImagePolicyWebhook; empty if there is none."""
-    file = part(plugin, "configuration", "imagePolicy", "kubeConfigFile")
-    return file.text if isinstance(file, yaml_reader.Scalar) and file.text.startswith("/") else ""
+    return [path.parent / name for name in (item.text("path") for item in plugins) if name]
 
 
 def _configuration(data: bytes, path: PurePosixPath) -> YamlMapping:

@@ -83,7 +83,9 @@ class HttpsClient:
         try:
             context.load_verify_locations(cadata=authority.decode("ascii"))
             if not token:
-                _load(context, certificate)
+                with memory_file(certificate) as path:  # the ssl module reads only files
+                    # An encrypted key is an error with an empty password. Without one, OpenSSL prompts on the terminal.
+                    context.load_cert_chain(path, password=b"")
         except (OSError, ValueError) as error:
             raise HostError(f"cannot use the client certificate for {host}: {_reason(error)}") from error
         self._connection = http.client.HTTPSConnection(host, port, timeout=limits.request, context=context)
@@ -160,13 +162,6 @@ def answers_ok(address: tuple[str, int], path: str, timeout: float) -> bool:
         connection.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
         return connection.recv(_FIRST_LINE).startswith((b"HTTP/1.0 200 ", b"HTTP/1.1 200 "))
     return False
-
-
-def _load(context: ssl.SSLContext, certificate: bytes) -> None:
-    """Load a certificate and its key. The ssl module reads only files."""
-    with memory_file(certificate) as path:
-        # With an empty password, an encrypted key is an error. Without one, OpenSSL prompts on the terminal.
-        context.load_cert_chain(path, password=b"")
 
 
 def _reason(error: Exception) -> str:

@@ -211,15 +211,15 @@ def _repairs(report: Report, k3s: InstalledK3s, again: OwnCommand = _ONCE_MORE) 
     unread = hints.pop(_AS_ROOT, [])
     if unread:
         yield NextStep(OwnCommand(report.verb), f"run it again as root, to read {_listed(unread)}")
-    needs += [_of_hint(f"{_listed(ids)}: {hint}") for hint, ids in hints.items() if not hint.endswith(_AGAIN)]
+    needs += [
+        _Need(Urgency.BLOCKS_GATE, "", Remediation((Instruction(f"{_listed(ids)}: {hint}"),)))
+        for hint, ids in hints.items()
+        if not hint.endswith(_AGAIN)
+    ]
     is_left = any(item.status in (ItemStatus.REFUSED, ItemStatus.FAILED) for item in report.items)
     applies = bool(differing) or (is_left and not unread)
     shows = any(item.content_differs for item in differing)
     yield from _in_order(needs, k3s, again=again if applies else None, changes=len(differing), shows_first=shows)
-
-
-def _of_hint(text: str) -> _Need:
-    return _Need(Urgency.BLOCKS_GATE, "", Remediation((Instruction(text),)))
 
 
 _AS_ROOT = "run as root"

@@ -44,7 +44,9 @@ def present_preflight(
     if output_format is Format.JSON:
         stream.write(_as_json(result))
     elif output_format is Format.TABLE:
-        _as_table(result, verbosity, stream)
+        from agent.cli.present.table import write_captured
+
+        write_captured(stream, lambda console: print_preflight(console, result, verbosity))
     else:
         stream.write(fitting(_as_lines(result, verbosity), stream))
 
@@ -65,12 +67,6 @@ def _as_lines(result: Preflight, verbosity: Verbosity) -> str:
         lines += [f"note {note.id}: {note.text} ({note.source})" for note in result.notes]
         lines += [last, *next_steps.step_lines(result.next_steps)]
     return "".join(f"{printable(line)}\n" for line in lines)
-
-
-def _as_table(result: Preflight, verbosity: Verbosity, stream: TextIO) -> None:
-    from agent.cli.present.table import write_captured
-
-    write_captured(stream, lambda console: print_preflight(console, result, verbosity))
 
 
 def print_preflight(console: Console, result: Preflight, verbosity: Verbosity) -> None:

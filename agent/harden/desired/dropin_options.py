@@ -264,7 +264,7 @@ def nested_files(
     found: list[PurePosixPath] = []
     for option, path, _, _ in named:
         data = contents.get(path)
-        if option == ADMISSION_CONFIGURATION_ARGUMENT and data and (b"path" in data or b"kubeConfigFile" in data):
+        if option == ADMISSION_CONFIGURATION_ARGUMENT and data and b"path" in data:
             from agent.k3s.admission_configuration import plugin_paths  # imports PyYAML
 
             found += plugin_paths(data, path)

@@ -104,7 +104,12 @@ def compared_findings(
         PreflightProblem(finding, fixed_by_apply=False, is_new=_key(finding) not in present) for finding in after_apply
     ]
     found += [PreflightProblem(finding, fixed_by_apply=True, is_new=_key(finding) not in present) for finding in fixed]
-    shown = (problem for problem in found if problem.finding.id not in _OF_TODAY and _is_shown(problem))
+    shown = [
+        problem
+        for problem in found
+        if problem.finding.id not in _OF_TODAY
+        and (problem.is_new or problem.is_decisive or problem.finding.id in _LIMITS)
+    ]
     return tuple(sorted(shown, key=lambda problem: (not problem.is_decisive, problem.fixed_by_apply)))
 
 
@@ -132,10 +137,6 @@ def problems_caused_by_apply(
 def not_compliant(items: Iterable[Item]) -> tuple[Item, ...]:
     """Return the items that are not compliant after apply, without edited files, which have findings of their own."""
     return tuple(item for item in items if item.status not in (ItemStatus.COMPLIANT, ItemStatus.EDITED))
-
-
-def _is_shown(problem: PreflightProblem) -> bool:
-    return problem.is_new or problem.is_decisive or problem.finding.id in _LIMITS
 
 
 def _key(finding: Finding) -> tuple[str, Location | None, str]:

@@ -32,7 +32,9 @@ def require_known(waivers: Iterable[SiteWaiver]) -> None:
         known = _known() if known is None else known
         if waiver.control not in known:
             spelling = spelling or Spelling(sorted(known), _CUTOFF)
-            problem = f"`waivers`: unknown control `{waiver.control}`; {_suggestion(waiver.control, spelling)}"
+            meant = spelling.meant(waiver.control)
+            hint = f"did you mean `{meant}`?" if meant else "`k3s-harden explain` lists all controls"
+            problem = f"`waivers`: unknown control `{waiver.control}`; {hint}"
             unknown.setdefault(waiver.location.path, []).append((waiver.location.line, problem))
     for path, errors in unknown.items():
         raise SettingsError(path, errors)
@@ -45,8 +47,3 @@ def _known() -> frozenset[str]:
         for control, number in numbers_of(benchmark).items():
             names |= {control, number.text, f"{benchmark}/{number.text}"}
     return frozenset(names)
-
-
-def _suggestion(text: str, spelling: Spelling) -> str:
-    meant = spelling.meant(text)
-    return f"did you mean `{meant}`?" if meant else "`k3s-harden explain` lists all controls"

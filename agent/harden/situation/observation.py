@@ -31,10 +31,10 @@ from agent.harden.situation import JournalState, Situation, Substitute, k3s_file
 from agent.k3s.paths import CERTIFICATE_DIRECTORIES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from agent.base.host import Host
-    from agent.base.model import Observed, Resource, State
+    from agent.base.model import Observed, Resource
     from agent.harden.changes.journal import Run
     from agent.harden.changes.last_run import LastRun
     from agent.harden.changes.notifications import NotificationState
@@ -74,14 +74,9 @@ def observe_after_apply(host: Host, request: Request, situation: Situation) -> S
     """
     from agent.base.host.planned import after  # not on a compliant host
 
-    return observe_situation(after(host, _possible(situation)), request)
-
-
-def _possible(situation: Situation) -> Iterator[State]:
-    """Yield the states that apply can reach in this environment."""
-    for change in situation.plan.changes:
-        if not (situation.facts.platform.etc_is_read_only and change.id.startswith("/etc/")):
-            yield change.after
+    is_fixed = "/etc/" if situation.facts.platform.etc_is_read_only else ()
+    states = (change.after for change in situation.plan.changes if not change.id.startswith(is_fixed))
+    return observe_situation(after(host, states), request)
 
 
 def _observe(

@@ -19,7 +19,7 @@ from agent.cli.present.text import stripped
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from agent.assess.assessment import Assessment, Note, Verdict
+    from agent.assess.assessment import Assessment, Verdict
     from agent.base.model import Remediation
     from agent.cli.present.assessments.common import Awaiting
 
@@ -104,7 +104,8 @@ def _totals(console: Console, assessment: Assessment, verbosity: Verbosity) -> N
     if assessment.notes:
         _heading(console, "Notes")
     for note in assessment.notes:
-        _print_note(console, note)
+        print_line(console, styled(note.message, "bold"), hanging=2)
+        _print_details(console, (("location", str(note.location or "")),), note.remediation, 2)
     if assessment.verdicts:
         _heading(console, "Summary")
         _print_summary(console, assessment)
@@ -188,11 +189,6 @@ def _print_details(console: Console, fields: Iterable[tuple[str, str]], fix: Rem
 
 def _label(name: str) -> Text:
     return padded(styled(name, "dim"), _FIELD_COLUMN)
-
-
-def _print_note(console: Console, note: Note) -> None:
-    print_line(console, styled(note.message, "bold"), hanging=2)
-    _print_details(console, (("location", str(note.location or "")),), note.remediation, 2)
 
 
 def _print_summary(console: Console, assessment: Assessment) -> None:
