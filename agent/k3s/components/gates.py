@@ -45,12 +45,6 @@ class RejectedGate(Value):
     """The setting with the gate that was probably meant; empty if there is none."""
 
 
-def mixes_prefixes(texts: Iterable[str]) -> bool:
-    """Return whether some gates have the prefix `kube:`, and others have none, which a component rejects."""
-    pairs = [pair for text in texts for pair in text.split(",") if pair]
-    return len({":" in pair.partition("=")[0] for pair in pairs}) > 1
-
-
 def gate_settings(text: str, location: Location, *, has_prefix: bool) -> Iterator[GateSetting]:
     """Yield the gates of a value of `feature-gates`. `has_prefix` is whether `kube:Gate=true` is supported."""
     for pair in filter(None, text.split(",")):

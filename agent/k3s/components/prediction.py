@@ -99,11 +99,6 @@ def _rejected_gates(arguments: ParsedArguments, settings: list[GateSetting]) -> 
         setting, prediction = gate.setting, Prediction(_GATES, "component-base/featuregate/feature_gate.go")
         rejected = (component, FEATURE_GATES, message, gate.expected, setting.written, setting.location, prediction)
         yield Rejection(Cause.FEATURE_GATE, *rejected, gate.meant)
-    texts = [value.value for value in arguments.given.get(FEATURE_GATES, ()) if not value.is_field]
-    if component not in _WITHOUT_PREFIX and gates.mixes_prefixes(texts):
-        message = "rejects feature gates with and without the prefix kube:"
-        prediction = Prediction("agent/k3s/components/gates.py: mixes_prefixes", "component-base/compatibility")
-        yield arguments.rejection(FEATURE_GATES, message, "one way for all gates", prediction)
 
 
 _WRITTEN = (GivenBy.OPERATOR, GivenBy.DROPIN)

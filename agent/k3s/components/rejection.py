@@ -98,8 +98,9 @@ class ParsedArguments(Value):
     def rejection(self, name: str, message: str, expected: str, source: str | Prediction) -> Rejection:
         """Return the rejection of an argument that is given, by a rule or by what an upstream file has."""
         prediction = Prediction("", source, (self.shown(name),)) if isinstance(source, str) else source
-        cause = Cause.FEATURE_GATE if name == gates.FEATURE_GATES else Cause.INVALID_VALUE
         last = next(given for given in reversed(self.given[name]) if given.by is not GivenBy.K3S)
         if last.is_field:
             message = message.replace(name, last.field)
-        return Rejection(cause, self.component, last.field or name, message, expected, last.value, last.at, prediction)
+        return Rejection(
+            Cause.INVALID_VALUE, self.component, last.field or name, message, expected, last.value, last.at, prediction
+        )
