@@ -10,7 +10,7 @@ import pytest
 
 pytestmark = pytest.mark.root
 
-CHECKOUT = Path(__file__).parents[4]
+CHECKOUT = Path(__file__).parents[2]
 _CONFINED = """
 import os, subprocess, sys
 from agent.base.host.confinement import confine
