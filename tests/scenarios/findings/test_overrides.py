@@ -84,7 +84,9 @@ CASES = (
     Case("secrets-not-encrypted", written(CONFIG, "server: https://10.0.0.1:6443\n"),
          written(CONFIG, "server: https://10.0.0.1:6443\nsecrets-encryption: true\n"),
          Seen("", "set `secrets-encryption` in the settings to `on` or `off`, as on the others"), name="joining"),
-    Case("secrets-not-encrypted", written(CONFIG, "datastore-endpoint: mysql://k3s@10.0.0.9/k3s\n"),
+    Case("secrets-not-encrypted",
+         both(lambda host: host[DROPIN].write_text(host[DROPIN].read_text().replace("secrets-encryption: true\n", "")),
+             written(CONFIG, "datastore-endpoint: mysql://k3s@10.0.0.9/k3s\n")),
          written(CONFIG, "datastore-endpoint: mysql://k3s@10.0.0.9/k3s\nsecrets-encryption: true\n"),
          Seen("", "set `secrets-encryption` in the settings to `on` for a new cluster, otherwise as on its other"
              " servers"),
