@@ -1,4 +1,4 @@
-"""The examples of docs/howto/with-other-software.md and come-from.md: what apply reports on a server that has them."""
+"""Examples of documents for other software and systems: what apply reports on a server that has them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+import yaml
 
 from tests.generate_docs import CHECKOUT
 from tests.scenarios.host_tree import CONFIG, DROPIN, KERNEL_FILE, UNIT
@@ -36,6 +37,20 @@ def test_a_server_with_the_example_is_compliant(heading: str, host: HostTree) ->
     seen = host.seen("apply")
     assert (seen.code, seen.ids) == (0, _WARNINGS.get(heading, set()))
     assert all(f"(`{name}`)" in _PAGE for name in seen.ids)
+
+
+def test_the_stage_for_kairos_hardens_a_host_with_its_settings(host: HostTree) -> None:
+    """It has a list of stages with files and commands, as yip reads them."""
+    document = (CHECKOUT / "docs/examples/kairos/90_k3s_harden.yaml").read_text(encoding="utf-8")
+    (stage,) = yaml.safe_load(document)["stages"]["boot"]
+    for file in stage["files"]:
+        host.write(file["path"], file["content"], file["permissions"])
+    host.options = ()
+    for command in stage["commands"]:
+        program, *words = command.split()
+        assert (program, host.run(*words).code) == ("k3s-harden", 0)
+    assert "secrets-encryption: true" in host[DROPIN].read_text()
+    assert host.seen("check").code == 0
 
 
 class Left(NamedTuple):
