@@ -3,7 +3,7 @@ set -e
 
 if [ -d /run/systemd/system ]; then
     systemctl stop k3s-harden-service-accounts.timer k3s-harden-service-accounts.service \
-        k3s-harden-check.timer k3s-harden-check.service 'k3s-harden-notify@*.service' \
+        k3s-harden-check.timer k3s-harden-check.service 'k3s-harden-notify@*.service' 'k3s-harden-started@*.service' \
         k3s-harden-publish.timer k3s-harden-publish.service || true # fails if a unit was removed by hand
 fi
 # A condition of the Node would outlive the program. The command prints how to remove it if the API server does not answer.
@@ -21,7 +21,7 @@ done
 for file in k3s*.service.d/10-k3s-harden.conf k3s*.service.d/zzz-k3s-harden.conf k3s-harden@.service.d/10-data-dir.conf k3s-harden.service.d/10-data-dir.conf k3s-harden@.service k3s-harden.service \
     k3s-harden-service-accounts.service k3s-harden-service-accounts.timer \
     k3s-harden-check.service k3s-harden-check.timer k3s-harden-notify@.service \
-    k3s-harden-publish.service k3s-harden-publish.timer; do
+    k3s-harden-publish.service k3s-harden-publish.timer k3s-harden-started@.service; do
     if [ -f "$file" ]; then # a masked unit is a link to /dev/null, and is kept
         rm "$file"
     fi

@@ -21,7 +21,7 @@ _REPORT = ReportOptions()
 _ASSESSMENT = AssessmentOptions()
 
 SERVICE_VARIABLE = "K3S_HARDEN_SERVICE"
-"""Environment variable of the gate: the K3s service that is about to start."""
+"""Environment variable of the gate and its confirmation: the K3s service that is about to start, or has started."""
 
 GATE_WORDING = Wording("K3s may start")
 
@@ -63,6 +63,14 @@ def gate(options: HostOptions = _THIS_HOST, printed: ReportOptions = _REPORT, *,
     service = service or os.environ.get(SERVICE_VARIABLE, "")
     report = converge.gate(options.host(), options.request(service=service))
     printed.finish(replace(report, wording=GATE_WORDING), options.caller)
+
+
+def confirm(*, service: str = "") -> None:
+    """Print whether a service runs with what its gate judged; without `service`, that of the environment."""
+    from agent.base.host import Host
+    from agent.cli.verbs.confirm import confirm as verb
+
+    print_text(f"{verb(Host.real(), service or os.environ.get(SERVICE_VARIABLE, ''))}\n")
 
 
 def assess(
@@ -128,6 +136,7 @@ BARE_VERBS: dict[str, Callable[[], None]] = {
     "apply": apply,
     "assess": assess,
     "check": check,
+    "confirm": confirm,
     "diff": diff,
     "drift": drift,
     "gate": gate,

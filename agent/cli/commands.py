@@ -341,6 +341,28 @@ def gate(
     bare_verbs.gate(options, printed, service=service)
 
 
+@app.command(
+    epilog=epilog(
+        "sudo systemctl start k3s-harden-started@k3s.service",
+        (ExitCode.COMPLIANT, ExitCode.ERROR, ExitCode.USAGE),
+        "K3s runs with the arguments that the gate judged, or that is not known",
+    ),
+    hidden=True,
+)
+def confirm(
+    *,
+    service: Annotated[
+        str, typer.Option(help=f"K3s service that has started. [default: ${SERVICE_VARIABLE}]", metavar="NAME")
+    ] = "",
+) -> None:
+    """Confirm that K3s runs as its gate has judged.
+
+    k3s-harden-started@.service runs it after each start of a K3s service. It waits for up to ten minutes, and
+    compares what K3s logged for this start with what the gate judged. It changes and stops nothing.
+    """
+    bare_verbs.confirm(service=service)
+
+
 _RELEASE = Wording(
     "the next start passes", "Released: the next start of K3s passes without the gate", "Nothing to release", "released"
 )

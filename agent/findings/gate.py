@@ -10,7 +10,7 @@ from agent.base.report import Level
 from agent.base.value import replace
 from agent.findings.registry import APPLY, INSTALL, UNINSTALL, Problem, file_removal, finding, instruction, no
 from agent.harden.node import openrc
-from agent.harden.node.gate_exceptions import RELEASE, UNGATED, file_of_service
+from agent.harden.node.gate_exceptions import RELEASE, UNCONFIRMED, UNGATED, UNHARDENED, file_of_service
 from agent.harden.node.gate_units import DROPIN, TEMPLATE, gate_instance
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ GATE_FINDINGS = (
     "gate-program-unusable",
     "gate-not-loaded",
     "started-without-gate",
+    "started-unhardened",
     "release-in-effect",
 )
 """Findings with which K3s starts, or has started, without the present gate. No verdict covers them."""
@@ -250,6 +251,46 @@ def started_without_gate(situation: Situation) -> Iterator[Problem]:
             location=Location(file_of_service(service, UNGATED)),
             remediation=APPLY,
         )
+
+
+@finding(
+    Level.ERROR,
+    blocks_gate=no("It reports an earlier start. The gate judges the next one again."),
+    prevents_start=_K3S_IS_FINE,
+    remediation="find out what changed K3s' files or systemd's environment during the start; then restart K3s",
+)
+def started_unhardened(situation: Situation) -> Iterator[Problem]:
+    """K3s runs a component with other arguments than those that the gate judged.
+
+    k3s-harden-started@.service compares them with what K3s has logged for this start. Something changed K3s' files or
+    variables after the gate had read them. It is reported until the next start of the service.
+    """
+    for service, difference in situation.gate.exceptions.unhardened.items():
+        yield Problem(
+            f"{service} runs with other arguments than those that the gate judged",
+            found="; ".join(difference.splitlines()),
+            location=Location(file_of_service(service, UNHARDENED)),
+            remediation=_restarted(service),
+        )
+
+
+@finding(Level.NOTE, remediation="run `sudo k3s-harden assess --cluster`, which asks the components")
+def start_not_confirmed(situation: Situation) -> Iterator[Problem]:
+    """K3s logged no arguments within ten minutes, so its start could not be compared with what the gate judged.
+
+    K3s writes no such lines to the journal with the option `log`.
+    """
+    for service, reason in situation.gate.exceptions.unconfirmed.items():
+        yield Problem(
+            f"the last start of {service} could not be compared with what the gate judged: {reason}",
+            location=Location(file_of_service(service, UNCONFIRMED)),
+            remediation=Remediation((OwnCommand("assess", ("--cluster",)),)),
+        )
+
+
+def _restarted(service: str) -> Remediation:
+    find = Instruction("find out what changed K3s' files or systemd's environment during the start")
+    return Remediation((find, ShellCommand(f"sudo systemctl restart {service}")))
 
 
 @finding(Level.WARNING, remediation="run `sudo k3s-harden apply`, which ends the release on a compliant host")

@@ -33,7 +33,8 @@ def test_a_verb_without_options_runs_without_typer_and_has_the_same_result(verb:
 
     Without the setting, publish does nothing with its only option either.
     """
-    option = {"publish": ("--remove",), "gate": ("--role", "auto")}.get(verb, ("--root", "/"))
+    options = {"publish": ("--remove",), "gate": ("--role", "auto"), "confirm": ("--service", "")}
+    option = options.get(verb, ("--root", "/"))
     machine.write("/etc/k3s-harden/config.yaml", SETTINGS)
     assert machine.harden("apply", "--root", "/").returncode == 0
     machine.harden(verb, *option)  # the first run of drift has another result than the next ones

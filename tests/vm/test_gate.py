@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from tests.vm.node import AGENT, GATE, HARDENED_KERNEL, HARDENED_MODES, JOIN, SERVER, gate_of
+from tests.vm.node import AGENT, GATE, HARDENED_KERNEL, HARDENED_MODES, JOIN, SERVER, STAND_IN_HOME, gate_of
 
 if TYPE_CHECKING:
     from tests.vm.node import Node
@@ -483,6 +483,25 @@ def test_5_the_gate_is_sandboxed_and_still_writes_kernel_values(node: Node) -> N
     assert node.run("sysctl -n vm.overcommit_memory kernel.panic").out.split() == ["1", "10"]
 
 
+# --- 7: confirmation of a start ---
+
+
+def test_7_a_start_is_confirmed_and_one_with_other_arguments_is_reported(node: Node) -> None:
+    """The gate has judged other arguments than those that K3s logs. K3s runs on, and the drift check runs at once."""
+    confirmation = "k3s-harden-started@k3s.service"
+    node.systemctl("start", SERVER)
+    node.wait_until(f"journalctl -b -o cat -u {confirmation} | grep 'runs with the arguments that the gate judged'")
+    node.run(f"sed -i 's/if name == f/if \"maxage\" not in value and name == f/' {STAND_IN_HOME}/k3s.py")
+    node.systemctl("restart", SERVER)
+    node.wait_until(f"systemctl is-failed {confirmation}")
+    found = "kube-apiserver has no --audit-log-maxage"
+    assert found in node.journal(confirmation)
+    done = node.harden("check", check=False)
+    assert ("started-unhardened" in done.out, found in done.out, done.code) == (True, True, 3)
+    node.wait_until("journalctl -b -o cat -u k3s-harden-check.service | grep started-unhardened")
+    assert node.is_up()
+
+
 # --- 7: release for one start ---
 
 
@@ -514,7 +533,7 @@ def test_7_an_unused_release_is_reported_and_ends(node: Node) -> None:
     for verb in ("check", "assess"):
         assert "the next start of k3s.service passes without its gate" in node.harden(verb, check=False).out
     node.harden("apply")
-    assert node.run(f"ls {RUN}").out == ""
+    assert node.run(f"ls {RUN}").out == "judged.k3s\n"
 
     node.harden("release", "--once", "--expires-in", "1")
     node.break_host()

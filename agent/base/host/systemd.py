@@ -23,6 +23,7 @@ OLDEST_SYSTEMD = 243
 _SYSTEMD, _MANAGER = "org.freedesktop.systemd1", "/org/freedesktop/systemd1"
 _BUS_TIMEOUT = 30.0
 _LARGEST_ANSWER = 1024 * 1024
+_LARGEST_LOG = 8 * 1024 * 1024
 
 
 class Systemd(Value):
@@ -60,6 +61,11 @@ class Systemd(Value):
         """Return whether a process belongs to a unit. Raises HostError without an answer."""
         words = (_MANAGER, f"{_SYSTEMD}.Manager", "GetUnitByPID", "u", str(pid))
         return bool(self._ask_bus("call", _SYSTEMD, *words, again=True) == [_path(unit)])
+
+    def log(self, invocation: str) -> str:
+        """Return what one start of a unit has logged. Raises HostError without an answer."""
+        words = ("--quiet", "--no-pager", "--output=cat", f"_SYSTEMD_INVOCATION_ID={invocation}")
+        return self.host.run([self._tool("journalctl"), *words], timeout=_TIMEOUT, largest_output=_LARGEST_LOG).stdout
 
     def environment(self) -> list[str]:
         """Return the variables that systemd passes to each service. Raises HostError without an answer."""

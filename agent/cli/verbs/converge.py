@@ -210,6 +210,10 @@ def gate(host: Host, request: Request) -> Report:
     request = replace(request, start=starting_service(host, request.service))
     report, situation = _applied(host, request, observe_situation(host, request))
     report = replace(report, verb=GATE_VERB)
+    if request.start is not None and report.is_ready:
+        from agent.cli.verbs.confirm import record_judged
+
+        record_judged(host, request.start, situation)
     return report if report.is_ready else _advised(report, host, situation)
 
 

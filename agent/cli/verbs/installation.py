@@ -38,6 +38,7 @@ UNITS = (
     "k3s-harden-publish.timer",
     "k3s-harden-service-accounts.service",
     "k3s-harden-service-accounts.timer",
+    "k3s-harden-started@.service",
 )
 
 DATA_DIR_DROPINS = (f"{TEMPLATE}.d/10-data-dir.conf", f"{UNIT}.d/10-data-dir.conf")

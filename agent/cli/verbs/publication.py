@@ -41,6 +41,7 @@ _CUT = ",..."
 _REASONS = {
     "stage-expired": "the last day of a stage has passed",
     "stage-too-long": "a stage lasts longer than `waivers-must` allows",
+    "started-unhardened": "K3s runs with other arguments than those that the gate judged",
     "gate-observes-too-long": "the gate observes for too long",
 }
 """Findings with which no host counts as hardened."""

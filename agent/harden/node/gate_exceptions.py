@@ -1,6 +1,6 @@
-"""Starts of K3s that the gate blocked, or that pass without it: two files for each service in /run/k3s-harden.
+"""Starts of K3s that the gate blocked, that pass without it, or that differ from what it judged.
 
-The gate of each service and this program write them, and a boot removes them.
+The gate of each service and this program write a few files for each service in /run/k3s-harden. A boot removes them.
 """
 
 from __future__ import annotations
@@ -26,6 +26,15 @@ RELEASE = "release."
 UNGATED = "ungated."
 """The gate has not passed the last start: it was blocked if the file is empty, and otherwise used this release."""
 
+JUDGED = "judged."
+"""The invocation of the last start that the gate let pass, and a line for each component argument that it judged."""
+
+UNHARDENED = "unhardened."
+"""How the components of the last start differ from that, a line for each."""
+
+UNCONFIRMED = "unconfirmed."
+"""Why the last start could not be compared with it."""
+
 _SUFFIX = ".service"
 _UPTIME = PurePosixPath("/proc/uptime")
 
@@ -46,6 +55,10 @@ class GateExceptions(Value):
     """By service whose last start passed without the gate, the user who released it and the time."""
     releases: Mapping[str, Release]
     """The releases in effect, by service whose next start passes without the gate."""
+    unhardened: Mapping[str, str]
+    """By service, how its components differ from what the gate judged."""
+    unconfirmed: Mapping[str, str]
+    """By service, why it could not be compared with that."""
 
 
 def read_exceptions(host: Host) -> GateExceptions:
@@ -55,11 +68,13 @@ def read_exceptions(host: Host) -> GateExceptions:
         blocked=tuple(service for service, text in ungated.items() if not text),
         released={service: _given_by(text) for service, text in ungated.items() if text},
         releases=dict(_in_effect(host)),
+        unhardened=files_of_services(host, UNHARDENED),
+        unconfirmed=files_of_services(host, UNCONFIRMED),
     )
 
 
 def files_of_services(host: Host, prefix: str) -> dict[str, str]:
-    """Return by service the text of its file, RELEASE or UNGATED."""
+    """Return by service the text of its file with this prefix."""
     names = [name for name in host.tree.names(RUN_DIRECTORY) if name.startswith(prefix)]
     suffix = "" if names and openrc.starts_services(host) else _SUFFIX
     return {
@@ -68,7 +83,7 @@ def files_of_services(host: Host, prefix: str) -> dict[str, str]:
 
 
 def file_of_service(service: str, prefix: str) -> PurePosixPath:
-    """Return the path of a service's file, RELEASE or UNGATED."""
+    """Return the path of a service's file with this prefix."""
     return RUN_DIRECTORY / f"{prefix}{service.removesuffix(_SUFFIX)}"
 
 

@@ -89,7 +89,7 @@ def test_waivers_of_this_host_are_counted_and_all_are_in_the_digest(server: Chec
     assert all(changed[name] != digests[name] for name in ("waivers", "stages"))
 
 
-@pytest.mark.parametrize("name", ["stage-expired", "stage-too-long", "gate-observes-too-long"])
+@pytest.mark.parametrize("name", ["stage-expired", "stage-too-long", "gate-observes-too-long", "started-unhardened"])
 def test_what_check_reports_as_an_error_is_never_published_as_compliant(name: str) -> None:
     calm = assessment(verdict(KEYS))
     assert published_result(calm) == "compliant"

@@ -218,6 +218,14 @@ def described(path: Path) -> dict[str, object]:
     return found
 
 
+def log_arguments(command: str, flags: list[tuple[str, str]]) -> None:
+    """Log the arguments of components (k3s pkg/daemons/control/server.go, pkg/daemons/agent/agent.go)."""
+    for component in ("kube-apiserver", "kube-controller-manager", "kubelet") if command == "server" else ("kubelet",):
+        arguments = " ".join(sorted(f"--{value}" for name, value in flags if name == f"{component}-arg"))
+        sys.stderr.write(f'time="{time.strftime("%FT%TZ")}" level=info msg="Running {component} {arguments}"\n')
+    sys.stderr.flush()
+
+
 def tell_systemd(message: str) -> None:
     """Send a message of the protocol of sd_notify(3)."""
     address = os.environ.get("NOTIFY_SOCKET", "")
@@ -252,6 +260,7 @@ def main() -> None:
         except RefusedError as refusal:
             sys.exit(f"level=fatal msg={refusal}")
         record(command, flags, seen, data_dir)
+        log_arguments(command, flags)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         if command == "agent":
             tell_systemd("READY=1")

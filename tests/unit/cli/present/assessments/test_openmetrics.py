@@ -11,8 +11,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 
 from agent import __version__
-from agent.assess.assessment import Assessment, ControlStatus
+from agent.assess.assessment import Assessment, ControlStatus, Note
 from agent.assess.site_choices import SiteChoices
+from agent.base.model import Remediation
 from agent.base.report import Fact
 from agent.base.value import replace
 from agent.cli.present import Format
@@ -98,6 +99,12 @@ def test_what_the_site_chose_is_counted() -> None:
     assert all(info.labels[name] != other.labels[name] for name in ("waivers", "stages"))
 
 
+def test_a_start_with_other_arguments_is_a_metric() -> None:
+    note = Note("k3s.service runs with other arguments", None, Remediation(), "started-unhardened")
+    (calm,), (other,) = (samples(one)["k3s_harden_started_unhardened"] for one in (CALM, replace(CALM, notes=(note,))))
+    assert (calm.value, other.value) == (0, 1)
+
+
 def test_a_duplicate_control_has_one_series() -> None:
     """The collector rejects a file with duplicate series."""
     twice = replace(FULL, verdicts=FULL.verdicts * 2)
@@ -118,6 +125,7 @@ def test_metrics_with_hostile_text_are_valid(assessment: Assessment) -> None:
             "k3s_harden_left_open": 1,
             "k3s_harden_waivers": 1,
             "k3s_harden_stages": 1,
+            "k3s_harden_started_unhardened": 1,
         }
 
 
