@@ -26,9 +26,11 @@ _LOGGED = re.compile(r'msg="Running (\S+) (--.*)"\s*$', re.MULTILINE)
 
 
 def record_judged(host: Host, start: StartingService, situation: Situation) -> None:
-    """Record the guide's component arguments as the gate has judged them, for confirm()."""
-    facts = situation.facts
-    lines = [start.process.environment.get("INVOCATION_ID", "")]
+    """Record the guide's component arguments as the gate has judged them, for confirm(). OpenRC has no invocations."""
+    facts, invocation = situation.facts, start.process.environment.get("INVOCATION_ID")
+    if not invocation:
+        return
+    lines = [invocation]
     for row, _ in expected_options(situation.settings, facts):
         component = next((each for each in Component if each.config_key == row.key), None)
         if component is not None and not not_run(component, facts):
