@@ -14,7 +14,7 @@ from agent.cli.verbs.publication import node_annotations, node_condition, publis
 from agent.cluster.node_status import Annotation
 from agent.harden.settings.schema import Settings
 from tests.fake import in_memory
-from tests.k3s_tree import K3s
+from tests.k3s_tree import K3s, started
 from tests.unit.assess.checks.nodes import SETTINGS, CheckedNode
 from tests.unit.assess.checks.nodes import node as checked_node
 from tests.unit.assessed import KEYS, assessment, verdict
@@ -55,14 +55,19 @@ def test_what_profile_guide_leaves_open_does_not_count_as_failed(server: Checked
     published = node_annotations(found, Settings(), {})
     assert published[Annotation.LEFT_OPEN] == "5"
     assert int(published[Annotation.FAILED]) == len(failed(found)) - 5
-    only_these = tuple(
-        verdict
-        for verdict in found.verdicts
-        if verdict.status is not ControlStatus.FAIL or verdict.control.id in found.left_open
-    )
-    condition = node_condition(replace(found, verdicts=only_these), "")
+
+
+@pytest.mark.parametrize(("role", "left_open"), [("server", 5), ("agent", 2)])
+def test_the_condition_of_a_host_that_apply_has_hardened_is_true(role: str, left_open: int) -> None:
+    with in_memory() as directory:
+        host = checked_node(directory / "node")
+        host.role = role
+        host.harden()
+        started(host.root, K3s(role=role))
+        condition = node_condition(host.assess(), "")
     assert (condition["status"], condition["reason"]) == ("True", "Compliant")
-    assert ", 0 failed, 0 could not be determined, 5 left open by profile guide" in condition["message"]
+    ending = f" controls passed, 0 failed, 0 could not be determined, {left_open} left open by profile guide"
+    assert condition["message"].endswith(ending)
 
 
 def test_what_the_site_chose_and_does_not_have_is_a_failure(server: CheckedNode) -> None:
