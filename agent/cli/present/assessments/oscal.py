@@ -179,7 +179,7 @@ def _risk(assessment: Assessment, verdict: Verdict) -> dict[str, object]:
         "status": "deviation-approved" if waiver else "open",
         **({"deadline": f"{waiver.expires}T23:59:59Z"} if waiver and waiver.expires else {}),
         "remediations": [remediation],
-        "related-observations": [{"observation-uuid": _of(assessment, "observation", control.id)}],
+        "related-observations": _links(assessment, "observation", [verdict]),
     }
 
 
@@ -207,9 +207,13 @@ def _item(assessment: Assessment, verdict: Verdict) -> dict[str, object]:
                 "ends": waiver.expires if waiver else "",
             }
         ),
-        "related-observations": [{"observation-uuid": _of(assessment, "observation", control.id)}],
-        "related-risks": [{"risk-uuid": _of(assessment, "risk", control.id)}],
+        "related-observations": _links(assessment, "observation", [verdict]),
+        "related-risks": _links(assessment, "risk", [verdict]),
     }
+
+
+def _links(assessment: Assessment, part: str, verdicts: Sequence[Verdict]) -> list[dict[str, str]]:
+    return [{f"{part}-uuid": _of(assessment, part, verdict.control.id)} for verdict in verdicts]
 
 
 def _referring(verdicts: Sequence[Verdict], nist: str) -> list[Verdict]:
@@ -218,6 +222,7 @@ def _referring(verdicts: Sequence[Verdict], nist: str) -> list[Verdict]:
 
 def _finding(assessment: Assessment, nist: str, verdicts: Sequence[Verdict]) -> dict[str, object]:
     status = worst(verdict.status for verdict in verdicts) if verdicts else ControlStatus.MANUAL
+    risks = [verdict for verdict in verdicts if verdict.status in _IN_RISKS]
     is_met = status is ControlStatus.PASS
     reason = "pass" if is_met else "fail" if status is ControlStatus.FAIL else "other"
     remarks = (
@@ -236,18 +241,8 @@ def _finding(assessment: Assessment, nist: str, verdicts: Sequence[Verdict]) -> 
             "target-id": f"{_catalog_id(nist)}_smt",
             "status": {"state": "satisfied" if is_met else "not-satisfied", "reason": reason, "remarks": remarks},
         },
-        **_filled(
-            "related-observations",
-            [{"observation-uuid": _of(assessment, "observation", verdict.control.id)} for verdict in verdicts],
-        ),
-        **_filled(
-            "related-risks",
-            [
-                {"risk-uuid": _of(assessment, "risk", verdict.control.id)}
-                for verdict in verdicts
-                if verdict.status in _IN_RISKS
-            ],
-        ),
+        **_filled("related-observations", _links(assessment, "observation", verdicts)),
+        **_filled("related-risks", _links(assessment, "risk", risks)),
     }
 
 
