@@ -290,6 +290,7 @@ def api_versions_table(versions: Iterable[Built], present: str = "") -> str:
 
 _APISERVER = "k8s.io/apiserver/pkg/apis"
 _VERSIONS = ("v1", "v1beta1", "v1alpha1")
+_POLICIES = ("ValidatingAdmissionPolicy", "MutatingAdmissionPolicy")
 _FILE_KINDS = (
     ("AdmissionConfiguration", f"{_APISERVER}/apiserver/v1", "apiserver.config.k8s.io/v1"),
     ("AdmissionConfiguration", f"{_APISERVER}/apiserver/v1alpha1", "apiserver.k8s.io/v1alpha1"),
@@ -320,6 +321,19 @@ _FILE_KINDS = (
         for version in _VERSIONS
     ),
     ("Policy", f"{_APISERVER}/audit/v1", "audit.k8s.io/v1"),
+    *(
+        (
+            f"{plugin}Configuration",
+            "k8s.io/apiserver/pkg/admission/plugin/policy/config/apis/policyconfig/v1",
+            "apiserver.config.k8s.io/v1",
+        )
+        for plugin in _POLICIES
+    ),
+    *(
+        (f"{plugin}{suffix}", "k8s.io/api/admissionregistration/v1", "admissionregistration.k8s.io/v1")
+        for plugin in _POLICIES
+        for suffix in ("", "Binding")
+    ),
 )
 """Kinds of configuration files with the Go package and the apiVersion of each of their versions."""
 

@@ -155,6 +155,40 @@ def component_file_invalid(situation: Situation) -> Iterator[Problem]:
         from agent.findings.file_predictions import rejected
 
         yield from rejected(situation)
+    if files.policies:
+        from agent.findings import static_policies
+
+        yield from static_policies.rejected(situation)
+
+
+@finding(Level.NOTE, remediation="upgrade K3s, or remove the settings `admission-policies`")
+def admission_policies_unsupported(situation: Situation) -> Iterator[Problem]:
+    """The settings choose admission policies, and this K3s version does not load them from files. None is written."""
+    facts = situation.facts
+    if situation.settings.has_admission_policies and facts.role is Role.SERVER:
+        from agent.harden.desired.admission_policies import APPLIES
+
+        if facts.version_is_known and not APPLIES.to(facts.role, facts.version):
+            yield Problem(
+                f"K3s {facts.version} does not load admission policies from files, so none is written",
+                expected=f"{APPLIES.versions}, or no `admission-policies`",
+            )
+
+
+@finding(
+    Level.WARNING,
+    remediation="add a policy with a binding, or remove the directory from the configuration; then restart K3s",
+)
+def admission_policies_not_enforced(situation: Situation) -> Iterator[Problem]:
+    """An admission policy from a file, or one of the settings, has no effect.
+
+    The directory has no policy, a policy has no binding, the admission plugin is disabled, or the operator's admission
+    configuration does not name the directory. K3s does not log that.
+    """
+    if situation.k3s_files.policies or situation.settings.has_admission_policies:
+        from agent.findings import static_policies
+
+        yield from static_policies.not_enforced(situation)
 
 
 @finding(

@@ -25,6 +25,7 @@ from agent.k3s.admission_plugins import POD_SECURITY
 from agent.k3s.components.files.decoding import FileRejectionError
 from agent.k3s.components.files.file_rules import FileContext
 from agent.k3s.components.files.named_files import rejected_content
+from agent.k3s.components.files.static_policies import PLUGINS as POLICY_PLUGINS
 from agent.k3s.components.gates import FEATURE_GATES
 
 if TYPE_CHECKING:
@@ -103,10 +104,14 @@ def _invalid_content(situation: Situation, named: NamedPath, data: bytes) -> Ite
             admission_configuration.configured_plugins(data, named.path)
         except InputError:
             return ()  # admission-configuration-unusable reports it
-    return rejected_content(component, named.option, data, named.path, _context(situation, component))
+    return rejected_content(component, named.option, data, named.path, context_of(situation, component))
 
 
-def _context(situation: Situation, component: Component) -> FileContext:
+_ON_BY_DEFAULT = (POD_SECURITY, *POLICY_PLUGINS)
+
+
+def context_of(situation: Situation, component: Component) -> FileContext:
+    """Return what the meaning of a file of a component depends on."""
     facts, files = situation.facts, situation.k3s_files
     arguments = situation.arguments(component).found
     gates = arguments[FEATURE_GATES].value if FEATURE_GATES in arguments else ""
@@ -117,7 +122,7 @@ def _context(situation: Situation, component: Component) -> FileContext:
         gates=set(re.findall("[A-Za-z0-9]+", gates)),
         is_missing=lambda file: file.is_absolute() and (file not in files.contents or file in files.unusable),
         content=files.contents.get,
-        uses_plugin=lambda name: name in on if name != POD_SECURITY else name not in off,
+        uses_plugin=lambda name: name not in off if name in _ON_BY_DEFAULT else name in on,
     )
 
 

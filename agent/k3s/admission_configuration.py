@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import PurePosixPath
 
-    from agent.base.yaml_reader import YamlMapping
+    from agent.base.yaml_reader import Node, YamlMapping
 
 
 _GROUPS = ("apiserver.config.k8s.io/", "apiserver.k8s.io/")
@@ -58,17 +58,10 @@ def pod_security(data: bytes, path: PurePosixPath, content: Callable[[PurePosixP
     `content` returns the content of another file. The API server uses the first entry of a plugin, and a file only if
     the entry has no configuration. Raises InputError for a file that the API server cannot decode.
     """
-    document = _configuration(data, path)
-    entry = next((item for item in mappings(document.get("plugins")) if item.text("name") == POD_SECURITY), None)
-    if entry is None:
-        return PodSecurity("", Location(path, document.line))
-    configuration, name = entry.get("configuration"), entry.text("path")
-    if name and not isinstance(configuration, yaml_reader.YamlMapping):
-        path = path.parent / name
-        nested = content(path)
-        if nested is None:
-            raise InputError(Location(path), "the file cannot be read")
-        configuration = yaml_reader.first_object(nested, path)
+    found = plugin_configuration(POD_SECURITY, data, path, content)
+    if found is None:
+        return PodSecurity("", Location(path, _configuration(data, path).line))
+    path, entry, configuration = found
     defaults, exemptions = part(configuration, "defaults"), part(configuration, "exemptions")
     level = part(defaults, "enforce")
     location = Location(path, (level or defaults or configuration or entry).line)
@@ -85,6 +78,27 @@ def pod_security(data: bytes, path: PurePosixPath, content: Callable[[PurePosixP
         Location(path, exemptions.line) if exemptions is not None else None,
         version.text if isinstance(version, yaml_reader.Scalar) else "latest",
     )
+
+
+def plugin_configuration(
+    plugin: str, data: bytes, path: PurePosixPath, content: Callable[[PurePosixPath], bytes | None]
+) -> tuple[PurePosixPath, YamlMapping, Node | None] | None:
+    """Return the file with the configuration of a plugin, the plugin's entry, and the configuration; None if no entry.
+
+    Parameters and errors are those of pod_security.
+    """
+    plugins = mappings(_configuration(data, path).get("plugins"))
+    entry = next((item for item in plugins if item.text("name") == plugin), None)
+    if entry is None:
+        return None
+    configuration, name = entry.get("configuration"), entry.text("path")
+    if name and not isinstance(configuration, yaml_reader.YamlMapping):
+        path = path.parent / name
+        nested = content(path)
+        if nested is None:
+            raise InputError(Location(path), "the file cannot be read")
+        configuration = yaml_reader.first_object(nested, path)
+    return path, entry, configuration
 
 
 def plugin_paths(data: bytes, path: PurePosixPath) -> list[PurePosixPath]:

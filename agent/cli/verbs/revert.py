@@ -182,7 +182,7 @@ def _undo(full: Plan, before: Mapping[str, State], observed: Mapping[str, Observ
     changes = undo.plan
     for name, found in observed.items():
         if _is_dropin(name) and isinstance(found, File):
-            changes = plan.keep_needed(changes, found, partial(preconditions.needs_of_dropin, data_dir=k3s.data_dir))
+            changes = plan.keep_needed(changes, found, partial(preconditions.needs_of, data_dir=k3s.data_dir))
     return undo._replace(plan=changes)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from agent.base.linux.sysctl_order import file_text
 from agent.base.model import (
     PRIVATE_DIRECTORY,
+    PRIVATE_FILE,
     DefaultPermissions,
     Directory,
     File,
@@ -54,6 +55,8 @@ class Inputs(Value):
     """Directories of the CNI plugin host-local that can have default permissions; the first one may be missing."""
     open_leases: Iterable[PurePosixPath] = ()
     """Files of host-local to which users other than the owner have access."""
+    policies_deny: bool = True
+    """Whether an admission policy may deny. The gate on a hardened host only adds policies that warn."""
 
 
 _NO_INPUTS = Inputs()
@@ -74,6 +77,7 @@ def desired_resources(settings: Settings, facts: HostFacts, inputs: Inputs = _NO
         ),
         *_certificates(settings, facts, inputs.certificates),
         *_leases(settings, inputs),
+        *_policies(settings, facts, denies=inputs.policies_deny),
         *_files(settings, facts, inputs.audit_policy),
     )
 
@@ -112,7 +116,8 @@ def admission_configuration(settings: Settings, facts: HostFacts) -> bytes:
     exempt = manifests.exempt_namespaces(facts.version, with_rancher=settings.exempt_rancher)
     level = settings.stage_pod_security.level
     extra = settings.exempt_namespaces
-    return _with_header(manifests.pod_security_admission(exempt, extra, settings.event_rate_limit, level))
+    content = manifests.pod_security_admission(exempt, extra, settings.event_rate_limit, level)
+    return _with_header(content + _policy_entries(settings, facts))
 
 
 def audit_policy_file(own: bytes | None) -> bytes:
@@ -155,6 +160,26 @@ def _leases(settings: Settings, inputs: Inputs) -> Iterator[Directory | DefaultP
             yield Directory(path=path, mode=PRIVATE_DIRECTORY)
         yield DefaultPermissions(path=path, acl=default_acl.OWNER_ONLY)
     yield from (FilePermissions(path=path, mode=mode) for path in inputs.open_leases)
+
+
+def _policy_entries(settings: Settings, facts: HostFacts) -> bytes:
+    if not settings.has_admission_policies:
+        return b""
+    from agent.harden.desired.admission_policies import plugin_entries  # few sites have policies
+
+    return plugin_entries(settings, facts).encode()
+
+
+def _policies(settings: Settings, facts: HostFacts, *, denies: bool) -> Iterator[Directory | File]:
+    if not settings.has_admission_policies:
+        return
+    from agent.harden.desired.admission_policies import policy_files
+
+    files = policy_files(settings, facts, denies=denies)
+    for path in dict.fromkeys((*(path.parent.parent for path in files), *(path.parent for path in files))):
+        yield Directory(path=facts.data_dir / path, mode=PRIVATE_DIRECTORY)
+    for path, content in files.items():
+        yield File(path=facts.data_dir / path, content=_with_header(content), mode=PRIVATE_FILE)
 
 
 def _files(settings: Settings, facts: HostFacts, audit_policy: bytes | None) -> Iterator[File]:

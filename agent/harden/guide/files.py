@@ -135,6 +135,15 @@ K3S_CONFIG = FileRow(
     applies=EVERYWHERE,
 )
 
+ADMISSION_POLICIES = {
+    "ValidatingAdmissionPolicy": PurePosixPath("server/admission/validating/policies.yaml"),
+    "MutatingAdmissionPolicy": PurePosixPath("server/admission/mutating/policies.yaml"),
+}
+"""The files of the settings `admission-policies`, by the plugin that loads their directory. They are beyond the guide.
+
+A directory may have only objects of the kinds of its plugin.
+"""
+
 FILES: tuple[FileRow, ...] = (
     KERNEL_PARAMETERS_FILE,
     POD_SECURITY_ADMISSION,

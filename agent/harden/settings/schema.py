@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from agent.base import package_data
 from agent.base.model import EVERYWHERE, ON_SERVERS, SERVERS, Applies, FileMode, Role, StrEnum, VersionRange
 from agent.base.value import Value, replace
+from agent.harden.guide.admission_policies import Action
 from agent.harden.guide.files import AUDIT_POLICY, NETWORK_POLICIES, POD_SECURITY_ADMISSION, POD_SECURITY_POLICIES
 from agent.harden.guide.k3s_options import SECCOMP_DEFAULT
 from agent.harden.settings.allow_values import ALLOW_RULES
@@ -26,6 +27,7 @@ from agent.harden.settings.value_kinds import (
     EVENT_RATE_LIMIT,
     NAMESPACES,
     PATH,
+    USERS,
     VERSION,
     ValueKind,
     number_between,
@@ -45,6 +47,9 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _LEAVE_OR_0600 = one_of({"leave": None, "0600": FileMode(0o600)})
+
+_WITH_POLICIES = Applies(SERVERS, VersionRange(first=37))
+_ACTIONS = one_of({**{action.value: action for action in Action}, "false": Action.OFF})
 
 STAGES_UNTIL = "stages.until"
 _STAGE = "stage_"
@@ -220,6 +225,24 @@ class Settings(Value):
     always_pull_images: bool = _setting("always-pull-images", BOOLEAN, default=False, applies=ON_SERVERS)
     pod_max_pids: int | None = _setting("pod-max-pids", off_or_number(64, 4_194_304), default=None)
     seccomp_default: bool = _setting("seccomp-default", BOOLEAN, default=False, applies=SECCOMP_DEFAULT.applies)
+    pod_security_policy: Action = _setting(
+        "admission-policies.pod-security", _ACTIONS, default=Action.OFF, applies=_WITH_POLICIES
+    )
+    network_policy_policy: Action = _setting(
+        "admission-policies.network-policies", _ACTIONS, default=Action.OFF, applies=_WITH_POLICIES
+    )
+    binding_policy: Action = _setting(
+        "admission-policies.bindings", _ACTIONS, default=Action.OFF, applies=_WITH_POLICIES
+    )
+    service_account_policy: bool = _setting(
+        "admission-policies.service-accounts", on_or_off(), default=False, applies=_WITH_POLICIES
+    )
+    policy_managers: tuple[str, ...] = _setting(
+        "admission-policies.managers", USERS, default=(), applies=_WITH_POLICIES
+    )
+    policies_bind_administrators: bool = _setting(
+        "admission-policies.bind-administrators", BOOLEAN, default=False, applies=_WITH_POLICIES
+    )
     cni_file_permissions: FileMode | None = _setting("cni.file-permissions", _LEAVE_OR_0600, default=None)
     certificate_permissions: FileMode | None = _setting(
         "pki.certificate-permissions", _LEAVE_OR_0600, default=None, applies=ON_SERVERS
@@ -239,6 +262,12 @@ class Settings(Value):
     # The last field, because it is no setting: setting_rows pairs the fields before it with their rows.
     from_profile: tuple[str, ...] = ()
     """The fields whose values are those of the profile."""
+
+    @property
+    def has_admission_policies(self) -> bool:
+        """Whether an admission policy is loaded from a file."""
+        actions = (self.pod_security_policy, self.network_policy_policy, self.binding_policy)
+        return self.service_account_policy or any(action is not Action.OFF for action in actions)
 
 
 class Overrides(Value):

@@ -233,6 +233,10 @@ ACCOUNTS = ValueKind(
     "a list of ServiceAccounts, each as NAMESPACE/default",
     lambda node: _names(node, f"{NAMESPACE}/default", "the default account of a namespace, such as shop/default"),
 )
+USERS = ValueKind(
+    "a list of user names, such as system:serviceaccount:cattle-system:rancher",
+    lambda node: _names(node, r"[A-Za-z0-9][-A-Za-z0-9:._@/]{0,252}", "letters, digits, and any of -:._@/"),
+)
 EVENT_RATE_LIMIT = ValueKind(
     f"{OFF}, or a mapping of `qps` and `burst`, each a whole number, 1 to {_MOST_EVENTS}", _event_rate_limit
 )

@@ -10,7 +10,12 @@ from agent.base.host.directories import DirectoryEntry
 from agent.base.host.paths import DIRECTORY, FIFO, SOCKET
 from agent.base.model import Component, Role
 from agent.base.value import Value
-from agent.harden.desired.dropin_options import named_paths, nested_files, own_admission_configuration
+from agent.harden.desired.dropin_options import (
+    ADMISSION_CONFIGURATION_ARGUMENT,
+    named_paths,
+    nested_files,
+    own_admission_configuration,
+)
 from agent.harden.guide.files import POLICY_FILE
 from agent.harden.node import k3s_manifests
 from agent.harden.node.arguments.kubelet_files import read_kubelet_files
@@ -18,7 +23,7 @@ from agent.harden.node.k3s_manifests import Manifests
 from agent.k3s.paths import K3S_CONFIG_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from agent.base.errors import HardenError
     from agent.base.host.tree import Tree
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
     from agent.harden.node.arguments.kubelet_files import KubeletFiles
     from agent.harden.node.facts import HostFacts
     from agent.harden.settings.schema import Settings
+    from agent.k3s.components.files.static_policies import PolicyDirectory
 
 
 class K3sFiles(Value):
@@ -39,6 +45,8 @@ class K3sFiles(Value):
     """Content of those that exist, by path; None if the file is not readable."""
     manifests: Manifests
     kubelet: KubeletFiles
+    policies: Mapping[PolicyDirectory, Mapping[PurePosixPath, bytes | None] | None]
+    """Directories from which the API server loads admission policies, with their files; None if there is none."""
     unusable: dict[PurePosixPath, str]
     """What is at a path at which a component reads or writes a file, if it is none: a directory, a FIFO, ..."""
     image_archives: tuple[PurePosixPath, ...]
@@ -58,6 +66,7 @@ def read_k3s_files(tree: Tree, settings: Settings, facts: HostFacts, unreadable:
         contents=contents,
         manifests=_manifests(tree, facts),
         kubelet=read_kubelet_files(tree, facts, unreadable),
+        policies=_policies(tree, outer, contents),
         unusable=_unusable(tree, facts, contents),
         image_archives=_image_archives(tree, facts),
     )
@@ -76,6 +85,25 @@ def _contents(
         else:
             if data is not None:
                 found[path] = data
+    return found
+
+
+def _policies(
+    tree: Tree, named: Iterable[NamedPath], contents: dict[PurePosixPath, bytes | None]
+) -> dict[PolicyDirectory, dict[PurePosixPath, bytes | None] | None]:
+    configurations = [path for option, path, _, _ in named if option == ADMISSION_CONFIGURATION_ARGUMENT]
+    if not any(b"staticManifestsDir" in (data or b"") for data in contents.values()):
+        return {}
+    from agent.k3s.components.files.static_policies import ENDINGS, policy_directories  # few sites have policies
+
+    found: dict[PolicyDirectory, dict[PurePosixPath, bytes | None] | None] = {}
+    for path in configurations:
+        for directory in policy_directories(contents.get(path) or b"", path, contents):
+            files = [directory.path / name for name in tree.names(directory.path) if name.lower().endswith(ENDINGS)]
+            read = _contents(tree, [file for file in files if _kind(tree, file) != DIRECTORY], [])
+            found[directory] = (
+                {file: read.get(file) for file in files} if _kind(tree, directory.path) == DIRECTORY else None
+            )
     return found
 
 

@@ -16,7 +16,14 @@ from agent.harden.changes.journal import Journal
 from agent.harden.desired import preconditions
 from agent.harden.desired import resources as desired
 from agent.harden.desired.resources import Inputs
-from agent.harden.guide.files import AUDIT_POLICY, FILES, K3S_CONFIG, POD_SECURITY_ADMISSION, POLICY_FILE
+from agent.harden.guide.files import (
+    ADMISSION_POLICIES,
+    AUDIT_POLICY,
+    FILES,
+    K3S_CONFIG,
+    POD_SECURITY_ADMISSION,
+    POLICY_FILE,
+)
 from agent.harden.guide.k3s_options import PROTECT_KERNEL_DEFAULTS_REQUIRED
 from agent.harden.guide.sysctls import SYSCTLS
 from agent.harden.node import facts, gate, site_files
@@ -90,19 +97,21 @@ def _observe(
     today = run_record.date_for_waivers(host, last)
     expiry_day = run_record.expiry_day(last, today, for_gate=request.for_gate)
     waivers = Waivers(site.waivers, WaiverScope(host_facts.role, host.name if site.waivers else "", expiry_day))
+    unreadable = [*unreadable_record, *host_facts.configuration.unreadable]
+    journal = Journal(host)
+    runs = _runs(journal, unreadable)
     inputs = _inputs(host, site, host_facts, waivers)
+    if request.for_gate and runs:
+        inputs = replace(inputs, policies_deny=_denies_already(host, settings, host_facts))
     expected = desired.desired_resources(settings, host_facts, inputs)
     observed = host.observe_all(expected)
     if host_facts.platform.has_kernel:
         observed.update({row.key: host.sysctl(row.key) for row in SYSCTLS})
-    unreadable = [*unreadable_record, *host_facts.configuration.unreadable]
-    journal = Journal(host)
-    runs = _runs(journal, unreadable)
     changes = plan.make_plan(
         expected,
         observed,
         journal.written if runs else plan.nothing,
-        partial(preconditions.needs_of_dropin, data_dir=host_facts.data_dir),
+        partial(preconditions.needs_of, data_dir=host_facts.data_dir),
         force=request.force,
     )
     had_pod_security_policies = _had_pod_security_policies(host_facts, observed, journal)
@@ -210,6 +219,14 @@ def _inputs(host: Host, site: Site, host_facts: HostFacts, waivers: Waivers) -> 
     )
 
 
+def _denies_already(host: Host, settings: Settings, host_facts: HostFacts) -> bool:
+    """Return whether an admission policy from a file denies requests before this run."""
+    if not settings.has_admission_policies:
+        return True
+    paths = (host_facts.data_dir / path for path in ADMISSION_POLICIES.values())
+    return any("[Deny]" in host.tree.text_if_readable(path) for path in paths)
+
+
 def _certificates(host: Host, settings: Settings, host_facts: HostFacts) -> tuple[PurePosixPath, ...]:
     """Return the regular certificate files of K3s whose mode the settings change."""
     if settings.certificate_permissions is None or host_facts.role is not Role.SERVER:
@@ -248,7 +265,8 @@ def _obsolete(host: Host, host_facts: HostFacts, expected: Sequence[Resource]) -
     """Return the files with k3s-harden's header at paths where this host should have none."""
     ids = {resource.id for resource in expected}
     found: dict[PurePosixPath, bytes] = {}
-    for path in (host_facts.dropin_path, *(host_facts.data_dir / row.path for row in FILES if row is not K3S_CONFIG)):
+    below = (*(row.path for row in FILES if row is not K3S_CONFIG), *ADMISSION_POLICIES.values())
+    for path in (host_facts.dropin_path, *(host_facts.data_dir / path for path in below)):
         if str(path) not in ids:
             now = host.tree.observe(path)
             if isinstance(now, File) and now.content.startswith(desired.MARK):

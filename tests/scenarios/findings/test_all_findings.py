@@ -69,6 +69,8 @@ def test_a_similar_host_does_not_have_the_finding(case: Case, hardened: Hardened
 
 
 NOT_CASES = {
+    "admission-policies-not-enforced",
+    "admission-policies-unsupported",
     "read-only-etc",
     "kernel-read-only",
     "restart-needed",

@@ -8,6 +8,7 @@ from agent.base.errors import InputError
 from agent.base.model import Component, Location
 from agent.base.yaml_reader import YamlMapping, first_object, mappings, part, shown
 from agent.k3s.admission_plugins import POD_SECURITY
+from agent.k3s.components.files import static_policies
 from agent.k3s.components.files.decoding import located
 from agent.k3s.components.files.file_rules import FileKind, rejected_by, rejected_fields
 
@@ -23,6 +24,7 @@ ADMISSION = FileKind("AdmissionConfiguration", Component.API_SERVER)
 _PLUGINS = {
     POD_SECURITY: FileKind("PodSecurityConfiguration", Component.API_SERVER),
     "EventRateLimit": FileKind("Configuration", Component.API_SERVER, is_strict=False),
+    **{name: FileKind(f"{name}Configuration", Component.API_SERVER) for name in static_policies.PLUGINS},
 }
 
 
@@ -40,6 +42,8 @@ def rejected_admission(data: bytes, path: PurePosixPath, context: FileContext) -
         if name in seen or name not in _PLUGINS or not context.uses_plugin(name):
             continue
         seen.add(name)
+        if name in static_policies.PLUGINS and not static_policies.is_described(context.minor):
+            continue
         if isinstance(configuration, YamlMapping):
             yield from located(rejected_fields(_PLUGINS[name], configuration, context), path)
         elif file:

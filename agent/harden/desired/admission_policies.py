@@ -1,0 +1,84 @@
+"""Admission policies from files as the settings choose them, and the entries of psa.yaml that load them. Pure."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from agent.base.model import SERVERS, Applies, VersionRange
+from agent.base.yaml_reader import YamlMapping, part, read_documents
+from agent.harden.guide import admission_policies as assets
+from agent.harden.guide import manifests
+from agent.harden.guide.admission_policies import Action
+from agent.harden.guide.files import ADMISSION_POLICIES, POLICY_FILE
+from agent.harden.settings.stages import PodSecurityStage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from agent.harden.node.facts import HostFacts
+    from agent.harden.settings.schema import Settings
+
+APPLIES = Applies(SERVERS, VersionRange(first=37))
+"""The API server of an older version exits at such an admission configuration."""
+
+
+def policy_files(settings: Settings, facts: HostFacts, *, denies: bool = True) -> Mapping[PurePosixPath, bytes]:
+    """Return the files with policies, relative to the data directory, with their contents.
+
+    They do not begin with `---`, since the API server rejects a document of comments before it.
+    Without `denies`, a policy that the settings let deny warns.
+    """
+    return {
+        ADMISSION_POLICIES[plugin]: text.removeprefix("---\n").encode()
+        for plugin, text in _policies(settings, facts, denies=denies).items()
+    }
+
+
+def plugin_entries(settings: Settings, facts: HostFacts) -> str:
+    """Return the entries of psa.yaml that make the API server load the policies; empty if there are none."""
+    return "".join(
+        assets.plugin_entry(plugin, facts.data_dir / ADMISSION_POLICIES[plugin].parent)
+        for plugin in _policies(settings, facts)
+    )
+
+
+def _policies(settings: Settings, facts: HostFacts, *, denies: bool = True) -> Mapping[str, str]:
+    """Return the policies by the plugin that loads them."""
+    if not APPLIES.to(facts.role, facts.version) or facts.rancher_managed:
+        return {}
+    actions = {
+        text: Action.WARN if action is Action.DENY and not denies else action
+        for text, action in _validating(settings, facts)
+    }
+    found = {}
+    if actions:
+        found["ValidatingAdmissionPolicy"] = assets.validating(
+            actions, settings.policy_managers, bind_administrators=settings.policies_bind_administrators
+        )
+    if settings.service_account_policy:
+        exempt = [name.partition("/")[0] for name in settings.exempt_accounts]
+        found["MutatingAdmissionPolicy"] = assets.service_accounts(exempt)
+    return found
+
+
+def _validating(settings: Settings, facts: HostFacts) -> Iterator[tuple[str, Action]]:
+    """Yield the validating policies that are not off, each with its action."""
+    level = settings.pod_security_policy
+    if settings.stage_pod_security is not PodSecurityStage.RESTRICTED and level is Action.DENY:
+        level = Action.WARN  # the default is not restricted yet, so a label can have the same level
+    if level is not Action.OFF:
+        exempt = manifests.exempt_namespaces(facts.version, with_rancher=settings.exempt_rancher)
+        yield assets.pod_security({*exempt, *settings.exempt_namespaces}), level
+    if settings.network_policy_policy is not Action.OFF:
+        yield assets.network_policies(_names_of_network_policies(settings)), settings.network_policy_policy
+    if settings.binding_policy is not Action.OFF:
+        yield assets.bindings(), settings.binding_policy
+
+
+def _names_of_network_policies(settings: Settings) -> set[str]:
+    """Return the NetworkPolicies of policy.yaml, each as NAMESPACE/NAME."""
+    content = manifests.network_policies(settings.network_policy_namespaces, settings.network_policy_allow)
+    documents = read_documents(content, PurePosixPath(POLICY_FILE))
+    metadata = (part(document.node, "metadata") for document in documents)
+    return {f"{item.text('namespace')}/{item.text('name')}" for item in metadata if isinstance(item, YamlMapping)}
