@@ -38,7 +38,7 @@ bootcmd:
 """
 
 
-def _rendered(directory: Path, program: Path, *words: str, installer: str = "https://get.k3s.io") -> str:
+def _rendered(directory: Path, program: Path, *words: str) -> str:
     """Return the output of the README's command with more options, for a program on the seed disk."""
     environment = {
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
@@ -48,7 +48,7 @@ def _rendered(directory: Path, program: Path, *words: str, installer: str = "htt
     command = commands("At first boot").replace(" >user-data", f" {shlex.join(words)} >user-data")
     subprocess.run(("/bin/sh", "-c", command), cwd=directory, env=environment, check=True)
     text = (directory / "user-data").read_text()
-    assert text.count(installer) == (1 if installer.endswith("k3s.io") else 2)
+    assert text.count("https://get.k3s.io") == 1
     return text.replace("https://get.k3s.io", f"file://{_SEED}/install.sh")
 
 
@@ -189,37 +189,6 @@ def test_a_failure_in_any_step_is_reported_and_k3s_does_not_run(
     _assert_fails(node, packages, tmp_path, _FAILURES[failure])
     assert node.run("pgrep --exact k3s-server", check=False).code == 1
     assert node.starts() == []
-
-
-def test_downloads_come_through_a_proxy_that_starts_late(
-    new_node: Callable[..., Node], packages: Packages, tmp_path: Path
-) -> None:
-    """A refused connection is tried again. The installer gets the mirror, and the proxy with its exceptions."""
-    site, port = "http://files.example", 3128
-    environment = "env >/run/of-the-installer\n"
-    installer = stand_in_files()["install.sh"].replace(b"set -e\n", f"set -e\n{environment}".encode(), 1)
-    user_data = _rendered(
-        tmp_path, packages.single_file,
-        *("--url", f"{site}/{packages.single_file.name}", "--installer-url", f"{site}/install.sh"),
-        *("--installer-sha256", hashlib.sha256(installer).hexdigest(), "--proxy", f"http://127.0.0.1:{port}"),
-        *("--k3s-version", "v1.34.2+k3s1", "--k3s-mirror", "https://mirror.example/k3s"),
-        installer=site,
-    )  # fmt: skip
-    # A proxy is asked for the whole URL, which http.server takes for a path.
-    proxy = (
-        f"mkdir -p /run/proxy/http: && ln -s {_SEED} /run/proxy/http:/files.example && cd /run/proxy &&"
-        f" systemd-run --no-block sh -c 'sleep 15; exec python3 -m http.server --directory /run/proxy {port}'"
-    )
-    seed = _seed(tmp_path, packages.single_file, user_data, f"{_VENDOR_DATA}  - {proxy!r}\n")
-    (seed / "install.sh").write_bytes(installer)
-    node = new_node("fresh")
-    node.boot(seed=seed)
-    assert "status: done" in node.run("cloud-init status --long --wait", timeout=400).out
-    node.wait_until_up()
-    passed = dict(line.split("=", 1) for line in node.read("/run/of-the-installer").splitlines())
-    assert passed["GITHUB_URL"] == "https://mirror.example/k3s"
-    assert passed["HTTPS_PROXY"] == passed["http_proxy"] == f"http://127.0.0.1:{port}"
-    assert "10.0.0.0/8" in passed["NO_PROXY"]
 
 
 def test_a_failed_check_after_the_start_is_reported_and_k3s_runs(
