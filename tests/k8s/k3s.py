@@ -144,7 +144,8 @@ class Server:
     def _deploy(self) -> None:
         directory = self.host.data_dir / "server/manifests"
         for file in sorted(directory.glob("*")):
-            if file.suffix in {".yaml", ".yml", ".json"}:
+            lines = file.read_text(encoding="utf-8").splitlines() if file.suffix in {".yaml", ".yml", ".json"} else []
+            if any(line and not line.startswith("#") for line in lines):
                 self._until(f"{file.name} is applied", partial(self._kubectl, "apply", f"--filename={file}"))
 
     def _start(self, component: str) -> None:
