@@ -35,6 +35,7 @@ def become(output: str, words: list[str], server: socket) -> NoReturn:
         os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 1)
         os.dup2(1, 2)
         loaded = set(sys.modules)
+        server.sendall(b"\n")  # its files are open: who traces it from now on counts only the calls of the run
         server.recv(1)
         code = run(words)
         sys.stdout.flush()
@@ -62,6 +63,7 @@ def main() -> None:
             here.close()
             become(output, words, there)
         there.close()
+        here.recv(1)
         say(number)
         sys.stdin.readline()
         here.sendall(b"\n")
