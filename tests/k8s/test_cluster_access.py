@@ -101,7 +101,7 @@ def shop(api: Node) -> Iterator[Node]:
     assert api.harden("service-accounts", "--wait", "30").returncode == 0
     api.apply(pods.pod("web", SHOP))
     yield api
-    api.kubectl("delete", "namespace", SHOP, "--wait=false")
+    api.kubectl("delete", "namespace", SHOP)
 
 
 def policy(expression: str) -> dict[str, Any]:

@@ -218,7 +218,7 @@ PAIRS = (
 
 
 def predicted(files: Mapping[str, str | None], version: str) -> set[str]:
-    """Return the findings of `check` with `prevents_start`, on a host with these files."""
+    """Return the findings of `check` that prevent a start with these files, and not only one after apply."""
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
         for name, content in files.items():
@@ -230,7 +230,8 @@ def predicted(files: Mapping[str, str | None], version: str) -> set[str]:
                 path.write_text(content, encoding="utf-8")
         (root / "etc").mkdir(exist_ok=True)
         report = converge.check(Host.tree_at(str(root)), Request(Overrides(role="server", k3s_version=version)))
-        return {finding.id for finding in report.findings if finding.prevents_start}
+        stops = [finding for finding in report.findings if finding.prevents_start]
+        return {finding.id for finding in stops if not finding.message.startswith("after apply: ")}
 
 
 def _is_built(component: Component, binaries: Binaries) -> bool:
