@@ -254,7 +254,7 @@ def assess(
 
         comparison = compared(*map(absolute, compare))
         text = comparison_text(comparison, output_format)
-        if output in (None, Path("-")):
+        if output is None or output == Path("-"):
             print_text(text)
         else:
             write_output(output, text.encode())

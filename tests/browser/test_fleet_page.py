@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,24 +26,24 @@ NODES = f"{SHOWN}.map((row) => row.cells[0].textContent + '/' + row.cells[1].tex
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """A browser that shows two clusters with 60 nodes each."""
     program = installed()
     assert program
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
-        changes: dict[int, dict[str, Any]] = {2: {**FAILED, "arguments": ARGUMENTS}, 10: FAILED, 3: {"published": None}}
-        items = [(name, node(f"work-{at}", **changes.get(at, {}))) for name in ("a", "b") for at in range(60)]
-        nodes = [parse_node(item)._replace(cluster=name) for name, item in items]
-        stream = io.StringIO()
-        present_fleet(make_fleet(nodes, NOW.timestamp(), Requirement(1e6)), Format.HTML, stream)
-        file = Path(directory, "fleet.html")
-        file.write_text(stream.getvalue(), encoding="ascii")
-        with opened(program, Path(directory, "profile")) as found:
-            found.look()
-            found.show(file.as_uri())
-            yield found
-            assert found.complaints == []
-            assert found.requests == [file.as_uri()]
+    directory = tmp_path_factory.mktemp("fleet")
+    changes: dict[int, dict[str, Any]] = {2: {**FAILED, "arguments": ARGUMENTS}, 10: FAILED, 3: {"published": None}}
+    items = [(name, node(f"work-{at}", **changes.get(at, {}))) for name in ("a", "b") for at in range(60)]
+    nodes = [parse_node(item)._replace(cluster=name) for name, item in items]
+    stream = io.StringIO()
+    present_fleet(make_fleet(nodes, NOW.timestamp(), Requirement(1e6)), Format.HTML, stream)
+    file = directory / "fleet.html"
+    file.write_text(stream.getvalue(), encoding="ascii")
+    with opened(program, directory / "profile") as found:
+        found.look()
+        found.show(file.as_uri())
+        yield found
+        assert found.complaints == []
+        assert found.requests == [file.as_uri()]
 
 
 def test_nodes_are_filtered_and_sorted_without_a_server(page: Page) -> None:

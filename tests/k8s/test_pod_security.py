@@ -164,7 +164,8 @@ def controller(kind: str) -> dict[str, Any]:
     elif kind == "Job":
         spec["suspend"] = True
     else:
-        spec["selector"] = labels if kind == "ReplicationController" else {"matchLabels": labels}
+        matched: dict[str, Any] = {"matchLabels": labels}
+        spec["selector"] = labels if kind == "ReplicationController" else matched
         if kind == "DaemonSet":
             template["spec"]["nodeSelector"] = {"example.com/no": "node"}
         else:

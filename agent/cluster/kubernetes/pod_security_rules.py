@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Union
 
 from agent.base import package_data
 from agent.cluster.kubernetes.parsing import as_list, as_mapping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from agent.cluster.kubernetes.objects import Json
 
-    Step = str | tuple[str, str]
+    Step = Union[str, tuple[str, str]]
     """A key, or the key of a list and the name of an item."""
 
 LATEST = 1 << 16

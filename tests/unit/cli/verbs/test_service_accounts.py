@@ -18,7 +18,6 @@ from tests.k3s_tree import put
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from types import EllipsisType
 
     from agent.base.host import Host
     from agent.base.report import Report
@@ -114,7 +113,7 @@ def test_a_named_kubeconfig_that_another_user_can_change_is_not_used(host: Host)
 class Cluster:
     """A kubectl and its cluster: by namespace, the value of the field; None without an account, ... if not set."""
 
-    def __init__(self, **values: bool | EllipsisType | None) -> None:
+    def __init__(self, **values: object) -> None:
         self.accounts: dict[str, dict[str, Any]] = {
             name: {} if value is ... else {"automountServiceAccountToken": value}
             for name, value in values.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -208,7 +209,7 @@ def test_a_bind_is_followed_to_the_files_of_the_host(machine: Machine, tmp_path:
     (tmp_path / "view/etc/rancher/k3s").symlink_to("/srv/real")
     put(tmp_path, "view/srv/real/config.yaml", "")
     (tmp_path / "view/srv/real/config.yaml").unlink()
-    (tmp_path / "view/srv/real/config.yaml").hardlink_to(tmp_path / "srv/site/config.yaml")
+    os.link(tmp_path / "srv/site/config.yaml", tmp_path / "view/srv/real/config.yaml")
     assert machine.config() == PurePosixPath("/srv/site/config.yaml")
 
 
