@@ -34,7 +34,7 @@ _VENDOR_DATA = f"""\
 bootcmd:
   - mkdir -p {_SEED} {STAND_IN_HOME}
   - mount -o ro LABEL=cidata {_SEED} || mount --bind /var/lib/cloud/seed/nocloud {_SEED}
-  - cp {_SEED}/*.py {STAND_IN_HOME}
+  - cp {_SEED}/*.py {_SEED}/k3s {STAND_IN_HOME}
 """
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.assess.checks.answer import Answer, ControlStatus, Evidence
+from agent.assess.checks.answer import Answer, ControlStatus, Evidence, undetermined
 from agent.assess.checks.manual import Manual
 from agent.assess.checks.unmet import complete_steps
 from agent.base.errors import InputError
@@ -30,8 +30,11 @@ class AuditCoverage(Manual):
 
     def answer(self, node: AssessedNode) -> Answer:
         arguments = node.arguments(Component.API_SERVER)
-        if not_run(Component.API_SERVER, node.facts) or arguments.why_unknown(AUDIT_POLICY_ARGUMENT):
+        if not_run(Component.API_SERVER, node.facts):
             return super().answer(node)
+        why = arguments.why_unknown(AUDIT_POLICY_ARGUMENT)
+        if why:
+            return undetermined(why)
         argument = arguments.get(AUDIT_POLICY_ARGUMENT)
         if argument is None:
             observation = f"--{AUDIT_POLICY_ARGUMENT} is not set, so nothing is logged"
