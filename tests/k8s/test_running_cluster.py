@@ -127,10 +127,14 @@ class Cluster:
         done = self.node.run(sys.executable, "-c", script, f"{DATA_DIR}/server/db/state.db", check=True)
         assert int(done.stdout) > 100
 
-    def restart(self) -> None:
-        for pattern in ("tests.k8s.k3s server", "^k3s server"):
-            self.node.run("pkill", "-TERM", "-f", pattern)
+    def hide_process(self) -> None:
+        """End that process."""
+        self.node.run("pkill", "-TERM", "-f", "^k3s server")
         self._process.wait(20)
+
+    def restart(self) -> None:
+        self.node.run("pkill", "-TERM", "-f", "tests.k8s.k3s server")
+        self.hide_process()
         self.node.until_exit(60)
         self.node.path(CONTAINERD).unlink(missing_ok=True)
         self.node.start_server()
@@ -207,6 +211,7 @@ def cluster(new_node: Callable[..., Node]) -> Iterator[Cluster]:
         found = Cluster(node, controller)
         found.start()
         yield found
+        found.hide_process()
 
 
 ON_OFF = ("network-policies: off", "service-accounts: off")
