@@ -34,7 +34,7 @@ class AuditCoverage(Manual):
             return super().answer(node)
         why = arguments.why_unknown(AUDIT_POLICY_ARGUMENT)
         if why:
-            return undetermined(why)
+            return undetermined(why)._replace(expected=_EXPECTED)
         argument = arguments.get(AUDIT_POLICY_ARGUMENT)
         if argument is None:
             observation = f"--{AUDIT_POLICY_ARGUMENT} is not set, so nothing is logged"
