@@ -10,7 +10,7 @@ from agent.base.report import Level, Prediction
 from agent.base.yaml_reader import shown
 from agent.findings.registry import Problem, finding, instruction, is_managed, misconfigured, no, yes
 from agent.harden.desired.dropin_options import AUDIT_POLICY_ARGUMENT
-from agent.harden.guide.files import POD_SECURITY_ADMISSION
+from agent.harden.guide.files import ADMISSION_POLICIES_APPLY, POD_SECURITY_ADMISSION
 from agent.harden.plan.plan import WITH_VERSION
 from agent.k3s.config import component_argument
 from agent.k3s.options import (
@@ -165,14 +165,12 @@ def component_file_invalid(situation: Situation) -> Iterator[Problem]:
 def admission_policies_unsupported(situation: Situation) -> Iterator[Problem]:
     """The settings choose admission policies, and this K3s version does not load them from files. None is written."""
     facts = situation.facts
-    if situation.settings.has_admission_policies and facts.role is Role.SERVER:
-        from agent.harden.desired.admission_policies import APPLIES
-
-        if facts.version_is_known and not APPLIES.to(facts.role, facts.version):
-            yield Problem(
-                f"K3s {facts.version} does not load admission policies from files, so none is written",
-                expected=f"{APPLIES.versions}, or no `admission-policies`",
-            )
+    wants_policies = situation.settings.has_admission_policies and facts.role is Role.SERVER
+    if wants_policies and facts.version_is_known and not ADMISSION_POLICIES_APPLY.to(facts.role, facts.version):
+        yield Problem(
+            f"K3s {facts.version} does not load admission policies from files, so none is written",
+            expected=f"{ADMISSION_POLICIES_APPLY.versions}, or no `admission-policies`",
+        )
 
 
 @finding(

@@ -58,7 +58,7 @@ def save(host: Host, settings: Settings, data_dir: PurePosixPath) -> tuple[Item,
             saved.update((_title(item), _bare(item)) for item in found)
             _write(host, list(saved.values()))
     except HardenError as error:
-        detail = f"those of the site with the names of ours are not saved: {error.message}"
+        detail = f"policies of the site that have the names of policy.yaml are not saved: {error.message}"
         return (Item("NetworkPolicies", ItemStatus.KEPT, detail),)
     return tuple(Item(_title(item), ItemStatus.CHANGED, f"saved in {SAVED}, because K3s replaces it") for item in found)
 

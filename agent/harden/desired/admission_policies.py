@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.base.model import SERVERS, Applies, VersionRange
 from agent.base.yaml_reader import YamlMapping, part, read_documents
 from agent.harden.guide import admission_policies as assets
 from agent.harden.guide import manifests
 from agent.harden.guide.admission_policies import Action
-from agent.harden.guide.files import ADMISSION_POLICIES, POLICY_FILE
+from agent.harden.guide.files import ADMISSION_POLICIES, ADMISSION_POLICIES_APPLY, POLICY_FILE
 from agent.harden.settings.stages import PodSecurityStage
 
 if TYPE_CHECKING:
@@ -18,9 +17,6 @@ if TYPE_CHECKING:
 
     from agent.harden.node.facts import HostFacts
     from agent.harden.settings.schema import Settings
-
-APPLIES = Applies(SERVERS, VersionRange(first=37))
-"""The API server of an older version exits at such an admission configuration."""
 
 
 def policy_files(settings: Settings, facts: HostFacts, *, denies: bool = True) -> Mapping[PurePosixPath, bytes]:
@@ -36,7 +32,7 @@ def policy_files(settings: Settings, facts: HostFacts, *, denies: bool = True) -
 
 
 def plugin_entries(settings: Settings, facts: HostFacts) -> str:
-    """Return the entries of psa.yaml that make the API server load the policies; empty if there are none."""
+    """Return the lines of psa.yaml with which the API server loads the policies; empty without policies."""
     return "".join(
         assets.plugin_entry(plugin, facts.data_dir / ADMISSION_POLICIES[plugin].parent)
         for plugin in _policies(settings, facts)
@@ -45,7 +41,7 @@ def plugin_entries(settings: Settings, facts: HostFacts) -> str:
 
 def _policies(settings: Settings, facts: HostFacts, *, denies: bool = True) -> Mapping[str, str]:
     """Return the policies by the plugin that loads them."""
-    if not APPLIES.to(facts.role, facts.version) or facts.rancher_managed:
+    if not ADMISSION_POLICIES_APPLY.to(facts.role, facts.version) or facts.rancher_managed:
         return {}
     actions = {
         text: Action.WARN if action is Action.DENY and not denies else action

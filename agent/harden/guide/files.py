@@ -19,6 +19,7 @@ from agent.base.model import (
     WITHOUT_POD_SECURITY_POLICY,
     Applies,
     FileMode,
+    VersionRange,
 )
 from agent.harden.guide import headings
 from agent.harden.guide.control import GuideControl, Origin
@@ -134,6 +135,9 @@ K3S_CONFIG = FileRow(
     by_hand=f"{_render_to(_CONFIG_FILE, 'k3s-config')}; then restart K3s.",
     applies=EVERYWHERE,
 )
+
+ADMISSION_POLICIES_APPLY = Applies(SERVERS, VersionRange(first=37))
+"""v1.36 exits at an admission configuration that names policies; v1.35 and older ignore it."""
 
 ADMISSION_POLICIES = {
     "ValidatingAdmissionPolicy": PurePosixPath("server/admission/validating/policies.yaml"),

@@ -15,7 +15,13 @@ from agent.base import package_data
 from agent.base.model import EVERYWHERE, ON_SERVERS, SERVERS, Applies, FileMode, Role, StrEnum, VersionRange
 from agent.base.value import Value, replace
 from agent.harden.guide.admission_policies import Action
-from agent.harden.guide.files import AUDIT_POLICY, NETWORK_POLICIES, POD_SECURITY_ADMISSION, POD_SECURITY_POLICIES
+from agent.harden.guide.files import (
+    ADMISSION_POLICIES_APPLY,
+    AUDIT_POLICY,
+    NETWORK_POLICIES,
+    POD_SECURITY_ADMISSION,
+    POD_SECURITY_POLICIES,
+)
 from agent.harden.guide.k3s_options import SECCOMP_DEFAULT
 from agent.harden.settings.allow_values import ALLOW_RULES
 from agent.harden.settings.stages import PodSecurityStage
@@ -48,7 +54,6 @@ if TYPE_CHECKING:
 
 _LEAVE_OR_0600 = one_of({"leave": None, "0600": FileMode(0o600)})
 
-_WITH_POLICIES = Applies(SERVERS, VersionRange(first=37))
 _ACTIONS = one_of({**{action.value: action for action in Action}, "false": Action.OFF})
 
 STAGES_UNTIL = "stages.until"
@@ -226,22 +231,22 @@ class Settings(Value):
     pod_max_pids: int | None = _setting("pod-max-pids", off_or_number(64, 4_194_304), default=None)
     seccomp_default: bool = _setting("seccomp-default", BOOLEAN, default=False, applies=SECCOMP_DEFAULT.applies)
     pod_security_policy: Action = _setting(
-        "admission-policies.pod-security", _ACTIONS, default=Action.OFF, applies=_WITH_POLICIES
+        "admission-policies.pod-security", _ACTIONS, default=Action.OFF, applies=ADMISSION_POLICIES_APPLY
     )
     network_policy_policy: Action = _setting(
-        "admission-policies.network-policies", _ACTIONS, default=Action.OFF, applies=_WITH_POLICIES
+        "admission-policies.network-policies", _ACTIONS, default=Action.OFF, applies=ADMISSION_POLICIES_APPLY
     )
     binding_policy: Action = _setting(
-        "admission-policies.bindings", _ACTIONS, default=Action.OFF, applies=_WITH_POLICIES
+        "admission-policies.bindings", _ACTIONS, default=Action.OFF, applies=ADMISSION_POLICIES_APPLY
     )
     service_account_policy: bool = _setting(
-        "admission-policies.service-accounts", on_or_off(), default=False, applies=_WITH_POLICIES
+        "admission-policies.service-accounts", on_or_off(), default=False, applies=ADMISSION_POLICIES_APPLY
     )
     policy_managers: tuple[str, ...] = _setting(
-        "admission-policies.managers", USERS, default=(), applies=_WITH_POLICIES
+        "admission-policies.managers", USERS, default=(), applies=ADMISSION_POLICIES_APPLY
     )
     policies_bind_administrators: bool = _setting(
-        "admission-policies.bind-administrators", BOOLEAN, default=False, applies=_WITH_POLICIES
+        "admission-policies.bind-administrators", BOOLEAN, default=False, applies=ADMISSION_POLICIES_APPLY
     )
     cni_file_permissions: FileMode | None = _setting("cni.file-permissions", _LEAVE_OR_0600, default=None)
     certificate_permissions: FileMode | None = _setting(

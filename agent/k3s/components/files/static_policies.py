@@ -169,9 +169,8 @@ def rejected_directory(
             objects += objects_of(data, path)
         except InputError as error:
             yield error
-    described = (
-        context._replace(minor=0) if context.minor == _ALPHA else context
-    )  # the table has the fields from 1.37 on
+    # The table has the fields from 1.37 on; those of all versions are used for an unknown one.
+    described = context if is_described(context.minor) else context._replace(minor=0)
     for item in objects:
         yield from located(_rejected(directory.plugin, item, objects, described), item.path)
 
