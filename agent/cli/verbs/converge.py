@@ -140,28 +140,41 @@ def apply(host: Host, request: Request, progress: Progress = no_progress, *, acc
         if breaking:
             report = _report("apply", host, situation, items_of(situation), writes=True)
             return replace(report, findings=(*report.findings, *breaking), next_steps=first_apply.WAYS_ON)
-    saved = _policies_of_site(host, situation, is_before=True)
+    saved = _saved_policies(host, situation)
     report, situation = _applied(host, request, situation, progress)
-    restored = _policies_of_site(host, situation, is_before=False)
+    restored = _restored_policies(host, situation)
     return _advised(replace(report, items=(*saved, *report.items, *restored)), host, situation)
 
 
-def _policies_of_site(host: Host, situation: Situation, *, is_before: bool) -> tuple[Item, ...]:
-    """Save the NetworkPolicies of the site that policy.yaml replaces, or create them again if it has none any more."""
-    path, facts = str(situation.facts.data_dir / POLICY_FILE), situation.facts
-    if not (host.is_live and host.runs_as_root) or facts.running_since is None:
+def _saved_policies(host: Host, situation: Situation) -> tuple[Item, ...]:
+    """Save the NetworkPolicies of the site whose names a policy.yaml that will be written has."""
+    if not (_serves(host, situation) and _changes_policies(situation)):
         return ()
-    is_changed = any(change.id == path and isinstance(change.after, File) for change in situation.plan.changes)
-    found = situation.observed.get(path)
-    if is_before and is_changed:
-        from agent.cli.verbs import site_policies  # asks the API server
+    from agent.cli.verbs import site_policies  # asks the API server
 
-        return site_policies.save(host, situation.settings, facts.data_dir)
-    if is_before or is_changed or situation.settings.stage_network_policies or not isinstance(found, File):
+    return site_policies.save(host, situation.settings, situation.facts.data_dir)
+
+
+def _restored_policies(host: Host, situation: Situation) -> tuple[Item, ...]:
+    """Create the saved NetworkPolicies of the site that policy.yaml has no more."""
+    data_dir = situation.facts.data_dir
+    policies = situation.observed.get(str(data_dir / POLICY_FILE))
+    is_postponed = situation.settings.stage_network_policies
+    if is_postponed or not isinstance(policies, File) or not _serves(host, situation) or _changes_policies(situation):
         return ()
     from agent.cli.verbs import site_policies
 
-    return tuple(site_policies.restore(host, facts.data_dir, content=found.content))
+    return tuple(site_policies.restore(host, data_dir, content=policies.content))
+
+
+def _serves(host: Host, situation: Situation) -> bool:
+    """Return whether the API server of this host can be asked."""
+    return host.is_live and host.runs_as_root and situation.facts.running_since is not None
+
+
+def _changes_policies(situation: Situation) -> bool:
+    path = str(situation.facts.data_dir / POLICY_FILE)
+    return any(change.id == path and isinstance(change.after, File) for change in situation.plan.changes)
 
 
 def _applied(
@@ -175,9 +188,8 @@ def _applied(
         held = replace(situation, plan=plan.withheld(situation.plan, reason, "", by_environment=True))
         return _report("apply", host, situation, items_of(held), writes=True), situation
     if settled and not situation.plan.changes:
-        return _released(
-            _report("apply", host, situation, items_of(situation), writes=True), host, situation
-        ), situation
+        report = _report("apply", host, situation, items_of(situation), writes=True)
+        return _released(report, host, situation), situation
 
     from agent.harden.changes.execute import execute
 
