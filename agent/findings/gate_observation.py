@@ -59,8 +59,4 @@ def _problem(situation: Situation) -> Problem:
 def _days(situation: Situation) -> int:
     from datetime import date
 
-    try:
-        since = date.fromisoformat(situation.gate_observes_since)
-    except ValueError:
-        return _MOST_DAYS
-    return (date.fromisoformat(situation.today.date) - since).days
+    return (date.fromisoformat(situation.today.date) - date.fromisoformat(situation.gate_observes_since)).days

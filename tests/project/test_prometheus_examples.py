@@ -12,6 +12,8 @@ import pytest
 import yaml
 
 from agent import __version__
+from agent.assess.site_choices import SiteChoices
+from agent.base.value import replace
 from agent.cli.present.assessments.openmetrics import as_openmetrics
 from tests.unit.cli.present.assessments import samples
 
@@ -23,6 +25,7 @@ RULES = yaml.safe_load((EXAMPLES / "alerts.yaml").read_bytes())["groups"][0]["ru
 TESTS = yaml.safe_load((EXAMPLES / "alerts.test.yaml").read_bytes())["tests"]
 PANELS = json.loads((EXAMPLES / "dashboard.json").read_bytes())["panels"]
 METRICS = as_openmetrics(samples.FULL, {"worse": 2, "better": 1, "other": 0}, undelivered=True)
+OF_STAGES = as_openmetrics(replace(samples.FULL, choices=SiteChoices(until="2027-03-31", observes_since="2027-01-01")))
 CONDITION = (
     'kube_node_status_condition{cluster="%s", node="a", condition="k3s-harden.internal/Hardened", status="true"}'
 )
@@ -91,7 +94,7 @@ def series() -> Iterator[dict[str, str]]:
 
 def test_queries_name_only_metrics_that_exist() -> None:
     known = {
-        *re.findall(r"^# TYPE (\w+)", METRICS, re.MULTILINE),
+        *re.findall(r"^# TYPE (\w+)", METRICS + OF_STAGES, re.MULTILINE),
         "kube_node_status_condition",
         "kube_node_info",
         "kube_node_annotations",

@@ -6,7 +6,6 @@ cluster. The first successful apply removes it.
 
 from __future__ import annotations
 
-import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 OBSERVES = PurePosixPath("/var/lib/k3s-harden/gate-observes")
 """Contains the day of its creation, YYYY-MM-DD in UTC."""
 
-_DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}\n?"
-
 
 def observes_since(host: Host) -> str:
     """Return the day since which the gate observes, YYYY-MM-DD; empty if it blocks an unhardened K3s.
@@ -29,8 +26,12 @@ def observes_since(host: Host) -> str:
     """
     if isinstance(host.tree.stat(OBSERVES), Absent) or host.tree.trust_problem(OBSERVES):
         return ""
-    text = host.tree.text_if_readable(OBSERVES) or ""
-    return text.strip() if re.fullmatch(_DAY, text) else ""
+    from datetime import date
+
+    try:
+        return str(date.fromisoformat((host.tree.text_if_readable(OBSERVES) or "").strip()))
+    except ValueError:
+        return ""
 
 
 def is_unhardened_cluster(host: Host, data_dir: PurePosixPath) -> bool:

@@ -92,6 +92,10 @@ def as_openmetrics(
         text = "Time at which the stages end, in seconds since the epoch."
         at = parse_timestamp(f"{choices.until}T00:00:00Z") + _DAY
         lines += _gauge("stages_end_timestamp_seconds", text, _one(f"{at:.0f}"))
+    if choices.observes_since:
+        text = "Time since which the gate observes, in seconds since the epoch."
+        at = parse_timestamp(f"{choices.observes_since}T00:00:00Z")
+        lines += _gauge("gate_observes_since_timestamp_seconds", text, _one(f"{at:.0f}"))
     differs = any(note.finding == "started-unhardened" for note in assessment.notes)
     text = "Whether K3s runs with other arguments than those that its gate judged."
     lines += _gauge("started_unhardened", text, _one(int(differs)))

@@ -41,7 +41,8 @@ def observing(root: Path, text: str = "2026-12-24\n", mode: int = 0o600) -> Host
 
 
 @pytest.mark.parametrize(
-    ("text", "mode"), [("", 0o600), ("yes\n", 0o600), ("2026-12-24\nx", 0o600), ("2026-12-24\n", 0o602)]
+    ("text", "mode"),
+    [("", 0o600), ("yes\n", 0o600), ("2026-13-24\n", 0o600), ("2026-12-24\nx", 0o600), ("2026-12-24\n", 0o602)],
 )
 def test_any_other_file_leaves_the_gate_closed(text: str, mode: int, root: Path) -> None:
     """A file that another user can change counts as absent."""

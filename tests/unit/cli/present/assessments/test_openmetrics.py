@@ -89,12 +89,15 @@ def test_the_expiry_of_a_waiver_has_a_series() -> None:
 
 def test_what_the_site_chose_is_counted() -> None:
     """Digests show whether the servers of a cluster chose the same."""
-    choices = SiteChoices("guide", 13, 2, "2027-03-31", ("one",), ("stages.pod-security: warn",))
+    chosen = ("one",), ("stages.pod-security: warn",)
+    choices = SiteChoices("guide", 13, 2, "2027-03-31", *chosen, observes_since="2027-01-01")
     found = samples(replace(CALM, choices=choices))
     counts = {name: found[f"k3s_harden_{name}"][0].value for name in ("waivers", "stages", "left_open")}
     assert counts == {"waivers": 13, "stages": 2, "left_open": 0}
     (end,) = found["k3s_harden_stages_end_timestamp_seconds"]
     assert end.value == datetime(2027, 4, 1, tzinfo=timezone.utc).timestamp()
+    (since,) = found["k3s_harden_gate_observes_since_timestamp_seconds"]
+    assert since.value == datetime(2027, 1, 1, tzinfo=timezone.utc).timestamp()
     (info,), (other,) = found["k3s_harden_choices_info"], samples(CALM)["k3s_harden_choices_info"]
     assert all(info.labels[name] != other.labels[name] for name in ("waivers", "stages"))
 
