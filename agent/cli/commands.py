@@ -563,6 +563,7 @@ def explain(
 _SERVICE_ACCOUNTS = Wording(
     "no namespace hands out default tokens", "Compliant", "Compliant; nothing was changed", "applied"
 )
+_UNDO = Wording(_SERVICE_ACCOUNTS.success, "Restored", "Nothing to restore", "restored")
 
 
 @app.command(
@@ -602,7 +603,7 @@ def service_accounts(
     with progress("service-accounts", quiet=printed.quiet) as shown:
         mode = Mode.UNDO if undo else Mode.DISABLE
         report = change_default_tokens(host, settings, access, mode=mode, dry_run=dry_run, progress=shown)
-    report = replace(report, wording=_SERVICE_ACCOUNTS)
+    report = replace(report, wording=_UNDO if undo else _SERVICE_ACCOUNTS)
     printed.finish(report, HostOptions().caller)
 
 

@@ -84,15 +84,20 @@ def steps_after_release(services: Iterable[str]) -> tuple[NextStep, ...]:
     return (*starts, NextStep(OwnCommand(_CHECK), "then see what the gate would block, and fix it"))
 
 
-def steps_after_service_accounts(report: Report) -> tuple[NextStep, ...]:
-    """Return the next steps after the tokens of service accounts were disabled."""
+def steps_after_service_accounts(report: Report, *, undo: bool) -> tuple[NextStep, ...]:
+    """Return the next steps after the tokens of service accounts were disabled, or that was undone."""
     steps = [
         NextStep(Instruction(f"{hint}: {_listed(ids)}")) for hint, ids in _hints(report, ItemStatus.FAILED).items()
     ]
     if any(item.status in (ItemStatus.FAILED, ItemStatus.KEPT) and item.hint for item in report.items):
-        return (*steps, NextStep(OwnCommand(report.verb, ("--wait 300",)), "run it again later"))
-    assess = NextStep(OwnCommand("assess", ("--cluster",)), "assess the cluster")
-    return (*steps, assess) if report.has_changed else tuple(steps)
+        again = ("--undo", "--wait 300") if undo else ("--wait 300",)
+        return (*steps, NextStep(OwnCommand(report.verb, again), "run it again later"))
+    last = (
+        NextStep(Instruction("keep `stages.service-accounts: off` on all servers: otherwise timers repeat the change"))
+        if undo
+        else NextStep(OwnCommand("assess", ("--cluster",)), "assess the cluster")
+    )
+    return (*steps, last) if report.has_changed else tuple(steps)
 
 
 def steps_before_upgrade(

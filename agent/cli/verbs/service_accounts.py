@@ -17,7 +17,7 @@ from agent.cli.advice import next_steps
 from agent.cluster.kubernetes.parsing import as_list, as_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from agent.base.host import Host
     from agent.base.report import Progress
@@ -155,33 +155,24 @@ def change_default_tokens(
         if account is not None and (change := _change(account, mode, is_exempt=namespace in exempt)) is not None
     }
     bound = _bound(kubectl) if any(not change.expected for change in changes.values()) else {}
+    items = []
+    for number, (namespace, account) in enumerate(before.items(), 1):
+        change = changes.get(namespace)
+        if change is None:
+            items.append(_unchanged(namespace, account, mode))
+            continue
+        if not change.expected and (uses := _uses(bound, namespace)):
+            change = change._replace(detail=f"{change.detail}; {uses}")
+        if dry_run:
+            items.append(Item(f"{namespace}/default", ItemStatus.DIFFERS, change.detail))
+        else:
+            progress(f"patching {namespace}/default", number, len(before))
+            items.append(_patched(kubectl, namespace, change))
     facts = (Fact("command", " ".join(kubectl.command), "first of k3s kubectl and kubectl"),)
-    items: Iterable[Item]
+    report = Report(verb="service-accounts", writes=not dry_run, facts=facts, items=tuple(items), findings=())
     if dry_run:
-        items = (
-            Item(f"{namespace}/default", ItemStatus.DIFFERS, _detail(changes[namespace], _uses(bound, namespace)))
-            if namespace in changes
-            else _unchanged(namespace, account, mode)
-            for namespace, account in before.items()
-        )
-        return Report(verb="service-accounts", writes=False, facts=facts, items=tuple(items), findings=())
-    failures = _carry_out(kubectl, changes, progress)
-    progress("reading the ServiceAccounts again")
-    unread: tuple[Item, ...] = ()
-    after: Mapping[str, _Account | None] | None = before
-    try:
-        after = _accounts(kubectl) if changes else before
-    except HostError as error:
-        after = None
-        unread = (Item("the cluster", ItemStatus.FAILED, f"cannot be read again: {error.message}", error.hint),)
-    items = (
-        _changed(namespace, changes[namespace], _uses(bound, namespace), after, failures)
-        if namespace in changes
-        else _unchanged(namespace, account, mode)
-        for namespace, account in before.items()
-    )
-    report = Report(verb="service-accounts", writes=True, facts=facts, items=(*items, *unread), findings=())
-    return replace(report, next_steps=next_steps.steps_after_service_accounts(report))
+        return report
+    return replace(report, next_steps=next_steps.steps_after_service_accounts(report, undo=mode is Mode.UNDO))
 
 
 def changed_accounts(host: Host, data_dir: PurePosixPath) -> list[str] | None:
@@ -206,24 +197,20 @@ def changed_accounts(host: Host, data_dir: PurePosixPath) -> list[str] | None:
 
 def _change(account: _Account, mode: Mode, *, is_exempt: bool) -> _Change | None:
     """Return what has to change; None if nothing."""
-    mark = {_EXEMPT: "true"} if is_exempt and mode is Mode.DISABLE else {}
-    if mode is Mode.UNDO or is_exempt or account.is_exempt:
-        if account.before:
-            value = True if account.before == "true" else None
-            restored = {} if account.automounts else {_FIELD: value}
-            patch = {"metadata": {"annotations": {_BEFORE: None, **mark}}, **restored}
-            return _Change(patch, f"{_FIELD} → {account.before}, as before" if restored else f"{_BEFORE} → unset", True)
-        if mark and not account.is_exempt:
-            return _Change({"metadata": {"annotations": mark}}, "annotated as exempt", account.automounts)
+    if mode is Mode.DISABLE and not (is_exempt or account.is_exempt):
+        if not account.automounts:
+            return None
+        marks = {_BEFORE: _UNSET if account.value is None else "true"}
+        return _Change({"metadata": {"annotations": marks}, _FIELD: False}, f"{_FIELD} → false", False)
+    mark = "true" if mode is Mode.DISABLE else None
+    if not account.before and account.is_exempt is (mark is not None):
         return None
-    if not account.automounts:
-        return None
-    before = _UNSET if account.value is None else "true"
-    return _Change({"metadata": {"annotations": {_BEFORE: before}}, _FIELD: False}, f"{_FIELD} → false", False)
-
-
-def _detail(change: _Change, uses: str) -> str:
-    return change.detail if change.expected or not uses else f"{change.detail}; {uses}"
+    restored: Mapping[str, object] = {}
+    if account.before and not account.automounts:
+        restored = {_FIELD: True if account.before == "true" else None}
+    detail = f"{_FIELD} → {account.before}, as before" if restored else f"annotation {_EXEMPT} → {mark or _UNSET}"
+    patch = {"metadata": {"annotations": {_BEFORE: None, _EXEMPT: mark}}, **restored}
+    return _Change(patch, detail, bool(restored) or account.automounts)
 
 
 def _uses(bound: Mapping[str, Sequence[str]] | None, namespace: str) -> str:
@@ -236,47 +223,31 @@ def _uses(bound: Mapping[str, Sequence[str]] | None, namespace: str) -> str:
 
 def _unchanged(namespace: str, account: _Account | None, mode: Mode) -> Item:
     name = f"{namespace}/default"
-    if account is None:
-        return Item(name, ItemStatus.KEPT, "the namespace has no default ServiceAccount yet", "run this again later")
-    if account.is_exempt and mode is Mode.DISABLE:
-        return Item(name, ItemStatus.KEPT, f"exempt by the annotation {_EXEMPT}")
     if mode is Mode.UNDO:
         return Item(name, ItemStatus.COMPLIANT, "was not changed by this program")
+    if account is None:
+        return Item(name, ItemStatus.KEPT, "the namespace has no default ServiceAccount yet", "run this again later")
+    if account.is_exempt:
+        return Item(name, ItemStatus.KEPT, f"exempt by the annotation {_EXEMPT}, until --undo")
     return Item(name, ItemStatus.COMPLIANT, f"{_FIELD} is false")
 
 
-def _carry_out(kubectl: _Kubectl, changes: Mapping[str, _Change], progress: Progress) -> dict[str, str]:
-    """Patch the accounts. Return the error of each one that failed."""
+def _patched(kubectl: _Kubectl, namespace: str, change: _Change) -> Item:
+    """Patch an account, and return what the API server answers."""
     import json
 
-    failures: dict[str, str] = {}
-    for number, (namespace, change) in enumerate(changes.items(), 1):
-        progress(f"patching {namespace}/default", number, len(changes))
-        patch = json.dumps(change.patch, separators=(",", ":"))
-        try:
-            kubectl("patch", "serviceaccount", "default", f"--namespace={namespace}", f"--patch={patch}")
-        except HostError as error:
-            failures[namespace] = error.message
-    return failures
-
-
-def _changed(
-    namespace: str,
-    change: _Change,
-    uses: str,
-    after: Mapping[str, _Account | None] | None,
-    failures: Mapping[str, str],
-) -> Item:
-    name = f"{namespace}/default"
-    now = after.get(namespace) if after is not None else None
-    if after is not None and now is None:
-        return Item(name, ItemStatus.KEPT, "the namespace was deleted during this run")
-    if namespace in failures:
-        return Item(name, ItemStatus.FAILED, failures[namespace])
-    if now is not None and now.automounts != change.expected:
-        detail = f"{_FIELD} is {str(now.automounts).lower()} again after the patch"
+    name, patch = f"{namespace}/default", json.dumps(change.patch, separators=(",", ":"))
+    patched = (f"--namespace={namespace}", f"--patch={patch}", f"--output=jsonpath={{.{_FIELD}}}")
+    try:
+        answer = kubectl("patch", "serviceaccount", "default", *patched).strip()
+    except HostError as error:
+        if "(NotFound)" in error.message:
+            return Item(name, ItemStatus.KEPT, "the namespace was deleted during this run")
+        return Item(name, ItemStatus.FAILED, error.message)
+    if (answer != "false") is not change.expected:
+        detail = f"{_FIELD} is {answer or _UNSET} again after the patch"
         return Item(name, ItemStatus.FAILED, detail, "find the controller that changes it back")
-    return Item(name, ItemStatus.CHANGED, _detail(change, uses))
+    return Item(name, ItemStatus.CHANGED, change.detail)
 
 
 def _first_accounts(kubectl: _Kubectl, deadline: float) -> dict[str, _Account | None]:

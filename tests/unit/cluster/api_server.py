@@ -91,6 +91,12 @@ class ApiServer:
         )
 
 
+def drop_connection(handler: Handler) -> None:
+    """End the connection without an answer, as an API server that dies."""
+    handler.close_connection = True
+    handler.connection.close()
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 

@@ -19,7 +19,7 @@ from agent.cluster.kubernetes.access_reviews import EVERYBODY, AccessReview
 from agent.cluster.kubernetes.queries import ACCESS_REVIEWS, FLAGS, METADATA, REQUESTS, TABLE, Query
 from tests.fake import fake_host, in_memory
 from tests.scenarios.loaded_program import CHECKOUT
-from tests.unit.cluster.api_server import TLS, ApiServer
+from tests.unit.cluster.api_server import TLS, ApiServer, drop_connection
 from tests.unit.cluster.kubernetes import samples
 
 if TYPE_CHECKING:
@@ -221,12 +221,6 @@ def hang(handler: Handler) -> None:
     handler.close_connection = True
 
 
-def close(handler: Handler) -> None:
-    """End the connection without an answer."""
-    handler.close_connection = True
-    handler.connection.close()
-
-
 def body(data: bytes, status: int = 200) -> Answer:
     return lambda handler: handler.send(status, data)
 
@@ -254,7 +248,7 @@ HOSTILE = {
     "never final": never_final,
     "endless header": endless_header,
     "hang": hang,
-    "closed": close,
+    "closed": drop_connection,
 }
 
 

@@ -216,18 +216,20 @@ def test_a_released_service_is_restarted_and_then_repaired() -> None:
     assert unpurposed(after) == [RESTART, OwnCommand("check")]
 
 
-@pytest.mark.parametrize(
-    ("item", "step"),
-    [
-        (
-            Item("a/default", ItemStatus.KEPT, "no account yet", "run this again later"),
-            OwnCommand("service-accounts", ("--wait 300",)),
-        ),
-        (Item("a/default", ItemStatus.CHANGED), OwnCommand("assess", ("--cluster",))),
-    ],
-)
-def test_service_accounts_that_are_left_are_tried_again(item: Item, step: OwnCommand) -> None:
-    assert unpurposed(next_steps.steps_after_service_accounts(report("service-accounts", item))) == [step]
+@pytest.mark.parametrize("undo", [False, True])
+def test_service_accounts_that_are_left_are_tried_again(*, undo: bool) -> None:
+    left = Item("a/default", ItemStatus.KEPT, "no account yet", "run this again later")
+    after = next_steps.steps_after_service_accounts(report("service-accounts", left), undo=undo)
+    assert unpurposed(after) == [OwnCommand("service-accounts", (*["--undo"] * undo, "--wait 300"))]
+
+
+def test_the_step_after_an_undo_names_the_timers_that_repeat_the_change() -> None:
+    changed = report("service-accounts", Item("a/default", ItemStatus.CHANGED))
+    assert unpurposed(next_steps.steps_after_service_accounts(changed, undo=False)) == [
+        OwnCommand("assess", ("--cluster",))
+    ]
+    (step,) = unpurposed(next_steps.steps_after_service_accounts(changed, undo=True))
+    assert "stages.service-accounts: off" in str(step)
 
 
 def test_an_assessment_is_followed_by_what_its_owners_do() -> None:

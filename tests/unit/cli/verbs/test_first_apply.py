@@ -17,7 +17,7 @@ from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from tests.fake import fake_host, in_memory
 from tests.unit.assessed import KEYS, assessment, verdict
-from tests.unit.cluster.api_server import ApiServer
+from tests.unit.cluster.api_server import ApiServer, drop_connection
 from tests.unit.cluster.kubernetes import samples
 
 if TYPE_CHECKING:
@@ -51,10 +51,16 @@ def with_api(root: Path, api: ApiServer) -> None:
     config.chmod(0o600)
 
 
-def test_nothing_is_changed_if_the_api_server_does_not_answer(root: Path) -> None:
-    report = converge.apply(server(root, RUNNING), REQUEST)
+@pytest.mark.parametrize("dies", [False, True])
+def test_nothing_is_changed_if_the_api_server_does_not_answer(root: Path, *, dies: bool) -> None:
+    """Also if it dies while it is read."""
+    answers = {"/version": lambda handler: handler.send(200, VERSION), "/api/v1/pods": drop_connection}
+    with ApiServer(samples.NEW, answers).running() as api:
+        if dies:
+            with_api(root, api)
+        report = converge.apply(server(root, RUNNING), REQUEST)
     assert int(report.exit_code) == 3
-    assert "impact-unknown" in {finding.id for finding in report.findings}
+    assert {"impact-unknown", "breaks-at-once"} & {finding.id for finding in report.findings}
     assert [str(step.step) for step in report.next_steps if "--accept-impact" in str(step.step)]
     assert not (root / POLICY).exists()
     assert not (root / "var/lib/k3s-harden").exists()

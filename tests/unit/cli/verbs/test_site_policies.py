@@ -17,7 +17,7 @@ from agent.cluster.kubernetes.queries import Query
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from tests.fake import fake_host, in_memory
-from tests.unit.cluster.api_server import ApiServer
+from tests.unit.cluster.api_server import ApiServer, drop_connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,6 +124,18 @@ def test_one_that_cannot_be_created_stays_saved(server: Server, status: int, lef
     assert (int(report.exit_code), len(server.saved)) == (0, left)
     hint = next(item.hint for item in report.items if item.id == NAME)
     assert ("kubectl create -f" in hint) is bool(left)
+
+
+def test_an_api_server_that_dies_meanwhile_only_delays_them(server: Server) -> None:
+    server.apply()
+    server.settings("stages: {until: 2027-03-31, network-policies: off}\n")
+    alive = server.api.answers
+    server.api.answers = {**alive, OWN: drop_connection}
+    assert str(SAVED) in details(server.apply())
+    assert len(server.saved) == 1
+    server.api.answers = alive
+    assert details(server.apply()) == {NAME: "created again, as it was before policy.yaml"}
+    assert server.saved == []
 
 
 def test_without_a_k3s_that_runs_they_stay_saved_and_the_report_says_so(server: Server) -> None:
