@@ -1,6 +1,6 @@
-"""The page about a cluster that runs, followed literally on real components with 22 workloads, up to restricted pods.
+"""The page about a cluster that runs, followed literally on real components with 22 workloads, and all the way back.
 
-Before each step, `impact` names what breaks. After it, all pods are created again, and exactly that is broken.
+Before each step, `impact` names what breaks. After it, exactly that is broken. Each way back restores the host's files.
 """
 
 from __future__ import annotations
@@ -17,16 +17,19 @@ import pytest
 from tests.k8s import pods
 from tests.k8s.components import CONTAINERD
 from tests.k8s.deploy import DeployController
+from tests.k8s.namespaces import HARDENED
 from tests.k8s.node import DATA_DIR
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from tests.k8s.node import Node
 
 pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("server")]
 
-PAGE = (Path(__file__).parents[2] / "docs/howto/running-cluster.md").read_text()
+PAGE, REVERT = (
+    (Path(__file__).parents[2] / f"docs/howto/{name}.md").read_text() for name in ("running-cluster", "revert")
+)
 UNTIL = time.strftime("%Y-%m-%d", time.gmtime(time.time() + 100 * 86_400))
 SETTINGS = "/etc/k3s-harden/config.yaml"
 NAMESPACES = ("default", "kube-system", "kube-public", "shop", "team")
@@ -34,6 +37,9 @@ CLIENT = "client"
 KINDS = ("restricted", "other", "root", "host")
 """Deployments of each namespace by what their pods do."""
 EVERYWHERE = set(NAMESPACES)
+CLIENTS = ("shop", "team")
+POLICED = {"default", "kube-system", "kube-public"}
+EXEMPT = {"kube-system", "kube-public"}
 OUR_NAME: dict[str, Any] = {
     "apiVersion": "networking.k8s.io/v1",
     "kind": "NetworkPolicy",
@@ -81,9 +87,11 @@ class Cluster:
     def __init__(self, node: Node, controller: DeployController) -> None:
         self.node = node
         self.controller = controller
-        self.owns = [(name, own) for own in NAMESPACES for name in KINDS] + [(CLIENT, "shop"), (CLIENT, "team")]
+        self.owns = [(name, own) for own in NAMESPACES for name in KINDS] + [(CLIENT, own) for own in CLIENTS]
         self.broken: set[str] = set()
         """The Deployments without pods, as NAMESPACE/NAME."""
+        self.before: dict[tuple[str, ...], dict[str, tuple[int, bytes]]] = {}
+        """The files after the step with these stages."""
 
     def start(self) -> None:
         self.node.write("/run/k3s-server", Path("/bin/sleep").read_bytes(), mode=0o755)
@@ -91,6 +99,8 @@ class Cluster:
         self.node.create_namespaces("shop", "team")
         self.node.apply(*map(service, NAMESPACES))
         self.node.apply(*(deployment(name, own, at) for at, (name, own) in enumerate(self.owns)))
+        # K3s writes it; `impact` sees from it that K3s enforces NetworkPolicies.
+        self.node.kubectl("annotate", "node", self.node.name, 'k3s.io/node-args=["server"]')
         self.until_only(set())
 
     def show_process(self) -> None:
@@ -104,6 +114,7 @@ class Cluster:
 
     def run(self, command: str) -> dict[str, Any]:
         """Run a command of the page; return the report of this program."""
+        assert command in PAGE + REVERT
         words = command.removeprefix("sudo ").split()
         if words[0] == "k3s-harden":
             done = self.node.harden(*words[1:], "--format", "json", timeout=120)
@@ -141,13 +152,19 @@ class Cluster:
         self.show_process()
         self.node.wait_for_api()
 
-    def announced(self) -> list[dict[str, Any]]:
-        """Return what breaks, as `impact` names it, without what is broken already."""
-        return [item for item in self.run("sudo k3s-harden impact")["breaks"] if item["when"] != "now"]
+    def announced(self) -> dict[str, set[str]]:
+        """Return what breaks by topic, as `impact` names it, without what is broken already."""
+        found: dict[str, set[str]] = {}
+        for item in self.run("sudo k3s-harden impact")["breaks"]:
+            if item["when"] != "now":
+                found.setdefault(item["topic"], set()).add(f"{item['namespace']}/{item['kind']}/{item['name']}")
+        return found
 
-    def create_pods_again(self) -> None:
+    def create_pods_again(self, *names: str) -> None:
+        """Create the pods of these Deployments again, by default of all."""
         for own in NAMESPACES:
-            self.node.kubectl("rollout", "restart", "deployment", f"--namespace={own}")
+            which = [f"deployment/{name}" for name in names] or ["deployment"]
+            self.node.kubectl("rollout", "restart", *which, f"--namespace={own}")
 
     def until_only(self, broken: set[str]) -> None:
         """Wait until these Deployments have no pod, and all others are ready with their newest pods."""
@@ -164,13 +181,45 @@ class Cluster:
         self.node.until(f"only these are broken: {sorted(broken)}", lambda: states() == broken, seconds=150)
         self.broken = broken
 
-    def reached(self) -> set[str]:
-        """Return the namespaces whose pod a client in shop reaches."""
+    def reached(self) -> dict[str, set[str]]:
+        """Return the namespaces whose pod each client reaches."""
         items = self.node.get("pods", "--all-namespaces", "--selector=app=restricted")["items"]
         by_address = {f"tcp:{item['status']['podIP']}:8080": item["metadata"]["namespace"] for item in items}
-        words = ("--namespace=shop", f"deployment/{CLIENT}", "--", *pods.connect(*by_address))
-        lines = self.node.kubectl("exec", *words).splitlines()
-        return {by_address[address] for address, answer in map(str.split, lines) if answer == "true"}
+        found = {}
+        for own in CLIENTS:
+            words = (f"--namespace={own}", f"deployment/{CLIENT}", "--", *pods.connect(*by_address))
+            lines = self.node.kubectl("exec", *words).splitlines()
+            found[own] = {by_address[address] for address, answer in map(str.split, lines) if answer == "true"}
+        return found
+
+    def until_reached(self, namespaces: set[str]) -> None:
+        """Wait until the clients reach these namespaces, and no other."""
+        expected = dict.fromkeys(CLIENTS, namespaces)
+        self.node.until(f"the clients reach {sorted(namespaces)}", lambda: self.reached() == expected, seconds=30)
+
+    def files(self) -> dict[str, tuple[int, bytes]]:
+        """Return modes and content of what `apply` can write, except directories that K3s fills."""
+        found = {}
+        for top in ("/etc/rancher", "/etc/sysctl.d", f"{DATA_DIR}/server"):
+            for path in sorted(self.node.path(top).rglob("*")):
+                if not {"db", "logs", "tls", "cred"} & {*path.parts}:
+                    content = path.read_bytes() if path.is_file() else b""
+                    found[str(path.relative_to(self.node.path("/")))] = path.stat().st_mode, content
+        for key in HARDENED:
+            path = self.node.path(f"/proc/sys/{key.replace('.', '/')}")
+            found[key] = 0, path.read_bytes()
+        return found
+
+    def objects(self) -> dict[str, Any]:
+        """Return the default accounts and the NetworkPolicies, without what changes with each write."""
+        found = {}
+        selected = ("--all-namespaces", "--field-selector=metadata.name=default")
+        for words in (("serviceaccounts", *selected), ("networkpolicies", "--all-namespaces")):
+            for item in self.node.get(*words)["items"]:
+                metadata = item.pop("metadata")
+                kept = {name: metadata.get(name) for name in ("annotations", "labels")}
+                found[f"{item['kind']} {metadata['namespace']}/{metadata['name']}"] = {**item, **kept}
+        return found
 
     def with_token(self) -> set[str]:
         """Return the namespaces whose newest pods have a token."""
@@ -180,22 +229,32 @@ class Cluster:
                 found.add(item["metadata"]["namespace"])
         return found
 
-    def step(self, stages: str, *, restart: bool) -> set[str]:
-        """Do the next step as the page says; return the Deployments that break, as announced before."""
-        self.settings(stages)
+    def step(self, *parts: str, restart: bool = False) -> dict[str, set[str]]:
+        """Do the next step as the page says; return what breaks by topic, as announced before."""
+        self.settings(stages(*parts))
         see, harden, check = commands("4. The next step")
         assert [command.split()[2] for command in (see, harden, check)] == ["impact", "apply", "check"]
-        items = [item for item in self.announced() if item["topic"] == "Pod Security" and item["determined"]]
-        named = {f"{item['namespace']}/{item['name']}" for item in items}
-        postponed = {item["id"] for item in self.run(harden)["items"] if item["status"] == "POSTPONED"}
-        assert postponed == {
-            f"stages.{key}" for key in re.findall(r"(pod-security|network-policies|service-accounts): \w", stages)
+        named = self.announced()
+        self.harden(harden, parts, restart=restart)
+        return named
+
+    def go_back(self, *parts: str, restart: bool = False) -> None:
+        """Set an earlier value, as the page says; the files are those of the step with it."""
+        self.settings(stages(*parts))
+        self.harden("sudo k3s-harden apply", parts, restart=restart)
+        assert self.files() == self.before[parts]
+
+    def harden(self, command: str, parts: tuple[str, ...], *, restart: bool) -> None:
+        report = self.run(command)
+        assert {item["id"] for item in report["items"] if item["status"] == "POSTPONED"} == {
+            f"stages.{part.partition(':')[0]}" for part in parts
         }
-        findings = {found["id"] for found in self.run(check)["findings"]}
+        findings = {found["id"] for found in self.run("sudo k3s-harden check")["findings"]}
         assert ("restart-needed" in findings) is restart
         if restart:
             self.restart()
-        return named
+        self.controller.until_applied()
+        self.before.setdefault(parts, self.files())
 
 
 def stages(*parts: str) -> str:
@@ -214,15 +273,22 @@ def cluster(new_node: Callable[..., Node]) -> Iterator[Cluster]:
         found.hide_process()
 
 
-ON_OFF = ("network-policies: off", "service-accounts: off")
+POLICIES, ACCOUNTS = "network-policies: off", "service-accounts: off"
+WARN, BASELINE = "pod-security: warn", "pod-security: baseline"
 
 
-def test_the_page_hardens_the_pods_of_a_running_cluster_step_by_step(cluster: Cluster) -> None:
+def test_the_page_hardens_a_running_cluster_step_by_step_and_goes_all_the_way_back(cluster: Cluster) -> None:
     for command in (*commands("1. Take a snapshot"), *commands("2. See what breaks")):
         cluster.run(command)
     cluster.node.apply(OUR_NAME)
+    files, objects = cluster.files(), cluster.objects()
     postpone_everything(cluster)
     harden_pods(cluster)
+    enforce_policies(cluster)
+    take_tokens(cluster)
+    go_back(cluster, objects)
+    revert(cluster)
+    assert (cluster.files(), cluster.objects()) == (files, objects)
 
 
 def postpone_everything(cluster: Cluster) -> None:
@@ -237,16 +303,64 @@ def postpone_everything(cluster: Cluster) -> None:
     ]
     cluster.create_pods_again()
     cluster.until_only(set())
-    assert (cluster.reached(), cluster.with_token()) == (EVERYWHERE, EVERYWHERE)
+    cluster.until_reached(EVERYWHERE)
+    assert cluster.with_token() == EVERYWHERE
 
 
 def harden_pods(cluster: Cluster) -> None:
-    exempt = {"kube-system", "kube-public"}
-    for level, kinds in (("baseline", {"host"}), ("restricted", {"host", "root"})):
-        parts = [f"pod-security: {level}"] * (level == "baseline")
-        named = cluster.step(stages(*parts, *ON_OFF), restart=True)
-        broken = {f"{name}/{kind}" for name in EVERYWHERE - exempt for kind in kinds}
-        assert named == broken - cluster.broken
+    cluster.before[WARN, POLICIES, ACCOUNTS] = cluster.files()
+    for level, kinds in ((BASELINE, {"host"}), ("", {"host", "root"})):
+        named = cluster.step(*filter(None, [level]), POLICIES, ACCOUNTS, restart=True)
+        broken = {f"{own}/{kind}" for own in EVERYWHERE - EXEMPT for kind in kinds}
+        new = {title.replace("/", "/Deployment/") for title in broken - cluster.broken}
+        assert named == {"Pod Security": new}
         cluster.create_pods_again()
         cluster.until_only(broken)
-    assert (cluster.reached(), cluster.with_token()) == (EVERYWHERE, EVERYWHERE)
+    cluster.until_reached(EVERYWHERE)
+    assert cluster.with_token() == EVERYWHERE
+
+
+def enforce_policies(cluster: Cluster) -> None:
+    named = cluster.step(ACCOUNTS)
+    assert named == {
+        "NetworkPolicies": {f"{own}/Deployment/{CLIENT}" for own in CLIENTS} | {"default/NetworkPolicy/intra-namespace"}
+    }
+    cluster.until_reached(EVERYWHERE - POLICED)
+    cluster.until_only(cluster.broken)
+
+
+def take_tokens(cluster: Cluster) -> None:
+    named = cluster.step()
+    assert named == {"default ServiceAccounts": {f"{own}/ServiceAccount/default" for own in EVERYWHERE}}
+    unchanged = cluster.objects()
+    cluster.run("sudo k3s-harden service-accounts --dry-run")
+    assert cluster.objects() == unchanged
+    cluster.run("sudo k3s-harden service-accounts")
+    cluster.create_pods_again("restricted")
+    cluster.until_only(cluster.broken)
+    assert cluster.with_token() == set()
+
+
+def go_back(cluster: Cluster, objects: Mapping[str, Any]) -> None:
+    """Each step back, and the pods that it brings back."""
+    cluster.go_back(ACCOUNTS)
+    cluster.run("sudo k3s-harden service-accounts --undo")
+    cluster.go_back(POLICIES, ACCOUNTS)
+    cluster.until_reached(EVERYWHERE)
+    assert cluster.objects() == objects
+    for level, kind, broken in ((BASELINE, "root", {"host"}), (WARN, "host", set())):
+        cluster.go_back(level, POLICIES, ACCOUNTS, restart=True)
+        cluster.create_pods_again(kind, "restricted")
+        cluster.until_only({f"{own}/{left}" for own in EVERYWHERE - EXEMPT for left in broken})
+    assert cluster.with_token() == EVERYWHERE
+
+
+def revert(cluster: Cluster) -> None:
+    """Also from policies that are enforced."""
+    cluster.step(WARN, ACCOUNTS)
+    cluster.until_reached(EVERYWHERE - POLICED)
+    report = cluster.run("sudo k3s-harden revert")
+    logs = f"{DATA_DIR}/server/logs"
+    assert {item["id"] for item in report["items"] if item["status"] not in ("changed", "compliant")} == {logs}
+    assert "objects-remain" not in {found["id"] for found in report["findings"]}
+    cluster.until_reached(EVERYWHERE)
