@@ -7,7 +7,7 @@ from agent.assess.benchmark.control import BenchmarkControl, benchmark_control, 
 from agent.assess.checks.arguments import ArgumentCheck
 from agent.assess.checks.check import AllOf
 from agent.base.model import ON_SERVERS, Component
-from agent.harden.guide.criteria import DurationFrom, ListExcludes, NotGiven, TurnsOnNone
+from agent.harden.guide.criteria import DurationFrom, ListExcludes, ListIncludes, NotGiven, TurnsOnNone
 from agent.harden.guide.k3s_options import newest
 
 _API_SERVER = Component.API_SERVER
@@ -40,12 +40,28 @@ ONLY_IN_FRAMEWORKS: tuple[BenchmarkControl, ...] = (
         applies=ON_SERVERS,
         remediation=removed(_API_SERVER, "feature-gates", "runtime-config", default="alpha APIs are off by default"),
     ),
+    benchmark_control(
+        "apiserver-approved-cipher-suites",
+        ArgumentCheck(
+            _API_SERVER,
+            "tls-cipher-suites",
+            ListIncludes(
+                tuple(
+                    f"TLS_ECDHE_{key}_WITH_AES_{suite}"
+                    for key in ("ECDSA", "RSA")
+                    for suite in ("128_GCM_SHA256", "256_GCM_SHA384")
+                )
+            ),
+        ),
+        applies=ON_SERVERS,
+        remediation=removed(_API_SERVER, "tls-cipher-suites", default="K3s sets these suites"),
+    ),
     _plugin("apiserver-pod-security-plugin", "PodSecurity"),
     _plugin("apiserver-validating-admission-webhook", "ValidatingAdmissionWebhook"),
     tls_version("controller-manager-tls-min-version", Component.CONTROLLER_MANAGER, ON_SERVERS),
     benchmark_control(
         "kubelet-idle-timeout",
-        ArgumentCheck(_KUBELET, "streaming-connection-idle-timeout", DurationFrom("5m")),
+        ArgumentCheck(_KUBELET, "streaming-connection-idle-timeout", DurationFrom("5m"), unset_passes=True),
         remediation=in_k3s_config(f"add `streaming-connection-idle-timeout=5m` to the list `{_KUBELET.config_key}`"),
     ),
     benchmark_control(

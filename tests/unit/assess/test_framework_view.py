@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
 from agent.assess.assessment import Assessment, ControlStatus, Verdict
 from agent.assess.benchmark.catalogue import all_controls
@@ -13,6 +14,7 @@ from agent.base.model import Remediation
 from agent.base.report import K3S_VERSION, Fact
 from agent.base.value import replace
 from agent.cli.verbs.assess import assess_host
+from tests import stig_states
 from tests.fake import in_memory
 from tests.k3s_tree import K3s
 from tests.unit.assess.checks.nodes import CheckedNode, node
@@ -20,54 +22,6 @@ from tests.unit.assessed import assessment
 
 FAIL, PASS, WAIVED, MANUAL = ControlStatus.FAIL, ControlStatus.PASS, ControlStatus.WAIVED, ControlStatus.MANUAL
 CONTROLS = {control.id: control for control in all_controls()}
-
-BROKEN = """\
-secrets-encryption: false
-protect-kernel-defaults: false
-kube-apiserver-arg:
-  - tls-min-version=VersionTLS11
-  - authorization-mode=AlwaysAllow
-  - secure-port=0
-  - anonymous-auth=true
-  - feature-gates=AllAlpha=true
-  - audit-log-path=
-  - audit-policy-file=
-  - audit-log-maxage=1
-  - audit-log-maxbackup=1
-  - audit-log-maxsize=1
-  - admission-control-config-file=
-  - tls-cipher-suites=TLS_RSA_WITH_3DES_EDE_CBC_SHA
-  - client-ca-file=
-  - tls-cert-file=
-  - etcd-cafile=
-  - etcd-certfile=
-  - etcd-keyfile=
-  - disable-admission-plugins=ValidatingAdmissionWebhook,PodSecurity
-  - request-timeout=0s
-  - token-auth-file=/etc/tokens
-  - kubelet-client-certificate=
-kube-controller-manager-arg:
-  - tls-min-version=VersionTLS10
-  - use-service-account-credentials=false
-  - bind-address=0.0.0.0
-  - profiling=true
-  - root-ca-file=
-kube-scheduler-arg:
-  - tls-min-version=VersionTLS11
-  - bind-address=0.0.0.0
-kubelet-arg:
-  - read-only-port=10255
-  - anonymous-auth=true
-  - authorization-mode=AlwaysAllow
-  - client-ca-file=
-  - tls-cert-file=
-  - streaming-connection-idle-timeout=1m
-"""
-BY_ARGUMENTS = (
-    "242376 242377 242378 242381 242382 242384 242385 242387 242389 242390 242391 242392 242397 242400 242402 242403"
-    " 242409 242418 242419 242420 242421 242422 242424 242425 242429 242430 242431 242434 242436 242438 242461 242462"
-    " 242463 242464 242465 245541 245543 245544 254800 254801 274882"
-)
 
 
 def judged(configured: CheckedNode) -> dict[str, ControlStatus]:
@@ -93,10 +47,16 @@ def test_a_hardened_server_meets_each_rule_that_is_decided_here_but_two() -> Non
 def test_each_rule_about_an_argument_fails_with_a_wrong_value() -> None:
     with in_memory() as directory:
         server = node(directory / "server", K3s())
-        server.config(BROKEN)
+        server.config(yaml.safe_dump(stig_states.configuration(stig_states.ARGUMENTS)))
         found = judged(server)
-        rules = [f"V-{number}" for number in BY_ARGUMENTS.split()]
-        assert {name: found[name] for name in rules if found[name] is not FAIL} == {}
+        assert {name: found[name] for name in stig_states.rules(stig_states.ARGUMENTS) if found[name] is not FAIL} == {}
+
+
+def test_each_rule_that_is_decided_here_has_a_state_in_which_it_fails() -> None:
+    """tests/k8s/test_stig.py puts the real components into these states."""
+    named = stig_states.rules(stig_states.ARGUMENTS, stig_states.ACCESS, stig_states.ETCD)
+    named += [f"V-{number}" for number in (stig_states.ETCD_DATA, stig_states.SECRET_IN_ENVIRONMENT)]
+    assert sorted(named) == [rule.id for rule in stig_rules() if rule.decision is Decision.HERE]
 
 
 def with_status(name: str, status: ControlStatus) -> Verdict:
@@ -161,8 +121,8 @@ def test_the_exit_code_of_a_view_is_about_its_controls() -> None:
 
 def test_the_coverage_counts_all_rules_by_who_decides_them() -> None:
     text = coverage(of(with_status("etcd-auto-tls", FAIL)), Framework.STIG)
-    assert text.startswith("Kubernetes STIG V2R6: of 92 rules, 64 decided here (1 FAIL, 63 MANUAL), 13 of the site (")
-    assert text.endswith("11 not applicable to K3s (11 NOT_APPLICABLE), 4 not covered (4 MANUAL)")
+    assert text.startswith("Kubernetes STIG V2R6: of 92 rules, 64 decided here (1 FAIL, 63 MANUAL), 14 of the site (")
+    assert text.endswith("10 not applicable to K3s (10 NOT_APPLICABLE), 4 not covered (4 MANUAL)")
     nist = coverage(of(with_status("etcd-auto-tls", FAIL)), Framework.NIST)
     assert "belong to 22 controls, and 21 of these have no open rule" in nist
 
