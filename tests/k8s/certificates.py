@@ -49,7 +49,7 @@ def create(data_dir: Path, node_name: str, node_ip: str) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         config = Path(scratch) / "openssl.cnf"
         config.write_text(_CONFIG)
-        for authority in ("client", "server", "request-header", "etcd/server"):
+        for authority in ("client", "server", "request-header", "etcd/server", "etcd/peer"):
             _authority(tls / f"{authority}-ca", f"k3s-{authority.replace('/', '-')}-ca", config)
         for leaf in _leaves(node_name, node_ip):
             _leaf(data_dir, leaf, config)
@@ -100,6 +100,7 @@ def _leaves(node_name: str, node_ip: str) -> tuple[Leaf, ...]:
         Leaf(f"{tls}/kube-scheduler/kube-scheduler", "server", "kube-scheduler", "", local),
         Leaf(f"{tls}/etcd/client", "etcd/server", "etcd-client"),
         Leaf(f"{tls}/etcd/server-client", "etcd/server", "etcd-server", "", local),
+        Leaf(f"{tls}/etcd/peer-server-client", "etcd/peer", "etcd-peer", "", local),
         Leaf("agent/client-kubelet", "client", f"system:node:{node_name}", "system:nodes"),
         Leaf("agent/client-kube-proxy", "client", "system:kube-proxy"),
         Leaf("agent/client-k3s-controller", "client", "system:k3s-controller"),

@@ -134,7 +134,7 @@ class Trials:
             ready = self._wait(component, process, log, started + seconds)
         finally:
             code = process.poll()
-            _kill(process)
+            kill(process)
             self._remove(files)
         output = log.read_text(errors="replace")
         return Outcome(code, ready and code is None, time.monotonic() - started, output)
@@ -169,7 +169,7 @@ class Trials:
                 time.sleep(0.02)
         finally:
             code = process.poll()
-            _kill(process)
+            kill(process)
             self._remove({str(own): file} if file else {})
         return Outcome(code, ready=False, seconds=time.monotonic() - started_at, output=log.read_text(errors="replace"))
 
@@ -261,7 +261,7 @@ class Trials:
         return health.status == 200 and leads
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
+def kill(process: subprocess.Popen[bytes]) -> None:
     """Kill a process that Namespaces.start started: nsenter(1), its parent, only waits for it."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     try:
