@@ -73,6 +73,10 @@ class Role(StrEnum):
     AGENT = "agent"
 
 
+OTHER_ROLES = {"worker": Role.AGENT, "master": Role.SERVER, "control-plane": Role.SERVER}
+"""Other programs' words for roles."""
+
+
 class Component(StrEnum):
     """A part of Kubernetes that K3s runs in its own process."""
 

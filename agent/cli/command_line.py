@@ -14,6 +14,7 @@ import typer
 from typer.main import get_command, get_command_name
 
 from agent.base.errors import ExitCode, UsageError
+from agent.base.model import OTHER_ROLES
 from agent.cli.commands import app
 from agent.cli.help_text import PROGRAM
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 _COMPLETION = "_K3S_HARDEN_COMPLETE"
 """Environment variable of Typer's protocol for the completion of shells."""
-_OTHER_WORDS = {"worker": "agent", "master": "server", "control-plane": "server"}
-"""Words of other programs for values of options."""
 
 
 def run(words: list[str]) -> NoReturn:
@@ -90,7 +89,7 @@ def _usage_error(error: Any, words: Sequence[str]) -> UsageError:  # noqa: ANN40
         message = f"cannot run {verb or PROGRAM}: {problem[0].lower()}{problem[1:]}"
         choice = re.search(r"'(.*)' is not one of (.*)", error.message)
         name, known = (choice[1], re.findall(r"[\w-]+", choice[2])) if choice else ("", [])
-        name = _OTHER_WORDS.get(name, name)
+        name = OTHER_ROLES.get(name, name)
     elif kind == "command":
         message = f"cannot run {name}: {called} has no such command"
         known = [other for other, command in commands.items() if not command.hidden]

@@ -6,7 +6,7 @@ import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.base.model import NEWEST_KNOWN, OLDEST_COVERED, Version
+from agent.base.model import NEWEST_KNOWN, OLDEST_COVERED, OTHER_ROLES, Version
 from agent.base.value import Value
 from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, alternatives, describe_node, shown
 from agent.harden.guide.manifests import EventRateLimit
@@ -53,9 +53,16 @@ def one_of(choices: dict[str, object]) -> ValueKind:
     """
 
     def read(node: Node) -> object:
-        if not isinstance(node, Scalar) or node.text not in choices:
-            raise InvalidValue
-        return choices[node.text]
+        from difflib import get_close_matches
+
+        if isinstance(node, Scalar) and node.text in choices:
+            return choices[node.text]
+        word = node.text if isinstance(node, Scalar) else ""
+        similar = get_close_matches(OTHER_ROLES.get(word, word), choices, n=1)
+        if similar:
+            found = describe_node(node)
+            raise InvalidValue(f"found {found}, expected {alternatives(choices)}; did you mean {similar[0]}?")
+        raise InvalidValue
 
     return ValueKind(alternatives(choices), read)
 

@@ -146,6 +146,8 @@ def test_valid_values_are_loaded(text: str, field: str, value: object) -> None:
         ("max-age: 30", ":1", ("unknown setting `max-age`", "`audit.max-age`")),
         ("audit:\n  maxage: 30", ":2", ("unknown setting `audit.maxage`", "`audit.max-age`")),
         ('"a\\e[1m\\nb": 1', ":1", ("unknown setting `(not shown)`",)),
+        ("role: worker", ":1", ("`role`: found 'worker', expected auto, server or agent; did you mean agent?",)),
+        ("role: sever", ":1", ("did you mean server?",)),
         ("xyz: 1", ":1", ("unknown setting `xyz`", "expected one of role, k3s-version")),
         ("role: server\nrole: agent", ":2", ("`role` is already set on line 1",)),
         ("role: server\n---\nrole: agent", ":2", ("second document",)),
