@@ -21,6 +21,7 @@ from agent.findings.manifests import beyond_limits
 from agent.findings.registry import APPLY_WITH_VERSION, Problem, finding, instruction, no, yes
 from agent.harden.guide.files import POLICY_FILE
 from agent.harden.settings.schema import DEFAULT_SETTINGS
+from agent.k3s.end_of_life import ended_on
 from agent.k3s.paths import K3S_BINARY
 from agent.k3s.redaction import redacted
 
@@ -129,6 +130,25 @@ def version_newer(situation: Situation) -> Iterator[Problem]:
     if situation.facts.version.minor > NEWEST_KNOWN.minor:
         yield Problem(
             f"K3s {situation.facts.version} is not known to this release; the rows for v1.{NEWEST_KNOWN.minor} apply",
+        )
+
+
+@finding(
+    Level.WARNING, remediation=f"upgrade K3s; `k3s-harden preflight v{NEWEST_KNOWN.family}` checks this host for it"
+)
+def k3s_end_of_life(situation: Situation) -> Iterator[Problem]:
+    """Kubernetes publishes no security fixes any more for this minor version of K3s.
+
+    The days are those of kubernetes.io/releases/patch-releases. A host tree with `--root` is not checked, because its
+    hosts start on another day.
+    """
+    facts = situation.facts
+    day = ended_on(facts.version.minor, situation.today.date) if situation.machine.is_live else ""
+    if day and facts.version_is_known:
+        yield Problem(
+            f"Kubernetes v{facts.version.family} has no security fixes any more",
+            expected=f"a version that is supported on {situation.today.date}",
+            found=f"{facts.version}, supported until {day}",
         )
 
 

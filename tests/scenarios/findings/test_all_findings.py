@@ -84,6 +84,7 @@ NOT_IN_A_TREE = {
     "accounts-remain",
     "breaks-at-once",
     "k3s-config-recorded",
+    "k3s-end-of-life",
     "version-unknown",
     "gate-not-enforced",
     "impact-unknown",

@@ -1,0 +1,44 @@
+"""k3s-end-of-life: a warning on a host, for a version that Kubernetes does not patch any more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.findings import KINDS, collect_findings
+from agent.harden.settings.schema import Overrides
+from agent.harden.situation import Request
+from agent.harden.situation.observation import observe_situation
+from tests.fake import Clock, fake_host
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agent.base.report import Finding
+
+CHRISTMAS = Clock(1_798_156_800)  # 2026-12-25
+
+
+def found(root: Path, version: str = "", *, is_live: bool = True) -> tuple[Finding, ...]:
+    """Return the findings of this kind on a host with this version of K3s, which is unknown if it is empty."""
+    host = fake_host(root, clock=CHRISTMAS, is_live=is_live)
+    situation = observe_situation(host, Request(Overrides(role="server", k3s_version=version or None)))
+    return collect_findings(situation, [KINDS["k3s-end-of-life"]])
+
+
+def test_a_version_without_security_fixes_is_a_warning(tmp_path: Path) -> None:
+    (finding,) = found(tmp_path, "v1.34.4+k3s1")
+    assert str(finding.level) == "warning"
+    assert finding.message == "Kubernetes v1.34 has no security fixes any more"
+    assert finding.found == "v1.34.4+k3s1, supported until 2026-10-27"
+    assert finding.expected == "a version that is supported on 2026-12-25"
+
+
+@pytest.mark.parametrize("version", ["v1.35.1+k3s1", ""])
+def test_a_supported_or_unknown_version_is_no_finding(version: str, tmp_path: Path) -> None:
+    assert found(tmp_path, version) == ()
+
+
+def test_a_host_tree_starts_on_another_day(tmp_path: Path) -> None:
+    assert found(tmp_path, "1.34", is_live=False) == ()
