@@ -27,8 +27,8 @@ documents = typer.Typer(
     name="render",
     short_help=_SUMMARY,
     help=f"{_SUMMARY}\n\n"
-    "Prints the content that apply would write, or a document for Rancher, cloud-init or kubectl. Does not read the"
-    " host.",
+    "Prints the content that apply would write, or a document for Rancher, cloud-init, Ignition or kubectl. Does not"
+    " read the host.",
     epilog=epilog(f"k3s-harden render k3s-config --k3s-version {EXAMPLE_MINOR}", RENDERS, "the document was printed"),
 )
 
@@ -123,7 +123,7 @@ def cloud_init(
     """
     from agent.base.host import Host
     from agent.cli.verbs.render import rendered_cloud_init
-    from agent.cli.verbs.render.cloud_init import K3sDownload, joining
+    from agent.cli.verbs.render.cloud_init import EXAMPLE, K3sDownload, joining, published_file
 
     is_printed = output in (None, Path("-"))
     if embed_token is not None and is_printed:
@@ -138,10 +138,33 @@ def cloud_init(
         _url("--k3s-mirror", k3s_mirror) if k3s_mirror else "",
         proxy,
     )
-    _printed(rendered_cloud_init(options.settings_file, options.overrides, _download(url, sha256), joins, k3s), output)
+    download = _download("cloud-init", url or published_file(), sha256, EXAMPLE)
+    _printed(rendered_cloud_init(options.settings_file, options.overrides, download, joins, k3s), output)
     if embed_token is not None:
         warning = f"{output} contains the token: most clouds show user-data to every process on the host"
         print_error(warning, "deliver the token in another way, and use only --token-file")
+
+
+@documents.command(epilog=_epilog('ignition --role server --url "$URL" --sha256 "$SHA256"'))
+@expand(options={name: OPTIONS[name] for name in ("config", "role", "data_dir")})
+def ignition(
+    *,
+    url: Annotated[Optional[str], typer.Option(help="URL of the system extension.", metavar="URL")] = None,
+    sha256: Annotated[Optional[str], typer.Option(help="SHA-256 checksum of that file.", metavar="HEX")] = None,
+    output: Output = None,
+    options: HostOptions,
+) -> None:
+    """Print an Ignition config.
+
+    For Flatcar and Fedora CoreOS. It adds the system extension, the settings and the gate, so that a new host is
+    hardened before each start of K3s, which it does not install.
+    """
+    from agent.cli.verbs.render import rendered_ignition
+
+    download = _download("ignition", url, sha256, "`sudo make bundle` builds the extension, a file in dist/*.raw")
+    if not download.url.startswith(("https:", "http:")):
+        raise UsageError(f"cannot use --url: found {url}, expected https://HOST/PATH", "serve the file to new hosts")
+    _printed(rendered_ignition(options.settings_file, options.overrides, download), output)
 
 
 @documents.command(epilog=_epilog("assessment-job --all-nodes >nodes.yaml"))
@@ -186,34 +209,28 @@ def assessment_job(
     _printed(rendered_assessment_job(job, options.overrides), output)
 
 
-def _download(url: Optional[str], sha256: Optional[str]) -> "Download":
+def _download(document: str, url: Optional[str], sha256: Optional[str], hint: str) -> "Download":
     """Return the download of --url and --sha256. Raises UsageError if one is missing or unsafe in a shell."""
-    from agent.cli.verbs.render.cloud_init import EXAMPLE, Download, published_file
+    from agent.cli.verbs.render.cloud_init import Download
 
-    url = url or published_file()
     if url is None or sha256 is None:
-        raise UsageError(
-            "cannot render cloud-init without --url and --sha256, which name the program to run on the host", EXAMPLE
-        )
+        problem = f"cannot render {document} without --url and --sha256, which name the program to run on the host"
+        raise UsageError(problem, hint)
     return Download(_url("--url", url), _digest("--sha256", sha256))
 
 
 def _url(option: str, url: str) -> str:
     if not re.fullmatch(r"[a-z]+://[\w.:/?&=%~+@#,-]+", url, re.ASCII):
-        raise UsageError(f"cannot use {option}: found {url}, expected a URL without shell characters", _example())
+        problem = f"cannot use {option}: found {url}, expected a URL without shell characters"
+        raise UsageError(problem, "percent-encode them, or rename the file")
     return url
 
 
 def _digest(option: str, sha256: str) -> str:
     if not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
-        raise UsageError(f"cannot use {option}: found {sha256}, expected 64 hexadecimal digits", _example())
+        problem = f"cannot use {option}: found {sha256}, expected 64 hexadecimal digits"
+        raise UsageError(problem, "pass the first word that `sha256sum FILE` prints")
     return sha256.lower()
-
-
-def _example() -> str:
-    from agent.cli.verbs.render.cloud_init import EXAMPLE
-
-    return EXAMPLE
 
 
 @documents.command(epilog=_epilog("upgrade-plan --image registry.example/k3s-harden:1.0.0"))

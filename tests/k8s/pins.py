@@ -1,7 +1,7 @@
 """Pin the Go modules of these tests: `python -m tests.k8s.pins NAME VERSION` writes modules/NAME-VERSION.
 
-NAME is kubernetes, kine or kube-router, for example `python -m tests.k8s.pins kubernetes 1.37.2`. Each directory has a
-go.mod, whose `tool` lines are the programs to build, and a go.sum. Remove the directory of a version that is replaced.
+NAME is a key of SOURCES, for example `python -m tests.k8s.pins kubernetes 1.37.2`. Each directory has a go.mod, whose
+`tool` lines are the programs to build, and a go.sum. Remove the directory of a version that is replaced.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ SOURCES = {
         ),
     ),
     "kine": Source("github.com/k3s-io/kine", ("",)),
+    "ignition": Source("github.com/coreos/ignition/v2", ("/validate",)),
     "kube-router": Source("github.com/cloudnativelabs/kube-router/v2", ("/cmd/kube-router",)),
 }
 

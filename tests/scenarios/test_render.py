@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import base64
+import json
 import stat
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
+from agent.base.errors import UsageError
+from agent.base.model import NEWEST_KNOWN, Role
 from agent.cli.render import FILES
-from tests.scenarios.host_tree import AUDIT, DROPIN, KERNEL_FILE, POLICY, PSA, SETTINGS, run
+from agent.cli.verbs.render.cloud_init import Download
+from agent.cli.verbs.render.ignition import config
+from agent.harden.node.facts import assumed_facts
+from agent.k3s.paths import DEFAULT_DATA_DIR
+from tests.scenarios.host_tree import AUDIT, CONFIG, DROPIN, KERNEL_FILE, POLICY, PSA, SETTINGS, run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.scenarios.conftest import Hardened
+    from tests.scenarios.host_tree import HostTree
     from tests.scenarios.loaded_program import LoadedProgram
 
 URL = "https://download.example/k3s-harden.pyz"
@@ -25,7 +34,7 @@ DOWNLOAD = ("--url", URL, "--sha256", SHA256)
 
 def options(what: str) -> tuple[str, ...]:
     """Return the options that a document requires."""
-    return DOWNLOAD if what == "cloud-init" else ()
+    return DOWNLOAD if what in {"cloud-init", "ignition"} else ()
 
 
 def cloud_init(program: LoadedProgram, *words: str) -> dict[str, str]:
@@ -89,12 +98,13 @@ def test_the_cluster_for_rancher_has_the_given_release(program: LoadedProgram) -
 OF_SERVERS = {"psa", "audit-policy"}
 
 
-@pytest.mark.parametrize("what", [*FILES, "cloud-init"])
+@pytest.mark.parametrize("what", [*FILES, "cloud-init", "ignition"])
 @pytest.mark.parametrize("role", ["server", "agent", "auto"])
 def test_render_needs_no_host(what: str, role: str, program: LoadedProgram) -> None:
     """Each document can be printed without an error, for an agent without those of servers only."""
     role = "auto" if what in OF_SERVERS and role == "agent" else role
-    done = program.run("render", what, "--role", role, "--k3s-version", "1.25", *options(what))
+    version = () if what == "ignition" else ("--k3s-version", "1.25")
+    done = program.run("render", what, "--role", role, *version, *options(what))
     assert (done.code, done.stderr) == (0, "")
     assert done.stdout.endswith("\n")
 
@@ -290,6 +300,73 @@ def test_cloud_init_rejects_invalid_or_contradictory_settings(
     done = program.run("render", "cloud-init", *DOWNLOAD, "--config", str(site), *words)
     assert (done.code, done.stdout) == (2, "")
     assert str(site) in done.stderr or "/no/such/file" in done.stderr
+
+
+# --- Ignition ---
+
+
+def ignition(program: LoadedProgram, *words: str) -> dict[str, tuple[int, bytes]]:
+    """Return mode and content of the files of an Ignition config by path; the download has no content."""
+    done = program.run("render", "ignition", *DOWNLOAD, *words)
+    assert (done.code, done.stderr) == (0, "")
+    prefix = "data:;base64,"
+    files = {
+        file["path"]: (file["mode"], file["contents"]["source"]) for file in json.loads(done.stdout)["storage"]["files"]
+    }
+    assert files.pop("/var/lib/extensions/k3s-harden.raw") == (0o644, URL)
+    assert all(source.startswith(prefix) for _, source in files.values())
+    return {path: (mode, base64.b64decode(source[len(prefix) :])) for path, (mode, source) in files.items()}
+
+
+def test_ignition_writes_the_files_of_install_and_the_settings(host: HostTree, program: LoadedProgram) -> None:
+    """So the gate is there before the first start of K3s, and in /etc, which no other /usr replaces."""
+    site = "role: agent\naudit: {max-age: 60}\ndata-dir: /srv/k3s\n"
+    host.write(SETTINGS, site)
+    host.write(CONFIG, "data-dir: /srv/k3s\n")
+    extension = "/usr/lib/k3s-harden/bin/k3s-harden"
+    for path in (extension, "/usr/lib/systemd/systemd"):
+        host.write(path, "#!/bin/sh\n", 0o755)
+    host[CONFIG].chmod(0o600)
+    host.options = ()
+    assert host.run("install", "--program", extension).code == 0
+    top = host["/etc/systemd/system"]
+    installed = [path for path in top.rglob("*") if path.is_file() and "k3s-harden" in str(path)]
+    expected = {f"/etc/systemd/system/{path.relative_to(top)}": (0o644, path.read_bytes()) for path in installed}
+    files = ignition(program, "--config", str(host[SETTINGS]))
+    assert files.pop(SETTINGS) == (0o644, site.encode())
+    mode, content = files.pop("/etc/rancher/k3s/config.yaml.d/10-data-dir.yaml")
+    assert (mode, yaml.safe_load(content)) == (0o600, {"data-dir": "/srv/k3s"})
+    assert files == expected
+    assert len(files) > 10
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("--url", "file:///a.raw", "--sha256", SHA256), "expected https://HOST/PATH"),
+        (("--url", 'https://a/"},"x', "--sha256", SHA256), "expected a URL without shell characters"),
+        (("--url", "https://a/b\nc", "--sha256", SHA256), "expected a URL without shell characters"),
+        (("--url", URL, "--sha256", f"{SHA256}\n"), "expected 64 hexadecimal digits"),
+        (("--url", URL, "--sha256", "0123"), "expected 64 hexadecimal digits"),
+        ((*DOWNLOAD, "--data-dir", "/var/lib/'k3s'"), "its name has a quote"),
+    ],
+)
+def test_ignition_rejects_what_a_host_could_not_use(
+    words: tuple[str, ...], problem: str, program: LoadedProgram
+) -> None:
+    """Ignition stops the boot at such a URL, and systemd ignores such a line of a unit."""
+    done = program.run("render", "ignition", *words)
+    assert (done.code, done.stdout) == (2, "")
+    assert problem in done.stderr
+
+
+def test_ignition_writes_no_file_to_usr() -> None:
+    facts = assumed_facts(Role.SERVER, NEWEST_KNOWN, DEFAULT_DATA_DIR)
+    with pytest.raises(UsageError, match="/usr is read-only"):
+        config(facts, Download(URL, SHA256), {PurePosixPath("/usr/share/waivers.yaml"): b""})
+
+
+# --- upgrade-plan ---
 
 
 @pytest.mark.parametrize(

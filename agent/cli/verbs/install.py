@@ -20,10 +20,13 @@ from agent.cli.verbs.installation import (
     CLEAN_HOOK,
     COMPLETIONS,
     DATA_DIR_DROPINS,
+    MISFIT,
     UNIT_DIRECTORY,
     UNITS,
     Installation,
+    fits_in_a_unit,
     installed_files,
+    require_name_for_units,
 )
 from agent.cli.verbs.publish import withdraw
 from agent.harden.changes.execute import carry_out, refused
@@ -51,7 +54,6 @@ _BEFORE_ENFORCING = (
 )
 _LARGEST_SCRIPT = 1 << 12
 _SHARED_FILES = PurePosixPath("/usr/local/share")
-_MISFIT = "its name has a quote, a backslash, a $ or a control character"
 
 
 def install(host: Host, installation: Installation, *, enforce: bool = False) -> Report:
@@ -79,11 +81,7 @@ def install(host: Host, installation: Installation, *, enforce: bool = False) ->
             "run install of the single file, k3s-harden-VERSION.pyz, in a directory that only root can write, such as"
             " /opt, or pass its path with --program",
         )
-    if not _fits_in_a_unit(installation.data_dir):
-        raise UsageError(
-            f"cannot install a gate that waits for the mount of {installation.data_dir}: {_MISFIT}",
-            "rename the directory",
-        )
+    require_name_for_units(installation.data_dir)
     if not enforce and host.is_live and is_unhardened_cluster(host, installation.data_dir):
         report = Report(verb="install", writes=True, facts=(), items=(), findings=(findings.not_enforced(),))
         return replace(report, next_steps=_BEFORE_ENFORCING)
@@ -211,8 +209,8 @@ def _program_problem(host: Host, program: PurePosixPath) -> str:
     """Return why the gate cannot run this program, or must not; empty if it can."""
     if not program.is_absolute():
         return "it is not an absolute path"
-    if not _fits_in_a_unit(program):
-        return _MISFIT
+    if not fits_in_a_unit(program):
+        return MISFIT
     hidden = next((place for place in HIDDEN_FROM_UNITS if program.is_relative_to(place)), None)
     if hidden is not None:
         return f"the sandbox of the units hides {hidden}"
@@ -231,10 +229,6 @@ def _needs_replaceable_python(host: Host, program: PurePosixPath) -> bool:
             home = re.search(r"^home *= *(\S+)", venv, re.MULTILINE)
             return (home or python)[1] in ("/usr/bin", "/bin")
     return False
-
-
-def _fits_in_a_unit(path: PurePosixPath) -> bool:
-    return str(path).isprintable() and not set(str(path)) & set("\"'\\$")
 
 
 def _hiding(host: Host, installation: Installation) -> list[PurePosixPath]:

@@ -62,6 +62,8 @@ program once in fish.
 USUAL = {"k3s.service": Role.SERVER, "k3s-agent.service": Role.AGENT}
 """The services of install.sh. Their drop-ins are installed even if the services do not exist yet."""
 
+MISFIT = "its name has a quote, a backslash, a $ or a control character"
+"""Why a unit cannot name a path; see fits_in_a_unit."""
 _DATA_DIR_DROPIN = """\
 # Written by `k3s-harden install`, because the unit of the package contains only the default data directory of K3s.
 [Unit]
@@ -159,6 +161,18 @@ def named_units(installation: Installation) -> dict[str, bytes]:
         name: gate_units.unit_content(source, installation.program, installation.data_dir)
         for name, source in names.items()
     }
+
+
+def fits_in_a_unit(path: PurePosixPath) -> bool:
+    """Return whether a unit can name this path."""
+    return str(path).isprintable() and not set(str(path)) & set("\"'\\$")
+
+
+def require_name_for_units(data_dir: PurePosixPath) -> None:
+    """Raise UsageError if the units cannot name this data directory."""
+    if not fits_in_a_unit(data_dir):
+        problem = f"cannot install a gate that waits for the mount of {data_dir}: {MISFIT}"
+        raise UsageError(problem, "rename the directory")
 
 
 def _refuse_service(name: str) -> None:

@@ -1,4 +1,4 @@
-"""Documents of `render`: files that apply would write, and documents for Rancher and cloud-init."""
+"""Documents of `render`: files that apply would write, and documents for Rancher, cloud-init and Ignition."""
 
 from __future__ import annotations
 
@@ -68,6 +68,15 @@ def rendered_cloud_init(
     source = _source(settings_file, overrides)
     files = {**_settings_file(source, joins), **_named_files(source)}
     return user_data(source.facts, download, files, joins, k3s)
+
+
+def rendered_ignition(settings_file: PurePosixPath | None, overrides: Overrides, download: Download) -> bytes:
+    """Return an Ignition config for a new host with this role and data directory. Raises as `rendered`."""
+    from agent.cli.verbs.render.cloud_init import ALONE
+    from agent.cli.verbs.render.ignition import config
+
+    source = _source(settings_file, overrides)
+    return config(source.facts, download, {**_settings_file(source, ALONE), **_named_files(source)})
 
 
 def rendered_assessment_job(job: AssessmentJob, overrides: Overrides) -> bytes:

@@ -189,11 +189,17 @@ def user_data(
     directory = dropin_directory(facts.configuration.path)
     if options:
         parts.append(_file(str(directory / _JOIN_CONFIG), dropin(_JOIN_HEADER, options, {}), PRIVATE_FILE))
-    if facts.data_dir != DEFAULT_DATA_DIR:
-        content = dropin(_DATA_DIR_HEADER, {"data-dir": str(facts.data_dir)}, {})
-        parts.append(_file(str(directory / _DATA_DIR_CONFIG), content, PRIVATE_FILE))
+    parts += [_file(str(path), content, PRIVATE_FILE) for path, content in data_dir_file(facts).items()]
     parts.append(_file(_BOOTSTRAP, script.encode(), EXECUTABLE_FILE))
     return _DOCUMENT.format(role=facts.role, files="".join(parts), bootstrap=_BOOTSTRAP).encode()
+
+
+def data_dir_file(facts: HostFacts) -> dict[PurePosixPath, bytes]:
+    """Return the file that gives K3s its data directory, by path; none for the default."""
+    if facts.data_dir == DEFAULT_DATA_DIR:
+        return {}
+    path = dropin_directory(facts.configuration.path) / _DATA_DIR_CONFIG
+    return {path: dropin(_DATA_DIR_HEADER, {"data-dir": str(facts.data_dir)}, {})}
 
 
 def _release(version: Version) -> str:
