@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import HardenError
 from agent.base.host.https import Limits
-from agent.cluster.connection import connect
+from agent.cluster.connection import connect_as_admin
 from agent.cluster.kubernetes.parsing import as_mapping
-from agent.cluster.reader import KUBECONFIGS
 
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
@@ -31,9 +30,7 @@ def wait_until_applied(host: Host, data_dir: PurePosixPath, name: str, content: 
     wanted = sha256(content).hexdigest()
     end = host.now() + _LONGEST
     try:
-        client, _, _ = connect(
-            host, [data_dir / path for path in KUBECONFIGS], Limits(request=5.0, total=_LONGEST, body=1 << 20)
-        )
+        client, _ = connect_as_admin(host, data_dir, Limits(request=5.0, total=_LONGEST, body=1 << 20))
         with client:
             while True:
                 answer = client.get(f"{_PATH}{name}", "application/json")

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from agent.base.host.https import Limits
     from agent.cluster.kubernetes.kubeconfig import Credential, Kubeconfig
 
+KUBECONFIGS = ("server/cred/admin.kubeconfig", "/etc/rancher/k3s/k3s.yaml")
+"""K3s' kubeconfigs of an administrator, the preferred one first; a relative path is in the data directory."""
 APPLY_PATCH = "application/apply-patch+yaml"
 """The content type of server-side apply."""
 
@@ -33,6 +35,11 @@ def connect(host: Host, paths: Sequence[PurePosixPath], limits: Limits) -> tuple
         config.url,
         certificate,
     )
+
+
+def connect_as_admin(host: Host, data_dir: PurePosixPath, limits: Limits) -> tuple[HttpsClient, str]:
+    """Return a client with the rights of an administrator, and the URL of its server. Raises HardenError."""
+    return connect(host, [data_dir / path for path in KUBECONFIGS], limits)[:2]
 
 
 def rejection(status: int) -> str:

@@ -6,10 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from agent.base.errors import HardenError
-from agent.cluster.connection import connect
+from agent.cluster.connection import connect_as_admin
 from agent.cluster.kubernetes import parsing
 from agent.cluster.kubernetes.probes import CONTROLS, MOST_NAMESPACES, pod, rejected_by
-from agent.cluster.reader import KUBECONFIGS, LIMITS
+from agent.cluster.reader import LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,7 +41,7 @@ def probed(
         )
     answers: dict[tuple[str, str], str] = {}
     try:
-        client, _, _ = connect(host, [data_dir / name for name in KUBECONFIGS], LIMITS)
+        client, _ = connect_as_admin(host, data_dir, LIMITS)
         with client:
             for namespace in namespaces[:MOST_NAMESPACES]:
                 status, answer = _dry_run(client, namespace, "")

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from agent.base.errors import HardenError, HostError, LimitError
 from agent.base.host.https import Limits
 from agent.base.host.memory_limit import limited_memory
-from agent.cluster.connection import connect, rejection
+from agent.cluster.connection import connect_as_admin, rejection
 from agent.cluster.kubernetes import admission, parsing, queries
 from agent.cluster.kubernetes.network_policies import parse_policy
 from agent.cluster.kubernetes.objects import Cluster
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from agent.base.host import Host
     from agent.base.host.https import HttpsClient, Response
     from agent.cluster.kubernetes.access_reviews import AccessReview
-
-KUBECONFIGS = ("server/cred/admin.kubeconfig", "/etc/rancher/k3s/k3s.yaml")
-"""K3s' kubeconfigs of an administrator, the preferred one first; a relative path is in the data directory."""
 
 LIMITS = Limits(request=5.0, total=20.0, body=8 << 20)
 MEMORY = 160 << 20
@@ -95,7 +92,7 @@ def read_cluster(
     Raises no exception: failures are in the problems of the result.
     """
     try:
-        client, url, _ = connect(host, [data_dir / name for name in KUBECONFIGS], limits)
+        client, url = connect_as_admin(host, data_dir, limits)
     except HardenError as error:
         return Cluster("", {}, {}, problem=error.message)
     with client, limited_memory(MEMORY):

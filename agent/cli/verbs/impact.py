@@ -15,13 +15,13 @@ from agent.base.host.paths import REGULAR_FILE
 from agent.base.model import NEWEST_KNOWN, Version
 from agent.base.report import no_progress
 from agent.base.value import Value
-from agent.cluster.connection import connect
+from agent.cluster.connection import KUBECONFIGS, connect_as_admin
 from agent.cluster.kubectl import KubectlClient
 from agent.cluster.kubernetes.network_policies import parse_policy
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel, Standard
 from agent.cluster.kubernetes.queries import OBJECTS, REQUESTS, Query
 from agent.cluster.pod_security_probe import probe_workloads
-from agent.cluster.reader import KUBECONFIGS, LIMITS, Reader
+from agent.cluster.reader import LIMITS, Reader
 from agent.cluster.running import read_running
 from agent.findings.impact.evaluation import Inputs, evaluate, expected_defaults
 from agent.findings.impact.traffic import expected_policies, replaced_policies
@@ -95,8 +95,8 @@ def impact_on_server(
     `probe` also asks the API server about each pod template, in a temporary namespace.
     """
     progress("reading the cluster")
-    kubeconfigs = [situation.facts.data_dir / name for name in KUBECONFIGS]
-    client, url, _ = connect(host, kubeconfigs, limits)
+    data_dir = situation.facts.data_dir
+    client, url = connect_as_admin(host, data_dir, limits)
     with client:
         running = read_running(client, url)
     connections = host.connections()
@@ -106,7 +106,9 @@ def impact_on_server(
     if probe and tomorrow.level is not None:
         progress("asking the API server about pod templates")
         standard = Standard(tomorrow.level, tomorrow.minor)
-        found = probe_workloads(lambda: connect(host, kubeconfigs, _PROBE_LIMITS)[0], url, standard, version.minor)
+        found = probe_workloads(
+            lambda: connect_as_admin(host, data_dir, _PROBE_LIMITS)[0], url, standard, version.minor
+        )
         differences = tuple(found.differences)
         notes.append(f"the API server was asked about {len(found.answers) - 1} pod templates")
     return evaluate(
@@ -132,7 +134,7 @@ def taken_names(host: Host, situation: Situation) -> Iterator[Finding]:
     One request, which has to be answered at once; without an answer nothing is known.
     """
     with suppress(HardenError):
-        client, url, _ = connect(host, [situation.facts.data_dir / name for name in KUBECONFIGS], _AT_ONCE)
+        client, url = connect_as_admin(host, situation.facts.data_dir, _AT_ONCE)
         with client:
             request = REQUESTS[Query.NETWORK_POLICIES]._replace(accept=OBJECTS)
             existing = Reader(client, url).listed(request, parse_policy)

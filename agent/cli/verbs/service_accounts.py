@@ -178,15 +178,13 @@ def change_default_tokens(
 def changed_accounts(host: Host, data_dir: PurePosixPath) -> list[str] | None:
     """Return the default ServiceAccounts that this program has changed; None if the API server does not answer."""
     from agent.base.errors import HardenError
-    from agent.base.host.https import Limits
-    from agent.cluster.connection import connect
+    from agent.cluster.connection import connect_as_admin
     from agent.cluster.kubernetes.queries import METADATA, ApiRequest
-    from agent.cluster.reader import KUBECONFIGS, Reader
+    from agent.cluster.reader import LIMITS, Reader
 
     request = ApiRequest("/api/v1/serviceaccounts", METADATA, "fieldSelector=metadata.name%3Ddefault")
     try:
-        limits = Limits(request=5.0, total=20.0, body=8 << 20)
-        client, url, _ = connect(host, [data_dir / path for path in KUBECONFIGS], limits)
+        client, url = connect_as_admin(host, data_dir, LIMITS)
         with client:
             listed = Reader(client, url).listed(request, lambda item: as_mapping(as_mapping(item).get("metadata")))
     except HardenError:

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from agent.base.errors import HardenError
-from agent.base.host.https import Limits
 from agent.base.model import PRIVATE_FILE, File
 from agent.base.report import Item, ItemStatus
 from agent.cluster.addon import wait_until_applied
-from agent.cluster.connection import connect, rejection
+from agent.cluster.connection import connect_as_admin, rejection
 from agent.cluster.kubernetes.network_policies import parse_policy
 from agent.cluster.kubernetes.parsing import as_list, as_mapping
 from agent.cluster.kubernetes.queries import REQUESTS, Query
-from agent.cluster.reader import KUBECONFIGS, Reader
+from agent.cluster.reader import LIMITS, Reader
 from agent.findings.impact.traffic import expected_policies
 from agent.harden.changes.state import STATE, locked_state, make_directory
 from agent.harden.guide.files import POLICY_FILE
@@ -35,7 +34,6 @@ SAVED = STATE / "replaced-policies.json"
 
 _API = "/apis/networking.k8s.io/v1/namespaces"
 _ADDON = PurePosixPath(POLICY_FILE).stem
-_LIMITS = Limits(request=5.0, total=20.0, body=8 << 20)
 _KEPT = ("name", "namespace", "labels", "annotations")
 """Fields of the metadata that the API server does not set."""
 _CREATED, _CONFLICT = 201, 409
@@ -49,7 +47,7 @@ def save(host: Host, settings: Settings, data_dir: PurePosixPath) -> tuple[Item,
         return ()
     saved = {_title(item): item for item in _saved(host)}
     try:
-        client, url, _ = connect(host, [data_dir / path for path in KUBECONFIGS], _LIMITS)
+        client, url = connect_as_admin(host, data_dir, LIMITS)
         with client:
             listed = Reader(client, url).listed(REQUESTS[Query.NETWORK_POLICIES], as_mapping)
         policies = ((parse_policy(item), item) for item in listed)
@@ -76,7 +74,7 @@ def restore(host: Host, data_dir: PurePosixPath, *, content: bytes | None = None
         return
     left = []
     try:
-        client, _, _ = connect(host, [data_dir / path for path in KUBECONFIGS], _LIMITS)
+        client, _ = connect_as_admin(host, data_dir, LIMITS)
         with client:
             for item in saved:
                 namespace = quote(str(as_mapping(item.get("metadata")).get("namespace")), safe="")
