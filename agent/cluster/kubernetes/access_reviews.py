@@ -97,3 +97,5 @@ EVERYBODY = (
     ANONYMOUS,
 )
 """Accounts to which no binding can be meant: what one of them may do, each user, each pod or everybody may do."""
+ALL_OF_THEM = ReviewedAccount(ANONYMOUS.user, tuple(dict.fromkeys(group for one in EVERYBODY for group in one.groups)))
+"""Where only roles decide, it may do what one of EVERYBODY may: roles only add rights."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.cluster.kubernetes.built_in_objects import reason_of_account
@@ -157,12 +158,13 @@ def grants(rule: RbacRule, right: RbacRight) -> bool:
     if rule.names and not right.on_named_objects:
         return False
     return (
-        not rule.verbs.isdisjoint((*right.verbs, _ALL))
+        not rule.resources.isdisjoint(_covering(right.resource))
         and not rule.groups.isdisjoint((right.group, _ALL))
-        and not rule.resources.isdisjoint(_covering(right.resource))
+        and not rule.verbs.isdisjoint((*right.verbs, _ALL))
     )
 
 
+@cache
 def _covering(resource: str) -> tuple[str, ...]:
     """Return the texts of a rule that cover a resource: `*/log` covers pods/log, and `pods` does not."""
     _, slash, sub = resource.partition("/")

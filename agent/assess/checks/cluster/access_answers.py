@@ -8,7 +8,7 @@ from agent.assess.checks.answer import kubectl_get
 from agent.assess.checks.cluster.rule import Observed
 from agent.base.model import Component
 from agent.cluster.kubernetes import rbac
-from agent.cluster.kubernetes.access_reviews import EVERYBODY, AccessReview, account_of
+from agent.cluster.kubernetes.access_reviews import ALL_OF_THEM, EVERYBODY, AccessReview, account_of
 from agent.cluster.kubernetes.built_in_objects import CLUSTER_ADMIN, SYSTEM_NAMESPACE
 from agent.cluster.kubernetes.objects import Subject
 from agent.cluster.kubernetes.queries import Query
@@ -50,9 +50,8 @@ def reviews(cluster: Cluster, rights: Sequence[RbacRight], node: AssessedNode) -
     if any(query not in cluster.objects for query in rbac.QUERIES):
         return ()
     is_read = _is_read(node, cluster)
-    # By roles, a pod may do what each user may: its account has their group, too.
-    asked_about = EVERYBODY[1:] if is_read else EVERYBODY
-    about_everybody = dict.fromkeys((*_of_everybody(rights, asked_about), *_confirming(cluster, rights)))
+    about_all = _about((ALL_OF_THEM,) if is_read else EVERYBODY, rights)
+    about_everybody = dict.fromkeys((*about_all, *_confirming(cluster, rights)))
     others = () if is_read else _of_others(cluster, rights)
     asked = others if len(others) <= MOST_ABOUT_OTHERS else ()
     return (*list(about_everybody)[:MOST_ABOUT_EVERYBODY], *asked)
@@ -88,11 +87,10 @@ def _is_read(node: AssessedNode, cluster: Cluster) -> bool:
     return "RBAC" in modes and modes <= _READ
 
 
-def _of_everybody(
-    rights: Iterable[RbacRight], accounts: Sequence[ReviewedAccount] = EVERYBODY
-) -> Iterator[AccessReview]:
-    for verb, right in _verbs(rights):
-        yield from (AccessReview(account, verb, right.group, right.resource) for account in accounts)
+def _about(accounts: Iterable[ReviewedAccount], rights: Sequence[RbacRight]) -> tuple[AccessReview, ...]:
+    return tuple(
+        AccessReview(account, verb, right.group, right.resource) for account in accounts for verb, right in _verbs(rights)
+    )
 
 
 def _verbs(rights: Iterable[RbacRight]) -> Iterator[tuple[str, RbacRight]]:
@@ -121,7 +119,7 @@ def _confirmation(holder: RightHolder, rights: Sequence[RbacRight]) -> AccessRev
 
 def _unexplained(cluster: Cluster, rights: Sequence[RbacRight]) -> Iterator[Observed]:
     """Yield what everybody may do by the API server, and by no binding."""
-    for review in _of_everybody(rights):
+    for review in _about((ALL_OF_THEM,), rights):
         if cluster.reviews.get(review) and not rbac.explanation(cluster, review):
             yield _allowed(review, _NO_BINDING)
 
@@ -140,16 +138,14 @@ def _of_others(cluster: Cluster, rights: Sequence[RbacRight]) -> tuple[AccessRev
             if subject.namespace != SYSTEM_NAMESPACE and not subject.name.startswith("system:")
         }
     )
-    return tuple(
-        AccessReview(account, verb, right.group, right.resource) for account in asked for verb, right in _verbs(rights)
-    )
+    return _about(asked, rights)
 
 
 def _by_reviews(cluster: Cluster, rights: Sequence[RbacRight]) -> Access:
     """Return who has the rights if bindings do not decide alone: the API server's answers, with a binding if known."""
     found: dict[ReviewedAccount, Observed] = {}
     disputes = []
-    for review in (*_of_everybody(rights), *_of_others(cluster, rights), *_confirming(cluster, rights)):
+    for review in (*_about(EVERYBODY, rights), *_of_others(cluster, rights), *_confirming(cluster, rights)):
         answer = cluster.reviews.get(review)
         if answer:
             found.setdefault(review.account, _allowed(review, rbac.explanation(cluster, review) or _NO_BINDING))
