@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 from agent.assess.benchmark.catalogue import all_controls
+from agent.assess.checks.cluster.check import ClusterCheck
+from agent.assess.checks.cluster.rules import RULES
 from agent.assess.checks.files import Permissions
 from agent.base.model import PUBLIC_DIRECTORY, FileMode
 from agent.harden.guide.criteria import ListExcludes, ListIncludes, ListIncludesOneOf
@@ -15,6 +18,7 @@ from agent.k3s.cis.versions import Benchmark, up_to
 from tests.unit.assess.benchmark.rows import parts
 
 if TYPE_CHECKING:
+    from agent.assess.benchmark.control import BenchmarkControl
     from agent.harden.guide.criteria import Criterion
 
 RECORDED = Path(__file__).parents[3] / "data" / "benchmark" / "controls.tsv"
@@ -80,3 +84,33 @@ def listed_names(criterion: Criterion) -> list[str]:
     if isinstance(criterion, ListExcludes):
         return [f"-{name}" for name in criterion.names]
     return list(criterion.names) if isinstance(criterion, (ListIncludes, ListIncludesOneOf)) else []
+
+
+RANCHER = RECORDED.with_name("rancher-profiles.tsv")
+"""The numbers in Rancher's profiles (rancher/security-scan, package/cfg, 38bebe71); those with `*` have no test."""
+PAGE = Path(__file__).parents[4] / "docs/explanation/kube-bench.md"
+PROFILES = {
+    Benchmark(name): numbers.split()
+    for name, numbers in (line.split("\t") for line in RANCHER.read_text(encoding="utf-8").splitlines())
+}
+
+
+def numbered(benchmark: Benchmark) -> dict[str, BenchmarkControl]:
+    return {row.numbers[benchmark].text: row for row in ROWS.values() if benchmark in row.numbers}
+
+
+@pytest.mark.parametrize("benchmark", PROFILES, ids=str)
+def test_ranchers_profiles_have_the_same_controls(benchmark: Benchmark) -> None:
+    theirs = {number.rstrip("*") for number in PROFILES[benchmark]}
+    assert numbered(benchmark).keys() ^ theirs == ({"4.2.15"} if benchmark is Benchmark.CIS_1_11 else set())
+
+
+def test_the_page_names_what_ranchers_newest_profile_leaves_to_a_person_and_assess_decides() -> None:
+    benchmark = [*PROFILES][-1]
+    ours = {number: row.check_of(benchmark) for number, row in numbered(benchmark).items()}
+    untested = [number.rstrip("*") for number in PROFILES[benchmark] if number.endswith("*")]
+    rules = {number: RULES[check.rule] for number in untested if isinstance(check := ours[number], ClusterCheck)}
+    (row,) = (line for line in PAGE.read_text(encoding="utf-8").splitlines() if "what objects of the cluster decide" in line)
+    named = re.findall(r"([\d.]+\.)(\d+)(?:–[\d.]+\.(\d+))?", row.split("|")[2])
+    expanded = [f"{begin}{n}" for begin, first, last in named for n in range(int(first), int(last or first) + 1)]
+    assert expanded == [number for number in rules if rules[number].passes]
