@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from agent.base.model import Location
     from agent.k3s.components.arguments import GivenBy, UnknownArgument
 
+STAT = "stat --format='%a %U:%G %n'"
 UNDETERMINED = "could not be determined"
 """`found` of a check that has no evidence for an answer."""
 
@@ -51,17 +52,22 @@ class Evidence(NamedTuple):
 
     @property
     def repeated_by(self) -> str:
-        """The command that shows the same on the node; empty for a default of K3s, which only its source shows."""
-        if self.repeat_with:
-            return self.repeat_with
-        if self.cluster_object:
-            return kubectl_get(self.cluster_object)
+        """The command that shows the same on the node; empty if there is none."""
+        command = self.repeat_with or kubectl_get(self.cluster_object)
+        if command:
+            return command
         if self.location is None:
-            return ""
+            _, _, path = self.source.partition("://")[2].partition("/")
+            return f"sudo k3s kubectl get --raw={quote(f'/{path}')}" if path and path != _REVIEWS else ""
         path, line = quote(str(self.location.path)), self.location.line
         if path.startswith("/proc/sys/"):
             return f"cat {path}"
-        return f"sudo sed -n {line}p {path}" if line else f"sudo stat --format='%a %U:%G %n' {path}"
+        return f"sudo sed -n {line}p {path}" if line else f"sudo {STAT} {path}"
+
+
+def grep_count(name: str, *paths: object) -> str:
+    """Return the command that prints 0 if files, or those in directories, do not have a name."""
+    return f"sudo grep --recursive --count {quote(name)} {' '.join(quote(str(path)) for path in paths)}"
 
 
 def kubectl_get(title: str) -> str:
@@ -75,6 +81,8 @@ def kubectl_get(title: str) -> str:
 
 
 _NOTHING = UnmetRequirement()
+_REVIEWS = "apis/authorization.k8s.io/v1/subjectaccessreviews"
+"""It has no objects to get."""
 
 
 class Answer(NamedTuple):

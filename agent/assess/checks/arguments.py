@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import PurePosixPath
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from agent.assess.checks import argument_edits
-from agent.assess.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence
+from agent.assess.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, grep_count
 from agent.assess.checks.arguments_in_files import answer_by_file
 from agent.assess.checks.check import ArgumentRequirement, Check
 from agent.assess.checks.datastore import no_etcd
@@ -135,13 +136,16 @@ def _searched(check: ArgumentCheck, node: AssessedNode) -> Iterator[Evidence]:
         f"no configuration file sets --{check.name}, and K3s {facts.version} does not set it, so the default of"
         f" {check.component} applies"
     )
-    files = [*facts.configuration.files]
+    commands = {file: grep_count(check.name, file) for file in facts.configuration.files}
     if check.component is Component.KUBELET:
-        files += [file.path for file in node.situation.k3s_files.kubelet.files]
-    if not files:
-        yield Evidence(observation, source=f"K3s {facts.version}")
-    for file in files:
-        yield Evidence(observation, Location(file))
+        # The name of its field is another one.
+        files = (file.path for file in node.situation.k3s_files.kubelet.files)
+        commands.update({file: f"sudo cat {quote(str(file))}" for file in files})
+    if not commands:
+        command = _logged(check.component)
+        yield Evidence(observation, source=f"K3s {facts.version}", repeat_with=command)
+    for file, command in commands.items():
+        yield Evidence(observation, Location(file), repeat_with=command)
         observation = f"--{check.name} is not set here either"
 
 
@@ -309,4 +313,11 @@ def _unreadable(path: PurePosixPath, evidence: tuple[Evidence, ...]) -> Answer:
 
 
 def _evidence(check: ArgumentCheck, given: Given) -> Evidence:
-    return Evidence(given.written or f"--{check.name}={given.value}", given.location, given.source)
+    command = "" if given.location else _logged(check.component)
+    observation = given.written or f"--{check.name}={given.value}"
+    return Evidence(observation, given.location, given.source, repeat_with=command)
+
+
+def _logged(component: Component) -> str:
+    """Return the command that prints the arguments with which K3s started a component."""
+    return f"sudo journalctl --identifier=k3s --output=cat | grep 'Running {component} '"

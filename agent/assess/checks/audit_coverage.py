@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from shlex import quote
 from typing import TYPE_CHECKING
 
-from agent.assess.checks.answer import Answer, ControlStatus, Evidence, undetermined
+from agent.assess.checks.answer import Answer, ControlStatus, Evidence, grep_count, undetermined
 from agent.assess.checks.manual import Manual
 from agent.assess.checks.unmet import complete_steps
 from agent.base.errors import InputError
@@ -38,7 +39,8 @@ class AuditCoverage(Manual):
         argument = arguments.get(AUDIT_POLICY_ARGUMENT)
         if argument is None:
             observation = f"--{AUDIT_POLICY_ARGUMENT} is not set, so nothing is logged"
-            return _failed("nothing is logged", Evidence(observation, source="K3s' configuration"))
+            command = grep_count(AUDIT_POLICY_ARGUMENT, node.facts.configuration.path.parent)
+            return _failed("nothing is logged", Evidence(observation, source="K3s' configuration", repeat_with=command))
         given, path = argument.given[-1], PurePosixPath(argument.value)
         named = Evidence(given.written or f"--{AUDIT_POLICY_ARGUMENT}={given.value}", given.location, given.source)
         try:
@@ -54,7 +56,8 @@ def _by_policy(path: PurePosixPath, node: AssessedNode) -> Answer:
     """Return the answer by the rules of the policy; MANUAL if they do not decide."""
     if node.situation.is_as_applied(path) and node.situation.inputs.audit_policy is None:
         # Reading the policy of the guide with PyYAML would take as long as many other controls.
-        return _passed(Evidence("level Metadata for all requests", Location(path)))
+        command = f"sudo grep level: {quote(str(path))}"
+        return _passed(Evidence("level Metadata for all requests", Location(path), repeat_with=command))
     data = node.situation.k3s_files.contents.get(path)
     if data is None:
         raise InputError(Location(path), "missing, or not readable")

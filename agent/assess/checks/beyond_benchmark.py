@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from agent.assess.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence
+from agent.assess.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, grep_count
 from agent.assess.checks.argument_edits import removal
 from agent.assess.checks.check import Check
 from agent.assess.checks.files import below_data_dir
@@ -25,7 +25,7 @@ from agent.base.model import (
     Sysctl,
     Unreadable,
 )
-from agent.harden.guide.sysctls import PARAMETERS_FILE
+from agent.harden.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 from agent.harden.plan.plan import describe_state
 from agent.k3s.components.arguments import GivenBy
 
@@ -159,7 +159,9 @@ class KubeconfigOptions(Check):
             steps = tuple(removal(key, value, node.facts) for key, value in wrong)
             unmet = node.unmet(steps, restart=Restart.K3S, is_complete=True)
             return Answer(ControlStatus.FAIL, ", ".join(item.observation for item in shown), shown, unmet=unmet)
-        default = Evidence("no option makes the kubeconfig accessible to others", source=f"K3s {node.facts.version}")
+        observation = "no option makes the kubeconfig accessible to others"
+        command = grep_count("write-kubeconfig", node.facts.configuration.path.parent)
+        default = Evidence(observation, source=f"K3s {node.facts.version}", repeat_with=command)
         return Answer(ControlStatus.PASS, "", shown or (default,), given_by=GivenBy.K3S)
 
     expected = f"mode {PRIVATE_FILE} or stricter"
@@ -199,7 +201,10 @@ class SysctlPrecedence(Check):
         files = node.situation.sysctl_files
         directories = ", ".join(dict.fromkeys(str(file.path.parent) for file in files))
         observation = f"{len(files)} file{'s' if len(files) != 1 else ''} of kernel parameters, no override"
-        return Answer(ControlStatus.PASS, "none", (Evidence(observation, source=directories or "/etc/sysctl.d"),))
+        keys, paths = "|".join(row.key for row in SYSCTLS), " ".join(quote(str(file.path)) for file in files)
+        command = f"sudo grep --extended-regexp {quote(keys)} {paths or '/etc/sysctl.d/*.conf'}"
+        source = directories or "/etc/sysctl.d"
+        return Answer(ControlStatus.PASS, "none", (Evidence(observation, source=source, repeat_with=command),))
 
     expected = f"no file overrides {PARAMETERS_FILE} at boot"
 

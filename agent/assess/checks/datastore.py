@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from agent.assess.checks import argument_edits
-from agent.assess.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, undetermined
+from agent.assess.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, grep_count, undetermined
 from agent.assess.checks.argument_edits import ENCRYPTION, ENCRYPTION_ARGUMENT
 from agent.assess.checks.check import DATA_DIR, Check
 from agent.assess.checks.evidence import MissingFile, UnknownCause, UnknownFile
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 _NOT_ENCRYPTED = "Secrets are not encrypted"
 
+_PROVIDER = """(aescbc|aesgcm|identity|kms|secretbox)[": ]"""
+"""A command that prints only what this matches shows no key."""
 _WRITTEN_AGAIN = "restart K3s, which writes {path} again"
 _RESTORED = "restore {path} from a backup"
 """K3s does not write the encryption configuration again."""
@@ -62,7 +65,8 @@ class EtcdSetting(Check):
         value = config.values.get(self.key)
         if value is None:
             status = ControlStatus.PASS if self.unset_passes else ControlStatus.FAIL
-            evidence = (Evidence(f"no {self.key}", Location(config.path)),)
+            command = grep_count(self.key.rpartition(".")[2], config.path)
+            evidence = (Evidence(f"no {self.key}", Location(config.path), repeat_with=command),)
             return Answer(status, "not set", evidence, given_by=GivenBy.K3S)
         is_met = self.criterion.on_host(str(node.facts.data_dir)).accepts(value.value)
         evidence = (Evidence(f"{self.key}: {value.value}", Location(config.path, value.line)),)
@@ -117,7 +121,7 @@ class DistinctKeys(Check):
         for certificate, other in sorted(node.evidence.shared_keys):
             if certificate in self.certificates and other in self.files_:
                 found = f"{other} has the key of {certificate}"
-                evidence = tuple(Evidence(found, Location(node.facts.data_dir / name)) for name in (other, certificate))
+                evidence = tuple(_public_key(found, node.facts.data_dir / name) for name in (other, certificate))
                 step = Instruction(
                     f"replace {node.facts.data_dir / other} as K3s' page about `k3s certificate` describes"
                 )
@@ -131,6 +135,11 @@ class DistinctKeys(Check):
     @property
     def description(self) -> str:
         return f"{' and '.join(self.files_)} have other keys than {' and '.join(self.certificates)}"
+
+
+def _public_key(observation: str, path: PurePosixPath) -> Evidence:
+    what = "x509 -noout -pubkey" if path.suffix == ".crt" else "pkey -pubout"
+    return Evidence(observation, Location(path), repeat_with=f"sudo openssl {what} -in {quote(str(path))}")
 
 
 OWN_AUTHORITIES = DistinctKeys(_OF_ETCD, _OF_KUBERNETES)
@@ -199,7 +208,9 @@ class EncryptionProviders(Check):
         self, path: PurePosixPath, providers: tuple[str, ...], given: Given, steps: tuple[Step, ...]
     ) -> Answer:
         first = providers[0] if providers else "no provider for Secrets"
-        evidence = tuple(Evidence(provider, Location(path)) for provider in providers or (first,))
+        command = f"sudo grep --only-matching --extended-regexp {quote(_PROVIDER)} {quote(str(path))}"
+        shown = providers or (first,)
+        evidence = tuple(Evidence(provider, Location(path), repeat_with=command) for provider in shown)
         if first in self.providers:
             return Answer(ControlStatus.PASS, first, evidence, given_by=given.by)
         return Answer(ControlStatus.FAIL, first, evidence, unmet=complete_steps(*steps))

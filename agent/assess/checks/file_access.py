@@ -9,7 +9,7 @@ from agent.assess.checks.answer import UNDETERMINED, Answer, ControlStatus, Evid
 from agent.assess.checks.argument_edits import removal
 from agent.assess.checks.check import Check
 from agent.assess.checks.evidence import FileQuery
-from agent.assess.checks.files import below_data_dir, not_determined
+from agent.assess.checks.files import below_data_dir, not_determined, stat_all
 from agent.assess.checks.host_paths import SERVICE_FILES, HostPaths, is_of_service, not_understood, paths_on
 from agent.assess.checks.unmet import ChangedBy, UnmetRequirement
 from agent.base.model import GROUP_OR_OTHERS_WRITE, File, Instruction, Location, Restart, ShellCommand
@@ -364,5 +364,7 @@ def _shown(files: Sequence[FoundFile], matches: Sequence[Matches]) -> tuple[str,
     single = [file for match in matches if match not in counted for file in match.found]
     if len(single) <= _MOST_SHOWN:
         return modes, (*(Evidence(str(file.mode), Location(file.path)) for file in single), *evidence)
-    patterns = ", ".join(str(match.pattern) for match in matches if match.found and match not in counted)
-    return f"{modes} ({len(files)} files)", (Evidence(f"{len(single)} files, {modes}", source=patterns), *evidence)
+    patterns = [match.pattern for match in matches if match.found and match not in counted]
+    source, command = ", ".join(map(str, patterns)), stat_all(patterns)
+    every = Evidence(f"{len(single)} files, {modes}", source=source, repeat_with=command)
+    return f"{modes} ({len(files)} files)", (every, *evidence)

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from agent.assess.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence
+from agent.assess.checks.answer import STAT, UNDETERMINED, Answer, ControlStatus, Evidence
 from agent.assess.checks.check import DATA_DIR, Check
 from agent.assess.checks.datastore import no_etcd
 from agent.assess.checks.evidence import FileQuery
@@ -131,7 +131,10 @@ class FileCheck(Check):
         evidence = tuple(Evidence(self.shown(file), Location(file.path)) for file in files)
         if len(files) > _MOST_SHOWN:
             patterns = ", ".join(str(match.pattern) for match in matches if match.found)
-            evidence = (Evidence(f"{len(files)} {self._kind}, {_distinct(shown)}", source=patterns),)
+            command = stat_all((match.pattern for match in matches if match.found), directories=self.directories)
+            evidence = (
+                Evidence(f"{len(files)} {self._kind}, {_distinct(shown)}", source=patterns, repeat_with=command),
+            )
         found = _one_or_many(shown, len(files), self._kind)
         return Answer(ControlStatus.PASS, found, evidence, given_by=self.given_by(files, node))
 
@@ -139,10 +142,8 @@ class FileCheck(Check):
         """Return a command that can be pasted, with quoted file names."""
         if len(wrong) <= _MOST_SHOWN:
             return ShellCommand(f"sudo {self.command} {' '.join(quote(str(file.path)) for file in wrong)}")
-        # An ordinary user's shell cannot list these directories.
-        kind = "d" if self.directories else "f"
-        commands = dict.fromkeys(_on_all(self.command, node.facts.data_dir / path, kind) for path in paths)
-        return ShellCommand(f"sudo sh -c {quote('; '.join(commands))}")
+        patterns = (node.facts.data_dir / path for path in paths)
+        return ShellCommand(_on_all(self.command, patterns, directories=self.directories))
 
 
 class Permissions(FileCheck):
@@ -224,11 +225,23 @@ def _no_files(matches: Sequence[Matches], node: AssessedNode) -> Answer:
         unmet = complete_steps(Instruction("restart K3s"))
     else:
         return Answer(ControlStatus.NOT_APPLICABLE, "no such file", reason=f"no file matches {names}")
-    evidence = (Evidence("no such file", source=names),)
+    evidence = (Evidence("no such file", source=names, repeat_with=stat_all(patterns)),)
     return Answer(ControlStatus.UNKNOWN, "no such file", evidence, reason, unmet)
 
 
-def _on_all(command: str, pattern: PurePosixPath, kind: str) -> str:
+def stat_all(patterns: Iterable[PurePosixPath], *, directories: bool = False) -> str:
+    """Return the command that prints the mode and owner of all that these paths of a check match."""
+    return _on_all(STAT, patterns, directories=directories)
+
+
+def _on_all(command: str, patterns: Iterable[PurePosixPath], *, directories: bool) -> str:
+    # An ordinary user's shell cannot list these directories.
+    kind = "d" if directories else "f"
+    commands = dict.fromkeys(_on_each(command, pattern, kind) for pattern in patterns)
+    return f"sudo sh -c {quote('; '.join(commands))}"
+
+
+def _on_each(command: str, pattern: PurePosixPath, kind: str) -> str:
     """Return a command for all that one path of a check matches; `kind` is that of find(1)."""
     if pattern.name == "**":
         return f"find {quote(str(pattern.parent))} -type {kind} -exec {command} {{}} +"

@@ -89,7 +89,9 @@ def _is_read(node: AssessedNode, cluster: Cluster) -> bool:
 
 def _about(accounts: Iterable[ReviewedAccount], rights: Sequence[RbacRight]) -> tuple[AccessReview, ...]:
     return tuple(
-        AccessReview(account, verb, right.group, right.resource) for account in accounts for verb, right in _verbs(rights)
+        AccessReview(account, verb, right.group, right.resource)
+        for account in accounts
+        for verb, right in _verbs(rights)
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.assess.checks.answer import ControlStatus
+from agent.assess.checks.answer import ControlStatus, kubectl_get
 from agent.assess.checks.cluster import access_answers
 from agent.assess.checks.cluster.rule import ClusterRule, Observed, cluster_answer, fails_if_any, of_site, to_review
 from agent.assess.checks.cluster.workload_rules import CREATION_OF_NAMESPACES
@@ -23,7 +23,7 @@ from agent.cluster.kubernetes.rbac import RbacRight
 from agent.cluster.kubernetes.workloads import QUERIES, workloads_to_check
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from agent.assess.checks.answer import Answer
     from agent.assess.checks.assessed_node import AssessedNode
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from agent.base.model import Step
     from agent.cluster.kubernetes.access_reviews import AccessReview
     from agent.cluster.kubernetes.objects import Cluster, RbacRole
-    from agent.cluster.kubernetes.rbac import RightHolder
 
 
 def _parsed(rules: str) -> tuple[RbacRight, ...]:
@@ -94,14 +93,11 @@ def reviews(node: AssessedNode, cluster: Cluster) -> tuple[AccessReview, ...]:
     return (*CREATION_OF_NAMESPACES, *asked)
 
 
-def _accounts(holders: Iterable[RightHolder]) -> list[Observed]:
-    return [
-        Observed(str(holder.subject), f"{holder.binding} → {holder.binding.role}", holder.reason) for holder in holders
-    ]
-
-
 def _cluster_admin(of: AssessedCluster) -> Answer:
-    observed = _accounts(rbac.bound_to(of.cluster, CLUSTER_ADMIN))
+    observed = [
+        Observed(str(subject), f"{binding} → {CLUSTER_ADMIN}", reason, command=kubectl_get(str(binding)))
+        for subject, binding, reason, _ in rbac.bound_to(of.cluster, CLUSTER_ADMIN)
+    ]
     step = Instruction(
         "bind these accounts to a role with fewer rights and delete the bindings, or waive the control with the reason"
         " why they require it"
@@ -138,7 +134,7 @@ def _default_accounts(of: AssessedCluster) -> Answer:
     ]
     mounts = bool(of_site(observed))
     bound = [
-        Observed(str(subject), f"has rights by {binding}")
+        Observed(str(subject), f"has rights by {binding}", command=kubectl_get(str(binding)))
         for binding in rbac.bindings(of.cluster)
         for subject in binding.subjects
         if subject.kind == "ServiceAccount" and subject.name == "default"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from agent.assess.checks.answer import Answer, ControlStatus, Evidence
+from agent.assess.checks.answer import Answer, ControlStatus, Evidence, grep_count
 from agent.assess.checks.cluster.rule import ClusterRule, Observed, cluster_answer, of_site, to_review
 from agent.assess.checks.cluster.workload_rules import workloads_of_site
 from agent.assess.checks.unmet import complete_steps
@@ -69,8 +69,10 @@ def _enforcement(of: AssessedCluster) -> Answer:
         step = Instruction("verify that the CNI plugin enforces NetworkPolicies; then waive the control")
         reason = "K3s' controller is disabled, so another one has to enforce NetworkPolicies"
         return Answer(ControlStatus.MANUAL, "", evidence, reason, complete_steps(step))
-    evidence = (Evidence(f"no configuration of K3s sets {_DISABLED}, so K3s enforces NetworkPolicies", source="K3s"),)
-    return Answer(ControlStatus.PASS, f"{_DISABLED} is not set", evidence)
+    observation = f"no configuration of K3s sets {_DISABLED}, so K3s enforces NetworkPolicies"
+    command = grep_count(_DISABLED, of.node.facts.configuration.path.parent)
+    found = Evidence(observation, source="K3s", repeat_with=command)
+    return Answer(ControlStatus.PASS, f"{_DISABLED} is not set", (found,))
 
 
 def _default_namespace(of: AssessedCluster) -> Answer:

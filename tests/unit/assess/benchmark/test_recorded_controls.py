@@ -110,7 +110,9 @@ def test_the_page_names_what_ranchers_newest_profile_leaves_to_a_person_and_asse
     ours = {number: row.check_of(benchmark) for number, row in numbered(benchmark).items()}
     untested = [number.rstrip("*") for number in PROFILES[benchmark] if number.endswith("*")]
     rules = {number: RULES[check.rule] for number in untested if isinstance(check := ours[number], ClusterCheck)}
-    (row,) = (line for line in PAGE.read_text(encoding="utf-8").splitlines() if "what objects of the cluster decide" in line)
+    (row,) = (
+        line for line in PAGE.read_text(encoding="utf-8").splitlines() if "what objects of the cluster decide" in line
+    )
     named = re.findall(r"([\d.]+\.)(\d+)(?:–[\d.]+\.(\d+))?", row.split("|")[2])
     expanded = [f"{begin}{n}" for begin, first, last in named for n in range(int(first), int(last or first) + 1)]
     assert expanded == [number for number in rules if rules[number].passes]

@@ -50,7 +50,9 @@ def test_a_right_that_only_the_api_server_shows_is_unknown(server: Server) -> No
     """Roles only add rights, so that one review is about everybody."""
     answer = asked(server, {}, LIST_SECRETS._replace(account=ALL_OF_THEM))
     reviews = access_rules.reviews(server.assessed(), cluster({}))
-    assert [review for review in reviews if review[1:] == LIST_SECRETS[1:]] == [LIST_SECRETS._replace(account=ALL_OF_THEM)]
+    assert [review for review in reviews if review[1:] == LIST_SECRETS[1:]] == [
+        LIST_SECRETS._replace(account=ALL_OF_THEM)
+    ]
     assert answer.status is UNKNOWN
     assert shown(answer)[0].endswith("the API server allows it to list secrets; no binding that was read grants it")
 
