@@ -7,7 +7,6 @@ has DISA's assignment of each CCI to NIST SP 800-53 revision 5. docs/adr/0041 na
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,7 +15,7 @@ from agent.base import package_data
 from agent.base.model import StrEnum
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from agent.assess.benchmark.control import BenchmarkControl
     from agent.k3s.cis.versions import Benchmark
@@ -64,7 +63,7 @@ class StigRule(NamedTuple):
     @property
     def nist(self) -> tuple[str, ...]:
         """The controls of NIST SP 800-53 that the CCIs of the rule belong to."""
-        return tuple(dict.fromkeys(nist_control(_of_ccis()[cci]) for cci in self.ccis if cci in _of_ccis()))
+        return tuple(dict.fromkeys(_of_ccis()[cci] for cci in self.ccis if cci in _of_ccis()))
 
 
 class References(NamedTuple):
@@ -77,10 +76,10 @@ class References(NamedTuple):
 @cache
 def stig_rules() -> tuple[StigRule, ...]:
     """Return all rules of the Kubernetes STIG by number."""
-    return tuple(_rule(row) for row in package_data.records("assess", "frameworks", "stig.txt"))
+    return tuple(map(_rule, package_data.records("assess", "frameworks", "stig.txt")))
 
 
-def _rule(row: dict[str, str]) -> StigRule:
+def _rule(row: Mapping[str, str]) -> StigRule:
     decision, _, first = row["decided"].partition(" ")
     return StigRule(
         row["rule"],
@@ -98,42 +97,32 @@ def _rule(row: dict[str, str]) -> StigRule:
 
 
 @cache
-def _of_ccis() -> dict[str, str]:
+def _of_ccis() -> Mapping[str, str]:
     return {row[0]: row[1] for row in package_data.rows("assess", "frameworks", "cci.tsv")}
-
-
-def nist_control(text: str) -> str:
-    """Return the control of a statement in DISA's notation: AC-17(2) for `AC-17 (2)`, CM-6 for `CM-6 b`."""
-    found = re.match(r"([A-Z]{2}-\d+)(?: (\(\d+\)))?", text)
-    return "".join(filter(None, found.groups())) if found else text
 
 
 def nist_controls() -> tuple[str, ...]:
     """Return the controls of NIST SP 800-53 that a rule of the STIG belongs to, in the order of the catalog."""
-    found = {name for rule in stig_rules() for name in rule.nist}
-    return tuple(sorted(found, key=lambda name: (name[:2], [int(part) for part in re.findall(r"\d+", name)])))
+    return tuple(dict.fromkeys(_of_ccis().values()))
 
 
 @cache
-def _references() -> dict[str, References]:
+def _rules_of() -> Mapping[str, list[StigRule]]:
     found: dict[str, list[StigRule]] = {}
     for rule in stig_rules():
         for control in rule.controls:
             found.setdefault(control, []).append(rule)
-    return {
-        control: References(
-            tuple(rule.id for rule in rules), tuple(dict.fromkeys(name for rule in rules for name in rule.nist))
-        )
-        for control, rules in found.items()
-    }
+    return found
 
 
 def references_of(control: str) -> References:
     """Return the rules of the STIG that a control decides or opens, and their controls of NIST SP 800-53."""
-    return _references().get(control, References((), ()))
+    rules = _rules_of().get(control, [])
+    nist = dict.fromkeys(name for rule in rules for name in rule.nist)
+    return References(tuple(rule.id for rule in rules), tuple(nist))
 
 
 def further_controls(benchmark: Benchmark) -> Iterable[BenchmarkControl]:
     """Return the controls that a rule of the STIG names and that are not assessed for a benchmark."""
     assessed = {control.id for control in catalogue.controls_of(benchmark)}
-    return (row for row in catalogue.all_controls() if row.id in _references() and row.id not in assessed)
+    return (row for row in catalogue.all_controls() if row.id in _rules_of() and row.id not in assessed)

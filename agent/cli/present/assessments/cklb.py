@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
+from agent import __version__
 from agent.assess.assessment import ControlStatus
 from agent.assess.framework_view import rule_results
 from agent.assess.frameworks.references import STIG_RELEASE, STIG_TITLE
@@ -32,50 +34,33 @@ _LONGEST = 32_000
 
 def as_cklb(assessment: Assessment) -> str:
     """Return one JSON object and a line break: the checklist of the assessed node."""
-    import json
-
-    from agent import __version__
-
-    results = rule_results(assessment)
     name = assessment.node or "unnamed"
-    stig = identifier("stig", "Kubernetes_STIG", STIG_RELEASE)
-    rules = [_rule(assessment, result, stig) for result in results]
-    shape = {
-        "title": f"{STIG_TITLE}: {name}",
-        "id": identifier("cklb", name, str(assessment.when)),
-        "cklb_version": "1.0",
-        "active": False,
-        "mode": 1,
-        "has_path": False,
-        "target_data": {
-            "target_type": "Computing",
-            "host_name": name,
-            "ip_address": "",
-            "mac_address": "",
-            "fqdn": "",
-            "comments": f"k3s-harden {__version__}, K3s {fact(assessment, ROLE)} {fact(assessment, K3S_VERSION)}",
-            "role": "None",
-            "is_web_database": False,
-            "technology_area": "",
-            "web_db_site": "",
-            "web_db_instance": "",
-            "classification": None,
-        },
-        "stigs": [
-            {
-                "stig_name": STIG_TITLE,
-                "display_name": "Kubernetes",
-                "stig_id": "Kubernetes_STIG",
-                "version": 2,
-                "release_info": STIG_RELEASE,
-                "uuid": stig,
-                "reference_identifier": None,
-                "size": len(rules),
-                "rules": rules,
-            }
-        ],
+    uuid = identifier("stig", "Kubernetes_STIG", STIG_RELEASE)
+    rules = [_rule(assessment, result, uuid) for result in rule_results(assessment)]
+    unknown = ("ip_address", "mac_address", "fqdn", "technology_area", "web_db_site", "web_db_instance")
+    target = {
+        "target_type": "Computing",
+        "host_name": name,
+        **dict.fromkeys(unknown, ""),
+        "comments": f"k3s-harden {__version__}, K3s {fact(assessment, ROLE)} {fact(assessment, K3S_VERSION)}",
+        "role": "None",
+        "is_web_database": False,
+        "classification": None,
     }
-    return json.dumps(shape, indent=2) + "\n"
+    stig = {
+        "stig_name": STIG_TITLE,
+        "display_name": "Kubernetes",
+        "stig_id": "Kubernetes_STIG",
+        "version": 2,
+        "release_info": STIG_RELEASE,
+        "uuid": uuid,
+        "reference_identifier": None,
+        "size": len(rules),
+        "rules": rules,
+    }
+    head = {"title": f"{STIG_TITLE}: {name}", "id": identifier("cklb", name, str(assessment.when))}
+    format_ = {"cklb_version": "1.0", "active": False, "mode": 1, "has_path": False}
+    return json.dumps({**head, **format_, "target_data": target, "stigs": [stig]}, indent=2) + "\n"
 
 
 def _rule(assessment: Assessment, result: RuleResult, stig: str) -> dict[str, object]:
@@ -102,7 +87,7 @@ def _rule(assessment: Assessment, result: RuleResult, stig: str) -> dict[str, ob
 
 
 def _details(verdict: Verdict) -> str:
-    """Return what was found of one control, and how to see it again."""
+    """Return what was found of one control, and the commands that show it."""
     shown, left = few(verdict.evidence)
     lines = [
         f"{verdict.control.id}: {verdict.status}: {verdict.control.title}",

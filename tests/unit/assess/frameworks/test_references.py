@@ -12,7 +12,6 @@ from agent.assess.frameworks.references import (
     Decision,
     StigRule,
     further_controls,
-    nist_control,
     nist_controls,
     references_of,
     stig_rules,
@@ -55,16 +54,10 @@ def test_each_cci_is_of_a_rule_and_only_one_has_no_control_of_revision_5() -> No
     assert (used - listed, listed - used) == ({"CCI-000196"}, set())
 
 
-@pytest.mark.parametrize(
-    ("statement", "control"),
-    [("AC-3", "AC-3"), ("AC-17 (2)", "AC-17(2)"), ("CM-6 b", "CM-6"), ("SI-3 (10) (a)", "SI-3(10)")],
-)
-def test_the_control_of_a_statement_of_disa(statement: str, control: str) -> None:
-    assert nist_control(statement) == control
-
-
 def test_the_controls_of_nist_are_in_the_order_of_the_catalog() -> None:
-    assert nist_controls()[:5] == ("AC-2(1)", "AC-2(4)", "AC-3", "AC-16", "AC-17(2)")
+    found = nist_controls()
+    assert len(found) == 22
+    assert list(found) == sorted(found, key=lambda name: (name[:2], [int(part) for part in re.findall(r"\d+", name)]))
 
 
 def test_a_control_without_a_rule_has_no_references() -> None:
