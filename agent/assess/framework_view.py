@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 _WORST_FIRST = (
     ControlStatus.FAIL,
-    ControlStatus.UNKNOWN,
     ControlStatus.WAIVED,
+    ControlStatus.UNKNOWN,
     ControlStatus.MANUAL,
     ControlStatus.PASS,
     ControlStatus.NOT_APPLICABLE,
 )
-_OPENS = (ControlStatus.FAIL, ControlStatus.WAIVED)
-"""What a control can tell about a rule that a person decides."""
+_OPENS = _WORST_FIRST[:2]
+"""What opens a rule, also one that a person decides: a waived control is not met."""
 
 _FAMILIES = {
     "AC": "Access Control",
@@ -112,7 +112,7 @@ def coverage(assessment: Assessment, framework: Framework) -> str:
     """Return one sentence: how much of a framework was decided, by whom, and with which results."""
     results = rule_results(assessment)
     if framework is Framework.NIST:
-        open_ = {name for result in results for name in result.rule.nist if result.status.is_open}
+        open_ = {name for result in results for name in result.rule.nist if result.status in _WORST_FIRST[:3]}
         named = nist_controls()
         return (
             f"{framework.full_name}: the rules of the {Framework.STIG.full_name} belong to {len(named)} controls, and"

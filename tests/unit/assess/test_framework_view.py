@@ -78,6 +78,15 @@ def test_a_rule_has_the_worst_status_of_its_controls(status: ControlStatus) -> N
     assert status_of("V-274882", found) is status
 
 
+def test_a_rule_with_a_waived_control_is_open_even_if_another_control_is_unknown() -> None:
+    found = of(
+        with_status("secrets-encryption", WAIVED),
+        with_status("apiserver-encryption-providers", ControlStatus.UNKNOWN),
+    )
+    assert status_of("V-274882", found) is WAIVED
+    assert "and 21 of these have no open rule" in coverage(found, Framework.NIST)
+
+
 @pytest.mark.parametrize(("status", "expected"), [(PASS, MANUAL), (FAIL, FAIL), (WAIVED, WAIVED), (MANUAL, MANUAL)])
 def test_a_control_can_open_a_rule_of_the_site_but_not_close_it(status: ControlStatus, expected: ControlStatus) -> None:
     assert status_of("V-242403", of(with_status("audit-policy-file", status))) is expected

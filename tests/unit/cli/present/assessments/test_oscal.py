@@ -160,6 +160,17 @@ def test_a_plan_has_the_date_and_the_approver_of_a_waiver() -> None:
     assert (task["type"], task["timing"]["on-date"]["date"]) == ("milestone", "2027-06-30T23:59:59Z")
 
 
+def test_a_waiver_without_date_and_approver_is_in_the_plan_without_both() -> None:
+    plan = document(replace(FULL, verdicts=(WAIVED._replace(waiver=Waiver("old disks", "", None)),)), Format.OSCAL_POAM)
+    (risk,) = plan["risks"]
+    assert (risk["status"], "deadline" in risk, "tasks" in risk["remediations"][0]) == (
+        "deviation-approved",
+        False,
+        False,
+    )
+    assert [prop["name"] for prop in risk["props"]] == ["severity"]
+
+
 def test_a_plan_lists_what_is_open_without_a_date() -> None:
     plan = document(replace(FULL, verdicts=(FAILS,)), Format.OSCAL_POAM)
     assert [(risk["status"], "deadline" in risk) for risk in plan["risks"]] == [("open", False)]
