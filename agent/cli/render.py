@@ -122,8 +122,8 @@ def cloud_init(
     It installs the program and K3s on a new host, which is hardened before K3s starts.
     """
     from agent.base.host import Host
-    from agent.cli.verbs.render import rendered_cloud_init
-    from agent.cli.verbs.render.cloud_init import EXAMPLE, K3sDownload, joining, published_file
+    from agent.cli.verbs.render import new_host
+    from agent.cli.verbs.render.cloud_init import EXAMPLE, K3sDownload, joining, published_file, user_data
 
     is_printed = output in (None, Path("-"))
     if embed_token is not None and is_printed:
@@ -139,7 +139,8 @@ def cloud_init(
         proxy,
     )
     download = _download("cloud-init", url or published_file(), sha256, EXAMPLE)
-    _printed(rendered_cloud_init(options.settings_file, options.overrides, download, joins, k3s), output)
+    facts, files = new_host(options.settings_file, options.overrides, joins)
+    _printed(user_data(facts, download, files, joins, k3s), output)
     if embed_token is not None:
         warning = f"{output} contains the token: most clouds show user-data to every process on the host"
         print_error(warning, "deliver the token in another way, and use only --token-file")
@@ -159,12 +160,15 @@ def ignition(
     For Flatcar and Fedora CoreOS. It adds the system extension, the settings and the gate, so that a new host is
     hardened before each start of K3s, which it does not install.
     """
-    from agent.cli.verbs.render import rendered_ignition
+    from agent.cli.verbs.render import new_host
+    from agent.cli.verbs.render.cloud_init import ALONE
+    from agent.cli.verbs.render.ignition import config
 
     download = _download("ignition", url, sha256, "`sudo make bundle` builds the extension, a file in dist/*.raw")
     if not download.url.startswith(("https:", "http:")):
         raise UsageError(f"cannot use --url: found {url}, expected https://HOST/PATH", "serve the file to new hosts")
-    _printed(rendered_ignition(options.settings_file, options.overrides, download), output)
+    facts, files = new_host(options.settings_file, options.overrides, ALONE)
+    _printed(config(facts, download, files), output)
 
 
 @documents.command(epilog=_epilog("assessment-job --all-nodes >nodes.yaml"))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from agent.cli.verbs.render.assessment_job import AssessmentJob
-    from agent.cli.verbs.render.cloud_init import Download, Joining, K3sDownload
+    from agent.cli.verbs.render.cloud_init import Joining
     from agent.harden.node.facts import HostFacts
 
 
@@ -59,24 +59,12 @@ def rendered(what: str, settings_file: PurePosixPath | None, overrides: Override
     return RENDERERS[what](source)
 
 
-def rendered_cloud_init(
-    settings_file: PurePosixPath | None, overrides: Overrides, download: Download, joins: Joining, k3s: K3sDownload
-) -> bytes:
-    """Return user-data for a new host with this role and version. Raises as `rendered`."""
-    from agent.cli.verbs.render.cloud_init import user_data
-
+def new_host(
+    settings_file: PurePosixPath | None, overrides: Overrides, joins: Joining
+) -> tuple[HostFacts, dict[PurePosixPath, bytes]]:
+    """Return the facts of a new host, and its settings file with the files that it names. Raises as `rendered`."""
     source = _source(settings_file, overrides)
-    files = {**_settings_file(source, joins), **_named_files(source)}
-    return user_data(source.facts, download, files, joins, k3s)
-
-
-def rendered_ignition(settings_file: PurePosixPath | None, overrides: Overrides, download: Download) -> bytes:
-    """Return an Ignition config for a new host with this role and data directory. Raises as `rendered`."""
-    from agent.cli.verbs.render.cloud_init import ALONE
-    from agent.cli.verbs.render.ignition import config
-
-    source = _source(settings_file, overrides)
-    return config(source.facts, download, {**_settings_file(source, ALONE), **_named_files(source)})
+    return source.facts, {**_settings_file(source, joins), **_named_files(source)}
 
 
 def rendered_assessment_job(job: AssessmentJob, overrides: Overrides) -> bytes:
