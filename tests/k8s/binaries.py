@@ -27,6 +27,8 @@ NEWEST, OLDEST = "1.37.2", "1.34.4"
 _OTHERS = ("kine-0.17.5", "kube-router-2.1.0")
 _OWN = ("tools", "k3s", "ignition-2.24.0")
 """The programs of the test pods and in the place of K3s, whose sources are in modules, and Ignition's validator."""
+_APPLY = "ignition-apply-2.24.0"
+"""Ignition itself, which uses libblkid and takes many minutes to build."""
 _OLDEST_GO = (1, 21)
 """From this version on, Go downloads the version that a go.mod requires."""
 _TIMEOUT = 3600.0
@@ -122,6 +124,11 @@ def ready() -> Binaries:
     return Binaries(chosen(), (*given, *built))
 
 
+def ignition() -> Path:
+    """Return the program that becomes ignition-apply by its name, built now unless the cache has it."""
+    return _built(_APPLY) / "internal"
+
+
 def _modules() -> tuple[str, ...]:
     """Return the modules that have to be built."""
     if real_k3s():
@@ -191,7 +198,7 @@ def _build(name: str, directory: Path) -> None:
                 subprocess.run(
                     ("nice", go(), "build", *_flags(name), *_FASTER, "-o", f"{directory}/", program),
                     cwd=MODULES / name,
-                    env={**os.environ, "CGO_ENABLED": "0"},
+                    env={**os.environ, "CGO_ENABLED": "1" if name == _APPLY else "0"},
                     stdout=log,
                     stderr=log,
                     check=True,

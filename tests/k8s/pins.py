@@ -36,6 +36,7 @@ SOURCES = {
     ),
     "kine": Source("github.com/k3s-io/kine", ("",)),
     "ignition": Source("github.com/coreos/ignition/v2", ("/validate",)),
+    "ignition-apply": Source("github.com/coreos/ignition/v2", ("/internal",)),
     "kube-router": Source("github.com/cloudnativelabs/kube-router/v2", ("/cmd/kube-router",)),
 }
 

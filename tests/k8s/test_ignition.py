@@ -1,16 +1,24 @@
-"""`render ignition`, judged by Ignition's own validator."""
+"""`render ignition`, judged by Ignition's own validator, and applied by Ignition itself to a root directory."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+import os
 import subprocess
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.k8s.binaries import ignition
 from tests.scenarios.host_tree import run
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.k8s.binaries import Binaries
@@ -49,3 +57,42 @@ def test_the_validator_rejects_a_config_with_a_mistake(validator: Path) -> None:
     assert "hash" in judged(validator, json.dumps(document))
     document["storage"]["files"][0] = {"path": "var/a"}
     assert "path not absolute" in judged(validator, json.dumps(document))
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    """The URL of an extension on a server of this machine."""
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served/a.raw").write_bytes(b"extension")
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "served"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/a.raw"
+        server.shutdown()
+
+
+@pytest.mark.skipif("IGNITION_APPLY" not in os.environ, reason="builds Ignition for many minutes: make release-test")
+def test_ignition_writes_the_files_and_verifies_the_extension(url: str, tmp_path: Path) -> None:
+    """Twice: a /var of an earlier installation still has the files."""
+    config, root = tmp_path / "config.ign", tmp_path / "root"
+    root.mkdir()
+    for content in (b"other", b"extension"):
+        rendered = run("render", "ignition", "--url", url, "--sha256", hashlib.sha256(content).hexdigest())
+        config.write_text(rendered.stdout)
+        for _ in range(2):
+            done = subprocess.run(
+                ("ignition-apply", f"--root={root}", config),
+                executable=ignition(),
+                env={"PATH": os.environ["PATH"], "container": "test"},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert (done.returncode == 0) == (content == b"extension"), done.stderr
+    for file in json.loads(config.read_text())["storage"]["files"]:
+        written, source = root / file["path"].lstrip("/"), file["contents"]["source"]
+        assert written.stat().st_mode & 0o7777 == file["mode"]
+        expected = b"extension" if source == url else base64.b64decode(source.partition(",")[2])
+        assert written.read_bytes() == expected
+    (preset,) = (root / "etc/systemd/system-preset").iterdir()
+    assert set(preset.read_text().splitlines()) == {"enable systemd-sysext.service"}
