@@ -53,15 +53,14 @@ def one_of(choices: dict[str, object]) -> ValueKind:
     """
 
     def read(node: Node) -> object:
-        from difflib import get_close_matches
-
         if isinstance(node, Scalar) and node.text in choices:
             return choices[node.text]
+        from difflib import get_close_matches
+
         word = node.text if isinstance(node, Scalar) else ""
-        similar = get_close_matches(OTHER_ROLES.get(word, word), choices, n=1)
-        if similar:
+        for similar in get_close_matches(OTHER_ROLES.get(word, word), choices, n=1):
             found = describe_node(node)
-            raise InvalidValue(f"found {found}, expected {alternatives(choices)}; did you mean {similar[0]}?")
+            raise InvalidValue(f"found {found}, expected {alternatives(choices)}; did you mean {similar}?")
         raise InvalidValue
 
     return ValueKind(alternatives(choices), read)
