@@ -12,6 +12,7 @@ from agent.findings.registry import APPLY, INSTALL, UNINSTALL, Problem, file_rem
 from agent.harden.node import openrc
 from agent.harden.node.gate_exceptions import RELEASE, UNCONFIRMED, UNGATED, UNHARDENED, file_of_service
 from agent.harden.node.gate_units import DROPIN, TEMPLATE, gate_instance
+from agent.k3s.config import Word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,15 +119,11 @@ def _unguarded(situation: Situation) -> Iterator[tuple[str, K3sUnit, PurePosixPa
         service, path = unit.path.name, gate.dropins.get(unit.path.name)
         if path is None or gate.is_openrc:
             continue
-        last = unit.settings.before_start[-1:]
-        if not any(command.location.path == path and _runs_gate(command.text, service) for command in last):
-            yield service, unit, path
-
-
-def _runs_gate(command: str, service: str) -> bool:
-    if command.startswith("-"):  # systemd ignores the failure of such a command
-        return False
-    return "start k3s-harden@%N.service" in command or f"start {gate_instance(service)}" in command
+        starts_gate = ("start k3s-harden@%N.service", f"start {gate_instance(service)}")
+        for text, location in unit.settings.before_start[-1:] or [Word("", Location(path))]:
+            # systemd ignores the failure of a command with the prefix -.
+            if location.path != path or text.startswith("-") or not any(start in text for start in starts_gate):
+                yield service, unit, path
 
 
 @finding(
@@ -265,12 +262,13 @@ def started_unhardened(situation: Situation) -> Iterator[Problem]:
     k3s-harden-started@.service compares them with what K3s has logged for this start. Something changed K3s' files or
     variables after the gate had read them. It is reported until the next start of the service.
     """
+    find = Instruction("find out what changed K3s' files or systemd's environment during the start")
     for service, difference in situation.gate.exceptions.unhardened.items():
         yield Problem(
             f"{service} runs with other arguments than those that the gate judged",
             found="; ".join(difference.splitlines()),
             location=Location(file_of_service(service, UNHARDENED)),
-            remediation=_restarted(service),
+            remediation=Remediation((find, ShellCommand(f"sudo systemctl restart {service}"))),
         )
 
 
@@ -286,11 +284,6 @@ def start_not_confirmed(situation: Situation) -> Iterator[Problem]:
             location=Location(file_of_service(service, UNCONFIRMED)),
             remediation=Remediation((OwnCommand("assess", ("--cluster",)),)),
         )
-
-
-def _restarted(service: str) -> Remediation:
-    find = Instruction("find out what changed K3s' files or systemd's environment during the start")
-    return Remediation((find, ShellCommand(f"sudo systemctl restart {service}")))
 
 
 @finding(Level.WARNING, remediation="run `sudo k3s-harden apply`, which ends the release on a compliant host")

@@ -86,7 +86,7 @@ def predicted_service(
     if not isinstance(result, K3sUnit):
         return result
     if unknown:
-        return OtherProgram(path, settings.commands[0].words[0], unknown)
+        return OtherProgram(path, settings.words, unknown)
     directories = tuple(file.parent for file in settings.environment_files if _has_wildcard(file.name))
     return replace(result, environment_files=tuple(files), environment_directories=directories)
 
@@ -113,8 +113,13 @@ def parse_settings(path: PurePosixPath, texts: Mapping[PurePosixPath, str]) -> S
     )
     environment = _specified((word for word in _words(texts, "Environment") if "=" in word.text), path)
     files = _specified((word._replace(text=word.text.lstrip("-")) for word in _words(texts, "EnvironmentFile")), path)
-    used = [*(word for command in commands for word in command.words), *environment]
-    unknown = [f"{key}= at {Location(file, line)} is not followed" for file, line, key in _of_other_files(texts)]
+    used = [*ServiceSettings(commands).words, *environment]
+    unknown = [
+        f"{key}= at {Location(file, line)} is not followed"
+        for file, text in texts.items()
+        for line, key, value in assignments(text)
+        if value and re.fullmatch(_NOT_IN_FILES, key)
+    ]
     unknown += [
         f"{word.location} has an escape, a specifier or several commands"
         for word in (*used, *files)
@@ -141,13 +146,6 @@ def assigned(words_: Iterable[Word]) -> Iterator[tuple[str, Word]]:
     for text, location in words_:
         name, _, value = text.partition("=")
         yield name, Word(value, location)
-
-
-def _of_other_files(texts: Mapping[PurePosixPath, str]) -> Iterator[tuple[PurePosixPath, int, str]]:
-    for path, text in texts.items():
-        yield from (
-            (path, line, key) for line, key, value in assignments(text) if value and re.fullmatch(_NOT_IN_FILES, key)
-        )
 
 
 def _specified(words_: Iterable[Word], unit: PurePosixPath) -> tuple[Word, ...]:

@@ -14,7 +14,7 @@ from agent.k3s.config import Word
 from agent.k3s.options import CONFIG_FILE_VARIABLE, SERVER_ONLY_KEYS, VARIABLES
 from agent.k3s.paths import K3S_CONFIG_FILE
 from agent.k3s.redaction import HIDDEN
-from agent.k3s.start_command import K3sCommand, UnknownValueError, expanded, k3s_command
+from agent.k3s.start_command import UnknownValueError, expanded, k3s_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -88,6 +88,11 @@ class ServiceSettings(Value):
     unknown: str = ""
     """Why the variables or files of the process are not known; empty if they are."""
 
+    @property
+    def words(self) -> tuple[Word, ...]:
+        """The words of all commands."""
+        return tuple(word for command in self.commands for word in command.words)
+
 
 class K3sUnit(Value):
     """A service that starts K3s."""
@@ -139,9 +144,14 @@ class OtherProgram(Value):
     """A service whose command does not lead to one of K3s, such as a script that starts K3s."""
 
     unit: PurePosixPath
-    program: Word
+    command: tuple[Word, ...]
+    """Its command, or several ones."""
     reason: str = "it starts a program that is not followed"
-    command: tuple[Word, ...] = ()
+
+    @property
+    def program(self) -> Word:
+        """The program that it starts."""
+        return self.command[0]
 
     @property
     def role(self) -> Role:
@@ -173,29 +183,25 @@ def started_service(
 
     found: list[K3sUnit | OtherProgram] = []
     for command in settings.commands:
-        program, environment = command.words[0], {**variables}
+        environment = {**variables}
         try:
             arguments = expanded(command.words[1:], value) if command.has_variables else command.words[1:]
-            k3s = k3s_command((program, *arguments), environment)
+            k3s = k3s_command((command.words[0], *arguments), environment)
         except UnknownValueError as error:
-            found.append(OtherProgram(path, program, str(error), command.words))
+            found.append(OtherProgram(path, command.words, str(error)))
             continue
         if k3s is None:
-            found.append(OtherProgram(path, program, command=command.words))
+            found.append(OtherProgram(path, command.words))
         elif not all(is_program(each, environment) for each in k3s.programs):
             reason = f"{k3s.programs[-1]} or what starts it is a script"
-            found.append(OtherProgram(path, program, reason, command.words))
+            found.append(OtherProgram(path, command.words, reason))
         else:
-            found.append(_unit(path, settings, k3s, environment))
+            read = {name: word for name, word in environment.items() if _is_read(name, k3s.role)}
+            found.append(K3sUnit(path, k3s.programs[-1], k3s.role, k3s.arguments, read, settings))
     others = [each for each in found if each != found[0]]
     if others and any(isinstance(each, K3sUnit) for each in found):
-        return OtherProgram(path, settings.commands[0].words[0], "it has several commands")
+        return OtherProgram(path, settings.words, "it has several commands")
     return found[0] if found else None
-
-
-def _unit(path: PurePosixPath, settings: ServiceSettings, k3s: K3sCommand, environment: Mapping[str, Word]) -> K3sUnit:
-    read = {name: value for name, value in environment.items() if _is_read(name, k3s.role)}
-    return K3sUnit(path, k3s.programs[-1], k3s.role, k3s.arguments, read, settings)
 
 
 def only_unit(units: Sequence[K3sUnit]) -> K3sUnit | None:

@@ -57,11 +57,6 @@ class Systemd(Value):
         (answer,) = self._ask_bus("call", _SYSTEMD, *words, again=again)
         return {name: value["data"] for name, value in answer.items()}
 
-    def has_process(self, unit: str, pid: int) -> bool:
-        """Return whether a process belongs to a unit. Raises HostError without an answer."""
-        words = (_MANAGER, f"{_SYSTEMD}.Manager", "GetUnitByPID", "u", str(pid))
-        return bool(self._ask_bus("call", _SYSTEMD, *words, again=True) == [_path(unit)])
-
     def log(self, invocation: str) -> str:
         """Return what one start of a unit has logged. Raises HostError without an answer."""
         words = ("--quiet", "--no-pager", "--output=cat", f"_SYSTEMD_INVOCATION_ID={invocation}")

@@ -59,7 +59,9 @@ def confirm(host: Host, service: str) -> str:
     logged: dict[str, str] = {}
     for pause in (*[_PAUSE] * _PAUSES, 0):
         with suppress(HostError):  # such as a journal that is too large: that is no evidence
-            if not invocation or not _is_start(systemd, unit, invocation):
+            now = systemd.show([unit], "ActiveState", "InvocationID")[0] if invocation and systemd.is_running else {}
+            is_start = now.get("ActiveState") in ("activating", "active", "reloading")
+            if not is_start or now.get("InvocationID") != invocation:
                 return f"{unit}: no start to confirm"
             logged = dict(_LOGGED.findall(systemd.log(invocation)))
         if judged.keys() <= logged.keys() or not pause:
@@ -77,13 +79,6 @@ def confirm(host: Host, service: str) -> str:
         _put(host, service, UNCONFIRMED, [f"it has logged no arguments of {silent}"])
         return f"{unit}: cannot confirm the start: it has logged no arguments of {silent}"
     return f"{unit}: runs with the arguments that the gate judged"
-
-
-def _is_start(systemd: Systemd, unit: str, invocation: str) -> bool:
-    if not systemd.is_running:
-        return False
-    (now,) = systemd.show([unit], "ActiveState", "InvocationID")
-    return now.get("InvocationID") == invocation and now.get("ActiveState") in ("activating", "active", "reloading")
 
 
 def _differences(component: str, judged: Mapping[str, str], logged: Mapping[str, str]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError
@@ -34,31 +35,31 @@ _INSTANCE = r"k3s-harden@.+\.service"
 class Gate(Value):
     """The parts of the gate that systemd reads, masked ones excluded, and the starts of K3s since the boot."""
 
-    unit: PurePosixPath | None
-    """The unit file for use by hand."""
-    template: PurePosixPath | None
-    """The unit file of the gate."""
-    mask: PurePosixPath | None
-    """The file that masks the template."""
-    dropins: Mapping[str, PurePosixPath]
-    """The drop-ins by the service that they belong to."""
-    mounts: tuple[PurePosixPath, ...]
-    """The paths whose mounts the template waits for."""
-    packaged: bool
-    """Whether the unit of a distribution's package is installed, in addition to any other."""
-    is_openrc: bool
-    """Whether the gate is that of OpenRC: `template` is what OpenRC starts, and each drop-in what makes it do so."""
-    is_stale: bool
-    """Whether systemd still uses older unit files than those on the disk."""
     exceptions: GateExceptions
     """Starts of K3s that the gate blocked, or that pass without it."""
-    replaced: tuple[GateCommand, ...]
+    unit: PurePosixPath | None = None
+    """The unit file for use by hand."""
+    template: PurePosixPath | None = None
+    """The unit file of the gate."""
+    mask: PurePosixPath | None = None
+    """The file that masks the template."""
+    dropins: Mapping[str, PurePosixPath] = MappingProxyType({})
+    """The drop-ins by the service that they belong to."""
+    mounts: tuple[PurePosixPath, ...] = ()
+    """The paths whose mounts the template waits for."""
+    packaged: bool = False
+    """Whether the unit of a distribution's package is installed, in addition to any other."""
+    is_openrc: bool = False
+    """Whether the gate is that of OpenRC: `template` is what OpenRC starts, and each drop-in what makes it do so."""
+    is_stale: bool = False
+    """Whether systemd still uses older unit files than those on the disk."""
+    replaced: tuple[GateCommand, ...] = ()
     """What lets the template or an instance succeed without `k3s-harden gate`, in the unit or a drop-in of it."""
-    differences: tuple[Difference, ...]
+    differences: tuple[Difference, ...] = ()
     """How the template and the drop-ins of services differ from those of this version."""
-    unusable: Mapping[PurePosixPath, ProgramProblem]
+    unusable: Mapping[PurePosixPath, ProgramProblem] = MappingProxyType({})
     """The programs of the gate that cannot run or that others can change, each with the reason."""
-    unread: tuple[HardenError, ...]
+    unread: tuple[HardenError, ...] = ()
     """Drop-ins of the template that systemd reads and this program cannot read."""
 
 
@@ -80,19 +81,12 @@ def _openrc_gate(host: Host) -> Gate:
     texts = ((part, host.tree.text_if_readable(part.path)) for part in parts)
     differences = (gate_units.first_difference(part.path, text, part.content.decode()) for part, text in texts if text)
     return Gate(
-        unit=None,
+        read_exceptions(host),
         template=openrc.START if openrc.START in has_gate else None,
-        mask=None,
         dropins=dict.fromkeys(services, openrc.CONFIGURATION),
-        mounts=(),
-        packaged=False,
-        is_stale=False,
         is_openrc=True,
-        exceptions=read_exceptions(host),
-        replaced=(),
-        differences=tuple(difference for difference in differences if difference is not None),
+        differences=tuple(filter(None, differences)),
         unusable={} if problem is None else {program: problem},
-        unread=(),
     )
 
 
@@ -105,30 +99,32 @@ def detect_gate(host: Host) -> Gate:
         [path for top in UNIT_DIRECTORIES if host.tree.exists(path := top / name)] for name in (UNIT, TEMPLATE)
     )
     template = next(iter(templates), None)
-    instances = _instances(host)
+    instances = [
+        top / name for top in UNIT_DIRECTORIES for name in host.tree.names(top) if re.fullmatch(_INSTANCE, name)
+    ]
     mask = next((path for path in (*templates[:1], *instances) if unit_files.is_masked(host, path)), None)
-    is_masked = mask is not None
     dropins = {service: path for service, path in _dropins(host).items() if not unit_files.is_masked(host, path)}
-    texts = _texts(host, template, instances, dropins)
-    return Gate(
+    found = Gate(
+        read_exceptions(host),
         unit=next(iter(units), None),
-        template=None if is_masked else template,
         mask=mask,
         dropins=dropins,
-        mounts=() if is_masked or template is None else _mounts(host, template, unread),
         packaged=any(path.parent == PACKAGED_UNITS for path in (*units, *templates)),
-        is_openrc=False,
-        is_stale=bool(units or templates or dropins) and _is_stale(host, [*units, *templates, *dropins.values()]),
-        exceptions=read_exceptions(host),
-        replaced=() if is_masked else tuple(_replaced(host, template, texts, dropins)),
-        differences=() if is_masked else tuple(_differences(host, template, dropins)),
-        unusable={} if is_masked else _unusable(host, texts),
+        is_stale=bool(units or templates or dropins)
+        and _is_stale(host, dropins, [*units, *templates, *dropins.values()]),
+    )
+    if mask is not None:
+        return found
+    texts = _texts(host, template, instances, dropins)
+    return replace(
+        found,
+        template=template,
+        mounts=() if template is None else _mounts(host, template, unread),
+        replaced=tuple(_replaced(host, template, texts, dropins)),
+        differences=tuple(_differences(host, template, dropins)),
+        unusable=_unusable(host, texts),
         unread=tuple(unread),
     )
-
-
-def _instances(host: Host) -> list[PurePosixPath]:
-    return [top / name for top in UNIT_DIRECTORIES for name in host.tree.names(top) if re.fullmatch(_INSTANCE, name)]
 
 
 def _texts(
@@ -204,13 +200,12 @@ def _dropins(host: Host) -> dict[str, PurePosixPath]:
     found: dict[str, PurePosixPath] = {}
     for directory in UNIT_DIRECTORIES:
         for name in _dropin_directories(host, directory):
-            for path in (directory / name / dropin for dropin in DROPINS):
-                if host.tree.exists(path):
-                    found.setdefault(name.removesuffix(".d"), path)
+            for path in filter(host.tree.exists, (directory / name / dropin for dropin in DROPINS)):
+                found.setdefault(name.removesuffix(".d"), path)
     return found
 
 
-def _is_stale(host: Host, files: Iterable[PurePosixPath]) -> bool:
+def _is_stale(host: Host, dropins: Collection[str], files: Iterable[PurePosixPath]) -> bool:
     systemd = Systemd(host)
     if not systemd.is_running:
         return False
@@ -221,8 +216,8 @@ def _is_stale(host: Host, files: Iterable[PurePosixPath]) -> bool:
         times = map(host.tree.times, (*files, *UNIT_DIRECTORIES, *directories))
         if all(time is None or time.changed <= loaded.written for time in times):
             return False
-    dropins = {name for name, path in _dropins(host).items() if not unit_files.is_masked(host, path)}
-    services = {*dropins, *_services(host)}
+    others = (name for directory in UNIT_DIRECTORIES for name in host.tree.names(directory) if is_of_k3s(name))
+    services = {*dropins, *others}
     names = {UNIT, *services, *map(gate_instance, services)}
     try:
         units = systemd.show(names, "Id", "LoadState", "NeedDaemonReload", "DropInPaths")
@@ -236,13 +231,6 @@ def _is_stale(host: Host, files: Iterable[PurePosixPath]) -> bool:
         if unit.get("LoadState") == "loaded" and unit["Id"] in services and is_loaded != (unit["Id"] in dropins):
             return True
     return False
-
-
-def _services(host: Host) -> Iterator[str]:
-    for directory in UNIT_DIRECTORIES:
-        for name in host.tree.names(directory):
-            if is_of_k3s(name):
-                yield name
 
 
 def _dropin_directories(host: Host, directory: PurePosixPath) -> Iterator[str]:

@@ -88,6 +88,7 @@ def start_problem(
 ) -> str:
     """Look at the start again, and return how it differs from what was judged; empty if it does not.
 
+    systemd has the same control process as before, so its number was that of no other process meanwhile.
     `config_path` is the main configuration file that was judged, and `files` are others that K3s reads.
     """
     again = starting_service(host, start.name)
@@ -104,8 +105,7 @@ def start_problem(
 
 
 def _started_by_systemd(host: Host, unit: str) -> StartingService | None:
-    systemd = Systemd(host)
-    found = systemd.properties(unit, again=True)
+    found = Systemd(host).properties(unit, again=True)
     if found["SubState"] != _START_PRE or not found["ControlPID"]:
         return None
     commands = [(" ".join(words), flags, pid) for _, words, flags, _, _, _, _, pid, *_ in found["ExecStartPreEx"]]
@@ -124,7 +124,7 @@ def _started_by_systemd(host: Host, unit: str) -> StartingService | None:
         raise HostError(f"cannot judge the start of {unit} by the command of the gate: {problem}", hint)
     process = service_process(host, found["ControlPID"])
     invocation = bytes(found["InvocationID"]).hex()
-    if process.environment.get("INVOCATION_ID") != invocation or not systemd.has_process(found["Id"], process.pid):
+    if process.environment.get("INVOCATION_ID") != invocation:
         raise HostError(f"cannot judge the start of {unit}: process {process.pid} does not belong to it", _AGAIN)
     path = PurePosixPath(found["FragmentPath"]).with_name(found["Id"])
     settings, located = settings_of_commands(host, path, found, [])

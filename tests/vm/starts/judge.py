@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, "/root/k3s-harden.pyz/source")
+sys.path.insert(0, "/root/k3s-harden/source")
 
 from agent.base.errors import HardenError
 from agent.base.host import Host

@@ -330,26 +330,59 @@ def test_a_k3s_that_prints_no_version_is_blocked_until_a_setting_has_it(node: No
     assert (report.exit_code, version_fact(report).value) == (ExitCode.COMPLIANT, "v1.24.0")
 
 
-SCRIPT = "[Service]\nExecStart=/bin/sh -c 'export K3S_CONFIG_FILE=/srv/site.yaml; exec k3s {}'\n"
+K3S_SERVER = "/usr/local/bin/k3s server"
+SITE_CONFIG = "/srv/site.yaml"
+FOLLOWED = {
+    "plain": f"ExecStart={K3S_SERVER}",
+    "env": f"ExecStart=env -u A /usr/bin/nice -n -5 {K3S_SERVER} -c {SITE_CONFIG}",
+    "environment file": f"EnvironmentFile=-/etc/k3s.env\nExecStart={K3S_SERVER}",
+    "equal commands": f"Type=oneshot\nExecStart={K3S_SERVER}\nExecStart={K3S_SERVER}",
+}
+NOT_FOLLOWED = {
+    "shell": f"ExecStart=/bin/sh -c 'export K3S_CONFIG_FILE={SITE_CONFIG}; exec k3s server'",
+    "script": "ExecStart=/opt/start-k3s server",
+    "environment file of several lines": f"EnvironmentFile=/etc/lines.env\nExecStart={K3S_SERVER}",
+    "root": f"RootDirectory=/srv\nExecStart={K3S_SERVER}",
+    "several commands": f"Type=oneshot\nExecStart=/bin/prepare\nExecStart={K3S_SERVER} -c {SITE_CONFIG}",
+    "specifier": f"ExecStart={K3S_SERVER} -c %E/site.yaml",
+}
 
 
-@pytest.mark.parametrize("role", ["server", "agent"])
-def test_an_upgrade_keeps_the_configuration_of_a_service_that_is_not_followed_any_more(node: Node, role: str) -> None:
-    """The journal has the drop-in of the earlier release, which followed the shell. Another command is not followed."""
-    unit = "k3s.service" if role == "server" else "k3s-agent.service"
-    (node.root / "etc/systemd/system/k3s.service").unlink()
-    node.put(f"etc/systemd/system/{unit}", SCRIPT.format(role))
-    node.put(SETTINGS, f"role: {role}\nk3s-config: /srv/site.yaml\n")
+def upgraded(node: Node, unit: str, lines: str, role: str) -> None:
+    """Harden a host whose service has these lines, and leave what a release without the record of k3s-config left."""
+    node.put("etc/k3s.env", f"K3S_CONFIG_FILE={SITE_CONFIG}\n")
+    node.put("etc/lines.env", f"K3S_ARGS='--debug \\\n -c {SITE_CONFIG}'\n")
+    node.put(unit, f"[Service]\n{lines}\n".replace("server", role))
+    node.put(SETTINGS, f"role: {role}\nk3s-config: {SITE_CONFIG}\n")
     assert node.run("apply").exit_code is ExitCode.COMPLIANT
     (node.root / SETTINGS).unlink()
     record = json.loads((node.root / RECORD).read_text())
     del record["k3s-config"]
     node.put(RECORD, json.dumps(record))
+
+
+@pytest.mark.parametrize("kind", FOLLOWED)
+def test_an_upgrade_follows_the_service_of_the_earlier_release(node: Node, kind: str) -> None:
+    upgraded(node, "etc/systemd/system/k3s.service", FOLLOWED[kind], "server")
     for _ in range(2):
         report = node.run("gate")
         assert report.exit_code is ExitCode.COMPLIANT
-        assert "/srv/site.yaml" in only(report, "k3s-config-recorded").message
-    node.put(f"etc/systemd/system/{unit}", SCRIPT.format(f"{role} --debug"))
+        assert kinds(report).isdisjoint({"k3s-config-recorded", "k3s-config-unknown"})
+
+
+@pytest.mark.parametrize(("kind", "role"), [*((kind, "server") for kind in NOT_FOLLOWED), ("shell", "agent")])
+def test_an_upgrade_keeps_the_configuration_of_a_service_that_is_not_followed_any_more(
+    node: Node, kind: str, role: str
+) -> None:
+    """The journal has the drop-in of the earlier release, which followed it. Another command is not followed."""
+    unit = "etc/systemd/system/k3s.service" if role == "server" else "etc/systemd/system/k3s-agent.service"
+    (node.root / "etc/systemd/system/k3s.service").unlink()
+    upgraded(node, unit, NOT_FOLLOWED[kind], role)
+    for _ in range(2):
+        report = node.run("gate")
+        assert report.exit_code is ExitCode.COMPLIANT
+        assert SITE_CONFIG in only(report, "k3s-config-recorded").message
+    node.put(unit, f"[Service]\n{NOT_FOLLOWED[kind]}\n".replace("server", f"{role} --debug"))
     with pytest.raises(UsageError) if role == "agent" else nullcontext():
         assert only(node.run("gate"), "k3s-config-unknown").blocks_gate
 

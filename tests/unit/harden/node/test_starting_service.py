@@ -62,7 +62,6 @@ class Machine:
             **dict.fromkeys(("RootDirectory", "RootImage"), ""),
             "RootDirectoryStartOnly": False,
         }
-        self.unit_of_process = PATH
         self.variables = {"ARGS": "--a 'b c'", "INVOCATION_ID": bytes(INVOCATION).hex(), "K3S_URL": "u"}
         self.mounts = MOUNTS
         for path in ("run/systemd/system/.keep", "run/dbus/system_bus_socket", "usr/bin/systemctl", "usr/bin/busctl"):
@@ -80,15 +79,10 @@ class Machine:
         for name in ("root", "cwd"):
             (process / name).unlink(missing_ok=True)
             (process / name).symlink_to(self.seen)
-        call = ("call", MANAGER[0])
-        get = (*call, PATH, "org.freedesktop.DBus.Properties", "GetAll", "s", "")
-        whose = (*call, MANAGER[1], f"{MANAGER[0]}.Manager", "GetUnitByPID", "u", str(PID))
+        get = ("call", MANAGER[0], PATH, "org.freedesktop.DBus.Properties", "GetAll", "s", "")
         shown = {name: {"data": value} for name, value in self.shown.items()}
-        answers = {get: {"data": [shown]}, whose: {"data": [self.unit_of_process]}}
-        programs: dict[tuple[str, ...], Completed] = {
-            ("/usr/bin/busctl", "--json=short", *words): Completed(0, json.dumps(answer), "")
-            for words, answer in answers.items()
-        }
+        busctl: tuple[str, ...] = ("/usr/bin/busctl", "--json=short", *get)
+        programs = {busctl: Completed(0, json.dumps({"data": [shown]}), "")}
         return fake_host(self.root, programs=Programs(programs), is_live=True)
 
     def service(self) -> K3sUnit | OtherProgram | None:
@@ -146,12 +140,6 @@ def test_a_start_that_cannot_be_judged_is_refused(machine: Machine, changes: dic
     machine.shown.update(changes)
     with pytest.raises(HostError, match=problem.replace("+", "[+]")):
         starting_service(machine.host, "k3s")
-
-
-def test_a_process_of_another_unit_is_refused(machine: Machine) -> None:
-    machine.unit_of_process = f"{MANAGER[1]}/unit/other_2eservice"
-    with pytest.raises(HostError, match="does not belong to it"):
-        machine.service()
 
 
 def test_a_command_after_that_of_an_earlier_release_blocks_no_k3s(machine: Machine) -> None:
