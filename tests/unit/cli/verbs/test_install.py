@@ -9,9 +9,11 @@ import pytest
 
 from agent.base.errors import UnsupportedHostError
 from agent.base.host.process import Completed
+from agent.base.model import OwnCommand
 from agent.base.value import replace
 from agent.cli.verbs import install
 from agent.cli.verbs.installation import UNIT_DIRECTORY, UNITS, installation_for, installed_files
+from agent.harden.changes.gate_observation import OBSERVES
 from agent.harden.node.gate_units import PACKAGED_PROGRAM
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
@@ -61,6 +63,30 @@ def test_uninstall_stops_the_timers_that_it_removes(tmp_path: Path, *, packaged:
     install.uninstall(host, installation)
     stopped = [call[-1] for call in programs.asked if call[1] == "stop"]
     assert stopped == ([] if packaged else TIMERS)
+
+
+@pytest.mark.root
+def test_install_on_a_cluster_that_was_never_hardened_needs_enforce(tmp_path: Path) -> None:
+    """The gate would harden it at the next start of K3s. With the option, the gate observes no longer."""
+    _put_programs(tmp_path, *(str(path)[1:] for path in (PROGRAM, SYSTEMCTL)))
+    _boot_systemd(tmp_path)
+    (tmp_path / "var/lib/rancher/k3s/server/db").mkdir(parents=True)
+    observes = put(tmp_path, str(OBSERVES)[1:], "2026-12-24\n", 0o600)
+    answers = {"--version": "systemd 257 (257.7-1)\n+PAM\n", "daemon-reload": ""}
+    programs = Programs({(SYSTEMCTL, call): Completed(0, output, "") for call, output in answers.items()})
+    host = fake_host(tmp_path, programs=programs, is_live=True)
+    installation = installation_for(host, REQUEST, (), PROGRAM)
+    before = sorted(tmp_path.rglob("*"))
+    report = install.install(host, installation)
+    assert (int(report.exit_code), [finding.id for finding in report.findings]) == (3, ["gate-not-enforced"])
+    assert [step.step for step in report.next_steps] == [
+        OwnCommand("impact"),
+        OwnCommand("apply"),
+        OwnCommand("install", ("--enforce",)),
+    ]
+    assert (sorted(tmp_path.rglob("*")), observes.exists()) == (before, True)
+    install.install(host, installation, enforce=True)
+    assert (len(sorted(tmp_path.rglob("*"))) > len(before), observes.exists()) == (True, False)
 
 
 def test_a_service_that_cannot_be_followed_is_announced_with_its_setting(tmp_path: Path) -> None:
