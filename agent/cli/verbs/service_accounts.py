@@ -241,7 +241,7 @@ def _patched(kubectl: _Kubectl, namespace: str, change: _Change) -> Item:
     except HostError as error:
         if "(NotFound)" in error.message:
             return Item(name, ItemStatus.KEPT, "the namespace was deleted during this run")
-        return Item(name, ItemStatus.FAILED, error.message)
+        return Item(name, ItemStatus.FAILED, error.message, error.hint)
     if (answer != "false") is not change.expected:
         detail = f"{_FIELD} is {answer or _UNSET} again after the patch"
         return Item(name, ItemStatus.FAILED, detail, "find the controller that changes it back")

@@ -10,6 +10,7 @@ import pytest
 
 from agent.base.errors import HostError
 from agent.base.host.process import Completed
+from agent.base.model import OwnCommand
 from agent.base.value import replace
 from agent.cli.verbs.service_accounts import Access, Mode, change_default_tokens
 from agent.harden.settings.schema import Settings
@@ -270,6 +271,14 @@ def _is_deleted(cluster: Cluster) -> str:
 def _stops(cluster: Cluster) -> str:
     cluster.is_up = False
     return "The connection to the server was refused"
+
+
+def test_a_run_whose_api_server_dies_is_repeated(host: Host) -> None:
+    cluster = Cluster(before=True, last=True)
+    cluster.at_patch["last"] = _stops
+    assert disable(replace(host, run=cluster)).next_steps[-1].step == OwnCommand("service-accounts", ("--wait 300",))
+    cluster.at_patch, cluster.is_up = {}, True
+    assert statuses(host, cluster) == (0, {"before": "compliant", "last": "changed"})
 
 
 @pytest.mark.parametrize(
