@@ -242,7 +242,8 @@ def _released(report: Report, host: Host, situation: Situation) -> Report:
         started = findings.after_release(end_exceptions(host))
     except HostError:  # such as a read-only /run: the pause then ends by itself
         return report
-    current = (finding for finding in report.findings if finding.id not in ENDED_BY_A_COMPLIANT_RUN)
+    ended = {*ENDED_BY_A_COMPLIANT_RUN, *OBSERVING}
+    current = (finding for finding in report.findings if finding.id not in ended)
     return replace(report, findings=(*current, *started))
 
 

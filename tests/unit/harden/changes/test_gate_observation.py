@@ -62,6 +62,16 @@ def test_from_day_30_on_it_is_an_error_and_k3s_still_starts(since: str, level: L
     assert int(converge.gate(host, REQUEST).exit_code) == 0
 
 
+@pytest.mark.parametrize("since", ["2026-12-24", "2026-12-02"])
+def test_the_first_successful_apply_ends_it_and_says_nothing_of_it(since: str, root: Path) -> None:
+    """Also after day 30, when it was an error."""
+    host = observing(root, f"{since}\n")
+    (root / "run").mkdir()
+    report = converge.apply(host, REQUEST)
+    found = [finding.id for finding in report.findings if "gate-observes" in finding.id]
+    assert (found, observes_since(host)) == ([], "")
+
+
 def test_the_journal_of_a_host_ends_neither_what_it_proves_nor_opens_the_gate(root: Path) -> None:
     """Deleting the journal does not make the gate observe: only the file does."""
     host = fake_host(root, is_live=True)
