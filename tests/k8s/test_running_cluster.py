@@ -40,6 +40,8 @@ EVERYWHERE = set(NAMESPACES)
 CLIENTS = ("shop", "team")
 POLICED = {"default", "kube-system", "kube-public"}
 EXEMPT = {"kube-system", "kube-public"}
+RESTRICTED_PODS = "/api/v1/pods?labelSelector=app%3Drestricted"
+DEFAULT_ACCOUNTS = "/api/v1/serviceaccounts?fieldSelector=metadata.name%3Ddefault"
 OUR_NAME: dict[str, Any] = {
     "apiVersion": "networking.k8s.io/v1",
     "kind": "NetworkPolicy",
@@ -171,7 +173,7 @@ class Cluster:
 
         def states() -> set[str]:
             found = set()
-            for item in self.node.get("deployments", "--all-namespaces")["items"]:
+            for item in self.listed("/apis/apps/v1/deployments"):
                 status, metadata = item["status"], item["metadata"]
                 is_seen = status.get("observedGeneration") == metadata["generation"]
                 if not (is_seen and status.get("readyReplicas") == status.get("updatedReplicas") == 1):
@@ -183,7 +185,7 @@ class Cluster:
 
     def reached(self) -> dict[str, set[str]]:
         """Return the namespaces whose pod each client reaches."""
-        items = self.node.get("pods", "--all-namespaces", "--selector=app=restricted")["items"]
+        items = self.listed(RESTRICTED_PODS)
         by_address = {f"tcp:{item['status']['podIP']}:8080": item["metadata"]["namespace"] for item in items}
         found = {}
         for own in CLIENTS:
@@ -213,18 +215,21 @@ class Cluster:
     def objects(self) -> dict[str, Any]:
         """Return the default accounts and the NetworkPolicies, without what changes with each write."""
         found = {}
-        selected = ("--all-namespaces", "--field-selector=metadata.name=default")
-        for words in (("serviceaccounts", *selected), ("networkpolicies", "--all-namespaces")):
-            for item in self.node.get(*words)["items"]:
+        for path in (DEFAULT_ACCOUNTS, "/apis/networking.k8s.io/v1/networkpolicies"):
+            for item in self.listed(path):
                 metadata = item.pop("metadata")
                 kept = {name: metadata.get(name) for name in ("annotations", "labels")}
-                found[f"{item['kind']} {metadata['namespace']}/{metadata['name']}"] = {**item, **kept}
+                found[f"{path} {metadata['namespace']}/{metadata['name']}"] = {**item, **kept}
         return found
+
+    def listed(self, path: str) -> list[dict[str, Any]]:
+        """Return the objects of a list; kubectl would take much of the machine, because the tests ask often."""
+        return list(self.node.client.get(6444, path).json["items"])
 
     def with_token(self) -> set[str]:
         """Return the namespaces whose newest pods have a token."""
         found = set()
-        for item in self.node.get("pods", "--all-namespaces", "--selector=app=restricted")["items"]:
+        for item in self.listed(RESTRICTED_PODS):
             if any(volume["name"].startswith("kube-api-access") for volume in item["spec"].get("volumes", ())):
                 found.add(item["metadata"]["namespace"])
         return found
