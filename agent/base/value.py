@@ -29,12 +29,14 @@ class Value:
     """
 
     _fields: ClassVar[tuple[str, ...]] = ()
+    _names: ClassVar[frozenset[str]] = frozenset()
     _defaults: ClassVar[dict[str, object]] = {}
     _not_compared: ClassVar[Collection[str]] = ()
 
     def __init_subclass__(cls, *, not_compared: Collection[str] = ()) -> None:
         own = cls.__dict__.get("__annotations__", ())  # noqa: RUF063 - for Python 3.9
         cls._fields = (*cls._fields, *own)
+        cls._names = frozenset(cls._fields)
         cls._defaults = {**cls._defaults, **{name: cls.__dict__[name] for name in own if name in cls.__dict__}}
         cls._not_compared = not_compared
 
@@ -43,7 +45,7 @@ class Value:
         fields = self.__dict__
         fields.update(self._defaults)
         fields.update(given)
-        if len(given) != len(values) + len(named) or fields.keys() != set(self._fields):
+        if len(given) != len(values) + len(named) or fields.keys() != self._names:
             found = (*map(repr, values), *(f"{name}={value!r}" for name, value in named.items()))
             raise TypeError(f"{type(self).__name__}: expected {', '.join(self._fields)}; found {', '.join(found)}")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from agent.base.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 CERTIFICATE = "CERTIFICATE"
 _BLOCK = rb"(?s)(?:^|\n)-----BEGIN ([^\r\n]*)-----[ \t]*\r?\n(.*?)-----END \1-----"
@@ -39,9 +39,8 @@ def blocks(data: bytes) -> Iterator[Block]:
             continue
 
 
-def share_a_key(certificate: bytes, other: bytes) -> bool:
-    """Return whether the key of a certificate is also in another file. False if that cannot be determined."""
-    certificates = (block.content for block in blocks(certificate) if block.kind == CERTIFICATE)
+def public_key(certificate: Iterable[Block]) -> bytes:
+    """Return a part of the key of a file's first certificate; empty if it cannot be determined."""
+    certificates = (block.content for block in certificate if block.kind == CERTIFICATE)
     public = re.search(_PUBLIC_KEY, next(certificates, b""))
-    part: bytes = (public["modulus"] or public["point"]) if public else b""
-    return bool(part) and any(part in block.content for block in blocks(other))
+    return (public["modulus"] or public["point"]) if public else b""

@@ -7,7 +7,7 @@ secrets, only the parts that a check needs are kept.
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.value import Value
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     """Kind ("user", "group", "owning group", "others"), user or group, and permissions (rwx) of each entry."""
 
 
-class FileQuery(Value):
+class FileQuery(NamedTuple):
     """The files that a check asks for."""
 
     paths: tuple[str, ...]

@@ -23,7 +23,7 @@ from agent.base.errors import AccessDeniedError, HostError, InputError
 from agent.k3s import etcd_configuration
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION, providers_of_secrets
 from agent.k3s.etcd_configuration import ETCD_CONFIGURATION
-from agent.k3s.pem import share_a_key
+from agent.k3s.pem import blocks, public_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -58,11 +58,11 @@ def read_evidence(host: Host, facts: HostFacts, queries: Iterable[FileQuery]) ->
 
 def _shared_keys(tree: Tree, facts: HostFacts) -> Iterator[tuple[str, str]]:
     found = {path: _content(tree, facts.data_dir / path) for path in (*CERTIFICATES, *SIGNING_KEYS)}
-    contents = {path: data for path, data in found.items() if isinstance(data, bytes)}
+    contents = {path: [*blocks(data)] for path, data in found.items() if isinstance(data, bytes)}
     for path in contents.keys() & CERTIFICATES:
-        yield from (
-            (path, other) for other in contents if other != path and share_a_key(contents[path], contents[other])
-        )
+        key = public_key(contents[path])
+        others = (other for other in contents if key and other != path)
+        yield from ((path, other) for other in others if any(key in block.content for block in contents[other]))
 
 
 def _with_credentials(tree: Tree, facts: HostFacts) -> Iterator[str]:
