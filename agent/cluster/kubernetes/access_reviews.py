@@ -25,7 +25,8 @@ class ReviewedAccount(NamedTuple):
         """Return whether a binding of the subject is one of this account."""
         if subject.kind == "Group":
             return subject.name in self.groups
-        return self.user == (service_account(subject).user if subject.kind == "ServiceAccount" else subject.name)
+        is_account = subject.kind == "ServiceAccount"
+        return self.user == (_user(subject.namespace, subject.name) if is_account else subject.name)
 
 
 class AccessReview(NamedTuple):
@@ -77,7 +78,11 @@ def service_account(subject: Subject) -> ReviewedAccount:
     """Return a ServiceAccount with the groups that Kubernetes gives to it."""
     namespace = subject.namespace
     groups = (_ACCOUNTS, f"{_ACCOUNTS}:{namespace}", _AUTHENTICATED)
-    return ReviewedAccount(f"system:serviceaccount:{namespace}:{subject.name}", groups)
+    return ReviewedAccount(_user(namespace, subject.name), groups)
+
+
+def _user(namespace: str, name: str) -> str:
+    return f"system:serviceaccount:{namespace}:{name}"
 
 
 def account_of(subject: Subject) -> ReviewedAccount:

@@ -149,8 +149,8 @@ def _by_reviews(cluster: Cluster, rights: Sequence[RbacRight]) -> Access:
     disputes = []
     for review in (*_about(EVERYBODY, rights), *_of_others(cluster, rights), *_confirming(cluster, rights)):
         answer = cluster.reviews.get(review)
-        if answer:
-            found.setdefault(review.account, _allowed(review, rbac.explanation(cluster, review) or _NO_BINDING))
+        if answer and review.account not in found:
+            found[review.account] = _allowed(review, rbac.explanation(cluster, review) or _NO_BINDING)
         elif answer is None:
             disputes.append(Observed(str(review.account), f"was not asked about: {review}", query=Query.ACCESS_REVIEWS))
     everybody = [observed for account, observed in found.items() if _is_everybody(account)]

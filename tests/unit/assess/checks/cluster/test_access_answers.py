@@ -15,7 +15,7 @@ from tests.unit.assess.checks.cluster.test_rules import FAIL, MANUAL, PASS, Serv
 from tests.unit.cluster.kubernetes.samples import Json, account, binding, cluster, role, rule
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from agent.assess.checks.answer import Answer
 
@@ -128,3 +128,27 @@ def test_a_namespace_that_everybody_may_create_is_a_way_around_pod_security(serv
     answer = server.of("pod-policy-mechanism", found._replace(reviews={**reviews, review: True}))
     assert answer.status is FAIL
     assert "which are exempt and do not exist" in shown(answer)[0]
+
+
+class Counted(tuple[object, ...]):
+    """Objects that count how often they are searched."""
+
+    __slots__ = ()
+    searches = 0
+
+    def __iter__(self) -> Iterator[object]:
+        Counted.searches += 1
+        return super().__iter__()
+
+
+def test_bindings_are_searched_for_each_account_and_not_for_each_of_its_rights(plain: Server) -> None:
+    """Anybody with rights in a namespace can create thousands of bindings."""
+    plain.config("kube-apiserver-arg: [authorization-mode=Node,RBAC,Webhook]\n")
+    found = cluster({Query.SERVICE_ACCOUNTS: [account("tool")]})
+    bindings = {Query.CLUSTER_ROLE_BINDINGS: Counted(found.objects[Query.CLUSTER_ROLE_BINDINGS])}
+    found = found._replace(objects={**found.objects, **bindings})
+    reviews = access_rules.reviews(plain.assessed(), found)
+    Counted.searches = 0
+    assert plain.of("rbac-create-pods", found._replace(reviews=dict.fromkeys(reviews, True))).status is FAIL
+    accounts = {review.account for review in reviews}
+    assert len(accounts) <= Counted.searches <= 3 * len(accounts)
