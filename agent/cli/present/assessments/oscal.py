@@ -13,7 +13,7 @@ from uuid import UUID, uuid5
 
 from agent import __version__
 from agent.assess.assessment import ControlStatus
-from agent.assess.framework_view import coverage, worst
+from agent.assess.framework_view import coverage, rule_results, worst
 from agent.assess.frameworks import Framework
 from agent.assess.frameworks.references import nist_controls, references_of
 from agent.base.report import K3S_VERSION, ROLE
@@ -86,6 +86,7 @@ class _Document:
     def __init__(self, assessment: Assessment) -> None:
         self.assessment = assessment
         self.when = timestamp(assessment.when)
+        self._rules = rule_results(assessment)
         self.edition = (str(assessment.benchmark), str(assessment.when))
 
     def uuid(self, *names: str) -> str:
@@ -180,14 +181,11 @@ class _Document:
         }
 
     def finding(self, nist: str) -> Json:
-        """Return the finding about a control of NIST: satisfied if each observation passes."""
+        """Return the finding about a control of NIST: satisfied if each rule of the STIG that belongs to it passes."""
         verdicts = [verdict for verdict in self.assessment.verdicts if nist in references_of(verdict.control.id).nist]
-        status = worst(verdict.status for verdict in verdicts) if verdicts else ControlStatus.MANUAL
-        state, remarks = "not-satisfied", f"The worst status of the observations is {status}."
-        if status is ControlStatus.PASS:
-            state, remarks = "satisfied", "Each observation passes. A person assesses the rest of the control."
-        elif not verdicts:
-            remarks = "No control observes it; a person assesses it."
+        status = worst(result.status for result in self._rules if nist in result.rule.nist)
+        state = "satisfied" if status is ControlStatus.PASS else "not-satisfied"
+        remarks = f"The worst status of its rules of the STIG is {status}. A person assesses the rest of the control."
         reason = {ControlStatus.PASS: "pass", ControlStatus.FAIL: "fail"}.get(status, "other")
         target = {"type": "statement-id", "target-id": f"{_catalog_id(nist)}_smt"}
         text = f"Observations on {nist} of {Framework.NIST.full_name}: {len(verdicts)}."

@@ -117,6 +117,12 @@ def observed(*names_and_statuses: tuple[str, ControlStatus]) -> Assessment:
     return replace(FULL, verdicts=tuple(rows))
 
 
+def finding_of(nist: str, assessment: Assessment) -> Any:  # noqa: ANN401 - JSON
+    (result,) = document(assessment, Format.OSCAL)["results"]
+    (finding,) = (each for each in result["findings"] if each["title"] == nist)
+    return finding
+
+
 @pytest.mark.parametrize(
     ("second", "state", "reason"),
     [
@@ -127,13 +133,19 @@ def observed(*names_and_statuses: tuple[str, ControlStatus]) -> Assessment:
         (ControlStatus.MANUAL, "not-satisfied", "other"),
     ],
 )
-def test_a_finding_is_satisfied_only_if_each_observation_passes(second: ControlStatus, state: str, reason: str) -> None:
-    found = observed(("etcd-auto-tls", ControlStatus.PASS), ("etcd-peer-auto-tls", second))
-    (result,) = document(found, Format.OSCAL)["results"]
-    (finding,) = (each for each in result["findings"] if each["title"] == "AC-17(2)")
+def test_a_finding_is_satisfied_only_if_each_rule_passes(second: ControlStatus, state: str, reason: str) -> None:
+    first = ("apiserver-tls-min-version", "controller-manager-tls-min-version", "scheduler-tls-min-version")
+    passes = ((name, ControlStatus.PASS) for name in (*first, "etcd-auto-tls"))
+    finding = finding_of("AC-17(2)", observed(*passes, ("etcd-peer-auto-tls", second)))
     assert finding["target"]["target-id"] == "ac-17.2_smt"
     assert (finding["target"]["status"]["state"], finding["target"]["status"]["reason"]) == (state, reason)
-    assert len(finding["related-observations"]) == 2
+    assert len(finding["related-observations"]) == 5
+
+
+def test_a_finding_with_a_rule_of_the_site_is_not_satisfied() -> None:
+    """V-242403, which the site decides, belongs to AU-12."""
+    finding = finding_of("AU-12", observed(("audit-policy-file", ControlStatus.PASS)))
+    assert finding["target"]["status"]["state"] == "not-satisfied"
 
 
 def test_a_finding_that_nothing_observes_is_not_satisfied() -> None:
