@@ -22,14 +22,6 @@ from agent.findings import (  # noqa: F401 - each module declares its kinds
     secure_defaults,
     settings,
 )
-from agent.findings.after_run import (
-    LeftInCluster,
-    after_release,
-    after_revert,
-    after_uninstall,
-    not_enforced,
-    without_runs,
-)
 from agent.findings.registry import KINDS, Problem, instruction
 
 if TYPE_CHECKING:
@@ -39,16 +31,7 @@ if TYPE_CHECKING:
     from agent.findings.registry import FindingKind
     from agent.harden.situation import Situation
 
-__all__ = [
-    "KINDS",
-    "LeftInCluster",
-    "after_release",
-    "after_revert",
-    "after_uninstall",
-    "collect_findings",
-    "not_enforced",
-    "without_runs",
-]
+__all__ = ["KINDS", "collect_findings"]
 
 _MOST_CASES = 50
 """Maximum number of findings of one kind in a report."""

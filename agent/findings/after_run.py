@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.model import Location, OwnCommand, Remediation, Restart
 from agent.base.report import Level
-from agent.findings.registry import KINDS, UNINSTALL, FindingKind, Problem, instruction, no, register
+from agent.findings.registry import KINDS, UNINSTALL, Problem, instruction, no, register
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -23,104 +23,88 @@ _DELETE = "sudo k3s kubectl delete --ignore-not-found -f -"
 _NOTHING_CHANGED = no("Nothing is changed, so K3s starts as before.")
 
 OBJECTS_REMAIN = register(
-    FindingKind(
-        "objects-remain",
-        Level.NOTE,
-        explanation="""After a revert, the objects of a removed manifest are still in the cluster.
+    "objects-remain",
+    Level.NOTE,
+    explanation="""After a revert, the objects of a removed manifest are still in the cluster.
 
     K3s does not delete objects when their manifest is removed. Delete them with kubectl, on one server.
     """,
-        remediation="delete the objects with kubectl, on one server",
-    )
+    remediation="delete the objects with kubectl, on one server",
 )
 
 ACCOUNTS_REMAIN = register(
-    FindingKind(
-        "accounts-remain",
-        Level.NOTE,
-        explanation="""After a revert, default ServiceAccounts are as service-accounts has changed them.
+    "accounts-remain",
+    Level.NOTE,
+    explanation="""After a revert, default ServiceAccounts are as service-accounts has changed them.
 
     They are objects of the cluster, not files of a server. Without a K3s that runs it is not known which these are.
     """,
-        remediation="run `sudo k3s-harden service-accounts --undo` on one server",
-    )
+    remediation="run `sudo k3s-harden service-accounts --undo` on one server",
 )
 
 K3S_RELEASED = register(
-    FindingKind(
-        "k3s-released",
-        Level.NOTE,
-        explanation="After an apply, K3s is started: the gate blocked its last start, and the host is compliant now.",
-        remediation="",
-    )
+    "k3s-released",
+    Level.NOTE,
+    explanation="After an apply, K3s is started: the gate blocked its last start, and the host is compliant now.",
+    remediation="",
 )
 
 GATE_REMAINS = register(
-    FindingKind(
-        "gate-remains",
-        Level.WARNING,
-        explanation="""After a revert or an uninstall, the gate is still installed and hardens the host again.
+    "gate-remains",
+    Level.WARNING,
+    explanation="""After a revert or an uninstall, the gate is still installed and hardens the host again.
 
     It does so at K3s' next start. Files of a package are removed with the package.
     """,
-        remediation="run `sudo k3s-harden uninstall`, or remove the package k3s-harden",
-    )
+    remediation="run `sudo k3s-harden uninstall`, or remove the package k3s-harden",
 )
 
 CONFIG_WRITABLE = register(
-    FindingKind(
-        "k3s-config-writable",
-        Level.WARNING,
-        explanation="""A user other than root can change K3s' configuration: a file, or a directory of the files.
+    "k3s-config-writable",
+    Level.WARNING,
+    explanation="""A user other than root can change K3s' configuration: a file, or a directory of the files.
 
     K3s runs as root with these options, so this user controls the node. `assess` has the same rule in its controls
     k3s-config-directory-access, k3s-config-access and k3s-config-drop-ins-access. A waiver with the ID of the control
     accepts the access.
     """,
-        remediation="run the commands of the report, so that only root can write",
-    )
+    remediation="run the commands of the report, so that only root can write",
 )
 
 NOT_RECORDED = register(
-    FindingKind(
-        "hardening-not-recorded",
-        Level.WARNING,
-        explanation="""revert has nothing to undo: the journal has no run, but K3s' drop-in of k3s-harden exists.
+    "hardening-not-recorded",
+    Level.WARNING,
+    explanation="""revert has nothing to undo: the journal has no run, but K3s' drop-in of k3s-harden exists.
 
     The journal was deleted, or another program copied the drop-in to this host. The hardening stays.
     """,
-        remediation="restore /var/lib/k3s-harden/journal from a backup, or remove the hardening by hand",
-    )
+    remediation="restore /var/lib/k3s-harden/journal from a backup, or remove the hardening by hand",
 )
 
 
 BREAKS_AT_ONCE = register(
-    FindingKind(
-        "breaks-at-once",
-        Level.ERROR,
-        explanation="""An object of the running cluster breaks as soon as apply writes its files, so apply did nothing.
+    "breaks-at-once",
+    Level.ERROR,
+    explanation="""An object of the running cluster breaks as soon as apply writes its files, so apply did nothing.
 
     Only the first run on a server where K3s runs asks the API server. `k3s-harden impact` shows all objects, also those
     that break later.
     """,
-        remediation="admit its traffic by `network-policies.allow`, postpone it by `stages`, or pass --accept-impact",
-        blocks_gate=_NOTHING_CHANGED,
-        prevents_start=_NOTHING_CHANGED,
-    )
+    remediation="admit its traffic by `network-policies.allow`, postpone it by `stages`, or pass --accept-impact",
+    blocks_gate=_NOTHING_CHANGED,
+    prevents_start=_NOTHING_CHANGED,
 )
 
 IMPACT_UNKNOWN = register(
-    FindingKind(
-        "impact-unknown",
-        Level.ERROR,
-        explanation="""The API server did not answer, so it is not known what breaks, and apply did nothing.
+    "impact-unknown",
+    Level.ERROR,
+    explanation="""The API server did not answer, so it is not known what breaks, and apply did nothing.
 
     Only the first run on a server where K3s runs asks the API server, for ten seconds at most.
     """,
-        remediation="find out why the API server does not answer, or pass --accept-impact",
-        blocks_gate=_NOTHING_CHANGED,
-        prevents_start=_NOTHING_CHANGED,
-    )
+    remediation="find out why the API server does not answer, or pass --accept-impact",
+    blocks_gate=_NOTHING_CHANGED,
+    prevents_start=_NOTHING_CHANGED,
 )
 
 _MOST_NAMED = 20
@@ -154,17 +138,15 @@ def impact_unknown(error: HardenError) -> Finding:
 
 
 GATE_NOT_ENFORCED = register(
-    FindingKind(
-        "gate-not-enforced",
-        Level.ERROR,
-        explanation="""install did nothing, because K3s has run on this host and apply has never hardened it.
+    "gate-not-enforced",
+    Level.ERROR,
+    explanation="""install did nothing, because K3s has run on this host and apply has never hardened it.
 
     The gate would harden the host at K3s' next start, and break workloads without a warning.
     """,
-        remediation="run `sudo k3s-harden apply` first, or `sudo k3s-harden install --enforce`",
-        blocks_gate=_NOTHING_CHANGED,
-        prevents_start=_NOTHING_CHANGED,
-    )
+    remediation="run `sudo k3s-harden apply` first, or `sudo k3s-harden install --enforce`",
+    blocks_gate=_NOTHING_CHANGED,
+    prevents_start=_NOTHING_CHANGED,
 )
 
 

@@ -187,13 +187,21 @@ def finding(
 
     def declare(detect: Detector) -> Detector:
         name = detect.__name__.replace("_", "-")
-        register(FindingKind(name, level, detect.__doc__ or "", remediation, blocks_gate, prevents_start, detect))
+        register(name, level, detect.__doc__ or "", remediation, blocks_gate, prevents_start, detect)
         return detect
 
     return declare
 
 
-def register(kind: FindingKind) -> FindingKind:
-    """Add a kind of finding that a verb reports, and return it."""
-    KINDS[kind.id] = kind
-    return kind
+def register(  # noqa: PLR0913, PLR0917 - the fields of FindingKind
+    name: str,
+    level: Level,
+    explanation: str,
+    remediation: str,
+    blocks_gate: Property = NO,
+    prevents_start: Property = NO,
+    detect: Detector | None = None,
+) -> FindingKind:
+    """Declare a kind of finding; without a detector a verb reports it."""
+    KINDS[name] = FindingKind(name, level, explanation, remediation, blocks_gate, prevents_start, detect)
+    return KINDS[name]

@@ -33,6 +33,10 @@ class Format(StrEnum):
     OSCAL = "oscal"
     OSCAL_POAM = "oscal-poam"
 
+    def on(self, stream: TextIO) -> Format:
+        """Return the format, which auto selects by the stream."""
+        return self if self is not Format.AUTO else Format.TABLE if stream.isatty() else Format.PLAIN
+
 
 REPORT_FORMATS = (Format.AUTO, Format.TABLE, Format.PLAIN, Format.JSON)
 """The formats of a report; an assessment has all."""
@@ -70,8 +74,7 @@ def present(
         findings = (finding._replace(remediation=addressed(finding.remediation, called)) for finding in report.findings)
         steps = next_steps.addressed_steps(report.next_steps, called)
         report = replace(report, findings=tuple(findings), next_steps=steps)
-    if output_format is Format.AUTO:
-        output_format = Format.TABLE if stream.isatty() else Format.PLAIN
+    output_format = output_format.on(stream)
     if output_format is Format.JSON:
         from agent.cli.present.json_report import report_json
 

@@ -48,7 +48,7 @@ def present_fleet(
             from agent.cli.present.fleet_html import fleet_html
 
             text = fleet_html(fleet, shown)
-        elif output_format is Format.TABLE or (output_format is Format.AUTO and stream.isatty()):
+        elif output_format.on(stream) is Format.TABLE:
             from rich.console import Console
 
             text = "\n".join(_table(fleet, shown, Console(file=stream).width)) + "\n"

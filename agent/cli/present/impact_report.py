@@ -24,7 +24,7 @@ def present_impact(impact: Impact, output_format: Format, verbosity: Verbosity, 
     """Write the impact to `stream`. Texts of the cluster are escaped, and secrets in them are replaced."""
     if output_format is Format.JSON:
         stream.write(_as_json(impact))
-    elif output_format is Format.TABLE or (output_format is Format.AUTO and stream.isatty()):
+    elif output_format.on(stream) is Format.TABLE:
         from agent.cli.present.table import write_captured
 
         write_captured(stream, lambda console: _print(console, impact, verbosity))

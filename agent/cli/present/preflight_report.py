@@ -39,8 +39,7 @@ def present_preflight(
     )
     steps = next_steps.addressed_steps(result.next_steps, called)
     result = result._replace(problems=shown, next_steps=steps)
-    if output_format is Format.AUTO:
-        output_format = Format.TABLE if stream.isatty() else Format.PLAIN
+    output_format = output_format.on(stream)
     if output_format is Format.JSON:
         stream.write(_as_json(result))
     elif output_format is Format.TABLE:

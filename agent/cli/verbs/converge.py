@@ -10,6 +10,7 @@ from agent.base.model import Absent, File, OwnCommand, Sysctl
 from agent.base.report import GATE_VERB, Item, ItemStatus, Report, no_progress
 from agent.base.value import replace
 from agent.cli.verbs import first_apply
+from agent.findings import after_run
 from agent.findings.gate_observation import OBSERVING
 from agent.harden.changes import last_run
 from agent.harden.changes.gate_observation import end_observation, observes_since
@@ -239,7 +240,7 @@ def _released(report: Report, host: Host, situation: Situation) -> Report:
     last_run.write_last_run(host, situation.to_record)
     try:
         end_observation(host)
-        started = findings.after_release(end_exceptions(host))
+        started = after_run.after_release(end_exceptions(host))
     except HostError:  # such as a read-only /run: the pause then ends by itself
         return report
     ended = {*ENDED_BY_A_COMPLIANT_RUN, *OBSERVING}

@@ -7,7 +7,6 @@ from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent import findings
 from agent.base.errors import HardenError, HostError, UnsupportedHostError, UsageError
 from agent.base.host import LOCK
 from agent.base.host.systemd import OLDEST_SYSTEMD, Systemd
@@ -29,6 +28,7 @@ from agent.cli.verbs.installation import (
     require_name_for_units,
 )
 from agent.cli.verbs.publish import withdraw
+from agent.findings import after_run
 from agent.harden.changes.execute import carry_out, refused
 from agent.harden.changes.gate_observation import end_observation, is_unhardened_cluster
 from agent.harden.changes.journal import BACKUPS, Journal
@@ -83,7 +83,7 @@ def install(host: Host, installation: Installation, *, enforce: bool = False) ->
         )
     require_name_for_units(installation.data_dir)
     if not enforce and host.is_live and is_unhardened_cluster(host, installation.data_dir):
-        report = Report(verb="install", writes=True, facts=(), items=(), findings=(findings.not_enforced(),))
+        report = Report(verb="install", writes=True, facts=(), items=(), findings=(after_run.not_enforced(),))
         return replace(report, next_steps=_BEFORE_ENFORCING)
     resources = installed_files(installation)
     in_place = {file.path for file in resources}
@@ -135,7 +135,7 @@ def uninstall(host: Host, installation: Installation) -> Report:
     # The units of a package continue to publish.
     node, steps = ([], ()) if installation.packaged else _withdrawn(host)
     report = _report("uninstall", [*items, *removed, *node], [], left, installation)
-    report = replace(report, findings=findings.after_uninstall(left))
+    report = replace(report, findings=after_run.after_uninstall(left))
     return replace(report, next_steps=(*steps, *next_steps.steps_after_uninstall(report, installation.k3s)))
 
 

@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent import findings
 from agent.base.errors import HardenError
 from agent.base.model import Absent, Directory, File
 from agent.base.report import Fact, Item, ItemStatus, Report
@@ -14,7 +13,7 @@ from agent.base.value import replace
 from agent.base.yaml_reader import read_documents
 from agent.cli.advice import next_steps
 from agent.cli.verbs.k3s_state import configured_k3s
-from agent.findings import LeftInCluster
+from agent.findings import after_run
 from agent.findings.manifests import unpacked_objects
 from agent.harden.changes.execute import carry_out_all, refused
 from agent.harden.changes.journal import Journal
@@ -104,17 +103,17 @@ def revert(host: Host, *, last: bool, force: bool) -> Report:
 
         came_back = site_policies.restore(host, k3s.data_dir) if are_removed else site_policies.not_restored(host)
         items = (*items, *came_back)
-    found = findings.after_revert(
+    found = after_run.after_revert(
         undone,
         gates,
         k3s_runs=runs_k3s,
-        left=LeftInCluster(objects if is_lost else (), _changed_accounts(host, k3s))
+        left=after_run.LeftInCluster(objects if is_lost else (), _changed_accounts(host, k3s))
         if has_started
-        else LeftInCluster(),
+        else after_run.LeftInCluster(),
         settings=k3s.settings,
     )
     if not runs and host.tree.exists(k3s.dropin):
-        found = (*found, findings.without_runs(k3s.dropin))
+        found = (*found, after_run.without_runs(k3s.dropin))
     evidence = (Fact("runs", f"{len(runs) or 'no'} run{'' if len(runs) == 1 else 's'} to undo", "the journal"),)
     report = Report(verb="revert", writes=True, facts=evidence, items=items, findings=found)
     return replace(report, next_steps=next_steps.steps_after_revert(report, k3s.state, last=last))

@@ -21,8 +21,7 @@ def present_assessment(
     aws: AwsAccount | None = None,
 ) -> None:
     """Write the assessment to `stream`; characters that its encoding lacks are replaced."""
-    if output_format is Format.AUTO:
-        output_format = Format.TABLE if stream.isatty() else Format.PLAIN
+    output_format = output_format.on(stream)
     if output_format is Format.TABLE:
         from agent.cli.present.assessments.common import cleaned
         from agent.cli.present.assessments.table import assessment_table
