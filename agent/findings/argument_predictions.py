@@ -10,7 +10,7 @@ from agent.base.yaml_reader import BoundsError
 from agent.findings.registry import Problem, correction, edit_of_k3s_config
 from agent.harden.node.arguments.components import not_run
 from agent.k3s.components import tables
-from agent.k3s.components.rejection import Cause
+from agent.k3s.components.arguments import Cause
 from agent.k3s.go_values import FALSE
 from agent.k3s.redaction import HIDDEN
 

@@ -12,6 +12,7 @@ from agent.findings.registry import Problem, finding, instruction, is_managed, m
 from agent.harden.desired.dropin_options import AUDIT_POLICY_ARGUMENT
 from agent.harden.guide.files import ADMISSION_POLICIES_APPLY, POD_SECURITY_ADMISSION
 from agent.harden.plan.plan import WITH_VERSION
+from agent.k3s.components.arguments import Cause
 from agent.k3s.config import component_argument
 from agent.k3s.options import (
     AGENT_KEYS,
@@ -43,6 +44,14 @@ def _has_arguments(situation: Situation) -> bool:
     return not situation.k3s_files.kubelet.are_default or any(key in values for key in _KEYS)
 
 
+def _predicted(situation: Situation, cause: str) -> Iterator[Problem]:
+    """Yield the predictions about arguments that have a cause."""
+    if _has_arguments(situation):
+        from agent.findings.argument_predictions import problems
+
+        yield from problems(situation, cause)
+
+
 def _names_own_file(situation: Situation, option: str) -> bool:
     """Return whether an argument names a file that k3s-harden does not write."""
     files = [named.path for named in situation.k3s_files.named_paths if named.option == option]
@@ -61,11 +70,7 @@ def component_argument_unknown(situation: Situation) -> Iterator[Problem]:
     It is misspelt, or a newer version has removed it. The tables are for Kubernetes 1.34 to 1.37, from the programs'
     own --help.
     """
-    if _has_arguments(situation):
-        from agent.findings.argument_predictions import problems
-        from agent.k3s.components.rejection import Cause
-
-        yield from problems(situation, Cause.UNKNOWN_ARGUMENT)
+    return _predicted(situation, Cause.UNKNOWN_ARGUMENT)
 
 
 @finding(Level.WARNING, remediation="write the name with hyphens; then restart K3s")
@@ -76,20 +81,16 @@ def component_argument_underscored(situation: Situation) -> Iterator[Problem]:
     cli/run.go). K3s runs the commands of the components without that function (k3s, pkg/executor/embed/embed.go), and
     they exit at the name.
     """
+    from agent.k3s.components.tables import OF_KLOG
+
     config = situation.facts.operator_config
     for component in Component:
         for text, location, _ in config.items(component.config_key) if component is not Component.KUBELET else ():
             spelling = component_argument(text).spelling
             name = spelling.replace("_", "-")
-            if name != spelling and not (component is Component.KUBE_PROXY and _is_of_klog(name)):
+            if name != spelling and not (component is Component.KUBE_PROXY and name in OF_KLOG):
                 message = f"K3s may exit: {component} in K3s reads `{shown(spelling)}` as an unknown argument"
                 yield misconfigured(message, f"write `{shown(name)}`", location, shown(spelling), shown(name))
-
-
-def _is_of_klog(name: str) -> bool:
-    from agent.k3s.components.tables import OF_KLOG
-
-    return name in OF_KLOG
 
 
 @finding(
@@ -104,11 +105,7 @@ def component_argument_invalid(situation: Situation) -> Iterator[Problem]:
     The value has the wrong type, is outside a range or an enumeration, or contradicts another argument. Only the last
     value of most arguments counts, but the component parses all of them.
     """
-    if _has_arguments(situation):
-        from agent.findings.argument_predictions import problems
-        from agent.k3s.components.rejection import Cause
-
-        yield from problems(situation, Cause.INVALID_VALUE)
+    return _predicted(situation, Cause.INVALID_VALUE)
 
 
 @finding(
@@ -122,11 +119,7 @@ def feature_gate_invalid(situation: Situation) -> Iterator[Problem]:
 
     Kubernetes removes a gate some versions after its feature is complete. A gate can also need another gate.
     """
-    if _has_arguments(situation):
-        from agent.findings.argument_predictions import problems
-        from agent.k3s.components.rejection import Cause
-
-        yield from problems(situation, Cause.FEATURE_GATE)
+    return _predicted(situation, Cause.FEATURE_GATE)
 
 
 @finding(

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from agent.base.model import Component
 from agent.k3s.components import tables, values
-from agent.k3s.components.controllers import SIGNER, runs
 from agent.k3s.components.names import is_label_value, is_qualified_name
-from agent.k3s.components.words import SIGNALS
+from agent.k3s.components.relations import controller_runs
+from agent.k3s.components.syntaxes import SIGNALS
 from agent.k3s.go_values import FALSE, TRUE
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     _IrregularRule = Callable[[ParsedArguments], Iterator[Rejection]]
 
+_SIGNER = ("certificatesigningrequest-signing-controller", "csrsigning")
+"""The names of the controller that signs certificates."""
 _SIGNERS = ("kube-apiserver-client", "kubelet-client", "kubelet-serving", "legacy-unknown")
 _SIGNING = tuple([(f"cluster-signing-{name}-cert-file", f"cluster-signing-{name}-key-file") for name in _SIGNERS])
 _SERVING = ("tls-cert-file", "tls-private-key-file")
@@ -39,7 +41,7 @@ def _half_of_a_pair(arguments: ParsedArguments) -> Iterator[Rejection]:
         for name, other in (pair, pair[::-1]):
             path = str(arguments.value(name)) if name in arguments.given else ""
             is_own = any(part in path for part in _CERTIFICATES_OF_K3S)
-            is_read = pair not in _SIGNING or runs(arguments.words("controllers"), *SIGNER)
+            is_read = pair not in _SIGNING or controller_runs(arguments.words("controllers"), *_SIGNER)
             if path and other not in arguments.given and is_read and not is_own:
                 message = f"rejects {name} beside K3s' own {other}, which does not match"
                 yield arguments.rejection(name, message, "both or neither", "crypto/tls, X509KeyPair")

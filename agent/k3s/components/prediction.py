@@ -13,10 +13,10 @@ from agent.base.model import Component
 from agent.base.report import Prediction
 from agent.base.value import replace
 from agent.k3s.components import gates, tables
-from agent.k3s.components.arguments import GivenBy
+from agent.k3s.components.arguments import Cause, GivenBy
 from agent.k3s.components.files.field_table import kind_of_value
 from agent.k3s.components.gates import FEATURE_GATES, GateSetting
-from agent.k3s.components.rejection import Cause, ParsedArguments, Rejection
+from agent.k3s.components.rejection import ParsedArguments, Rejection
 from agent.k3s.components.values import combined, parse
 from agent.k3s.go_values import InvalidValueError
 from agent.k3s.spelling import Spelling

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.k3s.components.controllers import runs
 from agent.k3s.components.syntaxes import syntax
 from agent.k3s.components.values import Pairs
 from agent.k3s.go_values import duration
@@ -75,12 +74,23 @@ def holds(term: str, values: Values) -> bool:
     name, has_words, text = term.partition("=")
     value = values.value(name)
     if name == "controllers":
-        return runs(value if isinstance(value, tuple) else (), *text.split("|"))
+        return controller_runs(value if isinstance(value, tuple) else (), *text.split("|"))
     if text == "*":
         return value is not None
     if has_words:
         return _is_one_of(value, text.split("|"))
     return value is not None and (value > 0 if isinstance(value, (int, float)) else bool(value))
+
+
+def controller_runs(words: tuple[str, ...], *names: str) -> bool:
+    """Return whether `controllers` lets a controller with these names run, for one that is on by default.
+
+    A controller has an older name besides its name (controller-manager/app/helper.go, IsControllerEnabled).
+    """
+    if not words:
+        return True  # K3s passes `*`
+    chosen = next((word for word in words if word.removeprefix("-") in names), "")
+    return not chosen.startswith("-") if chosen else "*" in words
 
 
 def _is_one_of(value: Parsed | None, words: list[str]) -> bool:

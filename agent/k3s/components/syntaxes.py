@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.base import package_data
 from agent.k3s.components import values
 from agent.k3s.components.names import is_label, is_label_value, is_qualified_name, is_subdomain
-from agent.k3s.components.words import CONTROLLERS, LABELS, SIGNALS, SUITES
 from agent.k3s.go_values import accepted, duration, number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+
+_WORDS = {kind: frozenset(words.split()) for kind, words in package_data.rows("k3s", "components", "words.tsv")}
+SUITES, CONTROLLERS, SIGNALS, LABELS = (
+    _WORDS[kind] for kind in ("cipher suite", "controller", "eviction signal", "label")
+)
+"""Words that components accept."""
 
 
 class Syntax(NamedTuple):

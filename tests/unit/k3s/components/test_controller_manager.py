@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.base.model import Component
-from agent.k3s.components.controllers import runs
 from agent.k3s.components.files.file_rules import FileContext
 from agent.k3s.components.files.named_files import rejected_content
 from agent.k3s.components.prediction import rejected_arguments
+from agent.k3s.components.relations import controller_runs
 from tests.arguments import effective
 
 if TYPE_CHECKING:
@@ -101,4 +101,4 @@ def test_other_values_at_which_a_controller_fails() -> None:
 )
 def test_the_first_word_about_a_controller_counts(words: tuple[str, ...], *, expected: bool) -> None:
     """Without a word about it, a controller runs if there is `*`."""
-    assert runs(words, "a", "b") is expected
+    assert controller_runs(words, "a", "b") is expected
