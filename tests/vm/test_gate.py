@@ -35,6 +35,12 @@ def _assert_stays_down(node: Node, case: str, service: str = SERVER) -> None:
     assert len(node.starts()) == starts, case
 
 
+def _shorten_the_pause(node: Node) -> None:
+    """Let attempts follow within seconds. Without it, each test here waits for a minute."""
+    dropin = f"$(systemctl show --property=DropInPaths --value {SERVER} | tr ' ' '\\n' | grep zzz-k3s-harden)"
+    node.run(f"sed -i s/seconds=55/seconds=1/ {dropin}; systemctl daemon-reload")
+
+
 # --- 1: K3s never starts on a host that is not hardened ---
 
 
@@ -134,6 +140,7 @@ MAY_RUN = {"read-only /tmp"}
 @pytest.mark.parametrize("name", CANNOT_RUN)
 def test_1_and_2_a_gate_that_cannot_run_blocks_k3s_until_it_can(node: Node, name: str) -> None:
     """An earlier success of the gate is ignored. After the cause is removed K3s starts without a command."""
+    _shorten_the_pause(node)
     node.systemctl("start", SERVER)
     node.systemctl("start", GATE)
     node.run(CANNOT_RUN[name].do)
@@ -192,11 +199,14 @@ def _id(unit: str, name: str) -> str:
 
 
 _HELD_BEFORE = _DROPIN.format("'[Service]' 'ExecStartPre=/bin/sleep 60'")
+_NOT_HELD = f"{_NO_DROPIN}; pkill -x -f '/bin/sleep 60' || true"
 STAGES = {
     "the shell that waits for the gate": Stage(
-        _HELD_BEFORE, _id(SERVER, "ControlPID"), is_reached=_id(GATE, "ControlPID")
+        _HELD_BEFORE, _id(SERVER, "ControlPID"), _NOT_HELD, is_reached=_id(GATE, "ControlPID")
     ),
-    "systemctl that waits for the gate": Stage(_HELD_BEFORE, "pgrep -x systemctl", is_reached=_id(GATE, "ControlPID")),
+    "systemctl that waits for the gate": Stage(
+        _HELD_BEFORE, "pgrep -x systemctl", _NOT_HELD, is_reached=_id(GATE, "ControlPID")
+    ),
     "a child of systemd before it executes the program": Stage(
         "mkfifo /root/fifo; " + _DROPIN.format("'[Service]' StandardInput=file:/root/fifo"),
         _id(GATE, "MainPID"),
@@ -219,6 +229,7 @@ STAGES = {
 def test_1_and_2_a_process_killed_at_any_stage_blocks_only_that_start(node: Node, name: str) -> None:
     """The stages are those of the gate's unit and of the drop-in. The next automatic attempt starts K3s."""
     stage = STAGES[name]
+    _shorten_the_pause(node)
     node.run(stage.hold)
     node.systemctl("start", "--no-block", SERVER)
     node.wait_until(f"test $({stage.is_reached or stage.victim}) -gt 0 2>/dev/null")

@@ -27,10 +27,12 @@ test -z "$SYSTEMD_OFFLINE" || exit 0
 case "$*" in
     start*) . {place}/gate ;;
     show*SuccessExitStatus*) /bin/cat {place}/statuses ;;
-    show*=ConditionResult*) echo $(/bin/cat {place}/condition) ;;
-    show*=ActiveState*) echo $(/bin/cat {place}/active) ;;
-    show*=SubState*) echo $(/bin/cat {place}/state) ;;
-    show*=ExecMainStatus*) echo $(/bin/cat {place}/status) ;;
+    show*=ActiveState*) echo ActiveState=$(/bin/cat {place}/active) ;;
+    show*=ConditionResult,SubState,ExecMainStatus*)
+        echo ExecMainStatus=$(/bin/cat {place}/status)
+        echo ConditionResult=$(/bin/cat {place}/condition)
+        echo SubState=$(/bin/cat {place}/state)
+        ;;
 esac
 """
 RAN = "echo yes >{place}/condition; echo dead >{place}/state; echo 0 >{place}/status"
