@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import zip_longest
 from pathlib import PurePosixPath
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -191,25 +192,16 @@ def template_difference(path: PurePosixPath, text: str) -> Difference | None:
 
 def dropin_difference(path: PurePosixPath, text: str) -> Difference | None:
     """Return how the drop-in of a service differs from those of this version, which has one for each role."""
-    found = []
-    for service in ("k3s.service", "k3s-agent.service"):
-        expected = unit_content(f"{service}.d/{DROPIN}", PACKAGED_PROGRAM, DEFAULT_DATA_DIR).decode()
-        difference = first_difference(path, text, expected)
-        if difference is None:
-            return None
-        found.append(difference)
-    return max(found, key=lambda difference: difference.location.line)
+    names = (f"{service}.service.d/{DROPIN}" for service in ("k3s", "k3s-agent"))
+    contents = (unit_content(name, PACKAGED_PROGRAM, DEFAULT_DATA_DIR).decode() for name in names)
+    found = [first_difference(path, text, content) for content in contents]
+    return None if None in found else max(filter(None, found), key=lambda difference: difference.location.line)
 
 
 def first_difference(path: PurePosixPath, text: str, expected: str) -> Difference | None:
     """Return the first line in which a file of the gate differs from the expected text."""
-    if text == expected:
-        return None
-    here, there = text.split("\n"), expected.split("\n")
-    common = min(len(here), len(there))
-    line = next((number for number in range(common) if here[number] != there[number]), common)
-    return Difference(
-        Location(path, min(line + 1, len(here))),
-        there[line] if line < len(there) else "",
-        here[line] if line < len(here) else "",
-    )
+    last = text.count("\n") + 1
+    for line, (found, there) in enumerate(zip_longest(text.split("\n"), expected.split("\n")), 1):
+        if found != there:
+            return Difference(Location(path, min(line, last)), there or "", found or "")
+    return None
