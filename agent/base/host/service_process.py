@@ -34,6 +34,8 @@ class ServiceProcess(Value, not_compared=("opened", "root", "tree", "host")):
     tree: Tree
     """The files below its root directory, with its mounts. Symlinks are resolved there."""
     host: Host
+    apart: tuple[PurePosixPath, ...] = ()
+    """Directories in which K3s sees other files than this process, which prepares its start."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -47,11 +49,13 @@ class ServiceProcess(Value, not_compared=("opened", "root", "tree", "host")):
         return None
 
     def on_host(self, path: PurePosixPath) -> PurePosixPath | None:
-        """Return the path at which this host has the file that the process sees at a path; None if it has none."""
+        """Return the path at which this host has the file that K3s sees at a path; None if it has none."""
         absolute = self.absolute(path)
         if absolute is None:
             return None
         real = self.tree.real_path(absolute)
+        if any(real.is_relative_to(place) for place in self.apart):
+            return None
         if self._is_same(real, absolute):
             return real if ".." in absolute.parts else absolute
         return next((place for place in self._places(real) if self._is_same(real, place)), None)

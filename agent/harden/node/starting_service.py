@@ -38,22 +38,6 @@ _COMPARED = ("ControlPID", "ExecStartEx", "ExecStartPreEx", "InvocationID", "Sub
 _AGAIN = "systemd starts K3s again within seconds, and with it the gate"
 
 
-class FilesOfProcess(Value):
-    """The files of the host as a process of the service sees them, which starts K3s or prepares its start."""
-
-    process: ServiceProcess
-    apart: tuple[PurePosixPath, ...] = ()
-    """Directories in which K3s sees other files than this process."""
-
-    def on_host(self, path: PurePosixPath) -> PurePosixPath | None:
-        """Return the path on the host of a file that K3s sees at a path; None if the host does not have it."""
-        absolute = self.process.absolute(path)
-        real = absolute and self.process.tree.real_path(absolute)
-        if real is None or any(real.is_relative_to(place) for place in self.apart):
-            return None
-        return self.process.on_host(path)
-
-
 class StartingService(Value):
     """A service whose start waits for this gate."""
 
@@ -129,8 +113,8 @@ def _started_by_systemd(host: Host, unit: str) -> StartingService | None:
     path = PurePosixPath(found["FragmentPath"]).with_name(found["Id"])
     settings, located = settings_of_commands(host, path, found, [])
     variables = dict(assigned(located(process.variables)))
-    files = FilesOfProcess(process, tuple(_apart(process, found)))
-    service = started_service(path, replace(settings, files=files), variables, partial(is_program, process.tree))
+    settings = replace(settings, files=replace(process, apart=tuple(_apart(process, found))))
+    service = started_service(path, settings, variables, partial(is_program, process.tree))
     return StartingService(unit.removesuffix(".service"), process, {name: found[name] for name in _COMPARED}, service)
 
 
@@ -155,7 +139,7 @@ def _started_by_openrc(host: Host, name: str) -> StartingService | None:
             words = tuple(Word(word, Location(path)) for word in process.words[3:])
             variables = {key: Word(value, Location(path)) for key, value in process.environment.items()}
             commands = (Command(words, has_variables=False),) if words else ()
-            settings = ServiceSettings(commands, files=FilesOfProcess(process))
+            settings = ServiceSettings(commands, files=process)
             found = started_service(path, settings, variables, partial(is_program, process.tree))
             return StartingService(name, process, {}, found)
     return None
