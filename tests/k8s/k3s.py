@@ -179,6 +179,10 @@ class Server:
         for name, process in self._processes.items():
             if process.poll() is not None:
                 last = "\n".join((LOGS / f"{name}.log").read_text(errors="replace").splitlines()[-5:])
+                if name == KUBELET and "server is not initialized yet" in last:
+                    # K3s waits until containerd has read its state, which takes longer the more pods it had.
+                    self._start(KUBELET)
+                    return
                 raise ComponentError(f"{name} exited: {process.returncode}\n{last}")
 
 
