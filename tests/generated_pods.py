@@ -30,7 +30,6 @@ _SYSCTLS = _words(
     " net/ipv4/tcp_syncookies fs.mqueue.msg_max"
 )
 _TYPES = ("container_t", "container_init_t", "container_kvm_t", "container_engine_t", "spc_t", "Container_t", "")
-_CLAIM = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
 _VOLUMES: list[Json] = [
     {"emptyDir": {}},
     {"emptyDir": {"medium": "Memory"}},

@@ -29,7 +29,6 @@ PASSED = {"leader-elect": "true", "cluster-cidr": "10.42.0.0/16"}
 """What the components of these tests get besides the defaults in the table, which have kine or etcd without TLS."""
 REPEATED = "\n"
 """Between the values of an argument that is given several times."""
-KUBELET_KIND = "KubeletConfiguration"
 KUBECONFIG = "/var/lib/rancher/k3s/server/cred/admin.kubeconfig"
 CERTIFICATE = "/var/lib/rancher/k3s/server/tls/client-ca.crt"
 
