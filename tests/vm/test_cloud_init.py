@@ -38,8 +38,11 @@ bootcmd:
 """
 
 
-def _rendered(directory: Path, program: Path, *words: str) -> str:
-    """Return the output of the README's command with more options, for a program on the seed disk."""
+def _rendered(directory: Path, program: Path, *words: str, installer: str = "https://get.k3s.io") -> str:
+    """Return the output of the README's command with more options, for a program on the seed disk.
+
+    The default installer is replaced by the one on the disk.
+    """
     environment = {
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
         "URL": f"file://{_SEED}/{program.name}",
@@ -48,7 +51,7 @@ def _rendered(directory: Path, program: Path, *words: str) -> str:
     command = commands("At first boot").replace(" >user-data", f" {shlex.join(words)} >user-data")
     subprocess.run(("/bin/sh", "-c", command), cwd=directory, env=environment, check=True)
     text = (directory / "user-data").read_text()
-    assert text.count("https://get.k3s.io") == 1
+    assert installer in text
     return text.replace("https://get.k3s.io", f"file://{_SEED}/install.sh")
 
 
@@ -189,6 +192,39 @@ def test_a_failure_in_any_step_is_reported_and_k3s_does_not_run(
     _assert_fails(node, packages, tmp_path, _FAILURES[failure])
     assert node.run("pgrep --exact k3s-server", check=False).code == 1
     assert node.starts() == []
+
+
+def test_downloads_come_through_a_proxy_that_starts_late(
+    new_node: Callable[..., Node], packages: Packages, tmp_path: Path
+) -> None:
+    """A refused connection is tried again. The installer gets the mirror, and the proxy with its exceptions."""
+    site, port = "http://files.example", 3128
+    installer = stand_in_files()["install.sh"].replace(b"set -e\n", b"set -e\nenv >/run/of-the-installer\n", 1)
+    user_data = _rendered(
+        tmp_path, packages.single_file,
+        *("--url", f"{site}/{packages.single_file.name}", "--installer-url", f"{site}/install.sh"),
+        *("--installer-sha256", hashlib.sha256(installer).hexdigest(), "--proxy", f"http://127.0.0.1:{port}"),
+        *("--k3s-version", "v1.34.2+k3s1", "--k3s-mirror", "https://mirror.example/k3s"),
+        installer=site,
+    )  # fmt: skip
+    # A proxy is asked for the whole URL, which http.server takes for a path. This one starts after the first attempt.
+    late = f"until pgrep -f [k]3s-harden-bootstrap; do sleep 1; done; sleep 4; exec python3 -m http.server {port}"
+    proxy = (
+        f"mkdir -p /run/proxy/http: && ln -s {_SEED} /run/proxy/http:/files.example &&"
+        f" systemd-run --no-block --working-directory=/run/proxy sh -c '{late}'"
+    )
+    seed = _seed(tmp_path, packages.single_file, user_data, f"{_VENDOR_DATA}  - {proxy!r}\n")
+    (seed / "install.sh").write_bytes(installer)
+    node = new_node("fresh")
+    node.boot(seed=seed)
+    assert "status: done" in node.run("cloud-init status --long --wait", check=False, timeout=400).out, node.read(
+        "/var/log/cloud-init-output.log"
+    )
+    node.wait_until_up()
+    passed = dict(line.split("=", 1) for line in node.read("/run/of-the-installer").splitlines())
+    assert passed["GITHUB_URL"] == "https://mirror.example/k3s"
+    assert passed["HTTPS_PROXY"] == passed["http_proxy"] == f"http://127.0.0.1:{port}"
+    assert "10.0.0.0/8" in passed["NO_PROXY"]
 
 
 def test_a_failed_check_after_the_start_is_reported_and_k3s_runs(
