@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -140,32 +143,53 @@ def test_the_same_commit_gives_the_same_bytes(bundle: Bundle, tmp_path: Path) ->
         assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes()
 
 
-@pytest.mark.own_kernel
-def test_k3s_waits_for_an_extension_that_is_merged_late(host: Node, bundle: Bundle) -> None:
-    """The gate is in /etc: without the extension K3s is blocked, and after its merge K3s starts by itself.
+def put_ignition(host: Node, extension: Path) -> None:
+    """Write the files of `render ignition` for this extension, and enable the units, as Ignition does."""
+    digest = hashlib.sha256(extension.read_bytes()).hexdigest()
+    words = ("--role", "server", "--url", f"https://files.example/{extension.name}", "--sha256", digest)
+    render = (sys.executable, "-m", "agent", "render", "ignition", *words)
+    document = json.loads(subprocess.run(render, cwd=CHECKOUT, capture_output=True, check=True).stdout)
+    for file in document["storage"]["files"]:
+        source, is_extension = file["contents"]["source"], "verification" in file["contents"]
+        data = extension.read_bytes() if is_extension else base64.b64decode(source.partition(",")[2])
+        host.put(file["path"], data, f"{file['mode']:04o}")
+    host.run("systemctl daemon-reload")
+    for unit in document["systemd"]["units"]:
+        host.systemctl("enable", "--now", unit["name"])
 
-    The removal leaves nothing.
+
+@pytest.mark.own_kernel
+def test_the_gate_of_ignition_is_not_lost_with_another_usr(host: Node, bundle: Bundle) -> None:
+    """It is in /etc: without the extension K3s is blocked, and after its merge K3s starts by itself.
+
+    The extension is merged into another version of /usr, and into the former one again. The removal leaves nothing.
     """
-    host.put("/var/lib/extensions/k3s-harden.raw", bundle.extension.read_bytes())
-    host.systemctl("enable", "--now", "systemd-sysext.service")
-    host.harden("apply", "--role", "server")
-    host.harden("install")
+    put_ignition(host, bundle.extension)
     host.systemctl("start", SERVER)
     assert (host.gate_runs(), host.starts()[0].kernel) == (1, HARDENED_KERNEL)
     assert "/usr/lib/k3s-harden/bin/k3s-harden gate" in host.unit(GATE)["ExecStart"]
 
+    release = "/usr/lib/os-release"
+    host.run(f"cp {release} /root/former && sed s/^VERSION_ID=.*/VERSION_ID=99/ /root/former >/root/other")
+    for starts, version in ((2, "other"), (3, "former")):
+        host.run(f"systemd-sysext unmerge && mount --bind /root/{version} {release} && systemd-sysext merge")
+        host.systemctl("restart", SERVER)
+        assert [start.kernel for start in host.starts()] == [HARDENED_KERNEL] * starts
+        assert host.gate_runs() == starts
+
     host.systemctl("disable", "systemd-sysext.service")
     host.reboot()
-    assert (host.unit(SERVER)["ActiveState"], len(host.starts())) == ("activating", 1)
+    assert (host.unit(SERVER)["ActiveState"], len(host.starts())) == ("activating", 3)
     host.run("systemd-sysext merge")
     host.wait_until_up()
-    assert host.starts()[1].kernel == HARDENED_KERNEL
+    assert host.starts()[3].kernel == HARDENED_KERNEL
 
     host.harden("uninstall")
     host.harden("revert")
     host.run(
-        "rm -rf /var/lib/extensions/k3s-harden.raw /var/lib/k3s-harden /run/k3s-harden.lock && systemd-sysext refresh"
+        "rm -rf /var/lib/extensions/k3s-harden.raw /var/lib/k3s-harden /etc/k3s-harden /run/k3s-harden.lock"
+        " && systemd-sysext refresh"
     )
     assert host.run(_OURS).out == _ENCRYPTION
     host.systemctl("restart", SERVER)
-    assert len(host.starts()) == 3
+    assert len(host.starts()) == 5
