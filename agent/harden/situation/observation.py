@@ -26,7 +26,7 @@ from agent.harden.guide.files import (
 )
 from agent.harden.guide.k3s_options import PROTECT_KERNEL_DEFAULTS_REQUIRED
 from agent.harden.guide.sysctls import SYSCTLS
-from agent.harden.node import facts, gate, site_files
+from agent.harden.node import facts, gate, openrc, site_files
 from agent.harden.node.gate_exceptions import read_exceptions
 from agent.harden.node.machine import read_machine
 from agent.harden.node.sysctl_files import read_sysctl_files
@@ -123,7 +123,8 @@ def _observe(
     sysctl_files = read_sysctl_files(host, unreadable)
     files = k3s_files.read_k3s_files(host.tree, settings, host_facts, unreadable)
     # A gate for which K3s waits is in effect. systemd's answers about it would take as long as the rest.
-    found_gate = gate.detect_gate(host) if request.start is None else gate.Gate(read_exceptions(host))
+    in_effect = gate.Gate(read_exceptions(host), is_openrc=openrc.starts_services(host)) if request.start else None
+    found_gate = in_effect or gate.detect_gate(host)
     unreadable += (*files.manifests.unreadable, *found_gate.unread)
     day = run_record.day_to_record(last, today, waivers, for_gate=request.for_gate)
     return Situation(

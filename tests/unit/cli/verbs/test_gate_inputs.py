@@ -21,8 +21,11 @@ from agent.base.report import ItemStatus
 from agent.base.value import replace
 from agent.cli.verbs import converge
 from agent.cli.verbs.preflight import preflight
+from agent.findings import collect_findings
+from agent.harden.node.starting_service import StartingService
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
+from agent.harden.situation.observation import observe_situation
 from tests.fake import Clock, Programs, fake_host
 
 if TYPE_CHECKING:
@@ -385,6 +388,18 @@ def test_an_upgrade_keeps_the_configuration_of_a_service_that_is_not_followed_an
     node.put(unit, f"[Service]\n{NOT_FOLLOWED[kind]}\n".replace("server", f"{role} --debug"))
     with pytest.raises(UsageError) if role == "agent" else nullcontext():
         assert only(node.run("gate"), "k3s-config-unknown").blocks_gate
+
+
+def test_a_gate_that_blocks_again_under_openrc_names_the_log_of_the_service(node: Node) -> None:
+    """It reads nothing else about itself: a gate for which K3s waits is in effect."""
+    (node.root / "etc/systemd/system/k3s.service").unlink()
+    for path in ("run/openrc/softlevel", "run/k3s-harden/ungated.k3s"):
+        node.put(path, "")
+    start = StartingService("k3s", None, {}, None)  # type: ignore[arg-type]  # it has ended
+    request = Request(Overrides(role="server"), for_gate=True, service="k3s", start=start)
+    situation = observe_situation(node.host, request)
+    (found,) = (finding for finding in collect_findings(situation) if finding.id == "start-blocked")
+    assert "/var/log/k3s.log" in str(found.remediation)
 
 
 def test_a_damaged_record_is_reported_and_replaced(node: Node) -> None:
