@@ -146,7 +146,7 @@ test-oldest: ## run the tests with the oldest packages that pyproject.toml allow
 # mypy's version in pyproject.toml is newer than the oldest supported Python.
 test-python: $(VENV)/.dev ## run mypy and unit tests on one Python (VENV=.venv-3.9 PYTHON=python3.9)
 	@$(PY) -m mypy --python-version "$$($(PY) -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
-	@$(PYTEST) tests/unit
+	@$(PYTEST) --hypothesis-profile=few tests/unit
 
 release-test: $(VENV)/.dev ## run before a release what CI leaves out; docs/testing.md has the list
 	@set -eu; for suite in bullseye bookworm trixie; do $(MAKE) --no-print-directory vm-test SUITE=$$suite GUESTS=all; \
