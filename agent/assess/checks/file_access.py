@@ -195,23 +195,16 @@ class NoSecretInServices(Check):
         if not with_secrets and others:
             return Answer(ControlStatus.UNKNOWN, UNDETERMINED, reason=not_understood(others[0]))
         if not with_secrets:
-            return Answer(
-                ControlStatus.PASS, "no secret", tuple(Evidence("no secret", Location(unit.path)) for unit in units)
-            )
+            shown = tuple(Evidence("no secret", Location(unit.path)) for unit in units)
+            return Answer(ControlStatus.PASS, "no secret", shown)
         target = node.facts.configuration.path
         steps = [removal(key, value, node.facts) for key, value in with_secrets]
         keys = ", ".join(f"`{key}`" for key in dict.fromkeys(key for key, _ in with_secrets))
-        restrict = ShellCommand(f"sudo chmod 0600 {quote(str(target))}")
-        return Answer(
-            ControlStatus.FAIL,
-            f"secret in `{with_secrets[0][0]}`, which all users can read",
-            tuple(
-                Evidence(f"secret in `{key}`, which all users can read", value.location) for key, value in with_secrets
-            ),
-            unmet=node.unmet(
-                (*steps, Instruction(f"add {keys} with the value to {target}"), restrict), restart=Restart.K3S
-            ),
-        )
+        steps.append(Instruction(f"add {keys} with the value to {target}"))
+        unmet = node.unmet((*steps, ShellCommand(f"sudo chmod 0600 {quote(str(target))}")), restart=Restart.K3S)
+        readable = "secret in `{}`, which all users can read"
+        shown = tuple(Evidence(readable.format(key), value.location) for key, value in with_secrets)
+        return Answer(ControlStatus.FAIL, shown[0].observation, shown, unmet=unmet)
 
     expected = "it contains no secret"
 

@@ -143,11 +143,6 @@ def roles(cluster: Cluster) -> Iterator[RbacRole]:
     yield from cluster.objects[Query.ROLES]
 
 
-def has_wildcard(role: RbacRole) -> bool:
-    """Return whether a rule of the role has `*` as a verb, resource, API group or URL."""
-    return _ALL in role.urls or bool(wildcard_rules(role))
-
-
 def wildcard_rules(role: RbacRole) -> list[RbacRule]:
     """Return the rules of a role that have `*` as a verb, resource or API group."""
     return [rule for rule in role.rules if any(_ALL in part for part in rule[:3])]

@@ -71,7 +71,7 @@ def access(cluster: Cluster, rights: Sequence[RbacRight], node: AssessedNode) ->
                 everybody.append(_observed(holder))
             else:
                 disputes.append(Observed(*_observed(holder)[:2], query=Query.ACCESS_REVIEWS))
-                disputes.append(_denied(review))
+                disputes.append(_answered(review, f"does not allow it to {review}"))
     others = [_observed(holder) for holder in holders if holder.reason or not holder.is_everybody]
     return Access(everybody, others, disputes)
 
@@ -123,7 +123,7 @@ def _unexplained(cluster: Cluster, rights: Sequence[RbacRight]) -> Iterator[Obse
     """Yield what everybody may do by the API server, and by no binding."""
     for review in _about((ALL_OF_THEM,), rights):
         if cluster.reviews.get(review) and not rbac.explanation(cluster, review):
-            yield _allowed(review, _NO_BINDING)
+            yield _answered(review, f"allows it to {review}; {_NO_BINDING}")
 
 
 def _of_others(cluster: Cluster, rights: Sequence[RbacRight]) -> tuple[AccessReview, ...]:
@@ -150,7 +150,8 @@ def _by_reviews(cluster: Cluster, rights: Sequence[RbacRight]) -> Access:
     for review in (*_about(EVERYBODY, rights), *_of_others(cluster, rights), *_confirming(cluster, rights)):
         answer = cluster.reviews.get(review)
         if answer and review.account not in found:
-            found[review.account] = _allowed(review, rbac.explanation(cluster, review) or _NO_BINDING)
+            why = rbac.explanation(cluster, review) or _NO_BINDING
+            found[review.account] = _answered(review, f"allows it to {review}; {why}")
         elif answer is None:
             disputes.append(Observed(str(review.account), f"was not asked about: {review}", query=Query.ACCESS_REVIEWS))
     everybody = [observed for account, observed in found.items() if _is_everybody(account)]
@@ -161,14 +162,8 @@ def _is_everybody(account: ReviewedAccount) -> bool:
     return account in EVERYBODY or not account.user or account.user.endswith(":default")
 
 
-def _allowed(review: AccessReview, why: str) -> Observed:
-    detail = f"the API server allows it to {review}; {why}"
-    return Observed(str(review.account), detail, query=Query.ACCESS_REVIEWS, command=review.command)
-
-
-def _denied(review: AccessReview) -> Observed:
-    detail = f"the API server does not allow it to {review}"
-    return Observed(str(review.account), detail, query=Query.ACCESS_REVIEWS, command=review.command)
+def _answered(review: AccessReview, detail: str) -> Observed:
+    return Observed(str(review.account), f"the API server {detail}", query=Query.ACCESS_REVIEWS, command=review.command)
 
 
 def _observed(holder: RightHolder) -> Observed:

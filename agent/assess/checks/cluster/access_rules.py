@@ -23,14 +23,14 @@ from agent.cluster.kubernetes.rbac import RbacRight
 from agent.cluster.kubernetes.workloads import QUERIES, workloads_to_check
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from agent.assess.checks.answer import Answer
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.assess.checks.cluster.rule import AssessedCluster
     from agent.base.model import Step
     from agent.cluster.kubernetes.access_reviews import AccessReview
-    from agent.cluster.kubernetes.objects import Cluster, RbacRole
+    from agent.cluster.kubernetes.objects import Cluster
 
 
 def _parsed(rules: str) -> tuple[RbacRight, ...]:
@@ -106,19 +106,18 @@ def _cluster_admin(of: AssessedCluster) -> Answer:
 
 
 def _wildcards(of: AssessedCluster) -> Answer:
-    observed = [
-        Observed(str(role), ", ".join(_wildcard_parts(role)), reason_of_role(role, rbac.wildcard_rules(role)))
-        for role in rbac.roles(of.cluster)
-        if rbac.has_wildcard(role)
-    ]
+    observed = []
+    for role in rbac.roles(of.cluster):
+        rules = rbac.wildcard_rules(role)
+        parts = [
+            name for rule in rules for name, part in zip(("verbs", "API groups", "resources"), rule) if "*" in part
+        ]
+        parts += ["URLs"] if "*" in role.urls else []
+        if parts:
+            detail = ", ".join(f"* in {name}" for name in dict.fromkeys(parts))
+            observed.append(Observed(str(role), detail, reason_of_role(role, rules)))
     step = Instruction("replace `*` in these roles by the verbs, resources and API groups that are required")
     return fails_if_any(observed, Query.CLUSTER_ROLES, of.cluster, step, noun="role")
-
-
-def _wildcard_parts(role: RbacRole) -> Iterator[str]:
-    names = ("verbs", "API groups", "resources")
-    found = dict.fromkeys(name for rule in role.rules for name, part in zip(names, rule) if "*" in part)
-    yield from (f"* in {name}" for name in (*found, *(("URLs",) if "*" in role.urls else ())))
 
 
 def _default_accounts(of: AssessedCluster) -> Answer:

@@ -129,19 +129,3 @@ def test_groups_of_all_users_are_recognized(name: str, expected: bool) -> None: 
     found = cluster({Query.CLUSTER_ROLE_BINDINGS: [binding("a", "cluster-admin", name)]})
     (holder,) = [holder for holder in rbac.holders(found, [SECRETS]) if not holder.reason]
     assert holder.is_everybody is expected
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        (rule("*", "pods"), True),
-        (rule("get", "*"), True),
-        (rule("get", "pods", "*"), True),
-        ({"verbs": ["get"], "nonResourceURLs": ["*"]}, True),
-        ({"verbs": ["get"], "nonResourceURLs": ["/metrics", "/healthz/*"]}, False),
-        (rule("get", "*/scale"), False),
-        (rule("get list", "pods", "apps"), False),
-    ],
-)
-def test_a_wildcard_is_a_complete_star(given: Json, expected: bool) -> None:  # noqa: FBT001 - a parameter
-    assert rbac.has_wildcard(parsing.role(role("some", given))) is expected

@@ -307,6 +307,22 @@ def test_roles_with_wildcards_fail_except_those_of_k3s(server: Server) -> None:
     assert server.ask("rbac-wildcards", {Query.ROLES: [local]}).found == "1 role: Role shop/local-path-provisioner-role"
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (rule("*", "pods"), FAIL),
+        (rule("get", "*"), FAIL),
+        (rule("get", "pods", "*"), FAIL),
+        ({"verbs": ["get"], "nonResourceURLs": ["*"]}, FAIL),
+        ({"verbs": ["get"], "nonResourceURLs": ["/metrics", "/healthz/*"]}, PASS),
+        (rule("get", "*/scale"), PASS),
+        (rule("get list", "pods", "apps"), PASS),
+    ],
+)
+def test_a_wildcard_is_a_complete_star(server: Server, given: Json, expected: ControlStatus) -> None:
+    assert server.ask("rbac-wildcards", {Query.CLUSTER_ROLES: [role("some", given)]}).status is expected
+
+
 def _in_system(name: str) -> str:
     return f"ServiceAccount kube-system/{name}"
 
