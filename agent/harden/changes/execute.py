@@ -9,6 +9,7 @@ from agent.base.errors import HostError, NotEmptyError, ReadOnlyEnvironmentError
 from agent.base.model import Absent, File, FilePermissions
 from agent.base.report import Item, ItemStatus, no_progress
 from agent.base.value import replace
+from agent.harden.guide.files import ADMISSION_POLICIES
 from agent.harden.plan.plan import describe_state, difference
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from agent.base.report import Progress
     from agent.harden.changes.journal import Journal
     from agent.harden.plan.plan import Change, Plan, Refusal
+
+_WATCHED = tuple(f"/{path.parent}" for path in ADMISSION_POLICIES.values())
+_NOTICED = 1.0
+"""Seconds in which the API server notices that a policy is gone. It keeps the policies of a directory that is gone."""
 
 
 def execute(plan: Plan, host: Host, journal: Journal, progress: Progress = no_progress) -> tuple[Item, ...]:
@@ -44,6 +49,8 @@ def carry_out_all(
     failed: dict[str, Item] = {}
     for number, change in enumerate(changes, 1):
         progress(change.id, number, len(changes))
+        if isinstance(change.after, Absent) and change.id.endswith(_WATCHED) and host.is_live:
+            host.sleep(_NOTICED)
         lacking = [failed[name] for name in change.needs if name in failed]
         item = _not_made(change, lacking) if lacking else carry_out(change, host, journal)
         if item.status is ItemStatus.FAILED:
