@@ -171,10 +171,10 @@ def admission_policies_unsupported(situation: Situation) -> Iterator[Problem]:
     remediation="add a policy with a binding, or remove the directory from the configuration; then restart K3s",
 )
 def admission_policies_not_enforced(situation: Situation) -> Iterator[Problem]:
-    """An admission policy from a file, or one of the settings, has no effect.
+    """An admission policy from a file, or one of the settings, has no effect, or others can end it.
 
-    The directory has no policy, a policy has no binding, the admission plugin is disabled, or the operator's admission
-    configuration does not name the directory. K3s does not log that.
+    The directory has no policy, a policy has no binding, the admission plugin is disabled, not only root can change the
+    files, or the operator's admission configuration does not name the directory. K3s does not log that.
     """
     if situation.k3s_files.policies or situation.settings.has_admission_policies:
         from agent.findings import static_policies

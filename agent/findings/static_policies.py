@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from agent.base.errors import InputError
-from agent.base.model import Component, Instruction, Location, Remediation, Restart
+from agent.base.model import Component, Instruction, Location, Remediation, Restart, ShellCommand
 from agent.base.yaml_reader import shown
 from agent.findings.admission import listed_plugins
 from agent.findings.file_predictions import context_of
@@ -51,9 +52,22 @@ def not_enforced(situation: Situation) -> Iterator[Problem]:
                 "add the entries of `k3s-harden render psa` for the policies to the file", own.location
             ),
         )
+    for path, entry in situation.k3s_files.open_policies.items():
+        yield Problem(
+            f"others than root can change {path}, and so switch its policies off",
+            location=Location(path),
+            expected="mode 0755 or stricter, owner root:root",
+            found=f"mode {entry.mode}, owner {entry.owner}",
+            remediation=Remediation(
+                (
+                    ShellCommand(f"sudo chown root:root {quote(str(path))}"),
+                    ShellCommand(f"sudo chmod go-w {quote(str(path))}"),
+                )
+            ),
+        )
     disabled = listed_plugins(situation, DISABLED_PLUGINS_ARGUMENT)
     for directory, files in situation.k3s_files.policies.items():
-        objects = _objects(files)
+        objects = objects_in(files)
         if objects is None:
             continue  # K3s does not start with it
         policies = [item for item in objects if not item.is_binding]
@@ -73,7 +87,7 @@ def not_enforced(situation: Situation) -> Iterator[Problem]:
                 yield _problem(f"the policy {shown(item.name)} is not enforced: no binding names it", location)
 
 
-def _objects(files: Mapping[PurePosixPath, bytes | None] | None) -> list[PolicyObject] | None:
+def objects_in(files: Mapping[PurePosixPath, bytes | None] | None) -> list[PolicyObject] | None:
     """Return the objects of a directory; None if the API server cannot load it."""
     if files is None or None in files.values():
         return None

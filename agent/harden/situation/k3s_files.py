@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from agent.base.errors import HostError
 from agent.base.host.directories import DirectoryEntry
 from agent.base.host.paths import DIRECTORY, FIFO, SOCKET
-from agent.base.model import Component, Role
+from agent.base.model import ROOT, Component, Role
 from agent.base.value import Value
 from agent.harden.desired.dropin_options import (
     ADMISSION_CONFIGURATION_ARGUMENT,
@@ -47,6 +47,8 @@ class K3sFiles(Value):
     kubelet: KubeletFiles
     policies: Mapping[PolicyDirectory, Mapping[PurePosixPath, bytes | None] | None]
     """Directories from which the API server loads admission policies, with their files; None if there is none."""
+    open_policies: Mapping[PurePosixPath, DirectoryEntry]
+    """Those of these directories and files that a user other than root can change."""
     unusable: dict[PurePosixPath, str]
     """What is at a path at which a component reads or writes a file, if it is none: a directory, a FIFO, ..."""
     image_archives: tuple[PurePosixPath, ...]
@@ -60,13 +62,15 @@ def read_k3s_files(tree: Tree, settings: Settings, facts: HostFacts, unreadable:
     outer = named if own_admission is None else (*named, own_admission)
     contents = _contents(tree, [named.path for named in outer], unreadable)
     contents.update(_contents(tree, nested_files(outer, contents), unreadable))
+    policies = _policies(tree, outer, contents)
     return K3sFiles(
         named_paths=named,
         own_admission=own_admission,
         contents=contents,
         manifests=_manifests(tree, facts),
         kubelet=read_kubelet_files(tree, facts, unreadable),
-        policies=_policies(tree, outer, contents),
+        policies=policies,
+        open_policies=_open(tree, policies),
         unusable=_unusable(tree, facts, contents),
         image_archives=_image_archives(tree, facts),
     )
@@ -99,12 +103,22 @@ def _policies(
     found: dict[PolicyDirectory, dict[PurePosixPath, bytes | None] | None] = {}
     for path in configurations:
         for directory in policy_directories(contents.get(path) or b"", path, contents):
-            files = [directory.path / name for name in tree.names(directory.path) if name.lower().endswith(ENDINGS)]
-            read = _contents(tree, [file for file in files if _kind(tree, file) != DIRECTORY], [])
+            names = [directory.path / name for name in tree.names(directory.path) if name.lower().endswith(ENDINGS)]
+            # The API server skips a directory, and exits at a link to one.
+            files = [path for path in names if _kind(tree, path) != DIRECTORY or tree.link_target(path) is not None]
+            read = _contents(tree, files, [])
             found[directory] = (
                 {file: read.get(file) for file in files} if _kind(tree, directory.path) == DIRECTORY else None
             )
     return found
+
+
+def _open(
+    tree: Tree, policies: Mapping[PolicyDirectory, Mapping[PurePosixPath, bytes | None] | None]
+) -> dict[PurePosixPath, DirectoryEntry]:
+    paths = {path: tree.stat(path) for top, files in policies.items() for path in (top.path, *(files or ()))}
+    entries = {path: entry for path, entry in paths.items() if isinstance(entry, DirectoryEntry)}
+    return {path: entry for path, entry in entries.items() if entry.mode & 0o022 or entry.owner != ROOT}
 
 
 def _manifests(tree: Tree, facts: HostFacts) -> Manifests:

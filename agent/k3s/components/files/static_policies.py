@@ -6,6 +6,7 @@ Source: kubernetes, staging/src/k8s.io/apiserver/pkg/admission/plugin: manifest,
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -41,13 +42,22 @@ _GATE = "ManifestBasedAdmissionControlConfig"
 _ALPHA = 36
 """The first minor version with the feature gate, which is off there by default."""
 _BINDING = "Binding"
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_METADATA = {
+    *("annotations", "creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "finalizers"),
+    *("generateName", "generation", "labels", "managedFields", "name", "namespace", "ownerReferences"),
+    *("resourceVersion", "selfLink", "uid"),
+}
+"""The fields of ObjectMeta."""
 _RULES = "spec.matchConstraints.resourceRules[]"
+_CONDITIONS = {"spec.matchConditions[]": "name expression", "spec.variables[]": "name expression"}
 _REQUIRED = {
     "ValidatingAdmissionPolicy": {
         "spec": "matchConstraints",
         "spec.matchConstraints": "resourceRules",
         _RULES: "apiGroups apiVersions operations resources",
         "spec.validations[]": "expression",
+        **_CONDITIONS,
     },
     "ValidatingAdmissionPolicyBinding": {"spec": "validationActions"},
     "MutatingAdmissionPolicy": {
@@ -55,6 +65,7 @@ _REQUIRED = {
         "spec.matchConstraints": "resourceRules",
         _RULES: "apiGroups apiVersions operations resources",
         "spec.mutations[]": "patchType",
+        **_CONDITIONS,
     },
 }
 """Fields that must not be empty, by kind and mapping (kubernetes, pkg/apis/admissionregistration/validation)."""
@@ -140,6 +151,12 @@ def objects_of(data: bytes, path: PurePosixPath) -> Iterator[PolicyObject]:
         yield from (PolicyObject(item, path) for item in nodes)
 
 
+def digest(files: Mapping[PurePosixPath, bytes | None]) -> str:
+    """Return the digest of a directory that the API server shows in its metrics after it has loaded these files."""
+    found = [files[path] or b"" for path in sorted(files)]
+    return f"sha256:{sha256(b''.join(data + bytes(1) for data in found if data)).hexdigest()}" if any(found) else ""
+
+
 def rejected_directory(
     directory: PolicyDirectory, files: Mapping[PurePosixPath, bytes | None] | None, context: FileContext
 ) -> Iterator[InputError]:
@@ -186,7 +203,13 @@ def _rejected(
     yield from rejected_fields(FileKind(kind, Component.API_SERVER), item.node, context)
     same = [other for other in objects if other.node.text("kind") == kind and other.name == item.name]
     policies = {other.name for other in objects if not other.is_binding}
+    metadata = part(item.node, "metadata")
+    unknown = sorted({entry.key for entry in metadata.entries} - _METADATA) if isinstance(metadata, YamlMapping) else []
+    reacts = part(item.node, "spec", "validations"), part(item.node, "spec", "auditAnnotations")
     problems = (
+        (bool(unknown), f"metadata has no field {shown(', '.join(unknown))}"),
+        (_NAME.fullmatch(item.name) is None, f"its name is not a DNS subdomain; found {shown(item.name) or 'none'}"),
+        (kind == PLUGINS[0] and all(map(_is_empty, reacts)), "spec.validations and spec.auditAnnotations are empty"),
         (not item.name.endswith(SUFFIX), f"its name must end with {SUFFIX}; found {shown(item.name) or 'none'}"),
         (same[0] is not item, f"the name {shown(item.name)} is not unique"),
         (bool(part(item.node, "spec", "paramKind") or part(item.node, "spec", "paramRef")), "it has parameters"),
