@@ -35,6 +35,10 @@ def verdict(control: BenchmarkControl, benchmark: Benchmark, node: AssessedNode,
         from agent.assess.running_values import confirmed
 
         answer = confirmed(check, answer, node)
+    if node.situation.k3s_files.policies and not mismatch:
+        from agent.assess.checks.static_policies import evidence_for
+
+        answer = answer._replace(evidence=(*answer.evidence, *evidence_for(check, control.guide, node)))
     is_waived = waiver is not None and answer.status in _WAIVABLE
     return Verdict(
         control=control,

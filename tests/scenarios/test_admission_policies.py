@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -133,6 +135,46 @@ def test_while_restricted_is_postponed_the_policy_of_levels_warns(server: HostTr
     assert bindings(server)["k3s-harden-bindings"] == ["Deny"]
 
 
+def verdicts(host: HostTree) -> dict[str, dict[str, Any]]:
+    found = json.loads(host.run("assess", "--format", "json").stdout)["verdicts"]
+    return {verdict["id"]: verdict for verdict in found}
+
+
+def test_assess_counts_policies_with_file_line_and_digest(server: HostTree) -> None:
+    """The digest is that of the metrics of the API server: of each file, followed by a zero byte."""
+    hardened_with(server, "profile: guide\n")
+    control = verdicts(server)["admission-policies-from-files"]
+    assert (control["status"], control["found"]) == ("FAIL", "no policy is loaded from a file")
+    hardened_with(server, ALL)
+    found = verdicts(server)
+    assert found["admission-policies-from-files"]["status"] == "PASS"
+    assert found["admission-policies-from-files"]["found"] == "4 of 4 policies reject or change requests"
+    shown = {
+        name: " ".join(item["observation"] for item in found[name]["evidence"])
+        for name in ("pods-privileged", "default-service-accounts", "namespaces-network-policies")
+    }
+    assert "policy k3s-harden-pod-security.static.k8s.io for namespaces" in shown["pods-privileged"]
+    assert "policy k3s-harden-service-accounts.static.k8s.io for serviceaccounts: Mutate" in str(shown)
+    assert "policy k3s-harden-network-policies.static.k8s.io for networkpolicies: Deny" in str(shown)
+    digest = sha256(server[VALIDATING].read_bytes() + b"\0").hexdigest()
+    assert all(f"sha256:{digest}" in text for text in shown.values())
+    (policy, *_) = found["namespaces-network-policies"]["evidence"]
+    assert policy["location"]["path"] == VALIDATING
+    assert policy["location"]["line"] > 1
+
+
+def test_policies_that_only_warn_are_not_counted_as_enforced(server: HostTree) -> None:
+    hardened_with(server, "admission-policies: {pod-security: warn, bindings: audit}\n")
+    control = verdicts(server)["admission-policies-from-files"]
+    assert (control["status"], control["found"]) == ("FAIL", "0 of 2 policies reject or change requests")
+
+
+def test_assess_fails_the_control_for_a_file_that_the_api_server_rejects(server: HostTree) -> None:
+    hardened_with(server, ALL)
+    server.write(f"{ADMISSION}/validating/.own.yml", "a: [\n")
+    assert verdicts(server)["admission-policies-from-files"]["status"] == "FAIL"
+
+
 @pytest.mark.parametrize("version", ["1.34", "1.36"])
 def test_an_older_k3s_gets_no_policies_and_one_note(host: HostTree, version: str) -> None:
     of_version(host, version)
@@ -180,6 +222,27 @@ def test_what_stops_the_api_server_is_foretold(
     change(server)
     found = server.seen("check").of("component-file-invalid")
     assert any(words in item.message for item in found), [item.message for item in found]
+
+
+@pytest.mark.parametrize("path", [f"{ADMISSION}/validating", f"{ADMISSION}/validating/own.yaml"], ids=["dir", "file"])
+def test_policies_that_others_can_change_are_named(server: HostTree, path: str) -> None:
+    hardened_with(server, ALL)
+    *_, binding = server[VALIDATING].read_text().split("---\n")
+    server.write(f"{ADMISSION}/validating/own.yaml", binding.replace("name: k3s-harden-", "name: own-", 1))
+    assert "admission-policies-not-enforced" not in server.seen("check").ids
+    server[path].chmod(0o777)
+    (found,) = server.seen("check").of("admission-policies-not-enforced")
+    assert found.message == f"others than root can change {path}, and so switch its policies off"
+    assert found.found.startswith("mode 0777")
+
+
+def test_a_directory_that_ends_like_a_file_is_skipped_and_a_link_to_it_is_not(server: HostTree) -> None:
+    hardened_with(server, ALL)
+    server[f"{ADMISSION}/validating/later.yaml"].mkdir()
+    assert "component-file-invalid" not in server.seen("check").ids
+    server[f"{ADMISSION}/validating/link.yaml"].symlink_to("later.yaml")
+    (found,) = server.seen("check").of("component-file-invalid")
+    assert "cannot be read" in found.message
 
 
 def test_policies_that_protect_nothing_are_named(server: HostTree) -> None:

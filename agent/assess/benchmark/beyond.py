@@ -11,9 +11,10 @@ from agent.assess.checks.beyond_benchmark import GuideDirectory, KernelParameter
 from agent.assess.checks.check import AllOf
 from agent.assess.checks.files import Ownership, Permissions
 from agent.assess.checks.host_paths import KUBECONFIG
+from agent.assess.checks.static_policies import PoliciesFromFiles
 from agent.base.model import EVERYWHERE, ON_SERVERS, Component, Instruction, Remediation, ShellCommand
 from agent.harden.guide.criteria import ModernTls
-from agent.harden.guide.files import DIRECTORIES
+from agent.harden.guide.files import ADMISSION_POLICIES_APPLY, DIRECTORIES
 from agent.harden.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 
 if TYPE_CHECKING:
@@ -71,5 +72,11 @@ BEYOND: tuple[BenchmarkControl, ...] = (
     *NODE_ACCESS,
     tls_version("apiserver-tls-min-version", Component.API_SERVER, ON_SERVERS),
     tls_version("kubelet-tls-min-version", Component.KUBELET, EVERYWHERE),
+    benchmark_control(
+        "admission-policies-from-files",
+        PoliciesFromFiles(),
+        applies=ADMISSION_POLICIES_APPLY,
+        setting="admission-policies.pod-security",
+    ),
 )
-"""Kernel parameters in the guide's order, their overrides, the guide's directories, access to files, and TLS."""
+"""Kernel parameters in the guide's order, their overrides, directories, access to files, TLS, and policies."""

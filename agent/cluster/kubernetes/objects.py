@@ -192,5 +192,7 @@ class Cluster(NamedTuple):
     """Why the API server could not be queried at all."""
     registry: str = ""
     """K3s' option system-default-registry on the host whose API server answered."""
+    policies: Mapping[str, str] | None = None
+    """The digest of the files with policies that each plugin of the API server has loaded; None if it was not read."""
     gaps: Mapping[Query, str] = {}
     """The objects of a query that are too large to be read."""
