@@ -24,6 +24,7 @@ import re
 import shutil
 import signal
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -34,7 +35,7 @@ from tests.k8s.namespaces import ADDRESS, HARDENED, NAME, Namespaces, on_cgroup_
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from tests.k8s.binaries import Binaries
@@ -138,6 +139,20 @@ class Trials:
             self._remove(files)
         output = log.read_text(errors="replace")
         return Outcome(code, ready and code is None, time.monotonic() - started, output)
+
+    @contextmanager
+    def running(self, component: str, files: Mapping[str, str | None]) -> Iterator[tuple[Callable[[str], Path], Path]]:
+        """Start a component on a node with these files, and yield its paths on this machine and its log."""
+        self._number += 1
+        self._reset(files, HARDENED, tolerate_cgroup_v1=True)
+        log = self._logs / f"{self._number:03}-{component}.log"
+        process = self._start(component, log, f"--api-server=https://127.0.0.1:{_SHARED_PORT}")
+        try:
+            assert self._wait(component, process, log, time.monotonic() + _PATIENCE), log.read_text(errors="replace")
+            yield self._node.path, log
+        finally:
+            kill(process)
+            self._remove(files)
 
     def rejection(
         self, component: str, arguments: Mapping[str, Sequence[str]], file: str = "", *, seconds: float = 20

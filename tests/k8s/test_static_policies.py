@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import os
+import random
+import time
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from agent.base.model import Component, Version
 from agent.base.package_data import read
@@ -16,7 +21,8 @@ from agent.k3s.components.files.static_policies import ENDINGS, policy_directori
 from tests.k8s import binaries as programs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from tests.k8s.outcome import Trials
 
@@ -140,3 +146,77 @@ def test_a_directory_is_foretold_as_the_api_server_takes_it(trials: Trials, name
     outcome = trials.outcome("kube-apiserver", {"/etc/rancher/k3s/config.yaml": config, OWN: own, **files})
     found = foretold(own, files)
     assert outcome.exited == bool(found), outcome.last_words
+
+
+VARIANTS = int(os.environ.get("POLICY_VARIANTS", "60"))
+"""Generated directories; `make release-test` sets 300."""
+_FAILED = 'manifest config" err='
+_OTHER: tuple[Any, ...] = ("", "other", 1, None, [], {}, ["other"], {"other": 1})
+
+
+def variant(number: int) -> list[dict[str, Any]]:
+    """Return the objects of the policies with one or two changes, the same for each number."""
+    chosen = random.Random(number)  # noqa: S311 - not a secret
+    objects: list[dict[str, Any]] = [item for item in yaml.safe_load_all(POLICY) if item]
+    for _ in range(chosen.choice((0, 1, 1, 1, 2))):
+        kind = chosen.choice(("remove", "set", "add", "repeat", "drop", "rename"))
+        item = chosen.choice(objects)
+        parents = [found for found in _mappings(item) if found]
+        parent = chosen.choice(parents)
+        key = chosen.choice(sorted(parent))
+        if kind == "repeat":
+            objects.append(copy.deepcopy(item))
+        elif kind == "drop" and len(objects) > 1:
+            objects.remove(item)
+        elif kind == "add":
+            parent[chosen.choice(("foo", "paramKind", "paramRef", "namespace", "variables"))] = chosen.choice(_OTHER)
+        elif kind == "rename":
+            item["metadata"] = {"name": chosen.choice(("a", "b.static.k8s.io", ".static.k8s.io", NAME))}
+        elif key != "expression":
+            # Whether an expression is valid is not foretold.
+            if kind == "remove":
+                del parent[key]
+            else:
+                parent[key] = chosen.choice(_OTHER)
+    return objects
+
+
+def _mappings(value: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - any YAML
+    if isinstance(value, dict):
+        yield value
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _mappings(item)
+
+
+def test_generated_directories_are_foretold_as_a_running_api_server_takes_them(trials: Trials) -> None:
+    """It loads a directory again with the function with which it loads it when it starts, and logs the reason."""
+    files = {"/etc/rancher/k3s/config.yaml": f"kube-apiserver-arg: [admission-control-config-file={OWN}]\n"}
+    with trials.running("kube-apiserver", {**files, OWN: configuration(), **in_directory(a_yaml=POLICY)}) as (
+        root,
+        log,
+    ):
+        differences = {}
+        for number in range(VARIANTS):
+            text = f"# {number}\n" + "---\n".join(json.dumps(item) + "\n" for item in variant(number))
+            before = log.stat().st_size
+            new = root("/run/new")
+            new.write_text(text)
+            new.rename(root(f"{DIRECTORY}/a.yaml"))
+            answer = _next_load(log, before)
+            found = foretold(configuration(), in_directory(a_yaml=text))
+            if answer.startswith(_FAILED) != bool(found) and "compilation failed" not in answer:
+                differences[number] = (answer, found)
+        assert differences == {}, "\n".join(map(repr, differences.items()))
+
+
+def _next_load(log: Path, start: int) -> str:
+    """Return what the API server logs last about policies, which it loads again at each event in the directory."""
+    deadline, found, size = time.monotonic() + 20, "", start
+    while time.monotonic() < deadline:
+        time.sleep(0.1)
+        if log.stat().st_size == size and found:
+            return found
+        size = log.stat().st_size
+        text = log.read_bytes()[start:size].decode(errors="replace")
+        found = text[text.rfind("manifest config") :] if "manifest config" in text else ""
+    pytest.fail("the API server has not loaded the directory")
