@@ -29,12 +29,10 @@ class Way(NamedTuple):
 
 FILE = f"K3S_CONFIG_FILE={SITE}/config.yaml"
 WAYS = {
-    "env": Way(f"ExecStart=/usr/bin/env {FILE} {K3S} server"),
-    "env-without-a-variable": Way(
-        f"Environment=K3S_CONFIG_FILE=/srv/o.yaml\nExecStart=env -u K3S_CONFIG_FILE {K3S} server -c {SITE}/config.yaml"
+    "programs-before-k3s": Way(
+        "Environment=K3S_CONFIG_FILE=/srv/o.yaml\nExecStart=/usr/bin/env -u K3S_CONFIG_FILE ionice -c 2 -n 0 nice -n -5"
+        f" chrt --other 0 /usr/bin/taskset -c 0 env {FILE} {K3S} server"
     ),
-    "ionice-and-nice": Way(f"ExecStart=/usr/bin/ionice -c 2 -n 0 nice -n -5 {K3S} server -c {SITE}/config.yaml"),
-    "chrt-and-taskset": Way(f"ExecStart=chrt --other 0 /usr/bin/taskset -c 0 {K3S} server -c {SITE}/config.yaml"),
     "continued-line-of-a-file": Way(
         f"EnvironmentFile=/etc/default/k3s\nExecStart={K3S} server $K3S_ARGS",
         before=f"printf 'K3S_ARGS=\"--disable traefik\\n --config {SITE}/config.yaml\"\\n' >/etc/default/k3s",
@@ -46,7 +44,6 @@ WAYS = {
         before="printf 'MOTD=\"a\\nK3S_CONFIG_FILE=/srv/other.yaml\\n\"\\n' >/etc/default/k3s",
         after="rm /etc/default/k3s",
     ),
-    "PATH": Way("Environment=PATH=/usr/local/bin", "/etc/rancher/k3s/config.yaml"),
     "StateDirectory": Way(
         f"StateDirectory=site\nExecStart={K3S} server -c ${{STATE_DIRECTORY}}/config.yaml", "/var/lib/site/config.yaml"
     ),
@@ -64,13 +61,13 @@ WAYS = {
         after="rm /etc/systemd/system.conf.d/site.conf; systemctl daemon-reexec",
     ),
     "UnsetEnvironment": Way(
-        "Environment=K3S_CONFIG_FILE=/srv/other.yaml\nUnsetEnvironment=K3S_CONFIG_FILE",
+        "Environment=PATH=/usr/local/bin K3S_CONFIG_FILE=/srv/other.yaml\nUnsetEnvironment=K3S_CONFIG_FILE",
         config="/etc/rancher/k3s/config.yaml",
     ),
     "PassEnvironment": Way(
-        f"PassEnvironment=container\nExecStart={K3S} server -c {SITE}/${{container}}", f"{SITE}/systemd-nspawn"
+        f"PassEnvironment=container\nWorkingDirectory=-{SITE}\nExecStart={K3S} server -c ${{container}}",
+        f"{SITE}/systemd-nspawn",
     ),
-    "WorkingDirectory": Way(f"WorkingDirectory=-{SITE}\nExecStart={K3S} server -c config.yaml"),
     "BindPaths": Way(f"BindPaths={SITE}:/etc/rancher/k3s"),
     "option-before-the-role": Way(f"ExecStart={K3S} --data-dir /srv/data server -c {SITE}/config.yaml"),
     "file-that-the-unit-does-not-name": Way(
