@@ -18,13 +18,14 @@ NAMED = "k3s-east.service"
 TIMERS = ("k3s-harden-check.timer", "k3s-harden-service-accounts.timer")
 
 _IN_ETC = "cd /etc/systemd/system && find . -path '*k3s-harden*' -o -name 'zzz-k3s-harden.conf'"
+_OBSERVES = "/var/lib/k3s-harden/gate-observes"
 _DATA_DIR = "/srv/k3s"
 _MOUNT = f"[Mount]\nWhat=data\nWhere={_DATA_DIR}\nType=tmpfs\nOptions=mode=0755\n"
 
 
 @pytest.mark.deb
 def test_installing_on_a_running_cluster_observes_until_the_first_apply(bare: Node, packages: Packages) -> None:
-    """The gate then blocks, and an upgrade keeps a blocked K3s. A K3s that it blocks starts after the repair."""
+    """The gate then blocks, also without a journal. An upgrade keeps a blocked K3s, which starts after the repair."""
     bare.install_k3s()
     bare.systemctl("start", SERVER)
     process = bare.unit(SERVER)["MainPID"]
@@ -32,15 +33,26 @@ def test_installing_on_a_running_cluster_observes_until_the_first_apply(bare: No
     assert (bare.unit(SERVER)["MainPID"], bare.gate_runs()) == (process, 0)
     assert {bare.unit(timer)["ActiveState"] for timer in TIMERS} == {"inactive"}
 
-    bare.systemctl("restart", SERVER)
-    policy = "test -e /var/lib/rancher/k3s/server/manifests/policy.yaml"
-    assert (bare.gate_runs(), len(bare.starts()), bare.run(policy, check=False).code) == (1, 2, 1)
-    assert "gate-observes" in bare.harden("check", check=False).out
+    for found in ("gate-observes", "gate-observes-too-long"):
+        bare.reboot()
+        bare.wait_until_up()
+        policy = "test -e /var/lib/rancher/k3s/server/manifests/policy.yaml"
+        assert (bare.gate_runs(), bare.run(policy, check=False).code) == (1, 1)
+        assert f"{found}:" in bare.harden("check", check=False).out
+        assert f"{found}:" in bare.journal(GATE)
+        bare.run(f"date -u -d '30 days ago' +%F >{_OBSERVES}")
+    assert len(bare.starts()) == 3
     assert bare.harden("apply", check=False).code == 3  # the stand-in of K3s has no API server
     bare.harden("apply", "--accept-impact")
     assert "gate-observes" not in bare.harden("check", check=False).out
 
+    bare.run("rm -r /var/lib/k3s-harden/journal")
     bare.break_host()
+    bare.systemctl("restart", SERVER, check=False)
+    assert not bare.is_up()
+    bare.run(f"date -u +%F >{_OBSERVES}")
+    assert bare.harden("install", check=False).code == 3
+    bare.harden("install", "--enforce")
     bare.systemctl("restart", SERVER, check=False)
     assert not bare.is_up()
     bare.run(f"dpkg --install /root/{packages.deb.name}")
