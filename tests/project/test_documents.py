@@ -31,7 +31,6 @@ ROOT = generate_docs.CHECKOUT
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 README = ROOT / "README.md"
-CHINESE = ROOT / "README.zh.md"
 TRANSLATIONS = [page for page in PAGES if page.name.endswith(".zh.md")]
 HOWTOS = [page for page in sorted(DOCS.glob("howto/*.md")) if page not in TRANSLATIONS]
 GENERATED = generate_docs.pages()
