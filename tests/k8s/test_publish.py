@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from agent.cluster.node_status import CONDITION, PREFIX, Annotation
 from agent.harden.changes.publication import PUBLICATION
-from tests.k8s.namespaces import NAME
+from tests.k8s.namespaces import CHECKOUT, NAME
 from tests.k8s.node import DATA_DIR, Node
+from tests.k8s.pods import pod
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,6 +158,25 @@ def test_the_fields_are_taken_back_from_others(node: Node) -> None:
     assert f"published to Node {NAME}" in node.harden("publish").stdout
     assert CONDITION in conditions(node)
     assert node.harden("publish").stdout == ""
+
+
+def test_pods_avoid_a_node_with_the_taint_of_the_rule(node: Node) -> None:
+    """By hand, what node-readiness-controller does with the rule of publish.md for a condition that is not met."""
+    page = (CHECKOUT / "docs/howto/publish.md").read_text(encoding="utf-8")
+    spec = yaml.safe_load(page.partition("```yml\n")[2].partition("```")[0])["spec"]
+    publish(node)
+    assert [wanted["type"] in conditions(node) for wanted in spec["conditions"]] == [True]
+    assert spec["nodeSelector"]["matchLabels"].items() <= node.get("node", NAME)["metadata"]["labels"].items()
+    taint = f"{spec['taint']['key']}:{spec['taint']['effect']}"
+    node.create_namespaces("shop")
+    node.kubectl("taint", "node", NAME, taint)
+    try:
+        node.apply(pod("web", "shop"))
+        node.kubectl("wait", "pod/web", "-n", "shop", "--for=condition=PodScheduled=False", "--timeout=60s")
+        assert "untolerated taint" in str(node.get("pod", "web", "-n", "shop")["status"]["conditions"])
+    finally:
+        node.kubectl("taint", "node", NAME, f"{taint}-")
+    node.kubectl("wait", "pod/web", "-n", "shop", "--for=condition=PodScheduled", "--timeout=60s")
 
 
 def test_a_new_certificate_of_the_kubelet_is_used(node: Node) -> None:
