@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -81,6 +80,8 @@ def _of_secrets(data: bytes) -> list[Any]:
 
 def _document(data: bytes) -> object:
     """Return the content as mappings, lists and text."""
+    import json
+
     try:
         return json.loads(data)  # most files, since K3s writes JSON: importing PyYAML takes a tenth of a check
     except (ValueError, RecursionError):

@@ -6,7 +6,6 @@ KEP-5793). The API server does not load a policy with a parameter (`paramKind`),
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from agent.base import package_data
@@ -82,6 +81,8 @@ def plugin_entry(name: str, directory: PurePosixPath) -> str:
 
 
 def _with_names(text: str, before: str, names: Collection[str]) -> str:
+    import json  # most hosts have no policy
+
     return text.replace(f"{before}[]", f"{before}{json.dumps(sorted(names))}")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, describe_node, duplicates, shown
@@ -105,6 +104,8 @@ def _source(node: Node) -> AllowedPods | tuple[str, ...]:
 def _addresses(node: Node) -> tuple[str, ...]:
     if not isinstance(node, YamlSequence) or not node.items:
         raise InvalidValue(f"`addresses` must be a list of CIDR ranges; found {describe_node(node)}", node)
+    from ipaddress import ip_network  # few settings have a range
+
     found = []
     for item in node.items:
         try:
