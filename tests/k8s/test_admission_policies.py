@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from hashlib import sha256
@@ -397,6 +398,79 @@ def test_administrators_are_exempt_by_default(policed: Server) -> None:
     for who in ({}, HELM, RANCHER):
         assert policed.refused(ESCAPES, who) == set()
     assert ESCAPES.keys() - policed.refused(ESCAPES, BOB) == set()
+
+
+EXISTING: Mapping[str, Sent] = {
+    "Namespace/cattle-system": namespace("cattle-system"),
+    "Namespace/i-privileged": namespace("i-privileged", enforce="privileged"),
+    "Namespace/i-baseline": namespace("i-baseline", enforce="baseline"),
+    "Namespace/i-old": namespace("i-old", enforce_version="v1.30"),
+    "ClusterRoleBinding/i-anonymous": bound("cluster-admin", "User carol", "User system:anonymous", name="i-anonymous"),
+    "own/RoleBinding/i-everybody": bound("admin", EVERYBODY, path=IN_OWN, name="i-everybody"),
+    "own/RoleBinding/i-user": bound("edit", "User system:unauthenticated", path=IN_OWN, name="i-user"),
+}
+"""Objects that a policy refuses, by what `impact` calls them."""
+HARMLESS = (
+    namespace("i-restricted", enforce="restricted", enforce_version="latest"),
+    namespace("i-warned", warn="privileged"),
+    bound("view", "Group system:serviceaccounts", name="i-view"),
+    bound("cluster-admin", "Group i-own", "Group system:serviceaccounts:own", name="i-group"),
+    Sent(
+        "POST",
+        IN_OWN,
+        {
+            "metadata": {"name": "i-role"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "admin"},
+            "subjects": [
+                {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:authenticated"},
+                {"kind": "ServiceAccount", "namespace": "own", "name": "default"},
+            ],
+        },
+    ),
+)
+LISTS = {
+    "Namespace": NAMESPACES,
+    "ClusterRoleBinding": f"{RBAC}/clusterrolebindings",
+    "RoleBinding": f"{RBAC}/rolebindings",
+}
+
+
+def test_impact_names_what_is_refused_if_it_is_created_again(policed: Server) -> None:
+    """For each namespace and binding of the cluster, bob sends the request that creates it again.
+
+    Kubernetes creates its own namespaces, and the policies admit that. As an update, bob's request is admitted.
+    """
+    policed.node.write(SETTINGS, DENY)
+    policed.node.harden("apply")
+    policed.until_masters_are(bound=False)
+    for sent in (*EXISTING.values(), *HARMLESS):
+        answer = policed.send(sent, dry=False)
+        assert answer.status == 201, answer.text
+    creations, updates = again(policed)
+    refused = policed.refused(creations, BOB)
+    statuses = {policed.send(creations[name], BOB).status for name in creations.keys() - refused}
+    assert (statuses, policed.refused(updates, BOB)) == ({409}, set())
+    assert EXISTING.keys() <= refused
+    done = policed.node.harden("impact", "--format", "json")
+    breaks = [item for item in json.loads(done.stdout)["breaks"] if item["topic"] == "admission policies"]
+    assert {"/".join(filter(None, (item["namespace"], item["kind"], item["name"]))) for item in breaks} == refused
+    assert {item["when"] for item in breaks} == {"when it is created again"}
+
+
+def again(server: Server) -> tuple[Mapping[str, Sent], Mapping[str, Sent]]:
+    """Return for each namespace and binding the requests that create it again, and that write it unchanged."""
+    creations, updates = {}, {}
+    for kind, path in LISTS.items():
+        for item in json.loads(server.node.client.get(PORT, path).text)["items"]:
+            name, own = item["metadata"]["name"], item["metadata"].get("namespace", "")
+            if kind == "Namespace" and (name == "default" or name.startswith("kube-")):
+                continue
+            title = "/".join(filter(None, (own, kind, name)))
+            at = path.replace("/rolebindings", f"/namespaces/{own}/rolebindings")
+            updates[title] = Sent("PUT", f"{at}/{name}", item)
+            metadata = {key: item["metadata"].get(key) for key in ("name", "labels")}
+            creations[title] = Sent("POST", at, {**item, "metadata": metadata})
+    return creations, updates
 
 
 def test_the_running_api_server_follows_revert(policed: Server) -> None:

@@ -123,6 +123,7 @@ def impact_on_server(
             _is_account_used(host, situation),
             _denies_external_ips(situation),
             differences,
+            situation.facts.rancher_managed,
             notes=tuple(notes),
         )
     )

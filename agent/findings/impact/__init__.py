@@ -23,6 +23,7 @@ class Topic(StrEnum):
     NETWORK_POLICIES = "NetworkPolicies"
     SERVICE_ACCOUNTS = "default ServiceAccounts"
     ADMISSION = "admission plugins"
+    POLICIES = "admission policies"
 
 
 class When(StrEnum):
@@ -34,6 +35,7 @@ class When(StrEnum):
     NEXT_CONNECTION = "when the connection is opened again"
     RESTART = "at K3s' next restart"
     NEXT_PODS = "when its pods are created again"
+    CREATED = "when it is created again"
 
 
 class Reason(Value):
@@ -80,8 +82,9 @@ class Impact(Value):
 
     @property
     def exit_code(self) -> ExitCode:
-        """Whether something breaks, or could not be determined."""
-        return ExitCode.NOT_COMPLIANT if self.breaks else ExitCode.COMPLIANT
+        """Whether something breaks, or could not be determined. An object that exists is not broken."""
+        broken = {entry.when for entry in self.breaks} - {When.CREATED}
+        return ExitCode.NOT_COMPLIANT if broken else ExitCode.COMPLIANT
 
 
 UNDETERMINED = "could not be determined"

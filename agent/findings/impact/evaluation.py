@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.base.model import Role
 from agent.base.value import Value
 from agent.cluster.fleet.node_arguments import options_of
 from agent.cluster.kubernetes.pod_security import PodSecurityDefaults, PodSecurityLevel
@@ -13,9 +14,11 @@ from agent.cluster.kubernetes.traffic import Cluster
 from agent.cluster.kubernetes.workloads import CONTROLLERS
 from agent.findings.impact import Break, Impact, Reason, Topic, When, advice
 from agent.findings.impact.accounts import account_breaks
+from agent.findings.impact.admission_policies import rejected_again
 from agent.findings.impact.broken_now import broken_now
 from agent.findings.impact.pod_security import answered_otherwise, pod_security_breaks
 from agent.findings.impact.traffic import expected_policies, traffic_breaks
+from agent.harden.guide.files import ADMISSION_POLICIES_APPLY
 from agent.harden.guide.manifests import exempt_namespaces
 
 if TYPE_CHECKING:
@@ -49,6 +52,7 @@ class Inputs(Value):
     """Whether the running API server has the plugin DenyServiceExternalIPs."""
     differences: tuple[Difference, ...] = ()
     """Workloads for which the API server does not answer as predicted."""
+    rancher_managed: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -77,6 +81,12 @@ def evaluate(inputs: Inputs) -> Impact:
         *(
             account_breaks(running, cluster, inputs.is_account_used, inputs.settings.exempt_accounts)
             if inputs.settings.stage_service_accounts
+            else ()
+        ),
+        *(
+            rejected_again(running, inputs.settings, expected_defaults(inputs.settings, inputs.version).exempt)
+            if ADMISSION_POLICIES_APPLY.to(Role.SERVER, inputs.version)
+            and not (inputs.rancher_managed or inputs.settings.rancher_managed)
             else ()
         ),
         *_unread(running),

@@ -31,6 +31,14 @@ def policy_files(settings: Settings, facts: HostFacts, *, denies: bool = True) -
     }
 
 
+def pod_security_action(settings: Settings) -> Action:
+    """Return what the policy about Pod Security does."""
+    is_postponed = settings.stage_pod_security is not PodSecurityStage.RESTRICTED
+    if is_postponed and settings.pod_security_policy is Action.DENY:
+        return Action.WARN  # the default is not restricted yet, so a label can have the same level
+    return settings.pod_security_policy
+
+
 def plugin_entries(settings: Settings, facts: HostFacts) -> str:
     """Return the lines of psa.yaml with which the API server loads the policies; empty without policies."""
     return "".join(
@@ -60,10 +68,7 @@ def _policies(settings: Settings, facts: HostFacts, *, denies: bool = True) -> M
 
 def _validating(settings: Settings, facts: HostFacts) -> Iterator[tuple[str, Action]]:
     """Yield the validating policies that are not off, each with its action."""
-    level = settings.pod_security_policy
-    if settings.stage_pod_security is not PodSecurityStage.RESTRICTED and level is Action.DENY:
-        level = Action.WARN  # the default is not restricted yet, so a label can have the same level
-    if level is not Action.OFF:
+    if (level := pod_security_action(settings)) is not Action.OFF:
         exempt = manifests.exempt_namespaces(facts.version, with_rancher=settings.exempt_rancher)
         yield assets.pod_security({*exempt, *settings.exempt_namespaces}), level
     if settings.network_policy_policy is not Action.OFF:
