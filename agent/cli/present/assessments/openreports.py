@@ -32,8 +32,8 @@ _RESULTS = {
     ControlStatus.PASS: "pass",
 }
 """The most important first: a report that is too large loses its last results."""
-LARGEST = 64 << 10
-"""Bytes of an object."""
+LARGEST = 128 << 10
+"""Bytes of an object. The annotation that `kubectl apply` adds with the same content may have 256 KiB."""
 _LONGEST = 512
 
 
