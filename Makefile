@@ -127,11 +127,12 @@ package-test: $(VENV)/.dev ## install signed packages with dnf and zypper, and v
 	@.ci/host-packages release
 	@$(PYTEST) --numprocesses=0 -m release $(if $(T),-k '$(T)') tests/release
 
+# Three workers: the tests wait for components half of the time.
 k8s-test: $(VENV)/.dev ## run the tests with real components (T=pattern, K8S_VERSION=1.34.4, or K3S=/usr/local/bin/k3s)
 	@.ci/k8s-host
 	@set -eu; $(if $(K3S),export K3S='$(K3S)';) $(if $(K8S_VERSION),export K8S_VERSION=$(K8S_VERSION);) \
 		$(PY) -m tests.k8s.binaries >/dev/null; \
-		$(PYTEST) -m k8s $(if $(T),-k '$(T)') tests/k8s
+		$(PYTEST) --numprocesses=3 -m k8s $(if $(T),-k '$(T)') tests/k8s
 
 vm-shell: $(VENV)/.dev ## open a shell in a guest with the working tree installed
 	@.ci/host-packages vm

@@ -61,6 +61,6 @@ def test_impact_says_whether_the_audit_log_has_requests_of_an_account(server: No
 
 def test_stopped_api_server_is_an_error(new_node: Callable[..., Node]) -> None:
     """While K3s is stopped, the verb fails with kubectl's reason and changes nothing."""
-    done = new_node().harden("service-accounts", "--timeout", "2")
+    done = new_node().harden("service-accounts", "--timeout", "30")
     assert done.returncode == 1
     assert "cannot get namespaces" in done.stderr
