@@ -159,6 +159,7 @@ def put_ignition(host: Node, extension: Path) -> None:
 
 
 @pytest.mark.own_kernel
+@pytest.mark.skipif(os.environ.get("GUESTS") != "all", reason="takes minutes in a virtual machine: make release-test")
 def test_the_gate_of_ignition_is_not_lost_with_another_usr(host: Node, bundle: Bundle) -> None:
     """It is in /etc: without the extension K3s is blocked, and after its merge K3s starts by itself.
 
