@@ -123,7 +123,7 @@ ETCD: tuple[WrongEtcd, ...] = (
 )
 ETCD_DATA = "242459"
 """The rule about the files of etcd: its directory is open to others."""
-SECRET_IN_ENVIRONMENT = "242415"  # noqa: S105 - the number of a rule
+POD_ENVIRONMENT = "242415"
 """The rule that only the API server decides: a pod has a Secret as an environment variable."""
 
 

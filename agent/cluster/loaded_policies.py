@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from agent.base.errors import HardenError
 from agent.base.host.https import Limits
 from agent.base.host.memory_limit import limited_memory
-from agent.cluster.connection import KUBECONFIGS, connect
+from agent.cluster.connection import connect_as_admin
 from agent.cluster.reader import MEMORY, StatusError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _LOADED = re.compile(
 def with_loaded_policies(host: Host, data_dir: PurePosixPath, cluster: Cluster) -> Cluster:
     """Return the cluster with the digest of the files that each plugin has loaded, or with the reason without them."""
     try:
-        client, _, _ = connect(host, [data_dir / name for name in KUBECONFIGS], _LIMITS)
+        client, _ = connect_as_admin(host, data_dir, _LIMITS)
         with client, limited_memory(MEMORY):
             answer = client.get(METRICS, "text/plain")
             if answer.status != _OK:

@@ -127,7 +127,7 @@ def test_a_file_that_a_running_component_reads_opens_its_rules(server: Node) -> 
 
 def test_a_secret_in_the_environment_of_a_pod_opens_its_rule(server: Node) -> None:
     """Only `--cluster` decides the rule."""
-    rule = f"V-{stig_states.SECRET_IN_ENVIRONMENT}"
+    rule = f"V-{stig_states.POD_ENVIRONMENT}"
     server.create_namespaces("stig")
     secret = {**in_cluster("Secret", "db"), "stringData": {"password": "hunter2hunter2"}}
     pod = pods.pod("reader", "stig")

@@ -67,7 +67,9 @@ class PoliciesFromFiles(Check):
 
 def evidence_for(check: Check, row: GuideControl | None, node: AssessedNode) -> tuple[Evidence, ...]:
     """Return the policies from files that are about what a check of the cluster is about, and the digests."""
-    about = _ABOUT.get(row.id, set()) if row and isinstance(check, ClusterCheck) else set()
+    about = _ABOUT.get(row.id) if row and isinstance(check, ClusterCheck) else None
+    if about is None:
+        return ()
     found = [policy.evidence for policy in _policies(node) if policy.resources & about]
     return (*found, *dict(_digests(node))) if found else ()
 

@@ -55,7 +55,7 @@ def test_each_rule_about_an_argument_fails_with_a_wrong_value() -> None:
 def test_each_rule_that_is_decided_here_has_a_state_in_which_it_fails() -> None:
     """tests/k8s/test_stig.py puts the real components into these states."""
     named = stig_states.rules(stig_states.ARGUMENTS, stig_states.ACCESS, stig_states.ETCD)
-    named += [f"V-{number}" for number in (stig_states.ETCD_DATA, stig_states.SECRET_IN_ENVIRONMENT)]
+    named += [f"V-{number}" for number in (stig_states.ETCD_DATA, stig_states.POD_ENVIRONMENT)]
     assert sorted(named) == [rule.id for rule in stig_rules() if rule.decision is Decision.HERE]
 
 
