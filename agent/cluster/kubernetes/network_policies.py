@@ -157,7 +157,7 @@ def _allows_all(rule: Mapping[str, Json], key: str) -> bool:
 def _is_everyone(peer: Mapping[str, Json]) -> bool:
     block, pods = at(peer, "ipBlock"), as_mapping(peer.get("podSelector"))
     if block:
-        return block.get("cidr") in {"0.0.0.0/0", "::/0"} and not block.get("except")
+        return block.get("cidr") in ("0.0.0.0/0", "::/0") and not block.get("except")
     # Without a namespaceSelector, the podSelector selects pods of the policy's own namespace.
     namespaces = peer.get("namespaceSelector")
     return isinstance(namespaces, dict) and not any((*namespaces.values(), *pods.values()))

@@ -58,7 +58,7 @@ def _network_pod(kind: str, item: Json, pod: Mapping[str, Json]) -> NetworkPod:
     containers = [as_mapping(found) for key in ("containers", "initContainers") for found in as_list(spec.get(key))]
     addresses = [as_string(as_mapping(found).get("ip")) for found in as_list(status.get("podIPs"))]
     conditions = map(as_mapping, as_list(at(item, "status").get("conditions")))
-    is_done = any(found.get("type") in {"Complete", "Failed"} and found.get("status") == "True" for found in conditions)
+    is_done = any(found.get("type") in ("Complete", "Failed") and found.get("status") == "True" for found in conditions)
     return NetworkPod(
         namespace=as_string(own.get("namespace")),
         kind=kind,
@@ -72,7 +72,7 @@ def _network_pod(kind: str, item: Json, pod: Mapping[str, Json]) -> NetworkPod:
         images=tuple(as_string(container.get("image")) for container in containers),
         mentions=tuple(dict.fromkeys(mention for container in containers for mention in _mentions(container))),
         scrape_port=_scrape_port(metadata),
-        is_over=status.get("phase") in {"Succeeded", "Failed"} or (kind == "Job" and is_done),
+        is_over=status.get("phase") in ("Succeeded", "Failed") or (kind == "Job" and is_done),
     )
 
 

@@ -21,6 +21,7 @@ from tests.unit.findings.impact.sample_cluster import (
     impact,
     node,
     pod,
+    policy,
     service,
     thing,
 )
@@ -138,6 +139,13 @@ def test_large_pods_hide_no_other_one() -> None:
 def test_a_cluster_without_any_object_is_an_error() -> None:
     with pytest.raises(HostError, match="it has no objects"):
         read_running(Api([]), "")
+
+
+@pytest.mark.parametrize("status", [{"phase": []}, {"conditions": [{"type": {}, "status": "True"}]}])
+def test_a_field_of_a_wrong_type_counts_as_missing(status: Json) -> None:
+    web = {**pod("web", "shop", "10.42.1.5"), "status": {"podIP": "10.42.1.5", **status}}
+    odd = policy("odd", "shop", ingress=[{"from": [{"ipBlock": {"cidr": ["0.0.0.0/0"]}}]}])
+    assert impact(web, odd).exit_code is ExitCode.COMPLIANT
 
 
 def test_a_hardened_cluster_has_nothing_to_say() -> None:
