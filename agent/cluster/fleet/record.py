@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -53,14 +54,16 @@ def node_of_record(
         return node
     names = (f"{cluster}/{node.name}", cluster)
     own = "".join(keys.get(name, "") for name in names)
-    digest = sha256("\0".join((*names, own, found.signature, found.record)).encode()).hexdigest()
+    # An escape in JSON can be one half of a character.
+    encoded = partial(str.encode, errors="surrogatepass")
+    digest = sha256(encoded("\0".join((*names, own, found.signature, found.record)))).hexdigest()
     if not found.signature:
         return node._replace(doubt=UNSIGNED)
     if not own:
         return node._replace(doubt=f"no key is allowed for {names[0]} or {cluster}")
     # A key can expire.
     if verified.get(names[0]) != digest or "valid-before" in own:
-        problem = problem_of(found.record.encode(), found.signature.encode(), own)
+        problem = problem_of(encoded(found.record), encoded(found.signature), own)
         if problem:
             return node._replace(doubt=f"the signature is not valid: {problem}")
     return node._replace(verified=digest)

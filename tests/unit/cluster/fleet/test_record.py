@@ -53,6 +53,17 @@ def test_an_invalid_signature_is_never_remembered() -> None:
     assert (node.verified, node.doubt) == ("", "the signature is not valid: incorrect signature")
 
 
+def test_half_a_character_is_part_of_the_verified_bytes() -> None:
+    seen: list[tuple[bytes, bytes]] = []
+
+    def problem(data: bytes, signed: bytes, _keys: str) -> str:
+        seen.append((data, signed))
+        return "incorrect signature"
+
+    assert node_of_record(Record("\ud800", "\udfff"), "a", KEYS, {}, problem).doubt.endswith("incorrect signature")
+    assert seen == [(b"\xed\xa0\x80", b"\xed\xbf\xbf")]
+
+
 DOCUMENTS: tuple[dict[str, Any], ...] = (
     {"apiVersion": "v1", "items": [{"a": [1, {"b": "]}"}]}, 2, "x", None, []], "kind": "List", "n": 12.5},
     {},
