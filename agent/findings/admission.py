@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.base.model import Location, OwnCommand, Remediation, Restart
-from agent.base.report import Level
-from agent.findings.registry import Problem, correction, edit_of_k3s_config, finding, instruction, no, yes
+from agent.base.model import Location, OwnCommand, Restart
+from agent.findings.registry import Problem, correction, edit_of_k3s_config, error, instruction, no, steps, warning, yes
 from agent.harden.desired.dropin_options import (
     ADMISSION_CONFIGURATION_ARGUMENT,
     ADMISSION_PLUGINS_ARGUMENT,
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
     from agent.k3s.config import ConfigValue
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=no("The API server exits, so nothing runs without the plugins."),
     prevents_start=yes("The API server exits at an unknown plugin, and at one that is both enabled and disabled."),
     remediation="remove the plugin or the extra comma from the list; then restart K3s",
@@ -53,8 +51,7 @@ def admission_plugins_refused(situation: Situation) -> Iterator[Problem]:
             yield from (_listed(situation, plugin, value, message) for value in values)
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=no("Once apply enables the plugin, the API server exits, so nothing runs without it."),
     prevents_start=no("The API server starts until apply enables the plugin."),
     remediation="remove the plugin from disable-admission-plugins before apply; then restart K3s",
@@ -68,8 +65,7 @@ def admission_plugins_conflict(situation: Situation) -> Iterator[Problem]:
             yield _listed(situation, plugin, value, message, f"{DISABLED_PLUGINS_ARGUMENT} without {plugin}")
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=yes("The API server starts without Pod Security admission."),
     prevents_start=no("The API server supports disabling the plugin."),
     remediation="remove PodSecurity from the list; then restart K3s",
@@ -83,8 +79,7 @@ def pod_security_disabled(situation: Situation) -> Iterator[Problem]:
             yield _listed(situation, admission_plugins.POD_SECURITY, value, message)
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=yes("The API server starts without the configuration of the other file, which can be psa.yaml."),
     prevents_start=no("The API server reads the last file only."),
     remediation="merge the files into one, and remove the argument; then restart K3s",
@@ -99,7 +94,7 @@ def two_admission_configurations(situation: Situation) -> Iterator[Problem]:
         yield from (_not_read(situation, value, values) for value in values[:-1])
 
 
-@finding(Level.WARNING, remediation="merge the files into one, and remove the argument; then restart K3s")
+@warning(remediation="merge the files into one, and remove the argument; then restart K3s")
 def admission_configuration_ignored(situation: Situation) -> Iterator[Problem]:
     """The API server ignores the operator's admission configuration, because a later drop-in sets another file.
 
@@ -111,25 +106,20 @@ def admission_configuration_ignored(situation: Situation) -> Iterator[Problem]:
         yield from (_not_read(situation, value, values) for value in usable)
 
 
-@finding(
-    Level.WARNING, remediation="join the plugins into one argument; then run `sudo k3s-harden apply`, and restart K3s"
-)
+@warning(remediation="join the plugins into one argument; then run `sudo k3s-harden apply`, and restart K3s")
 def split_admission_plugins(situation: Situation) -> Iterator[Problem]:
     """Several arguments enable admission plugins. The API server enables all; scanners read only the first argument."""
     values = situation.facts.merged_config.component_arguments(API_SERVER_KEY).get(ADMISSION_PLUGINS_ARGUMENT, ())
     if len(values) > 1:
-        steps = plugins_joined(all_plugins(situation.settings, situation.facts), situation.facts)
+        joined = plugins_joined(all_plugins(situation.settings, situation.facts), situation.facts)
         has_ours = any(value.location.path == situation.facts.dropin_path for value in values)
-        yield Problem(
-            f"{ADMISSION_PLUGINS_ARGUMENT} is set {len(values)} times; kube-bench reads only the first value",
-            expected="one value, joined by commas",
-            found=" and ".join(value.text for value in values),
-            location=values[0].location,
-            remediation=Remediation((*steps, *((OwnCommand("apply"),) if has_ours else ())), restart=Restart.K3S),
-        )
+        message = f"{ADMISSION_PLUGINS_ARGUMENT} is set {len(values)} times; kube-bench reads only the first value"
+        expected = "one value, joined by commas"
+        fix = steps(*joined, *((OwnCommand("apply"),) if has_ours else ()), restart=Restart.K3S)
+        yield Problem(message, expected, " and ".join(value.text for value in values), values[0].location, fix)
 
 
-@finding(Level.WARNING, remediation="name a mirror that serves the images, or set `always-pull-images: false`")
+@warning(remediation="name a mirror that serves the images, or set `always-pull-images: false`")
 def images_without_registry(situation: Situation) -> Iterator[Problem]:
     """AlwaysPullImages is enabled on an air-gapped node: its images are archives, and no mirror is configured.
 
@@ -139,13 +129,10 @@ def images_without_registry(situation: Situation) -> Iterator[Problem]:
     archives = situation.k3s_files.image_archives
     enabled = {*_enabled_now(situation), *_enabled_by_apply(situation)}
     if archives and admission_plugins.ALWAYS_PULL_IMAGES in enabled:
-        yield Problem(
-            "new pods do not use imported images, because AlwaysPullImages makes them pull each image",
-            expected="a mirror in registries.yaml, or no archives",
-            found=f"{len(archives)} archive{'s' if len(archives) > 1 else ''}, no mirror",
-            location=Location(archives[0]),
-            remediation=instruction("name a mirror that serves the images, or set `always-pull-images: false`"),
-        )
+        message = "new pods do not use imported images, because AlwaysPullImages makes them pull each image"
+        found = f"{len(archives)} archive{'s' if len(archives) > 1 else ''}, no mirror"
+        fix = instruction("name a mirror that serves the images, or set `always-pull-images: false`")
+        yield Problem(message, "a mirror in registries.yaml, or no archives", found, Location(archives[0]), fix)
 
 
 def _admission_configurations(situation: Situation) -> tuple[ConfigValue, ...]:
@@ -157,13 +144,9 @@ def _admission_configurations(situation: Situation) -> tuple[ConfigValue, ...]:
 
 def _not_read(situation: Situation, value: ConfigValue, values: tuple[ConfigValue, ...]) -> Problem:
     extra = values[-1] if value.location.path == situation.facts.dropin_path else value
-    return Problem(
-        f"{value.text} is not read: {values[-1].location} sets {ADMISSION_CONFIGURATION_ARGUMENT} again",
-        expected="one file",
-        found=f"{len(values)} files",
-        location=value.location,
-        remediation=edit_of_k3s_config("merge the files into one, and remove the argument", extra.location),
-    )
+    message = f"{value.text} is not read: {values[-1].location} sets {ADMISSION_CONFIGURATION_ARGUMENT} again"
+    fix = edit_of_k3s_config("merge the files into one, and remove the argument", extra.location)
+    return Problem(message, expected="one file", found=f"{len(values)} files", location=value.location, remediation=fix)
 
 
 def listed_plugins(situation: Situation, argument: str) -> dict[str, list[ConfigValue]]:

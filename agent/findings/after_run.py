@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.model import Location, OwnCommand, Remediation, Restart
 from agent.base.report import Level
-from agent.findings.registry import KINDS, UNINSTALL, Problem, instruction, no, register
+from agent.findings.registry import KINDS, UNINSTALL, Problem, instruction, no, register, steps
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -124,7 +124,7 @@ def breaking_at_once(breaks: Sequence[Break]) -> tuple[Finding, ...]:
     found = [Problem(_sentence(entry), remediation=entry.remediation) for entry in breaks[:_MOST_NAMED]]
     left = len(breaks) - len(found)
     if left:
-        found.append(Problem(f"{left} more objects break at once", remediation=Remediation((OwnCommand("impact"),))))
+        found.append(Problem(f"{left} more objects break at once", remediation=steps(OwnCommand("impact"))))
     return tuple(map(BREAKS_AT_ONCE.case, found))
 
 
@@ -182,12 +182,12 @@ def after_revert(
     found = []
     if left.objects:
         options = ("policy", f"--k3s-version {_INSTALLED_VERSION}", *([f"--config {settings}"] if settings else ()))
-        delete = Remediation((OwnCommand("render", options, piped_to=_DELETE),))
+        delete = steps(OwnCommand("render", options, piped_to=_DELETE))
         message = f"K3s keeps {len(left.objects)} objects of the removed manifest; delete them on one server"
         found.append(OBJECTS_REMAIN.case(Problem(message, found=_first(left.objects), remediation=delete)))
     if left.accounts is None or left.accounts:
         message = "default ServiceAccounts stay as service-accounts has changed them"
-        undo = Remediation((OwnCommand("service-accounts", ("--undo",)),))
+        undo = steps(OwnCommand("service-accounts", ("--undo",)))
         names = "not known: the API server does not answer" if left.accounts is None else _first(left.accounts)
         found.append(ACCOUNTS_REMAIN.case(Problem(message, found=names, remediation=undo)))
     if k3s_runs and any(name.endswith(".yaml") for name in undone):

@@ -100,11 +100,6 @@ def _problem(situation: Situation, problem: Rejection, whole: str) -> Problem:
     if whole:
         step = f"write `'{whole}'` instead of `{whole}`"
     reason = ": a comma without quotes ends an item of the list" if whole else ""
-    return Problem(
-        f"K3s does not start: {problem.component} {problem.message}{reason}",
-        expected=problem.expected,
-        found=problem.found,
-        location=problem.location,
-        remediation=correction(situation, problem.location, step),
-        prediction=problem.prediction,
-    )
+    message = f"K3s does not start: {problem.component} {problem.message}{reason}"
+    fix = correction(situation, problem.location, step)
+    return Problem(message, problem.expected, problem.found, problem.location, fix, prediction=problem.prediction)

@@ -6,9 +6,9 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.base.model import EXAMPLE_MINOR, NEWEST_KNOWN, Component, Location, Restart, Role
-from agent.base.report import Level, Prediction
+from agent.base.report import Prediction
 from agent.base.yaml_reader import shown
-from agent.findings.registry import Problem, finding, instruction, is_managed, misconfigured, no, yes
+from agent.findings.registry import Problem, error, instruction, is_managed, misconfigured, no, note, warning, yes
 from agent.harden.desired.dropin_options import AUDIT_POLICY_ARGUMENT
 from agent.harden.guide.files import ADMISSION_POLICIES_APPLY, POD_SECURITY_ADMISSION
 from agent.harden.plan.plan import WITH_VERSION
@@ -58,8 +58,7 @@ def _names_own_file(situation: Situation, option: str) -> bool:
     return bool(files) and not {str(path) for path in files} <= {resource.id for resource in situation.desired}
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=no(_NOTHING_RUNS),
     prevents_start=yes("A component exits at an argument that it does not have."),
     remediation="remove or correct the argument; then restart K3s",
@@ -73,7 +72,7 @@ def component_argument_unknown(situation: Situation) -> Iterator[Problem]:
     return _predicted(situation, Cause.UNKNOWN_ARGUMENT)
 
 
-@finding(Level.WARNING, remediation="write the name with hyphens; then restart K3s")
+@warning(remediation="write the name with hyphens; then restart K3s")
 def component_argument_underscored(situation: Situation) -> Iterator[Problem]:
     """The name of an argument has underscores, which only the kubelet reads as hyphens when K3s runs it.
 
@@ -93,8 +92,7 @@ def component_argument_underscored(situation: Situation) -> Iterator[Problem]:
                 yield misconfigured(message, f"write `{shown(name)}`", location, shown(spelling), shown(name))
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=no(_NOTHING_RUNS),
     prevents_start=yes("A component exits at a value that it cannot parse or does not accept."),
     remediation="correct the value; then restart K3s",
@@ -108,8 +106,7 @@ def component_argument_invalid(situation: Situation) -> Iterator[Problem]:
     return _predicted(situation, Cause.INVALID_VALUE)
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=no(_NOTHING_RUNS),
     prevents_start=yes("A component exits at a feature gate that it does not have, or that is locked."),
     remediation="remove or correct the feature gate; then restart K3s",
@@ -122,8 +119,7 @@ def feature_gate_invalid(situation: Situation) -> Iterator[Problem]:
     return _predicted(situation, Cause.FEATURE_GATE)
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=no(_NOTHING_RUNS),
     prevents_start=yes("The API server exits at a configuration file that it cannot use."),
     remediation="correct the file or the path; then restart K3s",
@@ -154,20 +150,17 @@ def component_file_invalid(situation: Situation) -> Iterator[Problem]:
         yield from static_policies.rejected(situation)
 
 
-@finding(Level.NOTE, remediation="upgrade K3s, or remove the settings `admission-policies`")
+@note(remediation="upgrade K3s, or remove the settings `admission-policies`")
 def admission_policies_unsupported(situation: Situation) -> Iterator[Problem]:
     """The settings choose admission policies, and this K3s version does not load them from files. None is written."""
     facts = situation.facts
     wants_policies = situation.settings.has_admission_policies and facts.role is Role.SERVER
     if wants_policies and facts.version_is_known and not ADMISSION_POLICIES_APPLY.to(facts.role, facts.version):
-        yield Problem(
-            f"K3s {facts.version} does not load admission policies from files, so none is written",
-            expected=f"{ADMISSION_POLICIES_APPLY.versions}, or no `admission-policies`",
-        )
+        message = f"K3s {facts.version} does not load admission policies from files, so none is written"
+        yield Problem(message, expected=f"{ADMISSION_POLICIES_APPLY.versions}, or no `admission-policies`")
 
 
-@finding(
-    Level.WARNING,
+@warning(
     remediation="add a policy with a binding, or remove the directory from the configuration; then restart K3s",
 )
 def admission_policies_not_enforced(situation: Situation) -> Iterator[Problem]:
@@ -182,8 +175,7 @@ def admission_policies_not_enforced(situation: Situation) -> Iterator[Problem]:
         yield from static_policies.not_enforced(situation)
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=yes("The API server starts without the default standard that the guide requires."),
     prevents_start=no("The API server accepts the file."),
     remediation="set `enforce: restricted` in the file, or remove the argument; then restart K3s",
@@ -200,7 +192,7 @@ def pod_security_not_enforced(situation: Situation) -> Iterator[Problem]:
         yield from not_enforced(situation, named, data)
 
 
-@finding(Level.WARNING, remediation="remove the exemptions, or list the namespaces in `pod-security.exempt-namespaces`")
+@warning(remediation="remove the exemptions, or list the namespaces in `pod-security.exempt-namespaces`")
 def pod_security_exempts(situation: Situation) -> Iterator[Problem]:
     """The operator's admission configuration exempts more from Pod Security than the guide and the settings.
 
@@ -231,8 +223,7 @@ def _own_admission_configuration(situation: Situation) -> Iterator[tuple[NamedPa
         yield named, data
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=yes("The API server starts and writes no audit log."),
     prevents_start=no("The API server accepts the policy."),
     remediation="correct the rules of the file; then restart K3s",
@@ -248,8 +239,7 @@ def audit_policy_logs_nothing(situation: Situation) -> Iterator[Problem]:
         yield from logs_nothing(situation)
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=no(_NOTHING_RUNS),
     prevents_start=yes("The kubelet v1.35 and newer exits on a host with control groups of version 1."),
     remediation="boot with control groups of version 2, or add fail-cgroupv1=false to kubelet-arg",
@@ -264,25 +254,20 @@ def cgroup_v1_refused(situation: Situation) -> Iterator[Problem]:
         from agent.findings.argument_predictions import accepts_cgroup_v1
 
         if not accepts_cgroup_v1(situation):
-            yield Problem(
-                "K3s does not start: the kubelet exits on a host with control groups of version 1",
-                expected="control groups of version 2, or kubelet-arg: fail-cgroupv1=false",
-                found="version 1",
-                location=Location(PurePosixPath("/sys/fs/cgroup")),
-                remediation=instruction(
-                    "boot with systemd.unified_cgroup_hierarchy=1, or add `fail-cgroupv1=false` to the list "
-                    "`kubelet-arg`",
-                    restart=Restart.K3S,
-                ),
+            message = "K3s does not start: the kubelet exits on a host with control groups of version 1"
+            expected = "control groups of version 2, or kubelet-arg: fail-cgroupv1=false"
+            fix = instruction(
+                "boot with systemd.unified_cgroup_hierarchy=1, or add `fail-cgroupv1=false` to the list `kubelet-arg`",
+                restart=Restart.K3S,
             )
+            yield Problem(message, expected, "version 1", Location(PurePosixPath("/sys/fs/cgroup")), fix)
 
 
 _WITHOUT_CGROUP_V1 = 35
 """The first minor whose kubelet has failCgroupV1 by default (pkg/kubelet/apis/config/v1beta1/defaults.go)."""
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=no("K3s exits, so nothing runs unhardened."),
     prevents_start=yes("k3s agent exits at an option that it does not have."),
     remediation="remove the option; then restart K3s",
@@ -306,8 +291,7 @@ def k3s_option_refused(situation: Situation) -> Iterator[Problem]:
             yield misconfigured(message, edit, location, shown(key), meant)
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=no("K3s exits, so nothing runs unhardened."),
     prevents_start=yes("K3s exits at a value that it cannot parse or does not accept."),
     remediation="correct the value; then restart K3s",
@@ -330,7 +314,7 @@ def k3s_option_invalid(situation: Situation) -> Iterator[Problem]:
                 yield problem._replace(prediction=Prediction("agent/k3s/option_values.py", "k3s, pkg/cli/cmds"))
 
 
-@finding(Level.WARNING, remediation="correct or remove the option; then restart K3s")
+@warning(remediation="correct or remove the option; then restart K3s")
 def k3s_option_ignored(situation: Situation) -> Iterator[Problem]:
     """k3s server has no such option in this version, and ignores it with a warning in its log."""
     facts = situation.facts
@@ -365,8 +349,7 @@ def _is_unknown(key: str, facts: HostFacts) -> bool:
     return is_covered and key not in AGENT_KEYS and key not in SERVER_ONLY_KEYS and key not in ALIASES
 
 
-@finding(
-    Level.NOTE,
+@note(
     remediation=(
         "compare the arguments with the reference of that version of Kubernetes, or pass the version, such as "
         f"--k3s-version {EXAMPLE_MINOR} if it is unknown"

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from agent.base import yaml_reader
 from agent.base.errors import InputError
-from agent.base.model import File, Instruction, Location, OwnCommand, Remediation, Restart
+from agent.base.model import File, Instruction, Location, OwnCommand, Restart
 from agent.base.yaml_reader import plain
 from agent.cluster.kubernetes.network_policies import parse_policy
 from agent.findings import pod_security
 from agent.findings.manifests import unpacked_objects
-from agent.findings.registry import Problem
+from agent.findings.registry import Problem, steps
 from agent.harden.desired.dropin_options import (
     ADMISSION_CONFIGURATION_ARGUMENT,
     ADMISSION_PLUGINS_ARGUMENT,
@@ -204,6 +204,6 @@ def _unknown(error: InputError, expected: str, restart: Restart = Restart.K3S) -
 
 def _forced(found: Problem, restart: Restart = Restart.K3S) -> Problem:
     """Return the case of an edited file with its remediation."""
-    edit = Remediation((Instruction("correct the edit", found.location),), restart=restart)
-    force = Remediation((OwnCommand("apply", ("--force",)),), restart=restart, alternative=edit)
+    edit = steps(Instruction("correct the edit", found.location), restart=restart)
+    force = steps(OwnCommand("apply", ("--force",)), restart=restart, alternative=edit)
     return found._replace(remediation=force, resource=str(found.location.path) if found.location else "")

@@ -7,10 +7,17 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.base.errors import InputError
-from agent.base.model import Component, Instruction, Location, Remediation, Restart
+from agent.base.model import Component, Instruction, Location, Restart
 from agent.base.report import Prediction
 from agent.findings.admission import listed_plugins
-from agent.findings.registry import Problem, edit_of_k3s_config, is_managed, written_by_apply
+from agent.findings.registry import (
+    Problem,
+    by_owner,
+    edit_of_k3s_config,
+    instruction,
+    is_managed,
+    steps,
+)
 from agent.harden.desired.dropin_options import (
     ADMISSION_CONFIGURATION_ARGUMENT,
     ADMISSION_PLUGINS_ARGUMENT,
@@ -61,13 +68,9 @@ def logs_nothing(situation: Situation) -> Iterator[Problem]:
             continue  # the API server exits, or the file is too large to be read
         if line is not None:
             location = Location(named.path, line)
-            yield Problem(
-                "the audit policy logs no request",
-                expected="a rule with the level Metadata or higher",
-                found="no rule that logs",
-                location=location,
-                remediation=Remediation((Instruction("correct the rules", location),), restart=Restart.K3S),
-            )
+            message = "the audit policy logs no request"
+            fix = steps(Instruction("correct the rules", location), restart=Restart.K3S)
+            yield Problem(message, "a rule with the level Metadata or higher", "no rule that logs", location, fix)
 
 
 def _unusable(situation: Situation, running: set[Component]) -> Iterator[Problem]:
@@ -82,15 +85,14 @@ def _unusable(situation: Situation, running: set[Component]) -> Iterator[Problem
     for option, path, location in named:
         kind = situation.k3s_files.unusable.get(path)
         if kind is not None:
+            edit = edit_of_k3s_config(f"correct the path, or remove {path}", location)
             yield Problem(
                 f"K3s does not start: {path} is a {kind}, and {option} requires a file",
                 expected="a file",
                 found=f"a {kind}",
                 location=location,
                 # A refusal of apply has the remediation for a managed file.
-                remediation=written_by_apply(situation, str(path))
-                if is_managed(situation, path)
-                else edit_of_k3s_config(f"correct the path, or remove {path}", location),
+                remediation=by_owner(situation, path, edit),
             )
 
 
@@ -126,21 +128,15 @@ def context_of(situation: Situation, component: Component) -> FileContext:
     )
 
 
-def _by_reader(named: NamedPath) -> Prediction:
-    """Return the explanation of a problem that no row of a table has."""
-    return Prediction(f"agent/k3s/components/files/named_files.py, {named.option}", f"{named.component or 'k3s'}")
-
-
 def _problem(situation: Situation, named: NamedPath, problem: InputError) -> Problem:
-    if is_managed(situation, named.path):
-        remediation = written_by_apply(situation, str(named.path))
-    else:
-        # A problem of the whole file has no line.
-        location = problem.location if problem.location.line else None
-        remediation = Remediation((Instruction(f"correct {problem.location.path}", location),), restart=Restart.K3S)
+    # A problem of the whole file has no line.
+    edited = problem.location if problem.location.line else None
+    by_hand = instruction(f"correct {problem.location.path}", edited, restart=Restart.K3S)
+    # No row of a table has a problem of the reader.
+    by_reader = Prediction(f"agent/k3s/components/files/named_files.py, {named.option}", f"{named.component or 'k3s'}")
     return Problem(
         f"K3s does not start: the file of {named.option} is invalid: {problem.problem}",
         location=problem.location,
-        remediation=remediation,
-        prediction=(isinstance(problem, FileRejectionError) and problem.prediction) or _by_reader(named),
+        remediation=by_owner(situation, named.path, by_hand),
+        prediction=(isinstance(problem, FileRejectionError) and problem.prediction) or by_reader,
     )

@@ -5,9 +5,19 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.base.model import Directory, File, Instruction, Location, OwnCommand, Remediation
-from agent.base.report import Level
-from agent.findings.registry import APPLY, Problem, finding, instruction, no, rm_command, written_by_apply, yes
+from agent.base.model import Directory, File, Instruction, Location, OwnCommand
+from agent.findings.registry import (
+    APPLY,
+    Problem,
+    error,
+    instruction,
+    no,
+    rm_command,
+    steps,
+    warning,
+    written_by_apply,
+    yes,
+)
 from agent.harden.guide.files import AUDIT_POLICY, POD_SECURITY_ADMISSION
 from agent.harden.plan.plan import is_damaged
 
@@ -25,8 +35,7 @@ if TYPE_CHECKING:
     from agent.harden.situation import Situation
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=yes("K3s starts with a policy or an option that does not meet the control."),
     prevents_start=no("K3s accepts the file."),
     remediation="correct the edit, or run `sudo k3s-harden apply --force`, which keeps a backup; then restart K3s",
@@ -46,8 +55,7 @@ def edited_file_insufficient(situation: Situation) -> Iterator[Problem]:
         yield from insufficient_edits(situation, edited)
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=yes("An empty policy or configuration does not protect anything."),
     prevents_start=no("If K3s rejects the damaged file, another finding reports that."),
     remediation="run `sudo k3s-harden apply`",
@@ -60,18 +68,13 @@ def file_damaged(situation: Situation) -> Iterator[Problem]:
     for resource in situation.desired:
         now = situation.observed[resource.id]
         if isinstance(resource, File) and isinstance(now, File) and now.content != resource.content and is_damaged(now):
-            yield Problem(
-                "file is empty" if not now.content else "file contains only NUL bytes",
-                expected=f"{len(resource.content)} bytes",
-                found=f"{len(now.content)} bytes",
-                location=Location(resource.path),
-                remediation=written_by_apply(situation, resource.id),
-                resource=resource.id,
-            )
+            message = "file is empty" if not now.content else "file contains only NUL bytes"
+            expected = f"{len(resource.content)} bytes"
+            fix = written_by_apply(situation, resource.id)
+            yield Problem(message, expected, f"{len(now.content)} bytes", Location(resource.path), fix, resource.id)
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=no("The content can meet the control. If it does not, edited-file-insufficient blocks the gate."),
     prevents_start=no("If K3s rejects the edited file, another finding reports that."),
     remediation="move an intended change to its setting or another file; then run `sudo k3s-harden apply --force`",
@@ -84,12 +87,9 @@ def file_edited(situation: Situation) -> Iterator[Problem]:
     """
     for refusal in situation.plan.refusals:
         if refusal.edited:
-            yield Problem(
-                "file has content that k3s-harden did not write",
-                location=Location(PurePosixPath(refusal.id)),
-                remediation=Remediation((OwnCommand("diff"), _move(refusal.id), OwnCommand("apply", ("--force",)))),
-                resource=refusal.id,
-            )
+            message = "file has content that k3s-harden did not write"
+            fix = steps(OwnCommand("diff"), _move(refusal.id), OwnCommand("apply", ("--force",)))
+            yield Problem(message, location=Location(PurePosixPath(refusal.id)), remediation=fix, resource=refusal.id)
 
 
 def _move(path: str) -> Instruction:
@@ -98,8 +98,7 @@ def _move(path: str) -> Instruction:
     return Instruction(f"move an intended change of {path} to {place}")
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=yes("Other users can read or replace files that K3s trusts."),
     prevents_start=no("K3s does not check the modes of these files and directories."),
     remediation="run `sudo k3s-harden apply`",
@@ -115,32 +114,24 @@ def mode_loosened(situation: Situation) -> Iterator[Problem]:
         if type(now) is not type(resource):
             continue
         if isinstance(now, (File, Directory)) and isinstance(resource, (File, Directory)) and now.mode & ~resource.mode:
-            yield Problem(
-                "permissions are too open",
-                expected=str(resource.mode),
-                found=str(now.mode),
-                location=Location(resource.path),
-                remediation=APPLY if resource.id in changing else written_by_apply(situation, resource.id),
-                resource=resource.id,
-            )
+            message = "permissions are too open"
+            fix = APPLY if resource.id in changing else written_by_apply(situation, resource.id)
+            yield Problem(message, str(resource.mode), str(now.mode), Location(resource.path), fix, resource.id)
 
 
-@finding(Level.WARNING, remediation="make sure that role and version are correct; then remove the file")
+@warning(remediation="make sure that role and version are correct; then remove the file")
 def left_over(situation: Situation) -> Iterator[Problem]:
     """A file that k3s-harden wrote is not part of the hardening for this role, K3s version or manager.
 
     apply does not remove it because the detected role or version may be wrong. `revert` or the operator removes it.
     """
     for path, content in situation.obsolete.items():
-        yield Problem(
-            "k3s-harden wrote this file, but this host should not have it",
-            found=f"{len(content)} bytes",
-            location=Location(path),
-            remediation=Remediation((Instruction("make sure that role and version are correct"), rm_command(path))),
-        )
+        message = "k3s-harden wrote this file, but this host should not have it"
+        fix = steps(Instruction("make sure that role and version are correct"), rm_command(path))
+        yield Problem(message, found=f"{len(content)} bytes", location=Location(path), remediation=fix)
 
 
-@finding(Level.WARNING, remediation="run `sudo k3s-harden apply`")
+@warning(remediation="run `sudo k3s-harden apply`")
 def interrupted_run(situation: Situation) -> Iterator[Problem]:
     """An earlier run was interrupted. The next apply completes its journal record and removes temporary files."""
     for run in situation.journal.runs:
@@ -148,13 +139,11 @@ def interrupted_run(situation: Situation) -> Iterator[Problem]:
             yield Problem("an earlier run was interrupted", location=Location(run.path), remediation=APPLY)
 
 
-@finding(
-    Level.WARNING, remediation="restore the record from a backup, or move it away; then that run cannot be reverted"
-)
+@warning(remediation="restore the record from a backup, or move it away; then that run cannot be reverted")
 def journal_damaged(situation: Situation) -> Iterator[Problem]:
     """A record of the journal is invalid, or another file is in the place of its directory. revert then stops.
 
     k3s-harden cannot determine what that run wrote, so it may report a file of an earlier release as edited.
     """
-    for path, error in situation.journal.damaged.items():
-        yield Problem(error.message, location=Location(path), remediation=instruction(error.hint))
+    for path, damage in situation.journal.damaged.items():
+        yield Problem(damage.message, location=Location(path), remediation=instruction(damage.hint))

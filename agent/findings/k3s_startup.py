@@ -6,19 +6,20 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import InputError, LimitError
 from agent.base.model import Instruction, Location, OwnCommand, Remediation, Restart, Role
-from agent.base.report import Level
 from agent.base.yaml_reader import BoundsError
 from agent.findings.admission import listed_plugins, of_the_operator
 from agent.findings.registry import (
     APPLY,
     Problem,
+    by_owner,
     edit_of_k3s_config,
+    error,
     file_removal,
-    finding,
     instruction,
     is_managed,
     no,
-    written_by_apply,
+    steps,
+    warning,
     yes,
 )
 from agent.harden.desired.dropin_options import (
@@ -44,8 +45,7 @@ _NEED_CONFIGURATION = (_EVENT_RATE_LIMIT, "ImagePolicyWebhook")
 _SMALLER = "make it smaller, or merge the files"
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=no("K3s exits, so nothing runs unhardened."),
     prevents_start=yes("K3s exits if it cannot parse a file of its configuration, and waits forever at a FIFO."),
     remediation="correct the YAML or the value, or remove the directory, FIFO or broken link",
@@ -57,21 +57,14 @@ def k3s_config_broken(situation: Situation) -> Iterator[Problem]:
     such as a directory or a symlink that leads to itself.
     """
     for problem in situation.facts.merged_config.startup_problems(situation.facts.role):
-        yield Problem(
-            f"K3s does not start: {problem.problem}",
-            location=problem.location,
-            remediation=instruction(problem.hint or "correct the YAML", problem.location),
-        )
+        fix = instruction(problem.hint or "correct the YAML", problem.location)
+        yield Problem(f"K3s does not start: {problem.problem}", location=problem.location, remediation=fix)
     for problem in situation.facts.configuration.invalid_files:
-        yield Problem(
-            f"K3s does not start: {problem.message}",
-            location=problem.location,
-            remediation=instruction(f"remove {problem.location}, or replace it"),
-        )
+        fix = instruction(f"remove {problem.location}, or replace it")
+        yield Problem(f"K3s does not start: {problem.message}", location=problem.location, remediation=fix)
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=yes("K3s reads what this program did not, and can start with any option."),
     prevents_start=no("The content is not known."),
     remediation="make the file smaller, or remove drop-ins; then restart K3s",
@@ -82,9 +75,9 @@ def k3s_config_not_read(situation: Situation) -> Iterator[Problem]:
     It is too large, too deeply nested, or one of too many drop-ins. The configuration includes the services that start
     K3s, their drop-ins and their environment files.
     """
-    for error in not_read(situation):
-        location = error.location if isinstance(error, InputError) else None
-        yield Problem(error.message, location=location, remediation=instruction(_SMALLER))
+    for problem in not_read(situation):
+        location = problem.location if isinstance(problem, InputError) else None
+        yield Problem(problem.message, location=location, remediation=instruction(_SMALLER))
 
 
 def not_read(situation: Situation) -> Iterator[HardenError]:
@@ -96,8 +89,7 @@ def not_read(situation: Situation) -> Iterator[HardenError]:
     return (error for error in errors.values() if isinstance(error, (LimitError, BoundsError)))
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=yes("K3s starts without the hardened configuration."),
     prevents_start=no("K3s continues without its configuration files."),
     remediation="remove the file",
@@ -105,15 +97,11 @@ def not_read(situation: Situation) -> Iterator[HardenError]:
 def k3s_config_ignored(situation: Situation) -> Iterator[Problem]:
     """A drop-in of K3s' configuration is a symbolic link to a missing file, so K3s ignores all configuration files."""
     for path in situation.facts.configuration.broken_links:
-        yield Problem(
-            "K3s ignores all files of its configuration: this drop-in is a symbolic link to a missing file",
-            location=Location(path),
-            remediation=file_removal(path),
-        )
+        message = "K3s ignores all files of its configuration: this drop-in is a symbolic link to a missing file"
+        yield Problem(message, location=Location(path), remediation=file_removal(path))
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=no("K3s exits, so nothing runs unhardened."),
     prevents_start=yes("k3s agent exits at an option of k3s server."),
     remediation="remove the option",
@@ -123,16 +111,12 @@ def server_key_on_agent(situation: Situation) -> Iterator[Problem]:
     if situation.facts.role is Role.AGENT:
         for key, location in situation.facts.merged_config.locations().items():
             if key in SERVER_ONLY_KEYS:
-                yield Problem(
-                    f"K3s does not start: `{key}` is not a valid k3s agent option",
-                    found=key,
-                    location=location,
-                    remediation=instruction(f"remove `{key}`", location),
-                )
+                message = f"K3s does not start: `{key}` is not a valid k3s agent option"
+                fix = instruction(f"remove `{key}`", location)
+                yield Problem(message, found=key, location=location, remediation=fix)
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=no("The API server exits, so nothing runs without an audit log."),
     prevents_start=yes("The API server exits if its audit policy is missing, invalid, or has no rules."),
     remediation="correct the file, or run `sudo k3s-harden apply` if it is one of k3s-harden; then restart K3s",
@@ -141,27 +125,18 @@ def audit_policy_unusable(situation: Situation) -> Iterator[Problem]:
     """The audit policy of the API server is missing, is invalid, or has no rules."""
     for path, location in _named(situation, AUDIT_POLICY_ARGUMENT):
         if path not in situation.k3s_files.contents:
-            yield Problem(
-                "K3s does not start: its audit policy is missing",
-                found=str(path),
-                location=location,
-                remediation=_repair(situation, path, location),
-                resource=_managed(situation, path),
-            )
+            message, fix = "K3s does not start: its audit policy is missing", _repair(situation, path, location)
+            yield Problem(message, "", str(path), location, fix, _managed(situation, path))
         data = situation.k3s_files.contents.get(path)
         if data is None or situation.is_as_applied(path):
             continue
         for problem in audit_policy.rejected_by_version(data, path, situation.facts.known_version):
-            yield Problem(
-                f"K3s does not start: its audit policy is invalid: {problem.problem}",
-                location=problem.location,
-                remediation=_repair(situation, path, location),
-                resource=_managed(situation, path),
-            )
+            message = f"K3s does not start: its audit policy is invalid: {problem.problem}"
+            fix = _repair(situation, path, location)
+            yield Problem(message, location=problem.location, remediation=fix, resource=_managed(situation, path))
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=no("The API server exits, so nothing runs without admission control."),
     prevents_start=yes("The API server exits if the file is missing or invalid, or lacks a plugin's configuration."),
     remediation="correct the file, or run `sudo k3s-harden apply` if it is one of k3s-harden; then restart K3s",
@@ -180,12 +155,9 @@ def admission_configuration_unusable(situation: Situation) -> Iterator[Problem]:
         found = _configured_plugins(situation, path)
         if isinstance(found, InputError):
             missing = path not in situation.k3s_files.contents
-            yield Problem(
-                f"K3s does not start: its admission configuration {'' if missing else 'is invalid: '}{found.problem}",
-                location=location if missing else found.location,
-                remediation=_repair(situation, path, location),
-                resource=_managed(situation, path),
-            )
+            message = f"K3s does not start: its admission configuration {'' if missing else 'is invalid: '}"
+            at, fix = location if missing else found.location, _repair(situation, path, location)
+            yield Problem(f"{message}{found.problem}", "", "", at, fix, _managed(situation, path))
             return
         configured |= found
     for name, values in needing.items():
@@ -193,8 +165,7 @@ def admission_configuration_unusable(situation: Situation) -> Iterator[Problem]:
             yield _no_configuration(name, values[0])
 
 
-@finding(
-    Level.WARNING,
+@warning(
     remediation="create or correct the file, or remove the argument; then run `sudo k3s-harden apply`, and restart K3s",
 )
 def operator_file_replaced(situation: Situation) -> Iterator[Problem]:
@@ -211,22 +182,16 @@ def operator_file_replaced(situation: Situation) -> Iterator[Problem]:
             continue
         for value in values[:-1]:
             if value.text in facts.unusable_files:
-                yield Problem(
-                    f"K3s uses {values[-1].text} instead of {value.text}: {facts.unusable_files[value.text]}",
-                    found=value.text,
-                    location=value.location,
-                    remediation=Remediation(
-                        (
-                            Instruction(f"create or correct {value.text}, or remove `{name}`", value.location),
-                            OwnCommand("apply"),
-                        ),
-                        restart=Restart.K3S,
-                    ),
+                message = f"K3s uses {values[-1].text} instead of {value.text}: {facts.unusable_files[value.text]}"
+                fix = steps(
+                    Instruction(f"create or correct {value.text}, or remove `{name}`", value.location),
+                    OwnCommand("apply"),
+                    restart=Restart.K3S,
                 )
+                yield Problem(message, found=value.text, location=value.location, remediation=fix)
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=no("The component exits, so nothing runs without the file."),
     prevents_start=yes("The component that reads the file exits."),
     remediation="create the file, or correct the path",
@@ -238,15 +203,12 @@ def named_file_missing(situation: Situation) -> Iterator[Problem]:
             option not in {AUDIT_POLICY_ARGUMENT, ADMISSION_CONFIGURATION_ARGUMENT, *TOKEN_FILE_KEYS}
             and path not in situation.k3s_files.contents
         ):
-            yield Problem(
-                f"K3s does not start: the file of {option} does not exist",
-                found=str(path),
-                location=location,
-                remediation=instruction(f"create {path}, or correct the path", location),
-            )
+            message = f"K3s does not start: the file of {option} does not exist"
+            fix = instruction(f"create {path}, or correct the path", location)
+            yield Problem(message, found=str(path), location=location, remediation=fix)
 
 
-@finding(Level.WARNING, remediation="write the token of the cluster to the file, mode 0600")
+@warning(remediation="write the token of the cluster to the file, mode 0600")
 def token_file_missing(situation: Situation) -> Iterator[Problem]:
     """K3s' configuration names a file with a token, and the file does not exist.
 
@@ -254,23 +216,16 @@ def token_file_missing(situation: Situation) -> Iterator[Problem]:
     """
     for option, path, location, _ in situation.k3s_files.named_paths:
         if option in TOKEN_FILE_KEYS and path not in situation.k3s_files.contents:
-            yield Problem(
-                f"K3s waits for the file of {option}, and exits after four minutes",
-                found=f"{path} does not exist",
-                location=location,
-                remediation=instruction(f"write the token to {path}, mode 0600"),
-            )
+            message = f"K3s waits for the file of {option}, and exits after four minutes"
+            fix = instruction(f"write the token to {path}, mode 0600")
+            yield Problem(message, found=f"{path} does not exist", location=location, remediation=fix)
 
 
 def _repair(situation: Situation, path: PurePosixPath, location: Location) -> Remediation:
     """Return the remediation for a file that K3s' configuration names at a location."""
-    if is_managed(situation, path):
-        return written_by_apply(situation, str(path))
     verb = "correct" if path in situation.k3s_files.contents else "create"
-    return Remediation(
-        (Instruction(f"{verb} {path}"),),
-        alternative=Remediation((Instruction("remove the option", location), *APPLY.steps), restart=Restart.K3S),
-    )
+    removal = steps(Instruction("remove the option", location), *APPLY.steps, restart=Restart.K3S)
+    return by_owner(situation, path, steps(Instruction(f"{verb} {path}"), alternative=removal))
 
 
 def _managed(situation: Situation, path: PurePosixPath) -> str:
@@ -280,14 +235,10 @@ def _managed(situation: Situation, path: PurePosixPath) -> str:
 
 def _no_configuration(plugin: str, value: ConfigValue) -> Problem:
     removal = edit_of_k3s_config(f"remove {plugin} from the list", value.location)
-    limits = Remediation((Instruction("set `event-rate-limit` in the settings"), *APPLY.steps), alternative=removal)
-    return Problem(
-        f"K3s does not start: the admission plugin {plugin} has no configuration",
-        expected=f"an entry in the file of {ADMISSION_CONFIGURATION_ARGUMENT}",
-        found=value.text,
-        location=value.location,
-        remediation=limits if plugin == _EVENT_RATE_LIMIT else removal,
-    )
+    limits = steps(Instruction("set `event-rate-limit` in the settings"), *APPLY.steps, alternative=removal)
+    message = f"K3s does not start: the admission plugin {plugin} has no configuration"
+    expected = f"an entry in the file of {ADMISSION_CONFIGURATION_ARGUMENT}"
+    return Problem(message, expected, value.text, value.location, limits if plugin == _EVENT_RATE_LIMIT else removal)
 
 
 def _named(situation: Situation, option: str) -> list[tuple[PurePosixPath, Location]]:

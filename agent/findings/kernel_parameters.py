@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from agent.base.linux.sysctl_order import SYSCTL_CONF, SysctlFile, SysctlReader, at_boot
 from agent.base.linux.sysctl_values import same_value
 from agent.base.model import Absent, Component, Instruction, Location, OwnCommand, Remediation, ShellCommand, Sysctl
-from agent.base.report import Level
-from agent.findings.registry import Problem, finding, instruction, no, written_by_apply, yes
+from agent.findings.registry import Problem, error, instruction, no, note, steps, warning, written_by_apply, yes
 from agent.harden.desired.boot_parameters import files_after_apply, overrides
 from agent.harden.desired.dropin_options import options_to_set
 from agent.harden.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
     from agent.harden.situation import Situation
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=no("The running kernel has the expected value, and the gate checks it again at the next boot."),
     prevents_start=no("The kubelet compares the running value only."),
     remediation="set the value of the guide, or delete the line",
@@ -55,7 +53,7 @@ def sysctl_overridden(situation: Situation) -> Iterator[Problem]:
         )
 
 
-@finding(Level.WARNING, remediation="set the value of the guide, or delete the line")
+@warning(remediation="set the value of the guide, or delete the line")
 def sysctl_conf_disagrees(situation: Situation) -> Iterator[Problem]:
     """/etc/sysctl.conf sets a value that differs from the guide. `sysctl --system` applies it; systemd does not.
 
@@ -76,17 +74,12 @@ def sysctl_conf_disagrees(situation: Situation) -> Iterator[Problem]:
             or line == systemd[row.key]
         ):
             continue
-        yield Problem(
-            f"`sysctl --system` sets {row.key} to {line.value}",
-            expected=row.value,
-            found=line.value,
-            location=line.location,
-            remediation=instruction(f"set {row.key} to {row.value}, or delete the line", line.location),
-        )
+        message = f"`sysctl --system` sets {row.key} to {line.value}"
+        fix = instruction(f"set {row.key} to {row.value}, or delete the line", line.location)
+        yield Problem(message, expected=row.value, found=line.value, location=line.location, remediation=fix)
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=no("The kubelet exits, so no workload runs on the unhardened kernel."),
     prevents_start=yes("With protect-kernel-defaults the kubelet exits if one of six kernel parameters differs."),
     remediation="run `sudo k3s-harden apply`, or set the value by hand if apply does not write it",
@@ -103,14 +96,8 @@ def kernel_parameter(situation: Situation) -> Iterator[Problem]:
     for row, now in _differing(situation):
         waiver = situation.waivers.kernel_parameters.get(row.key)
         if waiver is None and protected is not None:
-            yield Problem(
-                f"K3s does not start: the kubelet rejects {row.key}",
-                expected=row.value,
-                found=describe_state(now),
-                location=protected,
-                remediation=_set(situation, row, now),
-                resource=row.key,
-            )
+            message = f"K3s does not start: the kubelet rejects {row.key}"
+            yield Problem(message, row.value, describe_state(now), protected, _set(situation, row, now), row.key)
         # The kubelet does not have waivers, so the drop-in that apply will write counts, too.
         if waiver is not None and (protected is not None or will_protect):
             when = "does not start" if protected is not None else "will not start after apply"
@@ -124,8 +111,7 @@ def kernel_parameter(situation: Situation) -> Iterator[Problem]:
             )
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=no("The running kernel has the expected value, and the gate checks it again at the next boot."),
     prevents_start=no("The kubelet compares the running value only."),
     remediation="set `protect-kernel-defaults: false` in the settings, or remove the waiver",
@@ -162,8 +148,7 @@ def waived_parameter_at_boot(situation: Situation) -> Iterator[Problem]:
         )
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=yes("Workloads run on a kernel that does not meet the control."),
     prevents_start=no("Without protect-kernel-defaults the kubelet does not exit."),
     remediation="set the value with `sysctl -w` and in a file in /etc/sysctl.d",
@@ -174,17 +159,12 @@ def kernel_default_changed(situation: Situation) -> Iterator[Problem]:
         return
     for row, now in _differing(situation):
         if not row.written and row.key not in situation.waivers.kernel_parameters:
-            yield Problem(
-                f"{row.key} does not have the kernel's default",
-                expected=row.value,
-                found=describe_state(now),
-                remediation=_set(situation, row, now),
-                resource=row.key,
-            )
+            message = f"{row.key} does not have the kernel's default"
+            fix = _set(situation, row, now)
+            yield Problem(message, expected=row.value, found=describe_state(now), remediation=fix, resource=row.key)
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=yes("Workloads would run on a kernel that does not meet the control."),
     prevents_start=no(
         "Without protect-kernel-defaults the kubelet does not exit. With it, kernel-parameter is reported."
@@ -198,15 +178,13 @@ def kernel_read_only(situation: Situation) -> Iterator[Problem]:
     that runs the container. A waiver for each of them, with `protect-kernel-defaults: false`, accepts its values.
     """
     if situation.facts.platform.kernel_is_read_only and (rows := _settable(situation)):
-        yield Problem(
-            "/proc/sys is read-only, so kernel parameters cannot be set here",
-            expected=", ".join(f"{row.key}={row.value}" for row in rows),
-            found=", ".join(describe_state(situation.observed[row.key]) for row in rows),
-            remediation=_outside(situation),
-        )
+        message = "/proc/sys is read-only, so kernel parameters cannot be set here"
+        found = ", ".join(describe_state(situation.observed[row.key]) for row in rows)
+        fix = _outside(situation)
+        yield Problem(message, ", ".join(f"{row.key}={row.value}" for row in rows), found, remediation=fix)
 
 
-@finding(Level.NOTE, remediation="remove or extend the waiver")
+@note(remediation="remove or extend the waiver")
 def waiver_expired(situation: Situation) -> Iterator[Problem]:
     """The waiver for a kernel parameter has expired, so apply sets the parameter again."""
     for waiver in situation.waivers.expired([row.id for row in SYSCTLS]):
@@ -214,7 +192,7 @@ def waiver_expired(situation: Situation) -> Iterator[Problem]:
         yield Problem(message, found=waiver.expires, location=waiver.location)
 
 
-@finding(Level.NOTE, remediation=_AFTER_BOOT)
+@note(remediation=_AFTER_BOOT)
 def no_kernel_here(situation: Situation) -> Iterator[Problem]:
     """The host tree has no /proc/sys, as in the build of an image. Its files set kernel parameters at each boot."""
     if not situation.facts.platform.has_kernel:
@@ -240,9 +218,10 @@ def _protected(situation: Situation) -> Location | None:
 
 def _unprotected(waiver: SiteWaiver) -> Remediation:
     """Return the remediation for a waived kernel parameter that the kubelet rejects."""
-    return Remediation(
-        (Instruction("set `protect-kernel-defaults: false` in the settings"), OwnCommand("apply")),
-        alternative=Remediation((Instruction("remove the waiver", waiver.location), OwnCommand("apply"))),
+    return steps(
+        Instruction("set `protect-kernel-defaults: false` in the settings"),
+        OwnCommand("apply"),
+        alternative=steps(Instruction("remove the waiver", waiver.location), OwnCommand("apply")),
     )
 
 
@@ -264,7 +243,7 @@ def _outside(situation: Situation) -> Remediation:
     where = "on the machine that runs this container" if situation.facts.platform.container else "where it is writable"
     command = f"printf '%s\\n' {lines} | sudo tee {_OUTSIDE} && sudo sysctl -p {_OUTSIDE}"
     first = Instruction(f"{where}, set the kernel parameters with the next command")
-    return Remediation((first, ShellCommand(command), OwnCommand("apply")))
+    return steps(first, ShellCommand(command), OwnCommand("apply"))
 
 
 def _settable(situation: Situation) -> list[SysctlRow]:

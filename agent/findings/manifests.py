@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 from agent.base import yaml_reader
 from agent.base.errors import InputError
 from agent.base.model import WITHOUT_POD_SECURITY_POLICY, File, Location
-from agent.base.report import Level
 from agent.base.value import Value
-from agent.findings.registry import APPLY, Problem, file_removal, finding, instruction, no
+from agent.findings.registry import APPLY, Problem, error, file_removal, instruction, no, warning
 from agent.harden.guide.files import POLICY_FILE
 from agent.harden.guide.manifests import network_policies
 from agent.k3s.redaction import HIDDEN
@@ -33,8 +32,7 @@ _MOST_PARSED = 1 << 20
 """Bytes of manifests after which no further file is parsed."""
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=no("Pod Security admission has replaced these policies, so K3s is not less protected."),
     prevents_start=no("K3s starts, and logs an error each time that it tries to apply the file."),
     remediation="run `sudo k3s-harden apply`, or remove the PodSecurityPolicies before this K3s version starts",
@@ -65,8 +63,7 @@ def stale_pod_security_policy(situation: Situation) -> Iterator[Problem]:
         )
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=no("The object of earlier starts remains. Other controls are not affected."),
     prevents_start=no("K3s starts, and logs an error each time that it tries to apply the file."),
     remediation="change the objects to the API version that replaces it",
@@ -97,7 +94,7 @@ def manifest_api_removed(situation: Situation) -> Iterator[Problem]:
             )
 
 
-@finding(Level.WARNING, remediation="unless you label your namespaces, use the label kubernetes.io/metadata.name")
+@warning(remediation="unless you label your namespaces, use the label kubernetes.io/metadata.name")
 def selector_matches_no_namespace(situation: Situation) -> Iterator[Problem]:
     """A NetworkPolicy selects namespaces by the label `name`, which Kubernetes does not set.
 
@@ -108,18 +105,14 @@ def selector_matches_no_namespace(situation: Situation) -> Iterator[Problem]:
         if entry.kind == "NetworkPolicy":
             for line in _name_selectors(entry.node):
                 location = Location(entry.path, line)
-                yield Problem(
-                    "NetworkPolicy selects namespaces by a label that Kubernetes does not set",
-                    expected="kubernetes.io/metadata.name",
-                    found="name",
-                    location=location,
-                    remediation=instruction(
-                        "unless you label your namespaces, replace `name` with kubernetes.io/metadata.name", location
-                    ),
+                message = "NetworkPolicy selects namespaces by a label that Kubernetes does not set"
+                fix = instruction(
+                    "unless you label your namespaces, replace `name` with kubernetes.io/metadata.name", location
                 )
+                yield Problem(message, "kubernetes.io/metadata.name", "name", location, fix)
 
 
-@finding(Level.WARNING, remediation="before apply, create the policy again with another name, and delete this one")
+@warning(remediation="before apply, create the policy again with another name, and delete this one")
 def network_policy_name_taken(situation: Situation) -> Iterator[Problem]:
     """A NetworkPolicy of the site has the name of one in policy.yaml, which replaces it, and later deletes it."""
     own = situation.facts.data_dir / POLICY_FILE
@@ -139,8 +132,7 @@ def name_taken(namespace: str, name: str, location: Location | None = None) -> P
     return Problem(message, expected="another name", found=name, location=location)
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=no("Only that object is missing. Other controls are not affected."),
     prevents_start=no("K3s logs an error for the manifest and continues."),
     remediation="replace the placeholder with the name",
@@ -150,14 +142,12 @@ def manifest_placeholder(situation: Situation) -> Iterator[Problem]:
     for entry in _objects(situation):
         for scalar in yaml_reader.scalars(entry.node):
             if re.fullmatch(_PLACEHOLDER, scalar.text):
-                yield Problem(
-                    "manifest contains a placeholder",
-                    found=HIDDEN if entry.kind == "Secret" else scalar.text,
-                    location=Location(entry.path, scalar.line),
-                )
+                message = "manifest contains a placeholder"
+                found = HIDDEN if entry.kind == "Secret" else scalar.text
+                yield Problem(message, found=found, location=Location(entry.path, scalar.line))
 
 
-@finding(Level.WARNING, remediation="correct the YAML, or remove the symbolic link")
+@warning(remediation="correct the YAML, or remove the symbolic link")
 def manifest_broken(situation: Situation) -> Iterator[Problem]:
     """A manifest is not valid YAML. K3s applies nothing of it, not even its valid documents.
 
@@ -172,11 +162,8 @@ def manifest_broken(situation: Situation) -> Iterator[Problem]:
                 remediation=instruction(problem.hint or "correct the YAML", problem.location),
             )
     for link in situation.k3s_files.manifests.broken_links:
-        yield Problem(
-            "K3s applies no manifest: this one is a symbolic link to a missing file",
-            location=Location(link),
-            remediation=file_removal(link),
-        )
+        message = "K3s applies no manifest: this one is a symbolic link to a missing file"
+        yield Problem(message, location=Location(link), remediation=file_removal(link))
 
 
 def beyond_limits(situation: Situation) -> Iterator[InputError]:

@@ -10,15 +10,14 @@ from agent.base.model import (
     Instruction,
     Location,
     OwnCommand,
-    Remediation,
     Restart,
     Role,
     ShellCommand,
 )
-from agent.base.report import K3S_VERSION, Level
+from agent.base.report import K3S_VERSION
 from agent.findings.k3s_startup import not_read
 from agent.findings.manifests import beyond_limits
-from agent.findings.registry import APPLY_WITH_VERSION, Problem, finding, instruction, no, yes
+from agent.findings.registry import APPLY_WITH_VERSION, Problem, error, instruction, no, note, steps, warning, yes
 from agent.harden.guide.files import POLICY_FILE
 from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.k3s.end_of_life import ended_on
@@ -32,16 +31,15 @@ if TYPE_CHECKING:
     from agent.harden.situation import Situation
     from agent.k3s.services import K3sUnit, OtherProgram
 
-_PASS_VERSION = Remediation(
-    (Instruction("pass --k3s-version VERSION"),),
+_PASS_VERSION = steps(
+    Instruction("pass --k3s-version VERSION"),
     alternative=instruction(
         f"set `k3s-version: VERSION` in {DEFAULT_SETTINGS}, and change it before each upgrade to another minor version"
     ),
 )
 
 
-@finding(
-    Level.NOTE,
+@note(
     remediation="make `k3s --version` work, pass --k3s-version VERSION, or set `k3s-version` and keep it current",
 )
 def version_assumed(situation: Situation) -> Iterator[Problem]:
@@ -60,8 +58,7 @@ def _reason(situation: Situation) -> str:
     return source.partition("; pass ")[0]
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=yes("A K3s v1.24 would start without its PodSecurityPolicies."),
     prevents_start=no("K3s reads the files of the hardening for the newest version."),
     remediation="make `k3s --version` work, or set `k3s-version` and keep it current",
@@ -76,8 +73,7 @@ def version_unknown(situation: Situation) -> Iterator[Problem]:
         yield Problem(message, remediation=_PASS_VERSION)
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=yes("The hardening for the assumed version would remove the protection of a K3s v1.24."),
     prevents_start=no("Nothing is changed, so K3s starts as before."),
     remediation="run `sudo k3s-harden apply --k3s-version VERSION` with the version of K3s",
@@ -89,16 +85,12 @@ def other_family_assumed(situation: Situation) -> Iterator[Problem]:
     nothing, because the hardening for the newest version would remove them.
     """
     if situation.had_pod_security_policies:
-        yield Problem(
-            "the K3s version could not be determined, and an earlier run set up this host for v1.24 or older",
-            expected="v1.24 or older",
-            found=f"{situation.facts.version} assumed",
-            location=Location(situation.facts.data_dir / POLICY_FILE),
-            remediation=APPLY_WITH_VERSION,
-        )
+        message = "the K3s version could not be determined, and an earlier run set up this host for v1.24 or older"
+        expected, found = "v1.24 or older", f"{situation.facts.version} assumed"
+        yield Problem(message, expected, found, Location(situation.facts.data_dir / POLICY_FILE), APPLY_WITH_VERSION)
 
 
-@finding(Level.WARNING, remediation="remove `k3s-version` from the settings, or omit --k3s-version")
+@warning(remediation="remove `k3s-version` from the settings, or omit --k3s-version")
 def version_differs(situation: Situation) -> Iterator[Problem]:
     """The K3s version of the settings or of `--k3s-version` is not the minor version of the installed K3s program.
 
@@ -115,16 +107,12 @@ def version_differs(situation: Situation) -> Iterator[Problem]:
         fix = instruction(f"remove `k3s-version`, or set it to {printed.version.family}", given.location)
     else:
         fix = instruction("omit --k3s-version")
-    yield Problem(
-        f"{given.name} is not the version of the K3s program; the hardening for {facts.version} applies",
-        expected=f"{printed.version}, from {printed.program} --version",
-        found=f"{given.version}, from {given.name}",
-        location=given.location,
-        remediation=fix,
-    )
+    message = f"{given.name} is not the version of the K3s program; the hardening for {facts.version} applies"
+    expected = f"{printed.version}, from {printed.program} --version"
+    yield Problem(message, expected, f"{given.version}, from {given.name}", given.location, fix)
 
 
-@finding(Level.NOTE, remediation="upgrade k3s-harden if a newer release exists")
+@note(remediation="upgrade k3s-harden if a newer release exists")
 def version_newer(situation: Situation) -> Iterator[Problem]:
     """This K3s version is newer than the newest known version, whose hardening applies."""
     if situation.facts.version.minor > NEWEST_KNOWN.minor:
@@ -133,9 +121,7 @@ def version_newer(situation: Situation) -> Iterator[Problem]:
         )
 
 
-@finding(
-    Level.WARNING, remediation=f"upgrade K3s; `k3s-harden preflight v{NEWEST_KNOWN.family}` checks this host for it"
-)
+@warning(remediation=f"upgrade K3s; `k3s-harden preflight v{NEWEST_KNOWN.family}` checks this host for it")
 def k3s_end_of_life(situation: Situation) -> Iterator[Problem]:
     """Kubernetes publishes no security fixes any more for this minor version of K3s.
 
@@ -145,16 +131,12 @@ def k3s_end_of_life(situation: Situation) -> Iterator[Problem]:
     facts = situation.facts
     day = ended_on(facts.version.minor, situation.today.date) if situation.machine.is_live else ""
     if day and facts.version_is_known:
-        yield Problem(
-            f"Kubernetes v{facts.version.family} has no security fixes any more",
-            expected=f"a version that is supported on {situation.today.date}",
-            found=f"{facts.version}, supported until {day}",
-        )
+        message = f"Kubernetes v{facts.version.family} has no security fixes any more"
+        expected = f"a version that is supported on {situation.today.date}"
+        yield Problem(message, expected, f"{facts.version}, supported until {day}")
 
 
-@finding(
-    Level.NOTE, remediation="set the arguments in the Cluster object; `k3s-harden render rancher-cluster` prints them"
-)
+@note(remediation="set the arguments in the Cluster object; `k3s-harden render rancher-cluster` prints them")
 def rancher_managed(situation: Situation) -> Iterator[Problem]:
     """Rancher writes K3s' configuration on this node, so k3s-harden does not: each would overwrite the other.
 
@@ -163,14 +145,11 @@ def rancher_managed(situation: Situation) -> Iterator[Problem]:
     if situation.facts.rancher_managed:
         role = "" if situation.facts.role is Role.SERVER else ", for this agent and all other nodes"
         options = ("rancher-cluster", f"--k3s-version {situation.facts.version.family}")
-        yield Problem(
-            f"Rancher manages this node; set K3s' arguments and Pod Security in its Cluster object{role}",
-            remediation=Remediation((OwnCommand("render", options),)),
-        )
+        message = f"Rancher manages this node; set K3s' arguments and Pod Security in its Cluster object{role}"
+        yield Problem(message, remediation=steps(OwnCommand("render", options)))
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=yes("The directories and manifests of the hardening are not where K3s reads them."),
     prevents_start=no("K3s uses a directory below its working directory or a home."),
     remediation="write an absolute path, or set `data-dir` in the settings",
@@ -189,21 +168,17 @@ def data_dir_not_absolute(situation: Situation) -> Iterator[Problem]:
     is_given = data_dir is not None and data_dir.text != ""
     option = data_dir if is_given else rootless
     if option is not None and (not option.text.startswith("/") if is_given else config.boolean("rootless")):
-        yield Problem(
-            "the data directory of K3s depends on its working directory or home",
-            expected="an absolute path in `data-dir`",
-            found=option.text if is_given else f"rootless: {option.text}",
-            location=option.location,
-            remediation=Remediation(
-                (Instruction("write an absolute path in `data-dir`", option.location),),
-                restart=Restart.K3S,
-                alternative=instruction(f"set `data-dir` in {DEFAULT_SETTINGS} to the directory that K3s uses"),
-            ),
+        message = "the data directory of K3s depends on its working directory or home"
+        expected = "an absolute path in `data-dir`"
+        fix = steps(
+            Instruction("write an absolute path in `data-dir`", option.location),
+            restart=Restart.K3S,
+            alternative=instruction(f"set `data-dir` in {DEFAULT_SETTINGS} to the directory that K3s uses"),
         )
+        yield Problem(message, expected, option.text if is_given else f"rootless: {option.text}", option.location, fix)
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=yes("K3s can read files that are not hardened."),
     prevents_start=no("Nothing is changed, so K3s starts as before."),
     remediation="let the service start `k3s server` or `k3s agent` on the files of the host, or set `k3s-config`",
@@ -244,7 +219,7 @@ def unknown_config(
         yield Problem(message, str(data_dir), str(unit.on_host(data_dir)), Location(unit.path), fix)
 
 
-@finding(Level.NOTE, remediation="set `k3s-config`, or let the service start `k3s server` or `k3s agent`")
+@note(remediation="set `k3s-config`, or let the service start `k3s server` or `k3s agent`")
 def k3s_config_recorded(situation: Situation) -> Iterator[Problem]:
     """K3s starts in a way that earlier releases followed, and the configuration that one of them found is still used.
 
@@ -256,9 +231,7 @@ def k3s_config_recorded(situation: Situation) -> Iterator[Problem]:
         yield Problem(message, location=Location(situation.recorded_config), remediation=instruction(setting))
 
 
-@finding(
-    Level.WARNING, remediation="let the service start `k3s server` or `k3s agent`, and move the options to K3s' files"
-)
+@warning(remediation="let the service start `k3s server` or `k3s agent`, and move the options to K3s' files")
 def k3s_command_unknown(situation: Situation) -> Iterator[Problem]:
     """A service of K3s starts another program, such as a script, so the command line of K3s is not known.
 
@@ -273,20 +246,17 @@ def k3s_command_unknown(situation: Situation) -> Iterator[Problem]:
         yield Problem(message, f"ExecStart={K3S_BINARY} {other.role.value}", other.program.text, other.program.location)
 
 
-@finding(Level.NOTE, remediation="assess it with `--unit NAME.service`; if nobody uses it, remove its unit")
+@note(remediation="assess it with `--unit NAME.service`; if nobody uses it, remove its unit")
 def service_not_assessed(situation: Situation) -> Iterator[Problem]:
     """Another service starts K3s in the same role. It does not run, or --unit names a different one."""
     facts = situation.facts
     for unit in facts.units:
         if facts.unit is not None and unit.role is facts.role and unit.path != facts.unit.path:
-            yield Problem(
-                f"{unit.path.name} starts K3s, too; this report is about {facts.unit.path.name}",
-                location=Location(unit.path),
-            )
+            message = f"{unit.path.name} starts K3s, too; this report is about {facts.unit.path.name}"
+            yield Problem(message, location=Location(unit.path))
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=yes("Files of the hardening are missing, and the gate cannot write them."),
     prevents_start=no("K3s starts without the files."),
     remediation="run `sudo k3s-harden apply --root IMAGE`, or make /etc writable",
@@ -296,29 +266,25 @@ def read_only_etc(situation: Situation) -> Iterator[Problem]:
     if situation.facts.platform.etc_is_read_only:
         missing = [change.id for change in situation.plan.changes if change.id.startswith("/etc/")]
         if missing:
-            yield Problem(
-                f"/etc is read-only, so apply cannot write {' and '.join(missing)}",
-                remediation=Remediation(
-                    (OwnCommand("apply", ("--root IMAGE",)),),
-                    alternative=Remediation((Instruction("make /etc writable"), OwnCommand("apply"))),
-                ),
+            fix = steps(
+                OwnCommand("apply", ("--root IMAGE",)),
+                alternative=steps(Instruction("make /etc writable"), OwnCommand("apply")),
             )
+            yield Problem(f"/etc is read-only, so apply cannot write {' and '.join(missing)}", remediation=fix)
 
 
-@finding(Level.WARNING, remediation="run as root, or correct what cannot be read")
+@warning(remediation="run as root, or correct what cannot be read")
 def not_readable(situation: Situation) -> Iterator[Problem]:
     """A file or directory could not be read, so this report does not include its content."""
-    elsewhere = {error.message for error in not_read(situation)}
-    for error in (*situation.unreadable, *beyond_limits(situation)):
-        if error.message in elsewhere:
-            continue
-        as_root = isinstance(error, AccessDeniedError)
-        correct = error.hint or f"remove the cause, or move the file away: {error.message}"
-        fix = "run the command as root" if as_root else correct
-        yield Problem(error.message, remediation=instruction(fix))
+    elsewhere = {problem.message for problem in not_read(situation)}
+    for problem in (*situation.unreadable, *beyond_limits(situation)):
+        if problem.message not in elsewhere:
+            as_root = isinstance(problem, AccessDeniedError)
+            correct = problem.hint or f"remove the cause, or move the file away: {problem.message}"
+            yield Problem(problem.message, remediation=instruction("run the command as root" if as_root else correct))
 
 
-@finding(Level.WARNING, remediation="restart the service")
+@warning(remediation="restart the service")
 def restart_needed(situation: Situation) -> Iterator[Problem]:
     """A file that K3s reads only when it starts changed after K3s started, so the change has no effect yet."""
     changed = situation.changed_since_start
@@ -326,7 +292,5 @@ def restart_needed(situation: Situation) -> Iterator[Problem]:
         from shlex import quote
 
         service = quote(situation.facts.service.removesuffix(".service"))
-        yield Problem(
-            f"{' and '.join(changed)} changed after K3s started",
-            remediation=Remediation((ShellCommand(f"sudo systemctl restart {service}"),)),
-        )
+        message = f"{' and '.join(changed)} changed after K3s started"
+        yield Problem(message, remediation=steps(ShellCommand(f"sudo systemctl restart {service}")))

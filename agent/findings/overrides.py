@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.base.model import Component, Instruction, Location, OwnCommand, Remediation, Role, VersionRange
-from agent.base.report import Level
-from agent.findings.registry import Problem, file_removal, finding, instruction, misconfigured, no, yes
+from agent.base.model import Component, Instruction, Location, OwnCommand, Role, VersionRange
+from agent.findings.registry import Problem, error, file_removal, instruction, misconfigured, no, steps, warning, yes
 from agent.harden.desired import dropin_options
 from agent.harden.desired.dropin_options import ADMISSION_PLUGINS_ARGUMENT, configured_values, options_to_set
 from agent.harden.guide.files import NETWORK_POLICIES
@@ -33,8 +32,7 @@ _ZERO_MEANS_FIVE = VersionRange(27, 36)
 """Versions whose kubelet records fewer events with `event-qps=0` than by default."""
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=yes("K3s starts without the lost arguments."),
     prevents_start=no("K3s accepts the later list."),
     remediation="append `+` to the key; then restart K3s",
@@ -51,8 +49,7 @@ def list_dropped(situation: Situation) -> Iterator[Problem]:
         yield misconfigured(f"a later file replaces the list `{key}`", edit, by, dropping, f"{key}+:")
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=yes("K3s starts with a value that does not meet the control."),
     prevents_start=no("K3s accepts the value."),
     remediation="correct the value, or remove the option; then restart K3s",
@@ -84,7 +81,7 @@ def option_overridden(situation: Situation) -> Iterator[Problem]:
             yield misconfigured(message, edit, last[0].location, last[0].text, str(option.row.meets))
 
 
-@finding(Level.WARNING, remediation="remove the option or file, unless your network plugin enforces NetworkPolicies")
+@warning(remediation="remove the option or file, unless your network plugin enforces NetworkPolicies")
 def network_policies_inert(situation: Situation) -> Iterator[Problem]:
     """The NetworkPolicies have no effect: K3s' network policy controller is disabled, or K3s skips policy.yaml.
 
@@ -109,7 +106,7 @@ def network_policies_inert(situation: Situation) -> Iterator[Problem]:
         yield misconfigured(f"K3s deletes {policy} and its objects", edit, location, f"disable: {policy.stem}")
 
 
-@finding(Level.WARNING, remediation="remove the option, or let only the cluster's nodes connect to port 6443")
+@warning(remediation="remove the option, or let only the cluster's nodes connect to port 6443")
 def supervisor_endpoint_anonymous(situation: Situation) -> Iterator[Problem]:
     """K3s before v1.37.1 can serve an optional endpoint of its supervisor to clients without credentials.
 
@@ -132,7 +129,7 @@ def supervisor_endpoint_anonymous(situation: Situation) -> Iterator[Problem]:
             )
 
 
-@finding(Level.WARNING, remediation="remove the argument, or set it to 50")
+@warning(remediation="remove the argument, or set it to 50")
 def event_qps_lowers_limit(situation: Situation) -> Iterator[Problem]:
     """The kubelet's argument `event-qps=0` means 5 events per second up to v1.36, not no limit.
 
@@ -149,9 +146,7 @@ def event_qps_lowers_limit(situation: Situation) -> Iterator[Problem]:
             yield misconfigured(message, edit, value.location, "event-qps=0", "event-qps=50, the default")
 
 
-@finding(
-    Level.WARNING, remediation="follow `k3s-harden explain secrets-encryption`, or set `on` or `off` in the settings"
-)
+@warning(remediation="follow `k3s-harden explain secrets-encryption`, or set `on` or `off` in the settings")
 def secrets_not_encrypted(situation: Situation) -> Iterator[Problem]:
     """Kubernetes secrets are in the datastore in plain text.
 
@@ -181,15 +176,12 @@ def secrets_not_encrypted(situation: Situation) -> Iterator[Problem]:
             ),
         )
     elif not dropin_options.starts_a_cluster(facts):
-        yield Problem(
-            "secrets are not encrypted, and this cluster has data",
-            expected="secrets-encryption: true",
-            remediation=_AS_EXPLAINED,
-        )
+        message = "secrets are not encrypted, and this cluster has data"
+        yield Problem(message, expected="secrets-encryption: true", remediation=_AS_EXPLAINED)
 
 
-_AS_EXPLAINED = Remediation(
-    (OwnCommand("explain", ("secrets-encryption",)), Instruction("follow the steps for this K3s version"))
+_AS_EXPLAINED = steps(
+    OwnCommand("explain", ("secrets-encryption",)), Instruction("follow the steps for this K3s version")
 )
 
 
@@ -198,12 +190,9 @@ def _not_yet_encrypted(situation: Situation) -> Iterator[Problem]:
     facts = situation.facts
     location = Location(facts.data_dir / ENCRYPTION_CONFIGURATION)
     if dropin_options.is_encrypted_too_late(facts):
-        yield Problem(
-            f"secrets are not encrypted: K3s {facts.version} cannot encrypt those of a cluster that has data",
-            expected=f"{release_enabling_later(facts.version.minor)} or newer",
-            found=str(facts.version),
-            remediation=_AS_EXPLAINED,
-        )
+        message = f"secrets are not encrypted: K3s {facts.version} cannot encrypt those of a cluster that has data"
+        expected = f"{release_enabling_later(facts.version.minor)} or newer"
+        yield Problem(message, expected, str(facts.version), remediation=_AS_EXPLAINED)
     # With an external datastore, the file is missing until K3s has started here.
     elif facts.datastore in (Datastore.SQLITE, Datastore.ETCD) or facts.running_since is not None:
         yield Problem(
@@ -215,8 +204,7 @@ def _not_yet_encrypted(situation: Situation) -> Iterator[Problem]:
         )
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=no("Secrets are encrypted, which is more than the settings require."),
     prevents_start=no("K3s keeps the option with which it encrypted the secrets."),
     remediation="set `secrets-encryption` to `on` or `auto`, or first decrypt the secrets",
@@ -229,16 +217,12 @@ def secrets_encryption_kept(situation: Situation) -> Iterator[Problem]:
     setting = situation.settings.secrets_encryption
     disabled = setting in (SecretsEncryption.OFF, SecretsEncryption.LEAVE) and not _operator_encrypts(situation)
     if disabled and situation.facts.encrypts_secrets and situation.facts.role is Role.SERVER:
-        yield Problem(
-            "secrets-encryption remains set because K3s encrypts the secrets of this cluster",
-            expected=str(setting),
-            found="true",
-            location=Location(situation.facts.dropin_path),
-            remediation=Remediation(
-                (Instruction("set `secrets-encryption` in the settings to `on` or `auto`"),),
-                alternative=Remediation((Instruction("first decrypt the secrets with k3s secrets-encrypt disable"),)),
-            ),
+        message = "secrets-encryption remains set because K3s encrypts the secrets of this cluster"
+        fix = steps(
+            Instruction("set `secrets-encryption` in the settings to `on` or `auto`"),
+            alternative=steps(Instruction("first decrypt the secrets with k3s secrets-encrypt disable")),
         )
+        yield Problem(message, str(setting), "true", Location(situation.facts.dropin_path), fix)
 
 
 def _operator_encrypts(situation: Situation) -> bool:

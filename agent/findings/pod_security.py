@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from agent.base import yaml_reader
 from agent.base.errors import InputError
-from agent.base.model import Instruction, OwnCommand, Remediation, Restart
+from agent.base.model import Instruction, OwnCommand, Restart
 from agent.cluster.kubernetes.pod_security import FIRST_COMPLETE, PodSecurityDefaults
-from agent.findings.registry import Problem
+from agent.findings.registry import Problem, steps
 from agent.harden.desired.dropin_options import ADMISSION_CONFIGURATION_ARGUMENT
 from agent.harden.guide.files import POD_SECURITY_ADMISSION
 from agent.harden.guide.manifests import exempt_namespaces
@@ -59,8 +59,8 @@ def not_enforced(situation: Situation, named: NamedPath, data: bytes) -> Iterato
     if found is not None:
         removal = Instruction(f"remove `{ADMISSION_CONFIGURATION_ARGUMENT}`", named.location)
         edit = Instruction(f"set `{found.expected}` in the defaults of PodSecurity", found.location)
-        instead = Remediation((removal, OwnCommand("apply")), restart=Restart.K3S)
-        yield found._replace(remediation=Remediation((edit,), restart=Restart.K3S, alternative=instead))
+        instead = steps(removal, OwnCommand("apply"), restart=Restart.K3S)
+        yield found._replace(remediation=steps(edit, restart=Restart.K3S, alternative=instead))
 
 
 def unexpected_exemptions(situation: Situation, path: PurePosixPath, data: bytes) -> Iterator[Problem]:
@@ -80,17 +80,14 @@ def unexpected_exemptions(situation: Situation, path: PurePosixPath, data: bytes
     exempt = [*dict.fromkeys((*namespaces, *found.exempt_requests))]
     if exempt and _enforces(found, settings.stage_pod_security.level):
         setting = Instruction("list the namespaces in `pod-security.exempt-namespaces` of the settings")
-        yield Problem(
-            "Pod Security admission does not check all pods",
-            expected="no exemptions but those of the guide and the settings",
-            found=", ".join(exempt),
-            location=found.exemptions,
-            remediation=Remediation(
-                (Instruction("remove these exemptions", found.exemptions),),
-                restart=Restart.K3S,
-                alternative=Remediation((setting,)) if namespaces else None,
-            ),
+        message = "Pod Security admission does not check all pods"
+        expected = "no exemptions but those of the guide and the settings"
+        fix = steps(
+            Instruction("remove these exemptions", found.exemptions),
+            restart=Restart.K3S,
+            alternative=steps(setting) if namespaces else None,
         )
+        yield Problem(message, expected, ", ".join(exempt), found.exemptions, fix)
 
 
 def _enforces(found: PodSecurity, level: str) -> bool:

@@ -29,26 +29,32 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import PurePosixPath
 
+    from agent.base.model import Step
     from agent.harden.situation import Situation
 
     Detector = Callable[[Situation], Iterator["Problem"]]
     """Yields each case of one kind of finding in the state of a host; pure."""
 
 APPLY = Remediation((OwnCommand("apply"),), FixOwner.APPLY)
-INSTALL = Remediation((OwnCommand("install"),))
-UNINSTALL = Remediation((OwnCommand("uninstall"),))
+
+
+def steps(
+    *in_order: Step, restart: Restart = Restart.NOT_NEEDED, alternative: Remediation | None = None
+) -> Remediation:
+    """Return a remediation by the operator with these steps."""
+    return Remediation(in_order, restart=restart, alternative=alternative)
 
 
 def instruction(text: str, location: Location | None = None, *, restart: Restart = Restart.NOT_NEEDED) -> Remediation:
     """Return a remediation with one step that the operator does, at `location` if that is a file to edit."""
-    return Remediation((Instruction(text, location),), restart=restart)
+    return steps(Instruction(text, location), restart=restart)
 
 
-APPLY_WITH_VERSION = Remediation(
-    (
-        Instruction(f"find out the version of K3s, such as {EXAMPLE_MINOR}, and replace VERSION by it"),
-        OwnCommand("apply", ("--k3s-version VERSION",)),
-    ),
+INSTALL = steps(OwnCommand("install"))
+UNINSTALL = steps(OwnCommand("uninstall"))
+APPLY_WITH_VERSION = steps(
+    Instruction(f"find out the version of K3s, such as {EXAMPLE_MINOR}, and replace VERSION by it"),
+    OwnCommand("apply", ("--k3s-version VERSION",)),
     alternative=instruction("set `k3s-version: VERSION`", Location(DEFAULT_SETTINGS)),
 )
 """For a host whose version of K3s is unknown, and decides what apply may write."""
@@ -61,7 +67,7 @@ def edit_of_k3s_config(text: str, location: Location) -> Remediation:
 
 def file_removal(path: PurePosixPath) -> Remediation:
     """Return the remediation for a file that has to be removed."""
-    return Remediation((rm_command(path),))
+    return steps(rm_command(path))
 
 
 def rm_command(path: PurePosixPath) -> ShellCommand:
@@ -80,9 +86,12 @@ def correction(situation: Situation, location: Location, text: str) -> Remediati
     """Return the remediation for an argument at a location: by the owner of that file, or `text` for the operator."""
     if location.path in situation.obsolete:
         return file_removal(location.path)
-    if is_managed(situation, location.path):
-        return written_by_apply(situation, str(location.path))
-    return edit_of_k3s_config(text, location)
+    return by_owner(situation, location.path, edit_of_k3s_config(text, location))
+
+
+def by_owner(situation: Situation, path: PurePosixPath, by_hand: Remediation) -> Remediation:
+    """Return the remediation for the file at a path: what the operator does by hand, unless apply writes it."""
+    return written_by_apply(situation, str(path)) if is_managed(situation, path) else by_hand
 
 
 def written_by_apply(situation: Situation, resource_id: str) -> Remediation:
@@ -93,8 +102,8 @@ def written_by_apply(situation: Situation, resource_id: str) -> Remediation:
     if refusal.hint == WITH_VERSION:
         return APPLY_WITH_VERSION
     if refusal.edited:
-        return Remediation((OwnCommand("apply", ("--force",)),))
-    return Remediation((Instruction(f"{refusal.id}: {refusal.hint}"), *APPLY.steps))
+        return steps(OwnCommand("apply", ("--force",)))
+    return steps(Instruction(f"{refusal.id}: {refusal.hint}"), *APPLY.steps)
 
 
 class Problem(NamedTuple):
@@ -191,6 +200,21 @@ def finding(
         return detect
 
     return declare
+
+
+def error(*, remediation: str, blocks_gate: Property, prevents_start: Property) -> Callable[[Detector], Detector]:
+    """Declare a detector as a kind of finding that makes the host not compliant."""
+    return finding(Level.ERROR, remediation=remediation, blocks_gate=blocks_gate, prevents_start=prevents_start)
+
+
+def warning(*, remediation: str) -> Callable[[Detector], Detector]:
+    """Declare a detector as a kind of warning."""
+    return finding(Level.WARNING, remediation=remediation)
+
+
+def note(*, remediation: str) -> Callable[[Detector], Detector]:
+    """Declare a detector as a kind of note."""
+    return finding(Level.NOTE, remediation=remediation)
 
 
 def register(  # noqa: PLR0913, PLR0917 - the fields of FindingKind

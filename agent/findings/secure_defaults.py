@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.base.model import Component
-from agent.base.report import Level
 from agent.base.value import Value
-from agent.findings.registry import finding, misconfigured, no, yes
+from agent.findings.registry import error, misconfigured, no, warning, yes
 from agent.harden.guide.criteria import Boolean, Equals, ListExcludes
 from agent.k3s import default_arguments
 from agent.k3s.components.arguments import GivenBy
@@ -77,8 +76,7 @@ SECURE_DEFAULTS = (
 )
 
 
-@finding(
-    Level.ERROR,
+@error(
     remediation="remove the argument, so that K3s sets its default; then restart K3s",
     blocks_gate=yes("Anybody who reaches the port controls the node or reads its data, without credentials."),
     prevents_start=no("The component accepts the value."),
@@ -93,7 +91,7 @@ def component_open(situation: Situation) -> Iterator[Problem]:
     return _replaced(situation, opens=True)
 
 
-@finding(Level.WARNING, remediation="remove the argument, so that K3s sets its default; then restart K3s")
+@warning(remediation="remove the argument, so that K3s sets its default; then restart K3s")
 def secure_default_replaced(situation: Situation) -> Iterator[Problem]:
     """The operator's configuration accepts requests without credentials, which K3s rejects by default.
 

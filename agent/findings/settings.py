@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.base.errors import InputError
-from agent.base.model import Instruction, Location, OwnCommand, Remediation, ShellCommand
-from agent.base.report import Level
+from agent.base.model import Instruction, Location, OwnCommand, ShellCommand
 from agent.base.value import replace
-from agent.findings.registry import Problem, finding, instruction, no
+from agent.findings.registry import Problem, error, instruction, no, steps, warning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +22,7 @@ _DAYS = 14
 """Days before its expiry in which a waiver is reported."""
 
 
-@finding(Level.WARNING, remediation="correct the settings; then run `sudo k3s-harden check`")
+@warning(remediation="correct the settings; then run `sudo k3s-harden check`")
 def recorded_settings_used(situation: Situation) -> Iterator[Problem]:
     """The gate cannot use the settings, so it uses those of the last successful run.
 
@@ -33,16 +32,12 @@ def recorded_settings_used(situation: Situation) -> Iterator[Problem]:
     used = situation.substitute
     if used is not None:
         location = used.problem.location if isinstance(used.problem, InputError) else None
-        yield Problem(
-            f"{used.problem.message}; the gate uses the settings that were recorded on {used.day}",
-            location=location,
-            remediation=Remediation(
-                (Instruction(used.problem.hint or "correct the settings", location), OwnCommand("check"))
-            ),
-        )
+        message = f"{used.problem.message}; the gate uses the settings that were recorded on {used.day}"
+        fix = steps(Instruction(used.problem.hint or "correct the settings", location), OwnCommand("check"))
+        yield Problem(message, location=location, remediation=fix)
 
 
-@finding(Level.WARNING, remediation="remove or extend the waiver, then run apply")
+@warning(remediation="remove or extend the waiver, then run apply")
 def expired_waiver_applied(situation: Situation) -> Iterator[Problem]:
     """A waiver has expired since the last successful run, and the gate still applies it.
 
@@ -54,7 +49,7 @@ def expired_waiver_applied(situation: Situation) -> Iterator[Problem]:
             yield Problem(f"{message}; the gate still applies it", found=waiver.expires, location=waiver.location)
 
 
-@finding(Level.WARNING, remediation="make the control compliant, or extend the waiver")
+@warning(remediation="make the control compliant, or extend the waiver")
 def waiver_expires_soon(situation: Situation) -> Iterator[Problem]:
     """A waiver for this host expires within 14 days. Its control then has to be compliant."""
     scope = replace(situation.waivers.scope, today=situation.today.date)
@@ -71,8 +66,7 @@ def waiver_expires_soon(situation: Situation) -> Iterator[Problem]:
             yield Problem(message, found=waiver.expires, location=waiver.location)
 
 
-@finding(
-    Level.ERROR,
+@error(
     remediation="remove the stage from the settings, then run apply; or set a later day",
     blocks_gate=no("The last day of a stage must not block K3s at the next boot of its node."),
     prevents_start=no("The configuration is valid."),
@@ -87,8 +81,7 @@ def stage_expired(situation: Situation) -> Iterator[Problem]:
             yield Problem(f"`{stage}` ended on {stage.until}", "no stage", str(stage), resource=stage.setting)
 
 
-@finding(
-    Level.ERROR,
+@error(
     remediation="set `stages.until` to a nearer day",
     blocks_gate=no("The last day of a stage must not block K3s at the next boot of its node."),
     prevents_start=no("The configuration is valid."),
@@ -105,29 +98,26 @@ def stage_too_long(situation: Situation) -> Iterator[Problem]:
             yield Problem(f"`{stage}` lasts too long", within, stage.until, resource=stage.setting)
 
 
-@finding(Level.WARNING, remediation="set the clock, such as by time synchronisation")
+@warning(remediation="set the clock, such as by time synchronisation")
 def clock_implausible(situation: Situation) -> Iterator[Problem]:
     """The clock of this host is behind the last successful run or this release, so no waiver expires."""
     if not situation.today.is_plausible and any(waiver.expires for waiver in situation.waivers.all):
-        yield Problem(
-            "the clock of this host is not plausible, so waivers are applied without regard to their expiry",
-            expected=f"{situation.today.not_before} or later",
-            found=situation.today.date,
-        )
+        message = "the clock of this host is not plausible, so waivers are applied without regard to their expiry"
+        yield Problem(message, expected=f"{situation.today.not_before} or later", found=situation.today.date)
 
 
-@finding(Level.WARNING, remediation="run `k3s --version`, and correct what keeps it from working")
+@warning(remediation="run `k3s --version`, and correct what keeps it from working")
 def recorded_version_used(situation: Situation) -> Iterator[Problem]:
     """K3s did not print its version, so the version of the last successful run is used."""
     facts = situation.facts
     if facts.version_recorded:
         yield Problem(
             f"K3s did not print its version; {facts.version}, which was recorded on {facts.version_recorded}, is used",
-            remediation=Remediation((ShellCommand("k3s --version"), Instruction("correct what keeps it from working"))),
+            remediation=steps(ShellCommand("k3s --version"), Instruction("correct what keeps it from working")),
         )
 
 
-@finding(Level.WARNING, remediation="put the program below a directory that only root can change, with mode 0755")
+@warning(remediation="put the program below a directory that only root can change, with mode 0755")
 def notify_command_unusable(situation: Situation) -> Iterator[Problem]:
     """The command of `drift.notify` is not run, so the site gets no notifications of the drift check.
 
@@ -136,16 +126,14 @@ def notify_command_unusable(situation: Situation) -> Iterator[Problem]:
     """
     found = situation.notifications
     if found is not None and found.problem:
-        yield Problem(
-            f"the site is not notified: {found.command} cannot be used: {found.problem}",
-            location=Location(found.command),
-            remediation=instruction(
-                "put the program below a directory that only root can change, with mode 0755, or correct `drift.notify`"
-            ),
+        message = f"the site is not notified: {found.command} cannot be used: {found.problem}"
+        fix = instruction(
+            "put the program below a directory that only root can change, with mode 0755, or correct `drift.notify`"
         )
+        yield Problem(message, location=Location(found.command), remediation=fix)
 
 
-@finding(Level.WARNING, remediation="read the reason with `journalctl -u 'k3s-harden-notify@*'`")
+@warning(remediation="read the reason with `journalctl -u 'k3s-harden-notify@*'`")
 def notification_undelivered(situation: Situation) -> Iterator[Problem]:
     """The command of `drift.notify` did not accept a notification of the drift check.
 
@@ -153,8 +141,6 @@ def notification_undelivered(situation: Situation) -> Iterator[Problem]:
     """
     found = situation.notifications
     if found is not None and found.waits_since:
-        yield Problem(
-            f"the site was not notified: {found.command} has not accepted the notification of {found.waits_since}",
-            location=Location(found.file),
-            remediation=Remediation((ShellCommand("sudo journalctl -u 'k3s-harden-notify@*'"),)),
-        )
+        message = f"the site was not notified: {found.command} has not accepted the notification of {found.waits_since}"
+        fix = steps(ShellCommand("sudo journalctl -u 'k3s-harden-notify@*'"))
+        yield Problem(message, location=Location(found.file), remediation=fix)

@@ -6,11 +6,11 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from agent.base.errors import InputError
-from agent.base.model import Component, Instruction, Location, Remediation, Restart, ShellCommand
+from agent.base.model import Component, Instruction, Location, Restart, ShellCommand
 from agent.base.yaml_reader import shown
 from agent.findings.admission import listed_plugins
 from agent.findings.file_predictions import context_of
-from agent.findings.registry import Problem, instruction, is_managed, written_by_apply
+from agent.findings.registry import Problem, by_owner, instruction, is_managed, steps
 from agent.harden.desired.dropin_options import DISABLED_PLUGINS_ARGUMENT
 from agent.k3s.components.files.decoding import FileRejectionError
 from agent.k3s.components.files.static_policies import is_ignored, objects_of, rejected_directory
@@ -34,9 +34,7 @@ def rejected(situation: Situation) -> Iterator[Problem]:
             yield Problem(
                 f"K3s does not start: {error.problem}",
                 location=location,
-                remediation=written_by_apply(situation, str(target))
-                if is_managed(situation, target)
-                else Remediation((step,), restart=Restart.K3S),
+                remediation=by_owner(situation, target, steps(step, restart=Restart.K3S)),
                 prediction=error.prediction if isinstance(error, FileRejectionError) else None,
             )
 
@@ -45,24 +43,18 @@ def not_enforced(situation: Situation) -> Iterator[Problem]:
     """Yield the directories and policies that the API server loads, and that protect nothing."""
     own = situation.k3s_files.own_admission
     if situation.settings.has_admission_policies and own is not None and not is_managed(situation, own.path):
-        yield Problem(
-            f"the API server does not load the policies of the settings: it reads {own.path}",
-            location=own.location,
-            remediation=instruction(
-                "add the entries of `k3s-harden render psa` for the policies to the file", own.location
-            ),
-        )
+        message = f"the API server does not load the policies of the settings: it reads {own.path}"
+        fix = instruction("add the entries of `k3s-harden render psa` for the policies to the file", own.location)
+        yield Problem(message, location=own.location, remediation=fix)
     for path, entry in situation.k3s_files.open_policies.items():
         yield Problem(
             f"others than root can change {path}, and so switch its policies off",
             location=Location(path),
             expected="mode 0755 or stricter, owner root:root",
             found=f"mode {entry.mode}, owner {entry.owner}",
-            remediation=Remediation(
-                (
-                    ShellCommand(f"sudo chown root:root {quote(str(path))}"),
-                    ShellCommand(f"sudo chmod go-w {quote(str(path))}"),
-                )
+            remediation=steps(
+                ShellCommand(f"sudo chown root:root {quote(str(path))}"),
+                ShellCommand(f"sudo chmod go-w {quote(str(path))}"),
             ),
         )
     disabled = listed_plugins(situation, DISABLED_PLUGINS_ARGUMENT)
@@ -99,4 +91,4 @@ def objects_in(files: Mapping[PurePosixPath, bytes | None] | None) -> list[Polic
 
 def _problem(message: str, location: Location) -> Problem:
     step = Instruction("add a policy with a binding, or remove the directory from the configuration", location)
-    return Problem(message, location=location, remediation=Remediation((step,)))
+    return Problem(message, location=location, remediation=steps(step))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent import __released__
-from agent.base.model import NO_REMEDIATION, Instruction, Location, Remediation, ShellCommand
+from agent.base.model import NO_REMEDIATION, Instruction, Location, ShellCommand
 from agent.findings.machine.reason import may_fail, stops_k3s
-from agent.findings.registry import Problem, edit_of_k3s_config, instruction
+from agent.findings.registry import Problem, edit_of_k3s_config, instruction, steps
 from agent.harden.node.machine.identity import TOKEN_OF_CLUSTER
 from agent.k3s.components.names import is_subdomain
 
@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from agent.harden.situation import Situation
 
 _LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "localhost4", "localhost6"})
-_SET_TIME = (
-    ShellCommand("sudo timedatectl set-ntp true"),
-    Instruction("wait until `timedatectl` shows the right time"),
+_SET_TIME = steps(
+    ShellCommand("sudo timedatectl set-ntp true"), Instruction("wait until `timedatectl` shows the right time")
 )
 _NEW_AUTHORITIES = Instruction(
     "create new authorities in another directory, as docs/cli/certificate.md of K3s describes"
@@ -44,15 +43,10 @@ def node_name_invalid(situation: Situation) -> Iterator[Problem]:
         fix = (
             edit_of_k3s_config(correct, identity.name_location)
             if identity.name_location is not None
-            else Remediation((Instruction(f"choose a name: {correct}"), ShellCommand("sudo hostnamectl hostname NAME")))
+            else steps(Instruction(f"choose a name: {correct}"), ShellCommand("sudo hostnamectl hostname NAME"))
         )
-        yield Problem(
-            "the name of the node is not valid in Kubernetes",
-            expected="a name of RFC 1123: letters, digits, `-` and `.`",
-            found=identity.name,
-            location=identity.name_location,
-            remediation=fix,
-        )
+        expected, found = "a name of RFC 1123: letters, digits, `-` and `.`", identity.name
+        yield Problem("the name of the node is not valid in Kubernetes", expected, found, identity.name_location, fix)
 
 
 @may_fail(
@@ -65,16 +59,11 @@ def node_name_localhost(situation: Situation) -> Iterator[Problem]:
     """The name of the node is `localhost`. A second node with this name cannot join the cluster."""
     identity = situation.machine.identity
     if identity.name in _LOCAL_NAMES:
-        yield Problem(
-            "the name of the node is not unique",
-            expected="a unique name",
-            found=identity.name,
-            location=identity.name_location,
-            remediation=Remediation(
-                (ShellCommand("sudo hostnamectl hostname NAME"),),
-                alternative=instruction("set `node-name: NAME` in K3s' configuration"),
-            ),
+        fix = steps(
+            ShellCommand("sudo hostnamectl hostname NAME"),
+            alternative=instruction("set `node-name: NAME` in K3s' configuration"),
         )
+        yield Problem("the name of the node is not unique", "a unique name", identity.name, identity.name_location, fix)
 
 
 @stops_k3s(
@@ -91,16 +80,12 @@ def token_changed(situation: Situation) -> Iterator[Problem]:
     location = situation.machine.identity.other_token
     if location is not None:
         of_cluster = situation.facts.data_dir / TOKEN_OF_CLUSTER
-        yield Problem(
-            f"the configured token differs from the one in {of_cluster}, which encrypts the datastore",
-            expected=f"the last part of the token in {of_cluster}",
-            found="another token",
-            location=location,
-            remediation=edit_of_k3s_config(
-                f"remove the token or restore the one in {of_cluster}; `k3s token rotate` changes it while K3s runs",
-                location,
-            ),
+        message = f"the configured token differs from the one in {of_cluster}, which encrypts the datastore"
+        fix = edit_of_k3s_config(
+            f"remove the token or restore the one in {of_cluster}; `k3s token rotate` changes it while K3s runs",
+            location,
         )
+        yield Problem(message, f"the last part of the token in {of_cluster}", "another token", location, fix)
 
 
 @may_fail(
@@ -119,17 +104,12 @@ def node_password_missing(situation: Situation) -> Iterator[Problem]:
         import shlex
 
         secret = shlex.quote(f"{identity.name}.node-password.k3s")
-        yield Problem(
-            "/etc/rancher/node/password is missing, and the kubelet has a certificate of the cluster",
-            expected="the file /etc/rancher/node/password",
-            found="no such file",
-            remediation=Remediation(
-                (
-                    Instruction("restore the file, or run this command on a server"),
-                    ShellCommand(f"sudo k3s kubectl -n kube-system delete secret {secret}"),
-                )
-            ),
+        message = "/etc/rancher/node/password is missing, and the kubelet has a certificate of the cluster"
+        fix = steps(
+            Instruction("restore the file, or run this command on a server"),
+            ShellCommand(f"sudo k3s kubectl -n kube-system delete secret {secret}"),
         )
+        yield Problem(message, "the file /etc/rancher/node/password", "no such file", remediation=fix)
 
 
 @stops_k3s(
@@ -145,13 +125,10 @@ def clock_behind_certificates(situation: Situation) -> Iterator[Problem]:
     """
     identity = situation.machine.identity
     if identity.future_certificate is not None:
-        yield Problem(
-            "the clock of this host is behind",
-            expected=f"later than {identity.future_certificate.valid_from}, when the certificate becomes valid",
-            found=identity.now,
-            location=Location(identity.future_certificate.path),
-            remediation=Remediation(_SET_TIME),
-        )
+        message = "the clock of this host is behind"
+        expected = f"later than {identity.future_certificate.valid_from}, when the certificate becomes valid"
+        fix = _SET_TIME
+        yield Problem(message, expected, identity.now, Location(identity.future_certificate.path), fix)
 
 
 @may_fail(
@@ -165,12 +142,8 @@ def clock_behind_program(situation: Situation) -> Iterator[Problem]:
     machine = situation.machine
     today = machine.identity.now
     if machine.is_live and machine.identity.future_certificate is None and today[: len(__released__)] < __released__:
-        yield Problem(
-            "the clock of this host is behind",
-            expected=f"later than {__released__}, the release of k3s-harden",
-            found=today,
-            remediation=Remediation(_SET_TIME),
-        )
+        expected = f"later than {__released__}, the release of k3s-harden"
+        yield Problem("the clock of this host is behind", expected, today, remediation=_SET_TIME)
 
 
 @may_fail(
@@ -188,11 +161,8 @@ def certificate_expires(situation: Situation) -> Iterator[Problem]:
     identity = situation.machine.identity
     for certificate in identity.expiring:
         verb = "has expired" if certificate.until <= identity.now else "expires"
-        steps = (ShellCommand("sudo k3s certificate rotate-ca --path=DIRECTORY"),) if certificate.is_authority else ()
-        yield Problem(
-            f"the certificate {verb} on {certificate.until[:10]}",
-            expected="valid for 30 days or more",
-            found=f"valid until {certificate.until}",
-            location=Location(certificate.path),
-            remediation=Remediation((_NEW_AUTHORITIES, *steps)) if steps else NO_REMEDIATION,
-        )
+        rotate = ShellCommand("sudo k3s certificate rotate-ca --path=DIRECTORY")
+        message = f"the certificate {verb} on {certificate.until[:10]}"
+        expected = "valid for 30 days or more"
+        fix = steps(_NEW_AUTHORITIES, rotate) if certificate.is_authority else NO_REMEDIATION
+        yield Problem(message, expected, f"valid until {certificate.until}", Location(certificate.path), fix)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from agent.base.linux.kernel_modules import Missing
 from agent.base.model import Instruction, Location, Remediation, ShellCommand
 from agent.findings.machine.reason import may_fail, stops_k3s
-from agent.findings.registry import Problem, instruction
+from agent.findings.registry import Problem, instruction, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _UNIFIED = ("cpu", "cpuset", "memory", "pids")
 _LEGACY = ("memory", "pids")
 _MEMORY = "cgroup_memory=1 cgroup_enable=memory"
-_ADD_TO_BOOT_LINE = (
+_ADD_TO_BOOT_LINE = steps(
     Instruction(
         f"append `{_MEMORY}` to the first line of the kernel's command line: on a Raspberry Pi in"
         " /boot/firmware/cmdline.txt (before Debian 12, /boot/cmdline.txt), with GRUB in GRUB_CMDLINE_LINUX of"
@@ -50,13 +50,12 @@ def cgroup_controller_missing(situation: Situation) -> Iterator[Problem]:
     missing = [name for name in (_UNIFIED if groups.is_unified else _LEGACY) if name not in groups.controllers]
     if missing:
         container = situation.facts.platform.container
-        enable = Remediation(_ADD_TO_BOOT_LINE)
         delegate = instruction(f"delegate the controllers to this container: configure {container} on its machine")
         yield Problem(
             f"control groups lack {' and '.join(missing)}",
             expected=f"the controllers {', '.join(_UNIFIED if groups.is_unified else _LEGACY)}",
             found=f"{' '.join(sorted(filter(None, groups.controllers))) or 'none'} in {groups.source}",
-            remediation=delegate if container else enable,
+            remediation=delegate if container else _ADD_TO_BOOT_LINE,
         )
 
 
@@ -70,17 +69,11 @@ def cgroup_cpuset_missing(situation: Situation) -> Iterator[Problem]:
     """Control groups of version 1 lack the controller cpuset. K3s logs a warning and starts."""
     groups = situation.machine.kernel.control_groups
     if groups is not None and not groups.is_unified and "cpuset" not in groups.controllers and _runs_pods(situation):
-        yield Problem(
-            "control groups lack cpuset",
-            expected="cpuset",
-            found=f"no cpuset in {groups.source}",
-            remediation=Remediation(
-                (
-                    Instruction("append `cgroup_enable=cpuset` to the command line of the kernel"),
-                    ShellCommand("sudo reboot"),
-                )
-            ),
+        fix = steps(
+            Instruction("append `cgroup_enable=cpuset` to the command line of the kernel"),
+            ShellCommand("sudo reboot"),
         )
+        yield Problem("control groups lack cpuset", "cpuset", f"no cpuset in {groups.source}", remediation=fix)
 
 
 @may_fail(
@@ -143,12 +136,9 @@ def _missing_modules(situation: Situation, *, is_certain: bool) -> Iterator[Prob
     for missing in situation.machine.kernel.missing_modules:
         if missing.needed.is_certain == is_certain:
             name = missing.needed.module.name
-            yield Problem(
-                f"the kernel cannot use the module {name}, which {missing.needed.purpose} needs",
-                expected=f"{name} loaded, built in, or installed",
-                found=missing.reason.value,
-                remediation=_module_fix(situation, missing),
-            )
+            message = f"the kernel cannot use the module {name}, which {missing.needed.purpose} needs"
+            expected = f"{name} loaded, built in, or installed"
+            yield Problem(message, expected, missing.reason.value, remediation=_module_fix(situation, missing))
 
 
 def _module_fix(situation: Situation, missing: MissingModule) -> Remediation:
@@ -156,16 +146,16 @@ def _module_fix(situation: Situation, missing: MissingModule) -> Remediation:
     load = ShellCommand(f"sudo modprobe {shlex.quote(name)}")
     if missing.reason is Missing.DISABLED:
         find = ShellCommand(f"grep -rnE 'install +{name.replace('_', '[-_]')} ' /etc/modprobe.d /usr/lib/modprobe.d")
-        return Remediation((find, Instruction(f"remove the line that disables {name}"), load))
+        return steps(find, Instruction(f"remove the line that disables {name}"), load)
     if missing.reason in {Missing.OTHER_KERNEL, Missing.LOCKED}:
-        return Remediation((ShellCommand("sudo reboot"),))
+        return steps(ShellCommand("sudo reboot"))
     package = {
         "dnf install": "kernel-modules-extra-$(uname -r)",
         "apt-get install": "linux-modules-extra-$(uname -r)",
         "zypper install": "kernel-default",
     }.get(situation.machine.package_manager)
     if missing.reason is Missing.NOT_INSTALLED and package is not None:
-        return Remediation((ShellCommand(f"sudo {situation.machine.package_manager} {package}"), load))
+        return steps(ShellCommand(f"sudo {situation.machine.package_manager} {package}"), load)
     return instruction(f"boot a kernel that has {name} ({missing.needed.module.option})")
 
 
@@ -186,6 +176,6 @@ def kmsg_not_readable(situation: Situation) -> Iterator[Problem]:
                 " lxc.mount.entry = /dev/kmsg dev/kmsg none bind,optional,create=file), and start it again"
             )
             if in_container
-            else Remediation((ShellCommand("sudo mknod -m 600 /dev/kmsg c 1 11"),))
+            else steps(ShellCommand("sudo mknod -m 600 /dev/kmsg c 1 11"))
         )
         yield Problem("/dev/kmsg cannot be opened", expected="a readable device", found=problem, remediation=fix)

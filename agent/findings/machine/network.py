@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.base.model import Instruction, Remediation, Restart, ShellCommand
+from agent.base.model import Instruction, Restart, ShellCommand
 from agent.findings.machine.reason import may_fail, stops_k3s
-from agent.findings.registry import Problem, instruction
+from agent.findings.registry import Problem, instruction, steps
 from agent.harden.node.machine.network import ONLINE
 
 if TYPE_CHECKING:
@@ -34,23 +34,19 @@ def default_route_missing(situation: Situation) -> Iterator[Problem]:
     if network.has_default_route is not False or not network.is_up:
         return
     if not any(found is not None and found.text for found in map(config.scalar, _ADDRESS_OPTIONS)):
-        yield Problem(
-            "this host has no default route, and K3s' configuration has no `node-ip`",
-            expected=f"a default route when {ONLINE} is reached, or `node-ip`",
-            found="no default route",
-            remediation=Remediation(
-                (Instruction("set `node-ip: ADDRESS` in K3s' configuration"),),
-                restart=Restart.K3S,
-                alternative=Remediation(
-                    (
-                        ShellCommand("sudo ip link add dummy0 type dummy"),
-                        ShellCommand("sudo ip link set dummy0 up"),
-                        ShellCommand("sudo ip addr add 203.0.113.254/31 dev dummy0"),
-                        ShellCommand("sudo ip route add default via 203.0.113.255 dev dummy0 metric 1000"),
-                    )
-                ),
+        message = "this host has no default route, and K3s' configuration has no `node-ip`"
+        expected = f"a default route when {ONLINE} is reached, or `node-ip`"
+        fix = steps(
+            Instruction("set `node-ip: ADDRESS` in K3s' configuration"),
+            restart=Restart.K3S,
+            alternative=steps(
+                ShellCommand("sudo ip link add dummy0 type dummy"),
+                ShellCommand("sudo ip link set dummy0 up"),
+                ShellCommand("sudo ip addr add 203.0.113.254/31 dev dummy0"),
+                ShellCommand("sudo ip route add default via 203.0.113.255 dev dummy0 metric 1000"),
             ),
         )
+        yield Problem(message, expected, "no default route", remediation=fix)
 
 
 @stops_k3s(
@@ -67,17 +63,9 @@ def port_in_use(situation: Situation) -> Iterator[Problem]:
     for conflict in situation.machine.network.conflicts:
         port, owner = conflict.port, conflict.owner
         change = f", or set {port.change} in K3s' configuration" if port.change else ""
-        yield Problem(
-            f"port {port.number}, on which {port.user} listens, is in use",
-            expected=f"{port.number}/tcp free",
-            found=f"process {owner.pid} ({owner.name})",
-            remediation=Remediation(
-                (
-                    ShellCommand(f"sudo ss -ltnp 'sport = :{port.number}'"),
-                    Instruction(f"stop the program{change}"),
-                )
-            ),
-        )
+        message = f"port {port.number}, on which {port.user} listens, is in use"
+        fix = steps(ShellCommand(f"sudo ss -ltnp 'sport = :{port.number}'"), Instruction(f"stop the program{change}"))
+        yield Problem(message, f"{port.number}/tcp free", f"process {owner.pid} ({owner.name})", remediation=fix)
 
 
 @may_fail(
@@ -99,12 +87,9 @@ def firewall_blocks_pods(situation: Situation) -> Iterator[Problem]:
     else:
         commands = [f"sudo ufw allow from {network} to any" for network in firewall.untrusted]
         commands += ["sudo ufw allow 6443/tcp"]
-    yield Problem(
-        f"{firewall.name} is enabled and does not trust the networks of pods and services",
-        expected=f"a rule for {' and '.join(firewall.untrusted)}",
-        found="no rule",
-        remediation=Remediation(
-            tuple(map(ShellCommand, commands)),
-            alternative=instruction("disable the firewall, or filter in front of the node"),
-        ),
+    message = f"{firewall.name} is enabled and does not trust the networks of pods and services"
+    fix = steps(
+        *map(ShellCommand, commands),
+        alternative=instruction("disable the firewall, or filter in front of the node"),
     )
+    yield Problem(message, f"a rule for {' and '.join(firewall.untrusted)}", "no rule", remediation=fix)

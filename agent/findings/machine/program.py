@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from agent.base.model import Instruction, Location, Remediation, ShellCommand
+from agent.base.model import Instruction, Location, ShellCommand
 from agent.findings.machine.reason import may_fail, stops_k3s
-from agent.findings.registry import Problem, instruction
+from agent.findings.registry import Problem, instruction, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,18 +28,12 @@ def k3s_program_unusable(situation: Situation) -> Iterator[Problem]:
     """
     program = situation.machine.program
     if program.problem:
-        yield Problem(
-            f"systemd cannot start {program.path}: {program.problem}",
-            expected="an executable program for this machine",
-            found=program.problem,
-            location=Location(program.path),
-            remediation=Remediation(
-                (
-                    ShellCommand(f"file {shlex.quote(str(program.path))}"),
-                    Instruction("install K3s again, with the program for this architecture"),
-                )
-            ),
+        message = f"systemd cannot start {program.path}: {program.problem}"
+        fix = steps(
+            ShellCommand(f"file {shlex.quote(str(program.path))}"),
+            Instruction("install K3s again, with the program for this architecture"),
         )
+        yield Problem(message, "an executable program for this machine", program.problem, Location(program.path), fix)
 
 
 @stops_k3s(
@@ -55,13 +49,10 @@ def k3s_program_label(situation: Situation) -> Iterator[Problem]:
     """
     program = situation.machine.program
     if program.selinux_type:
-        yield Problem(
-            f"SELinux does not let systemd start {program.path}",
-            expected="the type bin_t or container_runtime_exec_t",
-            found=program.selinux_type,
-            location=Location(program.path),
-            remediation=Remediation((ShellCommand(f"sudo restorecon -v {shlex.quote(str(program.path))}"),)),
-        )
+        message = f"SELinux does not let systemd start {program.path}"
+        expected = "the type bin_t or container_runtime_exec_t"
+        fix = steps(ShellCommand(f"sudo restorecon -v {shlex.quote(str(program.path))}"))
+        yield Problem(message, expected, program.selinux_type, Location(program.path), fix)
 
 
 @may_fail(
@@ -74,17 +65,12 @@ def selinux_policy_missing(situation: Situation) -> Iterator[Problem]:
     """SELinux is enforcing without the policy of k3s-selinux. K3s starts, but its files and pods have wrong labels."""
     if situation.machine.program.lacks_selinux_policy:
         manager = situation.machine.package_manager or "dnf install"
-        yield Problem(
-            "SELinux is enforcing, and its policy does not contain K3s",
-            expected="the package k3s-selinux",
-            found="no labels for /var/lib/rancher/k3s",
-            remediation=Remediation(
-                (
-                    Instruction("add the repository of k3s-selinux, as in K3s' documentation"),
-                    ShellCommand(f"sudo {manager} k3s-selinux"),
-                )
-            ),
+        message = "SELinux is enforcing, and its policy does not contain K3s"
+        fix = steps(
+            Instruction("add the repository of k3s-selinux, as in K3s' documentation"),
+            ShellCommand(f"sudo {manager} k3s-selinux"),
         )
+        yield Problem(message, "the package k3s-selinux", "no labels for /var/lib/rancher/k3s", remediation=fix)
 
 
 @may_fail(
@@ -102,18 +88,12 @@ def fapolicyd_blocks_k3s(situation: Situation) -> Iterator[Problem]:
     if rules is not None:
         directory = situation.facts.data_dir
         allow = f"allow perm=any all : dir={directory}/"
-        yield Problem(
-            f"fapolicyd does not let K3s execute the programs below {directory}",
-            expected=f"a rule with dir={directory}/",
-            found="no such rule",
-            location=Location(rules),
-            remediation=Remediation(
-                (
-                    ShellCommand(f"echo {shlex.quote(allow)} | sudo tee {rules}/80-k3s.rules"),
-                    ShellCommand("sudo systemctl restart fapolicyd"),
-                )
-            ),
+        message = f"fapolicyd does not let K3s execute the programs below {directory}"
+        fix = steps(
+            ShellCommand(f"echo {shlex.quote(allow)} | sudo tee {rules}/80-k3s.rules"),
+            ShellCommand("sudo systemctl restart fapolicyd"),
         )
+        yield Problem(message, f"a rule with dir={directory}/", "no such rule", Location(rules), fix)
 
 
 @stops_k3s(
@@ -124,19 +104,10 @@ def fapolicyd_blocks_k3s(situation: Situation) -> Iterator[Problem]:
 )
 def nm_cloud_setup_enabled(situation: Situation) -> Iterator[Problem]:
     """nm-cloud-setup is enabled, and K3s' unit refuses to start beside it: it removes the routes of pods."""
-    location = situation.machine.program.nm_cloud_setup
+    location, units = situation.machine.program.nm_cloud_setup, "nm-cloud-setup.service nm-cloud-setup.timer"
     if location is not None:
-        yield Problem(
-            "K3s' unit does not start while nm-cloud-setup.service is enabled",
-            expected="nm-cloud-setup.service disabled",
-            found="enabled",
-            location=location,
-            remediation=Remediation(
-                (
-                    ShellCommand("sudo systemctl disable nm-cloud-setup.service nm-cloud-setup.timer"),
-                    ShellCommand("sudo reboot"),
-                )
-                if situation.machine.is_live
-                else (instruction("disable nm-cloud-setup.service and nm-cloud-setup.timer in this tree").steps)
-            ),
-        )
+        message = "K3s' unit does not start while nm-cloud-setup.service is enabled"
+        fix = instruction("disable nm-cloud-setup.service and nm-cloud-setup.timer in this tree")
+        if situation.machine.is_live:
+            fix = steps(ShellCommand(f"sudo systemctl disable {units}"), ShellCommand("sudo reboot"))
+        yield Problem(message, "nm-cloud-setup.service disabled", "enabled", location, fix)

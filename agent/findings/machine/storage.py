@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from agent.base.model import Instruction, Remediation, Restart, ShellCommand
+from agent.base.model import Instruction, Restart, ShellCommand
 from agent.findings.machine.reason import may_fail, stops_k3s
-from agent.findings.registry import Problem, instruction
+from agent.findings.registry import Problem, instruction, steps
 from agent.harden.node.machine.kernel_support import uses_overlayfs
 
 if TYPE_CHECKING:
@@ -61,18 +61,16 @@ def _mounted_with(option: str, needed: str, directory: DataDirectory, mount: Mou
     point = shlex.quote(mount.point)
     keep = Instruction(f"replace `{option}` by `{needed}` for {mount.point} in /etc/fstab or in its mount unit")
     now = (ShellCommand(f"sudo mount -o remount,{needed} {point}"),) if situation.machine.is_live else ()
-    return Problem(
-        f"the file system of {directory.path} is mounted with `{option}`",
-        expected=f"{mount.point} mounted with `{needed}`",
-        found=option,
-        remediation=Remediation(
-            (*now, keep),
-            alternative=instruction(
-                "set `data-dir` in K3s' configuration to a directory on another file system, and move the data there",
-                restart=Restart.K3S,
-            ),
+    message = f"the file system of {directory.path} is mounted with `{option}`"
+    fix = steps(
+        *now,
+        keep,
+        alternative=instruction(
+            "set `data-dir` in K3s' configuration to a directory on another file system, and move the data there",
+            restart=Restart.K3S,
         ),
     )
+    return Problem(message, f"{mount.point} mounted with `{needed}`", option, remediation=fix)
 
 
 @stops_k3s(
@@ -120,12 +118,8 @@ def _lacks_space(directory: DataDirectory, mount: Mount, state: str, found: str,
         ShellCommand(f"df -h {point}"),
         ShellCommand(f"sudo du -xh --max-depth=2 {point} | sort -h | tail"),
     )
-    return Problem(
-        f"the file system of {directory.path} is {state}",
-        expected=expected,
-        found=found,
-        remediation=Remediation((*commands, Instruction(f"free space on {mount.point}, or enlarge it"))),
-    )
+    fix = steps(*commands, Instruction(f"free space on {mount.point}, or enlarge it"))
+    return Problem(f"the file system of {directory.path} is {state}", expected=expected, found=found, remediation=fix)
 
 
 @stops_k3s(
@@ -146,12 +140,10 @@ def snapshotter_unsupported(situation: Situation) -> Iterator[Problem]:
     lacks_types = storage.images_lack_file_types
     if mount.kind in _NOT_FOR_OVERLAYFS or lacks_types:
         images = situation.facts.data_dir / "agent/containerd"
-        yield Problem(
-            f"the overlayfs snapshotter does not work on the file system of {images}",
-            expected="a file system such as ext4, or XFS with ftype=1",
-            found=f"{mount.kind}{' with ftype=0' if lacks_types else ''} at {mount.point}",
-            remediation=instruction(
-                "set `snapshotter: native` in K3s' configuration, or `data-dir` to a directory on another file system",
-                restart=Restart.K3S,
-            ),
+        message = f"the overlayfs snapshotter does not work on the file system of {images}"
+        found = f"{mount.kind}{' with ftype=0' if lacks_types else ''} at {mount.point}"
+        fix = instruction(
+            "set `snapshotter: native` in K3s' configuration, or `data-dir` to a directory on another file system",
+            restart=Restart.K3S,
         )
+        yield Problem(message, "a file system such as ext4, or XFS with ftype=1", found, remediation=fix)
