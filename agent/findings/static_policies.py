@@ -13,7 +13,7 @@ from agent.findings.file_predictions import context_of
 from agent.findings.registry import Problem, by_owner, instruction, is_managed, steps
 from agent.harden.desired.dropin_options import DISABLED_PLUGINS_ARGUMENT
 from agent.k3s.components.files.decoding import FileRejectionError
-from agent.k3s.components.files.static_policies import is_ignored, objects_of, rejected_directory
+from agent.k3s.components.files.static_policies import ignores_configurations, objects_of, rejected_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -65,7 +65,7 @@ def not_enforced(situation: Situation) -> Iterator[Problem]:
         policies = [item for item in objects if not item.is_binding]
         bound = {item.policy for item in objects if item.is_binding}
         name = shown(str(directory.path))
-        if is_ignored(situation.facts.version.minor):
+        if ignores_configurations(situation.facts.version.minor):
             yield _problem(f"K3s {situation.facts.version} does not load policies from {name}", directory.location)
             continue
         if directory.plugin in disabled:

@@ -42,7 +42,7 @@ def rejected_admission(data: bytes, path: PurePosixPath, context: FileContext) -
         if name in seen or name not in _PLUGINS or not context.uses_plugin(name):
             continue
         seen.add(name)
-        if name in static_policies.PLUGINS and not static_policies.is_described(context.minor):
+        if name in static_policies.PLUGINS and not static_policies.knows_fields(context.minor):
             continue
         if isinstance(configuration, YamlMapping):
             yield from located(rejected_fields(_PLUGINS[name], configuration, context), path)

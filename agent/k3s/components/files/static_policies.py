@@ -106,12 +106,12 @@ class PolicyObject(NamedTuple):
         return (self.node.text("kind") or "").endswith(_BINDING)
 
 
-def is_ignored(minor: int) -> bool:
+def ignores_configurations(minor: int) -> bool:
     """Return whether the API server of a minor version ignores the configurations of the plugins; 0 is unknown."""
     return 0 < minor < _ALPHA
 
 
-def is_described(minor: int) -> bool:
+def knows_fields(minor: int) -> bool:
     """Return whether the fields of these configurations are known for a minor version; 0 is unknown."""
     return not 0 < minor <= _ALPHA
 
@@ -164,7 +164,7 @@ def rejected_directory(
 
     An invalid expression (CEL) is not found.
     """
-    if is_ignored(context.minor):
+    if ignores_configurations(context.minor):
         return
     gate_is_off = f"{_GATE}=false" in context.arguments.get("feature-gates", "")
     unusable = (
@@ -187,7 +187,7 @@ def rejected_directory(
         except InputError as error:
             yield error
     # The table has the fields from 1.37 on; those of all versions are used for an unknown one.
-    described = context if is_described(context.minor) else context._replace(minor=0)
+    described = context if knows_fields(context.minor) else context._replace(minor=0)
     for item in objects:
         yield from located(_rejected(directory.plugin, item, objects, described), item.path)
 
