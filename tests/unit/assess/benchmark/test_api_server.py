@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.assess.benchmark.api_server import API_SERVER
+from agent.assess.benchmark.frameworks import ONLY_IN_FRAMEWORKS
 from agent.base.model import Component
 from agent.k3s.cis.versions import Benchmark
 from tests.unit.assess.benchmark.rows import OF_K3S, fix, flags
@@ -17,10 +18,14 @@ if TYPE_CHECKING:
 ADMISSION = "enable-admission-plugins"
 K3S_SETS = OF_K3S[Component.API_SERVER]
 OLDEST, NEWEST = Benchmark.CIS_1_23, Benchmark.CIS_2_1
+ROWS = (
+    *API_SERVER,
+    *(row for row in ONLY_IN_FRAMEWORKS if any(flag.component is Component.API_SERVER for flag in flags(row.check))),
+)
 
 
 def by_id(identifier: str) -> BenchmarkControl:
-    (row,) = [row for row in API_SERVER if row.id == identifier]
+    (row,) = [row for row in ROWS if row.id == identifier]
     return row
 
 
@@ -69,6 +74,9 @@ MODE, DISABLED = "authorization-mode", "disable-admission-plugins"
 NODE, EXTERNAL, POLICY = "NodeRestriction", "DenyServiceExternalIPs", "PodSecurityPolicy"
 STORAGE, ACCOUNT = "DefaultStorageClass", "ServiceAccount"
 SUITE = "TLS_AES_128_GCM_SHA256"
+APPROVED = [
+    f"TLS_ECDHE_{key}_WITH_AES_{size}" for key in ("RSA", "ECDSA") for size in ("256_GCM_SHA384", "128_GCM_SHA256")
+]
 WEAK_SUITES = ["", "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA", f"{SUITE},TLS_RSA_WITH_AES_128_GCM_SHA256"]
 
 EXAMPLES: tuple[tuple[str, str, list[str], list[str]], ...] = (
@@ -134,6 +142,22 @@ EXAMPLES: tuple[tuple[str, str, list[str], list[str]], ...] = (
     ),
     ("service-account-extend-token-expiration", "service-account-extend-token-expiration", ["false"], ["true"]),
     ("audit-policy-file", "audit-policy-file", ["/etc/audit.yaml"], ["", "audit.yaml"]),
+    ("admission-control-config-file", "admission-control-config-file", ["/etc/psa.yaml"], ["", "psa.yaml"]),
+    (
+        "apiserver-alpha-apis",
+        "feature-gates",
+        ["", "AllAlpha=false", "AllBeta=true", UNSET],
+        ["AllAlpha=true", "AllAlpha=1", "NodeSwap=false, AllAlpha=T"],
+    ),
+    (
+        "apiserver-alpha-apis",
+        "runtime-config",
+        ["", "api/alpha=false", "api/beta=true", UNSET],
+        ["api/all=true", "api/alpha", "api/beta=false,api/alpha=true"],
+    ),
+    ("apiserver-approved-cipher-suites", "tls-cipher-suites", [",".join(APPROVED)], ["", SUITE, APPROVED[0]]),
+    ("apiserver-pod-security-plugin", DISABLED, [STORAGE, "", UNSET], ["PodSecurity"]),
+    ("apiserver-validating-admission-webhook", DISABLED, [STORAGE, "", UNSET], ["ValidatingAdmissionWebhook"]),
 )
 """A row's ID, an argument, values that pass, among them UNSET if it can be absent, and values that fail."""
 
@@ -145,7 +169,7 @@ def test_a_row_accepts_compliant_values_in_each_spelling(
     identifier: str, name: str, passing: list[str], failing: list[str]
 ) -> None:
     row = by_id(identifier)
-    others = {flag.name: FILE for flag in flags(row.check) if flag.name != name}
+    others = {flag.name: FILE for flag in flags(row.check) if flag.name != name and not flag.unset_passes}
     assert [value for value in passing if value != UNSET and not met(row, {**others, name: value})] == []
     assert [value for value in failing if met(row, {**others, name: value})] == []
     assert met(row, others) == (UNSET in passing)
@@ -154,7 +178,7 @@ def test_a_row_accepts_compliant_values_in_each_spelling(
 def test_every_argument_of_every_row_has_examples() -> None:
     """Without an example, a row is not tested."""
     assert {(identifier, name) for identifier, name, *_ in EXAMPLES} == {
-        (row.id, flag.name) for row in API_SERVER for flag in flags(row.check)
+        (row.id, flag.name) for row in ROWS for flag in flags(row.check)
     }
 
 
