@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
-from agent.assess.benchmark.control import BenchmarkControl, benchmark_control, in_k3s_config
-from agent.assess.benchmark.guide_options import of_the_guide
+from agent.assess.benchmark.argument_rows import in_k3s_config, of_the_guide, without_plugin
+from agent.assess.benchmark.control import BenchmarkControl, benchmark_control
 from agent.assess.checks.arguments import ArgumentCheck
 from agent.assess.checks.check import AllOf
 from agent.assess.checks.datastore import OWN_SIGNING_KEY, EncryptionProviders
@@ -26,24 +25,24 @@ from agent.harden.guide.k3s_options import SECRETS_ENCRYPTION, newest, oldest
 from agent.k3s.cis.versions import Benchmark, up_to
 from agent.k3s.go_values import suites_with_long_names
 
-if TYPE_CHECKING:
-    from agent.harden.guide.criteria import Criterion
-
-_LIST = Component.API_SERVER.config_key
-
-
 _row = partial(benchmark_control, applies=ON_SERVERS)
 _guide = partial(of_the_guide, Component.API_SERVER)
+_argument = partial(ArgumentCheck, Component.API_SERVER)
 
 
-def _argument(name: str, criterion: Criterion, *, unset_passes: bool = False) -> ArgumentCheck:
-    return ArgumentCheck(Component.API_SERVER, name, criterion, unset_passes)
+def _files(*names: str) -> AllOf:
+    return AllOf(tuple(_argument(name, NotEmpty()) for name in names))
+
+
+def _includes(plugin: str) -> ArgumentCheck:
+    return _argument("enable-admission-plugins", ListIncludes((plugin,)))
 
 
 def _enabled(plugin: str) -> Remediation:
     value = ",".join(dict.fromkeys(("NodeRestriction", plugin)))
+    key = Component.API_SERVER.config_key
     return in_k3s_config(
-        f"set `enable-admission-plugins={value}` in the list `{_LIST}` (one argument with all plugins that you use: it"
+        f"set `enable-admission-plugins={value}` in the list `{key}` (one argument with all plugins that you use: it"
         " replaces the default of K3s, NodeRestriction)"
     )
 
@@ -87,10 +86,7 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
     _row("apiserver-token-auth-file", _argument("token-auth-file", NotGiven(), unset_passes=True)),
     # Connections to kubelets
     _row("apiserver-kubelet-https", _argument("kubelet-https", Boolean(expected=True), unset_passes=True)),
-    _row(
-        "apiserver-kubelet-client-certificate",
-        AllOf((_argument("kubelet-client-certificate", NotEmpty()), _argument("kubelet-client-key", NotEmpty()))),
-    ),
+    _row("apiserver-kubelet-client-certificate", _files("kubelet-client-certificate", "kubelet-client-key")),
     _row("apiserver-kubelet-certificate-authority", _argument("kubelet-certificate-authority", NotEmpty())),
     # Authorization
     _row(
@@ -101,20 +97,17 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
     _row("apiserver-authorization-node", _argument("authorization-mode", ListIncludes(("Node",)))),
     _row("apiserver-authorization-rbac", _argument("authorization-mode", ListIncludes(("RBAC",)))),
     # Admission
-    _row(
-        "apiserver-external-ips-not-denied",
-        _argument("enable-admission-plugins", ListExcludes(("DenyServiceExternalIPs",)), unset_passes=True),
-    ),
+    _row("apiserver-external-ips-not-denied", without_plugin("DenyServiceExternalIPs", "enable-admission-plugins")),
     _row(
         "apiserver-external-ips-denied",
-        _argument("enable-admission-plugins", ListIncludes(("DenyServiceExternalIPs",))),
+        _includes("DenyServiceExternalIPs"),
         caution="look for Services that use externalIPs, because new external IPs will be rejected",
         remediation=_enabled("DenyServiceExternalIPs"),
         setting="deny-service-external-ips",
     ),
     _row(
         "apiserver-event-rate-limit",
-        _argument("enable-admission-plugins", ListIncludes(("EventRateLimit",))),
+        _includes("EventRateLimit"),
         needed_by_hand=(
             "add an entry for EventRateLimit with its limits to the file that 'admission-control-config-file' names,"
             " because the API server does not start without them"
@@ -122,13 +115,10 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
         remediation=_enabled("EventRateLimit"),
         setting="event-rate-limit",
     ),
-    _row(
-        "apiserver-always-admit",
-        _argument("enable-admission-plugins", ListExcludes(("AlwaysAdmit",)), unset_passes=True),
-    ),
+    _row("apiserver-always-admit", without_plugin("AlwaysAdmit", "enable-admission-plugins")),
     _row(
         "apiserver-always-pull-images",
-        _argument("enable-admission-plugins", ListIncludes(("AlwaysPullImages",))),
+        _includes("AlwaysPullImages"),
         caution="make sure that a registry serves each image, because containers do not start without it",
         remediation=_enabled("AlwaysPullImages"),
         setting="always-pull-images",
@@ -144,17 +134,11 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
         remediation=_enabled("PodSecurityPolicy"),
         guide=_POD_SECURITY_POLICY,
     ),
-    _row(
-        "apiserver-service-account-plugin",
-        _argument("disable-admission-plugins", ListExcludes(("ServiceAccount",)), unset_passes=True),
-    ),
-    _row(
-        "apiserver-namespace-lifecycle",
-        _argument("disable-admission-plugins", ListExcludes(("NamespaceLifecycle",)), unset_passes=True),
-    ),
+    _row("apiserver-service-account-plugin", without_plugin("ServiceAccount")),
+    _row("apiserver-namespace-lifecycle", without_plugin("NamespaceLifecycle")),
     _row(
         _NODE_RESTRICTION.id,
-        _argument("enable-admission-plugins", ListIncludes(("NodeRestriction",))),
+        _includes("NodeRestriction"),
         remediation=_enabled("NodeRestriction"),
         guide=_NODE_RESTRICTION,
     ),
@@ -174,14 +158,8 @@ API_SERVER: tuple[BenchmarkControl, ...] = (
         "apiserver-service-account-key-file",
         AllOf((_argument("service-account-key-file", EachNotEmpty()), OWN_SIGNING_KEY)),
     ),
-    _row(
-        "apiserver-etcd-client-certificate",
-        AllOf((_argument("etcd-certfile", NotEmpty()), _argument("etcd-keyfile", NotEmpty()))),
-    ),
-    _row(
-        "apiserver-serving-certificate",
-        AllOf((_argument("tls-cert-file", NotEmpty()), _argument("tls-private-key-file", NotEmpty()))),
-    ),
+    _row("apiserver-etcd-client-certificate", _files("etcd-certfile", "etcd-keyfile")),
+    _row("apiserver-serving-certificate", _files("tls-cert-file", "tls-private-key-file")),
     _row("apiserver-client-ca-file", _argument("client-ca-file", NotEmpty())),
     _row("apiserver-etcd-ca-file", _argument("etcd-cafile", NotEmpty())),
     # Encryption of Secrets

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.assess.benchmark.control import BenchmarkControl, benchmark_control, removed
+from agent.assess.benchmark.argument_rows import tls_version
+from agent.assess.benchmark.control import BenchmarkControl, benchmark_control
 from agent.assess.benchmark.node_access import NODE_ACCESS
-from agent.assess.checks.arguments import ArgumentCheck
 from agent.assess.checks.beyond_benchmark import GuideDirectory, KernelParameter, KubeconfigOptions, SysctlPrecedence
 from agent.assess.checks.check import AllOf
 from agent.assess.checks.files import Ownership, Permissions
 from agent.assess.checks.host_paths import KUBECONFIG
 from agent.assess.checks.static_policies import PoliciesFromFiles
 from agent.base.model import EVERYWHERE, ON_SERVERS, Component, Instruction, Remediation, ShellCommand
-from agent.harden.guide.criteria import ModernTls
 from agent.harden.guide.files import ADMISSION_POLICIES_APPLY, DIRECTORIES
 from agent.harden.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 
 if TYPE_CHECKING:
-    from agent.base.model import Applies
     from agent.harden.guide.files import DirectoryRow
     from agent.harden.guide.sysctls import SysctlRow
 
@@ -37,17 +35,6 @@ def _kernel_parameter(row: SysctlRow) -> BenchmarkControl:
 
 def _directory(row: DirectoryRow) -> BenchmarkControl:
     return benchmark_control(row.id, GuideDirectory(row), applies=row.applies, guide=row)
-
-
-def tls_version(identifier: str, component: Component, applies: Applies) -> BenchmarkControl:
-    """Return the control of the oldest version of TLS that a component accepts."""
-    check = ArgumentCheck(component, "tls-min-version", ModernTls(), unset_passes=True)
-    return benchmark_control(
-        identifier,
-        check,
-        applies=applies,
-        remediation=removed(component, "tls-min-version", default="the default is VersionTLS12"),
-    )
 
 
 BEYOND: tuple[BenchmarkControl, ...] = (

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 from agent.assess.benchmark.api_server import API_SERVER
 from agent.assess.benchmark.beyond import BEYOND
 from agent.assess.benchmark.cluster_policies import MANUAL
-from agent.assess.benchmark.control_plane_files import CONTROL_PLANE_FILES
+from agent.assess.benchmark.component_files import COMPONENT_FILES
 from agent.assess.benchmark.controller_manager_and_scheduler import CONTROLLER_MANAGER_AND_SCHEDULER
 from agent.assess.benchmark.etcd import ETCD
 from agent.assess.benchmark.frameworks import ONLY_IN_FRAMEWORKS
 from agent.assess.benchmark.kubelet import KUBELET
-from agent.assess.benchmark.node_files import NODE_FILES
 from agent.k3s.cis.numbers import beyond_benchmarks, numbers_of, only_in_frameworks
 from agent.k3s.cis.versions import Benchmark
 
@@ -24,11 +23,10 @@ if TYPE_CHECKING:
 _CONTROLS = {
     control.id: control
     for control in (
-        *CONTROL_PLANE_FILES,
+        *COMPONENT_FILES,
         *API_SERVER,
         *CONTROLLER_MANAGER_AND_SCHEDULER,
         *ETCD,
-        *NODE_FILES,
         *KUBELET,
         *MANUAL,
         *BEYOND,

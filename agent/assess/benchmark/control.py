@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from agent.assess.benchmark.severity import ratings
 from agent.base import package_data
-from agent.base.model import Applies, Instruction, Location, Remediation, Restart
+from agent.base.model import Applies, Instruction, Remediation
 from agent.base.value import Row, replace
 from agent.k3s.cis.numbers import Numbers
-from agent.k3s.paths import K3S_CONFIG_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from agent.assess.benchmark.severity import Rating
     from agent.assess.checks.check import Check
-    from agent.base.model import Component
     from agent.harden.guide.control import GuideControl
     from agent.k3s.cis.numbers import Number
     from agent.k3s.cis.versions import Benchmark
@@ -29,13 +27,12 @@ _TABLES = (
     "api_server",
     "beyond",
     "cluster_policies",
-    "control_plane_files",
+    "component_files",
     "controller_manager_and_scheduler",
     "etcd",
     "frameworks",
     "kubelet",
     "node_access",
-    "node_files",
 )
 """The modules with controls. Each has a table beside it, such as api_server.txt."""
 
@@ -88,8 +85,9 @@ class BenchmarkControl(Row):
     def recommendation(self) -> str:
         """The title as CIS writes titles: "Ensure that", and the arguments and keys that are checked in brackets."""
         first, _, rest = self.title.partition(" ")
+        is_a_name = first in _NAMES or any(letter.isupper() or letter.isdigit() for letter in first[1:])
         names = ", ".join(dict.fromkeys(self.check.names))
-        return f"Ensure that {first if _is_a_name(first) else first.lower()} {rest}" + (f" ({names})" if names else "")
+        return f"Ensure that {first if is_a_name else first.lower()} {rest}" + (f" ({names})" if names else "")
 
 
 def benchmark_control(  # noqa: PLR0913 - what decides
@@ -132,22 +130,3 @@ def _rows() -> dict[str, dict[str, str]]:
     """Return the rows of all tables by the ID of the control."""
     tables = (package_data.records("assess", "benchmark", f"{name}.txt") for name in _TABLES)
     return {row["control"]: row for table in tables for row in table}
-
-
-def in_k3s_config(text: str) -> Remediation:
-    """Return an edit of K3s' main configuration file, which takes effect when K3s restarts."""
-    return Remediation((Instruction(text, Location(K3S_CONFIG_FILE)),), restart=Restart.K3S)
-
-
-def removed(component: Component, *names: str, default: str, elsewhere: str = "") -> Remediation:
-    """Return the removal of arguments from K3s' configuration, and from `elsewhere`; `default` is what applies then."""
-    arguments = " and ".join(f"`{name}`" for name in names)
-    text = (
-        f"remove {arguments} from the list `{component.config_key}` in K3s' configuration{elsewhere}, because {default}"
-    )
-    return Remediation((Instruction(text),), restart=Restart.K3S)
-
-
-def _is_a_name(word: str) -> bool:
-    """Return whether a word keeps its capital within a sentence."""
-    return word in _NAMES or any(letter.isupper() or letter.isdigit() for letter in word[1:])

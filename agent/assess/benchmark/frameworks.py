@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from agent.assess.benchmark.beyond import tls_version
-from agent.assess.benchmark.control import BenchmarkControl, benchmark_control, in_k3s_config, removed
+from agent.assess.benchmark.argument_rows import added, left_to_default, removed, tls_version, without_plugin
+from agent.assess.benchmark.control import BenchmarkControl, benchmark_control
 from agent.assess.checks.arguments import ArgumentCheck
 from agent.assess.checks.check import AllOf
 from agent.base.model import ON_SERVERS, Component
-from agent.harden.guide.criteria import DurationFrom, ListExcludes, ListIncludes, NotGiven, TurnsOnNone
+from agent.harden.guide.criteria import DurationFrom, ListIncludes, NotGiven, TurnsOnNone
 from agent.harden.guide.k3s_options import newest
 
 _API_SERVER = Component.API_SERVER
 _KUBELET = Component.KUBELET
-
-
-def _plugin(identifier: str, name: str) -> BenchmarkControl:
-    """Return the control of an admission plugin that is on by default."""
-    check = ArgumentCheck(_API_SERVER, "disable-admission-plugins", ListExcludes((name,)), unset_passes=True)
-    return benchmark_control(identifier, check, applies=ON_SERVERS)
 
 
 _ADMISSION = newest("admission-control-config-file")
@@ -40,7 +34,7 @@ ONLY_IN_FRAMEWORKS: tuple[BenchmarkControl, ...] = (
         applies=ON_SERVERS,
         remediation=removed(_API_SERVER, "feature-gates", "runtime-config", default="alpha APIs are off by default"),
     ),
-    benchmark_control(
+    left_to_default(
         "apiserver-approved-cipher-suites",
         ArgumentCheck(
             _API_SERVER,
@@ -54,21 +48,23 @@ ONLY_IN_FRAMEWORKS: tuple[BenchmarkControl, ...] = (
             ),
         ),
         applies=ON_SERVERS,
-        remediation=removed(_API_SERVER, "tls-cipher-suites", default="K3s sets these suites"),
+        default="K3s sets these suites",
     ),
-    _plugin("apiserver-pod-security-plugin", "PodSecurity"),
-    _plugin("apiserver-validating-admission-webhook", "ValidatingAdmissionWebhook"),
+    benchmark_control("apiserver-pod-security-plugin", without_plugin("PodSecurity"), applies=ON_SERVERS),
+    benchmark_control(
+        "apiserver-validating-admission-webhook", without_plugin("ValidatingAdmissionWebhook"), applies=ON_SERVERS
+    ),
     tls_version("controller-manager-tls-min-version", Component.CONTROLLER_MANAGER, ON_SERVERS),
     benchmark_control(
         "kubelet-idle-timeout",
         ArgumentCheck(_KUBELET, "streaming-connection-idle-timeout", DurationFrom("5m"), unset_passes=True),
-        remediation=in_k3s_config(f"add `streaming-connection-idle-timeout=5m` to the list `{_KUBELET.config_key}`"),
+        remediation=added(_KUBELET, "streaming-connection-idle-timeout=5m"),
     ),
     benchmark_control(
         "kubelet-static-pod-path",
         ArgumentCheck(_KUBELET, "pod-manifest-path", NotGiven()),
         caution="look for static pods in the directory agent/pod-manifests, because they are deleted",
-        remediation=in_k3s_config(f"add `pod-manifest-path=` to the list `{_KUBELET.config_key}`"),
+        remediation=added(_KUBELET, "pod-manifest-path="),
     ),
     tls_version("scheduler-tls-min-version", Component.SCHEDULER, ON_SERVERS),
 )

@@ -6,14 +6,13 @@ The kubelet's settings are named as arguments, although K3s v1.32 and newer sets
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
-from agent.assess.benchmark.control import BenchmarkControl, benchmark_control, in_k3s_config, removed
-from agent.assess.benchmark.guide_options import of_the_guide
+from agent.assess.benchmark.argument_rows import added, left_to_default, of_the_guide, removed
+from agent.assess.benchmark.control import BenchmarkControl, benchmark_control
 from agent.assess.checks.arguments import ArgumentCheck
 from agent.assess.checks.check import AllOf
 from agent.assess.checks.manual import NotInK3s
-from agent.base.model import Component
+from agent.base.model import EVERYWHERE, Component
 from agent.harden.guide.criteria import (
     AtLeast,
     Boolean,
@@ -28,22 +27,11 @@ from agent.harden.guide.k3s_options import POD_MAX_PIDS, PROTECT_KERNEL_DEFAULTS
 from agent.k3s.cis.versions import Benchmark, up_to
 from agent.k3s.go_values import suites_with_long_names
 
-if TYPE_CHECKING:
-    from agent.base.model import Remediation
-    from agent.harden.guide.criteria import Criterion
-
-
 _guide = partial(of_the_guide, Component.KUBELET)
-_removed = partial(removed, Component.KUBELET, elsewhere=", and from your own drop-ins of the kubelet")
-
-
-def _argument(name: str, criterion: Criterion, *, unset_passes: bool = False) -> ArgumentCheck:
-    return ArgumentCheck(Component.KUBELET, name, criterion, unset_passes)
-
-
-def _added(argument: str) -> Remediation:
-    return in_k3s_config(f"add `{argument}` to the list `{Component.KUBELET.config_key}`")
-
+_added = partial(added, Component.KUBELET)
+_DROP_INS = ", and from your own drop-ins of the kubelet"
+_argument = partial(ArgumentCheck, Component.KUBELET)
+_row = partial(left_to_default, applies=EVERYWHERE, elsewhere=_DROP_INS)
 
 _CIPHERS = newest("tls-cipher-suites")
 _STRONG_UNTIL_1_11 = ListSubsetOf(
@@ -56,26 +44,20 @@ _STRONG_UNTIL_1_11 = ListSubsetOf(
 """Includes two without forward secrecy, which the benchmarks accept up to 1.11."""
 
 KUBELET: tuple[BenchmarkControl, ...] = (
-    benchmark_control(
-        "kubelet-anonymous-auth",
-        _argument("anonymous-auth", Boolean(expected=False)),
-        remediation=_removed("anonymous-auth", default="K3s sets it to false"),
+    _row(
+        "kubelet-anonymous-auth", _argument("anonymous-auth", Boolean(expected=False)), default="K3s sets it to false"
     ),
-    benchmark_control(
+    _row(
         "kubelet-authorization-mode",
         _argument("authorization-mode", ListExcludes(("AlwaysAllow",))),
-        remediation=_removed("authorization-mode", default="K3s sets it to Webhook"),
+        default="K3s sets it to Webhook",
     ),
-    benchmark_control(
-        "kubelet-client-ca",
-        _argument("client-ca-file", NotEmpty()),
-        remediation=_removed("client-ca-file", default="K3s sets it to a file that it manages"),
-    ),
-    benchmark_control(
+    _row("kubelet-client-ca", _argument("client-ca-file", NotEmpty()), default="K3s sets it to a file that it manages"),
+    # Without a --config file the kubelet opens port 10255 by default (cmd/kubelet/app/options/options.go).
+    _row(
         "kubelet-read-only-port",
-        # Without a --config file the kubelet opens port 10255 by default (cmd/kubelet/app/options/options.go).
         _argument("read-only-port", Equals("0")),
-        remediation=_removed("read-only-port", default="K3s sets it to 0, which closes the port"),
+        default="K3s sets it to 0, which closes the port",
     ),
     _guide(newest("streaming-connection-idle-timeout")),
     _guide(PROTECT_KERNEL_DEFAULTS),
@@ -97,22 +79,23 @@ KUBELET: tuple[BenchmarkControl, ...] = (
     benchmark_control(
         "kubelet-serving-certificate",
         AllOf((_argument("tls-cert-file", NotEmpty()), _argument("tls-private-key-file", NotEmpty()))),
-        remediation=_removed(
-            "tls-cert-file", "tls-private-key-file", default="K3s sets them to files that it creates and renews"
+        remediation=removed(
+            Component.KUBELET,
+            "tls-cert-file",
+            "tls-private-key-file",
+            default="K3s sets them to files that it creates and renews",
+            elsewhere=_DROP_INS,
         ),
     ),
-    benchmark_control(
+    _row(
         "kubelet-rotate-certificates",
         _argument("rotate-certificates", Boolean(expected=True), unset_passes=True),
-        remediation=_removed("rotate-certificates", default="K3s renews the certificate itself"),
+        default="K3s renews the certificate itself",
     ),
-    benchmark_control(
+    _row(
         "kubelet-rotate-server-certificate",
         _argument("feature-gates", LeavesGateOn("RotateKubeletServerCertificate"), unset_passes=True),
-        remediation=_removed(
-            "feature-gates",
-            default="the gate RotateKubeletServerCertificate is enabled by default (other gates can stay in the list)",
-        ),
+        default="the gate RotateKubeletServerCertificate is enabled by default (other gates can stay in the list)",
     ),
     _guide(_CIPHERS, earlier=dict.fromkeys(up_to(Benchmark.CIS_1_11), _STRONG_UNTIL_1_11)),
     benchmark_control(

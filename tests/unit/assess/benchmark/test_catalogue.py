@@ -10,14 +10,13 @@ from agent.assess.benchmark.api_server import API_SERVER
 from agent.assess.benchmark.beyond import BEYOND
 from agent.assess.benchmark.catalogue import all_controls, controls_named, controls_of
 from agent.assess.benchmark.cluster_policies import MANUAL
+from agent.assess.benchmark.component_files import COMPONENT_FILES
 from agent.assess.benchmark.control import BenchmarkControl
-from agent.assess.benchmark.control_plane_files import CONTROL_PLANE_FILES
 from agent.assess.benchmark.controller_manager_and_scheduler import CONTROLLER_MANAGER_AND_SCHEDULER
 from agent.assess.benchmark.etcd import ETCD
 from agent.assess.benchmark.frameworks import ONLY_IN_FRAMEWORKS
 from agent.assess.benchmark.kubelet import KUBELET
 from agent.assess.benchmark.node_access import NODE_ACCESS
-from agent.assess.benchmark.node_files import NODE_FILES
 from agent.assess.benchmark.sections import SECTIONS
 from agent.assess.benchmark.severity import Rating, Severity, ratings
 from agent.assess.checks.manual import Manual
@@ -31,13 +30,12 @@ TABLES = {
     "api_server": API_SERVER,
     "beyond": tuple(row for row in BEYOND if row not in NODE_ACCESS),
     "cluster_policies": MANUAL,
-    "control_plane_files": CONTROL_PLANE_FILES,
+    "component_files": COMPONENT_FILES,
     "controller_manager_and_scheduler": CONTROLLER_MANAGER_AND_SCHEDULER,
     "etcd": ETCD,
     "frameworks": ONLY_IN_FRAMEWORKS,
     "kubelet": KUBELET,
     "node_access": NODE_ACCESS,
-    "node_files": NODE_FILES,
 }
 """The controls of each module, by the name of the table beside it."""
 

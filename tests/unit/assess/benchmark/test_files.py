@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.assess.benchmark.control_plane_files import CONTROL_PLANE_FILES
+from agent.assess.benchmark.component_files import COMPONENT_FILES
 from agent.assess.benchmark.etcd import ETCD
-from agent.assess.benchmark.node_files import NODE_FILES
 from agent.assess.checks.datastore import OWN_AUTHORITIES, EtcdSetting
 from agent.assess.checks.files import Ownership, Permissions
 from agent.assess.checks.host_paths import HostPaths
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from agent.assess.benchmark.control import BenchmarkControl
     from agent.assess.checks.check import Check
 
-ROWS = CONTROL_PLANE_FILES + ETCD + NODE_FILES
+ROWS = COMPONENT_FILES + ETCD
 
 ETCD_CONFIGURATION = {
     "client-transport-security.cert-file": "/srv/k3s/server/tls/etcd/server-client.crt",
@@ -56,7 +55,8 @@ def test_files_of_the_server_directory_apply_to_servers() -> None:
             of_server = any(path.startswith("server/") for path in fixed(part))
             assert row.applies.roles == (SERVERS if of_server else BOTH_ROLES), row.id
     assert {row.applies.roles for row in ETCD} == {SERVERS}
-    assert {row.applies.roles for row in NODE_FILES} == {BOTH_ROLES}
+    of_kubelet = {row.applies.roles for row in COMPONENT_FILES if row.id.startswith(("kubelet-", "kube-proxy-"))}
+    assert of_kubelet == {BOTH_ROLES}
 
 
 def test_permissions_and_ownership_are_tested_on_the_same_files() -> None:
