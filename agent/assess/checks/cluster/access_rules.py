@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.assess.checks.answer import ControlStatus, kubectl_get
 from agent.assess.checks.cluster import access_answers
-from agent.assess.checks.cluster.rule import ClusterRule, Observed, cluster_answer, fails_if_any, of_site, to_review
+from agent.assess.checks.cluster.rule import ClusterRule, Observed, fails_if_any, of_site
 from agent.assess.checks.cluster.workload_rules import CREATION_OF_NAMESPACES
 from agent.base import package_data
 from agent.base.model import Instruction, OwnCommand
@@ -23,7 +23,7 @@ from agent.cluster.kubernetes.rbac import RbacRight
 from agent.cluster.kubernetes.workloads import QUERIES, workloads_to_check
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from agent.assess.checks.answer import Answer
     from agent.assess.checks.assessed_node import AssessedNode
@@ -70,9 +70,9 @@ def _right(name: str) -> ClusterRule:
                 "remove the right from the accounts that do not require it; waive the control for the others"
             )
         else:
-            return cluster_answer(ControlStatus.PASS, found.others, _BINDINGS, of.cluster, noun="account")
-        observed = [*found.everybody, *found.disputes, *found.others]
-        return cluster_answer(status, observed, _BINDINGS, of.cluster, step, noun="account", reason=reason)
+            return of.answer(ControlStatus.PASS, found.others, _BINDINGS, noun="account")
+        observed = (*found.everybody, *found.disputes, *found.others)
+        return of.answer(status, observed, _BINDINGS, step, noun="account", reason=reason)
 
     return ClusterRule(
         (*rbac.QUERIES, Query.ACCESS_REVIEWS),
@@ -93,20 +93,12 @@ def reviews(node: AssessedNode, cluster: Cluster) -> tuple[AccessReview, ...]:
     return (*CREATION_OF_NAMESPACES, *asked)
 
 
-def _cluster_admin(of: AssessedCluster) -> Answer:
-    observed = [
-        Observed(str(subject), f"{binding} → {CLUSTER_ADMIN}", reason, command=kubectl_get(str(binding)))
-        for subject, binding, reason, _ in rbac.bound_to(of.cluster, CLUSTER_ADMIN)
-    ]
-    step = Instruction(
-        "bind these accounts to a role with fewer rights and delete the bindings, or waive the control with the reason"
-        " why they require it"
-    )
-    return fails_if_any(observed, Query.CLUSTER_ROLE_BINDINGS, of.cluster, step, noun="account")
+def _cluster_admins(of: AssessedCluster) -> Iterator[Observed]:
+    for subject, binding, reason, _ in rbac.bound_to(of.cluster, CLUSTER_ADMIN):
+        yield Observed(str(subject), f"{binding} → {CLUSTER_ADMIN}", reason, command=kubectl_get(str(binding)))
 
 
-def _wildcards(of: AssessedCluster) -> Answer:
-    observed = []
+def _wildcards(of: AssessedCluster) -> Iterator[Observed]:
     for role in rbac.roles(of.cluster):
         rules = rbac.wildcard_rules(role)
         parts = [
@@ -115,9 +107,7 @@ def _wildcards(of: AssessedCluster) -> Answer:
         parts += ["URLs"] if "*" in role.urls else []
         if parts:
             detail = ", ".join(f"* in {name}" for name in dict.fromkeys(parts))
-            observed.append(Observed(str(role), detail, reason_of_role(role, rules)))
-    step = Instruction("replace `*` in these roles by the verbs, resources and API groups that are required")
-    return fails_if_any(observed, Query.CLUSTER_ROLES, of.cluster, step, noun="role")
+            yield Observed(str(role), detail, reason_of_role(role, rules))
 
 
 def _default_accounts(of: AssessedCluster) -> Answer:
@@ -142,7 +132,7 @@ def _default_accounts(of: AssessedCluster) -> Answer:
     if bound:
         steps += (Instruction("give the pods an own ServiceAccount, and delete these bindings"),)
     status = ControlStatus.FAIL if mounts or bound else ControlStatus.PASS
-    return cluster_answer(status, [*observed, *bound], Query.SERVICE_ACCOUNTS, of.cluster, *steps, noun="account")
+    return of.answer(status, (*observed, *bound), Query.SERVICE_ACCOUNTS, *steps, noun="account")
 
 
 def _token_mounts(of: AssessedCluster) -> Answer:
@@ -168,7 +158,7 @@ def _token_mounts(of: AssessedCluster) -> Answer:
         "set automountServiceAccountToken: false in the ServiceAccounts, and true only in pods that use the API server"
     )
     reason = "a person has to decide which of these pods require the token" if status is ControlStatus.MANUAL else ""
-    return cluster_answer(status, [*observed.values()], Query.PODS, of.cluster, step, noun="workload", reason=reason)
+    return of.answer(status, observed.values(), Query.PODS, step, noun="workload", reason=reason)
 
 
 def _system_masters(of: AssessedCluster) -> Answer:
@@ -177,7 +167,7 @@ def _system_masters(of: AssessedCluster) -> Answer:
         for binding in rbac.bindings(of.cluster)
         if SYSTEM_MASTERS in binding.subjects
     ]
-    return to_review(observed, Query.CLUSTER_ROLE_BINDINGS, of.cluster, "binding")
+    return of.to_review(observed, _BINDINGS, "binding")
 
 
 def _secrets_of_type(of: AssessedCluster, name: str, detail: str) -> list[Observed]:
@@ -187,14 +177,14 @@ def _secrets_of_type(of: AssessedCluster, name: str, detail: str) -> list[Observ
 
 def _token_secrets(of: AssessedCluster) -> Answer:
     observed = _secrets_of_type(of, "kubernetes.io/service-account-token", "contains a token that does not expire")
-    return to_review(observed, Query.SECRETS, of.cluster, "token")
+    return of.to_review(observed, Query.SECRETS, "token")
 
 
 def _bootstrap_tokens(of: AssessedCluster) -> Answer:
     observed = _secrets_of_type(of, "bootstrap.kubernetes.io/token", "contains a bootstrap token")
     if observed:
-        return to_review(observed, Query.SECRETS, of.cluster, "bootstrap token")
-    return cluster_answer(ControlStatus.PASS, observed, Query.SECRETS, of.cluster)
+        return of.to_review(observed, Query.SECRETS, "bootstrap token")
+    return of.answer(ControlStatus.PASS, observed, Query.SECRETS)
 
 
 RULES: Mapping[str, ClusterRule] = {
@@ -207,20 +197,25 @@ RULES: Mapping[str, ClusterRule] = {
         passes="no Secret has the type bootstrap.kubernetes.io/token",
         manual="there is such a Secret",
     ),
-    "rbac-cluster-admin": ClusterRule(
-        (Query.CLUSTER_ROLE_BINDINGS,),
-        _cluster_admin,
+    "rbac-cluster-admin": fails_if_any(
+        (_BINDINGS,),
+        _cluster_admins,
+        "account",
+        "bind these accounts to a role with fewer rights and delete the bindings, or waive the control with the reason"
+        " why they require it",
         passes="only the group system:masters and the jobs that install Traefik are bound to cluster-admin",
         fails="another account is bound to it",
     ),
-    "rbac-wildcards": ClusterRule(
+    "rbac-wildcards": fails_if_any(
         (Query.CLUSTER_ROLES, Query.ROLES),
         _wildcards,
+        "role",
+        "replace `*` in these roles by the verbs, resources and API groups that are required",
         passes="only roles that are on every K3s have `*` as a verb, API group, resource or URL",
         fails="another role has it",
     ),
     "default-service-accounts": ClusterRule(
-        (Query.SERVICE_ACCOUNTS, Query.CLUSTER_ROLE_BINDINGS, Query.ROLE_BINDINGS),
+        (Query.SERVICE_ACCOUNTS, _BINDINGS, Query.ROLE_BINDINGS),
         _default_accounts,
         passes=(
             "each default ServiceAccount outside of kube-system has automountServiceAccountToken: false, and no binding"
@@ -236,7 +231,7 @@ RULES: Mapping[str, ClusterRule] = {
         manual="other workloads mount one, and their specifications request it",
     ),
     "rbac-system-masters": ClusterRule(
-        (Query.CLUSTER_ROLE_BINDINGS, Query.ROLE_BINDINGS),
+        (_BINDINGS, Query.ROLE_BINDINGS),
         _system_masters,
         manual="always, because the API server has no list of certificates; the evidence lists the group's bindings",
     ),

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from agent.assess.checks.answer import Answer, ControlStatus, Evidence, grep_count
-from agent.assess.checks.cluster.rule import ClusterRule, Observed, cluster_answer, of_site, to_review
+from agent.assess.checks.cluster.rule import ClusterRule, Observed, fails_if_any, of_site
 from agent.assess.checks.cluster.workload_rules import workloads_of_site
 from agent.assess.checks.unmet import complete_steps
 from agent.base.model import Component, Instruction
@@ -17,7 +17,7 @@ from agent.cluster.kubernetes.queries import Query
 from agent.cluster.kubernetes.workloads import QUERIES, workloads_with_controllers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from agent.assess.checks.cluster.rule import AssessedCluster
     from agent.cluster.kubernetes.objects import Cluster
@@ -44,7 +44,7 @@ def _network_policies(of: AssessedCluster) -> Answer:
         "create a NetworkPolicy in these namespaces, for example with `network-policies.namespaces` in the settings"
     )
     status = ControlStatus.FAIL if of_site(missing) else ControlStatus.PASS
-    found = cluster_answer(status, missing, Query.NETWORK_POLICIES, of.cluster, step, noun="namespace")
+    found = of.answer(status, missing, Query.NETWORK_POLICIES, step, noun="namespace")
     return found if status is ControlStatus.FAIL else found._replace(found="each namespace has a NetworkPolicy")
 
 
@@ -75,7 +75,7 @@ def _enforcement(of: AssessedCluster) -> Answer:
     return Answer(ControlStatus.PASS, f"{_DISABLED} is not set", (found,))
 
 
-def _default_namespace(of: AssessedCluster) -> Answer:
+def _in_default_namespace(of: AssessedCluster) -> Iterable[Observed]:
     used: dict[str, Observed] = {}
     for query, workload in workloads_with_controllers(of.cluster):
         if workload.namespace == _DEFAULT:
@@ -84,9 +84,7 @@ def _default_namespace(of: AssessedCluster) -> Answer:
         if service.name != _API_SERVICE:
             title = f"Service {_DEFAULT}/{service.name}"
             used.setdefault(title, Observed(title, "", query=Query.DEFAULT_SERVICES))
-    step = Instruction("move these objects to other namespaces")
-    status = ControlStatus.FAIL if used else ControlStatus.PASS
-    return cluster_answer(status, [*used.values()], Query.PODS, of.cluster, step, noun="object")
+    return used.values()
 
 
 def _boundaries(of: AssessedCluster) -> Answer:
@@ -99,7 +97,7 @@ def _boundaries(of: AssessedCluster) -> Answer:
         if namespace.name not in OWN_NAMESPACES
     ]
     reason = "a person has to decide whether each team and each environment has its own namespaces"
-    return to_review(found, Query.NAMESPACES, of.cluster, "namespace", reason)
+    return of.to_review(found, Query.NAMESPACES, "namespace", reason)
 
 
 def _images(of: AssessedCluster) -> Answer:
@@ -112,16 +110,14 @@ def _images(of: AssessedCluster) -> Answer:
         if found
         else "nothing in the API server verifies the origin of images; the container runtime may"
     )
-    return to_review(found, Query.VALIDATING_WEBHOOKS, of.cluster, "webhook", reason)
+    return of.to_review(found, Query.VALIDATING_WEBHOOKS, "webhook", reason)
 
 
 def _secret_storage(of: AssessedCluster) -> Answer:
     types = Counter(secret.type or "unknown type" for secret in of.cluster.objects[Query.SECRETS])
     found = [Observed(f"{number} Secrets", f"type {kind}") for kind, number in sorted(types.items())]
     reason = "a person has to decide which of the secrets require a store outside the cluster"
-    return to_review(found, Query.SECRETS, of.cluster, "Secret", reason)._replace(
-        found=f"{sum(types.values())} Secrets"
-    )
+    return of.to_review(found, Query.SECRETS, "Secret", reason)._replace(found=f"{sum(types.values())} Secrets")
 
 
 RULES: Mapping[str, ClusterRule] = {
@@ -150,9 +146,11 @@ RULES: Mapping[str, ClusterRule] = {
         _boundaries,
         manual="always; the evidence lists the namespaces and the number of their workloads",
     ),
-    "default-namespace": ClusterRule(
+    "default-namespace": fails_if_any(
         (*QUERIES, Query.DEFAULT_SERVICES),
-        _default_namespace,
+        _in_default_namespace,
+        "object",
+        "move these objects to other namespaces",
         passes="the namespace default contains only the Service kubernetes",
         fails="it contains other workloads or Services",
     ),

@@ -10,7 +10,7 @@ from agent.base.model import Instruction
 from agent.cluster.kubernetes.queries import ACCESS_REVIEWS, REQUESTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.base.model import Step
@@ -22,38 +22,6 @@ _MOST_LISTED = 100
 """Observations of one answer."""
 _MOST_NAMED = 3
 """Objects that `found` names."""
-
-
-class AssessedCluster(NamedTuple):
-    """A cluster, and the node whose API server answered."""
-
-    node: AssessedNode
-    cluster: Cluster
-
-    @classmethod
-    def on(cls, node: AssessedNode, cluster: Cluster) -> AssessedCluster:
-        """Return the cluster with the registry that K3s is configured to use on the node."""
-        registry = node.facts.merged_config.scalar("system-default-registry")
-        return cls(node, cluster._replace(registry=registry.text if registry is not None else ""))
-
-
-class ClusterRule(NamedTuple):
-    """How the objects of a cluster decide on a control."""
-
-    queries: tuple[Query, ...]
-    decide: Callable[[AssessedCluster], Answer]
-    passes: str = ""
-    """When the status is PASS, as a sentence without its period; empty if it never is."""
-    fails: str = ""
-    """When it is FAIL; empty if it never is."""
-    manual: str = ""
-    """When a person has to decide; empty if never."""
-
-    @property
-    def description(self) -> str:
-        """The rule as a sentence without its period."""
-        texts = (("PASS", self.passes), ("FAIL", self.fails), ("MANUAL", self.manual))
-        return "; ".join(f"{status} if {text}".replace(" if always", " always") for status, text in texts if text)
 
 
 class Observed(NamedTuple):
@@ -82,54 +50,96 @@ def of_site(observed: Iterable[Observed]) -> list[Observed]:
     return [seen for seen in observed if not seen.reason]
 
 
-def cluster_answer(  # noqa: PLR0913 - the last three are by name or have defaults
-    status: ControlStatus,
-    observed: Sequence[Observed],
-    query: Query,
-    cluster: Cluster,
-    *steps: Step,
-    noun: str = "object",
-    reason: str = "",
-) -> Answer:
-    """Return an answer about objects; those of the site are named in `found` and come first in the evidence."""
-    site = of_site(observed)
-    listed = [*site, *(seen for seen in observed if seen.reason)]
+class AssessedCluster(NamedTuple):
+    """A cluster, and the node whose API server answered."""
 
-    def source(of: Query) -> str:
-        return f"{cluster.server}{REQUESTS.get(of, ACCESS_REVIEWS).path}"
+    node: AssessedNode
+    cluster: Cluster
 
-    shown = [
-        Evidence(seen.text, None, source(seen.query or query), seen.title, seen.command)
-        for seen in listed[:_MOST_LISTED]
-    ]
-    if len(listed) > _MOST_LISTED:
-        shown.append(Evidence(f"and {len(listed) - _MOST_LISTED} more", source=source(query)))
-    if not shown:
-        shown.append(Evidence(f"none of {len(cluster.objects[query])} {query}", source=source(query)))
-    return Answer(
-        status,
-        found=objects_summary(site, noun) or ("none but those listed apart" if observed else "none"),
-        evidence=tuple(shown),
-        reason=reason,
-        unmet=complete_steps(*steps),
-    )
+    @classmethod
+    def on(cls, node: AssessedNode, cluster: Cluster) -> AssessedCluster:
+        """Return the cluster with the registry that K3s is configured to use on the node."""
+        registry = node.facts.merged_config.scalar("system-default-registry")
+        return cls(node, cluster._replace(registry=registry.text if registry is not None else ""))
+
+    def answer(
+        self,
+        status: ControlStatus,
+        observed: Iterable[Observed],
+        query: Query,
+        *steps: Step,
+        noun: str = "object",
+        reason: str = "",
+    ) -> Answer:
+        """Return an answer about objects; those of the site are named in `found` and come first in the evidence."""
+        observed = [*observed]
+        site = of_site(observed)
+        listed = [*site, *(seen for seen in observed if seen.reason)]
+
+        def source(of: Query) -> str:
+            return f"{self.cluster.server}{REQUESTS.get(of, ACCESS_REVIEWS).path}"
+
+        shown = [
+            Evidence(seen.text, None, source(seen.query or query), seen.title, seen.command)
+            for seen in listed[:_MOST_LISTED]
+        ]
+        if len(listed) > _MOST_LISTED:
+            shown.append(Evidence(f"and {len(listed) - _MOST_LISTED} more", source=source(query)))
+        if not shown:
+            shown.append(Evidence(f"none of {len(self.cluster.objects[query])} {query}", source=source(query)))
+        return Answer(
+            status,
+            found=objects_summary(site, noun) or ("none but those listed apart" if observed else "none"),
+            evidence=tuple(shown),
+            reason=reason,
+            unmet=complete_steps(*steps),
+        )
+
+    def to_review(self, observed: Iterable[Observed], query: Query, noun: str, reason: str = "") -> Answer:
+        """Return an answer that lists objects for a person, who decides."""
+        step = Instruction("review what is listed; then waive the control with the result of the review")
+        return self.answer(ControlStatus.MANUAL, observed, query, step, noun=noun, reason=reason)
 
 
-def fails_if_any(
-    observed: Sequence[Observed], query: Query, cluster: Cluster, *steps: Step, noun: str = "object"
-) -> Answer:
-    """Return an answer that fails if an object is of the site."""
-    status = ControlStatus.FAIL if of_site(observed) else ControlStatus.PASS
-    return cluster_answer(status, observed, query, cluster, *steps, noun=noun)
+class ClusterRule(NamedTuple):
+    """How the objects of a cluster decide on a control."""
+
+    queries: tuple[Query, ...]
+    decide: Callable[[AssessedCluster], Answer]
+    passes: str = ""
+    """When the status is PASS, as a sentence without its period; empty if it never is."""
+    fails: str = ""
+    """When it is FAIL; empty if it never is."""
+    manual: str = ""
+    """When a person has to decide; empty if never."""
+
+    @property
+    def description(self) -> str:
+        """The rule as a sentence without its period."""
+        texts = (("PASS", self.passes), ("FAIL", self.fails), ("MANUAL", self.manual))
+        return "; ".join(f"{status} if {text}".replace(" if always", " always") for status, text in texts if text)
 
 
-def to_review(observed: Sequence[Observed], query: Query, cluster: Cluster, noun: str, reason: str = "") -> Answer:
-    """Return an answer that lists objects for a person, who decides."""
-    step = Instruction("review what is listed; then waive the control with the result of the review")
-    return cluster_answer(ControlStatus.MANUAL, observed, query, cluster, step, noun=noun, reason=reason)
+def fails_if_any(  # noqa: PLR0913 - a rule
+    queries: tuple[Query, ...],
+    find: Callable[[AssessedCluster], Iterable[Observed]],
+    noun: str,
+    step: str,
+    *,
+    passes: str,
+    fails: str,
+) -> ClusterRule:
+    """Return a rule that fails if one of the objects that `find` returns is of the site; the first query lists them."""
+
+    def decide(of: AssessedCluster) -> Answer:
+        observed = [*find(of)]
+        status = ControlStatus.FAIL if of_site(observed) else ControlStatus.PASS
+        return of.answer(status, observed, queries[0], Instruction(step), noun=noun)
+
+    return ClusterRule(queries, decide, passes, fails)
 
 
-def objects_summary(observed: Sequence[Observed], noun: str) -> str:
+def objects_summary(observed: Iterable[Observed], noun: str) -> str:
     """Return the number of objects with the names of the first ones; empty if there are none."""
     titles = list(dict.fromkeys(seen.title for seen in observed))
     if not titles:

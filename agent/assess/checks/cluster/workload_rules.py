@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.checks.answer import Answer, ControlStatus
-from agent.assess.checks.cluster.rule import ClusterRule, Observed, cluster_answer, fails_if_any, of_site
+from agent.assess.checks.cluster.rule import ClusterRule, Observed, fails_if_any, of_site
 from agent.base.errors import InputError
 from agent.base.model import WITH_POD_SECURITY_POLICY, Component, Instruction
 from agent.cluster.kubernetes.access_reviews import EVERYBODY, AccessReview
@@ -48,11 +48,11 @@ _ALL = "ALL"
 _NET_RAW = "NET_RAW"
 
 
-def _of_rule(level: PodSecurityLevel, rule: str, field: str = "") -> Breach:
-    """Return a breach of one rule of a Pod Security standard, perhaps only in fields that end like this."""
+def _of_level(level: PodSecurityLevel, *rules: str, field: str = "") -> Breach:
+    """Return a breach of a Pod Security standard, perhaps only of these rules, in fields that end like this."""
 
     def breach(workload: Workload, minor: int) -> Iterator[str]:
-        found = violations(workload.template, level, minor, rules=(rule,))
+        found = violations(workload.template, level, minor, rules=rules)
         yield from (violation.text for violation in found if violation.field.endswith(field))
 
     return breach
@@ -86,7 +86,7 @@ class Forbidden(NamedTuple):
 
 
 def _forbidden(words: str, level: PodSecurityLevel, rule: str, field: str = "") -> Forbidden:
-    return Forbidden(words, level, _of_rule(level, rule, field))
+    return Forbidden(words, level, _of_level(level, rule, field=field))
 
 
 FORBIDDEN: Mapping[str, Forbidden] = {
@@ -167,7 +167,7 @@ def _forbids(name: str) -> ClusterRule:
         found = observed(of, breach)
         if of_site(found):
             step = Instruction("correct these workloads, or waive the control with the reason why they require it")
-            return cluster_answer(ControlStatus.FAIL, found, Query.PODS, of.cluster, step, noun="workload")
+            return of.answer(ControlStatus.FAIL, found, Query.PODS, step, noun="workload")
         return _admission(of, level, found, name)
 
     return ClusterRule(
@@ -197,7 +197,7 @@ def _mechanism(of: AssessedCluster) -> Answer:
     detail = f"may create a namespace, {exempt}with a label that enforces nothing"
     who = [Observed(str(review.account), detail, command=review.command) for review in creating]
     step = Instruction("remove the right to create namespaces from these accounts")
-    found = cluster_answer(ControlStatus.FAIL, who, Query.ACCESS_REVIEWS, of.cluster, step, noun="account")
+    found = of.answer(ControlStatus.FAIL, who, Query.ACCESS_REVIEWS, step, noun="account")
     return found._replace(evidence=(*found.evidence, *answer.evidence))
 
 
@@ -209,6 +209,11 @@ def _admission(
     `control` names the probe. `exemption` is the reason why an exempt namespace is listed apart; empty if it decides.
     """
     used = {workload.namespace for workload in workloads_of_site(of.cluster)}
+
+    def why_apart(namespace: str, reason: str) -> str:
+        # kube-system needs a standard if the site runs workloads in it.
+        return reason if namespace in used else OWN_NAMESPACES.get(namespace, reason)
+
     defaults = pod_security_defaults(of.node)
     namespaces = {namespace.name: namespace for namespace in of.cluster.objects[Query.NAMESPACES]}
     levels = {name: level_of(namespace, defaults) for name, namespace in namespaces.items()}
@@ -219,7 +224,7 @@ def _admission(
         Observed(
             f"Namespace {name}",
             _enforcement(present, defaults, answers[name]),
-            _reason(name, used, exemption if present is _EXEMPT else ""),
+            why_apart(name, exemption if present is _EXEMPT else ""),
         )
         for name, present in levels.items()
         if not (present is not None and present.includes(level) if (answer := answers[name]) is None else answer)
@@ -239,7 +244,7 @@ def _admission(
     if not open_:
         which = "all namespaces without exemption enforce" if exemption else "all namespaces enforce"
         found = f"{which} {_at_least(level)}"
-        return cluster_answer(ControlStatus.PASS, listed, Query.NAMESPACES, of.cluster)._replace(found=found)
+        return of.answer(ControlStatus.PASS, listed, Query.NAMESPACES)._replace(found=found)
     names = [seen.title.split()[1] for seen in open_]
     engines = {name: [] if answers[name] is not None else engines_of(of.cluster, namespaces[name]) for name in names}
     is_known = {name: answers[name] is not None or levels[name] is not None for name in names}
@@ -252,15 +257,8 @@ def _admission(
         reason = "the default standard is not known; verify that the API server's configuration enforces one"
     else:
         reason = "these namespaces have no workloads of the site yet, and nothing forbids it there"
-    return cluster_answer(
-        status,
-        listed,
-        Query.NAMESPACES,
-        of.cluster,
-        _enforced(level, defaults),
-        noun="namespace",
-        reason="" if status is ControlStatus.FAIL else reason,
-    )
+    reason = "" if is_decided else reason
+    return of.answer(status, listed, Query.NAMESPACES, _enforced(level, defaults), noun="namespace", reason=reason)
 
 
 def _exemptions(of: AssessedCluster, defaults: PodSecurityDefaults, listed: Sequence[Observed]) -> Answer:
@@ -272,10 +270,8 @@ def _exemptions(of: AssessedCluster, defaults: PodSecurityDefaults, listed: Sequ
     exempt = [Observed(request, "is exempt in the API server's configuration") for request in requests]
     step = Instruction("remove these exemptions, or waive the control with the reason")
     reason = "a person has to decide whether pods of these users and runtime classes require an exemption"
-    query = Query.NAMESPACES
-    return cluster_answer(
-        ControlStatus.MANUAL, [*exempt, *listed], query, of.cluster, step, noun="exemption", reason=reason
-    )
+    observed = (*exempt, *listed)
+    return of.answer(ControlStatus.MANUAL, observed, Query.NAMESPACES, step, noun="exemption", reason=reason)
 
 
 def _enforced(level: PodSecurityLevel, defaults: PodSecurityDefaults) -> Instruction:
@@ -285,11 +281,6 @@ def _enforced(level: PodSecurityLevel, defaults: PodSecurityDefaults) -> Instruc
         f"label these namespaces with pod-security.kubernetes.io/enforce={level}, after removing them from the"
         " exemptions of the API server's configuration; or waive the control with the reason"
     )
-
-
-def _reason(namespace: str, used: set[str], exemption: str) -> str:
-    """Return why a namespace needs no standard. kube-system needs one if the site runs workloads in it."""
-    return exemption if namespace in used else OWN_NAMESPACES.get(namespace, exemption)
 
 
 def _enforcement(level: PodSecurityLevel | None, defaults: PodSecurityDefaults, answer: str | None) -> str:
@@ -341,7 +332,7 @@ def _disables_pod_security(node: AssessedNode) -> bool:
     return any(POD_SECURITY in value.split(",") for value in values)
 
 
-def _seccomp(of: AssessedCluster) -> Answer:
+def _without_seccomp(of: AssessedCluster) -> list[Observed]:
     has_default = bool(of.cluster.kubelets) and all(
         configuration.get("seccompDefault") is True or _is_set_here(SECCOMP_DEFAULT, name, of.node)
         for name, configuration in of.cluster.kubelets.items()
@@ -355,11 +346,7 @@ def _seccomp(of: AssessedCluster) -> Answer:
             return container.own_context.get("privileged") is True or not (has_default and all_known)
         return profile not in _WITH_PROFILE
 
-    found = observed(of, _of_container("has no seccomp profile", is_unconfined))
-    step = Instruction(
-        "set seccompProfile: {type: RuntimeDefault} in these workloads, or `seccomp-default=true` for each kubelet"
-    )
-    return fails_if_any(found, Query.PODS, of.cluster, step, noun="workload")
+    return observed(of, _of_container("has no seccomp profile", is_unconfined))
 
 
 def _is_set_here(option: OptionRow, name: str, node: AssessedNode) -> bool:
@@ -383,29 +370,20 @@ def _security_context(of: AssessedCluster) -> Answer:
     )
     if of_site(empty):
         step = Instruction("set the security contexts of these workloads")
-        return cluster_answer(ControlStatus.FAIL, empty, Query.PODS, of.cluster, step, noun="workload")
-    weak = observed(of, _breaches_of_restricted)
+        return of.answer(ControlStatus.FAIL, empty, Query.PODS, step, noun="workload")
+    weak = observed(of, _of_level(_RESTRICTED))
     if not of_site(weak):
-        return cluster_answer(ControlStatus.PASS, empty, Query.PODS, of.cluster)
+        return of.answer(ControlStatus.PASS, empty, Query.PODS)
     step = Instruction("complete the security contexts of these workloads; then waive the control with the reason")
     reason = "each container has a security context; a person has to decide whether those of these workloads suffice"
-    return cluster_answer(ControlStatus.MANUAL, weak, Query.PODS, of.cluster, step, noun="workload", reason=reason)
+    return of.answer(ControlStatus.MANUAL, weak, Query.PODS, step, noun="workload", reason=reason)
 
 
-def _breaches_of_restricted(workload: Workload, minor: int) -> Iterator[str]:
-    yield from (violation.text for violation in violations(workload.template, _RESTRICTED, minor))
-
-
-def _secrets_in_environment(of: AssessedCluster) -> Answer:
-    def breach(workload: Workload, _: int) -> Iterator[str]:
-        for container in workload.containers:
-            if container.secrets:
-                secrets = ", ".join(sorted(container.secrets))
-                yield f"container {container.name} has Secrets in environment variables: {secrets}"
-
-    found = observed(of, breach)
-    step = Instruction("mount the Secrets as files, or waive the control with the reason")
-    return fails_if_any(found, Query.PODS, of.cluster, step, noun="workload")
+def _secrets_in_environment(workload: Workload, _: int) -> Iterator[str]:
+    for container in workload.containers:
+        if container.secrets:
+            secrets = ", ".join(sorted(container.secrets))
+            yield f"container {container.name} has Secrets in environment variables: {secrets}"
 
 
 RULES: Mapping[str, ClusterRule] = {
@@ -423,9 +401,11 @@ RULES: Mapping[str, ClusterRule] = {
         ),
     ),
     **{name: _forbids(name) for name in FORBIDDEN},
-    "pods-seccomp": ClusterRule(
+    "pods-seccomp": fails_if_any(
         (*QUERIES, Query.NODES),
-        _seccomp,
+        _without_seccomp,
+        "workload",
+        "set seccompProfile: {type: RuntimeDefault} in these workloads, or `seccomp-default=true` for each kubelet",
         passes=(
             "each container of the site has the profile RuntimeDefault or Localhost, or has none, is not privileged and"
             " each kubelet runs with seccompDefault: true (of the arguments seccomp-default, only that of this node is"
@@ -440,9 +420,11 @@ RULES: Mapping[str, ClusterRule] = {
         fails="a container of the site has no security context, and its pod has none",
         manual="a security context does not meet the standard restricted",
     ),
-    "secrets-as-files": ClusterRule(
+    "secrets-as-files": fails_if_any(
         QUERIES,
-        _secrets_in_environment,
+        lambda of: observed(of, _secrets_in_environment),
+        "workload",
+        "mount the Secrets as files, or waive the control with the reason",
         passes="no workload of the site has secretKeyRef or secretRef in its environment",
         fails="a workload has",
     ),
