@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.checks.answer import ControlStatus, Evidence
@@ -141,12 +142,9 @@ class Assessment(Value):
 
     def counts(self, section: str | None = None) -> dict[ControlStatus, int]:
         """Return the number of controls with each status, in all sections or in one; "" is beyond the benchmark."""
-        inside = self._statuses if section is None else self._statuses_by_section.get(section, [])
+        by_section = self._statuses_by_section
+        inside = [*chain(*by_section.values())] if section is None else by_section.get(section, [])
         return {status: inside.count(status) for status in ControlStatus}
-
-    @cached_property
-    def _statuses(self) -> list[ControlStatus]:
-        return [verdict.status for verdict in self.verdicts]
 
     @cached_property
     def _statuses_by_section(self) -> dict[str, list[ControlStatus]]:

@@ -1,4 +1,4 @@
-"""Comparison of running with configured values: flags of the API server, and configurations of the kubelets."""
+"""What a live cluster adds to an assessment: running values, notes, facts, and controls without an answer. Pure."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from agent.assess.checks.cluster.check import ClusterCheck
 from agent.assess.checks.unmet import complete_steps
 from agent.base.errors import InputError
 from agent.base.model import Component, Instruction, Location, Remediation
+from agent.base.report import NODE_UID, Fact
+from agent.base.value import replace
 from agent.cluster.kubernetes.parsing import as_mapping
 from agent.cluster.kubernetes.queries import Query
 from agent.harden.desired.dropin_options import AUDIT_POLICY_ARGUMENT
@@ -25,8 +27,9 @@ from agent.k3s.go_values import InvalidValueError
 from agent.k3s.redaction import HIDDEN, without_secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from agent.assess.assessment import Assessment
     from agent.assess.benchmark.control import BenchmarkControl
     from agent.assess.checks.answer import Answer
     from agent.assess.checks.assessed_node import AssessedNode
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     from agent.cluster.kubernetes.objects import Cluster, Json
     from agent.k3s.cis.versions import Benchmark
 
-COUNTED = (Query.NODES, Query.NAMESPACES, Query.PODS)
+_COUNTED = (Query.NODES, Query.NAMESPACES, Query.PODS)
 """The queries whose number of objects is a fact of an assessment."""
 
 _RESTART = Remediation((Instruction("restart K3s"),))
@@ -99,6 +102,31 @@ def confirmed(check: Check, answer: Answer, node: AssessedNode) -> Answer:
                     unmet=complete_steps(*_RESTART.steps),
                 )
     return answer
+
+
+def with_cluster(
+    assessment: Assessment, controls: Sequence[BenchmarkControl], node: AssessedNode, cluster: Cluster
+) -> Assessment:
+    """Add the notes about the cluster to an assessment, and the controls for which it had no answer."""
+    benchmark = assessment.benchmark
+    objects = cluster.objects
+    numbers = {str(query): len(objects[query]) for query in _COUNTED if query in objects}
+    counts = ", ".join(f"{n} {name.removesuffix('s') if n == 1 else name}" for name, n in numbers.items())
+    own = own_node(node, cluster)
+    nodes = (known for known in objects.get(Query.NODES, ()) if known.name == own and known.uid)
+    # kube-system is created with the cluster, and cannot be deleted.
+    first = (known for known in objects.get(Query.NAMESPACES, ()) if known.name == "kube-system" and known.uid)
+    uids = (
+        *(Fact(NODE_UID, known.uid, "API server") for known in nodes),
+        *(Fact("cluster UID", known.uid, "the namespace kube-system") for known in first),
+    )
+    found = Fact("cluster", counts or "no answer", cluster.server or "not reached")
+    return replace(
+        assessment,
+        facts=(*assessment.facts, found, *uids),
+        notes=(*notes_about_cluster(controls, benchmark, node), *assessment.notes),
+        without_answer=frozenset(_without_answer(controls, benchmark, cluster)),
+    )
 
 
 def audit_log(node: AssessedNode, cluster: Cluster) -> PurePosixPath | None:
@@ -181,7 +209,7 @@ def _needless_exemptions(node: AssessedNode, cluster: Cluster) -> Iterator[Note]
         yield Note(message, None, Remediation((Instruction(step),)))
 
 
-def without_answer(controls: Iterable[BenchmarkControl], benchmark: Benchmark, cluster: Cluster) -> Iterator[str]:
+def _without_answer(controls: Iterable[BenchmarkControl], benchmark: Benchmark, cluster: Cluster) -> Iterator[str]:
     """Yield the ids of the controls for which the API server had no answer about its objects or components."""
     silent = {Component.API_SERVER} if cluster.problem or "/flagz" in cluster.problems else set()
     if cluster.problem or any(name.startswith("kubelet of ") for name in cluster.problems):

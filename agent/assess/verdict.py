@@ -1,4 +1,4 @@
-"""Verdicts on the controls of a benchmark."""
+"""Verdicts on the controls of a benchmark, and the fixes of those that are open."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ from agent.assess.assessment import ControlStatus, Verdict
 from agent.assess.checks.answer import Answer, Evidence
 from agent.assess.checks.check import DATA_DIR
 from agent.assess.checks.manual import NotInK3s
-from agent.assess.fixes import remediation_of
-from agent.base.model import Role
+from agent.assess.checks.unmet import ChangedBy, UnmetRequirement
+from agent.base.model import NO_REMEDIATION, FixOwner, Instruction, Location, OwnCommand, Remediation, Role
+from agent.harden.guide.k3s_options import OptionRow
+from agent.harden.settings.schema import DEFAULT_SETTINGS
 from agent.k3s.components.arguments import GivenBy
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from agent.assess.assessment import Waiver
     from agent.assess.benchmark.control import BenchmarkControl
     from agent.assess.checks.assessed_node import AssessedNode
+    from agent.base.model import Step
     from agent.k3s.cis.versions import Benchmark
 
 _WAIVABLE = (ControlStatus.FAIL, ControlStatus.MANUAL)
@@ -24,6 +29,22 @@ _WAIVABLE = (ControlStatus.FAIL, ControlStatus.MANUAL)
 _MOST_EVIDENCE = 100
 
 _ROLE = {Role.SERVER: "a server", Role.AGENT: "an agent"}
+
+_APPLY = OwnCommand("apply")
+_CLUSTER_OBJECT = Instruction(
+    "edit the Cluster object below spec.rkeConfig, in machineGlobalConfig or in the machineSelectorConfig of this node"
+)
+_BY_RANCHER = (
+    OwnCommand("render", ("rancher-cluster",)),
+    Instruction("put the output into the Cluster object"),
+)
+_MET_BY = {
+    GivenBy.DROPIN: FixOwner.APPLY,
+    GivenBy.K3S: FixOwner.K3S,
+    GivenBy.OPERATOR: FixOwner.OPERATOR,
+    GivenBy.KUBELET_FILE: FixOwner.OPERATOR,
+    None: FixOwner.NONE,
+}
 
 
 def verdict(control: BenchmarkControl, benchmark: Benchmark, node: AssessedNode, waiver: Waiver | None) -> Verdict:
@@ -40,23 +61,21 @@ def verdict(control: BenchmarkControl, benchmark: Benchmark, node: AssessedNode,
 
         answer = answer._replace(evidence=(*answer.evidence, *evidence_for(check, control.guide, node)))
     is_waived = waiver is not None and answer.status in _WAIVABLE
+    evidence = tuple(dict.fromkeys(answer.evidence))
+    left_out = len(evidence) - _MOST_EVIDENCE
+    if left_out > 0:
+        evidence = (*evidence[:_MOST_EVIDENCE], Evidence(f"{left_out} more are not shown"))
     return Verdict(
         control=control,
         number=control.numbers.get(benchmark),
         status=ControlStatus.WAIVED if is_waived else answer.status,
         expected="" if mismatch else answer.expected or check.expected.replace(DATA_DIR, str(node.facts.data_dir)),
         found=_found(answer, node),
-        evidence=_limited(tuple(dict.fromkeys(answer.evidence))),
+        evidence=evidence,
         reason=answer.reason,
-        remediation=remediation_of(control, answer, node.available_settings),
+        remediation=_remediation_of(control, answer, node.available_settings),
         waiver=waiver if is_waived else None,
     )
-
-
-def _limited(evidence: tuple[Evidence, ...]) -> tuple[Evidence, ...]:
-    """Return the evidence; instead of items beyond the maximum one with their number."""
-    left = len(evidence) - _MOST_EVIDENCE
-    return (*evidence[:_MOST_EVIDENCE], Evidence(f"{left} more are not shown")) if left > 0 else evidence
 
 
 def _found(answer: Answer, node: AssessedNode) -> str:
@@ -74,3 +93,63 @@ def _mismatch(control: BenchmarkControl, node: AssessedNode) -> str:
     if not versions.includes(node.facts.version):
         return f"it applies to K3s {versions}, and this is {node.facts.version}"
     return ""
+
+
+def _remediation_of(control: BenchmarkControl, answer: Answer, settings: Mapping[str, str]) -> Remediation:
+    """Return the fix of an open control with its owner. If the control passes, the owner is who meets it.
+
+    `settings` has the line of each setting that the site can add, by its key.
+    """
+    if answer.status is ControlStatus.NOT_APPLICABLE:
+        return NO_REMEDIATION
+    if answer.status is ControlStatus.PASS:
+        return Remediation(owner=_MET_BY[answer.given_by])
+    unmet = answer.unmet
+    if answer.status is ControlStatus.FAIL and not unmet.is_complete:
+        return _fix(control, unmet, settings.get(control.setting, ""))
+    if answer.status is ControlStatus.UNKNOWN and not unmet.edits:
+        return Remediation((OwnCommand("explain", (control.id,)), Instruction("check the control by hand")))
+    owner = FixOwner.K3S if unmet.changed_by is ChangedBy.K3S else FixOwner.OPERATOR
+    return Remediation((*_upwards(unmet.edits), *unmet.then), owner, unmet.restart)
+
+
+def _fix(control: BenchmarkControl, unmet: UnmetRequirement, setting: str) -> Remediation:
+    if unmet.changed_by is ChangedBy.APPLY:
+        owner = FixOwner.OPERATOR if unmet.before_apply else FixOwner.APPLY
+        return Remediation((*unmet.before_apply, _APPLY), owner, unmet.restart)
+    caution = (Instruction(control.caution),) if control.caution else ()
+    by_hand = (Instruction(control.needed_by_hand),) if control.needed_by_hand else ()
+    add = (Instruction(f"add `{setting}`", Location(DEFAULT_SETTINGS)),) if setting else ()
+    own = control.remediation or Remediation()
+    edits = _upwards(unmet.edits) if unmet.edits else own.steps
+    if unmet.changed_by is ChangedBy.RANCHER:
+        # From the Cluster object, Rancher writes K3s' configuration of its nodes.
+        is_rendered = isinstance(control.guide, OptionRow)
+        return Remediation(_BY_RANCHER if is_rendered else (_CLUSTER_OBJECT, *caution, *by_hand, *edits))
+    if setting and unmet.changed_by is ChangedBy.SITE:
+        # A list of arguments has one author: by hand, it would repeat what the setting adds.
+        is_other_way = bool(edits) and not control.check.is_decided_by_argument
+        alternative = Remediation((*caution, *by_hand, *edits)) if is_other_way else None
+        return Remediation(
+            (*caution, *unmet.before_apply, *add, _APPLY), restart=unmet.restart, alternative=alternative
+        )
+    if by_hand and add:  # the setting includes the additional step, and `apply` follows the edits
+        return Remediation((*caution, *edits, *add, *unmet.then), restart=unmet.restart)
+    restart, alternative = (unmet.restart, None) if unmet.edits else (own.restart, own.alternative)
+    return Remediation((*caution, *by_hand, *edits, *unmet.then), restart=restart, alternative=alternative)
+
+
+def _upwards(steps: Iterable[Step]) -> tuple[Step, ...]:
+    """Return the steps with the edits of one file from its last line to its first; files stay in their order.
+
+    A removal changes the numbers of the lines below it.
+    """
+
+    def line_of(step: Step) -> int:
+        return step.location.line if isinstance(step, Instruction) and step.location else 0
+
+    by_file: dict[object, list[Step]] = {}
+    for number, step in enumerate(steps):
+        location = step.location if isinstance(step, Instruction) else None
+        by_file.setdefault(location.path if location and location.line else number, []).append(step)
+    return tuple(step for inside in by_file.values() for step in sorted(inside, key=line_of, reverse=True))

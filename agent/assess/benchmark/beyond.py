@@ -17,7 +17,6 @@ from agent.harden.guide.files import ADMISSION_POLICIES_APPLY, DIRECTORIES
 from agent.harden.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 
 if TYPE_CHECKING:
-    from agent.harden.guide.files import DirectoryRow
     from agent.harden.guide.sysctls import SysctlRow
 
 
@@ -33,10 +32,6 @@ def _kernel_parameter(row: SysctlRow) -> BenchmarkControl:
     )
 
 
-def _directory(row: DirectoryRow) -> BenchmarkControl:
-    return benchmark_control(row.id, GuideDirectory(row), applies=row.applies, guide=row)
-
-
 BEYOND: tuple[BenchmarkControl, ...] = (
     *map(_kernel_parameter, SYSCTLS),
     benchmark_control(
@@ -49,7 +44,7 @@ BEYOND: tuple[BenchmarkControl, ...] = (
             )
         ),
     ),
-    *map(_directory, DIRECTORIES),
+    *(benchmark_control(row.id, GuideDirectory(row), applies=row.applies, guide=row) for row in DIRECTORIES),
     benchmark_control(
         "k3s-kubeconfig",
         AllOf((Permissions(KUBECONFIG), Ownership(KUBECONFIG), KubeconfigOptions(KUBECONFIG.name))),

@@ -64,7 +64,9 @@ def unmet_argument(
     is_dropped = begins is not None and facts.overrides_dropin(begins.path)
     first = append if is_dropped else ()
     is_plugins = required.name == ADMISSION_PLUGINS_ARGUMENT
-    in_list = _in_operators_list(required, node) if is_plugins and not facts.rancher_managed else ()
+    # The API server enables the plugins of all lists, and scanners read only the first one: the operator's own.
+    plugins = required.criterion.suggestion(all_plugins(node.situation.settings, facts)) if is_plugins else ""
+    in_list = plugins_joined(plugins, facts) if plugins and not facts.rancher_managed else ()
     if in_list:
         return UnmetRequirement((*first, *in_list), ChangedBy.OPERATOR, then=(_APPLY,), restart=Restart.K3S)
     follows = is_by_hand and any(
@@ -103,15 +105,6 @@ def _apply_sets(required: ArgumentRequirement, node: AssessedNode) -> bool:
         return not last or not node.facts.overrides_dropin(last[0].location.path)
     is_same = option.row.key == required.component.config_key
     return is_same and required.criterion.accepts(option.value) and not (last and last[0].spelling)
-
-
-def _in_operators_list(required: ArgumentRequirement, node: AssessedNode) -> tuple[Instruction, ...]:
-    """Return the edits of the operator's own list of plugins; empty if there is none, or if it is complete.
-
-    The API server enables the plugins of all lists, and scanners read only the first one.
-    """
-    value = required.criterion.suggestion(all_plugins(node.situation.settings, node.facts))
-    return plugins_joined(value, node.facts) if value else ()
 
 
 def _all_plugins(required: ArgumentRequirement, argument: EffectiveArgument | None, node: AssessedNode) -> str:

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.harden.guide.criteria import Criterion
     from agent.k3s.components.arguments import EffectiveArgument, Given
-    from agent.k3s.config import DroppedItem
 
 _EVENT_RATE_LIMIT = "EventRateLimit"
 
@@ -110,15 +109,14 @@ def _unset(check: ArgumentCheck, node: AssessedNode) -> Answer:
         return Answer(ControlStatus.PASS, "not set", evidence, given_by=GivenBy.K3S)
     if check.name in ETCD_FILES and node.facts.datastore is not Datastore.ETCD:
         return _of_etcd(check, node, evidence)
-    dropped = _dropped(check, node)
-    if dropped is not None:
-        shown = (Evidence(f"dropped: {dropped.value}", dropped.location), Evidence(f"{dropped.key}:", dropped.by))
-        return Answer(
-            ControlStatus.FAIL,
-            "not set",
-            shown,
-            unmet=complete_steps(argument_edits.append_to_list(dropped.key, dropped.by), restart=Restart.K3S),
-        )
+    for dropped in node.facts.merged_config.dropped:
+        # A later file drops this compliant value, because it repeats the key of the list without `+`.
+        argument = component_argument(dropped.value)
+        is_same = (dropped.key, argument.name) == (check.component.config_key, check.name)
+        if is_same and check.criterion.accepts(argument.value):
+            shown = (Evidence(f"dropped: {dropped.value}", dropped.location), Evidence(f"{dropped.key}:", dropped.by))
+            unmet = complete_steps(argument_edits.append_to_list(dropped.key, dropped.by), restart=Restart.K3S)
+            return Answer(ControlStatus.FAIL, "not set", shown, unmet=unmet)
     option = defaults.option_behind(check.component, check.name, node.facts)
     if option is not None:
         evidence = (Evidence(option.written, option.location),)
@@ -181,16 +179,6 @@ def _other_alone(check: ArgumentCheck, node: AssessedNode) -> Answer | None:
         (Evidence(given.written or f"--{other.name}={given.value}", given.location),),
         unmet=complete_steps(Instruction(f"remove `{other.name}`", given.location), restart=Restart.K3S),
     )
-
-
-def _dropped(check: ArgumentCheck, node: AssessedNode) -> DroppedItem | None:
-    """Return a compliant value that a later file drops because it repeats the list's key without `+`."""
-    for dropped in node.facts.merged_config.dropped:
-        if dropped.key == check.component.config_key:
-            argument = component_argument(dropped.value)
-            if argument.name == check.name and check.criterion.accepts(argument.value):
-                return dropped
-    return None
 
 
 def _set(check: ArgumentCheck, argument: EffectiveArgument, node: AssessedNode) -> Answer:

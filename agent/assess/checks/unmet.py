@@ -28,7 +28,7 @@ class ChangedBy(Enum):
 
 
 class UnmetRequirement(Value):
-    """A requirement that is not met. `assess.fixes` makes its remediation from this value and the control alone."""
+    """A requirement that is not met. `assess.verdict` makes its remediation from this value and the control alone."""
 
     edits: tuple[Step, ...] = ()
     """What has to change, and where; empty if only the control knows."""

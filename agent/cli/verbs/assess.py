@@ -138,9 +138,9 @@ def assess_host(
     )
     k3s = replace(installed_k3s(host, situation.facts), is_installed=node.is_installed)
     if node.cluster is not None:
-        from agent.assess import cluster_results
+        from agent.assess import running_values
 
-        assessment = cluster_results.with_cluster(assessment, controls, node, node.cluster)
+        assessment = running_values.with_cluster(assessment, controls, node, node.cluster)
     return _with_next_steps(assessment, found, k3s)
 
 

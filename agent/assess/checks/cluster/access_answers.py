@@ -62,7 +62,11 @@ def access(cluster: Cluster, rights: Sequence[RbacRight], node: AssessedNode) ->
     if not _is_read(node, cluster):
         return _by_reviews(cluster, rights)
     holders = rbac.holders(cluster, rights)
-    disputes = list(_unexplained(cluster, rights))
+    disputes = [
+        _answered(review, f"allows it to {review}; {_NO_BINDING}")
+        for review in _about((ALL_OF_THEM,), rights)
+        if cluster.reviews.get(review) and not rbac.explanation(cluster, review)
+    ]
     everybody = []
     for holder in holders:
         if holder.is_everybody and not holder.reason:
@@ -119,13 +123,6 @@ def _confirmation(holder: RightHolder, rights: Sequence[RbacRight]) -> AccessRev
     return AccessReview(account_of(holder.subject), verb, right.group, right.resource, holder.binding.namespace, name)
 
 
-def _unexplained(cluster: Cluster, rights: Sequence[RbacRight]) -> Iterator[Observed]:
-    """Yield what everybody may do by the API server, and by no binding."""
-    for review in _about((ALL_OF_THEM,), rights):
-        if cluster.reviews.get(review) and not rbac.explanation(cluster, review):
-            yield _answered(review, f"allows it to {review}; {_NO_BINDING}")
-
-
 def _of_others(cluster: Cluster, rights: Sequence[RbacRight]) -> tuple[AccessReview, ...]:
     """Return the reviews of each account that is known, except those of Kubernetes and of everybody."""
     accounts = {
@@ -154,12 +151,12 @@ def _by_reviews(cluster: Cluster, rights: Sequence[RbacRight]) -> Access:
             found[review.account] = _answered(review, f"allows it to {review}; {why}")
         elif answer is None:
             disputes.append(Observed(str(review.account), f"was not asked about: {review}", query=Query.ACCESS_REVIEWS))
-    everybody = [observed for account, observed in found.items() if _is_everybody(account)]
+    everybody = [
+        observed
+        for account, observed in found.items()
+        if account in EVERYBODY or not account.user or account.user.endswith(":default")
+    ]
     return Access(everybody, [seen for seen in found.values() if seen not in everybody], disputes)
-
-
-def _is_everybody(account: ReviewedAccount) -> bool:
-    return account in EVERYBODY or not account.user or account.user.endswith(":default")
 
 
 def _answered(review: AccessReview, detail: str) -> Observed:
