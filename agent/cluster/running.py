@@ -6,9 +6,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agent.base.errors import HostError
-from agent.cluster.kubernetes import parsing, running_objects, running_parsing
+from agent.cluster.kubernetes import parsing, running_parsing
 from agent.cluster.kubernetes.network_policies import parse_policy
 from agent.cluster.kubernetes.queries import MONITORS, REFERRERS, REQUESTS, ApiRequest, Query
+from agent.cluster.kubernetes.running_objects import PODS, FailedEvent, ObjectName, Running, RunningWorkload
 from agent.cluster.kubernetes.workloads import CONTROLLERS
 from agent.cluster.reader import Reader, StatusError
 
@@ -19,34 +20,28 @@ if TYPE_CHECKING:
     from agent.cluster.reader import ApiClient
 
 
-def _pod(item: Json) -> running_objects.RunningWorkload:
-    return running_objects.RunningWorkload(parsing.pod(item), running_parsing.network_pod(item))
-
-
-def _template(kind: str, item: Json) -> running_objects.RunningWorkload:
-    security, network = parsing.controller(kind, item), running_parsing.network_template(kind, item)
-    return running_objects.RunningWorkload(security, network, _missing(item))
+def _workload(kind: str, item: Json) -> RunningWorkload:
+    security = parsing.pod(item) if kind == "Pod" else parsing.controller(kind, item)
+    return RunningWorkload(security, running_parsing.network_pod(kind, item), _missing(item) if kind != "Pod" else 0)
 
 
 def _missing(item: Json) -> int:
     """Return how many pods a controller has not created. Those that it created need not run."""
-    spec, status = (parsing.as_mapping(parsing.as_mapping(item).get(key)) for key in ("spec", "status"))
+    spec, status = parsing.at(item, "spec"), parsing.at(item, "status")
     wanted = spec.get("replicas", status.get("desiredNumberScheduled", 0))
     created = status.get("replicas", status.get("currentNumberScheduled", 0))
     return max(0, wanted - created) if isinstance(wanted, int) and isinstance(created, int) else 0
 
 
-def _event(item: Json) -> running_objects.FailedEvent:
-    about = parsing.as_mapping(parsing.as_mapping(item).get("involvedObject"))
+def _event(item: Json) -> FailedEvent:
+    about = parsing.at(item, "involvedObject")
     name = (parsing.as_string(about.get(key)) for key in ("namespace", "kind", "name"))
-    return running_objects.FailedEvent(
-        running_objects.ObjectName(*name), parsing.as_string(parsing.as_mapping(item).get("message"))
-    )
+    return FailedEvent(ObjectName(*name), parsing.as_string(parsing.as_mapping(item).get("message")))
 
 
 _LISTS: Mapping[str, tuple[ApiRequest, Callable[[Json], Any]]] = {
-    running_objects.PODS: (ApiRequest("/api/v1/pods"), _pod),
-    **{str(query): (ApiRequest(REQUESTS[query].path), partial(_template, kind)) for query, kind in CONTROLLERS.items()},
+    PODS: (ApiRequest("/api/v1/pods"), partial(_workload, "Pod")),
+    **{str(query): (ApiRequest(REQUESTS[query].path), partial(_workload, kind)) for query, kind in CONTROLLERS.items()},
     "namespaces": (ApiRequest("/api/v1/namespaces"), parsing.namespace),
     "services": (ApiRequest("/api/v1/services"), running_parsing.service),
     "endpointslices": (ApiRequest("/apis/discovery.k8s.io/v1/endpointslices"), running_parsing.endpoint_slice),
@@ -71,7 +66,7 @@ _LISTS: Mapping[str, tuple[ApiRequest, Callable[[Json], Any]]] = {
 """By name, what to ask for and how each object is parsed."""
 
 
-def read_running(client: ApiClient, url: str) -> running_objects.Running:
+def read_running(client: ApiClient, url: str) -> Running:
     """Read all lists. Raises HostError if the API server cannot be read at all."""
     reader = Reader(client, url)
     version = reader.version()
@@ -89,4 +84,4 @@ def read_running(client: ApiClient, url: str) -> running_objects.Running:
     if not any(objects.values()):
         problem = next(iter(problems.values()), "cannot read the cluster: it has no objects")
         raise HostError(problem, "use a credential that may list all objects")
-    return running_objects.Running(objects, problems, version)
+    return Running(objects, problems, version)

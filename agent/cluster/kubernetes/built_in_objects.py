@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base import package_data
 from agent.cluster.kubernetes.objects import RbacRule, Subject
-from agent.cluster.kubernetes.parsing import as_list, as_mapping
+from agent.cluster.kubernetes.parsing import as_list, at
 from agent.cluster.kubernetes.pod_security import PodSecurityLevel
 from agent.cluster.kubernetes.pod_security_rules import LATEST, violations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from agent.cluster.kubernetes.objects import Container, RbacRole, Workload
+    from agent.cluster.kubernetes.objects import RbacRole, Workload
 
 SYSTEM_NAMESPACE = "kube-system"
 OWN_NAMESPACES = {
@@ -43,17 +43,17 @@ class _BuiltInRole(NamedTuple):
 @cache
 def _roles() -> dict[tuple[str, str], _BuiltInRole]:
     """Return the roles by namespace and name."""
+
+    def rule(text: str) -> RbacRule:
+        verbs, resources, groups = (frozenset(words.split()) for words in text.split("|"))
+        return RbacRule(verbs, groups or frozenset({""}), resources, frozenset())
+
     return {
         (namespace, name): _BuiltInRole(
-            reason, tuple(map(_rule, rules.split("; "))), dict(map(_holder, holders.split("; ")))
+            reason, tuple(map(rule, rules.split("; "))), dict(map(_holder, holders.split("; ")))
         )
         for namespace, name, reason, rules, holders in package_data.rows("cluster", "kubernetes", "built_in_roles.tsv")
     }
-
-
-def _rule(text: str) -> RbacRule:
-    verbs, resources, groups = (frozenset(words.split()) for words in text.split("|"))
-    return RbacRule(verbs, groups or frozenset({""}), resources, frozenset())
 
 
 def _holder(text: str) -> tuple[Subject, str]:
@@ -98,12 +98,11 @@ def reason_of_role(role: RbacRole, rules: Iterable[RbacRule]) -> str:
 
 
 def _is_covered(rules: Iterable[RbacRule], built_in: _BuiltInRole) -> bool:
-    return all(any(_covers(known, rule) for known in built_in.rules) for rule in rules)
-
-
-def _covers(known: RbacRule, rule: RbacRule) -> bool:
     # `names` limits a rule further.
-    return all("*" in most or part <= most for most, part in zip(known[:3], rule[:3]))
+    return all(
+        any(all("*" in most or part <= most for most, part in zip(known[:3], rule[:3])) for known in built_in.rules)
+        for rule in rules
+    )
 
 
 def reason_of_workload(workload: Workload, registry: str = "") -> str:
@@ -123,17 +122,16 @@ def reason_of_workload(workload: Workload, registry: str = "") -> str:
 def _is_unchanged(workload: Workload, row: _PackagedWorkload, registry: str) -> bool:
     """Return whether it has the images and no more privileges than those that K3s ships."""
     shipped = {"capabilities_baseline", "sysctls", *(["hostPorts"] if row.host_ports else [])}
+    adds = (
+        name
+        for container in workload.containers
+        for name in as_list(at(container.own_context, "capabilities").get("add"))
+    )
     return (
         workload.namespace == SYSTEM_NAMESPACE
-        and all(_is_shipped(container, row, registry) for container in workload.containers)
+        and all(_repository(container.image, registry) in row.images.split() for container in workload.containers)
+        and all(name in row.adds.split() for name in adds)
         and {found.rule for found in violations(workload.template, PodSecurityLevel.BASELINE, LATEST)} <= shipped
-    )
-
-
-def _is_shipped(container: Container, row: _PackagedWorkload, registry: str) -> bool:
-    adds = as_list(as_mapping(container.own_context.get("capabilities")).get("add"))
-    return _repository(container.image, registry) in row.images.split() and all(
-        name in row.adds.split() for name in adds
     )
 
 

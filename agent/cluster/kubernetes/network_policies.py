@@ -9,7 +9,7 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.cluster.kubernetes.label_selectors import selects
-from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string, at
+from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string, at, identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -70,13 +70,8 @@ OUTSIDE = Client()
 
 def parse_policy(item: Json) -> NetworkPolicy:
     """Return a NetworkPolicy."""
-    metadata = as_mapping(as_mapping(item).get("metadata"))
-    return NetworkPolicy(
-        as_string(metadata.get("namespace")),
-        as_string(metadata.get("name")),
-        as_mapping(as_mapping(item).get("spec")),
-        as_string(as_mapping(metadata.get("annotations")).get(_OWNER)),
-    )
+    addon = as_string(at(item, "metadata", "annotations").get(_OWNER))
+    return NetworkPolicy(*identity(item), at(item, "spec"), addon)
 
 
 class Policies:

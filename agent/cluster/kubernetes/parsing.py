@@ -68,10 +68,6 @@ def _flag(value: Json) -> bool | None:
     return value if isinstance(value, bool) else None
 
 
-def _number(value: Json) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
 def identity(item: Json) -> tuple[str, str]:
     """Return the namespace and name of an object."""
     metadata = at(item, "metadata")
@@ -137,43 +133,42 @@ def _subject(item: Mapping[str, Json], namespace: str) -> Subject:
 
 def pod(item: Json) -> Workload:
     """Return a pod."""
-    labels = at(item, "metadata", "labels")
-    kind = _controller_of(item).partition(" ")[0]
-    phase = at(item, "status").get("phase")
-    return _workload(
-        "Pod",
-        item,
-        item,
-        is_dormant=phase in ("Succeeded", "Failed") and not kind,
-        revision=as_string(labels.get(_REVISION_LABELS.get(kind, ""))),
-    )
+    kind = controller_of(item).partition(" ")[0]
+    revision = as_string(at(item, "metadata", "labels").get(_REVISION_LABELS.get(kind, "")))
+    return _workload("Pod", item, item, is_dormant=has_ended("Pod", item) and not kind, revision=revision)
 
 
 def controller(kind: str, item: Json) -> Workload:
     """Return the pods that an object of this kind creates from its template."""
     spec, status = at(item, "spec"), at(item, "status")
-    of_pods = at(spec, "jobTemplate", "spec") if kind == "CronJob" else spec
-    conditions = map(as_mapping, as_list(status.get("conditions")))
-    is_finished = any(
-        condition.get("type") in ("Complete", "Failed") and condition.get("status") == "True"
-        for condition in conditions
-    )
     # A Deployment keeps its earlier revisions as ReplicaSets without replicas.
-    is_revision = kind == "ReplicaSet" and spec.get("replicas") == 0 and bool(_controller_of(item))
+    is_revision = kind == "ReplicaSet" and spec.get("replicas") == 0 and bool(controller_of(item))
     revisions = {
         "DaemonSet": at(item, "metadata", "annotations").get("deprecated.daemonset.template.generation"),
         "StatefulSet": status.get("updateRevision"),
     }
-    return _workload(
-        kind,
-        item,
-        at(of_pods, "template"),
-        is_dormant=is_revision or (kind == "Job" and is_finished),
-        revision=as_string(revisions.get(kind)),
+    is_dormant, revision = is_revision or has_ended(kind, item), as_string(revisions.get(kind))
+    return _workload(kind, item, template_of(kind, item), is_dormant=is_dormant, revision=revision)
+
+
+def template_of(kind: str, item: Json) -> Mapping[str, Json]:
+    """Return the template from which an object of this kind creates pods."""
+    return at(item, "spec", *(("jobTemplate", "spec") if kind == "CronJob" else ()), "template")
+
+
+def has_ended(kind: str, item: Json) -> bool:
+    """Return whether an object is a pod or Job that has ended."""
+    status = at(item, "status")
+    if kind == "Pod":
+        return status.get("phase") in ("Succeeded", "Failed")
+    conditions = map(as_mapping, as_list(status.get("conditions")))
+    return kind == "Job" and any(
+        condition.get("type") in ("Complete", "Failed") and condition.get("status") == "True"
+        for condition in conditions
     )
 
 
-def _controller_of(item: Json) -> str:
+def controller_of(item: Json) -> str:
     """Return the kind and name of the object that created this one; empty if there is none.
 
     The node that owns the mirror of a static pod is not one that a person edits.
@@ -186,12 +181,11 @@ def _controller_of(item: Json) -> str:
 def _workload(kind: str, item: Json, template: Json, *, is_dormant: bool, revision: str) -> Workload:
     own, name = identity(item)
     spec = at(template, "spec")
-    context = as_mapping(spec.get("securityContext"))
     return Workload(
         kind=kind,
         namespace=own,
         name=name,
-        controller=_controller_of(item),
+        controller=controller_of(item),
         is_dormant=is_dormant,
         revision=revision,
         account=as_string(spec.get("serviceAccountName")) or "default",
@@ -204,18 +198,16 @@ def _workload(kind: str, item: Json, template: Json, *, is_dormant: bool, revisi
             for source in as_list(at(volume, "projected").get("sources"))
         ),
         containers=tuple(
-            _container(as_mapping(container), context) for kind in _CONTAINERS for container in as_list(spec.get(kind))
+            Container(
+                name=as_string(container.get("name")),
+                image=as_string(container.get("image")),
+                own_context=as_mapping(container.get("securityContext")),
+                pod_context=as_mapping(spec.get("securityContext")),
+                secrets=frozenset(_secrets_in_environment(container)),
+            )
+            for kind in _CONTAINERS
+            for container in map(as_mapping, as_list(spec.get(kind)))
         ),
-    )
-
-
-def _container(item: Mapping[str, Json], of_pod: Mapping[str, Json]) -> Container:
-    return Container(
-        name=as_string(item.get("name")),
-        image=as_string(item.get("image")),
-        own_context=as_mapping(item.get("securityContext")),
-        pod_context=of_pod,
-        secrets=frozenset(_secrets_in_environment(item)),
     )
 
 
@@ -238,12 +230,12 @@ def _security_fields(template: Json) -> Mapping[str, Json]:
 
 
 def _container_fields(item: Mapping[str, Json]) -> Mapping[str, Json]:
-    ports = [_number(as_mapping(port).get("hostPort")) for port in as_list(item.get("ports"))]
+    ports = [as_mapping(port).get("hostPort") for port in as_list(item.get("ports"))]
     hooks = at(item, "lifecycle")
     return {
         "name": as_string(item.get("name")),
         "securityContext": at(item, "securityContext"),
-        "ports": [{"hostPort": port} for port in ports if port],
+        "ports": [{"hostPort": port} for port in ports if isinstance(port, int) and port],
         "lifecycle": {key: _hosts(hooks, key) for key in ("postStart", "preStop") if key in hooks},
         **{key: _hosts(item, key) for key in ("livenessProbe", "readinessProbe", "startupProbe") if key in item},
     }

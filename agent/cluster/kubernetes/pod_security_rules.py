@@ -138,12 +138,9 @@ def _patch(tree: Mapping[Step, Json]) -> dict[str, Json]:
 
 
 @cache
-def _rules(level: PodSecurityLevel, minor: int, has_gate: bool) -> tuple[_Rule, ...]:  # noqa: FBT001
-    return tuple(_read(level, minor, has_gate=has_gate))
-
-
-def _read(level: PodSecurityLevel, minor: int, *, has_gate: bool) -> Iterator[_Rule]:
-    """Yield the rules that this version of the standard has."""
+def _rules(level: PodSecurityLevel, minor: int, has_gate: bool) -> list[_Rule]:  # noqa: FBT001
+    """Return the rules that this version of the standard has."""
+    found = []
     for row in package_data.rows("cluster", "kubernetes", "pod_security_rules.tsv"):
         name, own, where, paths, allowed, fix, since, until, replaced, conditions = row
         is_replaced = level is PodSecurityLevel.RESTRICTED and minor >= int(replaced or _NEVER)
@@ -153,7 +150,7 @@ def _read(level: PodSecurityLevel, minor: int, *, has_gate: bool) -> Iterator[_R
         texts = _of_version(allowed.removeprefix(relation), minor)
         gated = {_USER_NAMESPACE} if has_gate and _USER_NAMESPACE in conditions else set()
         shown = " or ".join(text for text in texts if text != '""') or "unset"
-        yield _Rule(
+        rule = _Rule(
             name,
             where,
             tuple((path,) if where == "annotations" else tuple(path.split(".")) for path in paths.split()),
@@ -163,6 +160,8 @@ def _read(level: PodSecurityLevel, minor: int, *, has_gate: bool) -> Iterator[_R
             fix,
             frozenset({*_of_version(conditions, minor), *gated}),
         )
+        found.append(rule)
+    return found
 
 
 def _of_version(words: str, minor: int) -> list[str]:

@@ -97,12 +97,11 @@ def judged_workloads(workloads: Iterable[Workload]) -> list[JudgedWorkload]:
             found.append(workload.template)
         title = workload.title if workload.kind == "Pod" else workload.own_title
         judged.setdefault(title, (workload, []))[1].extend(found)
-    return [JudgedWorkload(title, workload, _distinct(templates)) for title, (workload, templates) in judged.items()]
-
-
-def _distinct(templates: Iterable[Mapping[str, Json]]) -> tuple[Mapping[str, Json], ...]:
-    """Return each of the equal templates once: most pods of a controller differ in nothing that is judged."""
-    return tuple({json.dumps(template): template for template in templates}.values())
+    # Most pods of a controller differ in nothing that is judged.
+    return [
+        JudgedWorkload(title, workload, tuple({json.dumps(template): template for template in templates}.values()))
+        for title, (workload, templates) in judged.items()
+    ]
 
 
 def _templates_of_pods(workload: Workload, children: Mapping[str, list[Workload]]) -> list[Mapping[str, Json]]:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string, at
+from agent.cluster.kubernetes.parsing import (
+    as_list,
+    as_mapping,
+    as_string,
+    at,
+    controller_of,
+    has_ended,
+    identity,
+    template_of,
+)
 from agent.cluster.kubernetes.running_objects import (
     EndpointSlice,
     Mention,
@@ -39,52 +48,38 @@ _SCHEME_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _SCRAPE, _SCRAPE_PORT = "prometheus.io/scrape", "prometheus.io/port"
 
 
-def network_pod(item: Json) -> NetworkPod:
-    """Return a pod."""
-    return _network_pod("Pod", item, as_mapping(item))
-
-
-def network_template(kind: str, item: Json) -> NetworkPod:
-    """Return the template of a controller."""
-    spec = as_mapping(as_mapping(item).get("spec"))
-    of_pods = at(spec, "jobTemplate", "spec") if kind == "CronJob" else spec
-    return _network_pod(kind, item, as_mapping(of_pods.get("template")))
-
-
-def _network_pod(kind: str, item: Json, pod: Mapping[str, Json]) -> NetworkPod:
-    own, metadata, spec, status = at(item, "metadata"), at(pod, "metadata"), at(pod, "spec"), at(pod, "status")
-    owners = map(as_mapping, as_list(own.get("ownerReferences")))
-    owner = next((owner for owner in owners if owner.get("controller") is True), {})
+def network_pod(kind: str, item: Json) -> NetworkPod:
+    """Return a pod, or the template of a controller."""
+    pod = as_mapping(item) if kind == "Pod" else template_of(kind, item)
+    metadata, spec, status = at(pod, "metadata"), at(pod, "spec"), at(pod, "status")
     containers = [as_mapping(found) for key in ("containers", "initContainers") for found in as_list(spec.get(key))]
     addresses = [as_string(as_mapping(found).get("ip")) for found in as_list(status.get("podIPs"))]
-    conditions = map(as_mapping, as_list(at(item, "status").get("conditions")))
-    is_done = any(found.get("type") in ("Complete", "Failed") and found.get("status") == "True" for found in conditions)
+    namespace, name = identity(item)
     return NetworkPod(
-        namespace=as_string(own.get("namespace")),
+        namespace=namespace,
         kind=kind,
-        name=as_string(own.get("name")),
+        name=name,
         labels=_texts(metadata.get("labels")),
-        controller=f"{as_string(owner.get('kind'))} {as_string(owner.get('name'))}" if owner else "",
+        controller=controller_of(item),
         node=as_string(spec.get("nodeName")),
         addresses=tuple(filter(None, addresses)) or _one(status.get("podIP")),
         host_network=spec.get("hostNetwork") is True,
-        ports=tuple(port for container in containers for port in _pod_ports(container)),
+        ports=tuple(
+            PodPort(
+                _number(port.get("containerPort")),
+                as_string(port.get("protocol")) or "TCP",
+                as_string(port.get("name")),
+                _number(port.get("hostPort")),
+                as_string(container.get("name")),
+            )
+            for container in containers
+            for port in map(as_mapping, as_list(container.get("ports")))
+        ),
         images=tuple(as_string(container.get("image")) for container in containers),
         mentions=tuple(dict.fromkeys(mention for container in containers for mention in _mentions(container))),
         scrape_port=_scrape_port(metadata),
-        is_over=status.get("phase") in ("Succeeded", "Failed") or (kind == "Job" and is_done),
+        is_over=has_ended(kind, item),
     )
-
-
-def _pod_ports(container: Mapping[str, Json]) -> Iterator[PodPort]:
-    for port in map(as_mapping, as_list(container.get("ports"))):
-        yield PodPort(
-            _number(port.get("containerPort")),
-            as_string(port.get("protocol")) or "TCP",
-            as_string(port.get("name")),
-            _number(port.get("hostPort")),
-            as_string(container.get("name")),
-        )
 
 
 def _mentions(container: Mapping[str, Json]) -> Iterator[Mention]:
@@ -101,8 +96,7 @@ def service(item: Json) -> Service:
     metadata, spec = at(item, "metadata"), at(item, "spec")
     balanced = map(as_mapping, as_list(at(item, "status", "loadBalancer").get("ingress")))
     return Service(
-        namespace=as_string(metadata.get("namespace")),
-        name=as_string(metadata.get("name")),
+        *identity(item),
         type=as_string(spec.get("type")) or "ClusterIP",
         selector=_texts(spec.get("selector")),
         labels=_texts(metadata.get("labels")),
@@ -128,11 +122,10 @@ def service(item: Json) -> Service:
 
 def endpoint_slice(item: Json) -> EndpointSlice:
     """Return an EndpointSlice."""
-    metadata = at(item, "metadata")
     endpoints = map(as_mapping, as_list(as_mapping(item).get("endpoints")))
     return EndpointSlice(
-        as_string(metadata.get("namespace")),
-        _texts(metadata.get("labels")).get("kubernetes.io/service-name", ""),
+        identity(item)[0],
+        as_string(at(item, "metadata", "labels").get("kubernetes.io/service-name")),
         tuple(address for endpoint in endpoints for address in _strings(endpoint.get("addresses"))),
         tuple(
             (as_string(port.get("name")), _number(port.get("port")), as_string(port.get("protocol")) or "TCP")
@@ -143,12 +136,11 @@ def endpoint_slice(item: Json) -> EndpointSlice:
 
 def referrer(kind: str, item: Json) -> Referrer:
     """Return the Services that an object names."""
-    metadata, spec = at(item, "metadata"), at(item, "spec")
-    own = as_string(metadata.get("namespace"))
-    annotated = _texts(metadata.get("annotations")).get("kubernetes.io/ingress.class", "")
+    (own, name), spec = identity(item), at(item, "spec")
     return Referrer(
-        ObjectName(own, kind, as_string(metadata.get("name"))),
-        as_string(spec.get("ingressClassName")) or annotated,
+        ObjectName(own, kind, name),
+        as_string(spec.get("ingressClassName"))
+        or as_string(at(item, "metadata", "annotations").get("kubernetes.io/ingress.class")),
         tuple(dict.fromkeys(_references(as_mapping(item).get("webhooks") or spec, own))),
     )
 
@@ -172,13 +164,12 @@ def _references(node: Json, own: str, depth: int = 0) -> Iterator[Reference]:
 
 def monitor(kind: str, item: Json) -> Monitor:
     """Return a ServiceMonitor or PodMonitor."""
-    metadata, spec = at(item, "metadata"), at(item, "spec")
+    (own, name), spec = identity(item), at(item, "spec")
     chosen = at(spec, "namespaceSelector")
-    own = as_string(metadata.get("namespace"))
     ends = [*as_list(spec.get("endpoints")), *as_list(spec.get("podMetricsEndpoints"))]
     ports = ((as_mapping(end).get("port") or as_mapping(end).get("targetPort")) for end in ends)
     return Monitor(
-        ObjectName(own, kind, as_string(metadata.get("name"))),
+        ObjectName(own, kind, name),
         at(spec, "selector"),
         () if chosen.get("any") is True else _strings(chosen.get("matchNames")) or (own,),
         tuple(port for port in ports if isinstance(port, (int, str))),
@@ -187,7 +178,7 @@ def monitor(kind: str, item: Json) -> Monitor:
 
 def network_node(item: Json) -> NetworkNode:
     """Return a node."""
-    metadata, spec = at(item, "metadata"), at(item, "spec")
+    spec = at(item, "spec")
     found = [as_mapping(address) for address in as_list(at(item, "status").get("addresses"))]
     roles = ("control-plane", "etcd", "master")
     internal, external = (
@@ -195,12 +186,12 @@ def network_node(item: Json) -> NetworkNode:
         for kind in ("InternalIP", "ExternalIP")
     )
     return NetworkNode(
-        as_string(metadata.get("name")),
-        any(f"node-role.kubernetes.io/{role}" in as_mapping(metadata.get("labels")) for role in roles),
+        identity(item)[1],
+        any(f"node-role.kubernetes.io/{role}" in at(item, "metadata", "labels") for role in roles),
         internal,
         external,
         _strings(spec.get("podCIDRs")) or _one(spec.get("podCIDR")),
-        _texts(metadata.get("annotations")).get("k3s.io/node-args", ""),
+        as_string(at(item, "metadata", "annotations").get("k3s.io/node-args")),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from ipaddress import ip_network
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.value import Value
@@ -66,11 +66,7 @@ class Cluster(Value):
         return {
             node.name: Client(
                 node=node.name,
-                addresses=(
-                    *node.internal,
-                    *node.external,
-                    *(address for text in node.ranges for address in _first_two(text)),
-                ),
+                addresses=(*node.internal, *node.external, *chain.from_iterable(map(_first_two, node.ranges))),
             )
             for node in self.nodes
         }
@@ -135,7 +131,7 @@ class Cluster(Value):
                 break
             pod = above
         kind, _, name = pod.controller.partition(" ") if pod.kind == "Pod" else ("", "", "")
-        return ObjectName(pod.namespace, *((kind, name) if kind not in {"", "Node"} else (pod.kind, pod.name)))
+        return ObjectName(pod.namespace, kind or pod.kind, name or pod.name)
 
     def targets(self, service: Service, port: ServicePort) -> tuple[Target, ...]:
         """Return the pods behind a port of a Service; of a Service without endpoints those that it would select."""
