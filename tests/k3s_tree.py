@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, NamedTuple
+
+from tests.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -122,13 +124,9 @@ def started(root: Path, k3s: K3s) -> Path:
     return root
 
 
-def put(root: Path, name: str, text: str, mode: int = 0o600) -> Path:
+def put(root: Path, name: str | PurePath, text: str | bytes = "", mode: int = 0o600) -> Path:
     """Write a file of the tree with this mode, and create its directories."""
-    file = root / name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text)
-    file.chmod(mode)
-    return file
+    return Tree(root).write(name, text, mode)
 
 
 def _datastore(root: Path, k3s: K3s) -> None:

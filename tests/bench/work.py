@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tests import k3s_tree
 from tests.bench.measure import HOME, BenchError, Command, once
-from tests.system.machine import Machine
+from tests.machine import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,7 +18,8 @@ import yaml
 from tests.k8s import containers, pods
 from tests.k8s.binaries import real_k3s
 from tests.k8s.client import Client
-from tests.k8s.namespaces import ADDRESS, CHECKOUT, NAME, Namespaces, on_cgroup_v1
+from tests.k8s.namespaces import ADDRESS, NAME, Namespaces, on_cgroup_v1
+from tests.machine import CHECKOUT
 
 if TYPE_CHECKING:
     import subprocess
@@ -63,7 +64,7 @@ class Node(Namespaces):
         super().__init__(place / "node", real_kernel=real_kernel, name=name, ip=ip)
         self.binaries = binaries
         self.log = place / "k3s.log"
-        self._server: subprocess.Popen[bytes] | None = None
+        self._server: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Node:
         super().__enter__()

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tests.k8s import containers
 from tests.k8s.client import Client
 from tests.k8s.components import API_SERVER, CONTAINERD, CONTROLLER_MANAGER, KUBE_PROXY, KUBELET, SCHEDULER
-from tests.k8s.namespaces import ADDRESS, HARDENED, NAME, Namespaces, on_cgroup_v1
+from tests.k8s.namespaces import ADDRESS, NAME, REQUIRED, Namespaces, on_cgroup_v1
 
 if TYPE_CHECKING:
     import subprocess
@@ -88,7 +88,7 @@ class Trials:
         self.binaries = binaries
         self._logs = place / "logs"
         self._node = Namespaces(place / "node", real_kernel=real_kernel, lifetime=3600)
-        self._running: list[subprocess.Popen[bytes]] = []
+        self._running: list[subprocess.Popen[str]] = []
         self._number = 0
         self._arguments: dict[str, dict[str, str]] = {}
 
@@ -127,7 +127,7 @@ class Trials:
         an exit, a component that is not ready has neither.
         """
         self._number += 1
-        self._reset(files, {**HARDENED, **(kernel or {})}, tolerate_cgroup_v1=tolerate_cgroup_v1)
+        self._reset(files, {**REQUIRED, **(kernel or {})}, tolerate_cgroup_v1=tolerate_cgroup_v1)
         log = self._logs / f"{self._number:03}-{component}.log"
         started = time.monotonic()
         process = self._start(component, log, f"--api-server=https://127.0.0.1:{_SHARED_PORT}")
@@ -144,7 +144,7 @@ class Trials:
     def running(self, component: str, files: Mapping[str, str | None]) -> Iterator[tuple[Callable[[str], Path], Path]]:
         """Start a component on a node with these files, and yield its paths on this machine and its log."""
         self._number += 1
-        self._reset(files, HARDENED, tolerate_cgroup_v1=True)
+        self._reset(files, REQUIRED, tolerate_cgroup_v1=True)
         log = self._logs / f"{self._number:03}-{component}.log"
         process = self._start(component, log, f"--api-server=https://127.0.0.1:{_SHARED_PORT}")
         try:
@@ -210,7 +210,7 @@ class Trials:
     def _run_shared(self, *words: str) -> None:
         self._running.append(self._node.start(*words, log=self._logs / f"shared-{words[0]}.log"))
 
-    def _start(self, component: str, log: Path, *options: str) -> subprocess.Popen[bytes]:
+    def _start(self, component: str, log: Path, *options: str) -> subprocess.Popen[str]:
         command = ("only", component, f"--datastore={_ETCD}", *options)
         return self._node.start_python("tests.k8s.k3s", *command, log=log, env={"K8S_PATH": self.binaries.search_path})
 
@@ -245,7 +245,7 @@ class Trials:
             else:
                 path.unlink(missing_ok=True)
 
-    def _wait(self, component: str, process: subprocess.Popen[bytes], log: Path, deadline: float) -> bool:
+    def _wait(self, component: str, process: subprocess.Popen[str], log: Path, deadline: float) -> bool:
         """Wait until the component is ready, exits or exceeds the time limit; return whether it is ready."""
         while time.monotonic() < deadline and process.poll() is None:
             if self._is_ready(component, log):
@@ -276,7 +276,7 @@ class Trials:
         return health.status == 200 and leads
 
 
-def kill(process: subprocess.Popen[bytes]) -> None:
+def kill(process: subprocess.Popen[str]) -> None:
     """Kill a process that Namespaces.start started: nsenter(1), its parent, only waits for it."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     try:

@@ -12,9 +12,10 @@ import pytest
 import yaml
 
 from agent.cli.present.assessments.openreports import LARGEST
-from tests.k8s.namespaces import CHECKOUT, NAME
+from tests.k8s.namespaces import NAME
 from tests.k8s.node import Node
 from tests.k8s.report_definitions import define_reports
+from tests.machine import CHECKOUT
 from tests.unit.cluster.fleet import sample_nodes
 
 if TYPE_CHECKING:

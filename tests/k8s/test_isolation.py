@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import control_groups
-from tests.k8s.namespaces import CHECKOUT, HARDENED, Namespaces, RealKernel, read_kernel
+from tests.k8s.namespaces import REQUIRED, Namespaces
+from tests.machine import CHECKOUT, RealKernel, read_kernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,9 +23,9 @@ pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("machine")]
 _OWNER = """
 import sys, time
 from pathlib import Path
-from tests.k8s.namespaces import HARDENED, Namespaces
+from tests.k8s.namespaces import REQUIRED, Namespaces
 with Namespaces(Path(sys.argv[1]), real_kernel=True) as node:
-    node.set_kernel(dict(HARDENED, **{"kernel.panic": "9"}))
+    node.set_kernel(dict(REQUIRED, **{"kernel.panic": "9"}))
     node.start("sleep", "1000", log=Path(sys.argv[1]) / "log")
     groups = " ".join(sorted({line.split(":")[2] for line in Path(f"/proc/{node.number}/cgroup").read_text().split()}))
     print(node.number, groups, flush=True)
@@ -51,7 +52,7 @@ def until(reached: Callable[[], bool]) -> None:
 def test_killed_run_leaves_nothing(tmp_path: Path) -> None:
     """After SIGKILL of its owner, no process, control group or mount is left, and the kernel values are restored."""
     with RealKernel():
-        before = {key: read_kernel(key) for key in HARDENED}
+        before = {key: read_kernel(key) for key in REQUIRED}
     command = (sys.executable, "-c", _OWNER, str(tmp_path))
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT) as owner:
         assert owner.stdout is not None
@@ -64,7 +65,7 @@ def test_killed_run_leaves_nothing(tmp_path: Path) -> None:
     until(lambda: not any(path.exists() for path in mine))
     assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
     with RealKernel():
-        assert {key: read_kernel(key) for key in HARDENED} == before
+        assert {key: read_kernel(key) for key in REQUIRED} == before
 
 
 def test_node_ends_after_its_lifetime(tmp_path: Path) -> None:

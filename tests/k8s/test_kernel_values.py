@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.k8s import binaries as programs
-from tests.k8s.namespaces import HARDENED, read_kernel
+from tests.k8s.namespaces import REQUIRED
 from tests.k8s.outcome import Trials
+from tests.machine import read_kernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,7 +46,7 @@ def test_hardened_node_becomes_ready(new_node: Callable[..., Node]) -> None:
     """`apply` sets the values of this kernel and everything that K3s reads, and the node becomes Ready."""
     node = new_node(real_kernel=True)
     assert node.harden("apply").returncode == 0
-    assert {key: read_kernel(key) for key in HARDENED} == HARDENED
+    assert {key: read_kernel(key) for key in REQUIRED} == REQUIRED
     node.start_server()
     node.wait_until_ready()
     assert node.check_problems() == []
@@ -62,13 +63,13 @@ def test_server_exits_if_a_value_is_wrong(new_node: Callable[..., Node]) -> None
     assert "invalid kernel flag: kernel/panic, expected value: 10, actual value: 0" in node.component_log("kubelet")
 
 
-@pytest.mark.parametrize("key", HARDENED)
+@pytest.mark.parametrize("key", REQUIRED)
 def test_every_wrong_value_stops_the_kubelet(real_trials: Trials, key: str) -> None:
     """The kubelet compares all six keys, and accepts only the exact value."""
     files = {CONFIG: "protect-kernel-defaults: true\n"}
     outcome = real_trials.outcome("kubelet", files, kernel={key: WRONG[key]})
     assert outcome.exited
-    stated = f"{key.replace('.', '/')}, expected value: {HARDENED[key]}, actual value: {WRONG[key]}"
+    stated = f"{key.replace('.', '/')}, expected value: {REQUIRED[key]}, actual value: {WRONG[key]}"
     assert f"invalid kernel flag: {stated}" in outcome.output
 
 
@@ -82,4 +83,4 @@ def test_kubelet_overwrites_wrong_values_without_protection(real_trials: Trials)
     """Without protect-kernel-defaults, the kubelet starts and sets the values itself."""
     outcome = real_trials.outcome("kubelet", {}, kernel=WRONG)
     assert outcome.ready, outcome.last_words
-    assert {key: read_kernel(key) for key in HARDENED} == HARDENED
+    assert {key: read_kernel(key) for key in REQUIRED} == REQUIRED

@@ -15,9 +15,10 @@ import yaml
 
 from agent.cluster.node_status import CONDITION, PREFIX, Annotation
 from agent.harden.changes.publication import PUBLICATION
-from tests.k8s.namespaces import CHECKOUT, NAME
+from tests.k8s.namespaces import NAME
 from tests.k8s.node import DATA_DIR, Node
 from tests.k8s.pods import pod
+from tests.machine import CHECKOUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

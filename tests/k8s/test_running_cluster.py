@@ -17,7 +17,7 @@ import pytest
 from tests.k8s import pods
 from tests.k8s.components import CONTAINERD
 from tests.k8s.deploy import DeployController
-from tests.k8s.namespaces import HARDENED
+from tests.k8s.namespaces import REQUIRED
 from tests.k8s.node import DATA_DIR
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ class Cluster:
                 if not {"db", "logs", "tls", "cred"} & {*path.parts}:
                     content = path.read_bytes() if path.is_file() else b""
                     found[str(path.relative_to(self.node.path("/")))] = path.stat().st_mode, content
-        for key in HARDENED:
+        for key in REQUIRED:
             path = self.node.path(f"/proc/sys/{key.replace('.', '/')}")
             found[key] = 0, path.read_bytes()
         return found

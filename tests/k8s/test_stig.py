@@ -168,7 +168,7 @@ def etcd_configuration(wrong: WrongEtcd | None) -> str:
 
 
 @contextmanager
-def running_etcd(node: Node, wrong: WrongEtcd | None = None) -> Iterator[subprocess.Popen[bytes]]:
+def running_etcd(node: Node, wrong: WrongEtcd | None = None) -> Iterator[subprocess.Popen[str]]:
     """Start etcd with a new datastore, and wait until it serves or exits."""
     node.run("rm", "-rf", ETCD, check=True)
     node.write(ETCD / "config", etcd_configuration(wrong), mode=0o600)

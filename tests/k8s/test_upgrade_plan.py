@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from tests.k8s.namespaces import CHECKOUT, NAME
+from tests.k8s.namespaces import NAME
+from tests.machine import CHECKOUT
 
 if TYPE_CHECKING:
     from tests.k8s.node import Node

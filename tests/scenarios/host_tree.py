@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jsonschema
 
 from tests.scenarios.loaded_program import CHECKOUT, Completed
+from tests.tree import Entry, Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from tests.scenarios.loaded_program import LoadedProgram
 
@@ -119,15 +120,6 @@ class JsonReport(NamedTuple):
         return {name for name, found in self.items.items() if found == status}
 
 
-class TreeEntry(NamedTuple):
-    """Type, mode, owner and content of a path. The owner is relative to the user that runs the tests, who is 0:0."""
-
-    kind: str
-    mode: int
-    owner: tuple[int, int]
-    content: bytes
-
-
 class Stamp(NamedTuple):
     """The properties of a path that every write changes."""
 
@@ -137,7 +129,7 @@ class Stamp(NamedTuple):
 
 
 @dataclass
-class HostTree:
+class HostTree(Tree):
     """A host below `root`. `options` are passed to apply, check, diff and preflight.
 
     With `program`, a run is a fork of it, which is fast. A run with an environment or other options is a new process.
@@ -150,17 +142,7 @@ class HostTree:
 
     def __getitem__(self, path: str) -> Path:
         """Return the path on this machine of a path of the host."""
-        return self.root / path.lstrip("/")
-
-    def write(self, path: str, content: str | bytes = "", mode: int = 0o644) -> Path:
-        """Write a file; create missing directories."""
-        file = self[path]
-        file.parent.mkdir(parents=True, exist_ok=True)
-        if file.exists():
-            file.chmod(0o600)
-        file.write_bytes(content.encode() if isinstance(content, str) else content)
-        file.chmod(mode)
-        return file
+        return self.path(path)
 
     def edit(self, path: str) -> str:
         """Append the text in EDITS to a managed file, and return it."""
@@ -189,9 +171,14 @@ class HostTree:
         assert done.stdout, done
         return parsed(done)
 
-    def entries(self, *, with_state: bool = False) -> dict[str, TreeEntry]:
+    def entries(self, *, with_state: bool = False) -> dict[str, Entry]:
         """Return the entry of each path of the tree without its programs, by default without the state and lock."""
-        return dict(_entries(self.root, (PROGRAMS,) if with_state else (STATE, LOCK, PROGRAMS)))
+        left_out = (PROGRAMS,) if with_state else (STATE, LOCK, PROGRAMS)
+        return {
+            name: entry
+            for name, entry in self.tree("/").items()
+            if name != "/" and not any(name == path or name.startswith(f"{path}/") for path in left_out)
+        }
 
     def stamps(self) -> dict[str, Stamp]:
         """Return inode and times of each path of the tree, including the state of the program."""
@@ -283,21 +270,3 @@ def _text(output: bytes | str | None) -> str:
 @cache
 def _schema() -> Any:  # noqa: ANN401 - a schema is any JSON
     return json.loads(SCHEMA.read_bytes())
-
-
-def _entries(root: Path, left_out: Sequence[str]) -> Iterator[tuple[str, TreeEntry]]:
-    for path in sorted(root.rglob("*")):
-        name = f"/{path.relative_to(root)}"
-        if any(name == path or name.startswith(f"{path}/") for path in left_out):
-            continue
-        found = path.lstat()
-        owner = (found.st_uid - os.geteuid(), found.st_gid - os.getegid())
-        if stat.S_ISDIR(found.st_mode):
-            kind, content = "directory", b""
-        elif stat.S_ISREG(found.st_mode):
-            kind, content = "file", path.read_bytes()
-        elif stat.S_ISLNK(found.st_mode):
-            kind, content = "symlink", os.fsencode(path.readlink())
-        else:
-            kind, content = "special", b""
-        yield name, TreeEntry(kind, stat.S_IMODE(found.st_mode), owner, content)

@@ -21,7 +21,8 @@ from tests.scenarios.host_tree import CONFIG, DROPINS, SETTINGS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tests.scenarios.host_tree import HostTree, TreeEntry
+    from tests.scenarios.host_tree import HostTree
+    from tests.tree import Entry
 
 GOLDEN = Path(__file__).with_name("golden")
 FAMILIES = ("1.23", "1.24", "1.25", "1.26", "1.28", "1.29", "newest")
@@ -117,7 +118,7 @@ def test_each_golden_file_belongs_to_a_case() -> None:
     assert {path.name for path in GOLDEN.iterdir()} == {f"{case.name}.txt" for case in CASES}
 
 
-def as_text(before: Mapping[str, TreeEntry], after: Mapping[str, TreeEntry]) -> Iterator[str]:
+def as_text(before: Mapping[str, Entry], after: Mapping[str, Entry]) -> Iterator[str]:
     """List all paths with mode and owner (+ new, ~ changed), then the contents of these files."""
     marks = {
         path: "+" if path not in before else " " if before[path] == entry else "~" for path, entry in after.items()

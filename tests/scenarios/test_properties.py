@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from agent.base.report import Report
-    from tests.scenarios.host_tree import TreeEntry
+    from tests.tree import Entry
 
 RENDERED = {KERNEL_FILE: "sysctl", AUDIT: "audit-policy", POLICY: "policy", PSA: "psa", DROPIN: "k3s-config"}
 DIRECTORIES = (f"{DATA_DIR}/server", MANIFESTS, f"{DATA_DIR}/server/logs")
@@ -185,7 +185,7 @@ STARTS = st.builds(
 def test_apply_makes_the_changes_of_diff_and_revert_undoes_them(start: Start, runs: list[PlannedRun]) -> None:
     """`apply` makes the changes that `diff` shows, a second `apply` none. `revert` reports what it does not restore."""
     with made(start) as host:
-        first: dict[str, TreeEntry | None] = {}
+        first: dict[str, Entry | None] = {}
         for asked in runs:
             for deed, path in asked.deeds:
                 do(host, deed, path)
@@ -280,7 +280,7 @@ def assert_second_run_writes_nothing(host: HostTree, machine: Host, request: Req
     assert not details(verbs.check(machine, request), ItemStatus.DIFFERS)
 
 
-def assert_reverted(host: HostTree, first: Mapping[str, TreeEntry | None]) -> None:
+def assert_reverted(host: HostTree, first: Mapping[str, Entry | None]) -> None:
     """Revert, and compare each changed path with its first state, or with its last state if it was kept."""
     at_last = host.entries()
     report = revert(Host.tree_at(str(host.root)), last=False, force=False)

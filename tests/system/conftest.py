@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.system.machine import Machine
+from tests import fake
+from tests.machine import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -24,10 +22,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 
 
 @pytest.fixture
-def in_memory(tmp_path: Path) -> Iterator[Path]:
+def in_memory() -> Iterator[Path]:
     """A directory in memory if possible, because many short runs call fsync often."""
-    memory = "/dev/shm"  # noqa: S108 - mkdtemp creates the name below it
-    directory = Path(tempfile.mkdtemp(dir=memory)) if os.access(memory, os.W_OK) else tmp_path
-    yield directory
-    if directory != tmp_path:
-        shutil.rmtree(directory)
+    with fake.in_memory() as directory:
+        yield directory

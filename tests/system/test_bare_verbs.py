@@ -10,7 +10,7 @@ import pytest
 from agent.cli.bare_verbs import BARE_VERBS
 
 if TYPE_CHECKING:
-    from tests.system.machine import Machine
+    from tests.machine import Machine
 
 pytestmark = pytest.mark.root
 

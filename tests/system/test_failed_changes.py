@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.system.machine import HARDENED, NOBODY, START, Machine
+from tests.machine import HARDENED, NOBODY, START, Machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,14 +49,14 @@ def test_with_read_only_kernel_values_that_are_not_compliant_nothing_is_changed(
     for verb, code in (("check", 3), ("apply", 6), ("gate", 6)):
         run = real_machine.harden(verb, *SERVER)
         assert (run.returncode, command in run.stdout) == (code, True), run
-    assert real_machine.live_values() == START
+    assert real_machine.kernel_values() == START
     assert (real_machine.entry(PARAMETERS), real_machine.entry(DROPIN)) == (None, None)
 
 
 @pytest.mark.xdist_group("machine")
 def test_read_only_kernel_values_that_are_compliant_exit_0(real_machine: Machine) -> None:
     """A container on a hardened host does not need to write /proc/sys."""
-    real_machine.set_live(HARDENED)
+    real_machine.set_kernel(HARDENED)
     real_machine.make_read_only("/proc/sys")
     run = real_machine.harden("apply", *SERVER)
     assert (run.returncode, run.stderr) == (0, "")
@@ -71,7 +71,7 @@ def test_a_read_only_etc_exits_4_and_other_changes_are_made(machine: Machine) ->
     assert "remount the file system read-write" in run.stdout
     assert f"failed {PARAMETERS}: cannot write {PARAMETERS}: Read-only file system" in run.stdout
     assert "failed /etc/rancher: cannot create /etc/rancher: Read-only file system" in run.stdout
-    assert machine.live_values() == HARDENED
+    assert machine.kernel_values() == HARDENED
     assert machine.entry(POLICY) is not None
     assert left_overs(machine) == []
     assert "/etc: read-only" in machine.harden("check", "-v", *SERVER).stdout
@@ -86,7 +86,7 @@ def test_nothing_changes_if_the_run_cannot_be_recorded(machine: Machine, place: 
     run = machine.harden("apply", *SERVER)
     assert run.returncode == 6
     assert "Read-only file system" in run.stderr
-    assert machine.live_values() == START
+    assert machine.kernel_values() == START
     assert machine.tree(*PLACES) == before
 
 
@@ -141,7 +141,7 @@ def test_a_full_disk_below_the_journal_stops_the_run_before_its_changes(machine:
     run = machine.harden("apply", *SERVER)
     assert run.returncode == 1
     assert "No space left on device\n  fix: free space on the file system" in run.stderr
-    assert machine.live_values() == START
+    assert machine.kernel_values() == START
     assert {path: entry for path, entry in machine.tree(*PLACES).items() if path in before} == before
     assert left_overs(machine) == []
     machine.path("/var/lib/k3s-harden/filler").unlink()
@@ -180,7 +180,7 @@ def test_a_parent_that_others_can_write_is_refused(machine: Machine, path: str, 
     assert f"sudo chown root:root {path} && sudo chmod go-w {path}" in run.stdout
     entry = machine.entry(path)
     assert entry is not None
-    assert (entry.mode, entry.uid) == (mode, owner)
+    assert (entry.mode, entry.owner[0]) == (mode, owner)
     assert [name for name in machine.tree(path) if name != path and name.startswith(path)] in (
         [],
         [f"{path}/README.sysctl"],

@@ -6,8 +6,6 @@ The host is an ordinary argument of the verbs; its files are a real tree below a
 from __future__ import annotations
 
 import shutil
-import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -23,15 +21,17 @@ from agent.cli.verbs import converge as verbs
 from agent.cli.verbs.revert import revert
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
+from tests.k3s_tree import fresh
+from tests.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
-    from pathlib import PurePosixPath
+    from pathlib import Path, PurePosixPath
 
     from agent.base.model import Absent, Directory, File, UnexpectedKind
+    from tests.tree import Entry
 
-CHECKOUT = Path(__file__).parents[2]
 OLDER = Request(Overrides(role="server", k3s_version="1.24"))
 NEWER = Request(Overrides(role="server", k3s_version="1.34"))
 OPERATORS_CONFIG = "kube-apiserver-arg:\n  - audit-log-maxage=45\nnode-label:\n  - place=here\n"
@@ -127,9 +127,6 @@ class FailingHost(Host):
         return super().lock(wait)
 
 
-Files = dict[str, tuple[int, bytes]]
-"""Mode and content by path of everything below a root except the state directory."""
-
 LEFT = (ItemStatus.FAILED, ItemStatus.REFUSED, ItemStatus.EDITED)
 
 
@@ -138,20 +135,18 @@ class Outcome(NamedTuple):
 
     code: ExitCode
     report: Report | None
-    files: Files
+    files: dict[str, Entry]
 
 
-class HostTree:
-    """One host tree on which each run starts from the same state."""
+class RepeatedHost(Tree):
+    """A host on which each run starts from the same state."""
 
     def __init__(self, directory: Path, verb: str) -> None:
-        self.root = directory / "host"
+        super().__init__(directory / "host")
         self.start = directory / "start"
         self.verb = verb
-        subprocess.run(["sh", str(CHECKOUT / ".ci/disposable-host"), str(self.root)], check=True)
-        config = self.root / "etc/rancher/k3s/config.yaml"
-        config.parent.mkdir(parents=True)
-        config.write_text(OPERATORS_CONFIG)
+        fresh(self.root)
+        self.write("/etc/rancher/k3s/config.yaml", OPERATORS_CONFIG)
         self.origin = self.files()
 
     def keep(self) -> None:
@@ -171,33 +166,30 @@ class HostTree:
             return Outcome(error.exit_code, None, self.files())
         return Outcome(report.exit_code, report, self.files())
 
-    def files(self) -> Files:
-        ours = ("var/lib/k3s-harden", "run/k3s-harden.lock")
-        return {
-            str(name): (path.lstat().st_mode, b"" if path.is_dir() else path.read_bytes())
-            for path in self.root.rglob("*")
-            if not str(name := path.relative_to(self.root)).startswith(ours)
-        }
+    def files(self) -> dict[str, Entry]:
+        """Return everything but the state of the program."""
+        ours = ("/var/lib/k3s-harden", "/run/k3s-harden.lock")
+        return {name: entry for name, entry in self.tree("/").items() if not name.startswith(ours)}
 
     def left_overs(self) -> list[str]:
         return [str(path) for path in self.root.rglob(".*.k3s-harden")]
 
 
-def new_host(directory: Path) -> HostTree:
-    tree = HostTree(directory, "apply")
+def new_host(directory: Path) -> RepeatedHost:
+    tree = RepeatedHost(directory, "apply")
     tree.keep()
     return tree
 
 
-def upgraded_host(directory: Path) -> HostTree:
-    tree = HostTree(directory, "apply")
+def upgraded_host(directory: Path) -> RepeatedHost:
+    tree = RepeatedHost(directory, "apply")
     assert tree.run("apply", Fuse(), OLDER).code is ExitCode.COMPLIANT
     tree.keep()
     return tree
 
 
-def host_to_revert(directory: Path) -> HostTree:
-    tree = HostTree(directory, "revert")
+def host_to_revert(directory: Path) -> RepeatedHost:
+    tree = RepeatedHost(directory, "revert")
     for request in (OLDER, NEWER):
         assert tree.run("apply", Fuse(), request).code is ExitCode.COMPLIANT
     tree.keep()
@@ -211,7 +203,7 @@ BEGINNINGS = pytest.mark.parametrize(
 
 @BEGINNINGS
 def test_a_failure_is_reported_and_the_next_run_is_compliant(
-    in_memory: Path, begin: Callable[[Path], HostTree]
+    in_memory: Path, begin: Callable[[Path], RepeatedHost]
 ) -> None:
     """Exit code and items are correct after each failure."""
     tree = begin(in_memory)
@@ -230,7 +222,7 @@ def test_a_failure_is_reported_and_the_next_run_is_compliant(
 
 
 @BEGINNINGS
-def test_a_failed_run_can_be_reverted(in_memory: Path, begin: Callable[[Path], HostTree]) -> None:
+def test_a_failed_run_can_be_reverted(in_memory: Path, begin: Callable[[Path], RepeatedHost]) -> None:
     """Changes that were not made are not edits, so revert needs no --force."""
     tree = begin(in_memory)
     calls, _ = run_without_failures(tree)
@@ -261,7 +253,7 @@ def changes(call: str) -> bool:
     return call.partition(" ")[0] not in {"look", "read", "list", "trust"}
 
 
-def run_without_failures(tree: HostTree) -> tuple[list[str], Files]:
+def run_without_failures(tree: RepeatedHost) -> tuple[list[str], dict[str, Entry]]:
     """Return the operations of a run without failures, and the tree after it."""
     tree.reset()
     fuse = Fuse()
@@ -271,7 +263,9 @@ def run_without_failures(tree: HostTree) -> tuple[list[str], Files]:
     return fuse.calls, outcome.files
 
 
-def false_statements(tree: HostTree, outcome: Outcome, before: Files, ended: Files) -> Iterator[str]:
+def false_statements(
+    tree: RepeatedHost, outcome: Outcome, before: dict[str, Entry], ended: dict[str, Entry]
+) -> Iterator[str]:
     """Return the statements of a failed run's report that are false."""
     now = outcome.files
     if tree.left_overs():
@@ -281,12 +275,12 @@ def false_statements(tree: HostTree, outcome: Outcome, before: Files, ended: Fil
     if outcome.code is ExitCode.ERROR and now != before:
         yield f"exit 1, but {differing_paths(now, before)} were changed"
     for item in outcome.report.items if outcome.report else ():
-        path = item.id.lstrip("/") if item.id.startswith("/") else f"proc/sys/{item.id.replace('.', '/')}"
+        path = item.id if item.id.startswith("/") else f"/proc/sys/{item.id.replace('.', '/')}"
         if item.status is ItemStatus.CHANGED and now.get(path) != ended.get(path):
             yield f"{item.id} is not what was reported as changed"
 
 
-def not_repaired(tree: HostTree, ended: Files) -> Iterator[str]:
+def not_repaired(tree: RepeatedHost, ended: dict[str, Entry]) -> Iterator[str]:
     """Return what is wrong after the next run on a working host, and after a complete revert."""
     outcome = tree.run(tree.verb, Fuse())
     if outcome.code is not ExitCode.COMPLIANT:
@@ -299,7 +293,7 @@ def not_repaired(tree: HostTree, ended: Files) -> Iterator[str]:
     yield from not_undone(tree)
 
 
-def not_undone(tree: HostTree) -> Iterator[str]:
+def not_undone(tree: RepeatedHost) -> Iterator[str]:
     """Return what is wrong after a revert on a working host."""
     outcome = tree.run("revert", Fuse())
     if outcome.code is not ExitCode.COMPLIANT or outcome.files != tree.origin:
@@ -308,6 +302,6 @@ def not_undone(tree: HostTree) -> Iterator[str]:
         yield "revert leaves the journal"
 
 
-def differing_paths(one: Files, other: Files) -> list[str]:
+def differing_paths(one: dict[str, Entry], other: dict[str, Entry]) -> list[str]:
     """Return the paths that differ between two trees."""
     return sorted(path for path in one.keys() | other.keys() if one.get(path) != other.get(path))

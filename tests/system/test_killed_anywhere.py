@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from tests.system.machine import CHECKOUT
+from tests.machine import CHECKOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

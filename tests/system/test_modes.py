@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from tests.system.machine import NOBODY, Machine
+from tests.machine import NOBODY, Machine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tests.system.machine import FoundPath
+    from tests.tree import Entry
 
 pytestmark = pytest.mark.root
 
@@ -32,7 +32,7 @@ class State(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def expected(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, FoundPath]:
+def expected(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Entry]:
     """Return what apply creates on a new machine under the usual umask."""
     with Machine(tmp_path_factory.mktemp("expected")) as machine:
         assert machine.harden("apply", *SERVER).returncode == 0
@@ -45,12 +45,12 @@ def clear(machine: Machine) -> None:
     machine.path("/etc/sysctl.d/90-kubelet.conf").unlink(missing_ok=True)
 
 
-def put_before(machine: Machine, expected: Mapping[str, FoundPath], state: State) -> None:
+def put_before(machine: Machine, expected: Mapping[str, Entry], state: State) -> None:
     """Create the managed directories and files in that state, with parents as K3s' installer creates them."""
     for path, entry in expected.items():
         where = machine.path(path)
         managed = path in DIRECTORIES or entry.kind == "file"
-        mode, owner = (state.mode, state.owner) if managed else (entry.mode, entry.uid)
+        mode, owner = (state.mode, state.owner) if managed else (entry.mode, entry.owner[0])
         if entry.kind == "directory":
             where.mkdir(exist_ok=True)
         else:
@@ -59,7 +59,7 @@ def put_before(machine: Machine, expected: Mapping[str, FoundPath], state: State
         os.chown(where, owner, owner)
 
 
-def test_a_new_host_gets_the_same_modes_under_any_umask(machine: Machine, expected: Mapping[str, FoundPath]) -> None:
+def test_a_new_host_gets_the_same_modes_under_any_umask(machine: Machine, expected: Mapping[str, Entry]) -> None:
     """Each created directory and file has its documented mode."""
     for umask in UMASKS:
         clear(machine)
@@ -83,7 +83,7 @@ def test_a_new_host_gets_the_same_modes_under_any_umask(machine: Machine, expect
     ids=lambda value: f"{value.mode:04o}-of-{value.owner}" if isinstance(value, State) else "",
 )
 def test_existing_paths_get_the_same_modes(
-    machine: Machine, expected: Mapping[str, FoundPath], state: State, umasks: Sequence[int]
+    machine: Machine, expected: Mapping[str, Entry], state: State, umasks: Sequence[int]
 ) -> None:
     """apply corrects other modes and owners of each managed directory and file."""
     for umask in umasks:
@@ -95,7 +95,7 @@ def test_existing_paths_get_the_same_modes(
 
 
 @pytest.mark.parametrize("state", [State(0o777, 0), State(0o751, NOBODY)], ids=["0777", "of nobody"])
-def test_revert_restores_the_earlier_modes(machine: Machine, expected: Mapping[str, FoundPath], state: State) -> None:
+def test_revert_restores_the_earlier_modes(machine: Machine, expected: Mapping[str, Entry], state: State) -> None:
     """Earlier modes are restored even if they were too open."""
     put_before(machine, expected, state)
     before = machine.tree(*PLACES)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.system.machine import HARDENED, PROGRAM, START
+from tests.machine import HARDENED, PROGRAM, START
 
 if TYPE_CHECKING:
     import subprocess
 
-    from tests.system.machine import Machine
+    from tests.machine import Machine
 
 pytestmark = pytest.mark.root
 
@@ -52,14 +52,14 @@ def test_only_one_of_twenty_concurrent_applies_changes_the_host(machine: Machine
     assert codes <= {0, 3}
     assert len(records(machine)) == 1
     assert sum("changed kernel.panic: 0 → 10" in text for text in output) == 1
-    assert machine.live_values() == HARDENED
+    assert machine.kernel_values() == HARDENED
     assert left_overs(machine) == []
     assert machine.harden("check", *SERVER).returncode == 0
 
 
 def test_concurrent_runs_with_different_options_take_turns(machine: Machine) -> None:
     """Each run starts from the state of the previous one: the journal is an unbroken chain."""
-    before, values = machine.tree(*PLACES), machine.live_values()
+    before, values = machine.tree(*PLACES), machine.kernel_values()
     runs = [start(machine, "apply", *(SERVER, OLDER_SERVER)[number % 2]) for number in range(8)]
     output = [run.communicate()[0] for run in runs]
     # If another run gets the lock after this run's changes, this run reports the state after the other run.
@@ -76,7 +76,7 @@ def test_concurrent_runs_with_different_options_take_turns(machine: Machine) -> 
     assert left_overs(machine) == []
     assert machine.harden("apply", *SERVER).returncode == 0
     assert machine.harden("revert").returncode == 0
-    assert (machine.tree(*PLACES), machine.live_values()) == (before, values)
+    assert (machine.tree(*PLACES), machine.kernel_values()) == (before, values)
 
 
 def test_ten_reports_to_one_file_are_complete(machine: Machine) -> None:
@@ -94,7 +94,7 @@ def test_ten_reports_to_one_file_are_complete(machine: Machine) -> None:
 
 def test_thirty_mixed_runs_leave_complete_files(machine: Machine) -> None:
     """Changes, reports and drift checks at once; a final revert restores the start."""
-    before, values = machine.tree(*PLACES), machine.live_values()
+    before, values = machine.tree(*PLACES), machine.kernel_values()
     verbs_ = (
         ("apply", *SERVER),
         ("revert",),
@@ -112,7 +112,7 @@ def test_thirty_mixed_runs_leave_complete_files(machine: Machine) -> None:
     assert [path for path in machine.tree("/srv") if path.endswith(".k3s-harden")] == []
     assert machine.harden("apply", *SERVER).returncode == 0
     assert machine.harden("revert").returncode == 0
-    assert (machine.tree(*PLACES), machine.live_values()) == (before, values)
+    assert (machine.tree(*PLACES), machine.kernel_values()) == (before, values)
 
 
 def test_a_waiting_run_continues_when_the_holder_is_killed(machine: Machine) -> None:
@@ -125,10 +125,10 @@ def test_a_waiting_run_continues_when_the_holder_is_killed(machine: Machine) -> 
         run = start(machine, "apply", *SERVER)
         time.sleep(1)
         assert run.poll() is None
-        assert machine.live_values() == START
+        assert machine.kernel_values() == START
         assert machine.harden("check", *SERVER).returncode == 3, "a reader needs no lock"
     finally:
         machine.kill(holder)
     assert "compliant" in run.communicate()[0]
     assert run.returncode == 0
-    assert machine.live_values() == HARDENED
+    assert machine.kernel_values() == HARDENED

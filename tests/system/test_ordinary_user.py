@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.system.machine import NOBODY, START
+from tests.machine import NOBODY, START
 
 if TYPE_CHECKING:
     import subprocess
 
-    from tests.system.machine import Machine
+    from tests.machine import Machine
 
 pytestmark = pytest.mark.root
 
@@ -90,7 +90,7 @@ def test_a_run_that_needs_the_journal_is_repeated_with_sudo(host: Machine, verb:
 def test_diff_shows_readable_resources(host: Machine) -> None:
     """A changed kernel value is shown beside unreadable files."""
     host.harden("apply", *SERVER)
-    host.set_live({"kernel.panic": "0"})
+    host.set_kernel({"kernel.panic": "0"})
     run = as_nobody(host, "diff", *SERVER)
     assert run.returncode == 3
     assert "kernel.panic: 0 → 10" in run.stdout
@@ -112,12 +112,12 @@ def test_writing_verbs_require_root(host: Machine, words: tuple[str, ...], *, ha
     """apply and revert exit 1, print the command with sudo, and change nothing."""
     if hardened:
         host.harden("apply", *SERVER)
-    before, values = host.tree(*PLACES), host.live_values()
+    before, values = host.tree(*PLACES), host.kernel_values()
     run = as_nobody(host, *words)
     assert run.returncode == 1
     assert f"cannot {words[0]}: changing the host requires root" in run.stderr
     assert re.search(rf"fix: sudo k3s-harden {' '.join(words)}$", run.stderr, re.MULTILINE)
-    assert (host.tree(*PLACES), host.live_values()) == (before, values)
+    assert (host.tree(*PLACES), host.kernel_values()) == (before, values)
 
 
 def test_an_unreadable_settings_file_is_an_error(host: Machine) -> None:
@@ -138,8 +138,8 @@ def test_an_ordinary_user_can_harden_their_own_tree(host: Machine) -> None:
     assert as_nobody(host, "check", "--root", IMAGE, *SERVER).returncode == 0
     entry = host.entry(f"{IMAGE}{DATA}/server/audit.yaml")
     assert entry is not None
-    assert (entry.uid, entry.mode) == (NOBODY, 0o600)
-    assert host.live_values() == START
+    assert (entry.owner[0], entry.mode) == (NOBODY, 0o600)
+    assert host.kernel_values() == START
     host.run("sh", "-c", f"rm {IMAGE}/run/*; chown root {IMAGE}/run", check=True)
     refused = as_nobody(host, "apply", "--root", IMAGE, *SERVER, "--k3s-version", "1.24")
     assert (refused.returncode, "Permission denied" in refused.stderr) == (1, True), refused

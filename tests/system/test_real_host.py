@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.system.machine import HARDENED, PROGRAM, START, Machine
+from tests.machine import HARDENED, PROGRAM, START, Machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,12 +100,12 @@ def test_apply_hardens_this_host_and_the_running_kernel(
     before = machine.tree(*PLACES)
     run = machine.harden("apply", *words)
     assert (run.returncode, run.stderr) == (0, "")
-    assert machine.live_values() == HARDENED
+    assert machine.kernel_values() == HARDENED
     assert modes(machine) == expected
     after = machine.tree(*PLACES)
     new = {path for path in after if path not in before}
     assert {path for path in new if not OURS.fullmatch(path)} == {"/run/k3s-harden.lock"}
-    assert {(after[path].uid, after[path].gid) for path in new} == {(0, 0)}
+    assert {after[path].owner for path in new} == {(0, 0)}
     assert {path: after[path] for path in before} == before
     assert machine.harden("check", *words).returncode == 0
     assert machine.harden("diff", *words).returncode == 0
@@ -115,14 +115,14 @@ def test_apply_hardens_this_host_and_the_running_kernel(
 def test_revert_restores_everything(machine: Machine, words: tuple[str, ...]) -> None:
     """revert restores files, directories, modes and live kernel values."""
     machine.write(PARAMETERS, "# an administrator's\nkernel.panic = 5\n", mode=0o640)
-    machine.set_live({"kernel.panic": "5"})
-    before, values = machine.tree(*PLACES), machine.live_values()
+    machine.set_kernel({"kernel.panic": "5"})
+    before, values = machine.tree(*PLACES), machine.kernel_values()
     assert machine.harden("apply", "--force", *words).returncode == 0
-    assert machine.live_values() == HARDENED
+    assert machine.kernel_values() == HARDENED
     assert machine.harden("apply", "--force", *words, "--k3s-version", "1.24").returncode == 0
     run = machine.harden("revert")
     assert (run.returncode, run.stderr) == (0, "")
-    assert machine.live_values() == values
+    assert machine.kernel_values() == values
     after = machine.tree(*PLACES)
     left = {path for path in after if path not in before}
     # The administrator's file was replaced with --force; its backup is kept.

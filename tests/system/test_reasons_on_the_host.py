@@ -14,7 +14,7 @@ from agent.findings.machine.reason import REASONS
 if TYPE_CHECKING:
     import subprocess
 
-    from tests.system.machine import Machine
+    from tests.machine import Machine
 
 pytestmark = pytest.mark.root
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.system.machine import NOBODY
+from tests.machine import NOBODY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.system.machine import Machine
+    from tests.machine import Machine
 
 pytestmark = pytest.mark.root
 
@@ -156,7 +156,7 @@ def test_a_change_that_k3s_reads_while_it_runs_needs_no_restart(machine: Machine
     machine.harden("apply", "--role", "server", "--k3s-version", "1.34")
     with running(machine, "k3s server"):
         time.sleep(1.1)
-        machine.set_live({"kernel.panic": "0"})
+        machine.set_kernel({"kernel.panic": "0"})
         machine.path("/var/lib/rancher/k3s/server/manifests").chmod(0o755)
         done = report(machine, "apply", "--k3s-version", "1.34")
         assert done["exit_code"] == 0

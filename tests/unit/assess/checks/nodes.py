@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from agent.base.errors import ExitCode
@@ -17,7 +17,8 @@ from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from agent.k3s.cis.versions import Benchmark
 from tests.fake import fake_host
-from tests.k3s_tree import DATA_DIR, K3s, fresh, put, started
+from tests.k3s_tree import DATA_DIR, K3s, fresh, started
+from tests.tree import Tree
 
 if TYPE_CHECKING:
     from agent.assess.assessment import Assessment, ControlStatus, Note, Verdict
@@ -35,7 +36,7 @@ NEWEST = Benchmark.CIS_2_0
 
 
 @dataclass
-class CheckedNode:
+class CheckedNode(Tree):
     """A host below `root`; `version` is the full version of K3s, or empty if it is unknown."""
 
     root: Path
@@ -51,13 +52,13 @@ class CheckedNode:
         """The options of the command line."""
         return Request(Overrides(role=self.role, k3s_version=self.version or None))
 
-    def path(self, path: str) -> Path:
+    def path(self, inside: str | PurePath) -> Path:
         """Return the real path; a relative path is below K3s' data directory."""
-        return self.root / (path.lstrip("/") if path.startswith("/") else f"{DATA_DIR}/{path}")
+        return super().path(PurePath(DATA) / inside)
 
     def put(self, path: str, text: str, mode: int = 0o600) -> Path:
-        """Write a file."""
-        return put(self.root, str(self.path(path).relative_to(self.root)), text, mode)
+        """Write a file that only its owner can read."""
+        return self.write(path, text, mode)
 
     def config(self, text: str) -> None:
         """Write K3s' configuration as an operator does."""

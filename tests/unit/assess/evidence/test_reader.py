@@ -31,6 +31,7 @@ from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
 from agent.k3s.etcd_configuration import ETCD_CONFIGURATION, EtcdValue
 from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
 from tests.fake import fake_host, in_memory
+from tests.k3s_tree import put
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,14 +54,6 @@ def root() -> Iterator[Path]:
         (directory / "outside").mkdir()
         (directory / "outside/precious.crt").write_text("precious\n")
         yield directory / "host"
-
-
-def put(root: Path, path: PurePosixPath, content: str | bytes = "", mode: int = 0o600) -> Path:
-    place = root / path.relative_to("/")
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_bytes(content.encode() if isinstance(content, str) else content)
-    place.chmod(mode)
-    return place
 
 
 def facts(config: str = "", version: str = "v1.34.1+k3s1") -> HostFacts:

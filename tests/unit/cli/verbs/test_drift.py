@@ -28,7 +28,7 @@ from agent.harden.guide.sysctls import SYSCTLS
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from tests.fake import Clock, Programs, fake_host, in_memory, names, unit_file
-from tests.k3s_tree import put
+from tests.tree import Tree
 from tests.unit.assessed import CERTIFICATES, KEYS, OVERCOMMIT, WHEN, assessment, control, verdict
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ _CLUSTER_NOTES = (Note(f"{CLUSTER_NOT_ASSESSED}: no answer", None, Remediation()
 
 
 @dataclass
-class Node:
+class Node(Tree):
     """A host whose verdicts each test defines. `assessed` counts the assessments of the last run."""
 
     root: Path
@@ -85,13 +85,6 @@ class Node:
         self.next_steps = [line for line in lines if line.startswith("next ")]
         return [line for line in lines if line not in self.next_steps]
 
-    def path(self, path: str | PurePosixPath) -> Path:
-        """Return the path on this machine of a path of the host."""
-        return self.root / str(path).lstrip("/")
-
-    def put(self, path: str, text: str, mode: int = 0o644) -> None:
-        put(self.root, path.lstrip("/"), text, mode)
-
     def metrics(self) -> dict[str, float]:
         """Return all samples, as Prometheus parses them."""
         text = self.path(METRICS).read_text()
@@ -106,9 +99,9 @@ def node() -> Iterator[Node]:
     with in_memory() as root:
         host = Node(root)
         for row in SYSCTLS:
-            host.put(f"/proc/sys/{row.key.replace('.', '/')}", f"{row.value}\n")
-        host.put("/etc/k3s-harden/config.yaml", "")
-        host.put(CRT, "certificate")
+            host.write(f"/proc/sys/{row.key.replace('.', '/')}", f"{row.value}\n")
+        host.write("/etc/k3s-harden/config.yaml", "")
+        host.write(CRT, "certificate")
         host.path("/var/lib").chmod(0o755)
         yield host
 
@@ -274,7 +267,7 @@ def test_a_newly_open_control_counts_as_worse(before: ControlStatus, after: Cont
 
 def test_metrics_are_copied_to_a_public_file(node: Node) -> None:
     """The node exporter does not run as root, and ignores temporary names."""
-    node.put("/etc/k3s-harden/config.yaml", "drift: {metrics-file: /var/lib/node_exporter/k3s.prom}\n")
+    node.write("/etc/k3s-harden/config.yaml", "drift: {metrics-file: /var/lib/node_exporter/k3s.prom}\n")
     node.path("/var/lib/node_exporter").mkdir()
     node.path("/var/lib/node_exporter").chmod(0o755)
     node.look(OPEN)
@@ -286,7 +279,7 @@ def test_metrics_are_copied_to_a_public_file(node: Node) -> None:
 
 def test_a_metrics_file_that_is_not_writable_fails_last(node: Node) -> None:
     node.look(verdict(CERTIFICATES))
-    node.put("/etc/k3s-harden/config.yaml", "drift: {metrics-file: /var/lib/none/k3s.prom}\n")
+    node.write("/etc/k3s-harden/config.yaml", "drift: {metrics-file: /var/lib/none/k3s.prom}\n")
     lines = drift(fake_host(node.root, clock=Clock(node.now)), REQUEST, lambda **_: assessment(OPEN))
     assert next(lines).startswith("PASS → FAIL")
     with pytest.raises(HostError, match=r"^cannot write /var/lib/none/k3s\.prom: "):
@@ -301,7 +294,7 @@ def test_the_api_server_is_queried_only_with_the_setting(node: Node) -> None:
     """By default the drift check does not use the network."""
     node.look(verdict(KEYS))
     assert not node.with_cluster
-    node.put("/etc/k3s-harden/config.yaml", "drift: {cluster: true}\n")
+    node.write("/etc/k3s-harden/config.yaml", "drift: {cluster: true}\n")
     node.look(verdict(KEYS))
     assert node.with_cluster
 
@@ -336,7 +329,7 @@ def test_the_report_is_replaced_under_the_lock(node: Node) -> None:
 
 
 def test_invalid_settings_fail_before_anything_is_stored(node: Node) -> None:
-    node.put("/etc/k3s-harden/config.yaml", "drift: {repare: true}\n")
+    node.write("/etc/k3s-harden/config.yaml", "drift: {repare: true}\n")
     with pytest.raises(InputError, match="unknown setting"):
         node.look(OPEN)
     assert not node.path(REPORT).exists()
@@ -349,7 +342,7 @@ REPAIRS = "drift: {repair: true}\npki: {certificate-permissions: '0600'}\n"
 
 @pytest.mark.parametrize("settings", ["", "drift: {repair: false}\npki: {certificate-permissions: '0600'}\n"])
 def test_nothing_is_repaired_without_the_setting(settings: str, node: Node) -> None:
-    node.put("/etc/k3s-harden/config.yaml", settings)
+    node.write("/etc/k3s-harden/config.yaml", settings)
     node.look(REPAIRED)
     node.path(CRT).chmod(0o644)
     files = [path for path in node.root.rglob("*") if "k3s-harden" not in str(path) and path.is_file()]
@@ -361,7 +354,7 @@ def test_nothing_is_repaired_without_the_setting(settings: str, node: Node) -> N
 
 
 def test_apply_repairs_with_the_setting(node: Node) -> None:
-    node.put("/etc/k3s-harden/config.yaml", REPAIRS)
+    node.write("/etc/k3s-harden/config.yaml", REPAIRS)
     node.look(REPAIRED)
     node.path(CRT).chmod(0o644)
     broken, repaired = node.look(REPAIRABLE, repaired=(REPAIRED,))
@@ -374,14 +367,14 @@ def test_apply_repairs_with_the_setting(node: Node) -> None:
 
 @pytest.mark.parametrize("owner", [FixOwner.OPERATOR, FixOwner.K3S, FixOwner.NONE])
 def test_controls_of_other_owners_start_no_repair(owner: FixOwner, node: Node) -> None:
-    node.put("/etc/k3s-harden/config.yaml", REPAIRS)
+    node.write("/etc/k3s-harden/config.yaml", REPAIRS)
     node.look(OPEN._replace(remediation=Remediation(owner=owner)))
     assert node.assessed == 1
 
 
 def test_an_incomplete_repair_is_reported(node: Node) -> None:
-    node.put("/etc/k3s-harden/config.yaml", REPAIRS)
-    node.put("/etc/sysctl.d/90-kubelet.conf", "somebody's = own\n")
+    node.write("/etc/k3s-harden/config.yaml", REPAIRS)
+    node.write("/etc/sysctl.d/90-kubelet.conf", "somebody's = own\n")
     lines = node.look(REPAIRABLE)
     assert [line for line in lines if line.startswith("not repaired: /etc/sysctl.d/90-kubelet.conf: exists with")]
 
@@ -394,11 +387,11 @@ LIVE = Request(Overrides())
 def booted(node: Node) -> Node:
     """A live host with systemd and the gate, as the program finds it in the sandbox of its unit."""
     node.is_live = True
-    node.put("/etc/k3s-harden/config.yaml", f"role: server\nk3s-version: 1.34\n{REPAIRS}")
-    node.put("/usr/bin/systemctl", "")
-    node.put("/etc/systemd/system/k3s-harden.service", "[Service]\n")
+    node.write("/etc/k3s-harden/config.yaml", f"role: server\nk3s-version: 1.34\n{REPAIRS}")
+    node.write("/usr/bin/systemctl", "")
+    node.write("/etc/systemd/system/k3s-harden.service", "[Service]\n")
     node.path("/run/systemd/system").mkdir(parents=True)
-    node.put("/run/systemd/systemd-units-load", "")
+    node.write("/run/systemd/systemd-units-load", "")
     return node
 
 
@@ -452,8 +445,8 @@ NOTIFY = "drift: {notify: /usr/local/bin/notify}\n"
 @pytest.mark.parametrize("code", [0, 5])
 def test_the_site_is_notified_of_a_change(booted: Node, code: int) -> None:
     booted.look(verdict(CERTIFICATES), request=LIVE)
-    booted.put("/etc/k3s-harden/config.yaml", "drift: {metrics-file: /none/x.prom, notify: /usr/local/bin/notify}\n")
-    booted.put("/usr/local/bin/notify", "", 0o755)
+    booted.write("/etc/k3s-harden/config.yaml", "drift: {metrics-file: /none/x.prom, notify: /usr/local/bin/notify}\n")
+    booted.write("/usr/local/bin/notify", "", 0o755)
     number = int(booted.now + 60)
     send = ("/usr/bin/systemctl", "start", "--no-block", f"k3s-harden-notify@{number}.service")
     booted.programs = Programs({send: Completed(code, "", "")})
@@ -467,7 +460,7 @@ def test_metrics_contain_whether_a_notification_was_not_delivered(node: Node) ->
     """The metric exists only if the site has a command."""
     node.look(OPEN)
     assert "k3s_harden_notification_undelivered" not in node.metrics()
-    node.put("/etc/k3s-harden/config.yaml", NOTIFY)
+    node.write("/etc/k3s-harden/config.yaml", NOTIFY)
     for notes, value in (((), 0), ((Note("late", None, Remediation(), UNDELIVERED),), 1)):
         found = replace(assessment(OPEN), notes=notes)
         lines = list(drift(fake_host(node.root), REQUEST, lambda found=found, **_: found))

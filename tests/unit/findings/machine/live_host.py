@@ -16,6 +16,7 @@ from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from agent.harden.situation.observation import observe_situation
 from tests.fake import Clock, Programs, fake_host
+from tests.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +45,7 @@ def elf(machine: int) -> bytes:
 
 
 @dataclass
-class LiveHost:
+class LiveHost(Tree):
     """A live host; each change is a file below `root`."""
 
     root: Path
@@ -69,16 +70,9 @@ class LiveHost:
         for name in MODULES:
             self.write(f"/sys/module/{name}/refcnt", "1\n")
 
-    def write(self, path: str, content: str | bytes = "", mode: int = 0o644) -> None:
-        """Write a file, and create the directories above it."""
-        file = self.root / path.lstrip("/")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content.encode() if isinstance(content, str) else content)
-        file.chmod(mode)
-
     def remove(self, path: str) -> None:
         """Remove a file."""
-        (self.root / path.lstrip("/")).unlink()
+        self.path(path).unlink()
 
     def configure(self, text: str) -> None:
         """Write K3s' configuration."""
@@ -91,7 +85,7 @@ class LiveHost:
     def without_module(self, name: str) -> None:
         """Remove a module from those that are loaded."""
         self.remove(f"/sys/module/{name}/refcnt")
-        (self.root / "sys/module" / name).rmdir()
+        self.path(f"/sys/module/{name}").rmdir()
 
     def modules_directory(self, builtin: Sequence[str] = (), installed: Sequence[str] = ()) -> None:
         """Write modules.builtin and modules.dep of the running kernel."""

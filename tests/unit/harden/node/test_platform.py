@@ -9,20 +9,15 @@ import pytest
 from agent.base.host import Host
 from agent.base.report import Fact
 from agent.harden.node.platform import system_facts
+from tests.k3s_tree import put
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def write(root: Path, path: str, text: str) -> None:
-    file = root / path
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
-
-
 def test_distribution_and_kernel_have_their_sources(tmp_path: Path) -> None:
-    write(tmp_path, "etc/os-release", '# x\nNAME=Debian\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n')
-    write(tmp_path, "proc/sys/kernel/osrelease", "6.1.0-18-amd64\n")
+    put(tmp_path, "etc/os-release", '# x\nNAME=Debian\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n')
+    put(tmp_path, "proc/sys/kernel/osrelease", "6.1.0-18-amd64\n")
     assert system_facts(Host.tree_at(str(tmp_path))) == (
         Fact("operating system", "Debian GNU/Linux 12 (bookworm)", "/etc/os-release"),
         Fact("kernel", "6.1.0-18-amd64", "/proc/sys/kernel/osrelease"),
@@ -32,9 +27,9 @@ def test_distribution_and_kernel_have_their_sources(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "PRETTY_NAME=\n", "no assignment\n"])
 def test_the_file_of_the_vendor_is_the_second_choice(tmp_path: Path, text: str) -> None:
     """os-release(5) defines the order. A missing fact is absent."""
-    write(tmp_path, "etc/os-release", text)
+    put(tmp_path, "etc/os-release", text)
     assert system_facts(Host.tree_at(str(tmp_path))) == ()
-    write(tmp_path, "usr/lib/os-release", "NAME='Alpine Linux'\n")
+    put(tmp_path, "usr/lib/os-release", "NAME='Alpine Linux'\n")
     assert system_facts(Host.tree_at(str(tmp_path))) == (
         Fact("operating system", "Alpine Linux", "/usr/lib/os-release"),
     )

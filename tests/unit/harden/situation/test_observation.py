@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,6 +20,7 @@ from agent.harden.settings.waivers import WaiverScope
 from agent.harden.situation import Request
 from agent.harden.situation.observation import observe_situation
 from tests.fake import Clock, fake_host, in_memory
+from tests.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,23 +33,16 @@ WAIVERS = "/etc/k3s-harden/waivers.yaml"
 TLS = "var/lib/rancher/k3s/server/tls"
 
 
-class Site(NamedTuple):
+@dataclass
+class Site(Tree):
     """A host with settings."""
 
     root: Path
     host: Host
 
-    def put(self, path: str, text: str, mode: int = 0o644) -> Path:
-        """Write a file below the root of the host."""
-        file = self.root / path.lstrip("/")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-        file.chmod(mode)
-        return file
-
     def configure(self, text: str) -> None:
         """Write the settings file."""
-        self.put("/etc/k3s-harden/config.yaml", text)
+        self.write("/etc/k3s-harden/config.yaml", text)
 
     def mode(self, name: str) -> int:
         """Return the mode of a file in server/tls."""
@@ -68,8 +63,8 @@ def site() -> Iterator[Site]:
 def server(site: Site) -> Site:
     """Return a server with certificates, whose settings set their mode to 0600."""
     for name in ("client-ca.crt", "server-ca.crt", "etcd/server-ca.crt"):
-        site.put(f"{TLS}/{name}", name)
-    site.put(f"{TLS}/server-ca.key", "key", 0o600)
+        site.write(f"{TLS}/{name}", name)
+    site.write(f"{TLS}/server-ca.key", "key", 0o600)
     site.configure("pki: {certificate-permissions: '0600'}\n")
     return site
 
@@ -79,7 +74,7 @@ def server(site: Site) -> Site:
 
 def test_waivers_come_from_settings_and_waivers_file(site: Site) -> None:
     site.configure(f"waivers-file: {WAIVERS}\nwaivers:\n  - control: 1.2.9\n    reason: one\n")
-    site.put(WAIVERS, "- control: kernel.panic\n  reason: two\n")
+    site.write(WAIVERS, "- control: kernel.panic\n  reason: two\n")
     situation = observe_situation(site.host, REQUEST)
     assert [str(waiver.location) for waiver in situation.waivers.all] == [
         "/etc/k3s-harden/config.yaml:3",
@@ -102,7 +97,7 @@ def test_a_missing_waivers_file_is_an_input_error(site: Site) -> None:
 @pytest.mark.parametrize("text", ["- control: 1.2.9\n", "waivers: []\n", "[\n", "\0"])
 def test_an_invalid_waivers_file_is_an_input_error(text: str, site: Site) -> None:
     site.configure(f"waivers-file: {WAIVERS}\n")
-    site.put(WAIVERS, text)
+    site.write(WAIVERS, text)
     with pytest.raises(InputError, match=f"^cannot use {WAIVERS}"):
         observe_situation(site.host, REQUEST)
 
@@ -110,7 +105,7 @@ def test_an_invalid_waivers_file_is_an_input_error(text: str, site: Site) -> Non
 def test_a_waivers_file_writable_by_others_is_rejected(site: Site) -> None:
     """The file controls which kernel parameters apply sets as root. The fix is for the file of the tree."""
     site.configure(f"waivers-file: {WAIVERS}\n")
-    site.put(WAIVERS, "[]\n", 0o666)
+    site.write(WAIVERS, "[]\n", 0o666)
     with pytest.raises(InputError, match="root runs with these settings, and others can write to it") as caught:
         observe_situation(site.host, REQUEST)
     file = f"{site.host.root}{WAIVERS}"
@@ -128,9 +123,9 @@ def test_a_fifo_as_waivers_file_is_rejected(site: Site) -> None:
 
 
 def test_apply_sets_the_mode_of_certificates_and_revert_restores_it(server: Site) -> None:
-    server.put(f"{TLS}/kube-scheduler/kube-scheduler.crt", "K3s creates it")
-    server.put(f"{TLS}/kube-controller-manager/kube-controller-manager.crt", "K3s creates it")
-    server.put(f"{TLS}/temporary-certs/apiserver.crt", "a component creates it")
+    server.write(f"{TLS}/kube-scheduler/kube-scheduler.crt", "K3s creates it")
+    server.write(f"{TLS}/kube-controller-manager/kube-controller-manager.crt", "K3s creates it")
+    server.write(f"{TLS}/temporary-certs/apiserver.crt", "a component creates it")
     report = verbs.apply(server.host, REQUEST)
     changed = {item.id: item.detail for item in report.items if item.status is ItemStatus.CHANGED}
     assert changed[f"mode of /{TLS}/server-ca.crt"] == "0644 → 0600"
@@ -146,8 +141,8 @@ def test_apply_sets_the_mode_of_certificates_and_revert_restores_it(server: Site
 
 def test_apply_sets_the_mode_of_renewed_certificates_again(server: Site) -> None:
     verbs.apply(server.host, REQUEST)
-    server.put(f"{TLS}/server-ca.crt", "renewed")
-    server.put(f"{TLS}/new.crt", "new")
+    server.write(f"{TLS}/server-ca.crt", "renewed")
+    server.write(f"{TLS}/new.crt", "new")
     checked = {item.id: item.status for item in verbs.check(server.host, REQUEST).items}
     assert checked[f"mode of /{TLS}/server-ca.crt"] is checked[f"mode of /{TLS}/new.crt"] is ItemStatus.DIFFERS
     assert checked[f"mode of /{TLS}/client-ca.crt"] is ItemStatus.COMPLIANT

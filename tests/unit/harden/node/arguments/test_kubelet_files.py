@@ -15,6 +15,7 @@ from tests.arguments import DROPINS as KUBELET_DIRECTORY
 from tests.arguments import facts
 from tests.component_files import KUBELET as HEAD
 from tests.fake import fake_host, in_memory
+from tests.k3s_tree import put
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,12 +35,6 @@ PLANTS: dict[str, Callable[[Path], object]] = {
 def root() -> Iterator[Path]:
     with in_memory() as directory:
         yield directory
-
-
-def put(root: Path, path: PurePosixPath, content: str = "") -> None:
-    place = root / path.relative_to("/")
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(content)
 
 
 def look(root: Path, *, seen: HostFacts | None = None, unreadable: list[HardenError] | None = None) -> KubeletFiles:
