@@ -101,284 +101,135 @@ SERVICE_ACCOUNT: dict[str, Any] = {
 SERVICE_ACCOUNT_COMMANDS = ("kubectl get namespaces", "kubectl patch serviceaccount default")
 """What its account_update.sh runs: the first once, the second for each namespace that the first prints."""
 
+_ANY: dict[str, Any] = {"rule": "RunAsAny"}
+_ALL_PROFILES = {"annotations": {"seccomp.security.alpha.kubernetes.io/allowedProfileNames": "*"}}
+_NOT_ROOT = {"rule": "MustRunAs", "ranges": [{"min": 1, "max": 65535}]}
+_ANY_USER = {"runAsUser": _ANY, "seLinux": _ANY, "supplementalGroups": _ANY, "fsGroup": _ANY}
+_ANY_PORT = [{"min": 0, "max": 65535}]
+
+
+def _object(kind: str, name: str, namespace: str = "", **fields: object) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": namespace} if namespace else {"name": name}
+    return {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": metadata, **fields}
+
+
+def _policy(name: str, metadata: dict[str, Any], **spec: object) -> dict[str, Any]:
+    metadata = {"name": name, **metadata}
+    return {"apiVersion": "policy/v1beta1", "kind": "PodSecurityPolicy", "metadata": metadata, "spec": spec}
+
+
+def _role(name: str, policy: str) -> dict[str, Any]:
+    rule = {"apiGroups": ["policy"], "resources": ["podsecuritypolicies"], "verbs": ["use"], "resourceNames": [policy]}
+    return _object("ClusterRole", f"psp:{name}", rules=[rule])
+
+
+def _binding(name: str, role: str, subject: dict[str, str], namespace: str = "") -> dict[str, Any]:
+    kind = "RoleBinding" if namespace else "ClusterRoleBinding"
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": f"psp:{role}"}
+    return _object(kind, name, namespace, roleRef=reference, subjects=[subject])
+
+
+def _group(name: str) -> dict[str, str]:
+    return {"kind": "Group", "name": name, "apiGroup": "rbac.authorization.k8s.io"}
+
+
+def _account(name: str) -> dict[str, str]:
+    return {"kind": "ServiceAccount", "name": name}
+
+
 POD_SECURITY_POLICIES: list[dict[str, Any]] = [
-    {
-        "apiVersion": "policy/v1beta1",
-        "kind": "PodSecurityPolicy",
-        "metadata": {"name": "restricted-psp"},
-        "spec": {
-            "privileged": False,
-            "allowPrivilegeEscalation": False,
-            "requiredDropCapabilities": ["ALL"],
-            "volumes": [
-                "configMap",
-                "emptyDir",
-                "projected",
-                "secret",
-                "downwardAPI",
-                "csi",
-                "persistentVolumeClaim",
-                "ephemeral",
-            ],
-            "hostNetwork": False,
-            "hostIPC": False,
-            "hostPID": False,
-            "runAsUser": {"rule": "MustRunAsNonRoot"},
-            "seLinux": {"rule": "RunAsAny"},
-            "supplementalGroups": {"rule": "MustRunAs", "ranges": [{"min": 1, "max": 65535}]},
-            "fsGroup": {"rule": "MustRunAs", "ranges": [{"min": 1, "max": 65535}]},
-            "readOnlyRootFilesystem": False,
-        },
-    },
-    {
-        "apiVersion": "policy/v1beta1",
-        "kind": "PodSecurityPolicy",
-        "metadata": {
-            "name": "system-unrestricted-psp",
-            "annotations": {"seccomp.security.alpha.kubernetes.io/allowedProfileNames": "*"},
-        },
-        "spec": {
-            "allowPrivilegeEscalation": True,
-            "allowedCapabilities": ["*"],
-            "fsGroup": {"rule": "RunAsAny"},
-            "hostIPC": True,
-            "hostNetwork": True,
-            "hostPID": True,
-            "hostPorts": [{"max": 65535, "min": 0}],
-            "privileged": True,
-            "runAsUser": {"rule": "RunAsAny"},
-            "seLinux": {"rule": "RunAsAny"},
-            "supplementalGroups": {"rule": "RunAsAny"},
-            "volumes": ["*"],
-        },
-    },
-    {
-        "apiVersion": "policy/v1beta1",
-        "kind": "PodSecurityPolicy",
-        "metadata": {
-            "name": "svclb-psp",
-            "annotations": {"seccomp.security.alpha.kubernetes.io/allowedProfileNames": "*"},
-        },
-        "spec": {
-            "allowPrivilegeEscalation": False,
-            "allowedCapabilities": ["NET_ADMIN"],
-            "allowedUnsafeSysctls": ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"],
-            "fsGroup": {"rule": "RunAsAny"},
-            "hostPorts": [{"max": 65535, "min": 0}],
-            "runAsUser": {"rule": "RunAsAny"},
-            "seLinux": {"rule": "RunAsAny"},
-            "supplementalGroups": {"rule": "RunAsAny"},
-        },
-    },
-    {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRole",
-        "metadata": {"name": "psp:restricted-psp"},
-        "rules": [
-            {
-                "apiGroups": ["policy"],
-                "resources": ["podsecuritypolicies"],
-                "verbs": ["use"],
-                "resourceNames": ["restricted-psp"],
-            }
+    _policy(
+        "restricted-psp",
+        {},
+        **dict.fromkeys(("privileged", "allowPrivilegeEscalation", "readOnlyRootFilesystem"), False),
+        **dict.fromkeys(("hostNetwork", "hostIPC", "hostPID"), False),
+        requiredDropCapabilities=["ALL"],
+        volumes=[
+            *("configMap", "emptyDir", "projected", "secret", "downwardAPI", "csi", "persistentVolumeClaim"),
+            "ephemeral",
         ],
-    },
-    {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRole",
-        "metadata": {"name": "psp:system-unrestricted-psp"},
-        "rules": [
-            {
-                "apiGroups": ["policy"],
-                "resources": ["podsecuritypolicies"],
-                "resourceNames": ["system-unrestricted-psp"],
-                "verbs": ["use"],
-            }
-        ],
-    },
-    {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRole",
-        "metadata": {"name": "psp:svclb-psp"},
-        "rules": [
-            {
-                "apiGroups": ["policy"],
-                "resources": ["podsecuritypolicies"],
-                "resourceNames": ["svclb-psp"],
-                "verbs": ["use"],
-            }
-        ],
-    },
-    {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRole",
-        "metadata": {"name": "psp:svc-local-path-provisioner-psp"},
-        "rules": [
-            {
-                "apiGroups": ["policy"],
-                "resources": ["podsecuritypolicies"],
-                "resourceNames": ["system-unrestricted-psp"],
-                "verbs": ["use"],
-            }
-        ],
-    },
-    {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRole",
-        "metadata": {"name": "psp:svc-coredns-psp"},
-        "rules": [
-            {
-                "apiGroups": ["policy"],
-                "resources": ["podsecuritypolicies"],
-                "resourceNames": ["system-unrestricted-psp"],
-                "verbs": ["use"],
-            }
-        ],
-    },
-    {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRole",
-        "metadata": {"name": "psp:svc-cis-operator-psp"},
-        "rules": [
-            {
-                "apiGroups": ["policy"],
-                "resources": ["podsecuritypolicies"],
-                "resourceNames": ["system-unrestricted-psp"],
-                "verbs": ["use"],
-            }
-        ],
-    },
-    {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRoleBinding",
-        "metadata": {"name": "default:restricted-psp"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "psp:restricted-psp"},
-        "subjects": [{"kind": "Group", "name": "system:authenticated", "apiGroup": "rbac.authorization.k8s.io"}],
-    },
-    {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRoleBinding",
-        "metadata": {"name": "system-unrestricted-node-psp-rolebinding"},
-        "roleRef": {
-            "apiGroup": "rbac.authorization.k8s.io",
-            "kind": "ClusterRole",
-            "name": "psp:system-unrestricted-psp",
-        },
-        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:nodes"}],
-    },
-    {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "RoleBinding",
-        "metadata": {"name": "system-unrestricted-svc-acct-psp-rolebinding", "namespace": "kube-system"},
-        "roleRef": {
-            "apiGroup": "rbac.authorization.k8s.io",
-            "kind": "ClusterRole",
-            "name": "psp:system-unrestricted-psp",
-        },
-        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:serviceaccounts"}],
-    },
-    {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "RoleBinding",
-        "metadata": {"name": "svclb-psp-rolebinding", "namespace": "kube-system"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "psp:svclb-psp"},
-        "subjects": [{"kind": "ServiceAccount", "name": "svclb"}],
-    },
-    {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "RoleBinding",
-        "metadata": {"name": "svc-local-path-provisioner-psp-rolebinding", "namespace": "kube-system"},
-        "roleRef": {
-            "apiGroup": "rbac.authorization.k8s.io",
-            "kind": "ClusterRole",
-            "name": "psp:svc-local-path-provisioner-psp",
-        },
-        "subjects": [{"kind": "ServiceAccount", "name": "local-path-provisioner-service-account"}],
-    },
-    {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "RoleBinding",
-        "metadata": {"name": "svc-coredns-psp-rolebinding", "namespace": "kube-system"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "psp:svc-coredns-psp"},
-        "subjects": [{"kind": "ServiceAccount", "name": "coredns"}],
-    },
-    {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "RoleBinding",
-        "metadata": {"name": "svc-cis-operator-psp-rolebinding", "namespace": "cis-operator-system"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "psp:svc-cis-operator-psp"},
-        "subjects": [{"kind": "ServiceAccount", "name": "cis-operator-serviceaccount"}],
-    },
+        runAsUser={"rule": "MustRunAsNonRoot"},
+        seLinux=_ANY,
+        supplementalGroups=_NOT_ROOT,
+        fsGroup=_NOT_ROOT,
+    ),
+    _policy(
+        "system-unrestricted-psp",
+        _ALL_PROFILES,
+        **dict.fromkeys(("privileged", "allowPrivilegeEscalation", "hostNetwork", "hostIPC", "hostPID"), True),
+        **_ANY_USER,
+        allowedCapabilities=["*"],
+        hostPorts=_ANY_PORT,
+        volumes=["*"],
+    ),
+    _policy(
+        "svclb-psp",
+        _ALL_PROFILES,
+        **_ANY_USER,
+        allowPrivilegeEscalation=False,
+        allowedCapabilities=["NET_ADMIN"],
+        allowedUnsafeSysctls=["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"],
+        hostPorts=_ANY_PORT,
+    ),
+    _role("restricted-psp", "restricted-psp"),
+    *(
+        _role(name, "svclb-psp" if name == "svclb-psp" else "system-unrestricted-psp")
+        for name in (
+            *("system-unrestricted-psp", "svclb-psp", "svc-local-path-provisioner-psp", "svc-coredns-psp"),
+            "svc-cis-operator-psp",
+        )
+    ),
+    _binding("default:restricted-psp", "restricted-psp", _group("system:authenticated")),
+    _binding("system-unrestricted-node-psp-rolebinding", "system-unrestricted-psp", _group("system:nodes")),
+    _binding(
+        "system-unrestricted-svc-acct-psp-rolebinding",
+        "system-unrestricted-psp",
+        _group("system:serviceaccounts"),
+        "kube-system",
+    ),
+    *(
+        _binding(f"{role}-rolebinding", role, _account(account), namespace)
+        for role, account, namespace in (
+            ("svclb-psp", "svclb", "kube-system"),
+            ("svc-local-path-provisioner-psp", "local-path-provisioner-service-account", "kube-system"),
+            ("svc-coredns-psp", "coredns", "kube-system"),
+            ("svc-cis-operator-psp", "cis-operator-serviceaccount", "cis-operator-system"),
+        )
+    ),
 ]
 
+
+def _network_policy(name: str, namespace: str, *ingress: object, **spec: object) -> dict[str, Any]:
+    spec = {"podSelector": {}, "ingress": list(ingress), **spec}
+    return _object("NetworkPolicy", name, namespace, spec=spec, apiVersion="networking.k8s.io/v1")
+
+
+def _labelled(key: str, value: str) -> dict[str, Any]:
+    return {"matchLabels": {key: value}}
+
+
 NETWORK_POLICIES: list[dict[str, Any]] = [
-    {
-        "kind": "NetworkPolicy",
-        "apiVersion": "networking.k8s.io/v1",
-        "metadata": {"name": "intra-namespace", "namespace": "kube-system"},
-        "spec": {
-            "podSelector": {},
-            "ingress": [{"from": [{"namespaceSelector": {"matchLabels": {"name": "kube-system"}}}]}],
-        },
-    },
-    {
-        "kind": "NetworkPolicy",
-        "apiVersion": "networking.k8s.io/v1",
-        "metadata": {"name": "intra-namespace", "namespace": "default"},
-        "spec": {
-            "podSelector": {},
-            "ingress": [{"from": [{"namespaceSelector": {"matchLabels": {"name": "default"}}}]}],
-        },
-    },
-    {
-        "kind": "NetworkPolicy",
-        "apiVersion": "networking.k8s.io/v1",
-        "metadata": {"name": "intra-namespace", "namespace": "kube-public"},
-        "spec": {
-            "podSelector": {},
-            "ingress": [{"from": [{"namespaceSelector": {"matchLabels": {"name": "kube-public"}}}]}],
-        },
-    },
-    {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": {"name": "default-network-dns-policy", "namespace": "<NAMESPACE>"},
-        "spec": {
-            "ingress": [{"ports": [{"port": 53, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}]}],
-            "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
-            "policyTypes": ["Ingress"],
-        },
-    },
-    {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": {"name": "allow-all-metrics-server", "namespace": "kube-system"},
-        "spec": {
-            "podSelector": {"matchLabels": {"k8s-app": "metrics-server"}},
-            "ingress": [{}],
-            "policyTypes": ["Ingress"],
-        },
-    },
-    {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": {"name": "allow-all-svclbtraefik-ingress", "namespace": "kube-system"},
-        "spec": {
-            "podSelector": {"matchLabels": {"svccontroller.k3s.cattle.io/svcname": "traefik"}},
-            "ingress": [{}],
-            "policyTypes": ["Ingress"],
-        },
-    },
-    {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": {"name": "allow-all-traefik-v121-ingress", "namespace": "kube-system"},
-        "spec": {
-            "podSelector": {"matchLabels": {"app.kubernetes.io/name": "traefik"}},
-            "ingress": [{}],
-            "policyTypes": ["Ingress"],
-        },
-    },
+    *(
+        _network_policy("intra-namespace", name, {"from": [{"namespaceSelector": _labelled("name", name)}]})
+        for name in ("kube-system", "default", "kube-public")
+    ),
+    _network_policy(
+        "default-network-dns-policy",
+        "<NAMESPACE>",
+        {"ports": [{"port": 53, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}]},
+        podSelector=_labelled("k8s-app", "kube-dns"),
+        policyTypes=["Ingress"],
+    ),
+    *(
+        _network_policy(
+            f"allow-all-{name}", "kube-system", {}, podSelector=_labelled(key, value), policyTypes=["Ingress"]
+        )
+        for name, key, value in (
+            ("metrics-server", "k8s-app", "metrics-server"),
+            ("svclbtraefik-ingress", "svccontroller.k3s.cattle.io/svcname", "traefik"),
+            ("traefik-v121-ingress", "app.kubernetes.io/name", "traefik"),
+        )
+    ),
 ]
 
 OWN_GUIDE_OF_K3S = """\
