@@ -26,6 +26,7 @@ from agent.cli.present import REPORT_FORMATS, Format
 from agent.cli.report_options import AssessmentOptions, ReportOptions, write_output
 from agent.cli.shared_options import (
     HOST,
+    HOURS,
     LIVE,
     REPORT,
     SERVICE,
@@ -37,6 +38,7 @@ from agent.cli.shared_options import (
     Profile,
     Program,
     Services,
+    a_number,
     expand,
 )
 from agent.cli.streams import columns, print_text, printing, progress, repeat
@@ -183,9 +185,7 @@ def assess(
     probe: Annotated[
         bool, typer.Option("--probe", help="--cluster, with dry runs of pods that violate Pod Security.")
     ] = False,
-    every: Annotated[
-        Optional[float], typer.Option(help="Assess again after this time, without end.", metavar="HOURS", min=0.001)
-    ] = None,
+    every: Annotated[Optional[float], typer.Option(help="Assess again after this time, without end.", **HOURS)] = None,
     report_to_api: Annotated[
         bool, typer.Option("--report-to-api", help="With --node: also write an OpenReports ClusterReport.")
     ] = False,
@@ -579,9 +579,12 @@ def service_accounts(
     kubeconfig: Annotated[
         Optional[Path], typer.Option(help="Kubeconfig file. [default: as for k3s kubectl]", metavar="FILE")
     ] = None,
-    timeout: Annotated[float, typer.Option(help="Timeout for each call.", metavar="SECONDS", min=1, max=600)] = 20,
+    timeout: Annotated[
+        float, typer.Option(help="Timeout for each call.", metavar="SECONDS", min=1, max=600, callback=a_number)
+    ] = 20,
     wait: Annotated[
-        float, typer.Option(help="Time to wait for the API server.", metavar="SECONDS", min=0, max=3600)
+        float,
+        typer.Option(help="Time to wait for the API server.", metavar="SECONDS", min=0, max=3600, callback=a_number),
     ] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the changes, and make none.")] = False,
     undo: Annotated[bool, typer.Option("--undo", help="Restore the values before the first run.")] = False,

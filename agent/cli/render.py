@@ -15,7 +15,7 @@ from agent.cli.help_text import RENDERS, epilog, set_summaries
 from agent.cli.host_options import HostOptions, RoleChoice, absolute
 from agent.cli.present import Format
 from agent.cli.report_options import write_output
-from agent.cli.shared_options import Image, expand
+from agent.cli.shared_options import HOURS, Image, expand
 from agent.cli.streams import print_error, print_text
 from agent.cli.verbs.render.image import IMAGE
 
@@ -179,7 +179,7 @@ def assessment_job(
     all_nodes: Annotated[bool, typer.Option("--all-nodes", help="Assess all nodes again and again.")] = False,
     every: Annotated[
         Optional[float],
-        typer.Option(help="Time between assessments of all nodes. [default: 24]", metavar="HOURS", min=0.001),
+        typer.Option(help="Time between assessments of all nodes. [default: 24]", **HOURS),
     ] = None,
     namespace: Annotated[str, typer.Option(help="Namespace to create.", metavar="NAME")] = "k3s-harden",
     image: Image = IMAGE,

@@ -5,6 +5,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from inspect import Parameter, Signature, signature
+from math import isnan
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -32,6 +33,15 @@ def _format_option(choices: Sequence[Format]) -> Any:  # noqa: ANN401 - what typ
     shown = f"Output format: {', '.join(choices)}."
     return typer.Option("--format", help=shown, metavar="FORMAT", callback=checked, autocompletion=completed)
 
+
+def a_number(value: Optional[float]) -> Optional[float]:
+    """Return the value of an option. Raises BadParameter for NaN, which passes every limit."""
+    if value is not None and isnan(value):
+        raise typer.BadParameter("nan is not a number")
+    return value
+
+
+HOURS: dict[str, Any] = {"metavar": "HOURS", "min": 0.001, "max": 8760, "callback": a_number}
 
 Root = Annotated[str, typer.Option(help="Root directory of the host.", metavar="DIR")]
 AllowEmptyRoot = Annotated[

@@ -71,6 +71,16 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
             OF_CHECK.replace("check", "service-accounts"),
         ),
         (
+            "service-accounts --wait nan",
+            "run service-accounts: invalid value for '--wait': nan is not a number",
+            OF_CHECK.replace("check", "service-accounts"),
+        ),
+        (
+            "assess --every inf",
+            "run assess: invalid value for '--every': inf is not in the range 0.001<=x<=8760",
+            OF_CHECK.replace("check", "assess"),
+        ),
+        (
             "check --root /nonexistent",
             "use --root /nonexistent: the directory does not exist",
             "pass the root directory of a host tree, such as the mount point of an image",
