@@ -126,12 +126,6 @@ def _one_of(words: str, subject: str, values: Values) -> Iterator[RuleRejection]
             yield RuleRejection(f"rejects {subject}={item}", f"out of {words.replace(' ', ', ')}")
 
 
-def _one_of_or_empty(words: str, subject: str, values: Values) -> Iterator[RuleRejection]:
-    """The value is empty, or one of the words."""
-    if values.value(subject):
-        yield from _one_of(words, subject, values)
-
-
 def _matches(name: str, subject: str, values: Values) -> Iterator[RuleRejection]:
     """The value, or each item of a list or a mapping, has the syntax."""
     known = syntax(name)
@@ -156,22 +150,15 @@ def _number_in(name: str, values: Values) -> float | None:
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
-def _not_empty(_: str, subject: str, values: Values) -> Iterator[RuleRejection]:
-    """An argument that is given is not empty."""
-    if values.value(subject) in ("", (), {}):
-        yield RuleRejection(f"rejects an empty {subject}", "a value")
+def _wrong_if(fails: Callable[[Parsed | None, str], bool], message: str, expected: str) -> Relation:
+    """Return a relation that a function of the value and the operand decides. Texts can name the subject and words."""
 
+    def relation(operand: str, subject: str, values: Values) -> Iterator[RuleRejection]:
+        if fails(values.value(subject), operand):
+            words = {"subject": subject, "words": operand.replace(" ", " or ")}
+            yield RuleRejection(message.format(**words), expected.format(**words))
 
-def _no_empty_item(_: str, subject: str, values: Values) -> Iterator[RuleRejection]:
-    """No item of a list is empty or blank. The list can be empty."""
-    if any(not item.strip() for item in texts_in(values.value(subject))):
-        yield RuleRejection(f"rejects an empty item in {subject}", "items with a text")
-
-
-def _present(_: str, subject: str, values: Values) -> Iterator[RuleRejection]:
-    """A field of a file is set, and is not an empty text or list."""
-    if values.value(subject) == ():
-        yield RuleRejection(f"needs {subject}", "a value")
+    return relation
 
 
 def _unique(_: str, subject: str, values: Values) -> Iterator[RuleRejection]:
@@ -182,40 +169,18 @@ def _unique(_: str, subject: str, values: Values) -> Iterator[RuleRejection]:
             yield RuleRejection(f"rejects {item} twice in {subject}", "each item once")
 
 
-def _alone(word: str, subject: str, values: Values) -> Iterator[RuleRejection]:
-    """A word excludes the other items of a list."""
-    found = texts_in(values.value(subject))
-    if word in found and len(found) > 1:
-        yield RuleRejection(f"rejects {word} beside other items of {subject}", f"only {word}, or not {word}")
+def _compared(fails: Callable[[float, float], bool], words: str) -> Relation:
+    """Return the relation of a number with another one, or with a multiple of it."""
 
+    def relation(operand: str, subject: str, values: Values) -> Iterator[RuleRejection]:
+        other, _, times = operand.partition(" ")
+        value, least = _number_in(subject, values), _number_in(other, values)
+        if value is not None and least is not None and fails(value, least * float(times) if times else least):
+            shown = values.shown(other).partition("=")[2].removesuffix(DEFAULT)
+            limit = f"{words} {f'{times} times ' if times else ''}{shown}"
+            yield RuleRejection(f"needs {limit} ({other}) in {subject}", limit, other)
 
-def _includes(words: str, subject: str, values: Values) -> Iterator[RuleRejection]:
-    """A list that is set has at least one of the words, in lower or upper case."""
-    found = texts_in(values.value(subject))
-    if found and set(words.lower().split()).isdisjoint(item.lower() for item in found):
-        expected = f"{words.replace(' ', ' or ')} in {subject}"
-        yield RuleRejection(f"needs {expected}", expected)
-
-
-def _above(operand: str, subject: str, values: Values) -> Iterator[RuleRejection]:
-    """A number is above another one, or above a multiple of it."""
-    other, _, times = operand.partition(" ")
-    value, least = _number_in(subject, values), _number_in(other, values)
-    if value is not None and least is not None and not value > least * float(times or 1):
-        limit = f"more than {f'{times} times ' if times else ''}{_text(other, values)}"
-        yield RuleRejection(f"needs {limit} ({other}) in {subject}", limit, other)
-
-
-def _not_below(other: str, subject: str, values: Values) -> Iterator[RuleRejection]:
-    """A number is at least another one."""
-    value, least = _number_in(subject, values), _number_in(other, values)
-    if value is not None and least is not None and value < least:
-        limit = f"at least {_text(other, values)}"
-        yield RuleRejection(f"needs {limit} ({other}) in {subject}", limit, other)
-
-
-def _text(name: str, values: Values) -> str:
-    return values.shown(name).partition("=")[2].removesuffix(DEFAULT)
+    return relation
 
 
 def _shown(subject: str) -> str:
@@ -255,23 +220,37 @@ def _forbidden(_: str, subject: str, values: Values) -> Iterator[RuleRejection]:
 
 
 RELATIONS: Mapping[str, Relation] = {
-    "above": _above,
-    "alone": _alone,
+    "above": _compared(lambda value, least: not value > least, "more than"),
+    "alone": _wrong_if(
+        lambda value, word: word in texts_in(value) and len(texts_in(value)) > 1,
+        "rejects {words} beside other items of {subject}",
+        "only {words}, or not {words}",
+    ),
     "at least": _limited(lambda value, low: value < low, "at least {}"),
     "at least or 0": _limited(lambda value, low: value != 0 and value < low, "0, or at least {}"),
     "between": _limited(lambda value, low, high: value < low or value > high, "from {} to {}"),
     "between or 0": _limited(lambda value, low, high: value and (value < low or value > high), "from {} to {}"),
     "excludes": _excludes,
     "forbidden": _forbidden,
-    "includes": _includes,
+    "includes": _wrong_if(
+        lambda value, words: (
+            bool(texts_in(value)) and {*words.lower().split()}.isdisjoint(item.lower() for item in texts_in(value))
+        ),
+        "needs {words} in {subject}",
+        "{words} in {subject}",
+    ),
     "matches": _matches,
     "more than": _limited(lambda value, low: value <= low, "more than {}"),
-    "not below": _not_below,
-    "no empty item": _no_empty_item,
-    "not empty": _not_empty,
+    "not below": _compared(lambda value, least: value < least, "at least"),
+    "no empty item": _wrong_if(
+        lambda value, _: not all(map(str.strip, texts_in(value))),
+        "rejects an empty item in {subject}",
+        "items with a text",
+    ),
+    "not empty": _wrong_if(lambda value, _: value in ("", (), {}), "rejects an empty {subject}", "a value"),
     "one of": _one_of,
-    "one of or empty": _one_of_or_empty,
-    "present": _present,
+    "one of or empty": lambda words, name, values: _one_of(words, name, values) if values.value(name) else iter(()),
+    "present": _wrong_if(lambda value, _: value == (), "needs {subject}", "a value"),
     "requires": _requires,
     "requires any": _requires_any,
     "unique": _unique,
