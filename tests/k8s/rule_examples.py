@@ -11,9 +11,8 @@ from agent.k3s.components.arguments import EffectiveArgument, EffectiveArguments
 from agent.k3s.components.files.field_table import kind_of_value
 from agent.k3s.components.gates import FEATURE_GATES
 from agent.k3s.components.prediction import rejected_arguments
-from agent.k3s.components.rejection import ParsedArguments
 from agent.k3s.components.relations import holds, is_gate, name_in, number_of
-from agent.k3s.components.rules import default_values, rejected_by_rule, rules_about
+from agent.k3s.components.rules import ParsedArguments, default_values, rejected_by_rule, rules_about
 from agent.k3s.components.syntaxes import syntax
 from agent.k3s.components.values import combined, parse
 

@@ -14,7 +14,7 @@ from agent.k3s.go_values import FALSE, TRUE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from agent.k3s.components.rejection import ParsedArguments, Rejection
+    from agent.k3s.components.rules import ParsedArguments, Rejection
 
     _IrregularRule = Callable[[ParsedArguments], Iterator[Rejection]]
 

@@ -16,7 +16,7 @@ from agent.k3s.components import gates, tables
 from agent.k3s.components.arguments import Cause, GivenBy
 from agent.k3s.components.files.field_table import kind_of_value
 from agent.k3s.components.gates import FEATURE_GATES, GateSetting
-from agent.k3s.components.rejection import ParsedArguments, Rejection
+from agent.k3s.components.rules import ParsedArguments, Rejection, default_values, rejected_by_rule, rules_about
 from agent.k3s.components.values import combined, parse
 from agent.k3s.go_values import InvalidValueError
 from agent.k3s.spelling import Spelling
@@ -118,7 +118,6 @@ def _is_unset(component: Component, name: str, kind: str | None, value: Given) -
 def _after_parsing(arguments: ParsedArguments) -> Iterator[Rejection]:
     # Imported here: an unknown argument is found without them.
     from agent.k3s.components.irregular_rules import IRREGULAR_RULES
-    from agent.k3s.components.rules import default_values, rejected_by_rule, rules_about
 
     component = arguments.component
     arguments = replace(arguments, passed={**default_values(component), **arguments.passed})

@@ -125,7 +125,7 @@ def policy_directories(
         try:
             configured = admission_configuration.plugin_configuration(plugin, data, path, contents.get)
         except InputError:
-            continue  # rejected_admission has the reason
+            continue  # named_files.py has the reason
         node = configured[2] if configured else None
         if configured and isinstance(node, YamlMapping) and node.text("staticManifestsDir"):
             directory = PurePosixPath(node.text("staticManifestsDir") or "")

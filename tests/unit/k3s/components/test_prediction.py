@@ -14,7 +14,7 @@ from agent.k3s.components.prediction import rejected_arguments
 from tests.arguments import effective
 
 if TYPE_CHECKING:
-    from agent.k3s.components.rejection import Rejection
+    from agent.k3s.components.rules import Rejection
 
 API_SERVER = Component.API_SERVER
 CONTROLLER_MANAGER = Component.CONTROLLER_MANAGER
