@@ -18,7 +18,7 @@ from agent.cluster.kubernetes.queries import Query
 from agent.harden.desired.dropin_options import AUDIT_POLICY_ARGUMENT
 from agent.harden.guide.k3s_options import SECCOMP_DEFAULT
 from agent.harden.node.arguments.components import not_run
-from agent.k3s.audit_coverage import audit_gaps
+from agent.k3s.audit_policy import audit_gaps
 from agent.k3s.components.files.field_table import kind_of_value, path_of_argument
 from agent.k3s.components.gates import FEATURE_GATES
 from agent.k3s.components.tables import LAST_MINOR

@@ -1,4 +1,4 @@
-"""Problems of an audit policy, by the rules of the API server. Pure."""
+"""Audit policies: their problems by the rules of the API server, and the requests that they do not log. Pure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import InputError
 from agent.base.model import Location
+from agent.base.value import Value
 from agent.base.yaml_reader import (
     Scalar,
     YamlMapping,
@@ -16,9 +17,11 @@ from agent.base.yaml_reader import (
     first_object,
     items,
     mappings,
+    part,
     placeholder_problem,
     scalars,
     shown,
+    texts,
 )
 
 if TYPE_CHECKING:
@@ -33,12 +36,24 @@ _STAGES = ("RequestReceived", "ResponseStarted", "ResponseComplete", "Panic")
 _STAGES_OF_A_REQUEST = frozenset({"RequestReceived", "ResponseComplete"})
 """The stages that every request has."""
 _USER_GROUPS = "userGroups"
-_EVERYBODY = frozenset({"system:authenticated", "system:unauthenticated"})
+_ALL_USERS = "system:authenticated"
+_EVERYBODY = frozenset({_ALL_USERS, "system:unauthenticated"})
 """Each user is in one of these groups."""
 _SELECTORS = ("users", _USER_GROUPS, "verbs", "resources", "namespaces", "nonResourceURLs")
 """Keys of a rule that limit the requests it matches."""
 _GROUP = r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?"
 
+_READ, _CHANGED = ("get", "list", "watch"), ("create", "update", "patch", "delete")
+_CONNECTED = ("create", "get")
+_REQUESTS = (
+    *(("", resource, (*_READ, *_CHANGED)) for resource in ("secrets", "configmaps")),
+    ("authentication.k8s.io", "tokenreviews", ("create",)),
+    ("", "pods", _CHANGED),
+    ("apps", "deployments", _CHANGED),
+    *(("", f"pods/{name}", _CONNECTED) for name in ("exec", "attach", "portforward", "proxy")),
+    ("", "services/proxy", _CONNECTED),
+)
+"""API group, resource and verbs (CIS Kubernetes Benchmark 3.2.2)."""
 
 _LONGEST_LIST = 200
 """Characters of a rule's users, verbs or resources that a summary shows."""
@@ -72,7 +87,9 @@ def _problems(data: bytes, path: PurePosixPath, *, placeholders: bool, any_group
     from agent.k3s.components.files.decoding import wrong_types
     from agent.k3s.components.files.field_table import fields_of, nested_types
 
-    found = [*(_placeholders(policy) if placeholders else ()), *_policy_problems(policy, any_group=any_group)]
+    filled_in = scalars(policy) if placeholders else ()
+    found = [(scalar.line, problem) for scalar in filled_in if (problem := placeholder_problem(scalar))]
+    found += _policy_problems(policy, any_group=any_group)
     lines = {line for line, _ in found}
     # The API server ignores fields that do not exist.
     types = wrong_types(policy, nested_types(fields_of("Policy", minor=0)), is_strict=False)
@@ -88,15 +105,13 @@ def why_nothing_is_logged(data: bytes, path: PurePosixPath) -> int | None:
     policy = _policy(data, path)
     for line, problem in _policy_problems(policy, any_group=True):
         raise InputError(Location(path, line), problem)
-    excluded: set[object] = set()
+    excluded: set[str] = set()
     for rule in mappings(policy.get("rules")):
-        stages = (*items(policy.get("omitStages")), *items(rule.get("omitStages")))
-        omitted = {stage.value for stage in stages if isinstance(stage, Scalar)}
-        if rule.text("level") != "None" and not omitted >= _STAGES_OF_A_REQUEST:
+        if _logs(policy, rule):
             return None
-        selectors = {key: found for key in _SELECTORS if (found := items(rule.get(key)))}
-        if selectors.keys() == {_USER_GROUPS}:
-            excluded |= {group.value for group in selectors[_USER_GROUPS] if isinstance(group, Scalar)}
+        selectors = [key for key in _SELECTORS if items(rule.get(key))]
+        if selectors == [_USER_GROUPS]:
+            excluded |= {*texts(rule.get(_USER_GROUPS))}
         if not selectors or excluded >= _EVERYBODY:
             return rule.line
     return policy.line
@@ -123,11 +138,6 @@ def _policy(data: bytes, path: PurePosixPath) -> YamlMapping:
     if not isinstance(node, YamlMapping):
         raise InputError(Location(path), f"an audit policy must be a mapping; found {describe_node(node)}")
     return node
-
-
-def _placeholders(policy: YamlMapping) -> Iterator[tuple[int, str]]:
-    found = ((scalar.line, placeholder_problem(scalar)) for scalar in scalars(policy))
-    yield from ((line, problem) for line, problem in found if problem)
 
 
 def _policy_problems(policy: YamlMapping, *, any_group: bool) -> Iterator[tuple[int, str]]:
@@ -185,3 +195,70 @@ def _resource_problems(resource: Node, *, any_group: bool) -> Iterator[tuple[int
         yield resource.line, f"`group` must be the name of an API group without a version; found '{shown(group)}'"
     if items(resource.get("resourceNames")) and not items(resource.get("resources")):
         yield resource.line, "`resourceNames` requires `resources` in the same item"
+
+
+class AuditGap(Value):
+    """Requests that the policy does not log."""
+
+    requests: str
+    """Their verb and resource."""
+    line: int
+    """The line of the rule that decides; that of the policy if none matches."""
+    is_for_all: bool
+    """Whether no such request is logged; otherwise those of some users, namespaces or objects."""
+
+
+def audit_gaps(data: bytes, path: PurePosixPath) -> tuple[AuditGap, ...]:
+    """Return the gaps of a valid policy. Raises InputError for a file that is none."""
+    policy = first_object(data, path)
+    requests = ((verb, group, name) for group, name, verbs in _REQUESTS for verb in verbs)
+    return tuple(gap for request in requests for gap in _gaps(policy, *request))
+
+
+def _gaps(policy: Node | None, verb: str, group: str, resource: str) -> Iterator[AuditGap]:
+    """Yield why requests of this kind are not logged: the first rule that matches a request decides."""
+    for rule in mappings(part(policy, "rules")):
+        if _matches(rule, verb, group, resource):
+            is_for_all = _is_for_all(rule, group, resource)
+            if not _logs(policy, rule):
+                yield AuditGap(f"{verb} {resource}", rule.line, is_for_all)
+            if is_for_all:
+                return
+    yield AuditGap(f"{verb} {resource}", policy.line if policy else 0, is_for_all=True)
+
+
+def _logs(policy: Node | None, rule: YamlMapping) -> bool:
+    stages = {*texts(part(policy, "omitStages")), *texts(rule.get("omitStages"))}
+    return rule.text("level") != "None" and not stages >= _STAGES_OF_A_REQUEST
+
+
+def _matches(rule: YamlMapping, verb: str, group: str, resource: str) -> bool:
+    """Return whether a rule matches some such requests (apiserver, pkg/audit/policy/checker.go)."""
+    verbs, resources = texts(rule.get("verbs")), list(mappings(rule.get("resources")))
+    return (
+        (not verbs or verb in verbs)
+        and (not resources or any(_includes(item, group, resource) for item in resources))
+        and (bool(resources or items(rule.get("namespaces"))) or not items(rule.get("nonResourceURLs")))
+    )
+
+
+def _includes(item: YamlMapping, group: str, resource: str) -> bool:
+    name, _, subresource = resource.partition("/")
+    names = {resource, "*", f"{name}/*", *((f"*/{subresource}",) if subresource else ())}
+    listed = texts(item.get("resources"))
+    return (item.text("group") or "") in {group, "*"} and (not listed or not names.isdisjoint(listed))
+
+
+def _is_for_all(rule: YamlMapping, group: str, resource: str) -> bool:
+    """Return whether a rule that matches some requests of a kind matches all of them."""
+    groups = texts(rule.get("userGroups"))
+    resources = list(mappings(rule.get("resources")))
+    return (
+        not items(rule.get("users"))
+        and not items(rule.get("namespaces"))
+        and (not groups or _ALL_USERS in groups)
+        and (
+            not resources
+            or any(_includes(item, group, resource) and not items(item.get("resourceNames")) for item in resources)
+        )
+    )

@@ -17,9 +17,8 @@ from agent.base import yaml_reader
 from agent.base.errors import InputError
 from agent.base.model import Location
 from agent.base.value import Value
-from agent.k3s.command_line import given_options
 from agent.k3s.config import ConfigValue, DroppedItem, IgnoredContent, MergedConfig, UnusableValueError
-from agent.k3s.options import ALIASES, VARIABLES
+from agent.k3s.options import ALIASES, VARIABLES, given_options
 from agent.k3s.redaction import shown_key, without_secrets
 
 if TYPE_CHECKING:

@@ -7,11 +7,10 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from agent.base.errors import InputError
-from agent.base.yaml_reader import YamlMapping, YamlSequence, first_object
+from agent.base.yaml_reader import first_object, plain
 
 if TYPE_CHECKING:
     from agent.base.model import Version
-    from agent.base.yaml_reader import Node
 
 ENCRYPTION_CONFIGURATION = "server/cred/encryption-config.json"
 """Path relative to the data directory. K3s writes the file as JSON, and again at each `k3s secrets-encrypt`."""
@@ -90,13 +89,7 @@ def _document(data: bytes) -> object:
         document = first_object(data, PurePosixPath(ENCRYPTION_CONFIGURATION))
     except InputError:
         raise ValueError("it is neither YAML nor JSON") from None
-    return document and _plain(document)
-
-
-def _plain(node: Node) -> object:
-    if isinstance(node, YamlMapping):
-        return {entry.key: _plain(entry.node) for entry in node.entries}
-    return list(map(_plain, node.items)) if isinstance(node, YamlSequence) else node.text
+    return document and plain(document)
 
 
 def _items(mapping: object, key: str) -> list[object]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, TypeVar
 
+from agent.base.yaml_reader.plain_scalars import go_integer
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -63,12 +65,7 @@ def unsigned(text: str, bits: int = 64) -> int:
 
 
 def _whole_number(text: str, low: int, high: int) -> int:
-    found = None
-    if _is_plain(text):
-        try:
-            found = int(text, 8 if re.fullmatch("[-+]?0[0-7_]+", text) else 0)
-        except ValueError:
-            found = None
+    found = go_integer(text) if _is_plain(text) else None
     if found is None:
         raise InvalidValueError("a whole number")
     if not low <= found <= high:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from agent.base.model import Location, Role
 from agent.base.value import Value
-from agent.k3s.command_line import options_of
 from agent.k3s.config import Word
-from agent.k3s.options import CONFIG_FILE_VARIABLE, SERVER_ONLY_KEYS, VARIABLES
+from agent.k3s.options import CONFIG_FILE_VARIABLE, SERVER_ONLY_KEYS, VARIABLES, options_of
 from agent.k3s.paths import K3S_CONFIG_FILE
 from agent.k3s.redaction import HIDDEN
 from agent.k3s.start_command import UnknownValueError, expanded, k3s_command

@@ -13,7 +13,7 @@ from agent.base.errors import InputError
 from agent.base.model import Component, Instruction, Location, Restart
 from agent.harden.desired.dropin_options import AUDIT_POLICY_ARGUMENT
 from agent.harden.node.arguments.components import not_run
-from agent.k3s import audit_coverage, audit_policy
+from agent.k3s import audit_policy
 
 if TYPE_CHECKING:
     from agent.assess.checks.assessed_node import AssessedNode
@@ -61,7 +61,7 @@ def _by_policy(path: PurePosixPath, node: AssessedNode) -> Answer:
     data = node.situation.k3s_files.contents.get(path)
     if data is None:
         raise InputError(Location(path), "missing, or not readable")
-    rules, gaps = audit_policy.rules_in_words(data, path), audit_coverage.audit_gaps(data, path)
+    rules, gaps = audit_policy.rules_in_words(data, path), audit_policy.audit_gaps(data, path)
     shown = [Evidence(words, Location(path, line)) for line, words in rules[:_MOST_SHOWN]]
     if len(rules) > _MOST_SHOWN:
         shown.append(Evidence(f"and {len(rules) - _MOST_SHOWN} more rules", Location(path)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Union
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ _FLOATS = {
     for sign, words in (("", "inf Inf INF nan NaN NAN"), ("+", "inf Inf INF"), ("-", "inf Inf INF"))
     for word in words.split()
 }
-# Compiled on first use: most runs do not need these patterns.
-_INTEGER = r"([-+]?)(?:(0[xX])([0-9a-fA-F]+)|(0[bB])([01]+)|(0[oO]?)([0-7]+)|([1-9][0-9]*|0))"
 _FLOAT = r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
 _IN_NUMBERS = frozenset("+-.0123456789abcdefxoABCDEFXO")
 """The characters of all numbers."""
@@ -59,12 +58,7 @@ def _number(text: str) -> int | float | None:
 
 def go_integer(text: str) -> int | None:
     """Parse an integer as Go's strconv.ParseInt does with base 0: the prefix decides the base. None if it fails."""
-    if text.isdecimal() and text.isascii() and (text[0] != "0" or text == "0"):
-        return int(text)  # as most numbers are; the pattern is compiled at its first use
-    match = re.fullmatch(_INTEGER, text)
-    if match is None:
-        return None
-    sign, hexadecimal, hex_digits, binary, binary_digits, octal, octal_digits, decimal = match.groups()
-    base = 16 if hexadecimal else 2 if binary else 8 if octal else 10
-    number = int(hex_digits or binary_digits or octal_digits or decimal, base)
-    return -number if sign == "-" else number
+    for base in (0, 8):  # with base 0, Python accepts only the prefix 0o for octal numbers
+        with suppress(ValueError):
+            return int(text, base)
+    return None

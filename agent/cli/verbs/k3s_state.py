@@ -9,7 +9,7 @@ from agent.base.value import replace
 from agent.cli.advice.installed_k3s import InstalledK3s
 from agent.harden.node.configuration import data_directory, read_configuration
 from agent.harden.node.services import candidate_units
-from agent.k3s.command_line import options_of
+from agent.k3s.options import options_of
 from agent.k3s.redaction import TOKEN_PLACEHOLDER, is_secret
 from agent.k3s.services import OPENRC_DIRECTORY, only_unit
 

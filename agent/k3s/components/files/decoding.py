@@ -14,7 +14,7 @@ from agent.base.model import Location
 from agent.base.report import Prediction
 from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, describe_node, duplicates, shown
 from agent.k3s.components.files.field_table import words_of
-from agent.k3s.go_values import InvalidValueError, duration
+from agent.k3s.go_values import accepted, duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -154,10 +154,7 @@ def _is_number(node: Node) -> bool:
 
 
 def _is_duration(node: Node) -> bool:
-    try:
-        return isinstance(node, Scalar) and isinstance(node.value, str) and duration(node.value) is not None
-    except InvalidValueError:
-        return False
+    return isinstance(node, Scalar) and isinstance(node.value, str) and accepted(duration, node.value) is not None
 
 
 _TYPES: dict[str, tuple[str, Callable[[Node], bool]]] = {

@@ -19,7 +19,7 @@ from agent.k3s.components.files.field_table import fields_of, nested_types, word
 from agent.k3s.components.relations import name_in, texts_in
 from agent.k3s.components.rules import rule_of
 from agent.k3s.components.tables import FIRST_MINOR, LAST_MINOR, minors_in
-from agent.k3s.go_values import InvalidValueError, duration
+from agent.k3s.go_values import accepted, duration
 from agent.k3s.redaction import redacted
 
 if TYPE_CHECKING:
@@ -198,8 +198,6 @@ def _parsed(node: Node | None, types: FieldType) -> Parsed:
     if not isinstance(node, Scalar):
         return () if node is None else True
     if types == "duration" and isinstance(node.value, str):
-        try:
-            return duration(node.value)
-        except InvalidValueError:
-            return ()
+        found = accepted(duration, node.value)
+        return () if found is None else found
     return () if node.value is None or node.value == "" else node.value
