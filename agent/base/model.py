@@ -198,10 +198,12 @@ class _AtPath(Value):
 
     path: PurePosixPath
 
+    _name = "{}"
+
     @property
     def id(self) -> str:
         """Return the name in plans and reports."""
-        return str(self.path)
+        return self._name.format(self.path)
 
 
 class Directory(_AtPath):
@@ -221,33 +223,24 @@ class File(_AtPath, not_compared=("immutable",)):
     """Whether chattr +i or +a is set. It is observed, never set, and not compared."""
 
 
-class FilePermissions(Value):
+class FilePermissions(_AtPath):
     """The mode of an existing file that another program writes. Content and owner are ignored."""
 
-    path: PurePosixPath
     mode: FileMode
 
-    @property
-    def id(self) -> str:
-        """Return the name in plans and reports."""
-        return f"mode of {self.path}"
+    _name = "mode of {}"
 
 
-class DefaultPermissions(Value):
+class DefaultPermissions(_AtPath):
     """The default access control list of a directory, which limits the mode of each new file in it.
 
     See acl(5). Without a list, the umask of the program limits the mode.
     """
 
-    path: PurePosixPath
-    """The directory."""
     acl: bytes
     """The list in the kernel's format; empty if there is none."""
 
-    @property
-    def id(self) -> str:
-        """Return the name in plans and reports."""
-        return f"default permissions in {self.path}"
+    _name = "default permissions in {}"
 
 
 class Sysctl(Value):

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from agent.base.host.paths import file_kind
 from agent.base.model import FileMode
@@ -22,8 +22,7 @@ _DEFAULT_ATTRIBUTE = "system.posix_acl_default"
 _VERSION = 2
 _HEADER = struct.Struct("<I")
 _ENTRY = struct.Struct("<HHI")
-_USER_OBJECT, _USER, _GROUP_OBJECT, _GROUP, _MASK, _OTHER = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
-_TAGS = frozenset({_USER_OBJECT, _USER, _GROUP_OBJECT, _GROUP, _MASK, _OTHER})
+_USER_OBJECT, _USER, _GROUP_OBJECT, _GROUP, _MASK, _OTHER = _TAGS = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
 _KINDS = {_USER: "user", _GROUP: "group", _GROUP_OBJECT: "owning group", _OTHER: "others"}
 _WRITE = 0o2
 _ALL = 0o7
@@ -56,27 +55,12 @@ class FileAccess(Value):
     """
 
 
-class _Entry(NamedTuple):
-    """An entry of a list, as acl(5) describes it."""
-
-    tag: int
-    permissions: int
-    number: int
-    """A user or group, for the tags _USER and _GROUP."""
-
-
 def read_acl(descriptor: int) -> bytes | None:
     """Return the access control list of an open file, which can be O_PATH; None if it has only a mode.
 
     Raises OSError if it cannot be read.
     """
-    try:
-        # fgetxattr(2) rejects a descriptor that is O_PATH.
-        return os.getxattr(f"/proc/self/fd/{descriptor}", _ATTRIBUTE)
-    except OSError as error:
-        if error.errno in (errno.ENODATA, errno.EOPNOTSUPP):
-            return None
-        raise
+    return _attribute(descriptor, _ATTRIBUTE) or None
 
 
 def read_default_acl(descriptor: int) -> bytes | None:
@@ -84,13 +68,16 @@ def read_default_acl(descriptor: int) -> bytes | None:
 
     None if the file system does not support lists. Raises OSError if it cannot be read.
     """
+    return _attribute(descriptor, _DEFAULT_ATTRIBUTE)
+
+
+def _attribute(descriptor: int, name: str) -> bytes | None:
     try:
-        return os.getxattr(f"/proc/self/fd/{descriptor}", _DEFAULT_ATTRIBUTE)
+        # fgetxattr(2) rejects a descriptor that is O_PATH.
+        return os.getxattr(f"/proc/self/fd/{descriptor}", name)
     except OSError as error:
-        if error.errno == errno.ENODATA:
-            return b""
-        if error.errno == errno.EOPNOTSUPP:
-            return None
+        if error.errno in (errno.ENODATA, errno.EOPNOTSUPP):
+            return b"" if error.errno == errno.ENODATA else None
         raise
 
 
@@ -108,19 +95,20 @@ def set_default_acl(descriptor: int, data: bytes) -> None:
 
 def write_problem(data: bytes, *, owning_group: int, users: Collection[int], groups: Collection[int]) -> str:
     """Return who can write by this list, except the owner, `users` and `groups`; empty if no other party can."""
-    entries = _entries(data)
-    if entries is None:
+    parties = granted(data)
+    if parties is None:
         return _UNKNOWN
-    mask = next((entry.permissions for entry in entries if entry.tag == _MASK), _ALL)
-    for entry in entries:
-        if entry.tag == _OTHER and entry.permissions & _WRITE:
-            return "others can write to it"
-        if not entry.permissions & mask & _WRITE:
+    for kind, number, permissions in parties:
+        if not permissions & _WRITE:
             continue
-        if entry.tag == _USER and entry.number not in users:
-            return f"user {entry.number} can write to it by its access control list"
-        group = owning_group if entry.tag == _GROUP_OBJECT else entry.number
-        if entry.tag in (_GROUP_OBJECT, _GROUP) and group not in groups:
+        if kind == _KINDS[_OTHER]:
+            return "others can write to it"
+        if kind == _KINDS[_USER]:
+            if number not in users:
+                return f"user {number} can write to it by its access control list"
+            continue
+        group = owning_group if kind == _KINDS[_GROUP_OBJECT] else number
+        if group not in groups:
             return f"group {group} can write to it by its access control list"
     return ""
 
@@ -128,26 +116,21 @@ def write_problem(data: bytes, *, owning_group: int, users: Collection[int], gro
 def granted(data: bytes) -> tuple[tuple[str, int, int], ...] | None:
     """Return who has which permissions (rwx) by this list, except the owner; None if its format is unknown.
 
-    Each entry is a kind ("user", "group", "owning group" or "others"), the user or group, and the permissions.
+    Each entry is a kind ("user", "group", "owning group" or "others"), the user or group, and the permissions. The
+    format is that of the kernel (Linux, include/uapi/linux/posix_acl_xattr.h): tag, permissions and number.
     """
-    entries = _entries(data)
-    if entries is None:
-        return None
-    mask = next((entry.permissions for entry in entries if entry.tag == _MASK), _ALL)
-    return tuple(
-        (kind, number, permissions if tag == _OTHER else permissions & mask)
-        for tag, permissions, number in entries
-        for kind in filter(None, (_KINDS.get(tag),))
-    )
-
-
-def _entries(data: bytes) -> tuple[_Entry, ...] | None:
-    """Return the entries of a list; None if its format is unknown (Linux, include/uapi/linux/posix_acl_xattr.h)."""
     size = len(data) - _HEADER.size
     if size < 0 or size % _ENTRY.size or _HEADER.unpack_from(data) != (_VERSION,):
         return None
-    entries = tuple(_Entry(*fields) for fields in _ENTRY.iter_unpack(data[_HEADER.size :]))
-    return entries if all(entry.tag in _TAGS and entry.permissions <= _ALL for entry in entries) else None
+    entries = tuple(_ENTRY.iter_unpack(data[_HEADER.size :]))
+    if any(tag not in _TAGS or permissions > _ALL for tag, permissions, _ in entries):
+        return None
+    mask = next((permissions for tag, permissions, _ in entries if tag == _MASK), _ALL)
+    return tuple(
+        (_KINDS[tag], number, permissions if tag == _OTHER else permissions & mask)
+        for tag, permissions, number in entries
+        if tag in _KINDS
+    )
 
 
 def permitted(directory: int, name: str, path: str, owner: Callable[[os.stat_result], Owner]) -> PathAccess:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -91,12 +91,8 @@ class DirectoryTree(Root):
     def names(self, path: PurePosixPath) -> tuple[str, ...]:
         """Return the sorted names in a directory; empty if there is none. Raises HostError if it cannot be listed."""
         try:
-            with self._resolved(path, "enter") as node:
-                descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=node.directory)
-                try:
-                    return tuple(sorted(os.listdir(descriptor)))
-                finally:
-                    os.close(descriptor)
+            with self._resolved(path, "enter") as node, listable(node.directory) as descriptor:
+                return tuple(sorted(os.listdir(descriptor)))
         except (MissingParent, NotADirectory):
             return ()
         except OSError as error:
@@ -111,8 +107,7 @@ class DirectoryTree(Root):
             return None
 
     def _listed(self, path: PurePosixPath, node: OpenedName) -> Iterator[DirectoryEntry | Unreadable]:
-        descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=node.directory)
-        try:
+        with listable(node.directory) as descriptor:
             for name in sorted(os.listdir(descriptor)):
                 try:
                     found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
@@ -122,8 +117,6 @@ class DirectoryTree(Root):
                     yield Unreadable(id=str(path / name), reason=reason_of(error), access_denied=is_denied(error))
                 else:
                     yield self._entry(name, found)
-        finally:
-            os.close(descriptor)
 
     def _entry(self, name: str, found: os.stat_result) -> DirectoryEntry:
         return DirectoryEntry(
@@ -137,18 +130,24 @@ class DirectoryTree(Root):
         )
 
 
-def _scanned(directory: int) -> Iterator[tuple[str, str | os.stat_result]]:
-    """Yield each name in an open directory, with the target of a symlink, or with the result of stat(2)."""
+@contextmanager
+def listable(directory: int) -> Iterator[int]:
+    """Open a directory again, to list it: its own descriptor is O_PATH."""
     descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
     try:
-        with os.scandir(descriptor) as entries:
-            for entry in entries:
-                with suppress(FileNotFoundError):  # removed in the meantime
-                    is_link = entry.is_symlink()
-                    found = os.readlink(entry.name, dir_fd=descriptor) if is_link else entry.stat(follow_symlinks=False)
-                    yield entry.name, found
+        yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _scanned(directory: int) -> Iterator[tuple[str, str | os.stat_result]]:
+    """Yield each name in an open directory, with the target of a symlink, or with the result of stat(2)."""
+    with listable(directory) as descriptor, os.scandir(descriptor) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):  # removed in the meantime
+                is_link = entry.is_symlink()
+                found = os.readlink(entry.name, dir_fd=descriptor) if is_link else entry.stat(follow_symlinks=False)
+                yield entry.name, found
 
 
 def _leads_out(target: str, directory: PurePosixPath, top: PurePosixPath) -> bool:

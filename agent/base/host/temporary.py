@@ -11,6 +11,7 @@ import re
 import stat
 from contextlib import suppress
 
+from agent.base.host.directories import listable
 from agent.base.host.paths import open_regular
 
 SUFFIX = ".k3s-harden"
@@ -56,14 +57,11 @@ def remove_left_overs(directory: int, name: str | None = None) -> bool:
 
     Returns whether there was one. Raises OSError if one cannot be removed.
     """
-    listed = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
-    try:
+    with listable(directory) as listed:
         left = [entry for entry in os.listdir(listed) if is_temporary(entry, name) and _is_left_over(listed, entry)]
         for entry in left:
             with suppress(FileNotFoundError):
                 os.unlink(entry, dir_fd=listed)
-    finally:
-        os.close(listed)
     return bool(left)
 
 

@@ -111,10 +111,7 @@ def read_documents(
 
     text = _decoded(data, path, max_bytes)
     simple = simple_documents(text) if 2 * text.count("\n") < max_nodes else None
-    if simple is not None:
-        return simple
-    _refuse_unprintable(text, path)
-    return tuple(_documents(_events(text), text, path, max_nodes))
+    return tuple(_documents(text, path, max_nodes)) if simple is None else simple
 
 
 @lru_cache(maxsize=4)
@@ -128,22 +125,8 @@ def read_first_document(data: bytes, path: PurePosixPath) -> Node | None:
 
     text = _decoded(data, path, MAX_BYTES)
     simple = simple_documents(text)
-    if simple is not None:
-        return simple[0].node if simple else None
-    _refuse_unprintable(text, path)
-    events = _events(text)
-    document = next(_documents(events, text, path, MAX_NODES), None)
-    if document is None:
-        return None
-    import yaml
-
-    try:
-        next(events, None)  # the end of the document
-    except yaml.YAMLError as error:
-        from agent.base.yaml_reader.mistakes import syntax_error
-
-        raise syntax_error(error, text, path) from None
-    return document.node
+    first = next(_documents(text, path, MAX_NODES) if simple is None else iter(simple), None)
+    return first and first.node
 
 
 def shown(text: str, longest: int = _LONGEST_SHOWN) -> str:
@@ -293,31 +276,24 @@ def _decoded(data: bytes, path: PurePosixPath, max_bytes: int) -> str:
         raise InputError(Location(path, line), "the file is not UTF-8 text", "save the file as UTF-8") from None
 
 
-def _refuse_unprintable(text: str, path: PurePosixPath) -> None:
+def _documents(text: str, path: PurePosixPath, max_nodes: int) -> Iterator[Document]:
     unprintable = re.search(_NOT_PRINTABLE, text)
     if unprintable:
         line = text.count("\n", 0, unprintable.start()) + 1
         code = f"U+{ord(unprintable[0]):04X}"
         problem = f"the file contains the character {code}, which YAML does not allow"
         raise InputError(Location(path, line), problem, "remove the character")
+    import yaml
 
-
-def _events(text: str) -> Iterator[Event]:
     # Not yaml.compose: it rejects a repeated anchor, which go-yaml accepts, and has no limit on depth.
-    import yaml
-
     events: Iterator[Event] = yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    return events
-
-
-def _documents(events: Iterator[Event], text: str, path: PurePosixPath, max_nodes: int) -> Iterator[Document]:
-    import yaml
-
     builder = _Builder(events, path, max_nodes)
     try:
         for event in events:
             if isinstance(event, yaml.DocumentStartEvent):
-                yield builder.document(_line(event))
+                document = builder.document(_line(event))
+                next(events)  # the end of the document
+                yield document
     except yaml.YAMLError as error:
         from agent.base.yaml_reader.mistakes import syntax_error
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from agent.base import yaml_reader
 from agent.base.errors import InputError
-from agent.base.yaml_reader import KeyValue, Scalar, YamlMapping, YamlSequence, duplicates, read_documents, shown
+from agent.base.yaml_reader import KeyValue, Scalar, YamlMapping, YamlSequence, duplicates, plain, read_documents, shown
 from agent.base.yaml_reader.plain_scalars import resolve
 from agent.base.yaml_reader.simple_files import simple_documents
 
@@ -33,15 +33,6 @@ def refused(data: bytes | str, **bounds: int) -> InputError:
     with pytest.raises(InputError) as caught:
         read_documents(data.encode() if isinstance(data, str) else data, PATH, **bounds)
     return caught.value
-
-
-def plain(node: Node) -> object:
-    """Return plain Python values, as json.loads does."""
-    if isinstance(node, Scalar):
-        return node.value
-    if isinstance(node, YamlSequence):
-        return [plain(item) for item in node.items]
-    return {entry.key: plain(entry.node) for entry in node.entries}
 
 
 def test_tree_keeps_lines_order_and_text() -> None:
@@ -230,9 +221,11 @@ def test_duplicate_keys_are_kept_and_can_be_listed() -> None:
     assert [(first.line, again.line) for first, again in duplicates(node)] == [(1, 3), (1, 4)]
 
 
-def parsed(data: str, loader: object) -> object:
-    events = yaml.parse(data, Loader=loader)  # type: ignore[arg-type]
-    return tuple(yaml_reader._documents(events, data, PATH, yaml_reader.MAX_NODES))
+@pytest.fixture(params=["Python", "libyaml"])
+def each_parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use one of the parsers of PyYAML: without libyaml, it has only the slower one."""
+    if request.param == "Python":
+        monkeypatch.delattr(yaml, "CSafeLoader")
 
 
 @pytest.mark.parametrize(
@@ -259,28 +252,28 @@ def parsed(data: str, loader: object) -> object:
         ("{a: b} c\n", 1, "the text or its indentation does not fit the lines above", "correct the text or its"),
     ],
 )
-@pytest.mark.parametrize("loader", [yaml.SafeLoader, yaml.CSafeLoader])
-def test_a_usual_mistake_has_its_line_and_its_fix(data: str, line: int, problem: str, fix: str, loader: object) -> None:
+@pytest.mark.usefixtures("each_parser")
+def test_a_usual_mistake_has_its_line_and_its_fix(data: str, line: int, problem: str, fix: str) -> None:
     """The parsers of PyYAML have different words for the same mistake. A quote or bracket is closed where it begins."""
-    with pytest.raises(InputError) as caught:
-        parsed(data, loader)
-    error = caught.value
+    error = refused(data)
     assert (error.location.path, error.location.line) == (PATH, line)
     assert error.problem.startswith(f"the file is not YAML: {problem}")
     assert error.hint.startswith(fix)
 
 
 @pytest.mark.parametrize("data", ["a: [1, {b: c}]\n---\n- 'x'\n", nested_anchors(30, 10), "[" * 100_000, "a: [1\n"])
-def test_both_loaders_of_pyyaml_give_the_same_result(data: str) -> None:
+def test_both_loaders_of_pyyaml_give_the_same_result(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without libyaml, PyYAML has only the slower loader."""
 
-    def outcome(loader: object) -> object:
+    def outcome() -> object:
         try:
-            return parsed(data, loader)
+            return read_documents(data.encode(), PATH)
         except InputError as error:
             return str(error.location)
 
-    assert outcome(yaml.SafeLoader) == outcome(yaml.CSafeLoader)
+    with_libyaml = outcome()
+    monkeypatch.delattr(yaml, "CSafeLoader")
+    assert outcome() == with_libyaml
 
 
 def test_text_in_a_message_has_no_control_characters() -> None:
@@ -322,5 +315,4 @@ BLOCKS = st.one_of(
 def test_the_simple_reader_agrees_with_pyyaml(text: str) -> None:
     simple = simple_documents(text)
     if simple is not None:
-        read_by_pyyaml = yaml_reader._documents(yaml_reader._events(text), text, PurePosixPath("/etc/site.yaml"), 100)
-        assert repr(simple) == repr(tuple(read_by_pyyaml))
+        assert repr(simple) == repr(tuple(yaml_reader._documents(text, PATH, 100)))
