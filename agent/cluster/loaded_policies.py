@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.errors import HardenError
 from agent.base.host.https import Limits
-from agent.base.host.memory_limit import limited_memory
+from agent.base.host.memory import limited_memory
 from agent.cluster.connection import connect_as_admin
 from agent.cluster.reader import MEMORY, StatusError
 

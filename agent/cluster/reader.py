@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from agent.base.errors import HardenError, HostError, LimitError
 from agent.base.host.https import Limits
-from agent.base.host.memory_limit import limited_memory
+from agent.base.host.memory import limited_memory
 from agent.cluster.connection import connect_as_admin, rejection
 from agent.cluster.kubernetes import admission, parsing, queries
 from agent.cluster.kubernetes.network_policies import parse_policy

@@ -14,11 +14,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.base.errors import HostError, NotEmptyError, ReadOnlyEnvironmentError, RootRequiredError
-from agent.base.host.connection_tracking import no_connections
 from agent.base.host.directories import DirectoryEntry
-from agent.base.host.probe import no_processes
 from agent.base.host.process import LARGEST_OUTPUT, SEARCH_PATH, run_nothing
-from agent.base.host.sockets import no_listeners
 from agent.base.host.tree import Tree
 from agent.base.model import (
     Absent,
@@ -74,9 +71,9 @@ class Host(Value):
     gid: int
     """The group that is shown as 0 below `root`."""
     sleep: Callable[[float], None] = time.sleep
-    listeners: Callable[[], tuple[Listener, ...]] = no_listeners
+    listeners: Callable[[], tuple[Listener, ...]] = lambda: ()
     """The TCP sockets that accept connections."""
-    connections: Callable[[], tuple[TrackedConnection, ...] | None] = no_connections
+    connections: Callable[[], tuple[TrackedConnection, ...] | None] = lambda: None
     """The connections that the kernel tracks; None if they are not known."""
     is_live: bool = False
     """Whether this is the machine that runs this program, so that its kernel and its processes can be read."""
@@ -119,7 +116,7 @@ class Host(Value):
             there = Tree("/", uid, gid).stat(PurePosixPath(root))
             found = f"it is a {there.kind}, not a directory" if isinstance(there, DirectoryEntry) else _NONE
             raise HostError(f"cannot open {root}: {found}")
-        return cls(root=root, run=run_nothing, probe=no_processes, now=time.time, uid=uid, gid=gid, opened=opened)
+        return cls(root=root, run=run_nothing, probe=lambda: (), now=time.time, uid=uid, gid=gid, opened=opened)
 
     @classmethod
     def mounted_node(cls, root: str, node: str) -> Host:

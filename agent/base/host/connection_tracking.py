@@ -9,7 +9,6 @@ import struct
 from typing import TYPE_CHECKING
 
 from agent.base.linux.connections import TrackedConnection
-from agent.base.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,11 +35,6 @@ _MOST = 200_000
 """Connections."""
 _TIMEOUT = 5.0
 _ATTEMPTS = 3
-
-
-def no_connections() -> tuple[TrackedConnection, ...] | None:
-    """Return None: the connections of a host tree are not known."""
-    return None
 
 
 def tracked_connections() -> tuple[TrackedConnection, ...] | None:
@@ -86,27 +80,22 @@ def _of_kernel() -> Iterator[TrackedConnection]:
                     raise OSError("the kernel refused or interrupted the dump")
                 # A message starts with the four bytes of nfgenmsg.
                 found = dict(_attributes(part[_HEADER.size + 4 : size]))
-                opened, answered = _end(found[_ORIGINAL]), _end(found[_REPLY])
-                if answered.port:
-                    yield TrackedConnection(answered.protocol, opened.address, answered.address, answered.port)
+                _, client, _ = _source(found[_ORIGINAL])
+                protocol, target, port = _source(found[_REPLY])  # the target after NAT
+                if port:
+                    yield TrackedConnection(protocol, client, target, port)
                 part = part[max(size + 3 & ~3, _HEADER.size) :]
 
 
-class _End(Value):
-    protocol: str
-    address: str
-    port: int
-
-
-def _end(data: bytes) -> _End:
-    """Return the source of a tuple. The source of the reply is the target after NAT."""
+def _source(data: bytes) -> tuple[str, str, int]:
+    """Return protocol, address and port of the source of a tuple."""
     from ipaddress import ip_address
 
     addresses, ports = (dict(_attributes(dict(_attributes(data))[kind])) for kind in (_ADDRESSES, _PORTS))
     address = next(value for kind, value in addresses.items() if kind in _SOURCE)
     number = ports[_NUMBER][0]
     port = int.from_bytes(ports.get(_SOURCE_PORT, b""), "big")
-    return _End(_PROTOCOLS.get(number, str(number)), str(ip_address(address)), port)
+    return (_PROTOCOLS.get(number, str(number)), str(ip_address(address)), port)
 
 
 def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:

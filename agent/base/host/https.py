@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.base.errors import HostError, LimitError
-from agent.base.host.memory_file import memory_file
+from agent.base.host.memory import memory_file
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -93,11 +93,6 @@ def _is_of_this_host(place: str) -> bool:
     return int(effective) in (0, os.geteuid()) and len(fields.get("NSpid:", ())) <= 1
 
 
-def no_processes() -> tuple[K3sProcess, ...]:
-    """Return no processes: nothing runs in a --root tree."""
-    return ()
-
-
 def _booted() -> float:
     """Return the time of the boot. btime in /proc/stat has whole seconds only, so K3s could appear too old."""
     return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -50,11 +50,6 @@ class SocketOwner(Value):
     """The last part of the name of each of its control groups, such as `nginx.service`."""
 
 
-def no_listeners() -> tuple[Listener, ...]:
-    """Return no sockets: a host tree has none."""
-    return ()
-
-
 def tcp_listeners() -> tuple[Listener, ...]:
     """Return the listening sockets of this network namespace; none if the kernel refuses the question."""
     try:

@@ -10,7 +10,6 @@ import pytest
 
 from agent.base.errors import HostError, ReadOnlyEnvironmentError
 from agent.base.host import Host
-from agent.base.host.probe import no_processes
 from agent.base.model import Absent, Directory, File, FileMode, FilePermissions, Sysctl
 from agent.base.report import Item, ItemStatus
 from agent.harden.changes.execute import carry_out, execute
@@ -78,7 +77,7 @@ def failing_host(
     return FailingHost(
         root=host.root,
         run=Programs(),
-        probe=no_processes,
+        probe=lambda: (),
         now=host.now,
         uid=host.uid,
         gid=host.gid,

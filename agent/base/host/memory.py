@@ -1,7 +1,8 @@
-"""A limit of the memory that this process takes from now on."""
+"""Memory of this process: a limit of what it takes, and files in memory for what reads only files."""
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -22,3 +23,15 @@ def limited_memory(more: int) -> Iterator[None]:
         yield
     finally:
         setrlimit(RLIMIT_DATA, (soft, hard))
+
+
+@contextmanager
+def memory_file(content: bytes) -> Iterator[str]:
+    """Make a file that this process and its children can read at the path, until the end."""
+    descriptor = os.memfd_create("k3s-harden", os.MFD_CLOEXEC)
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(content)
+        yield f"/proc/{os.getpid()}/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
