@@ -1,4 +1,4 @@
-"""Files with content at which a component exits, in rare valid and invalid forms."""
+"""Files with content at which a component exits, each with a similar valid one, and in rare forms."""
 
 from __future__ import annotations
 
@@ -32,13 +32,31 @@ SCHEDULER = (
     "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n"
     "clientConnection: {kubeconfig: /etc/own.kubeconfig}\n"
 )
-
+KUBE_PROXY = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
+CONNECTION = "clientConnection: {kubeconfig: /etc/own.kubeconfig"
+KUBECONFIG = """\
+clusters: [{name: a, cluster: {server: 'https://127.0.0.1'}}]
+contexts: [{name: b, context: {cluster: a}}]
+current-context: b
+"""
+CREDENTIALS = """\
+apiVersion: kubelet.config.k8s.io/v1
+kind: CredentialProviderConfig
+providers:
+- name: own
+  matchImages: ['*.example.com']
+  defaultCacheDuration: 12h
+  apiVersion: credentialprovider.kubelet.k8s.io/v1
+"""
 
 ARGUMENTS = {
     "EncryptionConfiguration": (Component.API_SERVER, "encryption-provider-config"),
     "KubeSchedulerConfiguration": (Component.SCHEDULER, "config"),
     "AdmissionConfiguration": (Component.API_SERVER, "admission-control-config-file"),
     "AuthenticationConfiguration": (Component.API_SERVER, "authentication-config"),
+    "KubeProxyConfiguration": (Component.KUBE_PROXY, "config"),
+    "CredentialProviderConfig": (Component.KUBELET, "image-credential-provider-config"),
+    "Config": (Component.API_SERVER, "audit-webhook-config-file"),
 }
 
 
@@ -98,9 +116,26 @@ def test_a_file_that_starts_with_a_brace_is_json(text: str) -> None:
         assert [error for error in rejected(kind_of(text), wrong) if "is not JSON" in error.problem]
 
 
-@pytest.mark.parametrize(
-    ("stops", "near"),
-    [
+KMS = "{apiVersion: v2, name: a, endpoint: 'unix:///run/kms'}"
+KEY = "{aescbc: {keys: [{name: a, secret: UlJSUlJSUlJSUlJSUlJSUg==}]}}"
+JWT = "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt:\n- "
+
+
+def pairs(kind: str, text: str, *rows: tuple[str, str]) -> list[tuple[str, str, str]]:
+    """Return the kind, and a text with each of two parts in place of EXTRA: one that stops a component, and another."""
+    return [(kind, text.replace("EXTRA", stops), text.replace("EXTRA", near)) for stops, near in rows]
+
+
+def edits(kind: str, text: str, *rows: tuple[str, str]) -> list[tuple[str, str, str]]:
+    """Return the kind, and a text with and without each edit."""
+    return [(kind, text.replace(old, new), text) for old, new in rows]
+
+
+PAIRS = [
+    # 1.35.4 to 1.37.2
+    *pairs(
+        "KubeletConfiguration",
+        f"{KUBELET}EXTRA\n",
         ("maxPods: '5'", "maxPods: 5.0"),
         ("maxPods: 5.5", "maxPods: 1e2"),
         ("maxPods: 1e21", "maxPods: 0x6e"),
@@ -116,12 +151,155 @@ def test_a_file_that_starts_with_a_brace_is_json(text: str) -> None:
         ("staticPodURLHeader: [b]", "staticPodURLHeader: {a: null}"),
         ("shutdownGracePeriodByPodPriority: [{priority: x}]", "shutdownGracePeriodByPodPriority: [{priority: 1}]"),
         ("failSwapOn: 'no'", "failSwapOn: no"),
-    ],
-)
-def test_a_field_that_stops_the_kubelet_is_predicted_and_a_similar_one_is_not(stops: str, near: str) -> None:
-    """Each pair was tried with a kubelet of 1.35.4 to 1.37.2."""
-    assert kubelet_problems(f"{KUBELET}{stops}\n")
-    assert kubelet_problems(f"{KUBELET}{near}\n") == []
+    ),
+    # KMS version 1 needs a feature gate, and Go ignores line breaks in base64: 1.36.3.
+    *pairs(
+        "EncryptionConfiguration",
+        ENCRYPTION.replace("{identity: {}}", "EXTRA"),
+        (f"{{kms: {KMS.replace('apiVersion: v2, ', '')}}}", f"{{kms: {KMS}}}"),
+        (f"{{kms: {KMS[:-1]}, timeout: 0s}}}}", f"{{kms: {KMS[:-1]}, timeout: 3s}}}}"),
+        (KEY.replace("Ug==", "Ug"), KEY.replace("UlJSUlJSUlJSUlJSUlJSUg==", '"UlJSUlJSUlJS\\nUlJSUlJSUg=="')),
+    ),
+    # A claim needs a prefix and excludes an expression, and fields are decoded strictly: 1.36.3 and 1.37.2.
+    *pairs(
+        "AuthenticationConfiguration",
+        JWT + "issuer: {url: 'https://a', audiences: [x]}\n  claimMappings: {EXTRA}",
+        ("username: {claim: sub}", "username: {claim: sub, prefix: ''}"),
+        ("username: {claim: sub, prefix: '', expression: a}", "username: {expression: claims.sub}"),
+        (
+            "username: {claim: a, prefix: ''}, groups: {claim: b}",
+            "username: {claim: a, prefix: ''}, groups: {}",
+        ),
+    ),
+    *pairs(
+        "AuthenticationConfiguration",
+        JWT
+        + "issuer: {url: 'https://a', audiences: [x], EXTRA}\n  claimMappings: {username: {claim: sub, prefix: ''}}",
+        ("clientID: a", "discoveryURL: 'https://b'"),
+        ("egressSelectorType: [cluster]", "egressSelectorType: cluster"),
+    ),
+    # kube-proxy ignores unknown and repeated fields, and those of other modes: 1.37.2, as all below.
+    *pairs(
+        "KubeProxyConfiguration",
+        f"{KUBE_PROXY}{CONNECTION}}}\nEXTRA\n",
+        ("mode: IPTables", "mode: iptables"),
+        ("mode: [iptables]", "mode: ''"),
+        ("bindAddress: localhost", "bindAddress: '::'"),
+        ("metricsBindAddress: foo", "metricsBindAddress: 0.0.0.0"),
+        (f"metricsBindAddress: '0.0.0.0:{'9' * 5000}'", "metricsBindAddress: ''"),
+        ("metricsBindAddress: 0.0.0.0:99999", "metricsBindAddress: 0.0.0.0:10249"),
+        ("healthzBindAddress: foo", "healthzBindAddress: '[::1]:10256'"),
+        ("clusterCIDR: 10.42.0.0", "clusterCIDR: 10.42.0.0/16"),
+        ("clusterCIDR: '10.42.0.0/16,10.43.0.0/16'", "clusterCIDR: '10.42.0.0/16,fd00::/56'"),
+        ("iptables: {syncPeriod: -5s}", "iptables: {syncPeriod: 0s}"),
+        ("iptables: {syncPeriod: 10s, minSyncPeriod: 20s}", "iptables: {syncPeriod: 20s, minSyncPeriod: 10s}"),
+        ("iptables: {syncPeriod: 30}", "iptables: {syncPeriod: 30s, foo: bar}"),
+        ("iptables: {masqueradeBit: 32}", "nftables: {masqueradeBit: 32}"),
+        ("mode: nftables\nnftables: {masqueradeBit: 32}", "mode: nftables\nnftables: {masqueradeBit: 31}"),
+        ("mode: ipvs\nipvs: {excludeCIDRs: [foo]}", "ipvs: {excludeCIDRs: [foo], tcpTimeout: -1s}"),
+        ("mode: ipvs\nipvs: {tcpTimeout: -1s}", "mode: ipvs\nipvs: {tcpTimeout: 1s}"),
+        ("mode: ipvs\nipvs: {excludeCIDRs: [null]}", "mode: ipvs\nipvs: {excludeCIDRs: null}"),
+        ("nodePortAddresses: ['null']", "nodePortAddresses: null"),
+        ("conntrack: {maxPerCore: -1}", "conntrack: {maxPerCore: 0}"),
+        ("conntrack: {udpTimeout: -1s}", "conntrack: {udpTimeout: 0s}"),
+        ("conntrack: {tcpCloseWaitTimeout: 3600}", "conntrack: {tcpCloseWaitTimeout: 1h}"),
+        ("logging: {verbosity: -1}", "logging: {verbosity: 4}"),
+        ("configSyncPeriod: -1m", "configSyncPeriod: 0s"),
+        ("detectLocalMode: Foo", "detectLocalMode: NodeCIDR"),
+        ("detectLocalMode: BridgeInterface", "detectLocalMode: BridgeInterface\ndetectLocal: {bridgeInterface: cni0}"),
+        ("featureGates: {Foo: true}", "featureGates: {WatchListClient: false}"),
+        ("featureGates: {WatchListClient: 'true'}", "featureGates: {}"),
+        ("logging: {format: xml}", "logging: {format: json, foo: bar}"),
+        ("nodePortAddresses: [10.0.0.1]", "nodePortAddresses: [10.0.0.0/8, primary]"),
+        ("oomScoreAdj: 2000", "oomScoreAdj: -999\noomScoreAdj: -998"),
+        ("enableProfiling: 'true'", "enableProfilings: 'true'"),
+    ),
+    *pairs(
+        "KubeProxyConfiguration",
+        f"{KUBE_PROXY}EXTRA\n",
+        ("clientConnection: {burst: 0}", f"{CONNECTION}, burst: 0}}"),
+        (f"{CONNECTION}, burst: -1}}", f"{CONNECTION}}}"),
+        (f"{CONNECTION}, qps: '5'}}", f"{CONNECTION}, qps: 5.5}}"),
+        ("", f"{CONNECTION}}}"),
+    ),
+    *pairs(
+        "KubeSchedulerConfiguration",
+        f"{SCHEDULER}EXTRA\n",
+        (
+            "profiles: [{schedulerName: a}, {schedulerName: a}]",
+            "profiles: [{schedulerName: a}, {schedulerName: b}]",
+        ),
+        ("podInitialBackoffSeconds: 0", "podInitialBackoffSeconds: 10\npodMaxBackoffSeconds: 10"),
+        ("podInitialBackoffSeconds: 11\npodMaxBackoffSeconds: 10", "podInitialBackoffSeconds: 10"),
+        ("parallelism: 0", "parallelism: 1"),
+        ("parallelism: x", "parallelism: 5.0"),
+        ("leaderElection: {leaseDuration: 15}", "leaderElection: {leaseDuration: 15s}"),
+        ("foo: bar", ""),
+        ("percentageOfNodesToScore: -1", "percentageOfNodesToScore: 100"),
+    ),
+    *pairs(
+        "KubeSchedulerConfiguration",
+        f"{SCHEDULER}profiles:\n- schedulerName: a\n  EXTRA\n",
+        ("percentageOfNodesToScore: 101", "percentageOfNodesToScore: 0"),
+        ("plugins: {scores: {}}", "plugins: {score: {}}"),
+        ("pluginConfig: [{name: A}, {name: A}]", "pluginConfig: [{name: A}, {name: B}]"),
+    ),
+    *edits(
+        "KubeSchedulerConfiguration",
+        SCHEDULER.replace("{kubeconfig", "{burst: 0, kubeconfig"),
+        ("burst: 0", "burst: -1"),
+        ("/v1", "/v1beta3"),
+        ("clientConnection", "connection"),
+    ),
+    *pairs("KubeSchedulerConfiguration", "EXTRA", ("", SCHEDULER)),
+    *edits(
+        "Config",
+        KUBECONFIG,
+        ("current-context: b", "current-context: c"),
+        ("current-context: b\n", ""),
+        ("cluster: a}", "cluster: c}"),
+        ("server:", "servers:"),
+        (KUBECONFIG, ""),
+        (KUBECONFIG, "garbage"),
+    ),
+    *pairs("Config", f"EXTRA\n{KUBECONFIG}", ("kind: Foo", "kind: Config\napiVersion: v1\nfoo: bar")),
+    # The kubelet reads the file before it starts.
+    *edits(
+        "CredentialProviderConfig",
+        CREDENTIALS,
+        ("kind: CredentialProviderConfig\n", ""),
+        ("name: own", "name: a/b"),
+        ("['*.example.com']", "[]"),
+        ("12h", "-1h"),
+        ("defaultCacheDuration", "cacheDuration"),
+        ("credentialprovider.kubelet.k8s.io/v1", "v1"),
+        ("providers:", "provider:"),
+        (CREDENTIALS, CREDENTIALS + CREDENTIALS.partition("providers:\n")[2]),
+    ),
+]
+"""The kind of a file, content at which the component was seen to exit, and similar content that it accepts."""
+
+
+@pytest.mark.parametrize(("kind", "stops", "near"), PAIRS)
+def test_a_file_that_stops_a_component_is_predicted_and_a_similar_one_is_not(kind: str, stops: str, near: str) -> None:
+    assert stops != near
+    assert rejected(kind, stops)
+    assert rejected(kind, near) == []
+
+
+def test_the_files_of_other_arguments_are_not_checked() -> None:
+    assert list(rejected_content(Component.API_SERVER, "kubelet-client-key", b"text", PATH, FileContext())) == []
+
+
+def test_the_file_of_kube_proxy_depends_on_the_version_and_on_master() -> None:
+    """Feature gates are checked if the version is described. With a file, kube-proxy ignores kubeconfig, not master."""
+    gates = f"{KUBE_PROXY}{CONNECTION}}}\nfeatureGates: {{Foo: true}}\n"
+    assert rejected("KubeProxyConfiguration", gates, FileContext(minor=0)) == []
+    assert rejected("KubeProxyConfiguration", KUBE_PROXY)
+    context = FileContext(minor=37, arguments={"master": "https://a"})
+    assert rejected("KubeProxyConfiguration", KUBE_PROXY, context) == []
+    for text in ("", KUBE_PROXY.replace("v1alpha1", "v1"), KUBE_PROXY.replace("KubeProxyC", "KubeletC")):
+        assert rejected("KubeProxyConfiguration", text, context)
 
 
 def test_a_wrong_value_in_a_mapping_is_named() -> None:
@@ -134,26 +312,6 @@ def test_a_wrong_value_in_a_mapping_is_named() -> None:
 def test_the_file_of_config_is_decoded_like_a_drop_in(name: str, text: str) -> None:
     """K3s copies it to the drop-ins: names in any case are fields, and a repeated one is an error."""
     assert len(kubelet_problems(f"{KUBELET}{text}", name)) == 1
-
-
-KMS = "{apiVersion: v2, name: a, endpoint: 'unix:///run/kms'}"
-KEY = "{aescbc: {keys: [{name: a, secret: UlJSUlJSUlJSUlJSUlJSUg==}]}}"
-
-
-@pytest.mark.parametrize(
-    ("stops", "near"),
-    [
-        (f"{{kms: {KMS.replace('apiVersion: v2, ', '')}}}", f"{{kms: {KMS}}}"),
-        (f"{{kms: {KMS[:-1]}, timeout: 0s}}}}", f"{{kms: {KMS[:-1]}, timeout: 3s}}}}"),
-        (KEY.replace("Ug==", "Ug"), KEY.replace("UlJSUlJSUlJSUlJSUlJSUg==", '"UlJSUlJSUlJS\\nUlJSUlJSUg=="')),
-    ],
-)
-def test_an_encryption_provider_that_stops_the_api_server_is_predicted_and_a_similar_one_is_not(
-    stops: str, near: str
-) -> None:
-    """KMS version 1 needs a feature gate; Go ignores line breaks in base64. Tried with 1.36.3."""
-    assert rejected("EncryptionConfiguration", ENCRYPTION.replace("{identity: {}}", stops))
-    assert rejected("EncryptionConfiguration", ENCRYPTION.replace("{identity: {}}", near)) == []
 
 
 def test_the_old_kind_of_an_encryption_configuration_is_accepted() -> None:
@@ -169,33 +327,6 @@ def test_kms_version_1_is_accepted_with_its_feature_gate() -> None:
     """The gate is off by default since 1.29."""
     text = ENCRYPTION.replace("{identity: {}}", "{kms: {name: a, endpoint: 'unix:///run/kms'}}")
     assert rejected("EncryptionConfiguration", text, FileContext(minor=37, gates={"KMSv1"})) == []
-
-
-ISSUER = "issuer: {url: 'https://a', audiences: [x], EXTRA}\n  claimMappings: {username: {claim: sub, prefix: ''}}"
-CLAIMS = "issuer: {url: 'https://a', audiences: [x]}\n  claimMappings: {EXTRA}"
-
-
-@pytest.mark.parametrize(
-    ("place", "stops", "near"),
-    [
-        (CLAIMS, "username: {claim: sub}", "username: {claim: sub, prefix: ''}"),
-        (CLAIMS, "username: {claim: sub, prefix: '', expression: a}", "username: {expression: claims.sub}"),
-        (
-            CLAIMS,
-            "username: {claim: a, prefix: ''}, groups: {claim: b}",
-            "username: {claim: a, prefix: ''}, groups: {}",
-        ),
-        (ISSUER, "clientID: a", "discoveryURL: 'https://b'"),
-        (ISSUER, "egressSelectorType: [cluster]", "egressSelectorType: cluster"),
-    ],
-)
-def test_a_jwt_that_stops_the_api_server_is_predicted_and_a_similar_one_is_not(
-    place: str, stops: str, near: str
-) -> None:
-    """A claim needs a prefix and excludes an expression; fields are decoded strictly. Tried with 1.36.3 and 1.37.2."""
-    head = "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt:\n- "
-    for extra, expected in ((stops, True), (near, False)):
-        assert bool(rejected("AuthenticationConfiguration", head + place.replace("EXTRA", extra))) is expected
 
 
 POD_SECURITY = """\
