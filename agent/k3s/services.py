@@ -117,7 +117,13 @@ class K3sUnit(Value):
         K3s also takes `-c` and the word after it if `-c` is the value of another option. Such a word is not shown.
         """
         variable = self.environment.get(CONFIG_FILE_VARIABLE)
-        return (variable.text if variable else "") or self._argument("--config", "-c") or str(K3S_CONFIG_FILE)
+        given, texts = variable.text if variable else "", [word.text for word in self.arguments]
+        for position, (word, option) in enumerate(zip(texts, options_of(texts)), 1):
+            name, separator, value = word.partition("=")
+            if not given and name in ("--config", "-c"):
+                value = value if separator else "".join(texts[position : position + 1])
+                given = HIDDEN if option != "" else value or str(K3S_CONFIG_FILE)
+        return given or str(K3S_CONFIG_FILE)
 
     @property
     def config_path(self) -> PurePosixPath | None:
@@ -128,15 +134,6 @@ class K3sUnit(Value):
     def on_host(self, path: PurePosixPath) -> PurePosixPath | None:
         """Return the path on the host of a file that K3s sees at a path; None if the host does not have it."""
         return self.settings.files.on_host(path)
-
-    def _argument(self, *names: str) -> str:
-        texts = [word.text for word in self.arguments]
-        for position, (word, option) in enumerate(zip(texts, options_of(texts))):
-            name, separator, value = word.partition("=")
-            if name in names:
-                value = value if separator else next(iter(texts[position + 1 :]), "")
-                return value if option == "" else HIDDEN
-        return ""
 
 
 class OtherProgram(Value):

@@ -21,7 +21,6 @@ OLDEST_SYSTEMD = 243
 """The oldest release whose units can gate K3s. The packages declare it too."""
 
 _SYSTEMD, _MANAGER = "org.freedesktop.systemd1", "/org/freedesktop/systemd1"
-_BUS_TIMEOUT = 30.0
 _LARGEST_ANSWER = 1024 * 1024
 _LARGEST_LOG = 8 * 1024 * 1024
 
@@ -53,7 +52,8 @@ class Systemd(Value):
 
         The answer is cached, and asked for `again` on request.
         """
-        words = (_path(unit), "org.freedesktop.DBus.Properties", "GetAll", "s", "")
+        name = re.sub("[^A-Za-z0-9]", lambda found: f"_{ord(found[0]):02x}", unit)
+        words = (f"{_MANAGER}/unit/{name}", "org.freedesktop.DBus.Properties", "GetAll", "s", "")
         (answer,) = self._ask_bus("call", _SYSTEMD, *words, again=again)
         return {name: value["data"] for name, value in answer.items()}
 
@@ -117,7 +117,7 @@ class Systemd(Value):
         command = [self._tool("busctl"), "--json=short", *words]
         try:
             ask = self.host.run if again else self.host.ask_once
-            done = ask(command, timeout=_BUS_TIMEOUT, largest_output=_LARGEST_ANSWER)
+            done = ask(command, timeout=_TIMEOUT, largest_output=_LARGEST_ANSWER)
             return json.loads(done.stdout)["data"]
         except ValueError as error:
             raise HostError("cannot use systemd: busctl has no answer") from error
@@ -127,8 +127,3 @@ class Systemd(Value):
         if tool is None:
             raise HostError(f"cannot use systemd: there is no {name} that only root can change")
         return str(tool)
-
-
-def _path(unit: str) -> str:
-    """Return the D-Bus path of a unit."""
-    return f"{_MANAGER}/unit/" + re.sub("[^A-Za-z0-9]", lambda found: f"_{ord(found[0]):02x}", unit)

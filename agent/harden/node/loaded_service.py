@@ -18,7 +18,7 @@ from agent.k3s.service_files import assigned, parse_settings
 from agent.k3s.services import Command, FilesOfUnit, ServiceSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
     from agent.base.errors import HardenError
     from agent.base.host import Host
@@ -47,11 +47,18 @@ def loaded_settings(host: Host, path: PurePosixPath, unread: list[HardenError]) 
         systemd = Systemd(host)
         found = systemd.properties(path.name)
         settings, located = settings_of_commands(host, path, found, unread)
-        inherited = (*systemd.environment(), *_passed(host, found["PassEnvironment"]))
+        # What PassEnvironment= names, systemd got from the kernel or a container manager.
+        own = host.tree.read_text(_OF_SYSTEMD.path).split("\0") if found["PassEnvironment"] else []
+        passed = [text for text in own if text.partition("=")[0] in found["PassEnvironment"]]
         return replace(
             settings,
             environment=dict(
-                assigned((*(Word(text, _OF_SYSTEMD) for text in inherited), *located(found["Environment"])))
+                assigned(
+                    (
+                        *(Word(text, _OF_SYSTEMD) for text in (*systemd.environment(), *passed)),
+                        *located(found["Environment"]),
+                    )
+                )
             ),
             environment_files=tuple(PurePosixPath(file) for file, _ in found["EnvironmentFiles"]),
             unset=tuple(found["UnsetEnvironment"]),
@@ -96,12 +103,6 @@ def _changed_since_load(host: Host, unit: PurePosixPath) -> bool:
     files = [top / name for top in directories for name in host.tree.names(top)]
     found = map(host.tree.times, (unit, *directories, *files))
     return loaded is not None and any(times is not None and times.changed > loaded.written for times in found)
-
-
-def _passed(host: Host, names: Sequence[str]) -> list[str]:
-    """Return the variables of PassEnvironment=, which systemd got from the kernel or a container manager."""
-    texts = host.tree.read_text(_OF_SYSTEMD.path).split("\0") if names else []
-    return [text for text in texts if text.partition("=")[0] in names]
 
 
 def _mounts(host: Host, found: Mapping[str, Any]) -> dict[PurePosixPath, PurePosixPath | None]:
