@@ -20,9 +20,11 @@ from agent.k3s.services import (
     OF_ONE_PROCESS,
     OPENRC_DIRECTORY,
     Command,
+    FilesOfUnit,
     K3sUnit,
     OtherProgram,
     ServiceSettings,
+    hidden_directories,
     started_service,
 )
 
@@ -44,6 +46,10 @@ _NOT_IN_FILES = (
 )
 """Settings with which K3s gets variables or files that are not those of a tree."""
 
+_TRUE = ("1", "yes", "y", "true", "t", "on")
+"""Values of a boolean (systemd.syntax(7))."""
+_WITH_ESCAPES = ("ExecStart", "Environment", "EnvironmentFile", "UnsetEnvironment", "WorkingDirectory")
+
 # Compiled on first use: a host that is being prepared has no service yet.
 _VARIABLE = r"""(?sx)[ \t]* (?: (?:[#;].*)?(?<!\\)
     | (?![ \t]*[#;]) [^=]* | (?![ \t]*[#;]) (?P<name>[^=]*?)[ \t]*=[ \t]* (?:
@@ -55,7 +61,7 @@ _SHELL_VARIABLE = r"""(?ax)\s* (?: (?:\#.*)? | (?P<name>[A-Za-z_]\w*)= (?:
 _OPENRC_LINE = r"""(?sx) (?:\#.*)? | \w+\(\)\s*\{ | \} | set\ [-+]o\ allexport
     | (?P<key>command(?:_args)?)=["']?(?P<command>[^"$`<>;&|()]*?)(?:\s+>>\S+\s+2>&1)?["']?
     | if\ \[\ -f\ (?P<file>/[^\s$;]+)\ \];\ then\ (?:source|\.)\ (?P=file);\ fi
-    | (?!command|start_stop_daemon_args|supervise_daemon_args)[a-z_]+=[^`;&|()]*
+    | (?!command|start_stop_daemon_args|supervise_daemon_args|directory)(?!.*K3S_)[a-z_]+=[^`;&|()]*
     | \s+ (?!.*(?:\b(?:export|source|eval|command\w*|K3S_\w+)\b|[\s;]\.\s)) .*"""
 """A line of an OpenRC script as that of K3s' install.sh."""
 
@@ -113,32 +119,37 @@ def parse_settings(path: PurePosixPath, texts: Mapping[PurePosixPath, str]) -> S
     )
     environment = _specified((word for word in _words(texts, "Environment") if "=" in word.text), path)
     files = _specified((word._replace(text=word.text.lstrip("-")) for word in _words(texts, "EnvironmentFile")), path)
-    used = [*ServiceSettings(commands).words, *environment]
+    unset = _specified(_words(texts, "UnsetEnvironment"), path)
+    directory = _specified(_values(texts, "WorkingDirectory")[0][-1:], path)
     unknown = [
         f"{key}= at {Location(file, line)} is not followed"
         for file, text in texts.items()
         for line, key, value in assignments(text)
         if value and re.fullmatch(_NOT_IN_FILES, key)
     ]
-    unknown += [
-        f"{word.location} has an escape, a specifier or several commands"
-        for word in (*used, *files)
-        if word.text == ";" or "\\" in word.text or "\0" in word.text
-    ]
+    used = (*ServiceSettings(commands).words, *environment, *files, *unset, *directory)
+    unclear = [word for key in _WITH_ESCAPES for word in _values(texts, key)[0] if "\\" in word.text]
+    unclear += [word for word in used if word.text == ";" or "\0" in word.text]
+    unknown += [f"{word.location} has an escape, a specifier or several commands" for word in unclear]
     return ServiceSettings(
         commands,
         environment=dict(assigned(environment)),
         environment_files=tuple(PurePosixPath(word.text) for word in files if re.match("/[^\0]*$", word.text)),
-        unset=tuple(word.text for word in _words(texts, "UnsetEnvironment")),
+        unset=tuple(word.text for word in unset),
         before_start=tuple(before_start),
         resets=tuple(resets),
         unknown="".join(unknown[:1]),
     )
 
 
-def working_directory(texts: Mapping[PurePosixPath, str]) -> str:
-    """Return WorkingDirectory= of a unit and its drop-ins; empty without one."""
-    return "".join(word.text for word in [*_words(texts, "WorkingDirectory")][-1:])
+def files_of_unit(
+    texts: Mapping[PurePosixPath, str], real_path: Callable[[PurePosixPath], PurePosixPath]
+) -> FilesOfUnit:
+    """Return the files of the host as a unit and its drop-ins show them to K3s."""
+    last = {key: value.strip() for text in texts.values() for _, key, value in assignments(text)}
+    home, temporary = last.get("ProtectHome", "").lower(), last.get("PrivateTmp", "").lower()
+    hidden = hidden_directories("yes" if home in _TRUE else home, private_tmp=temporary in (*_TRUE, "disconnected"))
+    return FilesOfUnit(real_path, last.get("WorkingDirectory", ""), {real_path(place): None for place in hidden})
 
 
 def assigned(words_: Iterable[Word]) -> Iterator[tuple[str, Word]]:

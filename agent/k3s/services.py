@@ -56,6 +56,12 @@ class FilesOfUnit(Value):
         return real if ".." in absolute.parts else absolute
 
 
+def hidden_directories(protect_home: str, *, private_tmp: bool) -> tuple[PurePosixPath, ...]:
+    """Return the directories whose files K3s does not see with these values of ProtectHome= and PrivateTmp=."""
+    homes = ("/home", "/root", "/run/user") if protect_home in ("yes", "tmpfs") else ()
+    return tuple(map(PurePosixPath, (*homes, *(("/tmp", "/var/tmp") if private_tmp else ()))))  # noqa: S108 - only names
+
+
 class Command(Value):
     """A command of ExecStart=."""
 

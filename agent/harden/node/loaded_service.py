@@ -15,7 +15,7 @@ from agent.base.value import replace
 from agent.harden.node.unit_files import unit_text
 from agent.k3s.config import Word
 from agent.k3s.service_files import assigned, parse_settings
-from agent.k3s.services import Command, FilesOfUnit, ServiceSettings
+from agent.k3s.services import Command, FilesOfUnit, ServiceSettings, hidden_directories
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -30,9 +30,6 @@ UNITS_LOADED = PurePosixPath("/run/systemd/systemd-units-load")
 
 _NOT_FOLLOWED = ("MountImages", "ExtensionImages", "ExtensionDirectories", "PAMName")
 """Properties with which K3s gets files or variables that others do not show."""
-
-_HOMES = ("/home", "/root", "/run/user")
-_TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108 - no file is created there
 
 _OF_SYSTEMD = Location(PurePosixPath("/proc/1/environ"))
 """Location of a variable of systemd itself; DefaultEnvironment= or `systemctl set-environment` can have set it."""
@@ -109,10 +106,9 @@ def _mounts(host: Host, found: Mapping[str, Any]) -> dict[PurePosixPath, PurePos
     mounts: dict[PurePosixPath, PurePosixPath | None] = {}
     if found["RootDirectory"] or found["RootImage"]:
         mounts[PurePosixPath("/")] = PurePosixPath(found["RootDirectory"]) if found["RootDirectory"] else None
-    hidden = [*_HOMES] if found["ProtectHome"] in ("yes", "tmpfs") else []
-    hidden += [*_TEMPORARY] if found["PrivateTmp"] else []
-    for place in (*hidden, *(place for place, _ in found["TemporaryFileSystem"])):
-        mounts[host.tree.real_path(PurePosixPath(place))] = None
+    hidden = hidden_directories(found["ProtectHome"], private_tmp=found["PrivateTmp"])
+    for place in (*hidden, *(PurePosixPath(place) for place, _ in found["TemporaryFileSystem"])):
+        mounts[host.tree.real_path(place)] = None
     for source, place, is_optional, _ in (*found["BindPaths"], *found["BindReadOnlyPaths"]):
         if not is_optional or host.tree.exists(PurePosixPath(source)):
             mounts[host.tree.real_path(PurePosixPath(place))] = PurePosixPath(source)

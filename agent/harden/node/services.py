@@ -15,8 +15,8 @@ from agent.base.value import replace
 from agent.harden.node import unit_files
 from agent.harden.node.gate_units import DROPINS, is_of_k3s, template_of
 from agent.harden.node.loaded_service import loaded_settings
-from agent.k3s.service_files import parse_settings, predicted_service, working_directory
-from agent.k3s.services import OPENRC_DIRECTORY, FilesOfUnit, K3sUnit, OtherProgram
+from agent.k3s.service_files import files_of_unit, parse_settings, predicted_service
+from agent.k3s.services import OPENRC_DIRECTORY, K3sUnit, OtherProgram
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +32,7 @@ _RUNLEVELS = PurePosixPath("/etc/runlevels")
 """OpenRC's directories of the services that it starts."""
 
 _SUFFIX = ".service"
-_USUAL_NAMES = frozenset(("k3s.service", "k3s-server.service", "k3s-agent.service"))
+_USUAL_NAMES = frozenset(("k3s", "k3s-server", "k3s-agent"))
 
 
 def installed_units(
@@ -127,9 +127,8 @@ def _unit(host: Host, path: PurePosixPath, unread: list[HardenError], *, asks: b
         else unit_files.read_dropins(host, path.name, unread)
     )
     texts = {own: text, **dropins}
-    files = FilesOfUnit(host.tree.real_path, "" if is_openrc else working_directory(texts))
-    found = followed(replace(parse_settings(path, texts), files=files))
-    is_named = path.name in _USUAL_NAMES or any(file.name in DROPINS for file in texts)
+    found = followed(replace(parse_settings(path, texts), files=files_of_unit(texts, host.tree.real_path)))
+    is_named = path.stem in _USUAL_NAMES or any(file.name in DROPINS for file in texts)
     if isinstance(found, OtherProgram) and not is_named:
         return None  # such as one that takes snapshots
     loaded = loaded_settings(host, path, unread) if found and asks and not is_openrc else None

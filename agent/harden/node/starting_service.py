@@ -22,7 +22,14 @@ from agent.harden.node.loaded_service import settings_of_commands
 from agent.harden.node.services import is_program
 from agent.k3s.config import Word
 from agent.k3s.service_files import assigned
-from agent.k3s.services import OPENRC_DIRECTORY, Command, K3sUnit, ServiceSettings, started_service
+from agent.k3s.services import (
+    OPENRC_DIRECTORY,
+    Command,
+    K3sUnit,
+    ServiceSettings,
+    hidden_directories,
+    started_service,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -32,7 +39,6 @@ if TYPE_CHECKING:
     from agent.k3s.services import OtherProgram
 
 _BUS = PurePosixPath("/run/dbus/system_bus_socket")
-_TEMPORARY = (PurePosixPath("/tmp"), PurePosixPath("/var/tmp"))  # noqa: S108 - no file is created there
 _START_PRE = "start-pre"
 _COMPARED = ("ControlPID", "ExecStartEx", "ExecStartPreEx", "InvocationID", "SubState")
 _AGAIN = "systemd starts K3s again within seconds, and with it the gate"
@@ -123,7 +129,7 @@ def _apart(process: ServiceProcess, found: Mapping[str, Any]) -> Iterable[PurePo
     if found["RootDirectoryStartOnly"] and (found["RootDirectory"] or found["RootImage"]):
         yield PurePosixPath("/")
     if any("privileged" in flags for _, _, flags, *_ in found["ExecStartEx"]):
-        yield from _TEMPORARY
+        yield from hidden_directories("", private_tmp=True)
     if "CREDENTIALS_DIRECTORY" in process.environment:  # systemd 247 makes it only for ExecStart=
         yield PurePosixPath(process.environment["CREDENTIALS_DIRECTORY"])
 

@@ -131,7 +131,11 @@ def unknown(root: Path, service: str = "k3s.service") -> str:
         "EnvironmentFile=-/etc/*.envd/k3s.env",
         "Environment=K3S_URL=%H",
         "ExecStart=\nExecStart=/usr/local/bin/k3s server --node-name %H",
-        r"ExecStart=\nExecStart=/usr/local/bin/k3s server --node-name a\x24b",
+        "ExecStart=\nExecStart=/usr/local/bin/k3s server --node-name a\\x24b",
+        "Environment='K3S_URL=\\x61'",
+        "UnsetEnvironment=K3S_UR\\x4c",
+        "UnsetEnvironment=%H",
+        "WorkingDirectory=%E",
         "ExecStart=\nExecStart=/bin/true ; /usr/local/bin/k3s server",
         "ExecStart=\nExecStart=/usr/local/bin/k3s server -c ${CONFIGURATION_DIRECTORY}/a",
         "ExecStart=\nExecStart=/usr/local/bin/k3s server -c $HOME",
@@ -148,6 +152,35 @@ def test_what_only_systemd_knows_makes_the_service_unknown(tmp_path: Path, line:
     assert unknown(tmp_path) == ""
     put(tmp_path, EDITED.lstrip("/"), f"[Service]\n{line}\n")
     assert unknown(tmp_path) not in ("", "nothing")
+
+
+@pytest.mark.parametrize(
+    "line", ["directory=/srv", "a=b K3S_CONFIG_FILE=/srv/k3s.yaml", "a=${K3S_CONFIG_FILE:=/srv/a}"]
+)
+def test_what_a_line_of_an_openrc_script_changes_makes_the_service_unknown(tmp_path: Path, line: str) -> None:
+    put(tmp_path, "etc/init.d/k3s", "#!/sbin/openrc-run\ncommand=/usr/local/bin/k3s\ncommand_args='server -c a'\na=b\n")
+    assert unknown(tmp_path, "k3s") == ""
+    with (tmp_path / "etc/init.d/k3s").open("a") as script:
+        script.write(f"{line}\n")
+    assert unknown(tmp_path, "k3s") == "/etc/init.d/k3s:5 is not understood"
+
+
+@pytest.mark.parametrize(
+    ("lines", "path", "on_host"),
+    [
+        ("ProtectHome=read-only\nPrivateTmp=no", "/home/a", PurePosixPath("/home/a")),
+        ("ProtectHome=on", "/root/a", None),
+        ("ProtectHome=tmpfs", "/run/user/a", None),
+        ("PrivateTmp=true", "/var/tmp/a", None),  # noqa: S108 - not a file of this machine
+        ("PrivateTmp=true\nProtectHome=yes", "/etc/a", PurePosixPath("/etc/a")),
+    ],
+)
+def test_a_configuration_in_a_directory_that_the_unit_hides_is_not_that_of_the_host(
+    tmp_path: Path, lines: str, path: str, on_host: PurePosixPath | None
+) -> None:
+    put(tmp_path, UNIT.lstrip("/"), START.format(f"server -c {path}") + f"{lines}\n")
+    (unit,) = installed_units(fake_host(tmp_path), [])
+    assert unit.config_path == on_host
 
 
 @pytest.mark.parametrize(
