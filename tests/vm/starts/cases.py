@@ -44,6 +44,8 @@ _COMMANDS = (
         "{k3s} server -c $CONFIGURATION_DIRECTORY",
         "{k3s} server ${{A:-b}} ${{A",
     ),
+    *("{k3s} server -c /tmp/a.yaml", "{k3s} server -c /home/../tmp/a.yaml", "{k3s} server -c /root/a.yaml"),
+    "{k3s} server -c ${{CREDENTIALS_DIRECTORY}}/a.yaml\nSetCredential=a.yaml:a",
     *("{k3s} server -c /tmp/a.yaml", "{k3s} server -c /home/a.yaml", "{k3s} server \\; a", "{k3s} server"),
 )
 _SETTINGS = (
@@ -60,6 +62,7 @@ _SETTINGS = (
         "TemporaryFileSystem=/etc/rancher",
         "ConfigurationDirectory=site",
     ),
+    *("UnsetEnvironment=\\x4b3S_URL", "WorkingDirectory=%E", "UnsetEnvironment=K3S_%p", "SetCredential=a.yaml:a"),
     *(
         "PrivateTmp=yes",
         "ProtectHome=tmpfs",
@@ -151,6 +154,8 @@ _SCRIPT_LINES = (
     *("", "", 'command_args="server $K3S_ARGS"\n', "export K3S_URL=script\n", "D=/srv; K3S_CONFIG_FILE=$D/a.yaml\n"),
     *("command_args=\"server --config '/srv/a.yaml'\"\n", "start_pre() {\n    export K3S_URL=pre\n}\n"),
     *('command_args="server --x=\\"a b\\""\n', "directory=/srv\n", 'command_args="$command_args --later"\n'),
+    *('directory=/srv\ncommand_args="server -c a.yaml"\n', "a=1 K3S_CONFIG_FILE=/srv/a.yaml\n"),
+    *("a=${K3S_CONFIG_FILE:=/srv/a.yaml}\n", 'command_args="server -c a.yaml"\n'),
 )
 
 

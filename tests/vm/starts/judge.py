@@ -1,4 +1,7 @@
-"""Runs in the place of the gate: records what it judges of the start that waits for it, and what is predicted of it."""
+"""Runs in the place of the gate, and records what it judges of the start that waits for it.
+
+By hand, it prints what is predicted of each service: as systemd has loaded it, and as its files are read.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from agent.base.errors import HardenError
 from agent.base.host import Host
 from agent.harden.node.services import installed_units
 from agent.harden.node.starting_service import start_problem, starting_service
-from agent.k3s.services import K3sUnit
+from agent.k3s.services import K3sUnit, OtherProgram
 
 
 def described(service: object) -> dict[str, object]:
@@ -40,11 +43,17 @@ def judged(host: Host, name: str) -> dict[str, object]:
         return {"refused": error.message}
 
 
-name = os.environ["K3S_HARDEN_SERVICE"]
+def predicted(host: Host, named: str) -> dict[str, object]:
+    """Return what is predicted of each service. systemd is asked about all services, or only about the named one."""
+    others: list[OtherProgram] = []
+    units = installed_units(host, [], others, named)
+    found = {unit.path.stem: described(unit) for unit in units}
+    return {**found, **{other.unit.stem: described(other) for other in others}}
+
+
 host = Host.real()
-others: list[object] = []
-units = installed_units(host, [], others, f"{name}.service")  # type: ignore[arg-type]
-named = [unit for unit in units if unit.path.name.removesuffix(".service") == name]
-unnamed = [other for other in others if other.unit.name.removesuffix(".service") == name]  # type: ignore[attr-defined]
-result = {"judged": judged(host, name), "predicted": described(next(iter((*named, *unnamed)), None))}
-Path("/run/judged", name).write_text(json.dumps(result))
+name = os.environ.get("K3S_HARDEN_SERVICE")
+if name:
+    Path("/run/judged", name).write_text(json.dumps(judged(host, name)))
+else:
+    sys.stdout.write(json.dumps({"predicted": predicted(host, ""), "read": predicted(host, "none")}))
