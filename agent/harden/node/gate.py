@@ -46,7 +46,7 @@ class Gate(Value):
     dropins: Mapping[str, PurePosixPath] = MappingProxyType({})
     """The drop-ins by the service that they belong to."""
     mounts: tuple[PurePosixPath, ...] = ()
-    """The paths whose mounts the template waits for."""
+    """The paths whose mounts the template, an instance or a drop-in of them waits for."""
     packaged: bool = False
     """Whether the unit of a distribution's package is installed, in addition to any other."""
     is_openrc: bool = False
@@ -60,7 +60,7 @@ class Gate(Value):
     unusable: Mapping[PurePosixPath, ProgramProblem] = MappingProxyType({})
     """The programs of the gate that cannot run or that others can change, each with the reason."""
     unread: tuple[HardenError, ...] = ()
-    """Drop-ins of the template that systemd reads and this program cannot read."""
+    """Drop-ins of the template or an instance that systemd reads and this program cannot read."""
 
 
 class ProgramProblem(Value):
@@ -115,27 +115,18 @@ def detect_gate(host: Host) -> Gate:
     )
     if mask is not None:
         return found
-    texts = _texts(host, template, instances, dropins)
+    texts = {path: host.tree.text_if_readable(path) for path in (*templates[:1], *instances)}
+    for name in (TEMPLATE, *map(gate_instance, dropins)):
+        texts.update(unit_files.read_dropins(host, name, unread))
     return replace(
         found,
         template=template,
-        mounts=() if template is None else _mounts(host, template, unread),
+        mounts=gate_units.required_mounts("\n".join(texts.values())),
         replaced=tuple(_replaced(host, template, texts, dropins)),
         differences=tuple(_differences(host, template, dropins)),
         unusable=_unusable(host, texts),
         unread=tuple(unread),
     )
-
-
-def _texts(
-    host: Host, template: PurePosixPath | None, instances: Iterable[PurePosixPath], services: Iterable[str]
-) -> dict[PurePosixPath, str]:
-    """Return the texts of the template, its instances and the drop-ins of both that systemd reads."""
-    units = (*([] if template is None else [template]), *instances)
-    texts = {path: host.tree.text_if_readable(path) for path in units}
-    for name in (TEMPLATE, *map(gate_instance, services)):
-        texts.update(unit_files.read_dropins(host, name, []))
-    return texts
 
 
 def _replaced(
@@ -235,9 +226,3 @@ def _is_stale(host: Host, dropins: Collection[str], files: Iterable[PurePosixPat
 
 def _dropin_directories(host: Host, directory: PurePosixPath) -> Iterator[str]:
     return (name for name in host.tree.names(directory) if name.endswith(f"{_SUFFIX}.d") and name.startswith("k3s"))
-
-
-def _mounts(host: Host, unit: PurePosixPath, unread: list[HardenError]) -> tuple[PurePosixPath, ...]:
-    """The paths in RequiresMountsFor= of a unit and its drop-ins, which add to each other."""
-    texts = [host.tree.text_if_readable(unit), *unit_files.read_dropins(host, unit.name, unread).values()]
-    return gate_units.required_mounts("\n".join(texts))

@@ -14,7 +14,7 @@ from agent.base.value import Value
 from agent.harden.node import openrc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from agent.base.host import Host
 
@@ -67,7 +67,11 @@ def read_exceptions(host: Host) -> GateExceptions:
     return GateExceptions(
         blocked=tuple(service for service, text in ungated.items() if not text),
         released={service: _given_by(text) for service, text in ungated.items() if text},
-        releases=dict(_in_effect(host)),
+        releases={
+            service: Release(timestamp(host.now() + left), _given_by(text))
+            for service, text in files_of_services(host, RELEASE).items()
+            if (left := _seconds(text.partition(" ")[0]) - uptime(host)) > 0
+        },
         unhardened=files_of_services(host, UNHARDENED),
         unconfirmed=files_of_services(host, UNCONFIRMED),
     )
@@ -93,13 +97,6 @@ def uptime(host: Host) -> int:
     It is read from the file that the gate reads, because a container can have its own. 0 if it cannot be read.
     """
     return _seconds(host.tree.text_if_readable(_UPTIME).partition(".")[0])
-
-
-def _in_effect(host: Host) -> Iterator[tuple[str, Release]]:
-    for service, text in files_of_services(host, RELEASE).items():
-        left = _seconds(text.partition(" ")[0]) - uptime(host)
-        if left > 0:
-            yield service, Release(timestamp(host.now() + left), _given_by(text))
 
 
 def _seconds(text: str) -> int:
