@@ -51,7 +51,7 @@ def present_fleet(
         elif output_format.on(stream) is Format.TABLE:
             from rich.console import Console
 
-            text = "\n".join(_table(fleet, shown, Console(file=stream).width)) + "\n"
+            text = "\n".join(_table(fleet, shown, Console(file=stream).width or 80)) + "\n"
         else:
             rows = ("\t".join(text or "-" for text in columns(node)) for node in shown)
             text = "".join(f"{line}\n" for line in (*rows, *below(fleet), summary(fleet)))

@@ -49,6 +49,7 @@ def report_table(report: Report, verbosity: Verbosity, stream: TextIO) -> None:
 def write_captured(stream: TextIO, show: Callable[[Console], None]) -> None:
     """Write what `show` prints to a Rich console of the width of the stream's terminal."""
     console = Console(file=stream, highlight=False)
+    console.width = console.width or 80  # with COLUMNS=0 Rich would print nothing
     with console.capture() as captured:
         show(console)
     stream.write(fitting(stripped(captured.get()), stream))

@@ -48,6 +48,13 @@ def test_everything_is_there_at_any_width(width: int) -> None:
             assert words(value) in words(text)
 
 
+def test_a_terminal_of_no_columns_has_the_usual_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    usual = shown(FULL, Format.TABLE)
+    monkeypatch.setenv("COLUMNS", "0")
+    assert shown(FULL, Format.TABLE) == usual
+
+
 def test_each_item_is_a_row() -> None:
     lines = table(width=400, verbosity=Verbosity.VERBOSE).splitlines()
     for item in FULL.items:
