@@ -11,6 +11,7 @@ from agent.base.model import Component
 from agent.k3s.components import tables
 from agent.k3s.components.arguments import Cause
 from agent.k3s.components.prediction import rejected_arguments
+from agent.k3s.components.relations import controller_runs
 from tests.arguments import effective
 
 if TYPE_CHECKING:
@@ -29,6 +30,18 @@ def predicted(component: Component, *arguments: str, minor: int = 37) -> list[Re
     """Return the problems of arguments that the operator sets."""
     return list(rejected_arguments(effective(component, *arguments, minor=minor), minor))
 
+
+OF_ALL_SIGNERS = tuple(
+    f"cluster-signing-{signer}-{kind}-file="
+    for signer in ("kube-apiserver-client", "kubelet-client", "kubelet-serving", "legacy-unknown")
+    for kind in ("cert", "key")
+)
+CERT, KEY = "cluster-signing-legacy-unknown-cert-file=", "cluster-signing-legacy-unknown-key-file="
+OF_K3S = "/var/lib/rancher/k3s/server/tls/server-ca.crt"
+CPUS = ("cpu-manager-policy=static", "kube-reserved=cpu=500m")
+OPTION = "cpu-manager-policy-options="
+NUMA = ("topology-manager-policy=best-effort", "topology-manager-policy-options=max-allowable-numa-nodes={}")
+MEMORY = ("memory-manager-policy=Static", "kube-reserved=memory=1Gi", "eviction-hard=memory.available<512Mi")
 
 PAIRS = [
     (API_SERVER, "foo=1", "profiling=false"),
@@ -93,6 +106,35 @@ PAIRS = [
     (KUBE_PROXY, "oom-score-adj=2000", "oom-score-adj=1000"),
     (CONTROLLER_MANAGER, "controllers=*,-svn", "controllers=*,-svm"),
     (CONTROLLER_MANAGER, "horizontal-pod-autoscaler-sync-period=0", "horizontal-pod-autoscaler-sync-period=1s"),
+    (CONTROLLER_MANAGER, "authorization-always-allow-paths=/a,/a*b", "authorization-always-allow-paths=/a,/a*,*"),
+    # K3s passes a certificate and a key for each signer.
+    (CONTROLLER_MANAGER, (f"{CERT}/etc/a",), (f"{CERT}/etc/a", f"{KEY}/etc/b")),
+    (CONTROLLER_MANAGER, (f"{KEY}/etc/b",), (f"{CERT}{OF_K3S}",)),
+    (CONTROLLER_MANAGER, (CERT,), (CERT, KEY)),
+    (CONTROLLER_MANAGER, (f"{CERT}/etc/a", KEY), ("cluster-signing-cert-file=",)),
+    (CONTROLLER_MANAGER, ("cluster-signing-cert-file=/etc/a",), ("cluster-signing-cert-file=/etc/a", *OF_ALL_SIGNERS)),
+    (CONTROLLER_MANAGER, ("cluster-signing-cert-file=/etc/a", *OF_ALL_SIGNERS[:6]), OF_ALL_SIGNERS),
+    (CONTROLLER_MANAGER, (f"{CERT}/etc/a", "controllers=*,-ttl"), (f"{CERT}/etc/a", "controllers=*,-csrsigning")),
+    (CONTROLLER_MANAGER, (CERT, "controllers=*,-csrsigning"), (CERT, KEY, "controllers=*,-csrsigning")),
+    (KUBELET, (*CPUS, f"{OPTION}full-pcpus-only=maybe"), (*CPUS, f"{OPTION}full-pcpus-only=true")),
+    (KUBELET, (NUMA[0], NUMA[1].format(4)), (NUMA[0], NUMA[1].format(8))),
+    (KUBELET, (*CPUS, f"{OPTION}align-by-socket=true"), (*CPUS, f"{OPTION}distribute-cpus-across-numa=true")),
+    (
+        KUBELET,
+        (*CPUS, f"{OPTION}distribute-cpus-across-cores=true"),
+        (*CPUS, f"{OPTION}strict-cpu-reservation=true"),
+    ),
+    (
+        KUBELET,
+        (*CPUS, f"{OPTION}distribute-cpus-across-numa=true", "feature-gates=CPUManagerPolicyBetaOptions=false"),
+        (*CPUS, f"{OPTION}align-by-socket=true", "feature-gates=CPUManagerPolicyAlphaOptions=true"),
+    ),
+    (KUBELET, "tls-cert-file=/etc/a", ("tls-cert-file=/etc/a", "tls-private-key-file=/etc/b")),
+    (KUBELET, "tls-private-key-file=/etc/a", "tls-private-key-file=/data/agent/serving-kubelet.key"),
+    (KUBELET, "memory-manager-policy=Static", (*MEMORY, "reserved-memory=0:memory=1536Mi")),
+    (KUBELET, "container-log-max-size=50m", "container-log-max-size=50M"),
+    (KUBELET, "container-log-max-size=1.5Mi", "container-log-max-size=1.5M"),
+    (KUBELET, "container-log-max-size=1000m", "container-log-max-size=1e3"),
 ]
 
 
@@ -102,16 +144,16 @@ def _is_in_table(component: Component) -> bool:
 
 @pytest.mark.parametrize(("component", "stops", "near"), PAIRS, ids=str)
 def test_an_argument_that_stops_a_component_is_predicted_and_a_similar_one_is_not(
-    component: Component, stops: str, near: str
+    component: Component, stops: str | tuple[str, ...], near: str | tuple[str, ...]
 ) -> None:
     """Each pair was tried with the programs of Kubernetes 1.37.2."""
-    found = predicted(component, stops)
+    found = predicted(component, *([stops] if isinstance(stops, str) else stops))
     assert found
     assert all(
         problem.location.path == PATH and problem.message and problem.expected and all(problem.prediction[:2])
         for problem in found
     )
-    assert predicted(component, near) == []
+    assert predicted(component, *([near] if isinstance(near, str) else near)) == []
 
 
 def test_no_requests_in_flight_need_priority_and_fairness_to_be_off() -> None:
@@ -285,3 +327,90 @@ def test_a_prediction_names_its_rule_and_the_values_that_met_its_conditions() ->
 def test_the_separator_of_a_mapping_is_shown_as_it_is_written() -> None:
     (found,) = predicted(KUBELET, "eviction-hard=memory.available<0")
     assert found.message == "rejects eviction-hard=memory.available<0"
+
+
+def files_stop(*texts: str) -> bool:
+    """Return whether files with these fields stop the kubelet."""
+    arguments = effective(KUBELET, files=texts)
+    assert not arguments.problems
+    return bool(list(rejected_arguments(arguments, 37)))
+
+
+RESERVED = "memoryManagerPolicy: Static\nsystemReserved: {memory: 2Gi}\nevictionHard: {memory.available: 512Mi}\n"
+TAINTS = "registerWithTaints: [{key: a, effect: NoSchedule}, {key: a, effect: NoSchedule}]"
+ALLOWLIST = "preloadedImagesVerificationAllowlist: [a.com/*]"
+
+
+@pytest.mark.parametrize(
+    ("stopping", "near"),
+    [
+        ("cpuManagerPolicy: static", "cpuManagerPolicy: static\nreservedSystemCPUs: '0'"),
+        ("cgroupsPerQOS: false\nenforceNodeAllocatable: []", "cgroupsPerQOS: false\nenforceNodeAllocatable: [none]"),
+        (TAINTS.replace("NoSchedule", "Never"), TAINTS),
+        (ALLOWLIST, f"{ALLOWLIST}\nimagePullCredentialsVerificationPolicy: NeverVerifyAllowlistedImages"),
+        (
+            "shutdownGracePeriod: 30s\nshutdownGracePeriodByPodPriority: [{priority: 0}]",
+            "shutdownGracePeriod: 0s\nshutdownGracePeriodByPodPriority: [{priority: 0}]",
+        ),
+        ("tracing: {endpoint: 'http://localhost:4317'}", "tracing: {endpoint: 'localhost:4317'}"),
+        (RESERVED, f"{RESERVED}reservedMemory: [{{limits: {{memory: 2.5Gi}}}}]"),
+    ],
+)
+def test_fields_that_stop_the_kubelet_are_predicted_and_similar_ones_are_not(stopping: str, near: str) -> None:
+    """Seen at 1.37.2."""
+    assert files_stop(stopping)
+    assert not files_stop(near)
+
+
+def test_an_empty_list_in_a_later_file_of_the_kubelet_restores_the_default() -> None:
+    """The kubelet drops the list when it merges its files. Seen at 1.37.2."""
+    assert files_stop("enforceNodeAllocatable: [pods, kube-reserved]")
+    assert not files_stop("enforceNodeAllocatable: [pods, kube-reserved]", "enforceNodeAllocatable: []")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "minor", "expected"),
+    [
+        ([], 37, True),
+        ([], 36, False),
+        (["feature-gates=StorageVersionMigrator=false"], 37, False),
+        (["feature-gates=StorageVersionMigrator=true"], 36, True),
+        (["feature-gates=StorageVersionMigrator=true"], 34, False),
+        (["feature-gates=StorageVersionMigrator=true,InformerResourceVersion=true"], 34, True),
+        (["feature-gates=InformerResourceVersion=false"], 37, False),
+        (["controllers=*,-storage-version-migrator-controller"], 37, False),
+        (["controllers=*,-svm"], 37, False),
+        (["controllers=garbagecollector"], 37, False),
+        (["controllers=*,-garbagecollector"], 37, True),
+    ],
+)
+def test_the_migration_of_storage_versions_needs_the_garbage_collector(
+    arguments: list[str], minor: int, *, expected: bool
+) -> None:
+    """The controller is on by default since 1.37. Seen at 1.34.4 and 1.37.2."""
+    found = predicted(CONTROLLER_MANAGER, "enable-garbage-collector=false", *arguments, minor=minor)
+    assert bool(found) is expected
+    assert predicted(CONTROLLER_MANAGER, "v=2", *arguments, minor=minor) == []
+
+
+def test_a_controller_that_is_switched_off_does_not_read_its_values() -> None:
+    """Seen at 1.37.2."""
+    period = "legacy-service-account-token-clean-up-period=0s"
+    assert predicted(CONTROLLER_MANAGER, period)
+    assert predicted(CONTROLLER_MANAGER, period.replace("0s", "1h")) == []
+    assert predicted(CONTROLLER_MANAGER, period, "controllers=*,-legacy-service-account-token-cleaner") == []
+
+
+def test_a_migration_of_leaders_stops_the_controller_manager_since_1_37() -> None:
+    for others, minor, stops in (("true", 37, True), ("true", 34, False), ("false", 37, False)):
+        arguments = ("enable-leader-migration=true", f"leader-elect={others}")
+        assert bool(predicted(CONTROLLER_MANAGER, *arguments, minor=minor)) is stops
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [((), True), (("*",), True), (("*", "-b"), False), (("-a", "a"), False), (("c",), False), (("b",), True)],
+)
+def test_the_first_word_about_a_controller_counts(words: tuple[str, ...], *, expected: bool) -> None:
+    """Without a word about it, a controller runs if there is `*`."""
+    assert controller_runs(words, "a", "b") is expected
