@@ -9,8 +9,6 @@ import pytest
 from agent.base.model import Version
 from agent.k3s.audit_policy import policy_problems, rejected_by_version, why_nothing_is_logged
 
-PATH = PurePosixPath("/etc/audit.yaml")
-
 POLICY = PurePosixPath("/etc/k3s-harden/audit-policy.yaml")
 
 GOOD_POLICY = """\
@@ -121,14 +119,14 @@ def test_any_group_is_accepted_from_1_36_on() -> None:
         b"apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n"
         b"- {level: Metadata, resources: [{group: '*', resources: ['*']}]}\n"
     )
-    assert len(policy_problems(policy, PATH)) == 1
-    assert len(rejected_by_version(policy, PATH, Version.parse("1.35"))) == 1
-    assert rejected_by_version(policy, PATH, Version.parse("1.36")) == ()
-    assert rejected_by_version(policy, PATH, None) == ()
+    assert len(policy_problems(policy, POLICY)) == 1
+    assert len(rejected_by_version(policy, POLICY, Version.parse("1.35"))) == 1
+    assert rejected_by_version(policy, POLICY, Version.parse("1.36")) == ()
+    assert rejected_by_version(policy, POLICY, None) == ()
 
 
 def test_a_placeholder_is_not_a_problem_of_the_api_server() -> None:
     """The API server treats the placeholder as a name."""
     policy = b"apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata, namespaces: [<NAMESPACE>]}]\n"
-    assert len(policy_problems(policy, PATH)) == 1
-    assert rejected_by_version(policy, PATH, Version.parse("1.35")) == ()
+    assert len(policy_problems(policy, POLICY)) == 1
+    assert rejected_by_version(policy, POLICY, Version.parse("1.35")) == ()

@@ -31,8 +31,6 @@ BY_THE_OPERATOR = {
 }
 """Arguments of rows that the configuration of a self-assessment sets."""
 
-FIELDS = {"{data_dir}": "/var/lib/rancher/k3s", "{loopback}": "127.0.0.1", "{apiserver_port}": "6444"}
-
 
 def lines() -> list[tuple[str, Component, dict[str, str]]]:
     found = []
@@ -45,10 +43,7 @@ def lines() -> list[tuple[str, Component, dict[str, str]]]:
 
 
 def text(row: DefaultArgument) -> str:
-    value = row.value
-    for field, meaning in FIELDS.items():
-        value = value.replace(field, meaning)
-    return value
+    return row.example.replace("{data_dir}", "/var/lib/rancher/k3s")
 
 
 def in_force(benchmark: str, component: Component) -> list[DefaultArgument]:

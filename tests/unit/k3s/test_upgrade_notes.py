@@ -44,58 +44,40 @@ def test_a_server_gets_the_notes_between_two_versions(current: str, target: str,
     assert ids(current, target) == expected
 
 
-@pytest.mark.parametrize(
-    ("current", "target", "is_noted"),
-    [
-        ("v1.33.7+k3s3", "v1.33.10+k3s1", False),
-        ("v1.33.10+k3s1", "v1.33.11+k3s1", True),
-        ("v1.33.10+k3s1", "1.33", True),
-        ("v1.32.13+k3s1", "v1.33.11+k3s1", True),
-        ("v1.33.11+k3s1", "v1.34.9+k3s1", False),
-        ("v1.33.11+k3s1", "v1.33.13+k3s1", False),
-        ("1.33", "v1.33.13+k3s1", True),
-        ("", "1.33", True),
-        ("v1.34.1+k3s1", "v1.35.0+k3s1", False),
-    ],
-)
-def test_the_step_to_etcd_3_6_is_noted_for_releases_of_one_minor_version(
-    current: str, target: str, *, is_noted: bool
-) -> None:
-    """v1.33 got etcd 3.6 with v1.33.11. A current version without its patch can be older."""
-    assert ("etcd-3-5-26-before-3-6" in ids(current, target, has_etcd=True)) == is_noted
-    assert "etcd-3-5-26-before-3-6" not in ids(current, target)
+ETCD_3_6 = "etcd-3-5-26-before-3-6"
 
 
 @pytest.mark.parametrize(
-    ("current", "target", "is_noted"),
+    ("note", "current", "target", "is_noted"),
     [
-        ("v1.24.17+k3s1", "v1.25.0+k3s1", True),
-        ("v1.24.17+k3s1", "v1.25.3", True),
-        ("v1.24.17+k3s1", "v1.25.4+k3s1", False),
-        ("v1.24.17+k3s1", "1.25", False),
-        ("v1.25.2+k3s1", "v1.25.3+k3s1", False),
-        ("v1.23.17+k3s1", "v1.26.0+k3s1", False),
+        # v1.33 got etcd 3.6 with v1.33.11. A current version without its patch can be older.
+        (ETCD_3_6, "v1.33.7+k3s3", "v1.33.10+k3s1", False),
+        (ETCD_3_6, "v1.33.10+k3s1", "v1.33.11+k3s1", True),
+        (ETCD_3_6, "v1.33.10+k3s1", "1.33", True),
+        (ETCD_3_6, "v1.32.13+k3s1", "v1.33.11+k3s1", True),
+        (ETCD_3_6, "v1.33.11+k3s1", "v1.34.9+k3s1", False),
+        (ETCD_3_6, "v1.33.11+k3s1", "v1.33.13+k3s1", False),
+        (ETCD_3_6, "1.33", "v1.33.13+k3s1", True),
+        (ETCD_3_6, "", "1.33", True),
+        (ETCD_3_6, "v1.34.1+k3s1", "v1.35.0+k3s1", False),
+        # The first releases of 1.25 do not apply a manifest without its policies.
+        ("manifests-of-removed-kinds", "v1.24.17+k3s1", "v1.25.0+k3s1", True),
+        ("manifests-of-removed-kinds", "v1.24.17+k3s1", "v1.25.3", True),
+        ("manifests-of-removed-kinds", "v1.24.17+k3s1", "v1.25.4+k3s1", False),
+        ("manifests-of-removed-kinds", "v1.24.17+k3s1", "1.25", False),
+        ("manifests-of-removed-kinds", "v1.25.2+k3s1", "v1.25.3+k3s1", False),
+        ("manifests-of-removed-kinds", "v1.23.17+k3s1", "v1.26.0+k3s1", False),
+        ("containerd-2", "v1.31.5+k3s1", "v1.32.1+k3s1", False),
+        ("containerd-2", "v1.32.1+k3s1", "v1.32.2+k3s1", True),
+        ("containerd-2", "v1.31.5+k3s1", "v1.31.6+k3s1", True),
+        ("containerd-2", "v1.31.6+k3s1", "v1.32.2+k3s1", False),
     ],
 )
-def test_the_first_releases_of_1_25_do_not_apply_a_manifest_without_its_policies(
-    current: str, target: str, *, is_noted: bool
+def test_a_change_is_noted_for_the_first_release_with_it_of_each_minor_version(
+    note: str, current: str, target: str, *, is_noted: bool
 ) -> None:
-    assert ("manifests-of-removed-kinds" in ids(current, target)) == is_noted
-
-
-@pytest.mark.parametrize(
-    ("current", "target", "is_noted"),
-    [
-        ("v1.31.5+k3s1", "v1.32.1+k3s1", False),
-        ("v1.32.1+k3s1", "v1.32.2+k3s1", True),
-        ("v1.31.5+k3s1", "v1.31.6+k3s1", True),
-        ("v1.31.6+k3s1", "v1.32.2+k3s1", False),
-    ],
-)
-def test_containerd_2_is_noted_for_the_first_release_of_each_minor_version(
-    current: str, target: str, *, is_noted: bool
-) -> None:
-    assert ("containerd-2" in ids(current, target)) == is_noted
+    assert (note in ids(current, target, has_etcd=True)) == is_noted
+    assert ETCD_3_6 not in ids(current, target)
 
 
 def test_a_note_lists_each_skipped_version() -> None:
