@@ -125,14 +125,11 @@ class MergedConfig(Value):
         Of several values the component uses the last or all, depending on the argument. Values of `name-=x` come
         before all others (k3s, pkg/util/args.go). K3s sorts by name, so `anonymous_auth` follows `anonymous-auth`.
         """
-        if key not in self._arguments:
-            self._arguments[key] = self._component_arguments(key)
-        return self._arguments[key]
+        return self._arguments.get(key, {})
 
     @cached_property
-    def _arguments(self) -> dict[str, Mapping[str, tuple[ConfigValue, ...]]]:
-        """Cached results of component_arguments()."""
-        return {}
+    def _arguments(self) -> Mapping[str, Mapping[str, tuple[ConfigValue, ...]]]:
+        return {key: self._component_arguments(key) for key in self.values if key.endswith("-arg")}
 
     def _component_arguments(self, key: str) -> Mapping[str, tuple[ConfigValue, ...]]:
         found: dict[str, dict[str, list[ConfigValue]]] = {}

@@ -81,27 +81,14 @@ def _combinations(config: MergedConfig) -> Iterator[OptionRejection]:
             yield OptionRejection(key, found, f"{needed} beside {key}")
 
 
-def _ip(text: str) -> None:
-    if not values.is_ip(text.strip()):
-        raise InvalidValueError("an IP address")
-
-
-def _range(text: str) -> tuple[int, int]:
-    found = values.cidr(text.strip())
-    if found is None:
-        raise InvalidValueError("a CIDR, such as 10.42.0.0/16")
-    return found
+_range = values.checked(lambda text: values.cidr(text.strip()), "a CIDR, such as 10.42.0.0/16")
+_ip = values.PARSERS["ip"]
 
 
 def _services(text: str) -> None:
-    bits, prefix = _range(text)
+    bits, prefix = values.cidr(_range(text).strip()) or (0, 0)
     if bits - prefix < _FEWEST_SERVICES:
         raise InvalidValueError(f"a CIDR with a prefix up to /{bits - _FEWEST_SERVICES}")
-
-
-def _mode(text: str) -> None:
-    if text not in _MODES:
-        raise InvalidValueError(f"one of {', '.join(_MODES)}")
 
 
 _PARSERS: dict[str, Callable[[str], object]] = {
@@ -117,6 +104,6 @@ _LISTS: dict[str, Callable[[str], object]] = {
 }
 _SCALARS: dict[str, Callable[[str], object]] = {
     "advertise-address": _ip,
-    "egress-selector-mode": _mode,
+    "egress-selector-mode": values.checked(_MODES.__contains__, f"one of {', '.join(_MODES)}"),
     "service-node-port-range": values.port_range,
 }

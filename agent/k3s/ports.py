@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from agent.k3s.config import MergedConfig
 
 _HTTPS = "https-listen-port"
+_SECURE = "secure-port"
+"""An argument whose port K3s opens on 127.0.0.1 only."""
 _LONGEST = 5
 """Digits of a port number."""
 
@@ -36,7 +38,6 @@ class _PortRow(Value):
     option: str
     component: Component | None = None
     """The component whose argument `option` is; None for an option of K3s."""
-    on_loopback: bool = False
     unless: str = "disable-agent"
     """The boolean option of K3s without which the port is used."""
 
@@ -44,23 +45,10 @@ class _PortRow(Value):
 _ROWS = (
     _PortRow(6443, "K3s' server", SERVERS, _HTTPS, unless=""),
     _PortRow(10250, "the kubelet", BOTH_ROLES, "port", Component.KUBELET),
-    _PortRow(
-        10257,
-        "the controller manager",
-        SERVERS,
-        "secure-port",
-        Component.CONTROLLER_MANAGER,
-        on_loopback=True,
-        unless="disable-controller-manager",
-    ),
-    _PortRow(
-        10259,
-        "the scheduler",
-        SERVERS,
-        "secure-port",
-        Component.SCHEDULER,
-        on_loopback=True,
-        unless="disable-scheduler",
+    *(
+        _PortRow(number, f"the {name.replace('-', ' ')}", SERVERS, _SECURE, component, f"disable-{name}")
+        for number, component in ((10257, Component.CONTROLLER_MANAGER), (10259, Component.SCHEDULER))
+        for name in (component.value.removeprefix("kube-"),)
     ),
 )
 """K3s, docs/installation/requirements; pkg/daemons/control/server.go."""
@@ -75,7 +63,7 @@ def required_ports(role: Role, config: MergedConfig, *, has_etcd: bool) -> Itera
         if role in row.roles and number and not (row.unless and config.boolean(row.unless)):
             key = row.component.config_key if row.component else ""
             change = f"`{key}: [{row.option}=PORT]`" if key else f"`{row.option}: PORT`"
-            yield Port(number, row.user, change, row.on_loopback)
+            yield Port(number, row.user, change, on_loopback=row.option == _SECURE)
             if row.option == _HTTPS and not config.boolean("disable-apiserver"):
                 # The API server listens behind K3s' own server (k3s, pkg/cli/server/server.go).
                 yield Port(number + 1, "the API server", change, on_loopback=True)

@@ -33,13 +33,11 @@ class Mount(Value):
 
 def mounted(text: str) -> tuple[Mount, ...]:
     """Return the mounts of /proc/self/mountinfo, in the order in which they were mounted."""
-    return tuple(mount for line in text.splitlines() if (mount := _of_mountinfo(line)) is not None)
+    lines = (line.partition(" - ") for line in text.splitlines())
+    return tuple(_of_mountinfo(of_mount, of_file_system) for of_mount, dash, of_file_system in lines if dash)
 
 
-def _of_mountinfo(line: str) -> Mount | None:
-    of_mount, dash, of_file_system = line.partition(" - ")
-    if not dash:
-        return None
+def _of_mountinfo(of_mount: str, of_file_system: str) -> Mount:
     *_, device, root, point, own_options = of_mount.split(" ")[:6]
     kind, *_, options = of_file_system.split(" ")
     every_option = frozenset((*own_options.split(","), *options.split(",")))

@@ -228,6 +228,12 @@ def part(node: Node | None, *keys: str) -> Node | None:
     return node
 
 
+def text_at(node: Node | None, *keys: str) -> str:
+    """Return the string at a path of keys; empty if there is none."""
+    found = part(node, *keys)
+    return found.value if isinstance(found, Scalar) and isinstance(found.value, str) else ""
+
+
 def items(node: Node | None) -> tuple[Node, ...]:
     """Return the items of a list; none if the node is not a list."""
     return node.items if isinstance(node, YamlSequence) else ()

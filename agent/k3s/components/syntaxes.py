@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base import package_data
 from agent.k3s.components import values
 from agent.k3s.components.names import is_label, is_label_value, is_qualified_name, is_subdomain
+from agent.k3s.components.tables import text_of
 from agent.k3s.go_values import accepted, duration, number
 
 if TYPE_CHECKING:
@@ -136,11 +137,6 @@ _FUNCTIONS: Mapping[str, Callable[[str], bool]] = {
 
 def syntax(name: str) -> Syntax:
     """Return a syntax by its name in the table."""
-    _, _, rest = _table().partition(f"\n{name}\t")
+    _, _, rest = text_of("syntaxes.tsv").partition(f"\n{name}\t")
     expected, valid, invalid, pattern = rest.partition("\n")[0].split("\t")
     return Syntax(expected, partial(_matches, pattern) if pattern else _FUNCTIONS[name], valid, invalid)
-
-
-@lru_cache(maxsize=1)
-def _table() -> str:
-    return package_data.read("k3s", "components", "syntaxes.tsv").decode()

@@ -6,7 +6,7 @@ keeps of its gates (test/compatibility_lifecycle/reference/versioned_feature_lis
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING
 
 from agent.base import package_data
@@ -25,9 +25,6 @@ LAST_MINOR = 37
 FLAGS = "flags.tsv"
 FEATURE_GATES = "feature_gates.tsv"
 API_VERSIONS = "api_versions.tsv"
-
-_HAD_BY_ALL = "feature-gates"
-"""An argument that every component has in every minor."""
 
 OF_KLOG = (
     *("add-dir-header", "alsologtostderr", "log-backtrace-at", "log-dir", "log-file", "log-file-max-size"),
@@ -65,7 +62,7 @@ def describe(version: Version) -> bool:
 
 def has_flags(component: Component, minor: int) -> bool:
     """Return whether the arguments of a component in a minor were generated."""
-    return minor in minors_of(component, _HAD_BY_ALL)
+    return minor in minors_of(component, "feature-gates")  # every component has it in every minor
 
 
 def kind_of(component: Component, name: str, minor: int) -> str | None:
@@ -97,7 +94,7 @@ def minors_of(component: Component, name: str) -> tuple[int, ...]:
 
 def names_of(component: Component, minor: int) -> Iterator[str]:
     """Yield the names of all arguments of a component."""
-    for line in _text(FLAGS).splitlines():
+    for line in text_of(FLAGS).splitlines():
         row = line.split("\t")
         if row[0] == component.value and minor in minors_in(row[3]):
             yield row[1]
@@ -105,12 +102,12 @@ def names_of(component: Component, minor: int) -> Iterator[str]:
 
 def names_of_gates() -> list[str]:
     """Return the names of the feature gates of all minors, sorted."""
-    return [line.partition("\t")[0] for line in _text(FEATURE_GATES).splitlines() if not line.startswith("#")]
+    return [line.partition("\t")[0] for line in text_of(FEATURE_GATES).splitlines() if not line.startswith("#")]
 
 
 def gates_with_needs(minor: int) -> Iterator[tuple[str, FeatureGate]]:
     """Yield the feature gates of a minor that need other gates, with their names."""
-    for line in _text(FEATURE_GATES).splitlines():
+    for line in text_of(FEATURE_GATES).splitlines():
         if "(" in line and not line.startswith("#"):
             row = line.split("\t")
             gate = _gate(row[minor - FIRST_MINOR + 1])
@@ -121,11 +118,10 @@ def gates_with_needs(minor: int) -> Iterator[tuple[str, FeatureGate]]:
 def has_api(group: str, version: str, minor: int) -> bool:
     """Return whether the API server of a minor registers a version of an API group. Empty: any version."""
     wanted = f"{group}/{version}"
-    for line in _text(API_VERSIONS).splitlines():
-        name, _, minors = line.partition("\t")
-        if (name == wanted if version else name.startswith(wanted)) and minor in minors_in(minors):
-            return True
-    return False
+    return any(
+        (name == wanted if version else name.startswith(wanted)) and minor in minors_in(minors)
+        for name, minors in package_data.rows("k3s", "components", API_VERSIONS)
+    )
 
 
 def feature_gate(name: str, minor: int) -> FeatureGate | None:
@@ -141,7 +137,7 @@ def minors_of_gate(name: str) -> tuple[int, ...]:
 
 def _cells(name: str) -> Iterator[tuple[int, str]]:
     """Yield the minors that have a feature gate, each with its cell. Parsing all rows would take 1 ms."""
-    _, _, rest = _text(FEATURE_GATES).partition(f"\n{name}\t")
+    _, _, rest = text_of(FEATURE_GATES).partition(f"\n{name}\t")
     cells = rest.partition("\n")[0].split("\t")
     return ((minor, cell) for minor, cell in enumerate(cells, FIRST_MINOR) if cell not in ("", "-"))
 
@@ -155,7 +151,7 @@ def _gate(cell: str) -> FeatureGate:
 
 def _rows(prefix: str) -> Iterator[tuple[str, str]]:
     """Yield the kind and the minors of each row that begins with a prefix. Parsing all rows would take 1 ms."""
-    text = _text(FLAGS)
+    text = text_of(FLAGS)
     at = text.find(prefix)
     while at >= 0:
         kind, _, minors = text[at + len(prefix) : text.index("\n", at + 1)].partition("\t")
@@ -169,6 +165,7 @@ def minors_in(text: str) -> range:
     return range(int(first or FIRST_MINOR), int(last or (first if text and not dash else LAST_MINOR)) + 1)
 
 
-@lru_cache(maxsize=4)
-def _text(name: str) -> str:
+@cache
+def text_of(name: str) -> str:
+    """Return a table of this directory."""
     return package_data.read("k3s", "components", name).decode()

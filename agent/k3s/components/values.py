@@ -141,7 +141,7 @@ def is_quantity(text: str) -> bool:
     return re.fullmatch(_QUANTITY, text, re.ASCII) is not None
 
 
-def _checked(is_valid: Callable[[str], object], expected: str) -> Callable[[str], str]:
+def checked(is_valid: Callable[[str], object], expected: str) -> Callable[[str], str]:
     """Return a parser that accepts some texts and does not change them."""
 
     def parse_text(text: str) -> str:
@@ -153,7 +153,7 @@ def _checked(is_valid: Callable[[str], object], expected: str) -> Callable[[str]
 
 
 def _pattern(pattern: str, expected: str) -> Callable[[str], str]:
-    return _checked(lambda text: re.fullmatch(pattern, text, re.ASCII | re.DOTALL), expected)
+    return checked(lambda text: re.fullmatch(pattern, text, re.ASCII | re.DOTALL), expected)
 
 
 _LEVEL = "[01]?[0-9]{1,9}"
@@ -179,12 +179,12 @@ PARSERS: dict[str, Callable[[str], Parsed]] = {
     "mapLess": lambda text: mapping(text, "<"),
     "mapNoSplit": lambda text: dict([_pair(text, "=", "key=value")]),
     "mapStringBool": booleans,
-    "ip": _checked(lambda text: not text or is_ip(text.strip()), "an IP address"),
-    "ipport": _checked(_is_ip_and_port, "an IP address with or without a port"),
+    "ip": checked(lambda text: not text or is_ip(text.strip()), "an IP address"),
+    "ipport": checked(_is_ip_and_port, "an IP address with or without a port"),
     "portRange": port_range,
     "namedCertKey": _pattern(r"[^:,]*,[^:,]*(:.*\S.*)?", "certificate,key or certificate,key:names"),
     "Level": _pattern(_LEVEL, "a log level, as a whole number"),
-    "quantity": _checked(is_quantity, "a quantity, such as 500Mi or 200m"),
+    "quantity": checked(is_quantity, "a quantity, such as 500Mi or 200m"),
     "version": _pattern(f"raw|v.*|{'|'.join(TRUE | FALSE)}", "true, false or raw"),
     "int32Slice": lambda text: tuple(_integers(text).split(",")),
     "[]v1.Taint": str,

@@ -22,6 +22,7 @@ from agent.base.yaml_reader import (
     part,
     read_documents,
     shown,
+    text_at,
     texts,
 )
 from agent.k3s import admission_configuration
@@ -91,14 +92,12 @@ class PolicyObject(NamedTuple):
     @property
     def name(self) -> str:
         """Its name; empty without one."""
-        metadata = self.node.get("metadata")
-        return (metadata.text("name") if isinstance(metadata, YamlMapping) else "") or ""
+        return text_at(self.node, "metadata", "name")
 
     @property
     def policy(self) -> str:
         """The policy that a binding binds; empty if it names none."""
-        spec = self.node.get("spec")
-        return (spec.text("policyName") if isinstance(spec, YamlMapping) else "") or ""
+        return text_at(self.node, "spec", "policyName")
 
     @property
     def is_binding(self) -> bool:
