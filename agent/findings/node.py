@@ -20,7 +20,7 @@ from agent.findings.manifests import beyond_limits
 from agent.findings.registry import APPLY_WITH_VERSION, Problem, error, instruction, no, note, steps, warning, yes
 from agent.harden.guide.files import POLICY_FILE
 from agent.harden.settings.schema import DEFAULT_SETTINGS
-from agent.k3s.end_of_life import ended_on
+from agent.k3s.lifecycle import ended_on
 from agent.k3s.paths import K3S_BINARY
 from agent.k3s.redaction import redacted
 

@@ -28,26 +28,20 @@ class _Mistake(NamedTuple):
         return any(words in message for words in self.words.split(" | "))
 
 
-_UNQUOTED = _Mistake(
-    "cannot start any token", "found `{}` at the beginning of a value without quotes", "put the value in quotes"
-)
-
-
 def syntax_error(error: YAMLError, text: str, path: PurePosixPath) -> InputError:
     """Return the error for a file that PyYAML rejects, with the line and the fix of a usual mistake."""
     # PyYAML's own message quotes the line, which can contain a secret. This one has only the kind of the problem. Names
     # in <> are tokens of YAML.
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = getattr(error, "problem", None) or getattr(error, "context", None) or "it cannot be parsed"
-    hint = detail = ""
+    hint = ""
     mistakes = [_Mistake(*cells) for cells in package_data.rows("base", "yaml_reader", "mistakes.tsv")]
     found = next((mistake for mistake in mistakes if mistake.is_in(problem)), None)
-    if mark and _UNQUOTED.is_in(problem):
-        # Of the mark, only the index does not depend on what ends a line: YAML counts U+2028, too.
-        detail = text[mark.index : mark.index + 1]
-        found = mistakes[0] if detail == "\t" else _UNQUOTED
     if found is not None:
-        problem, hint = found.problem.format(detail), found.fix
+        # Of the mark, only the index does not depend on what ends a line: YAML counts U+2028, too.
+        character = text[mark.index : mark.index + 1] if mark and "{}" in found.problem else ""
+        found = mistakes[0] if character == "\t" else found
+        problem, hint = found.problem.format(character), found.fix
         mark = (getattr(error, "context_mark", None) if found.begin else None) or mark
     else:
         problem = re.sub(r"(['\"])(?!<)..+\1", "a text", problem)

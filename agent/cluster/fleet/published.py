@@ -12,7 +12,7 @@ from agent.cluster.fleet.node_arguments import compared_values, leaked_secrets, 
 from agent.cluster.kubernetes.parsing import as_mapping
 from agent.cluster.node_status import PREFIX, Annotation, PublishedResult
 from agent.cluster.nodes import NODE_ARGUMENTS
-from agent.k3s.end_of_life import ended_on
+from agent.k3s.lifecycle import ended_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -27,14 +27,10 @@ class Syntax(NamedTuple):
     """A syntax of a value, or of an item of a list or a mapping."""
 
     expected: str
-    accepts: Callable[[str], bool]
+    accepts: Callable[[str], object]
     valid: str
     """An example, with which tests start the components."""
     invalid: str
-
-
-def _is_issuer(text: str) -> bool:
-    return text.lower().startswith("https://") and values.is_url(text) and not set(text) & set("?#@")
 
 
 def _is_whole_host(text: str) -> bool:
@@ -107,10 +103,6 @@ def _is_unsafe_sysctl(text: str) -> bool:
     return bool(is_namespaced) and re.fullmatch(words, text, re.ASCII) is not None
 
 
-def _matches(pattern: str, text: str) -> bool:
-    return re.fullmatch(pattern, text, re.ASCII | re.DOTALL) is not None
-
-
 _FUNCTIONS: Mapping[str, Callable[[str], bool]] = {
     "cidr": lambda text: values.cidr(text) is not None,
     "cidrs": _has_cidrs,
@@ -119,7 +111,9 @@ _FUNCTIONS: Mapping[str, Callable[[str], bool]] = {
     "eviction grace period": _is_grace_period,
     "eviction reclaim": partial(_is_threshold, is_reclaim=True),
     "eviction threshold": _is_threshold,
-    "https issuer": _is_issuer,
+    "https issuer": lambda text: (
+        text.lower().startswith("https://") and values.is_url(text) and not set(text) & set("?#@")
+    ),
     "label name": is_qualified_name,
     "namespace": is_label,
     "object name": is_subdomain,
@@ -139,4 +133,5 @@ def syntax(name: str) -> Syntax:
     """Return a syntax by its name in the table."""
     _, _, rest = text_of("syntaxes.tsv").partition(f"\n{name}\t")
     expected, valid, invalid, pattern = rest.partition("\n")[0].split("\t")
-    return Syntax(expected, partial(_matches, pattern) if pattern else _FUNCTIONS[name], valid, invalid)
+    accepts = re.compile(pattern, re.ASCII | re.DOTALL).fullmatch if pattern else _FUNCTIONS[name]
+    return Syntax(expected, accepts, valid, invalid)

@@ -16,7 +16,7 @@ from agent.cli.present.fleet_report import present_fleet
 from agent.cluster.fleet.members import Fleet, Requirement, make_fleet
 from agent.cluster.node_status import PublishedResult
 from agent.cluster.nodes import parse_node
-from agent.k3s.end_of_life import ended_on
+from agent.k3s.lifecycle import ended_on
 from tests.unit.cluster.fleet.sample_nodes import NOW, node, without_managed_fields
 
 SCHEMA = json.loads((Path(__file__).parents[4] / "docs/reference/fleet.schema.json").read_bytes())
