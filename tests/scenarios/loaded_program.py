@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
 CHECKOUT = Path(__file__).parents[2]
@@ -51,11 +53,11 @@ class LoadedProgram:
         self._server.communicate()
         self._directory.cleanup()
 
-    def run(self, *words: str) -> Completed:
-        """Run the program with these arguments, without a terminal."""
+    def run(self, *words: str, limits: Mapping[int, int] | None = None) -> Completed:
+        """Run the program with these arguments and limits of setrlimit(2), without a terminal."""
         assert self._server.stdin is not None
         assert self._server.stdout is not None
-        self._server.stdin.write(f"{json.dumps(words)}\n")
+        self._server.stdin.write(f"{json.dumps([words, [*(limits or {}).items()]])}\n")
         self._server.stdin.flush()
         code = int(self._server.stdout.readline())
         out, err = (Path(self._directory.name, name).read_text("utf-8", "surrogateescape") for name in ("out", "err"))
@@ -70,14 +72,15 @@ def serve(directory: str) -> None:
     for name in _IMPORTED_LATE:
         importlib.import_module(name)
     for line in sys.stdin:
+        words, limits = json.loads(line)
         process = os.fork()
         if not process:
-            become(json.loads(line), directory)
+            become(words, limits, directory)
         sys.stdout.write(f"{os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])}\n")
         sys.stdout.flush()
 
 
-def become(words: list[str], directory: str) -> NoReturn:
+def become(words: list[str], limits: list[tuple[int, int]], directory: str) -> NoReturn:
     """Run the program in the forked process, and exit."""
     from agent.cli import main
     from tests.scenarios.gate_of_tree import NAME
@@ -89,6 +92,8 @@ def become(words: list[str], directory: str) -> NoReturn:
     sys.argv = ["k3s-harden", *words]
     code = 0
     try:
+        for resource_, most in limits:
+            resource.setrlimit(resource_, (most, most))
         main()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1

@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
+import resource
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 from agent.base.host.directories import MOST_BYTES
 from tests.fake import in_memory
-from tests.scenarios.loaded_program import CHECKOUT
+from tests.k3s_tree import fresh
+from tests.scenarios.host_tree import HostTree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-SECONDS = 10
-MEMORY = 256 << 20
-"""Bytes of data that a verb may have."""
+    from tests.scenarios.loaded_program import LoadedProgram
+
+LIMITS = {resource.RLIMIT_CPU: 10, resource.RLIMIT_DATA: 256 << 20}
+"""Seconds, and bytes."""
 
 _MIB = 1 << 20
 _SERVER = "var/lib/rancher/k3s/server"
 _UNIT = "[Service]\nEnvironmentFile=-/etc/default/%N\nExecStart=/usr/local/bin/k3s server\n"
-_RUN = f"""
-import resource
-resource.setrlimit(resource.RLIMIT_DATA, ({MEMORY}, {MEMORY}))
-resource.setrlimit(resource.RLIMIT_CPU, ({SECONDS}, {SECONDS}))
-import tests.scenarios.gate_of_tree
-from agent.cli import main
-main()
-"""
-
 FILES = {
     "K3s configuration": "etc/rancher/k3s/config.yaml",
     "drop-in of K3s": "etc/rancher/k3s/config.yaml.d/10-own.yaml",
@@ -123,67 +115,63 @@ CONFIGURATIONS = {
 """Configurations of K3s with many mistakes of one kind: their beginning, the repeated part, and their end."""
 
 
+class LimitedHost(HostTree):
+    """A host tree with a service of K3s, on which the program has limits."""
+
+    def printed(self, verb: str = "gate") -> str:
+        """Return the output of a verb."""
+        assert self.program is not None
+        words = (verb, "--root", str(self.root), *self.options)
+        done = self.program.run(*words, limits=LIMITS)
+        assert "Traceback" not in done.stderr, done.stderr[-2000:]
+        assert done.code in {0, 1, 2, 3, 4, 6}, done
+        return done.stdout
+
+
 @pytest.fixture
-def root() -> Iterator[Path]:
-    """Return a host tree with a service of K3s."""
+def host(program: LoadedProgram) -> Iterator[LimitedHost]:
+    """Return the host, in memory."""
     with in_memory() as directory:
-        tree = directory / "host"
-        subprocess.run([CHECKOUT / ".ci/disposable-host", tree], check=True)
-        (tree / "etc/systemd/system").mkdir(parents=True)
-        (tree / "etc/systemd/system/k3s.service").write_text(_UNIT)
+        tree = LimitedHost(fresh(directory / "host"), program)
+        tree.write(FILES["unit"], _UNIT)
         yield tree
-
-
-def run_gate(root: Path, verb: str = "gate-of-tree") -> str:
-    """Run a verb in a new process with limited time and memory, and return its output."""
-    words = (verb, "--root", str(root), "--role", "server", "--k3s-version", "1.34")
-    done = subprocess.run(
-        [sys.executable, "-c", _RUN, *words], capture_output=True, text=True, timeout=300, check=False, cwd=CHECKOUT
-    )
-    assert "Traceback" not in done.stderr, done.stderr[-2000:]
-    assert done.returncode in {0, 1, 2, 3, 4, 6}, done
-    return done.stdout
 
 
 @pytest.mark.parametrize("content", INPUTS, ids=lambda content: content.name)
 @pytest.mark.parametrize("file", FILES)
-def test_the_gate_ends_for_any_content_of_a_file(root: Path, file: str, content: Input) -> None:
+def test_the_gate_ends_for_any_content_of_a_file(host: LimitedHost, file: str, content: Input) -> None:
     """It skips files above its size limit, and does not wait for the writer of a FIFO."""
-    path = root / FILES[file]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
+    path = host.write(FILES[file])
+    path.unlink()
     content.put(path)
-    run_gate(root)
+    host.printed()
 
 
 @pytest.mark.parametrize("pattern", DIRECTORIES)
-def test_the_gate_ends_with_10000_files_in_a_directory(root: Path, pattern: str) -> None:
+def test_the_gate_ends_with_10000_files_in_a_directory(host: LimitedHost, pattern: str) -> None:
     """The files are small; their number is the load."""
-    (root / pattern).parent.mkdir(parents=True, exist_ok=True)
     for number in range(10_000):
-        (root / pattern.format(number)).write_text("a: b\n")
-    run_gate(root)
+        host.write(pattern.format(number), "a: b\n")
+    host.printed()
 
 
-@pytest.mark.parametrize("verb", ["gate-of-tree", "check", "assess"])
+@pytest.mark.parametrize("verb", ["gate", "check", "assess"])
 @pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_a_verb_ends_for_a_configuration_with_as_many_mistakes_as_are_read(root: Path, name: str, verb: str) -> None:
+def test_a_verb_ends_for_a_configuration_with_as_many_mistakes_as_are_read(
+    host: LimitedHost, name: str, verb: str
+) -> None:
     """Each of them is a finding; the cost of a finding does not depend on the number of the others."""
     first, part, last = CONFIGURATIONS[name]
-    path = root / FILES["K3s configuration"]
-    path.parent.mkdir(parents=True, exist_ok=True)
     number = (MOST_BYTES - 1000) // len(part.format(10_000))
-    path.write_text(first + "".join(part.format(number) for number in range(number)) + last)
-    assert "reads at most" not in run_gate(root, verb)
+    host.write(FILES["K3s configuration"], first + "".join(part.format(at) for at in range(number)) + last)
+    assert "reads at most" not in host.printed(verb)
 
 
-def test_a_configuration_that_is_too_large_is_reported_by_each_verb(root: Path) -> None:
+def test_a_configuration_that_is_too_large_is_reported_by_each_verb(host: LimitedHost) -> None:
     """1 MB of arguments took 10 s and 342 MB."""
-    path = root / FILES["K3s configuration"]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("kubelet-arg:\n" + "".join(f"- a{number}=b\n" for number in range(90_000)))
-    for verb in ("gate-of-tree", "check", "assess"):
-        assert "cannot read all files of K3s' configuration: k3s-harden reads at most" in run_gate(root, verb)
+    host.write(FILES["K3s configuration"], "kubelet-arg:\n" + "".join(f"- a{number}=b\n" for number in range(90_000)))
+    for verb in ("gate", "check", "assess"):
+        assert "cannot read all files of K3s' configuration: k3s-harden reads at most" in host.printed(verb)
 
 
 _LARGE = {
@@ -213,30 +201,31 @@ _LARGE = {
 
 
 @pytest.mark.parametrize("pattern", _LARGE)
-def test_a_report_about_480_files_of_2000_mistakes_is_short_and_says_what_was_cut(root: Path, pattern: str) -> None:
+def test_a_report_about_480_files_of_2000_mistakes_is_short_and_says_what_was_cut(
+    host: LimitedHost, pattern: str
+) -> None:
     """Limits are for all files of a kind together, and for all findings of a kind."""
     first, line, cut = _LARGE[pattern]
-    (root / pattern).parent.mkdir(parents=True, exist_ok=True)
-    (root / FILES["unit"]).write_text(f"{_UNIT}EnvironmentFile=/etc/default/env.d/*\n")
+    host.write(FILES["unit"], f"{_UNIT}EnvironmentFile=/etc/default/env.d/*\n")
     for number in range(480):
         lines = "".join(line.format(f"{number}-{other}") for other in range(2000))
-        (root / pattern.format(number)).write_text(first + lines)
-    printed = run_gate(root, "check")
+        host.write(pattern.format(number), first + lines)
+    printed = host.printed("check")
     assert cut in printed
     assert len(printed) < _MIB
 
 
-def test_a_diff_of_one_long_word_ends(root: Path) -> None:
+def test_a_diff_of_one_long_word_ends(host: LimitedHost) -> None:
     """The time to find the names of secrets is proportional to the length of a line."""
-    run_gate(root, "apply")
-    (root / FILES["our sysctl.d"]).write_text("K10" * 40_000)
-    assert "K10K10" in run_gate(root, "diff")
+    host.printed("apply")
+    host.write(FILES["our sysctl.d"], "K10" * 40_000)
+    assert "K10K10" in host.printed("diff")
 
 
-def test_a_diff_of_a_large_file_is_not_printed(root: Path) -> None:
+def test_a_diff_of_a_large_file_is_not_printed(host: LimitedHost) -> None:
     """Its size is said instead."""
-    run_gate(root, "apply")
-    (root / FILES["audit policy"]).write_bytes(_repeated(b"a: b\n", _MIB))
-    printed = run_gate(root, "diff")
+    host.printed("apply")
+    host.write(FILES["audit policy"], _repeated(b"a: b\n", _MIB))
+    printed = host.printed("diff")
     assert "1048575 bytes are too large to compare" in printed
     assert len(printed) < 10_000
