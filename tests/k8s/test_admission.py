@@ -68,11 +68,6 @@ def test_pod_that_is_not_restricted_is_rejected(server: Node, breach: Callable[[
         assert ('violates PodSecurity "restricted:latest"' in message) == (status == REFUSED)
 
 
-def test_restricted_pod_is_admitted(server: Node) -> None:
-    """The test pod meets the level restricted, and every namespace admits it."""
-    assert created(server, pods.pod("fine", "default"))[0] == CREATED
-
-
 def test_namespace_created_later_is_restricted(server: Node) -> None:
     """A new namespace has the defaults of psa.yaml; its labels override them."""
     server.create_namespaces("later", "open")

@@ -26,25 +26,6 @@ def at(host: HostTree, role: str, version: str) -> HostTree:
     return host
 
 
-def test_an_upgrade_from_1_24_to_1_25_removes_pod_security_policies(hardened: Hardened) -> None:
-    """policy.yaml and the drop-in have no PodSecurityPolicy before the new K3s starts, and psa.yaml exists."""
-    host = hardened("server", "1.24")
-    assert "kind: PodSecurityPolicy" in host[POLICY].read_text()
-    assert "PodSecurityPolicy" in host[DROPIN].read_text()
-    at(host, "server", "1.25")
-    seen = host.seen("check")
-    assert seen.code == 3
-    assert {"admission-plugins-refused", "stale-pod-security-policy"} <= seen.ids
-    seen = host.seen("apply")
-    assert (seen.code, seen.findings) == (0, ())
-    assert seen.with_status("changed") == {POLICY, PSA, DROPIN}
-    for path in (POLICY, DROPIN, PSA):
-        assert "PodSecurityPolicy" not in host[path].read_text()
-        assert "podsecuritypolicies" not in host[path].read_text()
-    assert f"admission-control-config-file={PSA}" in host[DROPIN].read_text()
-    assert host.seen("check").code == 0
-
-
 def test_an_upgraded_host_equals_a_new_host(hardened: Hardened) -> None:
     """Only the journal differs."""
     host = hardened("server", "1.24")

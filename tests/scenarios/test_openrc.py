@@ -80,12 +80,3 @@ def test_an_edited_file_and_an_unusable_program_are_reported(alpine: HostTree) -
     found = findings(alpine)
     assert found["gate-unit-differs"].startswith("the gate is not the one of this version")
     assert PROGRAM in found["gate-program-unusable"]
-
-
-def test_uninstall_removes_both_files(alpine: HostTree) -> None:
-    """The directory of the script is removed, and the tree is as before."""
-    before = alpine.entries()
-    alpine.run("install", "--program", PROGRAM)
-    assert alpine.run("uninstall").code == 0
-    after = alpine.entries()
-    assert {path for path in after if "harden" in str(path)} == {path for path in before if "harden" in str(path)}

@@ -8,7 +8,7 @@ import pytest
 
 from agent.base.errors import ExitCode
 from agent.cli.present import Format
-from tests.scenarios.host_tree import CONFIG, DATA_DIR, DROPIN, DROPINS, STATE, HostTree, run
+from tests.scenarios.host_tree import CONFIG, DATA_DIR, DROPIN, DROPINS, STATE, HostTree
 
 if TYPE_CHECKING:
     from tests.scenarios.conftest import Hardened
@@ -134,15 +134,6 @@ def test_a_secret_in_a_manifest_that_looks_like_a_placeholder_is_not_shown(harde
     texts = output_of_all_verbs(host) + host.run("assess", "-v").stdout
     assert "manifest-placeholder" in texts
     assert SECRET not in texts
-
-
-def test_rendered_documents_contain_no_secret() -> None:
-    """render does not read the host, so its documents have no token."""
-    download = ("--url", "https://download.example/k3s-harden", "--sha256", "0" * 64)
-    for what, *options in (("k3s-config",), ("rancher-cluster",), ("cloud-init", *download)):
-        done = run("render", what, *options, "--role", "agent")
-        assert done.code == 0
-        assert "token:" not in done.stdout.lower()
 
 
 KEYS = (
