@@ -64,9 +64,3 @@ def test_secret_is_encrypted_in_etcd(new_node: Callable[..., Node]) -> None:
     assert SECRET.encode() not in written
     assert PLAIN.encode() in written
     assert b"k8s:enc:aescbc:v1:aescbckey:" in written
-
-
-def test_encryption_key_is_readable_by_root_only(server: Node) -> None:
-    """The file with the encryption key has mode 0600."""
-    path = server.path("/var/lib/rancher/k3s/server/cred/encryption-config.json")
-    assert path.stat().st_mode & 0o777 == 0o600

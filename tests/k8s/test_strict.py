@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from agent.base.model import Version
 from tests.k8s import pods, registry
-from tests.k8s.binaries import chosen, real_k3s
+from tests.k8s.binaries import real_k3s
 from tests.k8s.client import DATA_DIR
 from tests.k8s.components import CONTAINERD
 from tests.k8s.containers import IMAGE
@@ -30,7 +29,6 @@ pytestmark = [pytest.mark.k8s, pytest.mark.xdist_group("strict")]
 SETTINGS = "/etc/k3s-harden/config.yaml"
 LEASES = "/var/lib/cni/networks"
 OLD_LEASE = f"{LEASES}/cbr0/10.42.0.250"
-VERSION = Version.parse(chosen())
 PORT = 8080
 PIDS = 4096
 FORBIDDEN = 403
@@ -227,53 +225,6 @@ def test_kube_bench_fails_only_checks_with_a_documented_reason(strict: Strict) -
     assert failed == REASONS.keys()
     closed = {"1.1.9", "1.2.3", "1.2.9", "1.2.11", "4.2.13"}
     assert {number: results[number] for number in closed} == dict.fromkeys(closed, "PASS")
-
-
-ESCAPES = (
-    ("create", "namespace", "cattle-system"),
-    ("label", "namespace", "own", "pod-security.kubernetes.io/enforce=privileged"),
-    ("label", "namespace", "own", "pod-security.kubernetes.io/enforce=baseline"),
-    ("label", "namespace", "own", "pod-security.kubernetes.io/enforce-version=v1.20"),
-    ("delete", "networkpolicy", "intra-namespace", "--namespace=default"),
-    ("delete", "networkpolicy", "--all", "--namespace=kube-system"),
-    ("delete", "--raw", "/apis/networking.k8s.io/v1/namespaces/kube-public/networkpolicies"),
-    ("patch", "networkpolicy", "intra-namespace", "--namespace=default", "--patch", '{"spec": {"ingress": [{}]}}'),
-    ("create", "clusterrolebinding", "all", "--clusterrole=edit", "--group=system:authenticated"),
-    ("create", "rolebinding", "all", "--clusterrole=admin", "--group=system:serviceaccounts", "--namespace=own"),
-    ("create", "rolebinding", "all", "--clusterrole=cluster-admin", "--user=system:anonymous", "--namespace=own"),
-)
-"""What somebody tries who may do everything with namespaces, policies, roles and bindings."""
-ADMITTED = (
-    ("create", "namespace", "other"),
-    ("annotate", "namespace", "own", "a=b"),
-    ("label", "namespace", "own", "pod-security.kubernetes.io/enforce=restricted"),
-    ("create", "rolebinding", "one", "--clusterrole=admin", "--user=alice", "--namespace=own"),
-    ("create", "rolebinding", "view", "--clusterrole=view", "--group=system:serviceaccounts", "--namespace=own"),
-    ("delete", "namespace", "other"),
-)
-
-
-def test_only_administrators_escape_the_policies_from_files(strict: Strict) -> None:
-    """An older API server does not have them, and admits all of it."""
-    node, has_policies = strict.node, VERSION.minor >= 37
-    resources = "namespaces,networkpolicies.networking.k8s.io,roles.rbac.authorization.k8s.io"
-    resources += ",clusterroles.rbac.authorization.k8s.io,rolebindings.rbac.authorization.k8s.io"
-    resources += ",clusterrolebindings.rbac.authorization.k8s.io"
-    node.kubectl("create", "clusterrole", "manager", "--verb=*", f"--resource={resources}")
-    node.kubectl("create", "clusterrolebinding", "manager", "--clusterrole=manager", "--user=bob")
-    node.kubectl("create", "namespace", "own", "--as=bob")
-    automount = node.get("serviceaccount", "default", "--namespace=own").get("automountServiceAccountToken")
-    assert automount is (False if has_policies else None)
-    for words in ESCAPES:
-        tried = node.try_kubectl(*words, "--as=bob", *(() if "--raw" in words else ("--dry-run=server",)))
-        refused = "ValidatingAdmissionPolicy 'k3s-harden-" in tried.stderr
-        assert refused == has_policies, (words, tried.stdout, tried.stderr)
-    for words in ADMITTED:
-        node.kubectl(*words, "--as=bob")
-    node.kubectl("label", "namespace", "own", "--overwrite", "pod-security.kubernetes.io/enforce=privileged")
-    node.kubectl("annotate", "namespace", "own", "c=d", "--as=bob")
-    assert node.get("validatingadmissionpolicies")["items"] == []
-    node.kubectl("delete", "namespace", "own", "--as=bob")
 
 
 def test_revert_restores_all_changed_files(strict: Strict) -> None:
