@@ -245,7 +245,7 @@ def _admission(
         which = "all namespaces without exemption enforce" if exemption else "all namespaces enforce"
         found = f"{which} {_at_least(level)}"
         return of.answer(ControlStatus.PASS, listed, Query.NAMESPACES)._replace(found=found)
-    names = [seen.title.split()[1] for seen in open_]
+    names = [seen.title.partition(" ")[2] for seen in open_]
     engines = {name: [] if answers[name] is not None else engines_of(of.cluster, namespaces[name]) for name in names}
     is_known = {name: answers[name] is not None or levels[name] is not None for name in names}
     is_decided = any(is_known[name] and name in used and not engines[name] for name in names)
@@ -341,7 +341,7 @@ def _without_seccomp(of: AssessedCluster) -> list[Observed]:
 
     def is_unconfined(container: Container) -> bool:
         # The default of the kubelet does not apply to privileged containers.
-        profile = as_mapping(container.context("seccompProfile")).get("type")
+        profile = as_string(as_mapping(container.context("seccompProfile")).get("type"))
         if not profile:
             return container.own_context.get("privileged") is True or not (has_default and all_known)
         return profile not in _WITH_PROFILE

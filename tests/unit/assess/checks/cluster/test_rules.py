@@ -731,6 +731,12 @@ def test_many_findings_are_limited(server: Server) -> None:
     assert shown(answer)[-1] == "and 400 more"
 
 
+@pytest.mark.parametrize("name", REVIEWS)
+def test_a_field_of_a_wrong_type_counts_as_missing(server: Server, name: str) -> None:
+    odd = pod("web", "shop", container({"seccompProfile": {"type": []}, "capabilities": {"add": {}}}))
+    assert server.ask(name, {Query.PODS: [odd], Query.NAMESPACES: [namespace("", "privileged")]}).status
+
+
 @pytest.mark.parametrize("name", ["pod-policy-mechanism", "pods-privileged"])
 def test_a_namespace_that_enforces_nothing_fails_if_it_has_workloads(server: Server, name: str) -> None:
     weak = {Query.NAMESPACES: [namespace("shop", "privileged")]}
