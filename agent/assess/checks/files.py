@@ -244,11 +244,16 @@ def _on_all(command: str, patterns: Iterable[PurePosixPath], *, directories: boo
 def _on_each(command: str, pattern: PurePosixPath, kind: str) -> str:
     """Return a command for all that one path of a check matches; `kind` is that of find(1)."""
     if pattern.name == "**":
-        return f"find {quote(str(pattern.parent))} -type {kind} -exec {command} {{}} +"
+        return f"find {_for_shell(pattern.parent)} -type {kind} -exec {command} {{}} +"
     if pattern.parent.name == "**":
-        top, name = quote(str(pattern.parent.parent)), quote(pattern.name)
+        top, name = _for_shell(pattern.parent.parent), quote(pattern.name)
         return f"find {top} -type {kind} -name {name} -exec {command} {{}} +"
-    return f"{command} {quote(str(pattern.parent))}/{pattern.name}"
+    return f"{command} {_for_shell(pattern)}"
+
+
+def _for_shell(pattern: PurePosixPath) -> str:
+    """Return a pattern with everything but its `*` quoted."""
+    return "*".join(quote(part) if part else "" for part in str(pattern).split("*"))
 
 
 def _one_or_many(shown: Sequence[str], total: int, kind: str) -> str:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import shlex
+import subprocess
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import pytest
 
 from agent.assess.assessment import ControlStatus
+from agent.assess.checks.files import stat_all
 from agent.base.model import FixOwner
 from agent.k3s.cis.versions import Benchmark
 from tests.component_files import KUBELET
@@ -311,3 +314,14 @@ def test_one_command_repairs_many_directories(server: CheckedNode) -> None:
         os.chown(server.path(f"server/tls/extra-{number}"), 65534, 0)
     find = f"find {DATA}/server/tls -type d -exec chown root:root {{}} +"
     assert find in shlex.split(fix(server.verdict("pki-ownership")))[-1]
+
+
+@pytest.mark.parametrize("pattern", ["etcd-old-*/**", "etcd-old-*/**/db", "etcd-old-*/member/db", "*/member/d*"])
+def test_a_pasted_command_finds_the_files_of_directories_that_a_pattern_names(tmp_path: Path, pattern: str) -> None:
+    top = tmp_path / "data of $HOME"
+    for number in (1, 2):
+        (top / f"etcd-old-{number}/member").mkdir(parents=True)
+        (top / f"etcd-old-{number}/member/db").touch()
+    command = stat_all([PurePosixPath(top, pattern)])
+    done = subprocess.run(["sh", "-c", f'sudo() {{ "$@"; }}; {command}'], capture_output=True, text=True, check=True)
+    assert len(done.stdout.splitlines()) == 2
