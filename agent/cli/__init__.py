@@ -18,7 +18,8 @@ def main() -> None:
     try:
         _run(sys.argv[1:])
     except HardenError as error:
-        _fail(error)
+        print_error(error.message, _hint(error))
+        sys.exit(int(error.exit_code))
     except OSError as error:
         _fail_to_write(error)
     except SystemExit as ended:
@@ -41,11 +42,6 @@ def _run(words: list[str]) -> None:
 
     interrupts.raise_interrupts()
     command_line.run(words)
-
-
-def _fail(error: HardenError) -> NoReturn:
-    print_error(error.message, _hint(error))
-    sys.exit(int(error.exit_code))
 
 
 def _fail_to_write(error: OSError) -> NoReturn:

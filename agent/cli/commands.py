@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
+from typer import Argument, Option
 
 from agent import __version__
 from agent.assess.frameworks import Framework
@@ -19,7 +20,6 @@ from agent.base.report import Wording
 from agent.base.value import replace
 from agent.cli import bare_verbs
 from agent.cli.bare_verbs import GATE_WORDING, SERVICE_VARIABLE
-from agent.cli.completion_candidates import benchmarks, topics, versions
 from agent.cli.help_text import CHANGES, PROGRAM, READS, RENDERS, epilog, set_summaries
 from agent.cli.host_options import HostOptions, absolute
 from agent.cli.present import REPORT_FORMATS, Format
@@ -39,7 +39,10 @@ from agent.cli.shared_options import (
     Program,
     Services,
     a_number,
+    benchmarks,
     expand,
+    topics,
+    versions,
 )
 from agent.cli.streams import columns, print_text, printing, progress, repeat
 
@@ -68,7 +71,7 @@ def _print_version(asked: bool) -> None:
 def _program(
     *,
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+        bool, Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     """Harden a K3s host by the CIS guide, assess it, and undo the changes."""
@@ -80,7 +83,7 @@ def apply(
     *,
     force: Force = False,
     accept_impact: Annotated[
-        bool, typer.Option("--accept-impact", help="Apply even if objects of the cluster break.")
+        bool, Option("--accept-impact", help="Apply even if objects of the cluster break.")
     ] = False,
     options: HostOptions,
     printed: ReportOptions,
@@ -127,7 +130,7 @@ def diff(*, force: Force = False, options: HostOptions, printed: ReportOptions) 
 def preflight(
     version: Annotated[
         str,
-        typer.Argument(
+        Argument(
             metavar="VERSION",
             help="K3s version after the upgrade, such as v1.37 or v1.37.2+k3s1.",
             autocompletion=versions,
@@ -144,12 +147,15 @@ def preflight(
     changes, and does not need the new version. --k3s-version is the current one. Arguments of components are checked
     for K3s 1.34 and newer.
     """
+    from agent.cli.present.preflight_report import present_preflight
     from agent.cli.verbs import preflight as verb
 
     target = verb.target_version(version)
     result = verb.preflight(options.host(), options.request(), target)
     for_target = replace(options, k3s_version=result.target)
-    printed.finish_preflight(result, for_target.caller)
+    with printing(result.exit_code):
+        present_preflight(result, printed.output_format, printed.verbosity, sys.stdout, for_target.caller)
+    sys.exit(int(result.exit_code))
 
 
 @app.command(
@@ -162,7 +168,7 @@ def assess(
     *,
     benchmark: Annotated[
         str,
-        typer.Option(
+        Option(
             help="CIS benchmark, cis-1.23 to cis-2.1; auto: the newest for this K3s version.",
             metavar="VERSION",
             autocompletion=benchmarks,
@@ -170,57 +176,51 @@ def assess(
     ] = "auto",
     baseline: Annotated[
         Optional[Path],
-        typer.Option(help="Earlier JSON report; its open controls do not affect the exit code.", metavar="FILE"),
+        Option(help="Earlier JSON report; its open controls do not affect the exit code.", metavar="FILE"),
     ] = None,
     allowed_signers: Annotated[
-        Optional[Path], typer.Option(help="Verify the baseline by FILE.sig and this file.", metavar="FILE")
+        Optional[Path], Option(help="Verify the baseline by FILE.sig and this file.", metavar="FILE")
     ] = None,
     compare: Annotated[
         Optional[tuple[Path, Path]],
-        typer.Option(help="Only compare two JSON reports: new, fixed and changed controls.", metavar="OLD NEW"),
+        Option(help="Only compare two JSON reports: new, fixed and changed controls.", metavar="OLD NEW"),
     ] = None,
     cluster: Annotated[
-        bool, typer.Option("--cluster", help="Also read the API server of this host: section 5, and what runs.")
+        bool, Option("--cluster", help="Also read the API server of this host: section 5, and what runs.")
     ] = False,
     probe: Annotated[
-        bool, typer.Option("--probe", help="--cluster, with dry runs of pods that violate Pod Security.")
+        bool, Option("--probe", help="--cluster, with dry runs of pods that violate Pod Security.")
     ] = False,
-    every: Annotated[Optional[float], typer.Option(help="Assess again after this time, without end.", **HOURS)] = None,
+    every: Annotated[Optional[float], Option(help="Assess again after this time, without end.", **HOURS)] = None,
     report_to_api: Annotated[
-        bool, typer.Option("--report-to-api", help="With --node: also write an OpenReports ClusterReport.")
+        bool, Option("--report-to-api", help="With --node: also write an OpenReports ClusterReport.")
     ] = False,
     options: HostOptions,
     output_format: Annotated[
-        Format, typer.Option("--format", help=f"Output format: {', '.join(Format)}.", metavar="FORMAT")
+        Format, Option("--format", help=f"Output format: {', '.join(Format)}.", metavar="FORMAT")
     ] = Format.AUTO,
     output: Annotated[
         Optional[Path],
-        typer.Option(help="File to write with mode 0600. [default: standard output, as with -]", metavar="FILE"),
+        Option(help="File to write with mode 0600. [default: standard output, as with -]", metavar="FILE"),
     ] = None,
     sign: Annotated[
-        Optional[Path], typer.Option(help="Also write FILE.sig with this SSH key, by ssh-keygen.", metavar="KEY")
+        Optional[Path], Option(help="Also write FILE.sig with this SSH key, by ssh-keygen.", metavar="KEY")
     ] = None,
     framework: Annotated[
         Optional[Framework],
-        typer.Option(help="Only controls of a framework, by its rules: stig or nist.", metavar="NAME"),
+        Option(help="Only controls of a framework, by its rules: stig or nist.", metavar="NAME"),
     ] = None,
-    beyond: Annotated[
-        bool, typer.Option("--beyond", help="kube-bench: add the controls beyond the benchmark.")
-    ] = False,
-    aws_account: Annotated[Optional[str], typer.Option(help="asff: AWS account, 12 digits.", metavar="ID")] = None,
+    beyond: Annotated[bool, Option("--beyond", help="kube-bench: add the controls beyond the benchmark.")] = False,
+    aws_account: Annotated[Optional[str], Option(help="asff: AWS account, 12 digits.", metavar="ID")] = None,
     aws_region: Annotated[
-        Optional[str], typer.Option(help="asff: AWS region, such as eu-central-1.", metavar="REGION")
+        Optional[str], Option(help="asff: AWS region, such as eu-central-1.", metavar="REGION")
     ] = None,
     aws_product_arn: Annotated[
         Optional[str],
-        typer.Option(help="asff: ARN of the product. [default: the account's own product]", metavar="ARN"),
+        Option(help="asff: ARN of the product. [default: the account's own product]", metavar="ARN"),
     ] = None,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Print all controls, host facts and evidence.")
-    ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print only controls that decide the exit code.")
-    ] = False,
+    verbose: Annotated[bool, Option("--verbose", "-v", help="Print all controls, host facts and evidence.")] = False,
+    quiet: Annotated[bool, Option("--quiet", "-q", help="Print only controls that decide the exit code.")] = False,
 ) -> None:
     """Assess this host against a CIS benchmark.
 
@@ -284,7 +284,7 @@ def drift(
     *,
     options: HostOptions,
     test_notification: Annotated[
-        bool, typer.Option("--test-notification", help="Only send a test with `drift.notify`, and wait for it.")
+        bool, Option("--test-notification", help="Only send a test with `drift.notify`, and wait for it.")
     ] = False,
 ) -> None:
     """Report changes since the last assessment.
@@ -312,7 +312,7 @@ def drift(
 def publish(
     *,
     remove: Annotated[
-        bool, typer.Option("--remove", help="Remove what was published. The next drift check publishes it again.")
+        bool, Option("--remove", help="Remove what was published. The next drift check publishes it again.")
     ] = False,
 ) -> None:
     """Publish the state of this node on its Node.
@@ -329,7 +329,7 @@ def publish(
 def gate(
     *,
     service: Annotated[
-        str, typer.Option(help=f"K3s service that is about to start. [default: ${SERVICE_VARIABLE}]", metavar="NAME")
+        str, Option(help=f"K3s service that is about to start. [default: ${SERVICE_VARIABLE}]", metavar="NAME")
     ] = "",
     options: HostOptions,
     printed: ReportOptions,
@@ -352,7 +352,7 @@ def gate(
 def confirm(
     *,
     service: Annotated[
-        str, typer.Option(help=f"K3s service that has started. [default: ${SERVICE_VARIABLE}]", metavar="NAME")
+        str, Option(help=f"K3s service that has started. [default: ${SERVICE_VARIABLE}]", metavar="NAME")
     ] = "",
 ) -> None:
     """Confirm that K3s runs as its gate has judged.
@@ -372,9 +372,9 @@ _RELEASE = Wording(
 @expand(printed=REPORT)
 def release(
     *,
-    once: Annotated[bool, typer.Option("--once", help="Confirm: one start, without its gate.")] = False,
+    once: Annotated[bool, Option("--once", help="Confirm: one start, without its gate.")] = False,
     expires_in: Annotated[
-        int, typer.Option(help="Minutes until an unused release ends.", metavar="MINUTES", min=1, max=1440)
+        int, Option(help="Minutes until an unused release ends.", metavar="MINUTES", min=1, max=1440)
     ] = 15,
     unit: Services = None,
     printed: ReportOptions,
@@ -407,7 +407,7 @@ _NOT_REVERTED = {
 @expand(options=TREE, printed=REPORT)
 def revert(
     *,
-    last: Annotated[bool, typer.Option("--last", help="Undo only the newest run.")] = False,
+    last: Annotated[bool, Option("--last", help="Undo only the newest run.")] = False,
     force: Force = False,
     options: HostOptions,
     printed: ReportOptions,
@@ -437,27 +437,27 @@ _FLEET = "k3s-harden fleet --require compliant --max-age 26h --expect 5"
 def fleet(
     sources: Annotated[
         Optional[list[str]],
-        typer.Argument(metavar="[SOURCE]...", help="- or a file with the output of kubectl, or a directory of sites."),
+        Argument(metavar="[SOURCE]...", help="- or a file with the output of kubectl, or a directory of sites."),
     ] = None,
     *,
     context: Annotated[
-        Optional[list[str]], typer.Option(help="Read this context of kubectl; may be repeated.", metavar="NAME")
+        Optional[list[str]], Option(help="Read this context of kubectl; may be repeated.", metavar="NAME")
     ] = None,
-    all_contexts: Annotated[bool, typer.Option("--all-contexts", help="Read each cluster of the kubeconfig.")] = False,
+    all_contexts: Annotated[bool, Option("--all-contexts", help="Read each cluster of the kubeconfig.")] = False,
     allowed_signers: Annotated[
-        Optional[Path], typer.Option(help="Verify records of sites with the keys in this file.", metavar="FILE")
+        Optional[Path], Option(help="Verify records of sites with the keys in this file.", metavar="FILE")
     ] = None,
     since: Annotated[
-        Optional[Path], typer.Option(help="Show what has changed since this JSON output.", metavar="FILE")
+        Optional[Path], Option(help="Show what has changed since this JSON output.", metavar="FILE")
     ] = None,
-    require: Annotated[Optional[str], typer.Option(help="What each node has to be.", metavar="compliant|full")] = None,
-    max_age: Annotated[str, typer.Option(help="Age from which a report is unknown.", metavar="DURATION")] = "26h",
-    expect: Annotated[Optional[int], typer.Option(help="How many nodes there are.", metavar="NUMBER", min=1)] = None,
+    require: Annotated[Optional[str], Option(help="What each node has to be.", metavar="compliant|full")] = None,
+    max_age: Annotated[str, Option(help="Age from which a report is unknown.", metavar="DURATION")] = "26h",
+    expect: Annotated[Optional[int], Option(help="How many nodes there are.", metavar="NUMBER", min=1)] = None,
     expect_from: Annotated[
-        Optional[Path], typer.Option(help="Names of the expected nodes or clusters, one a line.", metavar="FILE")
+        Optional[Path], Option(help="Names of the expected nodes or clusters, one a line.", metavar="FILE")
     ] = None,
     only: Annotated[
-        Optional[str], typer.Option(help="Show only nodes with these results.", metavar="failed,unknown,compliant")
+        Optional[str], Option(help="Show only nodes with these results.", metavar="failed,unknown,compliant")
     ] = None,
     output_format: FleetFormat = Format.AUTO,
 ) -> None:
@@ -505,13 +505,13 @@ def fleet(
 def impact(
     *,
     kubeconfig: Annotated[
-        Optional[Path], typer.Option(help="Read the cluster of this kubeconfig by kubectl.", metavar="FILE")
+        Optional[Path], Option(help="Read the cluster of this kubeconfig by kubectl.", metavar="FILE")
     ] = None,
     context: Annotated[
-        Optional[str], typer.Option(help="Read the cluster of this context by kubectl.", metavar="NAME")
+        Optional[str], Option(help="Read the cluster of this context by kubectl.", metavar="NAME")
     ] = None,
     probe: Annotated[
-        bool, typer.Option("--probe", help="Also ask the API server about each pod template, in a temporary namespace.")
+        bool, Option("--probe", help="Also ask the API server about each pod template, in a temporary namespace.")
     ] = False,
     options: HostOptions,
     printed: ReportOptions,
@@ -541,7 +541,7 @@ def impact(
 def explain(
     topic: Annotated[
         Optional[list[str]],
-        typer.Argument(
+        Argument(
             metavar="[TOPIC]",
             help="Control, finding, setting, CIS number, path, kernel parameter or argument. Without it, all IDs.",
             show_default=False,
@@ -577,17 +577,17 @@ _UNDO = Wording(_SERVICE_ACCOUNTS.success, "Restored", "Nothing to restore", "re
 def service_accounts(
     *,
     kubeconfig: Annotated[
-        Optional[Path], typer.Option(help="Kubeconfig file. [default: as for k3s kubectl]", metavar="FILE")
+        Optional[Path], Option(help="Kubeconfig file. [default: as for k3s kubectl]", metavar="FILE")
     ] = None,
     timeout: Annotated[
-        float, typer.Option(help="Timeout for each call.", metavar="SECONDS", min=1, max=600, callback=a_number)
+        float, Option(help="Timeout for each call.", metavar="SECONDS", min=1, max=600, callback=a_number)
     ] = 20,
     wait: Annotated[
         float,
-        typer.Option(help="Time to wait for the API server.", metavar="SECONDS", min=0, max=3600, callback=a_number),
+        Option(help="Time to wait for the API server.", metavar="SECONDS", min=0, max=3600, callback=a_number),
     ] = 0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the changes, and make none.")] = False,
-    undo: Annotated[bool, typer.Option("--undo", help="Restore the values before the first run.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Show the changes, and make none.")] = False,
+    undo: Annotated[bool, Option("--undo", help="Restore the values before the first run.")] = False,
     options: HostOptions,
     printed: ReportOptions,
 ) -> None:
@@ -597,15 +597,14 @@ def service_accounts(
     setting service-accounts.exempt. An annotation on the account holds the earlier value, which --undo restores. Run it
     on a server after K3s has started.
     """
-    from agent.cli.verbs.service_accounts import Access, Mode, change_default_tokens
+    from agent.cli.verbs.service_accounts import Access, change_default_tokens
     from agent.harden.node.site_files import read_settings
 
     host, request = options.host(), options.request()
     settings = read_settings(host, request.settings_file, request.overrides)
     access = Access(None if kubeconfig is None else str(absolute(kubeconfig)), timeout, wait)
     with progress("service-accounts", quiet=printed.quiet) as shown:
-        mode = Mode.UNDO if undo else Mode.DISABLE
-        report = change_default_tokens(host, settings, access, mode=mode, dry_run=dry_run, progress=shown)
+        report = change_default_tokens(host, settings, access, undo=undo, dry_run=dry_run, progress=shown)
     report = replace(report, wording=_UNDO if undo else _SERVICE_ACCOUNTS)
     printed.finish(report, HostOptions().caller)
 
@@ -620,7 +619,7 @@ def install(
     unit: Services = None,
     program: Program = None,
     enforce: Annotated[
-        bool, typer.Option("--enforce", help="Install the gate on a cluster that apply never hardened.")
+        bool, Option("--enforce", help="Install the gate on a cluster that apply never hardened.")
     ] = False,
     options: HostOptions,
     printed: ReportOptions,

@@ -62,15 +62,15 @@ def epilog(
     """
     failed = {} if ExitCode.PARTIAL in codes else {ExitCode.ERROR: _FAILED}
     meanings = {ExitCode.COMPLIANT: success, **failed, **own}
-    rows = "\n".join(_row(f"  {int(code)}  {meanings.get(code, code.meaning)}") for code in codes)
+    listed = [f"  {int(code)}  {meanings.get(code, code.meaning)}" for code in codes]
+    # Most lines fit, and wrapping all of them takes 1 ms at each start.
+    fitting = (
+        line if len(line) <= _WIDTH else textwrap.fill(line, _WIDTH, subsequent_indent="     ") for line in listed
+    )
+    rows = "\n".join(fitting)
     lines = textwrap.wrap(example, _WIDTH - 4, break_long_words=False, break_on_hyphens=False)
     shown = example if len(example) + 2 <= _WIDTH else " \\\n    ".join(lines)
     return f"{_KEEPS_LINES}Example:\n  {shown}\n\n{_KEEPS_LINES}Exit codes:\n{rows}"
-
-
-def _row(line: str) -> str:
-    # Most lines fit, and wrapping all of them takes 1 ms at each start.
-    return line if len(line) <= _WIDTH else textwrap.fill(line, _WIDTH, subsequent_indent="     ")
 
 
 def set_summaries(app: typer.Typer) -> None:

@@ -105,16 +105,10 @@ class HostOptions(Value):
         """
         from agent.cli.caller import caller
 
-        return caller(self._named_root, self._words(program, services), in_pod=bool(self.node))
-
-    @property
-    def _named_root(self) -> str:
-        """The root for whoever runs a command on the host itself."""
-        return "/" if self.node else self.root
-
-    def _words(self, program: Path | None, services: Sequence[str]) -> tuple[str, ...]:
+        # A command that a pod recommends runs on the host itself.
+        root = "/" if self.node else self.root
         all_options = (
-            ("--root", self._named_root if self._named_root != "/" else None),
+            ("--root", root if root != "/" else None),
             ("--config", self.config),
             ("--role", self.role.value if self.role is not RoleChoice.AUTO else None),
             ("--k3s-version", self.k3s_version),
@@ -129,7 +123,8 @@ class HostOptions(Value):
             from shlex import quote
 
             words = tuple(f"{name} {quote(value)}" for name, value in given)
-        return (*words, "--allow-empty-root") if self.allow_empty_root else words
+        words += ("--allow-empty-root",) if self.allow_empty_root else ()
+        return caller(root, words, in_pod=bool(self.node))
 
 
 def absolute(path: Path) -> PurePosixPath:

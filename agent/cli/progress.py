@@ -47,19 +47,12 @@ class Line:
     def _draw(self, text: str) -> None:
         """Replace the line. Blanks remove the earlier one, so that each terminal can do it."""
         with suppress(OSError):  # the terminal was closed
-            width = self._width() - 1
+            width = (os.get_terminal_size(2).columns or _USUAL_WIDTH) - 1
             text = fitting(text[:width], sys.stderr)[:width]
             if text == self._drawn or os.tcgetpgrp(2) != os.getpgrp():  # a background job does not write
                 return
             blanks = " " * (min(len(self._drawn), width) - len(text))
-            self._write(f"\r{text}{blanks}" if text else f"\r{blanks}\r")
+            line = f"\r{text}{blanks}" if text else f"\r{blanks}\r"
+            # Not through sys.stderr, on which the other thread can write at the same time.
+            os.write(2, line.encode(sys.stderr.encoding, "backslashreplace"))
             self._drawn = text
-
-    @staticmethod
-    def _width() -> int:
-        return os.get_terminal_size(2).columns or _USUAL_WIDTH
-
-    @staticmethod
-    def _write(text: str) -> None:
-        # Not through sys.stderr, on which the other thread can write at the same time.
-        os.write(2, text.encode(sys.stderr.encoding, "backslashreplace"))

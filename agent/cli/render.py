@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
+from typer import Option
 
 from agent.base.errors import UsageError
 from agent.base.model import EXAMPLE_MINOR
-from agent.cli.completion_candidates import versions
 from agent.cli.help_text import RENDERS, epilog, set_summaries
 from agent.cli.host_options import HostOptions, RoleChoice, absolute
 from agent.cli.present import Format
 from agent.cli.report_options import write_output
-from agent.cli.shared_options import HOURS, Image, expand
+from agent.cli.shared_options import HOURS, Image, expand, versions
 from agent.cli.streams import print_error, print_text
 from agent.cli.verbs.render.image import IMAGE
 
@@ -33,21 +33,21 @@ documents = typer.Typer(
 )
 
 Output = Annotated[
-    Optional[Path], typer.Option(help="File to write with mode 0600. [default: standard output]", metavar="FILE")
+    Optional[Path], Option(help="File to write with mode 0600. [default: standard output]", metavar="FILE")
 ]
 OPTIONS = {
-    "config": Annotated[Optional[Path], typer.Option(help="Settings file. [default: none]", metavar="FILE")],
-    "role": Annotated[RoleChoice, typer.Option(help="Role of K3s on the host; auto: from the settings, or server.")],
+    "config": Annotated[Optional[Path], Option(help="Settings file. [default: none]", metavar="FILE")],
+    "role": Annotated[RoleChoice, Option(help="Role of K3s on the host; auto: from the settings, or server.")],
     "k3s_version": Annotated[
         Optional[str],
-        typer.Option(
+        Option(
             help=f"K3s version, such as {EXAMPLE_MINOR}. [default: newest known]",
             metavar="VERSION",
             autocompletion=versions,
         ),
     ],
     "data_dir": Annotated[
-        Optional[Path], typer.Option(help="Data directory of K3s. [default: /var/lib/rancher/k3s]", metavar="DIR")
+        Optional[Path], Option(help="Data directory of K3s. [default: /var/lib/rancher/k3s]", metavar="DIR")
     ],
 }
 """The options of the host that a document is for, which is not read."""
@@ -98,22 +98,18 @@ for _name, _summary in FILES.items():
 @expand(options=OPTIONS)
 def cloud_init(
     *,
-    url: Annotated[Optional[str], typer.Option(help="URL of the program as a single file.", metavar="URL")] = None,
-    sha256: Annotated[Optional[str], typer.Option(help="SHA-256 checksum of that file.", metavar="HEX")] = None,
-    join: Annotated[
-        str, typer.Option(help="URL of the server to join. [default: start a cluster]", metavar="URL")
-    ] = "",
-    proxy: Annotated[str, typer.Option(help="HTTP proxy for all downloads of the host.", metavar="URL")] = "",
-    k3s_mirror: Annotated[str, typer.Option(help="Mirror of K3s' releases on GitHub.", metavar="URL")] = "",
-    installer_url: Annotated[str, typer.Option(help="URL of K3s' installer.", metavar="URL")] = "https://get.k3s.io",
+    url: Annotated[Optional[str], Option(help="URL of the program as a single file.", metavar="URL")] = None,
+    sha256: Annotated[Optional[str], Option(help="SHA-256 checksum of that file.", metavar="HEX")] = None,
+    join: Annotated[str, Option(help="URL of the server to join. [default: start a cluster]", metavar="URL")] = "",
+    proxy: Annotated[str, Option(help="HTTP proxy for all downloads of the host.", metavar="URL")] = "",
+    k3s_mirror: Annotated[str, Option(help="Mirror of K3s' releases on GitHub.", metavar="URL")] = "",
+    installer_url: Annotated[str, Option(help="URL of K3s' installer.", metavar="URL")] = "https://get.k3s.io",
     installer_sha256: Annotated[
-        Optional[str], typer.Option(help="SHA-256 checksum of K3s' installer.", metavar="HEX")
+        Optional[str], Option(help="SHA-256 checksum of K3s' installer.", metavar="HEX")
     ] = None,
-    cluster_init: Annotated[bool, typer.Option("--cluster-init", help="First of several servers, with etcd.")] = False,
-    token_file: Annotated[str, typer.Option(help="File on the host with the cluster's token.", metavar="PATH")] = "",
-    embed_token: Annotated[
-        Optional[Path], typer.Option(help="File here whose token to include.", metavar="FILE")
-    ] = None,
+    cluster_init: Annotated[bool, Option("--cluster-init", help="First of several servers, with etcd.")] = False,
+    token_file: Annotated[str, Option(help="File on the host with the cluster's token.", metavar="PATH")] = "",
+    embed_token: Annotated[Optional[Path], Option(help="File here whose token to include.", metavar="FILE")] = None,
     output: Output = None,
     options: HostOptions,
 ) -> None:
@@ -150,8 +146,8 @@ def cloud_init(
 @expand(options={name: OPTIONS[name] for name in ("config", "role", "data_dir")})
 def ignition(
     *,
-    url: Annotated[Optional[str], typer.Option(help="URL of the system extension.", metavar="URL")] = None,
-    sha256: Annotated[Optional[str], typer.Option(help="SHA-256 checksum of that file.", metavar="HEX")] = None,
+    url: Annotated[Optional[str], Option(help="URL of the system extension.", metavar="URL")] = None,
+    sha256: Annotated[Optional[str], Option(help="SHA-256 checksum of that file.", metavar="HEX")] = None,
     output: Output = None,
     options: HostOptions,
 ) -> None:
@@ -175,20 +171,16 @@ def ignition(
 @expand(options={"k3s_version": OPTIONS["k3s_version"]})
 def assessment_job(
     *,
-    node: Annotated[str, typer.Option(help="Assess this node once, by a Job.", metavar="NAME")] = "",
-    all_nodes: Annotated[bool, typer.Option("--all-nodes", help="Assess all nodes again and again.")] = False,
+    node: Annotated[str, Option(help="Assess this node once, by a Job.", metavar="NAME")] = "",
+    all_nodes: Annotated[bool, Option("--all-nodes", help="Assess all nodes again and again.")] = False,
     every: Annotated[
         Optional[float],
-        typer.Option(help="Time between assessments of all nodes. [default: 24]", **HOURS),
+        Option(help="Time between assessments of all nodes. [default: 24]", **HOURS),
     ] = None,
-    namespace: Annotated[str, typer.Option(help="Namespace to create.", metavar="NAME")] = "k3s-harden",
+    namespace: Annotated[str, Option(help="Namespace to create.", metavar="NAME")] = "k3s-harden",
     image: Image = IMAGE,
-    report_to_api: Annotated[
-        bool, typer.Option("--report-to-api", help="Also write OpenReports' ClusterReports.")
-    ] = False,
-    output_format: Annotated[
-        Format, typer.Option("--format", help="Format of the report.", metavar="FORMAT")
-    ] = Format.AUTO,
+    report_to_api: Annotated[bool, Option("--report-to-api", help="Also write OpenReports' ClusterReports.")] = False,
+    output_format: Annotated[Format, Option("--format", help="Format of the report.", metavar="FORMAT")] = Format.AUTO,
     options: HostOptions,
     output: Output = None,
 ) -> None:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from agent.base.report import Report
     from agent.cli.present.assessments.asff import AwsAccount
     from agent.cli.present.remediation import Caller
-    from agent.harden.plan.preflight_result import Preflight
 
 
 class ReportOptions(Value):
@@ -43,14 +42,6 @@ class ReportOptions(Value):
         with printing(report.exit_code, changed=report.has_changed, decides=report.verb != GATE_VERB):
             present(report, self.output_format, self.verbosity, sys.stdout, caller)
         sys.exit(int(report.exit_code))
-
-    def finish_preflight(self, result: Preflight, caller: Callable[[], Caller]) -> NoReturn:
-        """Print the result of a preflight and exit with its exit code."""
-        from agent.cli.present.preflight_report import present_preflight
-
-        with printing(result.exit_code):
-            present_preflight(result, self.output_format, self.verbosity, sys.stdout, caller)
-        sys.exit(int(result.exit_code))
 
 
 class AssessmentOptions(ReportOptions):

@@ -1,4 +1,4 @@
-"""The options that several commands have, as Typer declares them."""
+"""The options that several commands have, as Typer declares them, and what shells complete for values."""
 
 # Without `from __future__ import annotations`: the aliases are values, and Python 3.9 has no `X | None`.
 
@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
+from typer import Option
 
 from agent.base.model import EXAMPLE_MINOR
-from agent.cli.completion_candidates import versions
 from agent.cli.host_options import HostOptions, RoleChoice
 from agent.cli.present import FLEET_FORMATS, REPORT_FORMATS, Format
 from agent.cli.report_options import ReportOptions
@@ -31,7 +31,7 @@ def _format_option(choices: Sequence[Format]) -> Any:  # noqa: ANN401 - what typ
         return [choice for choice in choices if choice.startswith(incomplete)]
 
     shown = f"Output format: {', '.join(choices)}."
-    return typer.Option("--format", help=shown, metavar="FORMAT", callback=checked, autocompletion=completed)
+    return Option("--format", help=shown, metavar="FORMAT", callback=checked, autocompletion=completed)
 
 
 def a_number(value: Optional[float]) -> Optional[float]:
@@ -43,36 +43,55 @@ def a_number(value: Optional[float]) -> Optional[float]:
 
 HOURS: dict[str, Any] = {"metavar": "HOURS", "min": 0.001, "max": 8760, "callback": a_number}
 
-Root = Annotated[str, typer.Option(help="Root directory of the host.", metavar="DIR")]
-AllowEmptyRoot = Annotated[
-    bool, typer.Option("--allow-empty-root", help="Accept a root directory without etc and usr.")
-]
-Config = Annotated[
-    Optional[Path], typer.Option(help="Settings file. [default: /etc/k3s-harden/config.yaml]", metavar="FILE")
-]
-Role = Annotated[RoleChoice, typer.Option(help="Role of K3s on this host.")]
+
+def topics(incomplete: str) -> list[str]:
+    """Return the topics of `explain` that start with this text."""
+    from agent.cli.verbs.topics import titles
+
+    return [name for name in titles() if name.startswith(incomplete)]
+
+
+def benchmarks(incomplete: str) -> list[str]:
+    """Return the values of --benchmark that start with this text."""
+    from agent.k3s.cis.versions import Benchmark
+
+    return [name for name in ("auto", *map(str, Benchmark)) if name.startswith(incomplete)]
+
+
+def versions(incomplete: str) -> list[str]:
+    """Return the K3s versions that are known and that start with this text, newest first."""
+    from agent.base.model import NEWEST_KNOWN, OLDEST_COVERED
+
+    minors = range(NEWEST_KNOWN.minor, OLDEST_COVERED.minor - 1, -1)
+    return [name for name in (f"v1.{minor}" for minor in minors) if name.startswith(incomplete)]
+
+
+Root = Annotated[str, Option(help="Root directory of the host.", metavar="DIR")]
+AllowEmptyRoot = Annotated[bool, Option("--allow-empty-root", help="Accept a root directory without etc and usr.")]
+Config = Annotated[Optional[Path], Option(help="Settings file. [default: /etc/k3s-harden/config.yaml]", metavar="FILE")]
+Role = Annotated[RoleChoice, Option(help="Role of K3s on this host.")]
 K3sVersion = Annotated[
     Optional[str],
-    typer.Option(
+    Option(
         help=f"K3s version, such as {EXAMPLE_MINOR}. [default: from k3s --version]",
         metavar="VERSION",
         autocompletion=versions,
     ),
 ]
 DataDir = Annotated[
-    Optional[Path], typer.Option(help="Data directory of K3s. [default: from the K3s configuration]", metavar="DIR")
+    Optional[Path], Option(help="Data directory of K3s. [default: from the K3s configuration]", metavar="DIR")
 ]
 Profile = Annotated[
-    Optional[str], typer.Option(help="Profile instead of that of the settings: guide or strict.", metavar="NAME")
+    Optional[str], Option(help="Profile instead of that of the settings: guide or strict.", metavar="NAME")
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace files edited by hand, and keep backups of them.")]
+Force = Annotated[bool, Option("--force", help="Replace files edited by hand, and keep backups of them.")]
 OutputFormat = Annotated[Format, _format_option(REPORT_FORMATS)]
 FleetFormat = Annotated[Format, _format_option(FLEET_FORMATS)]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print compliant items, fixes and host facts, too.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")]
+Verbose = Annotated[bool, Option("--verbose", "-v", help="Print compliant items, fixes and host facts, too.")]
+Quiet = Annotated[bool, Option("--quiet", "-q", help="Print only the result.")]
 Unit = Annotated[
     Optional[str],
-    typer.Option(
+    Option(
         "--unit",
         help="K3s service, if several could start. [default: the running or enabled one]",
         metavar="NAME.service",
@@ -80,14 +99,14 @@ Unit = Annotated[
 ]
 Services = Annotated[
     Optional[list[str]],
-    typer.Option("--unit", help="Another service that starts K3s, such as k3s-east.service.", metavar="NAME.service"),
+    Option("--unit", help="Another service that starts K3s, such as k3s-east.service.", metavar="NAME.service"),
 ]
 Node = Annotated[
-    str, typer.Option(help="Name of this Node, in a pod with its processes and its / at --root.", metavar="NAME")
+    str, Option(help="Name of this Node, in a pod with its processes and its / at --root.", metavar="NAME")
 ]
-Image = Annotated[str, typer.Option(help="Container image of this program.", metavar="REF")]
+Image = Annotated[str, Option(help="Container image of this program.", metavar="REF")]
 Program = Annotated[
-    Optional[Path], typer.Option(help="Path of the program on the host. [default: this program]", metavar="FILE")
+    Optional[Path], Option(help="Path of the program on the host. [default: this program]", metavar="FILE")
 ]
 
 TREE: dict[str, Any] = {"root": Root, "allow_empty_root": AllowEmptyRoot}

@@ -7,7 +7,7 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
-from agent.base.errors import ExitCode
+from agent.base.errors import CommandHint, ExitCode
 from agent.base.report import no_progress
 
 if TYPE_CHECKING:
@@ -83,12 +83,33 @@ def discard_output() -> None:
 
 def print_error(message: str, hint: str = "") -> None:
     """Print an error, and its remediation on a line of its own, to standard error."""
-    from agent.cli.present import errors, fitting
+    from agent.cli.present import fitting
 
     with suppress(OSError):
-        lines = errors.error_lines(message, hint, _width(sys.stderr))
+        lines = error_lines(message, hint, _width(sys.stderr))
         sys.stderr.write(fitting("".join(f"{line}\n" for line in lines), sys.stderr))
         sys.stderr.flush()
+
+
+def error_lines(message: str, hint: str, width: int) -> list[str]:
+    """Return lines that fit a terminal of this width. Width 0 is no terminal: message and hint have one line each.
+
+    A long command is continued with backslashes, so that it can be pasted.
+    """
+    from agent.cli.present.prose import wrapped
+    from agent.cli.present.text import printable
+
+    indent, below = "  ", " " * len("  fix: ")
+    head, fix = printable(f"k3s-harden: {message}"), printable(hint)
+    if not width:
+        return [head, f"{indent}fix: {fix}"] if fix else [head]
+    shown = wrapped(head, width, hanging=indent)
+    if isinstance(hint, CommandHint):
+        from agent.cli.present.layout import command_lines
+
+        first, *others = command_lines(fix, width - len(below))
+        return [*shown, f"{indent}fix: {first}", *(f"{below}{line}" for line in others)]
+    return [*shown, *wrapped(f"fix: {fix}", width, indent, below)] if fix else shown
 
 
 @contextmanager

@@ -67,12 +67,11 @@ def present(
     Commands in it call the program as `caller` did, with the host options of the run.
     """
     if report.findings or report.next_steps:
-        from agent.cli.present import next_steps
-        from agent.cli.present.remediation import Caller, addressed
+        from agent.cli.present.remediation import Caller, addressed, addressed_steps
 
         called = (caller or Caller)()
         findings = (finding._replace(remediation=addressed(finding.remediation, called)) for finding in report.findings)
-        steps = next_steps.addressed_steps(report.next_steps, called)
+        steps = addressed_steps(report.next_steps, called)
         report = replace(report, findings=tuple(findings), next_steps=steps)
     output_format = output_format.on(stream)
     if output_format is Format.JSON:

@@ -170,10 +170,7 @@ def _as_json(fleet: Fleet) -> Iterator[str]:
     # ASCII, so that no text of a node controls a terminal.
     yield json.dumps(redacted_all(shape), indent=2).removesuffix("]\n}")
     for at, node in enumerate(fleet.nodes):
-        yield f"{',' * bool(at)}\n    {json.dumps(redacted_all(_node(node)))}"
+        own = {name: value for name, value in node._asdict().items() if name not in _NOT_IN_JSON}
+        published = {name.removeprefix(PREFIX).replace("-", "_"): value for name, value in node.published.items()}
+        yield f"{',' * bool(at)}\n    {json.dumps(redacted_all({**own, **published}))}"
     yield "\n  ]\n}\n"
-
-
-def _node(node: FleetNode) -> dict[str, object]:
-    published = {name.removeprefix(PREFIX).replace("-", "_"): value for name, value in node.published.items()}
-    return {**{name: value for name, value in node._asdict().items() if name not in _NOT_IN_JSON}, **published}

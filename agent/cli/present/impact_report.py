@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, TextIO
 from agent.cli.present import Format, Verbosity, fitting, remediation
 from agent.cli.present.text import printable
 from agent.findings.impact import UNDETERMINED
-from agent.k3s.redaction import redacted_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,33 +92,21 @@ def _policies(entry: Break) -> Iterator[str]:
 
 
 def _as_json(impact: Impact) -> str:
-    """Return one JSON object and a line break. Every key is present."""
-    import json
+    """Return the impact as JSON. Every key is present."""
+    from agent.cli.present.json_report import json_text
 
-    from agent import __version__
-
-    shape = {
-        "schema": SCHEMA,
-        "version": __version__,
-        "verb": "impact",
-        "exit_code": int(impact.exit_code),
-        "server": impact.server,
-        "counts": impact.counts,
-        "breaks": list(map(_break, impact.breaks)),
-        "notes": impact.notes,
-    }
-    # ASCII, so that no text of the cluster controls a terminal.
-    return json.dumps(redacted_all(shape), indent=2) + "\n"
-
-
-def _break(entry: Break) -> dict[str, object]:
-    return {
-        **entry.object._asdict(),
-        "topic": entry.topic,
-        "when": entry.when,
-        "determined": entry.is_certain,
-        "condition": entry.condition,
-        "reasons": [{name: getattr(reason, name) for name in reason._fields} for reason in entry.reasons],
-        "remediation": remediation.text(entry.remediation),
-        "allow": [{"setting": rule.setting, "network_policy": rule.policy} for rule in entry.allow],
-    }
+    breaks = [
+        {
+            **entry.object._asdict(),
+            "topic": entry.topic,
+            "when": entry.when,
+            "determined": entry.is_certain,
+            "condition": entry.condition,
+            "reasons": list(map(vars, entry.reasons)),
+            "remediation": remediation.text(entry.remediation),
+            "allow": [{"setting": rule.setting, "network_policy": rule.policy} for rule in entry.allow],
+        }
+        for entry in impact.breaks
+    ]
+    content = {"server": impact.server, "counts": impact.counts, "breaks": breaks, "notes": impact.notes}
+    return json_text(SCHEMA, "impact", impact.exit_code, content)

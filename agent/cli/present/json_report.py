@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.cli.present import remediation
-from agent.cli.present.next_steps import step_object as as_step
+from agent.cli.present.remediation import step_object as as_step
 from agent.k3s.redaction import redacted_all
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agent.base.errors import ExitCode
     from agent.base.model import Location
     from agent.base.report import Finding, Item, Report
 
@@ -16,24 +19,26 @@ SCHEMA = 2
 
 
 def report_json(report: Report) -> str:
-    """Return one JSON object and a line break. Every key is present; a text that does not apply is empty."""
-    import json
-
-    from agent import __version__
-
-    shape = {
-        "schema": SCHEMA,
-        "version": __version__,
-        "verb": report.verb,
-        "exit_code": int(report.exit_code),
+    """Return a report as JSON. Every key is present; a text that does not apply is empty."""
+    content = {
         "meaning": report.exit_code.meaning if report.exit_code else report.wording.success,
         "facts": list(map(vars, report.facts)),
         "items": list(map(item_object, report.items)),
         "findings": list(map(finding_object, report.findings)),
         "next_steps": list(map(as_step, report.next_steps)),
     }
-    # ASCII, so that it is valid JSON in every encoding of the stream.
-    return json.dumps(redacted_all(shape), indent=2) + "\n"
+    return json_text(SCHEMA, report.verb, report.exit_code, content)
+
+
+def json_text(schema: int, verb: str, exit_code: ExitCode, content: Mapping[str, object]) -> str:
+    """Return the result of a verb as one JSON object and a line break, without secrets."""
+    import json
+
+    from agent import __version__
+
+    head = {"schema": schema, "version": __version__, "verb": verb, "exit_code": int(exit_code)}
+    # ASCII, so that it is valid in every encoding of the stream, and no text in it controls a terminal.
+    return json.dumps(redacted_all({**head, **content}), indent=2) + "\n"
 
 
 def location_object(location: Location | None) -> dict[str, object] | None:

@@ -32,7 +32,7 @@ def _lines(report: Report, last: str, verbosity: Verbosity) -> Iterator[str]:
         yield from predictions(report)
     yield last
     if report.next_steps:
-        from agent.cli.present.next_steps import step_lines
+        from agent.cli.present.remediation import step_lines
 
         yield from step_lines(report.next_steps)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TextIO
 
 from agent.base.report import ItemStatus
-from agent.cli.present import Format, Verbosity, fitting, next_steps, remediation
-from agent.cli.present.text import printable
+from agent.cli.present import Format, Verbosity, fitting, remediation
+from agent.cli.present.text import count_of, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,7 @@ def present_preflight(
         )
         for problem in result.problems
     )
-    steps = next_steps.addressed_steps(result.next_steps, called)
+    steps = remediation.addressed_steps(result.next_steps, called)
     result = result._replace(problems=shown, next_steps=steps)
     output_format = output_format.on(stream)
     if output_format is Format.JSON:
@@ -64,7 +64,7 @@ def _as_lines(result: Preflight, verbosity: Verbosity) -> str:
         lines += [item_line(item) for item in result.changes]
         lines += [f"left after apply: {item_line(item)}" for item in _unexpected(result)]
         lines += [f"note {note.id}: {note.text} ({note.source})" for note in result.notes]
-        lines += [last, *next_steps.step_lines(result.next_steps)]
+        lines += [last, *remediation.step_lines(result.next_steps)]
     return "".join(f"{printable(line)}\n" for line in lines)
 
 
@@ -101,22 +101,14 @@ def print_preflight(console: Console, result: Preflight, verbosity: Verbosity) -
         print_line(console, Text())
     print_result(console, _summary(result), result.exit_code)
     if verbosity is not Verbosity.QUIET:
-        next_steps.print_next_steps(console, result.next_steps)
+        remediation.print_next_steps(console, result.next_steps)
 
 
 def _as_json(result: Preflight) -> str:
-    import json
-
-    from agent import __version__
-    from agent.cli.present.json_report import finding_object, item_object
+    from agent.cli.present.json_report import finding_object, item_object, json_text
     from agent.harden.plan.preflight_result import MEANINGS
-    from agent.k3s.redaction import redacted_all
 
-    shape = {
-        "schema": SCHEMA,
-        "version": __version__,
-        "verb": "preflight",
-        "exit_code": int(result.exit_code),
+    content = {
         "meaning": MEANINGS[result.exit_code],
         "current_k3s_version": result.current,
         "target_k3s_version": result.target,
@@ -130,10 +122,9 @@ def _as_json(result: Preflight) -> str:
         "changes": list(map(item_object, result.changes)),
         "left_after_apply": list(map(item_object, result.left)),
         "notes": [{"id": note.id, "message": note.text, "source": note.source} for note in result.notes],
-        "next_steps": list(map(next_steps.step_object, result.next_steps)),
+        "next_steps": list(map(remediation.step_object, result.next_steps)),
     }
-    # ASCII, so that it is valid JSON in every encoding of the stream.
-    return json.dumps(redacted_all(shape), indent=2) + "\n"
+    return json_text(SCHEMA, "preflight", result.exit_code, content)
 
 
 def _title(result: Preflight) -> str:
@@ -160,11 +151,11 @@ def _summary(result: Preflight) -> str:
         text = text.replace("would start", "would start as far as it could be checked", 1)
     left = sum(problem.is_decisive for problem in result.problems)
     differing = sum(item.status is ItemStatus.DIFFERS for item in result.changes)
-    counts = [
-        (left, "to fix first"),
-        (differing, f"change{'' if differing == 1 else 's'} by apply"),
-        (len(result.notes), "note"),
-    ]
-    listed = ", ".join(f"{number} {what}" for number, what in counts if number)
-    listed += "s" if len(result.notes) > 1 else ""
+    notes = len(result.notes)
+    counts = (
+        f"{left} to fix first" if left else "",
+        f"{count_of(differing, 'change')} by apply" if differing else "",
+        count_of(notes, "note") if notes else "",
+    )
+    listed = ", ".join(filter(None, counts))
     return f"{text} ({listed})." if listed else f"{text}."

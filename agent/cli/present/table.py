@@ -11,8 +11,8 @@ from agent.base.errors import ExitCode
 from agent.base.report import ItemStatus, Level
 from agent.cli.present import Verbosity, fitting, remediation
 from agent.cli.present.layout import NARROW, indent_of, joined, padded, print_command, print_line, styled
-from agent.cli.present.next_steps import print_next_steps
-from agent.cli.present.text import fields, fix, hints, is_compliant, predictions, result, stripped, title
+from agent.cli.present.remediation import print_next_steps
+from agent.cli.present.text import count_of, fields, fix, hints, predictions, result, stripped, title
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -66,13 +66,17 @@ def print_report(console: Console, report: Report, verbosity: Verbosity) -> None
         if is_verbose:
             print_facts(console, report.facts)
         entries = report.entries
-        shown = [entry for entry in entries if is_verbose or not is_compliant(entry)]
+        shown = [
+            entry
+            for entry in entries
+            if is_verbose or entry.findings or any(item.status is not ItemStatus.COMPLIANT for item in entry.items)
+        ]
         print_entries(console, shown, with_fix=is_verbose or not report.next_steps)
         for line in predictions(report) if is_verbose else ():
             print_line(console, styled(line, "dim"), hanging=2)
         hidden = len(entries) - len(shown)
         if hidden:
-            items = f"{hidden} compliant item{'' if hidden == 1 else 's'}"
+            items = count_of(hidden, "compliant item")
             print_line(console, Text(f"{'and ' if shown else ''}{items}; -v lists {'it' if hidden == 1 else 'them'}"))
     print_result(console, result(report), report.exit_code)
     if verbosity > Verbosity.QUIET:

@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from agent.base.report import Entry, Finding, Report
 
 
-def is_compliant(entry: Entry) -> bool:
-    """Return whether an entry is one of the compliant items that a table only counts."""
-    return not entry.findings and all(item.status is ItemStatus.COMPLIANT for item in entry.items)
-
-
 def printable(text: str) -> str:
     """Return the text as one line, with control characters as escapes.
 
@@ -126,18 +121,20 @@ def _counts(report: Report) -> str:
     urgencies = [entry.urgency for entry in report.entries]
     problems = sum(urgency.is_problem for urgency in urgencies)
     warnings = urgencies.count(Urgency.WARNING)
-    parts = [_number(problems, "problem") + _decisive(urgencies.count(Urgency.PREVENTS_START), problems)] * bool(
-        problems
-    )
-    parts += [_number(warnings, "warning")] * bool(warnings)
+    parts = []
+    if problems:
+        parts.append(count_of(problems, "problem") + _decisive(urgencies.count(Urgency.PREVENTS_START), problems))
+    if warnings:
+        parts.append(count_of(warnings, "warning"))
     statuses = [item.status for item in report.items]
     calm = (ItemStatus.CHANGED, ItemStatus.KEPT, ItemStatus.COMPLIANT)
     parts += [f"{statuses.count(status)} {status}" for status in calm if status in statuses]
     return ", ".join(parts)
 
 
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+def count_of(count: int, noun: str, none: str = "0") -> str:
+    """Return a count with its noun."""
+    return f"{count or none} {noun}{'' if count == 1 else 's'}"
 
 
 def _decisive(count: int, of: int) -> str:

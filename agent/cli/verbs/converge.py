@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 from agent import findings
 from agent.base.errors import ExitCode, HardenError, HostError
-from agent.base.model import Absent, File, OwnCommand, Sysctl
-from agent.base.report import GATE_VERB, Item, ItemStatus, Report, no_progress
+from agent.base.model import Absent, File, Instruction, OwnCommand, Role, Sysctl
+from agent.base.report import GATE_VERB, Item, ItemStatus, NextStep, Report, no_progress
 from agent.base.value import replace
-from agent.cli.verbs import first_apply
 from agent.findings import after_run
 from agent.findings.gate_observation import OBSERVING
 from agent.harden.changes import last_run
@@ -34,6 +33,15 @@ if TYPE_CHECKING:
 
 _LARGEST_COMPARED = 128 * 1024
 """Maximum number of bytes of a file that `diff` compares; k3s-harden writes at most 20 KiB."""
+
+_SECONDS = 10.0
+"""For all requests to the API server before the first apply."""
+_WAYS_ON = (
+    NextStep(OwnCommand("impact"), "see all objects, when they break, and what to do"),
+    NextStep(Instruction("admit their traffic by `network-policies.allow`, or postpone a part by `stages`")),
+    NextStep(OwnCommand("apply", ("--accept-impact",)), "harden now"),
+)
+"""Next steps if objects break as soon as the first apply writes policy.yaml."""
 
 
 def check(host: Host, request: Request) -> Report:
@@ -62,7 +70,12 @@ def diff(host: Host, request: Request) -> Report:
         from agent.cli.verbs.impact import taken_names  # not on most hosts
 
         report = replace(report, findings=(*report.findings, *taken_names(host, situation)))
-    return _advised(replace(report, findings=tuple(map(_without_diff, report.findings))), host, situation)
+    found = []
+    for finding in report.findings:
+        # Without the advice to run this verb.
+        steps = tuple(step for step in finding.remediation.steps if step != OwnCommand("diff"))
+        found.append(finding._replace(remediation=replace(finding.remediation, steps=steps)))
+    return _advised(replace(report, findings=tuple(found)), host, situation)
 
 
 def _with_prediction(report: Report, host: Host, request: Request, situation: Situation) -> Report:
@@ -80,12 +93,6 @@ def _is_forbidden(situation: Situation) -> bool:
     """Return whether apply changes nothing, because K3s would not start on the kernel that it cannot change."""
     has_parameters = any(isinstance(change.after, Sysctl) for change in situation.plan.changes)
     return has_parameters and situation.facts.platform.kernel_is_read_only
-
-
-def _without_diff(finding: Finding) -> Finding:
-    """Return the finding without the advice to run this verb."""
-    steps = tuple(step for step in finding.remediation.steps if step != OwnCommand("diff"))
-    return finding._replace(remediation=replace(finding.remediation, steps=steps))
 
 
 def _by_profile(situation: Situation) -> dict[str, str]:
@@ -134,26 +141,42 @@ def apply(host: Host, request: Request, progress: Progress = no_progress, *, acc
     """
     progress("reading the host")
     situation = observe_situation(host, request)
-    if not accept_impact and first_apply.is_first_on_a_running_server(host, situation):
+    if not accept_impact and _is_first_on_a_running_server(host, situation):
         host.refuse_ordinary_user("apply")
         progress("reading the cluster")
-        breaking = first_apply.breaks_at_once(host, request, situation)
+        breaking = _breaks_at_once(host, request, situation)
         if breaking:
             report = _report("apply", host, situation, items_of(situation), writes=True)
-            return replace(report, findings=(*report.findings, *breaking), next_steps=first_apply.WAYS_ON)
-    saved = _saved_policies(host, situation)
+            return replace(report, findings=(*report.findings, *breaking), next_steps=_WAYS_ON)
+    saved: tuple[Item, ...] = ()
+    if _serves(host, situation) and _changes_policies(situation):
+        from agent.cli.verbs import site_policies  # asks the API server
+
+        # K3s will replace the NetworkPolicies of the site that have the names of those in policy.yaml.
+        saved = site_policies.save(host, situation.settings, situation.facts.data_dir)
     report, situation = _applied(host, request, situation, progress)
     restored = _restored_policies(host, situation)
     return _advised(replace(report, items=(*saved, *report.items, *restored)), host, situation)
 
 
-def _saved_policies(host: Host, situation: Situation) -> tuple[Item, ...]:
-    """Save the NetworkPolicies of the site whose names a policy.yaml that will be written has."""
-    if not (_serves(host, situation) and _changes_policies(situation)):
-        return ()
-    from agent.cli.verbs import site_policies  # asks the API server
+def _is_first_on_a_running_server(host: Host, situation: Situation) -> bool:
+    """Return whether apply would change a server for the first time while K3s runs on it."""
+    is_running_server = situation.facts.role is Role.SERVER and situation.facts.running_since is not None
+    return host.is_live and is_running_server and not situation.journal.runs and bool(situation.plan.changes)
 
-    return site_policies.save(host, situation.settings, situation.facts.data_dir)
+
+def _breaks_at_once(host: Host, request: Request, situation: Situation) -> tuple[Finding, ...]:
+    """Return a finding for each object that breaks at once, or one if the API server does not answer."""
+    from agent.cli.verbs.impact import impact_on_server
+    from agent.cluster.reader import LIMITS
+    from agent.findings.impact import When
+
+    try:
+        found = impact_on_server(host, request, situation, LIMITS._replace(total=_SECONDS))
+    except HardenError as error:
+        return (after_run.impact_unknown(error),)
+    soon = (When.AT_ONCE, When.NEXT_CONNECTION)
+    return after_run.breaking_at_once([entry for entry in found.breaks if entry.when in soon])
 
 
 def _restored_policies(host: Host, situation: Situation) -> tuple[Item, ...]:
@@ -258,14 +281,11 @@ def items_of(situation: Situation) -> Iterator[Item]:
 
             yield refused(refusals[resource.id])
         if resource.id in changes:
-            change = changes[resource.id]
-            yield _differing(change)
+            yield _differing(changes[resource.id])
         elif resource.id not in refusals:
             yield Item(resource.id, ItemStatus.COMPLIANT, plan.describe_state(situation.observed[resource.id]))
     expected = {resource.id for resource in situation.desired}
-    for change in situation.plan.changes:
-        if change.id not in expected:
-            yield _differing(change)
+    yield from (_differing(change) for change in situation.plan.changes if change.id not in expected)
 
 
 def _accepted_items(situation: Situation) -> Iterator[Item]:

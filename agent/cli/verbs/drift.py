@@ -20,8 +20,7 @@ from agent.cli.present import Format
 from agent.cli.present.assessments import assessment_text
 from agent.cli.present.assessments.common import assessment_result, cleaned
 from agent.cli.present.assessments.openmetrics import as_openmetrics
-from agent.cli.present.next_steps import addressed_steps, step_lines
-from agent.cli.present.remediation import Caller
+from agent.cli.present.remediation import Caller, addressed_steps, step_lines
 from agent.cli.present.text import printable
 from agent.cli.verbs import converge
 from agent.cli.verbs.notify import notify
@@ -39,13 +38,12 @@ from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from agent.assess.assessment import Assessment, Note, Verdict
+    from agent.assess.assessment import Assessment, Verdict
     from agent.assess.baseline import Baseline
     from agent.assess.status_change import StatusChange
     from agent.base.host import Host
-    from agent.base.report import NextStep
     from agent.harden.changes.journal import Run
     from agent.harden.settings.schema import Settings
 
@@ -91,7 +89,9 @@ def drift(host: Host, request: Request, assess: Assess, caller: Callable[[], Cal
     causes = {}
     if last is not None:
         causes = _causes(host, last, now, changes)
-        yield from _lines(last, now, changes, causes)
+        if last.benchmark != now.benchmark:
+            yield f"{last.benchmark} → {now.benchmark}: controls that only one of them has are not compared"
+        yield from _grouped(changes, {control: f"; likely cause: {cause}" for control, cause in causes.items()})
     failed = (verdict for verdict in now.verdicts if verdict.status is ControlStatus.FAIL)
     if settings.drift_repair and any(verdict.owner is FixOwner.APPLY for verdict in failed):
         try:
@@ -104,7 +104,10 @@ def drift(host: Host, request: Request, assess: Assess, caller: Callable[[], Cal
         yield from _grouped(fixed, dict.fromkeys(before, "; fixed by k3s-harden apply"))
     gaps = [note for note in now.notes if note.finding in _TOLD]
     yield from (printable(note.message) for note in gaps)
-    steps = _next_steps(gaps, now, changes)
+    changed = {change.verdict.control.id for change in changes}
+    left = [verdict for verdict in now.open if verdict.control.id in changed]
+    open_by = {owner: [verdict.control.id for verdict in left if verdict.owner is owner] for owner in FixOwner}
+    steps = next_steps.steps_after_drift([note.remediation for note in gaps], open_by)
     yield from map(printable, step_lines(addressed_steps(steps, caller())) if steps else ())
     is_late = any(note.finding == UNDELIVERED for note in now.notes)
     yield from notify(host, settings, last, now, causes)
@@ -121,12 +124,10 @@ def _assessed(assess: Assess, settings: Settings, last: Baseline | None) -> Asse
     now = assess(with_cluster=settings.drift_cluster)
     if last is None or not now.without_answer:
         return now
-    return replace(
-        now,
-        verdicts=tuple(
-            _kept(verdict, last) if verdict.control.id in now.without_answer else verdict for verdict in now.verdicts
-        ),
+    verdicts = (
+        _kept(verdict, last) if verdict.control.id in now.without_answer else verdict for verdict in now.verdicts
     )
+    return replace(now, verdicts=tuple(verdicts))
 
 
 def _kept(verdict: Verdict, last: Baseline) -> Verdict:
@@ -169,14 +170,6 @@ def _causes(host: Host, last: Baseline, now: Assessment, changes: tuple[StatusCh
     return {name: cause for name, cause in causes.items() if cause}
 
 
-def _lines(
-    last: Baseline, now: Assessment, changes: tuple[StatusChange, ...], causes: Mapping[str, str]
-) -> Iterator[str]:
-    if last.benchmark != now.benchmark:
-        yield f"{last.benchmark} → {now.benchmark}: controls that only one of them has are not compared"
-    yield from _grouped(changes, {control: f"; likely cause: {cause}" for control, cause in causes.items()})
-
-
 def _grouped(changes: Iterable[StatusChange], ends: Mapping[str, str]) -> Iterator[str]:
     """Yield a line for all controls that changed in the same way for the same reason, such as one open directory."""
     groups: dict[tuple[str, str], list[str]] = {}
@@ -190,13 +183,6 @@ def _grouped(changes: Iterable[StatusChange], ends: Mapping[str, str]) -> Iterat
         groups.setdefault((f"{change.before} → {verdict.status}", end), []).append(f"{verdict.control.id}{number}")
     for (head, end), names in groups.items():
         yield printable(f"{head} {', '.join(names)}{end}")
-
-
-def _next_steps(gaps: Sequence[Note], now: Assessment, changes: Iterable[StatusChange]) -> tuple[NextStep, ...]:
-    changed = {change.verdict.control.id for change in changes}
-    left = [verdict for verdict in now.open if verdict.control.id in changed]
-    open_by = {owner: [verdict.control.id for verdict in left if verdict.owner is owner] for owner in FixOwner}
-    return next_steps.steps_after_drift([note.remediation for note in gaps], open_by)
 
 
 def _change(name: str, last: Baseline, now: Assessment) -> str:
@@ -217,25 +203,22 @@ def _repair(host: Host, request: Request) -> Iterator[str]:
     for item in report.items:
         if item.status not in (ItemStatus.COMPLIANT, ItemStatus.CHANGED):
             yield printable(f"not repaired: {item.id}: {item.detail}")
-    yield from (
-        printable(found.message) for found in report.findings if found.id in ("breaks-at-once", "impact-unknown")
-    )
+    for found in report.findings:
+        if found.id in ("breaks-at-once", "impact-unknown"):
+            yield printable(found.message)
 
 
 def _store(
     host: Host, settings: Settings, now: Assessment, changes: tuple[StatusChange, ...], *, is_late: bool
 ) -> None:
     undelivered = None if settings.drift_notify is None else is_late
-    report, metrics = assessment_text(now, Format.JSON).encode(), _metrics(now, changes, undelivered=undelivered)
+    directions = [change.direction for change in changes]
+    counts = {direction: directions.count(direction) for direction in ("worse", "better", "other")}
+    report = assessment_text(now, Format.JSON).encode()
+    metrics = as_openmetrics(cleaned(now), counts, undelivered=undelivered).encode()
     with locked_state(host):
         make_directory(host.writable_tree, METRICS.parent)
         host.writable_tree.write(File(path=REPORT, content=report, mode=PRIVATE_FILE))
         host.writable_tree.write(File(path=METRICS, content=metrics, mode=PRIVATE_FILE))
         if settings.drift_metrics_file is not None:
             host.writable_tree.write(File(path=settings.drift_metrics_file, content=metrics, mode=PUBLIC_FILE))
-
-
-def _metrics(now: Assessment, changes: tuple[StatusChange, ...], *, undelivered: bool | None) -> bytes:
-    directions = [change.direction for change in changes]
-    counts = {direction: directions.count(direction) for direction in ("worse", "better", "other")}
-    return as_openmetrics(cleaned(now), counts, undelivered=undelivered).encode()

@@ -140,8 +140,12 @@ def _all_findings() -> list[tuple[str, str]]:
 
 def _settings() -> Iterator[_Parts]:
     """Yield all settings with their allowed values, and an example."""
-    head = ("", f"Settings in {settings.DEFAULT_SETTINGS}; all are optional.")
-    yield [head, *((row.key, _of_setting(row)) for row in settings.setting_rows())]
+    rows: _Parts = [("", f"Settings in {settings.DEFAULT_SETTINGS}; all are optional.")]
+    for row in settings.setting_rows():
+        breaks = f"\nCan break: {RISKS[row.key].breaks}" if row.key in RISKS else ""
+        text = f"{row.description} Allowed: {row.kind.allowed}. Default: {row.default}.{breaks}"
+        rows.append((row.key, text))
+    yield rows
     yield [("", f"Example with all settings\n{textwrap.indent(settings.example_settings(), '  ')}".rstrip())]
 
 
@@ -156,11 +160,6 @@ def _setting(row: SettingRow, *, is_first: bool) -> _Parts:
         (_EXAMPLE, textwrap.dedent(f"{row.key}: {row.example}") if "." not in row.key else row.line),
         *_risk(row.key),
     ]
-
-
-def _of_setting(row: SettingRow) -> str:
-    breaks = f"\nCan break: {RISKS[row.key].breaks}" if row.key in RISKS else ""
-    return f"{row.description} Allowed: {row.kind.allowed}. Default: {row.default}.{breaks}"
 
 
 def _profile(profile: Profile) -> Iterator[_Parts]:
@@ -197,13 +196,15 @@ def _control(control: GuideControl) -> _Parts:
 
 def _row(row: BenchmarkControl) -> _Parts:
     """Return a benchmark control, without what the entry of the guide already has."""
+    from agent.assess.checks.cluster.rules import RULES
+
     is_explained = row.guide is not None and row.guide.id == row.id
     return [
         ("", "In the benchmarks" if is_explained else f"{row.id}: {row.title}"),
         ("Numbers", descriptions.numbers_by_benchmark(row) or "none"),
         ("References", _references(row.id)),
         ("Expected", row.check.description),
-        ("With --cluster", _with_cluster(row)),
+        ("With --cluster", RULES[row.check.rule].description if isinstance(row.check, ClusterCheck) else ""),
         *((f"Expected in {span}", text) for text, span in descriptions.earlier_requirements(row)),
         ("Rationale", "" if is_explained else row.why),
         ("Applies to", "" if is_explained else str(row.applies)),
@@ -220,12 +221,6 @@ def _references(control: str) -> str:
 
     found = zip(Framework, references_of(control))
     return "\n".join(f"{framework.full_name}: {', '.join(names)}" for framework, names in found if names)
-
-
-def _with_cluster(row: BenchmarkControl) -> str:
-    from agent.assess.checks.cluster.rules import RULES
-
-    return RULES[row.check.rule].description if isinstance(row.check, ClusterCheck) else ""
 
 
 def _finding(kind: FindingKind) -> _Parts:

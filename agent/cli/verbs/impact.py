@@ -74,7 +74,9 @@ def impact(host: Host, request: Request, access: Access, environment: Mapping[st
 
     Raises HardenError if the API server cannot be read.
     """
-    if access.options or not _is_server(host, request):
+    top = DEFAULT_DATA_DIR / (request.overrides.data_dir or "")
+    is_server = host.runs_as_root and any(host.tree.exists(top / name) for name in KUBECONFIGS)
+    if access.options or not is_server:
         if access.probe:
             raise HostError("--probe requires the credential of K3s", "run it as root on a server")
         return _elsewhere(host, request, access, environment, progress)
@@ -168,7 +170,9 @@ def _defaults(host: Host, situation: Situation) -> PodSecurityDefaults:
 
 def _today(host: Host, situation: Situation) -> PodSecurityDefaults:
     """Return what the running API server enforces: its file, unless that or what names it changed since the start."""
-    is_as_started = not {*situation.changed_since_start} & _names_of_pod_security(situation)
+    facts = situation.facts
+    names = {str(facts.dropin_path), str(facts.data_dir / POD_SECURITY_ADMISSION.path)}
+    is_as_started = names.isdisjoint(situation.changed_since_start)
     return _defaults(host, situation) if is_as_started else PodSecurityDefaults(None)
 
 
@@ -180,22 +184,11 @@ def _denies_external_ips(situation: Situation) -> bool:
     )
 
 
-def _names_of_pod_security(situation: Situation) -> set[str]:
-    facts = situation.facts
-    return {str(facts.dropin_path), str(facts.data_dir / POD_SECURITY_ADMISSION.path)}
-
-
 def _version(text: str) -> Version:
     try:
         return Version.parse(text)
     except ValueError:
         return NEWEST_KNOWN
-
-
-def _is_server(host: Host, request: Request) -> bool:
-    """Return whether this is a server of K3s, and root asks."""
-    top = request.overrides.data_dir or str(DEFAULT_DATA_DIR)
-    return host.runs_as_root and any(host.tree.exists(DEFAULT_DATA_DIR / top / name) for name in KUBECONFIGS)
 
 
 def _elsewhere(

@@ -59,6 +59,7 @@ def _k3s(
     """Return K3s with this service; None if it is not installed. `role` is then the role to install."""
     usual = "k3s" if role is Role.SERVER else "k3s-agent"
     server = config.scalar("server")
+    variables = () if unit is None else unit.environment.items()
     return InstalledK3s(
         role=role if unit is None else unit.role,
         service=usual if unit is None else unit.path.name.removesuffix(".service"),
@@ -70,7 +71,11 @@ def _k3s(
         names_data_dir=config.scalar("data-dir") is not None,
         is_tree=not host.is_live,
         arguments=() if unit is None else tuple(_without_secrets([word.text for word in unit.arguments])),
-        variables=() if unit is None else tuple(_variables(unit)),
+        variables=tuple(
+            f"{name}={TOKEN_PLACEHOLDER if is_secret(name) else word.text}"
+            for name, word in variables
+            if name.startswith("K3S_")
+        ),
     )
 
 
@@ -84,9 +89,3 @@ def _without_secrets(words: Sequence[str]) -> Iterator[str]:
             yield f"{name}={TOKEN_PLACEHOLDER}"
         elif option is not None:
             yield word
-
-
-def _variables(unit: K3sUnit) -> Iterator[str]:
-    for name, word in unit.environment.items():
-        if name.startswith("K3S_"):
-            yield f"{name}={TOKEN_PLACEHOLDER if is_secret(name) else word.text}"

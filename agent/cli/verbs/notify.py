@@ -52,10 +52,14 @@ def notify(
     if not host.is_live:
         return
     try:
-        if settings.drift_notify is None:
-            _remove_all(host)
-        else:
+        if settings.drift_notify is not None:
             yield from _notify(host, settings.drift_notify, last, cleaned(now), causes)
+        elif host.tree.exists(DIRECTORY):
+            # The first notification is due again if the setting returns.
+            with locked_state(host):
+                for path in (*map(notification_path, waiting_notifications(host)), COMMAND):
+                    host.writable_tree.remove_file(path)
+                host.writable_tree.remove_directory(DIRECTORY)
     except HardenError as error:
         yield printable(f"cannot notify the site: {error.message}")
 
@@ -124,12 +128,3 @@ def _write_command(host: Host, command: tuple[str, ...]) -> None:
     import shlex
 
     host.writable_tree.write(File(path=COMMAND, content=f"exec {shlex.join(command)}\n".encode(), mode=PRIVATE_FILE))
-
-
-def _remove_all(host: Host) -> None:
-    """Remove the directory, so that the first notification is due again if the setting returns."""
-    if host.tree.exists(DIRECTORY):
-        with locked_state(host):
-            for path in (*map(notification_path, waiting_notifications(host)), COMMAND):
-                host.writable_tree.remove_file(path)
-            host.writable_tree.remove_directory(DIRECTORY)

@@ -118,10 +118,12 @@ def _publication(
         condition["lastTransitionTime"] = earlier.condition.get("lastTransitionTime", condition["lastTransitionTime"])
     observed = (situation.observed.get(resource.id) for resource in situation.desired)
     files = {str(file.path): digest(file.content) for file in observed if isinstance(file, File)}
+    while len(digests := json.dumps(files, separators=(",", ":"))) > _DIGESTS_LIMIT:
+        files.popitem()
     about = {
         Annotation.ROLE: str(facts.role),
         Annotation.MACHINE: machine_hash(host),
-        Annotation.FILE_DIGESTS: _digests(files),
+        Annotation.FILE_DIGESTS: digests,
         **({Annotation.DRIFTING_SINCE: since} if drifted else {}),
     }
     has_node = not facts.merged_config.boolean("disable-agent")
@@ -196,11 +198,3 @@ def _failed(now: Assessment) -> list[str]:
 
 def _errors(now: Assessment) -> list[str]:
     return [name for name in _REASONS if any(note.finding == name for note in now.notes)]
-
-
-def _digests(entries: Mapping[str, str]) -> str:
-    """Return a JSON object in ASCII with as many entries as fit."""
-    kept = dict(entries)
-    while len(text := json.dumps(kept, separators=(",", ":"))) > _DIGESTS_LIMIT:
-        kept.popitem()
-    return text

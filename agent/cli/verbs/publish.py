@@ -72,24 +72,20 @@ def withdraw(host: Host, publication: Publication, limits: Limits | None = None)
 
     Raises HardenError with the command of an administrator as its hint, and keeps the files.
     """
+    from shlex import quote
+
     from agent.cluster import own_node
 
     try:
         node = own_node.apply_node_status(host, PurePosixPath(publication.kubeconfig), {}, limits)
     except HardenError as error:
-        command = _removal(publication.node)
+        # What an administrator of the cluster may do.
+        conditions = [{"type": CONDITION, "$patch": "delete"}]
+        patch = {"metadata": {"annotations": dict.fromkeys(Annotation)}, "status": {"conditions": conditions}}
+        words = f"kubectl patch node {quote(publication.node)} --subresource=status --type=strategic"
+        command = CommandHint(f"{words} --patch={quote(json.dumps(patch, separators=(',', ':')))}")
         raise HostError(f"cannot remove what this node has published: {error.message}", command) from error
     with locked_state(host):
         for path in (PUBLICATION, SENT):
             host.writable_tree.remove_file(path)
     return f"removed the condition and the annotations of k3s-harden from Node {node}"
-
-
-def _removal(node: str) -> CommandHint:
-    """Return the command that removes everything with the rights of an administrator of the cluster."""
-    from shlex import quote
-
-    conditions = [{"type": CONDITION, "$patch": "delete"}]
-    patch = {"metadata": {"annotations": dict.fromkeys(Annotation)}, "status": {"conditions": conditions}}
-    text = quote(json.dumps(patch, separators=(",", ":")))
-    return CommandHint(f"kubectl patch node {quote(node)} --subresource=status --type=strategic --patch={text}")

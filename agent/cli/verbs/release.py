@@ -72,7 +72,9 @@ def release_once(host: Host, named: Sequence[str], minutes: int) -> Report:
     host.refuse_ordinary_user("release")
     if not host.is_live:
         raise UsageError("cannot release a start of K3s in a host tree: no service runs in it", "run it on the host")
-    guarded = [service for service in gate.detect_gate(host).dropins if _exists(host, service)]
+    directories = (*UNIT_DIRECTORIES, OPENRC_DIRECTORY)
+    gated = gate.detect_gate(host).dropins
+    guarded = [name for name in gated if any(host.tree.exists(directory / name) for directory in directories)]
     unknown = sorted(set(named) - set(guarded))
     if unknown or not guarded:
         what = unknown[0] if unknown else "K3s"
@@ -106,7 +108,3 @@ def release_once(host: Host, named: Sequence[str], minutes: int) -> Report:
         findings=(),
         next_steps=next_steps.steps_after_release([service for service in services if service not in started]),
     )
-
-
-def _exists(host: Host, service: str) -> bool:
-    return any(host.tree.exists(directory / service) for directory in (*UNIT_DIRECTORIES, OPENRC_DIRECTORY))

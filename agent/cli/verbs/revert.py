@@ -12,7 +12,9 @@ from agent.base.report import Fact, Item, ItemStatus, Report
 from agent.base.value import replace
 from agent.base.yaml_reader import read_documents
 from agent.cli.advice import next_steps
+from agent.cli.present.text import count_of
 from agent.cli.verbs.k3s_state import configured_k3s
+from agent.cli.verbs.service_accounts import changed_accounts
 from agent.findings import after_run
 from agent.findings.manifests import unpacked_objects
 from agent.harden.changes.execute import carry_out_all, refused
@@ -103,18 +105,14 @@ def revert(host: Host, *, last: bool, force: bool) -> Report:
 
         came_back = site_policies.restore(host, k3s.data_dir) if are_removed else site_policies.not_restored(host)
         items = (*items, *came_back)
-    found = after_run.after_revert(
-        undone,
-        gates,
-        k3s_runs=runs_k3s,
-        left=after_run.LeftInCluster(objects if is_lost else (), _changed_accounts(host, k3s))
-        if has_started
-        else after_run.LeftInCluster(),
-        settings=k3s.settings,
-    )
+    left_in_cluster = after_run.LeftInCluster()
+    if has_started:
+        accounts = changed_accounts(host, k3s.data_dir) if host.is_live else ()
+        left_in_cluster = after_run.LeftInCluster(objects if is_lost else (), accounts)
+    found = after_run.after_revert(undone, gates, k3s_runs=runs_k3s, left=left_in_cluster, settings=k3s.settings)
     if not runs and host.tree.exists(k3s.dropin):
         found = (*found, after_run.without_runs(k3s.dropin))
-    evidence = (Fact("runs", f"{len(runs) or 'no'} run{'' if len(runs) == 1 else 's'} to undo", "the journal"),)
+    evidence = (Fact("runs", f"{count_of(len(runs), 'run', 'no')} to undo", "the journal"),)
     report = Report(verb="revert", writes=True, facts=evidence, items=items, findings=found)
     return replace(report, next_steps=next_steps.steps_after_revert(report, k3s.state, last=last))
 
@@ -155,15 +153,6 @@ def _objects_of(written: Sequence[State]) -> Sequence[str]:
     return [f"{found.kind} {'/'.join(filter(None, (found.namespace, found.name)))}" for found in objects if found.kind]
 
 
-def _changed_accounts(host: Host, k3s: _K3s) -> Sequence[str] | None:
-    """Return the ServiceAccounts that stay changed; None if the API server does not answer."""
-    if not host.is_live:
-        return ()
-    from agent.cli.verbs.service_accounts import changed_accounts
-
-    return changed_accounts(host, k3s.data_dir)
-
-
 def _read_k3s(host: Host) -> _K3s:
     try:
         site = read_settings(host, None, Overrides())
@@ -195,9 +184,14 @@ def _keep_encryption(full: Plan, before: Mapping[str, State], k3s: _K3s) -> _Und
             continue
         others = [other for other in full.changes if other is not change]
         if k3s.encrypts is None or not isinstance(change.after, Absent):
-            refusal = Refusal(change.id, _refused(k3s), _HINT)
+            why = f"contains {_OPTION}, {_REQUIRED}"
+            if k3s.encrypts is None:
+                keys = k3s.data_dir / ENCRYPTION_CONFIGURATION
+                why = f"contains {_OPTION}; {keys} does not show whether K3s needs it"
+            refusal = Refusal(change.id, why, _HINT)
             return _Undo(Plan(tuple(others), (*full.refusals, refusal)))
-        reduced = _only_encryption(change.id)
+        content = dropin(HEADER, {SECRETS_ENCRYPTION.key: True}, {})
+        reduced = File(path=PurePosixPath(change.id), content=content, mode=K3S_CONFIG.mode)
         parents = [
             other
             for other in others
@@ -210,17 +204,6 @@ def _keep_encryption(full: Plan, before: Mapping[str, State], k3s: _K3s) -> _Und
         created = [Change(change.after, change.before) for change in reversed(parents)]
         return _Undo(Plan(tuple(changes), full.refusals), (*created, Change(before[change.id], reduced)))
     return _Undo(full)
-
-
-def _refused(k3s: _K3s) -> str:
-    if k3s.encrypts is None:
-        return f"contains {_OPTION}; {k3s.data_dir / ENCRYPTION_CONFIGURATION} does not show whether K3s needs it"
-    return f"contains {_OPTION}, {_REQUIRED}"
-
-
-def _only_encryption(name: str) -> File:
-    content = dropin(HEADER, {SECRETS_ENCRYPTION.key: True}, {})
-    return File(path=PurePosixPath(name), content=content, mode=K3S_CONFIG.mode)
 
 
 def _encrypts(state: State) -> bool:
@@ -245,19 +228,12 @@ def _carry_out(
     else:
         runs = journal.reopen(runs)
         to_forget = runs[:-1] if is_recorded else runs
-    items = (
-        *(_explained(item, undo) for item in carry_out_all(undo.plan.changes, host, journal)),
-        *map(refused, undo.plan.refusals),
-    )
-    named = {item.id for item in items}
-    items = (
-        *items,
-        *(
-            _explained(Item(name, ItemStatus.COMPLIANT, "as before the first run"), undo)
-            for name in before
-            if name not in named
-        ),
-    )
+    done = carry_out_all(undo.plan.changes, host, journal)
+    left = map(refused, undo.plan.refusals)
+    items = (*(_explained(item, undo) for item in done), *left)
+    others = [name for name in before if name not in {item.id for item in items}]
+    same = (Item(name, ItemStatus.COMPLIANT, "as before the first run") for name in others)
+    items = (*items, *(_explained(item, undo) for item in same))
     try:
         if not any(item.status in _LEFT for item in items):
             journal.forget(to_forget)

@@ -10,7 +10,6 @@ from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.errors import HostError
-from agent.base.model import StrEnum
 from agent.base.report import Fact, Item, ItemStatus, Report, no_progress
 from agent.base.value import replace
 from agent.cli.advice import next_steps
@@ -38,13 +37,6 @@ _BEFORE = "k3s-harden.internal/automount-before"
 _EXEMPT = "k3s-harden.internal/automount-exempt"
 """The annotation of an account that a server exempts, so that the other servers do not change it."""
 _UNSET = "unset"
-
-
-class Mode(StrEnum):
-    """What a run does with the accounts."""
-
-    DISABLE = "disable"
-    UNDO = "undo"
 
 
 class _Account(NamedTuple):
@@ -132,7 +124,7 @@ def change_default_tokens(
     settings: Settings,
     access: Access,
     *,
-    mode: Mode = Mode.DISABLE,
+    undo: bool = False,
     dry_run: bool = False,
     progress: Progress = no_progress,
 ) -> Report:
@@ -141,7 +133,7 @@ def change_default_tokens(
     An account that the settings exempt gets its earlier value back. Raises HostError if there is no kubectl, another
     user can change it or its kubeconfig, or the API server does not answer.
     """
-    if mode is Mode.DISABLE and not settings.stage_service_accounts:
+    if not undo and not settings.stage_service_accounts:
         detail = f"off; until {settings.stages_until}"
         item = Item("stages.service-accounts", ItemStatus.POSTPONED, detail, until=settings.stages_until or "")
         return Report(verb="service-accounts", writes=not dry_run, facts=(), items=(item,), findings=())
@@ -152,14 +144,14 @@ def change_default_tokens(
     changes = {
         namespace: change
         for namespace, account in before.items()
-        if account is not None and (change := _change(account, mode, is_exempt=namespace in exempt)) is not None
+        if account is not None and (change := _change(account, undo=undo, is_exempt=namespace in exempt)) is not None
     }
     bound = _bound(kubectl) if any(not change.expected for change in changes.values()) else {}
     items = []
     for number, (namespace, account) in enumerate(before.items(), 1):
         change = changes.get(namespace)
         if change is None:
-            items.append(_unchanged(namespace, account, mode))
+            items.append(_unchanged(namespace, account, undo=undo))
             continue
         if not change.expected and (uses := _uses(bound, namespace)):
             change = change._replace(detail=f"{change.detail}; {uses}")
@@ -172,7 +164,7 @@ def change_default_tokens(
     report = Report(verb="service-accounts", writes=not dry_run, facts=facts, items=tuple(items), findings=())
     if dry_run:
         return report
-    return replace(report, next_steps=next_steps.steps_after_service_accounts(report, undo=mode is Mode.UNDO))
+    return replace(report, next_steps=next_steps.steps_after_service_accounts(report, undo=undo))
 
 
 def changed_accounts(host: Host, data_dir: PurePosixPath) -> list[str] | None:
@@ -193,14 +185,14 @@ def changed_accounts(host: Host, data_dir: PurePosixPath) -> list[str] | None:
     return [f"{metadata.get('namespace')}/default" for metadata in changed]
 
 
-def _change(account: _Account, mode: Mode, *, is_exempt: bool) -> _Change | None:
+def _change(account: _Account, *, undo: bool, is_exempt: bool) -> _Change | None:
     """Return what has to change; None if nothing."""
-    if mode is Mode.DISABLE and not (is_exempt or account.is_exempt):
+    if not (undo or is_exempt or account.is_exempt):
         if not account.automounts:
             return None
         marks = {_BEFORE: _UNSET if account.value is None else "true"}
         return _Change({"metadata": {"annotations": marks}, _FIELD: False}, f"{_FIELD} → false", False)
-    mark = "true" if mode is Mode.DISABLE else None
+    mark = None if undo else "true"
     if not account.before and account.is_exempt is (mark is not None):
         return None
     restored: Mapping[str, object] = {}
@@ -219,9 +211,9 @@ def _uses(bound: Mapping[str, Sequence[str]] | None, namespace: str) -> str:
     return f"its pods may need the token: {names} {'names' if ',' not in names else 'name'} it" if names else ""
 
 
-def _unchanged(namespace: str, account: _Account | None, mode: Mode) -> Item:
+def _unchanged(namespace: str, account: _Account | None, *, undo: bool) -> Item:
     name = f"{namespace}/default"
-    if mode is Mode.UNDO:
+    if undo:
         return Item(name, ItemStatus.COMPLIANT, "was not changed by this program")
     if account is None:
         return Item(name, ItemStatus.KEPT, "the namespace has no default ServiceAccount yet", "run this again later")

@@ -41,7 +41,10 @@ _BY_HAND = f"sudo k3s kubectl create -f {SAVED}"
 
 
 def save(host: Host, settings: Settings, data_dir: PurePosixPath) -> tuple[Item, ...]:
-    """Copy the policies of the site that K3s will replace, and return an item for each, or one if nobody answers."""
+    """Copy the policies of the site that K3s will replace, and return an item for each.
+
+    Without an answer of the API server, there is one item.
+    """
     ours = {(policy.namespace, policy.name) for policy in expected_policies(settings)}
     if not ours:
         return ()
@@ -53,7 +56,10 @@ def save(host: Host, settings: Settings, data_dir: PurePosixPath) -> tuple[Item,
         policies = ((parse_policy(item), item) for item in listed)
         found = [item for own, item in policies if (own.namespace, own.name) in ours and own.addon != _ADDON]
         if found:
-            saved.update((_title(item), _bare(item)) for item in found)
+            about = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy"}
+            for item in found:
+                metadata = {key: value for key, value in as_mapping(item["metadata"]).items() if key in _KEPT}
+                saved[_title(item)] = {**about, "metadata": metadata, "spec": item.get("spec", {})}
             _write(host, list(saved.values()))
     except HardenError as error:
         detail = f"policies of the site that have the names of policy.yaml are not saved: {error.message}"
@@ -120,13 +126,6 @@ def _write(host: Host, items: list[Any]) -> None:
             host.writable_tree.write(File(path=SAVED, content=content, mode=PRIVATE_FILE))
         else:
             host.writable_tree.remove_file(SAVED)
-
-
-def _bare(item: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
-    """Return an object without what the API server adds."""
-    metadata = {key: value for key, value in as_mapping(item["metadata"]).items() if key in _KEPT}
-    about = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy"}
-    return {**about, "metadata": metadata, "spec": item.get("spec", {})}
 
 
 def _title(item: Any) -> str:  # noqa: ANN401 - any JSON

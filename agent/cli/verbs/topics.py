@@ -138,17 +138,13 @@ def _by_path(text: str) -> tuple[str, ...]:
     """Return the controls of a file or directory, which can be below any data directory, or be the end of a path."""
     if text == str(settings.DEFAULT_SETTINGS):
         return (SETTINGS,)
-    return tuple(
-        name
-        for pattern, names in _by_key().items()
-        if "/" in pattern and (_matches(text, pattern) or (text[-1:].isalnum() and pattern.endswith(f"/{text}")))
-        for name in names
-    )
-
-
-def _matches(path: str, pattern: str) -> bool:
-    anywhere = pattern if pattern.startswith("/") else f"*/{pattern}"
-    return fnmatchcase(path, anywhere.replace("**/", "*"))
+    found: list[str] = []
+    for pattern, names in _by_key().items():
+        anywhere = pattern if pattern.startswith("/") else f"*/{pattern}"
+        is_end = text[-1:].isalnum() and pattern.endswith(f"/{text}")
+        if "/" in pattern and (is_end or fnmatchcase(text, anywhere.replace("**/", "*"))):
+            found += names
+    return tuple(found)
 
 
 @cache

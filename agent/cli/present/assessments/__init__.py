@@ -73,9 +73,9 @@ def assessment_text(  # noqa: C901, PLR0911 - one branch for each format
 
         return as_sarif(assessment)
     if output_format is Format.ASFF:
-        from agent.cli.present.assessments.asff import as_asff, required
+        from agent.cli.present.assessments.asff import as_asff
 
-        return as_asff(assessment, required(aws))
+        return as_asff(assessment, aws)
     if output_format is Format.OPENREPORTS:
         from agent.cli.present.assessments.openreports import as_openreports
 

@@ -14,7 +14,7 @@ from agent.base.errors import UsageError
 from agent.base.report import K3S_VERSION, ROLE
 from agent.base.times import timestamp
 from agent.cli.present.assessments import common
-from agent.cli.present.assessments.common import by_section, evidence_line, fact, owner_name, verdict_fix, waived
+from agent.cli.present.assessments.common import fact, number_of, verdict_fix
 
 if TYPE_CHECKING:
     from agent.assess.assessment import Assessment, Verdict
@@ -83,29 +83,34 @@ def account(id_: str | None, region: str | None, product: str | None) -> AwsAcco
     return found._replace(product=product)
 
 
-def required(aws: AwsAccount | None) -> AwsAccount:
-    """Return the account. Raises UsageError without one, because a finding contains its account."""
-    return aws or account(None, None, None)
+def as_asff(assessment: Assessment, aws: AwsAccount | None) -> str:
+    """Return a JSON array with a finding for each control, the controls that pass included: they close a finding.
 
-
-def as_asff(assessment: Assessment, aws: AwsAccount) -> str:
-    """Return a JSON array with a finding for each control, the controls that pass included: they close a finding."""
+    Raises UsageError without an account, which each finding contains.
+    """
     import json
 
-    verdicts = [verdict for verdicts in by_section(assessment).values() for verdict in verdicts]
-    return json.dumps([_finding(assessment, verdict, aws) for verdict in verdicts], indent=2) + "\n"
+    named = aws or account(None, None, None)
+    return (
+        json.dumps([_finding(assessment, verdict, named) for verdict in common.in_order(assessment)], indent=2) + "\n"
+    )
 
 
 def _finding(assessment: Assessment, verdict: Verdict, aws: AwsAccount) -> dict[str, object]:
     control, when, steps = verdict.control, timestamp(assessment.when), verdict_fix(verdict)
     rated = control.rating
     label = str(rated.severity).upper() if verdict.is_open else "INFORMATIONAL"
-    number = verdict.number.text if verdict.number else ""
+    number, node = number_of(verdict), assessment.node or "unnamed"
     name = f"k3s-harden/{assessment.benchmark}/{control.id}"
     severity = {"Label": label, "Original": str(verdict.status)}
+    about = {"node": node, "role": fact(assessment, ROLE), "k3sVersion": fact(assessment, K3S_VERSION)}
+    # A long description is cut at its end.
+    values = (("Expected", verdict.expected), ("Found", verdict.found), ("Reason", verdict.reason))
+    sentences = [f"{name}: {text.rstrip('.')}." for name, text in values if text]
+    description = " ".join((*sentences, control.why)) or control.id
     return {
         "SchemaVersion": _SCHEMA_VERSION,
-        "Id": _identifier(f"{aws.region}/{aws.id}/{assessment.node or 'unnamed'}/{name}"),
+        "Id": _identifier(f"{aws.region}/{aws.id}/{node}/{name}"),
         "ProductArn": aws.product,
         "ProductName": "k3s-harden",
         "GeneratorId": _identifier(name),
@@ -115,7 +120,7 @@ def _finding(assessment: Assessment, verdict: Verdict, aws: AwsAccount) -> dict[
         "UpdatedAt": when,
         "Severity": severity,
         "Title": _limited(f"{number} {control.recommendation}".strip(), 256),
-        "Description": _limited(_description(verdict), 1024),
+        "Description": _limited(description, 1024),
         **({"Remediation": {"Recommendation": {"Text": _limited(steps, 512)}}} if steps else {}),
         "ProductFields": _fields(
             {
@@ -128,9 +133,9 @@ def _finding(assessment: Assessment, verdict: Verdict, aws: AwsAccount) -> dict[
                 "k3s-harden/status": str(verdict.status),
                 "k3s-harden/expected": verdict.expected,
                 "k3s-harden/found": verdict.found,
-                "k3s-harden/evidence": "; ".join(map(evidence_line, verdict.evidence)),
-                "k3s-harden/owner": owner_name(verdict.owner),
-                "k3s-harden/waiver": waived(verdict.waiver) if verdict.waiver else "",
+                "k3s-harden/evidence": "; ".join(map(common.evidence_line, verdict.evidence)),
+                "k3s-harden/owner": common.owner_name(verdict.owner),
+                "k3s-harden/waiver": common.waived(verdict.waiver) if verdict.waiver else "",
                 **{f"k3s-harden/{made.name}": made.value for made in common.all_facts(assessment)[:_MOST_FACTS]},
             },
             2048,
@@ -138,19 +143,10 @@ def _finding(assessment: Assessment, verdict: Verdict, aws: AwsAccount) -> dict[
         "Resources": [
             {
                 "Type": "Other",
-                "Id": _identifier(assessment.node or "unnamed"),
+                "Id": _identifier(node),
                 "Partition": aws.partition,
                 "Region": aws.region,
-                "Details": {
-                    "Other": _fields(
-                        {
-                            "node": assessment.node or "unnamed",
-                            "role": fact(assessment, ROLE),
-                            "k3sVersion": fact(assessment, K3S_VERSION),
-                        },
-                        1024,
-                    )
-                },
+                "Details": {"Other": _fields(about, 1024)},
             }
         ],
         "Compliance": {
@@ -160,13 +156,6 @@ def _finding(assessment: Assessment, verdict: Verdict, aws: AwsAccount) -> dict[
         "RecordState": "ARCHIVED" if verdict.status in _ARCHIVED else "ACTIVE",
         "FindingProviderFields": {"Severity": severity, "Types": [_TYPE]},
     }
-
-
-def _description(verdict: Verdict) -> str:
-    """Return expected and found value first, because a long description is cut at its end."""
-    pairs = (("Expected", verdict.expected), ("Found", verdict.found), ("Reason", verdict.reason))
-    sentences = [f"{name}: {text.rstrip('.')}." for name, text in pairs if text]
-    return " ".join((*sentences, verdict.control.why)) or verdict.control.id
 
 
 def _fields(texts: dict[str, str], most: int) -> dict[str, str]:

@@ -11,9 +11,9 @@ from agent.assess.benchmark.sections import SECTIONS
 from agent.base.model import FixOwner
 from agent.base.report import K3S_VERSION, ROLE
 from agent.base.value import Row, Value, replace
-from agent.cli.present import Verbosity, next_steps
+from agent.cli.present import Verbosity
 from agent.cli.present import remediation as remediations
-from agent.cli.present.text import printable
+from agent.cli.present.text import count_of, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -71,21 +71,31 @@ def addressed_assessment(assessment: Assessment, caller: Caller) -> Assessment:
         for verdict in assessment.verdicts
     )
     notes = (note._replace(remediation=remediations.addressed(note.remediation, caller)) for note in assessment.notes)
-    steps = next_steps.addressed_steps(assessment.next_steps, caller)
+    steps = remediations.addressed_steps(assessment.next_steps, caller)
     return replace(assessment, verdicts=tuple(verdicts), notes=tuple(notes), next_steps=steps)
 
 
 def by_section(assessment: Assessment) -> Mapping[str, Sequence[Verdict]]:
     """Return the verdicts by section, in the order of their numbers; those without a number are last."""
+
+    def order(verdict: Verdict) -> tuple[bool, list[int]]:
+        parts = number_of(verdict).split(".")
+        return verdict.number is None, [int(part) for part in parts if part.isdecimal()]
+
     sections: dict[str, list[Verdict]] = {}
-    for verdict in sorted(assessment.verdicts, key=_order):
+    for verdict in sorted(assessment.verdicts, key=order):
         sections.setdefault(verdict.section, []).append(verdict)
     return sections
 
 
-def _order(verdict: Verdict) -> tuple[bool, list[int]]:
-    parts = verdict.number.text.split(".") if verdict.number else []
-    return verdict.number is None, [int(part) for part in parts if part.isdecimal()]
+def in_order(assessment: Assessment) -> list[Verdict]:
+    """Return the verdicts in the order of `by_section`."""
+    return [verdict for verdicts in by_section(assessment).values() for verdict in verdicts]
+
+
+def number_of(verdict: Verdict) -> str:
+    """Return the number of a control in the benchmark; empty if it has none."""
+    return verdict.number.text if verdict.number else ""
 
 
 def section_title(number: str) -> str:
@@ -116,7 +126,7 @@ def _open(assessment: Assessment, beyond: str = "") -> str:
     new = assessment.open
     known = [verdict for verdict in assessment.verdicts if in_baseline(assessment, verdict)]
     kind = "open" if assessment.known is None else "new open"
-    text = f"{len(new) or 'No'} {kind} control{'' if len(new) == 1 else 's'}{_by_status(new)}{beyond}"
+    text = f"{count_of(len(new), f'{kind} control', 'No')}{_by_status(new)}{beyond}"
     text += f", {len(known)} in the baseline{_by_status(known)}" if known else ""
     added = [verdict for verdict in assessment.verdicts if is_added(assessment, verdict)]
     text += f", {len(added)} that the baseline does not have{_by_status(added)}" if added else ""

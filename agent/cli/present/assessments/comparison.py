@@ -43,15 +43,9 @@ def _lines(comparison: Comparison) -> str:
 
 
 def _json(comparison: Comparison) -> str:
-    import json
+    from agent.cli.present.json_report import json_text
 
-    from agent import __version__
-
-    shape = {
-        "schema": 1,
-        "version": __version__,
-        "verb": "assess",
-        "exit_code": int(comparison.exit_code),
+    content = {
         **{name: _identity(report) for name, report in zip(("old", "new"), comparison)},
         "controls": [
             {
@@ -65,7 +59,7 @@ def _json(comparison: Comparison) -> str:
             for control in comparison.controls
         ],
     }
-    return json.dumps(shape, indent=2) + "\n"
+    return json_text(1, "assess", comparison.exit_code, content)
 
 
 def _html(comparison: Comparison) -> str:

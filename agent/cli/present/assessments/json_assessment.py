@@ -9,9 +9,16 @@ from agent.assess.frameworks.references import references_of
 from agent.assess.provenance import sha256_of_report
 from agent.base.times import timestamp
 from agent.cli.present import remediation
-from agent.cli.present.assessments.common import by_section, in_baseline, open_by_owner, section_title
+from agent.cli.present.assessments.common import (
+    by_section,
+    in_baseline,
+    number_of,
+    open_by_owner,
+    section_title,
+    verdict_fix,
+)
 from agent.cli.present.json_report import location_object
-from agent.cli.present.next_steps import step_object as as_step
+from agent.cli.present.remediation import step_object as as_step
 
 if TYPE_CHECKING:
     from agent.assess.assessment import Assessment, Evidence, Note, Verdict, Waiver
@@ -47,7 +54,7 @@ def assessment_json(assessment: Assessment) -> str:
             for owner, verdicts in open_by_owner(assessment).items()
         ],
         "verdicts": [_verdict(assessment, verdict) for verdicts in sections.values() for verdict in verdicts],
-        "notes": list(map(_note, assessment.notes)),
+        "notes": [{**_located(note), "remediation": remediation.text(note.remediation)} for note in assessment.notes],
         "provenance": list(map(vars, assessment.provenance.facts())) if assessment.provenance else [],
         "next_steps": list(map(as_step, assessment.next_steps)),
     }
@@ -61,7 +68,7 @@ def _verdict(assessment: Assessment, verdict: Verdict) -> dict[str, object]:
     return {
         "id": control.id,
         "title": control.title,
-        "number": number.text if number else "",
+        "number": number_of(verdict),
         "section": verdict.section,
         "assessed": str(number.assessed) if number else "",
         "level": control.level,
@@ -73,10 +80,10 @@ def _verdict(assessment: Assessment, verdict: Verdict) -> dict[str, object]:
         "is_new_control": verdict.control.id in assessment.not_in_baseline,
         "expected": verdict.expected,
         "found": verdict.found,
-        "evidence": list(map(_evidence, verdict.evidence)),
+        "evidence": [{**_located(shown), "repeat_with": shown.repeated_by} for shown in verdict.evidence],
         "reason": verdict.reason,
         "owner": str(verdict.owner),
-        "remediation": remediation.text(verdict.remediation),
+        "remediation": verdict_fix(verdict),
         "waiver": verdict.waiver and _located(verdict.waiver),
         "rationale": control.why,
         "source": control.source,
@@ -84,17 +91,5 @@ def _verdict(assessment: Assessment, verdict: Verdict) -> dict[str, object]:
     }
 
 
-def _located(value: Evidence | Waiver) -> dict[str, object]:
+def _located(value: Evidence | Note | Waiver) -> dict[str, object]:
     return {**value._asdict(), "location": location_object(value.location)}
-
-
-def _evidence(value: Evidence) -> dict[str, object]:
-    return {**_located(value), "repeat_with": value.repeated_by}
-
-
-def _note(note: Note) -> dict[str, object]:
-    return {
-        **note._asdict(),
-        "location": location_object(note.location),
-        "remediation": remediation.text(note.remediation),
-    }

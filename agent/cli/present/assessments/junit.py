@@ -37,11 +37,9 @@ def as_junit(assessment: Assessment) -> str:
             },
         )
         properties = SubElement(suite, "properties")
-        for name, value in (
-            ("benchmark", str(assessment.benchmark)),
-            *((fact.name, fact.value) for fact in common.all_facts(assessment)),
-        ):
-            SubElement(properties, "property", name=name, value=value)
+        SubElement(properties, "property", name="benchmark", value=str(assessment.benchmark))
+        for fact in common.all_facts(assessment):
+            SubElement(properties, "property", name=fact.name, value=fact.value)
         for verdict in verdicts:
             _case(suite, assessment, verdict)
     first = root.find("testsuite")
@@ -68,38 +66,28 @@ def _is_skipped(assessment: Assessment, verdict: Verdict) -> bool:
 
 
 def _case(suite: Element, assessment: Assessment, verdict: Verdict) -> None:
-    number = f"{verdict.number.text} " if verdict.number else ""
     # Readers take the part before a dot as a package.
     case = SubElement(
         suite,
         "testcase",
-        name=f"{number}{verdict.control.id}: {verdict.control.recommendation}",
+        name=f"{common.number_of(verdict)} {verdict.control.id}: {verdict.control.recommendation}".lstrip(),
         classname=common.section_title(verdict.section).replace(".", "-"),
         time="0",
     )
+    values = f"expected {verdict.expected}; found {verdict.found}" if verdict.found else verdict.reason
+    owner, fix = common.owner_name(verdict.owner), common.verdict_fix(verdict) or verdict.reason
     if _is_skipped(assessment, verdict):
-        SubElement(case, "skipped", message=_why_skipped(assessment, verdict))
-    elif verdict.status is ControlStatus.FAIL:
-        SubElement(case, "failure", type="FAIL", message=_in_short(verdict)).text = _at_length(verdict)
-    elif verdict.status is ControlStatus.UNKNOWN:
-        SubElement(
-            case, "error", type="UNKNOWN", message=verdict.reason or "could not be determined"
-        ).text = _at_length(verdict)
+        why = f"{verdict.status}: {common.waived(verdict.waiver) if verdict.waiver else verdict.reason}"
+        if common.in_baseline(assessment, verdict):
+            why = f"in the baseline: {verdict.status}: {values}"
+        elif common.is_added(assessment, verdict):
+            why = f"new control, not in the baseline: {verdict.status}: {values}"
+        SubElement(case, "skipped", message=why)
+    elif verdict.is_open:
+        tag, message = "failure", values
+        if verdict.status is ControlStatus.UNKNOWN:
+            tag, message = "error", verdict.reason or "could not be determined"
+        problem = SubElement(case, tag, type=str(verdict.status), message=message)
+        problem.text = f"Owner: {owner}\nRemediation: {fix}"
     if verdict.evidence:
         SubElement(case, "system-out").text = "\n".join(map(common.evidence_line, verdict.evidence))
-
-
-def _why_skipped(assessment: Assessment, verdict: Verdict) -> str:
-    if common.in_baseline(assessment, verdict):
-        return f"in the baseline: {verdict.status}: {_in_short(verdict)}"
-    if common.is_added(assessment, verdict):
-        return f"new control, not in the baseline: {verdict.status}: {_in_short(verdict)}"
-    return f"{verdict.status}: {common.waived(verdict.waiver) if verdict.waiver else verdict.reason}"
-
-
-def _in_short(verdict: Verdict) -> str:
-    return f"expected {verdict.expected}; found {verdict.found}" if verdict.found else verdict.reason
-
-
-def _at_length(verdict: Verdict) -> str:
-    return f"Owner: {common.owner_name(verdict.owner)}\nRemediation: {common.verdict_fix(verdict) or verdict.reason}"

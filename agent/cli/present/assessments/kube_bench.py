@@ -5,6 +5,7 @@ The keys are those of the Go structs in kube-bench, check/controls.go and check/
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus
@@ -48,41 +49,45 @@ def as_kube_bench(assessment: Assessment, *, beyond: bool = False) -> str:
     for section, verdicts in by_section(assessment).items():
         parts.setdefault(section.partition(".")[0], []).append((section, verdicts))
     controls = [_controls(assessment, part, groups) for part, groups in parts.items()]
-    return json.dumps({"Controls": controls, "Totals": _totals(assessment.verdicts)}) + "\n"
+    return json.dumps({"Controls": controls, "Totals": _counts(assessment.verdicts)}) + "\n"
 
 
-def _controls(assessment: Assessment, part: str, groups: Iterable[tuple[str, Sequence[Verdict]]]) -> dict[str, object]:
+def _controls(assessment: Assessment, part: str, groups: Sequence[tuple[str, Sequence[Verdict]]]) -> dict[str, object]:
     node_type, text = _PARTS.get(part, _OURS)
-    found = _kubernetes_version(fact(assessment, K3S_VERSION))
-    groups = list(groups)
+    found = ""
+    with suppress(ValueError):
+        found = Version.parse(fact(assessment, K3S_VERSION)).family
     return {
         "id": part or UNNUMBERED,
         "version": f"k3s-{assessment.benchmark}",
         **({"detected_version": found} if found else {}),
         "text": text,
         "node_type": node_type,
-        "tests": [_group(section, verdicts) for section, verdicts in groups],
-        **_totals(verdict for _, verdicts in groups for verdict in verdicts),
-    }
-
-
-def _group(section: str, verdicts: Sequence[Verdict]) -> dict[str, object]:
-    states = [_state(verdict) for verdict in verdicts]
-    return {
-        "section": section or UNNUMBERED,
-        "type": "",
-        **{state: states.count(state.upper()) for state in _STATES},
-        "desc": SECTIONS.get(section, section),
-        "results": [_result(verdict) for verdict in verdicts],
+        "tests": [
+            {
+                "section": section or UNNUMBERED,
+                "type": "",
+                **_counts(verdicts, ""),
+                "desc": SECTIONS.get(section, section),
+                "results": [_result(verdict) for verdict in verdicts],
+            }
+            for section, verdicts in groups
+        ],
+        **_counts(verdict for _, verdicts in groups for verdict in verdicts),
     }
 
 
 def _result(verdict: Verdict) -> dict[str, object]:
-    reason = _reason(verdict)
+    reason = verdict.reason
+    # kube-bench has no state for these.
+    if verdict.status is ControlStatus.WAIVED and verdict.waiver:
+        reason = f"waived: {waived(verdict.waiver)}"
+    elif verdict.status is ControlStatus.UNKNOWN:
+        reason = f"could not be determined: {reason}" if reason else "could not be determined"
     return {
         "test_number": verdict.number.text if verdict.number else verdict.control.id,
         "test_desc": verdict.control.recommendation,
-        "audit": "; ".join(dict.fromkeys(origin(evidence_item) for evidence_item in verdict.evidence)),
+        "audit": "; ".join(dict.fromkeys(map(origin, verdict.evidence))),
         "AuditEnv": "",
         "AuditConfig": "",
         "type": {"WARN": "manual", "INFO": "skip"}.get(_state(verdict), "") if not verdict.is_open else "",
@@ -106,23 +111,6 @@ def _state(verdict: Verdict) -> str:
     return "FAIL" if verdict.is_open and verdict.is_scored else "WARN"
 
 
-def _reason(verdict: Verdict) -> str:
-    """Return why a control neither passed nor failed; kube-bench has no state for that."""
-    if verdict.status is ControlStatus.WAIVED and verdict.waiver:
-        return f"waived: {waived(verdict.waiver)}"
-    if verdict.status is ControlStatus.UNKNOWN:
-        return f"could not be determined: {verdict.reason}" if verdict.reason else "could not be determined"
-    return verdict.reason
-
-
-def _totals(verdicts: Iterable[Verdict]) -> dict[str, int]:
+def _counts(verdicts: Iterable[Verdict], prefix: str = "total_") -> dict[str, int]:
     states = [_state(verdict) for verdict in verdicts]
-    return {f"total_{state}": states.count(state.upper()) for state in _STATES}
-
-
-def _kubernetes_version(k3s: str) -> str:
-    """Return major and minor version, as kube-bench detects them; empty if unknown."""
-    try:
-        return Version.parse(k3s).family
-    except ValueError:
-        return ""
+    return {f"{prefix}{state}": states.count(state.upper()) for state in _STATES}

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from agent.assess.status_change import gate_gaps, is_compliant
 from agent.base.times import timestamp
-from agent.cli.present.assessments.common import cleaned, verdict_fix
+from agent.cli.present.assessments.common import cleaned, number_of, verdict_fix
 from agent.cli.present.json_report import location_object
-from agent.cli.present.text import printable
+from agent.cli.present.text import count_of, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,7 +68,7 @@ def _row(
     control, evidence = verdict.control, verdict.evidence
     return {
         "id": control.id,
-        "number": verdict.number.text if verdict.number else "",
+        "number": number_of(verdict),
         "title": control.title,
         "status": str(verdict.status),
         "previous_status": before and str(before),
@@ -102,7 +102,7 @@ def _text(notification: Notification, assessment: Assessment, rows: Sequence[Map
 
 def _counted(rows: Sequence[Mapping[str, object]], *, is_first: bool) -> str:
     if is_first:
-        return f" ({len(rows)} open control{'' if len(rows) == 1 else 's'})"
+        return f" ({count_of(len(rows), 'open control')})"
     directions = [row["change"] for row in rows]
     counts = (("newly open", "worse"), ("no longer open", "better"), ("otherwise changed", "other"))
     parts = [f"{directions.count(key)} {name}" for name, key in counts if key in directions]

@@ -22,6 +22,7 @@ from agent.cli.present.assessments.common import (
     assessment_title,
     evidence_line,
     fact,
+    number_of,
     owner_name,
     verdict_fix,
     waived,
@@ -30,7 +31,7 @@ from agent.cli.present.assessments.common import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from agent.assess.assessment import Assessment, Evidence, Verdict
+    from agent.assess.assessment import Assessment, Verdict
 
     Json = dict[str, Any]
 
@@ -129,14 +130,18 @@ class _Document:
 
     def _observation(self, verdict: Verdict) -> Json:
         control = verdict.control
-        is_of_cluster = any(evidence.cluster_object for evidence in verdict.evidence)
+        is_of_cluster = any(shown.cluster_object for shown in verdict.evidence)
         subject = ("cluster", "component") if is_of_cluster else ("node", "inventory-item")
         found = (("Expected", verdict.expected), ("Found", verdict.found), ("Reason", verdict.reason))
         text = " ".join(f"{word}: {text}." for word, text in found if text) or control.title
+        evidence = [
+            _filled({"description": evidence_line(shown), "props": _props({"command": shown.repeated_by or ""})})
+            for shown in verdict.evidence
+        ]
         props = {
             "control": control.id,
             "status": str(verdict.status),
-            "cis-number": verdict.number.text if verdict.number else "",
+            "cis-number": number_of(verdict),
             "severity": str(control.rating.severity),
             "stig-rules": " ".join(references_of(control.id).stig),
         }
@@ -145,7 +150,7 @@ class _Document:
             "methods": ["EXAMINE" if verdict.status is ControlStatus.MANUAL else "TEST"],
             "types": ["control-objective"],
             "subjects": [{"subject-uuid": self.uuid(subject[0]), "type": subject[1]}],
-            **_filled({"relevant-evidence": list(map(_evidence, verdict.evidence))}),
+            **_filled({"relevant-evidence": evidence}),
             "collected": self.when,
         }
 
@@ -199,10 +204,6 @@ class _Document:
     def _related(self, part: str, verdicts: Sequence[Verdict]) -> Json:
         links = [{f"{part}-uuid": self.uuid(part, verdict.control.id)} for verdict in verdicts]
         return _filled({f"related-{part}s": links})
-
-
-def _evidence(evidence: Evidence) -> Json:
-    return _filled({"description": evidence_line(evidence), "props": _props({"command": evidence.repeated_by or ""})})
 
 
 def _accepted(verdict: Verdict) -> str:

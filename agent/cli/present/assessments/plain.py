@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from agent.assess.assessment import ControlStatus
 from agent.cli.present import Verbosity
 from agent.cli.present.assessments import common
-from agent.cli.present.next_steps import step_lines
-from agent.cli.present.remediation import labelled
+from agent.cli.present.remediation import labelled, step_lines
 from agent.cli.present.text import printable
 
 if TYPE_CHECKING:
@@ -28,12 +27,10 @@ def assessment_lines(assessment: Assessment, verbosity: Verbosity) -> str:
 
 
 def _lines(assessment: Assessment, verbosity: Verbosity) -> Iterator[str]:
-    sections = common.by_section(assessment)
-    verdicts = [verdict for inside in sections.values() for verdict in inside]
     last = f"result {int(assessment.exit_code)}: {common.assessment_result(assessment)}"
     groups = common.awaiting(assessment, verbosity)
     waiting = {name for group in groups for name in group.ids}
-    verdicts = [verdict for verdict in verdicts if verdict.control.id not in waiting]
+    verdicts = [verdict for verdict in common.in_order(assessment) if verdict.control.id not in waiting]
     if verbosity is Verbosity.QUIET:
         yield from (
             _verdict(assessment, verdict, verbosity) for verdict in verdicts if common.is_new(assessment, verdict)
@@ -50,7 +47,7 @@ def _lines(assessment: Assessment, verbosity: Verbosity) -> Iterator[str]:
             yield _verdict(assessment, verdict, verbosity)
     yield from (group.line for group in groups)
     yield from (f"note {common.noted(note)}" for note in assessment.notes)
-    for number in sections:
+    for number in common.by_section(assessment):
         yield f"section {common.section_title(number)}: {common.in_numbers(assessment.counts(number))}"
     for owner, left in common.open_by_owner(assessment).items():
         yield f"owner {common.owner_name(owner)}: {', '.join(verdict.control.id for verdict in left)}"
@@ -62,7 +59,7 @@ def _lines(assessment: Assessment, verbosity: Verbosity) -> Iterator[str]:
 
 def _verdict(assessment: Assessment, verdict: Verdict, verbosity: Verbosity) -> str:
     """Return one line; status, number (or "-") and id are its first words, for awk and cut."""
-    number = verdict.number.text if verdict.number else "-"
+    number = common.number_of(verdict) or "-"
     parts = [f"{verdict.status} {number} {verdict.control.id}: {verdict.control.recommendation}"]
     parts += [f"{name} {text}" for name, text in (("expected", verdict.expected), ("found", verdict.found)) if text]
     if verbosity is Verbosity.VERBOSE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -12,16 +13,15 @@ from agent.base.model import Instruction, Location
 from agent.base.times import timestamp
 from agent.cli.present import remediation
 from agent.cli.present.assessments import common
-from agent.cli.present.assessments.common import by_section, in_baseline, owner_name, verdict_fix, waived
+from agent.cli.present.assessments.common import in_baseline, number_of, owner_name, verdict_fix, waived
 from agent.k3s.paths import K3S_CONFIG_FILE
 
 if TYPE_CHECKING:
     from agent.assess.assessment import Assessment, Evidence, Note, Verdict
-    from agent.assess.benchmark.control import BenchmarkControl
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _FINGERPRINT = "control/v1"
-"""Name of the fingerprint; SARIF 3.27.17 requires another version if its computation changes."""
+"""Name of the hash of a control and its object; SARIF 3.27.17 requires another version if its computation changes."""
 
 _FILES = "file:///"
 """Address of the root directory of the host."""
@@ -46,7 +46,7 @@ def as_sarif(assessment: Assessment) -> str:
 
     from agent import __version__
 
-    verdicts = [verdict for verdicts in by_section(assessment).values() for verdict in verdicts]
+    verdicts = common.in_order(assessment)
     rules = {verdict.control.id: _rule(verdict) for verdict in verdicts}
     indexes = {rule: index for index, rule in enumerate(rules)}
     category = "/".join(filter(None, ("k3s-harden", str(assessment.benchmark), assessment.node)))
@@ -101,7 +101,7 @@ def _rule(verdict: Verdict) -> dict[str, object]:
         "shortDescription": {"text": _plain(control.recommendation)},
         "fullDescription": {"text": _plain(control.why)},
         "help": {"text": _plain("\n\n".join(filter(None, texts)))},
-        "defaultConfiguration": {"level": _level(verdict)},
+        "defaultConfiguration": {"level": _LEVELS[rated.severity]},
         "properties": {
             "tags": ["security", "kubernetes", "k3s", *(["CIS"] if control.numbers else [])],
             "security-severity": _SECURITY_SEVERITIES[rated.severity],
@@ -114,27 +114,23 @@ def _rule(verdict: Verdict) -> dict[str, object]:
     }
 
 
-def _level(verdict: Verdict) -> str:
-    return _LEVELS[verdict.control.rating.severity]
-
-
 def _result(assessment: Assessment, verdict: Verdict, rule: int) -> dict[str, object]:
-    is_unknown = verdict.status is ControlStatus.UNKNOWN
+    control, is_unknown = verdict.control, verdict.status is ControlStatus.UNKNOWN
     evidence = tuple(dict.fromkeys(verdict.evidence))
     left = len(evidence) - _MOST_LOCATIONS
     shape: dict[str, object] = {
-        "ruleId": verdict.control.id,
+        "ruleId": control.id,
         "ruleIndex": rule,
         "kind": "open" if is_unknown else "fail",
         # SARIF 3.27.10: only a failure has a level.
-        "level": "none" if is_unknown else _level(verdict),
+        "level": "none" if is_unknown else _LEVELS[control.rating.severity],
         "message": {"text": _plain(_message(verdict, f"; and {left} more locations" if left > 0 else ""))},
-        "locations": [_location(verdict, evidence_item) for evidence_item in evidence[:_MOST_LOCATIONS]]
-        or [_location(verdict)],
-        "partialFingerprints": {_FINGERPRINT: _fingerprint(verdict.control)},
+        "locations": [_location(verdict, shown) for shown in evidence[:_MOST_LOCATIONS] or (None,)],
+        # The same on every node and in every run.
+        "partialFingerprints": {_FINGERPRINT: sha256(f"{control.id}\0{control.check.subject}".encode()).hexdigest()},
         "properties": {
             "status": str(verdict.status),
-            "number": verdict.number.text if verdict.number else "",
+            "number": number_of(verdict),
             "expected": verdict.expected,
             "found": verdict.found,
             "owner": str(verdict.owner),
@@ -143,15 +139,9 @@ def _result(assessment: Assessment, verdict: Verdict, rule: int) -> dict[str, ob
     if assessment.known is not None:
         shape["baselineState"] = "new" if verdict.is_open and not in_baseline(assessment, verdict) else "unchanged"
     if verdict.status is ControlStatus.WAIVED and verdict.waiver:
+        suppression = {"kind": "external", "status": "accepted", "justification": waived(verdict.waiver)}
         location = verdict.waiver.location
-        shape["suppressions"] = [
-            {
-                "kind": "external",
-                "status": "accepted",
-                "justification": waived(verdict.waiver),
-                **({"location": _physical(location)} if location else {}),
-            }
-        ]
+        shape["suppressions"] = [{**suppression, **({"location": _physical(location)} if location else {})}]
     return shape
 
 
@@ -164,30 +154,23 @@ def _message(verdict: Verdict, others: str) -> str:
     return f"{text}\nRemediation (owner: {owner_name(verdict.owner)}): {steps}" if steps else text
 
 
-def _location(verdict: Verdict, evidence: Evidence | None = None) -> dict[str, object]:
+def _location(verdict: Verdict, evidence: Evidence | None) -> dict[str, object]:
     """Return the file of the evidence, and the object of the cluster or of the control as logical location.
 
     GitHub ignores results without a file. So an object of the cluster gets a path of its own, and other evidence
-    without a file, such as a default of K3s, the file to edit.
+    without a file, such as a default of K3s, that of the first edit, or else K3s' main configuration file.
     """
-    where = evidence.location if evidence else None
-    if evidence and evidence.cluster_object:
-        where = Location(PurePosixPath("/cluster", evidence.cluster_object.replace(" ", "/", 1)))
-    shape = _physical(where or _file_to_edit(verdict))
-    subject = (evidence and evidence.cluster_object) or verdict.control.check.subject or verdict.control.id
-    shape["logicalLocations"] = [{"fullyQualifiedName": subject}]
-    if evidence:
-        shape["message"] = {
-            "text": _plain(f"{evidence.observation} ({evidence.source})" if evidence.source else evidence.observation)
-        }
-    return shape
-
-
-def _file_to_edit(verdict: Verdict) -> Location:
-    """Return the file of the first edit in the remediation, or else K3s' main configuration file."""
     steps = verdict.remediation.steps
     edited = (step.location for step in steps if isinstance(step, Instruction) and step.location)
-    return next(edited, Location(K3S_CONFIG_FILE))
+    where = (evidence and evidence.location) or next(edited, Location(K3S_CONFIG_FILE))
+    if evidence and evidence.cluster_object:
+        where = Location(PurePosixPath("/cluster", evidence.cluster_object.replace(" ", "/", 1)))
+    subject = (evidence and evidence.cluster_object) or verdict.control.check.subject or verdict.control.id
+    shape = {**_physical(where), "logicalLocations": [{"fullyQualifiedName": subject}]}
+    if evidence:
+        text = f"{evidence.observation} ({evidence.source})" if evidence.source else evidence.observation
+        shape["message"] = {"text": _plain(text)}
+    return shape
 
 
 def _physical(location: Location) -> dict[str, object]:
@@ -208,13 +191,6 @@ def _notification(note: Note) -> dict[str, object]:
     text = f"{note.message}\nRemediation: {steps}" if steps else note.message
     locations = {"locations": [_physical(note.location)]} if note.location else {}
     return {"level": "warning", "message": {"text": _plain(text)}, **locations}
-
-
-def _fingerprint(control: BenchmarkControl) -> str:
-    """Return a hash of the control and its object, which is the same on every node and in every run."""
-    from hashlib import sha256
-
-    return sha256(f"{control.id}\0{control.check.subject}".encode()).hexdigest()
 
 
 def _plain(text: str) -> str:

@@ -12,12 +12,12 @@ from agent.assess.assessment import ControlStatus
 from agent.cli.present import Verbosity
 from agent.cli.present.assessments import common
 from agent.cli.present.layout import NARROW, indent_of, joined, padded, print_line, styled
-from agent.cli.present.next_steps import print_next_steps
+from agent.cli.present.remediation import print_next_steps
 from agent.cli.present.table import print_facts, print_fix, print_result, write_captured
 from agent.cli.present.text import stripped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from agent.assess.assessment import Assessment, Verdict
     from agent.base.model import Remediation
@@ -46,11 +46,8 @@ def assessment_table(assessment: Assessment, verbosity: Verbosity, stream: TextI
 def as_wide_table(assessment: Assessment, verbosity: Verbosity) -> str:
     """Return the table for a file: 120 columns, no color."""
     file = StringIO()
-    print_assessment(
-        Console(file=file, width=_WIDTH, highlight=False, force_terminal=False, color_system=None),
-        assessment,
-        verbosity,
-    )
+    console = Console(file=file, width=_WIDTH, highlight=False, force_terminal=False, color_system=None)
+    print_assessment(console, assessment, verbosity)
     return stripped(file.getvalue())
 
 
@@ -66,12 +63,9 @@ def print_assessment(console: Console, assessment: Assessment, verbosity: Verbos
         print_facts(console, common.all_facts(assessment))
     groups = common.awaiting(assessment, verbosity)
     waiting = {name for group in groups for name in group.ids}
+    shown_ids = {shown.control.id for shown in assessment.verdicts if _is_shown(assessment, shown, verbosity)} - waiting
     sections = {
-        number: [
-            verdict
-            for verdict in verdicts
-            if verdict.control.id not in waiting and _is_shown(assessment, verdict, verbosity)
-        ]
+        number: [verdict for verdict in verdicts if verdict.control.id in shown_ids]
         for number, verdicts in common.by_section(assessment).items()
     }
     # The same width in each section, so that columns are aligned.
@@ -109,12 +103,17 @@ def _totals(console: Console, assessment: Assessment, verbosity: Verbosity) -> N
     if assessment.verdicts:
         _heading(console, "Summary")
         _print_summary(console, assessment)
-    if common.open_by_owner(assessment):
+    by_owner = common.open_by_owner(assessment)
+    if by_owner:
         _heading(console, "Open controls by owner of the fix")
-        _print_owners(console, assessment)
-    if verbosity is Verbosity.NORMAL and common.manual_reviews(assessment):
+    for owner, verdicts in by_owner.items():
+        start = joined(padded(styled(common.owner_name(owner), "bold"), 10), Text(f"{len(verdicts):<4}"))
+        ids = styled(", ".join(verdict.control.id for verdict in verdicts))
+        print_line(console, joined(start, ids), hanging=indent_of(console, 14))
+    reviews = common.manual_reviews(assessment)
+    if verbosity is Verbosity.NORMAL and reviews:
         console.print()
-        print_line(console, styled(common.manual_reviews(assessment), _STYLE[ControlStatus.MANUAL]))
+        print_line(console, styled(reviews, _STYLE[ControlStatus.MANUAL]))
 
 
 def _heading(console: Console, text: str) -> None:
@@ -126,7 +125,7 @@ def _print_verdict(
     console: Console, assessment: Assessment, verdict: Verdict, verbosity: Verbosity, status_column: int
 ) -> None:
     status = styled(verdict.status, _STYLE[verdict.status])
-    number = styled(verdict.number.text if verdict.number else "")
+    number = styled(common.number_of(verdict))
     column = status_column + _NUMBER_COLUMN
     if console.width < NARROW:
         print_line(console, joined(status, Text(" "), number))
@@ -156,10 +155,8 @@ def _fields(verdict: Verdict, verbosity: Verbosity) -> Iterable[tuple[str, str]]
         some, others = (verdict.evidence, "") if verbosity is Verbosity.VERBOSE else common.few(verdict.evidence)
         # The found value is often the only observation; then its location is enough.
         texts = (
-            common.origin(evidence_item)
-            if evidence_item.observation == verdict.found
-            else common.evidence_line(evidence_item)
-            for evidence_item in some
+            common.origin(shown) if shown.observation == verdict.found else common.evidence_line(shown)
+            for shown in some
         )
         yield from (("evidence", text) for text in (*texts, others))
     yield "reason", verdict.reason
@@ -195,20 +192,10 @@ def _print_summary(console: Console, assessment: Assessment) -> None:
     titles = {number: styled(common.section_title(number)) for number in common.by_section(assessment)}
     column = max(title.cell_len for title in titles.values()) + 2
     for number, title in titles.items():
-        counts = _counts(assessment.counts(number))
+        numbers = assessment.counts(number).items()
+        counts = Text("  ").join(styled(f"{count} {status}", _STYLE[status]) for status, count in numbers if count)
         if console.width < NARROW:
             print_line(console, title, hanging=2)
             print_line(console, counts, 2)
         else:
             print_line(console, joined(padded(title, column), counts), hanging=column)
-
-
-def _counts(counts: Mapping[ControlStatus, int]) -> Text:
-    return Text("  ").join(styled(f"{count} {status}", _STYLE[status]) for status, count in counts.items() if count)
-
-
-def _print_owners(console: Console, assessment: Assessment) -> None:
-    for owner, verdicts in common.open_by_owner(assessment).items():
-        start = joined(padded(styled(common.owner_name(owner), "bold"), 10), Text(f"{len(verdicts):<4}"))
-        ids = styled(", ".join(verdict.control.id for verdict in verdicts))
-        print_line(console, joined(start, ids), hanging=indent_of(console, 14))

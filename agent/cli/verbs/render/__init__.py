@@ -64,7 +64,15 @@ def new_host(
 ) -> tuple[HostFacts, dict[PurePosixPath, bytes]]:
     """Return the facts of a new host, and its settings file with the files that it names. Raises as `rendered`."""
     source = _source(settings_file, overrides)
-    return source.facts, {**_settings_file(source, joins), **_named_files(source)}
+    found, host, site = _settings_file(source, joins), source.host, source.settings
+    # The paths are the same here and on the host.
+    own_policy = read_audit_policy(host, site)
+    if site.audit_policy_file is not None and own_policy is not None:
+        found[site.audit_policy_file] = own_policy
+    if site.waivers_file is not None:
+        read_waivers(host, site)
+        found[site.waivers_file] = host.tree.read(site.waivers_file) or b""
+    return source.facts, found
 
 
 def rendered_assessment_job(job: AssessmentJob, overrides: Overrides) -> bytes:
@@ -122,28 +130,14 @@ def _settings_file(source: _Source, joins: Joining) -> dict[PurePosixPath, bytes
     return {DEFAULT_SETTINGS: data}
 
 
-def _named_files(source: _Source) -> dict[PurePosixPath, bytes]:
-    """Return the files that the settings name, by path; the paths are the same here and on the host."""
-    found: dict[PurePosixPath, bytes] = {}
-    own_policy = read_audit_policy(source.host, source.settings)
-    if source.settings.audit_policy_file is not None and own_policy is not None:
-        found[source.settings.audit_policy_file] = own_policy
-    if source.settings.waivers_file is not None:
-        read_waivers(source.host, source.settings)
-        found[source.settings.waivers_file] = source.host.tree.read(source.settings.waivers_file) or b""
-    return found
-
-
 def _account_update_pair(_: _Source) -> bytes:
     """Return a script that writes both files."""
-    parts = [b"# Writes account_update.yaml and account_update.sh into the current directory. Run it with: sh\n"]
-    for name, content in (
-        ("account_update.yaml", manifests.account_update()),
-        ("account_update.sh", manifests.account_update_script()),
-    ):
-        parts.append(b"cat >%s <<'END-OF-FILE'\n%sEND-OF-FILE\n" % (name.encode(), content))
-    parts.append(b"chmod +x account_update.sh\n")
-    return b"".join(parts)
+    return (
+        b"# Writes account_update.yaml and account_update.sh into the current directory. Run it with: sh\n"
+        b"cat >account_update.yaml <<'END-OF-FILE'\n%sEND-OF-FILE\n"
+        b"cat >account_update.sh <<'END-OF-FILE'\n%sEND-OF-FILE\n"
+        b"chmod +x account_update.sh\n" % (manifests.account_update(), manifests.account_update_script())
+    )
 
 
 _FILES = {"audit-policy": AUDIT_POLICY, "psa": POD_SECURITY_ADMISSION}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from agent.base import package_data
 from agent.base.errors import UsageError
 from agent.base.value import Value
-from agent.cli.verbs.render.image import pull_policy
+from agent.cli.verbs.render.image import IMAGE
 
 if TYPE_CHECKING:
     from agent.base.model import Version
@@ -64,7 +64,8 @@ class AssessmentJob(Value):
         pod = workload["spec"]["template"]["spec"]
         (container,) = pod["containers"]
         (mount,) = container["volumeMounts"]
-        container.update(image=self.image, imagePullPolicy=pull_policy(self.image))
+        # Only a reference of the user's own can be pulled.
+        container.update(image=self.image, imagePullPolicy="Never" if self.image == IMAGE else "IfNotPresent")
         pod["automountServiceAccountToken"] = self.reports_to_api
         if version.minor >= _RECURSIVE_READ_ONLY:
             mount["recursiveReadOnly"] = "IfPossible"

@@ -6,8 +6,3 @@ from agent import __version__
 
 IMAGE = f"k3s-harden.internal/k3s-harden:{__version__}"
 """The domain .internal is reserved for private use, so no registry has it: a node has the image, or the pod fails."""
-
-
-def pull_policy(image: str) -> str:
-    """Return the pull policy for an image: only a reference of the user's own can be pulled."""
-    return "Never" if image == IMAGE else "IfNotPresent"

@@ -12,7 +12,7 @@ from agent.base.errors import HostError
 from agent.base.host.process import Completed
 from agent.base.model import OwnCommand
 from agent.base.value import replace
-from agent.cli.verbs.service_accounts import Access, Mode, change_default_tokens
+from agent.cli.verbs.service_accounts import Access, change_default_tokens
 from agent.harden.settings.schema import Settings
 from tests.fake import Programs, fake_host, in_memory
 from tests.k3s_tree import put
@@ -182,7 +182,7 @@ def test_undo_restores_exactly_the_values_before(host: Host) -> None:
     before = json.dumps(cluster.accounts, sort_keys=True)
     statuses(host, cluster)
     assert {account["automountServiceAccountToken"] for account in cluster.accounts.values()} == {False}
-    assert statuses(host, cluster, mode=Mode.UNDO) == (0, {"unset": "changed", "set": "changed", "off": "compliant"})
+    assert statuses(host, cluster, undo=True) == (0, {"unset": "changed", "set": "changed", "off": "compliant"})
     for account in cluster.accounts.values():
         if not account.get("annotations"):
             account.pop("annotations", None)
@@ -194,10 +194,10 @@ def test_an_undo_that_was_killed_is_completed_by_the_next(host: Host) -> None:
     statuses(host, cluster)
     cluster.at_patch["second"] = _is_killed
     with pytest.raises(KeyboardInterrupt):
-        statuses(host, cluster, mode=Mode.UNDO)
+        statuses(host, cluster, undo=True)
     assert "automountServiceAccountToken" not in cluster.accounts["first"]
     del cluster.at_patch["second"]
-    assert statuses(host, cluster, mode=Mode.UNDO)[1] == {"first": "compliant", "second": "changed", "third": "changed"}
+    assert statuses(host, cluster, undo=True)[1] == {"first": "compliant", "second": "changed", "third": "changed"}
     values = [account.get("automountServiceAccountToken") for account in cluster.accounts.values()]
     assert (values, [account["annotations"] for account in cluster.accounts.values()]) == ([None, True, None], [{}] * 3)
 
@@ -206,7 +206,7 @@ def test_undo_keeps_a_value_that_somebody_set_since(host: Host) -> None:
     cluster = Cluster(shop=...)
     statuses(host, cluster)
     cluster.accounts["shop"]["automountServiceAccountToken"] = True
-    statuses(host, cluster, mode=Mode.UNDO)
+    statuses(host, cluster, undo=True)
     assert cluster.accounts["shop"] == {"annotations": {}, "automountServiceAccountToken": True}
 
 
@@ -225,7 +225,7 @@ def test_an_exempt_account_gets_its_value_back_and_other_servers_keep_it(host: H
     asked = len(cluster.asked)
     assert statuses(host, cluster)[1] == {"shop": "kept", "billing": "compliant"}
     assert "patch" not in cluster.asked[asked:]
-    statuses(host, cluster, mode=Mode.UNDO)
+    statuses(host, cluster, undo=True)
     assert cluster.accounts == {"shop": {"annotations": {}}, "billing": {"annotations": {}}}
 
 

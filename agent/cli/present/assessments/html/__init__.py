@@ -10,11 +10,11 @@ from xml.etree.ElementTree import fromstring, tostring
 from agent import __version__
 from agent.base import package_data
 from agent.cli.present.assessments.html import overview
-from agent.cli.present.assessments.html.controls import controls, legend
-from agent.cli.present.assessments.html.elements import element, raw
-from agent.cli.present.assessments.html.rows import node_name, rows_by_section, rows_of, time_element
+from agent.cli.present.assessments.html.controls import controls, legend, node_name, rows_by_section, rows_of
+from agent.cli.present.assessments.html.elements import element, raw, time_element
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from xml.etree.ElementTree import Element
 
     from agent.assess.assessment import Assessment
@@ -22,20 +22,39 @@ if TYPE_CHECKING:
 
 def as_html(assessment: Assessment) -> str:
     """Return the page, in ASCII; it depends only on the assessment."""
-    style, script = asset("report.css"), asset("report.js")
-    title = f"{node_name(assessment)}: CIS Kubernetes Benchmark {assessment.benchmark.number}"
-    page = element("html", head(title, style, script), _body(assessment, script), lang="en")
-    return f"<!DOCTYPE html>\n{tostring(page, method='html').decode('ascii')}\n"
+    rows, benchmark = rows_of(assessment), f"CIS Kubernetes Benchmark {assessment.benchmark.number}"
+    sections = rows_by_section(rows)
+    blockers = (note for note in assessment.notes if note.prevents_start)
+    main = element(
+        "main",
+        overview.notes_part("blockers", "What prevents K3s from starting", blockers),
+        overview.remediation_part(rows),
+        overview.waivers_part(rows),
+        overview.notes_part("notes", "Notes", (note for note in assessment.notes if not note.prevents_start)),
+        overview.summary_part(assessment, sections),
+        overview.facts_part(assessment),
+        controls(rows, sections),
+        legend(),
+    )
+    created = f"Created by k3s-harden {__version__} on {node_name(assessment)}, "
+    footer = element(
+        "footer",
+        element("p", (element("span", field) for field in ("Reviewed by", "Date", "Signature")), class_="sign"),
+        element("p", created, time_element(assessment.when), f", for {benchmark}. Nothing was changed."),
+    )
+    skip = element("a", "Skip to the controls", class_="skip", href="#controls")
+    content = (skip, overview.header(assessment), main, footer)
+    return page(f"{node_name(assessment)}: {benchmark}", asset("report.css"), asset("report.js"), content)
 
 
-def head(title: str, style: str, script: str = "") -> Element:
-    """Return the head of a page that loads nothing."""
+def page(title: str, style: str, script: str, content: Iterable[Element]) -> str:
+    """Return a page, in ASCII, that loads nothing."""
     policy = (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; base-uri 'none';"
         " form-action 'none'"
     )
     # The policy applies only to what follows it.
-    return element(
+    head = element(
         "head",
         element("meta", charset="utf-8"),
         element("meta", http_equiv="Content-Security-Policy", content=policy),
@@ -46,43 +65,10 @@ def head(title: str, style: str, script: str = "") -> Element:
         element("title", title),
         raw("style", style),
     )
-
-
-def _body(assessment: Assessment, script: str) -> Element:
-    rows = rows_of(assessment)
-    sections = rows_by_section(rows)
-    return element(
-        "body",
-        fromstring(asset("icons.xml")),  # noqa: S314 - our own file
-        element("a", "Skip to the controls", class_="skip", href="#controls"),
-        overview.header(assessment),
-        element(
-            "main",
-            overview.blockers_part(assessment),
-            overview.remediation_part(rows),
-            overview.waivers_part(rows),
-            overview.notes_part(assessment),
-            overview.summary_part(assessment, sections),
-            overview.facts_part(assessment),
-            controls(rows, sections),
-            legend(),
-        ),
-        _footer(assessment),
-        raw("script", script),
-    )
-
-
-def _footer(assessment: Assessment) -> Element:
-    return element(
-        "footer",
-        element("p", (element("span", field) for field in ("Reviewed by", "Date", "Signature")), class_="sign"),
-        element(
-            "p",
-            f"Created by k3s-harden {__version__} on {node_name(assessment)}, ",
-            time_element(assessment.when),
-            f", for CIS Kubernetes Benchmark {assessment.benchmark.number}. Nothing was changed.",
-        ),
-    )
+    icons = fromstring(asset("icons.xml"))  # noqa: S314 - our own file
+    body = element("body", icons, content, raw("script", script))
+    html = tostring(element("html", head, body, lang="en"), method="html")
+    return f"<!DOCTYPE html>\n{html.decode('ascii')}\n"
 
 
 def asset(name: str) -> str:

@@ -1,14 +1,17 @@
-"""Parts of the HTML report with one row for each control: filters, tables of the sections, and the legend."""
+"""Controls in the HTML report: their rows and texts, filters, tables of the sections, and the legend."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.assessment import ControlStatus
+from agent.assess.benchmark.sections import SECTIONS
 from agent.assess.frameworks import Framework
 from agent.assess.frameworks.references import references_of
+from agent.base.model import FixOwner
 from agent.cli.present import remediation
-from agent.cli.present.assessments.common import UNNUMBERED, expiry, origin
+from agent.cli.present.assessments.common import UNNUMBERED, expiry, in_order, is_new, number_of, origin
 from agent.cli.present.assessments.html.elements import (
     cell,
     definitions,
@@ -25,24 +28,32 @@ from agent.cli.present.assessments.html.elements import (
     table_row,
     whole,
 )
-from agent.cli.present.assessments.html.rows import (
-    OWNERS,
-    STATUS_NAMES,
-    baseline_badge,
-    name,
-    score,
-    section_anchor,
-    section_heading,
-)
 from agent.k3s.cis.numbers import Assessed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from xml.etree.ElementTree import Element
 
-    from agent.assess.assessment import Verdict
+    from agent.assess.assessment import Assessment, Verdict
     from agent.cli.present.assessments.html.elements import Content
-    from agent.cli.present.assessments.html.rows import ControlRow
+
+STATUS_NAMES = {
+    ControlStatus.FAIL: "Fail",
+    ControlStatus.UNKNOWN: "Unknown",
+    ControlStatus.MANUAL: "Manual",
+    ControlStatus.WAIVED: "Waived",
+    ControlStatus.PASS: "Pass",
+    ControlStatus.NOT_APPLICABLE: "Not applicable",
+}
+"""In the order of the report: open statuses first, so that their bars share a baseline."""
+
+OWNERS = {
+    FixOwner.APPLY: ("k3s-harden apply", "fixed by this command"),
+    FixOwner.OPERATOR: ("Operator", "manual change on this node"),
+    FixOwner.K3S: ("K3s", "set by K3s itself"),
+    FixOwner.NONE: ("None", "cannot be fixed on this node"),
+}
+"""Name and explanation of each owner of a fix."""
 
 _MEANINGS = {
     ControlStatus.FAIL: "The found value is not the expected one.",
@@ -59,6 +70,87 @@ _ASSESSED = {
     Assessed.SKIPPED: "not applicable to K3s",
 }
 _REMEDIATION_HEADINGS = {ControlStatus.PASS: "Remediation if it fails", ControlStatus.MANUAL: "Review"}
+
+
+class ControlRow(NamedTuple):
+    """A verdict on the page."""
+
+    verdict: Verdict
+    anchor: str
+    """The id that links refer to."""
+    is_new: bool | None
+    """Whether it is open now and not in the baseline; None if it is not open or there is no baseline."""
+
+
+def rows_of(assessment: Assessment) -> tuple[ControlRow, ...]:
+    """Return the verdicts in the order of their numbers, each with a unique anchor."""
+    taken: dict[str, int] = {}
+    rows = []
+    for verdict in in_order(assessment):
+        anchor = "control:" + re.sub(r"[^A-Za-z0-9._/-]", "-", verdict.control.id)
+        taken[anchor] = taken.get(anchor, 0) + 1
+        if taken[anchor] > 1:
+            anchor += f":{taken[anchor]}"
+        is_compared = assessment.known is not None and verdict.is_open
+        rows.append(ControlRow(verdict, anchor, is_new(assessment, verdict) if is_compared else None))
+    return tuple(rows)
+
+
+def rows_by_section(rows: Iterable[ControlRow]) -> dict[str, list[ControlRow]]:
+    """Return the rows by the number of their section."""
+    sections: dict[str, list[ControlRow]] = {}
+    for row in rows:
+        sections.setdefault(row.verdict.section, []).append(row)
+    return sections
+
+
+def baseline_badge(row: ControlRow) -> Content:
+    """Return the badge of an open control in a comparison."""
+    if row.is_new is None:
+        return None
+    text, more = ("new", " new") if row.is_new else ("in baseline", "")
+    return (" ", element("span", text, class_=f"since{more}"))
+
+
+def link(row: ControlRow) -> Element:
+    """Return a link to a control."""
+    title = row.verdict.control.recommendation
+    content = (icon(row.verdict.status), name(row.verdict), element("span", whole(title), class_="title"))
+    return element("a", content, href=f"#{row.anchor}")
+
+
+def name(verdict: Verdict) -> Element:
+    """Return the number of a control, or its id if the benchmark does not contain it."""
+    return element("span", f"{number_of(verdict) or verdict.control.id} ", class_="no")
+
+
+def section_anchor(number: str) -> str:
+    """Return the id of a section's heading."""
+    return "section:" + (re.sub(r"[^A-Za-z0-9._-]", "-", number) or UNNUMBERED)
+
+
+def section_heading(number: str) -> Content:
+    """Return number and title of a section."""
+    heading = SECTIONS.get(number, "")
+    return (element("span", number, class_="no"), f" {heading}") if number else heading
+
+
+def score(verdicts: Iterable[Verdict]) -> str:
+    """Return how many of the controls with a result pass, in percent; empty if there are none.
+
+    A control that is waived or UNKNOWN does not pass. Manual controls and those that do not apply are left out.
+    """
+    left_out = (ControlStatus.MANUAL, ControlStatus.NOT_APPLICABLE)
+    statuses = [verdict.status for verdict in verdicts if verdict.status not in left_out]
+    if not statuses:
+        return ""
+    # Rounded down, so that 100 % means all of them.
+    return f"{statuses.count(ControlStatus.PASS) * 100 // len(statuses)} %"
+
+
+def node_name(assessment: Assessment) -> str:
+    """Return the name of the node, or else the directory of the host tree."""
+    return assessment.node or (f"host tree {assessment.root}" if assessment.root else "unnamed host")
 
 
 def controls(rows: Sequence[ControlRow], sections: Mapping[str, Sequence[ControlRow]]) -> Element:
@@ -136,6 +228,11 @@ def _control(shown: ControlRow) -> Element:
     """Return the row of a control and, below it, the row with its details."""
     verdict, rated = shown.verdict, shown.verdict.control.rating
     waiver = verdict.waiver
+    if verdict.reason and not verdict.expected and not verdict.found:
+        values: Content = cell(element("div", inline(verdict.reason)), class_="because", colspan="2")
+    else:
+        texts = (("expected", verdict.expected), ("found", verdict.found))
+        values = (cell(element("div", text), class_=name_) for name_, text in texts)
     return group(
         table_row(
             cell(element("a", name(verdict) if verdict.number else "–", href=f"#{shown.anchor}"), class_="no"),
@@ -147,7 +244,7 @@ def _control(shown: ControlRow) -> Element:
                 element("small", expiry(waiver)) if waiver else None,
                 class_=f"status {verdict.status}",
             ),
-            _values(verdict),
+            values,
             cell(OWNERS[verdict.owner][0], class_="owner"),
             class_="line",
         ),
@@ -158,30 +255,15 @@ def _control(shown: ControlRow) -> Element:
     )
 
 
-def _values(verdict: Verdict) -> Content:
-    """Return the cells of expected and found value, or one cell with the reason why there are none."""
-    if verdict.reason and not verdict.expected and not verdict.found:
-        return cell(element("div", inline(verdict.reason)), class_="because", colspan="2")
-    return (
-        cell(element("div", verdict.expected), class_="expected"),
-        cell(element("div", verdict.found), class_="found"),
-    )
-
-
 def _details(verdict: Verdict) -> Content:
     control, waiver = verdict.control, verdict.waiver
     # The reason of a manual control is also its remediation.
     is_review = verdict.reason == remediation.text(verdict.remediation)
     reason = "" if is_review else verdict.reason
-    evidence = [
-        element(
-            "li",
-            evidence_item.observation,
-            location(origin(evidence_item)),
-            element("pre", element("code", evidence_item.repeated_by)) if evidence_item.repeated_by else None,
-        )
-        for evidence_item in verdict.evidence
-    ]
+    evidence = []
+    for shown in verdict.evidence:
+        command = element("pre", element("code", shown.repeated_by)) if shown.repeated_by else None
+        evidence.append(element("li", shown.observation, location(origin(shown)), command))
     accepted = (waiver.reason, (expiry(waiver), location(waiver.location))) if waiver else ()
     blocks = (
         _block("Reason", paragraph(reason), " reason"),
@@ -214,11 +296,11 @@ def _block(heading: str, body: Sequence[Element], more: str = "") -> Element | N
 def legend() -> Element:
     """Return the meaning of each status."""
     entries = (
-        element(
-            "div",
+        (
             element("dt", element("span", icon(status), text), class_=f"status {status}"),
             element("dd", _MEANINGS[status]),
         )
         for status, text in STATUS_NAMES.items()
     )
-    return part("legend", "Status values", element("dl", entries, class_="legend"))
+    parts = (element("div", entry) for entry in entries)
+    return part("legend", "Status values", element("dl", parts, class_="legend"))

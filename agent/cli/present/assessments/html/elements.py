@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Union
 from xml.etree.ElementTree import Element
 
+from agent.base.times import timestamp
 from agent.cli.present import remediation as remediations
 from agent.cli.present.text import printable
 
@@ -146,3 +147,9 @@ def definitions(pairs: Iterable[tuple[Content, Content]], **attributes: str) -> 
 def icon(status: ControlStatus) -> Element:
     """Return a reference to the icon of a status, which assets/icons.xml defines."""
     return element("svg", element("use", href=f"#icon-{status}"), class_=f"icon {status}", aria_hidden="true")
+
+
+def time_element(when: float) -> Element:
+    """Return a time, readable by people and programs."""
+    text = timestamp(when)
+    return element("time", text.replace("T", " ").replace("Z", " UTC"), datetime=text)

@@ -10,6 +10,16 @@ from agent.base.model import FixOwner
 from agent.base.report import K3S_VERSION, KERNEL, OPERATING_SYSTEM, ROLE
 from agent.cli.present import remediation as remediations
 from agent.cli.present.assessments.common import all_facts, expiry, fact
+from agent.cli.present.assessments.html.controls import (
+    OWNERS,
+    STATUS_NAMES,
+    baseline_badge,
+    link,
+    node_name,
+    score,
+    section_anchor,
+    section_heading,
+)
 from agent.cli.present.assessments.html.elements import (
     cell,
     definitions,
@@ -25,19 +35,9 @@ from agent.cli.present.assessments.html.elements import (
     step_elements,
     table,
     table_row,
-)
-from agent.cli.present.assessments.html.rows import (
-    OWNERS,
-    STATUS_NAMES,
-    baseline_badge,
-    count_of,
-    link,
-    node_name,
-    score,
-    section_anchor,
-    section_heading,
     time_element,
 )
+from agent.cli.present.text import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 
     from agent.assess.assessment import Assessment, Note, Verdict
     from agent.base.model import Remediation
+    from agent.cli.present.assessments.html.controls import ControlRow
     from agent.cli.present.assessments.html.elements import Content
-    from agent.cli.present.assessments.html.rows import ControlRow
     from agent.cli.present.remediation import Step
 
 
@@ -136,8 +136,12 @@ def _fixes(rows: Sequence[ControlRow], owner: FixOwner) -> Iterator[tuple[Conten
     fixes: dict[tuple[str, Remediation], list[ControlRow]] = {}
     for shown in rows:
         if shown.verdict.is_open and shown.verdict.owner is owner:
-            fixes.setdefault(_fix(shown.verdict), []).append(shown)
-    last = _last_steps([remediations.steps(shared) for _, shared in fixes if not shared.alternative])
+            reason = shown.verdict.reason if shown.verdict.status is ControlStatus.UNKNOWN else ""
+            fixes.setdefault((reason, shown.verdict.remediation), []).append(shown)
+    # The longest end that two fixes share, such as the restart after a change of the configuration.
+    pairs = permutations((remediations.steps(shared) for _, shared in fixes if not shared.alternative), 2)
+    ends = (first[len(first) - _in_common(first, other[1:]) :] for first, other in pairs)
+    last = max(ends, key=len, default=())
     for (reason, shared), sharing in fixes.items():
         links = element("ul", (element("li", link(shown), baseline_badge(shown)) for shown in sharing), class_="links")
         listed = remediations.steps(shared)
@@ -151,19 +155,9 @@ def _fixes(rows: Sequence[ControlRow], owner: FixOwner) -> Iterator[tuple[Conten
         yield element("p", "After the changes above"), step_blocks(last)
 
 
-def _last_steps(fixes: Sequence[tuple[Step, ...]]) -> tuple[Step, ...]:
-    """Return the longest end that two fixes share, such as the restart after a change of the configuration."""
-    ends = (first[len(first) - _in_common(first, other[1:]) :] for first, other in permutations(fixes, 2))
-    return max(ends, key=len, default=())
-
-
 def _in_common(fix: tuple[Step, ...], last: tuple[Step, ...]) -> int:
     """Return how many steps at the end of a fix are among the last ones, without its first step."""
     return sum(1 for _ in takewhile(last.__contains__, reversed(fix[1:])))
-
-
-def _fix(verdict: Verdict) -> tuple[str, Remediation]:
-    return (verdict.reason if verdict.status is ControlStatus.UNKNOWN else "", verdict.remediation)
 
 
 def _owner(name: str, explanation: str, lines: Sequence[tuple[Content, Content]]) -> Element | None:
@@ -193,20 +187,13 @@ def waivers_part(rows: Sequence[ControlRow]) -> Element | None:
     return part("waivers", "Waivers", table("waivers", heads, group(lines))) if lines else None
 
 
-def blockers_part(assessment: Assessment) -> Element | None:
-    """Return the notes on what prevents K3s from starting."""
-    items = [_note(note) for note in assessment.notes if note.prevents_start]
-    return part("blockers", "What prevents K3s from starting", element("ul", items, class_="notes")) if items else None
-
-
-def notes_part(assessment: Assessment) -> Element | None:
-    """Return the other notes on the assessment."""
-    items = [_note(note) for note in assessment.notes if not note.prevents_start]
-    return part("notes", "Notes", element("ul", items, class_="notes")) if items else None
-
-
-def _note(note: Note) -> Element:
-    return element("li", element("p", inline(note.message), location(note.location)), step_elements(note.remediation))
+def notes_part(name: str, heading: str, notes: Iterable[Note]) -> Element | None:
+    """Return notes on the assessment."""
+    items = [
+        element("li", element("p", inline(note.message), location(note.location)), step_elements(note.remediation))
+        for note in notes
+    ]
+    return part(name, heading, element("ul", items, class_="notes")) if items else None
 
 
 def summary_part(assessment: Assessment, sections: Mapping[str, Sequence[ControlRow]]) -> Element | None:
@@ -214,22 +201,21 @@ def summary_part(assessment: Assessment, sections: Mapping[str, Sequence[Control
     if not sections:
         return None
     largest = max(len(inside) for inside in sections.values())
-    lines = []
-    for number, inside in sections.items():
-        counts = assessment.counts(number)
-        lines.append(
-            table_row(
-                head_cell(element("a", section_heading(number), href=f"#{section_anchor(number)}")),
-                cell(bar(counts, largest), class_="chart"),
-                _numbers([shown.verdict for shown in inside]),
-            )
+    lines = [
+        table_row(
+            head_cell(element("a", section_heading(number), href=f"#{section_anchor(number)}")),
+            cell(bar(assessment.counts(number), largest), class_="chart"),
+            _numbers([shown.verdict for shown in inside]),
         )
-    numbered = [verdict for verdict in assessment.verdicts if verdict.number]
-    totals = [
-        _total(f"Level {level}", [verdict for verdict in numbered if verdict.control.level == level])
-        for level in sorted({verdict.control.level for verdict in numbered})
+        for number, inside in sections.items()
     ]
-    totals.append(_total("All sections", assessment.verdicts))
+    numbered = [verdict for verdict in assessment.verdicts if verdict.number]
+    totals: dict[str, Sequence[Verdict]] = {
+        f"Level {level}": [verdict for verdict in numbered if verdict.control.level == level]
+        for level in sorted({verdict.control.level for verdict in numbered})
+    }
+    totals["All sections"] = assessment.verdicts
+    foot = (table_row(head_cell(name), cell(class_="chart"), _numbers(inside)) for name, inside in totals.items())
     heads = ("Section", "Controls", *((icon(status), text) for status, text in STATUS_NAMES.items()), "All", "Score")
     explained = (
         "Score: passed controls in percent of those that are neither manual nor not applicable. Waived and unknown ones"
@@ -238,52 +224,33 @@ def summary_part(assessment: Assessment, sections: Mapping[str, Sequence[Control
     return part(
         "sections",
         "Sections",
-        table("sections", heads, group(lines), group(*totals, tag="tfoot")),
+        table("sections", heads, group(lines), group(*foot, tag="tfoot")),
         element("p", element("small", explained), class_="score-note"),
     )
 
 
-def _total(name: str, verdicts: Sequence[Verdict]) -> Element:
-    return table_row(head_cell(name), cell(class_="chart"), _numbers(verdicts))
-
-
 def _numbers(verdicts: Sequence[Verdict]) -> Content:
     """Return the cells with the number of each status, the number of controls, and the score."""
-    statuses = [verdict.status for verdict in verdicts]
+    cells = []
+    for status, name in STATUS_NAMES.items():
+        count = sum(verdict.status is status for verdict in verdicts)
+        label = element("span", name, class_="word")
+        cells.append(cell(icon(status), label, f" {count or '–'}", class_=f"n {status}{'' if count else ' zero'}"))
+    reached = score(verdicts)
     return (
-        (_count(status, statuses.count(status)) for status in STATUS_NAMES),
+        *cells,
         cell(element("span", "of", class_="word"), f" {len(verdicts)}", class_="n all"),
-        _score(verdicts),
+        cell(element("span", "score", class_="word") if reached else None, f" {reached or '–'}", class_="n score"),
     )
-
-
-def _score(verdicts: Iterable[Verdict]) -> Element:
-    text = score(verdicts)
-    label = element("span", "score", class_="word")
-    return cell(label if text else None, f" {text or '–'}", class_="n score")
-
-
-def _count(status: ControlStatus, count: int) -> Element:
-    text = f" {count or '–'}"
-    label = element("span", STATUS_NAMES[status], class_="word")
-    return cell(icon(status), label, text, class_=f"n {status}{'' if count else ' zero'}")
 
 
 def bar(counts: Mapping[ControlStatus, int], largest: int) -> Element:
     """Return a stacked bar; `largest` controls fill the width."""
     rects, texts, left = [], [], 0
     for status, text in STATUS_NAMES.items():
-        if count := counts[status]:
-            rects.append(
-                element(
-                    "rect",
-                    class_=status,
-                    x=f"{left / largest:.2%}",
-                    width=f"{count / largest:.2%}",
-                    height="100%",
-                    fill=f"url(#fill-{status})",
-                )
-            )
+        if count := counts.get(status, 0):
+            x, width, fill = f"{left / largest:.2%}", f"{count / largest:.2%}", f"url(#fill-{status})"
+            rects.append(element("rect", class_=status, x=x, width=width, height="100%", fill=fill))
             texts.append(f"{count} {text.lower()}")
             left += count
     return element("svg", rects, class_="bar", role="img", aria_label=", ".join(texts))

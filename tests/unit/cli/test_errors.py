@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from agent.base.errors import CommandHint
-from agent.cli.present.errors import error_lines
+from agent.cli.streams import error_lines
 
 MESSAGE = "cannot install the gate in /srv/images/a-very-long-name-of-a-host-tree: systemd is not installed there"
 COMMAND = "sudo k3s-harden assess --root /srv/image --config '/etc/my settings.yaml' --format html --output report.html"
