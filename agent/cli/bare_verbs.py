@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from agent.assess.assessment import Assessment
+
 _THIS_HOST = HostOptions()
 _REPORT = ReportOptions()
 _ASSESSMENT = AssessmentOptions()
@@ -84,6 +86,7 @@ def assess(
     probe: bool = False,
 ) -> None:
     """Assess the host against a benchmark, print the assessment and exit."""
+    from agent.assess.evidence.host_assessment import Scope, assess_host, load_baseline
     from agent.cli.verbs import assess as verb
 
     chosen = verb.benchmark_named(benchmark)
@@ -92,33 +95,28 @@ def assess(
         from agent.base.host import Host
         from agent.cli.host_options import absolute
 
-        earlier = verb.load_baseline(Host.real(), absolute(baseline), None if signers is None else absolute(signers))
+        earlier = load_baseline(Host.real(), absolute(baseline), None if signers is None else absolute(signers))
     if (cluster or probe) and options.root != "/":
         raise UsageError("cannot use --cluster with --root: a host tree has no API server", "omit one of them")
     host, request = options.host(), options.request()
+    scope = Scope(chosen, earlier, cluster or probe, probe, printed.has_frameworks)
     with progress("assess", quiet=printed.quiet) as shown:
-        assessment = verb.assess_host(
-            host,
-            request,
-            chosen,
-            earlier=earlier,
-            progress=shown,
-            with_cluster=cluster or probe,
-            with_probes=probe,
-            with_frameworks=printed.has_frameworks,
-        )
-    printed.finish_assessment(assessment, options.caller)
+        done = assess_host(host, request, scope, shown)
+    printed.finish_assessment(verb.with_next_steps(host, done), options.caller)
 
 
 def drift(options: HostOptions = _THIS_HOST) -> None:
     """Print the changes since the last assessment."""
-    from functools import partial
-
-    from agent.cli.verbs.assess import assess_host
+    from agent.assess.evidence.host_assessment import Scope, assess_host
+    from agent.cli.verbs.assess import with_next_steps
     from agent.cli.verbs.drift import drift as changes
 
     host, request = options.host(), options.request()
-    for line in changes(host, request, partial(assess_host, host, request), options.caller):
+
+    def assess(*, with_cluster: bool) -> Assessment:
+        return with_next_steps(host, assess_host(host, request, Scope(with_cluster=with_cluster)))
+
+    for line in changes(host, request, assess, options.caller):
         print_text(f"{line}\n")
 
 

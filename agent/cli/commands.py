@@ -249,8 +249,8 @@ def assess(
     if report_to_api and not options.node:
         raise UsageError("cannot use --report-to-api without --node: it is for pods", "pass --node NAME, or omit it")
     if compare:
+        from agent.assess.evidence.host_assessment import compared
         from agent.cli.present.assessments.comparison import comparison_text
-        from agent.cli.verbs.assess import compared
 
         comparison = compared(*map(absolute, compare))
         text = comparison_text(comparison, output_format)
@@ -295,11 +295,11 @@ def drift(
     if not test_notification:
         bare_verbs.drift(options)
         return
-    from agent.cli.verbs.assess import assess_host
+    from agent.assess.evidence.host_assessment import assess_host
     from agent.cli.verbs.notify import send_test
 
     host, request = options.host(), options.request()
-    print_text(f"{send_test(host, request, partial(assess_host, host, request))}\n")
+    print_text(f"{send_test(host, request, lambda: assess_host(host, request).assessment)}\n")
 
 
 @app.command(

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from agent import __version__
 from agent.assess.assessment import ControlStatus
 from agent.assess.baseline import Baseline, OtherSchemaError, parse_baseline
+from agent.assess.evidence.host_assessment import load_baseline
 from agent.assess.provenance import FileContent
 from agent.base.errors import ExitCode, InputError
 from agent.cli.present import Format
 from agent.cli.present.assessments import assessment_text
-from agent.cli.verbs.assess import load_baseline
 from tests.fake import fake_host
 from tests.unit.assessed import BENCHMARK, CERTIFICATES, KEYS, OVERCOMMIT, VERSION, WHEN, assessment, verdict
 

@@ -7,13 +7,13 @@ import yaml
 
 from agent.assess.assessment import Assessment, ControlStatus, Verdict
 from agent.assess.benchmark.catalogue import all_controls
+from agent.assess.evidence.host_assessment import Scope, assess_host
 from agent.assess.framework_view import coverage, in_framework, rule_results, worst
 from agent.assess.frameworks import Framework
 from agent.assess.frameworks.references import Decision, stig_rules
 from agent.base.model import Remediation
 from agent.base.report import K3S_VERSION, Fact
 from agent.base.value import replace
-from agent.cli.verbs.assess import assess_host
 from tests import stig_states
 from tests.fake import in_memory
 from tests.k3s_tree import K3s
@@ -25,7 +25,7 @@ CONTROLS = {control.id: control for control in all_controls()}
 
 
 def judged(configured: CheckedNode) -> dict[str, ControlStatus]:
-    found = assess_host(configured.host(), configured.request(), with_frameworks=True)
+    found = assess_host(configured.host(), configured.request(), Scope(with_frameworks=True)).assessment
     return {result.rule.id: result.status for result in rule_results(found)}
 
 

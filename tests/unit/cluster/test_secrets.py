@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agent.assess.evidence.host_assessment import Scope, assess_host
 from agent.base.value import replace
 from agent.cli.present import Format, Verbosity
 from agent.cli.present.assessments import assessment_text
 from agent.cli.present.assessments.asff import account as aws_account
-from agent.cli.verbs.assess import assess_host
+from agent.cli.verbs.assess import with_next_steps
 from agent.cli.verbs.drift import drift
 from agent.cluster.kubernetes.queries import FLAGS, REQUESTS, Query
 from tests.fake import in_memory
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from agent.assess.assessment import Assessment
     from tests.unit.cluster.api_server import Answer, Handler
 
 MARK = "Hunter2x"
@@ -138,7 +140,11 @@ def test_no_secret_of_the_cluster_leaves_the_server(secrets: Answer | None) -> N
         host.put(SETTINGS, "drift: {cluster: true}\n")
         host.config(f"kube-apiserver-arg: ['etcd-servers=https://u:{MARK}@127.0.0.1:2379']\n")
         live = replace(host.host(), is_live=True)
-        found = assess_host(live, host.request(), with_cluster=True)
+
+        def assessed(*, with_cluster: bool) -> Assessment:
+            return with_next_steps(live, assess_host(live, host.request(), Scope(with_cluster=with_cluster)))
+
+        found = assessed(with_cluster=True)
         by_id = {verdict.control.id: verdict for verdict in found.verdicts}
         assert by_id["pods-privileged"].found == (
             "6 workloads: StatefulSet shop/web, Deployment shop/idle, DaemonSet shop/idle and 3 more"
@@ -154,7 +160,7 @@ def test_no_secret_of_the_cluster_leaves_the_server(secrets: Answer | None) -> N
             drift(
                 live,
                 host.request(),
-                lambda *, with_cluster: assess_host(live, host.request(), with_cluster=with_cluster),
+                assessed,
             )
         )
         written = {path: text for path, text in contents(host.root) if before.get(path) != text}

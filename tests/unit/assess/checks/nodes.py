@@ -9,10 +9,11 @@ from functools import cache
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
+from agent.assess.evidence.host_assessment import Scope, assess_host
 from agent.base.errors import ExitCode
 from agent.cli.present import remediation
 from agent.cli.verbs import converge as verbs
-from agent.cli.verbs.assess import assess_host
+from agent.cli.verbs.assess import with_next_steps
 from agent.harden.settings.schema import Overrides
 from agent.harden.situation import Request
 from agent.k3s.cis.versions import Benchmark
@@ -80,7 +81,8 @@ class CheckedNode(Tree):
 
     def assess(self, benchmark: Benchmark | None = None) -> Assessment:
         """Assess the node."""
-        return assess_host(self.host(), self.request(), benchmark)
+        host = self.host()
+        return with_next_steps(host, assess_host(host, self.request(), Scope(benchmark)))
 
     def verdict(self, name: str, benchmark: Benchmark | None = None) -> Verdict:
         """Return the verdict on a control, by its ID."""

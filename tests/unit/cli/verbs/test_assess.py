@@ -12,6 +12,7 @@ from agent import __version__
 from agent.assess.assessment import ControlStatus
 from agent.assess.baseline import Baseline
 from agent.assess.benchmark import catalogue
+from agent.assess.evidence.host_assessment import Scope, assess_host
 from agent.assess.provenance import FileContent
 from agent.base.errors import ExitCode, UsageError
 from agent.base.host.probe import K3sProcess
@@ -19,7 +20,7 @@ from agent.base.model import FixOwner, Role, Version
 from agent.base.value import replace
 from agent.cli.present import Format, Verbosity
 from agent.cli.present.assessments import assessment_text
-from agent.cli.verbs.assess import AUTO, assess_host, benchmark_named
+from agent.cli.verbs.assess import AUTO, benchmark_named
 from agent.cluster.kubernetes.queries import Query
 from agent.harden.settings.loading import load_settings
 from agent.harden.settings.schema import DEFAULT_SETTINGS, Settings, setting_row
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from agent.assess.assessment import Note, Verdict
 
+WITH_CLUSTER = Scope(with_cluster=True)
 BAD = """\
 kube-apiserver-arg:
   - anonymous-auth=true
@@ -120,7 +122,7 @@ def test_the_cluster_is_named_by_the_uid_of_kube_system(directory: Path) -> None
         host.put("server/cred/admin.kubeconfig", api.kubeconfig(embedded=True))
         live = replace(host.host(), is_live=True)
         for with_cluster, uids in ((True, ["3f2c"]), (False, [])):
-            found = assess_host(live, host.request(), with_cluster=with_cluster)
+            found = assess_host(live, host.request(), Scope(with_cluster=with_cluster)).assessment
             assert [fact.value for fact in found.facts if fact.name == "cluster UID"] == uids
 
 
@@ -132,7 +134,7 @@ def test_with_the_cluster_every_verdict_is_complete(directory: Path) -> None:
         host.put("server/cred/admin.kubeconfig", api.kubeconfig(embedded=True))
         live = replace(host.host(), is_live=True)
         for benchmark in Benchmark:
-            found = assess_host(live, host.request(), benchmark, with_cluster=True)
+            found = assess_host(live, host.request(), Scope(benchmark, with_cluster=True)).assessment
             assert [verdict.control.id for verdict in found.verdicts if _complaint(verdict)] == []
             by_id = {verdict.control.id: verdict for verdict in found.verdicts}
             assert by_id["pods-host-pid"].found == "1 workload: Pod shop/web"
@@ -140,8 +142,8 @@ def test_with_the_cluster_every_verdict_is_complete(directory: Path) -> None:
             assert "kubelet-anonymous-auth" in found.without_answer
             assert found.without_answer.isdisjoint({"pods-host-pid", "rbac-secrets", "apiserver-profiling"})
         api.asked.clear()
-        assert assess_host(host.host(), host.request(), with_cluster=True).without_answer == frozenset()
-        assert assess_host(live, host.request()).without_answer == frozenset()
+        for done in (assess_host(host.host(), host.request(), WITH_CLUSTER), assess_host(live, host.request())):
+            assert done.assessment.without_answer == frozenset()
         assert api.asked == []
 
 
@@ -149,7 +151,7 @@ def test_a_missing_api_server_is_reported_in_a_note(directory: Path) -> None:
     for role in ("server", "agent"):
         host = node(directory / role, K3s(role=role))
         live = replace(host.host(), is_live=True)
-        found = assess_host(live, host.request(), with_cluster=True)
+        found = assess_host(live, host.request(), WITH_CLUSTER).assessment
         plain = host.assess()
         assert [verdict.status for verdict in found.verdicts] == [verdict.status for verdict in plain.verdicts]
         (first, *_) = found.notes
@@ -221,7 +223,7 @@ def test_an_unknown_control_decides_the_exit_code(server: CheckedNode) -> None:
     os.mkfifo(server.path("server/tls/odd.key"))
     found = server.assess()
     others = frozenset(verdict.control.id for verdict in found.verdicts if verdict.status is ControlStatus.FAIL)
-    found = assess_host(server.host(), server.request(), earlier=report(others))
+    found = assess_host(server.host(), server.request(), Scope(earlier=report(others))).assessment
     assert found.exit_code is ExitCode.NOT_COMPLIANT
 
 
@@ -292,7 +294,7 @@ def test_a_baseline_of_another_node_role_or_benchmark_has_a_note(server: Checked
         (report(frozenset(), "node-2"), 1),
         (report(frozenset(), "n", Benchmark.CIS_1_9), 2),
     ):
-        found = assess_host(server.host(), server.request(), earlier=earlier)
+        found = assess_host(server.host(), server.request(), Scope(earlier=earlier)).assessment
         assert len(found.notes) == count
 
 
@@ -303,12 +305,12 @@ def test_a_baseline_of_an_older_version_lists_its_new_controls(
     server.path("server/token").chmod(0o666)
     known = frozenset(verdict.control.id for verdict in server.assess().open) - {"k3s-token-access"}
     same = report(known, benchmark=benchmark)
-    found = assess_host(server.host(), server.request(), earlier=same)
+    found = assess_host(server.host(), server.request(), Scope(earlier=same)).assessment
     assert [verdict.control.id for verdict in found.open] == ["k3s-token-access"]
     older = replace(
         same, statuses={name: status for name, status in same.statuses.items() if name != "k3s-token-access"}
     )
-    found = assess_host(server.host(), server.request(), earlier=older)
+    found = assess_host(server.host(), server.request(), Scope(earlier=older)).assessment
     assert found.exit_code is ExitCode.COMPLIANT
     assert "k3s-token-access" in found.notes[0].message
     assert len(found.notes) == notes
@@ -376,7 +378,7 @@ def test_progress_has_each_step_and_control(server: CheckedNode) -> None:
     def show(text: str, done: int = 0, total: int = 0) -> None:
         shown.append((text, done, total))
 
-    found = assess_host(server.host(), server.request(), progress=show)
+    found = assess_host(server.host(), server.request(), progress=show).assessment
     names = sorted(verdict.control.id for verdict in found.verdicts)
     assert shown[0] == ("reading the host", 0, 0)
     assert sorted(name for name, _, _ in shown[1:]) == names

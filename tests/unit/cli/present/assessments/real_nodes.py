@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+from agent.assess.evidence.host_assessment import Scope, assess_host
 from agent.base.value import replace
-from agent.cli.verbs.assess import assess_host
+from agent.cli.verbs.assess import with_next_steps
 from agent.cluster.kubernetes.queries import FLAGS, Query
 from tests.fake import in_memory
 from tests.k3s_tree import K3s
@@ -38,4 +39,4 @@ def assessed(name: str) -> Assessment:
         if name == "cluster":
             assessed.put("server/cred/admin.kubeconfig", api.kubeconfig(embedded=True))
         host = replace(assessed.host(), is_live=name.startswith("cluster"))
-        return assess_host(host, assessed.request(), with_cluster=host.is_live)
+        return with_next_steps(host, assess_host(host, assessed.request(), Scope(with_cluster=host.is_live)))
