@@ -63,14 +63,6 @@ def test_render_prints_the_bytes_that_apply_writes(version: str, hardened: Harde
             assert "apply writes it on servers only, v1.25 and newer" in done.stderr
 
 
-@pytest.mark.parametrize("what", ["psa", "audit-policy"])
-def test_a_file_of_servers_is_not_rendered_for_an_agent(what: str, program: LoadedProgram) -> None:
-    """apply does not write it there."""
-    done = program.run("render", what, "--role", "agent")
-    assert (done.code, done.stdout) == (2, "")
-    assert "apply writes it on servers only" in done.stderr
-
-
 def test_render_for_an_agent_has_only_agent_options(hardened: Hardened) -> None:
     """The K3s configuration of an agent is the one that `apply` writes."""
     done = run("render", "k3s-config", "--role", "agent", "--k3s-version", "1.34")
@@ -120,36 +112,6 @@ def test_render_uses_the_settings_file_and_options(tmp_path: Path) -> None:
     done = run("render", "psa", "--config", str(site))
     assert (done.code, done.stdout) == (2, "")
     assert f"{site}:1" in done.stderr
-
-
-# --- cloud-init: the program ---
-
-
-def test_cloud_init_requires_a_url_and_a_checksum() -> None:
-    """Root runs the program, so there is no default for it."""
-    done = run("render", "cloud-init", "--role", "server")
-    assert (done.code, done.stdout) == (2, "")
-    assert "--url" in done.stderr
-    assert "--sha256" in done.stderr
-    assert "render cloud-init --role server --k3s-version 1.37 --url https://" in done.stderr
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("--url", URL),
-        ("--sha256", SHA256),
-        ("--url", URL, "--sha256", "0123"),
-        ("--url", "https://download.example/$(reboot)", "--sha256", SHA256),
-        ("--url", "https://download.example/a'b", "--sha256", SHA256),
-        ("--url", "https://download.example/a b", "--sha256", SHA256),
-        ("--url", "download.example", "--sha256", SHA256),
-    ],
-)
-def test_cloud_init_rejects_an_incomplete_download_and_shell_code(words: tuple[str, ...]) -> None:
-    """Root runs the script, so the values must not contain shell code."""
-    done = run("render", "cloud-init", "--role", "server", *words)
-    assert (done.code, done.stdout) == (2, "")
 
 
 # --- cloud-init: joining ---
@@ -213,32 +175,6 @@ def test_an_embedded_token_is_only_in_a_private_file(tmp_path: Path, program: Lo
     assert stat.S_IMODE(output.stat().st_mode) == 0o600
     (file,) = [file for file in yaml.safe_load(output.read_text())["write_files"] if TOKEN in file["content"]]
     assert file == {"path": "/etc/rancher/k3s/token", "permissions": "0600", "content": f"{TOKEN}\n"}
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("cloud-init", *DOWNLOAD, "--join", "http://server:6443"),
-        ("cloud-init", *DOWNLOAD, "--join", "https://server:6443/ $(reboot)"),
-        ("cloud-init", *DOWNLOAD, "--join", SERVER_URL, "--cluster-init"),
-        ("cloud-init", *DOWNLOAD, "--token-file", "token"),
-        ("cloud-init", *DOWNLOAD, "--installer-url", "https://x/$(reboot)"),
-        ("cloud-init", *DOWNLOAD, "--installer-sha256", "abc"),
-        ("cloud-init", *DOWNLOAD, "--proxy", "http://user:password@proxy:3128"),
-        ("cloud-init", *DOWNLOAD, "--k3s-version", "1.34", "--k3s-mirror", "https://mirror.example/k3s"),
-        ("cloud-init", *DOWNLOAD, "--embed-token", "/no/such/file", "--output", "user-data"),
-        ("psa", "--join", SERVER_URL),
-        ("assessment-job",),
-        ("assessment-job", "--node", "worker-1", "--all-nodes"),
-        ("assessment-job", "--node", "worker-1", "--every", "1"),
-        ("assessment-job", "--all-nodes", "--format", "asff"),
-        ("assessment-job", "--all-nodes", "--namespace", "kube-system"),
-    ],
-)
-def test_invalid_options_of_a_cluster_are_rejected(words: tuple[str, ...], program: LoadedProgram) -> None:
-    """Nothing is printed."""
-    done = program.run("render", *words)
-    assert (done.code, done.stdout) == (2, "")
 
 
 @pytest.mark.parametrize("content", ["", "two words\n", "two\nlines\n", "\x1b[2J"])
@@ -340,26 +276,6 @@ def test_ignition_writes_the_files_of_install_and_the_settings(host: HostTree, p
     assert len(files) > 10
 
 
-@pytest.mark.parametrize(
-    ("words", "problem"),
-    [
-        (("--url", "file:///a.raw", "--sha256", SHA256), "expected https://HOST/PATH"),
-        (("--url", 'https://a/"},"x', "--sha256", SHA256), "expected a URL without shell characters"),
-        (("--url", "https://a/b\nc", "--sha256", SHA256), "expected a URL without shell characters"),
-        (("--url", URL, "--sha256", f"{SHA256}\n"), "expected 64 hexadecimal digits"),
-        (("--url", URL, "--sha256", "0123"), "expected 64 hexadecimal digits"),
-        ((*DOWNLOAD, "--data-dir", "/var/lib/'k3s'"), "its name has a quote"),
-    ],
-)
-def test_ignition_rejects_what_a_host_could_not_use(
-    words: tuple[str, ...], problem: str, program: LoadedProgram
-) -> None:
-    """Ignition stops the boot at such a URL, and systemd ignores such a line of a unit."""
-    done = program.run("render", "ignition", *words)
-    assert (done.code, done.stdout) == (2, "")
-    assert problem in done.stderr
-
-
 def test_ignition_writes_no_file_to_usr() -> None:
     facts = assumed_facts(Role.SERVER, NEWEST_KNOWN, DEFAULT_DATA_DIR)
     with pytest.raises(UsageError, match="/usr is read-only"):
@@ -386,12 +302,56 @@ def test_the_controller_joins_image_and_version_of_the_plan_without_a_digest(
     assert (plan["spec"]["upgrade"]["image"], plan["spec"]["version"]) == (image, version)
 
 
+_SHELL, _HEX, _PLAN = "a URL without shell characters", "expected 64 hexadecimal digits", "cannot use --image: found "
+_CLOUD_INIT = ("cloud-init", *DOWNLOAD)
+_NO_TAG = ["k3s-harden", "host:5000/k3s-harden", f"a:{'1' * 64}", f"a@sha256:{SHA256[1:]}", 'a":1', "a b:1", "A:1", ""]
+
+
 @pytest.mark.parametrize(
-    "reference",
-    ["k3s-harden", "host:5000/k3s-harden", f"a:{'1' * 64}", f"a@sha256:{SHA256[1:]}", 'a":1', "a b:1", "A:1", ""],
+    ("words", "problem"),
+    [
+        (("psa", "--role", "agent"), "apply writes it on servers only"),
+        (("audit-policy", "--role", "agent"), "apply writes it on servers only"),
+        (("psa", "--join", SERVER_URL), "has no such option"),
+        (("cloud-init", "--role", "server"), "render cloud-init --role server --k3s-version 1.37 --url https://"),
+        (("cloud-init", "--url", URL), "without --url and --sha256"),
+        (("cloud-init", "--sha256", SHA256), "without --url and --sha256"),
+        (("cloud-init", "--url", URL, "--sha256", "0123"), _HEX),
+        *(
+            (("cloud-init", "--url", f"https://a/{text}", "--sha256", SHA256), _SHELL)
+            for text in ("$(b)", "a'b", "a b")
+        ),
+        (("cloud-init", "--url", "download.example", "--sha256", SHA256), _SHELL),
+        ((*_CLOUD_INIT, "--join", "http://server:6443"), "expected https://HOST:6443"),
+        ((*_CLOUD_INIT, "--join", "https://server:6443/ $(reboot)"), "expected https://HOST:6443"),
+        ((*_CLOUD_INIT, "--join", SERVER_URL, "--cluster-init"), "only the first server creates the cluster"),
+        ((*_CLOUD_INIT, "--token-file", "token"), "expected an absolute path"),
+        ((*_CLOUD_INIT, "--installer-url", "https://x/$(reboot)"), _SHELL),
+        ((*_CLOUD_INIT, "--installer-sha256", "abc"), _HEX),
+        ((*_CLOUD_INIT, "--proxy", "http://user:password@proxy:3128"), "expected http://HOST:PORT"),
+        (
+            (*_CLOUD_INIT, "--k3s-version", "1.34", "--k3s-mirror", "https://a/k3s"),
+            "a mirror has releases and no channels",
+        ),
+        ((*_CLOUD_INIT, "--embed-token", "/no/such/file", "--output", "user-data"), "/no/such/file"),
+        (("ignition", "--url", "file:///a.raw", "--sha256", SHA256), "expected https://HOST/PATH"),
+        (("ignition", "--url", 'https://a/"},"x', "--sha256", SHA256), _SHELL),
+        (("ignition", "--url", "https://a/b\nc", "--sha256", SHA256), _SHELL),
+        (("ignition", "--url", URL, "--sha256", f"{SHA256}\n"), _HEX),
+        (("ignition", "--url", URL, "--sha256", "0123"), _HEX),
+        (("ignition", *DOWNLOAD, "--data-dir", "/var/lib/'k3s'"), "its name has a quote"),
+        (("assessment-job",), "without --node or --all-nodes"),
+        (("assessment-job", "--node", "worker-1", "--all-nodes"), "or with both"),
+        (("assessment-job", "--node", "worker-1", "--every", "1"), "a Job assesses once"),
+        (("assessment-job", "--all-nodes", "--format", "asff"), "which names an account"),
+        (("assessment-job", "--all-nodes", "--namespace", "kube-system"), "cannot use the namespace kube-system"),
+        *((("upgrade-plan", "--image", name), f"{_PLAN}{name}") for name in _NO_TAG),
+    ],
 )
-def test_a_plan_needs_an_image_with_a_tag_or_a_digest(reference: str, program: LoadedProgram) -> None:
-    """The controller uses the tag as the value of a label, too, and would add one to a name alone."""
-    done = program.run("render", "upgrade-plan", "--image", reference)
+def test_what_a_host_or_cluster_could_not_use_is_rejected(
+    words: tuple[str, ...], problem: str, program: LoadedProgram
+) -> None:
+    """Root runs what a document names, Ignition stops the boot at a bad URL, and a tag is also the value of a label."""
+    done = program.run("render", *words)
     assert (done.code, done.stdout) == (2, "")
-    assert f"cannot use --image: found {reference}" in done.stderr
+    assert problem in done.stderr
