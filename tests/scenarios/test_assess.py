@@ -142,6 +142,8 @@ def test_each_format_is_the_same_on_the_terminal_and_in_a_file(
         (("--benchmark", "9.9"), "cis-1.9, cis-1.10, cis-1.11"),
         (("--sign", "id"), "--sign without --output"),
         (("--allowed-signers", "a"), "--allowed-signers without --baseline"),
+        # The kubeconfig of a host tree can point to the cluster of another machine.
+        (("--cluster",), "cannot use --cluster with --root: a host tree has no API server"),
     ],
 )
 def test_options_that_do_not_fit_are_usage_errors(node: HostTree, options: tuple[str, ...], message: str) -> None:
@@ -284,13 +286,6 @@ def test_two_reports_are_compared(node: HostTree, tmp_path: Path) -> None:
     assert "<b>" not in compare(old, new, "--format", "html").stdout
     assert compare(old, old).stdout.endswith("result 0: 0 new, 0 fixed, 0 changed\n")
     assert compare(old, new, "--format", "sarif").code == 2
-
-
-def test_cluster_cannot_be_combined_with_root(node: HostTree) -> None:
-    """The kubeconfig of a host tree can point to the cluster of another machine."""
-    done = assess(node, "--cluster")
-    assert (done.code, done.stdout) == (2, "")
-    assert "cannot use --cluster with --root: a host tree has no API server" in done.stderr
 
 
 @pytest.mark.parametrize("has_devices", [False, pytest.param(True, marks=pytest.mark.root)])

@@ -82,7 +82,6 @@ def test_1_is_for_an_error_with_nothing_changed(host: HostTree) -> None:
         ("check", "--role", "server", "--k3s-version", "2.1"),
         ("check", "--role", "server", "--data-dir", "/srv/../k3s"),
         ("check", "--config", "/no/such/file"),
-        ("check", "--root", "/etc/passwd"),
         ("revert", "--role", "server"),
         ("render", "everything"),
         (),
@@ -95,14 +94,6 @@ def test_2_is_for_invalid_usage(arguments: tuple[str, ...]) -> None:
     assert (done.code, done.stdout) == (2, "")
     assert "\n  fix: " in done.stderr or not arguments
     assert "Traceback" not in done.stderr
-
-
-def test_a_root_that_is_a_file_is_reported_as_one() -> None:
-    """It exists."""
-    assert (
-        "cannot use --root /etc/passwd: it is a regular file, not a directory\n"
-        in run("check", "--root", "/etc/passwd").stderr
-    )
 
 
 @pytest.mark.parametrize("verb", ["apply", "check", "diff", "assess", "preflight v1.20", "render k3s-config"])

@@ -15,6 +15,8 @@ CHECKOUT = Path(__file__).parents[3]
 OF_CHECK = "run k3s-harden check --help for its options"
 OF_ALL = "run k3s-harden --help for all commands"
 NO_OPTION = "k3s-harden has no such option"
+NO_ROLE = "invalid value for '--role': '{}' is not one of 'server', 'agent', 'auto'"
+A_ROOT = "pass the root directory of a host tree, such as the mount point of an image"
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -38,26 +40,10 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
         ("--versoin", f"use --versoin: {NO_OPTION}", "did you mean --version?"),
         ("--", "run k3s-harden: missing command", OF_ALL),
         ("preflight", "run preflight: missing argument 'VERSION'", OF_CHECK.replace("check", "preflight")),
-        (
-            "check --role master",
-            "run check: invalid value for '--role': 'master' is not one of 'server', 'agent', 'auto'",
-            "did you mean server?",
-        ),
-        (
-            "apply --role worker",
-            "run apply: invalid value for '--role': 'worker' is not one of 'server', 'agent', 'auto'",
-            "did you mean agent?",
-        ),
-        (
-            "apply --role sever",
-            "run apply: invalid value for '--role': 'sever' is not one of 'server', 'agent', 'auto'",
-            "did you mean server?",
-        ),
-        (
-            "apply --role x",
-            "run apply: invalid value for '--role': 'x' is not one of 'server', 'agent', 'auto'",
-            OF_CHECK.replace("check", "apply"),
-        ),
+        ("check --role master", f"run check: {NO_ROLE.format('master')}", "did you mean server?"),
+        ("apply --role worker", f"run apply: {NO_ROLE.format('worker')}", "did you mean agent?"),
+        ("apply --role sever", f"run apply: {NO_ROLE.format('sever')}", "did you mean server?"),
+        ("apply --role x", f"run apply: {NO_ROLE.format('x')}", OF_CHECK.replace("check", "apply")),
         (
             "check --format junit",
             "run check: invalid value for '--format': 'junit' is not one of auto|table|plain|json",
@@ -80,11 +66,8 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
             "run assess: invalid value for '--every': inf is not in the range 0.001<=x<=8760",
             OF_CHECK.replace("check", "assess"),
         ),
-        (
-            "check --root /nonexistent",
-            "use --root /nonexistent: the directory does not exist",
-            "pass the root directory of a host tree, such as the mount point of an image",
-        ),
+        ("check --root /nonexistent", "use --root /nonexistent: the directory does not exist", A_ROOT),
+        ("check --root /etc/passwd", "use --root /etc/passwd: it is a regular file, not a directory", A_ROOT),
         ("check --root=", "use --root: the value is empty", "check that the variable that it comes from is set"),
     ],
 )
