@@ -423,12 +423,9 @@ def revert(
     printed.finish(report, options.caller)
 
 
-_FLEET = "k3s-harden fleet --require compliant --max-age 26h --expect 5"
-
-
 @app.command(
     epilog=epilog(
-        _FLEET,
+        "k3s-harden fleet --require compliant --max-age 26h --expect 5",
         READS,
         "the nodes were printed, and what is required of them holds",
         {ExitCode.NOT_COMPLIANT: "a requirement does not hold, or the cluster has no nodes"},

@@ -132,21 +132,18 @@ def expand(**groups: Mapping[str, Any]) -> Callable[[Callable[..., None]], Calla
             values = {name: _VALUES[name](**{key: given.pop(key) for key in keys}) for name, keys in groups.items()}
             function(**given, **values)
 
-        parameters = [
-            option
-            for name, parameter in signature(function).parameters.items()
-            for option in (_parameters(name, groups[name]) if name in groups else [parameter])
-        ]
+        parameters: list[Parameter] = []
+        for name, parameter in signature(function).parameters.items():
+            if name not in groups:
+                parameters.append(parameter)
+                continue
+            defaults = _VALUES[name]()
+            parameters += [
+                Parameter(key, Parameter.KEYWORD_ONLY, default=getattr(defaults, key), annotation=annotation)
+                for key, annotation in groups[name].items()
+            ]
         command.__signature__ = Signature(parameters)  # type: ignore[attr-defined] # Typer reads it
         command.__annotations__ = {}
         return command
 
     return expanded
-
-
-def _parameters(name: str, group: Mapping[str, Any]) -> list[Parameter]:
-    defaults = _VALUES[name]()
-    return [
-        Parameter(key, Parameter.KEYWORD_ONLY, default=getattr(defaults, key), annotation=annotation)
-        for key, annotation in group.items()
-    ]

@@ -92,17 +92,14 @@ class InstalledK3s(Value):
             variables += ["K3S_URL=https://SERVER:6443", f"K3S_TOKEN_FILE={TOKEN_FILE}"]
             purpose += "; replace SERVER with a server of the cluster, and write its node-token to that file, mode 0600"
             purpose = f"or, to join a cluster whose first server has `--cluster-init`, {purpose}" if joins else purpose
-        if not arguments and (self.role is Role.AGENT or joins or not self._has_default_data_dir):
-            data_dir = [] if self._has_default_data_dir else ["--data-dir", quote(str(self.data_dir))]
+        has_default = self.names_data_dir or self.data_dir == DEFAULT_DATA_DIR
+        if not arguments and (self.role is Role.AGENT or joins or not has_default):
+            data_dir = [] if has_default else ["--data-dir", quote(str(self.data_dir))]
             arguments = ["-s -", str(self.role), *data_dir]
         line = " ".join((_INSTALLER, *variables, "sh", *(arguments or ["-"])))
         return NextStep(
             ShellCommand(line), f"on the host that boots from this tree, {purpose}" if self.is_tree else purpose
         )
-
-    @property
-    def _has_default_data_dir(self) -> bool:
-        return self.names_data_dir or self.data_dir == DEFAULT_DATA_DIR
 
 
 def _release(version: Version) -> str:
