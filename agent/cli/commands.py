@@ -23,7 +23,7 @@ from agent.cli.bare_verbs import GATE_WORDING, SERVICE_VARIABLE
 from agent.cli.help_text import CHANGES, PROGRAM, READS, RENDERS, epilog, set_summaries
 from agent.cli.host_options import HostOptions, absolute
 from agent.cli.present import REPORT_FORMATS, Format
-from agent.cli.report_options import AssessmentOptions, ReportOptions, write_output
+from agent.cli.report_options import AssessmentOptions, ReportOptions, print_or_write
 from agent.cli.shared_options import (
     HOST,
     HOURS,
@@ -253,11 +253,7 @@ def assess(
         from agent.cli.present.assessments.comparison import comparison_text
 
         comparison = compared(*map(absolute, compare))
-        text = comparison_text(comparison, output_format)
-        if output is None or output == Path("-"):
-            print_text(text)
-        else:
-            write_output(output, text.encode())
+        print_or_write(comparison_text(comparison, output_format).encode(), output)
         sys.exit(int(comparison.exit_code))
     if every is not None:
         repeat(every)
@@ -523,7 +519,7 @@ def impact(
     from agent.cli.present.impact_report import present_impact
     from agent.cli.verbs import impact as verb
 
-    access = verb.Access(None if kubeconfig is None else str(absolute(kubeconfig)), context, probe)
+    access = verb.ClusterAccess(None if kubeconfig is None else str(absolute(kubeconfig)), context, probe)
     with progress("impact", quiet=printed.quiet) as shown:
         found = verb.impact(options.host(), options.request(), access, os.environ, shown)
     with printing(found.exit_code):
@@ -594,12 +590,12 @@ def service_accounts(
     setting service-accounts.exempt. An annotation on the account holds the earlier value, which --undo restores. Run it
     on a server after K3s has started.
     """
-    from agent.cli.verbs.service_accounts import Access, change_default_tokens
+    from agent.cli.verbs.service_accounts import KubectlAccess, change_default_tokens
     from agent.harden.node.site_files import read_settings
 
     host, request = options.host(), options.request()
     settings = read_settings(host, request.settings_file, request.overrides)
-    access = Access(None if kubeconfig is None else str(absolute(kubeconfig)), timeout, wait)
+    access = KubectlAccess(None if kubeconfig is None else str(absolute(kubeconfig)), timeout, wait)
     with progress("service-accounts", quiet=printed.quiet) as shown:
         report = change_default_tokens(host, settings, access, undo=undo, dry_run=dry_run, progress=shown)
     report = replace(report, wording=_UNDO if undo else _SERVICE_ACCOUNTS)

@@ -14,9 +14,9 @@ from agent.base.model import EXAMPLE_MINOR
 from agent.cli.help_text import RENDERS, epilog, set_summaries
 from agent.cli.host_options import HostOptions, RoleChoice, absolute
 from agent.cli.present import Format
-from agent.cli.report_options import write_output
+from agent.cli.report_options import print_or_write
 from agent.cli.shared_options import HOURS, Image, expand, versions
-from agent.cli.streams import print_error, print_text
+from agent.cli.streams import print_error
 from agent.cli.verbs.render.image import IMAGE
 
 if TYPE_CHECKING:
@@ -72,13 +72,6 @@ def _epilog(words: str) -> str:
     return epilog(f"k3s-harden render {words}", RENDERS, "the document was printed")
 
 
-def _printed(document: bytes, output: Optional[Path]) -> None:
-    if output is None or output == Path("-"):
-        print_text(document.decode())
-    else:
-        write_output(output, document)
-
-
 def _add_file(name: str, summary: str) -> None:
     """Add the command for a document that depends only on the settings."""
 
@@ -87,7 +80,7 @@ def _add_file(name: str, summary: str) -> None:
     def _file(*, output: Output = None, options: HostOptions) -> None:
         from agent.cli.verbs.render import rendered
 
-        _printed(rendered(name, options.settings_file, options.overrides), output)
+        print_or_write(rendered(name, options.settings_file, options.overrides), output)
 
 
 for _name, _summary in FILES.items():
@@ -136,7 +129,7 @@ def cloud_init(
     )
     download = _download("cloud-init", url or published_file(), sha256, EXAMPLE)
     facts, files = new_host(options.settings_file, options.overrides, joins)
-    _printed(user_data(facts, download, files, joins, k3s), output)
+    print_or_write(user_data(facts, download, files, joins, k3s), output)
     if embed_token is not None:
         warning = f"{output} contains the token: most clouds show user-data to every process on the host"
         print_error(warning, "deliver the token in another way, and use only --token-file")
@@ -164,7 +157,7 @@ def ignition(
     if not download.url.startswith(("https:", "http:")):
         raise UsageError(f"cannot use --url: found {url}, expected https://HOST/PATH", "serve the file to new hosts")
     facts, files = new_host(options.settings_file, options.overrides, ALONE)
-    _printed(config(facts, download, files), output)
+    print_or_write(config(facts, download, files), output)
 
 
 @documents.command(epilog=_epilog("assessment-job --all-nodes >nodes.yaml"))
@@ -202,7 +195,7 @@ def assessment_job(
     words = [f"--k3s-version={options.k3s_version}"] if options.k3s_version else []
     words += [f"--format={output_format}"] if output_format is not Format.AUTO else []
     job = AssessmentJob(node, namespace, image, every or _HOURS, tuple(words), reports_to_api=report_to_api)
-    _printed(rendered_assessment_job(job, options.overrides), output)
+    print_or_write(rendered_assessment_job(job, options.overrides), output)
 
 
 def _download(document: str, url: Optional[str], sha256: Optional[str], hint: str) -> "Download":
@@ -237,7 +230,7 @@ def upgrade_plan(*, image: Image = IMAGE, output: Output = None) -> None:
     """
     from agent.cli.verbs.render.upgrade_plan import upgrade_plan as plan
 
-    _printed(plan(image), output)
+    print_or_write(plan(image), output)
 
 
 set_summaries(documents)

@@ -12,7 +12,7 @@ from agent.base.report import GATE_VERB, NODE_UID
 from agent.base.value import Value
 from agent.cli.host_options import absolute
 from agent.cli.present import OF_AUDITORS, Format, Verbosity, present
-from agent.cli.streams import print_error, printing
+from agent.cli.streams import print_error, print_text, printing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,6 +108,14 @@ class AssessmentOptions(ReportOptions):
         write_output(output, data)
         if self.verbosity is not Verbosity.QUIET:
             sys.stdout.write(f"{output}: {assessment_result(assessment)}\n")
+
+
+def print_or_write(document: bytes, output: Path | None) -> None:
+    """Print a text, or write it to a file that is not `-`."""
+    if output is None or output == Path("-"):
+        print_text(document.decode())
+    else:
+        write_output(output, document)
 
 
 def write_output(output: Path, content: bytes) -> None:

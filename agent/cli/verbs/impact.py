@@ -54,7 +54,7 @@ _NO_CONNECTIONS = "open connections are not known: only root on a node can read 
 _SNAPSHOT = "open connections are a snapshot of this node; their absence proves nothing"
 
 
-class Access(Value):
+class ClusterAccess(Value):
     """How the API server is reached."""
 
     kubeconfig: str | None = None
@@ -69,7 +69,9 @@ class Access(Value):
         return tuple(f"{name}={value}" for name, value in given if value is not None)
 
 
-def impact(host: Host, request: Request, access: Access, environment: Mapping[str, str], progress: Progress) -> Impact:
+def impact(
+    host: Host, request: Request, access: ClusterAccess, environment: Mapping[str, str], progress: Progress
+) -> Impact:
     """Return what breaks. With a kubeconfig or context, and where no server of K3s is, kubectl reads the cluster.
 
     Raises HardenError if the API server cannot be read.
@@ -192,7 +194,7 @@ def _version(text: str) -> Version:
 
 
 def _elsewhere(
-    host: Host, request: Request, access: Access, environment: Mapping[str, str], progress: Progress
+    host: Host, request: Request, access: ClusterAccess, environment: Mapping[str, str], progress: Progress
 ) -> Impact:
     path = request.settings_file
     data = host.machine_tree.read_input(path) if path else None

@@ -63,7 +63,7 @@ class _Change(NamedTuple):
     """Whether the account automounts its token afterwards."""
 
 
-class Access(NamedTuple):
+class KubectlAccess(NamedTuple):
     """How kubectl reaches the API server."""
 
     kubeconfig: str | None = None
@@ -122,7 +122,7 @@ class _Kubectl(NamedTuple):
 def change_default_tokens(
     host: Host,
     settings: Settings,
-    access: Access,
+    access: KubectlAccess,
     *,
     undo: bool = False,
     dry_run: bool = False,

@@ -14,7 +14,7 @@ from agent.base.errors import UsageError
 from agent.base.report import K3S_VERSION, ROLE
 from agent.base.times import timestamp
 from agent.cli.present.assessments import common
-from agent.cli.present.assessments.common import fact, number_of, verdict_fix
+from agent.cli.present.assessments.common import fact, verdict_fix, verdict_number
 
 if TYPE_CHECKING:
     from agent.assess.assessment import Assessment, Verdict
@@ -91,16 +91,15 @@ def as_asff(assessment: Assessment, aws: AwsAccount | None) -> str:
     import json
 
     named = aws or account(None, None, None)
-    return (
-        json.dumps([_finding(assessment, verdict, named) for verdict in common.in_order(assessment)], indent=2) + "\n"
-    )
+    findings = [_finding(assessment, verdict, named) for verdict in common.verdicts_in_order(assessment)]
+    return json.dumps(findings, indent=2) + "\n"
 
 
 def _finding(assessment: Assessment, verdict: Verdict, aws: AwsAccount) -> dict[str, object]:
     control, when, steps = verdict.control, timestamp(assessment.when), verdict_fix(verdict)
     rated = control.rating
     label = str(rated.severity).upper() if verdict.is_open else "INFORMATIONAL"
-    number, node = number_of(verdict), assessment.node or "unnamed"
+    number, node = verdict_number(verdict), assessment.node or "unnamed"
     name = f"k3s-harden/{assessment.benchmark}/{control.id}"
     severity = {"Label": label, "Original": str(verdict.status)}
     about = {"node": node, "role": fact(assessment, ROLE), "k3sVersion": fact(assessment, K3S_VERSION)}

@@ -79,7 +79,7 @@ def by_section(assessment: Assessment) -> Mapping[str, Sequence[Verdict]]:
     """Return the verdicts by section, in the order of their numbers; those without a number are last."""
 
     def order(verdict: Verdict) -> tuple[bool, list[int]]:
-        parts = number_of(verdict).split(".")
+        parts = verdict_number(verdict).split(".")
         return verdict.number is None, [int(part) for part in parts if part.isdecimal()]
 
     sections: dict[str, list[Verdict]] = {}
@@ -88,12 +88,12 @@ def by_section(assessment: Assessment) -> Mapping[str, Sequence[Verdict]]:
     return sections
 
 
-def in_order(assessment: Assessment) -> list[Verdict]:
+def verdicts_in_order(assessment: Assessment) -> list[Verdict]:
     """Return the verdicts in the order of `by_section`."""
     return [verdict for verdicts in by_section(assessment).values() for verdict in verdicts]
 
 
-def number_of(verdict: Verdict) -> str:
+def verdict_number(verdict: Verdict) -> str:
     """Return the number of a control in the benchmark; empty if it has none."""
     return verdict.number.text if verdict.number else ""
 

@@ -12,10 +12,10 @@ from agent.cli.present import remediation
 from agent.cli.present.assessments.common import (
     by_section,
     in_baseline,
-    number_of,
     open_by_owner,
     section_title,
     verdict_fix,
+    verdict_number,
 )
 from agent.cli.present.json_report import location_object
 from agent.cli.present.remediation import step_object as as_step
@@ -68,7 +68,7 @@ def _verdict(assessment: Assessment, verdict: Verdict) -> dict[str, object]:
     return {
         "id": control.id,
         "title": control.title,
-        "number": number_of(verdict),
+        "number": verdict_number(verdict),
         "section": verdict.section,
         "assessed": str(number.assessed) if number else "",
         "level": control.level,

@@ -70,7 +70,7 @@ def _case(suite: Element, assessment: Assessment, verdict: Verdict) -> None:
     case = SubElement(
         suite,
         "testcase",
-        name=f"{common.number_of(verdict)} {verdict.control.id}: {verdict.control.recommendation}".lstrip(),
+        name=f"{common.verdict_number(verdict)} {verdict.control.id}: {verdict.control.recommendation}".lstrip(),
         classname=common.section_title(verdict.section).replace(".", "-"),
         time="0",
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.assess.status_change import gate_gaps, is_compliant
 from agent.base.times import timestamp
-from agent.cli.present.assessments.common import cleaned, number_of, verdict_fix
+from agent.cli.present.assessments.common import cleaned, verdict_fix, verdict_number
 from agent.cli.present.json_report import location_object
 from agent.cli.present.text import count_of, printable
 
@@ -68,7 +68,7 @@ def _row(
     control, evidence = verdict.control, verdict.evidence
     return {
         "id": control.id,
-        "number": number_of(verdict),
+        "number": verdict_number(verdict),
         "title": control.title,
         "status": str(verdict.status),
         "previous_status": before and str(before),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from agent.base.report import K3S_VERSION, ROLE
 from agent.base.times import parse_timestamp
-from agent.cli.present.assessments.common import fact, number_of
+from agent.cli.present.assessments.common import fact, verdict_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -44,7 +44,7 @@ def as_openmetrics(
     open_controls = {
         verdict.control.id: {
             "id": verdict.control.id,
-            "number": number_of(verdict),
+            "number": verdict_number(verdict),
             "status": str(verdict.status),
             "actor": str(verdict.owner),
         }

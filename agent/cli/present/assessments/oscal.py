@@ -22,9 +22,9 @@ from agent.cli.present.assessments.common import (
     assessment_title,
     evidence_line,
     fact,
-    number_of,
     owner_name,
     verdict_fix,
+    verdict_number,
     waived,
 )
 
@@ -141,7 +141,7 @@ class _Document:
         props = {
             "control": control.id,
             "status": str(verdict.status),
-            "cis-number": number_of(verdict),
+            "cis-number": verdict_number(verdict),
             "severity": str(control.rating.severity),
             "stig-rules": " ".join(references_of(control.id).stig),
         }

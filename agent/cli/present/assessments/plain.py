@@ -30,7 +30,7 @@ def _lines(assessment: Assessment, verbosity: Verbosity) -> Iterator[str]:
     last = f"result {int(assessment.exit_code)}: {common.assessment_result(assessment)}"
     groups = common.awaiting(assessment, verbosity)
     waiting = {name for group in groups for name in group.ids}
-    verdicts = [verdict for verdict in common.in_order(assessment) if verdict.control.id not in waiting]
+    verdicts = [verdict for verdict in common.verdicts_in_order(assessment) if verdict.control.id not in waiting]
     if verbosity is Verbosity.QUIET:
         yield from (
             _verdict(assessment, verdict, verbosity) for verdict in verdicts if common.is_new(assessment, verdict)
@@ -59,7 +59,7 @@ def _lines(assessment: Assessment, verbosity: Verbosity) -> Iterator[str]:
 
 def _verdict(assessment: Assessment, verdict: Verdict, verbosity: Verbosity) -> str:
     """Return one line; status, number (or "-") and id are its first words, for awk and cut."""
-    number = common.number_of(verdict) or "-"
+    number = common.verdict_number(verdict) or "-"
     parts = [f"{verdict.status} {number} {verdict.control.id}: {verdict.control.recommendation}"]
     parts += [f"{name} {text}" for name, text in (("expected", verdict.expected), ("found", verdict.found)) if text]
     if verbosity is Verbosity.VERBOSE:

@@ -13,7 +13,7 @@ from agent.base.model import Instruction, Location
 from agent.base.times import timestamp
 from agent.cli.present import remediation
 from agent.cli.present.assessments import common
-from agent.cli.present.assessments.common import in_baseline, number_of, owner_name, verdict_fix, waived
+from agent.cli.present.assessments.common import in_baseline, owner_name, verdict_fix, verdict_number, waived
 from agent.k3s.paths import K3S_CONFIG_FILE
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def as_sarif(assessment: Assessment) -> str:
 
     from agent import __version__
 
-    verdicts = common.in_order(assessment)
+    verdicts = common.verdicts_in_order(assessment)
     rules = {verdict.control.id: _rule(verdict) for verdict in verdicts}
     indexes = {rule: index for index, rule in enumerate(rules)}
     category = "/".join(filter(None, ("k3s-harden", str(assessment.benchmark), assessment.node)))
@@ -130,7 +130,7 @@ def _result(assessment: Assessment, verdict: Verdict, rule: int) -> dict[str, ob
         "partialFingerprints": {_FINGERPRINT: sha256(f"{control.id}\0{control.check.subject}".encode()).hexdigest()},
         "properties": {
             "status": str(verdict.status),
-            "number": number_of(verdict),
+            "number": verdict_number(verdict),
             "expected": verdict.expected,
             "found": verdict.found,
             "owner": str(verdict.owner),

@@ -125,7 +125,7 @@ def _print_verdict(
     console: Console, assessment: Assessment, verdict: Verdict, verbosity: Verbosity, status_column: int
 ) -> None:
     status = styled(verdict.status, _STYLE[verdict.status])
-    number = styled(common.number_of(verdict))
+    number = styled(common.verdict_number(verdict))
     column = status_column + _NUMBER_COLUMN
     if console.width < NARROW:
         print_line(console, joined(status, Text(" "), number))

@@ -12,7 +12,7 @@ from agent.base.errors import HostError
 from agent.base.host.process import Completed
 from agent.base.model import OwnCommand
 from agent.base.value import replace
-from agent.cli.verbs.service_accounts import Access, change_default_tokens
+from agent.cli.verbs.service_accounts import KubectlAccess, change_default_tokens
 from agent.harden.settings.schema import Settings
 from tests.fake import Programs, fake_host, in_memory
 from tests.k3s_tree import put
@@ -37,7 +37,7 @@ K3S = "/usr/local/bin/k3s"
 KUBECONFIG = "etc/rancher/k3s/k3s.yaml"
 
 
-def disable(host: Host, access: Access = Access(), **options: Any) -> Report:  # noqa: B008, ANN401 - immutable; as the verb
+def disable(host: Host, access: KubectlAccess = KubectlAccess(), **options: Any) -> Report:  # noqa: B008, ANN401 - immutable; as the verb
     """Run the verb with these options and a timeout of 5 seconds for each call."""
     settings = options.pop("settings", Settings())
     return change_default_tokens(host, settings, access._replace(timeout=5), **options)
@@ -100,7 +100,7 @@ def test_a_kubeconfig_that_another_user_can_change_is_not_used(host: Host, *, is
         put(root, "srv/ci/kubeconfig", "").parent.chmod(0o777)
     programs = Programs()
     with pytest.raises(HostError, match=r"^cannot use /etc/rancher/k3s/k3s.yaml, because kubectl runs programs"):
-        disable(replace(host, run=programs), Access(wait=300))
+        disable(replace(host, run=programs), KubectlAccess(wait=300))
     assert not programs.asked
 
 
@@ -108,7 +108,7 @@ def test_a_named_kubeconfig_that_another_user_can_change_is_not_used(host: Host)
     """--kubeconfig has the same rule as --config."""
     put(Path(host.root), "tmp/kubeconfig", "", 0o602)
     with pytest.raises(HostError, match=r"^cannot use /tmp/kubeconfig, .*: others can write to it") as caught:
-        disable(replace(host, run=Programs()), Access("/tmp/kubeconfig"))  # noqa: S108 - in the tree
+        disable(replace(host, run=Programs()), KubectlAccess("/tmp/kubeconfig"))  # noqa: S108 - in the tree
     assert "--kubeconfig /var/lib/rancher/k3s/server/cred/admin.kubeconfig" in caught.value.hint
 
 
@@ -314,4 +314,4 @@ def test_a_named_kubeconfig_is_passed_to_kubectl(host: Host) -> None:
     named = f"--kubeconfig=/{KUBECONFIG}"
     programs = Programs({(KUBECTL, named, *NAMESPACES[1:]): Completed(1, "", "refused\n")})
     with pytest.raises(HostError, match=r"^cannot get namespaces: refused$"):
-        disable(replace(host, run=programs), Access(f"/{KUBECONFIG}"))
+        disable(replace(host, run=programs), KubectlAccess(f"/{KUBECONFIG}"))

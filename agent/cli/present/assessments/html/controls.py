@@ -11,7 +11,7 @@ from agent.assess.frameworks import Framework
 from agent.assess.frameworks.references import references_of
 from agent.base.model import FixOwner
 from agent.cli.present import remediation
-from agent.cli.present.assessments.common import UNNUMBERED, expiry, in_order, is_new, number_of, origin
+from agent.cli.present.assessments.common import UNNUMBERED, expiry, is_new, origin, verdict_number, verdicts_in_order
 from agent.cli.present.assessments.html.elements import (
     cell,
     definitions,
@@ -86,7 +86,7 @@ def rows_of(assessment: Assessment) -> tuple[ControlRow, ...]:
     """Return the verdicts in the order of their numbers, each with a unique anchor."""
     taken: dict[str, int] = {}
     rows = []
-    for verdict in in_order(assessment):
+    for verdict in verdicts_in_order(assessment):
         anchor = "control:" + re.sub(r"[^A-Za-z0-9._/-]", "-", verdict.control.id)
         taken[anchor] = taken.get(anchor, 0) + 1
         if taken[anchor] > 1:
@@ -121,7 +121,7 @@ def link(row: ControlRow) -> Element:
 
 def name(verdict: Verdict) -> Element:
     """Return the number of a control, or its id if the benchmark does not contain it."""
-    return element("span", f"{number_of(verdict) or verdict.control.id} ", class_="no")
+    return element("span", f"{verdict_number(verdict) or verdict.control.id} ", class_="no")
 
 
 def section_anchor(number: str) -> str:
