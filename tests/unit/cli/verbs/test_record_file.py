@@ -28,8 +28,9 @@ RECORD = "/var/lib/k3s-harden/record.json"
 
 
 @pytest.fixture
-def key(tmp_path: Path) -> Path:
+def key(tmp_path: Path, node: Node) -> Path:
     """A key, and beside it the file of allowed signers."""
+    node.put("/usr/bin/ssh-keygen", "", 0o755)
     path = tmp_path / "key"
     subprocess.run(("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path), check=True)
     (tmp_path / "signers").write_text(f"berlin {path.with_suffix('.pub').read_text()}")
@@ -54,7 +55,6 @@ def collected(node: Node, key: Path) -> FleetNode:
 
 def test_the_record_has_the_result_of_the_check_and_a_valid_signature(node: Node, key: Path) -> None:
     """It is public, and nothing is sent to the Node."""
-    node.put("/usr/bin/ssh-keygen", "", 0o755)
     assert [line for line in node.check(verdict(KEYS), FAILED, settings=settings(key)) if "record" in line] == []
     found = collected(node, key)
     assert (found.full_name, found.role, found.verified != "") == (f"berlin/{found.name}", "server", True)
@@ -67,7 +67,6 @@ def test_the_record_has_the_result_of_the_check_and_a_valid_signature(node: Node
 
 def test_drift_is_in_each_later_record(node: Node, key: Path) -> None:
     """Until the control passes again."""
-    node.put("/usr/bin/ssh-keygen", "", 0o755)
     node.check(verdict(CERTIFICATES), settings=settings(key))
     node.check(FAILED, settings=settings(key))
     since = timestamp(node.clock.seconds)
@@ -83,7 +82,6 @@ def test_a_record_that_cannot_be_signed_is_written_and_does_not_count(
     node: Node, key: Path, key_of_settings: str
 ) -> None:
     """The log has the reason, unless the settings want no signature."""
-    node.put("/usr/bin/ssh-keygen", "", 0o755)
     lines = node.check(verdict(KEYS), settings=settings(key_of_settings))
     expected = 0 if key_of_settings == "null" else 1
     assert sum(line.startswith("the record is not signed: cannot sign ") for line in lines) == expected
@@ -92,7 +90,6 @@ def test_a_record_that_cannot_be_signed_is_written_and_does_not_count(
 
 def test_a_record_and_the_node_are_written_independently(node: Node, key: Path) -> None:
     """A directory that does not exist stops no publication. A node without a Node has a record."""
-    node.put("/usr/bin/ssh-keygen", "", 0o755)
     lines = node.check(verdict(KEYS), settings="drift: {record-file: /var/lib/none/r.json}\npublish: node\n")
     assert sum("cannot write /var/lib/none/r.json" in line for line in lines) == 1
     assert node.publish().startswith("published to Node node-1")
@@ -104,7 +101,6 @@ def test_a_record_and_the_node_are_written_independently(node: Node, key: Path) 
 
 
 def test_publish_none_removes_what_was_published_although_a_record_is_written(node: Node, key: Path) -> None:
-    node.put("/usr/bin/ssh-keygen", "", 0o755)
     node.check(verdict(KEYS), settings="publish: node\n")
     node.publish()
     node.check(verdict(KEYS, ControlStatus.FAIL), settings=settings(key))
