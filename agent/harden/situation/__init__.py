@@ -103,6 +103,8 @@ class Situation(Value):
     today: Today
     to_record: LastRun
     """What a run records that finds this host compliant."""
+    for_gate: bool = False
+    """Whether K3s waits for this run."""
     substitute: Substitute | None = None
     recorded_config: PurePosixPath | None = None
     """K3s' main configuration file, if only an earlier release has found it."""

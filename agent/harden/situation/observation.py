@@ -147,6 +147,7 @@ def _observe(
         stages=stages_of(settings, host_facts.role, host_facts.version),
         unreadable=tuple({error.message: error for error in unreadable}.values()),
         today=today,
+        for_gate=request.for_gate,
         to_record=run_record.next_record(site, settings, host_facts, last, day),
         recorded_config=None if site.settings.k3s_config else settings.k3s_config,
         start_problem=_start_problem(host, request, host_facts, expected),

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 CHRISTMAS = Clock(1_798_156_800)  # 2026-12-25
 
 
-def found(root: Path, version: str = "", *, is_live: bool = True) -> tuple[Finding, ...]:
+def found(root: Path, version: str = "", *, is_live: bool = True, for_gate: bool = False) -> tuple[Finding, ...]:
     """Return the findings of this kind on a host with this version of K3s, which is unknown if it is empty."""
     host = fake_host(root, clock=CHRISTMAS, is_live=is_live)
-    situation = observe_situation(host, Request(Overrides(role="server", k3s_version=version or None)))
+    overrides = Overrides(role="server", k3s_version=version or None)
+    situation = observe_situation(host, Request(overrides, for_gate=for_gate))
     return collect_findings(situation, [KINDS["k3s-end-of-life"]])
 
 
@@ -42,3 +43,7 @@ def test_a_supported_or_unknown_version_is_no_finding(version: str, tmp_path: Pa
 
 def test_a_host_tree_starts_on_another_day(tmp_path: Path) -> None:
     assert found(tmp_path, "1.34", is_live=False) == ()
+
+
+def test_the_gate_logs_nothing_that_no_start_of_k3s_can_change(tmp_path: Path) -> None:
+    assert found(tmp_path, "v1.34.4+k3s1", for_gate=True) == ()
