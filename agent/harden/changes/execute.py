@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from agent.harden.changes.journal import Journal
     from agent.harden.plan.plan import Change, Plan, Refusal
 
-_WATCHED = tuple(f"/{path.parent}" for path in ADMISSION_POLICIES.values())
-_NOTICED = 1.0
-"""Seconds in which the API server notices that a policy is gone. It keeps the policies of a directory that is gone."""
+_POLICY_DIRECTORIES = tuple(f"/{path.parent}" for path in ADMISSION_POLICIES.values())
+_READ_EVERY = 1.0
+"""Seconds after which the API server reads the directories again. It keeps the policies of one that is gone by then."""
 
 
 def execute(plan: Plan, host: Host, journal: Journal, progress: Progress = no_progress) -> tuple[Item, ...]:
@@ -49,8 +49,6 @@ def carry_out_all(
     failed: dict[str, Item] = {}
     for number, change in enumerate(changes, 1):
         progress(change.id, number, len(changes))
-        if isinstance(change.after, Absent) and change.id.endswith(_WATCHED) and host.is_live:
-            host.sleep(_NOTICED)
         lacking = [failed[name] for name in change.needs if name in failed]
         item = _not_made(change, lacking) if lacking else carry_out(change, host, journal)
         if item.status is ItemStatus.FAILED:
@@ -73,6 +71,8 @@ def carry_out(change: Change, host: Host, journal: Journal) -> Item:
     try:
         if change.backup and isinstance(change.before, File):
             kept = f"; the previous file is kept as {journal.backup(change.before)}"
+        if isinstance(change.after, Absent) and change.id.endswith(_POLICY_DIRECTORIES) and host.probe():
+            host.sleep(_READ_EVERY)
         host.put(change.after)
     except NotEmptyError as error:
         return Item(change.id, ItemStatus.KEPT, error.message)

@@ -10,12 +10,14 @@ import pytest
 
 from agent.base.errors import HostError, ReadOnlyEnvironmentError
 from agent.base.host import Host
-from agent.base.model import Absent, Directory, File, FileMode, FilePermissions, Sysctl
+from agent.base.host.probe import K3sProcess
+from agent.base.model import Absent, Directory, File, FileMode, FilePermissions, Role, Sysctl
 from agent.base.report import Item, ItemStatus
 from agent.harden.changes.execute import carry_out, execute
 from agent.harden.changes.journal import Journal
+from agent.harden.guide.files import ADMISSION_POLICIES
 from agent.harden.plan.plan import Change, Plan, make_plan
-from tests.fake import Programs, fake_host, in_memory, names
+from tests.fake import Clock, Programs, fake_host, in_memory, names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -213,3 +215,20 @@ def test_a_directory_that_is_not_empty_is_kept_and_reported(host: Host) -> None:
     host.put(file("d/theirs"))
     item = carry_out(Change(directory, absent("d")), host, Journal(host))
     assert item == Item("/etc/d", ItemStatus.KEPT, "cannot remove /etc/d: it contains other files, or is a mount point")
+
+
+K3S = (K3sProcess(7, Role.SERVER, 0.0),)
+POLICIES = f"/data/{ADMISSION_POLICIES['ValidatingAdmissionPolicy'].parent}"
+
+
+@pytest.mark.parametrize(("path", "processes", "seconds"), [(POLICIES, K3S, 1), (POLICIES, (), 0), ("/d", K3S, 0)])
+def test_the_api_server_has_a_second_to_read_that_a_policy_directory_is_empty(
+    path: str, processes: tuple[K3sProcess, ...], seconds: int, tmp_path: Path
+) -> None:
+    """It keeps the policies of a directory that disappears with its files."""
+    clock, directory = Clock(), Directory(path=PurePosixPath(path), mode=FileMode(0o700))
+    host = fake_host(tmp_path, processes=processes, clock=clock)
+    Path(f"{tmp_path}{path}").mkdir(parents=True, mode=0o700)
+    before = clock.now()
+    item = carry_out(Change(directory, Absent(directory.path)), host, Journal(host))
+    assert (item.status, clock.now() - before) == (ItemStatus.CHANGED, seconds)
