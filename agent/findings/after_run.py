@@ -121,15 +121,15 @@ class LeftInCluster(NamedTuple):
 
 def breaking_at_once(breaks: Sequence[Break]) -> tuple[Finding, ...]:
     """Return a finding for each object that breaks at once; the last one counts those that are left out."""
-    found = [Problem(_sentence(entry), remediation=entry.remediation) for entry in breaks[:_MOST_NAMED]]
+    found = []
+    for entry in breaks[:_MOST_NAMED]:
+        verb = "breaks" if entry.is_certain else "may break"
+        message = f"{entry.object} {verb} {entry.when}: {entry.reasons[0]}"
+        found.append(Problem(message, remediation=entry.remediation))
     left = len(breaks) - len(found)
     if left:
         found.append(Problem(f"{left} more objects break at once", remediation=steps(OwnCommand("impact"))))
     return tuple(map(BREAKS_AT_ONCE.case, found))
-
-
-def _sentence(entry: Break) -> str:
-    return f"{entry.object} {'breaks' if entry.is_certain else 'may break'} {entry.when}: {entry.reasons[0]}"
 
 
 def impact_unknown(error: HardenError) -> Finding:

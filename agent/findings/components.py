@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -50,12 +51,6 @@ def _predicted(situation: Situation, cause: str) -> Iterator[Problem]:
         from agent.findings.argument_predictions import problems
 
         yield from problems(situation, cause)
-
-
-def _names_own_file(situation: Situation, option: str) -> bool:
-    """Return whether an argument names a file that k3s-harden does not write."""
-    files = [named.path for named in situation.k3s_files.named_paths if named.option == option]
-    return bool(files) and not {str(path) for path in files} <= {resource.id for resource in situation.desired}
 
 
 @error(
@@ -233,7 +228,8 @@ def audit_policy_logs_nothing(situation: Situation) -> Iterator[Problem]:
 
     A waiver with the ID of the control accepts it.
     """
-    if _names_own_file(situation, AUDIT_POLICY_ARGUMENT):
+    named = (item.path for item in situation.k3s_files.named_paths if item.option == AUDIT_POLICY_ARGUMENT)
+    if not all(is_managed(situation, path) for path in named):
         from agent.findings.file_predictions import logs_nothing
 
         yield from logs_nothing(situation)
@@ -280,12 +276,10 @@ def k3s_option_refused(situation: Situation) -> Iterator[Problem]:
     """
     facts = situation.facts
     is_agent = facts.role is Role.AGENT
-    options: Spelling | None = None
     for key, location in facts.operator_config.locations().items():
         is_fatal = key in FATAL_KEYS and facts.version.minor == FATAL_IN
         if is_fatal or (is_agent and _is_unknown(key, facts) and key not in SERVER_ONLY_KEYS - REMOVED_KEYS):
-            options = options or _options(facts)
-            meant = _meant(key, options)
+            meant = _meant(key, facts.role)
             edit = f"write `{meant}` instead of `{shown(key)}`" if meant else f"remove `{shown(key)}`"
             message = f"K3s does not start: `{shown(key)}` is not an option of k3s {facts.role} {facts.version}"
             yield misconfigured(message, edit, location, shown(key), meant)
@@ -319,26 +313,24 @@ def k3s_option_ignored(situation: Situation) -> Iterator[Problem]:
     """k3s server has no such option in this version, and ignores it with a warning in its log."""
     facts = situation.facts
     if facts.role is Role.SERVER:
-        options: Spelling | None = None
         for key, location in facts.operator_config.locations().items():
             if _is_unknown(key, facts) and location.path in facts.configuration.files:
-                options = options or _options(facts)
-                meant = _meant(key, options)
+                meant = _meant(key, facts.role)
                 edit = f"write `{meant}` instead of `{shown(key)}`" if meant else f"correct or remove `{shown(key)}`"
                 message = f"K3s ignores `{shown(key)}`, which is not an option of k3s server {facts.version}"
                 yield misconfigured(message, edit, location, shown(key), meant)
 
 
-def _options(facts: HostFacts) -> Spelling:
-    """Return the options that this role has."""
+def _meant(key: str, role: Role) -> str:
+    """Return the option of this role that was meant by a misspelt one. A removed option is not misspelt."""
+    return "" if key in REMOVED_KEYS else _spelling(role).meant(key)
+
+
+@cache
+def _spelling(role: Role) -> Spelling:
     from agent.k3s.spelling import Spelling  # few hosts have an unknown option
 
-    return Spelling(sorted({*AGENT_KEYS, *(SERVER_ONLY_KEYS if facts.role is Role.SERVER else ())} - REMOVED_KEYS))
-
-
-def _meant(key: str, options: Spelling) -> str:
-    """Return the option that was meant by a misspelt one. A removed option is not misspelt."""
-    return "" if key in REMOVED_KEYS else options.meant(key)
+    return Spelling(sorted({*AGENT_KEYS, *(SERVER_ONLY_KEYS if role is Role.SERVER else ())} - REMOVED_KEYS))
 
 
 def _is_unknown(key: str, facts: HostFacts) -> bool:

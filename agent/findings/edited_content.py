@@ -156,13 +156,9 @@ def _pod_security_policies(
             continue
         if now is None or value_of(now.node) != value_of(entry.node):
             message = f"the {entry.kind} {entry.name} is {'missing' if now is None else 'not the guide’s'}"
-            differs = Problem(
-                message,
-                f"the {entry.kind} of `k3s-harden render policy`",
-                "none" if now is None else "another content",
-                Location(file.path, 0 if now is None else now.line),
-            )
-            yield _forced(differs, Restart.NOT_NEEDED)
+            expected, seen = f"the {entry.kind} of `k3s-harden render policy`", "another content" if now else "none"
+            location = Location(file.path, now.line if now else 0)
+            yield _forced(Problem(message, expected, seen, location), Restart.NOT_NEEDED)
 
 
 def _dropin(situation: Situation, file: File) -> Iterator[Problem]:

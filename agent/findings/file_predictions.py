@@ -85,15 +85,9 @@ def _unusable(situation: Situation, running: set[Component]) -> Iterator[Problem
     for option, path, location in named:
         kind = situation.k3s_files.unusable.get(path)
         if kind is not None:
-            edit = edit_of_k3s_config(f"correct the path, or remove {path}", location)
-            yield Problem(
-                f"K3s does not start: {path} is a {kind}, and {option} requires a file",
-                expected="a file",
-                found=f"a {kind}",
-                location=location,
-                # A refusal of apply has the remediation for a managed file.
-                remediation=by_owner(situation, path, edit),
-            )
+            message = f"K3s does not start: {path} is a {kind}, and {option} requires a file"
+            fix = by_owner(situation, path, edit_of_k3s_config(f"correct the path, or remove {path}", location))
+            yield Problem(message, "a file", f"a {kind}", location, fix)
 
 
 def _invalid_content(situation: Situation, named: NamedPath, data: bytes) -> Iterable[InputError]:

@@ -27,7 +27,7 @@ _SETTINGS = {
     AUDIT_POLICY.path.name: "the file of `audit.policy-file` in the settings",
     POD_SECURITY_ADMISSION.path.name: "`pod-security.exempt-namespaces` in the settings",
 }
-"""Settings that change managed files, by the name of the file."""
+"""Settings that keep an intended change of a managed file, by the name of the file."""
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,14 +88,10 @@ def file_edited(situation: Situation) -> Iterator[Problem]:
     for refusal in situation.plan.refusals:
         if refusal.edited:
             message = "file has content that k3s-harden did not write"
-            fix = steps(OwnCommand("diff"), _move(refusal.id), OwnCommand("apply", ("--force",)))
+            place = _SETTINGS.get(PurePosixPath(refusal.id).name, "another file in its directory")
+            move = Instruction(f"move an intended change of {refusal.id} to {place}")
+            fix = steps(OwnCommand("diff"), move, OwnCommand("apply", ("--force",)))
             yield Problem(message, location=Location(PurePosixPath(refusal.id)), remediation=fix, resource=refusal.id)
-
-
-def _move(path: str) -> Instruction:
-    """Return the step that keeps an intended change of a managed file: in a setting, or in a file of the site."""
-    place = _SETTINGS.get(PurePosixPath(path).name, "another file in its directory")
-    return Instruction(f"move an intended change of {path} to {place}")
 
 
 @error(

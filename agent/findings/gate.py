@@ -6,9 +6,20 @@ from typing import TYPE_CHECKING
 
 from agent.base.linux.unit_files import PACKAGED_UNITS
 from agent.base.model import Instruction, Location, OwnCommand, Remediation, ShellCommand
-from agent.base.report import Level
 from agent.base.value import replace
-from agent.findings.registry import APPLY, INSTALL, UNINSTALL, Problem, file_removal, finding, instruction, no
+from agent.findings.registry import (
+    APPLY,
+    INSTALL,
+    UNINSTALL,
+    Problem,
+    error,
+    file_removal,
+    instruction,
+    no,
+    note,
+    steps,
+    warning,
+)
 from agent.harden.node import openrc
 from agent.harden.node.gate_exceptions import RELEASE, UNCONFIRMED, UNGATED, UNHARDENED, file_of_service
 from agent.harden.node.gate_units import DROPIN, TEMPLATE, gate_instance
@@ -36,8 +47,7 @@ _GATE_ONLY = no("It concerns the gate. If the gate runs, it has checked the host
 _K3S_IS_FINE = no("K3s itself is not affected.")
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=_GATE_ONLY,
     prevents_start=no("Only the gate does: without its unit, the drop-in blocks K3s."),
     remediation="run `sudo k3s-harden install`, with --unit for a service without drop-in, or unmask the unit",
@@ -64,18 +74,12 @@ def gate_half_missing(situation: Situation) -> Iterator[Problem]:
     for service in (unit.path.name for unit in situation.facts.units):
         if service in dropins or service.endswith(".service") is situation.gate.is_openrc:
             continue
-        yield Problem(
-            f"{service} starts without the gate",
-            expected=str(openrc.CONFIGURATION) if situation.gate.is_openrc else f"{service}.d/{DROPIN}",
-            location=Location(template),
-            remediation=INSTALL
-            if situation.gate.is_openrc
-            else Remediation((OwnCommand("install", (f"--unit {service}",)),)),
-        )
+        expected = str(openrc.CONFIGURATION) if situation.gate.is_openrc else f"{service}.d/{DROPIN}"
+        fix = INSTALL if situation.gate.is_openrc else steps(OwnCommand("install", (f"--unit {service}",)))
+        yield Problem(f"{service} starts without the gate", expected, location=Location(template), remediation=fix)
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=_GATE_ONLY,
     prevents_start=_K3S_IS_FINE,
     remediation="name the later drop-in so that it sorts before that of the gate, or run `sudo k3s-harden install`",
@@ -91,13 +95,9 @@ def gate_bypassed(situation: Situation) -> Iterator[Problem]:
     gate = situation.gate
     for command in gate.replaced:
         path = command.location.path
-        yield Problem(
-            "the gate succeeds without a successful `k3s-harden gate`",
-            expected="k3s-harden gate",
-            found=command.text,
-            location=command.location,
-            remediation=_restored(path) if path == gate.template else file_removal(path),
-        )
+        message = "the gate succeeds without a successful `k3s-harden gate`"
+        fix = _restored(path) if path == gate.template else file_removal(path)
+        yield Problem(message, "k3s-harden gate", command.text, command.location, fix)
     for service, unit, path in _unguarded(situation):
         settings = unit.settings
         later = (*settings.resets[-1:], *(command.location for command in settings.before_start[-1:]))
@@ -108,7 +108,7 @@ def gate_bypassed(situation: Situation) -> Iterator[Problem]:
             f"{service} starts without the gate: its ExecStartPre= is not the last one that runs",
             expected=f"systemctl start {gate_instance(service)}",
             location=by,
-            remediation=Remediation((edit,)) if by.path != path else _restored(path),
+            remediation=steps(edit) if by.path != path else _restored(path),
         )
 
 
@@ -126,8 +126,7 @@ def _unguarded(situation: Situation) -> Iterator[tuple[str, K3sUnit, PurePosixPa
                 yield service, unit, path
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=_GATE_ONLY,
     prevents_start=_K3S_IS_FINE,
     remediation=(
@@ -140,16 +139,12 @@ def gate_program_unusable(situation: Situation) -> Iterator[Problem]:
     A program that cannot run blocks K3s. One that others can change gives them the rights of root.
     """
     for program, problem in situation.gate.unusable.items():
-        yield Problem(
-            f"the gate cannot use its program {program}: {problem.problem}",
-            location=Location(program),
-            remediation=Remediation((Instruction(problem.hint),))
-            if problem.hint
-            else replace(INSTALL, alternative=UNINSTALL),
-        )
+        message = f"the gate cannot use its program {program}: {problem.problem}"
+        fix = steps(Instruction(problem.hint)) if problem.hint else replace(INSTALL, alternative=UNINSTALL)
+        yield Problem(message, location=Location(program), remediation=fix)
 
 
-@finding(Level.WARNING, remediation="run `sudo k3s-harden install`, or install the package again if it has the file")
+@warning(remediation="run `sudo k3s-harden install`, or install the package again if it has the file")
 def gate_unit_differs(situation: Situation) -> Iterator[Problem]:
     """The gate's unit, or its drop-in of a K3s service, is not the one of this version of k3s-harden.
 
@@ -161,13 +156,9 @@ def gate_unit_differs(situation: Situation) -> Iterator[Problem]:
     for difference in gate.differences:
         path = difference.location.path
         if path not in reported:
-            yield Problem(
-                "the gate is not the one of this version: another version installed this file, or it was edited",
-                expected=difference.expected.strip(),
-                found=difference.found.strip(),
-                location=difference.location,
-                remediation=_restored(path),
-            )
+            message = "the gate is not the one of this version: another version installed this file, or it was edited"
+            expected = difference.expected.strip()
+            yield Problem(message, expected, difference.found.strip(), difference.location, _restored(path))
 
 
 def _restored(path: PurePosixPath) -> Remediation:
@@ -177,22 +168,18 @@ def _restored(path: PurePosixPath) -> Remediation:
     return INSTALL
 
 
-@finding(
-    Level.ERROR, blocks_gate=_GATE_ONLY, prevents_start=_K3S_IS_FINE, remediation="run `sudo systemctl daemon-reload`"
-)
+@error(blocks_gate=_GATE_ONLY, prevents_start=_K3S_IS_FINE, remediation="run `sudo systemctl daemon-reload`")
 def gate_not_loaded(situation: Situation) -> Iterator[Problem]:
     """systemd still uses older unit files than those on the disk, so K3s can start without the gate.
 
     An installation that was interrupted leaves this state, and so does an edit without `systemctl daemon-reload`.
     """
     if situation.gate.is_stale or any(unit.settings.needs_reload for unit in situation.facts.units):
-        yield Problem(
-            "systemd has not read the current unit files of K3s and its gate",
-            remediation=_command("sudo systemctl daemon-reload"),
-        )
+        message = "systemd has not read the current unit files of K3s and its gate"
+        yield Problem(message, remediation=_command("sudo systemctl daemon-reload"))
 
 
-@finding(Level.WARNING, remediation="run `sudo k3s-harden install`")
+@warning(remediation="run `sudo k3s-harden install`")
 def gate_before_mount(situation: Situation) -> Iterator[Problem]:
     """The gate does not wait for the mount of K3s' data directory, because its unit names another directory.
 
@@ -204,16 +191,12 @@ def gate_before_mount(situation: Situation) -> Iterator[Problem]:
         return  # it starts services after all mounts
     # A path includes the mounts of all directories above it (systemd.unit(5)).
     if gate.template is not None and not any(path.is_relative_to(data_dir) for path in gate.mounts):
-        yield Problem(
-            f"the gate does not wait for the mount of {data_dir}",
-            expected=f"RequiresMountsFor={data_dir}",
-            found=f"RequiresMountsFor={' '.join(map(str, gate.mounts))}",
-            location=Location(gate.template),
-            remediation=INSTALL,
-        )
+        message = f"the gate does not wait for the mount of {data_dir}"
+        found = f"RequiresMountsFor={' '.join(map(str, gate.mounts))}"
+        yield Problem(message, f"RequiresMountsFor={data_dir}", found, Location(gate.template), INSTALL)
 
 
-@finding(Level.NOTE, remediation="read the reason with `systemctl status` of the gate's unit")
+@note(remediation="read the reason with `systemctl status` of the gate's unit")
 def start_blocked(situation: Situation) -> Iterator[Problem]:
     """The gate refused the last start of a K3s service. systemd tries again about once a minute.
 
@@ -230,8 +213,7 @@ def start_blocked(situation: Situation) -> Iterator[Problem]:
         )
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=no("It reports an earlier start. The gate checks the host again at the next start."),
     prevents_start=_K3S_IS_FINE,
     remediation="run `sudo k3s-harden apply`",
@@ -242,16 +224,12 @@ def started_without_gate(situation: Situation) -> Iterator[Problem]:
     It is reported until a run of apply or of the gate finds the host compliant.
     """
     for service, by in situation.gate.exceptions.released.items():
-        yield Problem(
-            f"{service} started without its gate",
-            found=f"released by {by}",
-            location=Location(file_of_service(service, UNGATED)),
-            remediation=APPLY,
-        )
+        message = f"{service} started without its gate"
+        found = f"released by {by}"
+        yield Problem(message, found=found, location=Location(file_of_service(service, UNGATED)), remediation=APPLY)
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=no("It reports an earlier start. The gate judges the next one again."),
     prevents_start=_K3S_IS_FINE,
     remediation="find out what changed K3s' files or systemd's environment during the start; then restart K3s",
@@ -264,29 +242,25 @@ def started_unhardened(situation: Situation) -> Iterator[Problem]:
     """
     find = Instruction("find out what changed K3s' files or systemd's environment during the start")
     for service, difference in situation.gate.exceptions.unhardened.items():
-        yield Problem(
-            f"{service} runs with other arguments than those that the gate judged",
-            found="; ".join(difference.splitlines()),
-            location=Location(file_of_service(service, UNHARDENED)),
-            remediation=Remediation((find, ShellCommand(f"sudo systemctl restart {service}"))),
-        )
+        message = f"{service} runs with other arguments than those that the gate judged"
+        found = "; ".join(difference.splitlines())
+        fix = steps(find, ShellCommand(f"sudo systemctl restart {service}"))
+        yield Problem(message, found=found, location=Location(file_of_service(service, UNHARDENED)), remediation=fix)
 
 
-@finding(Level.NOTE, remediation="run `sudo k3s-harden assess --cluster`, which asks the components")
+@note(remediation="run `sudo k3s-harden assess --cluster`, which asks the components")
 def start_not_confirmed(situation: Situation) -> Iterator[Problem]:
     """K3s logged no arguments within ten minutes, so its start could not be compared with what the gate judged.
 
     K3s writes no such lines to the journal with the option `log`.
     """
     for service, reason in situation.gate.exceptions.unconfirmed.items():
-        yield Problem(
-            f"the last start of {service} could not be compared with what the gate judged: {reason}",
-            location=Location(file_of_service(service, UNCONFIRMED)),
-            remediation=Remediation((OwnCommand("assess", ("--cluster",)),)),
-        )
+        message = f"the last start of {service} could not be compared with what the gate judged: {reason}"
+        fix = steps(OwnCommand("assess", ("--cluster",)))
+        yield Problem(message, location=Location(file_of_service(service, UNCONFIRMED)), remediation=fix)
 
 
-@finding(Level.WARNING, remediation="run `sudo k3s-harden apply`, which ends the release on a compliant host")
+@warning(remediation="run `sudo k3s-harden apply`, which ends the release on a compliant host")
 def release_in_effect(situation: Situation) -> Iterator[Problem]:
     """Root has released a K3s service: its next start passes without the gate (k3s-harden release --once).
 
@@ -294,13 +268,10 @@ def release_in_effect(situation: Situation) -> Iterator[Problem]:
     compliant. Removing its file ends it, too.
     """
     for service, release in situation.gate.exceptions.releases.items():
-        yield Problem(
-            f"the next start of {service} passes without its gate, if it is before {release.until}",
-            found=f"released by {release.by}",
-            location=Location(file_of_service(service, RELEASE)),
-            remediation=APPLY,
-        )
+        message = f"the next start of {service} passes without its gate, if it is before {release.until}"
+        found = f"released by {release.by}"
+        yield Problem(message, found=found, location=Location(file_of_service(service, RELEASE)), remediation=APPLY)
 
 
 def _command(line: str) -> Remediation:
-    return Remediation((ShellCommand(line),))
+    return steps(ShellCommand(line))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.base.model import Instruction, Location, OwnCommand, Remediation
-from agent.base.report import Level
-from agent.findings.registry import Problem, finding, no
+from agent.base.model import Instruction, Location, OwnCommand
+from agent.findings.registry import Problem, error, no, steps, warning
 from agent.harden.changes.gate_observation import OBSERVES
 
 if TYPE_CHECKING:
@@ -17,14 +16,16 @@ if TYPE_CHECKING:
 OBSERVING = ("gate-observes", "gate-observes-too-long")
 
 _MOST_DAYS = 30
-_FIX = Remediation(
-    (OwnCommand("impact"), Instruction("fix what breaks, or postpone it by `stages`"), OwnCommand("apply")),
-    alternative=Remediation((OwnCommand("install", ("--enforce",)),)),
+_FIX = steps(
+    OwnCommand("impact"),
+    Instruction("fix what breaks, or postpone it by `stages`"),
+    OwnCommand("apply"),
+    alternative=steps(OwnCommand("install", ("--enforce",))),
 )
 _GENERAL = "run `sudo k3s-harden impact`, then `sudo k3s-harden apply`, or `sudo k3s-harden install --enforce`"
 
 
-@finding(Level.WARNING, remediation=_GENERAL)
+@warning(remediation=_GENERAL)
 def gate_observes(situation: Situation) -> Iterator[Problem]:
     """The gate hardens nothing and blocks nothing, because its package was installed on a cluster that ran.
 
@@ -34,8 +35,7 @@ def gate_observes(situation: Situation) -> Iterator[Problem]:
         yield _problem(situation)
 
 
-@finding(
-    Level.ERROR,
+@error(
     blocks_gate=no("The gate observes, so it blocks nothing."),
     prevents_start=no("K3s itself is not affected."),
     remediation=_GENERAL,
@@ -48,12 +48,8 @@ def gate_observes_too_long(situation: Situation) -> Iterator[Problem]:
 
 def _problem(situation: Situation) -> Problem:
     since = situation.gate_observes_since
-    return Problem(
-        f"the gate observes since {since}: K3s starts even if this host is not hardened",
-        "a gate that blocks an unhardened K3s",
-        location=Location(OBSERVES),
-        remediation=_FIX,
-    )
+    message = f"the gate observes since {since}: K3s starts even if this host is not hardened"
+    return Problem(message, "a gate that blocks an unhardened K3s", location=Location(OBSERVES), remediation=_FIX)
 
 
 def _days(situation: Situation) -> int:

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
     from agent.base.errors import HardenError
     from agent.harden.situation import Situation
-    from agent.k3s.config import ConfigValue
 
 _EVENT_RATE_LIMIT = "EventRateLimit"
 _NEED_CONFIGURATION = (_EVENT_RATE_LIMIT, "ImagePolicyWebhook")
@@ -162,7 +161,12 @@ def admission_configuration_unusable(situation: Situation) -> Iterator[Problem]:
         configured |= found
     for name, values in needing.items():
         if name not in configured:
-            yield _no_configuration(name, values[0])
+            message = f"K3s does not start: the admission plugin {name} has no configuration"
+            expected = f"an entry in the file of {ADMISSION_CONFIGURATION_ARGUMENT}"
+            fix = edit_of_k3s_config(f"remove {name} from the list", values[0].location)
+            if name == _EVENT_RATE_LIMIT:
+                fix = steps(Instruction("set `event-rate-limit` in the settings"), *APPLY.steps, alternative=fix)
+            yield Problem(message, expected, values[0].text, values[0].location, fix)
 
 
 @warning(
@@ -231,14 +235,6 @@ def _repair(situation: Situation, path: PurePosixPath, location: Location) -> Re
 def _managed(situation: Situation, path: PurePosixPath) -> str:
     """Return the id of the managed resource at a path; empty if there is none."""
     return str(path) if is_managed(situation, path) else ""
-
-
-def _no_configuration(plugin: str, value: ConfigValue) -> Problem:
-    removal = edit_of_k3s_config(f"remove {plugin} from the list", value.location)
-    limits = steps(Instruction("set `event-rate-limit` in the settings"), *APPLY.steps, alternative=removal)
-    message = f"K3s does not start: the admission plugin {plugin} has no configuration"
-    expected = f"an entry in the file of {ADMISSION_CONFIGURATION_ARGUMENT}"
-    return Problem(message, expected, value.text, value.location, limits if plugin == _EVENT_RATE_LIMIT else removal)
 
 
 def _named(situation: Situation, option: str) -> list[tuple[PurePosixPath, Location]]:

@@ -40,17 +40,10 @@ def sysctl_overridden(situation: Situation) -> Iterator[Problem]:
     """
     reader, waived = situation.facts.platform.boot_reader, situation.waivers.kernel_parameters
     for override in overrides(_boot_files(situation), reader, waived, is_refused=_is_refused(situation)).values():
-        yield Problem(
-            override.message,
-            override.expected,
-            override.found,
-            override.location,
-            *(
-                (written_by_apply(situation, PARAMETERS_FILE), PARAMETERS_FILE)
-                if str(override.location.path) == PARAMETERS_FILE
-                else (instruction(override.fix, override.location),)
-            ),
-        )
+        fix, resource = instruction(override.fix, override.location), ""
+        if str(override.location.path) == PARAMETERS_FILE:
+            fix, resource = written_by_apply(situation, PARAMETERS_FILE), PARAMETERS_FILE
+        yield Problem(override.message, override.expected, override.found, override.location, fix, resource)
 
 
 @warning(remediation="set the value of the guide, or delete the line")
@@ -101,14 +94,7 @@ def kernel_parameter(situation: Situation) -> Iterator[Problem]:
         # The kubelet does not have waivers, so the drop-in that apply will write counts, too.
         if waiver is not None and (protected is not None or will_protect):
             when = "does not start" if protected is not None else "will not start after apply"
-            yield Problem(
-                f"K3s {when}: the kubelet rejects {row.key}, which is waived, so apply does not set it",
-                expected=row.value,
-                found=describe_state(now),
-                location=waiver.location,
-                remediation=_unprotected(waiver),
-                resource=row.key,
-            )
+            yield _waived(row, waiver, when, describe_state(now), waiver.location)
 
 
 @error(
@@ -137,15 +123,8 @@ def waived_parameter_at_boot(situation: Situation) -> Iterator[Problem]:
         if same_value(value, row.value):
             continue
         unless = f" unless another program sets {row.key}" if line is None else ""
-        yield Problem(
-            f"K3s will not start after the next boot{unless}: the kubelet rejects {row.key}, which is waived, so apply"
-            " does not set it",
-            expected=row.value,
-            found=f"{value} after the next boot",
-            location=waiver.location if line is None else line.location,
-            remediation=_unprotected(waiver),
-            resource=row.key,
-        )
+        when, location = f"will not start after the next boot{unless}", line.location if line else waiver.location
+        yield _waived(row, waiver, when, f"{value} after the next boot", location)
 
 
 @error(
@@ -216,13 +195,15 @@ def _protected(situation: Situation) -> Location | None:
     return value.location if value is not None and PROTECT_KERNEL_DEFAULTS.meets.accepts(value.text) else None
 
 
-def _unprotected(waiver: SiteWaiver) -> Remediation:
-    """Return the remediation for a waived kernel parameter that the kubelet rejects."""
-    return steps(
+def _waived(row: SysctlRow, waiver: SiteWaiver, when: str, found: str, location: Location) -> Problem:
+    """Return the case of a waived kernel parameter that the kubelet rejects."""
+    message = f"K3s {when}: the kubelet rejects {row.key}, which is waived, so apply does not set it"
+    fix = steps(
         Instruction("set `protect-kernel-defaults: false` in the settings"),
         OwnCommand("apply"),
         alternative=steps(Instruction("remove the waiver", waiver.location), OwnCommand("apply")),
     )
+    return Problem(message, row.value, found, location, fix, row.key)
 
 
 def _set(situation: Situation, row: SysctlRow, now: Observed) -> Remediation:

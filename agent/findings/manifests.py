@@ -53,14 +53,10 @@ def stale_pod_security_policy(situation: Situation) -> Iterator[Problem]:
     for path, found in lines.items():
         objects = "1 PodSecurityPolicy" if len(found) == 1 else f"{len(found)} PodSecurityPolicies"
         location = Location(path, found[0])
-        yield Problem(
-            f"manifest contains {objects}, which K3s {situation.facts.version} does not support",
-            expected=f"none since v1.{WITHOUT_POD_SECURITY_POLICY.first}",
-            location=location,
-            remediation=APPLY
-            if str(path) in planned
-            else instruction("before this K3s version starts, remove the PodSecurityPolicies", location),
-        )
+        message = f"manifest contains {objects}, which K3s {situation.facts.version} does not support"
+        expected = f"none since v1.{WITHOUT_POD_SECURITY_POLICY.first}"
+        by_hand = instruction("before this K3s version starts, remove the PodSecurityPolicies", location)
+        yield Problem(message, expected, "", location, APPLY if str(path) in planned else by_hand)
 
 
 @error(
@@ -84,14 +80,10 @@ def manifest_api_removed(situation: Situation) -> Iterator[Problem]:
         removal = removal_of(entry.api_version, entry.kind, situation.facts.version)
         if removal is not None and entry.path.relative_to(directory).parts[0].partition(".")[0] not in _PACKAGED:
             location = Location(entry.path, (yaml_reader.part(entry.node, "apiVersion") or entry.node).line)
-            yield Problem(
-                f"manifest contains a {entry.kind} of {entry.api_version}, which K3s {situation.facts.version} does not"
-                " support",
-                expected=removal.instead,
-                found=entry.api_version,
-                location=location,
-                remediation=instruction(f"change the object to {removal.instead}", location),
-            )
+            what = f"a {entry.kind} of {entry.api_version}"
+            message = f"manifest contains {what}, which K3s {situation.facts.version} does not support"
+            fix = instruction(f"change the object to {removal.instead}", location)
+            yield Problem(message, removal.instead, entry.api_version, location, fix)
 
 
 @warning(remediation="unless you label your namespaces, use the label kubernetes.io/metadata.name")
@@ -156,11 +148,8 @@ def manifest_broken(situation: Situation) -> Iterator[Problem]:
     for path, data in _unmanaged(situation):
         problem = _parsed(path, data)
         if isinstance(problem, InputError) and not isinstance(problem, yaml_reader.BoundsError):
-            yield Problem(
-                f"K3s does not apply this manifest: {problem.problem}",
-                location=problem.location,
-                remediation=instruction(problem.hint or "correct the YAML", problem.location),
-            )
+            fix = instruction(problem.hint or "correct the YAML", problem.location)
+            yield Problem(f"K3s does not apply this manifest: {problem.problem}", "", "", problem.location, fix)
     for link in situation.k3s_files.manifests.broken_links:
         message = "K3s applies no manifest: this one is a symbolic link to a missing file"
         yield Problem(message, location=Location(link), remediation=file_removal(link))

@@ -120,13 +120,10 @@ def supervisor_endpoint_anonymous(situation: Situation) -> Iterator[Problem]:
     for key, what in _SUPERVISOR_ENDPOINTS.items():
         option = facts.merged_config.scalar(key)
         if option is not None and facts.merged_config.boolean(key):
-            yield misconfigured(
-                f"K3s {facts.version} serves {what} without authentication",
-                "remove the option, or allow only the cluster's nodes to connect to port 6443",
-                option.location,
-                f"{key}: {option.text}",
-                "v1.37.1 or newer, or the option is not set",
-            )
+            message = f"K3s {facts.version} serves {what} without authentication"
+            edit = "remove the option, or allow only the cluster's nodes to connect to port 6443"
+            expected = "v1.37.1 or newer, or the option is not set"
+            yield misconfigured(message, edit, option.location, f"{key}: {option.text}", expected)
 
 
 @warning(remediation="remove the argument, or set it to 50")
@@ -164,17 +161,15 @@ def secrets_not_encrypted(situation: Situation) -> Iterator[Problem]:
     if setting is not SecretsEncryption.AUTO or dropin_options.encrypts(situation.settings, facts):
         return
     if facts.joins_a_cluster and facts.datastore is Datastore.NONE:
-        yield Problem(
-            "this server joins a cluster, and secrets-encryption must be the same on all of its servers",
-            remediation=instruction("set `secrets-encryption` in the settings to `on` or `off`, as on the others"),
-        )
+        message = "this server joins a cluster, and secrets-encryption must be the same on all of its servers"
+        fix = instruction("set `secrets-encryption` in the settings to `on` or `off`, as on the others")
+        yield Problem(message, remediation=fix)
     elif facts.datastore is Datastore.EXTERNAL and facts.running_since is None:
-        yield Problem(
-            "cannot determine whether the external datastore has data, so apply does not set secrets-encryption",
-            remediation=instruction(
-                "set `secrets-encryption` in the settings to `on` for a new cluster, otherwise as on its other servers"
-            ),
+        message = "cannot determine whether the external datastore has data, so apply does not set secrets-encryption"
+        fix = instruction(
+            "set `secrets-encryption` in the settings to `on` for a new cluster, otherwise as on its other servers"
         )
+        yield Problem(message, remediation=fix)
     elif not dropin_options.starts_a_cluster(facts):
         message = "secrets are not encrypted, and this cluster has data"
         yield Problem(message, expected="secrets-encryption: true", remediation=_AS_EXPLAINED)
@@ -188,20 +183,15 @@ _AS_EXPLAINED = steps(
 def _not_yet_encrypted(situation: Situation) -> Iterator[Problem]:
     """Yield the case of a cluster with data whose configuration or settings ask for encryption."""
     facts = situation.facts
-    location = Location(facts.data_dir / ENCRYPTION_CONFIGURATION)
     if dropin_options.is_encrypted_too_late(facts):
         message = f"secrets are not encrypted: K3s {facts.version} cannot encrypt those of a cluster that has data"
         expected = f"{release_enabling_later(facts.version.minor)} or newer"
         yield Problem(message, expected, str(facts.version), remediation=_AS_EXPLAINED)
     # With an external datastore, the file is missing until K3s has started here.
     elif facts.datastore in (Datastore.SQLITE, Datastore.ETCD) or facts.running_since is not None:
-        yield Problem(
-            "secrets are not encrypted yet, and this cluster has data",
-            expected="another first provider than identity",
-            found="identity, or no such file",
-            location=location,
-            remediation=_AS_EXPLAINED,
-        )
+        message = "secrets are not encrypted yet, and this cluster has data"
+        expected, found = "another first provider than identity", "identity, or no such file"
+        yield Problem(message, expected, found, Location(facts.data_dir / ENCRYPTION_CONFIGURATION), _AS_EXPLAINED)
 
 
 @error(

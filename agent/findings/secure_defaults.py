@@ -8,8 +8,8 @@ from agent.base.model import Component
 from agent.base.value import Value
 from agent.findings.registry import error, misconfigured, no, warning, yes
 from agent.harden.guide.criteria import Boolean, Equals, ListExcludes
-from agent.k3s import default_arguments
 from agent.k3s.components.arguments import GivenBy
+from agent.k3s.default_arguments import defaults_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from agent.findings.registry import Problem
     from agent.harden.guide.criteria import Criterion
     from agent.harden.situation import Situation
-    from agent.k3s.default_arguments import DefaultArgument
 
 
 class SecureDefault(Value):
@@ -110,7 +109,8 @@ def _replaced(situation: Situation, *, opens: bool) -> Iterator[Problem]:
             continue
         from agent.harden.node.arguments.components import not_run  # few hosts set such an argument
 
-        default = _secure_default(row, situation)
+        of_version = (item for item in defaults_of(row.component) if item.in_version(situation.facts.version))
+        default = next((item for item in of_version if item.name == row.name and row.meets.accepts(item.value)), None)
         argument = situation.arguments(row.component).get(row.name)
         given = argument.given if argument else ()
         weak = next((value for value in given if value.by in _OPERATORS and not row.meets.accepts(value.value)), None)
@@ -120,13 +120,6 @@ def _replaced(situation: Situation, *, opens: bool) -> Iterator[Problem]:
         expected, written = f"{row.name}={default.value}, K3s' default", weak.written or f"{row.name}={weak.value}"
         edit, message = f"remove `{weak.field or row.name}`", f"the {row.component} {row.effect}"
         yield misconfigured(message, edit, weak.at, written.removeprefix("--"), expected)
-
-
-def _secure_default(row: SecureDefault, situation: Situation) -> DefaultArgument | None:
-    """Return K3s' own value for the argument, if it is secure."""
-    defaults = default_arguments.defaults_of(row.component)
-    of_version = (default for default in defaults if default.in_version(situation.facts.version))
-    return next((own for own in of_version if own.name == row.name and row.meets.accepts(own.value)), None)
 
 
 _OPERATORS = (GivenBy.OPERATOR, GivenBy.KUBELET_FILE)

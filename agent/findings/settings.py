@@ -111,10 +111,9 @@ def recorded_version_used(situation: Situation) -> Iterator[Problem]:
     """K3s did not print its version, so the version of the last successful run is used."""
     facts = situation.facts
     if facts.version_recorded:
-        yield Problem(
-            f"K3s did not print its version; {facts.version}, which was recorded on {facts.version_recorded}, is used",
-            remediation=steps(ShellCommand("k3s --version"), Instruction("correct what keeps it from working")),
-        )
+        recorded = f"{facts.version}, which was recorded on {facts.version_recorded}, is used"
+        fix = steps(ShellCommand("k3s --version"), Instruction("correct what keeps it from working"))
+        yield Problem(f"K3s did not print its version; {recorded}", remediation=fix)
 
 
 @warning(remediation="put the program below a directory that only root can change, with mode 0755")

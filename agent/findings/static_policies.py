@@ -47,16 +47,10 @@ def not_enforced(situation: Situation) -> Iterator[Problem]:
         fix = instruction("add the entries of `k3s-harden render psa` for the policies to the file", own.location)
         yield Problem(message, location=own.location, remediation=fix)
     for path, entry in situation.k3s_files.open_policies.items():
-        yield Problem(
-            f"others than root can change {path}, and so switch its policies off",
-            location=Location(path),
-            expected="mode 0755 or stricter, owner root:root",
-            found=f"mode {entry.mode}, owner {entry.owner}",
-            remediation=steps(
-                ShellCommand(f"sudo chown root:root {quote(str(path))}"),
-                ShellCommand(f"sudo chmod go-w {quote(str(path))}"),
-            ),
-        )
+        message, name = f"others than root can change {path}, and so switch its policies off", quote(str(path))
+        expected, found = "mode 0755 or stricter, owner root:root", f"mode {entry.mode}, owner {entry.owner}"
+        fix = steps(ShellCommand(f"sudo chown root:root {name}"), ShellCommand(f"sudo chmod go-w {name}"))
+        yield Problem(message, expected, found, Location(path), fix)
     disabled = listed_plugins(situation, DISABLED_PLUGINS_ARGUMENT)
     for directory, files in situation.k3s_files.policies.items():
         objects = objects_in(files)

@@ -40,23 +40,14 @@ def account_breaks(
             else "no binding names the account",
             {True: "the audit log has requests of it", False: "the audit log has no request of it", None: ""}[used],
         )
-        yield Break(
-            ObjectName(namespace, "ServiceAccount", _DEFAULT),
-            Topic.SERVICE_ACCOUNTS,
-            When.NEXT_PODS,
-            (
-                Reason(
-                    "automountServiceAccountToken",
-                    f"true for {listed(titles)}; {'; '.join(filter(None, uses))}",
-                    "false, so that they have no token",
-                ),
-            ),
-            advice(
-                "set `automountServiceAccountToken: true` in the pods that use the API, or give them their own account",
-                f"add {namespace}/{_DEFAULT} to `service-accounts.exempt` of the settings",
-            ),
-            is_certain=bool(named or used),
+        found = f"true for {listed(titles)}; {'; '.join(filter(None, uses))}"
+        reason = Reason("automountServiceAccountToken", found, "false, so that they have no token")
+        fix = advice(
+            "set `automountServiceAccountToken: true` in the pods that use the API, or give them their own account",
+            f"add {namespace}/{_DEFAULT} to `service-accounts.exempt` of the settings",
         )
+        name, is_certain = ObjectName(namespace, "ServiceAccount", _DEFAULT), bool(named or used)
+        yield Break(name, Topic.SERVICE_ACCOUNTS, When.NEXT_PODS, (reason,), fix, is_certain=is_certain)
 
 
 def _with_token(running: Running, cluster: Cluster) -> Mapping[str, list[str]]:

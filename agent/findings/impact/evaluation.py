@@ -15,8 +15,7 @@ from agent.cluster.kubernetes.workloads import CONTROLLERS
 from agent.findings.impact import Break, Impact, Reason, Topic, When, advice
 from agent.findings.impact.accounts import account_breaks
 from agent.findings.impact.admission_policies import rejected_again
-from agent.findings.impact.broken_now import broken_now
-from agent.findings.impact.pod_security import answered_otherwise, pod_security_breaks
+from agent.findings.impact.pod_security import answered_otherwise, broken_now, pod_security_breaks
 from agent.findings.impact.traffic import expected_policies, traffic_breaks
 from agent.harden.guide.files import ADMISSION_POLICIES_APPLY
 from agent.harden.guide.manifests import exempt_namespaces
@@ -71,6 +70,17 @@ def evaluate(inputs: Inputs) -> Impact:
         nodes=objects.get("nodes", ()),
         policies=objects.get("networkpolicies", ()),
     )
+    unread = (
+        Break(
+            ObjectName("", name, ""),
+            Topic.NETWORK_POLICIES,
+            When.AT_ONCE,
+            (Reason("list", problem, "all objects"),),
+            advice("use a credential that may list them"),
+            is_certain=False,
+        )
+        for name, problem in running.problems.items()
+    )
     unknown = enforcement_problem(cluster.nodes) or running.problems.get("networkpolicies", "")
     breaks = (
         *broken_now(running, cluster),
@@ -89,7 +99,7 @@ def evaluate(inputs: Inputs) -> Impact:
             and not (inputs.rancher_managed or inputs.settings.rancher_managed)
             else ()
         ),
-        *_unread(running),
+        *unread,
     )
     order = [*When]
     ordered = sorted(
@@ -103,21 +113,11 @@ def _external_addresses(cluster: Cluster, inputs: Inputs) -> Iterator[Break]:
     if inputs.settings.deny_service_external_ips and not inputs.denies_external_ips:
         for service in cluster.services:
             if service.external_addresses:
-                yield Break(
-                    ObjectName(service.namespace, "Service", service.name),
-                    Topic.ADMISSION,
-                    When.RESTART,
-                    (Reason("spec.externalIPs", ", ".join(service.external_addresses), "no new address"),),
-                    advice("use the type LoadBalancer", "set `deny-service-external-ips: false` in the settings"),
-                    condition="if it is created again",
-                )
-
-
-def _unread(running: Running) -> Iterator[Break]:
-    for name, problem in running.problems.items():
-        reason = Reason("list", problem, "all objects")
-        fix = advice("use a credential that may list them")
-        yield Break(ObjectName("", name, ""), Topic.NETWORK_POLICIES, When.AT_ONCE, (reason,), fix, is_certain=False)
+                name = ObjectName(service.namespace, "Service", service.name)
+                reason = Reason("spec.externalIPs", ", ".join(service.external_addresses), "no new address")
+                fix = advice("use the type LoadBalancer", "set `deny-service-external-ips: false` in the settings")
+                condition = "if it is created again"
+                yield Break(name, Topic.ADMISSION, When.RESTART, (reason,), fix, condition=condition)
 
 
 def expected_defaults(settings: Settings, version: Version) -> PodSecurityDefaults:

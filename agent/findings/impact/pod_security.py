@@ -1,9 +1,10 @@
-"""Workloads whose pods the Pod Security level of the settings rejects."""
+"""Workloads whose pods Pod Security rejects: now, and by the level of the settings."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.base.model import Remediation, ShellCommand
 from agent.cluster.kubernetes.rejected_workloads import rejections
 from agent.cluster.kubernetes.running_objects import ObjectName
 from agent.findings.impact import Break, Reason, Topic, When, advice
@@ -13,7 +14,28 @@ if TYPE_CHECKING:
 
     from agent.cluster.kubernetes.pod_security import PodSecurityDefaults
     from agent.cluster.kubernetes.running_objects import Running
+    from agent.cluster.kubernetes.traffic import Cluster
     from agent.cluster.pod_security_probe import Difference
+
+_REJECTED = "violates PodSecurity "
+_LONGEST = 300
+
+
+def broken_now(running: Running, cluster: Cluster) -> Iterator[Break]:
+    """Yield the controllers that have fewer pods than wanted, and events of rejected pods."""
+    messages = {event.object: event.message for event in running.objects.get("events", ())}
+    for _, network, missing in running.workloads:
+        title = cluster.title(network)
+        own = title._replace(kind=network.kind, name=network.name)
+        rejected = messages.get(own, "").partition(_REJECTED)[2][:_LONGEST]
+        if rejected and (missing or network.kind in {"Job", "CronJob"}) and not network.is_over:
+            reason = Reason("events", rejected, "pods that the API server admits")
+            fix = advice("correct its pod template, or exempt its namespace")
+            yield Break(title, Topic.POD_SECURITY, When.NOW, (reason,), fix)
+        elif missing and own not in messages and own == title:
+            reason = Reason("status.replicas", f"{missing} fewer than wanted", "all pods that it should have created")
+            fix = Remediation((ShellCommand(f"kubectl describe {title.kind} {title.name} -n {title.namespace}"),))
+            yield Break(title, Topic.POD_SECURITY, When.NOW, (reason,), fix, is_certain=False)
 
 
 def pod_security_breaks(
@@ -28,26 +50,18 @@ def pod_security_breaks(
         return
     workloads = [workload.security for workload in running.workloads]
     for found in rejections(workloads, running.objects.get("namespaces", ()), today, tomorrow, minor):
-        yield Break(
-            ObjectName(found.workload.namespace, found.workload.kind, found.workload.name),
-            Topic.POD_SECURITY,
-            When.NEXT_PODS,
-            tuple(Reason(violation.field, violation.found, violation.expected) for violation in found.violations),
-            found.remediation,
-            condition="after K3s' next restart",
-        )
+        name = ObjectName(found.workload.namespace, found.workload.kind, found.workload.name)
+        reasons = tuple(Reason(violation.field, violation.found, violation.expected) for violation in found.violations)
+        condition = "after K3s' next restart"
+        yield Break(name, Topic.POD_SECURITY, When.NEXT_PODS, reasons, found.remediation, condition=condition)
 
 
 def answered_otherwise(difference: Difference) -> Break:
     """Return a workload about which the API server does not answer as predicted."""
     kind, _, path = difference.title.partition(" ")
     namespace, _, name = path.partition("/")
-    reason = Reason(
-        "dry run of the pod template",
-        difference.answer or "admitted",
-        "rejected" if difference.predicted else "admitted",
-    )
+    expected = "rejected" if difference.predicted else "admitted"
+    reason = Reason("dry run of the pod template", difference.answer or "admitted", expected)
     fix = advice("trust the API server, and report the difference")
-    return Break(
-        ObjectName(namespace, kind, name), Topic.POD_SECURITY, When.NEXT_PODS, (reason,), fix, is_certain=False
-    )
+    of = ObjectName(namespace, kind, name)
+    return Break(of, Topic.POD_SECURITY, When.NEXT_PODS, (reason,), fix, is_certain=False)

@@ -33,9 +33,7 @@ ALLOW = "network-policies.allow"
 _ADDON = "policy"
 """The Addon of policy.yaml."""
 _PREFERRED = ("app.kubernetes.io/name", "app", "k8s-app", "app.kubernetes.io/instance", "app.kubernetes.io/component")
-_MOST_SHOWN = 3
 _MOST_ADDRESSES = 8
-_STAYS = "open connections stay"
 _SHARED = "unless client and pod share a node"
 _MOVED = "if the pod is on another node than {client}"
 _SNAPSHOT = "connection tracking of this node"
@@ -60,14 +58,8 @@ def traffic_breaks(
     found = list(_Comparison(cluster, expected).breaks(connections or ()))
     if unknown and found:
         reason = Reason("NetworkPolicy controller", unknown, "that of K3s")
-        yield Break(
-            ObjectName("", "Cluster", ""),
-            Topic.NETWORK_POLICIES,
-            When.AT_ONCE,
-            (reason,),
-            advice("find out whether the cluster enforces NetworkPolicies"),
-            is_certain=False,
-        )
+        fix = advice("find out whether the cluster enforces NetworkPolicies")
+        yield _at_once(ObjectName("", "Cluster", ""), reason, fix, is_certain=False)
     yield from (replace(entry, is_certain=entry.is_certain and not unknown) for entry in found)
 
 
@@ -104,21 +96,14 @@ class _Comparison:
         """Those of the breaks that were found so far."""
 
     def breaks(self, connections: Iterable[TrackedConnection]) -> Iterator[Break]:
-        yield from self._replaced()
+        for policy in replaced_policies(self._existing.values(), self._expected.values()):
+            name = ObjectName(policy.namespace, "NetworkPolicy", policy.name)
+            found = "that of a policy in policy.yaml, which replaces this one"
+            fix = advice("create the policy again with another name, and delete this one")
+            yield _at_once(name, Reason("metadata.name", found, "another name"), fix)
         yield from _merged(self._declared())
         yield from _merged(self._observed(connections))
         yield from self._rest()
-
-    def _replaced(self) -> Iterator[Break]:
-        """Yield the policies of a site that K3s will replace, because policy.yaml has policies of these names."""
-        for policy in replaced_policies(self._existing.values(), self._expected.values()):
-            yield Break(
-                ObjectName(policy.namespace, "NetworkPolicy", policy.name),
-                Topic.NETWORK_POLICIES,
-                When.AT_ONCE,
-                (Reason("metadata.name", "that of a policy in policy.yaml, which replaces this one", "another name"),),
-                advice("create the policy again with another name, and delete this one"),
-            )
 
     def _declared(self) -> Iterator[Break]:
         for flow in DeclaredPaths(self._cluster).flows():
@@ -195,7 +180,7 @@ class _Comparison:
         """Return who may connect: pods by their labels, or addresses."""
         (namespace, *others) = {client.namespace for client in clients}
         if namespace and not others:
-            chosen = {_own_labels(client) for client in clients}
+            chosen = {own_labels(client.labels) for client in clients}
             (selector, *more) = self._selectors(namespace, chosen)
             return AllowedPods(namespace, () if more else selector)
         addresses = dict.fromkeys(address for client in clients for address in client.addresses)
@@ -223,7 +208,8 @@ class _Comparison:
 
     def _observed(self, connections: Iterable[TrackedConnection]) -> Iterator[Break]:
         """Yield the connections that are open now, and that no rule for declared ones admits."""
-        covered = self._covered()
+        rules = (parse_policy(rule.policy) for rule in self._rules)
+        covered = Policies((*self._after.values(), *rules), self._cluster.namespaces)
         seen: dict[tuple[ObjectName, int, str, str], list[tuple[Client, Target]]] = {}
         for protocol, address, end, port in connections:
             pod = self._cluster.by_address.get(end)
@@ -245,11 +231,6 @@ class _Comparison:
             return Client(pod.namespace, pod.labels, (address,)), str(self._cluster.title(pod))
         client = self._cluster.client_of_node(address)
         return (client, f"node {client.node}") if client else (Client(addresses=(address,)), f"outside, {address}")
-
-    def _covered(self) -> Policies:
-        """Return the policies afterwards with the rules of what was found so far."""
-        rules = (parse_policy(rule.policy) for rule in self._rules)
-        return Policies((*self._after.values(), *rules), self._cluster.namespaces)
 
     def _rest(self) -> Iterator[Break]:
         """Yield the pods that declare ports of which no client is known, if there are pods that could be one."""
@@ -275,18 +256,13 @@ class _Comparison:
             if found:
                 number = sum(found.values())
                 reason = Reason("containers.ports", f"no known client of {listed([*found])}", "known clients")
-                yield Break(
-                    ObjectName(namespace, "Pod", f"({number} pod{'s' * (number > 1)})"),
-                    Topic.NETWORK_POLICIES,
-                    When.AT_ONCE,
-                    (reason,),
-                    advice("find out who connects to these ports from other namespaces"),
-                    is_certain=False,
-                )
+                fix = advice("find out who connects to these ports from other namespaces")
+                name = ObjectName(namespace, "Pod", f"({number} pod{'s' * (number > 1)})")
+                yield _at_once(name, reason, fix, is_certain=False)
 
 
-def _own_labels(client: Client) -> Labels:
-    return own_labels(client.labels)
+def _at_once(name: ObjectName, reason: Reason, fix: Remediation, *, is_certain: bool = True) -> Break:
+    return Break(name, Topic.NETWORK_POLICIES, When.AT_ONCE, (reason,), fix, is_certain=is_certain)
 
 
 def _complete(policy: NetworkPolicy) -> Mapping[str, object]:

@@ -47,16 +47,15 @@ def cgroup_controller_missing(situation: Situation) -> Iterator[Problem]:
     groups = situation.machine.kernel.control_groups
     if groups is None or not _runs_pods(situation):
         return
-    missing = [name for name in (_UNIFIED if groups.is_unified else _LEGACY) if name not in groups.controllers]
+    needed = _UNIFIED if groups.is_unified else _LEGACY
+    missing = [name for name in needed if name not in groups.controllers]
     if missing:
         container = situation.facts.platform.container
         delegate = instruction(f"delegate the controllers to this container: configure {container} on its machine")
-        yield Problem(
-            f"control groups lack {' and '.join(missing)}",
-            expected=f"the controllers {', '.join(_UNIFIED if groups.is_unified else _LEGACY)}",
-            found=f"{' '.join(sorted(filter(None, groups.controllers))) or 'none'} in {groups.source}",
-            remediation=delegate if container else _ADD_TO_BOOT_LINE,
-        )
+        expected = f"the controllers {', '.join(needed)}"
+        found = f"{' '.join(sorted(filter(None, groups.controllers))) or 'none'} in {groups.source}"
+        fix = delegate if container else _ADD_TO_BOOT_LINE
+        yield Problem(f"control groups lack {' and '.join(missing)}", expected, found, remediation=fix)
 
 
 @may_fail(
@@ -91,16 +90,13 @@ def cgroup_memory_not_enabled(situation: Situation) -> Iterator[Problem]:
     line = situation.machine.kernel.boot_line
     if line is None or "cgroup_enable=memory" in line.first_line.split():
         return
-    on_other_line = "cgroup_enable=memory" in line.other_lines.split()
-    yield Problem(
-        "the firmware reads only the first line, which does not enable the memory controller"
-        if on_other_line
-        else "the kernel's command line does not enable the memory controller",
-        expected=f"{_MEMORY} in the first line",
-        found="it is in another line" if on_other_line else "no cgroup_enable=memory",
-        location=Location(line.path, 1),
-        remediation=instruction(f"append ` {_MEMORY}` to the first line", Location(line.path, 1)),
-    )
+    message, found = "the kernel's command line does not enable the memory controller", "no cgroup_enable=memory"
+    if "cgroup_enable=memory" in line.other_lines.split():
+        message = "the firmware reads only the first line, which does not enable the memory controller"
+        found = "it is in another line"
+    location = Location(line.path, 1)
+    fix = instruction(f"append ` {_MEMORY}` to the first line", location)
+    yield Problem(message, f"{_MEMORY} in the first line", found, location, fix)
 
 
 @stops_k3s(
@@ -169,13 +165,10 @@ def kmsg_not_readable(situation: Situation) -> Iterator[Problem]:
     """/dev/kmsg is missing or cannot be opened, so the kubelet exits. Containers such as those of LXC lack it."""
     problem = situation.machine.kernel.kmsg_problem
     if problem and _runs_pods(situation):
-        in_container = bool(situation.facts.platform.container)
-        fix = (
-            instruction(
+        fix = steps(ShellCommand("sudo mknod -m 600 /dev/kmsg c 1 11"))
+        if situation.facts.platform.container:
+            fix = instruction(
                 "on the machine that runs this container: pass the device /dev/kmsg to it (LXC:"
                 " lxc.mount.entry = /dev/kmsg dev/kmsg none bind,optional,create=file), and start it again"
             )
-            if in_container
-            else steps(ShellCommand("sudo mknod -m 600 /dev/kmsg c 1 11"))
-        )
         yield Problem("/dev/kmsg cannot be opened", expected="a readable device", found=problem, remediation=fix)
