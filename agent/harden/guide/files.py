@@ -32,10 +32,6 @@ POLICY_FILE = "server/manifests/policy.yaml"
 DROPIN_NAME = "90-k3s-harden.yaml"
 """The name of this program's file in the drop-in directory of K3s' configuration."""
 
-_AUDIT_FILE = "server/audit.yaml"
-_PSA_FILE = "server/psa.yaml"
-_CONFIG_FILE = f"{K3S_CONFIG_FILE}.d/{DROPIN_NAME}"
-
 
 class DirectoryRow(GuideControl):
     """A directory to which only root has access."""
@@ -63,9 +59,20 @@ def _directory(path: str, heading: str) -> DirectoryRow:
     )
 
 
-def _render_to(path: str, what: str) -> str:
+def _rendered(  # noqa: PLR0913 - the fields of a row, passed by name
+    identifier: str, path: str, what: str, origin: Origin, *, applies: Applies = ON_SERVERS, afterwards: str = ""
+) -> FileRow:
+    """Return a file that `k3s-harden render` prints."""
     target = DEFAULT_DATA_DIR / path
-    return f"k3s-harden render {what} | sudo install -D -o root -g root -m {PRIVATE_FILE} /dev/stdin {target}"
+    return FileRow(
+        id=identifier,
+        path=PurePosixPath(path),
+        mode=PRIVATE_FILE,
+        origin=origin,
+        by_hand=f"k3s-harden render {what} | sudo install -D -o root -g root -m {PRIVATE_FILE} /dev/stdin {target}"
+        + afterwards,
+        applies=applies,
+    )
 
 
 SERVER_DIRECTORY = _directory("server", headings.POD_SECURITY)
@@ -89,51 +96,34 @@ KERNEL_PARAMETERS_FILE = FileRow(
     applies=EVERYWHERE,
 )
 
-AUDIT_POLICY = FileRow(
-    id="audit-policy",
-    path=PurePosixPath(_AUDIT_FILE),
-    mode=PRIVATE_FILE,
-    origin=Origin(headings.AUDIT, ("3.2.1",)),
-    by_hand=_render_to(_AUDIT_FILE, "audit-policy"),
-    applies=ON_SERVERS,
-)
+AUDIT_POLICY = _rendered("audit-policy", "server/audit.yaml", "audit-policy", Origin(headings.AUDIT, ("3.2.1",)))
 
-POD_SECURITY_POLICIES = FileRow(
-    id="pod-security-policies",
-    path=PurePosixPath(POLICY_FILE),
-    mode=PRIVATE_FILE,
-    origin=Origin(
-        headings.POD_SECURITY, ("5.2.1", "5.2.2", "5.2.3", "5.2.4", "5.2.5", "5.2.6", "5.2.7", "5.2.8", "5.2.9")
-    ),
-    by_hand=_render_to(POLICY_FILE, "policy --k3s-version 1.24"),
+POD_SECURITY_POLICIES = _rendered(
+    "pod-security-policies",
+    POLICY_FILE,
+    "policy --k3s-version 1.24",
+    Origin(headings.POD_SECURITY, ("5.2.1", "5.2.2", "5.2.3", "5.2.4", "5.2.5", "5.2.6", "5.2.7", "5.2.8", "5.2.9")),
     applies=Applies(SERVERS, WITH_POD_SECURITY_POLICY),
 )
 
-POD_SECURITY_ADMISSION = FileRow(
-    id="pod-security-admission",
-    path=PurePosixPath(_PSA_FILE),
-    mode=PRIVATE_FILE,
-    origin=Origin(headings.POD_SECURITY),
-    by_hand=f"{_render_to(_PSA_FILE, 'psa')}; then set admission-control-config-file to the file.",
+POD_SECURITY_ADMISSION = _rendered(
+    "pod-security-admission",
+    "server/psa.yaml",
+    "psa",
+    Origin(headings.POD_SECURITY),
     applies=Applies(SERVERS, WITHOUT_POD_SECURITY_POLICY),
+    afterwards="; then set admission-control-config-file to the file.",
 )
 
-NETWORK_POLICIES = FileRow(
-    id="network-policies",
-    path=PurePosixPath(POLICY_FILE),
-    mode=PRIVATE_FILE,
-    origin=Origin(headings.NETWORK_POLICIES),
-    by_hand=_render_to(POLICY_FILE, "policy"),
-    applies=ON_SERVERS,
-)
+NETWORK_POLICIES = _rendered("network-policies", POLICY_FILE, "policy", Origin(headings.NETWORK_POLICIES))
 
-K3S_CONFIG = FileRow(
-    id="k3s-config",
-    path=PurePosixPath(_CONFIG_FILE),
-    mode=PRIVATE_FILE,
-    origin=Origin(headings.TEMPLATE),
-    by_hand=f"{_render_to(_CONFIG_FILE, 'k3s-config')}; then restart K3s.",
+K3S_CONFIG = _rendered(
+    "k3s-config",
+    f"{K3S_CONFIG_FILE}.d/{DROPIN_NAME}",
+    "k3s-config",
+    Origin(headings.TEMPLATE),
     applies=EVERYWHERE,
+    afterwards="; then restart K3s.",
 )
 
 ADMISSION_POLICIES_APPLY = Applies(SERVERS, VersionRange(first=37))

@@ -313,18 +313,15 @@ OPTIONS: tuple[OptionRow, ...] = (
 
 
 def oldest(identifier: str) -> OptionRow:
-    """Return the row with this id for the oldest versions. Raises ValueError if there is none."""
-    return min(_with_id(identifier), key=_first_version)
+    """Return the row with this id for the oldest versions."""
+    return _by_version(identifier)[0]
 
 
 def newest(identifier: str) -> OptionRow:
-    """Return the row with this id for the newest versions. Raises ValueError if there is none."""
-    return max(_with_id(identifier), key=_first_version)
+    """Return the row with this id for the newest versions."""
+    return _by_version(identifier)[-1]
 
 
-def _with_id(identifier: str) -> list[OptionRow]:
-    return [row for row in OPTIONS if row.id == identifier]
-
-
-def _first_version(row: OptionRow) -> int:
-    return row.applies.versions.first or 0
+def _by_version(identifier: str) -> list[OptionRow]:
+    rows = (row for row in OPTIONS if row.id == identifier)
+    return sorted(rows, key=lambda row: row.applies.versions.first or 0)

@@ -35,41 +35,34 @@ _HIDES = (
     "Without protect-kernel-defaults, kubelet sets the value itself, which hides until the next boot that the host does"
     " not set it."
 )
-_BY_HAND = (
-    "Put the line '{key}={value}' into {file} and run 'sudo sysctl --system'. Then 'sysctl {key}' must print {value};"
-    " otherwise a file that sorts later overrides it at boot."
-)
 PARAMETERS_FILE = "/etc/sysctl.d/90-kubelet.conf"
 """The guide's file. It sorts before 99-sysctl.conf, through which /etc/sysctl.conf can override it."""
 
 
-def _written(key: str, value: str) -> SysctlRow:
+def _row(key: str, value: str, by_hand: str, beyond: str = "") -> SysctlRow:
+    origin = Origin(headings.KERNEL_PARAMETERS, beyond=beyond)
     return SysctlRow(
-        id=key,
-        key=key,
-        value=value,
-        written=True,
-        origin=Origin(headings.KERNEL_PARAMETERS),
-        by_hand=_BY_HAND.format(key=key, value=value, file=PARAMETERS_FILE),
-        applies=EVERYWHERE,
+        id=key, key=key, value=value, written=not beyond, origin=origin, by_hand=by_hand, applies=EVERYWHERE
+    )
+
+
+def _written(key: str, value: str) -> SysctlRow:
+    return _row(
+        key,
+        value,
+        f"Put the line '{key}={value}' into {PARAMETERS_FILE} and run 'sudo sysctl --system'. Then 'sysctl {key}' must"
+        f" print {value}; otherwise a file that sorts later overrides it at boot.",
     )
 
 
 def _verified(key: str, value: str) -> SysctlRow:
-    return SysctlRow(
-        id=key,
-        key=key,
-        value=value,
-        written=False,
-        origin=Origin(
-            headings.KERNEL_PARAMETERS, beyond="kubelet (kubernetes, component-helpers/node/util/sysctl/sysctl.go)"
-        ),
-        by_hand=(
-            f"{value} is the kernel's default. Find the file that changes it with"
-            f" 'grep -rs {key.rpartition('.')[2]} /etc/sysctl.conf /etc/sysctl.d /run/sysctl.d /usr/lib/sysctl.d',"
-            f" remove the line and run 'sudo sysctl -w {key}={value}'."
-        ),
-        applies=EVERYWHERE,
+    return _row(
+        key,
+        value,
+        f"{value} is the kernel's default. Find the file that changes it with"
+        f" 'grep -rs {key.rpartition('.')[2]} /etc/sysctl.conf /etc/sysctl.d /run/sysctl.d /usr/lib/sysctl.d',"
+        f" remove the line and run 'sudo sysctl -w {key}={value}'.",
+        beyond="kubelet (kubernetes, component-helpers/node/util/sysctl/sysctl.go)",
     )
 
 

@@ -69,12 +69,9 @@ def _labels(node: Node) -> Labels:
     for entry in node.entries:
         if not re.fullmatch(_LABEL_NAME, entry.key, re.ASCII):
             raise InvalidValue(f"`pods` has an invalid label: {shown(entry.key)}", entry.node)
-    return labels(
-        {
-            entry.key: _matching(entry.node, _LABEL_VALUE, f"the value of the label {entry.key} must be a string")
-            for entry in node.entries
-        }
-    )
+    problem = "the value of the label {} must be a string"
+    found = {entry.key: _matching(entry.node, _LABEL_VALUE, problem.format(entry.key)) for entry in node.entries}
+    return labels(found)
 
 
 def _ports(node: Node) -> tuple[AllowedPort, ...]:

@@ -85,19 +85,15 @@ def load_waivers(data: bytes, path: PurePosixPath, settings: Settings) -> tuple[
 
 
 def _located(path: PurePosixPath, waivers: tuple[SiteWaiver, ...], settings: Settings) -> tuple[SiteWaiver, ...]:
-    needs = settings.waivers_must
-    problems = [
-        (waiver.location.line or 0, f"`waivers`: {missing}, which `{key}` requires")
-        for waiver in waivers
-        for key, missing in (
-            ("waivers-must", needs.missing_in(waiver) if needs else ""),
-            (
-                "waivers-must-expire",
-                "`expires` is missing" if settings.waivers_must_expire and not waiver.expires else "",
-            ),
-        )
-        if missing
-    ]
+    needs, problems = settings.waivers_must, []
+    for waiver in waivers:
+        lacks_day = settings.waivers_must_expire and not waiver.expires
+        lacking = {
+            "waivers-must": needs.missing_in(waiver) if needs else "",
+            "waivers-must-expire": "`expires` is missing" if lacks_day else "",
+        }
+        texts = (f"`waivers`: {missing}, which `{key}` requires" for key, missing in lacking.items() if missing)
+        problems += [(waiver.location.line or 0, text) for text in texts]
     if problems:
         raise SettingsError(path, problems)
     return tuple(replace(waiver, location=Location(path, waiver.location.line)) for waiver in waivers)
@@ -168,12 +164,8 @@ class _Loader:
         except InvalidValue as invalid:
             for value in (invalid, *invalid.others):
                 node = value.node or entry.node
-                problem = (
-                    f": {value.problem}"
-                    if value.problem
-                    else f" must be {row.kind.allowed}; found {describe_node(node)}"
-                )
-                self._error(node.line, f"`{row.key}`{problem}")
+                wrong_kind = f" must be {row.kind.allowed}; found {describe_node(node)}"
+                self._error(node.line, f"`{row.key}`{f': {value.problem}' if value.problem else wrong_kind}")
 
     def _error(self, line: int, problem: str) -> None:
         self._errors.append((line, problem))

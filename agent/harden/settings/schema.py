@@ -45,6 +45,8 @@ from agent.harden.settings.value_kinds import (
 from agent.harden.settings.waiver_values import WAIVER_NEEDS, WAIVERS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from agent.base.model import Version
     from agent.harden.guide.manifests import EventRateLimit
     from agent.harden.settings.waivers import SiteWaiver, WaiverNeeds
@@ -52,9 +54,17 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
+_AUDIT, _NETWORK = AUDIT_POLICY.applies, NETWORK_POLICIES.applies
+_POD_SECURITY, _POLICIES = POD_SECURITY_ADMISSION.applies, ADMISSION_POLICIES_APPLY
 _LEAVE_OR_0600 = one_of({"leave": None, "0600": FileMode(0o600)})
 
-_ACTIONS = one_of({**{action.value: action for action in Action}, "false": Action.OFF})
+
+def _words(words: Iterable[StrEnum], **others: StrEnum) -> ValueKind:
+    """Return the kind of the words of an enumeration, and of others with the same values."""
+    return one_of({**{word.value: word for word in words}, **others})
+
+
+_ACTIONS = _words(Action, false=Action.OFF)
 
 STAGES_UNTIL = "stages.until"
 _STAGE = "stage_"
@@ -144,7 +154,7 @@ _rows: list[SettingRow] = []
 """One for each field of Settings, in their order; without the name of the field."""
 
 
-def _setting(key: str, kind: ValueKind, *, default: T, applies: Applies = EVERYWHERE) -> T:
+def _row(key: str, kind: ValueKind, applies: Applies = EVERYWHERE, *, default: T) -> T:
     """Return the default of a field of Settings."""
     _rows.append(SettingRow(key, kind, default, applies))
     return default
@@ -156,113 +166,77 @@ class Settings(Value):
     `audit_max_age` is in days, `audit_max_size` in MiB. All paths are absolute.
     """
 
-    role: Role | None = _setting("role", one_of({"auto": None, **{role.value: role for role in Role}}), default=None)
-    k3s_version: Version | None = _setting("k3s-version", VERSION, default=None)
-    data_dir: PurePosixPath | None = _setting("data-dir", PATH, default=None)
-    k3s_config: PurePosixPath | None = _setting("k3s-config", PATH, default=None)
-    rancher_managed: bool | None = _setting(
+    role: Role | None = _row("role", one_of({"auto": None, **{role.value: role for role in Role}}), default=None)
+    k3s_version: Version | None = _row("k3s-version", VERSION, default=None)
+    data_dir: PurePosixPath | None = _row("data-dir", PATH, default=None)
+    k3s_config: PurePosixPath | None = _row("k3s-config", PATH, default=None)
+    rancher_managed: bool | None = _row(
         "rancher-managed", one_of({"auto": None, "true": True, "false": False}), default=None
     )
-    protect_kernel_defaults: bool = _setting("protect-kernel-defaults", BOOLEAN, default=True)
+    protect_kernel_defaults: bool = _row("protect-kernel-defaults", BOOLEAN, default=True)
     # YAML 1.1 reads `on` and `off` as booleans, so true and false are the same.
-    secrets_encryption: SecretsEncryption = _setting(
+    secrets_encryption: SecretsEncryption = _row(
         "secrets-encryption",
-        one_of(
-            {
-                **{choice.value: choice for choice in SecretsEncryption},
-                "true": SecretsEncryption.ON,
-                "false": SecretsEncryption.OFF,
-            }
-        ),
+        _words(SecretsEncryption, true=SecretsEncryption.ON, false=SecretsEncryption.OFF),
+        ON_SERVERS,
         default=SecretsEncryption.AUTO,
-        applies=ON_SERVERS,
     )
-    terminated_pod_gc_threshold: int | None = _setting(
-        "terminated-pod-gc-threshold", optional(number_between(1, 1_000_000)), default=None, applies=ON_SERVERS
+    terminated_pod_gc_threshold: int | None = _row(
+        "terminated-pod-gc-threshold", optional(number_between(1, 1_000_000)), ON_SERVERS, default=None
     )
-    audit_policy_file: PurePosixPath | None = _setting(
-        "audit.policy-file", PATH, default=None, applies=AUDIT_POLICY.applies
+    audit_policy_file: PurePosixPath | None = _row("audit.policy-file", PATH, _AUDIT, default=None)
+    audit_max_age: int | None = _row("audit.max-age", optional(number_between(1, 3650, "days")), _AUDIT, default=None)
+    audit_max_backups: int | None = _row("audit.max-backups", optional(number_between(1, 1000)), _AUDIT, default=None)
+    audit_max_size: int | None = _row(
+        "audit.max-size", optional(number_between(1, 10_240, "MiB")), _AUDIT, default=None
     )
-    audit_max_age: int | None = _setting(
-        "audit.max-age", optional(number_between(1, 3650, "days")), default=None, applies=AUDIT_POLICY.applies
-    )
-    audit_max_backups: int | None = _setting(
-        "audit.max-backups", optional(number_between(1, 1000)), default=None, applies=AUDIT_POLICY.applies
-    )
-    audit_max_size: int | None = _setting(
-        "audit.max-size", optional(number_between(1, 10_240, "MiB")), default=None, applies=AUDIT_POLICY.applies
-    )
-    network_policy_namespaces: tuple[str, ...] = _setting(
-        "network-policies.namespaces", NAMESPACES, default=(), applies=NETWORK_POLICIES.applies
-    )
-    network_policy_allow: tuple[AllowRule, ...] = _setting(
-        "network-policies.allow", ALLOW_RULES, default=(), applies=NETWORK_POLICIES.applies
-    )
-    exempt_namespaces: tuple[str, ...] = _setting(
-        "pod-security.exempt-namespaces", NAMESPACES, default=(), applies=POD_SECURITY_ADMISSION.applies
-    )
-    exempt_rancher: bool = _setting(
-        "pod-security.exempt-rancher", BOOLEAN, default=True, applies=POD_SECURITY_ADMISSION.applies
-    )
-    exempt_accounts: tuple[str, ...] = _setting("service-accounts.exempt", ACCOUNTS, default=(), applies=ON_SERVERS)
-    stages_until: str | None = _setting(STAGES_UNTIL, optional(DATE), default=None, applies=ON_SERVERS)
-    stage_pod_security: PodSecurityStage = _setting(
+    network_policy_namespaces: tuple[str, ...] = _row("network-policies.namespaces", NAMESPACES, _NETWORK, default=())
+    network_policy_allow: tuple[AllowRule, ...] = _row("network-policies.allow", ALLOW_RULES, _NETWORK, default=())
+    exempt_namespaces: tuple[str, ...] = _row("pod-security.exempt-namespaces", NAMESPACES, _POD_SECURITY, default=())
+    exempt_rancher: bool = _row("pod-security.exempt-rancher", BOOLEAN, _POD_SECURITY, default=True)
+    exempt_accounts: tuple[str, ...] = _row("service-accounts.exempt", ACCOUNTS, ON_SERVERS, default=())
+    stages_until: str | None = _row(STAGES_UNTIL, optional(DATE), ON_SERVERS, default=None)
+    stage_pod_security: PodSecurityStage = _row(
         "stages.pod-security",
-        one_of({choice.value: choice for choice in PodSecurityStage}),
+        _words(PodSecurityStage),
+        _POD_SECURITY,
         default=PodSecurityStage.RESTRICTED,
-        applies=POD_SECURITY_ADMISSION.applies,
     )
-    stage_network_policies: bool = _setting(
-        "stages.network-policies", on_or_off(), default=True, applies=NETWORK_POLICIES.applies
-    )
-    stage_service_accounts: bool = _setting("stages.service-accounts", on_or_off(), default=True, applies=ON_SERVERS)
-    cis_operator_namespace: bool = _setting(
-        "cis-operator-namespace", BOOLEAN, default=False, applies=POD_SECURITY_POLICIES.applies
-    )
-    profile: Profile = _setting("profile", one_of({choice.value: choice for choice in Profile}), default=Profile.GUIDE)
-    deny_service_external_ips: bool = _setting(
-        "deny-service-external-ips", BOOLEAN, default=False, applies=Applies(SERVERS, VersionRange(first=27))
+    stage_network_policies: bool = _row("stages.network-policies", on_or_off(), _NETWORK, default=True)
+    stage_service_accounts: bool = _row("stages.service-accounts", on_or_off(), ON_SERVERS, default=True)
+    cis_operator_namespace: bool = _row("cis-operator-namespace", BOOLEAN, POD_SECURITY_POLICIES.applies, default=False)
+    profile: Profile = _row("profile", _words(Profile), default=Profile.GUIDE)
+    deny_service_external_ips: bool = _row(
+        "deny-service-external-ips", BOOLEAN, Applies(SERVERS, VersionRange(first=27)), default=False
     )
     # The limits of the plugin are in the admission configuration, which older versions do not have.
-    event_rate_limit: EventRateLimit | None = _setting(
-        "event-rate-limit", EVENT_RATE_LIMIT, default=None, applies=POD_SECURITY_ADMISSION.applies
+    event_rate_limit: EventRateLimit | None = _row("event-rate-limit", EVENT_RATE_LIMIT, _POD_SECURITY, default=None)
+    always_pull_images: bool = _row("always-pull-images", BOOLEAN, ON_SERVERS, default=False)
+    pod_max_pids: int | None = _row("pod-max-pids", off_or_number(64, 4_194_304), default=None)
+    seccomp_default: bool = _row("seccomp-default", BOOLEAN, SECCOMP_DEFAULT.applies, default=False)
+    pod_security_policy: Action = _row("admission-policies.pod-security", _ACTIONS, _POLICIES, default=Action.OFF)
+    network_policy_policy: Action = _row("admission-policies.network-policies", _ACTIONS, _POLICIES, default=Action.OFF)
+    binding_policy: Action = _row("admission-policies.bindings", _ACTIONS, _POLICIES, default=Action.OFF)
+    service_account_policy: bool = _row("admission-policies.service-accounts", on_or_off(), _POLICIES, default=False)
+    policy_managers: tuple[str, ...] = _row("admission-policies.managers", USERS, _POLICIES, default=())
+    policies_bind_administrators: bool = _row(
+        "admission-policies.bind-administrators", BOOLEAN, _POLICIES, default=False
     )
-    always_pull_images: bool = _setting("always-pull-images", BOOLEAN, default=False, applies=ON_SERVERS)
-    pod_max_pids: int | None = _setting("pod-max-pids", off_or_number(64, 4_194_304), default=None)
-    seccomp_default: bool = _setting("seccomp-default", BOOLEAN, default=False, applies=SECCOMP_DEFAULT.applies)
-    pod_security_policy: Action = _setting(
-        "admission-policies.pod-security", _ACTIONS, default=Action.OFF, applies=ADMISSION_POLICIES_APPLY
+    cni_file_permissions: FileMode | None = _row("cni.file-permissions", _LEAVE_OR_0600, default=None)
+    certificate_permissions: FileMode | None = _row(
+        "pki.certificate-permissions", _LEAVE_OR_0600, ON_SERVERS, default=None
     )
-    network_policy_policy: Action = _setting(
-        "admission-policies.network-policies", _ACTIONS, default=Action.OFF, applies=ADMISSION_POLICIES_APPLY
-    )
-    binding_policy: Action = _setting(
-        "admission-policies.bindings", _ACTIONS, default=Action.OFF, applies=ADMISSION_POLICIES_APPLY
-    )
-    service_account_policy: bool = _setting(
-        "admission-policies.service-accounts", on_or_off(), default=False, applies=ADMISSION_POLICIES_APPLY
-    )
-    policy_managers: tuple[str, ...] = _setting(
-        "admission-policies.managers", USERS, default=(), applies=ADMISSION_POLICIES_APPLY
-    )
-    policies_bind_administrators: bool = _setting(
-        "admission-policies.bind-administrators", BOOLEAN, default=False, applies=ADMISSION_POLICIES_APPLY
-    )
-    cni_file_permissions: FileMode | None = _setting("cni.file-permissions", _LEAVE_OR_0600, default=None)
-    certificate_permissions: FileMode | None = _setting(
-        "pki.certificate-permissions", _LEAVE_OR_0600, default=None, applies=ON_SERVERS
-    )
-    waivers: tuple[SiteWaiver, ...] = _setting("waivers", WAIVERS, default=())
-    waivers_file: PurePosixPath | None = _setting("waivers-file", PATH, default=None)
-    waivers_must: WaiverNeeds | None = _setting("waivers-must", WAIVER_NEEDS, default=None)
-    waivers_must_expire: bool = _setting("waivers-must-expire", BOOLEAN, default=False)
-    drift_repair: bool = _setting("drift.repair", BOOLEAN, default=False)
-    drift_cluster: bool = _setting("drift.cluster", BOOLEAN, default=False, applies=ON_SERVERS)
-    drift_metrics_file: PurePosixPath | None = _setting("drift.metrics-file", PATH, default=None)
-    drift_record_file: PurePosixPath | None = _setting("drift.record-file", PATH, default=None)
-    drift_record_key: PurePosixPath | None = _setting("drift.record-key", PATH, default=HOST_KEY)
-    drift_notify: tuple[str, ...] | None = _setting("drift.notify", COMMAND, default=None)
-    publish: Publish = _setting("publish", one_of({choice.value: choice for choice in Publish}), default=Publish.NONE)
+    waivers: tuple[SiteWaiver, ...] = _row("waivers", WAIVERS, default=())
+    waivers_file: PurePosixPath | None = _row("waivers-file", PATH, default=None)
+    waivers_must: WaiverNeeds | None = _row("waivers-must", WAIVER_NEEDS, default=None)
+    waivers_must_expire: bool = _row("waivers-must-expire", BOOLEAN, default=False)
+    drift_repair: bool = _row("drift.repair", BOOLEAN, default=False)
+    drift_cluster: bool = _row("drift.cluster", BOOLEAN, ON_SERVERS, default=False)
+    drift_metrics_file: PurePosixPath | None = _row("drift.metrics-file", PATH, default=None)
+    drift_record_file: PurePosixPath | None = _row("drift.record-file", PATH, default=None)
+    drift_record_key: PurePosixPath | None = _row("drift.record-key", PATH, default=HOST_KEY)
+    drift_notify: tuple[str, ...] | None = _row("drift.notify", COMMAND, default=None)
+    publish: Publish = _row("publish", _words(Publish), default=Publish.NONE)
 
     # The last field, because it is no setting: setting_rows pairs the fields before it with their rows.
     from_profile: tuple[str, ...] = ()

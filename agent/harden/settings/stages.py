@@ -86,25 +86,14 @@ class Stage(Value):
 def stages_of(settings: Settings, role: Role, version: Version) -> tuple[Stage, ...]:
     """Return the parts that the settings postpone on a host with this role and K3s version."""
     level = settings.stage_pod_security
+    of_level = _RESTRICTED_ONLY if level is PodSecurityStage.BASELINE else _POD_SECURITY
+    pod_security = "" if level is PodSecurityStage.RESTRICTED else level.value
+    policies = "" if settings.stage_network_policies else "off"
+    accounts = "" if settings.stage_service_accounts else "off"
     rows = (
-        (
-            POD_SECURITY_ADMISSION.applies,
-            "stages.pod-security",
-            "" if level is PodSecurityStage.RESTRICTED else level.value,
-            _RESTRICTED_ONLY if level is PodSecurityStage.BASELINE else _POD_SECURITY,
-        ),
-        (
-            NETWORK_POLICIES.applies,
-            "stages.network-policies",
-            "" if settings.stage_network_policies else "off",
-            ("namespaces-network-policies",),
-        ),
-        (
-            ON_SERVERS,
-            "stages.service-accounts",
-            "" if settings.stage_service_accounts else "off",
-            ("default-service-accounts",),
-        ),
+        (POD_SECURITY_ADMISSION.applies, "stages.pod-security", pod_security, of_level),
+        (NETWORK_POLICIES.applies, "stages.network-policies", policies, ("namespaces-network-policies",)),
+        (ON_SERVERS, "stages.service-accounts", accounts, ("default-service-accounts",)),
     )
     return tuple(
         Stage(key, value, settings.stages_until or "", controls)
