@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.base.model import Component
-from agent.harden.node.datastore import Datastore
+from agent.harden.node.datastore import Datastore, runs_etcd
 from agent.k3s import default_arguments
 from agent.k3s.components.arguments import Given, GivenBy
 from agent.k3s.default_arguments import Needs
@@ -100,7 +100,7 @@ def in_force(component: Component, facts: HostFacts) -> Iterator[DefaultArgument
 def is_met(need: Needs | None, facts: HostFacts) -> bool:
     """Return whether this host's configuration makes K3s pass a default that needs this."""
     if need is Needs.ETCD:
-        return _runs_etcd(facts)
+        return runs_etcd(facts)
     if need is Needs.SECRETS_ENCRYPTION:
         return facts.merged_config.boolean(SECRETS_ENCRYPTION) is True
     if need is Needs.PROTECT_KERNEL_DEFAULTS:
@@ -119,19 +119,6 @@ def replacing_file(need: Needs, facts: HostFacts) -> tuple[str, str, Location] |
     values = facts.merged_config.component_arguments(Component.API_SERVER.config_key).get(name, ())
     # K3s does not recognize a name with underscores.
     return next(((name, value, at) for value, at, spelling in values if value and not spelling), None)
-
-
-def _runs_etcd(facts: HostFacts) -> bool:
-    """Return whether K3s' datastore is its own etcd, or will be after it starts."""
-    if facts.datastore in (Datastore.ETCD, Datastore.EXTERNAL):
-        return facts.datastore is Datastore.ETCD
-    address = facts.merged_config.scalar("datastore-endpoint")
-    if address is not None and address.text:
-        return False  # of SQLite
-    if facts.datastore is Datastore.NONE and facts.joins_a_cluster:
-        return True
-    # K3s migrates the data of SQLite to etcd.
-    return facts.merged_config.boolean("cluster-init") is True
 
 
 def _loopback(facts: HostFacts) -> str:

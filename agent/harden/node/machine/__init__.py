@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from agent.base.errors import HostError
 from agent.base.model import Role
 from agent.base.value import Value
-from agent.harden.node.datastore import Datastore
+from agent.harden.node.datastore import runs_etcd
 from agent.harden.node.machine.identity import Identity, read_identity
 from agent.harden.node.machine.kernel_support import Kernel, read_kernel
 from agent.harden.node.machine.network import Network, RunningK3s, read_network
@@ -46,7 +46,7 @@ def read_machine(host: Host, facts: HostFacts) -> Machine:
     sees_all = not host.is_live or _has_namespaces_of_systemd(host)
     enabled = _enabled_units(host)
     services = frozenset({facts.service, *(unit.path.name for unit in facts.units)})
-    ports = tuple(required_ports(facts.role, config, has_etcd=_has_etcd(facts)))
+    ports = tuple(required_ports(facts.role, config, has_etcd=facts.role is Role.SERVER and runs_etcd(facts)))
     given = {key: config.scalar(key) for key in _DEFAULT_NETWORKS}
     networks = ",".join((found and found.text) or _DEFAULT_NETWORKS[key] for key, found in given.items())
     return Machine(
@@ -67,16 +67,6 @@ def _has_namespaces_of_systemd(host: Host) -> bool:
     user may not see the namespaces of the first process.
     """
     return host.tree.link_target(_FIRST / "ns/mnt") == host.tree.link_target(_OWN / "ns/mnt")
-
-
-def _has_etcd(facts: HostFacts) -> bool:
-    """Return whether K3s runs the embedded etcd, or will do so at its first start."""
-    if facts.role is not Role.SERVER or facts.datastore is not Datastore.NONE:
-        return facts.role is Role.SERVER and facts.datastore is Datastore.ETCD
-    endpoint = facts.merged_config.scalar("datastore-endpoint")
-    return bool(
-        facts.merged_config.boolean("cluster-init") or (facts.joins_a_cluster and not (endpoint and endpoint.text))
-    )
 
 
 def _enabled_units(host: Host) -> frozenset[str]:
