@@ -19,8 +19,7 @@ from agent.findings import after_run
 from agent.findings.manifests import unpacked_objects
 from agent.harden.changes.execute import carry_out_all, refused
 from agent.harden.changes.journal import Journal
-from agent.harden.desired import preconditions
-from agent.harden.desired.resources import HEADER, comments_only
+from agent.harden.desired.resources import HEADER, comments_only, needs_of
 from agent.harden.guide.files import DROPIN_NAME, K3S_CONFIG, POLICY_FILE
 from agent.harden.guide.k3s_options import SECRETS_ENCRYPTION
 from agent.harden.node import gate
@@ -170,7 +169,7 @@ def _undo(full: Plan, before: Mapping[str, State], observed: Mapping[str, Observ
     changes = undo.plan
     for name, found in observed.items():
         if _is_dropin(name) and isinstance(found, File):
-            changes = plan.keep_needed(changes, found, partial(preconditions.needs_of, data_dir=k3s.data_dir))
+            changes = plan.keep_needed(changes, found, partial(needs_of, data_dir=k3s.data_dir))
     return undo._replace(plan=changes)
 
 

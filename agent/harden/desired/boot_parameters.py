@@ -78,11 +78,7 @@ def _unset(row: SysctlRow, removed: Location | None, *, is_unset: bool) -> Overr
     if removed is not None:
         return Override(message, row.value, removed, "delete the line", f"-{row.key}")
     if is_unset:
+        message = f"no file sets {row.key} at the next boot, which leaves it at the kernel's default"
         location = Location(PurePosixPath(PARAMETERS_FILE))
-        return Override(
-            f"no file sets {row.key} at the next boot, which leaves it at the kernel's default",
-            row.value,
-            location,
-            f"put the line {row.key}={row.value}",
-        )
+        return Override(message, row.value, location, f"put the line {row.key}={row.value}")
     return None

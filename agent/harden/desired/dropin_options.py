@@ -56,7 +56,7 @@ _ALL_VALUES_COUNT = frozenset({"service-account-key-file"})
 """Component arguments that collect their values. Of all others the component uses the last value only."""
 
 _PAIRS = "tls-sni-cert-key"
-"""A component argument with a certificate, its key and names. It collects its values."""
+"""A component argument with `certificate,key` or `certificate,key:names`. It collects its values."""
 
 _NAMES_A_FILE = (
     *("-file", "-cafile", "-certfile", "-keyfile", "-config", "kubeconfig"),
@@ -92,16 +92,16 @@ class NamedPath(NamedTuple):
 
 def expected_options(settings: Settings, facts: HostFacts) -> tuple[ExpectedOption, ...]:
     """Return the guide's options for this host, whatever the operator's configuration sets."""
-    found = []
-    for row in (*OPTIONS, *ON_REQUEST):
-        if not row.applies.to(facts.role, facts.version) or (row in ON_REQUEST and not _is_requested(row, settings)):
-            continue
-        if row is PROTECT_KERNEL_DEFAULTS and not settings.protect_kernel_defaults:
-            continue
-        if row is SECRETS_ENCRYPTION and not encrypts(settings, facts):
-            continue
-        found.append(ExpectedOption(row, _value(row, settings, facts)))
-    return tuple(found)
+    is_on = {
+        PROTECT_KERNEL_DEFAULTS: settings.protect_kernel_defaults,
+        SECRETS_ENCRYPTION: encrypts(settings, facts),
+        POD_MAX_PIDS: settings.pod_max_pids is not None,
+        SECCOMP_DEFAULT: settings.seccomp_default,
+    }
+    rows = (
+        row for row in (*OPTIONS, *ON_REQUEST) if row.applies.to(facts.role, facts.version) and is_on.get(row, True)
+    )
+    return tuple(ExpectedOption(row, _value(row, settings, facts)) for row in rows)
 
 
 def options_to_set(settings: Settings, facts: HostFacts) -> tuple[ExpectedOption, ...]:
@@ -114,7 +114,9 @@ def options_to_set(settings: Settings, facts: HostFacts) -> tuple[ExpectedOption
     found = []
     for option in expected_options(settings, facts):
         own = configured_values(facts.operator_config, option.row)
-        if any(value.text == option.value for value in own[-1:]) and _is_in_dropin(option, facts):
+        in_all = configured_values(facts.merged_config, option.row)
+        ours = (value.text for value in in_all if value.location.path == facts.dropin_path)
+        if any(value.text == option.value for value in own[-1:]) and option.value in ours:
             found.append(option)  # an equal second value is harmless, and keeps the file unchanged
             continue
         if option.row.name == ADMISSION_PLUGINS_ARGUMENT:
@@ -152,11 +154,9 @@ def plugins_joined(value: str, facts: HostFacts) -> tuple[Instruction, ...]:
     """
     values = operators_plugins(facts)
     locations = list(dict.fromkeys(value.location for value in values))
-    setting = [
-        edit
-        for at in locations[:1]
-        for edit in _with_plugins(value, [present for present in values if present.location == at], at)
-    ]
+    if not values:
+        return ()
+    setting = _with_plugins(value, [present for present in values if present.location == locations[0]], locations[0])
     removals = [Instruction(f"remove `{ADMISSION_PLUGINS_ARGUMENT}`", location) for location in locations[1:]]
     return (*setting, *sorted(removals, key=lambda removal: -(removal.location.line if removal.location else 0)))
 
@@ -179,11 +179,6 @@ def configured_values(config: MergedConfig, row: OptionRow) -> tuple[ConfigValue
         return config.component_arguments(row.key).get(row.name, ())
     found = config.scalar(row.key)
     return (found,) if found else ()
-
-
-def _is_in_dropin(option: ExpectedOption, facts: HostFacts) -> bool:
-    values = configured_values(facts.merged_config, option.row)
-    return any(value.location.path == facts.dropin_path and value.text == option.value for value in values)
 
 
 def encrypts(settings: Settings, facts: HostFacts) -> bool:
@@ -221,7 +216,8 @@ def named_paths(config: MergedConfig, data_dir: PurePosixPath, role: Role = Role
         arguments = config.component_arguments(component.config_key)
         for name, values in arguments.items():
             if name == _PAIRS:
-                named = [(path, value.location) for value in values for path in _pair(value)]
+                pairs = ((value.text.partition(":")[0], value.location) for value in values)
+                named = [(path, location) for pair, location in pairs for path in pair.split(",")]
             elif _names_a_file(name) and _is_read(name, arguments):
                 used = values if name in _ALL_VALUES_COUNT else values[-1:]
                 named = [(value.text, value.location) for value in used if value.text]
@@ -250,11 +246,6 @@ def _is_read(argument: str, arguments: Mapping[str, Sequence[ConfigValue]]) -> b
         return True
     other, is_accepted = _READ_BESIDE[argument]
     return any(is_accepted(value.text) for value in arguments.get(other, ())[-1:])
-
-
-def _pair(value: ConfigValue) -> list[str]:
-    """Return the certificate and the key of `certificate,key` or `certificate,key:names`."""
-    return value.text.partition(":")[0].split(",")
 
 
 def nested_files(
@@ -289,10 +280,6 @@ def own_admission_configuration(settings: Settings, facts: HostFacts) -> NamedPa
 def starts_a_cluster(facts: HostFacts) -> bool:
     """Return whether K3s would start a new, empty cluster on this host."""
     return facts.role is Role.SERVER and facts.datastore is Datastore.NONE and not facts.joins_a_cluster
-
-
-def _is_requested(row: OptionRow, settings: Settings) -> bool:
-    return {POD_MAX_PIDS: settings.pod_max_pids is not None, SECCOMP_DEFAULT: settings.seccomp_default}[row]
 
 
 def _value(row: OptionRow, settings: Settings, facts: HostFacts) -> str:

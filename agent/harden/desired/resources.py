@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.base.linux.sysctl_order import file_text
@@ -19,17 +20,20 @@ from agent.base.value import Value
 from agent.harden.desired import dropin_options
 from agent.harden.guide import files as rows
 from agent.harden.guide import manifests
-from agent.harden.guide.sysctls import SYSCTLS
+from agent.harden.guide.k3s_options import PROTECT_KERNEL_DEFAULTS
+from agent.harden.guide.sysctls import PARAMETERS_FILE, SYSCTLS
+from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.k3s.config_writer import dropin
 from agent.k3s.paths import NETWORK_LEASES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
-    from pathlib import PurePosixPath
 
     from agent.base.model import Resource
     from agent.harden.guide.files import FileRow
     from agent.harden.node.facts import HostFacts
+    from agent.harden.node.network_leases import NetworkLeases
+    from agent.harden.plan.plan import Need
     from agent.harden.settings.schema import Settings
 
 HEADER = """\
@@ -51,10 +55,8 @@ class Inputs(Value):
     """Keys of the kernel parameters that apply does not change."""
     certificates: Iterable[PurePosixPath] = ()
     """Certificates of the control plane, which K3s creates."""
-    lease_directories: Iterable[PurePosixPath] = ()
-    """Directories of the CNI plugin host-local that can have default permissions; the first one may be missing."""
-    open_leases: Iterable[PurePosixPath] = ()
-    """Files of host-local to which users other than the owner have access."""
+    leases: NetworkLeases | None = None
+    """Directories and files of the CNI plugin host-local; None if the settings do not change their permissions."""
     policies_deny: bool = True
     """Whether an admission policy may deny. The gate on a hardened host only adds policies that warn."""
 
@@ -80,6 +82,26 @@ def desired_resources(settings: Settings, facts: HostFacts, inputs: Inputs = _NO
         *_policies(settings, facts, denies=inputs.policies_deny),
         *_files(settings, facts, inputs.audit_policy),
     )
+
+
+def needs_of(file: File, data_dir: PurePosixPath) -> tuple[Need, ...]:
+    """Return what K3s, or the API server, requires when it starts with a file. It exits if that is missing or invalid.
+
+    Our drop-in requires the files that it names, and the kubelet's kernel values with the file that sets them at boot.
+    psa.yaml requires the policies in the directories that it names.
+    """
+    if file.path.name == rows.POD_SECURITY_ADMISSION.path.name:
+        paths = [data_dir / path for path in rows.ADMISSION_POLICIES.values()]
+        return tuple(path for path in paths if f"staticManifestsDir: {path.parent}\n".encode() in file.content)
+    if file.path.name != rows.DROPIN_NAME:
+        return ()
+    config = merge_configuration([ConfigText(file.path, file.content)])
+    files = [named.path for named in dropin_options.named_paths(config, data_dir)]
+    values: list[Sysctl] = []
+    if config.boolean(PROTECT_KERNEL_DEFAULTS.key):
+        files.append(PurePosixPath(PARAMETERS_FILE))
+        values = [Sysctl(key=row.key, value=row.value) for row in SYSCTLS]
+    return (*dict.fromkeys(files), *values)
 
 
 def sysctl_file(waived: Collection[str] = frozenset()) -> bytes:
@@ -151,15 +173,15 @@ def _leases(settings: Settings, inputs: Inputs) -> Iterator[Directory | DefaultP
     Only the default permissions last: host-local of the CNI plugins before v1.4.0 creates a file of 0644 for each pod.
     """
     mode = settings.cni_file_permissions
-    if mode is None:
+    if mode is None or inputs.leases is None:
         return
     from agent.base.linux import default_acl  # few sites set it
 
-    for path in inputs.lease_directories:
+    for path in inputs.leases.directories:
         if path == NETWORK_LEASES:
             yield Directory(path=path, mode=PRIVATE_DIRECTORY)
         yield DefaultPermissions(path=path, acl=default_acl.OWNER_ONLY)
-    yield from (FilePermissions(path=path, mode=mode) for path in inputs.open_leases)
+    yield from (FilePermissions(path=path, mode=mode) for path in inputs.leases.open_files)
 
 
 def _policy_entries(settings: Settings, facts: HostFacts) -> bytes:

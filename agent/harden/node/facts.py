@@ -16,18 +16,19 @@ from agent.harden.guide.files import DROPIN_NAME
 from agent.harden.node.configuration import Configuration, data_directory, dropin_directory, read_configuration
 from agent.harden.node.datastore import Datastore, detect_datastore, encrypts_secrets
 from agent.harden.node.platform import Platform, detect_platform
-from agent.harden.node.role import role_from_files, role_from_services
 from agent.harden.node.services import candidate_units, installed_units
 from agent.harden.node.version import GivenVersion, PrintedVersion, RecordedVersion, detect_version
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
+from agent.k3s.options import SERVER_ONLY_KEYS
 from agent.k3s.paths import DEFAULT_DATA_DIR
 from agent.k3s.services import only_unit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from agent.base.errors import HardenError
     from agent.base.host import Host
+    from agent.base.host.probe import K3sProcess
     from agent.harden.settings.schema import Settings
     from agent.k3s.config import MergedConfig
     from agent.k3s.services import K3sUnit, OtherProgram
@@ -46,18 +47,18 @@ class HostFacts(Value):
     version_is_known: bool
     data_dir: PurePosixPath
     configuration: Configuration
-    rancher_managed: bool
+    rancher_managed: bool = False
     """Whether Rancher writes K3s' configuration on this host."""
-    units: tuple[K3sUnit, ...]
+    units: tuple[K3sUnit, ...] = ()
     """The services that start K3s."""
-    unit: K3sUnit | None
+    unit: K3sUnit | None = None
     """The service that the facts are about; None if there is none yet."""
-    running_since: float | None
+    running_since: float | None = None
     """Start of the oldest running K3s process of this role, in seconds since the epoch; None if K3s does not run."""
-    datastore: Datastore
-    joins_a_cluster: bool
+    datastore: Datastore = Datastore.NONE
+    joins_a_cluster: bool = False
     """Whether K3s has the address of a server to join."""
-    encrypts_secrets: bool | None
+    encrypts_secrets: bool | None = None
     """Whether K3s encrypts new Secrets; None if it could not be determined."""
     platform: Platform = Platform()
     version_recorded: str = ""
@@ -116,20 +117,7 @@ class HostFacts(Value):
 
 def assumed_facts(role: Role, version: Version, data_dir: PurePosixPath = DEFAULT_DATA_DIR) -> HostFacts:
     """Return the facts of a new host that starts a cluster of its own, for `render`, which reads no host."""
-    return HostFacts(
-        role=role,
-        version=version,
-        version_is_known=True,
-        data_dir=data_dir,
-        configuration=Configuration(),
-        rancher_managed=False,
-        units=(),
-        unit=None,
-        running_since=None,
-        datastore=Datastore.NONE,
-        joins_a_cluster=False,
-        encrypts_secrets=None,
-    )
+    return HostFacts(role, version, version_is_known=True, data_dir=data_dir, configuration=Configuration())
 
 
 def read_facts(  # noqa: PLR0913 - the inputs of all facts
@@ -166,9 +154,9 @@ def read_facts(  # noqa: PLR0913 - the inputs of all facts
         )
     k3s = read_configuration(host, unit, settings.k3s_config, unread)
     data_dir, data_dir_source = data_directory(settings, k3s)
-    role, role_source = role_from_services(settings, () if is_unknown else units, unit, processes)
+    role, role_source = _role_from_services(settings, () if is_unknown else units, unit, processes)
     if role is None:
-        role, role_source = role_from_files(host, k3s.operator_config, data_dir, others)
+        role, role_source = _role_from_files(host, k3s.operator_config, data_dir, others)
     known = detect_version(host, unit, recorded.get(role.value), given)
     datastore, datastore_source = detect_datastore(host, data_dir, k3s.operator_config.scalar("datastore-endpoint"))
     rancher_managed, rancher_source = _rancher_managed(host, settings, k3s.path)
@@ -214,6 +202,53 @@ def read_facts(  # noqa: PLR0913 - the inputs of all facts
             Fact("secrets encrypted", _yes(encrypts), f"{data_dir}/{ENCRYPTION_CONFIGURATION}"),
             *platform_facts,
         ),
+    )
+
+
+def _role_from_services(
+    settings: Settings, units: Sequence[K3sUnit], unit: K3sUnit | None, processes: Sequence[K3sProcess]
+) -> tuple[Role | None, str]:
+    """Return the role from settings, services and processes, and its source.
+
+    None if none of them has the role. Raises UsageError if they contradict each other.
+    """
+    if settings.role is not None:
+        if units and unit is None:
+            # An agent exits at a server's arguments, and a server without them is not hardened.
+            raise UsageError(
+                f"cannot treat this host as {settings.role}: {units[0].path} starts K3s as {units[0].role}",
+                "correct --role, or `role:` in the settings; or remove that service first",
+            )
+        return settings.role, "given"
+    if unit is not None:
+        return unit.role, str(unit.path)
+    running = {process.role for process in processes}
+    if len(running) == 1:
+        return running.pop(), "the running process"
+    if units:
+        names = " and ".join(unit.path.name for unit in units)
+        raise UsageError(
+            f"cannot determine whether this host is a server or an agent: it has {names}",
+            "pass --role server or --role agent",
+        )
+    return None, ""
+
+
+def _role_from_files(
+    host: Host, config: MergedConfig, data_dir: PurePosixPath, others: Sequence[OtherProgram]
+) -> tuple[Role, str]:
+    """Return the role from K3s' data and configuration, and its source. Raises UsageError if they do not have it."""
+    if host.tree.exists(data_dir / "server"):
+        return Role.SERVER, f"{data_dir}/server exists"
+    server_keys = [key for key in config.values if key in SERVER_ONLY_KEYS]
+    if server_keys:
+        return Role.SERVER, f"`{server_keys[0]}` in K3s' configuration, which only servers support"
+    why = "K3s is not installed yet"
+    for other in others:
+        why = f"{other.unit.name} starts {other.program.text}, which cannot be followed: {other.reason}"
+    raise UsageError(
+        f"cannot determine whether this host is a server or an agent: {why}",
+        "pass --role server or --role agent, or set `role:` in the settings",
     )
 
 

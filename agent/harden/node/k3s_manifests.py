@@ -99,15 +99,10 @@ class _Walk:
                 if entry.kind == DIRECTORY:
                     waiting.append(path)
                 elif entry.kind == SYMLINK and follows_links:
-                    self._follow(path)
+                    target = self.tree.stat(path)
+                    if isinstance(target, DirectoryEntry) and target.kind == DIRECTORY:
+                        self._enter(path, follows_links=False)
+                    else:
+                        (self.broken_links if isinstance(target, Absent) else self.files).append(path)
                 else:
                     self.files.append(path)
-
-    def _follow(self, link: PurePosixPath) -> None:
-        target = self.tree.stat(link)
-        if isinstance(target, Absent):
-            self.broken_links.append(link)
-        elif isinstance(target, DirectoryEntry) and target.kind == DIRECTORY:
-            self._enter(link, follows_links=False)
-        else:
-            self.files.append(link)

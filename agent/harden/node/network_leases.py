@@ -44,17 +44,14 @@ def read_network_leases(tree: Tree) -> NetworkLeases:
     if not isinstance(tree.observe(NETWORK_LEASES), (Absent, Directory)):
         return NetworkLeases()
     try:
-        networks = (NETWORK_LEASES, *_networks(tree))
+        entries = (entry for entry in tree.entries(NETWORK_LEASES) if isinstance(entry, DirectoryEntry))
+        found = [NETWORK_LEASES / entry.name for entry in entries if entry.kind == DIRECTORY]
+        networks = (NETWORK_LEASES, *found[:_MOST_NETWORKS])
         files = tuple(path for directory in networks for path in _open_files(tree, directory))
     except HostError:
         return NetworkLeases()
     supported = all(isinstance(tree.default_permissions(path), DefaultPermissions) for path in networks)
     return NetworkLeases(networks if supported else (), files)
-
-
-def _networks(tree: Tree) -> list[PurePosixPath]:
-    found = (entry for entry in tree.entries(NETWORK_LEASES) if isinstance(entry, DirectoryEntry))
-    return [NETWORK_LEASES / entry.name for entry in found if entry.kind == DIRECTORY][:_MOST_NETWORKS]
 
 
 def _open_files(tree: Tree, directory: PurePosixPath) -> Iterator[PurePosixPath]:

@@ -126,24 +126,18 @@ def read_settings(host: Host, path: PurePosixPath | None, overrides: Overrides) 
 
 def _settings_data(host: Host, path: PurePosixPath | None) -> bytes | None:
     if path is None and isinstance(host.tree.stat(DEFAULT_SETTINGS), Absent):
-        _refuse_broken_link(host.tree, DEFAULT_SETTINGS)
-        return None
+        link = host.tree.broken_link(DEFAULT_SETTINGS)
+        if link is None:
+            return None
+        # The site has settings, such as on a disk that is not mounted.
+        target, what = host.tree.link_target(link), "it" if link == DEFAULT_SETTINGS else link
+        problem = f"{what} is a symlink to {target}, which does not exist"
+        hint = f"restore {target}; or remove {link}, and the defaults apply"
+        raise InputError(Location(DEFAULT_SETTINGS), problem, hint)
     tree = host.tree if path is None else host.machine_tree
     data = tree.read_input(path or DEFAULT_SETTINGS)
     _require_trust(tree, path or DEFAULT_SETTINGS)
     return data
-
-
-def _refuse_broken_link(tree: Tree, path: PurePosixPath) -> None:
-    """Raise InputError if a symlink leads to nothing: the site has settings, such as on a disk that is not mounted."""
-    link = tree.broken_link(path)
-    if link is not None:
-        target = tree.link_target(link)
-        raise InputError(
-            Location(path),
-            f"{'it' if link == path else link} is a symlink to {target}, which does not exist",
-            f"restore {target}; or remove {link}, and the defaults apply",
-        )
 
 
 def _file(host: Host, path: PurePosixPath | None, key: str, files: dict[PurePosixPath, bytes]) -> bytes | None:

@@ -17,9 +17,8 @@ from agent.harden.desired.dropin_options import (
     own_admission_configuration,
 )
 from agent.harden.guide.files import POLICY_FILE
-from agent.harden.node import k3s_manifests
 from agent.harden.node.arguments.kubelet_files import read_kubelet_files
-from agent.harden.node.k3s_manifests import Manifests
+from agent.harden.node.k3s_manifests import Manifests, read_manifests
 from agent.k3s.paths import K3S_CONFIG_FILE
 
 if TYPE_CHECKING:
@@ -63,11 +62,12 @@ def read_k3s_files(tree: Tree, settings: Settings, facts: HostFacts, unreadable:
     contents = _contents(tree, [named.path for named in outer], unreadable)
     contents.update(_contents(tree, nested_files(outer, contents), unreadable))
     policies = _policies(tree, outer, contents)
+    is_server, manifests = facts.role is Role.SERVER, (facts.data_dir / POLICY_FILE).parent
     return K3sFiles(
         named_paths=named,
         own_admission=own_admission,
         contents=contents,
-        manifests=_manifests(tree, facts),
+        manifests=read_manifests(tree, manifests, facts.merged_config) if is_server else Manifests(),
         kubelet=read_kubelet_files(tree, facts, unreadable),
         policies=policies,
         open_policies=_open(tree, policies),
@@ -119,12 +119,6 @@ def _open(
     paths = {path: tree.stat(path) for top, files in policies.items() for path in (top.path, *(files or ()))}
     entries = {path: entry for path, entry in paths.items() if isinstance(entry, DirectoryEntry)}
     return {path: entry for path, entry in entries.items() if entry.mode & 0o022 or entry.owner != ROOT}
-
-
-def _manifests(tree: Tree, facts: HostFacts) -> Manifests:
-    if facts.role is not Role.SERVER:
-        return Manifests()
-    return k3s_manifests.read_manifests(tree, (facts.data_dir / POLICY_FILE).parent, facts.merged_config)
 
 
 def _unusable(tree: Tree, facts: HostFacts, contents: dict[PurePosixPath, bytes | None]) -> dict[PurePosixPath, str]:

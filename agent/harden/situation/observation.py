@@ -13,7 +13,6 @@ from agent.base.value import replace
 from agent.harden.changes import last_run
 from agent.harden.changes.gate_observation import observes_since
 from agent.harden.changes.journal import Journal
-from agent.harden.desired import preconditions
 from agent.harden.desired import resources as desired
 from agent.harden.desired.resources import Inputs
 from agent.harden.guide.files import (
@@ -112,7 +111,7 @@ def _observe(
         expected,
         observed,
         journal.written if runs else plan.nothing,
-        partial(preconditions.needs_of, data_dir=host_facts.data_dir),
+        partial(desired.needs_of, data_dir=host_facts.data_dir),
         force=request.force,
     )
     had_pod_security_policies = _had_pod_security_policies(host_facts, observed, journal)
@@ -213,13 +212,11 @@ def _runs(journal: Journal, unreadable: list[HardenError]) -> tuple[Run, ...]:
 
 
 def _inputs(host: Host, site: Site, host_facts: HostFacts, waivers: Waivers) -> Inputs:
-    leases = _leases(host, site.settings)
     return Inputs(
         audit_policy=site.audit_policy,
         waived=waivers.kernel_parameters.keys(),
         certificates=_certificates(host, site.settings, host_facts),
-        lease_directories=leases.directories if leases else (),
-        open_leases=leases.open_files if leases else (),
+        leases=_leases(host, site.settings),
     )
 
 

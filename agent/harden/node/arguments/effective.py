@@ -91,7 +91,10 @@ def _on_the_command_line(component: Component, facts: HostFacts) -> dict[str, tu
         if facts.version.minor < FIRST_WITH_KUBELET_FILES:
             found.update(_protect_kernel_defaults(facts))
     for name, values in config.component_arguments(key).items():
-        written = tuple(_as_written(defaults.by_operator(*value[:2], facts), value.spelling) for value in values)
+        written = tuple(
+            defaults.by_operator(text, at, facts)._replace(written=spelling and f"--{spelling}={text}", field=spelling)
+            for text, at, spelling in values
+        )
         own = found.get(name, ())
         if own and not config.keeps_default(key, name):  # which reads all items
             own = ()
@@ -99,11 +102,6 @@ def _on_the_command_line(component: Component, facts: HostFacts) -> dict[str, tu
         first = sum(argument.spelling == name and argument.form == "-" for argument in forms) if own else 0
         found[name] = (*written[:first], *own, *written[first:])
     return found
-
-
-def _as_written(given: Given, spelling: str) -> Given:
-    """Return a value with the spelling of its name; empty for the usual one."""
-    return given._replace(written=f"--{spelling}={given.value}", field=spelling) if spelling else given
 
 
 def _protect_kernel_defaults(facts: HostFacts) -> dict[str, tuple[Given, ...]]:

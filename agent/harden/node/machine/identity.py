@@ -36,21 +36,16 @@ _SOON = 30 * 86400.0
 
 
 class Certificate(Value):
-    """A certificate of this node that is valid in the future only."""
+    """A certificate of K3s with the ends of its validity, each YYYY-MM-DD hh:mm:ss UTC; empty if it is not read."""
 
     path: PurePosixPath
     valid_from: str
-    """YYYY-MM-DD hh:mm:ss UTC."""
-
-
-class ExpiringCertificate(Value):
-    """A certificate of K3s that has expired, or will within 30 days."""
-
-    path: PurePosixPath
     until: str
-    """YYYY-MM-DD hh:mm:ss UTC."""
-    is_authority: bool
-    """Whether it signs other certificates, and K3s does not renew it."""
+
+    @property
+    def is_authority(self) -> bool:
+        """Whether it signs other certificates, and K3s does not renew it."""
+        return "-ca." in self.path.name
 
 
 class Identity(Value):
@@ -65,7 +60,9 @@ class Identity(Value):
     lost_password: bool
     """Whether the kubelet has a certificate of this cluster, but the password of the node is missing."""
     future_certificate: Certificate | None
-    expiring: tuple[ExpiringCertificate, ...]
+    """The certificate of the cluster's authority, if it is valid in the future only."""
+    expiring: tuple[Certificate, ...]
+    """Those that have expired, or will within 30 days."""
     now: str
     """The time of this host, YYYY-MM-DD hh:mm:ss UTC."""
 
@@ -118,36 +115,32 @@ def _secret(token: str) -> str:
 
 
 def _future_certificate(host: Host, path: PurePosixPath) -> Certificate | None:
-    valid_from = _validity(host.tree.text_if_readable(path))[0]
-    return Certificate(path, valid_from) if _as_date(host.now()) < valid_from else None
+    found = _certificate(host, path)
+    return found if _as_date(host.now()) < found.valid_from else None
 
 
-def _expiring(host: Host, role: Role, data_dir: PurePosixPath) -> Iterator[ExpiringCertificate]:
+def _expiring(host: Host, role: Role, data_dir: PurePosixPath) -> Iterator[Certificate]:
     limit = _as_date(host.now() + _SOON)
     for directory in _DIRECTORIES[role]:
         with suppress(HostError):
             for name in host.tree.names(data_dir / directory):
                 if name.endswith(".crt"):
-                    path = data_dir / directory / name
-                    until = _validity(host.tree.text_if_readable(path))[1]
-                    if until and until < limit:
-                        yield ExpiringCertificate(path, until, "-ca." in name)
+                    found = _certificate(host, data_dir / directory / name)
+                    if found.until and found.until < limit:
+                        yield found
 
 
 def _as_date(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
 
 
-def _validity(certificate: str) -> tuple[str, str]:
-    """Return the validity of a file's first certificate, each end as `_as_date` writes it; empty if it is not read."""
-    lines = certificate.partition("-----BEGIN CERTIFICATE-----")[2].partition("-----END")[0]
+def _certificate(host: Host, path: PurePosixPath) -> Certificate:
+    """Return the first certificate of a file."""
+    text = host.tree.text_if_readable(path)
+    lines = text.partition("-----BEGIN CERTIFICATE-----")[2].partition("-----END")[0]
+    found = None
     with suppress(ValueError):
         found = re.search(_VALIDITY, a2b_base64(lines))
-        if found is not None:
-            parts = [part.decode() for part in found.groups()]
-            return _shown(*parts[:6]), _shown(*parts[6:])
-    return "", ""
-
-
-def _shown(*parts: str) -> str:
-    return "20{}-{}-{} {}:{}:{} UTC".format(*parts)
+    parts = [part.decode() for part in found.groups()] if found else []
+    ends = ("20{}-{}-{} {}:{}:{} UTC".format(*end) if end else "" for end in (parts[:6], parts[6:]))
+    return Certificate(path, *ends)

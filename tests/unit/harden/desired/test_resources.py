@@ -13,6 +13,7 @@ from agent.harden.desired.resources import Inputs, desired_resources, k3s_config
 from agent.harden.guide.manifests import EventRateLimit
 from agent.harden.guide.sysctls import PARAMETERS_FILE, SYSCTLS
 from agent.harden.node.facts import assumed_facts
+from agent.harden.node.network_leases import NetworkLeases
 from agent.harden.settings.schema import Settings
 from agent.k3s.paths import NETWORK_LEASES
 
@@ -49,9 +50,7 @@ def test_certificates_have_the_mode_of_the_settings() -> None:
     assert desired_resources(site, SERVER) == desired_resources(Settings(), SERVER)
 
 
-LEASES = Inputs(
-    lease_directories=(NETWORK_LEASES, NETWORK_LEASES / "cbr0"), open_leases=(NETWORK_LEASES / "cbr0/10.42.0.2",)
-)
+LEASES = Inputs(leases=NetworkLeases((NETWORK_LEASES, NETWORK_LEASES / "cbr0"), (NETWORK_LEASES / "cbr0/10.42.0.2",)))
 
 
 @pytest.mark.parametrize("host", [SERVER, AGENT], ids=["server", "agent"])
