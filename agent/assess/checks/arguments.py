@@ -32,13 +32,17 @@ from agent.k3s.config import component_argument, string_slice
 from agent.k3s.go_values import accepted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.harden.guide.criteria import Criterion
     from agent.k3s.components.arguments import EffectiveArgument, Given
 
+    _Problem = tuple[str, Location | None]
+    """What is wrong with a file, and where."""
+
 _EVENT_RATE_LIMIT = "EventRateLimit"
+_NO_LIMITS = f"K3s would not start: the plugin {_EVENT_RATE_LIMIT} has no configuration"
 
 _OTHER_OF_PAIR = {"etcd-certfile": "etcd-keyfile", "etcd-keyfile": "etcd-certfile"}
 """The API server exits if it has only one of both (etcd, client/pkg/transport/listener.go)."""
@@ -78,10 +82,6 @@ class ArgumentCheck(Check):
     @property
     def subject(self) -> str:
         return f"{self.component} --{self.name}"
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return (f"--{self.name}",)
 
     @property
     def is_met_by_k3s(self) -> bool:
@@ -207,97 +207,79 @@ def _rejected(
     check: ArgumentCheck, argument: EffectiveArgument, node: AssessedNode, evidence: tuple[Evidence, ...]
 ) -> Answer | None:
     """Return the answer if the value is compliant but the API server exits because of it; None if it accepts it."""
-    if check.component is not Component.API_SERVER:
-        return None
-    location = argument.given[-1].location
-    if check.name == AUDIT_POLICY_ARGUMENT:
-        return _unusable_audit_policy(PurePosixPath(argument.value), location, node, evidence)
-    if check.name != ADMISSION_PLUGINS_ARGUMENT:
+    if (check.component, check.name) == (Component.API_SERVER, AUDIT_POLICY_ARGUMENT):
+        return _by_file("audit policy", argument, partial(_problem_of_audit_policy, node=node), node, evidence)
+    if (check.component, check.name) != (Component.API_SERVER, ADMISSION_PLUGINS_ARGUMENT):
         return None
     plugins = {*check.criterion.required} & {*argument.value.split(",")}
     disabled = node.arguments(check.component).get(DISABLED_PLUGINS_ARGUMENT)
     given = disabled.given if disabled else ()
     both = [(plugin, value) for value in given for plugin in sorted(plugins & {*string_slice(value.value)})]
     if both:
-        plugin = both[0][0]
-        found = f"the plugin {plugin} is both enabled and disabled, so K3s would not start"
+        found = f"the plugin {both[0][0]} is both enabled and disabled, so K3s would not start"
         shown = (Evidence(f"--{DISABLED_PLUGINS_ARGUMENT}={item.value}", item.location) for _, item in both)
         steps = (Instruction(f"remove {name} from `{DISABLED_PLUGINS_ARGUMENT}`", item.location) for name, item in both)
         unmet = node.unmet(tuple(steps), restart=Restart.K3S, is_complete=True)
         return Answer(ControlStatus.FAIL, found, (*evidence, *shown), unmet=unmet)
-    if _EVENT_RATE_LIMIT in plugins:
-        return _unusable_rate_limits(location, node, evidence)
-    return None
+    if _EVENT_RATE_LIMIT not in plugins:
+        return None
+    enabled_at = argument.given[-1].location
+    file = node.arguments(Component.API_SERVER).get(ADMISSION_CONFIGURATION_ARGUMENT)
+    if file is None:
+        return _unusable(None, (_NO_LIMITS, enabled_at), node, evidence)
+    problem_of = partial(_problem_of_limits, named_at=file.given[-1].location, enabled_at=enabled_at)
+    return _by_file("admission configuration", file, problem_of, node, evidence)
 
 
-def _unusable_audit_policy(
-    path: PurePosixPath, named_at: Location | None, node: AssessedNode, evidence: tuple[Evidence, ...]
+def _by_file(
+    name: str,
+    argument: EffectiveArgument,
+    problem_of: Callable[[bytes, PurePosixPath], _Problem | None],
+    node: AssessedNode,
+    evidence: tuple[Evidence, ...],
 ) -> Answer | None:
-    files = node.situation.k3s_files.contents
+    """Return the answer about a file that an argument names; None if `problem_of` finds no problem in it."""
+    path, files = PurePosixPath(argument.value), node.situation.k3s_files.contents
     if path not in files:
-        return _unusable(path, "K3s would not start: its audit policy is missing", named_at, node, evidence)
+        missing = f"K3s would not start: its {name} is missing", argument.given[-1].location
+        return _unusable(path, missing, node, evidence)
     data = files[path]
     if data is None:
-        return _unreadable(path, evidence)
+        shown = (*evidence, Evidence("cannot be read", Location(path)))
+        reason = f"{path} cannot be read, and K3s does not start if it is invalid"
+        return Answer(ControlStatus.UNKNOWN, UNDETERMINED, shown, reason, complete_steps(*made_readable(path)))
+    problem = problem_of(data, path)
+    return _unusable(path, problem, node, evidence) if problem else None
+
+
+def _problem_of_audit_policy(data: bytes, path: PurePosixPath, node: AssessedNode) -> _Problem | None:
     if node.situation.is_as_applied(path):
         return None
     for problem in audit_policy.rejected_by_version(data, path, node.facts.known_version):
-        message = f"K3s would not start: its audit policy is invalid: {problem.problem}"
-        return _unusable(path, message, problem.location, node, evidence)
+        return f"K3s would not start: its audit policy is invalid: {problem.problem}", problem.location
     line = audit_policy.why_nothing_is_logged(data, path)
-    if line is not None:
-        return _unusable(path, "the audit policy logs no request", Location(path, line), node, evidence)
-    return None
+    return ("the audit policy logs no request", Location(path, line)) if line is not None else None
 
 
-def _unusable_rate_limits(
-    location: Location | None, node: AssessedNode, evidence: tuple[Evidence, ...]
-) -> Answer | None:
-    """Return the answer if the admission configuration has no limits for EventRateLimit."""
-    file = node.arguments(Component.API_SERVER).get(ADMISSION_CONFIGURATION_ARGUMENT)
-    if file is None:
-        message = f"K3s would not start: the plugin {_EVENT_RATE_LIMIT} has no configuration"
-        return _unusable(None, message, location, node, evidence)
-    path = PurePosixPath(file.value)
-    named_at = file.given[-1].location
-    files = node.situation.k3s_files.contents
-    if path not in files:
-        message = "K3s would not start: its admission configuration is missing"
-        return _unusable(path, message, named_at, node, evidence)
-    data = files[path]
-    if data is None:
-        return _unreadable(path, evidence)
+def _problem_of_limits(
+    data: bytes, path: PurePosixPath, named_at: Location | None, enabled_at: Location | None
+) -> _Problem | None:
     try:
         plugins = admission_configuration.configured_plugins(data, path)
     except InputError as error:
-        message = f"K3s would not start: its admission configuration is invalid: {error.problem}"
-        return _unusable(path, message, named_at, node, evidence)
-    if _EVENT_RATE_LIMIT in plugins:
-        return None
-    message = f"K3s would not start: the plugin {_EVENT_RATE_LIMIT} has no configuration"
-    return _unusable(path, message, location, node, evidence)
+        return f"K3s would not start: its admission configuration is invalid: {error.problem}", named_at
+    return None if _EVENT_RATE_LIMIT in plugins else (_NO_LIMITS, enabled_at)
 
 
 def _unusable(
-    path: PurePosixPath | None,
-    message: str,
-    location: Location | None,
-    node: AssessedNode,
-    evidence: tuple[Evidence, ...],
+    path: PurePosixPath | None, problem: _Problem, node: AssessedNode, evidence: tuple[Evidence, ...]
 ) -> Answer:
     """Return the answer if the API server rejects a file that it reads at its start, or if the file has no effect."""
-    unmet = (
-        UnmetRequirement(changed_by=ChangedBy.APPLY)
-        if str(path) in node.pending
-        else complete_steps(*node.repair_of(path), restart=Restart.K3S)
-    )
-    return Answer(ControlStatus.FAIL, message, (*evidence, Evidence(message, location)), unmet=unmet)
-
-
-def _unreadable(path: PurePosixPath, evidence: tuple[Evidence, ...]) -> Answer:
-    shown = Evidence("cannot be read", Location(path))
-    reason = f"{path} cannot be read, and K3s does not start if it is invalid"
-    return Answer(ControlStatus.UNKNOWN, UNDETERMINED, (*evidence, shown), reason, complete_steps(*made_readable(path)))
+    if str(path) in node.pending:
+        unmet = UnmetRequirement(changed_by=ChangedBy.APPLY)
+    else:
+        unmet = complete_steps(*node.repair_of(path), restart=Restart.K3S)
+    return Answer(ControlStatus.FAIL, problem[0], (*evidence, Evidence(*problem)), unmet=unmet)
 
 
 def _evidence(check: ArgumentCheck, given: Given) -> Evidence:

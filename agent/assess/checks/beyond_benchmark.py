@@ -30,11 +30,9 @@ from agent.harden.plan.plan import describe_state
 from agent.k3s.components.arguments import GivenBy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.base.linux.sysctl_order import SysctlAssignment
-    from agent.base.model import Observed, Step
+    from agent.base.model import Step
     from agent.harden.guide.files import DirectoryRow
     from agent.harden.guide.sysctls import SysctlRow
 
@@ -57,7 +55,11 @@ class KernelParameter(Check):
         line = node.at_boot[row.key]
         is_wrong_now = isinstance(now, Sysctl) and not same_value(now.value, row.value)
         is_wrong_at_boot = row.written if line is None else not same_value(line.value, row.value)
-        evidence = tuple(_values(row, now, line))
+        proc = Location(_PROC_SYS / row.key.replace(".", "/"))
+        evidence = (
+            *((Evidence(f"{now.value} now", proc),) if isinstance(now, Sysctl) else ()),
+            *((Evidence(f"{line.value} at boot", line.location),) if line is not None else ()),
+        )
         found = ", ".join(shown.observation for shown in evidence) or "no such kernel parameter"
         if line is None and row.written:
             found += ", and no file sets it at boot"
@@ -108,23 +110,20 @@ class GuideDirectory(Check):
         now = node.situation.observed.get(str(path))
         if now is None or isinstance(now, Unreadable):
             reason = describe_state(now) if now is not None else "it was not read"
-            evidence = (Evidence(reason, Location(path)),)
-            return Answer(
-                ControlStatus.UNKNOWN, UNDETERMINED, evidence, reason, complete_steps(*made_readable(path, "directory"))
-            )
+            unmet = complete_steps(*made_readable(path, "directory"))
+            return Answer(ControlStatus.UNKNOWN, UNDETERMINED, (Evidence(reason, Location(path)),), reason, unmet)
         found = describe_state(now)
         is_met = False
         if isinstance(now, Directory):
             found = f"mode {now.mode}, owner {'root:root' if now.owner == ROOT else now.owner}"
             is_met = (now.mode, now.owner) == (self.row.mode, ROOT)
         command = f"sudo install -d -o root -g root -m {self.row.mode} {quote(str(path))}"
+        changed_by = ChangedBy.APPLY if str(path) in node.pending else ChangedBy.SITE
         return Answer(
             ControlStatus.PASS if is_met else ControlStatus.FAIL,
             found,
             (Evidence(found, Location(path)),),
-            unmet=UnmetRequirement(
-                (ShellCommand(command),), ChangedBy.APPLY if str(path) in node.pending else ChangedBy.SITE
-            ),
+            unmet=UnmetRequirement((ShellCommand(command),), changed_by),
             given_by=(GivenBy.DROPIN if node.situation.journal.runs else GivenBy.OPERATOR) if is_met else None,
         )
 
@@ -207,13 +206,6 @@ class SysctlPrecedence(Check):
         return Answer(ControlStatus.PASS, "none", (Evidence(observation, source=source, repeat_with=command),))
 
     expected = f"no file overrides {PARAMETERS_FILE} at boot"
-
-
-def _values(row: SysctlRow, now: Observed | None, line: SysctlAssignment | None) -> Iterator[Evidence]:
-    if isinstance(now, Sysctl):
-        yield Evidence(f"{now.value} now", Location(_PROC_SYS / row.key.replace(".", "/")))
-    if line is not None:
-        yield Evidence(f"{line.value} at boot", line.location)
 
 
 def _set_by_others(

@@ -56,17 +56,15 @@ class Check(Value, ABC):
     @property
     def names(self) -> tuple[str, ...]:
         """The arguments and keys that are checked, as CIS titles name them."""
-        return ()
+        return tuple(f"--{argument.name}" for argument in self.arguments)
 
     @property
     def provider(self) -> str:
         """Who meets the requirement on a host if neither `apply` nor a setting does."""
         return "K3s itself" if self.is_met_by_k3s else "the operator"
 
-    @property
-    def is_automated(self) -> bool:
-        """Whether a program can decide."""
-        return True
+    is_automated = True
+    """Whether a program can decide."""
 
     @property
     def is_met_by_k3s(self) -> bool:

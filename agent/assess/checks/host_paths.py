@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
 
     from agent.harden.node.facts import HostFacts
+    from agent.k3s.kubelet_configuration import KubeletSource
     from agent.k3s.services import OtherProgram
 
 
@@ -37,20 +38,23 @@ def paths_on(paths: tuple[str, ...] | HostPaths, facts: HostFacts) -> tuple[str,
     return tuple(dict.fromkeys(paths.find(facts))) if isinstance(paths, HostPaths) else paths
 
 
-def _kubelet_files(facts: HostFacts) -> Iterator[str]:
-    for source in kubelet_configuration.sources(facts.merged_config, facts.version, facts.data_dir):
-        yield f"{source.path}/**" if source.is_directory else str(source.path)
-
-
-def _kubelet_directories(facts: HostFacts) -> Iterator[str]:
-    for source in kubelet_configuration.sources(facts.merged_config, facts.version, facts.data_dir):
-        if source.is_directory:
-            yield from (str(source.path), f"{source.path}/**")
+def _kubelet_sources(facts: HostFacts) -> Iterable[KubeletSource]:
+    return kubelet_configuration.sources(facts.merged_config, facts.version, facts.data_dir)
 
 
 _NO_KUBELET_FILES = "the kubelet has no configuration file: K3s passes arguments, and drop-ins only since v1.32"
-KUBELET_FILES = HostPaths("the kubelet's configuration files", _kubelet_files, _NO_KUBELET_FILES)
-KUBELET_DIRECTORIES = HostPaths("the directories of the kubelet's drop-ins", _kubelet_directories, _NO_KUBELET_FILES)
+KUBELET_FILES = HostPaths(
+    "the kubelet's configuration files",
+    lambda facts: (f"{found.path}/**" if found.is_directory else str(found.path) for found in _kubelet_sources(facts)),
+    _NO_KUBELET_FILES,
+)
+KUBELET_DIRECTORIES = HostPaths(
+    "the directories of the kubelet's drop-ins",
+    lambda facts: (
+        f"{found.path}{below}" for found in _kubelet_sources(facts) if found.is_directory for below in ("", "/**")
+    ),
+    _NO_KUBELET_FILES,
+)
 
 
 def _services(facts: HostFacts) -> list[PurePosixPath]:
@@ -74,19 +78,9 @@ def _units(facts: HostFacts) -> Iterator[str]:
         yield from (f"{directory}/*.conf" for directory in dropin_directories(path.name))
 
 
-def _unit_directories(facts: HostFacts) -> Iterator[str]:
-    for path in _services(facts):
-        yield from map(str, dropin_directories(path.name))
-
-
 def is_of_service(path: PurePosixPath, facts: HostFacts) -> bool:
     """Return whether a file is a service that starts K3s, or a drop-in of one."""
     return any(path == unit or path.parent in dropin_directories(unit.name) for unit in _services(facts))
-
-
-def _tokens(facts: HostFacts) -> Iterator[str]:
-    yield from ("server/token", "server/node-token", "server/agent-token")
-    yield from filter(None, (_option(key, facts) for key in ("token-file", "agent-token-file", "datastore-keyfile")))
 
 
 def _databases(facts: HostFacts) -> Iterator[PurePosixPath]:
@@ -136,12 +130,6 @@ def _audit_logs(facts: HostFacts) -> Iterator[str]:
         yield from (path, renamed, f"{renamed}.gz")
 
 
-def _audit_log_directory(facts: HostFacts) -> Iterator[str]:
-    path = _argument("audit-log-path", facts)
-    if path:
-        yield path.rpartition("/")[0] or "/"
-
-
 def _binaries(facts: HostFacts) -> Iterator[str]:
     for binary in dict.fromkeys(unit.binary for unit in facts.units) or (K3S_BINARY,):
         yield str(binary)
@@ -153,7 +141,11 @@ _NO_FILES = frozenset(("-", "/dev/null", "/dev/stderr", "/dev/stdout"))
 """Paths that save nothing; the API server writes its audit log to standard output for `-`."""
 
 SERVICE_FILES = HostPaths("the services that start K3s, and their drop-ins", _units, "no service starts K3s")
-SERVICE_DIRECTORIES = HostPaths("the directories of these drop-ins", _unit_directories, "no service starts K3s")
+SERVICE_DIRECTORIES = HostPaths(
+    "the directories of these drop-ins",
+    lambda facts: (str(found) for path in _services(facts) for found in dropin_directories(path.name)),
+    "no service starts K3s",
+)
 ENVIRONMENT_FILES = HostPaths(
     "the environment files of the services that start K3s",
     _environment_files,
@@ -192,7 +184,13 @@ KUBECONFIG = HostPaths(
     "the kubeconfig that K3s writes for its administrator",
     lambda facts: filter(None, (str(K3S_CONFIG_FILE.with_name("k3s.yaml")), _option("write-kubeconfig", facts))),
 )
-TOKENS = HostPaths("the files of K3s' tokens, and the key for its datastore", _tokens)
+TOKENS = HostPaths(
+    "the files of K3s' tokens, and the key for its datastore",
+    lambda facts: (
+        *("server/token", "server/node-token", "server/agent-token"),
+        *filter(None, (_option(key, facts) for key in ("token-file", "agent-token-file", "datastore-keyfile"))),
+    ),
+)
 _ETCD = "server/db/etcd"
 _NO_ETCD = "the datastore is not etcd"
 _OTHERS = (Datastore.SQLITE, Datastore.EXTERNAL)
@@ -216,6 +214,8 @@ POD_SECURITY = HostPaths(
 )
 AUDIT_LOGS = HostPaths("the audit logs", _audit_logs, "the API server writes no audit log to a file")
 AUDIT_LOG_DIRECTORY = HostPaths(
-    "the directory of the audit logs", _audit_log_directory, "the API server writes no audit log to a file"
+    "the directory of the audit logs",
+    lambda facts: (path.rpartition("/")[0] or "/" for path in filter(None, (_argument("audit-log-path", facts),))),
+    "the API server writes no audit log to a file",
 )
 BINARIES = HostPaths("the program K3s, and its names kubectl, crictl and ctr", _binaries)
