@@ -54,12 +54,11 @@ class EtcdSetting(Check):
     """K3s writes all keys that are checked."""
 
     def answer(self, node: AssessedNode) -> Answer:
-        if node.facts.datastore is not Datastore.ETCD or node.facts.merged_config.boolean("disable-etcd"):
+        if not _runs_etcd(node):
             return no_etcd(node)
         config = node.evidence.etcd
         if isinstance(config, MissingFile):
-            reason = f"K3s writes {config.path} when it starts etcd, and the file is missing"
-            return Answer(ControlStatus.UNKNOWN, "no such file", reason=reason, unmet=node.after_start)
+            return _missing(config, "etcd", node)
         if isinstance(config, UnknownFile):
             return _unknown(config, _WRITTEN_AGAIN)
         value = config.values.get(self.key)
@@ -112,8 +111,7 @@ class DistinctKeys(Check):
     is_met_by_k3s = True
 
     def answer(self, node: AssessedNode) -> Answer:
-        runs_etcd = node.facts.datastore is Datastore.ETCD and not node.facts.merged_config.boolean("disable-etcd")
-        if self.files_ == _OF_ETCD and not runs_etcd:
+        if self.files_ == _OF_ETCD and not _runs_etcd(node):
             return no_etcd(node)
         not_applicable = not_run(Component.API_SERVER, node.facts)
         if self.files_ != _OF_ETCD and not_applicable:
@@ -186,8 +184,7 @@ class EncryptionProviders(Check):
         """Compare the file's first provider; `given` is what makes the API server read the file."""
         config = node.evidence.encryption
         if isinstance(config, MissingFile):
-            reason = f"K3s writes {config.path} when it starts with secrets-encryption, and the file is missing"
-            return Answer(ControlStatus.UNKNOWN, "no such file", reason=reason, unmet=node.after_start)
+            return _missing(config, "with secrets-encryption", node)
         if isinstance(config, UnknownFile):
             return _unknown(config, _RESTORED)
         return self._by_first_provider(config.path, config.providers, given, self._steps(config.providers))
@@ -245,14 +242,17 @@ class EncryptionProviders(Check):
         )
 
 
+def _runs_etcd(node: AssessedNode) -> bool:
+    return node.facts.datastore is Datastore.ETCD and not node.facts.merged_config.boolean("disable-etcd")
+
+
 def no_etcd(node: AssessedNode) -> Answer:
     """Return the answer about etcd if K3s does not run etcd on this host."""
     datastore = node.facts.datastore
     switch = node.facts.merged_config.scalar("disable-etcd")
     if switch is not None and node.facts.merged_config.boolean("disable-etcd"):
-        return Answer(
-            ControlStatus.NOT_APPLICABLE, reason=f"`disable-etcd` at {switch.location} disables etcd on this host"
-        )
+        reason = f"`disable-etcd` at {switch.location} disables etcd on this host"
+        return Answer(ControlStatus.NOT_APPLICABLE, reason=reason)
     if datastore is Datastore.NONE and isinstance(node.evidence.etcd, UnknownFile):
         return _unknown(node.evidence.etcd, _WRITTEN_AGAIN)
     if datastore is Datastore.NONE:
@@ -282,6 +282,11 @@ def _without_file(argument: EffectiveArgument, option: Given | None, node: Asses
     else:
         unmet = complete_steps(*argument_edits.corrected(ENCRYPTION, argument, node), restart=Restart.K3S)
     return Answer(ControlStatus.FAIL, _NOT_ENCRYPTED, tuple(evidence), unmet=unmet)
+
+
+def _missing(config: MissingFile, starts: str, node: AssessedNode) -> Answer:
+    reason = f"K3s writes {config.path} when it starts {starts}, and the file is missing"
+    return Answer(ControlStatus.UNKNOWN, "no such file", reason=reason, unmet=node.after_start)
 
 
 def _unknown(config: UnknownFile, correction: str) -> Answer:

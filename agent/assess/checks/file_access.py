@@ -100,12 +100,14 @@ class OnlyRoot(Check):
         if any(match.unknown for match in matches):
             return not_determined(matches)
         if not files:
-            return Answer(ControlStatus.NOT_APPLICABLE, "no such file", reason=self._none(matches))
+            known = (paths.none for paths in (self.directories, self.paths) if isinstance(paths, HostPaths))
+            patterns = ", ".join(str(match.pattern) for match in matches)
+            reason = next(filter(None, known), f"no file matches {patterns}")
+            return Answer(ControlStatus.NOT_APPLICABLE, "no such file", reason=reason)
         is_of_k3s = all(node.facts.data_dir in file.path.parents for file in files)
         found, evidence = _shown(files, matches)
-        evidence += tuple(_protections(accesses))
         given_by = GivenBy.K3S if is_of_k3s else GivenBy.OPERATOR
-        return Answer(ControlStatus.PASS, found, evidence, given_by=given_by)
+        return Answer(ControlStatus.PASS, found, (*evidence, *_protections(accesses)), given_by=given_by)
 
     @property
     def expected(self) -> str:
@@ -153,14 +155,10 @@ class OnlyRoot(Check):
                     for access in _own_accesses(file, is_secret=is_secret)
                 ]
                 yield from accesses
-                problems = [access for access in accesses if access.closed is None]
-                if row is not None and exact and all(problem.command != exact for problem in problems):
+                fixed_by = {access.command for access in accesses if access.closed is None}
+                if row is not None and exact and exact not in fixed_by:
                     yield _OpenAccess(file.path, f"{file.mode}, expected {row.mode}", exact)
-                if (
-                    row is not None
-                    and file.owner != row.owner
-                    and all(problem.command != _TO_ROOT for problem in problems)
-                ):
+                if row is not None and file.owner != row.owner and _TO_ROOT not in fixed_by:
                     yield _OpenAccess(file.path, f"owner {file.owner}, expected {row.owner}", _TO_ROOT)
                 if id(file.above) not in seen:
                     seen.add(id(file.above))
@@ -171,12 +169,6 @@ class OnlyRoot(Check):
                 for position, directory in enumerate(absent.above):
                     above = absent.above[:position]
                     yield from _replaceable(directory, above, absent.path, may_add=position == last)
-
-    def _none(self, matches: Iterable[Matches]) -> str:
-        for paths in (self.directories, self.paths):
-            if isinstance(paths, HostPaths) and paths.none:
-                return paths.none
-        return f"no file matches {', '.join(str(match.pattern) for match in matches)}"
 
 
 class NoSecretInServices(Check):

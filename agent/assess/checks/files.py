@@ -87,11 +87,17 @@ class FileCheck(Check):
         files = [file for match in matches for file in match.found]
         wrong = [file for file in files if not self.is_met_by(file)]
         if wrong:
+            if len(wrong) <= _MOST_SHOWN:
+                command = f"sudo {self.command} {' '.join(quote(str(file.path)) for file in wrong)}"
+            else:
+                command = _on_all(
+                    self.command, (node.facts.data_dir / path for path in paths), directories=self.directories
+                )
             return Answer(
                 ControlStatus.FAIL,
                 _one_or_many([self.shown(file) for file in wrong], len(files), self._kind),
                 tuple(Evidence(self.shown(file), Location(file.path)) for file in wrong),
-                unmet=UnmetRequirement((self._fix(wrong, paths, node),), self.changed_by(wrong, node)),
+                unmet=UnmetRequirement((ShellCommand(command),), self.changed_by(wrong, node)),
             )
         if any(match.unknown for match in matches):
             return not_determined(matches)
@@ -128,22 +134,14 @@ class FileCheck(Check):
 
     def _passed(self, files: Sequence[FoundFile], matches: Sequence[Matches], node: AssessedNode) -> Answer:
         shown = [self.shown(file) for file in files]
-        evidence = tuple(Evidence(self.shown(file), Location(file.path)) for file in files)
+        evidence = tuple(Evidence(text, Location(file.path)) for text, file in zip(shown, files))
         if len(files) > _MOST_SHOWN:
-            patterns = ", ".join(str(match.pattern) for match in matches if match.found)
-            command = stat_all((match.pattern for match in matches if match.found), directories=self.directories)
-            evidence = (
-                Evidence(f"{len(files)} {self._kind}, {_distinct(shown)}", source=patterns, repeat_with=command),
-            )
+            patterns = [match.pattern for match in matches if match.found]
+            command, source = stat_all(patterns, directories=self.directories), ", ".join(map(str, patterns))
+            text = f"{len(files)} {self._kind}, {_distinct(shown)}"
+            evidence = (Evidence(text, source=source, repeat_with=command),)
         found = _one_or_many(shown, len(files), self._kind)
         return Answer(ControlStatus.PASS, found, evidence, given_by=self.given_by(files, node))
-
-    def _fix(self, wrong: Sequence[FoundFile], paths: Sequence[str], node: AssessedNode) -> ShellCommand:
-        """Return a command that can be pasted, with quoted file names."""
-        if len(wrong) <= _MOST_SHOWN:
-            return ShellCommand(f"sudo {self.command} {' '.join(quote(str(file.path)) for file in wrong)}")
-        patterns = (node.facts.data_dir / path for path in paths)
-        return ShellCommand(_on_all(self.command, patterns, directories=self.directories))
 
 
 class Permissions(FileCheck):

@@ -43,11 +43,8 @@ class FileFinder:
             return self._contents(pattern)
         key = pattern, query.directories, query.access
         if key not in self._found:
-            kind = DIRECTORY if query.directories else REGULAR_FILE
-            if query.access:
-                self._found[key] = tuple(self._find_access(pattern, kind))
-            else:
-                self._found[key] = tuple(self._find(pattern, kind))
+            find = self._find_access if query.access else self._find
+            self._found[key] = tuple(find(pattern, DIRECTORY if query.directories else REGULAR_FILE))
         found = [item for item in self._found[key] if item.path.name not in query.except_names]
         return _matches(pattern, found)
 
@@ -217,21 +214,15 @@ class FileFinder:
 
     def _entries(self, directory: PurePosixPath) -> Iterator[tuple[PurePosixPath, DirectoryEntry | UnknownFile]]:
         if directory not in self._listed:
-            self._listed[directory] = self._list(directory)
+            try:
+                self._listed[directory] = tuple(
+                    _unread(PurePosixPath(entry.id), entry) if isinstance(entry, Unreadable) else entry
+                    for entry in self._tree.entries(directory)
+                )
+            except HostError as error:
+                self._listed[directory] = (_unlisted(directory, error),)
         for entry in self._listed[directory]:
-            if isinstance(entry, UnknownFile):
-                yield entry.path, entry
-            else:
-                yield directory / entry.name, entry
-
-    def _list(self, directory: PurePosixPath) -> tuple[DirectoryEntry | UnknownFile, ...]:
-        try:
-            return tuple(
-                _unread(PurePosixPath(entry.id), entry) if isinstance(entry, Unreadable) else entry
-                for entry in self._tree.entries(directory)
-            )
-        except HostError as error:
-            return (_unlisted(directory, error),)
+            yield (entry.path if isinstance(entry, UnknownFile) else directory / entry.name), entry
 
 
 def _matches(pattern: PurePosixPath, found: Sequence[FoundFile | UnknownFile | AbsentFile], number: int = 0) -> Matches:
