@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from agent.base.errors import HardenError
 from agent.base.host.https import Limits
 from agent.cluster.connection import connect_as_admin
-from agent.cluster.kubernetes.parsing import as_mapping
+from agent.cluster.kubernetes.parsing import at
 
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
@@ -34,8 +34,7 @@ def wait_until_applied(host: Host, data_dir: PurePosixPath, name: str, content: 
         with client:
             while True:
                 answer = client.get(f"{_PATH}{name}", "application/json")
-                spec = as_mapping(as_mapping(json.loads(answer.body)).get("spec"))
-                if spec.get("checksum") == wanted:
+                if at(json.loads(answer.body), "spec").get("checksum") == wanted:
                     return True
                 if host.now() + _PAUSE > end:
                     return False

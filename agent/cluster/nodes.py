@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.cluster.kubernetes.objects import ClusterNode
-from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string
+from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string, at
 from agent.cluster.node_status import ANNOTATIONS_LIMIT, CONDITION, FIELD_MANAGER, MESSAGE_LIMIT, Annotation
 
 if TYPE_CHECKING:
@@ -23,8 +23,7 @@ _LIMITS = {**dict.fromkeys(map(str, Annotation), ANNOTATIONS_LIMIT), NODE_ARGUME
 
 def parse_node(item: Json) -> ClusterNode:
     """Return a node. Any JSON is accepted, and each text is bounded: a node writes its own object."""
-    metadata, status = (as_mapping(as_mapping(item).get(key)) for key in ("metadata", "status"))
-    annotations = as_mapping(metadata.get("annotations"))
+    metadata, status, annotations = at(item, "metadata"), at(item, "status"), at(item, "metadata", "annotations")
     conditions = {as_string(found.get("type")): found for found in map(as_mapping, as_list(status.get("conditions")))}
     entries = map(as_mapping, as_list(metadata.get("managedFields")))
     kept = {name: text for name in _LIMITS if isinstance(text := annotations.get(name), str)}
@@ -33,7 +32,7 @@ def parse_node(item: Json) -> ClusterNode:
         name=as_string(metadata.get("name"))[:MESSAGE_LIMIT],
         is_ready=conditions.get("Ready", {}).get("status") == "True",
         uid=as_string(metadata.get("uid"))[:MESSAGE_LIMIT],
-        k3s_version=as_string(as_mapping(status.get("nodeInfo")).get("kubeletVersion"))[:MESSAGE_LIMIT],
+        k3s_version=as_string(at(status, "nodeInfo").get("kubeletVersion"))[:MESSAGE_LIMIT],
         is_server=not _SERVER_LABELS.isdisjoint(as_mapping(metadata.get("labels"))),
         annotations={name: text for name, text in kept.items() if len(text) <= _LIMITS[name]},
         condition={key: as_string(own.get(key))[:MESSAGE_LIMIT] for key in ("status", "message", "lastHeartbeatTime")},

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.errors import HostError
 from agent.cluster.connection import rejection
-from agent.cluster.kubernetes.parsing import as_mapping
+from agent.cluster.kubernetes.parsing import as_mapping, at
 from agent.cluster.kubernetes.pod_security_rules import violations
 from agent.cluster.kubernetes.queries import REQUESTS
 from agent.cluster.kubernetes.workloads import QUERIES
@@ -61,7 +61,9 @@ class PodSecurityProbe:
 
         def judged(item: Json) -> Workload:
             workload = parse(item)
-            answer = self.ask(_template_of(item))
+            # The pod template of a controller, or the pod itself.
+            spec, job = at(item, "spec"), at(item, "spec", "jobTemplate", "spec")
+            answer = self.ask(as_mapping((job or spec).get("template")) or as_mapping(item))
             predicted = bool(violations(workload.template, self._level, self._minor))
             if bool(answer) != predicted and not workload.is_dormant:
                 self.differences.append(Difference(workload.own_title, predicted, answer))
@@ -71,9 +73,9 @@ class PodSecurityProbe:
 
     def ask(self, template: Json) -> str:
         """Return why the API server rejects the pods of a template; empty if it admits them."""
-        spec = {key: value for key, value in as_mapping(template.get("spec")).items() if key != "ephemeralContainers"}
-        annotations = as_mapping(as_mapping(template.get("metadata")).get("annotations"))
-        body = {"metadata": {"name": "probe"}, "template": {"metadata": {"annotations": annotations}, "spec": spec}}
+        spec = {key: value for key, value in at(template, "spec").items() if key != "ephemeralContainers"}
+        of_pods = {"metadata": {"annotations": at(template, "metadata", "annotations")}, "spec": spec}
+        body = {"metadata": {"name": "probe"}, "template": of_pods}
         text = json.dumps(body, sort_keys=True)
         if text not in self.answers:
             answer = self._client.post(self._path, text.encode())
@@ -114,20 +116,8 @@ def pod_security_probe(
                 raise HostError(_DOES_NOT_JUDGE, "omit --probe")
             yield probe
         finally:
-            _delete(connect, name)
-
-
-def _delete(connect: Callable[[], HttpsClient], name: str) -> None:
-    """Delete a namespace through a new connection, which has time of its own."""
-    with connect() as client:
-        answer = client.delete(f"{_NAMESPACES}/{name}")
-    if answer.status not in (_OK, _ACCEPTED, _NOT_FOUND):
-        hint = f"kubectl delete namespace {name}"
-        raise HostError(f"cannot delete the temporary namespace {name}: {rejection(answer.status)}", hint)
-
-
-def _template_of(item: Json) -> Json:
-    """Return the pod template of a controller, or the pod itself."""
-    spec = as_mapping(as_mapping(item).get("spec"))
-    job = as_mapping(as_mapping(spec.get("jobTemplate")).get("spec"))
-    return as_mapping((job or spec).get("template")) or as_mapping(item)
+            with connect() as another:  # it has time of its own
+                answer = another.delete(f"{_NAMESPACES}/{name}")
+            if answer.status not in (_OK, _ACCEPTED, _NOT_FOUND):
+                hint = f"kubectl delete namespace {name}"
+                raise HostError(f"cannot delete the temporary namespace {name}: {rejection(answer.status)}", hint)

@@ -36,9 +36,8 @@ def probed(
     """
     problems = dict(cluster.problems)
     if len(namespaces) > MOST_NAMESPACES:
-        problems["probes"] = (
-            f"probed only the first {MOST_NAMESPACES} of {len(namespaces)} namespaces without exemption"
-        )
+        number = len(namespaces)
+        problems["probes"] = f"probed only the first {MOST_NAMESPACES} of {number} namespaces without exemption"
     answers: dict[tuple[str, str], str] = {}
     try:
         client, _ = connect_as_admin(host, data_dir, LIMITS)
@@ -47,9 +46,8 @@ def probed(
                 status, answer = _dry_run(client, namespace, "")
                 if status != _CREATED:
                     why = parsing.as_string(parsing.as_mapping(answer).get("message")) or f"HTTP status {status}"
-                    problems[f"probe {namespace}"] = (
-                        f"cannot probe namespace {namespace}: no pod is admitted: {why[:200]}"
-                    )
+                    text = f"cannot probe namespace {namespace}: no pod is admitted: {why[:200]}"
+                    problems[f"probe {namespace}"] = text
                     continue
                 for control in CONTROLS:
                     status, answer = _dry_run(client, namespace, control)

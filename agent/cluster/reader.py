@@ -19,7 +19,7 @@ from agent.cluster.connection import connect_as_admin, rejection
 from agent.cluster.kubernetes import admission, parsing, queries
 from agent.cluster.kubernetes.network_policies import parse_policy
 from agent.cluster.kubernetes.objects import Cluster
-from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string
+from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string, at
 from agent.cluster.kubernetes.queries import REQUESTS, ApiRequest, Query
 from agent.cluster.kubernetes.workloads import CONTROLLERS
 from agent.cluster.nodes import parse_node
@@ -109,8 +109,7 @@ def _reviewed(client: HttpsClient, cluster: Cluster, reviews: Iterable[AccessRev
             response = client.post(path, json.dumps(review.body).encode())
             if response.status != _CREATED:
                 raise StatusError(path, response.status)
-            status = as_mapping(as_mapping(_decoded(path, response.body)).get("status"))
-            answers[review] = status.get("allowed") is True
+            answers[review] = at(_decoded(path, response.body), "status").get("allowed") is True
     except HostError as error:
         return cluster._replace(problems={**cluster.problems, query.value: error.message})
     return cluster._replace(objects={**cluster.objects, query: tuple(answers)}, reviews=answers)
@@ -158,8 +157,7 @@ class Reader:
         if not any(self._objects.values()):
             # The credentials are rejected, or this is not an API server: each answer has the same reason.
             return Cluster(self._url, {}, {}, problem=next(iter(self._problems.values()), "it has no objects"))
-        flags = self._flags()
-        kubelets = dict(self._kubelets())
+        flags, kubelets = self._flags(), dict(self._kubelets())
         gaps = {query: self.gaps[request.path] for query, request in REQUESTS.items() if request.path in self.gaps}
         return Cluster(self._url, self._objects, self._problems, flags, kubelets, gaps=gaps)
 
@@ -213,16 +211,13 @@ class Reader:
     def _page(self, request: ApiRequest, following: str, size: int) -> _Page:
         parameters = (f"limit={size}", request.parameters, following and f"continue={quote(following)}")
         answer = self._json(request, "&".join(filter(None, parameters)))
-        following = as_string(as_mapping(as_mapping(answer).get("metadata")).get("continue"))
+        following = as_string(at(answer, "metadata").get("continue"))
         if request.accept == queries.TABLE:
-            names = [
-                as_string(as_mapping(column).get("name"))
-                for column in as_list(as_mapping(answer).get("columnDefinitions"))
-            ]
+            definitions = as_list(as_mapping(answer).get("columnDefinitions"))
+            columns = {as_string(as_mapping(column).get("name")): number for number, column in enumerate(definitions)}
             rows = as_mapping(answer).get("rows")
-            if not isinstance(rows, list) or "Name" not in names:
+            if not isinstance(rows, list) or "Name" not in columns:
                 raise _InvalidError(f"cannot read {request.path}: the answer is not a table of objects")
-            columns = {name: at for at, name in enumerate(names)}
             return _Page([parsing.named_row(as_mapping(row).get("cells"), columns) for row in rows], following)
         items = as_mapping(answer).get("items")
         if items is None and as_string(as_mapping(answer).get("kind")).endswith("List"):
@@ -239,12 +234,9 @@ class Reader:
         """Return the flags of the API server; None before Kubernetes 1.36."""
         try:
             answer = as_mapping(self._json(queries.FLAGS))
-        except StatusError as error:
-            if error.status != _NOT_FOUND:
-                self._problems["/flagz"] = error.message
-            return None
         except HostError as error:
-            self._problems["/flagz"] = error.message
+            if not isinstance(error, StatusError) or error.status != _NOT_FOUND:
+                self._problems["/flagz"] = error.message
             return None
         return {name: as_string(value) for name, value in as_mapping(answer.get("flags")).items()}
 

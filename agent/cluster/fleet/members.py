@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from functools import cached_property
-from itertools import repeat
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.base.errors import ExitCode
@@ -114,15 +113,13 @@ def make_fleet(
     nodes: Iterable[ClusterNode], now: float, requirement: Requirement, before: Snapshot | None = None
 ) -> Fleet:
     """Return the nodes with their results at this time, and how each differs from most nodes of its role."""
-    rows = []
-    machines = []
-    for node in nodes:
-        rows.append(fleet_node(node, now, requirement.max_age))
-        machines.append(node.annotations.get(Annotation.MACHINE, ""))
+    nodes = [*nodes]
+    machines = [node.annotations.get(Annotation.MACHINE, "") for node in nodes]
+    rows = [fleet_node(node, now, requirement.max_age) for node in nodes]
     found = differences([row.compared for row in rows])
     rows = [row._replace(compared={}, differs=differs) for row, differs in zip(rows, found)]
-    doubts = (_replayed(row, before) for row in rows) if before else repeat("")
-    rows = [_doubted(row, doubt) for row, doubt in zip(rows, doubts)]
+    if before:
+        rows = [_doubted(row, _replayed(row, before)) for row in rows]
     rows = [_doubted(row, doubt) for row, doubt in zip(rows, _clones(rows, machines))]
     return Fleet(tuple(sorted(rows, key=_place)), now, requirement, before)
 

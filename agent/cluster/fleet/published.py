@@ -111,6 +111,7 @@ def fleet_node(node: ClusterNode, now: float, max_age: float) -> FleetNode:
     doubt = node.doubt or next(_doubts(node, role, published, age, max_age), "")
     result = PublishedResult.UNKNOWN if doubt else PublishedResult(texts[Annotation.RESULT])
     reason = doubt or ("" if result is PublishedResult.COMPLIANT else node.condition["message"] or str(result))
+    minor = re.match(r"v1\.([0-9]{1,3})\.", node.k3s_version)
     failed = re.findall(r"(?<![^,])[a-z][a-z0-9._/-]{0,63}(?![^,])", texts.get(Annotation.FAILED_CONTROLS, ""))
     return FleetNode(
         cluster=node.cluster,
@@ -126,14 +127,9 @@ def fleet_node(node: ClusterNode, now: float, max_age: float) -> FleetNode:
         failed_controls=tuple(dict.fromkeys(failed))[:_MOST_PARTS] if Annotation.FAILED_CONTROLS in texts else None,
         leaked=leaked,
         compared=_compared(node, role.value, compared_values(options)),
-        end_of_life=_end_of_life(node.k3s_version, now),
+        end_of_life=ended_on(int(minor[1]), timestamp(now)[:10]) if minor else "",
         verified=node.verified,
     )
-
-
-def _end_of_life(k3s_version: str, now: float) -> str:
-    minor = re.match(r"v1\.([0-9]{1,3})\.", k3s_version)
-    return ended_on(int(minor[1]), timestamp(now)[:10]) if minor else ""
 
 
 def _doubts(

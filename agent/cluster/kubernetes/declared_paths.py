@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from agent.base.value import Value
@@ -85,10 +85,8 @@ class DeclaredPaths:
             targets = self._cluster.targets(service, port)
             used = {field: value for field, value in ways.items() if value}
             if used:
-                found = "; ".join(used.values())
-                yield Flow(
-                    name, "clients outside", (OUTSIDE,), targets, ", ".join(used), found, service, condition=_FAR
-                )
+                field, found = ", ".join(used), "; ".join(used.values())
+                yield Flow(name, "clients outside", (OUTSIDE,), targets, field, found, service, condition=_FAR)
             if service.type == "LoadBalancer":
                 yield from self._through_service_lb(name, service, port, targets)
 
@@ -100,7 +98,12 @@ class DeclaredPaths:
         self, name: ObjectName, service: Service, port: ServicePort, targets: tuple[Target, ...]
     ) -> Iterator[Flow]:
         """Yield the hops of packets whose address is not in status.loadBalancer, so that kube-proxy passes them on."""
-        pods = [pod for pod in self._balancers if _is_balancer_of(pod, service)]
+        own = (service.name, service.namespace)
+        pods = [
+            pod
+            for pod in self._balancers
+            if (pod.labels[_LB_NAME], pod.labels.get(_LB_NAMESPACE, service.namespace)) == own
+        ]
         nodes = {pod.node for pod in pods}
         direct = {address for address, mode in service.balanced.items() if mode == "VIP"}
         inside = (
@@ -115,30 +118,15 @@ class DeclaredPaths:
         is_proxy = bool(service.balanced) and not direct
         condition = f"packets for {', '.join(others)}, which status.loadBalancer does not have" if others else ""
         ends = tuple(
-            Target(pod, own.number, own.protocol)
+            Target(pod, found.number, found.protocol)
             for pod in pods
-            for own in pod.ports
-            if own.host_port == port.number and own.protocol == port.protocol
+            for found in pod.ports
+            if found.host_port == port.number and found.protocol == port.protocol
         )
-        field, text = (
-            "status.loadBalancer",
-            ", ".join(f"{key} ({mode})" for key, mode in service.balanced.items()) or "none",
-        )
-        first = Flow(
-            name,
-            "clients outside, through ServiceLB",
-            (OUTSIDE,),
-            ends,
-            field,
-            text,
-            condition=condition,
-            is_certain=is_proxy,
-        )
-        balancers = self.clients(pods)
-        yield first
-        yield Flow(
-            name, "ServiceLB", balancers, targets, field, text, service, condition=condition, is_certain=is_proxy
-        )
+        text = ", ".join(f"{key} ({mode})" for key, mode in service.balanced.items()) or "none"
+        flow = partial(Flow, name, field="status.loadBalancer", found=text, condition=condition, is_certain=is_proxy)
+        yield flow("clients outside, through ServiceLB", (OUTSIDE,), ends)
+        yield flow("ServiceLB", self.clients(pods), targets, service=service)
 
     def _host_ports(self) -> Iterator[Flow]:
         for title, pods in self._cluster.workloads.items():
@@ -152,40 +140,24 @@ class DeclaredPaths:
                 yield Flow(title, "clients outside", (OUTSIDE,), targets, field, str(port.host_port), condition=_FAR)
 
     def _of_referrer(self, found: Referrer) -> Iterator[Flow]:
-        is_of_server = found.object.kind in _WEBHOOKS
-        clients = self._api_servers() if is_of_server else self._controllers(found.ingress_class)
-        for reference in found.services:
-            for service, port in self._ports(reference):
-                text = f"{service.namespace}/{service.name}:{port.number}"
-                for client, ends in clients.items():
-                    yield Flow(
-                        found.object,
-                        client,
-                        ends,
-                        self._cluster.targets(service, port),
-                        "service",
-                        text,
-                        service,
-                        stays_open=is_of_server,
-                    )
+        keeps_open = found.object.kind in _WEBHOOKS
+        wanted = found.ingress_class or _INGRESS_CONTROLLER
+        if keeps_open:
+            servers = (self._cluster.node_clients[node.name] for node in self._cluster.nodes if node.is_server)
+            clients: Mapping[str, tuple[Client, ...]] = {"the API server": tuple(servers) or (OUTSIDE,)}
+        else:
+            clients = self._named_clients((wanted,)) or {f"the controller of Ingress class {wanted}": (OUTSIDE,)}
+        for service, port in (pair for reference in found.services for pair in self._ports(reference)):
+            text = f"{service.namespace}/{service.name}:{port.number}"
+            targets = self._cluster.targets(service, port)
+            for client, ends in clients.items():
+                yield Flow(found.object, client, ends, targets, "service", text, service, stays_open=keeps_open)
 
     def _ports(self, reference: Reference) -> Iterator[tuple[Service, ServicePort]]:
         service = self._cluster.services_by_name.get((reference.namespace, reference.service))
         for port in service.ports if service else ():
             if reference.port in {0, port.number, port.name}:
                 yield service, port  # type: ignore[misc]  # it has ports
-
-    def _api_servers(self) -> Mapping[str, tuple[Client, ...]]:
-        return {
-            "the API server": tuple(
-                self._cluster.node_clients[node.name] for node in self._cluster.nodes if node.is_server
-            )
-            or (OUTSIDE,)
-        }
-
-    def _controllers(self, ingress_class: str) -> Mapping[str, tuple[Client, ...]]:
-        wanted = ingress_class or _INGRESS_CONTROLLER
-        return self._named_clients((wanted,)) or {f"the controller of Ingress class {wanted}": (OUTSIDE,)}
 
     def _named_clients(self, names: Iterable[str]) -> Mapping[str, tuple[Client, ...]]:
         """Return the workloads whose name label or image has one of these names, with their pods as clients."""
@@ -210,14 +182,8 @@ class DeclaredPaths:
         scrapers = self._named_clients(_SCRAPERS)
         for found in self._cluster.monitors:
             for client, ends in (scrapers or {"Prometheus": (OUTSIDE,)}).items():
-                yield Flow(
-                    found.object,
-                    client,
-                    ends,
-                    tuple(self._monitored(found)),
-                    "spec.selector",
-                    f"ports {', '.join(map(str, found.ports))}",
-                )
+                ports = f"ports {', '.join(map(str, found.ports))}"
+                yield Flow(found.object, client, ends, tuple(self._monitored(found)), "spec.selector", ports)
         for client, ends in scrapers.items():
             for title, pods in self._cluster.workloads.items():
                 pod = pods[0]
@@ -228,11 +194,9 @@ class DeclaredPaths:
             for service in self._cluster.services:
                 if service.scrape_port is not None:
                     name = ObjectName(service.namespace, "Service", service.name)
-                    numbers = [service.scrape_port] if service.scrape_port else []
-                    all_ends = [target for port in service.ports for target in self._cluster.targets(service, port)]
-                    targets = tuple(
-                        dict.fromkeys(Target(end.pod, number, "TCP") for end in all_ends for number in numbers)
-                    ) or tuple(all_ends)
+                    targets = tuple(end for port in service.ports for end in self._cluster.targets(service, port))
+                    if service.scrape_port:
+                        targets = tuple(dict.fromkeys(Target(end.pod, service.scrape_port, "TCP") for end in targets))
                     yield Flow(name, client, ends, targets, "prometheus.io/scrape", "true", service)
 
     def _monitored(self, monitor: Monitor) -> Iterator[Target]:
@@ -289,8 +253,3 @@ def _names(pod: NetworkPod) -> Iterator[str]:
 def is_balancer(pod: NetworkPod) -> bool:
     """Return whether a pod belongs to ServiceLB."""
     return _LB_NAME in pod.labels
-
-
-def _is_balancer_of(pod: NetworkPod, service: Service) -> bool:
-    own = pod.labels.get(_LB_NAMESPACE, service.namespace)
-    return (pod.labels.get(_LB_NAME), own) == (service.name, service.namespace)
