@@ -171,13 +171,13 @@ def notes_about_cluster(
     yield from _needless_exemptions(node, cluster)
     for problem in [*cluster.problems.values(), *cluster.gaps.values()][:_MOST_NOTES]:
         yield Note(problem, None, Remediation())
-    requirements = {
-        (requirement.name, requirement.criterion): requirement
+    requirements = dict.fromkeys(
+        requirement
         for control in controls
         for requirement in control.check_of(benchmark).arguments
         if requirement.component is Component.KUBELET
-    }
-    tested = {requirement.name for requirement in requirements.values()}
+    )
+    tested = {requirement.name for requirement in requirements}
     for component in (Component.API_SERVER, Component.KUBELET):
         for name, argument in node.arguments(component).found.items():
             is_tested = component is Component.API_SERVER or name in tested
@@ -187,8 +187,11 @@ def notes_about_cluster(
                 yield Note(message, argument.given[-1].location, _RESTART)
     own = own_node(node, cluster)
     for name, configuration in list(cluster.kubelets.items())[:_MOST_NOTES]:
-        if name != own:
-            yield from _of_other_node(name, configuration, requirements.values())
+        values = ((item, _field(configuration, path_of_argument(item.component, item.name))) for item in requirements)
+        found = [f"--{item.name}={value}" for item, value in values if value and not item.criterion.accepts(value)]
+        if found and name != own:
+            message = f"the kubelet of node {name} runs with {', '.join(found)}, which does not meet the benchmark"
+            yield Note(message, None, Remediation())
     yield from islice(_unequal_nodes(cluster), _MOST_NOTES)
 
 
@@ -234,21 +237,6 @@ def _unequal_nodes(cluster: Cluster) -> Iterator[Note]:
             yield Note(f"{row.role} {row.name}: {'; '.join(row.differs)}", None, Remediation())
 
 
-def _of_other_node(name: str, configuration: Json, requirements: Iterable[ArgumentRequirement]) -> Iterator[Note]:
-    values = [
-        (requirement, _field(configuration, path_of_argument(Component.KUBELET, requirement.name)))
-        for requirement in requirements
-    ]
-    found = [
-        f"--{requirement.name}={value}"
-        for requirement, value in values
-        if value and not requirement.criterion.accepts(value)
-    ]
-    if found:
-        message = f"the kubelet of node {name} runs with {', '.join(found)}, which does not meet the benchmark"
-        yield Note(message, None, Remediation())
-
-
 def _is_met(requirement: ArgumentRequirement, running: _Running) -> bool:
     if running.configured is None and not running.value:
         return True
@@ -275,7 +263,9 @@ def _running(component: Component, name: str, node: AssessedNode) -> _Running | 
     if configured is not None and HIDDEN in configured:
         return None
     if component is Component.API_SERVER and cluster.flags is not None and name in cluster.flags:
-        value = without_secrets(name, _list(cluster.flags[name]))
+        flag = cluster.flags[name]
+        # pflag shows a list in brackets.
+        value = without_secrets(name, flag[1:-1] if flag.startswith("[") and flag.endswith("]") else flag)
         return _Running(component, name, value, configured, f"{cluster.server}/flagz")
     own = own_node(node, cluster)
     field = path_of_argument(component, name) if name not in _NOT_SHOWN else ""
@@ -303,8 +293,3 @@ def _field(configuration: Json, path: str) -> str:
     if isinstance(value, list):
         return ",".join(map(str, value))
     return "" if value is None or isinstance(value, dict) else str(value)
-
-
-def _list(value: str) -> str:
-    """Return a flag as it is written on a command line: pflag shows a list in brackets."""
-    return value[1:-1] if value.startswith("[") and value.endswith("]") else value

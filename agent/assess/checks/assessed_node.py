@@ -53,20 +53,22 @@ class AssessedNode:
         return self.situation.arguments(component)
 
     @cached_property
+    def _found(self) -> list[PurePosixPath]:
+        return [file.path for matches in self.evidence.files.values() for match in matches for file in match.found]
+
+    @cached_property
     def has_started(self) -> bool:
         """Whether K3s has started here: it runs, or has written a kubeconfig for one of its components."""
-        found = (file.path for matches in self.evidence.files.values() for match in matches for file in match.found)
         return self.facts.running_since is not None or any(
-            path.suffix == ".kubeconfig" and self.facts.data_dir in path.parents for path in found
+            path.suffix == ".kubeconfig" and self.facts.data_dir in path.parents for path in self._found
         )
 
     @cached_property
     def is_installed(self) -> bool:
         """Whether K3s is on this host: a service, a process, the program, or a file of an earlier start."""
-        found = (file.path for matches in self.evidence.files.values() for match in matches for file in match.found)
         programs = [path for path in paths_on(BINARIES, self.facts) if path.rpartition("/")[2].startswith("k3s")]
         is_service = self.facts.units or self.facts.other_programs
-        return bool(is_service) or self.has_started or any(str(path) in programs for path in found)
+        return bool(is_service) or self.has_started or any(str(path) in programs for path in self._found)
 
     @property
     def after_start(self) -> UnmetRequirement:

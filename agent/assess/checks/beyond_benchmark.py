@@ -67,10 +67,13 @@ class KernelParameter(Check):
             others = _set_by_others(row, line, node, is_wrong_now=is_wrong_now)
             needs = {*((row.key,) if is_wrong_now else ()), *((PARAMETERS_FILE,) if is_wrong_at_boot else ())}
             changed_by = ChangedBy.APPLY if needs <= node.pending else ChangedBy.SITE
-            unmet = complete_steps(*others) if others else UnmetRequirement(_by_hand(row), changed_by)
+            setting = f"{row.key}={row.value}"
+            edit = Instruction(f"set `{setting}`", Location(_PARAMETERS_PATH))
+            # A parameter that the guide does not write has the steps of its control.
+            by_hand = (edit, ShellCommand(f"sudo sysctl -w {setting}")) if row.written else ()
+            unmet = complete_steps(*others) if others else UnmetRequirement(by_hand, changed_by)
             return Answer(ControlStatus.FAIL, found, evidence, unmet=unmet)
-        if node.unreadable_sysctl_files:
-            path = node.unreadable_sysctl_files[0]
+        for path in node.unreadable_sysctl_files:
             reason = f"cannot read {path}, which may set it at boot"
             return Answer(ControlStatus.UNKNOWN, found, evidence, reason, complete_steps(*made_readable(path)))
         if not isinstance(now, Sysctl):
@@ -193,8 +196,7 @@ class SysctlPrecedence(Check):
                 tuple(Evidence(override.message, override.location) for override in overrides),
                 unmet=complete_steps(*(Instruction(override.fix, override.location) for override in overrides)),
             )
-        if node.unreadable_sysctl_files:
-            path = node.unreadable_sysctl_files[0]
+        for path in node.unreadable_sysctl_files:
             unmet = complete_steps(*made_readable(path))
             return Answer(ControlStatus.UNKNOWN, UNDETERMINED, reason=f"cannot read {path}", unmet=unmet)
         files = node.situation.sysctl_files
@@ -221,12 +223,3 @@ def _set_by_others(
     if line is None or str(line.location.path) == PARAMETERS_FILE or same_value(line.value, row.value):
         return ()
     return Instruction(f"set {row.key} to {row.value}, or delete the line", line.location), _APPLY
-
-
-def _by_hand(row: SysctlRow) -> tuple[Step, ...]:
-    """Return the steps; none for a parameter that the guide does not write, whose control has its own."""
-    if not row.written:
-        return ()
-    setting = f"{row.key}={row.value}"
-    edit = Instruction(f"set `{setting}`", Location(_PARAMETERS_PATH))
-    return edit, ShellCommand(f"sudo sysctl -w {setting}")

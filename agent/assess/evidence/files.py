@@ -52,14 +52,17 @@ class FileFinder:
         self, pattern: PurePosixPath, kind: str, *, with_linked: bool = False
     ) -> Iterator[FoundFile | UnknownFile]:
         if pattern.name == "**" and "*" in pattern.parent.name:
-            return self._below_each(pattern.parent, kind, with_linked=with_linked)
-        if pattern.name == "**":
-            return self._below(pattern.parent, "*", kind, with_linked=with_linked)
-        if pattern.parent.name == "**":
-            return self._below(pattern.parent.parent, pattern.name, kind, with_linked=with_linked)
-        if "*" in pattern.name:
-            return self._among(pattern, kind)
-        return self._at(pattern, kind)
+            for item in self._among(pattern.parent, DIRECTORY):
+                if isinstance(item, UnknownFile):
+                    yield item
+                else:
+                    yield from self._below(item.path, "*", kind, with_linked=with_linked)
+        elif pattern.name == "**":
+            yield from self._below(pattern.parent, "*", kind, with_linked=with_linked)
+        elif pattern.parent.name == "**":
+            yield from self._below(pattern.parent.parent, pattern.name, kind, with_linked=with_linked)
+        else:
+            yield from self._among(pattern, kind) if "*" in pattern.name else self._at(pattern, kind)
 
     def _find_access(self, pattern: PurePosixPath, kind: str) -> Iterator[FoundFile | UnknownFile | AbsentFile]:
         if pattern.parent in self._absent:
@@ -127,13 +130,14 @@ class FileFinder:
         """Return the directories on the way to a file; files of one directory share them."""
         key = (found.parent, *(directory.path for directory in found.passed))
         if key not in self._chains:
+            parent = found.parent or found.passed[-1].path
             self._chains[key] = tuple(
                 DirectoryAbove(
                     PurePosixPath(directory.path),
                     directory.mode,
                     directory.owner,
                     directory.acl,
-                    is_real=_leads_to(directory.path, found.parent or found.passed[-1].path),
+                    is_real=directory.path in ("/", parent) or parent.startswith(f"{directory.path}/"),
                 )
                 for directory in found.passed
             )
@@ -153,18 +157,9 @@ class FileFinder:
             if path == pattern.parent or _fits(path.name, pattern.name):
                 yield from self._one(path, entry, kind)
 
-    def _below_each(
-        self, directories: PurePosixPath, kind: str, *, with_linked: bool
-    ) -> Iterator[FoundFile | UnknownFile]:
-        for item in self._among(directories, DIRECTORY):
-            if isinstance(item, UnknownFile):
-                yield item
-            else:
-                yield from self._below(item.path, "*", kind, with_linked=with_linked)
-
     def _below(
         self, directory: PurePosixPath, name: str, kind: str, *, with_linked: bool
-    ) -> Iterator[FoundFile | UnknownFile]:
+    ) -> list[FoundFile | UnknownFile]:
         """Yield what is below a directory; `with_linked` also what is in a directory that a symlink leads to.
 
         A symlink in such a directory is unknown if it leads to another one, because it could form a loop.
@@ -185,7 +180,7 @@ class FileFinder:
                         found.append(UnknownFile(path, "it is a symlink to a directory, below another one"))
                     else:
                         waiting.append((path, True))
-        return iter(sorted(found, key=lambda item: item.path))
+        return sorted(found, key=lambda item: item.path)
 
     def _is_null(self, path: PurePosixPath) -> bool:
         return path == _NULL or self._tree.link_target(path) == str(_NULL)
@@ -241,11 +236,6 @@ def _fits(name: str, pattern: str) -> bool:
         first, last = pattern.split("*")
         return len(name) >= len(pattern) - 1 and name.startswith(first) and name.endswith(last)
     return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), name, re.DOTALL) is not None
-
-
-def _leads_to(directory: str, parent: str) -> bool:
-    """Return whether a directory is the parent or above it."""
-    return directory in ("/", parent) or parent.startswith(f"{directory}/")
 
 
 def _unread(path: PurePosixPath, found: Unreadable) -> UnknownFile:

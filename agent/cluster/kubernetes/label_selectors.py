@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string
+from agent.cluster.kubernetes.parsing import as_list, as_mapping, as_string, at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +17,7 @@ def selects(selector: Json, labels: Mapping[str, str]) -> bool:
 
     (apimachinery, pkg/apis/meta/v1/helpers.go)
     """
-    wanted = as_mapping(as_mapping(selector).get("matchLabels"))
+    wanted = at(selector, "matchLabels")
     expressions = map(as_mapping, as_list(as_mapping(selector).get("matchExpressions")))
     return all(labels.get(key) == value for key, value in wanted.items()) and all(
         _meets(expression, labels) for expression in expressions

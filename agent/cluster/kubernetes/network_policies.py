@@ -94,23 +94,17 @@ class Policies:
     def admit(self, client: Client, pod: NetworkPod, port: int, protocol: str) -> bool:
         """Return whether a pod admits new connections. A rule that admits some of the client's addresses suffices."""
         applied = self.of(pod)
-        return (
-            not applied
-            or bool(client.node and client.node == pod.node)
-            or any(
-                self._rule_admits(as_mapping(rule), policy.namespace, client, pod, port, protocol)
-                for policy in applied
-                for rule in as_list(policy.spec.get("ingress"))
-            )
-        )
-
-    def _rule_admits(  # noqa: PLR0913, PLR0917 - a rule and a connection
-        self, rule: Mapping[str, Json], namespace: str, client: Client, pod: NetworkPod, port: int, protocol: str
-    ) -> bool:
-        peers, ports = as_list(rule.get("from")), as_list(rule.get("ports"))
-        return (not ports or any(_covers(as_mapping(item), pod, port, protocol) for item in ports)) and (
-            not peers or any(self._is_peer(as_mapping(peer), namespace, client) for peer in peers)
-        )
+        if not applied or (client.node and client.node == pod.node):
+            return True
+        for policy in applied:
+            for rule in map(as_mapping, as_list(policy.spec.get("ingress"))):
+                peers, ports = as_list(rule.get("from")), as_list(rule.get("ports"))
+                is_port = not ports or any(_covers(as_mapping(item), pod, port, protocol) for item in ports)
+                if is_port and (
+                    not peers or any(self._is_peer(peer, policy.namespace, client) for peer in map(as_mapping, peers))
+                ):
+                    return True
+        return False
 
     def _is_peer(self, peer: Mapping[str, Json], namespace: str, client: Client) -> bool:
         block = as_mapping(peer.get("ipBlock"))

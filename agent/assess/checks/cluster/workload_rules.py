@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from agent.assess.checks.cluster.rule import AssessedCluster
     from agent.cluster.kubernetes.objects import Cluster, Container, Workload
     from agent.harden.guide.k3s_options import OptionRow
-    from agent.k3s.components.arguments import EffectiveArguments
 
     Breach = Callable[[Workload, int], Iterator[str]]
     """Yields what a workload has that the control forbids, for a minor version of the API server."""
@@ -42,7 +41,7 @@ _EXEMPT = PodSecurityLevel.EXEMPT
 _EXEMPTION = "pod-policy-mechanism is about exempt namespaces"
 _WITH_PROFILE = frozenset({"RuntimeDefault", "Localhost"})
 _USER_NAMESPACES = "UserNamespacesPodSecurityStandards"
-"""A feature gate of Kubernetes 1.29 to 1.34."""
+"""A feature gate of Kubernetes 1.29 to 1.34, with which pods in user namespaces may be root."""
 
 _ALL = "ALL"
 _NET_RAW = "NET_RAW"
@@ -229,21 +228,17 @@ def _admission(
         for name, present in levels.items()
         if not (present is not None and present.includes(level) if (answer := answers[name]) is None else answer)
     ]
-    apart = [
-        *apart,
-        *(
-            Observed(f"Namespace {name}", f"{answer} rejects it, in a dry run", "asked with --probe")
-            for name, answer in answers.items()
-            if answer
-        ),
-    ]
-    listed = [*weak, *apart]
+    rejecting = (
+        Observed(f"Namespace {name}", f"{answer} rejects it, in a dry run", "asked with --probe")
+        for name, answer in answers.items()
+        if answer
+    )
+    listed = [*weak, *apart, *rejecting]
     open_ = of_site(weak)
     if not open_ and (defaults.users or defaults.runtime_classes):
         return _exemptions(of, defaults, listed)
     if not open_:
-        which = "all namespaces without exemption enforce" if exemption else "all namespaces enforce"
-        found = f"{which} {_at_least(level)}"
+        found = f"all namespaces {'without exemption ' if exemption else ''}enforce {_at_least(level)}"
         return of.answer(ControlStatus.PASS, listed, Query.NAMESPACES)._replace(found=found)
     names = [seen.title.partition(" ")[2] for seen in open_]
     engines = {name: [] if answers[name] is not None else engines_of(of.cluster, namespaces[name]) for name in names}
@@ -303,25 +298,17 @@ def pod_security_defaults(node: AssessedNode) -> PodSecurityDefaults:
     is_old = WITH_POD_SECURITY_POLICY.includes(node.facts.version)
     if is_old or arguments.why_unknown(ADMISSION_CONFIGURATION_ARGUMENT):
         return PodSecurityDefaults(None)
-    file = arguments.get(ADMISSION_CONFIGURATION_ARGUMENT)
+    file, gates = arguments.get(ADMISSION_CONFIGURATION_ARGUMENT), arguments.get(FEATURE_GATES)
     if file is None:
         return PodSecurityDefaults(PodSecurityLevel.PRIVILEGED)
-    path = PurePosixPath(file.value)
-    data = node.situation.k3s_files.contents.get(path)
-    if data is None:
-        return PodSecurityDefaults(None)
+    path, contents = PurePosixPath(file.value), node.situation.k3s_files.contents
+    pairs = dict(pair.partition("=")[::2] for pair in gates.value.split(",")) if gates else {}
+    has_gate = pairs.get(_USER_NAMESPACES, pairs.get("AllAlpha")) in TRUE
     try:
-        found = admission_configuration.pod_security(data, path, node.situation.k3s_files.contents.get)
-        return PodSecurityDefaults.of(found)._replace(has_gate=_has_gate(arguments))
+        found = admission_configuration.pod_security(contents.get(path) or b"", path, contents.get)
+        return PodSecurityDefaults.of(found)._replace(has_gate=has_gate)
     except InputError:
         return PodSecurityDefaults(None)
-
-
-def _has_gate(arguments: EffectiveArguments) -> bool:
-    """Return whether pods in user namespaces may be root before 1.35."""
-    gates = arguments.get(FEATURE_GATES)
-    pairs = dict(pair.partition("=")[::2] for pair in gates.value.split(",")) if gates else {}
-    return pairs.get(_USER_NAMESPACES, pairs.get("AllAlpha")) in TRUE
 
 
 def _disables_pod_security(node: AssessedNode) -> bool:
