@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.assess.checks.answer import ControlStatus, Evidence
 from agent.assess.site_choices import SiteChoices
 from agent.base.errors import ExitCode
-from agent.base.model import FixOwner, Instruction
+from agent.base.model import NO_REMEDIATION, FixOwner, Instruction, Remediation
 from agent.base.value import Value
 from agent.k3s.cis.numbers import Assessed
 
 if TYPE_CHECKING:
     from agent.assess.benchmark.control import BenchmarkControl
     from agent.assess.provenance import Provenance
-    from agent.base.model import Location, Remediation
+    from agent.base.model import Location
     from agent.base.report import Fact, NextStep
     from agent.k3s.cis.numbers import Number
     from agent.k3s.cis.versions import Benchmark
@@ -92,12 +92,17 @@ class Note(NamedTuple):
     """A note about the assessment itself, such as an unused waiver."""
 
     message: str
-    location: Location | None
-    remediation: Remediation
+    location: Location | None = None
+    remediation: Remediation = NO_REMEDIATION
     finding: str = ""
     """The id of the finding that the note is about; empty if it is about none."""
     prevents_start: bool = False
     """Whether K3s fails at its next start for this reason."""
+
+    @classmethod
+    def to_do(cls, message: str, step: str) -> Note:
+        """Return a note about no location with one step."""
+        return cls(message, None, Remediation((Instruction(step),)))
 
 
 class Assessment(Value):

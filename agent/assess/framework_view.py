@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.assess.assessment import Assessment, ControlStatus, Note
 from agent.assess.frameworks import Framework
 from agent.assess.frameworks.references import Decision, StigRule, nist_controls, references_of, stig_rules
-from agent.base.model import Remediation
 from agent.base.report import K3S_VERSION
 from agent.base.value import replace
 from agent.k3s.cis.numbers import Assessed, Number
@@ -90,7 +89,7 @@ def in_framework(assessment: Assessment, framework: Framework, *, numbered: bool
 
     If `numbered`, its rules have the place of the benchmark's numbers and sections.
     """
-    note = Note(coverage(assessment, framework), None, Remediation())
+    note = Note(coverage(assessment, framework))
     referring = [
         verdict._replace(number=_Reference(" ".join(names), Assessed.AUTOMATED)) if numbered else verdict
         for verdict in assessment.verdicts

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent import __version__
 from agent.assess.assessment import Note
 from agent.assess.baseline import places
-from agent.base.model import NO_REMEDIATION, Instruction, Location, Remediation
+from agent.base.model import Location
 from agent.base.report import ROLE
 
 if TYPE_CHECKING:
@@ -32,22 +32,21 @@ def not_installed(node: AssessedNode, verdicts: Iterable[Verdict]) -> Iterator[N
             f"K3s is not installed: found no service, process or program; {defaults} controls pass only by defaults of"
             f" K3s {node.facts.version}"
         )
-        yield Note(message, None, Remediation((Instruction("assess again after the first start of K3s"),)))
+        yield Note.to_do(message, "assess again after the first start of K3s")
 
 
 def not_asked(*, in_a_pod: bool) -> Iterator[Note]:
     """Yield a note about what a pod cannot read."""
     if in_a_pod:
         message = "assessed in a pod: systemd, and the processes behind open ports, could not be asked"
-        step = Instruction("for a full assessment, run `k3s-harden assess` on the node")
-        yield Note(message, None, Remediation((step,)))
+        yield Note.to_do(message, "for a full assessment, run `k3s-harden assess` on the node")
 
 
 def of_stages(situation: Situation, settings_file: PurePosixPath) -> Iterator[Note]:
     """Yield a note for each part of the hardening that the settings postpone."""
     for stage in situation.stages:
         if not stage.is_over(situation.waivers.scope.today):
-            yield Note(f"postponed until {stage.until}: {stage}", Location(settings_file), NO_REMEDIATION)
+            yield Note(f"postponed until {stage.until}: {stage}", Location(settings_file))
 
 
 def known_controls(earlier: Baseline, verdicts: Iterable[Verdict]) -> frozenset[str]:
@@ -80,19 +79,18 @@ def differences(
     """Yield notes about a baseline of another node, role, benchmark or version."""
     if not earlier.is_verified:
         message = f"the baseline {earlier.file.path} is not verified: who can write it decides what fails"
-        yield Note(message, None, Remediation((Instruction(_SIGN),)))
+        yield Note.to_do(message, _SIGN)
     added = new_controls(earlier, controls, benchmark)
     if added:
         message = f"the baseline is of an older version without these controls: {', '.join(sorted(added))}"
-        step = Instruction("write a new baseline, so that they decide the exit code")
-        yield Note(message, None, Remediation((step,)))
-    remediation = Remediation((Instruction("use a baseline of this node and benchmark"),))
+        yield Note.to_do(message, "write a new baseline, so that they decide the exit code")
+    others = []
     if earlier.node != node.evidence.node:
-        yield Note(f"the baseline is a report of {earlier.node or 'a node without a name'}", None, remediation)
+        others.append(f"the baseline is a report of {earlier.node or 'a node without a name'}")
     role = earlier.facts.get(ROLE, "")
     if role not in ("", node.facts.role):
-        message = f"the baseline is a report of a node with the role {role}; this one has the role {node.facts.role}"
-        yield Note(message, None, remediation)
+        own = node.facts.role
+        others.append(f"the baseline is a report of a node with the role {role}; this one has the role {own}")
     if earlier.benchmark != benchmark:
-        message = f"the baseline is a report on {earlier.benchmark}; controls that it does not have count as new"
-        yield Note(message, None, remediation)
+        others.append(f"the baseline is a report on {earlier.benchmark}; controls that it does not have count as new")
+    yield from (Note.to_do(message, "use a baseline of this node and benchmark") for message in others)

@@ -166,11 +166,11 @@ def notes_about_cluster(
     if cluster is None:
         return
     if cluster.problem:
-        yield Note(f"{CLUSTER_NOT_ASSESSED}: {cluster.problem}", None, Remediation())
+        yield Note(f"{CLUSTER_NOT_ASSESSED}: {cluster.problem}")
         return
     yield from _needless_exemptions(node, cluster)
     for problem in [*cluster.problems.values(), *cluster.gaps.values()][:_MOST_NOTES]:
-        yield Note(problem, None, Remediation())
+        yield Note(problem)
     requirements = dict.fromkeys(
         requirement
         for control in controls
@@ -191,7 +191,7 @@ def notes_about_cluster(
         found = [f"--{item.name}={value}" for item, value in values if value and not item.criterion.accepts(value)]
         if found and name != own:
             message = f"the kubelet of node {name} runs with {', '.join(found)}, which does not meet the benchmark"
-            yield Note(message, None, Remediation())
+            yield Note(message)
     yield from islice(_unequal_nodes(cluster), _MOST_NOTES)
 
 
@@ -209,7 +209,7 @@ def _needless_exemptions(node: AssessedNode, cluster: Cluster) -> Iterator[Note]
         step = (
             "set `pod-security.exempt-rancher: false`, and list in `pod-security.exempt-namespaces` those that you use"
         )
-        yield Note(message, None, Remediation((Instruction(step),)))
+        yield Note.to_do(message, step)
 
 
 def _without_answer(controls: Iterable[BenchmarkControl], benchmark: Benchmark, cluster: Cluster) -> Iterator[str]:
@@ -234,7 +234,7 @@ def _unequal_nodes(cluster: Cluster) -> Iterator[Note]:
         if row.leaked:
             yield Note(f"{row.role} {row.name}: {row.leaked}", None, _HIDE)
         if row.differs:
-            yield Note(f"{row.role} {row.name}: {'; '.join(row.differs)}", None, Remediation())
+            yield Note(f"{row.role} {row.name}: {'; '.join(row.differs)}")
 
 
 def _is_met(requirement: ArgumentRequirement, running: _Running) -> bool:

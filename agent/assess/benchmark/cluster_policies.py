@@ -28,7 +28,30 @@ def _row(identifier: str, review: str, guide: GuideControl | None = None) -> Ben
     return _manual(identifier, ClusterCheck(review, identifier), guide=guide)
 
 
-_USERS: tuple[BenchmarkControl, ...] = (
+_ROLES = "'kubectl describe clusterroles,roles -A'"
+
+
+def _rule(what: str) -> str:
+    return (
+        f"Find roles with {what} in {_ROLES}, and review with 'kubectl get clusterrolebindings,rolebindings -A -o wide'"
+    )
+
+
+_BY_ADMISSION = "if the API server reads the guide's psa.yaml, that is 'restricted', which rejects it"
+_BY_BOTH = f"{_BY_ADMISSION}, as the guide's PodSecurityPolicies do up to v1.24"
+
+
+def _find(field: str, by: str = _BY_BOTH) -> str:
+    return (
+        f"Find {field} in 'kubectl get pods -A -o yaml', and review in 'kubectl get namespaces --show-labels' which"
+        f" namespaces have a weaker Pod Security standard than the default: {by}."
+    )
+
+
+_pods = partial(_row, guide=POD_SECURITY_ADMISSION)
+
+MANUAL: tuple[BenchmarkControl, ...] = (
+    # Users, and the audit policy
     _manual(
         "users-without-client-certificates",
         Manual(
@@ -54,9 +77,7 @@ _USERS: tuple[BenchmarkControl, ...] = (
         ),
         guide=AUDIT_POLICY,
     ),
-)
-
-_KUBELET: tuple[BenchmarkControl, ...] = (
+    # The kubelet
     _manual(
         "kubelet-ip-address-deny",
         Manual(
@@ -65,18 +86,7 @@ _KUBELET: tuple[BenchmarkControl, ...] = (
         ),
         applies=EVERYWHERE,
     ),
-)
-
-_ROLES = "'kubectl describe clusterroles,roles -A'"
-
-
-def _rule(what: str) -> str:
-    return (
-        f"Find roles with {what} in {_ROLES}, and review with 'kubectl get clusterrolebindings,rolebindings -A -o wide'"
-    )
-
-
-_ACCESS: tuple[BenchmarkControl, ...] = (
+    # Rights
     _row(
         "rbac-cluster-admin",
         "Run 'kubectl get clusterrolebindings -o wide' and review who has ClusterRole/cluster-admin. On K3s the"
@@ -123,22 +133,7 @@ _ACCESS: tuple[BenchmarkControl, ...] = (
         "rbac-kubelet-subresources",
         f"{_rule('nodes/proxy')} which accounts only read, so that a finer subresource is sufficient.",
     ),
-)
-
-_BY_ADMISSION = "if the API server reads the guide's psa.yaml, that is 'restricted', which rejects it"
-_BY_BOTH = f"{_BY_ADMISSION}, as the guide's PodSecurityPolicies do up to v1.24"
-
-
-def _find(field: str, by: str = _BY_BOTH) -> str:
-    return (
-        f"Find {field} in 'kubectl get pods -A -o yaml', and review in 'kubectl get namespaces --show-labels' which"
-        f" namespaces have a weaker Pod Security standard than the default: {by}."
-    )
-
-
-_pods = partial(_row, guide=POD_SECURITY_ADMISSION)
-
-_PODS: tuple[BenchmarkControl, ...] = (
+    # Pods
     _pods(
         "pod-policy-mechanism",
         "Run 'kubectl get namespaces --show-labels' and verify that no namespace with workloads has the standard"
@@ -159,9 +154,7 @@ _PODS: tuple[BenchmarkControl, ...] = (
     _pods("pods-host-path", _find("volumes with 'hostPath'")),
     _pods("pods-host-ports", _find("'hostPort'")),
     _pods("pods-proc-mount", _find("'procMount: Unmasked'")),
-)
-
-_NETWORK: tuple[BenchmarkControl, ...] = (
+    # Networks
     _row(
         "cni-network-policies",
         "Find 'disable-network-policy' and 'flannel-backend: none' in K3s' configuration. K3s' controller enforces"
@@ -173,9 +166,7 @@ _NETWORK: tuple[BenchmarkControl, ...] = (
         " those of kube-system, default and kube-public, and each other namespace needs its own.",
         guide=NETWORK_POLICIES,
     ),
-)
-
-_DATA: tuple[BenchmarkControl, ...] = (
+    # Secrets, images and namespaces
     _row("secrets-as-files", "Find secretKeyRef and secretRef in 'kubectl get pods -A -o yaml'."),
     _row(
         "external-secret-storage",
@@ -207,6 +198,4 @@ _DATA: tuple[BenchmarkControl, ...] = (
         "default-namespace", "Run 'kubectl get all -n default': the Service kubernetes is the only expected resource."
     ),
 )
-
-MANUAL: tuple[BenchmarkControl, ...] = (*_USERS, *_KUBELET, *_ACCESS, *_PODS, *_NETWORK, *_DATA)
 """In the benchmarks' order."""
