@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agent.cluster.kubernetes.probes import CONTROLS
+from agent.cluster.probe import CONTROLS
 from tests.k8s import pods
 from tests.k8s.assessments import RBAC, assessed, binding, hardened_server, in_cluster, logged
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agent.cluster.kubernetes import probes
+from agent.cluster import probe as probes
 from tests.component_files import POD_SECURITY_ADMISSION
 from tests.k8s import certificates, pods
 from tests.k8s.assessments import AUDIT_LOG, assessed, in_cluster

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from json import JSONDecoder
 from typing import TYPE_CHECKING, TextIO
 
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
 
     from agent.cluster.kubernetes.objects import Json
 
+_CONTENT = re.compile(r"[^ \t\r\n]")
 _CHUNK = 1 << 18
 _LARGEST = 16 << 20
 """Characters of a value: the API server stores at most 1.5 MiB of a Node."""
@@ -21,27 +23,16 @@ def members(stream: TextIO) -> Iterator[tuple[str, Json]]:
     Raises ValueError or RecursionError for anything else.
     """
     text = _Text(stream)
-    text.take("{")
-    separator = text.take("}") if text.peek() == "}" else ","
-    while separator == ",":
+    for _ in text.parts("{", "}"):
         key = str(text.value())
         text.take(":")
         if text.peek() == "[":
             yield key, []
-            yield from ((f"{key}[]", item) for item in _items(text))
+            yield from ((f"{key}[]", text.value()) for _ in text.parts("[", "]"))
         else:
             yield key, text.value()
-        separator = text.take(",}")
     if text.peek():
         raise ValueError("found more than one value")
-
-
-def _items(text: _Text) -> Iterator[Json]:
-    text.take("[")
-    separator = text.take("]") if text.peek() == "]" else ","
-    while separator == ",":
-        yield text.value()
-        separator = text.take(",]")
 
 
 class _Text:
@@ -55,12 +46,12 @@ class _Text:
     def peek(self) -> str:
         """Return the next character that is not white space; empty at the end."""
         while True:
-            rest = self._text[self._at : self._at + 64].lstrip(" \t\r\n")
-            if rest:
-                self._at = self._text.index(rest[0], self._at)
-                return rest[0]
-            self._at = min(self._at + 64, len(self._text))
-            if self._at == len(self._text) and not self._more():
+            found = _CONTENT.search(self._text, self._at)
+            if found:
+                self._at = found.start()
+                return found[0]
+            self._at = len(self._text)
+            if not self._more():
                 return ""
 
     def take(self, expected: str) -> str:
@@ -70,6 +61,14 @@ class _Text:
             raise ValueError(f"found {found or 'the end'}, expected one of {expected}")
         self._at += 1
         return found
+
+    def parts(self, begin: str, end: str) -> Iterator[None]:
+        """Take the brackets and commas of an array or object; the caller takes each part in between."""
+        self.take(begin)
+        separator = self.take(end) if self.peek() == end else ","
+        while separator == ",":
+            yield
+            separator = self.take(f",{end}")
 
     def value(self) -> Json:
         """Return the next value."""

@@ -74,13 +74,6 @@ class AccessReview(NamedTuple):
         }
 
 
-def service_account(subject: Subject) -> ReviewedAccount:
-    """Return a ServiceAccount with the groups that Kubernetes gives to it."""
-    namespace = subject.namespace
-    groups = (_ACCOUNTS, f"{_ACCOUNTS}:{namespace}", _AUTHENTICATED)
-    return ReviewedAccount(_user(namespace, subject.name), groups)
-
-
 def _user(namespace: str, name: str) -> str:
     return f"system:serviceaccount:{namespace}:{name}"
 
@@ -88,7 +81,8 @@ def _user(namespace: str, name: str) -> str:
 def account_of(subject: Subject) -> ReviewedAccount:
     """Return an account that has no rights but those of this subject of a binding and of its groups."""
     if subject.kind == "ServiceAccount":
-        return service_account(subject)
+        groups = (_ACCOUNTS, f"{_ACCOUNTS}:{subject.namespace}", _AUTHENTICATED)
+        return ReviewedAccount(_user(subject.namespace, subject.name), groups)
     if subject.kind == "User":
         is_anonymous = subject.name == ANONYMOUS.user
         return ANONYMOUS if is_anonymous else ReviewedAccount(subject.name, (_AUTHENTICATED,))

@@ -52,7 +52,6 @@ _OF_THE_CLUSTER = frozenset(
         "mutatingwebhookconfigurations",
         "nodes",
         "persistentvolumes",
-        "signers",
         "uids",
         "userextras",
         "users",
