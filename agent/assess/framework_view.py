@@ -98,13 +98,10 @@ def in_framework(assessment: Assessment, framework: Framework, *, numbered: bool
     ]
     order = [rule.id for rule in stig_rules()] if framework is Framework.STIG else list(nist_controls())
     if numbered:
-        referring.sort(key=lambda verdict: (verdict.section, order.index(_first(verdict))))
+        firsts = {verdict.control.id: verdict.number.text.split()[0] for verdict in referring if verdict.number}
+        referring.sort(key=lambda verdict: (verdict.section, order.index(firsts[verdict.control.id])))
     # The next steps are about all controls.
     return replace(assessment, verdicts=tuple(referring), notes=(note, *assessment.notes), next_steps=())
-
-
-def _first(verdict: Verdict) -> str:
-    return verdict.number.text.split()[0] if verdict.number else ""
 
 
 def coverage(assessment: Assessment, framework: Framework) -> str:

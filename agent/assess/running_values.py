@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from agent.assess.benchmark.control import BenchmarkControl
     from agent.assess.checks.answer import Answer
     from agent.assess.checks.assessed_node import AssessedNode
-    from agent.assess.checks.check import ArgumentRequirement, Check
+    from agent.assess.checks.check import Check
     from agent.cluster.kubernetes.objects import Cluster, Json
     from agent.k3s.cis.versions import Benchmark
 
@@ -73,6 +73,14 @@ class _Running(NamedTuple):
         """Whether the component runs with another value than it will have after its next start."""
         return self.configured is not None and self._meaning(self.value) != self._meaning(self.configured)
 
+    @property
+    def observation(self) -> str:
+        """The value, and how it compares with the configuration."""
+        text = f"--{self.name}={self.value} in the running {self.component}"
+        if self.differs:
+            return f"{text}; --{self.name}={self.configured} is configured, so K3s has to restart"
+        return text if self.configured is None else f"{text}, as configured"
+
     def _meaning(self, text: str) -> object:
         """Return a value as the component reads it. A missing field of the kubelet's configuration is zero."""
         try:
@@ -94,8 +102,11 @@ def confirmed(check: Check, answer: Answer, node: AssessedNode) -> Answer:
     for requirement in check.arguments:
         running = _running(requirement.component, requirement.name, node)
         if running is not None:
-            answer = answer._replace(evidence=(*answer.evidence, _evidence(running)))
-            if answer.status is ControlStatus.PASS and not _is_met(requirement, running):
+            answer = answer._replace(evidence=(*answer.evidence, Evidence(running.observation, source=running.source)))
+            is_default = running.configured is None and not running.value
+            is_same = running.configured is not None and not running.differs
+            is_met = is_default or is_same or requirement.criterion.accepts(running.value)
+            if answer.status is ControlStatus.PASS and not is_met:
                 answer = answer._replace(
                     status=ControlStatus.FAIL,
                     found=f"--{running.name}={running.value} in the running {requirement.component}",
@@ -235,21 +246,6 @@ def _unequal_nodes(cluster: Cluster) -> Iterator[Note]:
             yield Note(f"{row.role} {row.name}: {row.leaked}", None, _HIDE)
         if row.differs:
             yield Note(f"{row.role} {row.name}: {'; '.join(row.differs)}")
-
-
-def _is_met(requirement: ArgumentRequirement, running: _Running) -> bool:
-    if running.configured is None and not running.value:
-        return True
-    return not (running.differs or running.configured is None) or requirement.criterion.accepts(running.value)
-
-
-def _evidence(running: _Running) -> Evidence:
-    observation = f"--{running.name}={running.value} in the running {running.component}"
-    if running.differs:
-        observation += f"; --{running.name}={running.configured} is configured, so K3s has to restart"
-    elif running.configured is not None:
-        observation += ", as configured"
-    return Evidence(observation, source=running.source)
 
 
 def _running(component: Component, name: str, node: AssessedNode) -> _Running | None:

@@ -60,6 +60,8 @@ def verdict(control: BenchmarkControl, benchmark: Benchmark, node: AssessedNode,
         from agent.assess.checks.static_policies import evidence_for
 
         answer = answer._replace(evidence=(*answer.evidence, *evidence_for(check, control.guide, node)))
+    # On a host without K3s, a value that is only a default of K3s is marked.
+    is_default = answer.status is ControlStatus.PASS and answer.given_by is GivenBy.K3S and not node.is_installed
     is_waived = waiver is not None and answer.status in _WAIVABLE
     evidence = tuple(dict.fromkeys(answer.evidence))
     left_out = len(evidence) - _MOST_EVIDENCE
@@ -70,19 +72,12 @@ def verdict(control: BenchmarkControl, benchmark: Benchmark, node: AssessedNode,
         number=control.numbers.get(benchmark),
         status=ControlStatus.WAIVED if is_waived else answer.status,
         expected="" if mismatch else answer.expected or check.expected.replace(DATA_DIR, str(node.facts.data_dir)),
-        found=_found(answer, node),
+        found=f"{answer.found} (default of K3s {node.facts.version})" if is_default else answer.found,
         evidence=evidence,
         reason=answer.reason,
         remediation=_remediation_of(control, answer, node.available_settings),
         waiver=waiver if is_waived else None,
     )
-
-
-def _found(answer: Answer, node: AssessedNode) -> str:
-    """Return the found value. On a host without K3s, a value that is only a default of K3s is marked."""
-    if node.is_installed or answer.status is not ControlStatus.PASS or answer.given_by is not GivenBy.K3S:
-        return answer.found
-    return f"{answer.found} (default of K3s {node.facts.version})"
 
 
 def _mismatch(control: BenchmarkControl, node: AssessedNode) -> str:

@@ -119,10 +119,9 @@ class DistinctKeys(Check):
         for certificate, other in sorted(node.evidence.shared_keys):
             if certificate in self.certificates and other in self.files_:
                 found = f"{other} has the key of {certificate}"
-                evidence = tuple(_public_key(found, node.facts.data_dir / name) for name in (other, certificate))
-                step = Instruction(
-                    f"replace {node.facts.data_dir / other} as K3s' page about `k3s certificate` describes"
-                )
+                paths = [node.facts.data_dir / name for name in (other, certificate)]
+                evidence = tuple(Evidence(found, Location(path), repeat_with=_shows_key(path)) for path in paths)
+                step = Instruction(f"replace {paths[0]} as K3s' page about `k3s certificate` describes")
                 return Answer(ControlStatus.FAIL, found, evidence, unmet=complete_steps(step, restart=Restart.K3S))
         return Answer(ControlStatus.PASS, given_by=GivenBy.K3S)
 
@@ -135,9 +134,8 @@ class DistinctKeys(Check):
         return f"{' and '.join(self.files_)} have other keys than {' and '.join(self.certificates)}"
 
 
-def _public_key(observation: str, path: PurePosixPath) -> Evidence:
-    what = "x509 -noout -pubkey" if path.suffix == ".crt" else "pkey -pubout"
-    return Evidence(observation, Location(path), repeat_with=f"sudo openssl {what} -in {quote(str(path))}")
+def _shows_key(path: PurePosixPath) -> str:
+    return f"sudo openssl {'x509 -noout -pubkey' if path.suffix == '.crt' else 'pkey -pubout'} -in {quote(str(path))}"
 
 
 OWN_AUTHORITIES = DistinctKeys(_OF_ETCD, _OF_KUBERNETES)

@@ -112,12 +112,9 @@ class Cluster(Value):
         return found
 
     @cached_property
-    def _labels(self) -> Mapping[str, set[Labels]]:
+    def labels(self) -> Mapping[str, set[Labels]]:
+        """The different labels of pods, by namespace."""
         return {name: {pod.own_labels for pod in pods} for name, pods in self.by_namespace.items()}
-
-    def labels_in(self, namespace: str) -> set[Labels]:
-        """Return the different labels of the pods of a namespace."""
-        return self._labels.get(namespace, set())
 
     def client_of_node(self, address: str) -> Client | None:
         """Return the node that has an address."""

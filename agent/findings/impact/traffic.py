@@ -191,7 +191,7 @@ class _Comparison:
         self, namespace: str, chosen: set[Labels], preferred: Mapping[str, str] = MappingProxyType({})
     ) -> list[Labels]:
         """Return labels that select pods with these labels and, if that is possible, no others of the namespace."""
-        others = self._cluster.labels_in(namespace) - chosen
+        others = self._cluster.labels.get(namespace, set()) - chosen
         common = frozenset.intersection(*map(frozenset, chosen))
         order = sorted(
             common, key=lambda pair: (_PREFERRED.index(pair[0]) if pair[0] in _PREFERRED else len(_PREFERRED), pair)
