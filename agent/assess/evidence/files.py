@@ -93,7 +93,7 @@ class FileFinder:
         try:
             contents = self._tree.contents(top)
         except HostError as error:
-            return Matches(top, unknown=(_unlisted(top, error),))
+            return Matches(top, unknown=(unread(top, error),))
         found = [*self._access(top, DIRECTORY)]
         for link in contents.links:
             if self._is_directory(link):
@@ -215,7 +215,7 @@ class FileFinder:
                     for entry in self._tree.entries(directory)
                 )
             except HostError as error:
-                self._listed[directory] = (_unlisted(directory, error),)
+                self._listed[directory] = (unread(directory, error),)
         for entry in self._listed[directory]:
             yield (entry.path if isinstance(entry, UnknownFile) else directory / entry.name), entry
 
@@ -242,10 +242,10 @@ def _unread(path: PurePosixPath, found: Unreadable) -> UnknownFile:
     return UnknownFile(path, found.reason, UnknownCause.DENIED if found.access_denied else UnknownCause.OTHER)
 
 
-def _unlisted(directory: PurePosixPath, error: HostError) -> UnknownFile:
-    return UnknownFile(
-        directory, error.message, UnknownCause.DENIED if isinstance(error, AccessDeniedError) else UnknownCause.OTHER
-    )
+def unread(path: PurePosixPath, error: HostError) -> UnknownFile:
+    """Return a file or directory that could not be read."""
+    is_denied = isinstance(error, AccessDeniedError)
+    return UnknownFile(path, error.message, UnknownCause.DENIED if is_denied else UnknownCause.OTHER)
 
 
 def _of_kind(path: PurePosixPath, found: DirectoryEntry, kind: str) -> FoundFile | UnknownFile:

@@ -18,8 +18,8 @@ from agent.assess.checks.evidence import (
     UnknownFile,
 )
 from agent.assess.checks.host_paths import REGISTRIES, paths_on
-from agent.assess.evidence.files import FileFinder
-from agent.base.errors import AccessDeniedError, HostError, InputError
+from agent.assess.evidence.files import FileFinder, unread
+from agent.base.errors import HostError, InputError
 from agent.k3s import etcd_configuration
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION, providers_of_secrets
 from agent.k3s.etcd_configuration import ETCD_CONFIGURATION
@@ -94,9 +94,7 @@ def _content(tree: Tree, path: PurePosixPath) -> bytes | MissingFile | UnknownFi
     try:
         data = tree.read(path)
     except HostError as error:
-        return UnknownFile(
-            path, error.message, UnknownCause.DENIED if isinstance(error, AccessDeniedError) else UnknownCause.OTHER
-        )
+        return unread(path, error)
     if data is not None:
         return data
     is_link = tree.link_target(path) is not None
