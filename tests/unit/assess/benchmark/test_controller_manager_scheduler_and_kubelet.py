@@ -102,16 +102,6 @@ def test_only_values_as_strict_as_those_of_k3s_pass(
 
 
 @pytest.mark.parametrize("benchmark", Benchmark)
-def test_only_the_two_oldest_benchmarks_require_no_limit_on_events(benchmark: Benchmark) -> None:
-    """1.23 and 1.24 require exactly 0; later ones accept any number and the kubelet's default."""
-    check = by_id("kubelet-event-qps").check_of(benchmark)
-    oldest = benchmark in (Benchmark.CIS_1_23, Benchmark.CIS_1_24)
-    assert meets(check, {"event-qps": "0"})
-    assert meets(check, {"event-qps": "5"}) is not oldest
-    assert meets(check, {}) is not oldest
-
-
-@pytest.mark.parametrize("benchmark", Benchmark)
 def test_suites_without_forward_secrecy_are_accepted_up_to_1_11(benchmark: Benchmark) -> None:
     """Each benchmark has its own list, and a suite can have two names."""
     check = by_id("tls-cipher-suites").check_of(benchmark)

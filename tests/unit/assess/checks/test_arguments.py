@@ -193,6 +193,7 @@ def test_a_fixed_list_keeps_allowed_names(server: CheckedNode) -> None:
         (Benchmark.CIS_1_24, "50", ControlStatus.FAIL, "event-qps=0"),
         (Benchmark.CIS_1_24, "0", ControlStatus.PASS, ""),
         (Benchmark.CIS_1_7, "-1", ControlStatus.FAIL, "event-qps=50"),
+        (Benchmark.CIS_1_7, "5", ControlStatus.PASS, ""),
         (Benchmark.CIS_2_0, "0", ControlStatus.PASS, ""),
         (Benchmark.CIS_2_0, "", ControlStatus.PASS, ""),
     ],

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from agent.assess.checks.evidence import (
     CollectedEvidence,
     EncryptionConfiguration,
-    EtcdConfiguration,
     FoundFile,
     Matches,
     MissingFile,
@@ -28,7 +27,7 @@ from agent.base.value import replace
 from agent.harden.node.facts import HostFacts, assumed_facts
 from agent.k3s.config_merge import ConfigText, merge_configuration
 from agent.k3s.encryption_configuration import ENCRYPTION_CONFIGURATION
-from agent.k3s.etcd_configuration import ETCD_CONFIGURATION, EtcdValue
+from agent.k3s.etcd_configuration import ETCD_CONFIGURATION
 from agent.k3s.paths import DEFAULT_DATA_DIR, K3S_CONFIG_FILE
 from tests.fake import fake_host, in_memory
 from tests.k3s_tree import put
@@ -199,27 +198,6 @@ def test_the_node_name_is_the_host_name(root: Path) -> None:
 ETCD_TEXT = "client-transport-security:\n  client-cert-auth: true\npeer-transport-security: {}\n"
 
 
-def test_the_configuration_of_etcd_is_read_with_its_lines(root: Path) -> None:
-    put(root, ETCD, ETCD_TEXT)
-    assert look(root).etcd == EtcdConfiguration(
-        ETCD, {"client-transport-security.client-cert-auth": EtcdValue("true", 2)}
-    )
-
-
-def test_without_a_file_etcd_and_encryption_are_missing(root: Path) -> None:
-    found = look(root)
-    assert found.etcd == MissingFile(ETCD)
-    assert found.encryption == MissingFile(ENCRYPTION)
-
-
-@pytest.mark.parametrize("text", ["", ETCD_TEXT[:40], "a: b\n" + "#" * 10_000_000], ids=["empty", "cut off", "huge"])
-def test_an_invalid_etcd_configuration_is_unknown(text: str, root: Path) -> None:
-    put(root, ETCD, text)
-    found = look(root).etcd
-    assert isinstance(found, UnknownFile)
-    assert str(ETCD) in found.reason
-
-
 @pytest.mark.parametrize("plant", ["dangling", "loop", "FIFO", "directory"])
 @pytest.mark.parametrize("path", [ETCD, ENCRYPTION])
 def test_anything_but_a_file_in_place_of_a_k3s_file_is_unknown(plant: str, path: PurePosixPath, root: Path) -> None:
@@ -228,16 +206,6 @@ def test_anything_but_a_file_in_place_of_a_k3s_file_is_unknown(plant: str, path:
     PLANTS[plant](place)
     found = look(root)
     assert isinstance(found.etcd if path == ETCD else found.encryption, UnknownFile)
-
-
-@ordinary_user
-def test_unreadable_files_are_unknown(root: Path) -> None:
-    put(root, ETCD, ETCD_TEXT, 0o000)
-    put(root, ENCRYPTION, "{}", 0o000)
-    found = look(root)
-    for item in (found.etcd, found.encryption):
-        assert isinstance(item, UnknownFile)
-        assert "Permission denied" in item.reason
 
 
 def encryption(*providers: object) -> str:
