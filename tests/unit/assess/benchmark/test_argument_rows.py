@@ -1,4 +1,4 @@
-"""Rows of the API server: numbers in the benchmarks, and values that pass or fail."""
+"""Rows about component arguments: numbers in the benchmarks, and values that pass or fail."""
 
 from __future__ import annotations
 
@@ -7,34 +7,32 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.assess.benchmark.api_server import API_SERVER
+from agent.assess.benchmark.controller_manager_and_scheduler import CONTROLLER_MANAGER_AND_SCHEDULER
 from agent.assess.benchmark.frameworks import ONLY_IN_FRAMEWORKS
-from agent.base.model import Component
-from agent.k3s.cis.versions import Benchmark
+from agent.assess.benchmark.kubelet import KUBELET
+from agent.base.model import NEWEST_KNOWN, OLDEST_COVERED, Component, Version
+from agent.harden.guide.k3s_options import PROTECT_KERNEL_DEFAULTS_REQUIRED
+from agent.k3s.cis.versions import Benchmark, fitting_benchmark, up_to
 from tests.unit.assess.benchmark.rows import OF_K3S, fix, flags
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from agent.assess.benchmark.control import BenchmarkControl
 
+ROWS = {row.id: row for row in API_SERVER + CONTROLLER_MANAGER_AND_SCHEDULER + KUBELET + ONLY_IN_FRAMEWORKS}
 ADMISSION = "enable-admission-plugins"
-K3S_SETS = OF_K3S[Component.API_SERVER]
 OLDEST, NEWEST = Benchmark.CIS_1_23, Benchmark.CIS_2_1
-ROWS = (
-    *API_SERVER,
-    *(row for row in ONLY_IN_FRAMEWORKS if any(flag.component is Component.API_SERVER for flag in flags(row.check))),
-)
+UNSET = "(unset)"
 
 
-def by_id(identifier: str) -> BenchmarkControl:
-    (row,) = [row for row in ROWS if row.id == identifier]
-    return row
-
-
-def met(row: BenchmarkControl, given: dict[str, str], benchmark: Benchmark = NEWEST) -> bool:
-    """Return whether arguments of the API server meet all tests of a row, by value or by default."""
-    return all(
-        flag.criterion.accepts(given[flag.name]) if flag.name in given else flag.unset_passes
-        for flag in flags(row.check_of(benchmark))
-    )
+def met(row: BenchmarkControl, changed: Mapping[str, str], benchmark: Benchmark = NEWEST) -> bool:
+    """Return whether K3s' own arguments with these changes meet all tests of a row, by value or by default."""
+    for flag in flags(row.check_of(benchmark)):
+        value = {**OF_K3S[flag.component], **changed}.get(flag.name, UNSET)
+        if not (flag.unset_passes if value == UNSET else flag.criterion.accepts(value)):
+            return False
+    return True
 
 
 LEFT_TO_OPERATORS = {
@@ -49,26 +47,30 @@ LEFT_TO_OPERATORS = {
     "audit-policy-file",
     "secrets-encryption",
     "service-account-extend-token-expiration",
+    "kubelet-pod-max-pids",
+    "kubelet-seccomp-default",
+    "protect-kernel-defaults",
+    "terminated-pod-gc-threshold",
+    "tls-cipher-suites",
 }
 
 
 @pytest.mark.parametrize("benchmark", Benchmark)
 def test_only_choices_of_the_operator_fail_on_an_unconfigured_k3s(benchmark: Benchmark) -> None:
-    """K3s' own arguments meet all other rows, with the cipher suites and plugins of each benchmark."""
-    failing = {row.id for row in API_SERVER if benchmark in row.numbers and not met(row, K3S_SETS, benchmark)}
-    assert failing == {identifier for identifier in LEFT_TO_OPERATORS if benchmark in by_id(identifier).numbers}
+    """K3s' own arguments meet all other rows, with the cipher suites, plugins and event rates of each benchmark."""
+    failing = {row.id for row in ROWS.values() if benchmark in row.numbers and not met(row, {}, benchmark)}
+    expected = LEFT_TO_OPERATORS | ({"kubelet-event-qps"} if benchmark in up_to(Benchmark.CIS_1_24) else set())
+    assert failing == {identifier for identifier in expected if benchmark in ROWS[identifier].numbers}
 
 
-@pytest.mark.parametrize("name", K3S_SETS)
+@pytest.mark.parametrize("name", OF_K3S[Component.API_SERVER])
 def test_a_missing_default_of_k3s_passes_only_if_that_of_kubernetes_is_compliant(name: str) -> None:
-    """Of the arguments that K3s sets, only the port has a compliant default of the API server."""
-    given = {other: value for other, value in K3S_SETS.items() if other != name}
-    broken = {row.id for row in API_SERVER if met(row, K3S_SETS) and not met(row, given)}
+    """Of the API server's arguments that K3s sets, only the port has a compliant default of the API server."""
+    broken = {row.id for row in API_SERVER if met(row, {}) and not met(row, {name: UNSET})}
     assert bool(broken) == (name != "secure-port")
 
 
 FILE = "/etc/ssl/some.pem"
-UNSET = "(unset)"
 MODE, DISABLED = "authorization-mode", "disable-admission-plugins"
 
 NODE, EXTERNAL, POLICY = "NodeRestriction", "DenyServiceExternalIPs", "PodSecurityPolicy"
@@ -78,6 +80,11 @@ APPROVED = [
     f"TLS_ECDHE_{key}_WITH_AES_{size}" for key in ("RSA", "ECDSA") for size in ("256_GCM_SHA384", "128_GCM_SHA256")
 ]
 WEAK_SUITES = ["", "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA", f"{SUITE},TLS_RSA_WITH_AES_128_GCM_SHA256"]
+
+SHORT = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305"
+LONG = "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"
+GATE = "RotateKubeletServerCertificate"
+NO_FORWARD_SECRECY = "TLS_RSA_WITH_AES_128_GCM_SHA256"
 
 EXAMPLES: tuple[tuple[str, str, list[str], list[str]], ...] = (
     ("apiserver-anonymous-auth", "anonymous-auth", ["false", "False", "0"], ["true", "1", "", "no"]),
@@ -158,6 +165,35 @@ EXAMPLES: tuple[tuple[str, str, list[str], list[str]], ...] = (
     ("apiserver-approved-cipher-suites", "tls-cipher-suites", [",".join(APPROVED)], ["", SUITE, APPROVED[0]]),
     ("apiserver-pod-security-plugin", DISABLED, [STORAGE, "", UNSET], ["PodSecurity"]),
     ("apiserver-validating-admission-webhook", DISABLED, [STORAGE, "", UNSET], ["ValidatingAdmissionWebhook"]),
+    ("terminated-pod-gc-threshold", "terminated-pod-gc-threshold", ["12500"], ["0"]),
+    ("controller-manager-profiling", "profiling", [], ["true"]),
+    ("controller-manager-service-account-credentials", "use-service-account-credentials", [], ["0"]),
+    ("controller-manager-service-account-key", "service-account-private-key-file", [], [""]),
+    ("controller-manager-root-ca", "root-ca-file", [], [UNSET]),
+    ("controller-manager-rotate-kubelet-server-certificate", "feature-gates", [UNSET], [f"{GATE}=false"]),
+    ("controller-manager-bind-address", "bind-address", ["::1"], ["0.0.0.0"]),  # noqa: S104 - refused
+    ("scheduler-profiling", "profiling", [], [UNSET]),
+    ("scheduler-bind-address", "bind-address", ["::1"], ["::"]),
+    ("kubelet-anonymous-auth", "anonymous-auth", [], ["True"]),
+    ("kubelet-authorization-mode", "authorization-mode", ["Webhook"], ["AlwaysAllow"]),
+    ("kubelet-client-ca", "client-ca-file", [], [UNSET]),
+    ("kubelet-read-only-port", "read-only-port", [], ["10255", UNSET]),
+    ("streaming-connection-idle-timeout", "streaming-connection-idle-timeout", ["4h0m0s", UNSET], ["0", "0s"]),
+    ("protect-kernel-defaults", "protect-kernel-defaults", ["true"], ["false"]),
+    ("make-iptables-util-chains", "make-iptables-util-chains", [UNSET], ["false"]),
+    ("kubelet-event-qps", "event-qps", ["50", UNSET], ["-1"]),
+    ("kubelet-serving-certificate", "tls-cert-file", [], [UNSET]),
+    ("kubelet-serving-certificate", "tls-private-key-file", [], [""]),
+    ("kubelet-rotate-certificates", "rotate-certificates", [UNSET], ["false"]),
+    ("kubelet-rotate-server-certificate", "feature-gates", [UNSET], ["AllBeta=false"]),
+    ("tls-cipher-suites", "tls-cipher-suites", [f"{SHORT},{LONG}"], [f"{SHORT},TLS_RSA_WITH_AES_128_CBC_SHA"]),
+    ("kubelet-pod-max-pids", "pod-max-pids", ["4096"], ["-1"]),
+    ("kubelet-seccomp-default", "seccomp-default", ["true"], ["false"]),
+    ("kube-proxy-metrics-bind-address", "metrics-bind-address", ["127.0.0.1:10249", UNSET], ["0.0.0.0:10249"]),
+    ("controller-manager-tls-min-version", "tls-min-version", ["VersionTLS12", UNSET], ["VersionTLS11"]),
+    ("scheduler-tls-min-version", "tls-min-version", ["VersionTLS13", UNSET], ["VersionTLS10"]),
+    ("kubelet-idle-timeout", "streaming-connection-idle-timeout", ["5m", "4h0m0s", UNSET], ["4m", "0"]),
+    ("kubelet-static-pod-path", "pod-manifest-path", [""], ["/etc/pods"]),
 )
 """A row's ID, an argument, values that pass, among them UNSET if it can be absent, and values that fail."""
 
@@ -168,17 +204,16 @@ EXAMPLES: tuple[tuple[str, str, list[str], list[str]], ...] = (
 def test_a_row_accepts_compliant_values_in_each_spelling(
     identifier: str, name: str, passing: list[str], failing: list[str]
 ) -> None:
-    row = by_id(identifier)
-    others = {flag.name: FILE for flag in flags(row.check) if flag.name != name and not flag.unset_passes}
-    assert [value for value in passing if value != UNSET and not met(row, {**others, name: value})] == []
-    assert [value for value in failing if met(row, {**others, name: value})] == []
-    assert met(row, others) == (UNSET in passing)
+    row = ROWS[identifier]
+    assert [value for value in passing if not met(row, {name: value})] == []
+    assert [value for value in failing if met(row, {name: value})] == []
+    assert UNSET in passing or not met(row, {name: UNSET})
 
 
 def test_every_argument_of_every_row_has_examples() -> None:
     """Without an example, a row is not tested."""
     assert {(identifier, name) for identifier, name, *_ in EXAMPLES} == {
-        (row.id, flag.name) for row in ROWS for flag in flags(row.check)
+        (row.id, flag.name) for row in ROWS.values() for flag in flags(row.check)
     }
 
 
@@ -200,7 +235,7 @@ def test_every_argument_of_every_row_has_examples() -> None:
 )
 def test_newer_benchmarks_reject_more_cipher_suites(suite: str, first_that_refuses: Benchmark | None) -> None:
     """1.10 rejects 3DES and RSA with CBC; 1.12 rejects CBC and RSA key exchange."""
-    row = by_id("apiserver-cipher-suites")
+    row = ROWS["apiserver-cipher-suites"]
     refusing = [benchmark for benchmark in Benchmark if not met(row, {"tls-cipher-suites": suite}, benchmark)]
     every = list(Benchmark)
     assert refusing == (every[every.index(first_that_refuses) :] if first_that_refuses else [])
@@ -211,3 +246,21 @@ def test_a_fix_for_a_plugin_keeps_the_plugin_of_k3s() -> None:
     for row in API_SERVER:
         if any(flag.name == ADMISSION and not flag.unset_passes for flag in flags(row.check)):
             assert "`enable-admission-plugins=NodeRestriction" in fix(row), row.id
+
+
+@pytest.mark.parametrize("benchmark", Benchmark)
+def test_suites_without_forward_secrecy_are_accepted_up_to_1_11(benchmark: Benchmark) -> None:
+    """Each benchmark has its own list, and a suite can have two names."""
+    row = ROWS["tls-cipher-suites"]
+    later = benchmark not in up_to(Benchmark.CIS_1_11)
+    assert met(row, {"tls-cipher-suites": f"{SHORT},{LONG}"}, benchmark)
+    assert met(row, {"tls-cipher-suites": f"{SHORT},{NO_FORWARD_SECRECY}"}, benchmark) is not later
+    assert not met(row, {}, benchmark)
+
+
+@pytest.mark.parametrize("minor", range(OLDEST_COVERED.minor, NEWEST_KNOWN.minor + 1))
+def test_protect_kernel_defaults_is_required_if_the_benchmark_has_it(minor: int) -> None:
+    """A site can disable it only in other versions."""
+    version = Version(1, minor, 0)
+    has_it = fitting_benchmark(version) in ROWS["protect-kernel-defaults"].numbers
+    assert PROTECT_KERNEL_DEFAULTS_REQUIRED.includes(version) is has_it
