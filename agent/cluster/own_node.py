@@ -40,9 +40,8 @@ def node_name(certificate: bytes) -> str:
     """Return the name of the Node in the common name of a kubelet's certificate. Raises HostError without one."""
     first = next((block.content for block in pem.blocks(certificate) if block.kind == pem.CERTIFICATE), b"")
     found = _COMMON_NAME.search(first)
-    length = (found[1] or found[2])[0] if found else 0
-    start = found.end() if found else 0
-    name = first[start : start + length].removeprefix(_PREFIX).decode("ascii", "replace")
+    content = first[found.end() :][: (found[1] or found[2])[0]] if found else b""
+    name = content.removeprefix(_PREFIX).decode("ascii", "replace")
     if not _NODE_NAME.fullmatch(name):
         raise HostError("cannot read the name of the Node: the kubelet's certificate is not one of system:node:NAME")
     return name

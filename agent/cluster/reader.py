@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
 from agent.base.errors import HardenError, HostError, LimitError
@@ -73,12 +73,6 @@ class StatusError(HostError):
 
 class _InvalidError(HostError):
     """The API server sent an unexpected answer."""
-
-
-class _Page(NamedTuple):
-    items: list[Any]
-    following: str
-    """The token for the next page; empty at the end."""
 
 
 def read_cluster(
@@ -192,7 +186,7 @@ class Reader:
         asked, following, size, largest = request, "", _PAGE, _PAGE
         while True:
             try:
-                page = self._page(asked, following, size)
+                items, token = self._page(asked, following, size)
             except LimitError:
                 if asked is not request:
                     raise
@@ -201,14 +195,15 @@ class Reader:
                 else:
                     asked, largest = request._replace(accept=queries.METADATA), _PAGE
                 continue
-            if page.following and not page.items:
+            if token and not items:
                 raise _InvalidError(f"cannot read {request.path}: a page has no objects, and another one follows")
-            yield asked.accept, page.items
-            if not page.following:
+            yield asked.accept, items
+            if not token:
                 return
-            asked, following, size = request, page.following, min(2 * size, largest)
+            asked, following, size = request, token, min(2 * size, largest)
 
-    def _page(self, request: ApiRequest, following: str, size: int) -> _Page:
+    def _page(self, request: ApiRequest, following: str, size: int) -> tuple[list[Any], str]:
+        """Return the items of a page, and the token for the next one; empty at the end."""
         parameters = (f"limit={size}", request.parameters, following and f"continue={quote(following)}")
         answer = self._json(request, "&".join(filter(None, parameters)))
         following = as_string(at(answer, "metadata").get("continue"))
@@ -218,13 +213,13 @@ class Reader:
             rows = as_mapping(answer).get("rows")
             if not isinstance(rows, list) or "Name" not in columns:
                 raise _InvalidError(f"cannot read {request.path}: the answer is not a table of objects")
-            return _Page([parsing.named_row(as_mapping(row).get("cells"), columns) for row in rows], following)
+            return [parsing.named_row(as_mapping(row).get("cells"), columns) for row in rows], following
         items = as_mapping(answer).get("items")
         if items is None and as_string(as_mapping(answer).get("kind")).endswith("List"):
             items = []  # as the API server writes an empty list of metadata
         if not isinstance(items, list):
             raise _InvalidError(f"cannot read {request.path}: the answer is not a list of objects")
-        return _Page(items, following)
+        return items, following
 
     def version(self) -> str:
         """Return the version of Kubernetes, such as v1.34.1+k3s1."""

@@ -9,7 +9,6 @@ from agent.assess.checks.answer import Answer, ControlStatus, Evidence, undeterm
 from agent.assess.checks.unmet import complete_steps
 from agent.base.errors import InputError
 from agent.base.model import Location, Restart
-from agent.base.value import Value
 from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, first_object
 from agent.k3s.components.arguments import GivenBy
 
@@ -20,22 +19,16 @@ if TYPE_CHECKING:
     from agent.k3s.components.arguments import UnknownArgument
 
 
-class DecidingField(Value):
-    """The field of a file that decides an argument."""
-
-    path: str
-    """Keys with dots between them; after `[]`, the values of a key in each item of a list."""
-    default: str
-    """The value without the field; empty for the component's own default."""
-
-
-FIELDS = {
-    "anonymous-auth": DecidingField("anonymous.enabled", "true"),
-    "authorization-mode": DecidingField("authorizers[].type", ""),
-    "metrics-bind-address": DecidingField("metricsBindAddress", ""),
-    "profiling": DecidingField("enableProfiling", "true"),
+_FIELDS = {
+    "anonymous-auth": ("anonymous.enabled", "true"),
+    "authorization-mode": ("authorizers[].type", ""),
+    "metrics-bind-address": ("metricsBindAddress", ""),
+    "profiling": ("enableProfiling", "true"),
 }
-"""By argument; harden/node/arguments/unknown.py has the reason for each."""
+"""By argument, the field that decides it, and the value without the field; empty for the component's own default.
+
+After `[]`, the key is one of each item of a list. harden/node/arguments/unknown.py has the reason for each.
+"""
 
 
 def answer_by_file(
@@ -43,19 +36,19 @@ def answer_by_file(
 ) -> Answer:
     """Return the answer for an unknown argument: by the file that decides it, if it can be read."""
     data = node.situation.k3s_files.contents.get(PurePosixPath(why.file)) if why.file else None
-    if data is None or name not in FIELDS:
+    if data is None or name not in _FIELDS:
         return undetermined(why)
-    path, field = PurePosixPath(why.file), FIELDS[name]
+    path, (field, default) = PurePosixPath(why.file), _FIELDS[name]
     try:
         root = first_object(data, path)
     except InputError:
         return undetermined(why)
     if not isinstance(root, YamlMapping):
         return undetermined(why)
-    found = _scalars(root, field.path)
-    value = ",".join(scalar.text for scalar in found) or field.default
+    found = _scalars(root, field)
+    value = ",".join(scalar.text for scalar in found) or default
     line = found[0].line if found else root.line
-    shown = f"{field.path}: {value}" if found else f"{field.path} is not set"
+    shown = f"{field}: {value}" if found else f"{field} is not set"
     evidence = (Evidence(why.observation, why.location), Evidence(shown, Location(path, line)))
     if criterion.accepts(value) if value else unset_passes:
         return Answer(ControlStatus.PASS, shown, evidence, given_by=GivenBy.OPERATOR)

@@ -162,11 +162,8 @@ def _token_mounts(of: AssessedCluster) -> Answer:
 
 
 def _system_masters(of: AssessedCluster) -> Answer:
-    observed = [
-        Observed(str(binding), f"grants {binding.role} to the group")
-        for binding in rbac.bindings(of.cluster)
-        if SYSTEM_MASTERS in binding.subjects
-    ]
+    bindings = [binding for binding in rbac.bindings(of.cluster) if SYSTEM_MASTERS in binding.subjects]
+    observed = [Observed(str(binding), f"grants {binding.role} to the group") for binding in bindings]
     return of.to_review(observed, _BINDINGS, "binding")
 
 
