@@ -162,13 +162,9 @@ class OnlyRoot(Check):
                     yield _OpenAccess(file.path, f"owner {file.owner}, expected {row.owner}", _TO_ROOT)
                 if id(file.above) not in seen:
                     seen.add(id(file.above))
-                    for position, directory in enumerate(file.above):
-                        yield from _replaceable(directory, file.above[:position], file.path)
+                    yield from _replaceable(file.above, file.path)
             for absent in (missing for match in node.evidence.files[query] for missing in match.absent):
-                last = len(absent.above) - 1
-                for position, directory in enumerate(absent.above):
-                    above = absent.above[:position]
-                    yield from _replaceable(directory, above, absent.path, may_add=position == last)
+                yield from _replaceable(absent.above, absent.path, is_absent=True)
 
 
 class NoSecretInServices(Check):
@@ -211,51 +207,47 @@ def _own_accesses(file: FoundFile, *, is_secret: bool) -> Iterator[_OpenAccess]:
         return  # nearly all files
     for who in _parties(file):
         permitted = _permitted(who, file)
-        closed = _closed(who, file.above)
         if permitted & _WRITE:
             change = "go-w,o-r" if is_secret and file.mode & _OTHERS_READ else "go-w"
-            yield replace(_access(who, "write", file, change, file.path), closed=closed)
+            yield _access(who, "write", file, change, file.above)
         elif is_secret and permitted & _READ and who != ("group", file.owner.gid):
-            yield replace(_access(who, "read", file, "o-r", file.path), closed=closed)
+            yield _access(who, "read", file, "o-r", file.above)
 
 
 def _replaceable(
-    directory: DirectoryAbove, above: Sequence[DirectoryAbove], path: PurePosixPath, *, may_add: bool = False
+    way: Sequence[DirectoryAbove], path: PurePosixPath, *, is_absent: bool = False
 ) -> Iterator[_OpenAccess]:
-    """Yield who can replace the files of a directory or, with `may_add`, add one. In a sticky one, users only add.
-
-    `path` leads through the directory.
-    """
-    if not directory.mode & GROUP_OR_OTHERS_WRITE and directory.acl is None and directory.owner.uid == 0:
-        return
-    for who in _parties(directory):
-        if directory.mode & _STICKY and not may_add and who != ("user", directory.owner.uid):
+    """Yield who can replace or create a file by a directory that leads to it. In a sticky one, users only create."""
+    for position, directory in enumerate(way):
+        if not directory.mode & GROUP_OR_OTHERS_WRITE and directory.acl is None and directory.owner.uid == 0:
             continue
-        if _permitted(who, directory) & _REPLACE != _REPLACE:
-            continue
-        yield replace(_access(who, "write", directory, "go-w", path), closed=_closed(who, above))
+        only_owner = directory.mode & _STICKY and not (is_absent and position == len(way) - 1)
+        for who in _parties(directory):
+            is_other = only_owner and who != ("user", directory.owner.uid)
+            if not is_other and _permitted(who, directory) & _REPLACE == _REPLACE:
+                yield _access(who, "write", directory, "go-w", way[:position], path)
 
 
-def _closed(who: _Party, above: Iterable[DirectoryAbove]) -> DirectoryAbove | None:
-    """Return the first directory that a party cannot enter; None if it can enter all of them."""
-    for directory in above:
-        # The root of a --root tree has the mode of a working directory, such as that of mktemp.
-        if directory.is_real and directory.path.name and not _permitted(who, directory) & _ENTER:
-            return directory
-    return None
-
-
-def _access(
-    who: _Party, can: str, subject: FoundFile | DirectoryAbove, change: str, path: PurePosixPath
+def _access(  # noqa: PLR0913, PLR0917 - who has which access to what, and how that is changed
+    who: _Party,
+    can: str,
+    subject: FoundFile | DirectoryAbove,
+    change: str,
+    above: Iterable[DirectoryAbove],
+    path: PurePosixPath | None = None,
 ) -> _OpenAccess:
+    """Return an access, and the first directory above that closes it. `path` is a file that needs another place."""
     observation = f"{subject.mode}: {who} can {can} it"
+    # The root of a --root tree has the mode of a working directory, such as that of mktemp.
+    real = (directory for directory in above if directory.is_real and directory.path.name)
+    closed = next((directory for directory in real if not _permitted(who, directory) & _ENTER), None)
     if str(subject.path) in _SHARED:
-        return _OpenAccess(subject.path, observation, moved=path)
+        return _OpenAccess(subject.path, observation, moved=path or subject.path, closed=closed)
     if who == ("user", subject.owner.uid):
-        return _OpenAccess(subject.path, f"owner {subject.owner}", _TO_ROOT)
+        return _OpenAccess(subject.path, f"owner {subject.owner}", _TO_ROOT, closed=closed)
     is_listed = any((kind, number) == who for kind, number, _ in subject.acl or ())
     command = "setfacl --remove-all" if is_listed else f"chmod {change}"
-    return _OpenAccess(subject.path, observation, command)
+    return _OpenAccess(subject.path, observation, command, closed=closed)
 
 
 def _parties(subject: FoundFile | DirectoryAbove) -> Iterator[_Party]:
