@@ -273,8 +273,7 @@ def _running(component: Component, name: str, node: AssessedNode) -> _Running | 
 
 def own_node(node: AssessedNode, cluster: Cluster) -> str:
     """Return the name of this host's node; empty if it is not in the cluster."""
-    option = node.facts.merged_config.scalar("node-name")
-    name = option.text if option is not None else node.evidence.node
+    name = node.configured_name
     with_id = [node_name for node_name in cluster.kubelets if node_name.startswith(f"{name}-")]
     return with_id[0] if name not in cluster.kubelets and len(with_id) == 1 else name
 

@@ -77,13 +77,12 @@ def select_waivers(
             )
             step = f"set `expires` to a day within {needs.expire_within} days"
             notes += [] if waiver.stage else [_note(waiver, message, step)]  # the finding stage-too-long
-            continue
-        if scope.is_expired(waiver):
+        elif scope.is_expired(waiver):
             expired += [(waiver, ids)] if matches and not waiver.stage else []
-            continue
-        targets.append((waiver, ids))
-        for name in ids:
-            by_control.setdefault(name, Waiver(waiver.reason, waiver.expires, waiver.location, waiver.approved_by))
+        else:
+            targets.append((waiver, ids))
+            for name in ids:
+                by_control.setdefault(name, Waiver(waiver.reason, waiver.expires, waiver.location, waiver.approved_by))
     for waiver, ids in expired:
         if not by_control.keys() & set(ids):
             message = f"the waiver for {waiver.control} expired at the end of {waiver.expires}"

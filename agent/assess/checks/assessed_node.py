@@ -52,6 +52,12 @@ class AssessedNode:
         """Return a component's effective arguments."""
         return self.situation.arguments(component)
 
+    @property
+    def configured_name(self) -> str:
+        """The name of this host's node, without what the option with-node-id adds."""
+        option = self.facts.merged_config.scalar("node-name")
+        return option.text if option is not None else self.evidence.node
+
     @cached_property
     def _found(self) -> list[PurePosixPath]:
         return [file.path for matches in self.evidence.files.values() for match in matches for file in match.found]

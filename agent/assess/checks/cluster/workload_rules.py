@@ -343,9 +343,7 @@ def _is_set_here(option: OptionRow, name: str, node: AssessedNode) -> bool:
     cmd/kubelet/app/options/options.go). So it is not known for other nodes.
     """
     argument = node.arguments(Component.KUBELET).get(option.name)
-    own = node.facts.merged_config.scalar("node-name")
-    is_own = name == (own.text if own is not None else node.evidence.node)
-    return is_own and argument is not None and option.meets.accepts(argument.value)
+    return name == node.configured_name and argument is not None and option.meets.accepts(argument.value)
 
 
 def _security_context(of: AssessedCluster) -> Answer:
