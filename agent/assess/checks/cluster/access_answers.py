@@ -130,14 +130,8 @@ def _of_others(cluster: Cluster, rights: Sequence[RbacRight]) -> tuple[AccessRev
         for account in cluster.objects.get(Query.SERVICE_ACCOUNTS, ())
     }
     accounts.update(subject for binding in rbac.bindings(cluster) for subject in binding.subjects)
-    asked = sorted(
-        {
-            account_of(subject)
-            for subject in accounts
-            if subject.namespace != SYSTEM_NAMESPACE and not subject.name.startswith("system:")
-        }
-    )
-    return _about(asked, rights)
+    of_site = (item for item in accounts if item.namespace != SYSTEM_NAMESPACE and not item.name.startswith("system:"))
+    return _about(sorted(set(map(account_of, of_site))), rights)
 
 
 def _by_reviews(cluster: Cluster, rights: Sequence[RbacRight]) -> Access:

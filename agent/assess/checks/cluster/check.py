@@ -33,10 +33,11 @@ class ClusterCheck(Manual):
 
         rule = RULES[self.rule]
         missing = [query for query in rule.queries if query not in cluster.objects]
-        answer = super().answer(node) if missing else rule.decide(AssessedCluster.on(node, cluster))
         if missing:
             problems = (cluster.problems.get(query, f"cannot read {query}") for query in missing)
-            return answer._replace(evidence=tuple(Evidence(problem, source=cluster.server) for problem in problems))
+            shown = tuple(Evidence(problem, source=cluster.server) for problem in problems)
+            return super().answer(node)._replace(evidence=shown)
+        answer = rule.decide(AssessedCluster.on(node, cluster))
         gaps = [query for query in rule.queries if query in cluster.gaps]
         if gaps:
             # Another workload can only add to what fails.

@@ -315,8 +315,8 @@ def _disables_pod_security(node: AssessedNode) -> bool:
     """Return whether the plugin is disabled by the configuration, or in the running API server."""
     configured = node.arguments(Component.API_SERVER).get(DISABLED_PLUGINS_ARGUMENT)
     running = (node.cluster.flags or {}).get(DISABLED_PLUGINS_ARGUMENT, "") if node.cluster else ""
-    values = (configured.value if configured else "", running.strip("[]"))
-    return any(POD_SECURITY in value.split(",") for value in values)
+    plugins = f"{configured.value if configured else ''},{running.strip('[]')}"
+    return POD_SECURITY in plugins.split(",")
 
 
 def _without_seccomp(of: AssessedCluster) -> list[Observed]:
