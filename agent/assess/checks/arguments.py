@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from agent.assess.checks.assessed_node import AssessedNode
-    from agent.harden.guide.criteria import Criterion
     from agent.k3s.components.arguments import EffectiveArgument, Given
 
     _Problem = tuple[str, Location | None]
@@ -48,13 +47,9 @@ _OTHER_OF_PAIR = {"etcd-certfile": "etcd-keyfile", "etcd-keyfile": "etcd-certfil
 """The API server exits if it has only one of both (etcd, client/pkg/transport/listener.go)."""
 
 
-class ArgumentCheck(Check):
+class ArgumentCheck(ArgumentRequirement, Check):
     """A component argument has an effective value that `criterion` accepts, from the operator or from K3s."""
 
-    component: Component
-    name: str
-    """Without dashes."""
-    criterion: Criterion
     unset_passes: bool = False
     """Whether the component's own default meets the control."""
 
@@ -89,13 +84,8 @@ class ArgumentCheck(Check):
         return self.unset_passes or any(map(self.criterion.accepts, own))
 
     @property
-    def requirement(self) -> ArgumentRequirement:
-        """The requirement on the value."""
-        return ArgumentRequirement(self.component, self.name, self.criterion)
-
-    @property
     def arguments(self) -> tuple[ArgumentRequirement, ...]:
-        return (self.requirement,)
+        return (self,)
 
     @property
     def _predicate(self) -> str:
@@ -123,7 +113,7 @@ def _unset(check: ArgumentCheck, node: AssessedNode) -> Answer:
     if check.name == argument_edits.ENCRYPTION_ARGUMENT:
         unmet = argument_edits.not_encrypted(option, node)
     else:
-        unmet = argument_edits.unmet_argument(check.requirement, None, evidence, None, node)
+        unmet = argument_edits.unmet_argument(check, None, evidence, None, node)
     return Answer(ControlStatus.FAIL, "not set", evidence, unmet=unmet)
 
 
@@ -192,7 +182,7 @@ def _set(check: ArgumentCheck, argument: EffectiveArgument, node: AssessedNode) 
     if check.criterion.accepts(argument.value) and (by is GivenBy.K3S or _can_be_parsed(check, argument)):
         rejected = _rejected(check, argument, node, evidence)
         return rejected or Answer(ControlStatus.PASS, found, evidence, given_by=by)
-    unmet = argument_edits.unmet_argument(check.requirement, argument, evidence, by, node)
+    unmet = argument_edits.unmet_argument(check, argument, evidence, by, node)
     return Answer(ControlStatus.FAIL, found, evidence, unmet=unmet)
 
 
