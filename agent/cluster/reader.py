@@ -8,6 +8,7 @@ that is too large is named.
 from __future__ import annotations
 
 import json
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
@@ -41,6 +42,13 @@ _MOST_OBJECTS = 100_000
 _MOST_NAMED = 3
 _MOST_UNANSWERED = 3
 """Requests without an answer after which no more requests are sent."""
+_METRICS = "/metrics"
+_METRICS_LIMITS = Limits(request=10.0, total=10.0, body=48 << 20)
+"""The metrics of a server without workloads have 2.4 MB."""
+_LOADED = re.compile(
+    rb'^apiserver_manifest_admission_config_controller_last_config_info\{.*\bhash="([^"]*)".*\bplugin="(\w+)"',
+    re.MULTILINE,
+)
 
 _OK, _CREATED, _NOT_FOUND = 200, 201, 404
 
@@ -92,6 +100,21 @@ def read_cluster(
     with client, limited_memory(MEMORY):
         cluster = Reader(client, url).read()
         return cluster if cluster.problem else _reviewed(client, cluster, reviews(cluster))
+
+
+def with_loaded_policies(host: Host, data_dir: PurePosixPath, cluster: Cluster) -> Cluster:
+    """Return the cluster with the digest of the files that each plugin has loaded, or with the reason without them."""
+    try:
+        client, _ = connect_as_admin(host, data_dir, _METRICS_LIMITS)
+        with client, limited_memory(MEMORY):
+            answer = client.get(_METRICS, "text/plain")
+            if answer.status != _OK:
+                raise StatusError(_METRICS, answer.status)
+            found = {plugin.decode(): digest.decode() for digest, plugin in _LOADED.findall(answer.body)}
+    except (HardenError, MemoryError) as error:
+        reason = error.message if isinstance(error, HardenError) else f"cannot read {_METRICS}: it is too large"
+        return cluster._replace(problems={**cluster.problems, _METRICS: reason})
+    return cluster._replace(policies=found)
 
 
 def _reviewed(client: HttpsClient, cluster: Cluster, reviews: Iterable[AccessReview]) -> Cluster:

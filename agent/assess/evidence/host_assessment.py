@@ -180,9 +180,7 @@ def _cluster(host: Host, node: AssessedNode) -> Cluster:
         return Cluster("", {}, {}, problem="this host is an agent; run the command on a server")
     cluster = cluster_reader.read_cluster(host, node.facts.data_dir, reviews=partial(reviews, node))
     if node.situation.k3s_files.policies and not cluster.problem:
-        from agent.cluster.loaded_policies import with_loaded_policies
-
-        cluster = with_loaded_policies(host, node.facts.data_dir, cluster)
+        cluster = cluster_reader.with_loaded_policies(host, node.facts.data_dir, cluster)
     log = running_values.audit_log(node, cluster)
     times = host.tree.times(log) if log else None
     return cluster._replace(audit_log_age=host.now() - times.written if times else None)
