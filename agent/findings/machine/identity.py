@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from agent.harden.situation import Situation
 
 _LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "localhost4", "localhost6"})
+# Not `hostnamectl hostname`, which systemd has since 249.
+_SET_NAME = ShellCommand("sudo hostnamectl set-hostname NAME")
 _SET_TIME = steps(
     ShellCommand("sudo timedatectl set-ntp true"), Instruction("wait until `timedatectl` shows the right time")
 )
@@ -43,7 +45,7 @@ def node_name_invalid(situation: Situation) -> Iterator[Problem]:
         fix = (
             edit_of_k3s_config(correct, identity.name_location)
             if identity.name_location is not None
-            else steps(Instruction(f"choose a name: {correct}"), ShellCommand("sudo hostnamectl hostname NAME"))
+            else steps(Instruction(f"choose a name: {correct}"), _SET_NAME)
         )
         expected, found = "a name of RFC 1123: letters, digits, `-` and `.`", identity.name
         yield Problem("the name of the node is not valid in Kubernetes", expected, found, identity.name_location, fix)
@@ -60,7 +62,7 @@ def node_name_localhost(situation: Situation) -> Iterator[Problem]:
     identity = situation.machine.identity
     if identity.name in _LOCAL_NAMES:
         fix = steps(
-            ShellCommand("sudo hostnamectl hostname NAME"),
+            _SET_NAME,
             alternative=instruction("set `node-name: NAME` in K3s' configuration"),
         )
         yield Problem("the name of the node is not unique", "a unique name", identity.name, identity.name_location, fix)

@@ -205,7 +205,7 @@ CASES = (
          "10.43.0.0/16", "sudo ufw allow from 10.42.0.0/16 to any"),
     Case("node-name-invalid", write("/proc/sys/kernel/hostname", "db_1\n"),
          write("/proc/sys/kernel/hostname", "DB-1.example.org\n"),
-         "db_1", "sudo hostnamectl hostname NAME"),
+         "db_1", "sudo hostnamectl set-hostname NAME"),
     Case("node-name-invalid", configure("node-name: -db\n"),
          configure("node-name: DB\n"),
          "-db", "use letters, digits", is_live=False),
