@@ -87,8 +87,9 @@ def _why(entry: Break, *, is_verbose: bool) -> str:
 def _policies(entry: Break) -> Iterator[str]:
     """Yield commands that create the policies without the settings."""
     import json
+    from shlex import quote
 
-    yield from (f"kubectl create -f - <<<'{json.dumps(rule.policy)}'" for rule in entry.allow)
+    yield from (f"echo {quote(json.dumps(rule.policy))} | kubectl create -f -" for rule in entry.allow)
 
 
 def _as_json(impact: Impact) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from agent.base.model import Remediation, ShellCommand
@@ -34,7 +35,8 @@ def broken_now(running: Running, cluster: Cluster) -> Iterator[Break]:
             yield Break(title, Topic.POD_SECURITY, When.NOW, (reason,), fix)
         elif missing and own not in messages and own == title:
             reason = Reason("status.replicas", f"{missing} fewer than wanted", "all pods that it should have created")
-            fix = Remediation((ShellCommand(f"kubectl describe {title.kind} {title.name} -n {title.namespace}"),))
+            command = shlex.join(("kubectl", "describe", title.kind, title.name, "-n", title.namespace))
+            fix = Remediation((ShellCommand(command),))
             yield Break(title, Topic.POD_SECURITY, When.NOW, (reason,), fix, is_certain=False)
 
 

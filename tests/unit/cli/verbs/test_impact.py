@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -101,6 +102,20 @@ def test_each_object_has_what_when_why_and_what_to_do(lists: Path, output_format
         assert part in text
     assert "\x1b" not in text
     assert "secret" not in text
+
+
+def test_the_command_of_a_policy_is_one_for_any_shell_and_any_label(lists: Path) -> None:
+    pods = lists / "pods"
+    pods.write_text(pods.read_text().replace('"app": "front"', '"app": "it\'s $(touch x)"'))
+    text = shown(found(lists), Format.PLAIN, Verbosity.VERBOSE)
+    (command,) = (line.strip() for line in text.splitlines() if line.endswith("kubectl create -f -"))
+    (lists / "kubectl").write_text("#!/bin/sh\ncat\n")
+    done = subprocess.run(
+        ["sh", "-c", command], env={"PATH": f"{lists}:/usr/bin:/bin"}, capture_output=True, check=True
+    )
+    assert json.loads(done.stdout)["spec"]["ingress"][0]["from"][0]["podSelector"] == {
+        "matchLabels": {"app": "it's $(touch x)"}
+    }
 
 
 def test_quiet_prints_only_the_result(lists: Path) -> None:
