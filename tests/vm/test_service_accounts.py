@@ -72,6 +72,13 @@ def test_new_namespaces_are_patched_and_a_failure_does_not_stop_the_others(node:
     assert "read-only/default" in node.journal(ACCOUNTS)
 
 
+def test_a_kubeconfig_in_the_home_of_root_is_used(node: Node) -> None:
+    """With `write-kubeconfig`, K3s creates its usual kubeconfig as a symlink to that file."""
+    node.systemctl("start", SERVER)
+    node.run("mv /etc/rancher/k3s/k3s.yaml /root/config && ln -s /root/config /etc/rancher/k3s/k3s.yaml")
+    assert _run(node) == "success"
+
+
 def test_the_service_waits_for_the_api_and_k3s_does_not_wait_for_it(node: Node) -> None:
     """Started while K3s is stopped, it waits for the API server. K3s starts meanwhile, and the run succeeds."""
     node.systemctl("start", SERVER)
