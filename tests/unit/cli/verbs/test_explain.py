@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from itertools import takewhile
 from textwrap import dedent
 from typing import TYPE_CHECKING
@@ -129,6 +130,12 @@ def fits(line: str, width: int) -> bool:
     commands = {risk.command for risk in RISKS.values()}
     is_whole = rest.startswith(("sudo ", "k3s-harden ", "Next: ")) or " " not in rest or rest in commands
     return len(line) <= width or is_whole or len(re.findall(r"[`']", rest)) > 1
+
+
+@pytest.mark.parametrize("command", sorted({risk.command for risk in RISKS.values() if "*" in risk.command}))
+def test_the_shell_of_an_ordinary_user_expands_no_path_of_a_command(command: str) -> None:
+    """It cannot list the directories of K3s, so root's shell or find(1) does."""
+    assert [word for word in shlex.split(command) if re.fullmatch(r"/\S*\*\S*", word)] == []
 
 
 @pytest.mark.parametrize("columns", [0, 40, 80, 200])
