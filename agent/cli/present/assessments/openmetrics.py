@@ -22,6 +22,24 @@ if TYPE_CHECKING:
     """Labels and a value."""
 
 _DAY = 86_400
+_GAUGES = {
+    "info": "The assessed node and the version of k3s-harden; always 1.",
+    "assessment_timestamp_seconds": "Time of the assessment in seconds since the epoch.",
+    "controls": "Number of controls with each status.",
+    "controls_beyond_benchmark": "Number of those controls that the benchmark does not have.",
+    "control_open": "A control that failed or could not be determined; always 1, absent if it is not open.",
+    "waiver_expiry_timestamp_seconds": "Time at which the waiver of a control expires, in seconds since the epoch.",
+    "choices_info": "The profile, and digests of all waivers and stages; always 1.",
+    "left_open": "Number of failed controls that the settings do not choose.",
+    "waivers": "Number of waivers that apply to the node.",
+    "stages": "Number of parts of the hardening that are postponed.",
+    "stages_end_timestamp_seconds": "Time at which the stages end, in seconds since the epoch.",
+    "gate_observes_since_timestamp_seconds": "Time since which the gate observes, in seconds since the epoch.",
+    "started_unhardened": "Whether K3s runs with other arguments than those that its gate judged.",
+    "drift_controls": "Number of controls that changed since the previous assessment.",
+    "notification_undelivered": "Whether an earlier notification of the site was not delivered.",
+}
+"""What each gauge is, in the order of the output."""
 
 
 def as_openmetrics(
@@ -51,61 +69,39 @@ def as_openmetrics(
         for verdict in assessment.verdicts
         if verdict.is_open
     }
-    expiries = {
-        verdict.control.id: parse_timestamp(f"{verdict.waiver.expires}T00:00:00Z") + _DAY
-        for verdict in assessment.verdicts
-        if verdict.waiver and verdict.waiver.expires
-    }
-    beyond = assessment.counts("")
-    lines = [
-        *_gauge("info", "The assessed node and the version of k3s-harden; always 1.", [(about, "1")]),
-        *_gauge(
-            "assessment_timestamp_seconds",
-            "Time of the assessment in seconds since the epoch.",
-            _one(f"{assessment.when:.3f}"),
-        ),
-        *_gauge("controls", "Number of controls with each status.", _numbers("status", assessment.counts())),
-        *_gauge(
-            "controls_beyond_benchmark",
-            "Number of those controls that the benchmark does not have.",
-            _numbers("status", beyond),
-        ),
-        *_gauge(
-            "control_open",
-            "A control that failed or could not be determined; always 1, absent if it is not open.",
-            [(labels, "1") for labels in open_controls.values()],
-        ),
-    ]
-    if expiries:
-        text = "Time at which the waiver of a control expires, in seconds since the epoch."
-        samples: list[Sample] = [({"id": control}, f"{at:.0f}") for control, at in expiries.items()]
-        lines += _gauge("waiver_expiry_timestamp_seconds", text, samples)
     choices = assessment.choices
-    labels = {"profile": choices.profile, **choices.digests()}
-    lines += _gauge("choices_info", "The profile, and digests of all waivers and stages; always 1.", [(labels, "1")])
-    lines += _gauge(
-        "left_open", "Number of failed controls that the settings do not choose.", _one(len(assessment.left_open))
-    )
-    lines += _gauge("waivers", "Number of waivers that apply to the node.", _one(choices.waived))
-    lines += _gauge("stages", "Number of parts of the hardening that are postponed.", _one(choices.postponed))
+    samples: dict[str, list[Sample]] = {
+        "info": [(about, "1")],
+        "assessment_timestamp_seconds": _one(f"{assessment.when:.3f}"),
+        "controls": _numbers("status", assessment.counts()),
+        "controls_beyond_benchmark": _numbers("status", assessment.counts("")),
+        "control_open": [(labels, "1") for labels in open_controls.values()],
+        "choices_info": [({"profile": choices.profile, **choices.digests()}, "1")],
+        "left_open": _one(len(assessment.left_open)),
+        "waivers": _one(choices.waived),
+        "stages": _one(choices.postponed),
+        "started_unhardened": _one(int(any(note.finding == "started-unhardened" for note in assessment.notes))),
+    }
+    waivers = {verdict.control.id: verdict.waiver for verdict in assessment.verdicts if verdict.waiver}
+    expiries = {name: waiver.expires for name, waiver in waivers.items() if waiver.expires}
+    if expiries:
+        samples["waiver_expiry_timestamp_seconds"] = [
+            ({"id": name}, f"{_start_of(day) + _DAY:.0f}") for name, day in expiries.items()
+        ]
     if choices.until:
-        text = "Time at which the stages end, in seconds since the epoch."
-        at = parse_timestamp(f"{choices.until}T00:00:00Z") + _DAY
-        lines += _gauge("stages_end_timestamp_seconds", text, _one(f"{at:.0f}"))
+        samples["stages_end_timestamp_seconds"] = _one(f"{_start_of(choices.until) + _DAY:.0f}")
     if choices.observes_since:
-        text = "Time since which the gate observes, in seconds since the epoch."
-        at = parse_timestamp(f"{choices.observes_since}T00:00:00Z")
-        lines += _gauge("gate_observes_since_timestamp_seconds", text, _one(f"{at:.0f}"))
-    differs = any(note.finding == "started-unhardened" for note in assessment.notes)
-    text = "Whether K3s runs with other arguments than those that its gate judged."
-    lines += _gauge("started_unhardened", text, _one(int(differs)))
+        samples["gate_observes_since_timestamp_seconds"] = _one(f"{_start_of(choices.observes_since):.0f}")
     if changes:
-        text = "Number of controls that changed since the previous assessment."
-        lines += _gauge("drift_controls", text, _numbers("change", changes))
+        samples["drift_controls"] = _numbers("change", changes)
     if undelivered is not None:
-        text = "Whether an earlier notification of the site was not delivered."
-        lines += _gauge("notification_undelivered", text, _one(int(undelivered)))
+        samples["notification_undelivered"] = _one(int(undelivered))
+    lines = [line for name in _GAUGES if name in samples for line in _gauge(name, samples[name])]
     return "".join(f"{line}\n" for line in (*lines, "# EOF"))
+
+
+def _start_of(day: str) -> float:
+    return parse_timestamp(f"{day}T00:00:00Z")
 
 
 def _one(value: object) -> list[Sample]:
@@ -116,8 +112,8 @@ def _numbers(label: str, counts: Mapping[Any, int]) -> list[Sample]:
     return [({label: str(value)}, str(count)) for value, count in counts.items()]
 
 
-def _gauge(name: str, text: str, samples: Iterable[Sample]) -> Iterator[str]:
-    yield f"# HELP k3s_harden_{name} {text}"
+def _gauge(name: str, samples: Iterable[Sample]) -> Iterator[str]:
+    yield f"# HELP k3s_harden_{name} {_GAUGES[name]}"
     yield f"# TYPE k3s_harden_{name} gauge"
     for labels, value in samples:
         shown = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
