@@ -163,10 +163,8 @@ def _policy_problems(policy: YamlMapping, *, any_group: bool) -> Iterator[tuple[
 def _rule_problems(rule: YamlMapping, *, any_group: bool) -> Iterator[tuple[int, str]]:
     if rule.text("level") not in _LEVELS:
         level = rule.get("level")
-        yield (
-            (level or rule).line,
-            f"`level` of a rule must be {alternatives(_LEVELS)}; found {describe_node(level)}",
-        )
+        found = describe_node(level)
+        yield (level or rule).line, f"`level` of a rule must be {alternatives(_LEVELS)}; found {found}"
     yield from _stage_problems(rule)
     urls = items(rule.get("nonResourceURLs"))
     for url in urls:

@@ -21,13 +21,7 @@ ETCD_CONFIGURATION = "server/db/etcd/config"
 """Path of the file, relative to the data directory."""
 
 _SECTIONS = ("client-transport-security", "peer-transport-security")
-_TYPES = {
-    "auto-tls": bool,
-    "cert-file": str,
-    "client-cert-auth": bool,
-    "key-file": str,
-    "trusted-ca-file": str,
-}
+_TYPES = {"auto-tls": bool, "cert-file": str, "client-cert-auth": bool, "key-file": str, "trusted-ca-file": str}
 """Types of keys. etcd exits if a value has another type."""
 
 

@@ -17,15 +17,7 @@ from agent.base.errors import HostError, NotEmptyError, ReadOnlyEnvironmentError
 from agent.base.host.directories import DirectoryEntry
 from agent.base.host.process import LARGEST_OUTPUT, SEARCH_PATH, run_nothing
 from agent.base.host.tree import Tree
-from agent.base.model import (
-    Absent,
-    DefaultPermissions,
-    Directory,
-    File,
-    FilePermissions,
-    Sysctl,
-    Unreadable,
-)
+from agent.base.model import Absent, DefaultPermissions, Directory, File, FilePermissions, Sysctl, Unreadable
 from agent.base.value import Value, replace
 
 if TYPE_CHECKING:

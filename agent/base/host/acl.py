@@ -60,7 +60,7 @@ def read_acl(descriptor: int) -> bytes | None:
 
     Raises OSError if it cannot be read.
     """
-    return _attribute(descriptor, _ATTRIBUTE) or None
+    return _attribute(descriptor, _ATTRIBUTE, None)
 
 
 def read_default_acl(descriptor: int) -> bytes | None:
@@ -68,16 +68,16 @@ def read_default_acl(descriptor: int) -> bytes | None:
 
     None if the file system does not support lists. Raises OSError if it cannot be read.
     """
-    return _attribute(descriptor, _DEFAULT_ATTRIBUTE)
+    return _attribute(descriptor, _DEFAULT_ATTRIBUTE, b"")
 
 
-def _attribute(descriptor: int, name: str) -> bytes | None:
+def _attribute(descriptor: int, name: str, missing: bytes | None) -> bytes | None:
     try:
         # fgetxattr(2) rejects a descriptor that is O_PATH.
         return os.getxattr(f"/proc/self/fd/{descriptor}", name)
     except OSError as error:
         if error.errno in (errno.ENODATA, errno.EOPNOTSUPP):
-            return b"" if error.errno == errno.ENODATA else None
+            return missing if error.errno == errno.ENODATA else None
         raise
 
 

@@ -6,6 +6,7 @@ Each function takes the root directory of the host, and returns None if the answ
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import PurePosixPath
 
 from agent.base.host.paths import open_regular
@@ -42,12 +43,11 @@ def real_path(root: str, path: PurePosixPath) -> PurePosixPath:
 
 def space(root: str, path: PurePosixPath) -> Space | None:
     """Return the space of the file system that contains an existing path."""
-    try:
+    with suppress(OSError):
         found = os.statvfs(_on_machine(root, path))
-    except OSError:
-        return None
-    unit = found.f_frsize
-    return Space(found.f_blocks * unit, found.f_bfree * unit, found.f_bavail * unit, found.f_files, found.f_ffree)
+        unit = found.f_frsize
+        return Space(found.f_blocks * unit, found.f_bfree * unit, found.f_bavail * unit, found.f_files, found.f_ffree)
+    return None
 
 
 def opening_problem(root: str, device: PurePosixPath) -> str:
@@ -63,35 +63,29 @@ def has_file_types(root: str, directory: PurePosixPath) -> bool | None:
     """Return whether XFS stores the type of a file in its directory (mkfs.xfs -n ftype=1), which overlayfs requires."""
     import fcntl
 
-    try:
+    with suppress(OSError):
         descriptor = os.open(_on_machine(root, directory), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        geometry = fcntl.ioctl(descriptor, _XFS_GEOMETRY, bytes(_XFS_GEOMETRY_SIZE))
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)
-    return bool(int.from_bytes(geometry[_XFS_FLAGS], "little") & _XFS_HAS_FTYPE)
+        try:
+            geometry = fcntl.ioctl(descriptor, _XFS_GEOMETRY, bytes(_XFS_GEOMETRY_SIZE))
+        finally:
+            os.close(descriptor)
+        return bool(int.from_bytes(geometry[_XFS_FLAGS], "little") & _XFS_HAS_FTYPE)
+    return None
 
 
 def first_bytes(root: str, path: PurePosixPath, number: int) -> bytes | None:
     """Return the first bytes of a regular file."""
-    try:
-        with open(open_regular(_on_machine(root, real_path(root, path))), "rb") as file:
-            return file.read(number)
-    except OSError:
-        return None
+    with suppress(OSError), open(open_regular(_on_machine(root, real_path(root, path))), "rb") as file:
+        return file.read(number)
+    return None
 
 
 def selinux_type(root: str, path: PurePosixPath) -> str:
     """Return the type in the SELinux label of a file, such as `bin_t`; empty without a label."""
-    try:
+    with suppress(OSError):
         label = os.getxattr(_on_machine(root, path), "security.selinux").decode(errors="replace").rstrip("\0")
-    except OSError:
-        return ""
-    return next(iter(label.split(":")[2:]), "")
+        return next(iter(label.split(":")[2:]), "")
+    return ""
 
 
 def architecture() -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import PurePosixPath
 
-    from yaml import Event, ScalarEvent
+    from yaml import Event
 
     from agent.base.yaml_reader.plain_scalars import ScalarValue
 
@@ -330,7 +330,8 @@ class _Builder:
             return self._alias(event.anchor or "", line)
         self._count(1, line)
         if isinstance(event, yaml.ScalarEvent):
-            node: Node = _scalar(event, line)
+            is_plain = event.implicit[0] if event.tag is None else event.tag in _RESOLVED_TAGS
+            node: Node = Scalar(resolve(event.value) if is_plain else event.value, event.value, line)
         elif depth >= MAX_DEPTH:
             raise BoundsError(Location(self.path, line), f"it nests deeper than {MAX_DEPTH} levels")
         elif isinstance(event, yaml.MappingStartEvent):
@@ -372,11 +373,6 @@ class _Builder:
         if self.weight > self.max_nodes:
             problem = f"it has more than {self.max_nodes} values, with aliases expanded"
             raise BoundsError(Location(self.path, line), problem)
-
-
-def _scalar(event: ScalarEvent, line: int) -> Scalar:
-    plain = event.implicit[0] if event.tag is None else event.tag in _RESOLVED_TAGS
-    return Scalar(resolve(event.value) if plain else event.value, event.value, line)
 
 
 def _line(event: Event) -> int:

@@ -130,15 +130,14 @@ def _taints(arguments: ParsedArguments) -> Iterator[Rejection]:
                 seen.add((key, effect))
 
 
+_PERIODS = "eviction-soft-grace-period"
+
+
 def _soft_eviction(arguments: ParsedArguments) -> Iterator[Rejection]:
     """Yield the signals of eviction-soft without a grace period: the keys of one mapping are those of another."""
     for signal, amount in arguments.pairs("eviction-soft").items():
-        has_period = signal in arguments.pairs("eviction-soft-grace-period")
-        if signal in SIGNALS and not has_period and amount not in ("0%", "100%"):
-            message, period = (
-                f"needs eviction-soft-grace-period for {signal}",
-                f"eviction-soft-grace-period={signal}=1m",
-            )
+        if signal in SIGNALS and signal not in arguments.pairs(_PERIODS) and amount not in ("0%", "100%"):
+            message, period = f"needs {_PERIODS} for {signal}", f"{_PERIODS}={signal}=1m"
             yield arguments.rejection("eviction-soft", message, period, "pkg/kubelet/eviction/helpers.go")
 
 

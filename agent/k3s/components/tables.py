@@ -16,7 +16,7 @@ from agent.k3s.components.values import LISTS, MAPPINGS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.base.model import Component, Version
+    from agent.base.model import Component
 
 FIRST_MINOR = 34
 LAST_MINOR = 37
@@ -55,9 +55,9 @@ class FeatureGate(Value):
     """Gates that must be on if this one is."""
 
 
-def describe(version: Version) -> bool:
-    """Return whether the tables describe a version."""
-    return FIRST_MINOR <= version.minor <= LAST_MINOR
+def describe(minor: int) -> bool:
+    """Return whether the tables describe a minor version."""
+    return FIRST_MINOR <= minor <= LAST_MINOR
 
 
 def has_flags(component: Component, minor: int) -> bool:

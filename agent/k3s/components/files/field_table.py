@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Union
 from agent.base import package_data
 from agent.base.model import Component
 from agent.k3s.components import tables
-from agent.k3s.components.tables import FIRST_MINOR, LAST_MINOR, minors_in
+from agent.k3s.components.tables import minors_in
 
 if TYPE_CHECKING:
     FieldType = Union[str, list["FieldType"], dict[str, "FieldType"]]
@@ -40,10 +40,9 @@ def fields_of(kind: str, minor: int, api_version: str = "") -> dict[str, FileFie
     """
     found = {}
     version = api_version.rpartition("/")[2]
-    is_described = FIRST_MINOR <= minor <= LAST_MINOR
     for _, path, type_name, argument, versions, minors in _rows(kind):
         is_in_version = not version or versions == "-" or version in versions.split(",")
-        if is_in_version and (not is_described or minor in minors_in(minors)):
+        if is_in_version and (not tables.describe(minor) or minor in minors_in(minors)):
             found[path] = FileField(type_name, argument.strip("-") and argument)
     return found
 

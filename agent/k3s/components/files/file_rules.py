@@ -18,7 +18,7 @@ from agent.k3s.components.files.decoding import FileRejection, first_mapping, is
 from agent.k3s.components.files.field_table import fields_of, nested_types, words_of
 from agent.k3s.components.relations import name_in, texts_in
 from agent.k3s.components.rules import rule_of
-from agent.k3s.components.tables import FIRST_MINOR, LAST_MINOR, minors_in
+from agent.k3s.components.tables import describe, minors_in
 from agent.k3s.go_values import accepted, duration
 from agent.k3s.redaction import redacted
 
@@ -53,11 +53,6 @@ class FileContext(NamedTuple):
     """Return the content of such a file; None if it is unknown."""
     uses_plugin: Callable[[str], bool] = lambda _: True
     """Whether the API server uses an admission plugin."""
-
-    @property
-    def is_described(self) -> bool:
-        """Return whether the tables describe the version."""
-        return FIRST_MINOR <= self.minor <= LAST_MINOR
 
 
 class FileKind(NamedTuple):
@@ -146,7 +141,9 @@ def rejected_fields(kind: FileKind, root: YamlMapping, context: FileContext) -> 
 def _unmet_rules(kind: FileKind, root: YamlMapping, types: FieldType, context: FileContext) -> Iterator[FileRejection]:
     """Yield the fields that do not meet the rules of a kind."""
     for scope, rule in _rules_about(kind.name):
-        is_enforced = context.minor in rule.minors if context.is_described else len(rule.minors) == len(minors_in(""))
+        is_enforced = (
+            context.minor in rule.minors if describe(context.minor) else len(rule.minors) == len(minors_in(""))
+        )
         for node, inner in scopes(root, types, scope) if is_enforced else ():
             values = FieldValues(_prefix(scope), node, inner, context)
             for subject, unmet in rule.unmet(values):
