@@ -38,6 +38,8 @@ OF_ALL_SIGNERS = tuple(
 )
 CERT, KEY = "cluster-signing-legacy-unknown-cert-file=", "cluster-signing-legacy-unknown-key-file="
 OF_K3S = "/var/lib/rancher/k3s/server/tls/server-ca.crt"
+CLEAN_UP = "legacy-service-account-token-clean-up-period"
+NO_REQUESTS = ("max-requests-inflight=0", "max-mutating-requests-inflight=0")
 CPUS = ("cpu-manager-policy=static", "kube-reserved=cpu=500m")
 OPTION = "cpu-manager-policy-options="
 NUMA = ("topology-manager-policy=best-effort", "topology-manager-policy-options=max-allowable-numa-nodes={}")
@@ -107,6 +109,16 @@ PAIRS = [
     (CONTROLLER_MANAGER, "controllers=*,-svn", "controllers=*,-svm"),
     (CONTROLLER_MANAGER, "horizontal-pod-autoscaler-sync-period=0", "horizontal-pod-autoscaler-sync-period=1s"),
     (CONTROLLER_MANAGER, "authorization-always-allow-paths=/a,/a*b", "authorization-always-allow-paths=/a,/a*,*"),
+    # WordSepNormalizeFunc of component-base replaces underscores.
+    (API_SERVER, "anonymous_auth=maybe", "anonymous_auth=true"),
+    # K3s adds advertise-port to the API server and passes it itself.
+    (API_SERVER, "advertise-ports=6443", "advertise-port=6443"),
+    # Zero for both kinds of requests stops the API server only with priority and fairness.
+    (API_SERVER, NO_REQUESTS, (*NO_REQUESTS, "enable-priority-and-fairness=false")),
+    (CONTROLLER_MANAGER, ("enable-leader-migration=true", "leader-elect=true"), "enable-leader-migration=true"),
+    # A controller that is switched off does not read its values.
+    (CONTROLLER_MANAGER, f"{CLEAN_UP}=0s", f"{CLEAN_UP}=1h"),
+    (CONTROLLER_MANAGER, f"{CLEAN_UP}=0s", (f"{CLEAN_UP}=0s", "controllers=*,-legacy-service-account-token-cleaner")),
     # K3s passes a certificate and a key for each signer.
     (CONTROLLER_MANAGER, (f"{CERT}/etc/a",), (f"{CERT}/etc/a", f"{KEY}/etc/b")),
     (CONTROLLER_MANAGER, (f"{KEY}/etc/b",), (f"{CERT}{OF_K3S}",)),
@@ -138,10 +150,6 @@ PAIRS = [
 ]
 
 
-def _is_in_table(component: Component) -> bool:
-    return any(True for _ in tables.names_of(component, 37))
-
-
 @pytest.mark.parametrize(("component", "stops", "near"), PAIRS, ids=str)
 def test_an_argument_that_stops_a_component_is_predicted_and_a_similar_one_is_not(
     component: Component, stops: str | tuple[str, ...], near: str | tuple[str, ...]
@@ -154,13 +162,6 @@ def test_an_argument_that_stops_a_component_is_predicted_and_a_similar_one_is_no
         for problem in found
     )
     assert predicted(component, *([near] if isinstance(near, str) else near)) == []
-
-
-def test_no_requests_in_flight_need_priority_and_fairness_to_be_off() -> None:
-    """Zero for both kinds of requests stops the API server only with priority and fairness. Seen at 1.37.2."""
-    none = ("max-requests-inflight=0", "max-mutating-requests-inflight=0")
-    assert predicted(API_SERVER, *none)
-    assert predicted(API_SERVER, *none, "enable-priority-and-fairness=false") == []
 
 
 @pytest.mark.parametrize(
@@ -186,21 +187,10 @@ def test_all_values_are_parsed_and_the_last_is_checked() -> None:
     ]
 
 
-def test_underscores_in_argument_names_are_treated_as_hyphens() -> None:
-    """WordSepNormalizeFunc of component-base replaces underscores."""
-    assert predicted(API_SERVER, "anonymous_auth=true") == []
-    assert predicted(API_SERVER, "anonymous_auth=maybe")
-
-
 def test_a_misspelt_argument_has_a_suggestion() -> None:
     (only,) = predicted(API_SERVER, "audit-log-maxages=30")
     assert only.cause is Cause.UNKNOWN_ARGUMENT
     assert only.expected == "audit-log-maxage"
-
-
-def test_arguments_of_the_k3s_patch_are_known() -> None:
-    """K3s adds advertise-port to the API server and passes it itself."""
-    assert predicted(API_SERVER, "advertise-port=6443") == []
 
 
 @pytest.mark.parametrize(
@@ -228,7 +218,7 @@ def test_the_default_arguments_of_k3s_are_accepted() -> None:
     from agent.k3s import default_arguments
 
     for component in Component:
-        if _is_in_table(component):
+        if tables.has_flags(component, 37):
             rows = [row for row in default_arguments.defaults_of(component) if row.versions.last is None]
             own = [f"{row.name}={row.example}" for row in rows if not row.needs]
             assert not own or predicted(component, *own) == []
@@ -251,29 +241,20 @@ def test_values_of_the_leader_election_are_validated_only_if_it_is_enabled(compo
     assert len(predicted(component, argument, "leader-elect=true")) == 1
 
 
-@pytest.mark.parametrize(
-    ("argument", "stops"),
-    [
-        ("node-cidr-mask-size=8", True),
-        ("node-cidr-mask-size-ipv4=-1", True),
-        ("node-cidr-mask-size=16", False),
-        ("node-cidr-mask-size=0", False),
-        ("node-cidr-mask-size-ipv6=7", True),
-        ("node-cidr-mask-size-ipv6=0", False),
-    ],
-)
-def test_a_mask_of_nodes_fits_into_the_range_of_the_cluster(argument: str, *, stops: bool) -> None:
-    """K3s' range is 10.42.0.0/16, unless its option cluster-cidr is set."""
-    assert bool(predicted(CONTROLLER_MANAGER, argument, minor=36)) is stops
-    assert bool(predicted(CONTROLLER_MANAGER, "cluster-cidr=10.0.0.0/12", "node-cidr-mask-size=11"))
-
-
 BOTH = "cluster-cidr=10.0.0.0/16,fd00::/48"
 
 
 @pytest.mark.parametrize(
     ("arguments", "stops"),
     [
+        # K3s' range is 10.42.0.0/16, unless its option cluster-cidr is set.
+        (["node-cidr-mask-size=8"], True),
+        (["node-cidr-mask-size-ipv4=-1"], True),
+        (["node-cidr-mask-size=16"], False),
+        (["node-cidr-mask-size=0"], False),
+        (["node-cidr-mask-size-ipv6=7"], True),
+        (["node-cidr-mask-size-ipv6=0"], False),
+        (["cluster-cidr=10.0.0.0/12", "node-cidr-mask-size=11"], True),
         (["cluster-cidr=10.0.0.0/24"], False),
         (["cluster-cidr=10.0.0.0/25"], True),
         (["cluster-cidr=10.0.0.0/25", "node-cidr-mask-size-ipv4=25"], False),
@@ -290,27 +271,31 @@ def test_subnets_of_nodes_fit_into_each_range(arguments: list[str], *, stops: bo
     assert bool(predicted(CONTROLLER_MANAGER, *arguments)) is stops
 
 
+@pytest.mark.parametrize(
+    ("component", "arguments", "first", "last"),
+    [
+        # kube-proxy of 1.35.4 exits, and that of 1.37.2 does not.
+        (KUBE_PROXY, ["nodeport-addresses=primary,10.0.0.0/8"], 34, 36),
+        (KUBE_PROXY, ["nodeport-addresses=localhost"], 34, 34),
+        # 1.34.4 was seen to start; the sources of 1.35.4 and 1.36.3 have no such check.
+        (API_SERVER, ["advertise-address=127.0.0.1"], 37, 37),
+        (API_SERVER, ["advertise-address=169.254.0.1"], 37, 37),
+        (CONTROLLER_MANAGER, ["enable-leader-migration=true", "leader-elect=true"], 37, 37),
+    ],
+)
+def test_an_argument_stops_some_minor_versions(
+    component: Component, arguments: list[str], first: int, last: int
+) -> None:
+    for minor in range(34, 38):
+        assert bool(predicted(component, *arguments, minor=minor)) is (first <= minor <= last)
+
+
 def test_kube_proxy_ignores_values_if_it_has_a_file() -> None:
     """It parses its arguments, and logs as they say. Seen at 1.34.4 and 1.37.2."""
     file = "config=/etc/own.yaml"
     assert predicted(KUBE_PROXY, "feature-gates=Foo=true", "oom-score-adj=2000", file) == []
     for argument in ("oom-score-adj=x", "logging-format=xml", "write-config-to=/tmp/a", "help=true"):
         assert predicted(KUBE_PROXY, argument, file)
-
-
-def test_primary_addresses_exclude_ranges_before_1_37() -> None:
-    """kube-proxy of 1.35.4 exits, and that of 1.37.2 does not."""
-    assert predicted(KUBE_PROXY, "nodeport-addresses=primary,10.0.0.0/8", minor=36)
-    assert predicted(KUBE_PROXY, "nodeport-addresses=primary,10.0.0.0/8", minor=37) == []
-    assert predicted(KUBE_PROXY, "nodeport-addresses=localhost", minor=34)
-    assert predicted(KUBE_PROXY, "nodeport-addresses=localhost", minor=37) == []
-
-
-@pytest.mark.parametrize("address", ["127.0.0.1", "169.254.0.1"])
-def test_an_address_that_cannot_be_an_endpoint_stops_the_api_server_since_1_37(address: str) -> None:
-    """1.34.4 was seen to start; the sources of 1.35.4 and 1.36.3 have no such check."""
-    assert predicted(API_SERVER, f"advertise-address={address}", minor=37)
-    assert predicted(API_SERVER, f"advertise-address={address}", minor=36) == []
 
 
 def test_a_prediction_names_its_rule_and_the_values_that_met_its_conditions() -> None:
@@ -391,20 +376,6 @@ def test_the_migration_of_storage_versions_needs_the_garbage_collector(
     found = predicted(CONTROLLER_MANAGER, "enable-garbage-collector=false", *arguments, minor=minor)
     assert bool(found) is expected
     assert predicted(CONTROLLER_MANAGER, "v=2", *arguments, minor=minor) == []
-
-
-def test_a_controller_that_is_switched_off_does_not_read_its_values() -> None:
-    """Seen at 1.37.2."""
-    period = "legacy-service-account-token-clean-up-period=0s"
-    assert predicted(CONTROLLER_MANAGER, period)
-    assert predicted(CONTROLLER_MANAGER, period.replace("0s", "1h")) == []
-    assert predicted(CONTROLLER_MANAGER, period, "controllers=*,-legacy-service-account-token-cleaner") == []
-
-
-def test_a_migration_of_leaders_stops_the_controller_manager_since_1_37() -> None:
-    for others, minor, stops in (("true", 37, True), ("true", 34, False), ("false", 37, False)):
-        arguments = ("enable-leader-migration=true", f"leader-elect={others}")
-        assert bool(predicted(CONTROLLER_MANAGER, *arguments, minor=minor)) is stops
 
 
 @pytest.mark.parametrize(
