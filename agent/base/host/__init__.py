@@ -125,9 +125,8 @@ class Host(Value):
         # Only the /proc of this machine has a number for this process.
         own, first = (PurePosixPath("/proc", name) for name in ("self", "1/mountinfo"))
         if tree.tree.link_target(own) is None or not tree.tree.exists(first):
-            raise HostError(
-                f"cannot open {root}: its /proc does not list the processes of this machine", _NOT_OF_THE_NODE
-            )
+            problem = "its /proc does not list the processes of this machine"
+            raise HostError(f"cannot open {root}: {problem}", _NOT_OF_THE_NODE)
         run, probe = partial(run_static, root), partial(k3s_processes, f"{root}/proc")
         return replace(tree, run=run, probe=probe, uid=0, gid=0, is_live=True, pod_node=node)
 

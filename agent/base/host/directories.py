@@ -119,15 +119,12 @@ class DirectoryTree(Root):
                     yield self._entry(name, found)
 
     def _entry(self, name: str, found: os.stat_result) -> DirectoryEntry:
-        return DirectoryEntry(
-            name, file_kind(found.st_mode), FileMode(stat.S_IMODE(found.st_mode)), self._shown_owner(found)
-        )
+        mode = FileMode(stat.S_IMODE(found.st_mode))
+        return DirectoryEntry(name, file_kind(found.st_mode), mode, self._shown_owner(found))
 
     def _shown_owner(self, found: os.stat_result) -> Owner:
-        return Owner(
-            0 if found.st_uid == self.uid else found.st_uid,
-            0 if found.st_gid == self.gid else found.st_gid,
-        )
+        uid, gid = found.st_uid, found.st_gid
+        return Owner(0 if uid == self.uid else uid, 0 if gid == self.gid else gid)
 
 
 @contextmanager

@@ -181,9 +181,8 @@ def merged(node: Node) -> Node:
     for entry in entries:
         sources = entry.node.items if isinstance(entry.node, YamlSequence) else (entry.node,)
         for source in sources if entry.key == _MERGE else ():
-            new = (
-                [entry for entry in source.entries if entry.key not in keys] if isinstance(source, YamlMapping) else []
-            )
+            others = source.entries if isinstance(source, YamlMapping) else ()
+            new = [entry for entry in others if entry.key not in keys]
             keys |= {entry.key for entry in new}
             own += new
     return YamlMapping(tuple(own), node.line)
@@ -349,9 +348,8 @@ class _Builder:
         for event in self._until(yaml.MappingEndEvent):
             key = self._node(event, depth)
             if not isinstance(key, Scalar):
-                raise InputError(
-                    Location(self.path, key.line), "a list or a mapping cannot be a key", "use a text as the key"
-                )
+                problem = "a list or a mapping cannot be a key"
+                raise InputError(Location(self.path, key.line), problem, "use a text as the key")
             yield KeyValue(key.text, key.line, self._node(next(self.events), depth))
 
     def _until(self, end: type[Event]) -> Iterator[Event]:

@@ -99,9 +99,8 @@ def _encryption(root: YamlMapping, _: FileContext) -> Iterator[FileRejection]:
                     # The message omits the text, which is a key.
                     if _decoded_size(key.text("secret") or "") not in sizes:
                         expected = " or ".join(map(str, sizes))
-                        yield FileRejection(
-                            key.line_of("secret"), f"`secret` of `{kind}` must be base64 of {expected} bytes"
-                        )
+                        problem = f"`secret` of `{kind}` must be base64 of {expected} bytes"
+                        yield FileRejection(key.line_of("secret"), problem)
 
 
 def _is_masked(name: str, names: list[str]) -> bool:

@@ -63,9 +63,8 @@ def wrong_head(node: YamlMapping, kinds: tuple[str, ...], versions: tuple[str, .
     for key, allowed in (("kind", kinds), ("apiVersion", versions)):
         if node.text(key) not in allowed:
             found = node.get(key)
-            yield FileRejection(
-                (found or node).line, f"expected the {key} {allowed[0]}; found {describe_node(found)}", DECODED
-            )
+            problem = f"expected the {key} {allowed[0]}; found {describe_node(found)}"
+            yield FileRejection((found or node).line, problem, DECODED)
 
 
 def wrong_types(node: Node, types: FieldType, name: str = "", *, is_strict: bool = True) -> Iterator[FileRejection]:

@@ -141,9 +141,7 @@ def rejected_fields(kind: FileKind, root: YamlMapping, context: FileContext) -> 
 def _unmet_rules(kind: FileKind, root: YamlMapping, types: FieldType, context: FileContext) -> Iterator[FileRejection]:
     """Yield the fields that do not meet the rules of a kind."""
     for scope, rule in _rules_about(kind.name):
-        is_enforced = (
-            context.minor in rule.minors if describe(context.minor) else len(rule.minors) == len(minors_in(""))
-        )
+        is_enforced = context.minor in rule.minors if describe(context.minor) else rule.minors == minors_in("")
         for node, inner in scopes(root, types, scope) if is_enforced else ():
             values = FieldValues(_prefix(scope), node, inner, context)
             for subject, unmet in rule.unmet(values):

@@ -128,9 +128,8 @@ def policy_directories(
         node = configured[2] if configured else None
         if configured and isinstance(node, YamlMapping) and node.text("staticManifestsDir"):
             directory = PurePosixPath(node.text("staticManifestsDir") or "")
-            found.append(
-                PolicyDirectory(plugin, directory, Location(configured[0], node.line_of("staticManifestsDir")))
-            )
+            location = Location(configured[0], node.line_of("staticManifestsDir"))
+            found.append(PolicyDirectory(plugin, directory, location))
     return found
 
 
@@ -144,10 +143,8 @@ def objects_of(data: bytes, path: PurePosixPath) -> Iterator[PolicyObject]:
         node = merged(document.node)
         if not isinstance(node, YamlMapping):
             raise InputError(Location(path, document.line), f"expected an object; found {describe_node(node)}")
-        nodes = (
-            mappings(node.get("items")) if (node.text("kind"), node.text("apiVersion")) == ("List", "v1") else [node]
-        )
-        yield from (PolicyObject(item, path) for item in nodes)
+        is_list = (node.text("kind"), node.text("apiVersion")) == ("List", "v1")
+        yield from (PolicyObject(item, path) for item in (mappings(node.get("items")) if is_list else [node]))
 
 
 def digest(files: Mapping[PurePosixPath, bytes | None]) -> str:
