@@ -77,7 +77,7 @@ def desired_resources(settings: Settings, facts: HostFacts, inputs: Inputs = _NO
             for row in rows.DIRECTORIES
             if row.applies.to(facts.role, facts.version)
         ),
-        *_certificates(settings, facts, inputs.certificates),
+        *_certificates(settings, facts, inputs),
         *_leases(settings, inputs),
         *_policies(settings, facts, denies=inputs.policies_deny),
         *_files(settings, facts, inputs.audit_policy),
@@ -159,12 +159,10 @@ def k3s_config(settings: Settings, facts: HostFacts) -> bytes:
     return dropin(HEADER, scalars, lists)
 
 
-def _certificates(
-    settings: Settings, facts: HostFacts, certificates: Iterable[PurePosixPath]
-) -> Iterator[FilePermissions]:
+def _certificates(settings: Settings, facts: HostFacts, inputs: Inputs) -> Iterator[FilePermissions]:
     mode = settings.certificate_permissions
     if mode is not None and facts.role is Role.SERVER:
-        yield from (FilePermissions(path=path, mode=mode) for path in certificates)
+        yield from (FilePermissions(path=path, mode=mode) for path in inputs.certificates)
 
 
 def _leases(settings: Settings, inputs: Inputs) -> Iterator[Directory | DefaultPermissions | FilePermissions]:

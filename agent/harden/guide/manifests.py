@@ -61,9 +61,10 @@ def network_policies(extra_namespaces: Sequence[str] = (), allow: Sequence[Allow
     text = _asset("network-policies.yaml")
     model = next(document for document in text.split("---\n") if f"  namespace: {_MODEL_NAMESPACE}\n" in document)
     # Quoted, since YAML does not read namespaces such as 123 or null as strings.
+    lines = (line.partition("  namespace: ") for line in text.splitlines())
+    others = set(extra_namespaces) - {namespace for before, _, namespace in lines if not before}
     text += "".join(
-        "---\n" + model.replace(f": {_MODEL_NAMESPACE}\n", f': "{namespace}"\n')
-        for namespace in _others(extra_namespaces, text, "  namespace: ")
+        "---\n" + model.replace(f": {_MODEL_NAMESPACE}\n", f': "{namespace}"\n') for namespace in sorted(others)
     )
     if allow:
         import json
@@ -137,11 +138,6 @@ def account_update_script() -> bytes:
     Unlike the guide's script, it continues after a namespace that fails, and finds its YAML file from any directory.
     """
     return _asset("account_update.sh").encode()
-
-
-def _others(names: Sequence[str], text: str, prefix: str) -> list[str]:
-    """Return the sorted unique names that `text` does not contain on a line after `prefix`."""
-    return sorted(set(names) - {line.removeprefix(prefix) for line in text.splitlines() if line.startswith(prefix)})
 
 
 def _asset(name: str) -> str:

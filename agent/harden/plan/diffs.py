@@ -59,10 +59,10 @@ def _lines(state: File | Absent, known: frozenset[str]) -> list[str]:
     lines = text.removesuffix("\n").split("\n")
     if state.id.endswith((".yaml", ".yml")):
         secrets = _secrets(state, text)
-        lines = _by_key(lines) if secrets is None else _by_meaning(lines, secrets)
         if secrets is None:
-            original = text.removesuffix("\n").split("\n")
-            lines = [line if raw in known else _without_value(line) for line, raw in zip(lines, original)]
+            lines = [line if raw in known else _without_value(line) for line, raw in zip(_by_key(lines), lines)]
+        else:
+            lines = _by_meaning(lines, secrets)
         lines = [line if _has_plausible_key(line) else HIDDEN for line in lines]
     else:
         lines = _by_key(lines)

@@ -74,6 +74,7 @@ def read_identity(
     name = config.scalar("node-name")
     has_name = name is not None and bool(name.text)
     has_own_datastore = role is Role.SERVER and datastore in {Datastore.SQLITE, Datastore.ETCD}
+    now, authority = _as_date(host.now()), _certificate(host, data_dir / _CERTIFICATES[role])
     rootless, no_agent = config.boolean("rootless"), config.boolean("disable-agent")
     return Identity(
         name=name.text.lower() if name is not None and name.text else host.name,
@@ -83,9 +84,9 @@ def read_identity(
         and not no_agent
         and host.tree.exists(data_dir / _KUBELET_CERTIFICATE)
         and not host.tree.exists(_NODE_PASSWORD),
-        future_certificate=_future_certificate(host, data_dir / _CERTIFICATES[role]) if host.is_live else None,
+        future_certificate=authority if host.is_live and now < authority.valid_from else None,
         expiring=tuple(_expiring(host, role, data_dir)) if host.is_live else (),
-        now=_as_date(host.now()),
+        now=now,
     )
 
 
@@ -112,11 +113,6 @@ def _secret(token: str) -> str:
     if not text.startswith("K10"):
         return text
     return text.partition("::")[2].partition(":")[2]
-
-
-def _future_certificate(host: Host, path: PurePosixPath) -> Certificate | None:
-    found = _certificate(host, path)
-    return found if _as_date(host.now()) < found.valid_from else None
 
 
 def _expiring(host: Host, role: Role, data_dir: PurePosixPath) -> Iterator[Certificate]:

@@ -57,7 +57,7 @@ def read_storage(host: Host, data_dir: PurePosixPath, enabled: frozenset[str]) -
     lacks_file_types = images is not None and images.kind == "xfs" and host.is_live
     return Storage(
         tuple(
-            _data_directory(host, known, path)
+            DataDirectory(path, _mount(host, known, path), _space(host, path), host.tree.exists(path / UNPACKED))
             for path in dict.fromkeys((data_dir, DEFAULT_DATA_DIR))
             if path == data_dir or host.tree.exists(path / UNPACKED)
         ),
@@ -67,9 +67,8 @@ def read_storage(host: Host, data_dir: PurePosixPath, enabled: frozenset[str]) -
     )
 
 
-def _data_directory(host: Host, known: tuple[Mount, ...], path: PurePosixPath) -> DataDirectory:
-    space = machine.space(host.root, _divided(host, path)[0]) if host.is_live else None
-    return DataDirectory(path, _mount(host, known, path), space, host.tree.exists(path / UNPACKED))
+def _space(host: Host, path: PurePosixPath) -> Space | None:
+    return machine.space(host.root, _divided(host, path)[0]) if host.is_live else None
 
 
 def _mount(host: Host, known: tuple[Mount, ...], path: PurePosixPath) -> Mount | None:
