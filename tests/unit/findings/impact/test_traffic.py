@@ -63,107 +63,87 @@ SHOP_WEB = (pod("web", "shop", "10.42.1.5"), service("web", "shop"), endpoints("
 METRICS = pod("ms", "kube-system", "10.42.1.7", container(10250), labels={"k8s-app": "metrics-server"})
 
 
-@pytest.mark.parametrize(
-    ("objects", "expected"),
-    [
-        pytest.param([*WEB, FRONT], {"shop/Pod/front"}, id="a name in the environment of another namespace"),
-        pytest.param(
-            [*WEB, pod("front", "shop", "10.42.2.5", {"name": "x", "image": "x", "args": ["--to=10.43.0.1:80"]})],
-            {"shop/Pod/front"},
-            id="the address of a Service in an argument",
-        ),
-        pytest.param(
-            [*WEB, pod("peer", "default", "10.42.2.5", container(env="web.default"))], set(), id="same namespace"
-        ),
-        pytest.param([*SHOP_WEB, pod("x", "default", "10.42.2.5", container(env="web.shop"))], set(), id="not policed"),
-        pytest.param(
-            [WEB[0], WEB[2], service("web", "default", type="NodePort", port_more={"nodePort": 30080})],
-            {"default/Service/web"},
-            id="NodePort",
-        ),
-        pytest.param(
-            [WEB[0], WEB[2], service("web", "default", externalIPs=["192.0.2.1"])],
-            {"default/Service/web"},
-            id="externalIPs",
-        ),
-        pytest.param(
-            [
-                pod(
-                    "web",
-                    "default",
-                    "10.42.1.5",
-                    {"name": "x", "image": "x", "ports": [{"containerPort": 1, "hostPort": 2}]},
-                )
-            ],
-            {"default/Pod/web"},
-            id="hostPort",
-        ),
-        pytest.param(
-            [pod("web", "default", "10.0.0.1", container(8080), hostNetwork=True), *WEB[1:], FRONT],
-            set(),
-            id="hostNetwork server",
-        ),
-        pytest.param([*WEB, TRAEFIK, ingress("default", "web")], {"default/Ingress/site"}, id="Ingress to default"),
-        pytest.param([*SHOP_WEB, TRAEFIK, ingress("shop", "web")], set(), id="Ingress elsewhere"),
-        pytest.param([*WEB, webhook("w", "default", "web")], {"ValidatingWebhookConfiguration/w"}, id="webhook"),
-        pytest.param(
-            [
-                METRICS,
-                service("ms", "kube-system", 443, 10250),
-                endpoints("ms", "kube-system", "10.42.1.7", port=10250),
-                thing(
-                    "APIService", "v1beta1.metrics.k8s.io", spec={"service": {"namespace": "kube-system", "name": "ms"}}
-                ),
-            ],
-            set(),
-            id="APIService of metrics-server",
-        ),
-        pytest.param(
-            [load_balancer("web", "default", "10.0.0.1"), *WEB[::2], balancer("web", "default")],
-            {"default/Service/web"},
-            id="LoadBalancer with the address of the packets, policed backend",
-        ),
-        pytest.param(
-            [load_balancer("web", "shop", "10.0.0.1"), *SHOP_WEB[::2], balancer("web", "shop")],
-            set(),
-            id="LoadBalancer with the address of the packets, other backend",
-        ),
-        pytest.param(
-            [load_balancer("web", "shop", "198.51.100.1"), *SHOP_WEB[::2], balancer("web", "shop")],
-            {"shop/Service/web"},
-            id="LoadBalancer behind a NAT, other backend",
-        ),
-        pytest.param(
-            [load_balancer("web", "shop", "10.0.0.1", mode="Proxy"), *SHOP_WEB[::2], balancer("web", "shop")],
-            {"shop/Service/web"},
-            id="LoadBalancer with ipMode Proxy",
-        ),
-        pytest.param(
-            [load_balancer("traefik", "kube-system", "198.51.100.1"), TRAEFIK, balancer("traefik", "kube-system")],
-            set(),
-            id="LoadBalancer of Traefik",
-        ),
-        pytest.param(
-            [
-                pod(
-                    "dns",
-                    "kube-system",
-                    "10.42.1.6",
-                    container(53, 9153),
-                    labels={"k8s-app": "kube-dns"},
-                    metadata={"annotations": {"prometheus.io/scrape": "true", "prometheus.io/port": "9153"}},
-                ),
-                pod("prometheus", "shop", "10.42.2.6"),
-            ],
-            {"kube-system/Pod/dns"},
-            id="scraped CoreDNS",
-        ),
-        pytest.param([*WEB, FRONT, policy("own", "default", ingress=[{}])], set(), id="a policy of the site admits it"),
-        pytest.param(
-            [*WEB, FRONT, policy("own", "default", ingress=[])], set(), id="a policy of the site cuts it already"
-        ),
-    ],
-)
+PATHS: dict[str, tuple[list[Json], set[str]]] = {
+    "a name in the environment of another namespace": ([*WEB, FRONT], {"shop/Pod/front"}),
+    "the address of a Service in an argument": (
+        [*WEB, pod("front", "shop", "10.42.2.5", {"name": "x", "image": "x", "args": ["--to=10.43.0.1:80"]})],
+        {"shop/Pod/front"},
+    ),
+    "same namespace": ([*WEB, pod("peer", "default", "10.42.2.5", container(env="web.default"))], set()),
+    "not policed": ([*SHOP_WEB, pod("x", "default", "10.42.2.5", container(env="web.shop"))], set()),
+    "NodePort": (
+        [WEB[0], WEB[2], service("web", "default", type="NodePort", port_more={"nodePort": 30080})],
+        {"default/Service/web"},
+    ),
+    "externalIPs": ([WEB[0], WEB[2], service("web", "default", externalIPs=["192.0.2.1"])], {"default/Service/web"}),
+    "hostPort": (
+        [
+            pod(
+                "web",
+                "default",
+                "10.42.1.5",
+                {"name": "x", "image": "x", "ports": [{"containerPort": 1, "hostPort": 2}]},
+            )
+        ],
+        {"default/Pod/web"},
+    ),
+    "hostNetwork server": (
+        [pod("web", "default", "10.0.0.1", container(8080), hostNetwork=True), *WEB[1:], FRONT],
+        set(),
+    ),
+    "Ingress to default": ([*WEB, TRAEFIK, ingress("default", "web")], {"default/Ingress/site"}),
+    "Ingress elsewhere": ([*SHOP_WEB, TRAEFIK, ingress("shop", "web")], set()),
+    "webhook": ([*WEB, webhook("w", "default", "web")], {"ValidatingWebhookConfiguration/w"}),
+    "APIService of metrics-server": (
+        [
+            METRICS,
+            service("ms", "kube-system", 443, 10250),
+            endpoints("ms", "kube-system", "10.42.1.7", port=10250),
+            thing("APIService", "v1beta1.metrics.k8s.io", spec={"service": {"namespace": "kube-system", "name": "ms"}}),
+        ],
+        set(),
+    ),
+    "LoadBalancer with the address of the packets, policed backend": (
+        [load_balancer("web", "default", "10.0.0.1"), *WEB[::2], balancer("web", "default")],
+        {"default/Service/web"},
+    ),
+    "LoadBalancer with the address of the packets, other backend": (
+        [load_balancer("web", "shop", "10.0.0.1"), *SHOP_WEB[::2], balancer("web", "shop")],
+        set(),
+    ),
+    "LoadBalancer behind a NAT, other backend": (
+        [load_balancer("web", "shop", "198.51.100.1"), *SHOP_WEB[::2], balancer("web", "shop")],
+        {"shop/Service/web"},
+    ),
+    "LoadBalancer with ipMode Proxy": (
+        [load_balancer("web", "shop", "10.0.0.1", mode="Proxy"), *SHOP_WEB[::2], balancer("web", "shop")],
+        {"shop/Service/web"},
+    ),
+    "LoadBalancer of Traefik": (
+        [load_balancer("traefik", "kube-system", "198.51.100.1"), TRAEFIK, balancer("traefik", "kube-system")],
+        set(),
+    ),
+    "scraped CoreDNS": (
+        [
+            pod(
+                "dns",
+                "kube-system",
+                "10.42.1.6",
+                container(53, 9153),
+                labels={"k8s-app": "kube-dns"},
+                metadata={"annotations": {"prometheus.io/scrape": "true", "prometheus.io/port": "9153"}},
+            ),
+            pod("prometheus", "shop", "10.42.2.6"),
+        ],
+        {"kube-system/Pod/dns"},
+    ),
+    "a policy of the site admits it": ([*WEB, FRONT, policy("own", "default", ingress=[{}])], set()),
+    "a policy of the site cuts it already": ([*WEB, FRONT, policy("own", "default", ingress=[])], set()),
+}
+"""Objects of a cluster, and those that break."""
+
+
+@pytest.mark.parametrize(("objects", "expected"), PATHS.values(), ids=PATHS)
 def test_exactly_the_paths_that_are_cut_are_named(objects: list[Json], expected: set[str]) -> None:
     assert set(broken(*objects)) == expected
 
