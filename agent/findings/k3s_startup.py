@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.base.errors import InputError, LimitError
-from agent.base.model import Instruction, Location, OwnCommand, Remediation, Restart, Role
+from agent.base.model import Instruction, Location, OwnCommand, Restart, Role
 from agent.base.yaml_reader import BoundsError
 from agent.findings.admission import listed_plugins, of_the_operator
 from agent.findings.registry import (
@@ -124,15 +124,14 @@ def audit_policy_unusable(situation: Situation) -> Iterator[Problem]:
     """The audit policy of the API server is missing, is invalid, or has no rules."""
     for path, location in _named(situation, AUDIT_POLICY_ARGUMENT):
         if path not in situation.k3s_files.contents:
-            message, fix = "K3s does not start: its audit policy is missing", _repair(situation, path, location)
-            yield Problem(message, "", str(path), location, fix, _managed(situation, path))
+            missing = Problem("K3s does not start: its audit policy is missing", found=str(path), location=location)
+            yield _repaired(missing, situation, path, location)
         data = situation.k3s_files.contents.get(path)
         if data is None or situation.is_as_applied(path):
             continue
         for problem in audit_policy.rejected_by_version(data, path, situation.facts.known_version):
             message = f"K3s does not start: its audit policy is invalid: {problem.problem}"
-            fix = _repair(situation, path, location)
-            yield Problem(message, location=problem.location, remediation=fix, resource=_managed(situation, path))
+            yield _repaired(Problem(message, location=problem.location), situation, path, location)
 
 
 @error(
@@ -153,10 +152,10 @@ def admission_configuration_unusable(situation: Situation) -> Iterator[Problem]:
             continue
         found = _configured_plugins(situation, path)
         if isinstance(found, InputError):
-            missing = path not in situation.k3s_files.contents
-            message = f"K3s does not start: its admission configuration {'' if missing else 'is invalid: '}"
-            at, fix = location if missing else found.location, _repair(situation, path, location)
-            yield Problem(f"{message}{found.problem}", "", "", at, fix, _managed(situation, path))
+            is_missing = path not in situation.k3s_files.contents
+            what = found.problem if is_missing else f"is invalid: {found.problem}"
+            message, at = f"K3s does not start: its admission configuration {what}", found.location
+            yield _repaired(Problem(message, location=location if is_missing else at), situation, path, location)
             return
         configured |= found
     for name, values in needing.items():
@@ -225,16 +224,12 @@ def token_file_missing(situation: Situation) -> Iterator[Problem]:
             yield Problem(message, found=f"{path} does not exist", location=location, remediation=fix)
 
 
-def _repair(situation: Situation, path: PurePosixPath, location: Location) -> Remediation:
-    """Return the remediation for a file that K3s' configuration names at a location."""
+def _repaired(problem: Problem, situation: Situation, path: PurePosixPath, location: Location) -> Problem:
+    """Return the case of a file that K3s' configuration names at a location, with its remediation."""
     verb = "correct" if path in situation.k3s_files.contents else "create"
     removal = steps(Instruction("remove the option", location), *APPLY.steps, restart=Restart.K3S)
-    return by_owner(situation, path, steps(Instruction(f"{verb} {path}"), alternative=removal))
-
-
-def _managed(situation: Situation, path: PurePosixPath) -> str:
-    """Return the id of the managed resource at a path; empty if there is none."""
-    return str(path) if is_managed(situation, path) else ""
+    fix = by_owner(situation, path, steps(Instruction(f"{verb} {path}"), alternative=removal))
+    return problem._replace(remediation=fix, resource=str(path) if is_managed(situation, path) else "")
 
 
 def _named(situation: Situation, option: str) -> list[tuple[PurePosixPath, Location]]:

@@ -56,7 +56,8 @@ def stale_pod_security_policy(situation: Situation) -> Iterator[Problem]:
         message = f"manifest contains {objects}, which K3s {situation.facts.version} does not support"
         expected = f"none since v1.{WITHOUT_POD_SECURITY_POLICY.first}"
         by_hand = instruction("before this K3s version starts, remove the PodSecurityPolicies", location)
-        yield Problem(message, expected, "", location, APPLY if str(path) in planned else by_hand)
+        fix = APPLY if str(path) in planned else by_hand
+        yield Problem(message, expected, location=location, remediation=fix)
 
 
 @error(
@@ -149,7 +150,8 @@ def manifest_broken(situation: Situation) -> Iterator[Problem]:
         problem = _parsed(path, data)
         if isinstance(problem, InputError) and not isinstance(problem, yaml_reader.BoundsError):
             fix = instruction(problem.hint or "correct the YAML", problem.location)
-            yield Problem(f"K3s does not apply this manifest: {problem.problem}", "", "", problem.location, fix)
+            message = f"K3s does not apply this manifest: {problem.problem}"
+            yield Problem(message, location=problem.location, remediation=fix)
     for link in situation.k3s_files.manifests.broken_links:
         message = "K3s applies no manifest: this one is a symbolic link to a missing file"
         yield Problem(message, location=Location(link), remediation=file_removal(link))

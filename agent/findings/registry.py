@@ -107,7 +107,7 @@ def written_by_apply(situation: Situation, resource_id: str) -> Remediation:
 
 
 class Problem(NamedTuple):
-    """One case of a finding."""
+    """One case of a finding. A call names the fields that follow one that it omits."""
 
     message: str
     expected: str = ""
