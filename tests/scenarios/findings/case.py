@@ -59,18 +59,10 @@ def unchanged(host: HostTree, finding: Finding) -> None:
 
 
 SERVICE_DROPIN = "/etc/systemd/system/k3s.service.d/50-{}.conf"
-
-
 GATE_DROPIN = (Path(__file__).parents[3] / "systemd/k3s.service.d/zzz-k3s-harden.conf").read_text()
-
-
 SITE = f"{DROPINS}/99-site.yaml"
 """K3s reads this file after the drop-in of k3s-harden."""
-
-
 PSP = "apiVersion: policy/v1beta1\nkind: PodSecurityPolicy\nmetadata:\n  name: own\n"
-
-
 OWN_PSA = POD_SECURITY_ADMISSION.partition("    exemptions:")[0]
 
 
