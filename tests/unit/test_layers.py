@@ -6,6 +6,7 @@ import ast
 import builtins
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -194,7 +195,12 @@ def hidden_imports(tree: ast.AST, module: str) -> list[str]:
 @pytest.fixture(params=modules().items(), ids=lambda item: item[0])
 def parsed(request: pytest.FixtureRequest) -> tuple[str, Path, ast.Module]:
     module, path = request.param
-    return module, path, ast.parse(path.read_text(encoding="utf-8"), str(path))
+    return module, path, parsed_once(path)
+
+
+@cache
+def parsed_once(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
 def test_the_top_level_has_no_new_module() -> None:
@@ -242,7 +248,7 @@ def test_value_types_are_not_dataclasses() -> None:
     users = {
         module
         for module, path in modules().items()
-        for use in imports(ast.parse(path.read_bytes()), module)
+        for use in imports(parsed_once(path), module)
         if within(use.name, ("dataclasses",))
     }
     assert users == {"agent.base.value"}
