@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jsonschema
 
+from tests.k3s_tree import fresh
 from tests.scenarios.loaded_program import CHECKOUT, Completed
 from tests.tree import Entry, Tree
 
@@ -250,7 +251,7 @@ def as_named(command: str) -> str:
 
 def disposable(root: Path, program: LoadedProgram | None = None) -> HostTree:
     """Create the tree of a newly installed Debian host, as `make run` does."""
-    subprocess.run([str(CHECKOUT / ".ci/disposable-host"), str(root)], check=True)
+    fresh(root)
     (root / PROGRAMS[1:]).mkdir()
     for name in ("chmod", "chown", "rm", "setfacl"):
         (root / PROGRAMS[1:] / name).touch(0o755)  # commands of reports then run in the tree
