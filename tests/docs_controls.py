@@ -167,7 +167,8 @@ def _expected(control: GuideControl) -> str:
     if isinstance(control, SysctlRow):
         return f"`{control.key} = {control.value}`" + ("" if control.written else ", compared only")
     if isinstance(control, (DirectoryRow, FileRow)):
-        return f"`{_path(control)}`, mode {control.mode}, owner root"
+        path = str(control.path) if control.path.is_absolute() else f"D/{control.path}"
+        return f"`{path}`, mode {control.mode}, owner root"
     if isinstance(control, OptionRow):
         value = f"{control.name}={control.value}" if control.name else control.value
         return f"`{control.key}: {value}`; accepted values: {escaped(str(control.meets))}"
@@ -181,10 +182,6 @@ def _heading(control: GuideControl) -> str:
 
 def _anchor(control: GuideControl) -> str:
     return anchor(_heading(control))
-
-
-def _path(row: DirectoryRow | FileRow) -> str:
-    return str(row.path) if row.path.is_absolute() else f"D/{row.path}"
 
 
 def _benchmarks() -> str:
@@ -236,7 +233,7 @@ def _of_a_benchmark(control: BenchmarkControl) -> str:
         [
             ("Number", "; ".join(map(" in ".join, numbers)) or "none; in no benchmark"),
             ("Expected", prose(control.check.description)),
-            ("With `--cluster`", _with_cluster(control)),
+            ("With `--cluster`", _ASKED if isinstance(control.check, ClusterCheck) else ""),
             *((f"Expected in {span}", prose(text)) for text, span in descriptions.earlier_requirements(control)),
             ("Rationale", prose(control.why)),
             ("Severity", f"{control.rating.severity}. {control.rating.reason}"),
@@ -248,9 +245,7 @@ def _of_a_benchmark(control: BenchmarkControl) -> str:
     )
 
 
-def _with_cluster(control: BenchmarkControl) -> str:
-    is_asked = isinstance(control.check, ClusterCheck)
-    return "the API server is asked; see the [rule](cluster-controls.md)" if is_asked else ""
+_ASKED = "the API server is asked; see the [rule](cluster-controls.md)"
 
 
 def _is_host_checkable(control: BenchmarkControl) -> bool:
@@ -262,8 +257,4 @@ def _link(control: BenchmarkControl, where: str) -> str:
 
 
 def _entry(head: str, facts: Iterable[tuple[str, str]]) -> str:
-    return f"{head}\n\n{_bullets(f'**{label}:** {text}' for label, text in facts if text)}"
-
-
-def _bullets(items: Iterable[str]) -> str:
-    return "\n".join(f"- {item}" for item in items)
+    return "\n".join((head, "", *(f"- **{label}:** {text}" for label, text in facts if text)))

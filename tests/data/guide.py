@@ -133,10 +133,6 @@ def _group(name: str) -> dict[str, str]:
     return {"kind": "Group", "name": name, "apiGroup": "rbac.authorization.k8s.io"}
 
 
-def _account(name: str) -> dict[str, str]:
-    return {"kind": "ServiceAccount", "name": name}
-
-
 POD_SECURITY_POLICIES: list[dict[str, Any]] = [
     _policy(
         "restricted-psp",
@@ -188,7 +184,7 @@ POD_SECURITY_POLICIES: list[dict[str, Any]] = [
         "kube-system",
     ),
     *(
-        _binding(f"{role}-rolebinding", role, _account(account), namespace)
+        _binding(f"{role}-rolebinding", role, {"kind": "ServiceAccount", "name": account}, namespace)
         for role, account, namespace in (
             ("svclb-psp", "svclb", "kube-system"),
             ("svc-local-path-provisioner-psp", "local-path-provisioner-service-account", "kube-system"),

@@ -16,7 +16,6 @@ from tests.scenarios.host_tree import CONFIG, DROPINS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from tests.scenarios.host_tree import HostTree
 
@@ -110,7 +109,9 @@ class Follower:
             assert words[words.index("--root") + 1] == str(self.host.root)
             self._own(words[1:])
             return
-        mounts = "".join(f"mount --bind {shlex.quote(str(path))} {at}\n" for at, path in self._mounts())
+        # The directories of the tree replace those of this machine, but not those of its programs.
+        shadows = {at: self.host[at] for at in _SHADOWED if self.host[at].is_dir()}
+        mounts = "".join(f"mount --bind {shlex.quote(str(path))} {at}\n" for at, path in shadows.items())
         script = f"set -eu\nmount --make-rprivate /\n{mounts}mount -o remount,bind,ro /\n{command}\n"
         done = subprocess.run(
             ["unshare", "--mount", "bash", "-c", script],
@@ -140,18 +141,9 @@ class Follower:
                 self.paste(command.replace(str(self.host.root), ""))
             done = self.host.program.run(*words)
 
-    def _mounts(self) -> Iterator[tuple[str, Path]]:
-        """Yield the directories of the tree that replace those of this machine, but not those of its programs."""
-        for name in _SHADOWED:
-            path = self.host[name]
-            if path.is_dir():
-                yield name, path
-
     def _set_in_list(self, found: re.Match[str]) -> None:
-        self._in_file(found["file"], found["key"], found["item"])
-
-    def _in_file(self, file: str, key: str, item: str) -> None:
         """Set an argument in a list of a file, which is created if it is missing."""
+        file, key, item = found["file"], found["key"], found["item"]
         path = self.host[file]
         content = (yaml.safe_load(path.read_text()) if path.exists() else None) or {}
         key = next((name for name in (key, f"{key}+") if name in content), key)

@@ -47,11 +47,6 @@ def arguments(host: HostTree, key: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines)
 
 
-def default_list(path: Path) -> bytes:
-    """Return the default access control list of a directory."""
-    return os.getxattr(path, "system.posix_acl_default")
-
-
 def mode(path: Path) -> int:
     return path.stat().st_mode & 0o7777
 
@@ -114,7 +109,7 @@ def test_a_removed_default_list_is_reported_and_set_again(host: HostTree) -> Non
     assert seen.code == 3
     assert seen.with_status("differs") == {f"{DEFAULTS} {NETWORKS}"}
     assert host.run("apply").code == 0
-    assert default_list(host[NETWORKS]) == default_acl.OWNER_ONLY
+    assert os.getxattr(host[NETWORKS], "system.posix_acl_default") == default_acl.OWNER_ONLY
 
 
 @pytest.mark.parametrize("role", ["server", "agent"])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import fake
 from tests.machine import HARDENED, NOBODY, START, Machine
 
 if TYPE_CHECKING:
@@ -102,17 +103,7 @@ def fill(machine: Machine, directory: str) -> None:
             machine.path(path).chmod(old.mode)
         else:
             machine.write(path, old.content, old.mode)
-    fill_up(machine, directory)
-
-
-def fill_up(machine: Machine, directory: str) -> None:
-    """Use all space of the file system."""
-    with machine.path(f"{directory}/filler").open("wb") as filler:
-        while True:
-            try:
-                os.write(filler.fileno(), bytes(4096))
-            except OSError:
-                return
+    fake.fill(machine.path(f"{directory}/filler"))
 
 
 def test_a_full_disk_keeps_the_old_files(machine: Machine) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.machine import NOBODY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tests.machine import Machine
 
@@ -174,32 +174,24 @@ def test_the_version_is_read_from_the_installed_program(machine: Machine, path: 
     assert set(machine.path(RAN).read_text().split()) == {"--version"}
 
 
-def unsafe_file(machine: Machine) -> None:
-    install(machine, "v1.24.17+k3s1", mode=0o777)
-
-
-def file_of_another(machine: Machine) -> None:
-    install(machine, "v1.24.17+k3s1", owner=NOBODY)
-
-
-def unsafe_directory(machine: Machine) -> None:
-    install(machine, "v1.24.17+k3s1")
-    machine.path("/usr/local/bin").chmod(0o777)
-
-
-def link_to_a_file_of_another(machine: Machine) -> None:
-    install(machine, "v1.24.17+k3s1", owner=NOBODY, path="/opt/theirs")
-    machine.path(K3S).symlink_to("/opt/theirs")
-
-
 @pytest.mark.parametrize(
-    "plant",
-    [unsafe_file, file_of_another, unsafe_directory, link_to_a_file_of_another],
-    ids=lambda plant: plant.__name__,
+    ("path", "mode", "owner", "mode_of_directory"),
+    [
+        (K3S, 0o777, 0, 0o755),
+        (K3S, 0o755, NOBODY, 0o755),
+        (K3S, 0o755, 0, 0o777),
+        ("/opt/theirs", 0o755, NOBODY, 0o755),
+    ],
+    ids=["file", "owner", "directory", "link"],
 )
-def test_a_k3s_program_that_others_can_write_is_not_run(machine: Machine, plant: Callable[[Machine], None]) -> None:
+def test_a_k3s_program_that_others_can_write_is_not_run(
+    machine: Machine, path: str, mode: int, owner: int, mode_of_directory: int
+) -> None:
     """The version is assumed, and the evidence contains the reason."""
-    plant(machine)
+    install(machine, "v1.24.17+k3s1", mode, owner, path)
+    if path != K3S:
+        machine.path(K3S).symlink_to(path)
+    machine.path(K3S).parent.chmod(mode_of_directory)
     seen = report(machine, "check", "--role", "server")
     value, evidence = fact(seen, "K3s version")
     assert value.endswith(" assumed")
