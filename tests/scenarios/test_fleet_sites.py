@@ -134,6 +134,20 @@ def test_a_list_without_a_signature_does_not_stand_in_for_a_record(sites: Sites)
     assert reasons(fleet(sites)) == {"site-0": "the record is not signed"}
 
 
+@pytest.mark.parametrize(("name", "levels"), [("d" * 250, 17), ("d", 60)], ids=["long", "deep"])
+def test_a_directory_that_cannot_be_listed_hides_no_other_site(sites: Sites, name: str, levels: int) -> None:
+    """A site can nest directories deeper than a path can be long, or than Python can call itself."""
+    inner = os.open(sites.records, os.O_DIRECTORY)
+    for level in ("nested", *[name] * levels):
+        os.mkdir(level, dir_fd=inner)
+        outer, inner = inner, os.open(level, os.O_DIRECTORY, dir_fd=inner)
+        os.close(outer)
+    os.close(inner)
+    found = fleet(sites, "--require", "compliant", code=3)
+    assert len(found["nodes"]) == len(SITES) + 1
+    assert list(reasons(found)) == ["nested"]
+
+
 def test_files_that_are_not_text_are_invalid(sites: Sites) -> None:
     binary = sites.records.parent / "binary"
     binary.write_bytes(b"\xff\xfe\x00")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import contextmanager
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, TextIO
 
 from agent.base.errors import InputError
@@ -12,7 +13,9 @@ from agent.base.model import Location
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import PurePosixPath
+
+_DEEPEST = 50
+"""Levels of directories below a named one. os.walk calls itself for each level."""
 
 
 @contextmanager
@@ -32,13 +35,23 @@ def opened_text(path: PurePosixPath) -> Iterator[TextIO]:
 
 
 def files_below(directory: PurePosixPath, ending: str) -> list[PurePosixPath]:
-    """Return the files below a directory whose names have this ending. Raises InputError if it cannot be listed."""
+    """Return the files below a directory whose names have this ending, and directories that are not listed.
 
-    def fail(error: OSError) -> None:
-        raise InputError(Location(directory), error.strerror or "it cannot be listed") from error
+    Raises InputError if `directory` cannot be listed.
+    """
+    found: list[PurePosixPath] = []
 
-    found = os.walk(directory, onerror=fail)
-    return sorted(directory / path / name for path, _, names in found for name in names if name.endswith(ending))
+    def note(error: OSError) -> None:
+        if error.filename == str(directory):
+            raise InputError(Location(directory), error.strerror or "it cannot be listed") from error
+        found.append(PurePosixPath(error.filename))
+
+    for path, directories, names in os.walk(directory, onerror=note):
+        found += (directory / path / name for name in names if name.endswith(ending))
+        if path.count("/") - str(directory).count("/") >= _DEEPEST:
+            found += (directory / path / name for name in directories)
+            directories.clear()
+    return sorted(found)
 
 
 def is_directory(path: PurePosixPath) -> bool:
