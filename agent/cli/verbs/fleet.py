@@ -216,7 +216,7 @@ def _nodes_of_file(path: PurePosixPath, verification: _Verification) -> Iterator
 def _nodes_of_directory(directory: PurePosixPath, verification: _Verification) -> Iterator[ClusterNode]:
     """Yield the nodes of the files below a directory: each file or directory in it is a cluster.
 
-    A file that cannot be used is a node with a doubt, because one site must not hide the others. A list of nodes has no
+    A file that cannot be used is an unknown node, because one site must not hide the others. A list of nodes has no
     signature, so it does not count where records are verified.
     """
     from concurrent.futures import ThreadPoolExecutor
@@ -226,9 +226,9 @@ def _nodes_of_directory(directory: PurePosixPath, verification: _Verification) -
         try:
             found = [node._replace(cluster=cluster) for node in _nodes_of_file(path, verification)]
         except InputError as error:
-            found = [ClusterNode(path.name.removesuffix(_ENDING), False, cluster=cluster, doubt=error.message)]
+            found = [ClusterNode(path.name.removesuffix(_ENDING), False, cluster=cluster, unknown=error.message)]
         is_open = verification.keys is None
-        return [node if is_open or node.verified or node.doubt else node._replace(doubt=UNSIGNED) for node in found]
+        return [node if is_open or node.verified or node.unknown else node._replace(unknown=UNSIGNED) for node in found]
 
     with ThreadPoolExecutor() as threads:
         yield from chain.from_iterable(threads.map(nodes, named_files.files_below(directory, _ENDING)))

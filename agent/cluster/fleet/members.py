@@ -119,24 +119,24 @@ def make_fleet(
     found = differences([row.compared for row in rows])
     rows = [row._replace(compared={}, differs=differs) for row, differs in zip(rows, found)]
     if before:
-        rows = [_doubted(row, _replayed(row, before)) for row in rows]
-    rows = [_doubted(row, doubt) for row, doubt in zip(rows, _clones(rows, machines))]
+        rows = [_unknown(row, _replayed(row, before)) for row in rows]
+    rows = [_unknown(row, reason) for row, reason in zip(rows, _clones(rows, machines))]
     return Fleet(tuple(sorted(rows, key=_place)), now, requirement, before)
 
 
-def _doubted(node: FleetNode, doubt: str) -> FleetNode:
-    return node._replace(result=PublishedResult.UNKNOWN, reason=doubt) if doubt and not node.leaked else node
+def _unknown(node: FleetNode, reason: str) -> FleetNode:
+    return node._replace(result=PublishedResult.UNKNOWN, reason=reason) if reason and not node.leaked else node
 
 
 def _replayed(node: FleetNode, before: Snapshot) -> str:
-    """Return a doubt about a report that is older than one of the same node that was seen."""
+    """Return why a report is unknown that is older than one of the same node that was seen."""
     newest = before.seen.get(node.full_name, "")
     is_older = (seconds(node.assessed) or 0) < (seconds(newest) or 0)
     return f"the report of {node.assessed} is older than one seen, of {newest}" if is_older and node.assessed else ""
 
 
 def _clones(rows: Sequence[FleetNode], machines: Sequence[str]) -> Iterator[str]:
-    """Yield a doubt for each name with two reports, and each machine with two names.
+    """Yield why the report of each name with two reports is unknown, and that of each machine with two names.
 
     A report that does not count proves nothing about others, and one Node may be read from two clusters.
     """

@@ -108,9 +108,9 @@ def fleet_node(node: ClusterNode, now: float, max_age: float) -> FleetNode:
     age, source = _age(node, now)
     secrets = leaked_secrets(options)[: 4 * _LONGEST]
     leaked = f"the annotation {NODE_ARGUMENTS} has the secret of {secrets}" if secrets else ""
-    doubt = node.doubt or next(_doubts(node, role, published, age, max_age), "")
-    result = PublishedResult.UNKNOWN if doubt else PublishedResult(texts[Annotation.RESULT])
-    reason = doubt or ("" if result is PublishedResult.COMPLIANT else node.condition["message"] or str(result))
+    unknown = node.unknown or next(_reasons(node, role, published, age, max_age), "")
+    result = PublishedResult.UNKNOWN if unknown else PublishedResult(texts[Annotation.RESULT])
+    reason = unknown or ("" if result is PublishedResult.COMPLIANT else node.condition["message"] or str(result))
     minor = re.match(r"v1\.([0-9]{1,3})\.", node.k3s_version)
     failed = re.findall(r"(?<![^,])[a-z][a-z0-9._/-]{0,63}(?![^,])", texts.get(Annotation.FAILED_CONTROLS, ""))
     return FleetNode(
@@ -132,7 +132,7 @@ def fleet_node(node: ClusterNode, now: float, max_age: float) -> FleetNode:
     )
 
 
-def _doubts(
+def _reasons(
     node: ClusterNode, role: Role, published: Mapping[Annotation, Any], age: int | None, max_age: float
 ) -> Iterator[str]:
     """Yield why a report does not count, the most important reason first."""

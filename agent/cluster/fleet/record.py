@@ -45,7 +45,7 @@ def node_of_record(
     verified: Mapping[str, str],
     problem_of: Callable[[bytes, bytes, str], str],
 ) -> ClusterNode:
-    """Return the node of a record, with a doubt if its signature is not that of its node or cluster.
+    """Return the node of a record, marked unknown if its signature is not that of its node or cluster.
 
     `keys` are the allowed keys by name; None if nothing is verified. A record with a digest in `verified` is unchanged.
     """
@@ -58,14 +58,14 @@ def node_of_record(
     encoded = partial(str.encode, errors="surrogatepass")
     digest = sha256(encoded("\0".join((*names, own, found.signature, found.record)))).hexdigest()
     if not found.signature:
-        return node._replace(doubt=UNSIGNED)
+        return node._replace(unknown=UNSIGNED)
     if not own:
-        return node._replace(doubt=f"no key is allowed for {names[0]} or {cluster}")
+        return node._replace(unknown=f"no key is allowed for {names[0]} or {cluster}")
     # A key can expire.
     if verified.get(names[0]) != digest or "valid-before" in own:
         problem = problem_of(encoded(found.record), encoded(found.signature), own)
         if problem:
-            return node._replace(doubt=f"the signature is not valid: {problem}")
+            return node._replace(unknown=f"the signature is not valid: {problem}")
     return node._replace(verified=digest)
 
 

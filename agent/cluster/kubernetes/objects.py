@@ -163,7 +163,7 @@ class ClusterNode(NamedTuple):
     """When the API server last stored what k3s-harden published."""
     cluster: str = ""
     """The name of its cluster; empty if only one is read."""
-    doubt: str = ""
+    unknown: str = ""
     """Why what it published does not count, such as an invalid signature."""
     verified: str = ""
     """A digest of the record and its signature, if that is valid."""

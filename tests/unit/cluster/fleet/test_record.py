@@ -35,7 +35,7 @@ def test_an_unchanged_record_is_not_verified_again() -> None:
 
     first = node_of_record(Record(TEXT, "s"), "a", KEYS, {}, problem)
     known = {"a/cp-0": first.verified, "b/cp-0": first.verified}
-    assert (first.name, first.is_server, first.cluster, first.doubt, len(calls)) == ("cp-0", True, "a", "", 1)
+    assert (first.name, first.is_server, first.cluster, first.unknown, len(calls)) == ("cp-0", True, "a", "", 1)
     assert node_of_record(Record(TEXT, "s"), "a", KEYS, known, problem) == first
     assert len(calls) == 1
     for found, cluster, keys in (
@@ -50,7 +50,7 @@ def test_an_unchanged_record_is_not_verified_again() -> None:
 
 def test_an_invalid_signature_is_never_remembered() -> None:
     node = node_of_record(Record(TEXT, "s"), "a", KEYS, {}, lambda *_: "incorrect signature")
-    assert (node.verified, node.doubt) == ("", "the signature is not valid: incorrect signature")
+    assert (node.verified, node.unknown) == ("", "the signature is not valid: incorrect signature")
 
 
 def test_half_a_character_is_part_of_the_verified_bytes() -> None:
@@ -60,7 +60,7 @@ def test_half_a_character_is_part_of_the_verified_bytes() -> None:
         seen.append((data, signed))
         return "incorrect signature"
 
-    assert node_of_record(Record("\ud800", "\udfff"), "a", KEYS, {}, problem).doubt.endswith("incorrect signature")
+    assert node_of_record(Record("\ud800", "\udfff"), "a", KEYS, {}, problem).unknown.endswith("incorrect signature")
     assert seen == [(b"\xed\xa0\x80", b"\xed\xbf\xbf")]
 
 
