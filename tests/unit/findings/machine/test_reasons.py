@@ -300,6 +300,20 @@ def test_a_server_of_another_program_does_not_make_a_port_of_k3s_busy(tmp_path: 
     assert host.ids() == []
 
 
+@pytest.mark.parametrize(("config", "ids"), [("", []), ("cluster-init: true\n", ["port-in-use"])])
+def test_the_ports_of_etcd_count_on_a_server_that_k3s_will_migrate_from_sqlite(
+    config: str, ids: list[str], tmp_path: Path
+) -> None:
+    host = LiveHost(tmp_path)
+    host.write(f"{DATA}/server/db/state.db")
+    host.configure(config)
+    host.write("/proc/99/comm", "etcd\n")
+    (tmp_path / "proc/99/fd").mkdir()
+    (tmp_path / "proc/99/fd/3").symlink_to("socket:[7]")
+    host.listeners = (Listener(2380, on_all_addresses=True, on_ipv4_loopback=False, is_ipv6=False, inode=7),)
+    assert host.ids() == ids
+
+
 def test_the_mount_at_the_same_point_that_was_mounted_last_counts(tmp_path: Path) -> None:
     """A remount replaces the options, and a second mount hides the first."""
     host = LiveHost(tmp_path)
