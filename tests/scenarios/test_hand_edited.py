@@ -430,9 +430,9 @@ def test_revert_refuses_edited_files(hardened: Hardened, pristine: HostTree) -> 
     assert "content" in seen.details[AUDIT]
     assert "mode 0600 → 0644" in seen.details[PSA]
     assert "10 → 20" in seen.details["kernel.panic"]
-    after = host.entries()
+    before, after = pristine.entries(), host.entries()
     assert {path: after[path] for path in edited} == edited
-    kept = {path for path in after if pristine.entries().get(path) != after[path]}
+    kept = {path for path in after if before.get(path) != after[path]}
     assert kept - edited.keys() == {f"{DATA_DIR}/server", DATA_DIR, "/var/lib/rancher"}
 
 
@@ -448,7 +448,8 @@ def test_revert_keeps_what_an_edited_drop_in_requires(version: str, hardened: Ha
     assert (seen.code, seen.with_status("edited")) == (4, {DROPIN})
     assert seen.with_status("refused") == {*named, KERNEL_FILE, *values} - {"vm.panic_on_oom"}
     assert all(DROPIN in seen.details[name] for name in seen.with_status("refused"))
-    kept = {path for path, entry in before.items() if host.entries().get(path) == entry}
+    after = host.entries()
+    kept = {path for path, entry in before.items() if after.get(path) == entry}
     assert kept >= {DROPIN, *named, KERNEL_FILE, *(path for path in before if path.startswith("/proc/sys/"))}
     assert POLICY not in host.entries()
     assert host.run("revert", "--force").code == 0
@@ -476,6 +477,16 @@ def test_an_edited_drop_in_without_protect_kernel_defaults_needs_no_kernel_value
     seen = host.seen("revert")
     assert (seen.with_status("edited"), seen.with_status("refused")) == ({DROPIN}, set())
     assert KERNEL_FILE not in host.entries()
+
+
+def test_revert_restores_the_mode_of_a_manifest_that_is_not_yaml(host: HostTree) -> None:
+    """apply has kept its content."""
+    host.write(POLICY, "kind: [\n", 0o666)
+    before = host.entries()[POLICY]
+    assert host.seen("apply").items[POLICY] == "edited"
+    assert host.entries()[POLICY].mode == 0o600
+    assert host.seen("revert").code == 0
+    assert host.entries()[POLICY] == before
 
 
 def test_revert_last_undoes_only_the_newest_run(host: HostTree, pristine: HostTree) -> None:

@@ -263,7 +263,8 @@ def assert_as_in_diff(host: HostTree, machine: Host, request: Request) -> set[st
     }
     assert differs == changed
     assert not details(done, ItemStatus.FAILED)
-    written = {path for path in looked.keys() | host.entries().keys() if looked.get(path) != host.entries().get(path)}
+    after = host.entries()
+    written = {path for path in looked.keys() | after.keys() if looked.get(path) != after.get(path)}
     changed_names = details(done, ItemStatus.CHANGED).keys()
     assert written == {path_of(name) for name in changed_names if not name.startswith(DEFAULTS)}
     leftovers = [path for path in host.entries(with_state=True) if path.endswith(".k3s-harden")]

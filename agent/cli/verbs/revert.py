@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.base.errors import HardenError
+from agent.base.errors import HardenError, InputError
 from agent.base.model import Absent, Directory, File
 from agent.base.report import Fact, Item, ItemStatus, Report
 from agent.base.value import replace
@@ -147,8 +147,11 @@ def _objects_of(written: Sequence[State]) -> Sequence[str]:
     manifest = written[-1] if written else None
     if not isinstance(manifest, File):
         return ()
-    documents = read_documents(manifest.content, manifest.path)
-    objects = [found for document in documents for found in unpacked_objects(document, manifest.path)]
+    try:
+        documents = read_documents(manifest.content, manifest.path)
+        objects = [found for document in documents for found in unpacked_objects(document, manifest.path)]
+    except InputError:  # an edited file, of which apply only set the mode; K3s does not apply it either
+        return ()
     return [f"{found.kind} {'/'.join(filter(None, (found.namespace, found.name)))}" for found in objects if found.kind]
 
 
