@@ -74,7 +74,7 @@ def _program(
         bool, Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Harden a K3s host by the CIS guide, assess it, and undo the changes."""
+    """Harden a K3s host by its hardening guide, assess it by CIS benchmarks, and undo the changes."""
 
 
 @app.command(epilog=epilog("sudo k3s-harden apply --role server", CHANGES))
@@ -91,8 +91,9 @@ def apply(
     """Apply the hardening guide to this host.
 
     Writes files, directories, kernel parameters and K3s options, then reads the host again and reports. Makes no
-    changes if the host is already compliant. Starts a K3s that the gate blocked. `revert` undoes all changes. On a
-    server where K3s runs, the first run makes no changes and ends with 3 if objects of the cluster would break at once.
+    changes if the host is already compliant. Starts a K3s that the gate of `install` blocked. `revert` undoes all
+    changes. On a server where K3s runs, the first run makes no changes and ends with 3 if objects of the cluster would
+    break at once; `impact` lists them.
     """
     bare_verbs.apply(options, printed, force=force, accept_impact=accept_impact)
 
@@ -100,7 +101,7 @@ def apply(
 @app.command(epilog=epilog("sudo k3s-harden check", READS))
 @expand(options=SERVICE, printed=REPORT)
 def check(*, options: HostOptions, printed: ReportOptions) -> None:
-    """Check this host against the guide.
+    """Check this host against the hardening guide.
 
     Reports whether the host meets the hardening guide, now and after the next boot, and whether K3s would start. Makes
     no changes. `assess` reports the controls of the CIS benchmark.
@@ -120,7 +121,7 @@ def diff(*, force: Force = False, options: HostOptions, printed: ReportOptions) 
 
 @app.command(
     epilog=epilog(
-        "sudo k3s-harden preflight v1.37",
+        f"sudo k3s-harden preflight v{EXAMPLE_MINOR}",
         READS,
         "nothing known prevents K3s of that version from starting, and apply can do the rest",
         {ExitCode.NOT_COMPLIANT: "K3s would not start, or something would be left that apply cannot fix"},
@@ -132,7 +133,7 @@ def preflight(
         str,
         Argument(
             metavar="VERSION",
-            help="K3s version after the upgrade, such as v1.37 or v1.37.2+k3s1.",
+            help=f"K3s version after the upgrade, such as v{EXAMPLE_MINOR} or v{EXAMPLE_MINOR}.2+k3s1.",
             autocompletion=versions,
         ),
     ],
@@ -160,7 +161,13 @@ def preflight(
 
 @app.command(
     epilog=epilog(
-        "sudo k3s-harden assess --role server --format html --output report.html", (*READS, ExitCode.ENVIRONMENT)
+        "sudo k3s-harden assess --role server --format html --output report.html",
+        (*READS, ExitCode.ENVIRONMENT),
+        "no control without a waiver failed or is undetermined",
+        {
+            ExitCode.NOT_COMPLIANT: "a control without a waiver failed or is undetermined",
+            ExitCode.ENVIRONMENT: "the report cannot be written there, such as on a read-only mount",
+        },
     )
 )
 @expand(options={**SERVICE, "node": Node})
@@ -176,24 +183,28 @@ def assess(
     ] = "auto",
     baseline: Annotated[
         Optional[Path],
-        Option(help="Earlier JSON report; its open controls do not affect the exit code.", metavar="FILE"),
+        Option(
+            help="Earlier JSON report; what failed or was undetermined in it does not fail this run.", metavar="FILE"
+        ),
     ] = None,
     allowed_signers: Annotated[
-        Optional[Path], Option(help="Verify the baseline by FILE.sig and this file.", metavar="FILE")
+        Optional[Path],
+        Option(help="Verify the baseline's signature, BASELINE.sig, with the keys in FILE.", metavar="FILE"),
     ] = None,
     compare: Annotated[
         Optional[tuple[Path, Path]],
         Option(help="Only compare two JSON reports: new, fixed and changed controls.", metavar="OLD NEW"),
     ] = None,
     cluster: Annotated[
-        bool, Option("--cluster", help="Also read the API server of this host: section 5, and what runs.")
+        bool,
+        Option("--cluster", help="Also ask the API server of this host about objects and components of the cluster."),
     ] = False,
     probe: Annotated[
-        bool, Option("--probe", help="--cluster, with dry runs of pods that violate Pod Security.")
+        bool, Option("--probe", help="As --cluster, and with dry runs of pods that Pod Security has to reject.")
     ] = False,
-    every: Annotated[Optional[float], Option(help="Assess again after this time, without end.", **HOURS)] = None,
+    every: Annotated[Optional[float], Option(help="Assess again and again, after this time.", **HOURS)] = None,
     report_to_api: Annotated[
-        bool, Option("--report-to-api", help="With --node: also write an OpenReports ClusterReport.")
+        bool, Option("--report-to-api", help="With --node: also write an OpenReports ClusterReport to the API server.")
     ] = False,
     options: HostOptions,
     output_format: Annotated[
@@ -208,9 +219,9 @@ def assess(
     ] = None,
     framework: Annotated[
         Optional[Framework],
-        Option(help="Only controls of a framework, by its rules: stig or nist.", metavar="NAME"),
+        Option(help="Only the controls of stig or nist, listed by the rules of that framework.", metavar="NAME"),
     ] = None,
-    beyond: Annotated[bool, Option("--beyond", help="kube-bench: add the controls beyond the benchmark.")] = False,
+    beyond: Annotated[bool, Option("--beyond", help="kube-bench: add the controls that CIS does not have.")] = False,
     aws_account: Annotated[Optional[str], Option(help="asff: AWS account, 12 digits.", metavar="ID")] = None,
     aws_region: Annotated[
         Optional[str], Option(help="asff: AWS region, such as eu-central-1.", metavar="REGION")
@@ -220,7 +231,7 @@ def assess(
         Option(help="asff: ARN of the product. [default: the account's own product]", metavar="ARN"),
     ] = None,
     verbose: Annotated[bool, Option("--verbose", "-v", help="Print all controls, host facts and evidence.")] = False,
-    quiet: Annotated[bool, Option("--quiet", "-q", help="Print only controls that decide the exit code.")] = False,
+    quiet: Annotated[bool, Option("--quiet", "-q", help="Print only failed and undetermined controls.")] = False,
 ) -> None:
     """Assess this host against a CIS benchmark.
 
@@ -311,7 +322,7 @@ def publish(
         bool, Option("--remove", help="Remove what was published. The next drift check publishes it again.")
     ] = False,
 ) -> None:
-    """Publish the state of this node on its Node.
+    """Write the state of this node to its Node.
 
     k3s-harden-publish.service runs it after each drift check, and every 15 to 30 minutes. With the setting `publish`,
     it writes a condition and annotations with the kubelet's credential, if they have changed here or on the Node, and
@@ -320,7 +331,15 @@ def publish(
     bare_verbs.publish(remove=remove)
 
 
-@app.command(epilog=epilog("sudo systemctl start k3s-harden@k3s.service", CHANGES, GATE_WORDING.success), hidden=True)
+@app.command(
+    epilog=epilog(
+        "sudo systemctl start k3s-harden@k3s.service",
+        CHANGES,
+        GATE_WORDING.success,
+        {ExitCode.NOT_COMPLIANT: "K3s may not start: it would run unhardened"},
+    ),
+    hidden=True,
+)
 @expand(options=LIVE, printed=REPORT)
 def gate(
     *,
@@ -332,7 +351,8 @@ def gate(
 ) -> None:
     """Run apply and decide if K3s may start.
 
-    k3s-harden@.service runs it before each start of a K3s service, which names itself in K3S_HARDEN_SERVICE.
+    k3s-harden@.service runs it before each start of a K3s service, whose name is in K3S_HARDEN_SERVICE. systemd starts
+    K3s only if it succeeds.
     """
     bare_verbs.gate(options, printed, service=service)
 

@@ -66,7 +66,7 @@ def versions(incomplete: str) -> list[str]:
     return [name for name in (f"v1.{minor}" for minor in minors) if name.startswith(incomplete)]
 
 
-Root = Annotated[str, Option(help="Root directory of the host.", metavar="DIR")]
+Root = Annotated[str, Option(help="Root directory of the host, such as a mounted image.", metavar="DIR")]
 AllowEmptyRoot = Annotated[bool, Option("--allow-empty-root", help="Accept a root directory without etc and usr.")]
 Config = Annotated[Optional[Path], Option(help="Settings file. [default: /etc/k3s-harden/config.yaml]", metavar="FILE")]
 Role = Annotated[RoleChoice, Option(help="Role of K3s on this host.")]
@@ -87,13 +87,13 @@ Profile = Annotated[
 Force = Annotated[bool, Option("--force", help="Replace files edited by hand, and keep backups of them.")]
 OutputFormat = Annotated[Format, _format_option(REPORT_FORMATS)]
 FleetFormat = Annotated[Format, _format_option(FLEET_FORMATS)]
-Verbose = Annotated[bool, Option("--verbose", "-v", help="Print compliant items, fixes and host facts, too.")]
+Verbose = Annotated[bool, Option("--verbose", "-v", help="Also print what is compliant, host facts, and sources.")]
 Quiet = Annotated[bool, Option("--quiet", "-q", help="Print only the result.")]
 Unit = Annotated[
     Optional[str],
     Option(
         "--unit",
-        help="K3s service, if several could start. [default: the running or enabled one]",
+        help="Which K3s service, if this host has several. [default: the running or enabled one]",
         metavar="NAME.service",
     ),
 ]
@@ -102,7 +102,7 @@ Services = Annotated[
     Option("--unit", help="Another service that starts K3s, such as k3s-east.service.", metavar="NAME.service"),
 ]
 Node = Annotated[
-    str, Option(help="Name of this Node, in a pod with its processes and its / at --root.", metavar="NAME")
+    str, Option(help="In a pod with hostPID and the node's / at --root: the name of the Node.", metavar="NAME")
 ]
 Image = Annotated[str, Option(help="Container image of this program.", metavar="REF")]
 Program = Annotated[

@@ -73,7 +73,7 @@ def manual(epoch: int) -> str:
         ".nr HY 0",
         ".ad l",
         ".SH NAME",
-        r"k3s\-harden \- harden a K3s host by the CIS guide, assess it, and undo the changes",
+        r"k3s\-harden \- harden a K3s host by its hardening guide, assess it by CIS benchmarks, and undo the changes",
         ".SH SYNOPSIS",
         *(line for command in public for line in _synopsis(command)),
         ".SH DESCRIPTION",

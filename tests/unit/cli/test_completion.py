@@ -116,7 +116,7 @@ def test_bash_completes(home: Path) -> None:
 @pytest.mark.skipif(shutil.which("fish") is None, reason="needs fish")
 def test_fish_completes(home: Path) -> None:
     assert in_fish(home, "k3s-harden render audit") == "audit-policy\tPrint the audit policy.\n"
-    assert in_fish(home, "k3s-harden chec") == "check\tCheck this host against the guide.\n"
+    assert in_fish(home, "k3s-harden chec") == "check\tCheck this host against the hardening guide.\n"
     (home / "somefile").touch()
     assert "somefile" in in_fish(home, "k3s-harden check --config some")
 
@@ -148,7 +148,7 @@ def in_zsh(home: Path, words: str, until: str, tries: int = 400) -> str:
 def test_zsh_completes_at_the_first_attempt(home: Path) -> None:
     """The file is the function that compinit loads."""
     assert "audit-policy" in in_zsh(home, "k3s-harden render a", "audit-policy")
-    assert "Check this host against the guide." in in_zsh(home, "k3s-harden ", "guide.")
+    assert "Check this host against the hardening guide." in in_zsh(home, "k3s-harden ", "guide.")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

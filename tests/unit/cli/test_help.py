@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from agent.base.errors import ExitCode
 from agent.cli.command_line import whole_program
+from agent.k3s.cis.versions import Benchmark
 from tests import generate_docs
 from tests.scenarios.host_tree import run
 
@@ -17,7 +18,9 @@ SUMMARY_LENGTH = 45
 WIDTH = 80
 VERBS = {command.name: command for command in generate_docs.commands()}
 OWN_CODES = {
+    "assess": {ExitCode.NOT_COMPLIANT, ExitCode.ENVIRONMENT},
     "fleet": {ExitCode.NOT_COMPLIANT},
+    "gate": {ExitCode.NOT_COMPLIANT},
     "impact": {ExitCode.NOT_COMPLIANT},
     "preflight": {ExitCode.NOT_COMPLIANT},
     "revert": {ExitCode.NOT_COMPLIANT, ExitCode.PARTIAL},
@@ -76,3 +79,9 @@ def test_a_verb_with_an_option_loads_no_other_command() -> None:
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert run.stdout == "[]\n"
+
+
+def test_the_help_of_assess_names_the_oldest_and_the_newest_benchmark() -> None:
+    oldest, *_, newest = Benchmark
+    shown = CliRunner().invoke(whole_program(), ["assess", "--help"]).output
+    assert f"CIS benchmark, {oldest} to {newest};" in " ".join(shown.split())
