@@ -18,8 +18,8 @@ UNDELIVERED = "notification-undelivered"
 NOTIFY_FINDINGS = ("notify-command-unusable", UNDELIVERED)
 """Those about the notifications of the drift check."""
 
-_DAYS = 14
-"""Days before its expiry in which a waiver is reported."""
+_REPORTED_DAYS_BEFORE = 14
+"""A waiver is reported from this number of days before its expiry."""
 
 
 @warning(remediation="correct the settings; then run `sudo k3s-harden check`")
@@ -41,7 +41,7 @@ def recorded_settings_used(situation: Situation) -> Iterator[Problem]:
 def expired_waiver_applied(situation: Situation) -> Iterator[Problem]:
     """A waiver has expired since the last successful run, and the gate still applies it.
 
-    The expiry does not block K3s at the next boot of its node. All other verbs do not apply the waiver.
+    The expiry does not block K3s at the next boot of its node. No other verb applies the waiver.
     """
     if situation.today.is_plausible:
         for waiver in situation.waivers.applied_but_expired(situation.today.date):
@@ -58,7 +58,7 @@ def waiver_expires_soon(situation: Situation) -> Iterator[Problem]:
         return
     from datetime import date, timedelta
 
-    limit = (date.fromisoformat(situation.today.date) + timedelta(days=_DAYS)).isoformat()
+    limit = (date.fromisoformat(situation.today.date) + timedelta(days=_REPORTED_DAYS_BEFORE)).isoformat()
     lasting = {waiver.control for waiver in applying if not waiver.expires or waiver.expires >= limit}
     for waiver in applying:
         if waiver.control not in lasting:
@@ -78,12 +78,14 @@ def stage_expired(situation: Situation) -> Iterator[Problem]:
     """
     for stage in situation.stages:
         if stage.is_over(situation.waivers.scope.today):
-            yield Problem(f"`{stage}` ended on {stage.until}", "no stage", str(stage), resource=stage.setting)
+            yield Problem(
+                f"`{stage}` ended on {stage.until}", expected="no stage", found=str(stage), resource=stage.setting
+            )
 
 
 @error(
     remediation="set `stages.until` to a nearer day",
-    blocks_gate=no("The last day of a stage must not block K3s at the next boot of its node."),
+    blocks_gate=no("A rule about the settings must not block K3s at the next boot of its node."),
     prevents_start=no("The configuration is valid."),
 )
 def stage_too_long(situation: Situation) -> Iterator[Problem]:
@@ -95,7 +97,7 @@ def stage_too_long(situation: Situation) -> Iterator[Problem]:
     for stage in situation.stages:
         if needs is not None and needs.is_too_late(stage.until, scope.today):
             within = f"a day within {needs.expire_within} days, as `waivers-must` requires"
-            yield Problem(f"`{stage}` lasts too long", within, stage.until, resource=stage.setting)
+            yield Problem(f"`{stage}` lasts too long", expected=within, found=stage.until, resource=stage.setting)
 
 
 @warning(remediation="set the clock, such as by time synchronisation")
@@ -125,7 +127,7 @@ def notify_command_unusable(situation: Situation) -> Iterator[Problem]:
     """
     found = situation.notifications
     if found is not None and found.problem:
-        message = f"the site is not notified: {found.command} cannot be used: {found.problem}"
+        message = f"the site is not notified, because {found.command} cannot be used: {found.problem}"
         fix = instruction(
             "put the program below a directory that only root can change, with mode 0755, or correct `drift.notify`"
         )

@@ -83,9 +83,9 @@ def holds(term: str, values: Values) -> bool:
 
 
 def controller_runs(words: tuple[str, ...], *names: str) -> bool:
-    """Return whether `controllers` lets a controller with these names run, for one that is on by default.
+    """Return whether `controllers` lets a controller run that is on by default.
 
-    A controller has an older name besides its name (controller-manager/app/helper.go, IsControllerEnabled).
+    `names` are its name and its older one (controller-manager/app/helper.go, IsControllerEnabled).
     """
     if not words:
         return True  # K3s passes `*`
@@ -151,7 +151,10 @@ def _number_in(name: str, values: Values) -> float | None:
 
 
 def _wrong_if(fails: Callable[[Parsed | None, str], bool], message: str, expected: str) -> Relation:
-    """Return a relation that a function of the value and the operand decides. Texts can name the subject and words."""
+    """Return a relation that a function of the value and the operand decides.
+
+    `{subject}` and `{words}`, the operand, in the texts are replaced.
+    """
 
     def relation(operand: str, subject: str, values: Values) -> Iterator[RuleRejection]:
         if fails(values.value(subject), operand):
@@ -188,7 +191,7 @@ def _shown(subject: str) -> str:
 
 
 def _requires(terms: str, subject: str, values: Values) -> Iterator[RuleRejection]:
-    """If a term holds, all others hold, too."""
+    """If a term holds, all others have to hold."""
     missing = next((term for term in terms.split() if not holds(term, values)), "") if holds(subject, values) else ""
     if missing:
         gate = "the feature gate " if is_gate(missing) else ""
@@ -200,14 +203,14 @@ def _requires(terms: str, subject: str, values: Values) -> Iterator[RuleRejectio
 
 
 def _requires_any(terms: str, subject: str, values: Values) -> Iterator[RuleRejection]:
-    """If a term holds, at least one of others holds, too."""
+    """If a term holds, at least one of the others has to hold."""
     if holds(subject, values) and not any(holds(term, values) for term in terms.split()):
         expected = terms.replace(" ", " or ")
         yield RuleRejection(f"rejects {_shown(subject)} without {expected}", expected)
 
 
 def _excludes(terms: str, subject: str, values: Values) -> Iterator[RuleRejection]:
-    """If a term holds, none of others holds, too."""
+    """If a term holds, none of the others may hold."""
     both = next((term for term in terms.split() if holds(term, values)), "") if holds(subject, values) else ""
     if both:
         yield RuleRejection(f"rejects {_shown(subject)} beside {both}", "only one of them", name_in(both))
@@ -229,7 +232,7 @@ RELATIONS: Mapping[str, Relation] = {
     "at least": _limited(lambda value, low: value < low, "at least {}"),
     "at least or 0": _limited(lambda value, low: value != 0 and value < low, "0, or at least {}"),
     "between": _limited(lambda value, low, high: value < low or value > high, "from {} to {}"),
-    "between or 0": _limited(lambda value, low, high: value and (value < low or value > high), "from {} to {}"),
+    "between or 0": _limited(lambda value, low, high: value and (value < low or value > high), "0, or from {} to {}"),
     "excludes": _excludes,
     "forbidden": _forbidden,
     "includes": _wrong_if(
@@ -255,4 +258,4 @@ RELATIONS: Mapping[str, Relation] = {
     "requires any": _requires_any,
     "unique": _unique,
 }
-"""By name in the tables."""
+"""By the name in the column `relation` of rules.tsv and file_rules.tsv."""

@@ -34,7 +34,7 @@ class Observed(NamedTuple):
     reason: str = ""
     """Why it is on every K3s; empty if the site created it."""
     query: Query | None = None
-    """The query that lists it; None if it is the first one of the answer."""
+    """The query that lists it; None for the one that `answer` is called with."""
     command: str = ""
     """The command that shows it, if it is not that of the object."""
 
@@ -89,7 +89,7 @@ class AssessedCluster(NamedTuple):
             shown.append(Evidence(f"none of {len(self.cluster.objects[query])} {query}", source=source(query)))
         return Answer(
             status,
-            found=objects_summary(site, noun) or ("none but those listed apart" if observed else "none"),
+            found=objects_summary(site, noun) or ("only objects that every K3s has" if observed else "none"),
             evidence=tuple(shown),
             reason=reason,
             unmet=complete_steps(*steps),
@@ -129,7 +129,7 @@ def fails_if_any(  # noqa: PLR0913 - a rule
     passes: str,
     fails: str,
 ) -> ClusterRule:
-    """Return a rule that fails if one of the objects that `find` returns is of the site; the first query lists them."""
+    """Return a rule that fails if the site created an object that `find` returns. The first query is the evidence."""
 
     def decide(of: AssessedCluster) -> Answer:
         observed = [*find(of)]
