@@ -246,7 +246,9 @@ def _listed_nodes(stream: TextIO, others: dict[str, Json]) -> Iterator[ClusterNo
     """Yield the nodes of a list; `others` gets its other keys. Raises UsageError if it is no list or record."""
     kinds = set()
     try:
-        for key, value in members(stream):
+        for count, (key, value) in enumerate(members(stream)):
+            if count > _MOST_NODES:
+                raise UsageError(f"cannot use the nodes: found JSON that has more than {_MOST_NODES} values", _EXPECTED)
             if key == "items[]":
                 kinds.add(str(as_mapping(value).get("kind", "")))
                 yield parse_node(value)

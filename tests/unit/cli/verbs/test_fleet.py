@@ -173,6 +173,7 @@ def test_the_output_of_kubectl_get_is_read() -> None:
         '{"kind": "List", "items": [3]}',
         '{"kind": "NodeList", "items": [{"kind": "Pod"}]}',
         '{"kind": "NodeList", "items": [{"kind": []}]}',
+        pytest.param('{"kind": "List", "items": []' + ', "k": 1' * 100_000 + "}", id="too many values"),
     ],
 )
 def test_anything_else_is_invalid_usage(text: str) -> None:
