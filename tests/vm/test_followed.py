@@ -16,6 +16,7 @@ pytestmark = pytest.mark.vm
 SITE = "/srv/site"
 DROPIN = "/etc/systemd/system/k3s.service.d/90-site.conf"
 K3S = "/usr/local/bin/k3s"
+RECORD = "/var/lib/k3s-harden/last-run.json"
 
 
 class Way(NamedTuple):
@@ -124,6 +125,41 @@ def test_a_script_that_starts_k3s_blocks_it_until_a_setting_names_the_configurat
     node.put("/etc/k3s-harden/config.yaml", f"role: server\nk3s-config: {SITE}/config.yaml\n")
     node.systemctl("start", SERVER)
     assert {"node-label=way=script", "protect-kernel-defaults=true"} <= set(node.starts()[-1].flags)
+
+
+FOLLOWED_BEFORE = {
+    "shell": f"ExecStart=/bin/sh -c 'ulimit -n 4096; exec {K3S} server -c {SITE}/config.yaml >>/root/log 2>&1'",
+    "export": f"ExecStart=/bin/bash -ec 'export {FILE} && exec {K3S} server'",
+    "condition": f"ExecStart=/bin/sh -c '[ -d {SITE} ] && export {FILE}; exec {K3S} server'",
+    "runner": f"ExecStart=/usr/bin/nohup prlimit --nofile=1024 {K3S} server -c {SITE}/config.yaml",
+    "script of that name": f"ExecStart=/opt/k3s server -c {SITE}/config.yaml",
+}
+"""Services of which an earlier release followed the command, and this one does not."""
+FORGET_CONFIGURATION = f"""
+import json
+record = json.load(open({RECORD!r}))
+del record["k3s-config"]
+json.dump(record, open({RECORD!r}, "w"))
+"""
+
+
+def test_an_upgrade_blocks_no_k3s_that_the_earlier_release_let_start(node: Node) -> None:
+    """The earlier release has left the option that it wrote beside the configuration, and no record of that."""
+    node.put("/opt/k3s", f'#!/bin/sh\nexec {K3S} "$@"\n', "0755")
+    for name, lines in FOLLOWED_BEFORE.items():
+        node.put(f"{SITE}/config.yaml", f"node-label: [way={name.split()[0]}]\n", "0600")
+        node.put(DROPIN, _site_unit(lines))
+        node.put("/etc/k3s-harden/config.yaml", f"role: server\nk3s-config: {SITE}/config.yaml\n")
+        node.systemctl("daemon-reload")
+        node.harden("apply")
+        node.run(("python3", "-c", FORGET_CONFIGURATION))
+        node.run(f"rm /etc/k3s-harden/config.yaml; systemctl reset-failed {SERVER} || true")
+        for _ in range(2):
+            node.systemctl("restart", SERVER)
+            flags = node.starts()[-1].flags
+            assert {f"node-label=way={name.split()[0]}", "protect-kernel-defaults=true"} <= set(flags), name
+        assert f"{SITE}/config.yaml is the configuration of K3s by a record" in node.harden("check").out, name
+        node.run(f"systemctl stop {SERVER}; rm -rf {SITE}")
 
 
 BYPASSES = {
