@@ -26,6 +26,8 @@ CHECKOUT = Path(__file__).parents[1]
 CACHE = CHECKOUT / ".cache"
 PROGRAM = (sys.executable, "-c", "from agent.cli import main; main()")
 NOBODY = 65534
+SERVER = ("--role", "server", "--k3s-version", "1.34")
+OLDER_SERVER = ("--role", "server", "--k3s-version", "1.24")
 
 START = {"vm.overcommit_memory": "0", "vm.panic_on_oom": "0", "kernel.panic": "0", "kernel.panic_on_oops": "0"}
 """Debian's values, with which a new machine starts."""

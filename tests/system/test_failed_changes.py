@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import fake
-from tests.machine import HARDENED, NOBODY, START, Machine
+from tests.machine import HARDENED, NOBODY, OLDER_SERVER, SERVER, START, Machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.root
 
-SERVER = ("--role", "server", "--k3s-version", "1.34")
 DATA = "/var/lib/rancher/k3s"
 MANIFESTS = f"{DATA}/server/manifests"
 POLICY = f"{MANIFESTS}/policy.yaml"
@@ -108,8 +107,7 @@ def fill(machine: Machine, directory: str) -> None:
 
 def test_a_full_disk_keeps_the_old_files(machine: Machine) -> None:
     """No temporary file is left. The run exits with 4 and lists the failed changes."""
-    older = ("--role", "server", "--k3s-version", "1.24")
-    machine.harden("apply", *older)
+    machine.harden("apply", *OLDER_SERVER)
     before = machine.entry(POLICY)
     assert before is not None
     fill(machine, MANIFESTS)

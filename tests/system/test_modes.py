@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from tests.machine import NOBODY, Machine
+from tests.machine import NOBODY, SERVER, Machine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.root
 
-SERVER = ("--role", "server", "--k3s-version", "1.34")
 PLACES = ("/etc/sysctl.d", "/etc/rancher", "/var/lib/rancher")
 DATA = "/var/lib/rancher/k3s"
 DIRECTORIES = (f"{DATA}/server", f"{DATA}/server/manifests", f"{DATA}/server/logs")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.machine import HARDENED, PROGRAM, START
+from tests.machine import HARDENED, OLDER_SERVER, PROGRAM, SERVER, START
 
 if TYPE_CHECKING:
     import subprocess
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.root
 
-SERVER = ("--role", "server", "--k3s-version", "1.34")
-OLDER_SERVER = ("--role", "server", "--k3s-version", "1.24")
 JOURNAL = "/var/lib/k3s-harden/journal"
 PLACES = ("/etc/sysctl.d", "/etc/rancher", "/var/lib/rancher")
 MANY = 20

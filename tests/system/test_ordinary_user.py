@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.machine import NOBODY, START
+from tests.machine import NOBODY, SERVER, START
 
 if TYPE_CHECKING:
     import subprocess
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.root
 
-SERVER = ("--role", "server", "--k3s-version", "1.34")
 DATA = "/var/lib/rancher/k3s"
 IMAGE = "/tmp/image"  # noqa: S108 - on a machine that only the test uses
 PLACES = ("/etc/sysctl.d", "/etc/rancher", "/var/lib/rancher", "/var/lib/k3s-harden", "/run")

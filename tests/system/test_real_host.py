@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.machine import HARDENED, PROGRAM, START, Machine
+from tests.machine import HARDENED, OLDER_SERVER, PROGRAM, SERVER, START, Machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.root, pytest.mark.xdist_group("machine")]
 
-SERVER = ("--role", "server", "--k3s-version", "1.34")
 AGENT = ("--role", "agent", "--k3s-version", "1.34")
-OLDER_SERVER = ("--role", "server", "--k3s-version", "1.24")
 
 PLACES = ("/etc", "/run", "/var/lib/rancher", "/var/lib/k3s-harden")
 """Directories of managed paths. A test with strace verifies that no others change."""
