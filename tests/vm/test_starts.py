@@ -12,22 +12,23 @@ import pytest
 
 from tests.launcher import launcher
 from tests.vm import openrc
-from tests.vm.node import put_stand_in
+from tests.vm.node import ContainerNode, put_stand_in
 from tests.vm.openrc import OpenrcNode
 from tests.vm.starts.cases import openrc_cases, systemd_cases
 from tests.vm.suite import machine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from tests.vm.conftest import Packages
+    from tests.vm.image import Image
     from tests.vm.node import Node
     from tests.vm.starts.cases import Case
 
 pytestmark = pytest.mark.vm
 
 HERE = Path(__file__).parent / "starts"
-FILES, UNITS = (500, 200) if os.environ.get("START_CASES") else (100, 100)
+FILES, UNITS = (500, 200) if os.environ.get("START_CASES") else (200, 100)
 SCRIPTS = 100
 FILES_OF_HOST = {
     "/etc/rancher/k3s/config.yaml": "default",
@@ -100,6 +101,16 @@ def is_same(one: dict[str, Any], real: dict[str, Any], content: str) -> bool:
         return False
     same = all(one["variables"].get(name) == real["variables"].get(name) for name in VARIABLES)
     return same and (one["arguments"], content) == (real["arguments"], real["content"])
+
+
+@pytest.fixture
+def node(image: Image, node_layers: tuple[Path, ...], tmp_path: Path) -> Iterator[Node]:
+    """A running server with package and K3s, always in a container: in an emulated guest each start takes seconds."""
+    with ContainerNode(tmp_path / "node", image, node_layers) as started:
+        started.resume()
+        yield started
+        started.cut_power()
+        started.remove_disk()
 
 
 def test_what_systemd_gives_to_k3s_is_judged(node: Node, packages: Packages) -> None:
