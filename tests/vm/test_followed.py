@@ -162,6 +162,18 @@ def test_an_upgrade_blocks_no_k3s_that_the_earlier_release_let_start(node: Node)
         node.run(f"systemctl stop {SERVER}; rm -rf {SITE}")
 
 
+@pytest.mark.own_kernel
+def test_a_configuration_among_credentials_blocks_k3s(node: Node) -> None:
+    """systemd 247 makes them only for K3s itself, and in a container not at all. Other credentials are ignored."""
+    credential = "SetCredential=config.yaml:a"
+    for command, number in ((f"{K3S} server", 1), (f"{K3S} server -c ${{CREDENTIALS_DIRECTORY}}/config.yaml", 1)):
+        node.put(DROPIN, _site_unit(f"{credential}\nExecStart={command}"))
+        node.systemctl("daemon-reload")
+        node.systemctl("restart", SERVER, check=False)
+        assert len(node.starts()) == number, command
+    assert "set `k3s-config`" in node.journal(GATE)
+
+
 BYPASSES = {
     "/run/systemd/system.control": "ExecStart=\nExecStart=/bin/sh -c '/usr/bin/k3s-harden gate || true'",
     "/etc/systemd/system.attached": "Type=simple",

@@ -30,7 +30,7 @@ _PREFIXES = ("", "", "\n", "# a comment\n", "; another \\\n", "# K3S_URL=c \\\n"
 _COMMANDS = (
     *("{k3s} server $K3S_ARGS", "{k3s} server --x=${{K3S_NODE_NAME}} $NONE ${{NONE}}", ":{k3s} server $K3S_ARGS"),
     *("@{k3s} k3s server 'a b' \"c d\"", "-{k3s} server $$HOME $${{A}} a$K3S_ARGS", "{k3s} server \\x24K3S_ARGS a\\tb"),
-    *("env -u K3S_CONFIG_FILE {k3s} server", "/usr/bin/env K3S_URL=a=b -- {k3s} server", "env -i {k3s} server --c"),
+    *("env -u K3S_CONFIG_FILE {k3s} server", "/usr/bin/env -- K3S_URL=a=b {k3s} server", "env -i {k3s} server --c"),
     *(
         "nice -n 5 {k3s} server",
         "ionice -c3 nice {k3s} server",
