@@ -45,13 +45,6 @@ WAYS = {
         before="printf 'MOTD=\"a\\nK3S_CONFIG_FILE=/srv/other.yaml\\n\"\\n' >/etc/default/k3s",
         after="rm /etc/default/k3s",
     ),
-    "StateDirectory": Way(
-        f"StateDirectory=site\nExecStart={K3S} server -c ${{STATE_DIRECTORY}}/config.yaml", "/var/lib/site/config.yaml"
-    ),
-    "symlinked-directory": Way(
-        f"WorkingDirectory=/srv/link\nExecStart={K3S} server -c ../config.yaml",
-        before=f"mkdir -p {SITE}/below; ln -sfn {SITE}/below /srv/link",
-    ),
     "set-environment": Way(
         "", before=f"systemctl set-environment {FILE}", after="systemctl unset-environment K3S_CONFIG_FILE"
     ),
@@ -70,22 +63,9 @@ WAYS = {
         f"{SITE}/systemd-nspawn",
     ),
     "BindPaths": Way(f"BindPaths={SITE}:/etc/rancher/k3s"),
-    "option-before-the-role": Way(f"ExecStart={K3S} --data-dir /srv/data server -c {SITE}/config.yaml"),
-    "file-that-the-unit-does-not-name": Way(
-        "EnvironmentFile=",
-        "/etc/rancher/k3s/config.yaml",
-        before="echo K3S_CONFIG_FILE=/srv/other.yaml >/etc/default/k3s",
-        after="rm /etc/default/k3s",
-    ),
-    "exported-variable-of-a-file": Way(
-        "",
-        "/etc/rancher/k3s/config.yaml",
-        before="echo export K3S_CONFIG_FILE=/srv/other.yaml >/etc/default/k3s",
-        after="rm /etc/default/k3s",
-    ),
 }
 """By what leads to the configuration."""
-UNKNOWN_TO_CHECK = {"continued-line-of-a-file", "value-of-another-line", "StateDirectory"}
+UNKNOWN_TO_CHECK = {"continued-line-of-a-file", "value-of-another-line"}
 
 
 def _site_unit(lines: str) -> str:

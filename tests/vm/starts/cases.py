@@ -38,13 +38,12 @@ _COMMANDS = (
         "taskset -c 0 {k3s} server -- a",
     ),
     *("{k3s} --debug --data-dir /srv server --config=${{K3S_CONFIG_FILE}}", "{k3s} server --n %n --N %N --p %%"),
+    *("{k3s} server -c ../a.yaml\nWorkingDirectory=/srv/link", "{k3s} server -c a.yaml\nWorkingDirectory=-/srv"),
     *("{k3s} server -c ../a.yaml", "{k3s} server -c a.yaml", "{k3s} server -c /srv/link/../a.yaml", "{k3s} server -c"),
-    *(
-        "{k3s} server -c ${{STATE_DIRECTORY}}/a.yaml",
-        "{k3s} server -c $CONFIGURATION_DIRECTORY",
-        "{k3s} server ${{A:-b}} ${{A",
-    ),
-    *("{k3s} server -c /tmp/a.yaml", "{k3s} server -c /home/../tmp/a.yaml", "{k3s} server -c /root/a.yaml"),
+    "{k3s} server -c ${{STATE_DIRECTORY}}/a.yaml\nStateDirectory=a",
+    "{k3s} server -c ${{CONFIGURATION_DIRECTORY}}/a.yaml\nConfigurationDirectory=site",
+    *("{k3s} server -c $CONFIGURATION_DIRECTORY", "{k3s} server ${{A:-b}} ${{A"),
+    *("{k3s} server -c /srv/link/../b.yaml", "{k3s} server -c /home/../root/a.yaml", "{k3s} server -c /root/a.yaml"),
     "{k3s} server -c ${{CREDENTIALS_DIRECTORY}}/a.yaml\nSetCredential=a.yaml:a",
     *("{k3s} server -c /tmp/a.yaml", "{k3s} server -c /home/a.yaml", "{k3s} server \\; a", "{k3s} server"),
 )
