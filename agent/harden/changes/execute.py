@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from agent.harden.plan.plan import Change, Plan, Refusal
 
 _POLICY_DIRECTORIES = tuple(f"/{path.parent}" for path in ADMISSION_POLICIES.values())
-_READ_EVERY = 1.0
-"""Seconds after which the API server reads the directories again. It keeps the policies of one that is gone by then."""
+_NOTICED_WITHIN = 5.0
+"""Seconds until an API server, also a busy one, has noticed that a file is gone. It keeps the policies of a directory
+that is gone by then. inotify reports a file at once (apiserver, pkg/util/filesystem/watchuntil.go)."""
 
 
 def execute(plan: Plan, host: Host, journal: Journal, progress: Progress = no_progress) -> tuple[Item, ...]:
@@ -72,7 +73,7 @@ def carry_out(change: Change, host: Host, journal: Journal) -> Item:
         if change.backup and isinstance(change.before, File):
             kept = f"; the previous file is kept as {journal.backup(change.before)}"
         if isinstance(change.after, Absent) and change.id.endswith(_POLICY_DIRECTORIES) and host.probe():
-            host.sleep(_READ_EVERY)
+            host.sleep(_NOTICED_WITHIN)
         host.put(change.after)
     except NotEmptyError as error:
         return Item(change.id, ItemStatus.KEPT, error.message)
