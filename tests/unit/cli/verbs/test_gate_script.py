@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 import shutil
 import subprocess
 from pathlib import Path
@@ -28,6 +27,7 @@ test -z "$SYSTEMD_OFFLINE" || exit 0
 case "$*" in
     start*) . {place}/gate ;;
     show*SuccessExitStatus*) /bin/cat {place}/statuses ;;
+    show*=ActiveState*) echo ActiveState=$(/bin/cat {place}/active) ;;
     show*=ConditionResult,SubState,ExecMainStatus*)
         echo ExecMainStatus=$(/bin/cat {place}/status)
         echo ConditionResult=$(/bin/cat {place}/condition)
@@ -36,7 +36,7 @@ case "$*" in
 esac
 """
 RAN = "echo yes >{place}/condition; echo dead >{place}/state; echo 0 >{place}/status"
-PASSES = f"{RAN}; echo $(/bin/cat {{place}}/invocation) >{{place}}/run/judged.k3s 2>/dev/null || :"
+PASSES = RAN
 FAILS = "exit 1"
 SKIPPED = "echo no >{place}/condition"
 
@@ -64,7 +64,12 @@ class Starts:
         self.tool("sleep", f"#!/bin/sh\necho sleep >>{place}/asked\n")
         (place / "statuses").write_text("k3s.service\n\n\n\n")
         (place / "uptime").write_text("100.99 5.0\n")
-        for name, text in (("condition", "yes"), ("state", "dead"), ("status", "0")):  # of an earlier success
+        for name, text in (
+            ("active", "inactive"),
+            ("condition", "yes"),
+            ("state", "dead"),
+            ("status", "0"),
+        ):  # of an earlier success
             (place / name).write_text(text)
 
     def tool(self, name: str, text: str) -> None:
@@ -76,14 +81,11 @@ class Starts:
         """Start K3s with a gate that runs these commands, and return the process of ExecStartPre=."""
         (self.place / "gate").write_text(gate.format(place=self.place) + "\n")
         (self.place / "asked").write_text("")
-        invocation = secrets.token_hex(16)
-        (self.place / "invocation").write_text(invocation)
         text = script("k3s").replace("/run/k3s-harden", str(self.run)).replace("seconds=55", "seconds=5")
         text = text.replace("PATH=/usr/sbin:/usr/bin:/sbin:/bin", f"PATH={self.tools}")
         text = text.replace("sleep 55", "sleep 5").replace("/proc/uptime", str(self.place / "uptime"))
         # Variables of K3s, with which systemctl would do nothing.
-        variables = {"PATH": "/srv", "SYSTEMD_OFFLINE": "1", "INVOCATION_ID": invocation}
-        return subprocess.Popen(["/bin/sh", "-c", text], env=variables)
+        return subprocess.Popen(["/bin/sh", "-c", text], env={"PATH": "/srv", "SYSTEMD_OFFLINE": "1"})
 
     def start(self, gate: str) -> int:
         """Start K3s with a gate that runs these commands, and return the exit code of ExecStartPre=."""
@@ -94,7 +96,7 @@ class Starts:
         return sum(line.startswith(what) for line in (self.place / "asked").read_text().splitlines())
 
     def files(self) -> set[str]:
-        return {path.name for path in self.run.iterdir()} - {"judged.k3s"} if self.run.exists() else set()
+        return {path.name for path in self.run.iterdir()} if self.run.exists() else set()
 
 
 @pytest.fixture
@@ -141,28 +143,14 @@ def test_a_blocked_start_ends_with_no_status_if_the_lists_are_not_known(starts: 
 
 def test_a_gate_that_ran_before_this_start_lets_it_not_pass(starts: Starts) -> None:
     """It was started by hand and has not seen the process of K3s: a second one runs after it."""
-    assert starts.start(f"test $(/bin/grep -c ^start {{place}}/asked) = 1 && {{{{ {RAN}; exit 0; }}}}; exit 1") == 1
+    (starts.place / "active").write_text("activating")
+    assert starts.start(f"test $(grep -c ^start {{place}}/asked) = 1 && {{{{ {PASSES}; exit 0; }}}}; exit 1") == 1
     assert starts.asked("start") == 2
-
-
-def test_a_gate_that_has_judged_an_earlier_start_lets_this_one_not_pass(starts: Starts) -> None:
-    """Nor does a file without content, if a site removes the variable INVOCATION_ID."""
-    assert starts.start(PASSES) == 0
-    assert starts.start(f"{RAN}; echo 1 >{{place}}/status") == 1
-    (starts.run / "judged.k3s").write_text("\n")
-    assert starts.start(f"{RAN}; echo 1 >{{place}}/status") == 1
-
-
-def test_systemd_is_not_asked_about_a_gate_that_has_judged_this_start(starts: Starts) -> None:
-    """The gate writes it as the last thing that it does."""
-    starts.run.mkdir()
-    assert starts.start(PASSES) == 0
-    assert (starts.asked("start"), starts.asked("show")) == (1, 0)
 
 
 def test_k3s_starts_after_its_gate_has_passed(starts: Starts) -> None:
     """A start that passes needs no file, so it does not fail on a full or read-only /run."""
-    assert starts.start(RAN) == 0
+    assert starts.start(PASSES) == 0
     assert not starts.run.exists()
 
 
@@ -173,8 +161,8 @@ def test_k3s_starts_after_its_gate_has_passed(starts: Starts) -> None:
         SKIPPED,
         f"{PASSES}; exit 1",
         "kill -KILL $$",
-        f"{RAN}; echo 3 >{{place}}/status",
-        f"{RAN}; echo running >{{place}}/state",
+        f"{PASSES}; echo 3 >{{place}}/status",
+        f"{PASSES}; echo running >{{place}}/state",
     ],
     ids=["fails", "skipped", "fails late", "killed", "failure that a drop-in ignores", "not awaited"],
 )
