@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
 from agent.assess.benchmark.control import BenchmarkControl, benchmark_control
 from agent.assess.checks import host_paths
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from agent.assess.checks.host_paths import HostPaths
     from agent.base.model import Applies
 
-    Paths = tuple[str, ...] | HostPaths
+    Paths = Union[tuple[str, ...], HostPaths]
 
 _CREDENTIALS = "server/cred"
 _CNI = "agent/etc/cni/net.d"

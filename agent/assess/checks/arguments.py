@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import PurePosixPath
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Optional
 
 from agent.assess.checks import argument_edits
 from agent.assess.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, grep_count
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from agent.assess.checks.assessed_node import AssessedNode
     from agent.k3s.components.arguments import EffectiveArgument, Given
 
-    _Problem = tuple[str, Location | None]
+    _Problem = tuple[str, Optional[Location]]
     """What is wrong with a file, and where."""
 
 _EVENT_RATE_LIMIT = "EventRateLimit"
