@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from agent.harden.plan.plan import Change, Plan, Refusal
 
 _POLICY_DIRECTORIES = tuple(f"/{path.parent}" for path in ADMISSION_POLICIES.values())
-_NOTICED_WITHIN = 5.0
+_NOTICED_WITHIN = 2.0
 """Seconds until an API server, also a busy one, has noticed that a file is gone. It keeps the policies of a directory
 that is gone by then. inotify reports a file at once (apiserver, pkg/util/filesystem/watchuntil.go)."""
 
@@ -72,7 +72,7 @@ def carry_out(change: Change, host: Host, journal: Journal) -> Item:
     try:
         if change.backup and isinstance(change.before, File):
             kept = f"; the previous file is kept as {journal.backup(change.before)}"
-        if isinstance(change.after, Absent) and change.id.endswith(_POLICY_DIRECTORIES) and host.probe():
+        if isinstance(change.after, Absent) and change.id.endswith(_POLICY_DIRECTORIES) and host.is_live:
             host.sleep(_NOTICED_WITHIN)
         host.put(change.after)
     except NotEmptyError as error:
