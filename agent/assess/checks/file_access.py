@@ -225,15 +225,16 @@ def _replaceable(
         for who in _parties(directory):
             is_other = only_owner and who != ("user", directory.owner.uid)
             if not is_other and _permitted(who, directory) & _REPLACE == _REPLACE:
-                yield _access(who, "write", directory, "go-w", way[:position], path)
+                yield _access(who, "write", directory, "go-w", way[:position], path=path)
 
 
-def _access(  # noqa: PLR0913, PLR0917 - who has which access to what, and how that is changed
+def _access(  # noqa: PLR0913 - who has which access to what, and how that is changed
     who: _Party,
     can: str,
     subject: FoundFile | DirectoryAbove,
     change: str,
     above: Iterable[DirectoryAbove],
+    *,
     path: PurePosixPath | None = None,
 ) -> _OpenAccess:
     """Return an access, and the first directory above that closes it. `path` is a file that needs another place."""

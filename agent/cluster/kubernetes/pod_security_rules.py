@@ -93,7 +93,7 @@ def violations(
     }
     return tuple(
         violation
-        for rule in _rules(level, minor, has_gate)
+        for rule in _rules(level, minor, has_gate=has_gate)
         if (not rules or rule.id in rules) and not any(pod.get(condition) for condition in rule.conditions)
         for violation in (
             _in_annotations(rule, annotations) if rule.where == "annotations" else _in_spec(rule, spec, containers)
@@ -138,7 +138,7 @@ def _patch(tree: Mapping[Step, Json]) -> dict[str, Json]:
 
 
 @cache
-def _rules(level: PodSecurityLevel, minor: int, has_gate: bool) -> list[_Rule]:  # noqa: FBT001
+def _rules(level: PodSecurityLevel, minor: int, *, has_gate: bool) -> list[_Rule]:
     """Return the rules that this version of the standard has."""
     found = []
     for row in package_data.rows("cluster", "kubernetes", "pod_security_rules.tsv"):
