@@ -85,7 +85,7 @@ run: $(VENV)/.run ## harden, check and diff a disposable host tree (the real hos
 	if [ -z "$$root" ]; then \
 		[ -d .run ] || mkdir .run; $(call writable,.run); \
 		root=$(CURDIR)/.run/$$(id -u); .ci/disposable-host "$$root"; \
-		role=$${role:-server}; version=$${version:-1.34}; \
+		role=$${role:-server}; version=$${version:-1.37}; \
 	fi; \
 	set -- --root "$$root" $${role:+--role "$$role"} $${version:+--k3s-version "$$version"}; \
 	for verb in apply check diff; do \
