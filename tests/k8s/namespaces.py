@@ -1,7 +1,6 @@
 """A machine with its own network, host name and control groups, too, for the components of Kubernetes.
 
-A guardian process outside kills all its processes at its end, and removes its control groups. Its kernel values are
-those of this machine.
+A guardian process outside kills all its processes at its end, and removes its control groups.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from tests import control_groups
-from tests.machine import HARDENED, KEPT, LIFETIME, Machine, read_kernel
+from tests.machine import HARDENED, KEPT, LIFETIME, Machine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,9 +59,6 @@ class Namespaces(Machine):
         super().__init__(place, real_kernel=real_kernel, lifetime=lifetime)
         self.name = name
         self.ip = ip
-
-    def _values(self) -> Mapping[str, str]:
-        return {key: read_kernel(key) for key in REQUIRED}
 
     def _variables(self) -> dict[str, str]:
         return {**super()._variables(), "name": self.name, "address": self.ip}

@@ -1,4 +1,4 @@
-"""Cleanup of test nodes: nothing is left on this machine, however a node ends."""
+"""Test nodes: they see nothing of other tests, and leave nothing on this machine, however they end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from tests import control_groups
 from tests.k8s.namespaces import REQUIRED, Namespaces
-from tests.machine import CHECKOUT, RealKernel, read_kernel
+from tests.machine import CHECKOUT, START, RealKernel, read_kernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,6 +66,14 @@ def test_killed_run_leaves_nothing(tmp_path: Path) -> None:
     assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
     with RealKernel():
         assert {key: read_kernel(key) for key in REQUIRED} == before
+
+
+def test_node_does_not_see_the_values_of_this_kernel(tmp_path: Path) -> None:
+    """A node starts with the same values while another test has changed those of this kernel."""
+    with RealKernel():
+        Path("/proc/sys/kernel/panic").write_text("9\n", encoding="ascii")
+        with Namespaces(tmp_path) as node:
+            assert node.kernel_values() == START
 
 
 def test_node_ends_after_its_lifetime(tmp_path: Path) -> None:
