@@ -36,6 +36,8 @@ KEPT = {"kernel.keys.root_maxbytes": "25000000", "kernel.keys.root_maxkeys": "10
 """What the kubelet requires besides, and each kernel has."""
 LIFETIME = 3600
 """Seconds. A machine that tests share lives as long as the tier, which takes twice as long on a busy machine."""
+PATIENCE = 180
+"""Seconds until a program that does not end fails its test; a busy machine takes many times as long as an idle one."""
 
 _HIDDEN = (
     "/etc/cni",
@@ -179,7 +181,7 @@ class Machine(Tree):
         *words: str | Path,
         user: int = 0,
         umask: int = 0o022,
-        timeout: float = 60,
+        timeout: float = PATIENCE,
         check: bool = False,
         text: str = "",
         env: Mapping[str, str] | None = None,
@@ -218,7 +220,7 @@ class Machine(Tree):
         started.communicate()
 
     def harden(
-        self, *words: str, user: int = 0, umask: int = 0o022, timeout: float = 60
+        self, *words: str, user: int = 0, umask: int = 0o022, timeout: float = PATIENCE
     ) -> subprocess.CompletedProcess[str]:
         """Run k3s-harden of this checkout; its coverage is measured."""
         measured = {} if user else {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_PR")}
