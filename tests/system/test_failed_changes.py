@@ -137,12 +137,17 @@ def test_a_full_disk_below_the_journal_stops_the_run_before_its_changes(machine:
     assert machine.harden("apply", *SERVER).returncode == 0
 
 
+def protect(machine: Machine, flag: str, path: str) -> None:
+    """Set an attribute of chattr(1)."""
+    if machine.run("chattr", flag, path).returncode:
+        pytest.skip("chattr(1) is not here, or does not work on files in memory")
+
+
 @pytest.mark.parametrize("flag", ["+i", "+a"])
 def test_an_immutable_file_is_refused_with_the_chattr_command(machine: Machine, flag: str) -> None:
     """Other changes are made; the exit code is 4."""
     path = machine.write(PARAMETERS, "kernel.panic=3\n")
-    if machine.run("chattr", flag, PARAMETERS).returncode:
-        pytest.skip("chattr(1) is not here, or does not work on files in memory")
+    protect(machine, flag, PARAMETERS)
     run = machine.harden("apply", "--force", *SERVER)
     assert run.returncode == 4
     assert f"refused {PARAMETERS}: is an immutable file" in run.stdout
@@ -151,6 +156,20 @@ def test_an_immutable_file_is_refused_with_the_chattr_command(machine: Machine, 
     assert machine.harden("check", *SERVER).returncode == 3
     machine.run("chattr", "-i", "-a", PARAMETERS, check=True)
     assert machine.harden("apply", "--force", *SERVER).returncode == 0
+
+
+@pytest.mark.parametrize("path", ["/etc/sysctl.d", "/var/lib/k3s-harden"])
+def test_the_error_about_an_immutable_directory_has_the_chattr_command(machine: Machine, path: str) -> None:
+    machine.path(path).mkdir(mode=0o700, parents=True, exist_ok=True)
+    protect(machine, "+i", path)
+    run = machine.harden("apply", *SERVER)
+    output = run.stdout + run.stderr
+    assert run.returncode in (1, 4)
+    assert f"{path} has attribute i or a" in output
+    command = f"chattr -i -a {path}"
+    assert f"to allow changes: sudo {command}" in output
+    machine.run(*command.split(), check=True)
+    assert machine.harden("apply", *SERVER).returncode == 0
 
 
 @pytest.mark.parametrize(

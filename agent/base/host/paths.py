@@ -192,10 +192,14 @@ class Root(Value):
 
     def _restriction(self, path: str) -> str:
         """Return the command after which only root can write to a file or directory."""
+        name = self._quoted(path)
+        return f"sudo chown root:root {name} && sudo chmod go-w {name}"
+
+    def _quoted(self, path: str) -> str:
+        """Return a path of this machine for a shell."""
         from shlex import quote
 
-        name = quote(f"{self.root.rstrip('/')}{path}")
-        return f"sudo chown root:root {name} && sudo chmod go-w {name}"
+        return quote(f"{self.root.rstrip('/')}{path}")
 
     def _write_access(self, descriptor: int, *, sticky_is_safe: bool) -> str:
         found = os.fstat(descriptor)

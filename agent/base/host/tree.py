@@ -356,7 +356,7 @@ class Tree(DirectoryTree):
                 content=read_descriptor(descriptor),
                 mode=FileMode(stat.S_IMODE(found.st_mode)),
                 owner=self._shown_owner(found),
-                immutable=_immutable(descriptor),
+                immutable=is_immutable(descriptor),
             )
 
 
@@ -379,7 +379,7 @@ def read_descriptor(descriptor: int, largest: int = LARGEST_READ) -> bytes:
     return b"".join(chunks)
 
 
-def _immutable(descriptor: int) -> bool:
+def is_immutable(descriptor: int) -> bool:
     """Return whether chattr(1) +i or +a is set, which keeps even root from replacing the file."""
     try:
         flags = fcntl.ioctl(descriptor, _FS_IOC_GETFLAGS, bytes(_LONG))

@@ -25,7 +25,7 @@ from agent.base.host.paths import (
     opened_file,
     reason_of,
 )
-from agent.base.host.tree import Tree
+from agent.base.host.tree import Tree, is_immutable
 from agent.base.model import PRIVATE_DIRECTORY, PRIVATE_FILE, ROOT
 
 if TYPE_CHECKING:
@@ -145,10 +145,10 @@ class WritableTree(Tree):
             if not problem and found.st_nlink > 1:
                 problem = f"it has {found.st_nlink} hard links, expected 1"
             if problem:
-                from shlex import quote
-
                 os.close(descriptor)
-                raise HostError(f"cannot open {path}: {problem}", f"inspect it, and remove it: rm {quote(str(path))}")
+                raise HostError(
+                    f"cannot open {path}: {problem}", f"inspect it, and remove it: rm {self._quoted(str(path))}"
+                )
             return descriptor
 
     def remove_file(self, path: PurePosixPath) -> None:
@@ -214,7 +214,11 @@ class WritableTree(Tree):
         """Resolve a path that is about to be changed, and turn errors of the operating system into HostError."""
         try:
             with self._resolved(path, last, writing=True) as node:
-                yield node
+                try:
+                    yield node
+                except PermissionError:
+                    self._refuse_immutable(node, f"cannot {verb} {path}")
+                    raise
         except BrokenLink as link:
             raise _NoParentError(f"cannot {verb} {path}: {link.problem}", link.hint) from link
         except MissingParent as missing:
@@ -227,6 +231,20 @@ class WritableTree(Tree):
         except OSError as error:
             kind = ReadOnlyEnvironmentError if error.errno == errno.EROFS else HostError
             raise kind(f"cannot {verb} {path}: {reason_of(error)}", _FIXES.get(error.errno or 0, "")) from error
+
+    def _refuse_immutable(self, node: OpenedName, failure: str) -> None:
+        """Raise HostError if an attribute of chattr(1) keeps even root from changing a file or its directory."""
+        for name in (".", node.name):
+            with suppress(OSError):
+                flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+                descriptor = os.open(name, flags, dir_fd=node.directory)
+                try:
+                    if is_immutable(descriptor):
+                        place = os.path.normpath(f"{node.parent}/{name}")
+                        command = f"chattr -i -a {self._quoted(place)}"
+                        raise HostError(f"{failure}: {place} has attribute i or a", f"to allow changes: sudo {command}")
+                finally:
+                    os.close(descriptor)
 
 
 def _sync_directory(directory: int) -> None:
