@@ -294,4 +294,5 @@ def restart_needed(situation: Situation) -> Iterator[Problem]:
 
         service = quote(situation.facts.service.removesuffix(".service"))
         message = f"{' and '.join(changed)} changed after K3s started"
-        yield Problem(message, remediation=steps(ShellCommand(f"sudo systemctl restart {service}")))
+        command = f"rc-service {service} restart" if situation.gate.is_openrc else f"systemctl restart {service}"
+        yield Problem(message, remediation=steps(ShellCommand(f"sudo {command}")))

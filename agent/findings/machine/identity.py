@@ -12,19 +12,30 @@ from agent.harden.node.machine.identity import TOKEN_OF_CLUSTER
 from agent.k3s.components.names import is_subdomain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from agent.base.model import Remediation
     from agent.harden.situation import Situation
 
 _LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "localhost4", "localhost6"})
-# Not `hostnamectl hostname`, which systemd has since 249.
-_SET_NAME = ShellCommand("sudo hostnamectl set-hostname NAME")
-_SET_TIME = steps(
-    ShellCommand("sudo timedatectl set-ntp true"), Instruction("wait until `timedatectl` shows the right time")
-)
 _NEW_AUTHORITIES = Instruction(
     "create new authorities in another directory, as docs/cli/certificate.md of K3s describes"
 )
+
+
+def _set_name(situation: Situation) -> Sequence[ShellCommand]:
+    if situation.gate.is_openrc:  # its service `hostname` reads this file at boot
+        return ShellCommand("echo NAME | sudo tee /etc/hostname"), ShellCommand("sudo hostname NAME")
+    # Not `hostnamectl hostname`, which systemd has since 249.
+    return (ShellCommand("sudo hostnamectl set-hostname NAME"),)
+
+
+def _set_time(situation: Situation) -> Remediation:
+    if situation.gate.is_openrc:
+        return steps(Instruction("start a service that sets the clock, and wait until `date` shows the right time"))
+    return steps(
+        ShellCommand("sudo timedatectl set-ntp true"), Instruction("wait until `timedatectl` shows the right time")
+    )
 
 
 @stops_k3s(
@@ -45,7 +56,7 @@ def node_name_invalid(situation: Situation) -> Iterator[Problem]:
         fix = (
             edit_of_k3s_config(correct, identity.name_location)
             if identity.name_location is not None
-            else steps(Instruction(f"choose a name: {correct}"), _SET_NAME)
+            else steps(Instruction(f"choose a name: {correct}"), *_set_name(situation))
         )
         expected, found = "a name of RFC 1123: letters, digits, `-` and `.`", identity.name
         yield Problem("the name of the node is not valid in Kubernetes", expected, found, identity.name_location, fix)
@@ -62,7 +73,7 @@ def node_name_localhost(situation: Situation) -> Iterator[Problem]:
     identity = situation.machine.identity
     if identity.name in _LOCAL_NAMES:
         fix = steps(
-            _SET_NAME,
+            *_set_name(situation),
             alternative=instruction("set `node-name: NAME` in K3s' configuration"),
         )
         yield Problem("the name of the node is not unique", "a unique name", identity.name, identity.name_location, fix)
@@ -129,7 +140,7 @@ def clock_behind_certificates(situation: Situation) -> Iterator[Problem]:
     if identity.future_certificate is not None:
         message = "the clock of this host is behind"
         expected = f"later than {identity.future_certificate.valid_from}, when the certificate becomes valid"
-        fix = _SET_TIME
+        fix = _set_time(situation)
         yield Problem(message, expected, identity.now, Location(identity.future_certificate.path), fix)
 
 
@@ -145,7 +156,7 @@ def clock_behind_program(situation: Situation) -> Iterator[Problem]:
     today = machine.identity.now
     if machine.is_live and machine.identity.future_certificate is None and today[: len(__released__)] < __released__:
         expected = f"later than {__released__}, the release of k3s-harden"
-        yield Problem("the clock of this host is behind", expected, today, remediation=_SET_TIME)
+        yield Problem("the clock of this host is behind", expected, today, remediation=_set_time(situation))
 
 
 @may_fail(

@@ -132,3 +132,6 @@ def test_a_restart_is_needed_if_a_file_changed_after_k3s_started(
     if asked:
         assert text(found["restart-needed"].remediation) == "sudo systemctl restart k3s"
         assert DROPIN in found["restart-needed"].message
+        host.write("/sbin/openrc-run", "")
+        (on_openrc,) = (item for item in verbs.check(machine, request).findings if item.id == "restart-needed")
+        assert text(on_openrc.remediation) == "sudo rc-service k3s restart"

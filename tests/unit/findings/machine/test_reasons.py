@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -250,6 +251,20 @@ def test_a_host_with_the_problem_has_exactly_this_finding(case: Case, tmp_path: 
     assert case.fix in text(finding.remediation)
     assert not finding.blocks_gate
     assert finding.prevents_start == (finding.level is Level.ERROR)
+
+
+OF_ALL_HOSTS = [case for case in CASES if case.id.startswith(("node-name-", "clock-behind-"))]
+
+
+@pytest.mark.parametrize("case", OF_ALL_HOSTS, ids=lambda case: case.id)
+def test_no_fix_has_a_program_of_systemd_where_openrc_runs(case: Case, tmp_path: Path) -> None:
+    host = LiveHost(tmp_path, case.role)
+    host.remove("/run/systemd/system/.keep")
+    host.path("/run/systemd/system").rmdir()
+    host.write("/run/openrc/softlevel")
+    case.problem(host)
+    fixes = [text(finding.remediation) for finding in host.findings(is_live=case.is_live)]
+    assert not re.search("hostnamectl|timedatectl", "".join(fixes))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
