@@ -137,9 +137,10 @@ def interrupted_run(situation: Situation) -> Iterator[Problem]:
 
 @warning(remediation="restore the record from a backup, or move it away; then that run cannot be reverted")
 def journal_damaged(situation: Situation) -> Iterator[Problem]:
-    """A record of the journal is invalid, or another file is in the place of its directory. revert then stops.
+    """A record of the journal is invalid, or others can write its directory, or another file is in its place.
 
-    k3s-harden cannot determine what that run wrote, so it may report a file of an earlier release as edited.
+    revert then stops. k3s-harden cannot determine what that run wrote, so it may report a file of an earlier release
+    as edited.
     """
     for path, damage in situation.journal.damaged.items():
         yield Problem(damage.message, location=Location(path), remediation=instruction(damage.hint))

@@ -113,11 +113,20 @@ class Journal(Value):
         return tuple(dict.fromkeys(contents))
 
     def damage(self, runs: Iterable[Run]) -> dict[PurePosixPath, HostError]:
-        """Return the errors of invalid records by path, and that of another file in the place of their directory."""
+        """Return the errors of invalid records by path, and of what is no directory, or one that others can write."""
         found = {}
-        there = self.host.tree.stat(STATE)
-        if isinstance(there, DirectoryEntry) and there.kind != DIRECTORY:
-            found[STATE] = HostError(f"cannot use {STATE}: it is a {there.kind}, expected a directory", _MOVE)
+        for place in (STATE, JOURNAL):
+            there = self.host.tree.stat(place)
+            if not isinstance(there, DirectoryEntry):
+                continue
+            if there.kind != DIRECTORY:
+                found[place] = HostError(f"cannot use {place}: it is a {there.kind}, expected a directory", _MOVE)
+            elif there.owner.uid or there.mode & GROUP_OR_OTHERS_WRITE:
+                access = (
+                    f"found owner {there.owner} and mode {there.mode}, expected a directory that only root can write"
+                )
+                restrict = f"sudo chown root:root {place} && sudo chmod go-w {place}"
+                found[place] = HostError(f"cannot use {place}: {access}", f"inspect its files; then {restrict}")
         for run in runs:
             try:
                 if not records.is_undamaged(self._read(run.path)):

@@ -310,6 +310,17 @@ def test_a_file_in_the_place_of_the_state_directory_is_damage(journal: Journal, 
     assert error.hint
 
 
+@pytest.mark.parametrize("place", [STATE, JOURNAL])
+def test_a_directory_that_others_can_write_is_damage(place: PurePosixPath, journal: Journal, host: Host) -> None:
+    """Others could remove or add records; apply restricts only the directory of the records, if it changes anything."""
+    run(journal, Change(ABSENT, file(b"x")))
+    Path(host.root, *place.parts[1:]).chmod(0o770)
+    ((path, error),) = journal.damage(journal.runs()).items()
+    assert path == place
+    assert "mode 0770, expected a directory that only root can write" in error.message
+    assert error.hint.endswith(f"sudo chown root:root {place} && sudo chmod go-w {place}")
+
+
 def test_an_invalid_record_does_not_affect_others(journal: Journal, host: Host) -> None:
     run(journal, Change(ABSENT, file(b"first")))
     broken = run(journal, Change(file(b"first"), file(b"second")))
