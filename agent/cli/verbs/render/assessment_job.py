@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from agent.base import package_data
@@ -20,6 +21,7 @@ _RECURSIVE_READ_ONLY = 30
 _NAMESPACE = re.compile(r"(?!kube-|default$)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 """`kubectl delete` of the output removes the namespace, so it cannot be one of Kubernetes itself."""
 _NODE = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_LONGEST_LABEL = 63
 _API_ACCESS = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding")
 
 
@@ -70,8 +72,11 @@ class AssessmentJob(Value):
         if version.minor >= _RECURSIVE_READ_ONLY:
             mount["recursiveReadOnly"] = "IfPossible"
         if self.node:
-            # The name is also the value of a label.
-            workload["metadata"]["name"] = workload["metadata"]["name"][:63].rstrip("-.")
+            # The name is also the value of a label. A shortened one ends in a digest of the Node's name.
+            name = workload["metadata"]["name"]
+            if len(name) > _LONGEST_LABEL:
+                name = f"{name[: _LONGEST_LABEL - 9].rstrip('-.')}-{sha256(self.node.encode()).hexdigest()[:8]}"
+            workload["metadata"]["name"] = name
         else:
             del pod["affinity"], pod["restartPolicy"]  # both are of the Job, whose pod the template shares
             container["args"].append(f"--every={self.every:g}")

@@ -92,6 +92,7 @@ def test_the_name_of_a_job_is_valid_for_each_node(node: str) -> None:
     name = objects(replace(ONE, node=node))["Job"]["metadata"]["name"]
     assert (name[:11], len(name) <= 63) == (f"assess-{node}"[:11], True)
     assert name[-1].isalnum()
+    assert objects(replace(ONE, node=f"{node[:62]}2"))["Job"]["metadata"]["name"] != name
 
 
 @pytest.mark.parametrize(
