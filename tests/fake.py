@@ -77,10 +77,12 @@ def fake_host(
 
 
 @contextmanager
-def in_memory() -> Iterator[Path]:
-    """Yield a temporary directory, in memory if possible, where fsync(2) costs nothing."""
+def in_memory(*below: str) -> Iterator[Path]:
+    """Yield a temporary directory with directories below it, in memory if possible, where fsync(2) costs nothing."""
     memory = Path("/dev/shm")  # noqa: S108 - a private directory is created in it
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as directory:
+        for name in below:
+            Path(directory, name).mkdir(parents=True)
         yield Path(directory)
 
 

@@ -51,6 +51,15 @@ class _Party(NamedTuple):
 _OTHERS = _Party("others")
 
 
+class _Excess(NamedTuple):
+    """What only root should be able to do, and a party can."""
+
+    who: _Party
+    can: str
+    change: str
+    """The change of the mode that ends it, as chmod(1) has it."""
+
+
 class _OpenAccess(Value):
     """A user other than root has access to a file or directory, or it differs from the guide's mode or owner."""
 
@@ -209,9 +218,9 @@ def _own_accesses(file: FoundFile, *, is_secret: bool) -> Iterator[_OpenAccess]:
         permitted = _permitted(who, file)
         if permitted & _WRITE:
             change = "go-w,o-r" if is_secret and file.mode & _OTHERS_READ else "go-w"
-            yield _access(who, "write", file, change, file.above)
+            yield _access(_Excess(who, "write", change), file, file.above)
         elif is_secret and permitted & _READ and who != ("group", file.owner.gid):
-            yield _access(who, "read", file, "o-r", file.above)
+            yield _access(_Excess(who, "read", "o-r"), file, file.above)
 
 
 def _replaceable(
@@ -225,19 +234,17 @@ def _replaceable(
         for who in _parties(directory):
             is_other = only_owner and who != ("user", directory.owner.uid)
             if not is_other and _permitted(who, directory) & _REPLACE == _REPLACE:
-                yield _access(who, "write", directory, "go-w", way[:position], path=path)
+                yield _access(_Excess(who, "write", "go-w"), directory, way[:position], path)
 
 
-def _access(  # noqa: PLR0913 - who has which access to what, and how that is changed
-    who: _Party,
-    can: str,
+def _access(
+    excess: _Excess,
     subject: FoundFile | DirectoryAbove,
-    change: str,
     above: Iterable[DirectoryAbove],
-    *,
     path: PurePosixPath | None = None,
 ) -> _OpenAccess:
     """Return an access, and the first directory above that closes it. `path` is a file that needs another place."""
+    who, can, change = excess
     observation = f"{subject.mode}: {who} can {can} it"
     # The root of a --root tree has the mode of a working directory, such as that of mktemp.
     real = (directory for directory in above if directory.is_real and directory.path.name)

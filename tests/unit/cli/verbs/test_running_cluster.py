@@ -42,9 +42,7 @@ ADDON = "/apis/k3s.cattle.io/v1/namespaces/kube-system/addons/policy"
 @pytest.fixture
 def root() -> Iterator[Path]:
     """A server that was never hardened."""
-    with in_memory() as directory:
-        (directory / "etc").mkdir()
-        (directory / "var/lib").mkdir(parents=True)
+    with in_memory("etc", "var/lib") as directory:
         yield directory
 
 

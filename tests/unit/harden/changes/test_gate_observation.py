@@ -26,9 +26,7 @@ TODAY = 1_798_761_600.0  # 2027-01-01
 
 @pytest.fixture
 def root() -> Iterator[Path]:
-    with in_memory() as directory:
-        (directory / "etc").mkdir()
-        (directory / "var/lib").mkdir(parents=True)
+    with in_memory("etc", "var/lib") as directory:
         yield directory
 
 
