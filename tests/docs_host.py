@@ -13,17 +13,15 @@ if TYPE_CHECKING:
 
 _INTRODUCTION = """\
 `sudo k3s-harden check` looks for these reasons on the host, without running K3s and without side effects, and prints
-the commands for this system. To search by symptom, read K3s' log: `journalctl -u k3s -n 50 --no-pager`. None of them
-makes the gate block K3s; [k3s-blocked.md](k3s-blocked.md) tells whether it does.
+the commands for this system. To search by symptom, read K3s' log: `journalctl -u k3s -n 50 --no-pager`. The gate blocks
+K3s for none of them; [k3s-blocked.md](k3s-blocked.md) shows whether it does.
 
 If K3s certainly exits, or starts again and again, the finding is an error, and `prevents_start` is true in JSON. The
-others are warnings. The page of [findings](../reference/findings.md) has the evidence for each, and says whether
-`check --root` reports it for a host tree, too.
+others are warnings. [findings.md](../reference/findings.md) has the evidence for each, and whether `check --root`
+reports it for a host tree, too.
 
-`k3s check-config` examines the kernel's configuration and a few host settings. It requires K3s' program, unpacks it
-into the data directory, runs `modprobe`, and exits with 1 if the kernel has no readable configuration. It checks routes
-to the default networks, the hierarchy of control groups and, in newer releases (k3s-io/k3s #13234), the ports in
-firewalld and ufw; but no mounts, used ports, names, clocks, tokens or the controller pids. k3s-harden does not run it.
+`k3s check-config` examines the kernel's configuration and a few host settings, but not mounts, used ports, names,
+clocks, tokens and the controller pids. It runs `modprobe` and unpacks K3s, so k3s-harden does not run it.
 
 ## After a fix
 
