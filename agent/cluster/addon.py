@@ -30,8 +30,7 @@ def wait_until_applied(host: Host, data_dir: PurePosixPath, name: str, content: 
     wanted = sha256(content).hexdigest()
     end = host.now() + _LONGEST
     try:
-        client, _ = connect_as_admin(host, data_dir, Limits(request=5.0, total=_LONGEST, body=1 << 20))
-        with client:
+        with connect_as_admin(host, data_dir, Limits(request=5.0, total=_LONGEST, body=1 << 20)) as client:
             while True:
                 answer = client.get(f"{_PATH}{name}", "application/json")
                 if at(json.loads(answer.body), "spec").get("checksum") == wanted:

@@ -38,31 +38,22 @@ class Kubeconfig(NamedTuple):
     certificate: Credential
     key: Credential
 
-    @property
-    def url(self) -> str:
-        """The address of the server."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"https://{host}:{self.port}"
 
-
-def connect(host: Host, paths: Sequence[PurePosixPath], limits: Limits) -> tuple[HttpsClient, str, bytes]:
-    """Return a client, which connects at its first request, the URL of its server, and its certificate in PEM.
+def connect(host: Host, paths: Sequence[PurePosixPath], limits: Limits) -> tuple[HttpsClient, bytes]:
+    """Return a client, which connects at its first request, and its certificate in PEM.
 
     The first of these kubeconfigs that exists is used. Raises HardenError if none can be.
     """
     config = _kubeconfig(host, paths)
     certificate = _content(host, config.certificate)
     pair = certificate + b"\n" + _content(host, config.key)
-    return (
-        HttpsClient(config.host, config.port, _content(host, config.authority), pair, limits),
-        config.url,
-        certificate,
-    )
+    return HttpsClient(config.host, config.port, _content(host, config.authority), pair, limits), certificate
 
 
-def connect_as_admin(host: Host, data_dir: PurePosixPath, limits: Limits) -> tuple[HttpsClient, str]:
-    """Return a client with the rights of an administrator, and the URL of its server. Raises HardenError."""
-    return connect(host, [data_dir / path for path in KUBECONFIGS], limits)[:2]
+def connect_as_admin(host: Host, data_dir: PurePosixPath, limits: Limits) -> HttpsClient:
+    """Return a client with the rights of an administrator. Raises HardenError."""
+    client, _ = connect(host, [data_dir / path for path in KUBECONFIGS], limits)
+    return client
 
 
 def rejection(status: int) -> str:

@@ -58,7 +58,7 @@ def has_node_status(
 
     It has not if it was deleted and registered again, or if another client changed it. Raises HardenError.
     """
-    client, _, certificate = connect(host, [kubeconfig], limits or _LIMITS)
+    client, certificate = connect(host, [kubeconfig], limits or _LIMITS)
     path = f"/api/v1/nodes/{node_name(certificate)}"
     with client:
         response = client.get(path, "application/json")
@@ -77,7 +77,7 @@ def apply_node_status(host: Host, kubeconfig: PurePosixPath, fields: Mapping[str
 
     Fields of an earlier apply that are not among them are removed. Raises HardenError if that fails.
     """
-    client, _, certificate = connect(host, [kubeconfig], limits or _LIMITS)
+    client, certificate = connect(host, [kubeconfig], limits or _LIMITS)
     name = node_name(certificate)
     metadata = {**fields.get("metadata", {}), "name": name}
     body = {**fields, "apiVersion": "v1", "kind": "Node", "metadata": metadata}

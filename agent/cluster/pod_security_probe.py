@@ -86,11 +86,11 @@ class PodSecurityProbe:
         return self.answers[text]
 
 
-def probe_workloads(connect: Callable[[], HttpsClient], url: str, standard: Standard, minor: int) -> PodSecurityProbe:
+def probe_workloads(connect: Callable[[], HttpsClient], standard: Standard, minor: int) -> PodSecurityProbe:
     """Return the answers about all workloads. Raises HostError if there are none."""
     with pod_security_probe(connect, standard, minor) as probe, connect() as client:
         for query in QUERIES:
-            Reader(client, url).listed(REQUESTS[query], probe.judging(partial(parsed_object, query)))
+            Reader(client).listed(REQUESTS[query], probe.judging(partial(parsed_object, query)))
     return probe
 
 

@@ -84,8 +84,7 @@ def probed(
         problems["probes"] = f"probed only the first {_MOST_NAMESPACES} of {number} namespaces without exemption"
     answers: dict[tuple[str, str], str] = {}
     try:
-        client, _ = connect_as_admin(host, data_dir, LIMITS)
-        with client:
+        with connect_as_admin(host, data_dir, LIMITS) as client:
             for namespace in namespaces[:_MOST_NAMESPACES]:
                 status, answer = _dry_run(client, namespace, "")
                 if status != _CREATED:

@@ -94,19 +94,18 @@ def read_cluster(
     Raises no exception: failures are in the problems of the result.
     """
     try:
-        client, url = connect_as_admin(host, data_dir, limits)
+        client = connect_as_admin(host, data_dir, limits)
     except HardenError as error:
         return Cluster("", {}, {}, problem=error.message)
     with client, limited_memory(MEMORY):
-        cluster = Reader(client, url).read()
+        cluster = Reader(client).read()._replace(server=client.url)
         return cluster if cluster.problem else _reviewed(client, cluster, reviews(cluster))
 
 
 def with_loaded_policies(host: Host, data_dir: PurePosixPath, cluster: Cluster) -> Cluster:
     """Return the cluster with the digest of the files that each plugin has loaded, or with the reason without them."""
     try:
-        client, _ = connect_as_admin(host, data_dir, _METRICS_LIMITS)
-        with client, limited_memory(MEMORY):
+        with connect_as_admin(host, data_dir, _METRICS_LIMITS) as client, limited_memory(MEMORY):
             answer = client.get(_METRICS, "text/plain")
             if answer.status != _OK:
                 raise StatusError(_METRICS, answer.status)
@@ -148,16 +147,15 @@ class ApiClient(Protocol):
 class Reader:
     """Reads one API server."""
 
-    def __init__(self, client: ApiClient, url: str) -> None:
+    def __init__(self, client: ApiClient) -> None:
         self._client = client
-        self._url = url
         self._objects: dict[Query, tuple[Any, ...]] = {}
         self._problems: dict[str, str] = {}
         self.gaps: dict[str, str] = {}
         """The objects of a list that are too large, by its path."""
 
     def read(self) -> Cluster:
-        """Send all requests, unless the API server does not answer."""
+        """Send all requests, unless the API server does not answer. The result does not name the server."""
         unanswered = 0
         for query, request in REQUESTS.items():
             try:
@@ -170,13 +168,13 @@ class Reader:
                 self._problems[query.value] = error.message
                 unanswered += 1
                 if not self._objects or unanswered >= _MOST_UNANSWERED:
-                    return Cluster(self._url, {}, {}, problem=error.message)
+                    return Cluster("", {}, {}, problem=error.message)
         if not any(self._objects.values()):
             # The credentials are rejected, or this is not an API server: each answer has the same reason.
-            return Cluster(self._url, {}, {}, problem=next(iter(self._problems.values()), "it has no objects"))
+            return Cluster("", {}, {}, problem=next(iter(self._problems.values()), "it has no objects"))
         flags, kubelets = self._flags(), dict(self._kubelets())
         gaps = {query: self.gaps[request.path] for query, request in REQUESTS.items() if request.path in self.gaps}
-        return Cluster(self._url, self._objects, self._problems, flags, kubelets, gaps=gaps)
+        return Cluster("", self._objects, self._problems, flags, kubelets, gaps=gaps)
 
     def listed(self, request: ApiRequest, parse: Callable[[Any], Any]) -> tuple[Any, ...]:
         """Read all pages of a list, and parse each object, without those that are too large, which `gaps` then has.

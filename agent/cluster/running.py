@@ -66,9 +66,9 @@ _LISTS: Mapping[str, tuple[ApiRequest, Callable[[Json], Any]]] = {
 """By name, what to ask for and how each object is parsed."""
 
 
-def read_running(client: ApiClient, url: str) -> Running:
+def read_running(client: ApiClient) -> Running:
     """Read all lists. Raises HostError if the API server cannot be read at all."""
-    reader = Reader(client, url)
+    reader = Reader(client)
     version = reader.version()
     objects: dict[str, tuple[Any, ...]] = {}
     problems: dict[str, str] = {}

@@ -89,6 +89,7 @@ class HttpsClient:
         except (OSError, ValueError) as error:
             raise HostError(f"cannot use the client certificate for {host}: {_reason(error)}") from error
         self._connection = http.client.HTTPSConnection(host, port, timeout=limits.request, context=context)
+        self.url = f"https://{f'[{host}]' if ':' in host else host}:{port}"
 
     def __enter__(self) -> HttpsClient:
         return self

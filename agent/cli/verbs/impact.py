@@ -100,9 +100,8 @@ def impact_on_server(
     """
     progress("reading the cluster")
     data_dir = situation.facts.data_dir
-    client, url = connect_as_admin(host, data_dir, limits)
-    with client:
-        running = read_running(client, url)
+    with connect_as_admin(host, data_dir, limits) as client:
+        running = read_running(client)
     connections = host.connections()
     version, tomorrow = _version(running.version), _defaults(host, observe_after_apply(host, request, situation))
     notes = [_NO_CONNECTIONS if connections is None else _SNAPSHOT]
@@ -110,14 +109,12 @@ def impact_on_server(
     if probe and tomorrow.level is not None:
         progress("asking the API server about pod templates")
         standard = Standard(tomorrow.level, tomorrow.minor)
-        found = probe_workloads(
-            lambda: connect_as_admin(host, data_dir, _PROBE_LIMITS)[0], url, standard, version.minor
-        )
+        found = probe_workloads(lambda: connect_as_admin(host, data_dir, _PROBE_LIMITS), standard, version.minor)
         differences = tuple(found.differences)
         notes.append(f"the API server was asked about {len(found.answers) - 1} pod templates")
     return evaluate(
         Inputs(
-            url,
+            client.url,
             running,
             situation.settings,
             version,
@@ -139,10 +136,9 @@ def taken_names(host: Host, situation: Situation) -> Iterator[Finding]:
     One request, which has to be answered at once; without an answer nothing is known.
     """
     with suppress(HardenError):
-        client, url = connect_as_admin(host, situation.facts.data_dir, _AT_ONCE)
-        with client:
+        with connect_as_admin(host, situation.facts.data_dir, _AT_ONCE) as client:
             request = REQUESTS[Query.NETWORK_POLICIES]._replace(accept=OBJECTS)
-            existing = Reader(client, url).listed(request, parse_policy)
+            existing = Reader(client).listed(request, parse_policy)
         for policy in replaced_policies(existing, expected_policies(situation.settings)):
             yield KINDS["network-policy-name-taken"].case(name_taken(policy.namespace, policy.name))
 
@@ -200,7 +196,7 @@ def _elsewhere(
     data = host.machine_tree.read_input(path) if path else None
     settings = loading.load_settings(data, path or DEFAULT_SETTINGS, request.overrides.profile)
     progress("reading the cluster")
-    running = read_running(KubectlClient(access.options, environment), "kubectl")
+    running = read_running(KubectlClient(access.options, environment))
     is_node = host.runs_as_root and host.tree.exists(DEFAULT_DATA_DIR / "agent/kubelet.kubeconfig")
     connections = host.connections() if is_node else None
     notes = [_DEFAULT_IS_ASSUMED, _NO_CONNECTIONS if connections is None else _SNAPSHOT]

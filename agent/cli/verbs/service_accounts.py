@@ -176,9 +176,8 @@ def changed_accounts(host: Host, data_dir: PurePosixPath) -> list[str] | None:
 
     request = ApiRequest("/api/v1/serviceaccounts", METADATA, "fieldSelector=metadata.name%3Ddefault")
     try:
-        client, url = connect_as_admin(host, data_dir, LIMITS)
-        with client:
-            listed = Reader(client, url).listed(request, lambda item: as_mapping(as_mapping(item).get("metadata")))
+        with connect_as_admin(host, data_dir, LIMITS) as client:
+            listed = Reader(client).listed(request, lambda item: as_mapping(as_mapping(item).get("metadata")))
     except HardenError:
         return None
     changed = (metadata for metadata in listed if _BEFORE in as_mapping(metadata.get("annotations")))

@@ -50,9 +50,8 @@ def save(host: Host, settings: Settings, data_dir: PurePosixPath) -> tuple[Item,
         return ()
     saved = {_title(item): item for item in _saved(host)}
     try:
-        client, url = connect_as_admin(host, data_dir, LIMITS)
-        with client:
-            listed = Reader(client, url).listed(REQUESTS[Query.NETWORK_POLICIES], as_mapping)
+        with connect_as_admin(host, data_dir, LIMITS) as client:
+            listed = Reader(client).listed(REQUESTS[Query.NETWORK_POLICIES], as_mapping)
         policies = ((parse_policy(item), item) for item in listed)
         found = [item for own, item in policies if (own.namespace, own.name) in ours and own.addon != _ADDON]
         if found:
@@ -80,8 +79,7 @@ def restore(host: Host, data_dir: PurePosixPath, *, content: bytes | None = None
         return
     left = []
     try:
-        client, _ = connect_as_admin(host, data_dir, LIMITS)
-        with client:
+        with connect_as_admin(host, data_dir, LIMITS) as client:
             for item in saved:
                 namespace = quote(str(as_mapping(item.get("metadata")).get("namespace")), safe="")
                 status = client.post(f"{_API}/{namespace}/networkpolicies", json.dumps(item).encode()).status

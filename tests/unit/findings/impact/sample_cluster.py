@@ -161,7 +161,7 @@ def impact(
     **more: Any,  # noqa: ANN401 - further inputs
 ) -> Impact:
     """Return the impact on BASE with these objects; `level` is the Pod Security level of the settings."""
-    running = read_running(api([*base, *objects]), "https://api")
+    running = read_running(api([*base, *objects]))
     levels = (PodSecurityDefaults(PodSecurityLevel.PRIVILEGED), PodSecurityDefaults(level))
     inputs = Inputs("https://api", running, settings or Settings(), NEWEST_KNOWN, *levels, connections)
     return evaluate(replace(inputs, **more))

@@ -138,7 +138,7 @@ def test_large_pods_hide_no_other_one() -> None:
 
 def test_a_cluster_without_any_object_is_an_error() -> None:
     with pytest.raises(HostError, match="it has no objects"):
-        read_running(Api([]), "")
+        read_running(Api([]))
 
 
 @pytest.mark.parametrize("status", [{"phase": []}, {"conditions": [{"type": {}, "status": "True"}]}])
