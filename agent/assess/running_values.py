@@ -211,7 +211,7 @@ def _needless_exemptions(node: AssessedNode, cluster: Cluster) -> Iterator[Note]
     from agent.assess.checks.cluster.workload_rules import pod_security_defaults
 
     names = {namespace.name for namespace in cluster.objects.get(Query.NAMESPACES, ())}
-    exempt = pod_security_defaults(node).exempt
+    exempt = pod_security_defaults(node.situation, cluster).exempt
     if names and RANCHER in exempt - names:
         missing = sorted(exempt - names)
         message = (

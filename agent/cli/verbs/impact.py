@@ -6,9 +6,7 @@ from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.assess.checks.assessed_node import AssessedNode
 from agent.assess.checks.cluster.workload_rules import pod_security_defaults
-from agent.assess.evidence.reader import read_evidence
 from agent.base.errors import HardenError, HostError
 from agent.base.host.https import Limits
 from agent.base.host.paths import REGULAR_FILE
@@ -103,7 +101,8 @@ def impact_on_server(
     with connect_as_admin(host, data_dir, limits) as client:
         running = read_running(client)
     connections = host.connections()
-    version, tomorrow = _version(running.version), _defaults(host, observe_after_apply(host, request, situation))
+    version = _version(running.version)
+    tomorrow = pod_security_defaults(observe_after_apply(host, request, situation))
     notes = [_NO_CONNECTIONS if connections is None else _SNAPSHOT]
     differences: tuple[Difference, ...] = ()
     if probe and tomorrow.level is not None:
@@ -118,7 +117,7 @@ def impact_on_server(
             running,
             situation.settings,
             version,
-            _today(host, situation),
+            _today(situation),
             tomorrow,
             connections,
             _is_account_used(host, situation),
@@ -162,16 +161,12 @@ def _is_account_used(host: Host, situation: Situation) -> Callable[[str], bool |
     return is_used
 
 
-def _defaults(host: Host, situation: Situation) -> PodSecurityDefaults:
-    return pod_security_defaults(AssessedNode(situation, read_evidence(host, situation.facts, ())))
-
-
-def _today(host: Host, situation: Situation) -> PodSecurityDefaults:
+def _today(situation: Situation) -> PodSecurityDefaults:
     """Return what the running API server enforces: its file, unless that or what names it changed since the start."""
     facts = situation.facts
     names = {str(facts.dropin_path), str(facts.data_dir / POD_SECURITY_ADMISSION.path)}
     is_as_started = names.isdisjoint(situation.changed_since_start)
-    return _defaults(host, situation) if is_as_started else PodSecurityDefaults(None)
+    return pod_security_defaults(situation) if is_as_started else PodSecurityDefaults(None)
 
 
 def _denies_external_ips(situation: Situation) -> bool:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from agent.assess.checks.cluster.rule import AssessedCluster
     from agent.cluster.kubernetes.objects import Cluster, Container, Workload
     from agent.harden.guide.k3s_options import OptionRow
+    from agent.harden.situation import Situation
 
     Breach = Callable[[Workload, int], Iterator[str]]
     """Yields what a workload has that the control forbids, for a minor version of the API server."""
@@ -147,7 +148,7 @@ def breaks(minor: int, control: str, workload: Workload) -> bool:
 
 def namespaces_to_probe(node: AssessedNode, cluster: Cluster) -> list[str]:
     """Return the namespaces in which the API server checks pods."""
-    defaults = pod_security_defaults(node)
+    defaults = pod_security_defaults(node.situation, cluster)
     namespaces = cluster.objects.get(Query.NAMESPACES, ())
     return sorted(item.name for item in namespaces if level_of(item, defaults) is not _EXEMPT)
 
@@ -191,7 +192,7 @@ def _mechanism(of: AssessedCluster) -> Answer:
     if not creating:
         return answer
     names = {namespace.name for namespace in of.cluster.objects[Query.NAMESPACES]}
-    free = sorted(pod_security_defaults(of.node).exempt - names)
+    free = sorted(pod_security_defaults(of.node.situation, of.cluster).exempt - names)
     exempt = f"such as {', '.join(free[:3])}, which are exempt and do not exist, or " if free else ""
     detail = f"may create a namespace, {exempt}with a label that enforces nothing"
     who = [Observed(str(review.account), detail, command=review.command) for review in creating]
@@ -213,7 +214,7 @@ def _admission(
         # kube-system needs a standard if the site runs workloads in it.
         return reason if namespace in used else OWN_NAMESPACES.get(namespace, reason)
 
-    defaults = pod_security_defaults(of.node)
+    defaults = pod_security_defaults(of.node.situation, of.cluster)
     namespaces = {namespace.name: namespace for namespace in of.cluster.objects[Query.NAMESPACES]}
     levels = {name: level_of(namespace, defaults) for name, namespace in namespaces.items()}
     # A dry run has no warning if the account that made it is exempt.
@@ -290,18 +291,23 @@ def _enforcement(level: PodSecurityLevel | None, defaults: PodSecurityDefaults, 
     return f"enforces {level}"
 
 
-def pod_security_defaults(node: AssessedNode) -> PodSecurityDefaults:
-    """Return what the API server's admission configuration on this host says."""
-    if _disables_pod_security(node):
+def pod_security_defaults(situation: Situation, cluster: Cluster | None = None) -> PodSecurityDefaults:
+    """Return what the API server's admission configuration on this host says.
+
+    The plugin can be disabled by the configuration, or in the running API server of the cluster.
+    """
+    arguments = situation.arguments(Component.API_SERVER)
+    configured = arguments.get(DISABLED_PLUGINS_ARGUMENT)
+    running = (cluster.flags or {}).get(DISABLED_PLUGINS_ARGUMENT, "") if cluster else ""
+    if POD_SECURITY in f"{configured.value if configured else ''},{running.strip('[]')}".split(","):
         return PodSecurityDefaults(PodSecurityLevel.PRIVILEGED, is_disabled=True)
-    arguments = node.arguments(Component.API_SERVER)
-    is_old = WITH_POD_SECURITY_POLICY.includes(node.facts.version)
+    is_old = WITH_POD_SECURITY_POLICY.includes(situation.facts.version)
     if is_old or arguments.why_unknown(ADMISSION_CONFIGURATION_ARGUMENT):
         return PodSecurityDefaults(None)
     file, gates = arguments.get(ADMISSION_CONFIGURATION_ARGUMENT), arguments.get(FEATURE_GATES)
     if file is None:
         return PodSecurityDefaults(PodSecurityLevel.PRIVILEGED)
-    path, contents = PurePosixPath(file.value), node.situation.k3s_files.contents
+    path, contents = PurePosixPath(file.value), situation.k3s_files.contents
     pairs = dict(pair.partition("=")[::2] for pair in gates.value.split(",")) if gates else {}
     has_gate = pairs.get(_USER_NAMESPACES, pairs.get("AllAlpha")) in TRUE
     try:
@@ -309,14 +315,6 @@ def pod_security_defaults(node: AssessedNode) -> PodSecurityDefaults:
         return PodSecurityDefaults.of(found)._replace(has_gate=has_gate)
     except InputError:
         return PodSecurityDefaults(None)
-
-
-def _disables_pod_security(node: AssessedNode) -> bool:
-    """Return whether the plugin is disabled by the configuration, or in the running API server."""
-    configured = node.arguments(Component.API_SERVER).get(DISABLED_PLUGINS_ARGUMENT)
-    running = (node.cluster.flags or {}).get(DISABLED_PLUGINS_ARGUMENT, "") if node.cluster else ""
-    plugins = f"{configured.value if configured else ''},{running.strip('[]')}"
-    return POD_SECURITY in plugins.split(",")
 
 
 def _without_seccomp(of: AssessedCluster) -> list[Observed]:

@@ -945,7 +945,7 @@ def test_the_defaults_are_those_of_the_admission_configuration(
     plain.host.put("/etc/psa.yaml", written.replace("[kube-system]", "[a], usernames: [anna], runtimeClasses: [kata]"))
     options = ["admission-control-config-file=/etc/psa.yaml", *([f"feature-gates={gates}"] if gates else [])]
     plain.config(f"kube-apiserver-arg: {json.dumps(options)}\n")
-    assert pod_security_defaults(plain.assessed()) == PodSecurityDefaults(
+    assert pod_security_defaults(plain.assessed().situation) == PodSecurityDefaults(
         PodSecurityLevel.RESTRICTED, frozenset({"a"}), ("anna",), ("kata",), minor=30, has_gate=has_gate
     )
 
