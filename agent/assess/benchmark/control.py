@@ -126,7 +126,11 @@ def benchmark_control(  # noqa: PLR0913 - what decides
 
 
 @cache
+def rows_of(table: str) -> dict[str, dict[str, str]]:
+    """Return the rows of a table by the ID of the control."""
+    return {row["control"]: row for row in package_data.records("assess", "benchmark", f"{table}.txt")}
+
+
+@cache
 def _rows() -> dict[str, dict[str, str]]:
-    """Return the rows of all tables by the ID of the control."""
-    tables = (package_data.records("assess", "benchmark", f"{name}.txt") for name in _TABLES)
-    return {row["control"]: row for table in tables for row in table}
+    return {name: row for table in _TABLES for name, row in rows_of(table).items()}
