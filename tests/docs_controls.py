@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.assess.benchmark import catalogue, descriptions
-from agent.assess.benchmark.sections import SECTIONS
+from agent.assess.benchmark.descriptions import SECTIONS
+from agent.assess.checks.check import Manual, NotInK3s
 from agent.assess.checks.cluster.check import ClusterCheck
 from agent.assess.checks.cluster.rules import RULES
-from agent.assess.checks.manual import Manual, NotInK3s
 from agent.cli.present import remediation
 from agent.cli.verbs.explain import origin_in_words
 from agent.cluster.kubernetes.queries import (

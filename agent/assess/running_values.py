@@ -7,8 +7,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.assessment import CLUSTER_NOT_ASSESSED, ControlStatus, Evidence, Note
+from agent.assess.checks.answer import complete_steps
 from agent.assess.checks.cluster.check import ClusterCheck
-from agent.assess.checks.unmet import complete_steps
 from agent.base.errors import InputError
 from agent.base.model import Component, Instruction, Location, Remediation
 from agent.base.report import NODE_UID, Fact

@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus, Verdict
-from agent.assess.checks.answer import Answer, Evidence
-from agent.assess.checks.check import DATA_DIR
-from agent.assess.checks.manual import NotInK3s
-from agent.assess.checks.unmet import ChangedBy, UnmetRequirement
+from agent.assess.checks.answer import Answer, ChangedBy, Evidence, UnmetRequirement
+from agent.assess.checks.check import DATA_DIR, NotInK3s
 from agent.base.model import NO_REMEDIATION, FixOwner, Instruction, Location, OwnCommand, Remediation, Role
 from agent.harden.guide.k3s_options import OptionRow
 from agent.harden.settings.schema import DEFAULT_SETTINGS

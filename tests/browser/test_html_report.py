@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agent.assess.assessment import ControlStatus, Evidence
-from agent.assess.benchmark.sections import SECTIONS
+from agent.assess.benchmark.descriptions import SECTIONS
 from agent.base.model import FixOwner, Remediation, ShellCommand
 from agent.base.report import Fact
 from agent.base.value import replace

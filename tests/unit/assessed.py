@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.assess.assessment import Assessment, ControlStatus, Evidence, Verdict
 from agent.assess.benchmark.catalogue import all_controls
-from agent.assess.benchmark.control import BenchmarkControl
-from agent.assess.benchmark.severity import Rating, Severity
+from agent.assess.benchmark.control import BenchmarkControl, Rating, Severity
 from agent.assess.checks.beyond_benchmark import KernelParameter
 from agent.assess.checks.files import Permissions
 from agent.base.model import FileMode, FixOwner, Instruction, Location, Remediation

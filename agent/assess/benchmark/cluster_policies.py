@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from agent.assess.benchmark.control import BenchmarkControl, benchmark_control, rows_of
 from agent.assess.checks.audit_coverage import AuditCoverage
+from agent.assess.checks.check import Manual
 from agent.assess.checks.cluster.check import ClusterCheck
-from agent.assess.checks.manual import Manual
 from agent.base.model import EVERYWHERE, ON_SERVERS
 from agent.harden.guide.controls import DEFAULT_SERVICE_ACCOUNTS
 from agent.harden.guide.files import AUDIT_POLICY, NETWORK_POLICIES, POD_SECURITY_ADMISSION

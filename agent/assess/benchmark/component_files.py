@@ -5,10 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 from agent.assess.benchmark.control import BenchmarkControl, benchmark_control
-from agent.assess.checks.check import AllOf
+from agent.assess.checks.check import AllOf, NotInK3s
 from agent.assess.checks.files import Ownership, Permissions
 from agent.assess.checks.host_paths import KUBELET_DIRECTORIES, KUBELET_FILES
-from agent.assess.checks.manual import NotInK3s
 from agent.base.model import (
     EVERYWHERE,
     ON_SERVERS,

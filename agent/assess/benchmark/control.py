@@ -6,16 +6,14 @@ from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from agent.assess.benchmark.severity import ratings
 from agent.base import package_data
-from agent.base.model import Applies, Instruction, Remediation
-from agent.base.value import Row, replace
+from agent.base.model import Applies, Instruction, Remediation, StrEnum
+from agent.base.value import Row, Value, replace
 from agent.k3s.cis.numbers import Numbers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from agent.assess.benchmark.severity import Rating
     from agent.assess.checks.check import Check
     from agent.harden.guide.control import GuideControl
     from agent.k3s.cis.numbers import Number
@@ -37,6 +35,29 @@ _TABLES = (
 """The modules with controls. Each has a table beside it, such as api_server.txt."""
 
 _NOTHING: Mapping[Benchmark, Any] = MappingProxyType({})
+
+
+class Severity(StrEnum):
+    """What an attacker gains while a control is open, the most serious step first."""
+
+    CRITICAL = "critical"  # the node or the cluster, without credentials or for any local user
+    HIGH = "high"  # the same with one credential, foothold or mistake of somebody else
+    MEDIUM = "medium"  # a larger effect, or fewer traces, of an attack that succeeds by other means
+    LOW = "low"
+
+
+class Rating(Value):
+    """The severity of a control."""
+
+    severity: Severity
+    reason: str
+
+
+@cache
+def ratings() -> dict[str, Rating]:
+    """Return the ratings by severity and risk, such as "high pod-breakout"."""
+    table = package_data.rows("assess", "benchmark", "severities.tsv")
+    return {f"{severity} {risk}": Rating(Severity(severity), reason) for severity, risk, reason in table}
 
 
 class BenchmarkControl(Row):

@@ -1,4 +1,4 @@
-"""Descriptions of controls: their numbers in the benchmarks, and who meets them on K3s."""
+"""Descriptions of controls: the sections of the benchmarks, their numbers there, and who meets them on K3s."""
 
 from __future__ import annotations
 
@@ -11,6 +11,28 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from agent.assess.benchmark.control import BenchmarkControl
+
+SECTIONS = {
+    "1.1": "Control plane node configuration files",
+    "1.2": "API server",
+    "1.3": "Controller manager",
+    "1.4": "Scheduler",
+    "2": "etcd node configuration",
+    "3.1": "Authentication and authorization",
+    "3.2": "Logging",
+    "4.1": "Worker node configuration files",
+    "4.2": "kubelet",
+    "4.3": "kube-proxy",
+    "5.1": "RBAC and service accounts",
+    "5.2": "Pod security standards",
+    "5.3": "Network policies and CNI",
+    "5.4": "Secrets management",
+    "5.5": "Extensible admission control",
+    "5.6": "General policies",
+    "5.7": "General policies",
+    "": "The host, beyond the benchmark",
+}
+"""By number; "" contains the controls that no benchmark has. Only the general policies have two numbers."""
 
 _ASSESSED = {
     Assessed.AUTOMATED: "",

@@ -10,8 +10,7 @@ from functools import partial
 from agent.assess.benchmark.argument_rows import added, left_to_default, of_the_guide, removed
 from agent.assess.benchmark.control import BenchmarkControl, benchmark_control
 from agent.assess.checks.arguments import ArgumentCheck
-from agent.assess.checks.check import AllOf
-from agent.assess.checks.manual import NotInK3s
+from agent.assess.checks.check import AllOf, NotInK3s
 from agent.base.model import EVERYWHERE, Component
 from agent.harden.guide.criteria import (
     AtLeast,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.assess.checks.answer import ChangedBy, UnmetRequirement
 from agent.assess.checks.check import ArgumentRequirement
-from agent.assess.checks.unmet import ChangedBy, UnmetRequirement
 from agent.base.model import Component, Instruction, Location, OwnCommand, Restart
 from agent.harden.desired.dropin_options import (
     ADMISSION_PLUGINS_ARGUMENT,

@@ -8,11 +8,20 @@ from shlex import quote
 from typing import TYPE_CHECKING, Optional
 
 from agent.assess.checks import argument_edits
-from agent.assess.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, grep_count
+from agent.assess.checks.answer import (
+    UNDETERMINED,
+    Answer,
+    ChangedBy,
+    ControlStatus,
+    Evidence,
+    UnmetRequirement,
+    complete_steps,
+    grep_count,
+    made_readable,
+)
 from agent.assess.checks.arguments_in_files import answer_by_file
 from agent.assess.checks.check import ArgumentRequirement, Check
 from agent.assess.checks.datastore import no_etcd
-from agent.assess.checks.unmet import ChangedBy, UnmetRequirement, complete_steps, made_readable
 from agent.base.errors import InputError
 from agent.base.model import Component, Instruction, Location, Restart
 from agent.harden.desired.dropin_options import (

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.assess.checks.answer import Answer, ControlStatus, Evidence, undetermined
-from agent.assess.checks.unmet import complete_steps
+from agent.assess.checks.answer import Answer, ControlStatus, Evidence, complete_steps, undetermined
 from agent.base.errors import InputError
 from agent.base.model import Location, Restart
 from agent.base.yaml_reader import Scalar, YamlMapping, YamlSequence, first_object

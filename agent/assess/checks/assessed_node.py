@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from agent.assess.checks.answer import ChangedBy, UnmetRequirement
 from agent.assess.checks.host_paths import BINARIES, paths_on
-from agent.assess.checks.unmet import ChangedBy, UnmetRequirement
 from agent.base.linux.sysctl_order import SYSCTL_CONF, at_boot
 from agent.base.model import Component, DefaultPermissions, FilePermissions, Instruction, OwnCommand, Restart
 from agent.harden.desired import boot_parameters

@@ -6,9 +6,8 @@ from pathlib import PurePosixPath
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from agent.assess.checks.answer import Answer, ControlStatus, Evidence, grep_count, undetermined
-from agent.assess.checks.manual import Manual
-from agent.assess.checks.unmet import complete_steps
+from agent.assess.checks.answer import Answer, ControlStatus, Evidence, complete_steps, grep_count, undetermined
+from agent.assess.checks.check import Manual
 from agent.base.errors import InputError
 from agent.base.model import Component, Instruction, Location, Restart
 from agent.harden.desired.dropin_options import AUDIT_POLICY_ARGUMENT

@@ -7,11 +7,20 @@ from pathlib import PurePosixPath
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from agent.assess.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, grep_count
+from agent.assess.checks.answer import (
+    UNDETERMINED,
+    Answer,
+    ChangedBy,
+    ControlStatus,
+    Evidence,
+    UnmetRequirement,
+    complete_steps,
+    grep_count,
+    made_readable,
+)
 from agent.assess.checks.argument_edits import removal
 from agent.assess.checks.check import Check
 from agent.assess.checks.files import below_data_dir
-from agent.assess.checks.unmet import ChangedBy, UnmetRequirement, complete_steps, made_readable
 from agent.base.linux.sysctl_values import same_value
 from agent.base.model import (
     PRIVATE_FILE,

@@ -1,12 +1,12 @@
-"""The interface of all kinds of checks, and the combination of several."""
+"""The interface of all kinds of checks, the combination of several, and checks without a test on the host."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from agent.assess.checks.answer import Answer, ControlStatus
-from agent.assess.checks.unmet import all_of
+from agent.assess.checks.answer import Answer, ControlStatus, all_of, complete_steps
+from agent.base.model import Instruction
 from agent.base.value import Value
 
 if TYPE_CHECKING:
@@ -146,3 +146,35 @@ class AllOf(Check):
     @property
     def arguments(self) -> tuple[ArgumentRequirement, ...]:
         return tuple(argument for check in self.checks for argument in check.arguments)
+
+
+class NotInK3s(Check):
+    """K3s has nothing that this control could apply to."""
+
+    reason: str
+    """A sentence that says why."""
+
+    provider = "nobody, because it is not applicable to K3s"
+
+    def answer(self, node: AssessedNode) -> Answer:  # noqa: ARG002 - the same on every node
+        return Answer(ControlStatus.NOT_APPLICABLE, reason=self.reason)
+
+    @property
+    def description(self) -> str:
+        return f"not applicable. {self.reason}"
+
+
+class Manual(Check):
+    """Only a person, or a query to the API server, can decide."""
+
+    review: str
+    """What to review, in one sentence or command."""
+
+    is_automated = False
+
+    def answer(self, node: AssessedNode) -> Answer:  # noqa: ARG002 - the same on every node
+        return Answer(ControlStatus.MANUAL, reason=self.review, unmet=complete_steps(Instruction(self.review)))
+
+    @property
+    def description(self) -> str:
+        return f"manual review. {self.review}"

@@ -7,11 +7,19 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from agent.assess.checks import argument_edits
-from agent.assess.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, grep_count, undetermined
+from agent.assess.checks.answer import (
+    UNDETERMINED,
+    Answer,
+    ControlStatus,
+    Evidence,
+    complete_steps,
+    determined,
+    grep_count,
+    undetermined,
+)
 from agent.assess.checks.argument_edits import ENCRYPTION, ENCRYPTION_ARGUMENT
 from agent.assess.checks.check import DATA_DIR, Check
 from agent.assess.checks.evidence import MissingFile, UnknownCause, UnknownFile
-from agent.assess.checks.unmet import complete_steps, determined
 from agent.base.model import Component, Instruction, Location, OwnCommand, Restart, ShellCommand
 from agent.harden.guide.k3s_options import ENCRYPTED_FROM_NOW_ON
 from agent.harden.node.arguments import defaults

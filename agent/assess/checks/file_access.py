@@ -5,13 +5,12 @@ from __future__ import annotations
 from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.assess.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence
+from agent.assess.checks.answer import UNDETERMINED, Answer, ChangedBy, ControlStatus, Evidence, UnmetRequirement
 from agent.assess.checks.argument_edits import removal
 from agent.assess.checks.check import Check
 from agent.assess.checks.evidence import FileQuery
 from agent.assess.checks.files import below_data_dir, not_determined, stat_all
 from agent.assess.checks.host_paths import SERVICE_FILES, HostPaths, is_of_service, not_understood, paths_on
-from agent.assess.checks.unmet import ChangedBy, UnmetRequirement
 from agent.base.model import GROUP_OR_OTHERS_WRITE, File, Instruction, Location, Restart, ShellCommand
 from agent.base.value import Value, replace
 from agent.k3s.components.arguments import GivenBy

@@ -6,12 +6,21 @@ from abc import abstractmethod
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from agent.assess.checks.answer import STAT, UNDETERMINED, Answer, ControlStatus, Evidence
+from agent.assess.checks.answer import (
+    STAT,
+    UNDETERMINED,
+    Answer,
+    ChangedBy,
+    ControlStatus,
+    Evidence,
+    UnmetRequirement,
+    complete_steps,
+    determined,
+)
 from agent.assess.checks.check import DATA_DIR, Check
 from agent.assess.checks.datastore import no_etcd
 from agent.assess.checks.evidence import FileQuery
 from agent.assess.checks.host_paths import HostPaths, paths_on
-from agent.assess.checks.unmet import ChangedBy, UnmetRequirement, complete_steps, determined
 from agent.base.model import (
     PRIVATE_FILE,
     ROOT,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.assess.checks.answer import Answer, ControlStatus, Evidence
+from agent.assess.checks.answer import Answer, ChangedBy, ControlStatus, Evidence, UnmetRequirement, complete_steps
 from agent.assess.checks.check import Check
 from agent.assess.checks.cluster.check import ClusterCheck
-from agent.assess.checks.unmet import ChangedBy, UnmetRequirement, complete_steps
 from agent.base.model import Instruction, Location, OwnCommand, Restart
 from agent.base.yaml_reader import mappings, part, shown, texts
 from agent.harden.guide.controls import DEFAULT_SERVICE_ACCOUNTS

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.assess.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence
-from agent.assess.checks.manual import Manual
-from agent.assess.checks.unmet import complete_steps
+from agent.assess.checks.answer import UNDETERMINED, Answer, ControlStatus, Evidence, complete_steps
+from agent.assess.checks.check import Manual
 from agent.base.model import Instruction
 
 if TYPE_CHECKING:

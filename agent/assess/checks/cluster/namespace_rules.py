@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from agent.assess.checks.answer import Answer, ControlStatus, Evidence, grep_count
+from agent.assess.checks.answer import Answer, ControlStatus, Evidence, complete_steps, grep_count
 from agent.assess.checks.cluster.rule import ClusterRule, Observed, fails_if_any, of_site
 from agent.assess.checks.cluster.workload_rules import workloads_of_site
-from agent.assess.checks.unmet import complete_steps
 from agent.base.model import Component, Instruction
 from agent.cluster.kubernetes import admission
 from agent.cluster.kubernetes.built_in_objects import OWN_NAMESPACES

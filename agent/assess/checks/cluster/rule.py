@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.assess.checks.answer import APART, Answer, ControlStatus, Evidence
-from agent.assess.checks.unmet import complete_steps
+from agent.assess.checks.answer import APART, Answer, ControlStatus, Evidence, complete_steps
 from agent.base.model import Instruction
 from agent.cluster.kubernetes.queries import ACCESS_REVIEWS, REQUESTS
 

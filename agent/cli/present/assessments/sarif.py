@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.assess.assessment import ControlStatus
-from agent.assess.benchmark.severity import Severity
+from agent.assess.benchmark.control import Severity
 from agent.base.model import Instruction, Location
 from agent.base.times import timestamp
 from agent.cli.present import remediation

@@ -11,15 +11,14 @@ from agent.assess.benchmark.beyond import BEYOND
 from agent.assess.benchmark.catalogue import all_controls, controls_named, controls_of
 from agent.assess.benchmark.cluster_policies import MANUAL
 from agent.assess.benchmark.component_files import COMPONENT_FILES
-from agent.assess.benchmark.control import BenchmarkControl
+from agent.assess.benchmark.control import BenchmarkControl, Rating, Severity, ratings
 from agent.assess.benchmark.controller_manager_and_scheduler import CONTROLLER_MANAGER_AND_SCHEDULER
+from agent.assess.benchmark.descriptions import SECTIONS
 from agent.assess.benchmark.etcd import ETCD
 from agent.assess.benchmark.frameworks import ONLY_IN_FRAMEWORKS
 from agent.assess.benchmark.kubelet import KUBELET
 from agent.assess.benchmark.node_access import NODE_ACCESS
-from agent.assess.benchmark.sections import SECTIONS
-from agent.assess.benchmark.severity import Rating, Severity, ratings
-from agent.assess.checks.manual import Manual
+from agent.assess.checks.check import Manual
 from agent.base import package_data
 from agent.base.model import Instruction
 from agent.harden.guide.controls import CONTROLS

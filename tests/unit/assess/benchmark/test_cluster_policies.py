@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.assess.benchmark.cluster_policies import MANUAL
-from agent.assess.checks.manual import Manual
+from agent.assess.checks.check import Manual
 from tests.unit.assess.benchmark.rows import fix
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ import pytest
 
 from agent.assess.benchmark.component_files import COMPONENT_FILES
 from agent.assess.benchmark.etcd import ETCD
+from agent.assess.checks.check import NotInK3s
 from agent.assess.checks.datastore import OWN_AUTHORITIES, EtcdSetting
 from agent.assess.checks.files import Ownership, Permissions
 from agent.assess.checks.host_paths import HostPaths
-from agent.assess.checks.manual import NotInK3s
 from agent.base.model import BOTH_ROLES, SERVERS
 from agent.harden.guide.criteria import Equals
 from tests.unit.assess.benchmark.rows import parts

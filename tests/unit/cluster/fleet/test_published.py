@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agent.assess.benchmark.catalogue import all_controls
+from agent.assess.checks.check import Manual, NotInK3s
 from agent.assess.checks.cluster.check import ClusterCheck
-from agent.assess.checks.manual import Manual, NotInK3s
 from agent.base.model import ALL_VERSIONS, Role
 from agent.cli.verbs.publication import node_annotations, node_condition
 from agent.cluster.fleet.published import LEAST_EVALUATED, FleetNode, fleet_node

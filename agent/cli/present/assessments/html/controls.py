@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.assess.assessment import ControlStatus
-from agent.assess.benchmark.sections import SECTIONS
+from agent.assess.benchmark.descriptions import SECTIONS
 from agent.assess.frameworks import Framework
 from agent.assess.frameworks.references import references_of
 from agent.base.model import FixOwner

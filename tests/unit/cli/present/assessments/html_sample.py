@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from agent.assess.assessment import Assessment, ControlStatus, Evidence, Note, Verdict, Waiver
 from agent.assess.benchmark import catalogue
-from agent.assess.benchmark.sections import SECTIONS
-from agent.assess.checks.manual import Manual, NotInK3s
+from agent.assess.benchmark.descriptions import SECTIONS
+from agent.assess.checks.check import Manual, NotInK3s
 from agent.base.model import NO_REMEDIATION, FixOwner, Instruction, OwnCommand, Remediation, Restart, ShellCommand
 from agent.base.report import Fact
 from agent.base.value import replace

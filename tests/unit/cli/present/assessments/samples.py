@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 
 from agent.assess.assessment import Assessment, ControlStatus, Evidence, Note, Verdict, Waiver
-from agent.assess.benchmark.control import BenchmarkControl
-from agent.assess.benchmark.severity import Rating, Severity
+from agent.assess.benchmark.control import BenchmarkControl, Rating, Severity
 from agent.assess.checks.arguments import ArgumentCheck
 from agent.assess.checks.beyond_benchmark import GuideDirectory, KernelParameter, SysctlPrecedence
-from agent.assess.checks.check import AllOf
+from agent.assess.checks.check import AllOf, Manual, NotInK3s
 from agent.assess.checks.datastore import EncryptionProviders, EtcdSetting
 from agent.assess.checks.files import Permissions
-from agent.assess.checks.manual import Manual, NotInK3s
 from agent.base.model import (
     Component,
     FileMode,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 
 from agent.assess.assessment import Assessment, Evidence, Verdict
-from agent.assess.benchmark.severity import Rating, Severity
+from agent.assess.benchmark.control import Rating, Severity
 from agent.base.errors import UsageError
 from agent.base.value import replace
 from agent.cli.present import Format, remediation

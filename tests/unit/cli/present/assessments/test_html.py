@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from agent.assess.assessment import Assessment, ControlStatus, Evidence, Note, Waiver
 from agent.assess.benchmark import catalogue
-from agent.assess.benchmark.sections import SECTIONS
+from agent.assess.benchmark.descriptions import SECTIONS
 from agent.base import package_data
 from agent.base.model import Instruction, OwnCommand, Remediation, Restart, ShellCommand
 from agent.base.report import Fact

@@ -12,7 +12,7 @@ from hypothesis import given
 
 from agent.assess.assessment import SCHEMA as NUMBER
 from agent.assess.assessment import Assessment, ControlStatus, Evidence, Note, Waiver
-from agent.assess.benchmark.severity import Severity
+from agent.assess.benchmark.control import Severity
 from agent.base.model import FixOwner
 from agent.base.report import Fact
 from agent.cli.present import Format, remediation

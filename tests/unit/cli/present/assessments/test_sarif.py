@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 
 from agent.assess.assessment import Assessment, ControlStatus, Evidence, Waiver
-from agent.assess.benchmark.severity import Rating, Severity
+from agent.assess.benchmark.control import Rating, Severity
 from agent.assess.checks.datastore import EncryptionProviders
 from agent.assess.checks.files import Permissions
 from agent.base.model import FileMode, Instruction, Remediation
