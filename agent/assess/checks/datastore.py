@@ -249,6 +249,7 @@ class EncryptionProviders(Check):
 
 
 def _runs_etcd(node: AssessedNode) -> bool:
+    """Return whether K3s runs its own etcd now; see will_run_etcd for the next start."""
     return node.facts.datastore is Datastore.ETCD and not node.facts.merged_config.boolean("disable-etcd")
 
 

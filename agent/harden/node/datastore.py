@@ -54,7 +54,7 @@ def detect_datastore(host: Host, data_dir: PurePosixPath, endpoint: ConfigValue 
     return Datastore.NONE, f"nothing in {data_dir}/server/db"
 
 
-def runs_etcd(facts: HostFacts) -> bool:
+def will_run_etcd(facts: HostFacts) -> bool:
     """Return whether K3s' datastore is its own etcd, or will be after it starts."""
     if facts.datastore in (Datastore.ETCD, Datastore.EXTERNAL):
         return facts.datastore is Datastore.ETCD

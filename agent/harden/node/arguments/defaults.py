@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.base.model import Component
-from agent.harden.node.datastore import Datastore, runs_etcd
+from agent.harden.node.datastore import Datastore, will_run_etcd
 from agent.k3s import default_arguments
 from agent.k3s.components.arguments import Given, GivenBy
 from agent.k3s.default_arguments import Needs
@@ -100,7 +100,7 @@ def in_force(component: Component, facts: HostFacts) -> Iterator[DefaultArgument
 def is_met(need: Needs | None, facts: HostFacts) -> bool:
     """Return whether this host's configuration makes K3s pass a default that needs this."""
     if need is Needs.ETCD:
-        return runs_etcd(facts)
+        return will_run_etcd(facts)
     if need is Needs.SECRETS_ENCRYPTION:
         return facts.merged_config.boolean(SECRETS_ENCRYPTION) is True
     if need is Needs.PROTECT_KERNEL_DEFAULTS:

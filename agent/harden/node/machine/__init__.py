@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from agent.base.errors import HostError
 from agent.base.model import Role
 from agent.base.value import Value
-from agent.harden.node.datastore import runs_etcd
+from agent.harden.node.datastore import will_run_etcd
 from agent.harden.node.machine.identity import Identity, read_identity
 from agent.harden.node.machine.kernel_support import Kernel, read_kernel
 from agent.harden.node.machine.network import Network, RunningK3s, read_network
@@ -46,7 +46,7 @@ def read_machine(host: Host, facts: HostFacts) -> Machine:
     sees_all = not host.is_live or _has_namespaces_of_systemd(host)
     enabled = _enabled_units(host)
     services = frozenset({facts.service, *(unit.path.name for unit in facts.units)})
-    ports = tuple(required_ports(facts.role, config, has_etcd=facts.role is Role.SERVER and runs_etcd(facts)))
+    ports = tuple(required_ports(facts.role, config, has_etcd=facts.role is Role.SERVER and will_run_etcd(facts)))
     given = {key: config.scalar(key) for key in _DEFAULT_NETWORKS}
     networks = ",".join((found and found.text) or _DEFAULT_NETWORKS[key] for key, found in given.items())
     return Machine(
