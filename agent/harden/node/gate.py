@@ -16,7 +16,7 @@ from agent.base.value import Value, replace
 from agent.harden.node import gate_units, openrc, unit_files
 from agent.harden.node.gate_exceptions import read_exceptions
 from agent.harden.node.gate_units import DROPINS, TEMPLATE, UNIT, gate_instance, is_of_k3s
-from agent.harden.node.loaded_service import UNITS_LOADED
+from agent.harden.node.loaded_service import changed_since_load
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -198,15 +198,10 @@ def _dropins(host: Host) -> dict[str, PurePosixPath]:
 
 def _is_stale(host: Host, dropins: Collection[str], files: Iterable[PurePosixPath]) -> bool:
     systemd = Systemd(host)
-    if not systemd.is_running:
+    # A file that was removed has changed its directory.
+    directories = (top / name for top in UNIT_DIRECTORIES for name in _dropin_directories(host, top))
+    if not systemd.is_running or changed_since_load(host, (*files, *UNIT_DIRECTORIES, *directories)) is False:
         return False
-    loaded = host.tree.times(UNITS_LOADED)
-    if loaded is not None:
-        # A file that was removed has changed its directory.
-        directories = (top / name for top in UNIT_DIRECTORIES for name in _dropin_directories(host, top))
-        times = map(host.tree.times, (*files, *UNIT_DIRECTORIES, *directories))
-        if all(time is None or time.changed <= loaded.written for time in times):
-            return False
     others = (name for directory in UNIT_DIRECTORIES for name in host.tree.names(directory) if is_of_k3s(name))
     services = {*dropins, *others}
     names = {UNIT, *services, *map(gate_instance, services)}

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Located = Callable[[Iterable[str]], tuple[Word, ...]]
 
-UNITS_LOADED = PurePosixPath("/run/systemd/systemd-units-load")
+_UNITS_LOADED = PurePosixPath("/run/systemd/systemd-units-load")
 """systemd sets its time of modification whenever it has read all unit files (systemd, src/core/manager.c)."""
 
 _NOT_FOLLOWED = ("MountImages", "ExtensionImages", "ExtensionDirectories", "PAMName")
@@ -37,7 +37,9 @@ _OF_SYSTEMD = Location(PurePosixPath("/proc/1/environ"))
 
 def loaded_settings(host: Host, path: PurePosixPath, unread: list[HardenError]) -> ServiceSettings | None:
     """Ask systemd for the settings of a service; None if it has not loaded the service or does not answer."""
-    if host.pod_node and _changed_since_load(host, path):
+    directories = dropin_directories(path.name)
+    files = (top / name for top in directories for name in ("", *host.tree.names(top)))
+    if host.pod_node and changed_since_load(host, (path, *files)):
         reason = f"cannot determine how systemd starts {path.name}: its files changed after systemd loaded them"
         unread.append(HostError(reason, "sudo systemctl daemon-reload"))
     with suppress(HostError, KeyError, TypeError, ValueError, IndexError):
@@ -93,13 +95,12 @@ def settings_of_commands(
     return settings, located
 
 
-def _changed_since_load(host: Host, unit: PurePosixPath) -> bool:
-    """Return whether files of a service are newer than what systemd uses, which only systemd shows."""
-    loaded = host.tree.times(UNITS_LOADED)
-    directories = dropin_directories(unit.name)
-    files = [top / name for top in directories for name in host.tree.names(top)]
-    found = map(host.tree.times, (unit, *directories, *files))
-    return loaded is not None and any(times is not None and times.changed > loaded.written for times in found)
+def changed_since_load(host: Host, paths: Iterable[PurePosixPath]) -> bool | None:
+    """Return whether one of these changed after systemd had read all unit files; None if that is not known."""
+    loaded = host.tree.times(_UNITS_LOADED)
+    if loaded is None:
+        return None
+    return any(times is not None and times.changed > loaded.written for times in map(host.tree.times, paths))
 
 
 def _mounts(host: Host, found: Mapping[str, Any]) -> dict[PurePosixPath, PurePosixPath | None]:
