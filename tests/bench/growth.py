@@ -11,7 +11,7 @@ from tests.bench.work import OPTIONS, assessing, host_tree, populated_tree
 from tests.k3s_tree import DATA_DIR
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 COUNTS = (10, 100, 1_000, 10_000)
@@ -19,6 +19,36 @@ _MOST_IN_ROUNDS = 1_000
 """Larger counts run once, because noise is small compared with their cost."""
 
 _ROUNDS = 5
+
+_NUMBER = "NUMBER"
+_DROPIN = ("etc/rancher/k3s/config.yaml.d/10-NUMBER.yaml", 'node-label+:\n  - "site/labelNUMBER=x"\n')
+_POLICY = """\
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  name: one-NUMBER
+spec:
+  podSelector: {}
+  ingress:
+    - from:
+        - namespaceSelector: {}
+"""
+_MANIFEST = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: one-NUMBER\ndata:\n  key: value\n"
+_KUBELET_FILE = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nmaxPods: 1NUMBER\n"
+_APPLIED = {
+    "files in sysctl.d": ("etc/sysctl.d/10-NUMBER.conf", "# A key that k3s-harden sets.\nkernel.panic = 10\n"),
+    "drop-ins of K3s": _DROPIN,
+    "manifests": (f"{DATA_DIR}/server/manifests/NUMBER.yaml", _MANIFEST),
+    "manifests with a NetworkPolicy, which are parsed": (f"{DATA_DIR}/server/manifests/NUMBER.yaml", _POLICY),
+}
+_ASSESSED = {
+    "certificates": (f"{DATA_DIR}/server/tls/NUMBER.crt", "a certificate\n"),
+    "keys": (f"{DATA_DIR}/server/tls/NUMBER.key", "a key\n"),
+    "kubeconfigs": (f"{DATA_DIR}/server/cred/NUMBER.kubeconfig", "apiVersion: v1\nkind: Config\n"),
+    "drop-ins of K3s": _DROPIN,
+    "drop-ins of the kubelet": (f"{DATA_DIR}/agent/etc/kubelet.conf.d/10-NUMBER.conf", _KUBELET_FILE),
+}
+"""By kind of object, the path and the content of one."""
 
 
 class Growth(NamedTuple):
@@ -34,10 +64,10 @@ class Growth(NamedTuple):
 
 def measured(program: Path) -> Iterator[Growth]:
     """Yield the measured growth of each kind."""
-    for name, fill in _APPLIED.items():
-        yield Growth(f"apply: {name}", _costs({count: _apply(program, count, fill) for count in COUNTS}))
-    for name, fill in _ASSESSED.items():
-        yield Growth(f"assess: {name}", _costs({count: _assess(program, count, fill) for count in COUNTS}))
+    for name, of in _APPLIED.items():
+        yield Growth(f"apply: {name}", _costs({count: _apply(program, count, of) for count in COUNTS}))
+    for name, of in _ASSESSED.items():
+        yield Growth(f"assess: {name}", _costs({count: _assess(program, count, of) for count in COUNTS}))
     shutil.rmtree(HOME / "trees")
 
 
@@ -50,77 +80,22 @@ def _costs(commands: dict[int, Command]) -> dict[int, Cost]:
     }
 
 
-def _sysctl_file(number: int) -> tuple[str, str]:
-    return f"etc/sysctl.d/10-{number:05}.conf", "# A key that k3s-harden sets.\nkernel.panic = 10\n"
-
-
-def _dropin(number: int) -> tuple[str, str]:
-    return f"etc/rancher/k3s/config.yaml.d/10-{number:05}.yaml", f'node-label+:\n  - "site/label{number}=x"\n'
-
-
-def _manifest(number: int) -> tuple[str, str]:
-    text = f"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: one-{number}\ndata:\n  key: value\n"
-    return f"{DATA_DIR}/server/manifests/{number:05}.yaml", text
-
-
-def _policy(number: int) -> tuple[str, str]:
-    text = (
-        f"apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata:\n  name: one-{number}\nspec:\n"
-        "  podSelector: {}\n  ingress:\n    - from:\n        - namespaceSelector: {}\n"
-    )
-    return f"{DATA_DIR}/server/manifests/{number:05}.yaml", text
-
-
-def _certificate(number: int) -> tuple[str, str]:
-    return f"{DATA_DIR}/server/tls/{number:05}.crt", "a certificate\n"
-
-
-def _key(number: int) -> tuple[str, str]:
-    return f"{DATA_DIR}/server/tls/{number:05}.key", "a key\n"
-
-
-def _kubeconfig(number: int) -> tuple[str, str]:
-    return f"{DATA_DIR}/server/cred/{number:05}.kubeconfig", "apiVersion: v1\nkind: Config\n"
-
-
-def _kubelet_file(number: int) -> tuple[str, str]:
-    text = f"apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nmaxPods: {100 + number}\n"
-    return f"{DATA_DIR}/agent/etc/kubelet.conf.d/10-{number:05}.conf", text
-
-
-_APPLIED: dict[str, Callable[[int], tuple[str, str]]] = {
-    "files in sysctl.d": _sysctl_file,
-    "drop-ins of K3s": _dropin,
-    "manifests": _manifest,
-    "manifests with a NetworkPolicy, which are parsed": _policy,
-}
-
-
-_ASSESSED: dict[str, Callable[[int], tuple[str, str]]] = {
-    "certificates": _certificate,
-    "keys": _key,
-    "kubeconfigs": _kubeconfig,
-    "drop-ins of K3s": _dropin,
-    "drop-ins of the kubelet": _kubelet_file,
-}
-
-
-def _apply(program: Path, count: int, fill: Callable[[int], tuple[str, str]]) -> Command:
+def _apply(program: Path, count: int, of: tuple[str, str]) -> Command:
     root = host_tree(f"growth-{count}")
     words = (str(program), "apply", "--root", str(root), *OPTIONS)
     once(Command(words))
-    _fill(root, count, fill)
+    _put_many(root, count, of)
     # Of more than 500 files in a directory the rest is reported, and not read.
     return Command(words, codes=(0, 3))
 
 
-def _assess(program: Path, count: int, fill: Callable[[int], tuple[str, str]]) -> Command:
+def _assess(program: Path, count: int, of: tuple[str, str]) -> Command:
     root = populated_tree(program, f"growth-{count}")
-    _fill(root, count, fill)
+    _put_many(root, count, of)
     return assessing(program, root)
 
 
-def _fill(root: Path, count: int, fill: Callable[[int], tuple[str, str]]) -> None:
+def _put_many(root: Path, count: int, of: tuple[str, str]) -> None:
     for number in range(count):
-        path, content = fill(number)
+        path, content = (text.replace(_NUMBER, f"{number:05}") for text in of)
         k3s_tree.put(root, path, content)
