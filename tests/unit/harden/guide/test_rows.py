@@ -52,6 +52,11 @@ def test_sysctls_are_those_that_kubelet_compares_and_the_written_ones_those_of_t
     assert all(row.deviation for row in SYSCTLS if not row.written)
 
 
+def test_no_sysctl_is_of_a_network_namespace() -> None:
+    """The gate's unit has one of its own (PrivateNetwork=yes), so it would set the value only there."""
+    assert not [row.key for row in SYSCTLS if row.key.startswith("net.")]
+
+
 def test_directories_are_those_of_the_guide_and_their_parent() -> None:
     """The deviation is server/, whose mode the guide's mkdir does not set."""
     modes = {str(DEFAULT_DATA_DIR / row.path): row.mode for row in DIRECTORIES}
